@@ -1,0 +1,1 @@
+"""Everything needed to run nextstage with no cloud; never deployed."""

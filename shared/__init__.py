@@ -1,0 +1,1 @@
+"""What handlers and triggers stand on. Imports nothing from handlers/."""
