@@ -1,0 +1,210 @@
+"""An Azure ML event, whichever schema it came in. Pure: no I/O, no clock, no environment.
+
+Event Grid delivers in its own schema or as CloudEvents 1.0. Both are read into one ``AmlEvent``; what a
+schema or Azure ML spells in several ways is spelt in one way from here on.
+"""
+
+import json
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final, NoReturn
+
+from shared.errors import UnreadableEvent
+
+AML_PREFIX: Final = "Microsoft.MachineLearningServices."
+EVENT_GRID_SCHEMA: Final = "EventGridSchema"
+CLOUD_EVENTS_SCHEMA: Final = "CloudEventSchemaV1_0"
+
+# The keys of Azure ML's event data. Azure ML writes PascalCase for models and drift, camelCase for runs, and now
+# and then mixes them within one event ("runId" beside "RunTags"), so keys are matched without regard to case.
+DATA_KEYS: Final = (
+    *("experimentId", "experimentName", "runId", "runType", "runTags", "runProperties", "runStatus"),
+    *("modelName", "modelVersion", "modelTags", "modelProperties"),
+    *("serviceName", "serviceComputeType", "modelIds", "serviceTags", "serviceProperties"),
+    *("dataDriftId", "dataDriftName", "baseDatasetId", "targetDatasetId", "driftCoefficient"),
+    *("startTime", "endTime"),
+)
+_KEY_BY_LOWERCASE: Final = {key.lower(): key for key in DATA_KEYS}
+
+ENVELOPE_NAMES: Final = (
+    *("id", "type", "source", "subject", "time", "schema"),
+    *("subscription_id", "resource_group", "workspace"),
+)
+_WORKSPACE_ID: Final = re.compile(
+    r"/subscriptions/(?P<subscription_id>[^/]+)/resourceGroups/(?P<resource_group>[^/]+)"
+    r"/providers/Microsoft\.MachineLearningServices/workspaces/(?P<workspace>[^/]+)",
+    re.IGNORECASE,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class AmlEvent:
+    """One event.
+
+    :param type: Event Grid's name, for example ``Microsoft.MachineLearningServices.RunCompleted``.
+    :param source: the workspace's resource id (``topic`` in the Event Grid schema).
+    :param time: when it happened, aware; None where absent or unreadable (nothing is decided on it).
+    :param data: the event's data; top-level keys in camelCase, however Azure ML spelt them.
+    :param schema: ``EventGridSchema`` or ``CloudEventSchemaV1_0``, as Event Grid's API names them.
+    :param raw: the text as it was delivered.
+    """
+
+    id: str
+    type: str
+    source: str
+    subject: str
+    time: datetime | None
+    data: Mapping[str, Any]
+    schema: str
+    raw: str
+
+    @property
+    def name(self) -> str:
+        """The type as routes.yaml names it: ``RunCompleted``."""
+        return self.type.removeprefix(AML_PREFIX)
+
+    def envelope(self) -> dict[str, Any]:
+        """What conditions and placeholders see as ``event``; the workspace's parts are None if unknown."""
+        workspace = _WORKSPACE_ID.match(self.source)
+        parts = workspace.groupdict() if workspace else dict.fromkeys(_WORKSPACE_ID.groupindex)
+        return {
+            "id": self.id,
+            "type": self.type,
+            "source": self.source,
+            "subject": self.subject,
+            "time": self.time.isoformat() if self.time else None,
+            "schema": self.schema,
+            **parts,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Occurrence:
+    """What an event means.
+
+    :param identity: what tells this occurrence from every other of its type and workspace.
+    :param names: what conditions and placeholders may use at the top level.
+    :param is_child_run: a step, trial or nested run, which only a route that asks for children wants.
+    """
+
+    identity: str
+    names: Mapping[str, Any]
+    is_child_run: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Ignored:
+    """Nothing follows from the event, and why."""
+
+    reason: str
+
+
+Handler = Callable[[AmlEvent], Occurrence | Ignored]
+"""Says what an event means. Raises IncompleteEvent where the data lacks what the type promises."""
+
+
+def parse_event(raw: str) -> AmlEvent:
+    """Read one event, in either schema.
+
+    :raises UnreadableEvent: the text is not one event; the message names every problem.
+    """
+    document = _read_object(raw)
+    envelope = {key.lower(): value for key, value in document.items()}
+    # Some publishers write "specVersion"; lower-casing the envelope's keys takes both.
+    is_cloud_event = "specversion" in envelope or ("type" in envelope and "eventtype" not in envelope)
+    type_key, source_key, time_key = (
+        ("type", "source", "time") if is_cloud_event else ("eventType", "topic", "eventTime")
+    )
+
+    problems: list[str] = []
+    event_id = _required_text(envelope, "id", problems)
+    event_type = _required_text(envelope, type_key, problems)
+    source = _required_text(envelope, source_key, problems)
+    data = envelope.get("data")
+    if not isinstance(data, dict):
+        problems.append(f"'data' must be an object, not {_kind(data)}")
+        data = {}
+    if problems:
+        raise UnreadableEvent("the event cannot be read: " + "; ".join(problems))
+
+    subject = envelope.get("subject")
+    return AmlEvent(
+        id=event_id,
+        type=event_type,
+        source=source,
+        subject=subject if isinstance(subject, str) else "",
+        time=_read_time(envelope.get(time_key.lower())),
+        data=_camel_cased(data),
+        schema=CLOUD_EVENTS_SCHEMA if is_cloud_event else EVENT_GRID_SCHEMA,
+        raw=raw,
+    )
+
+
+def _read_object(raw: str) -> dict[str, Any]:
+    try:
+        document = json.loads(raw, parse_constant=_refuse_constant)
+        if "\\u" in raw:  # an escaped half of a surrogate pair is JSON, but no text that a store or a header takes
+            json.dumps(document, ensure_ascii=False).encode()
+        raw.encode()
+    except UnicodeEncodeError as exc:
+        raise UnreadableEvent("the event holds half a surrogate pair, which is not Unicode text") from exc
+    except RecursionError as exc:
+        raise UnreadableEvent("the event is nested too deeply") from exc
+    except ValueError as exc:
+        raise UnreadableEvent(f"the event is not JSON: {exc}") from exc
+    if not isinstance(document, dict):
+        raise UnreadableEvent(f"an event is one JSON object, not {_kind(document)}")
+    return document
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not a JSON value")
+
+
+def _required_text(envelope: Mapping[str, Any], key: str, problems: list[str]) -> str:
+    value = envelope.get(key.lower())
+    if isinstance(value, str) and value.strip():
+        return value
+    problems.append(f"'{key}' must be a text that is not empty, not {_kind(value)}")
+    return ""
+
+
+def _read_time(value: object) -> datetime | None:
+    """Read Event Grid's times: up to 7 fractional digits, ``Z`` or an offset."""
+    if not isinstance(value, str):
+        return None
+    try:
+        moment = datetime.fromisoformat(value)
+    except ValueError:
+        return None
+    return moment if moment.tzinfo else None
+
+
+def _camel_cased(data: Mapping[str, Any]) -> dict[str, Any]:
+    """Spell the top-level keys in camelCase; tags and properties below keep their owner's spelling."""
+    spelt = {_camel_case(key): value for key, value in data.items()}
+    # Where one event holds two spellings of a key, the one that is already right wins.
+    return spelt | {key: value for key, value in data.items() if key in spelt}
+
+
+def _camel_case(key: str) -> str:
+    return _KEY_BY_LOWERCASE.get(key.lower()) or key[:1].lower() + key[1:]
+
+
+def _kind(value: object) -> str:
+    """Name a JSON value's kind for a message, never its content."""
+    match value:
+        case None:
+            return "nothing"
+        case bool():
+            return "a boolean"
+        case int() | float():
+            return "a number"
+        case str():
+            return "text" if value.strip() else "an empty text"
+        case list():
+            return "an array"
+        case _:
+            return "an object"
