@@ -1,0 +1,276 @@
+"""The journal: what happened to each occurrence on each route, so that each queues its pipeline exactly once.
+
+Event Grid delivers at least once, in any order, sometimes twice at the same instant; Azure DevOps' run API has no
+idempotency key. So a delivery first claims the occurrence's record, and only the holder of the claim may send.
+
+The state machine::
+
+                 ┌───────── released ◀──────────┐  surely nothing queued: the next delivery claims it again
+                 ▼                              │
+    (none) ──▶ claimed ────────────▶ queued     │  the run is known                          (final)
+                 │ │ └──────────────▶ parked    │  refused for good, kept with its reason    (final)
+                 │ └────────────────────────────┘
+                 │  the answer was lost, or the lease lapsed with the holder silent
+                 ▼
+             uncertain ─────────────▶ queued, parked or released, once it is known whether a run exists
+
+- Every write after the claim carries the version that its writer last wrote or read, and fails if the record has
+  moved on (``ClaimLost``). A worker that has lost its claim can change nothing.
+- ``uncertain`` never goes to ``claimed``: whoever takes it over looks in Azure DevOps before it sends.
+- Nobody takes a record over before it has settled: a lost request may still be under way at the server.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Final, Protocol
+
+from shared.clock import Clock, utc_now
+from shared.errors import ClaimLost
+
+MAX_HISTORY: Final = 20
+# Each further try means that another delivery of the same key wrote in between; it is busy with it, so we let it.
+_MAX_CLAIM_TRIES: Final = 4
+
+
+class State(StrEnum):
+    """Where a record stands; see the module's picture."""
+
+    CLAIMED = "claimed"
+    UNCERTAIN = "uncertain"
+    RELEASED = "released"
+    QUEUED = "queued"
+    SUPPRESSED = "suppressed"
+    PARKED = "parked"
+
+
+FINAL_STATES: Final = frozenset({State.QUEUED, State.SUPPRESSED, State.PARKED})
+
+
+@dataclass(frozen=True, slots=True)
+class JournalKey:
+    """What a record is found by.
+
+    :param route: the route's name; a route's records share a partition.
+    :param key: SHA-256, in hex, of what identifies the occurrence on this route.
+    """
+
+    route: str
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """What is kept of the event and the request it asks for.
+
+    :param request: ``RunRequest.to_json()``, or empty where no request could be made.
+    """
+
+    event_id: str
+    event_type: str
+    subject: str
+    event: str
+    request: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One change of a record: when, to which state, and why."""
+
+    at: datetime
+    state: State
+    note: str
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One occurrence on one route.
+
+    :param version: the store's mark of this very write; opaque.
+    :param claimed_at: since when a request may have been sent.
+    :param lease_until: until when the holder alone may act.
+    :param settled_at: from when on a lost request can be under way no more.
+    :param history: the last changes, oldest first, at most ``MAX_HISTORY``.
+    """
+
+    key: JournalKey
+    state: State
+    entry: Entry
+    claimed_at: datetime
+    lease_until: datetime
+    settled_at: datetime
+    version: str = ""
+    run_id: int | None = None
+    run_url: str = ""
+    reason: str = ""
+    history: tuple[Step, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Mine:
+    """The record is claimed: its holder may act, until ``record.lease_until``.
+
+    :param must_reconcile: a request may have been sent before, so look in Azure DevOps before sending one.
+    """
+
+    record: Record
+    must_reconcile: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class NotYet:
+    """Somebody else is at work on the record, or a lost request has not settled: come again later."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """The record is final: nothing is left to do."""
+
+    record: Record
+
+
+Claim = Mine | NotYet | Done
+
+
+class Store(Protocol):
+    """Keeps records. Each method is one atomic step and raises JournalUnavailable where the store does not answer."""
+
+    def insert(self, record: Record) -> Record | None:
+        """Write a new record and return it with its version; None where its key is taken."""
+
+    def get(self, key: JournalKey) -> Record | None:
+        """Read a record; None where there is none."""
+
+    def replace(self, record: Record) -> Record | None:
+        """Write a record if it is stored in ``record.version``, and return it with its new one; None if it is not.
+
+        :raises RunAlreadyOwned: another record of the route has this run id.
+        """
+
+    def owned_runs(self, route: str, run_ids: Iterable[int]) -> set[int]:
+        """Those of the runs that a record of the route names as its own."""
+
+
+class Journal:
+    """The state machine over a store. Safe for many threads, processes and machines, as the store is."""
+
+    def __init__(
+        self, store: Store, *, lease_seconds: float = 60, settle_seconds: float = 30, clock: Clock = utc_now
+    ) -> None:
+        """
+        :param lease_seconds: how long a claim protects its holder; longer than a delivery may take.
+        :param settle_seconds: how long a lost request may still be under way at the server.
+        """
+        self._store = store
+        self._lease = timedelta(seconds=lease_seconds)
+        self._settle = timedelta(seconds=settle_seconds)
+        self._clock = clock
+
+    def claim(self, key: JournalKey, entry: Entry, send_by: datetime) -> Claim:
+        """Try to become the one who acts on this occurrence.
+
+        :param send_by: the claimer promises to begin no request after this.
+        :raises JournalUnavailable: the store does not answer.
+        """
+        for _ in range(_MAX_CLAIM_TRIES):
+            now = self._clock()
+            fresh = Record(key, State.CLAIMED, entry, claimed_at=now, lease_until=now, settled_at=now)
+            fresh = self._leased(self._step(fresh, State.CLAIMED, now), now, send_by)
+            if (written := self._store.insert(fresh)) is not None:
+                return Mine(written)
+            found = self._store.get(key)
+            if found is not None and (claim := self._claim_found(found, fresh, now, send_by)) is not None:
+                return claim
+        return NotYet("other deliveries of the same event are quicker")
+
+    def _claim_found(self, found: Record, fresh: Record, now: datetime, send_by: datetime) -> Claim | None:
+        """Claim a record that is there already; None where another delivery wrote in between."""
+        if found.state in FINAL_STATES:
+            return Done(found)
+        if (reason := _why_not_yet(found, now)) is not None:
+            return NotYet(reason)
+        if found.state is State.RELEASED or not found.entry.request:
+            # Surely nothing was sent: begin anew, with the request as the route makes it today.
+            wanted = replace(fresh, version=found.version, history=(*found.history, *fresh.history)[-MAX_HISTORY:])
+        else:
+            # The request that may have been sent stays: it is the one to look for.
+            wanted = self._leased(self._step(found, State.UNCERTAIN, now, "taken over"), now, send_by)
+        written = self._store.replace(wanted)
+        return None if written is None else Mine(written, must_reconcile=wanted.state is State.UNCERTAIN)
+
+    def complete(self, record: Record, run_id: int, run_url: str, note: str = "") -> Record:
+        """The run is known: the record is final.
+
+        :raises ClaimLost: another delivery has taken the record over.
+        :raises RunAlreadyOwned: another record of the route has this run.
+        """
+        now = self._clock()
+        done = self._step(record, State.QUEUED, now, note or f"run {run_id}")
+        return self._write(replace(done, run_id=run_id, run_url=run_url, reason=note))
+
+    def release(self, record: Record, reason: str) -> Record:
+        """Surely nothing was queued: the next delivery may claim the record anew.
+
+        :raises ClaimLost: another delivery has taken the record over.
+        """
+        return self._write(self._let_go(record, State.RELEASED, reason))
+
+    def doubt(self, record: Record, reason: str, *, under_way: bool) -> Record:
+        """Whether a run was queued is not known: whoever takes the record over must look first.
+
+        :param under_way: a request whose answer was lost may still be at work at the server.
+        :raises ClaimLost: another delivery has taken the record over.
+        """
+        unsure = self._let_go(record, State.UNCERTAIN, reason)
+        settle = self._settle if under_way else timedelta()
+        return self._write(replace(unsure, settled_at=unsure.settled_at + settle))
+
+    def park(self, record: Record, reason: str) -> Record:
+        """Refused for good: the event, the request and the reason are kept until somebody redrives them.
+
+        :raises ClaimLost: another delivery has taken the record over.
+        """
+        return self._write(self._let_go(record, State.PARKED, reason))
+
+    def get(self, key: JournalKey) -> Record | None:
+        """Read a record; None where there is none."""
+        return self._store.get(key)
+
+    def owned_runs(self, route: str, run_ids: Iterable[int]) -> set[int]:
+        """Those of the runs that a record of the route names as its own."""
+        return self._store.owned_runs(route, run_ids)
+
+    def _write(self, record: Record) -> Record:
+        written = self._store.replace(record)
+        if written is None:
+            raise ClaimLost(
+                f"the record {record.key.key[:12]} of route {record.key.route} has been taken over by another delivery"
+            )
+        return written
+
+    def _leased(self, record: Record, now: datetime, send_by: datetime) -> Record:
+        # The holder may begin a request until send_by, so only settle_seconds after it is a silent one's fate known.
+        return replace(record, lease_until=now + self._lease, settled_at=max(now, send_by) + self._settle)
+
+    def _let_go(self, record: Record, state: State, reason: str) -> Record:
+        now = self._clock()
+        return replace(self._step(record, state, now, reason), reason=reason, lease_until=now, settled_at=now)
+
+    @staticmethod
+    def _step(record: Record, state: State, at: datetime, note: str = "") -> Record:
+        history = (*record.history, Step(at, state, note))[-MAX_HISTORY:]
+        return replace(record, state=state, history=history)
+
+
+def _why_not_yet(record: Record, now: datetime) -> str | None:
+    """Why a record that is not final may not be taken over now, or None."""
+    if record.state is State.RELEASED:
+        return None
+    if now < record.lease_until:
+        return f"another delivery is at work on it until {record.lease_until:%H:%M:%S} UTC"
+    if now < record.settled_at:
+        return f"a request whose answer was lost may be under way until {record.settled_at:%H:%M:%S} UTC"
+    return None

@@ -1,0 +1,297 @@
+"""The Azure DevOps Pipelines REST API as plain data: builds requests and deciphers answers. No I/O.
+
+Every answer becomes a value or exactly one typed error; which one decides whether an event is acknowledged,
+parked or delivered again, so ``decipher`` is the error table of the design in code.
+
+Source of the shapes: Azure DevOps REST API 7.1, Pipelines - Runs and Build - Builds.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
+from typing import Any, Final, Self
+from urllib.parse import quote, urlencode
+
+from shared.errors import (
+    AnswerLost,
+    CredentialRejected,
+    PermissionDenied,
+    RequestRefused,
+    Throttled,
+)
+from shared.version import VERSION
+
+API_VERSION: Final = "7.1"
+# Azure DevOps asks for a pause of seconds to minutes. Without a number we take half a minute; a longer one than an
+# hour is a mistake somewhere, and Event Grid comes back anyway.
+DEFAULT_PAUSE_SECONDS: Final = 30.0
+MAX_PAUSE_SECONDS: Final = 3600.0
+_MAX_MESSAGE_LENGTH: Final = 500
+
+HEADERS: Final[Mapping[str, str]] = {
+    "Accept": "application/json",
+    "User-Agent": f"nextstage/{VERSION}",
+    # Answer a bad credential with a status instead of a redirect to the sign-in page.
+    "X-TFS-FedAuthRedirect": "Suppress",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class RunRequest:
+    """One run to queue.
+
+    :param organization_url: ``https://dev.azure.com/contoso``, or a collection of Azure DevOps Server; no final slash.
+    :param pipeline: definition id, or name, or ``\\folder\\name``.
+    :param branch: short or full name; None for the pipeline's default branch.
+    """
+
+    organization_url: str
+    project: str
+    pipeline: int | str
+    branch: str | None = None
+    parameters: Mapping[str, str] = field(default_factory=dict)
+    variables: Mapping[str, str] = field(default_factory=dict)
+    stages_to_skip: tuple[str, ...] = ()
+    pipeline_version: int | None = None
+
+    @property
+    def ref_name(self) -> str | None:
+        """The branch as Azure DevOps names it: ``refs/heads/main``."""
+        if self.branch is None or self.branch.startswith("refs/"):
+            return self.branch
+        return f"refs/heads/{self.branch}"
+
+    def to_json(self) -> str:
+        """The request as the journal keeps it."""
+        return json.dumps(asdict(self), separators=(",", ":"))
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """Read what ``to_json`` wrote."""
+        fields = json.loads(text)
+        return cls(**fields | {"stages_to_skip": tuple(fields["stages_to_skip"])})
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A queued pipeline run: its id (which is the build id too) and the page a person can open."""
+
+    id: int
+    url: str
+
+
+@dataclass(frozen=True, slots=True)
+class HttpRequest:
+    """One request, without its Authorization header."""
+
+    method: str
+    url: str
+    body: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class HttpResponse:
+    """One answer; header names in lower case."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+    @property
+    def is_html(self) -> bool:
+        """Whether a page for people came instead of JSON: most often the sign-in page."""
+        content_type = self.headers.get("content-type", "")
+        return "text/html" in content_type.lower() or self.body[:64].lstrip().lower().startswith(
+            (b"<!doctype", b"<html")
+        )
+
+
+def run_pipeline(request: RunRequest, pipeline_id: int) -> HttpRequest:
+    """``POST _apis/pipelines/{id}/runs``, which queues a run and has no idempotency key."""
+    body: dict[str, Any] = {}
+    if request.ref_name is not None:
+        body["resources"] = {"repositories": {"self": {"refName": request.ref_name}}}
+    if request.parameters:
+        body["templateParameters"] = dict(request.parameters)
+    if request.variables:
+        body["variables"] = {name: {"value": value} for name, value in request.variables.items()}
+    if request.stages_to_skip:
+        body["stagesToSkip"] = list(request.stages_to_skip)
+    query = {} if request.pipeline_version is None else {"pipelineVersion": request.pipeline_version}
+    return HttpRequest("POST", _url(request, f"pipelines/{pipeline_id}/runs", query), json.dumps(body).encode())
+
+
+def list_pipelines(request: RunRequest, continuation_token: str | None) -> HttpRequest:
+    """``GET _apis/pipelines``, a page at a time."""
+    query: dict[str, object] = {"$top": 1000}
+    if continuation_token is not None:
+        query["continuationToken"] = continuation_token
+    return HttpRequest("GET", _url(request, "pipelines", query))
+
+
+def list_builds(request: RunRequest, pipeline_id: int, since: datetime) -> HttpRequest:
+    """``GET _apis/build/builds``: what was queued for the pipeline since a moment, oldest first.
+
+    ``minTime`` means the time that ``queryOrder`` names, so without the order it would mean the finish time and
+    leave out all that is still running.
+    """
+    query: dict[str, object] = {
+        "definitions": pipeline_id,
+        "minTime": since.astimezone(UTC).isoformat().replace("+00:00", "Z"),
+        "queryOrder": "queueTimeAscending",
+        "$top": 1000,
+    }
+    if request.ref_name is not None:
+        query["branchName"] = request.ref_name
+    return HttpRequest("GET", _url(request, "build/builds", query))
+
+
+def cancel_build(request: RunRequest, run_id: int) -> HttpRequest:
+    """``PATCH _apis/build/builds/{id}``: ask for a run to be cancelled."""
+    return HttpRequest("PATCH", _url(request, f"build/builds/{run_id}"), b'{"status":"cancelling"}')
+
+
+def decipher(response: HttpResponse) -> Any:
+    """Turn an answer into its JSON document, or into the one error that says what to do next.
+
+    :raises Throttled: 429, or 503 with a pause; nothing was queued.
+    :raises CredentialRejected: 203, 401, a redirect, or a page instead of JSON; nothing was queued.
+    :raises PermissionDenied: 403; nothing was queued.
+    :raises RequestRefused: any other 4xx; nothing was queued, and never will be by the same request.
+    :raises AnswerLost: whatever else: a run may have been queued.
+    """
+    status = response.status
+    pause = pause_seconds(response)
+    if status in {429, 503} and pause is not None:
+        raise Throttled(f"HTTP {status}, throttled for {pause:g} s: {_server_message(response)}", pause)
+    if status >= 500 or status == 408 or status < 200:
+        raise AnswerLost(f"HTTP {status}: {_server_message(response)}")
+    if status in {203, 401} or 300 <= status < 400 or response.is_html:
+        raise CredentialRejected(
+            f"HTTP {status} asks to sign in: the PAT or token is wrong, expired or not for this organization "
+            "(or the organization's URL is wrong); renew it or correct AZURE_DEVOPS_ORG_URL"
+        )
+    if status == 403:
+        raise PermissionDenied(f"HTTP 403: {_server_message(response)}; grant the app's identity this permission")
+    if status >= 400:
+        raise RequestRefused(f"HTTP {status}: {_server_message(response)}", not_found=status == 404)
+    try:
+        return json.loads(response.body)
+    except (ValueError, RecursionError) as exc:
+        raise AnswerLost(f"HTTP {status} with a body that is not JSON") from exc
+
+
+def read_run(document: Any) -> Run:
+    """Read the answer to ``run_pipeline``.
+
+    :raises AnswerLost: it names no run, though the status says that all went well.
+    """
+    if not isinstance(document, dict) or type(document.get("id")) is not int:
+        raise AnswerLost("HTTP 200 with an answer that names no run")
+    return Run(document["id"], _web_url(document))
+
+
+def read_pipelines(document: Any) -> dict[str, int]:
+    """Read a page of ``list_pipelines``: from ``\\folder\\name`` in lower case to the id.
+
+    :raises AnswerLost: the answer is not a list of pipelines.
+    """
+    try:
+        return {
+            (pipeline["folder"].rstrip("\\") + "\\" + pipeline["name"]).lower(): pipeline["id"]
+            for pipeline in document["value"]
+        }
+    except (TypeError, KeyError, AttributeError) as exc:
+        raise AnswerLost("the answer is not a list of pipelines") from exc
+
+
+def read_matching_runs(document: Any, request: RunRequest) -> list[Run]:
+    """Read ``list_builds``: the runs that carry just what the request asked for, in the server's order.
+
+    A build may carry more than was sent, since Azure DevOps fills defaults in; all that was sent must be there.
+    (The runs list of the Pipelines API would not do: its runs carry no parameters.)
+
+    :raises AnswerLost: the answer is not a list of builds.
+    """
+    try:
+        return [Run(build["id"], _web_url(build)) for build in document["value"] if _carries(build, request)]
+    except (TypeError, KeyError, AttributeError, ValueError) as exc:
+        raise AnswerLost("the answer is not a list of builds") from exc
+
+
+def pause_seconds(response: HttpResponse) -> float | None:
+    """How long the server wants to be left alone, or None.
+
+    The longer of Retry-After and X-RateLimit-Delay, which may come with a good answer too; a 429 without either
+    gets ``DEFAULT_PAUSE_SECONDS``. Source: Azure DevOps docs, integrate/concepts/rate-limits.
+    """
+    pauses = [_retry_after(response.headers), _number(response.headers.get("x-ratelimit-delay"))]
+    wanted = [pause for pause in pauses if pause is not None and pause > 0]
+    if wanted:
+        return min(max(wanted), MAX_PAUSE_SECONDS)
+    return DEFAULT_PAUSE_SECONDS if response.status == 429 else None
+
+
+def _retry_after(headers: Mapping[str, str]) -> float | None:
+    value = headers.get("retry-after")
+    seconds = _number(value)
+    if value is None or seconds is not None:
+        return seconds
+    try:  # RFC 9110 allows a date; measured against the server's own Date, so that clocks need not agree
+        return (parsedate_to_datetime(value) - parsedate_to_datetime(headers["date"])) / timedelta(seconds=1)
+    except (ValueError, KeyError, TypeError):
+        return DEFAULT_PAUSE_SECONDS
+
+
+def _number(value: str | None) -> float | None:
+    try:
+        number = float(value) if value is not None else None
+    except ValueError:
+        return None
+    return number if number is not None and number < float("inf") else None
+
+
+def _url(request: RunRequest, path: str, query: Mapping[str, object] | None = None) -> str:
+    parameters = urlencode({**(query or {}), "api-version": API_VERSION}, safe="$")
+    return f"{request.organization_url}/{quote(request.project, safe='')}/_apis/{path}?{parameters}"
+
+
+def _web_url(document: Mapping[str, Any]) -> str:
+    links = document.get("_links")
+    web = links.get("web") if isinstance(links, dict) else None
+    href = web.get("href") if isinstance(web, dict) else None
+    return str(href or document.get("url") or "")
+
+
+def _carries(build: Mapping[str, Any], request: RunRequest) -> bool:
+    variables = json.loads(build.get("parameters") or "{}")
+    return (
+        _contains(build.get("templateParameters") or {}, request.parameters)
+        and _contains(variables, request.variables)
+        and (request.ref_name is None or build.get("sourceBranch") == request.ref_name)
+    )
+
+
+def _contains(carried: Mapping[str, Any], sent: Mapping[str, str]) -> bool:
+    """Names are compared without case, values by what they mean: Azure DevOps gives ``true`` back as ``True``."""
+    by_name = {name.lower(): _meaning(value) for name, value in carried.items()}
+    return all(by_name.get(name.lower()) == _meaning(value) for name, value in sent.items())
+
+
+def _meaning(value: object) -> object:
+    text = value if isinstance(value, str) else json.dumps(value)
+    if text.lower() in {"true", "false"}:
+        return text.lower()
+    number = _number(text)
+    return text if number is None else number
+
+
+def _server_message(response: HttpResponse) -> str:
+    """The server's own words, cut and on one line; Azure DevOps wraps them as ``{"message": …}``."""
+    try:
+        message = json.loads(response.body)["message"]
+    except (ValueError, TypeError, KeyError, RecursionError):
+        return "no message"
+    return " ".join(str(message).split())[:_MAX_MESSAGE_LENGTH]

@@ -1,0 +1,208 @@
+"""Reads routes.yaml into a RouteTable, or says everything that is wrong with it at once."""
+
+import re
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import fields
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+import yaml
+
+from shared.errors import InvalidRoutes, Problem
+from shared.events import AML_PREFIX, ENVELOPE_NAMES
+from shared.routing import Route, RouteTable
+from shared.templates import Condition, InvalidExpression, Template, forbidden_in, parse_template, suggestion
+from shared.yaml_nodes import NodeReader, WrongValue, boolean, positive_integer, scalar_text
+
+ROUTE_KEYS: Final = tuple(field.name for field in fields(Route))
+DEFAULTS_KEYS: Final = ("organization_url", "project", "branch")
+REQUIRED_KEYS: Final = ("name", "event", "pipeline", "organization_url", "project")
+FORMAT_VERSION: Final = 1
+
+_ROUTE_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
+_ENVIRONMENT_VALUE: Final = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
+_LOOPBACK: Final = {"127.0.0.1", "localhost", "::1"}
+
+Names = Mapping[str, Collection[str]]
+Read = Callable[[yaml.Node], Any]
+
+
+def load_routes(text: str, *, source: str, names: Names, environment: Mapping[str, str]) -> RouteTable:
+    """Read the dispatch table.
+
+    :param source: the file's name, for messages.
+    :param names: from each event type (``RunCompleted``) to the names its handler offers.
+    :param environment: where ``${NAME}`` is looked up.
+    :raises InvalidRoutes: with every problem of the file (after a YAML syntax error: that one).
+    """
+    reader = _RoutesReader(NodeReader(text), names, environment)
+    table = reader.read()
+    if reader.problems:
+        raise InvalidRoutes(source, reader.problems)
+    return table
+
+
+class _RoutesReader:
+    def __init__(self, nodes: NodeReader, names: Names, environment: Mapping[str, str]) -> None:
+        self._nodes = nodes
+        self._names = names
+        self._environment = environment
+        self._line_by_name: dict[str, int] = {}
+
+    @property
+    def problems(self) -> list[Problem]:
+        return self._nodes.problems
+
+    def read(self) -> RouteTable:
+        root = self._nodes.root()
+        if root is None:
+            if not self.problems:
+                self.problems.append(Problem(1, 1, "", "the file is empty; it needs 'version: 1' and 'routes'"))
+            return RouteTable([])
+        top = self._nodes.mapping(root, "the file", ("version", "defaults", "routes"))
+        for key in ("version", "routes"):
+            if key not in top:
+                self._nodes.note(root, f"'{key}' is missing from the file", text="")
+        if "version" in top and self._nodes.attempt(positive_integer, top["version"]) not in {FORMAT_VERSION, None}:
+            self._nodes.note(top["version"], f"this version is not known; write 'version: {FORMAT_VERSION}'")
+        defaults = self._nodes.mapping(top["defaults"], "defaults", DEFAULTS_KEYS) if "defaults" in top else {}
+        default_values = self._values(defaults, names=None)
+        route_nodes = self._nodes.sequence(top["routes"], "routes") if "routes" in top else []
+        routes = [self._route(node, default_values) for node in route_nodes]
+        return RouteTable([route for route in routes if route is not None])
+
+    def _route(self, node: yaml.Node, defaults: Mapping[str, Any]) -> Route | None:
+        given = self._nodes.mapping(node, "a route", ROUTE_KEYS)
+        for key in REQUIRED_KEYS:
+            if key not in given and key not in defaults:
+                where = "; put it here or in 'defaults'" if key in DEFAULTS_KEYS else ""
+                self._nodes.note(node, f"'{key}' is missing from this route{where}", text="")
+        event = self._nodes.attempt(self._event, given["event"]) if "event" in given else None
+        # An unknown event type offers no names; then none is checked, rather than a second complaint about each.
+        names = None if event is None else self._scope_names(event)
+        others = {key: value_node for key, value_node in given.items() if key != "event"}
+        values = {**defaults, "event": event, **self._values(others, names)}
+        self._check_name(given, values)
+        self._check_correlation(given, values)
+        present = {key: value for key, value in values.items() if value is not None}
+        return Route(**present) if all(key in present for key in REQUIRED_KEYS) else None
+
+    def _values(self, given: Mapping[str, yaml.Node], names: Names | None) -> dict[str, Any]:
+        readers = self._readers(names)
+        return {key: self._nodes.attempt(readers[key], node) for key, node in given.items()}
+
+    def _readers(self, names: Names | None) -> dict[str, Read]:
+        """How each key of a route is read."""
+        return {
+            "name": self._name,
+            "organization_url": self._organization_url,
+            "project": self._project,
+            "pipeline": self._pipeline,
+            "enabled": boolean,
+            "when": lambda node: self._expression(Condition, node, names),
+            "branch": self._word,
+            "parameters": lambda node: self._templates(node, "parameters", names),
+            "variables": lambda node: self._templates(node, "variables", names),
+            "stages_to_skip": self._stages,
+            "pipeline_version": positive_integer,
+            "once_per": lambda node: self._expression(parse_template, node, names),
+            "allow": self._pattern,
+            "correlation_parameter": self._word,
+            "include_child_runs": boolean,
+        }
+
+    def _event(self, node: yaml.Node) -> str:
+        name = self._text(node)
+        if name not in self._names:
+            raise WrongValue(f"is no event type; {suggestion(name.removeprefix(AML_PREFIX), self._names)}")
+        return name
+
+    def _scope_names(self, event: str) -> Names:
+        """All names that conditions and placeholders may use; what lies below tags and data is not known."""
+        return {**dict.fromkeys(self._names[event], ()), "event": ENVELOPE_NAMES, "data": ()}
+
+    def _name(self, node: yaml.Node) -> str:
+        name = self._text(node)
+        if not _ROUTE_NAME.fullmatch(name):
+            raise WrongValue("must begin with a letter or digit and go on with those, '.', '_' or '-', 63 at most")
+        return name
+
+    def _pipeline(self, node: yaml.Node) -> int | str:
+        pipeline = self._word(node)
+        return int(pipeline) if pipeline.isascii() and pipeline.isdigit() else pipeline
+
+    def _project(self, node: yaml.Node) -> str:
+        project = self._word(node)
+        if "/" in project:
+            raise WrongValue("must be a project's name or id, without '/'")
+        return project
+
+    def _organization_url(self, node: yaml.Node) -> str:
+        url = self._word(node).rstrip("/")
+        try:
+            parts = urlsplit(url)
+            host, _ = parts.hostname, parts.port
+        except ValueError as exc:
+            raise WrongValue("is not a URL; write https://dev.azure.com/<organization>") from exc
+        if parts.username or parts.password or parts.query or parts.fragment:
+            raise WrongValue("must hold no user name, password, query or fragment; credentials go into settings")
+        if not host or (parts.scheme != "https" and not (parts.scheme == "http" and host in _LOOPBACK)):
+            raise WrongValue(
+                "must begin with https://, since a credential is sent there (http:// only to this machine)"
+            )
+        return url
+
+    def _expression(self, parse: Callable[..., Any], node: yaml.Node, names: Names | None) -> Any:
+        try:
+            return parse(self._text(node), names)
+        except InvalidExpression as exc:
+            raise WrongValue(str(exc)) from exc
+
+    def _templates(self, node: yaml.Node, what: str, names: Names | None) -> dict[str, Template | None]:
+        return {
+            key: self._nodes.attempt(lambda value: self._expression(parse_template, value, names), value_node)
+            for key, value_node in self._nodes.mapping(node, what).items()
+        }
+
+    def _stages(self, node: yaml.Node) -> tuple[str | None, ...]:
+        return tuple(self._nodes.attempt(self._word, item) for item in self._nodes.sequence(node, "stages_to_skip"))
+
+    def _pattern(self, node: yaml.Node) -> re.Pattern[str]:
+        try:
+            return re.compile(self._text(node))
+        except re.error as exc:
+            raise WrongValue(f"is no regular expression: {exc}") from exc
+
+    def _word(self, node: yaml.Node) -> str:
+        """Literal text that goes to Azure DevOps as it is."""
+        word = self._text(node).strip()
+        if not word:
+            raise WrongValue("is empty; give a value or remove the key")
+        if (found := forbidden_in(word)) is not None or "{{" in word:
+            raise WrongValue(f"holds {found or 'a placeholder'}, which has no place here; write plain text")
+        return word
+
+    def _text(self, node: yaml.Node) -> str:
+        """A scalar's text with the environment's values filled in."""
+        text = scalar_text(node)
+        missing = [name for name in _ENVIRONMENT_VALUE.findall(text) if not self._environment.get(name)]
+        if missing:
+            raise WrongValue(
+                f"needs the environment value {', '.join(missing)}, which is not set; set it in the application "
+                "settings, or locally in local.settings.json"
+            )
+        return _ENVIRONMENT_VALUE.sub(lambda match: self._environment[match[1]], text)
+
+    def _check_name(self, given: Mapping[str, yaml.Node], values: Mapping[str, Any]) -> None:
+        name = values.get("name")
+        if name in self._line_by_name:
+            self._nodes.note(given["name"], f"line {self._line_by_name[name]} has a route of this name; choose another")
+        elif name is not None:
+            self._line_by_name[name] = given["name"].start_mark.line + 1
+
+    def _check_correlation(self, given: Mapping[str, yaml.Node], values: Mapping[str, Any]) -> None:
+        name = values.get("correlation_parameter")
+        if name is not None and name in (values.get("parameters") or {}):
+            self._nodes.note(
+                given["correlation_parameter"], "is also in 'parameters'; nextstage fills it in, so remove it there"
+            )
