@@ -1,0 +1,176 @@
+"""The journal's records in an SQLite file: for one machine, with as many threads and processes as you like."""
+
+import json
+import sqlite3
+import time
+from collections import deque
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Final
+
+from shared.errors import JournalUnavailable, RunAlreadyOwned
+from shared.journal import Entry, JournalKey, Record, State, Step
+
+BUSY_SECONDS: Final = 5.0
+
+_SCHEMA: Final = """
+CREATE TABLE IF NOT EXISTS records (
+    route TEXT NOT NULL,
+    key TEXT NOT NULL,
+    version INTEGER NOT NULL,
+    state TEXT NOT NULL,
+    run_id INTEGER,
+    event TEXT NOT NULL,
+    document TEXT NOT NULL,
+    PRIMARY KEY (route, key)
+) STRICT;
+CREATE UNIQUE INDEX IF NOT EXISTS one_record_per_run ON records (route, run_id) WHERE run_id IS NOT NULL;
+"""
+_SETUP_TRIES: Final = 50
+
+
+class SqliteStore:
+    """See ``shared.journal.Store``. Keeps a few open connections and lends each to one thread at a time."""
+
+    def __init__(self, path: Path) -> None:
+        """:raises JournalUnavailable: the file cannot be opened or made."""
+        self._path = path
+        self._idle: deque[sqlite3.Connection] = deque()
+        self._set_up()
+
+    def insert(self, record: Record) -> Record | None:
+        """See ``Store.insert``."""
+        with self._connection() as connection:
+            cursor = connection.execute(
+                "INSERT INTO records (version, state, run_id, event, document, route, key) VALUES (1, ?, ?, ?, ?, ?, ?)"
+                " ON CONFLICT (route, key) DO NOTHING",
+                _row(record),
+            )
+        return replace(record, version="1") if cursor.rowcount == 1 else None
+
+    def get(self, key: JournalKey) -> Record | None:
+        """See ``Store.get``."""
+        with self._connection() as connection:
+            row = connection.execute(
+                "SELECT version, state, run_id, event, document FROM records WHERE route = ? AND key = ?",
+                (key.route, key.key),
+            ).fetchone()
+        return _record(key, row) if row else None
+
+    def replace(self, record: Record) -> Record | None:
+        """See ``Store.replace``."""
+        version = int(record.version)
+        with self._connection() as connection:
+            try:
+                cursor = connection.execute(
+                    "UPDATE records SET version = version + 1, state = ?, run_id = ?, event = ?, document = ?"
+                    " WHERE route = ? AND key = ? AND version = ?",
+                    (*_row(record), version),
+                )
+            except sqlite3.IntegrityError as exc:
+                raise RunAlreadyOwned(
+                    f"run {record.run_id} belongs to another record of route {record.key.route}"
+                ) from exc
+        return replace(record, version=str(version + 1)) if cursor.rowcount == 1 else None
+
+    def owned_runs(self, route: str, run_ids: Iterable[int]) -> set[int]:
+        """See ``Store.owned_runs``."""
+        wanted = json.dumps(list(run_ids))
+        with self._connection() as connection:
+            rows = connection.execute(
+                "SELECT run_id FROM records WHERE route = ? AND run_id IN (SELECT value FROM json_each(?))",
+                (route, wanted),
+            ).fetchall()
+        return {row[0] for row in rows}
+
+    def close(self) -> None:
+        """Close the idle connections."""
+        while self._idle:
+            self._idle.pop().close()
+
+    @contextmanager
+    def _connection(self) -> Iterator[sqlite3.Connection]:
+        """Lend a connection; what SQLite raises means that the journal does not answer."""
+        try:
+            connection = self._borrow()
+            try:
+                yield connection
+            except sqlite3.Error:
+                connection.close()  # it may be the cause
+                raise
+            except BaseException:
+                self._idle.append(connection)
+                raise
+            self._idle.append(connection)
+        except sqlite3.Error as exc:
+            raise JournalUnavailable(
+                f"the journal {self._path} does not answer: {exc}; "
+                "check that the disk has room and the file can be written"
+            ) from exc
+
+    def _borrow(self) -> sqlite3.Connection:
+        try:
+            return self._idle.pop()
+        except IndexError:
+            return self._connect()
+
+    def _connect(self) -> sqlite3.Connection:
+        connection = sqlite3.connect(self._path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+        # FULL, not WAL's usual NORMAL: a claim that a power cut takes back would let a second run be queued.
+        connection.execute("PRAGMA synchronous = FULL")
+        return connection
+
+    def _set_up(self) -> None:
+        """Make the file and its table. Several processes may do so at once, and SQLite does not wait here by itself."""
+        for tries_left in range(_SETUP_TRIES, 0, -1):
+            try:
+                with self._connection() as connection:
+                    connection.execute("PRAGMA journal_mode = WAL")
+                    connection.executescript(_SCHEMA)
+            except JournalUnavailable as exc:
+                if tries_left == 1 or "locked" not in str(exc):
+                    raise
+                time.sleep(0.05)
+            else:
+                return
+
+
+def _row(record: Record) -> tuple[Any, ...]:
+    document = {
+        "entry": {name: value for name, value in asdict(record.entry).items() if name != "event"},
+        "claimed_at": record.claimed_at.isoformat(),
+        "lease_until": record.lease_until.isoformat(),
+        "settled_at": record.settled_at.isoformat(),
+        "run_url": record.run_url,
+        "reason": record.reason,
+        "history": [(step.at.isoformat(), step.state, step.note) for step in record.history],
+    }
+    return (
+        record.state.value,
+        record.run_id,
+        record.entry.event,
+        json.dumps(document),
+        record.key.route,
+        record.key.key,
+    )
+
+
+def _record(key: JournalKey, row: tuple[Any, ...]) -> Record:
+    version, state, run_id, event, text = row
+    document = json.loads(text)
+    return Record(
+        key=key,
+        state=State(state),
+        version=str(version),
+        entry=Entry(event=event, **document["entry"]),
+        claimed_at=datetime.fromisoformat(document["claimed_at"]),
+        lease_until=datetime.fromisoformat(document["lease_until"]),
+        settled_at=datetime.fromisoformat(document["settled_at"]),
+        run_id=run_id,
+        run_url=document["run_url"],
+        reason=document["reason"],
+        history=tuple(Step(datetime.fromisoformat(at), State(step), note) for at, step, note in document["history"]),
+    )

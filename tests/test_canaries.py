@@ -1,0 +1,24 @@
+"""The watch over secrets must itself be able to fail."""
+
+import base64
+
+import pytest
+
+from tests.canaries import leaks, secret
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"the PAT is {secret('pat')}",
+        "Basic " + base64.b64encode(f":{secret('pat')}".encode()).decode(),
+        "Basic " + base64.b64encode(f"user:{secret('pat')}".encode()).decode(),
+        "Basic " + base64.b64encode(secret("pat").encode()).decode(),
+    ],
+)
+def test_a_leak_is_seen_however_it_is_encoded(text: str) -> None:
+    assert leaks(text)
+
+
+def test_ordinary_text_is_no_leak() -> None:
+    assert leaks("Basic authentication was refused with 203; run 42 queued") == []
