@@ -1,0 +1,70 @@
+"""``python -m devstack.ado``: the emulated Azure DevOps organisation on the loopback address.
+
+Prints its address in one line and serves until SIGTERM or SIGINT. Exit codes: 0 stopped, 2 bad options, a bad
+declaration or a port that is taken.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import signal
+import sys
+import threading
+from pathlib import Path
+
+from devstack.ado.declaration import DEFAULT_FILE, DeclarationError, load_declaration
+from devstack.ado.emulator import Emulator
+from devstack.ado.server import serve
+
+
+def main() -> int:
+    options = _options()
+    if options.verbose:
+        logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    try:
+        declaration = load_declaration(options.pipelines)
+    except DeclarationError as exc:
+        print(exc, file=sys.stderr)
+        return 2
+    emulator = Emulator(
+        declaration,
+        pats=[declaration.pat.resolve(os.environ)],
+        tokens=[declaration.token.resolve(os.environ)],
+    )
+    return _serve_until_stopped(emulator, options.port)
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m devstack.ado", description="An Azure DevOps emulator.")
+    parser.add_argument("--port", type=_port, default=7080, help="default 7080; 0 takes a free one")
+    parser.add_argument("--pipelines", type=Path, default=DEFAULT_FILE, metavar="FILE", help="the declaration")
+    parser.add_argument("--verbose", action="store_true", help="show each request")
+    return parser.parse_args()
+
+
+def _port(text: str) -> int:
+    port = int(text)
+    if not 0 <= port < 1 << 16:
+        raise argparse.ArgumentTypeError("must be between 0 and 65535")
+    return port
+
+
+def _serve_until_stopped(emulator: Emulator, port: int) -> int:
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda _number, _frame: stop.set())
+    declaration = emulator.declaration
+    try:
+        with serve(emulator, port) as served:
+            print(f"devstack.ado: {served.organization_url} (project {declaration.project})", flush=True)
+            stop.wait()
+    except OSError as exc:
+        print(f"devstack.ado: cannot listen on port {port}: {os.strerror(exc.errno or 0)}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

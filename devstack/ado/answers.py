@@ -1,0 +1,198 @@
+"""The documents that the Pipelines and Build APIs answer with, made from the books and the declaration.
+
+``root`` is the organisation's URL as the client knows it. Below it the service names the project by its GUID, not
+by its name, whatever the request said.
+"""
+
+from __future__ import annotations
+
+import json
+import uuid
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from devstack.ado.books import RunRecord, timestamp
+
+if TYPE_CHECKING:
+    from devstack.ado.declaration import Declaration, PipelineDeclaration
+
+_BUILD_STATUS = {"inProgress": "inProgress", "canceling": "cancelling", "completed": "completed"}
+_DEVSTACK_USER = {
+    "displayName": "devstack",
+    "id": str(uuid.uuid5(uuid.NAMESPACE_DNS, "devstack")),
+    "uniqueName": "devstack@example.com",
+    "descriptor": "svc.devstack",
+}
+
+
+def _links(**addresses: str) -> dict[str, dict[str, str]]:
+    return {name: {"href": address} for name, address in addresses.items()}
+
+
+@dataclass(frozen=True)
+class Answers:
+    """Makes documents for one client's view of the organisation."""
+
+    declaration: Declaration
+    root: str
+
+    @property
+    def _project_url(self) -> str:
+        return f"{self.root}/{self.declaration.project_id}"
+
+    @property
+    def _repository_id(self) -> str:
+        return str(uuid.uuid5(uuid.UUID(self.declaration.project_id), "repository"))
+
+    def _pipeline_url(self, pipeline: PipelineDeclaration) -> str:
+        return f"{self._project_url}/_apis/pipelines/{pipeline.id}?revision={pipeline.revision}"
+
+    def _pipeline_web_url(self, pipeline: PipelineDeclaration) -> str:
+        return f"{self._project_url}/_build/definition?definitionId={pipeline.id}"
+
+    def pipeline_summary(self, pipeline: PipelineDeclaration) -> dict[str, object]:
+        """A pipeline as lists show it: without its configuration."""
+        url = self._pipeline_url(pipeline)
+        return {
+            "_links": _links(self=url, web=self._pipeline_web_url(pipeline)),
+            "url": url,
+            "id": pipeline.id,
+            "revision": pipeline.revision,
+            "name": pipeline.name,
+            "folder": pipeline.folder,
+        }
+
+    def pipeline(self, pipeline: PipelineDeclaration) -> dict[str, object]:
+        configuration = {
+            "path": f"/{pipeline.name}.yml",
+            "repository": {"id": self._repository_id, "type": "azureReposGit"},
+            "type": "yaml",
+        }
+        return {**self.pipeline_summary(pipeline), "configuration": configuration}
+
+    def run_summary(self, run: RunRecord) -> dict[str, object]:
+        """A run as lists show it: the service leaves out its parameters, variables and resources there."""
+        pipeline = self.declaration.pipeline_by_id[run.pipeline_id]
+        url = f"{self._project_url}/_apis/pipelines/{pipeline.id}/runs/{run.id}"
+        links = _links(self=url, web=f"{self._project_url}/_build/results?buildId={run.id}")
+        links |= _links(**{"pipeline.web": self._pipeline_web_url(pipeline), "pipeline": self._pipeline_url(pipeline)})
+        summary: dict[str, object] = {
+            "_links": links,
+            "pipeline": {
+                "url": self._pipeline_url(pipeline),
+                "id": pipeline.id,
+                "revision": pipeline.revision,
+                "name": pipeline.name,
+                "folder": pipeline.folder,
+            },
+            "state": run.state,
+            "createdDate": timestamp(run.created),
+            "url": url,
+            "id": run.id,
+            "name": run.name,
+        }
+        if run.finished is not None:
+            summary["result"] = run.result
+            summary["finishedDate"] = timestamp(run.finished)
+        return summary
+
+    def run(self, run: RunRecord) -> dict[str, object]:
+        repository = {
+            "repository": {
+                "id": self._repository_id,
+                "fullName": f"{self.declaration.project}/{self.declaration.project}",
+                "type": "azureReposGit",
+            },
+            "refName": run.branch,
+            "version": run.version,
+        }
+        document = self.run_summary(run) | {
+            "yamlDetails": {
+                "rootYamlFile": {"ref": run.branch, "yamlFile": f"{run.pipeline_name}.yml", "repoAlias": "self"},
+                "expandedYamlUrl": f"{self._project_url}/_apis/build/builds/{run.id}/logs/1",
+            },
+            "resources": {"repositories": {"self": repository}},
+            "templateParameters": dict(run.template_parameters),
+            "tags": list(run.tags),
+        }
+        if run.variables:
+            document["variables"] = {name: variable.document() for name, variable in run.variables.items()}
+        return document
+
+    def build(self, run: RunRecord) -> dict[str, object]:
+        """The same run as the Build API shows it."""
+        pipeline = self.declaration.pipeline_by_id[run.pipeline_id]
+        url = f"{self._project_url}/_apis/build/Builds/{run.id}"
+        document: dict[str, object] = {
+            "_links": _links(
+                self=url,
+                web=f"{self._project_url}/_build/results?buildId={run.id}",
+                timeline=f"{url}/Timeline",
+            ),
+            "id": run.id,
+            "buildNumber": run.name,
+            "buildNumberRevision": int(run.name.rpartition(".")[2]),
+            "uri": f"vstfs:///Build/Build/{run.id}",
+            "url": url,
+            "status": _BUILD_STATUS[run.state],
+            "definition": self._definition(pipeline),
+            "project": self._project(),
+            "sourceBranch": run.branch,
+            "sourceVersion": run.version,
+            "templateParameters": dict(run.template_parameters),
+            "triggerInfo": {},
+            "tags": list(run.tags),
+            "repository": {
+                "id": self._repository_id,
+                "type": "TfsGit",
+                "name": self.declaration.project,
+                "url": f"{self.root}/{self.declaration.project}/_git/{self.declaration.project}",
+                "checkoutSubmodules": False,
+            },
+        }
+        return document | self._build_circumstances(run)
+
+    @staticmethod
+    def _build_circumstances(run: RunRecord) -> dict[str, object]:
+        """When, by whom and why; the result and the variables only where there are any."""
+        document: dict[str, object] = {
+            "queueTime": timestamp(run.created),
+            "startTime": timestamp(run.created),
+            "lastChangedDate": timestamp(run.finished or run.created),
+            "priority": "normal",
+            "reason": "manual",
+            "requestedFor": _DEVSTACK_USER,
+            "requestedBy": _DEVSTACK_USER,
+            "lastChangedBy": _DEVSTACK_USER,
+            "retainedByRelease": False,
+        }
+        if run.finished is not None:
+            document["result"] = run.result
+            document["finishTime"] = timestamp(run.finished)
+        visible = {name: variable.value for name, variable in run.variables.items() if not variable.is_secret}
+        if visible:
+            document["parameters"] = json.dumps(visible)
+        return document
+
+    def _project(self) -> dict[str, object]:
+        return {
+            "id": self.declaration.project_id,
+            "name": self.declaration.project,
+            "url": f"{self.root}/_apis/projects/{self.declaration.project_id}",
+            "state": "wellFormed",
+            "revision": 1,
+            "visibility": "private",
+        }
+
+    def _definition(self, pipeline: PipelineDeclaration) -> dict[str, object]:
+        return {
+            "id": pipeline.id,
+            "name": pipeline.name,
+            "path": pipeline.folder,
+            "revision": pipeline.revision,
+            "type": "build",
+            "queueStatus": "disabled" if pipeline.disabled else "enabled",
+            "uri": f"vstfs:///Build/Definition/{pipeline.id}",
+            "url": f"{self._project_url}/_apis/build/Definitions/{pipeline.id}?revision={pipeline.revision}",
+            "project": self._project(),
+        }

@@ -1,0 +1,238 @@
+"""The books: every run ever queued and every request received, for tests and for people to look at.
+
+All of it is in memory. What is handed out is immutable, so that a reader needs no lock. No credential is ever
+written here: of the request's headers only those in ``KEPT_HEADERS`` are kept, and secret values in bodies are
+replaced by ``MASK``.
+"""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+KEPT_HEADERS = ("Accept", "Content-Type", "User-Agent", "X-TFS-FedAuthRedirect")
+MASK = "***"
+FIRST_RUN_ID = 501
+
+RunState = Literal["inProgress", "canceling", "completed"]
+RunResult = Literal["succeeded", "failed", "canceled"]
+Dropped = Literal["dropped"]
+
+
+def utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
+def timestamp(moment: datetime) -> str:
+    """A time as Azure DevOps writes it: UTC, seven fractional digits, Z."""
+    return moment.strftime("%Y-%m-%dT%H:%M:%S.%f") + "0Z"
+
+
+@dataclass(frozen=True)
+class Variable:
+    """A variable given for a run; the value of a secret one is never kept."""
+
+    value: str | None
+    is_secret: bool = False
+
+    def document(self) -> dict[str, object]:
+        """``{"value": …}``, or ``{"isSecret": true}`` without the value."""
+        return {"isSecret": True} if self.is_secret else {"value": self.value}
+
+
+@dataclass(frozen=True)
+class RunOrder:
+    """A run that has been asked for and found valid; the template parameters are complete."""
+
+    pipeline_id: int
+    pipeline_name: str
+    branch: str
+    version: str
+    template_parameters: Mapping[str, str]
+    variables: Mapping[str, Variable]
+    stages_to_skip: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """A queued run, as it was at one moment. ``branch`` is a full ref, ``version`` a commit id."""
+
+    id: int
+    pipeline_id: int
+    pipeline_name: str
+    name: str
+    branch: str
+    version: str
+    template_parameters: Mapping[str, str]
+    variables: Mapping[str, Variable]
+    stages_to_skip: tuple[str, ...]
+    created: datetime
+    state: RunState = "inProgress"
+    result: RunResult | None = None
+    finished: datetime | None = None
+    tags: tuple[str, ...] = ()
+
+    def document(self) -> dict[str, object]:
+        """The run as ``GET /_emulator/books`` shows it."""
+        return {
+            "id": self.id,
+            "pipelineId": self.pipeline_id,
+            "pipelineName": self.pipeline_name,
+            "name": self.name,
+            "branch": self.branch,
+            "templateParameters": dict(self.template_parameters),
+            "variables": {name: variable.document() for name, variable in self.variables.items()},
+            "stagesToSkip": list(self.stages_to_skip),
+            "createdDate": timestamp(self.created),
+            "finishedDate": timestamp(self.finished) if self.finished else None,
+            "state": self.state,
+            "result": self.result,
+            "tags": list(self.tags),
+        }
+
+
+@dataclass(frozen=True)
+class RequestRecord:
+    """A request that was received.
+
+    ``status`` is what the client was answered, "dropped" for a connection broken on purpose, and None while the
+    request is still under way. ``body`` is the JSON document sent, None where there was none.
+    """
+
+    method: str
+    path: str
+    query: str
+    received: datetime
+    credential: str
+    headers: Mapping[str, str]
+    body: object
+    status: int | Dropped | None = None
+
+    def document(self) -> dict[str, object]:
+        """The request as ``GET /_emulator/books`` shows it."""
+        return {
+            "method": self.method,
+            "path": self.path,
+            "query": self.query,
+            "status": self.status,
+            "time": timestamp(self.received),
+            "credential": self.credential,
+            "headers": dict(self.headers),
+            "body": self.body,
+        }
+
+
+class Books:
+    """The runs and the requests of one emulator."""
+
+    def __init__(self, clock: Callable[[], datetime] = utc_now) -> None:
+        self.clock = clock
+        self._lock = threading.Lock()
+        self._runs: dict[int, RunRecord] = {}
+        self._counts: dict[tuple[int, str], int] = {}
+        self._requests: list[RequestRecord] = []
+
+    @property
+    def runs(self) -> tuple[RunRecord, ...]:
+        """Every run, in the order in which they were queued."""
+        with self._lock:
+            return tuple(self._runs.values())
+
+    @property
+    def requests(self) -> tuple[RequestRecord, ...]:
+        """Every request, in the order in which they arrived; those to ``/_emulator`` are not among them."""
+        with self._lock:
+            return tuple(self._requests)
+
+    def run(self, run_id: int) -> RunRecord | None:
+        with self._lock:
+            return self._runs.get(run_id)
+
+    def queue(self, order: RunOrder) -> RunRecord:
+        """Queues a run: the next id, and the pipeline's next name of the day (``yyyymmdd.n``)."""
+        with self._lock:
+            created = self.clock()
+            day = created.strftime("%Y%m%d")
+            count = self._counts[order.pipeline_id, day] = self._counts.get((order.pipeline_id, day), 0) + 1
+            run = RunRecord(
+                id=FIRST_RUN_ID + len(self._runs),
+                pipeline_id=order.pipeline_id,
+                pipeline_name=order.pipeline_name,
+                name=f"{day}.{count}",
+                branch=order.branch,
+                version=order.version,
+                template_parameters=order.template_parameters,
+                variables=order.variables,
+                stages_to_skip=order.stages_to_skip,
+                created=created,
+            )
+            self._runs[run.id] = run
+            return run
+
+    def finish(self, run_id: int, result: RunResult) -> RunRecord | None:
+        """Ends a run; None for an unknown one. A run that has ended keeps its first result."""
+        return self._change(
+            run_id,
+            lambda run: (
+                replace(run, state="completed", result=result, finished=self.clock())
+                if run.state != "completed"
+                else run
+            ),
+        )
+
+    def cancel(self, run_id: int) -> RunRecord | None:
+        """Starts to cancel a run; it stays "canceling" until it is finished. One that has ended is left alone."""
+        return self._change(run_id, lambda run: replace(run, state="canceling") if run.state != "completed" else run)
+
+    def change_tags(self, run_id: int, add: Iterable[str], remove: Iterable[str] = ()) -> RunRecord | None:
+        """Adds tags, then removes others; Azure DevOps compares them without regard to case."""
+
+        def changed(run: RunRecord) -> RunRecord:
+            tags = {tag.lower(): tag for tag in (*add, *reversed(run.tags))}
+            for tag in remove:
+                tags.pop(tag.lower(), None)
+            return replace(run, tags=tuple(sorted(tags.values(), key=str.lower)))
+
+        return self._change(run_id, changed)
+
+    def _change(self, run_id: int, change: Callable[[RunRecord], RunRecord]) -> RunRecord | None:
+        with self._lock:
+            run = self._runs.get(run_id)
+            if run is not None:
+                run = self._runs[run_id] = change(run)
+            return run
+
+    def receive(self, request: RequestRecord) -> int:
+        """Enters a request that has just arrived; the answer is its place, for ``answered``."""
+        with self._lock:
+            self._requests.append(request)
+            return len(self._requests) - 1
+
+    def answered(self, place: int, status: int | Dropped) -> None:
+        with self._lock:
+            self._requests[place] = replace(self._requests[place], status=status)
+
+    def document(self) -> dict[str, object]:
+        """Both books as JSON: ``{"runs": […], "requests": […]}``."""
+        return {
+            "runs": [run.document() for run in self.runs],
+            "requests": [request.document() for request in self.requests],
+        }
+
+
+def without_secrets(body: object) -> object:
+    """A run request's body with the values of secret variables and of repository tokens masked."""
+    if isinstance(body, dict):
+        secret = body.get("isSecret") is True
+        return {
+            key: MASK if (key == "token" or (secret and key == "value")) and value else without_secrets(value)
+            for key, value in body.items()
+        }
+    if isinstance(body, list):
+        return [without_secrets(item) for item in body]
+    return body

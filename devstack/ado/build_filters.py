@@ -1,0 +1,156 @@
+"""Which builds a list of builds shows, and in which order.
+
+``minTime`` and ``maxTime`` are about the time that ``queryOrder`` names: the finish time unless it says otherwise.
+With them, a build that has no such time (one that has not finished) is not shown.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections import Counter
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from devstack.ado.books import RunRecord
+from devstack.ado.errors import invalid_argument
+
+if TYPE_CHECKING:
+    from devstack.ado.call import Call
+
+DEFAULT_TOP = 1_000
+_STATUSES = {"none", "inProgress", "completed", "cancelling", "postponed", "notStarted", "all"}
+_RESULTS = {"none", "succeeded", "partiallySucceeded", "failed", "canceled"}
+_REASONS = {"none", "manual", "individualCI", "batchedCI", "schedule", "scheduleForced", "userCreated"}
+_REASONS |= {"validateShelveset", "checkInShelveset", "pullRequest", "buildCompletion", "resourceTrigger"}
+_REASONS |= {"triggered", "all"}
+_STATE_OF_STATUS = {"inProgress": "inProgress", "cancelling": "canceling", "completed": "completed"}
+# Filters of the real API that the emulator does not have: better refused than silently without effect.
+_NOT_EMULATED = ("queues", "requestedFor", "properties", "repositoryId", "repositoryType", "deletedFilter")
+
+Filter = Callable[[RunRecord], bool]
+
+
+def _finish_time(run: RunRecord) -> datetime | None:
+    return run.finished
+
+
+def _queue_time(run: RunRecord) -> datetime | None:
+    return run.created
+
+
+_TIMES = {"finishTime": _finish_time, "queueTime": _queue_time, "startTime": _queue_time}
+_NOT_YET = datetime.max.replace(tzinfo=UTC)
+
+
+def select_builds(call: Call) -> tuple[list[RunRecord], str | None]:
+    """One page of the builds asked for, and the continuation token of the next page if there is one."""
+    for name in _NOT_EMULATED:
+        if name in call.request.args:
+            raise invalid_argument(f"The emulator does not have the filter {name}.")
+    time_of, descending = _order(call)
+    filters = [*_filters(call), *_time_filters(call, time_of)]
+    runs = [run for run in call.books.runs if all(keep(run) for keep in filters)]
+
+    def key(run: RunRecord) -> tuple[datetime, int]:
+        return (time_of(run) or _NOT_YET, run.id)
+
+    runs.sort(key=key, reverse=descending)
+    runs = _at_most_per_definition(runs, call.integer("maxBuildsPerDefinition", least=1))
+    last = _read_token(call.request.args.get("continuationToken"))
+    if last is not None:
+        # By position in the order, not by number, so that builds queued in between are neither skipped nor shown
+        # twice.
+        runs = [run for run in runs if (key(run) < last if descending else key(run) > last)]
+    top = call.integer("$top", least=1) or DEFAULT_TOP
+    page = runs[:top]
+    return page, _write_token(key(page[-1])) if len(runs) > top else None
+
+
+def _order(call: Call) -> tuple[Callable[[RunRecord], datetime | None], bool]:
+    order = call.request.args.get("queryOrder", "finishTimeDescending")
+    for name, time_of in _TIMES.items():
+        if order.lower() in {f"{name}ascending".lower(), f"{name}descending".lower()}:
+            return time_of, order.lower().endswith("descending")
+    raise invalid_argument(f"queryOrder must be one of {', '.join(_TIMES)}, followed by Ascending or Descending.")
+
+
+def _filters(call: Call) -> list[Filter]:
+    definitions, ids = call.integers("definitions"), call.integers("buildIds")
+    tags = {tag.lower() for tag in call.listed("tagFilters")}
+    branch, number = call.request.args.get("branchName"), call.request.args.get("buildNumber")
+    states = {_STATE_OF_STATUS.get(status, "") for status in _choices(call, "statusFilter", _STATUSES)}
+    results = _choices(call, "resultFilter", _RESULTS)
+    reasons = _choices(call, "reasonFilter", _REASONS)
+    return [
+        lambda run: not definitions or run.pipeline_id in definitions,
+        lambda run: not ids or run.id in ids,
+        lambda run: tags <= {tag.lower() for tag in run.tags},
+        lambda run: not branch or run.branch == branch,
+        lambda run: not number or _is_number(run.name, number),
+        lambda run: not states or run.state in states,
+        lambda run: not results or run.result in results,
+        lambda _run: not reasons or "manual" in reasons,
+    ]
+
+
+def _is_number(name: str, wanted: str) -> bool:
+    """Whether a build number is the wanted one, or begins with it where an asterisk follows."""
+    return name.startswith(wanted[:-1]) if wanted.endswith("*") else name == wanted
+
+
+def _choices(call: Call, name: str, known: set[str]) -> set[str]:
+    """The wanted flags; empty where any will do, which is also what "all" and "none" mean."""
+    chosen = set(call.listed(name))
+    if not chosen <= known:
+        raise invalid_argument(f"{name} must be of {', '.join(sorted(known))}.")
+    return set() if "all" in chosen else chosen - {"none"}
+
+
+def _time_filters(call: Call, time_of: Callable[[RunRecord], datetime | None]) -> list[Filter]:
+    earliest, latest = _moment(call, "minTime"), _moment(call, "maxTime")
+    filters: list[Filter] = []
+    if earliest is not None:
+        filters.append(lambda run: (moment := time_of(run)) is not None and moment >= earliest)
+    if latest is not None:
+        filters.append(lambda run: (moment := time_of(run)) is not None and moment <= latest)
+    return filters
+
+
+def _moment(call: Call, name: str) -> datetime | None:
+    """A time in the query; one without an offset is UTC."""
+    text = call.request.args.get(name)
+    if text is None:
+        return None
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError as exc:
+        raise invalid_argument(f"{name} must be a time like 2026-08-12T08:26:45Z.") from exc
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+def _at_most_per_definition(runs: list[RunRecord], most: int | None) -> list[RunRecord]:
+    if most is None:
+        return runs
+    seen: Counter[int] = Counter()
+    kept = []
+    for run in runs:
+        seen[run.pipeline_id] += 1
+        if seen[run.pipeline_id] <= most:
+            kept.append(run)
+    return kept
+
+
+def _write_token(key: tuple[datetime, int]) -> str:
+    return base64.urlsafe_b64encode(f"{key[0].isoformat()} {key[1]}".encode()).decode()
+
+
+def _read_token(token: str | None) -> tuple[datetime, int] | None:
+    if token is None:
+        return None
+    try:
+        moment, _, run_id = base64.urlsafe_b64decode(token).decode().partition(" ")
+        return datetime.fromisoformat(moment), int(run_id)
+    except (binascii.Error, ValueError) as exc:
+        raise invalid_argument("The continuation token is not one that this server gave.") from exc

@@ -1,0 +1,126 @@
+"""One request to the emulated project, read the way Azure DevOps reads it.
+
+Everything here raises ``ApiError`` for what the service would refuse: no api-version on a write, another content
+type than JSON, a body that is no object, a query parameter that is no number.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from werkzeug.wrappers import Request, Response
+
+from devstack.ado.errors import (
+    ApiError,
+    content_type_not_supported,
+    invalid_argument,
+    version_is_preview,
+    version_not_specified,
+    version_out_of_range,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from devstack.ado.books import Books
+    from devstack.ado.declaration import Declaration
+
+NEWEST_VERSION = (7, 2)
+RELEASED_VERSION = (7, 1)
+CONTINUATION_HEADER = "x-ms-continuationtoken"
+_VERSION = re.compile(r"(\d{1,2})\.(\d)(-preview(?:\.\d+)?)?")
+_HEADER_VERSION = re.compile(r"api-version=([^;,\s]+)", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Call:
+    """A request, and the state that it is about. ``root`` is the URL of the organisation as the client knows it."""
+
+    request: Request
+    declaration: Declaration
+    books: Books
+    root: str
+
+    def check_version(self) -> None:
+        """Refuses a version that the service does not have, and a write that names none."""
+        version = self.requested_version()
+        if not version:
+            if self.request.method not in {"GET", "HEAD"}:
+                raise version_not_specified(self.request.method)
+            return
+        match = _VERSION.fullmatch(version)
+        number = (int(match[1]), int(match[2])) if match else (0, 0)
+        if not match or not (1, 0) <= number <= NEWEST_VERSION:
+            raise version_out_of_range(version, "{}.{}".format(*NEWEST_VERSION))
+        if number > RELEASED_VERSION and not match[3]:
+            raise version_is_preview(version)
+
+    def requested_version(self) -> str:
+        """The api-version in the query, else in Accept, else in Content-Type; empty where there is none."""
+        if "api-version" in self.request.args:
+            return self.request.args["api-version"].strip()
+        for header in ("Accept", "Content-Type"):
+            match = _HEADER_VERSION.search(self.request.headers.get(header, ""))
+            if match:
+                return match[1]
+        return ""
+
+    def json_object(self) -> dict[str, object]:
+        body = json_body(self.request)
+        if not isinstance(body, dict):
+            raise invalid_argument("The body of the request must be a JSON object.")
+        return body
+
+    def integer(self, name: str, least: int = 0) -> int | None:
+        """A query parameter that is a whole number; None where it is absent."""
+        text = self.request.args.get(name)
+        if text is None:
+            return None
+        if not re.fullmatch(r"\d{1,10}", text) or int(text) < least:
+            raise invalid_argument(f"The query parameter {name} must be a whole number from {least} on.")
+        return int(text)
+
+    def listed(self, name: str) -> list[str]:
+        """A query parameter that is a comma-delimited list; empty where it is absent."""
+        return [item.strip() for item in self.request.args.get(name, "").split(",") if item.strip()]
+
+    def integers(self, name: str) -> set[int]:
+        """A query parameter that is a comma-delimited list of ids."""
+        items = self.listed(name)
+        if not all(re.fullmatch(r"\d{1,10}", item) for item in items):
+            raise invalid_argument(f"The query parameter {name} must be a comma-delimited list of ids.")
+        return {int(item) for item in items}
+
+
+def json_body(request: Request) -> object:
+    """The JSON document that was sent.
+
+    :raises ApiError: 415 for another content type, 400 for what is no JSON.
+    """
+    if request.mimetype != "application/json":
+        raise content_type_not_supported(request.method, request.mimetype)
+    try:
+        return json.loads(request.get_data())
+    except ValueError as exc:
+        raise invalid_argument("The body of the request is not JSON.") from exc
+
+
+def json_answer(document: object, status: int = 200, continuation: str | None = None) -> Response:
+    answer = Response(json.dumps(document), status, content_type="application/json; charset=utf-8; api-version=7.1")
+    if continuation is not None:
+        answer.headers[CONTINUATION_HEADER] = continuation
+    return answer
+
+
+def collection(values: Sequence[Mapping[str, object]] | Sequence[str], continuation: str | None = None) -> Response:
+    """A list, wrapped the way the service wraps each: ``{"count": …, "value": […]}``."""
+    return json_answer({"count": len(values), "value": list(values)}, continuation=continuation)
+
+
+def error_answer(error: ApiError) -> Response:
+    answer = json_answer(error.body, error.status)
+    answer.headers.update(error.headers)
+    return answer

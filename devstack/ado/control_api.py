@@ -1,0 +1,55 @@
+"""The emulator's own addresses, below ``/_emulator``: the books, planned faults, and the end of runs.
+
+They take no credential (the server listens on the loopback address alone), they are not written into the books, and
+no fault applies to them. Errors have the same shape as the service's.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, cast, get_args
+
+from devstack.ado.books import RunResult
+from devstack.ado.call import Call, json_answer, json_body
+from devstack.ado.errors import ApiError, invalid_argument, run_not_found
+from devstack.ado.faults import FaultError, FaultPlan, parse_faults
+
+if TYPE_CHECKING:
+    from werkzeug.wrappers import Response
+
+
+def get_books(call: Call, _plan: FaultPlan) -> Response:
+    return json_answer(call.books.document())
+
+
+def get_faults(_call: Call, plan: FaultPlan) -> Response:
+    """``{"faults": […]}``, each with ``times`` as far as they are still to come."""
+    return json_answer({"faults": [fault.document() | {"times": left} for fault, left in plan.pending]})
+
+
+def plan_faults(call: Call, plan: FaultPlan) -> Response:
+    """Takes all of a JSON list of faults, or none: ``{"planned": …}`` is how many."""
+    try:
+        faults = parse_faults(json_body(call.request))
+    except FaultError as exc:
+        raise invalid_argument(str(exc)) from exc
+    plan.add(*faults)
+    return json_answer({"planned": len(faults)}, 201)
+
+
+def clear_faults(_call: Call, plan: FaultPlan) -> Response:
+    return json_answer({"removed": plan.clear()})
+
+
+def finish_run(call: Call, _plan: FaultPlan, run_id: int) -> Response:
+    """``{"result": "succeeded"}``, "failed" or "canceled"; a run that has ended with another result stays so: 409."""
+    body = call.json_object()
+    results = get_args(RunResult)
+    if set(body) != {"result"} or body["result"] not in results:
+        raise invalid_argument(f'The body must be {{"result": …}} with one of {", ".join(results)}.')
+    run = call.books.finish(run_id, cast("RunResult", body["result"]))
+    if run is None:
+        raise run_not_found(run_id)
+    if run.result != body["result"]:
+        message = f"Run {run_id} has ended already: {run.result}."
+        raise ApiError(409, "Devstack", "RunEndedException", message)
+    return json_answer(run.document())

@@ -1,0 +1,133 @@
+"""The refusals of the emulated service.
+
+``ApiError`` is raised anywhere below the dispatcher and becomes an answer there. Its body is the wrapped exception
+that Azure DevOps sends: ``$id, innerException, message, typeName, typeKey, errorCode, eventId``.
+``ConnectionDropped`` is not an answer: it tells the server to break the connection instead of answering.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_CORE = "Microsoft.VisualStudio.Services.Common"
+_FRAMEWORK = "Microsoft.TeamFoundation.Framework.Server"
+_PIPELINES = "Microsoft.Azure.Pipelines.WebApi"
+_BUILD = "Microsoft.TeamFoundation.Build.WebApi"
+# The assembly behind the comma is not always called like the namespace.
+_ASSEMBLIES = {_BUILD: "Microsoft.TeamFoundation.Build2.WebApi"}
+
+
+class ConnectionDropped(ConnectionError):
+    """The client gets no answer: its connection is to be reset."""
+
+
+class ApiError(Exception):
+    """An error answer: HTTP status, the exception's .NET type, and a message for people."""
+
+    def __init__(
+        self, status: int, namespace: str, key: str, message: str, headers: Mapping[str, str] | None = None
+    ) -> None:
+        super().__init__(message)
+        self.status = status
+        self.key = key
+        self.message = message
+        self.type_name = f"{namespace}.{key}, {_ASSEMBLIES.get(namespace, namespace)}"
+        self.headers = dict(headers or {})
+
+    @property
+    def body(self) -> dict[str, object]:
+        """The wrapped exception. 3000 is the event id that the service puts on nearly all of them."""
+        return {
+            "$id": "1",
+            "innerException": None,
+            "message": self.message,
+            "typeName": self.type_name,
+            "typeKey": self.key,
+            "errorCode": 0,
+            "eventId": 3000,
+        }
+
+
+def unauthorized(host_url: str) -> ApiError:
+    message = "TF400813: The user '' is not authorized to access this resource."
+    challenge = {"WWW-Authenticate": f'Basic realm="{host_url}"'}
+    return ApiError(401, _FRAMEWORK, "UnauthorizedRequestException", message, challenge)
+
+
+def project_not_found(organization: str, project: str) -> ApiError:
+    message = (
+        f"TF200016: The project {project} does not exist in the organization {organization}. "
+        "Check the names and whether the project has been deleted."
+    )
+    return ApiError(404, "Microsoft.TeamFoundation.Core.WebApi", "ProjectDoesNotExistWithNameException", message)
+
+
+def pipeline_not_found(pipeline_id: int, version: int | None = None) -> ApiError:
+    which = f"Pipeline {pipeline_id}" if version is None else f"Version {version} of pipeline {pipeline_id}"
+    return ApiError(404, _PIPELINES, "PipelineNotFoundException", f"{which} could not be found.")
+
+
+def run_not_found(run_id: int) -> ApiError:
+    return ApiError(404, _PIPELINES, "RunNotFoundException", f"Run {run_id} could not be found.")
+
+
+def build_not_found(build_id: int) -> ApiError:
+    return ApiError(404, _BUILD, "BuildNotFoundException", f"The requested build {build_id} could not be found.")
+
+
+def invalid_pipeline_request(message: str) -> ApiError:
+    """What the service says of a run that it would not queue: parameters, variables, branch, stages."""
+    return ApiError(400, _PIPELINES, "PipelineValidationException", message)
+
+
+def queue_permission_missing(pipeline_id: int, name: str, project: str) -> ApiError:
+    message = (
+        "TF215106: Access denied. devstack needs Queue builds permissions for build pipeline "
+        f"{pipeline_id}:{name} in team project {project} to perform the action."
+    )
+    return ApiError(403, _BUILD, "AccessDeniedException", message)
+
+
+def build_status_change_refused(build_id: int, status: str) -> ApiError:
+    message = f"The status of build {build_id} cannot be changed: it is {status}."
+    return ApiError(400, _BUILD, "BuildStatusInvalidChangeException", message)
+
+
+def version_not_specified(method: str) -> ApiError:
+    message = (
+        f"No api-version was supplied for the {method} request. Name it in the Accept header or in the query, "
+        "as in ?api-version=7.1."
+    )
+    return ApiError(400, _CORE, "VssVersionNotSpecifiedException", message)
+
+
+def version_out_of_range(version: str, newest: str) -> ApiError:
+    message = f"The requested REST API version of {version} is out of range for this server. The latest is {newest}."
+    return ApiError(400, _CORE, "VssVersionOutOfRangeException", message)
+
+
+def version_is_preview(version: str) -> ApiError:
+    message = f'Version "{version}" of the resource is under preview: say "{version}-preview" in the api-version.'
+    return ApiError(400, _CORE, "VssInvalidPreviewVersionException", message)
+
+
+def invalid_argument(message: str) -> ApiError:
+    """A query parameter or a body that the service cannot read."""
+    return ApiError(400, _CORE, "VssPropertyValidationException", message)
+
+
+def content_type_not_supported(method: str, content_type: str) -> ApiError:
+    message = f'The request has the Content-Type "{content_type}", which {method} does not take. Use application/json.'
+    return ApiError(415, _FRAMEWORK, "VssRequestContentTypeNotSupportedException", message)
+
+
+def not_found() -> ApiError:
+    return ApiError(404, _FRAMEWORK, "ResourceNotFoundException", "There is no resource at this address.")
+
+
+def method_not_allowed(method: str, allowed: list[str]) -> ApiError:
+    message = f"The requested resource does not support the HTTP method {method}."
+    return ApiError(405, _FRAMEWORK, "MethodNotAllowedException", message, {"Allow": ", ".join(sorted(allowed))})

@@ -1,0 +1,218 @@
+"""Planned faults: what goes wrong with which of the coming requests.
+
+A fault says whether the request is carried out all the same (``accept``), how long that takes, and what the client
+sees of it. Lost answers, throttling, a sign-in page with status 200, slow answers: all are combinations.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field, fields
+from typing import cast
+
+from werkzeug.wrappers import Response
+
+from devstack.ado.errors import ConnectionDropped
+
+RUN_PATH = r"/_apis/pipelines/\d+/runs/?$"
+ANY_METHOD = "*"
+LONGEST_DELAY_SECONDS = 600
+_METHODS = {ANY_METHOD, "GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
+# What these say is up to the server that sends the answer: a false one would break the connection in its own way.
+_FRAMING_HEADERS = {"content-length", "transfer-encoding", "connection"}
+
+
+class FaultError(ValueError):
+    """A fault that makes no sense; the text says which field is wrong and why."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Match:
+    """Which requests: a method ("*" for any) and a regular expression that is searched in the path, in any case."""
+
+    method: str = "POST"
+    path: str = RUN_PATH
+
+    def __post_init__(self) -> None:
+        if self.method not in _METHODS:
+            raise FaultError(f"match.method: must be one of {', '.join(sorted(_METHODS))}, not {self.method!r}")
+        if not isinstance(self.path, str):
+            raise FaultError(f"match.path: must be a regular expression, not {self.path!r}")
+        try:
+            re.compile(self.path)
+        except re.error as exc:
+            raise FaultError(f"match.path: {self.path!r} is not a regular expression: {exc}") from exc
+
+    def covers(self, method: str, path: str) -> bool:
+        return self.method in {ANY_METHOD, method} and re.search(self.path, path, re.IGNORECASE) is not None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fault:
+    """One planned fault.
+
+    ``accept``: whether the request is really carried out. ``times``: how many matching requests it applies to.
+    ``delay_before_seconds`` pass before it is carried out, ``delay_after_seconds`` after it, before the answer.
+    The client then sees ``status`` (200 if only a body is given), ``headers`` and ``body`` (JSON or text; text that
+    begins with "<" is an HTML page), or with ``drop`` a reset connection, or with none of these the true answer,
+    to which ``headers`` are added.
+    """
+
+    accept: bool
+    match: Match = field(default_factory=Match)
+    times: int = 1
+    delay_before_seconds: float = 0
+    delay_after_seconds: float = 0
+    status: int | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: object = None
+    drop: bool = False
+
+    def __post_init__(self) -> None:
+        self._check_types()
+        if self.times < 1:
+            raise FaultError(f"times: must be 1 or more, not {self.times}")
+        for name in ("delay_before_seconds", "delay_after_seconds"):
+            if not 0 <= getattr(self, name) <= LONGEST_DELAY_SECONDS:
+                raise FaultError(f"{name}: must be between 0 and {LONGEST_DELAY_SECONDS}")
+        if self.status is not None and not 200 <= self.status <= 599:
+            raise FaultError(f"status: must be between 200 and 599, not {self.status}")
+        if self.drop and (self.status is not None or self.headers or self.body is not None):
+            raise FaultError("drop: a dropped connection has no status, headers or body")
+        if not (self.accept or self.drop or self.replaces_answer):
+            raise FaultError("accept: a request that is not carried out has no true answer; say status, body or drop")
+        self._check_headers()
+
+    def _check_types(self) -> None:
+        for name, kind in (("accept", bool), ("drop", bool), ("times", int), ("match", Match), ("headers", Mapping)):
+            value = getattr(self, name)
+            if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
+                raise FaultError(f"{name}: must be {_KIND_NAMES[name]}, not {value!r}")
+        for name in ("delay_before_seconds", "delay_after_seconds"):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+                raise FaultError(f"{name}: must be a number of seconds, not {value!r}")
+        if self.status is not None and (isinstance(self.status, bool) or not isinstance(self.status, int)):
+            raise FaultError(f"status: must be an HTTP status, not {self.status!r}")
+
+    def _check_headers(self) -> None:
+        headers: Mapping[object, object] = self.headers  # type: ignore[assignment]  # of JSON, they may be anything
+        for name, value in headers.items():
+            if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z0-9-]+", name):
+                raise FaultError(f"headers: {name!r} is not the name of a header")
+            if not isinstance(value, str) or not re.fullmatch(r"[\x20-\x7e]*", value):
+                raise FaultError(f"headers.{name}: must be printable ASCII text, not {value!r}")
+            if name.lower() in _FRAMING_HEADERS:
+                raise FaultError(f"headers.{name}: is the server's own to say")
+
+    @property
+    def replaces_answer(self) -> bool:
+        return self.status is not None or self.body is not None
+
+    def document(self) -> dict[str, object]:
+        return asdict(self)
+
+
+_KIND_NAMES = {
+    "accept": "true or false",
+    "drop": "true or false",
+    "times": "a whole number",
+    "match": "an object with method and path",
+    "headers": "an object of texts",
+}
+
+
+def apply_fault(fault: Fault, carry_out: Callable[[], Response], wait: Callable[[float], None]) -> Response:
+    """Does to one request what the fault says; ``wait`` takes seconds.
+
+    :raises ConnectionDropped: where the client is to get no answer.
+    """
+    wait(fault.delay_before_seconds)
+    answer = carry_out() if fault.accept else None
+    wait(fault.delay_after_seconds)
+    if fault.drop:
+        raise ConnectionDropped("a planned fault")
+    if answer is None or fault.replaces_answer:
+        answer = _planned_answer(fault)
+    answer.headers.update(fault.headers)
+    return answer
+
+
+def _planned_answer(fault: Fault) -> Response:
+    status = 200 if fault.status is None else fault.status
+    if fault.body is None:
+        return Response(b"", status)
+    if not isinstance(fault.body, str):
+        return Response(json.dumps(fault.body), status, content_type="application/json; charset=utf-8")
+    kind = "text/html" if fault.body.lstrip().startswith("<") else "text/plain"
+    return Response(fault.body, status, content_type=f"{kind}; charset=utf-8")
+
+
+class FaultPlan:
+    """The faults to come, first in first out; safe to use from any thread."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._left: list[tuple[Fault, int]] = []
+
+    def add(self, *faults: Fault) -> None:
+        with self._lock:
+            self._left.extend((fault, fault.times) for fault in faults)
+
+    def clear(self) -> int:
+        """Forgets what is planned; the answer is how many faults that were."""
+        with self._lock:
+            count = len(self._left)
+            self._left.clear()
+            return count
+
+    @property
+    def pending(self) -> tuple[tuple[Fault, int], ...]:
+        """What is still to come: each fault with the number of times left."""
+        with self._lock:
+            return tuple(self._left)
+
+    def take(self, method: str, path: str) -> Fault | None:
+        """The first planned fault that covers the request, used up by one time; None where there is none."""
+        with self._lock:
+            for index, (fault, left) in enumerate(self._left):
+                if fault.match.covers(method, path):
+                    self._left[index : index + 1] = [(fault, left - 1)] if left > 1 else []
+                    return fault
+            return None
+
+
+def parse_faults(document: object) -> list[Fault]:
+    """A JSON list of faults, with the fields of ``Fault`` and ``Match``.
+
+    :raises FaultError: naming the fault's place in the list, the field, and what is wrong with it.
+    """
+    if not isinstance(document, list):
+        raise FaultError(f"must be a list of faults, not {type(document).__name__}")
+    return [_parse_fault(item, f"[{index}]") for index, item in enumerate(document)]
+
+
+def _parse_fault(item: object, where: str) -> Fault:
+    try:
+        values = _known_fields(item, Fault, "")
+        if "accept" not in values:
+            raise FaultError("accept: is missing")  # noqa: TRY301 - the place in the list is added below
+        if "match" in values:
+            values["match"] = Match(**cast("dict[str, str]", _known_fields(values["match"], Match, "match.")))
+        return Fault(**values)  # type: ignore[arg-type]  # the fields check their own types
+    except FaultError as exc:
+        raise FaultError(f"{where} {exc}") from exc
+
+
+def _known_fields(item: object, kind: type[Fault | Match], prefix: str) -> dict[str, object]:
+    if not isinstance(item, dict):
+        raise FaultError(f"{prefix.rstrip('.') or 'a fault'}: must be an object, not {item!r}")
+    known = [each.name for each in fields(kind)]
+    for name in item:
+        if name not in known:
+            raise FaultError(f"{prefix}{name}: is not a known field; there are {', '.join(known)}")
+    return dict(item)

@@ -1,0 +1,74 @@
+"""Where the resources are: what the official clients ask before their first real request.
+
+``OPTIONS {organization}/_apis`` lists the route template of each resource under the resource's well-known id, and
+``GET {organization}/_apis/resourceAreas`` the areas that have a host of their own.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from devstack.ado.call import Call, collection
+
+if TYPE_CHECKING:
+    from werkzeug.wrappers import Response
+
+# id, area, resource, route, version of the resource
+_LOCATIONS = (
+    ("e81700f7-3be2-46de-8624-2eb35882fcaa", "Location", "ResourceAreas", "_apis/{resource}/{areaId}", 1),
+    (
+        "28e1305e-2afe-47bf-abaf-cbb0e6a91988",
+        "pipelines",
+        "pipelines",
+        "{project}/_apis/{resource}/{pipelineId}",
+        1,
+    ),
+    (
+        "7859261e-d2e9-4a68-b820-a5d84cc5bb3d",
+        "pipelines",
+        "runs",
+        "{project}/_apis/{area}/{pipelineId}/{resource}/{runId}",
+        1,
+    ),
+    (
+        "53df2d18-29ea-46a9-bee0-933540f80abf",
+        "pipelines",
+        "preview",
+        "{project}/_apis/{area}/{pipelineId}/{resource}",
+        1,
+    ),
+    ("0cd358e1-9217-4d94-8269-1c1ee6f93dcf", "build", "Builds", "{project}/_apis/{area}/{resource}/{buildId}", 7),
+    (
+        "6e6114b2-8161-44c8-8f6c-c5505782427f",
+        "build",
+        "tags",
+        "{project}/_apis/{area}/builds/{buildId}/{resource}/{*tag}",
+        3,
+    ),
+)
+
+
+def list_locations(_call: Call) -> Response:
+    return collection(
+        [
+            {
+                "id": location_id,
+                "area": area,
+                "resourceName": resource,
+                "routeTemplate": template,
+                "resourceVersion": resource_version,
+                "minVersion": "1.0",
+                "maxVersion": "7.2",
+                "releasedVersion": "7.1",
+            }
+            for location_id, area, resource, template, resource_version in _LOCATIONS
+        ]
+    )
+
+
+def list_resource_areas(_call: Call) -> Response:
+    """No areas, as a server on one's own premises answers: clients then stay with the URL they were given.
+
+    Of an area that is missing from a longer list they would ask a fixed host on the internet, credential and all.
+    """
+    return collection([])

@@ -1,0 +1,96 @@
+"""Template parameters: what values each type takes, and how Azure DevOps spells a default as text."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import yaml
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+@dataclass(frozen=True)
+class ParameterDeclaration:
+    """One runtime parameter of a pipeline.
+
+    ``default`` is the text that a run without the parameter carries; None means that the parameter is required.
+    ``values`` are the only values there are, as text; empty means any value of the type.
+    """
+
+    name: str
+    type: str
+    default: str | None = None
+    values: tuple[str, ...] = ()
+
+    def refusal(self, value: str) -> str | None:
+        """Why the value is refused, or None where it is fine. The value itself is not repeated."""
+        items = _items(value) if self.type == "stringList" else [value]
+        if items is None or not all(_CHECKS[self.type](item) for item in items):
+            return f"The value of the '{self.name}' parameter is not a valid {self.type}."
+        if self.values and not all(self._is_listed(item) for item in items):
+            return f"The value of the '{self.name}' parameter is not allowed. Allowed values: {', '.join(self.values)}."
+        return None
+
+    def _is_listed(self, item: str) -> bool:
+        if self.type == "number":
+            return float(item) in [float(value) for value in self.values]
+        if self.type == "boolean":
+            return item.lower() in [value.lower() for value in self.values]
+        return item in self.values
+
+
+def as_text(value: object) -> str:
+    """A YAML value as the text that runs carry: booleans are capitalised, compound values are JSON."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, bool):
+        return str(value)
+    return json.dumps(value)
+
+
+def _is_text(_value: str) -> bool:
+    return True
+
+
+def _is_number(value: str) -> bool:
+    try:
+        float(value)
+    except ValueError:
+        return False
+    return True
+
+
+def _is_boolean(value: str) -> bool:
+    return value.lower() in {"true", "false"}
+
+
+def _is_yaml(value: str) -> bool:
+    try:
+        yaml.safe_load(value)
+    except yaml.YAMLError:
+        return False
+    return True
+
+
+def _items(value: str) -> list[str] | None:
+    """The items of a stringList's text (a YAML or JSON list of texts), or None where it is none."""
+    try:
+        items = yaml.safe_load(value)
+    except yaml.YAMLError:
+        return None
+    if isinstance(items, list) and all(isinstance(item, str) for item in items):
+        return items
+    return None
+
+
+_CHECKS: dict[str, Callable[[str], bool]] = {
+    "string": _is_text,
+    "number": _is_number,
+    "boolean": _is_boolean,
+    "object": _is_yaml,
+    "stringList": _is_text,
+}
+PARAMETER_TYPES = tuple(_CHECKS)

@@ -1,0 +1,163 @@
+"""Whether a run may be queued: the checks that Azure DevOps makes of a run request, in the order it makes them.
+
+``read_run_request`` checks the shape of the body, ``order_run`` checks it against the pipeline's declaration.
+Both raise ``ApiError`` with status 400.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import yaml
+
+from devstack.ado.books import RunOrder, Variable
+from devstack.ado.errors import invalid_argument, invalid_pipeline_request
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from devstack.ado.declaration import Declaration, PipelineDeclaration
+
+
+@dataclass(frozen=True)
+class RunRequest:
+    """The body of a run or preview request; None is what was not said."""
+
+    branch: str | None
+    version: str | None
+    template_parameters: Mapping[str, str]
+    variables: Mapping[str, Variable]
+    stages_to_skip: tuple[str, ...]
+    preview: bool
+    yaml_override: str | None
+
+
+def read_run_request(body: Mapping[str, object]) -> RunRequest:
+    """The request in a body that has the right shape; keys that the service does not know are ignored."""
+    parameters = _mapping(body, "templateParameters")
+    for name, value in parameters.items():
+        if not isinstance(value, str):
+            raise invalid_argument(f"The value of templateParameters.{name} must be a string.")
+    stages = body.get("stagesToSkip") or []
+    if not isinstance(stages, list) or not all(isinstance(stage, str) for stage in stages):
+        raise invalid_argument("stagesToSkip must be a list of strings.")
+    preview = body.get("previewRun") or False
+    if not isinstance(preview, bool):
+        raise invalid_argument("previewRun must be a boolean.")
+    repository = _self_repository(_mapping(body, "resources"))
+    return RunRequest(
+        branch=_text(repository, "refName"),
+        version=_text(repository, "version"),
+        template_parameters={name: str(value) for name, value in parameters.items()},
+        variables={name: _variable(name, value) for name, value in _mapping(body, "variables").items()},
+        stages_to_skip=tuple(stages),
+        preview=preview,
+        yaml_override=_text(body, "yamlOverride"),
+    )
+
+
+def _mapping(body: Mapping[str, object], key: str) -> dict[str, object]:
+    value = body.get(key)
+    if value is None:
+        return {}
+    if not isinstance(value, dict):
+        raise invalid_argument(f"{key} must be an object.")
+    return value
+
+
+def _text(body: Mapping[str, object], key: str) -> str | None:
+    value = body.get(key)
+    if value is not None and not isinstance(value, str):
+        raise invalid_argument(f"{key} must be a string.")
+    return value or None
+
+
+def _self_repository(resources: Mapping[str, object]) -> dict[str, object]:
+    """``resources.repositories.self``; the emulated pipelines declare no other resource."""
+    repositories = _mapping(resources, "repositories")
+    others = [f"repositories.{alias}" for alias in repositories if alias != "self"]
+    others += [f"{kind}.{alias}" for kind in resources if kind != "repositories" for alias in _mapping(resources, kind)]
+    if others:
+        raise invalid_pipeline_request(f"The pipeline has no resource {', '.join(others)}.")
+    return _mapping(repositories, "self")
+
+
+def _variable(name: str, value: object) -> Variable:
+    if not isinstance(value, dict):
+        raise invalid_argument(f'variables.{name} must be an object, as in {{"value": "…"}}.')
+    is_secret = value.get("isSecret") or False
+    if not isinstance(is_secret, bool):
+        raise invalid_argument(f"variables.{name}.isSecret must be a boolean.")
+    text = _text(value, "value") or ""
+    return Variable(None if is_secret else text, is_secret)
+
+
+def order_run(request: RunRequest, pipeline: PipelineDeclaration, declaration: Declaration) -> RunOrder:
+    """The run that is asked for, complete: defaults merged in, the branch resolved to a commit."""
+    if pipeline.disabled:
+        raise invalid_pipeline_request(f"Pipeline {pipeline.name} is disabled: no run can be queued.")
+    _check_settable(request.variables, pipeline)
+    branch = request.branch or declaration.default_branch_ref
+    if branch not in declaration.branch_refs:
+        raise invalid_pipeline_request(
+            f"The latest version of {branch} could not be found in repository {declaration.project}. "
+            "Check that the branch exists and is written as a full ref (refs/heads/…)."
+        )
+    _check_parameters(request.template_parameters, pipeline)
+    unknown = [stage for stage in request.stages_to_skip if stage not in pipeline.stages]
+    if unknown:
+        raise invalid_pipeline_request(f"Stages to skip that the pipeline does not have: {', '.join(unknown)}.")
+    return RunOrder(
+        pipeline_id=pipeline.id,
+        pipeline_name=pipeline.name,
+        branch=branch,
+        version=_commit(request.version, branch),
+        template_parameters={**pipeline.defaults, **request.template_parameters},
+        variables=request.variables,
+        stages_to_skip=request.stages_to_skip,
+    )
+
+
+def _check_settable(variables: Mapping[str, Variable], pipeline: PipelineDeclaration) -> None:
+    refused = [name for name in variables if name.lower() not in pipeline.settable_variables]
+    if refused:
+        raise invalid_pipeline_request(
+            f"You can't set the following variables ({', '.join(refused)}). Declare them as settable at queue time "
+            "in the pipeline to allow it."
+        )
+
+
+def _check_parameters(given: Mapping[str, str], pipeline: PipelineDeclaration) -> None:
+    """Names every parameter that is wrong, each on a line of its own as the service does."""
+    troubles = [f"Unexpected parameter '{name}'" for name in given if name not in pipeline.parameter_by_name]
+    for parameter in pipeline.parameters:
+        if parameter.name in given:
+            troubles.append(parameter.refusal(given[parameter.name]) or "")
+        elif parameter.default is None:
+            troubles.append(f"A value for the '{parameter.name}' parameter must be provided.")
+    text = "\n".join(f"/{pipeline.name}.yml: {trouble}" for trouble in troubles if trouble)
+    if text:
+        raise invalid_pipeline_request(text)
+
+
+def _commit(version: str | None, branch: str) -> str:
+    """The commit asked for or, for a branch alone, an id that is always the same."""
+    if version is None:
+        return hashlib.sha1(branch.encode(), usedforsecurity=False).hexdigest()
+    if not re.fullmatch(r"[0-9a-f]{40}", version):
+        raise invalid_pipeline_request(f"Commit {version} could not be found on {branch}.")
+    return version
+
+
+def final_yaml(order: RunOrder, request: RunRequest, pipeline: PipelineDeclaration) -> str:
+    """The YAML of a preview: the pipeline with its parameters replaced by their values, or what the caller sent."""
+    if request.yaml_override is not None:
+        return request.yaml_override
+    steps = [{"script": f"echo {name}={value}"} for name, value in order.template_parameters.items()]
+    stages = [
+        {"stage": stage, "jobs": [{"job": stage, "steps": steps}]} for stage in (pipeline.stages or ("__default",))
+    ]
+    return yaml.safe_dump({"name": pipeline.name, "trigger": "none", "stages": stages}, sort_keys=False)
