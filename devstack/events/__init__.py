@@ -1,4 +1,4 @@
-"""Sample events: every type in both schemas (``*.cloud.json`` are CloudEvents), with the spellings Azure ML really uses.
+"""Sample events: every type in both schemas (``*.cloud.json`` are CloudEvents), spelt as Azure ML really spells them.
 
 ``run-status-changed-monitor-breach`` and its CloudEvents twin are two signals of one monitor run, so the default
 table queues one retraining for both.

@@ -1,0 +1,59 @@
+"""The triggers of the function app. Binds and composes, decides nothing.
+
+What costs time to import is imported when it is first needed, so that the host is told quickly what functions
+there are.
+"""
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import azure.functions as func
+
+from shared.lazy import Lazy
+
+if TYPE_CHECKING:
+    from shared.composition import Configuration
+    from shared.relay import Relay
+
+
+def _load_configuration() -> "Configuration":
+    from handlers import NAMES
+    from shared.composition import load_configuration
+
+    return load_configuration(os.environ, Path(__file__).parent, NAMES)
+
+
+def _compose() -> "Relay":
+    from handlers import DISPATCH
+    from shared.composition import compose
+
+    return compose(_configuration(), DISPATCH)
+
+
+_configuration = Lazy(_load_configuration)
+_relay = Lazy(_compose)
+
+
+class _App(func.FunctionApp):
+    """Checks the configuration when the host asks which functions there are, which it does at its start.
+
+    So a wrong setting or route stops the app there, with everything that is wrong, and not at the first event;
+    and to import this module needs no environment.
+    """
+
+    def get_functions(self) -> Any:
+        _configuration()
+        return super().get_functions()
+
+
+app = _App()
+
+
+# Annotated str, so that the worker hands over the raw JSON: func.EventGridEvent breaks on CloudEvents with old
+# workers, on "specVersion" spelt so, and on time offsets.
+@app.function_name("aml_event")
+@app.event_grid_trigger(arg_name="event")
+def aml_event(event: str) -> None:
+    """One event of an Azure ML workspace; returns where it is done with, raises where it must come again."""
+    _relay().deliver(event)

@@ -1,0 +1,80 @@
+"""Puts the app together from its settings: what function_app.py and the operator's commands both start from."""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from shared.credentials import (
+    Credential,
+    azure_identity,
+    entra_token,
+    pat_from_environment,
+    pat_from_key_vault,
+)
+from shared.errors import InvalidSettings
+from shared.events import Handler
+from shared.journal import Journal
+from shared.journal_sqlite import SqliteStore
+from shared.pipelines import PipelinesClient
+from shared.queueing import Queueing
+from shared.relay import Relay
+from shared.routes_file import load_routes
+from shared.routing import RouteTable
+from shared.settings import Settings, load_settings
+from shared.transport import RequestsTransport
+
+
+@dataclass(frozen=True, slots=True)
+class Configuration:
+    """Settings and routes, both checked."""
+
+    settings: Settings
+    routes: RouteTable
+
+
+def load_configuration(
+    environment: Mapping[str, str], app_dir: Path, names: Mapping[str, Collection[str]]
+) -> Configuration:
+    """Read everything a person can get wrong.
+
+    :param names: from each event type to the names its handler offers.
+    :raises InvalidSettings: with every problem.
+    :raises InvalidRoutes: with every problem.
+    """
+    settings = load_settings(environment, app_dir)
+    try:
+        text = settings.routes_file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as exc:
+        raise InvalidSettings(f"the routes cannot be read: {exc}; check the setting ROUTES_FILE") from exc
+    return Configuration(
+        settings, load_routes(text, source=settings.routes_file.name, names=names, environment=environment)
+    )
+
+
+def compose(configuration: Configuration, dispatch: Mapping[str, Handler]) -> Relay:
+    """Open the journal and make the relay; nothing is asked of Azure yet.
+
+    :raises JournalUnavailable: the journal cannot be opened.
+    """
+    settings = configuration.settings
+    store = SqliteStore(settings.journal_path)
+    journal = Journal(store, lease_seconds=settings.lease_seconds, settle_seconds=settings.settle_seconds)
+    pipelines = PipelinesClient(credential(settings), RequestsTransport(settings.worker_threads))
+    return Relay(
+        dispatch=dispatch,
+        routes=configuration.routes,
+        journal=journal,
+        queueing=Queueing(journal, pipelines),
+        budget_seconds=settings.budget_seconds,
+    )
+
+
+def credential(settings: Settings) -> Credential:
+    """The way the settings choose to prove who the app is."""
+    if settings.auth == "pat" and settings.pat():
+        return pat_from_environment(settings.pat)
+    make_identity = partial(azure_identity, settings.client_id, in_azure=settings.in_azure)
+    if settings.auth == "pat" and settings.key_vault_url and settings.pat_secret_name:
+        return pat_from_key_vault(settings.key_vault_url, settings.pat_secret_name, make_identity)
+    return entra_token(make_identity)

@@ -1,0 +1,24 @@
+"""Something made at its first use, once per process."""
+
+import threading
+from collections.abc import Callable
+from typing import Generic, TypeVar
+
+Made = TypeVar("Made")
+
+
+class Lazy(Generic[Made]):
+    """Calls ``make`` at the first call and gives the same answer ever after; after an exception it tries again."""
+
+    def __init__(self, make: Callable[[], Made]) -> None:
+        self._make = make
+        self._lock = threading.Lock()
+        self._made: tuple[Made] | None = None
+
+    def __call__(self) -> Made:
+        """What was made; other threads wait while one makes it."""
+        if self._made is None:
+            with self._lock:
+                if self._made is None:
+                    self._made = (self._make(),)
+        return self._made[0]

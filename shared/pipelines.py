@@ -1,0 +1,193 @@
+"""The Azure DevOps Pipelines client: finds a pipeline, queues a run, finds a run again, cancels one."""
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from datetime import datetime
+from typing import Any, Final
+
+from shared import pipelines_protocol as protocol
+from shared.clock import Clock, utc_now
+from shared.credentials import Credential
+from shared.errors import AnswerLost, CredentialRejected, RequestNotSent, RequestRefused
+from shared.pipelines_protocol import HttpRequest, HttpResponse, Run, RunRequest
+from shared.templates import suggestion
+from shared.throttle import ThrottleGate
+from shared.transport import Transport
+
+# A request that is not answered within this time is not worth waiting for while others could be served.
+MAX_REQUEST_SECONDS: Final = 15.0
+MIN_REQUEST_SECONDS: Final = 0.2
+MAX_CONNECT_ATTEMPTS: Final = 4
+
+
+def backoff_seconds(attempt: int) -> float:
+    """How long to wait after the given attempt (from 1) that found no connection: 0.25, 0.5, 1 s, …"""
+    return 0.25 * 2.0 ** (attempt - 1)
+
+
+class PipelinesClient:
+    """Speaks to Azure DevOps for the relay. Every call ends before its deadline. Safe for many threads."""
+
+    def __init__(
+        self,
+        credential: Credential,
+        transport: Transport,
+        *,
+        gate: ThrottleGate | None = None,
+        clock: Clock = utc_now,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._credential = credential
+        self._transport = transport
+        self._gate = gate or ThrottleGate(clock)
+        self._clock = clock
+        self._sleep = sleep
+        self._pipeline_ids: dict[tuple[str, str, str], int] = {}
+
+    def run(self, request: RunRequest, deadline: datetime) -> Run:
+        """Queue one run.
+
+        :raises AzureDevOpsError: one per kind of answer; only after AnswerLost may a run have been queued.
+        """
+        pipeline_id = self.pipeline_id(request, deadline)
+        try:
+            return self._run(request, pipeline_id, deadline)
+        except RequestRefused as refusal:
+            if not refusal.not_found or isinstance(request.pipeline, int):
+                raise
+            # The pipeline may have been deleted and made anew under its name since it was looked up.
+            self._pipeline_ids.pop(_cache_key(request, request.pipeline), None)
+            found_anew = self.pipeline_id(request, deadline)
+            if found_anew == pipeline_id:
+                raise
+            return self._run(request, found_anew, deadline)
+
+    def find_runs(self, request: RunRequest, since: datetime, deadline: datetime) -> list[Run]:
+        """The runs queued since a moment that carry just what the request asks for, oldest first.
+
+        :raises AzureDevOpsError: never AnswerLost, since looking queues nothing.
+        """
+        pipeline_id = self.pipeline_id(request, deadline)
+        with _looking_queues_nothing():
+            document, _ = self._call(request, protocol.list_builds(request, pipeline_id, since), deadline)
+            return protocol.read_matching_runs(document, request)
+
+    def cancel(self, request: RunRequest, run: Run, deadline: datetime) -> None:
+        """Ask for a run to be cancelled.
+
+        :raises AzureDevOpsError: it could not be asked for.
+        """
+        self._call(request, protocol.cancel_build(request, run.id), deadline)
+
+    def pipeline_id(self, request: RunRequest, deadline: datetime) -> int:
+        """The id of the request's pipeline; a name is looked up once per process.
+
+        :raises RequestRefused: no pipeline has this name, or several have it.
+        :raises AzureDevOpsError: the list cannot be read; never AnswerLost.
+        """
+        if isinstance(request.pipeline, int):
+            return request.pipeline
+        key = _cache_key(request, request.pipeline)
+        if key not in self._pipeline_ids:
+            with _looking_queues_nothing():
+                self._pipeline_ids[key] = _choose(request, request.pipeline, self._list_pipelines(request, deadline))
+        return self._pipeline_ids[key]
+
+    def _run(self, request: RunRequest, pipeline_id: int, deadline: datetime) -> Run:
+        document, _ = self._call(request, protocol.run_pipeline(request, pipeline_id), deadline)
+        return protocol.read_run(document)
+
+    def _list_pipelines(self, request: RunRequest, deadline: datetime) -> dict[str, int]:
+        pipelines: dict[str, int] = {}
+        token: str | None = None
+        while True:
+            document, headers = self._call(request, protocol.list_pipelines(request, token), deadline)
+            page = protocol.read_pipelines(document)
+            pipelines |= page
+            token = headers.get("x-ms-continuationtoken")
+            if not token or not page:
+                return pipelines
+
+    def _call(
+        self, request: RunRequest, http_request: HttpRequest, deadline: datetime
+    ) -> tuple[Any, Mapping[str, str]]:
+        """Send, once more with a fresh credential where the first was rejected (so nothing was queued).
+
+        Returns the answer's JSON document and headers.
+        """
+        authorization = self._credential.authorization()
+        response = self._send(request, http_request, authorization, deadline)
+        try:
+            return protocol.decipher(response), response.headers
+        except CredentialRejected:
+            self._credential.reject(authorization)
+            renewed = self._credential.authorization()
+            if renewed == authorization:
+                raise
+        response = self._send(request, http_request, renewed, deadline)
+        return protocol.decipher(response), response.headers
+
+    def _send(
+        self, request: RunRequest, http_request: HttpRequest, authorization: str, deadline: datetime
+    ) -> HttpResponse:
+        """Send, again where no connection was made, until the deadline."""
+        attempt = 1
+        while True:
+            self._gate.check(request.organization_url)
+            try:
+                response = self._transport(http_request, authorization, self._time_for_request(deadline))
+            except RequestNotSent:
+                pause = backoff_seconds(attempt)
+                if attempt == MAX_CONNECT_ATTEMPTS or self._seconds_left(deadline) < pause + MIN_REQUEST_SECONDS:
+                    raise
+                attempt += 1
+                self._sleep(pause)
+            else:
+                # On any answer, also on a good one: the server says what it wants before it refuses.
+                if (wanted := protocol.pause_seconds(response)) is not None:
+                    self._gate.close(request.organization_url, wanted)
+                return response
+
+    def _time_for_request(self, deadline: datetime) -> float:
+        """How long a request may take, looked up right before it is sent.
+
+        A worker that was frozen since it made its claim finds here that its time is up, and sends nothing.
+        """
+        left = self._seconds_left(deadline)
+        if left < MIN_REQUEST_SECONDS:
+            raise RequestNotSent("no time is left in this delivery to send the request and hear its answer")
+        return min(left, MAX_REQUEST_SECONDS)
+
+    def _seconds_left(self, deadline: datetime) -> float:
+        return (deadline - self._clock()).total_seconds()
+
+
+@contextmanager
+def _looking_queues_nothing() -> Iterator[None]:
+    try:
+        yield
+    except AnswerLost as exc:
+        raise RequestNotSent(f"{exc} (while looking something up, so nothing was queued)") from exc
+
+
+def _cache_key(request: RunRequest, pipeline: str) -> tuple[str, str, str]:
+    return (request.organization_url, request.project, pipeline.lower())
+
+
+def _choose(request: RunRequest, name: str, pipelines: Mapping[str, int]) -> int:
+    """Find a pipeline by ``\\folder\\name``, or by its name alone where that is unique."""
+    wanted = name.lower()
+    if wanted.startswith("\\"):
+        found = [path for path in pipelines if path == wanted]
+    else:
+        found = [path for path in pipelines if path.rpartition("\\")[2] == wanted]
+    if len(found) == 1:
+        return pipelines[found[0]]
+    where = f"in project {request.project} of {request.organization_url}"
+    if found:
+        raise RequestRefused(
+            f"several pipelines {where} are named '{name}': {', '.join(found)}; name one with its folder"
+        )
+    names = [path if wanted.startswith("\\") else path.rpartition("\\")[2] for path in pipelines]
+    raise RequestRefused(f"no pipeline {where} is named '{name}'; {suggestion(name, names)}", not_found=True)

@@ -1,0 +1,182 @@
+"""From a claimed record to its end: look for a run where one may exist, else queue one, and write down what came of it.
+
+Which error leads to which state is the heart of "exactly once": released only where surely nothing was queued,
+uncertain wherever that is not sure.
+"""
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final, Protocol
+
+from shared.clock import Clock, utc_now
+from shared.errors import AnswerLost, AzureDevOpsError, ClaimLost, JournalUnavailable, RequestRefused, RunAlreadyOwned
+from shared.journal import Journal, Mine, Record
+from shared.pipelines_protocol import Run, RunRequest
+from shared.routing import Match, Refusal
+from shared.telemetry import Outcome
+
+CLOCK_SKEW: Final = timedelta(minutes=5)
+"""How far Azure DevOps' clock may be behind ours where we look for a run that we may have queued."""
+
+_CANCEL_SECONDS: Final = 10.0
+_READS_AFTER_LOST_CLAIM: Final = 5
+
+_log = logging.getLogger("nextstage.queueing")
+
+
+class Pipelines(Protocol):
+    """What is asked of Azure DevOps; see PipelinesClient. Every call ends before its deadline."""
+
+    def run(self, request: RunRequest, deadline: datetime) -> Run:
+        """Queue one run; only after AnswerLost may one have been queued in spite of the error."""
+
+    def find_runs(self, request: RunRequest, since: datetime, deadline: datetime) -> list[Run]:
+        """The runs queued since then that carry what the request asks for, oldest first; never AnswerLost."""
+
+    def cancel(self, request: RunRequest, run: Run, deadline: datetime) -> None:
+        """Ask for a run to be cancelled."""
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What came of an event on one route."""
+
+    outcome: Outcome
+    reason: str = ""
+    run_id: int | None = None
+    run_url: str = ""
+
+
+class Queueing:
+    """Acts on claimed records. Safe for many threads."""
+
+    def __init__(
+        self,
+        journal: Journal,
+        pipelines: Pipelines,
+        *,
+        clock: Clock = utc_now,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._journal = journal
+        self._pipelines = pipelines
+        self._clock = clock
+        self._sleep = sleep
+
+    def act(self, mine: Mine, decided: Match | Refusal, deadline: datetime) -> Result:
+        """Do what the route decided, once.
+
+        :param deadline: no request may last beyond it, nor beyond the lease.
+        :raises ClaimLost: another delivery has taken the record over.
+        :raises JournalUnavailable: the outcome could not be written down; a later delivery finds out.
+        """
+        record = mine.record
+        deadline = min(deadline, record.lease_until)
+        sent: RunRequest | None = None
+        if mine.must_reconcile:
+            sent = RunRequest.from_json(record.entry.request)
+            if (result := self._reconcile(record, sent, deadline)) is not None:
+                return result
+        match decided:
+            case Refusal(reason=reason):
+                return self._park(record, reason)
+            case Match(request=request):
+                return self._send(record, sent or request, deadline)
+
+    def _send(self, record: Record, request: RunRequest, deadline: datetime) -> Result:
+        try:
+            run = self._pipelines.run(request, deadline)
+        except AnswerLost as exc:
+            self._journal.doubt(record, str(exc), under_way=True)
+            return Result(Outcome.DEFERRED, str(exc))
+        except RequestRefused as exc:
+            return self._park(record, str(exc))
+        except AzureDevOpsError as exc:
+            self._journal.release(record, str(exc))
+            return Result(Outcome.DEFERRED, str(exc))
+        return self._complete(record, request, run)
+
+    def _complete(self, record: Record, request: RunRequest, run: Run) -> Result:
+        try:
+            self._journal.complete(record, run.id, run.url)
+        except RunAlreadyOwned:
+            # Another record with equal parameters looked for its own run and took ours. Runs with equal parameters
+            # are as good as each other: its run, if there is one, is ours now.
+            reason = f"run {run.id} was taken for another event with equal parameters; looking for that one's run"
+            self._journal.doubt(record, reason, under_way=False)
+            return Result(Outcome.DEFERRED, reason)
+        except ClaimLost:
+            return self._claim_lost_after_queuing(record, request, run)
+        except JournalUnavailable:
+            _log.error("run %d is queued, but the journal could not note it; the next delivery will find it", run.id)
+            raise
+        return Result(Outcome.QUEUED, "", run.id, run.url)
+
+    def _reconcile(self, record: Record, request: RunRequest, deadline: datetime) -> Result | None:
+        """Look for the run that a lost request may have queued; None where there surely is none."""
+        try:
+            found = self._pipelines.find_runs(request, record.claimed_at - CLOCK_SKEW, deadline)
+        except RequestRefused as exc:
+            return self._park(record, f"a run may have been queued and cannot be looked for: {exc}")
+        except AzureDevOpsError as exc:
+            self._journal.doubt(record, str(exc), under_way=False)
+            return Result(Outcome.DEFERRED, str(exc))
+        owned = self._journal.owned_runs(record.key.route, [run.id for run in found])
+        candidates = [run for run in found if run.id not in owned]
+        for run in candidates:
+            note = "found in Azure DevOps after its answer was lost"
+            if len(candidates) > 1:
+                note += (
+                    f"; the oldest of {len(candidates)} runs that fit: {', '.join(str(run.id) for run in candidates)}"
+                )
+            try:
+                self._journal.complete(record, run.id, run.url, note)
+            except RunAlreadyOwned:
+                continue
+            return Result(Outcome.QUEUED, note, run.id, run.url)
+        return None
+
+    def _park(self, record: Record, reason: str) -> Result:
+        self._journal.park(record, reason)
+        return Result(Outcome.PARKED, reason)
+
+    def _claim_lost_after_queuing(self, record: Record, request: RunRequest, run: Run) -> Result:
+        """We slept past our lease, and a run is queued: if the one who took over has another, ours must go."""
+        current = self._final_record(record)
+        if current is not None and current.run_id == run.id:
+            return Result(Outcome.DUPLICATE, "another delivery found this run and noted it", run.id, run.url)
+        if current is None or current.run_id is None:
+            _log.critical(
+                "run %d (%s) was queued after its claim was lost, and whether the same event has another run is not "
+                "known yet; look at journal key %s and cancel one by hand if there are two",
+                *(run.id, run.url, record.key.key),
+            )
+            return Result(Outcome.DEFERRED, f"the claim was lost while run {run.id} was being queued")
+        self._cancel(request, run, current.run_id)
+        return Result(
+            Outcome.DUPLICATE, f"run {run.id} came too late and was cancelled", current.run_id, current.run_url
+        )
+
+    def _cancel(self, request: RunRequest, run: Run, winner: int) -> None:
+        try:
+            self._pipelines.cancel(request, run, self._clock() + timedelta(seconds=_CANCEL_SECONDS))
+        except AzureDevOpsError as exc:
+            _log.critical(
+                "runs %d and %d were queued for one event, and %d could not be cancelled (%s); cancel it by hand: %s",
+                *(winner, run.id, run.id, exc, run.url),
+            )
+        else:
+            _log.error("run %d was queued too late for its event, which has run %d, and is cancelled", run.id, winner)
+
+    def _final_record(self, record: Record) -> Record | None:
+        """The record as its new holder leaves it, waited for a little while."""
+        for attempt in range(_READS_AFTER_LOST_CLAIM):
+            if attempt:
+                self._sleep(1.0)
+            current = self._journal.get(record.key)
+            if current is not None and current.run_id is not None:
+                return current
+        return None

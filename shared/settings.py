@@ -1,0 +1,144 @@
+"""The application settings. The only place that knows the environment's names; all are in the README's table."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final, Literal
+
+from shared.errors import InvalidSettings
+
+DEFAULT_JOURNAL: Final = "sqlite:journal.sqlite3"
+DEFAULT_ROUTES_FILE: Final = "routes.yaml"
+DEFAULT_WORKER_THREADS: Final = 32
+_SQLITE_PREFIX: Final = "sqlite:"
+# Set by Azure's own hosts and by none of the local ones.
+_AZURE_MARKS: Final = ("WEBSITE_INSTANCE_ID", "WEBSITE_POD_NAME")
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Settings that have been checked. Times in seconds.
+
+    :param environment: where ``${NAME}`` in routes.yaml and a rotated PAT are looked up; not shown.
+    """
+
+    auth: Literal["identity", "pat"]
+    key_vault_url: str | None
+    pat_secret_name: str | None
+    client_id: str | None
+    journal_path: Path
+    lease_seconds: float
+    budget_seconds: float
+    settle_seconds: float
+    routes_file: Path
+    worker_threads: int
+    in_azure: bool
+    environment: Mapping[str, str] = field(repr=False)
+
+    def pat(self) -> str | None:
+        """The PAT in the environment, as it is now."""
+        return self.environment.get("AZURE_DEVOPS_EXT_PAT")
+
+
+def load_settings(environment: Mapping[str, str], app_dir: Path) -> Settings:
+    """Read and check all settings.
+
+    :param app_dir: the folder of function_app.py, which relative paths start from.
+    :raises InvalidSettings: with every problem at once; no value of a secret is in the message.
+    """
+    return _SettingsReader(environment, app_dir).read()
+
+
+class _SettingsReader:
+    def __init__(self, environment: Mapping[str, str], app_dir: Path) -> None:
+        self._environment = environment
+        self._app_dir = app_dir
+        self._problems: list[str] = []
+
+    def read(self) -> Settings:
+        in_azure = any(self._environment.get(mark) for mark in _AZURE_MARKS)
+        settings = Settings(
+            auth=self._auth(),
+            key_vault_url=self._text("KEY_VAULT_URL"),
+            pat_secret_name=self._text("AZURE_DEVOPS_PAT_SECRET_NAME"),
+            client_id=self._text("AZURE_CLIENT_ID"),
+            journal_path=self._journal_path(in_azure=in_azure),
+            lease_seconds=self._seconds("JOURNAL_LEASE_SECONDS", 60),
+            budget_seconds=self._seconds("DELIVERY_BUDGET_SECONDS", 25),
+            settle_seconds=self._seconds("JOURNAL_SETTLE_SECONDS", 30),
+            routes_file=self._app_dir / (self._text("ROUTES_FILE") or DEFAULT_ROUTES_FILE),
+            worker_threads=self._worker_threads(),
+            in_azure=in_azure,
+            environment=self._environment,
+        )
+        self._check_pat(settings)
+        if settings.lease_seconds <= settings.budget_seconds:
+            self._problems.append(
+                f"JOURNAL_LEASE_SECONDS ({settings.lease_seconds:g}) must be longer than DELIVERY_BUDGET_SECONDS "
+                f"({settings.budget_seconds:g}): a claim must outlive the delivery that made it"
+            )
+        if self._problems:
+            raise InvalidSettings(
+                "the application settings are wrong; nothing was started:\n  " + "\n  ".join(self._problems)
+            )
+        return settings
+
+    def _auth(self) -> Literal["identity", "pat"]:
+        auth = self._text("AZURE_DEVOPS_AUTH") or "identity"
+        if auth == "pat":
+            return "pat"
+        if auth != "identity":
+            self._problems.append(f"AZURE_DEVOPS_AUTH is '{auth}'; it must be 'identity' or 'pat'")
+        return "identity"
+
+    def _check_pat(self, settings: Settings) -> None:
+        if settings.auth != "pat" or settings.pat():
+            return
+        if settings.key_vault_url is None and settings.pat_secret_name is None:
+            self._problems.append(
+                "AZURE_DEVOPS_AUTH is 'pat' and there is none: set AZURE_DEVOPS_EXT_PAT, "
+                "or KEY_VAULT_URL and AZURE_DEVOPS_PAT_SECRET_NAME"
+            )
+        elif settings.key_vault_url is None or settings.pat_secret_name is None:
+            self._problems.append(
+                "KEY_VAULT_URL and AZURE_DEVOPS_PAT_SECRET_NAME belong together; set the other one too"
+            )
+        elif not settings.key_vault_url.startswith("https://"):
+            self._problems.append("KEY_VAULT_URL must begin with https://, as in https://<name>.vault.azure.net")
+
+    def _journal_path(self, *, in_azure: bool) -> Path:
+        connection = self._text("JOURNAL_CONNECTION") or DEFAULT_JOURNAL
+        if not connection.startswith(_SQLITE_PREFIX) or connection == _SQLITE_PREFIX:
+            # Not shown: a storage connection string holds a key.
+            self._problems.append(
+                "JOURNAL_CONNECTION must be sqlite:PATH; Azure Tables are not supported in this version"
+            )
+        elif in_azure:
+            self._problems.append(
+                "JOURNAL_CONNECTION is an SQLite file, which instances in Azure do not share; "
+                "Azure Tables, which they do, are not supported in this version"
+            )
+        return self._app_dir / connection.removeprefix(_SQLITE_PREFIX)
+
+    def _worker_threads(self) -> int:
+        text = self._text("PYTHON_THREADPOOL_THREAD_COUNT")
+        if text is None:
+            return DEFAULT_WORKER_THREADS
+        if not text.isdigit() or int(text) == 0:
+            self._problems.append(f"PYTHON_THREADPOOL_THREAD_COUNT is '{text}'; it must be a whole number above zero")
+            return DEFAULT_WORKER_THREADS
+        return int(text)
+
+    def _seconds(self, name: str, default: float) -> float:
+        text = self._text(name)
+        try:
+            seconds = default if text is None else float(text)
+        except ValueError:
+            seconds = -1.0
+        if not 0 < seconds < float("inf"):
+            self._problems.append(f"{name} is '{text}'; it must be a number of seconds above zero")
+            return default
+        return seconds
+
+    def _text(self, name: str) -> str | None:
+        return self._environment.get(name, "").strip() or None

@@ -1,0 +1,60 @@
+"""One structured log record per decision, so that one query answers: what came of this event, and why?
+
+The record is the log message, as JSON: in Application Insights ``parse_json(message)`` gives its fields. It holds
+names, ids and reasons, and never a credential.
+"""
+
+import json
+import logging
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from typing import Final
+
+LOGGER_NAME: Final = "nextstage.decision"
+
+
+class Outcome(StrEnum):
+    """What came of an event on a route."""
+
+    QUEUED = "queued"
+    DUPLICATE = "duplicate"
+    SUPPRESSED = "suppressed"
+    PARKED = "parked"
+    DEFERRED = "deferred"
+    IGNORED = "ignored"
+
+
+_LEVELS: Final = {Outcome.PARKED: logging.ERROR, Outcome.DEFERRED: logging.WARNING}
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What was decided.
+
+    :param route: None where no route is concerned: the event is ignored or unreadable.
+    :param key: the journal's key; empty where nothing was journaled.
+    :param reason: why, in words; empty where a run was simply queued.
+    :param duration_ms: from the start of this route's work to its outcome.
+    """
+
+    event_id: str
+    event_type: str
+    subject: str
+    route: str | None
+    outcome: Outcome
+    key: str = ""
+    run_id: int | None = None
+    run_url: str = ""
+    reason: str = ""
+    duration_ms: float = 0.0
+
+
+Report = Callable[[Decision], None]
+"""Takes each decision as it is made."""
+
+
+def log_decision(decision: Decision) -> None:
+    """Write the decision to the log ``nextstage.decision``: parked as an error, deferred as a warning."""
+    level = _LEVELS.get(decision.outcome, logging.INFO)
+    logging.getLogger(LOGGER_NAME).log(level, "%s", json.dumps(asdict(decision), ensure_ascii=False))

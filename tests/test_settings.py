@@ -1,0 +1,103 @@
+"""Application settings: defaults, checks, and that no secret shows."""
+
+from pathlib import Path
+
+import pytest
+
+from shared.errors import InvalidSettings
+from shared.settings import Settings, load_settings
+from tests.canaries import secret
+
+APP = Path("/app")
+PAT = {"AZURE_DEVOPS_AUTH": "pat", "AZURE_DEVOPS_EXT_PAT": secret("pat")}
+
+
+def load(**environment: str) -> Settings:
+    return load_settings(environment, APP)
+
+
+def complaint(**environment: str) -> str:
+    with pytest.raises(InvalidSettings) as caught:
+        load(**environment)
+    assert "canary" not in str(caught.value)
+    return str(caught.value)
+
+
+def test_defaults() -> None:
+    settings = load()
+    assert settings.auth == "identity"
+    assert settings.journal_path == APP / "journal.sqlite3"
+    assert settings.routes_file == APP / "routes.yaml"
+    assert (settings.lease_seconds, settings.budget_seconds, settings.settle_seconds) == (60, 25, 30)
+    assert settings.worker_threads == 32
+    assert not settings.in_azure
+    assert (settings.client_id, settings.key_vault_url, settings.pat_secret_name) == (None, None, None)
+
+
+def test_everything_given() -> None:
+    settings = load(
+        **PAT,
+        KEY_VAULT_URL="https://kv.vault.azure.net",
+        AZURE_DEVOPS_PAT_SECRET_NAME="ado-pat",
+        AZURE_CLIENT_ID="client",
+        JOURNAL_CONNECTION="sqlite:/data/j.sqlite3",
+        JOURNAL_LEASE_SECONDS="12.5",
+        DELIVERY_BUDGET_SECONDS="5",
+        JOURNAL_SETTLE_SECONDS="3",
+        ROUTES_FILE="tables/test.yaml",
+        PYTHON_THREADPOOL_THREAD_COUNT="8",
+    )
+    assert settings.auth == "pat"
+    assert settings.pat() == secret("pat")
+    assert settings.key_vault_url == "https://kv.vault.azure.net"
+    assert settings.pat_secret_name == "ado-pat"
+    assert settings.client_id == "client"
+    assert settings.journal_path == Path("/data/j.sqlite3")
+    assert (settings.lease_seconds, settings.budget_seconds, settings.settle_seconds) == (12.5, 5, 3)
+    assert settings.routes_file == APP / "tables" / "test.yaml"
+    assert settings.worker_threads == 8
+
+
+def test_empty_settings_are_unset_ones() -> None:
+    assert load(AZURE_DEVOPS_AUTH=" ", JOURNAL_CONNECTION="", JOURNAL_LEASE_SECONDS="").lease_seconds == 60
+
+
+def test_the_settings_do_not_show_the_pat() -> None:
+    assert "canary" not in repr(load(**PAT))
+
+
+@pytest.mark.parametrize(
+    ("environment", "expected"),
+    [
+        ({"AZURE_DEVOPS_AUTH": "PAT"}, "AZURE_DEVOPS_AUTH is 'PAT'; it must be 'identity' or 'pat'"),
+        ({"AZURE_DEVOPS_AUTH": "pat"}, "set AZURE_DEVOPS_EXT_PAT, or KEY_VAULT_URL and AZURE_DEVOPS_PAT_SECRET_NAME"),
+        ({"AZURE_DEVOPS_AUTH": "pat", "KEY_VAULT_URL": "https://kv"}, "belong together"),
+        ({"AZURE_DEVOPS_AUTH": "pat", "AZURE_DEVOPS_PAT_SECRET_NAME": "x"}, "belong together"),
+        (
+            {"AZURE_DEVOPS_AUTH": "pat", "AZURE_DEVOPS_PAT_SECRET_NAME": "x", "KEY_VAULT_URL": "http://kv"},
+            "must begin with https://",
+        ),
+        (
+            {"JOURNAL_LEASE_SECONDS": "25"},
+            "JOURNAL_LEASE_SECONDS (25) must be longer than DELIVERY_BUDGET_SECONDS (25)",
+        ),
+        ({"JOURNAL_LEASE_SECONDS": "soon"}, "JOURNAL_LEASE_SECONDS is 'soon'"),
+        ({"DELIVERY_BUDGET_SECONDS": "0"}, "DELIVERY_BUDGET_SECONDS is '0'"),
+        ({"JOURNAL_SETTLE_SECONDS": "-1"}, "JOURNAL_SETTLE_SECONDS is '-1'"),
+        ({"JOURNAL_SETTLE_SECONDS": "inf"}, "JOURNAL_SETTLE_SECONDS is 'inf'"),
+        ({"JOURNAL_SETTLE_SECONDS": "nan"}, "JOURNAL_SETTLE_SECONDS is 'nan'"),
+        ({"PYTHON_THREADPOOL_THREAD_COUNT": "many"}, "PYTHON_THREADPOOL_THREAD_COUNT is 'many'"),
+        ({"PYTHON_THREADPOOL_THREAD_COUNT": "0"}, "PYTHON_THREADPOOL_THREAD_COUNT is '0'"),
+        ({"JOURNAL_CONNECTION": f"AccountKey={secret('key')}"}, "JOURNAL_CONNECTION must be sqlite:PATH"),
+        ({"JOURNAL_CONNECTION": "sqlite:"}, "JOURNAL_CONNECTION must be sqlite:PATH"),
+        ({"WEBSITE_INSTANCE_ID": "i"}, "an SQLite file, which instances in Azure do not share"),
+        ({"WEBSITE_POD_NAME": "p"}, "an SQLite file, which instances in Azure do not share"),
+    ],
+)
+def test_each_mistake(environment: dict[str, str], expected: str) -> None:
+    assert expected in complaint(**environment)
+
+
+def test_all_mistakes_at_once() -> None:
+    text = complaint(AZURE_DEVOPS_AUTH="x", JOURNAL_LEASE_SECONDS="x", PYTHON_THREADPOOL_THREAD_COUNT="x")
+    assert text.count("\n") == 3
