@@ -3,6 +3,7 @@
 import json
 import sqlite3
 import time
+import weakref
 from collections import deque
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -39,6 +40,8 @@ class SqliteStore:
         """:raises JournalUnavailable: the file cannot be opened or made."""
         self._path = path
         self._idle: deque[sqlite3.Connection] = deque()
+        # Also when the store is dropped, or the process ends: a connection left open holds up the WAL's clean-up.
+        self._finalizer = weakref.finalize(self, _close_all, self._idle)
         self._set_up()
 
     def insert(self, record: Record) -> Record | None:
@@ -88,8 +91,7 @@ class SqliteStore:
 
     def close(self) -> None:
         """Close the idle connections."""
-        while self._idle:
-            self._idle.pop().close()
+        self._finalizer()
 
     @contextmanager
     def _connection(self) -> Iterator[sqlite3.Connection]:
@@ -119,8 +121,12 @@ class SqliteStore:
 
     def _connect(self) -> sqlite3.Connection:
         connection = sqlite3.connect(self._path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
-        # FULL, not WAL's usual NORMAL: a claim that a power cut takes back would let a second run be queued.
-        connection.execute("PRAGMA synchronous = FULL")
+        try:
+            # FULL, not WAL's usual NORMAL: a claim that a power cut takes back would let a second run be queued.
+            connection.execute("PRAGMA synchronous = FULL")
+        except sqlite3.Error:
+            connection.close()
+            raise
         return connection
 
     def _set_up(self) -> None:
@@ -136,6 +142,11 @@ class SqliteStore:
                 time.sleep(0.05)
             else:
                 return
+
+
+def _close_all(connections: deque[sqlite3.Connection]) -> None:
+    while connections:
+        connections.pop().close()
 
 
 def _row(record: Record) -> tuple[Any, ...]:
