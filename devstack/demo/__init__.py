@@ -1,0 +1,1 @@
+"""The demonstration: all sample events delivered as Event Grid does, and what came of each. ``make demo`` runs it."""

@@ -1,0 +1,106 @@
+"""``python -m devstack.demo``: the whole way of an event on this machine, with no cloud.
+
+Starts the Azure DevOps emulator and the function app on free ports, delivers every sample event over HTTP as Event
+Grid does (some of them through bad luck that is planned), shows what came of each, and ends with the verdict of the
+emulator's own books. Exit code 0 only if nothing was lost and nothing was doubled.
+"""
+
+import json
+import os
+import sys
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import requests
+
+from devstack.demo.books import compare, wanted_runs
+from devstack.demo.event_grid import Delivery, deliver
+from devstack.demo.table import show
+from devstack.events import sample_names
+from devstack.processes import ProcessFailed, RunningProcess, start
+from handlers import NAMES
+from shared.composition import load_configuration
+
+ROOT = Path(__file__).resolve().parents[2]
+# A request whose answer was lost is looked for after so many seconds; 30 in earnest.
+SETTLE_SECONDS = "1"
+
+MISHAPS = {
+    "model-registered": Delivery("model-registered", "delivered three times, two of them at once", 3, at_once=True),
+    "run-completed.cloud": Delivery("run-completed.cloud", "Azure DevOps queued the run, and its answer was lost"),
+    "model-deployed.cloud": Delivery("model-deployed.cloud", "Azure DevOps answered 503 first and asked for a pause"),
+}
+# Planned just before the event is delivered; see devstack/ado/faults.py.
+FAULTS: dict[str, dict[str, Any]] = {
+    "run-completed.cloud": {"accept": True, "drop": True},
+    "model-deployed.cloud": {"accept": False, "status": 503, "headers": {"Retry-After": "1"}},
+}
+
+
+def main() -> int:
+    """Run the demonstration; returns the exit code."""
+    with tempfile.TemporaryDirectory(prefix="nextstage-demo-") as folder:
+        try:
+            return _demonstrate(Path(folder))
+        except ProcessFailed as exc:
+            print(f"demo: {exc}", file=sys.stderr)
+            return 1
+
+
+def _demonstrate(folder: Path) -> int:
+    with start("devstack.ado", env={}, cwd=folder, log=folder / "ado.log") as ado:
+        settings = {
+            "AZURE_DEVOPS_ORG_URL": ado.url,
+            "AZURE_DEVOPS_PROJECT": "mlops",
+            "AZURE_DEVOPS_AUTH": "pat",
+            "AZURE_DEVOPS_EXT_PAT": os.environ.get("DEVSTACK_PAT", "devstack-pat"),
+            "JOURNAL_CONNECTION": f"sqlite:{folder / 'journal.sqlite3'}",
+            "JOURNAL_SETTLE_SECONDS": SETTLE_SECONDS,
+        }
+        with start("devstack.host", "--app-dir", str(ROOT), env=settings, cwd=folder, log=folder / "host.log") as host:
+            deliveries = _deliver_all(host, ado)
+        runs = requests.get(_control(ado, "books"), timeout=10).json()["runs"]
+    show(deliveries, _decisions(folder / "host.log"), {run["id"]: run["pipelineName"] for run in runs})
+    wanted = wanted_runs(load_configuration(settings, ROOT, NAMES).routes, sample_names())
+    result = compare(wanted, runs)
+    print(
+        f"demo: {len(deliveries)} events delivered, {result.queued} pipeline runs queued, "
+        f"{result.lost} lost, {result.doubled} doubled"
+    )
+    unacknowledged = [delivery.sample for delivery in deliveries if not delivery.acknowledged]
+    if unacknowledged:
+        print(f"demo: never acknowledged: {', '.join(unacknowledged)}", file=sys.stderr)
+    return 1 if result.lost or result.doubled or unacknowledged else 0
+
+
+def _deliver_all(host: RunningProcess, ado: RunningProcess) -> list[Delivery]:
+    """First those with a mishap, one after the other, so that each meets its own; then the rest, four at a time."""
+    endpoint = f"{host.url}/runtime/webhooks/eventgrid?functionName=aml_event"
+    deliveries = [MISHAPS.get(name) or Delivery(name) for name in sample_names()]
+    for delivery in deliveries:
+        if delivery.sample in MISHAPS:
+            if delivery.sample in FAULTS:
+                requests.post(_control(ado, "faults"), json=[FAULTS[delivery.sample]], timeout=10).raise_for_status()
+            deliver(endpoint, delivery)
+    with ThreadPoolExecutor(4) as pool:
+        rest = [pool.submit(deliver, endpoint, delivery) for delivery in deliveries if delivery.sample not in MISHAPS]
+        for future in rest:
+            future.result()
+    return deliveries
+
+
+def _control(ado: RunningProcess, what: str) -> str:
+    return "/".join(ado.url.split("/")[:3]) + f"/_emulator/{what}"
+
+
+def _decisions(log: Path) -> list[dict[str, Any]]:
+    """The decision records among the host's log lines."""
+    lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
+    documents = [json.loads(line) for line in lines if line.startswith('{"event_id"')]
+    return [document for document in documents if "outcome" in document]
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,58 @@
+"""Holds what should have happened against what Azure DevOps' own books say has happened."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from devstack.events import sample_text
+from handlers import DISPATCH
+from shared.events import Occurrence, parse_event
+from shared.pipelines_protocol import RunRequest
+from shared.routing import Match, RouteTable
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """How many runs were queued, and how many of them are missing or too many."""
+
+    queued: int
+    lost: int
+    doubled: int
+
+
+def wanted_runs(routes: RouteTable, samples: Iterable[str]) -> list[RunRequest]:
+    """What the routes say of the samples, each occurrence once: several events may tell of the same one."""
+    wanted: dict[str, RunRequest] = {}
+    for sample in samples:
+        event = parse_event(sample_text(sample))
+        meaning = DISPATCH[event.type](event)
+        if isinstance(meaning, Occurrence):
+            for decision in routes.resolve(event, meaning).decisions:
+                if isinstance(decision, Match):
+                    wanted.setdefault(decision.key.key, decision.request)
+    return list(wanted.values())
+
+
+def compare(wanted: Iterable[RunRequest], runs: Iterable[Mapping[str, Any]]) -> Comparison:
+    """Pair each run with a request that it answers; a request without a run is lost, a run without one is double.
+
+    :param runs: ``runs`` of the emulator's books.
+    """
+    open_requests = list(wanted)
+    queued = doubled = 0
+    for run in runs:
+        queued += 1
+        answered = next((request for request in open_requests if _answers(run, request)), None)
+        if answered is None:
+            doubled += 1
+        else:
+            open_requests.remove(answered)
+    return Comparison(queued, len(open_requests), doubled)
+
+
+def _answers(run: Mapping[str, Any], request: RunRequest) -> bool:
+    """A run may carry more parameters than were sent, since the pipeline's defaults are filled in."""
+    pipeline = request.pipeline
+    names = {run["pipelineId"]} if isinstance(pipeline, int) else {run["pipelineName"].lower()}
+    wanted = pipeline if isinstance(pipeline, int) else pipeline.rpartition("\\")[2].lower()
+    return wanted in names and request.parameters.items() <= run["templateParameters"].items()

@@ -1,0 +1,74 @@
+"""Delivers events to a function app as Event Grid does: one event a request, again after anything but success."""
+
+import threading
+import time
+from dataclasses import dataclass, field
+
+import requests
+
+from devstack.events import sample_text
+from shared.events import parse_event
+
+# Event Grid waits 10 s, 30 s, 1 min, 5 min, …; here the same at a twentieth, since nobody wants to watch that.
+# Source: Event Grid docs, delivery and retry.
+RETRY_SECONDS = (0.5, 1.5, 3.0, 3.0, 3.0, 3.0)
+TIMEOUT_SECONDS = 30  # what Event Grid waits for an answer
+
+
+@dataclass
+class Delivery:
+    """One sample event and the answers to its deliveries, in order.
+
+    :param copies: how many times it is delivered although it was answered well.
+    :param at_once: whether the first two copies are sent at the same instant.
+    """
+
+    sample: str
+    story: str = ""
+    copies: int = 1
+    at_once: bool = False
+    statuses: list[int] = field(default_factory=list)
+
+    @property
+    def event_id(self) -> str:
+        return parse_event(sample_text(self.sample)).id
+
+    @property
+    def acknowledged(self) -> bool:
+        return bool(self.statuses) and self.statuses[-1] == requests.codes.accepted
+
+
+def deliver(endpoint: str, delivery: Delivery) -> None:
+    """Deliver all copies, each until it is acknowledged or the retries are used up."""
+    twins = 2 if delivery.at_once else 1
+    threads = [threading.Thread(target=_deliver_until_acknowledged, args=(endpoint, delivery)) for _ in range(twins)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for _ in range(delivery.copies - twins):
+        _deliver_until_acknowledged(endpoint, delivery)
+
+
+def _deliver_until_acknowledged(endpoint: str, delivery: Delivery) -> None:
+    for seconds in (*RETRY_SECONDS, None):
+        if _deliver_once(endpoint, delivery) == requests.codes.accepted or seconds is None:
+            return
+        time.sleep(seconds)
+
+
+def _deliver_once(endpoint: str, delivery: Delivery) -> int:
+    text = sample_text(delivery.sample)
+    if delivery.sample.endswith(".cloud"):
+        body, content_type = text, "application/cloudevents+json; charset=utf-8"
+    else:
+        body, content_type = f"[{text}]", "application/json; charset=utf-8"
+    headers = {
+        "Content-Type": content_type,
+        "aeg-event-type": "Notification",
+        "aeg-subscription-name": "NEXTSTAGE",
+        "aeg-delivery-count": str(len(delivery.statuses)),
+    }
+    status = requests.post(endpoint, data=body.encode(), headers=headers, timeout=TIMEOUT_SECONDS).status_code
+    delivery.statuses.append(status)
+    return status
