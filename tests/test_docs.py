@@ -1,0 +1,131 @@
+"""The documentation is held against the code: what one knows, the other must say, and the other way round."""
+
+import json
+import re
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+
+from handlers import NAMES
+from shared.events import ENVELOPE_NAMES
+from shared.journal import State
+from shared.routes_file import DEFAULTS_KEYS, REQUIRED_KEYS, ROUTE_KEYS
+from shared.settings import load_settings
+from shared.telemetry import Decision, Outcome
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text()
+ROUTES = (ROOT / "docs" / "routes.md").read_text()
+HOW = (ROOT / "docs" / "how-it-works.md").read_text()
+
+DOCUMENTS = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
+
+
+def section(text: str, heading: str) -> str:
+    """The part of a document from a heading to the next of its kind."""
+    found = re.search(rf"^## {re.escape(heading)}\n(.*?)(?=^## |\Z)", text, re.MULTILINE | re.DOTALL)
+    assert found is not None, f"no section '{heading}'"
+    return found[1]
+
+
+def rows(text: str) -> list[list[str]]:
+    """The cells of a section's table, without its head."""
+    lines = [line for line in text.splitlines() if line.startswith("|")]
+    return [[cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]] for line in lines[2:]]
+
+
+def codes(cell: str) -> list[str]:
+    return re.findall(r"`([^`]+)`", cell)
+
+
+class _Recorder(dict[str, str]):
+    """An environment that notes which settings were asked for."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked: set[str] = set()
+
+    def get(self, key: str, default: str | None = None) -> str | None:  # type: ignore[override]
+        self.asked.add(key)
+        return default
+
+
+def test_every_setting_that_the_code_reads_is_in_the_readme_and_no_other() -> None:
+    environment = _Recorder()
+    load_settings(environment, ROOT).pat()
+    asked = {name for name in environment.asked if not name.startswith("WEBSITE_")}  # Azure's own marks
+    in_routes = set(re.findall(r"\$\{(\w+)\}", (ROOT / "routes.yaml").read_text()))
+    assert {codes(row[0])[0] for row in rows(section(README, "Settings"))} == asked | in_routes
+
+
+def test_the_sample_settings_are_settings() -> None:
+    values = json.loads((ROOT / "local.settings.sample.json").read_text())["Values"]
+    known = {codes(row[0])[0] for row in rows(section(README, "Settings"))}
+    azure = {"FUNCTIONS_WORKER_RUNTIME", "AzureWebJobsStorage", "PYTHON_ISOLATE_WORKER_DEPENDENCIES"}
+    assert set(values) <= known | azure
+    assert all(isinstance(value, str) for value in values.values())
+
+
+def test_every_default_in_the_readme_is_the_codes() -> None:
+    settings = load_settings({}, ROOT)
+    shown = {codes(row[0])[0]: codes(row[1]) for row in rows(section(README, "Settings"))}
+    assert shown["JOURNAL_LEASE_SECONDS"] == [f"{settings.lease_seconds:g}"]
+    assert shown["DELIVERY_BUDGET_SECONDS"] == [f"{settings.budget_seconds:g}"]
+    assert shown["JOURNAL_SETTLE_SECONDS"] == [f"{settings.settle_seconds:g}"]
+    assert shown["PYTHON_THREADPOOL_THREAD_COUNT"] == [f"{settings.worker_threads}"]
+    assert shown["AZURE_DEVOPS_AUTH"] == [settings.auth]
+    assert shown["JOURNAL_CONNECTION"] == [f"sqlite:{settings.journal_path.name}"]
+    assert shown["ROUTES_FILE"] == [settings.routes_file.name]
+
+
+def test_every_outcome_is_explained() -> None:
+    explained = {codes(row[0])[0] for row in rows(section(README, "What comes of an event"))}
+    assert explained | {Outcome.SUPPRESSED} == set(Outcome)
+
+
+def test_every_route_key_is_documented_and_no_other() -> None:
+    table = rows(section(ROUTES, "Keys of a route"))
+    assert sorted(codes(row[0])[0] for row in table) == sorted(ROUTE_KEYS)
+    assert {codes(row[0])[0] for row in table if row[1].startswith("required")} == set(REQUIRED_KEYS)
+    assert {codes(row[0])[0] for row in table if "`defaults`" in row[1]} == set(DEFAULTS_KEYS)
+
+
+def test_every_name_of_every_event_is_documented_and_no_other() -> None:
+    documented: dict[str, set[str]] = {}
+    for row in rows(section(ROUTES, "What conditions and placeholders see")):
+        names = {code for code in codes(row[1]) if re.fullmatch(r"[a-z][a-z_]+", code)}
+        documented[codes(row[0])[0]] = names | (documented["RunCompleted"] if "the same" in row[1] else set())
+    assert documented == {event: set(names) for event, names in NAMES.items()}
+
+
+def test_the_envelope_is_documented() -> None:
+    text = section(ROUTES, "What conditions and placeholders see")
+    assert set(re.findall(r"`event\.(\w+)`", text)) == set(ENVELOPE_NAMES)
+
+
+def test_every_state_is_in_the_picture_and_in_the_table() -> None:
+    text = section(HOW, "The journal")
+    drawn = set(re.findall(r"^    (\w+) --> ", text, re.MULTILINE))
+    assert drawn | {State.SUPPRESSED} == set(State)
+    assert {code for row in rows(text) for code in codes(row[0])} == set(State)
+
+
+def test_every_field_of_a_decision_is_documented() -> None:
+    documented = [code for row in rows(section(HOW, "What is logged")) for code in codes(row[0])]
+    assert documented == [field.name for field in fields(Decision) if field.name in documented]
+    assert set(documented) == {field.name for field in fields(Decision)}
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_links_lead_somewhere(document: Path) -> None:
+    prose = re.sub(r"^```.*?^```", "", document.read_text(), flags=re.MULTILINE | re.DOTALL)
+    for target in re.findall(r"\]\((?!https?://)([^)#]+)", prose):
+        assert (document.parent / target).exists(), f"{document.name} links to {target}"
+
+
+def test_make_targets_that_the_documents_name_exist() -> None:
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    named = {target for document in DOCUMENTS for target in re.findall(r"`?make ([a-z]+)\b", document.read_text())}
+    assert {"demo", "test", "start", "ado"} <= named
+    assert {target for target in named if target not in {"of", "one"}} <= targets
