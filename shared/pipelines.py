@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
+from functools import partial
 from typing import Any, Final
 
 from shared import pipelines_protocol as protocol
@@ -70,8 +71,8 @@ class PipelinesClient:
         """
         pipeline_id = self.pipeline_id(request, deadline)
         with _looking_queues_nothing():
-            document, _ = self._call(request, protocol.list_builds(request, pipeline_id, since), deadline)
-            return protocol.read_matching_runs(document, request)
+            pages = self._pages(request, partial(protocol.list_builds, request, pipeline_id, since), deadline)
+            return [run for page in pages for run in protocol.read_matching_runs(page, request)]
 
     def cancel(self, request: RunRequest, run: Run, deadline: datetime) -> None:
         """Ask for a run to be cancelled.
@@ -100,14 +101,21 @@ class PipelinesClient:
 
     def _list_pipelines(self, request: RunRequest, deadline: datetime) -> dict[str, int]:
         pipelines: dict[str, int] = {}
+        for page in self._pages(request, partial(protocol.list_pipelines, request), deadline):
+            pipelines |= protocol.read_pipelines(page)
+        return pipelines
+
+    def _pages(
+        self, request: RunRequest, ask: Callable[[str | None], HttpRequest], deadline: datetime
+    ) -> Iterator[Any]:
+        """The documents of a list that comes in pages."""
         token: str | None = None
         while True:
-            document, headers = self._call(request, protocol.list_pipelines(request, token), deadline)
-            page = protocol.read_pipelines(document)
-            pipelines |= page
-            token = headers.get("x-ms-continuationtoken")
-            if not token or not page:
-                return pipelines
+            document, headers = self._call(request, ask(token), deadline)
+            yield document
+            token = headers.get(protocol.CONTINUATION_HEADER)
+            if not token:
+                return
 
     def _call(
         self, request: RunRequest, http_request: HttpRequest, deadline: datetime

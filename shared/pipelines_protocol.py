@@ -24,6 +24,8 @@ from shared.errors import (
 from shared.version import VERSION
 
 API_VERSION: Final = "7.1"
+PAGE_SIZE = 1000
+CONTINUATION_HEADER: Final = "x-ms-continuationtoken"
 # Azure DevOps asks for a pause of seconds to minutes. Without a number we take half a minute; a longer one than an
 # hour is a mistake somewhere, and Event Grid comes back anyway.
 DEFAULT_PAUSE_SECONDS: Final = 30.0
@@ -125,14 +127,11 @@ def run_pipeline(request: RunRequest, pipeline_id: int) -> HttpRequest:
 
 def list_pipelines(request: RunRequest, continuation_token: str | None) -> HttpRequest:
     """``GET _apis/pipelines``, a page at a time."""
-    query: dict[str, object] = {"$top": 1000}
-    if continuation_token is not None:
-        query["continuationToken"] = continuation_token
-    return HttpRequest("GET", _url(request, "pipelines", query))
+    return HttpRequest("GET", _url(request, "pipelines", _page(continuation_token)))
 
 
-def list_builds(request: RunRequest, pipeline_id: int, since: datetime) -> HttpRequest:
-    """``GET _apis/build/builds``: what was queued for the pipeline since a moment, oldest first.
+def list_builds(request: RunRequest, pipeline_id: int, since: datetime, continuation_token: str | None) -> HttpRequest:
+    """``GET _apis/build/builds``: what was queued for the pipeline since a moment, oldest first, a page at a time.
 
     ``minTime`` means the time that ``queryOrder`` names, so without the order it would mean the finish time and
     leave out all that is still running.
@@ -141,7 +140,7 @@ def list_builds(request: RunRequest, pipeline_id: int, since: datetime) -> HttpR
         "definitions": pipeline_id,
         "minTime": since.astimezone(UTC).isoformat().replace("+00:00", "Z"),
         "queryOrder": "queueTimeAscending",
-        "$top": 1000,
+        **_page(continuation_token),
     }
     if request.ref_name is not None:
         query["branchName"] = request.ref_name
@@ -251,6 +250,11 @@ def _number(value: str | None) -> float | None:
     except ValueError:
         return None
     return number if number is not None and number < float("inf") else None
+
+
+def _page(continuation_token: str | None) -> dict[str, object]:
+    query: dict[str, object] = {"$top": PAGE_SIZE}
+    return query if continuation_token is None else query | {"continuationToken": continuation_token}
 
 
 def _url(request: RunRequest, path: str, query: Mapping[str, object] | None = None) -> str:

@@ -328,6 +328,17 @@ class TestAnswerLost:
         assert scene.record.state is State.UNCERTAIN
         assert (scene.deliver(), scene.runs) == (Outcome.QUEUED, 1)
 
+    def test_it_is_found_on_a_later_page(self, scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("shared.pipelines_protocol.PAGE_SIZE", 2)
+        for event in ("a", "b", "c"):
+            scene.deliver(event=event)
+        scene.emulator.plan(Fault(accept=True, drop=True))
+        assert scene.deliver() is Outcome.DEFERRED
+        scene.clock.advance(SETTLE)
+        assert (scene.deliver(), scene.runs) == (Outcome.QUEUED, 4)
+        searches = [request for request in scene.emulator.books.requests if request.path.endswith("/build/builds")]
+        assert len(searches) == 2
+
     def test_others_with_other_parameters_are_not_mistaken_for_it(self, scene: Scene) -> None:
         scene.emulator.plan(Fault(accept=False, drop=True))
         assert scene.deliver() is Outcome.DEFERRED
@@ -343,6 +354,20 @@ class TestPipelineNames:
             assert scene.deliver(event=event, pipeline="Model-Evaluation") is Outcome.QUEUED
         gets = [request for request in scene.emulator.books.requests if request.method == "GET"]
         assert (len(gets), scene.runs) == (1, 3)
+
+    def test_a_name_on_a_later_page(self, scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("shared.pipelines_protocol.PAGE_SIZE", 2)
+        assert scene.deliver(pipeline="model-evaluation") is Outcome.QUEUED
+        gets = [request for request in scene.emulator.books.requests if request.method == "GET"]
+        assert len(gets) == 3
+
+    def test_several_pipelines_of_one_name_need_a_folder(self, scene: Scene) -> None:
+        value = [{"id": number, "name": "Same", "folder": f"\\{number}"} for number in (1, 2)]
+        scene.emulator.plan(
+            Fault(accept=False, status=200, body={"value": value}, match=Match(method="GET", path="_apis/pipelines"))
+        )
+        assert scene.deliver(pipeline="same") is Outcome.PARKED
+        assert "are named 'same': \\1\\same, \\2\\same; name one with its folder" in scene.record.reason
 
     def test_a_name_with_its_folder(self, scene: Scene) -> None:
         assert scene.deliver(pipeline="\\mlops\\model-evaluation") is Outcome.QUEUED
