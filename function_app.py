@@ -13,8 +13,7 @@ import azure.functions as func
 from shared.lazy import Lazy
 
 if TYPE_CHECKING:
-    from shared.composition import Configuration
-    from shared.relay import Relay
+    from shared.composition import App, Configuration
 
 
 def _load_configuration() -> "Configuration":
@@ -24,7 +23,7 @@ def _load_configuration() -> "Configuration":
     return load_configuration(os.environ, Path(__file__).parent, NAMES)
 
 
-def _compose() -> "Relay":
+def _compose() -> "App":
     from handlers import DISPATCH
     from shared.composition import compose
 
@@ -32,7 +31,7 @@ def _compose() -> "Relay":
 
 
 _configuration = Lazy(_load_configuration)
-_relay = Lazy(_compose)
+_app = Lazy(_compose)
 
 
 class _App(func.FunctionApp):
@@ -56,4 +55,14 @@ app = _App()
 @app.event_grid_trigger(arg_name="event")
 def aml_event(event: str) -> None:
     """One event of an Azure ML workspace; returns where it is done with, raises where it must come again."""
-    _relay().deliver(event)
+    _app().relay.deliver(event)
+
+
+# Every night at a quiet hour. What a run does not get done, the next one does.
+@app.function_name("purge_journal")
+@app.timer_trigger(arg_name="timer", schedule="0 30 3 * * *", run_on_startup=False)
+def purge_journal(timer: func.TimerRequest) -> None:
+    """Remove what has been done for longer than JOURNAL_RETENTION_DAYS; what is parked stays."""
+    from shared.purge import purge
+
+    purge(_app().journal, _app().retention)

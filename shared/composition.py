@@ -2,9 +2,11 @@
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
 
+from shared.cooldown import Cooldowns
 from shared.credentials import (
     Credential,
     azure_identity,
@@ -14,14 +16,14 @@ from shared.credentials import (
 )
 from shared.errors import InvalidSettings
 from shared.events import Handler
-from shared.journal import Journal
-from shared.journal_sqlite import SqliteStore
+from shared.journal import Journal, Store
 from shared.pipelines import PipelinesClient
 from shared.queueing import Queueing
 from shared.relay import Relay
 from shared.routes_file import load_routes
 from shared.routing import RouteTable
 from shared.settings import Settings, load_settings
+from shared.telemetry import Report, log_decision
 from shared.transport import RequestsTransport
 
 
@@ -52,22 +54,43 @@ def load_configuration(
     )
 
 
-def compose(configuration: Configuration, dispatch: Mapping[str, Handler]) -> Relay:
+@dataclass(frozen=True, slots=True)
+class App:
+    """The app, put together."""
+
+    relay: Relay
+    journal: Journal
+    retention: timedelta
+
+
+def compose(configuration: Configuration, dispatch: Mapping[str, Handler], report: Report = log_decision) -> App:
     """Open the journal and make the relay; nothing is asked of Azure yet.
 
     :raises JournalUnavailable: the journal cannot be opened.
     """
     settings = configuration.settings
-    store = SqliteStore(settings.journal_path)
+    store = open_store(settings)
     journal = Journal(store, lease_seconds=settings.lease_seconds, settle_seconds=settings.settle_seconds)
     pipelines = PipelinesClient(credential(settings), RequestsTransport(settings.worker_threads))
-    return Relay(
+    relay = Relay(
         dispatch=dispatch,
         routes=configuration.routes,
         journal=journal,
-        queueing=Queueing(journal, pipelines),
+        queueing=Queueing(journal, pipelines, Cooldowns(store)),
         budget_seconds=settings.budget_seconds,
+        report=report,
     )
+    return App(relay, journal, timedelta(days=settings.retention_days))
+
+
+def open_store(settings: Settings) -> Store:
+    """The store that the settings name. What it needs is imported only where it is the one.
+
+    :raises JournalUnavailable: it cannot be opened.
+    """
+    from shared.journal_sqlite import SqliteStore
+
+    return SqliteStore(settings.journal_path)
 
 
 def credential(settings: Settings) -> Credential:

@@ -8,19 +8,21 @@ The state machine::
                  ┌───────── released ◀──────────┐  surely nothing queued: the next delivery claims it again
                  ▼                              │
     (none) ──▶ claimed ────────────▶ queued     │  the run is known                          (final)
+                 │ │ ├──────────────▶ suppressed│  inside another occurrence's cooldown      (final)
                  │ │ └──────────────▶ parked    │  refused for good, kept with its reason    (final)
                  │ └────────────────────────────┘
                  │  the answer was lost, or the lease lapsed with the holder silent
                  ▼
-             uncertain ─────────────▶ queued, parked or released, once it is known whether a run exists
+             uncertain ─────────────▶ any of these, once it is known whether a run exists
 
 - Every write after the claim carries the version that its writer last wrote or read, and fails if the record has
   moved on (``ClaimLost``). A worker that has lost its claim can change nothing.
 - ``uncertain`` never goes to ``claimed``: whoever takes it over looks in Azure DevOps before it sends.
 - Nobody takes a record over before it has settled: a lost request may still be under way at the server.
+- Final records change only by ``reopen``, when an operator redrives what was parked.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -46,6 +48,7 @@ class State(StrEnum):
 
 
 FINAL_STATES: Final = frozenset({State.QUEUED, State.SUPPRESSED, State.PARKED})
+PURGED_STATES: Final = frozenset({State.QUEUED, State.SUPPRESSED})
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +138,20 @@ class Done:
 Claim = Mine | NotYet | Done
 
 
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Which records: all that fit every part that is given.
+
+    :param route: of this route only; None for all routes.
+    :param states: in one of these states; empty for all.
+    :param claimed_before: claimed before this moment.
+    """
+
+    route: str | None = None
+    states: frozenset[State] = frozenset()
+    claimed_before: datetime | None = None
+
+
 class Store(Protocol):
     """Keeps records. Each method is one atomic step and raises JournalUnavailable where the store does not answer."""
 
@@ -152,6 +169,12 @@ class Store(Protocol):
 
     def owned_runs(self, route: str, run_ids: Iterable[int]) -> set[int]:
         """Those of the runs that a record of the route names as its own."""
+
+    def select(self, selection: Selection, limit: int) -> Iterator[Record]:
+        """At most ``limit`` records that fit, in no particular order."""
+
+    def delete(self, record: Record) -> bool:
+        """Remove a record if it is stored in ``record.version``; whether it was."""
 
 
 class Journal:
@@ -235,9 +258,39 @@ class Journal:
         """
         return self._write(self._let_go(record, State.PARKED, reason))
 
+    def suppress(self, record: Record, reason: str) -> Record:
+        """Another occurrence's cooldown covers this one: the record is final.
+
+        :raises ClaimLost: another delivery has taken the record over.
+        """
+        return self._write(self._let_go(record, State.SUPPRESSED, reason))
+
+    def reopen(self, record: Record, reason: str) -> Record:
+        """Let a parked record be claimed once more, because an operator says so.
+
+        :raises ClaimLost: somebody else has reopened it since it was read.
+        :raises ValueError: it is not parked.
+        """
+        if record.state is not State.PARKED:
+            raise ValueError(f"the record {record.key.key[:12]} is {record.state}; only parked ones can be redriven")
+        return self._write(self._let_go(record, State.RELEASED, reason))
+
     def get(self, key: JournalKey) -> Record | None:
         """Read a record; None where there is none."""
         return self._store.get(key)
+
+    def select(self, selection: Selection, limit: int) -> Iterator[Record]:
+        """At most ``limit`` records that fit, in no particular order."""
+        return self._store.select(selection, limit)
+
+    def forget(self, record: Record) -> bool:
+        """Remove a record that has not changed since it was read; whether it was removed."""
+        return self._store.delete(record)
+
+    def purge(self, older_than: timedelta, limit: int) -> int:
+        """Remove at most ``limit`` records that are done for so long, and say how many. Parked ones stay for ever."""
+        old = Selection(states=PURGED_STATES, claimed_before=self._clock() - older_than)
+        return sum(self._store.delete(record) for record in list(self._store.select(old, limit)))
 
     def owned_runs(self, route: str, run_ids: Iterable[int]) -> set[int]:
         """Those of the runs that a record of the route names as its own."""

@@ -8,12 +8,12 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, replace
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
 from shared.errors import JournalUnavailable, RunAlreadyOwned
-from shared.journal import Entry, JournalKey, Record, State, Step
+from shared.journal import Entry, JournalKey, Record, Selection, State, Step
 
 BUSY_SECONDS: Final = 5.0
 
@@ -24,12 +24,15 @@ CREATE TABLE IF NOT EXISTS records (
     version INTEGER NOT NULL,
     state TEXT NOT NULL,
     run_id INTEGER,
+    claimed_at TEXT NOT NULL,
     event TEXT NOT NULL,
     document TEXT NOT NULL,
     PRIMARY KEY (route, key)
 ) STRICT;
 CREATE UNIQUE INDEX IF NOT EXISTS one_record_per_run ON records (route, run_id) WHERE run_id IS NOT NULL;
+CREATE INDEX IF NOT EXISTS by_state_and_age ON records (state, claimed_at);
 """
+_COLUMNS: Final = "route, key, version, state, run_id, claimed_at, event, document"
 _SETUP_TRIES: Final = 50
 
 
@@ -48,7 +51,8 @@ class SqliteStore:
         """See ``Store.insert``."""
         with self._connection() as connection:
             cursor = connection.execute(
-                "INSERT INTO records (version, state, run_id, event, document, route, key) VALUES (1, ?, ?, ?, ?, ?, ?)"
+                "INSERT INTO records (version, state, run_id, claimed_at, event, document, route, key)"
+                " VALUES (1, ?, ?, ?, ?, ?, ?, ?)"
                 " ON CONFLICT (route, key) DO NOTHING",
                 _row(record),
             )
@@ -58,10 +62,10 @@ class SqliteStore:
         """See ``Store.get``."""
         with self._connection() as connection:
             row = connection.execute(
-                "SELECT version, state, run_id, event, document FROM records WHERE route = ? AND key = ?",
+                f"SELECT {_COLUMNS} FROM records WHERE route = ? AND key = ?",
                 (key.route, key.key),
             ).fetchone()
-        return _record(key, row) if row else None
+        return _record(row) if row else None
 
     def replace(self, record: Record) -> Record | None:
         """See ``Store.replace``."""
@@ -69,7 +73,8 @@ class SqliteStore:
         with self._connection() as connection:
             try:
                 cursor = connection.execute(
-                    "UPDATE records SET version = version + 1, state = ?, run_id = ?, event = ?, document = ?"
+                    "UPDATE records SET version = version + 1,"
+                    " state = ?, run_id = ?, claimed_at = ?, event = ?, document = ?"
                     " WHERE route = ? AND key = ? AND version = ?",
                     (*_row(record), version),
                 )
@@ -88,6 +93,31 @@ class SqliteStore:
                 (route, wanted),
             ).fetchall()
         return {row[0] for row in rows}
+
+    def select(self, selection: Selection, limit: int) -> Iterator[Record]:
+        """See ``Store.select``."""
+        conditions: dict[str, Any] = {}
+        if selection.route is not None:
+            conditions["route = ?"] = selection.route
+        if selection.states:
+            conditions["state IN (SELECT value FROM json_each(?))"] = json.dumps(sorted(selection.states))
+        if selection.claimed_before is not None:
+            conditions["claimed_at < ?"] = _time_text(selection.claimed_before)
+        where = f"WHERE {' AND '.join(conditions)}" if conditions else ""
+        with self._connection() as connection:
+            rows = connection.execute(
+                f"SELECT {_COLUMNS} FROM records {where} LIMIT ?", (*conditions.values(), limit)
+            ).fetchall()
+        return map(_record, rows)
+
+    def delete(self, record: Record) -> bool:
+        """See ``Store.delete``."""
+        with self._connection() as connection:
+            cursor = connection.execute(
+                "DELETE FROM records WHERE route = ? AND key = ? AND version = ?",
+                (record.key.route, record.key.key, int(record.version)),
+            )
+        return cursor.rowcount == 1
 
     def close(self) -> None:
         """Close the idle connections."""
@@ -149,10 +179,14 @@ def _close_all(connections: deque[sqlite3.Connection]) -> None:
         connections.pop().close()
 
 
+def _time_text(moment: datetime) -> str:
+    """In UTC and with all digits, so that texts sort as times do."""
+    return moment.astimezone(UTC).isoformat(timespec="microseconds")
+
+
 def _row(record: Record) -> tuple[Any, ...]:
     document = {
         "entry": {name: value for name, value in asdict(record.entry).items() if name != "event"},
-        "claimed_at": record.claimed_at.isoformat(),
         "lease_until": record.lease_until.isoformat(),
         "settled_at": record.settled_at.isoformat(),
         "run_url": record.run_url,
@@ -162,6 +196,7 @@ def _row(record: Record) -> tuple[Any, ...]:
     return (
         record.state.value,
         record.run_id,
+        _time_text(record.claimed_at),
         record.entry.event,
         json.dumps(document),
         record.key.route,
@@ -169,15 +204,15 @@ def _row(record: Record) -> tuple[Any, ...]:
     )
 
 
-def _record(key: JournalKey, row: tuple[Any, ...]) -> Record:
-    version, state, run_id, event, text = row
+def _record(row: tuple[Any, ...]) -> Record:
+    route, key, version, state, run_id, claimed_at, event, text = row
     document = json.loads(text)
     return Record(
-        key=key,
+        key=JournalKey(route, key),
         state=State(state),
         version=str(version),
         entry=Entry(event=event, **document["entry"]),
-        claimed_at=datetime.fromisoformat(document["claimed_at"]),
+        claimed_at=datetime.fromisoformat(claimed_at),
         lease_until=datetime.fromisoformat(document["lease_until"]),
         settled_at=datetime.fromisoformat(document["settled_at"]),
         run_id=run_id,

@@ -1,7 +1,7 @@
 """The Azure DevOps Pipelines client: finds a pipeline, queues a run, finds a run again, cancels one."""
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from functools import partial
@@ -80,6 +80,13 @@ class PipelinesClient:
         :raises AzureDevOpsError: it could not be asked for.
         """
         self._call(request, protocol.cancel_build(request, run.id), deadline)
+
+    def tag(self, request: RunRequest, run: Run, tags: Sequence[str], deadline: datetime) -> None:
+        """Tag a run.
+
+        :raises AzureDevOpsError: it could not be tagged, or perhaps it was.
+        """
+        self._call(request, protocol.add_tags(request, run.id, tags), deadline)
 
     def pipeline_id(self, request: RunRequest, deadline: datetime) -> int:
         """The id of the request's pipeline; a name is looked up once per process.

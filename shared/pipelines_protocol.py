@@ -7,7 +7,7 @@ Source of the shapes: Azure DevOps REST API 7.1, Pipelines - Runs and Build - Bu
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
@@ -150,6 +150,11 @@ def list_builds(request: RunRequest, pipeline_id: int, since: datetime, continua
 def cancel_build(request: RunRequest, run_id: int) -> HttpRequest:
     """``PATCH _apis/build/builds/{id}``: ask for a run to be cancelled."""
     return HttpRequest("PATCH", _url(request, f"build/builds/{run_id}"), b'{"status":"cancelling"}')
+
+
+def add_tags(request: RunRequest, run_id: int, tags: Sequence[str]) -> HttpRequest:
+    """``POST _apis/build/builds/{id}/tags``: add tags to a run."""
+    return HttpRequest("POST", _url(request, f"build/builds/{run_id}/tags"), json.dumps(list(tags)).encode())
 
 
 def decipher(response: HttpResponse) -> Any:

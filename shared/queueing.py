@@ -6,12 +6,13 @@ uncertain wherever that is not sure.
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final, Protocol
 
 from shared.clock import Clock, utc_now
+from shared.cooldown import Cooldowns, Covered, Held, Undecided, Window
 from shared.errors import AnswerLost, AzureDevOpsError, ClaimLost, JournalUnavailable, RequestRefused, RunAlreadyOwned
 from shared.journal import Journal, Mine, Record
 from shared.pipelines_protocol import Run, RunRequest
@@ -39,6 +40,9 @@ class Pipelines(Protocol):
     def cancel(self, request: RunRequest, run: Run, deadline: datetime) -> None:
         """Ask for a run to be cancelled."""
 
+    def tag(self, request: RunRequest, run: Run, tags: Sequence[str], deadline: datetime) -> None:
+        """Tag a run."""
+
 
 @dataclass(frozen=True, slots=True)
 class Result:
@@ -57,12 +61,14 @@ class Queueing:
         self,
         journal: Journal,
         pipelines: Pipelines,
+        cooldowns: Cooldowns,
         *,
         clock: Clock = utc_now,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self._journal = journal
         self._pipelines = pipelines
+        self._cooldowns = cooldowns
         self._clock = clock
         self._sleep = sleep
 
@@ -83,8 +89,30 @@ class Queueing:
         match decided:
             case Refusal(reason=reason):
                 return self._park(record, reason)
-            case Match(request=request):
-                return self._send(record, sent or request, deadline)
+            case Match(request=request, window=window):
+                held_back = None if window is None else self._enter(record, window)
+                return held_back or self._send(record, sent or request, deadline)
+
+    def tag(self, match: Match, result: Result, deadline: datetime) -> None:
+        """Tag the run that was queued, best effort: a run without tags is as good as one with."""
+        if result.outcome is not Outcome.QUEUED or result.run_id is None or not match.tags:
+            return
+        try:
+            self._pipelines.tag(match.request, Run(result.run_id, result.run_url), match.tags, deadline)
+        except AzureDevOpsError as exc:
+            _log.warning("run %d could not be tagged with %s: %s", result.run_id, ", ".join(match.tags), exc)
+
+    def _enter(self, record: Record, window: Window) -> Result | None:
+        """Enter the route's cooldown window; the result where that holds the record back, None where it does not."""
+        match self._cooldowns.enter(record.key, window):
+            case Covered(reason):
+                self._journal.suppress(record, reason)
+                return Result(Outcome.SUPPRESSED, reason)
+            case Undecided(reason):
+                self._journal.release(record, reason)
+                return Result(Outcome.DEFERRED, reason)
+            case Held():
+                return None
 
     def _send(self, record: Record, request: RunRequest, deadline: datetime) -> Result:
         try:

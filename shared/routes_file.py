@@ -3,11 +3,13 @@
 import re
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import fields
+from datetime import timedelta
 from typing import Any, Final
 from urllib.parse import urlsplit
 
 import yaml
 
+from shared.cooldown import MAX_COOLDOWN
 from shared.errors import InvalidRoutes, Problem
 from shared.events import AML_PREFIX, ENVELOPE_NAMES
 from shared.routing import Route, RouteTable
@@ -19,6 +21,9 @@ DEFAULTS_KEYS: Final = ("organization_url", "project", "branch")
 REQUIRED_KEYS: Final = ("name", "event", "pipeline", "organization_url", "project")
 FORMAT_VERSION: Final = 1
 
+_DURATION: Final = re.compile(
+    r"(?:(?P<days>\d{1,5})d)?(?:(?P<hours>\d{1,5})h)?(?:(?P<minutes>\d{1,5})m)?(?:(?P<seconds>\d{1,7})s)?"
+)
 _ROUTE_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 _ENVIRONMENT_VALUE: Final = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 _LOOPBACK: Final = {"127.0.0.1", "localhost", "::1"}
@@ -84,6 +89,8 @@ class _RoutesReader:
         values = {**defaults, "event": event, **self._values(others, names)}
         self._check_name(given, values)
         self._check_correlation(given, values)
+        if "cooldown_key" in given and "cooldown" not in given:
+            self._nodes.note(given["cooldown_key"], "means nothing without 'cooldown'; add one or remove this key")
         present = {key: value for key, value in values.items() if value is not None}
         return Route(**present) if all(key in present for key in REQUIRED_KEYS) else None
 
@@ -109,6 +116,9 @@ class _RoutesReader:
             "allow": self._pattern,
             "correlation_parameter": self._word,
             "include_child_runs": boolean,
+            "cooldown": self._duration,
+            "cooldown_key": lambda node: self._expression(parse_template, node, names),
+            "tags": boolean,
         }
 
     def _event(self, node: yaml.Node) -> str:
@@ -166,6 +176,15 @@ class _RoutesReader:
 
     def _stages(self, node: yaml.Node) -> tuple[str | None, ...]:
         return tuple(self._nodes.attempt(self._word, item) for item in self._nodes.sequence(node, "stages_to_skip"))
+
+    def _duration(self, node: yaml.Node) -> timedelta:
+        text = self._text(node).strip()
+        found = _DURATION.fullmatch(text)
+        units = {unit: int(number) for unit, number in found.groupdict().items() if number} if found else {}
+        length = timedelta(**units)
+        if not timedelta() < length <= MAX_COOLDOWN:
+            raise WrongValue(f"is no duration; write '90s', '30m', '6h', '1h30m' or '2d', {MAX_COOLDOWN.days}d at most")
+        return length
 
     def _pattern(self, node: yaml.Node) -> re.Pattern[str]:
         try:

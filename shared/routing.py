@@ -5,10 +5,13 @@ import json
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from datetime import timedelta
 
+from shared.cooldown import Window
 from shared.errors import RenderingRefused
 from shared.events import AmlEvent, Occurrence
 from shared.journal import JournalKey
+from shared.lineage import lineage_tags
 from shared.pipelines_protocol import RunRequest
 from shared.templates import Condition, Scope, Template
 
@@ -33,14 +36,23 @@ class Route:
     allow: re.Pattern[str] | None = None
     correlation_parameter: str | None = None
     include_child_runs: bool = False
+    cooldown: timedelta | None = None
+    cooldown_key: Template | None = None
+    tags: bool = True
 
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """The route queues this run."""
+    """The route queues this run.
+
+    :param window: the cooldown window that must be free for it; None where the route has no cooldown.
+    :param tags: what the run is tagged with once it is queued.
+    """
 
     key: JournalKey
     request: RunRequest
+    window: Window | None = None
+    tags: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +124,8 @@ def _resolve_one(route: Route, event: AmlEvent, occurrence: Occurrence, scope: S
         if route.once_per is not None:
             identity = route.once_per.render_any(scope)
         key = journal_key(route.name, event.source, identity)
-        return Match(key, _request(route, scope, key))
+        tags = lineage_tags(event, occurrence) if route.tags else ()
+        return Match(key, _request(route, scope, key), _window(route, scope), tags)
     except RenderingRefused as exc:
         return Refusal(journal_key(route.name, event.source, identity), str(exc))
 
@@ -131,6 +144,12 @@ def _request(route: Route, scope: Scope, key: JournalKey) -> RunRequest:
         stages_to_skip=route.stages_to_skip,
         pipeline_version=route.pipeline_version,
     )
+
+
+def _window(route: Route, scope: Scope) -> Window | None:
+    if route.cooldown is None:
+        return None
+    return Window("" if route.cooldown_key is None else route.cooldown_key.render_any(scope), route.cooldown)
 
 
 def _rendered(kind: str, templates: Mapping[str, Template], route: Route, scope: Scope) -> dict[str, str]:

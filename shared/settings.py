@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Literal
 
+from shared.cooldown import MAX_COOLDOWN
 from shared.errors import InvalidSettings
 
 DEFAULT_JOURNAL: Final = "sqlite:journal.sqlite3"
@@ -30,6 +31,7 @@ class Settings:
     lease_seconds: float
     budget_seconds: float
     settle_seconds: float
+    retention_days: float
     routes_file: Path
     worker_threads: int
     in_azure: bool
@@ -63,9 +65,10 @@ class _SettingsReader:
             pat_secret_name=self._text("AZURE_DEVOPS_PAT_SECRET_NAME"),
             client_id=self._text("AZURE_CLIENT_ID"),
             journal_path=self._journal_path(in_azure=in_azure),
-            lease_seconds=self._seconds("JOURNAL_LEASE_SECONDS", 60),
-            budget_seconds=self._seconds("DELIVERY_BUDGET_SECONDS", 25),
-            settle_seconds=self._seconds("JOURNAL_SETTLE_SECONDS", 30),
+            lease_seconds=self._number("JOURNAL_LEASE_SECONDS", 60, "seconds"),
+            budget_seconds=self._number("DELIVERY_BUDGET_SECONDS", 25, "seconds"),
+            settle_seconds=self._number("JOURNAL_SETTLE_SECONDS", 30, "seconds"),
+            retention_days=self._number("JOURNAL_RETENTION_DAYS", 90, "days"),
             routes_file=self._app_dir / (self._text("ROUTES_FILE") or DEFAULT_ROUTES_FILE),
             worker_threads=self._worker_threads(),
             in_azure=in_azure,
@@ -76,6 +79,11 @@ class _SettingsReader:
             self._problems.append(
                 f"JOURNAL_LEASE_SECONDS ({settings.lease_seconds:g}) must be longer than DELIVERY_BUDGET_SECONDS "
                 f"({settings.budget_seconds:g}): a claim must outlive the delivery that made it"
+            )
+        if settings.retention_days <= MAX_COOLDOWN.days:
+            self._problems.append(
+                f"JOURNAL_RETENTION_DAYS ({settings.retention_days:g}) must be more than {MAX_COOLDOWN.days}, "
+                "the longest cooldown: its window would be forgotten too early"
             )
         if self._problems:
             raise InvalidSettings(
@@ -129,16 +137,16 @@ class _SettingsReader:
             return DEFAULT_WORKER_THREADS
         return int(text)
 
-    def _seconds(self, name: str, default: float) -> float:
+    def _number(self, name: str, default: float, unit: str) -> float:
         text = self._text(name)
         try:
-            seconds = default if text is None else float(text)
+            number = default if text is None else float(text)
         except ValueError:
-            seconds = -1.0
-        if not 0 < seconds < float("inf"):
-            self._problems.append(f"{name} is '{text}'; it must be a number of seconds above zero")
+            number = -1.0
+        if not 0 < number < float("inf"):
+            self._problems.append(f"{name} is '{text}'; it must be a number of {unit} above zero")
             return default
-        return seconds
+        return number
 
     def _text(self, name: str) -> str | None:
         return self._environment.get(name, "").strip() or None

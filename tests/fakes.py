@@ -1,7 +1,7 @@
 """Hand-written collaborators. FakePipelines keeps books as Azure DevOps does, so a test can count runs."""
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import count
@@ -38,6 +38,8 @@ class FakePipelines:
     plan: deque[AzureDevOpsError | Callable[[], None] | None] = field(default_factory=deque)
     search_error: AzureDevOpsError | None = None
     cancel_error: AzureDevOpsError | None = None
+    tag_error: AzureDevOpsError | None = None
+    tags: dict[int, list[str]] = field(default_factory=dict)
     searches: int = 0
     deadlines: list[datetime] = field(default_factory=list)
     ids: Iterator[int] = field(default_factory=lambda: count(100))
@@ -65,6 +67,11 @@ class FakePipelines:
         if self.search_error is not None:
             raise self.search_error
         return [queued.run for queued in self.books if queued.request == request and queued.at >= since]
+
+    def tag(self, request: RunRequest, run: Run, tags: Sequence[str], deadline: datetime) -> None:
+        if self.tag_error is not None:
+            raise self.tag_error
+        self.tags[run.id] = list(tags)
 
     def cancel(self, request: RunRequest, run: Run, deadline: datetime) -> None:
         if self.cancel_error is not None:

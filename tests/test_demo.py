@@ -25,7 +25,7 @@ def test_it_ends_well_and_shows_the_why_nots() -> None:
     )
     assert (result.returncode, result.stderr) == (0, "")
     lines = result.stdout.splitlines()
-    assert lines[-1] == "demo: 17 events delivered, 11 pipeline runs queued, 0 lost, 0 doubled"
+    assert lines[-1] == "demo: 18 events delivered, 11 pipeline runs queued, 0 lost, 0 doubled"
     table = "\n".join(lines)
     for shown in (
         "found in Azure DevOps after its answer was lost",
@@ -33,6 +33,7 @@ def test_it_ends_well_and_shows_the_why_nots() -> None:
         "when is not true: model_tags.stage == 'candidate'",
         "'$(' never passes",
         "is Running, which is not final",
+        "was queued within this cooldown",
         "include_child_runs: true would take it",
     ):
         assert shown in table
@@ -69,7 +70,11 @@ class TestVerdict:
     def test_a_request_without_a_run_is_lost_and_a_run_without_a_request_is_double(
         self, requests: list[RunRequest], runs: list[dict[str, object]], verdict: Comparison
     ) -> None:
-        assert compare(requests, runs) == verdict
+        assert compare([[request] for request in requests], runs) == verdict
+
+    def test_of_those_that_share_a_cooldown_window_one_is_wanted(self) -> None:
+        assert compare([[wanted(a="1"), wanted(a="2")]], [run(a="2")]) == Comparison(1, 0, 0)
+        assert compare([[wanted(a="1"), wanted(a="2")]], [run(a="2"), run(a="1")]) == Comparison(2, 0, 1)
 
     def test_two_events_of_one_occurrence_want_one_run(self) -> None:
         table = routes(
@@ -77,9 +82,13 @@ class TestVerdict:
             "once_per: '{{ root_run_id }}'\npipeline: p"
         )
         breaches = ["run-status-changed-monitor-breach", "run-status-changed-monitor-breach.cloud"]
-        assert wanted_runs(table, [*breaches, "run-status-changed-running"]) == [
-            RunRequest("https://dev.azure.com/contoso", "mlops", "p", "main")
-        ]
+        request = RunRequest("https://dev.azure.com/contoso", "mlops", "p", "main")
+        assert wanted_runs(table, [*breaches, "run-status-changed-running"]) == [[request, request]]
+
+    def test_events_within_a_cooldown_want_one_run(self) -> None:
+        table = routes("name: r\nevent: DatasetDriftDetected\ncooldown: 6h\npipeline: p")
+        drifts = ["dataset-drift-detected", "dataset-drift-detected-again"]
+        assert [len(requests) for requests in wanted_runs(table, drifts)] == [2]
 
 
 def test_the_table_shows_an_event_that_nothing_is_known_of() -> None:

@@ -8,15 +8,18 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
+from datetime import timedelta
 
 import pytest
 
 from devstack.ado import Emulator, Fault, Match, load_declaration, serve
 from handlers import DISPATCH
+from shared.cooldown import Cooldowns
 from shared.credentials import Credential, pat_from_environment
 from shared.errors import DeliveryDeferred
 from shared.journal import Journal, JournalKey, Record, State, Store
 from shared.pipelines import MAX_CONNECT_ATTEMPTS, PipelinesClient
+from shared.pipelines_protocol import RunRequest
 from shared.queueing import Queueing
 from shared.relay import Relay
 from shared.telemetry import Decision, Outcome
@@ -56,14 +59,14 @@ class Scene:
         url = organization_url or self.organization_url
         table = routes(
             f"name: route\nevent: RunCompleted\npipeline: {pipeline}\norganization_url: {url}\n"
-            "parameters: { runId: '{{ run_id }}', experimentName: train }"
+            "parameters: { runId: '{{ run_id }}', experimentName: train }\ntags: false"
         )
         journal = Journal(self.store, settle_seconds=SETTLE, clock=self.clock)
         relay = Relay(
             dispatch=DISPATCH,
             routes=table,
             journal=journal,
-            queueing=Queueing(journal, self.client, clock=self.clock),
+            queueing=Queueing(journal, self.client, Cooldowns(self.store, self.clock), clock=self.clock),
             budget_seconds=self.budget_seconds,
             report=self.reports,
             clock=self.clock,
@@ -102,7 +105,7 @@ def scene(clock: ManualClock, store: Store) -> Iterator[Scene]:
         assert request.headers["X-TFS-FedAuthRedirect"] == "Suppress"
         assert request.headers["Accept"] == "application/json"
         assert request.headers["User-Agent"].startswith("nextstage/")
-        if request.method == "POST":
+        if request.path.endswith("/runs"):
             validate("ado_run_request", request.body)
 
 
@@ -346,6 +349,24 @@ class TestAnswerLost:
         scene.clock.advance(SETTLE)
         assert scene.deliver() is Outcome.QUEUED
         assert sorted(run.template_parameters["runId"] for run in scene.emulator.books.runs) == ["run-1", "run-2"]
+
+
+class TestTags:
+    def test_a_tagged_run_costs_one_call_more(self, scene: Scene) -> None:
+        request = RunRequest(scene.organization_url, "mlops", 11, parameters={"runId": "r", "experimentName": "e"})
+        deadline = scene.clock() + timedelta(seconds=25)
+        run = scene.client.run(request, deadline)
+        scene.client.tag(request, run, ["aml-run:r", "model:a b:1", "event:ü"], deadline)
+        (queued,) = scene.emulator.books.runs
+        assert sorted(queued.tags) == ["aml-run:r", "event:ü", "model:a b:1"]
+        assert [seen.path.rpartition("/")[2] for seen in scene.emulator.books.requests] == ["runs", "tags"]
+
+    def test_a_run_is_cancelled(self, scene: Scene) -> None:
+        request = RunRequest(scene.organization_url, "mlops", 11, parameters={"runId": "r", "experimentName": "e"})
+        deadline = scene.clock() + timedelta(seconds=25)
+        run = scene.client.run(request, deadline)
+        scene.client.cancel(request, run, deadline)
+        assert [queued.state for queued in scene.emulator.books.runs] == ["canceling"]
 
 
 class TestPipelineNames:

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 import pytest
 
 from shared.errors import ClaimLost
-from shared.journal import MAX_HISTORY, Done, Entry, Journal, JournalKey, Mine, NotYet, Record, State, Store
+from shared.journal import MAX_HISTORY, Done, Entry, Journal, JournalKey, Mine, NotYet, Record, Selection, State, Store
 from tests.conftest import ManualClock
 
 KEY = JournalKey("route", "k" * 64)
@@ -93,6 +93,7 @@ class TestClaim:
             """A store in which every replacement comes too late."""
 
             insert, get, owned_runs = store.insert, store.get, store.owned_runs
+            select, delete = store.select, store.delete
 
             def replace(self, record: Record) -> Record | None:
                 return None
@@ -106,7 +107,7 @@ class TestClaim:
         class Purged:
             """A store whose record goes away between the first insert and the read after it."""
 
-            replace, owned_runs = store.replace, store.owned_runs
+            replace, owned_runs, select, delete = store.replace, store.owned_runs, store.select, store.delete
             inserts = 0
 
             def insert(self, record: Record) -> Record | None:
@@ -132,6 +133,60 @@ class TestFinalStates:
         assert (done.state, done.reason, done.entry) == (State.PARKED, "refused", ENTRY)
         clock.advance(10**6)
         assert journal.claim(KEY, ENTRY, send_by(clock)) == Done(done)
+
+    def test_suppressed(self, journal: Journal, clock: ManualClock) -> None:
+        done = journal.suppress(claim(journal, clock).record, "covered")
+        assert (done.state, done.reason) == (State.SUPPRESSED, "covered")
+        assert journal.claim(KEY, ENTRY, send_by(clock)) == Done(done)
+
+
+class TestReopen:
+    def test_a_parked_record_can_be_claimed_once_more(self, journal: Journal, clock: ManualClock) -> None:
+        journal.reopen(journal.park(claim(journal, clock).record, "refused"), "redriven")
+        mine = claim(journal, clock, NEWER)
+        assert not mine.must_reconcile
+        assert mine.record.entry == NEWER
+        assert states(mine.record) == [State.CLAIMED, State.PARKED, State.RELEASED, State.CLAIMED]
+
+    def test_of_two_that_reopen_it_at_once_one_does(self, journal: Journal, clock: ManualClock) -> None:
+        parked = journal.park(claim(journal, clock).record, "refused")
+        journal.reopen(parked, "redriven")
+        with pytest.raises(ClaimLost):
+            journal.reopen(parked, "redriven")
+
+    def test_no_other_record_can_be_reopened(self, journal: Journal, clock: ManualClock) -> None:
+        queued = journal.complete(claim(journal, clock).record, 7, "url")
+        with pytest.raises(ValueError, match="is queued; only parked ones can be redriven"):
+            journal.reopen(queued, "redriven")
+
+
+class TestPurge:
+    def fill(self, journal: Journal, clock: ManualClock) -> None:
+        for number, end in enumerate([journal.park, journal.suppress, journal.release, None, "queued", "queued"]):
+            mine = journal.claim(JournalKey("route", str(number)), ENTRY, send_by(clock))
+            assert isinstance(mine, Mine)
+            if end == "queued":
+                journal.complete(mine.record, number, "url")
+            elif callable(end):
+                end(mine.record, "why")
+
+    def left(self, journal: Journal) -> list[State]:
+        return sorted(record.state for record in journal.select(Selection(), 100))
+
+    def test_what_is_done_goes_after_its_time_and_what_is_parked_or_open_stays(
+        self, journal: Journal, clock: ManualClock
+    ) -> None:
+        self.fill(journal, clock)
+        clock.advance(90 * 86400)
+        assert journal.purge(timedelta(days=90), 100) == 0
+        clock.advance(1)
+        assert journal.purge(timedelta(days=90), 100) == 3
+        assert self.left(journal) == [State.CLAIMED, State.PARKED, State.RELEASED]
+
+    def test_in_batches(self, journal: Journal, clock: ManualClock) -> None:
+        self.fill(journal, clock)
+        clock.advance(90 * 86400 + 1)
+        assert [journal.purge(timedelta(days=90), 2) for _ in range(3)] == [2, 1, 0]
 
 
 class TestReleased:
@@ -178,7 +233,7 @@ class TestUncertain:
         assert not claim(journal, clock).must_reconcile
 
 
-@pytest.mark.parametrize("late", ["complete", "release", "park", "doubt"])
+@pytest.mark.parametrize("late", ["complete", "release", "park", "suppress", "doubt"])
 @pytest.mark.parametrize("winner", ["complete", "release", "park", "doubt", "still at work"])
 def test_one_who_has_lost_the_claim_can_change_nothing(
     journal: Journal, clock: ManualClock, late: str, winner: str
@@ -191,6 +246,8 @@ def test_one_who_has_lost_the_claim_can_change_nothing(
                 journal.release(record, "why")
             case "park":
                 journal.park(record, "why")
+            case "suppress":
+                journal.suppress(record, "why")
             case "doubt":
                 journal.doubt(record, "why", under_way=True)
 

@@ -2,6 +2,10 @@
 
 import json
 import logging
+import threading
+import time
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -9,6 +13,9 @@ import pytest
 
 from devstack.events import sample_text
 from handlers import DISPATCH
+from shared.clock import utc_now
+from shared.cooldown import Cooldowns
+from shared.deciding import MAX_UNREADABLE_BYTES, UNROUTED
 from shared.errors import (
     AzureDevOpsError,
     CredentialRejected,
@@ -22,7 +29,7 @@ from shared.errors import (
 )
 from shared.journal import Journal, JournalKey, Record, State, Store
 from shared.queueing import Queueing
-from shared.relay import MAX_UNREADABLE_BYTES, UNROUTED, Delivery, Relay
+from shared.relay import Delivery, Relay
 from shared.routing import RouteTable, WhyNot
 from shared.telemetry import Outcome
 from tests.building import event_text, routes, run_completed
@@ -55,7 +62,9 @@ class Bench:
             dispatch=DISPATCH,
             routes=table,
             journal=journal,
-            queueing=Queueing(journal, self.pipelines, clock=self.clock, sleep=self.slept.append),
+            queueing=Queueing(
+                journal, self.pipelines, Cooldowns(store, self.clock), clock=self.clock, sleep=self.slept.append
+            ),
             budget_seconds=BUDGET,
             report=self.reports,
             clock=self.clock,
@@ -230,6 +239,7 @@ class TestWhatIsDeferred:
             """A store that is down."""
 
             get, replace, owned_runs = bench.store.get, bench.store.replace, bench.store.owned_runs
+            select, delete = bench.store.select, bench.store.delete
 
             def insert(self, record: Record) -> Record | None:
                 raise JournalUnavailable("the journal is down")
@@ -359,6 +369,7 @@ class TestEqualRequests:
             """A store that learns of owned runs too late, so that only its constraint tells."""
 
             insert, get, replace = bench.store.insert, bench.store.get, bench.store.replace
+            select, delete = bench.store.select, bench.store.delete
 
             def owned_runs(self, route: str, run_ids: object) -> set[int]:
                 return set()
@@ -485,6 +496,7 @@ class TestCrashedAndSleepingWorkers:
             """A store whose next replacement fails."""
 
             insert, get, owned_runs = bench.store.insert, bench.store.get, bench.store.owned_runs
+            select, delete = bench.store.select, bench.store.delete
             failures = 1
 
             def replace(self, record: Record) -> Record | None:
@@ -534,3 +546,123 @@ def test_two_signals_of_one_monitor_run_retrain_once(bench: Bench) -> None:
     )
     relay.deliver(sample_text("run-status-changed-monitor-breach"))
     assert outcomes(relay.deliver(sample_text("run-status-changed-monitor-breach.cloud"))) == [Outcome.DUPLICATE]
+
+
+class TestTags:
+    def test_the_run_is_tagged_with_where_it_comes_from(self, bench: Bench) -> None:
+        bench.relay().deliver(run_completed("r-1"))
+        assert bench.pipelines.tags == {100: ["aml-run:r-1", "event:event-1"]}
+
+    def test_not_where_the_route_does_not_want_it(self, bench: Bench) -> None:
+        bench.relay(PLAIN + "\ntags: false").deliver(run_completed())
+        assert bench.pipelines.tags == {}
+
+    def test_a_failed_tag_never_fails_the_delivery(self, bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
+        bench.pipelines.tag_error = LOST
+        assert outcomes(bench.relay().deliver(run_completed("r-1"))) == [Outcome.QUEUED]
+        assert "run 100 could not be tagged with aml-run:r-1, event:event-1: the answer was lost" in caplog.text
+
+    def test_an_adopted_run_is_tagged_and_a_duplicate_is_not_tagged_again(self, bench: Bench) -> None:
+        bench.pipelines.plan.append(LOST)
+        relay = bench.relay()
+        deferred(relay, run_completed("r-1"))
+        assert bench.pipelines.tags == {}
+        bench.clock.advance(SETTLE)
+        relay.deliver(run_completed("r-1"))
+        assert bench.pipelines.tags == {100: ["aml-run:r-1", "event:event-1"]}
+        bench.pipelines.tags.clear()
+        relay.deliver(run_completed("r-1"))
+        assert bench.pipelines.tags == {}
+
+
+class TestCooldown:
+    COOL = PLAIN + "\ncooldown: 6h"
+
+    def test_one_run_per_window(self, bench: Bench) -> None:
+        relay = bench.relay(self.COOL)
+        relay.deliver(run_completed("a"))
+        (decision,) = relay.deliver(run_completed("b")).decisions
+        assert decision.outcome is Outcome.SUPPRESSED
+        assert decision.reason == "run 100 was queued within this cooldown, which ends at 2026-11-20 18:00:00 UTC"
+        assert bench.record().state is State.SUPPRESSED
+        assert outcomes(relay.deliver(run_completed("b"))) == [Outcome.DUPLICATE]
+        bench.clock.advance(6 * 3600)
+        assert outcomes(relay.deliver(run_completed("c"))) == [Outcome.QUEUED]
+        assert len(bench.pipelines.books) == 2
+
+    def test_each_key_has_a_window_of_its_own(self, bench: Bench) -> None:
+        relay = bench.relay(self.COOL + "\ncooldown_key: '{{ experiment_name }}'")
+        for experiment, outcome in [("x", Outcome.QUEUED), ("y", Outcome.QUEUED), ("x", Outcome.SUPPRESSED)]:
+            raw = run_completed(f"{experiment}-{outcome}", experimentName=experiment)
+            assert outcomes(relay.deliver(raw)) == [outcome]
+
+    def test_a_parked_holder_gives_its_window_back(self, bench: Bench) -> None:
+        bench.pipelines.plan.append(RequestRefused("HTTP 400"))
+        relay = bench.relay(self.COOL)
+        assert outcomes(relay.deliver(run_completed("a"))) == [Outcome.PARKED]
+        assert outcomes(relay.deliver(run_completed("b"))) == [Outcome.QUEUED]
+
+    def test_a_released_holder_gives_its_window_back(self, bench: Bench) -> None:
+        bench.pipelines.plan.append(Throttled("throttled", 7))
+        relay = bench.relay(self.COOL)
+        deferred(relay, run_completed("a"))
+        assert outcomes(relay.deliver(run_completed("b"))) == [Outcome.QUEUED]
+        assert outcomes(relay.deliver(run_completed("a"))) == [Outcome.SUPPRESSED]
+        assert len(bench.pipelines.books) == 1
+
+    def test_while_the_holder_is_in_doubt_the_others_wait(self, bench: Bench) -> None:
+        bench.pipelines.plan.append(LOST)
+        relay = bench.relay(self.COOL)
+        deferred(relay, run_completed("a"))
+        assert "holds the cooldown window and is at work" in deferred(relay, run_completed("b"))
+        bench.clock.advance(SETTLE)
+        assert outcomes(relay.deliver(run_completed("a"))) == [Outcome.QUEUED]
+        assert outcomes(relay.deliver(run_completed("b"))) == [Outcome.SUPPRESSED]
+        assert len(bench.pipelines.books) == 1
+
+    def test_a_holder_that_nobody_came_back_for_blocks_no_longer_than_its_window(self, bench: Bench) -> None:
+        bench.pipelines.plan.append(LOST_UNQUEUED)
+        relay = bench.relay(self.COOL)
+        deferred(relay, run_completed("a"))
+        bench.clock.advance(6 * 3600)
+        assert outcomes(relay.deliver(run_completed("b"))) == [Outcome.QUEUED]
+        assert outcomes(relay.deliver(run_completed("a"))) == [Outcome.SUPPRESSED]
+
+    def test_one_in_doubt_that_had_queued_a_run_has_it_though_the_window_is_anothers_by_now(self, bench: Bench) -> None:
+        bench.pipelines.plan.append(LOST)
+        relay = bench.relay(self.COOL)
+        deferred(relay, run_completed("a"))
+        bench.clock.advance(6 * 3600)
+        assert outcomes(relay.deliver(run_completed("b"))) == [Outcome.QUEUED]
+        (decision,) = relay.deliver(run_completed("a")).decisions
+        assert (decision.outcome, decision.run_id) == (Outcome.QUEUED, 100)
+
+    def test_no_room_for_a_key_that_is_missing(self, bench: Bench) -> None:
+        relay = bench.relay(self.COOL + "\ncooldown_key: '{{ run_tags.team }}'")
+        assert outcomes(relay.deliver(run_completed("a"))) == [Outcome.PARKED]
+
+    def test_of_many_at_once_one_is_queued(self, store: Store) -> None:
+        """Real threads and a real clock: 64 occurrences want the same window at the same instant."""
+        pipelines = FakePipelines(utc_now)
+        journal = Journal(store)
+        relay = Relay(
+            dispatch=DISPATCH,
+            routes=routes(self.COOL),
+            journal=journal,
+            queueing=Queueing(journal, pipelines, Cooldowns(store)),
+            report=Reports(),
+        )
+        start = threading.Barrier(16)
+
+        def deliver(number: int) -> Outcome:
+            start.wait()
+            while True:
+                try:
+                    return relay.deliver(run_completed(f"run-{number}")).decisions[0].outcome
+                except DeliveryDeferred:
+                    time.sleep(0.01)
+
+        with ThreadPoolExecutor(16) as pool:
+            results = Counter(pool.map(deliver, range(64)))
+        assert results == {Outcome.QUEUED: 1, Outcome.SUPPRESSED: 63}
+        assert len(pipelines.books) == 1

@@ -1,5 +1,6 @@
 """routes.yaml: what it may say, and that all mistakes are told at once, each with its line."""
 
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -30,6 +31,9 @@ once_per: "{{ model_name }}"
 allow: "[a-z]+"
 correlation_parameter: nextstageKey
 include_child_runs: true
+cooldown: 1d2h3m4s
+cooldown_key: "{{ model_name }}"
+tags: false
 """
 
 
@@ -70,6 +74,9 @@ def test_every_key() -> None:
     assert route.allow.pattern == "[a-z]+"
     assert route.correlation_parameter == "nextstageKey"
     assert route.include_child_runs is True
+    assert route.cooldown == timedelta(days=1, hours=2, minutes=3, seconds=4)
+    assert route.cooldown_key is not None
+    assert route.tags is False
 
 
 def test_the_test_above_uses_every_key() -> None:
@@ -98,6 +105,14 @@ def test_defaults_are_taken_and_may_be_replaced() -> None:
 def test_a_pipeline_is_an_id_or_a_name(written: str, pipeline: int | str) -> None:
     entry = f"name: a\nevent: RunCompleted\npipeline: {written}"
     assert routes(entry, environment={**ENVIRONMENT, "ID": "7"}).routes[0].pipeline == pipeline
+
+
+@pytest.mark.parametrize(
+    ("written", "seconds"), [("90s", 90), ("30m", 1800), ("6h", 21600), ("1h30m", 5400), ("30d", 2592000)]
+)
+def test_durations(written: str, seconds: int) -> None:
+    (route,) = routes(f"name: a\nevent: RunCompleted\npipeline: p\ncooldown: {written}").routes
+    assert route.cooldown == timedelta(seconds=seconds)
 
 
 def test_environment_values_are_filled_in_anywhere() -> None:
@@ -205,6 +220,14 @@ def test_mistakes_in_the_file_as_a_whole(text: str, line: int, advice: str) -> N
         ("organization_url: 'https://[x'", "7: is not a URL"),
         ("organization_url: 'https://a:99999/b'", "7: is not a URL"),
         ("organization_url: https://dev.azure.com/contoso?x=1", "7: must hold no user name"),
+        ("cooldown: soon", "7: is no duration; write '90s'"),
+        ("cooldown: 6", "7: is no duration"),
+        ("cooldown: 0h", "7: is no duration"),
+        ("cooldown: 3h2d", "7: is no duration"),
+        ("cooldown: ''", "7: is no duration"),
+        ("cooldown: 31d", "7: is no duration; write '90s', '30m', '6h', '1h30m' or '2d', 30d at most"),
+        ("cooldown_key: '{{ run_id }}'", "7: means nothing without 'cooldown'"),
+        ("tags: some", "7: must be true or false"),
         ("correlation_parameter: a\nparameters: {a: b}", "7: is also in 'parameters'"),
     ],
 )

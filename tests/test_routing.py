@@ -1,10 +1,13 @@
 """From an event to requests: which routes match, why the others do not, and what is refused."""
 
+from datetime import timedelta
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from handlers import DISPATCH
+from shared.cooldown import Window
 from shared.events import Occurrence, parse_event
 from shared.pipelines_protocol import RunRequest
 from shared.routing import Match, Refusal, Resolution, RouteTable, WhyNot, journal_key
@@ -133,6 +136,34 @@ class TestRefusal:
     def test_is_parked_under_the_key_that_a_good_request_would_have(self, key: str) -> None:
         table = routes(PLAIN + f"\nonce_per: 'x'\n{key}: {{ a: '{{{{ data.nope }}}}' }}")
         assert only_refusal(table, run_completed("r")).key == journal_key("plain", WORKSPACE, "x")
+
+
+class TestCooldownAndTags:
+    def test_a_route_without_cooldown_has_no_window(self) -> None:
+        assert only_match(routes(PLAIN), run_completed()).window is None
+
+    def test_one_window_for_the_route_or_one_for_each_key(self) -> None:
+        assert only_match(routes(PLAIN + "\ncooldown: 6h"), run_completed()).window == Window("", timedelta(hours=6))
+        keyed = routes(PLAIN + "\ncooldown: 6h\ncooldown_key: '{{ run_id }}'")
+        assert only_match(keyed, run_completed("r")).window == Window("r", timedelta(hours=6))
+
+    @pytest.mark.parametrize(
+        ("name", "data", "tags"),
+        [
+            ("RunCompleted", {"runId": "r"}, ("aml-run:r", "event:event-1")),
+            ("ModelRegistered", {"modelName": "m", "modelVersion": 3}, ("model:m:3", "event:event-1")),
+            ("ModelDeployed", {"serviceName": "s", "modelIds": "a:1,b:2"}, ("model:a:1", "model:b:2", "event:event-1")),
+            ("DatasetDriftDetected", {"runId": "r", "driftCoefficient": 1}, ("aml-run:r", "event:event-1")),
+            ("RunCompleted", {"runId": "a,b;c\n"}, ("aml-run:a_b_c", "event:event-1")),
+            ("RunCompleted", {"runId": "x" * 500}, ("aml-run:" + "x" * 392, "event:event-1")),
+        ],
+    )
+    def test_tags_say_where_a_run_comes_from(self, name: str, data: dict[str, object], tags: tuple[str, ...]) -> None:
+        table = routes(f"name: plain\nevent: {name}\npipeline: p")
+        assert only_match(table, event_text(name, data)).tags == tags
+
+    def test_no_tags(self) -> None:
+        assert only_match(routes(PLAIN + "\ntags: false"), run_completed()).tags == ()
 
 
 def test_no_route_of_the_type() -> None:

@@ -29,6 +29,7 @@ def test_defaults() -> None:
     assert settings.journal_path == APP / "journal.sqlite3"
     assert settings.routes_file == APP / "routes.yaml"
     assert (settings.lease_seconds, settings.budget_seconds, settings.settle_seconds) == (60, 25, 30)
+    assert settings.retention_days == 90
     assert settings.worker_threads == 32
     assert not settings.in_azure
     assert (settings.client_id, settings.key_vault_url, settings.pat_secret_name) == (None, None, None)
@@ -44,6 +45,7 @@ def test_everything_given() -> None:
         JOURNAL_LEASE_SECONDS="12.5",
         DELIVERY_BUDGET_SECONDS="5",
         JOURNAL_SETTLE_SECONDS="3",
+        JOURNAL_RETENTION_DAYS="31",
         ROUTES_FILE="tables/test.yaml",
         PYTHON_THREADPOOL_THREAD_COUNT="8",
     )
@@ -54,6 +56,7 @@ def test_everything_given() -> None:
     assert settings.client_id == "client"
     assert settings.journal_path == Path("/data/j.sqlite3")
     assert (settings.lease_seconds, settings.budget_seconds, settings.settle_seconds) == (12.5, 5, 3)
+    assert settings.retention_days == 31
     assert settings.routes_file == APP / "tables" / "test.yaml"
     assert settings.worker_threads == 8
 
@@ -86,6 +89,11 @@ def test_the_settings_do_not_show_the_pat() -> None:
         ({"JOURNAL_SETTLE_SECONDS": "-1"}, "JOURNAL_SETTLE_SECONDS is '-1'"),
         ({"JOURNAL_SETTLE_SECONDS": "inf"}, "JOURNAL_SETTLE_SECONDS is 'inf'"),
         ({"JOURNAL_SETTLE_SECONDS": "nan"}, "JOURNAL_SETTLE_SECONDS is 'nan'"),
+        (
+            {"JOURNAL_RETENTION_DAYS": "long"},
+            "JOURNAL_RETENTION_DAYS is 'long'; it must be a number of days above zero",
+        ),
+        ({"JOURNAL_RETENTION_DAYS": "30"}, "JOURNAL_RETENTION_DAYS (30) must be more than 30, the longest cooldown"),
         ({"PYTHON_THREADPOOL_THREAD_COUNT": "many"}, "PYTHON_THREADPOOL_THREAD_COUNT is 'many'"),
         ({"PYTHON_THREADPOOL_THREAD_COUNT": "0"}, "PYTHON_THREADPOOL_THREAD_COUNT is '0'"),
         ({"JOURNAL_CONNECTION": f"AccountKey={secret('key')}"}, "JOURNAL_CONNECTION must be sqlite:PATH"),

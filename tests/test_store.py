@@ -14,8 +14,6 @@ from shared.errors import JournalUnavailable, RunAlreadyOwned
 from shared.journal import Entry, JournalKey, Record, State, Step, Store
 from shared.journal_sqlite import SqliteStore
 
-pytest_plugins = ["tests.stores"]
-
 NOW = datetime(2026, 11, 20, 12, 0, 0, 123456, UTC)
 
 
@@ -38,11 +36,6 @@ def written(result: Record | None) -> Record:
 
 
 class TestStore:
-    @pytest.fixture
-    def store(self, each_store: Store) -> Store:
-        """Every backend, instead of the suite's usual one."""
-        return each_store
-
     def test_what_is_inserted_is_read_back_whole(self, store: Store) -> None:
         inserted = written(store.insert(record(run_id=5, run_url="u", reason="why", state=State.QUEUED)))
         assert inserted.version

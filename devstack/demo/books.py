@@ -20,34 +20,39 @@ class Comparison:
     doubled: int
 
 
-def wanted_runs(routes: RouteTable, samples: Iterable[str]) -> list[RunRequest]:
-    """What the routes say of the samples, each occurrence once: several events may tell of the same one."""
-    wanted: dict[str, RunRequest] = {}
+Wanted = list[RunRequest]
+"""One run that is wanted; where several occurrences share a cooldown window, any of their requests will do."""
+
+
+def wanted_runs(routes: RouteTable, samples: Iterable[str]) -> list[Wanted]:
+    """What the routes say of the samples, each occurrence and each cooldown window once."""
+    wanted: dict[str, Wanted] = {}
     for sample in samples:
         event = parse_event(sample_text(sample))
         meaning = DISPATCH[event.type](event)
         if isinstance(meaning, Occurrence):
             for decision in routes.resolve(event, meaning).decisions:
                 if isinstance(decision, Match):
-                    wanted.setdefault(decision.key.key, decision.request)
+                    shared = None if decision.window is None else f"{decision.key.route} {decision.window.key}"
+                    wanted.setdefault(shared or decision.key.key, []).append(decision.request)
     return list(wanted.values())
 
 
-def compare(wanted: Iterable[RunRequest], runs: Iterable[Mapping[str, Any]]) -> Comparison:
+def compare(wanted: Iterable[Wanted], runs: Iterable[Mapping[str, Any]]) -> Comparison:
     """Pair each run with a request that it answers; a request without a run is lost, a run without one is double.
 
     :param runs: ``runs`` of the emulator's books.
     """
-    open_requests = list(wanted)
+    still_open = list(wanted)
     queued = doubled = 0
     for run in runs:
         queued += 1
-        answered = next((request for request in open_requests if _answers(run, request)), None)
+        answered = next((requests for requests in still_open if any(_answers(run, one) for one in requests)), None)
         if answered is None:
             doubled += 1
         else:
-            open_requests.remove(answered)
-    return Comparison(queued, len(open_requests), doubled)
+            still_open.remove(answered)
+    return Comparison(queued, len(still_open), doubled)
 
 
 def _answers(run: Mapping[str, Any], request: RunRequest) -> bool:

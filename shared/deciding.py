@@ -1,0 +1,72 @@
+"""From the text of an event to what is to be done about it. Pure.
+
+The running app and the operator's commands share it, so that what one explains is what the other does.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import Final
+
+from shared.errors import IncompleteEvent, UnreadableEvent
+from shared.events import AmlEvent, Handler, Ignored, parse_event
+from shared.journal import Entry, JournalKey
+from shared.routing import Match, Refusal, RouteTable, WhyNot, journal_key
+
+UNROUTED: Final = "$unrouted"
+"""The journal's partition for events that no route could be asked about; no route can have this name."""
+
+MAX_UNREADABLE_BYTES: Final = 64 * 1024
+_MAX_REASONS_SHOWN: Final = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What is to be done about an event.
+
+    :param entry: what the journal keeps of the event; ids are empty where it cannot be read.
+    :param decisions: to be carried out in this order; where there is none, nothing follows from the event.
+    :param why_nothing: why nothing follows; empty where something does.
+    :param why_not: the routes of the event's type that do not match, and why.
+    """
+
+    entry: Entry
+    decisions: tuple[Match | Refusal, ...] = ()
+    why_nothing: str = ""
+    why_not: tuple[WhyNot, ...] = ()
+
+
+def decide(raw: str, dispatch: Mapping[str, Handler], routes: RouteTable) -> Verdict:
+    """Decide on one event. Never raises for what the text may hold."""
+    try:
+        event = parse_event(raw)
+    except UnreadableEvent as exc:
+        return _unreadable(raw, str(exc))
+    entry = Entry(event.id, event.type, event.subject, raw)
+    handler = dispatch.get(event.type)
+    if handler is None:
+        handled = ", ".join(sorted(dispatch))
+        return Verdict(entry, why_nothing=f"no handler for this event type; handled are {handled}")
+    try:
+        meaning = handler(event)
+    except IncompleteEvent as exc:
+        return Verdict(entry, (Refusal(journal_key(UNROUTED, event.source, event.id), str(exc)),))
+    if isinstance(meaning, Ignored):
+        return Verdict(entry, why_nothing=meaning.reason)
+    resolution = routes.resolve(event, meaning)
+    why_nothing = "" if resolution.decisions else _why_nothing(event, resolution.why_not)
+    return Verdict(entry, resolution.decisions, why_nothing, resolution.why_not)
+
+
+def _unreadable(raw: str, reason: str) -> Verdict:
+    content = raw.encode(errors="backslashreplace")
+    kept = content[:MAX_UNREADABLE_BYTES].decode(errors="ignore")
+    return Verdict(Entry("", "", "", kept), (Refusal(JournalKey(UNROUTED, sha256(content).hexdigest()), reason),))
+
+
+def _why_nothing(event: AmlEvent, why_not: tuple[WhyNot, ...]) -> str:
+    if not why_not:
+        return f"no route is for {event.name} events"
+    shown = [f"{reason.route}: {reason.reason}" for reason in why_not[:_MAX_REASONS_SHOWN]]
+    more = f"; and {len(why_not) - len(shown)} more" if len(why_not) > len(shown) else ""
+    return "no route matches; " + "; ".join(shown) + more
