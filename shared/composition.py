@@ -6,6 +6,7 @@ from datetime import timedelta
 from functools import partial
 from pathlib import Path
 
+from shared.clock import Clock, utc_now
 from shared.cooldown import Cooldowns
 from shared.credentials import (
     Credential,
@@ -24,7 +25,7 @@ from shared.routes_file import load_routes
 from shared.routing import RouteTable
 from shared.settings import Settings, load_settings
 from shared.telemetry import Report, log_decision
-from shared.transport import RequestsTransport
+from shared.transport import RequestsTransport, Transport
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,22 +64,34 @@ class App:
     retention: timedelta
 
 
-def compose(configuration: Configuration, dispatch: Mapping[str, Handler], report: Report = log_decision) -> App:
+def compose(
+    configuration: Configuration,
+    dispatch: Mapping[str, Handler],
+    *,
+    store: Store | None = None,
+    transport: Transport | None = None,
+    report: Report = log_decision,
+    clock: Clock = utc_now,
+) -> App:
     """Open the journal and make the relay; nothing is asked of Azure yet.
 
+    :param store: instead of the one that the settings name.
+    :param transport: instead of a pooled session.
     :raises JournalUnavailable: the journal cannot be opened.
     """
     settings = configuration.settings
-    store = open_store(settings)
-    journal = Journal(store, lease_seconds=settings.lease_seconds, settle_seconds=settings.settle_seconds)
-    pipelines = PipelinesClient(credential(settings), RequestsTransport(settings.worker_threads))
+    store = store or open_store(settings)
+    transport = transport or RequestsTransport(settings.worker_threads)
+    journal = Journal(store, lease_seconds=settings.lease_seconds, settle_seconds=settings.settle_seconds, clock=clock)
+    pipelines = PipelinesClient(credential(settings), transport, clock=clock)
     relay = Relay(
         dispatch=dispatch,
         routes=configuration.routes,
         journal=journal,
-        queueing=Queueing(journal, pipelines, Cooldowns(store)),
+        queueing=Queueing(journal, pipelines, Cooldowns(store, clock), clock=clock),
         budget_seconds=settings.budget_seconds,
         report=report,
+        clock=clock,
     )
     return App(relay, journal, timedelta(days=settings.retention_days))
 

@@ -1,0 +1,196 @@
+"""Two or three workers, any interleaving, lost answers, crashes, lapsed leases, late completions and redeliveries.
+
+Promises, held after every step: never two runs for one occurrence; no final record changes; every acknowledged
+delivery has a final record. And once faults stop: every event ends in a final record, and there is one run for each
+(with a cooldown: one for each window).
+"""
+
+import os
+
+import pytest
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+
+from shared.journal import FINAL_STATES, State
+from shared.routing import RouteTable
+from tests.building import routes
+from tests.memory_store import MemoryStore
+from tests.model.world import CRASH, GO, LEASE, LOSE, SETTLE, Worker, World
+
+EVENTS = ("event-a", "event-b")
+DISTINCT = "name: r\nevent: RunCompleted\npipeline: p\nparameters: { run: '{{ run_id }}' }"
+EQUAL = "name: r\nevent: RunCompleted\npipeline: p\nparameters: { what: the same }"
+CORRELATED = EQUAL + "\ncorrelation_parameter: key"
+COOLDOWN = DISTINCT + "\ncooldown: 6h"
+# More of the same on demand: MODEL_EXAMPLES=20000 pytest tests/model
+EXAMPLES = int(os.environ.get("MODEL_EXAMPLES", "400"))
+
+workers = st.integers(0, 2)
+
+
+class Deliveries(RuleBasedStateMachine):
+    """The rules are what may happen next; hypothesis looks for an order that breaks a promise."""
+
+    table: RouteTable
+    most_runs = len(EVENTS)
+    fenced = True
+
+    @initialize()
+    def begin(self) -> None:
+        self.world = World(self.table, MemoryStore(fenced=self.fenced))
+        self.workers = [Worker(self.world) for _ in range(3)]
+
+    @rule(worker=workers, event=st.sampled_from(EVENTS))
+    def deliver(self, worker: int, event: str) -> None:
+        if not self.workers[worker].is_busy:
+            self.workers[worker].begin(event)
+
+    @rule(worker=workers, steps=st.integers(1, 4))
+    def go_on(self, worker: int, steps: int) -> None:
+        for _ in range(steps):
+            if self.workers[worker].is_busy:
+                self._go_on(self.workers[worker], GO)
+
+    @rule(worker=workers)
+    def crash(self, worker: int) -> None:
+        if self.workers[worker].is_busy:
+            self._go_on(self.workers[worker], CRASH)
+
+    @precondition(lambda self: any(worker.at == "in flight" for worker in self.workers))
+    @rule(worker=workers)
+    def lose_the_answer(self, worker: int) -> None:
+        if self.workers[worker].at == "in flight":
+            self._go_on(self.workers[worker], LOSE)
+
+    @precondition(lambda self: any(request.is_under_way for request in self.world.requests))
+    @rule(data=st.data())
+    def carry_out(self, data: st.DataObject) -> None:
+        under_way = [request for request in self.world.requests if request.is_under_way]
+        self.world.carry_out(data.draw(st.sampled_from(under_way)))
+
+    @precondition(lambda self: any(request.is_under_way for request in self.world.requests))
+    @rule(data=st.data())
+    def drop(self, data: st.DataObject) -> None:
+        under_way = [request for request in self.world.requests if request.is_under_way]
+        data.draw(st.sampled_from(under_way)).dropped = True
+
+    @rule(seconds=st.sampled_from([1, 10, SETTLE, LEASE]))
+    def time_passes(self, seconds: int) -> None:
+        self.world.advance(seconds)
+
+    @invariant()
+    def never_a_run_too_many(self) -> None:
+        assert len(self.world.books) <= self.most_runs, "two runs were queued for one occurrence"
+
+    @invariant()
+    def final_records_stay_as_they_are(self) -> None:
+        self.world.check_finals()
+
+    def _go_on(self, worker: Worker, command: str) -> None:
+        worker.go_on(command)
+        assert worker.error is None, repr(worker.error)
+        if worker.delivery is not None:
+            for decision in worker.delivery.decisions:
+                states = {record.state for key, record in self.world.store.records.items() if key.key == decision.key}
+                assert states, "an acknowledged delivery has no record"
+                assert states <= FINAL_STATES, "an acknowledged delivery has a record that is not final"
+            worker.delivery = None
+
+    def teardown(self) -> None:
+        """Faults stop: whoever is at work ends, and Event Grid delivers until every event is acknowledged."""
+        try:
+            for worker in self.workers:
+                self._finish(worker)
+            self._deliver_until_acknowledged()
+            self.check_the_end()
+        finally:
+            for worker in self.workers:
+                while worker.is_busy:
+                    worker.go_on(CRASH)
+
+    def check_the_end(self) -> None:
+        self.never_a_run_too_many()
+        self.final_records_stay_as_they_are()
+        records = [record for key, record in self.world.store.records.items() if key.route == "r"]
+        assert {record.state for record in records} == {State.QUEUED}
+        assert len(records) == len(self.world.books) == len(EVENTS)
+        assert {record.run_id for record in records} == {run.id for run, _, _ in self.world.books}
+
+    def _finish(self, worker: Worker) -> bool:
+        acknowledged = False
+        while worker.is_busy:
+            for request in self.world.requests:
+                if request.is_under_way:
+                    self.world.carry_out(request)
+            worker.go_on(GO)
+            assert worker.error is None, repr(worker.error)
+            acknowledged = worker.delivery is not None
+        return acknowledged
+
+    def _deliver_until_acknowledged(self) -> None:
+        """As Event Grid does: every event that is not acknowledged comes again, one after the other."""
+        waiting = list(EVENTS)
+        for _ in range(10):
+            waiting = [event for event in waiting if not self._deliver_to_the_end(event)]
+            if not waiting:
+                return
+            self.world.advance(LEASE)
+        raise AssertionError("no progress though faults have stopped")
+
+    def _deliver_to_the_end(self, event: str) -> bool:
+        self.workers[0].begin(event)
+        return self._finish(self.workers[0])
+
+
+class DeliveriesWithCooldown(Deliveries):
+    """One run for all events of a window."""
+
+    most_runs = 1
+
+    def check_the_end(self) -> None:
+        self.never_a_run_too_many()
+        self.final_records_stay_as_they_are()
+        states = [record.state for key, record in self.world.store.records.items() if key.route == "r"]
+        assert sorted(states) == [State.QUEUED, State.SUPPRESSED]
+        assert len(self.world.books) == 1
+
+
+def check(machine: type[Deliveries], route: str, *, fenced: bool = True, examples: int = EXAMPLES) -> None:
+    attributes = {"table": routes(route), "fenced": fenced}
+    run_state_machine_as_test(
+        type(machine.__name__, (machine,), attributes),
+        settings=settings(
+            max_examples=examples,
+            stateful_step_count=40,
+            deadline=None,
+            database=None,
+            suppress_health_check=list(HealthCheck),
+            # Nobody reads the shortest way to a bug that was put in on purpose.
+            phases=[Phase.generate, Phase.shrink] if fenced else [Phase.generate],
+        ),
+    )
+
+
+@pytest.mark.parametrize("route", [DISTINCT, EQUAL, CORRELATED], ids=["distinct", "equal", "correlated"])
+def test_the_promises_hold(route: str) -> None:
+    check(Deliveries, route)
+
+
+def test_the_promises_hold_with_a_cooldown() -> None:
+    check(DeliveriesWithCooldown, COOLDOWN)
+
+
+def test_without_fencing_a_promise_is_seen_to_be_broken() -> None:
+    """The check must be able to fail: here every write succeeds, whoever has taken the record over."""
+    with pytest.raises(
+        AssertionError, match=r"a final record has changed|two runs were queued|record that is not final"
+    ):
+        check(Deliveries, DISTINCT, fenced=False, examples=20_000)
