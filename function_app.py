@@ -26,7 +26,9 @@ def _load_configuration() -> "Configuration":
 def _compose() -> "App":
     from handlers import DISPATCH
     from shared.composition import compose
+    from shared.telemetry import quieten_libraries
 
+    quieten_libraries()
     return compose(_configuration(), DISPATCH)
 
 

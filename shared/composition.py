@@ -1,10 +1,11 @@
 """Puts the app together from its settings: what function_app.py and the operator's commands both start from."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from shared.clock import Clock, utc_now
 from shared.cooldown import Cooldowns
@@ -23,9 +24,12 @@ from shared.queueing import Queueing
 from shared.relay import Relay
 from shared.routes_file import load_routes
 from shared.routing import RouteTable
-from shared.settings import Settings, load_settings
+from shared.settings import SQLITE_PREFIX, Settings, load_settings
 from shared.telemetry import Report, log_decision
 from shared.transport import RequestsTransport, Transport
+
+if TYPE_CHECKING:
+    from azure.core.credentials import TokenCredential
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,16 +105,26 @@ def open_store(settings: Settings) -> Store:
 
     :raises JournalUnavailable: it cannot be opened.
     """
-    from shared.journal_sqlite import SqliteStore
+    if settings.journal_connection.startswith(SQLITE_PREFIX):
+        from shared.journal_sqlite import SqliteStore
 
-    return SqliteStore(settings.journal_path)
+        return SqliteStore(Path(settings.journal_connection.removeprefix(SQLITE_PREFIX)))
+    from shared.journal_tables import TablesStore
+
+    return TablesStore.open(
+        settings.journal_connection, _identity_factory(settings), connections=settings.worker_threads
+    )
+
+
+def _identity_factory(settings: Settings) -> "Callable[[], TokenCredential]":
+    return partial(azure_identity, settings.client_id, in_azure=settings.in_azure)
 
 
 def credential(settings: Settings) -> Credential:
     """The way the settings choose to prove who the app is."""
     if settings.auth == "pat" and settings.pat():
         return pat_from_environment(settings.pat)
-    make_identity = partial(azure_identity, settings.client_id, in_azure=settings.in_azure)
+    make_identity = _identity_factory(settings)
     if settings.auth == "pat" and settings.key_vault_url and settings.pat_secret_name:
         return pat_from_key_vault(settings.key_vault_url, settings.pat_secret_name, make_identity)
     return entra_token(make_identity)

@@ -19,7 +19,7 @@ The state machine::
   moved on (``ClaimLost``). A worker that has lost its claim can change nothing.
 - ``uncertain`` never goes to ``claimed``: whoever takes it over looks in Azure DevOps before it sends.
 - Nobody takes a record over before it has settled: a lost request may still be under way at the server.
-- Final records change only by ``reopen``, when an operator redrives what was parked.
+- Final records stay as they are, but for parked ones that an operator redrives (``shared/redrive.py``).
 """
 
 from collections.abc import Iterable, Iterator

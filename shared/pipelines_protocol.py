@@ -47,6 +47,8 @@ class RunRequest:
     :param organization_url: ``https://dev.azure.com/contoso``, or a collection of Azure DevOps Server; no final slash.
     :param pipeline: definition id, or name, or ``\\folder\\name``.
     :param branch: short or full name; None for the pipeline's default branch.
+    :param correlation_parameter: the one of ``parameters`` whose value no other run has, so that it alone tells the
+        request's run from all others.
     """
 
     organization_url: str
@@ -57,6 +59,7 @@ class RunRequest:
     variables: Mapping[str, str] = field(default_factory=dict)
     stages_to_skip: tuple[str, ...] = ()
     pipeline_version: int | None = None
+    correlation_parameter: str | None = None
 
     @property
     def ref_name(self) -> str | None:
@@ -275,6 +278,9 @@ def _web_url(document: Mapping[str, Any]) -> str:
 
 
 def _carries(build: Mapping[str, Any], request: RunRequest) -> bool:
+    correlation = request.correlation_parameter
+    if correlation is not None:
+        return _contains(build.get("templateParameters") or {}, {correlation: request.parameters[correlation]})
     variables = json.loads(build.get("parameters") or "{}")
     return (
         _contains(build.get("templateParameters") or {}, request.parameters)

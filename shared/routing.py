@@ -143,6 +143,7 @@ def _request(route: Route, scope: Scope, key: JournalKey) -> RunRequest:
         variables=_rendered("variable", route.variables, route, scope),
         stages_to_skip=route.stages_to_skip,
         pipeline_version=route.pipeline_version,
+        correlation_parameter=route.correlation_parameter,
     )
 
 

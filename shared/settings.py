@@ -7,11 +7,12 @@ from typing import Final, Literal
 
 from shared.cooldown import MAX_COOLDOWN
 from shared.errors import InvalidSettings
+from shared.tables_connection import connection_problem
 
 DEFAULT_JOURNAL: Final = "sqlite:journal.sqlite3"
 DEFAULT_ROUTES_FILE: Final = "routes.yaml"
 DEFAULT_WORKER_THREADS: Final = 32
-_SQLITE_PREFIX: Final = "sqlite:"
+SQLITE_PREFIX: Final = "sqlite:"
 # Set by Azure's own hosts and by none of the local ones.
 _AZURE_MARKS: Final = ("WEBSITE_INSTANCE_ID", "WEBSITE_POD_NAME")
 
@@ -20,6 +21,8 @@ _AZURE_MARKS: Final = ("WEBSITE_INSTANCE_ID", "WEBSITE_POD_NAME")
 class Settings:
     """Settings that have been checked. Times in seconds.
 
+    :param journal_connection: ``sqlite:`` with an absolute path, or a connection to Azure Tables; not shown, since it
+        may hold an account key.
     :param environment: where ``${NAME}`` in routes.yaml and a rotated PAT are looked up; not shown.
     """
 
@@ -27,7 +30,7 @@ class Settings:
     key_vault_url: str | None
     pat_secret_name: str | None
     client_id: str | None
-    journal_path: Path
+    journal_connection: str = field(repr=False)
     lease_seconds: float
     budget_seconds: float
     settle_seconds: float
@@ -64,7 +67,7 @@ class _SettingsReader:
             key_vault_url=self._text("KEY_VAULT_URL"),
             pat_secret_name=self._text("AZURE_DEVOPS_PAT_SECRET_NAME"),
             client_id=self._text("AZURE_CLIENT_ID"),
-            journal_path=self._journal_path(in_azure=in_azure),
+            journal_connection=self._journal_connection(in_azure=in_azure),
             lease_seconds=self._number("JOURNAL_LEASE_SECONDS", 60, "seconds"),
             budget_seconds=self._number("DELIVERY_BUDGET_SECONDS", 25, "seconds"),
             settle_seconds=self._number("JOURNAL_SETTLE_SECONDS", 30, "seconds"),
@@ -114,19 +117,21 @@ class _SettingsReader:
         elif not settings.key_vault_url.startswith("https://"):
             self._problems.append("KEY_VAULT_URL must begin with https://, as in https://<name>.vault.azure.net")
 
-    def _journal_path(self, *, in_azure: bool) -> Path:
+    def _journal_connection(self, *, in_azure: bool) -> str:
         connection = self._text("JOURNAL_CONNECTION") or DEFAULT_JOURNAL
-        if not connection.startswith(_SQLITE_PREFIX) or connection == _SQLITE_PREFIX:
-            # Not shown: a storage connection string holds a key.
-            self._problems.append(
-                "JOURNAL_CONNECTION must be sqlite:PATH; Azure Tables are not supported in this version"
-            )
+        if not connection.startswith(SQLITE_PREFIX):
+            if (problem := connection_problem(connection)) is not None:
+                self._problems.append(f"JOURNAL_CONNECTION cannot be used: {problem}")
+            return connection
+        path = connection.removeprefix(SQLITE_PREFIX)
+        if not path:
+            self._problems.append("JOURNAL_CONNECTION is 'sqlite:' without a path; write sqlite:PATH")
         elif in_azure:
             self._problems.append(
-                "JOURNAL_CONNECTION is an SQLite file, which instances in Azure do not share; "
-                "Azure Tables, which they do, are not supported in this version"
+                "JOURNAL_CONNECTION is an SQLite file, which instances in Azure do not share; set it to the table "
+                "endpoint of a storage account, as in https://<account>.table.core.windows.net"
             )
-        return self._app_dir / connection.removeprefix(_SQLITE_PREFIX)
+        return f"{SQLITE_PREFIX}{self._app_dir / path}"
 
     def _worker_threads(self) -> int:
         text = self._text("PYTHON_THREADPOOL_THREAD_COUNT")

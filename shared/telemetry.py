@@ -58,3 +58,8 @@ def log_decision(decision: Decision) -> None:
     """Write the decision to the log ``nextstage.decision``: parked as an error, deferred as a warning."""
     level = _LEVELS.get(decision.outcome, logging.INFO)
     logging.getLogger(LOGGER_NAME).log(level, "%s", json.dumps(asdict(decision), ensure_ascii=False))
+
+
+def quieten_libraries() -> None:
+    """Keep the Azure libraries' note of every single request out of the log; their warnings stay."""
+    logging.getLogger("azure").setLevel(logging.WARNING)

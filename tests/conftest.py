@@ -9,6 +9,9 @@ import pytest
 
 from shared.journal_sqlite import SqliteStore
 from tests.canaries import leaks
+from tests.stores import azurite, each_store, open_tables, tables_store
+
+__all__ = ["azurite", "each_store", "open_tables", "tables_store"]  # fixtures, known to every test from here
 
 
 class ManualClock:

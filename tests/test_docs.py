@@ -11,7 +11,7 @@ from handlers import NAMES
 from shared.events import ENVELOPE_NAMES
 from shared.journal import State
 from shared.routes_file import DEFAULTS_KEYS, REQUIRED_KEYS, ROUTE_KEYS
-from shared.settings import load_settings
+from shared.settings import DEFAULT_JOURNAL, load_settings
 from shared.telemetry import Decision, Outcome
 
 ROOT = Path(__file__).parent.parent
@@ -76,7 +76,7 @@ def test_every_default_in_the_readme_is_the_codes() -> None:
     assert shown["JOURNAL_RETENTION_DAYS"] == [f"{settings.retention_days:g}"]
     assert shown["PYTHON_THREADPOOL_THREAD_COUNT"] == [f"{settings.worker_threads}"]
     assert shown["AZURE_DEVOPS_AUTH"] == [settings.auth]
-    assert shown["JOURNAL_CONNECTION"] == [f"sqlite:{settings.journal_path.name}"]
+    assert shown["JOURNAL_CONNECTION"] == [DEFAULT_JOURNAL]
     assert shown["ROUTES_FILE"] == [settings.routes_file.name]
 
 

@@ -1,6 +1,7 @@
 """Requests and answers of Azure DevOps as plain data: the whole error table by value."""
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -35,6 +36,7 @@ FULL = RunRequest(
     variables={"V": "x"},
     stages_to_skip=("slow",),
     pipeline_version=3,
+    correlation_parameter="runId",
 )
 PLAIN = RunRequest(ORG, "mlops", 7)
 HTML = b"<!DOCTYPE html><html>Sign in</html>"
@@ -214,6 +216,8 @@ class TestPipelinesAnswer:
 
 
 class TestBuildsAnswer:
+    FULL = replace(FULL, correlation_parameter=None)
+
     def build(self, **changes: Any) -> dict[str, Any]:
         build = {
             "id": 31,
@@ -225,7 +229,7 @@ class TestBuildsAnswer:
         return build | changes
 
     def test_a_build_that_carries_all_that_was_sent(self) -> None:
-        assert read_matching_runs({"value": [self.build()]}, FULL) == [Run(31, "u")]
+        assert read_matching_runs({"value": [self.build()]}, self.FULL) == [Run(31, "u")]
 
     @pytest.mark.parametrize(
         "changes",
@@ -238,7 +242,7 @@ class TestBuildsAnswer:
         ],
     )
     def test_a_build_that_differs(self, changes: dict[str, Any]) -> None:
-        assert read_matching_runs({"value": [self.build(**changes)]}, FULL) == []
+        assert read_matching_runs({"value": [self.build(**changes)]}, self.FULL) == []
 
     @pytest.mark.parametrize(
         ("sent", "carried", "same"),
@@ -261,11 +265,20 @@ class TestBuildsAnswer:
         found = read_matching_runs({"value": [self.build(templateParameters={"flag": carried})]}, request)
         assert bool(found) is same
 
+    @pytest.mark.parametrize(("carried", "found"), [("the key", True), ("another", False), (None, False)])
+    def test_a_correlation_parameter_alone_decides(self, carried: object, found: bool) -> None:
+        """Azure DevOps may spell the others in a way that we do not know."""
+        request = RunRequest(
+            ORG, "p", 1, "main", {"runId": "sent", "key": "the key"}, {"V": "sent"}, correlation_parameter="key"
+        )
+        build = self.build(templateParameters={"runId": "respelt", "key": carried}, sourceBranch="refs/heads/x")
+        assert bool(read_matching_runs({"value": [build]}, request)) is found
+
     def test_the_order_is_kept(self) -> None:
         document = {"value": [self.build(id=9), self.build(id=4)]}
-        assert [run.id for run in read_matching_runs(document, FULL)] == [9, 4]
+        assert [run.id for run in read_matching_runs(document, self.FULL)] == [9, 4]
 
     @pytest.mark.parametrize("document", [None, {}, {"value": [{"id": 1, "parameters": "{"}]}, {"value": [1]}])
     def test_anything_else_is_a_lost_answer(self, document: object) -> None:
         with pytest.raises(AnswerLost):
-            read_matching_runs(document, FULL)
+            read_matching_runs(document, self.FULL)

@@ -641,15 +641,15 @@ class TestCooldown:
         relay = bench.relay(self.COOL + "\ncooldown_key: '{{ run_tags.team }}'")
         assert outcomes(relay.deliver(run_completed("a"))) == [Outcome.PARKED]
 
-    def test_of_many_at_once_one_is_queued(self, store: Store) -> None:
-        """Real threads and a real clock: 64 occurrences want the same window at the same instant."""
+    def test_of_many_at_once_one_is_queued(self, each_store: Store) -> None:
+        """Real threads and a real clock: 64 occurrences want the same window at the same instant, on every backend."""
         pipelines = FakePipelines(utc_now)
-        journal = Journal(store)
+        journal = Journal(each_store)
         relay = Relay(
             dispatch=DISPATCH,
             routes=routes(self.COOL),
             journal=journal,
-            queueing=Queueing(journal, pipelines, Cooldowns(store)),
+            queueing=Queueing(journal, pipelines, Cooldowns(each_store)),
             report=Reports(),
         )
         start = threading.Barrier(16)

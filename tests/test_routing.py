@@ -86,6 +86,7 @@ def test_child_runs_are_for_routes_that_ask_for_them() -> None:
 def test_the_correlation_parameter_carries_the_journal_key() -> None:
     match = only_match(routes(PLAIN + "\ncorrelation_parameter: key\nparameters: { a: b }"), run_completed())
     assert match.request.parameters == {"a": "b", "key": match.key.key}
+    assert match.request.correlation_parameter == "key"
 
 
 class TestKey:

@@ -1,5 +1,6 @@
 """Application settings: defaults, checks, and that no secret shows."""
 
+import base64
 from pathlib import Path
 
 import pytest
@@ -26,7 +27,7 @@ def complaint(**environment: str) -> str:
 def test_defaults() -> None:
     settings = load()
     assert settings.auth == "identity"
-    assert settings.journal_path == APP / "journal.sqlite3"
+    assert settings.journal_connection == f"sqlite:{APP / 'journal.sqlite3'}"
     assert settings.routes_file == APP / "routes.yaml"
     assert (settings.lease_seconds, settings.budget_seconds, settings.settle_seconds) == (60, 25, 30)
     assert settings.retention_days == 90
@@ -54,11 +55,28 @@ def test_everything_given() -> None:
     assert settings.key_vault_url == "https://kv.vault.azure.net"
     assert settings.pat_secret_name == "ado-pat"
     assert settings.client_id == "client"
-    assert settings.journal_path == Path("/data/j.sqlite3")
+    assert settings.journal_connection == "sqlite:/data/j.sqlite3"
     assert (settings.lease_seconds, settings.budget_seconds, settings.settle_seconds) == (12.5, 5, 3)
     assert settings.retention_days == 31
     assert settings.routes_file == APP / "tables" / "test.yaml"
     assert settings.worker_threads == 8
+
+
+@pytest.mark.parametrize(
+    "connection",
+    [
+        "UseDevelopmentStorage=true",
+        "https://account.table.core.windows.net",
+        "https://account.table.core.chinacloudapi.cn",
+    ],
+)
+def test_a_journal_on_azure_tables_may_run_in_azure(connection: str) -> None:
+    assert load(JOURNAL_CONNECTION=connection, WEBSITE_INSTANCE_ID="i").journal_connection == connection
+
+
+def test_the_settings_do_not_show_an_account_key() -> None:
+    connection = f"AccountName=a;AccountKey={base64.b64encode(b'x' * 64).decode()};EndpointSuffix=core.windows.net"
+    assert "AccountKey" not in repr(load(JOURNAL_CONNECTION=connection))
 
 
 def test_empty_settings_are_unset_ones() -> None:
@@ -96,8 +114,9 @@ def test_the_settings_do_not_show_the_pat() -> None:
         ({"JOURNAL_RETENTION_DAYS": "30"}, "JOURNAL_RETENTION_DAYS (30) must be more than 30, the longest cooldown"),
         ({"PYTHON_THREADPOOL_THREAD_COUNT": "many"}, "PYTHON_THREADPOOL_THREAD_COUNT is 'many'"),
         ({"PYTHON_THREADPOOL_THREAD_COUNT": "0"}, "PYTHON_THREADPOOL_THREAD_COUNT is '0'"),
-        ({"JOURNAL_CONNECTION": f"AccountKey={secret('key')}"}, "JOURNAL_CONNECTION must be sqlite:PATH"),
-        ({"JOURNAL_CONNECTION": "sqlite:"}, "JOURNAL_CONNECTION must be sqlite:PATH"),
+        ({"JOURNAL_CONNECTION": f"AccountKey={secret('key')}"}, "JOURNAL_CONNECTION cannot be used: "),
+        ({"JOURNAL_CONNECTION": "http://account.table.core.windows.net"}, "JOURNAL_CONNECTION cannot be used: "),
+        ({"JOURNAL_CONNECTION": "sqlite:"}, "JOURNAL_CONNECTION is 'sqlite:' without a path"),
         ({"WEBSITE_INSTANCE_ID": "i"}, "an SQLite file, which instances in Azure do not share"),
         ({"WEBSITE_POD_NAME": "p"}, "an SQLite file, which instances in Azure do not share"),
     ],

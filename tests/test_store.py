@@ -36,6 +36,11 @@ def written(result: Record | None) -> Record:
 
 
 class TestStore:
+    @pytest.fixture
+    def store(self, each_store: Store) -> Store:
+        """Every backend, instead of the suite's usual one."""
+        return each_store
+
     def test_what_is_inserted_is_read_back_whole(self, store: Store) -> None:
         inserted = written(store.insert(record(run_id=5, run_url="u", reason="why", state=State.QUEUED)))
         assert inserted.version

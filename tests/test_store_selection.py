@@ -9,6 +9,12 @@ from shared.journal import Record, Selection, State, Store
 from tests.test_store import NOW, record, written
 
 
+@pytest.fixture
+def store(each_store: Store) -> Store:
+    """Every backend, instead of the suite's usual one."""
+    return each_store
+
+
 def keys(store: Store, selection: Selection, limit: int = 100) -> set[str]:
     return {found.key.key for found in store.select(selection, limit)}
 

@@ -43,15 +43,24 @@ def compare(wanted: Iterable[Wanted], runs: Iterable[Mapping[str, Any]]) -> Comp
 
     :param runs: ``runs`` of the emulator's books.
     """
-    still_open = list(wanted)
+    still_open = dict(enumerate(wanted))
+    by_parameters: dict[frozenset[tuple[str, str]], list[int]] = {}
+    for number, requests in still_open.items():
+        for request in requests:
+            by_parameters.setdefault(frozenset(request.parameters.items()), []).append(number)
     queued = doubled = 0
     for run in runs:
         queued += 1
-        answered = next((requests for requests in still_open if any(_answers(run, one) for one in requests)), None)
+        # Most runs carry just what was sent; only for the others everything is looked through.
+        likely = by_parameters.get(frozenset(run["templateParameters"].items()), ())
+        candidates = (number for numbers in (likely, still_open) for number in numbers if number in still_open)
+        answered = next(
+            (number for number in candidates if any(_answers(run, one) for one in still_open[number])), None
+        )
         if answered is None:
             doubled += 1
         else:
-            still_open.remove(answered)
+            del still_open[answered]
     return Comparison(queued, len(still_open), doubled)
 
 

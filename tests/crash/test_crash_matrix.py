@@ -16,11 +16,14 @@ from pathlib import Path
 import pytest
 
 from devstack.ado import Emulator, Fault, load_declaration, serve
+from devstack.azurite import Azurite
 from shared.journal import FINAL_STATES, Selection, Store
 from shared.journal_sqlite import SqliteStore
+from shared.journal_tables import TablesStore
 from tests.building import run_completed
 from tests.canaries import secret
 from tests.crash.worker import DEFERRED, DIED, ROOT
+from tests.stores import no_identity
 
 LONG_AGO, EARLIER, NOW = -400, -200, 0  # seconds; each longer than a lease before the next
 
@@ -95,8 +98,11 @@ Backend = Callable[[], tuple[str, Store]]
 """Gives an empty journal: its connection, and its store to look at."""
 
 
-@pytest.fixture(params=["sqlite"])
-def backend(tmp_path: Path) -> Iterator[Backend]:
+@pytest.fixture(params=["sqlite", "tables"])
+def backend(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Backend]:
+    if request.param == "tables":
+        yield _empty_table(request.getfixturevalue("azurite"))
+        return
     opened: list[SqliteStore] = []
 
     def empty_journal() -> tuple[str, Store]:
@@ -107,6 +113,16 @@ def backend(tmp_path: Path) -> Iterator[Backend]:
     yield empty_journal
     for store in opened:
         store.close()
+
+
+def _empty_table(azurite: Azurite) -> Backend:
+    def empty_journal() -> tuple[str, Store]:
+        store = TablesStore.open(azurite.connection_string, no_identity)
+        for record in list(store.select(Selection(), 1000)):
+            assert store.delete(record)
+        return azurite.connection_string, store
+
+    return empty_journal
 
 
 @contextmanager

@@ -1,0 +1,96 @@
+"""Delivers the soak's events as Event Grid would: many at once, again and again until each is acknowledged."""
+
+import random
+import threading
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import requests
+
+from devstack.soak.events import SoakEvent
+
+_RETRY_SECONDS = (0.2, 2.0)
+_TIMEOUT_SECONDS = 30
+
+
+@dataclass
+class Progress:
+    """What has happened so far; counts only."""
+
+    deliveries: int = 0
+    answers: Counter[str] = field(default_factory=Counter)
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def note(self, answer: str) -> None:
+        with self.lock:
+            self.deliveries += 1
+            self.answers[answer] += 1
+
+
+class Deliveries:
+    """A queue of events and the threads that deliver them."""
+
+    def __init__(self, events: Sequence[SoakEvent], pick_host: Callable[[], str], *, seed: int) -> None:
+        """:param pick_host: gives the URL of the host to deliver to next."""
+        self.progress = Progress()
+        self._pick_host = pick_host
+        self._seed = seed
+        # Each copy is a delivery of its own, so that duplicates meet each other on the way.
+        copies = [event for event in events for _ in range(event.copies_left)]
+        random.Random(seed).shuffle(copies)
+        self._waiting = deque((0.0, event) for event in copies)
+        self._left = len(copies)
+        self._lock = threading.Lock()
+
+    @property
+    def left(self) -> int:
+        """How many deliveries are not acknowledged yet."""
+        return self._left
+
+    def run(self, threads: int, until: float) -> None:
+        """Deliver until all are acknowledged, or the monotonic clock says ``until``."""
+        workers = [threading.Thread(target=self._work, args=(number, until)) for number in range(threads)]
+        for worker in workers:
+            worker.start()
+        for worker in workers:
+            worker.join()
+
+    def _work(self, number: int, until: float) -> None:
+        chance = random.Random(self._seed + number)
+        with requests.Session() as session:
+            while self._left and time.monotonic() < until:
+                event = self._take()
+                if event is None:
+                    time.sleep(0.02)
+                    continue
+                if self._deliver(session, event):
+                    with self._lock:
+                        self._left -= 1
+                else:
+                    self._waiting.append((time.monotonic() + chance.uniform(*_RETRY_SECONDS), event))
+
+    def _take(self) -> SoakEvent | None:
+        """An event whose time has come."""
+        with self._lock:
+            for _ in range(min(len(self._waiting), 50)):
+                due_at, event = self._waiting.popleft()
+                if due_at <= time.monotonic():
+                    return event
+                self._waiting.append((due_at, event))
+        return None
+
+    def _deliver(self, session: requests.Session, event: SoakEvent) -> bool:
+        try:
+            response = session.post(
+                f"{self._pick_host()}/runtime/webhooks/eventgrid?functionName=aml_event",
+                data=event.text.encode(),
+                headers={"aeg-event-type": "Notification", "Content-Type": "application/json"},
+                timeout=_TIMEOUT_SECONDS,
+            )
+        except requests.RequestException:
+            self.progress.note("no answer")
+            return False
+        self.progress.note(str(response.status_code))
+        return response.status_code == 202

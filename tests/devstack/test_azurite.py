@@ -1,0 +1,143 @@
+"""Azurite as a process: it starts, ends and starts again, and says what is wrong where it cannot."""
+
+import os
+import shutil
+import socket
+import time
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from azure.core.credentials import TokenCredential
+
+from devstack import azurite as module
+from devstack.azurite import Azurite, AzuriteFailed, AzuriteNotInstalled, why_not_installed
+from shared.journal import Entry, JournalKey, Record, State
+from shared.journal_tables import TablesStore
+from tests.conftest import ManualClock
+
+needs_node = pytest.mark.skipif(shutil.which("node") is None, reason="Azurite needs Node.js: install Node.js 20")
+
+
+@pytest.fixture
+def program(tmp_path: Path) -> Path:
+    return tmp_path / "program.js"
+
+
+def record(now: ManualClock) -> Record:
+    entry = Entry("id", "type", "subject", "{}", "{}")
+    return Record(JournalKey("route", "ab12"), State.CLAIMED, entry, now(), now(), now())
+
+
+def no_identity() -> TokenCredential:
+    raise AssertionError
+
+
+def reachable(port: int) -> bool:
+    with closing(socket.socket()) as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+@pytest.fixture
+def installed() -> None:
+    from tests.stores import without_azurite  # noqa: PLC0415 - a plugin: imported before, it could not be rewritten
+
+    if (reason := why_not_installed()) is not None:
+        without_azurite(reason, os.environ)
+
+
+@pytest.mark.usefixtures("installed")
+class TestRunning:
+    @pytest.mark.parametrize("in_memory", [False, True])
+    def test_data_outlive_a_stop_unless_they_are_in_memory(
+        self, tmp_path: Path, clock: ManualClock, in_memory: bool
+    ) -> None:
+        with Azurite(tmp_path, in_memory=in_memory) as azurite:
+            store = TablesStore.open(azurite.connection_string, no_identity)
+            with closing(store):
+                inserted = store.insert(record(clock))
+                url, pid = azurite.url, azurite.pid
+                assert azurite.stop() == 0
+                assert not reachable(azurite.port)
+                azurite.start()
+                assert azurite.url == url
+                assert azurite.pid != pid
+                assert store.get(JournalKey("route", "ab12")) == (None if in_memory else inserted)
+        assert not reachable(azurite.port)
+        assert "POST /devstoreaccount1/Tables" in azurite.log.read_text()
+
+    def test_it_can_be_killed_and_started_again(self, tmp_path: Path) -> None:
+        with Azurite(tmp_path) as azurite:
+            assert azurite.kill() == -9
+            assert not reachable(azurite.port)
+            assert azurite.kill() is None
+            azurite.start()
+            azurite.start()
+            assert reachable(azurite.port)
+
+    @pytest.mark.parametrize("times", [1, 2])
+    def test_a_port_that_was_taken_meanwhile_is_given_up(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, times: int
+    ) -> None:
+        free_port = module._free_port
+        with socket.create_server(("127.0.0.1", 0)) as taken:
+            ports = iter([*[taken.getsockname()[1]] * times, free_port()])
+            monkeypatch.setattr(module, "_free_port", lambda: next(ports))
+            monkeypatch.setattr(module, "_answers", lambda port: port != taken.getsockname()[1] and reachable(port))
+            with Azurite(tmp_path) as azurite:
+                assert azurite.port != taken.getsockname()[1]
+
+    def test_the_port_it_had_is_not_given_up(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        with Azurite(tmp_path) as azurite:
+            azurite.stop()
+            with socket.create_server(("127.0.0.1", azurite.port)):
+                monkeypatch.setattr(module, "_answers", lambda port: False)
+                with pytest.raises(AzuriteFailed, match=r"(?s)ended before it was ready \(exit code 1\).*EADDRINUSE"):
+                    azurite.start()
+
+
+class TestNotInstalled:
+    def test_the_command_is_named(self, tmp_path: Path, program: Path) -> None:
+        with pytest.raises(AzuriteNotInstalled, match=r"npm ci --prefix devstack/azurite|install Node\.js"):
+            Azurite(tmp_path, program=program).start()
+
+    def test_without_node(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("PATH", "")
+        assert "install Node.js 20, then run 'npm ci --prefix devstack/azurite'" in (why_not_installed() or "")
+
+
+@needs_node
+class TestFailing:
+    def test_one_that_ends_at_once(self, tmp_path: Path, program: Path) -> None:
+        program.write_text("console.log('no room left'); process.exit(3)")
+        with pytest.raises(AzuriteFailed, match=r"(?s)ended before it was ready \(exit code 3\).*no room left"):
+            Azurite(tmp_path, program=program).start()
+
+    def test_one_that_never_answers(self, tmp_path: Path, program: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(module, "READY_SECONDS", 0.3)
+        program.write_text("setTimeout(() => {}, 60000)")
+        with pytest.raises(AzuriteFailed, match=r"did not answer within 0.3 s \(exit code -9\)"):
+            Azurite(tmp_path, program=program).start()
+
+    def test_one_that_does_not_want_to_end(
+        self, tmp_path: Path, program: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(module, "STOP_SECONDS", 0.3)
+        program.write_text(
+            "process.on('SIGINT', () => {});"
+            "require('http').createServer((request, response) => response.end())"
+            ".listen(process.argv[process.argv.indexOf('--tablePort') + 1], '127.0.0.1')"
+        )
+        azurite = Azurite(tmp_path, program=program)
+        azurite.start()
+        began = time.monotonic()
+        assert azurite.stop() == -9
+        assert time.monotonic() - began < 5
+
+    def test_what_has_not_been_started_has_no_port(self, tmp_path: Path) -> None:
+        azurite = Azurite(tmp_path)
+        with pytest.raises(AzuriteFailed, match="no port yet"):
+            _ = azurite.url
+        with pytest.raises(AzuriteFailed, match="no process id"):
+            _ = azurite.pid
+        assert azurite.stop() is None

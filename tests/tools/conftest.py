@@ -1,0 +1,167 @@
+"""A desk with everything an operator's command is about: an emulated Azure DevOps, routes to change, a journal."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+
+from devstack.processes import RunningProcess, start
+from handlers import DISPATCH, NAMES
+from shared.composition import compose, load_configuration, open_store
+from shared.errors import DeliveryDeferred
+from shared.journal import Record, Selection
+from shared.settings import load_settings
+from tests.building import run_completed
+from tests.canaries import leaks, secret
+from tools.cli import main
+
+ROOT = Path(__file__).resolve().parents[2]
+NOWHERE = "http://127.0.0.1:9/contoso"
+
+EVALUATE = "name: evaluate\nevent: RunCompleted\npipeline: model-evaluation\nparameters:"
+RIGHT = EVALUATE + " { runId: '{{ run_id }}', experimentName: '{{ experiment_name }}' }"
+WRONG = EVALUATE + " { run: '{{ run_id }}', experimentName: '{{ experiment_name }}' }"
+TRIAGE = "name: triage\nevent: RunCompleted\npipeline: triage\nparameters: { runId: '{{ run_id }}', runStatus: Failed }"
+
+
+@dataclass(frozen=True)
+class Ended:
+    """What came of a command."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.out)
+
+    @property
+    def rows(self) -> list[list[str]]:
+        """The lines of the output, cut where two spaces or more are."""
+        return [[cell.strip() for cell in line.split("  ") if cell.strip()] for line in self.out.splitlines()]
+
+
+@dataclass
+class Desk:
+    """Where an operator sits.
+
+    :param organization_url: of Azure DevOps; by default nobody is there.
+    """
+
+    folder: Path
+    capfd: pytest.CaptureFixture[str]
+    organization_url: str = NOWHERE
+    settings: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.routes(RIGHT)
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return {
+            "AZURE_DEVOPS_ORG_URL": self.organization_url,
+            "AZURE_DEVOPS_PROJECT": "mlops",
+            "AZURE_DEVOPS_AUTH": "pat",
+            "AZURE_DEVOPS_EXT_PAT": secret("pat"),
+            "JOURNAL_CONNECTION": f"sqlite:{self.folder / 'journal.sqlite3'}",
+            "JOURNAL_SETTLE_SECONDS": "0.2",
+            # Nobody to wait for where nobody is.
+            "DELIVERY_BUDGET_SECONDS": "0.5" if self.organization_url == NOWHERE else "4",
+            "JOURNAL_LEASE_SECONDS": "5",
+            "ROUTES_FILE": str(self.folder / "routes.yaml"),
+            **self.settings,
+        }
+
+    def routes(self, *entries: str) -> None:
+        """Change the routes to these, written as YAML, each beginning with its ``name:`` line, unindented."""
+        indented = "\n".join("  - " + entry.replace("\n", "\n    ") for entry in entries)
+        defaults = "{organization_url: '${AZURE_DEVOPS_ORG_URL}', project: '${AZURE_DEVOPS_PROJECT}', branch: main}"
+        text = f"version: 1\ndefaults: {defaults}\nroutes:\n{indented}\n"
+        (self.folder / "routes.yaml").write_text(text)
+
+    def deliver(self, raw: str = "") -> None:
+        """One delivery, as the app does it."""
+        configuration = load_configuration(self.environment, self.folder, NAMES)
+        with suppress(DeliveryDeferred):
+            compose(configuration, DISPATCH).relay.deliver(raw or run_completed())
+
+    def park(self, run_id: str = "run-1", **data: Any) -> Record:
+        """An event that a wrong route could make no request of; the route is right afterwards."""
+        before = {record.key for record in self.records}
+        self.routes(EVALUATE + " { runId: '{{ data.nope }}' }")
+        self.deliver(run_completed(run_id, **data))
+        self.routes(RIGHT)
+        (record,) = [record for record in self.records if record.key not in before]
+        return record
+
+    @property
+    def records(self) -> list[Record]:
+        return list(open_store(load_settings(self.environment, self.folder)).select(Selection(), 10_000))
+
+    def run(self, *arguments: object) -> Ended:
+        """A command, in this process."""
+        self.capfd.readouterr()
+        code = main([str(argument) for argument in arguments], app_dir=self.folder, environ=self.environment)
+        output = self.capfd.readouterr()
+        assert leaks(output.out + output.err) == []
+        return Ended(code, output.out, output.err)
+
+    def start(self, *arguments: object, **options: Any) -> "subprocess.Popen[str]":
+        """A command, as a process of its own."""
+        return subprocess.Popen(
+            [sys.executable, str(ROOT / "manage.py"), *map(str, arguments)],
+            cwd=self.folder,
+            env={**os.environ, **self.environment},
+            text=True,
+            **{"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **options},
+        )
+
+    def ended(self, process: "subprocess.Popen[str]") -> Ended:
+        out, err = process.communicate(timeout=60)
+        assert leaks((out or "") + (err or "")) == []
+        assert "Traceback" not in (err or "")
+        return Ended(process.returncode, out or "", err or "")
+
+    def process(self, *arguments: object) -> Ended:
+        return self.ended(self.start(*arguments))
+
+    @property
+    def emulator(self) -> str:
+        return "/".join(self.organization_url.split("/")[:3]) + "/_emulator"
+
+    def plan(self, **fault: Any) -> None:
+        requests.post(f"{self.emulator}/faults", json=[fault], timeout=10).raise_for_status()
+
+    @property
+    def runs(self) -> list[dict[str, Any]]:
+        """The runs in Azure DevOps' own books."""
+        runs: list[dict[str, Any]] = requests.get(f"{self.emulator}/books", timeout=10).json()["runs"]
+        return runs
+
+
+@pytest.fixture
+def desk(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> Desk:
+    """Without Azure DevOps."""
+    return Desk(tmp_path, capfd)
+
+
+@pytest.fixture
+def ado(tmp_path: Path) -> Iterator[RunningProcess]:
+    with start("devstack.ado", env={"DEVSTACK_PAT": secret("pat")}, cwd=tmp_path, log=tmp_path / "ado.log") as running:
+        yield running
+
+
+@pytest.fixture
+def busy_desk(desk: Desk, ado: RunningProcess) -> Desk:
+    """With Azure DevOps, emulated."""
+    desk.organization_url = ado.url
+    return desk

@@ -1,0 +1,212 @@
+"""The parts under the commands: console, durations, local settings, the program itself."""
+
+import io
+import json
+import sys
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from shared.errors import InvalidRoutes
+from tests.building import routes
+from tests.tools.conftest import ROOT, Desk
+from tools.cli import main
+from tools.console import Console, fitted, masked, printable
+from tools.durations import parse_duration, short_duration
+from tools.errors import CommandFailed
+from tools.installation import Installation
+from tools.local_settings import with_local_settings
+
+
+class Terminal(io.StringIO):
+    """A terminal that remembers what it showed."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+class TestConsole:
+    def test_a_terminals_width_is_kept_to_and_states_are_coloured(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        terminal = Terminal()
+        monkeypatch.setattr(sys, "stdout", terminal)
+        monkeypatch.setenv("COLUMNS", "40")
+        monkeypatch.setenv("TERM", "xterm")
+        monkeypatch.delenv("NO_COLOR", raising=False)
+        Console().table(
+            ("KEY", "STATE", "REASON"), [("0123456789ab", "parked", "a" * 60), ("1", "queued", "b")], {"REASON"}
+        )
+        assert terminal.getvalue().splitlines() == [
+            "KEY           STATE   REASON",
+            f"0123456789ab  \x1b[1;31mparked\x1b[0m  {'a' * 17}…",
+            "1             \x1b[32mqueued\x1b[0m  b",
+        ]
+
+    def test_elsewhere_nothing_is_cut_or_coloured(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        stream = io.StringIO()
+        monkeypatch.setattr(sys, "stdout", stream)
+        monkeypatch.setenv("FORCE_COLOR", "1")
+        monkeypatch.setenv("COLUMNS", "40")
+        Console().table(("KEY", "STATE", "REASON"), [("0123456789ab", "parked", "a" * 600)], {"REASON"})
+        assert stream.getvalue().splitlines() == ["KEY           STATE   REASON", f"0123456789ab  parked  {'a' * 600}"]
+
+    @pytest.mark.parametrize(
+        ("widths", "room", "expected"),
+        [
+            ([12, 10, 30], 60, [12, 10, 30]),
+            ([12, 10, 30], 46, [12, 10, 20]),
+            ([12, 10, 30], 32, [12, 8, 8]),
+            ([12, 10, 300], 32, [12, 8, 8]),
+            ([12, 10, 30], 10, [12, 6, 6]),
+        ],
+    )
+    def test_the_widest_shrinks_first(self, widths: list[int], room: int, expected: list[int]) -> None:
+        assert fitted(widths, [1, 2], room) == expected
+
+    def test_what_a_person_may_answer(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        answers = {"y\n": True, "YES\n": True, "n\n": False, "\n": False, "": False, "yep\n": False}
+        for answer, means in answers.items():
+            monkeypatch.setattr(sys, "stdin", io.StringIO(answer))
+            assert Console().confirm("?") is means
+
+    def test_texts_that_must_not_pass(self) -> None:
+        assert printable("a\nb\x1b[1m\x00\ud800ü") == "a b [1m  ü"
+        assert masked("https://x/?sv=1&sig=canary%3D&sp=r 'AccountKey=canary==;x'") == (
+            "https://x/?sv=1&sig=***&sp=r 'AccountKey=***;x'"
+        )
+
+    def test_an_error_of_several_lines(self, capfd: pytest.CaptureFixture[str]) -> None:
+        Console().error("one\n   two sig=canary")
+        Console().error("")
+        assert capfd.readouterr().err == "manage.py: one\n  two sig=***\nmanage.py: \n"
+
+
+class TestDurations:
+    TEXTS = ("90s", "30m", "6h", "1h30m", "2d", "1d12h", " 6h ", "", "6", "h", "6 h", "6H", "0s", "-1h", "1m1h", "1.5h")
+
+    @pytest.mark.parametrize("text", TEXTS)
+    def test_they_are_written_as_cooldowns_are(self, text: str) -> None:
+        entry = f"name: r\nevent: RunCompleted\npipeline: p\ncooldown: '{text}'"
+        try:
+            expected = routes(entry).routes[0].cooldown
+        except InvalidRoutes:
+            with pytest.raises(ValueError, match="is no duration; write '90s', '30m', '6h', '1h30m' or '2d'"):
+                parse_duration(text)
+        else:
+            assert parse_duration(text) == expected
+
+    @pytest.mark.parametrize(
+        ("seconds", "text"),
+        [(-5, "0s"), (0, "0s"), (59.9, "59s"), (60, "1m"), (3599, "59m"), (7200, "2h"), (86_400, "1d"), (9e6, "104d")],
+    )
+    def test_short(self, seconds: float, text: str) -> None:
+        assert short_duration(timedelta(seconds=seconds)) == text
+
+
+class TestLocalSettings:
+    def write(self, folder: Path, content: object) -> None:
+        text = content if isinstance(content, str) else json.dumps(content)
+        (folder / "local.settings.json").write_text(text, encoding="utf-8-sig")
+
+    def test_they_are_below_the_environment(self, tmp_path: Path) -> None:
+        assert with_local_settings({"A": "1"}, tmp_path) == {"A": "1"}
+        self.write(tmp_path, {"Values": {"A": "2", "B": "3"}, "Host": {}})
+        assert with_local_settings({"A": "1"}, tmp_path) == {"A": "1", "B": "3"}
+        self.write(tmp_path, {})
+        assert with_local_settings({"A": "1"}, tmp_path) == {"A": "1"}
+
+    @pytest.mark.parametrize(
+        ("content", "message"),
+        [
+            ('{"Values": {"A": "canary"', "is not JSON: Expecting"),
+            ([], "must hold"),
+            ({"Values": ["canary"]}, "must hold"),
+            ({"Values": {"A": 1}}, "must hold"),
+            ({"IsEncrypted": True, "Values": {}}, "is encrypted; run 'func settings decrypt'"),
+        ],
+    )
+    def test_what_is_wrong_is_told_and_nothing_is_quoted(self, tmp_path: Path, content: object, message: str) -> None:
+        self.write(tmp_path, content)
+        with pytest.raises(CommandFailed, match=message) as caught:
+            with_local_settings({}, tmp_path)
+        assert "canary" not in str(caught.value)
+        assert str(tmp_path / "local.settings.json") in str(caught.value)
+
+    def test_a_file_that_cannot_be_read(self, tmp_path: Path) -> None:
+        (tmp_path / "local.settings.json").mkdir()
+        with pytest.raises(CommandFailed, match=r"cannot be read \(IsADirectoryError\)"):
+            with_local_settings({}, tmp_path)
+
+    def test_the_commands_read_them(self, desk: Desk, capfd: pytest.CaptureFixture[str]) -> None:
+        desk.deliver()
+        self.write(desk.folder, {"Values": desk.environment})
+        assert main(["journal", "--json"], app_dir=desk.folder, environ={}) == 0
+        assert [record["state"] for record in json.loads(capfd.readouterr().out)] == ["released"]
+
+
+class TestInstallation:
+    @pytest.mark.parametrize(
+        ("connection", "name"),
+        [
+            ("sqlite:j.sqlite3", "APP/j.sqlite3"),
+            ("https://account.table.core.windows.net", "https://account.table.core.windows.net"),
+            ("AccountName=a;AccountKey=Y2FuYXJ5", "in Azure Tables"),
+        ],
+    )
+    def test_the_journal_is_named_without_its_secret(self, tmp_path: Path, connection: str, name: str) -> None:
+        installation = Installation(tmp_path, {"JOURNAL_CONNECTION": connection})
+        assert installation.journal_name == name.replace("APP", str(tmp_path))
+
+
+class TestProgram:
+    def test_help_without_a_command_names_them_and_the_exit_codes(self, desk: Desk) -> None:
+        ended = desk.process()
+        assert ended.code == 0
+        assert ended.out == desk.process("--help").out
+        for word in ("journal", "redrive", "Exit codes: 0 done", "local.settings.json"):
+            assert word in ended.out
+        assert ended.out.isascii()
+
+    @pytest.mark.parametrize("command", [("journal",), ("journal", "list"), ("journal", "show"), ("redrive",)])
+    def test_every_command_has_help_though_nothing_is_set_up(self, desk: Desk, command: tuple[str, ...]) -> None:
+        (desk.folder / "local.settings.json").write_text("broken")
+        ended = desk.run(*command, "--help")
+        assert (ended.code, ended.err) == (0, "")
+        assert "Usage: manage.py " + " ".join(command) in ended.out
+
+    def test_a_reader_who_has_seen_enough(self, desk: Desk) -> None:
+        desk.deliver()
+        process = desk.start("journal", "--json")
+        assert process.stdout is not None
+        process.stdout.close()
+        assert process.stderr is not None
+        assert process.stderr.read() == ""
+        process.stderr.close()
+        assert process.wait(30) in {0, 1}
+
+    def test_a_terminal_of_few_letters(self, desk: Desk) -> None:
+        desk.deliver("{nönsense")
+        desk.settings = {"PYTHONIOENCODING": "ascii"}
+        ended = desk.process("journal", "show", desk.records[0].key.key)
+        assert (ended.code, "{n\\xf6nsense" in ended.out) == (0, True)
+
+    def test_the_app_needs_none_of_it(self) -> None:
+        """What is deployed runs without these commands, and without what they need."""
+        for folder in ("shared", "handlers"):
+            for path in (ROOT / folder).rglob("*.py"):
+                assert "tools" not in {line.split()[1].split(".")[0] for line in _imports(path)}, path
+
+    def test_what_is_slow_is_imported_where_it_is_used(self, desk: Desk) -> None:
+        desk.deliver()
+        desk.settings = {"PYTHONPROFILEIMPORTTIME": "1"}
+        ended = desk.process("journal")
+        imported = {
+            line.rpartition("|")[2].strip() for line in ended.err.splitlines() if line.startswith("import time")
+        }
+        assert "typer" in imported
+        assert not {"azure.storage.blob", "azure.data.tables", "azure.identity", "azure.core"} & imported
+
+
+def _imports(path: Path) -> list[str]:
+    lines = (line.strip() for line in path.read_text().splitlines())
+    return [line for line in lines if line.startswith(("import ", "from "))]

@@ -1,0 +1,89 @@
+"""The program: puts the commands together, and makes of whatever goes wrong one line and an exit code."""
+
+import io
+import logging
+import os
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+import typer
+
+from shared.errors import NextstageError
+from tools import redrive_commands
+from tools.console import Console
+from tools.errors import CommandFailed
+from tools.installation import Installation
+from tools.journal_commands import journal_app
+
+APP_DIR: Final = Path(__file__).resolve().parents[1]
+INTERRUPTED: Final = 130
+
+_EPILOG: Final = (
+    "Exit codes: 0 done; 1 something is left that needs a look; 2 nothing was done: wrong usage, not found, or wrong "
+    "configuration; 130 interrupted."
+)
+
+app = typer.Typer(rich_markup_mode=None, add_completion=False, epilog=_EPILOG)
+app.add_typer(journal_app, name="journal", epilog=_EPILOG)
+app.command("redrive", epilog=redrive_commands.EPILOG)(redrive_commands.redrive)
+
+
+@app.callback(invoke_without_command=True)
+def program(context: typer.Context) -> None:
+    """The operator's commands of nextstage.
+
+    They read the settings that the app reads: the environment, and below it local.settings.json beside
+    function_app.py. To work on a deployed app's journal, set JOURNAL_CONNECTION to its table endpoint and sign in
+    with 'az login'.
+    """
+    if context.invoked_subcommand is None:
+        Console().text(context.get_help())
+
+
+def main(
+    arguments: Sequence[str] | None = None, app_dir: Path = APP_DIR, environ: Mapping[str, str] = os.environ
+) -> int:
+    """Run one command; returns the exit code.
+
+    :param arguments: of the command line; by default the process's own.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+    try:
+        with _warnings_on_stderr():
+            code = typer.main.get_command(app).main(
+                arguments, prog_name="manage.py", standalone_mode=False, obj=Installation(app_dir, environ)
+            )
+    except (CommandFailed, NextstageError, typer.TyperException) as exc:
+        Console().error(_text(exc))
+        return exc.exit_code if isinstance(exc, CommandFailed | typer.TyperException) else 2
+    if code == INTERRUPTED:
+        Console().error("interrupted; what was sent is in the journal, so the command can simply be repeated")
+    return code if isinstance(code, int) else 0
+
+
+def _text(exc: Exception) -> str:
+    if not isinstance(exc, typer.TyperException):
+        return str(exc)
+    # Typer hands on the words of the library that it checks values with.
+    return f"{exc.format_message().replace('Value error, ', '').rstrip('.')}; see --help"
+
+
+@contextmanager
+def _warnings_on_stderr() -> Iterator[None]:
+    """Show our own warnings, and nobody else's: a library's may quote a URL with a signature in it."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("manage.py: %(message)s"))
+    handler.setLevel(logging.WARNING)
+    ours, others = logging.getLogger("nextstage"), logging.NullHandler()
+    ours.addHandler(handler)
+    logging.getLogger().addHandler(others)
+    try:
+        yield
+    finally:
+        ours.removeHandler(handler)
+        logging.getLogger().removeHandler(others)

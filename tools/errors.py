@@ -1,0 +1,16 @@
+"""What stops a command, or one part of its work."""
+
+
+class CommandFailed(Exception):
+    """The command cannot do what was asked; the message is one line: what happened, to what, what to do next.
+
+    :param exit_code: 2 where the request or the configuration is wrong, 1 where the work could not be finished.
+    """
+
+    def __init__(self, message: str, exit_code: int = 2) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
+
+
+class UnreadableFile(Exception):
+    """A dead-letter file or blob cannot be read; the others can."""

@@ -1,0 +1,106 @@
+"""The app that the commands are about: its settings, journal and routes, each read when a command needs it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from handlers import DISPATCH, NAMES
+from shared.composition import App, Configuration, compose, load_configuration, open_store
+from shared.deciding import Verdict, decide
+from shared.journal import Journal, JournalKey, Record
+from shared.settings import SQLITE_PREFIX, Settings, load_settings
+from shared.tables_connection import is_endpoint
+from shared.telemetry import Report
+from tools.errors import CommandFailed
+from tools.local_settings import with_local_settings
+
+
+@dataclass(frozen=True)
+class Installation:
+    """One installation of the app, as seen from a shell.
+
+    :param app_dir: where function_app.py is.
+    :param environ: the environment; local.settings.json is looked at below it.
+    """
+
+    app_dir: Path
+    environ: Mapping[str, str]
+
+    @cached_property
+    def settings(self) -> Settings:
+        """The settings as far as the journal and the routes need them: no credential has to be there.
+
+        :raises InvalidSettings: with every problem.
+        """
+        return load_settings(self._without_credentials, self.app_dir)
+
+    @cached_property
+    def journal(self) -> Journal:
+        """The journal alone: routes may be broken, and no credential for Azure DevOps is asked for.
+
+        :raises JournalUnavailable: it cannot be opened.
+        :raises CommandFailed: there is none; looking at it must not make one.
+        """
+        if not self._has_journal:
+            raise CommandFailed(
+                f"there is no journal {self.journal_name}; check JOURNAL_CONNECTION, or deliver a first event, which "
+                "makes it"
+            )
+        return Journal(open_store(self.settings))
+
+    def present(self, key: JournalKey) -> Record | None:
+        """The record that is there now; None where there is none, or no journal yet.
+
+        :raises JournalUnavailable: the journal does not answer.
+        """
+        return self.journal.get(key) if self._has_journal else None
+
+    @property
+    def journal_name(self) -> str:
+        """Where the journal is, for people; nothing secret."""
+        connection = self.settings.journal_connection
+        if connection.startswith(SQLITE_PREFIX):
+            return connection.removeprefix(SQLITE_PREFIX)
+        return connection if is_endpoint(connection) else "in Azure Tables"
+
+    @cached_property
+    def configuration(self) -> Configuration:
+        """Settings and routes, without credentials.
+
+        :raises ConfigurationError: with every problem.
+        """
+        return load_configuration(self._without_credentials, self.app_dir, NAMES)
+
+    def decide(self, raw: str) -> Verdict:
+        """What the routes of today say of an event; does nothing.
+
+        :raises ConfigurationError: the routes are wrong.
+        """
+        return decide(raw, DISPATCH, self.configuration.routes)
+
+    def compose(self, report: Report) -> App:
+        """The whole app, to act with.
+
+        :raises ConfigurationError: with every problem.
+        :raises JournalUnavailable: the journal cannot be opened.
+        """
+        return compose(load_configuration(self.environment, self.app_dir, NAMES), DISPATCH, report=report)
+
+    @cached_property
+    def environment(self) -> Mapping[str, str]:
+        """The application settings.
+
+        :raises CommandFailed: local.settings.json is broken.
+        """
+        return with_local_settings(self.environ, self.app_dir)
+
+    @property
+    def _has_journal(self) -> bool:
+        is_file = self.settings.journal_connection.startswith(SQLITE_PREFIX)
+        return not is_file or Path(self.journal_name).exists()
+
+    @property
+    def _without_credentials(self) -> Mapping[str, str]:
+        # With 'identity' nothing about credentials is checked before one is needed.
+        return {**self.environment, "AZURE_DEVOPS_AUTH": "identity"}

@@ -1,0 +1,43 @@
+"""Options that several commands have, each said once."""
+
+from datetime import timedelta
+from typing import Annotated
+
+import typer
+
+from shared.journal import State
+from tools.durations import parse_duration
+from tools.installation import Installation
+
+
+def installation_of(context: typer.Context) -> Installation:
+    """The app that the command is about."""
+    installation = context.obj
+    assert isinstance(installation, Installation)  # noqa: S101 - cli.main gives it to every command
+    return installation
+
+
+def _duration(text: str) -> timedelta:
+    try:
+        return parse_duration(text)
+    except ValueError as exc:
+        raise typer.BadParameter(str(exc)) from exc
+
+
+RouteOption = Annotated[str | None, typer.Option("--route", metavar="ROUTE", help="Only records of this route.")]
+StatesOption = Annotated[
+    list[State] | None,
+    typer.Option("--state", metavar="STATE", help=f"Only records in this state: {', '.join(State)}. May be repeated."),
+]
+OlderOption = Annotated[
+    timedelta | None,
+    typer.Option(
+        "--older-than", parser=_duration, metavar="DURATION", help="Not changed for so long: 90s, 30m, 6h, 1h30m, 2d."
+    ),
+]
+NewerOption = Annotated[
+    timedelta | None,
+    typer.Option("--newer-than", parser=_duration, metavar="DURATION", help="Changed within so long."),
+]
+WindowsOption = Annotated[bool, typer.Option("--windows", help="Cooldown windows too.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="As JSON, with all fields and times in ISO 8601.")]

@@ -1,0 +1,92 @@
+"""Puts what would be done, and what was done, into words for people and documents for programs. Pure."""
+
+from collections import Counter
+from collections.abc import Iterable
+from typing import Any, Final
+
+from shared.journal import FINAL_STATES, Record
+from shared.pipelines_protocol import RunRequest
+from shared.redrive import Foreseen
+from shared.routing import Match, Refusal
+from shared.telemetry import Decision, Outcome
+from tools.records import SHOWN_KEY, parsed
+
+GOOD_OUTCOMES: Final = frozenset({Outcome.QUEUED, Outcome.DUPLICATE, Outcome.SUPPRESSED, Outcome.IGNORED})
+"""Nothing is left to do after these."""
+
+WOULD_QUEUE: Final = "would queue"
+WOULD_PARK: Final = "would park"
+WOULD_IGNORE: Final = "would ignore"
+
+
+def request_words(request: RunRequest) -> str:
+    """What is asked of Azure DevOps, on one line."""
+    organization = request.organization_url.rpartition("/")[2]
+    words = f"{request.pipeline} in {organization}/{request.project}"
+    if request.branch is not None:
+        words += f" on {request.branch}"
+    parts = {"": request.parameters, "variables ": request.variables}
+    for kind, values in parts.items():
+        if values:
+            words += f"; {kind}" + ", ".join(f"{name}={value}" for name, value in values.items())
+    if request.stages_to_skip:
+        words += f"; without the stages {', '.join(request.stages_to_skip)}"
+    if request.pipeline_version is not None:
+        words += f"; version {request.pipeline_version}"
+    return words
+
+
+def forecast(decided: Match | Refusal, present: Record | None, *, looks_first: bool = False) -> tuple[str, str]:
+    """The outcome to be expected, and why.
+
+    :param present: the record that is there already under the key of what was decided, unless it is the one redriven.
+    """
+    if present is not None and present.state in FINAL_STATES:
+        return Outcome.DUPLICATE, f"{present.state} before{run_words(present.run_id, present.run_url)}"
+    if isinstance(decided, Refusal):
+        return WOULD_PARK, decided.reason
+    words = request_words(decided.request)
+    if decided.window is not None:
+        words += "; unless a run within its cooldown covers it"
+    if looks_first:
+        words = f"unless the run that may exist is found: {words}"
+    return WOULD_QUEUE, words
+
+
+def decision_words(decision: Decision, asked_key: str = "") -> str:
+    """What came of it: the run, the reason, and the key where it is another than was asked for."""
+    moved = f"under key {decision.key[:SHOWN_KEY]}" if asked_key and decision.key not in {asked_key, ""} else ""
+    run = run_words(decision.run_id, decision.run_url).removeprefix(": ")
+    return "; ".join(part for part in (moved, run, decision.reason) if part)
+
+
+def run_words(run_id: int | None, run_url: str) -> str:
+    """``: run 7 https://…``, or nothing."""
+    return "" if run_id is None else f": run {run_id} {run_url}".rstrip()
+
+
+def summary(what: str, outcomes: Iterable[str]) -> str:
+    """``3 records: 2 queued, 1 parked``; more outcomes than records where an event has several routes."""
+    counts = Counter(outcomes)
+    return f"{what}: " + ", ".join(f"{count} {outcome}" for outcome, count in sorted(counts.items()))
+
+
+def counted(number: int, thing: str) -> str:
+    """``1 record``, ``2 records``."""
+    return f"{number} {thing}" + ("" if number == 1 else "s")
+
+
+def foreseen_document(foreseen: Foreseen) -> dict[str, Any]:
+    """What redriving would do, as JSON."""
+    return {
+        "looks_first": foreseen.looks_first,
+        "decisions": [_decided_document(decided) for decided in foreseen.decisions],
+        "why_nothing": foreseen.why_nothing,
+    }
+
+
+def _decided_document(decided: Match | Refusal) -> dict[str, Any]:
+    document: dict[str, Any] = {"route": decided.key.route, "key": decided.key.key}
+    if isinstance(decided, Refusal):
+        return {**document, "request": None, "refused": decided.reason}
+    return {**document, "request": parsed(decided.request.to_json()), "refused": ""}
