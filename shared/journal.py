@@ -114,11 +114,17 @@ class Record:
 class Mine:
     """The record is claimed: its holder may act, until ``record.lease_until``.
 
-    :param must_reconcile: a request may have been sent before, so look in Azure DevOps before sending one.
+    :param lost_until: a request may have been carried out before, at this time at the latest, so look in Azure DevOps
+        before sending one; None where nothing can have been sent.
     """
 
     record: Record
-    must_reconcile: bool = False
+    lost_until: datetime | None = None
+
+    @property
+    def must_reconcile(self) -> bool:
+        """Whether to look before sending."""
+        return self.lost_until is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,7 +228,8 @@ class Journal:
             # The request that may have been sent stays: it is the one to look for.
             wanted = self._leased(self._step(found, State.UNCERTAIN, now, "taken over"), now, send_by)
         written = self._store.replace(wanted)
-        return None if written is None else Mine(written, must_reconcile=wanted.state is State.UNCERTAIN)
+        lost_until = found.settled_at if wanted.state is State.UNCERTAIN else None
+        return None if written is None else Mine(written, lost_until)
 
     def complete(self, record: Record, run_id: int, run_url: str, note: str = "") -> Record:
         """The run is known: the record is final.

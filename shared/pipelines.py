@@ -64,14 +64,14 @@ class PipelinesClient:
                 raise
             return self._run(request, found_anew, deadline)
 
-    def find_runs(self, request: RunRequest, since: datetime, deadline: datetime) -> list[Run]:
-        """The runs queued since a moment that carry just what the request asks for, oldest first.
+    def find_runs(self, request: RunRequest, since: datetime, until: datetime, deadline: datetime) -> list[Run]:
+        """The runs queued within a time that carry just what the request asks for, oldest first.
 
         :raises AzureDevOpsError: never AnswerLost, since looking queues nothing.
         """
         pipeline_id = self.pipeline_id(request, deadline)
         with _looking_queues_nothing():
-            pages = self._pages(request, partial(protocol.list_builds, request, pipeline_id, since), deadline)
+            pages = self._pages(request, partial(protocol.list_builds, request, pipeline_id, since, until), deadline)
             return [run for page in pages for run in protocol.read_matching_runs(page, request)]
 
     def cancel(self, request: RunRequest, run: Run, deadline: datetime) -> None:

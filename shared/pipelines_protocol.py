@@ -133,15 +133,18 @@ def list_pipelines(request: RunRequest, continuation_token: str | None) -> HttpR
     return HttpRequest("GET", _url(request, "pipelines", _page(continuation_token)))
 
 
-def list_builds(request: RunRequest, pipeline_id: int, since: datetime, continuation_token: str | None) -> HttpRequest:
-    """``GET _apis/build/builds``: what was queued for the pipeline since a moment, oldest first, a page at a time.
+def list_builds(
+    request: RunRequest, pipeline_id: int, since: datetime, until: datetime, continuation_token: str | None
+) -> HttpRequest:
+    """``GET _apis/build/builds``: what was queued for the pipeline within a time, oldest first, a page at a time.
 
-    ``minTime`` means the time that ``queryOrder`` names, so without the order it would mean the finish time and
-    leave out all that is still running.
+    ``minTime`` and ``maxTime`` mean the time that ``queryOrder`` names: without the order they would mean the finish
+    time, and leave out all that is still running.
     """
     query: dict[str, object] = {
         "definitions": pipeline_id,
-        "minTime": since.astimezone(UTC).isoformat().replace("+00:00", "Z"),
+        "minTime": _time(since),
+        "maxTime": _time(until),
         "queryOrder": "queueTimeAscending",
         **_page(continuation_token),
     }
@@ -258,6 +261,10 @@ def _number(value: str | None) -> float | None:
     except ValueError:
         return None
     return number if number is not None and number < float("inf") else None
+
+
+def _time(moment: datetime) -> str:
+    return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 
 def _page(continuation_token: str | None) -> dict[str, object]:

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 import yaml
 
 from shared.cooldown import MAX_COOLDOWN
+from shared.durations import parse_duration
 from shared.errors import InvalidRoutes, Problem
 from shared.events import AML_PREFIX, ENVELOPE_NAMES
 from shared.routing import Route, RouteTable
@@ -21,9 +22,6 @@ DEFAULTS_KEYS: Final = ("organization_url", "project", "branch")
 REQUIRED_KEYS: Final = ("name", "event", "pipeline", "organization_url", "project")
 FORMAT_VERSION: Final = 1
 
-_DURATION: Final = re.compile(
-    r"(?:(?P<days>\d{1,5})d)?(?:(?P<hours>\d{1,5})h)?(?:(?P<minutes>\d{1,5})m)?(?:(?P<seconds>\d{1,7})s)?"
-)
 _ROUTE_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 _ENVIRONMENT_VALUE: Final = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 _LOOPBACK: Final = {"127.0.0.1", "localhost", "::1"}
@@ -178,12 +176,12 @@ class _RoutesReader:
         return tuple(self._nodes.attempt(self._word, item) for item in self._nodes.sequence(node, "stages_to_skip"))
 
     def _duration(self, node: yaml.Node) -> timedelta:
-        text = self._text(node).strip()
-        found = _DURATION.fullmatch(text)
-        units = {unit: int(number) for unit, number in found.groupdict().items() if number} if found else {}
-        length = timedelta(**units)
-        if not timedelta() < length <= MAX_COOLDOWN:
-            raise WrongValue(f"is no duration; write '90s', '30m', '6h', '1h30m' or '2d', {MAX_COOLDOWN.days}d at most")
+        try:
+            length = parse_duration(self._text(node))
+        except ValueError as exc:
+            raise WrongValue(f"{exc}, {MAX_COOLDOWN.days}d at most") from exc
+        if length > MAX_COOLDOWN:
+            raise WrongValue(f"is longer than {MAX_COOLDOWN.days} days, which is the most")
         return length
 
     def _pattern(self, node: yaml.Node) -> re.Pattern[str]:

@@ -62,11 +62,11 @@ class FakePipelines:
         self.books.append(Queued(run, request, self.clock()))
         return run
 
-    def find_runs(self, request: RunRequest, since: datetime, deadline: datetime) -> list[Run]:
+    def find_runs(self, request: RunRequest, since: datetime, until: datetime, deadline: datetime) -> list[Run]:
         self.searches += 1
         if self.search_error is not None:
             raise self.search_error
-        return [queued.run for queued in self.books if queued.request == request and queued.at >= since]
+        return [queued.run for queued in self.books if queued.request == request and since <= queued.at <= until]
 
     def tag(self, request: RunRequest, run: Run, tags: Sequence[str], deadline: datetime) -> None:
         if self.tag_error is not None:

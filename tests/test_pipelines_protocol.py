@@ -2,7 +2,7 @@
 
 import json
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -82,10 +82,12 @@ class TestRequests:
         assert "continuationToken=a%2Fb" in list_pipelines(PLAIN, "a/b").url
 
     def test_list_builds_orders_by_queue_time_so_that_min_time_means_it(self) -> None:
-        url = list_builds(FULL, 12, datetime(2026, 11, 20, 12, 0, 0, 5, UTC), None).url
-        assert "definitions=12&minTime=2026-11-20T12%3A00%3A00.000005Z&queryOrder=queueTimeAscending" in url
+        since = datetime(2026, 11, 20, 12, 0, 0, 5, UTC)
+        url = list_builds(FULL, 12, since, since + timedelta(seconds=90), None).url
+        assert "definitions=12&minTime=2026-11-20T12%3A00%3A00.000005Z&maxTime=2026-11-20T12%3A01%3A30.000005Z" in url
+        assert "queryOrder=queueTimeAscending" in url
         assert "branchName=refs%2Fheads%2Fmain" in url
-        assert "branchName" not in list_builds(PLAIN, 7, datetime.now(UTC), "t").url
+        assert "branchName" not in list_builds(PLAIN, 7, since, since, "t").url
 
     def test_cancel(self) -> None:
         request = cancel_build(PLAIN, 99)

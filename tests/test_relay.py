@@ -6,7 +6,7 @@ import threading
 import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 
 import pytest
@@ -300,6 +300,17 @@ class TestAnswerLost:
         bench.clock.advance(SETTLE)
         assert outcomes(relay.deliver(run_completed())) == [Outcome.PARKED]
         assert bench.record().reason == "a run may have been queued and cannot be looked for: HTTP 404: no such project"
+
+    def test_a_request_that_the_store_has_cut_cannot_be_looked_for(self, bench: Bench) -> None:
+        bench.pipelines.plan.append(LOST)
+        relay = bench.relay()
+        deferred(relay, run_completed())
+        record = bench.record()
+        assert bench.store.replace(replace(record, entry=replace(record.entry, request='{"cut'))) is not None
+        bench.clock.advance(SETTLE)
+        assert outcomes(relay.deliver(run_completed())) == [Outcome.PARKED]
+        assert "the request that asked for it was cut" in bench.record().reason
+        assert len(bench.pipelines.books) == 1
 
     def test_the_request_that_was_sent_is_looked_for_though_the_route_has_changed(self, bench: Bench) -> None:
         bench.pipelines.plan.append(LOST)

@@ -7,12 +7,12 @@ import typer
 
 from shared.clock import utc_now
 from shared.deciding import UNROUTED
+from shared.durations import short_duration
 from shared.errors import ConfigurationError
 from shared.journal import Record
 from shared.redrive import Foreseen, foresee
 from tools import records
 from tools.console import Console
-from tools.durations import short_duration
 from tools.installation import Installation
 from tools.options import (
     JsonOption,

@@ -5,8 +5,8 @@ from typing import Annotated
 
 import typer
 
+from shared.durations import parse_duration
 from shared.journal import State
-from tools.durations import parse_duration
 from tools.installation import Installation
 
 

@@ -169,6 +169,8 @@ def _soak(arguments: argparse.Namespace, folder: Path, stack: ExitStack) -> int:
         },
         planner.planned,
     )
+    for reason, count in deliveries.reasons().most_common(5):
+        print(f"soak: {count} deliveries were not acknowledged: {reason}", file=sys.stderr)
     return _verdict(len(events), result, deliveries.left)
 
 
@@ -195,10 +197,6 @@ def _show(figures: dict[str, Any], faults: Counter[str]) -> None:
 
 def _verdict(events: int, result: Comparison, unacknowledged: int) -> int:
     print(f"soak: {events} events, {result.queued} pipeline runs queued, {result.lost} lost, {result.doubled} doubled")
-    if unacknowledged:
-        print(
-            f"soak: time was up with {unacknowledged} deliveries not acknowledged; give it --minutes", file=sys.stderr
-        )
     return 1 if result.lost or result.doubled or unacknowledged else 0
 
 

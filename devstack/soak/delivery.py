@@ -1,6 +1,7 @@
 """Delivers the soak's events as Event Grid would: many at once, again and again until each is acknowledged."""
 
 import random
+import re
 import threading
 import time
 from collections import Counter, deque
@@ -38,7 +39,7 @@ class Deliveries:
         self._pick_host = pick_host
         self._seed = seed
         # Each copy is a delivery of its own, so that duplicates meet each other on the way.
-        copies = [event for event in events for _ in range(event.copies_left)]
+        copies = [event for event in events for _ in range(event.copies)]
         random.Random(seed).shuffle(copies)
         self._waiting = deque((0.0, event) for event in copies)
         self._left = len(copies)
@@ -48,6 +49,10 @@ class Deliveries:
     def left(self) -> int:
         """How many deliveries are not acknowledged yet."""
         return self._left
+
+    def reasons(self) -> Counter[str]:
+        """Why what is left was not acknowledged the last time, without the numbers that differ each time."""
+        return Counter(re.sub(r"[0-9a-f]{12}|\d+", "#", event.last_answer) for _, event in self._waiting)
 
     def run(self, threads: int, until: float) -> None:
         """Deliver until all are acknowledged, or the monotonic clock says ``until``."""
@@ -91,6 +96,8 @@ class Deliveries:
             )
         except requests.RequestException:
             self.progress.note("no answer")
+            event.last_answer = "no answer"
             return False
         self.progress.note(str(response.status_code))
+        event.last_answer = response.text
         return response.status_code == 202

@@ -3,7 +3,7 @@
 import json
 import random
 import uuid
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from devstack.demo.books import Wanted
 from shared.pipelines_protocol import RunRequest
@@ -20,13 +20,14 @@ class SoakEvent:
 
     :param text: as Event Grid delivers it.
     :param wanted: the run that the default routes.yaml queues for it.
-    :param copies_left: how many more deliveries are to be acknowledged; more than one are duplicates.
+    :param copies: how many deliveries are to be acknowledged; all but one are duplicates.
+    :param last_answer: the text of the last answer to any of them.
     """
 
     text: str
     wanted: Wanted
-    copies_left: int
-    statuses: list[int] = field(default_factory=list)
+    copies: int
+    last_answer: str = ""
 
 
 def make_events(count: int, chance: random.Random) -> list[SoakEvent]:

@@ -208,9 +208,9 @@ class SteppingPipelines:
             raise AnswerLost("the answer was lost")
         return sent.run
 
-    def find_runs(self, request: RunRequest, since: datetime, deadline: datetime) -> list[Run]:
+    def find_runs(self, request: RunRequest, since: datetime, until: datetime, deadline: datetime) -> list[Run]:
         self._pause("before find_runs")
-        found = [run for run, queued, at in self._world.books if queued == request and at >= since]
+        found = [run for run, queued, at in self._world.books if queued == request and since <= at <= until]
         self._pause("after find_runs")
         return found
 

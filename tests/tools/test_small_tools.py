@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from shared.durations import parse_duration, short_duration
 from shared.errors import InvalidRoutes
 from tests.building import routes
 from tests.tools.conftest import ROOT, Desk
 from tools.cli import main
 from tools.console import Console, fitted, masked, printable
-from tools.durations import parse_duration, short_duration
 from tools.errors import CommandFailed
 from tools.installation import Installation
 from tools.local_settings import with_local_settings

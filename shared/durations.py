@@ -1,4 +1,4 @@
-"""Lengths of time, as routes.yaml writes cooldowns."""
+"""Lengths of time, as routes.yaml writes cooldowns and the operator's commands take them."""
 
 import re
 from datetime import timedelta
