@@ -33,13 +33,13 @@ from devstack.soak.faults import FAULTS
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 PAT: Final = "devstack-pat"
-THREADS: Final = 24
+THREADS: Final = 16
 # After the trouble has ended, what is left must still be delivered.
 GRACE_SECONDS: Final = 180
 FAULT_RATE: Final = 0.1
 KILL_SECONDS: Final = (2.0, 5.0)
 # Much shorter than in earnest, so that what was interrupted goes on within the test.
-TIMES: Final = {"DELIVERY_BUDGET_SECONDS": "3", "JOURNAL_LEASE_SECONDS": "5", "JOURNAL_SETTLE_SECONDS": "1.5"}
+TIMES: Final = {"DELIVERY_BUDGET_SECONDS": "6", "JOURNAL_LEASE_SECONDS": "8", "JOURNAL_SETTLE_SECONDS": "1.5"}
 
 
 class Hosts:
@@ -94,7 +94,7 @@ class FaultPlanner:
             names = [self._chance.choice(list(FAULTS)) for _ in range(wanted)]
             if names:
                 requests.post(
-                    f"{self._url}/faults", json=[FAULTS[name] for name in names], timeout=10
+                    f"{self._url}/faults", json=[FAULTS[name] for name in names], timeout=60
                 ).raise_for_status()
                 self.planned.update(names)
 
@@ -152,7 +152,7 @@ def _soak(arguments: argparse.Namespace, folder: Path, stack: ExitStack) -> int:
     stopped.set()
     for troublemaker in troublemakers:
         troublemaker.join()
-    requests.delete(f"{control_url}/faults", timeout=10)
+    requests.delete(f"{control_url}/faults", timeout=60)
     redriven = _redrive(settings, folder)
     runs = requests.get(f"{control_url}/books", timeout=60).json()["runs"]
     result = compare([event.wanted for event in events], runs)
