@@ -11,12 +11,14 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from devstack.ado import Emulator, Fault, load_declaration, serve
 from devstack.azurite import Azurite
+from shared.clock import utc_now
 from shared.journal import FINAL_STATES, Selection, Store
 from shared.journal_sqlite import SqliteStore
 from shared.journal_tables import TablesStore
@@ -64,9 +66,12 @@ class Crime:
     emulator: Emulator
     environment: dict[str, str]
     store: Store
+    offset_seconds: list[int]
+    """How far the clocks of the worker that is at work, and so of Azure DevOps then, are in the past."""
 
     def work(self, offset: int, crash_at: int | None = None, die_within: str | None = None) -> tuple[int, list[str]]:
         """Deliver the event in a process of its own; its exit code and the points it passed."""
+        self.offset_seconds[:] = [offset]
         plan = {
             "event": run_completed("run-1"),
             "clock_offset_seconds": offset,
@@ -130,7 +135,12 @@ def new_crime(folder: Path, backend: Backend, variant: str) -> Iterator[Crime]:
     """Everything from scratch."""
     (folder / "pipelines.yaml").write_text(PIPELINES)
     (folder / "routes.yaml").write_text(ROUTE + VARIANTS[variant])
-    emulator = Emulator(load_declaration(folder / "pipelines.yaml"), pats={secret("pat")})
+    offset = [0]
+    emulator = Emulator(
+        load_declaration(folder / "pipelines.yaml"),
+        pats={secret("pat")},
+        clock=lambda: utc_now() + timedelta(seconds=offset[0]),
+    )
     connection, store = backend()
     with serve(emulator) as served:
         environment = {
@@ -141,7 +151,7 @@ def new_crime(folder: Path, backend: Backend, variant: str) -> Iterator[Crime]:
             "JOURNAL_CONNECTION": connection,
             "ROUTES_FILE": str(folder / "routes.yaml"),
         }
-        yield Crime(emulator, environment, store)
+        yield Crime(emulator, environment, store, offset)
 
 
 def _lose_an_answer(crime: Crime, *, accept: bool) -> None:
