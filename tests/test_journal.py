@@ -56,7 +56,7 @@ class TestClaim:
         first = claim(journal, clock).record
         clock.advance(LEASE)
         mine = claim(journal, clock, NEWER)
-        assert mine.must_reconcile
+        assert mine.lost_until == first.settled_at, "a run of it is looked for up to then"
         assert mine.record.state is State.UNCERTAIN
         assert mine.record.entry == ENTRY, "the request that may have been sent is the one to look for"
         assert mine.record.claimed_at == first.claimed_at, "and it is looked for from its own claim on"
