@@ -1,31 +1,44 @@
-"""An Azure DevOps emulator: the parts of the Pipelines and Build APIs that nextstage uses, with planned faults.
+"""An Azure DevOps emulator: the parts of the Pipelines, Build and Task APIs that nextstage uses, with planned faults.
 
     emulator = Emulator(load_declaration())
     with serve(emulator) as served:
         emulator.plan(Fault(accept=True, drop=True))    # the next run is queued, its answer is lost
         ...                                             # requests to served.organization_url
-    emulator.books.runs, emulator.books.requests        # what really happened
+        emulator.start_wait_task(served.organization_url, AzureFunction(function=…, key=…, body={"run_id": …}))
+    emulator.books.runs, emulator.books.tasks, emulator.books.requests        # what really happened
 
-The same over HTTP: ``python -m devstack.ado``, ``POST /_emulator/faults``, ``GET /_emulator/books``.
+The same over HTTP: ``python -m devstack.ado``, ``POST /_emulator/faults``, ``POST /_emulator/tasks``,
+``GET /_emulator/books``. It also serves the status of Azure ML jobs, as Azure Resource Manager does, and a managed
+identity, so that one process is all of the cloud that the app needs.
 """
 
 from devstack.ado.books import Books, RequestRecord, RunRecord, Variable
-from devstack.ado.declaration import Declaration, DeclarationError, load_declaration
+from devstack.ado.declaration import AgentlessDeclaration, Declaration, DeclarationError, load_declaration
 from devstack.ado.emulator import Emulator
-from devstack.ado.faults import Fault, FaultError, Match
+from devstack.ado.faults import EVENTS_PATH, Fault, FaultError, Match
 from devstack.ado.server import Served, serve
+from devstack.ado.task_inputs import AzureFunction, InvokeRestApi
+from devstack.ado.task_records import EventRecord, TaskRecord
+from devstack.ado.tasks import StartedTask
 
 __all__ = [
+    "EVENTS_PATH",
+    "AgentlessDeclaration",
+    "AzureFunction",
     "Books",
     "Declaration",
     "DeclarationError",
     "Emulator",
+    "EventRecord",
     "Fault",
     "FaultError",
+    "InvokeRestApi",
     "Match",
     "RequestRecord",
     "RunRecord",
     "Served",
+    "StartedTask",
+    "TaskRecord",
     "Variable",
     "load_declaration",
     "serve",

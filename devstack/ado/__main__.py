@@ -32,6 +32,7 @@ def main() -> int:
         declaration,
         pats=[declaration.pat.resolve(os.environ)],
         tokens=[declaration.token.resolve(os.environ)],
+        identity_header=declaration.identity_header.resolve(os.environ),
     )
     return _serve_until_stopped(emulator, options.port)
 

@@ -11,9 +11,10 @@ import uuid
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from devstack.ado.books import RunRecord, timestamp
+from devstack.ado.times import timestamp
 
 if TYPE_CHECKING:
+    from devstack.ado.books import RunRecord
     from devstack.ado.declaration import Declaration, PipelineDeclaration
 
 _BUILD_STATUS = {"inProgress": "inProgress", "canceling": "cancelling", "completed": "completed"}

@@ -1,4 +1,4 @@
-"""The books: every run ever queued and every request received, for tests and for people to look at.
+"""The books: every run ever queued, every agentless task and every request received, for tests and people to look at.
 
 All of it is in memory. What is handed out is immutable, so that a reader needs no lock. No credential is ever
 written here: of the request's headers only those in ``KEPT_HEADERS`` are kept, and secret values in bodies are
@@ -9,28 +9,25 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Literal
+
+from devstack.ado.declaration import AgentlessDeclaration
+from devstack.ado.task_hub import TaskHub
+from devstack.ado.times import timestamp, utc_now
+from devstack.aml.jobs import Jobs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
+    from datetime import datetime
+
+    from devstack.ado.task_records import TaskRecord
 
 KEPT_HEADERS = ("Accept", "Content-Type", "User-Agent", "X-TFS-FedAuthRedirect")
-MASK = "***"
 FIRST_RUN_ID = 501
 
 RunState = Literal["inProgress", "canceling", "completed"]
 RunResult = Literal["succeeded", "failed", "canceled"]
 Dropped = Literal["dropped"]
-
-
-def utc_now() -> datetime:
-    return datetime.now(UTC)
-
-
-def timestamp(moment: datetime) -> str:
-    """A time as Azure DevOps writes it: UTC, seven fractional digits, Z."""
-    return moment.strftime("%Y-%m-%dT%H:%M:%S.%f") + "0Z"
 
 
 @dataclass(frozen=True)
@@ -128,10 +125,12 @@ class RequestRecord:
 
 
 class Books:
-    """The runs and the requests of one emulator."""
+    """The runs, the agentless tasks, the Azure ML jobs and the requests of one emulator."""
 
-    def __init__(self, clock: Callable[[], datetime] = utc_now) -> None:
+    def __init__(self, clock: Callable[[], datetime] = utc_now, agentless: AgentlessDeclaration | None = None) -> None:
         self.clock = clock
+        self.task_hub = TaskHub(agentless or AgentlessDeclaration(), clock)
+        self.jobs = Jobs(clock)
         self._lock = threading.Lock()
         self._runs: dict[int, RunRecord] = {}
         self._counts: dict[tuple[int, str], int] = {}
@@ -142,6 +141,11 @@ class Books:
         """Every run, in the order in which they were queued."""
         with self._lock:
             return tuple(self._runs.values())
+
+    @property
+    def tasks(self) -> tuple[TaskRecord, ...]:
+        """Every agentless task, in the order in which they were started."""
+        return self.task_hub.tasks
 
     @property
     def requests(self) -> tuple[RequestRecord, ...]:
@@ -218,21 +222,11 @@ class Books:
             self._requests[place] = replace(self._requests[place], status=status)
 
     def document(self) -> dict[str, object]:
-        """Both books as JSON: ``{"runs": […], "requests": […]}``."""
-        return {
+        """All books as JSON: ``{"runs": […], "tasks": […], "jobs": […], "requests": […]}``; no token shows in it."""
+        books = {
             "runs": [run.document() for run in self.runs],
+            "tasks": [task.document() for task in self.tasks],
+            "jobs": [job.book_entry() for job in self.jobs.all],
             "requests": [request.document() for request in self.requests],
         }
-
-
-def without_secrets(body: object) -> object:
-    """A run request's body with the values of secret variables and of repository tokens masked."""
-    if isinstance(body, dict):
-        secret = body.get("isSecret") is True
-        return {
-            key: MASK if (key == "token" or (secret and key == "value")) and value else without_secrets(value)
-            for key, value in body.items()
-        }
-    if isinstance(body, list):
-        return [without_secrets(item) for item in body]
-    return body
+        return {name: self.task_hub.masker.document(entries) for name, entries in books.items()}

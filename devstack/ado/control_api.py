@@ -1,5 +1,7 @@
 """The emulator's own addresses, below ``/_emulator``: the books, planned faults, and the end of runs.
 
+Those for agentless tasks are in control_tasks.py, and the managed identity's is in identity.py.
+
 They take no credential (the server listens on the loopback address alone), they are not written into the books, and
 no fault applies to them. Errors have the same shape as the service's.
 """
@@ -11,36 +13,38 @@ from typing import TYPE_CHECKING, cast, get_args
 from devstack.ado.books import RunResult
 from devstack.ado.call import Call, json_answer, json_body
 from devstack.ado.errors import ApiError, invalid_argument, run_not_found
-from devstack.ado.faults import FaultError, FaultPlan, parse_faults
+from devstack.ado.faults import FaultError, parse_faults
 
 if TYPE_CHECKING:
     from werkzeug.wrappers import Response
 
+    from devstack.ado.emulator import Emulator
 
-def get_books(call: Call, _plan: FaultPlan) -> Response:
+
+def get_books(call: Call, _emulator: Emulator) -> Response:
     return json_answer(call.books.document())
 
 
-def get_faults(_call: Call, plan: FaultPlan) -> Response:
+def get_faults(_call: Call, emulator: Emulator) -> Response:
     """``{"faults": […]}``, each with ``times`` as far as they are still to come."""
-    return json_answer({"faults": [fault.document() | {"times": left} for fault, left in plan.pending]})
+    return json_answer({"faults": [fault.document() | {"times": left} for fault, left in emulator.faults.pending]})
 
 
-def plan_faults(call: Call, plan: FaultPlan) -> Response:
+def plan_faults(call: Call, emulator: Emulator) -> Response:
     """Takes all of a JSON list of faults, or none: ``{"planned": …}`` is how many."""
     try:
         faults = parse_faults(json_body(call.request))
     except FaultError as exc:
         raise invalid_argument(str(exc)) from exc
-    plan.add(*faults)
+    emulator.plan(*faults)
     return json_answer({"planned": len(faults)}, 201)
 
 
-def clear_faults(_call: Call, plan: FaultPlan) -> Response:
-    return json_answer({"removed": plan.clear()})
+def clear_faults(_call: Call, emulator: Emulator) -> Response:
+    return json_answer({"removed": emulator.faults.clear()})
 
 
-def finish_run(call: Call, _plan: FaultPlan, run_id: int) -> Response:
+def finish_run(call: Call, _emulator: Emulator, run_id: int) -> Response:
     """``{"result": "succeeded"}``, "failed" or "canceled"; a run that has ended with another result stays so: 409."""
     body = call.json_object()
     results = get_args(RunResult)

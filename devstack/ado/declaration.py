@@ -15,10 +15,12 @@ from typing import TYPE_CHECKING
 import yaml
 
 from devstack.ado.parameters import PARAMETER_TYPES, ParameterDeclaration, as_text
-from devstack.ado.reader import MappingReader, Problems
+from devstack.ado.reader import MappingReader, Problems, Value
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from devstack.ado.task_records import EarlyEvents
 
 DEFAULT_FILE = Path(__file__).with_name("pipelines.yaml")
 
@@ -40,6 +42,10 @@ class SecretSource:
 
     def resolve(self, environment: Mapping[str, str]) -> str:
         return environment.get(self.environment) or self.default
+
+
+IDENTITY_HEADER = SecretSource("DEVSTACK_IDENTITY_HEADER", "devstack-identity")
+"""What a client of the emulated managed identity must show in X-IDENTITY-HEADER, unless something else is said."""
 
 
 @dataclass(frozen=True)
@@ -81,6 +87,22 @@ class PipelineDeclaration:
 
 
 @dataclass(frozen=True)
+class AgentlessDeclaration:
+    """How the service behaves towards agentless tasks. The first three are Azure DevOps' own figures.
+
+    ``timeout_minutes``: how long a job waits that says nothing else. ``call_timeout_seconds``: how long a task waits
+    for the answer to its request. ``token_hours``: how long a job token lives. ``early_events`` (taken or dropped) and
+    ``ended_plan_status`` (404 or 410) are not documented; see ``devstack/ado/task_hub.py``.
+    """
+
+    timeout_minutes: int = 60
+    call_timeout_seconds: float = 20
+    token_hours: int = 48
+    early_events: EarlyEvents = "taken"
+    ended_plan_status: int = 404
+
+
+@dataclass(frozen=True)
 class Declaration:
     """The emulated organisation with its one project."""
 
@@ -90,6 +112,8 @@ class Declaration:
     pat: SecretSource
     token: SecretSource
     pipelines: tuple[PipelineDeclaration, ...]
+    identity_header: SecretSource = IDENTITY_HEADER
+    agentless: AgentlessDeclaration = AgentlessDeclaration()
 
     @cached_property
     def project_id(self) -> str:
@@ -136,10 +160,12 @@ def _read(reader: MappingReader) -> Declaration:
         pat=_secret(credentials, "pat", SecretSource("DEVSTACK_PAT", "devstack-pat")),
         token=_secret(credentials, "token", SecretSource("DEVSTACK_TOKEN", "devstack-token")),
         pipelines=tuple(_pipeline(each) for each in reader.take_mappings("pipelines")),
+        identity_header=_secret(credentials, "identity_header", IDENTITY_HEADER),
+        agentless=_agentless(reader.take_mapping("agentless")) if reader.has("agentless") else AgentlessDeclaration(),
     )
     if credentials:
-        credentials.finish("pat, token")
-    reader.finish("organization, project, branches, credentials, pipelines")
+        credentials.finish("pat, token, identity_header")
+    reader.finish("organization, project, branches, credentials, agentless, pipelines")
     if not declaration.branches:
         reader.trouble("branches", "must name at least one branch")
     if not declaration.pipelines:
@@ -185,6 +211,27 @@ def _secret(credentials: MappingReader | None, key: str, otherwise: SecretSource
     if not source.default:
         reader.trouble("default", "must not be empty: everybody would be let in")
     return source
+
+
+def _agentless(reader: MappingReader) -> AgentlessDeclaration:
+    default = AgentlessDeclaration()
+    declaration = AgentlessDeclaration(
+        timeout_minutes=_positive(reader, "timeout_minutes", default.timeout_minutes),
+        call_timeout_seconds=_positive(reader, "call_timeout_seconds", int(default.call_timeout_seconds)),
+        token_hours=_positive(reader, "token_hours", default.token_hours),
+        early_events=_one_of(reader, "early_events", ("taken", "dropped"), default.early_events),
+        ended_plan_status=_one_of(reader, "ended_plan_status", (404, 410), default.ended_plan_status),
+    )
+    reader.finish("timeout_minutes, call_timeout_seconds, token_hours, early_events, ended_plan_status")
+    return declaration
+
+
+def _one_of(reader: MappingReader, key: str, values: tuple[Value, ...], default: Value) -> Value:
+    value = reader.take(key, type(default), default)
+    if value not in values:
+        reader.trouble(key, f"must be {' or '.join(str(each) for each in values)}, not {value!r}")
+        return default
+    return value
 
 
 def _pipeline(reader: MappingReader) -> PipelineDeclaration:

@@ -2,27 +2,32 @@
 
 A request is entered in the books, then the first planned fault that covers it is applied, and carrying it out means:
 check the credential, find the resource, check the api-version, do it. Every refusal is an ``ApiError``.
+
+Beside Azure DevOps it answers for Azure Resource Manager, below ``/subscriptions/``: the status of Azure ML jobs.
 """
 
 from __future__ import annotations
 
 import json
-import string
 import time
 import uuid
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from werkzeug.exceptions import MethodNotAllowed, NotFound
-from werkzeug.routing import Map, MapAdapter, Rule
 from werkzeug.wrappers import Request, Response
 
-from devstack.ado import builds_api, control_api, locations, pipelines_api
-from devstack.ado.access import SIGN_IN_PATH, Credentials, refuse, sign_in_page
-from devstack.ado.books import KEPT_HEADERS, Books, RequestRecord, RunRecord, RunResult, utc_now, without_secrets
+from devstack.ado import routes
+from devstack.ado.access import SIGN_IN_PATH, Credentials, job_token, refuse, sign_in_page
+from devstack.ado.books import KEPT_HEADERS, Books, RequestRecord, RunRecord, RunResult
 from devstack.ado.call import Call, error_answer
-from devstack.ado.errors import ApiError, ConnectionDropped, method_not_allowed, not_found, project_not_found
+from devstack.ado.errors import ApiError, ConnectionDropped, project_not_found
 from devstack.ado.faults import Fault, FaultPlan, apply_fault
+from devstack.ado.masking import without_secrets
+from devstack.ado.task_hub_api import identify, open_plan
+from devstack.ado.task_sender import TaskSender
+from devstack.ado.tasks import StartedTask, start_task
+from devstack.ado.times import utc_now
+from devstack.aml.resource_manager import SUBSCRIPTIONS_PREFIX, ResourceManager
 
 if TYPE_CHECKING:
     import threading
@@ -32,64 +37,20 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
     from devstack.ado.declaration import Declaration
+    from devstack.ado.task_inputs import TaskInputs
+    from devstack.ado.task_records import EarlyEvents
 
 # Under this key the server puts an Event that is set when it shuts down, so that no delay outlasts it.
 STOPPING_KEY = "devstack.stopping"
-_CONTROL_PREFIX = "/_emulator/"
-_LOWER = str.maketrans(string.ascii_uppercase, string.ascii_lowercase)
 _SCHEMES = {"basic": "Basic", "bearer": "Bearer", "": "none"}
-
-_ORGANIZATION = "/<organization>/_apis"
-_PROJECT = "/<organization>/<project>/_apis"
-_PIPELINE = f"{_PROJECT}/pipelines/<int:pipeline_id>"
-_BUILD = f"{_PROJECT}/build/builds/<int:build_id>"
-
-
-def _rule(path: str, method: str, endpoint: Callable[..., Response]) -> Rule:
-    return Rule(path, methods=[method], endpoint=endpoint, strict_slashes=False)
-
-
-def _router(rules: Iterable[Rule]) -> MapAdapter:
-    return Map(rules, redirect_defaults=False, merge_slashes=False).bind("")
-
-
-# Rules are compiled, which takes a while: once for all emulators of the process.
-_SERVICE = _router(
-    [
-        _rule(_ORGANIZATION, "OPTIONS", locations.list_locations),
-        _rule(f"{_ORGANIZATION}/resourceareas", "GET", locations.list_resource_areas),
-        _rule(f"{_PROJECT}/pipelines", "GET", pipelines_api.list_pipelines),
-        _rule(_PIPELINE, "GET", pipelines_api.get_pipeline),
-        _rule(f"{_PIPELINE}/preview", "POST", pipelines_api.preview_pipeline),
-        _rule(f"{_PIPELINE}/runs", "POST", pipelines_api.run_pipeline),
-        _rule(f"{_PIPELINE}/runs", "GET", pipelines_api.list_runs),
-        _rule(f"{_PIPELINE}/runs/<int:run_id>", "GET", pipelines_api.get_run),
-        _rule(f"{_PROJECT}/build/builds", "GET", builds_api.list_builds),
-        _rule(_BUILD, "GET", builds_api.get_build),
-        _rule(_BUILD, "PATCH", builds_api.update_build),
-        _rule(f"{_BUILD}/tags", "GET", builds_api.get_tags),
-        _rule(f"{_BUILD}/tags", "POST", builds_api.add_tags),
-        _rule(f"{_BUILD}/tags", "PATCH", builds_api.change_tags),
-        _rule(f"{_BUILD}/tags/<path:tag>", "PUT", builds_api.add_tag),
-        _rule(f"{_BUILD}/tags/<path:tag>", "DELETE", builds_api.delete_tag),
-    ]
-)
-_CONTROL = _router(
-    [
-        _rule(f"{_CONTROL_PREFIX}books", "GET", control_api.get_books),
-        _rule(f"{_CONTROL_PREFIX}faults", "GET", control_api.get_faults),
-        _rule(f"{_CONTROL_PREFIX}faults", "POST", control_api.plan_faults),
-        _rule(f"{_CONTROL_PREFIX}faults", "DELETE", control_api.clear_faults),
-        _rule(f"{_CONTROL_PREFIX}runs/<int:run_id>", "POST", control_api.finish_run),
-    ]
-)
 
 
 class Emulator:
     """One emulated organisation with one project.
 
     ``pats`` and ``tokens`` are the secrets accepted at first; left out, they are the declaration's defaults. Later
-    they are ``credentials.pats`` and ``credentials.tokens``, sets that may be changed at any time.
+    they are ``credentials.pats`` and ``credentials.tokens``, sets that may be changed at any time. So it is with
+    ``identity_header``, which a client of the managed identity shows.
     """
 
     def __init__(
@@ -98,15 +59,19 @@ class Emulator:
         *,
         pats: Iterable[str] | None = None,
         tokens: Iterable[str] | None = None,
+        identity_header: str | None = None,
         clock: Callable[[], datetime] = utc_now,
     ) -> None:
         self.declaration = declaration
+        self.identity_header = declaration.identity_header.default if identity_header is None else identity_header
         self.credentials = Credentials(
             {declaration.pat.default} if pats is None else set(pats),
             {declaration.token.default} if tokens is None else set(tokens),
         )
-        self.books = Books(clock)
+        self.books = Books(clock, declaration.agentless)
         self.faults = FaultPlan()
+        self.sender = TaskSender()
+        self._resource_manager = ResourceManager(self.books.jobs, self.credentials.accept_token)
 
     def plan(self, *faults: Fault) -> None:
         """Plans faults for the requests to come, after those planned already."""
@@ -122,13 +87,31 @@ class Emulator:
             raise LookupError(f"there is no run {run_id}")
         return run
 
+    def start_wait_task(
+        self,
+        collection_url: str,
+        inputs: TaskInputs | None = None,
+        *,
+        timeout_minutes: float | None = None,
+        early_events: EarlyEvents | None = None,
+    ) -> StartedTask:
+        """Starts a plan whose one task waits for TaskCompleted, as ``pool: server`` with ``waitForCompletion`` does.
+
+        With ``inputs`` the task sends its request at once, by a thread; without, whoever asked has the coordinates.
+        What ends a plan, a token's life or a task before its time: ``books.task_hub``.
+
+        :param collection_url: where the organisation is served: ``Served.organization_url``.
+        :raises TaskInputError: no request can be made of the inputs; nothing was started.
+        """
+        return start_task(self, collection_url, inputs, timeout_minutes=timeout_minutes, early_events=early_events)
+
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Answers one request.
 
         :raises ConnectionDropped: the client is to get no answer.
         """
         request = Request(environ)
-        if request.path.startswith(_CONTROL_PREFIX):
+        if request.path.startswith(routes.CONTROL_PREFIX):
             answer = self._refusing(self._control, request)
         else:
             answer = self._answer(request, partial(_wait, environ.get(STOPPING_KEY)))
@@ -159,9 +142,13 @@ class Emulator:
     def _carry_out(self, request: Request) -> Response:
         if request.path == SIGN_IN_PATH:
             return sign_in_page(200)
-        if not self.credentials.accept(request.headers.get("Authorization", "")):
+        if request.path.lower().startswith(SUBSCRIPTIONS_PREFIX):
+            return self._resource_manager.answer(request)
+        if routes.is_task_hub(request.path):
+            return self._carry_out_for_task(request)
+        if not self._may_enter(request):
             return refuse(request)
-        endpoint, arguments = _route(_SERVICE, request)
+        endpoint, arguments = routes.route(routes.SERVICE, request)
         organization = arguments.pop("organization")
         project = arguments.pop("project", self.declaration.project)
         if not self._knows(organization, project):
@@ -171,33 +158,37 @@ class Emulator:
             call.check_version()
         return endpoint(call, **arguments)
 
+    def _may_enter(self, request: Request) -> bool:
+        """A job token opens nothing but its own plan, and where that is: the official clients ask it first."""
+        authorization = request.headers.get("Authorization", "")
+        if self.credentials.accept(authorization):
+            return True
+        asks_where = request.method == "OPTIONS" or request.path.lower().endswith("/_apis/resourceareas")
+        return asks_where and self.books.task_hub.plan_of_token(job_token(authorization)) is not None
+
+    def _carry_out_for_task(self, request: Request) -> Response:
+        call = self._call(request)
+        caller = identify(call, self.credentials)
+        endpoint, arguments = routes.route(routes.TASK_HUB, request)
+        organization, scope, hub, plan_id = (
+            arguments.pop(name) for name in ("organization", "scope", "hub", "plan_id")
+        )
+        if not self._knows(organization, scope):
+            raise project_not_found(organization, scope)
+        return endpoint(open_plan(call, caller, scope, hub, plan_id), **arguments)
+
     def _knows(self, organization: str, project: str) -> bool:
         known = self.declaration
         projects = {known.project.lower(), known.project_id}
         return organization.lower() == known.organization.lower() and project.lower() in projects
 
     def _control(self, request: Request) -> Response:
-        endpoint, arguments = _route(_CONTROL, request)
-        return endpoint(self._call(request), self.faults, **arguments)
+        endpoint, arguments = routes.route(routes.CONTROL, request)
+        return endpoint(self._call(request), self, **arguments)
 
     def _call(self, request: Request) -> Call:
         root = f"{request.host_url}{self.declaration.organization}"
         return Call(request, self.declaration, self.books, root)
-
-
-def _route(router: MapAdapter, request: Request) -> tuple[Callable[..., Response], dict[str, Any]]:
-    """The endpoint and its arguments. The service does not tell upper from lower case in a path; a tag keeps its."""
-    try:
-        endpoint, found = router.match(request.path.translate(_LOWER), request.method)
-    except MethodNotAllowed as exc:
-        allowed = sorted(set(exc.valid_methods or ()) - {"HEAD"})
-        raise method_not_allowed(request.method, allowed) from exc
-    except NotFound as exc:
-        raise not_found() from exc
-    arguments = dict(found)
-    if "tag" in arguments:
-        arguments["tag"] = request.path[-len(arguments["tag"]) :]
-    return endpoint, arguments
 
 
 def _wait(stopping: threading.Event | None, seconds: float) -> None:

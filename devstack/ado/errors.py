@@ -16,6 +16,7 @@ _CORE = "Microsoft.VisualStudio.Services.Common"
 _FRAMEWORK = "Microsoft.TeamFoundation.Framework.Server"
 _PIPELINES = "Microsoft.Azure.Pipelines.WebApi"
 _BUILD = "Microsoft.TeamFoundation.Build.WebApi"
+_TASKS = "Microsoft.TeamFoundation.DistributedTask.WebApi"
 # The assembly behind the comma is not always called like the namespace.
 _ASSEMBLIES = {_BUILD: "Microsoft.TeamFoundation.Build2.WebApi"}
 
@@ -96,6 +97,29 @@ def build_status_change_refused(build_id: int, status: str) -> ApiError:
     return ApiError(400, _BUILD, "BuildStatusInvalidChangeException", message)
 
 
+def plan_not_found(plan_id: str, status: int = 404) -> ApiError:
+    """What an unknown plan and one that has ended have in common; ``status`` may be 410 for the latter."""
+    message = f"No plan found for identifier {plan_id}."
+    return ApiError(status, _TASKS, "TaskOrchestrationPlanNotFoundException", message)
+
+
+def job_not_found(job_id: str, plan_id: str) -> ApiError:
+    message = f"Plan {plan_id} has no job {job_id}."
+    return ApiError(404, _TASKS, "TaskOrchestrationJobNotFoundException", message)
+
+
+def task_not_found(task_id: str, plan_id: str) -> ApiError:
+    return record_not_found(task_id, plan_id, "task instance")
+
+
+def record_not_found(record_id: str, plan_id: str, what: str = "timeline record") -> ApiError:
+    return ApiError(404, _FRAMEWORK, "ResourceNotFoundException", f"Plan {plan_id} has no {what} {record_id}.")
+
+
+def log_not_found(log_id: int, plan_id: str) -> ApiError:
+    return record_not_found(str(log_id), plan_id, "log")
+
+
 def version_not_specified(method: str) -> ApiError:
     message = (
         f"No api-version was supplied for the {method} request. Name it in the Accept header or in the query, "
@@ -119,8 +143,8 @@ def invalid_argument(message: str) -> ApiError:
     return ApiError(400, _CORE, "VssPropertyValidationException", message)
 
 
-def content_type_not_supported(method: str, content_type: str) -> ApiError:
-    message = f'The request has the Content-Type "{content_type}", which {method} does not take. Use application/json.'
+def content_type_not_supported(method: str, content_type: str, wanted: str = "application/json") -> ApiError:
+    message = f'The request has the Content-Type "{content_type}", which {method} does not take. Use {wanted}.'
     return ApiError(415, _FRAMEWORK, "VssRequestContentTypeNotSupportedException", message)
 
 

@@ -19,6 +19,7 @@ from werkzeug.wrappers import Response
 from devstack.ado.errors import ConnectionDropped
 
 RUN_PATH = r"/_apis/pipelines/\d+/runs/?$"
+EVENTS_PATH = r"/_apis/distributedtask/hubs/[^/]+/plans/[^/]+/events/?$"
 ANY_METHOD = "*"
 LONGEST_DELAY_SECONDS = 600
 _METHODS = {ANY_METHOD, "GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}

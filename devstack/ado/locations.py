@@ -13,6 +13,8 @@ from devstack.ado.call import Call, collection
 if TYPE_CHECKING:
     from werkzeug.wrappers import Response
 
+_PLAN = "{scopeIdentifier}/_apis/{area}/hubs/{hubName}/plans/{planId}"
+_TIMELINE = f"{_PLAN}/timelines/{{timelineId}}"
 # id, area, resource, route, version of the resource
 _LOCATIONS = (
     ("e81700f7-3be2-46de-8624-2eb35882fcaa", "Location", "ResourceAreas", "_apis/{resource}/{areaId}", 1),
@@ -44,6 +46,16 @@ _LOCATIONS = (
         "tags",
         "{project}/_apis/{area}/builds/{buildId}/{resource}/{*tag}",
         3,
+    ),
+    ("557624af-b29e-4c20-8ab0-0399d2204f3f", "distributedtask", "events", f"{_PLAN}/{{resource}}", 1),
+    ("46f5667d-263a-4684-91b1-dff7fdcf64e2", "distributedtask", "logs", f"{_PLAN}/{{resource}}/{{logId}}", 1),
+    ("8893bc5b-35b2-4be7-83cb-99e683551db4", "distributedtask", "records", f"{_TIMELINE}/{{resource}}", 1),
+    (
+        "858983e4-19bd-4c5e-864c-507b59b58b12",
+        "distributedtask",
+        "feed",
+        f"{_TIMELINE}/records/{{recordId}}/{{resource}}",
+        1,
     ),
 )
 

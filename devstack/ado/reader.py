@@ -42,7 +42,7 @@ class MappingReader:
 
     def __init__(self, value: object, where: str, problems: Problems) -> None:
         self.where = where
-        self._problems = problems
+        self.problems = problems
         self._reported: set[object] = set()
         self._rest: dict[object, object] = {}
         if isinstance(value, dict):
@@ -57,7 +57,7 @@ class MappingReader:
         """Reports the first problem of a key; what else seems wrong with it mostly follows from that."""
         if key not in self._reported:
             self._reported.add(key)
-            self._problems.add(self.path(key), text)
+            self.problems.add(self.path(key), text)
 
     def has(self, key: str) -> bool:
         return key in self._rest
@@ -92,10 +92,10 @@ class MappingReader:
     def take_mappings(self, key: str) -> list[MappingReader]:
         """A list of mappings, absent meaning empty."""
         items = self.take(key, list, [])
-        return [MappingReader(item, self.path(f"{key}[{index}]"), self._problems) for index, item in enumerate(items)]
+        return [MappingReader(item, self.path(f"{key}[{index}]"), self.problems) for index, item in enumerate(items)]
 
     def take_mapping(self, key: str) -> MappingReader:
-        return MappingReader(self.take(key, dict), self.path(key), self._problems)
+        return MappingReader(self.take(key, dict), self.path(key), self.problems)
 
     def finish(self, allowed: str) -> None:
         """Complains about the keys that were not taken; ``allowed`` says which there are."""

@@ -162,10 +162,17 @@ class Served:
     def organization_url(self) -> str:
         return f"{self.url}/{self.emulator.declaration.organization}"
 
+    @property
+    def identity_endpoint(self) -> str:
+        """What IDENTITY_ENDPOINT is to be for the emulated managed identity."""
+        return f"{self.url}/_emulator/identity"
+
 
 @contextmanager
 def serve(emulator: Emulator, port: int = 0) -> Iterator[Served]:
     """Serves in a daemon thread for as long as the block lasts; port 0 takes a free one.
+
+    At the end the requests of agentless tasks that are still under way are broken off.
 
     :raises OSError: the port is taken.
     """
@@ -177,4 +184,5 @@ def serve(emulator: Emulator, port: int = 0) -> Iterator[Served]:
     finally:
         server.shutdown()
         thread.join()
+        emulator.sender.stop()
         server.stop()

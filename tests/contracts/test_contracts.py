@@ -53,6 +53,23 @@ def test_a_wrong_run_request_is_caught(key: str, value: object) -> None:
         contracts.validate("ado_run_request", request)
 
 
+TASK_EVENT: dict[str, Any] = {
+    "name": "TaskCompleted",
+    "taskId": "5f1a5b0e-58a5-4a4e-9d0f-1a2b3c4d5e6f",
+    "jobId": "0a1b2c3d-0000-4000-8000-000000000001",
+    "result": "succeeded",
+}
+
+
+@pytest.mark.parametrize(
+    "change", [{"name": "TaskStarted"}, {"taskId": "1"}, {"result": "Completed"}, {"result": None}, {"runId": "x"}]
+)
+def test_a_wrong_task_event_is_caught(change: dict[str, object]) -> None:
+    contracts.validate("ado_task_event", TASK_EVENT)
+    with pytest.raises(ValidationError):
+        contracts.validate("ado_task_event", TASK_EVENT | change)
+
+
 def test_a_reference_to_another_schema_is_followed() -> None:
     contracts.validate("ado_build_list", {"count": 0, "value": []})
     with pytest.raises(ValidationError, match="'_links' is a required property"):

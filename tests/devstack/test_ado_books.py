@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from devstack.ado.books import FIRST_RUN_ID, without_secrets
+from devstack.ado.books import FIRST_RUN_ID
 from devstack.ado.emulator import Emulator
+from devstack.ado.masking import without_secrets
 from tests.devstack.ado_support import DECLARATION, PAT, PLAIN_RUN, PROJECT, RUNS, Ado, Clock, basic
 
 

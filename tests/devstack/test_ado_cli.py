@@ -99,9 +99,10 @@ def test_a_bad_declaration(tmp_path: Path) -> None:
     file = tmp_path / "bad.yaml"
     file.write_text("organization: contoso\nprojekt: mlops\nbranches: [main]\npipelines: []\n", encoding="utf-8")
 
+    keys = "organization, project, branches, credentials, agentless, pipelines"
     assert _fails("--pipelines", str(file)).splitlines() == [
         f"{file}: project: is missing",
-        f"{file}: projekt: is not a known key; there are organization, project, branches, credentials, pipelines",
+        f"{file}: projekt: is not a known key; there are {keys}",
         f"{file}: pipelines: must declare at least one pipeline",
     ]
 

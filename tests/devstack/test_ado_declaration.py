@@ -8,7 +8,13 @@ from typing import Any
 import pytest
 import yaml
 
-from devstack.ado.declaration import DEFAULT_FILE, DeclarationError, SecretSource, load_declaration
+from devstack.ado.declaration import (
+    DEFAULT_FILE,
+    AgentlessDeclaration,
+    DeclarationError,
+    SecretSource,
+    load_declaration,
+)
 
 ROUTES_FILE = Path(__file__).parents[2] / "routes.yaml"
 
@@ -66,6 +72,8 @@ def test_the_packaged_declaration_names_its_place_and_secrets() -> None:
     assert sorted(declaration.pipeline_by_id) == [11, 12, 13, 14, 15]
     assert declaration.pat == SecretSource("DEVSTACK_PAT", "devstack-pat")
     assert declaration.token == SecretSource("DEVSTACK_TOKEN", "devstack-token")
+    assert declaration.identity_header == SecretSource("DEVSTACK_IDENTITY_HEADER", "devstack-identity")
+    assert declaration.agentless == AgentlessDeclaration()
 
 
 @pytest.mark.parametrize(
@@ -79,7 +87,11 @@ def test_a_secret_comes_from_the_environment_first(environment: dict[str, str], 
 
 def test_a_full_declaration_is_read(tmp_path: Path) -> None:
     more = {
-        "credentials": {"pat": {"environment": "MY_PAT", "default": "canary/declared"}},
+        "credentials": {
+            "pat": {"environment": "MY_PAT", "default": "canary/declared"},
+            "identity_header": {"environment": "MY_HEADER", "default": "canary-header"},
+        },
+        "agentless": {"timeout_minutes": 5, "early_events": "dropped", "ended_plan_status": 410},
         "pipelines": [*GOOD["pipelines"], {"id": 2, "name": "plain", "disabled": True, "may_queue": False}],
     }
     declaration = _load(tmp_path, GOOD | more)
@@ -87,6 +99,10 @@ def test_a_full_declaration_is_read(tmp_path: Path) -> None:
 
     assert declaration.pat == SecretSource("MY_PAT", "canary/declared")
     assert declaration.token == SecretSource("DEVSTACK_TOKEN", "devstack-token")
+    assert declaration.identity_header == SecretSource("MY_HEADER", "canary-header")
+    assert declaration.agentless == AgentlessDeclaration(
+        timeout_minutes=5, early_events="dropped", ended_plan_status=410
+    )
     assert (first.defaults, first.parameter_by_name["size"].values) == ({"size": "1"}, ("1", "2"))
     assert (first.settable_variables, first.stages, first.folder) == ({"system.debug"}, ("build",), "\\mlops")
     assert (second.disabled, second.may_queue, second.folder, second.revision) == (True, False, "\\", 1)
@@ -114,9 +130,14 @@ def test_a_default_becomes_text(tmp_path: Path, default: object, text: str) -> N
         ({"branches": ["main", "main"]}, "branches[1]: 'main' is there twice"),
         ({"pipelines": []}, "pipelines: must declare at least one pipeline"),
         ({"pipelines": ["evaluation"]}, "pipelines[0]: must be a mapping, not 'evaluation'"),
-        ({"credentials": {"password": "x"}}, "credentials.password: is not a known key; there are pat, token"),
+        ({"credentials": {"password": "x"}}, "credentials.password: is not a known key; there are pat, token, ident"),
         ({"credentials": {"pat": {"environment": "X"}}}, "credentials.pat.default: is missing"),
         ({"credentials": {"pat": {"environment": "X", "default": ""}}}, "credentials.pat.default: must not be empty"),
+        ({"agentless": {"early_events": "lost"}}, "agentless.early_events: must be taken or dropped, not 'lost'"),
+        ({"agentless": {"early_events": 1}}, "agentless.early_events: must be text, not 1"),
+        ({"agentless": {"ended_plan_status": 400}}, "agentless.ended_plan_status: must be 404 or 410, not 400"),
+        ({"agentless": {"token_hours": 0}}, "agentless.token_hours: must be 1 or more, not 0"),
+        ({"agentless": {"token_life": 1}}, "agentless.token_life: is not a known key; there are timeout_minutes, "),
         ({"credentials": {"pat": {"env": "X"}}}, "credentials.pat.env: is not a known key; there are environment, "),
     ],
 )
@@ -171,7 +192,7 @@ def test_all_problems_are_told_at_once(tmp_path: Path) -> None:
 
     assert _problems(tmp_path, {"project": "mlops", "branches": ["main"], "pipelines": twice, "extra": 1}) == [
         "organization: is missing",
-        "extra: is not a known key; there are organization, project, branches, credentials, pipelines",
+        "extra: is not a known key; there are organization, project, branches, credentials, agentless, pipelines",
         "pipelines[1].id: 1 is the id of another pipeline already",
         "pipelines[1].name: 'A' is in that folder already",
     ]

@@ -1,0 +1,96 @@
+"""The jobs of emulated Azure ML workspaces. A workspace is there as soon as it has a job."""
+
+from __future__ import annotations
+
+import re
+import threading
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Literal, cast, get_args
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from datetime import datetime
+
+JobStatus = Literal[
+    "NotStarted",
+    "Starting",
+    "Provisioning",
+    "Preparing",
+    "Queued",
+    "Running",
+    "Finalizing",
+    "CancelRequested",
+    "Completed",
+    "Failed",
+    "Canceled",
+    "NotResponding",
+    "Paused",
+    "Unknown",
+]
+"""Source: Azure ML's REST API 2024-04-01, ``JobStatus``."""
+
+JOB_STATUSES: tuple[str, ...] = get_args(JobStatus)
+_WORKSPACE = re.compile(
+    r"/subscriptions/[^/?#]+/resourceGroups/[^/?#]+/providers/Microsoft\.MachineLearningServices/workspaces/[^/?#]+",
+    re.IGNORECASE,
+)
+
+
+class JobError(ValueError):
+    """A job that cannot be; the text says why."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """A job, as it was at one moment. ``workspace`` is the workspace's resource id as it was first spelt."""
+
+    workspace: str
+    name: str
+    status: JobStatus
+    created: datetime
+    changed: datetime
+
+    def book_entry(self) -> dict[str, object]:
+        """The job as the emulator's books show it."""
+        return {"workspace": self.workspace, "name": self.name, "status": self.status}
+
+
+class Jobs:
+    """All jobs of all workspaces, safe for any thread. Azure does not tell upper from lower case in a resource id."""
+
+    def __init__(self, clock: Callable[[], datetime]) -> None:
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._jobs: dict[tuple[str, str], Job] = {}
+
+    @property
+    def all(self) -> tuple[Job, ...]:
+        with self._lock:
+            return tuple(self._jobs.values())
+
+    def set(self, workspace: str, name: str, status: str) -> Job:
+        """Adds a job or changes its status; any status may follow any other.
+
+        :param workspace: the workspace's resource id: ``/subscriptions/…/workspaces/…``.
+        :raises JobError: the id, the name or the status is none.
+        """
+        if not _WORKSPACE.fullmatch(workspace):
+            raise JobError(f"{workspace!r} is not the resource id of an Azure ML workspace")
+        if not name.strip() or "/" in name:
+            raise JobError(f"{name!r} is not the name of a job")
+        if status not in JOB_STATUSES:
+            raise JobError(f"{status!r} is not a job's status; there are {', '.join(JOB_STATUSES)}")
+        known, now = cast("JobStatus", status), self._clock()
+        with self._lock:
+            key = (workspace.lower(), name)
+            job = self._jobs.get(key)
+            self._jobs[key] = replace(job, status=known, changed=now) if job else Job(workspace, name, known, now, now)
+            return self._jobs[key]
+
+    def get(self, workspace: str, name: str) -> Job | None:
+        with self._lock:
+            return self._jobs.get((workspace.lower(), name))
+
+    def has_workspace(self, workspace: str) -> bool:
+        with self._lock:
+            return any(known == workspace.lower() for known, _name in self._jobs)

@@ -1,0 +1,127 @@
+"""Azure Resource Manager's part: ``GET {workspace}/jobs/{name}?api-version=…``, for a bearer token.
+
+Source of the answer's shape: Azure ML's REST API 2024-04-01, Jobs - Get. Errors are ``{"error": {"code", "message"}}``,
+as Resource Manager writes them: ``ResourceNotFound`` for a workspace, and Azure ML's own ``UserError`` for a job.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import TYPE_CHECKING
+
+from werkzeug.wrappers import Response
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from datetime import datetime
+
+    from werkzeug.wrappers import Request
+
+    from devstack.aml.jobs import Job, Jobs
+
+SUBSCRIPTIONS_PREFIX = "/subscriptions/"
+MANAGEMENT = "https://management.azure.com"
+"""The resource that a token for Azure Resource Manager is issued for."""
+
+_JOB_PATH = re.compile(
+    r"(?P<workspace>/subscriptions/[^/]+/resourceGroups/(?P<group>[^/]+)"
+    r"/providers/Microsoft\.MachineLearningServices/workspaces/(?P<name>[^/]+))/jobs/(?P<job>[^/]+)/?",
+    re.IGNORECASE,
+)
+_VERSION = re.compile(r"20\d\d-\d\d-\d\d(-preview)?")
+
+
+class ResourceManager:
+    """Answers for the jobs.
+
+    :param accept: whether an Authorization header carries a bearer token that is good for a resource.
+    """
+
+    def __init__(self, jobs: Jobs, accept: Callable[[str, str], bool]) -> None:
+        self._jobs = jobs
+        self._accept = accept
+
+    def answer(self, request: Request) -> Response:
+        """What a request below ``/subscriptions/`` is answered."""
+        authorization = request.headers.get("Authorization", "")
+        if not authorization:
+            return _unauthorized("AuthenticationFailed", "Authentication failed. There is no 'Authorization' header.")
+        # A client that was told another address than Azure's asks for a token for that address.
+        audiences = (MANAGEMENT, request.host_url.rstrip("/"))
+        if not any(self._accept(authorization, audience) for audience in audiences):
+            return _unauthorized("InvalidAuthenticationToken", "The access token is invalid.")
+        return self._answer_authorized(request)
+
+    def _answer_authorized(self, request: Request) -> Response:
+        version = request.args.get("api-version", "")
+        if not version:
+            return _error(400, "MissingApiVersionParameter", "The query must have an api-version.")
+        match = _JOB_PATH.fullmatch(request.path)
+        if match is None:
+            return _error(404, "InvalidResourceType", f"There is no resource type at {request.path}.")
+        if not _VERSION.fullmatch(version):
+            return _error(400, "InvalidResourceType", f"The api-version '{version}' is not one of this resource type.")
+        if request.method != "GET":
+            return _error(405, "MethodNotAllowed", f"The emulator has no {request.method} for jobs.")
+        return self._job(match)
+
+    def _job(self, match: re.Match[str]) -> Response:
+        job = self._jobs.get(match["workspace"], match["job"])
+        if job is not None:
+            return _answer(job_document(job))
+        if self._jobs.has_workspace(match["workspace"]):
+            return _error(404, "UserError", f"Job {match['job']} not found.")
+        resource = f"Microsoft.MachineLearningServices/workspaces/{match['name']}"
+        message = f"The Resource '{resource}' under resource group '{match['group']}' was not found."
+        return _error(404, "ResourceNotFound", message)
+
+
+def job_document(job: Job) -> dict[str, object]:
+    """A command job, as Azure ML describes it."""
+    studio = f"https://ml.azure.com/runs/{job.name}?wsid={job.workspace}"
+    return {
+        "id": f"{job.workspace}/jobs/{job.name}",
+        "name": job.name,
+        "type": "Microsoft.MachineLearningServices/workspaces/jobs",
+        "properties": {
+            "jobType": "Command",
+            "status": job.status,
+            "displayName": job.name,
+            "experimentName": "Default",
+            "description": None,
+            "tags": {},
+            "properties": {},
+            "services": {"Studio": {"jobServiceType": "Studio", "port": None, "endpoint": studio, "status": None}},
+            "computeId": f"{job.workspace}/computes/cpu-cluster",
+            "command": "python train.py",
+            "environmentId": f"{job.workspace}/environments/train/versions/1",
+            "inputs": {},
+            "outputs": {},
+            "isArchived": False,
+        },
+        "systemData": {
+            "createdAt": _time(job.created),
+            "createdBy": "devstack",
+            "createdByType": "User",
+            "lastModifiedAt": _time(job.changed),
+        },
+    }
+
+
+def _time(moment: datetime) -> str:
+    return moment.strftime("%Y-%m-%dT%H:%M:%S.%f") + "0+00:00"
+
+
+def _answer(document: dict[str, object], status: int = 200) -> Response:
+    return Response(json.dumps(document), status, content_type="application/json; charset=utf-8")
+
+
+def _error(status: int, code: str, message: str) -> Response:
+    return _answer({"error": {"code": code, "message": message}}, status)
+
+
+def _unauthorized(code: str, message: str) -> Response:
+    answer = _error(401, code, message)
+    answer.headers["WWW-Authenticate"] = f'Bearer authorization_uri="{MANAGEMENT}", error="invalid_token"'
+    return answer
