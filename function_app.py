@@ -4,6 +4,7 @@ What costs time to import is imported when it is first needed, so that the host 
 there are.
 """
 
+import json
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -58,6 +59,27 @@ app = _App()
 def aml_event(event: str) -> None:
     """One event of an Azure ML workspace; returns where it is done with, raises where it must come again."""
     _app().relay.deliver(event)
+
+
+# A function key in the query or a header, as the tasks of Azure Pipelines send it.
+@app.function_name("register_wait")
+@app.route(route="waits", trigger_arg_name="request", methods=["POST"], auth_level=func.AuthLevel.FUNCTION)
+def register_wait(request: func.HttpRequest) -> func.HttpResponse:
+    """An agentless task waits for a run; answered at once, and told when the run has ended."""
+    bridge = _app().bridge
+    if bridge is None:
+        error = {"error": "waits are off in this nextstage; set WAIT_TOKEN_KEYS, or WAIT_TOKEN_KEYS_SECRET_NAME"}
+        return func.HttpResponse(json.dumps(error), status_code=501, mimetype="application/json")
+    answer = bridge.endpoint.answer(request.headers, request.get_body())
+    return func.HttpResponse(json.dumps(answer.document), status_code=answer.status, mimetype="application/json")
+
+
+@app.function_name("sweep_waits")
+@app.timer_trigger(arg_name="timer", schedule="0 */10 * * * *", run_on_startup=False)
+def sweep_waits(timer: func.TimerRequest) -> None:
+    """Look after tasks whose run's event has not come."""
+    if (bridge := _app().bridge) is not None:
+        bridge.sweep.run()
 
 
 # Every night at a quiet hour. What a run does not get done, the next one does.

@@ -5,9 +5,9 @@ Azure ML raises it for child runs too (AutoML iterations, sweep trials, pipeline
 
 from typing import Final
 
-from shared.aml_runs import RUN_NAMES, is_child_run, read_run
+from shared.aml_runs import COMPLETED, RUN_NAMES, is_child_run, read_run
 from shared.event_data import EventData
-from shared.events import AmlEvent, Occurrence
+from shared.events import AmlEvent, Occurrence, RunEnd
 
 EVENT_TYPE: Final = "Microsoft.MachineLearningServices.RunCompleted"
 NAMES: Final = RUN_NAMES
@@ -21,4 +21,9 @@ def handle(event: AmlEvent) -> Occurrence:
     data = EventData(event)
     run = read_run(data)
     data.check()
-    return Occurrence(identity=run["run_id"], names=run, is_child_run=is_child_run(run))
+    return Occurrence(
+        identity=run["run_id"],
+        names=run,
+        is_child_run=is_child_run(run),
+        run_end=RunEnd(event.source, run["run_id"], COMPLETED),
+    )

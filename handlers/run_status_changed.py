@@ -7,20 +7,13 @@ the step that finds a breached threshold tags its own run, so a breach is most o
 from collections.abc import Mapping
 from typing import Any, Final
 
-from shared.aml_runs import RUN_NAMES, is_child_run, read_run
+from shared.aml_runs import RUN_NAMES, final_status, is_child_run, read_run
 from shared.event_data import EventData
-from shared.events import AmlEvent, Ignored, Occurrence
+from shared.events import AmlEvent, Ignored, Occurrence, RunEnd
 
 EVENT_TYPE: Final = "Microsoft.MachineLearningServices.RunStatusChanged"
 NAMES: Final = (*RUN_NAMES, "run_status", "monitor_threshold_breached", "monitor_message")
 
-# Azure ML writes a status in any case, and Canceled with one l or two.
-_FINAL_STATUSES: Final = {
-    "completed": "Completed",
-    "failed": "Failed",
-    "canceled": "Canceled",
-    "cancelled": "Canceled",
-}
 _BREACH_TAG: Final = "azureml_modelmonitor_threshold_breached"
 
 
@@ -33,20 +26,21 @@ def handle(event: AmlEvent) -> Occurrence | Ignored:
     run = read_run(data)
     status = data.text("runStatus")
     data.check()
-    final_status = _FINAL_STATUSES.get(status.lower())
-    if final_status is None:
+    final = final_status(status)
+    if final is None:
         return Ignored(f"run {run['run_id']} is {status}, which is not final; its final status is another event")
     message = _breach_message(run["run_tags"])
     return Occurrence(
-        identity=f"{run['run_id']}:{final_status}",
+        identity=f"{run['run_id']}:{final}",
         names=run
         | {
-            "run_status": final_status,
+            "run_status": final,
             "monitor_threshold_breached": message is not None,
             "monitor_message": message,
         },
         # A monitor's breach is told by a step of the monitor's run: to leave children out would lose it.
         is_child_run=is_child_run(run) and message is None,
+        run_end=RunEnd(event.source, run["run_id"], final),
     )
 
 

@@ -16,6 +16,15 @@ RUN_NAMES: Final = (
     "root_run_id",
 )
 
+COMPLETED: Final = "Completed"
+# Azure ML writes a status in any case, and Canceled with one l or two.
+_FINAL_STATUSES: Final = {
+    "completed": COMPLETED,
+    "failed": "Failed",
+    "canceled": "Canceled",
+    "cancelled": "Canceled",
+}
+
 # AutoML and HyperDrive name their children after themselves: AutoML_<guid>_<iteration>, HD_<guid>_<trial>.
 _CHILD_RUN_ID: Final = re.compile(r"(AutoML|HD)_[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}_.+", re.IGNORECASE)
 
@@ -34,6 +43,11 @@ def read_run(data: EventData) -> dict[str, Any]:
         "run_properties": properties,
         "root_run_id": _ancestor(tags, properties) or run_id,
     }
+
+
+def final_status(status: str) -> str | None:
+    """A status in its one spelling if no other will follow it; else None."""
+    return _FINAL_STATUSES.get(status.lower())
 
 
 def is_child_run(run: Mapping[str, Any]) -> bool:

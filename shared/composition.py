@@ -24,12 +24,16 @@ from shared.queueing import Queueing
 from shared.relay import Relay
 from shared.routes_file import load_routes
 from shared.routing import RouteTable
+from shared.sending import Sender
 from shared.settings import SQLITE_PREFIX, Settings, load_settings
 from shared.telemetry import Report, log_decision
+from shared.throttle import ThrottleGate
 from shared.transport import RequestsTransport, Transport
 
 if TYPE_CHECKING:
     from azure.core.credentials import TokenCredential
+
+    from shared.waits.bridge import Bridge
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +70,8 @@ class App:
     relay: Relay
     journal: Journal
     retention: timedelta
+    bridge: "Bridge | None" = None
+    """None where no task may wait for a run."""
 
 
 def compose(
@@ -86,18 +92,28 @@ def compose(
     settings = configuration.settings
     store = store or open_store(settings)
     transport = transport or RequestsTransport(settings.worker_threads)
+    gate = ThrottleGate(clock)
+    own_credential = credential(settings)
     journal = Journal(store, lease_seconds=settings.lease_seconds, settle_seconds=settings.settle_seconds, clock=clock)
-    pipelines = PipelinesClient(credential(settings), transport, clock=clock)
+    pipelines = PipelinesClient(own_credential, transport, gate=gate, clock=clock)
+    bridge = None
+    if settings.waits is not None:
+        from shared.waits.bridge import build_bridge
+
+        sender = Sender(transport, gate, clock=clock)
+        make_identity = _identity_factory(settings)
+        bridge = build_bridge(settings, settings.waits, journal, sender, own_credential, make_identity, report, clock)
     relay = Relay(
         dispatch=dispatch,
         routes=configuration.routes,
         journal=journal,
         queueing=Queueing(journal, pipelines, Cooldowns(store, clock), clock=clock),
+        waits=None if bridge is None else bridge.waits,
         budget_seconds=settings.budget_seconds,
         report=report,
         clock=clock,
     )
-    return App(relay, journal, timedelta(days=settings.retention_days))
+    return App(relay, journal, timedelta(days=settings.retention_days), bridge)
 
 
 def open_store(settings: Settings) -> Store:

@@ -98,41 +98,55 @@ def pat_from_key_vault(
 
     :param options: handed to ``SecretClient``, for example its transport.
     """
-
-    def fetch() -> Issued:
-        from azure.core.exceptions import AzureError
-        from azure.keyvault.secrets import SecretClient
-
-        try:
-            with SecretClient(vault_url, make_identity(), **options) as client:
-                pat = client.get_secret(secret_name).value
-        except (AzureError, ValueError) as exc:
-            raise CredentialUnavailable(
-                f"the secret {secret_name} cannot be read from {vault_url}: {_first_line(exc)}; check that it exists "
-                "and that the app's identity has the role Key Vault Secrets User"
-            ) from exc
-        if not pat:
-            raise CredentialUnavailable(f"the secret {secret_name} in {vault_url} is empty; set it to a PAT")
-        return Issued(pat_authorization(pat))
-
-    return Credential(fetch)
+    return Credential(lambda: Issued(pat_authorization(read_secret(vault_url, secret_name, make_identity, **options))))
 
 
-def entra_token(make_identity: Callable[[], "TokenCredential"], clock: Clock = utc_now) -> Credential:
-    """A Microsoft Entra token for Azure DevOps.
+def read_secret(
+    vault_url: str, secret_name: str, make_identity: Callable[[], "TokenCredential"], **options: Any
+) -> str:
+    """A secret in Key Vault, as it is now.
+
+    :param options: handed to ``SecretClient``, for example its transport.
+    :raises CredentialUnavailable: it cannot be read, or is empty.
+    """
+    from azure.core.exceptions import AzureError
+    from azure.keyvault.secrets import SecretClient
+
+    try:
+        with SecretClient(vault_url, make_identity(), **options) as client:
+            value = client.get_secret(secret_name).value
+    except (AzureError, ValueError) as exc:
+        raise CredentialUnavailable(
+            f"the secret {secret_name} cannot be read from {vault_url}: {_first_line(exc)}; check that it exists "
+            "and that the app's identity has the role Key Vault Secrets User"
+        ) from exc
+    if not value:
+        raise CredentialUnavailable(f"the secret {secret_name} in {vault_url} is empty; set it")
+    return value
+
+
+def entra_token(
+    make_identity: Callable[[], "TokenCredential"],
+    clock: Clock = utc_now,
+    *,
+    scope: str = AZURE_DEVOPS_SCOPE,
+    audience: str = "Azure DevOps",
+) -> Credential:
+    """A Microsoft Entra token.
 
     :param make_identity: called for each token, because an identity keeps its tokens and would give a rejected one
         again.
+    :param scope: what the token is for; ``audience`` is its name in messages.
     """
 
     def fetch() -> Issued:
         from azure.core.exceptions import AzureError
 
         try:
-            token = make_identity().get_token(AZURE_DEVOPS_SCOPE)
+            token = make_identity().get_token(scope)
         except AzureError as exc:
             raise CredentialUnavailable(
-                f"Microsoft Entra gives no token for Azure DevOps: {_first_line(exc)}; check the identity that "
+                f"Microsoft Entra gives no token for {audience}: {_first_line(exc)}; check the identity that "
                 "AZURE_CLIENT_ID names, or sign in with 'az login' on a laptop"
             ) from exc
         return Issued(Secret(f"Bearer {token.token}"), datetime.fromtimestamp(token.expires_on, UTC))

@@ -9,7 +9,7 @@ from hashlib import sha256
 from typing import Final
 
 from shared.errors import IncompleteEvent, UnreadableEvent
-from shared.events import AmlEvent, Handler, Ignored, parse_event
+from shared.events import AmlEvent, Handler, Ignored, RunEnd, parse_event
 from shared.journal import Entry, JournalKey
 from shared.routing import Match, Refusal, RouteTable, WhyNot, journal_key
 
@@ -28,12 +28,14 @@ class Verdict:
     :param decisions: to be carried out in this order; where there is none, nothing follows from the event.
     :param why_nothing: why nothing follows; empty where something does.
     :param why_not: the routes of the event's type that do not match, and why.
+    :param run_end: the run's end that the event tells of; tasks may wait for it, whatever the routes say.
     """
 
     entry: Entry
     decisions: tuple[Match | Refusal, ...] = ()
     why_nothing: str = ""
     why_not: tuple[WhyNot, ...] = ()
+    run_end: RunEnd | None = None
 
 
 def decide(raw: str, dispatch: Mapping[str, Handler], routes: RouteTable) -> Verdict:
@@ -55,7 +57,7 @@ def decide(raw: str, dispatch: Mapping[str, Handler], routes: RouteTable) -> Ver
         return Verdict(entry, why_nothing=meaning.reason)
     resolution = routes.resolve(event, meaning)
     why_nothing = "" if resolution.decisions else _why_nothing(event, resolution.why_not)
-    return Verdict(entry, resolution.decisions, why_nothing, resolution.why_not)
+    return Verdict(entry, resolution.decisions, why_nothing, resolution.why_not, meaning.run_end)
 
 
 def _unreadable(raw: str, reason: str) -> Verdict:

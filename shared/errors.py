@@ -21,6 +21,10 @@
     │   ├── Throttled                 surely nothing queued: 429, 503 with Retry-After
     │   ├── RequestRefused            surely nothing queued, now or later: the request is parked
     │   └── AnswerLost                a run may have been queued, or not
+    ├── WaitError
+    │   ├── InvalidWait               a task's request to wait is wrong; carries every problem by its field
+    │   ├── WaitsForAnother           the same task waits for another run already
+    │   └── RunStatusUnavailable      Azure ML does not say what has become of a run
     ├── JournalError
     │   ├── JournalUnavailable        the store does not answer
     │   ├── ClaimLost                 another delivery has taken the record over
@@ -30,7 +34,7 @@
 The host answers Event Grid with an exception's text, so no message may hold a secret.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 
@@ -148,6 +152,29 @@ class RequestRefused(AzureDevOpsError):
 
 class AnswerLost(AzureDevOpsError):
     """The request was sent and its answer is unknown: a run may have been queued, or not."""
+
+
+class WaitError(NextstageError):
+    """A task cannot wait, or be told."""
+
+
+class InvalidWait(WaitError):
+    """A task's request to wait cannot be taken.
+
+    :param problems: from each wrong field to what is wrong with it.
+    """
+
+    def __init__(self, problems: Mapping[str, str]) -> None:
+        self.problems = dict(problems)
+        super().__init__("; ".join(f"{field} {problem}" for field, problem in self.problems.items()))
+
+
+class WaitsForAnother(WaitError):
+    """The same task waits for another run already."""
+
+
+class RunStatusUnavailable(WaitError):
+    """Azure ML does not say what has become of a run."""
 
 
 class JournalError(NextstageError):

@@ -81,17 +81,32 @@ class AmlEvent:
 
 
 @dataclass(frozen=True, slots=True)
+class RunEnd:
+    """A run has ended.
+
+    :param workspace: its workspace's resource id.
+    :param status: ``Completed``, ``Failed`` or ``Canceled``.
+    """
+
+    workspace: str
+    run_id: str
+    status: str
+
+
+@dataclass(frozen=True, slots=True)
 class Occurrence:
     """What an event means.
 
     :param identity: what tells this occurrence from every other of its type and workspace.
     :param names: what conditions and placeholders may use at the top level.
     :param is_child_run: a step, trial or nested run, which only a route that asks for children wants.
+    :param run_end: where the event tells it, for the tasks that wait for the run.
     """
 
     identity: str
     names: Mapping[str, Any]
     is_child_run: bool = False
+    run_end: RunEnd | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,10 @@ The state machine::
 - ``uncertain`` never goes to ``claimed``: whoever takes it over looks in Azure DevOps before it sends.
 - Nobody takes a record over before it has settled: a lost request may still be under way at the server.
 - Final records stay as they are, but for parked ones that an operator redrives (``shared/redrive.py``).
+
+Tasks that wait for a run (``shared/waits``) are records too, each beginning as ``waiting``, which is to a claim what
+``released`` is: nothing was sent. Such a record ends ``completed`` or ``closed``. A ``noted`` one is a fact to be found
+again, and nobody's work.
 """
 
 from collections.abc import Iterable, Iterator
@@ -29,7 +33,7 @@ from enum import StrEnum
 from typing import Final, Protocol
 
 from shared.clock import Clock, utc_now
-from shared.errors import ClaimLost
+from shared.errors import ClaimLost, JournalUnavailable
 
 MAX_HISTORY: Final = 20
 # Each further try means that another delivery of the same key wrote in between; it is busy with it, so we let it.
@@ -45,10 +49,15 @@ class State(StrEnum):
     QUEUED = "queued"
     SUPPRESSED = "suppressed"
     PARKED = "parked"
+    WAITING = "waiting"
+    COMPLETED = "completed"
+    CLOSED = "closed"
+    NOTED = "noted"
 
 
-FINAL_STATES: Final = frozenset({State.QUEUED, State.SUPPRESSED, State.PARKED})
-PURGED_STATES: Final = frozenset({State.QUEUED, State.SUPPRESSED})
+PURGED_STATES: Final = frozenset({State.QUEUED, State.SUPPRESSED, State.COMPLETED, State.CLOSED, State.NOTED})
+FINAL_STATES: Final = PURGED_STATES | {State.PARKED}
+_NOTHING_SENT: Final = frozenset({State.RELEASED, State.WAITING})
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,6 +158,7 @@ class Selection:
     """Which records: all that fit every part that is given.
 
     :param route: of this route only; None for all routes.
+    :param route_prefix: of routes whose names begin so; None for all.
     :param states: in one of these states; empty for all.
     :param claimed_before: claimed before this moment.
     """
@@ -156,6 +166,12 @@ class Selection:
     route: str | None = None
     states: frozenset[State] = frozenset()
     claimed_before: datetime | None = None
+    route_prefix: str | None = None
+
+
+def after_prefix(prefix: str) -> str:
+    """The least text that sorts after every text with this prefix (which ends in no character that is the last one)."""
+    return prefix[:-1] + chr(ord(prefix[-1]) + 1)
 
 
 class Store(Protocol):
@@ -215,13 +231,45 @@ class Journal:
                 return claim
         return NotYet("other deliveries of the same event are quicker")
 
+    def take(self, record: Record, send_by: datetime) -> Claim:
+        """Try to become the one who acts on a record that is there, as ``claim`` does, but never begin a new one.
+
+        :param record: as it was read.
+        :param send_by: the claimer promises to begin no request after this.
+        :raises JournalUnavailable: the store does not answer.
+        """
+        found: Record | None = record
+        for _ in range(_MAX_CLAIM_TRIES):
+            if found is None:
+                return NotYet("its record has been removed meanwhile")
+            now = self._clock()
+            fresh = Record(found.key, State.CLAIMED, found.entry, claimed_at=now, lease_until=now, settled_at=now)
+            fresh = self._leased(self._step(fresh, State.CLAIMED, now), now, send_by)
+            if (claim := self._claim_found(found, fresh, now, send_by)) is not None:
+                return claim
+            found = self._store.get(record.key)
+        return NotYet("others at work on the same record are quicker")
+
+    def write_once(self, key: JournalKey, state: State, entry: Entry) -> Record:
+        """Write a record that nobody has claimed, and return what is stored: this one, or the one that was there.
+
+        :raises JournalUnavailable: the store does not answer.
+        """
+        now = self._clock()
+        fresh = self._step(Record(key, state, entry, claimed_at=now, lease_until=now, settled_at=now), state, now)
+        for _ in range(_MAX_CLAIM_TRIES):
+            stored = self._store.insert(fresh) or self._store.get(key)
+            if stored is not None:
+                return stored
+        raise JournalUnavailable(f"the record {key.key[:12]} of {key.route} comes and goes; try again")
+
     def _claim_found(self, found: Record, fresh: Record, now: datetime, send_by: datetime) -> Claim | None:
         """Claim a record that is there already; None where another delivery wrote in between."""
         if found.state in FINAL_STATES:
             return Done(found)
         if (reason := _why_not_yet(found, now)) is not None:
             return NotYet(reason)
-        if found.state is State.RELEASED or not found.entry.request:
+        if found.state in _NOTHING_SENT or not found.entry.request:
             # Surely nothing was sent: begin anew, with the request as the route makes it today.
             wanted = replace(fresh, version=found.version, history=(*found.history, *fresh.history)[-MAX_HISTORY:])
         else:
@@ -271,6 +319,15 @@ class Journal:
         :raises ClaimLost: another delivery has taken the record over.
         """
         return self._write(self._let_go(record, State.SUPPRESSED, reason))
+
+    def finish(self, record: Record, state: State, reason: str, entry: Entry) -> Record:
+        """The record is final.
+
+        :param state: a final one.
+        :param entry: what is kept from now on.
+        :raises ClaimLost: another delivery has taken the record over.
+        """
+        return self._write(replace(self._let_go(record, state, reason), entry=entry))
 
     def reopen(self, record: Record, reason: str) -> Record:
         """Let a parked record be claimed once more, because an operator says so.
@@ -327,7 +384,7 @@ class Journal:
 
 def _why_not_yet(record: Record, now: datetime) -> str | None:
     """Why a record that is not final may not be taken over now, or None."""
-    if record.state is State.RELEASED:
+    if record.state in _NOTHING_SENT:
         return None
     if now < record.lease_until:
         return f"another delivery is at work on it until {record.lease_until:%H:%M:%S} UTC"

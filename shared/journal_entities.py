@@ -31,7 +31,7 @@ from datetime import UTC, datetime, timedelta
 from itertools import count, takewhile
 from typing import Any, Final
 
-from shared.journal import MAX_HISTORY, Entry, JournalKey, Record, Selection, State, Step
+from shared.journal import MAX_HISTORY, Entry, JournalKey, Record, Selection, State, Step, after_prefix
 
 Entity = dict[str, Any]
 """Property names to str, bytes, datetime, or (value, Edm type)."""
@@ -137,6 +137,9 @@ def selection_filter(selection: Selection) -> str:
     if selection.route is not None:
         partition_key = entity_key(selection.route, "")["PartitionKey"]
         parts.append(f"PartitionKey eq '{partition_key}'")
+    if selection.route_prefix is not None:
+        first = entity_key(selection.route_prefix, "")["PartitionKey"]
+        parts.append(f"PartitionKey ge '{first}' and PartitionKey lt '{after_prefix(first)}'")
     if selection.states:
         states = " or ".join(f"state eq '{state}'" for state in sorted(selection.states))
         parts.append(f"({states})")

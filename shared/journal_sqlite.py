@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from shared.errors import JournalUnavailable, RunAlreadyOwned
-from shared.journal import Entry, JournalKey, Record, Selection, State, Step
+from shared.journal import Entry, JournalKey, Record, Selection, State, Step, after_prefix
 
 BUSY_SECONDS: Final = 5.0
 
@@ -99,6 +99,10 @@ class SqliteStore:
         conditions: dict[str, Any] = {}
         if selection.route is not None:
             conditions["route = ?"] = selection.route
+        if selection.route_prefix is not None:
+            # A range, which the primary key serves; LIKE would take some characters of the prefix for its own.
+            conditions["route >= ?"] = selection.route_prefix
+            conditions["route < ?"] = after_prefix(selection.route_prefix)
         if selection.states:
             conditions["state IN (SELECT value FROM json_each(?))"] = json.dumps(sorted(selection.states))
         if selection.claimed_before is not None:

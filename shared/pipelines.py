@@ -5,26 +5,17 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from functools import partial
-from typing import Any, Final
+from typing import Any
 
 from shared import pipelines_protocol as protocol
 from shared.clock import Clock, utc_now
 from shared.credentials import Credential
 from shared.errors import AnswerLost, CredentialRejected, RequestNotSent, RequestRefused
-from shared.pipelines_protocol import HttpRequest, HttpResponse, Run, RunRequest
+from shared.pipelines_protocol import HttpRequest, Run, RunRequest
+from shared.sending import Sender
 from shared.templates import suggestion
 from shared.throttle import ThrottleGate
 from shared.transport import Transport
-
-# A request that is not answered within this time is not worth waiting for while others could be served.
-MAX_REQUEST_SECONDS: Final = 15.0
-MIN_REQUEST_SECONDS: Final = 0.2
-MAX_CONNECT_ATTEMPTS: Final = 4
-
-
-def backoff_seconds(attempt: int) -> float:
-    """How long to wait after the given attempt (from 1) that found no connection: 0.25, 0.5, 1 s, …"""
-    return 0.25 * 2.0 ** (attempt - 1)
 
 
 class PipelinesClient:
@@ -40,10 +31,7 @@ class PipelinesClient:
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self._credential = credential
-        self._transport = transport
-        self._gate = gate or ThrottleGate(clock)
-        self._clock = clock
-        self._sleep = sleep
+        self._sender = Sender(transport, gate or ThrottleGate(clock), clock=clock, sleep=sleep)
         self._pipeline_ids: dict[tuple[str, str, str], int] = {}
 
     def run(self, request: RunRequest, deadline: datetime) -> Run:
@@ -132,7 +120,7 @@ class PipelinesClient:
         Returns the answer's JSON document and headers.
         """
         authorization = self._credential.authorization()
-        response = self._send(request, http_request, authorization, deadline)
+        response = self._sender.send(request.organization_url, http_request, authorization, deadline)
         try:
             return protocol.decipher(response), response.headers
         except CredentialRejected:
@@ -140,42 +128,8 @@ class PipelinesClient:
             renewed = self._credential.authorization()
             if renewed == authorization:
                 raise
-        response = self._send(request, http_request, renewed, deadline)
+        response = self._sender.send(request.organization_url, http_request, renewed, deadline)
         return protocol.decipher(response), response.headers
-
-    def _send(
-        self, request: RunRequest, http_request: HttpRequest, authorization: str, deadline: datetime
-    ) -> HttpResponse:
-        """Send, again where no connection was made, until the deadline."""
-        attempt = 1
-        while True:
-            self._gate.check(request.organization_url)
-            try:
-                response = self._transport(http_request, authorization, self._time_for_request(deadline))
-            except RequestNotSent:
-                pause = backoff_seconds(attempt)
-                if attempt == MAX_CONNECT_ATTEMPTS or self._seconds_left(deadline) < pause + MIN_REQUEST_SECONDS:
-                    raise
-                attempt += 1
-                self._sleep(pause)
-            else:
-                # On any answer, also on a good one: the server says what it wants before it refuses.
-                if (wanted := protocol.pause_seconds(response)) is not None:
-                    self._gate.close(request.organization_url, wanted)
-                return response
-
-    def _time_for_request(self, deadline: datetime) -> float:
-        """How long a request may take, looked up right before it is sent.
-
-        A worker that was frozen since it made its claim finds here that its time is up, and sends nothing.
-        """
-        left = self._seconds_left(deadline)
-        if left < MIN_REQUEST_SECONDS:
-            raise RequestNotSent("no time is left in this delivery to send the request and hear its answer")
-        return min(left, MAX_REQUEST_SECONDS)
-
-    def _seconds_left(self, deadline: datetime) -> float:
-        return (deadline - self._clock()).total_seconds()
 
 
 @contextmanager

@@ -94,6 +94,7 @@ class HttpRequest:
     method: str
     url: str
     body: bytes | None = None
+    content_type: str = "application/json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,6 +167,19 @@ def add_tags(request: RunRequest, run_id: int, tags: Sequence[str]) -> HttpReque
 def decipher(response: HttpResponse) -> Any:
     """Turn an answer into its JSON document, or into the one error that says what to do next.
 
+    :raises AzureDevOpsError: see ``check``.
+    :raises AnswerLost: also where the answer is not JSON.
+    """
+    check(response)
+    try:
+        return json.loads(response.body)
+    except (ValueError, RecursionError) as exc:
+        raise AnswerLost(f"HTTP {response.status} with a body that is not JSON") from exc
+
+
+def check(response: HttpResponse) -> None:
+    """Let a good answer pass, and turn any other into the one error that says what to do next.
+
     :raises Throttled: 429, or 503 with a pause; nothing was queued.
     :raises CredentialRejected: 203, 401, a redirect, or a page instead of JSON; nothing was queued.
     :raises PermissionDenied: 403; nothing was queued.
@@ -186,11 +200,7 @@ def decipher(response: HttpResponse) -> Any:
     if status == 403:
         raise PermissionDenied(f"HTTP 403: {_server_message(response)}; grant the app's identity this permission")
     if status >= 400:
-        raise RequestRefused(f"HTTP {status}: {_server_message(response)}", not_found=status == 404)
-    try:
-        return json.loads(response.body)
-    except (ValueError, RecursionError) as exc:
-        raise AnswerLost(f"HTTP {status} with a body that is not JSON") from exc
+        raise RequestRefused(f"HTTP {status}: {_server_message(response)}", not_found=status in {404, 410})
 
 
 def read_run(document: Any) -> Run:

@@ -78,7 +78,7 @@ def foresee(record: Record, verdict: Verdict) -> Foreseen:
 
     :param verdict: on the record's event, by the routes of today.
     """
-    if record.state not in REDRIVABLE_STATES:
+    if not _is_redrivable(record):
         return Foreseen(why_nothing=_nothing_left(record))
     if record.key.route == UNROUTED:
         return Foreseen(tuple(_kept_under(record, decided) for decided in verdict.decisions), verdict.why_nothing)
@@ -101,7 +101,7 @@ class Redrive:
         :raises ClaimLost: somebody else has redriven the record since it was read.
         :raises JournalUnavailable: the journal does not answer.
         """
-        if record.state not in REDRIVABLE_STATES:
+        if not _is_redrivable(record):
             return Redriven(record, reason=_nothing_left(record))
         if may_have_run(record) and (look or record.state is not State.PARKED):
             looked = self._look(record)
@@ -178,7 +178,18 @@ def _kept_under(record: Record, decided: Match | Refusal) -> Match | Refusal:
     return replace(decided, key=record.key) if stays else decided
 
 
+def _is_redrivable(record: Record) -> bool:
+    return record.state in REDRIVABLE_STATES and _is_of_a_route(record)
+
+
+def _is_of_a_route(record: Record) -> bool:
+    """Cooldown windows, and what is kept for tasks that wait, ask for no run."""
+    return record.key.route == UNROUTED or not record.key.route.startswith("$")
+
+
 def _nothing_left(record: Record) -> str:
+    if not _is_of_a_route(record):
+        return "it is not an event's record; a task that waits is looked after by the timer sweep_waits"
     return f"it is {record.state}; nothing is left to do"
 
 

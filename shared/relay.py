@@ -4,11 +4,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from time import perf_counter
+from typing import Protocol
 
 from shared.clock import Clock, utc_now
 from shared.deciding import UNROUTED, Verdict, decide
 from shared.errors import ClaimLost, DeliveryDeferred, JournalUnavailable
-from shared.events import Handler
+from shared.events import Handler, RunEnd
 from shared.journal import Done, Entry, Journal, Mine, NotYet, Record
 from shared.queueing import Queueing, Result
 from shared.routing import Match, Refusal, RouteTable, WhyNot
@@ -23,6 +24,13 @@ class Delivery:
     why_not: tuple[WhyNot, ...] = ()
 
 
+class WaitingTasks(Protocol):
+    """The tasks that wait for runs; see ``shared.waits.waits.Waits``."""
+
+    def run_ended(self, end: RunEnd, entry: Entry, deadline: datetime) -> tuple[Decision, ...]:
+        """Remember the end and tell every task that waits for it; a decision for each, reported. Raises nothing."""
+
+
 class Relay:
     """Carries events to pipelines. Safe for many threads; whatever fails, the next delivery may simply begin anew."""
 
@@ -33,15 +41,20 @@ class Relay:
         routes: RouteTable,
         journal: Journal,
         queueing: Queueing,
+        waits: WaitingTasks | None = None,
         budget_seconds: float = 25,
         report: Report = log_decision,
         clock: Clock = utc_now,
     ) -> None:
-        """:param budget_seconds: how long one delivery may take; Event Grid stops listening after 30 s."""
+        """
+        :param waits: None where no task may wait.
+        :param budget_seconds: how long one delivery may take; Event Grid stops listening after 30 s.
+        """
         self._dispatch = dispatch
         self._routes = routes
         self._journal = journal
         self._queueing = queueing
+        self._waits = waits
         self._budget = timedelta(seconds=budget_seconds)
         self._report = report
         self._clock = clock
@@ -55,14 +68,14 @@ class Relay:
         """
         deadline = self._clock() + self._budget
         verdict = self.decide(raw)
-        if not verdict.decisions:
-            return Delivery((self._ignore(verdict),), verdict.why_not)
         decisions = tuple(self.carry_out(verdict.entry, decided, deadline) for decided in verdict.decisions)
+        if self._waits is not None and verdict.run_end is not None:
+            decisions += self._waits.run_ended(verdict.run_end, verdict.entry, deadline)
+        if not decisions:
+            return Delivery((self._ignore(verdict),), verdict.why_not)
         deferred = [decision for decision in decisions if decision.outcome is Outcome.DEFERRED]
         if deferred:
-            raise DeliveryDeferred(
-                "; ".join(f"deferred on {decision.route or 'arrival'}: {decision.reason}" for decision in deferred)
-            )
+            raise DeliveryDeferred("; ".join(_why_deferred(decision) for decision in deferred))
         return Delivery(decisions, verdict.why_not)
 
     def decide(self, raw: str) -> Verdict:
@@ -117,6 +130,10 @@ class Relay:
                 if isinstance(decided, Match):
                     self._queueing.tag(decided, result, deadline)
                 return result
+
+
+def _why_deferred(decision: Decision) -> str:
+    return f"deferred on {decision.route}: {decision.reason}" if decision.route else f"deferred: {decision.reason}"
 
 
 def _duplicate(record: Record) -> Result:

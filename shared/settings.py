@@ -8,6 +8,7 @@ from typing import Final, Literal
 from shared.cooldown import MAX_COOLDOWN
 from shared.errors import InvalidSettings
 from shared.tables_connection import connection_problem
+from shared.wait_settings import WaitSettings, read_wait_settings
 
 DEFAULT_JOURNAL: Final = "sqlite:journal.sqlite3"
 DEFAULT_ROUTES_FILE: Final = "routes.yaml"
@@ -23,9 +24,12 @@ class Settings:
 
     :param journal_connection: ``sqlite:`` with an absolute path, or a connection to Azure Tables; not shown, since it
         may hold an account key.
+    :param organization_url: the organization that routes mean by default; None where each names its own.
+    :param waits: None where no task may wait.
     :param environment: where ``${NAME}`` in routes.yaml and a rotated PAT are looked up; not shown.
     """
 
+    organization_url: str | None
     auth: Literal["identity", "pat"]
     key_vault_url: str | None
     pat_secret_name: str | None
@@ -37,6 +41,7 @@ class Settings:
     retention_days: float
     routes_file: Path
     worker_threads: int
+    waits: WaitSettings | None
     in_azure: bool
     environment: Mapping[str, str] = field(repr=False)
 
@@ -62,9 +67,11 @@ class _SettingsReader:
 
     def read(self) -> Settings:
         in_azure = any(self._environment.get(mark) for mark in _AZURE_MARKS)
+        key_vault_url = self._text("KEY_VAULT_URL")
         settings = Settings(
+            organization_url=self._text("AZURE_DEVOPS_ORG_URL"),
             auth=self._auth(),
-            key_vault_url=self._text("KEY_VAULT_URL"),
+            key_vault_url=key_vault_url,
             pat_secret_name=self._text("AZURE_DEVOPS_PAT_SECRET_NAME"),
             client_id=self._text("AZURE_CLIENT_ID"),
             journal_connection=self._journal_connection(in_azure=in_azure),
@@ -74,25 +81,36 @@ class _SettingsReader:
             retention_days=self._number("JOURNAL_RETENTION_DAYS", 90, "days"),
             routes_file=self._app_dir / (self._text("ROUTES_FILE") or DEFAULT_ROUTES_FILE),
             worker_threads=self._worker_threads(),
+            waits=read_wait_settings(
+                self._text, self._number, self._problems, has_key_vault=key_vault_url is not None, in_azure=in_azure
+            ),
             in_azure=in_azure,
             environment=self._environment,
         )
         self._check_pat(settings)
+        self._check_retention(settings)
         if settings.lease_seconds <= settings.budget_seconds:
             self._problems.append(
                 f"JOURNAL_LEASE_SECONDS ({settings.lease_seconds:g}) must be longer than DELIVERY_BUDGET_SECONDS "
                 f"({settings.budget_seconds:g}): a claim must outlive the delivery that made it"
-            )
-        if settings.retention_days <= MAX_COOLDOWN.days:
-            self._problems.append(
-                f"JOURNAL_RETENTION_DAYS ({settings.retention_days:g}) must be more than {MAX_COOLDOWN.days}, "
-                "the longest cooldown: its window would be forgotten too early"
             )
         if self._problems:
             raise InvalidSettings(
                 "the application settings are wrong; nothing was started:\n  " + "\n  ".join(self._problems)
             )
         return settings
+
+    def _check_retention(self, settings: Settings) -> None:
+        if settings.retention_days <= MAX_COOLDOWN.days:
+            self._problems.append(
+                f"JOURNAL_RETENTION_DAYS ({settings.retention_days:g}) must be more than {MAX_COOLDOWN.days}, "
+                "the longest cooldown: its window would be forgotten too early"
+            )
+        if settings.waits is not None and settings.retention_days * 24 <= settings.waits.timeout_hours:
+            self._problems.append(
+                f"WAIT_TIMEOUT_HOURS ({settings.waits.timeout_hours:g}) must be less than JOURNAL_RETENTION_DAYS "
+                f"({settings.retention_days:g}) are: which run a task waits for would be forgotten too early"
+            )
 
     def _auth(self) -> Literal["identity", "pat"]:
         auth = self._text("AZURE_DEVOPS_AUTH") or "identity"

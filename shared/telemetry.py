@@ -15,7 +15,7 @@ LOGGER_NAME: Final = "nextstage.decision"
 
 
 class Outcome(StrEnum):
-    """What came of an event on a route."""
+    """What came of an event on a route, or for a task that waits for a run."""
 
     QUEUED = "queued"
     DUPLICATE = "duplicate"
@@ -23,6 +23,8 @@ class Outcome(StrEnum):
     PARKED = "parked"
     DEFERRED = "deferred"
     IGNORED = "ignored"
+    COMPLETED = "completed"
+    CLOSED = "closed"
 
 
 _LEVELS: Final = {Outcome.PARKED: logging.ERROR, Outcome.DEFERRED: logging.WARNING}

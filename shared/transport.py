@@ -64,7 +64,7 @@ class RequestsTransport:
         prepared = requests.PreparedRequest()
         headers = {**HEADERS, "Authorization": authorization}
         if request.body is not None:
-            headers["Content-Type"] = "application/json"
+            headers["Content-Type"] = request.content_type
         prepared.prepare(method=request.method, url=request.url, headers=headers)
         if request.body is not None:
             prepared.headers["Content-Length"] = str(len(request.body))

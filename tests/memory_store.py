@@ -79,6 +79,7 @@ class MemoryStore:
 def _fits(record: Record, selection: Selection) -> bool:
     return (
         (selection.route is None or record.key.route == selection.route)
+        and (selection.route_prefix is None or record.key.route.startswith(selection.route_prefix))
         and (not selection.states or record.state in selection.states)
         and (selection.claimed_before is None or record.claimed_at < selection.claimed_before)
     )

@@ -117,6 +117,20 @@ class TestFunctionApp:
         )
         assert result.stdout.strip() == "[]"
 
+    def test_what_waits_need_is_imported_only_where_they_are_on(self, tmp_path: Path) -> None:
+        environment = {**ENVIRONMENT, **PAT, "JOURNAL_CONNECTION": f"sqlite:{tmp_path / 'journal.sqlite3'}"}
+        program = (
+            "import pathlib, sys\n"
+            "from handlers import DISPATCH, NAMES\n"
+            "from shared.composition import compose, load_configuration\n"
+            f"environment = {environment!r}\n"
+            "app = compose(load_configuration(environment, pathlib.Path.cwd(), NAMES), DISPATCH)\n"
+            "assert app.bridge is None\n"
+            "print([name for name in sys.modules if name.startswith(('shared.waits', 'cryptography'))])\n"
+        )
+        result = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
+        assert result.stdout.strip() == "[]"
+
     def test_a_wrong_configuration_stops_it_when_the_host_asks_for_its_functions(self) -> None:
         program = "import function_app; function_app.app.get_functions()"
         result = subprocess.run(

@@ -12,6 +12,7 @@ from rich.console import Console
 from devstack.demo.books import Comparison, compare, wanted_runs
 from devstack.demo.event_grid import Delivery
 from devstack.demo.table import show
+from devstack.demo.waiting import released
 from devstack.events import sample_names
 from shared.pipelines_protocol import RunRequest
 from tests.building import routes
@@ -25,7 +26,10 @@ def test_it_ends_well_and_shows_the_why_nots() -> None:
     )
     assert (result.returncode, result.stderr) == (0, "")
     lines = result.stdout.splitlines()
-    assert lines[-1] == "demo: 18 events delivered, 11 pipeline runs queued, 0 lost, 0 doubled"
+    assert lines[-2:] == [
+        "demo: 18 events delivered, 11 pipeline runs queued, 0 lost, 0 doubled",
+        "demo: 2 pipelines waited without an agent, 2 of them released, told once each",
+    ]
     table = "\n".join(lines)
     for shown in (
         "found in Azure DevOps after its answer was lost",
@@ -40,6 +44,24 @@ def test_it_ends_well_and_shows_the_why_nots() -> None:
     assert all(f" {name} " in table for name in sample_names())
     thrice = next(line for line in lines if line.startswith(" model-registered "))
     assert sum(int(count or 1) for count in re.findall(r"202(?: x(\d))?", thrice)) == 3
+
+
+def task(result: str = "succeeded", *, completions: int = 1) -> dict[str, object]:
+    return {"state": "completed", "result": result, "completions": completions}
+
+
+@pytest.mark.parametrize(
+    ("tasks", "verdict"),
+    [
+        ([task(), task("failed")], [True, True]),
+        ([task("failed"), task("failed")], [False, True]),
+        ([task(completions=2), {"state": "waiting", "result": None, "completions": 0}], [False, False]),
+    ],
+)
+def test_a_pipeline_that_was_not_told_once_and_right_is_not_released(
+    tasks: list[dict[str, object]], verdict: list[bool]
+) -> None:
+    assert released(tasks) == verdict
 
 
 def wanted(pipeline: int | str = "p", **parameters: str) -> RunRequest:

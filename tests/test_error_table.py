@@ -18,10 +18,11 @@ from shared.cooldown import Cooldowns
 from shared.credentials import Credential, pat_from_environment
 from shared.errors import DeliveryDeferred
 from shared.journal import Journal, JournalKey, Record, State, Store
-from shared.pipelines import MAX_CONNECT_ATTEMPTS, PipelinesClient
+from shared.pipelines import PipelinesClient
 from shared.pipelines_protocol import RunRequest
 from shared.queueing import Queueing
 from shared.relay import Relay
+from shared.sending import MAX_CONNECT_ATTEMPTS
 from shared.telemetry import Decision, Outcome
 from shared.transport import RequestsTransport
 from tests.building import routes, run_completed

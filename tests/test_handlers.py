@@ -8,8 +8,8 @@ from azure.eventgrid import SystemEventNames
 from devstack.events import sample_names, sample_text
 from handlers import DISPATCH, NAMES
 from shared.errors import IncompleteEvent
-from shared.events import Ignored, Occurrence, parse_event
-from tests.building import event_text
+from shared.events import Ignored, Occurrence, RunEnd, parse_event
+from tests.building import WORKSPACE, event_text
 
 GUID = "3b8d5f70-6c1e-4a92-b4d7-90e2f1c8a635"
 
@@ -42,6 +42,24 @@ def test_handlers_offer_just_the_names_they_declare(sample: str) -> None:
 def test_each_type_has_a_sample_in_each_schema() -> None:
     seen = {(parse_event(sample_text(name)).name, name.endswith(".cloud")) for name in sample_names()}
     assert seen == {(name, cloud) for name in NAMES for cloud in (False, True)}
+
+
+class TestTheEndOfARun:
+    """For the tasks that wait for it, whoever else wants to know of the event."""
+
+    def test_run_completed(self) -> None:
+        assert occurrence("RunCompleted", {"runId": "r"}).run_end == RunEnd(WORKSPACE, "r", "Completed")
+
+    @pytest.mark.parametrize(
+        ("told", "status"), [("completed", "Completed"), ("FAILED", "Failed"), ("Cancelled", "Canceled")]
+    )
+    def test_run_status_changed(self, told: str, status: str) -> None:
+        found = occurrence("RunStatusChanged", {"runId": "r", "runStatus": told}).run_end
+        assert found == RunEnd(WORKSPACE, "r", status)
+
+    def test_no_other_event_tells_one(self) -> None:
+        registered = {"modelName": "m", "modelVersion": "1", "modelTags": {}, "modelProperties": {}}
+        assert occurrence("ModelRegistered", registered).run_end is None
 
 
 class TestRunCompleted:

@@ -11,7 +11,7 @@ import pytest
 
 from shared.errors import Throttled
 from shared.lazy import Lazy
-from shared.pipelines import backoff_seconds
+from shared.sending import backoff_seconds
 from shared.telemetry import Decision, Outcome, log_decision
 from shared.throttle import ThrottleGate
 from shared.version import VERSION

@@ -17,6 +17,7 @@ from tools.console import Console
 from tools.errors import CommandFailed
 from tools.installation import Installation
 from tools.journal_commands import journal_app
+from tools.wait_commands import list_waits
 
 APP_DIR: Final = Path(__file__).resolve().parents[1]
 INTERRUPTED: Final = 130
@@ -28,6 +29,7 @@ _EPILOG: Final = (
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False, epilog=_EPILOG)
 app.add_typer(journal_app, name="journal", epilog=_EPILOG)
+app.command("waits", epilog=_EPILOG)(list_waits)
 app.command("redrive", epilog=redrive_commands.EPILOG)(redrive_commands.redrive)
 
 

@@ -11,6 +11,7 @@ from typing import Any, Final
 from shared.cooldown import PARTITION_PREFIX
 from shared.events import AML_PREFIX
 from shared.journal import Journal, Record, Selection, State
+from shared.waits.wait import ENDED_PREFIX, OPEN_STATES, TASK_PARTITION, WAIT_PREFIX, Wait
 from tools.errors import CommandFailed
 
 SHOWN_KEY: Final = 12
@@ -98,6 +99,27 @@ def is_window(record: Record) -> bool:
     return record.key.route.startswith(PARTITION_PREFIX)
 
 
+def is_wait(record: Record) -> bool:
+    """Whether it is a task that waits for a run."""
+    return record.key.route.startswith(WAIT_PREFIX)
+
+
+def is_internal(record: Record) -> bool:
+    """Whether it is neither an occurrence nor a window: what the post-back bridge keeps."""
+    return is_wait(record) or record.key.route.startswith(ENDED_PREFIX) or record.key.route == TASK_PARTITION
+
+
+def waits(journal: Journal, *, over_too: bool) -> list[Record]:
+    """The tasks that wait, the oldest wait first.
+
+    :param over_too: also those that wait no more.
+    :raises JournalUnavailable: the journal does not answer.
+    """
+    states = frozenset[State]() if over_too else OPEN_STATES
+    found = journal.select(Selection(route_prefix=WAIT_PREFIX, states=states), MAX_SCANNED)
+    return sorted(found, key=lambda record: Wait.of(record).registered_at)
+
+
 def reason(record: Record) -> str:
     """Why the record is in its state, in words; of a window, who holds it."""
     return f"held by {record.entry.event_id[:SHOWN_KEY]}" if is_window(record) else record.reason
@@ -107,6 +129,8 @@ def event_name(record: Record) -> str:
     """The event as a list shows it: its type and id, or that it could not be read."""
     if is_window(record):
         return "(cooldown window)"
+    if is_internal(record):
+        return "(a task that waits)" if is_wait(record) else "(kept for tasks that wait)"
     entry = record.entry
     return f"{entry.event_type.removeprefix(AML_PREFIX)} {entry.event_id}".strip() or "(unreadable)"
 
@@ -128,11 +152,17 @@ def document(record: Record) -> dict[str, Any]:
         "lease_until": record.lease_until.isoformat(),
         "settled_at": record.settled_at.isoformat(),
         "event": parsed(record.entry.event),
-        "request": parsed(record.entry.request) or None,
+        "request": request_document(record) or None,
         "history": [
             {"at": step.at.isoformat(), "state": step.state.value, "note": step.note} for step in record.history
         ],
     }
+
+
+def request_document(record: Record) -> Any:
+    """What the record asks for; of a wait, all but its token, though that is encrypted."""
+    request = parsed(record.entry.request)
+    return {**request, "sealed_token": "***"} if is_wait(record) else request
 
 
 def parsed(text: str) -> Any:
@@ -168,6 +198,7 @@ def _fitting(journal: Journal, wanted: Wanted, now: datetime) -> Iterator[Record
         changed = changed_at(record)
         if (
             (wanted.windows or not is_window(record))
+            and not is_internal(record)
             and (before is None or changed < before)
             and (after is None or changed >= after)
         ):
@@ -190,8 +221,9 @@ def _checked_prefix(prefix: str) -> str:
 
 
 def _without_windows(records: list[Record]) -> list[Record]:
-    """Nobody means a window where an occurrence fits."""
-    return [record for record in records if not is_window(record)] or records
+    """Nobody means a window where an occurrence fits, nor the note of a task's run where its wait does."""
+    likely = [record for record in records if is_wait(record) or not (is_window(record) or is_internal(record))]
+    return likely or records
 
 
 def _problem(prefix: str, records: list[Record]) -> str:

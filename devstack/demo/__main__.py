@@ -2,7 +2,8 @@
 
 Starts the Azure DevOps emulator and the function app on free ports, delivers every sample event over HTTP as Event
 Grid does (some of them through bad luck that is planned), shows what came of each, and ends with the verdict of the
-emulator's own books. Exit code 0 only if nothing was lost and nothing was doubled.
+emulator's own books. Two pipelines wait without an agent meanwhile. Exit code 0 only if nothing was lost, nothing was
+doubled, and both were released.
 """
 
 import json
@@ -14,10 +15,12 @@ from pathlib import Path
 from typing import Any
 
 import requests
+from cryptography.fernet import Fernet
 
 from devstack.demo.books import compare, wanted_runs
 from devstack.demo.event_grid import Delivery, deliver
 from devstack.demo.table import show
+from devstack.demo.waiting import EARLY, LATE, released, show_waiting, start_waiting
 from devstack.events import sample_names
 from devstack.processes import ProcessFailed, RunningProcess, start
 from handlers import NAMES
@@ -58,21 +61,28 @@ def _demonstrate(folder: Path) -> int:
             "AZURE_DEVOPS_EXT_PAT": os.environ.get("DEVSTACK_PAT", "devstack-pat"),
             "JOURNAL_CONNECTION": f"sqlite:{folder / 'journal.sqlite3'}",
             "JOURNAL_SETTLE_SECONDS": SETTLE_SECONDS,
+            "WAIT_TOKEN_KEYS": Fernet.generate_key().decode(),
         }
         with start("devstack.host", "--app-dir", str(ROOT), env=settings, cwd=folder, log=folder / "host.log") as host:
+            start_waiting(_control(ado, "tasks"), host.url, EARLY)
             deliveries = _deliver_all(host, ado)
-        runs = requests.get(_control(ado, "books"), timeout=10).json()["runs"]
+            start_waiting(_control(ado, "tasks"), host.url, LATE)
+        books = requests.get(_control(ado, "books"), timeout=10).json()
+    runs, tasks = books["runs"], books["tasks"]
     show(deliveries, _decisions(folder / "host.log"), {run["id"]: run["pipelineName"] for run in runs})
+    show_waiting(tasks)
     wanted = wanted_runs(load_configuration(settings, ROOT, NAMES).routes, sample_names())
     result = compare(wanted, runs)
     print(
         f"demo: {len(deliveries)} events delivered, {result.queued} pipeline runs queued, "
         f"{result.lost} lost, {result.doubled} doubled"
     )
+    in_order = released(tasks)
+    print(f"demo: {len(tasks)} pipelines waited without an agent, {sum(in_order)} of them released, told once each")
     unacknowledged = [delivery.sample for delivery in deliveries if not delivery.acknowledged]
     if unacknowledged:
         print(f"demo: never acknowledged: {', '.join(unacknowledged)}", file=sys.stderr)
-    return 1 if result.lost or result.doubled or unacknowledged else 0
+    return 1 if result.lost or result.doubled or unacknowledged or not all(in_order) else 0
 
 
 def _deliver_all(host: RunningProcess, ado: RunningProcess) -> list[Delivery]:

@@ -16,6 +16,8 @@ _STYLES: Final = {
     "ignored": "dim",
     "parked": "bold red",
     "deferred": "yellow",
+    "completed": "bold green",
+    "closed": "dim",
 }
 # A log or a pipe has no width to fit into: no line is folded there.
 _WIDTH_WITHOUT_TERMINAL: Final = 1000

@@ -83,46 +83,25 @@ class World:
         assert all(key in self.store.records for key in self.finals)
 
 
-class Worker:
-    """A process that delivers one event at a time."""
+class Process:
+    """A process that does one job at a time, and stops wherever ``pause`` is called."""
 
-    def __init__(self, world: World) -> None:
-        self._world = world
+    def __init__(self) -> None:
         self._turn = threading.Semaphore(0)
         self._back = threading.Semaphore(0)
         self._command = GO
         self._thread: threading.Thread | None = None
         self.at = ""
-        self.event = ""
-        self.delivery: Delivery | None = None
         self.error: BaseException | None = None
-        journal = Journal(
-            SteppingStore(world.store, self.pause), lease_seconds=LEASE, settle_seconds=SETTLE, clock=world.clock
-        )
-        self._relay = Relay(
-            dispatch=DISPATCH,
-            routes=world.routes,
-            journal=journal,
-            queueing=Queueing(
-                journal,
-                SteppingPipelines(world, self.pause),
-                Cooldowns(SteppingStore(world.store, self.pause), world.clock),
-                clock=world.clock,
-                sleep=lambda _: None,
-            ),
-            budget_seconds=BUDGET,
-            report=Reports(),
-            clock=world.clock,
-        )
 
     @property
     def is_busy(self) -> bool:
         return self._thread is not None
 
-    def begin(self, event: str) -> None:
-        """Begin to deliver an event; stops at the first call."""
-        self.event, self.delivery, self.error = event, None, None
-        self._thread = threading.Thread(target=self._work, daemon=True)
+    def start(self, job: Callable[[], object]) -> None:
+        """Begin a job; stops at the first call."""
+        self.error = None
+        self._thread = threading.Thread(target=self._work, args=(job,), daemon=True)
         self._thread.start()
         self._wait()
 
@@ -147,15 +126,50 @@ class Worker:
             self._thread.join()
             self._thread = None
 
-    def _work(self) -> None:
+    def _work(self, job: Callable[[], object]) -> None:
         try:
-            self.delivery = self._relay.deliver(run_completed(self.event))
+            job()
         except (DeliveryDeferred, Crashed):
             pass
         except Exception as exc:  # noqa: BLE001 - whatever it is, the test's own thread must hear of it
             self.error = exc
         self.at = ""
         self._back.release()
+
+
+class Worker(Process):
+    """A process that delivers one event at a time."""
+
+    def __init__(self, world: World) -> None:
+        super().__init__()
+        self.event = ""
+        self.delivery: Delivery | None = None
+        journal = Journal(
+            SteppingStore(world.store, self.pause), lease_seconds=LEASE, settle_seconds=SETTLE, clock=world.clock
+        )
+        self._relay = Relay(
+            dispatch=DISPATCH,
+            routes=world.routes,
+            journal=journal,
+            queueing=Queueing(
+                journal,
+                SteppingPipelines(world, self.pause),
+                Cooldowns(SteppingStore(world.store, self.pause), world.clock),
+                clock=world.clock,
+                sleep=lambda _: None,
+            ),
+            budget_seconds=BUDGET,
+            report=Reports(),
+            clock=world.clock,
+        )
+
+    def begin(self, event: str) -> None:
+        """Begin to deliver an event; stops at the first call."""
+        self.event, self.delivery = event, None
+        self.start(self._deliver)
+
+    def _deliver(self) -> None:
+        self.delivery = self._relay.deliver(run_completed(self.event))
 
 
 class SteppingStore:

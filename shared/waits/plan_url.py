@@ -1,0 +1,76 @@
+"""To which addresses a task's token may be sent. Pure.
+
+``PlanUrl`` comes with the request, so whoever may call the function could have a token, or the app's own, sent
+anywhere. Only a plain address passes: every trick that makes two programs read one URL in two ways is refused by its
+characters.
+"""
+
+import re
+from collections.abc import Iterable
+from typing import Final
+from urllib.parse import urlsplit
+
+_ADDRESS: Final = re.compile(
+    r"(?P<scheme>https?)://(?P<host>[a-z0-9-]+(?:\.[a-z0-9-]+)*)(?::(?P<port>[1-9][0-9]{0,4}))?"
+    r"(?P<path>(?:/(?:[a-z0-9_~.-]|%20)+)*)/?",
+    re.ASCII | re.IGNORECASE,
+)
+_HTTPS_PORT: Final = 443
+_DEFAULT_PORTS: Final = {"https": _HTTPS_PORT, "http": 80}
+_SERVICES: Final = "dev.azure.com"
+# Each organization's older address: <organization>.visualstudio.com.
+_OLDER_SERVICES: Final = ".visualstudio.com"
+_LOOPBACK: Final = frozenset({"localhost", "127.0.0.1"})
+
+
+class PlanUrls:
+    """The addresses that Azure DevOps may have."""
+
+    def __init__(self, organization_url: str | None, allowed_hosts: Iterable[str], *, in_azure: bool) -> None:
+        """
+        :param organization_url: the configured organization or collection; its host is allowed, and it alone is the one
+            where the app's own identity may be used.
+        :param allowed_hosts: further hosts, each ``host`` or ``host:port``.
+        :param in_azure: False lets ``http`` pass for the organization's own address, if that is on this machine.
+        """
+        self._organization = _normal(organization_url) if organization_url else None
+        self._hosts = {(_SERVICES, _HTTPS_PORT)} | {_host_and_port(host) for host in allowed_hosts}
+        self._local: tuple[str, int] | None = None
+        if self._organization is None:
+            return
+        parts = urlsplit(self._organization)
+        own = (parts.hostname or "", parts.port or _DEFAULT_PORTS.get(parts.scheme, _HTTPS_PORT))
+        if parts.scheme == "https":
+            self._hosts.add(own)
+        elif own[0] in _LOOPBACK and not in_azure:
+            self._local = own
+
+    def problem(self, url: str) -> str | None:
+        """What is wrong with an address, and what would be right; None where nothing is."""
+        match = _ADDRESS.fullmatch(url)
+        if match is None or any(part in {".", ".."} for part in match["path"].split("/")):
+            return "must be a plain https address without user name, query or fragment, as in https://dev.azure.com/contoso/"
+        scheme, host = match["scheme"].lower(), match["host"].lower()
+        port = int(match["port"] or _DEFAULT_PORTS[scheme])
+        if scheme == "http":
+            return None if (host, port) == self._local else "must begin with https://"
+        if (host, port) in self._hosts or (host.endswith(_OLDER_SERVICES) and port == _HTTPS_PORT):
+            return None
+        shown = host if port == _HTTPS_PORT else f"{host}:{port}"
+        return f"names {shown}, which is not Azure DevOps; add it to WAIT_ALLOWED_HOSTS if it is your server"
+
+    def is_own_organization(self, url: str) -> bool:
+        """Whether an address that has no problem is the configured organization's."""
+        return self._organization is not None and _normal(url) == self._organization
+
+
+def _host_and_port(host: str) -> tuple[str, int]:
+    name, _, port = host.lower().partition(":")
+    return name, int(port or _HTTPS_PORT)
+
+
+def _normal(url: str) -> str:
+    """One spelling for an organization's two addresses."""
+    plain = url.strip().rstrip("/").lower()
+    older = re.fullmatch(r"https://([a-z0-9-]+)\.visualstudio\.com(/defaultcollection)?", plain)
+    return f"https://{_SERVICES}/{older[1]}" if older else plain

@@ -1,0 +1,87 @@
+"""The part of Azure DevOps' task API that ends an agentless task, as plain data: requests and answers. No I/O.
+
+Source: Azure DevOps REST API, distributedtask - Events, Logs and Records; the events' version and body as the
+documentation of the tasks gives them ("Where should a task signal completion?").
+"""
+
+import json
+from collections.abc import Sequence
+from typing import Any, Final
+from urllib.parse import quote
+
+from shared.errors import AnswerLost, RequestRefused
+from shared.pipelines_protocol import HttpRequest
+from shared.waits.request import Task
+
+EVENTS_VERSION: Final = "2.0-preview.1"
+API_VERSION: Final = "7.1-preview.1"
+
+
+def complete_task(task: Task, result: str) -> HttpRequest:
+    """``POST …/events``: the task has come to its end.
+
+    :param result: ``succeeded``, ``failed`` or ``canceled``.
+    """
+    body = {"name": "TaskCompleted", "taskId": task.task_instance_id, "jobId": task.job_id, "result": result}
+    return _request("POST", task, "events", body, EVENTS_VERSION)
+
+
+def list_records(task: Task) -> HttpRequest:
+    """``GET …/timelines/{id}/records``: what has become of the plan's tasks."""
+    return _request("GET", task, f"timelines/{task.timeline_id}/records")
+
+
+def read_is_over(document: Any, task: Task) -> bool:
+    """Read ``list_records``: whether the task has ended, however.
+
+    :raises RequestRefused: the plan has no such task.
+    :raises AnswerLost: the answer is not a list of records.
+    """
+    try:
+        states = {record["id"].lower(): record.get("state") for record in document["value"]}
+    except (TypeError, KeyError, AttributeError) as exc:
+        raise AnswerLost("the answer is not a list of timeline records") from exc
+    if task.task_instance_id.lower() not in states:
+        raise RequestRefused(f"the plan {task.plan_id} has no task {task.task_instance_id}", not_found=True)
+    return bool(states[task.task_instance_id.lower()] == "completed")
+
+
+def append_to_feed(task: Task, lines: Sequence[str]) -> HttpRequest:
+    """``POST …/feed``: lines for whoever looks at the task now."""
+    path = f"timelines/{task.timeline_id}/records/{task.task_instance_id}/feed"
+    return _request("POST", task, path, {"value": list(lines), "count": len(lines)})
+
+
+def create_log(task: Task) -> HttpRequest:
+    """``POST …/logs``: a log for whoever looks at the task later."""
+    return _request("POST", task, "logs", {"path": f"logs\\{task.task_instance_id}"})
+
+
+def read_log_id(document: Any) -> int:
+    """Read ``create_log``.
+
+    :raises AnswerLost: the answer names no log.
+    """
+    log_id = document.get("id") if isinstance(document, dict) else None
+    if type(log_id) is not int:
+        raise AnswerLost("the answer names no log")
+    return log_id
+
+
+def append_to_log(task: Task, log_id: int, lines: Sequence[str]) -> HttpRequest:
+    """``POST …/logs/{id}``: the lines as they are, not JSON."""
+    text = "".join(f"{line}\n" for line in lines).encode()
+    request = _request("POST", task, f"logs/{log_id}")
+    return HttpRequest(request.method, request.url, text, "application/octet-stream")
+
+
+def attach_log(task: Task, log_id: int) -> HttpRequest:
+    """``PATCH …/records``: the log belongs to the task."""
+    record = {"id": task.task_instance_id, "log": {"id": log_id, "path": f"logs\\{task.task_instance_id}"}}
+    return _request("PATCH", task, f"timelines/{task.timeline_id}/records", {"value": [record], "count": 1})
+
+
+def _request(method: str, task: Task, path: str, body: object | None = None, version: str = API_VERSION) -> HttpRequest:
+    plan = f"hubs/{quote(task.hub_name, safe='')}/plans/{task.plan_id}"
+    url = f"{task.plan_url}/{task.project_id}/_apis/distributedtask/{plan}/{path}?api-version={version}"
+    return HttpRequest(method, url, None if body is None else json.dumps(body).encode())

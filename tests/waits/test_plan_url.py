@@ -1,0 +1,159 @@
+"""Where a token may be sent, and all the addresses that only look like it."""
+
+import pytest
+
+from shared.waits.plan_url import PlanUrls
+
+CLOUD = PlanUrls("https://dev.azure.com/contoso", [], in_azure=True)
+SERVER = PlanUrls(
+    "https://tfs.contoso.com:8443/tfs/DefaultCollection", ["ado.contoso.com", "10.0.0.7:8443"], in_azure=True
+)
+LOCAL = PlanUrls("http://127.0.0.1:7080/contoso", [], in_azure=False)
+
+
+@pytest.mark.parametrize(
+    ("urls", "url"),
+    [
+        (CLOUD, "https://dev.azure.com/contoso/"),
+        (CLOUD, "https://dev.azure.com/contoso"),
+        (CLOUD, "https://DEV.azure.com/Contoso/"),
+        (CLOUD, "https://dev.azure.com:443/contoso/"),
+        (CLOUD, "https://contoso.visualstudio.com/"),
+        (CLOUD, "https://contoso.visualstudio.com/DefaultCollection/"),
+        (CLOUD, "https://dev.azure.com/another-organization/"),
+        (SERVER, "https://tfs.contoso.com:8443/tfs/DefaultCollection/"),
+        (SERVER, "https://tfs.contoso.com:8443/tfs/Other%20Collection/"),
+        (SERVER, "https://ado.contoso.com/tfs/DefaultCollection/"),
+        (SERVER, "https://10.0.0.7:8443/tfs/"),
+        (SERVER, "https://dev.azure.com/contoso/"),
+        (LOCAL, "http://127.0.0.1:7080/contoso/"),
+    ],
+)
+def test_azure_devops(urls: PlanUrls, url: str) -> None:
+    assert urls.problem(url) is None
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        # look-alike hosts
+        "https://dev.azure.com.evil.example/contoso/",
+        "https://evildev.azure.com/contoso/",
+        "https://dev.azure.com-evil.example/contoso/",
+        "https://dev-azure.com/contoso/",
+        "https://visualstudio.com/",
+        "https://evilvisualstudio.com/",
+        "https://contoso.visualstudio.com.evil.example/",
+        "https://.visualstudio.com/",
+        "https://dev.azure.com./contoso/",
+        "https://azure.com/contoso/",
+        # user information, and what is read as such
+        "https://dev.azure.com@evil.example/contoso/",
+        "https://user:password@dev.azure.com/contoso/",
+        "https://evil.example\\@dev.azure.com/contoso/",
+        "https://evil.example#@dev.azure.com/contoso/",
+        "https://evil.example?@dev.azure.com/contoso/",
+        "https://evil.example%2f@dev.azure.com/contoso/",
+        # ports
+        "https://dev.azure.com:8443/contoso/",
+        "https://contoso.visualstudio.com:444/",
+        "https://dev.azure.com:/contoso/",
+        "https://dev.azure.com:0443/contoso/",
+        "https://dev.azure.com:99999999/contoso/",
+        # addresses of machines
+        "https://127.0.0.1/contoso/",
+        "https://2130706433/contoso/",
+        "https://0x7f.1/contoso/",
+        "https://[::1]/contoso/",
+        "https://169.254.169.254/metadata/identity/",
+        "https://[::ffff:169.254.169.254]/",
+        # letters of other scripts
+        "https://dev.azure.cоm/contoso/",  # noqa: RUF001 - a Cyrillic o is the point
+        "https://ｄｅｖ.azure.com/contoso/",  # noqa: RUF001 - full-width letters are
+        "https://dev。azure。com/contoso/",
+        "https://dev.azure.com\u2044evil.example/",
+        "https://xn--dev-azure.com/",
+        # other schemes, other shapes
+        "http://dev.azure.com/contoso/",
+        "ftp://dev.azure.com/contoso/",
+        "//dev.azure.com/contoso/",
+        "dev.azure.com/contoso/",
+        "https:dev.azure.com/contoso/",
+        "https:///dev.azure.com/contoso/",
+        "javascript:alert(1)",
+        "https://dev.azure.com/contoso/?x=y",
+        "https://dev.azure.com/contoso/#x",
+        "https://dev.azure.com/contoso/../evil/",
+        "https://dev.azure.com/./",
+        "https://dev.azure.com//evil/",
+        "https://dev.azure.com/con%2e%2etoso/",
+        "https://dev.azure.com/contoso/ ",
+        " https://dev.azure.com/contoso/",
+        "https://dev.azure.com/con\ntoso/",
+        "https://dev.azure.com/con\ttoso/",
+        "https://dev.azure.com\x00.evil.example/",
+        "https://",
+        "",
+        # this machine, where the organization is not on it
+        "http://127.0.0.1:7080/contoso/",
+        "http://localhost:7080/contoso/",
+    ],
+)
+def test_not_azure_devops(url: str) -> None:
+    assert CLOUD.problem(url) is not None
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://tfs.contoso.com/tfs/",
+        "https://tfs.contoso.com:8444/tfs/",
+        "https://ado.contoso.com:8443/tfs/",
+        "https://10.0.0.7/tfs/",
+        "https://10.0.0.8:8443/tfs/",
+        "http://tfs.contoso.com:8443/tfs/",
+    ],
+)
+def test_a_port_is_a_part_of_a_server(url: str) -> None:
+    assert SERVER.problem(url) is not None
+
+
+@pytest.mark.parametrize(
+    "url", ["http://127.0.0.1:7081/contoso/", "http://localhost:7080/contoso/", "http://10.0.0.7:7080/"]
+)
+def test_on_this_machine_only_the_organization_itself(url: str) -> None:
+    assert LOCAL.problem(url) is not None
+
+
+def test_nothing_is_local_in_azure() -> None:
+    in_azure = PlanUrls("http://127.0.0.1:7080/contoso", [], in_azure=True)
+    assert in_azure.problem("http://127.0.0.1:7080/contoso/") is not None
+
+
+def test_without_an_organization_the_service_is_left() -> None:
+    urls = PlanUrls(None, [], in_azure=True)
+    assert urls.problem("https://dev.azure.com/contoso/") is None
+    assert not urls.is_own_organization("https://dev.azure.com/contoso/")
+
+
+@pytest.mark.parametrize(
+    ("urls", "url", "expected"),
+    [
+        (CLOUD, "https://dev.azure.com/contoso/", True),
+        (CLOUD, "https://dev.azure.com/Contoso", True),
+        (CLOUD, "https://contoso.visualstudio.com/", True),
+        (CLOUD, "https://dev.azure.com/fabrikam/", False),
+        (CLOUD, "https://fabrikam.visualstudio.com/", False),
+        (SERVER, "https://tfs.contoso.com:8443/tfs/DefaultCollection", True),
+        (SERVER, "https://tfs.contoso.com:8443/tfs/Other", False),
+        (PlanUrls("https://contoso.visualstudio.com", [], in_azure=True), "https://dev.azure.com/contoso/", True),
+    ],
+)
+def test_the_organization_itself(urls: PlanUrls, url: str, *, expected: bool) -> None:
+    assert urls.is_own_organization(url) is expected
+
+
+def test_the_message_says_what_to_do() -> None:
+    assert CLOUD.problem("https://tfs.contoso.com:8443/tfs/") == (
+        "names tfs.contoso.com:8443, which is not Azure DevOps; add it to WAIT_ALLOWED_HOSTS if it is your server"
+    )
