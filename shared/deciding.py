@@ -5,6 +5,7 @@ The running app and the operator's commands share it, so that what one explains 
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from hashlib import sha256
 from typing import Final
 
@@ -29,6 +30,7 @@ class Verdict:
     :param why_nothing: why nothing follows; empty where something does.
     :param why_not: the routes of the event's type that do not match, and why.
     :param run_end: the run's end that the event tells of; tasks may wait for it, whatever the routes say.
+    :param event_time: when the event happened, aware; None where it does not say.
     """
 
     entry: Entry
@@ -36,6 +38,7 @@ class Verdict:
     why_nothing: str = ""
     why_not: tuple[WhyNot, ...] = ()
     run_end: RunEnd | None = None
+    event_time: datetime | None = None
 
 
 def decide(raw: str, dispatch: Mapping[str, Handler], routes: RouteTable) -> Verdict:
@@ -43,27 +46,34 @@ def decide(raw: str, dispatch: Mapping[str, Handler], routes: RouteTable) -> Ver
     try:
         event = parse_event(raw)
     except UnreadableEvent as exc:
-        return _unreadable(raw, str(exc))
-    entry = Entry(event.id, event.type, event.subject, raw)
+        return _unreadable(raw, exc)
+    return _decide(event, dispatch, routes)
+
+
+def _decide(event: AmlEvent, dispatch: Mapping[str, Handler], routes: RouteTable) -> Verdict:
+    entry = Entry(event.id, event.type, event.subject, event.raw)
     handler = dispatch.get(event.type)
     if handler is None:
         handled = ", ".join(sorted(dispatch))
-        return Verdict(entry, why_nothing=f"no handler for this event type; handled are {handled}")
+        why_nothing = f"no handler for this event type; handled are {handled}"
+        return Verdict(entry, why_nothing=why_nothing, event_time=event.time)
     try:
         meaning = handler(event)
     except IncompleteEvent as exc:
-        return Verdict(entry, (Refusal(journal_key(UNROUTED, event.source, event.id), str(exc)),))
+        refusal = Refusal(journal_key(UNROUTED, event.source, event.id), str(exc), type(exc).__name__)
+        return Verdict(entry, (refusal,), event_time=event.time)
     if isinstance(meaning, Ignored):
-        return Verdict(entry, why_nothing=meaning.reason)
+        return Verdict(entry, why_nothing=meaning.reason, event_time=event.time)
     resolution = routes.resolve(event, meaning)
     why_nothing = "" if resolution.decisions else _why_nothing(event, resolution.why_not)
-    return Verdict(entry, resolution.decisions, why_nothing, resolution.why_not, meaning.run_end)
+    return Verdict(entry, resolution.decisions, why_nothing, resolution.why_not, meaning.run_end, event.time)
 
 
-def _unreadable(raw: str, reason: str) -> Verdict:
+def _unreadable(raw: str, error: UnreadableEvent) -> Verdict:
     content = raw.encode(errors="backslashreplace")
     kept = content[:MAX_UNREADABLE_BYTES].decode(errors="ignore")
-    return Verdict(Entry("", "", "", kept), (Refusal(JournalKey(UNROUTED, sha256(content).hexdigest()), reason),))
+    refusal = Refusal(JournalKey(UNROUTED, sha256(content).hexdigest()), str(error), type(error).__name__)
+    return Verdict(Entry("", "", "", kept), (refusal,))
 
 
 def _why_nothing(event: AmlEvent, why_not: tuple[WhyNot, ...]) -> str:

@@ -9,11 +9,19 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Final, Protocol
+from typing import Final, Protocol, Self
 
 from shared.clock import Clock, utc_now
 from shared.cooldown import Cooldowns, Covered, Held, Undecided, Window
-from shared.errors import AnswerLost, AzureDevOpsError, ClaimLost, JournalUnavailable, RequestRefused, RunAlreadyOwned
+from shared.errors import (
+    AnswerLost,
+    AzureDevOpsError,
+    ClaimLost,
+    JournalUnavailable,
+    NextstageError,
+    RequestRefused,
+    RunAlreadyOwned,
+)
 from shared.journal import Journal, Mine, Record
 from shared.pipelines_protocol import Run, RunRequest
 from shared.routing import Match, Refusal
@@ -48,12 +56,21 @@ class Pipelines(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What came of an event on one route."""
+    """What came of an event on one route.
+
+    :param cause: the name of the error that led to it; empty where none did.
+    """
 
     outcome: Outcome
     reason: str = ""
     run_id: int | None = None
     run_url: str = ""
+    cause: str = ""
+
+    @classmethod
+    def deferred(cls, error: NextstageError) -> Self:
+        """Not now, because of this error."""
+        return cls(Outcome.DEFERRED, str(error), cause=type(error).__name__)
 
 
 class Queueing:
@@ -92,8 +109,8 @@ class Queueing:
             if (result := self._reconcile(record, sent, mine.lost_until, deadline)) is not None:
                 return result
         match decided:
-            case Refusal(reason=reason):
-                return self._park(record, reason)
+            case Refusal(reason=reason, cause=cause):
+                return self._park(record, reason, cause)
             case Match(request=request, window=window):
                 held_back = None if window is None else self._enter(record, window)
                 return held_back or self._send(record, sent or request, deadline)
@@ -124,23 +141,23 @@ class Queueing:
             run = self._pipelines.run(request, deadline)
         except AnswerLost as exc:
             self._journal.doubt(record, str(exc), under_way=True)
-            return Result(Outcome.DEFERRED, str(exc))
+            return Result.deferred(exc)
         except RequestRefused as exc:
-            return self._park(record, str(exc))
+            return self._park(record, str(exc), type(exc).__name__)
         except AzureDevOpsError as exc:
             self._journal.release(record, str(exc))
-            return Result(Outcome.DEFERRED, str(exc))
+            return Result.deferred(exc)
         return self._complete(record, request, run)
 
     def _complete(self, record: Record, request: RunRequest, run: Run) -> Result:
         try:
             self._journal.complete(record, run.id, run.url)
-        except RunAlreadyOwned:
+        except RunAlreadyOwned as exc:
             # Another record with equal parameters looked for its own run and took ours. Runs with equal parameters
             # are as good as each other: its run, if there is one, is ours now.
             reason = f"run {run.id} was taken for another event with equal parameters; looking for that one's run"
             self._journal.doubt(record, reason, under_way=False)
-            return Result(Outcome.DEFERRED, reason)
+            return Result(Outcome.DEFERRED, reason, cause=type(exc).__name__)
         except ClaimLost:
             return self._claim_lost_after_queuing(record, request, run)
         except JournalUnavailable:
@@ -156,10 +173,11 @@ class Queueing:
             since, until = record.claimed_at - CLOCK_SKEW, lost_until + CLOCK_SKEW
             found = self._pipelines.find_runs(request, since, until, deadline)
         except RequestRefused as exc:
-            return self._park(record, f"a run may have been queued and cannot be looked for: {exc}")
+            reason = f"a run may have been queued and cannot be looked for: {exc}"
+            return self._park(record, reason, type(exc).__name__)
         except AzureDevOpsError as exc:
             self._journal.doubt(record, str(exc), under_way=False)
-            return Result(Outcome.DEFERRED, str(exc))
+            return Result.deferred(exc)
         owned = self._journal.owned_runs(record.key.route, [run.id for run in found])
         candidates = [run for run in found if run.id not in owned]
         for run in candidates:
@@ -175,9 +193,9 @@ class Queueing:
             return Result(Outcome.QUEUED, note, run.id, run.url)
         return None
 
-    def _park(self, record: Record, reason: str) -> Result:
+    def _park(self, record: Record, reason: str, cause: str = "") -> Result:
         self._journal.park(record, reason)
-        return Result(Outcome.PARKED, reason)
+        return Result(Outcome.PARKED, reason, cause=cause)
 
     def _claim_lost_after_queuing(self, record: Record, request: RunRequest, run: Run) -> Result:
         """We slept past our lease, and a run is queued: if the one who took over has another, ours must go."""

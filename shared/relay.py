@@ -13,7 +13,7 @@ from shared.events import Handler, RunEnd
 from shared.journal import Done, Entry, Journal, Mine, NotYet, Record
 from shared.queueing import Queueing, Result
 from shared.routing import Match, Refusal, RouteTable, WhyNot
-from shared.telemetry import Decision, Outcome, Report, log_decision
+from shared.telemetry import Decision, Outcome, Report, delay_ms, log_decision
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +27,9 @@ class Delivery:
 class WaitingTasks(Protocol):
     """The tasks that wait for runs; see ``shared.waits.waits.Waits``."""
 
-    def run_ended(self, end: RunEnd, entry: Entry, deadline: datetime) -> tuple[Decision, ...]:
+    def run_ended(
+        self, end: RunEnd, entry: Entry, deadline: datetime, event_time: datetime | None
+    ) -> tuple[Decision, ...]:
         """Remember the end and tell every task that waits for it; a decision for each, reported. Raises nothing."""
 
 
@@ -68,9 +70,11 @@ class Relay:
         """
         deadline = self._clock() + self._budget
         verdict = self.decide(raw)
-        decisions = tuple(self.carry_out(verdict.entry, decided, deadline) for decided in verdict.decisions)
+        decisions = tuple(
+            self.carry_out(verdict.entry, decided, deadline, verdict.event_time) for decided in verdict.decisions
+        )
         if self._waits is not None and verdict.run_end is not None:
-            decisions += self._waits.run_ended(verdict.run_end, verdict.entry, deadline)
+            decisions += self._waits.run_ended(verdict.run_end, verdict.entry, deadline, verdict.event_time)
         if not decisions:
             return Delivery((self._ignore(verdict),), verdict.why_not)
         deferred = [decision for decision in decisions if decision.outcome is Outcome.DEFERRED]
@@ -82,16 +86,23 @@ class Relay:
         """What is to be done about an event, by the routes of this relay; does nothing."""
         return decide(raw, self._dispatch, self._routes)
 
-    def carry_out(self, entry: Entry, decided: Match | Refusal, deadline: datetime | None = None) -> Decision:
+    def carry_out(
+        self,
+        entry: Entry,
+        decided: Match | Refusal,
+        deadline: datetime | None = None,
+        event_time: datetime | None = None,
+    ) -> Decision:
         """Claim the record and act on it. Whatever fails becomes an outcome, so that the next route has its turn.
 
         :param deadline: when the delivery must end; by default after this relay's whole budget.
+        :param event_time: when the event happened, where its delay is to be told.
         """
         started = perf_counter()
         try:
             result = self._claim_and_act(entry, decided, deadline or self._clock() + self._budget)
         except (JournalUnavailable, ClaimLost) as exc:
-            result = Result(Outcome.DEFERRED, str(exc))
+            result = Result.deferred(exc)
         decision = Decision(
             event_id=entry.event_id,
             event_type=entry.event_type,
@@ -103,6 +114,8 @@ class Relay:
             run_url=result.run_url,
             reason=result.reason,
             duration_ms=round((perf_counter() - started) * 1000, 3),
+            cause=result.cause,
+            delay_ms=delay_ms(event_time, self._clock()),
         )
         self._report(decision)
         return decision
@@ -110,7 +123,13 @@ class Relay:
     def _ignore(self, verdict: Verdict) -> Decision:
         entry = verdict.entry
         decision = Decision(
-            entry.event_id, entry.event_type, entry.subject, None, Outcome.IGNORED, reason=verdict.why_nothing
+            event_id=entry.event_id,
+            event_type=entry.event_type,
+            subject=entry.subject,
+            route=None,
+            outcome=Outcome.IGNORED,
+            reason=verdict.why_nothing,
+            delay_ms=delay_ms(verdict.event_time, self._clock()),
         )
         self._report(decision)
         return decision

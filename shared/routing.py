@@ -57,10 +57,14 @@ class Match:
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """The route would queue a run, but no safe request can be made of this event; it is parked."""
+    """The route would queue a run, but no safe request can be made of this event; it is parked.
+
+    :param cause: the name of the error that said so; empty where none did.
+    """
 
     key: JournalKey
     reason: str
+    cause: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +131,7 @@ def _resolve_one(route: Route, event: AmlEvent, occurrence: Occurrence, scope: S
         tags = lineage_tags(event, occurrence) if route.tags else ()
         return Match(key, _request(route, scope, key), _window(route, scope), tags)
     except RenderingRefused as exc:
-        return Refusal(journal_key(route.name, event.source, identity), str(exc))
+        return Refusal(journal_key(route.name, event.source, identity), str(exc), type(exc).__name__)
 
 
 def _request(route: Route, scope: Scope, key: JournalKey) -> RunRequest:

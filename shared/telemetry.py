@@ -8,6 +8,7 @@ import json
 import logging
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final
 
@@ -38,6 +39,10 @@ class Decision:
     :param key: the journal's key; empty where nothing was journaled.
     :param reason: why, in words; empty where a run was simply queued.
     :param duration_ms: from the start of this route's work to its outcome.
+    :param cause: the name of the error in ``shared/errors.py`` that led to the outcome, for queries and alerts; empty
+        where none did.
+    :param delay_ms: from the event's own time to its outcome, never below zero however the clocks differ; None where
+        the event tells no time or an operator sent it again.
     """
 
     event_id: str
@@ -50,6 +55,15 @@ class Decision:
     run_url: str = ""
     reason: str = ""
     duration_ms: float = 0.0
+    cause: str = ""
+    delay_ms: float | None = None
+
+
+def delay_ms(event_time: datetime | None, now: datetime) -> float | None:
+    """``Decision.delay_ms`` of an event that happened then."""
+    if event_time is None:
+        return None
+    return max(0.0, round((now - event_time) / timedelta(milliseconds=1), 3))
 
 
 Report = Callable[[Decision], None]

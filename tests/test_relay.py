@@ -39,6 +39,8 @@ from tests.fakes import LOST, LOST_UNQUEUED, FakePipelines, Reports, url_of
 PLAIN = "name: plain\nevent: RunCompleted\npipeline: p\nparameters: { run: '{{ run_id }}' }"
 SAME = "name: same\nevent: RunCompleted\npipeline: p\nparameters: { what: anything }"
 
+RUN = {"experimentName": "train", "runId": "run-1"}
+
 LEASE, SETTLE, BUDGET = 60, 30, 25
 
 
@@ -159,7 +161,7 @@ class TestWhatIsParked:
     def test_text_that_is_no_event(self, bench: Bench) -> None:
         relay = bench.relay()
         (decision,) = relay.deliver("{nonsense").decisions
-        assert (decision.outcome, decision.route) == (Outcome.PARKED, None)
+        assert (decision.outcome, decision.route, decision.cause) == (Outcome.PARKED, None, "UnreadableEvent")
         record = bench.record()
         assert (record.state, record.entry.event, record.entry.request) == (State.PARKED, "{nonsense", "")
         assert "not JSON" in record.reason
@@ -183,11 +185,12 @@ class TestWhatIsParked:
         (decision,) = bench.relay().deliver(raw).decisions
         assert (decision.outcome, decision.route, decision.event_id) == (Outcome.PARKED, None, "event-1")
         assert "'runId' is missing" in decision.reason
+        assert decision.cause == "IncompleteEvent"
         assert bench.record().entry.event == raw
 
     def test_a_value_that_may_not_pass(self, bench: Bench) -> None:
         (decision,) = bench.relay().deliver(run_completed("a;b")).decisions
-        assert (decision.outcome, decision.route) == (Outcome.PARKED, "plain")
+        assert (decision.outcome, decision.route, decision.cause) == (Outcome.PARKED, "plain", "UnsafeValue")
         assert "which does not match" in bench.record().reason
         assert bench.pipelines.books == []
 
@@ -196,6 +199,7 @@ class TestWhatIsParked:
         relay = bench.relay()
         assert outcomes(relay.deliver(run_completed())) == [Outcome.PARKED]
         assert bench.record().reason == "HTTP 400: Unexpected parameter 'run'"
+        assert bench.reports[0].cause == "RequestRefused"
         (again,) = relay.deliver(run_completed()).decisions
         assert (again.outcome, again.reason) == (
             Outcome.DUPLICATE,
@@ -222,7 +226,7 @@ class TestWhatIsDeferred:
         relay = bench.relay()
         assert deferred(relay, run_completed()) == f"deferred on plain: {error}"
         assert (bench.record().state, bench.record().reason) == (State.RELEASED, str(error))
-        assert bench.reports[0].outcome is Outcome.DEFERRED
+        assert (bench.reports[0].outcome, bench.reports[0].cause) == (Outcome.DEFERRED, type(error).__name__)
         assert outcomes(relay.deliver(run_completed())) == [Outcome.QUEUED]
         assert (len(bench.pipelines.books), bench.pipelines.searches) == (1, 0)
 
@@ -245,7 +249,40 @@ class TestWhatIsDeferred:
                 raise JournalUnavailable("the journal is down")
 
         assert deferred(bench.relay(store=Down()), run_completed()) == "deferred on plain: the journal is down"
+        assert bench.reports[0].cause == "JournalUnavailable"
         assert bench.pipelines.books == []
+
+
+class TestDelay:
+    """How long after the event itself it was decided on; the events of these tests happened two hours before."""
+
+    TWO_HOURS_MS = 7_199_876.544
+
+    def test_of_a_decision_and_of_what_is_ignored(self, bench: Bench) -> None:
+        relay = bench.relay()
+        relay.deliver(run_completed())
+        relay.deliver(event_text("Other", {}, eventType="Microsoft.Storage.BlobCreated"))
+        assert [(decision.outcome, decision.delay_ms) for decision in bench.reports] == [
+            (Outcome.QUEUED, self.TWO_HOURS_MS),
+            (Outcome.IGNORED, self.TWO_HOURS_MS),
+        ]
+
+    def test_it_grows_until_the_delivery_that_succeeds(self, bench: Bench) -> None:
+        bench.pipelines.plan.append(Throttled("throttled", 7))
+        relay = bench.relay()
+        deferred(relay, run_completed())
+        bench.clock.advance(10)
+        relay.deliver(run_completed())
+        assert [decision.delay_ms for decision in bench.reports] == [self.TWO_HOURS_MS, self.TWO_HOURS_MS + 10_000]
+
+    def test_a_clock_that_is_ahead_of_ours_makes_no_negative_delay(self, bench: Bench) -> None:
+        (decision,) = bench.relay().deliver(event_text("RunCompleted", RUN, eventTime="2026-11-20T12:00:09Z")).decisions
+        assert decision.delay_ms == 0
+
+    @pytest.mark.parametrize("text", ["yesterday", "2026-11-20T10:00:00", None])
+    def test_without_a_time_there_is_none(self, bench: Bench, text: str | None) -> None:
+        (decision,) = bench.relay().deliver(event_text("RunCompleted", RUN, eventTime=text)).decisions
+        assert (decision.outcome, decision.delay_ms) == (Outcome.QUEUED, None)
 
 
 class TestAnswerLost:
@@ -253,7 +290,7 @@ class TestAnswerLost:
         bench.pipelines.plan.append(LOST)
         relay = bench.relay()
         assert "the answer was lost" in deferred(relay, run_completed())
-        assert bench.record().state is State.UNCERTAIN
+        assert (bench.record().state, bench.reports[0].cause) == (State.UNCERTAIN, "AnswerLost")
         assert "may be under way" in deferred(relay, run_completed())
         bench.clock.advance(SETTLE)
         (decision,) = relay.deliver(run_completed()).decisions
@@ -287,7 +324,7 @@ class TestAnswerLost:
         deferred(relay, run_completed())
         bench.clock.advance(SETTLE)
         assert deferred(relay, run_completed()) == f"deferred on plain: {error}"
-        assert bench.record().state is State.UNCERTAIN
+        assert (bench.record().state, bench.reports[-1].cause) == (State.UNCERTAIN, type(error).__name__)
         bench.pipelines.search_error = None
         assert outcomes(relay.deliver(run_completed())) == [Outcome.QUEUED]
         assert len(bench.pipelines.books) == 1
@@ -300,6 +337,7 @@ class TestAnswerLost:
         bench.clock.advance(SETTLE)
         assert outcomes(relay.deliver(run_completed())) == [Outcome.PARKED]
         assert bench.record().reason == "a run may have been queued and cannot be looked for: HTTP 404: no such project"
+        assert bench.reports[-1].cause == "RequestRefused"
 
     def test_a_request_that_the_store_has_cut_cannot_be_looked_for(self, bench: Bench) -> None:
         bench.pipelines.plan.append(LOST)

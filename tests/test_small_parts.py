@@ -103,7 +103,7 @@ def test_the_version_is_the_projects() -> None:
     ],
 )
 def test_a_decision_is_one_json_record(outcome: Outcome, level: int, caplog: pytest.LogCaptureFixture) -> None:
-    log_decision(Decision("id", "type", "sübject", "route", outcome, "key", 5, "url", "why", 1.5))
+    log_decision(Decision("id", "type", "sübject", "route", outcome, "key", 5, "url", "why", 1.5, "Throttled", 9.5))
     ((name, logged_level, message),) = caplog.record_tuples
     assert (name, logged_level) == ("nextstage.decision", level)
     assert json.loads(message) == {
@@ -117,4 +117,6 @@ def test_a_decision_is_one_json_record(outcome: Outcome, level: int, caplog: pyt
         "run_url": "url",
         "reason": "why",
         "duration_ms": 1.5,
+        "cause": "Throttled",
+        "delay_ms": 9.5,
     }

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from time import perf_counter
-from typing import Final, Protocol
+from typing import Final, Protocol, Self
 
 from shared.clock import Clock, utc_now
 from shared.errors import (
@@ -24,13 +24,14 @@ from shared.errors import (
     CredentialRejected,
     InvalidWait,
     JournalUnavailable,
+    NextstageError,
     PermissionDenied,
     RequestRefused,
     WaitsForAnother,
 )
 from shared.events import RunEnd
 from shared.journal import FINAL_STATES, Done, Entry, Journal, Mine, NotYet, Record, Selection, State
-from shared.telemetry import Decision, Outcome, Report, log_decision
+from shared.telemetry import Decision, Outcome, Report, delay_ms, log_decision
 from shared.waits.plan_url import PlanUrls
 from shared.waits.request import Task, WaitRequest
 from shared.waits.tasks import Access
@@ -42,8 +43,6 @@ MAX_WAITS_PER_RUN: Final = 1000
 _MAX_WORKSPACES: Final = 100
 _INTRODUCTION_SECONDS: Final = 1.0
 _LOG_SECONDS: Final = 4.0
-NO_EVENT: Final = Entry("", "", "", "")
-"""Where no event is at hand: a registration, a sweep."""
 
 _log = logging.getLogger("nextstage.waits")
 
@@ -64,12 +63,30 @@ class Tasks(Protocol):
         """Give the task a log of these lines."""
 
 
+NO_EVENT: Final = Entry("", "", "", "")
+
+
+@dataclass(frozen=True, slots=True)
+class Bringer:
+    """The event that brings a run's end; empty where no event is at hand: a registration, a sweep."""
+
+    entry: Entry = NO_EVENT
+    event_time: datetime | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class Result:
     """What came of telling a task."""
 
     outcome: Outcome
     reason: str
+    cause: str = ""
+
+    @classmethod
+    def deferred(cls, error: NextstageError, task: Task | None = None) -> Self:
+        """Not now, because of this error."""
+        reason = f"{task}: {error}" if task else str(error)
+        return cls(Outcome.DEFERRED, reason, type(error).__name__)
 
 
 class Waits:
@@ -116,18 +133,21 @@ class Waits:
             self.tell(record, telling_of(end), deadline, before_answer=True)
         return record
 
-    def run_ended(self, end: RunEnd, entry: Entry, deadline: datetime) -> tuple[Decision, ...]:
+    def run_ended(
+        self, end: RunEnd, entry: Entry, deadline: datetime, event_time: datetime | None = None
+    ) -> tuple[Decision, ...]:
         """Remember the end and tell every task that waits for it. Whatever fails becomes an outcome.
 
-        :param entry: the event that brings it.
+        :param entry: the event that brings it; ``event_time`` is when it happened.
         """
+        bringer = Bringer(entry, event_time)
         try:
             key, document = end_record(end, entry)
             end = read_end(self._journal.write_once(key, State.NOTED, document))
             waiting = [record for record in self._waiting_for(end.run_id) if Wait.of(record).waits_for(end)]
         except JournalUnavailable as exc:
-            return (self._decided(entry, "", Result(Outcome.DEFERRED, str(exc)), 0.0),)
-        told = [self.tell(record, telling_of(end), deadline, entry) for record in waiting]
+            return (self._decided(bringer, "", Result.deferred(exc), 0.0),)
+        told = [self.tell(record, telling_of(end), deadline, bringer) for record in waiting]
         return tuple(decision for decision in told if decision is not None)
 
     def known_end(self, wait: Wait) -> RunEnd | None:
@@ -143,21 +163,23 @@ class Waits:
         record: Record,
         telling: Telling,
         deadline: datetime,
-        entry: Entry = NO_EVENT,
+        bringer: Bringer | None = None,
         *,
         before_answer: bool = False,
     ) -> Decision | None:
         """Tell a task what has become of its run, once. None where it has been told.
 
-        :param entry: the event that brings it.
+        :param bringer: the event that brings it, where one does.
         :param before_answer: the task has not heard our answer to its own request yet.
         """
         started = perf_counter()
         try:
             result = self._claim_and_tell(record, telling, deadline, before_answer=before_answer)
         except (JournalUnavailable, ClaimLost) as exc:
-            result = Result(Outcome.DEFERRED, str(exc))
-        return None if result is None else self._decided(entry, record.key.key, result, perf_counter() - started)
+            result = Result.deferred(exc)
+        if result is None:
+            return None
+        return self._decided(bringer or Bringer(), record.key.key, result, perf_counter() - started)
 
     def give_up(self, record: Record, reason: str) -> None:
         """Close a wait though its task could not be told.
@@ -194,17 +216,15 @@ class Waits:
             self._tasks.complete(wait.task, access, telling.result, deadline)
         except AnswerLost as exc:
             self._journal.doubt(record, str(exc), under_way=True)
-            return Result(Outcome.DEFERRED, f"{wait.task}: {exc}")
+            return Result.deferred(exc, wait.task)
         except RequestRefused as exc:
-            return self._close(
-                record, wait, f"{wait.task} cannot be told that {telling.reason}: {exc}", quiet=exc.not_found
-            )
+            return self._close(record, wait, f"{wait.task} cannot be told that {telling.reason}: {exc}", exc)
         except AzureDevOpsError as exc:
             if in_doubt:
                 self._journal.doubt(record, str(exc), under_way=False)
             else:
                 self._journal.release(record, str(exc))
-            return Result(Outcome.DEFERRED, f"{wait.task}: {exc}")
+            return Result.deferred(exc, wait.task)
         reason = f"{wait.task} was told '{telling.result}', because {telling.reason}"
         if before_answer:
             self._journal.doubt(record, f"{reason}, before it had our answer; to be looked up", under_way=True)
@@ -215,11 +235,11 @@ class Waits:
         self._journal.finish(record, State.COMPLETED, reason, wait.without_token().entry())
         return Result(Outcome.COMPLETED, reason)
 
-    def _close(self, record: Record, wait: Wait, reason: str, *, quiet: bool = False) -> Result:
+    def _close(self, record: Record, wait: Wait, reason: str, refusal: RequestRefused | None = None) -> Result:
         self._journal.finish(record, State.CLOSED, reason, wait.without_token().entry())
-        if not quiet:
+        if refusal is None or not refusal.not_found:  # that a pipeline was cancelled is nobody's trouble
             _log.error("a wait was closed: %s", reason)
-        return Result(Outcome.CLOSED, reason)
+        return Result(Outcome.CLOSED, reason, "" if refusal is None else type(refusal).__name__)
 
     def _access(self, wait: Wait) -> Access:
         """The app's own identity is for tasks of its own organization whose pipeline has shown a good token.
@@ -262,7 +282,8 @@ class Waits:
         found = self._journal.select(Selection(waits_partition(run_id)), MAX_WAITS_PER_RUN)
         return (record for record in found if record.state not in FINAL_STATES)
 
-    def _decided(self, entry: Entry, key: str, result: Result, seconds: float) -> Decision:
+    def _decided(self, bringer: Bringer, key: str, result: Result, seconds: float) -> Decision:
+        entry = bringer.entry
         decision = Decision(
             event_id=entry.event_id,
             event_type=entry.event_type,
@@ -272,6 +293,8 @@ class Waits:
             key=key,
             reason=result.reason,
             duration_ms=round(seconds * 1000, 3),
+            cause=result.cause,
+            delay_ms=delay_ms(bringer.event_time, self._clock()),
         )
         self._report(decision)
         return decision

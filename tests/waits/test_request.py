@@ -12,9 +12,7 @@ from shared.waits.request import COORDINATES, MAX_BODY_BYTES, WaitRequest, read_
 from tests.canaries import leaks, secret
 from tests.waits.building import PLAN_URLS, TOKEN, a_task, default_headers
 
-TASK = a_task(
-    job_id="33333333-0000-0000-0000-000000000003", task_instance_id="55555555-0000-0000-0000-000000000005"
-)
+TASK = a_task(job_id="33333333-0000-0000-0000-000000000003", task_instance_id="55555555-0000-0000-0000-000000000005")
 HEADERS = default_headers(TASK)
 BODY = json.dumps({"run_id": "frosty_plum_7x"}).encode()
 EXPECTED = WaitRequest(TASK, Secret(TOKEN), "frosty_plum_7x")
