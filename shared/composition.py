@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from shared.clock import Clock, utc_now
+from shared.clouds import PUBLIC
 from shared.cooldown import Cooldowns
 from shared.credentials import (
     Credential,
@@ -128,19 +129,21 @@ def open_store(settings: Settings) -> Store:
     from shared.journal_tables import TablesStore
 
     return TablesStore.open(
-        settings.journal_connection, _identity_factory(settings), connections=settings.worker_threads
+        settings.journal_connection, identity_factory(settings), connections=settings.worker_threads
     )
 
 
-def _identity_factory(settings: Settings) -> "Callable[[], TokenCredential]":
-    return partial(azure_identity, settings.client_id, in_azure=settings.in_azure)
+def identity_factory(settings: Settings) -> "Callable[[], TokenCredential]":
+    """Makes the identity that the settings name, in their cloud."""
+    authority_host = None if settings.cloud is PUBLIC else settings.cloud.authority_host
+    return partial(azure_identity, settings.client_id, in_azure=settings.in_azure, authority_host=authority_host)
 
 
 def credential(settings: Settings) -> Credential:
     """The way the settings choose to prove who the app is."""
     if settings.auth == "pat" and settings.pat():
         return pat_from_environment(settings.pat)
-    make_identity = _identity_factory(settings)
+    make_identity = identity_factory(settings)
     if settings.auth == "pat" and settings.key_vault_url and settings.pat_secret_name:
         return pat_from_key_vault(settings.key_vault_url, settings.pat_secret_name, make_identity)
     return entra_token(make_identity)

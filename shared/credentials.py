@@ -154,13 +154,17 @@ def entra_token(
     return Credential(fetch, clock)
 
 
-def azure_identity(client_id: str | None, *, in_azure: bool) -> "TokenCredential":
-    """The managed identity in Azure; on a laptop whatever ``DefaultAzureCredential`` finds."""
+def azure_identity(client_id: str | None, *, in_azure: bool, authority_host: str | None = None) -> "TokenCredential":
+    """The managed identity in Azure; on a laptop whatever ``DefaultAzureCredential`` finds.
+
+    :param authority_host: where to sign in; None: in the public cloud, or where ``AZURE_AUTHORITY_HOST`` says. A
+        managed identity asks its own host, which knows.
+    """
     from azure.identity import DefaultAzureCredential, ManagedIdentityCredential
 
     if in_azure:
         return ManagedIdentityCredential(client_id=client_id)
-    return DefaultAzureCredential(managed_identity_client_id=client_id)
+    return DefaultAzureCredential(managed_identity_client_id=client_id, authority=authority_host)
 
 
 def _first_line(exc: Exception) -> str:

@@ -5,9 +5,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Literal
 
+from shared.clouds import CLOUDS, PUBLIC, Cloud, cloud_of
 from shared.cooldown import MAX_COOLDOWN
 from shared.errors import InvalidSettings
-from shared.tables_connection import connection_problem
+from shared.tables_connection import connection_problem, is_endpoint
 from shared.wait_settings import WaitSettings, read_wait_settings
 
 DEFAULT_JOURNAL: Final = "sqlite:journal.sqlite3"
@@ -34,6 +35,7 @@ class Settings:
     key_vault_url: str | None
     pat_secret_name: str | None
     client_id: str | None
+    cloud: Cloud
     journal_connection: str = field(repr=False)
     lease_seconds: float
     budget_seconds: float
@@ -67,13 +69,14 @@ class _SettingsReader:
 
     def read(self) -> Settings:
         in_azure = any(self._environment.get(mark) for mark in _AZURE_MARKS)
-        key_vault_url = self._text("KEY_VAULT_URL")
+        key_vault_url, cloud = self._text("KEY_VAULT_URL"), self._cloud()
         settings = Settings(
             organization_url=self._text("AZURE_DEVOPS_ORG_URL"),
             auth=self._auth(),
             key_vault_url=key_vault_url,
             pat_secret_name=self._text("AZURE_DEVOPS_PAT_SECRET_NAME"),
             client_id=self._text("AZURE_CLIENT_ID"),
+            cloud=cloud,
             journal_connection=self._journal_connection(in_azure=in_azure),
             lease_seconds=self._number("JOURNAL_LEASE_SECONDS", 60, "seconds"),
             budget_seconds=self._number("DELIVERY_BUDGET_SECONDS", 25, "seconds"),
@@ -82,13 +85,19 @@ class _SettingsReader:
             routes_file=self._app_dir / (self._text("ROUTES_FILE") or DEFAULT_ROUTES_FILE),
             worker_threads=self._worker_threads(),
             waits=read_wait_settings(
-                self._text, self._number, self._problems, has_key_vault=key_vault_url is not None, in_azure=in_azure
+                self._text,
+                self._number,
+                self._problems,
+                cloud=cloud,
+                has_key_vault=key_vault_url is not None,
+                in_azure=in_azure,
             ),
             in_azure=in_azure,
             environment=self._environment,
         )
         self._check_pat(settings)
         self._check_retention(settings)
+        self._check_cloud(settings)
         if settings.lease_seconds <= settings.budget_seconds:
             self._problems.append(
                 f"JOURNAL_LEASE_SECONDS ({settings.lease_seconds:g}) must be longer than DELIVERY_BUDGET_SECONDS "
@@ -134,6 +143,31 @@ class _SettingsReader:
             )
         elif not settings.key_vault_url.startswith("https://"):
             self._problems.append("KEY_VAULT_URL must begin with https://, as in https://<name>.vault.azure.net")
+
+    def _cloud(self) -> Cloud:
+        name = self._text("AZURE_CLOUD") or PUBLIC.name
+        if name not in CLOUDS:
+            self._problems.append(f"AZURE_CLOUD is '{name}'; it must be one of {', '.join(CLOUDS)}")
+        return CLOUDS.get(name, PUBLIC)
+
+    def _check_cloud(self, settings: Settings) -> None:
+        """Found here, since what belongs to another cloud would only be refused at the first event."""
+        if settings.cloud.name != (self._text("AZURE_CLOUD") or PUBLIC.name):
+            return  # it is wrong itself
+        named = {"KEY_VAULT_URL": settings.key_vault_url}
+        if is_endpoint(settings.journal_connection):
+            named["JOURNAL_CONNECTION"] = settings.journal_connection
+        for name, url in named.items():
+            found = cloud_of(url or "")
+            if found is not None and found is not settings.cloud:
+                self._problems.append(
+                    f"{name} is an endpoint of {found.name}, and AZURE_CLOUD is {settings.cloud.name}; correct one"
+                )
+        if settings.cloud is not PUBLIC and settings.auth == "identity":
+            self._problems.append(
+                f"AZURE_DEVOPS_AUTH is 'identity' in {settings.cloud.name}, whose tokens neither Azure DevOps Services "
+                "nor Azure DevOps Server takes; set it to 'pat'"
+            )
 
     def _journal_connection(self, *, in_azure: bool) -> str:
         connection = self._text("JOURNAL_CONNECTION") or DEFAULT_JOURNAL

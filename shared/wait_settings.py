@@ -6,10 +6,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
+from shared.clouds import Cloud
+
 DEFAULT_SWEEP_AFTER_MINUTES: Final = 30
 # An agentless job's own token lives about 48 h; a day more for those who wait with the app's identity.
 DEFAULT_TIMEOUT_HOURS: Final = 72
-DEFAULT_MANAGER_URL: Final = "https://management.azure.com"
 _WORKSPACE_ID: Final = re.compile(
     r"/subscriptions/[^/]+/resourceGroups/[^/]+/providers/Microsoft\.MachineLearningServices/workspaces/[^/]+",
     re.IGNORECASE,
@@ -42,6 +43,7 @@ def read_wait_settings(
     number: Callable[[str, float, str], float],
     problems: list[str],
     *,
+    cloud: Cloud,
     has_key_vault: bool,
     in_azure: bool,
 ) -> WaitSettings | None:
@@ -60,7 +62,7 @@ def read_wait_settings(
         sweep_after_minutes=number("WAIT_SWEEP_AFTER_MINUTES", DEFAULT_SWEEP_AFTER_MINUTES, "minutes"),
         timeout_hours=number("WAIT_TIMEOUT_HOURS", DEFAULT_TIMEOUT_HOURS, "hours"),
         workspace_id=text("AML_WORKSPACE_ID"),
-        manager_url=text("AZURE_RESOURCE_MANAGER_URL") or DEFAULT_MANAGER_URL,
+        manager_url=text("AZURE_RESOURCE_MANAGER_URL") or cloud.resource_manager,
     )
     problems.extend(_key_problems(settings, has_key_vault=has_key_vault))
     problems.extend(

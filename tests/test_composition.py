@@ -6,6 +6,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,8 @@ from devstack.events import sample_text
 from devstack.host import Host, load_app
 from devstack.host import serve as serve_host
 from handlers import NAMES
-from shared.composition import credential, load_configuration
+from shared.clouds import US_GOVERNMENT
+from shared.composition import credential, identity_factory, load_configuration
 from shared.credentials import pat_authorization
 from shared.errors import InvalidRoutes, InvalidSettings
 from tests.building import ENVIRONMENT
@@ -47,6 +49,19 @@ class TestConfiguration:
             (tmp_path / "routes.yaml").write_bytes(content)
         with pytest.raises(InvalidSettings, match=r"the routes cannot be read: .*; check the setting ROUTES_FILE"):
             load_configuration(ENVIRONMENT, tmp_path, NAMES)
+
+
+class TestIdentity:
+    @pytest.mark.parametrize(
+        ("name", "authority_host"),
+        [("AzureCloud", None), ("AzureUSGovernment", US_GOVERNMENT.authority_host)],
+    )
+    def test_it_signs_in_in_the_settings_cloud(self, name: str, authority_host: str | None) -> None:
+        """In the public cloud the library's own choice stays, which ``AZURE_AUTHORITY_HOST`` may change."""
+        environment = {**ENVIRONMENT, **PAT, "AZURE_CLOUD": name, "AZURE_CLIENT_ID": "client"}
+        factory = identity_factory(load_configuration(environment, ROOT, NAMES).settings)
+        assert isinstance(factory, partial)
+        assert (factory.args, factory.keywords) == (("client",), {"in_azure": False, "authority_host": authority_host})
 
 
 class TestCredential:

@@ -17,6 +17,7 @@ from requests import PreparedRequest, Response, Session
 from requests.adapters import BaseAdapter
 from urllib3 import HTTPResponse
 
+from shared.clouds import CHINA
 from shared.credentials import (
     AZURE_DEVOPS_SCOPE,
     Credential,
@@ -247,3 +248,10 @@ def test_in_azure_the_managed_identity_and_on_a_laptop_whatever_there_is() -> No
         assert isinstance(managed, ManagedIdentityCredential)
     with azure_identity(None, in_azure=False) as local:  # type: ignore[attr-defined]
         assert isinstance(local, DefaultAzureCredential)
+
+
+def test_a_laptop_signs_in_where_it_is_told_to() -> None:
+    with azure_identity(None, in_azure=False, authority_host=CHINA.authority_host) as local:  # type: ignore[attr-defined]
+        assert isinstance(local, DefaultAzureCredential)
+    with pytest.raises(ValueError, match="'http://login' is an invalid authority"):  # so it is really used
+        azure_identity(None, in_azure=False, authority_host="http://login")

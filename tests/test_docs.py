@@ -13,7 +13,7 @@ from shared.journal import State
 from shared.routes_file import DEFAULTS_KEYS, REQUIRED_KEYS, ROUTE_KEYS
 from shared.settings import DEFAULT_JOURNAL, load_settings
 from shared.telemetry import Decision, Outcome
-from shared.wait_settings import DEFAULT_MANAGER_URL, DEFAULT_SWEEP_AFTER_MINUTES, DEFAULT_TIMEOUT_HOURS
+from shared.wait_settings import DEFAULT_SWEEP_AFTER_MINUTES, DEFAULT_TIMEOUT_HOURS
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
@@ -77,7 +77,7 @@ def test_every_default_in_the_readme_is_the_codes() -> None:
     assert shown["JOURNAL_RETENTION_DAYS"] == [f"{settings.retention_days:g}"]
     assert shown["WAIT_SWEEP_AFTER_MINUTES"] == [f"{DEFAULT_SWEEP_AFTER_MINUTES}"]
     assert shown["WAIT_TIMEOUT_HOURS"] == [f"{DEFAULT_TIMEOUT_HOURS}"]
-    assert shown["AZURE_RESOURCE_MANAGER_URL"] == [DEFAULT_MANAGER_URL]
+    assert shown["AZURE_RESOURCE_MANAGER_URL"] == [settings.cloud.resource_manager]
     assert shown["PYTHON_THREADPOOL_THREAD_COUNT"] == [f"{settings.worker_threads}"]
     assert shown["AZURE_DEVOPS_AUTH"] == [settings.auth]
     assert shown["JOURNAL_CONNECTION"] == [DEFAULT_JOURNAL]

@@ -1,16 +1,19 @@
 """Application settings: defaults, checks, and that no secret shows."""
 
 import base64
+from itertools import permutations
 from pathlib import Path
 
 import pytest
 
+from shared.clouds import CHINA, CLOUDS, PUBLIC, US_GOVERNMENT, Cloud
 from shared.errors import InvalidSettings
 from shared.settings import Settings, load_settings
 from tests.canaries import secret
 
 APP = Path("/app")
 PAT = {"AZURE_DEVOPS_AUTH": "pat", "AZURE_DEVOPS_EXT_PAT": secret("pat")}
+VAULT_PAT = {"AZURE_DEVOPS_AUTH": "pat", "AZURE_DEVOPS_PAT_SECRET_NAME": "ado-pat"}
 
 
 def load(**environment: str) -> Settings:
@@ -42,6 +45,7 @@ def test_everything_given() -> None:
         KEY_VAULT_URL="https://kv.vault.azure.net",
         AZURE_DEVOPS_PAT_SECRET_NAME="ado-pat",
         AZURE_CLIENT_ID="client",
+        AZURE_CLOUD="AzureCloud",
         JOURNAL_CONNECTION="sqlite:/data/j.sqlite3",
         JOURNAL_LEASE_SECONDS="12.5",
         DELIVERY_BUDGET_SECONDS="5",
@@ -55,6 +59,7 @@ def test_everything_given() -> None:
     assert settings.key_vault_url == "https://kv.vault.azure.net"
     assert settings.pat_secret_name == "ado-pat"
     assert settings.client_id == "client"
+    assert settings.cloud is PUBLIC
     assert settings.journal_connection == "sqlite:/data/j.sqlite3"
     assert (settings.lease_seconds, settings.budget_seconds, settings.settle_seconds) == (12.5, 5, 3)
     assert settings.retention_days == 31
@@ -62,16 +67,59 @@ def test_everything_given() -> None:
     assert settings.worker_threads == 8
 
 
-@pytest.mark.parametrize(
-    "connection",
-    [
-        "UseDevelopmentStorage=true",
-        "https://account.table.core.windows.net",
-        "https://account.table.core.chinacloudapi.cn",
-    ],
-)
+@pytest.mark.parametrize("connection", ["UseDevelopmentStorage=true", "https://account.table.core.windows.net"])
 def test_a_journal_on_azure_tables_may_run_in_azure(connection: str) -> None:
     assert load(JOURNAL_CONNECTION=connection, WEBSITE_INSTANCE_ID="i").journal_connection == connection
+
+
+class TestCloud:
+    """AZURE_CLOUD, and what must agree with it."""
+
+    @pytest.mark.parametrize("cloud", CLOUDS.values(), ids=CLOUDS)
+    def test_endpoints_of_the_same_cloud(self, cloud: Cloud) -> None:
+        table = f"https://account.table.{cloud.storage_suffix}"
+        settings = load(**VAULT_PAT, **named(cloud, cloud), JOURNAL_CONNECTION=table, WEBSITE_INSTANCE_ID="i")
+        assert (settings.cloud, settings.journal_connection) == (cloud, table)
+
+    @pytest.mark.parametrize(("ours", "theirs"), list(permutations(CLOUDS.values(), 2)))
+    def test_endpoints_of_another_cloud(self, ours: Cloud, theirs: Cloud) -> None:
+        text = complaint(
+            **VAULT_PAT, **named(ours, theirs), JOURNAL_CONNECTION=f"https://account.table.{theirs.storage_suffix}"
+        )
+        for name in ("KEY_VAULT_URL", "JOURNAL_CONNECTION"):
+            assert f"{name} is an endpoint of {theirs.name}, and AZURE_CLOUD is {ours.name}; correct one" in text
+
+    def test_names_that_tell_no_cloud(self) -> None:
+        settings = load(
+            **VAULT_PAT,
+            AZURE_CLOUD=CHINA.name,
+            KEY_VAULT_URL="https://vault.example.org",
+            JOURNAL_CONNECTION="https://account.z01.table.storage.azure.net",
+        )
+        assert settings.cloud is CHINA
+
+    def test_a_url_that_is_none(self) -> None:
+        assert load(**VAULT_PAT, KEY_VAULT_URL="https://[kv").cloud is PUBLIC
+
+    def test_upper_case_is_the_same_cloud(self) -> None:
+        assert "AzureChinaCloud" in complaint(**VAULT_PAT, KEY_VAULT_URL="https://KV.VAULT.AZURE.CN")
+
+    def test_a_connection_string_says_its_cloud_itself(self) -> None:
+        connection = f"AccountName=a;AccountKey={base64.b64encode(b'x' * 64).decode()};EndpointSuffix=core.windows.net"
+        assert load(**PAT, AZURE_CLOUD=CHINA.name, JOURNAL_CONNECTION=connection).cloud is CHINA
+
+    def test_one_that_is_unknown_is_told_once(self) -> None:
+        assert complaint(AZURE_CLOUD="azure", JOURNAL_CONNECTION="https://account.table.core.chinacloudapi.cn") == (
+            "the application settings are wrong; nothing was started:\n"
+            "  AZURE_CLOUD is 'azure'; it must be one of AzureCloud, AzureUSGovernment, AzureChinaCloud"
+        )
+
+    def test_tokens_of_other_clouds_are_not_for_azure_devops(self) -> None:
+        assert "AZURE_DEVOPS_AUTH is 'identity' in AzureUSGovernment" in complaint(AZURE_CLOUD=US_GOVERNMENT.name)
+
+
+def named(ours: Cloud, theirs: Cloud) -> dict[str, str]:
+    return {"AZURE_CLOUD": ours.name, "KEY_VAULT_URL": f"https://kv.{theirs.key_vault_suffix}"}
 
 
 def test_the_settings_do_not_show_an_account_key() -> None:

@@ -3,14 +3,13 @@
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Annotated, Final
 
 import typer
 
 from shared.clock import utc_now
-from shared.credentials import azure_identity
+from shared.composition import identity_factory
 from shared.journal import Journal, State
 from shared.redrive import REDRIVABLE_STATES, awaits_redrive
 from tools import dead_letter_blobs, dead_letters, records
@@ -191,9 +190,8 @@ def _sources(installation: Installation, path: str, connection_env: str | None) 
     connection = installation.environment.get(connection_env or DEFAULT_CONNECTION_ENV, "")
     if connection_env and not connection:
         raise CommandFailed(f"the environment variable {connection_env} is not set; set it to a connection string")
-    settings = installation.settings
     access = dead_letter_blobs.BlobAccess(
-        make_identity=partial(azure_identity, settings.client_id, in_azure=settings.in_azure),
+        make_identity=identity_factory(installation.settings),
         connection_string=connection,
         is_required=connection_env is not None,
     )

@@ -1,0 +1,70 @@
+"""Azure's clouds: where each one signs in, and what its endpoints' names end in. Pure.
+
+The names are those of ``az cloud list`` and of Bicep's ``environment().name``.
+Source: ``az cloud show``; Event Grid's audiences: its documentation of publishing with Microsoft Entra ID.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+from urllib.parse import urlsplit
+
+
+@dataclass(frozen=True, slots=True)
+class Cloud:
+    """One cloud.
+
+    :param authority_host: where Microsoft Entra gives tokens.
+    :param resource_manager: Azure Resource Manager; with ``/.default`` its scope.
+    :param storage_suffix: of a storage account's endpoints, as in ``<account>.table.core.windows.net``. (The audience
+        of storage, ``https://storage.azure.com``, is the same in all clouds.)
+    :param key_vault_suffix: of a vault's URL. (Key Vault tells its audience by itself.)
+    :param event_grid_audience: of an Event Grid topic; with ``/.default`` its scope.
+    """
+
+    name: str
+    authority_host: str
+    resource_manager: str
+    storage_suffix: str
+    key_vault_suffix: str
+    event_grid_audience: str
+
+
+PUBLIC: Final = Cloud(
+    "AzureCloud",
+    authority_host="https://login.microsoftonline.com",
+    resource_manager="https://management.azure.com",
+    storage_suffix="core.windows.net",
+    key_vault_suffix="vault.azure.net",
+    event_grid_audience="https://eventgrid.azure.net",
+)
+US_GOVERNMENT: Final = Cloud(
+    "AzureUSGovernment",
+    authority_host="https://login.microsoftonline.us",
+    resource_manager="https://management.usgovcloudapi.net",
+    storage_suffix="core.usgovcloudapi.net",
+    key_vault_suffix="vault.usgovcloudapi.net",
+    event_grid_audience="https://eventgrid.azure.us",
+)
+CHINA: Final = Cloud(
+    "AzureChinaCloud",
+    authority_host="https://login.chinacloudapi.cn",
+    resource_manager="https://management.chinacloudapi.cn",
+    storage_suffix="core.chinacloudapi.cn",
+    key_vault_suffix="vault.azure.cn",
+    event_grid_audience="https://eventgrid.azure.cn",
+)
+
+CLOUDS: Final[Mapping[str, Cloud]] = {cloud.name: cloud for cloud in (PUBLIC, US_GOVERNMENT, CHINA)}
+
+
+def cloud_of(url: str) -> Cloud | None:
+    """The cloud that an endpoint of storage or Key Vault belongs to by its name; None where the name does not tell."""
+    try:
+        host = urlsplit(url).hostname or ""
+    except ValueError:  # brackets that hold no address
+        return None
+    for cloud in CLOUDS.values():
+        if host.endswith((f".{cloud.storage_suffix}", f".{cloud.key_vault_suffix}")):
+            return cloud
+    return None
