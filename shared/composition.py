@@ -102,7 +102,7 @@ def compose(
         from shared.waits.bridge import build_bridge
 
         sender = Sender(transport, gate, clock=clock)
-        make_identity = _identity_factory(settings)
+        make_identity = identity_factory(settings)
         bridge = build_bridge(settings, settings.waits, journal, sender, own_credential, make_identity, report, clock)
     relay = Relay(
         dispatch=dispatch,

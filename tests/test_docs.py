@@ -14,6 +14,7 @@ from shared.routes_file import DEFAULTS_KEYS, REQUIRED_KEYS, ROUTE_KEYS
 from shared.settings import DEFAULT_JOURNAL, load_settings
 from shared.telemetry import Decision, Outcome
 from shared.wait_settings import DEFAULT_SWEEP_AFTER_MINUTES, DEFAULT_TIMEOUT_HOURS
+from tests.settings_read import settings_read
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
@@ -40,24 +41,9 @@ def codes(cell: str) -> list[str]:
     return re.findall(r"`([^`]+)`", cell)
 
 
-class _Recorder(dict[str, str]):
-    """An environment that notes which settings were asked for."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.asked: set[str] = set()
-
-    def get(self, key: str, default: str | None = None) -> str | None:  # type: ignore[override]
-        self.asked.add(key)
-        return default
-
-
 def test_every_setting_that_the_code_reads_is_in_the_readme_and_no_other() -> None:
-    environment = _Recorder()
-    load_settings(environment, ROOT).pat()
-    asked = {name for name in environment.asked if not name.startswith("WEBSITE_")}  # Azure's own marks
     in_routes = set(re.findall(r"\$\{(\w+)\}", (ROOT / "routes.yaml").read_text()))
-    assert {codes(row[0])[0] for row in rows(section(README, "Settings"))} == asked | in_routes
+    assert {codes(row[0])[0] for row in rows(section(README, "Settings"))} == settings_read() | in_routes
 
 
 def test_the_sample_settings_are_settings() -> None:

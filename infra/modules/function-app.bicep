@@ -1,0 +1,135 @@
+// The function app on Flex Consumption, with all its settings.
+param name string
+param planName string
+param location string
+param tags object
+param identityId string
+param identityClientId string
+param storageAccountName string
+param packageContainerName string
+param componentName string
+
+@description('Empty where there is no Key Vault.')
+param keyVaultUrl string
+
+param azureDevOpsOrgUrl string
+param azureDevOpsProject string
+param azureDevOpsAuth string
+param pythonVersion string
+param alwaysReadyInstances int
+param additionalSettings object
+
+resource account 'Microsoft.Storage/storageAccounts@2025-06-01' existing = {
+  name: storageAccountName
+}
+
+resource component 'Microsoft.Insights/components@2020-02-02' existing = {
+  name: componentName
+}
+
+resource plan 'Microsoft.Web/serverfarms@2024-04-01' = {
+  name: planName
+  location: location
+  tags: tags
+  kind: 'functionapp'
+  sku: { tier: 'FlexConsumption', name: 'FC1' }
+  properties: { reserved: true }
+}
+
+resource app 'Microsoft.Web/sites@2024-04-01' = {
+  name: name
+  location: location
+  tags: tags
+  kind: 'functionapp,linux'
+  identity: {
+    type: 'UserAssigned'
+    userAssignedIdentities: { '${identityId}': {} }
+  }
+  properties: {
+    serverFarmId: plan.id
+    httpsOnly: true
+    siteConfig: { minTlsVersion: '1.2' }
+    functionAppConfig: {
+      deployment: {
+        storage: {
+          type: 'blobContainer'
+          value: '${account.properties.primaryEndpoints.blob}${packageContainerName}'
+          authentication: { type: 'UserAssignedIdentity', userAssignedIdentityResourceId: identityId }
+        }
+      }
+      runtime: { name: 'python', version: pythonVersion }
+      scaleAndConcurrency: {
+        // The usual size. A delivery waits for Azure DevOps and needs little; less memory is less processor, too, and
+        // a slower start.
+        instanceMemoryMB: 2048
+        // The least that every region takes, and plenty: 40 instances of 32 threads have more requests under way than
+        // Azure DevOps lets one identity have, and what it throttles, Event Grid brings again.
+        maximumInstanceCount: 40
+        // None by default: a start costs seconds, Event Grid waits 30 and comes again. Who cannot wait pays for one.
+        alwaysReady: alwaysReadyInstances == 0
+          ? []
+          : [{ name: 'function:aml_event', instanceCount: alwaysReadyInstances }]
+      }
+    }
+  }
+}
+
+// Deployment is by Microsoft Entra; a publishing password would be a secret that nobody needs.
+resource noFtpPassword 'Microsoft.Web/sites/basicPublishingCredentialsPolicies@2024-04-01' = {
+  parent: app
+  name: 'ftp'
+  properties: { allow: false }
+}
+
+resource noScmPassword 'Microsoft.Web/sites/basicPublishingCredentialsPolicies@2024-04-01' = {
+  parent: app
+  name: 'scm'
+  properties: { allow: false }
+}
+
+resource settings 'Microsoft.Web/sites/config@2024-04-01' = {
+  parent: app
+  name: 'appsettings'
+  properties: union(hostSettings, isolation, appSettings, vaultSettings, patSettings, additionalSettings)
+}
+
+// The host's own. Runtime and worker are in functionAppConfig: on Flex Consumption settings of theirs are refused.
+var hostSettings = {
+  // Endpoints and not the account's name, from which the host would build those of the public cloud.
+  AzureWebJobsStorage__blobServiceUri: account.properties.primaryEndpoints.blob
+  AzureWebJobsStorage__queueServiceUri: account.properties.primaryEndpoints.queue
+  AzureWebJobsStorage__tableServiceUri: account.properties.primaryEndpoints.table
+  AzureWebJobsStorage__credential: 'managedidentity'
+  AzureWebJobsStorage__clientId: identityClientId
+  APPLICATIONINSIGHTS_CONNECTION_STRING: component.properties.ConnectionString
+  APPLICATIONINSIGHTS_AUTHENTICATION_STRING: 'ClientId=${identityClientId};Authorization=AAD'
+  // By default the host's exporter keeps five traces a second and drops the log records of all others, decisions too.
+  OTEL_TRACES_SAMPLER: 'microsoft.fixed_percentage'
+  OTEL_TRACES_SAMPLER_ARG: '1'
+}
+
+// Up to 3.12 the worker shares its own packages with the app, unless told otherwise.
+var isolation = pythonVersion == '3.12' ? { PYTHON_ISOLATE_WORKER_DEPENDENCIES: '1' } : {}
+
+// The app's: README.md, "Settings". What has a default there has it here too, where it is changed most easily.
+var appSettings = {
+  AZURE_DEVOPS_ORG_URL: azureDevOpsOrgUrl
+  AZURE_DEVOPS_PROJECT: azureDevOpsProject
+  AZURE_DEVOPS_AUTH: azureDevOpsAuth
+  AZURE_CLIENT_ID: identityClientId
+  AZURE_CLOUD: environment().name
+  JOURNAL_CONNECTION: account.properties.primaryEndpoints.table
+  JOURNAL_LEASE_SECONDS: '60'
+  DELIVERY_BUDGET_SECONDS: '25'
+  JOURNAL_SETTLE_SECONDS: '30'
+  JOURNAL_RETENTION_DAYS: '90'
+  ROUTES_FILE: 'routes.yaml'
+  // A delivery mostly waits for Azure DevOps, so an instance carries as many at once as it has threads.
+  PYTHON_THREADPOOL_THREAD_COUNT: '32'
+}
+
+var vaultSettings = !empty(keyVaultUrl) ? { KEY_VAULT_URL: keyVaultUrl } : {}
+var patSettings = azureDevOpsAuth == 'pat' ? { AZURE_DEVOPS_PAT_SECRET_NAME: 'azure-devops-pat' } : {}
+
+output id string = app.id
+output name string = app.name

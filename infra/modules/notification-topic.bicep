@@ -1,0 +1,29 @@
+// Where the app tells others what came of events. Who listens subscribes to it.
+param name string
+param location string
+param tags object
+param appPrincipalId string
+
+resource topic 'Microsoft.EventGrid/topics@2025-02-15' = {
+  name: name
+  location: location
+  tags: tags
+  properties: {
+    inputSchema: 'CloudEventSchemaV1_0'
+    disableLocalAuth: true
+    minimumTlsVersionAllowed: '1.2'
+  }
+}
+
+// EventGrid Data Sender: the app publishes, and may do nothing else to the topic.
+resource appPublishes 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
+  scope: topic
+  name: guid(topic.id, appPrincipalId, 'EventGrid Data Sender')
+  properties: {
+    principalId: appPrincipalId
+    principalType: 'ServicePrincipal'
+    roleDefinitionId: subscriptionResourceId('Microsoft.Authorization/roleDefinitions', 'd5a91429-5739-47e2-a06b-3470a27159e7')
+  }
+}
+
+output endpoint string = topic.properties.endpoint

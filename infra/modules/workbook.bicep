@@ -1,0 +1,104 @@
+// The picture of what the app does: Application Insights > Workbooks > nextstage.
+param location string
+param tags object
+param componentId string
+
+var charts = [
+  {
+    title: 'Decisions by event and outcome'
+    query: loadTextContent('../queries/decisions.kql')
+    visualization: 'timechart'
+  }
+  {
+    title: 'Parked: what waits for a person (what was redriven since is here, too)'
+    query: loadTextContent('../queries/parked.kql')
+    visualization: 'table'
+  }
+  {
+    title: 'Delivery delay: seconds from the event to its run'
+    query: loadTextContent('../queries/delivery-delay.kql')
+    visualization: 'timechart'
+  }
+  {
+    title: 'Deferrals by cause'
+    query: loadTextContent('../queries/deferrals.kql')
+    visualization: 'timechart'
+  }
+  {
+    title: 'Throttled by Azure DevOps'
+    query: loadTextContent('../queries/throttling.kql')
+    visualization: 'timechart'
+  }
+  {
+    title: 'Duration of a route\'s work in seconds'
+    query: loadTextContent('../queries/duration.kql')
+    visualization: 'timechart'
+  }
+  {
+    title: 'Runs that were queued'
+    query: loadTextContent('../queries/runs.kql')
+    visualization: 'table'
+  }
+]
+
+var timeRange = {
+  type: 9
+  name: 'time range'
+  content: {
+    version: 'KqlParameterItem/1.0'
+    style: 'pills'
+    queryType: 0
+    resourceType: 'microsoft.insights/components'
+    parameters: [
+      {
+        id: guid('nextstage', 'TimeRange')
+        version: 'KqlParameterItem/1.0'
+        name: 'TimeRange'
+        label: 'Time range'
+        type: 4
+        isRequired: true
+        value: { durationMs: 86400000 }
+        typeSettings: {
+          selectableValues: [{ durationMs: 3600000 }, { durationMs: 14400000 }, { durationMs: 86400000 }, { durationMs: 604800000 }, { durationMs: 2592000000 }]
+          allowCustom: true
+        }
+      }
+    ]
+  }
+}
+
+var items = [
+  for chart in charts: {
+    type: 3
+    name: chart.title
+    content: {
+      version: 'KqlItem/1.0'
+      title: chart.title
+      query: chart.query
+      size: 0
+      timeContextFromParameter: 'TimeRange'
+      queryType: 0
+      resourceType: 'microsoft.insights/components'
+      visualization: chart.visualization
+    }
+  }
+]
+
+resource workbook 'Microsoft.Insights/workbooks@2023-06-01' = {
+  name: guid(resourceGroup().id, 'nextstage')
+  location: location
+  tags: tags
+  kind: 'shared'
+  properties: {
+    displayName: 'nextstage'
+    category: 'workbook'
+    sourceId: componentId
+    serializedData: string({
+      version: 'Notebook/1.0'
+      items: concat([timeRange], items)
+      fallbackResourceIds: [componentId]
+    })
+  }
+}
+
+output id string = workbook.id

@@ -1,0 +1,1 @@
+"""Deployment: Bicep, hooks, queries and pipelines, held against the code and against each other."""

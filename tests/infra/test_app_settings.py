@@ -1,0 +1,120 @@
+"""Every application setting that the Bicep sets is one that somebody reads, and every one that is needed is set."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from handlers import NAMES
+from shared.clouds import PUBLIC
+from shared.composition import load_configuration
+from shared.journal_tables import TABLE_NAME
+from shared.settings import load_settings
+from tests.infra import bicep
+from tests.settings_read import ROOT, settings_read
+
+APP = bicep.read("modules/function-app.bicep")
+PARTS = {
+    name: bicep.object_of(APP, name)
+    for name in ("hostSettings", "isolation", "appSettings", "vaultSettings", "patSettings")
+}
+
+# Read by Azure Functions' host and worker. Source: Azure Functions' app settings reference; OTEL_*: the host's Azure
+# Monitor exporter.
+READ_BY_THE_HOST = {
+    "AzureWebJobsStorage__blobServiceUri",
+    "AzureWebJobsStorage__queueServiceUri",
+    "AzureWebJobsStorage__tableServiceUri",
+    "AzureWebJobsStorage__credential",
+    "AzureWebJobsStorage__clientId",
+    "APPLICATIONINSIGHTS_CONNECTION_STRING",
+    "APPLICATIONINSIGHTS_AUTHENTICATION_STRING",
+    "OTEL_TRACES_SAMPLER",
+    "OTEL_TRACES_SAMPLER_ARG",
+    "PYTHON_ISOLATE_WORKER_DEPENDENCIES",
+}
+# Flex Consumption has these in functionAppConfig, or not at all. Source: the same reference, "Flex Consumption plan
+# deprecations".
+REFUSED_BY_FLEX_CONSUMPTION = {
+    *("ENABLE_ORYX_BUILD", "SCM_DO_BUILD_DURING_DEPLOYMENT", "WEBSITE_RUN_FROM_PACKAGE", "FUNCTIONS_EXTENSION_VERSION"),
+    *("FUNCTIONS_WORKER_RUNTIME", "FUNCTIONS_WORKER_RUNTIME_VERSION", "FUNCTIONS_WORKER_PROCESS_COUNT"),
+    *("WEBSITE_CONTENTAZUREFILECONNECTIONSTRING", "WEBSITE_CONTENTSHARE", "WEBSITE_MAX_DYNAMIC_APPLICATION_SCALE_OUT"),
+    *("AzureWebJobsStorage", "AzureWebJobsDashboard", "APPINSIGHTS_INSTRUMENTATIONKEY"),
+}
+# What stands for the expressions, which only a deployment can evaluate.
+EVALUATED = {
+    "azureDevOpsOrgUrl": "https://dev.azure.com/contoso",
+    "azureDevOpsProject": "mlops",
+    "identityClientId": "00000000-0000-0000-0000-000000000001",
+    "environment().name": PUBLIC.name,
+    "account.properties.primaryEndpoints.table": "https://account.table.core.windows.net/",
+    "keyVaultUrl": "https://kv.vault.azure.net/",
+}
+
+
+def all_set() -> set[str]:
+    return {name for part in PARTS.values() for name in part}
+
+
+def in_routes() -> set[str]:
+    return set(re.findall(r"\$\{(\w+)\}", (ROOT / "routes.yaml").read_text()))
+
+
+def evaluated(part: str, **expressions: str) -> dict[str, str]:
+    """The environment that a part makes."""
+    known = EVALUATED | expressions
+    return {name: value.strip("'") if value.startswith("'") else known[value] for name, value in PARTS[part].items()}
+
+
+def test_every_part_is_in_the_app_and_no_other() -> None:
+    (union,) = re.findall(r"properties: union\(([^)]*)\)", APP)
+    assert [name.strip() for name in union.split(",")] == [*PARTS, "additionalSettings"]
+
+
+def test_every_setting_is_one_that_the_code_or_the_host_reads() -> None:
+    assert set(PARTS["hostSettings"]) | set(PARTS["isolation"]) == READ_BY_THE_HOST
+    assert all_set() - READ_BY_THE_HOST <= settings_read() | in_routes()
+
+
+def test_every_setting_of_the_app_is_set_but_the_pat_itself() -> None:
+    assert (settings_read() | in_routes()) - all_set() == {"AZURE_DEVOPS_EXT_PAT"}
+
+
+def test_none_is_one_that_flex_consumption_refuses() -> None:
+    assert all_set() & REFUSED_BY_FLEX_CONSUMPTION == set()
+
+
+@pytest.mark.parametrize("auth", ["identity", "pat"])
+def test_the_app_starts_with_them(auth: str) -> None:
+    environment = evaluated("appSettings", azureDevOpsAuth=auth) | {"WEBSITE_INSTANCE_ID": "in Azure"}
+    if auth == "pat":
+        environment |= evaluated("vaultSettings") | evaluated("patSettings")
+    settings = load_configuration(environment, ROOT, NAMES).settings
+    assert (settings.auth, settings.in_azure, settings.client_id) == (auth, True, EVALUATED["identityClientId"])
+    assert settings.journal_connection == EVALUATED["account.properties.primaryEndpoints.table"]
+    assert settings.pat_secret_name == ("azure-devops-pat" if auth == "pat" else None)
+
+
+def test_what_has_a_default_is_set_to_it() -> None:
+    default, ours = load_settings({}, ROOT), load_settings(evaluated("appSettings", azureDevOpsAuth="identity"), ROOT)
+    seconds = ("lease_seconds", "budget_seconds", "settle_seconds")
+    for name in ("auth", "cloud", *seconds, "retention_days", "routes_file", "worker_threads"):
+        assert getattr(ours, name) == getattr(default, name), name
+
+
+def test_no_decision_is_sampled_away() -> None:
+    host = PARTS["hostSettings"]
+    assert (host["OTEL_TRACES_SAMPLER"], host["OTEL_TRACES_SAMPLER_ARG"]) == ("'microsoft.fixed_percentage'", "'1'")
+
+
+def test_the_journals_table_is_the_one_the_app_uses() -> None:
+    text = bicep.read("modules/storage.bicep")
+    start = text.index("{", text.index("resource journal "))
+    assert bicep.object_at(text, start)["name"] == f"'{TABLE_NAME}'"
+
+
+def test_nothing_that_is_only_for_this_machine_is_deployed() -> None:
+    ignored = (ROOT / ".funcignore").read_text().splitlines()
+    assert {".azure", "azure.yaml", "infra", "pipelines", ".github", "tests"} <= set(ignored)
+    assert ".azure/" in (ROOT / ".gitignore").read_text().splitlines()
+    assert not any(Path(name).match(pattern) for pattern in ignored for name in ("routes.yaml", "constraints.txt"))

@@ -1,0 +1,88 @@
+"""What the pages on deploying and on Azure DevOps say, held against deployment and code."""
+
+import json
+import re
+
+import pytest
+
+from shared.clouds import CLOUDS
+from tests.infra import bicep
+from tests.infra.bicep import INFRA
+from tests.settings_read import ROOT
+from tests.test_docs import codes, rows, section
+
+DEPLOYING = (ROOT / "docs" / "deploying.md").read_text()
+SETUP = (ROOT / "docs" / "azure-devops-setup.md").read_text()
+PARAMETERS = {
+    name: default or ""
+    for entry in json.loads((INFRA / "main.parameters.json").read_text())["parameters"].values()
+    for name, default in re.findall(r"\$\{(\w+)(?:=([^}]*))?\}", str(entry["value"]))
+}
+READ_BY_THE_HOOK = {"AML_WORKSPACE_ID", "NEXTSTAGE_RUN_STATUSES", "NEXTSTAGE_WAITS"}
+
+
+def test_every_value_that_can_be_set_is_documented_with_its_default() -> None:
+    table = {codes(row[0])[0]: row for row in rows(section(DEPLOYING, "What can be set"))}
+    assert set(table) == (set(PARAMETERS) | READ_BY_THE_HOOK) - {"AZURE_ENV_NAME", "AZURE_LOCATION"}
+    for name, (_, default, meaning) in table.items():
+        if default != "required":
+            assert (codes(default) or [""])[0] == PARAMETERS.get(name, ""), name
+        assert meaning.endswith("; hook") == (name in READ_BY_THE_HOOK), name
+
+
+def test_the_values_are_those_that_the_template_allows() -> None:
+    text = bicep.read("main.bicep")
+    allowed = {
+        param: re.findall(r"'([^']+)'", values)
+        for values, param in re.findall(r"@allowed\(\[([^\]]*)\]\)\nparam (\w+)", text)
+    }
+    meanings = {codes(row[0])[0]: row[1] + row[2] for row in rows(section(DEPLOYING, "What can be set"))}
+    for name, param in (
+        ("NEXTSTAGE_OPERATOR_PRINCIPAL_TYPE", "operatorPrincipalType"),
+        ("NEXTSTAGE_PYTHON_VERSION", "pythonVersion"),
+        ("AZURE_DEVOPS_AUTH", "azureDevOpsAuth"),
+    ):
+        assert set(codes(meanings[name])) == set(allowed[param]), name
+
+
+def test_every_cloud_is_documented() -> None:
+    documented = [[codes(cell)[0] for cell in row] for row in rows(section(DEPLOYING, "Other clouds"))]
+    assert documented == [
+        [
+            cloud.name,
+            cloud.authority_host.removeprefix("https://"),
+            cloud.resource_manager.removeprefix("https://"),
+            cloud.storage_suffix,
+            cloud.key_vault_suffix,
+            cloud.event_grid_audience.removeprefix("https://"),
+        ]
+        for cloud in CLOUDS.values()
+    ]
+
+
+@pytest.mark.parametrize(
+    ("quoted", "module"),
+    [
+        ("asks to sign in", "pipelines_protocol"),
+        ("Unexpected parameter", None),
+        ("no pipeline", "pipelines"),
+        ("is named '", "pipelines"),
+        ("Microsoft Entra gives no token for Azure DevOps", "credentials"),
+        ("cannot be read from", "credentials"),
+    ],
+)
+def test_messages_that_are_explained_are_those_of_the_code(quoted: str, module: str | None) -> None:
+    assert quoted in section(SETUP, "What a message means")
+    if module is not None:
+        assert quoted in (ROOT / "shared" / f"{module}.py").read_text()
+
+
+def test_the_pats_secret_has_one_name() -> None:
+    (name,) = re.findall(r"AZURE_DEVOPS_PAT_SECRET_NAME: '([^']+)'", bicep.read("modules/function-app.bicep"))
+    assert f"--name {name} " in SETUP
+
+
+@pytest.mark.parametrize("document", [DEPLOYING, SETUP, (ROOT / "docs" / "operating.md").read_text()])
+def test_outputs_and_values_that_are_named_exist(document: str) -> None:
+    known = bicep.outputs("main.bicep") | set(PARAMETERS) | READ_BY_THE_HOOK
+    assert set(re.findall(r"\b(NEXTSTAGE_\w+|AZURE_RESOURCE_GROUP)\b", document)) <= known

@@ -1,0 +1,111 @@
+"""The queries of workbook, alerts and documentation use what the app's decision records hold, and nothing else."""
+
+import json
+import logging
+import re
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+
+from shared import errors
+from shared.telemetry import Decision, Outcome, log_decision
+from tests.infra import bicep
+from tests.infra.bicep import INFRA
+from tests.settings_read import ROOT
+
+QUERIES = sorted((INFRA / "queries").glob("*.kql"))
+ALERTS = [path for path in QUERIES if path.name.startswith("alert-")]
+OPERATING = (ROOT / "docs" / "operating.md").read_text()
+
+FIELDS = {field.name for field in fields(Decision)}
+CAUSES = {name for name in vars(errors) if isinstance(getattr(errors, name), type)}
+each_query = pytest.mark.parametrize("path", QUERIES, ids=lambda path: path.stem)
+
+
+@each_query
+def test_it_begins_with_the_decision_records(path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    table, where, extend = path.read_text().splitlines()[:3]
+    assert (table, extend) == ("traces", "| extend decision = parse_json(message)")
+    (beginning,) = re.findall(r"\| where message startswith '(.*)'", where)
+    with caplog.at_level(logging.INFO):
+        log_decision(Decision("id", "type", "subject", None, Outcome.IGNORED))
+    assert caplog.messages[0].startswith(beginning)
+    assert set(json.loads(caplog.messages[0])) == FIELDS
+
+
+@each_query
+def test_it_uses_fields_that_there_are(path: Path) -> None:
+    text = path.read_text()
+    used = set(re.findall(r"\bdecision\.(\w+)", text))
+    assert used
+    assert used <= FIELDS
+    assert not re.search(r"\bdecision\s*\[", text), "write decision.field, which this test can read"
+
+
+@each_query
+def test_outcomes_and_causes_in_it_exist(path: Path) -> None:
+    text = path.read_text()
+    for field, known in (("outcome", set(Outcome)), ("cause", CAUSES)):
+        compared = re.findall(rf"tostring\(decision\.{field}\) (?:==|in) (\([^)]*\)|\"[^\"]*\")", text)
+        assert {value for group in compared for value in re.findall(r'"([^"]*)"', group)} <= known
+
+
+@each_query
+def test_it_is_written_as_kusto_wants_it(path: Path) -> None:
+    """As far as can be seen without Kusto: its dynamic values are made texts or numbers where they are compared."""
+    lines = path.read_text().splitlines(keepends=True)
+    assert all(line.startswith(("| ", "    ")) and line.endswith("\n") for line in lines[1:])
+    own = "".join(lines[3:])
+    for opening, closing in ("()", "[]", "{}"):
+        assert own.count(opening) == own.count(closing)
+    assert own.count('"') % 2 == 0
+    for operand in re.findall(r"([\w.()]+) (?:==|!=|in|has|startswith|>=?|<=?) ", own):
+        assert not operand.startswith("decision."), f"{operand} is dynamic; use tostring() or todouble()"
+
+
+def test_every_field_can_be_seen_for_one_event() -> None:
+    text = (INFRA / "queries" / "one-event.kql").read_text()
+    assert set(re.findall(r"\bdecision\.(\w+)", text)) == FIELDS
+
+
+def test_every_query_is_used_and_every_use_is_a_query() -> None:
+    loaded = {
+        Path(name).name
+        for path in bicep.every_file()
+        for name in re.findall(r"loadTextContent\('([^']+)'\)", bicep.read(path))
+    }
+    assert loaded | {"one-event.kql"} == {path.name for path in QUERIES}
+
+
+def test_every_alert_rule_has_its_query() -> None:
+    rules = re.findall(r"name: '([\w-]+)'\n.*?query: loadTextContent\('\.\./queries/([\w-]+)\.kql'\)",
+                       bicep.read("modules/alerts.bicep"), re.DOTALL)  # fmt: skip
+    assert rules
+    assert [f"alert-{name}" for name, _ in rules] == [query for _, query in rules]
+    assert {query for _, query in rules} == {path.stem for path in ALERTS}
+
+
+def test_every_alert_has_its_runbook() -> None:
+    rules = [f"nextstage-{name}" for path in ("modules/alerts.bicep", "events/alerts.bicep")
+             for name in re.findall(r"(?m)^    name: '([\w-]+)'", bicep.read(path))]  # fmt: skip
+    headings = re.findall(r"(?m)^### `([\w-]+)`", OPERATING)
+    assert len(rules) == 6
+    assert sorted(headings) == sorted(rules)
+    for part in re.split(r"(?m)^### ", OPERATING)[1:]:
+        text = re.split(r"(?m)^## ", part)[0]
+        assert re.findall(r"(?m)^\*\*([\w ]+)\.\*\*", text) == ["Means", "Look at", "Do"], part[:40]
+
+
+@each_query
+def test_the_documented_query_is_the_deployed_one(path: Path) -> None:
+    blocks = re.findall(r"```kusto\n(.*?)```", OPERATING, re.DOTALL)
+    if path in ALERTS or path.name == "one-event.kql":
+        assert path.read_text() in blocks
+    assert set(blocks) <= {query.read_text() for query in QUERIES}
+
+
+def test_metrics_are_event_grids() -> None:
+    """Of ``Microsoft.EventGrid/systemTopics``. Source: Azure Event Grid's monitoring data reference."""
+    known = {"DeadLetteredCount", "DeliveryAttemptFailCount", "DeliverySuccessCount", "DroppedEventCount"}
+    assert set(re.findall(r"metric: '(\w+)'", bicep.read("events/alerts.bicep"))) == known - {"DeliverySuccessCount"}
