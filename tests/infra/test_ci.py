@@ -1,0 +1,44 @@
+"""Both samples of continuous integration run the same make targets, and the GitHub one trusts no more than it must."""
+
+import re
+from typing import Any
+
+import yaml
+
+from tests.settings_read import ROOT
+
+GITHUB = (ROOT / ".github" / "workflows" / "ci.yml").read_text()
+AZURE = (ROOT / "pipelines" / "deploy-nextstage.yml").read_text()
+
+
+def jobs() -> dict[str, Any]:
+    found: dict[str, Any] = yaml.safe_load(GITHUB)["jobs"]
+    return found
+
+
+def test_both_run_the_same_make_targets() -> None:
+    github = [step["run"] for job in jobs().values() for step in job["steps"] if "run" in step]
+    (build,) = (stage for stage in yaml.safe_load(AZURE)["stages"] if stage["stage"] == "build")
+    azure = [step["script"] for job in build["jobs"] for step in job["steps"] if "script" in step]
+    assert github == azure == ["make lint", "make test", "make package"]
+
+
+def test_actions_are_pinned_to_a_commit_and_say_their_version() -> None:
+    used = re.findall(r"uses: (.*)", GITHUB)
+    assert used
+    for action in used:
+        assert re.fullmatch(r"actions/[a-z-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+", action), action
+    assert len({action.split("@")[0] for action in used}) == len(set(used)), "one action, one version"
+
+
+def test_jobs_may_read_the_repository_and_nothing_else() -> None:
+    assert yaml.safe_load(GITHUB)["permissions"] == {}
+    assert [job["permissions"] for job in jobs().values()] == [{"contents": "read"}] * 2
+    checkouts = [step for job in jobs().values() for step in job["steps"] if "checkout" in step.get("uses", "")]
+    assert [step["with"] for step in checkouts] == [{"persist-credentials": False}] * 2
+
+
+def test_only_main_is_deployed_and_no_secret_is_named() -> None:
+    (deploy,) = (stage for stage in yaml.safe_load(AZURE)["stages"] if stage["stage"] == "deploy")
+    assert "eq(variables['Build.SourceBranch'], 'refs/heads/main')" in deploy["condition"]
+    assert not re.search(r"(?i)secrets\.|password|\bpat\b|connectionstring", GITHUB + AZURE)
