@@ -1,6 +1,7 @@
 """Puts the app together from its settings: what function_app.py and the operator's commands both start from."""
 
-from collections.abc import Callable, Collection, Mapping
+import atexit
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
@@ -20,6 +21,7 @@ from shared.credentials import (
 from shared.errors import InvalidSettings
 from shared.events import Handler
 from shared.journal import Journal, Store
+from shared.lazy import Lazy
 from shared.pipelines import PipelinesClient
 from shared.queueing import Queueing
 from shared.relay import Relay
@@ -27,13 +29,15 @@ from shared.routes_file import load_routes
 from shared.routing import RouteTable
 from shared.sending import Sender
 from shared.settings import SQLITE_PREFIX, Settings, load_settings
-from shared.telemetry import Report, log_decision
+from shared.telemetry import Decision, Report, log_decision
 from shared.throttle import ThrottleGate
 from shared.transport import RequestsTransport, Transport
 
 if TYPE_CHECKING:
     from azure.core.credentials import TokenCredential
 
+    from shared.notifications import Notification
+    from shared.notifier import Publish
     from shared.waits.bridge import Bridge
 
 
@@ -81,16 +85,18 @@ def compose(
     *,
     store: Store | None = None,
     transport: Transport | None = None,
-    report: Report = log_decision,
+    report: Report | None = None,
     clock: Clock = utc_now,
 ) -> App:
     """Open the journal and make the relay; nothing is asked of Azure yet.
 
     :param store: instead of the one that the settings name.
     :param transport: instead of a pooled session.
+    :param report: takes the decisions instead of the log and the topic for notifications.
     :raises JournalUnavailable: the journal cannot be opened.
     """
     settings = configuration.settings
+    report = reporter(settings) if report is None else report
     store = store or open_store(settings)
     transport = transport or RequestsTransport(settings.worker_threads)
     gate = ThrottleGate(clock)
@@ -137,6 +143,38 @@ def identity_factory(settings: Settings) -> "Callable[[], TokenCredential]":
     """Makes the identity that the settings name, in their cloud."""
     authority_host = None if settings.cloud is PUBLIC else settings.cloud.authority_host
     return partial(azure_identity, settings.client_id, in_azure=settings.in_azure, authority_host=authority_host)
+
+
+def reporter(settings: Settings) -> Report:
+    """Where decisions are told: in the log, and to the topic for notifications where there is one."""
+    if settings.notify_topic_endpoint is None:
+        return log_decision
+    from shared.notifier import Notifier
+
+    notifier = Notifier(_publisher(settings, settings.notify_topic_endpoint), source=f"/nextstage/{settings.app_name}")
+    atexit.register(notifier.close)
+
+    def report(decision: Decision) -> None:
+        log_decision(decision)
+        notifier(decision)
+
+    return report
+
+
+def _publisher(settings: Settings, endpoint: str) -> "Publish":
+    """Opens the topic for the first notification, in the notifier's thread: its library is slow to import."""
+
+    def open_it() -> "Publish":
+        from shared.topic_client import open_topic
+
+        return open_topic(endpoint, settings.notify_topic_key, identity_factory(settings))
+
+    topic = Lazy(open_it)
+
+    def publish(notifications: "Sequence[Notification]") -> None:
+        topic()(notifications)
+
+    return publish
 
 
 def credential(settings: Settings) -> Credential:

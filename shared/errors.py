@@ -29,6 +29,7 @@
     │   ├── JournalUnavailable        the store does not answer
     │   ├── ClaimLost                 another delivery has taken the record over
     │   └── RunAlreadyOwned           another record of the route names this run as its own
+    ├── NotificationFailed            subscribers could not be told; never an outcome, see shared/notifier.py
     └── DeliveryDeferred              tells the host to answer 500, so that Event Grid comes again
 
 The host answers Event Grid with an exception's text, so no message may hold a secret.
@@ -191,6 +192,17 @@ class ClaimLost(JournalError):
 
 class RunAlreadyOwned(JournalError):
     """Another record of the same route already names this run as its own."""
+
+
+class NotificationFailed(NextstageError):
+    """The topic did not take notifications.
+
+    :param may_pass: the same request may succeed a moment later.
+    """
+
+    def __init__(self, message: str, *, may_pass: bool) -> None:
+        super().__init__(message)
+        self.may_pass = may_pass
 
 
 class DeliveryDeferred(NextstageError):

@@ -9,11 +9,13 @@ from shared.clouds import CLOUDS, PUBLIC, Cloud, cloud_of
 from shared.cooldown import MAX_COOLDOWN
 from shared.errors import InvalidSettings
 from shared.tables_connection import connection_problem, is_endpoint
+from shared.topic_connection import endpoint_problem, key_problem
 from shared.wait_settings import WaitSettings, read_wait_settings
 
 DEFAULT_JOURNAL: Final = "sqlite:journal.sqlite3"
 DEFAULT_ROUTES_FILE: Final = "routes.yaml"
 DEFAULT_WORKER_THREADS: Final = 32
+DEFAULT_APP_NAME: Final = "local"
 SQLITE_PREFIX: Final = "sqlite:"
 # Set by Azure's own hosts and by none of the local ones.
 _AZURE_MARKS: Final = ("WEBSITE_INSTANCE_ID", "WEBSITE_POD_NAME")
@@ -27,6 +29,9 @@ class Settings:
         may hold an account key.
     :param organization_url: the organization that routes mean by default; None where each names its own.
     :param waits: None where no task may wait.
+    :param notify_topic_endpoint: the custom topic that notifications go to; None: there are none.
+    :param notify_topic_key: the topic's key; None: the app's identity is used.
+    :param app_name: what Azure calls the function app; the source of notifications.
     :param environment: where ``${NAME}`` in routes.yaml and a rotated PAT are looked up; not shown.
     """
 
@@ -44,6 +49,9 @@ class Settings:
     routes_file: Path
     worker_threads: int
     waits: WaitSettings | None
+    notify_topic_endpoint: str | None
+    notify_topic_key: str | None = field(repr=False)
+    app_name: str
     in_azure: bool
     environment: Mapping[str, str] = field(repr=False)
 
@@ -92,6 +100,9 @@ class _SettingsReader:
                 has_key_vault=key_vault_url is not None,
                 in_azure=in_azure,
             ),
+            notify_topic_endpoint=self._notify_topic_endpoint(in_azure=in_azure),
+            notify_topic_key=self._notify_topic_key(),
+            app_name=self._text("WEBSITE_SITE_NAME") or DEFAULT_APP_NAME,
             in_azure=in_azure,
             environment=self._environment,
         )
@@ -184,6 +195,21 @@ class _SettingsReader:
                 "endpoint of a storage account, as in https://<account>.table.core.windows.net"
             )
         return f"{SQLITE_PREFIX}{self._app_dir / path}"
+
+    def _notify_topic_endpoint(self, *, in_azure: bool) -> str | None:
+        endpoint, has_key = self._text("NOTIFY_TOPIC_ENDPOINT"), self._text("NOTIFY_TOPIC_KEY") is not None
+        if endpoint is None:
+            if has_key:
+                self._problems.append("NOTIFY_TOPIC_KEY means nothing without NOTIFY_TOPIC_ENDPOINT; set that one too")
+        elif (problem := endpoint_problem(endpoint, has_key=has_key, in_azure=in_azure)) is not None:
+            self._problems.append(f"NOTIFY_TOPIC_ENDPOINT {problem}")
+        return endpoint
+
+    def _notify_topic_key(self) -> str | None:
+        key = self._text("NOTIFY_TOPIC_KEY")
+        if key is not None and (problem := key_problem(key)) is not None:
+            self._problems.append(f"NOTIFY_TOPIC_KEY {problem}")
+        return key
 
     def _worker_threads(self) -> int:
         text = self._text("PYTHON_THREADPOOL_THREAD_COUNT")

@@ -62,7 +62,7 @@ def _endpoint_problem(parts: dict[str, str]) -> str | None:
     url = urlsplit(endpoint)
     if url.scheme not in ("http", "https") or not url.hostname or url.query or "@" in url.netloc:
         return f"its table endpoint is not a URL of the form https://<host>; {_ADVICE}"
-    if url.scheme == "http" and not _is_loopback(url.hostname):
+    if url.scheme == "http" and not is_loopback(url.hostname):
         return (
             f"its table endpoint http://{url.netloc} is not encrypted, which only a storage emulator on this machine "
             "may be; use https"
@@ -82,7 +82,8 @@ def _is_base64(text: str) -> bool:
         return False
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Whether what is sent there does not leave this machine."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:

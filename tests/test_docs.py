@@ -10,16 +10,20 @@ import pytest
 from handlers import NAMES
 from shared.events import ENVELOPE_NAMES
 from shared.journal import State
+from shared.notifications import DATA_FIELDS, MAX_TEXT, TYPES
+from shared.notifier import MAX_BATCH, MAX_WAITING, MAX_WAITING_DEFERRED, PAUSES_SECONDS
 from shared.routes_file import DEFAULTS_KEYS, REQUIRED_KEYS, ROUTE_KEYS
 from shared.settings import DEFAULT_JOURNAL, load_settings
 from shared.telemetry import Decision, Outcome
 from shared.wait_settings import DEFAULT_SWEEP_AFTER_MINUTES, DEFAULT_TIMEOUT_HOURS
+from tests.contracts import validate
 from tests.settings_read import settings_read
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
 ROUTES = (ROOT / "docs" / "routes.md").read_text()
 HOW = (ROOT / "docs" / "how-it-works.md").read_text()
+NOTIFICATIONS = (ROOT / "docs" / "notifications.md").read_text()
 
 DOCUMENTS = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
@@ -106,6 +110,25 @@ def test_every_field_of_a_decision_is_documented() -> None:
     documented = [code for row in rows(section(HOW, "What is logged")) for code in codes(row[0])]
     assert documented == [field.name for field in fields(Decision) if field.name in documented]
     assert set(documented) == {field.name for field in fields(Decision)}
+
+
+def test_every_notification_is_documented_and_no_other() -> None:
+    table = [line for line in NOTIFICATIONS.splitlines() if line.startswith("| `nextstage.")]
+    assert {codes(line)[0]: codes(line)[1] for line in table} == {type_: outcome for outcome, type_ in TYPES.items()}
+    (example,) = (
+        json.loads(text) for text in re.findall(r"^```json\n(.*?)^```", NOTIFICATIONS, re.MULTILINE | re.DOTALL)
+    )
+    assert list(example["data"]) == list(DATA_FIELDS)
+    validate("cloudevents_batch", [example])
+
+
+def test_the_bounds_of_notifications_are_the_codes() -> None:
+    text = " ".join(NOTIFICATIONS.split())
+    assert f"more than {MAX_TEXT:,} characters is cut" in text
+    assert f"each batch of up to {MAX_BATCH}, after three tries" in text
+    assert len(PAUSES_SECONDS) + 1 == 3
+    assert f"when more than {MAX_WAITING:,} wait" in text
+    assert f"At most {MAX_WAITING_DEFERRED} of those wait" in text
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)

@@ -12,6 +12,7 @@ from shared.settings import Settings, load_settings
 from tests.canaries import secret
 
 APP = Path("/app")
+TOPIC = "https://nextstage.westeurope-1.eventgrid.azure.net/api/events"
 PAT = {"AZURE_DEVOPS_AUTH": "pat", "AZURE_DEVOPS_EXT_PAT": secret("pat")}
 VAULT_PAT = {"AZURE_DEVOPS_AUTH": "pat", "AZURE_DEVOPS_PAT_SECRET_NAME": "ado-pat"}
 
@@ -37,6 +38,7 @@ def test_defaults() -> None:
     assert settings.worker_threads == 32
     assert not settings.in_azure
     assert (settings.client_id, settings.key_vault_url, settings.pat_secret_name) == (None, None, None)
+    assert (settings.notify_topic_endpoint, settings.notify_topic_key, settings.app_name) == (None, None, "local")
 
 
 def test_everything_given() -> None:
@@ -53,6 +55,9 @@ def test_everything_given() -> None:
         JOURNAL_RETENTION_DAYS="31",
         ROUTES_FILE="tables/test.yaml",
         PYTHON_THREADPOOL_THREAD_COUNT="8",
+        NOTIFY_TOPIC_ENDPOINT=TOPIC,
+        NOTIFY_TOPIC_KEY=secret("topic-key"),
+        WEBSITE_SITE_NAME="func-nextstage",
     )
     assert settings.auth == "pat"
     assert settings.pat() == secret("pat")
@@ -65,6 +70,8 @@ def test_everything_given() -> None:
     assert settings.retention_days == 31
     assert settings.routes_file == APP / "tables" / "test.yaml"
     assert settings.worker_threads == 8
+    assert (settings.notify_topic_endpoint, settings.notify_topic_key) == (TOPIC, secret("topic-key"))
+    assert settings.app_name == "func-nextstage"
 
 
 @pytest.mark.parametrize("connection", ["UseDevelopmentStorage=true", "https://account.table.core.windows.net"])
@@ -131,8 +138,28 @@ def test_empty_settings_are_unset_ones() -> None:
     assert load(AZURE_DEVOPS_AUTH=" ", JOURNAL_CONNECTION="", JOURNAL_LEASE_SECONDS="").lease_seconds == 60
 
 
-def test_the_settings_do_not_show_the_pat() -> None:
-    assert "canary" not in repr(load(**PAT))
+def test_the_settings_show_no_secret() -> None:
+    assert "canary" not in repr(load(**PAT, NOTIFY_TOPIC_ENDPOINT=TOPIC, NOTIFY_TOPIC_KEY=secret("topic-key")))
+
+
+@pytest.mark.parametrize(
+    "environment",
+    [
+        {"NOTIFY_TOPIC_ENDPOINT": TOPIC},
+        {
+            "NOTIFY_TOPIC_ENDPOINT": TOPIC,
+            "WEBSITE_INSTANCE_ID": "i",
+            "JOURNAL_CONNECTION": "UseDevelopmentStorage=true",
+        },
+        {"NOTIFY_TOPIC_ENDPOINT": TOPIC + "/"},
+        {"NOTIFY_TOPIC_ENDPOINT": TOPIC.replace("eventgrid.azure.net", "eventgrid.azure.us")},
+        {"NOTIFY_TOPIC_ENDPOINT": "http://localhost:8080/api/events", "NOTIFY_TOPIC_KEY": "k"},
+        {"NOTIFY_TOPIC_ENDPOINT": "http://127.0.0.1:8080/api/events", "NOTIFY_TOPIC_KEY": "k"},
+        {"NOTIFY_TOPIC_ENDPOINT": "http://[::1]:8080/api/events", "NOTIFY_TOPIC_KEY": "k"},
+    ],
+)
+def test_a_topic_that_notifications_may_go_to(environment: dict[str, str]) -> None:
+    assert load(**environment).notify_topic_endpoint == environment["NOTIFY_TOPIC_ENDPOINT"]
 
 
 @pytest.mark.parametrize(
@@ -164,6 +191,25 @@ def test_the_settings_do_not_show_the_pat() -> None:
         ({"PYTHON_THREADPOOL_THREAD_COUNT": "0"}, "PYTHON_THREADPOOL_THREAD_COUNT is '0'"),
         ({"JOURNAL_CONNECTION": f"AccountKey={secret('key')}"}, "JOURNAL_CONNECTION cannot be used: "),
         ({"JOURNAL_CONNECTION": "http://account.table.core.windows.net"}, "JOURNAL_CONNECTION cannot be used: "),
+        ({"NOTIFY_TOPIC_ENDPOINT": "nextstage"}, "NOTIFY_TOPIC_ENDPOINT must begin with https://; copy it from"),
+        ({"NOTIFY_TOPIC_ENDPOINT": "ftp://a/api/events"}, "NOTIFY_TOPIC_ENDPOINT must begin with https://"),
+        ({"NOTIFY_TOPIC_ENDPOINT": "https:///api/events"}, "NOTIFY_TOPIC_ENDPOINT must begin with https://"),
+        ({"NOTIFY_TOPIC_ENDPOINT": "https://a:b/api/events"}, "NOTIFY_TOPIC_ENDPOINT is not a URL"),
+        ({"NOTIFY_TOPIC_ENDPOINT": "https://[a/api/events"}, "NOTIFY_TOPIC_ENDPOINT is not a URL"),
+        ({"NOTIFY_TOPIC_ENDPOINT": TOPIC.removesuffix("/api/events")}, "must end in /api/events"),
+        ({"NOTIFY_TOPIC_ENDPOINT": TOPIC + f"?key={secret('sas')}"}, "must hold no user name, password, query"),
+        ({"NOTIFY_TOPIC_ENDPOINT": TOPIC.replace("://", f"://u:{secret('p')}@")}, "must hold no user name, password"),
+        ({"NOTIFY_TOPIC_ENDPOINT": TOPIC.replace("https", "http")}, "must begin with https://, since a credential"),
+        (
+            {"NOTIFY_TOPIC_ENDPOINT": "http://localhost/api/events", "WEBSITE_POD_NAME": "p"},
+            "NOTIFY_TOPIC_ENDPOINT must begin with https://, since a credential is sent there",
+        ),
+        ({"NOTIFY_TOPIC_ENDPOINT": "http://localhost/api/events"}, "is http://, where no identity's token is sent"),
+        ({"NOTIFY_TOPIC_KEY": secret("topic-key")}, "NOTIFY_TOPIC_KEY means nothing without NOTIFY_TOPIC_ENDPOINT"),
+        (
+            {"NOTIFY_TOPIC_ENDPOINT": TOPIC, "NOTIFY_TOPIC_KEY": secret("topic") + "\n" + secret("key")},
+            "NOTIFY_TOPIC_KEY holds characters that no key has; copy it again",
+        ),
         ({"JOURNAL_CONNECTION": "sqlite:"}, "JOURNAL_CONNECTION is 'sqlite:' without a path"),
         ({"WEBSITE_INSTANCE_ID": "i"}, "an SQLite file, which instances in Azure do not share"),
         ({"WEBSITE_POD_NAME": "p"}, "an SQLite file, which instances in Azure do not share"),
