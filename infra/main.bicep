@@ -29,6 +29,10 @@ param azureDevOpsAuth string = 'identity'
 @description('Pipelines may wait for Azure ML runs: makes the Key Vault for the token keys.')
 param waits bool = false
 
+@description('Resource id of the Azure ML workspace.')
+@minLength(1)
+param amlWorkspaceId string
+
 @description('Make an Event Grid topic that the app tells of queued runs, parked events and deferred deliveries.')
 param notificationTopic bool = false
 
@@ -148,6 +152,9 @@ module app 'modules/function-app.bicep' = {
     packageContainerName: storage.outputs.packageContainerName
     componentName: monitoring.outputs.componentName
     keyVaultUrl: needsKeyVault ? keyVault!.outputs.url : ''
+    notificationTopicEndpoint: notificationTopic ? topic!.outputs.endpoint : ''
+    waits: waits
+    amlWorkspaceId: amlWorkspaceId
     azureDevOpsOrgUrl: azureDevOpsOrgUrl
     azureDevOpsProject: azureDevOpsProject
     azureDevOpsAuth: azureDevOpsAuth

@@ -22,7 +22,7 @@ TYPES: Final[Mapping[Outcome, str]] = {
 """The outcomes that are told, and as what; of the others nothing follows for anybody."""
 
 DATA_FIELDS: Final = (
-    *("outcome", "reason", "route", "run_id", "run_url"),
+    *("outcome", "reason", "cause", "route", "run_id", "run_url"),
     *("event_id", "event_type", "subject", "key"),
 )
 """The fields of the data; each is called as in the decision's log record."""

@@ -56,6 +56,7 @@ class TestNotification:
             data={
                 "outcome": "queued",
                 "reason": "",
+                "cause": "",
                 "route": "evaluate",
                 "run_id": 5,
                 "run_url": "https://dev.azure.com/contoso/mlops/_build/results?buildId=5",
@@ -100,7 +101,7 @@ class TestNotification:
         assert len({told(each, clock).id for each in decisions}) == 4
 
     def test_every_field_of_a_decision_is_told_but_for_how_long_it_took(self) -> None:
-        assert {*DATA_FIELDS, "duration_ms"} == {field.name for field in fields(Decision)}
+        assert {*DATA_FIELDS, "duration_ms", "delay_ms"} == {field.name for field in fields(Decision)}
 
     @given(
         outcome=st.sampled_from(sorted(TYPES)),

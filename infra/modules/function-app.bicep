@@ -12,6 +12,14 @@ param componentName string
 @description('Empty where there is no Key Vault.')
 param keyVaultUrl string
 
+@description('Empty where nobody is told.')
+param notificationTopicEndpoint string
+
+param waits bool
+
+@description('Resource id of the Azure ML workspace whose runs are waited for.')
+param amlWorkspaceId string
+
 param azureDevOpsOrgUrl string
 param azureDevOpsProject string
 param azureDevOpsAuth string
@@ -90,7 +98,7 @@ resource noScmPassword 'Microsoft.Web/sites/basicPublishingCredentialsPolicies@2
 resource settings 'Microsoft.Web/sites/config@2024-04-01' = {
   parent: app
   name: 'appsettings'
-  properties: union(hostSettings, isolation, appSettings, vaultSettings, patSettings, additionalSettings)
+  properties: union(hostSettings, isolation, appSettings, vaultSettings, patSettings, notificationSettings, waitSettings, additionalSettings)
 }
 
 // The host's own. Runtime and worker are in functionAppConfig: on Flex Consumption settings of theirs are refused.
@@ -130,6 +138,18 @@ var appSettings = {
 
 var vaultSettings = !empty(keyVaultUrl) ? { KEY_VAULT_URL: keyVaultUrl } : {}
 var patSettings = azureDevOpsAuth == 'pat' ? { AZURE_DEVOPS_PAT_SECRET_NAME: 'azure-devops-pat' } : {}
+var notificationSettings = !empty(notificationTopicEndpoint) ? { NOTIFY_TOPIC_ENDPOINT: notificationTopicEndpoint } : {}
+
+// The keys themselves are a secret in the Key Vault, which operators put there. Further hosts of Azure DevOps, where a
+// task may come from a server of one's own, are among additionalSettings.
+var waitSettings = waits
+  ? {
+      WAIT_TOKEN_KEYS_SECRET_NAME: 'wait-token-keys'
+      WAIT_SWEEP_AFTER_MINUTES: '30'
+      WAIT_TIMEOUT_HOURS: '72'
+      AML_WORKSPACE_ID: amlWorkspaceId
+    }
+  : {}
 
 output id string = app.id
 output name string = app.name

@@ -10,13 +10,18 @@ from shared.clouds import PUBLIC
 from shared.composition import load_configuration
 from shared.journal_tables import TABLE_NAME
 from shared.settings import load_settings
+from shared.wait_settings import DEFAULT_SWEEP_AFTER_MINUTES, DEFAULT_TIMEOUT_HOURS
+from tests.building import WORKSPACE
 from tests.infra import bicep
 from tests.settings_read import ROOT, settings_read
 
 APP = bicep.read("modules/function-app.bicep")
 PARTS = {
     name: bicep.object_of(APP, name)
-    for name in ("hostSettings", "isolation", "appSettings", "vaultSettings", "patSettings")
+    for name in (
+        *("hostSettings", "isolation", "appSettings", "vaultSettings", "patSettings"),
+        *("notificationSettings", "waitSettings"),
+    )
 }
 
 # Read by Azure Functions' host and worker. Source: Azure Functions' app settings reference; OTEL_*: the host's Azure
@@ -49,6 +54,8 @@ EVALUATED = {
     "environment().name": PUBLIC.name,
     "account.properties.primaryEndpoints.table": "https://account.table.core.windows.net/",
     "keyVaultUrl": "https://kv.vault.azure.net/",
+    "notificationTopicEndpoint": "https://topic.westeurope-1.eventgrid.azure.net/api/events",
+    "amlWorkspaceId": WORKSPACE,
 }
 
 
@@ -76,8 +83,12 @@ def test_every_setting_is_one_that_the_code_or_the_host_reads() -> None:
     assert all_set() - READ_BY_THE_HOST <= settings_read() | in_routes()
 
 
-def test_every_setting_of_the_app_is_set_but_the_pat_itself() -> None:
-    assert (settings_read() | in_routes()) - all_set() == {"AZURE_DEVOPS_EXT_PAT"}
+def test_every_setting_of_the_app_is_set_but_secrets_and_what_follows_from_others() -> None:
+    secrets = {"AZURE_DEVOPS_EXT_PAT", "NOTIFY_TOPIC_KEY", "WAIT_TOKEN_KEYS"}
+    for_servers_of_ones_own = {"WAIT_ALLOWED_HOSTS"}
+    follows_from_the_cloud = {"AZURE_RESOURCE_MANAGER_URL"}
+    missing = (settings_read() | in_routes()) - all_set()
+    assert missing == secrets | for_servers_of_ones_own | follows_from_the_cloud
 
 
 def test_none_is_one_that_flex_consumption_refuses() -> None:
@@ -93,6 +104,18 @@ def test_the_app_starts_with_them(auth: str) -> None:
     assert (settings.auth, settings.in_azure, settings.client_id) == (auth, True, EVALUATED["identityClientId"])
     assert settings.journal_connection == EVALUATED["account.properties.primaryEndpoints.table"]
     assert settings.pat_secret_name == ("azure-devops-pat" if auth == "pat" else None)
+
+
+def test_the_app_starts_with_waits_and_notifications() -> None:
+    environment = {"WEBSITE_INSTANCE_ID": "in Azure"}
+    for part in ("appSettings", "vaultSettings", "notificationSettings", "waitSettings"):
+        environment |= evaluated(part, azureDevOpsAuth="identity")
+    settings = load_configuration(environment, ROOT, NAMES).settings
+    assert settings.notify_topic_endpoint == EVALUATED["notificationTopicEndpoint"]
+    assert settings.waits is not None
+    assert (settings.waits.keys_secret_name, settings.waits.workspace_id) == ("wait-token-keys", WORKSPACE)
+    assert settings.waits.sweep_after_minutes == DEFAULT_SWEEP_AFTER_MINUTES
+    assert settings.waits.timeout_hours == DEFAULT_TIMEOUT_HOURS
 
 
 def test_what_has_a_default_is_set_to_it() -> None:

@@ -67,7 +67,7 @@ def test_every_cloud_is_documented() -> None:
         ("Unexpected parameter", None),
         ("no pipeline", "pipelines"),
         ("is named '", "pipelines"),
-        ("Microsoft Entra gives no token for Azure DevOps", "credentials"),
+        ("Microsoft Entra gives no token for", "credentials"),
         ("cannot be read from", "credentials"),
     ],
 )
