@@ -1,0 +1,202 @@
+"""``python -m devstack.package``: the zip that is deployed, with all that the app needs in it.
+
+The app's files are those that ``.funcignore`` does not name, read as gitignore, which is how azd reads it. Their
+dependencies lie under ``.python_packages``, where Azure's worker looks first, built for Python 3.13 on Linux (x86-64).
+The same files make the same zip.
+"""
+
+import argparse
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import zipfile
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Final
+
+from pathspec import GitIgnoreSpec
+
+from shared.version import VERSION
+
+PROJECT: Final = Path(__file__).resolve().parents[1]
+PACKAGES: Final = PurePosixPath(".python_packages/lib/site-packages")
+# glibc 2.17 and later; Azure's image of Python 3.13 is Debian 12, with 2.36.
+AZURE: Final = ("--platform", "manylinux2014_x86_64", "--python-version", "3.13")
+
+_REQUIREMENTS: Final = ("requirements.txt", "constraints.txt")
+_EARLIEST: Final = (1980, 1, 1, 0, 0, 0)  # that a zip can hold
+_SCRIPTS: Final = "../../bin/"  # as RECORD names them
+_FILE_MODE: Final = 0o100644 << 16
+_UNIX: Final = 3
+
+
+class PackagingFailed(Exception):
+    """The zip cannot be made; the text says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One file of the zip."""
+
+    name: PurePosixPath
+    source: Path
+
+    @property
+    def size(self) -> int:
+        """In bytes."""
+        return self.source.stat().st_size
+
+
+@dataclass(frozen=True, slots=True)
+class Package:
+    """The zip, and what is in it."""
+
+    path: Path
+    app: tuple[Entry, ...]
+    dependencies: tuple[Entry, ...]
+
+
+def build(
+    python: Path,
+    folder: Path,
+    *,
+    project: Path = PROJECT,
+    platform: Sequence[str] = AZURE,
+    installed: Path | None = None,
+) -> Package:
+    """Make ``folder/nextstage-VERSION.zip``.
+
+    :param python: a Python 3.13 with pip. Another one would ask for what itself needs: pip reads the conditions in
+        requirements by the Python that it runs on.
+    :param platform: pip's options that name the machine; none for this one.
+    :param installed: keeps the installed dependencies for the next time that the same ones are asked for; by default
+        in ``folder``.
+    :raises PackagingFailed: pip cannot install the dependencies, or there is no ``.funcignore``.
+    """
+    app = tuple(app_files(project))
+    dependencies = tuple(_dependencies(_install(python, installed or folder / "python_packages", project, platform)))
+    path = folder / f"nextstage-{VERSION}.zip"
+    _write(path, [*app, *dependencies])
+    return Package(path, app, dependencies)
+
+
+def app_files(project: Path) -> Iterator[Entry]:
+    """The files of the project that are deployed, sorted.
+
+    :raises PackagingFailed: there is no ``.funcignore``: then everything would be deployed, secrets too.
+    """
+    rules = project / ".funcignore"
+    if not rules.is_file():
+        raise PackagingFailed(f"there is no .funcignore in {project}; without it everything there would be deployed")
+    ignored = GitIgnoreSpec.from_lines(rules.read_text(encoding="utf-8").splitlines())
+    for name in sorted(_walk(project, ignored)):
+        yield Entry(name, project / name)
+
+
+def _walk(project: Path, ignored: GitIgnoreSpec) -> Iterator[PurePosixPath]:
+    for current, folders, files in os.walk(project):
+        here = PurePosixPath(Path(current).relative_to(project).as_posix())
+        folders[:] = [
+            folder
+            for folder in folders
+            if not ignored.match_file(f"{here / folder}/") and here / folder != PurePosixPath(".python_packages")
+        ]
+        yield from (here / file for file in files if not ignored.match_file(here / file))
+
+
+def _dependencies(installed: Path) -> Iterator[Entry]:
+    for path in sorted(installed.rglob("*")):
+        name = PurePosixPath(path.relative_to(installed).as_posix())
+        if path.is_file() and "__pycache__" not in name.parts:
+            yield Entry(PACKAGES / name, path)
+
+
+def _install(python: Path, folder: Path, project: Path, platform: Sequence[str]) -> Path:
+    """Where pip has put what requirements.txt asks for; done anew only where that, or the platform, has changed."""
+    content = [*((project / name).read_bytes() for name in _REQUIREMENTS), repr(tuple(platform)).encode()]
+    target = folder / hashlib.sha256(b"\0".join(content)).hexdigest()[:16]
+    if target.is_dir():
+        return target
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder) as scratch:
+        _pip_install(python, Path(scratch, "site-packages"), project / _REQUIREMENTS[0], platform)
+        _drop_scripts(Path(scratch, "site-packages"))
+        try:
+            Path(scratch, "site-packages").rename(target)
+        except OSError:
+            if not target.is_dir():  # otherwise somebody else was quicker
+                raise
+    return target
+
+
+def _pip_install(python: Path, target: Path, requirements: Path, platform: Sequence[str]) -> None:
+    command = [python, "-m", "pip", "install", "--target", target, "--requirement", requirements, *platform]
+    options = ["--only-binary=:all:", "--no-compile", "--quiet", "--disable-pip-version-check"]
+    pip = subprocess.run(  # noqa: S603 - our own command
+        [*map(str, command), *options], capture_output=True, text=True, check=False
+    )
+    if pip.returncode != 0:
+        raise PackagingFailed(f"the dependencies cannot be installed; pip says:\n{pip.stderr.strip()}")
+
+
+def _drop_scripts(site_packages: Path) -> None:
+    """Nobody calls them there, and each names the Python that has installed it, and so would no zip be as another."""
+    shutil.rmtree(site_packages / "bin", ignore_errors=True)
+    for record in site_packages.glob("*.dist-info/RECORD"):
+        lines = record.read_text(encoding="utf-8").splitlines(keepends=True)
+        record.write_text("".join(line for line in lines if not line.startswith(_SCRIPTS)), encoding="utf-8")
+
+
+def _write(path: Path, entries: Iterable[Entry]) -> None:
+    """Sorted, and with the same time and rights for all, so that the same files make the same zip."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_suffix(f".{os.getpid()}")
+    with zipfile.ZipFile(unfinished, "w", zipfile.ZIP_DEFLATED) as archive:
+        for entry in sorted(entries, key=lambda entry: entry.name):
+            info = zipfile.ZipInfo(str(entry.name), _EARLIEST)
+            info.compress_type = zipfile.ZIP_DEFLATED
+            info.create_system = _UNIX
+            info.external_attr = _FILE_MODE
+            archive.writestr(info, entry.source.read_bytes())
+    unfinished.replace(path)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; returns the exit code: 0 the zip is there, 1 it cannot be made."""
+    parser = argparse.ArgumentParser(prog="python -m devstack.package", description="Make the zip that is deployed.")
+    parser.add_argument("--python", type=Path, required=True, help="a Python 3.13 with pip")
+    parser.add_argument("--folder", type=Path, default=PROJECT / "dist", help="where to (default: %(default)s)")
+    parser.add_argument("--project", type=Path, default=PROJECT, help="what is packaged (default: %(default)s)")
+    options = parser.parse_args(arguments)
+    try:
+        package = build(options.python, options.folder, project=options.project)
+    except PackagingFailed as exc:
+        print(f"devstack.package: {exc}", file=sys.stderr)
+        return 1
+    _show(package)
+    return 0
+
+
+def _show(package: Package) -> None:
+    for entry in package.app:
+        print(f"{entry.size:>12,}  {entry.name}")
+    for name, entries in _by_distribution(package.dependencies).items():
+        print(f"{sum(entry.size for entry in entries):>12,}  {PACKAGES}/{name} ({len(entries)} files)")
+    files = len(package.app) + len(package.dependencies)
+    print(f"{package.path}: {package.path.stat().st_size:,} bytes, {files} files, {len(package.app)} of them the app's")
+
+
+def _by_distribution(entries: Iterable[Entry]) -> dict[str, list[Entry]]:
+    """Dependencies by the first part of their names below site-packages."""
+    groups: dict[str, list[Entry]] = {}
+    for entry in entries:
+        groups.setdefault(entry.name.relative_to(PACKAGES).parts[0], []).append(entry)
+    return groups
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,156 @@
+"""Making the deployed zip, with a program in pip's place. The real one is looked at in tests/runtime."""
+
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from devstack.package import PackagingFailed, app_files, build, main
+
+# In place of a Python: puts one module, a script and a cache where --target says, and notes that it was called.
+PIP = """#!/bin/sh
+echo "$@" >> "{calls}"
+while [ "$1" != "--target" ]; do shift; done
+mkdir -p "$2/needed/__pycache__" "$2/bin"
+echo 'x = 1' > "$2/needed/__init__.py"
+mkdir -p "$2/needed-1.dist-info"
+printf 'needed/__init__.py,sha256=x,6\\n../../bin/needed,sha256=%s,9\\n' "$0" > "$2/needed-1.dist-info/RECORD"
+touch "$2/needed/__pycache__/x.pyc" "$2/bin/needed"
+"""
+FAILING_PIP = "#!/bin/sh\necho 'ERROR: No matching distribution found for needed' >&2\nexit 1\n"
+
+
+def program(path: Path, text: str) -> Path:
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(text)
+    path.chmod(0o755)
+    return path
+
+
+@pytest.fixture
+def calls(tmp_path: Path) -> Path:
+    return tmp_path / "calls"
+
+
+@pytest.fixture
+def python(tmp_path: Path, calls: Path) -> Path:
+    return program(tmp_path / "python", PIP.format(calls=calls))
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    folder = tmp_path / "project"
+    for name, text in {
+        ".funcignore": "# a comment\ntests\n*.md\n/only-here\n",
+        "function_app.py": "app = 1",
+        "requirements.txt": "needed==1",
+        "constraints.txt": "",
+        "README.md": "",
+        "tests/test_it.py": "",
+        "shared/tests/deep.py": "",
+        "shared/only-here/kept.py": "",
+        "only-here/gone.py": "",
+        ".python_packages/lib/site-packages/stale.py": "",
+    }.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text)
+    return folder
+
+
+def test_the_ignored_are_left_out_and_dependencies_added(python: Path, project: Path, tmp_path: Path) -> None:
+    built = build(python, tmp_path / "dist", project=project)
+    with zipfile.ZipFile(built.path) as archive:
+        assert archive.namelist() == [
+            ".funcignore",
+            ".python_packages/lib/site-packages/needed/__init__.py",
+            ".python_packages/lib/site-packages/needed-1.dist-info/RECORD",
+            "constraints.txt",
+            "function_app.py",
+            "requirements.txt",
+            "shared/only-here/kept.py",
+        ]
+        assert archive.read("function_app.py") == b"app = 1"
+        assert {(info.date_time, info.external_attr >> 16) for info in archive.infolist()} == {
+            ((1980, 1, 1, 0, 0, 0), 0o100644)
+        }
+
+
+def test_whichever_python_has_installed_them_the_zip_is_the_same(project: Path, tmp_path: Path, calls: Path) -> None:
+    zips = []
+    for name in ("one", "two"):
+        python = program(tmp_path / name / "python", PIP.format(calls=calls))
+        zips.append(build(python, tmp_path / name / "dist", project=project).path.read_bytes())
+    assert zips[0] == zips[1]
+
+
+def test_pip_is_asked_for_wheels_for_azure(python: Path, project: Path, tmp_path: Path, calls: Path) -> None:
+    build(python, tmp_path / "dist", project=project)
+    (call,) = calls.read_text().splitlines()
+    assert f"--requirement {project / 'requirements.txt'} --platform manylinux2014_x86_64 --python-version 3.13" in call
+    assert "--only-binary=:all:" in call
+
+
+def test_pip_is_not_asked_again_until_something_has_changed(
+    python: Path, project: Path, tmp_path: Path, calls: Path
+) -> None:
+    def built() -> int:
+        build(python, tmp_path / "dist", project=project)
+        return len(calls.read_text().splitlines())
+
+    assert (built(), built()) == (1, 1)
+    (project / "constraints.txt").write_text("other==2")
+    assert (built(), built()) == (2, 2)
+
+
+def test_somebody_else_may_be_quicker(project: Path, tmp_path: Path, calls: Path) -> None:
+    """Two builds at once: the one that comes second takes what the first has installed."""
+    installed = tmp_path / "dist" / "python_packages"
+    first = program(tmp_path / "first", PIP.format(calls=calls))
+    second = program(
+        tmp_path / "second",
+        PIP.format(calls=calls) + f'cp -r "$2" "{installed}/$(cat {tmp_path / "name"})"\n',
+    )
+    build(first, tmp_path / "dist", project=project)
+    (name,) = installed.iterdir()
+    (tmp_path / "name").write_text(name.name)
+    name.rename(tmp_path / "gone")
+    built = build(second, tmp_path / "dist", project=project)
+    assert {entry.source.parents[1] for entry in built.dependencies} == {name}
+    assert list(installed.iterdir()) == [name]
+
+
+def test_what_pip_says_is_told(project: Path, tmp_path: Path) -> None:
+    failing = program(tmp_path / "python", FAILING_PIP)
+    with pytest.raises(PackagingFailed, match="pip says:\nERROR: No matching distribution found for needed"):
+        build(failing, tmp_path / "dist", project=project)
+    assert [path.name for path in (tmp_path / "dist").rglob("*")] == ["python_packages"]
+
+
+def test_without_a_funcignore_nothing_is_packaged(project: Path) -> None:
+    (project / ".funcignore").unlink()
+    with pytest.raises(PackagingFailed, match=r"there is no \.funcignore in .*; without it everything"):
+        list(app_files(project))
+
+
+class TestCommand:
+    def test_it_prints_every_file_and_the_size(
+        self, python: Path, project: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    ) -> None:
+        assert main(["--python", str(python), "--folder", str(tmp_path / "dist"), "--project", str(project)]) == 0
+        *files, total = capfd.readouterr().out.splitlines()
+        assert [line.split(maxsplit=1) for line in files] == [
+            ["34", ".funcignore"],
+            ["0", "constraints.txt"],
+            ["7", "function_app.py"],
+            ["9", "requirements.txt"],
+            ["0", "shared/only-here/kept.py"],
+            ["6", ".python_packages/lib/site-packages/needed (1 files)"],
+            ["30", ".python_packages/lib/site-packages/needed-1.dist-info (1 files)"],
+        ]
+        (zip_file,) = (tmp_path / "dist").glob("*.zip")
+        assert total == f"{zip_file}: {zip_file.stat().st_size:,} bytes, 7 files, 5 of them the app's"
+
+    def test_a_failure_is_exit_code_1(self, project: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+        failing = program(tmp_path / "python", FAILING_PIP)
+        assert main(["--python", str(failing), "--folder", str(tmp_path / "dist"), "--project", str(project)]) == 1
+        assert capfd.readouterr().err.startswith("devstack.package: the dependencies cannot be installed; pip says:\n")
