@@ -3,8 +3,9 @@
 #   make test    all tests, with coverage          make lint    formatting, lint, types
 #   make soak    five thousand events against faults of all kinds and hosts that are killed; SOAK="--minutes 10" for more
 #   make start   the function app on port 7071     make ado     the Azure DevOps emulator on port 7080
+#   make package the zip as it is deployed         make test-all   the tests on each Python from 3.11 to 3.13 there is
 .DEFAULT_GOAL := help
-.PHONY: help demo test soak lint format start ado azurite clean
+.PHONY: help demo test test-all soak lint format start ado azurite runtime package clean
 
 VENV   := .venv
 BIN    := $(VENV)/bin
@@ -12,8 +13,12 @@ READY  := $(VENV)/.ready
 PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
 	$$python -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null && echo $$python && break; done)
 
+# The Python of one version, from the PATH or from pyenv. Each is tried: pyenv's shims are there without their Python.
+find_python = $(shell for python in python$(1) python3 $${PYENV_ROOT:-$$HOME/.pyenv}/versions/$(1)*/bin/python; do \
+	$$python -c 'import sys; sys.exit("%d.%d" % sys.version_info[:2] != "$(1)")' 2>/dev/null && echo $$python && break; done)
+
 help:
-	@sed -n '2,5s/^#   //p' Makefile
+	@sed -n '2,6s/^#   //p' Makefile
 
 $(READY): requirements.txt requirements-tools.txt requirements-dev.txt constraints.txt
 	@if [ -z "$(PYTHON)" ]; then echo "nextstage needs Python 3.11, 3.12 or 3.13 on the PATH, or PYTHON=/path/to/python"; exit 1; fi
@@ -34,8 +39,42 @@ $(AZURITE): devstack/azurite/package-lock.json
 	@npm ci --prefix devstack/azurite --no-audit --no-fund --loglevel=error
 	@touch $@
 
-test: $(READY) azurite
+# Microsoft's Functions runtime, and nothing of the app: Azure deploys on Python 3.13.
+RUNTIME := .venv-runtime
+runtime:
+	@if [ -n "$(call find_python,3.13)" ]; then $(MAKE) --no-print-directory $(RUNTIME)/.ready; \
+	else echo "$(NO_3_13): the tests on Microsoft's Functions runtime do not run"; fi
+
+NO_3_13 = there is no Python 3.13 on the PATH or under $${PYENV_ROOT:-~/.pyenv}/versions
+
+$(RUNTIME)/.ready: requirements-runtime.txt requirements.txt constraints.txt
+	@if [ -z "$(call find_python,3.13)" ]; then echo "$(NO_3_13)"; exit 1; fi
+	@$(call find_python,3.13) -m venv $(RUNTIME)
+	@echo "installing Microsoft's Functions runtime into $(RUNTIME) …"
+	@$(RUNTIME)/bin/python -m pip install --quiet --disable-pip-version-check -r requirements-runtime.txt
+	@touch $@
+
+package: $(READY) $(RUNTIME)/.ready
+	@$(BIN)/python -m devstack.package --python $(RUNTIME)/bin/python
+
+test: $(READY) azurite runtime
 	$(BIN)/python -m pytest -n 2 --cov --cov-report=term
+
+# The same tests, one Python after the other, each with the azure-functions that belongs to it.
+test-all: azurite runtime
+	@failed=; for version in 3.11 3.12 3.13; do \
+		$(MAKE) --no-print-directory test-$$version || failed="$$failed $$version"; \
+	done; \
+	if [ -n "$$failed" ]; then echo "test-all: failed on Python$$failed"; exit 1; fi
+
+test-3.%: azurite runtime
+	@$(if $(call find_python,3.$*),$(MAKE) --no-print-directory .venv-3.$*/.ready,echo "== no Python 3.$* is there")
+	@if [ -e .venv-3.$*/.ready ]; then echo "== Python 3.$*"; .venv-3.$*/bin/python -m pytest -n 2; fi
+
+.venv-3.%/.ready: requirements.txt requirements-tools.txt requirements-dev.txt constraints.txt
+	@$(call find_python,3.$*) -m venv .venv-3.$*
+	@.venv-3.$*/bin/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	@touch $@
 
 soak: $(READY) azurite
 	@$(BIN)/python -m devstack.soak $(SOAK)
@@ -61,4 +100,4 @@ ado: $(READY)
 	@exec $(BIN)/python -m devstack.ado --port 7080
 
 clean:
-	rm -rf $(VENV) devstack/azurite/node_modules .coverage* .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .venv-* dist devstack/azurite/node_modules .coverage* .mypy_cache .pytest_cache .ruff_cache .hypothesis
