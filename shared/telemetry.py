@@ -77,5 +77,9 @@ def log_decision(decision: Decision) -> None:
 
 
 def quieten_libraries() -> None:
-    """Keep the Azure libraries' note of every single request out of the log; their warnings stay."""
+    """Keep the Azure libraries' note of every single request out of the log; their warnings stay.
+
+    The Functions runtime logs under "azure.functions"; what it says of each invocation is for Azure's support.
+    """
     logging.getLogger("azure").setLevel(logging.WARNING)
+    logging.getLogger("azure.functions").setLevel(logging.getLogger().level)

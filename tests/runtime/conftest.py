@@ -1,0 +1,133 @@
+"""Microsoft's runtime on Python 3.13, the app as it is deployed, and the emulator that it speaks to."""
+
+import os
+import shutil
+import socket
+import sys
+import zipfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NoReturn
+
+import pytest
+
+from devstack.ado import Emulator, Served, load_declaration, serve
+from devstack.package import AZURE, Package, build
+from tests.canaries import leaks, secret
+from tests.runtime.functions_host import Worker, start
+
+ROOT = Path(__file__).parents[2]
+ENVIRONMENT = ROOT / ".venv-runtime"
+INSTALLED = ROOT / "dist" / "python_packages"  # shared with 'make package', since pip takes its time
+# The package runs where it is built for: on Azure's kind of machine, or else on this one.
+PLATFORM = AZURE if (sys.platform, os.uname().machine) == ("linux", "x86_64") else ()
+
+# Settings for deliveries that are to give up soon.
+IMPATIENT = {"DELIVERY_BUDGET_SECONDS": "4", "JOURNAL_LEASE_SECONDS": "5", "JOURNAL_SETTLE_SECONDS": "0.5"}
+
+StartWorker = Callable[[Mapping[str, str]], Worker]
+
+
+def missing_runtime(environment: Path) -> str | None:
+    """Why the tests cannot run, and what would help; None where they can."""
+    if (environment / ".ready").exists():
+        return None
+    return (
+        f"there is no {environment.name}: 'make runtime' makes it, and needs Python 3.13 on the PATH or under "
+        "~/.pyenv/versions"
+    )
+
+
+def without_runtime(reason: str, environment: Mapping[str, str]) -> NoReturn:
+    """On a laptop the tests are skipped, in CI they fail."""
+    if environment.get("CI"):
+        pytest.fail(reason)
+    pytest.skip(reason)
+
+
+@pytest.fixture(scope="session")
+def runtime_python() -> Path:
+    if (reason := missing_runtime(ENVIRONMENT)) is not None:
+        without_runtime(reason, os.environ)
+    return ENVIRONMENT / "bin" / "python"
+
+
+@pytest.fixture(scope="session")
+def package(runtime_python: Path, tmp_path_factory: pytest.TempPathFactory) -> Package:
+    """The deployed zip; on another machine than Azure's, with dependencies for this one."""
+    return build(runtime_python, tmp_path_factory.mktemp("package"), platform=PLATFORM, installed=INSTALLED)
+
+
+@pytest.fixture(scope="session")
+def deployed_app(package: Package, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The folder that the zip was unpacked into. Tests only read it."""
+    folder = tmp_path_factory.mktemp("wwwroot")
+    with zipfile.ZipFile(package.path) as archive:
+        archive.extractall(folder)
+    yield folder
+    shutil.rmtree(folder)  # 40 MB, of which pytest would keep the last three
+
+
+@dataclass
+class Ado:
+    """An emulator that serves, and the settings of an app that is to speak to it."""
+
+    emulator: Emulator
+    served: Served
+
+    def settings(self, journal: Path | str) -> dict[str, str]:
+        """:param journal: an SQLite file, or a connection."""
+        return {
+            "AZURE_DEVOPS_ORG_URL": self.served.organization_url,
+            "AZURE_DEVOPS_PROJECT": "mlops",
+            "AZURE_DEVOPS_AUTH": "pat",
+            "AZURE_DEVOPS_EXT_PAT": secret("pat"),
+            "JOURNAL_CONNECTION": f"sqlite:{journal}" if isinstance(journal, Path) else journal,
+        }
+
+
+@pytest.fixture
+def ado() -> Iterator[Ado]:
+    emulator = Emulator(load_declaration(), pats={secret("pat")})
+    with serve(emulator) as served:
+        yield Ado(emulator, served)
+
+
+@pytest.fixture
+def closed_port() -> Iterator[int]:
+    """A port that nobody listens on, and nobody else gets."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        yield taken.getsockname()[1]
+
+
+@pytest.fixture
+def settings(ado: Ado, tmp_path: Path) -> dict[str, str]:
+    return ado.settings(tmp_path / "journal.sqlite3")
+
+
+@pytest.fixture
+def start_worker(runtime_python: Path, tmp_path: Path) -> Iterator[StartWorker]:
+    """Starts workers with nothing but the given environment; ends them, and looks at all that they have said."""
+    workers: list[Worker] = []
+    with ExitStack() as stack:
+
+        def start_one(environment: Mapping[str, str]) -> Worker:
+            workers.append(stack.enter_context(start(runtime_python, environment, tmp_path)))
+            return workers[-1]
+
+        yield start_one
+        for worker in workers:
+            assert worker.close() == 0
+    for worker in workers:
+        assert leaks(worker.log.read_text(encoding="utf-8")) == []
+
+
+@pytest.fixture
+def worker(start_worker: StartWorker, deployed_app: Path, settings: dict[str, str]) -> Worker:
+    """The deployed app, started with an empty journal."""
+    worker = start_worker(settings)
+    worker.start_app(deployed_app)
+    return worker

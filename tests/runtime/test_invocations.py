@@ -1,0 +1,195 @@
+"""Microsoft's runtime calls the app's functions: events, timers, HTTP requests, many at once, and what it logs."""
+
+import json
+import re
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from devstack.ado import Fault
+from devstack.events import sample_text
+from tests.canaries import leaks, secret
+from tests.devstack.host_samples import write_app
+from tests.runtime.conftest import IMPATIENT, Ado, StartWorker
+from tests.runtime.functions_host import (
+    Invocation,
+    Message,
+    Worker,
+    event_grid_input,
+    text_input,
+    timer_input,
+)
+
+
+def deliver(worker: Worker, text: str) -> Invocation:
+    return worker.invoke("aml_event", event_grid_input("event", text), metadata=trigger_metadata(text))
+
+
+def trigger_metadata(text: str) -> Message:
+    """What the host adds to an event: its data, and what the host itself knows of the call."""
+    data = json.dumps(json.loads(text).get("data"))
+    return {"data": {"json": data}, "sys": {"json": json.dumps({"MethodName": "aml_event"})}}
+
+
+def decisions(logs: list[Message]) -> list[dict[str, Any]]:
+    return [json.loads(log["message"]) for log in logs if log["category"] == "nextstage.decision"]
+
+
+# As many as there are threads wait for one another, so the next may begin only where all of them run at once.
+MEETING = """
+import os
+
+threads = int(os.environ["PYTHON_THREADPOOL_THREAD_COUNT"])
+all_here, lock, running = threading.Barrier(threads), threading.Lock(), 0
+
+@app.timer_trigger(arg_name="timer", schedule="0 0 0 * * *")
+def meet(timer: func.TimerRequest) -> None:
+    global running
+    with lock:
+        running += 1
+        logging.info("running: %d", running)
+    all_here.wait(20)
+    with lock:
+        running -= 1
+"""
+
+PRINTING = """
+@app.timer_trigger(arg_name="timer", schedule="0 0 0 * * *")
+def prints(timer: func.TimerRequest) -> None:
+    print("printed")
+"""
+
+
+class TestEvents:
+    @pytest.mark.parametrize("sample", ["run-completed", "run-completed.cloud"])
+    def test_an_event_in_either_schema_is_one_run(self, worker: Worker, ado: Ado, sample: str) -> None:
+        for outcome in ("queued", "duplicate"):
+            invocation = deliver(worker, sample_text(sample))
+            assert (invocation.succeeded, invocation.return_value) == (True, None)
+            assert [decision["outcome"] for decision in decisions(worker.logs_of(invocation))] == [outcome]
+        assert len(ado.emulator.books.runs) == 1
+
+    def test_an_event_as_a_text(self, worker: Worker, ado: Ado) -> None:
+        assert worker.invoke("aml_event", text_input("event", sample_text("run-completed"))).succeeded
+        assert len(ado.emulator.books.runs) == 1
+
+    @pytest.mark.parametrize("text", ["{", '"a text"', '{"subject": "half a pair: \\ud800"}', '{"data": null}'])
+    def test_what_is_no_event_is_parked_and_acknowledged(self, worker: Worker, text: str) -> None:
+        invocation = worker.invoke("aml_event", text_input("event", text))
+        assert invocation.succeeded
+        assert [decision["outcome"] for decision in decisions(worker.logs_of(invocation))] == ["parked"]
+
+
+class TestTimers:
+    @pytest.mark.parametrize("past_due", [False, True])
+    def test_the_journal_is_purged(self, worker: Worker, settings: dict[str, str], past_due: bool) -> None:
+        deliver(worker, sample_text("run-completed"))
+        invocation = worker.invoke("purge_journal", timer_input("timer", past_due=past_due))
+        assert (invocation.succeeded, invocation.return_value) == (True, None)
+        assert [log["message"] for log in worker.logs_of(invocation) if "purge" in log["message"]]
+
+
+class TestFailures:
+    def test_a_deferred_event_is_a_failure_with_its_reason(self, worker: Worker, ado: Ado) -> None:
+        ado.emulator.plan(Fault(accept=False, status=429, headers={"Retry-After": "7"}))
+        invocation = deliver(worker, sample_text("run-completed"))
+        assert not invocation.succeeded
+        assert invocation.error.startswith("DeliveryDeferred: deferred on evaluate-after-training: ")
+        assert "HTTP 429" in invocation.error
+        assert "function_app.py" in invocation.stack_trace
+
+    @pytest.mark.parametrize(
+        "fault",
+        [
+            pytest.param(Fault(accept=False, status=401, body={"message": secret("echoed")}), id="rejected"),
+            pytest.param(Fault(accept=True, drop=True), id="connection-dropped"),
+            pytest.param(Fault(accept=True, status=200, body="no JSON"), id="unreadable"),
+        ],
+    )
+    def test_with_everything_logged_no_secret_leaves_the_worker(
+        self, start_worker: StartWorker, deployed_app: Path, settings: dict[str, str], ado: Ado, fault: Fault
+    ) -> None:
+        worker = start_worker(settings | {"PYTHON_ENABLE_DEBUG_LOGGING": "1"})
+        worker.start_app(deployed_app)
+        ado.emulator.plan(fault)
+        invocation = deliver(worker, sample_text("run-completed"))
+        assert not invocation.succeeded
+        assert [log for log in worker.logs_of(invocation) if log["level"] == "Debug"], "debug logging is on"
+        assert leaks(worker.log.read_text(encoding="utf-8")) == []
+
+    def test_a_journal_that_cannot_be_reached(
+        self, start_worker: StartWorker, deployed_app: Path, ado: Ado, closed_port: int
+    ) -> None:
+        key = "Y2FuYXJ5LWpvdXJuYWwta2V5"  # of a storage account that is not there; canary-… in base64
+        connection = (
+            f"DefaultEndpointsProtocol=http;AccountName=devstoreaccount1;AccountKey={key};"
+            f"TableEndpoint=http://127.0.0.1:{closed_port}/devstoreaccount1"
+        )
+        worker = start_worker(ado.settings(connection) | IMPATIENT | {"PYTHON_ENABLE_DEBUG_LOGGING": "1"})
+        worker.start_app(deployed_app)
+        invocation = deliver(worker, sample_text("run-completed"))
+        assert not invocation.succeeded
+        assert f"127.0.0.1:{closed_port}" in invocation.error
+        assert key not in worker.log.read_text(encoding="utf-8")
+        assert len(ado.emulator.books.runs) == 0
+
+
+class TestManyAtOnce:
+    def test_100_duplicates_on_32_threads_are_one_run_and_each_knows_its_own_log(
+        self, start_worker: StartWorker, deployed_app: Path, settings: dict[str, str], ado: Ado
+    ) -> None:
+        worker = start_worker(settings | {"PYTHON_THREADPOOL_THREAD_COUNT": "32"})
+        worker.start_app(deployed_app)
+        with ThreadPoolExecutor(32) as pool:
+            invocations = list(pool.map(lambda _: deliver(worker, sample_text("model-registered")), range(100)))
+        assert len(ado.emulator.books.runs) == 1
+        outcomes = [decisions(worker.logs_of(invocation))[0]["outcome"] for invocation in invocations]
+        assert outcomes.count("queued") == 1
+        assert set(outcomes) <= {"queued", "duplicate", "deferred"}
+        for invocation, outcome in zip(invocations, outcomes, strict=True):
+            assert invocation.succeeded == (outcome != "deferred")
+
+    @pytest.mark.parametrize("threads", [1, 4])
+    def test_as_many_run_at_once_as_the_setting_says(
+        self, start_worker: StartWorker, tmp_path: Path, threads: int
+    ) -> None:
+        worker = start_worker({"PYTHON_THREADPOOL_THREAD_COUNT": str(threads)})
+        worker.start_app(write_app(tmp_path / "app", MEETING))
+        with ThreadPoolExecutor(8) as pool:
+            met = list(pool.map(lambda _: worker.invoke("meet", timer_input("timer")), range(8)))
+        assert all(invocation.succeeded for invocation in met)
+        running = [re.fullmatch(r"running: (\d+)", log["message"]) for log in worker.logs]
+        assert max(int(found[1]) for found in running if found) == threads
+
+
+class TestLogs:
+    def test_decisions_go_to_the_users_log_with_their_level_and_invocation(self, worker: Worker, ado: Ado) -> None:
+        ado.emulator.plan(Fault(accept=False, status=400, body={"message": "Unexpected parameter 'x'"}))
+        levels = {}
+        for sample in ("run-completed", "run-completed.cloud", "run-status-changed-running"):
+            invocation = deliver(worker, sample_text(sample))
+            (log,) = worker.logs_of(invocation)
+            levels[decisions([log])[0]["outcome"]] = log["level"]
+        assert levels == {"parked": "Error", "queued": "Information", "ignored": "Information"}
+
+    def test_what_the_runtime_itself_says_stays_in_the_systems_log(self, worker: Worker) -> None:
+        for _ in range(2):
+            invocation = deliver(worker, sample_text("run-completed"))
+            (log,) = worker.logs_of(invocation, "System")
+            assert (log["category"], log["message"]) == (
+                "azure.functions",
+                "Function name: aml_event, Function Type: sync",
+            )
+
+    def test_nothing_but_decisions_is_logged_of_a_delivery_that_goes_well(self, worker: Worker) -> None:
+        invocation = deliver(worker, sample_text("run-completed"))
+        assert [log["category"] for log in worker.logs_of(invocation)] == ["nextstage.decision"]
+
+    def test_what_a_function_prints_does_not_disturb_the_host(self, start_worker: StartWorker, tmp_path: Path) -> None:
+        worker = start_worker({})
+        worker.start_app(write_app(tmp_path / "app", PRINTING))
+        assert worker.invoke("prints", timer_input("timer")).succeeded
+        worker.close()
+        assert re.search("^printed$", worker.log.read_text(encoding="utf-8"), re.MULTILINE)

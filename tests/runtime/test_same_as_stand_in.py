@@ -1,0 +1,270 @@
+"""The stand-in host and Microsoft's runtime make the same of the same app, row by row.
+
+They meet at the layer of the worker: did the call succeed, what did it return or which exception ended it, what was
+logged, and what does Azure DevOps have to show for it. What the real host makes of that over HTTP is not
+Microsoft's runtime's part; where the stand-in differs from the real host there, its own modules say so.
+"""
+
+import json
+import re
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+
+from devstack.ado import Emulator, Fault, Match, load_declaration, serve
+from devstack.events import sample_names, sample_text
+from devstack.processes import RunningProcess
+from devstack.processes import start as start_process
+from tests.canaries import leaks, secret
+from tests.runtime.conftest import IMPATIENT, Ado
+from tests.runtime.functions_host import Worker, event_grid_input
+from tests.runtime.functions_host import start as start_runtime
+
+EVENT_GRID = "/runtime/webhooks/eventgrid?functionName="
+# Of what each side is told to be different, or what no two runs have in common.
+DIFFERENCES = (
+    (r"http://127\.0\.0\.1:\d+", "http://ado"),
+    (r'"duration_ms": [\d.]+', '"duration_ms": 0'),
+    (r"(\d{4}-\d\d-\d\d[T ])?\d\d:\d\d:\d\d(\.\d+)?( UTC|Z|\+00:00)", "TIME"),
+    (r"\b\d+(\.\d+)? s\b", "N s"),
+    (r"timeout=[\d.]+", "timeout=N"),
+    (r"0x[0-9a-f]+", "0x0"),
+)
+
+
+def told(text: str) -> str:
+    for pattern, same in DIFFERENCES:
+        text = re.sub(pattern, same, text)
+    return text
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What came of one call."""
+
+    error: str  # "Type: text"; empty where the call succeeded
+    returned: object
+    logged: list[str]
+
+
+class StandIn:
+    """The stand-in host as a process, on the Python that runs the tests."""
+
+    def __init__(self, process: RunningProcess, log: Path) -> None:
+        self._process = process
+        self._log = log
+        self._read = len(log.read_text(encoding="utf-8").splitlines())
+
+    def deliver(self, function: str, text: str) -> Answer:
+        response = requests.post(
+            self._process.url + EVENT_GRID + function,
+            data=text.encode(),
+            headers={"aeg-event-type": "Notification"},
+            timeout=60,
+        )
+        lines, ended = self._lines_until_it_ended()
+        assert response.status_code == (202 if ended is None else 500)
+        if ended is not None:
+            assert told(ended).endswith(": " + told(response.text)), "the answer has the exception's text"
+        return Answer(told(ended or ""), response.text or None if ended is None else None, lines)
+
+    def _lines_until_it_ended(self) -> tuple[list[str], str | None]:
+        """What was logged since the last call, and how the call ended: the log may come after the answer."""
+        for _ in range(1000):
+            lines = self._log.read_text(encoding="utf-8").splitlines()[self._read :]
+            ends = [line for line in lines if line.startswith("Executed '")]
+            if ends:
+                self._read += len(lines)
+                failed = re.search(r"\(Failed, Id=[^)]*\): (.*)", "\n".join(lines[lines.index(ends[0]) :]), re.DOTALL)
+                return [told(line) for line in lines if line not in ends], failed and failed[1]
+            time.sleep(0.01)
+        raise AssertionError("the stand-in never said how the call ended")
+
+
+class Runtime:
+    """Microsoft's runtime as a process, on Python 3.13."""
+
+    def __init__(self, worker: Worker) -> None:
+        self.worker = worker
+
+    def deliver(self, function: str, text: str) -> Answer:
+        invocation = self.worker.invoke(function, event_grid_input("event", text))
+        assert invocation.succeeded == (invocation.error == "")
+        logged = [told(log["message"]) for log in self.worker.logs_of(invocation)]
+        return Answer(told(invocation.error), invocation.return_value, logged)
+
+
+@dataclass
+class Side:
+    """One of the two, with an Azure DevOps and a journal of its own."""
+
+    host: StandIn | Runtime
+    ado: Emulator
+
+    def runs(self) -> list[tuple[str, object]]:
+        return [(run.pipeline_name, dict(run.template_parameters)) for run in self.ado.books.runs]
+
+
+class Pair:
+    """Both sides."""
+
+    def __init__(self, stack: ExitStack, python: Path, app: Path, folder: Path, **settings: str) -> None:
+        """:param settings: of the app, besides those that lead to the emulator and the journal."""
+        self._stack = stack
+        self._python = python
+        self._app = app
+        self._folder = folder
+        self._settings = settings
+        self.sides = [self._start("stand-in"), self._start("runtime")]
+
+    def _start(self, name: str) -> Side:
+        emulator = Emulator(load_declaration(), pats={secret("pat")})
+        served = self._stack.enter_context(serve(emulator))
+        environment = Ado(emulator, served).settings(self._folder / f"{name}.sqlite3") | IMPATIENT | self._settings
+        if name == "runtime":
+            worker = self._stack.enter_context(start_runtime(self._python, environment, self._folder))
+            assert worker.start_app(self._app)["result"]["status"] == "Success"
+            return Side(Runtime(worker), emulator)
+        log = self._folder / "stand-in.log"
+        arguments = ("--app-dir", str(self._app))
+        process = start_process("devstack.host", *arguments, env=environment, cwd=self._folder, log=log)
+        return Side(StandIn(self._stack.enter_context(process), log), emulator)
+
+    def deliver(self, text: str, *faults: Fault) -> Answer:
+        """The one answer that both give."""
+        answers: list[Answer] = []
+        for side in self.sides:
+            side.ado.plan(*faults)
+            answers.append(side.host.deliver("aml_event", text))
+        stand_in, runtime = answers
+        assert stand_in == runtime
+        return runtime
+
+    def runs(self) -> list[tuple[str, object]]:
+        """The runs that both have queued."""
+        stand_in, runtime = (side.runs() for side in self.sides)
+        assert stand_in == runtime
+        return runtime
+
+
+@pytest.fixture(scope="module")
+def pair(runtime_python: Path, deployed_app: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
+    folder = tmp_path_factory.mktemp("pair")
+    with ExitStack() as stack:
+        yield Pair(stack, runtime_python, deployed_app, folder)
+    for log in folder.glob("*.log"):
+        assert leaks(log.read_text(encoding="utf-8")) == []
+
+
+@pytest.mark.parametrize("sample", sample_names())
+def test_every_sample_event(pair: Pair, sample: str) -> None:
+    answer = pair.deliver(sample_text(sample))
+    assert answer.error == ""
+    assert answer.logged, "a decision is logged for every event"
+    pair.runs()
+
+
+@dataclass(frozen=True)
+class Row:
+    """A way to fail, or not to: the outcomes, delivery by delivery."""
+
+    outcomes: list[str]
+    faults: list[Fault] = field(default_factory=list)
+    settings: dict[str, str] = field(default_factory=dict)  # so it needs a pair of its own
+    alone: bool = False  # the same, since what it leaves behind would change the rows after it
+    changes: dict[str, Any] = field(default_factory=dict)  # to the event's data
+    runs: int = 0
+
+
+def answered(status: int, message: str = "", **headers: str) -> list[Fault]:
+    body = {"message": message} if message else None
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    return [Fault(accept=False, status=status, body=body, headers=named)]
+
+
+HTML = "<!DOCTYPE html><html><title>Sign in</title></html>"
+LOOKING_FAILS = Fault(accept=False, status=500, match=Match(method="GET", path="build/builds"))
+
+ROWS = {
+    "queued": Row(["queued", "duplicate"], runs=1),
+    "not wanted by any route": Row(["ignored"], changes={"experimentName": "unknown"}),
+    "a value that may not pass": Row(["parked", "duplicate"], changes={"runId": "$(evil)"}),
+    "no run id": Row(["parked"], changes={"runId": None}),
+    "203, the credential's page": Row(["deferred"], [Fault(accept=False, status=203, body=HTML)]),
+    "302 to sign in": Row(["deferred"], answered(302, Location="https://login.invalid/")),
+    "401": Row(["deferred", "queued"], answered(401, "TF400813"), runs=1),
+    "200 with a page": Row(["deferred"], [Fault(accept=False, status=200, body=HTML)]),
+    "403": Row(["deferred"], answered(403, "TF215106: needs Queue builds permissions")),
+    "400": Row(["parked", "duplicate"], answered(400, "Unexpected parameter 'x'")),
+    "404": Row(["parked"], answered(404, "pipeline not found")),
+    "409": Row(["parked"], answered(409, "conflict")),
+    "429": Row(["deferred", "deferred"], answered(429, "TF400733", Retry_After="60"), alone=True),
+    "503 with Retry-After": Row(["deferred"], answered(503, Retry_After="60"), alone=True),
+    "503": Row(["deferred", "deferred"], answered(503)),
+    "500": Row(["deferred"], answered(500, "TF-internal")),
+    "502": Row(["deferred"], answered(502)),
+    "504": Row(["deferred"], answered(504)),
+    "an unreadable 200": Row(["deferred"], [Fault(accept=True, status=200, body="no JSON")], runs=1),
+    "the answer is lost": Row(["deferred"], [Fault(accept=True, drop=True)], runs=1),
+    "the request is lost": Row(["deferred"], [Fault(accept=False, drop=True)]),
+    "the answer comes too late": Row(["deferred"], [Fault(accept=True, delay_after_seconds=6)], runs=1),
+    "in doubt, and looking fails": Row(
+        ["deferred", "deferred"],
+        [Fault(accept=True, drop=True), LOOKING_FAILS],
+        settings={"JOURNAL_SETTLE_SECONDS": "0.001"},
+        runs=1,
+    ),
+    "in doubt, then found": Row(
+        ["deferred", "queued"],
+        [Fault(accept=True, drop=True)],
+        settings={"JOURNAL_SETTLE_SECONDS": "0.001"},
+        runs=1,
+    ),
+    "no connection": Row(["deferred"], settings={"AZURE_DEVOPS_ORG_URL": "http://127.0.0.1:{closed_port}/contoso"}),
+    "a rejected PAT": Row(["deferred"], settings={"AZURE_DEVOPS_EXT_PAT": secret("expired")}),
+    "no journal": Row(
+        ["deferred"],
+        settings={
+            "JOURNAL_CONNECTION": "DefaultEndpointsProtocol=http;AccountName=a;AccountKey=Y2FuYXJ5LWtleQ==;"
+            "TableEndpoint=http://127.0.0.1:{closed_port}/a"
+        },
+    ),
+}
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_every_kind_of_failure(
+    request: pytest.FixtureRequest, tmp_path: Path, closed_port: int, runtime_python: Path, name: str
+) -> None:
+    row = ROWS[name]
+    text = event_of(name, row.changes)
+    with ExitStack() as stack:
+        if row.settings or row.alone:
+            settings = {key: value.format(closed_port=closed_port) for key, value in row.settings.items()}
+            app = request.getfixturevalue("deployed_app")
+            pair = Pair(stack, runtime_python, app, tmp_path, **settings)
+        else:
+            pair = request.getfixturevalue("pair")
+        before = len(pair.runs())
+        deliveries = [pair.deliver(text, *(row.faults if number == 0 else ())) for number in range(len(row.outcomes))]
+        assert len(pair.runs()) - before == row.runs
+    for number, answer in enumerate(deliveries):
+        outcomes = [json.loads(line)["outcome"] for line in answer.logged if line.startswith('{"event_id"')]
+        assert outcomes == [row.outcomes[number]]
+        assert answer.error.startswith("DeliveryDeferred: ") == (outcomes == ["deferred"])
+        assert answer.returned is None
+
+
+def event_of(name: str, changes: dict[str, Any]) -> str:
+    """RunCompleted of a run of its own."""
+    event = json.loads(sample_text("run-completed"))
+    run_id = "run_" + re.sub(r"\W", "_", name)
+    event |= {"id": f"event-{run_id}", "subject": event["subject"].rpartition("/")[0] + f"/{run_id}"}
+    event["data"] |= {"runId": run_id} | changes
+    return json.dumps(event)

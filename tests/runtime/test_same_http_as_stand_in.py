@@ -1,0 +1,194 @@
+"""HTTP functions: the stand-in host and Microsoft's runtime give them the same, and make the same of them."""
+
+import base64
+import json
+import re
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+
+from devstack.processes import RunningProcess
+from devstack.processes import start as start_process
+from tests.contracts import validate
+from tests.devstack.host_samples import write_app
+from tests.runtime.functions_host import Worker, http_input
+from tests.runtime.functions_host import start as start_runtime
+
+APP = """
+import json
+
+@app.route("echo/{name}/{number:int?}", methods=["GET", "POST"])
+def echo(req: func.HttpRequest) -> func.HttpResponse:
+    seen = {
+        "method": req.method, "params": dict(req.params), "route": dict(req.route_params),
+        "header": req.headers.get("X-Seen"), "type": req.headers.get("content-type"), "body": req.get_body().decode(),
+    }
+    logging.info("echo of %s", req.route_params["name"])
+    body = json.dumps(seen, sort_keys=True)
+    return func.HttpResponse(body, status_code=201, mimetype="application/json", headers={"X-One": "1"})
+
+@app.route("text")
+def text(req: func.HttpRequest) -> str:
+    return "höchst"
+
+@app.route("later")
+async def later(req: func.HttpRequest, context: func.Context) -> str:
+    await asyncio.sleep(0)
+    return context.function_name
+
+@app.route("bytes")
+def data(req: func.HttpRequest) -> func.HttpResponse:
+    return func.HttpResponse(b"\\x00\\xff", headers={"Content-Type": "application/octet-stream"})
+
+@app.route("empty")
+def empty(req: func.HttpRequest) -> func.HttpResponse:
+    return func.HttpResponse(status_code=204)
+
+@app.route("json")
+def parsed(req: func.HttpRequest) -> str:
+    return str(req.get_json()["run"])
+
+@app.route("fails")
+def fails(req: func.HttpRequest) -> str:
+    raise RuntimeError("the reason")
+
+@app.route("nothing")
+def nothing(req: func.HttpRequest) -> func.HttpResponse:
+    return None
+
+@app.route("number")
+def number(req: func.HttpRequest) -> func.HttpResponse:
+    return 7
+"""
+
+
+@dataclass(frozen=True)
+class Call:
+    """A request, and what the host makes of its path; what comes of it."""
+
+    function: str
+    path: str
+    params: dict[str, str] = field(default_factory=dict)
+    method: str = "GET"
+    query: dict[str, str] = field(default_factory=dict)
+    headers: dict[str, str] = field(default_factory=dict)
+    body: bytes = b""
+    status: int = 200
+    error: str = ""  # the beginning of the exception
+
+
+JSON = {"Content-Type": "application/json"}
+CALLS = [
+    Call("echo", "echo/ada", {"name": "ada"}, query={"a": "1", "none": ""}, headers={"X-Seen": "yes"}, status=201),
+    Call("echo", "echo/ada/7", {"name": "ada", "number": "7"}, "POST", body="tëxt".encode(), status=201),
+    Call("echo", "echo/ada", {"name": "ada"}, "POST", headers=JSON, body=b'{"run": 1}', status=201),
+    Call("text", "text"),
+    Call("later", "later"),
+    Call("data", "bytes"),
+    Call("empty", "empty", status=204),
+    Call("parsed", "json", method="POST", headers=JSON, body=b'{"run": 7}'),
+    Call("parsed", "json", method="POST", headers=JSON, body=b"{", status=500, error="ValueError: "),
+    Call("fails", "fails", status=500, error="RuntimeError: the reason"),
+    Call("nothing", "nothing", status=500, error="TypeError: "),
+    Call("number", "number", status=500, error="TypeError: "),
+]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the caller gets, as far as the function decides."""
+
+    status: int
+    content_type: str
+    own_header: str | None
+    body: bytes
+
+
+FAILED = Answer(500, "", None, b"")
+
+
+@pytest.fixture(scope="module")
+def app_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_app(tmp_path_factory.mktemp("http") / "app", APP)
+
+
+@pytest.fixture(scope="module")
+def stand_in(app_dir: Path) -> Iterator[RunningProcess]:
+    arguments = ("--app-dir", str(app_dir))
+    log = app_dir.parent / "stand-in.log"
+    with start_process("devstack.host", *arguments, env={}, cwd=app_dir.parent, log=log) as process:
+        yield process
+
+
+@pytest.fixture(scope="module")
+def runtime(runtime_python: Path, app_dir: Path) -> Iterator[Worker]:
+    with ExitStack() as stack:
+        worker = stack.enter_context(start_runtime(runtime_python, {}, app_dir.parent))
+        assert worker.start_app(app_dir)["result"]["status"] == "Success"
+        yield worker
+
+
+@pytest.mark.parametrize("call", CALLS, ids=lambda call: f"{call.method}-{call.path}-{call.status}")
+def test_every_call(stand_in: RunningProcess, runtime: Worker, app_dir: Path, call: Call) -> None:
+    log = app_dir.parent / "stand-in.log"
+    seen = len(log.read_text(encoding="utf-8"))
+    url = f"{stand_in.url}/api/{call.path}"
+    response = requests.request(
+        call.method, url, params=call.query, headers=call.headers, data=call.body or None, timeout=20
+    )
+    invocation = runtime.invoke(
+        call.function,
+        http_input("req", call.method, url, headers=call.headers, query=call.query, params=call.params, body=call.body),
+    )
+    expected = FAILED if call.status == 500 else answer_of(invocation.return_value or {})
+    assert (response.status_code, invocation.succeeded) == (call.status, call.status != 500)
+    assert invocation.error.startswith(call.error)
+    assert (invocation.error == "") == (call.error == "")
+    headers = response.headers
+    content_type = headers.get("Content-Type", "") if response.content else ""
+    assert Answer(response.status_code, content_type, headers.get("X-One"), response.content) == expected
+    if call.error:
+        error = re.escape(call.error)
+        assert re.search(rf"\(Failed, Id=.*\): {error}", wait_for(log, seen, "(Failed, Id="))
+
+
+def test_every_functions_metadata_is_what_a_function_json_may_say(runtime: Worker) -> None:
+    for metadata in runtime.functions.values():
+        bindings = [json.loads(binding) for binding in metadata["raw_bindings"]]
+        assert sorted(binding["type"] for binding in bindings) == ["http", "httpTrigger"]
+        for binding in bindings:
+            validate("functions_binding", binding)
+
+
+def test_what_a_function_logs(runtime: Worker) -> None:
+    invocation = runtime.invoke("echo", http_input("req", "GET", "http://host/api/echo/ada", params={"name": "ada"}))
+    (log,) = runtime.logs_of(invocation)
+    assert (log["category"], log["level"], log["message"]) == ("root", "Information", "echo of ada")
+
+
+def wait_for(log: Path, beginning: int, text: str) -> str:
+    """What was logged from there on, once the text is in it."""
+    for _ in range(1000):
+        logged = log.read_text(encoding="utf-8")[beginning:]
+        if text in logged:
+            return logged
+        time.sleep(0.01)
+    raise AssertionError(f"{text!r} was never logged")
+
+
+def answer_of(returned: dict[str, Any]) -> Answer:
+    """What the real host makes of a function's return value: a text is 200 and text/plain."""
+    if "string" in returned:
+        return Answer(200, "text/plain; charset=utf-8", None, returned["string"].encode())
+    http = returned["http"]
+    headers = {name.lower(): value for name, value in http.get("headers", {}).items()}
+    body = http.get("body", {})
+    content = body["string"].encode() if "string" in body else base64.b64decode(body.get("bytes", ""))
+    content_type = headers.get("content-type", "") if content else ""
+    return Answer(int(http["status_code"]), content_type, headers.get("x-one"), content)

@@ -1,0 +1,137 @@
+"""Microsoft's runtime starts the app: it loads it, tells the host its functions, and says what is wrong with it."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from devstack.events import sample_text
+from tests.canaries import leaks
+from tests.contracts import validate
+from tests.devstack.host_samples import write_app
+from tests.runtime.conftest import Ado, StartWorker, missing_runtime, without_runtime
+from tests.runtime.functions_host import Worker, WorkerEnded, event_grid_input
+
+
+def bindings(worker: Worker, function: str) -> list[dict[str, Any]]:
+    return [json.loads(binding) for binding in worker.functions[function]["raw_bindings"]]
+
+
+class TestFunctions:
+    def test_the_host_is_told_who_answers_and_what_it_can_do(
+        self, start_worker: StartWorker, deployed_app: Path, settings: dict[str, str]
+    ) -> None:
+        answer = start_worker(settings).init(deployed_app)
+        assert answer["result"] == {"status": "Success"}
+        assert answer["worker_metadata"]["runtime_version"] == "3.13"
+        # What functions_host.http_input relies on.
+        assert answer["capabilities"].items() >= {"RawHttpBodyBytes": "true", "RpcHttpBodyOnly": "true"}.items()
+        assert "HttpUri" not in answer["capabilities"], "HTTP requests come as messages, not over a socket"
+
+    def test_the_functions_and_their_bindings(self, worker: Worker) -> None:
+        assert bindings(worker, "aml_event") == [{"direction": "IN", "type": "eventGridTrigger", "name": "event"}]
+        (timer,) = bindings(worker, "purge_journal")
+        assert (timer["type"], timer["schedule"], timer["runOnStartup"]) == ("timerTrigger", "0 30 3 * * *", False)
+
+    def test_every_functions_metadata_is_what_a_function_json_may_say(self, worker: Worker) -> None:
+        assert len(worker.functions) >= 2
+        for name, metadata in worker.functions.items():
+            assert metadata["properties"] == {"worker_indexed": "True"}
+            assert (metadata["script_file"], metadata["language"]) == ("function_app.py", "python")
+            for binding in bindings(worker, name):
+                validate("functions_binding", binding)
+
+    def test_it_says_so_in_a_log_of_the_system(self, worker: Worker) -> None:
+        (log,) = [log for log in worker.logs if "Successfully indexed function app" in log["message"]]
+        assert (log["category"], log["log_category"]) == ("azure.functions", "System")
+        assert json.loads(log["message"])["azure-functions version"].startswith("2.")
+
+
+class TestWrongConfiguration:
+    def test_every_problem_reaches_the_host_and_no_secret(
+        self, start_worker: StartWorker, deployed_app: Path, settings: dict[str, str]
+    ) -> None:
+        broken = settings | {"AZURE_DEVOPS_AUTH": "password", "JOURNAL_LEASE_SECONDS": "soon"}
+        result = start_worker(broken).start_app(deployed_app)["result"]
+        assert result.get("status") != "Success"
+        message = result["exception"]["message"]
+        assert message.startswith("InvalidSettings: the application settings are wrong; nothing was started:\n")
+        assert "AZURE_DEVOPS_AUTH is 'password'; it must be 'identity' or 'pat'" in message
+        assert "JOURNAL_LEASE_SECONDS is 'soon'; it must be a number of seconds above zero" in message
+        assert leaks(message + result["exception"]["stack_trace"]) == []
+
+    def test_a_route_that_is_wrong(
+        self, start_worker: StartWorker, deployed_app: Path, settings: dict[str, str], tmp_path: Path
+    ) -> None:
+        (tmp_path / "routes.yaml").write_text("version: 1\nroutes:\n  - name: r\n    event: RunComplete\n")
+        answer = start_worker(settings | {"ROUTES_FILE": str(tmp_path / "routes.yaml")}).start_app(deployed_app)
+        assert answer["result"]["exception"]["message"].startswith("InvalidRoutes: ")
+        assert "RunCompleted" in answer["result"]["exception"]["message"]
+
+    def test_a_journal_that_azure_refuses(
+        self, start_worker: StartWorker, deployed_app: Path, settings: dict[str, str]
+    ) -> None:
+        answer = start_worker(settings | {"WEBSITE_INSTANCE_ID": "0a1b"}).start_app(deployed_app)
+        assert "JOURNAL_CONNECTION is an SQLite file" in answer["result"]["exception"]["message"]
+
+    def test_what_the_app_needs_comes_from_its_own_packages(
+        self, start_worker: StartWorker, deployed_app: Path, settings: dict[str, str], tmp_path: Path
+    ) -> None:
+        (tmp_path / "bare").mkdir()
+        for name in ("function_app.py", "handlers", "shared", "routes.yaml"):
+            (tmp_path / "bare" / name).symlink_to(deployed_app / name)
+        answer = start_worker(settings).start_app(tmp_path / "bare")
+        assert "No module named 'jmespath'" in answer["result"]["exception"]["message"]
+
+
+class TestSpecialization:
+    """A worker that Azure has started in advance, and then tells which app it is for."""
+
+    def test_the_app_is_loaded_with_the_environment_that_comes_with_it(
+        self, start_worker: StartWorker, deployed_app: Path, ado: Ado, settings: dict[str, str], tmp_path: Path
+    ) -> None:
+        (tmp_path / "placeholder").mkdir()
+        worker = start_worker({"WEBSITE_PLACEHOLDER_MODE": "1", "AZURE_DEVOPS_AUTH": "of another app"})
+        assert worker.start_app(tmp_path / "placeholder")["result"]["status"] == "Success"
+        assert worker.functions == {}
+
+        assert worker.reload(deployed_app, settings)["result"]["status"] == "Success"
+        worker.load_functions(deployed_app)
+
+        assert worker.invoke("aml_event", event_grid_input("event", sample_text("run-completed"))).succeeded
+        assert len(ado.emulator.books.runs) == 1
+
+    def test_a_wrong_environment_is_told(
+        self, start_worker: StartWorker, deployed_app: Path, settings: dict[str, str], tmp_path: Path
+    ) -> None:
+        (tmp_path / "placeholder").mkdir()
+        worker = start_worker({"WEBSITE_PLACEHOLDER_MODE": "1"})
+        worker.start_app(tmp_path / "placeholder")
+        answer = worker.reload(deployed_app, settings | {"DELIVERY_BUDGET_SECONDS": "-1"})
+        assert answer["result"]["exception"]["message"].startswith("InvalidSettings: ")
+        assert leaks(json.dumps(answer)) == []
+
+
+class TestAbsence:
+    def test_where_the_runtime_is_not_installed_the_reason_says_what_to_do(self, tmp_path: Path) -> None:
+        reason = missing_runtime(tmp_path)
+        assert reason is not None
+        assert "'make runtime' makes it, and needs Python 3.13" in reason
+        (tmp_path / ".ready").touch()
+        assert missing_runtime(tmp_path) is None
+
+    @pytest.mark.parametrize(
+        ("environment", "outcome"), [({}, pytest.skip.Exception), ({"CI": "1"}, pytest.fail.Exception)]
+    )
+    def test_the_tests_are_skipped_on_a_laptop_and_fail_in_ci(
+        self, environment: dict[str, str], outcome: type[BaseException]
+    ) -> None:
+        with pytest.raises(outcome, match="no Python"):
+            without_runtime("no Python 3.13", environment)
+
+
+def test_a_worker_that_dies_is_an_error_with_the_end_of_its_output(start_worker: StartWorker, tmp_path: Path) -> None:
+    app = write_app(tmp_path / "app", "import os\nprint('about to die', flush=True)\nos._exit(0)\n")
+    with pytest.raises(WorkerEnded, match="about to die"):
+        start_worker({}).init(app)
