@@ -123,6 +123,14 @@ def compose(
     return App(relay, journal, timedelta(days=settings.retention_days), bridge)
 
 
+def pipelines_client(settings: Settings, transport: Transport | None = None, clock: Clock = utc_now) -> PipelinesClient:
+    """The way to Azure DevOps; nothing is asked yet.
+
+    :param transport: instead of a pooled session.
+    """
+    return PipelinesClient(credential(settings), transport or RequestsTransport(settings.worker_threads), clock=clock)
+
+
 def open_store(settings: Settings) -> Store:
     """The store that the settings name. What it needs is imported only where it is the one.
 

@@ -1,4 +1,4 @@
-"""The Azure DevOps Pipelines client: finds a pipeline, queues a run, finds a run again, cancels one."""
+"""The Azure DevOps Pipelines client: finds a pipeline, previews or queues a run, finds a run again, cancels one."""
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -52,6 +52,17 @@ class PipelinesClient:
                 raise
             return self._run(request, found_anew, deadline)
 
+    def preview(self, request: RunRequest, deadline: datetime) -> str:
+        """Have a run checked without queuing it; returns the YAML that would run.
+
+        :raises RequestRefused: the run would be refused, with the server's own words.
+        :raises AzureDevOpsError: never AnswerLost, since a preview queues nothing.
+        """
+        pipeline_id = self.pipeline_id(request, deadline)
+        with _looking_queues_nothing():
+            document, _ = self._call(request, protocol.preview_run(request, pipeline_id), deadline)
+            return protocol.read_preview(document)
+
     def find_runs(self, request: RunRequest, since: datetime, until: datetime, deadline: datetime) -> list[Run]:
         """The runs queued within a time that carry just what the request asks for, oldest first.
 
@@ -86,19 +97,23 @@ class PipelinesClient:
             return request.pipeline
         key = _cache_key(request, request.pipeline)
         if key not in self._pipeline_ids:
-            with _looking_queues_nothing():
-                self._pipeline_ids[key] = _choose(request, request.pipeline, self._list_pipelines(request, deadline))
+            self._pipeline_ids[key] = choose_pipeline(request, request.pipeline, self.list_pipelines(request, deadline))
         return self._pipeline_ids[key]
+
+    def list_pipelines(self, request: RunRequest, deadline: datetime) -> dict[str, int]:
+        """All pipelines of the request's project that the app may see: ``\\folder\\name`` in lower case, and its id.
+
+        :raises AzureDevOpsError: the list cannot be read; never AnswerLost.
+        """
+        pipelines: dict[str, int] = {}
+        with _looking_queues_nothing():
+            for page in self._pages(request, partial(protocol.list_pipelines, request), deadline):
+                pipelines |= protocol.read_pipelines(page)
+        return pipelines
 
     def _run(self, request: RunRequest, pipeline_id: int, deadline: datetime) -> Run:
         document, _ = self._call(request, protocol.run_pipeline(request, pipeline_id), deadline)
         return protocol.read_run(document)
-
-    def _list_pipelines(self, request: RunRequest, deadline: datetime) -> dict[str, int]:
-        pipelines: dict[str, int] = {}
-        for page in self._pages(request, partial(protocol.list_pipelines, request), deadline):
-            pipelines |= protocol.read_pipelines(page)
-        return pipelines
 
     def _pages(
         self, request: RunRequest, ask: Callable[[str | None], HttpRequest], deadline: datetime
@@ -144,8 +159,12 @@ def _cache_key(request: RunRequest, pipeline: str) -> tuple[str, str, str]:
     return (request.organization_url, request.project, pipeline.lower())
 
 
-def _choose(request: RunRequest, name: str, pipelines: Mapping[str, int]) -> int:
-    """Find a pipeline by ``\\folder\\name``, or by its name alone where that is unique."""
+def choose_pipeline(request: RunRequest, name: str, pipelines: Mapping[str, int]) -> int:
+    """Find a pipeline by ``\\folder\\name``, or by its name alone where that is unique.
+
+    :param pipelines: as ``PipelinesClient.list_pipelines`` gives them.
+    :raises RequestRefused: no pipeline has this name, or several have it.
+    """
     wanted = name.lower()
     if wanted.startswith("\\"):
         found = [path for path in pipelines if path == wanted]

@@ -116,17 +116,15 @@ class HttpResponse:
 
 def run_pipeline(request: RunRequest, pipeline_id: int) -> HttpRequest:
     """``POST _apis/pipelines/{id}/runs``, which queues a run and has no idempotency key."""
-    body: dict[str, Any] = {}
-    if request.ref_name is not None:
-        body["resources"] = {"repositories": {"self": {"refName": request.ref_name}}}
-    if request.parameters:
-        body["templateParameters"] = dict(request.parameters)
-    if request.variables:
-        body["variables"] = {name: {"value": value} for name, value in request.variables.items()}
-    if request.stages_to_skip:
-        body["stagesToSkip"] = list(request.stages_to_skip)
-    query = {} if request.pipeline_version is None else {"pipelineVersion": request.pipeline_version}
-    return HttpRequest("POST", _url(request, f"pipelines/{pipeline_id}/runs", query), json.dumps(body).encode())
+    return _ask_for_run(request, f"pipelines/{pipeline_id}/runs", _run_body(request))
+
+
+def preview_run(request: RunRequest, pipeline_id: int) -> HttpRequest:
+    """``POST _apis/pipelines/{id}/preview``: the same request, checked as a run is and never queued.
+
+    ``previewRun`` says once more in the body what the address says already.
+    """
+    return _ask_for_run(request, f"pipelines/{pipeline_id}/preview", {**_run_body(request), "previewRun": True})
 
 
 def list_pipelines(request: RunRequest, continuation_token: str | None) -> HttpRequest:
@@ -213,6 +211,16 @@ def read_run(document: Any) -> Run:
     return Run(document["id"], _web_url(document))
 
 
+def read_preview(document: Any) -> str:
+    """Read the answer to ``preview_run``: the YAML that would run, templates and parameters filled in.
+
+    :raises AnswerLost: there is none in it.
+    """
+    if not isinstance(document, dict) or not isinstance(document.get("finalYaml"), str):
+        raise AnswerLost("HTTP 200 with an answer that holds no final YAML")
+    return str(document["finalYaml"])
+
+
 def read_pipelines(document: Any) -> dict[str, int]:
     """Read a page of ``list_pipelines``: from ``\\folder\\name`` in lower case to the id.
 
@@ -271,6 +279,24 @@ def _number(value: str | None) -> float | None:
     except ValueError:
         return None
     return number if number is not None and number < float("inf") else None
+
+
+def _ask_for_run(request: RunRequest, path: str, body: Mapping[str, Any]) -> HttpRequest:
+    query = {} if request.pipeline_version is None else {"pipelineVersion": request.pipeline_version}
+    return HttpRequest("POST", _url(request, path, query), json.dumps(body).encode())
+
+
+def _run_body(request: RunRequest) -> dict[str, Any]:
+    body: dict[str, Any] = {}
+    if request.ref_name is not None:
+        body["resources"] = {"repositories": {"self": {"refName": request.ref_name}}}
+    if request.parameters:
+        body["templateParameters"] = dict(request.parameters)
+    if request.variables:
+        body["variables"] = {name: {"value": value} for name, value in request.variables.items()}
+    if request.stages_to_skip:
+        body["stagesToSkip"] = list(request.stages_to_skip)
+    return body
 
 
 def _time(moment: datetime) -> str:

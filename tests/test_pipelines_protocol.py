@@ -19,8 +19,10 @@ from shared.pipelines_protocol import (
     list_builds,
     list_pipelines,
     pause_seconds,
+    preview_run,
     read_matching_runs,
     read_pipelines,
+    read_preview,
     read_run,
     run_pipeline,
 )
@@ -69,6 +71,14 @@ class TestRequests:
         request = run_pipeline(PLAIN, 7)
         assert request.url == f"{ORG}/mlops/_apis/pipelines/7/runs?api-version=7.1"
         assert request.body == b"{}"
+
+    def test_preview_is_the_same_request_at_another_address(self) -> None:
+        request = preview_run(FULL, 12)
+        assert request.method == "POST"
+        assert request.url == f"{ORG}/ML%20Ops/_apis/pipelines/12/preview?pipelineVersion=3&api-version=7.1"
+        body = json.loads(request.body or b"")
+        validate("ado_run_request", body)
+        assert body == {**json.loads(run_pipeline(FULL, 12).body or b""), "previewRun": True}
 
     @pytest.mark.parametrize(
         ("branch", "ref"),
@@ -204,6 +214,18 @@ class TestRunAnswer:
     def test_an_answer_without_a_run_is_a_lost_answer(self, document: object) -> None:
         with pytest.raises(AnswerLost):
             read_run(document)
+
+
+class TestPreviewAnswer:
+    def test_final_yaml(self) -> None:
+        document = {"finalYaml": "stages: []\n"}
+        validate("ado_preview", document)
+        assert read_preview(document) == "stages: []\n"
+
+    @pytest.mark.parametrize("document", [None, [], {}, {"finalYaml": None}, {"id": 7}])
+    def test_without_yaml(self, document: object) -> None:
+        with pytest.raises(AnswerLost):
+            read_preview(document)
 
 
 class TestPipelinesAnswer:
