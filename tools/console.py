@@ -23,6 +23,10 @@ _STYLES: Final = {
     "uncertain": "yellow",
     "released": "yellow",
     "claimed": "yellow",
+    "accepted": "green",
+    "refused": "bold red",
+    "unknown": "yellow",
+    "no sample": "yellow",
 }
 _SECRET: Final = re.compile(r"(?i)\b(sig|AccountKey|SharedAccessSignature)=[^&;\s'\"]+")
 _GAP: Final = "  "

@@ -6,9 +6,10 @@ from functools import cached_property
 from pathlib import Path
 
 from handlers import DISPATCH, NAMES
-from shared.composition import App, Configuration, compose, load_configuration, open_store
+from shared.composition import App, Configuration, compose, load_configuration, open_store, pipelines_client
 from shared.deciding import Verdict, decide
 from shared.journal import Journal, JournalKey, Record
+from shared.pipelines import PipelinesClient
 from shared.settings import SQLITE_PREFIX, Settings, load_settings
 from shared.tables_connection import is_endpoint
 from shared.telemetry import Report
@@ -42,19 +43,25 @@ class Installation:
         :raises JournalUnavailable: it cannot be opened.
         :raises CommandFailed: there is none; looking at it must not make one.
         """
-        if not self._has_journal:
+        if not self.has_journal:
             raise CommandFailed(
                 f"there is no journal {self.journal_name}; check JOURNAL_CONNECTION, or deliver a first event, which "
                 "makes it"
             )
         return Journal(open_store(self.settings))
 
+    @property
+    def has_journal(self) -> bool:
+        """Whether there may be one to look at; a file is there or not, and Azure Tables must be asked."""
+        is_file = self.settings.journal_connection.startswith(SQLITE_PREFIX)
+        return not is_file or Path(self.journal_name).exists()
+
     def present(self, key: JournalKey) -> Record | None:
         """The record that is there now; None where there is none, or no journal yet.
 
         :raises JournalUnavailable: the journal does not answer.
         """
-        return self.journal.get(key) if self._has_journal else None
+        return self.journal.get(key) if self.has_journal else None
 
     @property
     def journal_name(self) -> str:
@@ -79,6 +86,13 @@ class Installation:
         """
         return decide(raw, DISPATCH, self.configuration.routes)
 
+    def pipelines(self) -> PipelinesClient:
+        """The way to Azure DevOps, with the app's credential; nothing is asked yet.
+
+        :raises ConfigurationError: with every problem of the settings.
+        """
+        return pipelines_client(load_settings(self.environment, self.app_dir))
+
     def compose(self, report: Report) -> App:
         """The whole app, to act with.
 
@@ -94,11 +108,6 @@ class Installation:
         :raises CommandFailed: local.settings.json is broken.
         """
         return with_local_settings(self.environ, self.app_dir)
-
-    @property
-    def _has_journal(self) -> bool:
-        is_file = self.settings.journal_connection.startswith(SQLITE_PREFIX)
-        return not is_file or Path(self.journal_name).exists()
 
     @property
     def _without_credentials(self) -> Mapping[str, str]:

@@ -1,9 +1,10 @@
 """Puts what would be done, and what was done, into words for people and documents for programs. Pure."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from typing import Any, Final
 
+from shared.errors import AzureDevOpsError, RequestNotSent
 from shared.journal import FINAL_STATES, Record
 from shared.pipelines_protocol import RunRequest
 from shared.redrive import Foreseen
@@ -19,8 +20,11 @@ WOULD_PARK: Final = "would park"
 WOULD_IGNORE: Final = "would ignore"
 
 
-def request_words(request: RunRequest) -> str:
-    """What is asked of Azure DevOps, on one line."""
+def request_words(request: RunRequest, sampled: Container[str] = ()) -> str:
+    """What is asked of Azure DevOps, on one line.
+
+    :param sampled: the parameters and variables whose values are marked, because only a sample event gives them.
+    """
     organization = request.organization_url.rpartition("/")[2]
     words = f"{request.pipeline} in {organization}/{request.project}"
     if request.branch is not None:
@@ -28,7 +32,8 @@ def request_words(request: RunRequest) -> str:
     parts = {"": request.parameters, "variables ": request.variables}
     for kind, values in parts.items():
         if values:
-            words += f"; {kind}" + ", ".join(f"{name}={value}" for name, value in values.items())
+            shown = (f"{name}={value}" + (" (sample)" if name in sampled else "") for name, value in values.items())
+            words += f"; {kind}" + ", ".join(shown)
     if request.stages_to_skip:
         words += f"; without the stages {', '.join(request.stages_to_skip)}"
     if request.pipeline_version is not None:
@@ -63,6 +68,12 @@ def decision_words(decision: Decision, asked_key: str = "") -> str:
 def run_words(run_id: int | None, run_url: str) -> str:
     """``: run 7 https://…``, or nothing."""
     return "" if run_id is None else f": run {run_id} {run_url}".rstrip()
+
+
+def with_advice(error: AzureDevOpsError) -> str:
+    """The error's words, and what to do about it; most say that by themselves."""
+    advice = "; check AZURE_DEVOPS_ORG_URL, and the way there: DNS, proxy, firewall"
+    return f"{error}{advice if isinstance(error, RequestNotSent) else ''}"
 
 
 def summary(what: str, outcomes: Iterable[str]) -> str:

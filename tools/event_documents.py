@@ -1,0 +1,145 @@
+"""Events as JSON documents, to be changed before they are sent. Pure.
+
+The two schemas say the same under other names: ``topic``, ``eventType`` and ``eventTime`` of Event Grid's are
+``source``, ``type`` and ``time`` of CloudEvents 1.0. Each may be named by either.
+"""
+
+import copy
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any, Final, NoReturn
+
+from tools.errors import CommandFailed
+
+Document = dict[str, Any]
+
+
+class Schema(StrEnum):
+    """In which of Event Grid's schemas an event is sent."""
+
+    EVENT_GRID = "eventgrid"
+    CLOUD = "cloud"
+
+
+_CLOUD_BY_EVENT_GRID: Final = {"eventtype": "type", "topic": "source", "eventtime": "time"}
+_EVENT_GRID_BY_CLOUD: Final = {"type": "eventType", "source": "topic", "time": "eventTime"}
+# What one schema has and the other does not know.
+_ONLY_EVENT_GRID: Final = ("dataversion", "metadataversion")
+_ONLY_CLOUD: Final = ("specversion", "datacontenttype", "dataschema")
+_PART: Final = re.compile(r'"([^"]+)"|([^."=]+)')
+_ASSIGNMENT: Final = re.compile(r"""((?:"[^"]+"|[^."=]+)(?:\.(?:"[^"]+"|[^."=]+))*)=(.*)""", re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True)
+class Assignment:
+    """``data.runId=x``: where to put what.
+
+    :param path: the keys, from the outermost.
+    """
+
+    path: tuple[str, ...]
+    value: Any
+
+
+def schema_of(document: Mapping[str, Any]) -> Schema:
+    """The schema that an event is in; where neither can be told, Event Grid's own."""
+    keys = {key.lower() for key in document}
+    is_cloud = "specversion" in keys or ("type" in keys and "eventtype" not in keys)
+    return Schema.CLOUD if is_cloud else Schema.EVENT_GRID
+
+
+def in_schema(document: Document, schema: Schema) -> Document:
+    """The same event in the other schema, or as it is where it is in this one."""
+    if schema_of(document) is schema:
+        return document
+    if schema is Schema.CLOUD:
+        kept = _renamed(document, _CLOUD_BY_EVENT_GRID, without=_ONLY_EVENT_GRID)
+        return {**kept, "specversion": "1.0"}
+    kept = _renamed(document, _EVENT_GRID_BY_CLOUD, without=_ONLY_CLOUD)
+    return {**kept, "dataVersion": "2", "metadataVersion": "1"}
+
+
+def freshened(document: Document, event_id: str, now: datetime) -> Document:
+    """The event with another id, as if it had happened now."""
+    time_key = "eventTime" if schema_of(document) is Schema.EVENT_GRID else "time"
+    fresh = copy.deepcopy(document)
+    fresh[_key_in(fresh, "id")] = event_id
+    fresh[_key_in(fresh, time_key)] = now.astimezone(UTC).isoformat().replace("+00:00", "Z")
+    return fresh
+
+
+def parse_assignment(text: str) -> Assignment:
+    """Read ``data.runId=x``. The value is JSON where it is that, and else the text itself.
+
+    A key with a dot in it is put in double quotes: ``data.runProperties."azureml.pipelinerunid"=x``.
+
+    :raises ValueError: it is no path, ``=`` and value; the message shows no value.
+    """
+    match = _ASSIGNMENT.fullmatch(text)
+    path = [] if match is None else [(quoted or plain).strip() for quoted, plain in _PART.findall(match[1])]
+    if match is None or not all(path):
+        raise ValueError("must be a path, '=' and a value: data.runId=x")
+    return Assignment(tuple(path), _value(match[2]))
+
+
+def assigned(document: Document, assignments: Iterable[Assignment]) -> Document:
+    """The event with these values in it.
+
+    :raises CommandFailed: a path leads through something that is no object.
+    """
+    changed = copy.deepcopy(document)
+    for assignment in assignments:
+        _assign(changed, assignment)
+    return changed
+
+
+def event_name(document: Mapping[str, Any]) -> str:
+    """The event's type and id, for people; whatever is missing is left out."""
+    fields = {key.lower(): value for key, value in document.items()}
+    kind = fields.get("eventtype") or fields.get("type") or "event"
+    return f"{str(kind).rpartition('.')[2]} {fields.get('id') or ''}".strip()
+
+
+def _assign(document: Document, assignment: Assignment) -> None:
+    place: Any = document
+    *way, last = _spelt(document, assignment.path)
+    for depth, key in enumerate(way, 1):
+        if isinstance(place, dict):
+            place = place.setdefault(key, {})
+        if not isinstance(place, dict):
+            shown = ".".join(assignment.path[:depth])
+            raise CommandFailed(f"--set {'.'.join(assignment.path)}: {shown} is no object of the event")
+    place[last] = assignment.value
+
+
+def _spelt(document: Document, path: Sequence[str]) -> list[str]:
+    """The path as this event spells it: its own keys, and the data's first ones, are read in any case."""
+    names = _CLOUD_BY_EVENT_GRID if schema_of(document) is Schema.CLOUD else _EVENT_GRID_BY_CLOUD
+    spelt = [_key_in(document, names.get(path[0].lower(), path[0])), *path[1:]]
+    data = document.get(spelt[0])
+    if spelt[0].lower() == "data" and len(spelt) > 1 and isinstance(data, dict):
+        spelt[1] = _key_in(data, spelt[1])
+    return spelt
+
+
+def _key_in(place: Mapping[str, Any], wanted: str) -> str:
+    return next((key for key in place if key.lower() == wanted.lower()), wanted)
+
+
+def _value(text: str) -> Any:
+    try:
+        return json.loads(text, parse_constant=_refuse_constant)
+    except (ValueError, RecursionError):
+        return text
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not a JSON value")
+
+
+def _renamed(document: Document, names: Mapping[str, str], *, without: Sequence[str]) -> Document:
+    return {names.get(key.lower(), key): value for key, value in document.items() if key.lower() not in without}
