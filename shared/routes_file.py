@@ -22,7 +22,7 @@ DEFAULTS_KEYS: Final = ("organization_url", "project", "branch")
 REQUIRED_KEYS: Final = ("name", "event", "pipeline", "organization_url", "project")
 FORMAT_VERSION: Final = 1
 
-_ROUTE_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
+ROUTE_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 _ENVIRONMENT_VALUE: Final = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 _LOOPBACK: Final = {"127.0.0.1", "localhost", "::1"}
 
@@ -131,7 +131,7 @@ class _RoutesReader:
 
     def _name(self, node: yaml.Node) -> str:
         name = self._text(node)
-        if not _ROUTE_NAME.fullmatch(name):
+        if not ROUTE_NAME.fullmatch(name):
             raise WrongValue("must begin with a letter or digit and go on with those, '.', '_' or '-', 63 at most")
         return name
 

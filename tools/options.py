@@ -17,7 +17,11 @@ def installation_of(context: typer.Context) -> Installation:
     return installation
 
 
-def _duration(text: str) -> timedelta:
+def duration(text: str) -> timedelta:
+    """Reads an option's length of time.
+
+    :raises BadParameter: it is none.
+    """
     try:
         return parse_duration(text)
     except ValueError as exc:
@@ -32,12 +36,12 @@ StatesOption = Annotated[
 OlderOption = Annotated[
     timedelta | None,
     typer.Option(
-        "--older-than", parser=_duration, metavar="DURATION", help="Not changed for so long: 90s, 30m, 6h, 1h30m, 2d."
+        "--older-than", parser=duration, metavar="DURATION", help="Not changed for so long: 90s, 30m, 6h, 1h30m, 2d."
     ),
 ]
 NewerOption = Annotated[
     timedelta | None,
-    typer.Option("--newer-than", parser=_duration, metavar="DURATION", help="Changed within so long."),
+    typer.Option("--newer-than", parser=duration, metavar="DURATION", help="Changed within so long."),
 ]
 WindowsOption = Annotated[bool, typer.Option("--windows", help="Cooldown windows too.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="As JSON, with all fields and times in ISO 8601.")]
