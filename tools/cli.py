@@ -12,7 +12,7 @@ from typing import Final
 import typer
 
 from shared.errors import NextstageError
-from tools import preview_commands, redrive_commands, send_commands
+from tools import doctor_commands, preview_commands, redrive_commands, send_commands
 from tools.console import Console
 from tools.errors import CommandFailed
 from tools.installation import Installation
@@ -32,6 +32,7 @@ app.add_typer(journal_app, name="journal", epilog=_EPILOG)
 app.command("waits", epilog=_EPILOG)(list_waits)
 app.command("redrive", epilog=redrive_commands.EPILOG)(redrive_commands.redrive)
 app.command("send", epilog=send_commands.EPILOG)(send_commands.send)
+app.command("doctor", epilog=doctor_commands.EPILOG)(doctor_commands.doctor)
 app.command("preview", epilog=preview_commands.EPILOG)(preview_commands.preview)
 
 

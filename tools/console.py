@@ -27,6 +27,9 @@ _STYLES: Final = {
     "refused": "bold red",
     "unknown": "yellow",
     "no sample": "yellow",
+    "ok": "green",
+    "failed": "bold red",
+    "skipped": "dim",
 }
 _SECRET: Final = re.compile(r"(?i)\b(sig|AccountKey|SharedAccessSignature)=[^&;\s'\"]+")
 _GAP: Final = "  "
