@@ -5,7 +5,7 @@
 #   make start   the function app on port 7071     make ado     the Azure DevOps emulator on port 7080
 #   make package the zip as it is deployed         make test-all   the tests on each Python from 3.11 to 3.13 there is
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all soak lint format start ado azurite runtime package clean
+.PHONY: help demo test test-all soak lint format docs start ado azurite runtime package clean
 
 VENV   := .venv
 BIN    := $(VENV)/bin
@@ -87,6 +87,10 @@ lint: $(READY)
 format: $(READY)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+# What docs/ says of the commands, from the commands themselves.
+docs: $(READY)
+	@$(BIN)/python -m tools.command_docs
 
 local.settings.json:
 	cp local.settings.sample.json $@

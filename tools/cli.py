@@ -12,27 +12,25 @@ from typing import Final
 import typer
 
 from shared.errors import NextstageError
-from tools import doctor_commands, preview_commands, redrive_commands, send_commands
+from tools import completion_commands, doctor_commands, preview_commands, redrive_commands, send_commands, wait_commands
 from tools.console import Console
 from tools.errors import CommandFailed
+from tools.help_pages import EXIT_CODES
 from tools.installation import Installation
+from tools.journal_commands import EPILOG as JOURNAL_EPILOG
 from tools.journal_commands import journal_app
-from tools.wait_commands import list_waits
 
 APP_DIR: Final = Path(__file__).resolve().parents[1]
+PROGRAM: Final = "manage.py"
 INTERRUPTED: Final = 130
 
-_EPILOG: Final = (
-    "Exit codes: 0 done; 1 something is left that needs a look; 2 nothing was done: wrong usage, not found, or wrong "
-    "configuration; 130 interrupted."
-)
-
-app = typer.Typer(rich_markup_mode=None, add_completion=False, epilog=_EPILOG)
-app.add_typer(journal_app, name="journal", epilog=_EPILOG)
-app.command("waits", epilog=_EPILOG)(list_waits)
+app = typer.Typer(rich_markup_mode=None, add_completion=False, epilog=EXIT_CODES)
+app.add_typer(journal_app, name="journal", epilog=JOURNAL_EPILOG)
+app.command("waits", epilog=wait_commands.EPILOG)(wait_commands.list_waits)
 app.command("redrive", epilog=redrive_commands.EPILOG)(redrive_commands.redrive)
 app.command("send", epilog=send_commands.EPILOG)(send_commands.send)
 app.command("doctor", epilog=doctor_commands.EPILOG)(doctor_commands.doctor)
+app.command("completion", epilog=completion_commands.EPILOG)(completion_commands.completion)
 app.command("preview", epilog=preview_commands.EPILOG)(preview_commands.preview)
 
 
@@ -59,9 +57,14 @@ def main(
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     try:
+        completion_commands.prepare()
         with _warnings_on_stderr():
             code = typer.main.get_command(app).main(
-                arguments, prog_name="manage.py", standalone_mode=False, obj=Installation(app_dir, environ)
+                arguments,
+                prog_name=PROGRAM,
+                complete_var=completion_commands.VARIABLE,
+                standalone_mode=False,
+                obj=Installation(app_dir, environ),
             )
     except (CommandFailed, NextstageError, typer.TyperException) as exc:
         Console().error(_text(exc))

@@ -13,6 +13,7 @@ from shared.journal import Record
 from shared.redrive import Foreseen, foresee
 from tools import records
 from tools.console import Console
+from tools.help_pages import EXIT_CODES, epilog
 from tools.installation import Installation
 from tools.options import (
     JsonOption,
@@ -29,6 +30,14 @@ from tools.wording import forecast, foreseen_document, run_words
 DEFAULT_LIMIT: Final = 50
 _HEAD: Final = ("KEY", "ROUTE", "STATE", "AGE", "EVENT", "RUN", "REASON")
 _SHRINKING: Final = ("ROUTE", "EVENT", "REASON")
+
+EPILOG: Final = epilog(
+    {
+        "journal --state parked": "what waits for a person",
+        "journal --route R --newer-than 1d": "what one route did today",
+        "journal show 4f1c": "all about one record",
+    }
+)
 
 LimitOption = Annotated[int, typer.Option("--limit", min=1, metavar="N", help="At most so many records.")]
 
@@ -58,7 +67,7 @@ def journal(
         _list(installation_of(context), wanted, limit, as_json=as_json)
 
 
-@journal_app.command("list")
+@journal_app.command("list", epilog=EXIT_CODES)
 def list_records(
     context: typer.Context,
     *,
@@ -75,7 +84,7 @@ def list_records(
     _list(installation_of(context), wanted, limit, as_json=as_json)
 
 
-@journal_app.command("show")
+@journal_app.command("show", epilog=EXIT_CODES)
 def show(
     context: typer.Context,
     key: Annotated[str, typer.Argument(metavar="KEY", help="A record's key, or its first 4 digits or more.")],

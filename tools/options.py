@@ -7,6 +7,7 @@ import typer
 
 from shared.durations import parse_duration
 from shared.journal import State
+from tools.completing import route_names
 from tools.installation import Installation
 
 
@@ -28,7 +29,9 @@ def duration(text: str) -> timedelta:
         raise typer.BadParameter(str(exc)) from exc
 
 
-RouteOption = Annotated[str | None, typer.Option("--route", metavar="ROUTE", help="Only records of this route.")]
+RouteOption = Annotated[
+    str | None, typer.Option("--route", metavar="ROUTE", help="Only records of this route.", autocompletion=route_names)
+]
 StatesOption = Annotated[
     list[State] | None,
     typer.Option("--state", metavar="STATE", help=f"Only records in this state: {', '.join(State)}. May be repeated."),

@@ -13,9 +13,11 @@ from shared.composition import identity_factory
 from shared.journal import Journal, State
 from shared.redrive import REDRIVABLE_STATES, awaits_redrive
 from tools import dead_letter_blobs, dead_letters, records
+from tools.completing import route_names
 from tools.console import Console
 from tools.dead_letters import Collected, Source
 from tools.errors import CommandFailed
+from tools.help_pages import epilog
 from tools.installation import Installation
 from tools.options import installation_of
 from tools.records import Found, Wanted
@@ -27,16 +29,24 @@ DEFAULT_LIMIT: Final = 1000
 DEFAULT_CONNECTION_ENV: Final = "AZURE_STORAGE_CONNECTION_STRING"
 _STATES: Final = tuple(state for state in State if state in REDRIVABLE_STATES)
 
-EPILOG: Final = (
+EPILOG: Final = epilog(
+    {
+        "redrive 4f1c --dry-run": "what sending it again would ask for",
+        "redrive --all": "everything that was parked",
+        "redrive --dead-letters DIR": "what Event Grid gave up",
+    },
     "Exit codes: 0 nothing is left to do (queued, duplicate, suppressed, ignored); 1 something was parked or "
     "deferred, or a file could not be read; 2 nothing was sent: wrong usage, not found, or wrong configuration; "
-    "130 interrupted."
+    "130 interrupted.",
 )
 
 KeysArgument = Annotated[
     list[str] | None, typer.Argument(metavar="KEY", help="Records' keys, or their first 4 digits or more.")
 ]
-RouteOption = Annotated[str | None, typer.Option("--route", metavar="ROUTE", help="The parked records of this route.")]
+RouteOption = Annotated[
+    str | None,
+    typer.Option("--route", metavar="ROUTE", help="The parked records of this route.", autocompletion=route_names),
+]
 AllOption = Annotated[bool, typer.Option("--all", help="The parked records of all routes.")]
 StatesOption = Annotated[
     list[State] | None,

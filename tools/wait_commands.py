@@ -11,11 +11,14 @@ from shared.journal import Record
 from shared.waits.wait import Wait
 from tools import records
 from tools.console import Console
+from tools.help_pages import epilog
 from tools.options import JsonOption, installation_of
 from tools.records import SHOWN_KEY
 
 _HEAD: Final = ("KEY", "RUN", "WORKSPACE", "STATE", "AGE", "PLAN", "REASON")
 _SHRINKING: Final = ("RUN", "WORKSPACE", "REASON")
+
+EPILOG: Final = epilog({"waits": "which tasks wait now", "waits --all": "and which have waited"})
 
 
 def list_waits(

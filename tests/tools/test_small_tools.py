@@ -2,6 +2,7 @@
 
 import io
 import json
+import subprocess
 import sys
 from datetime import timedelta
 from pathlib import Path
@@ -163,16 +164,38 @@ class TestProgram:
         ended = desk.process()
         assert ended.code == 0
         assert ended.out == desk.process("--help").out
-        for word in ("journal", "redrive", "Exit codes: 0 done", "local.settings.json"):
+        for word in (
+            "journal",
+            "redrive",
+            "preview",
+            "send",
+            "doctor",
+            "completion",
+            "Exit codes: 0 done",
+            "local.settings.json",
+        ):
             assert word in ended.out
         assert ended.out.isascii()
 
-    @pytest.mark.parametrize("command", [("journal",), ("journal", "list"), ("journal", "show"), ("redrive",)])
+    @pytest.mark.parametrize(
+        "command",
+        [
+            *(("journal",), ("journal", "list"), ("journal", "show"), ("redrive",)),
+            *(("preview",), ("send",), ("doctor",), ("completion",)),
+        ],
+    )
     def test_every_command_has_help_though_nothing_is_set_up(self, desk: Desk, command: tuple[str, ...]) -> None:
         (desk.folder / "local.settings.json").write_text("broken")
         ended = desk.run(*command, "--help")
         assert (ended.code, ended.err) == (0, "")
         assert "Usage: manage.py " + " ".join(command) in ended.out
+        assert ended.out.isascii()
+
+    def test_without_its_requirements(self, tmp_path: Path) -> None:
+        command = [sys.executable, "-S", "-E", str(ROOT / "manage.py")]
+        ended = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+        assert (ended.returncode, ended.stdout) == (2, "")
+        assert ended.stderr == "manage.py: typer is not installed; run: pip install -r requirements-tools.txt\n"
 
     def test_a_reader_who_has_seen_enough(self, desk: Desk) -> None:
         desk.deliver()
