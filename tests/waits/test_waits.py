@@ -132,6 +132,25 @@ class TestWhichRun:
         assert end(scene, run_id="rUN-1") == [Outcome.COMPLETED]
 
 
+class Counting:
+    """A store that notes what is asked of it."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self.calls: list[str] = []
+
+    def __getattr__(self, name: str) -> object:
+        self.calls.append(name)
+        return getattr(self._store, name)
+
+
+def test_an_end_that_nobody_waits_for_takes_two_calls(store: Store, clock: ManualClock) -> None:
+    """docs/cost.md counts on it."""
+    counting = Counting(store)
+    end(Scene(counting, clock))  # type: ignore[arg-type]
+    assert counting.calls == ["insert", "select"]
+
+
 class TestRegistration:
     def test_another_run_for_the_same_task(self, scene: Scene) -> None:
         task = a_task()
