@@ -5,7 +5,7 @@
 #   make start   the function app on port 7071     make ado     the Azure DevOps emulator on port 7080
 #   make package the zip as it is deployed         make test-all   the tests on each Python from 3.11 to 3.13 there is
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all soak lint format docs start ado azurite runtime package clean
+.PHONY: help demo test test-all soak lint format docs start ado azurite runtime aml package clean
 
 VENV   := .venv
 BIN    := $(VENV)/bin
@@ -57,17 +57,27 @@ $(RUNTIME)/.ready: requirements-runtime.txt requirements.txt constraints.txt
 package: $(READY) $(RUNTIME)/.ready
 	@$(BIN)/python -m devstack.package --python $(RUNTIME)/bin/python
 
-test: $(READY) azurite runtime
+# The Azure ML SDK; why apart, is said in requirements-aml.txt.
+AML := .venv-aml/.ready
+aml: $(AML)
+
+$(AML): requirements-aml.txt constraints.txt | $(READY)
+	@$(PYTHON) -m venv .venv-aml
+	@echo "installing the Azure ML SDK into .venv-aml …"
+	@.venv-aml/bin/python -m pip install --quiet --disable-pip-version-check -r requirements-aml.txt
+	@touch $@
+
+test: $(READY) azurite runtime aml
 	$(BIN)/python -m pytest -n 2 --cov --cov-report=term
 
 # The same tests, one Python after the other, each with the azure-functions that belongs to it.
-test-all: azurite runtime
+test-all: azurite runtime aml
 	@failed=; for version in 3.11 3.12 3.13; do \
 		$(MAKE) --no-print-directory test-$$version || failed="$$failed $$version"; \
 	done; \
 	if [ -n "$$failed" ]; then echo "test-all: failed on Python$$failed"; exit 1; fi
 
-test-3.%: azurite runtime
+test-3.%: azurite runtime aml
 	@$(if $(call find_python,3.$*),$(MAKE) --no-print-directory .venv-3.$*/.ready,echo "== no Python 3.$* is there")
 	@if [ -e .venv-3.$*/.ready ]; then echo "== Python 3.$*"; .venv-3.$*/bin/python -m pytest -n 2; fi
 

@@ -81,10 +81,14 @@ class RunRequest:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """A queued pipeline run: its id (which is the build id too) and the page a person can open."""
+    """A queued pipeline run: its id (which is the build id too) and the page a person can open.
+
+    :param tags: as a search finds them; a run that was just queued has none.
+    """
 
     id: int
     url: str
+    tags: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,7 +248,8 @@ def read_matching_runs(document: Any, request: RunRequest) -> list[Run]:
     :raises AnswerLost: the answer is not a list of builds.
     """
     try:
-        return [Run(build["id"], _web_url(build)) for build in document["value"] if _carries(build, request)]
+        carriers = [build for build in document["value"] if _carries(build, request)]
+        return [Run(build["id"], _web_url(build), tuple(build.get("tags") or ())) for build in carriers]
     except (TypeError, KeyError, AttributeError, ValueError) as exc:
         raise AnswerLost("the answer is not a list of builds") from exc
 

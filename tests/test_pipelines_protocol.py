@@ -254,6 +254,7 @@ class TestBuildsAnswer:
 
     def test_a_build_that_carries_all_that_was_sent(self) -> None:
         assert read_matching_runs({"value": [self.build()]}, self.FULL) == [Run(31, "u")]
+        assert read_matching_runs({"value": [self.build(tags=["a"])]}, self.FULL) == [Run(31, "u", ("a",))]
 
     @pytest.mark.parametrize(
         "changes",

@@ -1,0 +1,45 @@
+"""Trains a classifier of handwritten digits. Stands for a team's own training: put yours in its place.
+
+``--share`` and ``--epochs`` make a toy of it, for the validation of a pull request. The model is logged with the run
+(``runs:/<run id>/model``), and is saved to ``--model`` with the run's id in its MLmodel.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+import mlflow
+from data import digits
+from mlflow.models import Model
+from sklearn.linear_model import SGDClassifier
+
+
+def main() -> None:
+    """Train, log, save."""
+    options = _options()
+    training, testing, training_shown, testing_shown = digits()
+    count = max(1, round(len(training) * options.share))
+    with mlflow.start_run() as run:
+        mlflow.log_params({"epochs": options.epochs, "share": options.share})
+        model = SGDClassifier(random_state=0)
+        for epoch in range(options.epochs):
+            model.partial_fit(training[:count], training_shown[:count], classes=range(10))
+            mlflow.log_metric("accuracy", model.score(testing, testing_shown), step=epoch)
+        mlflow.sklearn.log_model(model, "model")
+        mlflow.sklearn.save_model(model, str(options.model), mlflow_model=Model(run_id=run.info.run_id))
+    sys.stdout.write(f"trained on {count} images in {options.epochs} epochs, run {run.info.run_id}\n")
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--epochs", type=int, required=True)
+    parser.add_argument("--share", type=float, required=True, help="of the training images, above 0, up to 1")
+    parser.add_argument("--model", type=Path, required=True, help="the folder for the model")
+    options = parser.parse_args()
+    if options.epochs < 1 or not 0 < options.share <= 1:
+        parser.error("--epochs must be 1 or more, --share above 0 and not above 1")
+    return options
+
+
+if __name__ == "__main__":
+    main()

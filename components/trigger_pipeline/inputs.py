@@ -1,0 +1,226 @@
+"""The component's inputs: the playbook's, and optional ones with defaults. Read and checked all at once."""
+
+import argparse
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Final, Literal, NoReturn
+from urllib.parse import urlsplit
+
+from shared.durations import parse_duration
+from shared.pipelines_protocol import API_VERSION
+from shared.templates import InvalidExpression, Template, parse_template
+
+VAULT_SUFFIXES: Final = {
+    "AzureCloud": "vault.azure.net",
+    "AzureChinaCloud": "vault.azure.cn",
+    "AzureUSGovernment": "vault.usgovcloudapi.net",
+}
+"""Source: Azure docs, key-vault/general/about-keys-secrets-certificates, DNS suffixes."""
+
+PLACEHOLDERS: Final[Mapping[str, tuple[str, ...]]] = {"model_name": (), "run_id": (), "job_run_id": ()}
+"""The names that a parameter or variable may use."""
+
+# What the playbook's component sends; sent where neither parameters nor variables are given.
+_PLAYBOOK_VARIABLES: Final = '{"model_name": "{{ model_name }}", "run_id": "{{ run_id }}"}'
+
+
+class InvalidInputs(Exception):
+    """Inputs are missing or wrong; the message lists all of them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Inputs:
+    """Inputs that have been checked.
+
+    :param vault_url: where the PAT is; None where it is in the environment, or none is needed.
+    :param job_run_id: of the whole job, so that it stays the same however often a step of it is tried.
+    """
+
+    model_path: Path
+    model_name: str
+    organization_url: str
+    project: str
+    pipeline_id: int
+    branch: str | None
+    api_version: str
+    pipeline_version: int | None
+    auth: Literal["identity", "pat"]
+    vault_url: str | None
+    secret_name: str | None
+    parameters: Mapping[str, Template]
+    variables: Mapping[str, Template]
+    correlation_parameter: str | None
+    look_back: timedelta
+    settle: timedelta
+    time_limit: timedelta
+    run_url_file: Path | None
+    job_run_id: str
+
+
+def read_inputs(arguments: Sequence[str], environment: Mapping[str, str]) -> Inputs:
+    """Read the command line, and from the environment which job this is.
+
+    :raises InvalidInputs: with every problem.
+    """
+    return _Reader(_parser().parse_args(arguments), environment).read()
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise InvalidInputs(message)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(prog="python -m components.trigger_pipeline", allow_abbrev=False)
+    parser.add_argument("--modelpath", required=True)
+    parser.add_argument("--modelname", required=True)
+    parser.add_argument("--kvname", default="")
+    parser.add_argument("--secretname", default="")
+    parser.add_argument("--org", required=True)
+    parser.add_argument("--project", required=True)
+    parser.add_argument("--branch", default="")
+    parser.add_argument("--apiversion", default=API_VERSION)
+    parser.add_argument("--pipelineid", required=True)
+    parser.add_argument("--pipelineversion", default="")
+    parser.add_argument("--auth", default="")
+    parser.add_argument("--cloud", default="AzureCloud")
+    parser.add_argument("--parameters", default="")
+    parser.add_argument("--variables", default="")
+    parser.add_argument("--correlationparameter", default="")
+    parser.add_argument("--lookback", default="7d")
+    parser.add_argument("--settle", default="30s")
+    parser.add_argument("--timelimit", default="10m")
+    parser.add_argument("--runurl", default="")
+    return parser
+
+
+class _Reader:
+    def __init__(self, options: argparse.Namespace, environment: Mapping[str, str]) -> None:
+        self._texts = {name: str(value).strip() for name, value in vars(options).items()}
+        self._environment = environment
+        self._problems: list[str] = []
+
+    def read(self) -> Inputs:
+        texts = self._texts
+        variables = texts["variables"] or ("" if texts["parameters"] else _PLAYBOOK_VARIABLES)
+        inputs = Inputs(
+            model_path=Path(texts["modelpath"]),
+            model_name=texts["modelname"],
+            organization_url=self._organization_url(),
+            project=self._required("project"),
+            pipeline_id=self._number("pipelineid") or 0,
+            branch=texts["branch"] or None,
+            api_version=self._api_version(),
+            pipeline_version=self._number("pipelineversion") if texts["pipelineversion"] else None,
+            auth=self._auth(),
+            vault_url=self._vault_url(),
+            secret_name=texts["secretname"] or None,
+            parameters=self._templates("parameters", texts["parameters"]),
+            variables=self._templates("variables", variables),
+            correlation_parameter=texts["correlationparameter"] or None,
+            look_back=self._duration("lookback"),
+            settle=self._duration("settle"),
+            time_limit=self._duration("timelimit"),
+            run_url_file=Path(texts["runurl"]) if texts["runurl"] else None,
+            job_run_id=self._job_run_id(),
+        )
+        if inputs.settle * 2 > inputs.time_limit:
+            self._problems.append("timelimit must be at least twice as long as settle, or nothing could be queued")
+        if inputs.correlation_parameter in inputs.parameters:
+            self._problems.append("correlationparameter names one of parameters; its value is set by this step")
+        if self._problems:
+            raise InvalidInputs("; ".join(self._problems))
+        return inputs
+
+    def _required(self, name: str) -> str:
+        if not self._texts[name]:
+            self._problems.append(f"{name} is empty")
+        return self._texts[name]
+
+    def _organization_url(self) -> str:
+        """From an organization's name, or a URL: of a collection of Azure DevOps Server, or of an emulator."""
+        org = self._texts["org"].rstrip("/")
+        if re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9-]*", org):
+            return f"https://dev.azure.com/{org}"
+        parts = urlsplit(org)
+        is_local = parts.hostname in {"127.0.0.1", "localhost"}
+        # A credential is sent there, so it has to be https.
+        if not parts.hostname or parts.query or not (parts.scheme == "https" or (parts.scheme == "http" and is_local)):
+            self._problems.append(f"org is '{org}'; it must be an organization's name or an https:// URL")
+        return org
+
+    def _number(self, name: str) -> int | None:
+        text = self._texts[name]
+        if text.isascii() and text.isdigit() and int(text) > 0:
+            return int(text)
+        self._problems.append(f"{name} is '{text}'; it must be a whole number above zero")
+        return None
+
+    def _api_version(self) -> str:
+        text = self._texts["apiversion"]
+        if not re.fullmatch(r"\d+\.\d+(-preview(\.\d+)?)?", text):
+            self._problems.append(f"apiversion is '{text}'; write 7.1 or 7.2-preview.1")
+        return text
+
+    def _auth(self) -> Literal["identity", "pat"]:
+        """As it is said; where nothing is said, ``pat`` where a Key Vault is named, as for the playbook's component."""
+        auth, has_vault = self._texts["auth"], bool(self._texts["kvname"])
+        if auth not in {"", "identity", "pat"}:
+            self._problems.append(f"auth is '{auth}'; it must be 'identity' or 'pat'")
+        if has_vault != bool(self._texts["secretname"]):
+            self._problems.append("kvname and secretname belong together; give the other one too")
+        if auth == "identity" and has_vault:
+            self._problems.append("auth is 'identity', which needs no kvname and secretname; remove them or say 'pat'")
+        if auth == "pat" and not has_vault and not self._environment.get("AZURE_DEVOPS_EXT_PAT"):
+            self._problems.append("auth is 'pat' and there is none; give kvname and secretname")
+        return "pat" if auth == "pat" or (not auth and has_vault) else "identity"
+
+    def _vault_url(self) -> str | None:
+        name, cloud = self._texts["kvname"], self._texts["cloud"]
+        suffix = VAULT_SUFFIXES.get(cloud)
+        if suffix is None:
+            self._problems.append(f"cloud is '{cloud}'; it must be one of {', '.join(VAULT_SUFFIXES)}")
+        if not name:
+            return None
+        if not re.fullmatch(r"[A-Za-z0-9-]{3,24}", name):
+            self._problems.append(f"kvname is '{name}'; it must be a Key Vault's name, without its domain")
+        return f"https://{name}.{suffix}"
+
+    def _templates(self, name: str, text: str) -> dict[str, Template]:
+        if not text:
+            return {}
+        try:
+            values = json.loads(text)
+        except ValueError:
+            values = None
+        if not isinstance(values, dict) or not all(isinstance(value, str | int | float) for value in values.values()):
+            self._problems.append(f'{name} must be a JSON object of texts, as in {{"runId": "{{{{ run_id }}}}"}}')
+            return {}
+        return {key: template for key, value in values.items() if (template := self._template(name, key, value))}
+
+    def _template(self, name: str, key: str, value: str | float) -> Template | None:
+        try:
+            return parse_template(value if isinstance(value, str) else json.dumps(value), PLACEHOLDERS)
+        except InvalidExpression as exc:
+            self._problems.append(f"{name}.{key} {exc}")
+            return None
+
+    def _duration(self, name: str) -> timedelta:
+        try:
+            return parse_duration(self._texts[name])
+        except ValueError as exc:
+            self._problems.append(f"{name}: {exc}")
+            return timedelta(hours=1)
+
+    def _job_run_id(self) -> str:
+        run_id = self._environment.get("AZUREML_ROOT_RUN_ID") or self._environment.get("AZUREML_RUN_ID")
+        if not run_id:
+            self._problems.append(
+                "neither AZUREML_ROOT_RUN_ID nor AZUREML_RUN_ID is set, so it is not known which job this is; run it "
+                "as a step of an Azure ML job"
+            )
+        return run_id or ""

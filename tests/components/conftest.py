@@ -1,0 +1,63 @@
+"""An Azure DevOps emulator with pipelines to trigger, and a model to trigger them for."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from devstack.ado import Declaration, Emulator, Served, serve
+from devstack.ado.declaration import PipelineDeclaration, SecretSource, VariableDeclaration
+from devstack.ado.parameters import ParameterDeclaration
+from tests.canaries import secret
+from tests.conftest import ManualClock
+
+TOKEN = secret("token")
+DECLARATION = Declaration(
+    organization="contoso",
+    project="mlops",
+    branches=("main", "release"),
+    pat=SecretSource("UNUSED_PAT", secret("default-pat")),
+    token=SecretSource("UNUSED_TOKEN", secret("default-token")),
+    pipelines=(
+        PipelineDeclaration(
+            id=1,
+            name="with-parameters",
+            revision=3,
+            parameters=(
+                ParameterDeclaration("runId", "string"),
+                ParameterDeclaration("modelName", "string", "none"),
+                ParameterDeclaration("correlation", "string", "none"),
+            ),
+        ),
+        PipelineDeclaration(
+            id=2,
+            name="of-the-playbook",
+            variables=(
+                VariableDeclaration("model_name", settable=True),
+                VariableDeclaration("run_id", settable=True),
+            ),
+        ),
+        PipelineDeclaration(id=3, name="forbidden", may_queue=False),
+    ),
+)
+
+
+@pytest.fixture
+def pat() -> str:
+    return secret("pat")
+
+
+@pytest.fixture
+def served(clock: ManualClock, pat: str) -> Iterator[Served]:
+    """An emulator whose clock is the test's."""
+    with serve(Emulator(DECLARATION, pats={pat}, tokens={TOKEN}, clock=clock)) as served:
+        yield served
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    """An MLflow model, as train.py saves one."""
+    folder = tmp_path / "model"
+    folder.mkdir()
+    (folder / "MLmodel").write_text("flavors:\n  sklearn:\n    code: null\nrun_id: brave_fig_7k2m\n")
+    return folder

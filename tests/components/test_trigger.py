@@ -1,0 +1,340 @@
+"""The trigger against the emulator: whatever fails and however often a step is tried, its job has one run."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from functools import partial
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from components.trigger_pipeline.trigger import TAG_PREFIX, Trigger, Triggered
+from devstack.ado import Fault, Match, RunRecord, Served
+from shared.clock import utc_now
+from shared.credentials import Credential, Issued, pat_authorization
+from shared.errors import AnswerLost, CredentialRejected, RequestNotSent, Throttled
+from shared.events import Occurrence, parse_event
+from shared.lineage import lineage_tags
+from shared.pipelines import PipelinesClient
+from shared.pipelines_protocol import HttpRequest, HttpResponse, RunRequest
+from shared.transport import RequestsTransport, Transport
+from tests.building import run_completed
+from tests.canaries import secret
+from tests.conftest import ManualClock
+
+JOB = "job-1"
+TAG = f"aml-run:{JOB}"
+SETTLE_SECONDS = 30
+TAGGING = Match(path=r"/tags$")
+CANCELLING = Match(method="PATCH", path=r"/builds/\d+$")
+LOOKING = Match(method="GET", path="/builds$")
+
+
+class Killed(BaseException):
+    """The step's process ends here."""
+
+
+@dataclass
+class Attempts:
+    """Tries a job's step, as Azure ML does."""
+
+    served: Served
+    clock: ManualClock
+    pat: str
+    said: list[str] = field(default_factory=list)
+    slept: list[float] = field(default_factory=list)
+
+    @property
+    def request(self) -> RunRequest:
+        return RunRequest(self.served.organization_url, "mlops", 1, "main", {"runId": "brave_fig"})
+
+    @property
+    def runs(self) -> tuple[RunRecord, ...]:
+        return self.served.emulator.books.runs
+
+    @property
+    def live_runs(self) -> list[int]:
+        return [run.id for run in self.runs if run.state != "canceling"]
+
+    def fire(
+        self,
+        request: RunRequest | None = None,
+        *,
+        job: str = JOB,
+        wrap: Callable[[Transport], Transport] = lambda transport: transport,
+        on_sleep: Callable[[], None] = lambda: None,
+    ) -> Triggered:
+        def sleep(seconds: float) -> None:
+            self.slept.append(seconds)
+            self.clock.advance(seconds)
+            on_sleep()
+
+        transport = RequestsTransport(1)
+        credential = Credential(lambda: Issued(pat_authorization(self.pat)))
+        client = PipelinesClient(credential, wrap(transport), clock=self.clock, sleep=sleep)
+        trigger = Trigger(
+            client,
+            job,
+            look_back=timedelta(days=7),
+            settle=timedelta(seconds=SETTLE_SECONDS),
+            time_limit=timedelta(minutes=10),
+            say=self.said.append,
+            clock=self.clock,
+            sleep=sleep,
+        )
+        try:
+            return trigger.fire(request or self.request)
+        finally:
+            transport.close()
+
+    def queue(self, *tags: str, request: RunRequest | None = None) -> int:
+        """Somebody else queues a run, which then carries these tags."""
+        transport = RequestsTransport(1)
+        client = PipelinesClient(Credential(lambda: Issued(pat_authorization(self.pat))), transport)
+        run = client.run(request or self.request, utc_now() + timedelta(seconds=30))
+        transport.close()
+        self.served.emulator.books.change_tags(run.id, tags)
+        return run.id
+
+
+@pytest.fixture
+def attempts(served: Served, clock: ManualClock, pat: str) -> Attempts:
+    return Attempts(served, clock, pat)
+
+
+class TestOneAttempt:
+    def test_queues_a_run_and_says_whose_it_is(self, attempts: Attempts) -> None:
+        triggered = attempts.fire()
+        [run] = attempts.runs
+        assert (triggered.run.id, triggered.how) == (run.id, "queued")
+        assert triggered.run.url.endswith(f"buildId={run.id}")
+        assert run.tags == (TAG,)
+        assert attempts.slept == [SETTLE_SECONDS]
+
+    def test_its_tag_is_the_apps(self) -> None:
+        event = parse_event(run_completed(JOB))
+        assert lineage_tags(event, Occurrence(JOB, {"run_id": JOB}))[0] == f"{TAG_PREFIX}{JOB}"
+
+    def test_that_goes_wrong_for_good_ends_at_once(self, attempts: Attempts) -> None:
+        attempts.pat = secret("old-pat")
+        with pytest.raises(CredentialRejected):
+            attempts.fire()
+        assert attempts.slept == []
+
+    def test_a_run_without_its_tag_is_a_run(self, attempts: Attempts) -> None:
+        attempts.served.emulator.plan(Fault(accept=False, status=500, match=TAGGING))
+        assert attempts.fire().how == "queued"
+        assert any("could not be tagged" in line for line in attempts.said)
+
+    def test_an_answer_that_asks_for_a_pause_is_followed(self, attempts: Attempts) -> None:
+        attempts.served.emulator.plan(Fault(accept=False, status=429, headers={"Retry-After": "45"}))
+        assert attempts.fire().how == "queued"
+        assert len(attempts.runs) == 1
+        assert attempts.slept[1] == pytest.approx(45, abs=1)
+
+    def test_a_pause_that_is_too_long_is_not_waited_for(self, attempts: Attempts) -> None:
+        attempts.served.emulator.plan(Fault(accept=False, status=429, headers={"Retry-After": "3000"}))
+        with pytest.raises(Throttled):
+            attempts.fire()
+        assert attempts.runs == ()
+
+    def test_without_a_connection_it_tries_until_its_time_is_up(self, attempts: Attempts) -> None:
+        nowhere = replace(attempts.request, organization_url="http://127.0.0.1:1/contoso")
+        began = attempts.clock()
+        with pytest.raises(RequestNotSent):
+            attempts.fire(nowhere)
+        assert timedelta(minutes=9) < attempts.clock() - began <= timedelta(minutes=10)
+
+
+class TestLostAnswers:
+    def test_a_run_that_was_queued_is_found(self, attempts: Attempts) -> None:
+        attempts.served.emulator.plan(Fault(accept=True, drop=True))
+        triggered = attempts.fire()
+        assert [run.id for run in attempts.runs] == [triggered.run.id]
+        assert attempts.slept == [SETTLE_SECONDS, SETTLE_SECONDS]
+
+    def test_a_run_that_was_not_queued_is_queued(self, attempts: Attempts) -> None:
+        attempts.served.emulator.plan(Fault(accept=False, drop=True))
+        assert attempts.fire().how == "queued"
+        assert len(attempts.runs) == 1
+
+    def test_answers_that_are_lost_again_and_again_end_with_its_time(self, attempts: Attempts) -> None:
+        attempts.served.emulator.plan(Fault(accept=False, drop=True, times=100))
+        with pytest.raises(AnswerLost):
+            attempts.fire()
+        assert attempts.runs == ()
+
+    def test_a_run_that_cannot_be_looked_for_may_be_there(self, attempts: Attempts) -> None:
+        emulator = attempts.served.emulator
+        emulator.plan(Fault(accept=True, drop=True))
+
+        def expire() -> None:
+            if len(attempts.slept) == 2:
+                emulator.credentials.pats.clear()
+
+        with pytest.raises(AnswerLost, match="cannot be looked for: HTTP 203"):
+            attempts.fire(on_sleep=expire)
+        assert len(attempts.runs) == 1
+
+
+class TestTheNextAttempt:
+    def test_finds_the_run_without_waiting(self, attempts: Attempts) -> None:
+        first = attempts.fire()
+        attempts.slept.clear()
+        attempts.clock.advance(3 * 86_400)
+        again = attempts.fire()
+        assert again.run.id == first.run.id
+        assert "an attempt before this one" in again.how
+        assert (len(attempts.runs), attempts.slept) == (1, [])
+
+    def test_finds_a_run_that_was_not_tagged_and_tags_it(self, attempts: Attempts) -> None:
+        run_id = attempts.queue()
+        assert attempts.fire().run.id == run_id
+        assert attempts.runs[0].tags == (TAG,)
+
+    def test_waits_for_a_request_that_is_still_under_way(self, attempts: Attempts) -> None:
+        def carry_out_late() -> None:
+            if len(attempts.slept) == 1:
+                attempts.queue()
+
+        triggered = attempts.fire(on_sleep=carry_out_late)
+        assert [run.id for run in attempts.runs] == [triggered.run.id]
+
+    def test_prefers_the_run_with_its_tag_to_an_older_one_without(self, attempts: Attempts) -> None:
+        attempts.queue()
+        tagged = attempts.queue(TAG)
+        assert attempts.fire().run.id == tagged
+
+    def test_takes_no_run_that_carries_something_else(self, attempts: Attempts) -> None:
+        attempts.queue(request=replace(attempts.request, parameters={"runId": "another"}))
+        attempts.queue(request=replace(attempts.request, branch="release"))
+        assert attempts.fire().how == "queued"
+        assert len(attempts.runs) == 3
+
+
+class TestAnotherJob:
+    def test_has_a_run_of_its_own(self, attempts: Attempts) -> None:
+        first, second = attempts.fire(), attempts.fire(job="job-2")
+        assert first.run.id != second.run.id
+        assert [run.tags for run in attempts.runs] == [(TAG,), ("aml-run:job-2",)]
+        assert attempts.fire().run.id == first.run.id
+        assert attempts.fire(job="job-2").run.id == second.run.id
+
+    def test_long_ago_does_not_matter(self, attempts: Attempts) -> None:
+        attempts.queue()
+        attempts.clock.advance(8 * 86_400)
+        assert attempts.fire().how == "queued"
+
+
+class TestCorrelation:
+    """With a parameter that no other run has the same value of."""
+
+    def request(self, attempts: Attempts, key: str) -> RunRequest:
+        parameters = {"runId": "brave_fig", "correlation": key}
+        return replace(attempts.request, parameters=parameters, correlation_parameter="correlation")
+
+    def test_the_run_is_known_whatever_else_it_carries(self, attempts: Attempts) -> None:
+        mine = attempts.queue("aml-run:somebody", request=self.request(attempts, "mine"))
+        assert attempts.fire(self.request(attempts, "mine")).run.id == mine
+
+    def test_no_other_run_is_taken_for_it(self, attempts: Attempts) -> None:
+        attempts.queue()
+        attempts.queue(request=self.request(attempts, "other"))
+        assert attempts.fire(self.request(attempts, "mine")).how == "queued"
+
+
+class TestAtTheSameTime:
+    """Two attempts of the same step: a node that was given up on, and the one that took over."""
+
+    def other_posts(self, attempts: Attempts, when: str) -> Callable[[Transport], Transport]:
+        def wrap(transport: Transport) -> Transport:
+            def send(request: HttpRequest, authorization: str, timeout_seconds: float) -> HttpResponse:
+                is_run = request.method == "POST" and "/runs?" in request.url
+                if is_run and when == "before":
+                    attempts.queue()
+                answer = transport(request, authorization, timeout_seconds)
+                if is_run and when == "after":
+                    attempts.queue()
+                return answer
+
+            return send
+
+        return wrap
+
+    def test_the_later_one_gives_way(self, attempts: Attempts) -> None:
+        triggered = attempts.fire(wrap=self.other_posts(attempts, "before"))
+        assert attempts.live_runs == [triggered.run.id] == [attempts.runs[0].id]
+        assert f"run {attempts.runs[1].id} is cancelled" in triggered.how
+
+    def test_the_earlier_one_stays(self, attempts: Attempts) -> None:
+        triggered = attempts.fire(wrap=self.other_posts(attempts, "after"))
+        assert (triggered.run.id, triggered.how) == (attempts.runs[0].id, "queued")
+        assert attempts.runs[0].state != "canceling"
+
+    def test_a_run_that_cannot_be_cancelled_is_told_of(self, attempts: Attempts) -> None:
+        attempts.served.emulator.plan(Fault(accept=False, status=403, match=CANCELLING))
+        triggered = attempts.fire(wrap=self.other_posts(attempts, "before"))
+        first, second = attempts.runs
+        assert triggered.run.id == first.id
+        assert any(f"run {second.id} is one too many" in line for line in attempts.said)
+
+    def test_where_it_cannot_look_the_run_stays(self, attempts: Attempts) -> None:
+        def fail_to_look() -> None:
+            # Looking after the wait goes well, looking after the run was queued does not.
+            plan = Fault(accept=False, status=403, match=LOOKING)
+            attempts.served.emulator.plan(Fault(accept=True, match=LOOKING, headers={"X": "y"}), plan)
+
+        assert attempts.fire(on_sleep=fail_to_look).how == "queued"
+        assert any("whether it is the only one is not known" in line for line in attempts.said)
+
+
+FAULTS: dict[str, dict[str, Any] | None] = {
+    "none": None,
+    "lost after it was queued": {"accept": True, "drop": True},
+    "lost before it was queued": {"accept": False, "drop": True},
+    "500 after it was queued": {"accept": True, "status": 500},
+    "throttled": {"accept": False, "status": 429, "headers": {"Retry-After": "7"}},
+}
+ATTEMPT = st.tuples(st.sampled_from(sorted(FAULTS)), st.integers(1, 8), st.sampled_from(["before", "after"]))
+
+
+@given(plan=st.lists(ATTEMPT, max_size=5))
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_however_often_a_step_is_killed_its_job_has_one_run(
+    attempts: Attempts, plan: list[tuple[str, int, str]]
+) -> None:
+    """Each attempt meets a fault and is killed at some request, right before or right after Azure DevOps acts on it."""
+    attempts.clock.advance(8 * 86_400)  # so that what came before is no longer looked at
+    before = len(attempts.runs)
+    request = replace(attempts.request, parameters={"runId": f"run-{before}"})
+    for fault, at, when in plan:
+        if (given_fault := FAULTS[fault]) is not None:
+            attempts.served.emulator.plan(Fault(**given_fault))
+        try:
+            attempts.fire(request, wrap=partial(killing, at=at, when=when))
+        except Killed:
+            attempts.clock.advance(5)
+        attempts.served.emulator.faults.clear()
+    triggered = attempts.fire(request)
+    assert [run.id for run in attempts.runs[before:]] == [triggered.run.id]
+    assert attempts.runs[-1].state == "inProgress"
+
+
+def killing(transport: Transport, *, at: int, when: str) -> Transport:
+    """A transport that ends the process at its so-many-th request."""
+    count = 0
+
+    def send(request: HttpRequest, authorization: str, timeout_seconds: float) -> HttpResponse:
+        nonlocal count
+        count += 1
+        if count == at and when == "before":
+            raise Killed
+        try:
+            return transport(request, authorization, timeout_seconds)
+        finally:
+            if count == at:
+                raise Killed
+
+    return send
