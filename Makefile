@@ -93,6 +93,7 @@ lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy .
+	$(BIN)/shellcheck $$(find . -name '*.sh' -not -path './.venv*' -not -path '*/node_modules/*')
 
 format: $(READY)
 	$(BIN)/ruff check --fix .

@@ -1,0 +1,17 @@
+#!/usr/bin/env bash
+# Submits an Azure ML job and ends, without waiting for it.
+#
+# From the environment, with what aml_job.sh needs:
+#   AML_JOB_FILE   the job's YAML file
+#   AML_JOB_SET    what to change in it, one path=value on each line; may be empty
+#
+# Sets the output variable runId.
+#
+# Exit codes: 0 submitted; 2 wrong usage, or az or its extension ml is missing; 3 the job could not be created.
+set -euo pipefail
+
+# shellcheck source=SCRIPTDIR/aml_job.sh
+source "${BASH_SOURCE[0]%/*}/aml_job.sh"
+
+prepare
+submit_job

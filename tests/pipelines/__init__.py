@@ -1,0 +1,1 @@
+"""The Azure Pipelines templates, samples and scripts."""

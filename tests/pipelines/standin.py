@@ -1,0 +1,201 @@
+"""Runs our scripts as the agent does, with a stand-in for ``az`` as the only one on the PATH.
+
+The stand-in answers each command from a plan and writes down how it was called, with its environment.
+"""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[2]
+SCRIPTS = ROOT / "pipelines" / "scripts"
+
+# What the scripts may use besides az; anything else is not on the PATH, so a new need is found here.
+TOOLS = ("bash", "env", "mktemp", "rm", "sleep", "timeout")
+
+WAIT_SECONDS = 10
+
+_AZ = """#!{python} -IS
+import json, os, sys, time
+folder = {folder!r}
+with open(folder + "/plan.json") as file:
+    plan = json.load(file)
+arguments = sys.argv[1:]
+def kept(name):
+    return name.startswith(("AML_", "AZUREML_", "PARAMETER_", "AZURE_"))
+with open(folder + "/calls.jsonl", "a+") as file:
+    file.seek(0)
+    before = [json.loads(line)["arguments"] for line in file]
+    environment = {{name: value for name, value in os.environ.items() if kept(name)}}
+    file.write(json.dumps({{"arguments": arguments, "environment": environment, "pid": os.getpid()}}) + "\\n")
+line = " ".join(arguments)
+for command, answers in plan.items():
+    if all(part in line for part in command.split("*")):
+        count = sum(all(part in " ".join(call) for part in command.split("*")) for call in before)
+        answer = answers[min(count, len(answers) - 1)]
+        time.sleep(answer.get("seconds", 0))
+        deadline = time.monotonic() + {wait}
+        while "until" in answer and not os.path.exists(folder + "/" + answer["until"]) and time.monotonic() < deadline:
+            time.sleep(0.01)
+        sys.stdout.write(answer.get("out", ""))
+        sys.stderr.write(answer.get("err", ""))
+        sys.exit(answer.get("code", 0))
+sys.exit("the stand-in has no answer to: az " + line)
+"""
+
+Answer = str | dict[str, Any]
+"""What ``az`` prints, or ``out``, ``err``, ``code``, ``seconds`` (to take) and ``until`` (a file is there)."""
+
+
+@dataclass(frozen=True)
+class Call:
+    """One call of ``az``."""
+
+    arguments: list[str]
+    environment: dict[str, str]
+    pid: int
+
+    @property
+    def is_running(self) -> bool:
+        """Whether the call has not ended; it is given a moment for that."""
+        deadline = time.monotonic() + WAIT_SECONDS
+        while time.monotonic() < deadline:
+            try:
+                os.kill(self.pid, 0)
+            except ProcessLookupError:
+                return False
+            time.sleep(0.01)
+        return True
+
+    @property
+    def command(self) -> str:
+        """The words before the first option."""
+        options = [index for index, argument in enumerate(self.arguments) if argument.startswith("-")]
+        return " ".join(self.arguments[: options[0] if options else None])
+
+    def values(self, option: str) -> list[str]:
+        """What follows an option, up to the next one."""
+        rest = self.arguments[self.arguments.index(option) + 1 :]
+        ends = [index for index, argument in enumerate(rest) if argument.startswith("--")]
+        return rest[: ends[0] if ends else None]
+
+
+@dataclass
+class Agent:
+    """A folder that stands for a build agent.
+
+    :param plan: from a command, with ``*`` for what may stand between, to its answers in order; the last one repeats.
+    """
+
+    folder: Path
+    plan: dict[str, list[Answer]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Put the tools and the stand-in on the PATH."""
+        self.bin.mkdir()
+        (self.folder / "home").mkdir()
+        for tool in TOOLS:
+            found = shutil.which(tool)
+            assert found is not None, f"the tests need {tool}"
+            (self.bin / tool).symlink_to(found)
+        az = self.bin / "az"
+        az.write_text(_AZ.format(python=sys.executable, folder=str(self.folder), wait=WAIT_SECONDS))
+        az.chmod(0o755)
+
+    @property
+    def bin(self) -> Path:
+        return self.folder / "bin"
+
+    def start(self, script: str, **environment: str) -> "subprocess.Popen[str]":
+        """Start a script from ``pipelines/scripts`` with nothing but this in its environment."""
+        plan = {
+            command: [answer if isinstance(answer, dict) else {"out": answer + "\n"} for answer in answers]
+            for command, answers in self.plan.items()
+        }
+        (self.folder / "plan.json").write_text(json.dumps(plan))
+        return self._start([SCRIPTS / script], environment)
+
+    def shell(self, text: str, **environment: str) -> "Ended":
+        """Run a few lines of bash to their end, stopping at the first error as the scripts do."""
+        return self.end(self._start([self.bin / "bash", "-euo", "pipefail", "-c", text], environment))
+
+    def _start(self, command: Sequence[str | Path], environment: Mapping[str, str]) -> "subprocess.Popen[str]":
+        return subprocess.Popen(
+            command,
+            cwd=self.folder,
+            env={"PATH": str(self.bin), "HOME": str(self.folder / "home"), "TMPDIR": str(self.folder), **environment},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def run(self, script: str, **environment: str) -> "Ended":
+        """Run a script to its end."""
+        return self.end(self.start(script, **environment))
+
+    def end(self, process: "subprocess.Popen[str]") -> "Ended":
+        """Wait for a script's end."""
+        try:
+            out, err = process.communicate(timeout=30)
+        finally:
+            process.kill()
+        assert err == ""
+        assert not list(self.folder.glob("tmp.*")), "a script leaves a temporary folder behind"
+        return Ended(process.returncode, out)
+
+    @property
+    def calls(self) -> list[Call]:
+        """How ``az`` was called so far."""
+        file = self.folder / "calls.jsonl"
+        return [Call(**json.loads(line)) for line in file.read_text().splitlines()] if file.exists() else []
+
+    def calls_of(self, command: str) -> list[Call]:
+        """The calls of one command."""
+        return [call for call in self.calls if call.command == command]
+
+    def wait_for_calls(self, command: str, count: int = 1) -> None:
+        """Until ``az`` was called so often with this command."""
+        deadline = time.monotonic() + WAIT_SECONDS
+        while len(self.calls_of(command)) < count:
+            assert time.monotonic() < deadline, f"az {command} was not called {count} times: {self.calls}"
+            time.sleep(0.01)
+
+
+@dataclass(frozen=True)
+class Ended:
+    """A script that has ended."""
+
+    code: int
+    out: str
+
+    @property
+    def outputs(self) -> dict[str, str]:
+        """The output variables as the agent has them at the end."""
+        return dict(_logging_commands(self.out, "task.setvariable variable=", ";isOutput=true"))
+
+    @property
+    def errors(self) -> list[str]:
+        return [text for _, text in _logging_commands(self.out, "task.logissue type=error", "")]
+
+    @property
+    def warnings(self) -> list[str]:
+        return [text for _, text in _logging_commands(self.out, "task.logissue type=warning", "")]
+
+    @property
+    def log(self) -> list[str]:
+        """The lines that are no logging commands."""
+        return [line for line in self.out.splitlines() if "##vso[" not in line]
+
+
+def _logging_commands(out: str, begin: str, end: str) -> list[tuple[str, str]]:
+    """What stands between begin and end, and after; the agent finds a command anywhere in a line."""
+    found = [line.partition("##vso[" + begin)[2] for line in out.splitlines() if "##vso[" + begin in line]
+    return [(name, text) for name, _, text in (rest.partition(end + "]") for rest in found)]

@@ -1,0 +1,286 @@
+"""The script that submits an Azure ML job and waits, run as a process, through every story that it may live."""
+
+import re
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.pipelines.standin import SCRIPTS, Agent, Answer, Ended
+
+SCRIPT = "aml_job_wait.sh"
+NAME = "brave_fig_7k2m"
+STUDIO = f"https://ml.azure.com/runs/{NAME}?wsid=/subscriptions/0f0f/resourcegroups/mlops/workspaces/mlops"
+INPUTS = {
+    "AML_JOB_FILE": "train.yml",
+    "AML_RESOURCE_GROUP": "rg-mlops",
+    "AML_WORKSPACE": "mlops",
+    "AML_POLL_INTERVAL": "1s",
+    "AML_TIME_LIMIT": "1m",
+}
+LOST: Answer = {"err": "ERROR: (429) Too many requests\n", "code": 1}
+
+
+@pytest.fixture
+def agent(tmp_path: Path) -> Agent:
+    (tmp_path / "train.yml").write_text("type: command\n")
+    plan: dict[str, list[Answer]] = {
+        "extension show": ["{}"],
+        "ml job create": [NAME],
+        "ml job show*services": [STUDIO],
+        "ml job cancel": [""],
+    }
+    made = Agent(tmp_path, plan)
+    (made.bin / "sleep").unlink()
+    (made.bin / "sleep").symlink_to("/bin/true")  # a pause takes no time, unless a test puts the real one back
+    return made
+
+
+def run(agent: Agent, *statuses: Answer, **inputs: str) -> Ended:
+    agent.plan["ml job show*--query status"] = list(statuses)
+    return agent.run(SCRIPT, **INPUTS | inputs)
+
+
+def really_sleep(agent: Agent) -> None:
+    (agent.bin / "sleep").unlink()
+    (agent.bin / "sleep").symlink_to("/bin/sleep")
+
+
+class TestTheWholeWay:
+    def test_a_job_that_completes(self, agent: Agent) -> None:
+        ended = run(agent, "Queued", "Queued", "Running", "Finalizing", "Completed")
+        assert (ended.code, ended.errors) == (0, [])
+        assert ended.outputs == {"runId": NAME, "status": "Completed"}
+        told = [line.partition(" ")[2] for line in ended.log]
+        assert told == [
+            f"submitted job {NAME}: {STUDIO}",
+            f"job {NAME} is Queued",
+            f"job {NAME} is Running, after Queued",
+            f"job {NAME} is Finalizing, after Running",
+            f"job {NAME} is Completed, after Finalizing",
+            f"job {NAME} has completed",
+        ]
+        assert all(re.match(r"20\d\d-\d\d-\d\dT\d\d:\d\d:\d\dZ ", line) for line in ended.log)
+        assert not agent.calls_of("ml job cancel")
+
+    def test_what_az_is_asked(self, agent: Agent) -> None:
+        run(agent, "Completed", AML_JOB_SET="\ninputs.epochs=1\n  inputs.note=two words, $(id) `id` ; 'x'\n\n")
+        [create] = agent.calls_of("ml job create")
+        assert create.values("--file") == ["train.yml"]
+        assert create.values("--set") == ["inputs.epochs=1", "inputs.note=two words, $(id) `id` ; 'x'"]
+        assert create.values("--query") + create.values("--output") == ["name", "tsv"]
+        shows = agent.calls_of("ml job show")
+        assert [show.values("--name") for show in shows] == [[NAME], [NAME]]
+        for call in (create, *shows):
+            assert call.values("--resource-group") + call.values("--workspace-name") == ["rg-mlops", "mlops"]
+            assert call.environment["AZUREML_CURRENT_CLOUD"] == "AzureCloud"
+
+    def test_without_changes_there_is_no_set(self, agent: Agent) -> None:
+        run(agent, "Completed")
+        assert "--set" not in agent.calls_of("ml job create")[0].arguments
+
+    @pytest.mark.parametrize("cloud", ["AzureChinaCloud", "AzureUSGovernment"])
+    def test_other_clouds(self, agent: Agent, cloud: str) -> None:
+        assert run(agent, "Completed", AML_CLOUD=cloud).code == 0
+        assert {call.environment["AZUREML_CURRENT_CLOUD"] for call in agent.calls} == {cloud}
+
+    def test_the_extension_is_added_where_it_is_missing(self, agent: Agent) -> None:
+        agent.plan |= {"extension show": [{"code": 3}], "extension add": [""]}
+        assert run(agent, "Completed").code == 0
+        assert len(agent.calls_of("extension add")) == 1
+
+    def test_a_job_without_a_page_in_the_studio(self, agent: Agent) -> None:
+        agent.plan["ml job show*services"] = ["None"]
+        ended = run(agent, "Failed")
+        assert ended.code == 5
+        assert ended.errors == [f"job {NAME} has failed; its logs say why"]
+
+
+class TestEnds:
+    def test_failed(self, agent: Agent) -> None:
+        ended = run(agent, "Running", "Failed")
+        assert (ended.code, ended.outputs["status"]) == (5, "Failed")
+        assert ended.errors == [f"job {NAME} has failed; its logs are at {STUDIO} say why"]
+        assert not agent.calls_of("ml job cancel")
+
+    def test_cancelled_by_somebody_else(self, agent: Agent) -> None:
+        ended = run(agent, "Running", "CancelRequested", "Canceled")
+        assert (ended.code, ended.outputs["status"]) == (6, "Canceled")
+        assert not agent.calls_of("ml job cancel")
+
+    @pytest.mark.parametrize(
+        "created",
+        [{"err": "ERROR: (UserError) no compute\nnamed x\n", "code": 1}, "", "two words", "##vso[task.x]y"],
+        ids=["refused", "empty", "two words", "logging command"],
+    )
+    def test_no_job(self, agent: Agent, created: Answer) -> None:
+        agent.plan["ml job create"] = [created]
+        ended = run(agent, "Completed")
+        assert (ended.code, ended.outputs) == (3, {})
+        assert len(ended.errors) == 1
+        if isinstance(created, dict):
+            assert ended.errors[0].endswith("could not be created: ERROR: (UserError) no compute named x")
+        assert not agent.calls_of("ml job show")
+
+    def test_an_interrupted_status_is_asked_for_again(self, agent: Agent) -> None:
+        ended = run(agent, LOST, LOST, LOST, LOST, "Running", LOST, LOST, LOST, LOST, "Completed")
+        assert ended.code == 0
+        assert any("no status (4 of 5): ERROR: (429)" in line for line in ended.log)
+
+    @pytest.mark.parametrize("answer", [LOST, "", "two words", "##vso[task.setvariable variable=x]y", {"code": 1}])
+    def test_a_status_that_stays_away(self, agent: Agent, answer: Answer) -> None:
+        ended = run(agent, "Running", answer)
+        assert (ended.code, ended.outputs["status"]) == (4, "Running")
+        assert ended.errors == [f"the status of job {NAME} cannot be asked for; the job goes on: {STUDIO}"]
+        assert len(agent.calls_of("ml job show")) == 1 + 1 + 5
+        assert not agent.calls_of("ml job cancel")
+
+    @pytest.mark.parametrize("status", ["Running", "NotResponding", "Wobbling"])
+    def test_the_time_limit_ends_every_other_status(self, agent: Agent, status: str) -> None:
+        really_sleep(agent)
+        ended = run(agent, status, AML_TIME_LIMIT="1s")
+        assert (ended.code, ended.outputs["status"]) == (7, status)
+        assert ended.errors == [f"job {NAME} is {status} after 1s, which is the limit"]
+        assert [call.values("--name") for call in agent.calls_of("ml job cancel")] == [[NAME]]
+
+    def test_a_job_that_completes_right_at_the_limit_has_completed(self, agent: Agent) -> None:
+        really_sleep(agent)
+        assert run(agent, "Running", "Completed", AML_TIME_LIMIT="3s", AML_POLL_INTERVAL="1h").code == 0
+
+    def test_a_job_over_the_limit_that_cannot_be_cancelled(self, agent: Agent) -> None:
+        really_sleep(agent)
+        agent.plan["ml job cancel"] = [LOST]
+        ended = run(agent, "Running", AML_TIME_LIMIT="1s")
+        assert ended.code == 7
+        [warning] = ended.warnings
+        assert f"cancel it by hand at {STUDIO}: ERROR: (429)" in warning
+
+
+class TestPipelineCancelled:
+    """The agent's signals."""
+
+    @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+    def test_while_it_waits(self, agent: Agent, number: signal.Signals) -> None:
+        really_sleep(agent)
+        agent.plan["ml job show*--query status"] = ["Running"]
+        process = agent.start(SCRIPT, **INPUTS | {"AML_POLL_INTERVAL": "1h", "AML_TIME_LIMIT": "2h"})
+        agent.wait_for_calls("ml job show", 2)
+        self._until(process.stdout.readline if process.stdout else str, "is Running")
+        process.send_signal(number)
+        ended = agent.end(process)
+        assert ended.code == 8
+        assert ended.errors == [f"the pipeline was cancelled while job {NAME} was Running"]
+        assert [call.values("--name") for call in agent.calls_of("ml job cancel")] == [[NAME]]
+
+    def test_while_az_is_asked(self, agent: Agent) -> None:
+        agent.plan["ml job show*--query status"] = [{"out": "Running", "seconds": 60}]
+        process = agent.start(SCRIPT, **INPUTS)
+        agent.wait_for_calls("ml job show", 2)
+        process.send_signal(signal.SIGINT)
+        assert agent.end(process).code == 8
+        assert len(agent.calls_of("ml job cancel")) == 1
+        assert not agent.calls_of("ml job show")[-1].is_running, "the call that was interrupted goes on"
+
+    @pytest.mark.parametrize(
+        ("answer", "outputs", "error"),
+        [
+            ({"out": NAME}, {"runId": NAME}, f"the pipeline was cancelled while job {NAME} was submitted"),
+            ({"err": "ERROR", "code": 1}, {}, "the pipeline was cancelled before it had submitted a job"),
+        ],
+        ids=["and it is", "and it is not"],
+    )
+    def test_while_the_job_is_being_created(
+        self, agent: Agent, answer: dict[str, object], outputs: dict[str, str], error: str
+    ) -> None:
+        agent.plan["ml job create"] = [answer | {"until": "signalled"}]
+        process = agent.start(SCRIPT, **INPUTS)
+        agent.wait_for_calls("ml job create")
+        process.send_signal(signal.SIGTERM)
+        self._until(process.stdout.readline if process.stdout else str, "waiting for its name")
+        (agent.folder / "signalled").touch()
+        ended = agent.end(process)
+        assert (ended.code, ended.outputs, ended.errors) == (8, outputs, [error])
+        assert [call.values("--name") for call in agent.calls_of("ml job cancel")] == [
+            [name] for name in outputs.values()
+        ]
+
+    def test_the_second_signal_does_not_stop_the_cancelling(self, agent: Agent) -> None:
+        agent.plan |= {
+            "ml job show*--query status": [{"out": "Running", "seconds": 60}],
+            "ml job cancel": [{"seconds": 0.5}],
+        }
+        process = agent.start(SCRIPT, **INPUTS)
+        agent.wait_for_calls("ml job show", 2)
+        process.send_signal(signal.SIGINT)
+        agent.wait_for_calls("ml job cancel")
+        process.send_signal(signal.SIGTERM)
+        ended = agent.end(process)
+        assert ended.code == 8
+        assert any("asked Azure ML to cancel" in line for line in ended.log)
+
+    @pytest.mark.parametrize("step", range(10))
+    def test_whenever_it_comes_no_job_is_left_behind(self, agent: Agent, step: int) -> None:
+        really_sleep(agent)
+        agent.plan["ml job show*--query status"] = ["Running"]
+        process = agent.start(SCRIPT, **INPUTS | {"AML_POLL_INTERVAL": "1h", "AML_TIME_LIMIT": "2h"})
+        agent.wait_for_calls("ml job create")
+        time.sleep(0.02 * step)  # only to begin in another place each time; any will do
+        process.send_signal(signal.SIGINT if step % 2 else signal.SIGTERM)
+        assert agent.end(process).code == 8
+        assert [call.values("--name") for call in agent.calls_of("ml job cancel")] == [[NAME]]
+
+    def test_no_signal_can_meet_a_command_substitution(self) -> None:
+        """In which bash 5.2 would fail to run the handler, one time in thirty."""
+        text = (SCRIPTS / "aml_job.sh").read_text() + (SCRIPTS / SCRIPT).read_text()
+        code = "\n".join(line for line in text.splitlines() if not line.startswith("#"))
+        assert re.findall(r"\$\((?!\()\S+|`", code) == ["$(mktemp"], "before the trap is set"
+
+    @staticmethod
+    def _until(readline: Callable[[], str], text: str) -> None:
+        while text not in (line := readline()):
+            assert line, f"the script ended before it said: {text}"
+
+
+class TestWrongUsage:
+    @pytest.mark.parametrize(
+        ("inputs", "said"),
+        [
+            ({"AML_RESOURCE_GROUP": "", "AML_WORKSPACE": ""}, "lacks AML_RESOURCE_GROUP AML_WORKSPACE"),
+            ({"AML_JOB_FILE": ""}, "lacks AML_JOB_FILE"),
+            ({"AML_JOB_FILE": "nowhere.yml"}, "there is no job file nowhere.yml"),
+            ({"AML_JOB_SET": "inputs.epochs 1"}, "'inputs.epochs 1' is no change to a job"),
+            ({"AML_JOB_SET": "--file=other.yml"}, "'--file=other.yml' is no change to a job"),
+            ({"AML_CLOUD": "AzureGermanCloud"}, "AML_CLOUD is 'AzureGermanCloud'"),
+            ({"AML_TIME_LIMIT": "soon"}, "AML_TIME_LIMIT is 'soon', which is no duration"),
+            ({"AML_TIME_LIMIT": "0s"}, "which is no duration"),
+            ({"AML_POLL_INTERVAL": "30"}, "AML_POLL_INTERVAL is '30'"),
+            ({"AML_POLL_INTERVAL": "-1s"}, "which is no duration"),
+        ],
+        ids=lambda value: value if isinstance(value, str) else "",
+    )
+    def test_is_said_before_anything_is_done(self, agent: Agent, inputs: dict[str, str], said: str) -> None:
+        ended = run(agent, "Completed", **inputs)
+        assert (ended.code, ended.outputs) == (2, {})
+        assert len(ended.errors) == 1
+        assert said in ended.errors[0]
+        assert not agent.calls_of("ml job create")
+
+    @pytest.mark.parametrize(("text", "seconds"), [("08s", 8), ("1m", 60), ("2d", 172_800)])
+    def test_durations_are_those_of_the_routes(self, agent: Agent, text: str, seconds: int) -> None:
+        script = f'source "{SCRIPTS}/aml_job.sh"; read_seconds LENGTH; echo "$REPLY"'
+        ended = agent.shell(script, LENGTH=text)
+        assert ended.out == f"{seconds}\n"
+
+    def test_without_az(self, agent: Agent) -> None:
+        (agent.bin / "az").unlink()
+        ended = run(agent, "Completed")
+        assert ended.code == 2
+        assert "there is no az on the PATH" in ended.errors[0]
+
+    def test_without_the_extension(self, agent: Agent) -> None:
+        agent.plan |= {"extension show": [{"code": 3}], "extension add": [{"err": "no network", "code": 1}]}
+        ended = run(agent, "Completed")
+        assert ended.code == 2
+        assert ended.errors == ["the Azure CLI has no extension ml, and it cannot be added: no network"]

@@ -1,0 +1,49 @@
+"""The pages about the ways and about waiting are held against the pipelines."""
+
+import re
+
+import pytest
+
+from devstack.ado import load_declaration
+from tests.pipelines.reading import FOLDER, Pipeline
+from tests.test_docs import ROOT, codes, rows, section
+
+CHOOSING = (ROOT / "docs" / "choosing-a-way.md").read_text()
+WAITING = (ROOT / "docs" / "waiting-on-an-agent.md").read_text()
+
+
+def test_the_ways_in_the_picture_are_those_in_the_table() -> None:
+    drawn = set(re.findall(r'\["(\d [^"]+)"\]', CHOOSING))
+    in_table = {row[0].partition(":")[0] for row in rows(CHOOSING)}
+    assert drawn == in_table
+    assert len(drawn) == 5
+
+
+def test_every_way_and_every_next_stage_is_named() -> None:
+    stages = {f"{pipeline.name}.yml" for pipeline in load_declaration().pipelines}
+    ways = {file.name for file in FOLDER.glob("train-*.yml")} | {"pr-validation.yml"}
+    for name in stages | ways:
+        assert f"(../pipelines/{name})" in CHOOSING, f"the page does not link to {name}"
+
+
+def test_every_parameter_of_the_wait_template_is_documented_with_its_default() -> None:
+    parameters = Pipeline(FOLDER / "templates" / "aml-job-wait.yml").parameters
+    table = {codes(row[0])[0]: row[1].strip("`") for row in rows(section(WAITING, "Parameters of the template"))}
+    defaults = {name: str(each.get("default", "")) for name, each in parameters.items()}
+    assert table == {name: {"False": "false"}.get(default, default) for name, default in defaults.items()}
+
+
+def test_every_exit_code_of_the_wait_is_documented() -> None:
+    script = (FOLDER / "scripts" / "aml_job_wait.sh").read_text()
+    explained = [codes(row[0])[0] for row in rows(section(WAITING, "How it ends"))]
+    assert explained == re.findall(r"^#   (\d)  ", script, re.MULTILINE)
+    common = (FOLDER / "scripts" / "aml_job.sh").read_text()
+    used = set(re.findall(r"\bEXIT_\w+=(\d)", script + common))
+    assert {"0", *used} == set(explained)
+
+
+@pytest.mark.parametrize("document", [CHOOSING, WAITING])
+def test_anchors_lead_somewhere(document: str) -> None:
+    for file, anchor in re.findall(r"\]\(([\w.-]+\.md)#([\w-]+)\)", document):
+        headings = re.findall(r"^#+ (.+)$", (ROOT / "docs" / file).read_text(), re.MULTILINE)
+        assert anchor in {re.sub(r"[^\w -]", "", heading).lower().replace(" ", "-") for heading in headings}

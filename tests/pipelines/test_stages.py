@@ -1,0 +1,106 @@
+"""The next stages: routes.yaml, the pipelines in this repository and the emulator's declare the same."""
+
+import re
+
+import pytest
+
+from devstack.ado import load_declaration
+from devstack.ado.parameters import as_text
+from handlers import NAMES
+from shared.routes_file import load_routes
+from shared.routing import Route
+from tests.building import ENVIRONMENT
+from tests.pipelines.reading import FOLDER, ROOT, Pipeline
+
+ROUTES = load_routes(
+    (ROOT / "routes.yaml").read_text(), source="routes.yaml", names=NAMES, environment=ENVIRONMENT
+).routes
+EMULATED = {pipeline.name: pipeline for pipeline in load_declaration().pipelines}
+
+each_route = pytest.mark.parametrize("route", ROUTES, ids=lambda route: route.name)
+each_stage = pytest.mark.parametrize("name", sorted(EMULATED))
+
+
+def stage(name: str | int) -> Pipeline:
+    """The file of a pipeline that a route names: by its name alone, whatever folder Azure DevOps has it in."""
+    return Pipeline(FOLDER / f"{str(name).rpartition(chr(92))[2]}.yml")
+
+
+def test_every_route_queues_a_pipeline_of_ours() -> None:
+    assert {str(route.pipeline) for route in ROUTES} == set(EMULATED)
+
+
+@each_route
+def test_a_route_sends_exactly_the_parameters_that_its_pipeline_declares(route: Route) -> None:
+    pipeline = stage(route.pipeline)
+    assert set(route.parameters) == set(pipeline.parameters)
+    for name, template in route.parameters.items():
+        declared = pipeline.parameters[name]
+        if "values" in declared and "{{" not in template.text:
+            assert template.text in declared["values"]
+
+
+@each_stage
+def test_the_emulator_declares_what_the_pipeline_declares(name: str) -> None:
+    pipeline, emulated = stage(name), EMULATED[name]
+    declared = {
+        each["name"]: (
+            each["type"],
+            as_text(each["default"]) if "default" in each else None,
+            tuple(as_text(value) for value in each.get("values", [])),
+        )
+        for each in pipeline.parameters.values()
+    }
+    assert {each.name: (each.type, each.default, each.values) for each in emulated.parameters} == declared
+    assert list(emulated.stages) == pipeline.stages
+    assert {each.name: each.default for each in emulated.variables if not each.settable} == pipeline.variables
+
+
+@each_stage
+def test_a_stage_checks_each_of_its_parameters_before_anything_else(name: str) -> None:
+    """In its first job, right after the checkout, which brings the script that checks."""
+    pipeline = stage(name)
+    steps = pipeline.document["stages"][0]["jobs"][0]["steps"]
+    assert "checkout" in steps[0]
+    assert steps[1]["template"] == "templates/stage-parameters.yml"
+    values = steps[1]["parameters"]["values"]
+    assert values == {parameter: f"${{{{ parameters.{parameter} }}}}" for parameter in pipeline.parameters}
+    optional = [parameter for parameter, each in pipeline.parameters.items() if each.get("default") == ""]
+    assert steps[1]["parameters"].get("mayBeEmpty", "").split() == optional
+
+
+@each_stage
+def test_no_later_step_runs_where_the_check_has_failed(name: str) -> None:
+    """Which it would with a condition of its own: always(), failed(), succeededOrFailed()."""
+    for stage_node in stage(name).document["stages"]:
+        assert "condition" not in stage_node
+        for job in stage_node["jobs"]:
+            assert "condition" not in job
+            assert [step for step in job["steps"] if "condition" in step] == []
+
+
+def test_what_the_samples_train_is_what_the_routes_wait_for() -> None:
+    """A pipeline that goes on by itself keeps its run out of the routes, by an experiment of its own."""
+    waiting = {
+        route.name for route in ROUTES if route.when is not None and "experiment_name == 'train'" in _text(route)
+    }
+    assert waiting == {"evaluate-after-training", "triage-failed-training"}
+    for file in ("pr-validation.yml", "train-self-hosted.yml", "model-evaluation.yml"):
+        calls = [given for _, given in Pipeline(FOLDER / file).calls if "train.yml" in str(given.get("jobFile"))]
+        assert all("experiment_name=" in str(given["setArguments"]) for given in calls)
+    for file in ("train-event-driven.yml", "retraining.yml"):
+        [given] = [given for _, given in Pipeline(FOLDER / file).calls if "jobFile" in given]
+        assert "experiment_name" not in str(given.get("setArguments"))
+
+
+def _text(route: Route) -> str:
+    return route.when.expression.text if route.when is not None else ""
+
+
+@pytest.mark.parametrize("template", ["aml-job-wait.yml", "aml-job-submit.yml", "deploy-model.yml"])
+def test_a_template_passes_on_what_its_scripts_read(template: str) -> None:
+    pipeline = Pipeline(FOLDER / "templates" / template)
+    common = {"AML_RESOURCE_GROUP", "AML_WORKSPACE", "AML_CLOUD"}
+    for step, script in zip(pipeline.document["steps"], pipeline.script_files, strict=True):
+        documented = set(re.findall(r"^#   ([A-Z_]+(?:, [A-Z_]+)*)", script.read_text(), re.MULTILINE))
+        assert set(step["env"]) == {name for names in documented for name in names.split(", ")} | common

@@ -1,0 +1,111 @@
+"""The pipelines and templates, as far as they can be checked without Azure DevOps."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.pipelines.reading import FILES, FOLDER, ROOT, Pipeline, StrictLoader, nodes, texts
+
+PIPELINES = [Pipeline(file) for file in FILES]
+SHELLCHECK = Path(sys.executable).with_name("shellcheck")
+
+each_pipeline = pytest.mark.parametrize("pipeline", PIPELINES, ids=lambda each: str(each.file.relative_to(FOLDER)))
+
+
+def test_they_are_all_looked_at() -> None:
+    assert {"pr-validation.yml", "train-self-hosted.yml", "train-event-driven.yml"} <= {file.name for file in FILES}
+    assert {file.name for file in FILES if file.parent.name == "templates"} >= {
+        "aml-job-wait.yml",
+        "stage-parameters.yml",
+    }
+    assert {file.suffix for file in FOLDER.rglob("*") if file.is_file()} == {".sh", ".yml"}
+
+
+def test_a_key_that_stands_twice_is_found() -> None:
+    with pytest.raises(yaml.YAMLError, match="twice: a"):
+        yaml.load("x: {a: 1, b: 2, a: 3}", Loader=StrictLoader)  # noqa: S506 - it is a safe loader
+
+
+@each_pipeline
+class TestEveryFile:
+    def test_is_started_only_as_it_says(self, pipeline: Pipeline) -> None:
+        is_template = pipeline.file.parent.name == "templates"
+        assert ("trigger" in pipeline.document, "pr" in pipeline.document) == (not is_template, not is_template)
+
+    def test_uses_templates_that_are_there_with_the_parameters_they_declare(self, pipeline: Pipeline) -> None:
+        for file, given in pipeline.calls:
+            assert file.is_file(), f"{pipeline.file.name} uses {file}"
+            declared = Pipeline(file).parameters
+            assert set(given) <= set(declared), f"{file.name} does not declare {set(given) - set(declared)}"
+            required = {name for name, each in declared.items() if "default" not in each}
+            assert required <= set(given), f"{pipeline.file.name} does not pass {required - set(given)} to {file.name}"
+            for name, value in given.items():
+                if "values" in declared[name] and "${{" not in str(value):
+                    assert value in declared[name]["values"]
+
+    def test_uses_each_parameter_that_it_declares_and_no_other(self, pipeline: Pipeline) -> None:
+        document = {key: value for key, value in pipeline.document.items() if key != "parameters"}
+        keys = " ".join(str(key) for node in nodes(document) for key in node)
+        used = set(re.findall(r"(?<![\w-])parameters\.(\w+)", " ".join(texts(document)) + keys))
+        assert used == set(pipeline.parameters)
+
+    def test_names_files_that_are_there(self, pipeline: Pipeline) -> None:
+        for name in re.findall(r"\bcomponents/[\w./-]+", pipeline.file.read_text()):
+            assert (ROOT / name).exists(), f"{pipeline.file.name} names {name}"
+        for script in pipeline.script_files:
+            assert script.stat().st_mode & 0o111, f"{script} is not executable"
+
+    def test_puts_no_foreign_text_into_a_script(self, pipeline: Pipeline) -> None:
+        """Neither by ${{ }}, which makes it a part of the script, nor by $(name), which does the same later."""
+        for script in pipeline.scripts:
+            assert "${{" not in script
+            assert not re.search(r"\$\([\w.]+\)", script)
+
+    def test_passes_the_access_token_by_the_environment_alone(self, pipeline: Pipeline) -> None:
+        for node in nodes(pipeline.document):
+            for key, value in node.items():
+                if isinstance(value, str) and "System.AccessToken" in value:
+                    assert (key, value) == ("AZURE_DEVOPS_EXT_PAT", "$(System.AccessToken)")
+
+    def test_has_scripts_that_stop_at_the_first_error(self, pipeline: Pipeline) -> None:
+        for script in pipeline.scripts:
+            if "\n" in script.strip() and "exit 1" not in script.strip().splitlines()[-1]:
+                assert script.startswith("set -euo pipefail\n")
+
+    def test_has_scripts_that_shellcheck_finds_nothing_in(self, pipeline: Pipeline, tmp_path: Path) -> None:
+        for number, script in enumerate(pipeline.scripts):
+            file = tmp_path / f"{number}.sh"
+            file.write_text(f"#!/usr/bin/env bash\n{script}\n")
+            found = subprocess.run([SHELLCHECK, file], capture_output=True, text=True, check=False)
+            assert (found.stdout, found.returncode) == ("", 0)
+
+
+def test_every_script_says_its_exit_codes_and_is_used() -> None:
+    scripts = sorted((FOLDER / "scripts").glob("*.sh"))
+    used = {script for pipeline in PIPELINES for script in pipeline.script_files}
+    sourced = {script for script in scripts if not script.stat().st_mode & 0o111}
+    assert {script.name for script in sourced} == {"aml_job.sh"}
+    assert used == set(scripts) - sourced
+    for script in used:
+        text = script.read_text()
+        assert text.startswith("#!/usr/bin/env bash\n")
+        assert "\n# Exit codes:" in text
+        assert "\nset -euo pipefail\n" in text
+
+
+def test_a_wait_ends_before_its_job_does() -> None:
+    """Else the agent would end the wait, and the Azure ML job would be cancelled by the safety net only."""
+    limit = Pipeline(FOLDER / "templates" / "aml-job-wait.yml").parameters["timeLimit"]["default"]
+    for pipeline in PIPELINES:
+        for node in nodes(pipeline.document):
+            waits = [
+                step for step in node.get("steps", []) if str(step.get("template", "")).endswith("aml-job-wait.yml")
+            ]
+            for step in waits:
+                minutes = node.get("timeoutInMinutes", 60)
+                given = str(step["parameters"].get("timeLimit", limit))
+                assert minutes == 0 or int(given.removesuffix("m")) < minutes, pipeline.file.name
