@@ -30,6 +30,8 @@ def project(tmp_path: Path) -> Path:
     program(folder / ".venv" / "bin" / "python", RECORDER.format(name="python", calls=tmp_path / "calls"))
     (folder / ".venv" / "bin" / "activate").write_text(f"VIRTUAL_ENV={folder}/.venv\nexport VIRTUAL_ENV\n")
     (folder / ".venv" / ".ready").touch()
+    (folder / ".venv-aml").mkdir()
+    (folder / ".venv-aml" / ".ready").touch()
     return folder
 
 
