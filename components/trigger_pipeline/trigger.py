@@ -124,6 +124,8 @@ class Trigger:
             return Triggered(run, "queued")
         if first.id >= run.id:
             return Triggered(run, "queued")
+        if self._tag not in first.tags:
+            self._mark(request, first)  # or the next attempt would take the one that is cancelled here
         try:
             self._pipelines.cancel(request, run, self._deadline())
         except AzureDevOpsError as exc:

@@ -91,6 +91,8 @@ call() {
   local code=0
   timeout --kill-after=10 "$1" az "${@:2}" --only-show-errors >"$scratch/answer" 2>"$scratch/errors" &
   wait "$!" || code=$?
+  # 124 and 137 are what timeout ends with where it had to end az.
+  ((code != 124 && code != 137)) || echo "no answer within $1 s" >>"$scratch/errors"
   return "$code"
 }
 

@@ -267,6 +267,7 @@ class TestAtTheSameTime:
         triggered = attempts.fire(wrap=self.other_posts(attempts, "before"))
         assert attempts.live_runs == [triggered.run.id] == [attempts.runs[0].id]
         assert f"run {attempts.runs[1].id} is cancelled" in triggered.how
+        assert attempts.fire().run.id == triggered.run.id, "the next attempt must not take the cancelled one"
 
     def test_the_earlier_one_stays(self, attempts: Attempts) -> None:
         triggered = attempts.fire(wrap=self.other_posts(attempts, "after"))

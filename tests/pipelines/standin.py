@@ -102,9 +102,7 @@ class Agent:
         self.bin.mkdir()
         (self.folder / "home").mkdir()
         for tool in TOOLS:
-            found = shutil.which(tool)
-            assert found is not None, f"the tests need {tool}"
-            (self.bin / tool).symlink_to(found)
+            self.link(tool, tool)
         az = self.bin / "az"
         az.write_text(_AZ.format(python=sys.executable, folder=str(self.folder), wait=WAIT_SECONDS))
         az.chmod(0o755)
@@ -113,13 +111,15 @@ class Agent:
     def bin(self) -> Path:
         return self.folder / "bin"
 
+    def link(self, name: str, tool: str) -> None:
+        """Put a tool of this machine on the agent's PATH, under a name."""
+        found = shutil.which(tool)
+        assert found is not None, f"the tests need {tool}"
+        (self.bin / name).unlink(missing_ok=True)
+        (self.bin / name).symlink_to(found)
+
     def start(self, script: str, **environment: str) -> "subprocess.Popen[str]":
         """Start a script from ``pipelines/scripts`` with nothing but this in its environment."""
-        plan = {
-            command: [answer if isinstance(answer, dict) else {"out": answer + "\n"} for answer in answers]
-            for command, answers in self.plan.items()
-        }
-        (self.folder / "plan.json").write_text(json.dumps(plan))
         return self._start([SCRIPTS / script], environment)
 
     def shell(self, text: str, **environment: str) -> "Ended":
@@ -127,6 +127,11 @@ class Agent:
         return self.end(self._start([self.bin / "bash", "-euo", "pipefail", "-c", text], environment))
 
     def _start(self, command: Sequence[str | Path], environment: Mapping[str, str]) -> "subprocess.Popen[str]":
+        plan = {
+            words: [answer if isinstance(answer, dict) else {"out": answer + "\n"} for answer in answers]
+            for words, answers in self.plan.items()
+        }
+        (self.folder / "plan.json").write_text(json.dumps(plan))
         return subprocess.Popen(
             command,
             cwd=self.folder,

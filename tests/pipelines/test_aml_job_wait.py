@@ -33,8 +33,7 @@ def agent(tmp_path: Path) -> Agent:
         "ml job cancel": [""],
     }
     made = Agent(tmp_path, plan)
-    (made.bin / "sleep").unlink()
-    (made.bin / "sleep").symlink_to("/bin/true")  # a pause takes no time, unless a test puts the real one back
+    made.link("sleep", "true")  # a pause takes no time, unless a test puts the real one back
     return made
 
 
@@ -44,8 +43,7 @@ def run(agent: Agent, *statuses: Answer, **inputs: str) -> Ended:
 
 
 def really_sleep(agent: Agent) -> None:
-    (agent.bin / "sleep").unlink()
-    (agent.bin / "sleep").symlink_to("/bin/sleep")
+    agent.link("sleep", "sleep")
 
 
 class TestTheWholeWay:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from shared.templates import MAX_VALUE_LENGTH, SAFE_VALUE
-from tests.pipelines.standin import Agent
+from tests.pipelines.standin import SCRIPTS, Agent
 
 WORKSPACE = {"AML_RESOURCE_GROUP": "rg-mlops", "AML_WORKSPACE": "mlops"}
 
@@ -37,6 +37,12 @@ class TestSubmit:
         ended = agent.run("aml_job_submit.sh", AML_JOB_FILE="train.yml", **WORKSPACE)
         assert ended.outputs == {}
         assert ended.out.count("##") == 1, "the error itself"
+
+    def test_a_call_that_hangs_is_ended(self, agent: Agent) -> None:
+        agent.plan |= {"ml job create": [{"seconds": 60}]}
+        lines = f'source "{SCRIPTS}/aml_job.sh"; prepare; call 1 ml job create || {{ complaint; echo "$REPLY"; }}'
+        assert agent.shell(lines, **WORKSPACE).out == "no answer within 1 s\n"
+        assert not agent.calls[-1].is_running
 
 
 class TestCancel:

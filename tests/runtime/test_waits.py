@@ -1,0 +1,65 @@
+"""A pipeline that waits without an agent, on Microsoft's runtime: an HTTP function, an event and a timer together."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cryptography.fernet import Fernet
+
+from devstack.ado import StartedTask
+from tests.building import run_completed
+from tests.runtime.conftest import Ado, StartWorker
+from tests.runtime.functions_host import Worker, event_grid_input, http_input, timer_input
+from tests.runtime.test_same_http_as_stand_in import answer_of
+
+BODY = json.dumps({"run_id": "run-1"}).encode()
+
+
+@pytest.fixture
+def worker(start_worker: StartWorker, deployed_app: Path, settings: dict[str, str]) -> Worker:
+    worker = start_worker(settings | {"WAIT_TOKEN_KEYS": Fernet.generate_key().decode()})
+    worker.start_app(deployed_app)
+    return worker
+
+
+def register(worker: Worker, task: StartedTask) -> dict[str, Any]:
+    invocation = worker.invoke(
+        "register_wait", http_input("request", "POST", "/api/waits", headers=task.headers, body=BODY)
+    )
+    assert invocation.succeeded, invocation.error
+    answer = answer_of(invocation.return_value or {})
+    assert answer.content_type.startswith("application/json")
+    return {"status": answer.status, **json.loads(answer.body)}
+
+
+def test_a_task_waits_and_is_told(worker: Worker, ado: Ado) -> None:
+    task = ado.emulator.start_wait_task(ado.served.organization_url)
+    assert register(worker, task) == {
+        "status": 202,
+        "run_id": "run-1",
+        "task_id": task.record.id,
+        "state": "waiting",
+    }
+    assert worker.invoke("aml_event", event_grid_input("event", run_completed())).succeeded
+    told = ado.emulator.books.task_hub.task(task.record.id)
+    assert (told.state, told.result, told.completions) == ("completed", "succeeded", 1)
+    swept = worker.invoke("sweep_waits", timer_input("timer"))
+    assert swept.succeeded
+    assert [log["message"] for log in worker.logs_of(swept)] == ["0 tasks wait; 0 were told, 0 given up"]
+
+
+def test_what_is_wrong_is_said(worker: Worker, ado: Ado) -> None:
+    task = ado.emulator.start_wait_task(ado.served.organization_url)
+    ado.emulator.books.task_hub.expire_token(task.record.plan_id)
+    answer = register(worker, task)
+    assert (answer["status"], set(answer["problems"])) == (400, {"AuthToken"})
+
+
+def test_waits_are_off_without_a_key(
+    start_worker: StartWorker, deployed_app: Path, settings: dict[str, str], ado: Ado
+) -> None:
+    worker = start_worker(settings)
+    worker.start_app(deployed_app)
+    task = ado.emulator.start_wait_task(ado.served.organization_url)
+    assert register(worker, task)["status"] == 501
