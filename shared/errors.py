@@ -60,7 +60,17 @@ class Problem:
     text: str
     """The offending text, or the empty string where something is missing."""
     advice: str
-    """What is wrong, and what would be right."""
+    """What is wrong, and after the last semicolon what would be right."""
+
+    @property
+    def what(self) -> str:
+        """What is wrong."""
+        return self.advice.rpartition("; ")[0] or self.advice
+
+    @property
+    def suggestion(self) -> str:
+        """What would be right; empty where that is not said."""
+        return self.advice.rpartition("; ")[2] if "; " in self.advice else ""
 
 
 class InvalidRoutes(ConfigurationError):

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import fields
+from dataclasses import dataclass, fields
 from datetime import timedelta
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -13,21 +13,44 @@ from shared.cooldown import MAX_COOLDOWN
 from shared.durations import parse_duration
 from shared.errors import InvalidRoutes, Problem
 from shared.events import AML_PREFIX, ENVELOPE_NAMES
-from shared.routing import Route, RouteTable
+from shared.routing import Cause, Route, RouteTable
 from shared.templates import Condition, InvalidExpression, Template, forbidden_in, parse_template, suggestion
-from shared.yaml_nodes import NodeReader, WrongValue, boolean, positive_integer, scalar_text
+from shared.yaml_nodes import NodeReader, WrongValue, boolean, plain_value, positive_integer
 
+ROUTES_KEYS: Final = ("version", "defaults", "routes")
 ROUTE_KEYS: Final = tuple(field.name for field in fields(Route))
 DEFAULTS_KEYS: Final = ("organization_url", "project", "branch")
 REQUIRED_KEYS: Final = ("name", "event", "pipeline", "organization_url", "project")
+CAUSE_KEYS: Final = ("event", "with")
 FORMAT_VERSION: Final = 1
 
 ROUTE_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
-_ENVIRONMENT_VALUE: Final = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 _LOOPBACK: Final = {"127.0.0.1", "localhost", "::1"}
 
 Names = Mapping[str, Collection[str]]
 Read = Callable[[yaml.Node], Any]
+
+
+Place = tuple[int, int]
+"""Line and column in the file, from 1."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """All that a file says, however wrong it is.
+
+    :param table: of those routes in which nothing is wrong.
+    :param problems: what is wrong with the file, whatever the environment.
+    :param unset: where it needs an environment value that is not set; such a value stands in the table as ``${NAME}``,
+        or its route is left out where that would not do.
+    :param places: where each route of the table and its keys stand: ``(route,)``, ``(route, key)``, and one level
+        further down ``(route, "parameters", name)``.
+    """
+
+    table: RouteTable
+    problems: tuple[Problem, ...]
+    unset: tuple[Problem, ...]
+    places: Mapping[tuple[str, ...], Place]
 
 
 def load_routes(text: str, *, source: str, names: Names, environment: Mapping[str, str]) -> RouteTable:
@@ -38,19 +61,26 @@ def load_routes(text: str, *, source: str, names: Names, environment: Mapping[st
     :param environment: where ``${NAME}`` is looked up.
     :raises InvalidRoutes: with every problem of the file (after a YAML syntax error: that one).
     """
-    reader = _RoutesReader(NodeReader(text), names, environment)
+    reading = read_routes(text, names=names, environment=environment)
+    if reading.problems or reading.unset:
+        raise InvalidRoutes(source, (*reading.problems, *reading.unset))
+    return reading.table
+
+
+def read_routes(text: str, *, names: Names, environment: Mapping[str, str]) -> Reading:
+    """Read as much of the dispatch table as can be read; parameters as in ``load_routes``."""
+    nodes = NodeReader(text, environment)
+    reader = _RoutesReader(nodes, names)
     table = reader.read()
-    if reader.problems:
-        raise InvalidRoutes(source, reader.problems)
-    return table
+    return Reading(table, tuple(sorted(nodes.problems)), tuple(sorted(nodes.unset)), reader.places)
 
 
 class _RoutesReader:
-    def __init__(self, nodes: NodeReader, names: Names, environment: Mapping[str, str]) -> None:
+    def __init__(self, nodes: NodeReader, names: Names) -> None:
         self._nodes = nodes
         self._names = names
-        self._environment = environment
         self._line_by_name: dict[str, int] = {}
+        self.places: dict[tuple[str, ...], Place] = {}
 
     @property
     def problems(self) -> list[Problem]:
@@ -62,7 +92,7 @@ class _RoutesReader:
             if not self.problems:
                 self.problems.append(Problem(1, 1, "", "the file is empty; it needs 'version: 1' and 'routes'"))
             return RouteTable([])
-        top = self._nodes.mapping(root, "the file", ("version", "defaults", "routes"))
+        top = self._nodes.mapping(root, "the file", ROUTES_KEYS)
         for key in ("version", "routes"):
             if key not in top:
                 self._nodes.note(root, f"'{key}' is missing from the file", text="")
@@ -75,6 +105,7 @@ class _RoutesReader:
         return RouteTable([route for route in routes if route is not None])
 
     def _route(self, node: yaml.Node, defaults: Mapping[str, Any]) -> Route | None:
+        before = self._nodes.count_of_mistakes
         given = self._nodes.mapping(node, "a route", ROUTE_KEYS)
         for key in REQUIRED_KEYS:
             if key not in given and key not in defaults:
@@ -90,7 +121,18 @@ class _RoutesReader:
         if "cooldown_key" in given and "cooldown" not in given:
             self._nodes.note(given["cooldown_key"], "means nothing without 'cooldown'; add one or remove this key")
         present = {key: value for key, value in values.items() if value is not None}
-        return Route(**present) if all(key in present for key in REQUIRED_KEYS) else None
+        if self._nodes.count_of_mistakes > before or any(key not in present for key in REQUIRED_KEYS):
+            return None
+        self._note_places(present["name"], node, given)
+        return Route(**present)
+
+    def _note_places(self, name: str, route: yaml.Node, given: Mapping[str, yaml.Node]) -> None:
+        self.places[name,] = self._nodes.position(route)
+        for key, node in given.items():
+            self.places[name, key] = self._nodes.position(node)
+            if isinstance(node, yaml.MappingNode):
+                for key_node, _ in node.value:
+                    self.places[name, key, str(key_node.value)] = self._nodes.position(key_node)
 
     def _values(self, given: Mapping[str, yaml.Node], names: Names | None) -> dict[str, Any]:
         readers = self._readers(names)
@@ -117,10 +159,11 @@ class _RoutesReader:
             "cooldown": self._duration,
             "cooldown_key": lambda node: self._expression(parse_template, node, names),
             "tags": boolean,
+            "causes": self._causes,
         }
 
     def _event(self, node: yaml.Node) -> str:
-        name = self._text(node)
+        name = self._nodes.text(node)
         if name not in self._names:
             raise WrongValue(f"is no event type; {suggestion(name.removeprefix(AML_PREFIX), self._names)}")
         return name
@@ -130,7 +173,7 @@ class _RoutesReader:
         return {**dict.fromkeys(self._names[event], ()), "event": ENVELOPE_NAMES, "data": ()}
 
     def _name(self, node: yaml.Node) -> str:
-        name = self._text(node)
+        name = self._nodes.text(node)
         if not ROUTE_NAME.fullmatch(name):
             raise WrongValue("must begin with a letter or digit and go on with those, '.', '_' or '-', 63 at most")
         return name
@@ -147,6 +190,8 @@ class _RoutesReader:
 
     def _organization_url(self, node: yaml.Node) -> str:
         url = self._word(node).rstrip("/")
+        if self._nodes.is_unset(node):
+            return url
         try:
             parts = urlsplit(url)
             host, _ = parts.hostname, parts.port
@@ -162,22 +207,47 @@ class _RoutesReader:
 
     def _expression(self, parse: Callable[..., Any], node: yaml.Node, names: Names | None) -> Any:
         try:
-            return parse(self._text(node), names)
+            return parse(self._nodes.text(node), names)
         except InvalidExpression as exc:
-            raise WrongValue(str(exc)) from exc
+            raise WrongValue(*exc.faults) from exc
 
-    def _templates(self, node: yaml.Node, what: str, names: Names | None) -> dict[str, Template | None]:
-        return {
-            key: self._nodes.attempt(lambda value: self._expression(parse_template, value, names), value_node)
-            for key, value_node in self._nodes.mapping(node, what).items()
-        }
+    def _templates(self, node: yaml.Node, what: str, names: Names | None) -> dict[str, Template]:
+        given = self._nodes.mapping(node, what)
+        return self._each(given, lambda value: self._expression(parse_template, value, names))
 
-    def _stages(self, node: yaml.Node) -> tuple[str | None, ...]:
-        return tuple(self._nodes.attempt(self._word, item) for item in self._nodes.sequence(node, "stages_to_skip"))
+    def _stages(self, node: yaml.Node) -> tuple[str, ...]:
+        stages = [self._nodes.attempt(self._word, item) for item in self._nodes.sequence(node, "stages_to_skip")]
+        return tuple(stage for stage in stages if stage is not None)
+
+    def _each(self, given: Mapping[str, yaml.Node], read: Read) -> dict[str, Any]:
+        """The values that can be read."""
+        values = {key: self._nodes.attempt(read, node) for key, node in given.items()}
+        return {key: value for key, value in values.items() if value is not None}
+
+    def _causes(self, node: yaml.Node) -> tuple[Cause, ...]:
+        causes = [self._nodes.attempt(self._cause, item) for item in self._nodes.sequence(node, "causes")]
+        return tuple(cause for cause in causes if cause is not None)
+
+    def _cause(self, node: yaml.Node) -> Cause | None:
+        """An event type, or ``{event: …, with: {name: value}}``."""
+        if not isinstance(node, yaml.MappingNode):
+            return Cause(self._event(node))
+        given = self._nodes.mapping(node, "a cause", CAUSE_KEYS)
+        if "event" not in given:
+            raise WrongValue("'event' is missing from this cause")
+        event = self._nodes.attempt(self._event, given["event"])
+        held = self._nodes.mapping(given["with"], "with") if "with" in given else {}
+        if event is None:
+            return None
+        for name, value in held.items():
+            if name.partition(".")[0] not in self._names[event]:
+                advice = suggestion(name, self._names[event])
+                self._nodes.note(value, f"{event} events have no name '{name}'; {advice}", text=name)
+        return Cause(event, self._each(held, plain_value))
 
     def _duration(self, node: yaml.Node) -> timedelta:
         try:
-            length = parse_duration(self._text(node))
+            length = parse_duration(self._nodes.text(node))
         except ValueError as exc:
             raise WrongValue(f"{exc}, {MAX_COOLDOWN.days}d at most") from exc
         if length > MAX_COOLDOWN:
@@ -186,29 +256,18 @@ class _RoutesReader:
 
     def _pattern(self, node: yaml.Node) -> re.Pattern[str]:
         try:
-            return re.compile(self._text(node))
+            return re.compile(self._nodes.text(node))
         except re.error as exc:
             raise WrongValue(f"is no regular expression: {exc}") from exc
 
     def _word(self, node: yaml.Node) -> str:
         """Literal text that goes to Azure DevOps as it is."""
-        word = self._text(node).strip()
+        word = self._nodes.text(node).strip()
         if not word:
             raise WrongValue("is empty; give a value or remove the key")
         if (found := forbidden_in(word)) is not None or "{{" in word:
             raise WrongValue(f"holds {found or 'a placeholder'}, which has no place here; write plain text")
         return word
-
-    def _text(self, node: yaml.Node) -> str:
-        """A scalar's text with the environment's values filled in."""
-        text = scalar_text(node)
-        missing = [name for name in _ENVIRONMENT_VALUE.findall(text) if not self._environment.get(name)]
-        if missing:
-            raise WrongValue(
-                f"needs the environment value {', '.join(missing)}, which is not set; set it in the application "
-                "settings, or locally in local.settings.json"
-            )
-        return _ENVIRONMENT_VALUE.sub(lambda match: self._environment[match[1]], text)
 
     def _check_name(self, given: Mapping[str, yaml.Node], values: Mapping[str, Any]) -> None:
         name = values.get("name")

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
+from typing import Any
 
 from shared.cooldown import Window
 from shared.errors import RenderingRefused
@@ -14,6 +15,17 @@ from shared.journal import JournalKey
 from shared.lineage import lineage_tags
 from shared.pipelines_protocol import RunRequest
 from shared.templates import Condition, Scope, Template
+
+
+@dataclass(frozen=True, slots=True)
+class Cause:
+    """An event that a route's pipeline brings about, for whoever draws or checks the chain; deciding ignores it.
+
+    :param names: what the event is known to hold, as conditions name it: ``run_status``, ``model_tags.stage``.
+    """
+
+    event: str
+    names: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +51,7 @@ class Route:
     cooldown: timedelta | None = None
     cooldown_key: Template | None = None
     tags: bool = True
+    causes: tuple[Cause, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,10 +90,14 @@ class WhyNot:
 
 @dataclass(frozen=True, slots=True)
 class Resolution:
-    """What follows from an event: matches and refusals in the table's order, and why the other routes do not match."""
+    """What follows from an event: matches and refusals in the table's order, and why the other routes do not match.
+
+    :param scope: what conditions and placeholders saw.
+    """
 
     decisions: tuple[Match | Refusal, ...]
     why_not: tuple[WhyNot, ...]
+    scope: Scope = field(default_factory=dict, compare=False, repr=False)
 
 
 class RouteTable:
@@ -104,7 +121,7 @@ class RouteTable:
                     why_not.append(answer)
                 case answer:
                     decisions.append(answer)
-        return Resolution(tuple(decisions), tuple(why_not))
+        return Resolution(tuple(decisions), tuple(why_not), scope)
 
 
 def journal_key(route: str, source: str, identity: str) -> JournalKey:

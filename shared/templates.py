@@ -6,16 +6,18 @@ Pure. Expressions are compiled once, when the routes are loaded.
 import math
 import re
 import unicodedata
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any, Final
 
 import jmespath
-from jmespath.exceptions import JMESPathError
+from jmespath.exceptions import JMESPathError, LexerError, ParseError
 from jmespath.functions import Functions
 
+from shared import expression_tree
 from shared.errors import ExpressionFailed, MissingValue, UnsafeValue
+from shared.expression_tree import Tree
 
 Scope = Mapping[str, Any]
 """What an expression sees: the handler's names, ``event`` (the envelope) and ``data``."""
@@ -35,34 +37,56 @@ _NEVER_CATEGORIES: Final = {"Cc", "Cf", "Cs", "Zl", "Zp"}  # control, format, su
 _PLACEHOLDER: Final = re.compile(r"\{\{(.*?)\}\}", re.DOTALL)
 
 
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One mistake in a text.
+
+    :param offset: where in the text it begins; None where that is not known.
+    """
+
+    text: str
+    offset: int | None = None
+
+
 class InvalidExpression(ValueError):
-    """The text is no JMESPath expression, or uses a name or function that does not exist."""
+    """The text is no JMESPath expression, or uses a name or function that does not exist.
+
+    :param faults: all of them.
+    """
+
+    def __init__(self, *faults: Fault) -> None:
+        self.faults = faults
+        super().__init__("; ".join(fault.text for fault in faults))
 
 
 class Expression:
     """One compiled JMESPath expression.
 
-    :raises InvalidExpression: it does not parse, or uses a name outside ``names`` or an unknown function.
+    :raises InvalidExpression: it does not parse, uses a name outside ``names`` or an unknown function, or calls one
+        with too few or too many values.
     """
 
     def __init__(self, text: str, names: Names | None) -> None:
         """:param names: the names that exist; None where that is not known."""
         self.text = text.strip()
+        margin = len(text) - len(text.lstrip())
         try:
             self._compiled = jmespath.compile(self.text)
         except JMESPathError as exc:
-            # The library's message is several lines with a drawn arrow; its first line says what is wrong.
-            raise InvalidExpression(f"is not JMESPath: {str(exc).splitlines()[0]}") from exc
-        unknown = [
-            _unknown("function", node["value"], Functions.FUNCTION_TABLE)
-            for node in _nodes(self._compiled.parsed)
-            if node["type"] == "function_expression" and node["value"] not in Functions.FUNCTION_TABLE
-        ]
-        if names is not None:
-            paths = dict.fromkeys(_free_paths(self._compiled.parsed))
-            unknown += [complaint for path in paths if (complaint := _unknown_name(path, names)) is not None]
-        if unknown:
-            raise InvalidExpression("; ".join(unknown))
+            offset = getattr(exc, "lex_position", None)
+            raise InvalidExpression(
+                Fault(f"is not JMESPath: {_parse_error(exc)}", None if offset is None else offset + margin)
+            ) from exc
+        if unknown := _unknown_uses(self.tree, names):
+            offsets = expression_tree.name_offsets(self.text, self.tree)
+            places = [(complaint, offsets.get(id(node))) for node, complaint in unknown]
+            raise InvalidExpression(*(Fault(text, None if at is None else at + margin) for text, at in places))
+
+    @property
+    def tree(self) -> Tree:
+        """What jmespath made of the text; see ``shared/expression_tree.py``."""
+        tree: Tree = self._compiled.parsed
+        return tree
 
     def evaluate(self, scope: Scope) -> Any:
         """Evaluate on an event's scope; any failure is the value's, not ours.
@@ -83,8 +107,12 @@ class Condition:
 
     def holds(self, scope: Scope) -> bool:
         """:raises ExpressionFailed: it cannot be evaluated on this scope."""
-        answer = self.expression.evaluate(scope)
-        return answer is not None and answer is not False and answer not in ("", [], {})
+        return is_true(self.expression.evaluate(scope))
+
+
+def is_true(answer: Any) -> bool:
+    """Whether JMESPath takes a value for true: everything but null, false, '', [] and {}."""
+    return answer is not None and answer is not False and answer not in ("", [], {})
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,16 +151,36 @@ def parse_template(text: str, names: Names | None) -> Template:
     """Compile a template.
 
     :raises InvalidExpression: a placeholder does not parse or is not closed, or the literal text holds what never
-        passes into a pipeline.
+        passes into a pipeline; with every fault.
     """
-    pieces = _PLACEHOLDER.split(text)
-    for literal in pieces[::2]:
-        if "{{" in literal or "}}" in literal:
-            raise InvalidExpression("has a placeholder that is not closed; write {{ expression }}")
-        if (found := forbidden_in(literal)) is not None:
-            raise InvalidExpression(f"holds {found}, which never passes into a pipeline")
-    parts = [Expression(piece, names) if index % 2 else piece for index, piece in enumerate(pieces)]
+    parts: list[str | Expression] = []
+    faults: list[Fault] = []
+    end = 0
+    for found in _PLACEHOLDER.finditer(text):
+        parts.append(text[end : found.start()])
+        faults += _literal_faults(text[end : found.start()], end)
+        end = found.end()
+        try:
+            parts.append(Expression(found[1], names))
+        except InvalidExpression as exc:
+            faults += [_moved(fault, found.start(1)) for fault in exc.faults]
+    parts.append(text[end:])
+    faults += _literal_faults(text[end:], end)
+    if faults:
+        raise InvalidExpression(*faults)
     return Template(text, tuple(part for part in parts if part != ""))
+
+
+def _literal_faults(literal: str, start: int) -> list[Fault]:
+    unclosed = [at for brackets in ("{{", "}}") if (at := literal.find(brackets)) >= 0]
+    faults = [Fault("has a placeholder that is not closed; write {{ expression }}", start + at) for at in unclosed]
+    if (found := forbidden_in(literal)) is not None:
+        faults.append(Fault(f"holds {found}, which never passes into a pipeline", start))
+    return faults
+
+
+def _moved(fault: Fault, by: int) -> Fault:
+    return Fault(fault.text, None if fault.offset is None else fault.offset + by)
 
 
 def forbidden_in(text: str) -> str | None:
@@ -186,30 +234,48 @@ def _safe_text(expression: Expression, value: object, pattern: re.Pattern[str]) 
     return text
 
 
-def _nodes(node: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
-    yield node
-    for child in node["children"]:
-        if isinstance(child, dict):  # a slice's children are numbers
-            yield from _nodes(child)
+# What people write who think of another language, and how JMESPath says it.
+_MEANT: Final = {"=": "==", "and": "&&", "or": "||", "&": "&&"}
 
 
-# In these the first child alone is evaluated on the scope; the others see what the first one found.
-_NARROWING: Final = {"subexpression", "index_expression", "projection", "value_projection", "filter_projection", "pipe"}
+def _parse_error(exc: JMESPathError) -> str:
+    """The library's reason, without the arrow that it draws."""
+    if isinstance(exc, LexerError):
+        # Its value is all the rest of the text.
+        return f"{exc.message}{_hint(exc.lexer_value)}"
+    if not isinstance(exc, ParseError) or exc.token_value is None:  # there is no text, or not enough
+        return "the expression is not complete"
+    is_named = exc.msg.endswith(f" {exc.token_value}")
+    return exc.msg + ("" if is_named else f" at '{exc.token_value}'") + _hint(exc.token_value)
 
 
-def _free_paths(node: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
-    """The names an expression looks up in its scope, each with the name below it where there is one."""
-    kind, children = node["type"], node["children"]
-    if kind == "field":
-        yield (node["value"],)
-    elif kind == "subexpression" and [child["type"] for child in children[:2]] == ["field", "field"]:
-        yield (children[0]["value"], children[1]["value"])
-    elif kind == "expref":
-        return
-    else:
-        for child in children[:1] if kind in _NARROWING else children:
-            if isinstance(child, dict):
-                yield from _free_paths(child)
+def _hint(token: object) -> str:
+    return f"; write {_MEANT[token]}" if isinstance(token, str) and token in _MEANT else ""
+
+
+def _unknown_uses(tree: Tree, names: Names | None) -> list[tuple[Tree, str]]:
+    """Each node that uses what does not exist, with what is to be said of it; each thing once."""
+    uses: dict[str, Tree] = {}
+    for node in expression_tree.nodes(tree):
+        if node["type"] == "function_expression" and (complaint := _wrong_call(node)) is not None:
+            uses.setdefault(complaint, node)
+    if names is not None:
+        for path, node in expression_tree.free_paths(tree):
+            if (complaint := _unknown_name(path, names)) is not None:
+                uses.setdefault(complaint, node)
+    return [(node, complaint) for complaint, node in uses.items()]
+
+
+def _wrong_call(node: Tree) -> str | None:
+    name, given = node["value"], len(node["children"])
+    if name not in Functions.FUNCTION_TABLE:
+        return _unknown("function", name, Functions.FUNCTION_TABLE)
+    signature = Functions.FUNCTION_TABLE[name]["signature"]
+    least, is_open = len(signature), bool(signature and signature[-1].get("variadic"))
+    if given == least or (is_open and given > least):
+        return None
+    values = f"{given} value" + ("" if given == 1 else "s")
+    return f"calls the function '{name}' with {values}; it takes {least}" + (" or more" if is_open else "")
 
 
 def _unknown_name(path: tuple[str, ...], names: Names) -> str | None:

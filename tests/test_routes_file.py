@@ -7,8 +7,8 @@ import pytest
 
 from handlers import NAMES
 from shared.errors import InvalidRoutes, Problem
-from shared.routes_file import ROUTE_KEYS, load_routes
-from shared.routing import Route
+from shared.routes_file import ROUTE_KEYS, load_routes, read_routes
+from shared.routing import Cause, Route
 from tests.building import ENVIRONMENT, routes
 from tests.canaries import secret
 
@@ -34,6 +34,7 @@ include_child_runs: true
 cooldown: 1d2h3m4s
 cooldown_key: "{{ model_name }}"
 tags: false
+causes: [ModelDeployed, { event: RunCompleted, with: { experiment_name: train, run_tags.size: 3 } }]
 """
 
 
@@ -77,6 +78,10 @@ def test_every_key() -> None:
     assert route.cooldown == timedelta(days=1, hours=2, minutes=3, seconds=4)
     assert route.cooldown_key is not None
     assert route.tags is False
+    assert route.causes == (
+        Cause("ModelDeployed"),
+        Cause("RunCompleted", {"experiment_name": "train", "run_tags.size": 3}),
+    )
 
 
 def test_the_test_above_uses_every_key() -> None:
@@ -154,6 +159,74 @@ routes:
     assert "must stand in quotes" in advice[4]
 
 
+def test_a_mistake_in_an_expression_has_its_own_line_and_column() -> None:
+    text = """version: 1
+defaults: { organization_url: https://dev.azure.com/contoso, project: "${AZURE_DEVOPS_PROJECT}" }
+routes:
+  - name: a
+    event: RunCompleted
+    when: >-
+      experiment_name == 'train' &&
+      experiment_nam == 'x' && run_tag.x
+    pipeline: p
+    parameters: { run: "of ${AZURE_DEVOPS_PROJECT}: {{ run_idd }} {{ run_id = }}" }
+"""
+    lines = text.splitlines()
+    assert [(problem.line, problem.column) for problem in problems(text)] == [
+        (8, lines[7].index("experiment_nam") + 1),
+        (8, lines[7].index("run_tag") + 1),
+        (10, lines[9].index("run_idd") + 1),
+        (10, lines[9].index("= }}") + 1),
+    ]
+
+
+def test_what_can_be_read_is_read_though_the_environment_lacks_values() -> None:
+    text = """version: 1
+defaults: { organization_url: "${URL}", project: "${PROJECT}" }
+routes:
+  - name: a
+    event: RunCompleted
+    when: experiment_name == '${EXPERIMENT}' && run_id
+    pipeline: ${PIPELINE}
+  - { name: b, event: RunCompleted, pipeline: p, cooldown: "${COOLDOWN}" }
+  - { name: c, event: RunCompleted, pipeline: p, parameters: { x: "{{ ${NAME} }}" } }
+  - { name: d e, event: RunCompleted, pipeline: p }
+"""
+    reading = read_routes(text, names=NAMES, environment={})
+    assert [problem.line for problem in reading.unset] == [2, 2, 6, 7, 8, 9]
+    assert reading.unset[0].what == "needs the environment value URL, which is not set"
+    assert reading.unset[0].suggestion == "set it in the application settings, or locally in local.settings.json"
+    assert [problem.line for problem in reading.problems] == [10], "what is unset may be right when it is set"
+    (route,) = reading.table.routes
+    assert (route.organization_url, route.project, route.pipeline) == ("${URL}", "${PROJECT}", "${PIPELINE}")
+    assert reading.places["a",] == (4, 5)
+    assert reading.places["a", "when"] == (6, 11)
+    with pytest.raises(InvalidRoutes) as caught:
+        load_routes(text, source="routes.yaml", names=NAMES, environment={})
+    assert len(caught.value.problems) == 7
+
+
+def test_a_route_in_which_anything_is_wrong_is_not_in_the_table() -> None:
+    right = "{ name: a, event: RunCompleted, pipeline: p"
+    wrong = ["when: x", "parameters: { a: }", "causes: [Nope]", "nope: 1", "cooldown_key: x", "stages_to_skip: [[]]"]
+    entries = "".join(f"  - {right.replace('a,', f'a{number},')}, {each} }}\n" for number, each in enumerate(wrong))
+    text = f"version: 1\ndefaults: {{ organization_url: https://x, project: p }}\nroutes:\n  - {right} }}\n{entries}"
+    reading = read_routes(text, names=NAMES, environment={})
+    assert [route.name for route in reading.table.routes] == ["a"]
+    assert len(reading.problems) == len(wrong)
+
+
+def test_the_places_of_parameters_are_those_of_their_names() -> None:
+    text = """version: 1
+routes:
+  - { name: a, event: RunCompleted, pipeline: 1, organization_url: "https://x/y", project: p,
+      parameters: { x: 1, y: 2 } }
+"""
+    reading = read_routes(text, names=NAMES, environment={})
+    assert reading.problems == reading.unset == ()
+    assert reading.places["a", "parameters", "y"] == (4, text.splitlines()[3].index("y: 2") + 1)
+
+
 def test_the_message_shows_all_problems_with_file_line_and_column() -> None:
     with pytest.raises(InvalidRoutes) as caught:
         routes("name: a b\nevent: Nope\npipeline:")
@@ -229,6 +302,18 @@ def test_mistakes_in_the_file_as_a_whole(text: str, line: int, advice: str) -> N
         ("cooldown_key: '{{ run_id }}'", "7: means nothing without 'cooldown'"),
         ("tags: some", "7: must be true or false"),
         ("correlation_parameter: a\nparameters: {a: b}", "7: is also in 'parameters'"),
+        ("causes: RunCompleted", "7: causes must be a list"),
+        ("causes: [RunComplete]", "7: is no event type; did you mean 'RunCompleted'?"),
+        ("causes: [{with: {}}]", "7: 'event' is missing from this cause"),
+        ("causes: [{event: Nope}]", "7: is no event type"),
+        ("causes: [{event: RunCompleted, when: x}]", "7: a cause has no such key; known: event, with"),
+        (
+            "causes: [{event: RunCompleted, with: {run: x}}]",
+            "7: RunCompleted events have no name 'run'; did you mean 'run_id'?",
+        ),
+        ("causes: [{event: RunCompleted, with: {run_id: [x]}}]", "7: must be text, not a list"),
+        ("causes: [{event: RunCompleted, with: {run_id: 2026-01-01}}]", "7: must be a text, a number, true or false"),
+        ("causes: [{event: RunCompleted, with: {run_id: }}]", "7: has no value"),
     ],
 )
 def test_mistakes_in_a_route(changes: str, expected: str) -> None:

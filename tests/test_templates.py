@@ -82,9 +82,20 @@ class TestExpressionIsCheckedWhenItIsCompiled:
             ("lenght(tags)", "uses the function 'lenght', which does not exist here; did you mean 'length'?"),
             ("tags[?a == b].c | [0]", None),
             ("join(',', lists)", "uses the name 'lists'"),
-            ("a ==", "is not JMESPath"),
-            ("", "is not JMESPath"),
-            ("a b", "is not JMESPath"),
+            ("run_id ==", "is not JMESPath: the expression is not complete"),
+            ("", "is not JMESPath: the expression is not complete"),
+            ("run_id 'x'", "is not JMESPath: Unexpected token: x"),
+            ("run_id = 'x'", "is not JMESPath: Unknown token '='; write =="),
+            ("run_id and tags", "is not JMESPath: Unexpected token: and; write &&"),
+            ("run_id & tags", "write &&"),
+            ("(run_id", "is not JMESPath: the expression is not complete"),
+            ("run_id.'x'", "got: literal at 'x'"),
+            ("run_id == 'x", "is not JMESPath: Unclosed ' delimiter"),
+            ('"run_id"(tags)', "Quoted identifier not allowed for function names. at '('"),
+            ("length()", "calls the function 'length' with 0 values; it takes 1"),
+            ("contains(tags)", "calls the function 'contains' with 1 value; it takes 2"),
+            ("merge()", "calls the function 'merge' with 0 values; it takes 1 or more"),
+            ("merge(tags, tags, tags)", None),
         ],
     )
     def test_unknown_names_and_broken_text(self, text: str, complaint: str | None) -> None:
@@ -98,6 +109,22 @@ class TestExpressionIsCheckedWhenItIsCompiled:
     def test_several_mistakes_are_said_at_once(self) -> None:
         with pytest.raises(InvalidExpression, match=r"'foo'.*'run_idd'.*'tgs'"):
             Expression("foo(run_idd) || tgs.a || run_idd", NAMES)
+
+    @pytest.mark.parametrize(
+        ("text", "offsets"),
+        [
+            ("  number > run || tgs.a", [11, 18]),
+            ("number == `1` && (", [18]),
+            ("run_id = 'x'", [7]),
+            ("lenght(run_idd)", [0, 7]),
+            ("data.list[?nope == 'x'] && nope", [27]),
+            ("", [None]),
+        ],
+    )
+    def test_a_fault_has_its_place(self, text: str, offsets: list[int | None]) -> None:
+        with pytest.raises(InvalidExpression) as caught:
+            Expression(text, NAMES)
+        assert [fault.offset for fault in caught.value.faults] == offsets
 
 
 class TestRendering:
@@ -210,6 +237,17 @@ class TestTemplateIsCheckedWhenItIsCompiled:
     def test_literal_text_may_hold_no_macro(self) -> None:
         with pytest.raises(InvalidExpression, match=r"holds '\$\('"):
             parse_template("$(Build.BuildId)", None)
+
+    def test_every_fault_is_told_with_its_place(self) -> None:
+        text = "a $(b) {{ run_idd }} {{ number == }} {{ tags }} }}"
+        with pytest.raises(InvalidExpression) as caught:
+            parse_template(text, NAMES)
+        assert [(fault.offset, fault.text.split(";")[0]) for fault in caught.value.faults] == [
+            (0, "holds '$(', which never passes into a pipeline"),
+            (text.index("run_idd"), "uses the name 'run_idd', which does not exist here"),
+            (text.index("number ==") + len("number =="), "is not JMESPath: the expression is not complete"),
+            (text.rindex("}}"), "has a placeholder that is not closed"),
+        ]
 
 
 def test_suggestions() -> None:
