@@ -64,7 +64,7 @@ class Cooldowns:
         :param holder: the caller's own record, which it has claimed.
         :raises JournalUnavailable: the store does not answer.
         """
-        key = JournalKey(PARTITION_PREFIX + holder.route, sha256(window.key.encode(errors="replace")).hexdigest())
+        key = _window_key(holder, window)
         for _ in range(_MAX_TRIES):
             now = self._clock()
             mine = _window_record(key, holder, now)
@@ -81,6 +81,14 @@ class Cooldowns:
                 return Held()
         return Undecided("other occurrences are entering the cooldown window at the same time")
 
+    def look(self, holder: JournalKey, window: Window) -> Covered | Undecided | None:
+        """What stands in the way of entering the window now; None where nothing does. Changes nothing.
+
+        :raises JournalUnavailable: the store does not answer.
+        """
+        found = self._store.get(_window_key(holder, window))
+        return None if found is None else self._standing(found, holder, window, self._clock())
+
     def _standing(self, found: Record, holder: JournalKey, window: Window, now: datetime) -> Covered | Undecided | None:
         """What the window's present holder means for the caller; None where the window is free."""
         ends_at = found.claimed_at + window.length
@@ -94,6 +102,10 @@ class Cooldowns:
                 f"run {other.run_id} was queued within this cooldown, which ends at {ends_at:%Y-%m-%d %H:%M:%S} UTC"
             )
         return Undecided(f"another occurrence ({found.entry.event_id[:12]}) holds the cooldown window and is at work")
+
+
+def _window_key(holder: JournalKey, window: Window) -> JournalKey:
+    return JournalKey(PARTITION_PREFIX + holder.route, sha256(window.key.encode(errors="replace")).hexdigest())
 
 
 def _window_record(key: JournalKey, holder: JournalKey, now: datetime) -> Record:

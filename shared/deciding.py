@@ -4,7 +4,7 @@ The running app and the operator's commands share it, so that what one explains 
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from hashlib import sha256
 from typing import Final
@@ -13,6 +13,7 @@ from shared.errors import IncompleteEvent, UnreadableEvent
 from shared.events import AmlEvent, Handler, Ignored, RunEnd, parse_event
 from shared.journal import Entry, JournalKey
 from shared.routing import Match, Refusal, RouteTable, WhyNot, journal_key
+from shared.templates import Scope
 
 UNROUTED: Final = "$unrouted"
 """The journal's partition for events that no route could be asked about; no route can have this name."""
@@ -31,6 +32,7 @@ class Verdict:
     :param why_not: the routes of the event's type that do not match, and why.
     :param run_end: the run's end that the event tells of; tasks may wait for it, whatever the routes say.
     :param event_time: when the event happened, aware; None where it does not say.
+    :param scope: what the routes' conditions and placeholders saw; empty where no route was asked.
     """
 
     entry: Entry
@@ -39,6 +41,7 @@ class Verdict:
     why_not: tuple[WhyNot, ...] = ()
     run_end: RunEnd | None = None
     event_time: datetime | None = None
+    scope: Scope = field(default_factory=dict, compare=False, repr=False)
 
 
 def decide(raw: str, dispatch: Mapping[str, Handler], routes: RouteTable) -> Verdict:
@@ -66,7 +69,15 @@ def _decide(event: AmlEvent, dispatch: Mapping[str, Handler], routes: RouteTable
         return Verdict(entry, why_nothing=meaning.reason, event_time=event.time)
     resolution = routes.resolve(event, meaning)
     why_nothing = "" if resolution.decisions else _why_nothing(event, resolution.why_not)
-    return Verdict(entry, resolution.decisions, why_nothing, resolution.why_not, meaning.run_end, event.time)
+    return Verdict(
+        entry,
+        resolution.decisions,
+        why_nothing,
+        resolution.why_not,
+        run_end=meaning.run_end,
+        event_time=event.time,
+        scope=resolution.scope,
+    )
 
 
 def _unreadable(raw: str, error: UnreadableEvent) -> Verdict:

@@ -23,6 +23,16 @@ def parse_duration(text: str) -> timedelta:
     return length
 
 
+def duration_text(length: timedelta) -> str:
+    """As it is written: what ``parse_duration`` reads, in whole seconds."""
+    seconds = int(length.total_seconds())
+    text = ""
+    for unit, size in _UNITS:
+        count, seconds = divmod(seconds, size)
+        text += f"{count}{unit}" if count else ""
+    return text
+
+
 def short_duration(length: timedelta) -> str:
     """In its largest unit, rounded down: ``45s``, ``12m``, ``3h``, ``2d``; nothing is younger than ``0s``."""
     seconds = max(0, int(length.total_seconds()))

@@ -267,7 +267,7 @@ class Journal:
         """Claim a record that is there already; None where another delivery wrote in between."""
         if found.state in FINAL_STATES:
             return Done(found)
-        if (reason := _why_not_yet(found, now)) is not None:
+        if (reason := why_not_yet(found, now)) is not None:
             return NotYet(reason)
         if found.state in _NOTHING_SENT or not found.entry.request:
             # Surely nothing was sent: begin anew, with the request as the route makes it today.
@@ -382,7 +382,7 @@ class Journal:
         return replace(record, state=state, history=history)
 
 
-def _why_not_yet(record: Record, now: datetime) -> str | None:
+def why_not_yet(record: Record, now: datetime) -> str | None:
     """Why a record that is not final may not be taken over now, or None."""
     if record.state in _NOTHING_SENT:
         return None

@@ -100,6 +100,13 @@ class HttpRequest:
     body: bytes | None = None
     content_type: str = "application/json"
 
+    def headers(self, authorization: str) -> dict[str, str]:
+        """All that are sent."""
+        headers = {**HEADERS, "Authorization": authorization}
+        if self.body is not None:
+            headers |= {"Content-Type": self.content_type, "Content-Length": str(len(self.body))}
+        return headers
+
 
 @dataclass(frozen=True, slots=True)
 class HttpResponse:
@@ -118,8 +125,11 @@ class HttpResponse:
         )
 
 
-def run_pipeline(request: RunRequest, pipeline_id: int) -> HttpRequest:
-    """``POST _apis/pipelines/{id}/runs``, which queues a run and has no idempotency key."""
+def run_pipeline(request: RunRequest, pipeline_id: int | str) -> HttpRequest:
+    """``POST _apis/pipelines/{id}/runs``, which queues a run and has no idempotency key.
+
+    :param pipeline_id: a text where the call is only shown and the id is not known.
+    """
     return _ask_for_run(request, f"pipelines/{pipeline_id}/runs", _run_body(request))
 
 

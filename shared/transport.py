@@ -8,7 +8,7 @@ from requests.adapters import HTTPAdapter
 from urllib3.exceptions import HTTPError
 
 from shared.errors import AnswerLost, RequestNotSent
-from shared.pipelines_protocol import HEADERS, HttpRequest, HttpResponse
+from shared.pipelines_protocol import HttpRequest, HttpResponse
 
 # A connection that is not there within this time is tried again, rather than waited for.
 MAX_CONNECT_SECONDS: Final = 5.0
@@ -62,12 +62,8 @@ class RequestsTransport:
     def _prepare(self, request: HttpRequest, body: "_Body", authorization: str) -> requests.PreparedRequest:
         # Prepared by hand, because Session.prepare_request lets an entry in .netrc replace our Authorization header.
         prepared = requests.PreparedRequest()
-        headers = {**HEADERS, "Authorization": authorization}
+        prepared.prepare(method=request.method, url=request.url, headers=request.headers(authorization))
         if request.body is not None:
-            headers["Content-Type"] = request.content_type
-        prepared.prepare(method=request.method, url=request.url, headers=headers)
-        if request.body is not None:
-            prepared.headers["Content-Length"] = str(len(request.body))
             prepared.body = body  # type: ignore[assignment]  # an iterable is a body too
         return prepared
 

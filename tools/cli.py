@@ -12,7 +12,15 @@ from typing import Final
 import typer
 
 from shared.errors import NextstageError
-from tools import completion_commands, doctor_commands, preview_commands, redrive_commands, send_commands, wait_commands
+from tools import (
+    completion_commands,
+    doctor_commands,
+    explain_commands,
+    preview_commands,
+    redrive_commands,
+    send_commands,
+    wait_commands,
+)
 from tools.console import Console
 from tools.errors import CommandFailed
 from tools.help_pages import EXIT_CODES
@@ -27,6 +35,7 @@ INTERRUPTED: Final = 130
 app = typer.Typer(rich_markup_mode=None, add_completion=False, epilog=EXIT_CODES)
 app.add_typer(journal_app, name="journal", epilog=JOURNAL_EPILOG)
 app.command("waits", epilog=wait_commands.EPILOG)(wait_commands.list_waits)
+app.command("explain", epilog=explain_commands.EPILOG)(explain_commands.explain_events)
 app.command("redrive", epilog=redrive_commands.EPILOG)(redrive_commands.redrive)
 app.command("send", epilog=send_commands.EPILOG)(send_commands.send)
 app.command("doctor", epilog=doctor_commands.EPILOG)(doctor_commands.doctor)

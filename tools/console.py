@@ -30,6 +30,16 @@ _STYLES: Final = {
     "ok": "green",
     "failed": "bold red",
     "skipped": "dim",
+    "would queue": "green",
+    "would look": "yellow",
+    "would suppress": "cyan",
+    "would defer": "yellow",
+    "would park": "bold red",
+    "true": "green",
+    "false": "red",
+    "not reached": "dim",
+    "error": "bold red",
+    "warning": "yellow",
 }
 _SECRET: Final = re.compile(r"(?i)\b(sig|AccountKey|SharedAccessSignature)=[^&;\s'\"]+")
 _GAP: Final = "  "
@@ -56,6 +66,13 @@ class Console:
     def pretty(self, document: Any) -> None:
         """A JSON document for people, or a text that is none."""
         self.text(document if isinstance(document, str) else json.dumps(document, indent=2, ensure_ascii=False))
+
+    def finding(self, place: str, severity: str, text: str) -> None:
+        """A line as compilers print one: where, how bad, what."""
+        line = Text(f"{printable(place)} ", "bold")
+        line.append(f"{severity}: ", _STYLES.get(severity, ""))
+        line.append(printable(text), "not bold")
+        self._rich.print(line, soft_wrap=True)
 
     def row(self, cells: Sequence[str], widths: Sequence[int]) -> None:
         """One line of a table that is printed as its rows become known; the last cell has all the room it needs.

@@ -1,14 +1,16 @@
 """The app that the commands are about: its settings, journal and routes, each read when a command needs it."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Self
 
 from handlers import DISPATCH, NAMES
 from shared.composition import App, Configuration, compose, load_configuration, open_store, pipelines_client
+from shared.cooldown import Cooldowns, Covered, Undecided, Window
 from shared.deciding import Verdict, decide
-from shared.journal import Journal, JournalKey, Record
+from shared.journal import Journal, JournalKey, Record, Store
 from shared.pipelines import PipelinesClient
 from shared.settings import SQLITE_PREFIX, Settings, load_settings
 from shared.tables_connection import is_endpoint
@@ -27,6 +29,10 @@ class Installation:
 
     app_dir: Path
     environ: Mapping[str, str]
+
+    def with_routes(self, file: Path | None) -> Self:
+        """The same with another dispatch table; None changes nothing."""
+        return self if file is None else replace(self, environ={**self.environ, "ROUTES_FILE": str(file.absolute())})
 
     @cached_property
     def settings(self) -> Settings:
@@ -48,7 +54,7 @@ class Installation:
                 f"there is no journal {self.journal_name}; check JOURNAL_CONNECTION, or deliver a first event, which "
                 "makes it"
             )
-        return Journal(open_store(self.settings))
+        return Journal(self._store)
 
     @property
     def has_journal(self) -> bool:
@@ -62,6 +68,13 @@ class Installation:
         :raises JournalUnavailable: the journal does not answer.
         """
         return self.journal.get(key) if self.has_journal else None
+
+    def in_the_way(self, key: JournalKey, window: Window) -> Covered | Undecided | None:
+        """The occurrence that holds the route's cooldown window now, as far as it concerns another one.
+
+        :raises JournalUnavailable: the journal does not answer.
+        """
+        return Cooldowns(self._store).look(key, window) if self.has_journal else None
 
     @property
     def journal_name(self) -> str:
@@ -108,6 +121,15 @@ class Installation:
         :raises CommandFailed: local.settings.json is broken.
         """
         return with_local_settings(self.environ, self.app_dir)
+
+    @property
+    def authorization_scheme(self) -> str:
+        """How the app proves to Azure DevOps who it is, as the Authorization header names it."""
+        return "Basic" if self.environment.get("AZURE_DEVOPS_AUTH", "").strip() == "pat" else "Bearer"
+
+    @cached_property
+    def _store(self) -> Store:
+        return open_store(self.settings)
 
     @property
     def _without_credentials(self) -> Mapping[str, str]:

@@ -1,6 +1,7 @@
 """Options that several commands have, each said once."""
 
 from datetime import timedelta
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -48,3 +49,13 @@ NewerOption = Annotated[
 ]
 WindowsOption = Annotated[bool, typer.Option("--windows", help="Cooldown windows too.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="As JSON, with all fields and times in ISO 8601.")]
+RoutesFileOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--routes", metavar="FILE", help="The dispatch table.  [default: the setting ROUTES_FILE, or routes.yaml]"
+    ),
+]
+StrictOption = Annotated[bool, typer.Option("--strict", help="Exit with 1 for warnings too.")]
+OutputOption = Annotated[
+    Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write to this file instead of standard output.")
+]

@@ -1,22 +1,20 @@
 """``manage.py redrive``: sends again what was parked, or what Event Grid gave up."""
 
 import sys
-from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Annotated, Final
 
 import typer
 
 from shared.clock import utc_now
-from shared.composition import identity_factory
 from shared.journal import Journal, State
 from shared.redrive import REDRIVABLE_STATES, awaits_redrive
-from tools import dead_letter_blobs, dead_letters, records
+from tools import dead_letters, records
 from tools.completing import route_names
 from tools.console import Console
-from tools.dead_letters import Collected, Source
+from tools.dead_letters import Collected
 from tools.errors import CommandFailed
+from tools.event_sources import ConnectionOption, sources
 from tools.help_pages import epilog
 from tools.installation import Installation
 from tools.options import installation_of
@@ -26,7 +24,6 @@ from tools.redriving import foresee_records, redrive_records
 from tools.wording import counted
 
 DEFAULT_LIMIT: Final = 1000
-DEFAULT_CONNECTION_ENV: Final = "AZURE_STORAGE_CONNECTION_STRING"
 _STATES: Final = tuple(state for state in State if state in REDRIVABLE_STATES)
 
 EPILOG: Final = epilog(
@@ -60,14 +57,6 @@ StatesOption = Annotated[
 DeadLettersOption = Annotated[
     str | None,
     typer.Option("--dead-letters", metavar="PATH", help="A file, a folder, or a blob container's URL."),
-]
-ConnectionOption = Annotated[
-    str | None,
-    typer.Option(
-        "--connection-string-env",
-        metavar="NAME",
-        help=f"The environment variable with the container's connection string.  [default: {DEFAULT_CONNECTION_ENV}]",
-    ),
 ]
 DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Show what each would ask for, and change nothing.")]
 NoLookOption = Annotated[
@@ -172,7 +161,7 @@ def _redrive_records(installation: Installation, chosen: Found, mode: _Mode, con
 def _redrive_dead_letters(
     installation: Installation, path: str, connection_env: str | None, mode: _Mode, console: Console
 ) -> bool:
-    collected = dead_letters.collect(_sources(installation, path, connection_env), mode.limit)
+    collected = dead_letters.collect(sources(installation, path, connection_env), mode.limit)
     is_done = _show_unread(collected, mode, console)
     letters = collected.letters
     if not letters:
@@ -191,21 +180,6 @@ def _show_unread(collected: Collected, mode: _Mode, console: Console) -> bool:
     if collected.is_cut:
         console.note(f"only the first {mode.limit} events are read; --limit reads more")
     return not collected.unreadable
-
-
-def _sources(installation: Installation, path: str, connection_env: str | None) -> Iterator[Source]:
-    if not dead_letter_blobs.is_url(path):
-        return dead_letters.local_files(Path(path))
-    place = dead_letter_blobs.blob_place(path)
-    connection = installation.environment.get(connection_env or DEFAULT_CONNECTION_ENV, "")
-    if connection_env and not connection:
-        raise CommandFailed(f"the environment variable {connection_env} is not set; set it to a connection string")
-    access = dead_letter_blobs.BlobAccess(
-        make_identity=identity_factory(installation.settings),
-        connection_string=connection,
-        is_required=connection_env is not None,
-    )
-    return dead_letter_blobs.blobs(place, access)
 
 
 def _ask(question: str, number: int, mode: _Mode, console: Console) -> None:

@@ -20,15 +20,19 @@ WOULD_PARK: Final = "would park"
 WOULD_IGNORE: Final = "would ignore"
 
 
+def pipeline_words(request: RunRequest) -> str:
+    """Which pipeline is asked for, and on which branch."""
+    organization = request.organization_url.rpartition("/")[2]
+    on_branch = "" if request.branch is None else f" on {request.branch}"
+    return f"{request.pipeline} in {organization}/{request.project}{on_branch}"
+
+
 def request_words(request: RunRequest, sampled: Container[str] = ()) -> str:
     """What is asked of Azure DevOps, on one line.
 
     :param sampled: the parameters and variables whose values are marked, because only a sample event gives them.
     """
-    organization = request.organization_url.rpartition("/")[2]
-    words = f"{request.pipeline} in {organization}/{request.project}"
-    if request.branch is not None:
-        words += f" on {request.branch}"
+    words = pipeline_words(request)
     parts = {"": request.parameters, "variables ": request.variables}
     for kind, values in parts.items():
         if values:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from shared.durations import parse_duration, short_duration
+from shared.durations import duration_text, parse_duration, short_duration
 from shared.errors import InvalidRoutes
 from tests.building import routes
 from tests.tools.conftest import ROOT, Desk
@@ -95,6 +95,8 @@ class TestDurations:
                 parse_duration(text)
         else:
             assert parse_duration(text) == expected
+            assert expected is not None
+            assert parse_duration(duration_text(expected)) == expected
 
     @pytest.mark.parametrize(
         ("seconds", "text"),
@@ -164,24 +166,16 @@ class TestProgram:
         ended = desk.process()
         assert ended.code == 0
         assert ended.out == desk.process("--help").out
-        for word in (
-            "journal",
-            "redrive",
-            "preview",
-            "send",
-            "doctor",
-            "completion",
-            "Exit codes: 0 done",
-            "local.settings.json",
-        ):
-            assert word in ended.out
+        commands = ("completion", "doctor", "explain", "journal", "preview", "redrive", "send", "waits")
+        for words in (*commands, "Exit codes: 0 done", "local.settings.json"):
+            assert words in ended.out
         assert ended.out.isascii()
 
     @pytest.mark.parametrize(
         "command",
         [
-            *(("journal",), ("journal", "list"), ("journal", "show"), ("redrive",)),
-            *(("preview",), ("send",), ("doctor",), ("completion",)),
+            *(("journal",), ("journal", "list"), ("journal", "show"), ("redrive",), ("waits",)),
+            *(("preview",), ("send",), ("doctor",), ("completion",), ("explain",)),
         ],
     )
     def test_every_command_has_help_though_nothing_is_set_up(self, desk: Desk, command: tuple[str, ...]) -> None:
