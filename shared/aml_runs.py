@@ -16,6 +16,7 @@ RUN_NAMES: Final = (
     "root_run_id",
 )
 
+STEP_RUN_TYPE: Final = "azureml.StepRun"
 COMPLETED: Final = "Completed"
 # Azure ML writes a status in any case, and Canceled with one l or two.
 _FINAL_STATUSES: Final = {
@@ -24,6 +25,8 @@ _FINAL_STATUSES: Final = {
     "canceled": "Canceled",
     "cancelled": "Canceled",
 }
+STATUSES: Final = tuple(dict.fromkeys(_FINAL_STATUSES.values()))
+"""What ``run_status`` may be."""
 
 # AutoML and HyperDrive name their children after themselves: AutoML_<guid>_<iteration>, HD_<guid>_<trial>.
 _CHILD_RUN_ID: Final = re.compile(r"(AutoML|HD)_[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}_.+", re.IGNORECASE)
@@ -62,7 +65,7 @@ def is_child_run(run: Mapping[str, Any]) -> bool:
     return (
         run["root_run_id"] != run["run_id"]
         or "automl_child" in templates
-        or run["run_type"] == "azureml.StepRun"
+        or run["run_type"] == STEP_RUN_TYPE
         or _CHILD_RUN_ID.fullmatch(run["run_id"]) is not None
     )
 

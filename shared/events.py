@@ -199,12 +199,13 @@ def _read_time(value: object) -> datetime | None:
 
 def _camel_cased(data: Mapping[str, Any]) -> dict[str, Any]:
     """Spell the top-level keys in camelCase; tags and properties below keep their owner's spelling."""
-    spelt = {_camel_case(key): value for key, value in data.items()}
+    spelt = {camel_case(key): value for key, value in data.items()}
     # Where one event holds two spellings of a key, the one that is already right wins.
     return spelt | {key: value for key, value in data.items() if key in spelt}
 
 
-def _camel_case(key: str) -> str:
+def camel_case(key: str) -> str:
+    """How a top-level key of an event's data is spelt here, whatever its spelling."""
     return _KEY_BY_LOWERCASE.get(key.lower()) or key[:1].lower() + key[1:]
 
 

@@ -153,7 +153,7 @@ class TestFunctionApp:
         )
         assert result.returncode != 0
         assert "InvalidRoutes" in result.stderr
-        assert "routes.yaml:6:21: '${AZURE_DEVOPS_ORG_URL}'" in result.stderr
+        assert "routes.yaml:7:21: '${AZURE_DEVOPS_ORG_URL}'" in result.stderr
 
     def test_an_event_over_http(self, host_url: str, emulator: Emulator) -> None:
         assert post(host_url, sample_text("run-completed")).status_code == 202

@@ -18,6 +18,7 @@ from shared.telemetry import Decision, Outcome
 from shared.wait_settings import DEFAULT_SWEEP_AFTER_MINUTES, DEFAULT_TIMEOUT_HOURS
 from tests.contracts import validate
 from tests.settings_read import settings_read
+from tools.route_findings import Rule
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
@@ -84,6 +85,11 @@ def test_every_route_key_is_documented_and_no_other() -> None:
     assert sorted(codes(row[0])[0] for row in table) == sorted(ROUTE_KEYS)
     assert {codes(row[0])[0] for row in table if row[1].startswith("required")} == set(REQUIRED_KEYS)
     assert {codes(row[0])[0] for row in table if "`defaults`" in row[1]} == set(DEFAULTS_KEYS)
+
+
+def test_every_warning_is_documented_and_no_other() -> None:
+    documented = [code for row in rows(section(ROUTES, "Checking a table")) for code in codes(row[0])]
+    assert sorted(documented) == sorted(rule for rule in Rule if rule is not Rule.INVALID)
 
 
 def test_every_name_of_every_event_is_documented_and_no_other() -> None:

@@ -13,6 +13,7 @@ import typer
 
 from shared.errors import NextstageError
 from tools import (
+    check_commands,
     completion_commands,
     doctor_commands,
     explain_commands,
@@ -35,6 +36,8 @@ INTERRUPTED: Final = 130
 app = typer.Typer(rich_markup_mode=None, add_completion=False, epilog=EXIT_CODES)
 app.add_typer(journal_app, name="journal", epilog=JOURNAL_EPILOG)
 app.command("waits", epilog=wait_commands.EPILOG)(wait_commands.list_waits)
+app.command("check", epilog=check_commands.EPILOG)(check_commands.check_routes)
+app.command("schema", epilog=check_commands.SCHEMA_EPILOG)(check_commands.write_schema)
 app.command("explain", epilog=explain_commands.EPILOG)(explain_commands.explain_events)
 app.command("redrive", epilog=redrive_commands.EPILOG)(redrive_commands.redrive)
 app.command("send", epilog=send_commands.EPILOG)(send_commands.send)

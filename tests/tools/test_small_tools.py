@@ -166,7 +166,18 @@ class TestProgram:
         ended = desk.process()
         assert ended.code == 0
         assert ended.out == desk.process("--help").out
-        commands = ("completion", "doctor", "explain", "journal", "preview", "redrive", "send", "waits")
+        commands = (
+            "check",
+            "completion",
+            "doctor",
+            "explain",
+            "journal",
+            "preview",
+            "redrive",
+            "schema",
+            "send",
+            "waits",
+        )
         for words in (*commands, "Exit codes: 0 done", "local.settings.json"):
             assert words in ended.out
         assert ended.out.isascii()
@@ -175,7 +186,7 @@ class TestProgram:
         "command",
         [
             *(("journal",), ("journal", "list"), ("journal", "show"), ("redrive",), ("waits",)),
-            *(("preview",), ("send",), ("doctor",), ("completion",), ("explain",)),
+            *(("preview",), ("send",), ("doctor",), ("completion",), ("explain",), ("check",), ("schema",)),
         ],
     )
     def test_every_command_has_help_though_nothing_is_set_up(self, desk: Desk, command: tuple[str, ...]) -> None:

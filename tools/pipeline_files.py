@@ -1,0 +1,118 @@
+"""The Azure Pipelines YAML that lies beside routes.yaml: which parameters a pipeline declares. Reads, and nothing else.
+
+Source of the form: https://learn.microsoft.com/azure/devops/pipelines/yaml-schema/parameters
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import yaml
+
+FOLDER: Final = "pipelines"
+_SUFFIXES: Final = (".yml", ".yaml")
+_Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+class UnreadablePipeline(Exception):
+    """The file is no pipeline; the message says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class DeclaredParameter:
+    """A runtime parameter.
+
+    :param type: ``string`` where the file names none.
+    :param default: as text; None where a run has to give it.
+    :param values: the only ones allowed, as text; empty for all.
+    """
+
+    name: str
+    type: str = "string"
+    default: str | None = None
+    values: tuple[str, ...] = ()
+
+    def refusal(self, value: str) -> str | None:
+        """Why a value would be refused; None where it would not be, or that cannot be told."""
+        if self.type == "number" and _number(value) is None:
+            return "is no number"
+        if self.type == "boolean" and value.lower() not in {"true", "false"}:
+            return "must be true or false"
+        if self.values and self.type in {"string", "number", "boolean"} and not self._is_listed(value):
+            return f"is none of the values that it may have: {', '.join(self.values)}"
+        return None
+
+    def _is_listed(self, value: str) -> bool:
+        if self.type == "number":
+            return _number(value) in {_number(each) for each in self.values}
+        if self.type == "boolean":
+            return value.lower() in {each.lower() for each in self.values}
+        return value in self.values
+
+
+@dataclass(frozen=True, slots=True)
+class PipelineFile:
+    """A pipeline's file.
+
+    :param parameters: by name in lower case, since Azure Pipelines does not tell case apart in them.
+    """
+
+    path: Path
+    parameters: Mapping[str, DeclaredParameter]
+
+
+def find(routes_file: Path, pipeline: int | str) -> Path | None:
+    """``pipelines/<name>.yml`` beside routes.yaml; None where there is none, or the pipeline is named by its id."""
+    if isinstance(pipeline, int):
+        return None
+    name = pipeline.rpartition("\\")[2]
+    candidates = (routes_file.parent / FOLDER / f"{name}{suffix}" for suffix in _SUFFIXES)
+    return next((path for path in candidates if path.is_file()), None)
+
+
+def read(path: Path) -> PipelineFile:
+    """The parameters that a file declares.
+
+    :raises UnreadablePipeline: it cannot be read, or is no pipeline.
+    """
+    try:
+        document = yaml.load(path.read_text(encoding="utf-8-sig"), Loader=_Loader)  # noqa: S506 - a safe loader
+    except (OSError, UnicodeDecodeError) as exc:
+        raise UnreadablePipeline(f"cannot be read ({type(exc).__name__})") from exc
+    except yaml.YAMLError as exc:
+        raise UnreadablePipeline(f"is not YAML: {' '.join(str(exc).split())}") from exc
+    if not isinstance(document, dict):
+        raise UnreadablePipeline("is no pipeline: it must be a mapping")
+    declared = _parameters(document.get("parameters"))
+    return PipelineFile(path, {parameter.name.lower(): parameter for parameter in declared})
+
+
+def _parameters(declared: Any) -> list[DeclaredParameter]:
+    if declared is None:
+        return []
+    if isinstance(declared, dict):  # the short form: a name and its default
+        return [DeclaredParameter(str(name), "object", _text(default)) for name, default in declared.items()]
+    if not isinstance(declared, list) or not all(isinstance(each, dict) and "name" in each for each in declared):
+        raise UnreadablePipeline("has 'parameters' that are no list of {name: …, type: …}")
+    return [
+        DeclaredParameter(
+            name=str(each["name"]),
+            type=str(each.get("type", "string")),
+            default=_text(each["default"]) if "default" in each else None,
+            values=tuple(_text(value) for value in each.get("values") or ()),
+        )
+        for each in declared
+    ]
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, default=str)
+
+
+def _number(text: str) -> float | None:
+    try:
+        return float(text)
+    except ValueError:
+        return None
