@@ -17,6 +17,7 @@ from tools import (
     completion_commands,
     doctor_commands,
     explain_commands,
+    graph_commands,
     preview_commands,
     redrive_commands,
     send_commands,
@@ -39,6 +40,7 @@ app.command("waits", epilog=wait_commands.EPILOG)(wait_commands.list_waits)
 app.command("check", epilog=check_commands.EPILOG)(check_commands.check_routes)
 app.command("schema", epilog=check_commands.SCHEMA_EPILOG)(check_commands.write_schema)
 app.command("explain", epilog=explain_commands.EPILOG)(explain_commands.explain_events)
+app.command("graph", epilog=graph_commands.EPILOG)(graph_commands.graph)
 app.command("redrive", epilog=redrive_commands.EPILOG)(redrive_commands.redrive)
 app.command("send", epilog=send_commands.EPILOG)(send_commands.send)
 app.command("doctor", epilog=doctor_commands.EPILOG)(doctor_commands.doctor)

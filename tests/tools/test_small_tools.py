@@ -167,16 +167,8 @@ class TestProgram:
         assert ended.code == 0
         assert ended.out == desk.process("--help").out
         commands = (
-            "check",
-            "completion",
-            "doctor",
-            "explain",
-            "journal",
-            "preview",
-            "redrive",
-            "schema",
-            "send",
-            "waits",
+            *("check", "completion", "doctor", "explain", "graph", "journal"),
+            *("preview", "redrive", "schema", "send", "waits"),
         )
         for words in (*commands, "Exit codes: 0 done", "local.settings.json"):
             assert words in ended.out
@@ -185,7 +177,7 @@ class TestProgram:
     @pytest.mark.parametrize(
         "command",
         [
-            *(("journal",), ("journal", "list"), ("journal", "show"), ("redrive",), ("waits",)),
+            *(("journal",), ("journal", "list"), ("journal", "show"), ("redrive",), ("waits",), ("graph",)),
             *(("preview",), ("send",), ("doctor",), ("completion",), ("explain",), ("check",), ("schema",)),
         ],
     )
