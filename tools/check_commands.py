@@ -29,7 +29,7 @@ SCHEMA_EPILOG: Final = epilog({"schema --output routes.schema.json": "after a ch
 
 RoutesArgument = Annotated[
     Path | None,
-    typer.Argument(metavar="ROUTES.yaml", help="The file.  [default: the setting ROUTES_FILE, or routes.yaml]"),
+    typer.Argument(metavar="ROUTES.yaml", help="The file; left out: the app's, which ROUTES_FILE names."),
 ]
 
 
@@ -47,7 +47,7 @@ def check_routes(
     cooldown, an environment value that is not set here. Where a pipeline's YAML lies beside the file, as
     pipelines/NAME.yml, the route's parameters are held against those that it declares.
 
-    What a warning says without 'may' is certain. Each finding is one line, as compilers print them
+    What a warning says without "may" is certain. Each finding is one line, as compilers print them
     (FILE:LINE:COLUMN: error: TEXT), and below it what would be right. Nothing but files is read.
     """
     installation, console = installation_of(context), Console()

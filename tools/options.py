@@ -51,9 +51,7 @@ WindowsOption = Annotated[bool, typer.Option("--windows", help="Cooldown windows
 JsonOption = Annotated[bool, typer.Option("--json", help="As JSON, with all fields and times in ISO 8601.")]
 RoutesFileOption = Annotated[
     Path | None,
-    typer.Option(
-        "--routes", metavar="FILE", help="The dispatch table.  [default: the setting ROUTES_FILE, or routes.yaml]"
-    ),
+    typer.Option("--routes", metavar="FILE", help="Another dispatch table than the app's, which ROUTES_FILE names."),
 ]
 StrictOption = Annotated[bool, typer.Option("--strict", help="Exit with 1 for warnings too.")]
 OutputOption = Annotated[
