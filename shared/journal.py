@@ -192,6 +192,9 @@ class Store(Protocol):
     def owned_runs(self, route: str, run_ids: Iterable[int]) -> set[int]:
         """Those of the runs that a record of the route names as its own."""
 
+    def owner(self, route: str, run_id: int) -> Record | None:
+        """The record of the route that names this run as its own."""
+
     def select(self, selection: Selection, limit: int) -> Iterator[Record]:
         """At most ``limit`` records that fit, in no particular order."""
 
@@ -359,6 +362,10 @@ class Journal:
     def owned_runs(self, route: str, run_ids: Iterable[int]) -> set[int]:
         """Those of the runs that a record of the route names as its own."""
         return self._store.owned_runs(route, run_ids)
+
+    def owner(self, route: str, run_id: int) -> Record | None:
+        """The record of the route that names this run as its own."""
+        return self._store.owner(route, run_id)
 
     def _write(self, record: Record) -> Record:
         written = self._store.replace(record)

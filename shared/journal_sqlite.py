@@ -94,6 +94,15 @@ class SqliteStore:
             ).fetchall()
         return {row[0] for row in rows}
 
+    def owner(self, route: str, run_id: int) -> Record | None:
+        """See ``Store.owner``."""
+        with self._connection() as connection:
+            row = connection.execute(
+                f"SELECT {_COLUMNS} FROM records WHERE route = ? AND run_id = ?",
+                (route, run_id),
+            ).fetchone()
+        return _record(row) if row else None
+
     def select(self, selection: Selection, limit: int) -> Iterator[Record]:
         """See ``Store.select``."""
         conditions: dict[str, Any] = {}

@@ -125,6 +125,12 @@ class TablesStore:
         query = Query(owned_runs_filter(route, min(wanted), max(wanted)), columns="RowKey")
         return wanted & {run_id_of(stored.entity["RowKey"]) for stored in self._found(query, self._call())}
 
+    def owner(self, route: str, run_id: int) -> Record | None:
+        """See ``Store.owner``."""
+        marker = self._read(self._call(), route, run_row_key(run_id))
+        record = None if marker is None else self.get(JournalKey(route, str(marker.entity.get("owner", ""))))
+        return None if record is None or record.run_id != run_id else record
+
     def select(self, selection: Selection, limit: int) -> Iterator[Record]:
         """See ``Store.select``. Asks for page after page as they are wanted, each within a call's limit of time."""
         query = Query(selection_filter(selection), page_size=max(1, min(limit, _MAX_PAGE)))

@@ -6,7 +6,7 @@ uncertain wherever that is not sure.
 
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final, Protocol, Self
@@ -22,7 +22,7 @@ from shared.errors import (
     RequestRefused,
     RunAlreadyOwned,
 )
-from shared.journal import Journal, Mine, Record
+from shared.journal import Journal, Mine, Record, State
 from shared.pipelines_protocol import Run, RunRequest
 from shared.routing import Match, Refusal
 from shared.telemetry import Outcome
@@ -169,17 +169,27 @@ class Queueing:
         self, record: Record, request: RunRequest, lost_until: datetime, deadline: datetime
     ) -> Result | None:
         """Look for the run that a lost request may have queued; None where there surely is none."""
-        try:
-            since, until = record.claimed_at - CLOCK_SKEW, lost_until + CLOCK_SKEW
-            found = self._pipelines.find_runs(request, since, until, deadline)
-        except RequestRefused as exc:
-            reason = f"a run may have been queued and cannot be looked for: {exc}"
-            return self._park(record, reason, type(exc).__name__)
-        except AzureDevOpsError as exc:
-            self._journal.doubt(record, str(exc), under_way=False)
-            return Result.deferred(exc)
-        owned = self._journal.owned_runs(record.key.route, [run.id for run in found])
-        candidates = [run for run in found if run.id not in owned]
+        since, until = record.claimed_at - CLOCK_SKEW, lost_until + CLOCK_SKEW
+        while True:
+            try:
+                found = self._pipelines.find_runs(request, since, until, deadline)
+            except RequestRefused as exc:
+                reason = f"a run may have been queued and cannot be looked for: {exc}"
+                return self._park(record, reason, type(exc).__name__)
+            except AzureDevOpsError as exc:
+                self._journal.doubt(record, str(exc), under_way=False)
+                return Result.deferred(exc)
+            owned = self._journal.owned_runs(record.key.route, [run.id for run in found])
+            adopted = self._adopt(record, [run for run in found if run.id not in owned])
+            if adopted is not None:
+                return adopted
+            left_over_until = self._left_over_until(record, found)
+            if left_over_until is None or left_over_until <= until:
+                return None
+            until = left_over_until
+
+    def _adopt(self, record: Record, candidates: Sequence[Run]) -> Result | None:
+        """Take the first run that nobody else takes meanwhile."""
         for run in candidates:
             note = "found in Azure DevOps after its answer was lost"
             if len(candidates) > 1:
@@ -192,6 +202,17 @@ class Queueing:
                 continue
             return Result(Outcome.QUEUED, note, run.id, run.url)
         return None
+
+    def _left_over_until(self, record: Record, taken: Iterable[Run]) -> datetime | None:
+        """Until when a run can have been queued whose record has taken ours; None where nobody can have taken it.
+
+        A record with an equal request that was in doubt takes the oldest run that fits. If that was ours, its own one
+        is left over for us. It was queued before the other record was finished, and so maybe after all that we have
+        looked through.
+        """
+        owners = (self._journal.owner(record.key.route, run.id) for run in taken)
+        in_doubt = [owner for owner in owners if owner and any(step.state is State.UNCERTAIN for step in owner.history)]
+        return max((owner.history[-1].at + CLOCK_SKEW for owner in in_doubt), default=None)
 
     def _park(self, record: Record, reason: str, cause: str = "") -> Result:
         self._journal.park(record, reason)

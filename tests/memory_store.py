@@ -49,6 +49,11 @@ class MemoryStore:
                 if record.key.route == route and record.run_id is not None and record.run_id in wanted
             }
 
+    def owner(self, route: str, run_id: int) -> Record | None:
+        with self._lock:
+            found = (one for key, one in self.records.items() if key.route == route and one.run_id == run_id)
+            return next(found, None)
+
     def select(self, selection: Selection, limit: int) -> Iterator[Record]:
         with self._lock:
             return islice([record for record in self.records.values() if _fits(record, selection)], limit)

@@ -92,7 +92,7 @@ class TestClaim:
         class Busy:
             """A store in which every replacement comes too late."""
 
-            insert, get, owned_runs = store.insert, store.get, store.owned_runs
+            insert, get, owned_runs, owner = store.insert, store.get, store.owned_runs, store.owner
             select, delete = store.select, store.delete
 
             def replace(self, record: Record) -> Record | None:
@@ -108,6 +108,7 @@ class TestClaim:
             """A store whose record goes away between the first insert and the read after it."""
 
             replace, owned_runs, select, delete = store.replace, store.owned_runs, store.select, store.delete
+            owner = store.owner
             inserts = 0
 
             def insert(self, record: Record) -> Record | None:

@@ -441,6 +441,7 @@ class TestOncePerChanged:
 
             insert, get, replace = stand.store.insert, stand.store.get, stand.store.replace
             owned_runs, select = stand.store.owned_runs, stand.store.select
+            owner = stand.store.owner
 
             def delete(self, record: Record) -> bool:
                 raise JournalUnavailable("the journal is down")
@@ -737,6 +738,7 @@ class Interrupted:
         self._store = store
         self.get, self.insert, self.delete = store.get, store.insert, store.delete
         self.owned_runs, self.select = store.owned_runs, store.select
+        self.owner = store.owner
 
     def replace(self, record: Record) -> Record | None:
         if record.state is self._before:

@@ -8,6 +8,7 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -27,7 +28,8 @@ from shared.errors import (
     RequestRefused,
     Throttled,
 )
-from shared.journal import Journal, JournalKey, Record, State, Store
+from shared.journal import Journal, JournalKey, Record, Selection, State, Store
+from shared.pipelines_protocol import Run, RunRequest
 from shared.queueing import Queueing
 from shared.relay import Delivery, Relay
 from shared.routing import RouteTable, WhyNot
@@ -243,6 +245,7 @@ class TestWhatIsDeferred:
             """A store that is down."""
 
             get, replace, owned_runs = bench.store.get, bench.store.replace, bench.store.owned_runs
+            owner = bench.store.owner
             select, delete = bench.store.select, bench.store.delete
 
             def insert(self, record: Record) -> Record | None:
@@ -413,12 +416,45 @@ class TestEqualRequests:
         assert outcomes(relay.deliver(run_completed("b"))) == [Outcome.QUEUED]
         assert [queued.run.id for queued in bench.pipelines.books] == [100, 101]
 
+    def test_a_run_that_was_left_over_long_after_ones_own_was_taken(self, bench: Bench) -> None:
+        """``a`` looks, dawdles and sends late; ``b``'s run comes before ``a``'s and is taken for it; ``b`` must find
+        ``a``'s, which is younger than any run that ``b`` itself can have asked for.
+        """
+        relay, pipelines, find_runs = bench.relay(SAME), bench.pipelines, bench.pipelines.find_runs
+        pipelines.plan.extend([LOST_UNQUEUED] * 3)
+        deferred(relay, run_completed("a"))
+        bench.clock.advance(20)
+        deferred(relay, run_completed("b"))
+        bench.clock.advance(10)
+
+        def dawdle(*arguments: Any) -> list[Run]:
+            found = find_runs(*arguments)
+            bench.clock.advance(24)
+            return found
+
+        pipelines.find_runs = dawdle  # type: ignore[assignment,method-assign]
+        deferred(relay, run_completed("a"))
+        pipelines.find_runs = find_runs  # type: ignore[method-assign]
+        (request,) = {record.entry.request for record in bench.store.select(Selection(), 10)}
+        # The server is slow: b's request is carried out 29 s after it was sent, a's second one too.
+        bench.clock.now -= timedelta(seconds=5)
+        pipelines.queue(RunRequest.from_json(request))
+        bench.clock.advance(34)
+        pipelines.queue(RunRequest.from_json(request))
+        bench.clock.advance(2)
+
+        (taken,) = relay.deliver(run_completed("a")).decisions
+        assert taken.run_id == 100, "the older one, which was asked for for b"
+        (left,) = relay.deliver(run_completed("b")).decisions
+        assert (left.outcome, left.run_id) == (Outcome.QUEUED, 101)
+        assert len(pipelines.books) == 2
+
     def test_a_candidate_that_is_adopted_meanwhile_is_passed_over(self, bench: Bench) -> None:
         class Blind:
             """A store that learns of owned runs too late, so that only its constraint tells."""
 
             insert, get, replace = bench.store.insert, bench.store.get, bench.store.replace
-            select, delete = bench.store.select, bench.store.delete
+            owner, select, delete = bench.store.owner, bench.store.select, bench.store.delete
 
             def owned_runs(self, route: str, run_ids: object) -> set[int]:
                 return set()
@@ -545,6 +581,7 @@ class TestCrashedAndSleepingWorkers:
             """A store whose next replacement fails."""
 
             insert, get, owned_runs = bench.store.insert, bench.store.get, bench.store.owned_runs
+            owner = bench.store.owner
             select, delete = bench.store.select, bench.store.delete
             failures = 1
 

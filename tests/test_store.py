@@ -90,6 +90,14 @@ class TestStore:
         assert store.owned_runs("route", [4, 5, 6, 7]) == {5, 6}
         assert store.owned_runs("route", []) == set()
 
+    def test_the_owner_of_a_run(self, store: Store) -> None:
+        owner = written(store.insert(record("a", run_id=5)))
+        store.insert(record("c", route="elsewhere", run_id=6))
+        assert store.owner("route", 5) == owner
+        assert store.owner("route", 6) is None
+        assert store.delete(owner)
+        assert store.owner("route", 5) is None
+
     def test_of_many_threads_one_inserts_and_one_replaces(self, store: Store) -> None:
         start = threading.Barrier(16)
 

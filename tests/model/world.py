@@ -55,20 +55,20 @@ class World:
     routes: RouteTable
     store: MemoryStore = field(default_factory=MemoryStore)
     clock: ManualClock = field(default_factory=ManualClock)
-    requests: list[Request] = field(default_factory=list)
+    sent: list[Request] = field(default_factory=list)
     books: list[tuple[Run, RunRequest, datetime]] = field(default_factory=list)
     finals: dict[JournalKey, Record] = field(default_factory=dict)
 
-    def carry_out(self, request: Request) -> None:
+    def carry_out(self, sent: Request) -> None:
         """The server queues the run."""
         run_id = 100 + len(self.books)
-        request.run = Run(run_id, url_of(run_id))
-        self.books.append((request.run, request.request, self.clock()))
+        sent.run = Run(run_id, url_of(run_id))
+        self.books.append((sent.run, sent.request, self.clock()))
 
     def advance(self, seconds: float) -> None:
         """Time passes; what is under way is carried out before it would be later than the settle time allows."""
         then = self.clock() + timedelta(seconds=seconds)
-        for request in self.requests:
+        for request in self.sent:
             latest = request.sent_at + timedelta(seconds=SETTLE)
             if request.is_under_way and latest < then:
                 self.clock.now = max(self.clock.now, latest)
@@ -144,6 +144,7 @@ class Worker(Process):
         super().__init__()
         self.event = ""
         self.delivery: Delivery | None = None
+        self.acknowledged = False
         journal = Journal(
             SteppingStore(world.store, self.pause), lease_seconds=LEASE, settle_seconds=SETTLE, clock=world.clock
         )
@@ -165,7 +166,7 @@ class Worker(Process):
 
     def begin(self, event: str) -> None:
         """Begin to deliver an event; stops at the first call."""
-        self.event, self.delivery = event, None
+        self.event, self.delivery, self.acknowledged = event, None, False
         self.start(self._deliver)
 
     def _deliver(self) -> None:
@@ -197,6 +198,9 @@ class SteppingStore:
     def owned_runs(self, route: str, run_ids: Iterable[int]) -> set[int]:
         return self._step("owned_runs", lambda: self._store.owned_runs(route, run_ids))
 
+    def owner(self, route: str, run_id: int) -> Record | None:
+        return self._step("owner", lambda: self._store.owner(route, run_id))
+
     def select(self, selection: Selection, limit: int) -> Iterator[Record]:
         return self._step("select", lambda: self._store.select(selection, limit))
 
@@ -216,7 +220,7 @@ class SteppingPipelines:
         if self._world.clock() >= deadline:
             raise RequestNotSent("no time is left")
         sent = Request(request, self._world.clock())
-        self._world.requests.append(sent)
+        self._world.sent.append(sent)
         command = self._pause("in flight")
         if sent.run is None or command == LOSE:
             raise AnswerLost("the answer was lost")
