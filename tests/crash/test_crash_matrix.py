@@ -4,10 +4,6 @@ The points at which a worker dies are those that a delivery really passes: a sce
 and then once for each point that it printed. A call that is added to the code is covered by itself.
 """
 
-import json
-import os
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -24,7 +20,7 @@ from shared.journal_sqlite import SqliteStore
 from shared.journal_tables import TablesStore
 from tests.building import run_completed
 from tests.canaries import secret
-from tests.crash.worker import DEFERRED, DIED, ROOT
+from tests.crash.worker import DEFERRED, DIED, run
 from tests.stores import no_identity
 
 LONG_AGO, EARLIER, NOW = -400, -200, 0  # seconds; each longer than a lease before the next
@@ -72,23 +68,14 @@ class Crime:
     def work(self, offset: int, crash_at: int | None = None, die_within: str | None = None) -> tuple[int, list[str]]:
         """Deliver the event in a process of its own; its exit code and the points it passed."""
         self.offset_seconds[:] = [offset]
-        plan = {
-            "event": run_completed("run-1"),
-            "clock_offset_seconds": offset,
-            "crash_at": crash_at,
-            "die_within_request": die_within,
-        }
-        result = subprocess.run(
-            [sys.executable, "-m", "tests.crash.worker"],
-            cwd=ROOT,
-            env={**os.environ, **self.environment, "CRASH_PLAN": json.dumps(plan)},
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
+        return run(
+            self.environment,
+            offset,
+            crash_at=crash_at,
+            die_within=die_within,
+            action="deliver",
+            event=run_completed("run-1"),
         )
-        assert result.returncode in {0, DEFERRED, DIED}, result.stderr
-        return result.returncode, result.stdout.splitlines()
 
     def check(self) -> None:
         """One run in the books, one record, and it is final and names that run."""

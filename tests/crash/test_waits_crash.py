@@ -5,9 +5,6 @@ one before it, so a worker dies before its first call and after each.
 """
 
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -24,7 +21,7 @@ from shared.waits.wait import WAIT_PREFIX, Wait
 from tests.building import event_text
 from tests.canaries import secret
 from tests.crash.test_crash_matrix import EARLIER, LONG_AGO, NOW, PIPELINES, ROUTE, Backend, backend
-from tests.crash.worker import DEFERRED, DIED, ROOT
+from tests.crash.worker import DEFERRED, DIED, run
 
 __all__ = ["backend"]  # the fixture
 
@@ -45,26 +42,15 @@ class Scene:
     def step(self, action: str, offset: int, crash_at: int | None = None) -> tuple[int, list[str]]:
         """One step in a process of its own; its exit code and the points it passed."""
         self.offset_seconds[:] = [offset]
-        plan = {
-            "action": action,
-            "headers": self.task.headers,
-            "body": BODY,
-            "event": EVENT,
-            "clock_offset_seconds": offset,
-            "crash_at": crash_at,
-            "die_within_request": None,
-        }
-        result = subprocess.run(
-            [sys.executable, "-m", "tests.crash.waits_worker"],
-            cwd=ROOT,
-            env={**os.environ, **self.environment, "CRASH_PLAN": json.dumps(plan)},
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
+        return run(
+            self.environment,
+            offset,
+            crash_at=crash_at,
+            action=action,
+            headers=self.task.headers,
+            body=BODY,
+            event=EVENT,
         )
-        assert result.returncode in {0, DEFERRED, DIED}, result.stderr
-        return result.returncode, result.stdout.splitlines()
 
     @property
     def told(self) -> TaskRecord:
@@ -111,11 +97,11 @@ def new_scene(folder: Path, backend: Backend) -> Iterator[Scene]:
 
 
 STORIES = {
-    "the event after the task": (["register"], "end"),
-    "the task after the event": (["end"], "register"),
-    "the event again, the answer lost after it was heard": (["register", "lost-after"], "end"),
-    "the event again, the answer lost before it was heard": (["register", "lost-before"], "end"),
-    "a sweep, the task told before its answer": (["end", "register"], "sweep"),
+    "the event after the task": (["register"], "deliver"),
+    "the task after the event": (["deliver"], "register"),
+    "the event again, the answer lost after it was heard": (["register", "lost-after"], "deliver"),
+    "the event again, the answer lost before it was heard": (["register", "lost-before"], "deliver"),
+    "a sweep, the task told before its answer": (["deliver", "register"], "sweep"),
 }
 
 
@@ -138,7 +124,7 @@ def test_a_worker_that_dies_at_any_point(tmp_path: Path, backend: Backend, story
                 if step.startswith("lost"):
                     events = Match(method="POST", path=EVENTS_PATH)
                     scene.emulator.plan(Fault(accept=step == "lost-after", drop=True, match=events))
-                    assert scene.step("end", LONG_AGO)[0] == DEFERRED
+                    assert scene.step("deliver", LONG_AGO)[0] == DEFERRED
                 else:
                     assert scene.step(step, LONG_AGO)[0] == 0
             yield scene
@@ -155,5 +141,5 @@ def test_a_worker_that_dies_at_any_point(tmp_path: Path, backend: Backend, story
             code, passed = scene.step(action, EARLIER, crash_at=number)
             assert (code, passed[-1]) == (DIED, points[number])
             # Event Grid comes again with what was not acknowledged; a task does not, and the timer does anyway.
-            assert scene.step("end" if action == "end" else "sweep", NOW)[0] == 0, points[number]
+            assert scene.step("deliver" if action == "deliver" else "sweep", NOW)[0] == 0, points[number]
             scene.check()

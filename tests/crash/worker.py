@@ -1,8 +1,8 @@
-"""``python -m tests.crash.worker``: delivers one event in a process of its own, and may die on the way.
+"""``python -m tests.crash.worker``: one step of the app in a process of its own, which may die on the way.
 
 What it does is in the environment variable ``CRASH_PLAN``, as JSON:
 
-- ``event``: the event's text;
+- ``action``: ``deliver`` (an ``event``), ``register`` (a task that waits, with ``headers`` and ``body``) or ``sweep``;
 - ``clock_offset_seconds``: how far this process' clock is off. One that lives in the past leaves a claim whose lease
   has lapsed by the time of the next process, so no test has to wait for it;
 - ``crash_at``: the number of the point, from 0, at which it dies, or null;
@@ -14,6 +14,7 @@ It prints the points that it passed, one a line: ``before insert``, ``after POST
 
 import json
 import os
+import subprocess
 import sys
 import threading
 from collections.abc import Callable, Mapping
@@ -24,7 +25,7 @@ from urllib.parse import urlsplit
 
 from handlers import DISPATCH, NAMES
 from shared.clock import utc_now
-from shared.composition import compose, load_configuration, open_store
+from shared.composition import App, compose, load_configuration, open_store
 from shared.errors import DeliveryDeferred
 from shared.pipelines_protocol import HttpRequest, HttpResponse
 from shared.transport import RequestsTransport
@@ -85,7 +86,7 @@ class CrashingTransport:
 
 
 def main() -> int:
-    """Deliver the event; returns the exit code."""
+    """Do the step; returns the exit code."""
     plan = json.loads(os.environ["CRASH_PLAN"])
     offset = timedelta(seconds=plan["clock_offset_seconds"])
 
@@ -101,12 +102,52 @@ def main() -> int:
         transport=CrashingTransport(plan, points),
         clock=clock,
     )
-    try:
-        app.relay.deliver(plan["event"])
-    except DeliveryDeferred as exc:
-        print(exc, file=sys.stderr)
-        return DEFERRED
+    return _act(app, plan)
+
+
+def _act(app: App, plan: Mapping[str, Any]) -> int:
+    if plan["action"] == "deliver":
+        try:
+            app.relay.deliver(plan["event"])
+        except DeliveryDeferred as exc:
+            print(exc, file=sys.stderr)
+            return DEFERRED
+        return 0
+    assert app.bridge is not None
+    if plan["action"] == "register":
+        answer = app.bridge.endpoint.answer(plan["headers"], plan["body"].encode())
+        print(answer.document, file=sys.stderr)
+        return 0 if answer.status == 202 else DEFERRED
+    app.bridge.sweep.run()
     return 0
+
+
+def run(
+    environment: Mapping[str, str],
+    offset_seconds: int,
+    *,
+    crash_at: int | None = None,
+    die_within: str | None = None,
+    **action: str | dict[str, str],
+) -> tuple[int, list[str]]:
+    """One step in a process of its own; its exit code and the points it passed."""
+    plan = {
+        "clock_offset_seconds": offset_seconds,
+        "crash_at": crash_at,
+        "die_within_request": die_within,
+        **action,
+    }
+    result = subprocess.run(
+        [sys.executable, "-m", "tests.crash.worker"],
+        cwd=ROOT,
+        env={**os.environ, **environment, "CRASH_PLAN": json.dumps(plan)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert result.returncode in {0, DEFERRED, DIED}, result.stderr
+    return result.returncode, result.stdout.splitlines()
 
 
 if __name__ == "__main__":

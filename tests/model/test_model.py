@@ -8,22 +8,15 @@ delivery has a final record. And once faults stop: every event ends in a final r
 import os
 
 import pytest
-from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import (
-    RuleBasedStateMachine,
-    initialize,
-    invariant,
-    precondition,
-    rule,
-    run_state_machine_as_test,
-)
+from hypothesis.stateful import initialize, invariant, rule
 
 from shared.journal import FINAL_STATES, State
 from shared.routing import RouteTable
 from tests.building import routes
 from tests.memory_store import MemoryStore
-from tests.model.world import CRASH, GO, LEASE, LOSE, SETTLE, Worker, World
+from tests.model.interleaving import Interleaving, a_worker, play
+from tests.model.world import LEASE, Process, Worker, World
 
 EVENTS = ("event-a", "event-b")
 DISTINCT = "name: r\nevent: RunCompleted\npipeline: p\nparameters: { run: '{{ run_id }}' }"
@@ -33,10 +26,8 @@ COOLDOWN = DISTINCT + "\ncooldown: 6h"
 # More of the same on demand: MODEL_EXAMPLES=20000 pytest tests/model
 EXAMPLES = int(os.environ.get("MODEL_EXAMPLES", "400"))
 
-workers = st.integers(0, 2)
 
-
-class Deliveries(RuleBasedStateMachine):
+class Deliveries(Interleaving):
     """The rules are what may happen next; hypothesis looks for an order that breaks a promise."""
 
     table: RouteTable
@@ -48,43 +39,10 @@ class Deliveries(RuleBasedStateMachine):
         self.world = World(self.table, MemoryStore(fenced=self.fenced))
         self.workers = [Worker(self.world) for _ in range(3)]
 
-    @rule(worker=workers, event=st.sampled_from(EVENTS))
+    @rule(worker=a_worker, event=st.sampled_from(EVENTS))
     def deliver(self, worker: int, event: str) -> None:
         if not self.workers[worker].is_busy:
             self.workers[worker].begin(event)
-
-    @rule(worker=workers, steps=st.integers(1, 4))
-    def go_on(self, worker: int, steps: int) -> None:
-        for _ in range(steps):
-            if self.workers[worker].is_busy:
-                self._go_on(self.workers[worker], GO)
-
-    @rule(worker=workers)
-    def crash(self, worker: int) -> None:
-        if self.workers[worker].is_busy:
-            self._go_on(self.workers[worker], CRASH)
-
-    @precondition(lambda self: any(worker.at == "in flight" for worker in self.workers))
-    @rule(worker=workers)
-    def lose_the_answer(self, worker: int) -> None:
-        if self.workers[worker].at == "in flight":
-            self._go_on(self.workers[worker], LOSE)
-
-    @precondition(lambda self: any(request.is_under_way for request in self.world.requests))
-    @rule(data=st.data())
-    def carry_out(self, data: st.DataObject) -> None:
-        under_way = [request for request in self.world.requests if request.is_under_way]
-        self.world.carry_out(data.draw(st.sampled_from(under_way)))
-
-    @precondition(lambda self: any(request.is_under_way for request in self.world.requests))
-    @rule(data=st.data())
-    def drop(self, data: st.DataObject) -> None:
-        under_way = [request for request in self.world.requests if request.is_under_way]
-        data.draw(st.sampled_from(under_way)).dropped = True
-
-    @rule(seconds=st.sampled_from([1, 10, SETTLE, LEASE]))
-    def time_passes(self, seconds: int) -> None:
-        self.world.advance(seconds)
 
     @invariant()
     def never_a_run_too_many(self) -> None:
@@ -94,27 +52,25 @@ class Deliveries(RuleBasedStateMachine):
     def final_records_stay_as_they_are(self) -> None:
         self.world.check_finals()
 
-    def _go_on(self, worker: Worker, command: str) -> None:
-        worker.go_on(command)
-        assert worker.error is None, repr(worker.error)
+    def step(self, worker: Process, command: str) -> None:
+        super().step(worker, command)
+        assert isinstance(worker, Worker)
         if worker.delivery is not None:
             for decision in worker.delivery.decisions:
                 states = {record.state for key, record in self.world.store.records.items() if key.key == decision.key}
                 assert states, "an acknowledged delivery has no record"
                 assert states <= FINAL_STATES, "an acknowledged delivery has a record that is not final"
-            worker.delivery = None
+            worker.delivery, worker.acknowledged = None, True
 
     def teardown(self) -> None:
         """Faults stop: whoever is at work ends, and Event Grid delivers until every event is acknowledged."""
         try:
             for worker in self.workers:
-                self._finish(worker)
+                self.finish(worker)
             self._deliver_until_acknowledged()
             self.check_the_end()
         finally:
-            for worker in self.workers:
-                while worker.is_busy:
-                    worker.go_on(CRASH)
+            self.end_workers()
 
     def check_the_end(self) -> None:
         self.never_a_run_too_many()
@@ -123,17 +79,6 @@ class Deliveries(RuleBasedStateMachine):
         assert {record.state for record in records} == {State.QUEUED}
         assert len(records) == len(self.world.books) == len(EVENTS)
         assert {record.run_id for record in records} == {run.id for run, _, _ in self.world.books}
-
-    def _finish(self, worker: Worker) -> bool:
-        acknowledged = False
-        while worker.is_busy:
-            for request in self.world.requests:
-                if request.is_under_way:
-                    self.world.carry_out(request)
-            worker.go_on(GO)
-            assert worker.error is None, repr(worker.error)
-            acknowledged = worker.delivery is not None
-        return acknowledged
 
     def _deliver_until_acknowledged(self) -> None:
         """As Event Grid does: every event that is not acknowledged comes again, one after the other."""
@@ -147,7 +92,8 @@ class Deliveries(RuleBasedStateMachine):
 
     def _deliver_to_the_end(self, event: str) -> bool:
         self.workers[0].begin(event)
-        return self._finish(self.workers[0])
+        self.finish(self.workers[0])
+        return bool(self.workers[0].acknowledged)
 
 
 class DeliveriesWithCooldown(Deliveries):
@@ -165,18 +111,7 @@ class DeliveriesWithCooldown(Deliveries):
 
 def check(machine: type[Deliveries], route: str, *, fenced: bool = True, examples: int = EXAMPLES) -> None:
     attributes = {"table": routes(route), "fenced": fenced}
-    run_state_machine_as_test(
-        type(machine.__name__, (machine,), attributes),
-        settings=settings(
-            max_examples=examples,
-            stateful_step_count=40,
-            deadline=None,
-            database=None,
-            suppress_health_check=list(HealthCheck),
-            # Nobody reads the shortest way to a bug that was put in on purpose.
-            phases=[Phase.generate, Phase.shrink] if fenced else [Phase.generate],
-        ),
-    )
+    play(type(machine.__name__, (machine,), attributes), examples=examples, shrink=fenced)
 
 
 @pytest.mark.parametrize("route", [DISTINCT, EQUAL, CORRELATED], ids=["distinct", "equal", "correlated"])

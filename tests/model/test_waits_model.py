@@ -7,28 +7,19 @@ wait was kept and whose run has ended was told, and its token is gone.
 import json
 
 import pytest
-from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import (
-    RuleBasedStateMachine,
-    initialize,
-    invariant,
-    precondition,
-    rule,
-    run_state_machine_as_test,
-)
+from hypothesis.stateful import initialize, invariant, rule
 
 from shared.journal import State
 from shared.waits.wait import Wait, ends_partition
 from tests.memory_store import MemoryStore
+from tests.model.interleaving import Interleaving, a_worker, play
 from tests.model.test_model import EXAMPLES
 from tests.model.waits_world import RUN_BY_TASK, RUNS, WaitsWorker, WaitsWorld
-from tests.model.world import CRASH, GO, LEASE, LOSE, SETTLE
-
-workers = st.integers(0, 2)
+from tests.model.world import LEASE
 
 
-class Waiting(RuleBasedStateMachine):
+class Waiting(Interleaving):
     """The rules are what may happen next; hypothesis looks for an order that breaks a promise."""
 
     fenced = True
@@ -38,70 +29,34 @@ class Waiting(RuleBasedStateMachine):
         self.world = WaitsWorld(MemoryStore(fenced=self.fenced))
         self.workers = [WaitsWorker(self.world) for _ in range(3)]
 
-    @rule(worker=workers, task=st.sampled_from(sorted(RUN_BY_TASK)))
+    @rule(worker=a_worker, task=st.sampled_from(sorted(RUN_BY_TASK)))
     def register(self, worker: int, task: str) -> None:
         if not self.workers[worker].is_busy:
             self.workers[worker].register(task)
 
-    @rule(worker=workers, run_id=st.sampled_from(RUNS))
+    @rule(worker=a_worker, run_id=st.sampled_from(RUNS))
     def end(self, worker: int, run_id: str) -> None:
         if not self.workers[worker].is_busy:
             self.workers[worker].end(run_id)
 
-    @rule(worker=workers)
+    @rule(worker=a_worker)
     def sweep(self, worker: int) -> None:
         if not self.workers[worker].is_busy:
             self.workers[worker].sweep()
-
-    @rule(worker=workers, steps=st.integers(1, 4))
-    def go_on(self, worker: int, steps: int) -> None:
-        for _ in range(steps):
-            if self.workers[worker].is_busy:
-                self._go_on(self.workers[worker], GO)
-
-    @rule(worker=workers)
-    def crash(self, worker: int) -> None:
-        if self.workers[worker].is_busy:
-            self._go_on(self.workers[worker], CRASH)
-
-    @precondition(lambda self: any(worker.at == "in flight" for worker in self.workers))
-    @rule(worker=workers)
-    def lose_the_answer(self, worker: int) -> None:
-        if self.workers[worker].at == "in flight":
-            self._go_on(self.workers[worker], LOSE)
-
-    @precondition(lambda self: any(message.is_under_way for message in self.world.messages))
-    @rule(data=st.data(), arrives=st.booleans())
-    def carry_out(self, data: st.DataObject, *, arrives: bool) -> None:
-        message = data.draw(st.sampled_from([each for each in self.world.messages if each.is_under_way]))
-        if arrives:
-            self.world.arrive(message)
-        else:
-            message.dropped = True
-
-    @rule(seconds=st.sampled_from([1, 10, SETTLE, LEASE]))
-    def time_passes(self, seconds: int) -> None:
-        self.world.advance(seconds)
 
     @invariant()
     def the_promises(self) -> None:
         self.world.check()
 
-    def _go_on(self, worker: WaitsWorker, command: str) -> None:
-        worker.go_on(command)
-        assert worker.error is None, repr(worker.error)
-
     def teardown(self) -> None:
         """Faults stop: whoever is at work ends, what has not happened yet happens, and sweeps go on."""
         try:
             for worker in self.workers:
-                self._finish(worker)
+                self.finish(worker)
             self._settle()
             self._check_the_end()
         finally:
-            for worker in self.workers:
-                while worker.is_busy:
-                    worker.go_on(CRASH)
+            self.end_workers()
 
     def _settle(self) -> None:
         worker = self.workers[0]
@@ -109,16 +64,16 @@ class Waiting(RuleBasedStateMachine):
         for name, task in self.world.tasks.items():
             if task.key not in kept:
                 worker.register(name)
-                self._finish(worker)
+                self.finish(worker)
         ended = {key.route for key in self.world.store.records}
         for run_id in RUNS:
             if ends_partition(run_id) not in ended:
                 worker.end(run_id)
-                self._finish(worker)
+                self.finish(worker)
         for _ in range(4):
             self.world.advance(LEASE)
             worker.sweep()
-            self._finish(worker)
+            self.finish(worker)
 
     def _check_the_end(self) -> None:
         self.world.check()
@@ -127,26 +82,9 @@ class Waiting(RuleBasedStateMachine):
         assert {record.state for record in self.world.waits()} == {State.COMPLETED}
         assert not any(Wait.of(record).sealed_token for record in self.world.waits())
 
-    def _finish(self, worker: WaitsWorker) -> None:
-        while worker.is_busy:
-            for message in self.world.messages:
-                if message.is_under_way:
-                    self.world.arrive(message)
-            self._go_on(worker, GO)
-
 
 def check(*, fenced: bool = True, examples: int = EXAMPLES) -> None:
-    run_state_machine_as_test(
-        type("Waiting", (Waiting,), {"fenced": fenced}),
-        settings=settings(
-            max_examples=examples,
-            stateful_step_count=40,
-            deadline=None,
-            database=None,
-            suppress_health_check=list(HealthCheck),
-            phases=[Phase.generate, Phase.shrink] if fenced else [Phase.generate],
-        ),
-    )
+    play(type("Waiting", (Waiting,), {"fenced": fenced}), examples=examples, shrink=fenced)
 
 
 def test_the_promises_hold() -> None:

@@ -44,24 +44,25 @@ class WaitsWorld:
 
     store: MemoryStore = field(default_factory=MemoryStore)
     clock: ManualClock = field(default_factory=ManualClock)
-    messages: list[Message] = field(default_factory=list)
+    sent: list[Message] = field(default_factory=list)
     heard: dict[str, int] = field(default_factory=dict)
     """From each task to how often it was told of its end."""
     finals: dict[JournalKey, Record] = field(default_factory=dict)
     tasks: dict[str, Task] = field(default_factory=lambda: {name: a_task() for name in RUN_BY_TASK})
 
-    def arrive(self, message: Message) -> None:
-        message.arrived = True
-        self.heard[message.task_id] = self.heard.get(message.task_id, 0) + 1
+    def carry_out(self, sent: Message) -> None:
+        """The server ends the task."""
+        sent.arrived = True
+        self.heard[sent.task_id] = self.heard.get(sent.task_id, 0) + 1
 
     def advance(self, seconds: float) -> None:
         """Time passes; what is under way arrives before it would be later than the settle time allows."""
         then = self.clock() + timedelta(seconds=seconds)
-        for message in self.messages:
+        for message in self.sent:
             latest = message.sent_at + timedelta(seconds=SETTLE)
             if message.is_under_way and latest < then:
                 self.clock.now = max(self.clock.now, latest)
-                self.arrive(message)
+                self.carry_out(message)
         self.clock.now = then
 
     def waits(self) -> list[Record]:
@@ -134,7 +135,7 @@ class SteppingTasks:
         if self._world.clock() >= deadline:
             raise RequestNotSent("no time is left")
         message = Message(task.task_instance_id, self._world.clock())
-        self._world.messages.append(message)
+        self._world.sent.append(message)
         command = self._pause("in flight")
         if not message.arrived or command == LOSE:
             raise AnswerLost("the answer was lost")

@@ -1,0 +1,92 @@
+"""What may happen to workers whatever they do: they go on, crash, lose answers, and time passes."""
+
+from typing import Any
+
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, precondition, rule, run_state_machine_as_test
+
+from tests.model.world import CRASH, GO, LEASE, LOSE, SETTLE, Process
+
+a_worker = st.integers(0, 2)
+
+
+class Interleaving(RuleBasedStateMachine):
+    """Rules for any workers; hypothesis looks for an order that breaks a promise.
+
+    ``workers`` are of ``Process``; ``world`` has ``sent`` (all that was ever sent, each with ``is_under_way`` and
+    ``dropped``), ``carry_out(sent)`` and ``advance(seconds)``.
+    """
+
+    world: Any
+    workers: list[Any]
+
+    @rule(worker=a_worker, steps=st.integers(1, 4))
+    def go_on(self, worker: int, steps: int) -> None:
+        for _ in range(steps):
+            if self.workers[worker].is_busy:
+                self.step(self.workers[worker], GO)
+
+    @rule(worker=a_worker)
+    def crash(self, worker: int) -> None:
+        if self.workers[worker].is_busy:
+            self.step(self.workers[worker], CRASH)
+
+    @precondition(lambda self: any(worker.at == "in flight" for worker in self.workers))
+    @rule(worker=a_worker)
+    def lose_the_answer(self, worker: int) -> None:
+        if self.workers[worker].at == "in flight":
+            self.step(self.workers[worker], LOSE)
+
+    @precondition(lambda self: self.under_way())
+    @rule(data=st.data())
+    def carry_out(self, data: st.DataObject) -> None:
+        self.world.carry_out(data.draw(st.sampled_from(self.under_way())))
+
+    @precondition(lambda self: self.under_way())
+    @rule(data=st.data())
+    def drop(self, data: st.DataObject) -> None:
+        data.draw(st.sampled_from(self.under_way())).dropped = True
+
+    @rule(seconds=st.sampled_from([1, 10, SETTLE, LEASE]))
+    def time_passes(self, seconds: int) -> None:
+        self.world.advance(seconds)
+
+    def under_way(self) -> list[Any]:
+        return [sent for sent in self.world.sent if sent.is_under_way]
+
+    def step(self, worker: Process, command: str) -> None:
+        """A worker goes on to its next call."""
+        worker.go_on(command)
+        assert worker.error is None, repr(worker.error)
+
+    def finish(self, worker: Process) -> None:
+        """A worker comes to the end of its job, and nothing stands in its way any more."""
+        while worker.is_busy:
+            for sent in self.under_way():
+                self.world.carry_out(sent)
+            self.step(worker, GO)
+
+    def end_workers(self) -> None:
+        """Whatever happened, no thread stays behind."""
+        for worker in self.workers:
+            while worker.is_busy:
+                worker.go_on(CRASH)
+
+
+def play(machine: type[Interleaving], *, examples: int, shrink: bool = True) -> None:
+    """Look for an order of events that breaks a promise.
+
+    :param shrink: whether to look for the shortest; nobody reads that of a bug that was put in on purpose.
+    """
+    run_state_machine_as_test(
+        machine,
+        settings=settings(
+            max_examples=examples,
+            stateful_step_count=40,
+            deadline=None,
+            database=None,
+            suppress_health_check=list(HealthCheck),
+            phases=[Phase.generate, Phase.shrink] if shrink else [Phase.generate],
+        ),
+    )
