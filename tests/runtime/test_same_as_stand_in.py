@@ -30,7 +30,7 @@ EVENT_GRID = "/runtime/webhooks/eventgrid?functionName="
 # Of what each side is told to be different, or what no two runs have in common.
 DIFFERENCES = (
     (r"http://127\.0\.0\.1:\d+", "http://ado"),
-    (r'"duration_ms": [\d.]+', '"duration_ms": 0'),
+    (r'"(duration_ms|delay_ms)": [\d.]+', r'"\1": 0'),
     (r"(\d{4}-\d\d-\d\d[T ])?\d\d:\d\d:\d\d(\.\d+)?( UTC|Z|\+00:00)", "TIME"),
     (r"\b\d+(\.\d+)? s\b", "N s"),
     (r"timeout=[\d.]+", "timeout=N"),
