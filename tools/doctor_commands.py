@@ -48,10 +48,11 @@ def doctor(
 ) -> None:
     """Try everything that the app needs, for real.
 
-    Reads the settings and routes.yaml; writes, reads and removes a record of the journal; reads the secret or gets a
-    token; lists the projects' pipelines with it; looks for each route's pipeline; has Azure DevOps preview a run of
-    each; and goes through Event Grid's validation handshake with the app's endpoint. Nothing is queued, and nothing is
-    left behind. Whatever fails has its next step below it.
+    Reads the settings and routes.yaml; writes, reads and removes a record of the journal; reads the secret or gets
+    a token; encrypts and decrypts one with the keys of waiting tasks; lists the projects' pipelines; looks for each
+    route's pipeline; has Azure DevOps preview a run of each; and goes through Event Grid's validation handshake
+    with the app's endpoint. Nothing is queued, and nothing is left behind. Whatever fails has its next step below
+    it.
 
     The credential that is tried is the one of whoever runs this: on a laptop with 'identity', yours, not the app's.
     What a preview cannot show is whether a PAT has the scope Build (Read & execute), which queuing needs; to preview,

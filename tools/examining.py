@@ -3,16 +3,17 @@
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from functools import partial
 from typing import Final
 
-from shared.composition import credential
-from shared.credentials import Credential, azure_identity
+from shared.composition import credential, identity_factory
+from shared.credentials import Credential, Secret
 from shared.errors import ConfigurationError, CredentialUnavailable, JournalError
 from shared.pipelines import PipelinesClient
 from shared.routing import Route
 from shared.settings import Settings, load_settings
 from shared.transport import RequestsTransport
+from shared.waits.bridge import key_reader
+from shared.waits.tokens import TokenSeal
 from tools.azure_devops_checks import PROJECT, AzureDevOpsChecks
 from tools.errors import CommandFailed
 from tools.findings import Finding, split_advice
@@ -52,6 +53,7 @@ def examine(installation: Installation, endpoint: Endpoint) -> Iterator[Finding]
     routes = yield from _routes(installation)
     yield _journal(installation)
     issued = yield from _credential(settings)
+    yield _waits(settings)
     yield from _azure_devops(issued, routes)
     yield _endpoint(target, is_named=bool(endpoint.url))
 
@@ -90,7 +92,7 @@ def _journal(installation: Installation) -> Finding:
         return Finding.skipped("journal", _SETTINGS_FIRST)
     settings = installation.settings
     try:
-        done = probe_journal(settings, partial(azure_identity, settings.client_id, in_azure=settings.in_azure))
+        done = probe_journal(settings, identity_factory(settings))
     except JournalError as exc:
         return Finding.failed("journal", *split_advice(exc, "check the setting JOURNAL_CONNECTION"))
     return Finding.ok("journal", f"{installation.journal_name}: {done}")
@@ -126,6 +128,21 @@ def _issued(settings: Settings, check: str, words: str) -> tuple[Finding, Creden
     except CredentialUnavailable as exc:
         return Finding.failed(check, *split_advice(exc, _CORRECT_SETTINGS)), None
     return Finding.ok(check, words), issued
+
+
+def _waits(settings: Settings | None) -> Finding:
+    """Whether a waiting task's token can be kept."""
+    if settings is None:
+        return Finding.skipped("waits", _SETTINGS_FIRST)
+    if settings.waits is None:
+        return Finding.skipped("waits", "no key for tokens is set, so no task may wait")
+    seal = TokenSeal(key_reader(settings, settings.waits, identity_factory(settings)))
+    try:
+        seal.open(seal.close(Secret("a token")))
+    except CredentialUnavailable as exc:
+        return Finding.failed("waits", *split_advice(exc, _CORRECT_SETTINGS))
+    where = "WAIT_TOKEN_KEYS" if settings.waits.token_keys else f"{settings.waits.keys_secret_name} in the Key Vault"
+    return Finding.ok("waits", f"a token was encrypted and decrypted with the keys in {where}")
 
 
 def _azure_devops(issued: Credential | None, routes: Sequence[Route] | None) -> Iterator[Finding]:

@@ -4,14 +4,13 @@ import sys
 import uuid
 from collections.abc import Sequence
 from datetime import timedelta
-from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Final
 
 import typer
 
 from shared.clock import utc_now
-from shared.credentials import azure_identity
+from shared.composition import identity_factory
 from shared.durations import short_duration
 from shared.events import AML_PREFIX
 from shared.telemetry import Outcome
@@ -203,7 +202,7 @@ def _target(installation: Installation, url: str | None, topic: str | None, key:
         )
     key = checked_key(key or installation.environment.get(TOPIC_KEY_VARIABLE, ""))
     settings = installation.settings
-    return TopicTarget(topic, key, partial(azure_identity, settings.client_id, in_azure=settings.in_azure))
+    return TopicTarget(topic, key, identity_factory(settings))
 
 
 def _send(installation: Installation, target: Target, document: Document, patience: Patience | None) -> Sent:

@@ -48,7 +48,7 @@ def build_bridge(
     :param credential: the app's own, for Azure DevOps.
     """
     plan_urls = PlanUrls(settings.organization_url, wait_settings.allowed_hosts, in_azure=settings.in_azure)
-    seal = TokenSeal(_key_reader(settings, wait_settings, make_identity))
+    seal = TokenSeal(key_reader(settings, wait_settings, make_identity))
     waits = Waits(journal, TasksClient(sender, credential), seal, plan_urls, report=report, clock=clock)
     runs = None
     if wait_settings.workspace_id is not None:
@@ -68,9 +68,11 @@ def build_bridge(
     return Bridge(waits, Endpoint(waits, plan_urls, threads=settings.worker_threads, clock=clock), sweep)
 
 
-def _key_reader(
+def key_reader(
     settings: Settings, wait_settings: WaitSettings, make_identity: "Callable[[], TokenCredential]"
 ) -> Callable[[], Sequence[Secret]]:
+    """Reads the keys that the settings name, as they are now."""
+
     def read() -> Sequence[Secret]:
         keys: Sequence[str] = wait_settings.token_keys
         if not keys and settings.key_vault_url and wait_settings.keys_secret_name:

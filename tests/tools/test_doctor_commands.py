@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import requests
 import yaml
+from cryptography.fernet import Fernet
 
 from devstack.azurite import Azurite
 from devstack.processes import start
@@ -66,17 +67,18 @@ class TestAllIsWell:
             ended = busy_desk.process("doctor", "--url", host.url)
         assert (ended.code, ended.err) == (0, "")
         rows = ended.rows
-        assert [row[:2] for row in rows[:6]] == [
+        assert [row[:2] for row in rows[:7]] == [
             ["ok", "settings"],
             ["ok", "routes"],
             ["ok", "journal"],
             ["ok", "secret"],
             ["skipped", "token"],
+            ["skipped", "waits"],
             ["ok", "Azure DevOps"],
         ]
-        assert [row[:2] for row in rows[6:18]] == [["ok", "pipeline"]] * 6 + [["ok", "queue"]] * 6
-        assert rows[18][:2] == ["ok", "Event Grid"]
-        assert rows[19] == ["19 checks: 18 ok, 1 skipped"]
+        assert [row[:2] for row in rows[7:19]] == [["ok", "pipeline"]] * 6 + [["ok", "queue"]] * 6
+        assert rows[19][:2] == ["ok", "Event Grid"]
+        assert rows[20] == ["20 checks: 18 ok, 2 skipped"]
         assert "\x1b" not in ended.out
         assert traces(busy_desk) == before
 
@@ -200,6 +202,7 @@ class TestCredentials:
             "journal": "ok",
             "secret": "skipped",
             "token": "skipped",
+            "waits": "skipped",
             "Azure DevOps": "skipped",
         }
 
@@ -227,6 +230,19 @@ class TestCredentials:
         assert findings["secret"] == [("skipped", "AZURE_DEVOPS_AUTH is 'identity', which needs none", None)]
         assert (status, detail.partition(":")[0]) == ("failed", "Microsoft Entra gives no token for Azure DevOps")
         assert next_step == "check the identity that AZURE_CLIENT_ID names, or sign in with 'az login' on a laptop"
+
+
+class TestWaits:
+    def test_keys_that_work(self, examined: Desk) -> None:
+        examined.settings = {"WAIT_TOKEN_KEYS": Fernet.generate_key().decode()}
+        ((status, detail, _),) = found(examined.run("doctor", "--json"))["waits"]
+        assert (status, detail) == ("ok", "a token was encrypted and decrypted with the keys in WAIT_TOKEN_KEYS")
+
+    def test_a_vault_that_is_not_there(self, examined: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv(*SIGNED_OUT)
+        examined.settings = {"KEY_VAULT_URL": "https://127.0.0.1:9", "WAIT_TOKEN_KEYS_SECRET_NAME": "wait-keys"}
+        ((status, detail, next_step),) = found(examined.run("doctor", "--json"))["waits"]
+        assert (status, "wait-keys" in detail, bool(next_step)) == ("failed", True, True)
 
 
 class TestAzureDevOps:
