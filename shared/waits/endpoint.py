@@ -1,6 +1,6 @@
 """``POST /api/waits``: from what a task sends to what it is answered, in time."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures import TimeoutError as TookTooLong
 from dataclasses import dataclass
@@ -52,8 +52,7 @@ class Endpoint:
         try:
             request = read_request(headers, body, self._plan_urls)
             deadline = self._clock() + timedelta(seconds=_WORK_SECONDS)
-            work: Callable[[], State] = lambda: self._waits.register(request, deadline).state  # noqa: E731
-            state = self._pool.submit(work).result(self._answer_seconds)
+            state = self._pool.submit(self._waits.register, request, deadline).result(self._answer_seconds).state
         except InvalidWait as exc:
             return Answer(400, {"error": f"the wait is refused: {exc}", "problems": exc.problems})
         except WaitsForAnother as exc:

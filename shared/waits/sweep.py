@@ -1,12 +1,14 @@
 """Looks after tasks that wait: events can be lost, or never have been subscribed, and tasks be left untold."""
 
 import logging
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
 from shared.clock import Clock, utc_now
 from shared.errors import ClaimLost, RunStatusUnavailable
+from shared.events import RunEnd
 from shared.journal import Journal, Record, Selection
 from shared.telemetry import Outcome
 from shared.waits.aml import AmlRuns
@@ -71,13 +73,13 @@ class Sweep:
                 _log.warning("the sweep ran out of time; the next one goes on with the waits that are left")
                 break
             swept.open += 1
+            wait = Wait.of(record)
             try:
-                self._look_at(record, Wait.of(record), runs, ends_at, swept)
+                end = self._waits.known_end(wait) or self._ask(wait, runs, ends_at)
             except RunStatusUnavailable as exc:
                 _log.warning("%s; the other waits of this sweep are left to their events", exc)
-                runs = None
-            except ClaimLost:
-                continue  # somebody else is at work on it
+                end = runs = None
+            self._act(record, wait, end, ends_at, swept)
         _log.info("%d tasks wait; %d were told, %d given up", swept.open, swept.told, swept.given_up)
         return swept
 
@@ -85,30 +87,31 @@ class Sweep:
         found = self._journal.select(Selection(route_prefix=WAIT_PREFIX, states=OPEN_STATES), MAX_WAITS)
         return sorted(found, key=lambda record: Wait.of(record).registered_at)
 
-    def _look_at(self, record: Record, wait: Wait, runs: AmlRuns | None, ends_at: datetime, swept: Swept) -> None:
-        age = self._clock() - wait.registered_at
-        end = self._waits.known_end(wait)
-        if (
-            end is None
-            and runs is not None
-            and age > self._after
-            and names_workspace(wait.workspace, runs.workspace_id)
-        ):
-            end = runs.end_of(wait.run_id, ends_at)
+    def _ask(self, wait: Wait, runs: AmlRuns | None, ends_at: datetime) -> RunEnd | None:
+        """:raises RunStatusUnavailable: Azure ML does not answer."""
+        if runs is None or self._age(wait) <= self._after or not names_workspace(wait.workspace, runs.workspace_id):
+            return None
+        return runs.end_of(wait.run_id, ends_at)
+
+    def _act(self, record: Record, wait: Wait, end: RunEnd | None, ends_at: datetime, swept: Swept) -> None:
         if end is not None:
             self._tell(record, telling_of(end), ends_at, swept)
-        elif age > self._timeout:
-            self._end(record, wait, age, ends_at, swept)
+        elif self._age(wait) > self._timeout:
+            self._end(record, wait, ends_at, swept)
 
-    def _end(self, record: Record, wait: Wait, age: timedelta, ends_at: datetime, swept: Swept) -> None:
+    def _age(self, wait: Wait) -> timedelta:
+        return self._clock() - wait.registered_at
+
+    def _end(self, record: Record, wait: Wait, ends_at: datetime, swept: Swept) -> None:
         hours = self._timeout / timedelta(hours=1)
         _log.error(
             "%s waits for run %s since %s; after %g h it fails", wait.task, wait.run_id, wait.registered_at, hours
         )
         told = self._tell(record, telling_of_silence(wait.run_id, hours), ends_at, swept)
-        if not told and age > self._timeout + _GRACE:
-            self._waits.give_up(record, f"{wait.task} could not be told for {_GRACE.days} day that its time is up")
-            swept.given_up += 1
+        if not told and self._age(wait) > self._timeout + _GRACE:
+            with suppress(ClaimLost):  # somebody else has just taken it up
+                self._waits.give_up(record, f"{wait.task} could not be told for {_GRACE.days} day that its time is up")
+                swept.given_up += 1
 
     def _tell(self, record: Record, telling: Telling, ends_at: datetime, swept: Swept) -> bool:
         deadline = min(ends_at, self._clock() + timedelta(seconds=_TELL_SECONDS))

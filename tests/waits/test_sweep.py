@@ -206,6 +206,15 @@ class TestTimeIsUp:
         sweep.run()
         assert scene.tasks.results[task] == ["succeeded"]
 
+    def test_though_azure_ml_cannot_be_asked(
+        self, scene: Scene, sweep: Sweep, azure: ManagementPlane, clock: ManualClock
+    ) -> None:
+        tasks = [wait(scene, f"run-{number}") for number in range(2)]
+        azure.answer = HttpResponse(403, {}, b"{}")
+        clock.advance(73 * HOUR)
+        assert sweep.run() == Swept(open=2, told=2)
+        assert scene.tasks.results == {task: ["failed"] for task in tasks}
+
     def test_not_before_it_is_up(self, scene: Scene, sweep: Sweep, clock: ManualClock) -> None:
         task = wait(scene)
         clock.advance(71 * HOUR)
