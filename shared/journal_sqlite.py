@@ -7,13 +7,14 @@ import weakref
 from collections import deque
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
 from shared.errors import JournalUnavailable, RunAlreadyOwned
 from shared.journal import Entry, JournalKey, Record, Selection, State, Step, after_prefix
+from shared.sqlite_writer import Writer
 
 BUSY_SECONDS: Final = 5.0
 
@@ -33,30 +34,36 @@ CREATE UNIQUE INDEX IF NOT EXISTS one_record_per_run ON records (route, run_id) 
 CREATE INDEX IF NOT EXISTS by_state_and_age ON records (state, claimed_at);
 """
 _COLUMNS: Final = "route, key, version, state, run_id, claimed_at, event, document"
+_INSERT: Final = (
+    "INSERT INTO records (version, state, run_id, claimed_at, event, document, route, key)"
+    " VALUES (1, ?, ?, ?, ?, ?, ?, ?)"
+    " ON CONFLICT (route, key) DO NOTHING"
+)
+_UPDATE: Final = (
+    "UPDATE records SET version = version + 1, state = ?, run_id = ?, claimed_at = ?, event = ?, document = ?"
+    " WHERE route = ? AND key = ? AND version = ?"
+)
+_DELETE: Final = "DELETE FROM records WHERE route = ? AND key = ? AND version = ?"
 _SETUP_TRIES: Final = 50
 
 
 class SqliteStore:
-    """See ``shared.journal.Store``. Keeps a few open connections and lends each to one thread at a time."""
+    """See ``shared.journal.Store``. What several threads write at once is committed together."""
 
     def __init__(self, path: Path) -> None:
         """:raises JournalUnavailable: the file cannot be opened or made."""
         self._path = path
-        self._idle: deque[sqlite3.Connection] = deque()
+        self._connections = _Connections(path)
+        self._writer = Writer(self._connections.lend)
         # Also when the store is dropped, or the process ends: a connection left open holds up the WAL's clean-up.
-        self._finalizer = weakref.finalize(self, _close_all, self._idle)
+        self._finalizer = weakref.finalize(self, self._connections.close)
         self._set_up()
 
     def insert(self, record: Record) -> Record | None:
         """See ``Store.insert``."""
-        with self._connection() as connection:
-            cursor = connection.execute(
-                "INSERT INTO records (version, state, run_id, claimed_at, event, document, route, key)"
-                " VALUES (1, ?, ?, ?, ?, ?, ?, ?)"
-                " ON CONFLICT (route, key) DO NOTHING",
-                _row(record),
-            )
-        return replace(record, version="1") if cursor.rowcount == 1 else None
+        with self._errors():
+            written = self._writer.write(_INSERT, _row(record))
+        return replace(record, version="1") if written else None
 
     def get(self, key: JournalKey) -> Record | None:
         """See ``Store.get``."""
@@ -70,19 +77,14 @@ class SqliteStore:
     def replace(self, record: Record) -> Record | None:
         """See ``Store.replace``."""
         version = int(record.version)
-        with self._connection() as connection:
+        with self._errors():
             try:
-                cursor = connection.execute(
-                    "UPDATE records SET version = version + 1,"
-                    " state = ?, run_id = ?, claimed_at = ?, event = ?, document = ?"
-                    " WHERE route = ? AND key = ? AND version = ?",
-                    (*_row(record), version),
-                )
+                written = self._writer.write(_UPDATE, (*_row(record), version))
             except sqlite3.IntegrityError as exc:
                 raise RunAlreadyOwned(
                     f"run {record.run_id} belongs to another record of route {record.key.route}"
                 ) from exc
-        return replace(record, version=str(version + 1)) if cursor.rowcount == 1 else None
+        return replace(record, version=str(version + 1)) if written else None
 
     def owned_runs(self, route: str, run_ids: Iterable[int]) -> set[int]:
         """See ``Store.owned_runs``."""
@@ -125,12 +127,8 @@ class SqliteStore:
 
     def delete(self, record: Record) -> bool:
         """See ``Store.delete``."""
-        with self._connection() as connection:
-            cursor = connection.execute(
-                "DELETE FROM records WHERE route = ? AND key = ? AND version = ?",
-                (record.key.route, record.key.key, int(record.version)),
-            )
-        return cursor.rowcount == 1
+        with self._errors():
+            return self._writer.write(_DELETE, (record.key.route, record.key.key, int(record.version))) == 1
 
     def close(self) -> None:
         """Close the idle connections."""
@@ -138,23 +136,60 @@ class SqliteStore:
 
     @contextmanager
     def _connection(self) -> Iterator[sqlite3.Connection]:
-        """Lend a connection; what SQLite raises means that the journal does not answer."""
+        with self._errors(), self._connections.lend() as connection:
+            yield connection
+
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
+        """What SQLite raises means that the journal does not answer."""
         try:
-            connection = self._borrow()
-            try:
-                yield connection
-            except sqlite3.Error:
-                connection.close()  # it may be the cause
-                raise
-            except BaseException:
-                self._idle.append(connection)
-                raise
-            self._idle.append(connection)
+            yield
         except sqlite3.Error as exc:
             raise JournalUnavailable(
                 f"the journal {self._path} does not answer: {exc}; "
                 "check that the disk has room and the file can be written"
             ) from exc
+
+    def _set_up(self) -> None:
+        """Make the file and its table. Several processes may do so at once, and SQLite does not wait here by itself."""
+        for tries_left in range(_SETUP_TRIES, 0, -1):
+            try:
+                with self._connection() as connection:
+                    connection.execute("PRAGMA journal_mode = WAL")
+                    connection.executescript(f"BEGIN; {_SCHEMA} COMMIT;")  # one wait for the disk, not three
+            except JournalUnavailable as exc:
+                if tries_left == 1 or "locked" not in str(exc):
+                    raise
+                time.sleep(0.05)
+            else:
+                return
+
+
+class _Connections:
+    """Opens connections to one file, and lends each to one thread at a time."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._idle: deque[sqlite3.Connection] = deque()
+
+    @contextmanager
+    def lend(self) -> Iterator[sqlite3.Connection]:
+        """A connection in autocommit mode, kept for the next borrower unless SQLite raised an error."""
+        connection = self._borrow()
+        try:
+            yield connection
+        except sqlite3.Error:
+            connection.close()  # it may be the cause
+            raise
+        except BaseException:
+            self._idle.append(connection)
+            raise
+        self._idle.append(connection)
+
+    def close(self) -> None:
+        """Close those that nobody has."""
+        while self._idle:
+            self._idle.pop().close()
 
     def _borrow(self) -> sqlite3.Connection:
         try:
@@ -172,25 +207,6 @@ class SqliteStore:
             raise
         return connection
 
-    def _set_up(self) -> None:
-        """Make the file and its table. Several processes may do so at once, and SQLite does not wait here by itself."""
-        for tries_left in range(_SETUP_TRIES, 0, -1):
-            try:
-                with self._connection() as connection:
-                    connection.execute("PRAGMA journal_mode = WAL")
-                    connection.executescript(_SCHEMA)
-            except JournalUnavailable as exc:
-                if tries_left == 1 or "locked" not in str(exc):
-                    raise
-                time.sleep(0.05)
-            else:
-                return
-
-
-def _close_all(connections: deque[sqlite3.Connection]) -> None:
-    while connections:
-        connections.pop().close()
-
 
 def _time_text(moment: datetime) -> str:
     """In UTC and with all digits, so that texts sort as times do."""
@@ -198,8 +214,14 @@ def _time_text(moment: datetime) -> str:
 
 
 def _row(record: Record) -> tuple[Any, ...]:
+    entry = record.entry
     document = {
-        "entry": {name: value for name, value in asdict(record.entry).items() if name != "event"},
+        "entry": {
+            "event_id": entry.event_id,
+            "event_type": entry.event_type,
+            "subject": entry.subject,
+            "request": entry.request,
+        },
         "lease_until": record.lease_until.isoformat(),
         "settled_at": record.settled_at.isoformat(),
         "run_url": record.run_url,
@@ -210,7 +232,7 @@ def _row(record: Record) -> tuple[Any, ...]:
         record.state.value,
         record.run_id,
         _time_text(record.claimed_at),
-        record.entry.event,
+        entry.event,
         json.dumps(document),
         record.key.route,
         record.key.key,
