@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import requests
+from requests.adapters import HTTPAdapter
 
 from shared.errors import AnswerLost, NextstageError, RequestNotSent
 from shared.pipelines_protocol import HttpRequest
@@ -121,6 +122,14 @@ def test_redirects_are_not_followed(transport: RequestsTransport) -> None:
     assert response.status == 302
 
 
+def test_a_cookie_is_not_kept(transport: RequestsTransport) -> None:
+    seen: list[bytes] = []
+    with server(answering(OK.replace(b"Connection: close", b"Set-Cookie: a=b\r\nConnection: close"), seen)) as url:
+        post(transport, url)
+        post(transport, url)
+    assert b"cookie" not in seen[1].lower()
+
+
 def _hang_up(connection: socket.socket) -> None:
     read_request(connection)
 
@@ -194,6 +203,6 @@ def test_every_exception_of_requests_is_one_of_ours(
         def fail(*_: object, kind: type[requests.RequestException] = exception, **__: object) -> None:
             raise kind.__new__(kind)
 
-        monkeypatch.setattr(requests.Session, "send", fail)
-        with pytest.raises(RequestNotSent):
+        monkeypatch.setattr(HTTPAdapter, "send", fail)
+        with pytest.raises(RequestNotSent, match=exception.__name__):
             post(transport, "http://127.0.0.1:1/")
