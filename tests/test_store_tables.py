@@ -147,14 +147,14 @@ class TestCost:
         mine = journal.claim(KEY, Entry("id", "type", "subject", "{}", "{}"), NOW + timedelta(seconds=25))
         assert isinstance(mine, Mine)
         done = journal.complete(mine.record, 5, "url")
-        assert faulty.transport.sent == ["POST $batch", "POST $batch"]
+        assert faulty.transport.sent == [f"POST {faulty.table}", "POST $batch"]
         assert faulty.healthy.get(KEY) == done
 
     def test_a_duplicate_costs_two(self, faulty: Faulty) -> None:
         faulty.healthy.insert(record())
         assert faulty.store.insert(record()) is None
         assert faulty.store.get(KEY) is not None
-        assert faulty.transport.sent == ["POST $batch", f"GET {faulty.table}"]
+        assert faulty.transport.sent == [f"POST {faulty.table}", f"GET {faulty.table}"]
 
     def test_many_runs_are_looked_up_in_one_request(self, faulty: Faulty) -> None:
         for number in range(5, 9):
@@ -180,7 +180,8 @@ class TestCost:
         assert store.replace(record(version="W/\"datetime'2026-11-20T12%3A00%3A00.1234567Z'\"")) is None
         transport.sent.clear()
         assert store.insert(record()) is not None
-        assert transport.sent == ["POST $batch", "POST Tables", "POST $batch"]
+        table = store._table._client.table_name  # type: ignore[attr-defined]
+        assert transport.sent == [f"POST {table}", "POST Tables", f"POST {table}"]
 
     def test_many_may_find_none_at_once(self, open_tables: OpenTables) -> None:
         stores = [open_tables() for _ in range(8)]
@@ -205,7 +206,7 @@ class TestLostAnswers:
     def test_an_insert_that_was_not_sent_is_sent_again(self, faulty: Faulty) -> None:
         faulty.fail(never_sent)
         inserted = written(faulty.store.insert(record()))
-        assert faulty.transport.sent == ["POST $batch"] * 2
+        assert faulty.transport.sent == [f"POST {faulty.table}"] * 2
         assert faulty.healthy.get(KEY) == inserted
 
     def test_another_ones_equal_record_is_not_taken_for_ours(self, faulty: Faulty) -> None:
@@ -282,7 +283,8 @@ class TestLostAnswers:
     def test_the_answer_to_making_the_table_may_be_lost(self, open_tables: OpenTables) -> None:
         transport = FaultyTransport(answered, answer_lost)
         assert open_tables(transport=transport).insert(record()) is not None
-        assert transport.sent == ["POST $batch", "POST Tables", "POST Tables", "POST $batch"]
+        (table,) = {sent for sent in transport.sent if sent != "POST Tables"}
+        assert transport.sent == [table, "POST Tables", "POST Tables", table]
 
     def test_of_many_threads_with_bad_lines_one_wins(self, faulty: Faulty) -> None:
         """Each thread's first answer is lost, done or not; all want to write the very same."""
@@ -601,28 +603,48 @@ class TestBadAnswers:
             (odata("ServerBusy", 503), 3, "does not answer"),
             (odata("InternalError", 500), 3, "does not answer"),
             (odata("OperationTimedOut", 429), 3, "does not answer"),
-            (batch(503, "ServerBusy"), 3, "does not answer"),
             (batch(204), 3, "does not answer"),
             (batch(204, breaks=True), 3, "does not answer"),
+            ((204, "text/plain", b"", False), 3, "does not answer"),
             ((200, "text/html", b"<html>sign in</html>", False), 3, "does not answer"),
             ((202, "text/html", b"<html>sign in</html>", False), 3, "does not answer"),
             ((302, "text/html", b"", False), 1, "refuses"),
             (odata("AuthenticationFailed", 403), 1, r"refuses \(AuthenticationFailed\).*account key"),
             (odata("AuthorizationPermissionMismatch", 403), 1, "Storage Table Data Contributor"),
             (odata("TableBeingDeleted", 409), 1, "about a minute later"),
-            (batch(409, "TableBeingDeleted"), 1, "about a minute later"),
-            (batch(400, "EntityTooLarge"), 1, r"refuses \(EntityTooLarge\).*check the setting JOURNAL_CONNECTION"),
+            (odata("EntityTooLarge"), 1, r"refuses \(EntityTooLarge\).*check the setting JOURNAL_CONNECTION"),
             ((413, "text/html", b"too large", False), 1, "refuses"),
             (odata("NewCode", 400), 1, r"refuses \(NewCode\): HttpResponseError: No\.; check the setting"),
         ],
     )
     def test_a_write(self, scripted: ScriptedServer, answer: Answer, asked: int, message: str) -> None:
+        self._write(record(), scripted, answer, asked, message)
+
+    @pytest.mark.parametrize(
+        ("answer", "asked", "message"),
+        [
+            (odata("ServerBusy", 503), 3, "does not answer"),
+            (batch(503, "ServerBusy"), 3, "does not answer"),
+            (batch(204), 3, "does not answer"),
+            (batch(204, breaks=True), 3, "does not answer"),
+            ((202, "text/html", b"<html>sign in</html>", False), 3, "does not answer"),
+            (odata("AuthenticationFailed", 403), 1, r"refuses \(AuthenticationFailed\).*account key"),
+            (batch(409, "TableBeingDeleted"), 1, "about a minute later"),
+            (batch(400, "EntityTooLarge"), 1, r"refuses \(EntityTooLarge\).*check the setting JOURNAL_CONNECTION"),
+            (odata("NewCode", 400), 1, r"refuses \(NewCode\): HttpResponseError: No\.; check the setting"),
+        ],
+    )
+    def test_a_write_with_a_run(self, scripted: ScriptedServer, answer: Answer, asked: int, message: str) -> None:
+        self._write(record(run_id=5), scripted, answer, asked, message)
+
+    @staticmethod
+    def _write(written: Record, scripted: ScriptedServer, answer: Answer, asked: int, message: str) -> None:
         scripted.answers = [answer]
         with (
             closing(TablesStore.open(_local(scripted.server_port), identity_is_not_asked)) as store,
             pytest.raises(JournalUnavailable, match=message) as caught,
         ):
-            store.insert(record())
+            store.insert(written)
         assert scripted.asked == asked
         assert "\n" not in str(caught.value)
         assert f"http://127.0.0.1:{scripted.server_port}/" in str(caught.value)
@@ -657,7 +679,7 @@ class TestBadAnswers:
         assert (scripted.asked, scripted.connections) == (3, 1)
 
     def test_a_table_that_is_being_deleted_is_not_waited_for(self, scripted: ScriptedServer) -> None:
-        scripted.answers = [batch(404, "TableNotFound"), odata("TableBeingDeleted", 409)]
+        scripted.answers = [odata("TableNotFound", 404), odata("TableBeingDeleted", 409)]
         with (
             closing(TablesStore.open(_local(scripted.server_port), identity_is_not_asked)) as store,
             pytest.raises(JournalUnavailable, match="can be made anew about a minute later"),
@@ -790,7 +812,7 @@ class TestConnection:
             assert identity.scopes == [], "nobody is asked before there is something to do"
             with pytest.raises(JournalUnavailable, match=rf"the journal at {url.rstrip('/')} does not answer"):
                 store.insert(record())
-        assert asked.urls == [f"{url.rstrip('/')}/$batch"]
+        assert asked.urls == [f"{url.rstrip('/')}/nextstagejournal"]
         assert asked.authorizations == [f"Bearer {secret('token')}"]
         assert identity.scopes == ["https://storage.azure.com/.default"]
 
