@@ -159,7 +159,7 @@ def parse_event(raw: str) -> AmlEvent:
 
 def _read_object(raw: str) -> dict[str, Any]:
     try:
-        document = json.loads(raw, parse_constant=_refuse_constant)
+        document = _DECODER.decode(raw)
         if "\\u" in raw:  # an escaped half of a surrogate pair is JSON, but no text that a store or a header takes
             json.dumps(document, ensure_ascii=False).encode()
         raw.encode()
@@ -176,6 +176,9 @@ def _read_object(raw: str) -> dict[str, Any]:
 
 def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not a JSON value")
+
+
+_DECODER: Final = json.JSONDecoder(parse_constant=_refuse_constant)
 
 
 def _required_text(envelope: Mapping[str, Any], key: str, problems: list[str]) -> str:

@@ -30,7 +30,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Final, Protocol
+from typing import Any, Final, Protocol, TypedDict
 
 from shared.clock import Clock, utc_now
 from shared.errors import ClaimLost, JournalUnavailable
@@ -202,6 +202,13 @@ class Store(Protocol):
         """Remove a record if it is stored in ``record.version``; whether it was."""
 
 
+class _Lease(TypedDict):
+    """For how long a claim's holder alone may act, and when a request that it loses has settled."""
+
+    lease_until: datetime
+    settled_at: datetime
+
+
 class Journal:
     """The state machine over a store. Safe for many threads, processes and machines, as the store is."""
 
@@ -225,8 +232,7 @@ class Journal:
         """
         for _ in range(_MAX_CLAIM_TRIES):
             now = self._clock()
-            fresh = Record(key, State.CLAIMED, entry, claimed_at=now, lease_until=now, settled_at=now)
-            fresh = self._leased(self._step(fresh, State.CLAIMED, now), now, send_by)
+            fresh = self._fresh(key, entry, now, send_by)
             if (written := self._store.insert(fresh)) is not None:
                 return Mine(written)
             found = self._store.get(key)
@@ -246,8 +252,7 @@ class Journal:
             if found is None:
                 return NotYet("its record has been removed meanwhile")
             now = self._clock()
-            fresh = Record(found.key, State.CLAIMED, found.entry, claimed_at=now, lease_until=now, settled_at=now)
-            fresh = self._leased(self._step(fresh, State.CLAIMED, now), now, send_by)
+            fresh = self._fresh(found.key, found.entry, now, send_by)
             if (claim := self._claim_found(found, fresh, now, send_by)) is not None:
                 return claim
             found = self._store.get(record.key)
@@ -259,7 +264,7 @@ class Journal:
         :raises JournalUnavailable: the store does not answer.
         """
         now = self._clock()
-        fresh = self._step(Record(key, state, entry, claimed_at=now, lease_until=now, settled_at=now), state, now)
+        fresh = Record(key, state, entry, now, lease_until=now, settled_at=now, history=(Step(now, state, ""),))
         for _ in range(_MAX_CLAIM_TRIES):
             stored = self._store.insert(fresh) or self._store.get(key)
             if stored is not None:
@@ -277,7 +282,7 @@ class Journal:
             wanted = replace(fresh, version=found.version, history=(*found.history, *fresh.history)[-MAX_HISTORY:])
         else:
             # The request that may have been sent stays: it is the one to look for.
-            wanted = self._leased(self._step(found, State.UNCERTAIN, now, "taken over"), now, send_by)
+            wanted = self._step(found, State.UNCERTAIN, now, "taken over", **self._lease_of(now, send_by))
         written = self._store.replace(wanted)
         lost_until = found.settled_at if wanted.state is State.UNCERTAIN else None
         return None if written is None else Mine(written, lost_until)
@@ -289,8 +294,8 @@ class Journal:
         :raises RunAlreadyOwned: another record of the route has this run.
         """
         now = self._clock()
-        done = self._step(record, State.QUEUED, now, note or f"run {run_id}")
-        return self._write(replace(done, run_id=run_id, run_url=run_url, reason=note))
+        changes = {"run_id": run_id, "run_url": run_url, "reason": note}
+        return self._write(self._step(record, State.QUEUED, now, note or f"run {run_id}", **changes))
 
     def release(self, record: Record, reason: str) -> Record:
         """Surely nothing was queued: the next delivery may claim the record anew.
@@ -375,18 +380,23 @@ class Journal:
             )
         return written
 
-    def _leased(self, record: Record, now: datetime, send_by: datetime) -> Record:
+    def _fresh(self, key: JournalKey, entry: Entry, now: datetime, send_by: datetime) -> Record:
+        first = Step(now, State.CLAIMED, "")
+        return Record(key, State.CLAIMED, entry, now, **self._lease_of(now, send_by), history=(first,))
+
+    def _lease_of(self, now: datetime, send_by: datetime) -> "_Lease":
         # The holder may begin a request until send_by, so only settle_seconds after it is a silent one's fate known.
-        return replace(record, lease_until=now + self._lease, settled_at=max(now, send_by) + self._settle)
+        return {"lease_until": now + self._lease, "settled_at": max(now, send_by) + self._settle}
 
     def _let_go(self, record: Record, state: State, reason: str) -> Record:
         now = self._clock()
-        return replace(self._step(record, state, now, reason), reason=reason, lease_until=now, settled_at=now)
+        return self._step(record, state, now, reason, reason=reason, lease_until=now, settled_at=now)
 
     @staticmethod
-    def _step(record: Record, state: State, at: datetime, note: str = "") -> Record:
+    def _step(record: Record, state: State, at: datetime, note: str, **changes: Any) -> Record:
+        """The record as it is after one change."""
         history = (*record.history, Step(at, state, note))[-MAX_HISTORY:]
-        return replace(record, state=state, history=history)
+        return replace(record, state=state, history=history, **changes)
 
 
 def why_not_yet(record: Record, now: datetime) -> str | None:

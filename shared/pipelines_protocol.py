@@ -8,7 +8,7 @@ Source of the shapes: Azure DevOps REST API 7.1, Pipelines - Runs and Build - Bu
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from typing import Any, Final, Self
@@ -31,6 +31,7 @@ CONTINUATION_HEADER: Final = "x-ms-continuationtoken"
 DEFAULT_PAUSE_SECONDS: Final = 30.0
 MAX_PAUSE_SECONDS: Final = 3600.0
 _MAX_MESSAGE_LENGTH: Final = 500
+_COMPACT: Final = json.JSONEncoder(separators=(",", ":"))
 
 HEADERS: Final[Mapping[str, str]] = {
     "Accept": "application/json",
@@ -70,7 +71,7 @@ class RunRequest:
 
     def to_json(self) -> str:
         """The request as the journal keeps it."""
-        return json.dumps(asdict(self), separators=(",", ":"))
+        return _COMPACT.encode({name: getattr(self, name) for name in self.__slots__})
 
     @classmethod
     def from_json(cls, text: str) -> Self:

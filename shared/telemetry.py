@@ -7,12 +7,15 @@ names, ids and reasons, and never a credential.
 import json
 import logging
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final
 
 LOGGER_NAME: Final = "nextstage.decision"
+_READABLE: Final = json.JSONEncoder(ensure_ascii=False)
+
+_log = logging.getLogger(LOGGER_NAME)
 
 
 class Outcome(StrEnum):
@@ -73,7 +76,7 @@ Report = Callable[[Decision], None]
 def log_decision(decision: Decision) -> None:
     """Write the decision to the log ``nextstage.decision``: parked as an error, deferred as a warning."""
     level = _LEVELS.get(decision.outcome, logging.INFO)
-    logging.getLogger(LOGGER_NAME).log(level, "%s", json.dumps(asdict(decision), ensure_ascii=False))
+    _log.log(level, "%s", _READABLE.encode({name: getattr(decision, name) for name in decision.__slots__}))
 
 
 def quieten_libraries() -> None:

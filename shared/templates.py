@@ -8,12 +8,12 @@ import re
 import unicodedata
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from difflib import get_close_matches
 from typing import Any, Final
 
 import jmespath
 from jmespath.exceptions import JMESPathError, LexerError, ParseError
 from jmespath.functions import Functions
+from jmespath.visitor import TreeInterpreter
 
 from shared import expression_tree
 from shared.errors import ExpressionFailed, MissingValue, UnsafeValue
@@ -33,6 +33,10 @@ MAX_VALUE_LENGTH: Final = 1024
 # (azure-devops-docs: pipelines/process/variables, pipelines/scripts/logging-commands).
 _NEVER: Final = ("$(", "${{", "$[", "##vso[", "##[")
 _NEVER_CATEGORIES: Final = {"Cc", "Cf", "Cs", "Zl", "Zp"}  # control, format, surrogate, line and paragraph separators
+
+# One for all expressions and threads: it keeps nothing of what it evaluates, and to make one takes longer than to
+# evaluate most conditions.
+_INTERPRETER: Final = TreeInterpreter()
 
 _PLACEHOLDER: Final = re.compile(r"\{\{(.*?)\}\}", re.DOTALL)
 
@@ -71,7 +75,8 @@ class Expression:
         self.text = text.strip()
         margin = len(text) - len(text.lstrip())
         try:
-            self._compiled = jmespath.compile(self.text)
+            self.tree: Tree = jmespath.compile(self.text).parsed
+            """What jmespath made of the text; see ``shared/expression_tree.py``."""
         except JMESPathError as exc:
             offset = getattr(exc, "lex_position", None)
             raise InvalidExpression(
@@ -82,19 +87,13 @@ class Expression:
             places = [(complaint, offsets.get(id(node))) for node, complaint in unknown]
             raise InvalidExpression(*(Fault(text, None if at is None else at + margin) for text, at in places))
 
-    @property
-    def tree(self) -> Tree:
-        """What jmespath made of the text; see ``shared/expression_tree.py``."""
-        tree: Tree = self._compiled.parsed
-        return tree
-
     def evaluate(self, scope: Scope) -> Any:
         """Evaluate on an event's scope; any failure is the value's, not ours.
 
         :raises ExpressionFailed: a function was given a value of a kind that it does not take.
         """
         try:
-            return self._compiled.search(scope)
+            return _INTERPRETER.visit(self.tree, scope)
         except Exception as exc:  # the values are foreign: jmespath lets TypeError and ValueError through as well
             raise ExpressionFailed(f"'{self.text}' cannot be evaluated on this event: {shown(str(exc), 200)}") from exc
 
@@ -294,6 +293,8 @@ def _unknown(kind: str, name: str, known: Collection[str]) -> str:
 
 def suggestion(word: str, known: Collection[str]) -> str:
     """``did you mean 'x'?``, or all that is known where nothing is near."""
+    from difflib import get_close_matches  # noqa: PLC0415 - only where something is wrong
+
     by_lowercase = {name.lower(): name for name in known}
     near = get_close_matches(word.lower(), by_lowercase, n=1)
     return f"did you mean '{by_lowercase[near[0]]}'?" if near else f"known: {', '.join(sorted(known))}"
