@@ -8,8 +8,6 @@ from typing import Final, Literal
 from shared.clouds import CLOUDS, PUBLIC, Cloud, cloud_of
 from shared.cooldown import MAX_COOLDOWN
 from shared.errors import InvalidSettings
-from shared.tables_connection import connection_problem, is_endpoint
-from shared.topic_connection import endpoint_problem, key_problem
 from shared.wait_settings import WaitSettings, read_wait_settings
 
 DEFAULT_JOURNAL: Final = "sqlite:journal.sqlite3"
@@ -165,9 +163,7 @@ class _SettingsReader:
         """Found here, since what belongs to another cloud would only be refused at the first event."""
         if settings.cloud.name != (self._text("AZURE_CLOUD") or PUBLIC.name):
             return  # it is wrong itself
-        named = {"KEY_VAULT_URL": settings.key_vault_url}
-        if is_endpoint(settings.journal_connection):
-            named["JOURNAL_CONNECTION"] = settings.journal_connection
+        named = {"KEY_VAULT_URL": settings.key_vault_url, "JOURNAL_CONNECTION": settings.journal_connection}
         for name, url in named.items():
             found = cloud_of(url or "")
             if found is not None and found is not settings.cloud:
@@ -183,6 +179,8 @@ class _SettingsReader:
     def _journal_connection(self, *, in_azure: bool) -> str:
         connection = self._text("JOURNAL_CONNECTION") or DEFAULT_JOURNAL
         if not connection.startswith(SQLITE_PREFIX):
+            from shared.tables_connection import connection_problem  # noqa: PLC0415 - only for those who use it
+
             if (problem := connection_problem(connection)) is not None:
                 self._problems.append(f"JOURNAL_CONNECTION cannot be used: {problem}")
             return connection
@@ -201,13 +199,20 @@ class _SettingsReader:
         if endpoint is None:
             if has_key:
                 self._problems.append("NOTIFY_TOPIC_KEY means nothing without NOTIFY_TOPIC_ENDPOINT; set that one too")
-        elif (problem := endpoint_problem(endpoint, has_key=has_key, in_azure=in_azure)) is not None:
+            return None
+        from shared.topic_connection import endpoint_problem  # noqa: PLC0415 - only for those who use it
+
+        if (problem := endpoint_problem(endpoint, has_key=has_key, in_azure=in_azure)) is not None:
             self._problems.append(f"NOTIFY_TOPIC_ENDPOINT {problem}")
         return endpoint
 
     def _notify_topic_key(self) -> str | None:
         key = self._text("NOTIFY_TOPIC_KEY")
-        if key is not None and (problem := key_problem(key)) is not None:
+        if key is None:
+            return None
+        from shared.topic_connection import key_problem  # noqa: PLC0415 - only for those who use it
+
+        if (problem := key_problem(key)) is not None:
             self._problems.append(f"NOTIFY_TOPIC_KEY {problem}")
         return key
 

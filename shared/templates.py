@@ -93,7 +93,7 @@ class Expression:
         :raises ExpressionFailed: a function was given a value of a kind that it does not take.
         """
         try:
-            return _INTERPRETER.visit(self.tree, scope)
+            return _INTERPRETER.visit(self.tree, scope)  # type: ignore[arg-type]  # its stubs want their own type
         except Exception as exc:  # the values are foreign: jmespath lets TypeError and ValueError through as well
             raise ExpressionFailed(f"'{self.text}' cannot be evaluated on this event: {shown(str(exc), 200)}") from exc
 
