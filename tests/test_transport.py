@@ -1,5 +1,6 @@
 """The thin half that sends: what surely was not sent, what may have been, and what never travels."""
 
+import gzip
 import json
 import socket
 import threading
@@ -74,6 +75,7 @@ def post(transport: RequestsTransport, url: str, timeout_seconds: float = 5) -> 
     return transport(HttpRequest("POST", url, b'{"a": 1}'), f"Basic {secret('header')}", timeout_seconds)
 
 
+KEPT_OPEN = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nX-Odd-CASE: v\r\nConnection: close\r\n\r\n{}"
 
 
@@ -128,6 +130,49 @@ def test_a_cookie_is_not_kept(transport: RequestsTransport) -> None:
         post(transport, url)
         post(transport, url)
     assert b"cookie" not in seen[1].lower()
+
+
+def test_the_connection_is_used_again(transport: RequestsTransport) -> None:
+    peers: list[object] = []
+
+    def serve(connection: socket.socket) -> None:
+        peers.append(connection.getpeername())
+        for _ in range(3):
+            read_request(connection)
+            connection.sendall(KEPT_OPEN)
+
+    with server(serve) as url:
+        for path in ("a", "b", "c"):
+            post(transport, f"{url}/{path}")
+    assert len(peers) == 1
+
+
+def test_each_organization_is_asked_at_its_own_server(transport: RequestsTransport) -> None:
+    with server(answering(OK.replace(b"{}", b" 1"))) as one, server(answering(OK.replace(b"{}", b" 2"))) as other:
+        bodies = [transport(HttpRequest("GET", url), "Basic x", 5).body.strip() for url in (one, other, one)]
+    assert bodies == [b"1", b"2", b"1"]
+
+
+def test_a_proxy_is_used_and_sees_whole_addresses(
+    transport: RequestsTransport, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[bytes] = []
+    with server(answering(OK, seen)) as proxy:
+        monkeypatch.setenv("http_proxy", proxy.removesuffix("/contoso"))
+        for path in ("one", "two"):
+            post(transport, f"http://ado.invalid/contoso/{path}")
+    assert [request.split(b"\r\n")[0].decode() for request in seen] == [
+        "POST http://ado.invalid/contoso/one HTTP/1.1",
+        "POST http://ado.invalid/contoso/two HTTP/1.1",
+    ]
+
+
+def test_a_compressed_answer_is_unpacked_and_repeated_headers_are_joined(transport: RequestsTransport) -> None:
+    packed = gzip.compress(b'{"id": 7}')
+    head = b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nWarning: one\r\nWarning: two\r\nConnection: close\r\n"
+    with server(answering(head + b"Content-Length: %d\r\n\r\n" % len(packed) + packed)) as url:
+        response = transport(HttpRequest("GET", url), "Basic x", 5)
+    assert (response.body, response.headers["warning"]) == (b'{"id": 7}', "one, two")
 
 
 def _hang_up(connection: socket.socket) -> None:
