@@ -2,11 +2,10 @@
 
 import atexit
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from shared.clock import Clock, utc_now
 from shared.clouds import PUBLIC
@@ -41,8 +40,7 @@ if TYPE_CHECKING:
     from shared.waits.bridge import Bridge
 
 
-@dataclass(frozen=True, slots=True)
-class Configuration:
+class Configuration(NamedTuple):
     """Settings and routes, both checked."""
 
     settings: Settings
@@ -68,8 +66,7 @@ def load_configuration(
     )
 
 
-@dataclass(frozen=True, slots=True)
-class App:
+class App(NamedTuple):
     """The app, put together."""
 
     relay: Relay

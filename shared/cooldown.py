@@ -9,7 +9,7 @@ that may never come.
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from hashlib import sha256
-from typing import Final
+from typing import Final, NamedTuple
 
 from shared.clock import Clock, utc_now
 from shared.journal import Entry, JournalKey, Record, State, Store
@@ -21,8 +21,7 @@ PARTITION_PREFIX: Final = "$cooldown."
 _MAX_TRIES: Final = 4
 
 
-@dataclass(frozen=True, slots=True)
-class Window:
+class Window(NamedTuple):
     """A route's window.
 
     :param key: what has a window of its own, for example a dataset's name; most often empty: one for the route.

@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from shared.clock import Clock, utc_now
 from shared.errors import CredentialUnavailable
@@ -32,8 +32,7 @@ class Secret:
         return "Secret(***)"
 
 
-@dataclass(frozen=True, slots=True)
-class Issued:
+class Issued(NamedTuple):
     """What a source gives: the Authorization header's value, and until when it is good (None: nobody says)."""
 
     authorization: Secret

@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final, NoReturn
+from typing import Any, Final, NamedTuple, NoReturn
 
 from shared.errors import UnreadableEvent
 
@@ -80,8 +80,7 @@ class AmlEvent:
         }
 
 
-@dataclass(frozen=True, slots=True)
-class RunEnd:
+class RunEnd(NamedTuple):
     """A run has ended.
 
     :param workspace: its workspace's resource id.

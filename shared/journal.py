@@ -30,7 +30,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Any, Final, Protocol, TypedDict
+from typing import Any, Final, NamedTuple, Protocol, TypedDict
 
 from shared.clock import Clock, utc_now
 from shared.errors import ClaimLost, JournalUnavailable
@@ -60,8 +60,7 @@ FINAL_STATES: Final = PURGED_STATES | {State.PARKED}
 _NOTHING_SENT: Final = frozenset({State.RELEASED, State.WAITING})
 
 
-@dataclass(frozen=True, slots=True)
-class JournalKey:
+class JournalKey(NamedTuple):
     """What a record is found by.
 
     :param route: the route's name; a route's records share a partition.
@@ -86,8 +85,7 @@ class Entry:
     request: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
+class Step(NamedTuple):
     """One change of a record: when, to which state, and why."""
 
     at: datetime
@@ -153,8 +151,7 @@ class Done:
 Claim = Mine | NotYet | Done
 
 
-@dataclass(frozen=True, slots=True)
-class Selection:
+class Selection(NamedTuple):
     """Which records: all that fit every part that is given.
 
     :param route: of this route only; None for all routes.

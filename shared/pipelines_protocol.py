@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
-from typing import Any, Final, Self
+from typing import Any, Final, NamedTuple, Self
 from urllib.parse import quote, urlencode
 
 from shared.errors import (
@@ -80,8 +80,7 @@ class RunRequest:
         return cls(**fields | {"stages_to_skip": tuple(fields["stages_to_skip"])})
 
 
-@dataclass(frozen=True, slots=True)
-class Run:
+class Run(NamedTuple):
     """A queued pipeline run: its id (which is the build id too) and the page a person can open.
 
     :param tags: as a search finds them; a run that was just queued has none.
@@ -92,8 +91,7 @@ class Run:
     tags: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class HttpRequest:
+class HttpRequest(NamedTuple):
     """One request, without its Authorization header."""
 
     method: str
@@ -109,8 +107,7 @@ class HttpRequest:
         return headers
 
 
-@dataclass(frozen=True, slots=True)
-class HttpResponse:
+class HttpResponse(NamedTuple):
     """One answer; header names in lower case."""
 
     status: int

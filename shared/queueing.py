@@ -7,9 +7,8 @@ uncertain wherever that is not sure.
 import logging
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Final, Protocol, Self
+from typing import Final, NamedTuple, Protocol, Self
 
 from shared.clock import Clock, utc_now
 from shared.cooldown import Cooldowns, Covered, Held, Undecided, Window
@@ -54,8 +53,7 @@ class Pipelines(Protocol):
         """Tag a run."""
 
 
-@dataclass(frozen=True, slots=True)
-class Result:
+class Result(NamedTuple):
     """What came of an event on one route.
 
     :param cause: the name of the error that led to it; empty where none did.

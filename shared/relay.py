@@ -1,10 +1,10 @@
 """The flow of a delivery: decide what follows from the event, and for each route claim, act and tell."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 from time import perf_counter
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from shared.clock import Clock, utc_now
 from shared.deciding import UNROUTED, Verdict, decide
@@ -16,8 +16,7 @@ from shared.routing import Match, Refusal, RouteTable, WhyNot
 from shared.telemetry import Decision, Outcome, Report, delay_ms, log_decision
 
 
-@dataclass(frozen=True, slots=True)
-class Delivery:
+class Delivery(NamedTuple):
     """All that came of one delivery, in the table's order."""
 
     decisions: tuple[Decision, ...]

@@ -2,9 +2,9 @@
 
 import re
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from datetime import timedelta
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 from urllib.parse import urlsplit
 
 import yaml
@@ -35,8 +35,7 @@ Place = tuple[int, int]
 """Line and column in the file, from 1."""
 
 
-@dataclass(frozen=True, slots=True)
-class Reading:
+class Reading(NamedTuple):
     """All that a file says, however wrong it is.
 
     :param table: of those routes in which nothing is wrong.

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 from shared.cooldown import Window
 from shared.errors import RenderingRefused
@@ -80,8 +80,7 @@ class Refusal:
     cause: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class WhyNot:
+class WhyNot(NamedTuple):
     """The route is for events of this type and yet does not match, because …"""
 
     route: str

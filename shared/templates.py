@@ -8,7 +8,7 @@ import re
 import unicodedata
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import jmespath
 from jmespath.exceptions import JMESPathError, LexerError, ParseError
@@ -41,8 +41,7 @@ _INTERPRETER: Final = TreeInterpreter()
 _PLACEHOLDER: Final = re.compile(r"\{\{(.*?)\}\}", re.DOTALL)
 
 
-@dataclass(frozen=True, slots=True)
-class Fault:
+class Fault(NamedTuple):
     """One mistake in a text.
 
     :param offset: where in the text it begins; None where that is not known.

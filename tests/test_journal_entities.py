@@ -147,7 +147,7 @@ class TestNotes:
         wanted = record(reason="ü" * 2000, history=steps, run_url="short")
         cut = round_trip(wanted)
         assert cut.reason == "ü" * 750 + "... [cut]"
-        assert cut.history == tuple(replace(step, note=step.note[:1500] + "... [cut]") for step in steps[5:])
+        assert cut.history == tuple(step._replace(note=step.note[:1500] + "... [cut]") for step in steps[5:])
         assert cut.run_url == "short"
         assert cut.entry == wanted.entry
         assert round_trip(cut) == cut

@@ -157,7 +157,7 @@ def speaking(api_version: str, transport: Transport) -> Transport:
 
     def send(request: HttpRequest, authorization: str, timeout_seconds: float) -> HttpResponse:
         url = request.url.replace(f"api-version={API_VERSION}", f"api-version={api_version}")
-        return transport(replace(request, url=url), authorization, timeout_seconds)
+        return transport(request._replace(url=url), authorization, timeout_seconds)
 
     return send
 

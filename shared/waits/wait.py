@@ -85,7 +85,7 @@ def end_record(end: RunEnd, told_by: Entry) -> tuple[JournalKey, Entry]:
 
     :param told_by: the event.
     """
-    document = json.dumps(asdict(end))
+    document = json.dumps(end._asdict())
     key = JournalKey(ends_partition(end.run_id), sha256(end.workspace.lower().encode()).hexdigest())
     return key, Entry(told_by.event_id, told_by.event_type, end.run_id, "", document)
 
