@@ -2,7 +2,7 @@
 
 The app's files are those that ``.funcignore`` does not name, read as gitignore, which is how azd reads it. Their
 dependencies lie under ``.python_packages``, where Azure's worker looks first, built for Python 3.13 on Linux (x86-64).
-The same files make the same zip.
+All of it is compiled. The same files make the same zip.
 """
 
 import argparse
@@ -20,6 +20,7 @@ from typing import Final
 
 from pathspec import GitIgnoreSpec
 
+from devstack.bytecode import CompilationFailed, compile_sources
 from shared.version import VERSION
 
 PROJECT: Final = Path(__file__).resolve().parents[1]
@@ -53,11 +54,15 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Package:
-    """The zip, and what is in it."""
+    """The zip, and what is in it.
+
+    :param bytecode: how many files of both are there compiled, too.
+    """
 
     path: Path
     app: tuple[Entry, ...]
     dependencies: tuple[Entry, ...]
+    bytecode: int
 
 
 def build(
@@ -75,13 +80,16 @@ def build(
     :param platform: pip's options that name the machine; none for this one.
     :param installed: keeps the installed dependencies for the next time that the same ones are asked for; by default
         in ``folder``.
-    :raises PackagingFailed: pip cannot install the dependencies, or there is no ``.funcignore``.
+    :raises PackagingFailed: pip cannot install the dependencies, a file cannot be compiled, or there is no
+        ``.funcignore``.
     """
     app = tuple(app_files(project))
     dependencies = tuple(_dependencies(_install(python, installed or folder / "python_packages", project, platform)))
     path = folder / f"nextstage-{VERSION}.zip"
-    _write(path, [*app, *dependencies])
-    return Package(path, app, dependencies)
+    with tempfile.TemporaryDirectory() as scratch:
+        bytecode = _bytecode(python, [*app, *dependencies], Path(scratch))
+        _write(path, [*app, *dependencies, *bytecode])
+    return Package(path, app, dependencies, len(bytecode))
 
 
 def app_files(project: Path) -> Iterator[Entry]:
@@ -113,6 +121,14 @@ def _dependencies(installed: Path) -> Iterator[Entry]:
         name = PurePosixPath(path.relative_to(installed).as_posix())
         if path.is_file() and "__pycache__" not in name.parts:
             yield Entry(PACKAGES / name, path)
+
+
+def _bytecode(python: Path, entries: Iterable[Entry], scratch: Path) -> list[Entry]:
+    try:
+        names = compile_sources(python, {entry.name: entry.source for entry in entries}, scratch)
+    except CompilationFailed as exc:
+        raise PackagingFailed(f"{python} cannot compile what is packaged; mend or leave out: {exc}") from exc
+    return [Entry(name, scratch / name) for name in names]
 
 
 def _install(python: Path, folder: Path, project: Path, platform: Sequence[str]) -> Path:
@@ -187,7 +203,10 @@ def _show(package: Package) -> None:
     for name, entries in _by_distribution(package.dependencies).items():
         print(f"{sum(entry.size for entry in entries):>12,}  {PACKAGES}/{name} ({len(entries)} files)")
     files = len(package.app) + len(package.dependencies)
-    print(f"{package.path}: {package.path.stat().st_size:,} bytes, {files} files, {len(package.app)} of them the app's")
+    print(
+        f"{package.path}: {package.path.stat().st_size:,} bytes, {files} files, {len(package.app)} of them the app's, "
+        f"and bytecode of {package.bytecode}"
+    )
 
 
 def _by_distribution(entries: Iterable[Entry]) -> dict[str, list[Entry]]:

@@ -1,5 +1,7 @@
 """Making the deployed zip, with a program in pip's place. The real one is looked at in tests/runtime."""
 
+import importlib.util
+import sys
 import zipfile
 from pathlib import Path
 
@@ -7,8 +9,10 @@ import pytest
 
 from devstack.package import PackagingFailed, app_files, build, main
 
-# In place of a Python: puts one module, a script and a cache where --target says, and notes that it was called.
+# In place of a Python: compiles as ours does; as pip it puts one module, a script and a cache where --target says, and
+# notes that it was called.
 PIP = """#!/bin/sh
+[ "$2" = compileall ] && exec {python} "$@"
 echo "$@" >> "{calls}"
 while [ "$1" != "--target" ]; do shift; done
 mkdir -p "$2/needed/__pycache__" "$2/bin"
@@ -18,6 +22,10 @@ printf 'needed/__init__.py,sha256=x,6\\n../../bin/needed,sha256=%s,9\\n' "$0" > 
 touch "$2/needed/__pycache__/x.pyc" "$2/bin/needed"
 """
 FAILING_PIP = "#!/bin/sh\necho 'ERROR: No matching distribution found for needed' >&2\nexit 1\n"
+
+
+TAG = sys.implementation.cache_tag
+_UNCHECKED_HASH = b"\x01\0\0\0"  # PEP 552
 
 
 def program(path: Path, text: str) -> Path:
@@ -34,7 +42,7 @@ def calls(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def python(tmp_path: Path, calls: Path) -> Path:
-    return program(tmp_path / "python", PIP.format(calls=calls))
+    return program(tmp_path / "python", PIP.format(calls=calls, python=sys.executable))
 
 
 @pytest.fixture
@@ -63,10 +71,13 @@ def test_the_ignored_are_left_out_and_dependencies_added(python: Path, project: 
         assert archive.namelist() == [
             ".funcignore",
             ".python_packages/lib/site-packages/needed/__init__.py",
+            f".python_packages/lib/site-packages/needed/__pycache__/__init__.{TAG}.pyc",
             ".python_packages/lib/site-packages/needed-1.dist-info/RECORD",
+            f"__pycache__/function_app.{TAG}.pyc",
             "constraints.txt",
             "function_app.py",
             "requirements.txt",
+            f"shared/only-here/__pycache__/kept.{TAG}.pyc",
             "shared/only-here/kept.py",
         ]
         assert archive.read("function_app.py") == b"app = 1"
@@ -78,9 +89,25 @@ def test_the_ignored_are_left_out_and_dependencies_added(python: Path, project: 
 def test_whichever_python_has_installed_them_the_zip_is_the_same(project: Path, tmp_path: Path, calls: Path) -> None:
     zips = []
     for name in ("one", "two"):
-        python = program(tmp_path / name / "python", PIP.format(calls=calls))
+        python = program(tmp_path / name / "python", PIP.format(calls=calls, python=sys.executable))
         zips.append(build(python, tmp_path / name / "dist", project=project).path.read_bytes())
     assert zips[0] == zips[1]
+
+
+def test_bytecode_is_never_held_against_its_source(python: Path, project: Path, tmp_path: Path) -> None:
+    built = build(python, tmp_path / "dist", project=project)
+    with zipfile.ZipFile(built.path) as archive:
+        compiled = archive.read(f"__pycache__/function_app.{TAG}.pyc")
+    assert compiled[:8] == importlib.util.MAGIC_NUMBER + _UNCHECKED_HASH
+    assert b"/home/site/wwwroot/function_app.py" in compiled
+    assert str(tmp_path).encode() not in compiled
+
+
+def test_what_is_no_python_is_named(python: Path, project: Path, tmp_path: Path) -> None:
+    (project / "shared" / "broken.py").write_text("def :")
+    with pytest.raises(PackagingFailed, match=r"mend or leave out: (?s:.*)shared/broken\.py"):
+        build(python, tmp_path / "dist", project=project)
+    assert list((tmp_path / "dist").glob("*.zip")) == []
 
 
 def test_pip_is_asked_for_wheels_for_azure(python: Path, project: Path, tmp_path: Path, calls: Path) -> None:
@@ -105,10 +132,10 @@ def test_pip_is_not_asked_again_until_something_has_changed(
 def test_somebody_else_may_be_quicker(project: Path, tmp_path: Path, calls: Path) -> None:
     """Two builds at once: the one that comes second takes what the first has installed."""
     installed = tmp_path / "dist" / "python_packages"
-    first = program(tmp_path / "first", PIP.format(calls=calls))
+    first = program(tmp_path / "first", PIP.format(calls=calls, python=sys.executable))
     second = program(
         tmp_path / "second",
-        PIP.format(calls=calls) + f'cp -r "$2" "{installed}/$(cat {tmp_path / "name"})"\n',
+        PIP.format(calls=calls, python=sys.executable) + f'cp -r "$2" "{installed}/$(cat {tmp_path / "name"})"\n',
     )
     build(first, tmp_path / "dist", project=project)
     (name,) = installed.iterdir()
@@ -148,7 +175,9 @@ class TestCommand:
             ["30", ".python_packages/lib/site-packages/needed-1.dist-info (1 files)"],
         ]
         (zip_file,) = (tmp_path / "dist").glob("*.zip")
-        assert total == f"{zip_file}: {zip_file.stat().st_size:,} bytes, 7 files, 5 of them the app's"
+        assert (
+            total == f"{zip_file}: {zip_file.stat().st_size:,} bytes, 7 files, 5 of them the app's, and bytecode of 3"
+        )
 
     def test_a_failure_is_exit_code_1(self, project: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
         failing = program(tmp_path / "python", FAILING_PIP)

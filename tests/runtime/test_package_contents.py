@@ -3,7 +3,7 @@
 import re
 import zipfile
 from email.parser import Parser
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import pytest
 
@@ -46,7 +46,13 @@ def test_it_has_the_app_and_nothing_of_the_workshop(names: list[str]) -> None:
     assert {name.split("/")[0] for name in apps} & NEVER == set()
     assert {"function_app.py", "host.json", "routes.yaml", "requirements.txt", "shared/relay.py"} <= set(apps)
     assert [name for name in apps if name.endswith((".md", ".sqlite3"))] == []
-    assert [name for name in names if "__pycache__" in name] == []
+
+
+def test_all_of_it_is_compiled_for_azures_python(names: list[str]) -> None:
+    """Azure mounts a package where nobody writes, so without bytecode each cold start would compile it."""
+    sources = {PurePosixPath(name) for name in names if name.endswith(".py")}
+    compiled = {PurePosixPath(name) for name in names if "__pycache__" in name}
+    assert compiled == {source.parent / "__pycache__" / f"{source.stem}.cpython-313.pyc" for source in sources}
 
 
 def test_its_name_is_its_version(package: Package) -> None:
