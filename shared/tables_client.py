@@ -20,6 +20,7 @@ from azure.core.pipeline.transport import HttpTransport, RequestsTransport
 from azure.data.tables import TableClient, TableEntity, UpdateMode
 from requests.adapters import HTTPAdapter
 
+from shared.http_environment import environment_settings
 from shared.tables_connection import DEVELOPMENT_STORAGE, account_key, is_development_storage, is_endpoint
 from shared.tables_protocol import Drop, NoAnswer, Page, Put, Query, Refused, Stored
 
@@ -144,27 +145,34 @@ class AzureTable:
             raise NoAnswer(reason) from exc
 
 
-class _WholeAnswers(RequestsTransport):  # type: ignore[misc]  # azure-core exports it lazily, unseen by mypy
-    """Reads each answer to its end at once.
+class _PooledTransport(RequestsTransport):  # type: ignore[misc]  # azure-core exports it lazily, unseen by mypy
+    """Speaks to one account. Reads each answer to its end at once, and looks into the environment once.
 
     azure-data-tables wants the answer to a batch as a stream, and where it is no batch leaves it unread: the connection
     would be lost to the pool, and an answer that breaks off would not raise azure-core's errors.
     """
 
+    def __init__(self, session: requests.Session) -> None:
+        session.trust_env = False
+        super().__init__(session=session)
+        self._environment: dict[str, Any] | None = None
+
     def send(self, request: Any, **options: Any) -> Any:
         """See ``HttpTransport.send``."""
+        if self._environment is None:
+            self._environment = environment_settings(request.url)
+        options["proxies"] = options.get("proxies") or self._environment["proxies"]
+        options.setdefault("connection_verify", self._environment["verify"])
         return super().send(request, **{**options, "stream": False})
 
 
 def pooled_transport(connections: int) -> AnyTransport:
-    """A transport that keeps so many connections open, and resends nothing."""
+    """A transport for one account that keeps so many connections open, and resends nothing."""
     session = requests.Session()
     adapter = HTTPAdapter(pool_maxsize=connections, max_retries=0)
     session.mount("https://", adapter)
     session.mount("http://", adapter)
-    # Without this, an entry in .netrc would replace the Authorization header that azure-core has set.
-    session.auth = lambda request: request
-    return _WholeAnswers(session=session)
+    return _PooledTransport(session)
 
 
 def _stored(entity: TableEntity) -> Stored:

@@ -10,6 +10,7 @@ from urllib3.connectionpool import ConnectionPool
 from urllib3.exceptions import HTTPError
 
 from shared.errors import AnswerLost, RequestNotSent
+from shared.http_environment import environment_settings, origin_of
 from shared.pipelines_protocol import HttpRequest, HttpResponse
 
 # A connection that is not there within this time is tried again, rather than waited for.
@@ -73,12 +74,10 @@ class RequestsTransport:
         return prepared
 
     def _settings(self, url: str) -> dict[str, Any]:
-        """Proxies and certificates from the environment, looked up once per organization: it is slow."""
-        origin = _origin(url)
+        """From the environment, looked up once per organization."""
+        origin = origin_of(url)
         if origin not in self._environment:
-            with requests.Session() as session:
-                settings = session.merge_environment_settings(origin, {}, False, None, None)  # noqa: FBT003
-            self._environment[origin] = dict(settings)
+            self._environment[origin] = environment_settings(url)
         return self._environment[origin]
 
 
@@ -96,7 +95,7 @@ class _Adapter(HTTPAdapter):
         self, request: requests.PreparedRequest, *arguments: Any, **options: Any
     ) -> ConnectionPool:
         """See ``HTTPAdapter``. Proxies and certificates are the same for all requests to one origin."""
-        origin = _origin(request.url or "")
+        origin = origin_of(request.url or "")
         if origin not in self._pools:
             self._pools[origin] = super().get_connection_with_tls_context(request, *arguments, **options)
         return self._pools[origin]
@@ -133,10 +132,6 @@ def _prepared_url(url: str) -> str | None:
     prepared = requests.PreparedRequest()
     prepared.prepare_url(url, None)
     return prepared.url
-
-
-def _origin(url: str) -> str:
-    return "/".join(url.split("/", 3)[:3])
 
 
 def _cause(exc: BaseException) -> str:
