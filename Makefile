@@ -5,7 +5,7 @@
 #   make start   the function app on port 7071     make ado     the Azure DevOps emulator on port 7080
 #   make package the zip as it is deployed         make test-all   the tests on each Python from 3.11 to 3.13 there is
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all soak lint format docs start ado azurite runtime aml package clean
+.PHONY: help demo test test-all soak burst lint format docs start ado azurite runtime aml package clean
 
 VENV   := .venv
 BIN    := $(VENV)/bin
@@ -25,6 +25,12 @@ $(READY): requirements.txt requirements-tools.txt requirements-dev.txt constrain
 	@$(PYTHON) -m venv $(VENV) || { echo "no virtual environment could be made; on Debian and Ubuntu: apt-get install python3-venv"; exit 1; }
 	@echo "installing the pinned requirements into $(VENV) …"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	@touch $@
+
+# What only the measurements need, and their tests.
+MEASURING := $(VENV)/.measuring
+$(MEASURING): requirements-bench.txt constraints.txt $(READY)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-bench.txt
 	@touch $@
 
 demo: $(READY)
@@ -67,7 +73,7 @@ $(AML): requirements-aml.txt constraints.txt | $(READY)
 	@.venv-aml/bin/python -m pip install --quiet --disable-pip-version-check -r requirements-aml.txt
 	@touch $@
 
-test: $(READY) azurite runtime aml
+test: $(MEASURING) azurite runtime aml
 	$(BIN)/python -m pytest -n 2 --cov --cov-report=term
 
 # The same tests, one Python after the other, each with the azure-functions that belongs to it.
@@ -81,15 +87,19 @@ test-3.%: azurite runtime aml
 	@$(if $(call find_python,3.$*),$(MAKE) --no-print-directory .venv-3.$*/.ready,echo "== no Python 3.$* is there")
 	@if [ -e .venv-3.$*/.ready ]; then echo "== Python 3.$*"; .venv-3.$*/bin/python -m pytest -n 2; fi
 
-.venv-3.%/.ready: requirements.txt requirements-tools.txt requirements-dev.txt constraints.txt
+.venv-3.%/.ready: requirements.txt requirements-tools.txt requirements-dev.txt requirements-bench.txt constraints.txt
 	@$(call find_python,3.$*) -m venv .venv-3.$*
-	@.venv-3.$*/bin/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	@.venv-3.$*/bin/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt -r requirements-bench.txt
 	@touch $@
 
 soak: $(READY) azurite
 	@$(BIN)/python -m devstack.soak $(SOAK)
 
-lint: $(READY)
+# The simulation of a burst, and its plot.
+burst: $(MEASURING)
+	@$(BIN)/python -m bench.simulate
+
+lint: $(MEASURING)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy .

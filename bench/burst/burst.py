@@ -1,0 +1,171 @@
+"""Plays a scenario: a discrete-event simulation over cohorts of events.
+
+Time leaps to the next second in which something is due, and what happens then is counted rather than played one event
+at a time, which would take hours.
+
+Known: a table's partition takes 2,000 entities a second, and each route has its own.
+https://learn.microsoft.com/azure/storage/tables/scalability-targets (read in November 2026)
+"""
+
+import random
+from collections import Counter, deque
+from dataclasses import dataclass, replace
+from typing import Final
+
+from bench.burst.azure_devops import LIMIT_TSTU, WINDOW_SECONDS, AzureDevOps
+from bench.burst.event_grid import ANSWER_SECONDS, TIME_TO_LIVE_SECONDS, Cohort, EventGrid
+from bench.burst.functions import Fleet
+from bench.burst.scenario import Outcome, Point, Scenario
+
+PARTITION_ENTITIES_PER_SECOND: Final = 2_000
+# Transactions, and entities in them: claim, and complete with the run's marker; or claim, and release.
+_QUEUED_ENTITIES: Final = 3
+_DEFERRED_ENTITIES: Final = 2
+_TRANSACTIONS: Final = 2
+_POINT_SECONDS: Final = 300
+
+
+@dataclass(frozen=True, slots=True)
+class _Served:
+    """How many of those that wait are served in one second, by what comes of them.
+
+    :param gated: found the gate closed: deferred without a request to Azure DevOps.
+    """
+
+    queued: int
+    refused: int
+    gated: int
+
+    @property
+    def deferred(self) -> int:
+        return self.refused + self.gated
+
+
+@dataclass(slots=True)
+class _Room:
+    """What is left of one second.
+
+    :param places: seconds of the instances' places.
+    :param entities: what the routes' partitions take.
+    """
+
+    places: float
+    entities: int
+
+    def take(self, number: int, seconds: float, entities: int) -> int:
+        """Room for as many deliveries as there is, each of so many seconds and entities."""
+        fitting = min(number, int(self.places / seconds), self.entities // entities)
+        self.places -= fitting * seconds
+        self.entities -= fitting * entities
+        return fitting
+
+
+class Burst:
+    """Plays one scenario."""
+
+    def __init__(self, scenario: Scenario) -> None:
+        self._scenario = scenario
+        self._grid = EventGrid(scenario.events, scenario.burst_seconds, random.Random(scenario.seed))  # noqa: S311
+        self._azure_devops = AzureDevOps(scenario.run_tstu, scenario.refusal_tstu)
+        self._fleet = Fleet(
+            scenario.most_instances, scenario.concurrency, scenario.added_per_second, scenario.start_seconds
+        )
+        self._waiting: deque[tuple[int, Cohort, int]] = deque()
+        self._outcome = Outcome()
+
+    def play(self) -> Outcome:
+        """From the first event to the last delivery."""
+        second: int | None = 0
+        while second is not None:
+            self._play_second(second)
+            second = second + 1 if self._waiting else self._grid.next_second
+        outcome = self._outcome
+        outcome.dead_lettered = self._grid.dead_lettered
+        outcome.redeliveries = self._grid.deliveries - self._scenario.events
+        outcome.peak_instances = self._fleet.peak
+        outcome.drained_hours = outcome.last_queued_hours
+        if outcome.dead_lettered:
+            seconds_per_run = WINDOW_SECONDS * self._scenario.run_tstu / LIMIT_TSTU
+            outcome.drained_hours = (TIME_TO_LIVE_SECONDS + outcome.dead_lettered * seconds_per_run) / 3600
+        outcome.cost = self._cost()
+        return outcome
+
+    def _play_second(self, second: int) -> None:
+        self._waiting.extend((second, cohort, count) for cohort, count in sorted(self._grid.deliver(second).items()))
+        self._time_out(second)
+        waiting = sum(count for _, _, count in self._waiting)
+        self._fleet.scale(second, waiting)
+        served = self._serve(second, waiting)
+        self._azure_devops.serve(second, served.queued, served.refused)
+        if served.refused and self._scenario.has_gate:
+            # Each instance learns it for itself, from its own refusal.
+            self._fleet.close(second + self._azure_devops.retry_after_seconds(second), self._fleet.open)
+        self._take(served.queued)
+        for cohort, count in self._take(served.deferred):
+            self._grid.was_not_acknowledged(second, cohort, count)
+        self._note(second, served)
+
+    def _serve(self, second: int, waiting: int) -> _Served:
+        """Of those that wait, as many as there are places, room in the partitions, and TSTU."""
+        scenario, fleet = self._scenario, self._fleet
+        if not fleet.ready:
+            return _Served(0, 0, 0)
+        room = _Room(fleet.ready * scenario.concurrency, scenario.routes * PARTITION_ENTITIES_PER_SECOND)
+        # What waits is spread over the instances, and those whose gate is closed send nothing.
+        sent = waiting * fleet.open // fleet.ready if scenario.has_gate else waiting
+        taken = min(sent, self._azure_devops.may_queue(second))
+        queued = room.take(taken, scenario.queued_seconds, _QUEUED_ENTITIES)
+        if queued < taken:
+            return _Served(queued, 0, 0)
+        # With the gate an instance is refused as often as it has requests under way, and then sends no more.
+        most_refused = fleet.open * scenario.concurrency if scenario.has_gate else sent
+        refused = room.take(min(sent - queued, most_refused), scenario.deferred_seconds, _DEFERRED_ENTITIES)
+        is_any_closed = scenario.has_gate and (refused or fleet.open < fleet.ready)
+        left = waiting - queued - refused if is_any_closed else 0
+        return _Served(queued, refused, room.take(left, scenario.deferred_seconds, _DEFERRED_ENTITIES))
+
+    def _take(self, number: int) -> list[tuple[Cohort, int]]:
+        """The first ones in the queue."""
+        taken: Counter[Cohort] = Counter()
+        while number:
+            since, cohort, count = self._waiting.popleft()
+            some = min(number, count)
+            taken[cohort] += some
+            number -= some
+            if some < count:
+                self._waiting.appendleft((since, cohort, count - some))
+        return sorted(taken.items())
+
+    def _time_out(self, second: int) -> None:
+        """Event Grid hears nothing from those that wait for a place too long."""
+        while self._waiting and second - self._waiting[0][0] >= ANSWER_SECONDS:
+            _, cohort, count = self._waiting.popleft()
+            self._outcome.timed_out += count
+            self._grid.was_not_acknowledged(second, cohort, count)
+
+    def _note(self, second: int, served: _Served) -> None:
+        outcome, scenario = self._outcome, self._scenario
+        executions = served.queued + served.deferred
+        outcome.queued += served.queued
+        outcome.refused += served.refused
+        outcome.executions += executions
+        outcome.transactions += _TRANSACTIONS * executions
+        held = served.queued * scenario.queued_seconds + served.deferred * scenario.deferred_seconds
+        # An instance is billed for the time in which it executes anything, however much at once.
+        outcome.gb_seconds += -(-held // scenario.concurrency) * scenario.instance_gb
+        if served.queued:
+            outcome.last_queued_hours = (second + 1) / 3600
+        point = Point((second // _POINT_SECONDS + 1) * _POINT_SECONDS / 3600, outcome.queued, self._azure_devops.usage)
+        if outcome.curve and outcome.curve[-1].hours == point.hours:
+            point = replace(point, tstu=max(point.tstu, outcome.curve.pop().tstu))
+        outcome.curve.append(point)
+
+    def _cost(self) -> float:
+        outcome, scenario = self._outcome, self._scenario
+        operations = scenario.events + self._grid.deliveries
+        return (
+            outcome.gb_seconds * scenario.gb_second_price
+            + outcome.executions / 1e6 * scenario.million_executions_price
+            + operations / 1e6 * scenario.million_event_grid_operations_price
+            + outcome.transactions / 1e4 * scenario.ten_thousand_transactions_price
+        )

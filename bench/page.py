@@ -1,0 +1,39 @@
+"""The tables in docs/performance.md, each between two marks that name it."""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+PAGE: Final = Path(__file__).parent.parent / "docs" / "performance.md"
+
+
+def put(name: str, text: str, page: Path = PAGE) -> None:
+    """Replace what stands between the marks of this name.
+
+    :raises ValueError: the page has no such marks.
+    """
+    before, _, after = _parts(name, page)
+    page.write_text(before + text + after, encoding="utf-8")
+
+
+def get(name: str, page: Path = PAGE) -> str:
+    """What stands between the marks of this name.
+
+    :raises ValueError: the page has no such marks.
+    """
+    return _parts(name, page)[1]
+
+
+def table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table in Markdown."""
+    lines = [heads, ["---"] * len(heads), *rows]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def _parts(name: str, page: Path) -> tuple[str, str, str]:
+    begin, end = f"<!-- begin {name}, made by bench -->\n", f"<!-- end {name} -->"
+    found = re.fullmatch(f"(.*{re.escape(begin)})(.*)({re.escape(end)}.*)", page.read_text(encoding="utf-8"), re.DOTALL)
+    if found is None:
+        raise ValueError(f"{page} has no place for this table; put '{begin.strip()}' and '{end}' into it")
+    return found[1], found[2], found[3]

@@ -1,0 +1,107 @@
+"""``python -m bench.simulate``: a burst of a million events, past what one machine can show.
+
+Event Grid delivers and delivers again, Flex Consumption adds instances, each route's partition takes its entities, and
+Azure DevOps refuses what exceeds its limit: with the throttle gate, which keeps requests back for as long as Azure
+DevOps asked, and without it. Writes bench/simulation.json, docs/burst.svg and the table in docs/performance.md. The
+chance in it is seeded, so the same comes of it every time. Takes about a minute.
+"""
+
+import json
+import sys
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Final
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+
+from bench import page
+from bench.burst.azure_devops import LIMIT_TSTU
+from bench.burst.burst import Burst
+from bench.burst.plot import Curve, draw
+from bench.burst.scenario import Outcome, Scenario
+
+RESULTS: Final = Path(__file__).parent / "simulation.json"
+PLOT: Final = Path(__file__).parent.parent / "docs" / "burst.svg"
+BLOCK: Final = "burst"
+HEADS: Final = (
+    *("scenario", "runs queued within 24 h", "dead letters", "all done after", "redeliveries"),
+    *("refused by Azure DevOps", "timed out", "peak instances", "cost"),
+)
+
+SCENARIOS: Final[Mapping[str, Scenario]] = {
+    "gate": Scenario(),
+    "no gate": Scenario(has_gate=False),
+    "gate, a run is 0.01 TSTU": Scenario(run_tstu=0.01, refusal_tstu=0.001),
+    "no gate, a run is 0.01 TSTU": Scenario(run_tstu=0.01, refusal_tstu=0.001, has_gate=False),
+    "gate, a run is 0.2 TSTU": Scenario(run_tstu=0.2, refusal_tstu=0.02),
+    "no gate, a run is 0.2 TSTU": Scenario(run_tstu=0.2, refusal_tstu=0.02, has_gate=False),
+    "gate, refusals cost nothing": Scenario(refusal_tstu=0.0),
+    "no gate, refusals cost nothing": Scenario(refusal_tstu=0.0, has_gate=False),
+    "gate, 8 routes": Scenario(routes=8),
+    "gate, 100,000 events": Scenario(events=100_000),
+    "no gate, 100,000 events": Scenario(events=100_000, has_gate=False),
+    "gate, 10,000 events": Scenario(events=10_000),
+    "no gate, 10,000 events": Scenario(events=10_000, has_gate=False),
+}
+PLOTTED: Final = ("gate", "no gate")
+
+
+def simulate(scenarios: Mapping[str, Scenario]) -> dict[str, Outcome]:
+    """Play each scenario."""
+    return {name: Burst(scenario).play() for name, scenario in scenarios.items()}
+
+
+def to_document(outcomes: Mapping[str, Outcome]) -> dict[str, Any]:
+    """The outcomes as they are kept, without their curves."""
+    return {
+        name: {figure: round(value, 3) for figure, value in asdict(outcome).items() if figure != "curve"}
+        for name, outcome in outcomes.items()
+    }
+
+
+def markdown(document: Mapping[str, Mapping[str, float]]) -> str:
+    """The table of docs/performance.md."""
+    return page.table(HEADS, _rows(document))
+
+
+def plot(outcomes: Mapping[str, Outcome]) -> str:
+    """The picture, as SVG."""
+    curves = [Curve(name, outcomes[name].curve, outcomes[name].drained_hours) for name in PLOTTED]
+    return draw(curves, events=SCENARIOS[PLOTTED[0]].events, limit_tstu=LIMIT_TSTU)
+
+
+def _rows(document: Mapping[str, Mapping[str, float]]) -> list[list[str]]:
+    return [
+        [
+            name,
+            f"{figures['queued']:,}",
+            f"{figures['dead_lettered']:,}",
+            f"{figures['drained_hours']:.1f} h",
+            f"{figures['redeliveries']:,}",
+            f"{figures['refused']:,}",
+            f"{figures['timed_out']:,}",
+            f"{figures['peak_instances']}",
+            f"${figures['cost']:.2f}",
+        ]
+        for name, figures in document.items()
+    ]
+
+
+def main() -> int:
+    outcomes = simulate(SCENARIOS)
+    document = to_document(outcomes)
+    RESULTS.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
+    PLOT.write_text(plot(outcomes), encoding="utf-8")
+    page.put(BLOCK, markdown(document))
+    table = Table(*HEADS, box=SIMPLE_HEAD, pad_edge=False)
+    for row in _rows(document):
+        table.add_row(*row)
+    Console(width=None if sys.stdout.isatty() else 180).print(table)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,231 @@
+"""The models of Azure's services by value, and what holds for every burst."""
+
+import random
+import re
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bench.burst.azure_devops import AzureDevOps
+from bench.burst.burst import Burst
+from bench.burst.event_grid import RETRY_SECONDS, TIME_TO_LIVE_SECONDS, Cohort, EventGrid
+from bench.burst.functions import Fleet
+from bench.burst.plot import Curve, draw
+from bench.burst.scenario import Point, Scenario
+
+ROOT = Path(__file__).parents[2]
+SMALL = Scenario(events=20_000, burst_seconds=60)
+
+
+class TestEventGrid:
+    def test_a_burst_is_delivered_evenly_and_once(self) -> None:
+        grid = EventGrid(10, 4, random.Random(1))
+        delivered = []
+        while (second := grid.next_second) is not None:
+            delivered.append((second, grid.deliver(second).total()))
+        assert delivered == [(0, 2), (1, 3), (2, 2), (3, 3)]
+        assert grid.deliveries == 10
+
+    def test_nothing_is_due_between(self) -> None:
+        grid = EventGrid(10, 1, random.Random(1))
+        assert grid.deliver(5) == Counter()
+
+    @pytest.mark.parametrize("attempt", range(1, len(RETRY_SECONDS)))
+    def test_what_failed_comes_again_when_the_schedule_says(self, attempt: int) -> None:
+        grid = EventGrid(0, 0, random.Random(attempt))
+        grid.was_not_acknowledged(1000, Cohort(16, attempt), 50)
+        after = RETRY_SECONDS[attempt - 1]
+        again: Counter[Cohort] = Counter()
+        while (second := grid.next_second) is not None:
+            assert 1000 + 0.9 * after - 1 <= second <= 1000 + 1.1 * after + 1
+            again += grid.deliver(second)
+        assert again == {Cohort(16, attempt + 1): 50}
+
+    def test_after_a_day_it_is_a_dead_letter(self) -> None:
+        grid = EventGrid(0, 0, random.Random(1))
+        grid.was_not_acknowledged(TIME_TO_LIVE_SECONDS - 1, Cohort(0, 3), 7)
+        assert (grid.dead_lettered, grid.next_second) == (7, None)
+
+
+class TestAzureDevOps:
+    def test_what_is_used_counts_for_five_minutes(self) -> None:
+        azure_devops = AzureDevOps(run_tstu=50, refusal_tstu=0)
+        assert azure_devops.may_queue(0) == 4
+        azure_devops.serve(0, 1, 0)
+        azure_devops.serve(100, 3, 0)
+        assert [azure_devops.may_queue(second) for second in (100, 299, 300, 399, 400)] == [0, 0, 1, 1, 4]
+
+    def test_it_says_how_long_to_wait(self) -> None:
+        azure_devops = AzureDevOps(run_tstu=100, refusal_tstu=1)
+        azure_devops.serve(10, 1, 0)
+        azure_devops.serve(20, 1, 0)
+        assert azure_devops.retry_after_seconds(30) == 280
+        assert azure_devops.may_queue(30 + 280) == 1
+
+    def test_refusals_are_work_too(self) -> None:
+        azure_devops = AzureDevOps(run_tstu=50, refusal_tstu=10)
+        azure_devops.serve(0, 2, 6)
+        assert azure_devops.usage == 160
+        assert azure_devops.may_queue(1) == 0
+
+
+class TestFleet:
+    def test_instances_come_for_what_waits_and_no_more(self) -> None:
+        fleet = Fleet(most=3, concurrency=10, added_per_second=1, start_seconds=2)
+        ready = []
+        for second in range(8):
+            fleet.scale(second, waiting=25)
+            ready.append(fleet.ready)
+        assert ready == [0, 0, 1, 2, 3, 3, 3, 3]
+
+    def test_no_more_than_the_app_allows(self) -> None:
+        fleet = Fleet(most=2, concurrency=10, added_per_second=5, start_seconds=0)
+        for second in range(5):
+            fleet.scale(second, waiting=1_000)
+        assert fleet.peak == 2
+
+    def test_they_go_when_nothing_has_waited_for_a_minute(self) -> None:
+        fleet = Fleet(most=2, concurrency=10, added_per_second=2, start_seconds=0)
+        fleet.scale(0, waiting=20)
+        fleet.scale(1, waiting=20)
+        assert fleet.ready == 2
+        fleet.scale(60, waiting=0)
+        assert fleet.ready == 2
+        fleet.scale(61, waiting=0)
+        assert (fleet.ready, fleet.peak) == (0, 2)
+
+    def test_closed_gates_open_in_time(self) -> None:
+        fleet = Fleet(most=2, concurrency=10, added_per_second=2, start_seconds=0)
+        fleet.scale(0, waiting=20)
+        fleet.scale(1, waiting=20)
+        fleet.close(until=9, instances=1)
+        assert fleet.open == 1
+        fleet.scale(9, waiting=20)
+        assert fleet.open == 2
+
+
+class TestBurst:
+    @settings(max_examples=25, deadline=None)
+    @given(
+        events=st.integers(1, 30_000),
+        has_gate=st.booleans(),
+        run_tstu=st.sampled_from([0.01, 0.05, 0.2, 3.0]),
+        refusal_tstu=st.sampled_from([0.0, 0.002]),
+        routes=st.integers(1, 3),
+        most_instances=st.integers(1, 5),
+    )
+    def test_no_event_is_lost_or_counted_twice(
+        self, events: int, has_gate: bool, run_tstu: float, refusal_tstu: float, routes: int, most_instances: int
+    ) -> None:
+        outcome = Burst(
+            replace(
+                SMALL,
+                events=events,
+                has_gate=has_gate,
+                run_tstu=run_tstu,
+                refusal_tstu=refusal_tstu,
+                routes=routes,
+                most_instances=most_instances,
+            )
+        ).play()
+        assert outcome.queued + outcome.dead_lettered == events
+        assert outcome.executions + outcome.timed_out == events + outcome.redeliveries
+        assert outcome.peak_instances <= most_instances
+        # A day, and the burst itself, hold no more than so many whole windows.
+        assert outcome.queued <= (24 * 12 + 2) * 200 / run_tstu
+
+    def test_the_same_comes_of_it_every_time(self) -> None:
+        assert Burst(SMALL).play() == Burst(SMALL).play()
+
+    def test_what_azure_devops_takes_at_once_is_done_at_once(self) -> None:
+        outcome = Burst(replace(SMALL, events=3_000)).play()
+        assert (outcome.queued, outcome.redeliveries, outcome.refused) == (3_000, 0, 0)
+        assert outcome.last_queued_hours < 0.05
+
+    def test_with_the_gate_azure_devops_refuses_less(self) -> None:
+        gate, none = (Burst(replace(SMALL, has_gate=has_gate)).play() for has_gate in (True, False))
+        assert gate.refused < none.refused
+        assert gate.queued == none.queued == SMALL.events
+
+    def test_a_partition_holds_one_route_back(self) -> None:
+        one, eight = (Burst(replace(SMALL, routes=routes)).play() for routes in (1, 8))
+        assert eight.timed_out <= one.timed_out
+        assert one.timed_out == 0 or eight.timed_out < one.timed_out
+
+    def test_what_it_costs(self) -> None:
+        def cost(
+            *, gb_second: float = 0.0, executions: float = 0.0, operations: float = 0.0, transactions: float = 0.0
+        ) -> float:
+            scenario = replace(
+                SMALL,
+                events=3_000,
+                gb_second_price=gb_second,
+                million_executions_price=executions,
+                million_event_grid_operations_price=operations,
+                ten_thousand_transactions_price=transactions,
+            )
+            return Burst(scenario).play().cost
+
+        assert cost(executions=1e6) == pytest.approx(3_000)
+        assert cost(operations=1e6) == pytest.approx(6_000)  # published, and delivered
+        assert cost(transactions=1e4) == pytest.approx(6_000)  # claim, complete
+        # No less than the deliveries' own time on instances of 2 GB, no more than all instances for two minutes.
+        assert 3_000 * 0.36 / 32 * 2 <= cost(gb_second=1) <= 40 * 120 * 2
+
+
+class TestWhatItTakesForGranted:
+    """The scenario says what the infrastructure, the worker and docs/cost.md say."""
+
+    def test_instances(self) -> None:
+        bicep = (ROOT / "infra" / "modules" / "function-app.bicep").read_text()
+
+        def number(pattern: str) -> int:
+            found = re.search(pattern, bicep)
+            assert found is not None, pattern
+            return int(found[1])
+
+        scenario = Scenario()
+        assert scenario.most_instances == number(r"maximumInstanceCount: (\d+)")
+        assert scenario.instance_gb == number(r"instanceMemoryMB: (\d+)") / 1024
+        assert scenario.concurrency == number(r"PYTHON_THREADPOOL_THREAD_COUNT: '(\d+)'")
+
+    def test_prices(self) -> None:
+        rows = re.findall(r"^\| `(\w+)` \| ([\d.]+) \|", (ROOT / "docs" / "cost.md").read_text(), re.MULTILINE)
+        prices = {name: float(price) for name, price in rows}
+        scenario = Scenario()
+        assert scenario.gb_second_price == prices["gb_second"]
+        assert scenario.million_executions_price == prices["execution"]
+        assert scenario.million_event_grid_operations_price == prices["event_grid"]
+        assert scenario.ten_thousand_transactions_price == prices["table_transaction"]
+
+    def test_event_grid_retries(self) -> None:
+        bicep = (ROOT / "infra" / "events" / "subscriptions.bicep").read_text()
+        assert f"eventTimeToLiveInMinutes: {TIME_TO_LIVE_SECONDS // 60}" in bicep
+        assert "maxDeliveryAttempts: 30" in bicep  # more than there are in a day
+
+
+class TestPlot:
+    CURVES = (
+        Curve("first", [Point(0.1, 10, 5.0), Point(3.0, 60, 210.0)], drained_hours=4.0),
+        Curve("second", [Point(0.1, 20, 5.0), Point(2.0, 100, 90.0)], drained_hours=2.0),
+    )
+
+    def test_it_tells_what_it_shows(self) -> None:
+        svg = draw(self.CURVES, events=100, limit_tstu=200.0)
+        for text in (
+            "A burst of 100 events",
+            "first: 60 within 24 h",
+            "first: dead letters, redriven",
+            "second: 100 within 24 h",
+            "limit: 200 TSTU",
+            "hours since the burst began",
+        ):
+            assert text in svg
+        assert "second: dead letters" not in svg  # there are none
+
+    def test_the_same_figures_are_the_same_file(self) -> None:
+        assert draw(self.CURVES, events=100, limit_tstu=200.0) == draw(self.CURVES, events=100, limit_tstu=200.0)
