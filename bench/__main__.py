@@ -1,0 +1,93 @@
+"""``python -m bench``: measures every row, prints one table, and writes bench/results.json and docs/performance.md.
+
+Nothing is written with ``--quick`` or ``--only``. Takes a quarter of an hour on two cores; nobody else should be at
+work meanwhile.
+"""
+
+import argparse
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+from rich.console import Console
+
+from bench import machine, report
+from bench.measuring import Comparison
+from bench.rows import (
+    cold_start,
+    cpu_time,
+    journal_size,
+    latency,
+    memory,
+    one_shot,
+    routing,
+    throughput,
+    transactions,
+)
+from bench.sizes import FULL, QUICK, Sizes
+
+ROWS: Final[dict[str, Callable[[Sizes, Path], list[Comparison]]]] = {
+    "1": cold_start.first_event,
+    "2": cold_start.imports,
+    "3": cpu_time.over_the_network,
+    "4": cpu_time.in_memory,
+    "5": throughput.throughput,
+    "6": latency.latency,
+    "7": one_shot.one_shot,
+    "8": routing.routing,
+    "9": journal_size.sqlite_journal,
+    "9b": journal_size.tables_journal,
+    "10": memory.memory,
+    "11": transactions.transactions,
+}
+
+
+def main() -> int:
+    options = _options()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that the servers of a measurement end with it
+    console = Console(width=None if sys.stdout.isatty() else 180)
+    load_before = machine.load_average()
+    if machine.is_busy(load_before):
+        console.print(f"the machine is busy (load {load_before}): rows 1, 3, 5 and 6 will show worse than they are")
+    started = time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="bench-") as folder:
+        description = machine.describe(Path(folder))
+        lines = measure(options.only or list(ROWS), QUICK if options.quick else FULL, Path(folder), console)
+    description |= {
+        "taken_at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "seconds": round(time.monotonic() - started),
+        "load_before": load_before,
+    }
+    document = report.to_document(description, lines)
+    report.show(document, console)
+    if not options.quick and not options.only:
+        report.write(document)
+    return 0
+
+
+def measure(rows: list[str], sizes: Sizes, folder: Path, console: Console) -> list[Comparison]:
+    """Measure some rows one after the other, each in a folder of its own; lines in the order of their numbers."""
+    lines: list[Comparison] = []
+    for row in rows:
+        started = time.monotonic()
+        place = folder / f"row-{row}"
+        place.mkdir()
+        lines += ROWS[row](sizes, place)
+        console.print(f"row {row}: {time.monotonic() - started:.0f} s", style="dim")
+    return sorted(lines, key=lambda line: (int(line.row.rstrip("bcd")), line.row))
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m bench", description="Measures nextstage against the alternatives.")
+    parser.add_argument("--quick", action="store_true", help="a look, in about two minutes; writes nothing")
+    parser.add_argument("--only", action="append", choices=ROWS, help="this row, and no other; may be repeated")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

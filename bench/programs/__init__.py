@@ -1,0 +1,1 @@
+"""Programs that a row runs as fresh processes."""

@@ -1,0 +1,34 @@
+"""One event in a process of its own: read the secret, make a credential and a session, post, end.
+
+python one_shot.py URL BODY_FILE                    the PAT is in the environment
+python one_shot.py URL BODY_FILE VAULT CERTIFICATE  it is read from Key Vault with the managed identity
+"""
+
+import os
+import sys
+from pathlib import Path
+
+import requests
+from requests.auth import HTTPBasicAuth
+
+
+def secret() -> str:
+    """The PAT."""
+    if len(sys.argv) < 5:
+        return os.environ["AZURE_DEVOPS_EXT_PAT"]
+    from azure.identity import ManagedIdentityCredential  # noqa: PLC0415 - only where it is needed
+    from azure.keyvault.secrets import SecretClient  # noqa: PLC0415
+
+    vault, certificate = sys.argv[3:]
+    identity = ManagedIdentityCredential()
+    # The emulated vault is not below vault.azure.net, and its certificate is nobody's.
+    with SecretClient(vault, identity, verify_challenge_resource=False, connection_verify=certificate) as client:
+        return client.get_secret("azure-devops-pat").value or ""
+
+
+with requests.Session() as session:
+    session.auth = HTTPBasicAuth("", secret())
+    session.headers["Content-Type"] = "application/json"
+    answer = session.post(sys.argv[1], data=Path(sys.argv[2]).read_bytes(), timeout=15)
+answer.raise_for_status()
+print(answer.json()["id"], flush=True)

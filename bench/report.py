@@ -1,0 +1,79 @@
+"""The results as a file, as one table on the screen, and as the table in docs/performance.md."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Final
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+
+from bench import page
+from bench.measuring import Comparison
+
+RESULTS: Final = Path(__file__).parent / "results.json"
+BLOCK: Final = "figures"
+
+_HEADS: Final = ("row", "measure", "ours", "against", "theirs", "ratio (middle half)", "target", "met")
+
+
+def to_document(machine: Mapping[str, Any], lines: Sequence[Comparison]) -> dict[str, Any]:
+    """The results as they are kept: every figure with its spread, and whether its target is met."""
+    rows = [
+        {**asdict(line), "target": None if line.target is None else str(line.target), "met": line.is_met}
+        for line in lines
+    ]
+    return {"machine": dict(machine), "rows": rows}
+
+
+def write(document: Mapping[str, Any], results: Path = RESULTS, shown: Path = page.PAGE) -> None:
+    """Keep the results, and put their table into the page."""
+    results.write_text(json.dumps(document, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    page.put(BLOCK, markdown(document), shown)
+
+
+def markdown(document: Mapping[str, Any]) -> str:
+    """The table, and on what machine it was taken."""
+    machine = document["machine"]
+    taken = (
+        f"\nTaken on {machine['taken_at'][:10]} in {machine['seconds']:,} s: {machine['cores']} cores "
+        f"({machine['processor']}), {machine['memory_gib']:g} GiB, a disk that takes {machine['disk_sync_ms']:g} ms to "
+        f"keep a page for sure, {machine['system']}, Python {machine['python']}, "
+        f"requests {machine['requests']}, azure-functions {machine['azure-functions']}. "
+        f"The load average was {machine['load_before']:g} before.\n"
+    )
+    return page.table(_HEADS, [_cells(row) for row in document["rows"]]) + taken
+
+
+def show(document: Mapping[str, Any], console: Console) -> None:
+    """Print the table."""
+    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    for head in _HEADS:
+        table.add_column(head, overflow="fold")
+    for row in document["rows"]:
+        table.add_row(*_cells(row), style="red" if row["met"] is False else None)
+    console.print(table)
+
+
+def _cells(row: Mapping[str, Any]) -> list[str]:
+    unit = f" {row['unit']}" if row["unit"] else ""
+    ratio = row["ratio"]
+    return [
+        row["row"],
+        row["measure"],
+        _number(row["ours"]["median"]) + unit,
+        row["against"],
+        _number(row["theirs"]["median"]) + unit,
+        f"{ratio['median']:.2f} ({ratio['low']:.2f} to {ratio['high']:.2f})",
+        row["target"] or "report",
+        {True: "yes", False: "no", None: ""}[row["met"]],
+    ]
+
+
+def _number(value: float) -> str:
+    """Three significant digits or so, without an exponent."""
+    if abs(value) >= 100:
+        return f"{value:,.0f}"
+    return f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}"

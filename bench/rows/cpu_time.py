@@ -1,0 +1,99 @@
+"""Rows 3 and 4: CPU time per delivered event, over the network and without it."""
+
+import logging
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from io import BytesIO, StringIO
+from pathlib import Path
+from typing import Any, Final
+
+import requests
+from requests.adapters import BaseAdapter
+from urllib3 import HTTPResponse
+
+from bench.measuring import Comparison, Target, alternate, compare
+from bench.servers.azure_devops import emulated_answer
+from bench.sizes import Sizes
+from bench.workload import AnswersInMemory, BarePost, Deliveries, composed, sqlite_in
+from devstack import processes
+from shared.composition import App
+from shared.telemetry import LOGGER_NAME
+
+_MICROSECONDS: Final = 1e6
+
+
+def over_the_network(sizes: Sizes, folder: Path) -> list[Comparison]:
+    """One thread, the emulator in another process, the journal in SQLite, every decision logged."""
+    with (
+        processes.start("devstack.ado", env={}, cwd=folder, log=folder / "ado.log") as ado,
+        decisions_logged(),
+    ):
+        app = composed(folder, ado.url, sqlite_in(folder))
+        pairs = _cpu_pairs(app, BarePost(app), sizes)
+    against = "one requests.Session().post of the same body"
+    return [compare("3", "CPU time per delivered event, SQLite", against, "µs", pairs, Target("≤", 1.6))]
+
+
+def in_memory(sizes: Sizes, folder: Path) -> list[Comparison]:
+    """The same with answers from memory on both sides, so that what is left is the app's own, the journal included."""
+    _, body = emulated_answer()
+    with decisions_logged():
+        app = composed(folder, "http://127.0.0.1:1/contoso", sqlite_in(folder), transport=AnswersInMemory(body))
+        pairs = _cpu_pairs(app, BarePost(app, adapter=_AdapterInMemory(body)), sizes)
+    against = "Session().post, its adapter answering from memory"
+    return [compare("4", "CPU time per event without a network, journal included", against, "µs", pairs)]
+
+
+def _cpu_pairs(app: App, theirs: Callable[[], object], sizes: Sizes) -> list[tuple[float, float]]:
+    """Microseconds of CPU time of this process, its calls of the system included, per event."""
+    return alternate(
+        Deliveries(app, ready=sizes.block * (sizes.repeats + 1)),
+        theirs,
+        clock=lambda: time.process_time() * _MICROSECONDS,
+        calls=sizes.block,
+        repeats=sizes.repeats,
+    )
+
+
+@contextmanager
+def decisions_logged() -> Iterator[None]:
+    """Take the decisions' records as the worker does: formatted, and here thrown away."""
+    log = logging.getLogger(LOGGER_NAME)
+    level, propagate, sink = log.level, log.propagate, _Sink()
+    handler = logging.StreamHandler(sink)
+    log.addHandler(handler)
+    log.setLevel(logging.INFO)
+    log.propagate = False
+    try:
+        yield
+    finally:
+        log.removeHandler(handler)
+        log.setLevel(level)
+        log.propagate = propagate
+
+
+class _Sink(StringIO):
+    def write(self, text: str, /) -> int:
+        return len(text)
+
+
+class _AdapterInMemory(BaseAdapter):
+    """Answers for requests as its own adapter would, from memory."""
+
+    def __init__(self, body: bytes) -> None:
+        super().__init__()
+        self._answers = AnswersInMemory(body)
+
+    def send(self, request: requests.PreparedRequest, *_: Any, **__: Any) -> requests.Response:
+        """See ``BaseAdapter.send``."""
+        response = requests.Response()
+        response.status_code = 200
+        response.headers["Content-Type"] = "application/json; charset=utf-8"
+        response.raw = HTTPResponse(BytesIO(self._answers.body()), preload_content=False)
+        response.request = request
+        response.url = request.url or ""
+        return response
+
+    def close(self) -> None:
+        """Nothing is open."""

@@ -1,0 +1,132 @@
+"""Row 9: what a delivery takes with a journal that is nearly empty, and with one that is full."""
+
+import sqlite3
+import time
+from collections.abc import Callable
+from contextlib import closing
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, Final
+
+from azure.data.tables import TableClient
+
+from bench.measuring import Comparison, Target, alternate, compare
+from bench.programs.events import event_text
+from bench.rows.cpu_time import decisions_logged
+from bench.servers.azure_devops import emulated_answer
+from bench.sizes import Sizes
+from bench.workload import ROUTE, AnswersInMemory, Deliveries, composed, sqlite_in
+from devstack.azurite import Azurite
+from shared.composition import App
+from shared.journal_entities import record_to_entity, run_marker
+from shared.journal_tables import TABLE_NAME
+
+FEW: Final = 10
+# Far above those that the answers count up from, since a run belongs to one record.
+_FIRST_OLD_RUN: Final = 1_000_000_000
+_TRANSACTION: Final = 100
+_RECORDS_PER_ROUTE: Final = 1_000
+_MILLISECONDS: Final = 1000.0
+
+# Copies of a real record: other keys and runs, and an age, so that every index has as many entries.
+_FILL: Final = """
+INSERT INTO records (route, key, version, state, run_id, claimed_at, event, document)
+WITH RECURSIVE numbers (number) AS (SELECT 1 UNION ALL SELECT number + 1 FROM numbers WHERE number < :records)
+SELECT route, lower(hex(randomblob(32))), version, state, :first_run + number,
+       strftime('%Y-%m-%dT%H:%M:%S', 'now', '-' || number || ' seconds') || '.000000+00:00', event, document
+FROM numbers, (SELECT * FROM records WHERE state = 'queued' LIMIT 1)
+"""
+
+
+def sqlite_journal(sizes: Sizes, folder: Path) -> list[Comparison]:
+    """The journal in SQLite; answers come from memory, so that the network covers nothing."""
+    _, body = emulated_answer()
+    with decisions_logged():
+        few = _delivering(folder, sqlite_in(folder), body)
+        journal = sqlite_in(folder)
+        many = _delivering(folder, journal, body)
+        file = Path(journal.removeprefix("sqlite:"))
+        _fill_sqlite(file, sizes.sqlite_records)
+        pairs = _pairs(many, few, sizes, sizes.block)
+    for path in folder.glob(f"{file.name}*"):
+        path.unlink()  # more than a gigabyte
+    measure = f"time per delivery, SQLite journal with {sizes.sqlite_records:,} records"
+    return [compare("9", measure, f"{FEW} records", "ms", pairs, Target("≤", 1.2))]
+
+
+def tables_journal(sizes: Sizes, folder: Path) -> list[Comparison]:
+    """The journal on Azurite: full of other routes' records, 1,000 each, and with many on the route of the delivery.
+
+    Azurite looks through a partition entity by entity, which Azure Tables does not; so the second has no target.
+    """
+    others, own = sizes.azurite_records, sizes.azurite_route_records
+    spread = _tables_pairs(sizes, folder / "spread", others, lambda number: f"route-{number // _RECORDS_PER_ROUTE}")
+    one_route = _tables_pairs(sizes, folder / "one-route", own, lambda _: ROUTE)
+    measure, few = "time per delivery, journal on Azurite with", f"{FEW} records"
+    where = f"{_RECORDS_PER_ROUTE:,} on each route"
+    return [
+        compare("9b", f"{measure} {others:,} records, {where}", few, "ms", spread, Target("≤", 1.2)),
+        compare("9c", f"{measure} {own:,} records, all on the same route", few, "ms", one_route),
+    ]
+
+
+def _tables_pairs(
+    sizes: Sizes, folder: Path, records: int, route_of: Callable[[int], str]
+) -> list[tuple[float, float]]:
+    """In two Azurites, so that neither holds the other's records."""
+    _, body = emulated_answer()
+    folder.mkdir()
+    with (
+        Azurite(folder / "few", in_memory=True) as small,
+        Azurite(folder / "many", in_memory=True) as large,
+        decisions_logged(),
+    ):
+        few = _delivering(folder, small.connection_string, body)
+        many = _delivering(folder, large.connection_string, body)
+        _fill_tables(large.connection_string, many.app, records, route_of)
+        return _pairs(many, few, sizes, max(1, sizes.block // 6))
+
+
+def _delivering(folder: Path, journal: str, body: bytes) -> Deliveries:
+    """An app whose journal has a few records."""
+    app = composed(folder, "http://127.0.0.1:1/contoso", journal, transport=AnswersInMemory(body))
+    deliver = Deliveries(app)
+    for _ in range(FEW):
+        deliver()
+    return deliver
+
+
+def _pairs(
+    many: Callable[[], object], few: Callable[[], object], sizes: Sizes, calls: int
+) -> list[tuple[float, float]]:
+    """Milliseconds for one delivery."""
+    return alternate(many, few, clock=lambda: time.perf_counter() * _MILLISECONDS, calls=calls, repeats=sizes.repeats)
+
+
+def _fill_sqlite(file: Path, records: int) -> None:
+    with closing(sqlite3.connect(file, isolation_level=None)) as connection:
+        connection.execute("PRAGMA synchronous = OFF")
+        connection.execute("PRAGMA cache_size = -1000000")
+        connection.execute(_FILL, {"records": records, "first_run": _FIRST_OLD_RUN})
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+
+def _fill_tables(connection: str, app: App, records: int, route_of: Callable[[int], str]) -> None:
+    """Records and markers as the store writes them, a hundred entities at a time."""
+    (decided,) = app.relay.decide(event_text(0)).decisions
+    record = app.journal.get(decided.key)
+    if record is None:
+        raise LookupError("the first delivery has left no record")
+    entity = record_to_entity(record, "0" * 32)
+    with TableClient.from_connection_string(connection, TABLE_NAME) as table:
+        for first in range(0, records, _TRANSACTION // 2):
+            route = route_of(first)
+            operations: list[tuple[str, dict[str, Any]]] = []
+            for number in range(first, min(first + _TRANSACTION // 2, records)):
+                key = sha256(f"{number}".encode()).hexdigest()
+                run = _FIRST_OLD_RUN + number
+                operations.append(
+                    ("create", {**entity, "PartitionKey": route, "RowKey": key, "run_id": (run, "Edm.Int64")})
+                )
+                operations.append(("create", {**run_marker(record.key, run), "PartitionKey": route, "owner": key}))
+            table.submit_transaction(operations)

@@ -1,0 +1,33 @@
+"""Row 10: whether memory grows with the number of deliveries."""
+
+import os
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Final
+
+from bench.fresh_process import deploy, run
+from bench.measuring import Comparison, Target, compare
+from bench.sizes import Sizes
+from bench.workload import ROUTES, environment, sqlite_in
+from devstack import processes
+
+THREADS: Final = 8
+_MEBIBYTE: Final = 2**20
+
+
+def memory(sizes: Sizes, folder: Path) -> list[Comparison]:
+    """Processes that deliver distinct events to a server in another process; one for each core at a time."""
+    app, routes = deploy(folder / "app", with_bytecode=True), folder / "routes.yaml"
+    routes.write_text(ROUTES, encoding="utf-8")
+    counts = (str(sizes.few_deliveries), str(sizes.many_deliveries))
+    with processes.start("bench.servers.azure_devops", env={}, cwd=folder, log=folder / "ado.log") as ado:
+
+        def delivered(_: int) -> tuple[float, float]:
+            settings = environment(ado.url, sqlite_in(folder), routes)
+            after_few, after_many = run("deliveries", str(THREADS), *counts, app=app, environment=settings).words
+            return int(after_many) / _MEBIBYTE, int(after_few) / _MEBIBYTE
+
+        with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+            pairs = list(pool.map(delivered, range(sizes.loads)))
+    measure = f"memory (RSS) after {sizes.many_deliveries:,} deliveries"
+    return [compare("10", measure, f"after {sizes.few_deliveries:,}", "MiB", pairs, Target("≤", 1.05))]

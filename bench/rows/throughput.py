@@ -1,0 +1,33 @@
+"""Row 5: events per second from many threads, against a server that takes its time."""
+
+from pathlib import Path
+from typing import Final
+
+from bench.load import load
+from bench.measuring import Comparison, Target, compare, interleave
+from bench.rows.cpu_time import decisions_logged
+from bench.sizes import Sizes
+from bench.workload import BarePost, Deliveries, composed, sqlite_in
+from devstack import processes
+
+THREADS: Final = 32
+ANSWER_SECONDS: Final = 0.05
+
+
+def throughput(sizes: Sizes, folder: Path) -> list[Comparison]:
+    """32 threads, as the worker has by default here, answers after 50 ms, the journal in SQLite."""
+    delay = ("--delay-seconds", str(ANSWER_SECONDS))
+    with (
+        processes.start("bench.servers.azure_devops", *delay, env={}, cwd=folder, log=folder / "ado.log") as ado,
+        decisions_logged(),
+    ):
+        app = composed(folder, ado.url, sqlite_in(folder))
+        deliver, post = Deliveries(app), BarePost(app, connections=THREADS)
+        pairs = interleave(
+            lambda: load(deliver, THREADS, sizes.seconds).per_second,
+            lambda: load(post, THREADS, sizes.seconds).per_second,
+            sizes.loads,
+        )
+    measure = f"throughput at {THREADS} threads, answers after 50 ms, SQLite"
+    target = Target("≥", 0.92)
+    return [compare("5", measure, "the same loop with bare Session.post", "events/s", pairs, target)]

@@ -1,0 +1,91 @@
+"""How two things are compared: by turns, pair by pair, as medians with their spread."""
+
+import itertools
+import threading
+
+import pytest
+
+from bench.load import Load, load
+from bench.measuring import LEAST_SAMPLES, Comparison, Spread, Target, alternate, compare, interleave, spread
+from bench.sizes import FULL
+
+
+def test_two_things_are_measured_by_turns_after_one_for_nothing() -> None:
+    calls: list[str] = []
+    numbers = itertools.count()
+
+    def measured(name: str) -> int:
+        calls.append(name)
+        return next(numbers)
+
+    pairs = interleave(lambda: measured("ours"), lambda: measured("theirs"), 2)
+    assert calls == ["theirs", "ours"] * 3
+    assert pairs == [(3, 2), (5, 4)]
+
+
+def test_calls_alternate_and_each_is_charged_for_its_own_time() -> None:
+    now = 0.0
+    calls: list[str] = []
+
+    def spend(name: str, seconds: float) -> None:
+        nonlocal now
+        calls.append(name)
+        now += seconds
+
+    pairs = alternate(lambda: spend("ours", 3.0), lambda: spend("theirs", 2.0), clock=lambda: now, calls=2, repeats=3)
+    assert calls == ["theirs", "ours"] * 2 * (1 + 3)
+    assert pairs == [(3.0, 2.0)] * 3
+
+
+def test_a_ratio_is_taken_pair_by_pair() -> None:
+    line = compare("1", "m", "a", "ms", [(2.0, 1.0), (30.0, 10.0), (4.0, 1.0)], Target("≤", 3))
+    assert line.ours.median == 4.0
+    assert line.theirs.median == 1.0
+    assert line.ratio == Spread(3.0, 2.5, 3.5, 3)
+    assert line.is_met is True
+
+
+@pytest.mark.parametrize(
+    ("target", "ratio", "met"),
+    [
+        (Target("≤", 1.35), 1.354, True),  # shown as 1.35
+        (Target("≤", 1.35), 1.356, False),
+        (Target("≥", 50), 49.99, False),
+        (Target("≥", 0.92), 0.92, True),
+        (Target("=", 1), 1.0, True),
+        (Target("=", 1), 1.5, False),
+    ],
+)
+def test_a_target_is_held_against_what_is_shown(target: Target, ratio: float, met: bool) -> None:
+    assert target.is_met_by(ratio) is met
+
+
+def test_without_a_target_nothing_is_met_or_missed() -> None:
+    one = spread([1.0])
+    assert Comparison("4", "m", "a", "", one, one, one).is_met is None
+    assert one == Spread(1.0, 1.0, 1.0, 1)
+
+
+def test_each_figure_is_the_median_of_enough_samples() -> None:
+    assert min(FULL.repeats, FULL.processes, FULL.loads) >= LEAST_SAMPLES
+
+
+def test_load_calls_from_all_threads_until_the_time_is_over() -> None:
+    together = threading.Barrier(3)
+    called = load(together.wait, threads=3, seconds=0.0)  # each waits for the others, so all three must call
+    assert len(called.latencies) == 3
+    assert called.latencies == tuple(sorted(called.latencies))
+    assert called.per_second == pytest.approx(3 / called.seconds)
+
+
+def test_a_call_that_fails_ends_the_load() -> None:
+    def fail() -> None:
+        raise LookupError("no")
+
+    with pytest.raises(LookupError, match="no"):
+        load(fail, threads=2, seconds=60)
+
+
+def test_percentiles() -> None:
+    found = Load(tuple(float(number) for number in range(1, 101)), 1.0)
+    assert (found.percentile(50), found.percentile(99), found.percentile(100)) == (51.0, 100.0, 100.0)
