@@ -6,10 +6,12 @@ The stand-in answers each command from a plan and writes down how it was called,
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,6 +23,17 @@ SCRIPTS = ROOT / "pipelines" / "scripts"
 TOOLS = ("bash", "env", "mktemp", "rm", "sleep", "timeout")
 
 WAIT_SECONDS = 10
+
+
+@contextmanager
+def _hearing_interrupts() -> Iterator[None]:
+    """The agent's scripts hear Ctrl-C. What runs in the background does not, and hands that on to its children."""
+    before = signal.signal(signal.SIGINT, signal.SIG_DFL)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
 
 _AZ = """#!{python} -IS
 import json, os, sys, time
@@ -132,15 +145,17 @@ class Agent:
             for words, answers in self.plan.items()
         }
         (self.folder / "plan.json").write_text(json.dumps(plan))
-        return subprocess.Popen(
-            command,
-            cwd=self.folder,
-            env={"PATH": str(self.bin), "HOME": str(self.folder / "home"), "TMPDIR": str(self.folder), **environment},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
+        home = str(self.folder / "home")
+        with _hearing_interrupts():
+            return subprocess.Popen(
+                command,
+                cwd=self.folder,
+                env={"PATH": str(self.bin), "HOME": home, "TMPDIR": str(self.folder), **environment},
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+            )
 
     def run(self, script: str, **environment: str) -> "Ended":
         """Run a script to its end."""
@@ -148,11 +163,12 @@ class Agent:
 
     def end(self, process: "subprocess.Popen[str]") -> "Ended":
         """Wait for a script's end."""
-        try:
-            out, err = process.communicate(timeout=30)
-        finally:
-            process.kill()
-        assert err == ""
+        with process:
+            try:
+                out, err = process.communicate(timeout=30)
+            finally:
+                process.kill()
+        assert err == "", err
         assert not list(self.folder.glob("tmp.*")), "a script leaves a temporary folder behind"
         return Ended(process.returncode, out)
 
