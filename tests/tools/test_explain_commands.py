@@ -109,19 +109,22 @@ def both(desk: Desk) -> "Both":
 
 
 class Both:
-    """The command and the running app, on one journal."""
+    """The command and the running app, on one journal, at one moment: a clock that is set meanwhile defers nothing."""
 
     def __init__(self, desk: Desk) -> None:
         self.ado = AzureDevOps()
         self._installation = Installation(desk.folder, desk.environment)
         store = open_store(load_settings(desk.environment, desk.folder))
         configuration = load_configuration(desk.environment, desk.folder, NAMES)
-        self._relay = compose(configuration, DISPATCH, store=store, transport=self.ado, report=lambda _: None).relay
+        self._now = utc_now()
+        self._relay = compose(
+            configuration, DISPATCH, store=store, transport=self.ado, report=lambda _: None, clock=lambda: self._now
+        ).relay
         self.seen: dict[str, int] = {}
 
     def agree(self, raw: str) -> None:
         """Explain an event, deliver it, and hold the one against the other."""
-        explained = Explainer(self._installation, None, utc_now()).explain(DeadLetter("", "", "-", raw))
+        explained = Explainer(self._installation, None, self._now).explain(DeadLetter("", "", "-", raw))
         told = document(explained, "Basic")
         with self.ado.calls() as calls:
             delivery = self._relay.deliver(raw)
