@@ -3,7 +3,7 @@
     with start("devstack.host", "--app-dir", str(app_dir), env={}, cwd=app_dir, log=tmp / "host.log") as host:
         requests.post(host.url + ...)
 
-A program says on its standard output where it is to be reached, in a line `devstack.NAME: URL` (or `bench.NAME: URL`).
+A program says on its standard output where it is to be reached, in a line `PACKAGE.NAME: URL`.
 """
 
 import contextlib
@@ -23,7 +23,7 @@ STOP_SECONDS = 10.0
 
 _EXIT_SECONDS = 1.0
 
-_READY_LINE = re.compile(rb"^(?:devstack|bench)\.\w+: (http://\S+)")
+_READY_LINE = re.compile(rb"^\w+\.\w+: (http://\S+)")
 _TAIL_LINES = 30
 _PROJECT_ROOT = Path(__file__).resolve().parents[1]
 

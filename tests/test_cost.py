@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
-from azure.core.pipeline.transport import HttpTransport
 
+from bench.counting import CountingTransport
 from devstack.events import sample_text
 from handlers import DISPATCH
 from shared.cooldown import Cooldowns
@@ -25,7 +25,6 @@ from shared.purge import BATCH_RECORDS
 from shared.queueing import Queueing
 from shared.relay import Relay
 from shared.settings import load_settings
-from shared.tables_client import pooled_transport
 from tests.building import routes, run_completed
 from tests.conftest import ManualClock
 from tests.fakes import FakePipelines, Reports
@@ -35,30 +34,6 @@ PLAIN = "name: plain\nevent: RunCompleted\npipeline: p\nparameters: { run: '{{ r
 COOLING = PLAIN.replace("plain", "cooling") + "\ncooldown: 6h"
 
 PAGE = (Path(__file__).parent.parent / "docs" / "cost.md").read_text()
-
-
-class CountingTransport(HttpTransport[Any, Any]):
-    """Counts requests on their way to Azurite: each is one transaction, a batch too."""
-
-    def __init__(self) -> None:
-        self._inner = pooled_transport(4)
-        self.requests = 0
-
-    def send(self, request: Any, **options: Any) -> Any:
-        self.requests += 1
-        return self._inner.send(request, **options)
-
-    def open(self) -> None:
-        self._inner.open()
-
-    def close(self) -> None:
-        self._inner.close()
-
-    def __enter__(self) -> "CountingTransport":
-        return self
-
-    def __exit__(self, *details: object) -> None:
-        self.close()
 
 
 @dataclass
@@ -90,10 +65,10 @@ class Meter:
         return [str(decision.outcome) for decision in self.reports[1:]]
 
     def count(self, act: Callable[[], object]) -> int:
-        before = self.transport.requests
+        before = self.transport.sent
         with suppress(DeliveryDeferred):
             act()
-        return self.transport.requests - before
+        return self.transport.sent - before
 
 
 @pytest.fixture

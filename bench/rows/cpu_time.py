@@ -1,10 +1,8 @@
 """Rows 3 and 4: CPU time per delivered event, over the network and without it."""
 
-import logging
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from io import BytesIO, StringIO
+from collections.abc import Callable
+from io import BytesIO
 from pathlib import Path
 from typing import Any, Final
 
@@ -12,13 +10,13 @@ import requests
 from requests.adapters import BaseAdapter
 from urllib3 import HTTPResponse
 
+from bench.decision_log import decisions_logged
 from bench.measuring import Comparison, Target, alternate, compare
 from bench.servers.azure_devops import emulated_answer
 from bench.sizes import Sizes
 from bench.workload import AnswersInMemory, BarePost, Deliveries, composed, sqlite_in
 from devstack import processes
 from shared.composition import App
-from shared.telemetry import LOGGER_NAME
 
 _MICROSECONDS: Final = 1e6
 
@@ -54,28 +52,6 @@ def _cpu_pairs(app: App, theirs: Callable[[], object], sizes: Sizes) -> list[tup
         calls=sizes.block,
         repeats=sizes.repeats,
     )
-
-
-@contextmanager
-def decisions_logged() -> Iterator[None]:
-    """Take the decisions' records as the worker does: formatted, and here thrown away."""
-    log = logging.getLogger(LOGGER_NAME)
-    level, propagate, sink = log.level, log.propagate, _Sink()
-    handler = logging.StreamHandler(sink)
-    log.addHandler(handler)
-    log.setLevel(logging.INFO)
-    log.propagate = False
-    try:
-        yield
-    finally:
-        log.removeHandler(handler)
-        log.setLevel(level)
-        log.propagate = propagate
-
-
-class _Sink(StringIO):
-    def write(self, text: str, /) -> int:
-        return len(text)
 
 
 class _AdapterInMemory(BaseAdapter):

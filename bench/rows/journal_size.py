@@ -10,9 +10,9 @@ from typing import Any, Final
 
 from azure.data.tables import TableClient
 
+from bench.decision_log import decisions_logged
 from bench.measuring import Comparison, Target, alternate, compare
 from bench.programs.events import event_text
-from bench.rows.cpu_time import decisions_logged
 from bench.servers.azure_devops import emulated_answer
 from bench.sizes import Sizes
 from bench.workload import ROUTE, AnswersInMemory, Deliveries, composed, sqlite_in

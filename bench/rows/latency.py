@@ -10,10 +10,10 @@ from azure.core.pipeline.transport import RequestsTransport
 from azure.data.tables import TableClient, UpdateMode
 from requests.adapters import HTTPAdapter
 
+from bench.decision_log import decisions_logged
 from bench.load import Load, load
 from bench.measuring import Comparison, Target, compare, interleave
 from bench.programs.events import event_text
-from bench.rows.cpu_time import decisions_logged
 from bench.rows.throughput import ANSWER_SECONDS
 from bench.sizes import Sizes
 from bench.workload import BarePost, Deliveries, composed

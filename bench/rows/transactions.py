@@ -2,17 +2,15 @@
 
 from contextlib import closing
 from pathlib import Path
-from typing import Any, Final, NoReturn
+from typing import Final, NoReturn
 
-from azure.core.pipeline.transport import HttpTransport
-
+from bench.counting import CountingTransport
 from bench.measuring import Comparison, Target, compare
 from bench.sizes import Sizes
 from bench.workload import ROUTES, Deliveries, composed
 from devstack.ado import Emulator, load_declaration, serve
 from devstack.azurite import Azurite
 from shared.journal_tables import TablesStore
-from shared.tables_client import pooled_transport
 
 LEAST_TRANSACTIONS: Final = 2  # one to claim, since Event Grid may deliver twice at once; one to note the run
 LEAST_CALLS: Final = 1
@@ -35,7 +33,7 @@ def transactions(sizes: Sizes, folder: Path) -> list[Comparison]:
 
 def _count(sizes: Sizes, folder: Path, routes: str) -> list[tuple[int, int]]:
     """For each event: requests to storage, requests to Azure DevOps."""
-    transport, emulator = _Counting(), Emulator(load_declaration())
+    transport, emulator = CountingTransport(), Emulator(load_declaration())
     with Azurite(folder / "azurite", in_memory=True) as azurite, serve(emulator) as served:
         connection = azurite.connection_string
         with closing(TablesStore.open(connection, _no_identity, transport=transport)) as store:
@@ -47,31 +45,6 @@ def _count(sizes: Sizes, folder: Path, routes: str) -> list[tuple[int, int]]:
                 deliver()
                 counts.append((transport.sent - sent, len(emulator.books.requests) - called))
     return counts
-
-
-class _Counting(HttpTransport[Any, Any]):
-    def __init__(self) -> None:
-        self._inner = pooled_transport(1)
-        self.sent = 0
-
-    def send(self, request: Any, **options: Any) -> Any:
-        """See ``HttpTransport.send``."""
-        self.sent += 1
-        return self._inner.send(request, **options)
-
-    def open(self) -> None:
-        """See ``HttpTransport.open``."""
-        self._inner.open()
-
-    def close(self) -> None:
-        """See ``HttpTransport.close``."""
-        self._inner.close()
-
-    def __enter__(self) -> "_Counting":
-        return self
-
-    def __exit__(self, *details: object) -> None:
-        self.close()
 
 
 def _no_identity() -> NoReturn:

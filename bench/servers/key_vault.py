@@ -1,11 +1,11 @@
 """``python -m bench.servers.key_vault``: Azure Key Vault with one secret, and the managed identity that may read it.
 
-The vault speaks TLS with a certificate made at the start, as SecretClient insists; the identity endpoint is App
-Service's (``IDENTITY_ENDPOINT``). Both live on 127.0.0.1 and know one secret, the emulator's PAT, which is none.
+The vault speaks TLS, as SecretClient insists, with a certificate of an authority made at the start; the identity
+endpoint is App Service's (``IDENTITY_ENDPOINT``). Both live on 127.0.0.1 and know one secret, the emulator's PAT,
+which is none.
 """
 
 import argparse
-import ipaddress
 import json
 import ssl
 import threading
@@ -14,10 +14,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, Final
 
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
+import trustme
 
 from bench.workload import PAT
 
@@ -85,37 +82,15 @@ def serve(folder: Path) -> None:
     """Serve for ever. Where the vault is and its certificate are written to the folder first."""
     vault = ThreadingHTTPServer((HOST, 0), _Vault)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(_certificate(folder / CERTIFICATE_FILE))
+    authority = trustme.CA()
+    authority.issue_cert(HOST).configure_cert(context)
+    authority.cert_pem.write_to_path(str(folder / CERTIFICATE_FILE))
     vault.socket = context.wrap_socket(vault.socket, server_side=True)
     (folder / VAULT_FILE).write_text(f"https://{HOST}:{vault.server_port}", encoding="ascii")
     identity = ThreadingHTTPServer((HOST, 0), _Identity)
     threading.Thread(target=vault.serve_forever, daemon=True).start()
     print(f"bench.key_vault: http://{HOST}:{identity.server_port}/msi/token", flush=True)
     identity.serve_forever()
-
-
-def _certificate(file: Path) -> Path:
-    """A key and a certificate for 127.0.0.1 that signs itself, in one file."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, HOST)])
-    now = datetime.now(UTC)
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - timedelta(hours=1))
-        .not_valid_after(now + timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address(HOST))]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    plain = serialization.NoEncryption()
-    private = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, plain)
-    file.write_bytes(private + certificate.public_bytes(serialization.Encoding.PEM))
-    file.chmod(0o600)
-    return file
 
 
 if __name__ == "__main__":

@@ -152,9 +152,10 @@ class TestBurst:
         assert gate.queued == none.queued == SMALL.events
 
     def test_a_partition_holds_one_route_back(self) -> None:
-        one, eight = (Burst(replace(SMALL, routes=routes)).play() for routes in (1, 8))
-        assert eight.timed_out <= one.timed_out
-        assert one.timed_out == 0 or eight.timed_out < one.timed_out
+        much = replace(SMALL, events=300_000, added_per_second=40, start_seconds=1)
+        one, eight = (Burst(replace(much, routes=routes)).play() for routes in (1, 8))
+        assert one.timed_out > 0
+        assert eight.timed_out == 0
 
     def test_what_it_costs(self) -> None:
         def cost(
