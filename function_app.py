@@ -87,6 +87,6 @@ def sweep_waits(timer: func.TimerRequest) -> None:
 @app.timer_trigger(arg_name="timer", schedule="0 30 3 * * *", run_on_startup=False)
 def purge_journal(timer: func.TimerRequest) -> None:
     """Remove what has been done for longer than JOURNAL_RETENTION_DAYS; what is parked stays."""
-    from shared.purge import purge
+    from shared.journal.purge import purge
 
     purge(_app().journal, _app().retention)

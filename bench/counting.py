@@ -4,7 +4,7 @@ from typing import Any, Self
 
 from azure.core.pipeline.transport import HttpTransport
 
-from shared.tables_client import pooled_transport
+from shared.journal.tables.client import pooled_transport
 
 
 class CountingTransport(HttpTransport[Any, Any]):

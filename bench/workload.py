@@ -13,11 +13,12 @@ from requests.adapters import BaseAdapter, HTTPAdapter
 
 from bench.programs.events import event_text
 from handlers import DISPATCH, NAMES
+from shared.azure_devops.runs import RunRequest, run_pipeline
 from shared.composition import App, compose, load_configuration
-from shared.journal import Store
-from shared.pipelines_protocol import HttpRequest, HttpResponse, RunRequest, run_pipeline
-from shared.routing import Match
-from shared.transport import Transport
+from shared.http.message import HttpRequest, HttpResponse
+from shared.http.transport import Transport
+from shared.journal.records import Store
+from shared.routing.table import Match
 
 PAT: Final = "devstack-pat"
 PROJECT: Final = "mlops"
@@ -158,7 +159,7 @@ class AnswersInMemory:
         authorization: str,  # noqa: ARG002
         timeout_seconds: float,  # noqa: ARG002
     ) -> HttpResponse:
-        """See ``shared.transport.Transport``."""
+        """See ``shared.http.transport.Transport``."""
         return HttpResponse(200, {"content-type": "application/json; charset=utf-8"}, self.body())
 
     def body(self) -> bytes:

@@ -10,7 +10,7 @@ from handlers import (
     run_completed,
     run_status_changed,
 )
-from shared.events import AML_PREFIX, Handler
+from shared.events.event import AML_PREFIX, Handler
 
 _MODULES = (run_completed, model_registered, model_deployed, dataset_drift_detected, run_status_changed)
 

@@ -5,8 +5,8 @@ Dataset monitors belong to the retired SDK v1. Model monitoring (v2) tells drift
 
 from typing import Final
 
-from shared.event_data import EventData
-from shared.events import AmlEvent, Occurrence
+from shared.events.data import EventData
+from shared.events.event import AmlEvent, Occurrence
 
 EVENT_TYPE: Final = "Microsoft.MachineLearningServices.DatasetDriftDetected"
 NAMES: Final = (

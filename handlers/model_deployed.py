@@ -2,8 +2,8 @@
 
 from typing import Final
 
-from shared.event_data import EventData
-from shared.events import AmlEvent, Occurrence
+from shared.events.data import EventData
+from shared.events.event import AmlEvent, Occurrence
 
 EVENT_TYPE: Final = "Microsoft.MachineLearningServices.ModelDeployed"
 NAMES: Final = ("service_name", "service_compute_type", "model_ids", "service_tags", "service_properties")

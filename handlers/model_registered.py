@@ -2,8 +2,8 @@
 
 from typing import Final
 
-from shared.event_data import EventData
-from shared.events import AmlEvent, Occurrence
+from shared.events.data import EventData
+from shared.events.event import AmlEvent, Occurrence
 
 EVENT_TYPE: Final = "Microsoft.MachineLearningServices.ModelRegistered"
 NAMES: Final = ("model_name", "model_version", "model_id", "model_tags", "model_properties")

@@ -5,9 +5,9 @@ Azure ML raises it for child runs too (AutoML iterations, sweep trials, pipeline
 
 from typing import Final
 
-from shared.aml_runs import COMPLETED, RUN_NAMES, is_child_run, read_run
-from shared.event_data import EventData
-from shared.events import AmlEvent, Occurrence, RunEnd
+from shared.events.data import EventData
+from shared.events.event import AmlEvent, Occurrence, RunEnd
+from shared.events.runs import COMPLETED, RUN_NAMES, is_child_run, read_run
 
 EVENT_TYPE: Final = "Microsoft.MachineLearningServices.RunCompleted"
 NAMES: Final = RUN_NAMES

@@ -7,9 +7,9 @@ the step that finds a breached threshold tags its own run, so a breach is most o
 from collections.abc import Mapping
 from typing import Any, Final
 
-from shared.aml_runs import RUN_NAMES, final_status, is_child_run, read_run
-from shared.event_data import EventData
-from shared.events import AmlEvent, Ignored, Occurrence, RunEnd
+from shared.events.data import EventData
+from shared.events.event import AmlEvent, Ignored, Occurrence, RunEnd
+from shared.events.runs import RUN_NAMES, final_status, is_child_run, read_run
 
 EVENT_TYPE: Final = "Microsoft.MachineLearningServices.RunStatusChanged"
 NAMES: Final = (*RUN_NAMES, "run_status", "monitor_threshold_breached", "monitor_message")

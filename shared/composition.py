@@ -7,9 +7,9 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from shared.azure_devops.client import PipelinesClient
 from shared.clock import Clock, utc_now
 from shared.clouds import PUBLIC
-from shared.cooldown import Cooldowns
 from shared.credentials import (
     Credential,
     azure_identity,
@@ -18,25 +18,26 @@ from shared.credentials import (
     pat_from_key_vault,
 )
 from shared.errors import InvalidSettings
-from shared.events import Handler
-from shared.journal import Journal, Store
+from shared.events.event import Handler
+from shared.http.sending import Sender
+from shared.http.throttle import ThrottleGate
+from shared.http.transport import RequestsTransport, Transport
+from shared.journal.cooldown import Cooldowns
+from shared.journal.journal import Journal
+from shared.journal.records import Store
 from shared.lazy import Lazy
-from shared.pipelines import PipelinesClient
 from shared.queueing import Queueing
 from shared.relay import Relay
-from shared.routes_file import load_routes
-from shared.routing import RouteTable
-from shared.sending import Sender
+from shared.routing.routes_file import load_routes
+from shared.routing.table import RouteTable
 from shared.settings import SQLITE_PREFIX, Settings, load_settings
 from shared.telemetry import Decision, Report, log_decision
-from shared.throttle import ThrottleGate
-from shared.transport import RequestsTransport, Transport
 
 if TYPE_CHECKING:
     from azure.core.credentials import TokenCredential
 
-    from shared.notifications import Notification
-    from shared.notifier import Publish
+    from shared.notifications.notification import Notification
+    from shared.notifications.notifier import Publish
     from shared.waits.bridge import Bridge
 
 
@@ -134,10 +135,10 @@ def open_store(settings: Settings) -> Store:
     :raises JournalUnavailable: it cannot be opened.
     """
     if settings.journal_connection.startswith(SQLITE_PREFIX):
-        from shared.journal_sqlite import SqliteStore
+        from shared.journal.sqlite import SqliteStore
 
         return SqliteStore(Path(settings.journal_connection.removeprefix(SQLITE_PREFIX)))
-    from shared.journal_tables import TablesStore
+    from shared.journal.tables.store import TablesStore
 
     return TablesStore.open(
         settings.journal_connection, identity_factory(settings), connections=settings.worker_threads
@@ -154,7 +155,7 @@ def reporter(settings: Settings) -> Report:
     """Where decisions are told: in the log, and to the topic for notifications where there is one."""
     if settings.notify_topic_endpoint is None:
         return log_decision
-    from shared.notifier import Notifier
+    from shared.notifications.notifier import Notifier
 
     notifier = Notifier(_publisher(settings, settings.notify_topic_endpoint), source=f"/nextstage/{settings.app_name}")
     atexit.register(notifier.close)
@@ -170,7 +171,7 @@ def _publisher(settings: Settings, endpoint: str) -> "Publish":
     """Opens the topic for the first notification, in the notifier's thread: its library is slow to import."""
 
     def open_it() -> "Publish":
-        from shared.topic_client import open_topic
+        from shared.notifications.topic_client import open_topic
 
         return open_topic(endpoint, settings.notify_topic_key, identity_factory(settings))
 

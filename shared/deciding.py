@@ -10,13 +10,10 @@ from hashlib import sha256
 from typing import Final
 
 from shared.errors import IncompleteEvent, UnreadableEvent
-from shared.events import AmlEvent, Handler, Ignored, RunEnd, parse_event
-from shared.journal import Entry, JournalKey
-from shared.routing import Match, Refusal, RouteTable, WhyNot, journal_key
-from shared.templates import Scope
-
-UNROUTED: Final = "$unrouted"
-"""The journal's partition for events that no route could be asked about; no route can have this name."""
+from shared.events.event import AmlEvent, Handler, Ignored, RunEnd, parse_event
+from shared.journal.records import UNROUTED, Entry, JournalKey
+from shared.routing.table import Match, Refusal, RouteTable, WhyNot, journal_key
+from shared.routing.templates import Scope
 
 MAX_UNREADABLE_BYTES: Final = 64 * 1024
 _MAX_REASONS_SHOWN: Final = 5

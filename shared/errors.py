@@ -13,7 +13,7 @@
     │       ├── ExpressionFailed      a condition or placeholder cannot be evaluated on it
     │       ├── MissingValue          a placeholder finds nothing
     │       └── UnsafeValue           a value could be read as script or macro
-    ├── AzureDevOpsError              one per kind of answer, see shared/pipelines_protocol.py
+    ├── AzureDevOpsError              one per kind of answer, see shared/http/message.py
     │   ├── RequestNotSent            surely nothing queued: no connection
     │   ├── CredentialUnavailable     surely nothing queued: no PAT or token to send
     │   ├── CredentialRejected        surely nothing queued: 401, 203, a sign-in page
@@ -29,7 +29,7 @@
     │   ├── JournalUnavailable        the store does not answer
     │   ├── ClaimLost                 another delivery has taken the record over
     │   └── RunAlreadyOwned           another record of the route names this run as its own
-    ├── NotificationFailed            subscribers could not be told; never an outcome, see shared/notifier.py
+    ├── NotificationFailed            subscribers could not be told; never an outcome
     └── DeliveryDeferred              tells the host to answer 500, so that Event Grid comes again
 
 The host answers Event Grid with an exception's text, so no message may hold a secret.

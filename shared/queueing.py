@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Final, NamedTuple, Protocol, Self
 
+from shared.azure_devops.runs import Run, RunRequest
 from shared.clock import Clock, utc_now
-from shared.cooldown import Cooldowns, Covered, Held, Undecided, Window
 from shared.errors import (
     AnswerLost,
     AzureDevOpsError,
@@ -21,9 +21,10 @@ from shared.errors import (
     RequestRefused,
     RunAlreadyOwned,
 )
-from shared.journal import Journal, Mine, Record, State
-from shared.pipelines_protocol import Run, RunRequest
-from shared.routing import Match, Refusal
+from shared.journal.cooldown import Cooldowns, Covered, Held, Undecided, Window
+from shared.journal.journal import Journal, Mine
+from shared.journal.records import Record, State
+from shared.routing.table import Match, Refusal
 from shared.telemetry import Outcome
 
 CLOCK_SKEW: Final = timedelta(seconds=30)

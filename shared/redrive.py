@@ -18,11 +18,12 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Final
 
-from shared.deciding import UNROUTED, Verdict
+from shared.deciding import Verdict
 from shared.errors import ClaimLost, JournalUnavailable
-from shared.journal import Journal, JournalKey, Record, State
+from shared.journal.journal import Journal
+from shared.journal.records import UNROUTED, JournalKey, Record, State
 from shared.relay import Relay
-from shared.routing import Match, Refusal
+from shared.routing.table import Match, Refusal
 from shared.telemetry import Decision, Outcome
 
 REDRIVABLE_STATES: Final = frozenset({State.PARKED, State.RELEASED, State.UNCERTAIN, State.CLAIMED})

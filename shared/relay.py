@@ -7,12 +7,13 @@ from time import perf_counter
 from typing import NamedTuple, Protocol
 
 from shared.clock import Clock, utc_now
-from shared.deciding import UNROUTED, Verdict, decide
+from shared.deciding import Verdict, decide
 from shared.errors import ClaimLost, DeliveryDeferred, JournalUnavailable
-from shared.events import Handler, RunEnd
-from shared.journal import Done, Entry, Journal, Mine, NotYet, Record
+from shared.events.event import Handler, RunEnd
+from shared.journal.journal import Done, Journal, Mine, NotYet
+from shared.journal.records import UNROUTED, Entry, Record
 from shared.queueing import Queueing, Result
-from shared.routing import Match, Refusal, RouteTable, WhyNot
+from shared.routing.table import Match, Refusal, RouteTable, WhyNot
 from shared.telemetry import Decision, Outcome, Report, delay_ms, log_decision
 
 

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Final, Literal
 
 from shared.clouds import CLOUDS, PUBLIC, Cloud, cloud_of
-from shared.cooldown import MAX_COOLDOWN
 from shared.errors import InvalidSettings
-from shared.wait_settings import WaitSettings, read_wait_settings
+from shared.journal.cooldown import MAX_COOLDOWN
+from shared.waits.settings import WaitSettings, read_wait_settings
 
 DEFAULT_JOURNAL: Final = "sqlite:journal.sqlite3"
 DEFAULT_ROUTES_FILE: Final = "routes.yaml"
@@ -179,7 +179,7 @@ class _SettingsReader:
     def _journal_connection(self, *, in_azure: bool) -> str:
         connection = self._text("JOURNAL_CONNECTION") or DEFAULT_JOURNAL
         if not connection.startswith(SQLITE_PREFIX):
-            from shared.tables_connection import connection_problem  # noqa: PLC0415 - only for those who use it
+            from shared.journal.tables.connection import connection_problem  # noqa: PLC0415 - only for those who use it
 
             if (problem := connection_problem(connection)) is not None:
                 self._problems.append(f"JOURNAL_CONNECTION cannot be used: {problem}")
@@ -200,7 +200,7 @@ class _SettingsReader:
             if has_key:
                 self._problems.append("NOTIFY_TOPIC_KEY means nothing without NOTIFY_TOPIC_ENDPOINT; set that one too")
             return None
-        from shared.topic_connection import endpoint_problem  # noqa: PLC0415 - only for those who use it
+        from shared.notifications.topic_connection import endpoint_problem  # noqa: PLC0415 - only for those who use it
 
         if (problem := endpoint_problem(endpoint, has_key=has_key, in_azure=in_azure)) is not None:
             self._problems.append(f"NOTIFY_TOPIC_ENDPOINT {problem}")
@@ -210,7 +210,7 @@ class _SettingsReader:
         key = self._text("NOTIFY_TOPIC_KEY")
         if key is None:
             return None
-        from shared.topic_connection import key_problem  # noqa: PLC0415 - only for those who use it
+        from shared.notifications.topic_connection import key_problem  # noqa: PLC0415 - only for those who use it
 
         if (problem := key_problem(key)) is not None:
             self._problems.append(f"NOTIFY_TOPIC_KEY {problem}")

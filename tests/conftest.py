@@ -2,29 +2,16 @@
 
 import logging
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
-from shared.journal_sqlite import SqliteStore
-from tests.canaries import leaks
-from tests.stores import azurite, each_store, open_tables, tables_store
+from shared.journal.sqlite import SqliteStore
+from tests.support.canaries import leaks
+from tests.support.clock import ManualClock
+from tests.support.stores import azurite, each_store, open_tables, tables_store
 
 __all__ = ["azurite", "each_store", "open_tables", "tables_store"]  # fixtures, known to every test from here
-
-
-class ManualClock:
-    """A clock that stands still until a test moves it."""
-
-    def __init__(self) -> None:
-        self.now = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
-
-    def __call__(self) -> datetime:
-        return self.now
-
-    def advance(self, seconds: float) -> None:
-        self.now += timedelta(seconds=seconds)
 
 
 @pytest.fixture

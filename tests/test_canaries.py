@@ -4,7 +4,7 @@ import base64
 
 import pytest
 
-from tests.canaries import leaks, secret
+from tests.support.canaries import leaks, secret
 
 
 @pytest.mark.parametrize(

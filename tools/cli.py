@@ -12,23 +12,39 @@ from typing import Final
 import typer
 
 from shared.errors import NextstageError
-from tools import (
-    check_commands,
-    completion_commands,
-    doctor_commands,
-    explain_commands,
-    graph_commands,
-    preview_commands,
-    redrive_commands,
-    send_commands,
-    wait_commands,
+from tools.commands import (
+    check as check_commands,
 )
+from tools.commands import (
+    completion as completion_commands,
+)
+from tools.commands import (
+    doctor as doctor_commands,
+)
+from tools.commands import (
+    explain as explain_commands,
+)
+from tools.commands import (
+    graph as graph_commands,
+)
+from tools.commands import (
+    preview as preview_commands,
+)
+from tools.commands import (
+    redrive as redrive_commands,
+)
+from tools.commands import (
+    send as send_commands,
+)
+from tools.commands import (
+    waits as wait_commands,
+)
+from tools.commands.journal import EPILOG as JOURNAL_EPILOG
+from tools.commands.journal import journal_app
 from tools.console import Console
 from tools.errors import CommandFailed
 from tools.help_pages import EXIT_CODES
 from tools.installation import Installation
-from tools.journal_commands import EPILOG as JOURNAL_EPILOG
-from tools.journal_commands import journal_app
 
 APP_DIR: Final = Path(__file__).resolve().parents[1]
 PROGRAM: Final = "manage.py"

@@ -5,9 +5,9 @@ from collections.abc import Iterator
 import typer
 import yaml
 
-from shared.routes_file import ROUTE_NAME
+from shared.routing.routes_file import ROUTE_NAME
+from tools.events.samples import SAMPLE_NAMES
 from tools.installation import Installation
-from tools.sample_events import SAMPLE_NAMES
 
 
 def event_types(incomplete: str) -> list[str]:

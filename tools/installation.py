@@ -7,13 +7,14 @@ from pathlib import Path
 from typing import Self
 
 from handlers import DISPATCH, NAMES
+from shared.azure_devops.client import PipelinesClient
 from shared.composition import App, Configuration, compose, load_configuration, open_store, pipelines_client
-from shared.cooldown import Cooldowns, Covered, Undecided, Window
 from shared.deciding import Verdict, decide
-from shared.journal import Journal, JournalKey, Record, Store
-from shared.pipelines import PipelinesClient
+from shared.journal.cooldown import Cooldowns, Covered, Undecided, Window
+from shared.journal.journal import Journal
+from shared.journal.records import JournalKey, Record, Store
+from shared.journal.tables.connection import is_endpoint
 from shared.settings import SQLITE_PREFIX, Settings, load_settings
-from shared.tables_connection import is_endpoint
 from shared.telemetry import Report
 from tools.errors import CommandFailed
 from tools.local_settings import with_local_settings

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from shared.durations import parse_duration
-from shared.journal import State
+from shared.journal.records import State
 from tools.completing import route_names
 from tools.installation import Installation
 

@@ -4,13 +4,13 @@ from collections import Counter
 from collections.abc import Container, Iterable
 from typing import Any, Final
 
+from shared.azure_devops.runs import RunRequest
 from shared.errors import AzureDevOpsError, RequestNotSent
-from shared.journal import FINAL_STATES, Record
-from shared.pipelines_protocol import RunRequest
+from shared.journal.records import FINAL_STATES, Record
 from shared.redrive import Foreseen
-from shared.routing import Match, Refusal
+from shared.routing.table import Match, Refusal
 from shared.telemetry import Decision, Outcome
-from tools.records import SHOWN_KEY, parsed
+from tools.actions.records import SHOWN_KEY, parsed
 
 GOOD_OUTCOMES: Final = frozenset({Outcome.QUEUED, Outcome.DUPLICATE, Outcome.SUPPRESSED, Outcome.IGNORED})
 """Nothing is left to do after these."""

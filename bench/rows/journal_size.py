@@ -18,8 +18,8 @@ from bench.sizes import Sizes
 from bench.workload import ROUTE, AnswersInMemory, Deliveries, composed, sqlite_in
 from devstack.azurite import Azurite
 from shared.composition import App
-from shared.journal_entities import record_to_entity, run_marker
-from shared.journal_tables import TABLE_NAME
+from shared.journal.tables.entities import record_to_entity, run_marker
+from shared.journal.tables.store import TABLE_NAME
 
 FEW: Final = 10
 # Far above those that the answers count up from, since a run belongs to one record.

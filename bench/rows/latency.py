@@ -20,7 +20,7 @@ from bench.workload import BarePost, Deliveries, composed
 from devstack import processes
 from devstack.azurite import Azurite
 from shared.composition import App
-from shared.journal_tables import TABLE_NAME
+from shared.journal.tables.store import TABLE_NAME
 
 THREADS: Final = 16
 

@@ -9,9 +9,9 @@ from bench.measuring import Comparison, Target, compare, interleave
 from bench.programs.events import event_text
 from bench.sizes import Sizes
 from handlers import DISPATCH
-from shared.events import AmlEvent, Occurrence, parse_event
-from shared.routing import Route, RouteTable
-from shared.templates import Condition, parse_template
+from shared.events.event import AmlEvent, Occurrence, parse_event
+from shared.routing.table import Route, RouteTable
+from shared.routing.templates import Condition, parse_template
 
 FEW: Final = 10
 _MICROSECONDS: Final = 1e6

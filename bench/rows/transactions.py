@@ -10,7 +10,7 @@ from bench.sizes import Sizes
 from bench.workload import ROUTES, Deliveries, composed
 from devstack.ado import Emulator, load_declaration, serve
 from devstack.azurite import Azurite
-from shared.journal_tables import TablesStore
+from shared.journal.tables.store import TablesStore
 
 LEAST_TRANSACTIONS: Final = 2  # one to claim, since Event Grid may deliver twice at once; one to note the run
 LEAST_CALLS: Final = 1

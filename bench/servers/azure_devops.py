@@ -17,7 +17,7 @@ from werkzeug.test import Client
 
 from bench.workload import PIPELINE_ID, PROJECT, RUN_ID_PLACE
 from devstack.ado import Emulator, load_declaration
-from shared.pipelines_protocol import API_VERSION
+from shared.azure_devops.runs import API_VERSION
 
 HOST: Final = "127.0.0.1"
 _HEAD_END: Final = b"\r\n\r\n"

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Final, Literal, NoReturn
 from urllib.parse import urlsplit
 
+from shared.azure_devops.runs import API_VERSION
 from shared.durations import parse_duration
-from shared.pipelines_protocol import API_VERSION
-from shared.templates import InvalidExpression, Template, parse_template
+from shared.routing.templates import InvalidExpression, Template, parse_template
 
 VAULT_SUFFIXES: Final = {
     "AzureCloud": "vault.azure.net",

@@ -13,6 +13,8 @@ from typing import Any
 from components.trigger_pipeline.inputs import Inputs, InvalidInputs, read_inputs
 from components.trigger_pipeline.model_file import NoTrainingRun, training_run
 from components.trigger_pipeline.trigger import Trigger
+from shared.azure_devops.client import PipelinesClient
+from shared.azure_devops.runs import API_VERSION, RunRequest
 from shared.credentials import (
     Credential,
     azure_identity,
@@ -29,9 +31,8 @@ from shared.errors import (
     RenderingRefused,
     RequestRefused,
 )
-from shared.pipelines import PipelinesClient
-from shared.pipelines_protocol import API_VERSION, HttpRequest, HttpResponse, RunRequest
-from shared.transport import RequestsTransport, Transport
+from shared.http.message import HttpRequest, HttpResponse
+from shared.http.transport import RequestsTransport, Transport
 
 
 class ExitCode(IntEnum):

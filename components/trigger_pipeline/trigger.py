@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final, TypeVar
 
+from shared.azure_devops.client import PipelinesClient
+from shared.azure_devops.runs import Run, RunRequest
 from shared.clock import Clock, utc_now
 from shared.errors import AnswerLost, AzureDevOpsError, RequestNotSent, Throttled
-from shared.pipelines import PipelinesClient
-from shared.pipelines_protocol import Run, RunRequest
 
 TAG_PREFIX: Final = "aml-run:"
 _CALL_SECONDS: Final = 60.0

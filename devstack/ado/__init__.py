@@ -17,9 +17,9 @@ from devstack.ado.declaration import AgentlessDeclaration, Declaration, Declarat
 from devstack.ado.emulator import Emulator
 from devstack.ado.faults import EVENTS_PATH, Fault, FaultError, Match
 from devstack.ado.server import Served, serve
-from devstack.ado.task_inputs import AzureFunction, InvokeRestApi
-from devstack.ado.task_records import EventRecord, TaskRecord
-from devstack.ado.tasks import StartedTask
+from devstack.ado.tasks.inputs import AzureFunction, InvokeRestApi
+from devstack.ado.tasks.records import EventRecord, TaskRecord
+from devstack.ado.tasks.start import StartedTask
 
 __all__ = [
     "EVENTS_PATH",

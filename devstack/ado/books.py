@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 from devstack.ado.declaration import AgentlessDeclaration
-from devstack.ado.task_hub import TaskHub
+from devstack.ado.tasks.hub import TaskHub
 from devstack.ado.times import timestamp, utc_now
 from devstack.aml.jobs import Jobs
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
     from datetime import datetime
 
-    from devstack.ado.task_records import TaskRecord
+    from devstack.ado.tasks.records import TaskRecord
 
 KEPT_HEADERS = ("Accept", "Content-Type", "User-Agent", "X-TFS-FedAuthRedirect")
 FIRST_RUN_ID = 501

@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING
 
 import yaml
 
-from devstack.ado.parameters import PARAMETER_TYPES, ParameterDeclaration, as_text
 from devstack.ado.reader import MappingReader, Problems, Value
+from devstack.ado.runs.parameters import PARAMETER_TYPES, ParameterDeclaration, as_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from devstack.ado.task_records import EarlyEvents
+    from devstack.ado.tasks.records import EarlyEvents
 
 DEFAULT_FILE = Path(__file__).with_name("pipelines.yaml")
 
@@ -92,7 +92,7 @@ class AgentlessDeclaration:
 
     ``timeout_minutes``: how long a job waits that says nothing else. ``call_timeout_seconds``: how long a task waits
     for the answer to its request. ``token_hours``: how long a job token lives. ``early_events`` (taken or dropped) and
-    ``ended_plan_status`` (404 or 410) are not documented; see ``devstack/ado/task_hub.py``.
+    ``ended_plan_status`` (404 or 410) are not documented; see ``devstack/ado/tasks/hub.py``.
     """
 
     timeout_minutes: int = 60

@@ -23,9 +23,9 @@ from devstack.ado.call import Call, error_answer
 from devstack.ado.errors import ApiError, ConnectionDropped, project_not_found
 from devstack.ado.faults import Fault, FaultPlan, apply_fault
 from devstack.ado.masking import without_secrets
-from devstack.ado.task_hub_api import identify, open_plan
-from devstack.ado.task_sender import TaskSender
-from devstack.ado.tasks import StartedTask, start_task
+from devstack.ado.tasks.hub_api import identify, open_plan
+from devstack.ado.tasks.sender import TaskSender
+from devstack.ado.tasks.start import StartedTask, start_task
 from devstack.ado.times import utc_now
 from devstack.aml.resource_manager import SUBSCRIPTIONS_PREFIX, ResourceManager
 
@@ -37,8 +37,8 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
     from devstack.ado.declaration import Declaration
-    from devstack.ado.task_inputs import TaskInputs
-    from devstack.ado.task_records import EarlyEvents
+    from devstack.ado.tasks.inputs import TaskInputs
+    from devstack.ado.tasks.records import EarlyEvents
 
 # Under this key the server puts an Event that is set when it shuts down, so that no delay outlasts it.
 STOPPING_KEY = "devstack.stopping"

@@ -8,8 +8,11 @@ from typing import TYPE_CHECKING, Any
 from werkzeug.exceptions import MethodNotAllowed, NotFound
 from werkzeug.routing import Map, MapAdapter, Rule
 
-from devstack.ado import builds_api, control_api, control_tasks, identity, locations, pipelines_api, task_hub_api
+from devstack.ado import control_api, identity, locations
 from devstack.ado.errors import method_not_allowed, not_found
+from devstack.ado.runs import builds_api, pipelines_api
+from devstack.ado.tasks import control as control_tasks
+from devstack.ado.tasks import hub_api as task_hub_api
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

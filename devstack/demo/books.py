@@ -6,9 +6,9 @@ from typing import Any
 
 from devstack.events import sample_text
 from handlers import DISPATCH
-from shared.events import Occurrence, parse_event
-from shared.pipelines_protocol import RunRequest
-from shared.routing import Match, RouteTable
+from shared.azure_devops.runs import RunRequest
+from shared.events.event import Occurrence, parse_event
+from shared.routing.table import Match, RouteTable
 
 
 @dataclass(frozen=True)

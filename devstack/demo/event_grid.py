@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import requests
 
 from devstack.events import sample_text
-from shared.events import parse_event
+from shared.events.event import parse_event
 
 # Event Grid waits 10 s, 30 s, 1 min, 5 min, …; here the same at a twentieth, since nobody wants to watch that.
 # Source: Event Grid docs, delivery and retry.

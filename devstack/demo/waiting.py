@@ -7,7 +7,7 @@ from typing import Any, Final
 import requests
 
 from devstack.events import sample_text
-from shared.events import parse_event
+from shared.events.event import parse_event
 
 EARLY: Final = "run-completed"
 LATE: Final = "run-status-changed-failed"

@@ -6,7 +6,7 @@ import uuid
 from dataclasses import dataclass
 
 from devstack.demo.books import Wanted
-from shared.pipelines_protocol import RunRequest
+from shared.azure_devops.runs import RunRequest
 
 _SOURCE = (
     "/subscriptions/5f6d3c1e-8a1b-4c7d-9e2f-0a1b2c3d4e5f/resourceGroups/rg-soak"

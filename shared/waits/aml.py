@@ -5,12 +5,12 @@ from datetime import datetime
 from typing import Final
 from urllib.parse import quote
 
-from shared.aml_runs import final_status
 from shared.credentials import Credential
 from shared.errors import AzureDevOpsError, RunStatusUnavailable
-from shared.events import RunEnd
-from shared.pipelines_protocol import HttpRequest, HttpResponse
-from shared.sending import Sender
+from shared.events.event import RunEnd
+from shared.events.runs import final_status
+from shared.http.message import HttpRequest, HttpResponse
+from shared.http.sending import Sender
 
 # Source: Azure REST API, Azure Machine Learning - Jobs - Get.
 API_VERSION: Final = "2024-04-01"

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 
 from shared.clock import Clock
 from shared.credentials import Credential, Secret, entra_token, read_secret
-from shared.journal import Journal
-from shared.sending import Sender
+from shared.http.sending import Sender
+from shared.journal.journal import Journal
 from shared.settings import Settings
 from shared.telemetry import Report
-from shared.wait_settings import WaitSettings
 from shared.waits.aml import AmlRuns
 from shared.waits.endpoint import Endpoint
 from shared.waits.plan_url import PlanUrls
+from shared.waits.settings import WaitSettings
 from shared.waits.sweep import Sweep
 from shared.waits.tasks import TasksClient
 from shared.waits.tokens import TokenSeal

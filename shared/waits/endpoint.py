@@ -9,7 +9,7 @@ from typing import Final
 
 from shared.clock import Clock, utc_now
 from shared.errors import CredentialUnavailable, InvalidWait, JournalUnavailable, WaitsForAnother
-from shared.journal import State
+from shared.journal.records import State
 from shared.waits.plan_url import PlanUrls
 from shared.waits.request import WaitRequest, read_request
 from shared.waits.waits import Waits

@@ -8,8 +8,9 @@ from typing import Final
 
 from shared.clock import Clock, utc_now
 from shared.errors import ClaimLost, RunStatusUnavailable
-from shared.events import RunEnd
-from shared.journal import Journal, Record, Selection
+from shared.events.event import RunEnd
+from shared.journal.journal import Journal
+from shared.journal.records import Record, Selection
 from shared.telemetry import Outcome
 from shared.waits.aml import AmlRuns
 from shared.waits.telling import Telling, telling_of, telling_of_silence

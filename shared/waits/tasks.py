@@ -6,8 +6,8 @@ from datetime import datetime
 
 from shared.credentials import Credential, Secret
 from shared.errors import CredentialRejected
-from shared.pipelines_protocol import HttpRequest, HttpResponse, check, decipher
-from shared.sending import Sender
+from shared.http.message import HttpRequest, HttpResponse, check, decipher
+from shared.http.sending import Sender
 from shared.waits import tasks_protocol as protocol
 from shared.waits.request import Task
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Final
 
-from shared.events import RunEnd
+from shared.events.event import RunEnd
 
 RESULTS: Final = {"Completed": "succeeded", "Failed": "failed", "Canceled": "canceled"}
 """From Azure ML's final status of a run to Azure Pipelines' result of a task."""

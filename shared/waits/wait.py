@@ -17,8 +17,8 @@ from datetime import datetime
 from hashlib import sha256
 from typing import Final, Self
 
-from shared.events import RunEnd
-from shared.journal import FINAL_STATES, Entry, JournalKey, Record, State
+from shared.events.event import RunEnd
+from shared.journal.records import FINAL_STATES, Entry, JournalKey, Record, State
 from shared.waits.request import Task, WaitRequest
 
 WAIT_PREFIX: Final = "$wait."

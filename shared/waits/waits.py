@@ -29,8 +29,9 @@ from shared.errors import (
     RequestRefused,
     WaitsForAnother,
 )
-from shared.events import RunEnd
-from shared.journal import FINAL_STATES, Done, Entry, Journal, Mine, NotYet, Record, Selection, State
+from shared.events.event import RunEnd
+from shared.journal.journal import Done, Journal, Mine, NotYet
+from shared.journal.records import FINAL_STATES, Entry, Record, Selection, State
 from shared.telemetry import Decision, Outcome, Report, delay_ms, log_decision
 from shared.waits.plan_url import PlanUrls
 from shared.waits.request import Task, WaitRequest

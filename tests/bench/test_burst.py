@@ -4,7 +4,6 @@ import random
 import re
 from collections import Counter
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -16,8 +15,8 @@ from bench.burst.event_grid import RETRY_SECONDS, TIME_TO_LIVE_SECONDS, Cohort, 
 from bench.burst.functions import Fleet
 from bench.burst.plot import Curve, draw
 from bench.burst.scenario import Point, Scenario
+from tests.support import ROOT
 
-ROOT = Path(__file__).parents[2]
 SMALL = Scenario(events=20_000, burst_seconds=60)
 
 

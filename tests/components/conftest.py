@@ -7,9 +7,9 @@ import pytest
 
 from devstack.ado import Declaration, Emulator, Served, serve
 from devstack.ado.declaration import PipelineDeclaration, SecretSource, VariableDeclaration
-from devstack.ado.parameters import ParameterDeclaration
-from tests.canaries import secret
-from tests.conftest import ManualClock
+from devstack.ado.runs.parameters import ParameterDeclaration
+from tests.support.canaries import secret
+from tests.support.clock import ManualClock
 
 TOKEN = secret("token")
 DECLARATION = Declaration(

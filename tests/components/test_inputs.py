@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 
 from components.trigger_pipeline.inputs import VAULT_SUFFIXES, Inputs, InvalidInputs, read_inputs
-from tests.canaries import secret
+from tests.support.canaries import secret
 
 PLAYBOOK = {
     "modelpath": "model",

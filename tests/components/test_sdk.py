@@ -17,9 +17,9 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from devstack.ado import Emulator, load_declaration, serve
-from tests.canaries import secret
+from tests.support import ROOT
+from tests.support.canaries import secret
 
-ROOT = Path(__file__).parents[2]
 SDK = ROOT / ".venv-aml" / "bin" / "python"
 TRIGGER = "components/trigger_pipeline/component.yml"
 DIGITS = "components/digits/component.yml"

@@ -12,17 +12,18 @@ from hypothesis import strategies as st
 
 from components.trigger_pipeline.trigger import TAG_PREFIX, Trigger, Triggered
 from devstack.ado import Fault, Match, RunRecord, Served
+from shared.azure_devops.client import PipelinesClient
+from shared.azure_devops.runs import RunRequest
 from shared.clock import utc_now
 from shared.credentials import Credential, Issued, pat_authorization
 from shared.errors import AnswerLost, CredentialRejected, RequestNotSent, Throttled
-from shared.events import Occurrence, parse_event
-from shared.lineage import lineage_tags
-from shared.pipelines import PipelinesClient
-from shared.pipelines_protocol import HttpRequest, HttpResponse, RunRequest
-from shared.transport import RequestsTransport, Transport
-from tests.building import run_completed
-from tests.canaries import secret
-from tests.conftest import ManualClock
+from shared.events.event import Occurrence, parse_event
+from shared.http.message import HttpRequest, HttpResponse
+from shared.http.transport import RequestsTransport, Transport
+from shared.routing.lineage import lineage_tags
+from tests.support.building import run_completed
+from tests.support.canaries import secret
+from tests.support.clock import ManualClock
 
 JOB = "job-1"
 TAG = f"aml-run:{JOB}"

@@ -15,13 +15,13 @@ import pytest
 from devstack.ado import Emulator, Fault, load_declaration, serve
 from devstack.azurite import Azurite
 from shared.clock import utc_now
-from shared.journal import FINAL_STATES, Selection, Store
-from shared.journal_sqlite import SqliteStore
-from shared.journal_tables import TablesStore
-from tests.building import run_completed
-from tests.canaries import secret
+from shared.journal.records import FINAL_STATES, Selection, Store
+from shared.journal.sqlite import SqliteStore
+from shared.journal.tables.store import TablesStore
 from tests.crash.worker import DEFERRED, DIED, run
-from tests.stores import no_identity
+from tests.support.building import run_completed
+from tests.support.canaries import secret
+from tests.support.stores import no_identity
 
 LONG_AGO, EARLIER, NOW = -400, -200, 0  # seconds; each longer than a lease before the next
 

@@ -16,12 +16,12 @@ from cryptography.fernet import Fernet
 
 from devstack.ado import EVENTS_PATH, Emulator, Fault, Match, StartedTask, TaskRecord, load_declaration, serve
 from shared.clock import utc_now
-from shared.journal import Record, Selection, State, Store
+from shared.journal.records import Record, Selection, State, Store
 from shared.waits.wait import WAIT_PREFIX, Wait
-from tests.building import event_text
-from tests.canaries import secret
 from tests.crash.test_crash_matrix import EARLIER, LONG_AGO, NOW, PIPELINES, ROUTE, Backend, backend
 from tests.crash.worker import DEFERRED, DIED, run
+from tests.support.building import event_text
+from tests.support.canaries import secret
 
 __all__ = ["backend"]  # the fixture
 

@@ -19,7 +19,6 @@ import sys
 import threading
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -27,10 +26,10 @@ from handlers import DISPATCH, NAMES
 from shared.clock import utc_now
 from shared.composition import App, compose, load_configuration, open_store
 from shared.errors import DeliveryDeferred
-from shared.pipelines_protocol import HttpRequest, HttpResponse
-from shared.transport import RequestsTransport
+from shared.http.message import HttpRequest, HttpResponse
+from shared.http.transport import RequestsTransport
+from tests.support import ROOT
 
-ROOT = Path(__file__).parents[2]
 DEFERRED, DIED = 3, 9
 
 

@@ -12,9 +12,9 @@ from azure.core.credentials import TokenCredential
 
 from devstack import azurite as module
 from devstack.azurite import Azurite, AzuriteFailed, AzuriteNotInstalled, why_not_installed
-from shared.journal import Entry, JournalKey, Record, State
-from shared.journal_tables import TablesStore
-from tests.conftest import ManualClock
+from shared.journal.records import Entry, JournalKey, Record, State
+from shared.journal.tables.store import TablesStore
+from tests.support.clock import ManualClock
 
 needs_node = pytest.mark.skipif(shutil.which("node") is None, reason="Azurite needs Node.js: install Node.js 20")
 
@@ -40,7 +40,7 @@ def reachable(port: int) -> bool:
 
 @pytest.fixture
 def installed() -> None:
-    from tests.stores import without_azurite  # noqa: PLC0415 - a plugin: imported before, it could not be rewritten
+    from tests.support.stores import without_azurite  # noqa: PLC0415 - a plugin: imported before, it could not be rewritten
 
     if (reason := why_not_installed()) is not None:
         without_azurite(reason, os.environ)

@@ -2,9 +2,10 @@
 
 import re
 from collections.abc import Iterator
-from pathlib import Path
 
-INFRA = Path(__file__).parent.parent.parent / "infra"
+from tests.support import ROOT
+
+INFRA = ROOT / "infra"
 
 _CLOSING = {"{": "}", "[": "]", "(": ")"}
 _KEY = re.compile(r"\s*(?P<key>[A-Za-z_]\w*|'[^']+')\s*:\s*")

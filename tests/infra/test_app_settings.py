@@ -8,12 +8,13 @@ import pytest
 from handlers import NAMES
 from shared.clouds import PUBLIC
 from shared.composition import load_configuration
-from shared.journal_tables import TABLE_NAME
+from shared.journal.tables.store import TABLE_NAME
 from shared.settings import load_settings
-from shared.wait_settings import DEFAULT_SWEEP_AFTER_MINUTES, DEFAULT_TIMEOUT_HOURS
-from tests.building import WORKSPACE
+from shared.waits.settings import DEFAULT_SWEEP_AFTER_MINUTES, DEFAULT_TIMEOUT_HOURS
 from tests.infra import bicep
-from tests.settings_read import ROOT, settings_read
+from tests.support import ROOT
+from tests.support.building import WORKSPACE
+from tests.support.settings_read import settings_read
 
 APP = bicep.read("modules/function-app.bicep")
 PARTS = {

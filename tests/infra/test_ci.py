@@ -5,7 +5,7 @@ from typing import Any
 
 import yaml
 
-from tests.settings_read import ROOT
+from tests.support import ROOT
 
 GITHUB = (ROOT / ".github" / "workflows" / "ci.yml").read_text()
 AZURE = (ROOT / "pipelines" / "deploy-nextstage.yml").read_text()

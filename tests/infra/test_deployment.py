@@ -10,7 +10,7 @@ from handlers import DISPATCH
 from shared.clouds import CLOUDS
 from tests.infra import bicep
 from tests.infra.bicep import INFRA
-from tests.settings_read import ROOT
+from tests.support import ROOT
 
 HOOKS = ("preprovision", "postdeploy", "postdown")
 EVENTS = bicep.read("events/subscriptions.bicep")

@@ -6,10 +6,10 @@ import re
 import pytest
 
 from shared.clouds import CLOUDS
+from tests.docs.test_docs import codes, rows, section
 from tests.infra import bicep
 from tests.infra.bicep import INFRA
-from tests.settings_read import ROOT
-from tests.test_docs import codes, rows, section
+from tests.support import ROOT
 
 DEPLOYING = (ROOT / "docs" / "deploying.md").read_text()
 SETUP = (ROOT / "docs" / "azure-devops-setup.md").read_text()

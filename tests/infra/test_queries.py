@@ -12,7 +12,7 @@ from shared import errors
 from shared.telemetry import Decision, Outcome, log_decision
 from tests.infra import bicep
 from tests.infra.bicep import INFRA
-from tests.settings_read import ROOT
+from tests.support import ROOT
 
 QUERIES = sorted((INFRA / "queries").glob("*.kql"))
 ALERTS = [path for path in QUERIES if path.name.startswith("alert-")]

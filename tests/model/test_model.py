@@ -11,12 +11,12 @@ import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import initialize, invariant, rule
 
-from shared.journal import FINAL_STATES, State
-from shared.routing import RouteTable
-from tests.building import routes
-from tests.memory_store import MemoryStore
+from shared.journal.records import FINAL_STATES, State
+from shared.routing.table import RouteTable
 from tests.model.interleaving import Interleaving, a_worker, play
 from tests.model.world import LEASE, Process, Worker, World
+from tests.support.building import routes
+from tests.support.memory_store import MemoryStore
 
 EVENTS = ("event-a", "event-b")
 DISTINCT = "name: r\nevent: RunCompleted\npipeline: p\nparameters: { run: '{{ run_id }}' }"

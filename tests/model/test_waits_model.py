@@ -10,13 +10,13 @@ import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import initialize, invariant, rule
 
-from shared.journal import State
+from shared.journal.records import State
 from shared.waits.wait import Wait, ends_partition
-from tests.memory_store import MemoryStore
 from tests.model.interleaving import Interleaving, a_worker, play
 from tests.model.test_model import EXAMPLES
 from tests.model.waits_world import RUN_BY_TASK, RUNS, WaitsWorker, WaitsWorld
 from tests.model.world import LEASE
+from tests.support.memory_store import MemoryStore
 
 
 class Waiting(Interleaving):

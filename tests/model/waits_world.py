@@ -6,7 +6,8 @@ from datetime import datetime, timedelta
 
 from shared.credentials import Secret
 from shared.errors import AnswerLost, RequestNotSent
-from shared.journal import FINAL_STATES, Journal, JournalKey, Record, Selection
+from shared.journal.journal import Journal
+from shared.journal.records import FINAL_STATES, JournalKey, Record, Selection
 from shared.telemetry import Outcome
 from shared.waits.request import Task
 from shared.waits.sweep import Sweep
@@ -14,11 +15,11 @@ from shared.waits.tasks import Access
 from shared.waits.tokens import TokenSeal
 from shared.waits.wait import WAIT_PREFIX
 from shared.waits.waits import Waits
-from tests.conftest import ManualClock
-from tests.fakes import Reports
-from tests.memory_store import MemoryStore
 from tests.model.world import BUDGET, LEASE, LOSE, SETTLE, Process, SteppingStore
-from tests.waits.building import EVENT, KEY, PLAN_URLS, a_request, a_task, the_end
+from tests.support.clock import ManualClock
+from tests.support.fakes import Reports
+from tests.support.memory_store import MemoryStore
+from tests.support.waits import EVENT, KEY, PLAN_URLS, a_request, a_task, the_end
 
 RUN_BY_TASK = {"task-a": "run-1", "task-b": "run-1", "task-c": "run-2"}
 RUNS = ("run-1", "run-2")

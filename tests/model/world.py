@@ -12,17 +12,18 @@ from datetime import datetime, timedelta
 from typing import TypeVar
 
 from handlers import DISPATCH
-from shared.cooldown import Cooldowns
+from shared.azure_devops.runs import Run, RunRequest
 from shared.errors import AnswerLost, DeliveryDeferred, RequestNotSent
-from shared.journal import FINAL_STATES, Journal, JournalKey, Record, Selection, Store
-from shared.pipelines_protocol import Run, RunRequest
+from shared.journal.cooldown import Cooldowns
+from shared.journal.journal import Journal
+from shared.journal.records import FINAL_STATES, JournalKey, Record, Selection, Store
 from shared.queueing import Queueing
 from shared.relay import Delivery, Relay
-from shared.routing import RouteTable
-from tests.building import run_completed
-from tests.conftest import ManualClock
-from tests.fakes import Reports, url_of
-from tests.memory_store import MemoryStore
+from shared.routing.table import RouteTable
+from tests.support.building import run_completed
+from tests.support.clock import ManualClock
+from tests.support.fakes import Reports, url_of
+from tests.support.memory_store import MemoryStore
 
 BUDGET, LEASE, SETTLE = 25, 60, 30
 GO, CRASH, LOSE = "go", "crash", "lose"

@@ -9,7 +9,8 @@ from typing import Any
 
 import yaml
 
-ROOT = Path(__file__).parents[2]
+from tests.support import ROOT
+
 FOLDER = ROOT / "pipelines"
 FILES = sorted(FOLDER.rglob("*.yml"))
 

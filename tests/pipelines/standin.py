@@ -16,7 +16,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).parents[2]
+from tests.support import ROOT
+
 SCRIPTS = ROOT / "pipelines" / "scripts"
 
 # What the scripts may use besides az; anything else is not on the PATH, so a new need is found here.

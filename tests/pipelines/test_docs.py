@@ -5,8 +5,9 @@ import re
 import pytest
 
 from devstack.ado import load_declaration
+from tests.docs.test_docs import codes, rows, section
 from tests.pipelines.reading import FOLDER, Pipeline
-from tests.test_docs import ROOT, codes, rows, section
+from tests.support import ROOT
 
 CHOOSING = (ROOT / "docs" / "choosing-a-way.md").read_text()
 WAITING = (ROOT / "docs" / "waiting-on-an-agent.md").read_text()

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from shared.templates import MAX_VALUE_LENGTH, SAFE_VALUE
+from shared.routing.templates import MAX_VALUE_LENGTH, SAFE_VALUE
 from tests.pipelines.standin import SCRIPTS, Agent
 
 WORKSPACE = {"AML_RESOURCE_GROUP": "rg-mlops", "AML_WORKSPACE": "mlops"}

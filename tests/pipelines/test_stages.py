@@ -5,12 +5,13 @@ import re
 import pytest
 
 from devstack.ado import load_declaration
-from devstack.ado.parameters import as_text
+from devstack.ado.runs.parameters import as_text
 from handlers import NAMES
-from shared.routes_file import load_routes
-from shared.routing import Route
-from tests.building import ENVIRONMENT
-from tests.pipelines.reading import FOLDER, ROOT, Pipeline
+from shared.routing.routes_file import load_routes
+from shared.routing.table import Route
+from tests.pipelines.reading import FOLDER, Pipeline
+from tests.support import ROOT
+from tests.support.building import ENVIRONMENT
 
 ROUTES = load_routes(
     (ROOT / "routes.yaml").read_text(), source="routes.yaml", names=NAMES, environment=ENVIRONMENT

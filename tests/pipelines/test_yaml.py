@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.pipelines.reading import FILES, FOLDER, ROOT, Pipeline, StrictLoader, nodes, texts
+from tests.pipelines.reading import FILES, FOLDER, Pipeline, StrictLoader, nodes, texts
+from tests.support import ROOT
 
 PIPELINES = [Pipeline(file) for file in FILES]
 SHELLCHECK = Path(sys.executable).with_name("shellcheck")

@@ -15,10 +15,10 @@ import pytest
 
 from devstack.ado import Emulator, Served, load_declaration, serve
 from devstack.package import AZURE, Package, build
-from tests.canaries import leaks, secret
 from tests.runtime.functions_host import Worker, start
+from tests.support import ROOT
+from tests.support.canaries import leaks, secret
 
-ROOT = Path(__file__).parents[2]
 ENVIRONMENT = ROOT / ".venv-runtime"
 INSTALLED = ROOT / "dist" / "python_packages"  # shared with 'make package', since pip takes its time
 # The package runs where it is built for: on Azure's kind of machine, or else on this one.

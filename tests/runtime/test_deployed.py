@@ -11,10 +11,11 @@ import pytest
 from devstack.azurite import Azurite, why_not_installed
 from devstack.events import sample_text
 from devstack.package import PACKAGES
-from tests.canaries import leaks
-from tests.runtime.conftest import ROOT, Ado, StartWorker
+from tests.runtime.conftest import Ado, StartWorker
 from tests.runtime.functions_host import event_grid_input, timer_input
-from tests.stores import without_azurite
+from tests.support import ROOT
+from tests.support.canaries import leaks
+from tests.support.stores import without_azurite
 
 
 @pytest.fixture

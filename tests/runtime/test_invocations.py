@@ -10,8 +10,6 @@ import pytest
 
 from devstack.ado import Fault
 from devstack.events import sample_text
-from tests.canaries import leaks, secret
-from tests.devstack.host_samples import write_app
 from tests.runtime.conftest import IMPATIENT, Ado, StartWorker
 from tests.runtime.functions_host import (
     Invocation,
@@ -21,6 +19,8 @@ from tests.runtime.functions_host import (
     text_input,
     timer_input,
 )
+from tests.support.canaries import leaks, secret
+from tests.support.host_apps import write_app
 
 
 def deliver(worker: Worker, text: str) -> Invocation:

@@ -9,7 +9,8 @@ import pytest
 
 from devstack.package import AZURE, PACKAGES, Package, build
 from shared.version import VERSION
-from tests.runtime.conftest import INSTALLED, PLATFORM, ROOT
+from tests.runtime.conftest import INSTALLED, PLATFORM
+from tests.support import ROOT
 
 NEVER = {"tests", "devstack", "bench", "docs", "infra", "pipelines", "components", "local.settings.json", "Makefile"}
 

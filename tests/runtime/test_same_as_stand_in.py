@@ -21,10 +21,10 @@ from devstack.ado import Emulator, Fault, Match, load_declaration, serve
 from devstack.events import sample_names, sample_text
 from devstack.processes import RunningProcess
 from devstack.processes import start as start_process
-from tests.canaries import leaks, secret
 from tests.runtime.conftest import IMPATIENT, Ado
 from tests.runtime.functions_host import Worker, event_grid_input
 from tests.runtime.functions_host import start as start_runtime
+from tests.support.canaries import leaks, secret
 
 EVENT_GRID = "/runtime/webhooks/eventgrid?functionName="
 # Of what each side is told to be different, or what no two runs have in common.

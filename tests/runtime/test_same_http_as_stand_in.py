@@ -16,9 +16,9 @@ import requests
 from devstack.processes import RunningProcess
 from devstack.processes import start as start_process
 from tests.contracts import validate
-from tests.devstack.host_samples import write_app
 from tests.runtime.functions_host import Worker, http_input
 from tests.runtime.functions_host import start as start_runtime
+from tests.support.host_apps import write_app
 
 APP = """
 import json

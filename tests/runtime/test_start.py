@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 
 from devstack.events import sample_text
-from tests.canaries import leaks
 from tests.contracts import validate
-from tests.devstack.host_samples import write_app
 from tests.runtime.conftest import Ado, StartWorker, missing_runtime, without_runtime
 from tests.runtime.functions_host import Worker, WorkerEnded, event_grid_input
+from tests.support.canaries import leaks
+from tests.support.host_apps import write_app
 
 
 def bindings(worker: Worker, function: str) -> list[dict[str, Any]]:

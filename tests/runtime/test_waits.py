@@ -8,10 +8,10 @@ import pytest
 from cryptography.fernet import Fernet
 
 from devstack.ado import StartedTask
-from tests.building import run_completed
 from tests.runtime.conftest import Ado, StartWorker
 from tests.runtime.functions_host import Worker, event_grid_input, http_input, timer_input
 from tests.runtime.test_same_http_as_stand_in import answer_of
+from tests.support.building import run_completed
 
 BODY = json.dumps({"run_id": "run-1"}).encode()
 

@@ -17,13 +17,13 @@ from devstack.processes import RunningProcess, start
 from handlers import DISPATCH, NAMES
 from shared.composition import compose, load_configuration, open_store
 from shared.errors import DeliveryDeferred
-from shared.journal import Record, Selection
+from shared.journal.records import Record, Selection
 from shared.settings import load_settings
-from tests.building import run_completed
-from tests.canaries import leaks, secret
+from tests.support import ROOT
+from tests.support.building import run_completed
+from tests.support.canaries import leaks, secret
 from tools.cli import main
 
-ROOT = Path(__file__).resolve().parents[2]
 NOWHERE = "http://127.0.0.1:9/contoso"
 
 EVALUATE = "name: evaluate\nevent: RunCompleted\npipeline: model-evaluation\nparameters:"

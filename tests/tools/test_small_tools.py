@@ -11,8 +11,9 @@ import pytest
 
 from shared.durations import duration_text, parse_duration, short_duration
 from shared.errors import InvalidRoutes
-from tests.building import routes
-from tests.tools.conftest import ROOT, Desk
+from tests.support import ROOT
+from tests.support.building import routes
+from tests.tools.conftest import Desk
 from tools.cli import main
 from tools.console import Console, fitted, masked, printable
 from tools.errors import CommandFailed

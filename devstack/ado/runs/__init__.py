@@ -1,0 +1,1 @@
+"""Pipelines, runs and builds of the emulated Azure DevOps."""

@@ -1,0 +1,1 @@
+"""Agentless tasks of the emulated Azure DevOps."""

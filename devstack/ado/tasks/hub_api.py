@@ -1,0 +1,124 @@
+"""The part of the Task API that a client of an agentless task uses: events, logs, timeline records, console lines.
+
+Below ``/{organization}/{projectId}/_apis/distributedtask/hubs/{hub}/plans/{planId}``. A request shows the job token of
+its own plan, as a bearer token or as the password of Basic credentials with an empty user name, or one of the
+emulator's other credentials; anything else is a 401 here, never a sign-in page.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from werkzeug.wrappers import Response
+
+from devstack.ado.access import CredentialKind, Credentials, job_token
+from devstack.ado.call import Call, collection, json_answer
+from devstack.ado.errors import (
+    content_type_not_supported,
+    plan_not_found,
+    project_not_found,
+    record_not_found,
+    unauthorized,
+)
+from devstack.ado.tasks.answers import timeline_records
+from devstack.ado.tasks.bodies import read_event, read_feed, read_log_path, read_records
+from devstack.ado.tasks.hub import HUB_NAME
+
+if TYPE_CHECKING:
+    from uuid import UUID
+
+    from devstack.ado.tasks.hub import TaskHub
+    from devstack.ado.tasks.records import PlanRecord
+
+
+@dataclass(frozen=True)
+class Caller:
+    """Whose request it is: that of a plan's own job, or anybody's whom the emulator knows."""
+
+    kind: CredentialKind | Literal["job token"]
+    plan_id: str | None = None
+
+
+def identify(call: Call, credentials: Credentials) -> Caller:
+    """:raises ApiError: 401, the request has no valid credential. An expired job token is none."""
+    authorization = call.request.headers.get("Authorization", "")
+    plan_id = call.books.task_hub.plan_of_token(job_token(authorization))
+    if plan_id is not None:
+        return Caller("job token", plan_id)
+    kind = credentials.accept(authorization)
+    if kind is None:
+        raise unauthorized(call.request.host_url)
+    return Caller(kind)
+
+
+@dataclass(frozen=True)
+class PlanCall:
+    """A request about one plan that has not ended, by somebody who may make it."""
+
+    call: Call
+    caller: Caller
+    plan: PlanRecord
+
+    @property
+    def hub(self) -> TaskHub:
+        return self.call.books.task_hub
+
+
+def open_plan(call: Call, caller: Caller, scope: str, hub: str, plan_id: UUID) -> PlanCall:
+    """:raises ApiError: 401 for another plan's job token, 404 for what does not fit together."""
+    if caller.plan_id not in {None, str(plan_id)}:
+        raise unauthorized(call.request.host_url)
+    if scope != call.declaration.project_id:
+        # This API names a project by its GUID alone.
+        raise project_not_found(call.declaration.organization, scope)
+    if hub != HUB_NAME:
+        raise plan_not_found(str(plan_id))
+    call.check_version()
+    return PlanCall(call, caller, call.books.task_hub.live_plan(str(plan_id)))
+
+
+def post_event(request: PlanCall) -> Response:
+    request.hub.post_event(request.plan.id, read_event(request.call.json_object()), request.caller.kind)
+    return Response(status=204)
+
+
+def create_log(request: PlanCall) -> Response:
+    log = request.hub.create_log(request.plan.id, read_log_path(request.call.json_object()))
+    return json_answer(log.document())
+
+
+def append_log(request: PlanCall, log_id: int) -> Response:
+    """Takes bytes; the lines may be cut anywhere."""
+    http = request.call.request
+    if http.mimetype != "application/octet-stream":
+        raise content_type_not_supported(http.method, http.mimetype, "application/octet-stream")
+    return json_answer(request.hub.append_log(request.plan.id, log_id, http.get_data()).document())
+
+
+def get_records(request: PlanCall, timeline_id: UUID) -> Response:
+    _check_timeline(request.plan, timeline_id)
+    return collection(_records(request, request.plan))
+
+
+def update_records(request: PlanCall, timeline_id: UUID) -> Response:
+    """Changes records or adds them; the answer has those that were named."""
+    _check_timeline(request.plan, timeline_id)
+    changes = read_records(request.call.json_object(), [log.id for log in request.plan.logs])
+    plan = request.hub.update_records(request.plan.id, changes)
+    return collection([record for record in _records(request, plan) if record["id"] in changes])
+
+
+def append_feed(request: PlanCall, timeline_id: UUID, record_id: UUID) -> Response:
+    _check_timeline(request.plan, timeline_id)
+    request.hub.append_feed(request.plan.id, str(record_id), read_feed(request.call.json_object()))
+    return Response(status=204)
+
+
+def _check_timeline(plan: PlanRecord, timeline_id: UUID) -> None:
+    if str(timeline_id) != plan.timeline_id:
+        raise record_not_found(str(timeline_id), plan.id, "timeline")
+
+
+def _records(request: PlanCall, plan: PlanRecord) -> list[dict[str, object]]:
+    return timeline_records(request.call.root, plan, request.hub.task(plan.task_id))

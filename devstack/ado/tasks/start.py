@@ -1,0 +1,84 @@
+"""Starts agentless tasks: makes the plan, and lets the task send its request."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from devstack.ado.tasks.hub import HUB_NAME
+from devstack.ado.tasks.inputs import DEFAULT_HEADERS, AzureFunction, TaskInputs, expanded
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from devstack.ado.emulator import Emulator
+    from devstack.ado.tasks.records import EarlyEvents, TaskRecord
+    from devstack.ado.tasks.sender import TaskAnswer
+
+
+@dataclass(frozen=True)
+class StartedTask:
+    """A task that was started, and the predefined variables of its job, ``system.AccessToken`` among them."""
+
+    record: TaskRecord
+    variables: Mapping[str, str] = field(repr=False)
+
+    @property
+    def token(self) -> str:
+        """The job token."""
+        return self.variables["system.AccessToken"]
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """The task's coordinates as the headers that both tasks send by default."""
+        return {name: expanded(value, self.variables) for name, value in DEFAULT_HEADERS.items()}
+
+
+def start_task(
+    emulator: Emulator,
+    collection_url: str,
+    inputs: TaskInputs | None,
+    *,
+    timeout_minutes: float | None,
+    early_events: EarlyEvents | None,
+) -> StartedTask:
+    """See ``Emulator.start_wait_task``."""
+    if inputs is not None:
+        inputs.request({})  # complains about a bad URL before there is a plan
+    hub = emulator.books.task_hub
+    for secret in inputs.secrets if inputs else ():
+        hub.masker.add(secret)
+    record, token = hub.start(
+        AzureFunction.name if inputs is None else inputs.name,
+        calls=inputs is not None,
+        timeout_minutes=timeout_minutes,
+        early_events=early_events,
+    )
+    started = StartedTask(record, _variables(emulator, collection_url, record, token))
+    if inputs is not None:
+        _send(emulator, inputs, started)
+    return started
+
+
+def _variables(emulator: Emulator, collection_url: str, record: TaskRecord, token: str) -> dict[str, str]:
+    return {
+        "system.CollectionUri": f"{collection_url.rstrip('/')}/",
+        "system.TeamProjectId": emulator.declaration.project_id,
+        "system.TeamProject": emulator.declaration.project,
+        "system.HostType": HUB_NAME,
+        "system.PlanId": record.plan_id,
+        "system.JobId": record.job_id,
+        "system.TimelineId": record.plan_id,
+        "system.TaskInstanceId": record.id,
+        "system.AccessToken": token,
+    }
+
+
+def _send(emulator: Emulator, inputs: TaskInputs, started: StartedTask) -> None:
+    """No retry: whatever is no 2xx fails the task."""
+    request = inputs.request(started.variables)
+
+    def answered(answer: TaskAnswer) -> None:
+        emulator.books.task_hub.answered(started.record.id, answer.log_lines(request), accepted=answer.accepted)
+
+    emulator.sender.start(request, emulator.declaration.agentless.call_timeout_seconds, answered)

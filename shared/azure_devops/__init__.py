@@ -1,0 +1,1 @@
+"""The Azure DevOps REST API: requests and answers as plain data, and the client that sends them."""

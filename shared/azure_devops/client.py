@@ -1,0 +1,182 @@
+"""The Azure DevOps Pipelines client: finds a pipeline, previews or queues a run, finds a run again, cancels one."""
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from functools import partial
+from typing import Any
+
+from shared.azure_devops import runs as protocol
+from shared.azure_devops.runs import Run, RunRequest
+from shared.clock import Clock, utc_now
+from shared.credentials import Credential
+from shared.errors import AnswerLost, CredentialRejected, RequestNotSent, RequestRefused
+from shared.http.message import HttpRequest, decipher
+from shared.http.sending import Sender
+from shared.http.throttle import ThrottleGate
+from shared.http.transport import Transport
+from shared.suggestion import suggestion
+
+
+class PipelinesClient:
+    """Speaks to Azure DevOps for the relay. Every call ends before its deadline. Safe for many threads."""
+
+    def __init__(
+        self,
+        credential: Credential,
+        transport: Transport,
+        *,
+        gate: ThrottleGate | None = None,
+        clock: Clock = utc_now,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._credential = credential
+        self._sender = Sender(transport, gate or ThrottleGate(clock), clock=clock, sleep=sleep)
+        self._pipeline_ids: dict[tuple[str, str, str], int] = {}
+
+    def run(self, request: RunRequest, deadline: datetime) -> Run:
+        """Queue one run.
+
+        :raises AzureDevOpsError: one per kind of answer; only after AnswerLost may a run have been queued.
+        """
+        pipeline_id = self.pipeline_id(request, deadline)
+        try:
+            return self._run(request, pipeline_id, deadline)
+        except RequestRefused as refusal:
+            if not refusal.not_found or isinstance(request.pipeline, int):
+                raise
+            # The pipeline may have been deleted and made anew under its name since it was looked up.
+            self._pipeline_ids.pop(_cache_key(request, request.pipeline), None)
+            found_anew = self.pipeline_id(request, deadline)
+            if found_anew == pipeline_id:
+                raise
+            return self._run(request, found_anew, deadline)
+
+    def preview(self, request: RunRequest, deadline: datetime) -> str:
+        """Have a run checked without queuing it; returns the YAML that would run.
+
+        :raises RequestRefused: the run would be refused, with the server's own words.
+        :raises AzureDevOpsError: never AnswerLost, since a preview queues nothing.
+        """
+        pipeline_id = self.pipeline_id(request, deadline)
+        with _looking_queues_nothing():
+            document, _ = self._call(request, protocol.preview_run(request, pipeline_id), deadline)
+            return protocol.read_preview(document)
+
+    def find_runs(self, request: RunRequest, since: datetime, until: datetime, deadline: datetime) -> list[Run]:
+        """The runs queued within a time that carry just what the request asks for, oldest first.
+
+        :raises AzureDevOpsError: never AnswerLost, since looking queues nothing.
+        """
+        pipeline_id = self.pipeline_id(request, deadline)
+        with _looking_queues_nothing():
+            pages = self._pages(request, partial(protocol.list_builds, request, pipeline_id, since, until), deadline)
+            return [run for page in pages for run in protocol.read_matching_runs(page, request)]
+
+    def cancel(self, request: RunRequest, run: Run, deadline: datetime) -> None:
+        """Ask for a run to be cancelled.
+
+        :raises AzureDevOpsError: it could not be asked for.
+        """
+        self._call(request, protocol.cancel_build(request, run.id), deadline)
+
+    def tag(self, request: RunRequest, run: Run, tags: Sequence[str], deadline: datetime) -> None:
+        """Tag a run.
+
+        :raises AzureDevOpsError: it could not be tagged, or perhaps it was.
+        """
+        self._call(request, protocol.add_tags(request, run.id, tags), deadline)
+
+    def pipeline_id(self, request: RunRequest, deadline: datetime) -> int:
+        """The id of the request's pipeline; a name is looked up once per process.
+
+        :raises RequestRefused: no pipeline has this name, or several have it.
+        :raises AzureDevOpsError: the list cannot be read; never AnswerLost.
+        """
+        if isinstance(request.pipeline, int):
+            return request.pipeline
+        key = _cache_key(request, request.pipeline)
+        if key not in self._pipeline_ids:
+            self._pipeline_ids[key] = choose_pipeline(request, request.pipeline, self.list_pipelines(request, deadline))
+        return self._pipeline_ids[key]
+
+    def list_pipelines(self, request: RunRequest, deadline: datetime) -> dict[str, int]:
+        """All pipelines of the request's project that the app may see: ``\\folder\\name`` in lower case, and its id.
+
+        :raises AzureDevOpsError: the list cannot be read; never AnswerLost.
+        """
+        pipelines: dict[str, int] = {}
+        with _looking_queues_nothing():
+            for page in self._pages(request, partial(protocol.list_pipelines, request), deadline):
+                pipelines |= protocol.read_pipelines(page)
+        return pipelines
+
+    def _run(self, request: RunRequest, pipeline_id: int, deadline: datetime) -> Run:
+        document, _ = self._call(request, protocol.run_pipeline(request, pipeline_id), deadline)
+        return protocol.read_run(document)
+
+    def _pages(
+        self, request: RunRequest, ask: Callable[[str | None], HttpRequest], deadline: datetime
+    ) -> Iterator[Any]:
+        """The documents of a list that comes in pages."""
+        token: str | None = None
+        while True:
+            document, headers = self._call(request, ask(token), deadline)
+            yield document
+            token = headers.get(protocol.CONTINUATION_HEADER)
+            if not token:
+                return
+
+    def _call(
+        self, request: RunRequest, http_request: HttpRequest, deadline: datetime
+    ) -> tuple[Any, Mapping[str, str]]:
+        """Send, once more with a fresh credential where the first was rejected (so nothing was queued).
+
+        Returns the answer's JSON document and headers.
+        """
+        authorization = self._credential.authorization()
+        response = self._sender.send(request.organization_url, http_request, authorization, deadline)
+        try:
+            return decipher(response), response.headers
+        except CredentialRejected:
+            self._credential.reject(authorization)
+            renewed = self._credential.authorization()
+            if renewed == authorization:
+                raise
+        response = self._sender.send(request.organization_url, http_request, renewed, deadline)
+        return decipher(response), response.headers
+
+
+@contextmanager
+def _looking_queues_nothing() -> Iterator[None]:
+    try:
+        yield
+    except AnswerLost as exc:
+        raise RequestNotSent(f"{exc} (while looking something up, so nothing was queued)") from exc
+
+
+def _cache_key(request: RunRequest, pipeline: str) -> tuple[str, str, str]:
+    return (request.organization_url, request.project, pipeline.lower())
+
+
+def choose_pipeline(request: RunRequest, name: str, pipelines: Mapping[str, int]) -> int:
+    """Find a pipeline by ``\\folder\\name``, or by its name alone where that is unique.
+
+    :param pipelines: as ``PipelinesClient.list_pipelines`` gives them.
+    :raises RequestRefused: no pipeline has this name, or several have it.
+    """
+    wanted = name.lower()
+    if wanted.startswith("\\"):
+        found = [path for path in pipelines if path == wanted]
+    else:
+        found = [path for path in pipelines if path.rpartition("\\")[2] == wanted]
+    if len(found) == 1:
+        return pipelines[found[0]]
+    where = f"in project {request.project} of {request.organization_url}"
+    if found:
+        raise RequestRefused(
+            f"several pipelines {where} are named '{name}': {', '.join(found)}; name one with its folder"
+        )
+    names = [path if wanted.startswith("\\") else path.rpartition("\\")[2] for path in pipelines]
+    raise RequestRefused(f"no pipeline {where} is named '{name}'; {suggestion(name, names)}", not_found=True)

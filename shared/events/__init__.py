@@ -1,0 +1,1 @@
+"""Azure ML events, whichever schema they came in."""

@@ -1,0 +1,1 @@
+"""HTTP as plain data, and the thin part that sends."""

@@ -1,0 +1,152 @@
+"""What the journal keeps of each occurrence on each route, and what it asks of a store."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Final, NamedTuple, Protocol
+
+UNROUTED: Final = "$unrouted"
+"""The journal's partition for events that no route could be asked about; no route can have this name."""
+
+MAX_HISTORY: Final = 20
+
+
+class State(StrEnum):
+    """Where a record stands; see the module's picture."""
+
+    CLAIMED = "claimed"
+    UNCERTAIN = "uncertain"
+    RELEASED = "released"
+    QUEUED = "queued"
+    SUPPRESSED = "suppressed"
+    PARKED = "parked"
+    WAITING = "waiting"
+    COMPLETED = "completed"
+    CLOSED = "closed"
+    NOTED = "noted"
+
+
+PURGED_STATES: Final = frozenset({State.QUEUED, State.SUPPRESSED, State.COMPLETED, State.CLOSED, State.NOTED})
+
+
+FINAL_STATES: Final = PURGED_STATES | {State.PARKED}
+
+
+NOTHING_SENT: Final = frozenset({State.RELEASED, State.WAITING})
+
+
+class JournalKey(NamedTuple):
+    """What a record is found by.
+
+    :param route: the route's name; a route's records share a partition.
+    :param key: SHA-256, in hex, of what identifies the occurrence on this route.
+    """
+
+    route: str
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """What is kept of the event and the request it asks for.
+
+    :param request: ``RunRequest.to_json()``, or empty where no request could be made.
+    """
+
+    event_id: str
+    event_type: str
+    subject: str
+    event: str
+    request: str = ""
+
+
+class Step(NamedTuple):
+    """One change of a record: when, to which state, and why."""
+
+    at: datetime
+    state: State
+    note: str
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One occurrence on one route.
+
+    :param version: the store's mark of this very write; opaque.
+    :param claimed_at: since when a request may have been sent.
+    :param lease_until: until when the holder alone may act.
+    :param settled_at: from when on a lost request can be under way no more.
+    :param history: the last changes, oldest first, at most ``MAX_HISTORY``.
+    """
+
+    key: JournalKey
+    state: State
+    entry: Entry
+    claimed_at: datetime
+    lease_until: datetime
+    settled_at: datetime
+    version: str = ""
+    run_id: int | None = None
+    run_url: str = ""
+    reason: str = ""
+    history: tuple[Step, ...] = ()
+
+
+class Selection(NamedTuple):
+    """Which records: all that fit every part that is given.
+
+    :param route: of this route only; None for all routes.
+    :param route_prefix: of routes whose names begin so; None for all.
+    :param states: in one of these states; empty for all.
+    :param claimed_before: claimed before this moment.
+    """
+
+    route: str | None = None
+    states: frozenset[State] = frozenset()
+    claimed_before: datetime | None = None
+    route_prefix: str | None = None
+
+
+def after_prefix(prefix: str) -> str:
+    """The least text that sorts after every text with this prefix (which ends in no character that is the last one)."""
+    return prefix[:-1] + chr(ord(prefix[-1]) + 1)
+
+
+class Store(Protocol):
+    """Keeps records. Each method is one atomic step and raises JournalUnavailable where the store does not answer."""
+
+    def insert(self, record: Record) -> Record | None:
+        """Write a new record and return it with its version; None where its key is taken."""
+
+    def get(self, key: JournalKey) -> Record | None:
+        """Read a record; None where there is none."""
+
+    def replace(self, record: Record) -> Record | None:
+        """Write a record if it is stored in ``record.version``, and return it with its new one; None if it is not.
+
+        :raises RunAlreadyOwned: another record of the route has this run id.
+        """
+
+    def owned_runs(self, route: str, run_ids: Iterable[int]) -> set[int]:
+        """Those of the runs that a record of the route names as its own."""
+
+    def owner(self, route: str, run_id: int) -> Record | None:
+        """The record of the route that names this run as its own."""
+
+    def select(self, selection: Selection, limit: int) -> Iterator[Record]:
+        """At most ``limit`` records that fit, in no particular order."""
+
+    def delete(self, record: Record) -> bool:
+        """Remove a record if it is stored in ``record.version``; whether it was."""
+
+
+def why_not_yet(record: Record, now: datetime) -> str | None:
+    """Why a record that is not final may not be taken over now, or None."""
+    if record.state in NOTHING_SENT:
+        return None
+    if now < record.lease_until:
+        return f"another delivery is at work on it until {record.lease_until:%H:%M:%S} UTC"
+    if now < record.settled_at:
+        return f"a request whose answer was lost may be under way until {record.settled_at:%H:%M:%S} UTC"
+    return None

@@ -1,0 +1,257 @@
+"""The journal's records in an SQLite file: for one machine, with as many threads and processes as you like."""
+
+import json
+import sqlite3
+import time
+import weakref
+from collections import deque
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+from shared.errors import JournalUnavailable, RunAlreadyOwned
+from shared.journal.records import Entry, JournalKey, Record, Selection, State, Step, after_prefix
+from shared.journal.sqlite_writer import Writer
+
+BUSY_SECONDS: Final = 5.0
+
+_SCHEMA: Final = """
+CREATE TABLE IF NOT EXISTS records (
+    route TEXT NOT NULL,
+    key TEXT NOT NULL,
+    version INTEGER NOT NULL,
+    state TEXT NOT NULL,
+    run_id INTEGER,
+    claimed_at TEXT NOT NULL,
+    event TEXT NOT NULL,
+    document TEXT NOT NULL,
+    PRIMARY KEY (route, key)
+) STRICT;
+CREATE UNIQUE INDEX IF NOT EXISTS one_record_per_run ON records (route, run_id) WHERE run_id IS NOT NULL;
+CREATE INDEX IF NOT EXISTS by_state_and_age ON records (state, claimed_at);
+"""
+_COLUMNS: Final = "route, key, version, state, run_id, claimed_at, event, document"
+_INSERT: Final = (
+    "INSERT INTO records (version, state, run_id, claimed_at, event, document, route, key)"
+    " VALUES (1, ?, ?, ?, ?, ?, ?, ?)"
+    " ON CONFLICT (route, key) DO NOTHING"
+)
+_UPDATE: Final = (
+    "UPDATE records SET version = version + 1, state = ?, run_id = ?, claimed_at = ?, event = ?, document = ?"
+    " WHERE route = ? AND key = ? AND version = ?"
+)
+_DELETE: Final = "DELETE FROM records WHERE route = ? AND key = ? AND version = ?"
+_SETUP_TRIES: Final = 50
+
+
+class SqliteStore:
+    """See ``shared.journal.records.Store``. What several threads write at once is committed together."""
+
+    def __init__(self, path: Path) -> None:
+        """:raises JournalUnavailable: the file cannot be opened or made."""
+        self._path = path
+        self._connections = _Connections(path)
+        self._writer = Writer(self._connections.lend)
+        # Also when the store is dropped, or the process ends: a connection left open holds up the WAL's clean-up.
+        self._finalizer = weakref.finalize(self, self._connections.close)
+        self._set_up()
+
+    def insert(self, record: Record) -> Record | None:
+        """See ``Store.insert``."""
+        with self._errors():
+            written = self._writer.write(_INSERT, _row(record))
+        return replace(record, version="1") if written else None
+
+    def get(self, key: JournalKey) -> Record | None:
+        """See ``Store.get``."""
+        with self._connection() as connection:
+            row = connection.execute(
+                f"SELECT {_COLUMNS} FROM records WHERE route = ? AND key = ?",
+                (key.route, key.key),
+            ).fetchone()
+        return _record(row) if row else None
+
+    def replace(self, record: Record) -> Record | None:
+        """See ``Store.replace``."""
+        version = int(record.version)
+        with self._errors():
+            try:
+                written = self._writer.write(_UPDATE, (*_row(record), version))
+            except sqlite3.IntegrityError as exc:
+                raise RunAlreadyOwned(
+                    f"run {record.run_id} belongs to another record of route {record.key.route}"
+                ) from exc
+        return replace(record, version=str(version + 1)) if written else None
+
+    def owned_runs(self, route: str, run_ids: Iterable[int]) -> set[int]:
+        """See ``Store.owned_runs``."""
+        wanted = json.dumps(list(run_ids))
+        with self._connection() as connection:
+            rows = connection.execute(
+                "SELECT run_id FROM records WHERE route = ? AND run_id IN (SELECT value FROM json_each(?))",
+                (route, wanted),
+            ).fetchall()
+        return {row[0] for row in rows}
+
+    def owner(self, route: str, run_id: int) -> Record | None:
+        """See ``Store.owner``."""
+        with self._connection() as connection:
+            row = connection.execute(
+                f"SELECT {_COLUMNS} FROM records WHERE route = ? AND run_id = ?",
+                (route, run_id),
+            ).fetchone()
+        return _record(row) if row else None
+
+    def select(self, selection: Selection, limit: int) -> Iterator[Record]:
+        """See ``Store.select``."""
+        conditions: dict[str, Any] = {}
+        if selection.route is not None:
+            conditions["route = ?"] = selection.route
+        if selection.route_prefix is not None:
+            # A range, which the primary key serves; LIKE would take some characters of the prefix for its own.
+            conditions["route >= ?"] = selection.route_prefix
+            conditions["route < ?"] = after_prefix(selection.route_prefix)
+        if selection.states:
+            conditions["state IN (SELECT value FROM json_each(?))"] = json.dumps(sorted(selection.states))
+        if selection.claimed_before is not None:
+            conditions["claimed_at < ?"] = _time_text(selection.claimed_before)
+        where = f"WHERE {' AND '.join(conditions)}" if conditions else ""
+        with self._connection() as connection:
+            rows = connection.execute(
+                f"SELECT {_COLUMNS} FROM records {where} LIMIT ?", (*conditions.values(), limit)
+            ).fetchall()
+        return map(_record, rows)
+
+    def delete(self, record: Record) -> bool:
+        """See ``Store.delete``."""
+        with self._errors():
+            return self._writer.write(_DELETE, (record.key.route, record.key.key, int(record.version))) == 1
+
+    def close(self) -> None:
+        """Close the idle connections."""
+        self._finalizer()
+
+    @contextmanager
+    def _connection(self) -> Iterator[sqlite3.Connection]:
+        with self._errors(), self._connections.lend() as connection:
+            yield connection
+
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
+        """What SQLite raises means that the journal does not answer."""
+        try:
+            yield
+        except sqlite3.Error as exc:
+            raise JournalUnavailable(
+                f"the journal {self._path} does not answer: {exc}; "
+                "check that the disk has room and the file can be written"
+            ) from exc
+
+    def _set_up(self) -> None:
+        """Make the file and its table. Several processes may do so at once, and SQLite does not wait here by itself."""
+        for tries_left in range(_SETUP_TRIES, 0, -1):
+            try:
+                with self._connection() as connection:
+                    connection.execute("PRAGMA journal_mode = WAL")
+                    connection.executescript(f"BEGIN; {_SCHEMA} COMMIT;")  # one wait for the disk, not three
+            except JournalUnavailable as exc:
+                if tries_left == 1 or "locked" not in str(exc):
+                    raise
+                time.sleep(0.05)
+            else:
+                return
+
+
+class _Connections:
+    """Opens connections to one file, and lends each to one thread at a time."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._idle: deque[sqlite3.Connection] = deque()
+
+    @contextmanager
+    def lend(self) -> Iterator[sqlite3.Connection]:
+        """A connection in autocommit mode, kept for the next borrower unless SQLite raised an error."""
+        connection = self._borrow()
+        try:
+            yield connection
+        except sqlite3.Error:
+            connection.close()  # it may be the cause
+            raise
+        except BaseException:
+            self._idle.append(connection)
+            raise
+        self._idle.append(connection)
+
+    def close(self) -> None:
+        """Close those that nobody has."""
+        while self._idle:
+            self._idle.pop().close()
+
+    def _borrow(self) -> sqlite3.Connection:
+        try:
+            return self._idle.pop()
+        except IndexError:
+            return self._connect()
+
+    def _connect(self) -> sqlite3.Connection:
+        connection = sqlite3.connect(self._path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+        try:
+            # FULL, not WAL's usual NORMAL: a claim that a power cut takes back would let a second run be queued.
+            connection.execute("PRAGMA synchronous = FULL")
+        except sqlite3.Error:
+            connection.close()
+            raise
+        return connection
+
+
+def _time_text(moment: datetime) -> str:
+    """In UTC and with all digits, so that texts sort as times do."""
+    return moment.astimezone(UTC).isoformat(timespec="microseconds")
+
+
+def _row(record: Record) -> tuple[Any, ...]:
+    entry = record.entry
+    document = {
+        "entry": {
+            "event_id": entry.event_id,
+            "event_type": entry.event_type,
+            "subject": entry.subject,
+            "request": entry.request,
+        },
+        "lease_until": record.lease_until.isoformat(),
+        "settled_at": record.settled_at.isoformat(),
+        "run_url": record.run_url,
+        "reason": record.reason,
+        "history": [(step.at.isoformat(), step.state, step.note) for step in record.history],
+    }
+    return (
+        record.state.value,
+        record.run_id,
+        _time_text(record.claimed_at),
+        entry.event,
+        json.dumps(document),
+        record.key.route,
+        record.key.key,
+    )
+
+
+def _record(row: tuple[Any, ...]) -> Record:
+    route, key, version, state, run_id, claimed_at, event, text = row
+    document = json.loads(text)
+    return Record(
+        key=JournalKey(route, key),
+        state=State(state),
+        version=str(version),
+        entry=Entry(event=event, **document["entry"]),
+        claimed_at=datetime.fromisoformat(claimed_at),
+        lease_until=datetime.fromisoformat(document["lease_until"]),
+        settled_at=datetime.fromisoformat(document["settled_at"]),
+        run_id=run_id,
+        run_url=document["run_url"],
+        reason=document["reason"],
+        history=tuple(Step(datetime.fromisoformat(at), State(step), note) for at, step, note in document["history"]),
+    )

@@ -1,0 +1,225 @@
+"""A journal record as an entity of Azure Table storage, and back. Pure.
+
+Limits of an entity: 1 MiB in all, 64 KiB a property, 252 properties, no control characters in its keys.
+Source: https://learn.microsoft.com/rest/api/storageservices/understanding-the-table-service-data-model
+
+So long texts are compressed (zlib) and split over binary properties of 64 KiB: ``event0`` to ``event7``,
+``request0``, ``request1`` and ``notes0`` (everything else that is text). What is kept exactly:
+
+=========  =====================  ==========================================================================
+text       compressed to at most  beyond that
+=========  =====================  ==========================================================================
+event      512 KiB                its beginning is kept, at least 506 KiB of it, with a remark that it is cut
+request    128 KiB                the same, at least 126 KiB
+the rest   64 KiB                 each text is cut to 1,500 bytes, with a remark; the last 20 steps are kept
+=========  =====================  ==========================================================================
+
+Together, and as the base64 in which they travel, these stay below 1 MiB: Azurite measures it there. An event of
+Event Grid has at most 1 MiB, and JSON compresses to much less than half. A request that was cut can no longer be
+read, so nobody sends it again by mistake; a request has a few KiB.
+
+The binary properties hold any text exactly, even what JSON or the service would not carry (NUL, lone surrogates).
+State, run id and times are properties of their own, to filter by. ``event_type``, ``subject``, ``reason`` and
+``run_url`` are there for people who look at the table, shortened and printable; nothing reads them back.
+"""
+
+import json
+import re
+import zlib
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from itertools import count, takewhile
+from typing import Any, Final
+
+from shared.journal.records import MAX_HISTORY, Entry, JournalKey, Record, Selection, State, Step, after_prefix
+
+Entity = dict[str, Any]
+"""Property names to str, bytes, datetime, or (value, Edm type)."""
+
+PROPERTY_BYTES: Final = 64 * 1024
+EVENT_BYTES: Final = 8 * PROPERTY_BYTES
+REQUEST_BYTES: Final = 2 * PROPERTY_BYTES
+NOTES_BYTES: Final = 1 * PROPERTY_BYTES
+CUT_TEXT_BYTES: Final = 1500
+
+_SHOWN_CHARACTERS: Final = 1000
+# Azurite compares times by the millisecond, where the service does by 100 ns.
+_AZURITE_TICK: Final = timedelta(milliseconds=1)
+_RUN_PREFIX: Final = "run:"
+_AFTER_RUNS: Final = "run;"
+_RUN_DIGITS: Final = 19
+_INT64: Final = "Edm.Int64"
+# Route names, "$unrouted", and SHA-256 in hex: nothing that a key may not hold, and no quote to escape in a filter.
+_KEY: Final = re.compile(r"\$?[A-Za-z0-9._-]{1,512}")
+
+
+class UnreadableEntity(ValueError):
+    """The entity is not one that ``record_to_entity`` made."""
+
+
+def record_to_entity(record: Record, write_id: str) -> Entity:
+    """The whole record, without its version.
+
+    :param write_id: marks this very write, so that its writer recognises it.
+    :raises ValueError: the route or the key cannot be an entity's key.
+    """
+    entity: Entity = {
+        **entity_key(record.key.route, record.key.key),
+        "write_id": write_id,
+        "state": record.state.value,
+        "claimed_at": record.claimed_at.astimezone(UTC),
+        "lease_until": record.lease_until.astimezone(UTC),
+        "settled_at": record.settled_at.astimezone(UTC),
+        **_split("event", _packed(record.entry.event, EVENT_BYTES)),
+        **_split("request", _packed(record.entry.request, REQUEST_BYTES)),
+        **_split("notes", _packed_notes(record)),
+        "event_type": _shown(record.entry.event_type),
+        "subject": _shown(record.entry.subject),
+        "reason": _shown(record.reason),
+        "run_url": _shown(record.run_url),
+    }
+    if record.run_id is not None:
+        entity["run_id"] = (record.run_id, _INT64)
+    return entity
+
+
+def record_from_entity(key: JournalKey, entity: Mapping[str, Any], version: str) -> Record:
+    """What ``record_to_entity`` was given.
+
+    :raises UnreadableEntity: it was made, or changed, by somebody else.
+    """
+    try:
+        notes = json.loads(_unpacked("notes", entity))
+        return Record(
+            key=key,
+            state=State(entity["state"]),
+            entry=Entry(**notes["entry"], event=_unpacked("event", entity), request=_unpacked("request", entity)),
+            claimed_at=_plain(entity["claimed_at"]),
+            lease_until=_plain(entity["lease_until"]),
+            settled_at=_plain(entity["settled_at"]),
+            version=version,
+            run_id=entity["run_id"][0] if "run_id" in entity else None,
+            run_url=notes["run_url"],
+            reason=notes["reason"],
+            history=tuple(Step(datetime.fromisoformat(at), State(state), note) for at, state, note in notes["history"]),
+        )
+    except (KeyError, TypeError, ValueError, AttributeError, zlib.error) as exc:
+        raise UnreadableEntity(f"{type(exc).__name__}: {exc}") from exc
+
+
+def run_marker(key: JournalKey, run_id: int) -> Entity:
+    """The entity that says which record of the route owns a run; there can be only one."""
+    return {**entity_key(key.route, ""), "RowKey": run_row_key(run_id), "owner": key.key}
+
+
+def run_row_key(run_id: int) -> str:
+    """The marker's row key: with leading zeros, so that a range of run ids is a range of row keys.
+
+    A record's key has no colon, so the two never meet.
+    """
+    return f"{_RUN_PREFIX}{run_id:0{_RUN_DIGITS}d}"
+
+
+def run_id_of(row_key: str) -> int:
+    """The run id in a marker's row key."""
+    return int(row_key.removeprefix(_RUN_PREFIX))
+
+
+def owned_runs_filter(route: str, first: int, last: int) -> str:
+    """Finds the markers of a route's runs with ids from first to last."""
+    partition_key = entity_key(route, "")["PartitionKey"]
+    return f"PartitionKey eq '{partition_key}' and RowKey ge '{run_row_key(first)}' and RowKey le '{run_row_key(last)}'"
+
+
+def selection_filter(selection: Selection) -> str:
+    """Finds the records that fit, and no markers; and those of a millisecond more, see ``fits``."""
+    parts = [f"(RowKey lt '{_RUN_PREFIX}' or RowKey ge '{_AFTER_RUNS}')"]
+    if selection.route is not None:
+        partition_key = entity_key(selection.route, "")["PartitionKey"]
+        parts.append(f"PartitionKey eq '{partition_key}'")
+    if selection.route_prefix is not None:
+        first = entity_key(selection.route_prefix, "")["PartitionKey"]
+        parts.append(f"PartitionKey ge '{first}' and PartitionKey lt '{after_prefix(first)}'")
+    if selection.states:
+        states = " or ".join(f"state eq '{state}'" for state in sorted(selection.states))
+        parts.append(f"({states})")
+    if selection.claimed_before is not None:
+        moment = selection.claimed_before.astimezone(UTC) + _AZURITE_TICK
+        parts.append(f"claimed_at lt datetime'{moment:%Y-%m-%dT%H:%M:%S.%f}Z'")
+    return " and ".join(parts)
+
+
+def fits(record: Record, selection: Selection) -> bool:
+    """Whether a record that ``selection_filter`` has found is one that was meant."""
+    return selection.claimed_before is None or record.claimed_at < selection.claimed_before
+
+
+def entity_key(route: str, key: str) -> Entity:
+    """PartitionKey and RowKey.
+
+    :raises ValueError: a character in them has no place in a key, or in a filter.
+    """
+    for name, value in (("route", route), ("key", key or "-")):
+        if not _KEY.fullmatch(value):
+            raise ValueError(f"the {name} {value!r} cannot be an entity's key: letters, digits and ._- may be in it")
+    return {"PartitionKey": route, "RowKey": key}
+
+
+def _packed(text: str, most: int) -> bytes:
+    raw = text.encode("utf-8", "surrogatepass")
+    packed = zlib.compress(raw)
+    if len(packed) <= most:
+        return packed
+    # Even what does not compress at all grows by less than a hundredth.
+    kept = raw[: most - most // 100]
+    remark = f"... [cut by the journal: {len(kept)} of {len(raw)} bytes are kept]"
+    return zlib.compress(kept.decode("utf-8", "ignore").encode() + remark.encode())
+
+
+def _packed_notes(record: Record) -> bytes:
+    entry = record.entry
+    notes: dict[str, Any] = {
+        "entry": {"event_id": entry.event_id, "event_type": entry.event_type, "subject": entry.subject},
+        "run_url": record.run_url,
+        "reason": record.reason,
+        "history": [[step.at.isoformat(), step.state.value, step.note] for step in record.history],
+    }
+    packed = _compressed(notes)
+    if len(packed) <= NOTES_BYTES:
+        return packed
+    return _compressed(_shortened({**notes, "history": notes["history"][-MAX_HISTORY:]}))
+
+
+def _compressed(notes: object) -> bytes:
+    return zlib.compress(json.dumps(notes, ensure_ascii=False).encode("utf-8", "surrogatepass"))
+
+
+def _shortened(value: Any) -> Any:
+    """The same structure with each long text in it cut."""
+    match value:
+        case str():
+            raw = value.encode("utf-8", "surrogatepass")
+            return value if len(raw) <= CUT_TEXT_BYTES else raw[:CUT_TEXT_BYTES].decode("utf-8", "ignore") + "... [cut]"
+        case dict():
+            return {name: _shortened(inner) for name, inner in value.items()}
+        case _:
+            return [_shortened(inner) for inner in value]
+
+
+def _split(name: str, packed: bytes) -> Entity:
+    starts = range(0, len(packed), PROPERTY_BYTES)
+    return {f"{name}{index}": packed[start : start + PROPERTY_BYTES] for index, start in enumerate(starts)}
+
+
+def _unpacked(name: str, entity: Mapping[str, Any]) -> str:
+    names = takewhile(entity.__contains__, (f"{name}{index}" for index in count()))
+    return zlib.decompress(b"".join(entity[part] for part in names)).decode("utf-8", "surrogatepass")
+
+
+def _shown(text: str) -> str:
+    return "".join(character if character.isprintable() else " " for character in text[:_SHOWN_CHARACTERS])
+
+
+def _plain(moment: datetime) -> datetime:
+    # The library gives a subclass that remembers the service's text; nobody else should have to know of it.
+    return datetime.fromisoformat(moment.isoformat())

@@ -1,0 +1,85 @@
+"""How long the journal waits for Azure Table storage, how often it asks, and what it says when it gives up.
+
+One call of the store takes 8 s at most (a server that answers byte by byte aside): each request may take 2 s to connect
+and 4 s to be answered, and is sent 3 times. A delivery has 25 s. The time that Microsoft Entra takes to issue a token
+is not in that.
+"""
+
+import time
+from collections.abc import Callable
+from typing import Final, TypeVar
+
+from shared.errors import JournalUnavailable
+from shared.journal.tables.protocol import NoAnswer, Refused
+
+CALL_SECONDS: Final = 8.0
+PAUSES_SECONDS: Final = (0.2, 1.0)
+LEAST_REQUEST_SECONDS: Final = 0.5
+
+_NO_ACCESS: Final = (
+    "check the account key, or that the app's identity has the role Storage Table Data Contributor, and the storage "
+    "account's firewall"
+)
+_OTHER_ADVICE: Final = "check the setting JOURNAL_CONNECTION"
+_ADVICE: Final = {
+    "TableBeingDeleted": "the table has been deleted and can be made anew about a minute later",
+    "": _NO_ACCESS,
+    "AuthenticationFailed": _NO_ACCESS,
+    "InvalidAuthenticationInfo": _NO_ACCESS,
+    "NoAuthenticationInformation": _NO_ACCESS,
+    "AuthorizationFailure": _NO_ACCESS,
+    "AuthorizationPermissionMismatch": _NO_ACCESS,
+    "KeyBasedAuthenticationNotPermitted": _NO_ACCESS,
+}
+
+_Answer = TypeVar("_Answer")
+
+
+class Call:
+    """One call of the store: a few requests within one limit of time."""
+
+    def __init__(self, endpoint: str, sleep: Callable[[float], None]) -> None:
+        """:param endpoint: the table's, for messages."""
+        self._endpoint = endpoint
+        self._sleep = sleep
+        self._ends_at = time.monotonic() + CALL_SECONDS
+        self.is_doubtful = False
+        """An answer was lost, so what is stored may be our own work."""
+
+    def ask(self, request: Callable[[float], _Answer]) -> _Answer:
+        """Send a request, and again a moment later where no answer came.
+
+        :param request: is given the seconds that it may take.
+        :raises Refused: the last answer.
+        :raises JournalUnavailable: there was none.
+        """
+        pauses = iter(PAUSES_SECONDS)
+        while True:
+            try:
+                return request(self._seconds_left())
+            except NoAnswer as exc:
+                self.is_doubtful = True
+                pause = next(pauses, None)
+                if pause is None or self._seconds_left() < pause + LEAST_REQUEST_SECONDS:
+                    raise JournalUnavailable(
+                        f"the journal at {self._endpoint} does not answer: {exc}; check that the storage account is "
+                        "there and may be reached from here"
+                    ) from exc
+            self._sleep(pause)
+
+    def check_time(self) -> None:
+        """:raises JournalUnavailable: the time is over, though every request was answered."""
+        if time.monotonic() > self._ends_at:
+            raise JournalUnavailable(
+                f"the journal at {self._endpoint} has more to say than can be read in {CALL_SECONDS:g} s; try again, "
+                "and purge old records"
+            )
+
+    def unavailable(self, refusal: Refused) -> JournalUnavailable:
+        """What to raise for a refusal that means neither a conflict nor an absence."""
+        code = f" ({refusal.code})" if refusal.code else ""
+        advice = _ADVICE.get(refusal.code, _OTHER_ADVICE)
+        return JournalUnavailable(f"the journal at {self._endpoint} refuses{code}: {refusal}; {advice}")
+
+    def _seconds_left(self) -> float:
+        return max(self._ends_at - time.monotonic(), LEAST_REQUEST_SECONDS)

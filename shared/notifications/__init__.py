@@ -1,0 +1,1 @@
+"""Tells subscribers of outcomes, through an Event Grid topic."""

@@ -1,0 +1,284 @@
+"""Reads routes.yaml into a RouteTable, or says everything that is wrong with it at once."""
+
+import re
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import fields
+from datetime import timedelta
+from typing import Any, Final, NamedTuple
+from urllib.parse import urlsplit
+
+import yaml
+
+from shared.durations import parse_duration
+from shared.errors import InvalidRoutes, Problem
+from shared.events.event import AML_PREFIX, ENVELOPE_NAMES
+from shared.journal.cooldown import MAX_COOLDOWN
+from shared.routing.table import Cause, Route, RouteTable
+from shared.routing.templates import Condition, InvalidExpression, Template, forbidden_in, parse_template
+from shared.routing.yaml_nodes import NodeReader, WrongValue, boolean, plain_value, positive_integer
+from shared.suggestion import suggestion
+
+ROUTES_KEYS: Final = ("version", "defaults", "routes")
+ROUTE_KEYS: Final = tuple(field.name for field in fields(Route))
+DEFAULTS_KEYS: Final = ("organization_url", "project", "branch")
+REQUIRED_KEYS: Final = ("name", "event", "pipeline", "organization_url", "project")
+CAUSE_KEYS: Final = ("event", "with")
+FORMAT_VERSION: Final = 1
+
+ROUTE_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
+_LOOPBACK: Final = {"127.0.0.1", "localhost", "::1"}
+
+Names = Mapping[str, Collection[str]]
+Read = Callable[[yaml.Node], Any]
+
+
+Place = tuple[int, int]
+"""Line and column in the file, from 1."""
+
+
+class Reading(NamedTuple):
+    """All that a file says, however wrong it is.
+
+    :param table: of those routes in which nothing is wrong.
+    :param problems: what is wrong with the file, whatever the environment.
+    :param unset: where it needs an environment value that is not set; such a value stands in the table as ``${NAME}``,
+        or its route is left out where that would not do.
+    :param places: where each route of the table and its keys stand: ``(route,)``, ``(route, key)``, and one level
+        further down ``(route, "parameters", name)``.
+    """
+
+    table: RouteTable
+    problems: tuple[Problem, ...]
+    unset: tuple[Problem, ...]
+    places: Mapping[tuple[str, ...], Place]
+
+
+def load_routes(text: str, *, source: str, names: Names, environment: Mapping[str, str]) -> RouteTable:
+    """Read the dispatch table.
+
+    :param source: the file's name, for messages.
+    :param names: from each event type (``RunCompleted``) to the names its handler offers.
+    :param environment: where ``${NAME}`` is looked up.
+    :raises InvalidRoutes: with every problem of the file (after a YAML syntax error: that one).
+    """
+    reading = read_routes(text, names=names, environment=environment)
+    if reading.problems or reading.unset:
+        raise InvalidRoutes(source, (*reading.problems, *reading.unset))
+    return reading.table
+
+
+def read_routes(text: str, *, names: Names, environment: Mapping[str, str]) -> Reading:
+    """Read as much of the dispatch table as can be read; parameters as in ``load_routes``."""
+    nodes = NodeReader(text, environment)
+    reader = _RoutesReader(nodes, names)
+    table = reader.read()
+    return Reading(table, tuple(sorted(nodes.problems)), tuple(sorted(nodes.unset)), reader.places)
+
+
+class _RoutesReader:
+    def __init__(self, nodes: NodeReader, names: Names) -> None:
+        self._nodes = nodes
+        self._names = names
+        self._line_by_name: dict[str, int] = {}
+        self.places: dict[tuple[str, ...], Place] = {}
+
+    @property
+    def problems(self) -> list[Problem]:
+        return self._nodes.problems
+
+    def read(self) -> RouteTable:
+        root = self._nodes.root()
+        if root is None:
+            if not self.problems:
+                self.problems.append(Problem(1, 1, "", "the file is empty; it needs 'version: 1' and 'routes'"))
+            return RouteTable([])
+        top = self._nodes.mapping(root, "the file", ROUTES_KEYS)
+        for key in ("version", "routes"):
+            if key not in top:
+                self._nodes.note(root, f"'{key}' is missing from the file", text="")
+        if "version" in top and self._nodes.attempt(positive_integer, top["version"]) not in {FORMAT_VERSION, None}:
+            self._nodes.note(top["version"], f"this version is not known; write 'version: {FORMAT_VERSION}'")
+        defaults = self._nodes.mapping(top["defaults"], "defaults", DEFAULTS_KEYS) if "defaults" in top else {}
+        default_values = self._values(defaults, names=None)
+        route_nodes = self._nodes.sequence(top["routes"], "routes") if "routes" in top else []
+        routes = [self._route(node, default_values) for node in route_nodes]
+        return RouteTable([route for route in routes if route is not None])
+
+    def _route(self, node: yaml.Node, defaults: Mapping[str, Any]) -> Route | None:
+        before = self._nodes.count_of_mistakes
+        given = self._nodes.mapping(node, "a route", ROUTE_KEYS)
+        for key in REQUIRED_KEYS:
+            if key not in given and key not in defaults:
+                where = "; put it here or in 'defaults'" if key in DEFAULTS_KEYS else ""
+                self._nodes.note(node, f"'{key}' is missing from this route{where}", text="")
+        event = self._nodes.attempt(self._event, given["event"]) if "event" in given else None
+        # An unknown event type offers no names; then none is checked, rather than a second complaint about each.
+        names = None if event is None else self._scope_names(event)
+        others = {key: value_node for key, value_node in given.items() if key != "event"}
+        values = {**defaults, "event": event, **self._values(others, names)}
+        self._check_name(given, values)
+        self._check_correlation(given, values)
+        if "cooldown_key" in given and "cooldown" not in given:
+            self._nodes.note(given["cooldown_key"], "means nothing without 'cooldown'; add one or remove this key")
+        present = {key: value for key, value in values.items() if value is not None}
+        if self._nodes.count_of_mistakes > before or any(key not in present for key in REQUIRED_KEYS):
+            return None
+        self._note_places(present["name"], node, given)
+        return Route(**present)
+
+    def _note_places(self, name: str, route: yaml.Node, given: Mapping[str, yaml.Node]) -> None:
+        self.places[name,] = self._nodes.position(route)
+        for key, node in given.items():
+            self.places[name, key] = self._nodes.position(node)
+            if isinstance(node, yaml.MappingNode):
+                for key_node, _ in node.value:
+                    self.places[name, key, str(key_node.value)] = self._nodes.position(key_node)
+
+    def _values(self, given: Mapping[str, yaml.Node], names: Names | None) -> dict[str, Any]:
+        readers = self._readers(names)
+        return {key: self._nodes.attempt(readers[key], node) for key, node in given.items()}
+
+    def _readers(self, names: Names | None) -> dict[str, Read]:
+        """How each key of a route is read."""
+        return {
+            "name": self._name,
+            "organization_url": self._organization_url,
+            "project": self._project,
+            "pipeline": self._pipeline,
+            "enabled": boolean,
+            "when": lambda node: self._expression(Condition, node, names),
+            "branch": self._word,
+            "parameters": lambda node: self._templates(node, "parameters", names),
+            "variables": lambda node: self._templates(node, "variables", names),
+            "stages_to_skip": self._stages,
+            "pipeline_version": positive_integer,
+            "once_per": lambda node: self._expression(parse_template, node, names),
+            "allow": self._pattern,
+            "correlation_parameter": self._word,
+            "include_child_runs": boolean,
+            "cooldown": self._duration,
+            "cooldown_key": lambda node: self._expression(parse_template, node, names),
+            "tags": boolean,
+            "causes": self._causes,
+        }
+
+    def _event(self, node: yaml.Node) -> str:
+        name = self._nodes.text(node)
+        if name not in self._names:
+            raise WrongValue(f"is no event type; {suggestion(name.removeprefix(AML_PREFIX), self._names)}")
+        return name
+
+    def _scope_names(self, event: str) -> Names:
+        """All names that conditions and placeholders may use; what lies below tags and data is not known."""
+        return {**dict.fromkeys(self._names[event], ()), "event": ENVELOPE_NAMES, "data": ()}
+
+    def _name(self, node: yaml.Node) -> str:
+        name = self._nodes.text(node)
+        if not ROUTE_NAME.fullmatch(name):
+            raise WrongValue("must begin with a letter or digit and go on with those, '.', '_' or '-', 63 at most")
+        return name
+
+    def _pipeline(self, node: yaml.Node) -> int | str:
+        pipeline = self._word(node)
+        return int(pipeline) if pipeline.isascii() and pipeline.isdigit() else pipeline
+
+    def _project(self, node: yaml.Node) -> str:
+        project = self._word(node)
+        if "/" in project:
+            raise WrongValue("must be a project's name or id, without '/'")
+        return project
+
+    def _organization_url(self, node: yaml.Node) -> str:
+        url = self._word(node).rstrip("/")
+        if self._nodes.is_unset(node):
+            return url
+        try:
+            parts = urlsplit(url)
+            host, _ = parts.hostname, parts.port
+        except ValueError as exc:
+            raise WrongValue("is not a URL; write https://dev.azure.com/<organization>") from exc
+        if parts.username or parts.password or parts.query or parts.fragment:
+            raise WrongValue("must hold no user name, password, query or fragment; credentials go into settings")
+        if not host or (parts.scheme != "https" and not (parts.scheme == "http" and host in _LOOPBACK)):
+            raise WrongValue(
+                "must begin with https://, since a credential is sent there (http:// only to this machine)"
+            )
+        return url
+
+    def _expression(self, parse: Callable[..., Any], node: yaml.Node, names: Names | None) -> Any:
+        try:
+            return parse(self._nodes.text(node), names)
+        except InvalidExpression as exc:
+            raise WrongValue(*exc.faults) from exc
+
+    def _templates(self, node: yaml.Node, what: str, names: Names | None) -> dict[str, Template]:
+        given = self._nodes.mapping(node, what)
+        return self._each(given, lambda value: self._expression(parse_template, value, names))
+
+    def _stages(self, node: yaml.Node) -> tuple[str, ...]:
+        stages = [self._nodes.attempt(self._word, item) for item in self._nodes.sequence(node, "stages_to_skip")]
+        return tuple(stage for stage in stages if stage is not None)
+
+    def _each(self, given: Mapping[str, yaml.Node], read: Read) -> dict[str, Any]:
+        """The values that can be read."""
+        values = {key: self._nodes.attempt(read, node) for key, node in given.items()}
+        return {key: value for key, value in values.items() if value is not None}
+
+    def _causes(self, node: yaml.Node) -> tuple[Cause, ...]:
+        causes = [self._nodes.attempt(self._cause, item) for item in self._nodes.sequence(node, "causes")]
+        return tuple(cause for cause in causes if cause is not None)
+
+    def _cause(self, node: yaml.Node) -> Cause | None:
+        """An event type, or ``{event: …, with: {name: value}}``."""
+        if not isinstance(node, yaml.MappingNode):
+            return Cause(self._event(node))
+        given = self._nodes.mapping(node, "a cause", CAUSE_KEYS)
+        if "event" not in given:
+            raise WrongValue("'event' is missing from this cause")
+        event = self._nodes.attempt(self._event, given["event"])
+        held = self._nodes.mapping(given["with"], "with") if "with" in given else {}
+        if event is None:
+            return None
+        for name, value in held.items():
+            if name.partition(".")[0] not in self._names[event]:
+                advice = suggestion(name, self._names[event])
+                self._nodes.note(value, f"{event} events have no name '{name}'; {advice}", text=name)
+        return Cause(event, self._each(held, plain_value))
+
+    def _duration(self, node: yaml.Node) -> timedelta:
+        try:
+            length = parse_duration(self._nodes.text(node))
+        except ValueError as exc:
+            raise WrongValue(f"{exc}, {MAX_COOLDOWN.days}d at most") from exc
+        if length > MAX_COOLDOWN:
+            raise WrongValue(f"is longer than {MAX_COOLDOWN.days} days, which is the most")
+        return length
+
+    def _pattern(self, node: yaml.Node) -> re.Pattern[str]:
+        try:
+            return re.compile(self._nodes.text(node))
+        except re.error as exc:
+            raise WrongValue(f"is no regular expression: {exc}") from exc
+
+    def _word(self, node: yaml.Node) -> str:
+        """Literal text that goes to Azure DevOps as it is."""
+        word = self._nodes.text(node).strip()
+        if not word:
+            raise WrongValue("is empty; give a value or remove the key")
+        if (found := forbidden_in(word)) is not None or "{{" in word:
+            raise WrongValue(f"holds {found or 'a placeholder'}, which has no place here; write plain text")
+        return word
+
+    def _check_name(self, given: Mapping[str, yaml.Node], values: Mapping[str, Any]) -> None:
+        name = values.get("name")
+        if name in self._line_by_name:
+            self._nodes.note(given["name"], f"line {self._line_by_name[name]} has a route of this name; choose another")
+        elif name is not None:
+            self._line_by_name[name] = given["name"].start_mark.line + 1
+
+    def _check_correlation(self, given: Mapping[str, yaml.Node], values: Mapping[str, Any]) -> None:
+        name = values.get("correlation_parameter")
+        if name is not None and name in (values.get("parameters") or {}):
+            self._nodes.note(
+                given["correlation_parameter"], "is also in 'parameters'; nextstage fills it in, so remove it there"
+            )

@@ -1,0 +1,183 @@
+"""The dispatch table: which pipelines an event queues, with which parameters, and why not the others. Pure."""
+
+import hashlib
+import json
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any, NamedTuple
+
+from shared.azure_devops.runs import RunRequest
+from shared.errors import RenderingRefused
+from shared.events.event import AmlEvent, Occurrence
+from shared.journal.cooldown import Window
+from shared.journal.records import JournalKey
+from shared.routing.lineage import lineage_tags
+from shared.routing.templates import Condition, Scope, Template
+
+
+@dataclass(frozen=True, slots=True)
+class Cause:
+    """An event that a route's pipeline brings about, for whoever draws or checks the chain; deciding ignores it.
+
+    :param names: what the event is known to hold, as conditions name it: ``run_status``, ``model_tags.stage``.
+    """
+
+    event: str
+    names: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """One entry of routes.yaml, ready to use; see docs/routes.md for each key."""
+
+    name: str
+    event: str
+    organization_url: str
+    project: str
+    pipeline: int | str
+    enabled: bool = True
+    when: Condition | None = None
+    branch: str | None = None
+    parameters: Mapping[str, Template] = field(default_factory=dict)
+    variables: Mapping[str, Template] = field(default_factory=dict)
+    stages_to_skip: tuple[str, ...] = ()
+    pipeline_version: int | None = None
+    once_per: Template | None = None
+    allow: re.Pattern[str] | None = None
+    correlation_parameter: str | None = None
+    include_child_runs: bool = False
+    cooldown: timedelta | None = None
+    cooldown_key: Template | None = None
+    tags: bool = True
+    causes: tuple[Cause, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """The route queues this run.
+
+    :param window: the cooldown window that must be free for it; None where the route has no cooldown.
+    :param tags: what the run is tagged with once it is queued.
+    """
+
+    key: JournalKey
+    request: RunRequest
+    window: Window | None = None
+    tags: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """The route would queue a run, but no safe request can be made of this event; it is parked.
+
+    :param cause: the name of the error that said so; empty where none did.
+    """
+
+    key: JournalKey
+    reason: str
+    cause: str = ""
+
+
+class WhyNot(NamedTuple):
+    """The route is for events of this type and yet does not match, because …"""
+
+    route: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Resolution:
+    """What follows from an event: matches and refusals in the table's order, and why the other routes do not match.
+
+    :param scope: what conditions and placeholders saw.
+    """
+
+    decisions: tuple[Match | Refusal, ...]
+    why_not: tuple[WhyNot, ...]
+    scope: Scope = field(default_factory=dict, compare=False, repr=False)
+
+
+class RouteTable:
+    """All routes, by event type. Finding an event's routes costs the same however many are for other types."""
+
+    def __init__(self, routes: Iterable[Route]) -> None:
+        self.routes = tuple(routes)
+        by_event: dict[str, list[Route]] = {}
+        for route in self.routes:
+            by_event.setdefault(route.event, []).append(route)
+        self._by_event = {event: tuple(found) for event, found in by_event.items()}
+
+    def resolve(self, event: AmlEvent, occurrence: Occurrence) -> Resolution:
+        """Decide for every route of the event's type. Never raises for what an event may hold."""
+        scope = {**occurrence.names, "event": event.envelope(), "data": event.data}
+        decisions: list[Match | Refusal] = []
+        why_not: list[WhyNot] = []
+        for route in self._by_event.get(event.name, ()):
+            match _resolve_one(route, event, occurrence, scope):
+                case WhyNot() as answer:
+                    why_not.append(answer)
+                case answer:
+                    decisions.append(answer)
+        return Resolution(tuple(decisions), tuple(why_not), scope)
+
+
+def journal_key(route: str, source: str, identity: str) -> JournalKey:
+    """The key of an occurrence on a route.
+
+    Resource ids name the same workspace whatever their case, so the source is compared without it.
+    """
+    parts = json.dumps([route, source.lower(), identity])
+    return JournalKey(route, hashlib.sha256(parts.encode()).hexdigest())
+
+
+def _resolve_one(route: Route, event: AmlEvent, occurrence: Occurrence, scope: Scope) -> Match | Refusal | WhyNot:
+    if not route.enabled:
+        return WhyNot(route.name, "it is disabled")
+    if occurrence.is_child_run and not route.include_child_runs:
+        return WhyNot(route.name, "the run is a child run; include_child_runs: true would take it")
+    identity = occurrence.identity
+    try:
+        if route.when is not None and not route.when.holds(scope):
+            return WhyNot(route.name, f"when is not true: {route.when.expression.text}")
+        if route.once_per is not None:
+            identity = route.once_per.render_any(scope)
+        key = journal_key(route.name, event.source, identity)
+        tags = lineage_tags(event, occurrence) if route.tags else ()
+        return Match(key, _request(route, scope, key), _window(route, scope), tags)
+    except RenderingRefused as exc:
+        return Refusal(journal_key(route.name, event.source, identity), str(exc), type(exc).__name__)
+
+
+def _request(route: Route, scope: Scope, key: JournalKey) -> RunRequest:
+    parameters = _rendered("parameter", route.parameters, route, scope)
+    if route.correlation_parameter is not None:
+        parameters[route.correlation_parameter] = key.key
+    return RunRequest(
+        organization_url=route.organization_url,
+        project=route.project,
+        pipeline=route.pipeline,
+        branch=route.branch,
+        parameters=parameters,
+        variables=_rendered("variable", route.variables, route, scope),
+        stages_to_skip=route.stages_to_skip,
+        pipeline_version=route.pipeline_version,
+        correlation_parameter=route.correlation_parameter,
+    )
+
+
+def _window(route: Route, scope: Scope) -> Window | None:
+    if route.cooldown is None:
+        return None
+    return Window("" if route.cooldown_key is None else route.cooldown_key.render_any(scope), route.cooldown)
+
+
+def _rendered(kind: str, templates: Mapping[str, Template], route: Route, scope: Scope) -> dict[str, str]:
+    rendered = {}
+    for name, template in templates.items():
+        try:
+            rendered[name] = template.render(scope, route.allow)
+        except RenderingRefused as exc:
+            raise type(exc)(f"{kind} '{name}': {exc}") from exc
+    return rendered

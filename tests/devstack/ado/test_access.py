@@ -1,0 +1,205 @@
+"""What is checked before anything is done: the credential, the address, the method, the api-version."""
+
+from __future__ import annotations
+
+import base64
+import logging
+
+import pytest
+
+from tests.support.emulator import DECLARATION, PAT, PLAIN_RUN, PROJECT, RUNS, TOKEN, Ado, basic
+
+BAD = "canary-pat-expired"
+BUILDS = f"{PROJECT}/build/builds"
+
+
+@pytest.fixture
+def ado() -> Ado:
+    return Ado()
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        basic(PAT),
+        basic(PAT, user=""),
+        {"Authorization": f"Bearer {TOKEN}"},
+        {"Authorization": f"bearer {TOKEN}"},
+        {"Authorization": basic(PAT)["Authorization"].replace("Basic", "BASIC")},
+    ],
+)
+def test_good_credentials(ado: Ado, headers: dict[str, str]) -> None:
+    assert ado.ask("POST", RUNS, PLAIN_RUN, headers=headers).status_code == 200
+
+
+BAD_HEADERS = [
+    {"Authorization": ""},
+    basic(BAD),
+    basic(TOKEN),
+    {"Authorization": f"Bearer {PAT}"},
+    {"Authorization": f"Basic {PAT}"},
+    {"Authorization": "Basic " + base64.b64encode(PAT.encode()).decode()},
+    {"Authorization": "Basic " + base64.b64encode(b"\xff:" + PAT.encode()).decode()},
+    {"Authorization": f"Digest {PAT}"},
+    {"Authorization": PAT},
+]
+
+
+@pytest.mark.parametrize("headers", BAD_HEADERS)
+@pytest.mark.parametrize(("method", "path"), [("POST", RUNS), ("GET", BUILDS), ("OPTIONS", "/contoso/_apis")])
+def test_a_bad_credential_is_offered_a_sign_in_page(ado: Ado, method: str, path: str, headers: dict[str, str]) -> None:
+    answer = ado.ask(method, path, PLAIN_RUN, headers=headers)
+
+    assert (answer.status_code, answer.content_type) == (203, "text/html; charset=utf-8")
+    assert "Sign In" in answer.text
+    assert ado.emulator.books.runs == ()
+
+
+def test_without_suppress_it_is_sent_to_the_page(ado: Ado) -> None:
+    answer = ado.ask("POST", RUNS, PLAIN_RUN, headers={**basic(BAD), "X-TFS-FedAuthRedirect": "no"})
+
+    assert answer.status_code == 302
+    location = answer.headers["Location"]
+    assert location.startswith("http://localhost/_signin?reply_to=http%3A%2F%2Flocalhost%2Fcontoso%2F")
+    page = ado.ask("GET", "/_signin", headers=basic(BAD))
+    assert (page.status_code, page.mimetype) == (200, "text/html")
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [("PATCH", f"{BUILDS}/501"), ("PUT", f"{BUILDS}/501/tags/a"), ("DELETE", f"{BUILDS}/501/tags/a")],
+)
+def test_methods_that_no_browser_sends_get_a_401(ado: Ado, method: str, path: str) -> None:
+    answer = ado.ask(method, path, {}, headers=basic(BAD))
+    message = ado.refused(401, "UnauthorizedRequestException", method, path, {}, headers=basic(BAD))
+
+    assert message == "TF400813: The user '' is not authorized to access this resource."
+    assert answer.headers["WWW-Authenticate"] == 'Basic realm="http://localhost/"'
+
+
+def test_secrets_can_be_rotated(ado: Ado) -> None:
+    ado.emulator.credentials.pats.clear()
+    ado.emulator.credentials.pats.add("canary-pat-2")
+    ado.emulator.credentials.tokens.clear()
+
+    statuses = [
+        ado.ask("GET", BUILDS, headers=headers).status_code
+        for headers in (basic(PAT), basic("canary-pat-2"), {"Authorization": f"Bearer {TOKEN}"})
+    ]
+
+    assert statuses == [203, 200, 203]
+
+
+def test_the_declared_defaults_are_accepted_if_nothing_else_is_said() -> None:
+    ado = Ado(type(Ado().emulator)(DECLARATION))
+
+    assert ado.ask("GET", BUILDS, headers=basic("canary-default-pat")).status_code == 200
+    assert ado.ask("GET", BUILDS, headers={"Authorization": "Bearer canary-default-token"}).status_code == 200
+
+
+def test_no_secret_is_written_anywhere(ado: Ado, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    secret_run = {**PLAIN_RUN, "variables": {"apiKey": {"value": "canary-api-key", "isSecret": True}}}
+    texts = [ado.ask("POST", RUNS, secret_run).text]
+    texts += [ado.ask("POST", RUNS, PLAIN_RUN, headers=headers).text for headers in BAD_HEADERS]
+    texts += [ado.ask("PATCH", f"{BUILDS}/501", {}, headers=headers).text for headers in BAD_HEADERS]
+    texts += [ado.ask("GET", f"{BUILDS}/501").text, ado.ask("GET", f"{RUNS}/501").text]
+    token = {"resources": {"repositories": {"tools": {"token": "canary-repository-token", "refName": "x"}}}}
+    texts.append(ado.ask("POST", RUNS, token).text)
+    texts.append(ado.ask("GET", "/_emulator/books").text)
+    texts += [repr(ado.emulator.books.requests), repr(ado.emulator.books.runs), caplog.text]
+
+    assert ado.emulator.books.runs[0].variables["apiKey"].is_secret
+    assert len(ado.emulator.books.requests) == 4 + 2 * len(BAD_HEADERS)
+    assert [text for text in texts if "canary" in text] == []
+
+
+@pytest.mark.parametrize(
+    ("organization", "project"),
+    [("contoso", "mlops"), ("CONTOSO", "MLOps"), ("contoso", DECLARATION.project_id)],
+)
+def test_names_of_the_project(ado: Ado, organization: str, project: str) -> None:
+    assert ado.ask("GET", f"/{organization}/{project}/_APIs/Pipelines/").status_code == 200
+
+
+@pytest.mark.parametrize("path", ["/contoso/nowhere/_apis/pipelines", "/nobody/mlops/_apis/build/builds"])
+def test_an_unknown_project(ado: Ado, path: str) -> None:
+    message = ado.refused(404, "ProjectDoesNotExistWithNameException", "GET", path)
+
+    _, organization, project, *_ = path.split("/")
+    assert message.startswith(f"TF200016: The project {project} does not exist in the organization {organization}.")
+
+
+def test_an_unknown_organization_has_no_locations(ado: Ado) -> None:
+    ado.refused(404, "ProjectDoesNotExistWithNameException", "OPTIONS", "/nobody/_apis")
+
+
+@pytest.mark.parametrize("path", ["/", "/contoso", f"{PROJECT}/git/repositories", f"{PROJECT}/pipelines/one/runs"])
+def test_an_unknown_address(ado: Ado, path: str) -> None:
+    ado.refused(404, "ResourceNotFoundException", "GET", path)
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "allowed"),
+    [
+        ("PUT", RUNS, "GET, POST"),
+        ("DELETE", RUNS, "GET, POST"),
+        ("POST", BUILDS, "GET"),
+        ("PATCH", f"{PROJECT}/pipelines/1", "GET"),
+        ("POST", "/_emulator/books", "GET"),
+    ],
+)
+def test_a_method_that_the_resource_does_not_have(ado: Ado, method: str, path: str, allowed: str) -> None:
+    assert ado.ask(method, path, {}).headers["Allow"] == allowed
+    message = ado.refused(405, "MethodNotAllowedException", method, path, {})
+    assert message == f"The requested resource does not support the HTTP method {method}."
+
+
+@pytest.mark.parametrize(
+    "version", ["1.0", "5.1", "6.0-preview.1", "7.1", "7.1-preview.1", "7.2-preview", "7.2-preview.1"]
+)
+def test_versions_that_the_service_has(ado: Ado, version: str) -> None:
+    assert ado.ask("POST", RUNS, PLAIN_RUN, query={"api-version": version}).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "header",
+    [{"Accept": "application/json;api-version=7.1-preview.1"}, {"Content-Type": "application/json; api-version=7.1"}],
+)
+def test_a_version_in_a_header(ado: Ado, header: dict[str, str]) -> None:
+    status = ado.ask("POST", RUNS, PLAIN_RUN, query={"api-version": ""}, headers=header).status_code
+    assert status == 400  # an empty one in the query goes first
+
+    path = f"{RUNS}?previewRun=no"
+    client = ado._client
+    answer = client.post(path, json=PLAIN_RUN, headers={**basic(PAT), "Content-Type": "application/json", **header})
+    assert answer.status_code == 200
+
+
+def test_a_read_needs_no_version(ado: Ado) -> None:
+    assert ado.ask("GET", BUILDS, query={"api-version": ""}).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [("POST", RUNS), ("PATCH", f"{BUILDS}/501"), ("PUT", f"{BUILDS}/501/tags/a"), ("DELETE", f"{BUILDS}/501/tags/a")],
+)
+def test_a_write_without_a_version(ado: Ado, method: str, path: str) -> None:
+    message = ado.refused(400, "VssVersionNotSpecifiedException", method, path, {}, query={"api-version": " "})
+
+    assert message.startswith(f"No api-version was supplied for the {method} request.")
+    assert ado.emulator.books.runs == ()
+
+
+@pytest.mark.parametrize(
+    ("version", "key"),
+    [
+        ("7.2", "VssInvalidPreviewVersionException"),
+        ("7.3-preview", "VssVersionOutOfRangeException"),
+        ("0.9", "VssVersionOutOfRangeException"),
+        ("latest", "VssVersionOutOfRangeException"),
+    ],
+)
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_versions_that_the_service_has_not(ado: Ado, method: str, version: str, key: str) -> None:
+    ado.refused(400, key, method, RUNS, PLAIN_RUN, query={"api-version": version})

@@ -1,0 +1,172 @@
+"""The books: what they say over HTTP and in process, the end of runs, and many writers at once."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+
+from devstack.ado.books import FIRST_RUN_ID
+from devstack.ado.emulator import Emulator
+from devstack.ado.masking import without_secrets
+from tests.support.emulator import DECLARATION, PAT, PLAIN_RUN, PROJECT, RUNS, Ado, Clock, basic
+
+
+@pytest.fixture
+def ado() -> Ado:
+    return Ado(Emulator(DECLARATION, pats={PAT}, clock=Clock()))
+
+
+def _books(ado: Ado) -> Any:
+    answer = ado.ask("GET", "/_emulator/books")
+    assert answer.status_code == 200
+    return answer.json
+
+
+def test_the_books_over_http(ado: Ado) -> None:
+    secret = {"apiKey": {"value": "canary-api-key", "isSecret": True}, "system.debug": {"value": "true"}}
+    ado.run({**PLAIN_RUN, "variables": secret, "stagesToSkip": ["deploy"]})
+    ado.emulator.books.change_tags(501, ["nightly"])
+
+    books = _books(ado)
+
+    assert books["runs"] == [
+        {
+            "id": 501,
+            "pipelineId": 1,
+            "pipelineName": "everything",
+            "name": "20260812.1",
+            "branch": "refs/heads/main",
+            "templateParameters": {
+                "runId": "brave_fig",
+                "environment": "test",
+                "replicas": "1",
+                "force": "False",
+                "consent": "true",
+                "options": "{}",
+                "regions": '["west"]',
+            },
+            "variables": {"apiKey": {"isSecret": True}, "system.debug": {"value": "true"}},
+            "stagesToSkip": ["deploy"],
+            "createdDate": "2026-08-12T08:00:02.6856420Z",
+            "finishedDate": None,
+            "state": "inProgress",
+            "result": None,
+            "tags": ["nightly"],
+        }
+    ]
+    assert books["requests"] == [
+        {
+            "method": "POST",
+            "path": RUNS,
+            "query": "api-version=7.1",
+            "status": 200,
+            "time": "2026-08-12T08:00:01.6856420Z",
+            "credential": "Basic",
+            "headers": {"Content-Type": "application/json", "X-TFS-FedAuthRedirect": "Suppress"},
+            "body": {
+                **PLAIN_RUN,
+                "variables": {"apiKey": {"value": "***", "isSecret": True}, "system.debug": {"value": "true"}},
+                "stagesToSkip": ["deploy"],
+            },
+        }
+    ]
+
+
+@pytest.mark.parametrize(
+    ("headers", "credential"),
+    [
+        (basic("canary-bad"), "Basic"),
+        ({"Authorization": "Bearer canary-bad"}, "Bearer"),
+        ({"Authorization": "canary-bad"}, "other"),
+        ({"Authorization": ""}, "none"),
+    ],
+)
+def test_requests_are_entered_whatever_comes_of_them(ado: Ado, headers: dict[str, str], credential: str) -> None:
+    ado.ask("POST", RUNS, data="no JSON", headers=headers)
+
+    (request,) = ado.emulator.books.requests
+    assert (request.method, request.path, request.status, request.body) == ("POST", RUNS, 203, None)
+    assert request.credential == credential
+
+
+@pytest.mark.parametrize("result", ["succeeded", "failed", "canceled"])
+def test_a_run_is_finished_over_http(ado: Ado, result: str) -> None:
+    ado.run()
+
+    answer = ado.ask("POST", "/_emulator/runs/501", {"result": result})
+
+    assert answer.status_code == 200
+    assert answer.json == _books(ado)["runs"][0]
+    assert (answer.json["state"], answer.json["result"]) == ("completed", result)
+    assert answer.json["finishedDate"] > answer.json["createdDate"]
+    assert ado.ask("POST", "/_emulator/runs/501", {"result": result}).json == answer.json
+
+
+def test_a_run_ends_once(ado: Ado) -> None:
+    ado.run()
+    ado.emulator.finish_run(501, "succeeded")
+
+    message = ado.refused(409, "RunEndedException", "POST", "/_emulator/runs/501", {"result": "failed"})
+
+    assert message == "Run 501 has ended already: succeeded."
+    assert ado.emulator.finish_run(501, "failed").result == "succeeded"
+    cancelled = ado.emulator.books.cancel(501)
+    assert cancelled is not None
+    assert cancelled.state == "completed"
+
+
+@pytest.mark.parametrize("body", [{}, {"result": "good"}, {"result": "failed", "state": "completed"}, {"result": []}])
+def test_results_that_there_are_not(ado: Ado, body: dict[str, object]) -> None:
+    ado.run()
+
+    message = ado.refused(400, "VssPropertyValidationException", "POST", "/_emulator/runs/501", body)
+
+    assert message == 'The body must be {"result": …} with one of succeeded, failed, canceled.'
+    assert ado.emulator.books.runs[0].state == "inProgress"
+
+
+def test_runs_that_there_are_not(ado: Ado) -> None:
+    ado.refused(404, "RunNotFoundException", "POST", "/_emulator/runs/501", {"result": "failed"})
+    ado.refused(404, "ResourceNotFoundException", "GET", "/_emulator/nothing")
+    with pytest.raises(LookupError, match="there is no run 501"):
+        ado.emulator.finish_run(501, "failed")
+    assert ado.emulator.books.change_tags(501, ["a"]) is None
+
+
+def test_many_writers_at_once() -> None:
+    emulator = Emulator(DECLARATION, pats={PAT})
+
+    def queue_some(_writer: int) -> list[int]:
+        ado = Ado(emulator)
+        return [ado.run()["id"] for _ in range(25)]
+
+    with ThreadPoolExecutor(8) as pool:
+        ids = [run_id for some in pool.map(queue_some, range(8)) for run_id in some]
+
+    runs = emulator.books.runs
+    assert sorted(ids) == [run.id for run in runs] == list(range(FIRST_RUN_ID, FIRST_RUN_ID + 200))
+    assert len({run.name for run in runs}) == 200
+    assert [request.status for request in emulator.books.requests] == [200] * 200
+
+
+@pytest.mark.parametrize(
+    ("body", "kept"),
+    [
+        ([{"token": "x"}, 1], [{"token": "***"}, 1]),
+        ({"value": "x"}, {"value": "x"}),
+        ({"isSecret": "true", "value": "x"}, {"isSecret": "true", "value": "x"}),
+        ({"isSecret": True, "value": None}, {"isSecret": True, "value": None}),
+        ({"a": {"isSecret": True, "value": "x"}}, {"a": {"isSecret": True, "value": "***"}}),
+    ],
+)
+def test_secrets_in_bodies_are_masked(body: object, kept: object) -> None:
+    assert without_secrets(body) == kept
+
+
+def test_a_preview_is_in_the_requests_alone(ado: Ado) -> None:
+    ado.good("ado_preview", "POST", f"{PROJECT}/pipelines/4/preview", {})
+
+    assert [request.path for request in ado.emulator.books.requests] == [f"{PROJECT}/pipelines/4/preview"]
+    assert ado.emulator.books.runs == ()

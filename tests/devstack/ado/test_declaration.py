@@ -1,0 +1,214 @@
+"""The declaration: the packaged one fits routes.yaml, and a bad one is refused with everything that is wrong."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import yaml
+
+from devstack.ado.declaration import (
+    DEFAULT_FILE,
+    AgentlessDeclaration,
+    DeclarationError,
+    SecretSource,
+    load_declaration,
+)
+from tests.support import ROOT
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+ROUTES_FILE = ROOT / "routes.yaml"
+
+GOOD: dict[str, Any] = {
+    "organization": "contoso",
+    "project": "mlops",
+    "branches": ["main"],
+    "pipelines": [
+        {
+            "id": 1,
+            "name": "evaluation",
+            "folder": "\\mlops",
+            "parameters": [{"name": "size", "type": "number", "default": 1, "values": [1, 2]}],
+            "variables": [{"name": "system.debug", "default": "false", "settable": True}],
+            "stages": ["build"],
+        }
+    ],
+}
+
+
+def _load(tmp_path: Path, document: object) -> Any:
+    file = tmp_path / "pipelines.yaml"
+    file.write_text(yaml.safe_dump(document), encoding="utf-8")
+    return load_declaration(file)
+
+
+def _problems(tmp_path: Path, document: object) -> list[str]:
+    """The problems found, without the file's name that each must begin with."""
+    with pytest.raises(DeclarationError) as caught:
+        _load(tmp_path, document)
+    start = f"{tmp_path / 'pipelines.yaml'}: "
+    assert all(problem.startswith(start) for problem in caught.value.problems)
+    assert str(caught.value) == "\n".join(caught.value.problems)
+    return [problem.removeprefix(start) for problem in caught.value.problems]
+
+
+def test_the_packaged_declaration_takes_what_the_sample_routes_send() -> None:
+    declaration = load_declaration()
+    routes = yaml.safe_load(ROUTES_FILE.read_text(encoding="utf-8"))["routes"]
+    by_name = {pipeline.name: pipeline for pipeline in declaration.pipelines}
+
+    assert {route["pipeline"] for route in routes} == set(by_name)
+    for route in routes:
+        pipeline = by_name[route["pipeline"]]
+        sent = set(route["parameters"])
+        assert sent == set(pipeline.parameter_by_name), route["name"]
+        assert not pipeline.disabled
+        assert pipeline.may_queue
+
+
+def test_the_packaged_declaration_names_its_place_and_secrets() -> None:
+    declaration = load_declaration(DEFAULT_FILE)
+
+    assert (declaration.organization, declaration.project, declaration.branches) == ("contoso", "mlops", ("main",))
+    assert sorted(declaration.pipeline_by_id) == [11, 12, 13, 14, 15]
+    assert declaration.pat == SecretSource("DEVSTACK_PAT", "devstack-pat")
+    assert declaration.token == SecretSource("DEVSTACK_TOKEN", "devstack-token")
+    assert declaration.identity_header == SecretSource("DEVSTACK_IDENTITY_HEADER", "devstack-identity")
+    assert declaration.agentless == AgentlessDeclaration()
+
+
+@pytest.mark.parametrize(
+    ("environment", "secret"),
+    [({}, "canary-default"), ({"A_PAT": ""}, "canary-default"), ({"A_PAT": "canary-set"}, "canary-set")],
+    ids=["unset", "empty", "set"],
+)
+def test_a_secret_comes_from_the_environment_first(environment: dict[str, str], secret: str) -> None:
+    assert SecretSource("A_PAT", "canary-default").resolve(environment) == secret
+
+
+def test_a_full_declaration_is_read(tmp_path: Path) -> None:
+    more = {
+        "credentials": {
+            "pat": {"environment": "MY_PAT", "default": "canary/declared"},
+            "identity_header": {"environment": "MY_HEADER", "default": "canary-header"},
+        },
+        "agentless": {"timeout_minutes": 5, "early_events": "dropped", "ended_plan_status": 410},
+        "pipelines": [*GOOD["pipelines"], {"id": 2, "name": "plain", "disabled": True, "may_queue": False}],
+    }
+    declaration = _load(tmp_path, GOOD | more)
+    first, second = declaration.pipelines
+
+    assert declaration.pat == SecretSource("MY_PAT", "canary/declared")
+    assert declaration.token == SecretSource("DEVSTACK_TOKEN", "devstack-token")
+    assert declaration.identity_header == SecretSource("MY_HEADER", "canary-header")
+    assert declaration.agentless == AgentlessDeclaration(
+        timeout_minutes=5, early_events="dropped", ended_plan_status=410
+    )
+    assert (first.defaults, first.parameter_by_name["size"].values) == ({"size": "1"}, ("1", "2"))
+    assert (first.settable_variables, first.stages, first.folder) == ({"system.debug"}, ("build",), "\\mlops")
+    assert (second.disabled, second.may_queue, second.folder, second.revision) == (True, False, "\\", 1)
+
+
+@pytest.mark.parametrize(
+    ("default", "text"), [(True, "True"), ("yes", "yes"), ({"a": [1]}, '{"a": [1]}'), (None, "null"), (2.5, "2.5")]
+)
+def test_a_default_becomes_text(tmp_path: Path, default: object, text: str) -> None:
+    pipeline = GOOD["pipelines"][0] | {"parameters": [{"name": "x", "type": "object", "default": default}]}
+
+    assert _load(tmp_path, GOOD | {"pipelines": [pipeline]}).pipelines[0].defaults == {"x": text}
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        ({"organisation": "x"}, "organisation: is not a known key; there are organization, project, branches, "),
+        ({"organization": ""}, "organization: must be a name without '/', not ''"),
+        ({"project": "a/b"}, "project: must be a name without '/', not 'a/b'"),
+        ({"project": 7}, "project: must be text, not 7"),
+        ({"branches": []}, "branches: must name at least one branch"),
+        ({"branches": "main"}, "branches: must be a list, not 'main'"),
+        ({"branches": ["main", 3]}, "branches[1]: must be text, not 3"),
+        ({"branches": ["main", "main"]}, "branches[1]: 'main' is there twice"),
+        ({"pipelines": []}, "pipelines: must declare at least one pipeline"),
+        ({"pipelines": ["evaluation"]}, "pipelines[0]: must be a mapping, not 'evaluation'"),
+        ({"credentials": {"password": "x"}}, "credentials.password: is not a known key; there are pat, token, ident"),
+        ({"credentials": {"pat": {"environment": "X"}}}, "credentials.pat.default: is missing"),
+        ({"credentials": {"pat": {"environment": "X", "default": ""}}}, "credentials.pat.default: must not be empty"),
+        ({"agentless": {"early_events": "lost"}}, "agentless.early_events: must be taken or dropped, not 'lost'"),
+        ({"agentless": {"early_events": 1}}, "agentless.early_events: must be text, not 1"),
+        ({"agentless": {"ended_plan_status": 400}}, "agentless.ended_plan_status: must be 404 or 410, not 400"),
+        ({"agentless": {"token_hours": 0}}, "agentless.token_hours: must be 1 or more, not 0"),
+        ({"agentless": {"token_life": 1}}, "agentless.token_life: is not a known key; there are timeout_minutes, "),
+        ({"credentials": {"pat": {"env": "X"}}}, "credentials.pat.env: is not a known key; there are environment, "),
+    ],
+)
+def test_a_bad_declaration_is_refused(tmp_path: Path, change: dict[str, Any], problem: str) -> None:
+    assert any(found.startswith(problem) for found in _problems(tmp_path, GOOD | change))
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        ({"id": "one"}, "id: must be a whole number, not 'one'"),
+        ({"id": True}, "id: must be a whole number, not True"),
+        ({"id": 0}, "id: must be 1 or more, not 0"),
+        ({"revision": 0}, "revision: must be 1 or more, not 0"),
+        ({"folder": "mlops"}, "folder: must begin with a backslash, not 'mlops'"),
+        ({"enabled": True}, "enabled: is not a known key; there are id, name, folder, "),
+        ({"disabled": "no"}, "disabled: must be true or false, not 'no'"),
+        ({"parameters": [{"name": "x", "type": "text"}]}, "parameters[0].type: must be one of string, number, "),
+        ({"parameters": [{"type": "string"}]}, "parameters[0].name: is missing"),
+        ({"parameters": [{"name": "x", "type": "string", "min": 1}]}, "parameters[0].min: is not a known key"),
+        (
+            {"parameters": [{"name": "x", "type": "string"}, {"name": "X", "type": "string"}]},
+            "parameters: two of them have the same name",
+        ),
+        (
+            {"parameters": [{"name": "x", "type": "number", "default": "many"}]},
+            "parameters[0].default: The value of the 'x' parameter is not a valid number.",
+        ),
+        (
+            {"parameters": [{"name": "x", "type": "string", "default": "c", "values": ["a", "b"]}]},
+            "parameters[0].default: The value of the 'x' parameter is not allowed. Allowed values: a, b.",
+        ),
+        (
+            {"parameters": [{"name": "x", "type": "number", "values": ["many"]}]},
+            "parameters[0].values: must all be of type number",
+        ),
+        ({"variables": [{"name": "x", "settable": 1}]}, "variables[0].settable: must be true or false, not 1"),
+        ({"variables": [{"name": "x", "secret": True}]}, "variables[0].secret: is not a known key"),
+    ],
+)
+def test_a_bad_pipeline_is_refused(tmp_path: Path, change: dict[str, Any], problem: str) -> None:
+    pipeline = GOOD["pipelines"][0] | change
+
+    found = _problems(tmp_path, GOOD | {"pipelines": [pipeline]})
+
+    assert len(found) == 1
+    assert found[0].startswith(f"pipelines[0].{problem}")
+
+
+def test_all_problems_are_told_at_once(tmp_path: Path) -> None:
+    twice = [{"id": 1, "name": "a"}, {"id": 1, "name": "A"}]
+
+    assert _problems(tmp_path, {"project": "mlops", "branches": ["main"], "pipelines": twice, "extra": 1}) == [
+        "organization: is missing",
+        "extra: is not a known key; there are organization, project, branches, credentials, agentless, pipelines",
+        "pipelines[1].id: 1 is the id of another pipeline already",
+        "pipelines[1].name: 'A' is in that folder already",
+    ]
+
+
+def test_a_file_that_cannot_be_used_at_all(tmp_path: Path) -> None:
+    assert _problems(tmp_path, ["a", "list"])[0] == "(top level): must be a mapping, not ['a', 'list']"
+    with pytest.raises(DeclarationError, match=r"nowhere\.yaml: cannot be read: No such file or directory"):
+        load_declaration(tmp_path / "nowhere.yaml")
+    broken = tmp_path / "broken.yaml"
+    broken.write_bytes(b"a: [1,\n")
+    with pytest.raises(DeclarationError, match=r"broken\.yaml: is not YAML: "):
+        load_declaration(broken)
+    broken.write_bytes(b"\xff\xfe\xff")
+    with pytest.raises(DeclarationError, match=r"broken\.yaml: is not YAML: "):
+        load_declaration(broken)

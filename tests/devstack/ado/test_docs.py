@@ -1,0 +1,32 @@
+"""The emulator's page in the documentation is held against its routes and its declaration."""
+
+from __future__ import annotations
+
+import re
+
+from devstack.ado import load_declaration
+from devstack.ado.routes import CONTROL
+from tests.support import ROOT
+
+PAGE = (ROOT / "docs" / "devstack.md").read_text(encoding="utf-8")
+
+
+def _addresses_of_the_code() -> set[str]:
+    found = set()
+    for rule in CONTROL.map.iter_rules():
+        path = re.sub(r"<\w+:(?:run|(\w+))_id>", lambda match: f"<{match[1]} id>" if match[1] else "<id>", rule.rule)
+        found |= {f"{method} {path}" for method in (rule.methods or set()) - {"HEAD"}}
+    return found
+
+
+def test_every_address_of_the_emulator_is_documented_and_no_other() -> None:
+    documented = re.findall(r"^\| `([A-Z]+ /_emulator/[^`]*)` \|", PAGE, re.MULTILINE)
+
+    assert sorted(documented) == sorted(_addresses_of_the_code())
+
+
+def test_the_secrets_are_documented() -> None:
+    declaration = load_declaration()
+    for source in (declaration.pat, declaration.token, declaration.identity_header):
+        assert f"`{source.environment}`" in PAGE
+        assert f"`{source.default}`" in PAGE

@@ -1,0 +1,299 @@
+"""Planned faults: what is really done and what the client sees of it, over real connections."""
+
+from __future__ import annotations
+
+import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import requests
+
+from devstack.ado.emulator import Emulator
+from devstack.ado.errors import ConnectionDropped
+from devstack.ado.faults import Fault, FaultError, FaultPlan, Match, parse_faults
+from devstack.ado.server import Served, serve
+from tests.support.emulator import DECLARATION, PAT, PLAIN_RUN, PROJECT, RUNS, Ado, basic
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+HEADERS = {**basic(PAT), "X-TFS-FedAuthRedirect": "Suppress"}
+
+
+@pytest.fixture
+def served() -> Iterator[Served]:
+    with serve(Emulator(DECLARATION, pats={PAT})) as served:
+        yield served
+
+
+def _run(served: Served, timeout: float = 10) -> requests.Response:
+    return requests.post(
+        f"{served.url}{RUNS}", params={"api-version": "7.1"}, json=PLAIN_RUN, headers=HEADERS, timeout=timeout
+    )
+
+
+def _statuses(emulator: Emulator) -> list[int | str | None]:
+    return [request.status for request in emulator.books.requests]
+
+
+@pytest.mark.parametrize(
+    ("fault", "runs", "status", "headers", "body"),
+    [
+        (Fault(accept=True, status=500), 1, 500, {"Content-Length": "0"}, ""),
+        (Fault(accept=False, status=503, headers={"Retry-After": "7"}), 0, 503, {"Retry-After": "7"}, ""),
+        (
+            Fault(accept=False, status=429, headers={"Retry-After": "3"}, body={"message": "TF400733"}),
+            0,
+            429,
+            {"Retry-After": "3", "Content-Type": "application/json; charset=utf-8"},
+            '{"message": "TF400733"}',
+        ),
+        (
+            Fault(accept=False, body="<html>sign in</html>"),
+            0,
+            200,
+            {"Content-Type": "text/html; charset=utf-8"},
+            "<html>sign in</html>",
+        ),
+        (Fault(accept=True, body="{not json"), 1, 200, {"Content-Type": "text/plain; charset=utf-8"}, "{not json"),
+        (
+            Fault(accept=True, status=200, body=[], headers={"Content-Type": "application/json"}),
+            1,
+            200,
+            {"Content-Type": "application/json"},
+            "[]",
+        ),
+    ],
+)
+def test_another_answer_than_the_true_one(
+    served: Served, fault: Fault, runs: int, status: int, headers: dict[str, str], body: str
+) -> None:
+    served.emulator.plan(fault)
+
+    answer = _run(served)
+
+    assert (answer.status_code, answer.text) == (status, body)
+    assert headers.items() <= dict(answer.headers).items()
+    assert len(served.emulator.books.runs) == runs
+    assert _statuses(served.emulator) == [status]
+    assert _run(served).json()["state"] == "inProgress"
+
+
+@pytest.mark.parametrize("accept", [True, False])
+def test_a_dropped_connection(served: Served, accept: bool) -> None:
+    served.emulator.plan(Fault(accept=accept, drop=True))
+
+    with pytest.raises(requests.ConnectionError, match="reset"):
+        _run(served)
+
+    assert len(served.emulator.books.runs) == int(accept)
+    assert _statuses(served.emulator) == ["dropped"]
+    assert _run(served).status_code == 200
+
+
+def test_a_true_answer_with_more_headers(served: Served) -> None:
+    served.emulator.plan(Fault(accept=True, headers={"Retry-After": "5", "X-RateLimit-Delay": "2.5"}))
+
+    answer = _run(served)
+
+    assert answer.json()["id"] == served.emulator.books.runs[0].id
+    assert (answer.headers["Retry-After"], answer.headers["X-RateLimit-Delay"]) == ("5", "2.5")
+
+
+def test_a_refusal_stays_one_under_a_fault(served: Served) -> None:
+    """What is carried out is the request as it is: a bad credential queues nothing."""
+    served.emulator.plan(Fault(accept=True, headers={"Retry-After": "5"}))
+    served.emulator.credentials.pats.clear()
+
+    answer = _run(served)
+
+    assert (answer.status_code, answer.headers["Retry-After"]) == (203, "5")
+    assert served.emulator.books.runs == ()
+
+
+def _eventually(condition: Callable[[], bool]) -> bool:
+    """Whether something comes true within ten seconds."""
+    deadline = time.monotonic() + 10
+    while not condition() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    return condition()
+
+
+def test_a_slow_answer_comes_after_the_run(served: Served) -> None:
+    served.emulator.plan(Fault(accept=True, delay_after_seconds=30))
+
+    with pytest.raises(requests.ReadTimeout):
+        _run(served, timeout=0.1)
+
+    assert _eventually(lambda: len(served.emulator.books.runs) == 1)
+    assert _statuses(served.emulator) == [None]
+
+
+def test_a_request_that_is_given_up_is_carried_out_later(served: Served) -> None:
+    served.emulator.plan(Fault(accept=True, delay_before_seconds=0.8))
+
+    with pytest.raises(requests.ReadTimeout):
+        _run(served, timeout=0.1)
+    assert served.emulator.books.runs == ()
+
+    assert _eventually(lambda: _statuses(served.emulator) == [200])
+    assert len(served.emulator.books.runs) == 1
+
+
+def test_the_true_answer_comes_after_both_delays(served: Served) -> None:
+    served.emulator.plan(Fault(accept=True, delay_before_seconds=0.1, delay_after_seconds=0.1))
+    started = time.monotonic()
+
+    assert _run(served).json()["id"] == 501
+    assert time.monotonic() - started >= 0.2
+
+
+def test_a_delay_holds_nobody_else_up() -> None:
+    emulator = Emulator(DECLARATION, pats={PAT})
+    emulator.plan(Fault(accept=True, delay_before_seconds=300))
+    with ThreadPoolExecutor(1) as pool:
+        with serve(emulator) as served:
+            slow = pool.submit(_run, served, timeout=30)
+            assert _eventually(lambda: len(emulator.books.requests) == 1)
+            assert _run(served).json()["id"] == 501
+            assert not slow.done()
+        assert isinstance(slow.exception(), requests.ConnectionError)
+
+
+def test_a_server_that_stops_ends_the_delays() -> None:
+    emulator = Emulator(DECLARATION, pats={PAT})
+    emulator.plan(Fault(accept=True, delay_before_seconds=300))
+    with ThreadPoolExecutor(1) as pool:
+        with serve(emulator) as served:
+            lost = pool.submit(_run, served)
+            assert _eventually(lambda: len(emulator.books.requests) == 1)
+        with pytest.raises(requests.ConnectionError):
+            lost.result()
+
+    assert emulator.books.runs == ()
+    assert _statuses(emulator) == ["dropped"]
+
+
+def test_without_a_server_delays_pass_and_drops_raise() -> None:
+    ado = Ado()
+    ado.emulator.plan(Fault(accept=True, delay_before_seconds=0.05, drop=True))
+    started = time.monotonic()
+
+    with pytest.raises(ConnectionDropped):
+        ado.ask("POST", RUNS, PLAIN_RUN)
+
+    assert time.monotonic() - started >= 0.05
+    assert len(ado.emulator.books.runs) == 1
+
+
+def test_first_in_first_out_as_often_as_planned() -> None:
+    ado = Ado()
+    ado.emulator.plan(Fault(accept=False, status=500, times=2), Fault(accept=False, status=503))
+
+    assert [ado.ask("POST", RUNS, PLAIN_RUN).status_code for _ in range(4)] == [500, 500, 503, 200]
+    assert ado.emulator.faults.pending == ()
+
+
+@pytest.mark.parametrize(
+    ("match", "method", "path", "covered"),
+    [
+        (Match(), "POST", RUNS, True),
+        (Match(), "POST", f"{RUNS}/", True),
+        (Match(), "POST", RUNS.upper(), True),
+        (Match(), "GET", RUNS, False),
+        (Match(), "POST", f"{PROJECT}/pipelines/1/preview", False),
+        (Match(method="GET"), "GET", f"{RUNS}/501", False),
+        (Match(method="GET", path="/runs/501$"), "GET", f"{RUNS}/501", True),
+        (Match(method="*", path="build"), "PATCH", f"{PROJECT}/build/builds/501", True),
+    ],
+)
+def test_which_requests_a_fault_covers(match: Match, method: str, path: str, covered: bool) -> None:
+    plan = FaultPlan()
+    fault = Fault(accept=True, match=match)
+    plan.add(fault)
+
+    assert plan.take(method, path) is (fault if covered else None)
+    assert len(plan.pending) == int(not covered)
+
+
+def test_requests_to_the_emulator_itself_have_no_faults() -> None:
+    ado = Ado()
+    ado.emulator.plan(Fault(accept=False, status=500, match=Match(method="*", path="")))
+
+    assert ado.ask("GET", "/_emulator/books").status_code == 200
+    assert ado.ask("GET", f"{PROJECT}/pipelines").status_code == 500
+
+
+def test_faults_over_http() -> None:
+    ado = Ado()
+    planned = [
+        {
+            "accept": True,
+            "match": {"method": "GET", "path": "builds"},
+            "times": 2,
+            "delay_before_seconds": 0,
+            "delay_after_seconds": 0.0,
+            "status": 502,
+            "headers": {"Retry-After": "1"},
+            "body": {"message": "bad gateway"},
+            "drop": False,
+        },
+        {"accept": False, "drop": True},
+    ]
+
+    answer = ado.ask("POST", "/_emulator/faults", planned)
+    assert (answer.status_code, answer.json) == (201, {"planned": 2})
+    assert ado.ask("GET", f"{PROJECT}/build/builds").status_code == 502
+    listed: Any = ado.ask("GET", "/_emulator/faults").json
+    assert [(fault["times"], fault["drop"]) for fault in listed["faults"]] == [(1, False), (1, True)]
+    assert listed["faults"][1]["match"] == {"method": "POST", "path": Match().path}
+    assert parse_faults(listed["faults"])[0].body == {"message": "bad gateway"}
+    assert ado.ask("DELETE", "/_emulator/faults").json == {"removed": 2}
+    assert ado.ask("GET", f"{PROJECT}/build/builds").status_code == 200
+
+
+BAD_FAULTS: list[tuple[object, str]] = [
+    ({}, "must be a list of faults, not dict"),
+    (["drop"], "[0] a fault: must be an object, not 'drop'"),
+    ([{"status": 500}], "[0] accept: is missing"),
+    ([{"accept": True}, {"accept": "yes"}], "[1] accept: must be true or false, not 'yes'"),
+    ([{"accept": True, "delay": 1}], "[0] delay: is not a known field; there are accept, match, times, "),
+    ([{"accept": True, "times": 0}], "[0] times: must be 1 or more, not 0"),
+    ([{"accept": True, "times": True}], "[0] times: must be a whole number, not True"),
+    ([{"accept": True, "times": 1.5}], "[0] times: must be a whole number, not 1.5"),
+    ([{"accept": True, "delay_before_seconds": -1}], "[0] delay_before_seconds: must be between 0 and 600"),
+    ([{"accept": True, "delay_after_seconds": 601}], "[0] delay_after_seconds: must be between 0 and 600"),
+    ([{"accept": True, "delay_after_seconds": "1"}], "[0] delay_after_seconds: must be a number of seconds, not '1'"),
+    ([{"accept": True, "status": 99}], "[0] status: must be between 200 and 599, not 99"),
+    ([{"accept": True, "status": "500"}], "[0] status: must be an HTTP status, not '500'"),
+    ([{"accept": True, "drop": 1}], "[0] drop: must be true or false, not 1"),
+    ([{"accept": True, "drop": True, "status": 500}], "[0] drop: a dropped connection has no status, headers or body"),
+    ([{"accept": True, "drop": True, "body": ""}], "[0] drop: a dropped connection has no status, headers or body"),
+    ([{"accept": False}], "[0] accept: a request that is not carried out has no true answer; say status, body or drop"),
+    ([{"accept": True, "headers": []}], "[0] headers: must be an object of texts, not []"),
+    ([{"accept": True, "headers": {"a b": "x"}}], "[0] headers: 'a b' is not the name of a header"),
+    ([{"accept": True, "headers": {"Retry-After": 1}}], "[0] headers.Retry-After: must be printable ASCII text, not 1"),
+    ([{"accept": True, "headers": {"X": "a\r\nb"}}], "[0] headers.X: must be printable ASCII text, not 'a\\r\\nb'"),
+    ([{"accept": True, "headers": {"Content-Length": "1"}}], "[0] headers.Content-Length: is the server's own to say"),
+    ([{"accept": True, "match": "POST"}], "[0] match: must be an object, not 'POST'"),
+    ([{"accept": True, "match": {"verb": "GET"}}], "[0] match.verb: is not a known field; there are method, path"),
+    ([{"accept": True, "match": {"method": "FETCH"}}], "[0] match.method: must be one of *, DELETE, GET, "),
+    ([{"accept": True, "match": {"path": "("}}], "[0] match.path: '(' is not a regular expression: "),
+    ([{"accept": True, "match": {"path": 1}}], "[0] match.path: must be a regular expression, not 1"),
+]
+
+
+@pytest.mark.parametrize(("document", "message"), BAD_FAULTS)
+def test_faults_that_make_no_sense(document: object, message: str) -> None:
+    ado = Ado()
+
+    refusal = ado.refused(400, "VssPropertyValidationException", "POST", "/_emulator/faults", document)
+
+    assert refusal.startswith(message)
+    assert ado.emulator.faults.pending == ()
+
+
+def test_a_fault_that_makes_no_sense_in_process() -> None:
+    with pytest.raises(FaultError, match="match: must be an object with method and path, not 'POST'"):
+        Fault(accept=True, match="POST")  # type: ignore[arg-type]

@@ -1,0 +1,339 @@
+"""Agentless tasks that call a service, over sockets: what they send, and what comes of each answer."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import requests
+
+from devstack.ado import AzureFunction, Emulator, InvokeRestApi
+from devstack.ado.server import Served, serve
+from devstack.ado.tasks.inputs import DEFAULT_HEADERS, TaskInputError, TaskInputs, expanded
+from devstack.ado.tasks.sender import TaskAnswer
+from tests.support.canaries import secret
+from tests.support.emulator import PAT, basic
+from tests.support.tasks import Callee, Received, serve_callee, with_agentless
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from devstack.ado import TaskRecord
+
+KEY = secret("function-key")
+SECONDS = 30  # the longest that anything here takes, on a bad day
+
+
+@contextmanager
+def _served(**agentless: Any) -> Iterator[Served]:
+    with serve(Emulator(with_agentless(**agentless), pats={PAT})) as served:
+        yield served
+
+
+def _function(callee: Callee, **more: Any) -> AzureFunction:
+    return AzureFunction(function=f"{callee.url}/api/waits", key=KEY, body={"run_id": "brave_fig"}, **more)
+
+
+def _ended(served: Served, task: TaskRecord) -> TaskRecord:
+    return served.emulator.books.task_hub.wait(task.id, SECONDS)
+
+
+def _eventually(condition: Callable[[], bool]) -> bool:
+    deadline = time.monotonic() + SECONDS
+    while not condition() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    return condition()
+
+
+def _complete(served: Served, headers: dict[str, str], result: str = "succeeded") -> int:
+    """What a callee does: it posts TaskCompleted to where the headers of the task say."""
+    plan = f"{headers['planurl'].rstrip('/')}/{headers['projectid']}/_apis/distributedtask/hubs/{headers['hubname']}"
+    body = {"name": "TaskCompleted", "taskId": headers["taskinstanceid"], "jobId": headers["jobid"], "result": result}
+    return requests.post(
+        f"{plan}/plans/{headers['planid']}/events",
+        params={"api-version": "2.0-preview.1"},
+        json=body,
+        headers={"Authorization": f"Bearer {headers['authtoken']}"},
+        timeout=SECONDS,
+    ).status_code
+
+
+def _accepted(_received: Received) -> tuple[int, str]:
+    return 202, '{"state": "waiting"}'
+
+
+def test_an_azure_function_is_called_with_the_default_headers_and_released_later() -> None:
+    with _served() as served, serve_callee(_accepted) as callee:
+        inputs = _function(callee, query_parameters="source=pipeline")
+        started = served.emulator.start_wait_task(served.organization_url, inputs)
+        hub = served.emulator.books.task_hub
+        assert _eventually(lambda: hub.task(started.record.id).state == "waiting")
+
+        (received,) = callee.received
+        assert (received.method, received.target) == ("POST", f"/api/waits?code={KEY}&source=pipeline")
+        assert callee.json == {"run_id": "brave_fig"}
+        sent = {name: received.headers[name.lower()] for name in DEFAULT_HEADERS}
+        assert sent == started.headers
+        assert sent["PlanUrl"] == f"{served.organization_url}/"
+        assert _complete(served, received.headers, "failed") == 204
+        record = _ended(served, started.record)
+
+    assert (record.result, record.ended_by, record.completions) == ("failed", "event", 1)
+    assert record.log_lines == (
+        f"POST {callee.url}/api/waits?code=***&source=pipeline",
+        "Response Code: Accepted",
+        'Response: {"state": "waiting"}',
+    )
+
+
+def test_a_rest_api_is_called_by_its_service_connection() -> None:
+    authorization = basic(secret("connection"))["Authorization"]
+    with _served() as served, serve_callee(_accepted) as callee:
+        inputs = InvokeRestApi(
+            service_url=callee.url,
+            url_suffix=f"/api/waits?code={KEY}",
+            authorization=authorization,
+            body='{"run_id": "brave_fig"}',
+        )
+        started = served.emulator.start_wait_task(served.organization_url, inputs)
+        assert _eventually(lambda: len(callee.received) == 1)
+
+        (received,) = callee.received
+        assert received.target == f"/api/waits?code={KEY}"
+        assert received.headers["authorization"] == authorization
+        assert received.headers["authtoken"] == started.token
+        assert callee.json == {"run_id": "brave_fig"}
+        assert _complete(served, received.headers) == 204
+        record = _ended(served, started.record)
+
+    assert (record.name, record.result) == ("InvokeRESTAPI", "succeeded")
+    assert record.log_lines[0] == f"POST {callee.url}/api/waits?code=***"
+
+
+def test_headers_and_body_are_the_users_and_macros_are_expanded() -> None:
+    body = {"PlanId": "$(system.PlanId)", "AuthToken": "$(System.AccessToken)", "other": "$(unknown)"}
+    with _served() as served, serve_callee(_accepted) as callee:
+        inputs = AzureFunction(function=f"{callee.url}/x", body=body, headers={"X-Job": "$(system.jobId)"})
+        started = served.emulator.start_wait_task(served.organization_url, inputs)
+        assert _eventually(lambda: len(callee.received) == 1)
+
+    (received,) = callee.received
+    assert received.target == "/x?code=&"
+    assert received.headers["x-job"] == started.record.job_id
+    assert "authtoken" not in received.headers
+    assert callee.json == {"PlanId": started.record.plan_id, "AuthToken": started.token, "other": "$(unknown)"}
+
+
+@pytest.mark.parametrize(
+    ("status", "code"),
+    [(400, "BadRequest"), (409, "Conflict"), (500, "InternalServerError"), (302, "Found"), (599, "599")],
+)
+def test_anything_but_success_fails_the_task_at_once(status: int, code: str) -> None:
+    with _served() as served, serve_callee(lambda _received: (status, "run_id is missing\nand more")) as callee:
+        started = served.emulator.start_wait_task(served.organization_url, _function(callee))
+        record = _ended(served, started.record)
+
+    assert (record.result, record.ended_by, len(callee.received)) == ("failed", "call", 1)
+    assert record.log_lines[1:] == (f"Response Code: {code}", "Response: run_id is missing", "and more")
+
+
+def test_the_answer_must_come_in_time() -> None:
+    def slow(_received: Received) -> tuple[int, str]:
+        callee.release.wait(SECONDS)
+        return 202, ""
+
+    with _served(call_timeout_seconds=0.2) as served, serve_callee(slow) as callee:
+        started = served.emulator.start_wait_task(served.organization_url, _function(callee))
+        record = _ended(served, started.record)
+
+    assert (record.result, record.ended_by) == ("failed", "call")
+    assert record.log_lines[1:] == (
+        "Response Code: 0",
+        "Response: The request timed out after 0.2 seconds: there was no response.",
+    )
+
+
+def _silence(_connection: socket.socket, ended: Callable[[], bool]) -> None:
+    assert _eventually(ended)
+
+
+def _trickle(connection: socket.socket, _ended: Callable[[], bool]) -> None:
+    with contextlib.suppress(OSError):  # the task hangs up
+        while True:
+            connection.sendall(b".")
+            time.sleep(0.01)
+
+
+def _hang_up(_connection: socket.socket, _ended: Callable[[], bool]) -> None:
+    pass
+
+
+@pytest.mark.parametrize(
+    ("rest", "seconds", "response"),
+    [
+        (_silence, 0.3, "timed out after 0.3 s"),
+        (_trickle, 0.3, "timed out after 0.3 s"),
+        (_hang_up, 30, "IncompleteRead"),
+    ],
+)
+def test_half_an_answer_is_none(
+    rest: Callable[[socket.socket, Callable[[], bool]], None], seconds: float, response: str
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener, _served(call_timeout_seconds=seconds) as served:
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}/"
+        started = served.emulator.start_wait_task(served.organization_url, AzureFunction(function=url, key=KEY))
+        hub = served.emulator.books.task_hub
+        connection, _ = listener.accept()
+        with connection:
+            connection.recv(65_536)
+            connection.sendall(b"HTTP/1.1 202 Accepted\r\nContent-Length: 1000000\r\n\r\nhalf")
+            rest(connection, lambda: hub.task(started.record.id).state == "completed")
+        record = _ended(served, started.record)
+
+    assert (record.result, record.log_lines[1]) == ("failed", "Response Code: 0")
+    assert response in record.log_lines[2]
+
+
+def test_a_very_long_answer_is_cut() -> None:
+    with _served() as served, serve_callee(lambda _received: (400, "x" * 300_000)) as callee:
+        record = _ended(served, served.emulator.start_wait_task(served.organization_url, _function(callee)).record)
+
+    assert record.result == "failed"
+    assert 100_000 <= len(record.log_lines[2]) < 300_000
+
+
+def test_a_service_that_speaks_no_https() -> None:
+    with _served() as served, serve_callee(_accepted) as callee:
+        inputs = InvokeRestApi(service_url=callee.url.replace("http:", "https:"))
+        record = _ended(served, served.emulator.start_wait_task(served.organization_url, inputs).record)
+
+    assert (record.result, record.log_lines[2]) == ("failed", "Response: The request failed: SSLError.")
+
+
+def test_nobody_is_there() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        port = closed.getsockname()[1]
+    with _served() as served:
+        inputs = AzureFunction(function=f"http://127.0.0.1:{port}/api/waits", key=KEY)
+        record = _ended(served, served.emulator.start_wait_task(served.organization_url, inputs).record)
+
+    assert (record.result, record.ended_by) == ("failed", "call")
+    assert record.log_lines[1:] == ("Response Code: 0", "Response: The request failed: ConnectionRefusedError.")
+
+
+def _completing(served: Served) -> Callable[[Received], tuple[int, str]]:
+    """A callee that completes the task before it answers the task's request."""
+
+    def answer(received: Received) -> tuple[int, str]:
+        assert _complete(served, received.headers) == 204
+        return 202, "completed already"
+
+    return answer
+
+
+def test_an_event_before_the_answer_is_taken() -> None:
+    with _served() as served, serve_callee(_completing(served)) as callee:
+        started = served.emulator.start_wait_task(served.organization_url, _function(callee))
+        record = _ended(served, started.record)
+        hub = served.emulator.books.task_hub
+        assert _eventually(lambda: len(hub.task(record.id).log_lines) == 3)
+
+    assert (record.result, record.ended_by) == ("succeeded", "event")
+    assert [event.effect for event in record.events] == ["completed"]
+
+
+@pytest.mark.parametrize("declared", [True, False])
+def test_an_event_before_the_answer_may_be_dropped(declared: bool) -> None:
+    agentless = {"early_events": "dropped"} if declared else {}
+    with _served(**agentless) as served, serve_callee(_completing(served)) as callee:
+        started = served.emulator.start_wait_task(
+            served.organization_url, _function(callee), early_events=None if declared else "dropped"
+        )
+        hub = served.emulator.books.task_hub
+        assert _eventually(lambda: hub.task(started.record.id).state == "waiting")
+        assert [event.effect for event in hub.task(started.record.id).events] == ["dropped"]
+
+        assert _complete(served, callee.received[0].headers, "failed") == 204
+        record = _ended(served, started.record)
+
+    assert (record.result, record.completions) == ("failed", 2)
+
+
+def test_a_refusal_after_the_event_changes_nothing() -> None:
+    def answer(received: Received) -> tuple[int, str]:
+        _complete(served, received.headers)
+        return 500, ""
+
+    with _served() as served, serve_callee(answer) as callee:
+        started = served.emulator.start_wait_task(served.organization_url, _function(callee))
+        record = _ended(served, started.record)
+
+    assert (record.result, record.ended_by) == ("succeeded", "event")
+
+
+def test_a_server_that_stops_breaks_the_calls_off() -> None:
+    def slow(_received: Received) -> tuple[int, str]:
+        callee.release.wait(SECONDS)
+        return 202, ""
+
+    with serve_callee(slow) as callee:
+        with _served() as served:
+            started = served.emulator.start_wait_task(served.organization_url, _function(callee))
+            assert _eventually(lambda: len(callee.received) == 1)
+        record = served.emulator.books.task_hub.task(started.record.id)
+
+    assert (record.result, record.ended_by) == ("failed", "call")
+
+
+@pytest.mark.parametrize(
+    ("inputs", "message"),
+    [
+        (AzureFunction(function="ftp://127.0.0.1/x"), "function: is not the http or https URL"),
+        (AzureFunction(function="/api/waits"), "function: is not the http or https URL"),
+        (AzureFunction(function="http://127.0.0.1:99999/x"), "function: is not the http or https URL"),
+        (AzureFunction(function="http://127.0.0.1/a b"), "function: is not the http or https URL"),
+        (InvokeRestApi(service_url="http://[::1", url_suffix="/x"), "serviceConnection: is not the http or https URL"),
+        (AzureFunction(function="http://127.0.0.1/x", headers={"a b": "c"}), "headers: 'a b' is not a header of "),
+        (AzureFunction(function="http://127.0.0.1/x", headers={"a": "b\r\nc"}), "headers: 'a' is not a header of "),
+    ],
+)
+def test_inputs_of_which_no_request_can_be_made(inputs: TaskInputs, message: str) -> None:
+    emulator = Emulator(with_agentless())
+
+    with pytest.raises(TaskInputError, match=f"^{message.replace('(', '.')}"):
+        emulator.start_wait_task("http://localhost/contoso", inputs)
+    assert emulator.books.tasks == ()
+
+
+def test_macros_are_named_in_any_case() -> None:
+    text = "$(SYSTEM.planid)/$(system.PlanId)/$(plan)/$("
+    assert expanded(text, {"system.PlanId": "7"}) == "7/7/$(plan)/$("
+
+
+def test_an_answer_without_text() -> None:
+    request = AzureFunction(function="https://localhost/api", key=KEY).request({})
+
+    assert TaskAnswer(204, "").log_lines(request) == [
+        "POST https://localhost/api?code=***&",
+        "Response Code: NoContent",
+        "Response: ",
+    ]
+    assert KEY not in repr(request)
+    assert KEY not in repr(AzureFunction(function="https://localhost/api", key=KEY))
+
+
+def test_no_secret_of_a_call_is_shown() -> None:
+    def leaky(received: Received) -> tuple[int, str]:
+        return 400, f"{received.target} {received.headers['authtoken']}"
+
+    with _served() as served, serve_callee(leaky) as callee:
+        started = served.emulator.start_wait_task(served.organization_url, _function(callee))
+        _ended(served, started.record)
+        books = requests.get(f"{served.url}/_emulator/books", timeout=SECONDS).text
+
+    assert "Response: /api/waits?code=***& ***" in books
+    assert [text for text in (books, repr(started)) if "canary" in text] == []

@@ -1,0 +1,201 @@
+"""Agentless tasks over the control API: as tests and the demonstration start, watch and end them from outside."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import pytest
+import requests
+
+from devstack.ado import Emulator
+from devstack.ado.server import Served, serve
+from tests.support.canaries import secret
+from tests.support.emulator import DECLARATION, PAT, Ado
+from tests.support.tasks import OTHER_GUID, Received, serve_callee
+
+TASKS = "/_emulator/tasks"
+WORKSPACE = "/subscriptions/s-1/resourceGroups/rg/providers/Microsoft.MachineLearningServices/workspaces/ml"
+
+
+@pytest.fixture
+def ado() -> Ado:
+    return Ado()
+
+
+def _start(ado: Ado, body: dict[str, object]) -> Any:
+    answer = ado.ask("POST", TASKS, body)
+    assert answer.status_code == 201, answer.text
+    return answer.json
+
+
+def _task(ado: Ado, task_id: str) -> Any:
+    answer = ado.ask("GET", f"{TASKS}/{task_id}")
+    assert answer.status_code == 200, answer.text
+    return answer.json
+
+
+def _complete(ado: Ado, headers: dict[str, str]) -> int:
+    path = f"/contoso/{headers['ProjectId']}/_apis/distributedtask/hubs/build/plans/{headers['PlanId']}/events"
+    body = {"name": "TaskCompleted", "taskId": headers["TaskInstanceId"], "jobId": headers["JobId"]}
+    bearer = {"Authorization": f"Bearer {headers['AuthToken']}"}
+    return ado.ask("POST", path, {**body, "result": "succeeded"}, headers=bearer).status_code
+
+
+def test_a_task_that_calls_nothing_gives_its_coordinates(ado: Ado) -> None:
+    started = _start(ado, {})
+    task, headers = started["task"], started["headers"]
+
+    assert (task["name"], task["state"]) == ("AzureFunction", "waiting")
+    assert headers["PlanUrl"] == "http://localhost/contoso/"
+    assert headers["TaskInstanceId"] == task["taskInstanceId"]
+    assert _complete(ado, headers) == 204
+    assert _task(ado, task["taskInstanceId"])["result"] == "succeeded"
+
+
+def _wait(served: Served, task_id: str, state: str) -> Any:
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline:
+        task = requests.get(f"{served.url}{TASKS}/{task_id}", timeout=10).json()
+        if task["state"] == state:
+            return task
+        time.sleep(0.01)
+    raise AssertionError(f"the task is not {state}")
+
+
+@pytest.mark.parametrize("name", ["AzureFunction@1", "InvokeRESTAPI@1"])
+def test_a_task_that_calls(name: str) -> None:
+    def accepted(_received: Received) -> tuple[int, str]:
+        return 202, ""
+
+    with serve(Emulator(DECLARATION, pats={PAT})) as served, serve_callee(accepted) as callee:
+        body = {"run_id": "brave_fig"}
+        key = secret("key")
+        inputs: dict[str, object] = {"function": f"{callee.url}/api/waits", "key": key, "body": body}
+        if name == "InvokeRESTAPI@1":
+            connection = {"url": callee.url, "authorization": f"Bearer {key}"}
+            inputs = {"serviceConnection": connection, "urlSuffix": "/api/waits", "body": '{"run_id": "brave_fig"}'}
+        order = {"task": name, "inputs": inputs, "timeoutInMinutes": 90, "earlyEvents": "dropped"}
+        started = requests.post(f"{served.url}{TASKS}", json=order, timeout=10)
+
+        assert started.status_code == 201
+        assert set(started.json()) == {"task"}
+        task = _wait(served, started.json()["task"]["taskInstanceId"], "waiting")
+        assert (task["name"], callee.json) == (name.partition("@")[0], body)
+        assert callee.received[0].headers["planurl"] == f"{served.organization_url}/"
+        assert callee.received[0].target.partition("?")[0] == "/api/waits"
+        (record,) = served.emulator.books.tasks
+        assert ((record.deadline - record.started).total_seconds(), record.early_events) == (5400, "dropped")
+
+
+@pytest.mark.parametrize(
+    ("body", "problem"),
+    [
+        ({"task": "PowerShell@2"}, "the body: task: must be one of AzureFunction@1, InvokeRESTAPI@1, not 'PowerSh"),
+        ({"inputs": {}}, "the body: inputs.function: is missing"),
+        ({"inputs": {"function": "/x"}}, "function: is not the http or https URL of a function or service"),
+        ({"inputs": {"function": "http://h/x", "url": 1}}, "the body: inputs.url: is not a known key; there are "),
+        (
+            {"inputs": {"function": "http://h/x", "headers": {"a": 1}}},
+            "the body: inputs.headers: must be a mapping of ",
+        ),
+        ({"task": "InvokeRESTAPI@1", "inputs": {}}, "the body: inputs.serviceConnection: is missing"),
+        ({"earlyEvents": "lost"}, "the body: earlyEvents: must be one of dropped, taken, not 'lost'"),
+        ({"timeoutInMinutes": 0}, "the body: timeoutInMinutes: must be 1 or more, not 0"),
+        ({"waitForCompletion": "false"}, "the body: waitForCompletion: is not a known key; there are task, inputs, "),
+    ],
+)
+def test_orders_that_make_no_sense(ado: Ado, body: dict[str, object], problem: str) -> None:
+    message = ado.refused(400, "VssPropertyValidationException", "POST", TASKS, body)
+
+    assert message.startswith(problem)
+    assert ado.emulator.books.tasks == ()
+
+
+def test_a_plan_is_ended(ado: Ado) -> None:
+    started = _start(ado, {})
+    plan = f"/_emulator/plans/{started['task']['planId']}"
+
+    answer = ado.ask("POST", plan, {"result": "canceled", "status": 410})
+
+    assert answer.json == {"planId": started["task"]["planId"], "result": "canceled", "status": 410}
+    assert _complete(ado, started["headers"]) == 410
+    task = _task(ado, started["task"]["taskInstanceId"])
+    assert (task["result"], task["endedBy"], task["completions"]) == ("canceled", "plan", 0)
+
+
+@pytest.mark.parametrize(
+    ("body", "problem"),
+    [
+        ({}, "the body: result: is missing"),
+        ({"result": "skipped"}, "the body: result: must be one of canceled, failed, succeeded, not 'skipped'"),
+        ({"result": "failed", "status": 200}, "the body: status: must be 404 or 410, not 200"),
+    ],
+)
+def test_ends_that_there_are_not(ado: Ado, body: dict[str, object], problem: str) -> None:
+    plan = f"/_emulator/plans/{_start(ado, {})['task']['planId']}"
+
+    assert problem in ado.refused(400, "VssPropertyValidationException", "POST", plan, body)
+
+
+def test_a_token_is_expired(ado: Ado) -> None:
+    started = _start(ado, {})
+    path = f"/_emulator/plans/{started['task']['planId']}/token"
+
+    assert ado.ask("DELETE", path).json == {"planId": started["task"]["planId"], "token": "expired"}
+    assert _complete(ado, started["headers"]) == 401
+
+
+def test_a_task_is_timed_out(ado: Ado) -> None:
+    started = _start(ado, {})
+    path = f"{TASKS}/{started['task']['taskInstanceId']}"
+
+    answer: Any = ado.ask("POST", path, {"timedOut": True}).json
+
+    assert (answer["result"], answer["endedBy"]) == ("canceled", "timeout")
+    assert ado.ask("POST", path, {"timedOut": True}).status_code == 200
+    ado.refused(400, "VssPropertyValidationException", "POST", path, {"timedOut": False})
+
+
+def test_a_task_that_has_ended_cannot_be_timed_out(ado: Ado) -> None:
+    started = _start(ado, {})
+    _complete(ado, started["headers"])
+    path = f"{TASKS}/{started['task']['taskInstanceId']}"
+
+    message = ado.refused(409, "TaskEndedException", "POST", path, {"timedOut": True})
+    assert message.endswith("has ended already: succeeded.")
+
+
+def test_ids_that_there_are_not(ado: Ado) -> None:
+    ado.refused(404, "TaskNotFoundException", "GET", f"{TASKS}/{OTHER_GUID}")
+    ado.refused(404, "TaskNotFoundException", "POST", f"{TASKS}/{OTHER_GUID}", {"timedOut": True})
+    plan = f"/_emulator/plans/{OTHER_GUID}"
+    ado.refused(404, "TaskOrchestrationPlanNotFoundException", "POST", plan, {"result": "failed"})
+    ado.refused(404, "TaskOrchestrationPlanNotFoundException", "DELETE", f"{plan}/token")
+
+
+def test_a_job_of_azure_ml_is_set(ado: Ado) -> None:
+    for status in ("Running", "Completed"):
+        body = {"workspace": WORKSPACE, "name": "brave_fig", "status": status}
+        assert ado.ask("POST", "/_emulator/jobs", body).json == body
+
+    books: Any = ado.ask("GET", "/_emulator/books").json
+    assert books["jobs"] == [{"workspace": WORKSPACE, "name": "brave_fig", "status": "Completed"}]
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        ({"status": "completed"}, "the body: status: must be one of CancelRequested, Canceled, Completed, "),
+        ({"workspace": "ml"}, "'ml' is not the resource id of an Azure ML workspace"),
+        ({"name": "a/b"}, "'a/b' is not the name of a job"),
+        ({"name": " "}, "' ' is not the name of a job"),
+        ({"run": "x"}, "the body: run: is not a known key; there are workspace, name, status"),
+    ],
+)
+def test_jobs_that_cannot_be(ado: Ado, change: dict[str, object], problem: str) -> None:
+    body = {"workspace": WORKSPACE, "name": "brave_fig", "status": "Running", **change}
+
+    message = ado.refused(400, "VssPropertyValidationException", "POST", "/_emulator/jobs", body)
+    assert message.startswith(problem)
+    assert ado.emulator.books.jobs.all == ()

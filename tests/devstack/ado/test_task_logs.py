@@ -1,0 +1,123 @@
+"""The logs, the timeline and the console lines of the emulator's Task API, by value."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.contracts import validate
+from tests.support.tasks import OTHER_GUID, TaskClient
+
+
+@pytest.fixture
+def task() -> TaskClient:
+    return TaskClient()
+
+
+def test_a_log_is_made_filled_and_shown(task: TaskClient) -> None:
+    made = {"path": f"logs\\{task.record.id}"}
+    validate("ado_task_log_request", made)
+    log = task.good("ado_task_log", "POST", f"{task.plan_path()}/logs", made)
+    assert (log["id"], log["path"], log["lineCount"]) == (1, made["path"], 0)
+    binary = {**task.bearer, "Content-Type": "application/octet-stream"}
+    for content in (b"one\ntw", b"o\nthree \xc3", b"\x9c\n"):
+        log = task.good("ado_task_log", "POST", f"{task.plan_path()}/logs/1", data=content, headers=binary)
+    assert log["lineCount"] == 3
+    assert not task.record.log_lines
+
+    change = {"value": [{"id": task.record.id, "log": {"id": 1}, "state": None}], "count": 1}
+    answer = task.good("ado_timeline_record_list", "PATCH", task.records_path, change)
+
+    assert [record["log"]["id"] for record in answer["value"]] == [1]
+    assert task.record.log_lines == ("one", "two", "three Ü")
+
+
+@pytest.mark.parametrize("body", [{}, {"path": ""}, {"path": 1}, {"path": "x", "text": "y"}])
+def test_logs_that_cannot_be(task: TaskClient, body: dict[str, object]) -> None:
+    task.refused(400, "VssPropertyValidationException", "POST", f"{task.plan_path()}/logs", body)
+
+
+def test_log_content_is_bytes_for_a_log_that_there_is(task: TaskClient) -> None:
+    path = f"{task.plan_path()}/logs/1"
+    key = "VssRequestContentTypeNotSupportedException"
+    assert "application/octet-stream" in task.refused(415, key, "POST", path, data=b"x")
+    binary = {**task.bearer, "Content-Type": "application/octet-stream"}
+    task.refused(404, "ResourceNotFoundException", "POST", path, data=b"x", headers=binary)
+
+
+def test_the_timeline(task: TaskClient) -> None:
+    timeline = task.good("ado_timeline_record_list", "GET", task.records_path)
+    job, own = timeline["value"]
+
+    assert (job["id"], job["type"], own["id"], own["parentId"]) == (
+        task.record.job_id,
+        "Job",
+        task.record.id,
+        task.record.job_id,
+    )
+    assert (own["state"], own["result"], own["task"]["name"]) == ("inProgress", None, "AzureFunction")
+    task.complete("failed")
+    own = task.good("ado_timeline_record_list", "GET", task.records_path)["value"][1]
+    assert (own["state"], own["result"]) == ("completed", "failed")
+
+
+def test_records_are_changed_and_added_but_end_no_task(task: TaskClient) -> None:
+    change = [
+        {"id": task.record.id, "currentOperation": "waits", "percentComplete": 50, "log": {"id": 0, "location": None}},
+        {"id": OTHER_GUID.upper(), "parentId": task.record.job_id, "name": "More", "state": "completed"},
+    ]
+    body = {"value": [*change, {"id": task.record.id, "result": "failed", "name": None}]}
+    answer = task.good("ado_timeline_record_list", "PATCH", task.records_path, body)
+
+    own, added = answer["value"]
+    assert (own["currentOperation"], own["percentComplete"], own["result"]) == ("waits", 50, "failed")
+    assert (own["name"], own["log"]) == ("AzureFunction", None)
+    assert (added["id"], added["name"], added["state"]) == (OTHER_GUID, "More", "completed")
+    assert task.good("ado_timeline_record_list", "GET", task.records_path)["count"] == 3
+    assert task.record.state == "waiting"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {},
+        {"value": {}},
+        {"value": ["x"]},
+        {"value": [], "count": 1},
+        {"value": [{}], "count": True},
+        {"value": [{"state": "completed"}]},
+        {"value": [{"id": OTHER_GUID, "state": "done"}]},
+        {"value": [{"id": OTHER_GUID, "result": "Completed"}]},
+        {"value": [{"id": OTHER_GUID, "log": {"id": 1}}]},
+        {"value": [{"id": OTHER_GUID, "log": {"id": False}}]},
+        {"value": [{"id": OTHER_GUID, "log": 0}]},
+        {"value": [{"id": OTHER_GUID, "status": "done"}]},
+    ],
+)
+def test_records_that_cannot_be(task: TaskClient, body: dict[str, object]) -> None:
+    task.refused(400, "VssPropertyValidationException", "PATCH", task.records_path, body)
+
+
+def test_another_timeline(task: TaskClient) -> None:
+    path = f"{task.plan_path()}/timelines/{OTHER_GUID}/records"
+
+    task.refused(404, "ResourceNotFoundException", "GET", path)
+    task.refused(404, "ResourceNotFoundException", "PATCH", path, {"value": []})
+    task.refused(404, "ResourceNotFoundException", "POST", f"{path}/{task.record.id}/feed", {"value": ["x"]})
+
+
+def test_lines_for_the_console(task: TaskClient) -> None:
+    path = f"{task.records_path}/{task.record.id}/feed"
+    lines = {"value": ["waits for brave_fig", "still waits"], "count": 2}
+    validate("ado_feed_request", lines)
+
+    assert task.ask("POST", path, lines).status_code == 204
+    assert task.ask("POST", path, {"value": ["done"], "startLine": 3}).status_code == 204
+    assert task.ask("POST", path.replace(task.record.id, task.record.job_id), lines).status_code == 204
+    assert task.record.feed_lines == ("waits for brave_fig", "still waits", "done")
+    task.refused(404, "ResourceNotFoundException", "POST", path.replace(task.record.id, OTHER_GUID), lines)
+
+
+@pytest.mark.parametrize("body", [{}, {"value": []}, {"value": [1]}, {"value": ["x"], "count": 2}, {"lines": ["x"]}])
+def test_lines_that_cannot_be(task: TaskClient, body: dict[str, object]) -> None:
+    path = f"{task.records_path}/{task.record.id}/feed"
+    task.refused(400, "VssPropertyValidationException", "POST", path, body)

@@ -1,0 +1,306 @@
+"""HTTP-triggered functions, administration requests, and the host's own paths."""
+
+import json
+import logging
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+from werkzeug.test import Client
+
+from devstack.host import Host, HostSettings
+from tests.support.host_apps import import_app
+
+APP = """
+import json
+
+called = threading.Event()
+
+@app.route("echo/{name}/{number:int?}", methods=["post", "PUT"])
+def echo(req: func.HttpRequest) -> func.HttpResponse:
+    seen = {
+        "method": req.method, "url": req.url, "params": dict(req.params), "route": dict(req.route_params),
+        "header": req.headers["X-Seen"], "body": req.get_body().decode(),
+    }
+    return func.HttpResponse(json.dumps(seen), status_code=201, mimetype="application/json")
+
+@app.route("echo/fixed", methods=["POST"])
+def fixed(req: func.HttpRequest) -> str:
+    return "höchst fixed"
+
+@app.route()
+async def plain(req: func.HttpRequest) -> str:
+    return req.method
+
+@app.route("cookies")
+def cookies(req: func.HttpRequest) -> func.HttpResponse:
+    response = func.HttpResponse(b"\\x00\\x01", headers={"X-One": "1", "Content-Type": "application/octet-stream"})
+    response.headers.add("Set-Cookie", "a=1; Path=/")
+    response.headers.add("Set-Cookie", "b=2; HttpOnly")
+    return response
+
+@app.route("nothing")
+def nothing(req: func.HttpRequest) -> func.HttpResponse:
+    return None
+
+@app.route("fails")
+def fails(req: func.HttpRequest) -> str:
+    raise RuntimeError("the reason")
+
+@app.route("slow")
+async def slow(req: func.HttpRequest) -> str:
+    await asyncio.sleep(60)
+
+@app.route("head", methods=["HEAD"])
+def head(req: func.HttpRequest) -> str:
+    return "not sent"
+
+@app.function_name("Nightly")
+@app.timer_trigger(arg_name="timer", schedule="0 0 0 * * *")
+def nightly(timer: func.TimerRequest) -> None:
+    calls.append((timer.past_due, timer.schedule))
+    called.set()
+
+@app.event_grid_trigger(arg_name="event")
+def aml_event(event: str) -> None:
+    calls.append(event)
+    called.set()
+
+@app.event_grid_trigger(arg_name="event")
+async def fails_by_hand(event: str) -> None:
+    called.set()
+    raise RuntimeError("by hand")
+"""
+
+
+@pytest.fixture
+def module(tmp_path: Path) -> ModuleType:
+    return import_app(tmp_path, APP)
+
+
+@pytest.fixture
+def client(module: ModuleType) -> Iterator[Client]:
+    host = Host(module)
+    yield Client(host)
+    host.close()
+
+
+def test_a_function_sees_the_request(client: Client) -> None:
+    response = client.put(
+        "/api/Echo/Ada/7?a=1&a=2&b=%20x&empty=", headers={"x-seen": "yes"}, data="tëxt", base_url="http://h:1/"
+    )
+
+    assert response.status_code == 201
+    assert response.headers["Content-Type"] == "application/json"
+    assert response.get_json() == {
+        "method": "PUT",
+        "url": "http://h:1/api/Echo/Ada/7?a=1&a=2&b=%20x&empty=",
+        "params": {"a": "1,2", "b": " x"},
+        "route": {"name": "Ada", "number": "7"},
+        "header": "yes",
+        "body": "tëxt",
+    }
+
+
+def test_a_literal_route_goes_before_a_parameter(client: Client) -> None:
+    response = client.post("/api/echo/fixed")
+    assert (response.status_code, response.get_data(as_text=True)) == (200, "höchst fixed")
+    assert response.headers["Content-Type"] == "text/plain; charset=utf-8"
+
+
+def test_a_route_falls_through_to_the_next_with_the_method(client: Client) -> None:
+    response = client.put("/api/echo/fixed", headers={"x-seen": ""})
+    assert response.status_code == 201
+    assert response.get_json()["route"] == {"name": "fixed"}
+
+
+@pytest.mark.parametrize("method", ["GET", "POST", "PUT", "DELETE", "PATCH", "OPTIONS"])
+def test_no_methods_are_all_methods_and_no_route_is_the_name(client: Client, method: str) -> None:
+    response = client.open("/api/plain", method=method)
+    assert (response.status_code, response.get_data(as_text=True)) == (200, method)
+
+
+def test_headers_cookies_and_bytes_come_back(client: Client) -> None:
+    response = client.get("/api/cookies")
+    assert response.data == b"\x00\x01"
+    assert response.headers["X-One"] == "1"
+    assert response.headers["Content-Type"] == "application/octet-stream"
+    assert response.headers.getlist("Set-Cookie") == ["a=1; Path=/", "b=2; HttpOnly"]
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("GET", "/api/echo/fixed"),  # a wrong method: the host has no 405 for functions
+        ("HEAD", "/api/echo/fixed"),
+        ("GET", "/api/unknown"),
+        ("POST", "/api/echo/a/b"),
+        ("GET", "/plain"),
+        ("GET", "/runtime/webhooks/other"),
+        ("POST", "/admin/functions"),
+    ],
+)
+def test_unknown_routes_and_wrong_methods_are_404(client: Client, method: str, path: str) -> None:
+    response = client.open(path, method=method)
+    assert (response.status_code, response.data) == (404, b"")
+
+
+def test_an_exception_is_hidden_from_the_caller_and_logged(client: Client, caplog: pytest.LogCaptureFixture) -> None:
+    response = client.get("/api/fails")
+    assert (response.status_code, response.data) == (500, b"")
+    assert "RuntimeError: the reason" in caplog.text
+
+
+def test_none_cannot_be_sent(client: Client, caplog: pytest.LogCaptureFixture) -> None:
+    response = client.get("/api/nothing")
+    assert (response.status_code, response.data) == (500, b"")
+    assert "function nothing returned NoneType, not a func.HttpResponse or a str" in caplog.text
+
+
+def test_function_timeout(module: ModuleType) -> None:
+    host = Host(module, settings=HostSettings(function_timeout_seconds=0.05))
+    try:
+        response = Client(host).get("/api/slow")
+    finally:
+        assert host.close() == 0  # an async function can be stopped
+    assert response.status_code == 500
+    assert response.get_data(as_text=True).startswith("Timeout: slow was still running after 0.05 s")
+
+
+def test_an_empty_route_prefix_and_no_timeout(module: ModuleType) -> None:
+    host = Host(module, settings=HostSettings(route_prefix="", function_timeout_seconds=None))
+    try:
+        assert Client(host).get("/plain").status_code == 200
+        assert Client(host).get("/api/plain").status_code == 404
+        assert Client(host).get("/").get_data(as_text=True) == "devstack.host is up and running"
+    finally:
+        host.close()
+
+
+def test_status_and_home(client: Client) -> None:
+    status = client.get("/admin/host/status").get_json()
+    assert status["state"] == "Running"
+    assert status["processUptime"] >= 0
+    assert client.get("/").status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "allowed"),
+    [("POST", "/", "GET"), ("POST", "/admin/host/status", "GET"), ("GET", "/admin/functions/Nightly", "POST")],
+)
+def test_the_hosts_own_paths_know_405(client: Client, method: str, path: str, allowed: str) -> None:
+    response = client.open(path, method=method)
+    assert (response.status_code, response.headers["Allow"]) == (405, allowed)
+
+
+@pytest.mark.parametrize("body", ['{"input": ""}', '{"input": "anything"}', "{}"])
+def test_a_timer_is_run_by_hand(client: Client, module: ModuleType, body: str) -> None:
+    response = client.post("/admin/functions/nightly", data=body)
+
+    assert (response.status_code, response.data) == (202, b"")
+    assert module.called.wait(5)
+    assert module.calls == [(False, {"AdjustForDST": True})]
+
+
+def test_an_event_is_sent_by_hand(client: Client, module: ModuleType) -> None:
+    event = {"id": "1", "data": {}}
+    assert client.post("/admin/functions/aml_event", json={"input": json.dumps(event)}).status_code == 202
+    assert module.called.wait(5)
+    assert [json.loads(text) for text in module.calls] == [event]
+
+
+def test_a_failure_by_hand_is_only_in_the_log(module: ModuleType, caplog: pytest.LogCaptureFixture) -> None:
+    host = Host(module)
+    response = Client(host).post("/admin/functions/fails_by_hand", json={"input": "{}"})
+    assert module.called.wait(5)
+    host.close()
+
+    assert response.status_code == 202
+    assert [message for message in caplog.messages if message.endswith("RuntimeError: by hand")]
+
+
+def test_an_input_that_is_no_json_is_only_in_the_log(
+    client: Client, module: ModuleType, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert client.post("/admin/functions/aml_event", json={"input": "canary-1"}).status_code == 202
+    assert "'aml_event' was not executed: its input is not JSON" in caplog.text
+    assert "canary" not in caplog.text
+    assert module.calls == []
+
+
+@pytest.mark.parametrize(
+    ("name", "body", "status"),
+    [
+        ("aml_event", "", 400),
+        ("aml_event", "[]", 400),
+        ("aml_event", '{"input": {}}', 400),
+        ("nobody", "", 400),  # the body comes first
+        ("nobody", '{"input": ""}', 404),
+        ("plain", '{"input": ""}', 400),
+    ],
+)
+def test_refused_calls_by_hand(client: Client, module: ModuleType, name: str, body: str, status: int) -> None:
+    assert client.post(f"/admin/functions/{name}", data=body).status_code == status
+    assert module.calls == []
+
+
+def test_a_fault_of_the_host_is_a_logged_500(
+    module: ModuleType, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    host = Host(module)
+    host.routes = (None,)  # type: ignore[assignment]
+    try:
+        response = Client(host).get("/api/plain?code=canary-key")
+    finally:
+        host.close()
+    assert response.status_code == 500
+    assert "the host failed to answer a GET request" in caplog.text
+    assert "canary" not in caplog.text
+
+
+def test_no_query_and_no_header_is_logged(client: Client, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    headers = {"x-functions-key": "canary-header", "x-seen": "canary-seen"}
+    assert client.post("/api/echo/x?code=canary-query", headers=headers).status_code == 201
+    assert client.get("/api/fails?code=canary-query", headers=headers).status_code == 500
+    assert client.get("/api/unknown?code=canary-query", headers=headers).status_code == 404
+
+    assert len([message for message in caplog.messages if message.startswith("Executed '")]) == 2
+    assert "canary" not in caplog.text
+
+
+def test_sync_functions_share_the_threads_of_the_pool(tmp_path: Path) -> None:
+    module = import_app(
+        tmp_path,
+        """
+        running, most, lock = 0, 0, threading.Lock()
+
+        @app.route("busy")
+        def busy(req: func.HttpRequest) -> str:
+            global running, most
+            with lock:
+                running += 1
+                most = max(most, running)
+            time.sleep(0.02)
+            with lock:
+                running -= 1
+            return threading.current_thread().name
+        """,
+    )
+    host = Host(module, threads=2)
+    names: list[str] = []
+    threads = [
+        threading.Thread(target=lambda: names.append(Client(host).get("/api/busy").get_data(as_text=True)))
+        for _ in range(6)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(5)
+    host.close()
+
+    assert module.most == 2
+    assert sorted(set(names)) == ["function_0", "function_1"]
+    assert len(names) == 6

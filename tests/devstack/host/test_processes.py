@@ -1,0 +1,267 @@
+"""`python -m devstack.host` as a process of its own, and the helper that starts such processes."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+import requests
+
+from devstack.processes import ProcessFailed, RunningProcess, start
+from tests.support.host_apps import request_unlogged, write_app
+
+APP = """
+import os
+
+logging.info("imported in %s", os.getcwd())
+
+@app.route("setting/{name}")
+def setting(req: func.HttpRequest) -> str:
+    logging.info("asked for %s", req.route_params["name"])
+    logging.debug("not shown")
+    return os.environ.get(req.route_params["name"], "(none)")
+
+@app.route("waits/{seconds:int}")
+def waits(req: func.HttpRequest) -> str:
+    logging.info("waiting")
+    time.sleep(int(req.route_params["seconds"]))
+    return "waited"
+
+@app.event_grid_trigger(arg_name="event")
+def aml_event(event: str) -> None:
+    raise RuntimeError("no such luck")
+"""
+
+
+def start_host(directory: Path, *arguments: str, **env: str) -> RunningProcess:
+    return start("devstack.host", "--app-dir", "app", *arguments, env=env, cwd=directory, log=directory / "host.log")
+
+
+def run_host(directory: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [sys.executable, "-m", "devstack.host", "--port", "0", "--app-dir", str(directory / "app"), *arguments],
+        capture_output=True,
+        text=True,
+        timeout=20,
+        check=False,
+    )
+
+
+def wait_for_line(log: Path, text: str) -> None:
+    deadline = threading.Event()
+    for _ in range(500):
+        if text in log.read_text(encoding="utf-8"):
+            return
+        deadline.wait(0.01)
+    pytest.fail(f"{text!r} was never logged")
+
+
+def test_it_runs_an_app_and_stops_cleanly(tmp_path: Path) -> None:
+    app = write_app(tmp_path / "app", APP)
+    (app / "local.settings.json").write_text(
+        json.dumps({"Values": {"FROM_FILE": "file", "FROM_BOTH": "canary-file"}}), encoding="utf-8"
+    )
+    (app / "host.json").write_text('{"extensions": {"http": {"routePrefix": "v1"}}}', encoding="utf-8")
+
+    with start_host(tmp_path, FROM_BOTH="shell") as host:
+        assert requests.get(host.url + "/admin/host/status", timeout=5).json()["state"] == "Running"
+        assert requests.get(host.url + "/v1/setting/FROM_FILE", timeout=5).text == "file"
+        with_key = request_unlogged("GET", host.url + "/v1/setting/FROM_BOTH?code=canary-key")
+        assert with_key == (200, "shell")
+        failed = request_unlogged(
+            "POST",
+            host.url + "/runtime/webhooks/eventgrid?functionName=aml_event&code=canary-key",
+            "[{}]",
+            {"aeg-event-type": "Notification"},
+        )
+        assert failed == (500, "no such luck")
+        assert host.stop() == 0
+        assert host.stop() == 0
+
+    log = (tmp_path / "host.log").read_text(encoding="utf-8")
+    lines = log.splitlines()
+    assert f"imported in {app}" in lines
+    assert "asked for FROM_FILE" in lines
+    assert "devstack.host: set in the environment, so not taken from local.settings.json: FROM_BOTH" in lines
+    assert f"aml_event: eventGridTrigger {host.url}/runtime/webhooks/eventgrid?functionName=aml_event" in lines
+    assert f"devstack.host: {host.url}" in lines
+    assert len([line for line in lines if line.startswith("Executed 'setting' (Succeeded, Id=")]) == 2
+    assert len([line for line in lines if line.endswith("ms): RuntimeError: no such luck")]) == 1
+    assert "not shown" not in log
+    assert "Traceback" not in log
+    assert "canary" not in log
+
+
+def test_a_signal_lets_running_invocations_finish(tmp_path: Path) -> None:
+    write_app(tmp_path / "app", APP)
+    with start_host(tmp_path) as host:
+        answers: list[str] = []
+        caller = threading.Thread(
+            target=lambda: answers.append(requests.get(host.url + "/api/waits/1", timeout=10).text)
+        )
+        caller.start()
+        wait_for_line(tmp_path / "host.log", "waiting")
+        os.kill(host.pid, signal.SIGINT)
+        assert host.wait() == 0
+        caller.join(5)
+    assert answers == ["waited"]
+
+
+def call_in_vain(url: str, failures: list[str]) -> None:
+    try:
+        requests.get(url, timeout=20)
+    except requests.ConnectionError as exc:
+        failures.append(type(exc).__name__)
+
+
+def test_it_leaves_an_invocation_that_takes_too_long(tmp_path: Path) -> None:
+    write_app(tmp_path / "app", APP)
+    with start_host(tmp_path, "--drain-seconds", "0.2") as host:
+        failures: list[str] = []
+        caller = threading.Thread(target=call_in_vain, args=(host.url + "/api/waits/60", failures))
+        caller.start()
+        wait_for_line(tmp_path / "host.log", "waiting")
+        assert host.stop() == 0  # long before the 60 s
+        caller.join(5)
+    assert failures == ["ConnectionError"]
+    assert "1 invocations still run after 0.2 s; left behind" in (tmp_path / "host.log").read_text(encoding="utf-8")
+
+
+def test_a_killed_host_is_gone_at_once(tmp_path: Path) -> None:
+    write_app(tmp_path / "app", APP)
+    with start_host(tmp_path) as host:
+        assert host.kill() == -signal.SIGKILL
+        with pytest.raises(requests.ConnectionError):
+            requests.get(host.url, timeout=5)
+        port = host.url.rpartition(":")[2]
+        with start_host(tmp_path, "--port", port) as second:
+            assert second.url == host.url
+            assert second.pid != host.pid
+            assert requests.get(second.url, timeout=5).status_code == 200
+    assert (tmp_path / "host.log").read_text(encoding="utf-8").count(f"devstack.host: {host.url}\n") == 2
+
+
+def test_an_app_that_does_not_load_tells_all_lines_and_no_traceback(tmp_path: Path) -> None:
+    write_app(tmp_path / "app", "raise ValueError('two problems:\\n  routes.yaml:1: one\\n  routes.yaml:2: two')")
+
+    ended = run_host(tmp_path)
+
+    assert ended.returncode == 1
+    assert ended.stdout == ""
+    assert ended.stderr == (
+        "devstack.host: the function app does not load (ValueError):\n"
+        "two problems:\n  routes.yaml:1: one\n  routes.yaml:2: two\n"
+    )
+    assert "Traceback (most recent call last)" in run_host(tmp_path, "--verbose").stderr
+
+
+def test_a_missing_app_is_exit_code_1(tmp_path: Path) -> None:
+    (tmp_path / "app").mkdir()
+    ended = run_host(tmp_path)
+    assert ended.returncode == 1
+    assert f"there is no function_app.py in {tmp_path / 'app'}" in ended.stderr
+
+
+@pytest.mark.parametrize("name", ["local.settings.json", "host.json"])
+def test_a_broken_settings_file_is_exit_code_2(tmp_path: Path, name: str) -> None:
+    app = write_app(tmp_path / "app", APP)
+    (app / name).write_text("{canary-1", encoding="utf-8")
+
+    ended = run_host(tmp_path)
+
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert ended.stderr.startswith(f"devstack.host: {name} is not JSON: ")
+    assert ended.stderr.count("\n") == 1
+    assert "canary" not in ended.stderr
+
+
+def test_a_taken_port_is_exit_code_1(tmp_path: Path) -> None:
+    write_app(tmp_path / "app", APP)
+    with start_host(tmp_path) as host:
+        port = host.url.rpartition(":")[2]
+        ended = run_host(tmp_path, "--port", port)
+    assert (ended.returncode, ended.stdout) == (1, "")
+    assert f"devstack.host: port {port} of 127.0.0.1 cannot be used: " in ended.stderr
+
+
+def program(directory: Path, text: str) -> Path:
+    (directory / "sample_program.py").write_text(text, encoding="utf-8")
+    return directory
+
+
+def start_program(directory: Path, text: str, *, ready_seconds: float = 20.0) -> RunningProcess:
+    return start(
+        "sample_program",
+        "--more",
+        env={"GREETING": "hello"},
+        cwd=program(directory, text),
+        log=directory / "log",
+        ready_seconds=ready_seconds,
+    )
+
+
+def test_start_reads_the_url_from_the_ready_line(tmp_path: Path) -> None:
+    text = (
+        "import os, sys, time\n"
+        "print(sys.argv[1:], os.environ['GREETING'], 'devstack.not: http://this')\n"
+        "print('devstack.ado: http://127.0.0.1:9/contoso (project mlops)')\n"
+        "print('to stderr', file=sys.stderr)\n"
+        "time.sleep(60)\n"
+    )
+    with start_program(tmp_path, text) as running:
+        assert running.url == "http://127.0.0.1:9/contoso"
+        with pytest.raises(subprocess.TimeoutExpired):
+            running.wait(0.01)
+        wait_for_line(tmp_path / "log", "to stderr")
+    assert running.kill() == -signal.SIGTERM
+    log = (tmp_path / "log").read_text(encoding="utf-8")
+    assert "['--port', '0', '--more'] hello devstack.not: http://this\n" in log
+
+
+def test_a_program_that_ends_at_once_is_an_error_with_the_end_of_its_log(tmp_path: Path) -> None:
+    (tmp_path / "log").write_text("of an earlier run\n", encoding="utf-8")
+    text = "import sys\nprint('\\n'.join(f'line {n}.' for n in range(99)))\nsys.exit('the reason')\n"
+
+    with pytest.raises(ProcessFailed) as caught:
+        start_program(tmp_path, text)
+
+    message = str(caught.value)
+    assert message.startswith("sample_program ended before it was ready (exit code 1); its log ends:\n")
+    assert "the reason" in message
+    assert "line 98." in message
+    assert "line 1." not in message
+    assert "earlier" not in message
+    assert (tmp_path / "log").read_text(encoding="utf-8").startswith("of an earlier run\nline 0.\n")
+
+
+def test_a_program_that_says_nothing_is_killed(tmp_path: Path) -> None:
+    text = "import os, time\nprint('my pid:', os.getpid())\ntime.sleep(60)\n"
+
+    with pytest.raises(ProcessFailed, match=r"was not ready after 0.5 s \(exit code -9\)") as caught:
+        start_program(tmp_path, text, ready_seconds=0.5)
+
+    pid = int(str(caught.value).rpartition("my pid: ")[2])
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)
+
+
+def test_a_program_that_ignores_sigterm_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("devstack.processes.STOP_SECONDS", 0.2)
+    text = (
+        "import signal, time\n"
+        "signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
+        "print('devstack.deaf: http://127.0.0.1:9')\n"
+        "time.sleep(60)\n"
+    )
+    with start_program(tmp_path, text) as running:
+        assert running.stop() == -signal.SIGKILL
+
+
+def test_a_log_that_has_vanished_has_no_end(tmp_path: Path) -> None:
+    text = "import os\nos.remove('log')\n"
+    with pytest.raises(ProcessFailed, match=r"ended before it was ready .*; its log ends:\n$"):
+        start_program(tmp_path, text)

@@ -1,0 +1,312 @@
+"""docs/cost.md is held against the code: its transactions and bytes are measured here, its figures computed anew."""
+
+import ast
+import json
+import operator
+import re
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+
+from bench.counting import CountingTransport
+from devstack.events import sample_text
+from handlers import DISPATCH
+from shared.errors import DeliveryDeferred, RequestRefused, Throttled
+from shared.journal.cooldown import Cooldowns
+from shared.journal.journal import Journal
+from shared.journal.purge import BATCH_RECORDS
+from shared.journal.records import JournalKey
+from shared.journal.tables.entities import Entity, record_to_entity, run_marker
+from shared.journal.tables.store import TablesStore
+from shared.queueing import Queueing
+from shared.relay import Relay
+from shared.settings import load_settings
+from tests.support import ROOT
+from tests.support.building import routes, run_completed
+from tests.support.clock import ManualClock
+from tests.support.fakes import FakePipelines, Reports
+from tests.support.stores import OpenTables
+
+PLAIN = "name: plain\nevent: RunCompleted\npipeline: p\nparameters: { run: '{{ run_id }}' }"
+COOLING = PLAIN.replace("plain", "cooling") + "\ncooldown: 6h"
+
+PAGE = (ROOT / "docs" / "cost.md").read_text()
+
+
+@dataclass
+class Meter:
+    """The app's flow on Azure Tables, with Azure DevOps in memory."""
+
+    store: TablesStore
+    transport: CountingTransport
+    clock: ManualClock
+    pipelines: FakePipelines
+    reports: Reports
+
+    def deliver(self, raw: str, route: str = PLAIN) -> int:
+        """The transactions of one delivery."""
+        journal = Journal(self.store, clock=self.clock)
+        relay = Relay(
+            dispatch=DISPATCH,
+            routes=routes(route),
+            journal=journal,
+            queueing=Queueing(journal, self.pipelines, Cooldowns(self.store, self.clock), clock=self.clock),
+            report=self.reports,
+            clock=self.clock,
+        )
+        return self.count(lambda: relay.deliver(raw))
+
+    @property
+    def outcomes(self) -> list[str]:
+        """Of all deliveries but the first, which made the table."""
+        return [str(decision.outcome) for decision in self.reports[1:]]
+
+    def count(self, act: Callable[[], object]) -> int:
+        before = self.transport.sent
+        with suppress(DeliveryDeferred):
+            act()
+        return self.transport.sent - before
+
+
+@pytest.fixture
+def meter(open_tables: OpenTables, clock: ManualClock) -> Meter:
+    transport = CountingTransport()
+    meter = Meter(open_tables(transport=transport), transport, clock, FakePipelines(clock), Reports())
+    meter.deliver(run_completed("the first one makes the table"))
+    return meter
+
+
+class TestWhatAnEventNeeds:
+    """The first table, row by row, counted at the wire."""
+
+    def test_queued_and_then_a_duplicate(self, meter: Meter) -> None:
+        assert meter.deliver(run_completed()) == needs("queued")["transactions"]
+        assert meter.deliver(run_completed()) == needs("duplicate")["transactions"]
+        assert meter.outcomes == ["queued", "duplicate"]
+
+    def test_a_cooldown(self, meter: Meter) -> None:
+        first, second = run_completed("first"), run_completed("second")
+        assert meter.deliver(first, COOLING) == needs("queued, the route has a cooldown")["transactions"]
+        assert meter.deliver(second, COOLING) == needs("suppressed by a cooldown")["transactions"]
+        assert meter.outcomes == ["queued", "suppressed"]
+
+    def test_deferred_once_and_then_queued(self, meter: Meter) -> None:
+        meter.pipelines.plan.append(Throttled("a pause, says the test", 1))
+        transactions = meter.deliver(run_completed()) + meter.deliver(run_completed())
+        assert transactions == needs("deferred once, then queued")["transactions"]
+        assert meter.outcomes == ["deferred", "queued"]
+
+    def test_parked(self, meter: Meter) -> None:
+        meter.pipelines.plan.append(RequestRefused("no, says the test"))
+        assert meter.deliver(run_completed()) == needs("parked")["transactions"]
+        assert meter.outcomes == ["parked"]
+
+    def test_ignored(self, meter: Meter) -> None:
+        assert meter.deliver(sample_text("model-registered")) == needs("ignored")["transactions"]
+        assert meter.outcomes == ["ignored"]
+
+    def test_a_purge_is_one_transaction_for_each_record_and_one_to_find_them(self, meter: Meter) -> None:
+        for number in range(4):
+            meter.deliver(run_completed(f"{number}"))
+        meter.clock.advance(100 * 24 * 3600)
+        journal = Journal(meter.store, clock=meter.clock)
+        purged: list[int] = []
+        transactions = meter.count(lambda: purged.append(journal.purge(timedelta(days=90), BATCH_RECORDS)))
+        assert purged == [5]
+        assert transactions == 1 + purged[0] * needs("queued")["purges"]
+        assert f"one more finds {BATCH_RECORDS} of them" in PAGE
+
+    def test_the_bytes_of_a_record(self, meter: Meter) -> None:
+        meter.deliver(SAMPLE)
+        record = meter.store.get(JournalKey("plain", meter.reports[-1].key))
+        assert record is not None
+        assert record.run_id is not None
+        size = entity_bytes(record_to_entity(record, "0" * 32)) + entity_bytes(run_marker(record.key, record.run_id))
+        assert size == pytest.approx(number("record_bytes"), rel=0.02)
+
+    def test_the_bytes_of_a_log_message(self, meter: Meter) -> None:
+        meter.deliver(SAMPLE)
+        message = json.dumps(asdict(meter.reports[-1]), ensure_ascii=False)
+        assert len(message.encode()) == pytest.approx(number("decision_bytes"), rel=0.02)
+
+
+SAMPLE: Final = sample_text("run-completed")
+_TEXT_BYTES: Final = 2
+
+
+def entity_bytes(entity: Entity) -> int:
+    """What an entity takes in Azure Table storage; PartitionKey and RowKey are no properties here."""
+    keys = entity["PartitionKey"] + entity["RowKey"]
+    properties = {name: value for name, value in entity.items() if name not in {"PartitionKey", "RowKey"}}
+    return (
+        4
+        + _TEXT_BYTES * len(keys)
+        + sum(8 + _TEXT_BYTES * len(name) + _value_bytes(value) for name, value in properties.items())
+    )
+
+
+def _value_bytes(value: object) -> int:
+    match value:
+        case str():
+            return 4 + _TEXT_BYTES * len(value)
+        case bytes():
+            return 4 + len(value)
+        case datetime() | (int(), "Edm.Int64"):
+            return 8
+        case _:
+            raise AssertionError(f"the size of {type(value).__name__} is not known")
+
+
+def tables(heading: str) -> list[list[list[str]]]:
+    """The tables of a section, each as rows of cells; the first row is the head."""
+    found = re.search(rf"^## {re.escape(heading)}\n(.*?)(?=^## |\Z)", PAGE, re.MULTILINE | re.DOTALL)
+    assert found is not None, f"no section '{heading}'"
+    blocks = re.findall(r"(?:^\|.*\n)+", found[1], re.MULTILINE)
+    return [
+        [
+            [cell.strip().strip("`") for cell in line.strip().strip("|").split("|")]
+            for line in block.splitlines()
+            if not line.startswith("|---")
+        ]
+        for block in blocks
+    ]
+
+
+def amount(text: str) -> float:
+    """The number at the beginning of a cell: ``1,000,000 operations``."""
+    return float(text.split(maxsplit=1)[0].replace(",", "").removeprefix("$"))
+
+
+def needs(kind: str) -> dict[str, float]:
+    """The quantities in the row of the first table."""
+    head, *rows = tables("What an event needs")[0]
+    (row,) = (row for row in rows if row[0] == kind)
+    return dict(zip(head[1:], map(amount, row[1:]), strict=True))
+
+
+@dataclass(frozen=True)
+class Price:
+    """Of one unit."""
+
+    usd: float
+    free: float
+
+
+def prices() -> dict[str, Price]:
+    return {row[0]: Price(amount(row[1]) / amount(row[2]), amount(row[3])) for row in tables("Prices")[0][1:]}
+
+
+def inputs() -> dict[str, float]:
+    """All named numbers of the page but for the prices."""
+    measured, assumed = tables("What an event needs")[1], tables("Assumptions")[0]
+    return {row[0]: amount(row[1]) for row in (*measured[1:], *assumed[1:])}
+
+
+def number(name: str) -> float:
+    return inputs()[name]
+
+
+_OPERATORS: Final[Mapping[type[ast.operator], Callable[[Any, Any], Any]]] = {
+    ast.Add: operator.add,
+    ast.Mult: operator.mul,
+    ast.Div: operator.truediv,
+}
+
+
+def compute(formula: str, names: Mapping[str, float]) -> float:
+    """Arithmetic with ``+ * / max``, numbers and names; anything else is a mistake in the page."""
+
+    def value(node: ast.expr) -> float:
+        match node:
+            case ast.Constant(value=int() | float() as constant):
+                return float(constant)
+            case ast.Name(id=name):
+                return names[name]
+            case ast.BinOp(left=left, op=op, right=right):
+                return float(_OPERATORS[type(op)](value(left), value(right)))
+            case ast.Call(func=ast.Name(id="max"), args=arguments):
+                return max(map(value, arguments))
+            case _:
+                raise AssertionError(f"not arithmetic: {formula}")
+
+    return value(ast.parse(formula, mode="eval").body)
+
+
+def items() -> dict[str, tuple[str, str]]:
+    """From each item to its formula and the name of its price."""
+    return {row[0]: (row[1], row[2]) for row in tables("Formulas")[0][1:]}
+
+
+def cost(item: str, kind: str, events: float, *, with_free: bool) -> float:
+    formula, price_name = items()[item]
+    price = prices()[price_name]
+    quantity = events * compute(formula, {**inputs(), **needs(kind)})
+    return max(0.0, quantity - (price.free if with_free else 0)) * price.usd
+
+
+def logic_apps(way: str, events: float, *, with_free: bool) -> float:
+    """The steps' calls, and what Event Grid asks for one delivery."""
+    head, *rows = tables("The same flow in Logic Apps")[0]
+    calls = [row[head.index(way)] for row in rows]
+    total = cost(next(iter(items())), "queued", events, with_free=with_free)
+    for name in ("standard_call", "builtin_call"):
+        price = prices()[name]
+        total += max(0.0, events * calls.count(name) - (price.free if with_free else 0)) * price.usd
+    return total
+
+
+def shown(heading: str) -> Iterator[tuple[str, str, str]]:
+    """Row, column and figure of a table of results."""
+    head, *rows = tables(heading)[0]
+    for row in rows:
+        for column, figure in zip(head[1:], row[1:], strict=True):
+            yield row[0].strip("*"), column, figure.strip("*")
+
+
+class TestFigures:
+    def test_a_million_events(self) -> None:
+        figures = list(shown("A million events"))
+        assert {row for row, _, _ in figures} == {*items(), "in all"}
+        assert {column for _, column, _ in figures} == {row[0] for row in tables("What an event needs")[0][1:]}
+        for row, kind, figure in figures:
+            parts = items() if row == "in all" else [row]
+            assert figure == f"{sum(cost(item, kind, 1e6, with_free=False) for item in parts):,.2f}", (row, kind)
+
+    def test_a_month(self) -> None:
+        figures = list(shown("A month"))
+        assert len(figures) == 12
+        for row, way, figure in figures:
+            events = amount(row)
+            if way == "nextstage":
+                total = sum(cost(item, "queued", events, with_free=True) for item in items())
+            else:
+                total = logic_apps(way.removeprefix("Logic Apps "), events, with_free=True)
+            assert figure == f"{total:,.2f}", (row, way)
+
+    def test_the_figures_in_the_text(self) -> None:
+        names = inputs() | {name: price.usd for name, price in prices().items()}
+        text = " ".join(PAGE.split())
+        formula = "always_ready * instance_gb * 2_628_000 * baseline"
+        assert f"`{formula}`" in text
+        assert f"(${compute(formula, {**names, 'always_ready': 1}):.2f} with one)" in text
+        assert f"`alert_rules * alert_rule` for the alerts (${compute('alert_rules * alert_rule', names):.2f})" in text
+        told = "(1 + subscriptions) * event_grid"
+        assert f"`{told}`: ${1e6 * compute(told, names):.2f} for a million" in text
+
+    def test_the_retention_is_the_settings_default(self) -> None:
+        assert number("retention_months") * 30 == load_settings({}, Path()).retention_days
+
+    def test_what_the_first_sentences_say(self) -> None:
+        million = {item: cost(item, "queued", 1e6, with_free=False) for item in items()}
+        most, second, *_ = sorted(million, key=lambda item: -million[item])
+        assert (most, second) == ("Functions: time", "logs")
+        assert million[most] > sum(million.values()) / 2
+        assert million["journal: transactions"] + million["journal: data"] < sum(million.values()) / 50
+        ways = [logic_apps(way, 1e6, with_free=False) for way in ("with HTTP actions", "with connectors")]
+        assert [round(cost_of_way / sum(million.values())) for cost_of_way in ways] == [2, 9]
+        assert 0 <= sum(cost(item, "queued", 1000, with_free=True) for item in items()) < 0.05

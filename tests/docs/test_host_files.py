@@ -1,0 +1,148 @@
+"""What Azure Functions and Core Tools read before any of our code runs: host.json, local.settings.json, .funcignore."""
+
+import copy
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from jsonschema import ValidationError
+
+from devstack.package import app_files
+from shared.settings import load_settings
+from tests.contracts import validate
+from tests.support import ROOT
+
+HOST = json.loads((ROOT / "host.json").read_text(encoding="utf-8"))
+LOCAL_SETTINGS = json.loads((ROOT / "local.settings.sample.json").read_text(encoding="utf-8"))
+BINDING = {"type": "timerTrigger", "direction": "IN", "name": "timer", "schedule": "0 30 3 * * *"}
+
+
+def changed(document: dict[str, Any], path: str, value: object) -> dict[str, Any]:
+    """A copy in which the value at ``a.b.c`` is another one; None takes it away."""
+    copied = copy.deepcopy(document)
+    *parents, last = path.split(".")
+    parent = copied
+    for key in parents:
+        parent = parent[key]
+    if value is None:
+        del parent[last]
+    else:
+        parent[last] = value
+    return copied
+
+
+class TestHostJson:
+    def test_it_says_what_the_host_understands(self) -> None:
+        validate("functions_host_json", HOST)
+
+    @pytest.mark.parametrize(
+        ("path", "value"),
+        [
+            ("version", None),
+            ("version", "1.0"),
+            ("functionTimeout", "60"),
+            ("functionTimout", "00:01:00"),
+            ("extensionBundle.version", "4.x"),
+            ("extensionBundle.id", "Microsoft.Azure.WebJobs.ExtensionBundle"),
+            ("logging.logLevel.default", "Warn"),
+            ("logging.loglevel", {}),
+            ("logging.applicationInsights", {"samplingSettings": {"isEnabled": "true"}}),
+            ("logging.applicationInsights", {"samplingSettings": {"excludedTypes": "Trace, Exception"}}),
+            ("telemetryMode", "opentelemetry"),
+        ],
+    )
+    def test_a_mistake_is_caught(self, path: str, value: object) -> None:
+        with pytest.raises(ValidationError):
+            validate("functions_host_json", changed(HOST, path, value))
+
+    def test_a_delivery_may_use_its_whole_budget(self) -> None:
+        hours, minutes, seconds = map(int, HOST["functionTimeout"].split(":"))
+        settings = load_settings({}, ROOT)
+        assert settings.lease_seconds <= hours * 3600 + minutes * 60 + seconds
+        assert settings.budget_seconds < settings.lease_seconds
+
+    def test_no_decision_is_dropped_before_it_is_stored(self) -> None:
+        levels = HOST["logging"]["logLevel"]
+        assert levels["Function"] == "Information", "decisions are logged as information under Function.<name>.User"
+        # By OpenTelemetry; what the deployment sets switches its sampling off, see tests/infra/test_app_settings.py.
+        assert HOST["telemetryMode"] == "OpenTelemetry"
+
+
+class TestLocalSettings:
+    def test_core_tools_can_start_with_them(self) -> None:
+        validate("functions_local_settings", LOCAL_SETTINGS)
+
+    @pytest.mark.parametrize(
+        ("path", "value"),
+        [
+            ("IsEncrypted", True),
+            ("IsEncrypted", None),
+            ("Values.FUNCTIONS_WORKER_RUNTIME", "node"),
+            ("Values.AzureWebJobsStorage", None),
+            ("Values.DELIVERY_BUDGET_SECONDS", 25),
+            ("values", {}),
+        ],
+    )
+    def test_a_mistake_is_caught(self, path: str, value: object) -> None:
+        with pytest.raises(ValidationError):
+            validate("functions_local_settings", changed(LOCAL_SETTINGS, path, value))
+
+
+class TestBindings:
+    """The functions' own bindings are checked in tests/runtime, as Microsoft's runtime tells them."""
+
+    def test_a_binding_passes(self) -> None:
+        validate("functions_binding", BINDING)
+        validate("functions_binding", {"type": "http", "direction": "OUT", "name": "$return"})
+
+    @pytest.mark.parametrize(
+        ("path", "value"),
+        [
+            ("schedule", "30 3 * * *"),
+            ("schedule", None),
+            ("direction", "OUT"),
+            ("runOnStartup", "false"),
+            ("type", "timertrigger"),
+            ("name", "the timer"),
+        ],
+    )
+    def test_a_mistake_is_caught(self, path: str, value: object) -> None:
+        with pytest.raises(ValidationError):
+            validate("functions_binding", changed(BINDING, path, value))
+
+
+class TestFuncignore:
+    NEEDED = ("function_app.py", "host.json", "requirements.txt", "constraints.txt", "routes.yaml")
+    FOLDERS = ("handlers", "shared", "manage.py", "tools", "requirements-tools.txt")
+    NEVER = (
+        "local.settings.json", ".env", "journal.sqlite3", "tests/test_x.py", "devstack/x.py", "bench/x.py", "docs/x.md",
+        "infra/main.bicep", "pipelines/x.yaml", "components/x.yaml", "azure.yaml", ".git/config", ".venv/bin/python",
+        ".venv-runtime/bin/python", "dist/x.zip", "README.md", "test.http", "Makefile", "pyproject.toml",
+    )  # fmt: skip
+
+    def test_what_the_app_needs_is_deployed_and_nothing_else(self) -> None:
+        deployed = {entry.name.parts[0] for entry in app_files(ROOT)}
+        assert deployed == {*self.NEEDED, *self.FOLDERS}
+
+    def test_what_lies_about_on_a_laptop_is_not(self, tmp_path: Path) -> None:
+        (tmp_path / ".funcignore").write_bytes((ROOT / ".funcignore").read_bytes())
+        for name in ("function_app.py", *self.NEVER):
+            path = tmp_path / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.touch()
+        assert [str(entry.name) for entry in app_files(tmp_path)] == ["function_app.py"]
+
+    def test_core_tools_reads_it_in_its_own_way_and_loses_nothing_either(self) -> None:
+        """Core Tools takes an entry for the beginning of a path from the root, and * for one character or more.
+
+        Source: https://github.com/Azure/azure-functions-core-tools, GitIgnoreParser.cs; see its issue 2701.
+        """
+        lines = (ROOT / ".funcignore").read_text(encoding="utf-8").splitlines()
+        ignored = re.compile(
+            "|".join(re.escape(line).replace(r"\*", "[^/]+") for line in lines if not line.startswith("#"))
+        )
+        assert [str(entry.name) for entry in app_files(ROOT) if ignored.match(str(entry.name))] == []
+        kept = [name for name in self.NEVER if not ignored.match(name)]
+        assert kept == []

@@ -1,0 +1,139 @@
+"""docs/local.md and test.http: what they say to send is sent, and what they say comes of it must come of it."""
+
+import json
+import re
+import shutil
+import subprocess
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import requests
+
+from devstack.ado import Emulator, load_declaration, serve
+from devstack.events import sample_names
+from devstack.processes import start
+from shared.telemetry import Outcome
+from tests.support import ROOT
+from tests.support.canaries import secret
+
+LOCAL = (ROOT / "docs" / "local.md").read_text(encoding="utf-8")
+HTTP = (ROOT / "test.http").read_text(encoding="utf-8")
+
+HOST = "http://127.0.0.1:7071"
+ENDPOINT = f"{HOST}/runtime/webhooks/eventgrid?functionName=aml_event"
+CLOUD_EVENTS = "application/cloudevents+json"
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A request that a document shows, and what it says comes of it."""
+
+    sample: str
+    outcome: str
+    content_type: str
+    command: str = ""  # for a shell
+
+
+def curl_commands() -> list[Shown]:
+    found = re.findall(r"^# (\w+)[^\n]*\n(curl -i \"\$url\" .*? -d @devstack/events/(\S+)\.json)$", LOCAL, re.MULTILINE)
+    return [
+        Shown(sample, outcome, re.findall(r"'Content-Type: ([^']+)'", command)[0], command)
+        for outcome, command, sample in found
+    ]
+
+
+def http_requests() -> list[Shown]:
+    pattern = (
+        r"^### (?P<title>\S+): (?P<outcome>\w+)[^\n]*\n"
+        r"POST {{host}}/runtime/webhooks/eventgrid\?functionName=aml_event\n"
+        r"aeg-event-type: Notification\nContent-Type: (?P<type>\S+)\n\n< \./devstack/events/(?P=title)\.json\n"
+    )
+    return [
+        Shown(found["title"], found["outcome"], found["type"]) for found in re.finditer(pattern, HTTP, re.MULTILINE)
+    ]
+
+
+@pytest.mark.parametrize("shown", [curl_commands(), http_requests()], ids=["local.md", "test.http"])
+def test_every_sample_is_shown_once_as_event_grid_sends_it(shown: list[Shown]) -> None:
+    assert sorted(request.sample for request in shown) == sample_names()
+    assert {request.outcome for request in shown} <= set(Outcome)
+    for request in shown:
+        assert (request.content_type == CLOUD_EVENTS) == request.sample.endswith(".cloud")
+
+
+def test_both_say_the_same() -> None:
+    assert [(shown.sample, shown.outcome) for shown in curl_commands()] == [
+        (shown.sample, shown.outcome) for shown in http_requests()
+    ]
+
+
+def test_the_port_and_the_header_are_core_tools_and_event_grids() -> None:
+    assert f"url='{ENDPOINT}'" in LOCAL
+    assert f"@host = {HOST}\n" in HTTP
+    assert all("-H 'aeg-event-type: Notification'" in shown.command for shown in curl_commands())
+
+
+class TestSent:
+    """In the documents' order, to the stand-in with an empty journal."""
+
+    @pytest.fixture
+    def log(self, tmp_path: Path) -> Path:
+        return tmp_path / "host.log"
+
+    @pytest.fixture
+    def url(self, tmp_path: Path, log: Path) -> Iterator[str]:
+        emulator = Emulator(load_declaration(), pats={secret("pat")})
+        with serve(emulator) as ado:
+            settings = {
+                "AZURE_DEVOPS_ORG_URL": ado.organization_url,
+                "AZURE_DEVOPS_PROJECT": "mlops",
+                "AZURE_DEVOPS_AUTH": "pat",
+                "AZURE_DEVOPS_EXT_PAT": secret("pat"),
+                "JOURNAL_CONNECTION": f"sqlite:{tmp_path / 'journal.sqlite3'}",
+            }
+            with start("devstack.host", "--app-dir", str(ROOT), env=settings, cwd=tmp_path, log=log) as host:
+                yield host.url
+
+    def test_the_curl_commands(self, url: str, log: Path) -> None:
+        if shutil.which("curl") is None:
+            pytest.skip("curl is not installed")
+        for shown in curl_commands():
+            script = f"url='{ENDPOINT.replace(HOST, url)}'\n{shown.command} --silent"
+            answer = subprocess.run(["/bin/sh", "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
+            assert answer.stdout.startswith("HTTP/1.1 202 "), shown
+        assert outcomes(log) == [shown.outcome for shown in curl_commands()]
+
+    def test_the_http_requests(self, url: str, log: Path) -> None:
+        for shown in http_requests():
+            headers = {"aeg-event-type": "Notification", "Content-Type": shown.content_type}
+            body = (ROOT / "devstack" / "events" / f"{shown.sample}.json").read_bytes()
+            answer = requests.post(ENDPOINT.replace(HOST, url), data=body, headers=headers, timeout=30)
+            assert answer.status_code == 202, shown
+        assert outcomes(log) == [shown.outcome for shown in http_requests()]
+
+    def test_every_function_is_shown_and_no_other(self, url: str, log: Path) -> None:
+        listed = dict(re.findall(r"^(\w+): (\w+Trigger) ", log.read_text(encoding="utf-8"), re.MULTILINE))
+        assert dict(re.findall(r"`(\w+): (\w+Trigger)`", LOCAL)) == listed
+        events = {name for name, trigger in listed.items() if trigger == "eventGridTrigger"}
+        assert set(re.findall(r"functionName=(\w+)", LOCAL + HTTP)) == events
+        timers = {name for name, trigger in listed.items() if trigger == "timerTrigger"}
+        assert set(re.findall(r"/admin/functions/(\w+)", LOCAL)) == timers
+        assert set(re.findall(r"/admin/functions/(\w+)", HTTP)) == timers
+        for name in timers:
+            answer = requests.post(f"{url}/admin/functions/{name}", json={"input": ""}, timeout=30)
+            assert answer.status_code == 202
+
+
+def outcomes(log: Path) -> list[str]:
+    """What was decided, in order. A log line may come a moment after the answer to its request."""
+    decisions: list[str] = []
+    for _ in range(500):
+        lines = log.read_text(encoding="utf-8").splitlines()
+        decisions = [json.loads(line)["outcome"] for line in lines if line.startswith('{"event_id"')]
+        if len(decisions) >= len(sample_names()):
+            break
+        time.sleep(0.01)
+    return decisions

@@ -1,0 +1,129 @@
+"""docs/security.md is held against the code, claim by claim where a claim can be run."""
+
+import re
+import zlib
+from dataclasses import replace
+
+import pytest
+
+from handlers import DISPATCH
+from shared.deciding import decide
+from shared.errors import InvalidRoutes, UnsafeValue
+from shared.journal.cooldown import Cooldowns
+from shared.journal.journal import Journal
+from shared.journal.records import Entry, Record, State
+from shared.journal.sqlite import SqliteStore
+from shared.journal.tables.entities import record_to_entity
+from shared.queueing import Queueing
+from shared.relay import Relay
+from shared.routing import templates
+from shared.routing.lineage import MAX_TAG_LENGTH
+from shared.routing.table import Match
+from shared.routing.templates import MAX_VALUE_LENGTH, SAFE_VALUE, parse_template
+from tests.shared.journal.tables.test_store_tables import record
+from tests.support import ROOT
+from tests.support.building import ENVIRONMENT, WORKSPACE, event_text, routes, run_completed
+from tests.support.canaries import secret
+from tests.support.clock import ManualClock
+from tests.support.fakes import FakePipelines, Reports
+
+PAGE = (ROOT / "docs" / "security.md").read_text()
+PROSE = " ".join(PAGE.split())
+PLAIN = "name: plain\nevent: RunCompleted\npipeline: p\nparameters: { run: '{{ run_id }}' }"
+
+
+def values() -> list[tuple[str, str]]:
+    """The table of values, and what comes of each."""
+    found = re.findall(r"^\| `(.*)` \| (passes|parked) \|$", PAGE, re.MULTILINE)
+    return [(value.replace("\\|", "|"), fate) for value, fate in found]
+
+
+@pytest.mark.parametrize(("value", "fate"), values())
+def test_each_value_fares_as_the_page_says(value: str, fate: str) -> None:
+    template = parse_template("{{ run_id }}", None)
+    if fate == "passes":
+        assert template.render({"run_id": value}) == value
+    else:
+        with pytest.raises(UnsafeValue):
+            template.render({"run_id": value})
+
+
+def test_the_alphabet_and_what_never_passes_are_the_codes() -> None:
+    assert len(values()) == 12
+    assert f"must match `{SAFE_VALUE.pattern}` as a whole" in PROSE
+    assert f"at most {MAX_VALUE_LENGTH:,} characters" in PROSE
+    (listed,) = re.findall(r"it never holds (.*?), in any case", PROSE)
+    assert tuple(re.findall(r"`([^`]+)`", listed)) == templates._NEVER
+    assert f"keeps out the {['no', 'one', 'two', 'three', 'four', 'five'][len(templates._NEVER)]} sequences" in PROSE
+
+
+def test_whatever_allow_says_the_sequences_do_not_pass() -> None:
+    template = parse_template("x{{ run_id }}(y", None)
+    everything = re.compile(".*", re.DOTALL)
+    for value in (*templates._NEVER, "##VSO[x", "a\nb", "a\x00b", "a\u202eb", "a\u2028b", "$"):
+        with pytest.raises(UnsafeValue):
+            template.render({"run_id": value}, everything)
+    assert template.render({"run_id": "a;b"}, everything) == "xa;b(y"
+
+
+def test_an_environment_value_in_a_parameter_is_in_the_request_that_the_journal_keeps() -> None:
+    table = routes(
+        "name: leaky\nevent: RunCompleted\npipeline: p\nparameters: { token: '${TOKEN}' }",
+        environment={**ENVIRONMENT, "TOKEN": secret("token")},
+    )
+    (decided,) = decide(run_completed(), DISPATCH, table).decisions
+    assert isinstance(decided, Match)
+    assert secret("token") in decided.request.to_json()
+
+
+def test_an_event_may_name_any_workspace_and_a_route_may_say_whose_it_takes() -> None:
+    foreign = event_text(
+        "RunCompleted", {"experimentName": "train", "runId": "r"}, topic=WORKSPACE.replace("/ws", "/elsewhere")
+    )
+    assert len(decide(foreign, DISPATCH, routes(PLAIN)).decisions) == 1
+    choosy = routes(PLAIN + "\nwhen: event.workspace == 'ws'")
+    assert decide(foreign, DISPATCH, choosy).decisions == ()
+    assert len(decide(run_completed(), DISPATCH, choosy).decisions) == 1
+
+
+def test_a_run_is_tagged_with_text_that_no_parameter_may_hold() -> None:
+    table = routes("name: plain\nevent: ModelRegistered\npipeline: p")
+    raw = event_text("ModelRegistered", {"modelName": "a$(b);c,d\u202e" + "x" * 500, "modelVersion": "1"})
+    (decided,) = decide(raw, DISPATCH, table).decisions
+    assert isinstance(decided, Match)
+    assert decided.tags[0].startswith("model:a$(b)_c_d_x")
+    assert {len(tag) <= MAX_TAG_LENGTH for tag in decided.tags} == {True}
+    assert f"{MAX_TAG_LENGTH} characters are the most" in PROSE
+
+
+def test_the_journal_keeps_the_whole_event_compressed_and_not_encrypted() -> None:
+    raw = run_completed()
+    entity = record_to_entity(record(entry=Entry("id", "type", "subject", raw)), "0" * 32)
+    assert zlib.decompress(entity["event0"]).decode() == raw
+
+
+def test_a_record_in_doubt_is_sent_as_it_stands_so_the_table_must_be_trusted(
+    store: SqliteStore, clock: ManualClock
+) -> None:
+    (decided,) = decide(run_completed(), DISPATCH, routes(PLAIN)).decisions
+    assert isinstance(decided, Match)
+    forged = replace(decided.request, organization_url="https://elsewhere.example", pipeline=666)
+    entry = Entry("id", "type", "subject", run_completed(), forged.to_json())
+    store.insert(Record(decided.key, State.UNCERTAIN, entry, clock(), clock(), clock()))
+    journal, pipelines = Journal(store, clock=clock), FakePipelines(clock)
+    relay = Relay(
+        dispatch=DISPATCH,
+        routes=routes(PLAIN),
+        journal=journal,
+        queueing=Queueing(journal, pipelines, Cooldowns(store, clock), clock=clock),
+        report=Reports(),
+        clock=clock,
+    )
+    relay.deliver(run_completed())
+    assert [queued.request for queued in pipelines.books] == [forged]
+
+
+@pytest.mark.parametrize("url", ["http://dev.azure.com/contoso", "http://10.0.0.1/tfs"])
+def test_no_organization_is_spoken_to_without_encryption(url: str) -> None:
+    with pytest.raises(InvalidRoutes, match="must begin with https://"):
+        routes(PLAIN, environment={**ENVIRONMENT, "AZURE_DEVOPS_ORG_URL": url})

@@ -1,0 +1,127 @@
+"""Whole flows as processes: two hosts that share one journal, and a host that dies."""
+
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+
+from devstack.events import sample_text
+from devstack.processes import RunningProcess, start
+from tests.support import ROOT
+from tests.support.canaries import secret
+
+
+@dataclass
+class Stage:
+    """Two hosts, one emulator, one journal."""
+
+    ado: RunningProcess
+    hosts: list[RunningProcess]
+
+    def post(self, host: int, text: str) -> int:
+        url = f"{self.hosts[host].url}/runtime/webhooks/eventgrid?functionName=aml_event"
+        return requests.post(
+            url, data=text.encode(), headers={"aeg-event-type": "Notification"}, timeout=30
+        ).status_code
+
+    def deliver(self, host: int, text: str) -> list[int]:
+        """Deliver until the event is acknowledged; the answers."""
+        statuses = [self.post(host, text)]
+        deadline = time.monotonic() + 30
+        while statuses[-1] != 202 and time.monotonic() < deadline:
+            time.sleep(0.3)
+            statuses.append(self.post(host, text))
+        return statuses
+
+    def plan(self, **fault: Any) -> None:
+        requests.post(f"{self.emulator}/faults", json=[fault], timeout=10).raise_for_status()
+
+    @property
+    def emulator(self) -> str:
+        return "/".join(self.ado.url.split("/")[:3]) + "/_emulator"
+
+    @property
+    def runs(self) -> list[dict[str, Any]]:
+        runs: list[dict[str, Any]] = requests.get(f"{self.emulator}/books", timeout=10).json()["runs"]
+        return runs
+
+
+@pytest.fixture
+def stage(tmp_path: Path) -> Iterator[Stage]:
+    with ExitStack() as stack:
+        pat = {"DEVSTACK_PAT": secret("pat")}
+        ado = stack.enter_context(start("devstack.ado", env=pat, cwd=tmp_path, log=tmp_path / "ado.log"))
+        settings = {
+            "AZURE_DEVOPS_ORG_URL": ado.url,
+            "AZURE_DEVOPS_PROJECT": "mlops",
+            "AZURE_DEVOPS_AUTH": "pat",
+            "AZURE_DEVOPS_EXT_PAT": secret("pat"),
+            "JOURNAL_CONNECTION": f"sqlite:{tmp_path / 'journal.sqlite3'}",
+            "DELIVERY_BUDGET_SECONDS": "4",
+            "JOURNAL_LEASE_SECONDS": "5",
+            "JOURNAL_SETTLE_SECONDS": "0.5",
+        }
+        hosts = [
+            stack.enter_context(
+                start(
+                    "devstack.host",
+                    "--app-dir",
+                    str(ROOT),
+                    env=settings,
+                    cwd=tmp_path,
+                    log=tmp_path / f"host{number}.log",
+                )
+            )
+            for number in range(2)
+        ]
+        yield Stage(ado, hosts)
+
+
+def test_200_duplicates_from_32_threads_to_two_hosts_are_one_run(stage: Stage) -> None:
+    event = sample_text("model-registered")
+    begin = threading.Barrier(32)
+
+    def deliver_some(number: int) -> list[int]:
+        begin.wait()
+        return [stage.post(number % 2, event) for _ in range(7 if number < 8 else 6)]
+
+    with ThreadPoolExecutor(32) as pool:
+        statuses = [status for answers in pool.map(deliver_some, range(32)) for status in answers]
+    assert len(statuses) == 200
+    assert set(statuses) <= {202, 500}
+    assert stage.post(0, event) == stage.post(1, event) == 202
+    assert len(stage.runs) == 1
+
+
+@pytest.mark.parametrize("accept", [True, False], ids=["after-it-was-queued", "before-it-was-queued"])
+def test_what_a_killed_host_had_claimed_is_finished_by_the_other(stage: Stage, accept: bool) -> None:
+    event = sample_text("run-completed")
+    delay = {"delay_after_seconds": 3} if accept else {"delay_before_seconds": 3, "drop": True}
+    stage.plan(accept=accept, **delay)
+    with ThreadPoolExecutor(1) as pool:
+        hanging = pool.submit(stage.post, 0, event)
+        _wait_for_request(stage)
+        stage.hosts[0].kill()
+        with pytest.raises(requests.ConnectionError):
+            hanging.result()
+    statuses = stage.deliver(1, event)
+    assert statuses[0] == 500, "the dead host's lease protects its claim for a while"
+    assert statuses[-1] == 202
+    assert [run["templateParameters"]["runId"] for run in stage.runs] == ["olive_lamp_4k7c2d9x1m"]
+
+
+def _wait_for_request(stage: Stage) -> None:
+    """Until the emulator has the request to queue a run."""
+    for _ in range(500):
+        books = requests.get(f"{stage.emulator}/books", timeout=10).json()
+        if any(request["method"] == "POST" for request in books["requests"]):
+            return
+        time.sleep(0.01)
+    raise AssertionError("no request reached the emulator within 5 s")

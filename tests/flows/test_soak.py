@@ -1,0 +1,29 @@
+"""The endurance test itself, in small: that it ends well, and makes the trouble it promises."""
+
+import os
+import subprocess
+import sys
+
+from devstack.azurite import why_not_installed
+from tests.support import ROOT
+from tests.support.stores import without_azurite
+
+
+def test_a_small_soak_loses_and_doubles_nothing() -> None:
+    if (reason := why_not_installed()) is not None:
+        without_azurite(reason, os.environ)
+    result = subprocess.run(
+        [sys.executable, "-m", "devstack.soak", "--events", "200", "--minutes", "0.2"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+    assert (result.returncode, result.stderr) == (0, "")
+    lines = [line.split() for line in result.stdout.splitlines() if line.strip()]
+    assert " ".join(lines[-1]) == "soak: 200 events, 200 pipeline runs queued, 0 lost, 0 doubled"
+    figures = {" ".join(words[:-1]): words[-1] for words in lines if words[-1].isdigit()}
+    assert int(figures["hosts killed"]) >= 1
+    assert int(figures["faults"]) >= 10
+    assert int(figures["deliveries"]) > int(figures["answered 202"]) > 200

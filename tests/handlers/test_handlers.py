@@ -1,0 +1,231 @@
+"""What each event means, and the traps of each."""
+
+from typing import Any
+
+import pytest
+from azure.eventgrid import SystemEventNames
+
+from devstack.events import sample_names, sample_text
+from handlers import DISPATCH, NAMES
+from shared.errors import IncompleteEvent
+from shared.events.event import Ignored, Occurrence, RunEnd, parse_event
+from tests.support.building import WORKSPACE, event_text
+
+GUID = "3b8d5f70-6c1e-4a92-b4d7-90e2f1c8a635"
+
+
+def meaning(name: str, data: dict[str, Any], **envelope: Any) -> Occurrence | Ignored:
+    event = parse_event(event_text(name, data, **envelope))
+    return DISPATCH[event.type](event)
+
+
+def occurrence(name: str, data: dict[str, Any], **envelope: Any) -> Occurrence:
+    result = meaning(name, data, **envelope)
+    assert isinstance(result, Occurrence)
+    return result
+
+
+def test_every_azure_ml_event_type_that_event_grid_knows_is_handled_and_no_other() -> None:
+    known = {name.value for name in SystemEventNames if name.value.startswith("Microsoft.MachineLearningServices.")}
+    assert set(DISPATCH) == known
+    assert len(DISPATCH) == 5
+
+
+@pytest.mark.parametrize("sample", sample_names())
+def test_handlers_offer_just_the_names_they_declare(sample: str) -> None:
+    event = parse_event(sample_text(sample))
+    result = DISPATCH[event.type](event)
+    if isinstance(result, Occurrence):
+        assert tuple(result.names) == NAMES[event.name]
+
+
+def test_each_type_has_a_sample_in_each_schema() -> None:
+    seen = {(parse_event(sample_text(name)).name, name.endswith(".cloud")) for name in sample_names()}
+    assert seen == {(name, cloud) for name in NAMES for cloud in (False, True)}
+
+
+class TestTheEndOfARun:
+    """For the tasks that wait for it, whoever else wants to know of the event."""
+
+    def test_run_completed(self) -> None:
+        assert occurrence("RunCompleted", {"runId": "r"}).run_end == RunEnd(WORKSPACE, "r", "Completed")
+
+    @pytest.mark.parametrize(
+        ("told", "status"), [("completed", "Completed"), ("FAILED", "Failed"), ("Cancelled", "Canceled")]
+    )
+    def test_run_status_changed(self, told: str, status: str) -> None:
+        found = occurrence("RunStatusChanged", {"runId": "r", "runStatus": told}).run_end
+        assert found == RunEnd(WORKSPACE, "r", status)
+
+    def test_no_other_event_tells_one(self) -> None:
+        registered = {"modelName": "m", "modelVersion": "1", "modelTags": {}, "modelProperties": {}}
+        assert occurrence("ModelRegistered", registered).run_end is None
+
+
+class TestRunCompleted:
+    def test_a_root_run(self) -> None:
+        data = {"experimentId": "e", "experimentName": "train", "runId": "r", "runType": None, "runTags": {"a": "b"}}
+        result = occurrence("RunCompleted", data)
+        assert result.identity == "r"
+        assert not result.is_child_run
+        assert result.names == {
+            "experiment_id": "e",
+            "experiment_name": "train",
+            "run_id": "r",
+            "run_type": None,
+            "run_tags": {"a": "b"},
+            "run_properties": {},
+            "root_run_id": "r",
+        }
+
+    def test_mixed_spelling_within_one_event(self) -> None:
+        result = occurrence("RunCompleted", {"runId": "r", "RunTags": {"a": 1}, "RUNPROPERTIES": {"b": 2}})
+        assert (result.names["run_tags"], result.names["run_properties"]) == ({"a": 1}, {"b": 2})
+
+    @pytest.mark.parametrize(
+        ("data", "root"),
+        [
+            ({"runProperties": {"runTemplate": "automl_child"}}, "r"),
+            ({"runProperties": {"run_template": "automl_child"}}, "r"),
+            ({"runType": "azureml.StepRun"}, "r"),
+            ({"runProperties": {"azureml.pipelinerunid": "parent"}}, "parent"),
+            ({"runTags": {"mlflow.parentRunId": "parent"}}, "parent"),
+            ({"runTags": {"mlflow.parentRunId": "parent", "mlflow.rootRunId": "root"}}, "root"),
+            ({"runId": f"AutoML_{GUID}_5"}, f"AutoML_{GUID}_5"),
+            ({"runId": f"HD_{GUID}_0"}, f"HD_{GUID}_0"),
+        ],
+    )
+    def test_child_runs_are_told_from_root_runs(self, data: dict[str, Any], root: str) -> None:
+        result = occurrence("RunCompleted", {"runId": "r"} | data)
+        assert result.is_child_run
+        assert result.names["root_run_id"] == root
+
+    @pytest.mark.parametrize(
+        "data",
+        [
+            {"runId": f"AutoML_{GUID}"},
+            {"runId": f"HD_{GUID}"},
+            {"runId": "HD_1_2"},
+            {"runProperties": {"azureml.pipelinerunid": "r"}},
+            {"runTags": {"mlflow.rootRunId": "r"}},
+            {"runType": "azureml.PipelineRun"},
+        ],
+    )
+    def test_parents_are_root_runs(self, data: dict[str, Any]) -> None:
+        assert not occurrence("RunCompleted", {"runId": "r"} | data).is_child_run
+
+    @pytest.mark.parametrize(
+        ("data", "problem"),
+        [
+            ({}, "'runId' is missing"),
+            ({"runId": ""}, "'runId' is missing"),
+            ({"runId": ["r"]}, "'runId' must be text"),
+            ({"runId": "r", "runTags": "x"}, "'runTags' must be an object"),
+        ],
+    )
+    def test_incomplete_data(self, data: dict[str, Any], problem: str) -> None:
+        with pytest.raises(IncompleteEvent) as caught:
+            meaning("RunCompleted", data)
+        assert problem in str(caught.value)
+
+
+class TestRunStatusChanged:
+    @pytest.mark.parametrize(
+        ("spelt", "status"),
+        [
+            ("failed", "Failed"),
+            ("FAILED", "Failed"),
+            ("Completed", "Completed"),
+            ("canceled", "Canceled"),
+            ("Cancelled", "Canceled"),
+        ],
+    )
+    def test_final_statuses_in_any_spelling(self, spelt: str, status: str) -> None:
+        result = occurrence("RunStatusChanged", {"runId": "r", "runStatus": spelt})
+        assert result.names["run_status"] == status
+        assert result.identity == f"r:{status}"
+
+    @pytest.mark.parametrize(
+        "status", ["Running", "NotResponding", "Queued", "CancelRequested", "Finalizing", "nonsense"]
+    )
+    def test_other_statuses_are_ignored_with_a_reason(self, status: str) -> None:
+        result = meaning("RunStatusChanged", {"runId": "r", "runStatus": status})
+        assert result == Ignored(f"run r is {status}, which is not final; its final status is another event")
+
+    def test_a_monitor_breach_counts_though_a_child_run_tells_it(self) -> None:
+        data = {
+            "RunId": "step",
+            "RunStatus": "completed",
+            "RunProperties": {"azureml.pipelinerunid": "monitor"},
+            "RunTags": {"azureml_modelmonitor_threshold_breached": "signal x has failed"},
+        }
+        result = occurrence("RunStatusChanged", data)
+        assert not result.is_child_run
+        assert result.names["monitor_threshold_breached"] is True
+        assert result.names["monitor_message"] == "signal x has failed"
+        assert result.names["root_run_id"] == "monitor"
+
+    @pytest.mark.parametrize("value", [None, "", "false", " None ", False])
+    def test_an_empty_breach_tag_is_no_breach(self, value: object) -> None:
+        data = {
+            "runId": "step",
+            "runStatus": "Completed",
+            "runType": "azureml.StepRun",
+            "runTags": {"azureml_modelmonitor_threshold_breached": value},
+        }
+        result = occurrence("RunStatusChanged", data)
+        assert result.is_child_run
+        assert result.names["monitor_threshold_breached"] is False
+        assert result.names["monitor_message"] is None
+
+    def test_all_that_is_missing_is_said_at_once(self) -> None:
+        with pytest.raises(
+            IncompleteEvent, match="a RunStatusChanged event is incomplete: 'runId' is missing; 'runStatus'"
+        ):
+            meaning("RunStatusChanged", {})
+
+
+class TestModelRegistered:
+    @pytest.mark.parametrize("version", [20, "20"])
+    def test_the_version_is_text_whatever_it_was(self, version: object) -> None:
+        data = {"ModelName": "m", "ModelVersion": version, "ModelTags": {"stage": "candidate"}}
+        result = occurrence("ModelRegistered", data)
+        assert result.identity == "m:20"
+        assert result.names["model_version"] == "20"
+        assert result.names["model_id"] == "m:20"
+        assert result.names["model_tags"] == {"stage": "candidate"}
+
+    @pytest.mark.parametrize(("version", "problem"), [(None, "missing"), (True, "must be text"), (1.5, "must be text")])
+    def test_a_version_of_another_kind_is_refused(self, version: object, problem: str) -> None:
+        with pytest.raises(IncompleteEvent, match=f"'modelVersion'.*{problem}"):
+            meaning("ModelRegistered", {"modelName": "m", "modelVersion": version})
+
+
+class TestModelDeployed:
+    def test_model_ids_are_a_list(self) -> None:
+        data = {"ServiceName": "s", "ServiceComputeType": "ACI", "ModelIds": "a:1, b:2,"}
+        result = occurrence("ModelDeployed", data)
+        assert result.names["model_ids"] == ["a:1", "b:2"]
+        assert result.names["service_compute_type"] == "ACI"
+
+    def test_a_second_deployment_of_the_same_models_is_another_occurrence(self) -> None:
+        data = {"serviceName": "s", "modelIds": "a:1"}
+        first = occurrence("ModelDeployed", data, id="event-1")
+        again = occurrence("ModelDeployed", data, id="event-2")
+        assert first.identity != again.identity
+
+    def test_no_models(self) -> None:
+        assert occurrence("ModelDeployed", {"serviceName": "s"}).names["model_ids"] == []
+
+
+class TestDatasetDriftDetected:
+    @pytest.mark.parametrize(("value", "coefficient"), [(0.835, 0.835), ("0.835", 0.835), (1, 1.0)])
+    def test_the_coefficient_is_a_number(self, value: object, coefficient: float) -> None:
+        result = occurrence("DatasetDriftDetected", {"RunId": "r", "DriftCoefficient": value})
+        assert result.identity == "r"
+        assert result.names["drift_coefficient"] == coefficient
+
+    @pytest.mark.parametrize("value", [None, "much", True, [1], 10**400])
+    def test_what_is_no_coefficient(self, value: object) -> None:
+        with pytest.raises(IncompleteEvent, match="'driftCoefficient'"):
+            meaning("DatasetDriftDetected", {"runId": "r", "driftCoefficient": value})

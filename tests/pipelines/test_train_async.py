@@ -1,0 +1,108 @@
+"""The sample pipeline that waits without an agent: its parts fit together, and its tasks send what they should."""
+
+from __future__ import annotations
+
+import re
+import time
+from typing import Any
+
+import pytest
+import yaml
+
+from devstack.ado import AzureFunction, Emulator, InvokeRestApi, StartedTask, load_declaration, serve
+from tests.support import ROOT
+from tests.support.canaries import secret
+from tests.support.tasks import Callee, Received, serve_callee
+
+FILE = ROOT / "pipelines" / "train-async.yml"
+TEXT = FILE.read_text(encoding="utf-8")
+KEY = secret("function-key")
+
+
+def _jobs(text: str = TEXT) -> dict[str, Any]:
+    stages = yaml.safe_load(text)["stages"]
+    return {job["job"]: job for stage in stages for job in stage["jobs"]}
+
+
+def _with_the_other_task() -> str:
+    """The file with the task that stands in comments instead of the one above it."""
+    lines, out, inside = TEXT.splitlines(), [], False
+    for line in lines:
+        inside = (inside or "# - task: InvokeRESTAPI@1" in line) and line.lstrip().startswith("#")
+        out.append(re.sub(r"^( *)# ", r"\1", line) if inside else line)
+    return "\n".join(out)
+
+
+def _wait_inputs(task: str) -> dict[str, str]:
+    steps = _jobs(_with_the_other_task())["wait"]["steps"]
+    (inputs,) = (step["inputs"] for step in steps if step["task"] == task)
+    return dict(inputs)
+
+
+def _variables(callee: Callee) -> dict[str, str]:
+    variables = {each["name"]: each["value"] for each in yaml.safe_load(TEXT)["variables"] if "name" in each}
+    return {**variables, "nextstageUrl": callee.url, "nextstageFunctionKey": KEY, "runId": "brave_fig"}
+
+
+def _filled(text: str, variables: dict[str, str]) -> str:
+    """Variables of the pipeline are replaced; predefined ones are the task's business."""
+    return re.sub(r"\$\((\w+)\)", lambda match: variables[match[1]], text)
+
+
+@pytest.mark.parametrize("task", ["AzureFunction@1", "InvokeRESTAPI@1"])
+def test_the_tasks_send_the_run_and_where_they_are(task: str) -> None:
+    def answer(_received: Received) -> tuple[int, str]:
+        return 202, "{}"
+
+    emulator = Emulator(load_declaration())
+    with serve(emulator) as served, serve_callee(answer) as callee:
+        given = {name: _filled(value, _variables(callee)) for name, value in _wait_inputs(task).items()}
+        assert (given.pop("waitForCompletion"), given.pop("method")) == ("true", "POST")
+        if task == "AzureFunction@1":
+            inputs: Any = AzureFunction(function=given["function"], key=given["key"], body=given["body"])
+        else:
+            assert (given["connectionType"], given["serviceConnection"]) == ("connectedServiceName", "nextstage")
+            inputs = InvokeRestApi(service_url=callee.url, url_suffix=given["urlSuffix"], body=given["body"])
+        started = emulator.start_wait_task(served.organization_url, inputs)
+        _until_waiting(emulator, started)
+
+    (received,) = callee.received
+    assert received.target.rstrip("&") == f"/api/waits?code={KEY}"
+    assert callee.json == {"run_id": "brave_fig", "workspace": "ml"}
+    assert received.headers["taskinstanceid"] == started.record.id
+
+
+def _until_waiting(emulator: Emulator, started: StartedTask) -> None:
+    deadline = time.monotonic() + 30
+    while emulator.books.task_hub.task(started.record.id).state == "calling" and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert emulator.books.task_hub.task(started.record.id).state == "waiting"
+
+
+def test_the_wait_holds_no_agent_and_ends_within_the_life_of_its_token() -> None:
+    wait = _jobs()["wait"]
+
+    assert wait["pool"] == "server"
+    assert 60 < wait["timeoutInMinutes"] <= 24 * 60
+
+
+def test_the_run_id_goes_from_the_job_that_sets_it_to_those_that_need_it() -> None:
+    jobs = _jobs()
+    (submit,) = (step for step in jobs["submit"]["steps"] if step.get("name"))
+    script = submit["inputs"]["inlineScript"]
+
+    assert "az ml job create" in script
+    assert "--query name -o tsv" in script
+    (variable,) = re.findall(r"task\.setvariable variable=(\w+);isOutput=true", script)
+    output = f"outputs['{submit['name']}.{variable}']"
+    assert jobs["wait"]["variables"] == {"runId": f"$[ dependencies.submit.{output} ]"}
+    assert jobs["wait"]["dependsOn"] == "submit"
+    assert jobs["register"]["variables"] == {"runId": f"$[ stageDependencies.train.submit.{output} ]"}
+
+
+def test_scripts_get_values_by_their_environment_alone() -> None:
+    for job in _jobs().values():
+        for step in job["steps"]:
+            script = step.get("inputs", {}).get("inlineScript", "")
+            assert re.findall(r"\$\(\w+\)|\$\{\{", script) == []
+            assert set(re.findall(r"\$([A-Z_]+)", script)) == set(step.get("env", {}))

@@ -1,0 +1,307 @@
+"""Requests and answers of Azure DevOps as plain data: the whole error table by value."""
+
+import json
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shared.azure_devops.runs import (
+    Run,
+    RunRequest,
+    cancel_build,
+    list_builds,
+    list_pipelines,
+    preview_run,
+    read_matching_runs,
+    read_pipelines,
+    read_preview,
+    read_run,
+    run_pipeline,
+)
+from shared.errors import AnswerLost, AzureDevOpsError, CredentialRejected, PermissionDenied, RequestRefused, Throttled
+from shared.http.message import HttpResponse, decipher, pause_seconds
+from tests.contracts import validate
+
+ORG = "https://dev.azure.com/contoso"
+FULL = RunRequest(
+    organization_url=ORG,
+    project="ML Ops",
+    pipeline="p",
+    branch="main",
+    parameters={"runId": "r"},
+    variables={"V": "x"},
+    stages_to_skip=("slow",),
+    pipeline_version=3,
+    correlation_parameter="runId",
+)
+PLAIN = RunRequest(ORG, "mlops", 7)
+HTML = b"<!DOCTYPE html><html>Sign in</html>"
+
+
+def response(status: int, body: object = None, **headers: str) -> HttpResponse:
+    content = body if isinstance(body, bytes) else json.dumps(body).encode()
+    return HttpResponse(status, {name.replace("_", "-"): value for name, value in headers.items()}, content)
+
+
+def refusal(message: str) -> dict[str, Any]:
+    return {"$id": "1", "message": message, "typeKey": "SomeException"}
+
+
+class TestRequests:
+    def test_run_with_everything(self) -> None:
+        request = run_pipeline(FULL, 12)
+        assert request.method == "POST"
+        assert request.url == f"{ORG}/ML%20Ops/_apis/pipelines/12/runs?pipelineVersion=3&api-version=7.1"
+        body = json.loads(request.body or b"")
+        validate("ado_run_request", body)
+        assert body == {
+            "resources": {"repositories": {"self": {"refName": "refs/heads/main"}}},
+            "templateParameters": {"runId": "r"},
+            "variables": {"V": {"value": "x"}},
+            "stagesToSkip": ["slow"],
+        }
+
+    def test_run_with_nothing(self) -> None:
+        request = run_pipeline(PLAIN, 7)
+        assert request.url == f"{ORG}/mlops/_apis/pipelines/7/runs?api-version=7.1"
+        assert request.body == b"{}"
+
+    def test_preview_is_the_same_request_at_another_address(self) -> None:
+        request = preview_run(FULL, 12)
+        assert request.method == "POST"
+        assert request.url == f"{ORG}/ML%20Ops/_apis/pipelines/12/preview?pipelineVersion=3&api-version=7.1"
+        body = json.loads(request.body or b"")
+        validate("ado_run_request", body)
+        assert body == {**json.loads(run_pipeline(FULL, 12).body or b""), "previewRun": True}
+
+    @pytest.mark.parametrize(
+        ("branch", "ref"),
+        [(None, None), ("main", "refs/heads/main"), ("a/b", "refs/heads/a/b"), ("refs/tags/v", "refs/tags/v")],
+    )
+    def test_branches(self, branch: str | None, ref: str | None) -> None:
+        assert RunRequest(ORG, "p", 1, branch).ref_name == ref
+
+    def test_list_pipelines(self) -> None:
+        assert list_pipelines(PLAIN, None).url == f"{ORG}/mlops/_apis/pipelines?$top=1000&api-version=7.1"
+        assert "continuationToken=a%2Fb" in list_pipelines(PLAIN, "a/b").url
+
+    def test_list_builds_orders_by_queue_time_so_that_min_time_means_it(self) -> None:
+        since = datetime(2026, 11, 20, 12, 0, 0, 5, UTC)
+        url = list_builds(FULL, 12, since, since + timedelta(seconds=90), None).url
+        assert "definitions=12&minTime=2026-11-20T12%3A00%3A00.000005Z&maxTime=2026-11-20T12%3A01%3A30.000005Z" in url
+        assert "queryOrder=queueTimeAscending" in url
+        assert "branchName=refs%2Fheads%2Fmain" in url
+        assert "branchName" not in list_builds(PLAIN, 7, since, since, "t").url
+
+    def test_cancel(self) -> None:
+        request = cancel_build(PLAIN, 99)
+        assert (request.method, request.body) == ("PATCH", b'{"status":"cancelling"}')
+        assert request.url == f"{ORG}/mlops/_apis/build/builds/99?api-version=7.1"
+
+    @pytest.mark.parametrize("request_", [FULL, PLAIN])
+    def test_the_journal_gives_the_same_request_back(self, request_: RunRequest) -> None:
+        assert RunRequest.from_json(request_.to_json()) == request_
+
+
+class TestDecipher:
+    @pytest.mark.parametrize(
+        ("answer", "error", "words"),
+        [
+            (response(203, HTML), CredentialRejected, "HTTP 203 asks to sign in"),
+            (response(203, {"id": 1}), CredentialRejected, "HTTP 203"),
+            (response(302, b"", location="https://login"), CredentialRejected, "HTTP 302"),
+            (response(301, b""), CredentialRejected, "HTTP 301"),
+            (response(401, refusal("TF400813")), CredentialRejected, "HTTP 401"),
+            (response(200, HTML), CredentialRejected, "HTTP 200"),
+            (response(200, b"  <HTML>"), CredentialRejected, "HTTP 200"),
+            (response(200, b"x", content_type="text/html; charset=utf-8"), CredentialRejected, "HTTP 200"),
+            (response(404, HTML), CredentialRejected, "organization's URL is wrong"),
+            (response(403, refusal("TF215106: needs Queue builds")), PermissionDenied, "TF215106: needs Queue builds"),
+            (response(400, refusal("Unexpected parameter 'x'")), RequestRefused, "HTTP 400: Unexpected parameter 'x'"),
+            (response(404, refusal("not there")), RequestRefused, "HTTP 404: not there"),
+            (response(409, refusal("conflict")), RequestRefused, "HTTP 409: conflict"),
+            (response(405, b"nonsense"), RequestRefused, "HTTP 405: no message"),
+            (response(429, refusal("slow down")), Throttled, "HTTP 429, throttled for 30 s: slow down"),
+            (response(429, b"", retry_after="7"), Throttled, "throttled for 7 s"),
+            (response(503, b"", retry_after="7"), Throttled, "HTTP 503, throttled for 7 s"),
+            (response(503, b"", x_ratelimit_delay="2.5"), Throttled, "HTTP 503, throttled for 2.5 s"),
+            (response(503, refusal("down")), AnswerLost, "HTTP 503: down"),
+            (response(500, refusal("oops")), AnswerLost, "HTTP 500: oops"),
+            (response(502, HTML), AnswerLost, "HTTP 502: no message"),
+            (response(504, b""), AnswerLost, "HTTP 504: no message"),
+            (response(408, b""), AnswerLost, "HTTP 408"),
+            (response(100, b""), AnswerLost, "HTTP 100"),
+            (response(200, b"{"), AnswerLost, "not JSON"),
+            (response(200, b"[" * 100_000), AnswerLost, "not JSON"),
+            (response(204, b""), AnswerLost, "not JSON"),
+        ],
+    )
+    def test_errors(self, answer: HttpResponse, error: type[AzureDevOpsError], words: str) -> None:
+        with pytest.raises(AzureDevOpsError) as caught:
+            decipher(answer)
+        assert type(caught.value) is error
+        assert words in str(caught.value)
+
+    @pytest.mark.parametrize(("status", "not_found"), [(400, False), (404, True)])
+    def test_a_refusal_says_whether_the_thing_is_missing(self, status: int, not_found: bool) -> None:
+        with pytest.raises(RequestRefused) as caught:
+            decipher(response(status, refusal("x")))
+        assert caught.value.not_found is not_found
+
+    @pytest.mark.parametrize("status", [200, 201, 202])
+    def test_documents(self, status: int) -> None:
+        assert decipher(response(status, {"id": 5})) == {"id": 5}
+
+    def test_the_servers_words_are_cut_and_on_one_line(self) -> None:
+        with pytest.raises(RequestRefused) as caught:
+            decipher(response(400, refusal("a\nb\r\n" + "x" * 5000)))
+        assert "\n" not in str(caught.value)
+        assert len(str(caught.value)) < 600
+
+    @given(st.integers(100, 599), st.binary(), st.dictionaries(st.sampled_from(["retry-after", "date"]), st.text()))
+    def test_any_answer_is_a_document_or_one_of_our_errors(
+        self, status: int, body: bytes, headers: dict[str, str]
+    ) -> None:
+        try:
+            document = decipher(HttpResponse(status, headers, body))
+        except AzureDevOpsError:
+            return
+        assert 200 <= status < 300
+        assert repr(document) == repr(json.loads(body))  # NaN is not equal to itself
+
+
+class TestPause:
+    @pytest.mark.parametrize(
+        ("headers", "seconds"),
+        [
+            ({}, None),
+            ({"retry_after": "12"}, 12),
+            ({"x_ratelimit_delay": "0.5"}, 0.5),
+            ({"retry_after": "3", "x_ratelimit_delay": "8"}, 8),
+            ({"retry_after": "0"}, None),
+            ({"retry_after": "-3"}, None),
+            ({"retry_after": "99999999"}, 3600),
+            ({"retry_after": "nan"}, 30),
+            ({"x_ratelimit_delay": "lots"}, None),
+            ({"retry_after": "Fri, 20 Nov 2026 12:00:40 GMT", "date": "Fri, 20 Nov 2026 12:00:00 GMT"}, 40),
+            ({"retry_after": "Fri, 20 Nov 2026 12:00:40 GMT"}, 30),
+            ({"retry_after": "sometime"}, 30),
+        ],
+    )
+    def test_headers(self, headers: dict[str, str], seconds: float | None) -> None:
+        assert pause_seconds(response(200, {}, **headers)) == seconds
+
+    def test_429_without_a_word_is_half_a_minute(self) -> None:
+        assert pause_seconds(response(429, {})) == 30
+
+
+class TestRunAnswer:
+    def test_the_page_for_people_is_preferred(self) -> None:
+        document = {"id": 5, "url": "https://api", "_links": {"web": {"href": "https://page"}}}
+        assert read_run(document) == Run(5, "https://page")
+
+    @pytest.mark.parametrize("links", [None, [], {}, {"web": None}, {"web": {"href": None}}])
+    def test_without_links_the_api_address_serves(self, links: object) -> None:
+        assert read_run({"id": 5, "url": "https://api", "_links": links}) == Run(5, "https://api")
+
+    @pytest.mark.parametrize("document", [{}, [], None, "x", {"id": "5"}, {"id": None}, {"id": True}, {"id": 1.5}])
+    def test_an_answer_without_a_run_is_a_lost_answer(self, document: object) -> None:
+        with pytest.raises(AnswerLost):
+            read_run(document)
+
+
+class TestPreviewAnswer:
+    def test_final_yaml(self) -> None:
+        document = {"finalYaml": "stages: []\n"}
+        validate("ado_preview", document)
+        assert read_preview(document) == "stages: []\n"
+
+    @pytest.mark.parametrize("document", [None, [], {}, {"finalYaml": None}, {"id": 7}])
+    def test_without_yaml(self, document: object) -> None:
+        with pytest.raises(AnswerLost):
+            read_preview(document)
+
+
+class TestPipelinesAnswer:
+    def test_paths_in_lower_case(self) -> None:
+        value = [{"id": 1, "name": "A", "folder": "\\"}, {"id": 2, "name": "B", "folder": "\\Ml\\x"}]
+        assert read_pipelines({"value": value}) == {"\\a": 1, "\\ml\\x\\b": 2}
+
+    @pytest.mark.parametrize("document", [None, [], {}, {"value": [1]}, {"value": [{"id": 1}]}, {"value": None}])
+    def test_anything_else_is_a_lost_answer(self, document: object) -> None:
+        with pytest.raises(AnswerLost):
+            read_pipelines(document)
+
+
+class TestBuildsAnswer:
+    FULL = replace(FULL, correlation_parameter=None)
+
+    def build(self, **changes: Any) -> dict[str, Any]:
+        build = {
+            "id": 31,
+            "url": "u",
+            "sourceBranch": "refs/heads/main",
+            "templateParameters": {"runId": "r", "filledIn": "default"},
+            "parameters": '{"V": "x", "W": "y"}',
+        }
+        return build | changes
+
+    def test_a_build_that_carries_all_that_was_sent(self) -> None:
+        assert read_matching_runs({"value": [self.build()]}, self.FULL) == [Run(31, "u")]
+        assert read_matching_runs({"value": [self.build(tags=["a"])]}, self.FULL) == [Run(31, "u", ("a",))]
+
+    @pytest.mark.parametrize(
+        "changes",
+        [
+            {"templateParameters": {"runId": "other"}},
+            {"templateParameters": None},
+            {"parameters": None},
+            {"parameters": '{"V": "other"}'},
+            {"sourceBranch": "refs/heads/dev"},
+        ],
+    )
+    def test_a_build_that_differs(self, changes: dict[str, Any]) -> None:
+        assert read_matching_runs({"value": [self.build(**changes)]}, self.FULL) == []
+
+    @pytest.mark.parametrize(
+        ("sent", "carried", "same"),
+        [
+            ("true", "True", True),
+            ("true", True, True),
+            ("True", "false", False),
+            ("3", 3, True),
+            ("0.10", "0.1", True),
+            ("nan", "nan", True),
+            ("007", "8", False),
+            ("Text", "text", False),
+            ("", None, False),
+        ],
+    )
+    def test_names_are_compared_without_case_and_values_by_meaning(
+        self, sent: str, carried: object, same: bool
+    ) -> None:
+        request = RunRequest(ORG, "p", 1, parameters={"Flag": sent})
+        found = read_matching_runs({"value": [self.build(templateParameters={"flag": carried})]}, request)
+        assert bool(found) is same
+
+    @pytest.mark.parametrize(("carried", "found"), [("the key", True), ("another", False), (None, False)])
+    def test_a_correlation_parameter_alone_decides(self, carried: object, found: bool) -> None:
+        """Azure DevOps may spell the others in a way that we do not know."""
+        request = RunRequest(
+            ORG, "p", 1, "main", {"runId": "sent", "key": "the key"}, {"V": "sent"}, correlation_parameter="key"
+        )
+        build = self.build(templateParameters={"runId": "respelt", "key": carried}, sourceBranch="refs/heads/x")
+        assert bool(read_matching_runs({"value": [build]}, request)) is found
+
+    def test_the_order_is_kept(self) -> None:
+        document = {"value": [self.build(id=9), self.build(id=4)]}
+        assert [run.id for run in read_matching_runs(document, self.FULL)] == [9, 4]
+
+    @pytest.mark.parametrize("document", [None, {}, {"value": [{"id": 1, "parameters": "{"}]}, {"value": [1]}])
+    def test_anything_else_is_a_lost_answer(self, document: object) -> None:
+        with pytest.raises(AnswerLost):
+            read_matching_runs(document, self.FULL)

@@ -1,0 +1,131 @@
+"""Reading an event: both schemas, every spelling, and what is not an event."""
+
+import json
+from datetime import UTC, datetime, timedelta, timezone
+
+import pytest
+
+from devstack.events import sample_names, sample_text
+from shared.errors import UnreadableEvent
+from shared.events.event import CLOUD_EVENTS_SCHEMA, ENVELOPE_NAMES, EVENT_GRID_SCHEMA, parse_event
+from tests.support.building import WORKSPACE, cloud_event_text, event_text
+
+
+def test_both_schemas_give_the_same_event() -> None:
+    data = {"runId": "run-1", "runTags": {"Stage": "Candidate"}}
+    event_grid = parse_event(event_text("RunCompleted", data))
+    cloud_event = parse_event(cloud_event_text("RunCompleted", data))
+
+    assert (event_grid.schema, cloud_event.schema) == (EVENT_GRID_SCHEMA, CLOUD_EVENTS_SCHEMA)
+    for event in (event_grid, cloud_event):
+        assert event.id == "event-1"
+        assert event.type == "Microsoft.MachineLearningServices.RunCompleted"
+        assert event.name == "RunCompleted"
+        assert event.source == WORKSPACE
+        assert event.subject == "subject"
+        assert event.time == datetime(2026, 11, 20, 10, 0, 0, 123456, UTC)
+        assert event.data == data
+
+
+@pytest.mark.parametrize("key", ["specversion", "specVersion", "SPECVERSION"])
+def test_cloud_events_are_told_by_their_version_however_spelt(key: str) -> None:
+    document = json.loads(cloud_event_text("RunCompleted", {}))
+    del document["specversion"]
+    assert parse_event(json.dumps(document | {key: "1.0"})).schema == CLOUD_EVENTS_SCHEMA
+
+
+def test_data_keys_are_camel_case_and_the_owners_keys_stay() -> None:
+    data = {"RunId": "r", "RUNTAGS": {"Team Name": "x"}, "ModelVersion": 3, "SomethingNew": 1, "alreadyNew": 2, "": 3}
+    event = parse_event(event_text("RunCompleted", data))
+    expected = {
+        "runId": "r",
+        "runTags": {"Team Name": "x"},
+        "modelVersion": 3,
+        "somethingNew": 1,
+        "alreadyNew": 2,
+        "": 3,
+    }
+    assert event.data == expected
+
+
+@pytest.mark.parametrize("data", [{"RunId": "wrong", "runId": "right"}, {"runId": "right", "RunId": "wrong"}])
+def test_of_two_spellings_the_right_one_wins(data: dict[str, str]) -> None:
+    assert parse_event(event_text("RunCompleted", data)).data == {"runId": "right"}
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("2017-06-26T18:41:00.9584103Z", datetime(2017, 6, 26, 18, 41, 0, 958410, UTC)),
+        ("2019-10-18T19:29:55+02:00", datetime(2019, 10, 18, 19, 29, 55, tzinfo=timezone(timedelta(hours=2)))),
+        ("2019-10-18T19:29:55", None),  # no offset: which moment it is, is not known
+        ("yesterday", None),
+        (None, None),
+        (5, None),
+    ],
+)
+def test_times(text: object, expected: datetime | None) -> None:
+    assert parse_event(event_text("RunCompleted", {}, eventTime=text)).time == expected
+
+
+def test_the_envelope_names_the_workspace() -> None:
+    envelope = parse_event(event_text("RunCompleted", {})).envelope()
+    assert tuple(envelope) == ENVELOPE_NAMES
+    assert envelope["workspace"] == "ws"
+    assert envelope["resource_group"] == "rg"
+    assert envelope["subscription_id"] == "0f0f0f0f-1111-2222-3333-444444444444"
+    assert envelope["time"] == "2026-11-20T10:00:00.123456+00:00"
+
+
+def test_a_source_that_is_no_workspace_leaves_its_parts_open() -> None:
+    envelope = parse_event(event_text("RunCompleted", {}, topic="my-topic", eventTime=None)).envelope()
+    assert tuple(envelope) == ENVELOPE_NAMES
+    assert (envelope["source"], envelope["workspace"], envelope["time"]) == ("my-topic", None, None)
+
+
+@pytest.mark.parametrize(
+    ("raw", "reason"),
+    [
+        ("", "not JSON"),
+        ("{", "not JSON"),
+        ("[]", "one JSON object, not an array"),
+        ('"text"', "one JSON object, not text"),
+        ('""', "not an empty text"),
+        ("true", "not a boolean"),
+        ("1", "not a number"),
+        ("null", "not nothing"),
+        ('{"a": NaN}', "NaN is not a JSON value"),
+        ('{"a": ' + "9" * 5000 + "}", "not JSON"),
+        ("[" * 200_000, "nested too deeply"),
+        ('{"a": "\\ud800"}', "surrogate"),
+        ('{"a": "\ud800"}', "surrogate"),
+        ("{}", "'id' must be a text that is not empty, not nothing"),
+        (event_text("RunCompleted", {}, id=" "), "'id' must be a text that is not empty, not an empty text"),
+        (event_text("RunCompleted", {}, topic=7), "'topic' must be a text that is not empty, not a number"),
+        (event_text("RunCompleted", [1]), "'data' must be an object, not an array"),
+        (cloud_event_text("RunCompleted", {}, source={}), "'source' must be a text that is not empty, not an object"),
+    ],
+)
+def test_what_is_not_an_event(raw: str, reason: str) -> None:
+    with pytest.raises(UnreadableEvent) as caught:
+        parse_event(raw)
+    assert reason in str(caught.value)
+
+
+def test_all_that_is_missing_is_said_at_once() -> None:
+    with pytest.raises(UnreadableEvent) as caught:
+        parse_event('{"eventType": "x"}')
+    assert all(key in str(caught.value) for key in ("'id'", "'topic'", "'data'"))
+
+
+@pytest.mark.parametrize("name", sample_names())
+def test_samples_are_events_in_the_schema_that_their_name_says(name: str) -> None:
+    event = parse_event(sample_text(name))
+    assert event.schema == (CLOUD_EVENTS_SCHEMA if name.endswith(".cloud") else EVENT_GRID_SCHEMA)
+    assert event.time is not None
+    assert event.envelope()["workspace"] == "fraud-prod"
+
+
+def test_sample_ids_are_all_different() -> None:
+    ids = [parse_event(sample_text(name)).id for name in sample_names()]
+    assert len(set(ids)) == len(ids) >= 17

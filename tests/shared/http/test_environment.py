@@ -1,0 +1,56 @@
+"""Proxies and certificates come from the environment, for Azure DevOps and for Azure Tables alike."""
+
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from shared.errors import JournalUnavailable
+from shared.http.environment import environment_settings
+from shared.journal.records import JournalKey
+from shared.journal.tables import patience as tables_patience
+from shared.journal.tables.store import TablesStore
+from tests.shared.http.test_transport import answering, server
+from tests.support.stores import no_identity
+
+UNAVAILABLE = b"HTTP/1.1 503 Busy\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+
+
+@pytest.fixture(autouse=True)
+def bare_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
+    for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
+        monkeypatch.delenv(name, raising=False)
+
+
+def test_without_any() -> None:
+    settings = environment_settings("https://dev.azure.com/contoso/_apis?x=y")
+    assert (dict(settings["proxies"]), settings["verify"]) == ({}, True)
+
+
+def test_a_proxy_but_for_the_hosts_that_need_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("https_proxy", "http://proxy:3128")
+    monkeypatch.setenv("no_proxy", "table.core.windows.net")
+    assert environment_settings("https://dev.azure.com/contoso")["proxies"]["https"] == "http://proxy:3128"
+    assert "https" not in environment_settings("https://account.table.core.windows.net/t")["proxies"]
+
+
+def test_a_company_s_authority(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(tmp_path / "ca.pem"))
+    assert environment_settings("https://dev.azure.com/contoso")["verify"] == str(tmp_path / "ca.pem")
+
+
+def test_azure_tables_are_asked_through_the_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tables_patience, "PAUSES_SECONDS", ())
+    seen: list[bytes] = []
+    connection = "AccountName=a;AccountKey=canaryAccountKey;TableEndpoint=https://storage.invalid/a"
+    with server(answering(UNAVAILABLE, seen)) as proxy:
+        monkeypatch.setenv("https_proxy", proxy.removesuffix("/contoso"))
+        with (
+            closing(TablesStore.open(connection, no_identity)) as store,
+            pytest.raises(JournalUnavailable),
+        ):
+            store.get(JournalKey("route", "key"))
+    assert seen[0].startswith(b"CONNECT storage.invalid:443 ")

@@ -1,0 +1,263 @@
+"""Records as entities: exact below the stated bounds, readable and remarked on beyond them."""
+
+import base64
+import random
+import zlib
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta, timezone
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shared.journal.records import MAX_HISTORY, Entry, JournalKey, Record, Selection, State, Step
+from shared.journal.tables import entities
+from shared.journal.tables.entities import UnreadableEntity, record_from_entity, record_to_entity
+
+NOW = datetime(2026, 11, 20, 12, 0, 0, 123456, UTC)
+KEY = JournalKey("evaluate-after-training", "0123abcd")
+
+
+def record(**changes: Any) -> Record:
+    fresh = Record(
+        key=KEY,
+        state=State.QUEUED,
+        entry=Entry("id-1", "RunCompleted", "experiments/x", '{"a": "ü\x00"}', '{"request": 1}'),
+        claimed_at=NOW,
+        lease_until=NOW + timedelta(seconds=60),
+        settled_at=NOW + timedelta(seconds=55),
+        version='W/"1"',
+        run_id=5,
+        run_url="https://dev.azure.com/o/p/_build/results?buildId=5",
+        reason="why",
+        history=(Step(NOW, State.CLAIMED, ""), Step(NOW, State.QUEUED, "run 5")),
+    )
+    return replace(fresh, **changes)
+
+
+def chance(seed: int) -> random.Random:
+    return random.Random(seed)
+
+
+def noise(length: int, seed: int = 1) -> str:
+    """Text of six bits a character, which zlib can make a quarter smaller and no more."""
+    return base64.b64encode(chance(seed).randbytes(length))[:length].decode()
+
+
+def round_trip(wanted: Record) -> Record:
+    return record_from_entity(wanted.key, record_to_entity(wanted, "w"), wanted.version)
+
+
+def binary_bytes(entity: Mapping[str, Any]) -> int:
+    return sum(len(value) for value in entity.values() if isinstance(value, bytes))
+
+
+def test_an_entity_by_value() -> None:
+    entity = record_to_entity(record(reason="line one\nline two", run_id=2**40), "the write")
+    assert {name: value for name, value in entity.items() if not isinstance(value, bytes)} == {
+        "PartitionKey": "evaluate-after-training",
+        "RowKey": "0123abcd",
+        "write_id": "the write",
+        "state": "queued",
+        "claimed_at": NOW,
+        "lease_until": NOW + timedelta(seconds=60),
+        "settled_at": NOW + timedelta(seconds=55),
+        "run_id": (2**40, "Edm.Int64"),
+        "event_type": "RunCompleted",
+        "subject": "experiments/x",
+        "reason": "line one line two",
+        "run_url": "https://dev.azure.com/o/p/_build/results?buildId=5",
+    }
+    assert zlib.decompress(entity["event0"]) == b'{"a": "\xc3\xbc\x00"}'
+    assert zlib.decompress(entity["request0"]) == b'{"request": 1}'
+
+
+def test_a_record_without_a_run_has_no_run_id() -> None:
+    assert "run_id" not in record_to_entity(record(run_id=None), "w")
+    assert round_trip(record(run_id=None)).run_id is None
+
+
+def test_a_time_of_another_zone_is_the_same_moment() -> None:
+    there = NOW.astimezone(timezone(timedelta(hours=5, minutes=30)))
+    assert record_to_entity(record(claimed_at=there), "w")["claimed_at"].tzinfo is UTC
+    assert round_trip(record(claimed_at=there)).claimed_at == NOW
+
+
+any_text = st.text(st.characters(exclude_categories=()), max_size=300)
+any_moment = st.datetimes(datetime(1970, 1, 1), datetime(9999, 1, 1), timezones=st.just(UTC))  # noqa: DTZ001 - bounds
+any_state = st.sampled_from(State)
+any_record = st.builds(
+    Record,
+    key=st.just(KEY),
+    state=any_state,
+    entry=st.builds(Entry, any_text, any_text, any_text, any_text, any_text),
+    claimed_at=any_moment,
+    lease_until=any_moment,
+    settled_at=any_moment,
+    version=st.just('W/"1"'),
+    run_id=st.none() | st.integers(0, 2**63 - 1),
+    run_url=any_text,
+    reason=any_text,
+    history=st.lists(st.builds(Step, any_moment, any_state, any_text), max_size=MAX_HISTORY).map(tuple),
+)
+
+
+@given(any_record)
+def test_every_record_comes_back_as_it_was(wanted: Record) -> None:
+    assert round_trip(wanted) == wanted
+
+
+@pytest.mark.parametrize(
+    ("name", "bound"), [("event", entities.EVENT_BYTES), ("request", entities.REQUEST_BYTES)], ids=["event", "request"]
+)
+class TestLongTexts:
+    def test_up_to_the_bound_it_is_exact(self, name: str, bound: int) -> None:
+        text = noise(bound * 128 // 100)
+        assert bound * 96 // 100 < len(zlib.compress(text.encode())) <= bound
+        wanted = record(entry=replace(record().entry, **{name: text}))
+        assert round_trip(wanted) == wanted
+        parts = [value for part, value in record_to_entity(wanted, "w").items() if part.startswith(f"{name}")]
+        assert max(len(part) for part in parts if isinstance(part, bytes)) == entities.PROPERTY_BYTES
+
+    def test_beyond_it_the_beginning_is_kept_and_the_text_says_so(self, name: str, bound: int) -> None:
+        text = noise(bound * 2)
+        wanted = record(entry=replace(record().entry, **{name: text}))
+        kept: str = getattr(round_trip(wanted).entry, name)
+        beginning, remark = kept.split("... [", 1)
+        assert text.startswith(beginning)
+        assert len(beginning) >= bound * 98 // 100
+        assert remark == f"cut by the journal: {len(beginning)} of {len(text)} bytes are kept]"
+        assert round_trip(round_trip(wanted)) == round_trip(wanted), "written again, it stays as it is"
+
+    def test_what_does_not_compress_at_all_still_fits(self, name: str, bound: int) -> None:
+        text = "".join(map(chr, chance(2).choices(range(0x10000, 0x110000), k=bound)))
+        packed = record_to_entity(record(entry=replace(record().entry, **{name: text})), "w")
+        assert binary_bytes(packed) <= bound + 2 * 1024
+
+
+class TestNotes:
+    def test_up_to_the_bound_they_are_exact(self) -> None:
+        wanted = record(reason=noise(80_000))
+        assert round_trip(wanted) == wanted
+
+    def test_beyond_it_each_text_is_cut(self) -> None:
+        steps = tuple(Step(NOW, State.RELEASED, noise(9_000, seed)) for seed in range(MAX_HISTORY + 5))
+        wanted = record(reason="ü" * 2000, history=steps, run_url="short")
+        cut = round_trip(wanted)
+        assert cut.reason == "ü" * 750 + "... [cut]"
+        assert cut.history == tuple(step._replace(note=step.note[:1500] + "... [cut]") for step in steps[5:])
+        assert cut.run_url == "short"
+        assert cut.entry == wanted.entry
+        assert round_trip(cut) == cut
+
+    def test_the_worst_texts_fit(self) -> None:
+        choices = chance(3).choices
+        worst = ["".join(map(chr, choices(range(first, last), k=30_000))) for first, last in _PLANES * 9]
+        texts = iter(worst)
+        wanted = record(
+            entry=Entry(next(texts), next(texts), next(texts), "", ""),
+            reason=next(texts),
+            run_url=next(texts),
+            history=tuple(Step(NOW, State.RELEASED, next(texts)) for _ in range(MAX_HISTORY)),
+        )
+        packed = record_to_entity(wanted, "w")
+        assert len(packed["notes0"]) <= entities.NOTES_BYTES
+        assert "notes1" not in packed
+
+
+_PLANES = [(0, 32), (0x80, 0x800), (0x4E00, 0x9FFF), (0x10000, 0x110000)]
+
+
+def test_the_largest_entity_is_below_a_mebibyte_in_base64() -> None:
+    """Base64 needs four characters for three bytes; what people read has at most 1,000 characters of 4 bytes each."""
+    assert (entities.EVENT_BYTES + entities.REQUEST_BYTES + entities.NOTES_BYTES) * 4 // 3 + 4 * 4000 < 2**20
+
+
+def test_what_people_read_is_short_and_printable() -> None:
+    entity = record_to_entity(record(reason="\ud800\x00a\n" + "b" * 2000), "w")
+    assert entity["reason"] == "  a " + "b" * 996
+
+
+class TestKeys:
+    @pytest.mark.parametrize("route", ["a", "Model.v2_x-1", "$unrouted"])
+    def test_a_route_name_is_a_partition_key(self, route: str) -> None:
+        assert entities.entity_key(route, "ab12") == {"PartitionKey": route, "RowKey": "ab12"}
+
+    @pytest.mark.parametrize("bad", ["", "a/b", "a\\b", "a#b", "a?b", "a\n", "a\x7f", "it's", "é", "run:5"])
+    def test_what_a_key_may_not_hold_is_refused(self, bad: str) -> None:
+        with pytest.raises(ValueError, match=r"the route .* cannot be an entity's key"):
+            entities.entity_key(bad, "ab12")
+        if bad:
+            with pytest.raises(ValueError, match=r"the key .* cannot be an entity's key"):
+                record_to_entity(record(key=JournalKey("route", bad)), "w")
+
+    @given(st.lists(st.integers(0, 2**63 - 1), min_size=2))
+    def test_markers_sort_as_their_runs_do(self, run_ids: list[int]) -> None:
+        assert [entities.run_id_of(key) for key in sorted(map(entities.run_row_key, run_ids))] == sorted(run_ids)
+
+    def test_a_marker_names_its_owner(self) -> None:
+        assert entities.run_marker(KEY, 5) == {
+            "PartitionKey": "evaluate-after-training",
+            "RowKey": "run:0000000000000000005",
+            "owner": "0123abcd",
+        }
+
+
+class TestFilters:
+    """In OData's words. Source: https://learn.microsoft.com/rest/api/storageservices/querying-tables-and-entities"""
+
+    def test_all_records_and_no_markers(self) -> None:
+        assert entities.selection_filter(Selection()) == "(RowKey lt 'run:' or RowKey ge 'run;')"
+
+    def test_every_part(self) -> None:
+        there = NOW.astimezone(timezone(timedelta(hours=2)))
+        selection = Selection("$cooldown.a", frozenset({State.QUEUED, State.PARKED}), there)
+        assert entities.selection_filter(selection).split(" and ")[1:] == [
+            "PartitionKey eq '$cooldown.a'",
+            "(state eq 'parked' or state eq 'queued')",
+            "claimed_at lt datetime'2026-11-20T12:00:00.124456Z'",
+        ]
+
+    def test_the_millisecond_too_much_is_taken_away(self) -> None:
+        assert entities.fits(record(), Selection())
+        assert entities.fits(record(), Selection(claimed_before=NOW + timedelta(microseconds=1)))
+        assert not entities.fits(record(), Selection(claimed_before=NOW))
+
+    def test_a_range_of_runs(self) -> None:
+        assert entities.owned_runs_filter("a", 5, 70) == (
+            "PartitionKey eq 'a' and RowKey ge 'run:0000000000000000005' and RowKey le 'run:0000000000000000070'"
+        )
+
+    @pytest.mark.parametrize("route", ["x' or 'a' eq 'a", "", "a b"])
+    def test_a_route_cannot_say_more_than_its_name(self, route: str) -> None:
+        with pytest.raises(ValueError, match="cannot be an entity's key"):
+            entities.selection_filter(Selection(route=route))
+        with pytest.raises(ValueError, match="cannot be an entity's key"):
+            entities.owned_runs_filter(route, 1, 2)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"state": "unheard-of"},
+        {"event0": b"not compressed"},
+        {"notes0": zlib.compress(b"[]")},
+        {"notes0": zlib.compress(b'{"entry": {}}')},
+        {"claimed_at": "yesterday"},
+        {"run_id": 5},
+    ],
+    ids=str,
+)
+def test_what_somebody_else_wrote_is_said_to_be_unreadable(change: dict[str, Any]) -> None:
+    entity = {**record_to_entity(record(), "w"), **change}
+    with pytest.raises(UnreadableEntity):
+        record_from_entity(KEY, entity, "v")
+
+
+def test_an_entity_that_lacks_something_is_unreadable() -> None:
+    entity = record_to_entity(record(), "w")
+    del entity["lease_until"]
+    with pytest.raises(UnreadableEntity, match="KeyError: 'lease_until'"):
+        record_from_entity(KEY, entity, "v")

@@ -1,0 +1,276 @@
+"""The state machine: every state, every way out of it, and who may go it."""
+
+from datetime import datetime, timedelta
+
+import pytest
+
+from shared.errors import ClaimLost
+from shared.journal.journal import Done, Journal, Mine, NotYet
+from shared.journal.records import MAX_HISTORY, Entry, JournalKey, Record, Selection, State, Store
+from tests.support.clock import ManualClock
+
+KEY = JournalKey("route", "k" * 64)
+ENTRY = Entry("id", "type", "subject", "{}", '{"request": "old"}')
+NEWER = Entry("id", "type", "subject", "{}", '{"request": "new"}')
+
+BUDGET, LEASE, SETTLE = 25, 60, 30
+
+
+@pytest.fixture
+def journal(store: Store, clock: ManualClock) -> Journal:
+    return Journal(store, lease_seconds=LEASE, settle_seconds=SETTLE, clock=clock)
+
+
+def send_by(clock: ManualClock) -> datetime:
+    return clock() + timedelta(seconds=BUDGET)
+
+
+def claim(journal: Journal, clock: ManualClock, entry: Entry = ENTRY) -> Mine:
+    result = journal.claim(KEY, entry, send_by(clock))
+    assert isinstance(result, Mine)
+    return result
+
+
+def states(record: Record | None) -> list[State]:
+    assert record is not None
+    return [step.state for step in record.history]
+
+
+class TestClaim:
+    def test_a_new_record(self, journal: Journal, clock: ManualClock) -> None:
+        mine = claim(journal, clock)
+        assert not mine.must_reconcile
+        assert mine.record == journal.get(KEY)
+        assert mine.record.state is State.CLAIMED
+        assert mine.record.claimed_at == clock()
+        assert mine.record.lease_until == clock() + timedelta(seconds=LEASE)
+        assert mine.record.settled_at == clock() + timedelta(seconds=BUDGET + SETTLE)
+
+    def test_a_live_lease_keeps_others_away(self, journal: Journal, clock: ManualClock) -> None:
+        claim(journal, clock)
+        clock.advance(LEASE - 1)
+        assert journal.claim(KEY, ENTRY, send_by(clock)) == NotYet(
+            "another delivery is at work on it until 12:01:00 UTC"
+        )
+
+    def test_a_lapsed_lease_is_taken_over_with_doubt(self, journal: Journal, clock: ManualClock) -> None:
+        first = claim(journal, clock).record
+        clock.advance(LEASE)
+        mine = claim(journal, clock, NEWER)
+        assert mine.lost_until == first.settled_at, "a run of it is looked for up to then"
+        assert mine.record.state is State.UNCERTAIN
+        assert mine.record.entry == ENTRY, "the request that may have been sent is the one to look for"
+        assert mine.record.claimed_at == first.claimed_at, "and it is looked for from its own claim on"
+        assert mine.record.lease_until == clock() + timedelta(seconds=LEASE)
+
+    def test_a_lapsed_lease_is_not_taken_over_before_its_request_has_settled(
+        self, store: Store, clock: ManualClock
+    ) -> None:
+        journal = Journal(store, lease_seconds=BUDGET + 1, settle_seconds=SETTLE, clock=clock)
+        claim(journal, clock)
+        clock.advance(BUDGET + SETTLE - 1)
+        assert journal.claim(KEY, ENTRY, send_by(clock)) == NotYet(
+            "a request whose answer was lost may be under way until 12:00:55 UTC"
+        )
+        clock.advance(1)
+        assert claim(journal, clock).must_reconcile
+
+    def test_one_who_only_wanted_to_park_left_no_doubt(self, journal: Journal, clock: ManualClock) -> None:
+        claim(journal, clock, Entry("id", "type", "subject", "{}"))
+        clock.advance(BUDGET + SETTLE + LEASE)
+        mine = claim(journal, clock, NEWER)
+        assert not mine.must_reconcile
+        assert mine.record.entry == NEWER
+
+    def test_two_that_take_over_at_once_are_told_apart(self, store: Store, clock: ManualClock) -> None:
+        journal = Journal(store, clock=clock)
+        claim(journal, clock)
+        clock.advance(LEASE)
+        claim(journal, clock)
+        assert isinstance(journal.claim(KEY, ENTRY, send_by(clock)), NotYet)
+
+    def test_a_record_that_others_keep_changing_is_left_to_them(self, store: Store, clock: ManualClock) -> None:
+        class Busy:
+            """A store in which every replacement comes too late."""
+
+            insert, get, owned_runs, owner = store.insert, store.get, store.owned_runs, store.owner
+            select, delete = store.select, store.delete
+
+            def replace(self, record: Record) -> Record | None:
+                return None
+
+        claim(Journal(store, clock=clock), clock)
+        clock.advance(LEASE)
+        result = Journal(Busy(), clock=clock).claim(KEY, ENTRY, send_by(clock))
+        assert result == NotYet("other deliveries of the same event are quicker")
+
+    def test_a_record_purged_between_two_steps_is_inserted_anew(self, store: Store, clock: ManualClock) -> None:
+        class Purged:
+            """A store whose record goes away between the first insert and the read after it."""
+
+            replace, owned_runs, select, delete = store.replace, store.owned_runs, store.select, store.delete
+            owner = store.owner
+            inserts = 0
+
+            def insert(self, record: Record) -> Record | None:
+                self.inserts += 1
+                return None if self.inserts == 1 else store.insert(record)
+
+            def get(self, key: JournalKey) -> Record | None:
+                return None
+
+        assert isinstance(Journal(Purged(), clock=clock).claim(KEY, ENTRY, send_by(clock)), Mine)
+
+
+class TestFinalStates:
+    def test_queued(self, journal: Journal, clock: ManualClock) -> None:
+        done = journal.complete(claim(journal, clock).record, 7, "url", "adopted")
+        assert (done.state, done.run_id, done.run_url, done.reason) == (State.QUEUED, 7, "url", "adopted")
+        assert states(done) == [State.CLAIMED, State.QUEUED]
+        clock.advance(10**6)
+        assert journal.claim(KEY, ENTRY, send_by(clock)) == Done(done)
+
+    def test_parked(self, journal: Journal, clock: ManualClock) -> None:
+        done = journal.park(claim(journal, clock).record, "refused")
+        assert (done.state, done.reason, done.entry) == (State.PARKED, "refused", ENTRY)
+        clock.advance(10**6)
+        assert journal.claim(KEY, ENTRY, send_by(clock)) == Done(done)
+
+    def test_suppressed(self, journal: Journal, clock: ManualClock) -> None:
+        done = journal.suppress(claim(journal, clock).record, "covered")
+        assert (done.state, done.reason) == (State.SUPPRESSED, "covered")
+        assert journal.claim(KEY, ENTRY, send_by(clock)) == Done(done)
+
+
+class TestReopen:
+    def test_a_parked_record_can_be_claimed_once_more(self, journal: Journal, clock: ManualClock) -> None:
+        journal.reopen(journal.park(claim(journal, clock).record, "refused"), "redriven")
+        mine = claim(journal, clock, NEWER)
+        assert not mine.must_reconcile
+        assert mine.record.entry == NEWER
+        assert states(mine.record) == [State.CLAIMED, State.PARKED, State.RELEASED, State.CLAIMED]
+
+    def test_of_two_that_reopen_it_at_once_one_does(self, journal: Journal, clock: ManualClock) -> None:
+        parked = journal.park(claim(journal, clock).record, "refused")
+        journal.reopen(parked, "redriven")
+        with pytest.raises(ClaimLost):
+            journal.reopen(parked, "redriven")
+
+    def test_no_other_record_can_be_reopened(self, journal: Journal, clock: ManualClock) -> None:
+        queued = journal.complete(claim(journal, clock).record, 7, "url")
+        with pytest.raises(ValueError, match="is queued; only parked ones can be redriven"):
+            journal.reopen(queued, "redriven")
+
+
+class TestPurge:
+    def fill(self, journal: Journal, clock: ManualClock) -> None:
+        for number, end in enumerate([journal.park, journal.suppress, journal.release, None, "queued", "queued"]):
+            mine = journal.claim(JournalKey("route", str(number)), ENTRY, send_by(clock))
+            assert isinstance(mine, Mine)
+            if end == "queued":
+                journal.complete(mine.record, number, "url")
+            elif callable(end):
+                end(mine.record, "why")
+
+    def left(self, journal: Journal) -> list[State]:
+        return sorted(record.state for record in journal.select(Selection(), 100))
+
+    def test_what_is_done_goes_after_its_time_and_what_is_parked_or_open_stays(
+        self, journal: Journal, clock: ManualClock
+    ) -> None:
+        self.fill(journal, clock)
+        clock.advance(90 * 86400)
+        assert journal.purge(timedelta(days=90), 100) == 0
+        clock.advance(1)
+        assert journal.purge(timedelta(days=90), 100) == 3
+        assert self.left(journal) == [State.CLAIMED, State.PARKED, State.RELEASED]
+
+    def test_in_batches(self, journal: Journal, clock: ManualClock) -> None:
+        self.fill(journal, clock)
+        clock.advance(90 * 86400 + 1)
+        assert [journal.purge(timedelta(days=90), 2) for _ in range(3)] == [2, 1, 0]
+
+
+class TestReleased:
+    def test_the_next_delivery_begins_anew_at_once(self, journal: Journal, clock: ManualClock) -> None:
+        released = journal.release(claim(journal, clock).record, "throttled")
+        assert (released.state, released.reason) == (State.RELEASED, "throttled")
+        clock.advance(1)
+        mine = claim(journal, clock, NEWER)
+        assert not mine.must_reconcile
+        assert mine.record.entry == NEWER, "the route may have been changed since"
+        assert mine.record.claimed_at == clock()
+        assert mine.record.reason == ""
+        assert states(mine.record) == [State.CLAIMED, State.RELEASED, State.CLAIMED]
+
+
+class TestUncertain:
+    def test_waits_until_the_lost_request_has_settled(self, journal: Journal, clock: ManualClock) -> None:
+        clock.advance(1)
+        doubted = journal.doubt(claim(journal, clock).record, "answer lost", under_way=True)
+        assert (doubted.state, doubted.settled_at) == (State.UNCERTAIN, clock() + timedelta(seconds=SETTLE))
+        clock.advance(SETTLE - 1)
+        assert isinstance(journal.claim(KEY, ENTRY, send_by(clock)), NotYet)
+        clock.advance(1)
+        assert claim(journal, clock).must_reconcile
+
+    def test_need_not_wait_where_nothing_is_under_way(self, journal: Journal, clock: ManualClock) -> None:
+        journal.doubt(claim(journal, clock).record, "could not look", under_way=False)
+        assert claim(journal, clock).must_reconcile
+
+    def test_keeps_the_time_of_the_first_claim(self, journal: Journal, clock: ManualClock) -> None:
+        first = claim(journal, clock).record
+        record = first
+        for _ in range(3):
+            journal.doubt(record, "answer lost", under_way=True)
+            clock.advance(SETTLE)
+            record = claim(journal, clock).record
+        assert record.claimed_at == first.claimed_at
+
+    def test_may_be_released_once_it_is_known_that_nothing_was_queued(
+        self, journal: Journal, clock: ManualClock
+    ) -> None:
+        journal.doubt(claim(journal, clock).record, "answer lost", under_way=False)
+        journal.release(claim(journal, clock).record, "throttled")
+        assert not claim(journal, clock).must_reconcile
+
+
+@pytest.mark.parametrize("late", ["complete", "release", "park", "suppress", "doubt"])
+@pytest.mark.parametrize("winner", ["complete", "release", "park", "doubt", "still at work"])
+def test_one_who_has_lost_the_claim_can_change_nothing(
+    journal: Journal, clock: ManualClock, late: str, winner: str
+) -> None:
+    def act(record: Record, how: str, run_id: int) -> None:
+        match how:
+            case "complete":
+                journal.complete(record, run_id, "url")
+            case "release":
+                journal.release(record, "why")
+            case "park":
+                journal.park(record, "why")
+            case "suppress":
+                journal.suppress(record, "why")
+            case "doubt":
+                journal.doubt(record, "why", under_way=True)
+
+    sleeper = claim(journal, clock).record
+    clock.advance(LEASE)
+    act(claim(journal, clock).record, winner, 1)
+    before = journal.get(KEY)
+    with pytest.raises(ClaimLost, match="the record kkkkkkkkkkkk of route route has been taken over"):
+        act(sleeper, late, 2)
+    assert journal.get(KEY) == before
+
+
+def test_the_history_is_bounded(journal: Journal, clock: ManualClock) -> None:
+    for _ in range(MAX_HISTORY):
+        journal.release(claim(journal, clock).record, "again")
+    record = journal.get(KEY)
+    assert record is not None
+    assert len(record.history) == MAX_HISTORY
+    assert record.history[-1].state is State.RELEASED
+
+
+def test_owned_runs(journal: Journal, clock: ManualClock) -> None:
+    journal.complete(claim(journal, clock).record, 7, "url")
+    assert journal.owned_runs("route", [6, 7]) == {7}

@@ -1,0 +1,168 @@
+"""What every journal store promises; each backend is run through the same tests."""
+
+import multiprocessing
+import sqlite3
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from shared.errors import JournalUnavailable, RunAlreadyOwned
+from shared.journal.records import Entry, JournalKey, Record, State, Step, Store
+from shared.journal.sqlite import SqliteStore
+
+NOW = datetime(2026, 11, 20, 12, 0, 0, 123456, UTC)
+
+
+def record(key: str = "k", route: str = "route", **changes: object) -> Record:
+    fresh = Record(
+        key=JournalKey(route, key),
+        state=State.CLAIMED,
+        entry=Entry("id", "type", "subject", '{"event": "ü\x00"}', '{"request": 1}'),
+        claimed_at=NOW,
+        lease_until=NOW,
+        settled_at=NOW,
+        history=(Step(NOW, State.CLAIMED, "note"),),
+    )
+    return replace(fresh, **changes)  # type: ignore[arg-type]
+
+
+def written(result: Record | None) -> Record:
+    assert result is not None
+    return result
+
+
+class TestStore:
+    @pytest.fixture
+    def store(self, each_store: Store) -> Store:
+        """Every backend, instead of the suite's usual one."""
+        return each_store
+
+    def test_what_is_inserted_is_read_back_whole(self, store: Store) -> None:
+        inserted = written(store.insert(record(run_id=5, run_url="u", reason="why", state=State.QUEUED)))
+        assert inserted.version
+        assert store.get(JournalKey("route", "k")) == inserted
+
+    def test_nothing_is_read_where_nothing_is(self, store: Store) -> None:
+        assert store.get(JournalKey("route", "k")) is None
+
+    def test_a_key_is_inserted_once(self, store: Store) -> None:
+        first = written(store.insert(record()))
+        assert store.insert(record(reason="second")) is None
+        assert store.get(first.key) == first
+
+    def test_the_same_key_on_another_route_is_another_record(self, store: Store) -> None:
+        assert store.insert(record(route="a")) is not None
+        assert store.insert(record(route="b")) is not None
+
+    def test_a_replacement_gives_a_new_version(self, store: Store) -> None:
+        first = written(store.insert(record()))
+        second = written(store.replace(replace(first, state=State.PARKED, reason="because")))
+        assert second.version != first.version
+        assert store.get(first.key) == second
+        assert second.state is State.PARKED
+
+    def test_an_old_version_replaces_nothing(self, store: Store) -> None:
+        first = written(store.insert(record()))
+        second = written(store.replace(replace(first, reason="second")))
+        assert store.replace(replace(first, reason="late")) is None
+        assert store.get(first.key) == second
+
+    def test_what_is_not_there_is_not_replaced(self, store: Store) -> None:
+        assert store.replace(record(version="1")) is None
+
+    def test_a_run_belongs_to_one_record_of_a_route(self, store: Store) -> None:
+        written(store.insert(record("a", run_id=5)))
+        other = written(store.insert(record("b")))
+        with pytest.raises(RunAlreadyOwned, match="run 5 belongs to another record of route route"):
+            store.replace(replace(other, run_id=5))
+        assert store.get(other.key) == other
+        elsewhere = written(store.insert(record("c", route="elsewhere")))
+        assert store.replace(replace(elsewhere, run_id=5)) is not None
+
+    def test_owned_runs(self, store: Store) -> None:
+        store.insert(record("a", run_id=5))
+        store.insert(record("b", run_id=6))
+        store.insert(record("c", route="elsewhere", run_id=7))
+        assert store.owned_runs("route", [4, 5, 6, 7]) == {5, 6}
+        assert store.owned_runs("route", []) == set()
+
+    def test_the_owner_of_a_run(self, store: Store) -> None:
+        owner = written(store.insert(record("a", run_id=5)))
+        store.insert(record("c", route="elsewhere", run_id=6))
+        assert store.owner("route", 5) == owner
+        assert store.owner("route", 6) is None
+        assert store.delete(owner)
+        assert store.owner("route", 5) is None
+
+    def test_of_many_threads_one_inserts_and_one_replaces(self, store: Store) -> None:
+        start = threading.Barrier(16)
+
+        def race() -> tuple[bool, bool]:
+            start.wait()
+            inserted = store.insert(record()) is not None
+            start.wait()
+            found = written(store.get(JournalKey("route", "k")))
+            start.wait()
+            return inserted, store.replace(found) is not None
+
+        with ThreadPoolExecutor(16) as pool:
+            results = [future.result() for future in [pool.submit(race) for _ in range(16)]]
+        assert sum(inserted for inserted, _ in results) == 1
+        assert sum(replaced for _, replaced in results) == 1
+
+
+def _insert_many(path: Path, count: int) -> list[str]:
+    store = SqliteStore(path)
+    taken = [str(number) for number in range(count) if store.insert(record(str(number))) is not None]
+    store.close()
+    return taken
+
+
+class TestSqlite:
+    def test_many_processes_share_one_file_and_may_all_make_it(self, tmp_path: Path) -> None:
+        context = multiprocessing.get_context("spawn")
+        with context.Pool(4) as pool:
+            taken = pool.starmap(_insert_many, [(tmp_path / "shared.sqlite3", 50)] * 4)
+            pool.close()
+            pool.join()
+        everything = sorted(key for keys in taken for key in keys)
+        assert everything == sorted(str(number) for number in range(50))
+
+    def test_it_is_there_again_after_a_restart(self, tmp_path: Path) -> None:
+        first = SqliteStore(tmp_path / "j")
+        inserted = written(first.insert(record()))
+        first.close()
+        second = SqliteStore(tmp_path / "j")
+        assert second.get(inserted.key) == inserted
+        second.close()
+
+    def test_a_claim_survives_a_power_cut(self, store: SqliteStore) -> None:
+        """In WAL mode SQLite's default is that the last commits may be lost; FULL is 2."""
+        with store._connection() as connection:
+            assert connection.execute("PRAGMA synchronous").fetchone() == (2,)
+            assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+
+    def test_a_path_that_cannot_be_opened_is_named(self, tmp_path: Path) -> None:
+        with pytest.raises(JournalUnavailable, match=r"the journal .*missing.* does not answer.*check that the disk"):
+            SqliteStore(tmp_path / "missing" / "journal.sqlite3")
+
+    def test_a_file_that_is_no_database_is_named(self, tmp_path: Path) -> None:
+        (tmp_path / "j").write_text("this is no database, and long enough to be told from one" * 10)
+        with pytest.raises(JournalUnavailable, match="file is not a database"):
+            SqliteStore(tmp_path / "j")
+
+    def test_a_locked_file_is_waited_for_and_then_said(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("shared.journal.sqlite.BUSY_SECONDS", 0.05)
+        store = SqliteStore(tmp_path / "j")
+        blocker = sqlite3.connect(tmp_path / "j", isolation_level=None)
+        blocker.execute("BEGIN IMMEDIATE")
+        with pytest.raises(JournalUnavailable, match="locked"):
+            store.insert(record())
+        blocker.execute("COMMIT")
+        blocker.close()
+        assert store.insert(record()) is not None
+        store.close()

@@ -1,0 +1,97 @@
+"""Selecting and deleting records: what every journal store promises to the operator's commands and the purge."""
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from shared.journal.records import Record, Selection, State, Store
+from tests.shared.journal.test_store import NOW, record, written
+
+
+@pytest.fixture
+def store(each_store: Store) -> Store:
+    """Every backend, instead of the suite's usual one."""
+    return each_store
+
+
+def keys(store: Store, selection: Selection, limit: int = 100) -> set[str]:
+    return {found.key.key for found in store.select(selection, limit)}
+
+
+@pytest.fixture
+def filled(store: Store) -> Store:
+    """Eight records: two routes, four states, each an hour older than the one before."""
+    states = [State.CLAIMED, State.QUEUED, State.PARKED, State.SUPPRESSED]
+    for number in range(8):
+        store.insert(
+            record(
+                f"k{number}",
+                route="even" if number % 2 == 0 else "odd",
+                state=states[number % 4],
+                claimed_at=NOW - timedelta(hours=number),
+            )
+        )
+    return store
+
+
+@pytest.mark.parametrize(
+    ("selection", "expected"),
+    [
+        (Selection(), "01234567"),
+        (Selection(route="even"), "0246"),
+        (Selection(route="nowhere"), ""),
+        (Selection(route_prefix="ev"), "0246"),
+        (Selection(route_prefix="o", states=frozenset({State.QUEUED})), "15"),
+        (Selection(route_prefix="evf"), ""),
+        (Selection(route_prefix="e."), ""),
+        (Selection(states=frozenset({State.PARKED})), "26"),
+        (Selection(states=frozenset({State.PARKED, State.QUEUED})), "1256"),
+        (Selection(claimed_before=NOW - timedelta(hours=5)), "67"),
+        (Selection(claimed_before=NOW), "1234567"),
+        (Selection("odd", frozenset({State.QUEUED}), NOW - timedelta(hours=2)), "5"),
+    ],
+)
+def test_every_part_of_a_selection_counts(filled: Store, selection: Selection, expected: str) -> None:
+    assert keys(filled, selection) == {f"k{number}" for number in expected}
+
+
+def test_selected_records_are_whole(filled: Store) -> None:
+    (found,) = filled.select(
+        Selection(route="odd", states=frozenset({State.QUEUED}), claimed_before=NOW - timedelta(hours=2)), 9
+    )
+    assert found == filled.get(found.key)
+
+
+def test_no_more_than_the_limit(filled: Store) -> None:
+    assert len(list(filled.select(Selection(), 3))) == 3
+    assert list(filled.select(Selection(), 0)) == []
+
+
+def test_many_records_are_found_whatever_the_stores_page_size(store: Store) -> None:
+    for number in range(1100):
+        store.insert(record(f"k{number}"))
+    assert len(keys(store, Selection(route="route"), 2000)) == 1100
+
+
+class TestDelete:
+    def test_it_is_gone_and_its_key_is_free(self, store: Store) -> None:
+        found = written(store.insert(record()))
+        assert store.delete(found)
+        assert store.get(found.key) is None
+        assert not store.delete(found)
+        assert store.insert(record()) is not None
+
+    def test_what_has_changed_since_stays(self, store: Store) -> None:
+        first = written(store.insert(record()))
+        second = written(store.replace(replace(first, reason="changed")))
+        assert not store.delete(first)
+        assert store.get(first.key) == second
+
+    def test_its_run_is_owned_by_nobody_any_more(self, store: Store) -> None:
+        def queued(key: str) -> Record:
+            return written(store.replace(replace(written(store.insert(record(key))), run_id=5)))
+
+        assert store.delete(queued("a"))
+        assert store.owned_runs("route", [5]) == set()
+        assert queued("b").run_id == 5

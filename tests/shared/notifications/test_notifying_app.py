@@ -1,0 +1,172 @@
+"""Notifications of the whole app: in the stand-in host, at the end of a process, and what is imported for them."""
+
+import json
+import subprocess
+import sys
+from collections import deque
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from devstack.ado import Emulator, load_declaration
+from devstack.ado import serve as serve_ado
+from devstack.events import sample_text
+from devstack.host import Host, load_app
+from devstack.host import serve as serve_host
+from tests.shared.test_composition import post
+from tests.support import ROOT
+from tests.support.building import ENVIRONMENT, run_completed
+from tests.support.canaries import secret
+from tests.support.custom_topic import CustomTopic, serving
+
+TOPIC_KEY = secret("topic-key")
+
+ROUTES = """
+version: 1
+defaults: {organization_url: "${AZURE_DEVOPS_ORG_URL}", project: mlops}
+routes:
+  - {name: evaluate, event: RunCompleted, pipeline: 7, parameters: {runId: "{{ run_id }}"}, tags: false}
+"""
+
+# A process that delivers events and ends. Azure DevOps is a function that gives runs numbers.
+PROGRAM = """
+import json, sys
+from itertools import count
+from pathlib import Path
+from handlers import DISPATCH, NAMES
+from shared.composition import compose, load_configuration
+from shared.pipelines_protocol import HttpResponse
+
+ids = count(100)
+def azure_devops(request, authorization, timeout_seconds):
+    return HttpResponse(200, {}, json.dumps({"id": next(ids)}).encode())
+
+environment, app_dir, events = json.load(sys.stdin)
+app = compose(load_configuration(environment, Path(app_dir), NAMES), DISPATCH, transport=azure_devops)
+outcomes = [decision.outcome for event in events for decision in app.relay.deliver(event).decisions]
+modules = [name for name in sys.modules if name.startswith("azure.")]
+print(json.dumps([outcomes, modules]))
+"""
+
+
+@pytest.fixture
+def topic() -> Iterator[CustomTopic]:
+    with serving(CustomTopic(key=TOPIC_KEY)) as topic:
+        yield topic
+
+
+@pytest.fixture
+def emulator() -> Emulator:
+    return Emulator(load_declaration(), pats={secret("pat")})
+
+
+@pytest.fixture
+def host_url(emulator: Emulator, topic: CustomTopic, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """The real function_app in the stand-in host, in this process, with a topic for notifications."""
+    with serve_ado(emulator) as ado:
+        environment = {
+            "AZURE_DEVOPS_ORG_URL": ado.organization_url,
+            "AZURE_DEVOPS_PROJECT": "mlops",
+            "AZURE_DEVOPS_AUTH": "pat",
+            "AZURE_DEVOPS_EXT_PAT": secret("pat"),
+            "JOURNAL_CONNECTION": f"sqlite:{tmp_path / 'journal.sqlite3'}",
+            "NOTIFY_TOPIC_ENDPOINT": topic.url,
+            "NOTIFY_TOPIC_KEY": TOPIC_KEY,
+        }
+        for name, value in environment.items():
+            monkeypatch.setenv(name, value)
+        monkeypatch.delitem(sys.modules, "function_app", raising=False)
+        with serve_host(Host(load_app(ROOT), threads=8)) as host:
+            yield f"{host.url}/runtime/webhooks/eventgrid?functionName=aml_event"
+
+
+class TestInTheHost:
+    def test_a_queued_run_is_told_with_all_that_a_subscriber_needs(
+        self, host_url: str, topic: CustomTopic, emulator: Emulator
+    ) -> None:
+        assert post(host_url, sample_text("run-completed")).status_code == 202
+        (event,) = topic.wait_for(1)
+        (run,) = emulator.books.runs
+        assert event["type"] == "nextstage.run.queued"
+        assert event["source"] == "/nextstage/local"
+        assert event["id"] == f"{event['data']['key']}:queued:{run.id}"
+        assert (event["data"]["route"], event["data"]["run_id"]) == ("evaluate-after-training", run.id)
+        assert event["data"]["run_url"].endswith(f"buildId={run.id}")
+
+    def test_a_duplicate_is_not_told(self, host_url: str, topic: CustomTopic) -> None:
+        for event in ("run-completed", "run-completed", "model-registered"):
+            assert post(host_url, sample_text(event)).status_code == 202
+        assert [event["data"]["route"] for event in topic.wait_for(2)] == [
+            "evaluate-after-training",
+            "deploy-candidate",
+        ]
+
+    def test_parked_and_deferred_are_told(self, host_url: str, topic: CustomTopic, emulator: Emulator) -> None:
+        assert post(host_url, sample_text("model-registered-unsafe-version")).status_code == 202
+        emulator.credentials.pats.clear()
+        for _ in range(3):
+            assert post(host_url, sample_text("run-completed")).status_code == 500
+        parked, deferred = topic.wait_for(2)
+        assert (parked["type"], deferred["type"]) == ("nextstage.event.parked", "nextstage.delivery.deferred")
+        assert "never passes into a pipeline" in parked["data"]["reason"]
+        assert "HTTP 203 asks to sign in" in deferred["data"]["reason"]
+
+    def test_a_delivery_ends_while_the_topic_hangs(self, host_url: str, topic: CustomTopic) -> None:
+        topic.open.clear()
+        assert post(host_url, sample_text("run-completed")).status_code == 202
+        assert topic.arrived.wait(20)
+        assert post(host_url, sample_text("model-registered")).status_code == 202
+        assert topic.events == []
+        topic.open.set()
+        topic.wait_for(2)
+
+    def test_a_topic_that_refuses_changes_no_outcome(
+        self, host_url: str, topic: CustomTopic, emulator: Emulator, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        topic.statuses = deque([403])
+        assert post(host_url, sample_text("run-completed")).status_code == 202
+        assert topic.arrived.wait(20)
+        assert post(host_url, sample_text("model-registered")).status_code == 202
+        topic.wait_for(1)
+        assert len(emulator.books.runs) == 2
+        lost = [record for record in caplog.records if record.name == "nextstage.notifications"]
+        assert [record.levelname for record in lost] == ["WARNING"]
+        assert "HTTP 403" in lost[0].getMessage()
+
+
+def run_program(app_dir: Path, events: list[str], **environment: str) -> tuple[list[str], list[str]]:
+    """Deliver events in a process of its own; the outcomes, and the modules of Azure's libraries then imported."""
+    (app_dir / "routes.yaml").write_text(ROUTES)
+    known = {**ENVIRONMENT, "AZURE_DEVOPS_AUTH": "pat", "AZURE_DEVOPS_EXT_PAT": secret("pat")}
+    arguments: list[Any] = [{**known, **environment}, str(app_dir), events]
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM],
+        input=json.dumps(arguments),
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    outcomes, modules = json.loads(done.stdout)
+    return outcomes, modules
+
+
+class TestAProcess:
+    def test_without_a_topic_nothing_is_imported_for_it(self, tmp_path: Path) -> None:
+        assert run_program(tmp_path, [run_completed()]) == (["queued"], [])
+
+    def test_with_a_topic_nothing_is_imported_before_something_is_told(
+        self, tmp_path: Path, topic: CustomTopic
+    ) -> None:
+        run_program(tmp_path, [run_completed()])
+        to_topic = {"NOTIFY_TOPIC_ENDPOINT": topic.url, "NOTIFY_TOPIC_KEY": TOPIC_KEY}
+        assert run_program(tmp_path, [run_completed()], **to_topic) == (["duplicate"], [])
+        assert topic.answered == []
+
+    def test_what_waits_at_the_end_of_a_process_is_still_published(self, tmp_path: Path, topic: CustomTopic) -> None:
+        events = [run_completed(f"run-{number}") for number in range(25)]
+        outcomes, _ = run_program(tmp_path, events, NOTIFY_TOPIC_ENDPOINT=topic.url, NOTIFY_TOPIC_KEY=TOPIC_KEY)
+        assert outcomes == ["queued"] * 25
+        assert len({event["id"] for event in topic.events}) == 25

@@ -1,0 +1,355 @@
+"""routes.yaml: what it may say, and that all mistakes are told at once, each with its line."""
+
+from datetime import timedelta
+
+import pytest
+
+from handlers import NAMES
+from shared.errors import InvalidRoutes, Problem
+from shared.routing.routes_file import ROUTE_KEYS, load_routes, read_routes
+from shared.routing.table import Cause, Route
+from tests.support import ROOT
+from tests.support.building import ENVIRONMENT, routes
+from tests.support.canaries import secret
+
+EVERY_KEY = """
+name: everything
+event: ModelRegistered
+enabled: false
+when: model_tags.stage == 'candidate'
+organization_url: https://tfs.example/tfs/Collection/
+project: other project
+pipeline: \\ml\\deploy
+pipeline_version: 3
+branch: refs/tags/v1
+parameters: { version: "{{ model_version }}", fixed: 5.10, flag: true }
+variables: { MODEL: "{{ model_name }}" }
+stages_to_skip: [build, test]
+once_per: "{{ model_name }}"
+allow: "[a-z]+"
+correlation_parameter: nextstageKey
+include_child_runs: true
+cooldown: 1d2h3m4s
+cooldown_key: "{{ model_name }}"
+tags: false
+causes: [ModelDeployed, { event: RunCompleted, with: { experiment_name: train, run_tags.size: 3 } }]
+"""
+
+
+def problems(text: str, **environment: str) -> tuple[Problem, ...]:
+    with pytest.raises(InvalidRoutes) as caught:
+        load_routes(text, source="routes.yaml", names=NAMES, environment={**ENVIRONMENT, **environment})
+    return caught.value.problems
+
+
+def route_problems(entry: str) -> list[str]:
+    """The advice for one route, which stands from line 4 on."""
+    with pytest.raises(InvalidRoutes) as caught:
+        routes(entry)
+    return [f"{problem.line}: {problem.advice}" for problem in caught.value.problems]
+
+
+def test_every_key() -> None:
+    (route,) = routes(EVERY_KEY).routes
+    assert route.name == "everything"
+    assert route.event == "ModelRegistered"
+    assert route.enabled is False
+    assert route.when is not None
+    assert route.when.expression.text == "model_tags.stage == 'candidate'"
+    assert route.organization_url == "https://tfs.example/tfs/Collection"
+    assert route.project == "other project"
+    assert route.pipeline == "\\ml\\deploy"
+    assert route.pipeline_version == 3
+    assert route.branch == "refs/tags/v1"
+    assert {name: template.text for name, template in route.parameters.items()} == {
+        "version": "{{ model_version }}",
+        "fixed": "5.10",  # as written, not as the number it looks like
+        "flag": "true",
+    }
+    assert route.variables["MODEL"].text == "{{ model_name }}"
+    assert route.stages_to_skip == ("build", "test")
+    assert route.once_per is not None
+    assert route.allow is not None
+    assert route.allow.pattern == "[a-z]+"
+    assert route.correlation_parameter == "nextstageKey"
+    assert route.include_child_runs is True
+    assert route.cooldown == timedelta(days=1, hours=2, minutes=3, seconds=4)
+    assert route.cooldown_key is not None
+    assert route.tags is False
+    assert route.causes == (
+        Cause("ModelDeployed"),
+        Cause("RunCompleted", {"experiment_name": "train", "run_tags.size": 3}),
+    )
+
+
+def test_the_test_above_uses_every_key() -> None:
+    used = {line.partition(":")[0] for line in EVERY_KEY.strip().splitlines()}
+    assert used == set(ROUTE_KEYS)
+
+
+def test_defaults_are_taken_and_may_be_replaced() -> None:
+    first, second = routes(
+        "name: a\nevent: RunCompleted\npipeline: p",
+        "name: b\nevent: RunCompleted\npipeline: p\nproject: q\nbranch: dev",
+    ).routes
+    assert (first.organization_url, first.project, first.branch) == ("https://dev.azure.com/contoso", "mlops", "main")
+    assert (second.project, second.branch) == ("q", "dev")
+    assert first == Route(
+        name="a",
+        event="RunCompleted",
+        pipeline="p",
+        organization_url="https://dev.azure.com/contoso",
+        project="mlops",
+        branch="main",
+    )
+
+
+@pytest.mark.parametrize(("written", "pipeline"), [("42", 42), ("'42'", 42), ("${ID}", 7), ("name", "name")])
+def test_a_pipeline_is_an_id_or_a_name(written: str, pipeline: int | str) -> None:
+    entry = f"name: a\nevent: RunCompleted\npipeline: {written}"
+    assert routes(entry, environment={**ENVIRONMENT, "ID": "7"}).routes[0].pipeline == pipeline
+
+
+@pytest.mark.parametrize(
+    ("written", "seconds"), [("90s", 90), ("30m", 1800), ("6h", 21600), ("1h30m", 5400), ("30d", 2592000)]
+)
+def test_durations(written: str, seconds: int) -> None:
+    (route,) = routes(f"name: a\nevent: RunCompleted\npipeline: p\ncooldown: {written}").routes
+    assert route.cooldown == timedelta(seconds=seconds)
+
+
+def test_environment_values_are_filled_in_anywhere() -> None:
+    entry = 'name: a\nevent: RunCompleted\npipeline: p\nparameters: { where: "in ${STAGE}/{{ run_id }}" }'
+    (route,) = routes(entry, environment={**ENVIRONMENT, "STAGE": "test"}).routes
+    assert route.parameters["where"].text == "in test/{{ run_id }}"
+
+
+def test_five_mistakes_are_five_problems_each_with_its_line() -> None:
+    text = """version: 1
+defaults:
+  organization_url: ${AZURE_DEVOPS_ORG_URL}
+  project: ${NOT_SET}
+routes:
+  - name: a
+    event: RunComplete
+    pipeline: p
+    parmeters: {}
+  - name: b
+    event: RunCompleted
+    when: experiment_nam == 'x'
+    pipeline: p
+    parameters:
+      run: {{ run_id }}
+"""
+    found = problems(text)
+    assert [(problem.line, problem.column, problem.text) for problem in found] == [
+        (4, 12, "${NOT_SET}"),
+        (7, 12, "RunComplete"),
+        (9, 5, "parmeters"),
+        (12, 11, "experiment_nam == 'x'"),
+        (15, 12, "{{ run_id }}"),
+    ]
+    advice = [problem.advice for problem in found]
+    assert "environment value NOT_SET" in advice[0]
+    assert "did you mean 'RunCompleted'?" in advice[1]
+    assert "did you mean 'parameters'?" in advice[2]
+    assert "did you mean 'experiment_name'?" in advice[3]
+    assert "must stand in quotes" in advice[4]
+
+
+def test_a_mistake_in_an_expression_has_its_own_line_and_column() -> None:
+    text = """version: 1
+defaults: { organization_url: https://dev.azure.com/contoso, project: "${AZURE_DEVOPS_PROJECT}" }
+routes:
+  - name: a
+    event: RunCompleted
+    when: >-
+      experiment_name == 'train' &&
+      experiment_nam == 'x' && run_tag.x
+    pipeline: p
+    parameters: { run: "of ${AZURE_DEVOPS_PROJECT}: {{ run_idd }} {{ run_id = }}" }
+"""
+    lines = text.splitlines()
+    assert [(problem.line, problem.column) for problem in problems(text)] == [
+        (8, lines[7].index("experiment_nam") + 1),
+        (8, lines[7].index("run_tag") + 1),
+        (10, lines[9].index("run_idd") + 1),
+        (10, lines[9].index("= }}") + 1),
+    ]
+
+
+def test_what_can_be_read_is_read_though_the_environment_lacks_values() -> None:
+    text = """version: 1
+defaults: { organization_url: "${URL}", project: "${PROJECT}" }
+routes:
+  - name: a
+    event: RunCompleted
+    when: experiment_name == '${EXPERIMENT}' && run_id
+    pipeline: ${PIPELINE}
+  - { name: b, event: RunCompleted, pipeline: p, cooldown: "${COOLDOWN}" }
+  - { name: c, event: RunCompleted, pipeline: p, parameters: { x: "{{ ${NAME} }}" } }
+  - { name: d e, event: RunCompleted, pipeline: p }
+"""
+    reading = read_routes(text, names=NAMES, environment={})
+    assert [problem.line for problem in reading.unset] == [2, 2, 6, 7, 8, 9]
+    assert reading.unset[0].what == "needs the environment value URL, which is not set"
+    assert reading.unset[0].suggestion == "set it in the application settings, or locally in local.settings.json"
+    assert [problem.line for problem in reading.problems] == [10], "what is unset may be right when it is set"
+    (route,) = reading.table.routes
+    assert (route.organization_url, route.project, route.pipeline) == ("${URL}", "${PROJECT}", "${PIPELINE}")
+    assert reading.places["a",] == (4, 5)
+    assert reading.places["a", "when"] == (6, 11)
+    with pytest.raises(InvalidRoutes) as caught:
+        load_routes(text, source="routes.yaml", names=NAMES, environment={})
+    assert len(caught.value.problems) == 7
+
+
+def test_a_route_in_which_anything_is_wrong_is_not_in_the_table() -> None:
+    right = "{ name: a, event: RunCompleted, pipeline: p"
+    wrong = ["when: x", "parameters: { a: }", "causes: [Nope]", "nope: 1", "cooldown_key: x", "stages_to_skip: [[]]"]
+    entries = "".join(f"  - {right.replace('a,', f'a{number},')}, {each} }}\n" for number, each in enumerate(wrong))
+    text = f"version: 1\ndefaults: {{ organization_url: https://x, project: p }}\nroutes:\n  - {right} }}\n{entries}"
+    reading = read_routes(text, names=NAMES, environment={})
+    assert [route.name for route in reading.table.routes] == ["a"]
+    assert len(reading.problems) == len(wrong)
+
+
+def test_the_places_of_parameters_are_those_of_their_names() -> None:
+    text = """version: 1
+routes:
+  - { name: a, event: RunCompleted, pipeline: 1, organization_url: "https://x/y", project: p,
+      parameters: { x: 1, y: 2 } }
+"""
+    reading = read_routes(text, names=NAMES, environment={})
+    assert reading.problems == reading.unset == ()
+    assert reading.places["a", "parameters", "y"] == (4, text.splitlines()[3].index("y: 2") + 1)
+
+
+def test_the_message_shows_all_problems_with_file_line_and_column() -> None:
+    with pytest.raises(InvalidRoutes) as caught:
+        routes("name: a b\nevent: Nope\npipeline:")
+    lines = str(caught.value).splitlines()
+    assert lines[0] == "routes.yaml has 3 problems; nothing was started:"
+    assert [line.split(" ")[2] for line in lines[1:]] == ["routes.yaml:4:11:", "routes.yaml:5:12:", "routes.yaml:6:14:"]
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "advice"),
+    [
+        ("", 1, "the file is empty"),
+        ("# nothing\n", 1, "the file is empty"),
+        ("a: [1\nb: 2", 2, "this is not YAML"),
+        ("\ta: 1", 1, "this is not YAML"),
+        ("version: 1\x07", 1, "this is not YAML"),
+        ("[1]", 1, "the file must be a mapping"),
+        ("version: 2\nroutes: []", 1, "this version is not known"),
+        ("version: x\nroutes: []", 1, "must be a whole number"),
+        ("routes: []", 1, "'version' is missing"),
+        ("version: 1", 1, "'routes' is missing"),
+        ("version: 1\nroutes: {}", 2, "routes must be a list"),
+        ("version: 1\nroutes: [x]", 2, "a route must be a mapping"),
+        ("version: 1\nroutes: []\nrutes: []", 3, "did you mean 'routes'?"),
+        ("version: 1\nroutes: []\nroutes: []", 3, "stands twice"),
+        ("version: 1\nroutes: []\n? [a]\n: b", 3, "a key must be plain text"),
+        ("version: 1\nroutes: []\ndefaults: []", 3, "defaults must be a mapping"),
+        ("version: 1\nroutes: []\ndefaults: {pipeline: 3}", 3, "defaults has no such key"),
+    ],
+)
+def test_mistakes_in_the_file_as_a_whole(text: str, line: int, advice: str) -> None:
+    assert any(problem.line == line and advice in problem.advice for problem in problems(text))
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ("name: '-x'", "4: must begin with a letter or digit"),
+        ("event: [RunCompleted]", "5: must be text, not a list"),
+        ("event: Microsoft.MachineLearningServices.RunCompleted", "5: is no event type; did you mean 'RunCompleted'?"),
+        ("pipeline: ''", "6: is empty"),
+        ("pipeline: ~", "6: has no value"),
+        ('pipeline: "{{ run_id }}"', "6: holds a placeholder"),
+        ("branch: $(evil)", "7: holds '$('"),
+        ("project: a/b", "7: must be a project's name"),
+        ("enabled: perhaps", "7: must be true or false"),
+        ("enabled: [true]", "7: must be true or false"),
+        ("include_child_runs: 1", "7: must be true or false"),
+        ("pipeline_version: 0", "7: must be a whole number above zero"),
+        ("pipeline_version: x", "7: must be a whole number above zero"),
+        ("when: ''", "7: is not JMESPath"),
+        ("when: model_name", "7: uses the name 'model_name', which does not exist here"),
+        ("once_per: '{{ run_id'", "7: has a placeholder that is not closed"),
+        ("allow: '['", "7: is no regular expression"),
+        ("stages_to_skip: build", "7: stages_to_skip must be a list"),
+        ("stages_to_skip: [{}]", "7: must be text, not a mapping"),
+        ("parameters: [a]", "7: parameters must be a mapping"),
+        ("parameters: {a: }", "7: has no value"),
+        ("parameters: {a: '{{ nope }}'}", "7: uses the name 'nope'"),
+        ("parameters: {a: $(x)}", "7: holds '$(', which never passes"),
+        ("organization_url: dev.azure.com/contoso", "7: must begin with https://"),
+        ("organization_url: http://dev.azure.com/contoso", "7: must begin with https://"),
+        ("organization_url: https://", "7: must begin with https://"),
+        ("organization_url: 'https://[x'", "7: is not a URL"),
+        ("organization_url: 'https://a:99999/b'", "7: is not a URL"),
+        ("organization_url: https://dev.azure.com/contoso?x=1", "7: must hold no user name"),
+        ("cooldown: soon", "7: 'soon' is no duration; write '90s', '30m', '6h', '1h30m' or '2d', 30d at most"),
+        ("cooldown: 6", "7: '6' is no duration"),
+        ("cooldown: 0h", "7: '0h' is no duration"),
+        ("cooldown: 3h2d", "7: '3h2d' is no duration"),
+        ("cooldown: ''", "7: '' is no duration"),
+        ("cooldown: 31d", "7: is longer than 30 days"),
+        ("cooldown_key: '{{ run_id }}'", "7: means nothing without 'cooldown'"),
+        ("tags: some", "7: must be true or false"),
+        ("correlation_parameter: a\nparameters: {a: b}", "7: is also in 'parameters'"),
+        ("causes: RunCompleted", "7: causes must be a list"),
+        ("causes: [RunComplete]", "7: is no event type; did you mean 'RunCompleted'?"),
+        ("causes: [{with: {}}]", "7: 'event' is missing from this cause"),
+        ("causes: [{event: Nope}]", "7: is no event type"),
+        ("causes: [{event: RunCompleted, when: x}]", "7: a cause has no such key; known: event, with"),
+        (
+            "causes: [{event: RunCompleted, with: {run: x}}]",
+            "7: RunCompleted events have no name 'run'; did you mean 'run_id'?",
+        ),
+        ("causes: [{event: RunCompleted, with: {run_id: [x]}}]", "7: must be text, not a list"),
+        ("causes: [{event: RunCompleted, with: {run_id: 2026-01-01}}]", "7: must be a text, a number, true or false"),
+        ("causes: [{event: RunCompleted, with: {run_id: }}]", "7: has no value"),
+    ],
+)
+def test_mistakes_in_a_route(changes: str, expected: str) -> None:
+    lines = {"name": "name: a", "event": "event: RunCompleted", "pipeline": "pipeline: p"}
+    for line in changes.splitlines():
+        lines[line.partition(":")[0]] = line
+    assert any(problem.startswith(expected) for problem in route_problems("\n".join(lines.values())))
+
+
+def test_names_are_unique() -> None:
+    with pytest.raises(InvalidRoutes) as caught:
+        routes("name: a\nevent: RunCompleted\npipeline: p", "name: a\nevent: RunCompleted\npipeline: p")
+    (problem,) = caught.value.problems
+    assert (problem.line, problem.advice) == (7, "line 4 has a route of this name; choose another")
+
+
+def test_missing_keys_are_named() -> None:
+    found = problems("version: 1\nroutes:\n  - enabled: true\n")
+    assert [(problem.line, problem.advice.split(" ")[0]) for problem in found] == [
+        (3, f"'{key}'") for key in sorted(["name", "event", "pipeline", "organization_url", "project"])
+    ]
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1:7080", "localhost", "[::1]:80"])
+def test_http_is_for_this_machine_only(host: str) -> None:
+    entry = f"name: a\nevent: RunCompleted\npipeline: p\norganization_url: 'http://{host}/contoso'"
+    assert routes(entry).routes[0].organization_url == f"http://{host}/contoso"
+
+
+def test_a_credential_in_a_url_is_refused_and_not_shown() -> None:
+    """The URL comes from the environment, so the message may show its name and never its value."""
+    environment = {"AZURE_DEVOPS_ORG_URL": f"https://user:{secret('pat')}@dev.azure.com/contoso"}
+    with pytest.raises(InvalidRoutes) as caught:
+        routes("name: a\nevent: RunCompleted\npipeline: p", environment={**ENVIRONMENT, **environment})
+    assert "must hold no user name" in str(caught.value)
+    assert "canary" not in str(caught.value)
+
+
+def test_the_default_table_is_valid_and_covers_every_event_type() -> None:
+    table = load_routes((ROOT / "routes.yaml").read_text(), source="routes.yaml", names=NAMES, environment=ENVIRONMENT)
+    assert {route.event for route in table.routes} == set(NAMES)

@@ -1,0 +1,171 @@
+"""From an event to requests: which routes match, why the others do not, and what is refused."""
+
+from datetime import timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from handlers import DISPATCH
+from shared.azure_devops.runs import RunRequest
+from shared.events.event import Occurrence, parse_event
+from shared.journal.cooldown import Window
+from shared.routing.table import Match, Refusal, Resolution, RouteTable, WhyNot, journal_key
+from tests.support.building import WORKSPACE, event_text, routes, run_completed
+
+PLAIN = "name: plain\nevent: RunCompleted\npipeline: p"
+
+
+def resolve(table: RouteTable, raw: str) -> Resolution:
+    event = parse_event(raw)
+    meaning = DISPATCH[event.type](event)
+    assert isinstance(meaning, Occurrence)
+    return table.resolve(event, meaning)
+
+
+def only_match(table: RouteTable, raw: str) -> Match:
+    (match,) = resolve(table, raw).decisions
+    assert isinstance(match, Match)
+    return match
+
+
+def only_refusal(table: RouteTable, raw: str) -> Refusal:
+    (refusal,) = resolve(table, raw).decisions
+    assert isinstance(refusal, Refusal)
+    return refusal
+
+
+def test_the_request_is_all_that_the_route_says() -> None:
+    table = routes("""
+name: full
+event: RunCompleted
+when: experiment_name == 'train'
+pipeline: evaluation
+pipeline_version: 4
+branch: dev
+parameters: { run: "{{ run_id }}", from: "{{ event.workspace }}/{{ data.runTags.team }}" }
+variables: { ROOT: "{{ root_run_id }}" }
+stages_to_skip: [slow]
+""")
+    assert only_match(table, run_completed("r-1", runTags={"team": "fraud"})).request == RunRequest(
+        organization_url="https://dev.azure.com/contoso",
+        project="mlops",
+        pipeline="evaluation",
+        branch="dev",
+        parameters={"run": "r-1", "from": "ws/fraud"},
+        variables={"ROOT": "r-1"},
+        stages_to_skip=("slow",),
+        pipeline_version=4,
+    )
+
+
+def test_the_order_of_the_table_is_kept_and_every_reason_is_given() -> None:
+    table = routes(
+        PLAIN,
+        "name: other-type\nevent: ModelRegistered\npipeline: p",
+        "name: off\nevent: RunCompleted\npipeline: p\nenabled: false",
+        "name: condition\nevent: RunCompleted\npipeline: p\nwhen: experiment_name == 'nope'",
+        "name: refused\nevent: RunCompleted\npipeline: p\nparameters: { a: '{{ data.nope }}' }",
+        "name: last\nevent: RunCompleted\npipeline: p",
+    )
+    resolution = resolve(table, run_completed())
+    assert [decision.key.route for decision in resolution.decisions] == ["plain", "refused", "last"]
+    assert resolution.why_not == (
+        WhyNot("off", "it is disabled"),
+        WhyNot("condition", "when is not true: experiment_name == 'nope'"),
+    )
+
+
+def test_child_runs_are_for_routes_that_ask_for_them() -> None:
+    table = routes(PLAIN, "name: children\nevent: RunCompleted\npipeline: p\ninclude_child_runs: true")
+    resolution = resolve(table, run_completed(runType="azureml.StepRun"))
+    assert [decision.key.route for decision in resolution.decisions] == ["children"]
+    assert resolution.why_not == (WhyNot("plain", "the run is a child run; include_child_runs: true would take it"),)
+
+
+def test_the_correlation_parameter_carries_the_journal_key() -> None:
+    match = only_match(routes(PLAIN + "\ncorrelation_parameter: key\nparameters: { a: b }"), run_completed())
+    assert match.request.parameters == {"a": "b", "key": match.key.key}
+    assert match.request.correlation_parameter == "key"
+
+
+class TestKey:
+    def test_of_the_same_occurrence_in_both_schemas_and_any_case_of_the_workspace(self) -> None:
+        table = routes(PLAIN)
+        first = only_match(table, run_completed("r"))
+        again = only_match(table, event_text("RunCompleted", {"RunId": "r"}, id="other", topic=WORKSPACE.upper()))
+        assert first.key == again.key
+
+    def test_differs_by_route_source_and_identity(self) -> None:
+        keys = {
+            journal_key(route, source, identity).key
+            for route in ("a", "ab")
+            for source in ("s", "bs", "")
+            for identity in ("i", "bi", "si", "")
+        }
+        assert len(keys) == 24
+
+    def test_once_per_replaces_the_handlers_identity(self) -> None:
+        table = routes(PLAIN + '\nonce_per: "{{ experiment_name }}"')
+        assert only_match(table, run_completed("r-1")).key == only_match(table, run_completed("r-2")).key
+        other = only_match(table, run_completed("r-1", experimentName="other"))
+        assert other.key != only_match(table, run_completed("r-1")).key
+
+    @given(st.text(), st.text(), st.text())
+    def test_any_text_has_a_key(self, route: str, source: str, identity: str) -> None:
+        assert len(journal_key(route, source, identity).key) == 64
+
+
+class TestRefusal:
+    def test_a_missing_value_is_no_text_none(self) -> None:
+        refusal = only_refusal(routes(PLAIN + "\nparameters: { a: '{{ data.tags.nope }}' }"), run_completed())
+        assert refusal.reason == "parameter 'a': 'data.tags.nope' finds nothing in this event"
+
+    def test_an_unsafe_variable_names_itself(self) -> None:
+        refusal = only_refusal(routes(PLAIN + "\nvariables: { V: '{{ run_id }}' }"), run_completed("a;b"))
+        assert refusal.reason.startswith("variable 'V': 'run_id' is 'a;b', which does not match")
+
+    def test_a_condition_that_cannot_be_evaluated(self) -> None:
+        refusal = only_refusal(routes(PLAIN + "\nwhen: contains(run_tags.team, 'x')"), run_completed())
+        assert "cannot be evaluated on this event" in refusal.reason
+
+    def test_a_missing_once_per_is_parked_under_the_handlers_identity(self) -> None:
+        refusal = only_refusal(routes(PLAIN + "\nonce_per: '{{ run_tags.nope }}'"), run_completed("r"))
+        assert refusal.key == journal_key("plain", WORKSPACE, "r")
+
+    @pytest.mark.parametrize("key", ["parameters", "variables"])
+    def test_is_parked_under_the_key_that_a_good_request_would_have(self, key: str) -> None:
+        table = routes(PLAIN + f"\nonce_per: 'x'\n{key}: {{ a: '{{{{ data.nope }}}}' }}")
+        assert only_refusal(table, run_completed("r")).key == journal_key("plain", WORKSPACE, "x")
+
+
+class TestCooldownAndTags:
+    def test_a_route_without_cooldown_has_no_window(self) -> None:
+        assert only_match(routes(PLAIN), run_completed()).window is None
+
+    def test_one_window_for_the_route_or_one_for_each_key(self) -> None:
+        assert only_match(routes(PLAIN + "\ncooldown: 6h"), run_completed()).window == Window("", timedelta(hours=6))
+        keyed = routes(PLAIN + "\ncooldown: 6h\ncooldown_key: '{{ run_id }}'")
+        assert only_match(keyed, run_completed("r")).window == Window("r", timedelta(hours=6))
+
+    @pytest.mark.parametrize(
+        ("name", "data", "tags"),
+        [
+            ("RunCompleted", {"runId": "r"}, ("aml-run:r", "event:event-1")),
+            ("ModelRegistered", {"modelName": "m", "modelVersion": 3}, ("model:m:3", "event:event-1")),
+            ("ModelDeployed", {"serviceName": "s", "modelIds": "a:1,b:2"}, ("model:a:1", "model:b:2", "event:event-1")),
+            ("DatasetDriftDetected", {"runId": "r", "driftCoefficient": 1}, ("aml-run:r", "event:event-1")),
+            ("RunCompleted", {"runId": "a,b;c\n"}, ("aml-run:a_b_c", "event:event-1")),
+            ("RunCompleted", {"runId": "x" * 500}, ("aml-run:" + "x" * 392, "event:event-1")),
+        ],
+    )
+    def test_tags_say_where_a_run_comes_from(self, name: str, data: dict[str, object], tags: tuple[str, ...]) -> None:
+        table = routes(f"name: plain\nevent: {name}\npipeline: p")
+        assert only_match(table, event_text(name, data)).tags == tags
+
+    def test_no_tags(self) -> None:
+        assert only_match(routes(PLAIN + "\ntags: false"), run_completed()).tags == ()
+
+
+def test_no_route_of_the_type() -> None:
+    assert resolve(routes(PLAIN), event_text("ModelDeployed", {"serviceName": "s"})) == Resolution((), ())

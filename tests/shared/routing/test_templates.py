@@ -1,0 +1,256 @@
+"""Conditions and placeholders: what they find, what they refuse, and what they may never let through."""
+
+import re
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shared.errors import ExpressionFailed, MissingValue, UnsafeValue
+from shared.routing.templates import Condition, Expression, InvalidExpression, forbidden_in, parse_template
+from shared.suggestion import suggestion
+
+NAMES = {"run_id": (), "tags": (), "number": (), "event": ("id", "type"), "data": ()}
+ANYTHING = re.compile(r"(?s).*")
+
+
+def rendered(text: str, scope: dict[str, Any], allow: re.Pattern[str] | None = None) -> str:
+    return parse_template(text, None).render(scope, allow)
+
+
+class TestCondition:
+    @pytest.mark.parametrize("value", [True, "x", 0, 1.5, ["x"], {"a": 1}, [None]])
+    def test_holds(self, value: object) -> None:
+        assert Condition("v", None).holds({"v": value})
+
+    @pytest.mark.parametrize("value", [False, None, "", [], {}])
+    def test_does_not_hold(self, value: object) -> None:
+        assert not Condition("v", None).holds({"v": value})
+
+    def test_numbers_are_compared_with_literals(self) -> None:
+        condition = Condition("number >= `0.3`", NAMES)
+        assert [condition.holds({"number": value}) for value in (0.3, 0.29, None)] == [True, False, False]
+
+    def test_a_text_is_not_compared_with_a_number(self) -> None:
+        with pytest.raises(ExpressionFailed, match="'>=' not supported"):
+            Condition("number >= `0.3`", NAMES).holds({"number": "0.5"})
+
+    def test_a_function_given_the_wrong_kind_is_an_error_of_the_event(self) -> None:
+        with pytest.raises(ExpressionFailed, match=r"'contains.*cannot be evaluated on this event"):
+            Condition("contains(tags.owner, 'x')", NAMES).holds({"tags": {}})
+
+    def test_what_the_library_raises_otherwise_is_an_error_of_the_event_too(self) -> None:
+        with pytest.raises(ExpressionFailed):
+            Expression("sort_by(tags, &@)", NAMES).evaluate({"tags": [{}, {}]})
+
+
+class TestExpressionIsCheckedWhenItIsCompiled:
+    @pytest.mark.parametrize(
+        "text",
+        [
+            "run_id == 'x' && number > `1`",
+            "event.id",
+            "event",
+            "data.anything.goes",
+            "tags.anything | length(@)",
+            "tags.*.deep",
+            "data.list[?inner == 'x'].name",
+            "data.list[0].name",
+            "data.list[0:2]",
+            "data.list[]",
+            "sort_by(data.list, &inner)",
+            "{a: run_id, b: tags.x}",
+            "[run_id, number]",
+            "!number || not_null(tags.a, run_id)",
+            "join(',', data.list)",
+            "@.run_id",
+            '`{"a": 1}`.a',
+        ],
+    )
+    def test_known_names(self, text: str) -> None:
+        assert Expression(text, NAMES).text == text
+
+    @pytest.mark.parametrize(
+        ("text", "complaint"),
+        [
+            ("run_idd", "uses the name 'run_idd', which does not exist here; did you mean 'run_id'?"),
+            ("RunId", "did you mean 'run_id'?"),
+            ("zzzz", "known: data, event, number, run_id, tags"),
+            ("event.ident", "uses the name 'event.ident'"),
+            ("event.typ", "did you mean 'event.type'?"),
+            ("number > run || tags", "uses the name 'run'"),
+            ("lenght(tags)", "uses the function 'lenght', which does not exist here; did you mean 'length'?"),
+            ("tags[?a == b].c | [0]", None),
+            ("join(',', lists)", "uses the name 'lists'"),
+            ("run_id ==", "is not JMESPath: the expression is not complete"),
+            ("", "is not JMESPath: the expression is not complete"),
+            ("run_id 'x'", "is not JMESPath: Unexpected token: x"),
+            ("run_id = 'x'", "is not JMESPath: Unknown token '='; write =="),
+            ("run_id and tags", "is not JMESPath: Unexpected token: and; write &&"),
+            ("run_id & tags", "write &&"),
+            ("(run_id", "is not JMESPath: the expression is not complete"),
+            ("run_id.'x'", "got: literal at 'x'"),
+            ("run_id == 'x", "is not JMESPath: Unclosed ' delimiter"),
+            ('"run_id"(tags)', "Quoted identifier not allowed for function names. at '('"),
+            ("length()", "calls the function 'length' with 0 values; it takes 1"),
+            ("contains(tags)", "calls the function 'contains' with 1 value; it takes 2"),
+            ("merge()", "calls the function 'merge' with 0 values; it takes 1 or more"),
+            ("merge(tags, tags, tags)", None),
+        ],
+    )
+    def test_unknown_names_and_broken_text(self, text: str, complaint: str | None) -> None:
+        if complaint is None:
+            Expression(text, NAMES)
+            return
+        with pytest.raises(InvalidExpression) as caught:
+            Expression(text, NAMES)
+        assert complaint in str(caught.value)
+
+    def test_several_mistakes_are_said_at_once(self) -> None:
+        with pytest.raises(InvalidExpression, match=r"'foo'.*'run_idd'.*'tgs'"):
+            Expression("foo(run_idd) || tgs.a || run_idd", NAMES)
+
+    @pytest.mark.parametrize(
+        ("text", "offsets"),
+        [
+            ("  number > run || tgs.a", [11, 18]),
+            ("number == `1` && (", [18]),
+            ("run_id = 'x'", [7]),
+            ("lenght(run_idd)", [0, 7]),
+            ("data.list[?nope == 'x'] && nope", [27]),
+            ("", [None]),
+        ],
+    )
+    def test_a_fault_has_its_place(self, text: str, offsets: list[int | None]) -> None:
+        with pytest.raises(InvalidExpression) as caught:
+            Expression(text, NAMES)
+        assert [fault.offset for fault in caught.value.faults] == offsets
+
+
+class TestRendering:
+    @pytest.mark.parametrize(
+        ("value", "text"),
+        [
+            ("plain", "plain"),
+            ("models:/fraud detector@prod/7, v=1.0+x", "models:/fraud detector@prod/7, v=1.0+x"),
+            ("", ""),
+            (7, "7"),
+            (0.25, "0.25"),
+            (True, "true"),
+            (False, "false"),
+        ],
+    )
+    def test_values(self, value: object, text: str) -> None:
+        assert rendered("<{{ v }}>", {"v": value}) == f"<{text}>"
+
+    def test_several_placeholders_and_none(self) -> None:
+        assert rendered("{{ a }}-{{b}}{{ a }}", {"a": "x", "b": 2}) == "x-2x"
+        assert rendered("literal $HOME; 100 %", {}) == "literal $HOME; 100 %"
+
+    @pytest.mark.parametrize(
+        ("value", "complaint"),
+        [(None, "finds nothing"), ([1], "finds a list"), ({}, "finds dict"), (float("inf"), "finds float")],
+    )
+    def test_what_is_no_single_value(self, value: object, complaint: str) -> None:
+        with pytest.raises(MissingValue, match=complaint):
+            rendered("{{ v }}", {"v": value})
+
+    @pytest.mark.parametrize(
+        "value",
+        ["a;b", "a&b", "a|b", "`a`", "$a", "a\\b", "'a'", '"a"', "<a>", "a*", "a#b", "é", "a\nb", "a!", "a(b)", "[a]"],
+    )
+    def test_what_a_shell_could_read_is_refused(self, value: str) -> None:
+        with pytest.raises(UnsafeValue):
+            rendered("{{ v }}", {"v": value})
+
+    def test_a_route_may_allow_more(self) -> None:
+        assert rendered("{{ v }}", {"v": "a;é"}, re.compile("[a-z;é]+")) == "a;é"
+        with pytest.raises(UnsafeValue, match="the route's 'allow'"):
+            rendered("{{ v }}", {"v": "a;é!"}, re.compile("[a-z;é]+"))
+
+    @pytest.mark.parametrize(
+        "value",
+        [
+            "$(rm -rf)",
+            "x ${{ y",
+            "$[ z ]",
+            "##vso[task.setvariable]",
+            "##VSO[task.setvariable]",
+            "##[error]",
+            "a\nb",
+            "a\x00b",
+            "a\x1bb",
+            "a\u202eb",
+            "a\u2028b",
+        ],
+    )
+    def test_what_never_passes_whatever_a_route_allows(self, value: str) -> None:
+        with pytest.raises(UnsafeValue, match="never passes"):
+            rendered("{{ v }}", {"v": value}, ANYTHING)
+
+    def test_a_macro_cannot_be_put_together_from_value_and_literal(self) -> None:
+        with pytest.raises(UnsafeValue, match=r"'\$\('"):
+            rendered("{{ v }}(secret)", {"v": "$"}, ANYTHING)
+
+    def test_length(self) -> None:
+        assert rendered("{{ v }}", {"v": "x" * 1024}) == "x" * 1024
+        with pytest.raises(UnsafeValue, match="1025 characters long; 1024 may pass"):
+            rendered("{{ v }}", {"v": "x" * 1025}, ANYTHING)
+
+    def test_a_long_value_is_cut_in_the_message(self) -> None:
+        with pytest.raises(UnsafeValue) as caught:
+            rendered("{{ v }}", {"v": "é" * 1000})
+        assert len(str(caught.value)) < 1000
+
+    @given(st.text())
+    def test_whatever_passes_is_harmless(self, value: str) -> None:
+        try:
+            text = rendered("{{ v }}", {"v": value}, ANYTHING)
+        except UnsafeValue:
+            return
+        assert text == value
+        assert forbidden_in(text) is None
+        assert not any(ord(character) < 32 for character in text)
+
+    @given(st.text(alphabet=st.characters(codec="ascii")))
+    def test_by_default_only_the_conservative_alphabet_passes(self, value: str) -> None:
+        harmless = set("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-:/@ =,+")
+        try:
+            rendered("{{ v }}", {"v": value})
+        except UnsafeValue:
+            assert not set(value) <= harmless
+        else:
+            assert set(value) <= harmless
+
+    def test_a_key_takes_any_single_value(self) -> None:
+        assert parse_template("{{ a }}|{{ b }}", None).render_any({"a": "é;$(", "b": 1}) == "é;$(|1"
+        with pytest.raises(MissingValue):
+            parse_template("{{ a }}", None).render_any({"a": None})
+
+
+class TestTemplateIsCheckedWhenItIsCompiled:
+    @pytest.mark.parametrize("text", ["{{ a", "a }}", "{{ a }} }}", "{{{{ a }}"])
+    def test_placeholders_must_be_closed(self, text: str) -> None:
+        with pytest.raises(InvalidExpression):
+            parse_template(text, None)
+
+    def test_literal_text_may_hold_no_macro(self) -> None:
+        with pytest.raises(InvalidExpression, match=r"holds '\$\('"):
+            parse_template("$(Build.BuildId)", None)
+
+    def test_every_fault_is_told_with_its_place(self) -> None:
+        text = "a $(b) {{ run_idd }} {{ number == }} {{ tags }} }}"
+        with pytest.raises(InvalidExpression) as caught:
+            parse_template(text, NAMES)
+        assert [(fault.offset, fault.text.split(";")[0]) for fault in caught.value.faults] == [
+            (0, "holds '$(', which never passes into a pipeline"),
+            (text.index("run_idd"), "uses the name 'run_idd', which does not exist here"),
+            (text.index("number ==") + len("number =="), "is not JMESPath: the expression is not complete"),
+            (text.rindex("}}"), "has a placeholder that is not closed"),
+        ]
+
+
+def test_suggestions() -> None:
+    assert suggestion("RunComplete", ["RunCompleted", "ModelRegistered"]) == "did you mean 'RunCompleted'?"
+    assert suggestion("zzz", ["b", "a"]) == "known: a, b"

@@ -1,0 +1,425 @@
+"""Every answer that Azure DevOps may give, against the emulator over a socket: outcome, journal state, number of runs.
+
+One class per row of the error table in docs/how-it-works.md.
+"""
+
+import socket
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+import pytest
+
+from devstack.ado import Emulator, Fault, Match, load_declaration, serve
+from handlers import DISPATCH
+from shared.azure_devops.client import PipelinesClient
+from shared.azure_devops.runs import RunRequest
+from shared.credentials import Credential, pat_from_environment
+from shared.errors import DeliveryDeferred
+from shared.http.sending import MAX_CONNECT_ATTEMPTS
+from shared.http.transport import RequestsTransport
+from shared.journal.cooldown import Cooldowns
+from shared.journal.journal import Journal
+from shared.journal.records import JournalKey, Record, State, Store
+from shared.queueing import Queueing
+from shared.relay import Relay
+from shared.telemetry import Decision, Outcome
+from tests.contracts import validate
+from tests.support.building import routes, run_completed
+from tests.support.canaries import secret
+from tests.support.clock import ManualClock
+from tests.support.fakes import Reports
+
+SETTLE = 30
+HTML = "<!DOCTYPE html><html><title>Sign in</title></html>"
+
+
+@dataclass
+class Scene:
+    """A relay, a journal, and the emulator it speaks to."""
+
+    clock: ManualClock
+    store: Store
+    emulator: Emulator
+    organization_url: str
+    transport: RequestsTransport
+    pats: list[str] = field(default_factory=lambda: [secret("pat")])
+    reports: Reports = field(default_factory=Reports)
+    budget_seconds: float = 25
+    slept: list[float] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.client = PipelinesClient(self.credential(), self.transport, clock=self.clock, sleep=self.slept.append)
+
+    def credential(self) -> Credential:
+        return pat_from_environment(lambda: self.pats[0])
+
+    def deliver(self, *, event: str = "run-1", pipeline: str = "11", organization_url: str | None = None) -> Outcome:
+        """Deliver the event that run ``event`` has completed, and give the one route's outcome."""
+        url = organization_url or self.organization_url
+        table = routes(
+            f"name: route\nevent: RunCompleted\npipeline: {pipeline}\norganization_url: {url}\n"
+            "parameters: { runId: '{{ run_id }}', experimentName: train }\ntags: false"
+        )
+        journal = Journal(self.store, settle_seconds=SETTLE, clock=self.clock)
+        relay = Relay(
+            dispatch=DISPATCH,
+            routes=table,
+            journal=journal,
+            queueing=Queueing(journal, self.client, Cooldowns(self.store, self.clock), clock=self.clock),
+            budget_seconds=self.budget_seconds,
+            report=self.reports,
+            clock=self.clock,
+        )
+        with suppress(DeliveryDeferred):
+            relay.deliver(run_completed(event))
+        return self.decision.outcome
+
+    @property
+    def decision(self) -> Decision:
+        return self.reports[-1]
+
+    @property
+    def record(self) -> Record:
+        record = self.store.get(JournalKey("route", self.decision.key))
+        assert record is not None
+        return record
+
+    @property
+    def runs(self) -> int:
+        return len(self.emulator.books.runs)
+
+    @property
+    def posts(self) -> int:
+        return sum(request.method == "POST" for request in self.emulator.books.requests)
+
+
+@pytest.fixture
+def scene(clock: ManualClock, store: Store) -> Iterator[Scene]:
+    emulator = Emulator(load_declaration(), pats={secret("pat")}, clock=clock)
+    transport = RequestsTransport(4)
+    with serve(emulator) as served:
+        yield Scene(clock, store, emulator, served.organization_url, transport)
+        transport.close()
+    for request in emulator.books.requests:
+        assert request.headers["X-TFS-FedAuthRedirect"] == "Suppress"
+        assert request.headers["Accept"] == "application/json"
+        assert request.headers["User-Agent"].startswith("nextstage/")
+        if request.path.endswith("/runs"):
+            validate("ado_run_request", request.body)
+
+
+class TestQueued:
+    def test_200_with_an_id(self, scene: Scene) -> None:
+        assert scene.deliver() is Outcome.QUEUED
+        (run,) = scene.emulator.books.runs
+        assert (run.pipeline_name, run.template_parameters["runId"]) == ("model-evaluation", "run-1")
+        assert (scene.record.state, scene.record.run_id) == (State.QUEUED, run.id)
+        assert f"buildId={run.id}" in scene.record.run_url
+        assert (scene.deliver(), scene.posts) == (Outcome.DUPLICATE, 1)
+
+    @pytest.mark.parametrize("header", ["Retry-After", "X-RateLimit-Delay"])
+    def test_200_with_a_wish_for_a_pause_closes_the_gate_and_is_not_sent_again(self, scene: Scene, header: str) -> None:
+        scene.emulator.plan(Fault(accept=True, headers={header: "40"}))
+        assert scene.deliver() is Outcome.QUEUED
+        assert scene.deliver() is Outcome.DUPLICATE
+        assert scene.deliver(event="run-2") is Outcome.DEFERRED
+        assert "asked for a pause, which ends in 40 s" in scene.decision.reason
+        assert (scene.runs, scene.posts, scene.record.state) == (1, 1, State.RELEASED)
+        scene.clock.advance(40)
+        assert scene.deliver(event="run-2") is Outcome.QUEUED
+        assert scene.runs == 2
+
+
+REJECTIONS = [
+    pytest.param(Fault(accept=False, status=203, body=HTML), id="203"),
+    pytest.param(Fault(accept=False, status=302, headers={"Location": "https://login.invalid/"}, body=HTML), id="302"),
+    pytest.param(Fault(accept=False, status=401, body={"message": "TF400813"}), id="401"),
+    pytest.param(Fault(accept=False, status=200, body=HTML), id="200-html"),
+]
+
+
+class TestCredentialRejected:
+    @pytest.mark.parametrize("fault", REJECTIONS)
+    def test_a_secret_that_has_not_changed_is_not_sent_again(self, scene: Scene, fault: Fault) -> None:
+        scene.emulator.plan(fault)
+        assert scene.deliver() is Outcome.DEFERRED
+        assert "asks to sign in" in scene.decision.reason
+        assert (scene.record.state, scene.runs, scene.posts) == (State.RELEASED, 0, 1)
+        assert scene.deliver() is Outcome.QUEUED
+        assert scene.runs == 1
+
+    @pytest.mark.parametrize("fault", REJECTIONS)
+    def test_a_secret_that_has_changed_is_sent_once(self, scene: Scene, fault: Fault) -> None:
+        scene.emulator.plan(fault)
+        scene.pats[:] = [secret("old")]
+        scene.client._credential.authorization()
+        scene.pats[:] = [secret("pat")]
+        assert scene.deliver() is Outcome.QUEUED
+        assert (scene.runs, scene.posts) == (1, 2)
+
+    def test_a_rotated_pat_is_picked_up_without_a_restart(self, scene: Scene) -> None:
+        assert scene.deliver() is Outcome.QUEUED
+        scene.emulator.credentials.pats.clear()
+        scene.emulator.credentials.pats.add(secret("new"))
+        scene.pats[:] = [secret("new")]
+        assert scene.deliver(event="run-2") is Outcome.QUEUED
+        assert scene.runs == 2
+
+    def test_a_second_rejection_defers(self, scene: Scene) -> None:
+        scene.pats[:] = [secret("wrong")]
+        scene.client._credential.authorization()
+        scene.pats[:] = [secret("wrong-too")]
+        assert scene.deliver() is Outcome.DEFERRED
+        assert (scene.record.state, scene.runs, scene.posts) == (State.RELEASED, 0, 2)
+
+    def test_a_secret_that_is_gone_defers_and_says_so(self, scene: Scene) -> None:
+        scene.pats[:] = [""]
+        assert scene.deliver() is Outcome.DEFERRED
+        assert scene.decision.reason == "AZURE_DEVOPS_EXT_PAT is empty; set it to a PAT that may queue builds"
+        assert (scene.record.state, scene.posts) == (State.RELEASED, 0)
+
+
+def test_403_defers_and_names_what_is_missing(scene: Scene) -> None:
+    scene.emulator.plan(Fault(accept=False, status=403, body={"message": "TF215106: needs Queue builds permissions"}))
+    assert scene.deliver() is Outcome.DEFERRED
+    assert "TF215106: needs Queue builds permissions; grant the app's identity" in scene.decision.reason
+    assert (scene.record.state, scene.runs) == (State.RELEASED, 0)
+
+
+class TestRefusedForGood:
+    @pytest.mark.parametrize("status", [400, 404, 409])
+    def test_parked_with_the_servers_words(self, scene: Scene, status: int) -> None:
+        scene.emulator.plan(Fault(accept=False, status=status, body={"message": "Unexpected parameter 'x'"}))
+        assert scene.deliver() is Outcome.PARKED
+        assert (scene.record.state, scene.runs, scene.posts) == (State.PARKED, 0, 1)
+        assert scene.record.reason == f"HTTP {status}: Unexpected parameter 'x'"
+        assert (scene.deliver(), scene.posts) == (Outcome.DUPLICATE, 1)
+
+    def test_parameters_that_the_pipeline_does_not_declare(self, scene: Scene) -> None:
+        assert scene.deliver(pipeline="15") is Outcome.PARKED
+        assert "experimentName" in scene.record.reason
+        assert scene.runs == 0
+
+    def test_an_id_that_no_pipeline_has(self, scene: Scene) -> None:
+        assert scene.deliver(pipeline="99") is Outcome.PARKED
+        assert scene.record.reason.startswith("HTTP 404: ")
+
+    def test_a_name_that_no_pipeline_has(self, scene: Scene) -> None:
+        assert scene.deliver(pipeline="model-evaluatoin") is Outcome.PARKED
+        assert "is named 'model-evaluatoin'; did you mean 'model-evaluation'?" in scene.record.reason
+        assert scene.posts == 0
+
+
+class TestThrottled:
+    @pytest.mark.parametrize(
+        ("status", "headers"), [(429, {"Retry-After": "30"}), (429, {}), (503, {"Retry-After": "30"})]
+    )
+    def test_the_gate_closes_and_nothing_is_sent_until_it_opens(
+        self, scene: Scene, status: int, headers: dict[str, str]
+    ) -> None:
+        scene.emulator.plan(Fault(accept=False, status=status, headers=headers, body={"message": "TF400733"}))
+        assert scene.deliver() is Outcome.DEFERRED
+        assert f"HTTP {status}, throttled for 30 s: TF400733" in scene.decision.reason
+        assert (scene.record.state, scene.runs) == (State.RELEASED, 0)
+        scene.clock.advance(29)
+        assert scene.deliver() is Outcome.DEFERRED
+        assert (scene.posts, scene.record.state) == (1, State.RELEASED)
+        scene.clock.advance(1)
+        assert scene.deliver() is Outcome.QUEUED
+        assert scene.runs == 1
+
+    def test_another_organizations_gate_stays_open(self, scene: Scene) -> None:
+        scene.emulator.plan(Fault(accept=False, status=429))
+        assert scene.deliver() is Outcome.DEFERRED
+        elsewhere = scene.organization_url.replace("127.0.0.1", "localhost")
+        assert scene.deliver(event="run-2", organization_url=elsewhere) is Outcome.QUEUED
+
+
+class TestNotSent:
+    def test_no_connection_is_tried_again_inside_the_budget(self, scene: Scene) -> None:
+        with socket.socket() as unused:
+            unused.bind(("127.0.0.1", 0))
+            url = f"http://127.0.0.1:{unused.getsockname()[1]}/contoso"
+            assert scene.deliver(organization_url=url) is Outcome.DEFERRED
+        assert "no connection: POST" in scene.decision.reason
+        assert "ConnectionRefusedError" in scene.decision.reason
+        assert scene.slept == [0.25, 0.5, 1.0]
+        assert len(scene.slept) == MAX_CONNECT_ATTEMPTS - 1
+        assert scene.record.state is State.RELEASED
+
+    def test_where_the_budget_is_short_it_is_tried_once(self, scene: Scene) -> None:
+        scene.budget_seconds = 0.4
+        assert scene.deliver(organization_url="http://127.0.0.1:1/contoso") is Outcome.DEFERRED
+        assert (scene.slept, scene.record.state) == ([], State.RELEASED)
+
+    def test_tls_that_fails_is_surely_not_sent(self, scene: Scene) -> None:
+        url = scene.organization_url.replace("http:", "https:")
+        assert scene.deliver(organization_url=url) is Outcome.DEFERRED
+        assert "SSL" in scene.decision.reason
+        assert (scene.record.state, scene.runs) == (State.RELEASED, 0)
+
+    def test_a_name_that_is_not_found_is_surely_not_sent(self, scene: Scene) -> None:
+        # A label of 64 characters fails in the resolver itself, with no question asked of the network.
+        assert scene.deliver(organization_url=f"https://{'a' * 64}.invalid/contoso") is Outcome.DEFERRED
+        assert (scene.record.state, scene.runs) == (State.RELEASED, 0)
+
+    def test_a_worker_that_was_frozen_before_it_sent_sends_nothing(self, scene: Scene) -> None:
+        scene.budget_seconds = 0.1
+        assert scene.deliver() is Outcome.DEFERRED
+        assert "no time is left in this delivery" in scene.decision.reason
+        assert (scene.record.state, scene.posts) == (State.RELEASED, 0)
+
+
+LOST = [
+    pytest.param({"drop": True}, id="reset"),
+    pytest.param({"status": 500, "body": {"message": "oops"}}, id="500"),
+    pytest.param({"status": 502, "body": HTML}, id="502"),
+    pytest.param({"status": 503, "body": {"message": "down"}}, id="503-without-a-pause"),
+    pytest.param({"status": 504, "body": ""}, id="504"),
+    pytest.param({"status": 200, "body": "{ cut off"}, id="unreadable-200"),
+    pytest.param({"status": 200, "body": {"no": "id"}}, id="200-without-id"),
+]
+
+
+class TestAnswerLost:
+    @pytest.mark.parametrize("accept", [True, False], ids=["queued", "not-queued"])
+    @pytest.mark.parametrize("answer", LOST)
+    def test_in_doubt_until_it_has_settled_and_then_one_run(
+        self, scene: Scene, answer: dict[str, object], accept: bool
+    ) -> None:
+        scene.emulator.plan(Fault(accept=accept, **answer))  # type: ignore[arg-type]
+        assert scene.deliver() is Outcome.DEFERRED
+        assert (scene.record.state, scene.runs) == (State.UNCERTAIN, int(accept))
+        scene.clock.advance(SETTLE - 1)
+        assert (scene.deliver(), scene.posts) == (Outcome.DEFERRED, 1)
+        scene.clock.advance(1)
+        assert scene.deliver() is Outcome.QUEUED
+        assert (scene.runs, scene.record.state) == (1, State.QUEUED)
+        assert scene.record.run_id == scene.emulator.books.runs[0].id
+        assert scene.posts == (1 if accept else 2)
+
+    def test_a_read_timeout(self, scene: Scene) -> None:
+        scene.budget_seconds = 0.6
+        scene.emulator.plan(Fault(accept=True, delay_after_seconds=1.0))
+        assert scene.deliver() is Outcome.DEFERRED
+        assert "the answer was lost: POST" in scene.decision.reason
+        assert scene.record.state is State.UNCERTAIN
+        scene.budget_seconds = 25
+        scene.clock.advance(SETTLE)
+        assert (scene.deliver(), scene.runs) == (Outcome.QUEUED, 1)
+
+    def test_a_request_that_is_carried_out_late_is_still_found(self, scene: Scene) -> None:
+        scene.budget_seconds = 0.6
+        scene.emulator.plan(Fault(accept=True, delay_before_seconds=1.0))
+        assert scene.deliver() is Outcome.DEFERRED
+        assert (scene.record.state, scene.runs) == (State.UNCERTAIN, 0)
+        _wait_for(lambda: scene.runs == 1)
+        scene.budget_seconds = 25
+        scene.clock.advance(SETTLE)
+        assert (scene.deliver(), scene.runs) == (Outcome.QUEUED, 1)
+
+    def test_while_looking_fails_the_doubt_stays(self, scene: Scene) -> None:
+        scene.emulator.plan(
+            Fault(accept=True, drop=True),
+            Fault(accept=False, status=500, match=Match(method="GET", path="build/builds")),
+        )
+        assert scene.deliver() is Outcome.DEFERRED
+        scene.clock.advance(SETTLE)
+        assert scene.deliver() is Outcome.DEFERRED
+        assert "while looking something up, so nothing was queued" in scene.decision.reason
+        assert scene.record.state is State.UNCERTAIN
+        assert (scene.deliver(), scene.runs) == (Outcome.QUEUED, 1)
+
+    def test_it_is_found_on_a_later_page(self, scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("shared.azure_devops.runs.PAGE_SIZE", 2)
+        for event in ("a", "b", "c"):
+            scene.deliver(event=event)
+        scene.emulator.plan(Fault(accept=True, drop=True))
+        assert scene.deliver() is Outcome.DEFERRED
+        scene.clock.advance(SETTLE)
+        assert (scene.deliver(), scene.runs) == (Outcome.QUEUED, 4)
+        searches = [request for request in scene.emulator.books.requests if request.path.endswith("/build/builds")]
+        assert len(searches) == 2
+
+    def test_others_with_other_parameters_are_not_mistaken_for_it(self, scene: Scene) -> None:
+        scene.emulator.plan(Fault(accept=False, drop=True))
+        assert scene.deliver() is Outcome.DEFERRED
+        assert scene.deliver(event="run-2") is Outcome.QUEUED
+        scene.clock.advance(SETTLE)
+        assert scene.deliver() is Outcome.QUEUED
+        assert sorted(run.template_parameters["runId"] for run in scene.emulator.books.runs) == ["run-1", "run-2"]
+
+
+class TestTags:
+    def test_a_tagged_run_costs_one_call_more(self, scene: Scene) -> None:
+        request = RunRequest(scene.organization_url, "mlops", 11, parameters={"runId": "r", "experimentName": "e"})
+        deadline = scene.clock() + timedelta(seconds=25)
+        run = scene.client.run(request, deadline)
+        scene.client.tag(request, run, ["aml-run:r", "model:a b:1", "event:ü"], deadline)
+        (queued,) = scene.emulator.books.runs
+        assert sorted(queued.tags) == ["aml-run:r", "event:ü", "model:a b:1"]
+        assert [seen.path.rpartition("/")[2] for seen in scene.emulator.books.requests] == ["runs", "tags"]
+
+    def test_a_run_is_cancelled(self, scene: Scene) -> None:
+        request = RunRequest(scene.organization_url, "mlops", 11, parameters={"runId": "r", "experimentName": "e"})
+        deadline = scene.clock() + timedelta(seconds=25)
+        run = scene.client.run(request, deadline)
+        scene.client.cancel(request, run, deadline)
+        assert [queued.state for queued in scene.emulator.books.runs] == ["canceling"]
+
+
+class TestPipelineNames:
+    def test_a_name_is_looked_up_once(self, scene: Scene) -> None:
+        for event in ("a", "b", "c"):
+            assert scene.deliver(event=event, pipeline="Model-Evaluation") is Outcome.QUEUED
+        gets = [request for request in scene.emulator.books.requests if request.method == "GET"]
+        assert (len(gets), scene.runs) == (1, 3)
+
+    def test_a_name_on_a_later_page(self, scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("shared.azure_devops.runs.PAGE_SIZE", 2)
+        assert scene.deliver(pipeline="model-evaluation") is Outcome.QUEUED
+        gets = [request for request in scene.emulator.books.requests if request.method == "GET"]
+        assert len(gets) == 3
+
+    def test_several_pipelines_of_one_name_need_a_folder(self, scene: Scene) -> None:
+        value = [{"id": number, "name": "Same", "folder": f"\\{number}"} for number in (1, 2)]
+        scene.emulator.plan(
+            Fault(accept=False, status=200, body={"value": value}, match=Match(method="GET", path="_apis/pipelines"))
+        )
+        assert scene.deliver(pipeline="same") is Outcome.PARKED
+        assert "are named 'same': \\1\\same, \\2\\same; name one with its folder" in scene.record.reason
+
+    def test_a_name_with_its_folder(self, scene: Scene) -> None:
+        assert scene.deliver(pipeline="\\mlops\\model-evaluation") is Outcome.QUEUED
+        assert scene.deliver(event="b", pipeline="\\model-evaluation") is Outcome.PARKED
+        assert "did you mean" in scene.record.reason
+
+    def test_a_list_that_cannot_be_read_defers(self, scene: Scene) -> None:
+        scene.emulator.plan(Fault(accept=False, status=500, match=Match(method="GET", path="_apis/pipelines")))
+        assert scene.deliver(pipeline="model-evaluation") is Outcome.DEFERRED
+        assert (scene.record.state, scene.posts) == (State.RELEASED, 0)
+        assert scene.deliver(pipeline="model-evaluation") is Outcome.QUEUED
+
+    def test_a_pipeline_made_anew_under_its_name_is_found(self, scene: Scene) -> None:
+        assert scene.deliver(pipeline="model-evaluation") is Outcome.QUEUED
+        for key in scene.client._pipeline_ids:
+            scene.client._pipeline_ids[key] = 98  # what the old pipeline's id was
+        assert scene.deliver(event="b", pipeline="model-evaluation") is Outcome.QUEUED
+        assert [run.pipeline_id for run in scene.emulator.books.runs] == [11, 11]
+
+    def test_a_pipeline_that_is_gone_is_parked(self, scene: Scene) -> None:
+        scene.emulator.plan(Fault(accept=False, status=404, body={"message": "pipeline 11 not found"}))
+        assert scene.deliver(pipeline="model-evaluation") is Outcome.PARKED
+        assert scene.record.reason == "HTTP 404: pipeline 11 not found"
+        assert scene.posts == 1
+
+
+def _wait_for(condition: Callable[[], bool]) -> None:
+    for _ in range(500):
+        if condition():
+            return
+        time.sleep(0.01)
+    raise AssertionError("it did not happen within 5 s")

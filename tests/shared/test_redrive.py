@@ -1,0 +1,752 @@
+"""Redriving: what was parked or abandoned is sent again, once, by the routes as they are today."""
+
+import json
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, replace
+
+import pytest
+
+from shared.deciding import decide
+from shared.errors import AnswerLost, ClaimLost, DeliveryDeferred, JournalUnavailable, RequestNotSent, RequestRefused
+from shared.journal.journal import Journal
+from shared.journal.records import UNROUTED, Entry, JournalKey, Record, Selection, State, Store
+from shared.journal.sqlite import SqliteStore
+from shared.redrive import Foreseen, Redrive, Redriven, awaits_redrive, foresee, may_have_run
+from shared.routing.table import Match, Refusal
+from shared.telemetry import Outcome
+from tests.shared.test_relay import LEASE, SETTLE, Bench
+from tests.support.building import event_text, routes, run_completed
+from tests.support.clock import ManualClock
+from tests.support.fakes import LOST, LOST_UNQUEUED, FakePipelines, Reports, url_of
+
+PLAIN = "name: plain\nevent: RunCompleted\npipeline: p\nparameters: { run: '{{ run_id }}' }"
+CHANGED = "name: plain\nevent: RunCompleted\npipeline: q\nparameters: { id: '{{ run_id }}' }"
+DISABLED = PLAIN + "\nenabled: false"
+BY_TEAM = PLAIN + "\nonce_per: '{{ run_tags.team }}'"
+OTHER = "name: other\nevent: RunCompleted\npipeline: o"
+DOWN = RequestNotSent("no connection")
+REFUSED = RequestRefused("HTTP 400: Unexpected parameter 'run'")
+GONE = RequestRefused("HTTP 404: no such project")
+
+
+@dataclass
+class Stand(Bench):
+    """A bench whose records can be parked in every way, and redriven by today's routes."""
+
+    @property
+    def journal(self) -> Journal:
+        return Journal(self.store, lease_seconds=LEASE, settle_seconds=SETTLE, clock=self.clock)
+
+    @property
+    def records(self) -> list[Record]:
+        return list(self.store.select(Selection(), 100))
+
+    @property
+    def only(self) -> Record:
+        (record,) = self.records
+        return record
+
+    def deliver(self, raw: str, *entries: str) -> None:
+        with suppress(DeliveryDeferred):
+            self.relay(*(entries or (PLAIN,))).deliver(raw)
+
+    def park(self, raw: str = "", *entries: str) -> Record:
+        """Delivered, refused by Azure DevOps, parked."""
+        before = {record.key for record in self.records}
+        self.pipelines.plan.append(REFUSED)
+        self.deliver(raw or run_completed(), *entries)
+        (record,) = [record for record in self.records if record.key not in before]
+        assert record.state is State.PARKED
+        return record
+
+    def park_in_doubt(self, *, queued: bool) -> Record:
+        """The answer was lost, and then the run could not be looked for."""
+        self.pipelines.plan.append(LOST if queued else LOST_UNQUEUED)
+        self.deliver(run_completed())
+        self.clock.advance(SETTLE)
+        self.pipelines.search_error = GONE
+        self.deliver(run_completed())
+        assert self.only.state is State.PARKED
+        return self.only
+
+    def redrive(self, record: Record, *entries: str, store: Store | None = None, look: bool = True) -> Redriven:
+        store = store or self.store
+        journal = Journal(store, lease_seconds=LEASE, settle_seconds=SETTLE, clock=self.clock)
+        return Redrive(self.relay(*(entries or (PLAIN,)), store=store), journal).redrive(record, look=look)
+
+    def foresee(self, record: Record, *entries: str) -> Foreseen:
+        return foresee(record, self.relay(*(entries or (PLAIN,))).decide(record.entry.event))
+
+
+@pytest.fixture
+def stand(store: SqliteStore, clock: ManualClock) -> Stand:
+    return Stand(store, clock, FakePipelines(clock), Reports(), [])
+
+
+def outcomes(redriven: Redriven) -> list[Outcome]:
+    return [decision.outcome for decision in redriven.decisions]
+
+
+def states(record: Record) -> list[State]:
+    return [step.state for step in record.history]
+
+
+class TestParked:
+    def test_it_is_sent_again_and_the_record_tells_the_whole_story(self, stand: Stand) -> None:
+        record = stand.park()
+        (decision,) = stand.redrive(record).decisions
+        assert (decision.outcome, decision.run_id, decision.run_url) == (Outcome.QUEUED, 100, url_of(100))
+        assert (decision.event_id, decision.route, decision.key) == ("event-1", "plain", record.key.key)
+        assert stand.only.run_id == 100
+        assert [(step.state, step.note) for step in stand.only.history] == [
+            (State.CLAIMED, ""),
+            (State.PARKED, str(REFUSED)),
+            (State.RELEASED, "redriven"),
+            (State.CLAIMED, ""),
+            (State.QUEUED, "run 100"),
+        ]
+
+    def test_once_it_is_queued_nothing_is_left_to_do(self, stand: Stand) -> None:
+        stand.redrive(stand.park())
+        assert stand.redrive(stand.only) == Redriven(stand.only, reason="it is queued; nothing is left to do")
+        assert len(stand.pipelines.books) == 1
+
+    def test_the_changed_route_says_what_is_asked_for(self, stand: Stand) -> None:
+        assert outcomes(stand.redrive(stand.park(), CHANGED)) == [Outcome.QUEUED]
+        (queued,) = stand.pipelines.books
+        assert (queued.request.pipeline, queued.request.parameters) == ("q", {"id": "run-1"})
+        assert json.loads(stand.only.entry.request)["pipeline"] == "q"
+
+    def test_what_is_refused_again_is_parked_again_with_the_new_reason(self, stand: Stand) -> None:
+        record = stand.park()
+        stand.pipelines.plan.append(RequestRefused("HTTP 400: Unexpected parameter 'id'"))
+        (decision,) = stand.redrive(record, CHANGED).decisions
+        assert (decision.outcome, decision.reason) == (Outcome.PARKED, "HTTP 400: Unexpected parameter 'id'")
+        assert (stand.only.state, stand.only.reason) == (State.PARKED, decision.reason)
+
+    def test_only_its_own_route_is_asked(self, stand: Stand) -> None:
+        stand.redrive(stand.park(), OTHER, PLAIN)
+        assert [queued.request.pipeline for queued in stand.pipelines.books] == ["p"]
+
+    def test_the_correlation_parameter_is_the_records_key(self, stand: Stand) -> None:
+        record = stand.park()
+        stand.redrive(record, PLAIN + "\ncorrelation_parameter: key")
+        assert stand.pipelines.books[0].request.parameters["key"] == record.key.key
+
+    @pytest.mark.parametrize(
+        ("entry", "reason"),
+        [
+            (OTHER, "redriven, but the route is gone, or is for another type of event now"),
+            (OTHER + "\nenabled: false", "redriven, but the route is gone, or is for another type of event now"),
+            (
+                "name: plain\nevent: ModelDeployed\npipeline: p",
+                "redriven, but no route is for RunCompleted events",
+            ),
+            (DISABLED, "redriven, but the route does not match any more: it is disabled"),
+            (
+                PLAIN + "\nwhen: run_id == 'x'",
+                "redriven, but the route does not match any more: when is not true: run_id == 'x'",
+            ),
+        ],
+    )
+    def test_where_the_route_wants_it_no_more_it_is_parked_again(self, stand: Stand, entry: str, reason: str) -> None:
+        record = stand.park()
+        (decision,) = stand.redrive(record, entry).decisions
+        assert (decision.outcome, decision.reason, decision.route) == (Outcome.PARKED, reason, "plain")
+        assert (stand.only.state, stand.only.reason, stand.only.key) == (State.PARKED, reason, record.key)
+        assert stand.only.entry == record.entry, "the event and the request that was refused are kept"
+        assert stand.pipelines.books == []
+
+    def test_an_event_that_its_handler_takes_no_more(self, stand: Stand) -> None:
+        record = stand.park()
+        foreseen = foresee(record, decide(record.entry.event, {}, routes(PLAIN)))
+        assert foreseen.decisions == (
+            Refusal(record.key, "redriven, but no handler for this event type; handled are "),
+        )
+
+    def test_an_event_that_the_store_has_cut(self, stand: Stand) -> None:
+        record = stand.park()
+        record = replace(record, entry=replace(record.entry, event=record.entry.event[:50] + "... [cut]"))
+        (decision,) = stand.redrive(record).decisions
+        assert decision.outcome is Outcome.PARKED
+        assert decision.reason.startswith("redriven, but no route can be asked about the event any more: the event is")
+        assert stand.only.key == record.key
+
+
+class TestDeferred:
+    """Event Grid was told that a parked event is done with: nobody comes back for it."""
+
+    def test_where_surely_nothing_was_queued_it_is_parked_again(self, stand: Stand) -> None:
+        record = stand.park()
+        stand.pipelines.plan.append(DOWN)
+        (decision,) = stand.redrive(record).decisions
+        assert (decision.outcome, decision.reason) == (Outcome.DEFERRED, "no connection")
+        assert (stand.only.state, stand.only.reason) == (State.PARKED, "redriven and deferred: no connection")
+        assert outcomes(stand.redrive(stand.only)) == [Outcome.QUEUED]
+        assert len(stand.pipelines.books) == 1
+
+    def test_a_lost_answer_stays_in_doubt_and_settles_before_it_is_looked_for(self, stand: Stand) -> None:
+        record = stand.park()
+        stand.pipelines.plan.append(LOST)
+        assert outcomes(stand.redrive(record)) == [Outcome.DEFERRED]
+        assert stand.only.state is State.UNCERTAIN
+        assert awaits_redrive(stand.only)
+        (early,) = stand.redrive(stand.only).decisions
+        assert (early.outcome, "may be under way" in early.reason) == (Outcome.DEFERRED, True)
+        assert (stand.only.state, stand.pipelines.searches) == (State.UNCERTAIN, 0)
+        stand.clock.advance(SETTLE)
+        (decision,) = stand.redrive(stand.only).decisions
+        assert (decision.outcome, decision.run_id) == (Outcome.QUEUED, 100)
+        assert len(stand.pipelines.books) == 1
+
+    def test_a_lost_answer_without_a_run_is_followed_by_what_the_route_says_today(self, stand: Stand) -> None:
+        record = stand.park()
+        stand.pipelines.plan.append(LOST_UNQUEUED)
+        stand.redrive(record)
+        stand.clock.advance(SETTLE)
+        assert outcomes(stand.redrive(stand.only, CHANGED)) == [Outcome.QUEUED]
+        assert [queued.request.pipeline for queued in stand.pipelines.books] == ["q"]
+
+    def test_where_it_cannot_be_looked_for_now_it_is_parked_and_stays_in_doubt(self, stand: Stand) -> None:
+        """However often: what shows that nobody comes back for it must not fall out of the history."""
+        record = stand.park()
+        stand.pipelines.plan.append(LOST)
+        stand.redrive(record)
+        stand.clock.advance(SETTLE)
+        stand.pipelines.search_error = DOWN
+        for _ in range(15):
+            assert outcomes(stand.redrive(stand.only)) == [Outcome.DEFERRED]
+            assert (stand.only.state, may_have_run(stand.only)) == (State.PARKED, True)
+        stand.pipelines.search_error = None
+        assert [decision.run_id for decision in stand.redrive(stand.only).decisions] == [100]
+        assert len(stand.pipelines.books) == 1
+
+    def test_one_that_event_grid_still_comes_back_for_is_left_to_it(self, stand: Stand) -> None:
+        stand.pipelines.plan.extend([DOWN, DOWN])
+        stand.deliver(run_completed())
+        assert not awaits_redrive(stand.only)
+        assert outcomes(stand.redrive(stand.only)) == [Outcome.DEFERRED]
+        assert stand.only.state is State.RELEASED
+        stand.deliver(run_completed())
+        assert [record.state for record in stand.records] == [State.QUEUED]
+
+
+class TestDoubt:
+    """Parked while a run may exist: what was sent must be looked for before anything is sent again."""
+
+    def test_the_run_is_found_and_not_queued_again(self, stand: Stand) -> None:
+        record = stand.park_in_doubt(queued=True)
+        assert may_have_run(record)
+        stand.pipelines.search_error = None
+        (decision,) = stand.redrive(record, CHANGED).decisions
+        assert (decision.outcome, decision.run_id) == (Outcome.QUEUED, 100)
+        assert stand.only.run_id == 100
+        assert len(stand.pipelines.books) == 1
+
+    def test_where_there_is_none_todays_request_is_sent(self, stand: Stand) -> None:
+        record = stand.park_in_doubt(queued=False)
+        stand.pipelines.search_error = None
+        assert outcomes(stand.redrive(record, CHANGED)) == [Outcome.QUEUED]
+        assert [queued.request.pipeline for queued in stand.pipelines.books] == ["q"]
+
+    def test_while_it_cannot_be_looked_for_nothing_is_sent(self, stand: Stand) -> None:
+        record = stand.park_in_doubt(queued=True)
+        for _ in range(2):
+            (decision,) = stand.redrive(record).decisions
+            assert decision.outcome is Outcome.PARKED
+            assert decision.reason == f"a run may have been queued and cannot be looked for: {GONE}"
+            record = stand.only
+        assert len(stand.pipelines.books) == 1
+
+    def test_the_operator_may_have_looked_himself(self, stand: Stand) -> None:
+        record = stand.park_in_doubt(queued=False)
+        assert outcomes(stand.redrive(record, CHANGED, look=False)) == [Outcome.QUEUED]
+        assert (len(stand.pipelines.books), stand.pipelines.searches) == (1, 1), "the search was the delivery's"
+
+    def test_but_not_for_one_that_somebody_may_still_be_at_work_on(self, stand: Stand) -> None:
+        stand.pipelines.plan.append(LOST)
+        stand.deliver(run_completed())
+        assert outcomes(stand.redrive(stand.only, look=False)) == [Outcome.DEFERRED]
+        stand.clock.advance(SETTLE)
+        assert [decision.run_id for decision in stand.redrive(stand.only, look=False).decisions] == [100]
+
+    def test_what_was_refused_surely_has_no_run(self, stand: Stand) -> None:
+        record = stand.park()
+        assert not may_have_run(record)
+        stand.redrive(record)
+        assert stand.pipelines.searches == 0
+
+    def test_a_sleepers_run_that_appeared_after_it_was_parked_is_found(self, stand: Stand) -> None:
+        def sleep() -> None:
+            """The request is under way while another delivery looks in vain and is refused."""
+            late = stand.pipelines.books.pop()
+            stand.clock.advance(LEASE)
+            stand.pipelines.plan.append(REFUSED)
+            stand.deliver(run_completed())
+            stand.pipelines.books.append(late)
+
+        stand.pipelines.plan.append(sleep)
+        stand.deliver(run_completed())
+        assert (stand.only.state, len(stand.pipelines.books)) == (State.PARKED, 1)
+        assert [decision.run_id for decision in stand.redrive(stand.only).decisions] == [100]
+        assert len(stand.pipelines.books) == 1
+
+
+class TestGivenUp:
+    """Event Grid gives up after a day; its dead letter may be lost, and the record is what remains."""
+
+    def test_released(self, stand: Stand) -> None:
+        stand.pipelines.plan.append(DOWN)
+        stand.deliver(run_completed())
+        assert outcomes(stand.redrive(stand.only, CHANGED)) == [Outcome.QUEUED]
+        assert [queued.request.pipeline for queued in stand.pipelines.books] == ["q"]
+
+    @pytest.mark.parametrize("answer", [LOST, LOST_UNQUEUED])
+    def test_uncertain(self, stand: Stand, answer: AnswerLost) -> None:
+        stand.pipelines.plan.append(answer)
+        stand.deliver(run_completed())
+        stand.clock.advance(SETTLE)
+        assert outcomes(stand.redrive(stand.only)) == [Outcome.QUEUED]
+        assert len(stand.pipelines.books) == 1
+
+    def test_uncertain_and_refused_now(self, stand: Stand) -> None:
+        stand.pipelines.plan.append(LOST)
+        stand.deliver(run_completed())
+        stand.clock.advance(SETTLE)
+        assert outcomes(stand.redrive(stand.only, DISABLED)) == [Outcome.QUEUED], "the run that is there is adopted"
+
+    @pytest.mark.parametrize("queued", [True, False])
+    def test_claimed_by_a_worker_that_died(self, stand: Stand, queued: bool) -> None:
+        def die() -> None:
+            if not queued:
+                stand.pipelines.books.clear()
+            raise KeyboardInterrupt
+
+        stand.pipelines.plan.append(die)
+        with pytest.raises(KeyboardInterrupt):
+            stand.deliver(run_completed())
+        (decision,) = stand.redrive(stand.only).decisions
+        assert (decision.outcome, "at work" in decision.reason) == (Outcome.DEFERRED, True)
+        assert stand.only.state is State.CLAIMED
+        stand.clock.advance(LEASE)
+        assert outcomes(stand.redrive(stand.only)) == [Outcome.QUEUED]
+        assert len(stand.pipelines.books) == 1
+
+    def test_claimed_by_a_worker_that_died_before_it_sent_asks_for_what_the_route_says_today(
+        self, stand: Stand
+    ) -> None:
+        stand.pipelines.plan.append(_die)
+        with pytest.raises(KeyboardInterrupt):
+            stand.deliver(run_completed())
+        stand.pipelines.books.clear()
+        stand.clock.advance(LEASE)
+        assert outcomes(stand.redrive(stand.only, CHANGED)) == [Outcome.QUEUED]
+        assert [queued.request.pipeline for queued in stand.pipelines.books] == ["q"]
+
+    def test_claimed_to_be_refused_has_no_run_to_look_for(self, stand: Stand) -> None:
+        stand_in = Interrupted(stand.store, before=State.PARKED, run=_die)
+        refusing = "name: plain\nevent: RunCompleted\npipeline: p\nparameters: { run: '{{ data.nope }}' }"
+        with pytest.raises(KeyboardInterrupt):
+            stand.relay(refusing, store=stand_in).deliver(run_completed())
+        assert stand.only.state is State.CLAIMED
+        stand.clock.advance(LEASE + SETTLE)
+        assert outcomes(stand.redrive(stand.only)) == [Outcome.QUEUED]
+        assert states(stand.only) == [State.CLAIMED, State.CLAIMED, State.QUEUED]
+        assert stand.pipelines.searches == 0
+
+    def test_suppressed_is_done(self, stand: Stand) -> None:
+        cooled = PLAIN + "\ncooldown: 6h"
+        stand.deliver(run_completed("a"), cooled)
+        stand.deliver(run_completed("b"), cooled)
+        (suppressed,) = stand.store.select(Selection(states=frozenset({State.SUPPRESSED})), 9)
+        assert stand.redrive(suppressed).reason == "it is suppressed; nothing is left to do"
+        assert not awaits_redrive(suppressed)
+
+
+class TestOncePerChanged:
+    def team(self, run_id: str) -> str:
+        return run_completed(run_id, runTags={"team": "blue"})
+
+    def test_events_that_are_one_occurrence_today_are_one_run(self, stand: Stand) -> None:
+        """Their once_per could not be rendered, so each was parked for itself; now it can."""
+        broken = PLAIN + "\nonce_per: '{{ run_tags.tema }}'"
+        for run_id in "ab":
+            stand.deliver(self.team(run_id), broken)
+        records = stand.records
+        assert [record.state for record in records] == [State.PARKED] * 2
+        redriven = [stand.redrive(record, BY_TEAM) for record in records]
+        assert [outcomes(each) for each in redriven] == [[Outcome.QUEUED], [Outcome.DUPLICATE]]
+        assert len(stand.pipelines.books) == 1
+        assert stand.only.state is State.QUEUED, "the old records have gone"
+        assert stand.only.key.key == redriven[0].decisions[0].key not in {record.key.key for record in records}
+
+    def test_an_occurrence_that_has_its_run_already_gets_no_second_one(self, stand: Stand) -> None:
+        record = stand.park(self.team("a"))
+        stand.deliver(self.team("b"), BY_TEAM)
+        assert outcomes(stand.redrive(record, BY_TEAM)) == [Outcome.DUPLICATE]
+        assert len(stand.pipelines.books) == 1
+
+    def test_the_request_carries_the_key_under_which_it_is_journaled(self, stand: Stand) -> None:
+        record = stand.park(self.team("a"))
+        stand.redrive(record, BY_TEAM + "\ncorrelation_parameter: key")
+        assert stand.pipelines.books[0].request.parameters["key"] == stand.only.key.key != record.key.key
+
+    def test_what_is_deferred_there_stays_parked_here(self, stand: Stand) -> None:
+        record = stand.park(self.team("a"))
+        stand.pipelines.plan.append(DOWN)
+        assert outcomes(stand.redrive(record, BY_TEAM)) == [Outcome.DEFERRED]
+        parked = stand.store.get(record.key)
+        assert parked is not None
+        assert (parked.state, parked.reason) == (State.PARKED, "redriven and deferred: no connection")
+        assert outcomes(stand.redrive(parked, BY_TEAM)) == [Outcome.QUEUED]
+        assert (stand.only.state, len(stand.pipelines.books)) == (State.QUEUED, 1)
+
+    def test_what_is_deferred_there_is_left_here_where_event_grid_still_comes(self, stand: Stand) -> None:
+        stand.pipelines.plan.extend([DOWN, DOWN])
+        stand.deliver(self.team("a"))
+        released = stand.only
+        assert outcomes(stand.redrive(released, BY_TEAM)) == [Outcome.DEFERRED]
+        assert stand.store.get(released.key) == released
+
+    @pytest.mark.parametrize("look", [True, False])
+    @pytest.mark.parametrize("planned", [LOST, None], ids=["uncertain", "claimed"])
+    def test_doubt_is_settled_under_the_old_key_first(
+        self, stand: Stand, planned: AnswerLost | None, look: bool
+    ) -> None:
+        stand.pipelines.plan.append(planned or _die)
+        with suppress(KeyboardInterrupt):
+            stand.deliver(self.team("a"))
+        stand.clock.advance(LEASE)
+        (decision,) = stand.redrive(stand.only, BY_TEAM, look=look).decisions
+        assert (decision.outcome, decision.run_id, decision.key) == (Outcome.QUEUED, 100, stand.only.key.key)
+        assert len(stand.pipelines.books) == 1
+
+    def test_doubt_without_a_run_goes_on_under_the_new_key(self, stand: Stand) -> None:
+        stand.pipelines.plan.append(LOST_UNQUEUED)
+        stand.deliver(self.team("a"))
+        stand.clock.advance(SETTLE)
+        assert outcomes(stand.redrive(stand.only, BY_TEAM)) == [Outcome.QUEUED]
+        assert stand.only.state is State.QUEUED
+
+    def test_one_that_cannot_be_rendered_today_keeps_its_key(self, stand: Stand) -> None:
+        record = stand.park(self.team("a"), BY_TEAM)
+        broken = PLAIN + "\nonce_per: '{{ run_tags.tema }}'"
+        assert outcomes(stand.redrive(record, broken)) == [Outcome.PARKED]
+        assert (stand.only.key, stand.only.state) == (record.key, State.PARKED)
+
+    def test_a_journal_that_fails_afterwards_hides_no_run(self, stand: Stand) -> None:
+        class Stuck:
+            """A store that cannot delete."""
+
+            insert, get, replace = stand.store.insert, stand.store.get, stand.store.replace
+            owned_runs, select = stand.store.owned_runs, stand.store.select
+            owner = stand.store.owner
+
+            def delete(self, record: Record) -> bool:
+                raise JournalUnavailable("the journal is down")
+
+        record = stand.park(self.team("a"))
+        assert outcomes(stand.redrive(record, BY_TEAM, store=Stuck())) == [Outcome.QUEUED]
+        assert outcomes(stand.redrive(record, BY_TEAM)) == [Outcome.DUPLICATE]
+        assert (stand.only.state, len(stand.pipelines.books)) == (State.QUEUED, 1)
+
+
+class TestCooldown:
+    COOLED = PLAIN + "\ncooldown: 6h"
+
+    def test_a_free_window_is_entered(self, stand: Stand) -> None:
+        assert outcomes(stand.redrive(stand.park(), self.COOLED)) == [Outcome.QUEUED]
+        stand.deliver(run_completed("b"), self.COOLED)
+        assert stand.reports[-1].outcome is Outcome.SUPPRESSED
+
+    def test_one_that_held_its_window_when_it_was_parked_enters_again(self, stand: Stand) -> None:
+        stand.pipelines.plan.append(REFUSED)
+        stand.deliver(run_completed(), self.COOLED)
+        record = stand.record()
+        assert outcomes(stand.redrive(record, self.COOLED)) == [Outcome.QUEUED]
+
+    def test_another_run_within_the_window_suppresses_it(self, stand: Stand) -> None:
+        record = stand.park(run_completed("a"))
+        stand.deliver(run_completed("b"), self.COOLED)
+        (decision,) = stand.redrive(record, self.COOLED).decisions
+        assert (decision.outcome, "run 100" in decision.reason) == (Outcome.SUPPRESSED, True)
+        assert len(stand.pipelines.books) == 1
+
+    def test_while_another_holds_the_window_and_is_in_doubt_it_is_parked_again(self, stand: Stand) -> None:
+        record = stand.park(run_completed("a"))
+        stand.pipelines.plan.append(LOST)
+        stand.deliver(run_completed("b"), self.COOLED)
+        assert outcomes(stand.redrive(record, self.COOLED)) == [Outcome.DEFERRED]
+        current = stand.store.get(record.key)
+        assert current is not None
+        assert current.state is State.PARKED
+
+    def test_a_window_is_no_record_to_redrive(self, stand: Stand) -> None:
+        stand.deliver(run_completed(), self.COOLED)
+        (window,) = [record for record in stand.records if record.key.route.startswith("$cooldown.")]
+        assert stand.redrive(window).decisions == ()
+
+
+class TestUnrouted:
+    """Events that could not be read or lacked something: no route could be asked about them."""
+
+    INCOMPLETE = event_text("RunCompleted", {"experimentName": "train"})
+
+    def mend(self, stand: Stand, raw: str) -> Record:
+        """As though the handler, or the reader, had learnt to understand what is parked."""
+        record = stand.only
+        assert (record.key.route, record.state) == (UNROUTED, State.PARKED)
+        mended = stand.store.replace(replace(record, entry=replace(record.entry, event=raw)))
+        assert mended is not None
+        return mended
+
+    @pytest.mark.parametrize("raw", ["{nonsense", INCOMPLETE, "x" * 100_000])
+    def test_what_is_as_it_was_is_parked_again_under_its_key(self, stand: Stand, raw: str) -> None:
+        stand.deliver(raw)
+        record = stand.only
+        (decision,) = stand.redrive(record).decisions
+        assert (decision.outcome, decision.route, decision.key) == (Outcome.PARKED, None, record.key.key)
+        assert (stand.only.key, stand.only.entry, stand.only.state) == (record.key, record.entry, State.PARKED)
+
+    def test_what_can_be_read_now_goes_to_every_route_and_the_record_goes(self, stand: Stand) -> None:
+        stand.deliver("{nonsense")
+        record = self.mend(stand, run_completed())
+        redriven = stand.redrive(record, PLAIN, OTHER)
+        assert [(decision.route, decision.outcome) for decision in redriven.decisions] == [
+            ("plain", Outcome.QUEUED),
+            ("other", Outcome.QUEUED),
+        ]
+        assert {(each.key.route, each.entry.event_id) for each in stand.records} == {
+            ("plain", "event-1"),
+            ("other", "event-1"),
+        }
+
+    def test_where_one_route_is_deferred_the_record_stays_and_the_others_are_not_doubled(self, stand: Stand) -> None:
+        stand.deliver(self.INCOMPLETE)
+        record = self.mend(stand, run_completed())
+        stand.pipelines.plan.extend([None, DOWN])
+        assert outcomes(stand.redrive(record, PLAIN, OTHER)) == [Outcome.QUEUED, Outcome.DEFERRED]
+        current = stand.store.get(record.key)
+        assert current is not None
+        assert (current.state, current.reason) == (State.PARKED, "redriven and deferred: no connection")
+        assert outcomes(stand.redrive(current, PLAIN, OTHER)) == [Outcome.DUPLICATE, Outcome.QUEUED]
+        assert len(stand.pipelines.books) == 2
+        assert stand.store.get(record.key) is None
+
+    def test_what_a_route_refuses_is_parked_there(self, stand: Stand) -> None:
+        stand.deliver("{nonsense")
+        record = self.mend(stand, run_completed("a;b"))
+        assert outcomes(stand.redrive(record)) == [Outcome.PARKED]
+        assert (stand.only.key.route, stand.only.entry.event) == ("plain", run_completed("a;b"))
+
+    def test_what_no_route_wants_is_ignored_and_the_record_goes(self, stand: Stand) -> None:
+        stand.deliver("{nonsense")
+        record = self.mend(stand, run_completed())
+        (decision,) = stand.redrive(record, DISABLED).decisions
+        assert (decision.outcome, decision.reason) == (Outcome.IGNORED, "no route matches; plain: it is disabled")
+        assert stand.records == []
+
+    def test_the_record_stays_where_it_was_changed_meanwhile(self, stand: Stand) -> None:
+        stand.deliver("{nonsense")
+        stale = self.mend(stand, run_completed())
+        stand.store.replace(stale)
+        stand.redrive(stale)
+        assert {record.key.route for record in stand.records} == {UNROUTED, "plain"}
+
+
+class TestManyAtOnce:
+    def test_a_second_redrive_of_the_same_record_is_told(self, stand: Stand) -> None:
+        record = stand.park()
+        stand.redrive(record)
+        with pytest.raises(ClaimLost):
+            stand.redrive(record)
+        assert len(stand.pipelines.books) == 1
+
+    def test_a_second_redrive_of_a_record_in_doubt_is_told(self, stand: Stand) -> None:
+        record = stand.park_in_doubt(queued=False)
+        stand.pipelines.search_error = None
+        stand.redrive(record)
+        with pytest.raises(ClaimLost):
+            stand.redrive(record)
+        assert len(stand.pipelines.books) == 1
+
+    @pytest.mark.parametrize("doubt", [False, True])
+    def test_eight_at_once_are_one_run(self, stand: Stand, doubt: bool) -> None:
+        record = stand.park_in_doubt(queued=False) if doubt else stand.park()
+        stand.pipelines.search_error = None
+        begin = threading.Barrier(8)
+        unexpected: list[BaseException] = []
+
+        def redrive_what_is_there() -> None:
+            begin.wait()
+            try:
+                stand.redrive(record)
+            except ClaimLost:
+                pass
+            except BaseException as exc:  # noqa: BLE001 - told to the test
+                unexpected.append(exc)
+
+        threads = [threading.Thread(target=redrive_what_is_there) for _ in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert unexpected == []
+        assert len(stand.pipelines.books) == 1
+        assert stand.only.state is State.QUEUED
+
+    def test_one_that_is_overtaken_between_reopening_and_claiming_leaves_it_to_the_other(self, stand: Stand) -> None:
+        """The other is at work when the first wants to claim; then the other is deferred and parks it."""
+        record = stand.park()
+        stand.pipelines.plan.append(DOWN)
+        store = Interrupted(stand.store, after=State.RELEASED, run=lambda: stand.redrive(stand.only))
+        first = stand.redrive(record, store=store)
+        assert outcomes(first) == [Outcome.PARKED], "not a duplicate: the record is parked, and nothing was queued"
+        assert (stand.only.state, stand.only.reason) == (State.PARKED, "redriven and deferred: no connection")
+
+    def test_an_event_that_is_delivered_again_meanwhile_is_one_run(self, stand: Stand) -> None:
+        record = stand.park()
+        store = Interrupted(stand.store, after=State.RELEASED, run=lambda: stand.deliver(run_completed()))
+        (decision,) = stand.redrive(record, store=store).decisions
+        assert (decision.outcome, decision.run_id) == (Outcome.DUPLICATE, 100)
+        assert len(stand.pipelines.books) == 1
+
+    def test_one_that_is_at_work_is_not_parked_under_its_hands(self, stand: Stand) -> None:
+        record = stand.park()
+
+        def second() -> None:
+            """While the first's request is under way."""
+            seen.extend(outcomes(stand.redrive(stand.only)))
+            assert stand.only.state is State.CLAIMED
+
+        seen: list[Outcome] = []
+        stand.pipelines.plan.append(second)
+        assert outcomes(stand.redrive(record)) == [Outcome.QUEUED]
+        assert seen == [Outcome.DEFERRED]
+        assert len(stand.pipelines.books) == 1
+
+    def test_a_record_in_doubt_that_another_goes_on_with(self, stand: Stand) -> None:
+        """Between the look and what follows it, another redrive takes the record and sends."""
+        record = stand.park_in_doubt(queued=False)
+        stand.pipelines.search_error = None
+        store = Interrupted(stand.store, after=State.PARKED, run=lambda: stand.redrive(stand.only))
+        with pytest.raises(ClaimLost, match="is being redriven by somebody else"):
+            stand.redrive(record, store=store)
+        assert len(stand.pipelines.books) == 1
+
+    def test_parking_again_gives_way_to_another_write(self, stand: Stand) -> None:
+        """Right when the first wants to park what was deferred, another claims and queues it."""
+        record = stand.park()
+        stand.pipelines.plan.append(DOWN)
+        store = Interrupted(stand.store, before=State.PARKED, run=lambda: stand.deliver(run_completed()))
+        assert outcomes(stand.redrive(record, store=store)) == [Outcome.DEFERRED]
+        assert (stand.only.state, len(stand.pipelines.books)) == (State.QUEUED, 1)
+
+
+class TestCrashes:
+    """A redriver may die anywhere; the record then awaits a redrive, and that ends with one run."""
+
+    @pytest.mark.parametrize("after", [State.RELEASED, State.CLAIMED])
+    def test_between_reopening_and_sending(self, stand: Stand, after: State) -> None:
+        record = stand.park()
+        self.die(stand, record, Interrupted(stand.store, after=after, run=_die))
+        assert (stand.only.state, awaits_redrive(stand.only)) == (after, True)
+        stand.clock.advance(LEASE)
+        assert outcomes(stand.redrive(stand.only)) == [Outcome.QUEUED]
+        assert len(stand.pipelines.books) == 1
+
+    def test_between_queuing_and_writing_it_down(self, stand: Stand) -> None:
+        record = stand.park()
+        self.die(stand, record, Interrupted(stand.store, before=State.QUEUED, run=_die))
+        assert (stand.only.state, awaits_redrive(stand.only)) == (State.CLAIMED, True)
+        stand.clock.advance(LEASE + SETTLE)
+        assert [decision.run_id for decision in stand.redrive(stand.only).decisions] == [100]
+        assert len(stand.pipelines.books) == 1
+
+    def test_between_a_deferral_and_parking_again(self, stand: Stand) -> None:
+        record = stand.park()
+        stand.pipelines.plan.append(DOWN)
+        self.die(stand, record, Interrupted(stand.store, before=State.PARKED, run=_die))
+        assert (stand.only.state, awaits_redrive(stand.only)) == (State.RELEASED, True)
+
+    @pytest.mark.parametrize("queued", [True, False])
+    @pytest.mark.parametrize("state", [State.UNCERTAIN, State.PARKED])
+    def test_while_a_doubt_is_settled(self, stand: Stand, state: State, queued: bool) -> None:
+        record = stand.park_in_doubt(queued=queued)
+        stand.pipelines.search_error = None
+        with suppress(KeyboardInterrupt):
+            stand.redrive(record, store=Interrupted(stand.store, after=state, run=_die))
+        stand.clock.advance(LEASE)
+        if stand.only.state is not State.QUEUED:
+            assert awaits_redrive(stand.only)
+            assert outcomes(stand.redrive(stand.only)) == [Outcome.QUEUED]
+        assert len(stand.pipelines.books) == 1
+
+    @staticmethod
+    def die(stand: Stand, record: Record, store: Store) -> None:
+        with pytest.raises(KeyboardInterrupt):
+            stand.redrive(record, store=store)
+
+
+class TestForesight:
+    def test_a_match(self, stand: Stand) -> None:
+        record = stand.park()
+        before = stand.only
+        (decided,) = stand.foresee(record, CHANGED).decisions
+        assert isinstance(decided, Match)
+        assert (decided.key, decided.request.pipeline) == (record.key, "q")
+        assert (stand.only, len(stand.reports)) == (before, 1), "nothing is done, and nothing is reported"
+
+    def test_a_doubt(self, stand: Stand) -> None:
+        assert not stand.foresee(stand.park()).looks_first
+        stand.pipelines.plan.append(LOST)
+        stand.deliver(run_completed("b"))
+        assert stand.foresee(stand.record()).looks_first
+
+    def test_nothing_left(self, stand: Stand) -> None:
+        stand.deliver(run_completed())
+        assert stand.foresee(stand.only) == Foreseen(why_nothing="it is queued; nothing is left to do")
+
+    def test_unrouted(self, stand: Stand) -> None:
+        stand.deliver("{nonsense")
+        (decided,) = stand.foresee(stand.only).decisions
+        assert isinstance(decided, Refusal)
+        assert decided.key == stand.only.key
+
+    def test_a_record_without_history(self) -> None:
+        assert not may_have_run(_bare(State.PARKED))
+        assert not awaits_redrive(_bare(State.RELEASED))
+
+
+def _bare(state: State) -> Record:
+    now = ManualClock()()
+    return Record(JournalKey("r", "k"), state, Entry("", "", "", ""), now, now, now)
+
+
+def _die() -> None:
+    raise KeyboardInterrupt
+
+
+class Interrupted:
+    """A store in which something happens once: right after, or right before, a record is written in a state."""
+
+    def __init__(
+        self, store: Store, *, after: State | None = None, before: State | None = None, run: Callable[[], object]
+    ) -> None:
+        self._after, self._before, self._run = after, before, run
+        self._store = store
+        self.get, self.insert, self.delete = store.get, store.insert, store.delete
+        self.owned_runs, self.select = store.owned_runs, store.select
+        self.owner = store.owner
+
+    def replace(self, record: Record) -> Record | None:
+        if record.state is self._before:
+            self._before = None
+            self._run()
+        written = self._store.replace(record)
+        if record.state is self._after:
+            self._after = None
+            self._run()
+        return written

@@ -1,0 +1,755 @@
+"""The flow of a delivery: every outcome, and that each event queues its pipeline once whatever fails on the way."""
+
+import json
+import logging
+import threading
+import time
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from devstack.events import sample_text
+from handlers import DISPATCH
+from shared.azure_devops.runs import Run, RunRequest
+from shared.clock import utc_now
+from shared.deciding import MAX_UNREADABLE_BYTES
+from shared.errors import (
+    AzureDevOpsError,
+    CredentialRejected,
+    CredentialUnavailable,
+    DeliveryDeferred,
+    JournalUnavailable,
+    PermissionDenied,
+    RequestNotSent,
+    RequestRefused,
+    Throttled,
+)
+from shared.journal.cooldown import Cooldowns
+from shared.journal.journal import Journal
+from shared.journal.records import UNROUTED, JournalKey, Record, Selection, State, Store
+from shared.queueing import Queueing
+from shared.relay import Delivery, Relay
+from shared.routing.table import RouteTable, WhyNot
+from shared.telemetry import Outcome
+from tests.support.building import event_text, routes, run_completed
+from tests.support.clock import ManualClock
+from tests.support.fakes import LOST, LOST_UNQUEUED, FakePipelines, Reports, url_of
+
+PLAIN = "name: plain\nevent: RunCompleted\npipeline: p\nparameters: { run: '{{ run_id }}' }"
+SAME = "name: same\nevent: RunCompleted\npipeline: p\nparameters: { what: anything }"
+
+RUN = {"experimentName": "train", "runId": "run-1"}
+
+LEASE, SETTLE, BUDGET = 60, 30, 25
+
+
+@dataclass
+class Bench:
+    """A relay with everything around it."""
+
+    store: Store
+    clock: ManualClock
+    pipelines: FakePipelines
+    reports: Reports
+    slept: list[float]
+
+    def relay(self, *entries: str, store: Store | None = None) -> Relay:
+        table = routes(*entries) if entries else routes(PLAIN)
+        return self.relay_of(table, store or self.store)
+
+    def relay_of(self, table: RouteTable, store: Store) -> Relay:
+        journal = Journal(store, lease_seconds=LEASE, settle_seconds=SETTLE, clock=self.clock)
+        return Relay(
+            dispatch=DISPATCH,
+            routes=table,
+            journal=journal,
+            queueing=Queueing(
+                journal, self.pipelines, Cooldowns(store, self.clock), clock=self.clock, sleep=self.slept.append
+            ),
+            budget_seconds=BUDGET,
+            report=self.reports,
+            clock=self.clock,
+        )
+
+    def record(self, index: int = -1) -> Record:
+        """The record of a reported decision, by default of the last one."""
+        decision = self.reports[index]
+        record = self.store.get(JournalKey(decision.route or UNROUTED, decision.key))
+        assert record is not None
+        return record
+
+
+@pytest.fixture
+def bench(store: Store, clock: ManualClock) -> Bench:
+    return Bench(store, clock, FakePipelines(clock), Reports(), [])
+
+
+def outcomes(delivery: Delivery) -> list[Outcome]:
+    return [decision.outcome for decision in delivery.decisions]
+
+
+def deferred(relay: Relay, raw: str) -> str:
+    with pytest.raises(DeliveryDeferred) as caught:
+        relay.deliver(raw)
+    return str(caught.value)
+
+
+class TestOneRoute:
+    def test_an_event_queues_its_pipeline(self, bench: Bench) -> None:
+        (decision,) = bench.relay().deliver(run_completed("r-1")).decisions
+        assert [queued.request.parameters for queued in bench.pipelines.books] == [{"run": "r-1"}]
+        assert (decision.outcome, decision.run_id, decision.run_url) == (Outcome.QUEUED, 100, url_of(100))
+        assert (decision.event_id, decision.subject, decision.route) == ("event-1", "subject", "plain")
+        assert decision.event_type == "Microsoft.MachineLearningServices.RunCompleted"
+        assert bench.reports == [decision]
+        record = bench.record()
+        assert (record.state, record.run_id, record.run_url) == (State.QUEUED, 100, url_of(100))
+        assert record.entry.event == run_completed("r-1")
+        assert json.loads(record.entry.request)["parameters"] == {"run": "r-1"}
+
+    def test_a_duplicate_does_nothing_and_says_what_was_done(self, bench: Bench) -> None:
+        relay = bench.relay()
+        relay.deliver(run_completed())
+        (decision,) = relay.deliver(run_completed()).decisions
+        assert (decision.outcome, decision.run_id, decision.reason) == (Outcome.DUPLICATE, 100, "queued before")
+        assert len(bench.pipelines.books) == 1
+
+    def test_no_request_may_outlast_budget_or_lease(self, bench: Bench) -> None:
+        bench.relay().deliver(run_completed())
+        assert bench.pipelines.deadlines == [bench.clock() + timedelta(seconds=BUDGET)]
+        journal = Journal(bench.store, lease_seconds=5, clock=bench.clock)
+        relay = bench.relay_of(routes(PLAIN), bench.store)
+        relay._journal = journal
+        relay.deliver(run_completed("other"))
+        assert bench.pipelines.deadlines[1] == bench.clock() + timedelta(seconds=5)
+
+
+class TestWhatIsIgnored:
+    def test_a_type_without_handler(self, bench: Bench) -> None:
+        (decision,) = (
+            bench.relay().deliver(event_text("Other", {}, eventType="Microsoft.Storage.BlobCreated")).decisions
+        )
+        assert decision.outcome is Outcome.IGNORED
+        assert decision.reason.startswith(
+            "no handler for this event type; handled are Microsoft.MachineLearningServices.Data"
+        )
+        assert decision.key == ""
+
+    def test_a_status_that_is_not_final(self, bench: Bench) -> None:
+        (decision,) = bench.relay().deliver(sample_text("run-status-changed-running")).decisions
+        assert decision.outcome is Outcome.IGNORED
+        assert "is Running, which is not final" in decision.reason
+
+    def test_no_route_of_this_type(self, bench: Bench) -> None:
+        (decision,) = bench.relay().deliver(event_text("ModelDeployed", {"serviceName": "s"})).decisions
+        assert (decision.outcome, decision.reason) == (Outcome.IGNORED, "no route is for ModelDeployed events")
+
+    def test_no_route_that_matches_with_all_reasons_to_the_caller_and_some_in_the_log(self, bench: Bench) -> None:
+        entries = [f"name: r{number}\nevent: RunCompleted\npipeline: p\nenabled: false" for number in range(7)]
+        delivery = bench.relay(*entries).deliver(run_completed())
+        assert delivery.why_not == tuple(WhyNot(f"r{number}", "it is disabled") for number in range(7))
+        (decision,) = delivery.decisions
+        assert decision.reason == (
+            "no route matches; r0: it is disabled; r1: it is disabled; r2: it is disabled; r3: it is disabled; "
+            "r4: it is disabled; and 2 more"
+        )
+        assert bench.pipelines.books == []
+
+
+class TestWhatIsParked:
+    def test_text_that_is_no_event(self, bench: Bench) -> None:
+        relay = bench.relay()
+        (decision,) = relay.deliver("{nonsense").decisions
+        assert (decision.outcome, decision.route, decision.cause) == (Outcome.PARKED, None, "UnreadableEvent")
+        record = bench.record()
+        assert (record.state, record.entry.event, record.entry.request) == (State.PARKED, "{nonsense", "")
+        assert "not JSON" in record.reason
+        assert outcomes(relay.deliver("{nonsense")) == [Outcome.DUPLICATE]
+
+    def test_its_raw_text_is_cut_at_64_kib(self, bench: Bench) -> None:
+        bench.relay().deliver("ü" * MAX_UNREADABLE_BYTES)
+        assert len(bench.record().entry.event.encode()) == MAX_UNREADABLE_BYTES
+
+    def test_different_texts_with_an_equal_beginning_are_different(self, bench: Bench) -> None:
+        relay = bench.relay()
+        relay.deliver("x" * MAX_UNREADABLE_BYTES + "a")
+        assert outcomes(relay.deliver("x" * MAX_UNREADABLE_BYTES + "b")) == [Outcome.PARKED]
+
+    def test_text_that_is_not_unicode(self, bench: Bench) -> None:
+        bench.relay().deliver("\ud800")
+        assert bench.record().entry.event == "\\ud800"
+
+    def test_incomplete_data(self, bench: Bench) -> None:
+        raw = event_text("RunCompleted", {})
+        (decision,) = bench.relay().deliver(raw).decisions
+        assert (decision.outcome, decision.route, decision.event_id) == (Outcome.PARKED, None, "event-1")
+        assert "'runId' is missing" in decision.reason
+        assert decision.cause == "IncompleteEvent"
+        assert bench.record().entry.event == raw
+
+    def test_a_value_that_may_not_pass(self, bench: Bench) -> None:
+        (decision,) = bench.relay().deliver(run_completed("a;b")).decisions
+        assert (decision.outcome, decision.route, decision.cause) == (Outcome.PARKED, "plain", "UnsafeValue")
+        assert "which does not match" in bench.record().reason
+        assert bench.pipelines.books == []
+
+    def test_what_azure_devops_refuses_for_good(self, bench: Bench) -> None:
+        bench.pipelines.plan.append(RequestRefused("HTTP 400: Unexpected parameter 'run'"))
+        relay = bench.relay()
+        assert outcomes(relay.deliver(run_completed())) == [Outcome.PARKED]
+        assert bench.record().reason == "HTTP 400: Unexpected parameter 'run'"
+        assert bench.reports[0].cause == "RequestRefused"
+        (again,) = relay.deliver(run_completed()).decisions
+        assert (again.outcome, again.reason) == (
+            Outcome.DUPLICATE,
+            "parked before: HTTP 400: Unexpected parameter 'run'",
+        )
+        assert bench.pipelines.books == []
+
+
+class TestWhatIsDeferred:
+    @pytest.mark.parametrize(
+        "error",
+        [
+            RequestNotSent("no connection: refused"),
+            CredentialUnavailable("Key Vault is down"),
+            CredentialRejected("HTTP 203 asks to sign in"),
+            PermissionDenied("HTTP 403: needs Queue builds"),
+            Throttled("throttled for 7 s", 7),
+        ],
+    )
+    def test_surely_nothing_queued_so_the_next_delivery_begins_anew(
+        self, bench: Bench, error: AzureDevOpsError
+    ) -> None:
+        bench.pipelines.plan.append(error)
+        relay = bench.relay()
+        assert deferred(relay, run_completed()) == f"deferred on plain: {error}"
+        assert (bench.record().state, bench.record().reason) == (State.RELEASED, str(error))
+        assert (bench.reports[0].outcome, bench.reports[0].cause) == (Outcome.DEFERRED, type(error).__name__)
+        assert outcomes(relay.deliver(run_completed())) == [Outcome.QUEUED]
+        assert (len(bench.pipelines.books), bench.pipelines.searches) == (1, 0)
+
+    def test_another_delivery_at_work(self, bench: Bench) -> None:
+        relay = bench.relay()
+        bench.pipelines.plan.append(lambda: messages.append(deferred(relay, run_completed())))
+        messages: list[str] = []
+        relay.deliver(run_completed())
+        assert messages == ["deferred on plain: another delivery is at work on it until 12:01:00 UTC"]
+        assert len(bench.pipelines.books) == 1
+
+    def test_a_journal_that_does_not_answer_when_it_is_claimed(self, bench: Bench) -> None:
+        class Down:
+            """A store that is down."""
+
+            get, replace, owned_runs = bench.store.get, bench.store.replace, bench.store.owned_runs
+            owner = bench.store.owner
+            select, delete = bench.store.select, bench.store.delete
+
+            def insert(self, record: Record) -> Record | None:
+                raise JournalUnavailable("the journal is down")
+
+        assert deferred(bench.relay(store=Down()), run_completed()) == "deferred on plain: the journal is down"
+        assert bench.reports[0].cause == "JournalUnavailable"
+        assert bench.pipelines.books == []
+
+
+class TestDelay:
+    """How long after the event itself it was decided on; the events of these tests happened two hours before."""
+
+    TWO_HOURS_MS = 7_199_876.544
+
+    def test_of_a_decision_and_of_what_is_ignored(self, bench: Bench) -> None:
+        relay = bench.relay()
+        relay.deliver(run_completed())
+        relay.deliver(event_text("Other", {}, eventType="Microsoft.Storage.BlobCreated"))
+        assert [(decision.outcome, decision.delay_ms) for decision in bench.reports] == [
+            (Outcome.QUEUED, self.TWO_HOURS_MS),
+            (Outcome.IGNORED, self.TWO_HOURS_MS),
+        ]
+
+    def test_it_grows_until_the_delivery_that_succeeds(self, bench: Bench) -> None:
+        bench.pipelines.plan.append(Throttled("throttled", 7))
+        relay = bench.relay()
+        deferred(relay, run_completed())
+        bench.clock.advance(10)
+        relay.deliver(run_completed())
+        assert [decision.delay_ms for decision in bench.reports] == [self.TWO_HOURS_MS, self.TWO_HOURS_MS + 10_000]
+
+    def test_a_clock_that_is_ahead_of_ours_makes_no_negative_delay(self, bench: Bench) -> None:
+        (decision,) = bench.relay().deliver(event_text("RunCompleted", RUN, eventTime="2026-11-20T12:00:09Z")).decisions
+        assert decision.delay_ms == 0
+
+    @pytest.mark.parametrize("text", ["yesterday", "2026-11-20T10:00:00", None])
+    def test_without_a_time_there_is_none(self, bench: Bench, text: str | None) -> None:
+        (decision,) = bench.relay().deliver(event_text("RunCompleted", RUN, eventTime=text)).decisions
+        assert (decision.outcome, decision.delay_ms) == (Outcome.QUEUED, None)
+
+
+class TestAnswerLost:
+    def test_the_run_that_was_queued_is_found_and_adopted(self, bench: Bench) -> None:
+        bench.pipelines.plan.append(LOST)
+        relay = bench.relay()
+        assert "the answer was lost" in deferred(relay, run_completed())
+        assert (bench.record().state, bench.reports[0].cause) == (State.UNCERTAIN, "AnswerLost")
+        assert "may be under way" in deferred(relay, run_completed())
+        bench.clock.advance(SETTLE)
+        (decision,) = relay.deliver(run_completed()).decisions
+        assert (decision.outcome, decision.run_id) == (Outcome.QUEUED, 100)
+        assert decision.reason == "found in Azure DevOps after its answer was lost"
+        assert len(bench.pipelines.books) == 1
+
+    def test_where_nothing_was_queued_it_is_queued_now(self, bench: Bench) -> None:
+        bench.pipelines.plan.append(LOST_UNQUEUED)
+        relay = bench.relay()
+        deferred(relay, run_completed())
+        bench.clock.advance(SETTLE)
+        assert outcomes(relay.deliver(run_completed())) == [Outcome.QUEUED]
+        assert (len(bench.pipelines.books), bench.pipelines.searches) == (1, 1)
+
+    def test_a_second_lost_answer_is_looked_for_too(self, bench: Bench) -> None:
+        bench.pipelines.plan.extend([LOST_UNQUEUED, LOST])
+        relay = bench.relay()
+        deferred(relay, run_completed())
+        bench.clock.advance(SETTLE)
+        deferred(relay, run_completed())
+        bench.clock.advance(SETTLE)
+        assert outcomes(relay.deliver(run_completed())) == [Outcome.QUEUED]
+        assert len(bench.pipelines.books) == 1
+
+    @pytest.mark.parametrize("error", [RequestNotSent("down"), Throttled("throttled", 7)])
+    def test_while_azure_devops_cannot_be_asked_the_doubt_stays(self, bench: Bench, error: AzureDevOpsError) -> None:
+        bench.pipelines.plan.append(LOST)
+        bench.pipelines.search_error = error
+        relay = bench.relay()
+        deferred(relay, run_completed())
+        bench.clock.advance(SETTLE)
+        assert deferred(relay, run_completed()) == f"deferred on plain: {error}"
+        assert (bench.record().state, bench.reports[-1].cause) == (State.UNCERTAIN, type(error).__name__)
+        bench.pipelines.search_error = None
+        assert outcomes(relay.deliver(run_completed())) == [Outcome.QUEUED]
+        assert len(bench.pipelines.books) == 1
+
+    def test_where_the_pipeline_is_gone_the_event_is_parked(self, bench: Bench) -> None:
+        bench.pipelines.plan.append(LOST)
+        bench.pipelines.search_error = RequestRefused("HTTP 404: no such project")
+        relay = bench.relay()
+        deferred(relay, run_completed())
+        bench.clock.advance(SETTLE)
+        assert outcomes(relay.deliver(run_completed())) == [Outcome.PARKED]
+        assert bench.record().reason == "a run may have been queued and cannot be looked for: HTTP 404: no such project"
+        assert bench.reports[-1].cause == "RequestRefused"
+
+    def test_a_request_that_the_store_has_cut_cannot_be_looked_for(self, bench: Bench) -> None:
+        bench.pipelines.plan.append(LOST)
+        relay = bench.relay()
+        deferred(relay, run_completed())
+        record = bench.record()
+        assert bench.store.replace(replace(record, entry=replace(record.entry, request='{"cut'))) is not None
+        bench.clock.advance(SETTLE)
+        assert outcomes(relay.deliver(run_completed())) == [Outcome.PARKED]
+        assert "the request that asked for it was cut" in bench.record().reason
+        assert len(bench.pipelines.books) == 1
+
+    def test_the_request_that_was_sent_is_looked_for_though_the_route_has_changed(self, bench: Bench) -> None:
+        bench.pipelines.plan.append(LOST)
+        deferred(bench.relay(), run_completed())
+        bench.clock.advance(SETTLE)
+        changed = bench.relay("name: plain\nevent: RunCompleted\npipeline: p\nparameters: { run: other }")
+        assert outcomes(changed.deliver(run_completed())) == [Outcome.QUEUED]
+        assert len(bench.pipelines.books) == 1
+
+    def test_a_route_that_now_refuses_still_looks_first(self, bench: Bench) -> None:
+        refusing = bench.relay("name: plain\nevent: RunCompleted\npipeline: p\nparameters: { run: '{{ data.nope }}' }")
+        bench.pipelines.plan.append(LOST)
+        deferred(bench.relay(), run_completed("a"))
+        bench.clock.advance(SETTLE)
+        assert outcomes(refusing.deliver(run_completed("a"))) == [Outcome.QUEUED]
+
+        bench.pipelines.plan.append(LOST_UNQUEUED)
+        deferred(bench.relay(), run_completed("b"))
+        bench.clock.advance(SETTLE)
+        assert outcomes(refusing.deliver(run_completed("b"))) == [Outcome.PARKED]
+
+
+class TestEqualRequests:
+    """Without a correlation parameter, runs of one route with equal parameters cannot be told apart. Nor need they."""
+
+    def test_a_run_that_another_record_owns_is_not_adopted(self, bench: Bench) -> None:
+        relay = bench.relay(SAME)
+        bench.pipelines.plan.append(LOST_UNQUEUED)
+        deferred(relay, run_completed("a"))
+        relay.deliver(run_completed("b"))
+        bench.clock.advance(SETTLE)
+        (decision,) = relay.deliver(run_completed("a")).decisions
+        assert (decision.outcome, decision.run_id) == (Outcome.QUEUED, 101)
+        assert len(bench.pipelines.books) == 2
+
+    def test_of_several_the_oldest_is_adopted_and_the_record_says_so(self, bench: Bench) -> None:
+        relay = bench.relay(SAME)
+        bench.pipelines.plan.extend([LOST, LOST])
+        deferred(relay, run_completed("a"))
+        deferred(relay, run_completed("b"))
+        bench.clock.advance(SETTLE)
+        (first,) = relay.deliver(run_completed("b")).decisions
+        assert first.run_id == 100
+        assert first.reason.endswith("; the oldest of 2 runs that fit: 100, 101")
+        (second,) = relay.deliver(run_completed("a")).decisions
+        assert second.run_id == 101
+        assert len(bench.pipelines.books) == 2
+
+    def test_one_whose_run_was_adopted_by_another_takes_that_ones_run(self, bench: Bench) -> None:
+        """``a`` lost its answer; while ``b`` is being queued, ``a`` looks and finds b's run before b has noted it."""
+        relay = bench.relay(SAME)
+        bench.pipelines.plan.append(LOST_UNQUEUED)
+        deferred(relay, run_completed("a"))
+        bench.clock.advance(SETTLE)
+
+        def adopt() -> None:
+            (decision,) = relay.deliver(run_completed("a")).decisions
+            assert decision.run_id == 100, "the run that is just being queued for b"
+
+        bench.pipelines.plan.append(adopt)
+        assert "run 100 was taken for another event" in deferred(relay, run_completed("b"))
+        assert outcomes(relay.deliver(run_completed("b"))) == [Outcome.QUEUED]
+        assert [queued.run.id for queued in bench.pipelines.books] == [100, 101]
+
+    def test_a_run_that_was_left_over_long_after_ones_own_was_taken(self, bench: Bench) -> None:
+        """``a`` looks, dawdles and sends late; ``b``'s run comes before ``a``'s and is taken for it; ``b`` must find
+        ``a``'s, which is younger than any run that ``b`` itself can have asked for.
+        """
+        relay, pipelines, find_runs = bench.relay(SAME), bench.pipelines, bench.pipelines.find_runs
+        pipelines.plan.extend([LOST_UNQUEUED] * 3)
+        deferred(relay, run_completed("a"))
+        bench.clock.advance(20)
+        deferred(relay, run_completed("b"))
+        bench.clock.advance(10)
+
+        def dawdle(*arguments: Any) -> list[Run]:
+            found = find_runs(*arguments)
+            bench.clock.advance(24)
+            return found
+
+        pipelines.find_runs = dawdle  # type: ignore[assignment,method-assign]
+        deferred(relay, run_completed("a"))
+        pipelines.find_runs = find_runs  # type: ignore[method-assign]
+        (request,) = {record.entry.request for record in bench.store.select(Selection(), 10)}
+        # The server is slow: b's request is carried out 29 s after it was sent, a's second one too.
+        bench.clock.now -= timedelta(seconds=5)
+        pipelines.queue(RunRequest.from_json(request))
+        bench.clock.advance(34)
+        pipelines.queue(RunRequest.from_json(request))
+        bench.clock.advance(2)
+
+        (taken,) = relay.deliver(run_completed("a")).decisions
+        assert taken.run_id == 100, "the older one, which was asked for for b"
+        (left,) = relay.deliver(run_completed("b")).decisions
+        assert (left.outcome, left.run_id) == (Outcome.QUEUED, 101)
+        assert len(pipelines.books) == 2
+
+    def test_a_candidate_that_is_adopted_meanwhile_is_passed_over(self, bench: Bench) -> None:
+        class Blind:
+            """A store that learns of owned runs too late, so that only its constraint tells."""
+
+            insert, get, replace = bench.store.insert, bench.store.get, bench.store.replace
+            owner, select, delete = bench.store.owner, bench.store.select, bench.store.delete
+
+            def owned_runs(self, route: str, run_ids: object) -> set[int]:
+                return set()
+
+        bench.pipelines.plan.extend([LOST, LOST])
+        relay = bench.relay(SAME, store=Blind())
+        deferred(relay, run_completed("a"))
+        deferred(relay, run_completed("b"))
+        bench.clock.advance(SETTLE)
+        runs = [relay.deliver(run_completed(which)).decisions[0].run_id for which in "ab"]
+        assert runs == [100, 101]
+
+
+class TestCrashedAndSleepingWorkers:
+    def crash(self, bench: Bench, *, queued: bool) -> None:
+        """A worker dies while it queues a run: its claim stays, and nobody writes anything down."""
+
+        def die() -> None:
+            if not queued:
+                bench.pipelines.books.clear()
+            raise KeyboardInterrupt
+
+        bench.pipelines.plan.append(die)
+        with pytest.raises(KeyboardInterrupt):
+            bench.relay().deliver(run_completed())
+
+    @pytest.mark.parametrize("queued", [True, False])
+    def test_its_lapsed_claim_is_taken_over_and_there_is_one_run(self, bench: Bench, queued: bool) -> None:
+        self.crash(bench, queued=queued)
+        relay = bench.relay()
+        assert "another delivery is at work" in deferred(relay, run_completed())
+        bench.clock.advance(LEASE)
+        assert outcomes(relay.deliver(run_completed())) == [Outcome.QUEUED]
+        assert len(bench.pipelines.books) == 1
+
+    def test_a_sleeper_cancels_its_run_where_another_was_queued(
+        self, bench: Bench, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        relay = bench.relay()
+
+        def sleep() -> None:
+            """The POST is under way while everything else happens; its run appears after the others looked."""
+            late = bench.pipelines.books.pop()
+            bench.clock.advance(LEASE)
+            relay.deliver(run_completed())
+            bench.pipelines.books.append(late)
+
+        bench.pipelines.plan.append(sleep)
+        (decision,) = relay.deliver(run_completed()).decisions
+        winner = bench.record().run_id
+        assert decision.outcome is Outcome.DUPLICATE
+        assert decision.run_id == winner
+        assert bench.pipelines.cancelled == [100]
+        assert winner == 101
+        assert ("nextstage.queueing", logging.ERROR) in {(name, level) for name, level, _ in caplog.record_tuples}
+
+    def test_a_sleeper_whose_run_was_adopted_leaves_it(self, bench: Bench) -> None:
+        relay = bench.relay()
+
+        def sleep() -> None:
+            bench.clock.advance(LEASE)
+            relay.deliver(run_completed())
+
+        bench.pipelines.plan.append(sleep)
+        (decision,) = relay.deliver(run_completed()).decisions
+        assert (decision.outcome, decision.run_id) == (Outcome.DUPLICATE, 100)
+        assert bench.pipelines.cancelled == []
+        assert len(bench.pipelines.books) == 1
+
+    def test_a_sleeper_waits_a_little_for_the_other_to_be_done(
+        self, bench: Bench, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        relay = bench.relay()
+
+        def sleep() -> None:
+            bench.clock.advance(LEASE)
+            bench.pipelines.search_error = RequestNotSent("down")
+            deferred(relay, run_completed())
+
+        bench.pipelines.plan.append(sleep)
+        assert "the claim was lost while run 100 was being queued" in deferred(relay, run_completed())
+        assert bench.slept == [1.0] * 4
+        assert [level for _, level, _ in caplog.record_tuples] == [logging.CRITICAL]
+        assert "run 100" in caplog.text
+        bench.pipelines.search_error = None
+        assert outcomes(relay.deliver(run_completed())) == [Outcome.QUEUED]
+        assert len(bench.pipelines.books) == 1
+
+    def test_a_run_that_cannot_be_cancelled_is_shouted_about(
+        self, bench: Bench, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        relay = bench.relay()
+        bench.pipelines.cancel_error = RequestNotSent("down")
+
+        def sleep() -> None:
+            late = bench.pipelines.books.pop()
+            bench.clock.advance(LEASE)
+            relay.deliver(run_completed())
+            bench.pipelines.books.append(late)
+
+        bench.pipelines.plan.append(sleep)
+        assert outcomes(relay.deliver(run_completed())) == [Outcome.DUPLICATE]
+        (message,) = [text for _, level, text in caplog.record_tuples if level == logging.CRITICAL]
+        assert "could not be cancelled (down); cancel it by hand: " + url_of(100) in message
+
+    @pytest.mark.parametrize("error", [RequestNotSent("x"), RequestRefused("x"), LOST])
+    def test_a_sleeper_without_a_run_defers(self, bench: Bench, error: AzureDevOpsError) -> None:
+        relay = bench.relay()
+
+        def sleep() -> None:
+            bench.pipelines.books.clear()
+            bench.clock.advance(LEASE)
+            relay.deliver(run_completed())
+            raise error
+
+        bench.pipelines.plan.append(sleep)
+        assert "has been taken over by another delivery" in deferred(relay, run_completed())
+        assert len(bench.pipelines.books) == 1
+
+    def test_a_journal_that_fails_after_the_run_was_queued(
+        self, bench: Bench, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        class FailsOnce:
+            """A store whose next replacement fails."""
+
+            insert, get, owned_runs = bench.store.insert, bench.store.get, bench.store.owned_runs
+            owner = bench.store.owner
+            select, delete = bench.store.select, bench.store.delete
+            failures = 1
+
+            def replace(self, record: Record) -> Record | None:
+                if self.failures:
+                    self.failures -= 1
+                    raise JournalUnavailable("the journal is down")
+                return bench.store.replace(record)
+
+        relay = bench.relay(store=FailsOnce())
+        assert deferred(relay, run_completed()) == "deferred on plain: the journal is down"
+        assert "run 100 is queued, but the journal could not note it" in caplog.text
+        bench.clock.advance(LEASE)
+        (decision,) = relay.deliver(run_completed()).decisions
+        assert (decision.outcome, decision.run_id) == (Outcome.QUEUED, 100)
+        assert len(bench.pipelines.books) == 1
+
+
+class TestSeveralRoutes:
+    TWO = (PLAIN, "name: second\nevent: RunCompleted\npipeline: q")
+
+    def test_each_has_its_outcome_in_order(self, bench: Bench) -> None:
+        delivery = bench.relay(*self.TWO).deliver(run_completed())
+        assert [(decision.route, decision.run_id) for decision in delivery.decisions] == [
+            ("plain", 100),
+            ("second", 101),
+        ]
+
+    def test_one_that_fails_does_not_keep_the_other(self, bench: Bench) -> None:
+        bench.pipelines.plan.append(RequestNotSent("down"))
+        relay = bench.relay(*self.TWO)
+        assert deferred(relay, run_completed()) == "deferred on plain: down"
+        assert outcomes(relay.deliver(run_completed())) == [Outcome.QUEUED, Outcome.DUPLICATE]
+        assert sorted(str(queued.request.pipeline) for queued in bench.pipelines.books) == ["p", "q"]
+
+    def test_a_route_that_no_time_is_left_for_is_deferred_unclaimed(self, bench: Bench) -> None:
+        bench.pipelines.plan.append(lambda: bench.clock.advance(BUDGET))
+        relay = bench.relay(*self.TWO)
+        assert "the time of this delivery went to the routes before this one" in deferred(relay, run_completed())
+        assert bench.store.get(JournalKey("second", bench.reports[-1].key)) is None
+        assert outcomes(relay.deliver(run_completed())) == [Outcome.DUPLICATE, Outcome.QUEUED]
+
+
+def test_two_signals_of_one_monitor_run_retrain_once(bench: Bench) -> None:
+    relay = bench.relay(
+        "name: retrain\nevent: RunStatusChanged\npipeline: p\n"
+        "when: monitor_threshold_breached\nonce_per: '{{ root_run_id }}'"
+    )
+    relay.deliver(sample_text("run-status-changed-monitor-breach"))
+    assert outcomes(relay.deliver(sample_text("run-status-changed-monitor-breach.cloud"))) == [Outcome.DUPLICATE]
+
+
+class TestTags:
+    def test_the_run_is_tagged_with_where_it_comes_from(self, bench: Bench) -> None:
+        bench.relay().deliver(run_completed("r-1"))
+        assert bench.pipelines.tags == {100: ["aml-run:r-1", "event:event-1"]}
+
+    def test_not_where_the_route_does_not_want_it(self, bench: Bench) -> None:
+        bench.relay(PLAIN + "\ntags: false").deliver(run_completed())
+        assert bench.pipelines.tags == {}
+
+    def test_a_failed_tag_never_fails_the_delivery(self, bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
+        bench.pipelines.tag_error = LOST
+        assert outcomes(bench.relay().deliver(run_completed("r-1"))) == [Outcome.QUEUED]
+        assert "run 100 could not be tagged with aml-run:r-1, event:event-1: the answer was lost" in caplog.text
+
+    def test_an_adopted_run_is_tagged_and_a_duplicate_is_not_tagged_again(self, bench: Bench) -> None:
+        bench.pipelines.plan.append(LOST)
+        relay = bench.relay()
+        deferred(relay, run_completed("r-1"))
+        assert bench.pipelines.tags == {}
+        bench.clock.advance(SETTLE)
+        relay.deliver(run_completed("r-1"))
+        assert bench.pipelines.tags == {100: ["aml-run:r-1", "event:event-1"]}
+        bench.pipelines.tags.clear()
+        relay.deliver(run_completed("r-1"))
+        assert bench.pipelines.tags == {}
+
+
+class TestCooldown:
+    COOL = PLAIN + "\ncooldown: 6h"
+
+    def test_one_run_per_window(self, bench: Bench) -> None:
+        relay = bench.relay(self.COOL)
+        relay.deliver(run_completed("a"))
+        (decision,) = relay.deliver(run_completed("b")).decisions
+        assert decision.outcome is Outcome.SUPPRESSED
+        assert decision.reason == "run 100 was queued within this cooldown, which ends at 2026-11-20 18:00:00 UTC"
+        assert bench.record().state is State.SUPPRESSED
+        assert outcomes(relay.deliver(run_completed("b"))) == [Outcome.DUPLICATE]
+        bench.clock.advance(6 * 3600)
+        assert outcomes(relay.deliver(run_completed("c"))) == [Outcome.QUEUED]
+        assert len(bench.pipelines.books) == 2
+
+    def test_each_key_has_a_window_of_its_own(self, bench: Bench) -> None:
+        relay = bench.relay(self.COOL + "\ncooldown_key: '{{ experiment_name }}'")
+        for experiment, outcome in [("x", Outcome.QUEUED), ("y", Outcome.QUEUED), ("x", Outcome.SUPPRESSED)]:
+            raw = run_completed(f"{experiment}-{outcome}", experimentName=experiment)
+            assert outcomes(relay.deliver(raw)) == [outcome]
+
+    def test_a_parked_holder_gives_its_window_back(self, bench: Bench) -> None:
+        bench.pipelines.plan.append(RequestRefused("HTTP 400"))
+        relay = bench.relay(self.COOL)
+        assert outcomes(relay.deliver(run_completed("a"))) == [Outcome.PARKED]
+        assert outcomes(relay.deliver(run_completed("b"))) == [Outcome.QUEUED]
+
+    def test_a_released_holder_gives_its_window_back(self, bench: Bench) -> None:
+        bench.pipelines.plan.append(Throttled("throttled", 7))
+        relay = bench.relay(self.COOL)
+        deferred(relay, run_completed("a"))
+        assert outcomes(relay.deliver(run_completed("b"))) == [Outcome.QUEUED]
+        assert outcomes(relay.deliver(run_completed("a"))) == [Outcome.SUPPRESSED]
+        assert len(bench.pipelines.books) == 1
+
+    def test_while_the_holder_is_in_doubt_the_others_wait(self, bench: Bench) -> None:
+        bench.pipelines.plan.append(LOST)
+        relay = bench.relay(self.COOL)
+        deferred(relay, run_completed("a"))
+        assert "holds the cooldown window and is at work" in deferred(relay, run_completed("b"))
+        bench.clock.advance(SETTLE)
+        assert outcomes(relay.deliver(run_completed("a"))) == [Outcome.QUEUED]
+        assert outcomes(relay.deliver(run_completed("b"))) == [Outcome.SUPPRESSED]
+        assert len(bench.pipelines.books) == 1
+
+    def test_a_holder_that_nobody_came_back_for_blocks_no_longer_than_its_window(self, bench: Bench) -> None:
+        bench.pipelines.plan.append(LOST_UNQUEUED)
+        relay = bench.relay(self.COOL)
+        deferred(relay, run_completed("a"))
+        bench.clock.advance(6 * 3600)
+        assert outcomes(relay.deliver(run_completed("b"))) == [Outcome.QUEUED]
+        assert outcomes(relay.deliver(run_completed("a"))) == [Outcome.SUPPRESSED]
+
+    def test_one_in_doubt_that_had_queued_a_run_has_it_though_the_window_is_anothers_by_now(self, bench: Bench) -> None:
+        bench.pipelines.plan.append(LOST)
+        relay = bench.relay(self.COOL)
+        deferred(relay, run_completed("a"))
+        bench.clock.advance(6 * 3600)
+        assert outcomes(relay.deliver(run_completed("b"))) == [Outcome.QUEUED]
+        (decision,) = relay.deliver(run_completed("a")).decisions
+        assert (decision.outcome, decision.run_id) == (Outcome.QUEUED, 100)
+
+    def test_no_room_for_a_key_that_is_missing(self, bench: Bench) -> None:
+        relay = bench.relay(self.COOL + "\ncooldown_key: '{{ run_tags.team }}'")
+        assert outcomes(relay.deliver(run_completed("a"))) == [Outcome.PARKED]
+
+    def test_of_many_at_once_one_is_queued(self, each_store: Store) -> None:
+        """Real threads and a real clock: 64 occurrences want the same window at the same instant, on every backend."""
+        pipelines = FakePipelines(utc_now)
+        journal = Journal(each_store)
+        relay = Relay(
+            dispatch=DISPATCH,
+            routes=routes(self.COOL),
+            journal=journal,
+            queueing=Queueing(journal, pipelines, Cooldowns(each_store)),
+            report=Reports(),
+        )
+        start = threading.Barrier(16)
+
+        def deliver(number: int) -> Outcome:
+            start.wait()
+            while True:
+                try:
+                    return relay.deliver(run_completed(f"run-{number}")).decisions[0].outcome
+                except DeliveryDeferred:
+                    time.sleep(0.01)
+
+        with ThreadPoolExecutor(16) as pool:
+            results = Counter(pool.map(deliver, range(64)))
+        assert results == {Outcome.QUEUED: 1, Outcome.SUPPRESSED: 63}
+        assert len(pipelines.books) == 1

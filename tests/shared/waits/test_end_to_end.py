@@ -1,0 +1,186 @@
+"""The whole way over HTTP: tasks of the emulator call the function app in its host, and are told."""
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import requests
+from cryptography.fernet import Fernet
+
+from devstack.ado import AzureFunction, Emulator, InvokeRestApi, TaskRecord, load_declaration
+from devstack.ado import serve as serve_ado
+from devstack.host import Host, load_app
+from devstack.host import serve as serve_host
+from tests.support import ROOT
+from tests.support.building import WORKSPACE, event_text
+from tests.support.canaries import leaks, secret
+
+
+@dataclass
+class Stack:
+    """The emulator, and the function app in its host."""
+
+    emulator: Emulator
+    organization_url: str
+    host_url: str
+
+    def start(self, task: str, run_id: str = "run-1", **options: object) -> str:
+        """Starts an agentless task that waits for a run; its id."""
+        body = {"run_id": run_id}
+        if task == "AzureFunction":
+            inputs: AzureFunction | InvokeRestApi = AzureFunction(function=f"{self.host_url}/api/waits", body=body)
+        else:
+            inputs = InvokeRestApi(service_url=self.host_url, url_suffix="/api/waits", body=body)
+        started = self.emulator.start_wait_task(self.organization_url, inputs, **options)  # type: ignore[arg-type]
+        return started.record.id
+
+    def task(self, task_id: str) -> TaskRecord:
+        return self.emulator.books.task_hub.task(task_id)
+
+    def until(self, task_id: str, seen: Callable[[TaskRecord], bool]) -> TaskRecord:
+        for _ in range(400):
+            if seen(self.task(task_id)):
+                return self.task(task_id)
+            time.sleep(0.05)
+        raise AssertionError(self.task(task_id))
+
+    def waiting(self, task_id: str) -> TaskRecord:
+        return self.until(task_id, lambda task: task.state != "calling")
+
+    def deliver(self, name: str, **data: object) -> int:
+        event = event_text(name, {"experimentName": "train", "runId": "run-1"} | data)
+        headers = {"aeg-event-type": "Notification", "Content-Type": "application/json"}
+        url = f"{self.host_url}/runtime/webhooks/eventgrid?functionName=aml_event"
+        return requests.post(url, data=f"[{event}]", headers=headers, timeout=40).status_code
+
+    def sweep(self) -> int:
+        """As the timer does; the host's admin address runs a function by hand."""
+        url = f"{self.host_url}/admin/functions/sweep_waits"
+        return requests.post(url, json={"input": ""}, timeout=60).status_code
+
+
+@pytest.fixture
+def settings() -> dict[str, str]:
+    return {}
+
+
+@pytest.fixture
+def stack(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, settings: dict[str, str]) -> Iterator[Stack]:
+    emulator = Emulator(load_declaration(), pats={secret("pat")})
+    with serve_ado(emulator) as ado:
+        environment = {
+            "AZURE_DEVOPS_AUTH": "pat",
+            "AZURE_DEVOPS_EXT_PAT": secret("pat"),
+            "AZURE_DEVOPS_ORG_URL": ado.organization_url,
+            "AZURE_DEVOPS_PROJECT": "mlops",
+            "JOURNAL_CONNECTION": f"sqlite:{tmp_path / 'journal.sqlite3'}",
+            "JOURNAL_SETTLE_SECONDS": "0.1",
+            "WAIT_TOKEN_KEYS": Fernet.generate_key().decode(),
+            "AZURE_RESOURCE_MANAGER_URL": ado.url,
+            "IDENTITY_ENDPOINT": f"{ado.url}/_emulator/identity",
+            "IDENTITY_HEADER": emulator.identity_header,
+        }
+        for name, value in {**environment, **settings}.items():
+            monkeypatch.setenv(name, value)
+        monkeypatch.delitem(sys.modules, "function_app", raising=False)
+        with serve_host(Host(load_app(ROOT), threads=32)) as host:
+            yield Stack(emulator, ado.organization_url, host.url)
+
+
+@pytest.mark.parametrize("task", ["AzureFunction", "InvokeRESTAPI"])
+@pytest.mark.parametrize(
+    ("event", "status", "result"),
+    [
+        ("RunCompleted", None, "succeeded"),
+        ("RunStatusChanged", "Completed", "succeeded"),
+        ("RunStatusChanged", "Failed", "failed"),
+        ("RunStatusChanged", "Canceled", "canceled"),
+    ],
+)
+def test_both_tasks_and_all_results(stack: Stack, task: str, event: str, status: str | None, result: str) -> None:
+    task_id = stack.start(task)
+    assert stack.waiting(task_id).state == "waiting"
+    assert stack.deliver(event, **({"runStatus": status} if status else {})) == 202
+    told = stack.task(task_id)
+    assert (told.state, told.result, told.ended_by, told.completions) == ("completed", result, "event", 1)
+    assert told.events[0].credential == "job token"
+    assert told.feed_lines[0] == "nextstage: waiting for Azure ML run run-1; no agent is held meanwhile"
+    assert told.log_lines[-2:] == (
+        f"nextstage: Azure ML run run-1 is {status or 'Completed'}, so this task has {result}",
+        f"nextstage: https://ml.azure.com/runs/run-1?wsid={WORKSPACE}",
+    )
+
+
+@pytest.mark.parametrize("task", ["AzureFunction", "InvokeRESTAPI"])
+def test_the_run_has_ended_already(stack: Stack, task: str) -> None:
+    assert stack.deliver("RunStatusChanged", runStatus="Failed") == 202
+    task_id = stack.start(task)
+    assert stack.until(task_id, lambda told: told.state == "completed").result == "failed"
+    time.sleep(0.2)  # until the message cannot be under way any more
+    assert stack.sweep() == 202
+    assert stack.until(task_id, lambda told: told.completions == 1).result == "failed"
+
+
+def test_an_azure_devops_that_does_not_listen_before_the_answer(stack: Stack) -> None:
+    stack.deliver("RunCompleted")
+    task_id = stack.start("AzureFunction", early_events="dropped")
+    assert stack.waiting(task_id).state == "waiting"
+    time.sleep(0.2)
+    stack.sweep()
+    told = stack.until(task_id, lambda task: task.state == "completed")
+    assert [event.effect for event in told.events] == ["dropped", "completed"]
+
+
+def test_a_request_that_is_wrong_fails_the_task_and_says_why(stack: Stack) -> None:
+    task_id = stack.start("AzureFunction", run_id="$(runId)")
+    told = stack.until(task_id, lambda task: task.state == "completed")
+    assert (told.result, told.ended_by) == ("failed", "call")
+    log = "\n".join(told.log_lines)
+    assert "run_id is '$(runId)', which Azure Pipelines did not replace" in log
+    assert leaks(log) == []
+
+
+def test_a_token_that_has_expired_and_the_apps_own_identity(stack: Stack) -> None:
+    task_id = stack.start("AzureFunction")
+    plan_id = stack.waiting(task_id).plan_id
+    stack.emulator.books.task_hub.expire_token(plan_id)
+    assert stack.deliver("RunCompleted") == 202
+    told = stack.task(task_id)
+    assert (told.result, told.completions, told.events[0].credential) == ("succeeded", 1, "PAT")
+
+
+@pytest.mark.parametrize("status", [404, 410])
+def test_a_pipeline_that_was_cancelled(stack: Stack, status: int) -> None:
+    task_id = stack.start("AzureFunction")
+    stack.emulator.books.task_hub.end_plan(stack.waiting(task_id).plan_id, "canceled", status)
+    assert stack.deliver("RunCompleted") == 202
+    assert stack.task(task_id).completions == 0
+
+
+class TestTheSweep:
+    @pytest.fixture
+    def settings(self) -> dict[str, str]:
+        return {"AML_WORKSPACE_ID": WORKSPACE, "WAIT_SWEEP_AFTER_MINUTES": "0.0001"}
+
+    def test_an_event_that_never_came(self, stack: Stack) -> None:
+        stack.emulator.books.jobs.set(WORKSPACE, "run-1", "Running")
+        task_id = stack.start("AzureFunction")
+        stack.waiting(task_id)
+        assert stack.sweep() == 202
+        assert stack.task(task_id).state == "waiting"
+        stack.emulator.books.jobs.set(WORKSPACE, "run-1", "Canceled")
+        stack.sweep()
+        told = stack.until(task_id, lambda task: task.state == "completed")
+        assert (told.result, told.completions) == ("canceled", 1)
+
+
+def test_waits_that_are_off(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("WAIT_TOKEN_KEYS")
+    monkeypatch.delitem(sys.modules, "function_app", raising=False)
+    with serve_host(Host(load_app(ROOT), threads=4)) as host:
+        answer = requests.post(f"{host.url}/api/waits", json={"run_id": "run-1"}, timeout=30)
+    assert answer.status_code == 501
+    assert "set WAIT_TOKEN_KEYS" in answer.json()["error"]

@@ -1,0 +1,109 @@
+"""Task and run meet in any order, at the same instant, each twice: the task is told exactly once."""
+
+import random
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from itertools import cycle
+from typing import Any
+
+import pytest
+
+from shared.clock import utc_now
+from shared.journal.records import Store
+from shared.telemetry import Outcome
+from tests.support.memory_store import MemoryStore
+from tests.support.waits import EVENT, Scene, a_request, the_end
+
+# A record in doubt is looked up after so many seconds; 30 in earnest.
+SETTLE_SECONDS = 0.02
+
+
+def play(scene: Scene, pool: ThreadPoolExecutor, number: int, order: tuple[str, ...]) -> list[str]:
+    """One round with a run and a task of its own; what the task was told."""
+    request = a_request(run_id=f"run-{number}")
+    together = threading.Barrier(len(order))
+
+    def register() -> bool:
+        scene.waits.register(request, utc_now() + timedelta(seconds=25))
+        return True
+
+    def end() -> bool:
+        decisions = scene.waits.run_ended(the_end(f"run-{number}"), EVENT, utc_now() + timedelta(seconds=25))
+        return all(decision.outcome is not Outcome.DEFERRED for decision in decisions)
+
+    def at_once(step: Callable[[], bool]) -> None:
+        together.wait()
+        until_done(step)
+
+    steps = [{"register": register, "end": end}[name] for name in order]
+    for done in [pool.submit(at_once, step) for step in steps]:
+        done.result()
+    assert request.task.task_instance_id in scene.tasks.results, "they met, and the task was not told"
+    until_done(end)  # what was told before the task's answer is looked up, and not told again
+    return scene.tasks.results[request.task.task_instance_id]
+
+
+def until_done(step: Callable[[], bool]) -> None:
+    """As Event Grid and the sweep come again."""
+    for _ in range(200):
+        if step():
+            return
+        time.sleep(SETTLE_SECONDS)
+    raise AssertionError("never done")
+
+
+def rounds(store: Store, count: int) -> None:
+    once = [("register", "end"), ("end", "register")]
+    orders = cycle([*once, *(order * 2 for order in once)])
+    scene = Scene(store, utc_now, settle_seconds=SETTLE_SECONDS)
+    with ThreadPoolExecutor(4) as pool:
+        for number, order in zip(range(count), orders, strict=False):
+            assert play(scene, pool, number, order) == ["succeeded"]
+
+
+class Dawdling:
+    """A store whose calls begin a little late, each as it happens, so that threads overtake each other."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        call: Callable[..., Any] = getattr(self._store, name)
+
+        def late(*arguments: Any) -> Any:
+            time.sleep(random.uniform(0, 0.0005))
+            return call(*arguments)
+
+        return late
+
+
+def test_a_thousand_rounds_at_once() -> None:
+    rounds(Dawdling(MemoryStore()), 1000)
+
+
+def test_these_rounds_would_find_a_task_that_is_told_twice() -> None:
+    with pytest.raises(AssertionError, match="more item"):
+        rounds(Dawdling(MemoryStore(fenced=False)), 1000)
+
+
+def test_rounds_at_once_on_each_store(each_store: Store) -> None:
+    rounds(each_store, 50)
+
+
+@pytest.mark.parametrize("first", ["register", "end"])
+def test_one_after_the_other_on_each_store(each_store: Store, first: str) -> None:
+    scene = Scene(each_store, utc_now, settle_seconds=SETTLE_SECONDS)
+    second = {"register": "end", "end": "register"}[first]
+    with ThreadPoolExecutor(2) as pool:
+        for number in range(10):
+            request = a_request(run_id=f"run-{number}")
+            for step in (first, second, first, second):
+                if step == "register":
+                    pool.submit(scene.waits.register, request, utc_now() + timedelta(seconds=25)).result()
+                else:
+                    deadline = utc_now() + timedelta(seconds=25)
+                    pool.submit(scene.waits.run_ended, the_end(f"run-{number}"), EVENT, deadline).result()
+            assert scene.tasks.results[request.task.task_instance_id] == ["succeeded"]

@@ -1,0 +1,129 @@
+"""What a task sends: read whole, or refused with every wrong field."""
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shared.credentials import Secret
+from shared.errors import InvalidWait
+from shared.waits.request import COORDINATES, MAX_BODY_BYTES, WaitRequest, read_request
+from tests.support.canaries import leaks, secret
+from tests.support.waits import PLAN_URLS, TOKEN, a_task, default_headers
+
+TASK = a_task(job_id="33333333-0000-0000-0000-000000000003", task_instance_id="55555555-0000-0000-0000-000000000005")
+HEADERS = default_headers(TASK)
+BODY = json.dumps({"run_id": "frosty_plum_7x"}).encode()
+EXPECTED = WaitRequest(TASK, Secret(TOKEN), "frosty_plum_7x")
+
+
+def problems(headers: dict[str, str], body: bytes) -> dict[str, str]:
+    with pytest.raises(InvalidWait) as caught:
+        read_request(headers, body, PLAN_URLS)
+    assert leaks(str(caught.value)) == []
+    return caught.value.problems
+
+
+def test_the_headers_that_both_tasks_send_by_default() -> None:
+    assert read_request(HEADERS, BODY, PLAN_URLS) == EXPECTED
+
+
+def test_header_names_come_in_any_case() -> None:
+    assert read_request({name.lower(): value for name, value in HEADERS.items()}, BODY, PLAN_URLS) == EXPECTED
+
+
+def test_the_coordinates_in_the_body() -> None:
+    body = {name: HEADERS[name] for name in COORDINATES} | {"run_id": "frosty_plum_7x"}
+    assert read_request({}, json.dumps(body).encode(), PLAN_URLS) == EXPECTED
+
+
+def test_a_header_goes_before_the_body() -> None:
+    body = {"run_id": "frosty_plum_7x", "PlanId": "nonsense"}
+    assert read_request(HEADERS, json.dumps(body).encode(), PLAN_URLS) == EXPECTED
+
+
+def test_a_token_with_its_scheme() -> None:
+    assert read_request({**HEADERS, "AuthToken": f"Bearer {TOKEN}"}, BODY, PLAN_URLS) == EXPECTED
+
+
+@pytest.mark.parametrize("workspace", ["ws", "/subscriptions/0/resourceGroups/rg/providers/x/workspaces/ws"])
+def test_a_workspace(workspace: str) -> None:
+    body = json.dumps({"run_id": "r", "workspace": workspace}).encode()
+    assert read_request(HEADERS, body, PLAN_URLS).workspace == workspace
+
+
+@pytest.mark.parametrize("workspace", [None, ""])
+def test_no_workspace(workspace: str | None) -> None:
+    assert (
+        read_request(HEADERS, json.dumps({"run_id": "r", "workspace": workspace}).encode(), PLAN_URLS).workspace is None
+    )
+
+
+def test_every_missing_field_is_named() -> None:
+    assert set(problems({}, b"{}")) == {*COORDINATES, "run_id"}
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("PlanUrl", "https://evil.example/"),
+        ("ProjectId", "mlops"),
+        ("HubName", "build/../checks"),
+        ("HubName", "b" * 33),
+        ("PlanId", "$(system.PlanId)"),
+        ("JobId", f"{TASK.job_id}\n"),
+        ("TimelineId", "00000000-0000-0000-0000-00000000000g"),
+        ("TaskInstanceId", f"{TASK.task_instance_id}/events"),
+        ("AuthToken", secret("two words ")),
+        ("AuthToken", secret("line\r\nHost: evil")),
+        ("AuthToken", "$(system.AccessToken)"),
+    ],
+)
+def test_a_wrong_coordinate(name: str, value: str) -> None:
+    # Surrounding space is taken off: a header cannot carry it.
+    wrong = value if value.strip() == value else value + "x"
+    assert set(problems({**HEADERS, name: wrong}, BODY)) == {name}
+
+
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [
+        (b"", "body"),
+        (b"not JSON", "body"),
+        (b"[]", "body"),
+        (b"\xff", "body"),
+        (b"[" * 60_000, "body"),
+        (b'{"run_id": "' + b"r" * MAX_BODY_BYTES + b'"}', "body"),
+        (b'{"run_id": 7}', "run_id"),
+        (b'{"run_id": ""}', "run_id"),
+        (b'{"run_id": "a/b"}', "run_id"),
+        (b'{"run_id": "' + b"r" * 256 + b'"}', "run_id"),
+        (b'{"run_id": "r", "workspace": 7}', "workspace"),
+        (b'{"run_id": "r", "workspace": ["ws"]}', "workspace"),
+        (b'{"run_id": "r", "workspace": "ws?x"}', "workspace"),
+    ],
+)
+def test_a_wrong_body(body: bytes, field: str) -> None:
+    assert set(problems(HEADERS, body)) == {field}
+
+
+def test_a_variable_that_was_never_set() -> None:
+    found = problems(HEADERS, b'{"run_id": "$(runId)"}')
+    assert found["run_id"].startswith("is '$(runId)', which Azure Pipelines did not replace")
+
+
+@given(
+    st.dictionaries(st.sampled_from(COORDINATES), st.text(max_size=40)),
+    st.binary(max_size=60)
+    | st.dictionaries(st.text(max_size=12), st.text(max_size=20)).map(lambda d: json.dumps(d).encode()),
+)
+def test_whatever_is_sent_it_is_read_or_refused(headers: dict[str, str], body: bytes) -> None:
+    try:
+        read = read_request({**HEADERS, **headers}, body, PLAN_URLS)
+    except InvalidWait as exc:
+        refused = exc.problems
+    else:
+        assert PLAN_URLS.problem(read.task.plan_url) is None
+        return
+    assert refused

@@ -1,0 +1,178 @@
+"""What is sent to Azure DevOps about a task, and with whose credential; by value, over a transport that records."""
+
+import json
+from datetime import timedelta
+
+import pytest
+
+from shared.clock import utc_now
+from shared.credentials import Credential, Issued, Secret
+from shared.errors import AnswerLost, AzureDevOpsError, CredentialRejected, PermissionDenied, RequestRefused, Throttled
+from shared.http.message import HttpRequest, HttpResponse
+from shared.http.sending import Sender
+from shared.http.throttle import ThrottleGate
+from shared.waits import tasks_protocol as protocol
+from shared.waits.request import Task
+from shared.waits.tasks import Access, TasksClient
+from tests.support.canaries import leaks, secret
+from tests.support.waits import TOKEN
+
+TASK = Task(
+    plan_url="https://dev.azure.com/contoso",
+    project_id="11111111-0000-0000-0000-000000000001",
+    hub_name="build",
+    plan_id="22222222-0000-0000-0000-000000000002",
+    job_id="33333333-0000-0000-0000-000000000003",
+    timeline_id="44444444-0000-0000-0000-000000000004",
+    task_instance_id="55555555-0000-0000-0000-000000000005",
+)
+PLAN = (
+    "https://dev.azure.com/contoso/11111111-0000-0000-0000-000000000001/_apis/distributedtask/hubs/build/plans/"
+    "22222222-0000-0000-0000-000000000002"
+)
+TIMELINE = f"{PLAN}/timelines/44444444-0000-0000-0000-000000000004"
+OWN = Secret(f"Bearer {secret('own')}")
+
+
+class Recorder:
+    """A transport that notes what it is to send and answers as it is told."""
+
+    def __init__(self, *answers: HttpResponse) -> None:
+        self.sent: list[tuple[HttpRequest, str]] = []
+        self._answers = list(answers)
+
+    def __call__(self, request: HttpRequest, authorization: str, timeout_seconds: float) -> HttpResponse:
+        self.sent.append((request, authorization))
+        return self._answers.pop(0)
+
+    @property
+    def authorizations(self) -> list[str]:
+        return [authorization for _, authorization in self.sent]
+
+
+def answer(status: int, document: object = None, **headers: str) -> HttpResponse:
+    return HttpResponse(status, headers, b"" if document is None else json.dumps(document).encode())
+
+
+def client(recorder: Recorder) -> TasksClient:
+    return TasksClient(Sender(recorder, ThrottleGate(), sleep=lambda _: None), Credential(lambda: Issued(OWN)))
+
+
+def complete(recorder: Recorder, access: Access) -> None:
+    client(recorder).complete(TASK, access, "succeeded", utc_now() + timedelta(seconds=5))
+
+
+class TestRequests:
+    def test_task_completed(self) -> None:
+        request = protocol.complete_task(TASK, "canceled")
+        assert (request.method, request.url) == ("POST", f"{PLAN}/events?api-version=2.0-preview.1")
+        assert json.loads(request.body or b"") == {
+            "name": "TaskCompleted",
+            "taskId": TASK.task_instance_id,
+            "jobId": TASK.job_id,
+            "result": "canceled",
+        }
+
+    def test_records(self) -> None:
+        request = protocol.list_records(TASK)
+        assert (request.method, request.url) == ("GET", f"{TIMELINE}/records?api-version=7.1-preview.1")
+
+    def test_feed(self) -> None:
+        request = protocol.append_to_feed(TASK, ["one", "two"])
+        assert request.method == "POST"
+        assert request.url == f"{TIMELINE}/records/{TASK.task_instance_id}/feed?api-version=7.1-preview.1"
+        assert json.loads(request.body or b"") == {"value": ["one", "two"], "count": 2}
+
+    def test_log(self) -> None:
+        created = protocol.create_log(TASK)
+        assert (created.method, created.url) == ("POST", f"{PLAN}/logs?api-version=7.1-preview.1")
+        assert json.loads(created.body or b"") == {"path": f"logs\\{TASK.task_instance_id}"}
+        filled = protocol.append_to_log(TASK, 7, ["one", "two"])
+        assert (filled.method, filled.url) == ("POST", f"{PLAN}/logs/7?api-version=7.1-preview.1")
+        assert (filled.body, filled.content_type) == (b"one\ntwo\n", "application/octet-stream")
+        attached = protocol.attach_log(TASK, 7)
+        assert (attached.method, attached.url) == ("PATCH", f"{TIMELINE}/records?api-version=7.1-preview.1")
+        (record,) = json.loads(attached.body or b"")["value"]
+        assert (record["id"], record["log"]["id"]) == (TASK.task_instance_id, 7)
+
+
+class TestAnswers:
+    @pytest.mark.parametrize(
+        ("state", "over"), [("completed", True), ("inProgress", False), ("pending", False), (None, False)]
+    )
+    def test_whether_a_task_is_over(self, state: str | None, *, over: bool) -> None:
+        document = {
+            "value": [{"id": "another", "state": "completed"}, {"id": TASK.task_instance_id.upper(), "state": state}]
+        }
+        assert protocol.read_is_over(document, TASK) is over
+
+    def test_a_plan_without_the_task(self) -> None:
+        with pytest.raises(RequestRefused) as caught:
+            protocol.read_is_over({"value": []}, TASK)
+        assert caught.value.not_found
+
+    @pytest.mark.parametrize("document", [None, [], {}, {"value": [{}]}, {"value": [7]}, {"value": [{"id": 7}]}])
+    def test_not_a_list_of_records(self, document: object) -> None:
+        with pytest.raises(AnswerLost):
+            protocol.read_is_over(document, TASK)
+
+    @pytest.mark.parametrize("document", [None, [], {}, {"id": "7"}, {"id": True}])
+    def test_not_a_log(self, document: object) -> None:
+        with pytest.raises(AnswerLost):
+            protocol.read_log_id(document)
+
+    @pytest.mark.parametrize("status", [200, 202, 204])
+    def test_any_2xx_is_success(self, status: int) -> None:
+        complete(Recorder(answer(status)), Access(Secret(TOKEN)))
+
+    @pytest.mark.parametrize(
+        ("response", "error"),
+        [
+            (answer(400, {"message": "no"}), RequestRefused),
+            (answer(404), RequestRefused),
+            (answer(410), RequestRefused),
+            (answer(403), PermissionDenied),
+            (answer(429), Throttled),
+            (answer(500), AnswerLost),
+            (answer(203), CredentialRejected),
+            (answer(302, location="https://evil.example/"), CredentialRejected),
+        ],
+    )
+    def test_everything_else(self, response: HttpResponse, error: type[AzureDevOpsError]) -> None:
+        with pytest.raises(error) as caught:
+            complete(Recorder(response), Access(Secret(TOKEN)))
+        assert getattr(caught.value, "not_found", False) is (response.status in {404, 410})
+        assert leaks(str(caught.value)) == []
+
+
+class TestCredentials:
+    def test_the_tasks_own_token(self) -> None:
+        recorder = Recorder(answer(204))
+        complete(recorder, Access(Secret(TOKEN), identity=True))
+        assert recorder.authorizations == [f"Bearer {TOKEN}"]
+
+    def test_once_the_apps_own_where_the_token_is_not_taken(self) -> None:
+        recorder = Recorder(answer(401), answer(204))
+        complete(recorder, Access(Secret(TOKEN), identity=True))
+        assert recorder.authorizations == [f"Bearer {TOKEN}", OWN.value]
+
+    def test_only_once(self) -> None:
+        recorder = Recorder(answer(401), answer(401))
+        with pytest.raises(CredentialRejected):
+            complete(recorder, Access(Secret(TOKEN), identity=True))
+        assert len(recorder.sent) == 2
+
+    def test_not_where_it_may_not_be_used(self) -> None:
+        recorder = Recorder(answer(401))
+        with pytest.raises(CredentialRejected, match="the app's own identity is not used for it"):
+            complete(recorder, Access(Secret(TOKEN)))
+        assert len(recorder.sent) == 1
+
+    def test_without_a_token(self) -> None:
+        recorder = Recorder(answer(204))
+        complete(recorder, Access(None, identity=True))
+        assert recorder.authorizations == [OWN.value]
+
+    def test_without_anything(self) -> None:
+        with pytest.raises(CredentialRejected, match="was a key removed too early"):
+            complete(Recorder(), Access(None))

@@ -1,0 +1,385 @@
+"""Registration, the run's end and what can go wrong between them: the task is told once, and its token is gone."""
+
+import json
+from datetime import datetime, timedelta
+
+import pytest
+
+from shared.credentials import Secret
+from shared.errors import (
+    AzureDevOpsError,
+    CredentialRejected,
+    CredentialUnavailable,
+    InvalidWait,
+    JournalUnavailable,
+    PermissionDenied,
+    RequestNotSent,
+    RequestRefused,
+    Throttled,
+    WaitsForAnother,
+)
+from shared.journal.records import Record, Selection, State, Store
+from shared.telemetry import Outcome
+from shared.waits.request import Task, WaitRequest
+from shared.waits.wait import OPEN_STATES, WAIT_PREFIX
+from tests.support.building import WORKSPACE
+from tests.support.clock import ManualClock
+from tests.support.waits import EVENT, GONE, LOST, LOST_UNHEARD, Scene, a_request, a_task, the_end
+
+OTHER_WORKSPACE = WORKSPACE.replace("workspaces/ws", "workspaces/other")
+
+
+@pytest.fixture
+def scene(store: Store, clock: ManualClock) -> Scene:
+    return Scene(store, clock)
+
+
+def register(scene: Scene, request: WaitRequest) -> Record:
+    return scene.waits.register(request, in_seconds(scene, 2.5))
+
+
+def in_seconds(scene: Scene, seconds: float = 25) -> datetime:
+    return scene.clock() + timedelta(seconds=seconds)
+
+
+def end(scene: Scene, **what: str) -> list[Outcome]:
+    decisions = scene.waits.run_ended(the_end(**what), EVENT, in_seconds(scene))
+    return [decision.outcome for decision in decisions]
+
+
+def wait_record(scene: Scene) -> Record:
+    (record,) = scene.journal.select(Selection(route_prefix=WAIT_PREFIX), 10)
+    return record
+
+
+def token_is_kept(record: Record) -> bool:
+    return bool(json.loads(record.entry.request)["sealed_token"])
+
+
+class TestEitherOrder:
+    @pytest.fixture
+    def store(self, each_store: Store) -> Store:
+        """Every backend, instead of the suite's usual one."""
+        return each_store
+
+    @pytest.mark.parametrize(
+        ("status", "result"), [("Completed", "succeeded"), ("Failed", "failed"), ("Canceled", "canceled")]
+    )
+    def test_the_task_first(self, scene: Scene, status: str, result: str) -> None:
+        request = a_request()
+        assert register(scene, request).state is State.WAITING
+        assert scene.tasks.results == {}
+        assert end(scene, status=status) == [Outcome.COMPLETED]
+        assert scene.tasks.results == {request.task.task_instance_id: [result]}
+        assert wait_record(scene).state is State.COMPLETED
+        assert not token_is_kept(wait_record(scene))
+
+    @pytest.mark.parametrize(
+        ("status", "result"), [("Completed", "succeeded"), ("Failed", "failed"), ("Canceled", "canceled")]
+    )
+    def test_the_run_first(self, scene: Scene, status: str, result: str) -> None:
+        assert end(scene, status=status) == []
+        request = a_request()
+        assert register(scene, request).state is State.WAITING
+        assert scene.tasks.results == {request.task.task_instance_id: [result]}
+
+    def test_twice_each(self, scene: Scene, clock: ManualClock) -> None:
+        request = a_request()
+        for _ in range(2):
+            register(scene, request)
+        end(scene)
+        assert end(scene) == []
+        assert register(scene, request).state is State.COMPLETED
+        assert scene.tasks.results == {request.task.task_instance_id: ["succeeded"]}
+        assert len(scene.tasks.lines[request.task.task_instance_id]) == 3  # one when it began, two at its end
+
+    def test_many_tasks_for_one_run_and_one_for_another(self, scene: Scene) -> None:
+        requests = [a_request() for _ in range(5)]
+        other = a_request(run_id="run-2")
+        for request in (*requests, other):
+            register(scene, request)
+        assert end(scene) == [Outcome.COMPLETED] * 5
+        assert scene.tasks.results == {request.task.task_instance_id: ["succeeded"] for request in requests}
+
+    def test_the_first_end_that_was_seen_counts(self, scene: Scene) -> None:
+        end(scene, status="Failed")
+        end(scene, status="Completed")
+        request = a_request()
+        register(scene, request)
+        assert scene.tasks.results == {request.task.task_instance_id: ["failed"]}
+
+
+class TestWhichRun:
+    @pytest.mark.parametrize("workspace", [None, "ws", "WS", WORKSPACE, WORKSPACE.upper(), WORKSPACE + "/"])
+    def test_the_workspace_that_is_meant(self, scene: Scene, workspace: str | None) -> None:
+        register(scene, a_request(workspace=workspace))
+        assert end(scene) == [Outcome.COMPLETED]
+
+    @pytest.mark.parametrize("workspace", ["other", OTHER_WORKSPACE, "w", "workspaces/ws"])
+    def test_another_workspace(self, scene: Scene, workspace: str) -> None:
+        register(scene, a_request(workspace=workspace))
+        assert end(scene) == []
+
+    def test_ends_in_several_workspaces_are_told_apart(self, scene: Scene) -> None:
+        end(scene, workspace=OTHER_WORKSPACE, status="Failed")
+        end(scene, workspace=WORKSPACE, status="Completed")
+        request = a_request(workspace="ws")
+        register(scene, request)
+        assert scene.tasks.results == {request.task.task_instance_id: ["succeeded"]}
+
+    def test_a_runs_name_in_another_case(self, scene: Scene) -> None:
+        register(scene, a_request(run_id="Run-1"))
+        assert end(scene, run_id="rUN-1") == [Outcome.COMPLETED]
+
+
+class Counting:
+    """A store that notes what is asked of it."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self.calls: list[str] = []
+
+    def __getattr__(self, name: str) -> object:
+        self.calls.append(name)
+        return getattr(self._store, name)
+
+
+def test_an_end_that_nobody_waits_for_takes_two_calls(store: Store, clock: ManualClock) -> None:
+    """docs/cost.md counts on it."""
+    counting = Counting(store)
+    end(Scene(counting, clock))  # type: ignore[arg-type]
+    assert counting.calls == ["insert", "select"]
+
+
+class TestRegistration:
+    def test_another_run_for_the_same_task(self, scene: Scene) -> None:
+        task = a_task()
+        register(scene, a_request(task))
+        with pytest.raises(WaitsForAnother, match=f"{task} waits for run run-1 already"):
+            register(scene, a_request(task, run_id="run-2"))
+        assert wait_record(scene).entry.subject == "run-1"
+
+    def test_another_instance_of_the_task(self, scene: Scene) -> None:
+        task = a_task()
+        again = Task(**{name: getattr(task, name) for name in Task.__slots__} | {"job_id": a_task().job_id})
+        register(scene, a_request(task))
+        register(scene, a_request(again, run_id="run-2"))
+        assert end(scene) == [Outcome.COMPLETED]
+        assert end(scene, run_id="run-2") == [Outcome.COMPLETED]
+
+    def test_the_task_is_told_whom_it_waits_for(self, scene: Scene) -> None:
+        request = a_request()
+        register(scene, request)
+        assert scene.tasks.lines[request.task.task_instance_id] == [
+            "nextstage: waiting for Azure ML run run-1; no agent is held meanwhile"
+        ]
+
+    @pytest.mark.parametrize(
+        ("error", "field"),
+        [
+            (CredentialRejected("HTTP 401"), "AuthToken"),
+            (PermissionDenied("HTTP 403"), "AuthToken"),
+            (GONE, "PlanId"),
+            (RequestRefused("HTTP 400: no"), "PlanId"),
+        ],
+    )
+    def test_what_azure_devops_does_not_know_is_refused_and_not_kept(
+        self, scene: Scene, error: AzureDevOpsError, field: str
+    ) -> None:
+        scene.tasks.fail("say", error)
+        with pytest.raises(InvalidWait) as caught:
+            register(scene, a_request())
+        assert set(caught.value.problems) == {field}
+        assert list(scene.journal.select(Selection(), 10)) == []
+
+    def test_azure_devops_does_not_answer_and_the_wait_is_kept(self, scene: Scene) -> None:
+        scene.tasks.fail("say", RequestNotSent("no connection"))
+        assert register(scene, a_request()).state is State.WAITING
+        assert end(scene) == [Outcome.COMPLETED]
+
+    def test_what_was_told_before_the_answer_is_looked_up_later(self, scene: Scene, clock: ManualClock) -> None:
+        end(scene)
+        register(scene, a_request())
+        assert wait_record(scene).state is State.UNCERTAIN
+        assert token_is_kept(wait_record(scene))
+        clock.advance(31)
+        assert end(scene) == [Outcome.COMPLETED]
+        assert wait_record(scene).state is State.COMPLETED
+        assert not token_is_kept(wait_record(scene))
+
+    def test_azure_devops_did_not_listen_yet(self, scene: Scene, clock: ManualClock) -> None:
+        end(scene)
+        scene.tasks.deaf = True
+        request = a_request()
+        register(scene, request)
+        scene.tasks.deaf = False
+        clock.advance(31)
+        assert end(scene) == [Outcome.COMPLETED]
+        assert scene.tasks.results == {request.task.task_instance_id: ["succeeded"]}
+
+
+class TestTelling:
+    def test_a_lost_answer_of_a_message_that_was_heard(self, scene: Scene, clock: ManualClock) -> None:
+        request = a_request()
+        register(scene, request)
+        scene.tasks.fail("complete", LOST)
+        assert end(scene) == [Outcome.DEFERRED]
+        assert end(scene) == [Outcome.DEFERRED]  # it may still be under way
+        clock.advance(31)
+        assert end(scene) == [Outcome.COMPLETED]
+        assert scene.tasks.results == {request.task.task_instance_id: ["succeeded"]}
+        assert "was found to be over" in wait_record(scene).reason
+
+    def test_a_lost_answer_of_a_message_that_was_not_heard(self, scene: Scene, clock: ManualClock) -> None:
+        request = a_request()
+        register(scene, request)
+        scene.tasks.fail("complete", LOST_UNHEARD)
+        assert end(scene) == [Outcome.DEFERRED]
+        clock.advance(31)
+        assert end(scene) == [Outcome.COMPLETED]
+        assert scene.tasks.results == {request.task.task_instance_id: ["succeeded"]}
+
+    def test_whether_it_was_heard_cannot_be_looked_up_yet(self, scene: Scene, clock: ManualClock) -> None:
+        register(scene, a_request())
+        scene.tasks.fail("complete", LOST)
+        scene.tasks.fail("is_over", RequestNotSent("no connection"))
+        end(scene)
+        clock.advance(31)
+        assert end(scene) == [Outcome.DEFERRED]
+        assert wait_record(scene).state is State.UNCERTAIN
+        assert end(scene) == [Outcome.COMPLETED]
+
+    @pytest.mark.parametrize(
+        "error",
+        [
+            RequestNotSent("no connection"),
+            Throttled("HTTP 429", 30),
+            PermissionDenied("HTTP 403"),
+            CredentialRejected("HTTP 401"),
+            CredentialUnavailable("no token"),
+        ],
+    )
+    def test_what_passes_is_tried_again(self, scene: Scene, error: AzureDevOpsError) -> None:
+        register(scene, a_request())
+        scene.tasks.fail("complete", error)
+        assert end(scene) == [Outcome.DEFERRED]
+        assert wait_record(scene).state is State.RELEASED
+        assert token_is_kept(wait_record(scene))
+        assert end(scene) == [Outcome.COMPLETED]
+
+    def test_a_plan_that_is_gone_closes_the_wait_quietly(self, scene: Scene, caplog: pytest.LogCaptureFixture) -> None:
+        register(scene, a_request())
+        scene.tasks.fail("complete", GONE)
+        assert end(scene) == [Outcome.CLOSED]
+        assert wait_record(scene).state is State.CLOSED
+        assert not token_is_kept(wait_record(scene))
+        assert end(scene) == []
+        assert [record for record in caplog.records if record.levelname in {"WARNING", "ERROR"}] == []
+
+    def test_a_message_that_is_refused_closes_the_wait_loudly(
+        self, scene: Scene, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        register(scene, a_request())
+        scene.tasks.fail("complete", RequestRefused("HTTP 400: no such event"))
+        assert end(scene) == [Outcome.CLOSED]
+        assert [record.levelname for record in caplog.records] == ["ERROR"]
+
+    @pytest.mark.parametrize("call", ["say", "write_log"])
+    def test_lines_are_best_effort(self, scene: Scene, call: str) -> None:
+        request = a_request()
+        register(scene, request)
+        scene.tasks.fail(call, PermissionDenied("HTTP 403"))
+        assert end(scene) == [Outcome.COMPLETED]
+
+    def test_the_lines(self, scene: Scene) -> None:
+        request = a_request()
+        register(scene, request)
+        end(scene, status="Failed")
+        expected = [
+            "nextstage: Azure ML run run-1 is Failed, so this task has failed",
+            f"nextstage: https://ml.azure.com/runs/run-1?wsid={WORKSPACE}",
+        ]
+        assert scene.tasks.lines[request.task.task_instance_id][1:] == expected
+        assert scene.tasks.logs[request.task.task_instance_id] == expected
+
+    def test_no_time_is_left(self, scene: Scene) -> None:
+        register(scene, a_request())
+        (decision,) = scene.waits.run_ended(the_end(), EVENT, scene.clock())
+        assert decision.outcome is Outcome.DEFERRED
+        assert wait_record(scene).state is State.WAITING
+
+    def test_a_holder_that_died_is_taken_over_when_its_lease_has_lapsed(self, scene: Scene, clock: ManualClock) -> None:
+        request = a_request()
+        scene.journal.take(register(scene, request), send_by=in_seconds(scene))
+        assert end(scene) == [Outcome.DEFERRED]
+        clock.advance(61)
+        assert end(scene) == [Outcome.COMPLETED]
+        assert scene.tasks.results == {request.task.task_instance_id: ["succeeded"]}
+
+    def test_the_decision_explains_itself(self, scene: Scene) -> None:
+        request = a_request()
+        register(scene, request)
+        end(scene)
+        (decision,) = scene.reports
+        assert decision.event_id == "event-1"
+        assert decision.route is None
+        assert decision.key == request.task.key
+        assert decision.reason == f"{request.task} was told 'succeeded', because run run-1 is Completed"
+
+
+class TestTheAppsOwnIdentity:
+    def access(self, scene: Scene, request: WaitRequest, *, unproven: bool = False) -> bool:
+        if unproven:
+            scene.tasks.fail("say", RequestNotSent("no connection"))
+        register(scene, request)
+        end(scene)
+        (access,) = scene.tasks.accesses
+        assert access.token == request.token
+        return access.identity
+
+    def test_for_tasks_of_its_own_organization(self, scene: Scene) -> None:
+        assert self.access(scene, a_request())
+
+    def test_not_for_another_organization(self, scene: Scene) -> None:
+        assert not self.access(scene, a_request(a_task(plan_url="https://dev.azure.com/fabrikam")))
+
+    def test_not_for_a_caller_that_never_showed_a_good_token(self, scene: Scene) -> None:
+        assert not self.access(scene, a_request(), unproven=True)
+
+    @pytest.mark.parametrize("hub", ["checks", "gates", "rm"])
+    def test_not_for_checks_and_gates(self, scene: Scene, hub: str) -> None:
+        assert not self.access(scene, a_request(a_task(hub_name=hub)))
+
+    def test_where_no_key_opens_the_token(self, scene: Scene, store: Store, clock: ManualClock) -> None:
+        register(scene, a_request())
+        rotated = Scene(store, clock)
+        rotated.waits._seal._read_keys = lambda: [Secret("A" * 43 + "=")]
+        assert end(rotated) == [Outcome.COMPLETED]
+        (access,) = rotated.tasks.accesses
+        assert (access.token, access.identity) == (None, True)
+
+
+class TestTheJournalDoesNotAnswer:
+    def test_when_the_run_ends(self, scene: Scene, clock: ManualClock) -> None:
+        register(scene, a_request())
+        broken = Scene(BrokenStore(), clock)  # type: ignore[arg-type]
+        assert end(broken) == [Outcome.DEFERRED]
+        assert broken.reports[0].key == ""
+
+    def test_when_a_task_registers(self, clock: ManualClock) -> None:
+        with pytest.raises(JournalUnavailable):
+            register(Scene(BrokenStore(), clock), a_request())  # type: ignore[arg-type]
+
+
+class BrokenStore:
+    """A store that does not answer."""
+
+    def __getattr__(self, name: str) -> object:
+        def fail(*arguments: object, **options: object) -> None:
+            raise JournalUnavailable(f"the journal does not answer ({name})")
+
+        return fail
+
+
+def test_open_states_are_those_that_are_not_final() -> None:
+    assert {State.WAITING, State.CLAIMED, State.UNCERTAIN, State.RELEASED} == OPEN_STATES

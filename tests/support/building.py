@@ -1,0 +1,63 @@
+"""Builds events and routes for tests, small and with names that say what matters."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from handlers import NAMES
+from shared.events.event import AML_PREFIX
+from shared.routing.routes_file import load_routes
+from shared.routing.table import RouteTable
+
+WORKSPACE = (
+    "/subscriptions/0f0f0f0f-1111-2222-3333-444444444444/resourceGroups/rg"
+    "/providers/Microsoft.MachineLearningServices/workspaces/ws"
+)
+ENVIRONMENT = {"AZURE_DEVOPS_ORG_URL": "https://dev.azure.com/contoso", "AZURE_DEVOPS_PROJECT": "mlops"}
+
+
+def event_text(name: str, data: object, **envelope: Any) -> str:
+    """An event in the Event Grid schema; ``envelope`` replaces or adds keys."""
+    document = {
+        "id": "event-1",
+        "topic": WORKSPACE,
+        "subject": "subject",
+        "eventType": AML_PREFIX + name,
+        "eventTime": "2026-11-20T10:00:00.1234567Z",
+        "data": data,
+        "dataVersion": "2",
+        "metadataVersion": "1",
+    }
+    return json.dumps(document | envelope)
+
+
+def cloud_event_text(name: str, data: Mapping[str, Any], **envelope: Any) -> str:
+    """The same event as CloudEvents 1.0."""
+    document = {
+        "id": "event-1",
+        "source": WORKSPACE,
+        "subject": "subject",
+        "type": AML_PREFIX + name,
+        "time": "2026-11-20T10:00:00.1234567Z",
+        "specversion": "1.0",
+        "data": data,
+    }
+    return json.dumps(document | envelope)
+
+
+def run_completed(run_id: str = "run-1", **data: Any) -> str:
+    """A root run of experiment ``train`` has completed."""
+    return event_text("RunCompleted", {"experimentName": "train", "runId": run_id} | data)
+
+
+def routes(*entries: str, environment: Mapping[str, str] = ENVIRONMENT) -> RouteTable:
+    """A table from routes written as YAML, each beginning with its ``name:`` line, unindented."""
+    indented = ["  - " + entry.strip().replace("\n", "\n    ") for entry in entries]
+    return load_routes(
+        "version: 1\n"
+        "defaults: {organization_url: '${AZURE_DEVOPS_ORG_URL}', project: '${AZURE_DEVOPS_PROJECT}', branch: main}\n"
+        "routes:\n" + "\n".join(indented) + "\n",
+        source="routes.yaml",
+        names=NAMES,
+        environment=environment,
+    )

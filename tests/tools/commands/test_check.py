@@ -1,0 +1,402 @@
+"""``manage.py check``: every mistake with its place, and warnings that are true."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from handlers import NAMES
+from tests.support import ROOT
+from tests.support.building import ENVIRONMENT
+from tests.tools.conftest import Desk
+from tools.routes.checking import check
+from tools.routes.findings import Finding, Rule, Severity
+
+LOST = "data.{} is never there, as keys of data are in camelCase; write data.{}"
+NOT_FIRST = "'!' is done before '.', so this looks for a name in true or false; write !({})"
+LEAVE_OUT = "leave 'when' out, or compare something"
+SET_IT = "set it in the application settings, or locally in local.settings.json"
+HEAD = """version: 1
+defaults: { organization_url: https://dev.azure.com/contoso, project: mlops }
+routes:
+"""
+
+
+def findings(*entries: str, file: Path = Path("nowhere/routes.yaml")) -> list[Finding]:
+    """What is found in routes written as YAML, each beginning with its ``name:`` line, unindented."""
+    text = HEAD + "\n".join("  - " + entry.strip().replace("\n", "\n    ") for entry in entries) + "\n"
+    return check(text, file, NAMES, ENVIRONMENT)[1]
+
+
+def told(*entries: str, file: Path = Path("nowhere/routes.yaml")) -> list[tuple[int, Rule, str, str]]:
+    return [(each.line, each.rule, each.text, each.suggestion) for each in findings(*entries, file=file)]
+
+
+def route(event: str, *lines: str, name: str = "a", pipeline: str = "p") -> str:
+    return "\n".join([f"name: {name}", f"event: {event}", f"pipeline: {pipeline}", *lines])
+
+
+class TestAsAProcess:
+    def test_nothing_is_wrong(self, desk: Desk) -> None:
+        ended = desk.process("check")
+        assert (ended.code, ended.err) == (0, "")
+        assert ended.out == "routes.yaml: 1 route, nothing is wrong\n"
+
+    def test_the_default_table(self, desk: Desk) -> None:
+        ended = desk.process("check", ROOT / "routes.yaml", "--strict")
+        assert (ended.code, ended.out) == (0, f"{ROOT / 'routes.yaml'}: 6 routes, nothing is wrong\n")
+
+    def test_findings_are_printed_as_compilers_do(self, desk: Desk) -> None:
+        desk.routes(
+            "name: a\nevent: RunCompleted\npipeline: p\nwhen: run_idd == 'x'\nparmeters: {}",
+            "name: b\nevent: RunStatusChanged\npipeline: p\nwhen: run_status == 'failed'",
+        )
+        ended = desk.process("check", "routes.yaml")
+        assert (ended.code, ended.err) == (1, "")
+        assert ended.out.splitlines() == [
+            "routes.yaml:7:11: error: \"run_idd == 'x'\": uses the name 'run_idd', which does not exist here",
+            "    did you mean 'run_id'?",
+            "routes.yaml:8:5: error: 'parmeters': a route has no such key",
+            "    did you mean 'parameters'?",
+            "routes.yaml:12:11: warning: \"run_status == 'failed'\": can never be true, so the route never matches",
+            "    run_status is 'Completed', 'Failed' or 'Canceled'; did you mean 'Failed'?",
+            "routes.yaml: 2 errors, 1 warning",
+        ]
+        assert ended.out.isascii(), "no colour where nobody looks at a terminal"
+        assert "\x1b" not in ended.out
+
+    def test_warnings_fail_it_where_that_is_asked_for(self, desk: Desk) -> None:
+        desk.routes("name: b\nevent: RunStatusChanged\npipeline: p\nwhen: run_status == 'failed'")
+        assert desk.run("check").code == 0
+        assert desk.run("check", "--strict").code == 1
+
+    def test_environment_values_that_are_not_set_are_warnings(self, desk: Desk) -> None:
+        desk.settings = {"AZURE_DEVOPS_PROJECT": ""}
+        ended = desk.run("check", "--json")
+        assert ended.code == 0
+        (finding,) = ended.json["findings"]
+        assert finding["rule"] == "unset-environment"
+        assert finding["message"] == "needs the environment value AZURE_DEVOPS_PROJECT, which is not set"
+        line = (desk.folder / "routes.yaml").read_text().splitlines()[1]
+        assert (finding["line"], finding["column"]) == (2, line.index("${AZURE_DEVOPS_PROJECT}") + 1)
+        assert (ended.json["errors"], ended.json["warnings"]) == (0, 1)
+
+    def test_json_has_every_field(self, desk: Desk) -> None:
+        desk.routes("name: b\nevent: RunStatusChange\npipeline: p")
+        ended = desk.run("check", "--json")
+        assert ended.code == 1
+        assert ended.json == {
+            "file": str(desk.folder / "routes.yaml"),
+            "errors": 1,
+            "warnings": 0,
+            "findings": [
+                {
+                    "line": 5,
+                    "column": 12,
+                    "severity": "error",
+                    "rule": "invalid",
+                    "text": "RunStatusChange",
+                    "message": "is no event type",
+                    "suggestion": "did you mean 'RunStatusChanged'?",
+                }
+            ],
+        }
+
+    @pytest.mark.parametrize(
+        ("content", "message"),
+        [(None, "cannot be read (No such file or directory); name another file"), (b"\xff", "(UnicodeDecodeError)")],
+    )
+    def test_a_file_that_cannot_be_read(self, desk: Desk, content: bytes | None, message: str) -> None:
+        if content is not None:
+            (desk.folder / "x.yaml").write_bytes(content)
+        ended = desk.process("check", "x.yaml")
+        assert (ended.code, ended.out) == (2, "")
+        assert ended.err.startswith("manage.py: x.yaml cannot be read")
+        assert message in ended.err
+        assert len(ended.err.splitlines()) == 1
+
+    def test_it_is_one_finding_where_the_file_is_no_yaml(self, desk: Desk) -> None:
+        (desk.folder / "routes.yaml").write_text("a: [1\n")
+        ended = desk.run("check")
+        assert ended.code == 1
+        assert ended.out.splitlines()[-1].endswith("routes.yaml: 1 error, 0 warnings")
+
+    def test_wrong_settings_stop_it_where_they_name_the_file_alone(self, desk: Desk) -> None:
+        desk.settings = {"JOURNAL_LEASE_SECONDS": "x"}
+        assert desk.run("check").code == 2
+        assert desk.run("check", desk.folder / "routes.yaml").code == 0
+
+
+class TestConditions:
+    @pytest.mark.parametrize(
+        ("event", "when", "rule", "suggestion"),
+        [
+            ("RunCompleted", "`null`", Rule.NEVER_MATCHES, ""),
+            (
+                "RunCompleted",
+                "experiment_name == 'a' && experiment_name == 'b'",
+                Rule.NEVER_MATCHES,
+                "these exclude each other: experiment_name == 'a' and experiment_name == 'b'",
+            ),
+            (
+                "RunStatusChanged",
+                "experiment_name == 'a' && (run_status == 'Running' || run_status == 'x')",
+                Rule.NEVER_MATCHES,
+                "run_status is 'Completed', 'Failed' or 'Canceled'",
+            ),
+            (
+                "ModelRegistered",
+                "model_version == `3`",
+                Rule.NEVER_MATCHES,
+                "model_version is a text, and this is a number; write '3'",
+            ),
+            (
+                "ModelRegistered",
+                "`3` < model_version",
+                Rule.ALWAYS_PARKS,
+                "model_version is a text, and this is a number; write to_number(model_version)",
+            ),
+            (
+                "DatasetDriftDetected",
+                "drift_coefficient > '0.3'",
+                Rule.ALWAYS_PARKS,
+                "drift_coefficient is a number, and this is a text; write `0.3`",
+            ),
+            (
+                "RunStatusChanged",
+                "monitor_threshold_breached == 'true'",
+                Rule.NEVER_MATCHES,
+                "monitor_threshold_breached is a boolean, and this is a text",
+            ),
+            ("ModelRegistered", "data.ModelName == 'x'", Rule.NEVER_MATCHES, LOST.format("ModelName", "modelName")),
+            ("ModelRegistered", "data.ModelTags", Rule.NEVER_MATCHES, LOST.format("ModelTags", "modelTags")),
+            (
+                "ModelRegistered",
+                "contains(model_tags, 'x')",
+                Rule.ALWAYS_PARKS,
+                "model_tags is an object, which contains() does not take",
+            ),
+            ("ModelRegistered", "!model_tags.old", Rule.NEVER_MATCHES, NOT_FIRST.format("model_tags.old")),
+            ("RunCompleted", "run_type == 'azureml.StepRun'", Rule.NEVER_MATCHES, ""),
+            (
+                "RunCompleted",
+                "sum(length(run_id))",
+                Rule.ALWAYS_PARKS,
+                "what it is given is a number, which sum() does not take",
+            ),
+            ("RunCompleted", "!run_id || (`null` && run_id)", Rule.NEVER_MATCHES, ""),
+            ("RunCompleted", "experiment_name == run_tags && run_id", Rule.NEVER_MATCHES, ""),
+            ("RunCompleted", "sum(sum(run_id))", Rule.ALWAYS_PARKS, ""),
+            (
+                "RunCompleted",
+                "keys((`1`).a)",
+                Rule.ALWAYS_PARKS,
+                "what it is given is null, which keys() does not take",
+            ),
+            ("DatasetDriftDetected", "drift_coefficient", Rule.ALWAYS_TRUE, LEAVE_OUT),
+            ("ModelRegistered", "model_id == 'a' || model_id != 'a'", Rule.ALWAYS_TRUE, LEAVE_OUT),
+        ],
+    )
+    def test_what_can_hardly_be_meant(self, event: str, when: str, rule: Rule, suggestion: str) -> None:
+        assert told(route(event, f'when: "{when}"')) == [(7, rule, when, suggestion)]
+
+    @pytest.mark.parametrize(
+        ("event", "when"),
+        [
+            ("RunCompleted", "experiment_name == 'a' || experiment_name == 'b'"),
+            ("RunCompleted", "run_tags.team && contains(run_tags.team, 'x')"),
+            ("RunCompleted", "length(run_tags)"),
+            ("ModelRegistered", "to_number(model_version) > `3`"),
+            ("ModelDeployed", "model_ids[?starts_with(@, 'fraud')]"),
+            ("RunStatusChanged", "run_status != 'Completed' && !monitor_threshold_breached"),
+        ],
+    )
+    def test_what_may_be_meant(self, event: str, when: str) -> None:
+        assert told(route(event, f'when: "{when}"')) == []
+
+    def test_child_runs_are_where_they_are_asked_for(self) -> None:
+        when = "when: run_type == 'azureml.StepRun'"
+        assert told(route("RunCompleted", when, "include_child_runs: true")) == []
+
+
+class TestPlaceholders:
+    @pytest.mark.parametrize(
+        ("line", "text", "suggestion"),
+        [
+            (
+                "parameters: { v: '{{ data.ModelVersion }}' }",
+                "data.ModelVersion",
+                LOST.format("ModelVersion", "modelVersion"),
+            ),
+            ("parameters: { v: '{{ model_tags }}' }", "model_tags", "it is an object; name something in it"),
+            (
+                "variables: { v: '{{ keys(model_tags) }}' }",
+                "keys(model_tags)",
+                "it is a list: {{ join(',', keys(model_tags)) }} makes one text of it",
+            ),
+            ("once_per: '{{ model_id.x }}'", "model_id.x", "it is null; name something in it"),
+            (
+                "parameters: { v: '{{ length(event) }}{{ sum(model_tags) }}' }",
+                "sum(model_tags)",
+                "model_tags is an object, which sum() does not take",
+            ),
+        ],
+    )
+    def test_what_never_finds_a_value(self, line: str, text: str, suggestion: str) -> None:
+        assert told(route("ModelRegistered", line)) == [(7, Rule.ALWAYS_PARKS, text, suggestion)]
+
+    def test_what_may_find_one(self) -> None:
+        line = "parameters: { v: '{{ model_tags.stage }} {{ model_version }} {{ event.workspace }} {{ data.own }}' }"
+        assert told(route("ModelRegistered", line)) == []
+
+
+class TestPairs:
+    @pytest.mark.parametrize(
+        ("first", "second", "line", "rule"),
+        [
+            ([], [], 7, Rule.SHADOWED),
+            (["when: run_id == 'x'"], [], 4, Rule.SHADOWED),
+            ([], ["when: run_id == 'x'"], 7, Rule.SHADOWED),
+            (["when: run_id == 'x'"], ["when: run_id == 'x'"], 8, Rule.SHADOWED),
+            (["when: run_id == 'x' || run_id == 'y'"], ["when: run_id == 'x'"], 8, Rule.SHADOWED),
+            (["when: run_id == 'x'"], ["when: run_type == 'x'"], 8, Rule.OVERLAP),
+            (["when: contains(run_id, 'x')"], ["when: run_id == 'x'"], 8, Rule.OVERLAP),
+            ([], ["include_child_runs: true"], 4, Rule.SHADOWED),
+            (["when: run_id == 'x'"], ["include_child_runs: true", "when: run_id == 'x'"], 4, Rule.SHADOWED),
+            (["parameters: { a: '{{ run_id }}' }"], ["parameters: { a: '{{ root_run_id }}' }"], 8, Rule.SHADOWED),
+        ],
+    )
+    def test_two_that_ask_for_the_same(self, first: list[str], second: list[str], line: int, rule: Rule) -> None:
+        found = told(route("RunCompleted", *first), route("RunCompleted", *second, name="b"))
+        (name,) = {"a" if line == 4 else "b"}
+        assert found == [(line, rule, name, "make their conditions exclude each other, or remove one")]
+
+    @pytest.mark.parametrize(
+        ("first", "second"),
+        [
+            (["when: run_id == 'x'"], ["when: run_id == 'y'"]),
+            (["when: run_id == 'x'"], ["when: run_id != 'x'"]),
+            ([], ["branch: dev"]),
+            ([], ["project: other"]),
+            ([], ["stages_to_skip: [a]"]),
+            (["enabled: false"], []),
+            (["parameters: { stage: test }"], ["parameters: { stage: production }"]),
+            (["variables: { stage: test }"], ["variables: { stage: production }"]),
+        ],
+    )
+    def test_two_that_do_not(self, first: list[str], second: list[str]) -> None:
+        assert told(route("RunCompleted", *first), route("RunCompleted", *second, name="b")) == []
+
+    def test_other_events_and_pipelines(self) -> None:
+        routes = [
+            route("RunCompleted"),
+            route("RunStatusChanged", name="b"),
+            route("RunCompleted", name="c", pipeline="q"),
+        ]
+        assert told(*routes) == []
+
+    def test_the_message_names_the_other_one(self) -> None:
+        (found,) = findings(route("RunCompleted"), route("RunCompleted", name="b"))
+        assert found.message == "matches only what is matched by 'a' (line 4), and both ask for the pipeline p"
+        (found,) = findings(
+            route("RunCompleted", "when: run_tags.a"), route("RunCompleted", "when: run_tags.b", name="b")
+        )
+        assert found.message == "may match the same event as 'a' (line 4), and both ask for the pipeline p"
+
+    def test_a_route_that_is_wrong_is_not_taken_for_one_without_a_condition(self) -> None:
+        found = told(route("RunCompleted", "when: run_id == 'x'"), route("RunCompleted", "when: nope", name="b"))
+        assert [rule for _, rule, _, _ in found] == [Rule.INVALID]
+
+
+class TestPipelineFiles:
+    @pytest.fixture
+    def file(self, tmp_path: Path) -> Path:
+        (tmp_path / "pipelines").mkdir()
+        (tmp_path / "pipelines" / "p.yml").write_text(
+            "parameters:\n"
+            "  - { name: runId, type: string }\n"
+            "  - { name: stage, type: string, default: test, values: [test, production] }\n"
+            "  - { name: count, type: number, default: 1 }\n"
+        )
+        return tmp_path / "routes.yaml"
+
+    @pytest.mark.parametrize(
+        ("lines", "expected"),
+        [
+            (["parameters: { runId: '{{ run_id }}' }"], []),
+            (["parameters: { RUNID: '{{ run_id }}', stage: production, count: 2 }"], []),
+            (["correlation_parameter: runId"], []),
+            (
+                ["parameters: { runId: x, runid2: y }"],
+                [(7, Rule.UNDECLARED_PARAMETER, "runid2", "did you mean 'runId'?")],
+            ),
+            (
+                [],
+                [(4, Rule.MISSING_PARAMETER, "runId", "give it under 'parameters', or declare a default")],
+            ),
+            (["parameters: { runId: x, stage: dev }"], [(7, Rule.PARAMETER_VALUE, "stage: dev", "")]),
+            (["parameters: { runId: x, stage: '{{ run_id }}' }"], []),
+            (["parameters: { runId: x, stage: '${STAGE}' }"], [(7, Rule.UNSET_ENVIRONMENT, "'${STAGE}'", SET_IT)]),
+            (["parameters: { runId: x, count: many }"], [(7, Rule.PARAMETER_VALUE, "count: many", "")]),
+            (
+                ["parameters: { runId: x }", "correlation_parameter: key"],
+                [(8, Rule.UNDECLARED_PARAMETER, "key", "known: count, runId, stage")],
+            ),
+        ],
+    )
+    def test_parameters(self, file: Path, lines: list[str], expected: list[tuple[int, Rule, str, str]]) -> None:
+        assert told(route("RunCompleted", *lines), file=file) == expected
+        assert told(route("RunCompleted", *lines, pipeline="\\folder\\p"), file=file) == expected
+
+    def test_where_no_file_is_at_hand_nothing_is_said(self, file: Path) -> None:
+        assert told(route("RunCompleted", "parameters: { x: y }", pipeline="other"), file=file) == []
+        assert told(route("RunCompleted", "parameters: { x: y }", pipeline="42"), file=file) == []
+
+    def test_a_file_that_is_no_pipeline_is_told_once_for_each_route(self, file: Path) -> None:
+        (file.parent / "pipelines" / "p.yml").write_text("[1]")
+        (found,) = findings(route("RunCompleted"), file=file)
+        assert (found.rule, found.text, found.message) == (
+            Rule.PIPELINE_FILE,
+            "pipelines/p.yml",
+            "is no pipeline: it must be a mapping",
+        )
+
+    def test_a_pipeline_without_parameters(self, file: Path) -> None:
+        (file.parent / "pipelines" / "p.yml").write_text("steps: []")
+        (found,) = findings(route("RunCompleted", "parameters: { x: y }"), file=file)
+        assert (found.rule, found.suggestion) == (Rule.UNDECLARED_PARAMETER, "it declares none")
+        assert found.message == (
+            "pipelines/p.yml declares no such parameter, and if that is the pipeline, Azure DevOps refuses the run"
+        )
+
+
+class TestChain:
+    def test_a_loop_without_a_cooldown(self) -> None:
+        (found,) = findings(
+            route("RunCompleted", "causes: [ModelRegistered]"),
+            route("ModelRegistered", "causes: [RunCompleted]", name="b", pipeline="q"),
+        )
+        assert (found.line, found.rule, found.text) == (7, Rule.LOOP, "a")
+        assert found.message == "may go round without an end: a -> b -> a, and none of these has a cooldown"
+
+    def test_what_an_event_never_holds(self) -> None:
+        causes = (
+            "causes: [{ event: RunStatusChanged, with: { run_status: Running, experiment_name: x, run_tags.a: 1 } }]"
+        )
+        (found,) = findings(route("RunCompleted", causes))
+        assert (found.rule, found.text) == (Rule.CAUSE_VALUE, "run_status: Running")
+        assert found.message == "RunStatusChanged events never hold this as 'run_status'"
+
+
+def test_the_order_is_the_files_and_errors_do_not_hide_warnings() -> None:
+    found = findings(
+        route("RunCompleted", "when: run_id == ''"),
+        route("RunCompletd", name="b"),
+        route("ModelRegistered", "when: nope", name="c"),
+    )
+    assert [(each.line, each.severity) for each in found] == [
+        (7, Severity.WARNING),
+        (9, Severity.ERROR),
+        (14, Severity.ERROR),
+    ]
+    assert json.dumps([each.rule for each in found]) == '["never-matches", "invalid", "invalid"]'

@@ -1,0 +1,81 @@
+"""``manage.py graph``: the picture, and the default table's in the README."""
+
+import pytest
+
+from tests.support import ROOT
+from tests.tools.conftest import Desk
+from tests.tools.routes.test_chain import route
+
+PICTURE = "docs/routes.svg"
+
+
+def test_the_readme_shows_the_default_tables_picture_as_it_is(desk: Desk) -> None:
+    ended = desk.process("graph", ROOT / "routes.yaml", "--format", "svg", "--strict")
+    assert (ended.code, ended.err) == (0, "")
+    assert ended.out == (ROOT / PICTURE).read_text(), f"run: python manage.py graph --format svg --output {PICTURE}"
+    assert f"]({PICTURE})" in (ROOT / "README.md").read_text()
+
+
+def test_mermaid_is_the_default_and_environment_values_need_not_be_set(desk: Desk) -> None:
+    desk.settings = {"AZURE_DEVOPS_ORG_URL": "", "AZURE_DEVOPS_PROJECT": ""}
+    ended = desk.process("graph")
+    assert (ended.code, ended.err) == (0, "")
+    assert ended.out.splitlines()[:2] == ["graph LR", '    event0(["RunCompleted"])']
+    assert "\x1b" not in ended.out
+
+
+def test_a_loop_is_warned_of(desk: Desk) -> None:
+    desk.routes(route("a", "RunCompleted", "causes: [RunCompleted]"))
+    ended = desk.process("graph", "routes.yaml")
+    assert ended.code == 0
+    assert ended.err == (
+        "routes.yaml:7:13: warning: 'a': may go round without an end: a -> a, and none of these has a cooldown\n"
+    )
+    assert desk.run("graph", "--strict").code == 1
+
+
+def test_json_and_files(desk: Desk) -> None:
+    desk.routes(
+        route("a", "RunCompleted", "when: run_id == 'x'", "cooldown: 6h",
+              "causes: [{ event: RunStatusChanged, with: { run_status: Failed } }]"),
+        route("b", "RunStatusChanged", "enabled: false"),
+        route("c", "RunStatusChanged"),
+    )  # fmt: skip
+    assert desk.run("graph", "--json", "--output", desk.folder / "graph.json").out == ""
+    document = desk.run("graph", "--json").json
+    assert (desk.folder / "graph.json").read_text() == desk.run("graph", "--json").out
+    assert document["events"] == ["RunCompleted", "RunStatusChanged"]
+    assert document["loops"] == []
+    assert document["routes"][0] == {
+        "name": "a",
+        "event": "RunCompleted",
+        "enabled": True,
+        "when": "run_id == 'x'",
+        "cooldown": "6h",
+        "organization_url": "http://127.0.0.1:9/contoso",
+        "project": "mlops",
+        "pipeline": "a-pipeline",
+        "causes": [{"event": "RunStatusChanged", "with": {"run_status": "Failed"}}],
+        "leads_to": ["c"],
+    }
+    for form in ("svg", "mermaid"):
+        file = desk.folder / f"graph.{form}"
+        ended = desk.run("graph", "--format", form, "-o", file)
+        assert (ended.code, ended.out) == (0, "")
+        assert file.read_text() == desk.run("graph", "--format", form).out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["nowhere.yaml"], "manage.py: nowhere.yaml cannot be read (No such file or directory); name another file"),
+        (["wrong.yaml"], "manage.py: wrong.yaml has 1 problem; nothing was started:"),
+        (["--format", "png"], "manage.py: Invalid value for '--format'"),
+        (["--output", "no/such/file"], "manage.py: no/such/file cannot be written (No such file or directory)"),
+    ],
+)
+def test_what_is_wrong_is_one_clear_message(desk: Desk, arguments: list[str], message: str) -> None:
+    (desk.folder / "wrong.yaml").write_text("routes: []\nversion: 3\n")
+    ended = desk.process("graph", *arguments)
+    assert (ended.code, ended.out) == (2, "")
+    assert ended.err.startswith(message)

@@ -1,0 +1,202 @@
+"""``manage.py preview``: what Azure DevOps says of the runs, and that its books stay empty."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+
+from devstack.events import sample_text
+from tests.support import ROOT
+from tests.support.building import run_completed
+from tests.support.canaries import secret
+from tests.tools.conftest import NOWHERE, RIGHT, TRIAGE, WRONG, Desk
+
+NOT_SOLVED = "name: odd\nevent: RunCompleted\npipeline: triage\nwhen: run_id == experiment_id"
+UNSAFE = "name: unsafe\nevent: RunCompleted\npipeline: triage\nparameters: { runId: '{{ data.nope.x }}' }"
+
+
+@pytest.fixture
+def previewing(busy_desk: Desk) -> Iterator[Desk]:
+    """A desk that has queued nothing, whatever was done at it, and has no journal."""
+    yield busy_desk
+    assert busy_desk.runs == []
+    assert not (busy_desk.folder / "journal.sqlite3").exists()
+
+
+def put(desk: Desk, content: str, name: str = "event.json") -> Path:
+    path = desk.folder / name
+    path.write_text(content)
+    return path
+
+
+def asked(desk: Desk) -> list[dict[str, Any]]:
+    """The requests for a run or a preview in Azure DevOps' own books."""
+    books = requests.get(f"{desk.emulator}/books", timeout=10).json()["requests"]
+    return [request for request in books if request["method"] == "POST"]
+
+
+class TestOneEvent:
+    def test_as_a_process(self, previewing: Desk) -> None:
+        ended = previewing.process("preview", put(previewing, run_completed("run-7")))
+        assert (ended.code, ended.err) == (0, "")
+        lines = ended.out.splitlines()
+        assert ended.rows[0] == [
+            "evaluate",
+            "accepted",
+            "model-evaluation in contoso/mlops on main; runId=run-7, experimentName=train",
+        ]
+        assert "      - script: echo runId=run-7" in lines
+        assert lines[-1] == "1 preview: 1 accepted; nothing was queued"
+        assert ended.out.isascii()
+        assert [request["path"] for request in asked(previewing)] == ["/contoso/mlops/_apis/pipelines/11/preview"]
+
+    def test_what_azure_devops_refuses(self, previewing: Desk) -> None:
+        previewing.routes(WRONG)
+        ended = previewing.run("preview", put(previewing, run_completed()))
+        assert ended.code == 1
+        assert ended.rows[0][:2] == ["evaluate", "refused"]
+        assert "HTTP 400: /model-evaluation.yml: Unexpected parameter 'run'" in ended.rows[0][2]
+
+    def test_every_route_that_wants_it_and_every_event_of_a_file(self, previewing: Desk) -> None:
+        previewing.routes(RIGHT, TRIAGE)
+        two = json.dumps([json.loads(run_completed("a")), json.loads(run_completed("b"))])
+        ended = previewing.run("preview", put(previewing, two), "--no-yaml")
+        assert [row[:2] for row in ended.rows[:-1]] == [["evaluate", "accepted"], ["triage", "accepted"]] * 2
+        assert ended.code == 0
+
+    def test_what_would_be_parked_or_ignored_is_not_asked(self, previewing: Desk) -> None:
+        previewing.routes(UNSAFE, RIGHT.replace("RunCompleted", "RunCompleted\nwhen: experiment_name == 'other'"))
+        ended = previewing.run("preview", put(previewing, run_completed()))
+        assert (ended.code, ended.rows[0][:2]) == (1, ["unsafe", "would park"])
+        ignored = previewing.run("preview", put(previewing, sample_text("model-registered")))
+        assert (ignored.code, ignored.rows[0][:2]) == (0, ["-", "would ignore"])
+        assert asked(previewing) == []
+
+    def test_from_the_standard_input(self, previewing: Desk) -> None:
+        with put(previewing, run_completed("from-stdin")).open() as stdin:
+            ended = previewing.ended(previewing.start("preview", "-", stdin=stdin))
+        assert ended.code == 0
+        assert "runId=from-stdin" in ended.out
+
+    def test_json(self, previewing: Desk) -> None:
+        path = put(previewing, run_completed("run-7"))
+        (document,) = previewing.run("preview", path, "--json").json
+        yaml = document.pop("final_yaml")
+        assert "echo runId=run-7" in yaml
+        assert document == {
+            "file": str(path),
+            "event": json.loads(run_completed("run-7")),
+            "route": "evaluate",
+            "outcome": "accepted",
+            "reason": "",
+            "request": {
+                "organization_url": previewing.organization_url,
+                "project": "mlops",
+                "pipeline": "model-evaluation",
+                "branch": "main",
+                "parameters": {"runId": "run-7", "experimentName": "train"},
+                "variables": {},
+                "stages_to_skip": [],
+                "pipeline_version": None,
+                "correlation_parameter": None,
+            },
+            "sampled": [],
+        }
+
+
+class TestAllRoutes:
+    def test_the_shipped_table_as_a_process(self, previewing: Desk) -> None:
+        previewing.settings = {"ROUTES_FILE": str(ROOT / "routes.yaml")}
+        ended = previewing.process("preview", "--all")
+        assert (ended.code, ended.err) == (0, "")
+        *rows, last, legend = ended.out.splitlines()
+        assert last == "6 previews: 6 accepted; nothing was queued"
+        assert legend.startswith("(sample): ")
+        (triage,) = [row for row in rows if row.startswith("triage")]
+        assert triage.endswith("runId=sample_run_00000001 (sample), runStatus=Failed")
+        assert len(asked(previewing)) == 6
+
+    def test_a_route_that_no_sample_fits_is_told_plainly(self, previewing: Desk) -> None:
+        previewing.routes(RIGHT, NOT_SOLVED)
+        ended = previewing.run("preview", "--all")
+        assert ended.code == 1
+        assert ended.rows[1][:2] == ["odd", "no sample"]
+        assert "when is not true: run_id == experiment_id" in ended.rows[1][2]
+        assert "manage.py preview EVENT.json" in ended.rows[1][2]
+
+    def test_an_event_for_it_can_be_given(self, previewing: Desk) -> None:
+        previewing.routes(RIGHT, NOT_SOLVED + "\nparameters: { runId: '{{ run_id }}', runStatus: Failed }")
+        event = put(previewing, run_completed("same", experimentId="same", experimentName="other"))
+        ended = previewing.run("preview", "--all", event)
+        assert (ended.code, [row[:2] for row in ended.rows[:2]]) == (0, [["evaluate", "accepted"], ["odd", "accepted"]])
+        assert "runId=same, experimentName=other" in ended.rows[0][2], "it is used wherever it matches"
+        assert "(sample)" not in ended.out
+        previewing.routes(RIGHT + "\nwhen: experiment_name == 'train'", NOT_SOLVED)
+        assert "runId=sample_run_00000001 (sample)" in previewing.run("preview", "--all", event).rows[0][2]
+
+    def test_a_disabled_route_is_left_out(self, previewing: Desk) -> None:
+        previewing.routes(RIGHT + "\nenabled: false")
+        ended = previewing.run("preview", "--all", "--json")
+        assert (ended.code, ended.json[0]["outcome"], ended.json[0]["event"]) == (0, "disabled", None)
+
+    def test_the_yaml_where_it_is_asked_for(self, previewing: Desk) -> None:
+        assert "script:" not in previewing.run("preview", "--all").out
+        assert "script:" in previewing.run("preview", "--all", "--yaml").out
+
+
+class TestTrouble:
+    def test_nobody_answers(self, desk: Desk) -> None:
+        desk.routes(RIGHT, TRIAGE)
+        ended = desk.process("preview", "--all")
+        assert ended.code == 1
+        assert ended.err == (
+            f"manage.py: {NOWHERE} could not be asked: no connection: GET {NOWHERE}/mlops/_apis/pipelines: "
+            "ConnectionRefusedError: [Errno 111] Connection refused; check AZURE_DEVOPS_ORG_URL, and the way there: "
+            "DNS, proxy, firewall\n"
+        )
+        assert [row[1] for row in ended.rows[:2]] == ["unknown", "unknown"]
+
+    def test_a_credential_that_is_refused_is_tried_once(self, previewing: Desk) -> None:
+        previewing.settings = {"AZURE_DEVOPS_EXT_PAT": secret("wrong")}
+        previewing.routes(RIGHT, TRIAGE)
+        ended = previewing.run("preview", "--all")
+        assert ended.code == 1
+        assert ended.err.count("\n") == 1
+        assert "asks to sign in" in ended.err
+        assert len(requests.get(f"{previewing.emulator}/books", timeout=10).json()["requests"]) == 1
+
+    def test_one_pipeline_that_makes_the_server_fail_does_not_hide_the_others(self, previewing: Desk) -> None:
+        previewing.plan(accept=False, status=500, match={"method": "POST", "path": "/preview$"})
+        previewing.routes(RIGHT, TRIAGE)
+        ended = previewing.run("preview", "--all")
+        assert (ended.code, [row[1] for row in ended.rows[:2]]) == (1, ["unknown", "accepted"])
+        assert "HTTP 500" in ended.rows[0][2]
+
+    @pytest.mark.parametrize(
+        ("arguments", "words"),
+        [
+            ([], "manage.py: say what to preview: EVENT.json, '-' for the standard input, or --all"),
+            (["nope.json"], "manage.py: nope.json cannot be read: No such file or directory; name a file"),
+            (["broken.json"], "manage.py: broken.json is not JSON (Expecting"),
+        ],
+    )
+    def test_nothing_to_preview(self, desk: Desk, arguments: list[str], words: str) -> None:
+        put(desk, "{", "broken.json")
+        ended = desk.process("preview", *arguments)
+        assert (ended.code, ended.out, ended.err.count("\n")) == (2, "", 1)
+        assert ended.err.startswith(words)
+
+    def test_broken_routes(self, desk: Desk) -> None:
+        (desk.folder / "routes.yaml").write_text("routes: [")
+        ended = desk.run("preview", "--all")
+        assert (ended.code, ended.out) == (2, "")
+        assert "routes.yaml has 1 problem" in ended.err
+
+    def test_no_credential(self, desk: Desk) -> None:
+        desk.settings = {"AZURE_DEVOPS_EXT_PAT": ""}
+        ended = desk.run("preview", "--all")
+        assert (ended.code, ended.out) == (2, "")
+        assert "AZURE_DEVOPS_AUTH is 'pat' and there is none" in ended.err

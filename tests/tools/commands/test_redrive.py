@@ -1,0 +1,340 @@
+"""``manage.py redrive``: sends again what was parked, once, and tells what came of it."""
+
+import os
+import pty
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from devstack.azurite import Azurite
+from shared.composition import open_store
+from shared.journal.journal import Journal
+from shared.journal.records import State
+from shared.settings import load_settings
+from tests.support.building import event_text, run_completed
+from tests.tools.conftest import EVALUATE, RIGHT, TRIAGE, WRONG, Desk, Ended
+
+
+def redriven(ended: Ended) -> list[tuple[str, ...]]:
+    """The rows of the records: route and outcome."""
+    return [tuple(row[1:3]) for row in ended.rows[:-1]]
+
+
+class TestAfterTheRouteWasMended:
+    def test_the_whole_way(self, busy_desk: Desk) -> None:
+        """Parked by Azure DevOps; seen; mended; foreseen; redriven; seen."""
+        busy_desk.routes(WRONG)
+        busy_desk.deliver()
+        assert busy_desk.runs == []
+        key = busy_desk.run("journal", "--state", "parked", "--json").json[0]["key"]
+
+        busy_desk.routes(RIGHT)
+        foreseen = busy_desk.process("redrive", key[:8], "--dry-run")
+        assert (foreseen.code, foreseen.err) == (0, "")
+        asked = "model-evaluation in contoso/mlops on main; runId=run-1, experimentName=train"
+        assert foreseen.rows == [
+            [key[:12], "evaluate", "would queue", asked],
+            ["1 record, and nothing was changed: 1 would queue"],
+        ]
+        assert [record.state for record in busy_desk.records] == [State.PARKED]
+        assert busy_desk.runs == []
+
+        ended = busy_desk.process("redrive", key[:8])
+        (run,) = busy_desk.runs
+        (record,) = busy_desk.records
+        assert (ended.code, ended.err) == (0, "")
+        assert ended.rows == [
+            [key[:12], "evaluate", "queued", f"run {run['id']} {record.run_url}"],
+            ["1 record: 1 queued"],
+        ]
+        assert run["templateParameters"] == {"runId": "run-1", "experimentName": "train"}
+        assert (record.key.key, record.state, record.run_id) == (key, State.QUEUED, run["id"])
+
+        again = busy_desk.process("redrive", key[:8])
+        assert again.code == 0
+        assert again.rows[0] == [key[:12], "evaluate", "duplicate", "it is queued; nothing is left to do"]
+        assert len(busy_desk.runs) == 1
+
+    def test_two_at_once_are_one_run(self, busy_desk: Desk) -> None:
+        key = busy_desk.park().key.key
+        busy_desk.plan(accept=True, delay_after_seconds=1)
+        processes = [busy_desk.start("redrive", key) for _ in range(2)]
+        codes = sorted(busy_desk.ended(process).code for process in processes)
+        assert len(busy_desk.runs) == 1
+        assert codes in ([0, 0], [0, 1]), "the one that came too late is deferred, or finds it queued"
+        assert [record.state for record in busy_desk.records] == [State.QUEUED]
+
+    def test_what_is_refused_again_is_parked_again(self, busy_desk: Desk) -> None:
+        key = busy_desk.park().key.key
+        busy_desk.routes(WRONG)
+        ended = busy_desk.run("redrive", key)
+        assert (ended.code, ended.rows[0][2]) == (1, "parked")
+        assert ended.rows[0][3].startswith("HTTP 400")
+        assert ended.rows[-1] == ["1 record: 1 parked"]
+
+    def test_a_route_that_is_gone(self, desk: Desk) -> None:
+        key = desk.park().key.key
+        desk.routes(TRIAGE)
+        reason = "redriven, but the route is gone, or is for another type of event now"
+        foreseen = desk.run("redrive", key, "--dry-run")
+        assert (foreseen.code, foreseen.rows[0]) == (1, [key[:12], "evaluate", "would park", reason])
+        ended = desk.run("redrive", key)
+        assert (ended.code, ended.rows[0]) == (1, [key[:12], "evaluate", "parked", reason])
+
+    def test_another_once_per_says_under_which_key_it_went(self, busy_desk: Desk) -> None:
+        keys = [busy_desk.park(run_id, runTags={"team": "blue"}).key.key for run_id in "ab"]
+        busy_desk.routes(RIGHT + "\nonce_per: '{{ run_tags.team }}'")
+        ended = busy_desk.run("redrive", *keys)
+        (record,) = busy_desk.records
+        assert ended.code == 0
+        assert [row[2] for row in ended.rows[:2]] == ["queued", "duplicate"]
+        assert ended.rows[0][3] == f"under key {record.key.key[:12]}; run 501 {record.run_url}"
+        assert len(busy_desk.runs) == 1
+
+    def test_an_event_that_no_route_could_be_asked_about(self, desk: Desk) -> None:
+        """What it lacked it has now; where no route wants it, it is ignored, as any such event is."""
+        desk.deliver(event_text("RunCompleted", {"experimentName": "train"}))
+        (record,) = desk.records
+        mended = replace(record, entry=replace(record.entry, event=run_completed()))
+        assert open_store(load_settings(desk.environment, desk.folder)).replace(mended) is not None
+        desk.routes(RIGHT + "\nbranch: main\nenabled: false")
+        key = record.key.key
+        reason = "no route matches; evaluate: it is disabled"
+        foreseen = desk.run("redrive", key, "--dry-run")
+        assert (foreseen.code, foreseen.rows[0]) == (0, [key[:12], "$unrouted", "would ignore", reason])
+        assert desk.run("journal", "show", key).out.endswith(f"redriving it: nothing, as {reason}\n")
+        ended = desk.run("redrive", key)
+        assert (ended.code, ended.rows[0]) == (0, [key[:12], "$unrouted", "ignored", reason])
+        assert desk.records == []
+
+    def test_the_pipelines_default_branch(self, desk: Desk) -> None:
+        key = desk.park().key.key
+        routes = desk.folder / "routes.yaml"
+        routes.write_text(routes.read_text().replace(", branch: main", ""))
+        words = desk.run("redrive", key, "--dry-run").rows[0][3]
+        assert words == "model-evaluation in contoso/mlops; runId=run-1, experimentName=train"
+
+    def test_a_cooldown_is_foreseen_and_kept(self, busy_desk: Desk) -> None:
+        key = busy_desk.park().key.key
+        busy_desk.routes(RIGHT + "\ncooldown: 6h\nvariables: { system.debug: 'true' }")
+        words = busy_desk.run("redrive", key, "--dry-run").rows[0][3]
+        assert words.endswith("; variables system.debug=true; unless a run within its cooldown covers it")
+        busy_desk.routes(RIGHT + "\ncooldown: 6h\nstages_to_skip: [report]\npipeline_version: 1")
+        words = busy_desk.run("redrive", key, "--dry-run").rows[0][3]
+        assert "; without the stages report; version 1; unless" in words
+        busy_desk.routes(RIGHT + "\ncooldown: 6h")
+        busy_desk.deliver(run_completed("another"))
+        ended = busy_desk.run("redrive", key)
+        assert (ended.code, ended.rows[0][2]) == (0, "suppressed")
+
+
+class TestWhich:
+    def test_all_parked_ones_or_those_of_a_route_the_oldest_first(self, desk: Desk) -> None:
+        keys = [desk.park(run_id).key.key for run_id in "abc"]
+        desk.deliver(run_completed("released"))
+        desk.deliver("{nonsense")
+        ended = desk.run("redrive", "--route", "evaluate", "--dry-run")
+        assert [row[0] for row in ended.rows[:-1]] == [key[:12] for key in keys]
+        everything = desk.run("redrive", "--all", "--dry-run")
+        assert redriven(everything) == [("evaluate", "would queue")] * 3 + [("$unrouted", "would park")]
+        assert everything.code == 1
+
+    def test_a_limit(self, desk: Desk) -> None:
+        keys = [desk.park(run_id).key.key for run_id in "abc"]
+        ended = desk.run("redrive", "--all", "--dry-run", "--limit", "2")
+        assert [row[0] for row in ended.rows[:-1]] == [key[:12] for key in keys[:2]]
+        assert ended.err == "the oldest 2 of 3 records; run it again for more, or --limit\n"
+
+    def test_what_nobody_came_back_for(self, busy_desk: Desk) -> None:
+        busy_desk.plan(accept=False, status=429, times=1)
+        busy_desk.deliver(run_completed("released"))
+        busy_desk.plan(accept=True, drop=True)
+        busy_desk.deliver(run_completed("uncertain"))
+        assert sorted(record.state for record in busy_desk.records) == [State.RELEASED, State.UNCERTAIN]
+        assert busy_desk.run("redrive", "--all").rows == [
+            [f"nothing to redrive in the journal {busy_desk.folder / 'journal.sqlite3'}"]
+        ]
+        states = ("--state", "released", "--state", "uncertain", "--state", "claimed")
+        foreseen = busy_desk.run("redrive", "--all", "--dry-run", *states)
+        assert [row[3].split(":")[0] for row in foreseen.rows[:-1]][1] == "unless the run that may exist is found"
+        settle(busy_desk)
+        ended = busy_desk.run("redrive", "--all", *states)
+        assert (ended.code, redriven(ended)) == (0, [("evaluate", "queued")] * 2)
+        assert sorted(run["templateParameters"]["runId"] for run in busy_desk.runs) == ["released", "uncertain"]
+
+    def test_a_redrive_that_was_interrupted_is_found_again(self, desk: Desk) -> None:
+        record = desk.park()
+        journal = Journal(open_store(load_settings(desk.environment, desk.folder)))
+        journal.reopen(record, "redriven")
+        assert redriven(desk.run("redrive", "--all", "--dry-run")) == [("evaluate", "would queue")]
+
+    def test_several_keys_or_none_of_them(self, desk: Desk) -> None:
+        first, second = (desk.park(run_id).key.key for run_id in "ab")
+        ended = desk.run("redrive", first, second[:10], first[:6], "--dry-run")
+        assert [row[0] for row in ended.rows[:-1]] == [first[:12], second[:12]]
+        ended = desk.run("redrive", first, "ffffffff", "eeeeeeee")
+        assert (ended.code, ended.out) == (2, "")
+        assert [line.split("; ")[0].split()[-1] for line in ended.err.splitlines()] == ["ffffffff", "eeeeeeee"]
+        assert {record.state for record in desk.records} == {State.PARKED}
+
+    @pytest.mark.parametrize(
+        ("arguments", "message"),
+        [
+            ((), "say what to redrive, in one way: KEY…, --route ROUTE, --all or --dead-letters PATH"),
+            (("abcd", "--all"), "say what to redrive, in one way: KEY…, --route ROUTE, --all or --dead-letters PATH"),
+            (("abcd", "--state", "parked"), "--state goes with --route or --all; a KEY is redriven whatever its state"),
+            (
+                ("--all", "--state", "queued"),
+                "--state queued: nothing is left to do there; it may be one of claimed, uncertain, released, parked",
+            ),
+            (("--all", "--without-looking"), "--without-looking is said of single records: name their KEYs"),
+        ],
+    )
+    def test_wrong_usage(self, desk: Desk, arguments: tuple[str, ...], message: str) -> None:
+        assert desk.run("redrive", *arguments) == Ended(2, "", f"manage.py: {message}\n")
+
+
+class TestWhatGoesWrong:
+    def test_a_deferral(self, desk: Desk) -> None:
+        key = desk.park().key.key
+        ended = desk.run("redrive", key)
+        assert (ended.code, ended.rows[0][:3], ended.rows[-1]) == (
+            1,
+            [key[:12], "evaluate", "deferred"],
+            ["1 record: 1 deferred"],
+        )
+        assert [record.state for record in desk.records] == [State.PARKED]
+
+    def test_somebody_else_is_quicker(self, busy_desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+        record = busy_desk.park()
+
+        def stale(self: Journal, *arguments: object) -> Iterator[object]:
+            return iter([replace(record, version="1")])
+
+        monkeypatch.setattr(Journal, "select", stale)
+        ended = busy_desk.run("redrive", "--all")
+        assert (ended.code, ended.rows[0][2:]) == (
+            1,
+            ["deferred", f"the record {record.key.key[:12]} of route evaluate has been taken over by another delivery"],
+        )
+        assert busy_desk.runs == []
+
+    def test_a_run_that_cannot_be_looked_for(self, busy_desk: Desk) -> None:
+        """The answer was lost, and then the pipeline was removed; the operator looks himself."""
+        busy_desk.routes(EVALUATE + " { runId: '{{ run_id }}', experimentName: x }")
+        busy_desk.plan(accept=False, drop=True)
+        busy_desk.deliver()
+        settle(busy_desk)
+        search = {"method": "GET", "path": "/_apis/build/builds"}
+        busy_desk.plan(accept=False, status=404, body={"message": "no such project"}, match=search, times=2)
+        busy_desk.deliver()
+        (record,) = busy_desk.records
+        assert record.state is State.PARKED
+        ended = busy_desk.run("redrive", record.key.key)
+        assert (ended.code, ended.rows[0][2]) == (1, "parked")
+        assert "a run may have been queued and cannot be looked for: HTTP 404" in ended.rows[0][3]
+        assert busy_desk.run("redrive", record.key.key, "--without-looking").code == 0
+        assert len(busy_desk.runs) == 1
+
+    def test_the_routes_are_wrong(self, desk: Desk) -> None:
+        key = desk.park().key.key
+        desk.routes(RIGHT.replace("RunCompleted", "RunComplete"))
+        for arguments in (["redrive", key], ["redrive", key, "--dry-run"]):
+            ended = desk.process(*arguments)
+            assert (ended.code, ended.out) == (2, "")
+            assert ended.err.startswith("manage.py: routes.yaml has 1 problem; nothing was started:\n  routes.yaml:5:")
+        assert [record.state for record in desk.records] == [State.PARKED]
+
+    def test_a_credential_is_missing(self, desk: Desk) -> None:
+        key = desk.park().key.key
+        desk.settings = {"AZURE_DEVOPS_EXT_PAT": ""}
+        assert desk.run("redrive", key, "--dry-run").code == 0, "to foresee takes none"
+        ended = desk.run("redrive", key)
+        assert (ended.code, ended.out) == (2, "")
+        assert "AZURE_DEVOPS_AUTH is 'pat' and there is none" in ended.err
+
+    def test_what_the_app_warns_of_is_shown(self, busy_desk: Desk) -> None:
+        busy_desk.plan(accept=False, status=500, match={"method": "POST", "path": "tags"}, times=9)
+        busy_desk.park()
+        ended = busy_desk.run("redrive", "--all")
+        assert ended.code == 0
+        assert ended.err.startswith("manage.py: run 501 could not be tagged with")
+
+    def test_an_interruption(self, desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+        def interrupt(self: Journal, *arguments: object) -> None:
+            raise KeyboardInterrupt
+
+        desk.park()
+        monkeypatch.setattr(Journal, "select", interrupt)
+        ended = desk.run("redrive", "--all")
+        assert ended.code == 130
+        assert ended.err == (
+            "manage.py: interrupted; what was sent is in the journal, so the command can simply be repeated\n"
+        )
+
+
+class TestConfirmation:
+    def test_more_than_one_is_asked_for_on_a_terminal(self, desk: Desk) -> None:
+        for run_id in "ab":
+            desk.park(run_id)
+        with answering("n\n") as terminal:
+            ended = desk.ended(desk.start("redrive", "--all", stdin=terminal))
+        assert (ended.code, ended.out) == (1, "")
+        assert ended.err == "redrive 2 records? [y/N] manage.py: nothing was sent, as it was not confirmed\n"
+        assert {len(record.history) for record in desk.records} == {2}
+
+    @pytest.mark.parametrize(("arguments", "answer"), [(["--all"], "y\n"), (["--all", "--yes"], "n\n")])
+    def test_confirmed(self, busy_desk: Desk, arguments: list[str], answer: str) -> None:
+        for run_id in "ab":
+            busy_desk.park(run_id)
+        with answering(answer) as terminal:
+            assert busy_desk.ended(busy_desk.start("redrive", *arguments, stdin=terminal)).code == 0
+        assert len(busy_desk.runs) == 2
+
+    def test_one_is_not_asked_for(self, busy_desk: Desk) -> None:
+        busy_desk.park()
+        with answering("n\n") as terminal:
+            assert busy_desk.ended(busy_desk.start("redrive", "--all", stdin=terminal)).code == 0
+
+
+@contextmanager
+def answering(text: str) -> Iterator[int]:
+    """A terminal on which somebody types."""
+    ours, theirs = pty.openpty()
+    try:
+        os.write(ours, text.encode())
+        yield theirs
+    finally:
+        os.close(ours)
+        os.close(theirs)
+
+
+def settle(desk: Desk) -> None:
+    """As though time had passed: no request can be under way any more."""
+    store = open_store(load_settings(desk.environment, desk.folder))
+    past = datetime.now(UTC) - timedelta(seconds=1)
+    for record in desk.records:
+        assert store.replace(replace(record, settled_at=past, lease_until=past)) is not None
+
+
+class TestOnAzureTables:
+    def test_list_show_and_redrive(self, busy_desk: Desk, azurite: Azurite) -> None:
+        route = "tables-" + uuid.uuid4().hex[:8]
+        busy_desk.settings = {"JOURNAL_CONNECTION": azurite.connection_string}
+        busy_desk.routes(WRONG.replace("evaluate", route))
+        busy_desk.deliver()
+        busy_desk.routes(RIGHT.replace("evaluate", route))
+        (document,) = busy_desk.run("journal", "--route", route, "--json").json
+        assert (document["state"], document["event"]["id"]) == ("parked", "event-1")
+        ended = busy_desk.process("redrive", "--route", route)
+        assert (ended.code, redriven(ended)) == (0, [(route, "queued")])
+        shown = busy_desk.run("journal", "show", document["key"], "--json").json
+        assert (shown["state"], shown["run_id"]) == ("queued", busy_desk.runs[0]["id"])
+        assert "canary" not in ended.out + ended.err
+        assert (
+            busy_desk.run("journal", "--route", "nope").out == "no record fits; looked in the journal in Azure Tables\n"
+        )

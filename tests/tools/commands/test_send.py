@@ -1,0 +1,310 @@
+"""``manage.py send``: to the app on a real host, and to hosts that answer as they like."""
+
+import json
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from devstack.events import sample_text
+from devstack.processes import RunningProcess, start
+from shared.journal.records import State
+from tests.support import ROOT
+from tests.support.building import run_completed
+from tests.support.canaries import leaks, secret
+from tests.tools.conftest import WRONG, Desk
+from tools.events.samples import SAMPLE_NAMES
+from tools.events.webhook import HandshakeFailed, HostUnreachable, webhook
+
+
+@pytest.fixture
+def host(busy_desk: Desk) -> Iterator[RunningProcess]:
+    """The app, with the desk's settings and the shipped routes."""
+    busy_desk.settings = {"ROUTES_FILE": str(ROOT / "routes.yaml")}
+    log = busy_desk.folder / "host.log"
+    arguments = ("--app-dir", str(ROOT))
+    with start("devstack.host", *arguments, env=busy_desk.environment, cwd=busy_desk.folder, log=log) as running:
+        yield running
+
+
+Answer = tuple[int, dict[str, str], str]
+
+
+@dataclass
+class OddHost:
+    """Something that answers, and keeps what it was asked."""
+
+    answers: list[Answer]
+    asked: list[tuple[str, str, Mapping[str, str], Any]] = field(default_factory=list)
+    url: str = ""
+
+
+@contextmanager
+def answering(*answers: Answer) -> Iterator[OddHost]:
+    """A host with these answers, in order; the last one again and again."""
+    odd = OddHost(list(answers))
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers.get("Content-Length", "0")))
+            odd.asked.append((self.command, self.path, dict(self.headers), json.loads(body or "null")))
+            status, headers, text = odd.answers.pop(0) if len(odd.answers) > 1 else odd.answers[0]
+            code = odd.asked[-1][3][0]["data"].get("validationCode", "") if isinstance(odd.asked[-1][3], list) else ""
+            content = text.replace("CODE", code).encode()
+            self.send_response(status)
+            for name, value in {**headers, "Content-Length": str(len(content))}.items():
+                self.send_header(name, value)
+            self.end_headers()
+            self.wfile.write(content)
+
+        def do_OPTIONS(self) -> None:
+            self.do_POST()
+
+        def log_message(self, *arguments: Any) -> None:
+            """Says nothing."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        server.daemon_threads = True
+        odd.url = f"http://127.0.0.1:{server.server_address[1]}"
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
+        thread.start()
+        try:
+            yield odd
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+class TestToTheApp:
+    def test_a_sample_as_a_process(self, busy_desk: Desk, host: RunningProcess) -> None:
+        ended = busy_desk.process("send", "RunCompleted", "--url", host.url, "--set", "data.runId=r-1", "--wait")
+        assert (ended.code, ended.err) == (0, "")
+        ((event, route, outcome, run),) = ended.rows
+        (queued,) = busy_desk.runs
+        assert queued["templateParameters"] == {"runId": "r-1", "experimentName": "train"}
+        assert (route, outcome) == ("evaluate-after-training", "queued")
+        assert run.startswith(f"run {queued['id']} http")
+        (record,) = busy_desk.records
+        assert event == f"RunCompleted {record.entry.event_id}"
+
+    @pytest.mark.parametrize("schema", ["cloud", "eventgrid"])
+    def test_every_sample_in_either_schema(self, busy_desk: Desk, host: RunningProcess, schema: str) -> None:
+        ended = busy_desk.run("send", *SAMPLE_NAMES, "--url", host.url, "--schema", schema, "--wait")
+        assert (ended.code, [row[2] for row in ended.rows]) == (0, ["queued"] * len(SAMPLE_NAMES))
+        assert len(busy_desk.runs) == len(SAMPLE_NAMES)
+
+    def test_without_waiting_twice_the_same_type_is_two_occurrences(
+        self, busy_desk: Desk, host: RunningProcess
+    ) -> None:
+        for _ in range(2):
+            ended = busy_desk.run("send", "runcompleted", "--url", f"{host.url}/")
+            assert ended.rows[0][1:] == ["-", "sent", f"to {host.url}: HTTP 202"]
+        assert len(busy_desk.runs) == 2
+
+    def test_a_files_event_is_the_same_occurrence_again(self, busy_desk: Desk, host: RunningProcess) -> None:
+        event = busy_desk.folder / "event.json"
+        event.write_text(sample_text("run-completed"))
+        first = busy_desk.run("send", event, "--url", host.url, "--wait", "--json").json[0]
+        second = busy_desk.run("send", event, "--url", host.url, "--wait", "--json").json[0]
+        assert first["event"]["id"] != second["event"]["id"]
+        assert [one["outcomes"][0]["outcome"] for one in (first, second)] == ["queued", "duplicate"]
+        assert second["outcomes"][0]["run_id"] == first["outcomes"][0]["run_id"] == busy_desk.runs[0]["id"]
+        assert first["sent_to"] == host.url
+
+    def test_parked_and_ignored(self, busy_desk: Desk, host: RunningProcess) -> None:
+        event = busy_desk.folder / "event.json"
+        event.write_text(sample_text("model-registered-unsafe-version"))
+        parked = busy_desk.run("send", event, "--as-is", "--url", host.url, "--wait")
+        assert (parked.code, parked.rows[0][1:3]) == (1, ["deploy-candidate", "parked"])
+        assert parked.rows[0][0].endswith(json.loads(event.read_text())["id"])
+        ignored = busy_desk.run("send", event, "--set", "data.modelTags.stage=x", "--url", host.url, "--wait")
+        assert (ignored.code, ignored.rows[0][1:3]) == (0, ["-", "ignored"])
+
+    def test_what_the_app_defers_is_delivered_again(self, busy_desk: Desk, host: RunningProcess) -> None:
+        busy_desk.plan(accept=False, status=503, headers={"Retry-After": "1"})
+        ended = busy_desk.run("send", "ModelDeployed", "--url", host.url, "--wait", "--timeout", "20s")
+        assert (ended.code, ended.rows[0][1:3]) == (0, ["smoke-test-after-deployment", "queued"])
+        assert len(busy_desk.runs) == 1
+
+    def test_time_is_up(self, busy_desk: Desk, host: RunningProcess) -> None:
+        busy_desk.plan(accept=False, status=429, headers={"Retry-After": "60"})
+        ended = busy_desk.run("send", "ModelDeployed", "--url", host.url, "--wait", "--timeout", "1s")
+        assert (ended.code, ended.rows[0][2]) == (1, State.RELEASED)
+        assert ended.rows[0][3].startswith("still released: ")
+        assert "; the last answer was HTTP 500: " in ended.rows[0][3]
+
+    def test_deferred_without_waiting(self, busy_desk: Desk, host: RunningProcess) -> None:
+        busy_desk.plan(accept=False, status=429, headers={"Retry-After": "60"})
+        ended = busy_desk.run("send", "ModelDeployed", "--url", host.url)
+        assert (ended.code, ended.rows[0][2]) == (1, "deferred")
+        assert ended.rows[0][3].startswith(f"to {host.url}: HTTP 500: ")
+
+    def test_a_function_that_is_not_there(self, busy_desk: Desk, host: RunningProcess) -> None:
+        ended = busy_desk.process("send", "ModelDeployed", "--url", host.url, "--function", "nope", "--wait")
+        assert (ended.code, ended.out, ended.err.count("\n")) == (1, "", 1)
+        assert "HTTP 404: cannot find function: 'nope'; is this the function app" in ended.err
+
+
+class TestOtherHosts:
+    def test_what_is_sent(self, desk: Desk) -> None:
+        with answering((202, {}, "")) as odd:
+            desk.settings = {"EVENTGRID_EXTENSION_KEY": secret("host-key")}
+            assert desk.run("send", "RunCompleted", "--url", odd.url).code == 0
+            assert desk.run("send", "RunCompleted", "--url", odd.url, "--schema", "cloud").code == 0
+        (method, path, headers, body), (*_, cloud_headers, cloud_body) = odd.asked
+        assert (method, path) == ("POST", "/runtime/webhooks/eventgrid?functionName=aml_event")
+        assert headers["aeg-event-type"] == "Notification"
+        assert headers["x-functions-key"] == secret("host-key")
+        assert headers["Content-Type"] == "application/json; charset=utf-8"
+        assert [event["eventType"] for event in body] == ["Microsoft.MachineLearningServices.RunCompleted"]
+        assert cloud_headers["Content-Type"] == "application/cloudevents+json; charset=utf-8"
+        assert cloud_body["specversion"] == "1.0"
+
+    @pytest.mark.parametrize("status", [401, 403])
+    def test_a_key_is_wanted(self, desk: Desk, status: int) -> None:
+        with answering((status, {}, "")) as odd:
+            ended = desk.run("send", "RunCompleted", "--url", odd.url, "--key", secret("wrong"))
+        assert (ended.code, ended.out) == (1, "")
+        assert f"HTTP {status}; set EVENTGRID_EXTENSION_KEY to the app's system key eventgrid_extension" in ended.err
+
+    def test_the_address_that_azure_shows(self, desk: Desk) -> None:
+        with answering((202, {}, "")) as odd:
+            url = f"{odd.url}/runtime/webhooks/EventGrid?functionName=other&code={secret('code')}"
+            ended = desk.run("send", "RunCompleted", "--url", url)
+        assert ended.rows[0][3] == f"to {odd.url}: HTTP 202"
+        assert odd.asked[0][1].endswith("?functionName=other")
+        assert odd.asked[0][2]["x-functions-key"] == secret("code")
+
+    def test_a_redirect_is_not_followed(self, desk: Desk) -> None:
+        with answering((302, {"Location": "/elsewhere"}, "")) as odd:
+            ended = desk.run("send", "RunCompleted", "--url", odd.url)
+        assert (ended.code, len(odd.asked)) == (1, 1)
+        assert "HTTP 302; is this the function app?" in ended.err
+
+    def test_a_host_that_fails_while_nobody_wants_the_event(self, desk: Desk) -> None:
+        desk.routes(WRONG + "\nenabled: false")
+        with answering((500, {}, "out\n of order")) as odd:
+            ended = desk.run("send", "RunCompleted", "--url", odd.url, "--wait", "--timeout", "1s")
+        assert (ended.code, ended.rows[0][2:]) == (1, ["deferred", f"to {odd.url}: HTTP 500: out of order"])
+
+    def test_deliveries_are_counted(self, desk: Desk) -> None:
+        with answering((500, {}, ""), (500, {}, ""), (202, {}, "")) as odd:
+            ended = desk.run("send", "RunCompleted", "--url", odd.url, "--wait", "--timeout", "2s")
+        assert [headers["aeg-delivery-count"] for _, _, headers, _ in odd.asked] == ["0", "1", "2"]
+        assert (ended.code, ended.rows[0][1:3]) == (1, ["evaluate", "nothing"])
+
+    def test_nobody_answers(self, desk: Desk) -> None:
+        ended = desk.process("send", "RunCompleted", "--url", "http://127.0.0.1:9")
+        assert (ended.code, ended.out) == (1, "")
+        assert ended.err == (
+            "manage.py: no answer from http://127.0.0.1:9: ConnectionRefusedError: [Errno 111] Connection refused; "
+            "start the app ('make start'), or name another with --url\n"
+        )
+
+
+class TestUsage:
+    def test_a_dry_run_shows_and_sends_nothing(self, desk: Desk) -> None:
+        arguments = ("--set", "subject=s", "--set", "data.runTags.n=7", "--schema", "cloud", "--dry-run")
+        (event,) = desk.run("send", "RunCompleted", *arguments).json
+        assert (event["subject"], event["data"]["runTags"], event["specversion"]) == ("s", {"n": 7}, "1.0")
+
+    def test_as_is(self, desk: Desk) -> None:
+        path = desk.folder / "event.json"
+        path.write_text(run_completed())
+        assert desk.run("send", path, "--as-is", "--dry-run").json == [json.loads(run_completed())]
+        (fresh,) = desk.run("send", path, "--dry-run").json
+        assert {key for key, value in json.loads(run_completed()).items() if fresh[key] != value} == {"id", "eventTime"}
+        (sample,) = desk.run("send", "RunCompleted", "--as-is", "--dry-run").json
+        assert sample["data"]["runId"] == "sample_run_00000001"
+
+    @pytest.mark.parametrize(
+        ("arguments", "words"),
+        [
+            (["RunComplete"], "RunComplete is neither a file nor a type of event; did you mean 'RunCompleted'?"),
+            (["numbers.json"], "numbers.json holds something that is no event"),
+            (["RunCompleted", "--set", "x"], "must be a path, '=' and a value: data.runId=x"),
+            (["RunCompleted", "--set", "subject.x=1"], "--set subject.x: subject is no object of the event"),
+            (["RunCompleted", "--schema", "xml"], "Invalid value for '--schema'"),
+            (["RunCompleted", "--url", "http://app.example"], "--url must begin with https://"),
+            (["RunCompleted", "--url", "https://[app"], "--url must begin with https://"),
+            (["RunCompleted", "--url", "https://u:p@app.example"], "--url must begin with https://"),
+            (["RunCompleted", "--url", "https://app.example/api"], "must be a function app's own address"),
+            (["RunCompleted", "--timeout", "soon"], "--timeout"),
+            ([], "Missing argument 'EVENT.json|TYPE'"),
+        ],
+    )
+    def test_wrong_usage(self, desk: Desk, monkeypatch: pytest.MonkeyPatch, arguments: list[str], words: str) -> None:
+        monkeypatch.chdir(desk.folder)
+        (desk.folder / "numbers.json").write_text("[7]")
+        ended = desk.run("send", *arguments)
+        assert (ended.code, ended.out, ended.err.count("\n")) == (2, "", 1)
+        assert words in ended.err
+
+    @pytest.mark.parametrize(
+        ("path", "words"),
+        [
+            ("nope.json", "manage.py: nope.json cannot be read: No such file or directory; name a file"),
+            ("broken.json", "manage.py: broken.json is not JSON (Expecting property name enclosed in double quotes"),
+        ],
+    )
+    def test_files_that_cannot_be_sent(self, desk: Desk, path: str, words: str) -> None:
+        (desk.folder / "broken.json").write_text("{")
+        ended = desk.process("send", path)
+        assert (ended.code, ended.out, ended.err.count("\n")) == (2, "", 1)
+        assert ended.err.startswith(words)
+
+    def test_waiting_needs_routes(self, desk: Desk) -> None:
+        (desk.folder / "routes.yaml").write_text("routes: [")
+        ended = desk.run("send", "RunCompleted", "--wait", "--url", "http://127.0.0.1:9")
+        assert (ended.code, ended.out) == (2, "")
+        assert "routes.yaml has 1 problem" in ended.err
+
+
+class TestHandshake:
+    GOOD = (200, {"Content-Type": "application/json"}, '{"validationResponse": "CODE"}')
+    ALLOWED = (200, {"WebHook-Allowed-Origin": "eventgrid.azure.net"}, "")
+
+    def test_both_schemas(self) -> None:
+        with answering(self.GOOD, self.ALLOWED) as odd:
+            webhook(odd.url, "aml_event", "").shake_hands()
+        (method, _, headers, (event,)), (second, _, second_headers, _) = odd.asked
+        assert (method, headers["aeg-event-type"]) == ("POST", "SubscriptionValidation")
+        assert event["eventType"] == "Microsoft.EventGrid.SubscriptionValidationEvent"
+        assert (second, second_headers["WebHook-Request-Origin"]) == ("OPTIONS", "eventgrid.azure.net")
+        assert "x-functions-key" not in headers
+
+    @pytest.mark.parametrize(
+        ("answers", "words"),
+        [
+            ([(401, {}, "")], "answered HTTP 401 to the validation event; set EVENTGRID_EXTENSION_KEY"),
+            ([(418, {}, "")], "answered HTTP 418 to the validation event; is this the function app"),
+            ([(200, {}, "hello")], "answered the validation event without its code"),
+            ([(200, {}, "[]")], "answered the validation event without its code"),
+            ([(200, {}, '{"validationResponse": "other"}')], "answered the validation event without its code"),
+            ([GOOD, (200, {}, "")], "does not let Event Grid send CloudEvents"),
+            ([GOOD, (405, {"WebHook-Allowed-Origin": "*"}, "")], "does not let Event Grid send CloudEvents"),
+        ],
+    )
+    def test_not_as_event_grid_wants_it(self, answers: list[Answer], words: str) -> None:
+        with answering(*answers) as odd, pytest.raises(HandshakeFailed, match=words):
+            webhook(odd.url, "aml_event", "").shake_hands()
+
+    def test_nobody_answers_and_the_key_does_not_show(self) -> None:
+        endpoint = webhook("http://127.0.0.1:9", "aml_event", secret("key"))
+        assert leaks(repr(endpoint)) == []
+        with pytest.raises(HostUnreachable) as caught:
+            endpoint.shake_hands()
+        assert leaks(str(caught.value)) == []
+
+
+def test_the_sample_settings_key_from_local_settings(desk: Desk, tmp_path: Path) -> None:
+    values = {"Values": {"EVENTGRID_EXTENSION_KEY": secret("from-file")}}
+    (tmp_path / "local.settings.json").write_text(json.dumps(values))
+    with answering((202, {}, "")) as odd:
+        assert desk.run("send", "RunCompleted", "--url", odd.url).code == 0
+    assert odd.asked[0][2]["x-functions-key"] == secret("from-file")

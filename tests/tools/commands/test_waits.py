@@ -1,0 +1,75 @@
+"""``manage.py waits``: which tasks wait, and that no other command takes their records for events'."""
+
+import re
+from datetime import timedelta
+
+from shared.clock import utc_now
+from shared.composition import open_store
+from shared.settings import load_settings
+from tests.support.canaries import leaks
+from tests.support.waits import EVENT, Scene, a_request, the_end
+from tests.tools.conftest import Desk
+
+
+def scene(desk: Desk) -> Scene:
+    return Scene(open_store(load_settings(desk.environment, desk.folder)), utc_now)
+
+
+def wait(desk: Desk, run_id: str = "run-1", workspace: str | None = None) -> str:
+    """Lets a task wait; the wait's key."""
+    request = a_request(run_id=run_id, workspace=workspace)
+    scene(desk).waits.register(request, utc_now() + timedelta(seconds=5))
+    return request.task.key
+
+
+def end(desk: Desk, run_id: str = "run-1") -> None:
+    scene(desk).waits.run_ended(the_end(run_id), EVENT, utc_now() + timedelta(seconds=25))
+
+
+def test_as_a_process(desk: Desk) -> None:
+    key = wait(desk)
+    ended = desk.process("waits")
+    assert (ended.code, ended.err) == (0, "")
+    assert ended.rows[0] == ["KEY", "RUN", "WORKSPACE", "STATE", "AGE", "PLAN", "REASON"]
+    assert ended.rows[1][:4] == [key[:12], "run-1", "any", "waiting"]
+
+
+def test_the_oldest_first_and_those_that_are_over_only_where_asked_for(desk: Desk) -> None:
+    keys = [wait(desk, f"run-{number}", "ws") for number in range(3)]
+    end(desk, "run-1")
+    assert [found["key"] for found in desk.run("waits", "--json").json] == [keys[0], keys[2]]
+    found = desk.run("waits", "--all", "--json").json
+    assert [one["key"] for one in found] == keys
+    assert [one["state"] for one in found] == ["waiting", "completed", "waiting"]
+    assert found[1]["reason"].endswith("because run run-1 is Completed")
+
+
+def test_nobody_waits(desk: Desk) -> None:
+    wait(desk)
+    end(desk)
+    assert desk.run("waits").out.startswith("no task waits, says the journal ")
+
+
+def test_one_wait_in_full_without_its_token(desk: Desk) -> None:
+    key = wait(desk)
+    shown = desk.run("journal", "show", key[:8])
+    assert shown.code == 0
+    assert "(a task that waits)" in shown.out
+    assert "redriving it: nothing, as it is not an event's record" in re.sub(r"\s+", " ", shown.out)
+    document = desk.run("journal", "show", key, "--json").json
+    assert document["request"]["sealed_token"] == "***"
+    assert leaks(shown.out) == []
+
+
+def test_the_journal_lists_events_only(desk: Desk) -> None:
+    wait(desk)
+    end(desk)
+    wait(desk, "run-2")
+    assert desk.run("journal", "--windows", "--json").json == []
+
+
+def test_a_wait_cannot_be_redriven(desk: Desk) -> None:
+    key = wait(desk)
+    ended = desk.run("redrive", key)
+    assert "looked after by the timer sweep_waits" in re.sub(r"\s+", " ", ended.out + ended.err)
+    assert desk.run("waits", "--json").json[0]["state"] == "waiting"

@@ -1,0 +1,389 @@
+"""``manage.py redrive --dead-letters``: what Event Grid gave up, from files, folders and blob containers."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NoReturn
+
+import pytest
+from azure.core.credentials import TokenCredential
+from azure.core.exceptions import ClientAuthenticationError
+
+from devstack.events import sample_text
+from shared.journal.records import UNROUTED, State
+from tests.support.blob_service import SIGNATURE, BlobService, serving
+from tests.support.building import cloud_event_text, run_completed
+from tests.support.canaries import secret
+from tests.tools.conftest import RIGHT, TRIAGE, Desk, Ended
+from tools.errors import CommandFailed, UnreadableFile
+from tools.events.dead_letter_blobs import BlobAccess, BlobPlace, blob_place, blobs
+from tools.events.dead_letters import DeadLetter, read_dead_letters
+
+EVENT_GRID = {
+    "deadLetterReason": "MaxDeliveryAttemptsExceeded",
+    "deliveryAttempts": 30,
+    "lastDeliveryOutcome": "GenericError",
+    "publishTime": "2026-11-19T10:00:00.0265758Z",
+    "lastDeliveryAttemptTime": "2026-11-20T10:00:00.0465788Z",
+}
+CLOUD = {"deadletterreason": "TimeToLiveExceeded", "deliveryattempts": 9, "lastdeliveryoutcome": "TimedOut"}
+
+
+def dead(raw: str, fields: dict[str, Any]) -> dict[str, Any]:
+    """The event as Event Grid writes it into its dead-letter container."""
+    document: dict[str, Any] = json.loads(raw)
+    return document | fields
+
+
+def eg(run_id: str) -> dict[str, Any]:
+    return dead(run_completed(run_id), {"id": f"id-{run_id}", **EVENT_GRID})
+
+
+def cloud(run_id: str) -> dict[str, Any]:
+    data = {"experimentName": "train", "runId": run_id}
+    return dead(cloud_event_text("RunCompleted", data), {"id": f"id-{run_id}", **CLOUD})
+
+
+@pytest.fixture
+def letters(tmp_path: Path) -> Path:
+    """A folder with both schemas, laid out as Event Grid does."""
+    folder = tmp_path / "letters"
+    for name, content in {
+        "SUB/2026/11/20/10/a.json": [eg("a"), eg("b")],
+        "SUB/2026/11/20/11/c.json": [cloud("c")],
+    }.items():
+        (folder / name).parent.mkdir(parents=True)
+        (folder / name).write_text(json.dumps(content))
+    (folder / "notes.txt").write_text("not for us")
+    return folder
+
+
+class TestFiles:
+    def test_a_folder_with_both_schemas(self, busy_desk: Desk, letters: Path) -> None:
+        foreseen = busy_desk.process("redrive", "--dead-letters", letters, "--dry-run")
+        assert foreseen.code == 0
+        assert [row[4] for row in foreseen.rows[:-1]] == ["would queue"] * 3
+        assert not (busy_desk.folder / "journal.sqlite3").exists()
+        assert busy_desk.runs == []
+
+        ended = busy_desk.process("redrive", "--dead-letters", letters)
+        assert (ended.code, ended.err) == (0, "")
+        first = "SUB/2026/11/20/10/a.json"
+        assert [row[:5] for row in ended.rows[:-1]] == [
+            [first, "id-a", "MaxDeliveryAttemptsExceeded (GenericError)", "evaluate", "queued"],
+            [first, "id-b", "MaxDeliveryAttemptsExceeded (GenericError)", "evaluate", "queued"],
+            ["SUB/2026/11/20/11/c.json", "id-c", "TimeToLiveExceeded (TimedOut)", "evaluate", "queued"],
+        ]
+        assert ended.rows[-1] == ["3 events: 3 queued"]
+        assert sorted(run["templateParameters"]["runId"] for run in busy_desk.runs) == ["a", "b", "c"]
+
+        again = busy_desk.process("redrive", "--dead-letters", letters)
+        assert (again.code, again.rows[-1]) == (0, ["3 events: 3 duplicate"])
+        foreseen = busy_desk.run("redrive", "--dead-letters", letters, "--dry-run")
+        assert [row[4] for row in foreseen.rows[:-1]] == ["duplicate"] * 3
+        assert len(busy_desk.runs) == 3
+
+    def test_a_file(self, busy_desk: Desk, letters: Path) -> None:
+        file = letters / "SUB/2026/11/20/11/c.json"
+        ended = busy_desk.run("redrive", "--dead-letters", file)
+        assert (ended.code, ended.rows[0][:2]) == (0, [str(file), "id-c"])
+        assert len(busy_desk.runs) == 1
+
+    def test_every_sample_as_a_dead_letter_is_what_the_sample_is(self, desk: Desk, tmp_path: Path) -> None:
+        """The fields that Event Grid adds change neither the key nor what is asked for."""
+        for name, fields in (("run-completed", EVENT_GRID), ("run-completed.cloud", CLOUD)):
+            desk.deliver(sample_text(name))
+            (tmp_path / "one.json").write_text(json.dumps([dead(sample_text(name), fields)]))
+            before = {record.key for record in desk.records}
+            desk.run("redrive", "--dead-letters", tmp_path / "one.json")
+            assert {record.key for record in desk.records} == before
+
+    def test_one_that_the_app_had_left_in_doubt_is_looked_for(self, busy_desk: Desk, tmp_path: Path) -> None:
+        busy_desk.plan(accept=True, drop=True)
+        busy_desk.deliver(run_completed("a"))
+        (tmp_path / "one.json").write_text(json.dumps([eg("a")]))
+        ended = busy_desk.run("redrive", "--dead-letters", tmp_path / "one.json")
+        while ended.code == 1:
+            assert ended.rows[0][4] == "deferred"
+            ended = busy_desk.run("redrive", "--dead-letters", tmp_path / "one.json")
+        assert (ended.code, ended.rows[0][4]) == (0, "queued")
+        assert len(busy_desk.runs) == 1
+
+    def test_one_row_for_each_route_though_one_is_deferred(self, busy_desk: Desk, tmp_path: Path) -> None:
+        busy_desk.routes(RIGHT, TRIAGE)
+        busy_desk.plan(accept=False, status=429, headers={"Retry-After": "1"}, match={"path": "/pipelines/15/runs"})
+        (tmp_path / "one.json").write_text(json.dumps(eg("a")))
+        ended = busy_desk.run("redrive", "--dead-letters", tmp_path / "one.json")
+        assert [row[3:5] for row in ended.rows[:-1]] == [["evaluate", "queued"], ["triage", "deferred"]]
+        assert (ended.code, ended.rows[-1]) == (1, ["1 event: 1 deferred, 1 queued"])
+
+    def test_what_is_not_ours_and_what_cannot_be_read(self, desk: Desk, tmp_path: Path) -> None:
+        foreign = {"id": "blob", "topic": "t", "eventType": "Microsoft.Storage.BlobCreated", "data": {}}
+        content = [foreign, {"id": "half", "subject": "s"}, "a text", eg("a;b")]
+        (tmp_path / "odd.json").write_text(json.dumps(content))
+        foreseen = desk.run("redrive", "--dead-letters", tmp_path / "odd.json", "--dry-run")
+        assert [row[1:5] for row in foreseen.rows[:-1]] == [
+            ["blob", "-", "-", "would ignore"],
+            ["half", "-", UNROUTED, "would park"],
+            ["-", "-", UNROUTED, "would park"],
+            ["id-a;b", "MaxDeliveryAttemptsExceeded (GenericError)", "evaluate", "would park"],
+        ]
+        assert foreseen.code == 1
+        ended = desk.run("redrive", "--dead-letters", tmp_path / "odd.json")
+        assert [row[3:5] for row in ended.rows[:-1]] == [
+            ["-", "ignored"],
+            [UNROUTED, "parked"],
+            [UNROUTED, "parked"],
+            ["evaluate", "parked"],
+        ]
+        assert (ended.code, ended.rows[-1]) == (1, ["4 events: 1 ignored, 3 parked"])
+        assert [record.state for record in desk.records] == [State.PARKED] * 3
+        again = desk.run("redrive", "--dead-letters", tmp_path / "odd.json")
+        assert again.rows[-1] == ["4 events: 3 duplicate, 1 ignored"]
+        assert again.rows[1][5].startswith("parked before: the event cannot be read")
+
+    def test_a_broken_file_is_named_and_the_others_go_on(self, busy_desk: Desk, letters: Path) -> None:
+        (letters / "B.json").write_text('[{"id": "a"')
+        (letters / "C.json").write_text("42")
+        (letters / "D.json").write_bytes(b"\xff\xfe[]")
+        ended = busy_desk.process("redrive", "--dead-letters", letters)
+        assert ended.code == 1
+        first, second, third = ended.err.splitlines()
+        assert first.startswith("manage.py: B.json is not JSON (Expecting ',' delimiter: line 1 column 12")
+        assert second == (
+            "manage.py: C.json holds neither an event nor an array of events; the others are not held up by it"
+        )
+        assert third.startswith("manage.py: D.json is not JSON ('utf-8' codec")
+        assert ended.rows[-1] == ["3 events: 3 queued"]
+
+    def test_a_file_that_may_not_be_read(self, desk: Desk, letters: Path) -> None:
+        (letters / "gone.json").symlink_to(letters / "nowhere")
+        ended = desk.run("redrive", "--dead-letters", letters, "--dry-run")
+        assert ended.code == 1
+        assert ended.err == (
+            "manage.py: gone.json cannot be read (No such file or directory); the others are not held up by it\n"
+        )
+
+    def test_a_limit(self, desk: Desk, letters: Path) -> None:
+        for limit, events in ((1, 1), (2, 2), (3, 3)):
+            ended = desk.run("redrive", "--dead-letters", letters, "--dry-run", "--limit", limit)
+            assert len(ended.rows) == events + 1
+            assert ("are read" in ended.err) is (limit < 3)
+
+    def test_none(self, desk: Desk, tmp_path: Path) -> None:
+        (tmp_path / "empty").mkdir()
+        assert desk.run("redrive", "--dead-letters", tmp_path / "empty") == Ended(0, "no dead letters were found\n", "")
+
+    def test_no_such_folder(self, desk: Desk) -> None:
+        ended = desk.run("redrive", "--dead-letters", "nowhere.blob.core.windows.net/c?sig=canary")
+        assert ended == Ended(
+            2,
+            "",
+            "manage.py: there is no file or folder nowhere.blob.core.windows.net/c; a blob container is named by its "
+            "https:// URL\n",
+        )
+
+    def test_the_contracts_examples(self) -> None:
+        """As Event Grid's documentation shows them."""
+        example = {"id": "caee", "type": "fooEventType", "deadletterreason": "MaxDeliveryAttemptsExceeded"}
+        content = b"\xef\xbb\xbf" + json.dumps([example | {"lastdeliveryoutcome": "NotFound"}]).encode()
+        assert read_dead_letters("x.json", content) == [
+            DeadLetter(
+                "x.json",
+                "caee",
+                "MaxDeliveryAttemptsExceeded (NotFound)",
+                json.dumps(example | {"lastdeliveryoutcome": "NotFound"}),
+            )
+        ]
+
+    def test_a_file_that_is_nested_too_deeply(self) -> None:
+        with pytest.raises(UnreadableFile, match="nested too deeply"):
+            read_dead_letters("x.json", b"[" * 200_000)
+
+
+@pytest.fixture
+def service() -> Iterator[BlobService]:
+    stored = {
+        "SUB/2026/11/20/10/a.json": json.dumps([eg("a"), eg("b")]).encode(),
+        "SUB/2026/11/20/11/ü c.json": json.dumps([cloud("c")]).encode(),
+        "SUB/2026/11/21/10/d.json": json.dumps([eg("d")]).encode(),
+        "SUB/notes.txt": b"not for us",
+    }
+    with serving(BlobService(stored)) as running:
+        yield running
+
+
+class TestBlobs:
+    def test_with_a_signature_in_the_url(self, busy_desk: Desk, service: BlobService) -> None:
+        ended = busy_desk.process("redrive", "--dead-letters", service.signed_url)
+        assert (ended.code, ended.err) == (0, "")
+        assert [row[:2] for row in ended.rows[:-1]] == [
+            ["SUB/2026/11/20/10/a.json", "id-a"],
+            ["SUB/2026/11/20/10/a.json", "id-b"],
+            ["SUB/2026/11/20/11/ü c.json", "id-c"],
+            ["SUB/2026/11/21/10/d.json", "id-d"],
+        ]
+        assert len(busy_desk.runs) == 4
+        assert service.requests.count("list") == 2, "page after page"
+        again = busy_desk.process("redrive", "--dead-letters", service.signed_url)
+        assert again.rows[-1] == ["4 events: 4 duplicate"]
+        assert len(busy_desk.runs) == 4
+
+    def test_a_prefix(self, desk: Desk, service: BlobService) -> None:
+        url = service.signed_url.replace("?", "/SUB/2026/11/21?")
+        ended = desk.process("redrive", "--dead-letters", url, "--dry-run")
+        assert [row[1] for row in ended.rows[:-1]] == ["id-d"]
+
+    @pytest.mark.parametrize("name", [None, "MINE"])
+    def test_with_a_connection_string(self, desk: Desk, service: BlobService, name: str | None) -> None:
+        desk.settings = {name or "AZURE_STORAGE_CONNECTION_STRING": service.connection_string}
+        options = [] if name is None else ["--connection-string-env", name]
+        ended = desk.process("redrive", "--dead-letters", service.url, "--dry-run", *options)
+        assert (ended.code, len(ended.rows)) == (0, 5)
+
+    def test_one_blob_that_cannot_be_read_does_not_hold_up_the_others(self, desk: Desk, service: BlobService) -> None:
+        service.failing["SUB/2026/11/20/10/a.json"] = 409
+        ended = desk.process("redrive", "--dead-letters", service.signed_url, "--dry-run")
+        assert (ended.code, [row[1] for row in ended.rows[:-1]]) == (1, ["id-c", "id-d"])
+        assert ended.err == (
+            "manage.py: SUB/2026/11/20/10/a.json cannot be read: HTTP 409 InternalError; try again later; the others "
+            "are not held up by it\n"
+        )
+
+    def test_a_blob_that_is_empty_or_gone(self, desk: Desk, service: BlobService) -> None:
+        service.blobs["A.json"] = b""
+        service.failing["SUB/2026/11/21/10/d.json"] = 404
+        desk.settings = {"AZURE_STORAGE_CONNECTION_STRING": service.connection_string}
+        ended = desk.run("redrive", "--dead-letters", service.url, "--dry-run")
+        first, second = ended.err.splitlines()
+        assert first.startswith("manage.py: A.json is not JSON (Expecting value")
+        assert second.startswith("manage.py: SUB/2026/11/21/10/d.json cannot be read: HTTP 404 InternalError; check")
+
+    def test_something_else_that_answers(self, service: BlobService) -> None:
+        (name, read), *_ = blobs(blob_place(service.url), BlobAccess(_no_identity, service.connection_string))
+        assert name == "SUB/2026/11/20/10/a.json"
+        service.blobs.clear()
+        service.answer = lambda *_: (200, "text/html", b"<html>")  # type: ignore[method-assign]
+        with pytest.raises(UnreadableFile, match="the answer is not one of a storage account"):
+            read()
+
+    @pytest.mark.parametrize(
+        ("change", "why"),
+        [
+            ((SIGNATURE, secret("other")), "HTTP 403 AuthenticationFailed; it takes the role Storage Blob Data Reader"),
+            (("dead-letters", "other"), "HTTP 404 ContainerNotFound; check the URL"),
+        ],
+    )
+    def test_a_container_that_cannot_be_listed(
+        self, desk: Desk, service: BlobService, change: tuple[str, str], why: str
+    ) -> None:
+        url = service.signed_url.replace(*change)
+        ended = desk.process("redrive", "--dead-letters", url)
+        assert (ended.code, ended.out) == (2, "")
+        assert ended.err.startswith(f"manage.py: the container {url.partition('?')[0]} cannot be listed: {why}")
+        assert ended.err.count("\n") == 1
+
+    def test_nobody_is_there(self, desk: Desk) -> None:
+        """What the library says of it holds the URL, signature and all."""
+        ended = desk.process("redrive", "--dead-letters", f"http://127.0.0.1:9/a/c?sig={SIGNATURE}")
+        assert ended == Ended(
+            2,
+            "",
+            "manage.py: the container http://127.0.0.1:9/a/c cannot be listed: no connection to the storage account; "
+            "check its name and the network\n",
+        )
+
+    def test_a_connection_string_of_another_account(self, desk: Desk, service: BlobService) -> None:
+        url = service.url.replace("devaccount", "other")
+        desk.settings = {"MINE": service.connection_string}
+        ended = desk.run("redrive", "--dead-letters", url, "--connection-string-env", "MINE")
+        assert (ended.code, "is not the one of http://127.0.0.1" in ended.err) == (2, True)
+        desk.settings = {"AZURE_STORAGE_CONNECTION_STRING": service.connection_string}
+        ended = desk.run("redrive", "--dead-letters", url)
+        assert ended.err.endswith("needs a signature or a connection string: a token goes over https:// only\n")
+        assert service.requests == []
+
+    @pytest.mark.parametrize(
+        ("value", "message"),
+        [
+            ("", "the environment variable MINE is not set; set it to a connection string"),
+            ("AccountKey=canary", "the connection string is none of a storage account; copy it again, whole"),
+        ],
+    )
+    def test_a_connection_string_that_is_none(self, desk: Desk, value: str, message: str) -> None:
+        desk.settings = {"MINE": value}
+        url = "https://account.blob.core.windows.net/letters"
+        ended = desk.run("redrive", "--dead-letters", url, "--connection-string-env", "MINE")
+        assert ended == Ended(2, "", f"manage.py: {message}\n")
+
+    def test_the_identity_of_whoever_is_signed_in(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("tools.events.dead_letter_blobs._OPTIONS", {"retry_total": 0})
+
+        class Nobody:
+            """Not signed in."""
+
+            scopes: list[str] = []  # noqa: RUF012 - one test's notes
+
+            def get_token(self, *scopes: str, **options: Any) -> NoReturn:
+                self.scopes.extend(scopes)
+                raise ClientAuthenticationError("not signed in: canary")
+
+        place = blob_place("https://account.blob.core.windows.net/letters")
+        with pytest.raises(CommandFailed, match="Microsoft Entra gives no token; sign in with 'az login'") as caught:
+            list(blobs(place, BlobAccess(Nobody)))
+        assert set(Nobody.scopes) == {"https://storage.azure.com/.default"}
+        assert "canary" not in str(caught.value)
+
+    def test_an_answer_that_never_came(self, service: BlobService, monkeypatch: pytest.MonkeyPatch) -> None:
+        def break_off(*arguments: object) -> NoReturn:
+            raise ConnectionResetError
+
+        monkeypatch.setattr(service, "answer", break_off)
+        monkeypatch.setattr("tools.events.dead_letter_blobs._OPTIONS", {"retry_total": 0})
+        with pytest.raises(CommandFailed, match=r"the answer was lost \(ServiceResponseError\); try again"):
+            list(blobs(blob_place(service.url), BlobAccess(_no_identity, service.connection_string)))
+
+
+class TestBlobPlace:
+    @pytest.mark.parametrize(
+        ("url", "place"),
+        [
+            ("https://a.blob.core.windows.net/c", BlobPlace("https://a.blob.core.windows.net", "c")),
+            ("HTTPS://a.blob.core.windows.net/c/", BlobPlace("https://a.blob.core.windows.net", "c")),
+            ("https://a.blob.core.windows.net/c/p/q%20r", BlobPlace("https://a.blob.core.windows.net", "c", "p/q r")),
+            ("https://a.b.net/c?sv=1&sig=canary", BlobPlace("https://a.b.net", "c", "", "sv=1&sig=canary")),
+            ("http://127.0.0.1:10000/dev/c/p", BlobPlace("http://127.0.0.1:10000/dev", "c", "p")),
+            ("http://localhost:10000/dev/c", BlobPlace("http://localhost:10000/dev", "c")),
+            ("http://[::1]:10000/dev/c", BlobPlace("http://[::1]:10000/dev", "c")),
+        ],
+    )
+    def test_what_it_names(self, url: str, place: BlobPlace) -> None:
+        assert blob_place(url) == place
+
+    @pytest.mark.parametrize(
+        "url",
+        [
+            "https://",
+            "http://a.blob.core.windows.net/c?sig=canary",
+            "https://canary:canary@a.blob.core.windows.net/c",
+            "https://a.blob.core.windows.net/",
+            "https://a.blob.core.windows.net/?sig=canary",
+            "http://127.0.0.1:10000/dev",
+            "http://127.0.0.1:10000/",
+            "https://a.blob.core.windows.net/c?sv=canary",
+            "https://[canary/c",
+            "https://a.blob.core.windows.net:canary/c",
+        ],
+    )
+    def test_what_names_none_is_not_quoted(self, url: str) -> None:
+        with pytest.raises(CommandFailed) as caught:
+            blob_place(url)
+        assert "canary" not in str(caught.value)
+
+    def test_a_signature_does_not_show(self) -> None:
+        place = blob_place("https://a.b.net/c/p?sig=canary")
+        assert "canary" not in repr(place) + place.shown + repr(BlobAccess(_no_identity, "canary"))
+
+
+def _no_identity() -> TokenCredential:
+    raise AssertionError("nobody should be asked who he is")

@@ -1,0 +1,296 @@
+"""The chain: what leads to what, and where it goes round without an end."""
+
+import itertools
+import xml.etree.ElementTree as ET
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.support.building import routes
+from tools.routes.chain.chain import Chain, chain_of
+from tools.routes.chain.layout import Box, lanes_of, lay_out, spread
+from tools.routes.chain.mermaid import mermaid
+from tools.routes.chain.svg import svg
+from tools.routes.chain.words import route_lines, wrapped
+
+SVG = "{http://www.w3.org/2000/svg}"
+
+
+def route(name: str, event: str, *lines: str, pipeline: str = "") -> str:
+    return "\n".join([f"name: {name}", f"event: {event}", f"pipeline: {pipeline or name + '-pipeline'}", *lines])
+
+
+def chain(*entries: str) -> Chain:
+    return chain_of(routes(*entries).routes)
+
+
+class TestLoops:
+    @pytest.mark.parametrize(
+        ("entries", "loops"),
+        [
+            ([route("a", "RunCompleted")], []),
+            ([route("a", "RunCompleted", "causes: [RunCompleted]")], [("a",)]),
+            ([route("a", "RunCompleted", "causes: [RunCompleted]", "cooldown: 6h")], []),
+            ([route("a", "RunCompleted", "causes: [RunCompleted]", "enabled: false")], []),
+            (
+                [
+                    route("a", "RunCompleted", "causes: [ModelRegistered]"),
+                    route("b", "ModelRegistered", "causes: [ModelDeployed]"),
+                    route("c", "ModelDeployed", "causes: [RunCompleted]"),
+                ],
+                [("a", "b", "c")],
+            ),
+            (
+                [
+                    route("a", "RunCompleted", "causes: [ModelRegistered]"),
+                    route("b", "ModelRegistered", "causes: [RunCompleted]", "cooldown: 1h"),
+                ],
+                [],
+            ),
+            (
+                [
+                    route("a", "RunCompleted", "causes: [ModelRegistered]"),
+                    route("b", "ModelRegistered", "causes: [RunCompleted]", "cooldown: 1h"),
+                    route("c", "ModelRegistered", "causes: [RunCompleted]"),
+                ],
+                [("a", "c")],
+            ),
+            (
+                [
+                    route("a", "RunCompleted", "causes: [RunCompleted, ModelRegistered]"),
+                    route("b", "ModelRegistered", "causes: [RunCompleted]"),
+                ],
+                [("a",), ("b", "a")],
+            ),
+        ],
+    )
+    def test_they_are_found(self, entries: list[str], loops: list[tuple[str, ...]]) -> None:
+        assert list(chain(*entries).loops) == loops
+
+    @pytest.mark.parametrize(
+        ("known", "is_loop"),
+        [
+            ("{ experiment_name: train }", True),
+            ("{ experiment_name: evaluate }", False),
+            ("{ run_tags.kind: x }", True),
+            ("{ experiment_name: train, run_tags.kind: nightly }", False),
+            ("{}", True),
+        ],
+    )
+    def test_what_is_known_of_an_event_may_break_one(self, known: str, is_loop: bool) -> None:
+        when = "when: experiment_name == 'train' && run_tags.kind != 'nightly'"
+        found = chain(route("a", "RunCompleted", when, f"causes: [{{ event: RunCompleted, with: {known} }}]"))
+        assert bool(found.loops) is is_loop
+        assert found.leads_to == {"a": ("a",) if is_loop else ()}
+
+    def test_a_condition_that_may_be_true_is_enough(self) -> None:
+        assert chain(route("a", "RunCompleted", "when: contains(run_id, 'x')", "causes: [RunCompleted]")).loops
+
+    def test_only_the_steps_of_a_loop_are_in_it(self) -> None:
+        found = chain(
+            route("a", "RunCompleted", "causes: [ModelRegistered, ModelDeployed]"),
+            route("b", "ModelRegistered", "causes: [RunCompleted]"),
+        )
+        marked = [
+            (each.name, cause.event) for each in found.routes for cause in each.causes if found.is_in_loop(each, cause)
+        ]
+        assert marked == [("a", "ModelRegistered"), ("b", "RunCompleted")]
+
+
+class TestWords:
+    def test_a_condition_is_folded_where_it_reads_well(self) -> None:
+        text = "experiment_name == 'train' && (run_tags.a == 'x' || run_tags.b)"
+        assert wrapped(text, 30) == ["experiment_name == 'train'", "&& (run_tags.a == 'x'", "|| run_tags.b)"]
+        assert wrapped(text, 200) == [text]
+        assert wrapped("starts_with(run_id, 'abc') and more words", 20) == [
+            "starts_with(run_id,",
+            "'abc') and more",
+            "words",
+        ]
+
+    def test_what_else_decides_is_said(self) -> None:
+        (found,) = routes(
+            route("a", "RunCompleted", "when: run_id", "cooldown: 1d12h30m5s", "cooldown_key: '{{ run_id }}'",
+                  "once_per: '{{ root_run_id }}'", "include_child_runs: true", "enabled: false")
+        ).routes  # fmt: skip
+        assert route_lines(found, 80) == [
+            "when run_id",
+            "switched off",
+            "child runs too",
+            "once per {{ root_run_id }}",
+            "at most once in 1d12h30m5s per {{ run_id }}",
+        ]
+
+
+def tables() -> st.SearchStrategy[Chain]:
+    """Tables of all shapes: long names, many routes of one event, shared pipelines, causes to and fro."""
+    events = st.sampled_from(["RunCompleted", "ModelRegistered", "ModelDeployed", "RunStatusChanged"])
+
+    def entry(number: int) -> st.SearchStrategy[str]:
+        return st.builds(
+            lambda event, long, pipeline, causes, off, when: route(
+                f"r{number}" + "-long" * long,
+                event,
+                f"causes: [{', '.join(causes)}]",
+                f"enabled: {str(not off).lower()}",
+                *([f"when: {' && '.join(['event.subject'] * when)}"] if when else []),
+                pipeline=f"p{pipeline}",
+            ),
+            events,
+            st.integers(0, 10),
+            st.integers(0, 5),
+            st.lists(events, max_size=3, unique=True),
+            st.booleans(),
+            st.integers(0, 6),
+        )
+
+    return (
+        st.integers(1, 9).flatmap(lambda count: st.tuples(*(entry(n) for n in range(count)))).map(lambda e: chain(*e))
+    )
+
+
+def overlap(one: Box, other: Box) -> bool:
+    return one.x < other.right and other.x < one.right and one.y < other.bottom and other.y < one.bottom
+
+
+class TestLayout:
+    @settings(deadline=None)
+    @given(tables())
+    def test_nothing_lies_on_anything_else(self, table: Chain) -> None:
+        layout = lay_out(table)
+        boxes = [*layout.events, *layout.routes, *layout.pipelines]
+        assert len(boxes) == len(table.events) + len(table.routes) + len(table.pipelines)
+        assert not [pair for pair in itertools.combinations(boxes, 2) if overlap(*pair)]
+        for box in boxes:
+            assert 0 < box.x < box.right < layout.width
+            assert 0 < box.y < box.bottom < layout.height
+
+    @settings(deadline=None)
+    @given(tables())
+    def test_what_goes_back_crosses_no_box(self, table: Chain) -> None:
+        layout = lay_out(table)
+        boxes = [*layout.events, *layout.routes, *layout.pipelines]
+        for way in layout.ways:
+            if way.is_caused:
+                for (x1, y1), (x2, y2) in itertools.pairwise(way.points):
+                    line = Box(min(x1, x2), min(y1, y2), abs(x1 - x2), abs(y1 - y2), "")
+                    assert not [box.name for box in boxes if overlap(line, box)]
+                    assert line.x > 0
+                    assert line.right < layout.width
+
+    @settings(deadline=None)
+    @given(tables())
+    def test_every_step_is_a_way(self, table: Chain) -> None:
+        layout = lay_out(table)
+        caused = {(route.pipeline, cause.event) for route in table.routes for cause in route.causes}
+        assert len(layout.ways) == 2 * len(table.routes) + len(caused)
+        assert any(way.is_in_loop for way in layout.ways) is bool(table.loops)
+
+    @pytest.mark.parametrize(
+        ("wanted", "bounds", "places"),
+        [
+            ([], (0, 10), []),
+            ([3], (0, 10), [3]),
+            ([3, 9], (0, 20), [3, 9]),
+            ([4, 4], (0, 20), [2, 6]),
+            ([4, 4, 4], (0, 20), [0, 4, 8]),
+            ([1, 1], (0, 20), [0, 4]),
+            ([19, 19], (0, 20), [16, 20]),
+            ([5, 6, 20], (0, 20), [3.5, 7.5, 20]),
+        ],
+    )
+    def test_places_are_spread(self, wanted: list[float], bounds: tuple[float, float], places: list[float]) -> None:
+        assert spread(wanted, 4, bounds) == places
+
+    @settings(deadline=None)
+    @given(st.lists(st.floats(-50, 150), max_size=10).map(sorted))
+    def test_spread_places_keep_their_distance_and_their_bounds(self, wanted: list[float]) -> None:
+        places = spread(wanted, 4, (0, 100))
+        assert all(0 <= place <= 100 for place in places)
+        assert all(second - first >= 4 - 1e-9 for first, second in itertools.pairwise(places))
+
+    def test_lanes(self) -> None:
+        assert lanes_of({"long": (0, 100), "a": (10, 20), "b": (30, 40), "c": (35, 50)}) == {
+            "a": 1,
+            "b": 1,
+            "c": 2,
+            "long": 3,
+        }
+
+
+class TestSvg:
+    @settings(deadline=None)
+    @given(tables())
+    def test_it_is_xml_with_every_name_in_it(self, table: Chain) -> None:
+        root = ET.fromstring(svg(table, "title & <more>"))  # noqa: S314 - our own text
+        assert root.findtext(f"{SVG}title") == "title & <more>"
+        texts = [element.text or "" for element in root.iter(f"{SVG}text")]
+        titles = [element.text for element in root.iter(f"{SVG}title")]
+        for each in table.routes:
+            assert each.name in texts or each.name in titles
+
+    def test_no_text_is_wider_than_its_box(self) -> None:
+        """By the widths of DejaVu, which is the widest of the usual fonts."""
+        layout = lay_out(chain(route("m" * 30, "RunCompleted", "when: " + "experiment_name == 'wwwwww'")))
+        for box in (*layout.events, *layout.routes, *layout.pipelines):
+            assert all(len(line) * 6.63 <= box.width - 16 for line in box.lines)
+
+    def test_what_is_off_is_dashed_and_what_loops_is_told(self) -> None:
+        table = chain(
+            route("a", "RunCompleted", "causes: [RunCompleted]"), route("b", "ModelRegistered", "enabled: false")
+        )
+        drawn = svg(table, "t")
+        assert 'class="route off"' in drawn
+        assert 'class="way off"' in drawn
+        assert "a loop without a cooldown" in drawn
+        assert "a loop without a cooldown" not in svg(chain(route("b", "ModelRegistered")), "t")
+        assert "prefers-color-scheme: dark" in drawn
+
+    def test_a_name_that_is_cut_is_told_whole(self) -> None:
+        name = "n" * 63
+        drawn = svg(chain(route(name, "RunCompleted", pipeline="p" * 90)), "t")
+        assert f"<title>{name}</title>" in drawn
+        assert f">{'n' * 39}…</text>" in drawn
+
+    def test_an_empty_table_is_a_picture_too(self) -> None:
+        assert svg(Chain((), (), (), {}, ()), "t").startswith("<svg ")
+
+
+class TestMermaid:
+    def test_the_whole_chain(self) -> None:
+        table = chain(
+            route("a", "RunCompleted", 'when: "experiment_name == \'x\' && run_tags.\\"b c\\" > `3`"', pipeline="p"),
+            route("b", "ModelRegistered", "causes: [RunCompleted]", "enabled: false", pipeline="p"),
+            route("c", "RunCompleted", "causes: [RunCompleted]", pipeline="\\f\\q"),
+        )
+        assert mermaid(table).splitlines() == [
+            "graph LR",
+            '    event0(["RunCompleted"])',
+            '    event1(["ModelRegistered"])',
+            '    route0["a<br/>when experiment_name == #39;x#39;<br/>#38;#38; run_tags.#34;b c#34; #62; #96;3#96;"]',
+            '    route1["b<br/>switched off"]',
+            '    route2["c"]',
+            '    pipeline0[["p"]]',
+            '    pipeline1[["#92;f#92;q"]]',
+            "    event0 --> route0",
+            "    route0 --> pipeline0",
+            "    event1 --> route1",
+            "    route1 --> pipeline0",
+            "    event0 --> route2",
+            "    route2 --> pipeline1",
+            "    pipeline0 -. brings about .-> event0",
+            "    pipeline1 -. brings about .-> event0",
+            "    linkStyle 7 stroke:#cf222e,stroke-width:3px",
+            "    classDef off stroke-dasharray:4 4",
+            "    class route1 off",
+        ]
+
+    def test_pipelines_of_several_projects_are_told_apart(self) -> None:
+        table = chain(
+            route("a", "RunCompleted", pipeline="p"), route("b", "RunCompleted", "project: other", pipeline="p")
+        )
+        assert [line for line in mermaid(table).splitlines() if "pipeline" in line and "[[" in line] == [
+            '    pipeline0[["p in mlops"]]',
+            '    pipeline1[["p in other"]]',
+        ]

@@ -1,0 +1,177 @@
+"""routes.schema.json is what the code knows: it takes what the app takes, and refuses what an editor can see."""
+
+import json
+from dataclasses import fields
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from jsonschema import Draft7Validator
+
+from handlers import NAMES
+from shared.routing.routes_file import DEFAULTS_KEYS, REQUIRED_KEYS, ROUTE_KEYS, ROUTES_KEYS, read_routes
+from shared.routing.table import Route
+from tests.shared.routing.test_routes_file import EVERY_KEY
+from tests.support import ROOT
+from tests.support.building import ENVIRONMENT
+from tests.tools.conftest import Desk
+from tools.routes.schema import FILE_NAME, MODELINE, routes_schema, schema_text
+
+SCHEMA = routes_schema(NAMES)
+VALIDATOR = Draft7Validator(SCHEMA)
+
+
+def complaints(text: str) -> list[str]:
+    return [error.message for error in VALIDATOR.iter_errors(yaml.safe_load(text))]
+
+
+def table(entry: str, defaults: str = "{ organization_url: 'https://dev.azure.com/contoso', project: p }") -> str:
+    indented = entry.strip().replace("\n", "\n    ")
+    return f"version: 1\ndefaults: {defaults}\nroutes:\n  - {indented}\n"
+
+
+def test_the_file_is_what_the_code_makes() -> None:
+    assert (ROOT / FILE_NAME).read_text() == schema_text(NAMES), (
+        "run: python manage.py schema --output routes.schema.json"
+    )
+
+
+def test_it_is_a_schema_and_knows_every_key() -> None:
+    Draft7Validator.check_schema(SCHEMA)
+    assert tuple(SCHEMA["properties"]) == ROUTES_KEYS
+    assert tuple(SCHEMA["properties"]["defaults"]["properties"]) == DEFAULTS_KEYS
+    route = SCHEMA["definitions"]["route"]
+    assert tuple(route["properties"]) == ROUTE_KEYS
+    assert all(each["description"] for each in route["properties"].values())
+    assert set(route["required"]) == set(REQUIRED_KEYS) - set(DEFAULTS_KEYS)
+    defaults = {field.name: field.default for field in fields(Route) if isinstance(field.default, bool)}
+    assert {key: each["default"] for key, each in route["properties"].items() if "default" in each} == defaults
+
+
+def test_the_default_table_names_it_and_fits_it() -> None:
+    text = (ROOT / "routes.yaml").read_text()
+    assert text.splitlines()[0] == MODELINE
+    assert complaints(text) == []
+
+
+def test_every_key_fits_it() -> None:
+    assert complaints(table(EVERY_KEY)) == []
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        "name: 'a b'",
+        "name: ''",
+        "event: RunComplete",
+        "event: [RunCompleted]",
+        "pipeline: ''",
+        "pipeline: ~",
+        "project: a/b",
+        "enabled: perhaps",
+        "include_child_runs: 1",
+        "tags: some",
+        "pipeline_version: 0",
+        "pipeline_version: x",
+        "when: ''",
+        "when: [a]",
+        "stages_to_skip: build",
+        "stages_to_skip: [{}]",
+        "parameters: [a]",
+        "parameters: {a: }",
+        "parameters: {a: [b]}",
+        "organization_url: dev.azure.com/contoso",
+        "organization_url: http://dev.azure.com/contoso",
+        "cooldown: soon",
+        "cooldown: 6",
+        "cooldown: 3h2d",
+        "cooldown: ''",
+        "cooldown_key: '{{ run_id }}'",
+        "causes: RunCompleted",
+        "causes: [RunComplete]",
+        "causes: [{with: {}}]",
+        "causes: [{event: RunCompleted, when: x}]",
+        "causes: [{event: RunCompleted, with: {model_name: x}}]",
+        "causes: [{event: RunCompleted, with: {run_id: [x]}}]",
+        "parmeters: {}",
+    ],
+)
+def test_mistakes_that_an_editor_can_see(changes: str) -> None:
+    lines = {"name": "name: a", "event": "event: RunCompleted", "pipeline": "pipeline: p"}
+    lines[changes.partition(":")[0]] = changes
+    text = table("\n".join(lines.values()))
+    assert complaints(text)
+    assert read_routes(text, names=NAMES, environment=ENVIRONMENT).problems
+
+
+@pytest.mark.parametrize(
+    ("text", "is_right"),
+    [
+        (table("name: a\nevent: RunCompleted\npipeline: p", "{ project: p }"), False),
+        (table("name: a\nevent: RunCompleted\npipeline: p\nproject: p", "{ organization_url: 'https://x' }"), True),
+        ("version: 1\nroutes: [{name: a, event: RunCompleted, pipeline: 1}]", False),
+        (
+            "version: 1\nroutes: [{name: a, event: RunCompleted, pipeline: 1, project: p, organization_url: 'https://x'}]",
+            True,
+        ),
+        ("version: 1\nroutes: []", True),
+        ("version: 2\nroutes: []", False),
+        ("routes: []", False),
+        ("version: 1", False),
+        ("version: 1\nroutes: []\nrutes: []", False),
+        ("version: 1\nroutes: []\ndefaults: {pipeline: 3}", False),
+        ("[]", False),
+    ],
+)
+def test_the_file_as_a_whole(text: str, is_right: bool) -> None:
+    assert (complaints(text) == []) is is_right
+    assert (not read_routes(text, names=NAMES, environment=ENVIRONMENT).problems) is is_right
+
+
+values: dict[str, st.SearchStrategy[Any]] = {
+    "name": st.from_regex(r"\A[A-Za-z0-9][a-z._-]{0,9}\Z") | st.just("${AZURE_DEVOPS_PROJECT}") | st.integers(0),
+    "event": st.sampled_from([*NAMES, "Nope", "${AZURE_DEVOPS_PROJECT}"]),
+    "pipeline": st.sampled_from([42, "42", "deploy", "\\ml\\deploy", "${AZURE_DEVOPS_PROJECT}", "", True]),
+    "project": st.sampled_from(["p", 7, "a b", "a/b", "${AZURE_DEVOPS_PROJECT}"]),
+    "organization_url": st.sampled_from(
+        ["https://x", " https://x/", "http://localhost:1/x", "${AZURE_DEVOPS_ORG_URL}", "http://x"]
+    ),
+    "cooldown": st.sampled_from(["6h", "1d12h", " 90s ", "1m1h", "6", "${AZURE_DEVOPS_PROJECT}", "0s", "90d"]),
+    "cooldown_key": st.sampled_from(["x", "{{ event.id }}", 1]),
+    "pipeline_version": st.sampled_from([1, "3", "03", 0, "x"]),
+    "parameters": st.dictionaries(st.sampled_from("ab"), st.sampled_from(["x", 1, 2.5, True, "", "{{ event.id }}"])),
+    "stages_to_skip": st.lists(st.sampled_from(["a", 1, ""])),
+    "once_per": st.sampled_from(["x", "{{ event.id }}", "{{"]),
+    "when": st.sampled_from(["event.id", "`true`", "'x'", 1]),
+    "allow": st.sampled_from([".*", "[", 1]),
+    "branch": st.sampled_from(["main", 1, " "]),
+    "tags": st.booleans(),
+    "causes": st.lists(st.sampled_from([*NAMES, {"event": "RunCompleted", "with": {"run_id": 1, "run_tags.a": True}}])),
+}
+
+
+needed = {key: values.pop(key) for key in ("name", "event", "pipeline")}
+
+
+@settings(deadline=None)
+@given(st.fixed_dictionaries(needed, optional=values))
+def test_what_the_app_takes_the_schema_takes(route: dict[str, Any]) -> None:
+    document = {"version": 1, "defaults": {"organization_url": "https://x", "project": "p"}, "routes": [route]}
+    reading = read_routes(yaml.safe_dump(document), names=NAMES, environment=ENVIRONMENT)
+    if not reading.problems:
+        assert list(VALIDATOR.iter_errors(document)) == []
+
+
+def test_the_command_writes_it(desk: Desk) -> None:
+    ended = desk.process("schema")
+    assert (ended.code, ended.err, ended.out) == (0, "", schema_text(NAMES))
+    ended = desk.process("schema", "--output", "here.json")
+    assert (ended.code, ended.out, ended.err) == (0, "", "here.json is written\n")
+    assert json.loads((desk.folder / "here.json").read_text()) == SCHEMA
+    ended = desk.process("schema", "-o", "no/such/folder.json")
+    assert (ended.code, ended.out) == (2, "")
+    assert (
+        ended.err == "manage.py: no/such/folder.json cannot be written (No such file or directory); name another file\n"
+    )

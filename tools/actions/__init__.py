@@ -1,0 +1,1 @@
+"""What the commands do; what they print is theirs."""

@@ -1,0 +1,179 @@
+"""Says what an event leads to on each route, and why. Pure: what the journal says is handed in.
+
+The decisions are those of ``shared/deciding.py``, which the app itself makes; nothing is decided here.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Final, Self
+
+from shared.azure_devops.runs import list_pipelines, run_pipeline
+from shared.deciding import Verdict
+from shared.events.event import AML_PREFIX
+from shared.http.message import HttpRequest
+from shared.journal.cooldown import Covered, Undecided
+from shared.journal.records import FINAL_STATES, UNROUTED, Record, State, why_not_yet
+from shared.routing.condition_parts import Part, parts_of
+from shared.routing.table import Match, Refusal, Route, RouteTable
+from shared.routing.templates import Template
+from shared.telemetry import Outcome
+from tools.wording import WOULD_PARK, WOULD_QUEUE, run_words
+
+WOULD_SUPPRESS: Final = "would suppress"
+WOULD_DEFER: Final = "would defer"
+WOULD_LOOK: Final = "would look"
+"""For the run that may exist; and queue one where there is none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Value:
+    """A parameter or variable of the run.
+
+    :param template: as routes.yaml has it; None where nextstage fills it in itself.
+    """
+
+    kind: str
+    name: str
+    value: str
+    template: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Present:
+    """What the journal says of an occurrence now.
+
+    :param record: None where the occurrence was never seen.
+    :param in_the_way: who holds the route's cooldown window, as far as it concerns this occurrence.
+    """
+
+    record: Record | None = None
+    in_the_way: Covered | Undecided | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """One route and one event.
+
+    :param route: the route's name, or ``$unrouted`` where no route can be asked about the event.
+    :param event: the type of event that the route is for; empty for ``$unrouted``.
+    :param is_asked: the event came to the route: it is of the route's type, and its handler let it through.
+    :param decided: what follows; None where nothing does.
+    :param reason: why nothing follows, or why no request can be made.
+    :param condition: the route's ``when`` with its parts; None where it has none, or is for other events.
+    :param values: of the run.
+    :param calls: what is sent to Azure DevOps, in order, if the journal lets it.
+    :param present: what the journal says; None where nothing follows, or it was not asked or does not answer.
+    :param outcome: what a delivery would come to now; empty where that is not known.
+    :param because: why that outcome.
+    """
+
+    route: str
+    event: str
+    decided: Match | Refusal | None
+    reason: str = ""
+    is_asked: bool = False
+    condition: Part | None = None
+    values: tuple[Value, ...] = ()
+    calls: tuple[HttpRequest, ...] = ()
+    present: Present | None = None
+    outcome: str = ""
+    because: str = ""
+
+    def with_present(self, present: Present, outcome: str, because: str) -> Self:
+        """The same with what the journal says, and what follows from that."""
+        return replace(self, present=present, outcome=outcome, because=because)
+
+
+@dataclass(frozen=True, slots=True)
+class Explained:
+    """An event, and what it leads to on every route.
+
+    :param file: where the event was read from.
+    :param why_dead: why Event Grid gave it up; ``-`` where it does not say so.
+    """
+
+    file: str
+    why_dead: str
+    verdict: Verdict
+    routes: tuple[Explanation, ...]
+
+
+def explain(verdict: Verdict, routes: RouteTable) -> list[Explanation]:
+    """Every route, in the table's order; first what no route could be asked about."""
+    decided_by_route = {decided.key.route: decided for decided in verdict.decisions}
+    why_not = {each.route: each.reason for each in verdict.why_not}
+    explanations = []
+    if (unrouted := decided_by_route.get(UNROUTED)) is not None and isinstance(unrouted, Refusal):
+        explanations.append(Explanation(UNROUTED, "", unrouted, unrouted.reason, is_asked=True))
+    for route in routes.routes:
+        decided, reason = decided_by_route.get(route.name), why_not.get(route.name)
+        if decided is not None or reason is not None:
+            explanations.append(_asked(route, decided, reason or "", verdict))
+        else:
+            explanations.append(Explanation(route.name, route.event, None, _why_not_asked(route, verdict)))
+    return explanations
+
+
+def expected(decided: Match | Refusal, present: Present, now: datetime) -> tuple[str, str]:
+    """The outcome that a delivery would have now, and why."""
+    if present.record is not None and (standing := _standing(present.record, now)) is not None:
+        return standing
+    if isinstance(decided, Refusal):
+        return WOULD_PARK, decided.reason
+    match present.in_the_way:
+        case Covered(reason):
+            return WOULD_SUPPRESS, reason
+        case Undecided(reason):
+            return WOULD_DEFER, reason
+        case None:
+            return WOULD_QUEUE, ""
+
+
+def _standing(record: Record, now: datetime) -> tuple[str, str] | None:
+    """What the record alone leads to; None where it is claimed as if the occurrence were new."""
+    if record.state in FINAL_STATES:
+        return Outcome.DUPLICATE, f"{record.state} before{run_words(record.run_id, record.run_url)}"
+    if (reason := why_not_yet(record, now)) is not None:
+        return WOULD_DEFER, reason
+    if record.state is State.RELEASED or not record.entry.request:
+        return None
+    return WOULD_LOOK, "a run may exist: it is looked for, and only where there is none is the request sent again"
+
+
+def _asked(route: Route, decided: Match | Refusal | None, reason: str, verdict: Verdict) -> Explanation:
+    asked = Explanation(
+        route.name,
+        route.event,
+        decided,
+        decided.reason if isinstance(decided, Refusal) else reason,
+        is_asked=True,
+        # Also of a route that is off, or wants no child runs: whether it would match otherwise is worth knowing.
+        condition=None if route.when is None else parts_of(route.when, verdict.scope),
+    )
+    if not isinstance(decided, Match):
+        return asked
+    parameters = _values("parameter", route.parameters, decided.request.parameters)
+    variables = _values("variable", route.variables, decided.request.variables)
+    return replace(asked, values=(*parameters, *variables), calls=_calls(decided))
+
+
+def _values(kind: str, written: Mapping[str, Template], rendered: Mapping[str, str]) -> list[Value]:
+    return [
+        Value(kind, name, value, written[name].text if name in written else None) for name, value in rendered.items()
+    ]
+
+
+def _calls(match: Match) -> tuple[HttpRequest, ...]:
+    request = match.request
+    if isinstance(request.pipeline, int):
+        return (run_pipeline(request, request.pipeline),)
+    # A name is looked up first, once per process; the id that it has is Azure DevOps' to say.
+    return (list_pipelines(request, None), run_pipeline(request, f"{{id of {request.pipeline}}}"))
+
+
+def _why_not_asked(route: Route, verdict: Verdict) -> str:
+    if UNROUTED in {decided.key.route for decided in verdict.decisions}:
+        return "not asked: the event is parked before any route is"
+    name = verdict.entry.event_type.removeprefix(AML_PREFIX)
+    return f"it is for {route.event} events" if route.event != name else f"not asked: {verdict.why_nothing}"

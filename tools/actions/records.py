@@ -1,0 +1,234 @@
+"""Finds records in the journal, and says what is in one."""
+
+import heapq
+import json
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from itertools import chain
+from typing import Any, Final
+
+from shared.events.event import AML_PREFIX
+from shared.journal.cooldown import PARTITION_PREFIX
+from shared.journal.journal import Journal
+from shared.journal.records import Record, Selection, State
+from shared.waits.wait import ENDED_PREFIX, OPEN_STATES, TASK_PARTITION, WAIT_PREFIX, Wait
+from tools.errors import CommandFailed
+
+SHOWN_KEY: Final = 12
+"""How many characters of a key are shown; as many as tell all keys of a journal apart, for all practical purposes."""
+
+MIN_PREFIX: Final = 4
+MAX_SCANNED: Final = 200_000
+"""A journal of more records than this is not looked through to its end."""
+
+_HEX: Final = frozenset("0123456789abcdef")
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Which records, by what a person can say of them.
+
+    :param states: in one of these; empty for all.
+    :param older_than: not changed for so long; ``newer_than``: changed within so long.
+    :param windows: cooldown windows, too.
+    """
+
+    route: str | None = None
+    states: frozenset[State] = frozenset()
+    older_than: timedelta | None = None
+    newer_than: timedelta | None = None
+    windows: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """The records to be shown, and how many fit in all."""
+
+    records: tuple[Record, ...]
+    count: int
+
+
+def newest(journal: Journal, wanted: Wanted, limit: int, now: datetime) -> Found:
+    """The records that changed last, the newest first.
+
+    :raises JournalUnavailable: the journal does not answer.
+    """
+    counted = _Counted(_fitting(journal, wanted, now))
+    return Found(tuple(heapq.nlargest(limit, counted, key=_age_order)), counted.count)
+
+
+def oldest(
+    journal: Journal, wanted: Wanted, limit: int, now: datetime, also: Callable[[Record], bool] = lambda _: True
+) -> Found:
+    """The records that have not changed for longest, the oldest first.
+
+    :param also: what else must be true of them.
+    :raises JournalUnavailable: the journal does not answer.
+    """
+    counted = _Counted(filter(also, _fitting(journal, wanted, now)))
+    return Found(tuple(heapq.nsmallest(limit, counted, key=_age_order)), counted.count)
+
+
+def find(journal: Journal, prefixes: Iterable[str]) -> list[Record]:
+    """The record of each key, which may be shortened; in this order, each once.
+
+    :raises CommandFailed: with every prefix that names none or several, and which these are.
+    :raises JournalUnavailable: the journal does not answer.
+    """
+    wanted = list(dict.fromkeys(_checked_prefix(prefix) for prefix in prefixes))
+    by_prefix: dict[str, list[Record]] = {prefix: [] for prefix in wanted}
+    for record in journal.select(Selection(), MAX_SCANNED):
+        for prefix in wanted:
+            if record.key.key.startswith(prefix):
+                by_prefix[prefix].append(record)
+    candidates = {prefix: _without_windows(records) for prefix, records in by_prefix.items()}
+    problems = [_problem(prefix, records) for prefix, records in candidates.items() if len(records) != 1]
+    if problems:
+        raise CommandFailed("\n".join(problems))
+    found = {records[0].key: records[0] for records in candidates.values()}
+    return list(found.values())
+
+
+def changed_at(record: Record) -> datetime:
+    """When the record last changed."""
+    return record.history[-1].at if record.history else record.claimed_at
+
+
+def is_window(record: Record) -> bool:
+    """Whether it is a cooldown window rather than an occurrence."""
+    return record.key.route.startswith(PARTITION_PREFIX)
+
+
+def is_wait(record: Record) -> bool:
+    """Whether it is a task that waits for a run."""
+    return record.key.route.startswith(WAIT_PREFIX)
+
+
+def is_internal(record: Record) -> bool:
+    """Whether it is neither an occurrence nor a window: what the post-back bridge keeps."""
+    return is_wait(record) or record.key.route.startswith(ENDED_PREFIX) or record.key.route == TASK_PARTITION
+
+
+def waits(journal: Journal, *, over_too: bool) -> list[Record]:
+    """The tasks that wait, the oldest wait first.
+
+    :param over_too: also those that wait no more.
+    :raises JournalUnavailable: the journal does not answer.
+    """
+    states = frozenset[State]() if over_too else OPEN_STATES
+    found = journal.select(Selection(route_prefix=WAIT_PREFIX, states=states), MAX_SCANNED)
+    return sorted(found, key=lambda record: Wait.of(record).registered_at)
+
+
+def reason(record: Record) -> str:
+    """Why the record is in its state, in words; of a window, who holds it."""
+    return f"held by {record.entry.event_id[:SHOWN_KEY]}" if is_window(record) else record.reason
+
+
+def event_name(record: Record) -> str:
+    """The event as a list shows it: its type and id, or that it could not be read."""
+    if is_window(record):
+        return "(cooldown window)"
+    if is_internal(record):
+        return "(a task that waits)" if is_wait(record) else "(kept for tasks that wait)"
+    entry = record.entry
+    return f"{entry.event_type.removeprefix(AML_PREFIX)} {entry.event_id}".strip() or "(unreadable)"
+
+
+def document(record: Record) -> dict[str, Any]:
+    """All of a record as JSON; times in ISO 8601, the event and the request as documents where they can be read."""
+    return {
+        "key": record.key.key,
+        "route": record.key.route,
+        "state": record.state.value,
+        "changed_at": changed_at(record).isoformat(),
+        "run_id": record.run_id,
+        "run_url": record.run_url,
+        "reason": reason(record),
+        "event_id": record.entry.event_id,
+        "event_type": record.entry.event_type,
+        "subject": record.entry.subject,
+        "claimed_at": record.claimed_at.isoformat(),
+        "lease_until": record.lease_until.isoformat(),
+        "settled_at": record.settled_at.isoformat(),
+        "event": parsed(record.entry.event),
+        "request": request_document(record) or None,
+        "history": [
+            {"at": step.at.isoformat(), "state": step.state.value, "note": step.note} for step in record.history
+        ],
+    }
+
+
+def request_document(record: Record) -> Any:
+    """What the record asks for; of a wait, all but its token, though that is encrypted."""
+    request = parsed(record.entry.request)
+    return {**request, "sealed_token": "***"} if is_wait(record) else request
+
+
+def parsed(text: str) -> Any:
+    """The JSON document, or the text where it is none."""
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return text
+
+
+class _Counted:
+    """Passes records on, and counts them."""
+
+    def __init__(self, records: Iterable[Record]) -> None:
+        self._records = records
+        self.count = 0
+
+    def __iter__(self) -> Iterator[Record]:
+        for record in self._records:
+            self.count += 1
+            yield record
+
+
+def _fitting(journal: Journal, wanted: Wanted, now: datetime) -> Iterator[Record]:
+    before = None if wanted.older_than is None else now - wanted.older_than
+    after = None if wanted.newer_than is None else now - wanted.newer_than
+    routes = [wanted.route]
+    if wanted.route is not None and wanted.windows:
+        routes.append(PARTITION_PREFIX + wanted.route)
+    # Claimed before its last change, so what changed before a moment was claimed before it.
+    selections = [Selection(route, wanted.states, claimed_before=before) for route in routes]
+    for record in chain.from_iterable(journal.select(selection, MAX_SCANNED) for selection in selections):
+        changed = changed_at(record)
+        if (
+            (wanted.windows or not is_window(record))
+            and not is_internal(record)
+            and (before is None or changed < before)
+            and (after is None or changed >= after)
+        ):
+            yield record
+
+
+def _age_order(record: Record) -> tuple[datetime, str, str]:
+    return (changed_at(record), record.key.route, record.key.key)
+
+
+def _checked_prefix(prefix: str) -> str:
+    lowered = prefix.strip().lower()
+    if len(lowered) < MIN_PREFIX or not set(lowered) <= _HEX:
+        # Not shown: it may be anything, even an address with a signature in it.
+        raise CommandFailed(
+            f"a KEY is the beginning of a journal key, {MIN_PREFIX} hexadecimal digits or more; 'manage.py journal' "
+            "lists them (dead letters are read with --dead-letters PATH)"
+        )
+    return lowered
+
+
+def _without_windows(records: list[Record]) -> list[Record]:
+    """Nobody means a window where an occurrence fits, nor the note of a task's run where its wait does."""
+    likely = [record for record in records if is_wait(record) or not (is_window(record) or is_internal(record))]
+    return likely or records
+
+
+def _problem(prefix: str, records: list[Record]) -> str:
+    if not records:
+        return f"no record's key begins with {prefix}; 'manage.py journal' lists them"
+    shown = [f"{record.key.key} {record.key.route} {record.state} {event_name(record)}" for record in records]
+    return "\n".join([f"{len(records)} keys begin with {prefix}; give more digits:", *shown])

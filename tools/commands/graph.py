@@ -1,0 +1,103 @@
+"""``manage.py graph``: a picture of what follows from what."""
+
+import json
+from enum import StrEnum
+from typing import Annotated, Any, Final
+
+import typer
+
+from handlers import NAMES
+from shared.durations import duration_text
+from shared.errors import InvalidRoutes
+from shared.routing.routes_file import read_routes
+from shared.routing.table import Route
+from tools.commands.check import RoutesArgument, read, shown_path, words
+from tools.console import Console
+from tools.help_pages import epilog
+from tools.options import JsonOption, OutputOption, StrictOption, installation_of
+from tools.results import emit
+from tools.routes.chain.chain import Chain, chain_of, loop_warnings
+from tools.routes.chain.mermaid import mermaid
+from tools.routes.chain.svg import svg
+
+TITLE: Final = "Which Azure ML event queues which pipeline, and what that brings about"
+EPILOG: Final = epilog(
+    {
+        "graph": "Mermaid, to put into a page",
+        "graph --format svg --output routes.svg": "a picture",
+    },
+    "Exit codes: 0 drawn; 1 drawn, and with --strict there is a loop without a cooldown; 2 nothing was drawn: wrong "
+    "usage, no such file, or errors in it, which 'check' tells; 130 interrupted.",
+)
+
+
+class Format(StrEnum):
+    """How the picture is written."""
+
+    MERMAID = "mermaid"
+    SVG = "svg"
+
+
+FormatOption = Annotated[
+    Format,
+    typer.Option(
+        "--format",
+        metavar="FORMAT",
+        help="mermaid: text that GitHub and Azure DevOps' wikis draw; svg: a picture, for light and dark pages.",
+    ),
+]
+
+
+def graph(
+    context: typer.Context,
+    routes: RoutesArgument = None,
+    *,
+    form: FormatOption = Format.MERMAID,
+    output: OutputOption = None,
+    strict: StrictOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Draw what follows from what, as Mermaid or SVG.
+
+    The whole chain: event types, routes with their conditions, pipelines, and the events that those bring about again,
+    which the routes say under 'causes' (the app itself ignores it). Where such events may lead back to a route, and no
+    route on the way has a cooldown, that loop is drawn in red, and warned of on standard error. Environment values
+    need not be set.
+    """
+    installation, console = installation_of(context), Console()
+    file = routes or installation.settings.routes_file
+    reading = read_routes(read(file), names=NAMES, environment=installation.environment)
+    if reading.problems:
+        raise InvalidRoutes(shown_path(file), reading.problems)
+    chain = chain_of(reading.table.routes)
+    if as_json:
+        drawn = json.dumps(_document(chain), indent=2) + "\n"
+    else:
+        drawn = svg(chain, TITLE) if form is Format.SVG else mermaid(chain)
+    emit(console, drawn, output)
+    for finding in loop_warnings(reading):
+        console.note(f"{shown_path(file)}:{finding.line}:{finding.column}: {finding.severity}: {words(finding)}")
+    raise typer.Exit(1 if strict and chain.loops else 0)
+
+
+def _document(chain: Chain) -> dict[str, Any]:
+    return {
+        "events": list(chain.events),
+        "routes": [_route(route, chain) for route in chain.routes],
+        "loops": [list(loop) for loop in chain.loops],
+    }
+
+
+def _route(route: Route, chain: Chain) -> dict[str, Any]:
+    return {
+        "name": route.name,
+        "event": route.event,
+        "enabled": route.enabled,
+        "when": None if route.when is None else route.when.expression.text,
+        "cooldown": None if route.cooldown is None else duration_text(route.cooldown),
+        "organization_url": route.organization_url,
+        "project": route.project,
+        "pipeline": route.pipeline,
+        "causes": [{"event": cause.event, "with": dict(cause.names)} for cause in route.causes],
+        "leads_to": list(chain.leads_to[route.name]),
+    }

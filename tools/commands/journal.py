@@ -1,0 +1,186 @@
+"""``manage.py journal``: what happened to each event on each route. Looks, and changes nothing."""
+
+from datetime import datetime
+from typing import Annotated, Any, Final
+
+import typer
+
+from shared.clock import utc_now
+from shared.durations import short_duration
+from shared.errors import ConfigurationError
+from shared.journal.records import UNROUTED, Record
+from shared.redrive import Foreseen, foresee
+from tools.actions import records
+from tools.actions.records import SHOWN_KEY, Wanted
+from tools.console import Console
+from tools.help_pages import EXIT_CODES, epilog
+from tools.installation import Installation
+from tools.options import (
+    JsonOption,
+    NewerOption,
+    OlderOption,
+    RouteOption,
+    StatesOption,
+    WindowsOption,
+    installation_of,
+)
+from tools.wording import forecast, foreseen_document, run_words
+
+DEFAULT_LIMIT: Final = 50
+_HEAD: Final = ("KEY", "ROUTE", "STATE", "AGE", "EVENT", "RUN", "REASON")
+_SHRINKING: Final = ("ROUTE", "EVENT", "REASON")
+
+EPILOG: Final = epilog(
+    {
+        "journal --state parked": "what waits for a person",
+        "journal --route R --newer-than 1d": "what one route did today",
+        "journal show 4f1c": "all about one record",
+    }
+)
+
+LimitOption = Annotated[int, typer.Option("--limit", min=1, metavar="N", help="At most so many records.")]
+
+journal_app = typer.Typer(rich_markup_mode=None, add_completion=False)
+
+
+@journal_app.callback(invoke_without_command=True)
+def journal(
+    context: typer.Context,
+    *,
+    route: RouteOption = None,
+    states: StatesOption = None,
+    older_than: OlderOption = None,
+    newer_than: NewerOption = None,
+    limit: LimitOption = DEFAULT_LIMIT,
+    windows: WindowsOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """List the journal's records, or show one.
+
+    Those that changed last come first. Works whatever is wrong with routes.yaml, and needs no access to Azure
+    DevOps: the journal alone is read. Events that no route could be asked about, because they could not be read or
+    lacked something, are under the route '$unrouted'.
+    """
+    if context.invoked_subcommand is None:
+        wanted = Wanted(route, frozenset(states or ()), older_than, newer_than, windows)
+        _list(installation_of(context), wanted, limit, as_json=as_json)
+
+
+@journal_app.command("list", epilog=EXIT_CODES)
+def list_records(
+    context: typer.Context,
+    *,
+    route: RouteOption = None,
+    states: StatesOption = None,
+    older_than: OlderOption = None,
+    newer_than: NewerOption = None,
+    limit: LimitOption = DEFAULT_LIMIT,
+    windows: WindowsOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """List records; the same as 'journal' alone."""
+    wanted = Wanted(route, frozenset(states or ()), older_than, newer_than, windows)
+    _list(installation_of(context), wanted, limit, as_json=as_json)
+
+
+@journal_app.command("show", epilog=EXIT_CODES)
+def show(
+    context: typer.Context,
+    key: Annotated[str, typer.Argument(metavar="KEY", help="A record's key, or its first 4 digits or more.")],
+    *,
+    as_json: JsonOption = False,
+) -> None:
+    """Show all about one record.
+
+    Its event and request, every attempt with time and answer, the run, and what redriving it would do today (where
+    routes.yaml can be read).
+    """
+    installation, console = installation_of(context), Console()
+    (record,) = records.find(installation.journal, [key])
+    foreseen = _foresee(installation, record)
+    if as_json:
+        known = {"unknown": foreseen} if isinstance(foreseen, str) else foreseen_document(foreseen)
+        console.json({**records.document(record), "redrive": known})
+        return
+    _show(console, record, utc_now())
+    _show_forecast(console, installation, record, foreseen)
+
+
+def _list(installation: Installation, wanted: Wanted, limit: int, *, as_json: bool) -> None:
+    console, now = Console(), utc_now()
+    found = records.newest(installation.journal, wanted, limit, now)
+    if as_json:
+        console.json([records.document(record) for record in found.records])
+    elif found.records:
+        console.table(_HEAD, [_row(record, now) for record in found.records], _SHRINKING)
+    else:
+        console.line(f"no record {_that_fits(wanted)}the journal {installation.journal_name}")
+    if found.count > len(found.records):
+        console.note(f"{len(found.records)} of {found.count} records are shown; --limit shows more")
+
+
+def _that_fits(wanted: Wanted) -> str:
+    return "in " if wanted in (Wanted(), Wanted(windows=True)) else "fits; looked in "
+
+
+def _row(record: Record, now: datetime) -> tuple[str, ...]:
+    return (
+        record.key.key[:SHOWN_KEY],
+        record.key.route,
+        record.state,
+        short_duration(now - records.changed_at(record)),
+        records.event_name(record),
+        "-" if record.run_id is None else str(record.run_id),
+        records.reason(record),
+    )
+
+
+def _show(console: Console, record: Record, now: datetime) -> None:
+    age = short_duration(now - records.changed_at(record))
+    lines = {
+        "key": record.key.key,
+        "route": record.key.route + (" (no route could be asked)" if record.key.route == UNROUTED else ""),
+        "state": f"{record.state}, for {age}{run_words(record.run_id, record.run_url)}",
+        "reason": records.reason(record),
+        "event": records.event_name(record),
+        "subject": record.entry.subject,
+    }
+    for name, value in lines.items():
+        if value:
+            console.row((name, value), [8])
+    _show_document(console, "event:", records.parsed(record.entry.event), record.entry.event)
+    _show_document(console, "request:", records.request_document(record), record.entry.request)
+    console.line()
+    console.line("history:")
+    for step in record.history:
+        console.row((f"  {step.at:%Y-%m-%d %H:%M:%S} UTC", step.state, step.note), [25, 10])
+
+
+def _show_document(console: Console, title: str, document: Any, text: str) -> None:
+    if not text:
+        return
+    console.line()
+    console.line(title)
+    console.pretty(document)
+
+
+def _foresee(installation: Installation, record: Record) -> Foreseen | str:
+    """What redriving would do; in words why that is not known."""
+    try:
+        return foresee(record, installation.decide(record.entry.event))
+    except ConfigurationError as exc:
+        return next(iter(str(exc).splitlines()))
+
+
+def _show_forecast(console: Console, installation: Installation, record: Record, foreseen: Foreseen | str) -> None:
+    console.line()
+    if isinstance(foreseen, str):
+        console.line(f"redriving it: not known, as {foreseen}")
+    elif not foreseen.decisions:
+        console.line(f"redriving it: nothing, as {foreseen.why_nothing}")
+    else:
+        console.line("redriving it:")
+        for decided in foreseen.decisions:
+            present = None if decided.key == record.key else installation.present(decided.key)
+            outcome, words = forecast(decided, present, looks_first=foreseen.looks_first)
+            console.row((f"  {decided.key.route}", outcome, words), [len(decided.key.route) + 2, len(outcome)])

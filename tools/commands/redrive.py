@@ -1,0 +1,189 @@
+"""``manage.py redrive``: sends again what was parked, or what Event Grid gave up."""
+
+import sys
+from dataclasses import dataclass
+from typing import Annotated, Final
+
+import typer
+
+from shared.clock import utc_now
+from shared.journal.journal import Journal
+from shared.journal.records import State
+from shared.redrive import REDRIVABLE_STATES, awaits_redrive
+from tools.actions import records
+from tools.actions.records import Found, Wanted
+from tools.actions.redelivering import foresee_delivery, redeliver
+from tools.actions.redriving import foresee_records, redrive_records
+from tools.completing import route_names
+from tools.console import Console
+from tools.errors import CommandFailed
+from tools.events import dead_letters
+from tools.events.dead_letters import Collected
+from tools.events.sources import ConnectionOption, sources
+from tools.help_pages import epilog
+from tools.installation import Installation
+from tools.options import installation_of
+from tools.wording import counted
+
+DEFAULT_LIMIT: Final = 1000
+_STATES: Final = tuple(state for state in State if state in REDRIVABLE_STATES)
+
+EPILOG: Final = epilog(
+    {
+        "redrive 4f1c --dry-run": "what sending it again would ask for",
+        "redrive --all": "everything that was parked",
+        "redrive --dead-letters DIR": "what Event Grid gave up",
+    },
+    "Exit codes: 0 nothing is left to do (queued, duplicate, suppressed, ignored); 1 something was parked or "
+    "deferred, or a file could not be read; 2 nothing was sent: wrong usage, not found, or wrong configuration; "
+    "130 interrupted.",
+)
+
+KeysArgument = Annotated[
+    list[str] | None, typer.Argument(metavar="KEY", help="Records' keys, or their first 4 digits or more.")
+]
+RouteOption = Annotated[
+    str | None,
+    typer.Option("--route", metavar="ROUTE", help="The parked records of this route.", autocompletion=route_names),
+]
+AllOption = Annotated[bool, typer.Option("--all", help="The parked records of all routes.")]
+StatesOption = Annotated[
+    list[State] | None,
+    typer.Option(
+        "--state",
+        metavar="STATE",
+        help="With --route or --all: the records in this state instead of the parked ones. May be repeated: "
+        f"{', '.join(_STATES)}.",
+    ),
+]
+DeadLettersOption = Annotated[
+    str | None,
+    typer.Option("--dead-letters", metavar="PATH", help="A file, a folder, or a blob container's URL."),
+]
+DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Show what each would ask for, and change nothing.")]
+NoLookOption = Annotated[
+    bool,
+    typer.Option(
+        "--without-looking",
+        help="With KEYs: do not look for the run that may exist of a record that was parked in doubt, because you "
+        "have looked and there is none.",
+    ),
+]
+LimitOption = Annotated[int, typer.Option("--limit", min=1, metavar="N", help="At most so many, the oldest first.")]
+YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask, however many there are.")]
+
+
+@dataclass(frozen=True, slots=True)
+class _Mode:
+    """How to go about it."""
+
+    dry_run: bool
+    limit: int
+    yes: bool
+    look: bool = True
+
+
+def redrive(  # noqa: PLR0913 - every parameter is an option
+    context: typer.Context,
+    keys: KeysArgument = None,
+    *,
+    route: RouteOption = None,
+    everything: AllOption = False,
+    states: StatesOption = None,
+    dead_letters: DeadLettersOption = None,
+    connection_string_env: ConnectionOption = None,
+    dry_run: DryRunOption = False,
+    without_looking: NoLookOption = False,
+    limit: LimitOption = DEFAULT_LIMIT,
+    yes: YesOption = False,
+) -> None:
+    """Send again what was parked, or Event Grid gave up.
+
+    What a record asks for is decided anew, by routes.yaml as it is here and now; so mend the route, redrive with
+    --dry-run, then without. However often and from wherever a record is redriven, at most one run comes of it: a
+    request whose answer was lost is looked for in Azure DevOps before anything is sent again.
+
+    Without --state these are the parked records, and those whose earlier redrive was interrupted. Event Grid gives
+    an event up after a day; records that it left behind are found with --state released --state uncertain --state
+    claimed, and its dead letters (events in either schema; of a folder every *.json below it) with --dead-letters.
+    The container is read with a signature in its URL, a connection string, or your own identity ('az login').
+    """
+    _check_usage(keys, route, dead_letters, states, everything=everything, without_looking=without_looking)
+    installation, console = installation_of(context), Console()
+    mode = _Mode(dry_run, limit, yes, look=not without_looking)
+    if dead_letters is not None:
+        is_done = _redrive_dead_letters(installation, dead_letters, connection_string_env, mode, console)
+    else:
+        chosen = _chosen(installation.journal, keys or [], route, frozenset(states or ()), limit)
+        is_done = _redrive_records(installation, chosen, mode, console)
+    raise typer.Exit(0 if is_done else 1)
+
+
+def _check_usage(
+    keys: list[str] | None,
+    route: str | None,
+    dead_letters: str | None,
+    states: list[State] | None,
+    *,
+    everything: bool,
+    without_looking: bool,
+) -> None:
+    ways = [bool(keys), route is not None, everything, dead_letters is not None]
+    if sum(ways) != 1:
+        raise CommandFailed("say what to redrive, in one way: KEY…, --route ROUTE, --all or --dead-letters PATH")
+    if states and not (route or everything):
+        raise CommandFailed("--state goes with --route or --all; a KEY is redriven whatever its state")
+    if done := [state for state in states or [] if state not in REDRIVABLE_STATES]:
+        raise CommandFailed(f"--state {done[0]}: nothing is left to do there; it may be one of {', '.join(_STATES)}")
+    if without_looking and not keys:
+        raise CommandFailed("--without-looking is said of single records: name their KEYs")
+
+
+def _chosen(journal: Journal, keys: list[str], route: str | None, states: frozenset[State], limit: int) -> Found:
+    if keys:
+        found = records.find(journal, keys)
+        return Found(tuple(found[:limit]), len(found))
+    if states:
+        return records.oldest(journal, Wanted(route, states), limit, utc_now())
+    return records.oldest(journal, Wanted(route, REDRIVABLE_STATES), limit, utc_now(), also=awaits_redrive)
+
+
+def _redrive_records(installation: Installation, chosen: Found, mode: _Mode, console: Console) -> bool:
+    if not chosen.records:
+        console.line(f"nothing to redrive in the journal {installation.journal_name}")
+        return True
+    if chosen.count > len(chosen.records):
+        console.note(f"the oldest {len(chosen.records)} of {chosen.count} records; run it again for more, or --limit")
+    if mode.dry_run:
+        return foresee_records(installation, chosen.records, console)
+    _ask(f"redrive {counted(len(chosen.records), 'record')}?", len(chosen.records), mode, console)
+    return redrive_records(installation, chosen.records, console, look=mode.look)
+
+
+def _redrive_dead_letters(
+    installation: Installation, path: str, connection_env: str | None, mode: _Mode, console: Console
+) -> bool:
+    collected = dead_letters.collect(sources(installation, path, connection_env), mode.limit)
+    is_done = _show_unread(collected, mode, console)
+    letters = collected.letters
+    if not letters:
+        console.line("no dead letters were found")
+    elif mode.dry_run:
+        is_done = foresee_delivery(installation, letters, console) and is_done
+    else:
+        _ask(f"deliver {counted(len(letters), 'event')}?", len(letters), mode, console)
+        is_done = redeliver(installation, letters, console) and is_done
+    return is_done
+
+
+def _show_unread(collected: Collected, mode: _Mode, console: Console) -> bool:
+    for line in collected.unreadable:
+        console.error(line)
+    if collected.is_cut:
+        console.note(f"only the first {mode.limit} events are read; --limit reads more")
+    return not collected.unreadable
+
+
+def _ask(question: str, number: int, mode: _Mode, console: Console) -> None:
+    if number > 1 and not mode.yes and sys.stdin.isatty() and not console.confirm(question):
+        raise CommandFailed("nothing was sent, as it was not confirmed", exit_code=1)

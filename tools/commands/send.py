@@ -1,0 +1,218 @@
+"""``manage.py send``: sends an event to the app as Event Grid does, or to an Event Grid topic."""
+
+import sys
+import uuid
+from collections.abc import Sequence
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+import typer
+
+from shared.clock import utc_now
+from shared.composition import identity_factory
+from shared.durations import short_duration
+from shared.events.event import AML_PREFIX
+from shared.suggestion import suggestion
+from shared.telemetry import Outcome
+from tools.actions.sending import SENT, HostTarget, Patience, Sent, Target, TopicTarget, send_and_wait, send_event
+from tools.completing import event_types
+from tools.console import Console
+from tools.errors import CommandFailed
+from tools.events.documents import (
+    Assignment,
+    Document,
+    Schema,
+    assigned,
+    event_name,
+    freshened,
+    in_schema,
+    parse_assignment,
+)
+from tools.events.input import read_events
+from tools.events.reach import checked_key, is_safe_address
+from tools.events.samples import SAMPLE_NAMES, sample_event
+from tools.events.topic import KEY_VARIABLE as TOPIC_KEY_VARIABLE
+from tools.events.webhook import DEFAULT_FUNCTION, DEFAULT_URL, webhook
+from tools.events.webhook import KEY_VARIABLE as HOST_KEY_VARIABLE
+from tools.help_pages import epilog
+from tools.installation import Installation
+from tools.options import JsonOption, duration, installation_of
+
+DEFAULT_TIMEOUT: Final = timedelta(seconds=60)
+
+EPILOG: Final = epilog(
+    {
+        "send RunCompleted": "a sample, to the app on this machine",
+        "send RunCompleted --set data.runId=r1 --wait": "its outcome, by the journal",
+        "send event.json --schema cloud": "your own, as a CloudEvent",
+        "send event.json --topic https://TOPIC/api/events": "through Event Grid",
+    },
+    "Exit codes: 0 taken, and with --wait nothing is left to do (queued, duplicate, suppressed, ignored); 1 it was not "
+    "taken, nobody answered, or with --wait it was parked or is not finished; 2 nothing was sent: wrong usage, not "
+    "found, or wrong configuration; 130 interrupted.",
+)
+
+_ROUTE_WIDTH: Final = 24
+_OUTCOME_WIDTH: Final = 10
+
+
+def _assignment(text: str) -> Assignment:
+    try:
+        return parse_assignment(text)
+    except ValueError as exc:
+        raise typer.BadParameter(str(exc)) from exc
+
+
+EventsArgument = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="EVENT.json|TYPE",
+        help="A file with an event or an array of them ('-' reads stdin), or a type, of which a sample is sent: "
+        f"{', '.join(SAMPLE_NAMES)}.",
+        autocompletion=event_types,
+    ),
+]
+SetOption = Annotated[
+    list[Assignment] | None,
+    typer.Option(
+        "--set",
+        parser=_assignment,
+        metavar="PATH=VALUE",
+        help="Put a value into the event: data.runId=x, subject=y. JSON where it is JSON, else text. May be repeated.",
+    ),
+]
+SchemaOption = Annotated[
+    Schema | None, typer.Option("--schema", help="Send it in this schema; by default in the one that it is in.")
+]
+AsIsOption = Annotated[bool, typer.Option("--as-is", help="Keep id and time; by default both are fresh.")]
+UrlOption = Annotated[
+    str | None,
+    typer.Option("--url", metavar="URL", help=f"Where the app is.  [default: {DEFAULT_URL}]"),
+]
+TopicOption = Annotated[
+    str | None,
+    typer.Option("--topic", metavar="ENDPOINT", help="Publish it to this custom Event Grid topic instead."),
+]
+KeyOption = Annotated[
+    str | None,
+    typer.Option(
+        "--key",
+        metavar="KEY",
+        help=f"The app's or the topic's key. Better put it into {HOST_KEY_VARIABLE} or {TOPIC_KEY_VARIABLE}: a command "
+        "line can be seen by others.",
+    ),
+]
+FunctionOption = Annotated[str, typer.Option("--function", metavar="NAME", help="The function that is called.")]
+WaitOption = Annotated[bool, typer.Option("--wait", help="Until the journal shows what came of it.")]
+TimeoutOption = Annotated[
+    timedelta | None,
+    typer.Option(
+        "--timeout",
+        parser=duration,
+        metavar="DURATION",
+        help=f"With --wait: for so long at most.  [default: {short_duration(DEFAULT_TIMEOUT)}]",
+    ),
+]
+DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Show the events as they would be sent, and send none.")]
+
+
+def send(  # noqa: PLR0913 - every parameter is an option
+    context: typer.Context,
+    events: EventsArgument,
+    *,
+    assignments: SetOption = None,
+    schema: SchemaOption = None,
+    as_is: AsIsOption = False,
+    url: UrlOption = None,
+    topic: TopicOption = None,
+    key: KeyOption = None,
+    function: FunctionOption = DEFAULT_FUNCTION,
+    wait: WaitOption = False,
+    timeout: TimeoutOption = None,
+    dry_run: DryRunOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Send an event to the app, as Event Grid does.
+
+    It goes to the app's Event Grid endpoint, on this machine or in Azure (with the system key 'eventgrid_extension',
+    from EVENTGRID_EXTENSION_KEY), or with --topic to a custom Event Grid topic (with an access key from
+    EVENTGRID_TOPIC_KEY, or else your own identity: 'az login' and the role EventGrid Data Sender). The app acts on it
+    as on any other event: pipelines are queued.
+
+    Every sample is an occurrence of its own. A file's event gets a fresh id and time, but tells of the same run or
+    model as before, which the app has dealt with once: --set data.runId=x makes another of it.
+
+    With --wait the journal is looked at, by the settings and routes.yaml as they are here, until the outcome is there;
+    an event that the app defers is delivered again. A topic that takes Event Grid's schema puts its own name into the
+    event in place of the workspace's.
+    """
+    installation, console = installation_of(context), Console()
+    documents = _documents(events, schema, assignments or [], as_is=as_is)
+    target = _target(installation, url, topic, key, function)
+    if dry_run:
+        console.json(documents)
+        return
+    patience = Patience(timeout or DEFAULT_TIMEOUT) if wait else None
+    sent = []
+    for document in documents:
+        sent.append(_send(installation, target, document, patience))
+        if not as_json:
+            _show(console, sent[-1], target)
+    if as_json:
+        console.json([one.document(target.name) for one in sent])
+    raise typer.Exit(0 if all(one.is_good for one in sent) else 1)
+
+
+def _documents(
+    events: Sequence[str], schema: Schema | None, assignments: Sequence[Assignment], *, as_is: bool
+) -> list[Document]:
+    documents: list[Document] = []
+    for event in events:
+        documents.extend(_read(event, as_is=as_is))
+    documents = [in_schema(document, schema) if schema is not None else document for document in documents]
+    if not as_is:
+        documents = [freshened(document, str(uuid.uuid4()), utc_now()) for document in documents]
+    return [assigned(document, assignments) for document in documents]
+
+
+def _read(event: str, *, as_is: bool) -> list[Document]:
+    """What an argument names: the events of a file, or a sample."""
+    types = {name.lower(): name for name in SAMPLE_NAMES}
+    name = types.get(event.removeprefix(AML_PREFIX).lower())
+    if name is not None and not Path(event).exists():
+        return [sample_event(name, 1 if as_is else uuid.uuid4().int % 10**9)]
+    if event != "-" and not Path(event).exists() and not event.endswith(".json"):
+        raise CommandFailed(f"{event} is neither a file nor a type of event; {suggestion(event, SAMPLE_NAMES)}")
+    documents: list[Any] = [one.document for one in read_events([event], sys.stdin.buffer)]
+    if not all(isinstance(document, dict) for document in documents):
+        raise CommandFailed(f"{event} holds something that is no event; an event is one JSON object")
+    return documents
+
+
+def _target(installation: Installation, url: str | None, topic: str | None, key: str | None, function: str) -> Target:
+    if topic is None:
+        key = key or installation.environment.get(HOST_KEY_VARIABLE, "")
+        return HostTarget(webhook(url or DEFAULT_URL, function, checked_key(key)))
+    if url is not None:
+        raise CommandFailed("--url and --topic are two ways; choose one")
+    if not is_safe_address(topic):
+        raise CommandFailed(
+            "--topic must begin with https://: https://<topic>.<region>-1.eventgrid.azure.net/api/events"
+        )
+    key = checked_key(key or installation.environment.get(TOPIC_KEY_VARIABLE, ""))
+    settings = installation.settings
+    return TopicTarget(topic, key, identity_factory(settings))
+
+
+def _send(installation: Installation, target: Target, document: Document, patience: Patience | None) -> Sent:
+    if patience is None:
+        return send_event(target, document)
+    return send_and_wait(installation, target, document, patience)
+
+
+def _show(console: Console, sent: Sent, target: Target) -> None:
+    for row in sent.rows:
+        name = event_name(sent.event)
+        words = f"to {target.name}: {row.words}" if row.outcome in {SENT, Outcome.DEFERRED} else row.words
+        console.row((name, row.route or "-", row.outcome, words), [len(name), _ROUTE_WIDTH, _OUTCOME_WIDTH])

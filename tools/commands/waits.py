@@ -1,0 +1,72 @@
+"""``manage.py waits``: which tasks wait for which runs. Looks, and changes nothing."""
+
+from datetime import datetime
+from typing import Annotated, Any, Final
+
+import typer
+
+from shared.clock import utc_now
+from shared.durations import short_duration
+from shared.journal.records import Record
+from shared.waits.wait import Wait
+from tools.actions import records
+from tools.actions.records import SHOWN_KEY
+from tools.console import Console
+from tools.help_pages import epilog
+from tools.options import JsonOption, installation_of
+
+_HEAD: Final = ("KEY", "RUN", "WORKSPACE", "STATE", "AGE", "PLAN", "REASON")
+_SHRINKING: Final = ("RUN", "WORKSPACE", "REASON")
+
+EPILOG: Final = epilog({"waits": "which tasks wait now", "waits --all": "and which have waited"})
+
+
+def list_waits(
+    context: typer.Context,
+    *,
+    over_too: Annotated[bool, typer.Option("--all", help="Also the waits that are over.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """List the tasks of Azure Pipelines that wait for Azure ML runs.
+
+    The oldest wait comes first. A task is told when its run's event comes; the app's timer looks after the others
+    every ten minutes. All about one wait: 'manage.py journal show KEY'.
+    """
+    installation, console, now = installation_of(context), Console(), utc_now()
+    found = records.waits(installation.journal, over_too=over_too)
+    if as_json:
+        console.json([_document(record) for record in found])
+    elif found:
+        console.table(_HEAD, [_row(record, now) for record in found], _SHRINKING)
+    else:
+        console.line(f"no task waits, says the journal {installation.journal_name}")
+
+
+def _row(record: Record, now: datetime) -> tuple[str, ...]:
+    wait = Wait.of(record)
+    return (
+        record.key.key[:SHOWN_KEY],
+        wait.run_id,
+        wait.workspace or "any",
+        record.state,
+        short_duration(now - wait.registered_at),
+        wait.task.plan_id,
+        record.reason,
+    )
+
+
+def _document(record: Record) -> dict[str, Any]:
+    wait = Wait.of(record)
+    return {
+        "key": record.key.key,
+        "run_id": wait.run_id,
+        "workspace": wait.workspace,
+        "state": record.state.value,
+        "registered_at": wait.registered_at.isoformat(),
+        "plan_url": wait.task.plan_url,
+        "project_id": wait.task.project_id,
+        "plan_id": wait.task.plan_id,
+        "job_id": wait.task.job_id,
+        "task_instance_id": wait.task.task_instance_id,
+        "reason": record.reason,
+    }

@@ -1,0 +1,173 @@
+"""Dead letters in a blob container, read with azure-storage-blob."""
+
+import ipaddress
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import unquote, urlsplit
+
+from tools.errors import CommandFailed, UnreadableFile
+from tools.events.dead_letters import Source
+
+if TYPE_CHECKING:
+    from azure.core.credentials import TokenCredential
+    from azure.core.exceptions import AzureError
+    from azure.storage.blob import ContainerClient
+
+# Three tries within a few seconds: a person waits for it, and may simply repeat the command.
+_OPTIONS: Final[Mapping[str, Any]] = {
+    "connection_timeout": 10,
+    "read_timeout": 30,
+    "retry_total": 2,
+    "initial_backoff": 0.5,
+    "increment_base": 1,
+    "random_jitter_range": 0.5,
+}
+_SUFFIX: Final = ".json"
+
+
+@dataclass(frozen=True, slots=True)
+class BlobPlace:
+    """Where the blobs are.
+
+    :param prefix: what the names of the blobs begin with; empty for all of the container's.
+    :param signature: a shared access signature, which must not show.
+    """
+
+    account_url: str
+    container: str
+    prefix: str = ""
+    signature: str = field(default="", repr=False)
+
+    @property
+    def shown(self) -> str:
+        """For people; without the signature."""
+        return f"{self.account_url}/{self.container}" + (f"/{self.prefix}" if self.prefix else "")
+
+
+@dataclass(frozen=True, slots=True)
+class BlobAccess:
+    """How to prove who one is, where the URL holds no signature.
+
+    :param connection_string: a storage account's; used for the account that it names, and for no other.
+    :param is_required: the connection string was asked for by name, so it must be the one.
+    """
+
+    make_identity: "Callable[[], TokenCredential]"
+    connection_string: str = field(default="", repr=False)
+    is_required: bool = False
+
+
+def is_url(text: str) -> bool:
+    """Whether it names a blob container rather than a file or folder."""
+    return text.lower().startswith(("https://", "http://"))
+
+
+def blob_place(url: str) -> BlobPlace:
+    """``https://<account>.blob.core.windows.net/<container>[/<prefix>][?<signature>]``.
+
+    On this machine an emulator's ``http://127.0.0.1:<port>/<account>/<container>[/<prefix>]``.
+
+    :raises CommandFailed: it is no such URL; the message quotes nothing of it.
+    """
+    try:
+        parts = urlsplit(url)
+        host, _ = parts.hostname or "", parts.port
+    except ValueError as exc:
+        raise CommandFailed(f"the container's URL cannot be used; {_FORM}") from exc
+    is_emulator = _is_loopback(host)
+    if not host or "@" in parts.netloc or (parts.scheme == "http" and not is_emulator):
+        raise CommandFailed(f"the container's URL cannot be used; {_FORM}")
+    segments = unquote(parts.path).strip("/").split("/")
+    account = f"/{segments.pop(0)}" if is_emulator else ""
+    if not segments or not segments[0]:
+        raise CommandFailed(f"the URL names no container; {_FORM}")
+    account_url = f"{parts.scheme}://{parts.netloc}{account}"
+    if parts.query and "sig=" not in parts.query:
+        raise CommandFailed("the URL has a query that is no shared access signature; quote the URL for the shell")
+    return BlobPlace(account_url, segments[0], "/".join(segments[1:]), parts.query)
+
+
+def blobs(place: BlobPlace, access: BlobAccess) -> Iterator[Source]:
+    """Every blob that is a JSON file, in the service's order, which is by name.
+
+    :raises CommandFailed: the container cannot be listed.
+    """
+    from azure.core.exceptions import AzureError  # noqa: PLC0415 - slow, and only for those who use it
+
+    try:
+        with _container(place, access) as container:
+            for name in container.list_blob_names(name_starts_with=place.prefix or None):
+                if name.lower().endswith(_SUFFIX):
+                    yield name, partial(_read, container, name)
+    except AzureError as exc:
+        raise CommandFailed(f"the container {place.shown} cannot be listed: {_why(exc)}") from exc
+
+
+_FORM: Final = "write https://<account>.blob.core.windows.net/<container>[/<prefix>], with a signature if need be"
+
+
+def _container(place: BlobPlace, access: BlobAccess) -> "ContainerClient":
+    from azure.core.credentials import AzureSasCredential  # noqa: PLC0415 - slow, and only for those who use it
+    from azure.storage.blob import ContainerClient  # noqa: PLC0415 - the same
+
+    if place.signature:
+        sas = AzureSasCredential(place.signature)
+        return ContainerClient(place.account_url, place.container, credential=sas, **_OPTIONS)
+    if access.connection_string:
+        try:
+            container = ContainerClient.from_connection_string(access.connection_string, place.container, **_OPTIONS)
+        except ValueError as exc:
+            raise CommandFailed("the connection string is none of a storage account; copy it again, whole") from exc
+        if container.url.partition("?")[0].lower() == f"{place.account_url}/{place.container}".lower():
+            return container
+        container.close()
+        if access.is_required:
+            raise CommandFailed(f"the connection string is not the one of {place.account_url}; name the right one")
+    if not place.account_url.startswith("https://"):
+        raise CommandFailed(f"{place.shown} needs a signature or a connection string: a token goes over https:// only")
+    return ContainerClient(place.account_url, place.container, credential=access.make_identity(), **_OPTIONS)
+
+
+def _read(container: "ContainerClient", name: str) -> bytes:
+    from azure.core.exceptions import AzureError  # noqa: PLC0415 - slow, and only for those who use it
+
+    try:
+        return container.download_blob(name).readall()
+    except AzureError as exc:
+        raise UnreadableFile(f"cannot be read: {_why(exc)}") from exc
+    except ValueError as exc:  # what the library says of an answer that is not as the service's answers are
+        raise UnreadableFile("cannot be read: the answer is not one of a storage account") from exc
+
+
+def _why(exc: "AzureError") -> str:
+    """In our own words: the library's may quote the URL with its signature."""
+    from azure.core.exceptions import (  # noqa: PLC0415 - slow, and only for those who use it
+        ClientAuthenticationError,
+        HttpResponseError,
+        ServiceRequestError,
+    )
+
+    match exc:
+        case HttpResponseError(status_code=int(status)):
+            code = getattr(exc, "error_code", None) or exc.reason or ""
+            return f"HTTP {status} {getattr(code, 'value', code)}; {_advice(status)}"
+        case ClientAuthenticationError():
+            return "Microsoft Entra gives no token; sign in with 'az login', or put a signature into the URL"
+        case ServiceRequestError():
+            return "no connection to the storage account; check its name and the network"
+    return f"the answer was lost ({type(exc).__name__}); try again"
+
+
+def _advice(status: int) -> str:
+    if status in {401, 403}:
+        return "it takes the role Storage Blob Data Reader, or a signature for reading and listing that is still valid"
+    return "check the URL" if status in {400, 404} else "try again later"
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

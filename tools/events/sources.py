@@ -1,0 +1,44 @@
+"""Where a command reads events from: a file, a folder, or a blob container."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Final
+
+import typer
+
+from shared.composition import identity_factory
+from tools.errors import CommandFailed
+from tools.events import dead_letter_blobs, dead_letters
+from tools.events.dead_letters import Source
+from tools.installation import Installation
+
+DEFAULT_CONNECTION_ENV: Final = "AZURE_STORAGE_CONNECTION_STRING"
+
+ConnectionOption = Annotated[
+    str | None,
+    typer.Option(
+        "--connection-string-env",
+        metavar="NAME",
+        help=f"The environment variable with the container's connection string.  [default: {DEFAULT_CONNECTION_ENV}]",
+    ),
+]
+
+
+def sources(installation: Installation, path: str, connection_env: str | None) -> Iterator[Source]:
+    """The files at a path, or the blobs at a container's URL.
+
+    :param connection_env: the environment variable that the operator names for the container's connection string.
+    :raises CommandFailed: there is nothing there, or it may not be read.
+    """
+    if not dead_letter_blobs.is_url(path):
+        return dead_letters.local_files(Path(path))
+    place = dead_letter_blobs.blob_place(path)
+    connection = installation.environment.get(connection_env or DEFAULT_CONNECTION_ENV, "")
+    if connection_env and not connection:
+        raise CommandFailed(f"the environment variable {connection_env} is not set; set it to a connection string")
+    access = dead_letter_blobs.BlobAccess(
+        make_identity=identity_factory(installation.settings),
+        connection_string=connection,
+        is_required=connection_env is not None,
+    )
+    return dead_letter_blobs.blobs(place, access)

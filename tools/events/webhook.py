@@ -1,0 +1,178 @@
+"""The function app's Event Grid endpoint, called as Event Grid calls it.
+
+``/runtime/webhooks/eventgrid?functionName=<name>``, with the system key ``eventgrid_extension`` where the app is in
+Azure. Event Grid sends the key as ``code`` in the query; the host takes it in the header ``x-functions-key`` as well,
+where no log shows it. Source: Azure Functions docs, event-grid-how-tos and functions-bindings-http-webhook-trigger.
+"""
+
+import json
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, Final
+from urllib.parse import parse_qs, quote, urlsplit
+
+import requests
+
+from tools.errors import CommandFailed
+from tools.events.documents import Document, Schema, schema_of
+from tools.events.reach import cause_of, is_safe_address
+
+DEFAULT_URL: Final = "http://127.0.0.1:7071"
+DEFAULT_FUNCTION: Final = "aml_event"
+KEY_VARIABLE: Final = "EVENTGRID_EXTENSION_KEY"
+PATH: Final = "/runtime/webhooks/eventgrid"
+
+# Event Grid listens for 30 s; the host may need some of them to wake up.
+TIMEOUT_SECONDS: Final = (5, 35)
+_ORIGIN: Final = "eventgrid.azure.net"
+_SERVER_ERROR: Final = 500
+_MAX_SHOWN: Final = 300
+_CONTENT_TYPES: Final = {
+    Schema.EVENT_GRID: "application/json; charset=utf-8",
+    Schema.CLOUD: "application/cloudevents+json; charset=utf-8",
+}
+
+HINTS: Final = {
+    401: f"set {KEY_VARIABLE} to the app's system key eventgrid_extension",
+    403: f"set {KEY_VARIABLE} to the app's system key eventgrid_extension",
+    404: "is this the function app, and does it have this function?",
+}
+"""What to do about an answer of the host."""
+
+
+class HostUnreachable(Exception):
+    """No answer came; the message is one line without the key."""
+
+
+class HandshakeFailed(Exception):
+    """The endpoint is there, and does not prove that it takes Event Grid's events."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What the host answered: the status, and its text on one line."""
+
+    status: int
+    text: str
+
+    @property
+    def is_accepted(self) -> bool:
+        """Whether Event Grid would take the event as delivered."""
+        return self.status in {200, 201, 202, 203, 204}
+
+    @property
+    def is_failure(self) -> bool:
+        """Whether the function failed, so that Event Grid would deliver the event again."""
+        return self.status >= _SERVER_ERROR
+
+
+@dataclass(frozen=True, slots=True)
+class Webhook:
+    """One function's endpoint.
+
+    :param url: of the host alone, without path.
+    :param key: not shown.
+    """
+
+    url: str
+    function: str = DEFAULT_FUNCTION
+    key: str = field(default="", repr=False)
+
+    @property
+    def address(self) -> str:
+        """The endpoint's whole address, without the key."""
+        return f"{self.url}{PATH}?functionName={quote(self.function, safe='')}"
+
+    def notify(self, event: Document, deliveries: int = 0) -> Answer:
+        """Deliver one event.
+
+        :param deliveries: how often it was delivered before.
+        :raises HostUnreachable: nobody answers.
+        """
+        schema = schema_of(event)
+        headers = {
+            "Content-Type": _CONTENT_TYPES[schema],
+            "aeg-event-type": "Notification",
+            "aeg-delivery-count": str(deliveries),
+        }
+        body: Any = [event] if schema is Schema.EVENT_GRID else event
+        answer = self._send("POST", headers, json.dumps(body).encode())
+        return Answer(answer.status_code, " ".join(answer.text.split())[:_MAX_SHOWN])
+
+    def shake_hands(self) -> None:
+        """Go through the validation of both schemas, as Event Grid does before it makes a subscription.
+
+        The host answers by itself: no function runs.
+
+        :raises HostUnreachable: nobody answers.
+        :raises HandshakeFailed: not as Event Grid wants it.
+        """
+        code = str(uuid.uuid4())
+        headers = {"Content-Type": _CONTENT_TYPES[Schema.EVENT_GRID], "aeg-event-type": "SubscriptionValidation"}
+        answer = self._send("POST", headers, json.dumps([_validation_event(code)]).encode())
+        if answer.status_code != requests.codes.ok:
+            hint = HINTS.get(answer.status_code, "is this the function app?")
+            raise HandshakeFailed(f"{self.url} answered HTTP {answer.status_code} to the validation event; {hint}")
+        if _validation_response(answer) != code:
+            raise HandshakeFailed(
+                f"{self.url} answered the validation event without its code; is this the function app?"
+            )
+        answer = self._send("OPTIONS", {"WebHook-Request-Origin": _ORIGIN})
+        allowed = answer.headers.get("WebHook-Allowed-Origin", "")
+        if answer.status_code != requests.codes.ok or allowed not in {_ORIGIN, "*"}:
+            raise HandshakeFailed(f"{self.url} does not let Event Grid send CloudEvents; is this the function app?")
+
+    def _send(self, method: str, headers: Mapping[str, str], body: bytes | None = None) -> requests.Response:
+        key = {"x-functions-key": self.key} if self.key else {}
+        try:
+            return requests.request(
+                method,
+                self.address,
+                data=body,
+                headers={**headers, **key},
+                timeout=TIMEOUT_SECONDS,
+                allow_redirects=False,
+            )
+        except (requests.RequestException, OSError, UnicodeError) as exc:
+            raise HostUnreachable(f"no answer from {self.url}: {cause_of(exc)}") from exc
+
+
+def webhook(url: str, function: str, key: str) -> Webhook:
+    """The endpoint at an address: a host's, or the whole one that Azure shows for a subscription, with its key.
+
+    :raises CommandFailed: it is no such address, or a key would be sent in the clear.
+    """
+    if not is_safe_address(url):
+        raise CommandFailed(f"--url must begin with https://, or be http:// on this machine: {DEFAULT_URL}")
+    parts = urlsplit(url)
+    if parts.path.rstrip("/").lower() not in {"", PATH}:
+        raise CommandFailed(
+            f"--url must be a function app's own address, without path, or end in {PATH}?functionName=NAME"
+        )
+    query = {name.lower(): values[0] for name, values in parse_qs(parts.query).items()}
+    return Webhook(
+        f"{parts.scheme}://{parts.netloc}", query.get("functionname", function), key or query.get("code", "")
+    )
+
+
+def _validation_event(code: str) -> Document:
+    return {
+        "id": str(uuid.uuid4()),
+        "topic": "/subscriptions/00000000-0000-0000-0000-000000000000",
+        "subject": "",
+        "data": {"validationCode": code},
+        "eventType": "Microsoft.EventGrid.SubscriptionValidationEvent",
+        "eventTime": datetime.now(UTC).isoformat().replace("+00:00", "Z"),
+        "metadataVersion": "1",
+        "dataVersion": "1",
+    }
+
+
+def _validation_response(answer: requests.Response) -> str:
+    try:
+        document = answer.json()
+    except ValueError:
+        return ""
+    return str(document.get("validationResponse", "")) if isinstance(document, dict) else ""

@@ -1,0 +1,1 @@
+"""The chain from events over routes to pipelines, and back to events."""

@@ -1,0 +1,249 @@
+"""Places the chain on a sheet: events, routes and pipelines in three columns, and the ways between them. Pure.
+
+What a pipeline brings about goes round the outside, back to the event, through the gap above it; so that lines cross
+boxes nowhere, however long the table is. Lengths are in SVG's user units, which are pixels where nothing scales.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain as chained
+from typing import Final
+
+from tools.routes.chain.chain import Chain, Pipeline, pipeline_label, pipeline_of
+from tools.routes.chain.words import route_lines
+
+NAME_WIDTH: Final = 7.7
+"""Of a character of a name, bold, 13 units high: what the wider common fonts need."""
+LINE_WIDTH: Final = 6.7
+"""Of a character of a condition, monospaced, 11 units high."""
+NAME_HEIGHT: Final = 17
+LINE_HEIGHT: Final = 15
+PADDING: Final = 12
+MARGIN: Final = 20
+HEAD: Final = 44
+MAX_NAME: Final = 40
+MAX_LINE: Final = 46
+
+_COLUMN_GAP: Final = 56
+_BOX_GAP: Final = 12
+_BAND_GAP: Final = 34
+_LANE: Final = 10
+_BACK_LANE: Final = 18
+_EXIT_GAP: Final = 8
+_BOX_HEIGHT: Final = NAME_HEIGHT + 2 * PADDING
+
+
+@dataclass(frozen=True, slots=True)
+class Box:
+    """A rectangle with a name, and lines below it."""
+
+    x: float
+    y: float
+    width: float
+    height: float
+    name: str
+    lines: tuple[str, ...] = ()
+    is_off: bool = False
+
+    @property
+    def shown_name(self) -> str:
+        return _cut(self.name, MAX_NAME)
+
+    @property
+    def middle(self) -> float:
+        return self.y + self.height / 2
+
+    @property
+    def bottom(self) -> float:
+        return self.y + self.height
+
+    @property
+    def right(self) -> float:
+        return self.x + self.width
+
+
+Point = tuple[float, float]
+Span = tuple[float, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """A line with an arrow at its end.
+
+    :param points: its corners; of a way between two neighbouring columns, its two ends.
+    """
+
+    points: tuple[Point, ...]
+    is_caused: bool = False
+    is_in_loop: bool = False
+    is_off: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """All boxes and ways, and how large the sheet must be for them."""
+
+    width: float
+    height: float
+    events: tuple[Box, ...]
+    routes: tuple[Box, ...]
+    pipelines: tuple[Box, ...]
+    ways: tuple[Way, ...]
+
+
+def lay_out(chain: Chain) -> Layout:
+    """Place everything: events in the file's order, routes beside their event, pipelines beside their routes."""
+    return _Sheet(chain).layout()
+
+
+class _Sheet:
+    def __init__(self, chain: Chain) -> None:
+        self._chain = chain
+        self._events: dict[str, Box] = {}
+        self._routes: dict[str, Box] = {}
+        self._bands: dict[str, Span] = {}
+        self._pipelines: dict[Pipeline, Box] = {}
+
+    def layout(self) -> Layout:
+        x = MARGIN + (_BACK_LANE if any(route.causes for route in self._chain.routes) else 0)
+        bottom = self._place_events_and_routes(x)
+        right = max((box.right for box in (*self._events.values(), *self._routes.values())), default=x)
+        self._place_pipelines(right + _COLUMN_GAP)
+        boxes = (*self._events.values(), *self._routes.values(), *self._pipelines.values())
+        right = max((box.right for box in boxes), default=right)
+        back = self._back(x, right)
+        return Layout(
+            width=max([right, *(point[0] for way in back for point in way.points)]) + MARGIN,
+            height=max([bottom, *(box.y + box.height for box in boxes)]) + MARGIN,
+            events=tuple(self._events.values()),
+            routes=tuple(self._routes.values()),
+            pipelines=tuple(self._pipelines.values()),
+            ways=(*self._forward(), *back),
+        )
+
+    def _place_events_and_routes(self, x: float) -> float:
+        """The first two columns, each event in the middle of its routes; returns where they end."""
+        routes = self._chain.routes
+        lines = {each.name: tuple(_cut(line, MAX_LINE) for line in route_lines(each, MAX_LINE)) for each in routes}
+        event_width = _names_width(self._chain.events)
+        route_width = max(
+            _names_width(each.name for each in routes), _width(chained.from_iterable(lines.values()), LINE_WIDTH)
+        )
+        y = float(MARGIN + HEAD)
+        for event in self._chain.events:
+            top = y
+            for route in (route for route in routes if route.event == event):
+                self._routes[route.name] = Box(
+                    x=x + event_width + _COLUMN_GAP,
+                    y=y,
+                    width=route_width,
+                    height=_BOX_HEIGHT + LINE_HEIGHT * len(lines[route.name]),
+                    name=route.name,
+                    lines=lines[route.name],
+                    is_off=not route.enabled,
+                )
+                y = self._routes[route.name].bottom + _BOX_GAP
+            bottom = max(y - _BOX_GAP, top + _BOX_HEIGHT)
+            self._bands[event] = (top, bottom)
+            self._events[event] = Box(x, (top + bottom - _BOX_HEIGHT) / 2, event_width, _BOX_HEIGHT, event)
+            y = bottom + _BAND_GAP
+        return y - _BAND_GAP
+
+    def _place_pipelines(self, x: float) -> None:
+        """The third column: each pipeline as near to its routes as the others let it be.
+
+        It stays beside one of its events, out of the gaps that ways go back through. There is room: an event has as
+        many routes as pipelines, and no route is lower than a pipeline.
+        """
+        labels = {pipeline: pipeline_label(pipeline, self._chain) for pipeline in self._chain.pipelines}
+        wanted: dict[str, list[tuple[float, Pipeline]]] = {}
+        for pipeline in self._chain.pipelines:
+            routes = [route for route in self._chain.routes if pipeline_of(route) == pipeline]
+            middle = sum(self._routes[route.name].middle for route in routes) / len(routes)
+            nearest = min(routes, key=lambda route: abs(self._routes[route.name].middle - middle))
+            wanted.setdefault(nearest.event, []).append((middle - _BOX_HEIGHT / 2, pipeline))
+        for event, found in wanted.items():
+            found.sort()
+            least, bottom = self._bands[event]
+            tops = spread([top for top, _ in found], _BOX_HEIGHT + _BOX_GAP, (least, bottom - _BOX_HEIGHT))
+            for top, (_, pipeline) in zip(tops, found, strict=True):
+                self._pipelines[pipeline] = Box(x, top, _names_width(labels.values()), _BOX_HEIGHT, labels[pipeline])
+
+    def _forward(self) -> Iterator[Way]:
+        for route in self._chain.routes:
+            box, event = self._routes[route.name], self._events[route.event]
+            pipeline = self._pipelines[pipeline_of(route)]
+            yield Way(((event.right, event.middle), (box.x, box.middle)), is_off=box.is_off)
+            yield Way(((box.right, box.middle), (pipeline.x, pipeline.middle)), is_off=box.is_off)
+
+    def _back(self, left: float, right: float) -> list[Way]:
+        """From each pipeline round the outside to what it brings about."""
+        steps: dict[tuple[Pipeline, str], bool] = {}
+        for route in self._chain.routes:
+            for cause in route.causes:
+                step = (pipeline_of(route), cause.event)
+                steps[step] = steps.get(step, False) or self._chain.is_in_loop(route, cause)
+        exits = {step: self._exit(step, list(steps)) for step in steps}
+        gaps = {event: self._bands[event][0] - _BAND_GAP / 2 for _, event in steps}
+        spans = {event: (gap, gap) for event, gap in gaps.items()}
+        for (_, event), y in exits.items():
+            spans[event] = (min(spans[event][0], y), max(spans[event][1], y))
+        lanes = lanes_of(spans)
+        ways = []
+        for step, is_in_loop in steps.items():
+            start, end, gap = self._pipelines[step[0]], self._events[step[1]], gaps[step[1]]
+            out, back, y = right + _LANE * lanes[step[1]], left - _BACK_LANE, exits[step]
+            corners = ((start.right, y), (out, y), (out, gap), (back, gap), (back, end.middle), (end.x, end.middle))
+            ways.append(Way(corners, is_caused=True, is_in_loop=is_in_loop))
+        return sorted(ways, key=lambda way: way.is_in_loop)  # loops last, so above the others
+
+    def _exit(self, step: tuple[Pipeline, str], steps: Sequence[tuple[Pipeline, str]]) -> float:
+        """Where a way leaves its pipeline, beside the pipeline's other ways."""
+        siblings = [other for other in steps if other[0] == step[0]]
+        return self._pipelines[step[0]].middle + (siblings.index(step) - (len(siblings) - 1) / 2) * _EXIT_GAP
+
+
+def lanes_of(spans: Mapping[str, Span]) -> dict[str, int]:
+    """From 1 on the inside: those that are beside each other have lanes of their own, the longest outside."""
+    lanes: dict[str, int] = {}
+    for name, (low, high) in sorted(spans.items(), key=lambda item: item[1][1] - item[1][0]):
+        beside = [lane for other, lane in lanes.items() if spans[other][0] <= high and low <= spans[other][1]]
+        lanes[name] = 1 + max(beside, default=0)
+    return lanes
+
+
+def spread(wanted: Sequence[float], distance: float, bounds: Span) -> list[float]:
+    """Places at least so far apart, and together as near to the wanted ones as can be.
+
+    :param wanted: in ascending order.
+    :param bounds: none is before the first or after the second, which leave room for all.
+    """
+    # Neighbours that are too near are taken together, around the middle of what they want, until none are.
+    groups: list[Span] = []  # where the first of each wants to be, and how many they are
+    for place in wanted:
+        first, count = place, 1.0
+        while groups and groups[-1][0] + groups[-1][1] * distance > first:
+            before, number = groups.pop()
+            first = (before * number + (first - number * distance) * count) / (number + count)
+            count += number
+        groups.append((first, count))
+    places = [first + index * distance for first, count in groups for index in range(int(count))]
+    last = len(places) - 1
+    least, most = bounds
+    return [
+        min(max(place, least + index * distance), most - (last - index) * distance)
+        for index, place in enumerate(places)
+    ]
+
+
+def _names_width(names: Iterable[str]) -> float:
+    return _width((_cut(name, MAX_NAME) for name in names), NAME_WIDTH)
+
+
+def _width(texts: Iterable[str], of_character: float) -> float:
+    """What the widest of the texts needs."""
+    return round(of_character * max(map(len, texts), default=0)) + 2 * PADDING
+
+
+def _cut(text: str, length: int) -> str:
+    return text if len(text) <= length else text[: length - 1] + "…"

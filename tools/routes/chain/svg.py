@@ -1,0 +1,207 @@
+"""Draws the chain as an SVG picture that stands by itself: no script, no font, no other file; light and dark. Pure."""
+
+import xml.etree.ElementTree as ET
+from collections.abc import Iterator, Mapping
+from typing import Final
+
+from tools.console import printable
+from tools.routes.chain.chain import Chain
+from tools.routes.chain.layout import LINE_HEIGHT, MARGIN, NAME_HEIGHT, PADDING, Box, Layout, Point, Way, lay_out
+
+_RADIUS: Final = 7
+_LEGEND: Final = 24
+_NAMES: Final = "ui-sans-serif,-apple-system,'Segoe UI',Helvetica,Arial,sans-serif"
+_LINES: Final = "ui-monospace,SFMono-Regular,Menlo,Consolas,'Liberation Mono',monospace"
+
+Palette = Mapping[str, str | tuple[str, str]]
+"""A colour, or a box's inside and border."""
+
+_LIGHT: Final[Palette] = {
+    "sheet": ("#ffffff", "#d1d9e0"),
+    "event": ("#ddf4ff", "#54aeff"),
+    "route": ("#f6f8fa", "#818b98"),
+    "pipeline": ("#dafbe1", "#4ac26b"),
+    "text": "#1f2328",
+    "quiet": "#59636e",
+    "way": "#6e7781",
+    "caused": "#8250df",
+    "loop": "#cf222e",
+}
+_DARK: Final[Palette] = {
+    "sheet": ("#0d1117", "#3d444d"),
+    "event": ("#12233d", "#388bfd"),
+    "route": ("#151b23", "#7d8590"),
+    "pipeline": ("#12261e", "#2ea043"),
+    "text": "#f0f6fc",
+    "quiet": "#9198a1",
+    "way": "#8d96a0",
+    "caused": "#b78aff",
+    "loop": "#ff6a69",
+}
+_WAYS: Final = ("way", "caused", "loop")
+
+
+def svg(chain: Chain, title: str) -> str:
+    """The picture's text.
+
+    :param title: for whoever cannot see it.
+    """
+    layout = lay_out(chain)
+    notes = list(_notes(chain, layout))
+    width, height = round(layout.width), round(layout.height + (_LEGEND if notes else 0))
+    root = ET.Element(
+        "svg",
+        xmlns="http://www.w3.org/2000/svg",
+        viewBox=f"0 0 {width} {height}",
+        width=str(width),
+        height=str(height),
+        role="img",
+    )
+    _child(root, "title", title)
+    _child(root, "desc", "; ".join(_described(chain)))
+    _child(root, "style", f"\n{_styles()}\n")
+    _markers(_child(root, "defs"))
+    _rectangle(root, 0.5, 0.5, width - 1, height - 1, "sheet", radius=8)
+    _heads(root, layout)
+    for way in layout.ways:
+        _way(root, way)
+    for kind, boxes in (("event", layout.events), ("route", layout.routes), ("pipeline", layout.pipelines)):
+        for box in boxes:
+            _box(root, box, kind)
+    _legend(root, notes, height)
+    ET.indent(root, " ")
+    return ET.tostring(root, encoding="unicode") + "\n"
+
+
+def _described(chain: Chain) -> Iterator[str]:
+    """The chain in words, for whoever cannot see the picture."""
+    for route in chain.routes:
+        caused = ", ".join(cause.event for cause in route.causes)
+        yield f"{route.event}: {route.name} queues {route.pipeline}" + (
+            f", which brings about {caused}" if caused else ""
+        )
+
+
+def _notes(chain: Chain, layout: Layout) -> Iterator[tuple[str, str]]:
+    """What the legend has to explain."""
+    if any(way.is_caused for way in layout.ways):
+        yield "caused", "the pipeline brings the event about"
+    if chain.loops:
+        yield "loop", "a loop without a cooldown"
+
+
+def _styles() -> str:
+    dark = "\n".join(f"  {rule}" for rule in _colours(_DARK))
+    return "\n".join(
+        [
+            f"text {{ font: 13px {_NAMES} }}",
+            ".name { font-weight: 600 }",
+            f".line {{ font: 11px {_LINES} }}",
+            ".head { font-size: 12px }",
+            "path { fill: none; stroke-width: 1.5 }",
+            ".off { stroke-dasharray: 4 3 }",
+            *_colours(_LIGHT),
+            f"@media (prefers-color-scheme: dark) {{\n{dark}\n}}",
+        ]
+    )
+
+
+def _colours(palette: Palette) -> Iterator[str]:
+    for name, colours in palette.items():
+        if isinstance(colours, tuple):
+            yield f".{name} {{ fill: {colours[0]}; stroke: {colours[1]} }}"
+        elif name in _WAYS:
+            yield f"path.{name} {{ stroke: {colours} }}"
+            yield f".tip-{name} {{ fill: {colours} }}"
+        else:
+            yield f"text.{name} {{ fill: {colours} }}"
+
+
+def _markers(defs: ET.Element) -> None:
+    for kind in _WAYS:
+        marker = _child(
+            defs, "marker", id=f"tip-{kind}", viewBox="0 0 8 8", refX="7", refY="4", markerWidth="7", markerHeight="7"
+        )
+        marker.set("orient", "auto")
+        _child(marker, "polygon", points="0,0 8,4 0,8", **{"class": f"tip-{kind}"})
+
+
+def _heads(root: ET.Element, layout: Layout) -> None:
+    for title, boxes in (
+        ("Azure ML event", layout.events),
+        ("route", layout.routes),
+        ("pipeline", layout.pipelines),
+    ):
+        if boxes:
+            _text(root, boxes[0].x, MARGIN + 4, title, "head quiet")
+
+
+def _box(root: ET.Element, box: Box, kind: str) -> None:
+    group = _child(root, "g")
+    if box.shown_name != box.name:
+        _child(group, "title", box.name)
+    radius = box.height / 2 if kind == "event" else 4
+    _rectangle(group, box.x, box.y, box.width, box.height, f"{kind} off" if box.is_off else kind, radius)
+    y = box.y + PADDING + NAME_HEIGHT - 4
+    if kind == "event":
+        _text(group, box.x + box.width / 2, y, box.shown_name, "name text").set("text-anchor", "middle")
+    else:
+        _text(group, box.x + PADDING, y, box.shown_name, "name text")
+    for number, line in enumerate(box.lines, 1):
+        _text(group, box.x + PADDING, y + number * LINE_HEIGHT, line, "line quiet")
+
+
+def _way(root: ET.Element, way: Way) -> None:
+    kind = "loop" if way.is_in_loop else "caused" if way.is_caused else "way"
+    drawn = _cornered(way.points) if way.is_caused else _curved(*way.points)
+    path = _child(root, "path", d=drawn, **{"class": f"{kind} off" if way.is_off else kind})
+    path.set("marker-end", f"url(#tip-{kind})")
+
+
+def _curved(start: Point, end: Point) -> str:
+    middle = (start[0] + end[0]) / 2
+    return f"M{_at(start)} C{_at((middle, start[1]))} {_at((middle, end[1]))} {_at(end)}"
+
+
+def _cornered(points: tuple[Point, ...]) -> str:
+    """Straight lines with their corners rounded."""
+    words = [f"M{_at(points[0])}"]
+    for before, corner, after in zip(points, points[1:], points[2:], strict=False):
+        words.append(f"L{_at(_towards(corner, before))} Q{_at(corner)} {_at(_towards(corner, after))}")
+    return " ".join([*words, f"L{_at(points[-1])}"])
+
+
+def _towards(corner: Point, other: Point) -> Point:
+    """The place where the rounding of a corner begins; half way where the next corner is near."""
+    dx, dy = other[0] - corner[0], other[1] - corner[1]
+    length = max(abs(dx), abs(dy)) or 1
+    share = min(_RADIUS, length / 2) / length
+    return corner[0] + dx * share, corner[1] + dy * share
+
+
+def _legend(root: ET.Element, notes: list[tuple[str, str]], height: float) -> None:
+    x, y = float(MARGIN), height - MARGIN + 2
+    for kind, words in notes:
+        path = _child(root, "path", d=f"M{_at((x, y - 4))} L{_at((x + 28, y - 4))}", **{"class": kind})
+        path.set("marker-end", f"url(#tip-{kind})")
+        _text(root, x + 36, y, words, "head quiet")
+        x += 36 + 6.2 * len(words) + 24
+
+
+def _rectangle(parent: ET.Element, x: float, y: float, width: float, height: float, kind: str, radius: float) -> None:
+    sizes = {"x": x, "y": y, "width": width, "height": height, "rx": radius}
+    _child(parent, "rect", **{name: f"{size:g}" for name, size in sizes.items()}, **{"class": kind})
+
+
+def _text(parent: ET.Element, x: float, y: float, text: str, kind: str) -> ET.Element:
+    return _child(parent, "text", text, x=f"{x:g}", y=f"{y:g}", **{"class": kind})
+
+
+def _child(parent: ET.Element, name: str, text: str = "", **attributes: str) -> ET.Element:
+    child = ET.SubElement(parent, name, attributes)
+    child.text = (text if name == "style" else printable(text)) or None
+    return child
+
+
+def _at(point: Point) -> str:
+    return f"{point[0]:g},{point[1]:g}"

@@ -1,0 +1,107 @@
+"""Checks a dispatch table: everything that the app would refuse, and what can hardly be meant."""
+
+from collections.abc import Collection, Iterator, Mapping
+from pathlib import Path
+from typing import Final
+
+from shared.routing.routes_file import Reading, read_routes
+from shared.routing.table import Route
+from shared.routing.templates import Template
+from shared.suggestion import suggestion
+from tools.routes import pipeline_files
+from tools.routes import warnings as route_warnings
+from tools.routes.chain import chain
+from tools.routes.findings import Finding, Rule, error, place_of, unset, warning
+from tools.routes.pipeline_files import PipelineFile, UnreadablePipeline
+
+_THEN: Final = "and if that is the pipeline, Azure DevOps refuses the run"
+_FINDERS: Final = (
+    route_warnings.condition_warnings,
+    route_warnings.template_warnings,
+    route_warnings.pair_warnings,
+    chain.loop_warnings,
+    chain.cause_warnings,
+)
+
+
+def check(
+    text: str, file: Path, names: Mapping[str, Collection[str]], environment: Mapping[str, str]
+) -> tuple[Reading, list[Finding]]:
+    """All findings in the file's order; what can be read is checked further even where something is wrong.
+
+    :param file: where the text is from; pipelines' files are looked for beside it.
+    :param names: from each event type to the names its handler offers.
+    """
+    reading = read_routes(text, names=names, environment=environment)
+    findings = [error(problem) for problem in reading.problems]
+    findings += [unset(problem) for problem in reading.unset]
+    for find in _FINDERS:
+        findings += find(reading)
+    findings += pipeline_warnings(reading, file)
+    return reading, sorted(findings)
+
+
+def pipeline_warnings(reading: Reading, file: Path) -> Iterator[Finding]:
+    """Where routes and the pipelines' files beside routes.yaml disagree."""
+    read: dict[Path, PipelineFile | UnreadablePipeline] = {}
+    for route in reading.table.routes:
+        path = pipeline_files.find(file, route.pipeline)
+        if path is None:
+            continue
+        if path not in read:
+            read[path] = _read(path)
+        match read[path]:
+            case UnreadablePipeline() as exc:
+                yield warning(place_of(reading, route.name, "pipeline"), Rule.PIPELINE_FILE, _shown(path), str(exc))
+            case PipelineFile() as found:
+                yield from _given(reading, route, found)
+                yield from _not_given(reading, route, found)
+
+
+def _read(path: Path) -> PipelineFile | UnreadablePipeline:
+    try:
+        return pipeline_files.read(path)
+    except UnreadablePipeline as exc:
+        return exc
+
+
+def _shown(path: Path) -> str:
+    return f"{pipeline_files.FOLDER}/{path.name}"
+
+
+def _given(reading: Reading, route: Route, found: PipelineFile) -> Iterator[Finding]:
+    """What the route gives, and the file does not take."""
+    declared = [parameter.name for parameter in found.parameters.values()]
+    given: dict[str, Template | None] = dict(route.parameters)
+    if route.correlation_parameter is not None:
+        given[route.correlation_parameter] = None
+    for name, template in given.items():
+        path = (route.name, "parameters", name) if template is not None else (route.name, "correlation_parameter")
+        parameter = found.parameters.get(name.lower())
+        if parameter is None:
+            advice = suggestion(name, declared) if declared else "it declares none"
+            message = f"{_shown(found.path)} declares no such parameter, {_THEN}"
+            yield warning(place_of(reading, *path), Rule.UNDECLARED_PARAMETER, name, message, advice)
+            continue
+        literal = _literal(template)
+        if literal is not None and (refusal := parameter.refusal(literal)) is not None:
+            message = f"{refusal} ({_shown(found.path)})"
+            yield warning(place_of(reading, *path), Rule.PARAMETER_VALUE, f"{name}: {literal}", message)
+
+
+def _not_given(reading: Reading, route: Route, found: PipelineFile) -> Iterator[Finding]:
+    """What the file needs, and the route does not give."""
+    given = {name.lower() for name in (*route.parameters, route.correlation_parameter or "")}
+    for name, parameter in found.parameters.items():
+        if parameter.default is None and name not in given:
+            message = f"{_shown(found.path)} needs this parameter, {_THEN}"
+            advice = "give it under 'parameters', or declare a default"
+            place = place_of(reading, route.name, "parameters")
+            yield warning(place, Rule.MISSING_PARAMETER, parameter.name, message, advice)
+
+
+def _literal(template: Template | None) -> str | None:
+    """The value of a template without placeholders and environment values."""
+    if template is None or "${" in template.text or not all(isinstance(part, str) for part in template.parts):
+        return None
+    return template.text

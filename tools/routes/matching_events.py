@@ -1,0 +1,179 @@
+"""Makes, for a route, an event that it matches. Pure.
+
+It starts from the sample event of the route's type, grants what the route's condition wishes for, puts something where
+a placeholder would find nothing, and then asks the app's own code whether the route matches.
+"""
+
+import copy
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any, Final
+
+from handlers import DISPATCH
+from shared.deciding import decide
+from shared.events.event import AML_PREFIX, Occurrence, parse_event
+from shared.routing.table import Match, Refusal, Route, RouteTable
+from shared.routing.templates import Expression, Template
+from tools.events.samples import sample_event
+from tools.routes.conditions import SOMETHING, Path, Way, Wish, paths_in, ways
+
+_MAX_WAYS: Final = 64
+_FILLER: Final = "sample"
+_BREACH_TAG: Final = "azureml_modelmonitor_threshold_breached"
+_WORKSPACE_PARTS: Final = {"subscription_id": 2, "resource_group": 4, "workspace": 8}
+_ENVELOPE_KEYS: Final = {"id": "id", "subject": "subject", "source": "topic", "time": "eventTime"}
+
+_Document = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class MatchingEvent:
+    """An event that the route matches.
+
+    :param text: the event as JSON, in the Event Grid schema.
+    :param match: what the route makes of it.
+    :param sampled: the names of those parameters and variables whose values nothing but the sample stands behind:
+        neither the route's own text nor what its condition requires.
+    """
+
+    text: str
+    match: Match
+    sampled: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class NoEvent:
+    """None could be made, because …"""
+
+    reason: str
+
+
+def matching_event(route: Route) -> MatchingEvent | NoEvent:
+    """An event that the route matches, or why none could be made."""
+    reason = ""
+    for way in islice(ways(route.when.expression.text) if route.when else [()], _MAX_WAYS):
+        document = _granted(sample_event(route.event), way)
+        document = _granted(document, _missing(route, document))
+        text = json.dumps(document)
+        verdict = decide(text, DISPATCH, RouteTable([route]))
+        match verdict.decisions:
+            case (Match() as found,):
+                return MatchingEvent(text, found, _sampled(route, way))
+            case (Refusal() as refusal,):
+                reason = refusal.reason
+            case _:
+                reason = reason or next((why.reason for why in verdict.why_not), verdict.why_nothing)
+    return NoEvent(reason)
+
+
+def _granted(document: _Document, wishes: Iterable[Wish]) -> _Document:
+    document = copy.deepcopy(document)
+    for wish in wishes:
+        first, *below = wish.path
+        if first == "event" and below:
+            _grant_envelope(document, below[0], wish.value)
+        elif first == "data" and below:
+            _put(document["data"], below, wish.value)
+        elif first in _PLACES:
+            _PLACES[first](document["data"], wish.value)
+        else:
+            _put(document["data"], [_camel_case(first), *below], wish.value)
+    return document
+
+
+def _missing(route: Route, document: _Document) -> Iterator[Wish]:
+    """Something for every name that a placeholder asks for and that the event does not hold."""
+    event = parse_event(json.dumps(document))
+    meaning = DISPATCH[AML_PREFIX + route.event](event)
+    if not isinstance(meaning, Occurrence):
+        return
+    scope = {**meaning.names, "event": event.envelope(), "data": event.data}
+    for template in _templates(route):
+        for path in _paths(template):
+            if _found(scope, path) is None:
+                yield Wish(path, SOMETHING)
+
+
+def _sampled(route: Route, way: Way) -> frozenset[str]:
+    required = {wish.path for wish in way if wish.is_required}
+    given = {**route.parameters, **route.variables}
+    return frozenset(name for name, template in given.items() if not _paths(template) <= required)
+
+
+def _templates(route: Route) -> Iterator[Template]:
+    yield from route.parameters.values()
+    yield from route.variables.values()
+    yield from (template for template in (route.once_per, route.cooldown_key) if template is not None)
+
+
+def _paths(template: Template) -> frozenset[Path]:
+    expressions = [part.text for part in template.parts if isinstance(part, Expression)]
+    return frozenset().union(*(paths_in(expression) for expression in expressions))
+
+
+def _found(scope: Any, path: Path) -> Any:
+    for name in path:
+        scope = scope.get(name) if isinstance(scope, Mapping) else None
+    return scope
+
+
+def _grant_envelope(document: _Document, name: str, value: Any) -> None:
+    if name in _WORKSPACE_PARTS and isinstance(value, str):
+        parts = document["topic"].split("/")
+        parts[_WORKSPACE_PARTS[name]] = value
+        document["topic"] = "/".join(parts)
+    elif name in _ENVELOPE_KEYS:
+        _put(document, [_ENVELOPE_KEYS[name]], value)
+
+
+def _put(place: dict[str, Any], keys: list[str], value: Any) -> None:
+    """Set or remove what is at the end of the keys. The first is found in any case, as the app reads it."""
+    first = next((key for key in place if key.lower() == keys[0].lower()), keys[0])
+    for key in [first, *keys[1:]][:-1]:
+        if not isinstance(place.get(key), dict):
+            place[key] = {}
+        place = place[key]
+    last = first if len(keys) == 1 else keys[-1]
+    if value is None:
+        place.pop(last, None)
+    elif value is not SOMETHING:
+        place[last] = value
+    elif not place.get(last):
+        place[last] = _FILLER
+
+
+def _model_id(data: _Document, value: Any) -> None:
+    name, _, version = value.partition(":") if isinstance(value, str) else (_FILLER, "", "1")
+    _put(data, ["ModelName"], name)
+    _put(data, ["ModelVersion"], version)
+
+
+def _model_ids(data: _Document, value: Any) -> None:
+    _put(data, ["ModelIds"], ",".join(map(str, value)) if isinstance(value, list) else value)
+
+
+def _monitor(data: _Document, value: Any) -> None:
+    """A monitor's breach and its message are told by a tag of the run."""
+    _put(data, ["runTags", _BREACH_TAG], value if isinstance(value, str) else SOMETHING if value else None)
+
+
+def _root_run_id(data: _Document, value: Any) -> None:
+    """A run that is a part of no other is its own root."""
+    _put(data, ["runId"], value)
+
+
+# What the handlers make of several things, or from elsewhere than its name says.
+_PLACES: Final[Mapping[str, Callable[[_Document, Any], None]]] = {
+    "model_id": _model_id,
+    "model_ids": _model_ids,
+    "monitor_threshold_breached": _monitor,
+    "monitor_message": _monitor,
+    "root_run_id": _root_run_id,
+}
+
+
+def _camel_case(name: str) -> str:
+    first, *rest = name.split("_")
+    return first + "".join(map(str.capitalize, rest))
