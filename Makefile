@@ -21,17 +21,17 @@ find_python = $(shell for python in python$(1) python3 $${PYENV_ROOT:-$$HOME/.py
 help:
 	@sed -n '2,7s/^#   //p' Makefile
 
-$(READY): requirements.txt requirements-tools.txt requirements-dev.txt constraints.txt
+$(READY): requirements.txt requirements/tools.txt requirements/dev.txt constraints.txt
 	@if [ -z "$(PYTHON)" ]; then echo "nextstage needs Python 3.11, 3.12 or 3.13 on the PATH, or PYTHON=/path/to/python"; exit 1; fi
 	@$(PYTHON) -m venv $(VENV) || { echo "no virtual environment could be made; on Debian and Ubuntu: apt-get install python3-venv"; exit 1; }
 	@echo "installing the pinned requirements into $(VENV) …"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements/dev.txt
 	@touch $@
 
 # What only the measurements need, and their tests.
 MEASURING := $(VENV)/.measuring
-$(MEASURING): requirements-bench.txt constraints.txt $(READY)
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-bench.txt
+$(MEASURING): requirements/bench.txt constraints.txt $(READY)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements/bench.txt
 	@touch $@
 
 demo: $(READY)
@@ -54,24 +54,24 @@ runtime:
 
 NO_3_13 = there is no Python 3.13 on the PATH or under $${PYENV_ROOT:-~/.pyenv}/versions
 
-$(RUNTIME)/.ready: requirements-runtime.txt requirements.txt constraints.txt
+$(RUNTIME)/.ready: requirements/runtime.txt requirements.txt constraints.txt
 	@if [ -z "$(call find_python,3.13)" ]; then echo "$(NO_3_13)"; exit 1; fi
 	@$(call find_python,3.13) -m venv $(RUNTIME)
 	@echo "installing Microsoft's Functions runtime into $(RUNTIME) …"
-	@$(RUNTIME)/bin/python -m pip install --quiet --disable-pip-version-check -r requirements-runtime.txt
+	@$(RUNTIME)/bin/python -m pip install --quiet --disable-pip-version-check -r requirements/runtime.txt
 	@touch $@
 
 package: $(READY) $(RUNTIME)/.ready
 	@$(BIN)/python -m devstack.package --python $(RUNTIME)/bin/python
 
-# The Azure ML SDK; why apart, is said in requirements-aml.txt.
+# The Azure ML SDK; why apart, is said in requirements/aml.txt.
 AML := .venv-aml/.ready
 aml: $(AML)
 
-$(AML): requirements-aml.txt constraints.txt | $(READY)
+$(AML): requirements/aml.txt constraints.txt | $(READY)
 	@$(PYTHON) -m venv .venv-aml
 	@echo "installing the Azure ML SDK into .venv-aml …"
-	@.venv-aml/bin/python -m pip install --quiet --disable-pip-version-check -r requirements-aml.txt
+	@.venv-aml/bin/python -m pip install --quiet --disable-pip-version-check -r requirements/aml.txt
 	@touch $@
 
 test: $(MEASURING) azurite runtime aml
@@ -88,9 +88,9 @@ test-3.%: azurite runtime aml
 	@$(if $(call find_python,3.$*),$(MAKE) --no-print-directory .venv-3.$*/.ready,echo "== no Python 3.$* is there")
 	@if [ -e .venv-3.$*/.ready ]; then echo "== Python 3.$*"; .venv-3.$*/bin/python -m pytest -n 2; fi
 
-.venv-3.%/.ready: requirements.txt requirements-tools.txt requirements-dev.txt requirements-bench.txt constraints.txt
+.venv-3.%/.ready: requirements.txt requirements/tools.txt requirements/dev.txt requirements/bench.txt constraints.txt
 	@$(call find_python,3.$*) -m venv .venv-3.$*
-	@.venv-3.$*/bin/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt -r requirements-bench.txt
+	@.venv-3.$*/bin/python -m pip install --quiet --disable-pip-version-check -r requirements/dev.txt -r requirements/bench.txt
 	@touch $@
 
 soak: $(READY) azurite

@@ -7,6 +7,6 @@ if __name__ == "__main__":
     try:
         from tools.cli import main
     except ModuleNotFoundError as exc:
-        sys.stderr.write(f"manage.py: {exc.name} is not installed; run: pip install -r requirements-tools.txt\n")
+        sys.stderr.write(f"manage.py: {exc.name} is not installed; run: pip install -r requirements/tools.txt\n")
         sys.exit(2)
     sys.exit(main())

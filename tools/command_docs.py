@@ -35,7 +35,7 @@ def commands_page() -> str:
     context = typer.Context(program, info_name=PROGRAM)
     commands = list(_commands(program, context))
     lines = ["# The operator's commands", "", _NOTICE, ""]
-    lines += [*_prose(program.help or ""), "They need `pip install -r requirements-tools.txt`.", ""]
+    lines += [*_prose(program.help or ""), "They need `pip install -r requirements/tools.txt`.", ""]
     lines += ["| command | |", "|---|---|"]
     for command, inner in commands:
         anchor = _title(inner).replace(" ", "-")

@@ -115,7 +115,7 @@ class TestBindings:
 
 class TestFuncignore:
     NEEDED = ("function_app.py", "host.json", "requirements.txt", "constraints.txt", "routes.yaml")
-    FOLDERS = ("handlers", "shared", "manage.py", "tools", "requirements-tools.txt")
+    FOLDERS = ("handlers", "shared", "manage.py", "tools", "requirements")
     NEVER = (
         "local.settings.json", ".env", "journal.sqlite3", "tests/test_x.py", "devstack/x.py", "bench/x.py", "docs/x.md",
         "infra/main.bicep", "pipelines/x.yaml", "components/x.yaml", "azure.yaml", ".git/config", ".venv/bin/python",

@@ -25,8 +25,8 @@ def project(tmp_path: Path) -> Path:
     (folder / ".venv" / "bin").mkdir(parents=True)
     for name in ("Makefile", "local.settings.sample.json", "constraints.txt"):
         shutil.copy(ROOT / name, folder)
-    for requirements in ROOT.glob("requirements*.txt"):
-        shutil.copy(requirements, folder)
+    shutil.copy(ROOT / "requirements.txt", folder)
+    shutil.copytree(ROOT / "requirements", folder / "requirements")
     program(folder / ".venv" / "bin" / "python", RECORDER.format(name="python", calls=tmp_path / "calls"))
     (folder / ".venv" / "bin" / "activate").write_text(f"VIRTUAL_ENV={folder}/.venv\nexport VIRTUAL_ENV\n")
     (folder / ".venv" / ".ready").touch()

@@ -1,6 +1,6 @@
 """A Functions worker: Microsoft's runtime library, fed with the host's messages as lines of JSON instead of gRPC.
 
-A program on its own, run as `python -P worker.py` by a Python 3.13 that has requirements-runtime.txt and nothing else.
+A program on its own, run as `python -P worker.py` by a Python 3.13 that has requirements/runtime.txt and nothing else.
 It imports nothing of this project but the app that it is told to load.
 
 Each line is a StreamingMessage of function_rpc.proto in protobuf's JSON form: requests come on standard input,

@@ -193,7 +193,7 @@ class TestProgram:
         command = [sys.executable, "-S", "-E", str(ROOT / "manage.py")]
         ended = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
         assert (ended.returncode, ended.stdout) == (2, "")
-        assert ended.stderr == "manage.py: typer is not installed; run: pip install -r requirements-tools.txt\n"
+        assert ended.stderr == "manage.py: typer is not installed; run: pip install -r requirements/tools.txt\n"
 
     def test_a_reader_who_has_seen_enough(self, desk: Desk) -> None:
         desk.deliver()
