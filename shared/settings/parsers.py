@@ -10,21 +10,17 @@ from shared.settings.setting import Unusable
 SQLITE_PREFIX: Final = "sqlite:"
 _FERNET_KEY_BYTES: Final = 32
 _HOST: Final = re.compile(r"[a-z0-9-]+(\.[a-z0-9-]+)*(:[1-9][0-9]{0,4})?", re.ASCII)
-_WORKSPACE_ID: Final = re.compile(
-    r"/subscriptions/[^/]+/resourceGroups/[^/]+/providers/Microsoft\.MachineLearningServices/workspaces/[^/]+/*",
-    re.IGNORECASE,
-)
 
 T = TypeVar("T")
 
 
 def text(value: str) -> str:
-    """Any text."""
+    """Return the text as it is."""
     return value
 
 
 def number_of(unit: str) -> Callable[[str], float]:
-    """A number above zero, in a unit."""
+    """Return a parser of numbers above zero, in a unit."""
 
     def parse(value: str) -> float:
         try:
@@ -39,14 +35,14 @@ def number_of(unit: str) -> Callable[[str], float]:
 
 
 def whole_number(value: str) -> int:
-    """A whole number above zero."""
+    """Return a whole number above zero."""
     if not value.isdecimal() or int(value) == 0:
         raise Unusable("must be a whole number above zero")
     return int(value)
 
 
 def one_of(choices: Mapping[str, T]) -> Callable[[str], T]:
-    """One of several names, each with its value."""
+    """Return a parser of names, each of which has a value."""
 
     def parse(value: str) -> T:
         if value not in choices:
@@ -56,25 +52,22 @@ def one_of(choices: Mapping[str, T]) -> Callable[[str], T]:
     return parse
 
 
-def vault_url(value: str) -> str:
-    """The URL of a Key Vault."""
-    if not value.startswith("https://"):
-        raise Unusable("must begin with https://, as in https://<name>.vault.azure.net")
-    return value
+def matching(pattern: str, problem: str) -> Callable[[str], str]:
+    """Return a parser that takes a text if all of it matches the pattern, in any case.
 
+    :param problem: what a text must be, for one that does not match.
+    """
 
-def workspace(value: str) -> str:
-    """The resource id of an Azure ML workspace."""
-    if not _WORKSPACE_ID.fullmatch(value):
-        raise Unusable(
-            "must be a workspace's resource id, as in "
-            "/subscriptions/<id>/resourceGroups/<name>/providers/Microsoft.MachineLearningServices/workspaces/<name>"
-        )
-    return value
+    def parse(value: str) -> str:
+        if not re.fullmatch(pattern, value, re.IGNORECASE):
+            raise Unusable(problem)
+        return value
+
+    return parse
 
 
 def hosts(value: str) -> tuple[str, ...]:
-    """Hosts, each ``host`` or ``host:port``, in lower case."""
+    """Return hosts, each ``host`` or ``host:port``, in lower case."""
     found = tuple(host.lower() for host in _parts(value))
     for host in found:
         if not _HOST.fullmatch(host):
@@ -83,7 +76,7 @@ def hosts(value: str) -> tuple[str, ...]:
 
 
 def fernet_keys(value: str) -> tuple[str, ...]:
-    """Fernet keys, the newest first."""
+    """Return Fernet keys, the newest first."""
     keys = _parts(value)
     for number, key in enumerate(keys, 1):
         if not _is_fernet_key(key):
@@ -95,7 +88,7 @@ def fernet_keys(value: str) -> tuple[str, ...]:
 
 
 def connection(value: str) -> str:
-    """``sqlite:PATH``, or a connection to Azure Tables."""
+    """Return ``sqlite:PATH``, or a connection to Azure Tables."""
     if value.startswith(SQLITE_PREFIX):
         if value == SQLITE_PREFIX:
             raise Unusable("is 'sqlite:' without a path; write sqlite:PATH")
@@ -108,7 +101,7 @@ def connection(value: str) -> str:
 
 
 def topic_key(value: str) -> str:
-    """The access key of an Event Grid topic."""
+    """Return the access key of an Event Grid topic."""
     from shared.notifications.topic_connection import key_problem  # noqa: PLC0415 - only for those who use it
 
     if (problem := key_problem(value)) is not None:

@@ -29,9 +29,9 @@ class Setting:
     name: str
     parse: Callable[[str], Any]
     meaning: str
-    default: str | None
-    is_secret: bool
-    is_set_by_azure: bool
+    default: str | None = None
+    is_secret: bool = False
+    is_set_by_azure: bool = False
 
     def read(self, environment: Mapping[str, str]) -> Any:
         """Return the value; one that is empty is not set.
@@ -49,33 +49,15 @@ class Setting:
 
     @property
     def default_value(self) -> Any:
-        """The value of a setting that is not set."""
+        """Return the value of a setting that is not set."""
         return None if self.default is None else self.parse(self.default)
 
 
 @overload
-def setting(
-    name: str,
-    parse: Callable[[str], T],
-    meaning: str,
-    *,
-    default: str,
-    is_secret: bool = ...,
-    is_set_by_azure: bool = ...,
-) -> T: ...
+def setting(name: str, parse: Callable[[str], T], meaning: str, *, default: str, **flags: bool) -> T: ...
 @overload
-def setting(
-    name: str, parse: Callable[[str], T], meaning: str, *, is_secret: bool = ..., is_set_by_azure: bool = ...
-) -> T | None: ...
-def setting(
-    name: str,
-    parse: Callable[[str], Any],
-    meaning: str,
-    *,
-    default: str | None = None,
-    is_secret: bool = False,
-    is_set_by_azure: bool = False,
-) -> Any:
+def setting(name: str, parse: Callable[[str], T], meaning: str, **flags: bool) -> T | None: ...
+def setting(name: str, parse: Callable[[str], Any], meaning: str, **options: Any) -> Any:
     """Declare a dataclass field that is read from a setting; see ``Setting``. A secret is not in the repr."""
-    row = Setting(name, parse, meaning, default, is_secret, is_set_by_azure)
-    return field(repr=not is_secret, metadata={ROW: row})
+    row = Setting(name, parse, meaning, **options)
+    return field(repr=not row.is_secret, metadata={ROW: row})

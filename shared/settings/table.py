@@ -3,6 +3,7 @@
 docs/settings.md is made from the rows by ``make docs``.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -13,18 +14,21 @@ from shared.settings.parsers import (
     connection,
     fernet_keys,
     hosts,
+    matching,
     number_of,
     one_of,
     text,
     topic_key,
-    vault_url,
     whole_number,
-    workspace,
 )
 from shared.settings.setting import ROW, Setting, setting
 
 _AUTHS: Final[Mapping[str, Literal["identity", "pat"]]] = {"identity": "identity", "pat": "pat"}
 _PAT: Final = "AZURE_DEVOPS_EXT_PAT"
+_EXAMPLE_ID: Final = (
+    "/subscriptions/<id>/resourceGroups/<name>/providers/Microsoft.MachineLearningServices/workspaces/<name>"
+)
+_WORKSPACE_ID: Final = re.sub("<[a-z]+>", "[^/]+", re.escape(_EXAMPLE_ID)) + "/*"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,7 +57,7 @@ class Settings:
     )
     key_vault_url: str | None = setting(
         "KEY_VAULT_URL",
-        vault_url,
+        matching("https://.*", "must begin with https://, as in https://<name>.vault.azure.net"),
         "`https://<name>.vault.azure.net`: with `pat`, the vault that holds the token. The token is read again when "
         "Azure DevOps rejects it, so it can be rotated without a restart. The vault may also hold the keys of waiting "
         "tasks",
@@ -149,7 +153,9 @@ class Settings:
         "WAIT_TIMEOUT_HOURS", number_of("hours"), "How many hours a task may wait", default="72"
     )
     workspace_id: str | None = setting(
-        "AML_WORKSPACE_ID", workspace, "The resource id of the workspace to ask. If it is not set, none is asked"
+        "AML_WORKSPACE_ID",
+        matching(_WORKSPACE_ID, f"must be a workspace's resource id, as in {_EXAMPLE_ID}"),
+        "The resource id of the workspace to ask. If it is not set, none is asked",
     )
     resource_manager_url: str = setting(
         "AZURE_RESOURCE_MANAGER_URL",

@@ -13,7 +13,7 @@ from tests.support.building import ENVIRONMENT, WORKSPACE
 from tests.support.canaries import secret
 from tests.support.clock import ManualClock
 from tests.support.fakes import Reports
-from tests.support.managed_identity import managed_identity
+from tests.support.managed_identity import ManagedIdentity, managed_identity
 from tests.support.memory_store import MemoryStore
 from tests.support.waits import KEY, TOKEN, a_task, default_headers
 
@@ -56,15 +56,16 @@ def register(bridge: Bridge, plan_url: str = ENVIRONMENT["AZURE_DEVOPS_ORG_URL"]
 
 
 @pytest.fixture
-def identity(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def identity(monkeypatch: pytest.MonkeyPatch) -> Iterator[ManagedIdentity]:
     with managed_identity(TOKEN_OF_THE_IDENTITY) as served:
         for name, value in served.environment.items():
             monkeypatch.setenv(name, value)
-        yield
+        yield served
 
 
-@pytest.mark.usefixtures("identity")
-def test_a_task_is_looked_after_in_minutes_and_fails_after_hours(azure: Azure, clock: ManualClock) -> None:
+def test_a_task_is_looked_after_in_minutes_and_fails_after_hours(
+    azure: Azure, clock: ManualClock, identity: ManagedIdentity
+) -> None:
     times = {"WAIT_SWEEP_AFTER_MINUTES": "20", "WAIT_TIMEOUT_HOURS": "5"}
     manager = {"AML_WORKSPACE_ID": WORKSPACE, "AZURE_RESOURCE_MANAGER_URL": MANAGER}
     waits = bridge(azure, clock, **IN_AZURE, **times, **manager)
@@ -75,6 +76,7 @@ def test_a_task_is_looked_after_in_minutes_and_fails_after_hours(azure: Azure, c
         waits.sweep.run()
         seen.append((len(azure.asked_with), len(azure.completed)))
     assert seen == [(0, 0), (1, 0), (2, 0), (3, 1)]
+    assert {query["resource"] for query in identity.asked} == {MANAGER}
     assert set(azure.asked_with) == {f"Bearer {TOKEN_OF_THE_IDENTITY}"}
     assert azure.completed == [(f"Bearer {TOKEN}", "failed")]
 
