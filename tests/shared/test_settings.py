@@ -210,7 +210,9 @@ def test_no_secret_shows(name: str, form: str) -> None:
     assert leaks(shown) == []
 
 
-NEW_ROW: Final = '    tea_minutes: float = setting("TEA_MINUTES", number_of("minutes"), "How long", default="4")\n'
+NEW_ROW: Final = (
+    '    tea_minutes: float = setting("TEA_MINUTES", parse.number_of("minutes"), "How long", default="4")\n'
+)
 USE: Final = """
 from pathlib import Path
 from shared.settings import load_settings
