@@ -32,8 +32,9 @@ def load_settings(environment: Mapping[str, str], app_dir: Path) -> Settings:
             values[column.name] = row.default_value
             problems[row.name] = str(exc)
     settings = _completed(Settings(**values, environment=environment), app_dir)
-    told = [*problems.values(), *_conflicts(settings, is_cloud_known="AZURE_CLOUD" not in problems)]
-    if told:
+    # A setting that cannot be used has its default here, so a conflict that names it would mislead.
+    conflicts = [text for text in _conflicts(settings) if not any(name in text for name in problems)]
+    if told := [*problems.values(), *conflicts]:
         raise InvalidSettings("the application settings are wrong; nothing was started:\n  " + "\n  ".join(told))
     return settings
 
@@ -51,14 +52,13 @@ def _completed(settings: Settings, app_dir: Path) -> Settings:
     )
 
 
-def _conflicts(settings: Settings, *, is_cloud_known: bool) -> Iterator[str]:
-    """Every setting that does not fit the others."""
+def _conflicts(settings: Settings) -> Iterator[str]:
+    """Yield every problem of settings that do not fit together; each text names them."""
     yield from _pat_conflicts(settings)
     yield from _journal_conflicts(settings)
     yield from _wait_conflicts(settings)
     yield from _topic_conflicts(settings)
-    if is_cloud_known:
-        yield from _cloud_conflicts(settings)
+    yield from _cloud_conflicts(settings)
 
 
 def _pat_conflicts(settings: Settings) -> Iterator[str]:
@@ -117,7 +117,7 @@ def _topic_conflicts(settings: Settings) -> Iterator[str]:
 
 
 def _cloud_conflicts(settings: Settings) -> Iterator[str]:
-    """Checked at start: an endpoint of another cloud would be refused only at the first event."""
+    """Check at start: an endpoint of another cloud would be refused only at the first event."""
     for name, url in (("KEY_VAULT_URL", settings.key_vault_url), ("JOURNAL_CONNECTION", settings.journal_connection)):
         found = cloud_of(url or "")
         if found is not None and found is not settings.cloud:

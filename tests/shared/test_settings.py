@@ -191,12 +191,21 @@ def test_all_mistakes_at_once() -> None:
     assert text.count("\n") == 4
 
 
-def test_an_unknown_cloud_is_reported_once() -> None:
-    text = complaint(AZURE_CLOUD="azure", JOURNAL_CONNECTION="https://account.table.core.chinacloudapi.cn")
-    assert text == (
-        "the application settings are wrong; nothing was started:\n"
-        "  AZURE_CLOUD is 'azure'; it must be 'AzureCloud' or 'AzureUSGovernment' or 'AzureChinaCloud'"
-    )
+@pytest.mark.parametrize(
+    ("environment", "expected"),
+    [
+        (
+            {"AZURE_CLOUD": "azure", "JOURNAL_CONNECTION": f"https://account.table.{CHINA.storage_suffix}"},
+            "AZURE_CLOUD is 'azure'; it must be 'AzureCloud' or 'AzureUSGovernment' or 'AzureChinaCloud'",
+        ),
+        (
+            VAULT_PAT | {"KEY_VAULT_URL": "http://kv"},
+            "KEY_VAULT_URL is 'http://kv'; it must begin with https://, as in https://<name>.vault.azure.net",
+        ),
+    ],
+)
+def test_a_setting_that_cannot_be_used_is_in_no_conflict(environment: dict[str, str], expected: str) -> None:
+    assert complaint(**environment) == f"the application settings are wrong; nothing was started:\n  {expected}"
 
 
 @pytest.mark.parametrize("name", [one.name for one in SETTINGS if one.is_secret])
