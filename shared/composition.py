@@ -145,7 +145,7 @@ def _bridge(
     from shared.waits.waits import Waits
 
     plan_urls = PlanUrls(settings.organization_url, settings.wait_allowed_hosts, in_azure=settings.in_azure)
-    seal = TokenSeal(wait_keys_reader(settings))
+    seal = TokenSeal(partial(wait_keys, settings))
     waits = Waits(journal, TasksClient(sender, own_credential), seal, plan_urls, report=report, clock=clock)
     sweep = Sweep(
         journal,
@@ -159,7 +159,7 @@ def _bridge(
 
 
 def _aml_runs(settings: Settings, sender: Sender, clock: Clock) -> "AmlRuns | None":
-    """The runs of the workspace that the settings name; None if they name none."""
+    """Return the runs of the workspace that the settings name; None if they name none."""
     if settings.workspace_id is None:
         return None
     from shared.waits.aml import AmlRuns
@@ -170,17 +170,16 @@ def _aml_runs(settings: Settings, sender: Sender, clock: Clock) -> "AmlRuns | No
     return AmlRuns(url, settings.workspace_id, sender, manager)
 
 
-def wait_keys_reader(settings: Settings) -> Callable[[], Sequence[Secret]]:
-    """Return a function that reads the keys for waiting tasks' tokens, as they are now."""
+def wait_keys(settings: Settings) -> list[Secret]:
+    """Read the keys for waiting tasks' tokens, as they are now.
 
-    def read() -> Sequence[Secret]:
-        keys: Sequence[str] = settings.wait_token_keys
-        if not keys and settings.key_vault_url and settings.wait_keys_secret_name:
-            vault_url, name = settings.key_vault_url, settings.wait_keys_secret_name
-            keys = read_secret(vault_url, name, identity_factory(settings)).split(",")
-        return [Secret(key.strip()) for key in keys]
-
-    return read
+    :raises CredentialUnavailable: they are in Key Vault and cannot be read.
+    """
+    keys: Sequence[str] = settings.wait_token_keys
+    if not keys and settings.key_vault_url and settings.wait_keys_secret_name:
+        make_identity = identity_factory(settings)
+        keys = read_secret(settings.key_vault_url, settings.wait_keys_secret_name, make_identity).split(",")
+    return [Secret(key.strip()) for key in keys]
 
 
 def pipelines_client(settings: Settings, transport: Transport | None = None, clock: Clock = utc_now) -> PipelinesClient:

@@ -3,10 +3,11 @@
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 from shared.azure_devops.client import PipelinesClient
-from shared.composition import credential, identity_factory, wait_keys_reader
+from shared.composition import credential, identity_factory, wait_keys
 from shared.credentials import Credential, Secret
 from shared.errors import ConfigurationError, CredentialUnavailable, JournalError
 from shared.http.transport import RequestsTransport
@@ -135,7 +136,7 @@ def _waits(settings: Settings | None) -> Finding:
         return Finding.skipped("waits", _SETTINGS_FIRST)
     if not settings.has_waits:
         return Finding.skipped("waits", "no key for tokens is set, so no task may wait")
-    seal = TokenSeal(wait_keys_reader(settings))
+    seal = TokenSeal(partial(wait_keys, settings))
     try:
         seal.open(seal.close(Secret("a token")))
     except CredentialUnavailable as exc:
