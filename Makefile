@@ -113,9 +113,10 @@ format: $(READY)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-# What docs/ says of the commands, from the commands themselves.
+# What follows from the commands and from the event types: pages, sample events, the schema.
 docs: $(READY)
 	@$(BIN)/python -m tools.command_docs
+	@$(BIN)/python -m tools.event_files
 
 local.settings.json:
 	cp local.settings.sample.json $@

@@ -29,7 +29,7 @@ def scope_of(raw: str) -> tuple[str, dict[str, Any], bool] | None:
     if found is None:
         return None
     event, occurrence = found
-    return event.name, {**occurrence.names, "event": event.envelope(), "data": event.data}, occurrence.is_child_run
+    return event.name, {**occurrence.names, "event": event.envelope(), "data": occurrence.data}, occurrence.is_child_run
 
 
 def usable(event: str) -> list[str]:
