@@ -9,9 +9,15 @@ from typing import Any, Final
 
 from shared.events.event import AmlEvent, Ignored, Occurrence, RunEnd
 from shared.events.event_type import EventType, Name, Names, Sample
-from shared.events.runs import RUN_NAMES, STATUSES, final_status, is_child_run, root_run_id, sample_run
-
-_BREACH_TAG: Final = "azureml_modelmonitor_threshold_breached"
+from shared.events.runs import (
+    MONITOR_BREACH_TAG,
+    RUN_NAMES,
+    STATUSES,
+    final_status,
+    is_child_run,
+    root_run_id,
+    sample_run,
+)
 
 
 def _meaning(event: AmlEvent, names: Names) -> Occurrence | Ignored:
@@ -39,7 +45,7 @@ def _meaning(event: AmlEvent, names: Names) -> Occurrence | Ignored:
 def _breach_message(tags: Mapping[str, Any]) -> str | None:
     """Return what the monitor says of the breach, or None if there is none."""
     for name, value in tags.items():
-        if name.lower() == _BREACH_TAG and value and str(value).strip().lower() not in {"false", "none"}:
+        if name.lower() == MONITOR_BREACH_TAG and value and str(value).strip().lower() not in {"false", "none"}:
             return str(value)
     return None
 

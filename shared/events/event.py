@@ -6,7 +6,7 @@ schema or Azure ML spells in several ways is spelt in one way from here on.
 
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final, NamedTuple, NoReturn
@@ -117,11 +117,8 @@ def parse_event(raw: str) -> AmlEvent:
     """
     document = _read_object(raw)
     envelope = {key.lower(): value for key, value in document.items()}
-    # Some publishers write "specVersion"; lower-casing the envelope's keys takes both.
-    is_cloud_event = "specversion" in envelope or ("type" in envelope and "eventtype" not in envelope)
-    type_key, source_key, time_key = (
-        ("type", "source", "time") if is_cloud_event else ("eventType", "topic", "eventTime")
-    )
+    is_cloud = is_cloud_event(document)
+    type_key, source_key, time_key = ("type", "source", "time") if is_cloud else ("eventType", "topic", "eventTime")
 
     problems: list[str] = []
     event_id = _required_text(envelope, "id", problems)
@@ -142,9 +139,15 @@ def parse_event(raw: str) -> AmlEvent:
         subject=subject if isinstance(subject, str) else "",
         time=_read_time(envelope.get(time_key.lower())),
         data=data,
-        schema=CLOUD_EVENTS_SCHEMA if is_cloud_event else EVENT_GRID_SCHEMA,
+        schema=CLOUD_EVENTS_SCHEMA if is_cloud else EVENT_GRID_SCHEMA,
         raw=raw,
     )
+
+
+def is_cloud_event(document: Iterable[str]) -> bool:
+    """Tell a CloudEvent from an event in the Event Grid schema by its keys, in any case: some write "specVersion"."""
+    keys = {key.lower() for key in document}
+    return "specversion" in keys or ("type" in keys and "eventtype" not in keys)
 
 
 def _read_object(raw: str) -> dict[str, Any]:

