@@ -1,11 +1,13 @@
 """Hypothesis strategies for event texts: samples that are changed a little, and text of any kind."""
 
 import json
-from typing import Any
+from typing import Any, Final
 
 from hypothesis import strategies as st
 
 from devstack.events import sample_names, sample_text
+from handlers import EVENT_TYPES
+from tools.events.samples import sample_event
 
 SAMPLES = [sample_text(name) for name in sample_names()]
 
@@ -46,4 +48,30 @@ def events_with_text_damaged(draw: st.DrawFn) -> str:
     return text[:start] + draw(any_text) + text[start + draw(st.integers(0, 30)) :]
 
 
-payloads = any_text | json_values.map(json.dumps) | events_with_a_value_replaced() | events_with_text_damaged()
+@st.composite
+def events_as_declared(draw: st.DrawFn) -> str:
+    """An event of any type with values of the declared kinds, its keys in any spelling."""
+    declared = draw(st.sampled_from(list(EVENT_TYPES.values())))
+    event = sample_event(declared.name)
+    event["data"] = {}
+    for name in declared.names.values():
+        if name.key:
+            key = draw(st.sampled_from([name.key, name.key[:1].upper() + name.key[1:], name.key.upper()]))
+            event["data"][key] = draw(st.sampled_from(name.one_of) if name.one_of else _OF_KIND[name.kind])
+    return json.dumps(event)
+
+
+_OF_KIND: Final = {
+    "text": st.text(max_size=20) | st.integers(),
+    "number": st.floats(allow_nan=False, allow_infinity=False) | st.integers().map(str),
+    "list": st.lists(st.text(max_size=5)).map(",".join),
+    "mapping": st.none() | st.dictionaries(any_text, json_values, max_size=3),
+}
+
+payloads = (
+    any_text
+    | json_values.map(json.dumps)
+    | events_with_a_value_replaced()
+    | events_with_text_damaged()
+    | events_as_declared()
+)
