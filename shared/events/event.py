@@ -1,7 +1,7 @@
 """An Azure ML event, whichever schema it came in. Pure: no I/O, no clock, no environment.
 
-Event Grid delivers in its own schema or as CloudEvents 1.0. Both are read into one ``AmlEvent``; what a
-schema or Azure ML spells in several ways is spelt in one way from here on.
+Event Grid delivers in its own schema or as CloudEvents 1.0. Both are read into one ``AmlEvent``. The event's type knows
+how the data is to be read: shared/events/event_type.py.
 """
 
 import json

@@ -21,7 +21,7 @@ class Name(NamedTuple):
 
     :param key: the data key that it is read from, in camelCase; empty if the type's ``meaning`` supplies the value.
     :param may_be_null: only texts may be null.
-    :param one_of: the texts that it may be; empty: any text.
+    :param one_of: the texts that ``meaning`` may leave in an occurrence; empty: any text.
     """
 
     kind: Kind
@@ -39,6 +39,8 @@ class Name(NamedTuple):
                 return _mapping(value)
             case "number":
                 return _number(value)
+            case "boolean":
+                return _boolean(value)
             case "list":
                 return [part.strip() for part in (_text(value) or "").split(",") if part.strip()]
             case _:
@@ -64,8 +66,9 @@ class EventType:
 
         :param name: as routes.yaml names it, for example ``RunCompleted``.
         :param identified_by: what identifies an occurrence, for the documentation.
-        :param meaning: makes an occurrence of an event and its names, those without a key still None.
-        :param sample: makes a sample event. Events with different numbers are different occurrences.
+        :param meaning: returns what an event means, given its names. A name without a key is None; ``meaning`` fills
+            it in.
+        :param sample: returns a sample event. Events with different numbers are different occurrences.
         """
         self.name = name
         self.names = names
@@ -107,9 +110,9 @@ class EventType:
 
     def _camel_cased(self, data: Mapping[str, Any]) -> dict[str, Any]:
         """Spell the top-level keys in camelCase; tags and properties below keep their owner's spelling."""
-        spelt = {self.camel_case(key): value for key, value in data.items()}
+        spelled = {self.camel_case(key): value for key, value in data.items()}
         # If one event holds two spellings of a key, the one that is already right wins.
-        return spelt | {key: value for key, value in data.items() if key in spelt}
+        return spelled | {key: value for key, value in data.items() if key in spelled}
 
 
 def _text(value: Any) -> str | None:
@@ -133,6 +136,12 @@ def _number(value: Any) -> float:
         except (ValueError, OverflowError):
             pass
     raise ValueError("must be a number")
+
+
+def _boolean(value: Any) -> bool:
+    if isinstance(value, bool):
+        return value
+    raise ValueError("is missing" if value is None else "must be true or false")
 
 
 def _mapping(value: Any) -> Mapping[str, Any]:

@@ -8,6 +8,7 @@ from azure.eventgrid import SystemEventNames
 from handlers import DISPATCH
 from shared.errors import IncompleteEvent
 from shared.events.event import Ignored, Occurrence, RunEnd, parse_event
+from shared.events.event_type import Name
 from tests.support.building import WORKSPACE, event_text
 
 GUID = "3b8d5f70-6c1e-4a92-b4d7-90e2f1c8a635"
@@ -46,6 +47,25 @@ def test_data_keys_are_camel_case_and_the_owners_keys_stay() -> None:
 def test_of_two_spellings_the_right_one_wins(data: dict[str, str]) -> None:
     found = occurrence("RunCompleted", data)
     assert (found.data, found.identity) == ({"runId": "right"}, "right")
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (True, True),
+        (False, False),
+        (None, "is missing"),
+        ("true", "must be true or false"),
+        (1, "must be true or false"),
+    ],
+)
+def test_a_type_may_read_booleans(value: object, expected: bool | str) -> None:
+    name = Name("boolean", "isLast")
+    if isinstance(expected, bool):
+        assert name.read(value) is expected
+    else:
+        with pytest.raises(ValueError, match=expected):
+            name.read(value)
 
 
 class TestRunCompleted:

@@ -105,7 +105,7 @@ def event_name(document: Mapping[str, Any]) -> str:
 
 def _assign(document: Document, assignment: Assignment) -> None:
     place: Any = document
-    *way, last = _spelt(document, assignment.path)
+    *way, last = _spelled(document, assignment.path)
     for depth, key in enumerate(way, 1):
         if isinstance(place, dict):
             place = place.setdefault(key, {})
@@ -115,14 +115,14 @@ def _assign(document: Document, assignment: Assignment) -> None:
     place[last] = assignment.value
 
 
-def _spelt(document: Document, path: Sequence[str]) -> list[str]:
+def _spelled(document: Document, path: Sequence[str]) -> list[str]:
     """The path as this event spells it: its own keys, and the data's first ones, are read in any case."""
     names = _CLOUD_BY_EVENT_GRID if schema_of(document) is Schema.CLOUD else _EVENT_GRID_BY_CLOUD
-    spelt = [_key_in(document, names.get(path[0].lower(), path[0])), *path[1:]]
-    data = document.get(spelt[0])
-    if spelt[0].lower() == "data" and len(spelt) > 1 and isinstance(data, dict):
-        spelt[1] = _key_in(data, spelt[1])
-    return spelt
+    spelled = [_key_in(document, names.get(path[0].lower(), path[0])), *path[1:]]
+    data = document.get(spelled[0])
+    if spelled[0].lower() == "data" and len(spelled) > 1 and isinstance(data, dict):
+        spelled[1] = _key_in(data, spelled[1])
+    return spelled
 
 
 def _key_in(place: Mapping[str, Any], wanted: str) -> str:
