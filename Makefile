@@ -113,10 +113,11 @@ format: $(READY)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-# What docs/ says of the commands and the settings, from these themselves.
+# Everything that is generated from the code: the pages on commands and settings, sample events, test.http, the schema.
 docs: $(READY)
 	@$(BIN)/python -m tools.command_docs
 	@$(BIN)/python -m tools.settings_docs
+	@$(BIN)/python -m tools.event_files
 
 local.settings.json:
 	cp local.settings.sample.json $@

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from handlers import NAMES
 from shared.events.event import ENVELOPE_NAMES
 from shared.journal.records import State
 from shared.notifications.notification import DATA_FIELDS, MAX_TEXT, TYPES
@@ -58,14 +57,6 @@ def test_every_route_key_is_documented_and_no_other() -> None:
 def test_every_warning_is_documented_and_no_other() -> None:
     documented = [code for row in rows(section(ROUTES, "Checking a table")) for code in codes(row[0])]
     assert sorted(documented) == sorted(rule for rule in Rule if rule is not Rule.INVALID)
-
-
-def test_every_name_of_every_event_is_documented_and_no_other() -> None:
-    documented: dict[str, set[str]] = {}
-    for row in rows(section(ROUTES, "What conditions and placeholders see")):
-        names = {code for code in codes(row[1]) if re.fullmatch(r"[a-z][a-z_]+", code)}
-        documented[codes(row[0])[0]] = names | (documented["RunCompleted"] if "the same" in row[1] else set())
-    assert documented == {event: set(names) for event, names in NAMES.items()}
 
 
 def test_the_envelope_is_documented() -> None:

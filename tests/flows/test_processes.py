@@ -114,7 +114,7 @@ def test_what_a_killed_host_had_claimed_is_finished_by_the_other(stage: Stage, a
     statuses = stage.deliver(1, event)
     assert statuses[0] == 500, "the dead host's lease protects its claim for a while"
     assert statuses[-1] == 202
-    assert [run["templateParameters"]["runId"] for run in stage.runs] == ["olive_lamp_4k7c2d9x1m"]
+    assert [run["templateParameters"]["runId"] for run in stage.runs] == ["sample_run_00000001"]
 
 
 def _wait_for_request(stage: Stage) -> None:

@@ -159,7 +159,7 @@ class TestFunctionApp:
         assert post(host_url, sample_text("run-completed")).status_code == 202
         (run,) = emulator.books.runs
         assert run.pipeline_name == "model-evaluation"
-        assert run.template_parameters["runId"] == "olive_lamp_4k7c2d9x1m"
+        assert run.template_parameters["runId"] == "sample_run_00000001"
 
     def test_a_deferred_event_is_answered_500_with_the_reason(self, host_url: str, emulator: Emulator) -> None:
         emulator.credentials.pats.clear()

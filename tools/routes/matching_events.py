@@ -89,7 +89,7 @@ def _missing(route: Route, document: _Document) -> Iterator[Wish]:
     meaning = DISPATCH[AML_PREFIX + route.event](event)
     if not isinstance(meaning, Occurrence):
         return
-    scope = {**meaning.names, "event": event.envelope(), "data": event.data}
+    scope = {**meaning.names, "event": event.envelope(), "data": meaning.data}
     for template in _templates(route):
         for path in _paths(template):
             if _found(scope, path) is None:

@@ -2,11 +2,10 @@
 
 from typing import Final
 
-from shared.events.event import camel_case
 from shared.routing.expression_tree import Tree, free_paths, operands
 from shared.routing.templates import Expression
 from shared.suggestion import suggestion
-from tools.events.values import Path
+from tools.events.values import data_key
 from tools.routes import condition_analysis as analysis
 from tools.routes.condition_analysis import Known
 from tools.routes.possible_values import Exactly, Kind, Possible, kind_of
@@ -26,13 +25,13 @@ def _blame(text: str, tree: Tree, known: Known) -> str:
     inner = operands(text, tree)
     match tree["type"]:
         case "comparator":
-            return _comparison(tree, inner, known) or _lost_names(tree)
+            return _comparison(tree, inner, known) or _lost_names(tree, known)
         case "and_expression" | "or_expression":
             return _blame_of_parts(tree, inner, known)
         case "subexpression" if tree["children"][0]["type"] == "not_expression":
             rest = text.strip().removeprefix("!")
             return f"'!' is done before '.', so this looks for a name in true or false; write !({rest})"
-    return _lost_names(tree) or _wrong_argument(tree, known)
+    return _lost_names(tree, known) or _wrong_argument(tree, known)
 
 
 def _blame_of_parts(tree: Tree, parts: list[tuple[str, Tree]], known: Known) -> str:
@@ -51,7 +50,7 @@ def _comparison(tree: Tree, sides: list[tuple[str, Tree]], known: Known) -> str:
         if other["type"] == "literal" and side["type"] in {"field", "subexpression"}:
             found = analysis.may_be(side, known)
             is_equality = tree["value"] in {"eq", "ne"}
-            return _lost_names(side) or _other_value(text, found, other["value"], is_equality=is_equality)
+            return _lost_names(side, known) or _other_value(text, found, other["value"], is_equality=is_equality)
     return ""
 
 
@@ -72,17 +71,12 @@ def _other_value(text: str, found: Possible, value: object, *, is_equality: bool
     return f"{text} is {_listed(sorted(kinds))}, and this is {kind_of(value)}{advice}"
 
 
-def _lost_names(tree: Tree) -> str:
+def _lost_names(tree: Tree, known: Known) -> str:
     """A key of ``data`` in a spelling that never is."""
     for path, _ in free_paths(tree):
-        if is_lost(path):
-            return f"data.{path[1]} is never there, as keys of data are in camelCase; write data.{camel_case(path[1])}"
+        if path[0] == "data" and len(path) > 1 and (right := data_key(known.event, path[1])) != path[1]:
+            return f"data.{path[1]} is never there, as keys of data are in camelCase; write data.{right}"
     return ""
-
-
-def is_lost(path: Path) -> bool:
-    """Whether a path names a key of ``data`` in a spelling that never is."""
-    return path[0] == "data" and len(path) > 1 and camel_case(path[1]) != path[1]
 
 
 def _wrong_argument(tree: Tree, known: Known) -> str:
