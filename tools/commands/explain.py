@@ -7,7 +7,6 @@ from typing import Annotated, Final
 
 import typer
 
-from shared.clock import utc_now
 from shared.errors import JournalUnavailable
 from shared.journal.records import UNROUTED
 from shared.routing.table import Match, Refusal
@@ -26,6 +25,8 @@ from tools.wording import WOULD_PARK
 STDIN: Final = "-"
 DEFAULT_LIMIT: Final = 100
 
+app = typer.Typer()
+
 EPILOG: Final = epilog(
     {
         "explain event.json": "one event, or an array of them",
@@ -42,13 +43,14 @@ EventsArgument = Annotated[
     typer.Argument(
         metavar="EVENT.json",
         help="A file with one event or an array of them, a dead-letter file, a folder of such files, or a blob "
-        "container's URL. '-', or nothing: standard input.",
+        "container's URL. `-`, or nothing: standard input.",
     ),
 ]
 OnlyRouteOption = Annotated[str | None, typer.Option("--route", metavar="ROUTE", help="This route only.")]
 LimitOption = Annotated[int, typer.Option("--limit", min=1, metavar="N", help="At most so many events.")]
 
 
+@app.command("explain", epilog=EPILOG)
 def explain_events(
     context: typer.Context,
     events: EventsArgument = None,
@@ -59,19 +61,19 @@ def explain_events(
     connection_string_env: ConnectionOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Say what an event leads to on each route, and why.
+    """Say what an event leads to, and why.
 
     For each event and route: whether it matches, or which part of its condition was false and what that part saw; the
     parameters as they are rendered; the HTTP calls just as they would be sent, without the credential; the journal's
-    key; what the journal says of it now, and so what would come of a delivery. The decision is the app's own, by
+    key; what the journal says of it now, and so the outcome of a delivery. The decision is the app's own, by
     routes.yaml as it is here and now.
 
-    Nothing is sent and nothing is changed. Azure DevOps is not asked either: where a route names its pipeline by its
-    name, the id that Azure DevOps has for it stands as '{id of NAME}'.
+    Nothing is sent and nothing is changed. Azure DevOps is not asked either: if a route names its pipeline by its
+    name, its id is shown as `{id of NAME}`.
     """
     installation, console = installation_of(context).with_routes(routes), Console()
     _check_route(installation, route)
-    explainer = Explainer(installation, route, utc_now())
+    explainer = Explainer(installation, route, installation.clock())
     reader = _Reader(installation, connection_string_env, console)
     explained = (explainer.explain(letter) for letter in reader.letters(events or [STDIN], limit))
     if as_json:

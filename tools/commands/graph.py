@@ -21,13 +21,15 @@ from tools.routes.chain.mermaid import mermaid
 from tools.routes.chain.svg import svg
 
 TITLE: Final = "Which Azure ML event queues which pipeline, and what that brings about"
+app = typer.Typer()
+
 EPILOG: Final = epilog(
     {
         "graph": "Mermaid, to put into a page",
         "graph --format svg --output routes.svg": "a picture",
     },
     "Exit codes: 0 drawn; 1 drawn, and with --strict there is a loop without a cooldown; 2 nothing was drawn: wrong "
-    "usage, no such file, or errors in it, which 'check' tells; 130 interrupted.",
+    "usage, no such file, or errors in it, which `check` shows; 130 interrupted.",
 )
 
 
@@ -48,6 +50,7 @@ FormatOption = Annotated[
 ]
 
 
+@app.command(epilog=EPILOG)
 def graph(
     context: typer.Context,
     routes: RoutesArgument = None,
@@ -57,11 +60,11 @@ def graph(
     strict: StrictOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Draw what follows from what, as Mermaid or SVG.
+    """Draw which event leads to which run.
 
-    The whole chain: event types, routes with their conditions, pipelines, and the events that those bring about again,
-    which the routes say under 'causes' (the app itself ignores it). Where such events may lead back to a route, and no
-    route on the way has a cooldown, that loop is drawn in red, and warned of on standard error. Environment values
+    The whole chain: event types, routes with their conditions, pipelines, and the events that those cause again,
+    as the routes declare under `causes` (the app itself ignores it). If such events may lead back to a route, and no
+    route on the way has a cooldown, that loop is drawn in red, with a warning on standard error. Environment values
     need not be set.
     """
     installation, console = installation_of(context), Console()

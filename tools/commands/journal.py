@@ -5,7 +5,6 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from shared.clock import utc_now
 from shared.durations import short_duration
 from shared.errors import ConfigurationError
 from shared.journal.records import UNROUTED, Record
@@ -40,11 +39,12 @@ EPILOG: Final = epilog(
 
 LimitOption = Annotated[int, typer.Option("--limit", min=1, metavar="N", help="At most so many records.")]
 
-journal_app = typer.Typer(rich_markup_mode=None, add_completion=False)
+app = typer.Typer(name="journal")
 
 
-@journal_app.callback(invoke_without_command=True)
-def journal(
+@app.command("list", help="List records; the same as `journal` alone.", epilog=EXIT_CODES)
+@app.callback(invoke_without_command=True, epilog=EPILOG)
+def list_records(
     context: typer.Context,
     *,
     route: RouteOption = None,
@@ -57,33 +57,26 @@ def journal(
 ) -> None:
     """List the journal's records, or show one.
 
-    Those that changed last come first. Works whatever is wrong with routes.yaml, and needs no access to Azure
-    DevOps: the journal alone is read. Events that no route could be asked about, because they could not be read or
-    lacked something, are under the route '$unrouted'.
+    The records that changed last come first. The journal alone is read, so this works whatever is wrong with
+    routes.yaml and without access to Azure DevOps. Events that could not be read, or lacked something that every
+    route needs, are under the route `$unrouted`.
     """
-    if context.invoked_subcommand is None:
-        wanted = Wanted(route, frozenset(states or ()), older_than, newer_than, windows)
-        _list(installation_of(context), wanted, limit, as_json=as_json)
+    if context.invoked_subcommand is not None:
+        return
+    installation, console = installation_of(context), Console()
+    wanted, now = Wanted(route, frozenset(states or ()), older_than, newer_than, windows), installation.clock()
+    found = records.newest(installation.journal, wanted, limit, now)
+    if as_json:
+        console.json([records.document(record) for record in found.records])
+    elif found.records:
+        console.table(_HEAD, [_row(record, now) for record in found.records], _SHRINKING)
+    else:
+        console.line(f"no record {_that_fits(wanted)}the journal {installation.journal_name}")
+    if found.count > len(found.records):
+        console.note(f"{len(found.records)} of {found.count} records are shown; --limit shows more")
 
 
-@journal_app.command("list", epilog=EXIT_CODES)
-def list_records(
-    context: typer.Context,
-    *,
-    route: RouteOption = None,
-    states: StatesOption = None,
-    older_than: OlderOption = None,
-    newer_than: NewerOption = None,
-    limit: LimitOption = DEFAULT_LIMIT,
-    windows: WindowsOption = False,
-    as_json: JsonOption = False,
-) -> None:
-    """List records; the same as 'journal' alone."""
-    wanted = Wanted(route, frozenset(states or ()), older_than, newer_than, windows)
-    _list(installation_of(context), wanted, limit, as_json=as_json)
-
-
-@journal_app.command("show", epilog=EXIT_CODES)
+@app.command("show", epilog=EXIT_CODES)
 def show(
     context: typer.Context,
     key: Annotated[str, typer.Argument(metavar="KEY", help="A record's key, or its first 4 digits or more.")],
@@ -102,21 +95,8 @@ def show(
         known = {"unknown": foreseen} if isinstance(foreseen, str) else foreseen_document(foreseen)
         console.json({**records.document(record), "redrive": known})
         return
-    _show(console, record, utc_now())
+    _show(console, record, installation.clock())
     _show_forecast(console, installation, record, foreseen)
-
-
-def _list(installation: Installation, wanted: Wanted, limit: int, *, as_json: bool) -> None:
-    console, now = Console(), utc_now()
-    found = records.newest(installation.journal, wanted, limit, now)
-    if as_json:
-        console.json([records.document(record) for record in found.records])
-    elif found.records:
-        console.table(_HEAD, [_row(record, now) for record in found.records], _SHRINKING)
-    else:
-        console.line(f"no record {_that_fits(wanted)}the journal {installation.journal_name}")
-    if found.count > len(found.records):
-        console.note(f"{len(found.records)} of {found.count} records are shown; --limit shows more")
 
 
 def _that_fits(wanted: Wanted) -> str:

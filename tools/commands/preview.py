@@ -15,6 +15,8 @@ from tools.installation import Installation
 from tools.options import JsonOption, installation_of
 from tools.wording import counted, summary, with_advice
 
+app = typer.Typer()
+
 EPILOG: Final = epilog(
     {
         "preview event.json": "the runs of one event, with their YAML",
@@ -30,7 +32,7 @@ _OUTCOME_WIDTH: Final = 12
 EventsArgument = Annotated[
     list[str] | None,
     typer.Argument(
-        metavar="EVENT.json", help="Files with an event, an array of events, or a dead-letter blob; '-' reads stdin."
+        metavar="EVENT.json", help="Files with an event, an array of events, or a dead-letter blob; `-` reads stdin."
     ),
 ]
 AllOption = Annotated[bool, typer.Option("--all", help="Every route, each with an event that it matches.")]
@@ -42,6 +44,7 @@ YamlOption = Annotated[
 ]
 
 
+@app.command(epilog=EPILOG)
 def preview(
     context: typer.Context,
     files: EventsArgument = None,
@@ -50,14 +53,14 @@ def preview(
     show_yaml: YamlOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Have Azure DevOps check runs without queuing them.
+    """Have Azure DevOps check runs; queue none.
 
     Each run that the events ask for, by routes.yaml as it is here and now, is sent to Azure DevOps' preview endpoint
     with the app's own credential. It checks pipeline, branch, parameters and variables as for a run, and answers with
     the YAML that would run. Neither the journal nor cooldowns are looked at.
 
     With --all every route is previewed: with the first of the given events that it matches, or else with a sample
-    event that is made to fit its condition. Values marked '(sample)' come from that sample alone, so that a pipeline
+    event that is made to fit its condition. Values marked `(sample)` come from that sample alone, so that a pipeline
     may refuse what you really send. A route whose condition is too involved has no sample: give an event for it.
     """
     installation, console = installation_of(context), Console()

@@ -6,8 +6,6 @@ from typing import Annotated, Final
 
 import typer
 
-from shared.clock import utc_now
-from shared.journal.journal import Journal
 from shared.journal.records import State
 from shared.redrive import REDRIVABLE_STATES, awaits_redrive
 from tools.actions import records
@@ -27,6 +25,8 @@ from tools.wording import counted
 
 DEFAULT_LIMIT: Final = 1000
 _STATES: Final = tuple(state for state in State if state in REDRIVABLE_STATES)
+
+app = typer.Typer()
 
 EPILOG: Final = epilog(
     {
@@ -83,6 +83,7 @@ class _Mode:
     look: bool = True
 
 
+@app.command(epilog=EPILOG)
 def redrive(  # noqa: PLR0913 - every parameter is an option
     context: typer.Context,
     keys: KeysArgument = None,
@@ -97,16 +98,16 @@ def redrive(  # noqa: PLR0913 - every parameter is an option
     limit: LimitOption = DEFAULT_LIMIT,
     yes: YesOption = False,
 ) -> None:
-    """Send again what was parked, or Event Grid gave up.
+    """Send parked or dead-lettered events again.
 
-    What a record asks for is decided anew, by routes.yaml as it is here and now; so mend the route, redrive with
-    --dry-run, then without. However often and from wherever a record is redriven, at most one run comes of it: a
-    request whose answer was lost is looked for in Azure DevOps before anything is sent again.
+    What a record asks for is decided anew, by routes.yaml as it is here and now; so correct the route, redrive
+    with --dry-run, then without. However often a record is redriven, at most one run is queued: if the answer to a
+    request was lost, its run is looked for in Azure DevOps before anything is sent again.
 
     Without --state these are the parked records, and those whose earlier redrive was interrupted. Event Grid gives
     an event up after a day; records that it left behind are found with --state released --state uncertain --state
-    claimed, and its dead letters (events in either schema; of a folder every *.json below it) with --dead-letters.
-    The container is read with a signature in its URL, a connection string, or your own identity ('az login').
+    claimed, and its dead letters (events in either schema; of a folder every `*.json` below it) with --dead-letters.
+    The container is read with a signature in its URL, a connection string, or your own identity (`az login`).
     """
     _check_usage(keys, route, dead_letters, states, everything=everything, without_looking=without_looking)
     installation, console = installation_of(context), Console()
@@ -114,7 +115,7 @@ def redrive(  # noqa: PLR0913 - every parameter is an option
     if dead_letters is not None:
         is_done = _redrive_dead_letters(installation, dead_letters, connection_string_env, mode, console)
     else:
-        chosen = _chosen(installation.journal, keys or [], route, frozenset(states or ()), limit)
+        chosen = _chosen(installation, keys or [], route, frozenset(states or ()), limit)
         is_done = _redrive_records(installation, chosen, mode, console)
     raise typer.Exit(0 if is_done else 1)
 
@@ -139,13 +140,16 @@ def _check_usage(
         raise CommandFailed("--without-looking is said of single records: name their KEYs")
 
 
-def _chosen(journal: Journal, keys: list[str], route: str | None, states: frozenset[State], limit: int) -> Found:
+def _chosen(
+    installation: Installation, keys: list[str], route: str | None, states: frozenset[State], limit: int
+) -> Found:
+    journal, now = installation.journal, installation.clock()
     if keys:
         found = records.find(journal, keys)
         return Found(tuple(found[:limit]), len(found))
     if states:
-        return records.oldest(journal, Wanted(route, states), limit, utc_now())
-    return records.oldest(journal, Wanted(route, REDRIVABLE_STATES), limit, utc_now(), also=awaits_redrive)
+        return records.oldest(journal, Wanted(route, states), limit, now)
+    return records.oldest(journal, Wanted(route, REDRIVABLE_STATES), limit, now, also=awaits_redrive)
 
 
 def _redrive_records(installation: Installation, chosen: Found, mode: _Mode, console: Console) -> bool:

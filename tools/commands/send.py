@@ -41,6 +41,8 @@ from tools.options import JsonOption, duration, installation_of
 
 DEFAULT_TIMEOUT: Final = timedelta(seconds=60)
 
+app = typer.Typer()
+
 EPILOG: Final = epilog(
     {
         "send RunCompleted": "a sample, to the app on this machine",
@@ -68,7 +70,7 @@ EventsArgument = Annotated[
     list[str],
     typer.Argument(
         metavar="EVENT.json|TYPE",
-        help="A file with an event or an array of them ('-' reads stdin), or a type, of which a sample is sent: "
+        help="A file with an event or an array of them (`-` reads stdin), or a type, of which a sample is sent: "
         f"{', '.join(SAMPLE_NAMES)}.",
         autocompletion=event_types,
     ),
@@ -117,6 +119,7 @@ TimeoutOption = Annotated[
 DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Show the events as they would be sent, and send none.")]
 
 
+@app.command(epilog=EPILOG)
 def send(  # noqa: PLR0913 - every parameter is an option
     context: typer.Context,
     events: EventsArgument,
@@ -135,13 +138,13 @@ def send(  # noqa: PLR0913 - every parameter is an option
 ) -> None:
     """Send an event to the app, as Event Grid does.
 
-    It goes to the app's Event Grid endpoint, on this machine or in Azure (with the system key 'eventgrid_extension',
+    It goes to the app's Event Grid endpoint, on this machine or in Azure (with the system key `eventgrid_extension`,
     from EVENTGRID_EXTENSION_KEY), or with --topic to a custom Event Grid topic (with an access key from
-    EVENTGRID_TOPIC_KEY, or else your own identity: 'az login' and the role EventGrid Data Sender). The app acts on it
-    as on any other event: pipelines are queued.
+    EVENTGRID_TOPIC_KEY, or else your own identity: `az login` and the role EventGrid Data Sender). The app acts on it
+    as on any other event: runs are queued.
 
-    Every sample is an occurrence of its own. A file's event gets a fresh id and time, but tells of the same run or
-    model as before, which the app has dealt with once: --set data.runId=x makes another of it.
+    Every sample is an occurrence of its own. A file's event gets a fresh id and time, but names the same run or
+    model as before, which the app has handled once: `--set data.runId=x` makes it another one.
 
     With --wait the journal is looked at, by the settings and routes.yaml as they are here, until the outcome is there;
     an event that the app defers is delivered again. A topic that takes Event Grid's schema puts its own name into the
