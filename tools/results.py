@@ -1,9 +1,10 @@
-"""Hands a text that a command made to whoever wants it: standard output, or a file."""
+"""What commands share about their results: a text for a file or standard output, and input that could not be read."""
 
 from pathlib import Path
 
 from tools.console import Console
 from tools.errors import CommandFailed
+from tools.events.dead_letters import Collected
 
 
 def emit(console: Console, text: str, output: Path | None) -> None:
@@ -19,3 +20,12 @@ def emit(console: Console, text: str, output: Path | None) -> None:
     except OSError as exc:
         raise CommandFailed(f"{output} cannot be written ({exc.strerror}); name another file") from exc
     console.note(f"{output} is written")
+
+
+def show_unread(collected: Collected, limit: int, console: Console) -> bool:
+    """Say which files could not be read, and that there are more events; return whether every file could be read."""
+    for line in collected.unreadable:
+        console.error(line)
+    if collected.is_cut:
+        console.note(f"only the first {limit} events are read; --limit reads more")
+    return not collected.unreadable

@@ -6,7 +6,6 @@ from typing import Any, Final
 
 from shared.azure_devops.runs import RunRequest
 from shared.errors import AzureDevOpsError, RequestNotSent
-from shared.journal.records import FINAL_STATES, Record
 from shared.redrive import Foreseen
 from shared.routing.table import Match, Refusal
 from shared.telemetry import Decision, Outcome
@@ -14,10 +13,6 @@ from tools.actions.records import SHOWN_KEY, parsed
 
 GOOD_OUTCOMES: Final = frozenset({Outcome.QUEUED, Outcome.DUPLICATE, Outcome.SUPPRESSED, Outcome.IGNORED})
 """Nothing is left to do after these."""
-
-WOULD_QUEUE: Final = "would queue"
-WOULD_PARK: Final = "would park"
-WOULD_IGNORE: Final = "would ignore"
 
 
 def pipeline_words(request: RunRequest) -> str:
@@ -43,23 +38,6 @@ def request_words(request: RunRequest, sampled: Container[str] = ()) -> str:
     if request.pipeline_version is not None:
         words += f"; version {request.pipeline_version}"
     return words
-
-
-def forecast(decided: Match | Refusal, present: Record | None, *, looks_first: bool = False) -> tuple[str, str]:
-    """The outcome to be expected, and why.
-
-    :param present: the record that is there already under the key of what was decided, unless it is the one redriven.
-    """
-    if present is not None and present.state in FINAL_STATES:
-        return Outcome.DUPLICATE, f"{present.state} before{run_words(present.run_id, present.run_url)}"
-    if isinstance(decided, Refusal):
-        return WOULD_PARK, decided.reason
-    words = request_words(decided.request)
-    if decided.window is not None:
-        words += "; unless a run within its cooldown covers it"
-    if looks_first:
-        words = f"unless the run that may exist is found: {words}"
-    return WOULD_QUEUE, words
 
 
 def decision_words(decision: Decision, asked_key: str = "") -> str:

@@ -12,7 +12,8 @@ from shared.http.message import HttpRequest
 from shared.routing.condition_parts import Part
 from shared.routing.table import Match, Refusal
 from tools.actions import records
-from tools.actions.explaining import Explained, Explanation, Present
+from tools.actions.explaining import Explained, Explanation
+from tools.actions.forecasting import Present
 from tools.actions.records import parsed
 from tools.console import Console
 from tools.wording import pipeline_words, run_words

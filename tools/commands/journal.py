@@ -10,6 +10,7 @@ from shared.errors import ConfigurationError
 from shared.journal.records import UNROUTED, Record
 from shared.redrive import Foreseen, foresee
 from tools.actions import records
+from tools.actions.forecasting import redrive_rows
 from tools.actions.records import SHOWN_KEY, Wanted
 from tools.console import Console
 from tools.help_pages import EXIT_CODES, epilog
@@ -23,7 +24,7 @@ from tools.options import (
     WindowsOption,
     installation_of,
 )
-from tools.wording import forecast, foreseen_document, run_words
+from tools.wording import foreseen_document, run_words
 
 DEFAULT_LIMIT: Final = 50
 _HEAD: Final = ("KEY", "ROUTE", "STATE", "AGE", "EVENT", "RUN", "REASON")
@@ -160,7 +161,5 @@ def _show_forecast(console: Console, installation: Installation, record: Record,
         console.line(f"redriving it: nothing, as {foreseen.why_nothing}")
     else:
         console.line("redriving it:")
-        for decided in foreseen.decisions:
-            present = None if decided.key == record.key else installation.present(decided.key)
-            outcome, words = forecast(decided, present, looks_first=foreseen.looks_first)
-            console.row((f"  {decided.key.route}", outcome, words), [len(decided.key.route) + 2, len(outcome)])
+        for route, outcome, words in redrive_rows(installation, record, foreseen):
+            console.row((f"  {route}", outcome, words), [len(route) + 2, len(outcome)])

@@ -1,7 +1,8 @@
 """``manage.py redrive``: sends again what was parked, or what Event Grid gave up."""
 
 import sys
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Annotated, Final
 
 import typer
@@ -10,20 +11,21 @@ from shared.journal.records import State
 from shared.redrive import REDRIVABLE_STATES, awaits_redrive
 from tools.actions import records
 from tools.actions.records import Found, Wanted
-from tools.actions.redelivering import foresee_delivery, redeliver
-from tools.actions.redriving import foresee_records, redrive_records
+from tools.actions.redriving import foresee_delivery, foresee_records, redeliver, redrive_records
 from tools.completing import route_names
 from tools.console import Console
 from tools.errors import CommandFailed
-from tools.events import dead_letters
-from tools.events.dead_letters import Collected
+from tools.events.dead_letters import DeadLetter, collect
 from tools.events.sources import ConnectionOption, sources
 from tools.help_pages import epilog
 from tools.installation import Installation
 from tools.options import installation_of
+from tools.results import show_unread
 from tools.wording import counted
 
 DEFAULT_LIMIT: Final = 1000
+Ask = Callable[[str, int, str], None]
+
 _STATES: Final = tuple(state for state in State if state in REDRIVABLE_STATES)
 
 app = typer.Typer()
@@ -73,16 +75,6 @@ LimitOption = Annotated[int, typer.Option("--limit", min=1, metavar="N", help="A
 YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask, however many there are.")]
 
 
-@dataclass(frozen=True, slots=True)
-class _Mode:
-    """How to go about it."""
-
-    dry_run: bool
-    limit: int
-    yes: bool
-    look: bool = True
-
-
 @app.command(epilog=EPILOG)
 def redrive(  # noqa: PLR0913 - every parameter is an option
     context: typer.Context,
@@ -111,12 +103,14 @@ def redrive(  # noqa: PLR0913 - every parameter is an option
     """
     _check_usage(keys, route, dead_letters, states, everything=everything, without_looking=without_looking)
     installation, console = installation_of(context), Console()
-    mode = _Mode(dry_run, limit, yes, look=not without_looking)
+    ask = partial(_ask, console, is_confirmed=yes)
     if dead_letters is not None:
-        is_done = _redrive_dead_letters(installation, dead_letters, connection_string_env, mode, console)
+        collected = collect(sources(installation, dead_letters, connection_string_env), limit)
+        is_whole = show_unread(collected, limit, console)
+        is_done = _redrive_letters(installation, collected.letters, console, None if dry_run else ask) and is_whole
     else:
         chosen = _chosen(installation, keys or [], route, frozenset(states or ()), limit)
-        is_done = _redrive_records(installation, chosen, mode, console)
+        is_done = _redrive_records(installation, chosen, console, None if dry_run else ask, look=not without_looking)
     raise typer.Exit(0 if is_done else 1)
 
 
@@ -152,42 +146,35 @@ def _chosen(
     return records.oldest(journal, Wanted(route, REDRIVABLE_STATES), limit, now, also=awaits_redrive)
 
 
-def _redrive_records(installation: Installation, chosen: Found, mode: _Mode, console: Console) -> bool:
+def _redrive_records(
+    installation: Installation, chosen: Found, console: Console, ask: Ask | None, *, look: bool
+) -> bool:
+    """:param ask: None: only show what would be done."""
     if not chosen.records:
         console.line(f"nothing to redrive in the journal {installation.journal_name}")
         return True
     if chosen.count > len(chosen.records):
         console.note(f"the oldest {len(chosen.records)} of {chosen.count} records; run it again for more, or --limit")
-    if mode.dry_run:
+    if ask is None:
         return foresee_records(installation, chosen.records, console)
-    _ask(f"redrive {counted(len(chosen.records), 'record')}?", len(chosen.records), mode, console)
-    return redrive_records(installation, chosen.records, console, look=mode.look)
+    ask("redrive", len(chosen.records), "record")
+    return redrive_records(installation, chosen.records, console, look=look)
 
 
-def _redrive_dead_letters(
-    installation: Installation, path: str, connection_env: str | None, mode: _Mode, console: Console
+def _redrive_letters(
+    installation: Installation, letters: Sequence[DeadLetter], console: Console, ask: Ask | None
 ) -> bool:
-    collected = dead_letters.collect(sources(installation, path, connection_env), mode.limit)
-    is_done = _show_unread(collected, mode, console)
-    letters = collected.letters
+    """:param ask: None: only show what would be done."""
     if not letters:
         console.line("no dead letters were found")
-    elif mode.dry_run:
-        is_done = foresee_delivery(installation, letters, console) and is_done
-    else:
-        _ask(f"deliver {counted(len(letters), 'event')}?", len(letters), mode, console)
-        is_done = redeliver(installation, letters, console) and is_done
-    return is_done
+        return True
+    if ask is None:
+        return foresee_delivery(installation, letters, console)
+    ask("deliver", len(letters), "event")
+    return redeliver(installation, letters, console)
 
 
-def _show_unread(collected: Collected, mode: _Mode, console: Console) -> bool:
-    for line in collected.unreadable:
-        console.error(line)
-    if collected.is_cut:
-        console.note(f"only the first {mode.limit} events are read; --limit reads more")
-    return not collected.unreadable
-
-
-def _ask(question: str, number: int, mode: _Mode, console: Console) -> None:
-    if number > 1 and not mode.yes and sys.stdin.isatty() and not console.confirm(question):
+def _ask(console: Console, verb: str, number: int, what: str, *, is_confirmed: bool) -> None:
+    question = f"{verb} {counted(number, what)}?"
+    if number > 1 and not is_confirmed and sys.stdin.isatty() and not console.confirm(question):
         raise CommandFailed("nothing was sent, as it was not confirmed", exit_code=1)

@@ -15,7 +15,7 @@ from shared.durations import short_duration
 from shared.events.event import AML_PREFIX
 from shared.suggestion import suggestion
 from shared.telemetry import Outcome
-from tools.actions.sending import SENT, HostTarget, Patience, Sent, Target, TopicTarget, send_and_wait, send_event
+from tools.actions.delivering import SENT, HostTarget, Patience, Sent, Target, TopicTarget, send_and_wait, send_event
 from tools.completing import event_types
 from tools.console import Console
 from tools.errors import CommandFailed
