@@ -85,8 +85,8 @@ class Desk:
             "JOURNAL_CONNECTION": f"sqlite:{self.folder / 'journal.sqlite3'}",
             "JOURNAL_SETTLE_SECONDS": "0.2",
             # Nobody to wait for where nobody is.
-            "DELIVERY_BUDGET_SECONDS": "0.5" if self.organization_url == NOWHERE else "4",
-            "JOURNAL_LEASE_SECONDS": "5",
+            "DELIVERY_BUDGET_SECONDS": "0.5" if self.organization_url == NOWHERE else "20",
+            "JOURNAL_LEASE_SECONDS": "30",
             "ROUTES_FILE": str(self.folder / "routes.yaml"),
             **self.settings,
         }

@@ -5,7 +5,6 @@ The decisions are those of ``shared/deciding.py``, which the app itself makes; n
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Self
 
 from shared.azure_devops.runs import list_pipelines, run_pipeline
 from shared.deciding import Verdict
@@ -59,10 +58,6 @@ class Explanation:
     present: Present | None = None
     outcome: str = ""
     because: str = ""
-
-    def with_present(self, present: Present, outcome: str, because: str) -> Self:
-        """The same with what the journal says, and what follows from that."""
-        return replace(self, present=present, outcome=outcome, because=because)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from tools.actions.findings import Finding, Status
 from tools.console import Console
 from tools.events.webhook import DEFAULT_FUNCTION, DEFAULT_URL, KEY_VARIABLE
 from tools.help_pages import epilog
-from tools.options import JsonOption, installation_of
+from tools.options import FunctionOption, JsonOption, installation_of
 from tools.wording import counted, summary
 
 app = typer.Typer()
@@ -37,7 +37,6 @@ KeyOption = Annotated[
         help=f"The app's system key. Better put it into {KEY_VARIABLE}: a command line can be seen by others.",
     ),
 ]
-FunctionOption = Annotated[str, typer.Option("--function", metavar="NAME", help="The function that takes events.")]
 
 
 @app.command(epilog=EPILOG)

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import datetime
 from itertools import chain
 from typing import Annotated, Final
@@ -10,19 +11,18 @@ import typer
 
 from shared.errors import JournalUnavailable
 from shared.journal.records import UNROUTED
-from shared.routing.table import Match, Refusal
 from shared.suggestion import suggestion
 from tools.actions import explanation_view as view
 from tools.actions.explaining import Explained, Explanation, explain
-from tools.actions.forecasting import WOULD_PARK, Present, forecast, present
+from tools.actions.forecasting import WOULD_PARK, forecast, present
 from tools.console import Console
 from tools.errors import CommandFailed
 from tools.events.dead_letters import DeadLetter, Source, collect
 from tools.events.sources import ConnectionOption, sources
+from tools.files import show_unread
 from tools.help_pages import epilog
 from tools.installation import Installation
-from tools.options import JsonOption, RoutesFileOption, installation_of
-from tools.results import show_unread
+from tools.options import JsonOption, LimitOption, RouteOption, RoutesFileOption, installation_of
 
 STDIN: Final = "-"
 DEFAULT_LIMIT: Final = 100
@@ -48,8 +48,6 @@ EventsArgument = Annotated[
         "container's URL. `-`, or nothing: standard input.",
     ),
 ]
-OnlyRouteOption = Annotated[str | None, typer.Option("--route", metavar="ROUTE", help="This route only.")]
-LimitOption = Annotated[int, typer.Option("--limit", min=1, metavar="N", help="At most so many events.")]
 
 
 @app.command("explain", epilog=EPILOG)
@@ -58,7 +56,7 @@ def explain_events(
     events: EventsArgument = None,
     *,
     routes: RoutesFileOption = None,
-    route: OnlyRouteOption = None,
+    route: RouteOption = None,
     limit: LimitOption = DEFAULT_LIMIT,
     connection_string_env: ConnectionOption = None,
     as_json: JsonOption = False,
@@ -117,23 +115,16 @@ class Explainer:
 
     def _completed(self, explanation: Explanation) -> Explanation:
         decided = explanation.decided
-        if decided is None:
+        if decided is None or self.journal_problem:
             return explanation
-        found = self._present(decided)
-        if found is None:
+        try:
+            found = present(self._installation, decided)
+        except JournalUnavailable as exc:
+            self.journal_problem = str(exc)
             return explanation
         outcome, because = forecast(decided, found, self.now)
         self.would_park = self.would_park or outcome == WOULD_PARK
-        return explanation.with_present(found, outcome, because)
-
-    def _present(self, decided: Match | Refusal) -> Present | None:
-        if self.journal_problem:
-            return None
-        try:
-            return present(self._installation, decided)
-        except JournalUnavailable as exc:
-            self.journal_problem = str(exc)
-            return None
+        return replace(explanation, present=found, outcome=outcome, because=because)
 
 
 def _sources(installation: Installation, path: str, connection_env: str | None) -> Iterator[Source]:

@@ -11,14 +11,14 @@ from shared.durations import duration_text
 from shared.errors import InvalidRoutes
 from shared.routing.routes_file import read_routes
 from shared.routing.table import Route
-from tools.commands.check import RoutesArgument, read, shown_path, words
 from tools.console import Console
+from tools.files import emit, read_text, shown_path
 from tools.help_pages import epilog
-from tools.options import JsonOption, OutputOption, StrictOption, installation_of
-from tools.results import emit
+from tools.options import JsonOption, OutputOption, RoutesArgument, StrictOption, installation_of
 from tools.routes.chain.chain import Chain, chain_of, loop_warnings
 from tools.routes.chain.mermaid import mermaid
 from tools.routes.chain.svg import svg
+from tools.wording import finding_words
 
 TITLE: Final = "Which Azure ML event queues which pipeline, and what that brings about"
 app = typer.Typer()
@@ -69,7 +69,7 @@ def graph(
     """
     installation, console = installation_of(context), Console()
     file = routes or installation.settings.routes_file
-    reading = read_routes(read(file), names=NAMES, environment=installation.environment)
+    reading = read_routes(read_text(file), names=NAMES, environment=installation.environment)
     if reading.problems:
         raise InvalidRoutes(shown_path(file), reading.problems)
     chain = chain_of(reading.table.routes)
@@ -79,7 +79,9 @@ def graph(
         drawn = svg(chain, TITLE) if form is Format.SVG else mermaid(chain)
     emit(console, drawn, output)
     for finding in loop_warnings(reading):
-        console.note(f"{shown_path(file)}:{finding.line}:{finding.column}: {finding.severity}: {words(finding)}")
+        console.note(
+            f"{shown_path(file)}:{finding.line}:{finding.column}: {finding.severity}: {finding_words(finding)}"
+        )
     raise typer.Exit(1 if strict and chain.loops else 0)
 
 

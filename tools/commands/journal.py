@@ -17,6 +17,7 @@ from tools.help_pages import EXIT_CODES, epilog
 from tools.installation import Installation
 from tools.options import (
     JsonOption,
+    LimitOption,
     NewerOption,
     OlderOption,
     RouteOption,
@@ -37,8 +38,6 @@ EPILOG: Final = epilog(
         "journal show 4f1c": "all about one record",
     }
 )
-
-LimitOption = Annotated[int, typer.Option("--limit", min=1, metavar="N", help="At most so many records.")]
 
 app = typer.Typer(name="journal")
 

@@ -12,15 +12,14 @@ from shared.redrive import REDRIVABLE_STATES, awaits_redrive
 from tools.actions import records
 from tools.actions.records import Found, Wanted
 from tools.actions.redriving import foresee_delivery, foresee_records, redeliver, redrive_records
-from tools.completing import route_names
 from tools.console import Console
 from tools.errors import CommandFailed
 from tools.events.dead_letters import DeadLetter, collect
 from tools.events.sources import ConnectionOption, sources
+from tools.files import show_unread
 from tools.help_pages import epilog
 from tools.installation import Installation
-from tools.options import installation_of
-from tools.results import show_unread
+from tools.options import LimitOption, RouteOption, installation_of
 from tools.wording import counted
 
 DEFAULT_LIMIT: Final = 1000
@@ -44,11 +43,7 @@ EPILOG: Final = epilog(
 KeysArgument = Annotated[
     list[str] | None, typer.Argument(metavar="KEY", help="Records' keys, or their first 4 digits or more.")
 ]
-RouteOption = Annotated[
-    str | None,
-    typer.Option("--route", metavar="ROUTE", help="The parked records of this route.", autocompletion=route_names),
-]
-AllOption = Annotated[bool, typer.Option("--all", help="The parked records of all routes.")]
+AllOption = Annotated[bool, typer.Option("--all", help="The records of all routes.")]
 StatesOption = Annotated[
     list[State] | None,
     typer.Option(
@@ -71,7 +66,6 @@ NoLookOption = Annotated[
         "have looked and there is none.",
     ),
 ]
-LimitOption = Annotated[int, typer.Option("--limit", min=1, metavar="N", help="At most so many, the oldest first.")]
 YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask, however many there are.")]
 
 
@@ -96,7 +90,8 @@ def redrive(  # noqa: PLR0913 - every parameter is an option
     with --dry-run, then without. However often a record is redriven, at most one run is queued: if the answer to a
     request was lost, its run is looked for in Azure DevOps before anything is sent again.
 
-    Without --state these are the parked records, and those whose earlier redrive was interrupted. Event Grid gives
+    Records are named by KEY, --route or --all; the oldest is redriven first. Without --state these are the parked
+    records, and those whose earlier redrive was interrupted. Event Grid gives
     an event up after a day; records that it left behind are found with --state released --state uncertain --state
     claimed, and its dead letters (events in either schema; of a folder every `*.json` below it) with --dead-letters.
     The container is read with a signature in its URL, a connection string, or your own identity (`az login`).

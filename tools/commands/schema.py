@@ -4,9 +4,9 @@ import typer
 
 from handlers import NAMES
 from tools.console import Console
+from tools.files import emit
 from tools.help_pages import epilog
 from tools.options import OutputOption
-from tools.results import emit
 from tools.routes.schema import schema_text
 
 app = typer.Typer()

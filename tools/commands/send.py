@@ -37,7 +37,7 @@ from tools.events.webhook import DEFAULT_FUNCTION, DEFAULT_URL, webhook
 from tools.events.webhook import KEY_VARIABLE as HOST_KEY_VARIABLE
 from tools.help_pages import epilog
 from tools.installation import Installation
-from tools.options import JsonOption, duration, installation_of
+from tools.options import FunctionOption, JsonOption, duration, installation_of
 
 DEFAULT_TIMEOUT: Final = timedelta(seconds=60)
 
@@ -105,7 +105,6 @@ KeyOption = Annotated[
         "line can be seen by others.",
     ),
 ]
-FunctionOption = Annotated[str, typer.Option("--function", metavar="NAME", help="The function that is called.")]
 WaitOption = Annotated[bool, typer.Option("--wait", help="Until the journal shows what came of it.")]
 TimeoutOption = Annotated[
     timedelta | None,
@@ -156,10 +155,13 @@ def send(  # noqa: PLR0913 - every parameter is an option
     if dry_run:
         console.json(documents)
         return
-    patience = Patience(timeout or DEFAULT_TIMEOUT) if wait else None
+    patience = Patience(timeout or DEFAULT_TIMEOUT, installation.clock) if wait else None
     sent = []
     for document in documents:
-        sent.append(_send(installation, target, document, patience))
+        if patience is None:
+            sent.append(send_event(target, document))
+        else:
+            sent.append(send_and_wait(installation, target, document, patience))
         if not as_json:
             _show(console, sent[-1], target)
     if as_json:
@@ -206,12 +208,6 @@ def _target(installation: Installation, url: str | None, topic: str | None, key:
     key = checked_key(key or installation.environment.get(TOPIC_KEY_VARIABLE, ""))
     settings = installation.settings
     return TopicTarget(topic, key, identity_factory(settings))
-
-
-def _send(installation: Installation, target: Target, document: Document, patience: Patience | None) -> Sent:
-    if patience is None:
-        return send_event(target, document)
-    return send_and_wait(installation, target, document, patience)
 
 
 def _show(console: Console, sent: Sent, target: Target) -> None:

@@ -5,13 +5,16 @@ import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from itertools import count
 from typing import Any
 
 import pytest
 
 from devstack.events import sample_text
 from devstack.processes import RunningProcess, start
+from shared.clock import utc_now
 from shared.journal.records import State
 from tests.support import ROOT
 from tests.support.building import run_completed
@@ -124,7 +127,7 @@ class TestToTheApp:
 
     def test_what_the_app_defers_is_delivered_again(self, busy_desk: Desk, host: RunningProcess) -> None:
         busy_desk.plan(accept=False, status=503, headers={"Retry-After": "1"})
-        ended = busy_desk.run("send", "ModelDeployed", "--url", host.url, "--wait", "--timeout", "20s")
+        ended = busy_desk.run("send", "ModelDeployed", "--url", host.url, "--wait")
         assert (ended.code, ended.rows[0][1:3]) == (0, ["smoke-test-after-deployment", "queued"])
         assert len(busy_desk.runs) == 1
 
@@ -187,8 +190,10 @@ class TestOtherHosts:
         assert (ended.code, ended.rows[0][2:]) == (1, ["deferred", f"to {odd.url}: HTTP 500: out of order"])
 
     def test_deliveries_are_counted(self, desk: Desk) -> None:
+        start, seconds = utc_now(), count()
+        desk.clock = lambda: start + timedelta(seconds=next(seconds))
         with answering((500, {}, ""), (500, {}, ""), (202, {}, "")) as odd:
-            ended = desk.run("send", "RunCompleted", "--url", odd.url, "--wait", "--timeout", "2s")
+            ended = desk.run("send", "RunCompleted", "--url", odd.url, "--wait", "--timeout", "4s")
         assert [headers["aeg-delivery-count"] for _, _, headers, _ in odd.asked] == ["0", "1", "2"]
         assert (ended.code, ended.rows[0][1:3]) == (1, ["evaluate", "nothing"])
 

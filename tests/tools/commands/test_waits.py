@@ -22,12 +22,12 @@ def scene(desk: Desk) -> Scene:
 def wait(desk: Desk, run_id: str = "run-1", workspace: str | None = None) -> str:
     """Lets a task wait; the wait's key."""
     request = a_request(run_id=run_id, workspace=workspace)
-    scene(desk).waits.register(request, utc_now() + timedelta(seconds=5))
+    scene(desk).waits.register(request, utc_now() + timedelta(minutes=5))
     return request.task.key
 
 
 def end(desk: Desk, run_id: str = "run-1") -> None:
-    scene(desk).waits.run_ended(the_end(run_id), EVENT, utc_now() + timedelta(seconds=25))
+    scene(desk).waits.run_ended(the_end(run_id), EVENT, utc_now() + timedelta(minutes=5))
 
 
 def test_as_a_process(desk: Desk) -> None:
