@@ -6,20 +6,19 @@ that the service lets in and then finds no table for.
 
 import tempfile
 import uuid
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Final
 
 from shared.clock import utc_now
 from shared.errors import JournalUnavailable
 from shared.journal.records import Entry, JournalKey, Record, State, Step, Store
 from shared.journal.sqlite import SqliteStore
-from shared.journal.tables.protocol import Table
+from shared.journal.tables.protocol import Drop, Page, Put, Query, Stored, Table
 from shared.settings import SQLITE_PREFIX, Settings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from azure.core.credentials import TokenCredential
 
 ROUTE: Final = "$doctor"
@@ -49,7 +48,7 @@ def probe_table(table: Table) -> str:
     """
     from shared.journal.tables.store import TablesStore  # noqa: PLC0415 - the same
 
-    with closing(TablesStore(cast("Table", _TableAsItIs(table)))) as store:
+    with closing(TablesStore(_TableAsItIs(table))) as store:
         try:
             return _probe(store)
         except _TableMissing:
@@ -117,13 +116,26 @@ class _TableMissing(Exception):
 
 
 class _TableAsItIs:
-    """A table that is not made where it is missing."""
+    """A table that is not made where it is missing. See ``shared.journal.tables.protocol.Table``."""
 
     def __init__(self, table: Table) -> None:
         self._table = table
 
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._table, name)
+    @property
+    def endpoint(self) -> str:
+        return self._table.endpoint
+
+    def write(self, operations: Sequence[Put | Drop], seconds: float) -> str:
+        return self._table.write(operations, seconds)
+
+    def read(self, partition_key: str, row_key: str, seconds: float) -> Stored:
+        return self._table.read(partition_key, row_key, seconds)
+
+    def page(self, query: Query, page: object, seconds: float) -> Page:
+        return self._table.page(query, page, seconds)
 
     def create(self, seconds: float) -> None:  # noqa: ARG002 - see the class
         raise _TableMissing
+
+    def close(self) -> None:
+        self._table.close()
