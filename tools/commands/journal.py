@@ -85,7 +85,7 @@ def show(
 ) -> None:
     """Show all about one record.
 
-    Its event and request, every attempt with time and answer, the run, and what redriving it would do today (where
+    Its event and request, every attempt with time and answer, the run, and what redriving it would do today (if
     routes.yaml can be read).
     """
     installation, console = installation_of(context), Console()

@@ -91,10 +91,12 @@ def redrive(  # noqa: PLR0913 - every parameter is an option
     request was lost, its run is looked for in Azure DevOps before anything is sent again.
 
     Records are named by KEY, --route or --all; the oldest is redriven first. Without --state these are the parked
-    records, and those whose earlier redrive was interrupted. Event Grid gives
-    an event up after a day; records that it left behind are found with --state released --state uncertain --state
-    claimed, and its dead letters (events in either schema; of a folder every `*.json` below it) with --dead-letters.
-    The container is read with a signature in its URL, a connection string, or your own identity (`az login`).
+    records, and those whose earlier redrive was interrupted.
+
+    Event Grid gives an event up after a day. Records that it left behind are found with `--state released
+    --state uncertain --state claimed`, and its dead letters (events in either schema; of a folder every `*.json`
+    below it) with --dead-letters. The container is read with a signature in its URL, a connection string, or your
+    own identity (`az login`).
     """
     _check_usage(keys, route, dead_letters, states, everything=everything, without_looking=without_looking)
     installation, console = installation_of(context), Console()

@@ -105,14 +105,14 @@ KeyOption = Annotated[
         "line can be seen by others.",
     ),
 ]
-WaitOption = Annotated[bool, typer.Option("--wait", help="Until the journal shows what came of it.")]
+WaitOption = Annotated[bool, typer.Option("--wait", help="Wait until the journal shows the outcome.")]
 TimeoutOption = Annotated[
     timedelta | None,
     typer.Option(
         "--timeout",
         parser=duration,
         metavar="DURATION",
-        help=f"With --wait: for so long at most.  [default: {short_duration(DEFAULT_TIMEOUT)}]",
+        help=f"With --wait: how long at most.  [default: {short_duration(DEFAULT_TIMEOUT)}]",
     ),
 ]
 DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Show the events as they would be sent, and send none.")]
