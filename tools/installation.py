@@ -8,6 +8,7 @@ from typing import Self
 
 from handlers import DISPATCH, NAMES
 from shared.azure_devops.client import PipelinesClient
+from shared.clock import Clock, utc_now
 from shared.composition import App, Configuration, compose, load_configuration, open_store, pipelines_client
 from shared.deciding import Verdict, decide
 from shared.journal.cooldown import Cooldowns, Covered, Undecided, Window
@@ -26,10 +27,12 @@ class Installation:
 
     :param app_dir: where function_app.py is.
     :param environ: the environment; local.settings.json is looked at below it.
+    :param clock: for ages and for what would happen now; the app itself has its own.
     """
 
     app_dir: Path
     environ: Mapping[str, str]
+    clock: Clock = utc_now
 
     def with_routes(self, file: Path | None) -> Self:
         """The same with another dispatch table; None changes nothing."""
@@ -75,7 +78,7 @@ class Installation:
 
         :raises JournalUnavailable: the journal does not answer.
         """
-        return Cooldowns(self._store).look(key, window) if self.has_journal else None
+        return Cooldowns(self._store, self.clock).look(key, window) if self.has_journal else None
 
     @property
     def journal_name(self) -> str:

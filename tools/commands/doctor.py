@@ -9,8 +9,10 @@ from tools.actions.findings import Finding, Status
 from tools.console import Console
 from tools.events.webhook import DEFAULT_FUNCTION, DEFAULT_URL, KEY_VARIABLE
 from tools.help_pages import epilog
-from tools.options import JsonOption, installation_of
+from tools.options import FunctionOption, JsonOption, installation_of
 from tools.wording import counted, summary
+
+app = typer.Typer()
 
 EPILOG: Final = epilog(
     {
@@ -35,9 +37,9 @@ KeyOption = Annotated[
         help=f"The app's system key. Better put it into {KEY_VARIABLE}: a command line can be seen by others.",
     ),
 ]
-FunctionOption = Annotated[str, typer.Option("--function", metavar="NAME", help="The function that takes events.")]
 
 
+@app.command(epilog=EPILOG)
 def doctor(
     context: typer.Context,
     *,
@@ -51,12 +53,11 @@ def doctor(
     Reads the settings and routes.yaml; writes, reads and removes a record of the journal; reads the secret or gets
     a token; encrypts and decrypts one with the keys of waiting tasks; lists the projects' pipelines; looks for each
     route's pipeline; has Azure DevOps preview a run of each; and goes through Event Grid's validation handshake
-    with the app's endpoint. Nothing is queued, and nothing is left behind. Whatever fails has its next step below
-    it.
+    with the app's endpoint. Nothing is queued, and nothing is left behind. Every failure has its next
+    step below it.
 
-    The credential that is tried is the one of whoever runs this: on a laptop with 'identity', yours, not the app's.
-    What a preview cannot show is whether a PAT has the scope Build (Read & execute), which queuing needs; to preview,
-    Build (Read) is enough.
+    With `AZURE_DEVOPS_AUTH=identity` on a laptop, the identity that is tried is yours, not the app's. A preview cannot
+    show whether a PAT has the scope Build (Read & execute), which queuing needs: Build (Read) is enough to preview.
     """
     installation, console = installation_of(context), Console()
     findings: list[Finding] = []

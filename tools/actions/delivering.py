@@ -1,16 +1,16 @@
-"""Sends events to a host or a topic, and tells what came of each."""
+"""Delivers events to a host or a topic, and waits for their outcomes."""
 
 import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 from shared.clock import Clock, utc_now
-from shared.journal.records import FINAL_STATES
+from shared.journal.records import Record
 from shared.telemetry import Outcome
-from tools.actions.waiting import Seen, Sleep, expected, wait
+from tools.actions.waiting import Awaited, Sleep, awaited_records, wait
 from tools.errors import CommandFailed
 from tools.events.documents import Document, Schema, event_name, schema_of
 from tools.events.topic import TopicRefused, publish
@@ -18,21 +18,27 @@ from tools.events.webhook import HINTS, HostUnreachable, Webhook
 from tools.installation import Installation
 from tools.wording import GOOD_OUTCOMES, run_words
 
+NOTHING: Final = "nothing"
+"""Shown for a route of which the journal has no record yet."""
+
 SENT: Final = "sent"
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One thing that came of an event: on a route, or before any route was asked."""
+    """One outcome of an event: on a route, or before any route was asked.
+
+    :param outcome: an outcome; if the time was up, the record's state or ``nothing``.
+    """
 
     route: str
     outcome: str
     words: str
-    seen: Seen | None = None
+    record: Record | None = None
 
     def document(self) -> dict[str, Any]:
-        """As JSON."""
-        record = None if self.seen is None else self.seen.record
+        """Return it as JSON."""
+        record = self.record
         return {
             "route": self.route or None,
             "outcome": self.outcome,
@@ -68,15 +74,20 @@ class Answered:
     words: str
 
 
-class Target(Protocol):
-    """Where events are sent."""
+@dataclass(frozen=True)
+class HostTarget:
+    """A function app's host; if the function fails, the event has to be delivered again."""
+
+    webhook: Webhook
 
     @property
     def name(self) -> str:
-        """For people; nothing secret."""
+        """The address; nothing secret."""
+        return self.webhook.url
 
-    def keeps_source(self, event: Document) -> bool:
+    def keeps_source(self, event: Document) -> bool:  # noqa: ARG002 - whatever the event
         """Whether the event arrives with the source that it has."""
+        return True
 
     def send(self, event: Document, deliveries: int = 0) -> Answered:
         """Send once.
@@ -84,25 +95,6 @@ class Target(Protocol):
         :param deliveries: how often it was sent before.
         :raises CommandFailed: it was not taken, or nobody answers.
         """
-
-
-@dataclass(frozen=True)
-class HostTarget:
-    """A function app's host; where the function fails, the event has to be delivered again."""
-
-    webhook: Webhook
-
-    @property
-    def name(self) -> str:
-        """See ``Target.name``."""
-        return self.webhook.url
-
-    def keeps_source(self, event: Document) -> bool:  # noqa: ARG002 - whatever the event
-        """See ``Target.keeps_source``."""
-        return True
-
-    def send(self, event: Document, deliveries: int = 0) -> Answered:
-        """See ``Target.send``."""
         try:
             answer = self.webhook.notify(event, deliveries)
         except HostUnreachable as exc:
@@ -122,26 +114,27 @@ class HostTarget:
 class TopicTarget:
     """A custom Event Grid topic, which delivers by itself."""
 
-    endpoint: str
+    name: str
     key: str = field(repr=False)
     make_identity: Callable[[], Any]
 
-    @property
-    def name(self) -> str:
-        """See ``Target.name``."""
-        return self.endpoint
-
     def keeps_source(self, event: Document) -> bool:
-        """See ``Target.keeps_source``."""
+        """Whether the event arrives with the source that it has."""
         return schema_of(event) is Schema.CLOUD
 
     def send(self, event: Document, deliveries: int = 0) -> Answered:  # noqa: ARG002 - Event Grid counts by itself
-        """See ``Target.send``."""
+        """Publish it.
+
+        :raises CommandFailed: it was not taken, or nobody answers.
+        """
         try:
-            publish(self.endpoint, self.key, self.make_identity, event)
+            publish(self.name, self.key, self.make_identity, event)
         except TopicRefused as exc:
-            raise CommandFailed(f"{self.endpoint} did not take {event_name(event)}: {exc}", exit_code=1) from exc
+            raise CommandFailed(f"{self.name} did not take {event_name(event)}: {exc}", exit_code=1) from exc
         return Answered(SENT, "published")
+
+
+Target = HostTarget | TopicTarget
 
 
 @dataclass(frozen=True)
@@ -170,7 +163,7 @@ def send_and_wait(installation: Installation, target: Target, event: Document, p
     :raises JournalUnavailable: the journal does not answer.
     """
     verdict = installation.decide(json.dumps(event))
-    awaited = expected(installation, verdict, is_source_kept=target.keeps_source(event))
+    awaited = awaited_records(installation, verdict, is_source_kept=target.keeps_source(event))
     until = patience.clock() + patience.timeout
     answers = [target.send(event)]
 
@@ -178,28 +171,31 @@ def send_and_wait(installation: Installation, target: Target, event: Document, p
         if answers[-1].outcome != SENT:
             answers.append(target.send(event, len(answers)))
 
-    seen = wait(installation, awaited, until, again=send_again, clock=patience.clock, sleep=patience.sleep)
+    seen = wait(installation, awaited, until, send_again, patience.clock, patience.sleep)
     if seen:
-        rows = [Row(one.route, one.outcome, _words(installation, one, answers[-1]), one) for one in seen]
-    elif answers[-1].outcome == SENT:
-        rows = [Row("", Outcome.IGNORED, verdict.why_nothing)]
-    else:
-        rows = [Row("", answers[-1].outcome, answers[-1].words)]
-    return Sent(event, tuple(rows))
+        return Sent(event, tuple(_row(installation, one, answers[-1]) for one in seen))
+    if answers[-1].outcome == SENT:
+        return Sent(event, (Row("", Outcome.IGNORED, verdict.why_nothing),))
+    return Sent(event, (Row("", answers[-1].outcome, answers[-1].words),))
 
 
-def _words(installation: Installation, seen: Seen, answer: Answered) -> str:
-    """What the journal says; where it is not the end, what the last delivery was answered."""
+def _row(installation: Installation, seen: Awaited, answer: Answered) -> Row:
+    """Return what the journal says; if that is not final, with the answer to the last delivery."""
     record = seen.record
     if record is None:
+        outcome = NOTHING
         words = (
             f"the journal {installation.journal_name} has no record of it; does the app use this journal and routes?"
         )
-    elif seen.outcome == Outcome.DUPLICATE:
-        return f"{record.state} before{run_words(record.run_id, record.run_url)}"
-    elif record.state in FINAL_STATES:
-        run = run_words(record.run_id, record.run_url).removeprefix(": ")
-        return "; ".join(part for part in (run, record.reason) if part)
+    elif seen.is_done:
+        run = run_words(record.run_id, record.run_url)
+        if seen.was_done:
+            return Row(seen.key.route, Outcome.DUPLICATE, f"{record.state} before{run}", record)
+        words = "; ".join(part for part in (run.removeprefix(": "), record.reason) if part)
+        return Row(seen.key.route, record.state, words, record)
     else:
+        outcome = record.state
         words = f"still {record.state}" + (f": {record.reason}" if record.reason else "")
-    return words if answer.outcome == SENT else f"{words}; the last answer was {answer.words}"
+    if answer.outcome != SENT:
+        words += f"; the last answer was {answer.words}"
+    return Row(seen.key.route, outcome, words, record)
