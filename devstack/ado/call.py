@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from devstack.ado.books import Books
     from devstack.ado.declaration import Declaration
+    from devstack.ado.state import State
 
 NEWEST_VERSION = (7, 2)
 RELEASED_VERSION = (7, 1)
@@ -37,12 +38,19 @@ _HEADER_VERSION = re.compile(r"api-version=([^;,\s]+)", re.IGNORECASE)
 
 @dataclass(frozen=True)
 class Call:
-    """A request, and the state that it is about. ``root`` is the URL of the organisation as the client knows it."""
+    """A request, and the state that it is about. ``root`` is the URL of the organization as the client knows it."""
 
     request: Request
-    declaration: Declaration
-    books: Books
+    state: State
     root: str
+
+    @property
+    def declaration(self) -> Declaration:
+        return self.state.declaration
+
+    @property
+    def books(self) -> Books:
+        return self.state.books
 
     def check_version(self) -> None:
         """Refuses a version that the service does not have, and a write that names none."""

@@ -21,11 +21,11 @@ from devstack.ado.access import SIGN_IN_PATH, Credentials, job_token, refuse, si
 from devstack.ado.books import KEPT_HEADERS, Books, RequestRecord, RunRecord, RunResult
 from devstack.ado.call import Call, error_answer
 from devstack.ado.errors import ApiError, ConnectionDropped, project_not_found
-from devstack.ado.faults import Fault, FaultPlan, apply_fault
+from devstack.ado.faults import Fault, apply_fault
 from devstack.ado.masking import without_secrets
+from devstack.ado.state import State
 from devstack.ado.tasks.hub_api import identify, open_plan
-from devstack.ado.tasks.sender import TaskSender
-from devstack.ado.tasks.start import StartedTask, start_task
+from devstack.ado.tasks.start import StartedTask, start_wait_task
 from devstack.ado.times import utc_now
 from devstack.aml.resource_manager import SUBSCRIPTIONS_PREFIX, ResourceManager
 
@@ -49,8 +49,8 @@ class Emulator:
     """One emulated organisation with one project.
 
     ``pats`` and ``tokens`` are the secrets accepted at first; left out, they are the declaration's defaults. Later
-    they are ``credentials.pats`` and ``credentials.tokens``, sets that may be changed at any time. So it is with
-    ``identity_header``, which a client of the managed identity shows.
+    they are ``credentials.pats`` and ``credentials.tokens``, sets that may be changed at any time.
+    ``identity_header`` is what a client of the managed identity must show.
     """
 
     def __init__(
@@ -63,14 +63,14 @@ class Emulator:
         clock: Callable[[], datetime] = utc_now,
     ) -> None:
         self.declaration = declaration
-        self.identity_header = declaration.identity_header.default if identity_header is None else identity_header
         self.credentials = Credentials(
             {declaration.pat.default} if pats is None else set(pats),
             {declaration.token.default} if tokens is None else set(tokens),
         )
         self.books = Books(clock, declaration.agentless)
-        self.faults = FaultPlan()
-        self.sender = TaskSender()
+        header = declaration.identity_header.default if identity_header is None else identity_header
+        self.state = State(declaration, self.credentials, self.books, header)
+        self.faults = self.state.faults
         self._resource_manager = ResourceManager(self.books.jobs, self.credentials.accept_token)
 
     def plan(self, *faults: Fault) -> None:
@@ -103,7 +103,9 @@ class Emulator:
         :param collection_url: where the organisation is served: ``Served.organization_url``.
         :raises TaskInputError: no request can be made of the inputs; nothing was started.
         """
-        return start_task(self, collection_url, inputs, timeout_minutes=timeout_minutes, early_events=early_events)
+        return start_wait_task(
+            self.state, collection_url, inputs, timeout_minutes=timeout_minutes, early_events=early_events
+        )
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Answers one request.
@@ -184,11 +186,11 @@ class Emulator:
 
     def _control(self, request: Request) -> Response:
         endpoint, arguments = routes.route(routes.CONTROL, request)
-        return endpoint(self._call(request), self, **arguments)
+        return endpoint(self._call(request), **arguments)
 
     def _call(self, request: Request) -> Call:
         root = f"{request.host_url}{self.declaration.organization}"
-        return Call(request, self.declaration, self.books, root)
+        return Call(request, self.state, root)
 
 
 def _wait(stopping: threading.Event | None, seconds: float) -> None:

@@ -184,5 +184,5 @@ def serve(emulator: Emulator, port: int = 0) -> Iterator[Served]:
     finally:
         server.shutdown()
         thread.join()
-        emulator.sender.stop()
+        emulator.state.sender.stop()
         server.stop()

@@ -22,6 +22,7 @@ from devstack.ado.errors import ApiError, invalid_argument, plan_not_found
 from devstack.ado.reader import MappingReader, Problems
 from devstack.ado.tasks.inputs import DEFAULT_HEADERS, AzureFunction, InvokeRestApi, TaskInputError, TaskInputs
 from devstack.ado.tasks.records import EarlyEvents, PlanResult
+from devstack.ado.tasks.start import start_wait_task
 from devstack.aml.jobs import JOB_STATUSES, JobError
 
 if TYPE_CHECKING:
@@ -30,12 +31,10 @@ if TYPE_CHECKING:
 
     from werkzeug.wrappers import Response
 
-    from devstack.ado.emulator import Emulator
-
 _TASKS = {f"{AzureFunction.name}@1", f"{InvokeRestApi.name}@1"}
 
 
-def start_task(call: Call, emulator: Emulator) -> Response:
+def start_task(call: Call) -> Response:
     """``{"task": …}``, the task as the books show it, and with no inputs ``headers`` beside it."""
     reader = _reader(call)
     name = _chosen(reader, "task", _TASKS, f"{AzureFunction.name}@1")
@@ -47,8 +46,8 @@ def start_task(call: Call, emulator: Emulator) -> Response:
         reader.trouble("timeoutInMinutes", f"must be 1 or more, not {minutes}")
     _refuse_problems(reader)
     try:
-        started = emulator.start_wait_task(
-            call.root, inputs, timeout_minutes=minutes, early_events=cast("EarlyEvents", early)
+        started = start_wait_task(
+            call.state, call.root, inputs, timeout_minutes=minutes, early_events=cast("EarlyEvents", early)
         )
     except TaskInputError as exc:
         raise invalid_argument(str(exc)) from exc
@@ -58,7 +57,7 @@ def start_task(call: Call, emulator: Emulator) -> Response:
     return json_answer(document, 201)
 
 
-def get_task(call: Call, _emulator: Emulator, task_id: UUID) -> Response:
+def get_task(call: Call, task_id: UUID) -> Response:
     try:
         task = call.books.task_hub.task(str(task_id))
     except LookupError as exc:
@@ -66,7 +65,7 @@ def get_task(call: Call, _emulator: Emulator, task_id: UUID) -> Response:
     return json_answer(call.books.task_hub.masker.document(task.document()))
 
 
-def time_task_out(call: Call, _emulator: Emulator, task_id: UUID) -> Response:
+def time_task_out(call: Call, task_id: UUID) -> Response:
     """``{"timedOut": true}`` lets the task's time pass; one that has ended stays as it is: 409."""
     if call.json_object() != {"timedOut": True}:
         raise invalid_argument('The body must be {"timedOut": true}.')
@@ -79,7 +78,7 @@ def time_task_out(call: Call, _emulator: Emulator, task_id: UUID) -> Response:
     return json_answer(call.books.task_hub.masker.document(task.document()))
 
 
-def end_plan(call: Call, _emulator: Emulator, plan_id: UUID) -> Response:
+def end_plan(call: Call, plan_id: UUID) -> Response:
     """``{"result": "canceled"}``, "succeeded" or "failed"; ``status`` 404 or 410 is what clients are answered then."""
     reader = _reader(call)
     result = _chosen(reader, "result", set(get_args(PlanResult)))
@@ -95,7 +94,7 @@ def end_plan(call: Call, _emulator: Emulator, plan_id: UUID) -> Response:
     return json_answer({"planId": plan.id, "result": plan.result, "status": plan.ended_status})
 
 
-def expire_token(call: Call, _emulator: Emulator, plan_id: UUID) -> Response:
+def expire_token(call: Call, plan_id: UUID) -> Response:
     """Ends the life of a plan's job token."""
     try:
         call.books.task_hub.expire_token(str(plan_id))
@@ -104,7 +103,7 @@ def expire_token(call: Call, _emulator: Emulator, plan_id: UUID) -> Response:
     return json_answer({"planId": str(plan_id), "token": "expired"})
 
 
-def set_job(call: Call, _emulator: Emulator) -> Response:
+def set_job(call: Call) -> Response:
     """``{"workspace": "/subscriptions/…/workspaces/…", "name": …, "status": …}``: an Azure ML job, new or changed."""
     reader = _reader(call)
     workspace, name = reader.take("workspace", str), reader.take("name", str)
