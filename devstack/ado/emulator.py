@@ -20,7 +20,7 @@ from devstack.ado import routes
 from devstack.ado.access import SIGN_IN_PATH, Credentials, job_token, refuse, sign_in_page
 from devstack.ado.books import KEPT_HEADERS, Books, RequestRecord, RunRecord, RunResult
 from devstack.ado.call import Call, error_answer
-from devstack.ado.errors import ApiError, ConnectionDropped, project_not_found
+from devstack.ado.errors import ApiError, project_not_found
 from devstack.ado.faults import Fault, apply_fault
 from devstack.ado.masking import without_secrets
 from devstack.ado.state import State
@@ -28,6 +28,7 @@ from devstack.ado.tasks.hub_api import identify, open_plan
 from devstack.ado.tasks.start import StartedTask, start_wait_task
 from devstack.ado.times import utc_now
 from devstack.aml.resource_manager import SUBSCRIPTIONS_PREFIX, ResourceManager
+from devstack.serving import STOPPING_KEY, ConnectionDropped
 
 if TYPE_CHECKING:
     import threading
@@ -40,8 +41,6 @@ if TYPE_CHECKING:
     from devstack.ado.tasks.inputs import TaskInputs
     from devstack.ado.tasks.records import EarlyEvents
 
-# Under this key the server puts an Event that is set when it shuts down, so that no delay outlasts it.
-STOPPING_KEY = "devstack.stopping"
 _SCHEMES = {"basic": "Basic", "bearer": "Bearer", "": "none"}
 
 

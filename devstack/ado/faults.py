@@ -16,7 +16,7 @@ from typing import cast
 
 from werkzeug.wrappers import Response
 
-from devstack.ado.errors import ConnectionDropped
+from devstack.serving import ConnectionDropped
 
 RUN_PATH = r"/_apis/pipelines/\d+/runs/?$"
 EVENTS_PATH = r"/_apis/distributedtask/hubs/[^/]+/plans/[^/]+/events/?$"

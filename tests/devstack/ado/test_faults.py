@@ -10,9 +10,9 @@ import pytest
 import requests
 
 from devstack.ado.emulator import Emulator
-from devstack.ado.errors import ConnectionDropped
 from devstack.ado.faults import Fault, FaultError, FaultPlan, Match, parse_faults
 from devstack.ado.server import Served, serve
+from devstack.serving import ConnectionDropped
 from tests.support.emulator import DECLARATION, PAT, PLAIN_RUN, PROJECT, RUNS, Ado, basic
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ import pytest
 
 from devstack.ado import EVENTS_PATH, Fault, Match
 from devstack.ado.emulator import Emulator
-from devstack.ado.errors import ConnectionDropped
+from devstack.serving import ConnectionDropped
 from tests.support.emulator import DECLARATION, PAT, PROJECT, TOKEN, Ado, basic
 from tests.support.tasks import OTHER_GUID, TaskClient, with_agentless
 
