@@ -17,10 +17,13 @@ from devstack.ado.tasks.inputs import DEFAULT_HEADERS, TaskInputError, TaskInput
 from devstack.ado.tasks.sender import TaskAnswer
 from tests.support.canaries import secret
 from tests.support.emulator import PAT, basic
-from tests.support.tasks import Callee, Received, serve_callee, with_agentless
+from tests.support.tasks import Callee, serve_callee, with_agentless
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    from werkzeug.datastructures import Headers
+    from werkzeug.wrappers import Request
 
     from devstack.ado import TaskRecord
 
@@ -49,7 +52,7 @@ def _eventually(condition: Callable[[], bool]) -> bool:
     return condition()
 
 
-def _complete(served: Served, headers: dict[str, str], result: str = "succeeded") -> int:
+def _complete(served: Served, headers: Headers, result: str = "succeeded") -> int:
     """What a callee does: it posts TaskCompleted to where the headers of the task say."""
     plan = f"{headers['planurl'].rstrip('/')}/{headers['projectid']}/_apis/distributedtask/hubs/{headers['hubname']}"
     body = {"name": "TaskCompleted", "taskId": headers["taskinstanceid"], "jobId": headers["jobid"], "result": result}
@@ -62,7 +65,7 @@ def _complete(served: Served, headers: dict[str, str], result: str = "succeeded"
     ).status_code
 
 
-def _accepted(_received: Received) -> tuple[int, str]:
+def _accepted(_received: Request) -> tuple[int, str]:
     return 202, '{"state": "waiting"}'
 
 
@@ -74,7 +77,7 @@ def test_an_azure_function_is_called_with_the_default_headers_and_released_later
         assert _eventually(lambda: hub.task(started.record.id).state == "waiting")
 
         (received,) = callee.received
-        assert (received.method, received.target) == ("POST", f"/api/waits?code={KEY}&source=pipeline")
+        assert (received.method, received.full_path) == ("POST", f"/api/waits?code={KEY}&source=pipeline")
         assert callee.json == {"run_id": "brave_fig"}
         sent = {name: received.headers[name.lower()] for name in DEFAULT_HEADERS}
         assert sent == started.headers
@@ -103,7 +106,7 @@ def test_a_rest_api_is_called_by_its_service_connection() -> None:
         assert _eventually(lambda: len(callee.received) == 1)
 
         (received,) = callee.received
-        assert received.target == f"/api/waits?code={KEY}"
+        assert received.full_path == f"/api/waits?code={KEY}"
         assert received.headers["authorization"] == authorization
         assert received.headers["authtoken"] == started.token
         assert callee.json == {"run_id": "brave_fig"}
@@ -122,7 +125,7 @@ def test_headers_and_body_are_the_users_and_macros_are_expanded() -> None:
         assert _eventually(lambda: len(callee.received) == 1)
 
     (received,) = callee.received
-    assert received.target == "/x?code=&"
+    assert received.full_path == "/x?code=&"
     assert received.headers["x-job"] == started.record.job_id
     assert "authtoken" not in received.headers
     assert callee.json == {"PlanId": started.record.plan_id, "AuthToken": started.token, "other": "$(unknown)"}
@@ -142,7 +145,7 @@ def test_anything_but_success_fails_the_task_at_once(status: int, code: str) -> 
 
 
 def test_the_answer_must_come_in_time() -> None:
-    def slow(_received: Received) -> tuple[int, str]:
+    def slow(_received: Request) -> tuple[int, str]:
         callee.release.wait(SECONDS)
         return 202, ""
 
@@ -225,10 +228,10 @@ def test_nobody_is_there() -> None:
     assert record.log_lines[1:] == ("Response Code: 0", "Response: The request failed: ConnectionRefusedError.")
 
 
-def _completing(served: Served) -> Callable[[Received], tuple[int, str]]:
+def _completing(served: Served) -> Callable[[Request], tuple[int, str]]:
     """A callee that completes the task before it answers the task's request."""
 
-    def answer(received: Received) -> tuple[int, str]:
+    def answer(received: Request) -> tuple[int, str]:
         assert _complete(served, received.headers) == 204
         return 202, "completed already"
 
@@ -264,7 +267,7 @@ def test_an_event_before_the_answer_may_be_dropped(declared: bool) -> None:
 
 
 def test_a_refusal_after_the_event_changes_nothing() -> None:
-    def answer(received: Received) -> tuple[int, str]:
+    def answer(received: Request) -> tuple[int, str]:
         _complete(served, received.headers)
         return 500, ""
 
@@ -276,7 +279,7 @@ def test_a_refusal_after_the_event_changes_nothing() -> None:
 
 
 def test_a_server_that_stops_breaks_the_calls_off() -> None:
-    def slow(_received: Received) -> tuple[int, str]:
+    def slow(_received: Request) -> tuple[int, str]:
         callee.release.wait(SECONDS)
         return 202, ""
 
@@ -327,8 +330,8 @@ def test_an_answer_without_text() -> None:
 
 
 def test_no_secret_of_a_call_is_shown() -> None:
-    def leaky(received: Received) -> tuple[int, str]:
-        return 400, f"{received.target} {received.headers['authtoken']}"
+    def leaky(received: Request) -> tuple[int, str]:
+        return 400, f"{received.full_path} {received.headers['authtoken']}"
 
     with _served() as served, serve_callee(leaky) as callee:
         started = served.emulator.start_wait_task(served.organization_url, _function(callee))

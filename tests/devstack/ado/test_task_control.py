@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import requests
@@ -12,7 +12,10 @@ from devstack.ado import Emulator
 from devstack.ado.server import Served, serve
 from tests.support.canaries import secret
 from tests.support.emulator import DECLARATION, PAT, Ado
-from tests.support.tasks import OTHER_GUID, Received, serve_callee
+from tests.support.tasks import OTHER_GUID, serve_callee
+
+if TYPE_CHECKING:
+    from werkzeug.wrappers import Request
 
 TASKS = "/_emulator/tasks"
 WORKSPACE = "/subscriptions/s-1/resourceGroups/rg/providers/Microsoft.MachineLearningServices/workspaces/ml"
@@ -65,7 +68,7 @@ def _wait(served: Served, task_id: str, state: str) -> Any:
 
 @pytest.mark.parametrize("name", ["AzureFunction@1", "InvokeRESTAPI@1"])
 def test_a_task_that_calls(name: str) -> None:
-    def accepted(_received: Received) -> tuple[int, str]:
+    def accepted(_received: Request) -> tuple[int, str]:
         return 202, ""
 
     with serve(Emulator(DECLARATION, pats={PAT})) as served, serve_callee(accepted) as callee:
@@ -83,7 +86,7 @@ def test_a_task_that_calls(name: str) -> None:
         task = _wait(served, started.json()["task"]["taskInstanceId"], "waiting")
         assert (task["name"], callee.json) == (name.partition("@")[0], body)
         assert callee.received[0].headers["planurl"] == f"{served.organization_url}/"
-        assert callee.received[0].target.partition("?")[0] == "/api/waits"
+        assert callee.received[0].full_path.partition("?")[0] == "/api/waits"
         (record,) = served.emulator.books.tasks
         assert ((record.deadline - record.started).total_seconds(), record.early_events) == (5400, "dropped")
 
