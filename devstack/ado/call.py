@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from werkzeug.wrappers import Request, Response
 
@@ -21,6 +21,7 @@ from devstack.ado.errors import (
     version_not_specified,
     version_out_of_range,
 )
+from devstack.ado.schemas import problems
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -80,6 +81,16 @@ class Call:
         body = json_body(self.request)
         if not isinstance(body, dict):
             raise invalid_argument("The body of the request must be a JSON object.")
+        return body
+
+    def order(self, schema: str) -> dict[str, Any]:
+        """The JSON object of a request to the emulator itself.
+
+        :raises ApiError: 400, with everything that is wrong with it.
+        """
+        body = self.json_object()
+        if found := problems(schema, body):
+            raise invalid_argument("\n".join(f"the body: {problem}" for problem in found))
         return body
 
     def integer(self, name: str, least: int = 0) -> int | None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import yaml
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 
 @dataclass(frozen=True)
@@ -33,6 +33,14 @@ class ParameterDeclaration:
         if self.values and not all(self._is_listed(item) for item in items):
             return f"The value of the '{self.name}' parameter is not allowed. Allowed values: {', '.join(self.values)}."
         return None
+
+    def contradictions(self) -> Iterator[tuple[str, str]]:
+        """Yield which of ``values`` and ``default`` cannot be, and why."""
+        item_type = "string" if self.type == "stringList" else self.type
+        if any(ParameterDeclaration(self.name, item_type).refusal(value) for value in self.values):
+            yield "values", f"must all be of type {item_type}"
+        elif self.default is not None and (refusal := self.refusal(self.default)):
+            yield "default", refusal
 
     def _is_listed(self, item: str) -> bool:
         if self.type == "number":
@@ -93,4 +101,3 @@ _CHECKS: dict[str, Callable[[str], bool]] = {
     "object": _is_yaml,
     "stringList": _is_text,
 }
-PARAMETER_TYPES = tuple(_CHECKS)

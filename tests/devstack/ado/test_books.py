@@ -123,7 +123,7 @@ def test_results_that_there_are_not(ado: Ado, body: dict[str, object]) -> None:
 
     message = ado.refused(400, "VssPropertyValidationException", "POST", "/_emulator/runs/501", body)
 
-    assert message == 'The body must be {"result": …} with one of succeeded, failed, canceled.'
+    assert message.startswith("the body: ")
     assert ado.emulator.books.runs[0].state == "inProgress"
 
 
