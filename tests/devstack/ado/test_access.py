@@ -77,26 +77,6 @@ def test_methods_that_no_browser_sends_get_a_401(ado: Ado, method: str, path: st
     assert answer.headers["WWW-Authenticate"] == 'Basic realm="http://localhost/"'
 
 
-def test_secrets_can_be_rotated(ado: Ado) -> None:
-    ado.emulator.credentials.pats.clear()
-    ado.emulator.credentials.pats.add("canary-pat-2")
-    ado.emulator.credentials.tokens.clear()
-
-    statuses = [
-        ado.ask("GET", BUILDS, headers=headers).status_code
-        for headers in (basic(PAT), basic("canary-pat-2"), {"Authorization": f"Bearer {TOKEN}"})
-    ]
-
-    assert statuses == [203, 200, 203]
-
-
-def test_the_declared_defaults_are_accepted_if_nothing_else_is_said() -> None:
-    ado = Ado(type(Ado().emulator)(DECLARATION))
-
-    assert ado.ask("GET", BUILDS, headers=basic("canary-default-pat")).status_code == 200
-    assert ado.ask("GET", BUILDS, headers={"Authorization": "Bearer canary-default-token"}).status_code == 200
-
-
 def test_no_secret_is_written_anywhere(ado: Ado, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
     secret_run = {**PLAIN_RUN, "variables": {"apiKey": {"value": "canary-api-key", "isSecret": True}}}
@@ -120,23 +100,6 @@ def test_no_secret_is_written_anywhere(ado: Ado, caplog: pytest.LogCaptureFixtur
 )
 def test_names_of_the_project(ado: Ado, organization: str, project: str) -> None:
     assert ado.ask("GET", f"/{organization}/{project}/_APIs/Pipelines/").status_code == 200
-
-
-@pytest.mark.parametrize("path", ["/contoso/nowhere/_apis/pipelines", "/nobody/mlops/_apis/build/builds"])
-def test_an_unknown_project(ado: Ado, path: str) -> None:
-    message = ado.refused(404, "ProjectDoesNotExistWithNameException", "GET", path)
-
-    _, organization, project, *_ = path.split("/")
-    assert message.startswith(f"TF200016: The project {project} does not exist in the organization {organization}.")
-
-
-def test_an_unknown_organization_has_no_locations(ado: Ado) -> None:
-    ado.refused(404, "ProjectDoesNotExistWithNameException", "OPTIONS", "/nobody/_apis")
-
-
-@pytest.mark.parametrize("path", ["/", "/contoso", f"{PROJECT}/git/repositories", f"{PROJECT}/pipelines/one/runs"])
-def test_an_unknown_address(ado: Ado, path: str) -> None:
-    ado.refused(404, "ResourceNotFoundException", "GET", path)
 
 
 @pytest.mark.parametrize(
