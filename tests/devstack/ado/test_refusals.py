@@ -91,7 +91,8 @@ CHANGES: list[Case] = [
         )
     ],
     *[("POST", f"{BUILDS}/501/tags", body, UNREADABLE, "") for body in ("a", [1], [" "])],
-    *[("PATCH", f"{BUILDS}/501/tags", body, UNREADABLE, "") for body in ({"tagsToAdd": "a"}, [])],
+    ("PATCH", f"{BUILDS}/501/tags", {"tagsToAdd": "a"}, UNREADABLE, ""),
+    ("PATCH", f"{BUILDS}/501/tags", [], UNREADABLE, ""),
 ]
 
 
