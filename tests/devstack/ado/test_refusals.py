@@ -18,6 +18,7 @@ JOB = {"workspace": WORKSPACE, "name": "brave_fig", "status": "Running"}
 
 INVALID = 400, "PipelineValidationException"
 UNREADABLE = 400, "VssPropertyValidationException"
+NO_VERSION = 400, "VssVersionNotSpecifiedException"
 NO_ADDRESS = 404, "ResourceNotFoundException"
 NO_PROJECT = 404, "ProjectDoesNotExistWithNameException"
 NO_PIPELINE = 404, "PipelineNotFoundException"
@@ -59,6 +60,27 @@ ADDRESSES: list[Case] = [
     ],
 ]
 
+VERSIONS: list[Case] = [
+    *[
+        (method, f"{RUNS}?api-version={version}", None if method == "GET" else {}, (400, key), "")
+        for method in ("GET", "POST")
+        for version, key in (
+            ("7.2", "VssInvalidPreviewVersionException"),
+            ("7.3-preview", "VssVersionOutOfRangeException"),
+            ("0.9", "VssVersionOutOfRangeException"),
+            ("latest", "VssVersionOutOfRangeException"),
+        )
+    ],
+    *[
+        (method, f"{path}?api-version=+", {}, NO_VERSION, f"No api-version was supplied for the {method} request.")
+        for method, path in (
+            ("POST", RUNS),
+            ("PATCH", f"{BUILDS}/502"),
+            ("PUT", f"{BUILDS}/502/tags/a"),
+            ("DELETE", f"{BUILDS}/502/tags/a"),
+        )
+    ],
+]
 LISTS: list[Case] = [
     ("GET", f"{path}?{query}", None, UNREADABLE, message)
     for path, query, message in (
@@ -253,7 +275,9 @@ def ado() -> Ado:
     return ado
 
 
-@pytest.mark.parametrize("case", [*ADDRESSES, *LISTS, *CHANGES, *RUN_REQUESTS, *CONTROL, *BAD_FAULTS], ids=str)
+@pytest.mark.parametrize(
+    "case", [*ADDRESSES, *VERSIONS, *LISTS, *CHANGES, *RUN_REQUESTS, *CONTROL, *BAD_FAULTS], ids=str
+)
 def test_refused(ado: Ado, case: Case) -> None:
     method, path, body, (status, key), message = case
     path, _, query = path.partition("?")
