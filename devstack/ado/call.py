@@ -83,10 +83,10 @@ class Call:
             raise invalid_argument("The body of the request must be a JSON object.")
         return body
 
-    def order(self, schema: str) -> dict[str, Any]:
-        """The JSON object of a request to the emulator itself.
+    def body(self, schema: str) -> dict[str, Any]:
+        """The JSON object that was sent.
 
-        :raises ApiError: 400, with everything that is wrong with it.
+        :raises ApiError: 400, with everything that the schema finds wrong with it.
         """
         body = self.json_object()
         if found := problems(schema, body):

@@ -43,7 +43,7 @@ def clear_faults(call: Call) -> Response:
 
 def finish_run(call: Call, run_id: int) -> Response:
     """``{"result": "succeeded"}``, "failed" or "canceled"; a run that has ended with another result stays so: 409."""
-    result = call.order("run_end")["result"]
+    result = call.body("run_end")["result"]
     run = call.books.finish(run_id, result)
     if run is None:
         raise run_not_found(run_id)

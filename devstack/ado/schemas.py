@@ -1,4 +1,4 @@
-"""Checks what the emulator is given against schemas.json: its declaration, and the requests to ``/_emulator``."""
+"""Checks what the emulator is given against schemas.json: its declaration, and the bodies of requests."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from pathlib import Path
 from jsonschema import Draft202012Validator
 
 _SCHEMAS = json.loads(Path(__file__).with_name("schemas.json").read_text(encoding="utf-8"))
+RECORD_FIELDS = tuple(_SCHEMAS["$defs"]["timeline_record"]["properties"])
+"""The fields of a timeline record."""
 
 
 def problems(name: str, document: object) -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from devstack.ado.tasks.bodies import RECORD_FIELDS
+from devstack.ado.schemas import RECORD_FIELDS
 from devstack.ado.times import timestamp
 
 if TYPE_CHECKING:

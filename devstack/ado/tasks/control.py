@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 def start_task(call: Call) -> Response:
     """``{"task": …}``, the task as the books show it, and with no inputs ``headers`` beside it."""
-    order = call.order("task")
+    order = call.body("task")
     inputs = _inputs(order["inputs"]) if "inputs" in order else None
     try:
         started = start_wait_task(
@@ -72,7 +72,7 @@ def time_task_out(call: Call, task_id: UUID) -> Response:
 
 def end_plan(call: Call, plan_id: UUID) -> Response:
     """``{"result": "canceled"}``, "succeeded" or "failed"; ``status`` 404 or 410 is what clients are answered then."""
-    order = call.order("plan_end")
+    order = call.body("plan_end")
     status = order.get("status", call.declaration.agentless.ended_plan_status)
     try:
         plan = call.books.task_hub.end_plan(str(plan_id), order["result"], status)
@@ -93,7 +93,7 @@ def expire_token(call: Call, plan_id: UUID) -> Response:
 def set_job(call: Call) -> Response:
     """``{"workspace": "/subscriptions/…/workspaces/…", "name": …, "status": …}``: an Azure ML job, new or changed."""
     try:
-        job = call.books.jobs.set(**call.order("job"))
+        job = call.books.jobs.set(**call.body("job"))
     except JobError as exc:
         raise invalid_argument(str(exc)) from exc
     return json_answer(job.book_entry())

@@ -126,7 +126,7 @@ TWO_PROBLEMS = "raise ValueError('two problems:\\n  routes.yaml:1: one\\n  route
         (
             {"function_app.py": TWO_PROBLEMS},
             1,
-            "devstack.host: the function app does not load (ValueError):\ntwo problems:\n  routes.yaml:1: one\n  routes",
+            "devstack.host: the function app does not load (ValueError):\ntwo problems:\n  routes.yaml:1: one\n",
         ),
         (
             {},
