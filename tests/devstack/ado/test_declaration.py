@@ -8,7 +8,6 @@ import pytest
 import yaml
 
 from devstack.ado.declaration import (
-    DEFAULT_FILE,
     AgentlessDeclaration,
     DeclarationError,
     SecretSource,
@@ -66,26 +65,6 @@ def test_the_packaged_declaration_takes_what_the_sample_routes_send() -> None:
         assert sent == set(pipeline.parameter_by_name), route["name"]
         assert not pipeline.disabled
         assert pipeline.may_queue
-
-
-def test_the_packaged_declaration_names_its_place_and_secrets() -> None:
-    declaration = load_declaration(DEFAULT_FILE)
-
-    assert (declaration.organization, declaration.project, declaration.branches) == ("contoso", "mlops", ("main",))
-    assert sorted(declaration.pipeline_by_id) == [11, 12, 13, 14, 15]
-    assert declaration.pat == SecretSource("DEVSTACK_PAT", "devstack-pat")
-    assert declaration.token == SecretSource("DEVSTACK_TOKEN", "devstack-token")
-    assert declaration.identity_header == SecretSource("DEVSTACK_IDENTITY_HEADER", "devstack-identity")
-    assert declaration.agentless == AgentlessDeclaration()
-
-
-@pytest.mark.parametrize(
-    ("environment", "secret"),
-    [({}, "canary-default"), ({"A_PAT": ""}, "canary-default"), ({"A_PAT": "canary-set"}, "canary-set")],
-    ids=["unset", "empty", "set"],
-)
-def test_a_secret_comes_from_the_environment_first(environment: dict[str, str], secret: str) -> None:
-    assert SecretSource("A_PAT", "canary-default").resolve(environment) == secret
 
 
 def test_a_full_declaration_is_read(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from devstack.ado import EVENTS_PATH, Fault, Match
+from devstack.ado.access import AZURE_DEVOPS
 from devstack.ado.emulator import Emulator
 from devstack.serving import ConnectionDropped
 from tests.support.emulator import DECLARATION, PAT, PROJECT, TOKEN, Ado, basic
@@ -101,17 +102,11 @@ def test_upper_case_ids_and_paths_are_the_same(task: TaskClient) -> None:
 
 
 def test_other_credentials_that_may_too(task: TaskClient) -> None:
+    identity = task.emulator.credentials.issue(AZURE_DEVOPS)
     for headers in (basic(PAT), {"Authorization": f"Bearer {TOKEN}"}, basic(task.started.token, user="")):
         assert task.complete(headers=headers).status_code == 204
-    assert [event.credential for event in task.record.events] == ["PAT", "token", "job token"]
-
-
-def test_a_token_of_the_managed_identity_may(task: TaskClient) -> None:
-    token = task.emulator.credentials.issue("499b84ac-1321-427f-aa17-267ca6975798")
-    arm_token = task.emulator.credentials.issue("https://management.azure.com")
-
-    assert task.complete(headers={"Authorization": f"Bearer {arm_token}"}).status_code == 401
-    assert task.complete(headers={"Authorization": f"Bearer {token}"}).status_code == 204
+    assert task.complete(headers={"Authorization": f"Bearer {identity}"}).status_code == 204
+    assert [event.credential for event in task.record.events] == ["PAT", "token", "job token", "token"]
 
 
 def _unwelcome(task: TaskClient) -> list[dict[str, str]]:
@@ -126,6 +121,7 @@ def _unwelcome(task: TaskClient) -> list[dict[str, str]]:
         basic(task.started.token, user="somebody"),
         basic("canary-bad"),
         basic(TOKEN),
+        {"Authorization": f"Bearer {task.emulator.credentials.issue('https://management.azure.com')}"},
     ]
 
 
@@ -145,13 +141,6 @@ def test_a_job_token_expires(clock: ManualClock) -> None:
     clock.advance(1)
     assert task.complete().status_code == 401
     assert task.complete(headers=basic(PAT)).status_code == 204
-
-
-def test_a_job_token_is_expired_on_purpose(task: TaskClient) -> None:
-    task.emulator.books.task_hub.expire_token(task.record.plan_id)
-
-    assert task.complete().status_code == 401
-    assert task.record.state == "waiting"
 
 
 def test_a_job_token_opens_nothing_else(task: TaskClient) -> None:
@@ -306,26 +295,6 @@ def test_a_task_times_out(clock: ManualClock) -> None:
     assert (task.record.result, task.record.ended_by, task.record.finished) == ("canceled", "timeout", deadline)
     assert task.complete().status_code == 204
     assert (task.record.result, _effects(task)) == ("canceled", ["late"])
-
-
-def test_somebody_waits_for_the_end(task: TaskClient) -> None:
-    hub = task.emulator.books.task_hub
-    assert hub.wait(task.record.id, 0).state == "waiting"
-    with ThreadPoolExecutor(1) as pool:
-        waiting = pool.submit(hub.wait, task.record.id, 30)
-        task.complete("canceled")
-        assert waiting.result().result == "canceled"
-
-
-def test_ids_that_there_are_not(task: TaskClient) -> None:
-    hub = task.emulator.books.task_hub
-
-    for look in (hub.task, hub.time_out, lambda task_id: hub.wait(task_id, 1)):
-        with pytest.raises(LookupError, match="there is no task"):
-            look(OTHER_GUID)
-    for change in (hub.expire_token, lambda plan_id: hub.end_plan(plan_id, "failed")):
-        with pytest.raises(LookupError, match="there is no plan"):
-            change(OTHER_GUID)
 
 
 # Faults, books, many at once

@@ -98,10 +98,6 @@ class TestWhatIsSent:
         assert https_topic.answered == [200]
         assert identity.scopes == ["https://eventgrid.azure.net/.default"]
 
-    def test_a_key_over_https(self, https_topic: CustomTopic) -> None:
-        opened(https_topic)([notification()])
-        assert https_topic.answered == [200]
-
     def test_a_certificate_that_nobody_vouches_for_is_not_trusted(
         self, https_topic: CustomTopic, monkeypatch: pytest.MonkeyPatch
     ) -> None:
