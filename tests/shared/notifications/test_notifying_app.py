@@ -18,7 +18,7 @@ from tests.support import ROOT
 from tests.support.building import ENVIRONMENT, run_completed
 from tests.support.canaries import secret
 from tests.support.event_grid_topic import KEY, CustomTopic, serving_topic
-from tests.support.host_apps import deliver
+from tests.support.host_apps import app_settings, deliver, web_hook
 
 ROUTES = """
 version: 1
@@ -63,20 +63,13 @@ def emulator() -> Emulator:
 def host_url(emulator: Emulator, topic: CustomTopic, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """The real function_app in the stand-in host, in this process, with a topic for notifications."""
     with serve_ado(emulator) as ado:
-        environment = {
-            "AZURE_DEVOPS_ORG_URL": ado.organization_url,
-            "AZURE_DEVOPS_PROJECT": "mlops",
-            "AZURE_DEVOPS_AUTH": "pat",
-            "AZURE_DEVOPS_EXT_PAT": secret("pat"),
-            "JOURNAL_CONNECTION": f"sqlite:{tmp_path / 'journal.sqlite3'}",
-            "NOTIFY_TOPIC_ENDPOINT": topic.url,
-            "NOTIFY_TOPIC_KEY": KEY,
-        }
-        for name, value in environment.items():
+        environment = app_settings(ado.organization_url, f"sqlite:{tmp_path / 'journal.sqlite3'}")
+        to_topic = {"NOTIFY_TOPIC_ENDPOINT": topic.url, "NOTIFY_TOPIC_KEY": KEY}
+        for name, value in (environment | to_topic).items():
             monkeypatch.setenv(name, value)
         monkeypatch.delitem(sys.modules, "function_app", raising=False)
         with serve_host(Host(load_app(ROOT), threads=8)) as host:
-            yield f"{host.url}/runtime/webhooks/eventgrid?functionName=aml_event"
+            yield web_hook(host.url)
 
 
 class TestInTheHost:
