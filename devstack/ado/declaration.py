@@ -105,7 +105,7 @@ class AgentlessDeclaration:
 
 @dataclass(frozen=True)
 class Declaration:
-    """The emulated organisation with its one project."""
+    """The emulated organization with its one project."""
 
     organization: str
     project: str

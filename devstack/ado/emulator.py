@@ -1,4 +1,4 @@
-"""The emulator itself: a WSGI application with the state of one emulated organisation.
+"""The emulator itself: a WSGI application with the state of one emulated organization.
 
 A request is entered in the books, then the first planned fault that covers it is applied, and carrying it out means:
 check the credential, find the resource, check the api-version, do it. Every refusal is an ``ApiError``.
@@ -45,7 +45,7 @@ _SCHEMES = {"basic": "Basic", "bearer": "Bearer", "": "none"}
 
 
 class Emulator:
-    """One emulated organisation with one project.
+    """One emulated organization with one project.
 
     ``pats`` and ``tokens`` are the secrets accepted at first; left out, they are the declaration's defaults. Later
     they are ``credentials.pats`` and ``credentials.tokens``, sets that may be changed at any time.
@@ -99,7 +99,7 @@ class Emulator:
         With ``inputs`` the task sends its request at once, by a thread; without, whoever asked has the coordinates.
         What ends a plan, a token's life or a task before its time: ``books.task_hub``.
 
-        :param collection_url: where the organisation is served: ``Served.organization_url``.
+        :param collection_url: where the organization is served: ``Served.organization_url``.
         :raises TaskInputError: no request can be made of the inputs; nothing was started.
         """
         return start_wait_task(

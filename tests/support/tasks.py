@@ -77,7 +77,7 @@ class TaskClient:
 
 
 def with_agentless(**changes: Any) -> Declaration:
-    """The tests' declaration with another behaviour towards agentless tasks."""
+    """The tests' declaration with another behavior towards agentless tasks."""
     return replace(DECLARATION, agentless=replace(DECLARATION.agentless, **changes))
 
 

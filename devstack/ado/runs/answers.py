@@ -1,6 +1,6 @@
 """The documents that the Pipelines and Build APIs answer with, made from the books and the declaration.
 
-``root`` is the organisation's URL as the client knows it. Below it the service names the project by its GUID, not
+``root`` is the organization's URL as the client knows it. Below it the service names the project by its GUID, not
 by its name, whatever the request said.
 """
 
@@ -32,7 +32,7 @@ def _links(**addresses: str) -> dict[str, dict[str, str]]:
 
 @dataclass(frozen=True)
 class Answers:
-    """Makes documents for one client's view of the organisation."""
+    """Makes documents for one client's view of the organization."""
 
     declaration: Declaration
     root: str

@@ -51,7 +51,7 @@ class ParameterDeclaration:
 
 
 def as_text(value: object) -> str:
-    """A YAML value as the text that runs carry: booleans are capitalised, compound values are JSON."""
+    """A YAML value as the text that runs carry: booleans are capitalized, compound values are JSON."""
     if isinstance(value, str):
         return value
     if isinstance(value, bool):

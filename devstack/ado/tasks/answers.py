@@ -22,7 +22,7 @@ _SELDOM = {"queueId", "issues", "variables", "previousAttempts", "agentSpecifica
 def timeline_records(root: str, plan: PlanRecord, task: TaskRecord) -> list[dict[str, object]]:
     """All records, each with what clients have written into it on top.
 
-    :param root: the URL of the organisation.
+    :param root: the URL of the organization.
     """
     own = [_job_record(plan, task), _task_record(task)]
     own_ids = {record["id"] for record in own}

@@ -32,7 +32,7 @@ def _environment(**more: str) -> dict[str, str]:
 
 @contextmanager
 def _started(*options: str, **environment: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
-    """A running emulator and the organisation's URL from the line that it prints."""
+    """A running emulator and the organization's URL from the line that it prints."""
     with subprocess.Popen(
         [*COMMAND, "--port", "0", *options],
         cwd=ROOT,

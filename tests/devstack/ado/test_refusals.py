@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, get_args
 from urllib.parse import parse_qsl
 
 import pytest
 
+from devstack.ado.books import RunResult
+from devstack.ado.runs.parameters import _CHECKS
+from devstack.ado.schemas import _SCHEMAS
+from devstack.ado.tasks.records import EarlyEvents, PlanResult, TaskResult
 from tests.support.emulator import PROJECT, RUNS, Ado
 from tests.support.tasks import OTHER_GUID
 
@@ -316,3 +320,13 @@ def test_typed_values_are_taken_as_they_were_sent(name: str, value: str) -> None
 
     assert run["templateParameters"][name] == value
     assert "colour" not in run
+
+
+def test_the_schemas_name_what_the_types_name() -> None:
+    schemas = _SCHEMAS["$defs"]
+    assert tuple(schemas["task_result"]["enum"]) == get_args(TaskResult)
+    assert tuple(schemas["early_events"]["enum"]) == get_args(EarlyEvents)
+    assert tuple(schemas["run_end"]["properties"]["result"]["enum"]) == get_args(RunResult)
+    assert set(schemas["plan_end"]["properties"]["result"]["enum"]) == set(get_args(PlanResult))
+    parameter = schemas["pipeline"]["properties"]["parameters"]["items"]
+    assert parameter["properties"]["type"]["enum"] == list(_CHECKS)
