@@ -10,15 +10,15 @@ import json
 import ssl
 import threading
 from datetime import UTC, datetime, timedelta
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import trustme
+from werkzeug.wrappers import Request, Response
 
 from bench.workload import PAT
+from devstack.serving import HOST, Server
 
-HOST: Final = "127.0.0.1"
 SECRET_NAME: Final = "azure-devops-pat"
 IDENTITY_HEADER: Final = "bench"
 VAULT_FILE: Final = "vault.txt"
@@ -30,67 +30,36 @@ _CHALLENGE: Final = (
 )
 
 
-class _Answering(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-
-    def answer(self, status: int, document: dict[str, Any], headers: dict[str, str] | None = None) -> None:
-        body = json.dumps(document).encode()
-        self.send_response(status)
-        for name, value in {"Content-Type": "application/json", **(headers or {})}.items():
-            self.send_header(name, value)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base class calls it so
-        """Nothing."""
+@Request.application
+def _identity(request: Request) -> Response:
+    if request.headers.get("X-IDENTITY-HEADER") != IDENTITY_HEADER:
+        return Response(status=401)
+    expires_at = int((datetime.now(UTC) + timedelta(hours=24)).timestamp())
+    token = {"access_token": _TOKEN, "expires_on": str(expires_at), "token_type": "Bearer"}
+    return _document({**token, "resource": "https://vault.azure.net"})
 
 
-class _Identity(_Answering):
-    def do_GET(self) -> None:
-        if self.headers.get("X-IDENTITY-HEADER") != IDENTITY_HEADER:
-            self.answer(401, {})
-            return
-        expires_at = int((datetime.now(UTC) + timedelta(hours=24)).timestamp())
-        self.answer(
-            200,
-            {
-                "access_token": _TOKEN,
-                "expires_on": str(expires_at),
-                "resource": "https://vault.azure.net",
-                "token_type": "Bearer",
-            },
-        )
+@Request.application
+def _vault(request: Request) -> Response:
+    if request.headers.get("Authorization") != f"Bearer {_TOKEN}":
+        return Response(status=401, headers={"WWW-Authenticate": _CHALLENGE})
+    secret_id = f"{request.host_url}secrets/{SECRET_NAME}/1"
+    return _document({"value": PAT, "id": secret_id, "attributes": {"enabled": True}})
 
 
-class _Vault(_Answering):
-    def do_GET(self) -> None:
-        if self.headers.get("Authorization") != f"Bearer {_TOKEN}":
-            self.answer(401, {}, {"WWW-Authenticate": _CHALLENGE})
-            return
-        self.answer(
-            200,
-            {
-                "value": PAT,
-                "id": f"https://{self.headers['Host']}/secrets/{SECRET_NAME}/1",
-                "attributes": {"enabled": True},
-            },
-        )
+def _document(document: dict[str, object]) -> Response:
+    return Response(json.dumps(document), mimetype="application/json")
 
 
 def serve(folder: Path) -> None:
     """Serve for ever. Where the vault is and its certificate are written to the folder first."""
-    vault = ThreadingHTTPServer((HOST, 0), _Vault)
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority = trustme.CA()
-    authority.issue_cert(HOST).configure_cert(context)
+    authority.issue_cert(HOST).configure_cert(tls)
     authority.cert_pem.write_to_path(str(folder / CERTIFICATE_FILE))
-    vault.socket = context.wrap_socket(vault.socket, server_side=True)
-    (folder / VAULT_FILE).write_text(f"https://{HOST}:{vault.server_port}", encoding="ascii")
-    identity = ThreadingHTTPServer((HOST, 0), _Identity)
-    threading.Thread(target=vault.serve_forever, daemon=True).start()
-    print(f"bench.key_vault: http://{HOST}:{identity.server_port}/msi/token", flush=True)
-    identity.serve_forever()
+    (folder / VAULT_FILE).write_text(Server(_vault, tls=tls).url, encoding="ascii")
+    print(f"bench.key_vault: {Server(_identity).url}/msi/token", flush=True)
+    threading.Event().wait()
 
 
 if __name__ == "__main__":

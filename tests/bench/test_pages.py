@@ -9,7 +9,7 @@ from rich.console import Console
 
 from bench import page, report, simulate
 from bench.measuring import Target, compare
-from tests.bench.test_rows import LINES
+from tests.support.bench_lines import LINES
 
 MACHINE = {
     "processor": "a processor",

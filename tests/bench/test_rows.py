@@ -12,23 +12,10 @@ from bench import report
 from bench.__main__ import ROWS, measure
 from bench.sizes import TINY
 from devstack.azurite import why_not_installed
+from tests.support.bench_lines import LINES
 from tests.support.stores import without_azurite
 
 NEEDS_AZURITE = {"6", "9b", "11"}
-LINES = {
-    "1": ["1", "1b", "10b"],
-    "2": ["2"],
-    "3": ["3"],
-    "4": ["4"],
-    "5": ["5"],
-    "6": ["6", "6b"],
-    "7": ["7", "7b"],
-    "8": ["8", "8b", "8c", "8d"],
-    "9": ["9"],
-    "9b": ["9b", "9c"],
-    "10": ["10"],
-    "11": ["11", "11b", "11c"],
-}
 
 
 @pytest.fixture

@@ -19,6 +19,7 @@ from devstack.ado import Emulator, load_declaration, serve
 from devstack.processes import start
 from tests.support import ROOT
 from tests.support.canaries import secret
+from tests.support.host_apps import app_settings
 
 LOCAL = (ROOT / "docs" / "local.md").read_text(encoding="utf-8")
 HTTP = (ROOT / "test.http").read_text(encoding="utf-8")
@@ -78,13 +79,7 @@ class TestSent:
     def url(self, tmp_path: Path, log: Path) -> Iterator[str]:
         emulator = Emulator(load_declaration(), pats={secret("pat")})
         with serve(emulator) as ado:
-            settings = {
-                "AZURE_DEVOPS_ORG_URL": ado.organization_url,
-                "AZURE_DEVOPS_PROJECT": "mlops",
-                "AZURE_DEVOPS_AUTH": "pat",
-                "AZURE_DEVOPS_EXT_PAT": secret("pat"),
-                "JOURNAL_CONNECTION": f"sqlite:{tmp_path / 'journal.sqlite3'}",
-            }
+            settings = app_settings(ado.organization_url, f"sqlite:{tmp_path / 'journal.sqlite3'}")
             with start("devstack.host", "--app-dir", str(ROOT), env=settings, cwd=tmp_path, log=log) as host:
                 yield host.url
 

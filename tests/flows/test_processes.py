@@ -16,6 +16,7 @@ from devstack.events import sample_text
 from devstack.processes import RunningProcess, start
 from tests.support import ROOT
 from tests.support.canaries import secret
+from tests.support.host_apps import app_settings, deliver, web_hook
 
 
 @dataclass
@@ -26,10 +27,7 @@ class Stage:
     hosts: list[RunningProcess]
 
     def post(self, host: int, text: str) -> int:
-        url = f"{self.hosts[host].url}/runtime/webhooks/eventgrid?functionName=aml_event"
-        return requests.post(
-            url, data=text.encode(), headers={"aeg-event-type": "Notification"}, timeout=30
-        ).status_code
+        return deliver(web_hook(self.hosts[host].url), text).status_code
 
     def deliver(self, host: int, text: str) -> list[int]:
         """Deliver until the event is acknowledged; the answers."""
@@ -59,27 +57,16 @@ def stage(tmp_path: Path) -> Iterator[Stage]:
         pat = {"DEVSTACK_PAT": secret("pat")}
         ado = stack.enter_context(start("devstack.ado", env=pat, cwd=tmp_path, log=tmp_path / "ado.log"))
         settings = {
-            "AZURE_DEVOPS_ORG_URL": ado.url,
-            "AZURE_DEVOPS_PROJECT": "mlops",
-            "AZURE_DEVOPS_AUTH": "pat",
-            "AZURE_DEVOPS_EXT_PAT": secret("pat"),
-            "JOURNAL_CONNECTION": f"sqlite:{tmp_path / 'journal.sqlite3'}",
+            **app_settings(ado.url, f"sqlite:{tmp_path / 'journal.sqlite3'}"),
             "DELIVERY_BUDGET_SECONDS": "4",
             "JOURNAL_LEASE_SECONDS": "5",
             "JOURNAL_SETTLE_SECONDS": "0.5",
         }
         hosts = [
             stack.enter_context(
-                start(
-                    "devstack.host",
-                    "--app-dir",
-                    str(ROOT),
-                    env=settings,
-                    cwd=tmp_path,
-                    log=tmp_path / f"host{number}.log",
-                )
+                start("devstack.host", "--app-dir", str(ROOT), env=settings, cwd=tmp_path, log=tmp_path / log)
             )
-            for number in range(2)
+            for log in ("host0.log", "host1.log")
         ]
         yield Stage(ado, hosts)
 

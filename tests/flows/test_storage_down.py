@@ -15,6 +15,7 @@ from devstack.soak.delivery import Deliveries
 from devstack.soak.events import make_events
 from tests.support import ROOT
 from tests.support.canaries import secret
+from tests.support.host_apps import app_settings, deliver, web_hook
 from tests.support.stores import without_azurite
 
 DOWN_SECONDS = 30
@@ -29,11 +30,7 @@ def test_storage_that_is_down_for_30_seconds(tmp_path: Path) -> None:
         start("devstack.ado", env={"DEVSTACK_PAT": secret("pat")}, cwd=tmp_path, log=tmp_path / "ado.log") as ado,
     ):
         settings = {
-            "AZURE_DEVOPS_ORG_URL": ado.url,
-            "AZURE_DEVOPS_PROJECT": "mlops",
-            "AZURE_DEVOPS_AUTH": "pat",
-            "AZURE_DEVOPS_EXT_PAT": secret("pat"),
-            "JOURNAL_CONNECTION": azurite.connection_string,
+            **app_settings(ado.url, azurite.connection_string),
             "DELIVERY_BUDGET_SECONDS": "8",
             "JOURNAL_LEASE_SECONDS": "9",
             "JOURNAL_SETTLE_SECONDS": "1",
@@ -45,7 +42,7 @@ def test_storage_that_is_down_for_30_seconds(tmp_path: Path) -> None:
             delivering.start()
             _wait_until_some_are_acknowledged(deliveries)
             azurite.stop()
-            answer = _deliver_once(host.url, events[0].text)
+            answer = deliver(web_hook(host.url), events[0].text)
             time.sleep(DOWN_SECONDS)
             left_while_down = deliveries.left
             azurite.start()
@@ -66,12 +63,3 @@ def _wait_until_some_are_acknowledged(deliveries: Deliveries) -> None:
             return
         time.sleep(0.01)
     raise AssertionError("nothing was acknowledged within 10 s")
-
-
-def _deliver_once(host_url: str, text: str) -> requests.Response:
-    return requests.post(
-        f"{host_url}/runtime/webhooks/eventgrid?functionName=aml_event",
-        data=text.encode(),
-        headers={"aeg-event-type": "Notification"},
-        timeout=30,
-    )

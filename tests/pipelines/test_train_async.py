@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
@@ -12,7 +12,10 @@ import yaml
 from devstack.ado import AzureFunction, Emulator, InvokeRestApi, StartedTask, load_declaration, serve
 from tests.support import ROOT
 from tests.support.canaries import secret
-from tests.support.tasks import Callee, Received, serve_callee
+from tests.support.tasks import Callee, serve_callee
+
+if TYPE_CHECKING:
+    from werkzeug.wrappers import Request
 
 FILE = ROOT / "pipelines" / "train-async.yml"
 TEXT = FILE.read_text(encoding="utf-8")
@@ -51,7 +54,7 @@ def _filled(text: str, variables: dict[str, str]) -> str:
 
 @pytest.mark.parametrize("task", ["AzureFunction@1", "InvokeRESTAPI@1"])
 def test_the_tasks_send_the_run_and_where_they_are(task: str) -> None:
-    def answer(_received: Received) -> tuple[int, str]:
+    def answer(_received: Request) -> tuple[int, str]:
         return 202, "{}"
 
     emulator = Emulator(load_declaration())
@@ -67,7 +70,7 @@ def test_the_tasks_send_the_run_and_where_they_are(task: str) -> None:
         _until_waiting(emulator, started)
 
     (received,) = callee.received
-    assert received.target.rstrip("&") == f"/api/waits?code={KEY}"
+    assert received.full_path.rstrip("&") == f"/api/waits?code={KEY}"
     assert callee.json == {"run_id": "brave_fig", "workspace": "ml"}
     assert received.headers["taskinstanceid"] == started.record.id
 

@@ -4,15 +4,14 @@ Two ways in: a signature in the query, and an Authorization header with a shared
 Shapes: https://learn.microsoft.com/rest/api/storageservices/list-blobs and .../get-blob
 """
 
-import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
-from urllib.parse import parse_qs, unquote, urlsplit
 from xml.sax.saxutils import escape
 
+from werkzeug.wrappers import Request, Response
+
+from devstack.serving import serving as serving_requests
 from tests.support.canaries import secret
 
 ACCOUNT = "devaccount"
@@ -49,27 +48,31 @@ class BlobService:
     def connection_string(self) -> str:
         return f"AccountName={ACCOUNT};AccountKey=Y2FuYXJ5LWtleQ==;BlobEndpoint={self.account_url};"
 
-    def answer(self, target: str, headers: Mapping[str, str]) -> tuple[int, str, bytes]:
-        """Status, what it is (a content type or an error code), and body."""
-        parts = urlsplit(target)
-        query = {name: values[0] for name, values in parse_qs(parts.query).items()}
-        _, account, container, *name = unquote(parts.path).split("/", 3)
-        self.requests.append(f"{query.get('comp', 'get')} {'/'.join(name)}".strip())
-        if query.get("sig") != SIGNATURE and not headers.get("Authorization", "").startswith(f"SharedKey {ACCOUNT}:"):
-            return 403, "AuthenticationFailed", b""
+    def answer(self, request: Request) -> Response:
+        """List the container or get a blob, or refuse."""
+        _, account, container, *name = request.path.split("/", 3)
+        self.requests.append(f"{request.args.get('comp', 'get')} {'/'.join(name)}".strip())
+        authorization = request.headers.get("Authorization", "")
+        if request.args.get("sig") != SIGNATURE and not authorization.startswith(f"SharedKey {ACCOUNT}:"):
+            return _refusal(403, "AuthenticationFailed")
         if (account, container) != (ACCOUNT, CONTAINER):
-            return 404, "ContainerNotFound", b""
+            return _refusal(404, "ContainerNotFound")
         if not name:
-            return 200, "application/xml", self._list(query.get("prefix", ""), query.get("marker", "")).encode()
-        return self._get(name[0], "x-ms-range" in headers)
+            listed = self._list(request.args.get("prefix", ""), request.args.get("marker", ""))
+            return Response(listed, mimetype="application/xml")
+        return self._get(name[0], "x-ms-range" in request.headers)
 
-    def _get(self, name: str, is_range: bool) -> tuple[int, str, bytes]:
+    def _get(self, name: str, is_range: bool) -> Response:
         if name in self.failing:
-            return self.failing[name], "InternalError", b""
+            return _refusal(self.failing[name], "InternalError")
         content = self.blobs[name]
-        if is_range and not content:
-            return 416, "InvalidRange", b""
-        return 206 if is_range else 200, "application/json", content
+        if not is_range:
+            return Response(content, mimetype="application/json")
+        if not content:
+            return _refusal(416, "InvalidRange")
+        # The library asks for the first 32 MiB, which is all that there is.
+        headers = {"Content-Range": f"bytes 0-{len(content) - 1}/{len(content)}"}
+        return Response(content, 206, headers, mimetype="application/json")
 
     def _list(self, prefix: str, marker: str) -> str:
         names = [name for name in sorted(self.blobs) if name.startswith(prefix) and name >= marker]
@@ -86,37 +89,17 @@ class BlobService:
         )
 
 
+def _refusal(status: int, code: str) -> Response:
+    return Response(status=status, headers={"x-ms-error-code": code})
+
+
 @contextmanager
 def serving(service: BlobService) -> Iterator[BlobService]:
-    """On a free port of the loopback address."""
+    """Serve on a free port of the loopback address."""
 
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
+    def answer(request: Request) -> Response:
+        return service.answer(request)  # a test may have put another one in its place
 
-        def do_GET(self) -> None:
-            status, kind, body = service.answer(self.path, dict(self.headers))
-            self.send_response(status)
-            if status == 200:
-                self.send_header("Content-Type", kind)
-            elif status == 206:  # the library asks for the first 32 MiB, which is all that there is
-                self.send_header("Content-Type", kind)
-                self.send_header("Content-Range", f"bytes 0-{len(body) - 1}/{len(body)}")
-            else:
-                self.send_header("x-ms-error-code", kind)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, *arguments: Any) -> None:
-            """Says nothing: the request line holds the signature."""
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        server.daemon_threads = True
-        service.port = server.server_address[1]
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
-        thread.start()
-        try:
-            yield service
-        finally:
-            server.shutdown()
-            thread.join()
+    with serving_requests(Request.application(answer)) as server:
+        service.port = server.port
+        yield service

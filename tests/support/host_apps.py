@@ -7,6 +7,10 @@ from pathlib import Path
 from types import ModuleType
 from urllib.parse import urlsplit
 
+import requests
+
+from tests.support.canaries import secret
+
 HEADER = """
 import asyncio
 import logging
@@ -50,3 +54,25 @@ def request_unlogged(
         return response.status, response.read().decode()
     finally:
         connection.close()
+
+
+def app_settings(organization_url: str, journal: str) -> dict[str, str]:
+    """What the app needs in its environment to work with an emulator that accepts ``secret("pat")``."""
+    return {
+        "AZURE_DEVOPS_ORG_URL": organization_url,
+        "AZURE_DEVOPS_PROJECT": "mlops",
+        "AZURE_DEVOPS_AUTH": "pat",
+        "AZURE_DEVOPS_EXT_PAT": secret("pat"),
+        "JOURNAL_CONNECTION": journal,
+    }
+
+
+def web_hook(host_url: str) -> str:
+    """Where Event Grid delivers to the app of this project."""
+    return f"{host_url}/runtime/webhooks/eventgrid?functionName=aml_event"
+
+
+def deliver(url: str, *events: str) -> requests.Response:
+    """Deliver events to the Event Grid web hook at a URL, in one request."""
+    headers = {"aeg-event-type": "Notification", "Content-Type": "application/json"}
+    return requests.post(url, data=f"[{','.join(events)}]".encode(), headers=headers, timeout=30)

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import threading
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
 
+from werkzeug.wrappers import Request, Response
+
 from devstack.ado.emulator import Emulator
+from devstack.serving import serving
 from tests.contracts import validate
 from tests.support.emulator import DECLARATION, PAT, TOKEN, Ado
 
@@ -76,70 +77,38 @@ class TaskClient:
 
 
 def with_agentless(**changes: Any) -> Declaration:
-    """The tests' declaration with another behaviour towards agentless tasks."""
+    """The tests' declaration with another behavior towards agentless tasks."""
     return replace(DECLARATION, agentless=replace(DECLARATION.agentless, **changes))
-
-
-@dataclass(frozen=True)
-class Received:
-    """A request that a task has sent: the path with the query, the headers in lower case, the body."""
-
-    method: str
-    target: str
-    headers: dict[str, str] = field(repr=False)
-    body: str
 
 
 @dataclass
 class Callee:
-    """A service that tasks call. ``answer`` is called for each request and gives status and body."""
+    """A service that tasks call. ``reply`` is called for each request and gives status and body."""
 
-    answer: Callable[[Received], tuple[int, str]]
-    port: int = 0
-    received: list[Received] = field(default_factory=list)
+    reply: Callable[[Request], tuple[int, str]]
+    url: str = ""
+    received: list[Request] = field(default_factory=list)
     release: threading.Event = field(default_factory=threading.Event)
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
 
     @property
     def json(self) -> Any:
         """The JSON document of the one request there was."""
         (request,) = self.received
-        return json.loads(request.body)
+        return json.loads(request.get_data())
+
+    def answer(self, request: Request) -> Response:
+        self.received.append(request)
+        status, text = self.reply(request)
+        return Response(text, status, {"Location": "/elsewhere"})
 
 
 @contextmanager
-def serve_callee(answer: Callable[[Received], tuple[int, str]]) -> Iterator[Callee]:
+def serve_callee(reply: Callable[[Request], tuple[int, str]]) -> Iterator[Callee]:
     """A callee on a free port; at the end whatever waits for ``release`` goes on."""
-    callee = Callee(answer)
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers.get("Content-Length", "0"))).decode()
-            headers = {name.lower(): value for name, value in self.headers.items()}
-            received = Received(self.command, self.path, headers, body)
-            callee.received.append(received)
-            status, text = callee.answer(received)
-            with contextlib.suppress(OSError):  # a task that has waited too long is gone
-                self.send_response(status)
-                self.send_header("Location", "/elsewhere")
-                self.send_header("Content-Length", str(len(text.encode())))
-                self.end_headers()
-                self.wfile.write(text.encode())
-
-        def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the name is the standard library's
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    callee.port = server.server_address[1]
-    thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
-    thread.start()
-    try:
-        yield callee
-    finally:
-        callee.release.set()
-        server.shutdown()
-        server.server_close()
-        thread.join()
+    callee = Callee(reply)
+    with serving(Request.application(callee.answer)) as server:
+        callee.url = server.url
+        try:
+            yield callee
+        finally:
+            callee.release.set()

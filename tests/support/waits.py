@@ -2,14 +2,14 @@
 
 import uuid
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from cryptography.fernet import Fernet
 
 from shared.clock import Clock
 from shared.credentials import Secret
-from shared.errors import AnswerLost, AzureDevOpsError, RequestRefused
+from shared.errors import AnswerLost, AzureDevOpsError, JournalUnavailable, RequestRefused
 from shared.events.event import RunEnd
 from shared.journal.journal import Journal
 from shared.journal.records import Entry, Store
@@ -134,3 +134,17 @@ class Scene:
             report=self.reports,
             clock=clock,
         )
+
+
+def in_seconds(scene: Scene, seconds: float = 25) -> datetime:
+    return scene.clock() + timedelta(seconds=seconds)
+
+
+class BrokenStore:
+    """A store that does not answer."""
+
+    def __getattr__(self, name: str) -> object:
+        def fail(*arguments: object, **options: object) -> None:
+            raise JournalUnavailable(f"the journal does not answer ({name})")
+
+        return fail

@@ -12,10 +12,9 @@ from devstack.azurite import Azurite
 from shared.clock import utc_now
 from shared.journal.records import Store
 from shared.journal.sqlite import SqliteStore
-from tests.shared.waits.test_waits import in_seconds
 from tests.support.canaries import leaks
 from tests.support.stores import OpenTables
-from tests.support.waits import EVENT, TOKEN, Scene, a_request, the_end
+from tests.support.waits import EVENT, TOKEN, Scene, a_request, in_seconds, the_end
 
 
 def file_bytes(path: Path) -> bytes:

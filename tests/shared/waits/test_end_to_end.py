@@ -81,7 +81,7 @@ def stack(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, settings: dict[str, s
             "WAIT_TOKEN_KEYS": Fernet.generate_key().decode(),
             "AZURE_RESOURCE_MANAGER_URL": ado.url,
             "IDENTITY_ENDPOINT": f"{ado.url}/_emulator/identity",
-            "IDENTITY_HEADER": emulator.identity_header,
+            "IDENTITY_HEADER": emulator.state.identity_header,
         }
         for name, value in {**environment, **settings}.items():
             monkeypatch.setenv(name, value)

@@ -14,11 +14,10 @@ from shared.journal.sqlite import SqliteStore
 from shared.waits.aml import AmlRuns
 from shared.waits.sweep import Sweep, Swept
 from shared.waits.wait import WAIT_PREFIX
-from tests.shared.waits.test_waits import in_seconds
 from tests.support.building import WORKSPACE
 from tests.support.canaries import secret
 from tests.support.clock import ManualClock
-from tests.support.waits import EVENT, Scene, a_request, the_end
+from tests.support.waits import EVENT, Scene, a_request, in_seconds, the_end
 
 MINUTE = 60
 HOUR = 3600

@@ -1,7 +1,6 @@
 """Registration, the run's end and what can go wrong between them: the task is told once, and its token is gone."""
 
 import json
-from datetime import datetime, timedelta
 
 import pytest
 
@@ -24,7 +23,18 @@ from shared.waits.request import Task, WaitRequest
 from shared.waits.wait import OPEN_STATES, WAIT_PREFIX
 from tests.support.building import WORKSPACE
 from tests.support.clock import ManualClock
-from tests.support.waits import EVENT, GONE, LOST, LOST_UNHEARD, Scene, a_request, a_task, the_end
+from tests.support.waits import (
+    EVENT,
+    GONE,
+    LOST,
+    LOST_UNHEARD,
+    BrokenStore,
+    Scene,
+    a_request,
+    a_task,
+    in_seconds,
+    the_end,
+)
 
 OTHER_WORKSPACE = WORKSPACE.replace("workspaces/ws", "workspaces/other")
 
@@ -36,10 +46,6 @@ def scene(store: Store, clock: ManualClock) -> Scene:
 
 def register(scene: Scene, request: WaitRequest) -> Record:
     return scene.waits.register(request, in_seconds(scene, 2.5))
-
-
-def in_seconds(scene: Scene, seconds: float = 25) -> datetime:
-    return scene.clock() + timedelta(seconds=seconds)
 
 
 def end(scene: Scene, **what: str) -> list[Outcome]:
@@ -369,16 +375,6 @@ class TestTheJournalDoesNotAnswer:
     def test_when_a_task_registers(self, clock: ManualClock) -> None:
         with pytest.raises(JournalUnavailable):
             register(Scene(BrokenStore(), clock), a_request())  # type: ignore[arg-type]
-
-
-class BrokenStore:
-    """A store that does not answer."""
-
-    def __getattr__(self, name: str) -> object:
-        def fail(*arguments: object, **options: object) -> None:
-            raise JournalUnavailable(f"the journal does not answer ({name})")
-
-        return fail
 
 
 def test_open_states_are_those_that_are_not_final() -> None:

@@ -17,8 +17,8 @@ from shared.journal.records import Selection
 from shared.journal.sqlite import SqliteStore
 from tests.support import ROOT
 from tests.support.canaries import secret
+from tests.support.odd_host import answering
 from tests.support.stores import OpenTables
-from tests.tools.commands.test_send import answering
 from tests.tools.conftest import NOWHERE, RIGHT, TRIAGE, WRONG, Desk, Ended
 from tools.actions import journal_probe
 from tools.actions.examining import Endpoint, examine

@@ -1,14 +1,9 @@
 """``manage.py send``: to the app on a real host, and to hosts that answer as they like."""
 
 import json
-import threading
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Iterator
 from datetime import timedelta
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import count
-from typing import Any
 
 import pytest
 
@@ -19,6 +14,7 @@ from shared.journal.records import State
 from tests.support import ROOT
 from tests.support.building import run_completed
 from tests.support.canaries import leaks, secret
+from tests.support.odd_host import Answer, answering
 from tests.tools.conftest import WRONG, Desk
 from tools.events.samples import SAMPLE_NAMES
 from tools.events.webhook import HandshakeFailed, HostUnreachable, webhook
@@ -32,54 +28,6 @@ def host(busy_desk: Desk) -> Iterator[RunningProcess]:
     arguments = ("--app-dir", str(ROOT))
     with start("devstack.host", *arguments, env=busy_desk.environment, cwd=busy_desk.folder, log=log) as running:
         yield running
-
-
-Answer = tuple[int, dict[str, str], str]
-
-
-@dataclass
-class OddHost:
-    """Something that answers, and keeps what it was asked."""
-
-    answers: list[Answer]
-    asked: list[tuple[str, str, Mapping[str, str], Any]] = field(default_factory=list)
-    url: str = ""
-
-
-@contextmanager
-def answering(*answers: Answer) -> Iterator[OddHost]:
-    """A host with these answers, in order; the last one again and again."""
-    odd = OddHost(list(answers))
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers.get("Content-Length", "0")))
-            odd.asked.append((self.command, self.path, dict(self.headers), json.loads(body or "null")))
-            status, headers, text = odd.answers.pop(0) if len(odd.answers) > 1 else odd.answers[0]
-            code = odd.asked[-1][3][0]["data"].get("validationCode", "") if isinstance(odd.asked[-1][3], list) else ""
-            content = text.replace("CODE", code).encode()
-            self.send_response(status)
-            for name, value in {**headers, "Content-Length": str(len(content))}.items():
-                self.send_header(name, value)
-            self.end_headers()
-            self.wfile.write(content)
-
-        def do_OPTIONS(self) -> None:
-            self.do_POST()
-
-        def log_message(self, *arguments: Any) -> None:
-            """Says nothing."""
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        server.daemon_threads = True
-        odd.url = f"http://127.0.0.1:{server.server_address[1]}"
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
-        thread.start()
-        try:
-            yield odd
-        finally:
-            server.shutdown()
-            thread.join()
 
 
 class TestToTheApp:

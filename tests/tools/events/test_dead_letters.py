@@ -8,6 +8,7 @@ from typing import Any, NoReturn
 import pytest
 from azure.core.credentials import TokenCredential
 from azure.core.exceptions import ClientAuthenticationError
+from werkzeug.wrappers import Response
 
 from devstack.events import sample_text
 from shared.journal.records import UNROUTED, State
@@ -234,7 +235,7 @@ class TestBlobs:
         (name, read), *_ = blobs(blob_place(service.url), BlobAccess(_no_identity, service.connection_string))
         assert name == "SUB/2026/11/20/10/a.json"
         service.blobs.clear()
-        service.answer = lambda *_: (200, "text/html", b"<html>")  # type: ignore[method-assign]
+        service.answer = lambda request: Response("<html>", mimetype="text/html")  # type: ignore[method-assign]
         with pytest.raises(UnreadableFile, match="the answer is not one of a storage account"):
             read()
 
