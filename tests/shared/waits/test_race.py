@@ -14,6 +14,7 @@ import pytest
 from shared.clock import utc_now
 from shared.journal.records import Store
 from shared.telemetry import Outcome
+from tests.support.long import amount
 from tests.support.memory_store import MemoryStore
 from tests.support.waits import EVENT, Scene, a_request, the_end
 
@@ -80,8 +81,8 @@ class Dawdling:
         return late
 
 
-def test_a_thousand_rounds_at_once() -> None:
-    rounds(Dawdling(MemoryStore()), 1000)
+def test_rounds_at_once() -> None:
+    rounds(Dawdling(MemoryStore()), amount(250, long=1000))
 
 
 def test_these_rounds_would_find_a_task_that_is_told_twice() -> None:
