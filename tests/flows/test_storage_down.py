@@ -17,6 +17,7 @@ from tests.support import ROOT
 from tests.support.canaries import secret
 from tests.support.long import amount
 from tests.support.stores import without_azurite
+from tests.support.waiting import wait_until
 
 EVENTS, DOWN_SECONDS = amount((200, 5), long=(400, 30))
 
@@ -44,7 +45,7 @@ def test_storage_that_is_down_for_a_while(tmp_path: Path) -> None:
             deliveries = Deliveries(events, lambda: host.url, seed=7)
             delivering = threading.Thread(target=deliveries.run, args=(8, time.monotonic() + 300))
             delivering.start()
-            _wait_until_some_are_acknowledged(deliveries)
+            wait_until(lambda: deliveries.progress.answers["202"] >= 20)
             azurite.stop()
             answer = _deliver_once(host.url, events[0].text)
             time.sleep(DOWN_SECONDS)
@@ -59,14 +60,6 @@ def test_storage_that_is_down_for_a_while(tmp_path: Path) -> None:
     assert answer.status_code == 500
     assert f"127.0.0.1:{azurite.port}" in answer.text
     assert "does not answer" in answer.text
-
-
-def _wait_until_some_are_acknowledged(deliveries: Deliveries) -> None:
-    for _ in range(6000):
-        if deliveries.progress.answers["202"] >= 20:
-            return
-        time.sleep(0.01)
-    raise AssertionError("nothing was acknowledged within a minute")
 
 
 def _deliver_once(host_url: str, text: str) -> requests.Response:

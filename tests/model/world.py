@@ -122,7 +122,7 @@ class Process:
         return self._command
 
     def _wait(self) -> None:
-        assert self._back.acquire(timeout=10), "the worker hangs"
+        assert self._back.acquire(timeout=60), "the worker hangs"
         if self._thread is not None and self.at == "":
             self._thread.join()
             self._thread = None
