@@ -76,6 +76,8 @@ $(AML): requirements/aml.txt constraints.txt | $(READY)
 	@.venv-aml/bin/python -m pip install --quiet --disable-pip-version-check -r requirements/aml.txt
 	@touch $@
 
+# Tests start hundreds of processes: none should have to compile what it imports.
+test: export PYTHONDONTWRITEBYTECODE =
 test: $(MEASURING) azurite runtime aml
 	$(BIN)/python -m pytest -n 2 --dist worksteal $(MEASURE)
 
