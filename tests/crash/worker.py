@@ -34,6 +34,7 @@ from shared.errors import DeliveryDeferred
 from shared.http.message import HttpRequest, HttpResponse
 from shared.http.transport import RequestsTransport
 from tests.support import ROOT
+from tests.support.wrapped_store import WrappedStore
 
 DEFERRED, DIED = 3, 9
 POINT, EXIT = "point ", "exit "
@@ -70,17 +71,6 @@ class Points:
             return answer
 
         return wrapped
-
-
-class CrashingStore:
-    """Every method of a store, also one that is added some day, between two points."""
-
-    def __init__(self, store: Any, points: Points) -> None:
-        self._store = store
-        self._points = points
-
-    def __getattr__(self, name: str) -> Any:
-        return self._points.wrap(name, getattr(self._store, name))
 
 
 class CrashingTransport:
@@ -143,7 +133,7 @@ def _app(plan: Mapping[str, Any]) -> App:
     return compose(
         configuration,
         DISPATCH,
-        store=CrashingStore(open_store(configuration.settings), points),
+        store=WrappedStore(open_store(configuration.settings), points.wrap),
         transport=CrashingTransport(plan, points),
         clock=clock,
     )
