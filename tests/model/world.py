@@ -6,17 +6,17 @@ thread ever runs. The code under test is the real one: relay, queueing, cooldown
 """
 
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import TypeVar
+from typing import Any
 
 from handlers import DISPATCH
 from shared.azure_devops.runs import Run, RunRequest
 from shared.errors import AnswerLost, DeliveryDeferred, RequestNotSent
 from shared.journal.cooldown import Cooldowns
 from shared.journal.journal import Journal
-from shared.journal.records import FINAL_STATES, JournalKey, Record, Selection, Store
+from shared.journal.records import FINAL_STATES, JournalKey, Record
 from shared.queueing import Queueing
 from shared.relay import Delivery, Relay
 from shared.routing.table import RouteTable
@@ -24,11 +24,10 @@ from tests.support.building import run_completed
 from tests.support.clock import ManualClock
 from tests.support.fakes import Reports, url_of
 from tests.support.memory_store import MemoryStore
+from tests.support.wrapped_store import WrappedStore
 
 BUDGET, LEASE, SETTLE = 25, 60, 30
 GO, CRASH, LOSE = "go", "crash", "lose"
-
-Answer = TypeVar("Answer")
 
 
 class Crashed(BaseException):
@@ -121,8 +120,19 @@ class Process:
             raise Crashed
         return self._command
 
+    def stepping(self, name: str, call: Callable[..., Any]) -> Callable[..., Any]:
+        """The call, with a stop before and after it."""
+
+        def stepped(*arguments: Any) -> Any:
+            self.pause(f"before {name}")
+            answer = call(*arguments)
+            self.pause(f"after {name}")
+            return answer
+
+        return stepped
+
     def _wait(self) -> None:
-        assert self._back.acquire(timeout=10), "the worker hangs"
+        assert self._back.acquire(timeout=60), "the worker hangs"
         if self._thread is not None and self.at == "":
             self._thread.join()
             self._thread = None
@@ -147,7 +157,7 @@ class Worker(Process):
         self.delivery: Delivery | None = None
         self.acknowledged = False
         journal = Journal(
-            SteppingStore(world.store, self.pause), lease_seconds=LEASE, settle_seconds=SETTLE, clock=world.clock
+            WrappedStore(world.store, self.stepping), lease_seconds=LEASE, settle_seconds=SETTLE, clock=world.clock
         )
         self._relay = Relay(
             dispatch=DISPATCH,
@@ -156,7 +166,7 @@ class Worker(Process):
             queueing=Queueing(
                 journal,
                 SteppingPipelines(world, self.pause),
-                Cooldowns(SteppingStore(world.store, self.pause), world.clock),
+                Cooldowns(WrappedStore(world.store, self.stepping), world.clock),
                 clock=world.clock,
                 sleep=lambda _: None,
             ),
@@ -172,41 +182,6 @@ class Worker(Process):
 
     def _deliver(self) -> None:
         self.delivery = self._relay.deliver(run_completed(self.event))
-
-
-class SteppingStore:
-    """A store that stops before and after every call."""
-
-    def __init__(self, store: Store, pause: Callable[[str], str]) -> None:
-        self._store = store
-        self._pause = pause
-
-    def _step(self, name: str, call: Callable[[], Answer]) -> Answer:
-        self._pause(f"before {name}")
-        answer = call()
-        self._pause(f"after {name}")
-        return answer
-
-    def insert(self, record: Record) -> Record | None:
-        return self._step("insert", lambda: self._store.insert(record))
-
-    def get(self, key: JournalKey) -> Record | None:
-        return self._step("get", lambda: self._store.get(key))
-
-    def replace(self, record: Record) -> Record | None:
-        return self._step("replace", lambda: self._store.replace(record))
-
-    def owned_runs(self, route: str, run_ids: Iterable[int]) -> set[int]:
-        return self._step("owned_runs", lambda: self._store.owned_runs(route, run_ids))
-
-    def owner(self, route: str, run_id: int) -> Record | None:
-        return self._step("owner", lambda: self._store.owner(route, run_id))
-
-    def select(self, selection: Selection, limit: int) -> Iterator[Record]:
-        return self._step("select", lambda: self._store.select(selection, limit))
-
-    def delete(self, record: Record) -> bool:
-        return self._step("delete", lambda: self._store.delete(record))
 
 
 class SteppingPipelines:

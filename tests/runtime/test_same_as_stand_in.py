@@ -7,7 +7,6 @@ Microsoft's runtime's part; where the stand-in differs from the real host there,
 
 import json
 import re
-import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -25,6 +24,7 @@ from tests.runtime.conftest import IMPATIENT, Ado
 from tests.runtime.functions_host import Worker, event_grid_input
 from tests.runtime.functions_host import start as start_runtime
 from tests.support.canaries import leaks, secret
+from tests.support.waiting import wait_until
 
 EVENT_GRID = "/runtime/webhooks/eventgrid?functionName="
 # Of what each side is told to be different, or what no two runs have in common.
@@ -53,6 +53,11 @@ class Answer:
     logged: list[str]
 
 
+def is_end(line: str) -> bool:
+    """Whether the host says with this line of its log how a call ended."""
+    return line.startswith("Executed '")
+
+
 class StandIn:
     """The stand-in host as a process, on the Python that runs the tests."""
 
@@ -76,15 +81,16 @@ class StandIn:
 
     def _lines_until_it_ended(self) -> tuple[list[str], str | None]:
         """What was logged since the last call, and how the call ended: the log may come after the answer."""
-        for _ in range(1000):
+
+        def unread() -> list[str]:
             lines = self._log.read_text(encoding="utf-8").splitlines()[self._read :]
-            ends = [line for line in lines if line.startswith("Executed '")]
-            if ends:
-                self._read += len(lines)
-                failed = re.search(r"\(Failed, Id=[^)]*\): (.*)", "\n".join(lines[lines.index(ends[0]) :]), re.DOTALL)
-                return [told(line) for line in lines if line not in ends], failed and failed[1]
-            time.sleep(0.01)
-        raise AssertionError("the stand-in never said how the call ended")
+            return lines if any(map(is_end, lines)) else []
+
+        lines = wait_until(unread)
+        self._read += len(lines)
+        ends = [line for line in lines if is_end(line)]
+        failed = re.search(r"\(Failed, Id=[^)]*\): (.*)", "\n".join(lines[lines.index(ends[0]) :]), re.DOTALL)
+        return [told(line) for line in lines if line not in ends], failed and failed[1]
 
 
 class Runtime:

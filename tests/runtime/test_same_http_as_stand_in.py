@@ -2,7 +2,6 @@
 
 import json
 import re
-import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -17,6 +16,7 @@ from tests.contracts import validate
 from tests.runtime.functions_host import Answer, Worker, answer_of, http_input
 from tests.runtime.functions_host import start as start_runtime
 from tests.support.host_apps import write_app
+from tests.support.waiting import wait_until
 
 APP = """
 import json
@@ -162,9 +162,5 @@ def test_what_a_function_logs(runtime: Worker) -> None:
 
 def wait_for(log: Path, beginning: int, text: str) -> str:
     """What was logged from there on, once the text is in it."""
-    for _ in range(1000):
-        logged = log.read_text(encoding="utf-8")[beginning:]
-        if text in logged:
-            return logged
-        time.sleep(0.01)
-    raise AssertionError(f"{text!r} was never logged")
+    wait_until(lambda: text in log.read_text(encoding="utf-8")[beginning:])
+    return log.read_text(encoding="utf-8")[beginning:]
