@@ -14,7 +14,7 @@ Tree = Mapping[str, Any]
 """``{"type": …, "children": […], "value": …}``; a slice's children are numbers or None."""
 
 # In these the first child alone is evaluated on the scope; the others see what the first one found.
-_NARROWING: Final = {"subexpression", "index_expression", "projection", "value_projection", "filter_projection", "pipe"}
+NARROWING: Final = {"subexpression", "index_expression", "projection", "value_projection", "filter_projection", "pipe"}
 _NAMED: Final = {"field", "function_expression", "key_val_pair"}
 _OPERATORS: Final = {
     "and_expression": {"and"},
@@ -46,7 +46,7 @@ def free_paths(tree: Tree) -> Iterator[tuple[tuple[str, ...], Tree]]:
     elif kind == "expref":
         return
     else:
-        for child in children[:1] if kind in _NARROWING else children:
+        for child in children[:1] if kind in NARROWING else children:
             if isinstance(child, dict):
                 yield from free_paths(child)
 
