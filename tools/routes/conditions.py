@@ -9,7 +9,7 @@ condition true they are evaluated as well; such values are a proposal, to be che
 """
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from itertools import islice, pairwise, product
@@ -18,7 +18,7 @@ from typing import Any, Final
 from jmespath.functions import Functions
 from jmespath.visitor import TreeInterpreter
 
-from shared.routing.expression_tree import NARROWING, Tree, nodes
+from shared.routing.expression_tree import NARROWING, Tree, nodes, value_at
 from shared.routing.templates import is_true
 from tools.events.values import Options, Path, options
 from tools.routes.possible_values import (
@@ -42,10 +42,12 @@ SAMPLE: Final = "sample"
 Answer = bool | str
 """Whether an expression is true, or the kind of its result; or ``FAILED``."""
 
-_MAX_CASES: Final = 1_000
+_MAX_CASES: Final = 2_000
 """With more, an expression may give anything."""
 _INTERPRETER: Final = TreeInterpreter()
+_NOTHING: Final[Mapping[Path, Any]] = {}
 _FAILS: Final = object()
+"""The value of an expression that cannot be evaluated."""
 _CONNECTIVES: Final = {"and_expression", "or_expression", "not_expression"}
 _LISTS: Final = {"projection", "value_projection", "filter_projection", "flatten"}
 _ARGUMENT_KINDS: Final = {
@@ -87,13 +89,6 @@ class Known:
             if path[:length] in self.values:
                 return (Exactly(value_at(self.values[path[:length]], path[length:])),)
         return options(self.event, path, with_children=self.with_children)
-
-
-def value_at(value: Any, path: Iterable[str]) -> Any:
-    """Return what JMESPath finds under a path; None where there is nothing."""
-    for name in path:
-        value = value.get(name) if isinstance(value, Mapping) else None
-    return value
 
 
 def truths(trees: Sequence[Tree], known: Known) -> frozenset[tuple[Answer, ...]]:
@@ -203,31 +198,28 @@ class _Search:
         self._options: dict[Path, Options] = {}
         self._trees = [self._prepared(tree) for tree in trees]
         self._leaves = [leaf for tree in self._trees for leaf in _leaves(tree)]
-        self.values = cache(self._values)
         self._representatives = cache(self._told_apart)
         together = [paths for leaf in self._leaves if len(paths := _paths(leaf)) > 1]
         self._compared: set[Path] = set().union(*together)
 
-    def cases(self) -> Iterator[tuple[_Case, tuple[Answer, ...]]]:
-        """Yield combinations of values, only of those that matter, each with the expressions' answers."""
-        return self._cases(_Case())
+    def cases(self, case: Mapping[Path, Any] = _NOTHING) -> Iterator[tuple[Mapping[Path, Any], tuple[Answer, ...]]]:
+        """Yield combinations of the values that matter, each with the expressions' answers.
 
-    def is_only_value(self, path: Path, case: _Case) -> bool:
-        """Return whether no other value of a path would make the condition true."""
-        others = [_Case({**case, path: value}) for value in self.values(path) if value != case[path]]
-        return not any(self._is_true(other) for other in others)
-
-    def _is_true(self, case: _Case) -> bool:
-        return any(answers == (True,) for _, answers in islice(self._cases(case), 1))
-
-    def _cases(self, case: _Case) -> Iterator[tuple[_Case, tuple[Answer, ...]]]:
+        :param case: the values that are chosen already.
+        """
+        scope = _Case(case)
         try:
-            answers = tuple(self._answer(tree, case, self._summary) for tree in self._trees)
+            answers = tuple(self._answer(tree, scope, self._summary) for tree in self._trees)
         except _Undecided as exc:
             for value in self._representatives(exc.path):
-                yield from self._cases(_Case({**case, exc.path: value}))
+                yield from self.cases({**case, exc.path: value})
         else:
             yield case, answers
+
+    def is_only_value(self, path: Path, case: Mapping[Path, Any]) -> bool:
+        """Return whether no other value of a path would make the condition true."""
+        others = [{**case, path: value} for value in self._values(path) if value != case[path]]
+        return not any(next(self.cases(other))[1] == (True,) for other in others)
 
     def _answer(self, tree: Tree, case: _Case, summary: Callable[[Any], Any]) -> Any:
         try:
@@ -272,18 +264,16 @@ class _Search:
         return (*ANYTHING, *failure)
 
     def _told_apart(self, path: Path) -> list[Any]:
-        """Return one of the values that no leaf tells apart."""
+        """Return the representatives, of those that every leaf answers alike the first."""
         if path in self._compared:
-            return self.values(path)
+            return self._values(path)
         leaves = [leaf for leaf in self._leaves if path in _paths(leaf)]
         found: dict[Any, Any] = {}
-        for value in self.values(path):
+        for value in self._values(path):
             case = _Case({path: value})
-            found.setdefault(tuple(self._answer(leaf, case, self._truth_and_summary) for leaf in leaves), value)
+            answers = [self._answer(leaf, case, lambda each: (is_true(each), self._summary(each))) for leaf in leaves]
+            found.setdefault(tuple(answers), value)
         return list(found.values())
-
-    def _truth_and_summary(self, answer: Any) -> Any:
-        return is_true(answer), self._summary(answer)
 
     def _values(self, path: Path) -> list[Any]:
         """Return the representatives of a path's values, the plainest first.
@@ -312,15 +302,15 @@ def _representatives(option: Option, literals: Sequence[Any], count: int) -> Ite
         return
     of_kind = [value for value in literals if kind_of(value) is option.kind and fits(option, value)]
     texts = [value for value in literals if isinstance(value, str)]
-    numbers = list(_numbers(literals, count))
+    numbers = sorted({value for value in literals if kind_of(value) is Kind.NUMBER and math.isfinite(value)})
     steps = range(1, count + 1)
     match option.kind:
         case Kind.NUMBER:
-            yield from numbers
+            yield from _around(numbers or [0], count)
         case Kind.TEXT:
-            texts = [*texts, *map(str, numbers), ""]
             # Between a text and the next one in order are those that go on with the least character.
-            found = [SAMPLE, *texts, *(text + "\0" * step for text in texts for step in steps)]
+            between = (text + "\0" * step for text in ("", *texts) for step in steps)
+            found = (SAMPLE, *texts, *map(str, _around(numbers, 1)), "", *between)
             yield from (text for text in found if text not in option.besides)
         case Kind.LIST:
             yield from ([], *of_kind, *([text] for text in texts), *([SAMPLE] * step for step in steps))
@@ -328,15 +318,13 @@ def _representatives(option: Option, literals: Sequence[Any], count: int) -> Ite
             yield from ({}, *of_kind, *({SAMPLE: step} for step in steps))
 
 
-def _numbers(literals: Sequence[Any], count: int) -> Iterator[float]:
-    """Yield the numbers among literals, and some above, below and between them."""
-    numbers = sorted({value for value in literals if kind_of(value) is Kind.NUMBER and math.isfinite(value)}) or [0]
+def _around(numbers: Sequence[float], count: int) -> Iterator[float]:
+    """Yield numbers, which are in order, and some above, below and between them."""
     steps = range(1, count + 1)
     yield from numbers
-    yield from (numbers[-1] + step for step in steps)
-    yield from (numbers[0] - step for step in steps)
-    for low, high in pairwise(numbers):
-        yield from (low + (high - low) * step / (count + 1) for step in steps)
+    yield from (number + step for number in numbers[-1:] for step in steps)
+    yield from (number - step for number in numbers[:1] for step in steps)
+    yield from (low + (high - low) * step / (count + 1) for low, high in pairwise(numbers) for step in steps)
 
 
 def _leaves(tree: Tree) -> Iterator[Tree]:

@@ -15,12 +15,12 @@ from handlers import DISPATCH
 from shared.deciding import decide
 from shared.errors import IncompleteEvent
 from shared.events.event import Occurrence, parse_event
-from shared.routing.expression_tree import free_paths
+from shared.routing.expression_tree import free_paths, value_at
 from shared.routing.table import Match, Refusal, Route, RouteTable
 from shared.routing.templates import Expression, Scope, Template
 from tools.events.samples import sample_event
 from tools.events.values import Path
-from tools.routes.conditions import SAMPLE, Known, Proposal, proposals, value_at
+from tools.routes.conditions import SAMPLE, Known, Proposal, proposals
 
 _MAX_PROPOSALS: Final = 64
 _BREACH_TAG: Final = "azureml_modelmonitor_threshold_breached"

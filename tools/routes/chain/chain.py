@@ -34,8 +34,16 @@ class Chain:
     leads_to: Mapping[str, tuple[str, ...]]
     loops: tuple[Loop, ...]
 
-    def is_in_loop(self, route: Route, cause: Cause) -> bool:
-        """Whether the cause is a step of a loop without a cooldown."""
+    def causes(self) -> dict[tuple[Pipeline, str], bool]:
+        """Return each pipeline with an event that it brings about, and whether that is a step of a loop."""
+        steps: dict[tuple[Pipeline, str], bool] = {}
+        for route in self.routes:
+            for cause in route.causes:
+                step = (pipeline_of(route), cause.event)
+                steps[step] = steps.get(step, False) or self._is_in_loop(route, cause)
+        return steps
+
+    def _is_in_loop(self, route: Route, cause: Cause) -> bool:
         return any(
             here == route.name and self._route(there).event == cause.event and may_match(cause, self._route(there))
             for loop in self.loops
