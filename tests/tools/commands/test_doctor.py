@@ -22,8 +22,8 @@ from tests.support.stores import OpenTables
 from tests.tools.commands.test_send import answering
 from tests.tools.conftest import NOWHERE, RIGHT, TRIAGE, WRONG, Desk, Ended
 from tools.actions import journal_probe
+from tools.actions.check_results import Status, split_advice
 from tools.actions.examining import Endpoint, examine
-from tools.actions.findings import Status, split_advice
 from tools.actions.journal_probe import NO_TABLE_YET, PROBED
 from tools.installation import Installation
 
