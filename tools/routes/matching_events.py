@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from handlers import DISPATCH
 from shared.deciding import decide
-from shared.errors import IncompleteEvent
+from shared.errors import IncompleteEvent, UnreadableEvent
 from shared.events.event import Occurrence, parse_event
 from shared.routing.expression_tree import free_paths, value_at
 from shared.routing.table import Match, Refusal, Route, RouteTable
@@ -78,10 +78,10 @@ def matching_event(route: Route) -> MatchingEvent | NoEvent:
 
 def _scope(document: _Document) -> Scope:
     """Return what the route sees of an event; empty if the event means nothing."""
-    event = parse_event(json.dumps(document))
     try:
+        event = parse_event(json.dumps(document))
         meaning = DISPATCH[event.type](event)
-    except IncompleteEvent:
+    except (IncompleteEvent, UnreadableEvent):
         return {}
     return {**meaning.names, "event": event.envelope(), "data": event.data} if isinstance(meaning, Occurrence) else {}
 

@@ -3,8 +3,8 @@
 import pytest
 
 from tests.support import ROOT
+from tests.support.building import route
 from tests.tools.conftest import Desk
-from tests.tools.routes.test_chain import route
 
 PICTURE = "docs/routes.svg"
 

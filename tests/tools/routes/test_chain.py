@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.support.building import routes
+from tests.support.building import route, routes
 from tools.routes.chain.chain import Chain, chain_of
 from tools.routes.chain.layout import Box, lanes_of, lay_out, spread
 from tools.routes.chain.mermaid import mermaid
@@ -15,10 +15,6 @@ from tools.routes.chain.svg import svg
 from tools.routes.chain.words import route_lines, wrapped
 
 SVG = "{http://www.w3.org/2000/svg}"
-
-
-def route(name: str, event: str, *lines: str, pipeline: str = "") -> str:
-    return "\n".join([f"name: {name}", f"event: {event}", f"pipeline: {pipeline or name + '-pipeline'}", *lines])
 
 
 def chain(*entries: str) -> Chain:
