@@ -15,7 +15,7 @@ from shared.routing.templates import Expression, is_true
 from tests.support.expressions import LITERALS, conditions
 from tests.support.payloads import events_with_a_value_replaced
 from tools.routes.conditions import FAILED, Known, kinds, truths
-from tools.routes.possible_values import kind_of
+from tools.routes.possible_values import Kind, kind_of
 
 PATHS = {
     event: [*names, "event.type", "event.subject", "data.runId", "data.RunId", "run_tags.team", "model_tags.stage"]
@@ -116,6 +116,11 @@ def outcomes(event: str, text: str, **values: Any) -> str:
 )
 def test_what_is_seen(event: str, text: str, expected: str) -> None:
     assert outcomes(event, text) == expected
+
+
+def test_what_is_empty_and_what_is_not_may_give_other_kinds() -> None:
+    for text in ("event.subject && run_tags", "event.subject || run_tags"):
+        assert kinds(Expression(text, None).tree, Known("RunCompleted")) == {Kind.TEXT, Kind.OBJECT}
 
 
 def test_known_values_count() -> None:
