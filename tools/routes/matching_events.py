@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from handlers import DISPATCH
 from shared.deciding import decide
-from shared.errors import IncompleteEvent, UnreadableEvent
+from shared.errors import IncompleteEvent
 from shared.events.event import Occurrence, parse_event
 from shared.routing.expression_tree import free_paths, value_at
 from shared.routing.table import Match, Refusal, Route, RouteTable
@@ -81,7 +81,7 @@ def _scope(document: _Document) -> Scope:
     try:
         event = parse_event(json.dumps(document))
         meaning = DISPATCH[event.type](event)
-    except (IncompleteEvent, UnreadableEvent):
+    except IncompleteEvent:
         return {}
     return {**meaning.names, "event": event.envelope(), "data": event.data} if isinstance(meaning, Occurrence) else {}
 

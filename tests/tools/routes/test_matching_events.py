@@ -122,6 +122,7 @@ class TestConditions:
             ("RunStatusChanged", "run_status == 'Running'", "when is not true"),
             ("RunCompleted", "run_type == 'azureml.StepRun'", "include_child_runs: true would take it"),
             ("RunCompleted", "contains(run_tags.a[0], 'x')", "cannot be evaluated on this event"),
+            ("RunCompleted", "data.runId == `null`", "'runId' is missing"),
         ],
     )
     def test_what_cannot_be_made_says_why(self, event: str, when: str, reason: str) -> None:
