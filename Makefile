@@ -113,9 +113,10 @@ format: $(READY)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-# What docs/ says of the commands, from the commands themselves.
+# What docs/ says of the commands and the settings, from these themselves.
 docs: $(READY)
 	@$(BIN)/python -m tools.command_docs
+	@$(BIN)/python -m tools.settings_docs
 
 local.settings.json:
 	cp local.settings.sample.json $@

@@ -12,10 +12,12 @@ from shared.clock import Clock, utc_now
 from shared.clouds import PUBLIC
 from shared.credentials import (
     Credential,
+    Secret,
     azure_identity,
     entra_token,
     pat_from_environment,
     pat_from_key_vault,
+    read_secret,
 )
 from shared.errors import InvalidSettings
 from shared.events.event import Handler
@@ -38,7 +40,10 @@ if TYPE_CHECKING:
 
     from shared.notifications.notification import Notification
     from shared.notifications.notifier import Publish
-    from shared.waits.bridge import Bridge
+    from shared.waits.aml import AmlRuns
+    from shared.waits.endpoint import Endpoint
+    from shared.waits.sweep import Sweep
+    from shared.waits.waits import Waits
 
 
 class Configuration(NamedTuple):
@@ -67,13 +72,21 @@ def load_configuration(
     )
 
 
+class Bridge(NamedTuple):
+    """What lets tasks of pipelines wait for runs; see ``shared.waits``."""
+
+    waits: "Waits"
+    endpoint: "Endpoint"
+    sweep: "Sweep"
+
+
 class App(NamedTuple):
     """The app, put together."""
 
     relay: Relay
     journal: Journal
     retention: timedelta
-    bridge: "Bridge | None" = None
+    bridge: Bridge | None = None
     """None where no task may wait for a run."""
 
 
@@ -102,12 +115,8 @@ def compose(
     journal = Journal(store, lease_seconds=settings.lease_seconds, settle_seconds=settings.settle_seconds, clock=clock)
     pipelines = PipelinesClient(own_credential, transport, gate=gate, clock=clock)
     bridge = None
-    if settings.waits is not None:
-        from shared.waits.bridge import build_bridge
-
-        sender = Sender(transport, gate, clock=clock)
-        make_identity = identity_factory(settings)
-        bridge = build_bridge(settings, settings.waits, journal, sender, own_credential, make_identity, report, clock)
+    if settings.has_waits:
+        bridge = _bridge(settings, journal, Sender(transport, gate, clock=clock), own_credential, report, clock)
     relay = Relay(
         dispatch=dispatch,
         routes=configuration.routes,
@@ -119,6 +128,58 @@ def compose(
         clock=clock,
     )
     return App(relay, journal, timedelta(days=settings.retention_days), bridge)
+
+
+def _bridge(
+    settings: Settings, journal: Journal, sender: Sender, own_credential: Credential, report: Report, clock: Clock
+) -> Bridge:
+    """Put together what lets tasks wait; nothing is asked of Azure yet.
+
+    :param own_credential: the app's own, for Azure DevOps.
+    """
+    from shared.waits.endpoint import Endpoint
+    from shared.waits.plan_url import PlanUrls
+    from shared.waits.sweep import Sweep
+    from shared.waits.tasks import TasksClient
+    from shared.waits.tokens import TokenSeal
+    from shared.waits.waits import Waits
+
+    plan_urls = PlanUrls(settings.organization_url, settings.wait_allowed_hosts, in_azure=settings.in_azure)
+    seal = TokenSeal(partial(wait_keys, settings))
+    waits = Waits(journal, TasksClient(sender, own_credential), seal, plan_urls, report=report, clock=clock)
+    sweep = Sweep(
+        journal,
+        waits,
+        _aml_runs(settings, sender, clock),
+        after=timedelta(minutes=settings.wait_sweep_after_minutes),
+        timeout=timedelta(hours=settings.wait_timeout_hours),
+        clock=clock,
+    )
+    return Bridge(waits, Endpoint(waits, plan_urls, threads=settings.worker_threads, clock=clock), sweep)
+
+
+def _aml_runs(settings: Settings, sender: Sender, clock: Clock) -> "AmlRuns | None":
+    """Return the runs of the workspace that the settings name; None if they name none."""
+    if settings.workspace_id is None:
+        return None
+    from shared.waits.aml import AmlRuns
+
+    url = settings.resource_manager_url
+    scope = f"{url.rstrip('/')}/.default"
+    manager = entra_token(identity_factory(settings), clock, scope=scope, audience="Azure Resource Manager")
+    return AmlRuns(url, settings.workspace_id, sender, manager)
+
+
+def wait_keys(settings: Settings) -> list[Secret]:
+    """Read the keys for waiting tasks' tokens, as they are now.
+
+    :raises CredentialUnavailable: they are in Key Vault and cannot be read.
+    """
+    keys: Sequence[str] = settings.wait_token_keys
+    if not keys and settings.key_vault_url and settings.wait_keys_secret_name:
+        make_identity = identity_factory(settings)
+        keys = read_secret(settings.key_vault_url, settings.wait_keys_secret_name, make_identity).split(",")
+    return [Secret(key.strip()) for key in keys]
 
 
 def pipelines_client(settings: Settings, transport: Transport | None = None, clock: Clock = utc_now) -> PipelinesClient:

@@ -119,7 +119,7 @@ var hostSettings = {
 // Up to 3.12 the worker shares its own packages with the app, unless told otherwise.
 var isolation = pythonVersion == '3.12' ? { PYTHON_ISOLATE_WORKER_DEPENDENCIES: '1' } : {}
 
-// The app's: README.md, "Settings". What has a default there has it here too, where it is changed most easily.
+// The app's: docs/settings.md. What has a default there has it here too, where it is changed most easily.
 var appSettings = {
   AZURE_DEVOPS_ORG_URL: azureDevOpsOrgUrl
   AZURE_DEVOPS_PROJECT: azureDevOpsProject

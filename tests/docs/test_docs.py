@@ -13,12 +13,9 @@ from shared.journal.records import State
 from shared.notifications.notification import DATA_FIELDS, MAX_TEXT, TYPES
 from shared.notifications.notifier import MAX_BATCH, MAX_WAITING, MAX_WAITING_DEFERRED, PAUSES_SECONDS
 from shared.routing.routes_file import DEFAULTS_KEYS, REQUIRED_KEYS, ROUTE_KEYS
-from shared.settings import DEFAULT_JOURNAL, load_settings
 from shared.telemetry import Decision, Outcome
-from shared.waits.settings import DEFAULT_SWEEP_AFTER_MINUTES, DEFAULT_TIMEOUT_HOURS
 from tests.contracts import validate
 from tests.support import ROOT
-from tests.support.settings_read import settings_read
 from tools.routes.findings import Rule
 
 README = (ROOT / "README.md").read_text()
@@ -44,35 +41,6 @@ def rows(text: str) -> list[list[str]]:
 
 def codes(cell: str) -> list[str]:
     return re.findall(r"`([^`]+)`", cell)
-
-
-def test_every_setting_that_the_code_reads_is_in_the_readme_and_no_other() -> None:
-    in_routes = set(re.findall(r"\$\{(\w+)\}", (ROOT / "routes.yaml").read_text()))
-    assert {codes(row[0])[0] for row in rows(section(README, "Settings"))} == settings_read() | in_routes
-
-
-def test_the_sample_settings_are_settings() -> None:
-    values = json.loads((ROOT / "local.settings.sample.json").read_text())["Values"]
-    known = {codes(row[0])[0] for row in rows(section(README, "Settings"))}
-    azure = {"FUNCTIONS_WORKER_RUNTIME", "AzureWebJobsStorage", "PYTHON_ISOLATE_WORKER_DEPENDENCIES"}
-    assert set(values) <= known | azure
-    assert all(isinstance(value, str) for value in values.values())
-
-
-def test_every_default_in_the_readme_is_the_codes() -> None:
-    settings = load_settings({}, ROOT)
-    shown = {codes(row[0])[0]: codes(row[1]) for row in rows(section(README, "Settings"))}
-    assert shown["JOURNAL_LEASE_SECONDS"] == [f"{settings.lease_seconds:g}"]
-    assert shown["DELIVERY_BUDGET_SECONDS"] == [f"{settings.budget_seconds:g}"]
-    assert shown["JOURNAL_SETTLE_SECONDS"] == [f"{settings.settle_seconds:g}"]
-    assert shown["JOURNAL_RETENTION_DAYS"] == [f"{settings.retention_days:g}"]
-    assert shown["WAIT_SWEEP_AFTER_MINUTES"] == [f"{DEFAULT_SWEEP_AFTER_MINUTES}"]
-    assert shown["WAIT_TIMEOUT_HOURS"] == [f"{DEFAULT_TIMEOUT_HOURS}"]
-    assert shown["AZURE_RESOURCE_MANAGER_URL"] == [settings.cloud.resource_manager]
-    assert shown["PYTHON_THREADPOOL_THREAD_COUNT"] == [f"{settings.worker_threads}"]
-    assert shown["AZURE_DEVOPS_AUTH"] == [settings.auth]
-    assert shown["JOURNAL_CONNECTION"] == [DEFAULT_JOURNAL]
-    assert shown["ROUTES_FILE"] == [settings.routes_file.name]
 
 
 def test_every_outcome_is_explained() -> None:

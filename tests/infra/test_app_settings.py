@@ -1,4 +1,4 @@
-"""Every application setting that the Bicep sets is one that somebody reads, and every one that is needed is set."""
+"""Every application setting that the Bicep sets is read, and is its default if it has one; the app starts with them."""
 
 import re
 from pathlib import Path
@@ -9,12 +9,10 @@ from handlers import NAMES
 from shared.clouds import PUBLIC
 from shared.composition import load_configuration
 from shared.journal.tables.store import TABLE_NAME
-from shared.settings import load_settings
-from shared.waits.settings import DEFAULT_SWEEP_AFTER_MINUTES, DEFAULT_TIMEOUT_HOURS
+from shared.settings import SETTINGS
 from tests.infra import bicep
 from tests.support import ROOT
 from tests.support.building import WORKSPACE
-from tests.support.settings_read import settings_read
 
 APP = bicep.read("modules/function-app.bicep")
 PARTS = {
@@ -64,10 +62,6 @@ def all_set() -> set[str]:
     return {name for part in PARTS.values() for name in part}
 
 
-def in_routes() -> set[str]:
-    return set(re.findall(r"\$\{(\w+)\}", (ROOT / "routes.yaml").read_text()))
-
-
 def evaluated(part: str, **expressions: str) -> dict[str, str]:
     """The environment that a part makes."""
     known = EVALUATED | expressions
@@ -81,15 +75,12 @@ def test_every_part_is_in_the_app_and_no_other() -> None:
 
 def test_every_setting_is_one_that_the_code_or_the_host_reads() -> None:
     assert set(PARTS["hostSettings"]) | set(PARTS["isolation"]) == READ_BY_THE_HOST
-    assert all_set() - READ_BY_THE_HOST <= settings_read() | in_routes()
+    assert all_set() - READ_BY_THE_HOST <= {one.name for one in SETTINGS if not one.is_set_by_azure}
 
 
-def test_every_setting_of_the_app_is_set_but_secrets_and_what_follows_from_others() -> None:
-    secrets = {"AZURE_DEVOPS_EXT_PAT", "NOTIFY_TOPIC_KEY", "WAIT_TOKEN_KEYS"}
-    for_servers_of_ones_own = {"WAIT_ALLOWED_HOSTS"}
-    follows_from_the_cloud = {"AZURE_RESOURCE_MANAGER_URL"}
-    missing = (settings_read() | in_routes()) - all_set()
-    assert missing == secrets | for_servers_of_ones_own | follows_from_the_cloud
+def test_no_secret_is_set() -> None:
+    secrets = {one.name for one in SETTINGS if one.is_secret}
+    assert all_set() & secrets == {"JOURNAL_CONNECTION"}, "which is an endpoint, and not a connection string"
 
 
 def test_none_is_one_that_flex_consumption_refuses() -> None:
@@ -113,17 +104,15 @@ def test_the_app_starts_with_waits_and_notifications() -> None:
         environment |= evaluated(part, azureDevOpsAuth="identity")
     settings = load_configuration(environment, ROOT, NAMES).settings
     assert settings.notify_topic_endpoint == EVALUATED["notificationTopicEndpoint"]
-    assert settings.waits is not None
-    assert (settings.waits.keys_secret_name, settings.waits.workspace_id) == ("wait-token-keys", WORKSPACE)
-    assert settings.waits.sweep_after_minutes == DEFAULT_SWEEP_AFTER_MINUTES
-    assert settings.waits.timeout_hours == DEFAULT_TIMEOUT_HOURS
+    assert (settings.wait_keys_secret_name, settings.workspace_id) == ("wait-token-keys", WORKSPACE)
 
 
 def test_what_has_a_default_is_set_to_it() -> None:
-    default, ours = load_settings({}, ROOT), load_settings(evaluated("appSettings", azureDevOpsAuth="identity"), ROOT)
-    seconds = ("lease_seconds", "budget_seconds", "settle_seconds")
-    for name in ("auth", "cloud", *seconds, "retention_days", "routes_file", "worker_threads"):
-        assert getattr(ours, name) == getattr(default, name), name
+    defaults = {one.name: f"'{one.default}'" for one in SETTINGS if one.default}
+    constants = {name: value for part in PARTS.values() for name, value in part.items() if value.startswith("'")}
+    shared = constants.keys() & defaults.keys()
+    assert {"JOURNAL_LEASE_SECONDS", "WAIT_TIMEOUT_HOURS"} <= shared
+    assert {name: constants[name] for name in shared} == {name: defaults[name] for name in shared}
 
 
 def test_no_decision_is_sampled_away() -> None:

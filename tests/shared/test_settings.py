@@ -1,20 +1,31 @@
-"""Application settings: defaults, checks, and that no secret shows."""
+"""Application settings: values, checks, that no secret shows, and that a new one is one row."""
 
 import base64
+import shutil
+import subprocess
+import sys
 from itertools import permutations
 from pathlib import Path
+from typing import Final
 
 import pytest
 
 from shared.clouds import CHINA, CLOUDS, PUBLIC, US_GOVERNMENT, Cloud
 from shared.errors import InvalidSettings
-from shared.settings import Settings, load_settings
-from tests.support.canaries import secret
+from shared.settings import SETTINGS, Settings, load_settings
+from tests.support import ROOT
+from tests.support.building import WORKSPACE
+from tests.support.canaries import leaks, secret
 
 APP = Path("/app")
 TOPIC = "https://nextstage.westeurope-1.eventgrid.azure.net/api/events"
-PAT = {"AZURE_DEVOPS_AUTH": "pat", "AZURE_DEVOPS_EXT_PAT": secret("pat")}
-VAULT_PAT = {"AZURE_DEVOPS_AUTH": "pat", "AZURE_DEVOPS_PAT_SECRET_NAME": "ado-pat"}
+LOCAL_TOPIC = "http://localhost:8080/api/events"
+AUTH_BY_PAT = {"AZURE_DEVOPS_AUTH": "pat"}
+PAT = AUTH_BY_PAT | {"AZURE_DEVOPS_EXT_PAT": secret("pat")}
+VAULT_PAT = AUTH_BY_PAT | {"AZURE_DEVOPS_PAT_SECRET_NAME": "ado-pat"}
+IN_AZURE = {"WEBSITE_INSTANCE_ID": "i", "JOURNAL_CONNECTION": "https://account.table.core.windows.net"}
+KEYS = [base64.urlsafe_b64encode(bytes([number]) * 32).decode() for number in range(2)]
+WITH_KEY = f"AccountName=a;AccountKey={base64.b64encode(b'x' * 64).decode()};EndpointSuffix=core.windows.net"
 
 
 def load(**environment: str) -> Settings:
@@ -24,173 +35,118 @@ def load(**environment: str) -> Settings:
 def complaint(**environment: str) -> str:
     with pytest.raises(InvalidSettings) as caught:
         load(**environment)
-    assert "canary" not in str(caught.value)
+    assert leaks(str(caught.value)) == []
     return str(caught.value)
 
 
-def test_defaults() -> None:
-    settings = load()
-    assert settings.auth == "identity"
-    assert settings.journal_connection == f"sqlite:{APP / 'journal.sqlite3'}"
-    assert settings.routes_file == APP / "routes.yaml"
-    assert (settings.lease_seconds, settings.budget_seconds, settings.settle_seconds) == (60, 25, 30)
-    assert settings.retention_days == 90
-    assert settings.worker_threads == 32
-    assert not settings.in_azure
-    assert (settings.client_id, settings.key_vault_url, settings.pat_secret_name) == (None, None, None)
-    assert (settings.notify_topic_endpoint, settings.notify_topic_key, settings.app_name) == (None, None, "local")
-
-
-def test_everything_given() -> None:
-    settings = load(
-        **PAT,
-        KEY_VAULT_URL="https://kv.vault.azure.net",
-        AZURE_DEVOPS_PAT_SECRET_NAME="ado-pat",
-        AZURE_CLIENT_ID="client",
-        AZURE_CLOUD="AzureCloud",
-        JOURNAL_CONNECTION="sqlite:/data/j.sqlite3",
-        JOURNAL_LEASE_SECONDS="12.5",
-        DELIVERY_BUDGET_SECONDS="5",
-        JOURNAL_SETTLE_SECONDS="3",
-        JOURNAL_RETENTION_DAYS="31",
-        ROUTES_FILE="tables/test.yaml",
-        PYTHON_THREADPOOL_THREAD_COUNT="8",
-        NOTIFY_TOPIC_ENDPOINT=TOPIC,
-        NOTIFY_TOPIC_KEY=secret("topic-key"),
-        WEBSITE_SITE_NAME="func-nextstage",
-    )
-    assert settings.auth == "pat"
-    assert settings.pat() == secret("pat")
-    assert settings.key_vault_url == "https://kv.vault.azure.net"
-    assert settings.pat_secret_name == "ado-pat"
-    assert settings.client_id == "client"
-    assert settings.cloud is PUBLIC
-    assert settings.journal_connection == "sqlite:/data/j.sqlite3"
-    assert (settings.lease_seconds, settings.budget_seconds, settings.settle_seconds) == (12.5, 5, 3)
-    assert settings.retention_days == 31
-    assert settings.routes_file == APP / "tables" / "test.yaml"
-    assert settings.worker_threads == 8
-    assert (settings.notify_topic_endpoint, settings.notify_topic_key) == (TOPIC, secret("topic-key"))
-    assert settings.app_name == "func-nextstage"
-
-
-@pytest.mark.parametrize("connection", ["UseDevelopmentStorage=true", "https://account.table.core.windows.net"])
-def test_a_journal_on_azure_tables_may_run_in_azure(connection: str) -> None:
-    assert load(JOURNAL_CONNECTION=connection, WEBSITE_INSTANCE_ID="i").journal_connection == connection
-
-
-class TestCloud:
-    """AZURE_CLOUD, and what must agree with it."""
-
-    @pytest.mark.parametrize("cloud", CLOUDS.values(), ids=CLOUDS)
-    def test_endpoints_of_the_same_cloud(self, cloud: Cloud) -> None:
-        table = f"https://account.table.{cloud.storage_suffix}"
-        settings = load(**VAULT_PAT, **named(cloud, cloud), JOURNAL_CONNECTION=table, WEBSITE_INSTANCE_ID="i")
-        assert (settings.cloud, settings.journal_connection) == (cloud, table)
-
-    @pytest.mark.parametrize(("ours", "theirs"), list(permutations(CLOUDS.values(), 2)))
-    def test_endpoints_of_another_cloud(self, ours: Cloud, theirs: Cloud) -> None:
-        text = complaint(
-            **VAULT_PAT, **named(ours, theirs), JOURNAL_CONNECTION=f"https://account.table.{theirs.storage_suffix}"
-        )
-        for name in ("KEY_VAULT_URL", "JOURNAL_CONNECTION"):
-            assert f"{name} is an endpoint of {theirs.name}, and AZURE_CLOUD is {ours.name}; correct one" in text
-
-    def test_names_that_tell_no_cloud(self) -> None:
-        settings = load(
-            **VAULT_PAT,
-            AZURE_CLOUD=CHINA.name,
-            KEY_VAULT_URL="https://vault.example.org",
-            JOURNAL_CONNECTION="https://account.z01.table.storage.azure.net",
-        )
-        assert settings.cloud is CHINA
-
-    def test_a_url_that_is_none(self) -> None:
-        assert load(**VAULT_PAT, KEY_VAULT_URL="https://[kv").cloud is PUBLIC
-
-    def test_upper_case_is_the_same_cloud(self) -> None:
-        assert "AzureChinaCloud" in complaint(**VAULT_PAT, KEY_VAULT_URL="https://KV.VAULT.AZURE.CN")
-
-    def test_a_connection_string_says_its_cloud_itself(self) -> None:
-        connection = f"AccountName=a;AccountKey={base64.b64encode(b'x' * 64).decode()};EndpointSuffix=core.windows.net"
-        assert load(**PAT, AZURE_CLOUD=CHINA.name, JOURNAL_CONNECTION=connection).cloud is CHINA
-
-    def test_one_that_is_unknown_is_told_once(self) -> None:
-        assert complaint(AZURE_CLOUD="azure", JOURNAL_CONNECTION="https://account.table.core.chinacloudapi.cn") == (
-            "the application settings are wrong; nothing was started:\n"
-            "  AZURE_CLOUD is 'azure'; it must be one of AzureCloud, AzureUSGovernment, AzureChinaCloud"
-        )
-
-    def test_tokens_of_other_clouds_are_not_for_azure_devops(self) -> None:
-        assert "AZURE_DEVOPS_AUTH is 'identity' in AzureUSGovernment" in complaint(AZURE_CLOUD=US_GOVERNMENT.name)
-
-
-def named(ours: Cloud, theirs: Cloud) -> dict[str, str]:
-    return {"AZURE_CLOUD": ours.name, "KEY_VAULT_URL": f"https://kv.{theirs.key_vault_suffix}"}
-
-
-def test_the_settings_do_not_show_an_account_key() -> None:
-    connection = f"AccountName=a;AccountKey={base64.b64encode(b'x' * 64).decode()};EndpointSuffix=core.windows.net"
-    assert "AccountKey" not in repr(load(JOURNAL_CONNECTION=connection))
-
-
-def test_empty_settings_are_unset_ones() -> None:
-    assert load(AZURE_DEVOPS_AUTH=" ", JOURNAL_CONNECTION="", JOURNAL_LEASE_SECONDS="").lease_seconds == 60
-
-
-def test_the_settings_show_no_secret() -> None:
-    assert "canary" not in repr(load(**PAT, NOTIFY_TOPIC_ENDPOINT=TOPIC, NOTIFY_TOPIC_KEY=secret("topic-key")))
-
-
 @pytest.mark.parametrize(
-    "environment",
+    ("environment", "field", "value"),
     [
-        {"NOTIFY_TOPIC_ENDPOINT": TOPIC},
-        {
-            "NOTIFY_TOPIC_ENDPOINT": TOPIC,
-            "WEBSITE_INSTANCE_ID": "i",
-            "JOURNAL_CONNECTION": "UseDevelopmentStorage=true",
-        },
-        {"NOTIFY_TOPIC_ENDPOINT": TOPIC + "/"},
-        {"NOTIFY_TOPIC_ENDPOINT": TOPIC.replace("eventgrid.azure.net", "eventgrid.azure.us")},
-        {"NOTIFY_TOPIC_ENDPOINT": "http://localhost:8080/api/events", "NOTIFY_TOPIC_KEY": "k"},
-        {"NOTIFY_TOPIC_ENDPOINT": "http://127.0.0.1:8080/api/events", "NOTIFY_TOPIC_KEY": "k"},
-        {"NOTIFY_TOPIC_ENDPOINT": "http://[::1]:8080/api/events", "NOTIFY_TOPIC_KEY": "k"},
+        ({}, "journal_connection", f"sqlite:{APP / 'journal.sqlite3'}"),
+        ({}, "routes_file", APP / "routes.yaml"),
+        ({}, "resource_manager_url", PUBLIC.resource_manager),
+        ({}, "in_azure", False),
+        ({}, "has_waits", False),
+        ({"WAIT_TIMEOUT_HOURS": "5", "AML_WORKSPACE_ID": WORKSPACE}, "has_waits", False),
+        ({"JOURNAL_LEASE_SECONDS": " "}, "lease_seconds", 60),
+        ({"AZURE_DEVOPS_ORG_URL": " https://dev.azure.com/x "}, "organization_url", "https://dev.azure.com/x"),
+        ({"AZURE_CLIENT_ID": "client"}, "client_id", "client"),
+        ({"AZURE_CLOUD": "AzureCloud"}, "cloud", PUBLIC),
+        ({"JOURNAL_CONNECTION": "sqlite:/data/j.sqlite3"}, "journal_connection", "sqlite:/data/j.sqlite3"),
+        ({"JOURNAL_CONNECTION": WITH_KEY}, "journal_connection", WITH_KEY),
+        ({"JOURNAL_LEASE_SECONDS": "32.5"}, "lease_seconds", 32.5),
+        ({"DELIVERY_BUDGET_SECONDS": "5"}, "budget_seconds", 5),
+        ({"JOURNAL_SETTLE_SECONDS": "3"}, "settle_seconds", 3),
+        ({"JOURNAL_RETENTION_DAYS": "31"}, "retention_days", 31),
+        ({"ROUTES_FILE": "tables/test.yaml"}, "routes_file", APP / "tables" / "test.yaml"),
+        ({"PYTHON_THREADPOOL_THREAD_COUNT": "8"}, "worker_threads", 8),
+        ({"WEBSITE_SITE_NAME": "func-nextstage"}, "app_name", "func-nextstage"),
+        (IN_AZURE, "in_azure", True),
+        (IN_AZURE | {"JOURNAL_CONNECTION": "UseDevelopmentStorage=true"}, "in_azure", True),
+        (PAT, "auth", "pat"),
+        (VAULT_PAT | {"KEY_VAULT_URL": "https://kv.vault.azure.net"}, "pat_secret_name", "ado-pat"),
+        ({"WAIT_TOKEN_KEYS": f"{KEYS[0]}, {KEYS[1]}"}, "wait_token_keys", tuple(KEYS)),
+        ({"KEY_VAULT_URL": "https://kv", "WAIT_TOKEN_KEYS_SECRET_NAME": "keys"}, "has_waits", True),
+        ({"KEY_VAULT_URL": "https://kv", "WAIT_TOKEN_KEYS_SECRET_NAME": "keys"}, "wait_keys_secret_name", "keys"),
+        ({"WAIT_ALLOWED_HOSTS": "tfs.x:8443, ADO.x"}, "wait_allowed_hosts", ("tfs.x:8443", "ado.x")),
+        ({"WAIT_SWEEP_AFTER_MINUTES": "5"}, "wait_sweep_after_minutes", 5),
+        ({"WAIT_TIMEOUT_HOURS": "12"}, "wait_timeout_hours", 12),
+        ({"AML_WORKSPACE_ID": WORKSPACE + "/"}, "workspace_id", WORKSPACE + "/"),
+        ({"AZURE_RESOURCE_MANAGER_URL": "https://x"}, "resource_manager_url", "https://x"),
+        ({"AZURE_RESOURCE_MANAGER_URL": "http://127.0.0.1:7080"}, "resource_manager_url", "http://127.0.0.1:7080"),
+        (PAT | {"AZURE_CLOUD": CHINA.name}, "resource_manager_url", CHINA.resource_manager),
+        # A topic that notifications may go to
+        (IN_AZURE | {"NOTIFY_TOPIC_ENDPOINT": TOPIC}, "notify_topic_endpoint", TOPIC),
+        ({"NOTIFY_TOPIC_ENDPOINT": TOPIC + "/"}, "notify_topic_endpoint", TOPIC + "/"),
+        ({"NOTIFY_TOPIC_ENDPOINT": LOCAL_TOPIC, "NOTIFY_TOPIC_KEY": "k"}, "notify_topic_key", "k"),
+        (
+            {"NOTIFY_TOPIC_ENDPOINT": LOCAL_TOPIC.replace("localhost", "[::1]"), "NOTIFY_TOPIC_KEY": "k"},
+            "notify_topic_key",
+            "k",
+        ),
+        # Names that tell no cloud, and a connection string, which names its cloud itself
+        (VAULT_PAT | {"AZURE_CLOUD": CHINA.name, "KEY_VAULT_URL": "https://vault.example.org"}, "cloud", CHINA),
+        (VAULT_PAT | {"KEY_VAULT_URL": "https://[kv"}, "cloud", PUBLIC),
+        (PAT | {"AZURE_CLOUD": CHINA.name, "JOURNAL_CONNECTION": WITH_KEY}, "cloud", CHINA),
     ],
 )
-def test_a_topic_that_notifications_may_go_to(environment: dict[str, str]) -> None:
-    assert load(**environment).notify_topic_endpoint == environment["NOTIFY_TOPIC_ENDPOINT"]
+def test_each_value(environment: dict[str, str], field: str, value: object) -> None:
+    assert getattr(load(**environment), field) == value
+
+
+def test_a_pat_is_read_anew() -> None:
+    environment = dict(PAT)
+    settings = load_settings(environment, APP)
+    environment["AZURE_DEVOPS_EXT_PAT"] = secret("rotated")
+    assert settings.pat() == secret("rotated")
+
+
+def in_cloud(ours: Cloud, theirs: Cloud) -> dict[str, str]:
+    vault, table = f"https://KV.{theirs.key_vault_suffix}", f"https://account.table.{theirs.storage_suffix}"
+    return VAULT_PAT | {"AZURE_CLOUD": ours.name, "KEY_VAULT_URL": vault, "JOURNAL_CONNECTION": table}
+
+
+@pytest.mark.parametrize("cloud", CLOUDS.values(), ids=CLOUDS)
+def test_endpoints_of_the_same_cloud(cloud: Cloud) -> None:
+    assert load(**in_cloud(cloud, cloud)).cloud is cloud
+
+
+@pytest.mark.parametrize(("ours", "theirs"), list(permutations(CLOUDS.values(), 2)))
+def test_endpoints_of_another_cloud(ours: Cloud, theirs: Cloud) -> None:
+    text = complaint(**in_cloud(ours, theirs))
+    for name in ("KEY_VAULT_URL", "JOURNAL_CONNECTION"):
+        assert f"{name} is an endpoint of {theirs.name}, and AZURE_CLOUD is {ours.name}; correct one" in text
 
 
 @pytest.mark.parametrize(
     ("environment", "expected"),
     [
         ({"AZURE_DEVOPS_AUTH": "PAT"}, "AZURE_DEVOPS_AUTH is 'PAT'; it must be 'identity' or 'pat'"),
-        ({"AZURE_DEVOPS_AUTH": "pat"}, "set AZURE_DEVOPS_EXT_PAT, or KEY_VAULT_URL and AZURE_DEVOPS_PAT_SECRET_NAME"),
-        ({"AZURE_DEVOPS_AUTH": "pat", "KEY_VAULT_URL": "https://kv"}, "belong together"),
-        ({"AZURE_DEVOPS_AUTH": "pat", "AZURE_DEVOPS_PAT_SECRET_NAME": "x"}, "belong together"),
+        (AUTH_BY_PAT, "set AZURE_DEVOPS_EXT_PAT, or KEY_VAULT_URL and AZURE_DEVOPS_PAT_SECRET_NAME"),
+        (AUTH_BY_PAT | {"KEY_VAULT_URL": "https://kv"}, "belong together"),
+        (VAULT_PAT, "belong together"),
+        ({"KEY_VAULT_URL": "http://kv"}, "KEY_VAULT_URL is 'http://kv'; it must begin with https://, as in"),
         (
-            {"AZURE_DEVOPS_AUTH": "pat", "AZURE_DEVOPS_PAT_SECRET_NAME": "x", "KEY_VAULT_URL": "http://kv"},
-            "must begin with https://",
+            {"AZURE_CLOUD": US_GOVERNMENT.name},
+            "AZURE_DEVOPS_AUTH is 'identity' in AzureUSGovernment, whose tokens neither",
         ),
         (
             {"JOURNAL_LEASE_SECONDS": "25"},
             "JOURNAL_LEASE_SECONDS (25) must be longer than DELIVERY_BUDGET_SECONDS (25)",
         ),
-        ({"JOURNAL_LEASE_SECONDS": "soon"}, "JOURNAL_LEASE_SECONDS is 'soon'"),
+        ({"JOURNAL_LEASE_SECONDS": "soon"}, "JOURNAL_LEASE_SECONDS is 'soon'; it must be a number of seconds above"),
         ({"DELIVERY_BUDGET_SECONDS": "0"}, "DELIVERY_BUDGET_SECONDS is '0'"),
-        ({"JOURNAL_SETTLE_SECONDS": "-1"}, "JOURNAL_SETTLE_SECONDS is '-1'"),
         ({"JOURNAL_SETTLE_SECONDS": "inf"}, "JOURNAL_SETTLE_SECONDS is 'inf'"),
         ({"JOURNAL_SETTLE_SECONDS": "nan"}, "JOURNAL_SETTLE_SECONDS is 'nan'"),
-        (
-            {"JOURNAL_RETENTION_DAYS": "long"},
-            "JOURNAL_RETENTION_DAYS is 'long'; it must be a number of days above zero",
-        ),
+        ({"JOURNAL_RETENTION_DAYS": "long"}, "it must be a number of days above zero"),
         ({"JOURNAL_RETENTION_DAYS": "30"}, "JOURNAL_RETENTION_DAYS (30) must be more than 30, the longest cooldown"),
-        ({"PYTHON_THREADPOOL_THREAD_COUNT": "many"}, "PYTHON_THREADPOOL_THREAD_COUNT is 'many'"),
+        ({"PYTHON_THREADPOOL_THREAD_COUNT": "²"}, "PYTHON_THREADPOOL_THREAD_COUNT is '²'; it must be a whole number"),
         ({"PYTHON_THREADPOOL_THREAD_COUNT": "0"}, "PYTHON_THREADPOOL_THREAD_COUNT is '0'"),
         ({"JOURNAL_CONNECTION": f"AccountKey={secret('key')}"}, "JOURNAL_CONNECTION cannot be used: "),
         ({"JOURNAL_CONNECTION": "http://account.table.core.windows.net"}, "JOURNAL_CONNECTION cannot be used: "),
+        ({"JOURNAL_CONNECTION": "sqlite:"}, "JOURNAL_CONNECTION is 'sqlite:' without a path; write sqlite:PATH"),
+        ({"WEBSITE_INSTANCE_ID": "i"}, "JOURNAL_CONNECTION is an SQLite file, which instances in Azure do not share"),
+        ({"WEBSITE_POD_NAME": "p"}, "JOURNAL_CONNECTION is an SQLite file, which instances in Azure do not share"),
         ({"NOTIFY_TOPIC_ENDPOINT": "nextstage"}, "NOTIFY_TOPIC_ENDPOINT must begin with https://; copy it from"),
         ({"NOTIFY_TOPIC_ENDPOINT": "ftp://a/api/events"}, "NOTIFY_TOPIC_ENDPOINT must begin with https://"),
         ({"NOTIFY_TOPIC_ENDPOINT": "https:///api/events"}, "NOTIFY_TOPIC_ENDPOINT must begin with https://"),
@@ -201,18 +157,29 @@ def test_a_topic_that_notifications_may_go_to(environment: dict[str, str]) -> No
         ({"NOTIFY_TOPIC_ENDPOINT": TOPIC.replace("://", f"://u:{secret('p')}@")}, "must hold no user name, password"),
         ({"NOTIFY_TOPIC_ENDPOINT": TOPIC.replace("https", "http")}, "must begin with https://, since a credential"),
         (
-            {"NOTIFY_TOPIC_ENDPOINT": "http://localhost/api/events", "WEBSITE_POD_NAME": "p"},
+            IN_AZURE | {"NOTIFY_TOPIC_ENDPOINT": LOCAL_TOPIC, "NOTIFY_TOPIC_KEY": "k"},
             "NOTIFY_TOPIC_ENDPOINT must begin with https://, since a credential is sent there",
         ),
-        ({"NOTIFY_TOPIC_ENDPOINT": "http://localhost/api/events"}, "is http://, where no identity's token is sent"),
+        ({"NOTIFY_TOPIC_ENDPOINT": LOCAL_TOPIC}, "is http://, where no identity's token is sent; set NOTIFY_TOPIC_KEY"),
         ({"NOTIFY_TOPIC_KEY": secret("topic-key")}, "NOTIFY_TOPIC_KEY means nothing without NOTIFY_TOPIC_ENDPOINT"),
         (
             {"NOTIFY_TOPIC_ENDPOINT": TOPIC, "NOTIFY_TOPIC_KEY": secret("topic") + "\n" + secret("key")},
             "NOTIFY_TOPIC_KEY holds characters that no key has; copy it again",
         ),
-        ({"JOURNAL_CONNECTION": "sqlite:"}, "JOURNAL_CONNECTION is 'sqlite:' without a path"),
-        ({"WEBSITE_INSTANCE_ID": "i"}, "an SQLite file, which instances in Azure do not share"),
-        ({"WEBSITE_POD_NAME": "p"}, "an SQLite file, which instances in Azure do not share"),
+        ({"WAIT_TOKEN_KEYS": f"{KEYS[0]},{secret('key')}"}, "WAIT_TOKEN_KEYS cannot be used: key 2 is not a Fernet"),
+        ({"WAIT_TOKEN_KEYS_SECRET_NAME": "wait-keys"}, "KEY_VAULT_URL does not say in which vault"),
+        ({"WAIT_ALLOWED_HOSTS": "a.b,https://tfs"}, "it holds 'https://tfs', which is not a host, as in tfs.contoso"),
+        ({"WAIT_ALLOWED_HOSTS": "tfs.contoso.com/tfs"}, "WAIT_ALLOWED_HOSTS is 'tfs.contoso.com/tfs'"),
+        ({"WAIT_ALLOWED_HOSTS": "*.contoso.com"}, "WAIT_ALLOWED_HOSTS is '*.contoso.com'"),
+        ({"WAIT_ALLOWED_HOSTS": "tfs:0"}, "WAIT_ALLOWED_HOSTS is 'tfs:0'"),
+        (
+            {"WAIT_TOKEN_KEYS": KEYS[0], "WAIT_TIMEOUT_HOURS": "2160"},
+            "WAIT_TIMEOUT_HOURS (2160) must be less than JOURNAL_RETENTION_DAYS (90)",
+        ),
+        ({"AML_WORKSPACE_ID": "ws"}, "AML_WORKSPACE_ID is 'ws'; it must be a workspace's resource id"),
+        ({"AZURE_RESOURCE_MANAGER_URL": "http://10.0.0.7:7080"}, "'http://10.0.0.7:7080'; it must begin with https"),
+        ({"AZURE_RESOURCE_MANAGER_URL": "management.azure.com"}, "AZURE_RESOURCE_MANAGER_URL is 'management.azure"),
+        (IN_AZURE | {"AZURE_RESOURCE_MANAGER_URL": "http://127.0.0.1:7080"}, "it must begin with https://"),
     ],
 )
 def test_each_mistake(environment: dict[str, str], expected: str) -> None:
@@ -220,5 +187,74 @@ def test_each_mistake(environment: dict[str, str], expected: str) -> None:
 
 
 def test_all_mistakes_at_once() -> None:
-    text = complaint(AZURE_DEVOPS_AUTH="x", JOURNAL_LEASE_SECONDS="x", PYTHON_THREADPOOL_THREAD_COUNT="x")
-    assert text.count("\n") == 3
+    text = complaint(AZURE_DEVOPS_AUTH="x", JOURNAL_LEASE_SECONDS="x", JOURNAL_RETENTION_DAYS="7", AML_WORKSPACE_ID="x")
+    assert text.count("\n") == 4
+
+
+@pytest.mark.parametrize(
+    ("environment", "expected"),
+    [
+        (
+            {"AZURE_CLOUD": "azure", "JOURNAL_CONNECTION": f"https://account.table.{CHINA.storage_suffix}"},
+            "AZURE_CLOUD is 'azure'; it must be 'AzureCloud' or 'AzureUSGovernment' or 'AzureChinaCloud'",
+        ),
+        (
+            VAULT_PAT | {"KEY_VAULT_URL": "http://kv"},
+            "KEY_VAULT_URL is 'http://kv'; it must begin with https://, as in https://<name>.vault.azure.net",
+        ),
+    ],
+)
+def test_a_setting_that_cannot_be_used_is_in_no_conflict(environment: dict[str, str], expected: str) -> None:
+    assert complaint(**environment) == f"the application settings are wrong; nothing was started:\n  {expected}"
+
+
+@pytest.mark.parametrize("name", [one.name for one in SETTINGS if one.is_secret])
+@pytest.mark.parametrize("form", ["{}", "{}\n", "é{}", "AccountName=a;AccountKey={}", "sqlite:{}"])
+def test_no_secret_shows(name: str, form: str) -> None:
+    """In the message of a wrong setting, or in the repr of right ones."""
+    try:
+        shown = repr(load(NOTIFY_TOPIC_ENDPOINT=TOPIC, **{name: form.format(secret(name))}))
+    except InvalidSettings as exc:
+        shown = str(exc)
+    assert leaks(shown) == []
+
+
+NEW_ROW: Final = (
+    '    tea_minutes: float = setting("TEA_MINUTES", parse.number_of("minutes"), "How long", default="4")\n'
+)
+USE: Final = """
+from pathlib import Path
+from shared.settings import load_settings
+from tools.settings_docs import PAGE, settings_page
+
+print(load_settings({"TEA_MINUTES": "5"}, Path()).tea_minutes)
+try:
+    load_settings({"TEA_MINUTES": "x"}, Path())
+except Exception as exc:
+    print(str(exc).splitlines()[1])
+PAGE.write_text(settings_page())  # as 'make docs' does
+"""
+
+
+def test_a_new_setting_is_one_row(tmp_path: Path) -> None:
+    """In a copy of the project: it is read, checked, documented, and accepted by the tests of docs and Bicep."""
+    copy = tmp_path / "copy"
+    others = shutil.ignore_patterns(".git", ".venv*", ".*_cache", ".hypothesis", "node_modules", "dist", "__pycache__")
+    shutil.copytree(ROOT, copy, ignore=others)
+    insert(copy / "shared" / "settings" / "table.py", NEW_ROW, before="    environment: Mapping[str, str] = ")
+    insert(copy / "infra" / "modules" / "function-app.bicep", "  TEA_MINUTES: '4'\n", before="  ROUTES_FILE: ")
+    tests = ("tests/docs/test_settings_page.py", "tests/infra/test_app_settings.py")
+    for arguments, said in (
+        (("-c", USE), "5.0 TEA_MINUTES is 'x'; it must be a number of minutes above zero"),
+        (("-m", "pytest", "-q", "-p", "no:cacheprovider", *tests), "passed"),
+    ):
+        done = subprocess.run([sys.executable, *arguments], cwd=copy, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert said in " ".join(done.stdout.split())
+    assert "| `TEA_MINUTES` | `4` | How long |" in (copy / "docs" / "settings.md").read_text()
+
+
+def insert(path: Path, line: str, *, before: str) -> None:
+    text = path.read_text()
+    assert before in text
+    path.write_text(text.replace(before, line + before, 1))

@@ -3,16 +3,16 @@
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 from shared.azure_devops.client import PipelinesClient
-from shared.composition import credential, identity_factory
+from shared.composition import credential, identity_factory, wait_keys
 from shared.credentials import Credential, Secret
 from shared.errors import ConfigurationError, CredentialUnavailable, JournalError
 from shared.http.transport import RequestsTransport
 from shared.routing.table import Route
 from shared.settings import Settings, load_settings
-from shared.waits.bridge import key_reader
 from shared.waits.tokens import TokenSeal
 from tools.actions.azure_devops_checks import PROJECT, AzureDevOpsChecks
 from tools.actions.check_results import CheckResult, split_advice
@@ -134,14 +134,14 @@ def _waits(settings: Settings | None) -> CheckResult:
     """Whether a waiting task's token can be kept."""
     if settings is None:
         return CheckResult.skipped("waits", _SETTINGS_FIRST)
-    if settings.waits is None:
+    if not settings.has_waits:
         return CheckResult.skipped("waits", "no key for tokens is set, so no task may wait")
-    seal = TokenSeal(key_reader(settings, settings.waits, identity_factory(settings)))
+    seal = TokenSeal(partial(wait_keys, settings))
     try:
         seal.open(seal.close(Secret("a token")))
     except CredentialUnavailable as exc:
         return CheckResult.failed("waits", *split_advice(exc, _CORRECT_SETTINGS))
-    where = "WAIT_TOKEN_KEYS" if settings.waits.token_keys else f"{settings.waits.keys_secret_name} in the Key Vault"
+    where = "WAIT_TOKEN_KEYS" if settings.wait_token_keys else f"{settings.wait_keys_secret_name} in the Key Vault"
     return CheckResult.ok("waits", f"a token was encrypted and decrypted with the keys in {where}")
 
 

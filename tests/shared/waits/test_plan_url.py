@@ -125,9 +125,13 @@ def test_on_this_machine_only_the_organization_itself(url: str) -> None:
     assert LOCAL.problem(url) is not None
 
 
-def test_nothing_is_local_in_azure() -> None:
-    in_azure = PlanUrls("http://127.0.0.1:7080/contoso", [], in_azure=True)
-    assert in_azure.problem("http://127.0.0.1:7080/contoso/") is not None
+@pytest.mark.parametrize(
+    ("organization_url", "in_azure"),
+    [("http://127.0.0.1:7080/contoso", True), ("http://tfs.contoso.com:8080/tfs", False)],
+)
+def test_http_only_to_this_machine_and_never_from_azure(organization_url: str, *, in_azure: bool) -> None:
+    urls = PlanUrls(organization_url, [], in_azure=in_azure)
+    assert urls.problem(organization_url) == "must begin with https://"
 
 
 def test_without_an_organization_the_service_is_left() -> None:
@@ -143,6 +147,8 @@ def test_without_an_organization_the_service_is_left() -> None:
         (CLOUD, "https://dev.azure.com/Contoso", True),
         (CLOUD, "https://contoso.visualstudio.com/", True),
         (CLOUD, "https://dev.azure.com/fabrikam/", False),
+        (CLOUD, "https://dev.azure.com/contoso-evil/", False),
+        (CLOUD, "https://dev.azure.com/contos/", False),
         (CLOUD, "https://fabrikam.visualstudio.com/", False),
         (SERVER, "https://tfs.contoso.com:8443/tfs/DefaultCollection", True),
         (SERVER, "https://tfs.contoso.com:8443/tfs/Other", False),

@@ -30,10 +30,12 @@ class ManagementPlane:
     def __init__(self) -> None:
         self.statuses: dict[str, str] = {}
         self.asked: list[str] = []
+        self.headers: dict[str, str] = {}
         self.answer: HttpResponse | Exception | None = None
 
     def __call__(self, request: HttpRequest, authorization: str, timeout_seconds: float) -> HttpResponse:
         self.asked.append(request.url)
+        self.headers = request.headers(authorization)
         if isinstance(self.answer, Exception):
             raise self.answer
         if self.answer is not None:
@@ -114,6 +116,7 @@ class TestAskingAzureMl:
         clock.advance(31 * MINUTE)
         sweep.run()
         assert azure.asked == [f"https://management.azure.com{WORKSPACE}/jobs/run-1?api-version=2024-04-01"]
+        assert set(azure.headers) == {"Accept", "Authorization", "User-Agent"}  # none that Azure DevOps alone knows
 
     def test_a_young_wait_is_left_to_its_event(
         self, scene: Scene, sweep: Sweep, azure: ManagementPlane, clock: ManualClock

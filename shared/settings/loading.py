@@ -1,0 +1,129 @@
+"""Reads all settings, and checks those that must fit together."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Any, Final
+
+from shared.clouds import PUBLIC, cloud_of
+from shared.errors import InvalidSettings
+from shared.journal.cooldown import MAX_COOLDOWN
+from shared.settings.parsers import SQLITE_PREFIX
+from shared.settings.setting import ROW, Unusable
+from shared.settings.table import Settings
+
+_LOCAL: Final = ("http://127.0.0.1:", "http://localhost:")
+
+
+def load_settings(environment: Mapping[str, str], app_dir: Path) -> Settings:
+    """Read and check all settings.
+
+    :param app_dir: the folder of function_app.py, which relative paths start from.
+    :raises InvalidSettings: with every problem at once; no value of a secret is in the message.
+    """
+    values: dict[str, Any] = {}
+    problems: dict[str, str] = {}
+    for column in fields(Settings):
+        if (row := column.metadata.get(ROW)) is None:
+            continue
+        try:
+            values[column.name] = row.read(environment)
+        except Unusable as exc:
+            values[column.name] = row.default_value
+            problems[row.name] = str(exc)
+    settings = _completed(Settings(**values, environment=environment), app_dir)
+    # A setting that cannot be used has its default here, so a conflict that names it would mislead.
+    conflicts = [text for text in _conflicts(settings) if not any(name in text for name in problems)]
+    if told := [*problems.values(), *conflicts]:
+        raise InvalidSettings("the application settings are wrong; nothing was started:\n  " + "\n  ".join(told))
+    return settings
+
+
+def _completed(settings: Settings, app_dir: Path) -> Settings:
+    """Make paths absolute, and take from the cloud what is not set."""
+    connection = settings.journal_connection
+    if connection.startswith(SQLITE_PREFIX):
+        connection = f"{SQLITE_PREFIX}{app_dir / connection.removeprefix(SQLITE_PREFIX)}"
+    return replace(
+        settings,
+        routes_file=app_dir / settings.routes_file,
+        journal_connection=connection,
+        resource_manager_url=settings.resource_manager_url or settings.cloud.resource_manager,
+    )
+
+
+def _conflicts(settings: Settings) -> Iterator[str]:
+    """Yield every problem of settings that do not fit together; each text names them."""
+    yield from _pat_conflicts(settings)
+    yield from _journal_conflicts(settings)
+    yield from _wait_conflicts(settings)
+    yield from _topic_conflicts(settings)
+    yield from _cloud_conflicts(settings)
+
+
+def _pat_conflicts(settings: Settings) -> Iterator[str]:
+    if settings.auth != "pat" or settings.pat():
+        return
+    if settings.key_vault_url is None and settings.pat_secret_name is None:
+        yield (
+            "AZURE_DEVOPS_AUTH is 'pat' and there is none: set AZURE_DEVOPS_EXT_PAT, "
+            "or KEY_VAULT_URL and AZURE_DEVOPS_PAT_SECRET_NAME"
+        )
+    elif settings.key_vault_url is None or settings.pat_secret_name is None:
+        yield "KEY_VAULT_URL and AZURE_DEVOPS_PAT_SECRET_NAME belong together; set the other one too"
+
+
+def _journal_conflicts(settings: Settings) -> Iterator[str]:
+    if settings.in_azure and settings.journal_connection.startswith(SQLITE_PREFIX):
+        yield (
+            "JOURNAL_CONNECTION is an SQLite file, which instances in Azure do not share; set it to the table "
+            "endpoint of a storage account, as in https://<account>.table.core.windows.net"
+        )
+    if settings.lease_seconds <= settings.budget_seconds:
+        yield (
+            f"JOURNAL_LEASE_SECONDS ({settings.lease_seconds:g}) must be longer than DELIVERY_BUDGET_SECONDS "
+            f"({settings.budget_seconds:g}): a claim must outlive the delivery that made it"
+        )
+    if settings.retention_days <= MAX_COOLDOWN.days:
+        yield (
+            f"JOURNAL_RETENTION_DAYS ({settings.retention_days:g}) must be more than {MAX_COOLDOWN.days}, "
+            "the longest cooldown: its window would be forgotten too early"
+        )
+
+
+def _wait_conflicts(settings: Settings) -> Iterator[str]:
+    if settings.wait_keys_secret_name and not settings.wait_token_keys and settings.key_vault_url is None:
+        yield "WAIT_TOKEN_KEYS_SECRET_NAME names a secret, and KEY_VAULT_URL does not say in which vault; set it"
+    if settings.has_waits and settings.retention_days * 24 <= settings.wait_timeout_hours:
+        yield (
+            f"WAIT_TIMEOUT_HOURS ({settings.wait_timeout_hours:g}) must be less than JOURNAL_RETENTION_DAYS "
+            f"({settings.retention_days:g}) are: which run a task waits for would be forgotten too early"
+        )
+    url = settings.resource_manager_url
+    if not url.startswith("https://") and (settings.in_azure or not url.startswith(_LOCAL)):
+        yield f"AZURE_RESOURCE_MANAGER_URL is '{url}'; it must begin with https://"
+
+
+def _topic_conflicts(settings: Settings) -> Iterator[str]:
+    endpoint, has_key = settings.notify_topic_endpoint, settings.notify_topic_key is not None
+    if endpoint is None:
+        if has_key:
+            yield "NOTIFY_TOPIC_KEY means nothing without NOTIFY_TOPIC_ENDPOINT; set that one too"
+        return
+    from shared.notifications.topic_connection import endpoint_problem  # noqa: PLC0415 - only for those who use it
+
+    if (problem := endpoint_problem(endpoint, has_key=has_key, in_azure=settings.in_azure)) is not None:
+        yield f"NOTIFY_TOPIC_ENDPOINT {problem}"
+
+
+def _cloud_conflicts(settings: Settings) -> Iterator[str]:
+    """Check at start: an endpoint of another cloud would be refused only at the first event."""
+    for name, url in (("KEY_VAULT_URL", settings.key_vault_url), ("JOURNAL_CONNECTION", settings.journal_connection)):
+        found = cloud_of(url or "")
+        if found is not None and found is not settings.cloud:
+            yield f"{name} is an endpoint of {found.name}, and AZURE_CLOUD is {settings.cloud.name}; correct one"
+    if settings.cloud is not PUBLIC and settings.auth == "identity":
+        yield (
+            f"AZURE_DEVOPS_AUTH is 'identity' in {settings.cloud.name}, whose tokens neither Azure DevOps Services "
+            "nor Azure DevOps Server takes; set it to 'pat'"
+        )

@@ -1,0 +1,120 @@
+"""From a setting's text to its value. Each parser raises Unusable for a text that cannot be used. Pure."""
+
+import base64
+import re
+from collections.abc import Callable, Mapping
+from typing import Final, TypeVar
+
+from shared.settings.setting import Unusable
+
+SQLITE_PREFIX: Final = "sqlite:"
+_FERNET_KEY_BYTES: Final = 32
+_HOST: Final = re.compile(r"[a-z0-9-]+(\.[a-z0-9-]+)*(:[1-9][0-9]{0,4})?", re.ASCII)
+
+T = TypeVar("T")
+
+
+def text(value: str) -> str:
+    """Return the text as it is."""
+    return value
+
+
+def number_of(unit: str) -> Callable[[str], float]:
+    """Return a parser of numbers above zero, in a unit."""
+
+    def parse(value: str) -> float:
+        try:
+            number = float(value)
+        except ValueError:
+            number = -1.0
+        if not 0 < number < float("inf"):
+            raise Unusable(f"must be a number of {unit} above zero")
+        return number
+
+    return parse
+
+
+def whole_number(value: str) -> int:
+    """Return a whole number above zero."""
+    if not value.isdecimal() or int(value) == 0:
+        raise Unusable("must be a whole number above zero")
+    return int(value)
+
+
+def one_of(choices: Mapping[str, T]) -> Callable[[str], T]:
+    """Return a parser of names, each of which has a value."""
+
+    def parse(value: str) -> T:
+        if value not in choices:
+            raise Unusable("must be " + " or ".join(f"'{name}'" for name in choices))
+        return choices[value]
+
+    return parse
+
+
+def matching(pattern: str, problem: str) -> Callable[[str], str]:
+    """Return a parser that takes a text if all of it matches the pattern, in any case.
+
+    :param problem: what a text must be, for one that does not match.
+    """
+
+    def parse(value: str) -> str:
+        if not re.fullmatch(pattern, value, re.IGNORECASE):
+            raise Unusable(problem)
+        return value
+
+    return parse
+
+
+def hosts(value: str) -> tuple[str, ...]:
+    """Return hosts, each ``host`` or ``host:port``, in lower case."""
+    found = tuple(host.lower() for host in _parts(value))
+    for host in found:
+        if not _HOST.fullmatch(host):
+            raise Unusable(f"holds '{host}', which is not a host, as in tfs.contoso.com or tfs.contoso.com:8443")
+    return found
+
+
+def fernet_keys(value: str) -> tuple[str, ...]:
+    """Return Fernet keys, the newest first."""
+    keys = _parts(value)
+    for number, key in enumerate(keys, 1):
+        if not _is_fernet_key(key):
+            raise Unusable(
+                f"cannot be used: key {number} is not a Fernet key (32 bytes in URL-safe base64); make one with: "
+                'python -c "from cryptography.fernet import Fernet; print(Fernet.generate_key().decode())"'
+            )
+    return keys
+
+
+def connection(value: str) -> str:
+    """Return ``sqlite:PATH``, or a connection to Azure Tables."""
+    if value.startswith(SQLITE_PREFIX):
+        if value == SQLITE_PREFIX:
+            raise Unusable("is 'sqlite:' without a path; write sqlite:PATH")
+        return value
+    from shared.journal.tables.connection import connection_problem  # noqa: PLC0415 - only for those who use it
+
+    if (problem := connection_problem(value)) is not None:
+        raise Unusable(f"cannot be used: {problem}")
+    return value
+
+
+def topic_key(value: str) -> str:
+    """Return the access key of an Event Grid topic."""
+    from shared.notifications.topic_connection import key_problem  # noqa: PLC0415 - only for those who use it
+
+    if (problem := key_problem(value)) is not None:
+        raise Unusable(problem)
+    return value
+
+
+def _parts(value: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in value.split(",") if part.strip())
+
+
+def _is_fernet_key(key: str) -> bool:
+    try:
+        return len(base64.urlsafe_b64decode(key)) == _FERNET_KEY_BYTES
+    except ValueError:
+        return False

@@ -1,0 +1,196 @@
+"""The table of settings: a field is a row. Adding a setting adds a field here, and nothing elsewhere.
+
+docs/settings.md is made from the rows by ``make docs``.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Final, Literal
+
+import shared.settings.parsers as parse
+from shared.clouds import CLOUDS, PUBLIC, Cloud
+from shared.settings.setting import ROW, Setting, setting
+
+_AUTHS: Final[Mapping[str, Literal["identity", "pat"]]] = {"identity": "identity", "pat": "pat"}
+_PAT: Final = "AZURE_DEVOPS_EXT_PAT"
+_EXAMPLE_ID: Final = (
+    "/subscriptions/<id>/resourceGroups/<name>/providers/Microsoft.MachineLearningServices/workspaces/<name>"
+)
+_WORKSPACE_ID: Final = re.sub("<[a-z]+>", "[^/]+", re.escape(_EXAMPLE_ID)) + "/*"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """Settings that have been checked. An optional one that is not set is None.
+
+    :param environment: where ``${NAME}`` in routes.yaml and a rotated PAT are looked up.
+    """
+
+    organization_url: str | None = setting(
+        "AZURE_DEVOPS_ORG_URL",
+        parse.text,
+        "`https://dev.azure.com/<organization>`, or a collection of Azure DevOps Server. Waiting tasks and the default "
+        "`routes.yaml` use it",
+    )
+    project: str | None = setting("AZURE_DEVOPS_PROJECT", parse.text, "The project. The default `routes.yaml` uses it")
+    auth: Literal["identity", "pat"] = setting(
+        "AZURE_DEVOPS_AUTH",
+        parse.one_of(_AUTHS),
+        "`identity`: a Microsoft Entra token of the managed identity, or on a laptop of the user who is signed in. "
+        "`pat`: a personal access token",
+        default="identity",
+    )
+    pat_at_start: str | None = setting(
+        _PAT, parse.text, "With `pat`: the token itself, for local use or as a Key Vault reference", is_secret=True
+    )
+    key_vault_url: str | None = setting(
+        "KEY_VAULT_URL",
+        parse.matching("https://.*", "must begin with https://, as in https://<name>.vault.azure.net"),
+        "`https://<name>.vault.azure.net`: with `pat`, the vault that holds the token. The token is read again when "
+        "Azure DevOps rejects it, so it can be rotated without a restart. The vault may also hold the keys of waiting "
+        "tasks",
+    )
+    pat_secret_name: str | None = setting(
+        "AZURE_DEVOPS_PAT_SECRET_NAME", parse.text, "With `KEY_VAULT_URL`: the name of the secret that holds the token"
+    )
+    client_id: str | None = setting("AZURE_CLIENT_ID", parse.text, "The client id of a user-assigned identity")
+    cloud: Cloud = setting(
+        "AZURE_CLOUD",
+        parse.one_of(CLOUDS),
+        "`AzureCloud`, `AzureUSGovernment` or `AzureChinaCloud`: the cloud to sign in to. `KEY_VAULT_URL` and "
+        "`JOURNAL_CONNECTION` must belong to it. Outside of the public cloud, `AZURE_DEVOPS_AUTH` must be `pat`",
+        default=PUBLIC.name,
+    )
+    journal_connection: str = setting(
+        "JOURNAL_CONNECTION",
+        parse.connection,
+        "Where the journal is. `sqlite:PATH`: a file, for one machine; refused in Azure, where instances do not share "
+        "files. `https://<account>.table.core.windows.net`: Azure Tables with the app's identity (role *Storage Table "
+        "Data Contributor*). A storage account's connection string: Azure Tables with its key; "
+        "`UseDevelopmentStorage=true` for Azurite. The table `nextstagejournal` is created when it is first needed",
+        default="sqlite:journal.sqlite3",
+        is_secret=True,
+    )
+    lease_seconds: float = setting(
+        "JOURNAL_LEASE_SECONDS",
+        parse.number_of("seconds"),
+        "How many seconds a claim protects the delivery that made it. Must be more than `DELIVERY_BUDGET_SECONDS`",
+        default="60",
+    )
+    budget_seconds: float = setting(
+        "DELIVERY_BUDGET_SECONDS",
+        parse.number_of("seconds"),
+        "How many seconds one delivery may take. Event Grid stops listening after 30",
+        default="25",
+    )
+    settle_seconds: float = setting(
+        "JOURNAL_SETTLE_SECONDS",
+        parse.number_of("seconds"),
+        "How many seconds a request whose answer was lost may still be under way at Azure DevOps. After that, the app "
+        "looks for its run",
+        default="30",
+    )
+    retention_days: float = setting(
+        "JOURNAL_RETENTION_DAYS",
+        parse.number_of("days"),
+        "How many days records of queued and suppressed events are kept. Must be more than 30, the longest cooldown. "
+        "Parked records are kept forever",
+        default="90",
+    )
+    notify_topic_endpoint: str | None = setting(
+        "NOTIFY_TOPIC_ENDPOINT",
+        parse.text,
+        "The endpoint of an Event Grid custom topic, to which outcomes are published. See "
+        "[notifications](notifications.md)",
+    )
+    notify_topic_key: str | None = setting(
+        "NOTIFY_TOPIC_KEY",
+        parse.topic_key,
+        "With `NOTIFY_TOPIC_ENDPOINT`: the topic's key, if the app's identity (role *EventGrid Data Sender*) cannot be "
+        "used",
+        is_secret=True,
+    )
+    routes_file: Path = setting(
+        "ROUTES_FILE", Path, "The dispatch table, relative to `function_app.py`", default="routes.yaml"
+    )
+    wait_token_keys: tuple[str, ...] = setting(
+        "WAIT_TOKEN_KEYS",
+        parse.fernet_keys,
+        "Lets tasks [wait without an agent](wait-without-an-agent.md): Fernet keys for their tokens, the newest first, "
+        "separated by commas",
+        default="",
+        is_secret=True,
+    )
+    wait_keys_secret_name: str | None = setting(
+        "WAIT_TOKEN_KEYS_SECRET_NAME", parse.text, "The same, in a secret of the vault `KEY_VAULT_URL`"
+    )
+    wait_allowed_hosts: tuple[str, ...] = setting(
+        "WAIT_ALLOWED_HOSTS",
+        parse.hosts,
+        "Further hosts of Azure DevOps that a task may name, as `host` or `host:port`, separated by commas",
+        default="",
+    )
+    wait_sweep_after_minutes: float = setting(
+        "WAIT_SWEEP_AFTER_MINUTES",
+        parse.number_of("minutes"),
+        "How many minutes a task waits for its run's event before the app asks Azure ML",
+        default="30",
+    )
+    # An agentless job's own token lives about 48 h; tasks that wait with the app's identity get a day more.
+    wait_timeout_hours: float = setting(
+        "WAIT_TIMEOUT_HOURS", parse.number_of("hours"), "How many hours a task may wait", default="72"
+    )
+    workspace_id: str | None = setting(
+        "AML_WORKSPACE_ID",
+        parse.matching(_WORKSPACE_ID, f"must be a workspace's resource id, as in {_EXAMPLE_ID}"),
+        "The resource id of the workspace to ask. If it is not set, none is asked",
+    )
+    resource_manager_url: str = setting(
+        "AZURE_RESOURCE_MANAGER_URL",
+        parse.text,
+        "Where Azure ML is asked. If it is not set, the Azure Resource Manager of `AZURE_CLOUD`: "
+        f"`{PUBLIC.resource_manager}` in the public cloud",
+        default="",
+    )
+    worker_threads: int = setting(
+        "PYTHON_THREADPOOL_THREAD_COUNT",
+        parse.whole_number,
+        "A setting of Azure Functions: how many threads serve deliveries. The app keeps as many connections to Azure "
+        "DevOps open",
+        default="32",
+    )
+    app_name: str = setting(
+        "WEBSITE_SITE_NAME",
+        parse.text,
+        "The function app's name: the source of notifications",
+        default="local",
+        is_set_by_azure=True,
+    )
+    instance_id: str | None = setting(
+        "WEBSITE_INSTANCE_ID", parse.text, "The app's instance in Azure; no local host sets it", is_set_by_azure=True
+    )
+    pod_name: str | None = setting(
+        "WEBSITE_POD_NAME", parse.text, "The same, on hosts that run in pods", is_set_by_azure=True
+    )
+    environment: Mapping[str, str] = field(repr=False)
+
+    @property
+    def in_azure(self) -> bool:
+        """Whether the app runs on one of Azure's own hosts."""
+        return self.instance_id is not None or self.pod_name is not None
+
+    @property
+    def has_waits(self) -> bool:
+        """Whether tasks may wait for runs."""
+        return bool(self.wait_token_keys) or self.wait_keys_secret_name is not None
+
+    def pat(self) -> str | None:
+        """Return the PAT in the environment, as it is now."""
+        return self.environment.get(_PAT)
+
+
+SETTINGS: Final[tuple[Setting, ...]] = tuple(
+    column.metadata[ROW] for column in fields(Settings) if ROW in column.metadata
+)

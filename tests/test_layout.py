@@ -1,0 +1,110 @@
+"""The layout: modules import downwards only, never in a circle, and no folder grows into a heap."""
+
+import ast
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from functools import cache
+from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from tests.support import ROOT
+
+MAX_MODULES: Final = 16
+
+# From the lowest to the highest. A module imports the rows before its own, and its own row but never in a circle.
+_BASE: Final = ("clock", "clouds", "durations", "errors", "lazy", "suggestion", "version")
+LAYERS: Final = (
+    tuple(f"shared.{name}" for name in _BASE),
+    ("shared.credentials", "shared.events", "shared.http", "shared.telemetry"),
+    ("shared.azure_devops", "shared.journal"),
+    ("shared.routing",),
+    ("shared.deciding", "shared.notifications", "shared.waits"),
+    ("shared.queueing", "shared.settings"),
+    ("shared.relay",),
+    ("shared.redrive",),
+    ("shared.composition",),
+    ("handlers",),
+    ("function_app", "components", "tools"),
+    ("devstack", "manage"),
+    ("bench",),
+    ("tests",),
+)
+RANKS: Final = {entry: rank for rank, row in enumerate(LAYERS) for entry in row}
+# Lower rows that a program must do without all the same: the component is sent to Azure ML without them.
+FORBIDDEN: Final = {"components": {"handlers"}, "devstack": {"tools"}}
+
+
+def module_name(path: Path) -> str:
+    """The dotted name; a package is called as its folder is."""
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+@cache
+def modules() -> Mapping[str, Path]:
+    folders = sorted({layer.split(".")[0] for row in LAYERS for layer in row})
+    found = [path for folder in folders for path in (ROOT / folder).rglob("*.py") if "node_modules" not in path.parts]
+    return {module_name(path): path for path in [*found, ROOT / "function_app.py", ROOT / "manage.py"]}
+
+
+def imports(path: Path) -> Iterator[str]:
+    """The project's modules that a file imports, anywhere in it."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        match node:
+            case ast.Import(names=names):
+                wanted = [alias.name for alias in names]
+            case ast.ImportFrom(module=str(module), names=names, level=0):
+                wanted = [f"{module}.{alias.name}" for alias in names]
+                wanted = [name if name in modules() else module for name in wanted]
+            case _:
+                continue
+        yield from (name for name in wanted if name in modules())
+
+
+def layer_of(module: str) -> str:
+    """The entry of LAYERS that a module belongs to."""
+    entries = [entry for row in LAYERS for entry in row if f"{module}.".startswith(f"{entry}.")]
+    assert len(entries) == 1, f"{module} has no place in LAYERS, or more than one"
+    return entries[0]
+
+
+def test_every_import_goes_downwards() -> None:
+    upward = []
+    for module, path in modules().items():
+        if module == "shared":
+            continue
+        own = layer_of(module)
+        for imported in imports(path):
+            other = layer_of(imported)
+            if RANKS[other] > RANKS[own] or other in FORBIDDEN.get(own, set()):
+                upward.append(f"{module} imports {imported}")
+    assert upward == []
+
+
+@pytest.mark.parametrize("by", ["module", "layer"])
+def test_no_import_goes_in_a_circle(by: str) -> None:
+    graph: dict[str, set[str]] = {}
+    for module, path in modules().items():
+        if module == "shared":
+            continue
+        name = (lambda found: found) if by == "module" else layer_of
+        graph.setdefault(name(module), set()).update(
+            name(found) for found in imports(path) if name(found) != name(module)
+        )
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as exc:
+        pytest.fail(f"these import each other: {' <- '.join(exc.args[1])}")
+
+
+def test_no_folder_is_a_heap() -> None:
+    sizes = Counter(path.parent for path in modules().values() if path.stem not in {"__init__", "__main__"})
+    assert {str(folder.relative_to(ROOT)): size for folder, size in sizes.items() if size > MAX_MODULES} == {}
+
+
+def test_no_test_module_imports_another() -> None:
+    tests = {module for module in modules() if module.rpartition(".")[2].startswith("test_")}
+    assert {module: found for module in tests if (found := tests & set(imports(modules()[module])))} == {}
