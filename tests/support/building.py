@@ -53,3 +53,33 @@ def routes(*entries: str, environment: Mapping[str, str] = ENVIRONMENT) -> Route
         names=NAMES,
         environment=environment,
     )
+
+
+EVERY_KEY = """
+name: everything
+event: ModelRegistered
+enabled: false
+when: model_tags.stage == 'candidate'
+organization_url: https://tfs.example/tfs/Collection/
+project: other project
+pipeline: \\ml\\deploy
+pipeline_version: 3
+branch: refs/tags/v1
+parameters: { version: "{{ model_version }}", fixed: 5.10, flag: true }
+variables: { MODEL: "{{ model_name }}" }
+stages_to_skip: [build, test]
+once_per: "{{ model_name }}"
+allow: "[a-z]+"
+correlation_parameter: nextstageKey
+include_child_runs: true
+cooldown: 1d2h3m4s
+cooldown_key: "{{ model_name }}"
+tags: false
+causes: [ModelDeployed, { event: RunCompleted, with: { experiment_name: train, run_tags.size: 3 } }]
+"""
+"""A route that uses every key."""
+
+
+def route(name: str, event: str, *lines: str, pipeline: str = "") -> str:
+    """A route as ``routes`` takes it; its pipeline is its own."""
+    return "\n".join([f"name: {name}", f"event: {event}", f"pipeline: {pipeline or name + '-pipeline'}", *lines])

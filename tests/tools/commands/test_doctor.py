@@ -21,14 +21,14 @@ from tests.support.odd_host import answering
 from tests.support.stores import OpenTables
 from tests.tools.conftest import NOWHERE, RIGHT, TRIAGE, WRONG, Desk, Ended
 from tools.actions import journal_probe
+from tools.actions.check_results import Status, split_advice
 from tools.actions.examining import Endpoint, examine
-from tools.actions.findings import Status, split_advice
 from tools.actions.journal_probe import NO_TABLE_YET, PROBED
 from tools.installation import Installation
 
 KEY = base64.b64encode(secret("account-key").encode()).decode()
 VAULT = {"KEY_VAULT_URL": "https://127.0.0.1:9"}
-NOT_SOLVED = "name: odd\nevent: RunCompleted\npipeline: triage\nwhen: run_id == experiment_id"
+NOT_SOLVED = "name: odd\nevent: RunCompleted\npipeline: triage\nwhen: length(run_id) == `4`"
 OFF = "name: off\nevent: RunCompleted\npipeline: 98\nenabled: false"
 
 Findings = dict[str, list[tuple[str, str, str | None]]]

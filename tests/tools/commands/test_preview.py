@@ -13,7 +13,7 @@ from tests.support.building import run_completed
 from tests.support.canaries import secret
 from tests.tools.conftest import NOWHERE, RIGHT, TRIAGE, WRONG, Desk
 
-NOT_SOLVED = "name: odd\nevent: RunCompleted\npipeline: triage\nwhen: run_id == experiment_id"
+NOT_SOLVED = "name: odd\nevent: RunCompleted\npipeline: triage\nwhen: length(run_id) == `4`"
 UNSAFE = "name: unsafe\nevent: RunCompleted\npipeline: triage\nparameters: { runId: '{{ data.nope.x }}' }"
 
 
@@ -117,7 +117,7 @@ class TestAllRoutes:
         ended = previewing.run("preview", "--all")
         assert ended.code == 1
         assert ended.rows[1][:2] == ["odd", "no sample"]
-        assert "when is not true: run_id == experiment_id" in ended.rows[1][2]
+        assert "when is not true: length(run_id) == `4`" in ended.rows[1][2]
         assert "manage.py preview EVENT.json" in ended.rows[1][2]
 
     def test_an_event_for_it_can_be_given(self, previewing: Desk) -> None:

@@ -9,8 +9,8 @@ from handlers import DISPATCH, NAMES
 from shared.errors import IncompleteEvent, UnreadableEvent
 from shared.events.event import AML_PREFIX, ENVELOPE_NAMES, AmlEvent, Occurrence, parse_event
 from tests.support.payloads import payloads
-from tests.tools.routes.test_possible_values import fits
 from tools.events.values import options
+from tools.routes.possible_values import fits
 
 
 def meaning(raw: str) -> tuple[AmlEvent, Occurrence] | None:

@@ -1,4 +1,4 @@
-"""What the doctor finds: one line for each thing that was tried."""
+"""The results of the doctor: one for each thing that was tried."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -14,7 +14,7 @@ class Status(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class CheckResult:
     """One thing that was tried.
 
     :param check: what was looked at: settings, journal, pipeline, …
