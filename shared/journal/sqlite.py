@@ -4,11 +4,11 @@ import json
 import sqlite3
 import time
 import weakref
-from collections import deque
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -53,10 +53,9 @@ class SqliteStore:
     def __init__(self, path: Path) -> None:
         """:raises JournalUnavailable: the file cannot be opened or made."""
         self._path = path
-        self._connections = _Connections(path)
-        self._writer = Writer(self._connections.lend)
+        self._writer = Writer(partial(_connect, path))
         # Also when the store is dropped, or the process ends: a connection left open holds up the WAL's clean-up.
-        self._finalizer = weakref.finalize(self, self._connections.close)
+        self._finalizer = weakref.finalize(self, self._writer.close)
         self._set_up()
 
     def insert(self, record: Record) -> Record | None:
@@ -67,7 +66,7 @@ class SqliteStore:
 
     def get(self, key: JournalKey) -> Record | None:
         """See ``Store.get``."""
-        with self._connection() as connection:
+        with self._reading() as connection:
             row = connection.execute(
                 f"SELECT {_COLUMNS} FROM records WHERE route = ? AND key = ?",
                 (key.route, key.key),
@@ -89,7 +88,7 @@ class SqliteStore:
     def owned_runs(self, route: str, run_ids: Iterable[int]) -> set[int]:
         """See ``Store.owned_runs``."""
         wanted = json.dumps(list(run_ids))
-        with self._connection() as connection:
+        with self._reading() as connection:
             rows = connection.execute(
                 "SELECT run_id FROM records WHERE route = ? AND run_id IN (SELECT value FROM json_each(?))",
                 (route, wanted),
@@ -98,7 +97,7 @@ class SqliteStore:
 
     def owner(self, route: str, run_id: int) -> Record | None:
         """See ``Store.owner``."""
-        with self._connection() as connection:
+        with self._reading() as connection:
             row = connection.execute(
                 f"SELECT {_COLUMNS} FROM records WHERE route = ? AND run_id = ?",
                 (route, run_id),
@@ -119,7 +118,7 @@ class SqliteStore:
         if selection.claimed_before is not None:
             conditions["claimed_at < ?"] = _time_text(selection.claimed_before)
         where = f"WHERE {' AND '.join(conditions)}" if conditions else ""
-        with self._connection() as connection:
+        with self._reading() as connection:
             rows = connection.execute(
                 f"SELECT {_COLUMNS} FROM records {where} LIMIT ?", (*conditions.values(), limit)
             ).fetchall()
@@ -131,12 +130,13 @@ class SqliteStore:
             return self._writer.write(_DELETE, (record.key.route, record.key.key, int(record.version))) == 1
 
     def close(self) -> None:
-        """Close the idle connections."""
+        """Close the writing connection."""
         self._finalizer()
 
     @contextmanager
-    def _connection(self) -> Iterator[sqlite3.Connection]:
-        with self._errors(), self._connections.lend() as connection:
+    def _reading(self) -> Iterator[sqlite3.Connection]:
+        """A connection for one query: a reader does not wait for the writers."""
+        with self._errors(), closing(_connect(self._path)) as connection:
             yield connection
 
     @contextmanager
@@ -154,7 +154,7 @@ class SqliteStore:
         """Make the file and its table. Several processes may do so at once, and SQLite does not wait here by itself."""
         for tries_left in range(_SETUP_TRIES, 0, -1):
             try:
-                with self._connection() as connection:
+                with self._reading() as connection:
                     connection.execute("PRAGMA journal_mode = WAL")
                     connection.executescript(f"BEGIN; {_SCHEMA} COMMIT;")  # one wait for the disk, not three
             except JournalUnavailable as exc:
@@ -165,47 +165,16 @@ class SqliteStore:
                 return
 
 
-class _Connections:
-    """Opens connections to one file, and lends each to one thread at a time."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._idle: deque[sqlite3.Connection] = deque()
-
-    @contextmanager
-    def lend(self) -> Iterator[sqlite3.Connection]:
-        """A connection in autocommit mode, kept for the next borrower unless SQLite raised an error."""
-        connection = self._borrow()
-        try:
-            yield connection
-        except sqlite3.Error:
-            connection.close()  # it may be the cause
-            raise
-        except BaseException:
-            self._idle.append(connection)
-            raise
-        self._idle.append(connection)
-
-    def close(self) -> None:
-        """Close those that nobody has."""
-        while self._idle:
-            self._idle.pop().close()
-
-    def _borrow(self) -> sqlite3.Connection:
-        try:
-            return self._idle.pop()
-        except IndexError:
-            return self._connect()
-
-    def _connect(self) -> sqlite3.Connection:
-        connection = sqlite3.connect(self._path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
-        try:
-            # FULL, not WAL's usual NORMAL: a claim that a power cut takes back would let a second run be queued.
-            connection.execute("PRAGMA synchronous = FULL")
-        except sqlite3.Error:
-            connection.close()
-            raise
-        return connection
+def _connect(path: Path) -> sqlite3.Connection:
+    """Open the file in autocommit mode, for any thread."""
+    connection = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+    try:
+        # FULL, not WAL's usual NORMAL: a claim that a power cut takes back would let a second run be queued.
+        connection.execute("PRAGMA synchronous = FULL")
+    except sqlite3.Error:
+        connection.close()
+        raise
+    return connection
 
 
 def _time_text(moment: datetime) -> str:

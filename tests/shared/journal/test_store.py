@@ -142,7 +142,7 @@ class TestSqlite:
 
     def test_a_claim_survives_a_power_cut(self, store: SqliteStore) -> None:
         """In WAL mode SQLite's default is that the last commits may be lost; FULL is 2."""
-        with store._connection() as connection:
+        with store._reading() as connection:
             assert connection.execute("PRAGMA synchronous").fetchone() == (2,)
             assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
 
