@@ -13,7 +13,17 @@ from pathlib import Path
 from typing import Any, Final
 
 from shared.errors import JournalUnavailable, RunAlreadyOwned
-from shared.journal.records import Entry, JournalKey, Record, Selection, State, Step, after_prefix
+from shared.journal.records import (
+    NO_EVENT,
+    Entry,
+    JournalKey,
+    Record,
+    Selection,
+    State,
+    Step,
+    after_prefix,
+    from_earlier_form,
+)
 from shared.journal.sqlite_writer import Writer
 
 BUSY_SECONDS: Final = 5.0
@@ -184,13 +194,14 @@ def _time_text(moment: datetime) -> str:
 
 def _row(record: Record) -> tuple[Any, ...]:
     entry = record.entry
-    document = {
-        "entry": {
-            "event_id": entry.event_id,
-            "event_type": entry.event_type,
-            "subject": entry.subject,
-            "request": entry.request,
-        },
+    about = {
+        "event_id": entry.event_id,
+        "event_type": entry.event_type,
+        "subject": entry.subject,
+        "request": entry.request,
+    }
+    fields = {
+        **({"document": record.document} if record.document else {"entry": about}),
         "lease_until": record.lease_until.isoformat(),
         "settled_at": record.settled_at.isoformat(),
         "run_url": record.run_url,
@@ -202,7 +213,7 @@ def _row(record: Record) -> tuple[Any, ...]:
         record.run_id,
         _time_text(record.claimed_at),
         entry.event,
-        json.dumps(document),
+        json.dumps(fields),
         record.key.route,
         record.key.key,
     )
@@ -210,17 +221,22 @@ def _row(record: Record) -> tuple[Any, ...]:
 
 def _record(row: tuple[Any, ...]) -> Record:
     route, key, version, state, run_id, claimed_at, event, text = row
-    document = json.loads(text)
+    fields = json.loads(text)
+    if "document" in fields:
+        entry, document = NO_EVENT, fields["document"]
+    else:
+        entry, document = from_earlier_form(JournalKey(route, key), Entry(event=event, **fields["entry"]))
     return Record(
         key=JournalKey(route, key),
         state=State(state),
         version=str(version),
-        entry=Entry(event=event, **document["entry"]),
+        entry=entry,
         claimed_at=datetime.fromisoformat(claimed_at),
-        lease_until=datetime.fromisoformat(document["lease_until"]),
-        settled_at=datetime.fromisoformat(document["settled_at"]),
+        lease_until=datetime.fromisoformat(fields["lease_until"]),
+        settled_at=datetime.fromisoformat(fields["settled_at"]),
         run_id=run_id,
-        run_url=document["run_url"],
-        reason=document["reason"],
-        history=tuple(Step(datetime.fromisoformat(at), State(step), note) for at, step, note in document["history"]),
+        run_url=fields["run_url"],
+        reason=fields["reason"],
+        history=tuple(Step(datetime.fromisoformat(at), State(step), note) for at, step, note in fields["history"]),
+        document=document,
     )

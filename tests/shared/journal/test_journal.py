@@ -39,7 +39,7 @@ def states(record: Record | None) -> list[State]:
 class TestClaim:
     def test_a_new_record(self, journal: Journal, clock: ManualClock) -> None:
         mine = claim(journal, clock)
-        assert not mine.must_reconcile
+        assert mine.lost_until is None
         assert mine.record == journal.get(KEY)
         assert mine.record.state is State.CLAIMED
         assert mine.record.claimed_at == clock()
@@ -73,13 +73,13 @@ class TestClaim:
             "a request whose answer was lost may be under way until 12:00:55 UTC"
         )
         clock.advance(1)
-        assert claim(journal, clock).must_reconcile
+        assert claim(journal, clock).lost_until is not None
 
     def test_one_who_only_wanted_to_park_left_no_doubt(self, journal: Journal, clock: ManualClock) -> None:
         claim(journal, clock, Entry("id", "type", "subject", "{}"))
         clock.advance(BUDGET + SETTLE + LEASE)
         mine = claim(journal, clock, NEWER)
-        assert not mine.must_reconcile
+        assert mine.lost_until is None
         assert mine.record.entry == NEWER
 
     def test_two_that_take_over_at_once_are_told_apart(self, store: Store, clock: ManualClock) -> None:
@@ -146,7 +146,7 @@ class TestReopen:
     def test_a_parked_record_can_be_claimed_once_more(self, journal: Journal, clock: ManualClock) -> None:
         journal.reopen(journal.park(claim(journal, clock).record, "refused"), "redriven")
         mine = claim(journal, clock, NEWER)
-        assert not mine.must_reconcile
+        assert mine.lost_until is None
         assert mine.record.entry == NEWER
         assert states(mine.record) == [State.CLAIMED, State.PARKED, State.RELEASED, State.CLAIMED]
 
@@ -197,7 +197,7 @@ class TestReleased:
         assert (released.state, released.reason) == (State.RELEASED, "throttled")
         clock.advance(1)
         mine = claim(journal, clock, NEWER)
-        assert not mine.must_reconcile
+        assert mine.lost_until is None
         assert mine.record.entry == NEWER, "the route may have been changed since"
         assert mine.record.claimed_at == clock()
         assert mine.record.reason == ""
@@ -212,11 +212,11 @@ class TestUncertain:
         clock.advance(SETTLE - 1)
         assert isinstance(journal.claim(KEY, ENTRY, send_by(clock)), NotYet)
         clock.advance(1)
-        assert claim(journal, clock).must_reconcile
+        assert claim(journal, clock).lost_until is not None
 
     def test_need_not_wait_where_nothing_is_under_way(self, journal: Journal, clock: ManualClock) -> None:
         journal.doubt(claim(journal, clock).record, "could not look", under_way=False)
-        assert claim(journal, clock).must_reconcile
+        assert claim(journal, clock).lost_until is not None
 
     def test_keeps_the_time_of_the_first_claim(self, journal: Journal, clock: ManualClock) -> None:
         first = claim(journal, clock).record
@@ -232,7 +232,7 @@ class TestUncertain:
     ) -> None:
         journal.doubt(claim(journal, clock).record, "answer lost", under_way=False)
         journal.release(claim(journal, clock).record, "throttled")
-        assert not claim(journal, clock).must_reconcile
+        assert claim(journal, clock).lost_until is None
 
 
 @pytest.mark.parametrize("late", ["complete", "release", "park", "suppress", "doubt"])

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from shared.errors import JournalUnavailable, RunAlreadyOwned
-from shared.journal.records import Entry, JournalKey, Record, State, Step, Store
+from shared.journal.records import NO_EVENT, Entry, JournalKey, Record, State, Step, Store
 from shared.journal.sqlite import SqliteStore
 
 NOW = datetime(2026, 11, 20, 12, 0, 0, 123456, UTC)
@@ -45,6 +45,12 @@ class TestStore:
         inserted = written(store.insert(record(run_id=5, run_url="u", reason="why", state=State.QUEUED)))
         assert inserted.version
         assert store.get(JournalKey("route", "k")) == inserted
+
+    def test_a_record_that_is_not_about_an_event_keeps_its_document(self, store: Store) -> None:
+        inserted = written(store.insert(record(route="$wait.a", entry=NO_EVENT, document='{"ü\x00": 1}')))
+        assert store.get(inserted.key) == inserted
+        replaced = written(store.replace(replace(inserted, document="{}")))
+        assert store.get(inserted.key) == replaced
 
     def test_nothing_is_read_where_nothing_is(self, store: Store) -> None:
         assert store.get(JournalKey("route", "k")) is None
