@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from shared.errors import JournalUnavailable, RunAlreadyOwned
+from shared.journal.backend import Backend, MakeIdentity
+from shared.journal.probe import probe_store
 from shared.journal.records import (
     NO_EVENT,
     Entry,
@@ -21,11 +23,13 @@ from shared.journal.records import (
     Selection,
     State,
     Step,
+    Store,
     after_prefix,
     from_earlier_form,
 )
 from shared.journal.sqlite_writer import Writer
 
+PREFIX: Final = "sqlite:"
 BUSY_SECONDS: Final = 5.0
 
 _SCHEMA: Final = """
@@ -173,6 +177,65 @@ class SqliteStore:
                 time.sleep(0.05)
             else:
                 return
+
+
+class SqliteBackend(Backend):
+    """See ``shared.journal.backend.Backend``. The connection is ``sqlite:PATH``."""
+
+    def problem(self, connection: str) -> str | None:
+        """See ``Backend.problem``."""
+        return "is 'sqlite:' without a path; write sqlite:PATH" if connection == PREFIX else None
+
+    def problem_in_azure(self, connection: str) -> str | None:  # noqa: ARG002 - true of every file
+        """See ``Backend.problem_in_azure``."""
+        return (
+            "is an SQLite file, which instances in Azure do not share; set it to the table endpoint of a storage "
+            "account, as in https://<account>.table.core.windows.net"
+        )
+
+    def resolved(self, connection: str, app_dir: Path) -> str:
+        """See ``Backend.resolved``."""
+        return f"{PREFIX}{app_dir / self._path(connection)}"
+
+    def place(self, connection: str) -> str:
+        """See ``Backend.place``."""
+        return str(self._path(connection))
+
+    def may_exist(self, connection: str) -> bool:
+        """See ``Backend.may_exist``."""
+        return self._path(connection).exists()
+
+    def open(self, connection: str, make_identity: MakeIdentity, connections: int) -> Store:  # noqa: ARG002 - a file
+        """See ``Backend.open``."""
+        return SqliteStore(self._path(connection))
+
+    def probe(self, connection: str, make_identity: MakeIdentity) -> str:  # noqa: ARG002 - a file
+        """See ``Backend.probe``. If there is no journal yet, a file in a folder of its own beside it is tried."""
+        import tempfile  # noqa: PLC0415 - slow, and the app has no need of it
+
+        path = self._path(connection)
+        if path.exists():
+            with closing(SqliteStore(path)) as store:
+                return probe_store(store)
+        try:
+            with (
+                tempfile.TemporaryDirectory(prefix=".nextstage-doctor-", dir=path.parent) as folder,
+                closing(SqliteStore(Path(folder) / path.name)) as store,
+            ):
+                probe_store(store)
+        except OSError as exc:
+            raise JournalUnavailable(
+                f"there is no journal {path}, and none can be made: {exc.strerror}; make the folder, and let the app "
+                "write to it"
+            ) from exc
+        return f"there is none yet, and {path.parent} takes one"
+
+    @staticmethod
+    def _path(connection: str) -> Path:
+        return Path(connection.removeprefix(PREFIX))
+
+
+BACKEND: Final = SqliteBackend()
 
 
 def _connect(path: Path) -> sqlite3.Connection:
