@@ -20,7 +20,7 @@ from shared.errors import (
     RequestRefused,
     RunAlreadyOwned,
 )
-from shared.journal.cooldown import Cooldowns, Covered, Held, Undecided, Window
+from shared.journal.cooldown import Cooldowns, Covered, Undecided, Window
 from shared.journal.journal import Journal, Mine
 from shared.journal.records import Record, State
 from shared.routing.table import Match, Refusal
@@ -113,7 +113,7 @@ class Queueing:
             case Undecided(reason):
                 self._journal.release(record, reason)
                 return Result(Outcome.DEFERRED, reason)
-            case Held():
+            case None:
                 return None
 
     def _send(self, record: Record, request: RunRequest, deadline: datetime) -> Result:

@@ -32,11 +32,6 @@ class Window(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
-    """The window is the caller's: its run may be queued."""
-
-
-@dataclass(frozen=True, slots=True)
 class Covered:
     """Another occurrence's run covers this one."""
 
@@ -57,8 +52,8 @@ class Cooldowns:
         self._store = store
         self._clock = clock
 
-    def enter(self, holder: JournalKey, window: Window) -> Held | Covered | Undecided:
-        """Try to make the window one's own.
+    def enter(self, holder: JournalKey, window: Window) -> Covered | Undecided | None:
+        """Try to make the window one's own; None if it is, so that the run may be queued.
 
         :param holder: the caller's own record, which it has claimed.
         :raises JournalUnavailable: the store does not answer.
@@ -68,7 +63,7 @@ class Cooldowns:
             now = self._clock()
             mine = _window_record(key, holder, now)
             if self._store.insert(mine) is not None:
-                return Held()
+                return None
             found = self._store.get(key)
             if found is None:
                 continue
@@ -77,7 +72,7 @@ class Cooldowns:
                 return answer
             # Written even where it is ours already: somebody who has just seen us released may be taking it over.
             if self._store.replace(replace(mine, version=found.version)) is not None:
-                return Held()
+                return None
         return Undecided("other occurrences are entering the cooldown window at the same time")
 
     def look(self, holder: JournalKey, window: Window) -> Covered | Undecided | None:

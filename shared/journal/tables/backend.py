@@ -1,6 +1,5 @@
 """Azure Tables as a kind of journal. The Azure libraries are slow to import, so only what sends imports them."""
 
-from collections.abc import Sequence
 from contextlib import closing
 from typing import Final
 
@@ -8,7 +7,8 @@ from shared.journal.backend import Backend, MakeIdentity
 from shared.journal.probe import probe_store
 from shared.journal.records import Store
 from shared.journal.tables.connection import connection_problem, is_endpoint
-from shared.journal.tables.protocol import Drop, Page, Put, Query, Stored, Table
+from shared.journal.tables.patience import Call
+from shared.journal.tables.protocol import Table
 from shared.journal.tables.store import TABLE_NAME, TablesStore
 
 NO_TABLE_YET: Final = "it lets us in; the table is made with the first event"
@@ -45,7 +45,7 @@ def probe_table(table: Table) -> str:
 
     :raises JournalUnavailable: it cannot be used.
     """
-    with closing(TablesStore(_TableAsItIs(table))) as store:
+    with closing(_StoreAsItIs(table)) as store:
         try:
             return probe_store(store)
         except _TableMissing:
@@ -56,27 +56,8 @@ class _TableMissing(Exception):
     """A first record would make the table now."""
 
 
-class _TableAsItIs:
-    """A table that is not made if it is missing. See ``shared.journal.tables.protocol.Table``."""
+class _StoreAsItIs(TablesStore):
+    """A store whose table is not made if it is missing."""
 
-    def __init__(self, table: Table) -> None:
-        self._table = table
-
-    @property
-    def endpoint(self) -> str:
-        return self._table.endpoint
-
-    def write(self, operations: Sequence[Put | Drop], seconds: float) -> str:
-        return self._table.write(operations, seconds)
-
-    def read(self, partition_key: str, row_key: str, seconds: float) -> Stored:
-        return self._table.read(partition_key, row_key, seconds)
-
-    def page(self, query: Query, page: object, seconds: float) -> Page:
-        return self._table.page(query, page, seconds)
-
-    def create(self, seconds: float) -> None:  # noqa: ARG002 - see the class
+    def _create_table(self, call: Call) -> None:  # noqa: ARG002 - see the class
         raise _TableMissing
-
-    def close(self) -> None:
-        self._table.close()

@@ -13,66 +13,11 @@ from shared.journal.backends import BACKENDS
 from tests.support import ROOT
 from tests.support.building import ENVIRONMENT
 
-TOY = '''
-"""A journal in one pickled dictionary: the module of a new kind, and all of it."""
-
-import pickle
-from dataclasses import replace
-from itertools import islice
+TOY = """
 from pathlib import Path
 
-from shared.errors import RunAlreadyOwned
 from shared.journal.backend import Backend
-
-
-class ToyStore:
-    def __init__(self, path):
-        self._path = path
-
-    def insert(self, record):
-        return None if self.get(record.key) else self._put(replace(record, version="1"))
-
-    def get(self, key):
-        return self._records().get(key)
-
-    def replace(self, record):
-        if not self._is_stored(record):
-            return None
-        owner = record.run_id and self.owner(record.key.route, record.run_id)
-        if owner and owner.key != record.key:
-            raise RunAlreadyOwned("the run is another's")
-        return self._put(replace(record, version=str(int(record.version) + 1)))
-
-    def owned_runs(self, route, run_ids):
-        return {run_id for run_id in run_ids if self.owner(route, run_id)}
-
-    def owner(self, route, run_id):
-        found = (one for one in self._records().values() if (one.key.route, one.run_id) == (route, run_id))
-        return next(found, None)
-
-    def select(self, selection, limit):
-        states = selection.states
-        return islice((one for one in self._records().values() if not states or one.state in states), limit)
-
-    def delete(self, record):
-        is_stored = self._is_stored(record)
-        if is_stored:
-            self._write({key: one for key, one in self._records().items() if key != record.key})
-        return is_stored
-
-    def _is_stored(self, record):
-        stored = self.get(record.key)
-        return stored is not None and stored.version == record.version
-
-    def _put(self, record):
-        self._write(self._records() | {record.key: record})
-        return record
-
-    def _records(self):
-        return pickle.loads(self._path.read_bytes()) if self._path.exists() else {}
-
-    def _write(self, records):
-        self._path.write_bytes(pickle.dumps(records))
+from shared.journal.sqlite import SqliteStore
 
 
 class ToyBackend(Backend):
@@ -83,11 +28,11 @@ class ToyBackend(Backend):
         return "in the toy box"
 
     def open(self, connection, make_identity, connections):
-        return ToyStore(Path(connection.removeprefix("toy:")))
+        return SqliteStore(Path(connection.removeprefix("toy:")))
 
 
 BACKEND = ToyBackend()
-'''
+"""
 ROW = '    Row("Toy", "toy:", "shared.journal.toy"),\n'
 DELIVER = """
 import os, pathlib
