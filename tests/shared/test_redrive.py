@@ -214,14 +214,6 @@ class TestDeferred:
         assert (decision.outcome, decision.run_id) == (Outcome.QUEUED, 100)
         assert len(stand.pipelines.books) == 1
 
-    def test_a_lost_answer_without_a_run_is_followed_by_what_the_route_says_today(self, stand: Stand) -> None:
-        record = stand.park()
-        stand.pipelines.plan.append(LOST_UNQUEUED)
-        stand.redrive(record)
-        stand.clock.advance(SETTLE)
-        assert outcomes(stand.redrive(stand.only, CHANGED)) == [Outcome.QUEUED]
-        assert [queued.request.pipeline for queued in stand.pipelines.books] == ["q"]
-
     def test_where_it_cannot_be_looked_for_now_it_is_parked_and_stays_in_doubt(self, stand: Stand) -> None:
         """However often: what shows that nobody comes back for it must not fall out of the history."""
         record = stand.park()
@@ -284,12 +276,6 @@ class TestDoubt:
         assert outcomes(stand.redrive(stand.only, look=False)) == [Outcome.DEFERRED]
         stand.clock.advance(SETTLE)
         assert [decision.run_id for decision in stand.redrive(stand.only, look=False).decisions] == [100]
-
-    def test_what_was_refused_surely_has_no_run(self, stand: Stand) -> None:
-        record = stand.park()
-        assert not may_have_run(record)
-        stand.redrive(record)
-        assert stand.pipelines.searches == 0
 
     def test_a_sleepers_run_that_appeared_after_it_was_parked_is_found(self, stand: Stand) -> None:
         def sleep() -> None:
