@@ -20,7 +20,7 @@ from shared.errors import (
 from shared.journal.records import Record, Selection, State, Store
 from shared.telemetry import Outcome
 from shared.waits.request import Task, WaitRequest
-from shared.waits.wait import OPEN_STATES, WAIT_PREFIX
+from shared.waits.wait import OPEN_STATES, WAIT_PREFIX, Wait
 from tests.support.building import WORKSPACE
 from tests.support.clock import ManualClock
 from tests.support.waits import (
@@ -59,7 +59,7 @@ def wait_record(scene: Scene) -> Record:
 
 
 def token_is_kept(record: Record) -> bool:
-    return bool(json.loads(record.entry.request)["sealed_token"])
+    return bool(json.loads(record.document)["sealed_token"])
 
 
 class TestEitherOrder:
@@ -163,7 +163,7 @@ class TestRegistration:
         register(scene, a_request(task))
         with pytest.raises(WaitsForAnother, match=f"{task} waits for run run-1 already"):
             register(scene, a_request(task, run_id="run-2"))
-        assert wait_record(scene).entry.subject == "run-1"
+        assert Wait.of(wait_record(scene)).run_id == "run-1"
 
     def test_another_instance_of_the_task(self, scene: Scene) -> None:
         task = a_task()

@@ -86,6 +86,7 @@ class TestList:
             "settled_at": NOW.isoformat(),
             "event": json.loads(run_completed()),
             "request": request,
+            "document": None,
             "history": [
                 {"at": (NOW - SECOND).isoformat(), "state": "claimed", "note": ""},
                 {"at": NOW.isoformat(), "state": "queued", "note": "note"},
