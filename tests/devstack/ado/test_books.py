@@ -112,6 +112,8 @@ def test_a_run_ends_once(ado: Ado) -> None:
 
     assert message == "Run 501 has ended already: succeeded."
     assert ado.emulator.finish_run(501, "failed").result == "succeeded"
+    with pytest.raises(LookupError, match="there is no run 502"):
+        ado.emulator.finish_run(502, "failed")
     cancelled = ado.emulator.books.cancel(501)
     assert cancelled is not None
     assert cancelled.state == "completed"
