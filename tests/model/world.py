@@ -6,17 +6,16 @@ thread ever runs. The code under test is the real one: relay, queueing, cooldown
 """
 
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import TypeVar
 
 from handlers import DISPATCH
 from shared.azure_devops.runs import Run, RunRequest
 from shared.errors import AnswerLost, DeliveryDeferred, RequestNotSent
 from shared.journal.cooldown import Cooldowns
 from shared.journal.journal import Journal
-from shared.journal.records import FINAL_STATES, JournalKey, Record, Selection, Store
+from shared.journal.records import FINAL_STATES, JournalKey, Record
 from shared.queueing import Queueing
 from shared.relay import Delivery, Relay
 from shared.routing.table import RouteTable
@@ -24,11 +23,10 @@ from tests.support.building import run_completed
 from tests.support.clock import ManualClock
 from tests.support.fakes import Reports, url_of
 from tests.support.memory_store import MemoryStore
+from tests.support.stepping import SteppingStore
 
 BUDGET, LEASE, SETTLE = 25, 60, 30
 GO, CRASH, LOSE = "go", "crash", "lose"
-
-Answer = TypeVar("Answer")
 
 
 class Crashed(BaseException):
@@ -172,41 +170,6 @@ class Worker(Process):
 
     def _deliver(self) -> None:
         self.delivery = self._relay.deliver(run_completed(self.event))
-
-
-class SteppingStore:
-    """A store that stops before and after every call."""
-
-    def __init__(self, store: Store, pause: Callable[[str], str]) -> None:
-        self._store = store
-        self._pause = pause
-
-    def _step(self, name: str, call: Callable[[], Answer]) -> Answer:
-        self._pause(f"before {name}")
-        answer = call()
-        self._pause(f"after {name}")
-        return answer
-
-    def insert(self, record: Record) -> Record | None:
-        return self._step("insert", lambda: self._store.insert(record))
-
-    def get(self, key: JournalKey) -> Record | None:
-        return self._step("get", lambda: self._store.get(key))
-
-    def replace(self, record: Record) -> Record | None:
-        return self._step("replace", lambda: self._store.replace(record))
-
-    def owned_runs(self, route: str, run_ids: Iterable[int]) -> set[int]:
-        return self._step("owned_runs", lambda: self._store.owned_runs(route, run_ids))
-
-    def owner(self, route: str, run_id: int) -> Record | None:
-        return self._step("owner", lambda: self._store.owner(route, run_id))
-
-    def select(self, selection: Selection, limit: int) -> Iterator[Record]:
-        return self._step("select", lambda: self._store.select(selection, limit))
-
-    def delete(self, record: Record) -> bool:
-        return self._step("delete", lambda: self._store.delete(record))
 
 
 class SteppingPipelines:

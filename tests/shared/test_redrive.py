@@ -2,7 +2,7 @@
 
 import json
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
@@ -16,12 +16,11 @@ from shared.journal.sqlite import SqliteStore
 from shared.redrive import Foreseen, Redrive, Redriven, awaits_redrive, foresee, may_have_run
 from shared.routing.table import Match, Refusal
 from shared.telemetry import Outcome
-from tests.shared.test_relay import LEASE, SETTLE, Bench
+from tests.support.bench import LEASE, PLAIN, SETTLE, Bench
 from tests.support.building import event_text, routes, run_completed
 from tests.support.clock import ManualClock
-from tests.support.fakes import LOST, LOST_UNQUEUED, FakePipelines, Reports, url_of
+from tests.support.fakes import LOST, LOST_UNQUEUED, url_of
 
-PLAIN = "name: plain\nevent: RunCompleted\npipeline: p\nparameters: { run: '{{ run_id }}' }"
 CHANGED = "name: plain\nevent: RunCompleted\npipeline: q\nparameters: { id: '{{ run_id }}' }"
 DISABLED = PLAIN + "\nenabled: false"
 BY_TEAM = PLAIN + "\nonce_per: '{{ run_tags.team }}'"
@@ -38,10 +37,6 @@ class Stand(Bench):
     @property
     def journal(self) -> Journal:
         return Journal(self.store, lease_seconds=LEASE, settle_seconds=SETTLE, clock=self.clock)
-
-    @property
-    def records(self) -> list[Record]:
-        return list(self.store.select(Selection(), 100))
 
     @property
     def only(self) -> Record:
@@ -81,8 +76,9 @@ class Stand(Bench):
 
 
 @pytest.fixture
-def stand(store: SqliteStore, clock: ManualClock) -> Stand:
-    return Stand(store, clock, FakePipelines(clock), Reports(), [])
+def stand(store: SqliteStore, clock: ManualClock) -> Iterator[Stand]:
+    with Stand.beside_a_neighbor(store, clock) as stand:
+        yield stand
 
 
 def outcomes(redriven: Redriven) -> list[Outcome]:
