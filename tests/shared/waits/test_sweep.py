@@ -1,6 +1,7 @@
 """The sweep: tasks whose run's event never came, tasks that were left untold, tasks that wait for too long."""
 
 from datetime import timedelta
+from itertools import count
 
 import pytest
 
@@ -10,14 +11,15 @@ from shared.http.message import HttpRequest, HttpResponse
 from shared.http.sending import Sender
 from shared.http.throttle import ThrottleGate
 from shared.journal.records import Record, Selection, State
-from shared.journal.sqlite import SqliteStore
 from shared.waits.aml import AmlRuns
-from shared.waits.sweep import Sweep, Swept
+from shared.waits.sweep import MAX_DURATION, Sweep, Swept
 from shared.waits.wait import WAIT_PREFIX
-from tests.shared.waits.test_waits import in_seconds
 from tests.support.building import WORKSPACE
 from tests.support.canaries import secret
 from tests.support.clock import ManualClock
+from tests.support.fakes import HANGS
+from tests.support.memory_store import MemoryStore
+from tests.support.stepping import Meanwhile, SteppingStore
 from tests.support.waits import EVENT, Scene, a_request, the_end
 
 MINUTE = 60
@@ -31,9 +33,12 @@ class ManagementPlane:
         self.statuses: dict[str, str] = {}
         self.asked: list[str] = []
         self.answer: HttpResponse | Exception | None = None
+        self.expired: set[str] = set()
 
     def __call__(self, request: HttpRequest, authorization: str, timeout_seconds: float) -> HttpResponse:
         self.asked.append(request.url)
+        if authorization in self.expired:
+            return HttpResponse(401, {}, b"")
         if isinstance(self.answer, Exception):
             raise self.answer
         if self.answer is not None:
@@ -45,8 +50,8 @@ class ManagementPlane:
 
 
 @pytest.fixture
-def scene(store: SqliteStore, clock: ManualClock) -> Scene:
-    return Scene(store, clock)
+def scene(clock: ManualClock) -> Scene:
+    return Scene(MemoryStore(), clock)
 
 
 @pytest.fixture
@@ -55,7 +60,8 @@ def azure() -> ManagementPlane:
 
 
 def aml_runs(azure: ManagementPlane, clock: ManualClock) -> AmlRuns:
-    credential = Credential(lambda: Issued(Secret(f"Bearer {secret('manager')}")), clock)
+    numbers = count(1)
+    credential = Credential(lambda: Issued(Secret(f"Bearer {secret('manager')}-{next(numbers)}")), clock)
     sender = Sender(azure, ThrottleGate(clock), clock=clock, sleep=lambda _: None)
     return AmlRuns("https://management.azure.com", WORKSPACE, sender, credential)
 
@@ -79,7 +85,7 @@ def a_sweep(scene: Scene, runs: AmlRuns | None) -> Sweep:
 def wait(scene: Scene, run_id: str = "run-1", workspace: str | None = None) -> str:
     """Lets a task wait; its id."""
     request = a_request(run_id=run_id, workspace=workspace)
-    scene.waits.register(request, in_seconds(scene))
+    scene.waits.register(request, scene.in_seconds())
     return request.task.task_instance_id
 
 
@@ -154,14 +160,14 @@ class TestAskingAzureMl:
         azure.statuses["run-1"] = "Completed"
         clock.advance(31 * MINUTE)
         sweep.run()
-        scene.waits.run_ended(the_end(), EVENT, in_seconds(scene))
+        scene.waits.run_ended(the_end(), EVENT, scene.in_seconds())
         assert sweep.run() == Swept()
         assert scene.tasks.results[task] == ["succeeded"]
 
 
 class TestWhatIsKnownAlready:
     def test_a_task_that_was_told_before_its_answer(self, scene: Scene, sweep: Sweep, clock: ManualClock) -> None:
-        scene.waits.run_ended(the_end(), EVENT, in_seconds(scene))
+        scene.waits.run_ended(the_end(), EVENT, scene.in_seconds())
         task = wait(scene)
         clock.advance(10 * MINUTE)
         assert sweep.run() == Swept(open=1, told=1)
@@ -170,17 +176,17 @@ class TestWhatIsKnownAlready:
 
     def test_a_task_that_could_not_be_told_then(self, scene: Scene, sweep: Sweep, azure: ManagementPlane) -> None:
         task = wait(scene)
-        scene.tasks.fail("complete", RequestNotSent("no connection"))
-        scene.waits.run_ended(the_end(), EVENT, in_seconds(scene))
+        scene.tasks.plan("complete", RequestNotSent("no connection"))
+        scene.waits.run_ended(the_end(), EVENT, scene.in_seconds())
         assert sweep.run() == Swept(open=1, told=1)
         assert scene.tasks.results[task] == ["succeeded"]
         assert azure.asked == []
 
     def test_somebody_at_work_is_left_alone(self, scene: Scene, sweep: Sweep) -> None:
         task = wait(scene)
-        scene.tasks.fail("complete", RequestNotSent("no connection"))
-        scene.waits.run_ended(the_end(), EVENT, in_seconds(scene))
-        scene.journal.take(records(scene)[0], in_seconds(scene))
+        scene.tasks.plan("complete", RequestNotSent("no connection"))
+        scene.waits.run_ended(the_end(), EVENT, scene.in_seconds())
+        scene.journal.take(records(scene)[0], scene.in_seconds())
         assert sweep.run() == Swept(open=1)
         assert task not in scene.tasks.results
 
@@ -224,12 +230,39 @@ class TestTimeIsUp:
     def test_nobody_can_be_told(self, scene: Scene, sweep: Sweep, clock: ManualClock) -> None:
         wait(scene)
         clock.advance(73 * HOUR)
-        scene.tasks.fail("complete", RequestNotSent("no connection"), RequestNotSent("no connection"))
+        scene.tasks.plan("complete", RequestNotSent("no connection"), RequestNotSent("no connection"))
         assert sweep.run() == Swept(open=1)
         clock.advance(24 * HOUR)
         assert sweep.run() == Swept(open=1, given_up=1)
         assert records(scene)[0].state is State.CLOSED
         assert sweep.run() == Swept()
+
+    def test_a_claim_that_is_lost_while_it_is_given_up_ends_no_sweep(self, clock: ManualClock) -> None:
+        store = MemoryStore()
+
+        def write() -> None:
+            """Somebody else is quicker than the write that closes the oldest wait."""
+            for record in store.select(Selection(route_prefix=WAIT_PREFIX), 10):
+                store.replace(record)
+
+        # The oldest is claimed and released, then given up: claimed as it was read, in vain, claimed anew, closed.
+        meanwhile = Meanwhile("before replace", write, visit=5)
+        scene = Scene(SteppingStore(store, meanwhile), clock)
+        for number in range(2):
+            wait(scene, f"run-{number}")
+            clock.advance(1)
+        clock.advance(97 * HOUR)
+        scene.tasks.plan("complete", *[RequestNotSent("no connection")] * 2)
+        assert a_sweep(scene, None).run() == Swept(open=2, given_up=1)
+
+    def test_tasks_that_hang_share_the_time_of_the_sweep(self, scene: Scene, sweep: Sweep, clock: ManualClock) -> None:
+        for number in range(3):
+            wait(scene, f"run-{number}")
+        clock.advance(73 * HOUR)
+        scene.tasks.plan("complete", HANGS, HANGS, HANGS)
+        began = clock()
+        assert sweep.run() == Swept(open=3)
+        assert clock() - began == MAX_DURATION
 
 
 def test_the_oldest_go_first_and_what_is_left_waits_for_the_next_sweep(
@@ -259,7 +292,6 @@ class TestWhatAzureMlMayAnswer:
     @pytest.mark.parametrize(
         "answer",
         [
-            HttpResponse(401, {}, b""),
             HttpResponse(500, {}, b""),
             HttpResponse(200, {}, b"<html>"),
             HttpResponse(200, {}, b"{}"),
@@ -274,6 +306,14 @@ class TestWhatAzureMlMayAnswer:
         azure.answer = answer
         with pytest.raises(RunStatusUnavailable, match="run-1"):
             aml_runs(azure, clock).end_of("run-1", clock() + timedelta(seconds=5))
+
+    def test_a_token_that_is_refused_is_not_shown_again(self, azure: ManagementPlane, clock: ManualClock) -> None:
+        azure.expired.add(f"Bearer {secret('manager')}-1")
+        azure.statuses["run-1"] = "Completed"
+        runs = aml_runs(azure, clock)
+        with pytest.raises(RunStatusUnavailable, match="the role Reader"):
+            runs.end_of("run-1", clock() + timedelta(seconds=5))
+        assert runs.end_of("run-1", clock() + timedelta(seconds=5)) is not None
 
     def test_a_name_that_needs_quoting(self, azure: ManagementPlane, clock: ManualClock) -> None:
         aml_runs(azure, clock).end_of("a/../b?c", clock() + timedelta(seconds=5))

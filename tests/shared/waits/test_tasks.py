@@ -54,8 +54,9 @@ def answer(status: int, document: object = None, **headers: str) -> HttpResponse
     return HttpResponse(status, headers, b"" if document is None else json.dumps(document).encode())
 
 
-def client(recorder: Recorder) -> TasksClient:
-    return TasksClient(Sender(recorder, ThrottleGate(), sleep=lambda _: None), Credential(lambda: Issued(OWN)))
+def client(recorder: Recorder, own: Credential | None = None) -> TasksClient:
+    sender = Sender(recorder, ThrottleGate(), sleep=lambda _: None)
+    return TasksClient(sender, own or Credential(lambda: Issued(OWN)))
 
 
 def complete(recorder: Recorder, access: Access) -> None:
@@ -156,11 +157,16 @@ class TestCredentials:
         complete(recorder, Access(Secret(TOKEN), identity=True))
         assert recorder.authorizations == [f"Bearer {TOKEN}", OWN.value]
 
-    def test_only_once(self) -> None:
-        recorder = Recorder(answer(401), answer(401))
+    def test_only_once_and_what_was_refused_is_not_shown_again(self) -> None:
+        recorder = Recorder(answer(401), answer(401), answer(401), answer(204))
+        own = iter([OWN, Secret(f"Bearer {secret('renewed')}")])
+        tasks = client(recorder, Credential(lambda: Issued(next(own))))
+        access, deadline = Access(Secret(TOKEN), identity=True), utc_now() + timedelta(minutes=5)
         with pytest.raises(CredentialRejected):
-            complete(recorder, Access(Secret(TOKEN), identity=True))
+            tasks.complete(TASK, access, "succeeded", deadline)
         assert len(recorder.sent) == 2
+        tasks.complete(TASK, access, "succeeded", deadline)
+        assert recorder.authorizations[3] == f"Bearer {secret('renewed')}"
 
     def test_not_where_it_may_not_be_used(self) -> None:
         recorder = Recorder(answer(401))
