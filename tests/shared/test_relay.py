@@ -518,11 +518,12 @@ class TestCrashedAndSleepingWorkers:
         assert outcomes(relay.deliver(run_completed())) == [Outcome.QUEUED]
         assert len(bench.pipelines.books) == 1
 
+    @pytest.mark.parametrize("error", [RequestNotSent("down"), HANGS])
     def test_a_run_that_cannot_be_cancelled_is_shouted_about(
-        self, bench: Bench, caplog: pytest.LogCaptureFixture
+        self, bench: Bench, caplog: pytest.LogCaptureFixture, error: AzureDevOpsError
     ) -> None:
         relay = bench.relay()
-        bench.pipelines.cancel_error = RequestNotSent("down")
+        bench.pipelines.cancel_error = error
 
         def sleep() -> None:
             late = bench.pipelines.books.pop()
@@ -533,7 +534,7 @@ class TestCrashedAndSleepingWorkers:
         bench.pipelines.plan.append(sleep)
         assert outcomes(relay.deliver(run_completed())) == [Outcome.DUPLICATE]
         (message,) = [text for _, level, text in caplog.record_tuples if level == logging.CRITICAL]
-        assert "could not be cancelled (down); cancel it by hand: " + url_of(100) in message
+        assert f"could not be cancelled ({error}); cancel it by hand: {url_of(100)}" in message
 
     @pytest.mark.parametrize("error", [RequestNotSent("x"), RequestRefused("x"), LOST])
     def test_a_sleeper_without_a_run_defers(self, bench: Bench, error: AzureDevOpsError) -> None:
@@ -619,8 +620,11 @@ class TestTags:
         bench.relay(PLAIN + "\ntags: false").deliver(run_completed())
         assert bench.pipelines.tags == {}
 
-    def test_a_failed_tag_never_fails_the_delivery(self, bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
-        bench.pipelines.tag_error = LOST
+    @pytest.mark.parametrize("error", [LOST, HANGS])
+    def test_a_failed_tag_never_fails_the_delivery(
+        self, bench: Bench, caplog: pytest.LogCaptureFixture, error: AzureDevOpsError
+    ) -> None:
+        bench.pipelines.tag_error = error
         assert outcomes(bench.relay().deliver(run_completed("r-1"))) == [Outcome.QUEUED]
         assert "run 100 could not be tagged with aml-run:r-1, event:event-1: the answer was lost" in caplog.text
 

@@ -1,6 +1,6 @@
 """Hand-written collaborators. FakePipelines keeps books as Azure DevOps does, so a test can count runs.
 
-tests/shared/azure_devops/test_fake.py holds it against the real client.
+tests/shared/azure_devops/test_client.py holds it against the real client.
 """
 
 from collections import deque
@@ -56,7 +56,8 @@ class FakePipelines:
     :param plan: what happens to the next requests to queue a run, in order: None lets one pass; an error is raised
         without queuing; ``LOST`` queues and then loses the answer; ``HANGS`` queues nothing and answers nothing until
         the deadline; a callable is called once the run is queued, while the process may sleep past its deadline.
-    :param hanging: the other calls that get no answer until their deadline: ``find_runs``, ``tag``, ``cancel``.
+
+    The errors of the other calls are raised until a test takes them away; ``HANGS`` is such an error too.
     """
 
     clock: Clock
@@ -68,7 +69,6 @@ class FakePipelines:
     cancel_error: AzureDevOpsError | None = None
     tag_error: AzureDevOpsError | None = None
     tags: dict[int, list[str]] = field(default_factory=dict)
-    hanging: set[str] = field(default_factory=set)
     searches: int = 0
     ids: Iterator[int] = field(default_factory=lambda: count(100))
 
@@ -94,28 +94,25 @@ class FakePipelines:
 
     def find_runs(self, request: RunRequest, since: datetime, until: datetime, deadline: datetime) -> list[Run]:
         self.searches += 1
-        self._call("find_runs", deadline)
-        if self.search_error is not None:
-            raise self.search_error
+        self._call("find_runs", self.search_error, deadline)
         return [queued.run for queued in self.books if queued.request == request and since <= queued.at <= until]
 
     def tag(self, request: RunRequest, run: Run, tags: Sequence[str], deadline: datetime) -> None:
-        self._call("tag", deadline)
-        if self.tag_error is not None:
-            raise self.tag_error
+        self._call("tag", self.tag_error, deadline)
         self.tags[run.id] = list(tags)
 
     def cancel(self, request: RunRequest, run: Run, deadline: datetime) -> None:
-        self._call("cancel", deadline)
-        if self.cancel_error is not None:
-            raise self.cancel_error
+        self._call("cancel", self.cancel_error, deadline)
         self.cancelled.append(run.id)
 
-    def _call(self, name: str, deadline: datetime) -> None:
+    def _call(self, name: str, error: AzureDevOpsError | None, deadline: datetime) -> None:
         check_time(name, self.clock, deadline)
-        if name in self.hanging:
+        if error is HANGS:
             hang(self.clock, deadline)
-            raise RequestNotSent(f"{name}: no answer until the deadline")
+        if isinstance(error, AnswerLost) and name == "find_runs":
+            raise RequestNotSent(f"{error} (while looking something up, so nothing was queued)")
+        if error is not None:
+            raise error
 
 
 LOST = AnswerLost("the answer was lost: ReadTimeout")
