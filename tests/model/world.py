@@ -21,7 +21,7 @@ from shared.relay import Delivery, Relay
 from shared.routing.table import RouteTable
 from tests.support.building import run_completed
 from tests.support.clock import ManualClock
-from tests.support.fakes import Reports, url_of
+from tests.support.fakes import SKEW, Reports, url_of
 from tests.support.memory_store import MemoryStore
 from tests.support.stepping import SteppingStore
 
@@ -59,10 +59,10 @@ class World:
     finals: dict[JournalKey, Record] = field(default_factory=dict)
 
     def carry_out(self, sent: Request) -> None:
-        """The server queues the run."""
+        """The server, whose clock is ahead of ours, queues the run."""
         run_id = 100 + len(self.books)
         sent.run = Run(run_id, url_of(run_id))
-        self.books.append((sent.run, sent.request, self.clock()))
+        self.books.append((sent.run, sent.request, self.clock() + SKEW))
 
     def advance(self, seconds: float) -> None:
         """Time passes; what is under way is carried out before it would be later than the settle time allows."""

