@@ -8,7 +8,7 @@ import logging
 import time
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timedelta
-from typing import Final, NamedTuple, Protocol, Self
+from typing import Final, Protocol
 
 from shared.azure_devops.runs import Run, RunRequest
 from shared.clock import Clock, utc_now
@@ -17,15 +17,14 @@ from shared.errors import (
     AzureDevOpsError,
     ClaimLost,
     JournalUnavailable,
-    NextstageError,
     RequestRefused,
     RunAlreadyOwned,
 )
-from shared.journal.cooldown import Cooldowns, Covered, Held, Undecided, Window
+from shared.journal.cooldown import Cooldowns, Covered, Undecided, Window
 from shared.journal.journal import Journal, Mine
 from shared.journal.records import Record, State
 from shared.routing.table import Match, Refusal
-from shared.telemetry import Outcome
+from shared.telemetry import Outcome, Result
 
 CLOCK_SKEW: Final = timedelta(seconds=30)
 """How far Azure DevOps' clock may be from ours where we look for a run that we may have queued. A busy pipeline has
@@ -52,24 +51,6 @@ class Pipelines(Protocol):
 
     def tag(self, request: RunRequest, run: Run, tags: Sequence[str], deadline: datetime) -> None:
         """Tag a run."""
-
-
-class Result(NamedTuple):
-    """What came of an event on one route.
-
-    :param cause: the name of the error that led to it; empty where none did.
-    """
-
-    outcome: Outcome
-    reason: str = ""
-    run_id: int | None = None
-    run_url: str = ""
-    cause: str = ""
-
-    @classmethod
-    def deferred(cls, error: NextstageError) -> Self:
-        """Not now, because of this error."""
-        return cls(Outcome.DEFERRED, str(error), cause=type(error).__name__)
 
 
 class Queueing:
@@ -132,7 +113,7 @@ class Queueing:
             case Undecided(reason):
                 self._journal.release(record, reason)
                 return Result(Outcome.DEFERRED, reason)
-            case Held():
+            case None:
                 return None
 
     def _send(self, record: Record, request: RunRequest, deadline: datetime) -> Result:

@@ -7,6 +7,7 @@ from typing import Final, Literal
 
 from shared.clouds import CLOUDS, PUBLIC, Cloud, cloud_of
 from shared.errors import InvalidSettings
+from shared.journal.backends import backend_of
 from shared.journal.cooldown import MAX_COOLDOWN
 from shared.waits.settings import WaitSettings, read_wait_settings
 
@@ -14,7 +15,6 @@ DEFAULT_JOURNAL: Final = "sqlite:journal.sqlite3"
 DEFAULT_ROUTES_FILE: Final = "routes.yaml"
 DEFAULT_WORKER_THREADS: Final = 32
 DEFAULT_APP_NAME: Final = "local"
-SQLITE_PREFIX: Final = "sqlite:"
 # Set by Azure's own hosts and by none of the local ones.
 _AZURE_MARKS: Final = ("WEBSITE_INSTANCE_ID", "WEBSITE_POD_NAME")
 
@@ -23,8 +23,8 @@ _AZURE_MARKS: Final = ("WEBSITE_INSTANCE_ID", "WEBSITE_POD_NAME")
 class Settings:
     """Settings that have been checked. Times in seconds.
 
-    :param journal_connection: ``sqlite:`` with an absolute path, or a connection to Azure Tables; not shown, since it
-        may hold an account key.
+    :param journal_connection: see ``shared.journal.backends``; paths in it are absolute. Not shown, since it may hold
+        an account key.
     :param organization_url: the organization that routes mean by default; None where each names its own.
     :param waits: None where no task may wait.
     :param notify_topic_endpoint: the custom topic that notifications go to; None: there are none.
@@ -178,21 +178,11 @@ class _SettingsReader:
 
     def _journal_connection(self, *, in_azure: bool) -> str:
         connection = self._text("JOURNAL_CONNECTION") or DEFAULT_JOURNAL
-        if not connection.startswith(SQLITE_PREFIX):
-            from shared.journal.tables.connection import connection_problem  # noqa: PLC0415 - only for those who use it
-
-            if (problem := connection_problem(connection)) is not None:
-                self._problems.append(f"JOURNAL_CONNECTION cannot be used: {problem}")
-            return connection
-        path = connection.removeprefix(SQLITE_PREFIX)
-        if not path:
-            self._problems.append("JOURNAL_CONNECTION is 'sqlite:' without a path; write sqlite:PATH")
-        elif in_azure:
-            self._problems.append(
-                "JOURNAL_CONNECTION is an SQLite file, which instances in Azure do not share; set it to the table "
-                "endpoint of a storage account, as in https://<account>.table.core.windows.net"
-            )
-        return f"{SQLITE_PREFIX}{self._app_dir / path}"
+        backend = backend_of(connection)
+        problem = backend.problem(connection) or (backend.problem_in_azure(connection) if in_azure else None)
+        if problem is not None:
+            self._problems.append(f"JOURNAL_CONNECTION {problem}")
+        return backend.resolved(connection, self._app_dir)
 
     def _notify_topic_endpoint(self, *, in_azure: bool) -> str | None:
         endpoint, has_key = self._text("NOTIFY_TOPIC_ENDPOINT"), self._text("NOTIFY_TOPIC_KEY") is not None

@@ -36,6 +36,7 @@ from shared.errors import ClaimLost, JournalUnavailable
 from shared.journal.records import (
     FINAL_STATES,
     MAX_HISTORY,
+    NO_EVENT,
     NOTHING_SENT,
     PURGED_STATES,
     Entry,
@@ -62,11 +63,6 @@ class Mine:
 
     record: Record
     lost_until: datetime | None = None
-
-    @property
-    def must_reconcile(self) -> bool:
-        """Whether to look before sending."""
-        return self.lost_until is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,19 +132,20 @@ class Journal:
             if found is None:
                 return NotYet("its record has been removed meanwhile")
             now = self._clock()
-            fresh = self._fresh(found.key, found.entry, now, send_by)
+            fresh = replace(self._fresh(found.key, found.entry, now, send_by), document=found.document)
             if (claim := self._claim_found(found, fresh, now, send_by)) is not None:
                 return claim
             found = self._store.get(record.key)
         return NotYet("others at work on the same record are quicker")
 
-    def write_once(self, key: JournalKey, state: State, entry: Entry) -> Record:
+    def write_once(self, key: JournalKey, state: State, document: str) -> Record:
         """Write a record that nobody has claimed, and return what is stored: this one, or the one that was there.
 
         :raises JournalUnavailable: the store does not answer.
         """
         now = self._clock()
-        fresh = Record(key, state, entry, now, lease_until=now, settled_at=now, history=(Step(now, state, ""),))
+        history = (Step(now, state, ""),)
+        fresh = Record(key, state, NO_EVENT, now, now, now, history=history, document=document)
         for _ in range(_MAX_CLAIM_TRIES):
             stored = self._store.insert(fresh) or self._store.get(key)
             if stored is not None:
@@ -161,7 +158,7 @@ class Journal:
             return Done(found)
         if (reason := why_not_yet(found, now)) is not None:
             return NotYet(reason)
-        if found.state in NOTHING_SENT or not found.entry.request:
+        if found.state in NOTHING_SENT or not (found.entry.request or found.document):
             # Surely nothing was sent: begin anew, with the request as the route makes it today.
             wanted = replace(fresh, version=found.version, history=(*found.history, *fresh.history)[-MAX_HISTORY:])
         else:
@@ -212,14 +209,14 @@ class Journal:
         """
         return self._write(self._let_go(record, State.SUPPRESSED, reason))
 
-    def finish(self, record: Record, state: State, reason: str, entry: Entry) -> Record:
+    def finish(self, record: Record, state: State, reason: str, document: str) -> Record:
         """The record is final.
 
         :param state: a final one.
-        :param entry: what is kept from now on.
+        :param document: what is kept from now on.
         :raises ClaimLost: another delivery has taken the record over.
         """
-        return self._write(replace(self._let_go(record, state, reason), entry=entry))
+        return self._write(replace(self._let_go(record, state, reason), document=document))
 
     def reopen(self, record: Record, reason: str) -> Record:
         """Let a parked record be claimed once more, because an operator says so.

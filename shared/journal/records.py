@@ -1,4 +1,4 @@
-"""What the journal keeps of each occurrence on each route, and what it asks of a store."""
+"""What the journal keeps of each occurrence on each route, and what it requires of a store."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -49,9 +49,9 @@ class JournalKey(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """What is kept of the event and the request it asks for.
+    """What is kept of an event and the request it asks for.
 
-    :param request: ``RunRequest.to_json()``, or empty where no request could be made.
+    :param request: ``RunRequest.to_json()``, or empty if no request could be made.
     """
 
     event_id: str
@@ -59,6 +59,10 @@ class Entry:
     subject: str
     event: str
     request: str = ""
+
+
+NO_EVENT: Final = Entry("", "", "", "")
+"""The entry of records that are not about an event."""
 
 
 class Step(NamedTuple):
@@ -71,13 +75,15 @@ class Step(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One occurrence on one route.
+    """One occurrence on one route; or a cooldown window, or something kept for tasks that wait.
 
-    :param version: the store's mark of this very write; opaque.
+    :param entry: the event; ``NO_EVENT`` if the record is about something else, which ``document`` then describes.
     :param claimed_at: since when a request may have been sent.
     :param lease_until: until when the holder alone may act.
-    :param settled_at: from when on a lost request can be under way no more.
+    :param settled_at: from when on a lost request is no longer under way.
+    :param version: the store's mark of this very write; opaque.
     :param history: the last changes, oldest first, at most ``MAX_HISTORY``.
+    :param document: what a record that is not about an event keeps; its owner knows the format. Empty for events.
     """
 
     key: JournalKey
@@ -91,6 +97,18 @@ class Record:
     run_url: str = ""
     reason: str = ""
     history: tuple[Step, ...] = ()
+    document: str = ""
+
+
+def from_earlier_form(key: JournalKey, entry: Entry) -> tuple[Entry, str]:
+    """Return entry and document of a record that was stored before records had a document.
+
+    Such a record kept its document in a field of an event: a wait and the end of a run in ``request``, the run of a
+    task in ``subject``, a cooldown window's holder in ``event_id``.
+    """
+    if key.route == UNROUTED or not key.route.startswith("$"):
+        return entry, ""
+    return NO_EVENT, entry.request or entry.subject or entry.event_id
 
 
 class Selection(NamedTuple):

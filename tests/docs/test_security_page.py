@@ -20,12 +20,12 @@ from shared.routing import templates
 from shared.routing.lineage import MAX_TAG_LENGTH
 from shared.routing.table import Match
 from shared.routing.templates import MAX_VALUE_LENGTH, SAFE_VALUE, parse_template
-from tests.shared.journal.tables.test_store_tables import record
 from tests.support import ROOT
 from tests.support.building import ENVIRONMENT, WORKSPACE, event_text, routes, run_completed
 from tests.support.canaries import secret
 from tests.support.clock import ManualClock
 from tests.support.fakes import FakePipelines, Reports
+from tests.support.records import record
 
 PAGE = (ROOT / "docs" / "security.md").read_text()
 PROSE = " ".join(PAGE.split())

@@ -105,4 +105,4 @@ def test_the_tokens_are_kept_until_then() -> None:
     while worker.is_busy:
         worker.go_on()
     (record,) = world.waits()
-    assert json.loads(record.entry.request)["sealed_token"]
+    assert json.loads(record.document)["sealed_token"]

@@ -10,7 +10,7 @@ from cryptography.fernet import Fernet
 
 from shared.clock import Clock
 from shared.credentials import Secret
-from shared.errors import AnswerLost, AzureDevOpsError, JournalUnavailable, RequestRefused
+from shared.errors import AzureDevOpsError, JournalUnavailable, RequestRefused
 from shared.events.event import RunEnd
 from shared.journal.journal import Journal
 from shared.journal.records import Entry, Store
@@ -21,7 +21,7 @@ from shared.waits.tokens import TokenSeal
 from shared.waits.waits import Waits
 from tests.support.building import WORKSPACE
 from tests.support.canaries import secret
-from tests.support.fakes import HANGS, Reports, check_time, hang
+from tests.support.fakes import HANGS, LOST, Reports, check_time, hang
 
 ORGANIZATION = "https://dev.azure.com/contoso"
 PLAN_URLS = PlanUrls(ORGANIZATION, [], in_azure=True)
@@ -113,12 +113,6 @@ class FakeTasks:
         if callable(planned):
             planned()
 
-
-LOST = AnswerLost("the answer was lost: ReadTimeout")
-"""Planned: the task has ended, and nobody hears of it."""
-
-LOST_UNHEARD = AnswerLost("the answer was lost: reset")
-"""Planned: the task has not ended, and nobody hears of it."""
 
 GONE = RequestRefused("HTTP 404: the plan does not exist", not_found=True)
 

@@ -10,13 +10,13 @@ from shared.composition import credential, identity_factory
 from shared.credentials import Credential, Secret
 from shared.errors import ConfigurationError, CredentialUnavailable, JournalError
 from shared.http.transport import RequestsTransport
+from shared.journal.backends import backend_of
 from shared.routing.table import Route
 from shared.settings import Settings, load_settings
 from shared.waits.bridge import key_reader
 from shared.waits.tokens import TokenSeal
 from tools.actions.azure_devops_checks import PROJECT, AzureDevOpsChecks
 from tools.actions.findings import Finding, split_advice
-from tools.actions.journal_probe import probe_journal
 from tools.errors import CommandFailed
 from tools.events.reach import checked_key
 from tools.events.webhook import DEFAULT_URL, KEY_VARIABLE, HandshakeFailed, HostUnreachable, Webhook, webhook
@@ -92,7 +92,8 @@ def _journal(installation: Installation) -> Finding:
         return Finding.skipped("journal", _SETTINGS_FIRST)
     settings = installation.settings
     try:
-        done = probe_journal(settings, identity_factory(settings))
+        connection = settings.journal_connection
+        done = backend_of(connection).probe(connection, identity_factory(settings))
     except JournalError as exc:
         return Finding.failed("journal", *split_advice(exc, "check the setting JOURNAL_CONNECTION"))
     return Finding.ok("journal", f"{installation.journal_name}: {done}")

@@ -149,7 +149,8 @@ def _show(console: Console, record: Record, now: datetime) -> None:
         if value:
             console.row((name, value), [8])
     _show_document(console, "event:", records.parsed(record.entry.event), record.entry.event)
-    _show_document(console, "request:", records.request_document(record), record.entry.request)
+    _show_document(console, "request:", records.parsed(record.entry.request), record.entry.request)
+    _show_document(console, "document:", records.kept_document(record), record.document)
     console.line()
     console.line("history:")
     for step in record.history:

@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 
-from shared.journal.cooldown import Cooldowns, Covered, Held, Undecided, Window
+from shared.journal.cooldown import Cooldowns, Covered, Undecided, Window
 from shared.journal.journal import Journal, Mine
 from shared.journal.records import JournalKey, Record, Selection
 from tests.support.clock import ManualClock
@@ -15,7 +15,7 @@ from tests.support.waits import EVENT
 
 SIX_HOURS = Window("", timedelta(hours=6))
 
-Entered = Held | Covered | Undecided
+Entered = Covered | Undecided | None
 
 
 @dataclass
@@ -41,7 +41,7 @@ class Scene:
     def queue(self, name: str, run_id: int, route: str = "route") -> Record:
         """An occurrence that enters the window and has its run queued."""
         record = self.claim(name, route)
-        assert self.enter(record) == Held()
+        assert self.enter(record) is None
         return self.journal.complete(record, run_id, "url")
 
 
@@ -57,7 +57,7 @@ class TestTakeover:
     def free(self, scene: Scene) -> Record:
         """The record whose window it was."""
         first = scene.claim("first")
-        assert scene.enter(first) == Held()
+        assert scene.enter(first) is None
         return scene.journal.release(first, "throttled")
 
     def test_of_two_that_see_it_free_one_has_it(self, scene: Scene, free: Record) -> None:
@@ -65,7 +65,7 @@ class TestTakeover:
         taken: list[Entered] = []
         meanwhile = Meanwhile("before replace", lambda: taken.append(scene.enter(quick)))
         assert isinstance(scene.enter(slow, meanwhile), Undecided)
-        assert taken == [Held()]
+        assert taken == [None]
         scene.journal.complete(quick, 100, "url")
         assert isinstance(scene.enter(slow), Covered)
 
@@ -74,21 +74,21 @@ class TestTakeover:
         taken: list[Entered] = []
         meanwhile = Meanwhile("before replace", lambda: taken.append(scene.enter(scene.claim("first"))))
         assert isinstance(scene.enter(other, meanwhile), Undecided)
-        assert taken == [Held()]
+        assert taken == [None]
 
     def test_a_holder_that_comes_back_too_late_waits(self, scene: Scene, free: Record) -> None:
         other = scene.claim("other")
-        assert scene.enter(other) == Held()
+        assert scene.enter(other) is None
         assert isinstance(scene.enter(scene.claim("first")), Undecided)
 
     def test_of_a_holder_whose_record_is_gone(self, scene: Scene, free: Record) -> None:
         scene.journal.forget(free)
-        assert scene.enter(scene.claim("other")) == Held()
+        assert scene.enter(scene.claim("other")) is None
 
     def test_a_window_that_is_purged_between_two_steps_is_made_anew(self, scene: Scene, free: Record) -> None:
         (window,) = (record for record in scene.store.select(Selection(), 10) if record.key.route != "route")
         meanwhile = Meanwhile("before get", lambda: scene.store.delete(window))
-        assert scene.enter(scene.claim("other"), meanwhile) == Held()
+        assert scene.enter(scene.claim("other"), meanwhile) is None
 
 
 def test_a_window_is_its_routes_own(scene: Scene) -> None:

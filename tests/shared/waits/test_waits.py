@@ -21,12 +21,12 @@ from shared.errors import (
 from shared.journal.records import Record, Selection, State, Store
 from shared.telemetry import Outcome
 from shared.waits.request import Task, WaitRequest
-from shared.waits.wait import OPEN_STATES, WAIT_PREFIX
+from shared.waits.wait import OPEN_STATES, WAIT_PREFIX, Wait
 from tests.support.building import WORKSPACE
 from tests.support.clock import ManualClock
-from tests.support.fakes import HANGS
+from tests.support.fakes import HANGS, LOST, LOST_UNQUEUED
 from tests.support.stepping import Meanwhile, SteppingStore
-from tests.support.waits import EVENT, GONE, LOST, LOST_UNHEARD, BrokenStore, Scene, a_request, a_task, the_end
+from tests.support.waits import EVENT, GONE, BrokenStore, Scene, a_request, a_task, the_end
 
 OTHER_WORKSPACE = WORKSPACE.replace("workspaces/ws", "workspaces/other")
 
@@ -51,7 +51,7 @@ def wait_record(scene: Scene) -> Record:
 
 
 def token_is_kept(record: Record) -> bool:
-    return bool(json.loads(record.entry.request)["sealed_token"])
+    return bool(json.loads(record.document)["sealed_token"])
 
 
 class TestEitherOrder:
@@ -155,7 +155,7 @@ class TestRegistration:
         register(scene, a_request(task))
         with pytest.raises(WaitsForAnother, match=f"{task} waits for run run-1 already"):
             register(scene, a_request(task, run_id="run-2"))
-        assert wait_record(scene).entry.subject == "run-1"
+        assert Wait.of(wait_record(scene)).run_id == "run-1"
 
     def test_another_run_for_the_same_task_at_the_same_time(
         self, scene: Scene, store: Store, clock: ManualClock
@@ -164,7 +164,7 @@ class TestRegistration:
         meanwhile = Meanwhile("after get", lambda: register(scene, a_request(task, run_id="run-2")))
         with pytest.raises(WaitsForAnother, match="waits for run run-2 already"):
             register(Scene(SteppingStore(store, meanwhile), clock), a_request(task))
-        assert wait_record(scene).entry.subject == "run-2"
+        assert Wait.of(wait_record(scene)).run_id == "run-2"
 
     def test_another_instance_of_the_task(self, scene: Scene) -> None:
         task = a_task()
@@ -245,7 +245,7 @@ class TestTelling:
     def test_a_lost_answer_of_a_message_that_was_not_heard(self, scene: Scene, clock: ManualClock) -> None:
         request = a_request()
         register(scene, request)
-        scene.tasks.plan("complete", LOST_UNHEARD)
+        scene.tasks.plan("complete", LOST_UNQUEUED)
         assert end(scene) == [Outcome.DEFERRED]
         clock.advance(31)
         assert end(scene) == [Outcome.COMPLETED]

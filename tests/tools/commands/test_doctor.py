@@ -14,17 +14,17 @@ from cryptography.fernet import Fernet
 from devstack.azurite import Azurite
 from devstack.processes import start
 from shared.errors import CredentialUnavailable, JournalUnavailable
+from shared.journal.probe import PROBED, probe_record, probe_store
 from shared.journal.records import Selection
 from shared.journal.sqlite import SqliteStore
+from shared.journal.tables.backend import NO_TABLE_YET, probe_table
 from tests.support import ROOT
 from tests.support.canaries import secret
 from tests.support.stores import OpenTables
 from tests.tools.commands.test_send import answering
 from tests.tools.conftest import NOWHERE, RIGHT, TRIAGE, WRONG, Desk, Ended
-from tools.actions import journal_probe
 from tools.actions.examining import Endpoint, examine
 from tools.actions.findings import Status, split_advice
-from tools.actions.journal_probe import NO_TABLE_YET, PROBED
 from tools.installation import Installation
 
 # No managed identity is looked for over the network.
@@ -125,14 +125,14 @@ class TestJournal:
 
     def test_a_table_that_is_there(self, azurite: Azurite, open_tables: OpenTables) -> None:
         store = open_tables()
-        written = store.insert(journal_probe._record())
+        written = store.insert(probe_record())
         assert written is not None
-        assert journal_probe.probe_table(open_tables()._table) == PROBED
+        assert probe_table(open_tables()._table) == PROBED
         assert list(store.select(Selection(), 10)) == [written]
 
     def test_a_table_that_is_not_there_yet_is_not_made(self, open_tables: OpenTables) -> None:
         for _ in range(2):
-            assert journal_probe.probe_table(open_tables()._table) == NO_TABLE_YET
+            assert probe_table(open_tables()._table) == NO_TABLE_YET
 
     def test_tables_in_azurite_as_the_settings_name_them(self, examined: Desk, azurite: Azurite) -> None:
         examined.settings = {"JOURNAL_CONNECTION": azurite.connection_string}
@@ -167,7 +167,7 @@ class TestJournal:
                 return (lambda *_: spoilt[name]) if name in spoilt else super().__getattribute__(name)
 
         with pytest.raises(JournalUnavailable, match=words):
-            journal_probe._probe(Spoilt(tmp_path / "journal.sqlite3"))
+            probe_store(Spoilt(tmp_path / "journal.sqlite3"))
 
 
 class TestCredentials:

@@ -435,7 +435,7 @@ class TestWhatTheJournalSays:
         desk.routes(RIGHT + "\ncooldown: 6h")
         desk.deliver()
         window, record = sorted(desk.records, key=lambda each: not each.key.route.startswith("$"))
-        assert window.entry.event_id == record.key.key
+        assert window.document == record.key.key
         store = open_store(load_settings(desk.environment, desk.folder))
         assert store.replace(replace(record, state=State.CLAIMED)) is not None
         found = self.explained(desk, raw=run_completed("run-2"))

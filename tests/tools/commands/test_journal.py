@@ -87,6 +87,7 @@ class TestList:
             "settled_at": NOW.isoformat(),
             "event": json.loads(run_completed()),
             "request": None,
+            "document": None,
             "history": [
                 {"at": (NOW - timedelta(seconds=1)).isoformat(), "state": "claimed", "note": ""},
                 {"at": NOW.isoformat(), "state": "queued", "note": "note"},

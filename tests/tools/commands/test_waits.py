@@ -57,7 +57,7 @@ def test_one_wait_in_full_without_its_token(desk: Desk) -> None:
     assert "(a task that waits)" in shown.out
     assert "redriving it: nothing, as it is not an event's record" in re.sub(r"\s+", " ", shown.out)
     document = desk.run("journal", "show", key, "--json").json
-    assert document["request"]["sealed_token"] == "***"
+    assert document["document"]["sealed_token"] == "***"
     assert leaks(shown.out) == []
 
 

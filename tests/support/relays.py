@@ -1,22 +1,30 @@
-"""A relay with everything around it, beside a neighbor: another route, in another project of another organization."""
+"""A relay with everything around it, for the tests of the flow.
+
+Beside it works a neighbor: another route, in another project of another organization.
+"""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Self
 
+import pytest
+
 from handlers import DISPATCH
+from shared.errors import DeliveryDeferred
 from shared.journal.cooldown import Cooldowns
 from shared.journal.journal import Journal
 from shared.journal.records import UNROUTED, JournalKey, Record, Selection, Store
 from shared.queueing import Queueing
-from shared.relay import Relay
+from shared.redrive import Redriven
+from shared.relay import Delivery, Relay
 from shared.telemetry import Outcome
 from tests.support.building import routes, run_completed
 from tests.support.clock import ManualClock
 from tests.support.fakes import FakePipelines, Reports
 
 PLAIN = "name: plain\nevent: RunCompleted\npipeline: p\nparameters: { run: '{{ run_id }}' }"
+
 NEIGHBOR = """
 name: neighbor
 event: RunCompleted
@@ -26,6 +34,7 @@ pipeline: p
 parameters: { run: '{{ run_id }}' }
 cooldown: 30d
 """
+
 LEASE, SETTLE, BUDGET = 60, 30, 25
 
 
@@ -84,3 +93,13 @@ class Bench:
         record = self.store.get(JournalKey(decision.route or UNROUTED, decision.key))
         assert record is not None
         return record
+
+
+def outcomes(done: Delivery | Redriven) -> list[Outcome]:
+    return [decision.outcome for decision in done.decisions]
+
+
+def deferred(relay: Relay, raw: str) -> str:
+    with pytest.raises(DeliveryDeferred) as caught:
+        relay.deliver(raw)
+    return str(caught.value)
