@@ -14,7 +14,7 @@ class SteppingStore:
     :param pause: called with the place, for example "before replace" or "after get".
     """
 
-    def __init__(self, store: Store, pause: Callable[[str], str]) -> None:
+    def __init__(self, store: Store, pause: Callable[[str], object]) -> None:
         self._store = store
         self._pause = pause
 
@@ -57,9 +57,8 @@ class Meanwhile:
         self._act = act
         self._left = visit
 
-    def __call__(self, place: str) -> str:
+    def __call__(self, place: str) -> None:
         if place == self._place:
             self._left -= 1
             if self._left == 0:
                 self._act()
-        return ""

@@ -1,9 +1,10 @@
 """The client beside the fake that stands for it, and one pipeline name in many projects."""
 
 import json
-from collections.abc import Iterator
-from dataclasses import replace
-from datetime import timedelta
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import cast
 
 import pytest
 
@@ -21,43 +22,42 @@ from tests.support.fakes import LOST, SKEW, FakePipelines
 MODEL = RunRequest("https://dev.azure.com/contoso", "mlops", 11, "main", {"runId": "r", "experimentName": "train"})
 
 
+@dataclass
 class Stand:
     """The client and the emulator, or the fake; the server's clock is ``SKEW`` ahead of ours."""
 
-    def __init__(self, clock: ManualClock, emulator: Emulator | None, url: str = "") -> None:
-        self._clock = clock
-        self._emulator = emulator
-        self._fake = FakePipelines(clock)
-        self._transport = RequestsTransport(1)
-        self.request = MODEL if emulator is None else replace(MODEL, organization_url=url)
-        client = PipelinesClient(pat_from_environment(lambda: secret("pat")), self._transport, clock=clock)
-        self.pipelines: PipelinesClient | FakePipelines = self._fake if emulator is None else client
-        self.deadline = clock() + timedelta(seconds=10)
+    clock: ManualClock
+    pipelines: PipelinesClient | FakePipelines
+    request: RunRequest
+    lose_an_answer: Callable[[], object]
 
-    def lose_an_answer(self) -> None:
-        self._fake.plan.append(LOST)
-        if self._emulator is not None:
-            self._emulator.plan(Fault(accept=True, drop=True))
+    @property
+    def deadline(self) -> datetime:
+        return self.clock() + timedelta(seconds=10)
 
     def found(self, since: timedelta, until: timedelta) -> list[int]:
         """The runs from this long before to this long after the present moment, by our clock."""
-        now = self._clock()
+        now = self.clock()
         return [run.id for run in self.pipelines.find_runs(self.request, now + since, now + until, self.deadline)]
 
-    def close(self) -> None:
-        self._transport.close()
+
+@pytest.fixture
+def client_stand(clock: ManualClock) -> Iterator[Stand]:
+    emulator = Emulator(load_declaration(), pats={secret("pat")}, clock=lambda: clock() + SKEW)
+    transport = RequestsTransport(1)
+    client = PipelinesClient(pat_from_environment(lambda: secret("pat")), transport, clock=clock)
+    with serve(emulator) as served:
+        request = replace(MODEL, organization_url=served.organization_url)
+        yield Stand(clock, client, request, lambda: emulator.plan(Fault(accept=True, drop=True)))
+        transport.close()
 
 
 @pytest.fixture(params=["client", "fake"])
-def stand(request: pytest.FixtureRequest, clock: ManualClock) -> Iterator[Stand]:
-    if request.param == "fake":
-        yield Stand(clock, None)
-        return
-    emulator = Emulator(load_declaration(), pats={secret("pat")}, clock=lambda: clock() + SKEW)
-    with serve(emulator) as served:
-        stand = Stand(clock, emulator, served.organization_url)
-        yield stand
-        stand.close()
+def stand(request: pytest.FixtureRequest, clock: ManualClock) -> Stand:
+    if request.param == "client":
+        return cast("Stand", request.getfixturevalue("client_stand"))
+    fake = FakePipelines(clock)
+    return Stand(clock, fake, MODEL, lambda: fake.plan.append(LOST))
 
 
 class TestBoth:

@@ -91,19 +91,3 @@ def test_these_rounds_would_find_a_task_that_is_told_twice() -> None:
 
 def test_rounds_at_once_on_each_store(each_store: Store) -> None:
     rounds(each_store, 50)
-
-
-@pytest.mark.parametrize("first", ["register", "end"])
-def test_one_after_the_other_on_each_store(each_store: Store, first: str) -> None:
-    scene = Scene(each_store, utc_now, settle_seconds=SETTLE_SECONDS)
-    second = {"register": "end", "end": "register"}[first]
-    with ThreadPoolExecutor(2) as pool:
-        for number in range(10):
-            request = a_request(run_id=f"run-{number}")
-            for step in (first, second, first, second):
-                if step == "register":
-                    pool.submit(scene.waits.register, request, utc_now() + timedelta(seconds=25)).result()
-                else:
-                    deadline = utc_now() + timedelta(seconds=25)
-                    pool.submit(scene.waits.run_ended, the_end(f"run-{number}"), EVENT, deadline).result()
-            assert scene.tasks.results[request.task.task_instance_id] == ["succeeded"]

@@ -121,20 +121,19 @@ class TestAskingAzureMl:
         sweep.run()
         assert azure.asked == [f"https://management.azure.com{WORKSPACE}/jobs/run-1?api-version=2024-04-01"]
 
-    def test_a_young_wait_is_left_to_its_event(
-        self, scene: Scene, sweep: Sweep, azure: ManagementPlane, clock: ManualClock
+    @pytest.mark.parametrize(("minutes", "workspace"), [(29, None), (31, "another")])
+    def test_young_waits_and_other_workspaces_are_left_to_their_events(
+        self,
+        scene: Scene,
+        sweep: Sweep,
+        azure: ManagementPlane,
+        clock: ManualClock,
+        minutes: int,
+        workspace: str | None,
     ) -> None:
-        wait(scene)
-        clock.advance(29 * MINUTE)
+        wait(scene, workspace=workspace)
+        clock.advance(minutes * MINUTE)
         assert sweep.run() == Swept(open=1)
-        assert azure.asked == []
-
-    def test_runs_of_another_workspace_are_not_asked_for(
-        self, scene: Scene, sweep: Sweep, azure: ManagementPlane, clock: ManualClock
-    ) -> None:
-        wait(scene, workspace="another")
-        clock.advance(31 * MINUTE)
-        sweep.run()
         assert azure.asked == []
 
     def test_off_when_no_workspace_is_set(self, scene: Scene, clock: ManualClock) -> None:

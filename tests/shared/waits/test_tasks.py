@@ -147,15 +147,19 @@ class TestAnswers:
 
 
 class TestCredentials:
-    def test_the_tasks_own_token(self) -> None:
-        recorder = Recorder(answer(204))
-        complete(recorder, Access(Secret(TOKEN), identity=True))
-        assert recorder.authorizations == [f"Bearer {TOKEN}"]
-
-    def test_once_the_apps_own_where_the_token_is_not_taken(self) -> None:
-        recorder = Recorder(answer(401), answer(204))
-        complete(recorder, Access(Secret(TOKEN), identity=True))
-        assert recorder.authorizations == [f"Bearer {TOKEN}", OWN.value]
+    @pytest.mark.parametrize(
+        ("token", "statuses", "shown"),
+        [
+            (TOKEN, [204], [f"Bearer {TOKEN}"]),
+            (TOKEN, [401, 204], [f"Bearer {TOKEN}", OWN.value]),
+            ("", [204], [OWN.value]),
+        ],
+        ids=["the task's own token", "once the app's own where that is refused", "the app's own where there is none"],
+    )
+    def test_which_is_shown(self, token: str, statuses: list[int], shown: list[str]) -> None:
+        recorder = Recorder(*map(answer, statuses))
+        complete(recorder, Access(Secret(token) if token else None, identity=True))
+        assert recorder.authorizations == shown
 
     def test_only_once_and_what_was_refused_is_not_shown_again(self) -> None:
         recorder = Recorder(answer(401), answer(401), answer(401), answer(204))
@@ -173,11 +177,6 @@ class TestCredentials:
         with pytest.raises(CredentialRejected, match="the app's own identity is not used for it"):
             complete(recorder, Access(Secret(TOKEN)))
         assert len(recorder.sent) == 1
-
-    def test_without_a_token(self) -> None:
-        recorder = Recorder(answer(204))
-        complete(recorder, Access(None, identity=True))
-        assert recorder.authorizations == [OWN.value]
 
     def test_without_anything(self) -> None:
         with pytest.raises(CredentialRejected, match="was a key removed too early"):
