@@ -60,7 +60,7 @@ def default_headers(task: Task, token: str = TOKEN) -> dict[str, str]:
 
 
 class FakeTasks:
-    """Azure DevOps' tasks, in memory: what was said to each, and which are over.
+    """Azure DevOps' tasks, in memory: what was said to each, and which are over; test_tasks.py holds it to the client.
 
     A call that begins too late for its deadline fails the test. ``plan`` says what happens to the next calls of a
     kind, one each: an error is raised (``LOST`` from ``complete`` after the task ended); ``HANGS`` does nothing and
