@@ -18,7 +18,7 @@ from shared.telemetry import Decision, Outcome, Report, Result, delay_ms, log_de
 
 
 class Delivery(NamedTuple):
-    """All that came of one delivery, in the table's order."""
+    """The decisions of one delivery, in the order of the routes."""
 
     decisions: tuple[Decision, ...]
     why_not: tuple[WhyNot, ...] = ()
@@ -64,7 +64,7 @@ class Relay:
     def deliver(self, raw: str) -> Delivery:
         """Decide on one event and do what follows from it.
 
-        Returns where every route is done with the event, or has parked it: it may be acknowledged.
+        Returns if every route is done with the event, or has parked it: the event may be acknowledged.
 
         :raises DeliveryDeferred: at least one route is not done; Event Grid must come again.
         """
@@ -83,7 +83,7 @@ class Relay:
         return Delivery(decisions, verdict.why_not)
 
     def decide(self, raw: str) -> Verdict:
-        """What is to be done about an event, by the routes of this relay; does nothing."""
+        """Return what the routes of this relay would do about an event; does nothing."""
         return decide(raw, self._dispatch, self._routes)
 
     def carry_out(

@@ -1,4 +1,4 @@
-"""One structured log record per decision, so that one query answers: what came of this event, and why?
+"""One structured log record per decision, so that one query answers: what happened to this event, and why?
 
 The record is the log message, as JSON: in Application Insights ``parse_json(message)`` gives its fields. It holds
 names, ids and reasons, and never a credential.
@@ -21,7 +21,7 @@ _log = logging.getLogger(LOGGER_NAME)
 
 
 class Outcome(StrEnum):
-    """What came of an event on a route, or for a task that waits for a run."""
+    """What happened to an event on a route, or to a task that waits for a run."""
 
     QUEUED = "queued"
     DUPLICATE = "duplicate"

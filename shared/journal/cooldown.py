@@ -2,8 +2,8 @@
 
 A window is a record too, in a partition of its own, that names its holder: the occurrence whose run it is for. What
 the window means follows from the holder's own record, so nothing has to be given back: a holder that was parked or
-released holds nothing any more, and one that is still at work lets the others wait rather than be suppressed for a run
-that may never come.
+released no longer holds anything. While a holder is still at work, the others wait, rather than be suppressed for a run
+that may never be queued.
 """
 
 from dataclasses import dataclass, replace
@@ -24,7 +24,7 @@ _MAX_TRIES: Final = 4
 class Window(NamedTuple):
     """A route's window.
 
-    :param key: what has a window of its own, for example a dataset's name; most often empty: one for the route.
+    :param key: names what has a window of its own, for example a dataset; usually empty: one window for the route.
     """
 
     key: str
@@ -53,7 +53,7 @@ class Cooldowns:
         self._clock = clock
 
     def enter(self, holder: JournalKey, window: Window) -> Covered | Undecided | None:
-        """Try to make the window one's own; None if it is, so that the run may be queued.
+        """Enter the window. None: it is the caller's now, and the run may be queued.
 
         :param holder: the caller's own record, which it has claimed.
         :raises JournalUnavailable: the store does not answer.
@@ -70,13 +70,13 @@ class Cooldowns:
             answer = self._standing(found, holder, window, now)
             if answer is not None:
                 return answer
-            # Written even where it is ours already: somebody who has just seen us released may be taking it over.
+            # Written even if it is ours already: an occurrence that has just seen us released may be taking it over.
             if self._store.replace(replace(mine, version=found.version)) is not None:
                 return None
         return Undecided("other occurrences are entering the cooldown window at the same time")
 
     def look(self, holder: JournalKey, window: Window) -> Covered | Undecided | None:
-        """What stands in the way of entering the window now; None where nothing does. Changes nothing.
+        """Return what keeps an occurrence from entering the window now, or None. Changes nothing.
 
         :raises JournalUnavailable: the store does not answer.
         """
@@ -84,7 +84,7 @@ class Cooldowns:
         return None if found is None else self._standing(found, holder, window, self._clock())
 
     def _standing(self, found: Record, holder: JournalKey, window: Window, now: datetime) -> Covered | Undecided | None:
-        """What the window's present holder means for the caller; None where the window is free."""
+        """Return what the window's present holder means for the caller; None if the window is free."""
         ends_at = found.claimed_at + window.length
         if found.document == holder.key or now >= ends_at:
             return None

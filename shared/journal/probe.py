@@ -1,6 +1,6 @@
 """Tries a journal's store for real: writes a record, reads it, and removes it again. Nothing of it is left."""
 
-import uuid
+import os
 from typing import Final
 
 from shared.clock import utc_now
@@ -26,7 +26,7 @@ def probe_store(store: Store) -> str:
     finally:
         is_removed = store.delete(written)
     if found is None or found.document != written.document:
-        raise JournalUnavailable("the journal does not give back what was written; is it somebody else's table?")
+        raise JournalUnavailable("the journal does not give back what was written; is it another application's table?")
     if not is_removed:
         raise JournalUnavailable(
             f"the probe's record is left behind under the route {ROUTE}; 'manage.py journal' shows it"
@@ -38,7 +38,7 @@ def probe_record() -> Record:
     """Return a record that the nightly purge would take away, should the process die before it can."""
     now = utc_now()
     return Record(
-        key=JournalKey(ROUTE, uuid.uuid4().hex * 2),
+        key=JournalKey(ROUTE, os.urandom(32).hex()),
         state=State.SUPPRESSED,
         entry=NO_EVENT,
         claimed_at=now,
@@ -46,5 +46,5 @@ def probe_record() -> Record:
         settled_at=now,
         reason="a probe of manage.py doctor",
         history=(Step(now, State.SUPPRESSED, "a probe of manage.py doctor"),),
-        document=uuid.uuid4().hex,
+        document=os.urandom(16).hex(),
     )

@@ -1,4 +1,4 @@
-"""The journal's records in an SQLite file: for one machine, with as many threads and processes as you like."""
+"""Keeps the journal's records in an SQLite file: for one machine, with any number of threads and processes."""
 
 import json
 import sqlite3
@@ -149,13 +149,13 @@ class SqliteStore:
 
     @contextmanager
     def _reading(self) -> Iterator[sqlite3.Connection]:
-        """A connection for one query: a reader does not wait for the writers."""
+        """Open a connection for one query. Readers do not wait for writers."""
         with self._errors(), closing(_connect(self._path)) as connection:
             yield connection
 
     @contextmanager
     def _errors(self) -> Iterator[None]:
-        """What SQLite raises means that the journal does not answer."""
+        """Translate what SQLite raises to JournalUnavailable."""
         try:
             yield
         except sqlite3.Error as exc:
@@ -251,7 +251,7 @@ def _connect(path: Path) -> sqlite3.Connection:
 
 
 def _time_text(moment: datetime) -> str:
-    """In UTC and with all digits, so that texts sort as times do."""
+    """Return the time in UTC with all digits, so that strings sort as times do."""
     return moment.astimezone(UTC).isoformat(timespec="microseconds")
 
 

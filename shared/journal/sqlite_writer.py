@@ -99,7 +99,7 @@ class Writer:
 
 
 class _Write:
-    """One statement, and what has come of it."""
+    """One statement and its result."""
 
     def __init__(self, sql: str, parameters: tuple[Any, ...]) -> None:
         self._sql = sql

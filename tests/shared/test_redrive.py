@@ -592,7 +592,7 @@ class TestManyAtOnce:
         record = stand.park_in_doubt(queued=False)
         stand.pipelines.search_error = None
         store = interrupted(stand.store, lambda: stand.redrive(stand.only), after=State.PARKED)
-        with pytest.raises(ClaimLost, match="is being redriven by somebody else"):
+        with pytest.raises(ClaimLost, match="is being redriven by another operator"):
             stand.redrive(record, store=store)
         assert len(stand.pipelines.books) == 1
 

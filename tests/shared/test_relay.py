@@ -405,27 +405,6 @@ class TestEqualRequests:
 
 
 class TestCrashedAndSleepingWorkers:
-    def crash(self, bench: Bench, *, queued: bool) -> None:
-        """A worker dies while it queues a run: its claim stays, and nobody writes anything down."""
-
-        def die() -> None:
-            if not queued:
-                bench.pipelines.books.clear()
-            raise KeyboardInterrupt
-
-        bench.pipelines.plan.append(die)
-        with pytest.raises(KeyboardInterrupt):
-            bench.relay().deliver(run_completed())
-
-    @pytest.mark.parametrize("queued", [True, False])
-    def test_its_lapsed_claim_is_taken_over_and_there_is_one_run(self, bench: Bench, queued: bool) -> None:
-        self.crash(bench, queued=queued)
-        relay = bench.relay()
-        assert "another delivery is at work" in deferred(relay, run_completed())
-        bench.clock.advance(LEASE)
-        assert outcomes(relay.deliver(run_completed())) == [Outcome.QUEUED]
-        assert len(bench.pipelines.books) == 1
-
     @pytest.mark.parametrize(
         ("error", "level", "words"),
         [

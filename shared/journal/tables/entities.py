@@ -18,7 +18,7 @@ the rest   64 KiB                 each text is cut to 1,500 bytes, with a remark
 
 Together, and as the base64 in which they travel, these stay below 1 MiB: Azurite measures it there. An event of
 Event Grid has at most 1 MiB, and JSON compresses to much less than half. A request that was cut can no longer be
-read, so nobody sends it again by mistake; a request has a few KiB.
+read, so it cannot be sent again by mistake; a request has a few KiB.
 
 The binary properties hold any text exactly, even what JSON or the service would not carry (NUL, lone surrogates).
 State, run id and times are properties of their own, to filter by. ``event_type``, ``subject``, ``reason`` and
@@ -98,7 +98,7 @@ def record_to_entity(record: Record, write_id: str) -> Entity:
 def record_from_entity(key: JournalKey, entity: Mapping[str, Any], version: str) -> Record:
     """What ``record_to_entity`` was given.
 
-    :raises UnreadableEntity: it was made, or changed, by somebody else.
+    :raises UnreadableEntity: it was made, or changed, by another program.
     """
     try:
         notes = json.loads(_unpacked("notes", entity))
@@ -249,5 +249,5 @@ def _shown(text: str) -> str:
 
 
 def _plain(moment: datetime) -> datetime:
-    # The library gives a subclass that remembers the service's text; nobody else should have to know of it.
+    # The library gives a subclass that remembers the service's text; no other code should have to know of it.
     return datetime.fromisoformat(moment.isoformat())

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from shared.errors import JournalUnavailable, RunAlreadyOwned
-from shared.journal.records import NO_EVENT, JournalKey, State, Store
+from shared.journal.records import NO_EVENT, JournalKey, Record, State, Store
 from shared.journal.sqlite import SqliteStore
 from tests.support.records import record, written
 
@@ -83,6 +83,20 @@ class TestStore:
         assert store.owner("route", 6) is None
         assert store.delete(owner)
         assert store.owner("route", 5) is None
+
+    def test_of_many_records_one_gets_the_run(self, store: Store) -> None:
+        records = [written(store.insert(record(f"{number}"))) for number in range(8)]
+        start = threading.Barrier(8)
+
+        def race(mine: Record) -> bool:
+            start.wait()
+            try:
+                return store.replace(replace(mine, run_id=5)) is not None
+            except RunAlreadyOwned:
+                return False
+
+        with ThreadPoolExecutor(8) as pool:
+            assert sum(pool.map(race, records)) == 1
 
     def test_of_many_threads_one_inserts_and_one_replaces(self, store: Store) -> None:
         start = threading.Barrier(16)

@@ -94,10 +94,11 @@ class FaultyTransport(StubTransport):
         self._inner = pooled_transport(16)
         self.faults = deque(faults)
         self.sent: list[str] = []
+        self.otherwise: Fault = answered
 
     def send(self, request: Any, **options: Any) -> Any:
         self.sent.append(f"{request.method} {request.url.rpartition('/')[2].partition('(')[0].partition('?')[0]}")
-        fault = self.faults.popleft() if self.faults else answered
+        fault = self.faults.popleft() if self.faults else self.otherwise
         return fault(lambda: self._inner.send(request, **options))
 
     def close(self) -> None:
@@ -183,26 +184,32 @@ class TestCost:
 
 
 class TestLostAnswers:
-    def test_an_insert_that_was_done_is_recognised(self, faulty: Faulty) -> None:
-        faulty.fail(answer_lost)
-        inserted = written(faulty.store.insert(record()))
-        assert len(faulty.transport.sent) == 3
+    @pytest.mark.parametrize(("run_id", "later_run_id"), [(None, None), (None, 5), (5, 5)])
+    @pytest.mark.parametrize("faults", [[answer_lost], [never_sent], [answer_lost, answer_lost], [never_sent] * 2])
+    def test_each_write_is_done_once_whatever_is_lost(
+        self, faulty: Faulty, run_id: int | None, later_run_id: int | None, faults: list[Fault]
+    ) -> None:
+        faulty.fail(*faults)
+        inserted = written(faulty.store.insert(record(run_id=run_id)))
         assert faulty.healthy.get(KEY) == inserted
-        assert faulty.healthy.replace(inserted) is not None, "and its version is the right one"
+        faulty.fail(*faults)
+        second = written(faulty.store.replace(replace(inserted, run_id=later_run_id, reason="second")))
+        faulty.fail(*faults)
+        assert faulty.store.get(KEY) == faulty.healthy.get(KEY) == second
+        assert faulty.healthy.replace(inserted) is None
+        assert faulty.healthy.owned_runs("route", [5]) == ({5} if later_run_id else set())
 
-    def test_an_insert_that_was_not_sent_is_sent_again(self, faulty: Faulty) -> None:
-        faulty.fail(never_sent)
-        inserted = written(faulty.store.insert(record()))
-        assert faulty.transport.sent == [f"POST {faulty.table}"] * 2
-        assert faulty.healthy.get(KEY) == inserted
-
-    def test_another_ones_equal_record_is_not_taken_for_ours(self, faulty: Faulty) -> None:
-        other = faulty.healthy.insert(record())
-        faulty.fail(answer_lost)
+    @pytest.mark.parametrize("fault", [answer_lost, never_sent])
+    @pytest.mark.parametrize("run_id", [None, 5])
+    def test_anothers_equal_write_is_not_taken_for_ours(self, faulty: Faulty, run_id: int | None, fault: Fault) -> None:
+        first = written(faulty.healthy.insert(record()))
+        faulty.fail(fault)
         assert faulty.store.insert(record()) is None
-        faulty.fail(never_sent)
-        assert faulty.store.insert(record()) is None
-        assert faulty.healthy.get(KEY) == other
+        assert faulty.healthy.get(KEY) == first
+        second = written(faulty.healthy.replace(replace(first, reason="equal", run_id=run_id)))
+        faulty.fail(fault)
+        assert faulty.store.replace(replace(first, reason="equal", run_id=run_id)) is None
+        assert faulty.healthy.get(KEY) == second
 
     def test_our_insert_that_another_has_replaced_since_is_ours_no_more(self, faulty: Faulty) -> None:
         def take_over() -> None:
@@ -211,33 +218,6 @@ class TestLostAnswers:
 
         faulty.fail(answer_lost_then(take_over))
         assert faulty.store.insert(record()) is None
-
-    def test_an_insert_with_a_run_is_recognised(self, faulty: Faulty) -> None:
-        faulty.fail(answer_lost)
-        inserted = written(faulty.store.insert(record(run_id=5)))
-        assert faulty.healthy.get(KEY) == inserted
-        assert faulty.healthy.owned_runs("route", [5]) == {5}
-
-    @pytest.mark.parametrize("run_id", [None, 5])
-    @pytest.mark.parametrize("faults", [[answer_lost], [never_sent], [answer_lost, answer_lost], [never_sent] * 2])
-    def test_a_replacement_is_done_once_whatever_is_lost(
-        self, faulty: Faulty, run_id: int | None, faults: list[Fault]
-    ) -> None:
-        first = written(faulty.healthy.insert(record()))
-        faulty.fail(*faults)
-        second = written(faulty.store.replace(replace(first, run_id=run_id, reason="second")))
-        assert faulty.healthy.get(KEY) == second
-        assert faulty.healthy.replace(first) is None
-        assert faulty.healthy.owned_runs("route", [5]) == ({5} if run_id else set())
-
-    @pytest.mark.parametrize("fault", [answer_lost, never_sent])
-    @pytest.mark.parametrize("run_id", [None, 5])
-    def test_a_late_replacement_is_not_taken_for_ours(self, faulty: Faulty, run_id: int | None, fault: Fault) -> None:
-        first = written(faulty.healthy.insert(record()))
-        second = written(faulty.healthy.replace(replace(first, reason="equal", run_id=run_id)))
-        faulty.fail(fault)
-        assert faulty.store.replace(replace(first, reason="equal", run_id=run_id)) is None
-        assert faulty.healthy.get(KEY) == second
 
     @pytest.mark.parametrize("fault", [answer_lost, never_sent])
     def test_anothers_run_is_said_to_be_anothers(self, faulty: Faulty, fault: Fault) -> None:
@@ -262,11 +242,6 @@ class TestLostAnswers:
         assert faulty.store.replace(wanted) is None, "its version is gone, with our own write"
         assert written(faulty.store.get(KEY)).run_id == 5
 
-    def test_a_lost_read_is_asked_again(self, faulty: Faulty) -> None:
-        first = faulty.healthy.insert(record())
-        faulty.fail(answer_lost, never_sent)
-        assert faulty.store.get(KEY) == first
-
     def test_the_answer_to_making_the_table_may_be_lost(self, open_tables: OpenTables) -> None:
         transport = FaultyTransport(answered, answer_lost)
         assert open_tables(transport=transport).insert(record()) is not None
@@ -275,16 +250,23 @@ class TestLostAnswers:
 
     def test_of_many_threads_with_bad_lines_one_wins(self, faulty: Faulty) -> None:
         """Each thread's first answer is lost, done or not; all want to write the very same."""
-        start = threading.Barrier(12)
-        faulty.fail(*[answer_lost, never_sent] * 6)
+        start = threading.Barrier(12, timeout=60)
+        planned = threading.local()
 
-        def race(_: int) -> tuple[bool, bool]:
+        def once(send: Callable[[], Any]) -> Any:
+            fault, planned.fault = planned.fault, answered
+            return fault(send)
+
+        faulty.transport.otherwise = once
+
+        def race(number: int) -> tuple[bool, bool]:
+            planned.fault = (answer_lost, never_sent)[number % 2]
             start.wait()
             inserted = faulty.store.insert(record()) is not None
             start.wait()
             found = written(faulty.healthy.get(KEY))
-            start.wait(timeout=20)
-            faulty.transport.faults.append(answer_lost)
+            start.wait()
+            planned.fault = answer_lost
             return inserted, faulty.store.replace(replace(found, run_id=7)) is not None
 
         with ThreadPoolExecutor(12) as pool:
@@ -311,20 +293,6 @@ class TestMarkers:
         assert tables_store.get(JournalKey("route", "cd34")) is None
         assert tables_store.insert(record(run_id=6)) is None
         assert tables_store.owned_runs("route", [6]) == set()
-
-    def test_of_many_records_one_gets_the_run(self, tables_store: TablesStore) -> None:
-        records = [written(tables_store.insert(record(f"{number}"))) for number in range(8)]
-        start = threading.Barrier(8)
-
-        def race(mine: Record) -> bool:
-            start.wait()
-            try:
-                return tables_store.replace(replace(mine, run_id=5)) is not None
-            except RunAlreadyOwned:
-                return False
-
-        with ThreadPoolExecutor(8) as pool:
-            assert sum(pool.map(race, records)) == 1
 
 
 class TestSelect:
