@@ -63,10 +63,10 @@ def test_every_cloud_is_documented() -> None:
 @pytest.mark.parametrize(
     ("quoted", "module"),
     [
-        ("asks to sign in", "pipelines_protocol"),
+        ("asks to sign in", "http/message"),
         ("Unexpected parameter", None),
-        ("no pipeline", "pipelines"),
-        ("is named '", "pipelines"),
+        ("no pipeline", "azure_devops/client"),
+        ("is named '", "azure_devops/client"),
         ("Microsoft Entra gives no token for", "credentials"),
         ("cannot be read from", "credentials"),
     ],

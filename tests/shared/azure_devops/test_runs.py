@@ -67,6 +67,7 @@ class TestRequests:
 
     def test_run_with_nothing(self) -> None:
         request = run_pipeline(PLAIN, 7)
+        assert request.headers("Basic x")["X-TFS-FedAuthRedirect"] == "Suppress"
         assert request.url == f"{ORG}/mlops/_apis/pipelines/7/runs?api-version=7.1"
         assert request.body == b"{}"
 

@@ -37,7 +37,7 @@ from itertools import count
 from pathlib import Path
 from handlers import DISPATCH, NAMES
 from shared.composition import compose, load_configuration
-from shared.pipelines_protocol import HttpResponse
+from shared.http.message import HttpResponse
 
 ids = count(100)
 def azure_devops(request, authorization, timeout_seconds):

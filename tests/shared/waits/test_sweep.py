@@ -36,11 +36,13 @@ class ManagementPlane:
         """How many seconds an answer takes."""
         self.statuses: dict[str, str] = {}
         self.asked: list[str] = []
+        self.headers: dict[str, str] = {}
         self.answer: HttpResponse | Exception | None = None
         self.expired: set[str] = set()
 
     def __call__(self, request: HttpRequest, authorization: str, timeout_seconds: float) -> HttpResponse:
         self.asked.append(request.url)
+        self.headers = request.headers(authorization)
         self.clock.advance(self.takes)
         if authorization in self.expired:
             return HttpResponse(401, {}, b"")
@@ -128,6 +130,7 @@ class TestAskingAzureMl:
         scene.clock.advance(31 * MINUTE)
         scene.sweep.run()
         assert scene.azure.asked == [f"https://management.azure.com{WORKSPACE}/jobs/run-1?api-version=2024-04-01"]
+        assert set(scene.azure.headers) == {"Accept", "Authorization", "User-Agent"}  # none of Azure DevOps' own
 
     @pytest.mark.parametrize(("minutes", "workspace"), [(29, None), (31, "another")])
     def test_young_waits_and_other_workspaces_are_left_to_their_events(
