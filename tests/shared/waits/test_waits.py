@@ -7,6 +7,7 @@ import pytest
 
 from shared.credentials import Secret
 from shared.errors import (
+    AnswerLost,
     AzureDevOpsError,
     CredentialRejected,
     CredentialUnavailable,
@@ -212,25 +213,21 @@ class TestRegistration:
 
 
 class TestTelling:
-    def test_a_lost_answer_of_a_message_that_was_heard(self, scene: Scene, clock: ManualClock) -> None:
+    @pytest.mark.parametrize(
+        ("lost", "words"), [(LOST, "was found to be over"), (LOST_UNQUEUED, "was told 'succeeded'")]
+    )
+    def test_a_lost_answer_is_looked_up_once_it_has_settled(
+        self, scene: Scene, clock: ManualClock, lost: AnswerLost, words: str
+    ) -> None:
         request = a_request()
         register(scene, request)
-        scene.tasks.plan("complete", LOST)
+        scene.tasks.plan("complete", lost)
         assert end(scene) == [Outcome.DEFERRED]
         assert end(scene) == [Outcome.DEFERRED]  # it may still be under way
         clock.advance(31)
         assert end(scene) == [Outcome.COMPLETED]
         assert scene.tasks.results == {request.task.task_instance_id: ["succeeded"]}
-        assert "was found to be over" in wait_record(scene).reason
-
-    def test_a_lost_answer_of_a_message_that_was_not_heard(self, scene: Scene, clock: ManualClock) -> None:
-        request = a_request()
-        register(scene, request)
-        scene.tasks.plan("complete", LOST_UNQUEUED)
-        assert end(scene) == [Outcome.DEFERRED]
-        clock.advance(31)
-        assert end(scene) == [Outcome.COMPLETED]
-        assert scene.tasks.results == {request.task.task_instance_id: ["succeeded"]}
+        assert words in wait_record(scene).reason
 
     def test_whether_it_was_heard_cannot_be_looked_up_yet(self, scene: Scene, clock: ManualClock) -> None:
         register(scene, a_request())
@@ -363,27 +360,26 @@ class TestTelling:
 
 
 class TestTheAppsOwnIdentity:
-    def access(self, scene: Scene, request: WaitRequest, *, unproven: bool = False) -> bool:
-        if unproven:
+    @pytest.mark.parametrize(
+        ("changes", "proven", "identity"),
+        [
+            ({}, True, True),
+            ({"plan_url": "https://dev.azure.com/fabrikam"}, True, False),
+            ({}, False, False),
+            ({"hub_name": "checks"}, True, False),
+            ({"hub_name": "gates"}, True, False),
+            ({"hub_name": "rm"}, True, False),
+        ],
+        ids=["its own", "another organization's", "no good token was ever shown", "checks", "gates", "rm"],
+    )
+    def test_for_which_tasks(self, scene: Scene, changes: dict[str, str], proven: bool, identity: bool) -> None:
+        request = a_request(a_task(**changes))
+        if not proven:
             scene.tasks.plan("say", RequestNotSent("no connection"))
         register(scene, request)
         end(scene)
         (access,) = scene.tasks.accesses
-        assert access.token == request.token
-        return access.identity
-
-    def test_for_tasks_of_its_own_organization(self, scene: Scene) -> None:
-        assert self.access(scene, a_request())
-
-    def test_not_for_another_organization(self, scene: Scene) -> None:
-        assert not self.access(scene, a_request(a_task(plan_url="https://dev.azure.com/fabrikam")))
-
-    def test_not_for_a_caller_that_never_showed_a_good_token(self, scene: Scene) -> None:
-        assert not self.access(scene, a_request(), unproven=True)
-
-    @pytest.mark.parametrize("hub", ["checks", "gates", "rm"])
-    def test_not_for_checks_and_gates(self, scene: Scene, hub: str) -> None:
-        assert not self.access(scene, a_request(a_task(hub_name=hub)))
+        assert (access.token, access.identity) == (request.token, identity)
 
     def test_where_no_key_opens_the_token(self, scene: Scene, store: Store, clock: ManualClock) -> None:
         register(scene, a_request())
