@@ -9,7 +9,6 @@ import threading
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any
 
 from handlers import DISPATCH
 from shared.azure_devops.runs import Run, RunRequest
@@ -22,9 +21,9 @@ from shared.relay import Delivery, Relay
 from shared.routing.table import RouteTable
 from tests.support.building import run_completed
 from tests.support.clock import ManualClock
-from tests.support.fakes import Reports, url_of
+from tests.support.fakes import SKEW, Reports, url_of
 from tests.support.memory_store import MemoryStore
-from tests.support.wrapped_store import WrappedStore
+from tests.support.stepping import SteppingStore
 
 BUDGET, LEASE, SETTLE = 25, 60, 30
 GO, CRASH, LOSE = "go", "crash", "lose"
@@ -60,10 +59,10 @@ class World:
     finals: dict[JournalKey, Record] = field(default_factory=dict)
 
     def carry_out(self, sent: Request) -> None:
-        """The server queues the run."""
+        """The server, whose clock is ahead of ours, queues the run."""
         run_id = 100 + len(self.books)
         sent.run = Run(run_id, url_of(run_id))
-        self.books.append((sent.run, sent.request, self.clock()))
+        self.books.append((sent.run, sent.request, self.clock() + SKEW))
 
     def advance(self, seconds: float) -> None:
         """Time passes; what is under way is carried out before it would be later than the settle time allows."""
@@ -120,17 +119,6 @@ class Process:
             raise Crashed
         return self._command
 
-    def stepping(self, name: str, call: Callable[..., Any]) -> Callable[..., Any]:
-        """The call, with a stop before and after it."""
-
-        def stepped(*arguments: Any) -> Any:
-            self.pause(f"before {name}")
-            answer = call(*arguments)
-            self.pause(f"after {name}")
-            return answer
-
-        return stepped
-
     def _wait(self) -> None:
         assert self._back.acquire(timeout=60), "the worker hangs"
         if self._thread is not None and self.at == "":
@@ -157,7 +145,7 @@ class Worker(Process):
         self.delivery: Delivery | None = None
         self.acknowledged = False
         journal = Journal(
-            WrappedStore(world.store, self.stepping), lease_seconds=LEASE, settle_seconds=SETTLE, clock=world.clock
+            SteppingStore(world.store, self.pause), lease_seconds=LEASE, settle_seconds=SETTLE, clock=world.clock
         )
         self._relay = Relay(
             dispatch=DISPATCH,
@@ -166,7 +154,7 @@ class Worker(Process):
             queueing=Queueing(
                 journal,
                 SteppingPipelines(world, self.pause),
-                Cooldowns(WrappedStore(world.store, self.stepping), world.clock),
+                Cooldowns(SteppingStore(world.store, self.pause), world.clock),
                 clock=world.clock,
                 sleep=lambda _: None,
             ),

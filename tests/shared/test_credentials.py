@@ -64,12 +64,6 @@ class TestCache:
         clock.advance(1)
         assert credential.authorization() == "b"
 
-    def test_what_was_rejected_is_fetched_anew(self) -> None:
-        values = iter("ab")
-        credential = Credential(lambda: Issued(Secret(next(values))))
-        credential.reject(credential.authorization())
-        assert credential.authorization() == "b"
-
     def test_a_late_rejection_of_the_old_one_leaves_the_new_one(self) -> None:
         values = iter("ab")
         credential = Credential(lambda: Issued(Secret(next(values))))
@@ -104,20 +98,10 @@ def test_a_pat_is_basic_authentication_with_an_empty_user() -> None:
     assert pat_authorization("abc").value == "Basic OmFiYw=="
 
 
-class TestPatFromEnvironment:
-    def test_is_read_anew_after_a_rejection(self) -> None:
-        pats = [secret("one")]
-        credential = pat_from_environment(lambda: pats[0])
-        first = credential.authorization()
-        pats[0] = secret("two")
-        assert credential.authorization() == first
-        credential.reject(first)
-        assert credential.authorization() == pat_authorization(secret("two")).value
-
-    @pytest.mark.parametrize("pat", [None, ""])
-    def test_none(self, pat: str | None) -> None:
-        with pytest.raises(CredentialUnavailable, match="AZURE_DEVOPS_EXT_PAT is empty; set it"):
-            pat_from_environment(lambda: pat).authorization()
+@pytest.mark.parametrize("pat", [None, ""])
+def test_no_pat_in_the_environment(pat: str | None) -> None:
+    with pytest.raises(CredentialUnavailable, match="AZURE_DEVOPS_EXT_PAT is empty; set it"):
+        pat_from_environment(lambda: pat).authorization()
 
 
 class TestPatFromKeyVault:

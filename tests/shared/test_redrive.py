@@ -2,7 +2,7 @@
 
 import json
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -26,7 +26,7 @@ from shared.routing.table import Match, Refusal
 from shared.telemetry import Outcome
 from tests.support.building import event_text, run_completed
 from tests.support.clock import ManualClock
-from tests.support.fakes import LOST, LOST_UNQUEUED, FakePipelines, Reports, url_of
+from tests.support.fakes import LOST, LOST_UNQUEUED, url_of
 from tests.support.records import store_with
 from tests.support.relays import LEASE, PLAIN, SETTLE, Bench, outcomes
 
@@ -69,10 +69,6 @@ class Stand(Bench):
         return Journal(self.store, lease_seconds=LEASE, settle_seconds=SETTLE, clock=self.clock)
 
     @property
-    def records(self) -> list[Record]:
-        return list(self.store.select(Selection(), 100))
-
-    @property
     def only(self) -> Record:
         (record,) = self.records
         return record
@@ -110,8 +106,9 @@ class Stand(Bench):
 
 
 @pytest.fixture
-def stand(store: SqliteStore, clock: ManualClock) -> Stand:
-    return Stand(store, clock, FakePipelines(clock), Reports(), [])
+def stand(store: SqliteStore, clock: ManualClock) -> Iterator[Stand]:
+    with Stand.beside_a_neighbor(store, clock) as stand:
+        yield stand
 
 
 def states(record: Record) -> list[State]:

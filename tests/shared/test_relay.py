@@ -5,6 +5,7 @@ import logging
 import threading
 import time
 from collections import Counter
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
@@ -15,7 +16,7 @@ import pytest
 
 from devstack.events import sample_text
 from handlers import DISPATCH
-from shared.azure_devops.runs import Run, RunRequest
+from shared.azure_devops.runs import Run
 from shared.clock import utc_now
 from shared.deciding import MAX_UNREADABLE_BYTES
 from shared.errors import (
@@ -32,14 +33,14 @@ from shared.errors import (
 )
 from shared.journal.cooldown import Cooldowns
 from shared.journal.journal import Journal
-from shared.journal.records import JournalKey, Record, Selection, State, Store
+from shared.journal.records import JournalKey, Record, State, Store
 from shared.queueing import Queueing
 from shared.relay import Relay
 from shared.routing.table import WhyNot
 from shared.telemetry import Outcome
 from tests.support.building import event_text, routes, run_completed
 from tests.support.clock import ManualClock
-from tests.support.fakes import LOST, LOST_UNQUEUED, FakePipelines, Reports, url_of
+from tests.support.fakes import HANGS, LOST, LOST_UNQUEUED, SKEW, FakePipelines, Reports, url_of
 from tests.support.records import store_with
 from tests.support.relays import BUDGET, LEASE, PLAIN, SETTLE, Bench, deferred, outcomes
 
@@ -48,8 +49,9 @@ RUN = {"experimentName": "train", "runId": "run-1"}
 
 
 @pytest.fixture
-def bench(store: Store, clock: ManualClock) -> Bench:
-    return Bench(store, clock, FakePipelines(clock), Reports(), [])
+def bench(store: Store, clock: ManualClock) -> Iterator[Bench]:
+    with Bench.beside_a_neighbor(store, clock) as bench:
+        yield bench
 
 
 class TestOneRoute:
@@ -72,14 +74,12 @@ class TestOneRoute:
         assert (decision.outcome, decision.run_id, decision.reason) == (Outcome.DUPLICATE, 100, "queued before")
         assert len(bench.pipelines.books) == 1
 
-    def test_no_request_may_outlast_budget_or_lease(self, bench: Bench) -> None:
-        bench.relay().deliver(run_completed())
-        assert bench.pipelines.deadlines == [bench.clock() + timedelta(seconds=BUDGET)]
-        journal = Journal(bench.store, lease_seconds=5, clock=bench.clock)
-        relay = bench.relay_of(routes(PLAIN), bench.store)
-        relay._journal = journal
-        relay.deliver(run_completed("other"))
-        assert bench.pipelines.deadlines[1] == bench.clock() + timedelta(seconds=5)
+    @pytest.mark.parametrize(("lease", "seconds"), [(LEASE, BUDGET), (5, 5)])
+    def test_no_request_outlasts_budget_or_lease(self, bench: Bench, lease: float, seconds: float) -> None:
+        bench.pipelines.plan.append(HANGS)
+        began = bench.clock()
+        deferred(bench.relay(lease_seconds=lease), run_completed())
+        assert bench.clock() - began == timedelta(seconds=seconds)
 
 
 class TestWhatIsIgnored:
@@ -99,7 +99,7 @@ class TestWhatIsIgnored:
         (decision,) = bench.relay().deliver(raw).decisions
         assert (decision.outcome, decision.key) == (Outcome.IGNORED, "")
         assert reason in decision.reason
-        assert list(bench.store.select(Selection(), 1)) == []
+        assert bench.records == []
 
     def test_no_route_that_matches_with_all_reasons_to_the_caller_and_some_in_the_log(self, bench: Bench) -> None:
         entries = [f"name: r{number}\nevent: RunCompleted\npipeline: p\nenabled: false" for number in range(7)]
@@ -237,9 +237,12 @@ class TestAnswerLost:
             ([LOST_UNQUEUED, LOST], 2, "found in Azure DevOps after its answer was lost"),
         ],
     )
+    @pytest.mark.parametrize("skew", [SKEW, -SKEW], ids=["ahead", "behind"])
     def test_the_run_is_adopted_or_where_there_is_none_queued(
-        self, bench: Bench, planned: list[AnswerLost], searches: int, reason: str
+        self, bench: Bench, skew: timedelta, planned: list[AnswerLost], searches: int, reason: str
     ) -> None:
+        """Whatever the clock of Azure DevOps says."""
+        bench.pipelines.skew = skew
         bench.pipelines.plan.extend(planned)
         relay = bench.relay()
         for _ in planned:
@@ -332,14 +335,20 @@ class TestEqualRequests:
         assert second.run_id == 101
         assert len(bench.pipelines.books) == 2
 
-    def test_one_whose_run_was_adopted_by_another_takes_that_ones_run(self, bench: Bench) -> None:
-        """``a`` lost its answer; while ``b`` is being queued, ``a`` looks and finds b's run before b has noted it."""
+    @pytest.mark.parametrize("late", [False, True], ids=["none is left", "one is left"])
+    def test_one_whose_run_was_adopted_by_another_takes_that_ones_run(self, bench: Bench, late: bool) -> None:
+        """``a`` lost its answer; while ``b`` is being queued, ``a`` looks and finds b's run before b has noted it.
+
+        If a's own request is carried out late, its run is left over for ``b``.
+        """
         relay = bench.relay(SAME)
         bench.pipelines.plan.append(LOST_UNQUEUED)
         deferred(relay, run_completed("a"))
         bench.clock.advance(SETTLE)
 
         def adopt() -> None:
+            if late:
+                bench.pipelines.queue(bench.pipelines.books[0].request)
             (decision,) = relay.deliver(run_completed("a")).decisions
             assert decision.run_id == 100, "the run that is just being queued for b"
 
@@ -350,14 +359,17 @@ class TestEqualRequests:
 
     def test_a_run_that_was_left_over_long_after_ones_own_was_taken(self, bench: Bench) -> None:
         """``a`` looks, dawdles and sends late; ``b``'s run comes before ``a``'s and is taken for it; ``b`` must find
-        ``a``'s, which is younger than any run that ``b`` itself can have asked for.
+        ``a``'s, which is younger than any run that ``b`` itself can have asked for. ``early`` has found its own run
+        long before.
         """
         relay, pipelines, find_runs = bench.relay(SAME), bench.pipelines, bench.pipelines.find_runs
-        pipelines.plan.extend([LOST_UNQUEUED] * 3)
+        pipelines.plan.extend([LOST, LOST_UNQUEUED, LOST_UNQUEUED, LOST_UNQUEUED])
+        deferred(relay, run_completed("early"))
         deferred(relay, run_completed("a"))
         bench.clock.advance(20)
         deferred(relay, run_completed("b"))
         bench.clock.advance(10)
+        relay.deliver(run_completed("early"))
 
         def dawdle(*arguments: Any) -> list[Run]:
             found = find_runs(*arguments)
@@ -367,19 +379,19 @@ class TestEqualRequests:
         pipelines.find_runs = dawdle  # type: ignore[assignment,method-assign]
         deferred(relay, run_completed("a"))
         pipelines.find_runs = find_runs  # type: ignore[method-assign]
-        (request,) = {record.entry.request for record in bench.store.select(Selection(), 10)}
+        request = pipelines.books[0].request
         # The server is slow: b's request is carried out 29 s after it was sent, a's second one too.
         bench.clock.now -= timedelta(seconds=5)
-        pipelines.queue(RunRequest.from_json(request))
+        pipelines.queue(request)
         bench.clock.advance(34)
-        pipelines.queue(RunRequest.from_json(request))
+        pipelines.queue(request)
         bench.clock.advance(2)
 
         (taken,) = relay.deliver(run_completed("a")).decisions
-        assert taken.run_id == 100, "the older one, which was asked for for b"
+        assert taken.run_id == 101, "the older one, which was asked for for b"
         (left,) = relay.deliver(run_completed("b")).decisions
-        assert (left.outcome, left.run_id) == (Outcome.QUEUED, 101)
-        assert len(pipelines.books) == 2
+        assert (left.outcome, left.run_id) == (Outcome.QUEUED, 102)
+        assert len(pipelines.books) == 3
 
     def test_a_candidate_that_is_adopted_meanwhile_is_passed_over(self, bench: Bench) -> None:
         """The store learns of owned runs too late, so that only its constraint tells."""
@@ -504,11 +516,12 @@ class TestSeveralRoutes:
         assert sorted(str(queued.request.pipeline) for queued in bench.pipelines.books) == ["p", "q"]
 
     def test_a_route_that_no_time_is_left_for_is_deferred_unclaimed(self, bench: Bench) -> None:
-        bench.pipelines.plan.append(lambda: bench.clock.advance(BUDGET))
+        bench.pipelines.plan.append(HANGS)
         relay = bench.relay(*self.TWO)
         assert "the time of this delivery went to the routes before this one" in deferred(relay, run_completed())
         assert bench.store.get(JournalKey("second", bench.reports[-1].key)) is None
-        assert outcomes(relay.deliver(run_completed())) == [Outcome.DUPLICATE, Outcome.QUEUED]
+        bench.clock.advance(SETTLE)
+        assert outcomes(relay.deliver(run_completed())) == [Outcome.QUEUED, Outcome.QUEUED]
 
 
 def test_two_signals_of_one_monitor_run_retrain_once(bench: Bench) -> None:
@@ -529,8 +542,11 @@ class TestTags:
         bench.relay(PLAIN + "\ntags: false").deliver(run_completed())
         assert bench.pipelines.tags == {}
 
-    def test_a_failed_tag_never_fails_the_delivery(self, bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
-        bench.pipelines.tag_error = LOST
+    @pytest.mark.parametrize("error", [LOST, HANGS])
+    def test_a_failed_tag_never_fails_the_delivery(
+        self, bench: Bench, caplog: pytest.LogCaptureFixture, error: AzureDevOpsError
+    ) -> None:
+        bench.pipelines.tag_error = error
         assert outcomes(bench.relay().deliver(run_completed("r-1"))) == [Outcome.QUEUED]
         assert "run 100 could not be tagged with aml-run:r-1, event:event-1: the answer was lost" in caplog.text
 

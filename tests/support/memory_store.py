@@ -56,7 +56,9 @@ class MemoryStore:
 
     def select(self, selection: Selection, limit: int) -> Iterator[Record]:
         with self._lock:
-            return islice([record for record in self.records.values() if _fits(record, selection)], limit)
+            # The newest first: the protocol promises no order, and SQLite gives the oldest first.
+            found = [record for record in reversed(self.records.values()) if _fits(record, selection)]
+            return islice(found, limit)
 
     def delete(self, record: Record) -> bool:
         with self._lock:

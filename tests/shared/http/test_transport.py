@@ -190,6 +190,22 @@ def test_messages_hold_no_query_and_no_credential(transport: RequestsTransport) 
     assert "canary" not in str(caught.value)
 
 
+@pytest.mark.parametrize(("seconds", "connect", "read"), [(15, 5, 10), (4, 2, 2), (0.2, 0.1, 0.1)])
+def test_connecting_and_reading_share_the_time(
+    transport: RequestsTransport, monkeypatch: pytest.MonkeyPatch, seconds: float, connect: float, read: float
+) -> None:
+    given: list[object] = []
+
+    def note(*_: object, timeout: object, **__: object) -> None:
+        given.append(timeout)
+        raise requests.ConnectionError
+
+    monkeypatch.setattr(HTTPAdapter, "send", note)
+    with pytest.raises(RequestNotSent):
+        post(transport, "http://127.0.0.1:1/", timeout_seconds=seconds)
+    assert given == [(connect, read)]
+
+
 def test_every_exception_of_requests_is_one_of_ours(
     transport: RequestsTransport, monkeypatch: pytest.MonkeyPatch
 ) -> None:

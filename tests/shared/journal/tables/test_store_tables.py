@@ -306,6 +306,13 @@ class TestSelect:
         assert list(found) == []
         assert table.asked == ["page", "page"]
 
+    @pytest.mark.parametrize(("limit", "size"), [(0, 1), (7, 7), (5000, 1000)])
+    def test_a_page_is_as_large_as_wanted_and_1000_at_most(self, limit: int, size: int) -> None:
+        """Azure refuses a larger one; Azurite does not."""
+        table = ScriptedTable(page=[Page([])])
+        assert list(TablesStore(table).select(Selection(), limit)) == []
+        assert [query.page_size for query in table.queries] == [size] * bool(limit)
+
     def test_where_there_is_no_table_there_is_nothing(self, open_tables: OpenTables) -> None:
         assert list(open_tables().select(Selection(), 5)) == []
 
@@ -589,6 +596,7 @@ class ScriptedTable:
     def __init__(self, **answers: list[Any]) -> None:
         self._answers = answers
         self.asked: list[str] = []
+        self.queries: list[Query] = []
 
     def _next(self, name: str) -> Any:
         self.asked.append(name)
@@ -605,6 +613,7 @@ class ScriptedTable:
         return cast("Stored", self._next("read"))
 
     def page(self, query: Query, page: object, seconds: float) -> Page:
+        self.queries.append(query)
         return cast("Page", self._next("page"))
 
     def create(self, seconds: float) -> None:
