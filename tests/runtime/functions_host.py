@@ -46,10 +46,6 @@ class Invocation:
         """The exception as ``Type: text``; empty where there was none."""
         return str(self.result.get("exception", {}).get("message", ""))
 
-    @property
-    def stack_trace(self) -> str:
-        return str(self.result.get("exception", {}).get("stack_trace", ""))
-
 
 class Worker:
     """A running worker. May be asked from many threads."""
