@@ -17,8 +17,8 @@ from shared.azure_devops.runs import API_VERSION
 from tests.components.conftest import DECLARATION, TOKEN
 from tests.support import ROOT
 from tests.support.canaries import leaks, secret
-from tests.support.managed_identity import managed_identity
-from tests.support.vault import VAULT, Vault, secret_bundle
+from tests.support.services.managed_identity import managed_identity
+from tests.support.services.vault import VAULT, Vault, secret_bundle
 
 JOB = {"AZUREML_RUN_ID": "step-1", "AZUREML_ROOT_RUN_ID": "job-1"}
 

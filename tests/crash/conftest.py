@@ -9,7 +9,7 @@ from shared.journal.records import Selection, Store
 from shared.journal.sqlite import SqliteStore
 from shared.journal.tables.store import TablesStore
 from tests.crash.stage import EmptyJournal, Workers
-from tests.support.stores import no_identity
+from tests.support.journal.stores import no_identity
 
 
 @pytest.fixture(scope="session")

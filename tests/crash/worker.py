@@ -34,7 +34,7 @@ from shared.errors import DeliveryDeferred
 from shared.http.message import HttpRequest, HttpResponse
 from shared.http.transport import RequestsTransport
 from tests.support import ROOT
-from tests.support.wrapped_store import WrappedStore
+from tests.support.journal.wrapped_store import WrappedStore
 
 DEFERRED, DIED = 3, 9
 POINT, EXIT = "point ", "exit "

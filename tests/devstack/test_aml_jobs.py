@@ -9,7 +9,7 @@ import pytest
 from devstack.ado import Emulator, Fault, Match
 from devstack.aml import JOB_STATUSES
 from tests.contracts import validate
-from tests.support.emulator import DECLARATION, PAT, TOKEN, Ado, basic
+from tests.support.services.emulator import DECLARATION, PAT, TOKEN, Ado, basic
 
 WORKSPACE = "/subscriptions/s-1/resourceGroups/rg/providers/Microsoft.MachineLearningServices/workspaces/ml"
 JOB = f"{WORKSPACE}/jobs/brave_fig"

@@ -14,7 +14,7 @@ from devstack.azurite import Azurite, AzuriteFailed, AzuriteNotInstalled, why_no
 from shared.journal.records import Entry, JournalKey, Record, State
 from shared.journal.tables.store import TablesStore
 from tests.support.clock import ManualClock
-from tests.support.stores import no_identity, without_azurite
+from tests.support.journal.stores import no_identity, without_azurite
 
 needs_node = pytest.mark.skipif(shutil.which("node") is None, reason="Azurite needs Node.js: install Node.js 20")
 

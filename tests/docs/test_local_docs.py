@@ -18,7 +18,7 @@ from devstack.ado import Emulator, load_declaration, serve
 from devstack.processes import start
 from tests.support import ROOT
 from tests.support.canaries import secret
-from tests.support.host_apps import app_settings
+from tests.support.services.host_apps import app_settings
 from tests.support.waiting import wait_until
 
 LOCAL = (ROOT / "docs" / "local.md").read_text(encoding="utf-8")

@@ -16,7 +16,7 @@ from devstack.events import sample_text
 from devstack.processes import RunningProcess, start
 from tests.support import ROOT
 from tests.support.canaries import secret
-from tests.support.host_apps import app_settings, deliver, web_hook
+from tests.support.services.host_apps import app_settings, deliver, web_hook
 from tests.support.waiting import wait_until
 
 

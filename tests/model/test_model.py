@@ -14,8 +14,8 @@ from shared.routing.table import RouteTable
 from tests.model.interleaving import Interleaving, a_worker, play
 from tests.model.world import GO, LEASE, Process, Worker, World
 from tests.support.building import routes
+from tests.support.journal.memory_store import MemoryStore
 from tests.support.long import only_long
-from tests.support.memory_store import MemoryStore
 
 EVENTS = ("event-a", "event-b")
 DISTINCT = "name: r\nevent: RunCompleted\npipeline: p\nparameters: { run: '{{ run_id }}' }"

@@ -22,8 +22,8 @@ from shared.routing.table import RouteTable
 from tests.support.building import run_completed
 from tests.support.clock import ManualClock
 from tests.support.fakes import SKEW, Reports, url_of
-from tests.support.memory_store import MemoryStore
-from tests.support.stepping import SteppingStore
+from tests.support.journal.memory_store import MemoryStore
+from tests.support.journal.stepping import SteppingStore
 
 BUDGET, LEASE, SETTLE = 25, 60, 30
 GO, CRASH, LOSE = "go", "crash", "lose"

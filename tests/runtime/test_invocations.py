@@ -20,7 +20,7 @@ from tests.runtime.functions_host import (
     timer_input,
 )
 from tests.support.canaries import leaks, secret
-from tests.support.host_apps import write_app
+from tests.support.services.host_apps import write_app
 
 
 def deliver(worker: Worker, text: str) -> Invocation:

@@ -15,7 +15,7 @@ from devstack.processes import start as start_process
 from tests.contracts import validate
 from tests.runtime.functions_host import Answer, Worker, answer_of, http_input
 from tests.runtime.functions_host import start as start_runtime
-from tests.support.host_apps import write_app
+from tests.support.services.host_apps import write_app
 from tests.support.waiting import wait_until
 
 APP = """

@@ -24,7 +24,7 @@ from shared.errors import InvalidRoutes, InvalidSettings
 from tests.support import ROOT
 from tests.support.building import ENVIRONMENT
 from tests.support.canaries import secret
-from tests.support.host_apps import deliver
+from tests.support.services.host_apps import deliver
 
 PAT = {"AZURE_DEVOPS_AUTH": "pat", "AZURE_DEVOPS_EXT_PAT": secret("pat")}
 

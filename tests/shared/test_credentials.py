@@ -25,7 +25,7 @@ from shared.credentials import (
 from shared.errors import CredentialUnavailable
 from tests.support.canaries import secret
 from tests.support.clock import ManualClock
-from tests.support.vault import VAULT, Vault, secret_bundle
+from tests.support.services.vault import VAULT, Vault, secret_bundle
 
 
 class Identity:

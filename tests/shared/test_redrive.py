@@ -27,7 +27,7 @@ from shared.telemetry import Outcome
 from tests.support.building import event_text, run_completed
 from tests.support.clock import ManualClock
 from tests.support.fakes import LOST, LOST_UNQUEUED, url_of
-from tests.support.records import store_with
+from tests.support.journal.records import store_with
 from tests.support.relays import LEASE, PLAIN, SETTLE, Bench, outcomes
 
 CHANGED = "name: plain\nevent: RunCompleted\npipeline: q\nparameters: { id: '{{ run_id }}' }"

@@ -41,7 +41,7 @@ from shared.telemetry import Outcome
 from tests.support.building import event_text, routes, run_completed
 from tests.support.clock import ManualClock
 from tests.support.fakes import HANGS, LOST, LOST_UNQUEUED, SKEW, FakePipelines, Reports, url_of
-from tests.support.records import store_with
+from tests.support.journal.records import store_with
 from tests.support.relays import BUDGET, LEASE, PLAIN, SETTLE, Bench, deferred, outcomes
 
 SAME = "name: same\nevent: RunCompleted\npipeline: p\nparameters: { what: anything }"

@@ -21,8 +21,8 @@ from shared.telemetry import Outcome
 from tests.support import ROOT
 from tests.support.building import ENVIRONMENT
 from tests.support.fakes import FakePipelines, Reports
+from tests.support.journal.memory_store import MemoryStore
 from tests.support.long import amount
-from tests.support.memory_store import MemoryStore
 from tests.support.payloads import payloads
 
 ROUTES = (ROOT / "routes.yaml").read_text()

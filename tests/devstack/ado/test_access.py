@@ -7,7 +7,7 @@ import logging
 
 import pytest
 
-from tests.support.emulator import DECLARATION, PAT, PLAIN_RUN, PROJECT, RUNS, TOKEN, Ado, basic
+from tests.support.services.emulator import DECLARATION, PAT, PLAIN_RUN, PROJECT, RUNS, TOKEN, Ado, basic
 
 BAD = "canary-pat-expired"
 BUILDS = f"{PROJECT}/build/builds"

@@ -10,7 +10,7 @@ import pytest
 from devstack.ado.books import FIRST_RUN_ID
 from devstack.ado.emulator import Emulator
 from devstack.ado.masking import without_secrets
-from tests.support.emulator import DECLARATION, PAT, PLAIN_RUN, RUNS, Ado, Clock, basic
+from tests.support.services.emulator import DECLARATION, PAT, PLAIN_RUN, RUNS, Ado, Clock, basic
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from devstack.ado.emulator import Emulator
-from tests.support.emulator import DECLARATION, PAT, PLAIN_RUN, PROJECT, Ado, Clock
+from tests.support.services.emulator import DECLARATION, PAT, PLAIN_RUN, PROJECT, Ado, Clock
 
 BUILDS = f"{PROJECT}/build/builds"
 UNREADABLE = "VssPropertyValidationException"

@@ -16,7 +16,7 @@ import requests
 
 from tests.contracts import validate
 from tests.support import ROOT
-from tests.support.emulator import basic
+from tests.support.services.emulator import basic
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

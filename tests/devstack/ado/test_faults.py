@@ -13,7 +13,7 @@ from devstack.ado.emulator import Emulator
 from devstack.ado.faults import Fault, FaultPlan, Match, parse_faults
 from devstack.ado.server import Served, serve
 from devstack.serving import ConnectionDropped
-from tests.support.emulator import DECLARATION, PAT, PLAIN_RUN, PROJECT, RUNS, Ado, basic
+from tests.support.services.emulator import DECLARATION, PAT, PLAIN_RUN, PROJECT, RUNS, Ado, basic
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

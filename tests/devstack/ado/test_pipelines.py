@@ -10,7 +10,7 @@ import yaml
 
 from devstack.ado.books import Variable
 from devstack.ado.emulator import Emulator
-from tests.support.emulator import DECLARATION, PAT, PLAIN_RUN, PROJECT, RUNS, Ado, Clock
+from tests.support.services.emulator import DECLARATION, PAT, PLAIN_RUN, PROJECT, RUNS, Ado, Clock
 
 PROJECT_ID = DECLARATION.project_id
 

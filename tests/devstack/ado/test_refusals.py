@@ -11,8 +11,8 @@ from devstack.ado.books import RunResult
 from devstack.ado.runs.parameters import _CHECKS
 from devstack.ado.schemas import _SCHEMAS
 from devstack.ado.tasks.records import EarlyEvents, PlanResult, TaskResult
-from tests.support.emulator import PROJECT, RUNS, Ado
-from tests.support.tasks import OTHER_GUID
+from tests.support.services.emulator import PROJECT, RUNS, Ado
+from tests.support.services.tasks import OTHER_GUID
 
 BUILDS = f"{PROJECT}/build/builds"
 PIPELINES = f"{PROJECT}/pipelines"

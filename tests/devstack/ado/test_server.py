@@ -6,7 +6,7 @@ import requests
 
 from devstack.ado.emulator import Emulator
 from devstack.ado.server import serve
-from tests.support.emulator import DECLARATION, PAT, PLAIN_RUN, RUNS, basic
+from tests.support.services.emulator import DECLARATION, PAT, PLAIN_RUN, RUNS, basic
 
 
 def test_an_emulator_can_be_served_again() -> None:

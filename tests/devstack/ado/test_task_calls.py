@@ -16,8 +16,8 @@ from devstack.ado.server import Served, serve
 from devstack.ado.tasks.inputs import DEFAULT_HEADERS, TaskInputError, TaskInputs, expanded
 from devstack.ado.tasks.sender import TaskAnswer
 from tests.support.canaries import secret
-from tests.support.emulator import PAT, basic
-from tests.support.tasks import Callee, serve_callee, with_agentless
+from tests.support.services.emulator import PAT, basic
+from tests.support.services.tasks import Callee, serve_callee, with_agentless
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

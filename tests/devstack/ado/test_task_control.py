@@ -11,8 +11,8 @@ import requests
 from devstack.ado import Emulator
 from devstack.ado.server import Served, serve
 from tests.support.canaries import secret
-from tests.support.emulator import DECLARATION, PAT, Ado
-from tests.support.tasks import serve_callee
+from tests.support.services.emulator import DECLARATION, PAT, Ado
+from tests.support.services.tasks import serve_callee
 
 if TYPE_CHECKING:
     from werkzeug.wrappers import Request

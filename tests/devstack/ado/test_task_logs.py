@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.contracts import validate
-from tests.support.tasks import OTHER_GUID, TaskClient
+from tests.support.services.tasks import OTHER_GUID, TaskClient
 
 
 @pytest.fixture

@@ -12,8 +12,8 @@ from devstack.ado import EVENTS_PATH, Fault, Match
 from devstack.ado.access import AZURE_DEVOPS
 from devstack.ado.emulator import Emulator
 from devstack.serving import ConnectionDropped
-from tests.support.emulator import DECLARATION, PAT, PROJECT, TOKEN, Ado, basic
-from tests.support.tasks import OTHER_GUID, TaskClient, with_agentless
+from tests.support.services.emulator import DECLARATION, PAT, PROJECT, TOKEN, Ado, basic
+from tests.support.services.tasks import OTHER_GUID, TaskClient, with_agentless
 
 if TYPE_CHECKING:
     from tests.support.clock import ManualClock

@@ -11,7 +11,7 @@ import pytest
 from werkzeug.test import Client, TestResponse
 
 from devstack.host import Host, HostSettings
-from tests.support.host_apps import import_app
+from tests.support.services.host_apps import import_app
 
 APP = """
 arrived = threading.Barrier(2, timeout=5)

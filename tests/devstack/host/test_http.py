@@ -11,7 +11,7 @@ import pytest
 from werkzeug.test import Client
 
 from devstack.host import Host, HostSettings
-from tests.support.host_apps import import_app
+from tests.support.services.host_apps import import_app
 
 APP = """
 import json

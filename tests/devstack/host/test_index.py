@@ -8,7 +8,7 @@ import pytest
 from devstack.host import Host, HostError, HostSettings, load_app, route_template
 from devstack.host.errors import IndexingFailed
 from devstack.host.index import find_app, index_app
-from tests.support.host_apps import import_app, write_app
+from tests.support.services.host_apps import import_app, write_app
 
 EVERY_TRIGGER = """
 @app.event_grid_trigger(arg_name="event")

@@ -12,7 +12,7 @@ import pytest
 import requests
 
 from devstack.processes import ProcessFailed, RunningProcess, start
-from tests.support.host_apps import request_unlogged, write_app
+from tests.support.services.host_apps import request_unlogged, write_app
 
 APP = """
 import os

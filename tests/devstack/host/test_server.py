@@ -9,7 +9,7 @@ import requests
 
 from devstack.host import Host, serve
 from devstack.host.errors import AddressUnavailable
-from tests.support.host_apps import import_app, request_unlogged
+from tests.support.services.host_apps import import_app, request_unlogged
 
 APP = """
 begun, release = threading.Event(), threading.Event()

@@ -14,7 +14,7 @@ from shared.errors import AnswerLost, NextstageError, RequestNotSent
 from shared.http.message import HttpRequest
 from shared.http.transport import RequestsTransport
 from tests.support.canaries import secret
-from tests.support.raw_server import Serve, answering, read_request, server
+from tests.support.services.raw_server import Serve, answering, read_request, server
 
 
 @pytest.fixture

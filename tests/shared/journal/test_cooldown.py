@@ -9,8 +9,8 @@ from shared.journal.cooldown import Cooldowns, Covered, Undecided, Window
 from shared.journal.journal import Journal, Mine
 from shared.journal.records import JournalKey, Record, Selection
 from tests.support.clock import ManualClock
-from tests.support.memory_store import MemoryStore
-from tests.support.stepping import Meanwhile, SteppingStore
+from tests.support.journal.memory_store import MemoryStore
+from tests.support.journal.stepping import Meanwhile, SteppingStore
 from tests.support.waits import EVENT
 
 SIX_HOURS = Window("", timedelta(hours=6))

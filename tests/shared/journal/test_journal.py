@@ -9,7 +9,7 @@ from shared.errors import ClaimLost
 from shared.journal.journal import Done, Journal, Mine, NotYet
 from shared.journal.records import MAX_HISTORY, Entry, JournalKey, Record, Selection, State, Store
 from tests.support.clock import ManualClock
-from tests.support.records import store_with
+from tests.support.journal.records import store_with
 
 KEY = JournalKey("route", "k" * 64)
 ENTRY = Entry("id", "type", "subject", "{}", '{"request": "old"}')

@@ -12,7 +12,7 @@ import pytest
 from shared.errors import JournalUnavailable, RunAlreadyOwned
 from shared.journal.records import NO_EVENT, JournalKey, Record, State, Store
 from shared.journal.sqlite import SqliteStore
-from tests.support.records import record, written
+from tests.support.journal.records import record, written
 
 
 class TestStore:

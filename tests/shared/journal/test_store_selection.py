@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 
 from shared.journal.records import Record, Selection, State, Store
-from tests.support.records import NOW, record, written
+from tests.support.journal.records import NOW, record, written
 
 
 @pytest.fixture

@@ -17,8 +17,8 @@ from devstack.host import serve as serve_host
 from tests.support import ROOT
 from tests.support.building import ENVIRONMENT, run_completed
 from tests.support.canaries import secret
-from tests.support.event_grid_topic import KEY, CustomTopic, serving_topic
-from tests.support.host_apps import app_settings, deliver, web_hook
+from tests.support.services.event_grid_topic import KEY, CustomTopic, serving_topic
+from tests.support.services.host_apps import app_settings, deliver, web_hook
 
 ROUTES = """
 version: 1

@@ -16,7 +16,7 @@ from shared.errors import NotificationFailed
 from shared.notifications.notification import Notification
 from shared.notifications.topic_client import Topic, open_topic
 from tests.support.canaries import secret
-from tests.support.event_grid_topic import KEY, TOKEN, CustomTopic, certificate, serving_topic
+from tests.support.services.event_grid_topic import KEY, TOKEN, CustomTopic, certificate, serving_topic
 
 
 def notification(number: int = 1) -> Notification:

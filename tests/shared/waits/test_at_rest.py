@@ -13,7 +13,7 @@ from shared.clock import utc_now
 from shared.journal.records import Store
 from shared.journal.sqlite import SqliteStore
 from tests.support.canaries import leaks
-from tests.support.stores import OpenTables
+from tests.support.journal.stores import OpenTables
 from tests.support.waits import EVENT, TOKEN, Scene, a_request, the_end
 
 

@@ -14,10 +14,10 @@ import pytest
 from shared.clock import utc_now
 from shared.journal.records import Store
 from shared.telemetry import Outcome
+from tests.support.journal.memory_store import MemoryStore
+from tests.support.journal.wrapped_store import WrappedStore
 from tests.support.long import amount
-from tests.support.memory_store import MemoryStore
 from tests.support.waits import EVENT, Scene, a_request, the_end
-from tests.support.wrapped_store import WrappedStore
 
 # A record in doubt is looked up after so many seconds; 30 in earnest.
 SETTLE_SECONDS = 0.02

@@ -18,8 +18,8 @@ from tests.support.building import WORKSPACE
 from tests.support.canaries import secret
 from tests.support.clock import ManualClock
 from tests.support.fakes import HANGS
-from tests.support.memory_store import MemoryStore
-from tests.support.stepping import Meanwhile, SteppingStore
+from tests.support.journal.memory_store import MemoryStore
+from tests.support.journal.stepping import Meanwhile, SteppingStore
 from tests.support.waits import EVENT, a_request, the_end
 from tests.support.waits import Scene as Waiting
 

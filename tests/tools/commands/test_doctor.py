@@ -19,8 +19,8 @@ from shared.journal.sqlite import SqliteStore
 from shared.journal.tables.backend import NO_TABLE_YET, probe_table
 from tests.support import ROOT
 from tests.support.canaries import secret
-from tests.support.odd_host import answering
-from tests.support.stores import OpenTables
+from tests.support.journal.stores import OpenTables
+from tests.support.services.odd_host import answering
 from tests.tools.conftest import NOWHERE, RIGHT, TRIAGE, WRONG, Desk, Ended
 from tools.actions.check_results import Status, split_advice
 from tools.actions.examining import Endpoint, examine

@@ -14,7 +14,7 @@ from shared.journal.records import State
 from tests.support import ROOT
 from tests.support.building import run_completed
 from tests.support.canaries import leaks, secret
-from tests.support.odd_host import Answer, answering
+from tests.support.services.odd_host import Answer, answering
 from tests.tools.conftest import WRONG, Desk
 from tools.events.samples import SAMPLE_NAMES
 from tools.events.webhook import HandshakeFailed, HostUnreachable, webhook

@@ -12,9 +12,9 @@ from werkzeug.wrappers import Response
 
 from devstack.events import sample_text
 from shared.journal.records import UNROUTED, State
-from tests.support.blob_service import SIGNATURE, BlobService, serving
 from tests.support.building import cloud_event_text, run_completed
 from tests.support.canaries import secret
+from tests.support.services.blob_service import SIGNATURE, BlobService, serving
 from tests.tools.conftest import RIGHT, TRIAGE, Desk, Ended
 from tools.errors import CommandFailed, UnreadableFile
 from tools.events.dead_letter_blobs import BlobAccess, BlobPlace, blob_place, blobs

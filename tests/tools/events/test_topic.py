@@ -11,8 +11,8 @@ from azure.core.exceptions import ClientAuthenticationError
 
 from shared.events.event import parse_event
 from tests.support.canaries import leaks, secret
-from tests.support.event_grid_topic import KEY, TOKEN, CustomTopic, certificate, serving_topic
-from tests.support.stores import no_identity
+from tests.support.journal.stores import no_identity
+from tests.support.services.event_grid_topic import KEY, TOKEN, CustomTopic, certificate, serving_topic
 from tests.tools.conftest import Desk
 from tools.events.documents import Schema, in_schema
 from tools.events.samples import WORKSPACE, sample_event

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from shared.journal.records import MAX_HISTORY, Entry, JournalKey, Record, Selection, State, Step
 from shared.journal.tables import entities
 from shared.journal.tables.entities import UnreadableEntity, record_from_entity, record_to_entity
-from tests.support.records import NOW, any_record, noise
+from tests.support.journal.records import NOW, any_record, noise
 
 KEY = JournalKey("evaluate-after-training", "0123abcd")
 

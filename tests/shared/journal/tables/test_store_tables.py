@@ -32,7 +32,7 @@ from shared.journal.tables.entities import EVENT_BYTES, NOTES_BYTES, REQUEST_BYT
 from shared.journal.tables.protocol import Drop, NoAnswer, Page, Put, Query, Refused, Stored
 from shared.journal.tables.store import TablesStore
 from tests.support.canaries import leaks, secret
-from tests.support.records import NOW, any_record, noise, record, written
+from tests.support.journal.records import NOW, any_record, noise, record, written
 
 OpenTables = Callable[..., TablesStore]
 
@@ -839,7 +839,7 @@ class TestThreads:
 
 
 def test_where_azurite_is_missing_a_laptop_skips_and_ci_fails() -> None:
-    from tests.support.stores import without_azurite  # noqa: PLC0415 - a plugin: imported before, it could not be rewritten
+    from tests.support.journal.stores import without_azurite  # noqa: PLC0415 - a plugin: imported before, it could not be rewritten
 
     with pytest.raises(pytest.fail.Exception, match="run it"):
         without_azurite("run it", {"CI": "true"})

@@ -16,7 +16,7 @@ from devstack.azurite import Azurite, why_not_installed
 from shared.journal.records import Store
 from shared.journal.sqlite import SqliteStore
 from shared.journal.tables.store import TablesStore
-from tests.support.memory_store import MemoryStore
+from tests.support.journal.memory_store import MemoryStore
 
 OpenTables = Callable[..., TablesStore]
 

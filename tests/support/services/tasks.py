@@ -13,7 +13,7 @@ from werkzeug.wrappers import Request, Response
 from devstack.ado.emulator import Emulator
 from devstack.serving import serving
 from tests.contracts import validate
-from tests.support.emulator import DECLARATION, PAT, TOKEN, Ado
+from tests.support.services.emulator import DECLARATION, PAT, TOKEN, Ado
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

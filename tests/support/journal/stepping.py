@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from shared.journal.records import Store
-from tests.support.wrapped_store import Call, WrappedStore
+from tests.support.journal.wrapped_store import Call, WrappedStore
 
 
 class SteppingStore(WrappedStore):
