@@ -1,4 +1,4 @@
-"""What may stand in NOTIFY_TOPIC_ENDPOINT and NOTIFY_TOPIC_KEY. Pure: the settings are checked with it at start."""
+"""What may stand in NOTIFY_TOPIC_ENDPOINT. Pure: the settings are checked with it at start."""
 
 from typing import Final
 from urllib.parse import SplitResult, urlsplit
@@ -41,10 +41,3 @@ def _form_problem(url: SplitResult) -> str | None:
     if url.path.rstrip("/") != _PATH:
         return f"must end in {_PATH}"
     return None
-
-
-def key_problem(key: str) -> str | None:
-    """Why this cannot be a topic's key, in words that show nothing of it; None where it can."""
-    if key.isascii() and key.isprintable() and " " not in key:
-        return None
-    return "holds characters that no key has; copy it again, whole: az eventgrid topic key list"
