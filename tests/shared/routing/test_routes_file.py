@@ -32,7 +32,7 @@ def test_every_key() -> None:
     assert route.event == "ModelRegistered"
     assert route.enabled is False
     assert route.when is not None
-    assert route.when.expression.text == "model_tags.stage == 'candidate'"
+    assert route.when.text == "model_tags.stage == 'candidate'"
     assert route.organization_url == "https://tfs.example/tfs/Collection"
     assert route.project == "other project"
     assert route.pipeline == "\\ml\\deploy"
