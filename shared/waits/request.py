@@ -25,7 +25,6 @@ _TOKEN: Final = re.compile(r"[A-Za-z0-9._~+/=:-]{1,8192}", re.ASCII)
 _RUN_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:-]{0,254}", re.ASCII)
 _WORKSPACE: Final = re.compile(r"[A-Za-z0-9_.()/ -]{1,400}", re.ASCII)
 _MACRO: Final = re.compile(r"\$[(\[{]")
-_GUIDS: Final = ("ProjectId", "PlanId", "JobId", "TimelineId", "TaskInstanceId")
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,10 +83,7 @@ def read_request(headers: Mapping[str, str], body: bytes, plan_urls: PlanUrls) -
     if problems:
         raise InvalidWait(problems)
     return WaitRequest(
-        Task(
-            given["PlanUrl"].rstrip("/"),
-            *(given[name] for name in ("ProjectId", "HubName", "PlanId", "JobId", "TimelineId", "TaskInstanceId")),
-        ),
+        Task(given["PlanUrl"].rstrip("/"), *(given[name] for name in COORDINATES[1:-1])),
         Secret(given["AuthToken"]),
         str(run_id),
         str(workspace) if workspace else None,
@@ -126,9 +122,9 @@ def _coordinate_problem(name: str, value: str, plan_urls: PlanUrls) -> str | Non
         return f"is {value[:60]!r}, which Azure Pipelines did not replace"
     if name == "PlanUrl":
         return plan_urls.problem(value)
-    if name in _GUIDS:
-        return None if _GUID.fullmatch(value) else f"must be a GUID, not {value[:60]!r}"
-    return None if _HUB.fullmatch(value) else f"must be letters only, as in 'build', not {value[:60]!r}"
+    if name == "HubName":
+        return None if _HUB.fullmatch(value) else f"must be letters only, as in 'build', not {value[:60]!r}"
+    return None if _GUID.fullmatch(value) else f"must be a GUID, not {value[:60]!r}"
 
 
 def _check_text(name: str, value: object, pattern: re.Pattern[str], what: str, problems: dict[str, str]) -> None:
