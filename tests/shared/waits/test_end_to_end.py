@@ -122,16 +122,6 @@ def test_the_run_has_ended_already(stack: Stack, task: str) -> None:
     assert stack.until(task_id, lambda told: told.completions == 1).result == "failed"
 
 
-def test_an_azure_devops_that_does_not_listen_before_the_answer(stack: Stack) -> None:
-    stack.deliver("RunCompleted")
-    task_id = stack.start("AzureFunction", early_events="dropped")
-    assert stack.waiting(task_id).state == "waiting"
-    time.sleep(0.2)
-    stack.sweep()
-    told = stack.until(task_id, lambda task: task.state == "completed")
-    assert [event.effect for event in told.events] == ["dropped", "completed"]
-
-
 def test_a_request_that_is_wrong_fails_the_task_and_says_why(stack: Stack) -> None:
     task_id = stack.start("AzureFunction", run_id="$(runId)")
     told = stack.until(task_id, lambda task: task.state == "completed")
@@ -139,23 +129,6 @@ def test_a_request_that_is_wrong_fails_the_task_and_says_why(stack: Stack) -> No
     log = "\n".join(told.log_lines)
     assert "run_id is '$(runId)', which Azure Pipelines did not replace" in log
     assert leaks(log) == []
-
-
-def test_a_token_that_has_expired_and_the_apps_own_identity(stack: Stack) -> None:
-    task_id = stack.start("AzureFunction")
-    plan_id = stack.waiting(task_id).plan_id
-    stack.emulator.books.task_hub.expire_token(plan_id)
-    assert stack.deliver("RunCompleted") == 202
-    told = stack.task(task_id)
-    assert (told.result, told.completions, told.events[0].credential) == ("succeeded", 1, "PAT")
-
-
-@pytest.mark.parametrize("status", [404, 410])
-def test_a_pipeline_that_was_cancelled(stack: Stack, status: int) -> None:
-    task_id = stack.start("AzureFunction")
-    stack.emulator.books.task_hub.end_plan(stack.waiting(task_id).plan_id, "canceled", status)
-    assert stack.deliver("RunCompleted") == 202
-    assert stack.task(task_id).completions == 0
 
 
 class TestTheSweep:

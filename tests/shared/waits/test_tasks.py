@@ -40,6 +40,7 @@ PLAN = (
     "22222222-0000-0000-0000-000000000002"
 )
 TIMELINE = f"{PLAN}/timelines/44444444-0000-0000-0000-000000000004"
+VERSION = "api-version=7.1-preview.1"
 OWN = Secret(f"Bearer {secret('own')}")
 
 
@@ -72,38 +73,36 @@ def complete(recorder: Recorder, access: Access) -> None:
     client(recorder).complete(TASK, access, "succeeded", utc_now() + timedelta(seconds=5))
 
 
-class TestRequests:
-    def test_task_completed(self) -> None:
-        request = protocol.complete_task(TASK, "canceled")
-        assert (request.method, request.url) == ("POST", f"{PLAN}/events?api-version=2.0-preview.1")
-        assert json.loads(request.body or b"") == {
-            "name": "TaskCompleted",
-            "taskId": TASK.task_instance_id,
-            "jobId": TASK.job_id,
-            "result": "canceled",
-        }
+LOG = f"logs\\{TASK.task_instance_id}"
+COMPLETED = {"name": "TaskCompleted", "taskId": TASK.task_instance_id, "jobId": TASK.job_id, "result": "canceled"}
+LOG_RECORD = {"id": TASK.task_instance_id, "log": {"id": 7, "path": LOG}}
 
-    def test_records(self) -> None:
-        request = protocol.list_records(TASK)
-        assert (request.method, request.url) == ("GET", f"{TIMELINE}/records?api-version=7.1-preview.1")
 
-    def test_feed(self) -> None:
-        request = protocol.append_to_feed(TASK, ["one", "two"])
-        assert request.method == "POST"
-        assert request.url == f"{TIMELINE}/records/{TASK.task_instance_id}/feed?api-version=7.1-preview.1"
-        assert json.loads(request.body or b"") == {"value": ["one", "two"], "count": 2}
+@pytest.mark.parametrize(
+    ("request_", "method", "url", "body"),
+    [
+        (protocol.complete_task(TASK, "canceled"), "POST", f"{PLAN}/events?api-version=2.0-preview.1", COMPLETED),
+        (protocol.list_records(TASK), "GET", f"{TIMELINE}/records?{VERSION}", None),
+        (
+            protocol.append_to_feed(TASK, ["one", "two"]),
+            *("POST", f"{TIMELINE}/records/{TASK.task_instance_id}/feed?{VERSION}"),
+            {"value": ["one", "two"], "count": 2},
+        ),
+        (protocol.create_log(TASK), "POST", f"{PLAN}/logs?{VERSION}", {"path": LOG}),
+        (
+            protocol.attach_log(TASK, 7),
+            *("PATCH", f"{TIMELINE}/records?{VERSION}", {"value": [LOG_RECORD], "count": 1}),
+        ),
+    ],
+)
+def test_requests(request_: HttpRequest, method: str, url: str, body: object) -> None:
+    sent = json.loads(request_.body) if request_.body else None
+    assert (request_.method, request_.url, sent) == (method, url, body)
 
-    def test_log(self) -> None:
-        created = protocol.create_log(TASK)
-        assert (created.method, created.url) == ("POST", f"{PLAN}/logs?api-version=7.1-preview.1")
-        assert json.loads(created.body or b"") == {"path": f"logs\\{TASK.task_instance_id}"}
-        filled = protocol.append_to_log(TASK, 7, ["one", "two"])
-        assert (filled.method, filled.url) == ("POST", f"{PLAN}/logs/7?api-version=7.1-preview.1")
-        assert (filled.body, filled.content_type) == (b"one\ntwo\n", "application/octet-stream")
-        attached = protocol.attach_log(TASK, 7)
-        assert (attached.method, attached.url) == ("PATCH", f"{TIMELINE}/records?api-version=7.1-preview.1")
-        (record,) = json.loads(attached.body or b"")["value"]
-        assert (record["id"], record["log"]["id"]) == (TASK.task_instance_id, 7)
+
+def test_the_lines_of_a_log_are_not_json() -> None:
+    request = protocol.append_to_log(TASK, 7, ["one", "two"])
+    assert request[:4] == ("POST", f"{PLAN}/logs/7?{VERSION}", b"one\ntwo\n", "application/octet-stream")
 
 
 class TestAnswers:
@@ -121,15 +120,20 @@ class TestAnswers:
             protocol.read_is_over({"value": []}, TASK)
         assert caught.value.not_found
 
-    @pytest.mark.parametrize("document", [None, [], {}, {"value": [{}]}, {"value": [7]}, {"value": [{"id": 7}]}])
-    def test_not_a_list_of_records(self, document: object) -> None:
-        with pytest.raises(AnswerLost):
-            protocol.read_is_over(document, TASK)
-
-    @pytest.mark.parametrize("document", [None, [], {}, {"id": "7"}, {"id": True}])
-    def test_not_a_log(self, document: object) -> None:
-        with pytest.raises(AnswerLost):
-            protocol.read_log_id(document)
+    @pytest.mark.parametrize(
+        ("read", "documents"),
+        [
+            (
+                lambda document: protocol.read_is_over(document, TASK),
+                ({"value": [{}]}, {"value": [7]}, {"value": [{"id": 7}]}),
+            ),
+            (protocol.read_log_id, ({"id": "7"}, {"id": True})),
+        ],
+    )
+    def test_what_cannot_be_read(self, read: Callable[[object], object], documents: tuple[object, ...]) -> None:
+        for document in (None, [], {}, *documents):
+            with pytest.raises(AnswerLost):
+                read(document)
 
     @pytest.mark.parametrize("status", [200, 202, 204])
     def test_any_2xx_is_success(self, status: int) -> None:
@@ -181,15 +185,20 @@ class TestCredentials:
         tasks.complete(TASK, access, "succeeded", deadline)
         assert recorder.authorizations[3] == f"Bearer {secret('renewed')}"
 
-    def test_not_where_it_may_not_be_used(self) -> None:
-        recorder = Recorder(answer(401))
-        with pytest.raises(CredentialRejected, match="the app's own identity is not used for it"):
-            complete(recorder, Access(Secret(TOKEN)))
-        assert len(recorder.sent) == 1
-
-    def test_without_anything(self) -> None:
-        with pytest.raises(CredentialRejected, match="was a key removed too early"):
-            complete(Recorder(), Access(None))
+    @pytest.mark.parametrize(
+        ("token", "statuses", "complaint"),
+        [
+            (Secret(TOKEN), [401], "the app's own identity is not used for it"),
+            (None, [], "was a key removed too early"),
+        ],
+    )
+    def test_where_the_apps_own_may_not_be_used(
+        self, token: Secret | None, statuses: list[int], complaint: str
+    ) -> None:
+        recorder = Recorder(*map(answer, statuses))
+        with pytest.raises(CredentialRejected, match=complaint):
+            complete(recorder, Access(token))
+        assert len(recorder.sent) == len(statuses)
 
 
 @dataclass
