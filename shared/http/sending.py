@@ -17,11 +17,6 @@ MIN_REQUEST_SECONDS: Final = 0.2
 MAX_CONNECT_ATTEMPTS: Final = 4
 
 
-def backoff_seconds(attempt: int) -> float:
-    """How long to wait after the given attempt (from 1) that found no connection: 0.25, 0.5, 1 s, …"""
-    return 0.25 * 2.0 ** (attempt - 1)
-
-
 class Sender:
     """Safe for many threads, as its transport is."""
 
@@ -51,7 +46,7 @@ class Sender:
             try:
                 response = self._transport(request, authorization, self._time_for_request(deadline))
             except RequestNotSent:
-                pause = backoff_seconds(attempt)
+                pause = 0.25 * 2.0 ** (attempt - 1)  # 0.25, 0.5, 1 s
                 if attempt == MAX_CONNECT_ATTEMPTS or self._seconds_left(deadline) < pause + MIN_REQUEST_SECONDS:
                     raise
                 attempt += 1

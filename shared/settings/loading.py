@@ -52,11 +52,8 @@ def _completed(settings: Settings, app_dir: Path) -> Settings:
 
 def _conflicts(settings: Settings) -> Iterator[str]:
     """Yield every problem of settings that do not fit together; each text names them."""
-    yield from _pat_conflicts(settings)
-    yield from _journal_conflicts(settings)
-    yield from _wait_conflicts(settings)
-    yield from _topic_conflicts(settings)
-    yield from _cloud_conflicts(settings)
+    for check in (_pat_conflicts, _journal_conflicts, _wait_conflicts, _topic_conflicts, _cloud_conflicts):
+        yield from check(settings)
 
 
 def _pat_conflicts(settings: Settings) -> Iterator[str]:
