@@ -203,12 +203,15 @@ class TestTimeIsUp:
         assert line.startswith("##[error]nextstage: run run-1 has not been seen to end within 72 h")
         assert "waits for run run-1 since" in caplog.text
 
-    def test_a_run_that_has_ended_goes_before(self, scene: Scene) -> None:
+    @pytest.mark.parametrize(("hours", "status", "told"), [(71, "Running", []), (73, "Completed", ["succeeded"])])
+    def test_not_before_it_is_up_nor_if_the_run_has_ended(
+        self, scene: Scene, hours: int, status: str, told: list[str]
+    ) -> None:
         task = wait(scene)
-        scene.azure.statuses["run-1"] = "Completed"
-        scene.clock.advance(73 * HOUR)
+        scene.azure.statuses["run-1"] = status
+        scene.clock.advance(hours * HOUR)
         scene.sweep.run()
-        assert scene.tasks.results[task] == ["succeeded"]
+        assert scene.tasks.results.get(task, []) == told
 
     def test_though_azure_ml_cannot_be_asked(self, scene: Scene) -> None:
         tasks = [wait(scene, f"run-{number}") for number in range(2)]
@@ -216,12 +219,6 @@ class TestTimeIsUp:
         scene.clock.advance(73 * HOUR)
         assert scene.sweep.run() == Swept(open=2, told=2)
         assert scene.tasks.results == {task: ["failed"] for task in tasks}
-
-    def test_not_before_it_is_up(self, scene: Scene) -> None:
-        task = wait(scene)
-        scene.clock.advance(71 * HOUR)
-        scene.sweep.run()
-        assert task not in scene.tasks.results
 
     def test_nobody_can_be_told(self, scene: Scene) -> None:
         wait(scene)
