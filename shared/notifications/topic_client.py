@@ -51,7 +51,7 @@ class Topic:
         read_seconds: float = READ_SECONDS,
     ) -> None:
         """
-        :param endpoint: one in which ``endpoint_problem`` finds none.
+        :param endpoint: the topic's, as the settings have checked it.
         :param key: the topic's key, which no message may hold; None: an identity's token is sent.
         :param make_identity: called if there is no key.
         :param read_seconds: how long to wait for an answer.
