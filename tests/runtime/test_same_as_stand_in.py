@@ -194,7 +194,6 @@ def answered(status: int, message: str = "", **headers: str) -> list[Fault]:
     return [Fault(accept=False, status=status, body=body, headers=named)]
 
 
-HTML = "<!DOCTYPE html><html><title>Sign in</title></html>"
 LOOKING_FAILS = Fault(accept=False, status=500, match=Match(method="GET", path="build/builds"))
 
 ROWS = {
@@ -202,23 +201,11 @@ ROWS = {
     "not wanted by any route": Row(["ignored"], changes={"experimentName": "unknown"}),
     "a value that may not pass": Row(["parked", "duplicate"], changes={"runId": "$(evil)"}),
     "no run id": Row(["parked"], changes={"runId": None}),
-    "203, the credential's page": Row(["deferred"], [Fault(accept=False, status=203, body=HTML)]),
-    "302 to sign in": Row(["deferred"], answered(302, Location="https://login.invalid/")),
     "401": Row(["deferred", "queued"], answered(401, "TF400813"), runs=1),
-    "200 with a page": Row(["deferred"], [Fault(accept=False, status=200, body=HTML)]),
     "403": Row(["deferred"], answered(403, "TF215106: needs Queue builds permissions")),
     "400": Row(["parked", "duplicate"], answered(400, "Unexpected parameter 'x'")),
-    "404": Row(["parked"], answered(404, "pipeline not found")),
-    "409": Row(["parked"], answered(409, "conflict")),
     "429": Row(["deferred", "deferred"], answered(429, "TF400733", Retry_After="60"), alone=True),
-    "503 with Retry-After": Row(["deferred"], answered(503, Retry_After="60"), alone=True),
-    "503": Row(["deferred", "deferred"], answered(503)),
-    "500": Row(["deferred"], answered(500, "TF-internal")),
-    "502": Row(["deferred"], answered(502)),
-    "504": Row(["deferred"], answered(504)),
-    "an unreadable 200": Row(["deferred"], [Fault(accept=True, status=200, body="no JSON")], runs=1),
     "the answer is lost": Row(["deferred"], [Fault(accept=True, drop=True)], runs=1),
-    "the request is lost": Row(["deferred"], [Fault(accept=False, drop=True)]),
     "the answer comes too late": Row(["deferred"], [Fault(accept=True, delay_after_seconds=6)], runs=1),
     "in doubt, and looking fails": Row(
         ["deferred", "deferred"],
