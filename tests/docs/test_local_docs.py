@@ -4,7 +4,6 @@ import json
 import re
 import shutil
 import subprocess
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +17,7 @@ from devstack.processes import start
 from shared.telemetry import Outcome
 from tests.support import ROOT
 from tests.support.canaries import secret
+from tests.support.waiting import wait_until
 
 LOCAL = (ROOT / "docs" / "local.md").read_text(encoding="utf-8")
 HTTP = (ROOT / "test.http").read_text(encoding="utf-8")
@@ -129,11 +129,10 @@ class TestSent:
 
 def outcomes(log: Path) -> list[str]:
     """What was decided, in order. A log line may come a moment after the answer to its request."""
-    decisions: list[str] = []
-    for _ in range(500):
+
+    def decided() -> list[str]:
         lines = log.read_text(encoding="utf-8").splitlines()
-        decisions = [json.loads(line)["outcome"] for line in lines if line.startswith('{"event_id"')]
-        if len(decisions) >= len(sample_names()):
-            break
-        time.sleep(0.01)
-    return decisions
+        return [json.loads(line)["outcome"] for line in lines if line.startswith('{"event_id"')]
+
+    wait_until(lambda: len(decided()) >= len(sample_names()))
+    return decided()

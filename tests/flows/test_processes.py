@@ -16,6 +16,7 @@ from devstack.events import sample_text
 from devstack.processes import RunningProcess, start
 from tests.support import ROOT
 from tests.support.canaries import secret
+from tests.support.waiting import wait_until
 
 
 @dataclass
@@ -28,20 +29,20 @@ class Stage:
     def post(self, host: int, text: str) -> int:
         url = f"{self.hosts[host].url}/runtime/webhooks/eventgrid?functionName=aml_event"
         return requests.post(
-            url, data=text.encode(), headers={"aeg-event-type": "Notification"}, timeout=30
+            url, data=text.encode(), headers={"aeg-event-type": "Notification"}, timeout=60
         ).status_code
 
     def deliver(self, host: int, text: str) -> list[int]:
         """Deliver until the event is acknowledged; the answers."""
         statuses = [self.post(host, text)]
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 60
         while statuses[-1] != 202 and time.monotonic() < deadline:
             time.sleep(0.3)
             statuses.append(self.post(host, text))
         return statuses
 
     def plan(self, **fault: Any) -> None:
-        requests.post(f"{self.emulator}/faults", json=[fault], timeout=10).raise_for_status()
+        requests.post(f"{self.emulator}/faults", json=[fault], timeout=60).raise_for_status()
 
     @property
     def emulator(self) -> str:
@@ -49,7 +50,7 @@ class Stage:
 
     @property
     def runs(self) -> list[dict[str, Any]]:
-        runs: list[dict[str, Any]] = requests.get(f"{self.emulator}/books", timeout=10).json()["runs"]
+        runs: list[dict[str, Any]] = requests.get(f"{self.emulator}/books", timeout=60).json()["runs"]
         return runs
 
 
@@ -119,9 +120,9 @@ def test_what_a_killed_host_had_claimed_is_finished_by_the_other(stage: Stage, a
 
 def _wait_for_request(stage: Stage) -> None:
     """Until the emulator has the request to queue a run."""
-    for _ in range(500):
-        books = requests.get(f"{stage.emulator}/books", timeout=10).json()
-        if any(request["method"] == "POST" for request in books["requests"]):
-            return
-        time.sleep(0.01)
-    raise AssertionError("no request reached the emulator within 5 s")
+
+    def arrived() -> bool:
+        books = requests.get(f"{stage.emulator}/books", timeout=60).json()
+        return any(request["method"] == "POST" for request in books["requests"])
+
+    wait_until(arrived)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import time
 from typing import Any
 
 import pytest
@@ -13,6 +12,7 @@ from devstack.ado import AzureFunction, Emulator, InvokeRestApi, StartedTask, lo
 from tests.support import ROOT
 from tests.support.canaries import secret
 from tests.support.tasks import Callee, Received, serve_callee
+from tests.support.waiting import wait_until
 
 FILE = ROOT / "pipelines" / "train-async.yml"
 TEXT = FILE.read_text(encoding="utf-8")
@@ -73,9 +73,7 @@ def test_the_tasks_send_the_run_and_where_they_are(task: str) -> None:
 
 
 def _until_waiting(emulator: Emulator, started: StartedTask) -> None:
-    deadline = time.monotonic() + 30
-    while emulator.books.task_hub.task(started.record.id).state == "calling" and time.monotonic() < deadline:
-        time.sleep(0.01)
+    wait_until(lambda: emulator.books.task_hub.task(started.record.id).state != "calling")
     assert emulator.books.task_hub.task(started.record.id).state == "waiting"
 
 

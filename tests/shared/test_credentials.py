@@ -121,7 +121,7 @@ class TestCache:
             next(values)
 
     def test_no_thread_waits_for_another_ones_fetch(self) -> None:
-        both = threading.Barrier(2, timeout=5)
+        both = threading.Barrier(2, timeout=60)
 
         def fetch() -> Issued:
             both.wait()

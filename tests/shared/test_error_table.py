@@ -4,8 +4,7 @@ Every row of the error table in docs/how-it-works.md is here.
 """
 
 import socket
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
@@ -30,6 +29,7 @@ from tests.support.building import routes, run_completed
 from tests.support.canaries import secret
 from tests.support.clock import ManualClock
 from tests.support.fakes import SKEW, Reports
+from tests.support.waiting import wait_until
 
 SETTLE = 30
 HTML = "<!DOCTYPE html><html><title>Sign in</title></html>"
@@ -304,7 +304,7 @@ class TestAnswerLost:
         assert scene.deliver() is Outcome.DEFERRED
         assert "the answer was lost: POST" in scene.decision.reason
         assert (scene.record.state, scene.runs) == (State.UNCERTAIN, int(when == "delay_after_seconds"))
-        _wait_for(lambda: scene.runs == 1)
+        wait_until(lambda: scene.runs == 1)
         scene.budget_seconds = 25
         scene.clock.advance(SETTLE)
         assert (scene.deliver(), scene.runs) == (Outcome.QUEUED, 1)
@@ -377,11 +377,3 @@ class TestPipelineNames:
         assert scene.deliver(pipeline="model-evaluation") is Outcome.PARKED
         assert scene.record.reason == "HTTP 404: pipeline 11 not found"
         assert scene.posts == 1
-
-
-def _wait_for(condition: Callable[[], bool]) -> None:
-    for _ in range(500):
-        if condition():
-            return
-        time.sleep(0.01)
-    raise AssertionError("it did not happen within 5 s")

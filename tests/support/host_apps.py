@@ -43,7 +43,7 @@ def request_unlogged(
 ) -> tuple[int, str]:
     """One request with a key in its URL: requests and urllib3 would log that, and here only the host may fail."""
     parts = urlsplit(url)
-    connection = http.client.HTTPConnection(parts.netloc, timeout=5)
+    connection = http.client.HTTPConnection(parts.netloc, timeout=60)
     try:
         connection.request(method, f"{parts.path}?{parts.query}", body, headers or {})
         response = connection.getresponse()

@@ -9,9 +9,10 @@ from shared.journal.cooldown import Cooldowns, Covered, Undecided, Window
 from shared.journal.journal import Journal, Mine
 from shared.journal.records import JournalKey, Record, Selection
 from tests.support.clock import ManualClock
+from tests.support.meanwhile import Meanwhile
 from tests.support.memory_store import MemoryStore
-from tests.support.stepping import Meanwhile, SteppingStore
 from tests.support.waits import EVENT
+from tests.support.wrapped_store import WrappedStore
 
 SIX_HOURS = Window("", timedelta(hours=6))
 
@@ -35,7 +36,7 @@ class Scene:
         return claimed.record
 
     def enter(self, record: Record, meanwhile: Meanwhile | None = None) -> Entered:
-        store = SteppingStore(self.store, meanwhile or (lambda _: None))
+        store = WrappedStore(self.store, meanwhile or (lambda _, call: call))
         return Cooldowns(store, self.clock).enter(record.key, SIX_HOURS)
 
     def queue(self, name: str, run_id: int, route: str = "route") -> Record:

@@ -17,6 +17,7 @@ from devstack.host import serve as serve_host
 from tests.support import ROOT
 from tests.support.building import WORKSPACE, event_text
 from tests.support.canaries import leaks, secret
+from tests.support.waiting import wait_until
 
 
 @dataclass
@@ -41,11 +42,8 @@ class Stack:
         return self.emulator.books.task_hub.task(task_id)
 
     def until(self, task_id: str, seen: Callable[[TaskRecord], bool]) -> TaskRecord:
-        for _ in range(400):
-            if seen(self.task(task_id)):
-                return self.task(task_id)
-            time.sleep(0.05)
-        raise AssertionError(self.task(task_id))
+        wait_until(lambda: seen(self.task(task_id)))
+        return self.task(task_id)
 
     def waiting(self, task_id: str) -> TaskRecord:
         return self.until(task_id, lambda task: task.state != "calling")

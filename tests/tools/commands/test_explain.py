@@ -19,11 +19,11 @@ from shared.http.message import HttpRequest, HttpResponse
 from shared.journal.records import UNROUTED, State
 from shared.settings import load_settings
 from shared.telemetry import Outcome
-from tests.shared.test_relay_properties import payloads
 from tests.support import ROOT
 from tests.support.blob_service import BlobService, serving
 from tests.support.building import cloud_event_text, event_text, run_completed
 from tests.support.canaries import secret
+from tests.support.payloads import payloads
 from tests.tools.conftest import RIGHT, TRIAGE, Desk
 from tools.actions.explanation_view import document
 from tools.commands.explain import Explainer

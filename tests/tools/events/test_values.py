@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from handlers import DISPATCH, NAMES
 from shared.errors import IncompleteEvent, UnreadableEvent
 from shared.events.event import AML_PREFIX, ENVELOPE_NAMES, AmlEvent, Occurrence, parse_event
-from tests.shared.test_relay_properties import payloads
+from tests.support.payloads import payloads
 from tests.tools.routes.test_possible_values import fits
 from tools.events.values import VALUES, options
 

