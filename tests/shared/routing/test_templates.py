@@ -210,10 +210,6 @@ class TestTemplateIsCheckedWhenItIsCompiled:
         with pytest.raises(InvalidExpression):
             parse_template(text, None)
 
-    def test_literal_text_may_hold_no_macro(self) -> None:
-        with pytest.raises(InvalidExpression, match=r"holds '\$\('"):
-            parse_template("$(Build.BuildId)", None)
-
     def test_every_fault_is_told_with_its_place(self) -> None:
         text = "a $(b) {{ run_idd }} {{ number == }} {{ tags }} }}"
         with pytest.raises(InvalidExpression) as caught:

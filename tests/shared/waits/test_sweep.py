@@ -71,11 +71,6 @@ def scene(clock: ManualClock) -> Scene:
     return Scene(clock)
 
 
-@pytest.fixture
-def azure(clock: ManualClock) -> ManagementPlane:
-    return ManagementPlane(clock)
-
-
 def aml_runs(azure: ManagementPlane) -> AmlRuns:
     numbers, clock = count(1), azure.clock
     credential = Credential(lambda: Issued(Secret(f"Bearer {secret('manager')}-{next(numbers)}")), clock)
@@ -156,15 +151,6 @@ class TestAskingAzureMl:
         assert scene.sweep.run() == Swept(open=5)
         assert len(scene.azure.asked) == 1
         assert "the role Reader" in caplog.text
-
-    def test_a_task_is_told_once_though_its_event_comes_late(self, scene: Scene) -> None:
-        task = wait(scene)
-        scene.azure.statuses["run-1"] = "Completed"
-        scene.clock.advance(31 * MINUTE)
-        scene.sweep.run()
-        scene.waits.run_ended(the_end(), EVENT, scene.in_seconds())
-        assert scene.sweep.run() == Swept()
-        assert scene.tasks.results[task] == ["succeeded"]
 
 
 class TestWhatIsKnownAlready:
@@ -283,21 +269,19 @@ class TestWhatAzureMlMayAnswer:
             AnswerLost("timeout"),
         ],
     )
-    def test_it_is_not_known(
-        self, azure: ManagementPlane, clock: ManualClock, answer: HttpResponse | Exception
-    ) -> None:
-        azure.answer = answer
+    def test_it_is_not_known(self, scene: Scene, answer: HttpResponse | Exception) -> None:
+        scene.azure.answer = answer
         with pytest.raises(RunStatusUnavailable, match="run-1"):
-            aml_runs(azure).end_of("run-1", clock() + timedelta(seconds=5))
+            aml_runs(scene.azure).end_of("run-1", scene.in_seconds(5))
 
-    def test_a_token_that_is_refused_is_not_shown_again(self, azure: ManagementPlane, clock: ManualClock) -> None:
-        azure.expired.add(f"Bearer {secret('manager')}-1")
-        azure.statuses["run-1"] = "Completed"
-        runs = aml_runs(azure)
+    def test_a_token_that_is_refused_is_not_shown_again(self, scene: Scene) -> None:
+        scene.azure.expired.add(f"Bearer {secret('manager')}-1")
+        scene.azure.statuses["run-1"] = "Completed"
+        runs = aml_runs(scene.azure)
         with pytest.raises(RunStatusUnavailable, match="the role Reader"):
-            runs.end_of("run-1", clock() + timedelta(seconds=5))
-        assert runs.end_of("run-1", clock() + timedelta(seconds=5)) is not None
+            runs.end_of("run-1", scene.in_seconds(5))
+        assert runs.end_of("run-1", scene.in_seconds(5)) is not None
 
-    def test_a_name_that_needs_quoting(self, azure: ManagementPlane, clock: ManualClock) -> None:
-        aml_runs(azure).end_of("a/../b?c", clock() + timedelta(seconds=5))
-        assert azure.asked[0].startswith(f"https://management.azure.com{WORKSPACE}/jobs/a%2F..%2Fb%3Fc?")
+    def test_a_name_that_needs_quoting(self, scene: Scene) -> None:
+        aml_runs(scene.azure).end_of("a/../b?c", scene.in_seconds(5))
+        assert scene.azure.asked[0].startswith(f"https://management.azure.com{WORKSPACE}/jobs/a%2F..%2Fb%3Fc?")
