@@ -268,12 +268,6 @@ class TestTelling:
         assert end(scene) == []
         assert {record.levelname for record in caplog.records} & {"WARNING", "ERROR"} == levels
 
-    @pytest.mark.parametrize("call", ["say", "write_log"])
-    def test_lines_are_best_effort(self, scene: Scene, call: str) -> None:
-        register(scene, a_request())
-        scene.tasks.plan(call, PermissionDenied("HTTP 403"))
-        assert end(scene) == [Outcome.COMPLETED]
-
     def test_the_lines(self, scene: Scene) -> None:
         request = a_request()
         register(scene, request)
