@@ -137,7 +137,8 @@ def journal_key(route: str, source: str, identity: str) -> JournalKey:
 def lineage_tags(event: AmlEvent, occurrence: Occurrence) -> tuple[str, ...]:
     """Return the tags that say where a run comes from, as far as the event knows.
 
-    They are ``aml-run:<id>``, ``model:<name>:<version>`` and ``event:<id>``. Azure DevOps separates tags with commas and semicolons, so these become underscores.
+    They are ``aml-run:<id>``, ``model:<name>:<version>`` and ``event:<id>``. Azure DevOps separates tags with
+    commas and semicolons, so these become underscores.
     """
     names = occurrence.names
     models = [names["model_id"]] if "model_id" in names else names.get("model_ids", ())
