@@ -3,9 +3,7 @@
 import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Final, Literal, TypeVar
-
-LEAST_SAMPLES: Final = 7
+from typing import Literal, TypeVar
 
 
 @dataclass(frozen=True, slots=True)

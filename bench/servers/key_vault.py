@@ -9,12 +9,13 @@ import argparse
 import json
 import ssl
 import threading
-from datetime import UTC, datetime, timedelta
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+import time
 from pathlib import Path
 from typing import Any, Final
 
 import trustme
+from werkzeug.serving import WSGIRequestHandler, make_server
+from werkzeug.wrappers import Request, Response
 
 from bench.workload import PAT
 
@@ -23,71 +24,47 @@ SECRET_NAME: Final = "azure-devops-pat"
 IDENTITY_HEADER: Final = "bench"
 VAULT_FILE: Final = "vault.txt"
 CERTIFICATE_FILE: Final = "vault.pem"
+_AUDIENCE: Final = "https://vault.azure.net"
 _TOKEN: Final = "bench-token"
 _CHALLENGE: Final = (
-    'Bearer authorization="https://login.microsoftonline.com/00000000-0000-0000-0000-000000000000", '
-    'resource="https://vault.azure.net"'
+    f'Bearer authorization="https://login.microsoftonline.com/00000000-0000-0000-0000-000000000000", '
+    f'resource="{_AUDIENCE}"'
 )
 
 
-class _Answering(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
+class _Handler(WSGIRequestHandler):
+    protocol_version = "HTTP/1.1"  # connections are kept open
 
-    def answer(self, status: int, document: dict[str, Any], headers: dict[str, str] | None = None) -> None:
-        body = json.dumps(document).encode()
-        self.send_response(status)
-        for name, value in {"Content-Type": "application/json", **(headers or {})}.items():
-            self.send_header(name, value)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base class calls it so
+    def log_request(self, *_: Any) -> None:
         """Nothing."""
 
 
-class _Identity(_Answering):
-    def do_GET(self) -> None:
-        if self.headers.get("X-IDENTITY-HEADER") != IDENTITY_HEADER:
-            self.answer(401, {})
-            return
-        expires_at = int((datetime.now(UTC) + timedelta(hours=24)).timestamp())
-        self.answer(
-            200,
-            {
-                "access_token": _TOKEN,
-                "expires_on": str(expires_at),
-                "resource": "https://vault.azure.net",
-                "token_type": "Bearer",
-            },
-        )
+@Request.application
+def _identity(request: Request) -> Response:
+    if request.headers.get("X-IDENTITY-HEADER") != IDENTITY_HEADER:
+        return Response(status=401)
+    expires_on = str(int(time.time()) + 86_400)
+    token = {"access_token": _TOKEN, "expires_on": expires_on, "resource": _AUDIENCE, "token_type": "Bearer"}
+    return Response(json.dumps(token), mimetype="application/json")
 
 
-class _Vault(_Answering):
-    def do_GET(self) -> None:
-        if self.headers.get("Authorization") != f"Bearer {_TOKEN}":
-            self.answer(401, {}, {"WWW-Authenticate": _CHALLENGE})
-            return
-        self.answer(
-            200,
-            {
-                "value": PAT,
-                "id": f"https://{self.headers['Host']}/secrets/{SECRET_NAME}/1",
-                "attributes": {"enabled": True},
-            },
-        )
+@Request.application
+def _vault(request: Request) -> Response:
+    if request.headers.get("Authorization") != f"Bearer {_TOKEN}":
+        return Response(status=401, headers={"WWW-Authenticate": _CHALLENGE})
+    secret = {"value": PAT, "id": f"{request.host_url}secrets/{SECRET_NAME}/1", "attributes": {"enabled": True}}
+    return Response(json.dumps(secret), mimetype="application/json")
 
 
 def serve(folder: Path) -> None:
     """Serve for ever. Where the vault is and its certificate are written to the folder first."""
-    vault = ThreadingHTTPServer((HOST, 0), _Vault)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority = trustme.CA()
     authority.issue_cert(HOST).configure_cert(context)
     authority.cert_pem.write_to_path(str(folder / CERTIFICATE_FILE))
-    vault.socket = context.wrap_socket(vault.socket, server_side=True)
+    vault = make_server(HOST, 0, _vault, threaded=True, request_handler=_Handler, ssl_context=context)
     (folder / VAULT_FILE).write_text(f"https://{HOST}:{vault.server_port}", encoding="ascii")
-    identity = ThreadingHTTPServer((HOST, 0), _Identity)
+    identity = make_server(HOST, 0, _identity, threaded=True, request_handler=_Handler)
     threading.Thread(target=vault.serve_forever, daemon=True).start()
     print(f"bench.key_vault: http://{HOST}:{identity.server_port}/msi/token", flush=True)
     identity.serve_forever()

@@ -6,8 +6,7 @@ import threading
 import pytest
 
 from bench.load import Load, load
-from bench.measuring import LEAST_SAMPLES, Comparison, Spread, Target, alternate, compare, interleave, spread
-from bench.sizes import FULL
+from bench.measuring import Comparison, Spread, Target, alternate, compare, interleave, spread
 
 
 def test_two_things_are_measured_by_turns_after_one_for_nothing() -> None:
@@ -64,10 +63,6 @@ def test_without_a_target_nothing_is_met_or_missed() -> None:
     one = spread([1.0])
     assert Comparison("4", "m", "a", "", one, one, one).is_met is None
     assert one == Spread(1.0, 1.0, 1.0, 1)
-
-
-def test_each_figure_is_the_median_of_enough_samples() -> None:
-    assert min(FULL.repeats, FULL.processes, FULL.loads) >= LEAST_SAMPLES
 
 
 def test_load_calls_from_all_threads_until_the_time_is_over() -> None:
