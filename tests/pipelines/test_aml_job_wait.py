@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.pipelines.standin import SCRIPTS, Agent, Answer, Ended
+from tests.support.agent import SCRIPTS, Agent, Answer, Ended
 
 SCRIPT = "aml_job_wait.sh"
 NAME = "brave_fig_7k2m"
