@@ -1,12 +1,14 @@
 # Every target sets up what it needs. Nothing but python3 (3.11 to 3.13) and make has to be there.
 #   make demo    the whole thing on this machine, no cloud: events in, pipeline runs out, a table of what happened
-#   make test    all tests, with coverage          make lint    formatting, lint, types
+#   make test    all tests                         make lint    formatting, lint, types
+#   make coverage   all tests, and how much of the code they run
+#   make test-long   all tests with larger numbers: more examples, more rounds, longer outages
 #   make soak    five thousand events against faults of all kinds and hosts that are killed; SOAK="--minutes 10" for more
 #   make start   the function app on port 7071     make ado     the Azure DevOps emulator on port 7080
 #   make package the zip as it is deployed         make test-all   the tests on each Python from 3.11 to 3.13 there is
 #   make bench   what it takes, against the alternatives, in a quarter of an hour; BENCH=--quick for a look, BENCH=--help
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all soak bench burst lint format docs start ado azurite runtime aml package clean
+.PHONY: help demo test coverage test-long test-all soak bench burst lint format docs start ado azurite runtime aml package clean
 
 VENV   := .venv
 BIN    := $(VENV)/bin
@@ -19,7 +21,7 @@ find_python = $(shell for python in python$(1) python3 $${PYENV_ROOT:-$$HOME/.py
 	$$python -c 'import sys; sys.exit("%d.%d" % sys.version_info[:2] != "$(1)")' 2>/dev/null && echo $$python && break; done)
 
 help:
-	@sed -n '2,7s/^#   //p' Makefile
+	@sed -n '2,9s/^#   //p' Makefile
 
 $(READY): requirements.txt requirements/tools.txt requirements/dev.txt constraints.txt
 	@if [ -z "$(PYTHON)" ]; then echo "nextstage needs Python 3.11, 3.12 or 3.13 on the PATH, or PYTHON=/path/to/python"; exit 1; fi
@@ -74,8 +76,18 @@ $(AML): requirements/aml.txt constraints.txt | $(READY)
 	@.venv-aml/bin/python -m pip install --quiet --disable-pip-version-check -r requirements/aml.txt
 	@touch $@
 
+# Tests start hundreds of processes: none should have to compile what it imports.
+test: export PYTHONDONTWRITEBYTECODE =
 test: $(MEASURING) azurite runtime aml
-	$(BIN)/python -m pytest -n 2 --cov --cov-report=term
+	$(BIN)/python -m pytest -n 2 --dist worksteal $(MEASURE)
+
+# To measure takes half as long again.
+coverage: MEASURE = --cov --cov-report=term
+coverage: test
+
+# With more payloads, examples and rounds, and a longer outage: tests/support/long.py.
+test-long: export NEXTSTAGE_TEST_LONG = 1
+test-long: test
 
 # The same tests, one Python after the other, each with the azure-functions that belongs to it.
 test-all: azurite runtime aml
@@ -113,10 +125,11 @@ format: $(READY)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-# What docs/ says of the commands and the settings, from these themselves.
+# Everything that is generated from the code: the pages on commands and settings, sample events, test.http, the schema.
 docs: $(READY)
 	@$(BIN)/python -m tools.command_docs
 	@$(BIN)/python -m tools.settings_docs
+	@$(BIN)/python -m tools.event_files
 
 local.settings.json:
 	cp local.settings.sample.json $@

@@ -10,14 +10,16 @@ from handlers import (
     run_completed,
     run_status_changed,
 )
-from shared.events.event import AML_PREFIX, Handler
+from shared.events.event import Handler
+from shared.events.event_type import EventType
 
-_MODULES = (run_completed, model_registered, model_deployed, dataset_drift_detected, run_status_changed)
+_MODULES = (run_completed, run_status_changed, model_registered, model_deployed, dataset_drift_detected)
 
-DISPATCH: Final[Mapping[str, Handler]] = {module.EVENT_TYPE: module.handle for module in _MODULES}
+EVENT_TYPES: Final[Mapping[str, EventType]] = {module.EVENT_TYPE.name: module.EVENT_TYPE for module in _MODULES}
+"""From an event type's name in routes.yaml to its declaration."""
+
+DISPATCH: Final[Mapping[str, Handler]] = {declared.type: declared.handle for declared in EVENT_TYPES.values()}
 """From Event Grid's event type to what handles it."""
 
-NAMES: Final[Mapping[str, tuple[str, ...]]] = {
-    module.EVENT_TYPE.removeprefix(AML_PREFIX): module.NAMES for module in _MODULES
-}
-"""From an event type as routes.yaml names it to what its conditions and placeholders may use."""
+NAMES: Final[Mapping[str, tuple[str, ...]]] = {name: tuple(declared.names) for name, declared in EVENT_TYPES.items()}
+"""From an event type's name in routes.yaml to the names that its conditions and placeholders may use."""

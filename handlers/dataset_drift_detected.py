@@ -5,38 +5,42 @@ Dataset monitors belong to the retired SDK v1. Model monitoring (v2) tells drift
 
 from typing import Final
 
-from shared.events.data import EventData
 from shared.events.event import AmlEvent, Occurrence
-
-EVENT_TYPE: Final = "Microsoft.MachineLearningServices.DatasetDriftDetected"
-NAMES: Final = (
-    "data_drift_id",
-    "data_drift_name",
-    "run_id",
-    "base_dataset_id",
-    "target_dataset_id",
-    "drift_coefficient",
-    "start_time",
-    "end_time",
-)
+from shared.events.event_type import EventType, Name, Names, Sample
+from shared.events.runs import sample_run_id
 
 
-def handle(event: AmlEvent) -> Occurrence:
-    """The monitor's run identifies the occurrence. The subject comes in two spellings and is not looked at.
+def _meaning(event: AmlEvent, names: Names) -> Occurrence:  # noqa: ARG001 - the subject comes in two spellings
+    return Occurrence(identity=names["run_id"], names=names)
 
-    :raises IncompleteEvent: the data names no run or no coefficient.
-    """
-    data = EventData(event)
-    run_id = data.text("runId")
-    names = {
-        "data_drift_id": data.optional_text("dataDriftId"),
-        "data_drift_name": data.optional_text("dataDriftName"),
-        "run_id": run_id,
-        "base_dataset_id": data.optional_text("baseDatasetId"),
-        "target_dataset_id": data.optional_text("targetDatasetId"),
-        "drift_coefficient": data.number("driftCoefficient"),
-        "start_time": data.optional_text("startTime"),
-        "end_time": data.optional_text("endTime"),
+
+def _sample(number: int) -> Sample:
+    monitor_id, run_id = "22222222-2222-2222-2222-222222222222", sample_run_id(number)
+    return f"datadrifts/{monitor_id}/runs/{run_id}", {
+        "DataDriftId": monitor_id,
+        "DataDriftName": "sample-monitor",
+        "RunId": run_id,
+        "BaseDatasetId": "33333333-3333-3333-3333-333333333333",
+        "TargetDatasetId": "44444444-4444-4444-4444-444444444444",
+        "DriftCoefficient": 0.5,
+        "StartTime": "2026-11-13T00:00:00Z",
+        "EndTime": "2026-11-20T00:00:00Z",
     }
-    data.check()
-    return Occurrence(identity=run_id, names=names)
+
+
+EVENT_TYPE: Final = EventType(
+    "DatasetDriftDetected",
+    names={
+        "data_drift_id": Name("text", "dataDriftId", may_be_null=True),
+        "data_drift_name": Name("text", "dataDriftName", may_be_null=True),
+        "run_id": Name("text", "runId"),
+        "base_dataset_id": Name("text", "baseDatasetId", may_be_null=True),
+        "target_dataset_id": Name("text", "targetDatasetId", may_be_null=True),
+        "drift_coefficient": Name("number", "driftCoefficient"),
+        "start_time": Name("text", "startTime", may_be_null=True),
+        "end_time": Name("text", "endTime", may_be_null=True),
+    },
+    identified_by="the monitor's run id",
+    meaning=_meaning,
+    sample=_sample,
+)

@@ -2,28 +2,34 @@
 
 from typing import Final
 
-from shared.events.data import EventData
 from shared.events.event import AmlEvent, Occurrence
-
-EVENT_TYPE: Final = "Microsoft.MachineLearningServices.ModelDeployed"
-NAMES: Final = ("service_name", "service_compute_type", "model_ids", "service_tags", "service_properties")
+from shared.events.event_type import EventType, Name, Names, Sample
 
 
-def handle(event: AmlEvent) -> Occurrence:
-    """The same models may be deployed to the same service again, so the event's own id belongs to the identity.
+def _meaning(event: AmlEvent, names: Names) -> Occurrence:
+    return Occurrence(identity=f"{names['service_name']}:{event.id}", names=names)
 
-    ``modelIds`` is one comma-separated text on the wire and a list here.
 
-    :raises IncompleteEvent: the data names no service.
-    """
-    data = EventData(event)
-    service = data.text("serviceName")
-    names = {
-        "service_name": service,
-        "service_compute_type": data.optional_text("serviceComputeType"),
-        "model_ids": [part.strip() for part in (data.optional_text("modelIds") or "").split(",") if part.strip()],
-        "service_tags": data.mapping("serviceTags"),
-        "service_properties": data.mapping("serviceProperties"),
+def _sample(number: int) -> Sample:
+    return "endpoints/sample-service", {
+        "ServiceName": "sample-service",
+        "ServiceComputeType": "AKS",
+        "ModelIds": f"sample-model:{number}",
+        "ServiceTags": {},
+        "ServiceProperties": {},
     }
-    data.check()
-    return Occurrence(identity=f"{service}:{event.id}", names=names)
+
+
+EVENT_TYPE: Final = EventType(
+    "ModelDeployed",
+    names={
+        "service_name": Name("text", "serviceName"),
+        "service_compute_type": Name("text", "serviceComputeType", may_be_null=True),
+        "model_ids": Name("list", "modelIds"),
+        "service_tags": Name("mapping", "serviceTags"),
+        "service_properties": Name("mapping", "serviceProperties"),
+    },
+    identified_by="service and event id, since the same models may be deployed again",
+    meaning=_meaning,
+    sample=_sample,
+)

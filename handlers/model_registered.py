@@ -2,29 +2,34 @@
 
 from typing import Final
 
-from shared.events.data import EventData
 from shared.events.event import AmlEvent, Occurrence
-
-EVENT_TYPE: Final = "Microsoft.MachineLearningServices.ModelRegistered"
-NAMES: Final = ("model_name", "model_version", "model_id", "model_tags", "model_properties")
+from shared.events.event_type import EventType, Name, Names, Sample
 
 
-def handle(event: AmlEvent) -> Occurrence:
-    """A version is registered once, so ``name:version`` identifies the occurrence.
+def _meaning(event: AmlEvent, names: Names) -> Occurrence:  # noqa: ARG001 - a version is registered once
+    model_id = f"{names['model_name']}:{names['model_version']}"
+    return Occurrence(identity=model_id, names=names | {"model_id": model_id})
 
-    ``modelVersion`` is an int or a string on the wire and always text here.
 
-    :raises IncompleteEvent: the data names no model or no version.
-    """
-    data = EventData(event)
-    name = data.text("modelName")
-    version = data.text("modelVersion")
-    names = {
-        "model_name": name,
-        "model_version": version,
-        "model_id": f"{name}:{version}",
-        "model_tags": data.mapping("modelTags"),
-        "model_properties": data.mapping("modelProperties"),
+def _sample(number: int) -> Sample:
+    return f"models/sample-model:{number}", {
+        "ModelName": "sample-model",
+        "ModelVersion": number,
+        "ModelTags": {"stage": "candidate"},
+        "ModelProperties": {},
     }
-    data.check()
-    return Occurrence(identity=f"{name}:{version}", names=names)
+
+
+EVENT_TYPE: Final = EventType(
+    "ModelRegistered",
+    names={
+        "model_name": Name("text", "modelName"),
+        "model_version": Name("text", "modelVersion"),
+        "model_id": Name("text"),
+        "model_tags": Name("mapping", "modelTags"),
+        "model_properties": Name("mapping", "modelProperties"),
+    },
+    identified_by="name and version, which `model_id` joins with a colon",
+    meaning=_meaning,
+    sample=_sample,
+)

@@ -5,25 +5,25 @@ Azure ML raises it for child runs too (AutoML iterations, sweep trials, pipeline
 
 from typing import Final
 
-from shared.events.data import EventData
 from shared.events.event import AmlEvent, Occurrence, RunEnd
-from shared.events.runs import COMPLETED, RUN_NAMES, is_child_run, read_run
-
-EVENT_TYPE: Final = "Microsoft.MachineLearningServices.RunCompleted"
-NAMES: Final = RUN_NAMES
+from shared.events.event_type import EventType, Names
+from shared.events.runs import COMPLETED, RUN_NAMES, is_child_run, root_run_id, sample_run
 
 
-def handle(event: AmlEvent) -> Occurrence:
-    """A run completes once, so its id identifies the occurrence.
-
-    :raises IncompleteEvent: the data names no run.
-    """
-    data = EventData(event)
-    run = read_run(data)
-    data.check()
+def _meaning(event: AmlEvent, names: Names) -> Occurrence:
+    run = names | {"root_run_id": root_run_id(names)}
     return Occurrence(
         identity=run["run_id"],
         names=run,
         is_child_run=is_child_run(run),
         run_end=RunEnd(event.source, run["run_id"], COMPLETED),
     )
+
+
+EVENT_TYPE: Final = EventType(
+    "RunCompleted",
+    names=RUN_NAMES,
+    identified_by="the run id",
+    meaning=_meaning,
+    sample=sample_run,
+)

@@ -24,6 +24,7 @@ from shared.events.event import Handler
 from shared.http.sending import Sender
 from shared.http.throttle import ThrottleGate
 from shared.http.transport import RequestsTransport, Transport
+from shared.journal.backends import backend_of
 from shared.journal.cooldown import Cooldowns
 from shared.journal.journal import Journal
 from shared.journal.records import Store
@@ -32,7 +33,7 @@ from shared.queueing import Queueing
 from shared.relay import Relay
 from shared.routing.routes_file import load_routes
 from shared.routing.table import RouteTable
-from shared.settings import SQLITE_PREFIX, Settings, load_settings
+from shared.settings import Settings, load_settings
 from shared.telemetry import Decision, Report, log_decision
 
 if TYPE_CHECKING:
@@ -191,19 +192,12 @@ def pipelines_client(settings: Settings, transport: Transport | None = None, clo
 
 
 def open_store(settings: Settings) -> Store:
-    """The store that the settings name. What it needs is imported only where it is the one.
+    """Open the store that the settings name. What only other stores need is not imported.
 
     :raises JournalUnavailable: it cannot be opened.
     """
-    if settings.journal_connection.startswith(SQLITE_PREFIX):
-        from shared.journal.sqlite import SqliteStore
-
-        return SqliteStore(Path(settings.journal_connection.removeprefix(SQLITE_PREFIX)))
-    from shared.journal.tables.store import TablesStore
-
-    return TablesStore.open(
-        settings.journal_connection, identity_factory(settings), connections=settings.worker_threads
-    )
+    backend = backend_of(settings.journal_connection)
+    return backend.open(settings.journal_connection, identity_factory(settings), settings.worker_threads)
 
 
 def identity_factory(settings: Settings) -> "Callable[[], TokenCredential]":

@@ -1,4 +1,4 @@
-"""From the text of an event to what is to be done about it. Pure.
+"""Decides what is to be done about an event. Pure.
 
 The running app and the operator's commands share it, so that what one explains is what the other does.
 """

@@ -1,14 +1,14 @@
-"""From a claimed record to its end: look for a run where one may exist, else queue one, and write down what came of it.
+"""Drive a claimed record to a final state: adopt an existing run or queue a new one, and write down the outcome.
 
-Which error leads to which state is the heart of "exactly once": released only where surely nothing was queued,
-uncertain wherever that is not sure.
+Which error leads to which state is the heart of "exactly once": released only if surely nothing was queued,
+uncertain if that is not certain.
 """
 
 import logging
 import time
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timedelta
-from typing import Final, NamedTuple, Protocol, Self
+from typing import Final, Protocol
 
 from shared.azure_devops.runs import Run, RunRequest
 from shared.clock import Clock, utc_now
@@ -17,19 +17,18 @@ from shared.errors import (
     AzureDevOpsError,
     ClaimLost,
     JournalUnavailable,
-    NextstageError,
     RequestRefused,
     RunAlreadyOwned,
 )
-from shared.journal.cooldown import Cooldowns, Covered, Held, Undecided, Window
+from shared.journal.cooldown import Cooldowns, Covered, Undecided, Window
 from shared.journal.journal import Journal, Mine
 from shared.journal.records import Record, State
 from shared.routing.table import Match, Refusal
-from shared.telemetry import Outcome
+from shared.telemetry import Outcome, Result
 
 CLOCK_SKEW: Final = timedelta(seconds=30)
-"""How far Azure DevOps' clock may be from ours where we look for a run that we may have queued. A busy pipeline has
-many runs, and all those of the time that is looked through are read, so no longer than need be.
+"""How far the clock of Azure DevOps may be from ours when a run is looked for. As short as possible: all runs of the
+time that is searched are read, and a busy pipeline has many.
 """
 
 _CANCEL_SECONDS: Final = 10.0
@@ -52,24 +51,6 @@ class Pipelines(Protocol):
 
     def tag(self, request: RunRequest, run: Run, tags: Sequence[str], deadline: datetime) -> None:
         """Tag a run."""
-
-
-class Result(NamedTuple):
-    """What came of an event on one route.
-
-    :param cause: the name of the error that led to it; empty where none did.
-    """
-
-    outcome: Outcome
-    reason: str = ""
-    run_id: int | None = None
-    run_url: str = ""
-    cause: str = ""
-
-    @classmethod
-    def deferred(cls, error: NextstageError) -> Self:
-        """Not now, because of this error."""
-        return cls(Outcome.DEFERRED, str(error), cause=type(error).__name__)
 
 
 class Queueing:
@@ -124,7 +105,7 @@ class Queueing:
             _log.warning("run %d could not be tagged with %s: %s", result.run_id, ", ".join(match.tags), exc)
 
     def _enter(self, record: Record, window: Window) -> Result | None:
-        """Enter the route's cooldown window; the result where that holds the record back, None where it does not."""
+        """Enter the route's cooldown window. Return the result if that holds the record back, else None."""
         match self._cooldowns.enter(record.key, window):
             case Covered(reason):
                 self._journal.suppress(record, reason)
@@ -132,7 +113,7 @@ class Queueing:
             case Undecided(reason):
                 self._journal.release(record, reason)
                 return Result(Outcome.DEFERRED, reason)
-            case Held():
+            case None:
                 return None
 
     def _send(self, record: Record, request: RunRequest, deadline: datetime) -> Result:
@@ -167,7 +148,7 @@ class Queueing:
     def _reconcile(
         self, record: Record, request: RunRequest, lost_until: datetime, deadline: datetime
     ) -> Result | None:
-        """Look for the run that a lost request may have queued; None where there surely is none."""
+        """Look for the run that a lost request may have queued; None if there surely is none."""
         since, until = record.claimed_at - CLOCK_SKEW, lost_until + CLOCK_SKEW
         while True:
             try:
@@ -188,7 +169,7 @@ class Queueing:
             until = left_over_until
 
     def _adopt(self, record: Record, candidates: Sequence[Run]) -> Result | None:
-        """Take the first run that nobody else takes meanwhile."""
+        """Adopt the first run that no other record adopts meanwhile."""
         for run in candidates:
             note = "found in Azure DevOps after its answer was lost"
             if len(candidates) > 1:
@@ -203,11 +184,11 @@ class Queueing:
         return None
 
     def _left_over_until(self, record: Record, taken: Iterable[Run]) -> datetime | None:
-        """Until when a run can have been queued whose record has taken ours; None where nobody can have taken it.
+        """Return the latest time at which the run displaced by ours may have been queued; None if ours was not taken.
 
         A record with an equal request that was in doubt takes the oldest run that fits. If that was ours, its own one
-        is left over for us. It was queued before the other record was finished, and so maybe after all that we have
-        looked through.
+        is left over for us. It was queued before the other record was finished, and so maybe after the time that was
+        searched.
         """
         owners = (self._journal.owner(record.key.route, run.id) for run in taken)
         in_doubt = [owner for owner in owners if owner and any(step.state is State.UNCERTAIN for step in owner.history)]
@@ -218,7 +199,7 @@ class Queueing:
         return Result(Outcome.PARKED, reason, cause=cause)
 
     def _claim_lost_after_queuing(self, record: Record, request: RunRequest, run: Run) -> Result:
-        """We slept past our lease, and a run is queued: if the one who took over has another, ours must go."""
+        """Handle a run that was queued after the lease ended: if the new holder has another run, cancel ours."""
         current = self._final_record(record)
         if current is not None and current.run_id == run.id:
             return Result(Outcome.DUPLICATE, "another delivery found this run and noted it", run.id, run.url)
@@ -246,7 +227,7 @@ class Queueing:
             _log.error("run %d was queued too late for its event, which has run %d, and is cancelled", run.id, winner)
 
     def _final_record(self, record: Record) -> Record | None:
-        """The record as its new holder leaves it, waited for a little while."""
+        """Return the record as its new holder leaves it, after a short wait; None if it has no run yet."""
         for attempt in range(_READS_AFTER_LOST_CLAIM):
             if attempt:
                 self._sleep(1.0)

@@ -1,4 +1,4 @@
-"""Sends again what was parked, or what nobody came back for, because an operator says so.
+"""Sends again what was parked or abandoned, because an operator asked for it.
 
 What a record's event asks for is decided anew, by the routes as they are today:
 
@@ -10,8 +10,8 @@ What a record's event asks for is decided anew, by the routes as they are today:
   ``once_per`` promises today holds for redriven events too.
 - **Nothing to send**, because the route is gone or no longer matches: parked again, with that reason.
 
-Event Grid was told that a parked event is done with, so nobody comes back for it. Whatever interrupts a redrive (a
-deferral, a lost answer, a crash) therefore leaves a record that ``awaits_redrive`` is true of.
+Event Grid was told that a parked event is done with, so it does not deliver the event again. A redrive that is
+interrupted (by a deferral, a lost answer, a crash) therefore leaves a record that ``awaits_redrive`` is true of.
 """
 
 from contextlib import suppress
@@ -48,7 +48,7 @@ class Foreseen:
 
 @dataclass(frozen=True, slots=True)
 class Redriven:
-    """What came of redriving one record.
+    """The result of redriving one record.
 
     :param decisions: one, or for an event that no route could be asked about before, one for each route that wants it.
     :param reason: why nothing was done; empty otherwise.
@@ -60,12 +60,12 @@ class Redriven:
 
 
 def awaits_redrive(record: Record) -> bool:
-    """Whether nobody comes back for the record by himself: it is parked, or a redrive of it was interrupted."""
+    """Return whether only a redrive can finish the record: it is parked, or a redrive of it was interrupted."""
     return record.state in REDRIVABLE_STATES and any(step.state is State.PARKED for step in record.history)
 
 
 def may_have_run(record: Record) -> bool:
-    """Whether a request may have queued a run that the record does not know of."""
+    """Return whether a request may have queued a run that the record does not name."""
     if not record.entry.request:
         return False
     if record.state is State.PARKED:
@@ -98,8 +98,8 @@ class Redrive:
     def redrive(self, record: Record, *, look: bool = True) -> Redriven:
         """Send one record again. However often and from wherever it is called, at most one run comes of it.
 
-        :param look: False: the operator has looked for himself, and no run of this parked record exists.
-        :raises ClaimLost: somebody else has redriven the record since it was read.
+        :param look: False: the operator has looked, and no run of this parked record exists.
+        :raises ClaimLost: another redrive has taken the record since it was read.
         :raises JournalUnavailable: the journal does not answer.
         """
         if not _is_redrivable(record):
@@ -157,7 +157,7 @@ class Redrive:
         return decision
 
     def _park_again(self, key: JournalKey, reason: str) -> None:
-        """Park what has come to rest; not while somebody is at work on it, or a request may still be under way."""
+        """Park a record that is at rest: no delivery is at work on it, and no request may still be under way."""
         current = self._journal.get(key)
         if current is None or current.state not in {State.RELEASED, State.UNCERTAIN}:
             return
@@ -169,7 +169,7 @@ class Redrive:
     def _parked(self, key: JournalKey) -> Record:
         current = self._journal.get(key)
         if current is None or current.state is not State.PARKED:
-            raise ClaimLost(f"the record {key.key[:12]} of route {key.route} is being redriven by somebody else")
+            raise ClaimLost(f"the record {key.key[:12]} of route {key.route} is being redriven by another operator")
         return current
 
 
@@ -195,7 +195,7 @@ def _nothing_left(record: Record) -> str:
 
 
 def _why_no_more(record: Record, verdict: Verdict) -> str:
-    """Why the record's route does not ask for anything any more."""
+    """Return why the record's route no longer asks for anything."""
     for why_not in verdict.why_not:
         if why_not.route == record.key.route:
             return f"redriven, but the route does not match any more: {why_not.reason}"

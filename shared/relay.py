@@ -12,13 +12,13 @@ from shared.errors import ClaimLost, DeliveryDeferred, JournalUnavailable
 from shared.events.event import Handler, RunEnd
 from shared.journal.journal import Done, Journal, Mine, NotYet
 from shared.journal.records import UNROUTED, Entry, Record
-from shared.queueing import Queueing, Result
+from shared.queueing import Queueing
 from shared.routing.table import Match, Refusal, RouteTable, WhyNot
-from shared.telemetry import Decision, Outcome, Report, delay_ms, log_decision
+from shared.telemetry import Decision, Outcome, Report, Result, delay_ms, log_decision
 
 
 class Delivery(NamedTuple):
-    """All that came of one delivery, in the table's order."""
+    """The decisions of one delivery, in the order of the routes."""
 
     decisions: tuple[Decision, ...]
     why_not: tuple[WhyNot, ...] = ()
@@ -64,7 +64,7 @@ class Relay:
     def deliver(self, raw: str) -> Delivery:
         """Decide on one event and do what follows from it.
 
-        Returns where every route is done with the event, or has parked it: it may be acknowledged.
+        Returns if every route is done with the event, or has parked it: the event may be acknowledged.
 
         :raises DeliveryDeferred: at least one route is not done; Event Grid must come again.
         """
@@ -83,7 +83,7 @@ class Relay:
         return Delivery(decisions, verdict.why_not)
 
     def decide(self, raw: str) -> Verdict:
-        """What is to be done about an event, by the routes of this relay; does nothing."""
+        """Return what the routes of this relay would do about an event; does nothing."""
         return decide(raw, self._dispatch, self._routes)
 
     def carry_out(
@@ -103,34 +103,20 @@ class Relay:
             result = self._claim_and_act(entry, decided, deadline or self._clock() + self._budget)
         except (JournalUnavailable, ClaimLost) as exc:
             result = Result.deferred(exc)
-        decision = Decision(
-            event_id=entry.event_id,
-            event_type=entry.event_type,
-            subject=entry.subject,
+        decision = Decision.of(
+            entry,
+            result,
             route=None if decided.key.route == UNROUTED else decided.key.route,
-            outcome=result.outcome,
             key=decided.key.key,
-            run_id=result.run_id,
-            run_url=result.run_url,
-            reason=result.reason,
-            duration_ms=round((perf_counter() - started) * 1000, 3),
-            cause=result.cause,
+            seconds=perf_counter() - started,
             delay_ms=delay_ms(event_time, self._clock()),
         )
         self._report(decision)
         return decision
 
     def _ignore(self, verdict: Verdict) -> Decision:
-        entry = verdict.entry
-        decision = Decision(
-            event_id=entry.event_id,
-            event_type=entry.event_type,
-            subject=entry.subject,
-            route=None,
-            outcome=Outcome.IGNORED,
-            reason=verdict.why_nothing,
-            delay_ms=delay_ms(verdict.event_time, self._clock()),
-        )
+        ignored = Result(Outcome.IGNORED, verdict.why_nothing)
+        decision = Decision.of(verdict.entry, ignored, delay_ms=delay_ms(verdict.event_time, self._clock()))
         self._report(decision)
         return decision
 

@@ -1,4 +1,4 @@
-"""One structured log record per decision, so that one query answers: what came of this event, and why?
+"""One structured log record per decision, so that one query answers: what happened to this event, and why?
 
 The record is the log message, as JSON: in Application Insights ``parse_json(message)`` gives its fields. It holds
 names, ids and reasons, and never a credential.
@@ -10,7 +10,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Final
+from typing import Final, Protocol, Self
+
+from shared.errors import NextstageError
 
 LOGGER_NAME: Final = "nextstage.decision"
 _READABLE: Final = json.JSONEncoder(ensure_ascii=False)
@@ -19,7 +21,7 @@ _log = logging.getLogger(LOGGER_NAME)
 
 
 class Outcome(StrEnum):
-    """What came of an event on a route, or for a task that waits for a run."""
+    """What happened to an event on a route, or to a task that waits for a run."""
 
     QUEUED = "queued"
     DUPLICATE = "duplicate"
@@ -32,6 +34,45 @@ class Outcome(StrEnum):
 
 
 _LEVELS: Final = {Outcome.PARKED: logging.ERROR, Outcome.DEFERRED: logging.WARNING}
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What happened to an event on one route, or to a task that waits.
+
+    :param reason: why, in words; empty if a run was simply queued.
+    :param cause: the name of the error that led to it; empty if none did.
+    """
+
+    outcome: Outcome
+    reason: str = ""
+    run_id: int | None = None
+    run_url: str = ""
+    cause: str = ""
+
+    @classmethod
+    def deferred(cls, error: NextstageError, about: object = None) -> Self:
+        """Return the result of an error that another delivery may get past.
+
+        :param about: what the error is about, if its message does not say so.
+        """
+        return cls(Outcome.DEFERRED, f"{about}: {error}" if about else str(error), cause=type(error).__name__)
+
+
+class EventNames(Protocol):
+    """What a decision tells of its event; see ``shared.journal.records.Entry``."""
+
+    @property
+    def event_id(self) -> str:
+        """The event's id."""
+
+    @property
+    def event_type(self) -> str:
+        """Its full type."""
+
+    @property
+    def subject(self) -> str:
+        """Its subject."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +101,36 @@ class Decision:
     duration_ms: float = 0.0
     cause: str = ""
     delay_ms: float | None = None
+
+    @classmethod
+    def of(
+        cls,
+        event: EventNames,
+        result: Result,
+        *,
+        route: str | None = None,
+        key: str = "",
+        seconds: float = 0.0,
+        delay_ms: float | None = None,
+    ) -> Self:
+        """Return the decision that an event had this result.
+
+        :param seconds: how long it took.
+        """
+        return cls(
+            event_id=event.event_id,
+            event_type=event.event_type,
+            subject=event.subject,
+            route=route,
+            outcome=result.outcome,
+            key=key,
+            run_id=result.run_id,
+            run_url=result.run_url,
+            reason=result.reason,
+            duration_ms=round(seconds * 1000, 3),
+            cause=result.cause,
+            delay_ms=delay_ms,
+        )
 
 
 def delay_ms(event_time: datetime | None, now: datetime) -> float | None:

@@ -9,7 +9,7 @@ import pytest
 from shared.journal.sqlite import SqliteStore
 from tests.support.canaries import leaks
 from tests.support.clock import ManualClock
-from tests.support.stores import azurite, each_store, open_tables, tables_store
+from tests.support.journal.stores import azurite, each_store, open_tables, tables_store
 
 __all__ = ["azurite", "each_store", "open_tables", "tables_store"]  # fixtures, known to every test from here
 

@@ -1,4 +1,4 @@
-"""The program: puts the commands together, and makes of whatever goes wrong one line and an exit code."""
+"""The program: collects the commands and turns every failure into one line and an exit code."""
 
 import io
 import logging
@@ -6,95 +6,76 @@ import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
-from typing import Final
+from pkgutil import iter_modules
+from typing import Annotated, Final
 
 import typer
 
+from shared.clock import Clock, utc_now
 from shared.errors import NextstageError
-from tools.commands import (
-    check as check_commands,
-)
-from tools.commands import (
-    completion as completion_commands,
-)
-from tools.commands import (
-    doctor as doctor_commands,
-)
-from tools.commands import (
-    explain as explain_commands,
-)
-from tools.commands import (
-    graph as graph_commands,
-)
-from tools.commands import (
-    preview as preview_commands,
-)
-from tools.commands import (
-    redrive as redrive_commands,
-)
-from tools.commands import (
-    send as send_commands,
-)
-from tools.commands import (
-    waits as wait_commands,
-)
-from tools.commands.journal import EPILOG as JOURNAL_EPILOG
-from tools.commands.journal import journal_app
+from shared.version import VERSION
+from tools import commands
+from tools.commands.completion import VARIABLE, enable_completion
 from tools.console import Console
 from tools.errors import CommandFailed
-from tools.help_pages import EXIT_CODES
+from tools.help_pages import EXIT_CODES, PROGRAM
 from tools.installation import Installation
 
 APP_DIR: Final = Path(__file__).resolve().parents[1]
-PROGRAM: Final = "manage.py"
 INTERRUPTED: Final = 130
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False, epilog=EXIT_CODES)
-app.add_typer(journal_app, name="journal", epilog=JOURNAL_EPILOG)
-app.command("waits", epilog=wait_commands.EPILOG)(wait_commands.list_waits)
-app.command("check", epilog=check_commands.EPILOG)(check_commands.check_routes)
-app.command("schema", epilog=check_commands.SCHEMA_EPILOG)(check_commands.write_schema)
-app.command("explain", epilog=explain_commands.EPILOG)(explain_commands.explain_events)
-app.command("graph", epilog=graph_commands.EPILOG)(graph_commands.graph)
-app.command("redrive", epilog=redrive_commands.EPILOG)(redrive_commands.redrive)
-app.command("send", epilog=send_commands.EPILOG)(send_commands.send)
-app.command("doctor", epilog=doctor_commands.EPILOG)(doctor_commands.doctor)
-app.command("completion", epilog=completion_commands.EPILOG)(completion_commands.completion)
-app.command("preview", epilog=preview_commands.EPILOG)(preview_commands.preview)
+for _module in iter_modules(commands.__path__):
+    app.add_typer(import_module(f"tools.commands.{_module.name}").app)
+
+
+def _show_version(wanted: bool) -> None:  # noqa: FBT001 - Typer passes the option's value
+    if wanted:
+        Console().line(VERSION)
+        raise typer.Exit
+
+
+VersionOption = Annotated[
+    bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
+]
 
 
 @app.callback(invoke_without_command=True)
-def program(context: typer.Context) -> None:
+def program(context: typer.Context, *, version: VersionOption = False) -> None:  # noqa: ARG001 - see _show_version
     """The operator's commands of nextstage.
 
-    They read the settings that the app reads: the environment, and below it local.settings.json beside
-    function_app.py. To work on a deployed app's journal, set JOURNAL_CONNECTION to its table endpoint and sign in
-    with 'az login'.
+    They need `pip install -r requirements/tools.txt`. They read the settings that the app reads: the environment
+    and, for what it does not set, local.settings.json beside function_app.py. To work on a deployed app's journal, set
+    JOURNAL_CONNECTION to its table endpoint and sign in with `az login`.
     """
     if context.invoked_subcommand is None:
         Console().text(context.get_help())
 
 
 def main(
-    arguments: Sequence[str] | None = None, app_dir: Path = APP_DIR, environ: Mapping[str, str] = os.environ
+    arguments: Sequence[str] | None = None,
+    app_dir: Path = APP_DIR,
+    environ: Mapping[str, str] = os.environ,
+    clock: Clock = utc_now,
 ) -> int:
-    """Run one command; returns the exit code.
+    """Run one command and return its exit code.
 
     :param arguments: of the command line; by default the process's own.
     """
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
+    enable_completion()
     try:
-        completion_commands.prepare()
         with _warnings_on_stderr():
             code = typer.main.get_command(app).main(
                 arguments,
                 prog_name=PROGRAM,
-                complete_var=completion_commands.VARIABLE,
+                complete_var=VARIABLE,
                 standalone_mode=False,
-                obj=Installation(app_dir, environ),
+                obj=Installation(app_dir, environ, clock),
             )
     except (CommandFailed, NextstageError, typer.TyperException) as exc:
         Console().error(_text(exc))
@@ -113,7 +94,7 @@ def _text(exc: Exception) -> str:
 
 @contextmanager
 def _warnings_on_stderr() -> Iterator[None]:
-    """Show our own warnings, and nobody else's: a library's may quote a URL with a signature in it."""
+    """Show our own warnings only: a library's may quote a URL with a signature in it."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(logging.Formatter("manage.py: %(message)s"))
     handler.setLevel(logging.WARNING)

@@ -1,4 +1,4 @@
-"""What a shell may offer for an option's value. Never fails: a shell that is helped cannot be told of a mistake."""
+"""What a shell may offer for an option's value. Never fails: a shell cannot show an error while it completes."""
 
 from collections.abc import Iterator
 

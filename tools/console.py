@@ -1,7 +1,7 @@
 """The only place that prints. On a terminal with colour and to its width; elsewhere plain, whole lines.
 
-Names and reasons come from events, so nothing that a terminal could take for a command is let through; and a secret
-that an error of somebody else's code may quote is masked.
+Names and reasons come from events, so characters that a terminal could obey are replaced. Secrets that an error of
+another library may quote are masked.
 """
 
 import json
@@ -13,34 +13,16 @@ from typing import Any, Final
 from rich.console import Console as RichConsole
 from rich.text import Text
 
-_STYLES: Final = {
-    "queued": "green",
-    "duplicate": "cyan",
-    "suppressed": "cyan",
-    "ignored": "dim",
-    "parked": "bold red",
-    "deferred": "yellow",
-    "uncertain": "yellow",
-    "released": "yellow",
-    "claimed": "yellow",
-    "accepted": "green",
-    "refused": "bold red",
-    "unknown": "yellow",
-    "no sample": "yellow",
-    "ok": "green",
-    "failed": "bold red",
-    "skipped": "dim",
-    "would queue": "green",
-    "would look": "yellow",
-    "would suppress": "cyan",
-    "would defer": "yellow",
-    "would park": "bold red",
-    "true": "green",
-    "false": "red",
-    "not reached": "dim",
-    "error": "bold red",
-    "warning": "yellow",
-}
+_WORDS_BY_STYLE: Final = {
+    "green": ("queued", "accepted", "ok", "would queue", "true"),
+    "cyan": ("duplicate", "suppressed", "would suppress"),
+    "yellow": ("deferred", "uncertain", "released", "claimed", "unknown", "no sample", "would look", "would defer",
+               "warning"),
+    "bold red": ("parked", "refused", "failed", "would park", "error"),
+    "red": ("false",),
+    "dim": ("ignored", "skipped", "not reached"),
+}  # fmt: skip
+_STYLES: Final = {word: style for style, words in _WORDS_BY_STYLE.items() for word in words}
 _SECRET: Final = re.compile(r"(?i)\b(sig|AccountKey|SharedAccessSignature)=[^&;\s'\"]+")
 _GAP: Final = "  "
 _MIN_WIDTH: Final = 6
@@ -50,32 +32,32 @@ class Console:
     """Prints results on standard output and everything else on standard error."""
 
     def __init__(self) -> None:
-        """Looks at the streams as they are now."""
+        """Look at the streams as they are now."""
         self._is_terminal = sys.stdout.isatty()
         self._rich = RichConsole(force_terminal=self._is_terminal, highlight=False, emoji=False, markup=False)
 
     def line(self, text: str = "") -> None:
-        """One line of the result, never folded or cut."""
+        """Print one line of the result, never folded or cut."""
         self._rich.print(Text(printable(text)), soft_wrap=True)
 
     def text(self, text: str) -> None:
-        """Several lines of the result, as they are."""
+        """Print several lines of the result, as they are."""
         for line in text.splitlines():
             self.line(line)
 
     def pretty(self, document: Any) -> None:
-        """A JSON document for people, or a text that is none."""
+        """Print a JSON document for people, or a string as it is."""
         self.text(document if isinstance(document, str) else json.dumps(document, indent=2, ensure_ascii=False))
 
     def finding(self, place: str, severity: str, text: str) -> None:
-        """A line as compilers print one: where, how bad, what."""
+        """Print a line as compilers do: where, how bad, what."""
         line = Text(f"{printable(place)} ", "bold")
         line.append(f"{severity}: ", _STYLES.get(severity, ""))
         line.append(printable(text), "not bold")
         self._rich.print(line, soft_wrap=True)
 
     def row(self, cells: Sequence[str], widths: Sequence[int]) -> None:
-        """One line of a table that is printed as its rows become known; the last cell has all the room it needs.
+        """Print one row of a table whose rows become known one by one; the last cell is never cut.
 
         :param widths: of all cells but the last.
         """
@@ -88,9 +70,9 @@ class Console:
         self._rich.print(line, soft_wrap=True)
 
     def table(self, head: Sequence[str], rows: Sequence[Sequence[str]], shrinking: Container[str]) -> None:
-        """A whole table.
+        """Print a whole table.
 
-        :param shrinking: the columns that are cut where a terminal is too narrow; elsewhere nothing is cut.
+        :param shrinking: the columns that are cut on a terminal that is too narrow; elsewhere nothing is cut.
         """
         widths = [max(len(printable(row[column])) for row in (head, *rows)) for column in range(len(head))]
         if self._is_terminal:
@@ -102,22 +84,22 @@ class Console:
             self.row(row, widths[:-1])
 
     def json(self, document: Any) -> None:
-        """A JSON document, in ASCII: what is in it cannot speak to a terminal."""
+        """Print a JSON document in ASCII, so that no value can control a terminal."""
         self._rich.print(Text(json.dumps(document, indent=2)), soft_wrap=True)
 
     def note(self, text: str) -> None:
-        """Something about the result that is not part of it."""
+        """Print a remark about the result on standard error."""
         self._to_stderr(text)
 
     def error(self, text: str) -> None:
-        """What went wrong; further lines of it are kept, indented."""
+        """Print what went wrong; further lines are indented."""
         first, *more = text.splitlines() or [""]
         self._to_stderr(f"manage.py: {first}")
         for line in more:
             self._to_stderr(f"  {line.strip()}")
 
     def confirm(self, question: str) -> bool:
-        """Ask a person on the terminal; anything but yes means no."""
+        """Ask the person at the terminal; anything but yes means no."""
         sys.stderr.write(f"{printable(question)} [y/N] ")
         sys.stderr.flush()
         return sys.stdin.readline().strip().lower() in {"y", "yes"}
@@ -129,7 +111,7 @@ class Console:
 
 
 def fitted(widths: Sequence[int], may_shrink: Sequence[int], room: int) -> list[int]:
-    """The columns' widths, the widest of those that may shrink made smaller until all fit, or nothing more can go.
+    """Return the columns' widths, the widest of those that may shrink made smaller until all fit or no more can go.
 
     :param may_shrink: the columns' numbers.
     """
@@ -147,10 +129,10 @@ def _cut(text: str, width: int) -> str:
 
 
 def printable(text: str) -> str:
-    """The text on one line, with a space for each character that does not show."""
+    """Return the text on one line, with a space for each character that is not printable."""
     return "".join(character if character.isprintable() else " " for character in text)
 
 
 def masked(text: str) -> str:
-    """The text without keys and signatures."""
+    """Return the text without keys and signatures."""
     return _SECRET.sub(r"\1=***", text)

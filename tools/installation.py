@@ -8,13 +8,14 @@ from typing import Self
 
 from handlers import DISPATCH, NAMES
 from shared.azure_devops.client import PipelinesClient
+from shared.clock import Clock, utc_now
 from shared.composition import App, Configuration, compose, load_configuration, open_store, pipelines_client
 from shared.deciding import Verdict, decide
+from shared.journal.backends import backend_of
 from shared.journal.cooldown import Cooldowns, Covered, Undecided, Window
 from shared.journal.journal import Journal
 from shared.journal.records import JournalKey, Record, Store
-from shared.journal.tables.connection import is_endpoint
-from shared.settings import SQLITE_PREFIX, Settings, load_settings
+from shared.settings import Settings, load_settings
 from shared.telemetry import Report
 from tools.errors import CommandFailed
 from tools.local_settings import with_local_settings
@@ -26,10 +27,12 @@ class Installation:
 
     :param app_dir: where function_app.py is.
     :param environ: the environment; local.settings.json is looked at below it.
+    :param clock: for ages and for what would happen now; the app itself has its own.
     """
 
     app_dir: Path
     environ: Mapping[str, str]
+    clock: Clock = utc_now
 
     def with_routes(self, file: Path | None) -> Self:
         """The same with another dispatch table; None changes nothing."""
@@ -60,8 +63,8 @@ class Installation:
     @property
     def has_journal(self) -> bool:
         """Whether there may be one to look at; a file is there or not, and Azure Tables must be asked."""
-        is_file = self.settings.journal_connection.startswith(SQLITE_PREFIX)
-        return not is_file or Path(self.journal_name).exists()
+        connection = self.settings.journal_connection
+        return backend_of(connection).may_exist(connection)
 
     def present(self, key: JournalKey) -> Record | None:
         """The record that is there now; None where there is none, or no journal yet.
@@ -75,15 +78,13 @@ class Installation:
 
         :raises JournalUnavailable: the journal does not answer.
         """
-        return Cooldowns(self._store).look(key, window) if self.has_journal else None
+        return Cooldowns(self._store, self.clock).look(key, window) if self.has_journal else None
 
     @property
     def journal_name(self) -> str:
         """Where the journal is, for people; nothing secret."""
         connection = self.settings.journal_connection
-        if connection.startswith(SQLITE_PREFIX):
-            return connection.removeprefix(SQLITE_PREFIX)
-        return connection if is_endpoint(connection) else "in Azure Tables"
+        return backend_of(connection).place(connection)
 
     @cached_property
     def configuration(self) -> Configuration:

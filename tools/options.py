@@ -13,16 +13,16 @@ from tools.installation import Installation
 
 
 def installation_of(context: typer.Context) -> Installation:
-    """The app that the command is about."""
+    """Return the app that the command is about."""
     installation = context.obj
     assert isinstance(installation, Installation)  # noqa: S101 - cli.main gives it to every command
     return installation
 
 
 def duration(text: str) -> timedelta:
-    """Reads an option's length of time.
+    """Read an option's duration.
 
-    :raises BadParameter: it is none.
+    :raises BadParameter: it is not a duration.
     """
     try:
         return parse_duration(text)
@@ -31,8 +31,9 @@ def duration(text: str) -> timedelta:
 
 
 RouteOption = Annotated[
-    str | None, typer.Option("--route", metavar="ROUTE", help="Only records of this route.", autocompletion=route_names)
+    str | None, typer.Option("--route", metavar="ROUTE", help="Only this route.", autocompletion=route_names)
 ]
+LimitOption = Annotated[int, typer.Option("--limit", min=1, metavar="N", help="At most so many.")]
 StatesOption = Annotated[
     list[State] | None,
     typer.Option("--state", metavar="STATE", help=f"Only records in this state: {', '.join(State)}. May be repeated."),
@@ -54,6 +55,11 @@ RoutesFileOption = Annotated[
     typer.Option("--routes", metavar="FILE", help="Another dispatch table than the app's, which ROUTES_FILE names."),
 ]
 StrictOption = Annotated[bool, typer.Option("--strict", help="Exit with 1 for warnings too.")]
+FunctionOption = Annotated[str, typer.Option("--function", metavar="NAME", help="The function that takes events.")]
+RoutesArgument = Annotated[
+    Path | None,
+    typer.Argument(metavar="ROUTES.yaml", help="The file; left out: the app's, which ROUTES_FILE names."),
+]
 OutputOption = Annotated[
     Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write to this file instead of standard output.")
 ]

@@ -6,18 +6,14 @@ from typing import Any, Final
 
 from shared.azure_devops.runs import RunRequest
 from shared.errors import AzureDevOpsError, RequestNotSent
-from shared.journal.records import FINAL_STATES, Record
 from shared.redrive import Foreseen
 from shared.routing.table import Match, Refusal
 from shared.telemetry import Decision, Outcome
 from tools.actions.records import SHOWN_KEY, parsed
+from tools.routes.findings import Finding
 
 GOOD_OUTCOMES: Final = frozenset({Outcome.QUEUED, Outcome.DUPLICATE, Outcome.SUPPRESSED, Outcome.IGNORED})
 """Nothing is left to do after these."""
-
-WOULD_QUEUE: Final = "would queue"
-WOULD_PARK: Final = "would park"
-WOULD_IGNORE: Final = "would ignore"
 
 
 def pipeline_words(request: RunRequest) -> str:
@@ -45,25 +41,8 @@ def request_words(request: RunRequest, sampled: Container[str] = ()) -> str:
     return words
 
 
-def forecast(decided: Match | Refusal, present: Record | None, *, looks_first: bool = False) -> tuple[str, str]:
-    """The outcome to be expected, and why.
-
-    :param present: the record that is there already under the key of what was decided, unless it is the one redriven.
-    """
-    if present is not None and present.state in FINAL_STATES:
-        return Outcome.DUPLICATE, f"{present.state} before{run_words(present.run_id, present.run_url)}"
-    if isinstance(decided, Refusal):
-        return WOULD_PARK, decided.reason
-    words = request_words(decided.request)
-    if decided.window is not None:
-        words += "; unless a run within its cooldown covers it"
-    if looks_first:
-        words = f"unless the run that may exist is found: {words}"
-    return WOULD_QUEUE, words
-
-
 def decision_words(decision: Decision, asked_key: str = "") -> str:
-    """What came of it: the run, the reason, and the key where it is another than was asked for."""
+    """Return the run, the reason, and the key if it is not the one that was asked for."""
     moved = f"under key {decision.key[:SHOWN_KEY]}" if asked_key and decision.key not in {asked_key, ""} else ""
     run = run_words(decision.run_id, decision.run_url).removeprefix(": ")
     return "; ".join(part for part in (moved, run, decision.reason) if part)
@@ -75,7 +54,7 @@ def run_words(run_id: int | None, run_url: str) -> str:
 
 
 def with_advice(error: AzureDevOpsError) -> str:
-    """The error's words, and what to do about it; most say that by themselves."""
+    """Return the error's words and what to do about it, which most errors say themselves."""
     advice = "; check AZURE_DEVOPS_ORG_URL, and the way there: DNS, proxy, firewall"
     return f"{error}{advice if isinstance(error, RequestNotSent) else ''}"
 
@@ -89,6 +68,11 @@ def summary(what: str, outcomes: Iterable[str]) -> str:
 def counted(number: int, thing: str) -> str:
     """``1 record``, ``2 records``."""
     return f"{number} {thing}" + ("" if number == 1 else "s")
+
+
+def finding_words(finding: Finding) -> str:
+    """Return what a check found, on one line."""
+    return (f"{finding.text!r}: " if finding.text else "") + finding.message
 
 
 def foreseen_document(foreseen: Foreseen) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""``python -m devstack.ado``: the emulated Azure DevOps organisation on the loopback address.
+"""``python -m devstack.ado``: the emulated Azure DevOps organization on the loopback address.
 
 Prints its address in one line and serves until SIGTERM or SIGINT. Exit codes: 0 stopped, 2 bad options, a bad
 declaration or a port that is taken.

@@ -42,9 +42,12 @@ class Variable:
         return {"isSecret": True} if self.is_secret else {"value": self.value}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class RunOrder:
-    """A run that has been asked for and found valid; the template parameters are complete."""
+    """A run that has been asked for and found valid; the template parameters are complete.
+
+    ``branch`` is a full ref, ``version`` a commit id.
+    """
 
     pipeline_id: int
     pipeline_name: str
@@ -55,19 +58,12 @@ class RunOrder:
     stages_to_skip: tuple[str, ...]
 
 
-@dataclass(frozen=True)
-class RunRecord:
-    """A queued run, as it was at one moment. ``branch`` is a full ref, ``version`` a commit id."""
+@dataclass(frozen=True, kw_only=True)
+class RunRecord(RunOrder):
+    """A queued run, as it was at one moment."""
 
     id: int
-    pipeline_id: int
-    pipeline_name: str
     name: str
-    branch: str
-    version: str
-    template_parameters: Mapping[str, str]
-    variables: Mapping[str, Variable]
-    stages_to_skip: tuple[str, ...]
     created: datetime
     state: RunState = "inProgress"
     result: RunResult | None = None
@@ -163,18 +159,7 @@ class Books:
             created = self.clock()
             day = created.strftime("%Y%m%d")
             count = self._counts[order.pipeline_id, day] = self._counts.get((order.pipeline_id, day), 0) + 1
-            run = RunRecord(
-                id=FIRST_RUN_ID + len(self._runs),
-                pipeline_id=order.pipeline_id,
-                pipeline_name=order.pipeline_name,
-                name=f"{day}.{count}",
-                branch=order.branch,
-                version=order.version,
-                template_parameters=order.template_parameters,
-                variables=order.variables,
-                stages_to_skip=order.stages_to_skip,
-                created=created,
-            )
+            run = RunRecord(**vars(order), id=FIRST_RUN_ID + len(self._runs), name=f"{day}.{count}", created=created)
             self._runs[run.id] = run
             return run
 

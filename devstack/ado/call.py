@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from werkzeug.wrappers import Request, Response
 
@@ -21,12 +21,14 @@ from devstack.ado.errors import (
     version_not_specified,
     version_out_of_range,
 )
+from devstack.ado.schemas import problems
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from devstack.ado.books import Books
     from devstack.ado.declaration import Declaration
+    from devstack.ado.state import State
 
 NEWEST_VERSION = (7, 2)
 RELEASED_VERSION = (7, 1)
@@ -37,12 +39,19 @@ _HEADER_VERSION = re.compile(r"api-version=([^;,\s]+)", re.IGNORECASE)
 
 @dataclass(frozen=True)
 class Call:
-    """A request, and the state that it is about. ``root`` is the URL of the organisation as the client knows it."""
+    """A request, and the state that it is about. ``root`` is the URL of the organization as the client knows it."""
 
     request: Request
-    declaration: Declaration
-    books: Books
+    state: State
     root: str
+
+    @property
+    def declaration(self) -> Declaration:
+        return self.state.declaration
+
+    @property
+    def books(self) -> Books:
+        return self.state.books
 
     def check_version(self) -> None:
         """Refuses a version that the service does not have, and a write that names none."""
@@ -72,6 +81,16 @@ class Call:
         body = json_body(self.request)
         if not isinstance(body, dict):
             raise invalid_argument("The body of the request must be a JSON object.")
+        return body
+
+    def body(self, schema: str) -> dict[str, Any]:
+        """The JSON object that was sent.
+
+        :raises ApiError: 400, with everything that the schema finds wrong with it.
+        """
+        body = self.json_object()
+        if found := problems(schema, body):
+            raise invalid_argument("\n".join(f"the body: {problem}" for problem in found))
         return body
 
     def integer(self, name: str, least: int = 0) -> int | None:

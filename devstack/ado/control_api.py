@@ -1,6 +1,6 @@
 """The emulator's own addresses, below ``/_emulator``: the books, planned faults, and the end of runs.
 
-Those for agentless tasks are in control_tasks.py, and the managed identity's is in identity.py.
+Those for agentless tasks are in tasks/control.py, and the managed identity's is in identity.py.
 
 They take no credential (the server listens on the loopback address alone), they are not written into the books, and
 no fault applies to them. Errors have the same shape as the service's.
@@ -8,9 +8,8 @@ no fault applies to them. Errors have the same shape as the service's.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, cast, get_args
+from typing import TYPE_CHECKING
 
-from devstack.ado.books import RunResult
 from devstack.ado.call import Call, json_answer, json_body
 from devstack.ado.errors import ApiError, invalid_argument, run_not_found
 from devstack.ado.faults import FaultError, parse_faults
@@ -18,42 +17,37 @@ from devstack.ado.faults import FaultError, parse_faults
 if TYPE_CHECKING:
     from werkzeug.wrappers import Response
 
-    from devstack.ado.emulator import Emulator
 
-
-def get_books(call: Call, _emulator: Emulator) -> Response:
+def get_books(call: Call) -> Response:
     return json_answer(call.books.document())
 
 
-def get_faults(_call: Call, emulator: Emulator) -> Response:
+def get_faults(call: Call) -> Response:
     """``{"faults": […]}``, each with ``times`` as far as they are still to come."""
-    return json_answer({"faults": [fault.document() | {"times": left} for fault, left in emulator.faults.pending]})
+    return json_answer({"faults": [fault.document() | {"times": left} for fault, left in call.state.faults.pending]})
 
 
-def plan_faults(call: Call, emulator: Emulator) -> Response:
+def plan_faults(call: Call) -> Response:
     """Takes all of a JSON list of faults, or none: ``{"planned": …}`` is how many."""
     try:
         faults = parse_faults(json_body(call.request))
     except FaultError as exc:
         raise invalid_argument(str(exc)) from exc
-    emulator.plan(*faults)
+    call.state.faults.add(*faults)
     return json_answer({"planned": len(faults)}, 201)
 
 
-def clear_faults(_call: Call, emulator: Emulator) -> Response:
-    return json_answer({"removed": emulator.faults.clear()})
+def clear_faults(call: Call) -> Response:
+    return json_answer({"removed": call.state.faults.clear()})
 
 
-def finish_run(call: Call, _emulator: Emulator, run_id: int) -> Response:
+def finish_run(call: Call, run_id: int) -> Response:
     """``{"result": "succeeded"}``, "failed" or "canceled"; a run that has ended with another result stays so: 409."""
-    body = call.json_object()
-    results = get_args(RunResult)
-    if set(body) != {"result"} or body["result"] not in results:
-        raise invalid_argument(f'The body must be {{"result": …}} with one of {", ".join(results)}.')
-    run = call.books.finish(run_id, cast("RunResult", body["result"]))
+    result = call.body("run_end")["result"]
+    run = call.books.finish(run_id, result)
     if run is None:
         raise run_not_found(run_id)
-    if run.result != body["result"]:
+    if run.result != result:
         message = f"Run {run_id} has ended already: {run.result}."
         raise ApiError(409, "Devstack", "RunEndedException", message)
     return json_answer(run.document())

@@ -10,15 +10,16 @@ import uuid
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from devstack.ado.reader import MappingReader, Problems, Value
-from devstack.ado.runs.parameters import PARAMETER_TYPES, ParameterDeclaration, as_text
+from devstack.ado.runs.parameters import ParameterDeclaration, as_text
+from devstack.ado.schemas import problems
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from devstack.ado.tasks.records import EarlyEvents
 
@@ -104,14 +105,14 @@ class AgentlessDeclaration:
 
 @dataclass(frozen=True)
 class Declaration:
-    """The emulated organisation with its one project."""
+    """The emulated organization with its one project."""
 
     organization: str
     project: str
     branches: tuple[str, ...]
-    pat: SecretSource
-    token: SecretSource
     pipelines: tuple[PipelineDeclaration, ...]
+    pat: SecretSource = SecretSource("DEVSTACK_PAT", "devstack-pat")
+    token: SecretSource = SecretSource("DEVSTACK_TOKEN", "devstack-token")
     identity_header: SecretSource = IDENTITY_HEADER
     agentless: AgentlessDeclaration = AgentlessDeclaration()
 
@@ -134,157 +135,78 @@ class Declaration:
 
 
 def load_declaration(file: Path = DEFAULT_FILE) -> Declaration:
-    """Reads a declaration.
+    """Read a declaration.
 
     :raises DeclarationError: with everything that is wrong with the file.
     """
-    problems = Problems(str(file))
     try:
         document = yaml.safe_load(file.read_text(encoding="utf-8"))
     except OSError as exc:
         raise DeclarationError([f"{file}: cannot be read: {exc.strerror}"]) from exc
     except (yaml.YAMLError, UnicodeDecodeError) as exc:
         raise DeclarationError([f"{file}: is not YAML: {exc}"]) from exc
-    declaration = _read(MappingReader(document, "", problems))
-    if problems.lines:
-        raise DeclarationError(problems.lines)
+    if found := problems("declaration", document):
+        raise DeclarationError([f"{file}: {problem}" for problem in found])
+    declaration = _read(**document)
+    if found := list(_contradictions(declaration)):
+        raise DeclarationError([f"{file}: {problem}" for problem in found])
     return declaration
 
 
-def _read(reader: MappingReader) -> Declaration:
-    credentials = reader.take_mapping("credentials") if reader.has("credentials") else None
-    declaration = Declaration(
-        organization=_name(reader, "organization"),
-        project=_name(reader, "project"),
-        branches=reader.take_texts("branches"),
-        pat=_secret(credentials, "pat", SecretSource("DEVSTACK_PAT", "devstack-pat")),
-        token=_secret(credentials, "token", SecretSource("DEVSTACK_TOKEN", "devstack-token")),
-        pipelines=tuple(_pipeline(each) for each in reader.take_mappings("pipelines")),
-        identity_header=_secret(credentials, "identity_header", IDENTITY_HEADER),
-        agentless=_agentless(reader.take_mapping("agentless")) if reader.has("agentless") else AgentlessDeclaration(),
+def _read(
+    organization: str,
+    project: str,
+    branches: list[str],
+    pipelines: list[dict[str, Any]],
+    credentials: Mapping[str, dict[str, str]] = MappingProxyType({}),
+    agentless: Mapping[str, Any] = MappingProxyType({}),
+) -> Declaration:
+    secrets = {name: SecretSource(**source) for name, source in credentials.items()}
+    return Declaration(
+        organization=organization,
+        project=project,
+        branches=tuple(branches),
+        pipelines=tuple(_pipeline(**pipeline) for pipeline in pipelines),
+        agentless=AgentlessDeclaration(**agentless),
+        **secrets,
     )
-    if credentials:
-        credentials.finish("pat, token, identity_header")
-    reader.finish("organization, project, branches, credentials, agentless, pipelines")
-    if not declaration.branches:
-        reader.trouble("branches", "must name at least one branch")
-    if not declaration.pipelines:
-        reader.trouble("pipelines", "must declare at least one pipeline")
-    _check_unique(declaration, reader)
-    return declaration
 
 
-def _check_unique(declaration: Declaration, reader: MappingReader) -> None:
-    ids: set[int] = set()
-    paths: set[tuple[str, str]] = set()
-    for index, pipeline in enumerate(declaration.pipelines):
-        path = (pipeline.folder.lower(), pipeline.name.lower())
-        if pipeline.id in ids:
-            reader.trouble(f"pipelines[{index}].id", f"{pipeline.id} is the id of another pipeline already")
-        if path in paths:
-            reader.trouble(f"pipelines[{index}].name", f"{pipeline.name!r} is in that folder already")
-        ids.add(pipeline.id)
-        paths.add(path)
-
-
-def _name(reader: MappingReader, key: str) -> str:
-    """A name that can be part of a URL's path and is not empty."""
-    name = reader.take(key, str)
-    if not name.strip() or "/" in name:
-        reader.trouble(key, f"must be a name without '/', not {name!r}")
-    return name
-
-
-def _positive(reader: MappingReader, key: str, default: int | None = None) -> int:
-    number = reader.take(key, int) if default is None else reader.take(key, int, default)
-    if number < 1:
-        reader.trouble(key, f"must be 1 or more, not {number}")
-    return number
-
-
-def _secret(credentials: MappingReader | None, key: str, otherwise: SecretSource) -> SecretSource:
-    if credentials is None or not credentials.has(key):
-        return otherwise
-    reader = credentials.take_mapping(key)
-    source = SecretSource(_name(reader, "environment"), reader.take("default", str))
-    reader.finish("environment, default")
-    if not source.default:
-        reader.trouble("default", "must not be empty: everybody would be let in")
-    return source
-
-
-def _agentless(reader: MappingReader) -> AgentlessDeclaration:
-    default = AgentlessDeclaration()
-    declaration = AgentlessDeclaration(
-        timeout_minutes=_positive(reader, "timeout_minutes", default.timeout_minutes),
-        call_timeout_seconds=_positive(reader, "call_timeout_seconds", int(default.call_timeout_seconds)),
-        token_hours=_positive(reader, "token_hours", default.token_hours),
-        early_events=_one_of(reader, "early_events", ("taken", "dropped"), default.early_events),
-        ended_plan_status=_one_of(reader, "ended_plan_status", (404, 410), default.ended_plan_status),
+def _pipeline(
+    parameters: Iterable[dict[str, Any]] = (),
+    variables: Iterable[dict[str, Any]] = (),
+    stages: Iterable[str] = (),
+    **more: Any,
+) -> PipelineDeclaration:
+    return PipelineDeclaration(
+        parameters=tuple(_parameter(each) for each in parameters),
+        variables=tuple(VariableDeclaration(**each) for each in variables),
+        stages=tuple(stages),
+        **more,
     )
-    reader.finish("timeout_minutes, call_timeout_seconds, token_hours, early_events, ended_plan_status")
-    return declaration
 
 
-def _one_of(reader: MappingReader, key: str, values: tuple[Value, ...], default: Value) -> Value:
-    value = reader.take(key, type(default), default)
-    if value not in values:
-        reader.trouble(key, f"must be {' or '.join(str(each) for each in values)}, not {value!r}")
-        return default
-    return value
+def _parameter(document: dict[str, Any]) -> ParameterDeclaration:
+    default = as_text(document["default"]) if "default" in document else None
+    values = tuple(as_text(value) for value in document.get("values", ()))
+    return ParameterDeclaration(document["name"], document["type"], default, values)
 
 
-def _pipeline(reader: MappingReader) -> PipelineDeclaration:
-    pipeline = PipelineDeclaration(
-        id=_positive(reader, "id"),
-        name=_name(reader, "name"),
-        folder=reader.take("folder", str, "\\"),
-        revision=_positive(reader, "revision", 1),
-        parameters=tuple(_parameter(each) for each in reader.take_mappings("parameters")),
-        variables=tuple(_variable(each) for each in reader.take_mappings("variables")),
-        stages=reader.take_texts("stages"),
-        disabled=reader.take("disabled", bool, default=False),
-        may_queue=reader.take("may_queue", bool, default=True),
-    )
-    reader.finish("id, name, folder, revision, parameters, variables, stages, disabled, may_queue")
-    if not pipeline.folder.startswith("\\"):
-        reader.trouble("folder", f"must begin with a backslash, not {pipeline.folder!r}")
-    for key, names in (("parameters", pipeline.parameters), ("variables", pipeline.variables)):
-        if len({each.name.lower() for each in names}) < len(names):
-            reader.trouble(key, "two of them have the same name")
-    return pipeline
+def _contradictions(declaration: Declaration) -> Iterator[str]:
+    """Yield what no schema finds: things with the same name, and values that are not of their parameter's type."""
+    pipelines = declaration.pipelines
+    yield from _repeated("pipelines", "id", [pipeline.id for pipeline in pipelines])
+    yield from _repeated("pipelines", "name", [f"{pipeline.folder}\\{pipeline.name}".lower() for pipeline in pipelines])
+    for index, pipeline in enumerate(pipelines):
+        where = f"pipelines[{index}]"
+        yield from _repeated(f"{where}.parameters", "name", [each.name.lower() for each in pipeline.parameters])
+        yield from _repeated(f"{where}.variables", "name", [each.name.lower() for each in pipeline.variables])
+        for position, parameter in enumerate(pipeline.parameters):
+            for key, refusal in parameter.contradictions():
+                yield f"{where}.parameters[{position}].{key}: {refusal}"
 
 
-def _parameter(reader: MappingReader) -> ParameterDeclaration:
-    name = _name(reader, "name")
-    kind = reader.take("type", str)
-    required = not reader.has("default")
-    default = reader.take_any("default")
-    values = tuple(as_text(value) for value in reader.take("values", list, []))
-    reader.finish("name, type, default, values")
-    if kind not in PARAMETER_TYPES:
-        reader.trouble("type", f"must be one of {', '.join(PARAMETER_TYPES)}, not {kind!r}")
-        return ParameterDeclaration(name, "string")
-    if any(ParameterDeclaration(name, _item_type(kind)).refusal(value) for value in values):
-        reader.trouble("values", f"must all be of type {_item_type(kind)}")
-        values = ()
-    parameter = ParameterDeclaration(name, kind, None if required else as_text(default), values)
-    refusal = None if parameter.default is None else parameter.refusal(parameter.default)
-    if refusal:
-        reader.trouble("default", refusal)
-    return parameter
-
-
-def _item_type(kind: str) -> str:
-    """The type of each of a parameter's ``values``."""
-    return "string" if kind == "stringList" else kind
-
-
-def _variable(reader: MappingReader) -> VariableDeclaration:
-    variable = VariableDeclaration(
-        name=_name(reader, "name"),
-        default=reader.take("default", str, ""),
-        settable=reader.take("settable", bool, default=False),
-    )
-    reader.finish("name, default, settable")
-    return variable
+def _repeated(where: str, key: str, values: list[Any]) -> Iterator[str]:
+    for index, value in enumerate(values):
+        if value in values[:index]:
+            yield f"{where}[{index}].{key}: {value!r} is there twice"

@@ -1,4 +1,4 @@
-"""The emulator itself: a WSGI application with the state of one emulated organisation.
+"""The emulator itself: a WSGI application with the state of one emulated organization.
 
 A request is entered in the books, then the first planned fault that covers it is applied, and carrying it out means:
 check the credential, find the resource, check the api-version, do it. Every refusal is an ``ApiError``.
@@ -20,14 +20,15 @@ from devstack.ado import routes
 from devstack.ado.access import SIGN_IN_PATH, Credentials, job_token, refuse, sign_in_page
 from devstack.ado.books import KEPT_HEADERS, Books, RequestRecord, RunRecord, RunResult
 from devstack.ado.call import Call, error_answer
-from devstack.ado.errors import ApiError, ConnectionDropped, project_not_found
-from devstack.ado.faults import Fault, FaultPlan, apply_fault
+from devstack.ado.errors import ApiError, project_not_found
+from devstack.ado.faults import Fault, apply_fault
 from devstack.ado.masking import without_secrets
+from devstack.ado.state import State
 from devstack.ado.tasks.hub_api import identify, open_plan
-from devstack.ado.tasks.sender import TaskSender
-from devstack.ado.tasks.start import StartedTask, start_task
+from devstack.ado.tasks.start import StartedTask, start_wait_task
 from devstack.ado.times import utc_now
 from devstack.aml.resource_manager import SUBSCRIPTIONS_PREFIX, ResourceManager
+from devstack.serving import STOPPING_KEY, ConnectionDropped
 
 if TYPE_CHECKING:
     import threading
@@ -40,17 +41,15 @@ if TYPE_CHECKING:
     from devstack.ado.tasks.inputs import TaskInputs
     from devstack.ado.tasks.records import EarlyEvents
 
-# Under this key the server puts an Event that is set when it shuts down, so that no delay outlasts it.
-STOPPING_KEY = "devstack.stopping"
 _SCHEMES = {"basic": "Basic", "bearer": "Bearer", "": "none"}
 
 
 class Emulator:
-    """One emulated organisation with one project.
+    """One emulated organization with one project.
 
     ``pats`` and ``tokens`` are the secrets accepted at first; left out, they are the declaration's defaults. Later
-    they are ``credentials.pats`` and ``credentials.tokens``, sets that may be changed at any time. So it is with
-    ``identity_header``, which a client of the managed identity shows.
+    they are ``credentials.pats`` and ``credentials.tokens``, sets that may be changed at any time.
+    ``identity_header`` is what a client of the managed identity must show.
     """
 
     def __init__(
@@ -63,14 +62,14 @@ class Emulator:
         clock: Callable[[], datetime] = utc_now,
     ) -> None:
         self.declaration = declaration
-        self.identity_header = declaration.identity_header.default if identity_header is None else identity_header
         self.credentials = Credentials(
             {declaration.pat.default} if pats is None else set(pats),
             {declaration.token.default} if tokens is None else set(tokens),
         )
         self.books = Books(clock, declaration.agentless)
-        self.faults = FaultPlan()
-        self.sender = TaskSender()
+        header = declaration.identity_header.default if identity_header is None else identity_header
+        self.state = State(declaration, self.credentials, self.books, header)
+        self.faults = self.state.faults
         self._resource_manager = ResourceManager(self.books.jobs, self.credentials.accept_token)
 
     def plan(self, *faults: Fault) -> None:
@@ -100,10 +99,12 @@ class Emulator:
         With ``inputs`` the task sends its request at once, by a thread; without, whoever asked has the coordinates.
         What ends a plan, a token's life or a task before its time: ``books.task_hub``.
 
-        :param collection_url: where the organisation is served: ``Served.organization_url``.
+        :param collection_url: where the organization is served: ``Served.organization_url``.
         :raises TaskInputError: no request can be made of the inputs; nothing was started.
         """
-        return start_task(self, collection_url, inputs, timeout_minutes=timeout_minutes, early_events=early_events)
+        return start_wait_task(
+            self.state, collection_url, inputs, timeout_minutes=timeout_minutes, early_events=early_events
+        )
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Answers one request.
@@ -184,11 +185,11 @@ class Emulator:
 
     def _control(self, request: Request) -> Response:
         endpoint, arguments = routes.route(routes.CONTROL, request)
-        return endpoint(self._call(request), self, **arguments)
+        return endpoint(self._call(request), **arguments)
 
     def _call(self, request: Request) -> Call:
         root = f"{request.host_url}{self.declaration.organization}"
-        return Call(request, self.declaration, self.books, root)
+        return Call(request, self.state, root)
 
 
 def _wait(stopping: threading.Event | None, seconds: float) -> None:

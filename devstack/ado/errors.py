@@ -2,7 +2,6 @@
 
 ``ApiError`` is raised anywhere below the dispatcher and becomes an answer there. Its body is the wrapped exception
 that Azure DevOps sends: ``$id, innerException, message, typeName, typeKey, errorCode, eventId``.
-``ConnectionDropped`` is not an answer: it tells the server to break the connection instead of answering.
 """
 
 from __future__ import annotations
@@ -19,10 +18,6 @@ _BUILD = "Microsoft.TeamFoundation.Build.WebApi"
 _TASKS = "Microsoft.TeamFoundation.DistributedTask.WebApi"
 # The assembly behind the comma is not always called like the namespace.
 _ASSEMBLIES = {_BUILD: "Microsoft.TeamFoundation.Build2.WebApi"}
-
-
-class ConnectionDropped(ConnectionError):
-    """The client gets no answer: its connection is to be reset."""
 
 
 class ApiError(Exception):

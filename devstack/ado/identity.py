@@ -19,16 +19,14 @@ from devstack.ado.call import Call, json_answer
 if TYPE_CHECKING:
     from werkzeug.wrappers import Response
 
-    from devstack.ado.emulator import Emulator
-
 API_VERSION = "2019-08-01"
 _LIFE = timedelta(hours=24)
 
 
-def get_identity_token(call: Call, emulator: Emulator) -> Response:
+def get_identity_token(call: Call) -> Response:
     """``{"access_token", "expires_on", …}``; ``expires_on`` is the seconds since 1970, as text."""
     shown = call.request.headers.get("X-IDENTITY-HEADER", "")
-    if not hmac.compare_digest(shown.encode(), emulator.identity_header.encode()):
+    if not hmac.compare_digest(shown.encode(), call.state.identity_header.encode()):
         return _refusal(401, "X-IDENTITY-HEADER is not the value of IDENTITY_HEADER.")
     if call.request.args.get("api-version") != API_VERSION:
         return _refusal(400, f"The api-version must be {API_VERSION}.")
@@ -38,7 +36,7 @@ def get_identity_token(call: Call, emulator: Emulator) -> Response:
     expires = call.books.clock() + _LIFE
     return json_answer(
         {
-            "access_token": emulator.credentials.issue(resource.rstrip("/")),
+            "access_token": call.state.credentials.issue(resource.rstrip("/")),
             "expires_on": str(int(expires.timestamp())),
             "resource": resource,
             "token_type": "Bearer",

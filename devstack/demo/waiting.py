@@ -10,7 +10,7 @@ from devstack.events import sample_text
 from shared.events.event import parse_event
 
 EARLY: Final = "run-completed"
-LATE: Final = "run-status-changed-failed"
+LATE: Final = "run-status-changed"
 _RESULTS: Final = {EARLY: "succeeded", LATE: "failed"}
 _PATIENCE_SECONDS: Final = 20.0
 

@@ -1,7 +1,7 @@
-"""Sample events: every type in both schemas (``*.cloud.json`` are CloudEvents), spelt as Azure ML really spells them.
+"""Sample events: every type in both schemas (``*.cloud.json`` are CloudEvents), and variants.
 
-``run-status-changed-monitor-breach`` and its CloudEvents twin are two signals of one monitor run, so the default
-table queues one retraining for both.
+``make docs`` writes them. ``run-status-changed-monitor-breach`` and its CloudEvents twin are two signals of one monitor
+run, so the default table queues one retraining for both.
 """
 
 from pathlib import Path

@@ -1,6 +1,6 @@
 """The Event Grid extension's web hook: `/runtime/webhooks/eventgrid?functionName=NAME`.
 
-Source of the behaviour: Microsoft's Event Grid extension for WebJobs (its `EventGridExtensionConfigProvider`
+Source of the behavior: Microsoft's Event Grid extension for WebJobs (its `EventGridExtensionConfigProvider`
 and `HttpRequestProcessor`), as of the versions that know the CloudEvents handshake (3.2 and later). One
 difference, on purpose: where a function fails, the real answer's body is only "Exception while executing
 function: Functions.NAME", and the exception's own text is in the log. Here the body is the exception's text:

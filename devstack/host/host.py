@@ -8,7 +8,6 @@ from types import ModuleType
 from typing import TYPE_CHECKING
 
 from azure.functions import FunctionRegister
-from werkzeug.exceptions import HTTPException
 from werkzeug.wrappers import Request, Response
 
 from devstack.host import admin, eventgrid_webhook, http_triggers
@@ -79,12 +78,9 @@ class Host:
 
     def _answer(self, request: Request) -> Response:
         try:
-            request.get_data()  # all of it, always: what stays unread would pass for the next request
             return self._dispatch(request)
         except HostStopping as exc:
             return Response(str(exc), status=503, mimetype="text/plain")
-        except HTTPException as exc:  # a body shorter than its Content-Length: nothing can follow on this line
-            return Response(status=exc.code or 400, headers={"Connection": "close"})
         except Exception:  # noqa: BLE001 - logged with its traceback, and the caller hears no more of it
             _log.exception("the host failed to answer a %s request", request.method)
             return Response(status=500)

@@ -1,6 +1,6 @@
 """HTTP-triggered functions: from a request to the function and back.
 
-Source of the behaviour: the Azure Functions host (its routes manager and its conversion of requests for
+Source of the behavior: the Azure Functions host (its routes manager and its conversion of requests for
 workers), and Microsoft's Python worker for what a function may return.
 """
 

@@ -1,13 +1,13 @@
 """An Azure ML event, whichever schema it came in. Pure: no I/O, no clock, no environment.
 
-Event Grid delivers in its own schema or as CloudEvents 1.0. Both are read into one ``AmlEvent``; what a
-schema or Azure ML spells in several ways is spelt in one way from here on.
+Event Grid delivers in its own schema or as CloudEvents 1.0. Both are read into one ``AmlEvent``. The event's type knows
+how the data is to be read: shared/events/event_type.py.
 """
 
 import json
 import re
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final, NamedTuple, NoReturn
 
@@ -16,17 +16,6 @@ from shared.errors import UnreadableEvent
 AML_PREFIX: Final = "Microsoft.MachineLearningServices."
 EVENT_GRID_SCHEMA: Final = "EventGridSchema"
 CLOUD_EVENTS_SCHEMA: Final = "CloudEventSchemaV1_0"
-
-# The keys of Azure ML's event data. Azure ML writes PascalCase for models and drift, camelCase for runs, and now
-# and then mixes them within one event ("runId" beside "RunTags"), so keys are matched without regard to case.
-DATA_KEYS: Final = (
-    *("experimentId", "experimentName", "runId", "runType", "runTags", "runProperties", "runStatus"),
-    *("modelName", "modelVersion", "modelTags", "modelProperties"),
-    *("serviceName", "serviceComputeType", "modelIds", "serviceTags", "serviceProperties"),
-    *("dataDriftId", "dataDriftName", "baseDatasetId", "targetDatasetId", "driftCoefficient"),
-    *("startTime", "endTime"),
-)
-_KEY_BY_LOWERCASE: Final = {key.lower(): key for key in DATA_KEYS}
 
 ENVELOPE_NAMES: Final = (
     *("id", "type", "source", "subject", "time", "schema"),
@@ -46,7 +35,7 @@ class AmlEvent:
     :param type: Event Grid's name, for example ``Microsoft.MachineLearningServices.RunCompleted``.
     :param source: the workspace's resource id (``topic`` in the Event Grid schema).
     :param time: when it happened, aware; None where absent or unreadable (nothing is decided on it).
-    :param data: the event's data; top-level keys in camelCase, however Azure ML spelt them.
+    :param data: the event's data as it was sent; its type's declaration knows how the keys are to be read.
     :param schema: ``EventGridSchema`` or ``CloudEventSchemaV1_0``, as Event Grid's API names them.
     :param raw: the text as it was delivered.
     """
@@ -99,13 +88,15 @@ class Occurrence:
     :param identity: what tells this occurrence from every other of its type and workspace.
     :param names: what conditions and placeholders may use at the top level.
     :param is_child_run: a step, trial or nested run, which only a route that asks for children wants.
-    :param run_end: where the event tells it, for the tasks that wait for the run.
+    :param run_end: the end of a run, if the event tells of one, for the tasks that wait for the run.
+    :param data: what conditions and placeholders see as ``data``: top-level keys in camelCase, however they were sent.
     """
 
     identity: str
     names: Mapping[str, Any]
     is_child_run: bool = False
     run_end: RunEnd | None = None
+    data: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,11 +117,8 @@ def parse_event(raw: str) -> AmlEvent:
     """
     document = _read_object(raw)
     envelope = {key.lower(): value for key, value in document.items()}
-    # Some publishers write "specVersion"; lower-casing the envelope's keys takes both.
-    is_cloud_event = "specversion" in envelope or ("type" in envelope and "eventtype" not in envelope)
-    type_key, source_key, time_key = (
-        ("type", "source", "time") if is_cloud_event else ("eventType", "topic", "eventTime")
-    )
+    is_cloud = is_cloud_event(document)
+    type_key, source_key, time_key = ("type", "source", "time") if is_cloud else ("eventType", "topic", "eventTime")
 
     problems: list[str] = []
     event_id = _required_text(envelope, "id", problems)
@@ -150,10 +138,16 @@ def parse_event(raw: str) -> AmlEvent:
         source=source,
         subject=subject if isinstance(subject, str) else "",
         time=_read_time(envelope.get(time_key.lower())),
-        data=_camel_cased(data),
-        schema=CLOUD_EVENTS_SCHEMA if is_cloud_event else EVENT_GRID_SCHEMA,
+        data=data,
+        schema=CLOUD_EVENTS_SCHEMA if is_cloud else EVENT_GRID_SCHEMA,
         raw=raw,
     )
+
+
+def is_cloud_event(document: Iterable[str]) -> bool:
+    """Tell a CloudEvent from an event in the Event Grid schema by its keys, in any case: some write "specVersion"."""
+    keys = {key.lower() for key in document}
+    return "specversion" in keys or ("type" in keys and "eventtype" not in keys)
 
 
 def _read_object(raw: str) -> dict[str, Any]:
@@ -197,18 +191,6 @@ def _read_time(value: object) -> datetime | None:
     except ValueError:
         return None
     return moment if moment.tzinfo else None
-
-
-def _camel_cased(data: Mapping[str, Any]) -> dict[str, Any]:
-    """Spell the top-level keys in camelCase; tags and properties below keep their owner's spelling."""
-    spelt = {camel_case(key): value for key, value in data.items()}
-    # Where one event holds two spellings of a key, the one that is already right wins.
-    return spelt | {key: value for key, value in data.items() if key in spelt}
-
-
-def camel_case(key: str) -> str:
-    """How a top-level key of an event's data is spelt here, whatever its spelling."""
-    return _KEY_BY_LOWERCASE.get(key.lower()) or key[:1].lower() + key[1:]
 
 
 def _kind(value: object) -> str:

@@ -4,20 +4,22 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final
 
-from shared.events.data import EventData
+from shared.events.event_type import Name, Names, Sample
 
-RUN_NAMES: Final = (
-    "experiment_id",
-    "experiment_name",
-    "run_id",
-    "run_type",
-    "run_tags",
-    "run_properties",
-    "root_run_id",
-)
+RUN_NAMES: Final[Mapping[str, Name]] = {
+    "experiment_id": Name("text", "experimentId", may_be_null=True),
+    "experiment_name": Name("text", "experimentName", may_be_null=True),
+    "run_id": Name("text", "runId"),
+    "run_type": Name("text", "runType", may_be_null=True),
+    "run_tags": Name("mapping", "runTags"),
+    "run_properties": Name("mapping", "runProperties"),
+    "root_run_id": Name("text"),
+}
 
 STEP_RUN_TYPE: Final = "azureml.StepRun"
 COMPLETED: Final = "Completed"
+MONITOR_BREACH_TAG: Final = "azureml_modelmonitor_threshold_breached"
+"""The tag of a model monitor's step that has found a breached threshold."""
 # Azure ML writes a status in any case, and Canceled with one l or two.
 _FINAL_STATUSES: Final = {
     "completed": COMPLETED,
@@ -32,25 +34,21 @@ STATUSES: Final = tuple(dict.fromkeys(_FINAL_STATUSES.values()))
 _CHILD_RUN_ID: Final = re.compile(r"(AutoML|HD)_[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}_.+", re.IGNORECASE)
 
 
-def read_run(data: EventData) -> dict[str, Any]:
-    """Read the names that every run event offers (``RUN_NAMES``); run type and experiment may be None."""
-    run_id = data.text("runId")
-    tags = data.mapping("runTags")
-    properties = data.mapping("runProperties")
-    return {
-        "experiment_id": data.optional_text("experimentId"),
-        "experiment_name": data.optional_text("experimentName"),
-        "run_id": run_id,
-        "run_type": data.optional_text("runType"),
-        "run_tags": tags,
-        "run_properties": properties,
-        "root_run_id": _ancestor(tags, properties) or run_id,
-    }
-
-
 def final_status(status: str) -> str | None:
     """A status in its one spelling if no other will follow it; else None."""
     return _FINAL_STATUSES.get(status.lower())
+
+
+def root_run_id(run: Names) -> str:
+    """Return the id of the run that this one is a part of, as far as the event tells; else its own id."""
+    tags, properties = run["run_tags"], run["run_properties"]
+    marks = (
+        properties.get("azureml.pipelinerunid"),
+        tags.get("mlflow.rootRunId"),
+        tags.get("mlflow.parentRunId"),
+        run["run_id"],
+    )
+    return next(mark for mark in marks if isinstance(mark, str) and mark)
 
 
 def is_child_run(run: Mapping[str, Any]) -> bool:
@@ -70,11 +68,19 @@ def is_child_run(run: Mapping[str, Any]) -> bool:
     )
 
 
-def _ancestor(tags: Mapping[str, Any], properties: Mapping[str, Any]) -> str | None:
-    """The run that this one is a part of, as far as the event tells."""
-    marks = (
-        properties.get("azureml.pipelinerunid"),
-        tags.get("mlflow.rootRunId"),
-        tags.get("mlflow.parentRunId"),
-    )
-    return next((mark for mark in marks if isinstance(mark, str) and mark), None)
+def sample_run_id(number: int) -> str:
+    """Return the id of the run that a sample event is about."""
+    return f"sample_run_{number:08x}"
+
+
+def sample_run(number: int) -> Sample:
+    """Return the subject and data of a sample event about a training run."""
+    experiment_id, run_id = "11111111-1111-1111-1111-111111111111", sample_run_id(number)
+    return f"experiments/{experiment_id}/runs/{run_id}", {
+        "experimentId": experiment_id,
+        "experimentName": "train",
+        "runId": run_id,
+        "runType": "azureml.scriptrun",
+        "runTags": {},
+        "runProperties": {},
+    }

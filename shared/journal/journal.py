@@ -17,13 +17,13 @@ The state machine::
 
 - Every write after the claim carries the version that its writer last wrote or read, and fails if the record has
   moved on (``ClaimLost``). A worker that has lost its claim can change nothing.
-- ``uncertain`` never goes to ``claimed``: whoever takes it over looks in Azure DevOps before it sends.
-- Nobody takes a record over before it has settled: a lost request may still be under way at the server.
-- Final records stay as they are, but for parked ones that an operator redrives (``shared/redrive.py``).
+- ``uncertain`` never goes to ``claimed``: the delivery that takes it over looks in Azure DevOps before it sends.
+- A record is not taken over before it has settled: a lost request may still be under way at the server.
+- Final records stay as they are, except parked ones that an operator redrives (``shared/redrive.py``).
 
-Tasks that wait for a run (``shared/waits``) are records too, each beginning as ``waiting``, which is to a claim what
-``released`` is: nothing was sent. Such a record ends ``completed`` or ``closed``. A ``noted`` one is a fact to be found
-again, and nobody's work.
+Tasks that wait for a run (``shared/waits``) are records too. They begin as ``waiting``, which can be claimed as
+``released`` can: nothing was sent. They end as ``completed`` or ``closed``. ``noted`` stores a fact; no work
+is attached.
 """
 
 from collections.abc import Iterable, Iterator
@@ -36,6 +36,7 @@ from shared.errors import ClaimLost, JournalUnavailable
 from shared.journal.records import (
     FINAL_STATES,
     MAX_HISTORY,
+    NO_EVENT,
     NOTHING_SENT,
     PURGED_STATES,
     Entry,
@@ -57,21 +58,16 @@ class Mine:
     """The record is claimed: its holder may act, until ``record.lease_until``.
 
     :param lost_until: a request may have been carried out before, at this time at the latest, so look in Azure DevOps
-        before sending one; None where nothing can have been sent.
+        before sending one; None if nothing can have been sent.
     """
 
     record: Record
     lost_until: datetime | None = None
 
-    @property
-    def must_reconcile(self) -> bool:
-        """Whether to look before sending."""
-        return self.lost_until is not None
-
 
 @dataclass(frozen=True, slots=True)
 class NotYet:
-    """Somebody else is at work on the record, or a lost request has not settled: come again later."""
+    """Another delivery is at work on the record, or a lost request has not settled: try again later."""
 
     reason: str
 
@@ -87,7 +83,7 @@ Claim = Mine | NotYet | Done
 
 
 class _Lease(TypedDict):
-    """For how long a claim's holder alone may act, and when a request that it loses has settled."""
+    """How long only the holder of a claim may act, and when a request that it loses has settled."""
 
     lease_until: datetime
     settled_at: datetime
@@ -109,7 +105,7 @@ class Journal:
         self._clock = clock
 
     def claim(self, key: JournalKey, entry: Entry, send_by: datetime) -> Claim:
-        """Try to become the one who acts on this occurrence.
+        """Claim an occurrence, so that only the caller acts on it.
 
         :param send_by: the claimer promises to begin no request after this.
         :raises JournalUnavailable: the store does not answer.
@@ -125,7 +121,7 @@ class Journal:
         return NotYet("other deliveries of the same event are quicker")
 
     def take(self, record: Record, send_by: datetime) -> Claim:
-        """Try to become the one who acts on a record that is there, as ``claim`` does, but never begin a new one.
+        """Claim an existing record as ``claim`` does, but never create one.
 
         :param record: as it was read.
         :param send_by: the claimer promises to begin no request after this.
@@ -136,19 +132,20 @@ class Journal:
             if found is None:
                 return NotYet("its record has been removed meanwhile")
             now = self._clock()
-            fresh = self._fresh(found.key, found.entry, now, send_by)
+            fresh = replace(self._fresh(found.key, found.entry, now, send_by), document=found.document)
             if (claim := self._claim_found(found, fresh, now, send_by)) is not None:
                 return claim
             found = self._store.get(record.key)
         return NotYet("others at work on the same record are quicker")
 
-    def write_once(self, key: JournalKey, state: State, entry: Entry) -> Record:
-        """Write a record that nobody has claimed, and return what is stored: this one, or the one that was there.
+    def write_once(self, key: JournalKey, state: State, document: str) -> Record:
+        """Write a record without claiming it, and return what is stored: this record, or the one that was there.
 
         :raises JournalUnavailable: the store does not answer.
         """
         now = self._clock()
-        fresh = Record(key, state, entry, now, lease_until=now, settled_at=now, history=(Step(now, state, ""),))
+        history = (Step(now, state, ""),)
+        fresh = Record(key, state, NO_EVENT, now, now, now, history=history, document=document)
         for _ in range(_MAX_CLAIM_TRIES):
             stored = self._store.insert(fresh) or self._store.get(key)
             if stored is not None:
@@ -156,12 +153,12 @@ class Journal:
         raise JournalUnavailable(f"the record {key.key[:12]} of {key.route} comes and goes; try again")
 
     def _claim_found(self, found: Record, fresh: Record, now: datetime, send_by: datetime) -> Claim | None:
-        """Claim a record that is there already; None where another delivery wrote in between."""
+        """Claim a record that is there already; None if another delivery wrote in between."""
         if found.state in FINAL_STATES:
             return Done(found)
         if (reason := why_not_yet(found, now)) is not None:
             return NotYet(reason)
-        if found.state in NOTHING_SENT or not found.entry.request:
+        if found.state in NOTHING_SENT or not (found.entry.request or found.document):
             # Surely nothing was sent: begin anew, with the request as the route makes it today.
             wanted = replace(fresh, version=found.version, history=(*found.history, *fresh.history)[-MAX_HISTORY:])
         else:
@@ -172,7 +169,7 @@ class Journal:
         return None if written is None else Mine(written, lost_until)
 
     def complete(self, record: Record, run_id: int, run_url: str, note: str = "") -> Record:
-        """The run is known: the record is final.
+        """Finish a record whose run is known.
 
         :raises ClaimLost: another delivery has taken the record over.
         :raises RunAlreadyOwned: another record of the route has this run.
@@ -182,14 +179,14 @@ class Journal:
         return self._write(self._step(record, State.QUEUED, now, note or f"run {run_id}", **changes))
 
     def release(self, record: Record, reason: str) -> Record:
-        """Surely nothing was queued: the next delivery may claim the record anew.
+        """Release a claim after which surely nothing was queued; the next delivery may claim the record again.
 
         :raises ClaimLost: another delivery has taken the record over.
         """
         return self._write(self._let_go(record, State.RELEASED, reason))
 
     def doubt(self, record: Record, reason: str, *, under_way: bool) -> Record:
-        """Whether a run was queued is not known: whoever takes the record over must look first.
+        """Note that a run may have been queued; the next holder of the record must look first.
 
         :param under_way: a request whose answer was lost may still be at work at the server.
         :raises ClaimLost: another delivery has taken the record over.
@@ -199,32 +196,32 @@ class Journal:
         return self._write(replace(unsure, settled_at=unsure.settled_at + settle))
 
     def park(self, record: Record, reason: str) -> Record:
-        """Refused for good: the event, the request and the reason are kept until somebody redrives them.
+        """Park what was refused for good. Event, request and reason are kept until an operator redrives them.
 
         :raises ClaimLost: another delivery has taken the record over.
         """
         return self._write(self._let_go(record, State.PARKED, reason))
 
     def suppress(self, record: Record, reason: str) -> Record:
-        """Another occurrence's cooldown covers this one: the record is final.
+        """Finish a record that another occurrence's cooldown covers.
 
         :raises ClaimLost: another delivery has taken the record over.
         """
         return self._write(self._let_go(record, State.SUPPRESSED, reason))
 
-    def finish(self, record: Record, state: State, reason: str, entry: Entry) -> Record:
-        """The record is final.
+    def finish(self, record: Record, state: State, reason: str, document: str) -> Record:
+        """Finish a record in any final state.
 
         :param state: a final one.
-        :param entry: what is kept from now on.
+        :param document: what is kept from now on.
         :raises ClaimLost: another delivery has taken the record over.
         """
-        return self._write(replace(self._let_go(record, state, reason), entry=entry))
+        return self._write(replace(self._let_go(record, state, reason), document=document))
 
     def reopen(self, record: Record, reason: str) -> Record:
-        """Let a parked record be claimed once more, because an operator says so.
+        """Let a parked record be claimed once more, because an operator asked for it.
 
-        :raises ClaimLost: somebody else has reopened it since it was read.
+        :raises ClaimLost: another redrive has reopened it since it was read.
         :raises ValueError: it is not parked.
         """
         if record.state is not State.PARKED:
@@ -232,28 +229,28 @@ class Journal:
         return self._write(self._let_go(record, State.RELEASED, reason))
 
     def get(self, key: JournalKey) -> Record | None:
-        """Read a record; None where there is none."""
+        """Read a record; None if there is none."""
         return self._store.get(key)
 
     def select(self, selection: Selection, limit: int) -> Iterator[Record]:
-        """At most ``limit`` records that fit, in no particular order."""
+        """Return at most ``limit`` records that match, in no particular order."""
         return self._store.select(selection, limit)
 
     def forget(self, record: Record) -> bool:
-        """Remove a record that has not changed since it was read; whether it was removed."""
+        """Remove a record that has not changed since it was read, and return whether it was removed."""
         return self._store.delete(record)
 
     def purge(self, older_than: timedelta, limit: int) -> int:
-        """Remove at most ``limit`` records that are done for so long, and say how many. Parked ones stay for ever."""
+        """Remove at most ``limit`` finished records that are older, and return how many. Parked ones stay."""
         old = Selection(states=PURGED_STATES, claimed_before=self._clock() - older_than)
         return sum(self._store.delete(record) for record in list(self._store.select(old, limit)))
 
     def owned_runs(self, route: str, run_ids: Iterable[int]) -> set[int]:
-        """Those of the runs that a record of the route names as its own."""
+        """Return those of the runs that a record of the route owns."""
         return self._store.owned_runs(route, run_ids)
 
     def owner(self, route: str, run_id: int) -> Record | None:
-        """The record of the route that names this run as its own."""
+        """Return the record of the route that owns this run."""
         return self._store.owner(route, run_id)
 
     def _write(self, record: Record) -> Record:
@@ -269,7 +266,7 @@ class Journal:
         return Record(key, State.CLAIMED, entry, now, **self._lease_of(now, send_by), history=(first,))
 
     def _lease_of(self, now: datetime, send_by: datetime) -> "_Lease":
-        # The holder may begin a request until send_by, so only settle_seconds after it is a silent one's fate known.
+        # The holder may begin a request until send_by, so the fate of a lost one is known settle_seconds after that.
         return {"lease_until": now + self._lease, "settled_at": max(now, send_by) + self._settle}
 
     def _let_go(self, record: Record, state: State, reason: str) -> Record:
@@ -278,6 +275,6 @@ class Journal:
 
     @staticmethod
     def _step(record: Record, state: State, at: datetime, note: str, **changes: Any) -> Record:
-        """The record as it is after one change."""
+        """Return the record as it is after one change."""
         history = (*record.history, Step(at, state, note))[-MAX_HISTORY:]
         return replace(record, state=state, history=history, **changes)

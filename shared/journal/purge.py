@@ -1,4 +1,4 @@
-"""Removes what the journal need not remember any more, in batches that end in time."""
+"""Removes what the journal need no longer remember, in batches that end in time."""
 
 import logging
 from datetime import timedelta

@@ -1,4 +1,4 @@
-"""What the journal keeps of each occurrence on each route, and what it asks of a store."""
+"""What the journal keeps of each occurrence on each route, and what it requires of a store."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ MAX_HISTORY: Final = 20
 
 
 class State(StrEnum):
-    """Where a record stands; see the module's picture."""
+    """The state of a record; see the picture in ``shared/journal/journal.py``."""
 
     CLAIMED = "claimed"
     UNCERTAIN = "uncertain"
@@ -37,7 +37,7 @@ NOTHING_SENT: Final = frozenset({State.RELEASED, State.WAITING})
 
 
 class JournalKey(NamedTuple):
-    """What a record is found by.
+    """Identifies a record.
 
     :param route: the route's name; a route's records share a partition.
     :param key: SHA-256, in hex, of what identifies the occurrence on this route.
@@ -49,9 +49,9 @@ class JournalKey(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """What is kept of the event and the request it asks for.
+    """What is kept of an event and the request it asks for.
 
-    :param request: ``RunRequest.to_json()``, or empty where no request could be made.
+    :param request: ``RunRequest.to_json()``, or empty if no request could be made.
     """
 
     event_id: str
@@ -59,6 +59,10 @@ class Entry:
     subject: str
     event: str
     request: str = ""
+
+
+NO_EVENT: Final = Entry("", "", "", "")
+"""The entry of records that are not about an event."""
 
 
 class Step(NamedTuple):
@@ -71,13 +75,15 @@ class Step(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One occurrence on one route.
+    """One occurrence on one route; or a cooldown window, or something kept for tasks that wait.
 
+    :param entry: the event; ``NO_EVENT`` if the record is about something else, which ``document`` then describes.
+    :param claimed_at: no request was sent before this time.
+    :param lease_until: until this time only the holder of the claim may act.
+    :param settled_at: after this time a lost request is no longer under way.
     :param version: the store's mark of this very write; opaque.
-    :param claimed_at: since when a request may have been sent.
-    :param lease_until: until when the holder alone may act.
-    :param settled_at: from when on a lost request can be under way no more.
     :param history: the last changes, oldest first, at most ``MAX_HISTORY``.
+    :param document: what a record that is not about an event keeps; its owner knows the format. Empty for events.
     """
 
     key: JournalKey
@@ -91,10 +97,22 @@ class Record:
     run_url: str = ""
     reason: str = ""
     history: tuple[Step, ...] = ()
+    document: str = ""
+
+
+def from_earlier_form(key: JournalKey, entry: Entry) -> tuple[Entry, str]:
+    """Return entry and document of a record that was stored before records had a document.
+
+    Such a record kept its document in a field of an event: a wait and the end of a run in ``request``, the run of a
+    task in ``subject``, a cooldown window's holder in ``event_id``.
+    """
+    if key.route == UNROUTED or not key.route.startswith("$"):
+        return entry, ""
+    return NO_EVENT, entry.request or entry.subject or entry.event_id
 
 
 class Selection(NamedTuple):
-    """Which records: all that fit every part that is given.
+    """Selects the records that match every part that is given.
 
     :param route: of this route only; None for all routes.
     :param route_prefix: of routes whose names begin so; None for all.
@@ -109,18 +127,18 @@ class Selection(NamedTuple):
 
 
 def after_prefix(prefix: str) -> str:
-    """The least text that sorts after every text with this prefix (which ends in no character that is the last one)."""
+    """Return the least string that sorts after every string with this prefix."""
     return prefix[:-1] + chr(ord(prefix[-1]) + 1)
 
 
 class Store(Protocol):
-    """Keeps records. Each method is one atomic step and raises JournalUnavailable where the store does not answer."""
+    """Keeps records. Each method is one atomic step and raises JournalUnavailable if the store does not answer."""
 
     def insert(self, record: Record) -> Record | None:
-        """Write a new record and return it with its version; None where its key is taken."""
+        """Write a new record and return it with its version; None if its key is taken."""
 
     def get(self, key: JournalKey) -> Record | None:
-        """Read a record; None where there is none."""
+        """Read a record; None if there is none."""
 
     def replace(self, record: Record) -> Record | None:
         """Write a record if it is stored in ``record.version``, and return it with its new one; None if it is not.
@@ -129,20 +147,20 @@ class Store(Protocol):
         """
 
     def owned_runs(self, route: str, run_ids: Iterable[int]) -> set[int]:
-        """Those of the runs that a record of the route names as its own."""
+        """Return those of the runs that a record of the route owns."""
 
     def owner(self, route: str, run_id: int) -> Record | None:
-        """The record of the route that names this run as its own."""
+        """Return the record of the route that owns this run."""
 
     def select(self, selection: Selection, limit: int) -> Iterator[Record]:
-        """At most ``limit`` records that fit, in no particular order."""
+        """Return at most ``limit`` records that match, in no particular order."""
 
     def delete(self, record: Record) -> bool:
-        """Remove a record if it is stored in ``record.version``; whether it was."""
+        """Remove a record if it is stored in ``record.version``, and return whether it was."""
 
 
 def why_not_yet(record: Record, now: datetime) -> str | None:
-    """Why a record that is not final may not be taken over now, or None."""
+    """Return why a record that is not final may not be taken over now, or None."""
     if record.state in NOTHING_SENT:
         return None
     if now < record.lease_until:

@@ -1,21 +1,35 @@
-"""The journal's records in an SQLite file: for one machine, with as many threads and processes as you like."""
+"""Keeps the journal's records in an SQLite file: for one machine, with any number of threads and processes."""
 
 import json
 import sqlite3
 import time
 import weakref
-from collections import deque
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 from shared.errors import JournalUnavailable, RunAlreadyOwned
-from shared.journal.records import Entry, JournalKey, Record, Selection, State, Step, after_prefix
+from shared.journal.backend import Backend, MakeIdentity
+from shared.journal.probe import probe_store
+from shared.journal.records import (
+    NO_EVENT,
+    Entry,
+    JournalKey,
+    Record,
+    Selection,
+    State,
+    Step,
+    Store,
+    after_prefix,
+    from_earlier_form,
+)
 from shared.journal.sqlite_writer import Writer
 
+PREFIX: Final = "sqlite:"
 BUSY_SECONDS: Final = 5.0
 
 _SCHEMA: Final = """
@@ -53,10 +67,9 @@ class SqliteStore:
     def __init__(self, path: Path) -> None:
         """:raises JournalUnavailable: the file cannot be opened or made."""
         self._path = path
-        self._connections = _Connections(path)
-        self._writer = Writer(self._connections.lend)
+        self._writer = Writer(partial(_connect, path))
         # Also when the store is dropped, or the process ends: a connection left open holds up the WAL's clean-up.
-        self._finalizer = weakref.finalize(self, self._connections.close)
+        self._finalizer = weakref.finalize(self, self._writer.close)
         self._set_up()
 
     def insert(self, record: Record) -> Record | None:
@@ -67,7 +80,7 @@ class SqliteStore:
 
     def get(self, key: JournalKey) -> Record | None:
         """See ``Store.get``."""
-        with self._connection() as connection:
+        with self._reading() as connection:
             row = connection.execute(
                 f"SELECT {_COLUMNS} FROM records WHERE route = ? AND key = ?",
                 (key.route, key.key),
@@ -89,7 +102,7 @@ class SqliteStore:
     def owned_runs(self, route: str, run_ids: Iterable[int]) -> set[int]:
         """See ``Store.owned_runs``."""
         wanted = json.dumps(list(run_ids))
-        with self._connection() as connection:
+        with self._reading() as connection:
             rows = connection.execute(
                 "SELECT run_id FROM records WHERE route = ? AND run_id IN (SELECT value FROM json_each(?))",
                 (route, wanted),
@@ -98,7 +111,7 @@ class SqliteStore:
 
     def owner(self, route: str, run_id: int) -> Record | None:
         """See ``Store.owner``."""
-        with self._connection() as connection:
+        with self._reading() as connection:
             row = connection.execute(
                 f"SELECT {_COLUMNS} FROM records WHERE route = ? AND run_id = ?",
                 (route, run_id),
@@ -119,7 +132,7 @@ class SqliteStore:
         if selection.claimed_before is not None:
             conditions["claimed_at < ?"] = _time_text(selection.claimed_before)
         where = f"WHERE {' AND '.join(conditions)}" if conditions else ""
-        with self._connection() as connection:
+        with self._reading() as connection:
             rows = connection.execute(
                 f"SELECT {_COLUMNS} FROM records {where} LIMIT ?", (*conditions.values(), limit)
             ).fetchall()
@@ -131,17 +144,18 @@ class SqliteStore:
             return self._writer.write(_DELETE, (record.key.route, record.key.key, int(record.version))) == 1
 
     def close(self) -> None:
-        """Close the idle connections."""
+        """Close the writing connection."""
         self._finalizer()
 
     @contextmanager
-    def _connection(self) -> Iterator[sqlite3.Connection]:
-        with self._errors(), self._connections.lend() as connection:
+    def _reading(self) -> Iterator[sqlite3.Connection]:
+        """Open a connection for one query. Readers do not wait for writers."""
+        with self._errors(), closing(_connect(self._path)) as connection:
             yield connection
 
     @contextmanager
     def _errors(self) -> Iterator[None]:
-        """What SQLite raises means that the journal does not answer."""
+        """Translate what SQLite raises to JournalUnavailable."""
         try:
             yield
         except sqlite3.Error as exc:
@@ -154,7 +168,7 @@ class SqliteStore:
         """Make the file and its table. Several processes may do so at once, and SQLite does not wait here by itself."""
         for tries_left in range(_SETUP_TRIES, 0, -1):
             try:
-                with self._connection() as connection:
+                with self._reading() as connection:
                     connection.execute("PRAGMA journal_mode = WAL")
                     connection.executescript(f"BEGIN; {_SCHEMA} COMMIT;")  # one wait for the disk, not three
             except JournalUnavailable as exc:
@@ -165,63 +179,92 @@ class SqliteStore:
                 return
 
 
-class _Connections:
-    """Opens connections to one file, and lends each to one thread at a time."""
+class SqliteBackend(Backend):
+    """See ``shared.journal.backend.Backend``. The connection is ``sqlite:PATH``."""
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._idle: deque[sqlite3.Connection] = deque()
+    def problem(self, connection: str) -> str | None:
+        """See ``Backend.problem``."""
+        return "is 'sqlite:' without a path; write sqlite:PATH" if connection == PREFIX else None
 
-    @contextmanager
-    def lend(self) -> Iterator[sqlite3.Connection]:
-        """A connection in autocommit mode, kept for the next borrower unless SQLite raised an error."""
-        connection = self._borrow()
+    def problem_in_azure(self, connection: str) -> str | None:  # noqa: ARG002 - true of every file
+        """See ``Backend.problem_in_azure``."""
+        return (
+            "is an SQLite file, which instances in Azure do not share; set it to the table endpoint of a storage "
+            "account, as in https://<account>.table.core.windows.net"
+        )
+
+    def resolved(self, connection: str, app_dir: Path) -> str:
+        """See ``Backend.resolved``."""
+        return f"{PREFIX}{app_dir / self._path(connection)}"
+
+    def place(self, connection: str) -> str:
+        """See ``Backend.place``."""
+        return str(self._path(connection))
+
+    def may_exist(self, connection: str) -> bool:
+        """See ``Backend.may_exist``."""
+        return self._path(connection).exists()
+
+    def open(self, connection: str, make_identity: MakeIdentity, connections: int) -> Store:  # noqa: ARG002 - a file
+        """See ``Backend.open``."""
+        return SqliteStore(self._path(connection))
+
+    def probe(self, connection: str, make_identity: MakeIdentity) -> str:  # noqa: ARG002 - a file
+        """See ``Backend.probe``. If there is no journal yet, a file in a folder of its own beside it is tried."""
+        import tempfile  # noqa: PLC0415 - slow, and the app has no need of it
+
+        path = self._path(connection)
+        if path.exists():
+            with closing(SqliteStore(path)) as store:
+                return probe_store(store)
         try:
-            yield connection
-        except sqlite3.Error:
-            connection.close()  # it may be the cause
-            raise
-        except BaseException:
-            self._idle.append(connection)
-            raise
-        self._idle.append(connection)
+            with (
+                tempfile.TemporaryDirectory(prefix=".nextstage-doctor-", dir=path.parent) as folder,
+                closing(SqliteStore(Path(folder) / path.name)) as store,
+            ):
+                probe_store(store)
+        except OSError as exc:
+            raise JournalUnavailable(
+                f"there is no journal {path}, and none can be made: {exc.strerror}; make the folder, and let the app "
+                "write to it"
+            ) from exc
+        return f"there is none yet, and {path.parent} takes one"
 
-    def close(self) -> None:
-        """Close those that nobody has."""
-        while self._idle:
-            self._idle.pop().close()
+    @staticmethod
+    def _path(connection: str) -> Path:
+        return Path(connection.removeprefix(PREFIX))
 
-    def _borrow(self) -> sqlite3.Connection:
-        try:
-            return self._idle.pop()
-        except IndexError:
-            return self._connect()
 
-    def _connect(self) -> sqlite3.Connection:
-        connection = sqlite3.connect(self._path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
-        try:
-            # FULL, not WAL's usual NORMAL: a claim that a power cut takes back would let a second run be queued.
-            connection.execute("PRAGMA synchronous = FULL")
-        except sqlite3.Error:
-            connection.close()
-            raise
-        return connection
+BACKEND: Final = SqliteBackend()
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    """Open the file in autocommit mode, for any thread."""
+    connection = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+    try:
+        # FULL, not WAL's usual NORMAL: a claim that a power cut takes back would let a second run be queued.
+        connection.execute("PRAGMA synchronous = FULL")
+    except sqlite3.Error:
+        connection.close()
+        raise
+    return connection
 
 
 def _time_text(moment: datetime) -> str:
-    """In UTC and with all digits, so that texts sort as times do."""
+    """Return the time in UTC with all digits, so that strings sort as times do."""
     return moment.astimezone(UTC).isoformat(timespec="microseconds")
 
 
 def _row(record: Record) -> tuple[Any, ...]:
     entry = record.entry
-    document = {
-        "entry": {
-            "event_id": entry.event_id,
-            "event_type": entry.event_type,
-            "subject": entry.subject,
-            "request": entry.request,
-        },
+    about = {
+        "event_id": entry.event_id,
+        "event_type": entry.event_type,
+        "subject": entry.subject,
+        "request": entry.request,
+    }
+    fields = {
+        **({"document": record.document} if record.document else {"entry": about}),
         "lease_until": record.lease_until.isoformat(),
         "settled_at": record.settled_at.isoformat(),
         "run_url": record.run_url,
@@ -233,7 +276,7 @@ def _row(record: Record) -> tuple[Any, ...]:
         record.run_id,
         _time_text(record.claimed_at),
         entry.event,
-        json.dumps(document),
+        json.dumps(fields),
         record.key.route,
         record.key.key,
     )
@@ -241,17 +284,22 @@ def _row(record: Record) -> tuple[Any, ...]:
 
 def _record(row: tuple[Any, ...]) -> Record:
     route, key, version, state, run_id, claimed_at, event, text = row
-    document = json.loads(text)
+    fields = json.loads(text)
+    if "document" in fields:
+        entry, document = NO_EVENT, fields["document"]
+    else:
+        entry, document = from_earlier_form(JournalKey(route, key), Entry(event=event, **fields["entry"]))
     return Record(
         key=JournalKey(route, key),
         state=State(state),
         version=str(version),
-        entry=Entry(event=event, **document["entry"]),
+        entry=entry,
         claimed_at=datetime.fromisoformat(claimed_at),
-        lease_until=datetime.fromisoformat(document["lease_until"]),
-        settled_at=datetime.fromisoformat(document["settled_at"]),
+        lease_until=datetime.fromisoformat(fields["lease_until"]),
+        settled_at=datetime.fromisoformat(fields["settled_at"]),
         run_id=run_id,
-        run_url=document["run_url"],
-        reason=document["reason"],
-        history=tuple(Step(datetime.fromisoformat(at), State(step), note) for at, step, note in document["history"]),
+        run_url=fields["run_url"],
+        reason=fields["reason"],
+        history=tuple(Step(datetime.fromisoformat(at), State(step), note) for at, step, note in fields["history"]),
+        document=document,
     )

@@ -9,7 +9,7 @@ from enum import StrEnum
 from typing import Any
 
 from shared.errors import ExpressionFailed
-from shared.routing.expression_tree import Tree, free_paths, operands
+from shared.routing.expression_tree import Tree, free_paths, operands, value_at
 from shared.routing.templates import Condition, Expression, Scope, is_true
 
 
@@ -72,14 +72,7 @@ def _answer(text: str, scope: Scope) -> tuple[Answer, str]:
 
 
 def _looked_at(tree: Tree, scope: Scope) -> dict[str, Any]:
-    return {".".join(path): _value(path, scope) for path, _ in free_paths(tree)}
-
-
-def _value(path: tuple[str, ...], scope: Scope) -> Any:
-    value: Any = scope
-    for name in path:
-        value = value.get(name) if isinstance(value, Mapping) else None
-    return value
+    return {".".join(path): value_at(scope, path) for path, _ in free_paths(tree)}
 
 
 def _compared(text: str, tree: Tree, scope: Scope) -> dict[str, Any]:

@@ -4,7 +4,7 @@ Pure. Neither the parser nor the nodes are described in jmespath's documentation
 tests/shared/routing/test_expression_tree.py, and jmespath's version is pinned.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import takewhile
 from typing import Any, Final
 
@@ -14,7 +14,7 @@ Tree = Mapping[str, Any]
 """``{"type": …, "children": […], "value": …}``; a slice's children are numbers or None."""
 
 # In these the first child alone is evaluated on the scope; the others see what the first one found.
-_NARROWING: Final = {"subexpression", "index_expression", "projection", "value_projection", "filter_projection", "pipe"}
+NARROWING: Final = {"subexpression", "index_expression", "projection", "value_projection", "filter_projection", "pipe"}
 _NAMED: Final = {"field", "function_expression", "key_val_pair"}
 _OPERATORS: Final = {
     "and_expression": {"and"},
@@ -46,9 +46,16 @@ def free_paths(tree: Tree) -> Iterator[tuple[tuple[str, ...], Tree]]:
     elif kind == "expref":
         return
     else:
-        for child in children[:1] if kind in _NARROWING else children:
+        for child in children[:1] if kind in NARROWING else children:
             if isinstance(child, dict):
                 yield from free_paths(child)
+
+
+def value_at(scope: Any, path: Iterable[str]) -> Any:
+    """Return what JMESPath finds under a path; None if there is nothing."""
+    for name in path:
+        scope = scope.get(name) if isinstance(scope, Mapping) else None
+    return scope
 
 
 def operands(text: str, tree: Tree) -> list[tuple[str, Tree]]:

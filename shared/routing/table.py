@@ -111,7 +111,7 @@ class RouteTable:
 
     def resolve(self, event: AmlEvent, occurrence: Occurrence) -> Resolution:
         """Decide for every route of the event's type. Never raises for what an event may hold."""
-        scope = {**occurrence.names, "event": event.envelope(), "data": event.data}
+        scope = {**occurrence.names, "event": event.envelope(), "data": occurrence.data}
         decisions: list[Match | Refusal] = []
         why_not: list[WhyNot] = []
         for route in self._by_event.get(event.name, ()):

@@ -1,7 +1,6 @@
 """The application settings: one row each in ``table.py``, from which reading, checks and docs/settings.md follow."""
 
 from shared.settings.loading import load_settings
-from shared.settings.parsers import SQLITE_PREFIX
 from shared.settings.table import SETTINGS, Settings
 
-__all__ = ["SETTINGS", "SQLITE_PREFIX", "Settings", "load_settings"]
+__all__ = ["SETTINGS", "Settings", "load_settings"]

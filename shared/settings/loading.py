@@ -7,8 +7,8 @@ from typing import Any, Final
 
 from shared.clouds import PUBLIC, cloud_of
 from shared.errors import InvalidSettings
+from shared.journal.backends import backend_of
 from shared.journal.cooldown import MAX_COOLDOWN
-from shared.settings.parsers import SQLITE_PREFIX
 from shared.settings.setting import ROW, Unusable
 from shared.settings.table import Settings
 
@@ -42,12 +42,10 @@ def load_settings(environment: Mapping[str, str], app_dir: Path) -> Settings:
 def _completed(settings: Settings, app_dir: Path) -> Settings:
     """Make paths absolute, and take from the cloud what is not set."""
     connection = settings.journal_connection
-    if connection.startswith(SQLITE_PREFIX):
-        connection = f"{SQLITE_PREFIX}{app_dir / connection.removeprefix(SQLITE_PREFIX)}"
     return replace(
         settings,
         routes_file=app_dir / settings.routes_file,
-        journal_connection=connection,
+        journal_connection=backend_of(connection).resolved(connection, app_dir),
         resource_manager_url=settings.resource_manager_url or settings.cloud.resource_manager,
     )
 
@@ -74,11 +72,9 @@ def _pat_conflicts(settings: Settings) -> Iterator[str]:
 
 
 def _journal_conflicts(settings: Settings) -> Iterator[str]:
-    if settings.in_azure and settings.journal_connection.startswith(SQLITE_PREFIX):
-        yield (
-            "JOURNAL_CONNECTION is an SQLite file, which instances in Azure do not share; set it to the table "
-            "endpoint of a storage account, as in https://<account>.table.core.windows.net"
-        )
+    problem = backend_of(settings.journal_connection).problem_in_azure(settings.journal_connection)
+    if settings.in_azure and problem is not None:
+        yield f"JOURNAL_CONNECTION {problem}"
     if settings.lease_seconds <= settings.budget_seconds:
         yield (
             f"JOURNAL_LEASE_SECONDS ({settings.lease_seconds:g}) must be longer than DELIVERY_BUDGET_SECONDS "

@@ -5,9 +5,9 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Final, TypeVar
 
+from shared.journal.backends import backend_of
 from shared.settings.setting import Unusable
 
-SQLITE_PREFIX: Final = "sqlite:"
 _FERNET_KEY_BYTES: Final = 32
 _HOST: Final = re.compile(r"[a-z0-9-]+(\.[a-z0-9-]+)*(:[1-9][0-9]{0,4})?", re.ASCII)
 
@@ -88,15 +88,9 @@ def fernet_keys(value: str) -> tuple[str, ...]:
 
 
 def connection(value: str) -> str:
-    """Return ``sqlite:PATH``, or a connection to Azure Tables."""
-    if value.startswith(SQLITE_PREFIX):
-        if value == SQLITE_PREFIX:
-            raise Unusable("is 'sqlite:' without a path; write sqlite:PATH")
-        return value
-    from shared.journal.tables.connection import connection_problem  # noqa: PLC0415 - only for those who use it
-
-    if (problem := connection_problem(value)) is not None:
-        raise Unusable(f"cannot be used: {problem}")
+    """Return the connection to a journal; see ``shared.journal.backends``."""
+    if (problem := backend_of(value).problem(value)) is not None:
+        raise Unusable(problem)
     return value
 
 

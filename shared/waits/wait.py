@@ -18,7 +18,7 @@ from hashlib import sha256
 from typing import Final, Self
 
 from shared.events.event import RunEnd
-from shared.journal.records import FINAL_STATES, Entry, JournalKey, Record, State
+from shared.journal.records import FINAL_STATES, JournalKey, Record, State
 from shared.waits.request import Task, WaitRequest
 
 WAIT_PREFIX: Final = "$wait."
@@ -49,15 +49,15 @@ class Wait:
         """Where the wait is kept."""
         return JournalKey(WAIT_PREFIX + _run_hash(self.run_id), self.task.key)
 
-    def entry(self) -> Entry:
-        """The wait as a record keeps it."""
-        document = asdict(self) | {"registered_at": self.registered_at.isoformat()}
-        return Entry(self.task.task_instance_id, "", self.run_id, "", json.dumps(document, separators=(",", ":")))
+    def document(self) -> str:
+        """Return the wait as a record keeps it."""
+        fields = asdict(self) | {"registered_at": self.registered_at.isoformat()}
+        return json.dumps(fields, separators=(",", ":"))
 
     @classmethod
     def of(cls, record: Record) -> Self:
-        """Read what ``entry`` wrote."""
-        fields = json.loads(record.entry.request)
+        """Read what ``document`` wrote."""
+        fields = json.loads(record.document)
         task, registered_at = Task(**fields["task"]), datetime.fromisoformat(fields["registered_at"])
         return cls(**fields | {"task": task, "registered_at": registered_at})
 
@@ -80,30 +80,25 @@ def ends_partition(run_id: str) -> str:
     return ENDED_PREFIX + _run_hash(run_id)
 
 
-def end_record(end: RunEnd, told_by: Entry) -> tuple[JournalKey, Entry]:
-    """The end of a run as a record keeps it.
-
-    :param told_by: the event.
-    """
-    document = json.dumps(end._asdict())
+def end_record(end: RunEnd) -> tuple[JournalKey, str]:
+    """Return key and document of the record that keeps the end of a run."""
     key = JournalKey(ends_partition(end.run_id), sha256(end.workspace.lower().encode()).hexdigest())
-    return key, Entry(told_by.event_id, told_by.event_type, end.run_id, "", document)
+    return key, json.dumps(end._asdict())
 
 
 def read_end(record: Record) -> RunEnd:
     """Read what ``end_record`` wrote."""
-    return RunEnd(**json.loads(record.entry.request))
+    return RunEnd(**json.loads(record.document))
 
 
-def task_record(request: WaitRequest) -> tuple[JournalKey, Entry]:
-    """Which run a task waits for, as a record keeps it."""
-    wanted = json.dumps([request.run_id, request.workspace])
-    return JournalKey(TASK_PARTITION, request.task.key), Entry(request.task.task_instance_id, "", wanted, "")
+def task_record(request: WaitRequest) -> tuple[JournalKey, str]:
+    """Return key and document of the record that keeps which run a task waits for."""
+    return JournalKey(TASK_PARTITION, request.task.key), json.dumps([request.run_id, request.workspace])
 
 
 def run_of_task(record: Record) -> str:
-    """The run that ``task_record`` names."""
-    return str(json.loads(record.entry.subject)[0])
+    """Return the run that ``task_record`` names."""
+    return str(json.loads(record.document)[0])
 
 
 def names_workspace(named: str | None, workspace: str) -> bool:

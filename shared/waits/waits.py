@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from time import perf_counter
-from typing import Final, Protocol, Self
+from typing import Final, Protocol
 
 from shared.clock import Clock, utc_now
 from shared.errors import (
@@ -24,15 +24,14 @@ from shared.errors import (
     CredentialRejected,
     InvalidWait,
     JournalUnavailable,
-    NextstageError,
     PermissionDenied,
     RequestRefused,
     WaitsForAnother,
 )
 from shared.events.event import RunEnd
 from shared.journal.journal import Done, Journal, Mine, NotYet
-from shared.journal.records import FINAL_STATES, Entry, Record, Selection, State
-from shared.telemetry import Decision, Outcome, Report, delay_ms, log_decision
+from shared.journal.records import FINAL_STATES, NO_EVENT, Entry, Record, Selection, State
+from shared.telemetry import Decision, Outcome, Report, Result, delay_ms, log_decision
 from shared.waits.plan_url import PlanUrls
 from shared.waits.request import Task, WaitRequest
 from shared.waits.tasks import Access
@@ -64,30 +63,12 @@ class Tasks(Protocol):
         """Give the task a log of these lines."""
 
 
-NO_EVENT: Final = Entry("", "", "", "")
-
-
 @dataclass(frozen=True, slots=True)
 class Bringer:
-    """The event that brings a run's end; empty where no event is at hand: a registration, a sweep."""
+    """The event that brings a run's end; empty if no event is at hand: a registration, a sweep."""
 
     entry: Entry = NO_EVENT
     event_time: datetime | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Result:
-    """What came of telling a task."""
-
-    outcome: Outcome
-    reason: str
-    cause: str = ""
-
-    @classmethod
-    def deferred(cls, error: NextstageError, task: Task | None = None) -> Self:
-        """Not now, because of this error."""
-        reason = f"{task}: {error}" if task else str(error)
-        return cls(Outcome.DEFERRED, reason, type(error).__name__)
 
 
 class Waits:
@@ -129,7 +110,7 @@ class Waits:
             token = self._seal.close(request.token)
             wait = replace(wait, sealed_token=token, proven=self._introduce(request, deadline))
             _check_run(request, self._journal.write_once(key, State.NOTED, wanted), wanted)
-            record = self._journal.write_once(wait.key, State.WAITING, wait.entry())
+            record = self._journal.write_once(wait.key, State.WAITING, wait.document())
         if record.state not in FINAL_STATES and (end := self.known_end(Wait.of(record))) is not None:
             self.tell(record, telling_of(end), deadline, before_answer=True)
         return record
@@ -143,7 +124,7 @@ class Waits:
         """
         bringer = Bringer(entry, event_time)
         try:
-            key, document = end_record(end, entry)
+            key, document = end_record(end)
             end = read_end(self._journal.write_once(key, State.NOTED, document))
             waiting = [record for record in self._waiting_for(end.run_id) if Wait.of(record).waits_for(end)]
         except JournalUnavailable as exc:
@@ -233,14 +214,14 @@ class Waits:
         return self._complete(record, wait, reason)
 
     def _complete(self, record: Record, wait: Wait, reason: str) -> Result:
-        self._journal.finish(record, State.COMPLETED, reason, wait.without_token().entry())
+        self._journal.finish(record, State.COMPLETED, reason, wait.without_token().document())
         return Result(Outcome.COMPLETED, reason)
 
     def _close(self, record: Record, wait: Wait, reason: str, refusal: RequestRefused | None = None) -> Result:
-        self._journal.finish(record, State.CLOSED, reason, wait.without_token().entry())
+        self._journal.finish(record, State.CLOSED, reason, wait.without_token().document())
         if refusal is None or not refusal.not_found:  # that a pipeline was cancelled is nobody's trouble
             _log.error("a wait was closed: %s", reason)
-        return Result(Outcome.CLOSED, reason, "" if refusal is None else type(refusal).__name__)
+        return Result(Outcome.CLOSED, reason, cause="" if refusal is None else type(refusal).__name__)
 
     def _access(self, wait: Wait) -> Access:
         """The app's own identity is for tasks of its own organization whose pipeline has shown a good token.
@@ -284,26 +265,15 @@ class Waits:
         return (record for record in found if record.state not in FINAL_STATES)
 
     def _decided(self, bringer: Bringer, key: str, result: Result, seconds: float) -> Decision:
-        entry = bringer.entry
-        decision = Decision(
-            event_id=entry.event_id,
-            event_type=entry.event_type,
-            subject=entry.subject,
-            route=None,
-            outcome=result.outcome,
-            key=key,
-            reason=result.reason,
-            duration_ms=round(seconds * 1000, 3),
-            cause=result.cause,
-            delay_ms=delay_ms(bringer.event_time, self._clock()),
-        )
+        delay = delay_ms(bringer.event_time, self._clock())
+        decision = Decision.of(bringer.entry, result, key=key, seconds=seconds, delay_ms=delay)
         self._report(decision)
         return decision
 
 
-def _check_run(request: WaitRequest, noted: Record | None, wanted: Entry) -> None:
+def _check_run(request: WaitRequest, noted: Record | None, wanted: str) -> None:
     """:raises WaitsForAnother: the task waits for another run."""
-    if noted is not None and noted.entry.subject != wanted.subject:
+    if noted is not None and noted.document != wanted:
         raise WaitsForAnother(
             f"{request.task} waits for run {run_of_task(noted)} already, and a task can wait for one run only"
         )

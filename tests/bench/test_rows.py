@@ -13,7 +13,7 @@ from bench import report
 from bench.__main__ import ROWS, measure
 from bench.sizes import TINY
 from devstack.azurite import why_not_installed
-from tests.support.stores import without_azurite
+from tests.support.journal.stores import without_azurite
 
 NEEDS_AZURITE = {"6", "9b", "11"}
 LINES = {

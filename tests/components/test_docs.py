@@ -4,8 +4,8 @@ import yaml
 
 from components.trigger_pipeline.inputs import PLACEHOLDERS
 from components.trigger_pipeline.program import ExitCode
-from tests.docs.test_docs import codes, rows, section
 from tests.support import ROOT
+from tests.support.docs import codes, rows, section
 
 TRIGGER = (ROOT / "docs" / "trigger-component.md").read_text()
 

@@ -15,10 +15,10 @@ from components.trigger_pipeline.program import ExitCode, credential, main
 from devstack.ado import Emulator, Fault, RunRecord, Served, serve
 from shared.azure_devops.runs import API_VERSION
 from tests.components.conftest import DECLARATION, TOKEN
-from tests.shared.test_credentials import VAULT, Vault, secret_bundle
 from tests.support import ROOT
 from tests.support.canaries import leaks, secret
-from tests.support.managed_identity import managed_identity
+from tests.support.services.managed_identity import managed_identity
+from tests.support.services.vault import VAULT, Vault, secret_bundle
 
 JOB = {"AZUREML_RUN_ID": "step-1", "AZUREML_ROOT_RUN_ID": "job-1"}
 

@@ -124,8 +124,9 @@ class TestOneAttempt:
             attempts.fire()
         assert attempts.slept == []
 
-    def test_a_run_without_its_tag_is_a_run(self, attempts: Attempts) -> None:
-        attempts.served.emulator.plan(Fault(accept=False, status=500, match=TAGGING))
+    @pytest.mark.parametrize("status", [203, 400, 403, 404, 429, 500])
+    def test_a_run_without_its_tag_is_a_run(self, attempts: Attempts, status: int) -> None:
+        attempts.served.emulator.plan(Fault(accept=False, status=status, match=TAGGING))
         assert attempts.fire().how == "queued"
         assert any("could not be tagged" in line for line in attempts.said)
 

@@ -8,22 +8,17 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from cryptography.fernet import Fernet
 
-from devstack.ado import EVENTS_PATH, Emulator, Fault, Match, StartedTask, TaskRecord, load_declaration, serve
-from shared.clock import utc_now
-from shared.journal.records import Record, Selection, State, Store
+from devstack.ado import EVENTS_PATH, Fault, Match, StartedTask, TaskRecord
+from shared.journal.records import Record, Selection, State
 from shared.waits.wait import WAIT_PREFIX, Wait
-from tests.crash.test_crash_matrix import EARLIER, LONG_AGO, NOW, PIPELINES, ROUTE, Backend, backend
-from tests.crash.worker import DEFERRED, DIED, run
+from tests.crash.stage import EARLIER, LONG_AGO, NOW, EmptyJournal, Stage, Workers, new_stage
+from tests.crash.worker import DEFERRED, DIED
 from tests.support.building import event_text
-from tests.support.canaries import secret
-
-__all__ = ["backend"]  # the fixture
 
 BODY = json.dumps({"run_id": "run-1"})
 EVENT = event_text("RunStatusChanged", {"runId": "run-1", "runStatus": "Completed"})
@@ -31,34 +26,24 @@ EVENT = event_text("RunStatusChanged", {"runId": "run-1", "runStatus": "Complete
 
 @dataclass
 class Scene:
-    """An emulator with a task that waits, a journal, and processes that come and go."""
+    """A stage, and a task that waits."""
 
-    emulator: Emulator
-    environment: dict[str, str]
-    store: Store
+    stage: Stage
     task: StartedTask
-    offset_seconds: list[int]
 
     def step(self, action: str, offset: int, crash_at: int | None = None) -> tuple[int, list[str]]:
-        """One step in a process of its own; its exit code and the points it passed."""
-        self.offset_seconds[:] = [offset]
-        return run(
-            self.environment,
-            offset,
-            crash_at=crash_at,
-            action=action,
-            headers=self.task.headers,
-            body=BODY,
-            event=EVENT,
+        """Do a step in a process of its own; returns its exit code and the points it passed."""
+        return self.stage.work(
+            offset, crash_at=crash_at, action=action, headers=self.task.headers, body=BODY, event=EVENT
         )
 
     @property
     def told(self) -> TaskRecord:
-        return self.emulator.books.task_hub.task(self.task.record.id)
+        return self.stage.emulator.books.task_hub.task(self.task.record.id)
 
     @property
     def wait(self) -> Record | None:
-        return next(self.store.select(Selection(route_prefix=WAIT_PREFIX), 10), None)
+        return next(self.stage.store.select(Selection(route_prefix=WAIT_PREFIX), 10), None)
 
     def check(self) -> None:
         """The task was told exactly once, and its wait is over; where none was kept, nobody told it anything."""
@@ -69,31 +54,6 @@ class Scene:
         assert (self.told.completions, self.told.result) == (1, "succeeded")
         assert wait.state is State.COMPLETED
         assert not Wait.of(wait).sealed_token
-
-
-@contextmanager
-def new_scene(folder: Path, backend: Backend) -> Iterator[Scene]:
-    """Everything from scratch."""
-    (folder / "pipelines.yaml").write_text(PIPELINES)
-    (folder / "routes.yaml").write_text(ROUTE)
-    offset = [0]
-    emulator = Emulator(
-        load_declaration(folder / "pipelines.yaml"),
-        pats={secret("pat")},
-        clock=lambda: utc_now() + timedelta(seconds=offset[0]),
-    )
-    connection, store = backend()
-    with serve(emulator) as served:
-        environment = {
-            "AZURE_DEVOPS_ORG_URL": served.organization_url,
-            "AZURE_DEVOPS_PROJECT": "mlops",
-            "AZURE_DEVOPS_AUTH": "pat",
-            "AZURE_DEVOPS_EXT_PAT": secret("pat"),
-            "JOURNAL_CONNECTION": connection,
-            "ROUTES_FILE": str(folder / "routes.yaml"),
-            "WAIT_TOKEN_KEYS": Fernet.generate_key().decode(),
-        }
-        yield Scene(emulator, environment, store, emulator.start_wait_task(served.organization_url), offset)
 
 
 STORIES = {
@@ -110,20 +70,24 @@ ON_TABLES = list(STORIES)[:2]
 
 
 @pytest.mark.parametrize(
-    ("backend", "story"),
+    ("empty_journal", "story"),
     [*(("sqlite", story) for story in STORIES), *(("tables", story) for story in ON_TABLES)],
-    indirect=["backend"],
+    indirect=["empty_journal"],
 )
-def test_a_worker_that_dies_at_any_point(tmp_path: Path, backend: Backend, story: str) -> None:
+def test_a_worker_that_dies_at_any_point(
+    workers: Workers, tmp_path: Path, empty_journal: EmptyJournal, story: str
+) -> None:
     before, action = STORIES[story]
 
     @contextmanager
     def prepared() -> Iterator[Scene]:
-        with new_scene(tmp_path, backend) as scene:
+        keys = Fernet.generate_key().decode()
+        with new_stage(workers, tmp_path, empty_journal, WAIT_TOKEN_KEYS=keys) as stage:
+            scene = Scene(stage, stage.emulator.start_wait_task(stage.organization_url))
             for step in before:
                 if step.startswith("lost"):
                     events = Match(method="POST", path=EVENTS_PATH)
-                    scene.emulator.plan(Fault(accept=step == "lost-after", drop=True, match=events))
+                    stage.emulator.plan(Fault(accept=step == "lost-after", drop=True, match=events))
                     assert scene.step("deliver", LONG_AGO)[0] == DEFERRED
                 else:
                     assert scene.step(step, LONG_AGO)[0] == 0

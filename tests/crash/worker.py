@@ -1,26 +1,31 @@
-"""``python -m tests.crash.worker``: one step of the app in a process of its own, which may die on the way.
+"""``python -m tests.crash.worker``: steps of the app, each in a process of its own, which may die on the way.
 
-What it does is in the environment variable ``CRASH_PLAN``, as JSON:
+The program imports the app once and forks a worker for each line of its standard input, a step as JSON:
 
+- ``environment``: the settings;
 - ``action``: ``deliver`` (an ``event``), ``register`` (a task that waits, with ``headers`` and ``body``) or ``sweep``;
-- ``clock_offset_seconds``: how far this process' clock is off. One that lives in the past leaves a claim whose lease
-  has lapsed by the time of the next process, so no test has to wait for it;
+- ``clock_offset_seconds``: how far the clock of this worker is off. A worker that lives in the past leaves a claim
+  whose lease has lapsed by the time of the next worker, so no test has to wait for it;
 - ``crash_at``: the number of the point, from 0, at which it dies, or null;
 - ``die_within_request``: dies half a second after this request begins to wait for its answer ("POST runs"), or null.
 
-It prints the points that it passed, one a line: ``before insert``, ``after POST runs``, … Exit code: 0 acknowledged,
-3 deferred, 9 died as planned.
+It prints the points that the worker passed, one a line (``point before insert``, ``point after POST runs``, …), what
+else the worker says, and ``exit CODE``. Codes: 0 acknowledged, 3 deferred, 9 died as planned.
 """
 
+import faulthandler
+import importlib
 import json
 import os
-import subprocess
 import sys
 import threading
+import traceback
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, NoReturn
 from urllib.parse import urlsplit
+
+from coverage import Coverage
 
 from handlers import DISPATCH, NAMES
 from shared.clock import utc_now
@@ -29,8 +34,20 @@ from shared.errors import DeliveryDeferred
 from shared.http.message import HttpRequest, HttpResponse
 from shared.http.transport import RequestsTransport
 from tests.support import ROOT
+from tests.support.journal.wrapped_store import WrappedStore
 
 DEFERRED, DIED = 3, 9
+POINT, EXIT = "point ", "exit "
+
+# What the app imports only when it needs it, so that no worker has to.
+PRELOADED = (
+    "_strptime",
+    "azure.core.pipeline.transport._requests_basic",
+    "shared.journal.sqlite",
+    "shared.journal.tables.client",
+    "shared.waits.bridge",
+)
+LONGEST_SECONDS = 60
 
 
 class Points:
@@ -41,7 +58,7 @@ class Points:
         self._passed = 0
 
     def pass_by(self, name: str) -> None:
-        print(name, flush=True)
+        print(POINT + name, flush=True)
         if self._passed == self._plan["crash_at"]:
             os._exit(DIED)
         self._passed += 1
@@ -54,17 +71,6 @@ class Points:
             return answer
 
         return wrapped
-
-
-class CrashingStore:
-    """Every method of a store, also one that is added some day, between two points."""
-
-    def __init__(self, store: Any, points: Points) -> None:
-        self._store = store
-        self._points = points
-
-    def __getattr__(self, name: str) -> Any:
-        return self._points.wrap(name, getattr(self._store, name))
 
 
 class CrashingTransport:
@@ -84,9 +90,39 @@ class CrashingTransport:
         return answer
 
 
-def main() -> int:
-    """Do the step; returns the exit code."""
-    plan = json.loads(os.environ["CRASH_PLAN"])
+def main() -> None:
+    """Fork a worker for each step, one after the other."""
+    for module in PRELOADED:
+        importlib.import_module(module)
+    _keep_coverage()
+    for line in sys.stdin:
+        if (pid := os.fork()) == 0:
+            _work(json.loads(line))
+        _, status = os.waitpid(pid, 0)
+        print(f"{EXIT}{os.waitstatus_to_exitcode(status)}", flush=True)
+
+
+def _work(plan: Mapping[str, Any]) -> NoReturn:
+    """Do one step and end this process."""
+    faulthandler.dump_traceback_later(LONGEST_SECONDS, exit=True)
+    code = 1
+    try:
+        os.environ.update(plan["environment"])
+        code = _act(_app(plan), plan)
+    except Exception:  # noqa: BLE001 - the test shows whatever it is
+        traceback.print_exc()
+    _keep_coverage()
+    sys.stdout.flush()
+    os._exit(code)
+
+
+def _keep_coverage() -> None:
+    """Write what was measured since the last time. A worker that dies need not: the same step was also played whole."""
+    if (measurement := Coverage.current()) is not None:
+        measurement.switch_context("")  # unlike save(), it does not look for files that were never imported
+
+
+def _app(plan: Mapping[str, Any]) -> App:
     offset = timedelta(seconds=plan["clock_offset_seconds"])
 
     def clock() -> datetime:
@@ -94,14 +130,13 @@ def main() -> int:
 
     configuration = load_configuration(os.environ, ROOT, NAMES)
     points = Points(plan)
-    app = compose(
+    return compose(
         configuration,
         DISPATCH,
-        store=CrashingStore(open_store(configuration.settings), points),
+        store=WrappedStore(open_store(configuration.settings), points.wrap),
         transport=CrashingTransport(plan, points),
         clock=clock,
     )
-    return _act(app, plan)
 
 
 def _act(app: App, plan: Mapping[str, Any]) -> int:
@@ -121,33 +156,5 @@ def _act(app: App, plan: Mapping[str, Any]) -> int:
     return 0
 
 
-def run(
-    environment: Mapping[str, str],
-    offset_seconds: int,
-    *,
-    crash_at: int | None = None,
-    die_within: str | None = None,
-    **action: str | dict[str, str],
-) -> tuple[int, list[str]]:
-    """One step in a process of its own; its exit code and the points it passed."""
-    plan = {
-        "clock_offset_seconds": offset_seconds,
-        "crash_at": crash_at,
-        "die_within_request": die_within,
-        **action,
-    }
-    result = subprocess.run(
-        [sys.executable, "-m", "tests.crash.worker"],
-        cwd=ROOT,
-        env={**os.environ, **environment, "CRASH_PLAN": json.dumps(plan)},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    assert result.returncode in {0, DEFERRED, DIED}, result.stderr
-    return result.returncode, result.stdout.splitlines()
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

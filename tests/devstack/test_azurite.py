@@ -8,13 +8,13 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from azure.core.credentials import TokenCredential
 
 from devstack import azurite as module
 from devstack.azurite import Azurite, AzuriteFailed, AzuriteNotInstalled, why_not_installed
 from shared.journal.records import Entry, JournalKey, Record, State
 from shared.journal.tables.store import TablesStore
 from tests.support.clock import ManualClock
+from tests.support.journal.stores import no_identity, without_azurite
 
 needs_node = pytest.mark.skipif(shutil.which("node") is None, reason="Azurite needs Node.js: install Node.js 20")
 
@@ -29,10 +29,6 @@ def record(now: ManualClock) -> Record:
     return Record(JournalKey("route", "ab12"), State.CLAIMED, entry, now(), now(), now())
 
 
-def no_identity() -> TokenCredential:
-    raise AssertionError
-
-
 def reachable(port: int) -> bool:
     with closing(socket.socket()) as probe:
         return probe.connect_ex(("127.0.0.1", port)) == 0
@@ -40,8 +36,6 @@ def reachable(port: int) -> bool:
 
 @pytest.fixture
 def installed() -> None:
-    from tests.support.stores import without_azurite  # noqa: PLC0415 - a plugin: imported before, it could not be rewritten
-
     if (reason := why_not_installed()) is not None:
         without_azurite(reason, os.environ)
 

@@ -30,7 +30,7 @@ from tests.support import ROOT
 from tests.support.building import routes, run_completed
 from tests.support.clock import ManualClock
 from tests.support.fakes import FakePipelines, Reports
-from tests.support.stores import OpenTables
+from tests.support.journal.stores import OpenTables
 
 PLAIN = "name: plain\nevent: RunCompleted\npipeline: p\nparameters: { run: '{{ run_id }}' }"
 COOLING = PLAIN.replace("plain", "cooling") + "\ncooldown: 6h"

@@ -7,15 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from handlers import NAMES
 from shared.events.event import ENVELOPE_NAMES
 from shared.journal.records import State
 from shared.notifications.notification import DATA_FIELDS, MAX_TEXT, TYPES
-from shared.notifications.notifier import MAX_BATCH, MAX_WAITING, MAX_WAITING_DEFERRED, PAUSES_SECONDS
+from shared.notifications.notifier import MAX_BATCH, MAX_WAITING, MAX_WAITING_DEFERRED
 from shared.routing.routes_file import DEFAULTS_KEYS, REQUIRED_KEYS, ROUTE_KEYS
 from shared.telemetry import Decision, Outcome
 from tests.contracts import validate
 from tests.support import ROOT
+from tests.support.docs import codes, rows, section
 from tools.routes.findings import Rule
 
 README = (ROOT / "README.md").read_text()
@@ -24,23 +24,6 @@ HOW = (ROOT / "docs" / "how-it-works.md").read_text()
 NOTIFICATIONS = (ROOT / "docs" / "notifications.md").read_text()
 
 DOCUMENTS = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
-
-
-def section(text: str, heading: str) -> str:
-    """The part of a document from a heading to the next of its kind."""
-    found = re.search(rf"^## {re.escape(heading)}\n(.*?)(?=^## |\Z)", text, re.MULTILINE | re.DOTALL)
-    assert found is not None, f"no section '{heading}'"
-    return found[1]
-
-
-def rows(text: str) -> list[list[str]]:
-    """The cells of a section's table, without its head."""
-    lines = [line for line in text.splitlines() if line.startswith("|")]
-    return [[cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]] for line in lines[2:]]
-
-
-def codes(cell: str) -> list[str]:
-    return re.findall(r"`([^`]+)`", cell)
 
 
 def test_every_outcome_is_explained() -> None:
@@ -58,14 +41,6 @@ def test_every_route_key_is_documented_and_no_other() -> None:
 def test_every_warning_is_documented_and_no_other() -> None:
     documented = [code for row in rows(section(ROUTES, "Checking a table")) for code in codes(row[0])]
     assert sorted(documented) == sorted(rule for rule in Rule if rule is not Rule.INVALID)
-
-
-def test_every_name_of_every_event_is_documented_and_no_other() -> None:
-    documented: dict[str, set[str]] = {}
-    for row in rows(section(ROUTES, "What conditions and placeholders see")):
-        names = {code for code in codes(row[1]) if re.fullmatch(r"[a-z][a-z_]+", code)}
-        documented[codes(row[0])[0]] = names | (documented["RunCompleted"] if "the same" in row[1] else set())
-    assert documented == {event: set(names) for event, names in NAMES.items()}
 
 
 def test_the_envelope_is_documented() -> None:
@@ -97,19 +72,23 @@ def test_every_notification_is_documented_and_no_other() -> None:
 
 
 def test_the_bounds_of_notifications_are_the_codes() -> None:
-    text = " ".join(NOTIFICATIONS.split())
-    assert f"more than {MAX_TEXT:,} characters is cut" in text
-    assert f"each batch of up to {MAX_BATCH}, after three tries" in text
-    assert len(PAUSES_SECONDS) + 1 == 3
-    assert f"when more than {MAX_WAITING:,} wait" in text
-    assert f"At most {MAX_WAITING_DEFERRED} of those wait" in text
+    bounds = {MAX_TEXT, MAX_BATCH, MAX_WAITING, MAX_WAITING_DEFERRED}
+    assert {f"{bound:,}" for bound in bounds} <= set(re.findall(r"\d[\d,]*\d", NOTIFICATIONS))
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
 def test_links_lead_somewhere(document: Path) -> None:
     prose = re.sub(r"^```.*?^```", "", document.read_text(), flags=re.MULTILINE | re.DOTALL)
-    for target in re.findall(r"\]\((?!https?://)([^)#]+)", prose):
-        assert (document.parent / target).exists(), f"{document.name} links to {target}"
+    for target, anchor in re.findall(r"\]\((?!https?://)([^)#]*)(?:#([^)]+))?\)", prose):
+        linked = document.parent / target if target else document
+        assert linked.exists(), f"{document.name} links to {target}"
+        assert not anchor or anchor in anchors(linked), f"{document.name} links to {target}#{anchor}"
+
+
+def anchors(document: Path) -> set[str]:
+    """What GitHub makes of a page's headings."""
+    headings = re.findall(r"^#+ (.+)$", document.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading).lower().replace(" ", "-") for heading in headings}
 
 
 def test_make_targets_that_the_documents_name_exist() -> None:

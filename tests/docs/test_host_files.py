@@ -33,84 +33,65 @@ def changed(document: dict[str, Any], path: str, value: object) -> dict[str, Any
     return copied
 
 
-class TestHostJson:
-    def test_it_says_what_the_host_understands(self) -> None:
-        validate("functions_host_json", HOST)
-
-    @pytest.mark.parametrize(
-        ("path", "value"),
-        [
-            ("version", None),
-            ("version", "1.0"),
-            ("functionTimeout", "60"),
-            ("functionTimout", "00:01:00"),
-            ("extensionBundle.version", "4.x"),
-            ("extensionBundle.id", "Microsoft.Azure.WebJobs.ExtensionBundle"),
-            ("logging.logLevel.default", "Warn"),
-            ("logging.loglevel", {}),
-            ("logging.applicationInsights", {"samplingSettings": {"isEnabled": "true"}}),
-            ("logging.applicationInsights", {"samplingSettings": {"excludedTypes": "Trace, Exception"}}),
-            ("telemetryMode", "opentelemetry"),
-        ],
-    )
-    def test_a_mistake_is_caught(self, path: str, value: object) -> None:
-        with pytest.raises(ValidationError):
-            validate("functions_host_json", changed(HOST, path, value))
-
-    def test_a_delivery_may_use_its_whole_budget(self) -> None:
-        hours, minutes, seconds = map(int, HOST["functionTimeout"].split(":"))
-        settings = load_settings({}, ROOT)
-        assert settings.lease_seconds <= hours * 3600 + minutes * 60 + seconds
-        assert settings.budget_seconds < settings.lease_seconds
-
-    def test_no_decision_is_dropped_before_it_is_stored(self) -> None:
-        levels = HOST["logging"]["logLevel"]
-        assert levels["Function"] == "Information", "decisions are logged as information under Function.<name>.User"
-        # By OpenTelemetry; what the deployment sets switches its sampling off, see tests/infra/test_app_settings.py.
-        assert HOST["telemetryMode"] == "OpenTelemetry"
+SHIPPED = {
+    "functions_host_json": HOST,
+    "functions_local_settings": LOCAL_SETTINGS,
+    # The functions' own bindings are checked in tests/runtime, as Microsoft's runtime tells them.
+    "functions_binding": BINDING,
+}
 
 
-class TestLocalSettings:
-    def test_core_tools_can_start_with_them(self) -> None:
-        validate("functions_local_settings", LOCAL_SETTINGS)
-
-    @pytest.mark.parametrize(
-        ("path", "value"),
-        [
-            ("IsEncrypted", True),
-            ("IsEncrypted", None),
-            ("Values.FUNCTIONS_WORKER_RUNTIME", "node"),
-            ("Values.AzureWebJobsStorage", None),
-            ("Values.DELIVERY_BUDGET_SECONDS", 25),
-            ("values", {}),
-        ],
-    )
-    def test_a_mistake_is_caught(self, path: str, value: object) -> None:
-        with pytest.raises(ValidationError):
-            validate("functions_local_settings", changed(LOCAL_SETTINGS, path, value))
+def test_they_say_what_the_host_and_core_tools_understand() -> None:
+    for schema, document in SHIPPED.items():
+        validate(schema, document)
+    validate("functions_binding", {"type": "http", "direction": "OUT", "name": "$return"})
 
 
-class TestBindings:
-    """The functions' own bindings are checked in tests/runtime, as Microsoft's runtime tells them."""
+@pytest.mark.parametrize(
+    ("schema", "path", "value"),
+    [
+        ("functions_host_json", "version", None),
+        ("functions_host_json", "version", "1.0"),
+        ("functions_host_json", "functionTimeout", "60"),
+        ("functions_host_json", "functionTimout", "00:01:00"),
+        ("functions_host_json", "extensionBundle.version", "4.x"),
+        ("functions_host_json", "extensionBundle.id", "Microsoft.Azure.WebJobs.ExtensionBundle"),
+        ("functions_host_json", "logging.logLevel.default", "Warn"),
+        ("functions_host_json", "logging.loglevel", {}),
+        ("functions_host_json", "logging.applicationInsights", {"samplingSettings": {"isEnabled": "true"}}),
+        ("functions_host_json", "logging.applicationInsights", {"samplingSettings": {"excludedTypes": "Trace, Exc"}}),
+        ("functions_host_json", "telemetryMode", "opentelemetry"),
+        ("functions_local_settings", "IsEncrypted", True),
+        ("functions_local_settings", "IsEncrypted", None),
+        ("functions_local_settings", "Values.FUNCTIONS_WORKER_RUNTIME", "node"),
+        ("functions_local_settings", "Values.AzureWebJobsStorage", None),
+        ("functions_local_settings", "Values.DELIVERY_BUDGET_SECONDS", 25),
+        ("functions_local_settings", "values", {}),
+        ("functions_binding", "schedule", "30 3 * * *"),
+        ("functions_binding", "schedule", None),
+        ("functions_binding", "direction", "OUT"),
+        ("functions_binding", "runOnStartup", "false"),
+        ("functions_binding", "type", "timertrigger"),
+        ("functions_binding", "name", "the timer"),
+    ],
+)
+def test_a_mistake_is_caught(schema: str, path: str, value: object) -> None:
+    with pytest.raises(ValidationError):
+        validate(schema, changed(SHIPPED[schema], path, value))
 
-    def test_a_binding_passes(self) -> None:
-        validate("functions_binding", BINDING)
-        validate("functions_binding", {"type": "http", "direction": "OUT", "name": "$return"})
 
-    @pytest.mark.parametrize(
-        ("path", "value"),
-        [
-            ("schedule", "30 3 * * *"),
-            ("schedule", None),
-            ("direction", "OUT"),
-            ("runOnStartup", "false"),
-            ("type", "timertrigger"),
-            ("name", "the timer"),
-        ],
-    )
-    def test_a_mistake_is_caught(self, path: str, value: object) -> None:
-        with pytest.raises(ValidationError):
-            validate("functions_binding", changed(BINDING, path, value))
+def test_a_delivery_may_use_its_whole_budget() -> None:
+    hours, minutes, seconds = map(int, HOST["functionTimeout"].split(":"))
+    settings = load_settings({}, ROOT)
+    assert settings.lease_seconds <= hours * 3600 + minutes * 60 + seconds
+    assert settings.budget_seconds < settings.lease_seconds
+
+
+def test_no_decision_is_dropped_before_it_is_stored() -> None:
+    levels = HOST["logging"]["logLevel"]
+    assert levels["Function"] == "Information", "decisions are logged as information under Function.<name>.User"
+    # By OpenTelemetry; what the deployment sets switches its sampling off, see tests/infra/test_app_settings.py.
+    assert HOST["telemetryMode"] == "OpenTelemetry"
 
 
 class TestFuncignore:

@@ -16,6 +16,8 @@ from devstack.events import sample_text
 from devstack.processes import RunningProcess, start
 from tests.support import ROOT
 from tests.support.canaries import secret
+from tests.support.services.host_apps import app_settings, deliver, web_hook
+from tests.support.waiting import wait_until
 
 
 @dataclass
@@ -26,22 +28,19 @@ class Stage:
     hosts: list[RunningProcess]
 
     def post(self, host: int, text: str) -> int:
-        url = f"{self.hosts[host].url}/runtime/webhooks/eventgrid?functionName=aml_event"
-        return requests.post(
-            url, data=text.encode(), headers={"aeg-event-type": "Notification"}, timeout=30
-        ).status_code
+        return deliver(web_hook(self.hosts[host].url), text).status_code
 
     def deliver(self, host: int, text: str) -> list[int]:
         """Deliver until the event is acknowledged; the answers."""
         statuses = [self.post(host, text)]
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 60
         while statuses[-1] != 202 and time.monotonic() < deadline:
             time.sleep(0.3)
             statuses.append(self.post(host, text))
         return statuses
 
     def plan(self, **fault: Any) -> None:
-        requests.post(f"{self.emulator}/faults", json=[fault], timeout=10).raise_for_status()
+        requests.post(f"{self.emulator}/faults", json=[fault], timeout=60).raise_for_status()
 
     @property
     def emulator(self) -> str:
@@ -49,7 +48,7 @@ class Stage:
 
     @property
     def runs(self) -> list[dict[str, Any]]:
-        runs: list[dict[str, Any]] = requests.get(f"{self.emulator}/books", timeout=10).json()["runs"]
+        runs: list[dict[str, Any]] = requests.get(f"{self.emulator}/books", timeout=60).json()["runs"]
         return runs
 
 
@@ -59,27 +58,16 @@ def stage(tmp_path: Path) -> Iterator[Stage]:
         pat = {"DEVSTACK_PAT": secret("pat")}
         ado = stack.enter_context(start("devstack.ado", env=pat, cwd=tmp_path, log=tmp_path / "ado.log"))
         settings = {
-            "AZURE_DEVOPS_ORG_URL": ado.url,
-            "AZURE_DEVOPS_PROJECT": "mlops",
-            "AZURE_DEVOPS_AUTH": "pat",
-            "AZURE_DEVOPS_EXT_PAT": secret("pat"),
-            "JOURNAL_CONNECTION": f"sqlite:{tmp_path / 'journal.sqlite3'}",
+            **app_settings(ado.url, f"sqlite:{tmp_path / 'journal.sqlite3'}"),
             "DELIVERY_BUDGET_SECONDS": "4",
             "JOURNAL_LEASE_SECONDS": "5",
             "JOURNAL_SETTLE_SECONDS": "0.5",
         }
         hosts = [
             stack.enter_context(
-                start(
-                    "devstack.host",
-                    "--app-dir",
-                    str(ROOT),
-                    env=settings,
-                    cwd=tmp_path,
-                    log=tmp_path / f"host{number}.log",
-                )
+                start("devstack.host", "--app-dir", str(ROOT), env=settings, cwd=tmp_path, log=tmp_path / log)
             )
-            for number in range(2)
+            for log in ("host0.log", "host1.log")
         ]
         yield Stage(ado, hosts)
 
@@ -114,14 +102,14 @@ def test_what_a_killed_host_had_claimed_is_finished_by_the_other(stage: Stage, a
     statuses = stage.deliver(1, event)
     assert statuses[0] == 500, "the dead host's lease protects its claim for a while"
     assert statuses[-1] == 202
-    assert [run["templateParameters"]["runId"] for run in stage.runs] == ["olive_lamp_4k7c2d9x1m"]
+    assert [run["templateParameters"]["runId"] for run in stage.runs] == ["sample_run_00000001"]
 
 
 def _wait_for_request(stage: Stage) -> None:
     """Until the emulator has the request to queue a run."""
-    for _ in range(500):
-        books = requests.get(f"{stage.emulator}/books", timeout=10).json()
-        if any(request["method"] == "POST" for request in books["requests"]):
-            return
-        time.sleep(0.01)
-    raise AssertionError("no request reached the emulator within 5 s")
+
+    def arrived() -> bool:
+        books = requests.get(f"{stage.emulator}/books", timeout=60).json()
+        return any(request["method"] == "POST" for request in books["requests"])
+
+    wait_until(arrived)

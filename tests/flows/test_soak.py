@@ -6,7 +6,7 @@ import sys
 
 from devstack.azurite import why_not_installed
 from tests.support import ROOT
-from tests.support.stores import without_azurite
+from tests.support.journal.stores import without_azurite
 
 
 def test_a_small_soak_loses_and_doubles_nothing() -> None:

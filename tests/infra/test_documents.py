@@ -6,10 +6,10 @@ import re
 import pytest
 
 from shared.clouds import CLOUDS
-from tests.docs.test_docs import codes, rows, section
 from tests.infra import bicep
 from tests.infra.bicep import INFRA
 from tests.support import ROOT
+from tests.support.docs import codes, rows, section
 
 DEPLOYING = (ROOT / "docs" / "deploying.md").read_text()
 SETUP = (ROOT / "docs" / "azure-devops-setup.md").read_text()
@@ -58,23 +58,6 @@ def test_every_cloud_is_documented() -> None:
         ]
         for cloud in CLOUDS.values()
     ]
-
-
-@pytest.mark.parametrize(
-    ("quoted", "module"),
-    [
-        ("asks to sign in", "http/message"),
-        ("Unexpected parameter", None),
-        ("no pipeline", "azure_devops/client"),
-        ("is named '", "azure_devops/client"),
-        ("Microsoft Entra gives no token for", "credentials"),
-        ("cannot be read from", "credentials"),
-    ],
-)
-def test_messages_that_are_explained_are_those_of_the_code(quoted: str, module: str | None) -> None:
-    assert quoted in section(SETUP, "What a message means")
-    if module is not None:
-        assert quoted in (ROOT / "shared" / f"{module}.py").read_text()
 
 
 def test_the_pats_secret_has_one_name() -> None:

@@ -7,6 +7,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule, run_state_machine_as_test
 
 from tests.model.world import CRASH, GO, LEASE, LOSE, SETTLE, Process
+from tests.support.long import amount
+
+EXAMPLES = amount(150, long=2000)
 
 a_worker = st.integers(0, 2)
 
@@ -74,7 +77,7 @@ class Interleaving(RuleBasedStateMachine):
                 worker.go_on(CRASH)
 
 
-def play(machine: type[Interleaving], *, examples: int, shrink: bool = True) -> None:
+def play(machine: type[Interleaving], *, examples: int = EXAMPLES, shrink: bool = True) -> None:
     """Look for an order of events that breaks a promise.
 
     :param shrink: whether to look for the shortest; nobody reads that of a bug that was put in on purpose.

@@ -15,10 +15,11 @@ from shared.waits.tasks import Access
 from shared.waits.tokens import TokenSeal
 from shared.waits.wait import WAIT_PREFIX
 from shared.waits.waits import Waits
-from tests.model.world import BUDGET, LEASE, LOSE, SETTLE, Process, SteppingStore
+from tests.model.world import BUDGET, LEASE, LOSE, SETTLE, Process
 from tests.support.clock import ManualClock
 from tests.support.fakes import Reports
-from tests.support.memory_store import MemoryStore
+from tests.support.journal.memory_store import MemoryStore
+from tests.support.journal.stepping import SteppingStore
 from tests.support.waits import EVENT, KEY, PLAN_URLS, a_request, a_task, the_end
 
 RUN_BY_TASK = {"task-a": "run-1", "task-b": "run-1", "task-c": "run-2"}

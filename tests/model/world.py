@@ -6,29 +6,27 @@ thread ever runs. The code under test is the real one: relay, queueing, cooldown
 """
 
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import TypeVar
 
 from handlers import DISPATCH
 from shared.azure_devops.runs import Run, RunRequest
 from shared.errors import AnswerLost, DeliveryDeferred, RequestNotSent
 from shared.journal.cooldown import Cooldowns
 from shared.journal.journal import Journal
-from shared.journal.records import FINAL_STATES, JournalKey, Record, Selection, Store
+from shared.journal.records import FINAL_STATES, JournalKey, Record
 from shared.queueing import Queueing
 from shared.relay import Delivery, Relay
 from shared.routing.table import RouteTable
 from tests.support.building import run_completed
 from tests.support.clock import ManualClock
-from tests.support.fakes import Reports, url_of
-from tests.support.memory_store import MemoryStore
+from tests.support.fakes import SKEW, Reports, url_of
+from tests.support.journal.memory_store import MemoryStore
+from tests.support.journal.stepping import SteppingStore
 
 BUDGET, LEASE, SETTLE = 25, 60, 30
 GO, CRASH, LOSE = "go", "crash", "lose"
-
-Answer = TypeVar("Answer")
 
 
 class Crashed(BaseException):
@@ -61,10 +59,10 @@ class World:
     finals: dict[JournalKey, Record] = field(default_factory=dict)
 
     def carry_out(self, sent: Request) -> None:
-        """The server queues the run."""
+        """The server, whose clock is ahead of ours, queues the run."""
         run_id = 100 + len(self.books)
         sent.run = Run(run_id, url_of(run_id))
-        self.books.append((sent.run, sent.request, self.clock()))
+        self.books.append((sent.run, sent.request, self.clock() + SKEW))
 
     def advance(self, seconds: float) -> None:
         """Time passes; what is under way is carried out before it would be later than the settle time allows."""
@@ -122,7 +120,7 @@ class Process:
         return self._command
 
     def _wait(self) -> None:
-        assert self._back.acquire(timeout=10), "the worker hangs"
+        assert self._back.acquire(timeout=60), "the worker hangs"
         if self._thread is not None and self.at == "":
             self._thread.join()
             self._thread = None
@@ -172,41 +170,6 @@ class Worker(Process):
 
     def _deliver(self) -> None:
         self.delivery = self._relay.deliver(run_completed(self.event))
-
-
-class SteppingStore:
-    """A store that stops before and after every call."""
-
-    def __init__(self, store: Store, pause: Callable[[str], str]) -> None:
-        self._store = store
-        self._pause = pause
-
-    def _step(self, name: str, call: Callable[[], Answer]) -> Answer:
-        self._pause(f"before {name}")
-        answer = call()
-        self._pause(f"after {name}")
-        return answer
-
-    def insert(self, record: Record) -> Record | None:
-        return self._step("insert", lambda: self._store.insert(record))
-
-    def get(self, key: JournalKey) -> Record | None:
-        return self._step("get", lambda: self._store.get(key))
-
-    def replace(self, record: Record) -> Record | None:
-        return self._step("replace", lambda: self._store.replace(record))
-
-    def owned_runs(self, route: str, run_ids: Iterable[int]) -> set[int]:
-        return self._step("owned_runs", lambda: self._store.owned_runs(route, run_ids))
-
-    def owner(self, route: str, run_id: int) -> Record | None:
-        return self._step("owner", lambda: self._store.owner(route, run_id))
-
-    def select(self, selection: Selection, limit: int) -> Iterator[Record]:
-        return self._step("select", lambda: self._store.select(selection, limit))
-
-    def delete(self, record: Record) -> bool:
-        return self._step("delete", lambda: self._store.delete(record))
 
 
 class SteppingPipelines:

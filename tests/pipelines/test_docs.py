@@ -2,12 +2,10 @@
 
 import re
 
-import pytest
-
 from devstack.ado import load_declaration
-from tests.docs.test_docs import codes, rows, section
 from tests.pipelines.reading import FOLDER, Pipeline
 from tests.support import ROOT
+from tests.support.docs import codes, rows, section
 
 CHOOSING = (ROOT / "docs" / "choosing-a-way.md").read_text()
 WAITING = (ROOT / "docs" / "waiting-on-an-agent.md").read_text()
@@ -41,10 +39,3 @@ def test_every_exit_code_of_the_wait_is_documented() -> None:
     common = (FOLDER / "scripts" / "aml_job.sh").read_text()
     used = set(re.findall(r"\bEXIT_\w+=(\d)", script + common))
     assert {"0", *used} == set(explained)
-
-
-@pytest.mark.parametrize("document", [CHOOSING, WAITING])
-def test_anchors_lead_somewhere(document: str) -> None:
-    for file, anchor in re.findall(r"\]\(([\w.-]+\.md)#([\w-]+)\)", document):
-        headings = re.findall(r"^#+ (.+)$", (ROOT / "docs" / file).read_text(), re.MULTILINE)
-        assert anchor in {re.sub(r"[^\w -]", "", heading).lower().replace(" ", "-") for heading in headings}

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import re
-import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
@@ -12,7 +11,11 @@ import yaml
 from devstack.ado import AzureFunction, Emulator, InvokeRestApi, StartedTask, load_declaration, serve
 from tests.support import ROOT
 from tests.support.canaries import secret
-from tests.support.tasks import Callee, Received, serve_callee
+from tests.support.services.tasks import Callee, serve_callee
+from tests.support.waiting import wait_until
+
+if TYPE_CHECKING:
+    from werkzeug.wrappers import Request
 
 FILE = ROOT / "pipelines" / "train-async.yml"
 TEXT = FILE.read_text(encoding="utf-8")
@@ -51,7 +54,7 @@ def _filled(text: str, variables: dict[str, str]) -> str:
 
 @pytest.mark.parametrize("task", ["AzureFunction@1", "InvokeRESTAPI@1"])
 def test_the_tasks_send_the_run_and_where_they_are(task: str) -> None:
-    def answer(_received: Received) -> tuple[int, str]:
+    def answer(_received: Request) -> tuple[int, str]:
         return 202, "{}"
 
     emulator = Emulator(load_declaration())
@@ -67,15 +70,13 @@ def test_the_tasks_send_the_run_and_where_they_are(task: str) -> None:
         _until_waiting(emulator, started)
 
     (received,) = callee.received
-    assert received.target.rstrip("&") == f"/api/waits?code={KEY}"
+    assert received.full_path.rstrip("&") == f"/api/waits?code={KEY}"
     assert callee.json == {"run_id": "brave_fig", "workspace": "ml"}
     assert received.headers["taskinstanceid"] == started.record.id
 
 
 def _until_waiting(emulator: Emulator, started: StartedTask) -> None:
-    deadline = time.monotonic() + 30
-    while emulator.books.task_hub.task(started.record.id).state == "calling" and time.monotonic() < deadline:
-        time.sleep(0.01)
+    wait_until(lambda: emulator.books.task_hub.task(started.record.id).state != "calling")
     assert emulator.books.task_hub.task(started.record.id).state == "waiting"
 
 

@@ -46,10 +46,6 @@ class Invocation:
         """The exception as ``Type: text``; empty where there was none."""
         return str(self.result.get("exception", {}).get("message", ""))
 
-    @property
-    def stack_trace(self) -> str:
-        return str(self.result.get("exception", {}).get("stack_trace", ""))
-
 
 class Worker:
     """A running worker. May be asked from many threads."""
@@ -238,3 +234,25 @@ def http_input(
     if body:
         http["body"] = {"bytes": base64.b64encode(body).decode()}
     return {"name": name, "data": {"http": http}}
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the caller gets, as far as the function decides."""
+
+    status: int
+    content_type: str
+    own_header: str | None
+    body: bytes
+
+
+def answer_of(returned: dict[str, Any]) -> Answer:
+    """What the real host makes of a function's return value: a text is 200 and text/plain."""
+    if "string" in returned:
+        return Answer(200, "text/plain; charset=utf-8", None, returned["string"].encode())
+    http = returned["http"]
+    headers = {name.lower(): value for name, value in http.get("headers", {}).items()}
+    body = http.get("body", {})
+    content = body["string"].encode() if "string" in body else base64.b64decode(body.get("bytes", ""))
+    content_type = headers.get("content-type", "") if content else ""
+    return Answer(int(http["status_code"]), content_type, headers.get("x-one"), content)

@@ -15,7 +15,7 @@ from tests.runtime.conftest import Ado, StartWorker
 from tests.runtime.functions_host import event_grid_input, timer_input
 from tests.support import ROOT
 from tests.support.canaries import leaks
-from tests.support.stores import without_azurite
+from tests.support.journal.stores import without_azurite
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ from tests.runtime.functions_host import (
     timer_input,
 )
 from tests.support.canaries import leaks, secret
-from tests.support.host_apps import write_app
+from tests.support.services.host_apps import write_app
 
 
 def deliver(worker: Worker, text: str) -> Invocation:
@@ -63,14 +63,6 @@ def prints(timer: func.TimerRequest) -> None:
 
 
 class TestEvents:
-    @pytest.mark.parametrize("sample", ["run-completed", "run-completed.cloud"])
-    def test_an_event_in_either_schema_is_one_run(self, worker: Worker, ado: Ado, sample: str) -> None:
-        for outcome in ("queued", "duplicate"):
-            invocation = deliver(worker, sample_text(sample))
-            assert (invocation.succeeded, invocation.return_value) == (True, None)
-            assert [decision["outcome"] for decision in decisions(worker.logs_of(invocation))] == [outcome]
-        assert len(ado.emulator.books.runs) == 1
-
     def test_an_event_as_a_text(self, worker: Worker, ado: Ado) -> None:
         assert worker.invoke("aml_event", text_input("event", sample_text("run-completed"))).succeeded
         assert len(ado.emulator.books.runs) == 1
@@ -92,14 +84,6 @@ class TestTimers:
 
 
 class TestFailures:
-    def test_a_deferred_event_is_a_failure_with_its_reason(self, worker: Worker, ado: Ado) -> None:
-        ado.emulator.plan(Fault(accept=False, status=429, headers={"Retry-After": "7"}))
-        invocation = deliver(worker, sample_text("run-completed"))
-        assert not invocation.succeeded
-        assert invocation.error.startswith("DeliveryDeferred: deferred on evaluate-after-training: ")
-        assert "HTTP 429" in invocation.error
-        assert "function_app.py" in invocation.stack_trace
-
     @pytest.mark.parametrize(
         "fault",
         [

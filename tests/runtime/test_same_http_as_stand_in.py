@@ -1,14 +1,11 @@
 """HTTP functions: the stand-in host and Microsoft's runtime give them the same, and make the same of them."""
 
-import base64
 import json
 import re
-import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import pytest
 import requests
@@ -16,9 +13,10 @@ import requests
 from devstack.processes import RunningProcess
 from devstack.processes import start as start_process
 from tests.contracts import validate
-from tests.runtime.functions_host import Worker, http_input
+from tests.runtime.functions_host import Answer, Worker, answer_of, http_input
 from tests.runtime.functions_host import start as start_runtime
-from tests.support.host_apps import write_app
+from tests.support.services.host_apps import write_app
+from tests.support.waiting import wait_until
 
 APP = """
 import json
@@ -100,16 +98,6 @@ CALLS = [
 ]
 
 
-@dataclass(frozen=True)
-class Answer:
-    """What the caller gets, as far as the function decides."""
-
-    status: int
-    content_type: str
-    own_header: str | None
-    body: bytes
-
-
 FAILED = Answer(500, "", None, b"")
 
 
@@ -174,21 +162,5 @@ def test_what_a_function_logs(runtime: Worker) -> None:
 
 def wait_for(log: Path, beginning: int, text: str) -> str:
     """What was logged from there on, once the text is in it."""
-    for _ in range(1000):
-        logged = log.read_text(encoding="utf-8")[beginning:]
-        if text in logged:
-            return logged
-        time.sleep(0.01)
-    raise AssertionError(f"{text!r} was never logged")
-
-
-def answer_of(returned: dict[str, Any]) -> Answer:
-    """What the real host makes of a function's return value: a text is 200 and text/plain."""
-    if "string" in returned:
-        return Answer(200, "text/plain; charset=utf-8", None, returned["string"].encode())
-    http = returned["http"]
-    headers = {name.lower(): value for name, value in http.get("headers", {}).items()}
-    body = http.get("body", {})
-    content = body["string"].encode() if "string" in body else base64.b64decode(body.get("bytes", ""))
-    content_type = headers.get("content-type", "") if content else ""
-    return Answer(int(http["status_code"]), content_type, headers.get("x-one"), content)
+    wait_until(lambda: text in log.read_text(encoding="utf-8")[beginning:])
+    return log.read_text(encoding="utf-8")[beginning:]

@@ -11,7 +11,7 @@ from tests.contracts import validate
 from tests.runtime.conftest import Ado, StartWorker, missing_runtime, without_runtime
 from tests.runtime.functions_host import Worker, WorkerEnded, event_grid_input
 from tests.support.canaries import leaks
-from tests.support.host_apps import write_app
+from tests.support.services.host_apps import write_app
 
 
 def bindings(worker: Worker, function: str) -> list[dict[str, Any]]:

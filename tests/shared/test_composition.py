@@ -10,7 +10,6 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-import requests
 
 from devstack.ado import Emulator, load_declaration
 from devstack.ado import serve as serve_ado
@@ -25,6 +24,7 @@ from shared.errors import InvalidRoutes, InvalidSettings
 from tests.support import ROOT
 from tests.support.building import ENVIRONMENT
 from tests.support.canaries import secret
+from tests.support.services.host_apps import deliver
 
 PAT = {"AZURE_DEVOPS_AUTH": "pat", "AZURE_DEVOPS_EXT_PAT": secret("pat")}
 
@@ -119,11 +119,6 @@ def host_url(emulator: Emulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
             yield f"{host.url}/runtime/webhooks/eventgrid?functionName=aml_event"
 
 
-def post(url: str, *texts: str) -> requests.Response:
-    headers = {"aeg-event-type": "Notification", "Content-Type": "application/json"}
-    return requests.post(url, data=f"[{','.join(texts)}]".encode(), headers=headers, timeout=30)
-
-
 class TestFunctionApp:
     def test_importing_it_reads_no_environment_and_no_routes(self) -> None:
         program = "import function_app, sys; print([m for m in sys.modules if m in ('yaml', 'jmespath', 'sqlite3')])"
@@ -156,14 +151,14 @@ class TestFunctionApp:
         assert "routes.yaml:7:21: '${AZURE_DEVOPS_ORG_URL}'" in result.stderr
 
     def test_an_event_over_http(self, host_url: str, emulator: Emulator) -> None:
-        assert post(host_url, sample_text("run-completed")).status_code == 202
+        assert deliver(host_url, sample_text("run-completed")).status_code == 202
         (run,) = emulator.books.runs
         assert run.pipeline_name == "model-evaluation"
-        assert run.template_parameters["runId"] == "olive_lamp_4k7c2d9x1m"
+        assert run.template_parameters["runId"] == "sample_run_00000001"
 
     def test_a_deferred_event_is_answered_500_with_the_reason(self, host_url: str, emulator: Emulator) -> None:
         emulator.credentials.pats.clear()
-        response = post(host_url, sample_text("run-completed"))
+        response = deliver(host_url, sample_text("run-completed"))
         assert response.status_code == 500
         assert "deferred on evaluate-after-training: HTTP 203 asks to sign in" in response.text
         assert "canary" not in response.text
@@ -174,12 +169,12 @@ class TestFunctionApp:
 
         def deliver_some(count: int) -> list[int]:
             start.wait()
-            return [post(host_url, event).status_code for _ in range(count)]
+            return [deliver(host_url, event).status_code for _ in range(count)]
 
         with ThreadPoolExecutor(32) as pool:
             futures = [pool.submit(deliver_some, 7 if number < 8 else 6) for number in range(32)]
             statuses = [status for future in futures for status in future.result()]
         assert len(statuses) == 200
         assert set(statuses) <= {202, 500}
-        assert post(host_url, event).status_code == 202, "what was answered 500 is acknowledged on redelivery"
+        assert deliver(host_url, event).status_code == 202, "what was answered 500 is acknowledged on redelivery"
         assert len(emulator.books.runs) == 1

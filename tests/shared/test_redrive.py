@@ -2,26 +2,34 @@
 
 import json
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
 import pytest
 
-from shared.deciding import decide
-from shared.errors import AnswerLost, ClaimLost, DeliveryDeferred, JournalUnavailable, RequestNotSent, RequestRefused
+from shared.errors import (
+    AnswerLost,
+    AzureDevOpsError,
+    ClaimLost,
+    DeliveryDeferred,
+    JournalUnavailable,
+    RequestNotSent,
+    RequestRefused,
+)
 from shared.journal.journal import Journal
 from shared.journal.records import UNROUTED, Entry, JournalKey, Record, Selection, State, Store
 from shared.journal.sqlite import SqliteStore
 from shared.redrive import Foreseen, Redrive, Redriven, awaits_redrive, foresee, may_have_run
 from shared.routing.table import Match, Refusal
 from shared.telemetry import Outcome
-from tests.shared.test_relay import LEASE, SETTLE, Bench
-from tests.support.building import event_text, routes, run_completed
+from tests.support.building import event_text, run_completed
 from tests.support.clock import ManualClock
-from tests.support.fakes import LOST, LOST_UNQUEUED, FakePipelines, Reports, url_of
+from tests.support.fakes import LOST, LOST_UNQUEUED, url_of
+from tests.support.journal.records import store_with
+from tests.support.relays import LEASE, PLAIN, SETTLE, Bench, outcomes
 
-PLAIN = "name: plain\nevent: RunCompleted\npipeline: p\nparameters: { run: '{{ run_id }}' }"
 CHANGED = "name: plain\nevent: RunCompleted\npipeline: q\nparameters: { id: '{{ run_id }}' }"
 DISABLED = PLAIN + "\nenabled: false"
 BY_TEAM = PLAIN + "\nonce_per: '{{ run_tags.team }}'"
@@ -31,6 +39,27 @@ REFUSED = RequestRefused("HTTP 400: Unexpected parameter 'run'")
 GONE = RequestRefused("HTTP 404: no such project")
 
 
+def die() -> None:
+    raise KeyboardInterrupt
+
+
+def interrupted(
+    store: Store, run: Callable[[], object], *, after: State | None = None, before: State | None = None
+) -> Store:
+    """A store in which something happens once: right after, or right before, a record is written in a state."""
+    pending = [run]
+
+    def replace_record(record: Record) -> Record | None:
+        if record.state is before and pending:
+            pending.pop()()
+        written = store.replace(record)
+        if record.state is after and pending:
+            pending.pop()()
+        return written
+
+    return store_with(store, replace=replace_record)
+
+
 @dataclass
 class Stand(Bench):
     """A bench whose records can be parked in every way, and redriven by today's routes."""
@@ -38,10 +67,6 @@ class Stand(Bench):
     @property
     def journal(self) -> Journal:
         return Journal(self.store, lease_seconds=LEASE, settle_seconds=SETTLE, clock=self.clock)
-
-    @property
-    def records(self) -> list[Record]:
-        return list(self.store.select(Selection(), 100))
 
     @property
     def only(self) -> Record:
@@ -81,12 +106,9 @@ class Stand(Bench):
 
 
 @pytest.fixture
-def stand(store: SqliteStore, clock: ManualClock) -> Stand:
-    return Stand(store, clock, FakePipelines(clock), Reports(), [])
-
-
-def outcomes(redriven: Redriven) -> list[Outcome]:
-    return [decision.outcome for decision in redriven.decisions]
+def stand(store: SqliteStore, clock: ManualClock) -> Iterator[Stand]:
+    with Stand.beside_a_neighbor(store, clock) as stand:
+        yield stand
 
 
 def states(record: Record) -> list[State]:
@@ -107,11 +129,6 @@ class TestParked:
             (State.CLAIMED, ""),
             (State.QUEUED, "run 100"),
         ]
-
-    def test_once_it_is_queued_nothing_is_left_to_do(self, stand: Stand) -> None:
-        stand.redrive(stand.park())
-        assert stand.redrive(stand.only) == Redriven(stand.only, reason="it is queued; nothing is left to do")
-        assert len(stand.pipelines.books) == 1
 
     def test_the_changed_route_says_what_is_asked_for(self, stand: Stand) -> None:
         assert outcomes(stand.redrive(stand.park(), CHANGED)) == [Outcome.QUEUED]
@@ -159,13 +176,6 @@ class TestParked:
         assert stand.only.entry == record.entry, "the event and the request that was refused are kept"
         assert stand.pipelines.books == []
 
-    def test_an_event_that_its_handler_takes_no_more(self, stand: Stand) -> None:
-        record = stand.park()
-        foreseen = foresee(record, decide(record.entry.event, {}, routes(PLAIN)))
-        assert foreseen.decisions == (
-            Refusal(record.key, "redriven, but no handler for this event type; handled are "),
-        )
-
     def test_an_event_that_the_store_has_cut(self, stand: Stand) -> None:
         record = stand.park()
         record = replace(record, entry=replace(record.entry, event=record.entry.event[:50] + "... [cut]"))
@@ -200,14 +210,6 @@ class TestDeferred:
         (decision,) = stand.redrive(stand.only).decisions
         assert (decision.outcome, decision.run_id) == (Outcome.QUEUED, 100)
         assert len(stand.pipelines.books) == 1
-
-    def test_a_lost_answer_without_a_run_is_followed_by_what_the_route_says_today(self, stand: Stand) -> None:
-        record = stand.park()
-        stand.pipelines.plan.append(LOST_UNQUEUED)
-        stand.redrive(record)
-        stand.clock.advance(SETTLE)
-        assert outcomes(stand.redrive(stand.only, CHANGED)) == [Outcome.QUEUED]
-        assert [queued.request.pipeline for queued in stand.pipelines.books] == ["q"]
 
     def test_where_it_cannot_be_looked_for_now_it_is_parked_and_stays_in_doubt(self, stand: Stand) -> None:
         """However often: what shows that nobody comes back for it must not fall out of the history."""
@@ -272,12 +274,6 @@ class TestDoubt:
         stand.clock.advance(SETTLE)
         assert [decision.run_id for decision in stand.redrive(stand.only, look=False).decisions] == [100]
 
-    def test_what_was_refused_surely_has_no_run(self, stand: Stand) -> None:
-        record = stand.park()
-        assert not may_have_run(record)
-        stand.redrive(record)
-        assert stand.pipelines.searches == 0
-
     def test_a_sleepers_run_that_appeared_after_it_was_parked_is_found(self, stand: Stand) -> None:
         def sleep() -> None:
             """The request is under way while another delivery looks in vain and is refused."""
@@ -297,56 +293,41 @@ class TestDoubt:
 class TestGivenUp:
     """Event Grid gives up after a day; its dead letter may be lost, and the record is what remains."""
 
-    def test_released(self, stand: Stand) -> None:
-        stand.pipelines.plan.append(DOWN)
-        stand.deliver(run_completed())
-        assert outcomes(stand.redrive(stand.only, CHANGED)) == [Outcome.QUEUED]
-        assert [queued.request.pipeline for queued in stand.pipelines.books] == ["q"]
-
-    @pytest.mark.parametrize("answer", [LOST, LOST_UNQUEUED])
-    def test_uncertain(self, stand: Stand, answer: AnswerLost) -> None:
-        stand.pipelines.plan.append(answer)
-        stand.deliver(run_completed())
-        stand.clock.advance(SETTLE)
-        assert outcomes(stand.redrive(stand.only)) == [Outcome.QUEUED]
-        assert len(stand.pipelines.books) == 1
-
-    def test_uncertain_and_refused_now(self, stand: Stand) -> None:
-        stand.pipelines.plan.append(LOST)
-        stand.deliver(run_completed())
-        stand.clock.advance(SETTLE)
-        assert outcomes(stand.redrive(stand.only, DISABLED)) == [Outcome.QUEUED], "the run that is there is adopted"
-
-    @pytest.mark.parametrize("queued", [True, False])
-    def test_claimed_by_a_worker_that_died(self, stand: Stand, queued: bool) -> None:
-        def die() -> None:
-            if not queued:
-                stand.pipelines.books.clear()
-            raise KeyboardInterrupt
-
-        stand.pipelines.plan.append(die)
-        with pytest.raises(KeyboardInterrupt):
-            stand.deliver(run_completed())
-        (decision,) = stand.redrive(stand.only).decisions
-        assert (decision.outcome, "at work" in decision.reason) == (Outcome.DEFERRED, True)
-        assert stand.only.state is State.CLAIMED
-        stand.clock.advance(LEASE)
-        assert outcomes(stand.redrive(stand.only)) == [Outcome.QUEUED]
-        assert len(stand.pipelines.books) == 1
-
-    def test_claimed_by_a_worker_that_died_before_it_sent_asks_for_what_the_route_says_today(
-        self, stand: Stand
+    @pytest.mark.parametrize(
+        ("planned", "queued", "seconds", "entry", "pipeline"),
+        [
+            pytest.param(DOWN, False, 0, CHANGED, "q", id="released"),
+            pytest.param(LOST, True, SETTLE, PLAIN, "p", id="uncertain, with a run"),
+            pytest.param(LOST_UNQUEUED, False, SETTLE, CHANGED, "q", id="uncertain, without"),
+            pytest.param(LOST, True, SETTLE, DISABLED, "p", id="uncertain, with a run, refused today"),
+            pytest.param(die, True, LEASE, CHANGED, "p", id="claimed, with a run"),
+            pytest.param(die, False, LEASE, CHANGED, "q", id="claimed, without"),
+        ],
+    )
+    def test_a_run_that_is_there_is_adopted_else_the_route_of_today_is_asked(
+        self,
+        stand: Stand,
+        planned: AzureDevOpsError | Callable[[], None],
+        queued: bool,
+        seconds: float,
+        entry: str,
+        pipeline: str,
     ) -> None:
-        stand.pipelines.plan.append(_die)
-        with pytest.raises(KeyboardInterrupt):
+        stand.pipelines.plan.append(planned)
+        with suppress(KeyboardInterrupt):
             stand.deliver(run_completed())
-        stand.pipelines.books.clear()
-        stand.clock.advance(LEASE)
-        assert outcomes(stand.redrive(stand.only, CHANGED)) == [Outcome.QUEUED]
-        assert [queued.request.pipeline for queued in stand.pipelines.books] == ["q"]
+        if not queued:
+            stand.pipelines.books.clear()
+        if seconds:
+            state = stand.only.state
+            assert outcomes(stand.redrive(stand.only, entry)) == [Outcome.DEFERRED]
+            assert (stand.only.state, stand.pipelines.searches) == (state, 0)
+            stand.clock.advance(seconds)
+        assert outcomes(stand.redrive(stand.only, entry)) == [Outcome.QUEUED]
+        assert [queued.request.pipeline for queued in stand.pipelines.books] == [pipeline]
 
     def test_claimed_to_be_refused_has_no_run_to_look_for(self, stand: Stand) -> None:
-        stand_in = Interrupted(stand.store, before=State.PARKED, run=_die)
+        stand_in = interrupted(stand.store, die, before=State.PARKED)
         refusing = "name: plain\nevent: RunCompleted\npipeline: p\nparameters: { run: '{{ data.nope }}' }"
         with pytest.raises(KeyboardInterrupt):
             stand.relay(refusing, store=stand_in).deliver(run_completed())
@@ -411,24 +392,17 @@ class TestOncePerChanged:
         assert stand.store.get(released.key) == released
 
     @pytest.mark.parametrize("look", [True, False])
-    @pytest.mark.parametrize("planned", [LOST, None], ids=["uncertain", "claimed"])
+    @pytest.mark.parametrize("planned", [LOST, LOST_UNQUEUED, die], ids=["uncertain", "uncertain, no run", "claimed"])
     def test_doubt_is_settled_under_the_old_key_first(
-        self, stand: Stand, planned: AnswerLost | None, look: bool
+        self, stand: Stand, planned: AnswerLost | Callable[[], None], look: bool
     ) -> None:
-        stand.pipelines.plan.append(planned or _die)
+        stand.pipelines.plan.append(planned)
         with suppress(KeyboardInterrupt):
             stand.deliver(self.team("a"))
         stand.clock.advance(LEASE)
         (decision,) = stand.redrive(stand.only, BY_TEAM, look=look).decisions
         assert (decision.outcome, decision.run_id, decision.key) == (Outcome.QUEUED, 100, stand.only.key.key)
         assert len(stand.pipelines.books) == 1
-
-    def test_doubt_without_a_run_goes_on_under_the_new_key(self, stand: Stand) -> None:
-        stand.pipelines.plan.append(LOST_UNQUEUED)
-        stand.deliver(self.team("a"))
-        stand.clock.advance(SETTLE)
-        assert outcomes(stand.redrive(stand.only, BY_TEAM)) == [Outcome.QUEUED]
-        assert stand.only.state is State.QUEUED
 
     def test_one_that_cannot_be_rendered_today_keeps_its_key(self, stand: Stand) -> None:
         record = stand.park(self.team("a"), BY_TEAM)
@@ -437,18 +411,11 @@ class TestOncePerChanged:
         assert (stand.only.key, stand.only.state) == (record.key, State.PARKED)
 
     def test_a_journal_that_fails_afterwards_hides_no_run(self, stand: Stand) -> None:
-        class Stuck:
-            """A store that cannot delete."""
+        def delete(record: Record) -> bool:
+            raise JournalUnavailable("the journal is down")
 
-            insert, get, replace = stand.store.insert, stand.store.get, stand.store.replace
-            owned_runs, select = stand.store.owned_runs, stand.store.select
-            owner = stand.store.owner
-
-            def delete(self, record: Record) -> bool:
-                raise JournalUnavailable("the journal is down")
-
-        record = stand.park(self.team("a"))
-        assert outcomes(stand.redrive(record, BY_TEAM, store=Stuck())) == [Outcome.QUEUED]
+        record, stuck = stand.park(self.team("a")), store_with(stand.store, delete=delete)
+        assert outcomes(stand.redrive(record, BY_TEAM, store=stuck)) == [Outcome.QUEUED]
         assert outcomes(stand.redrive(record, BY_TEAM)) == [Outcome.DUPLICATE]
         assert (stand.only.state, len(stand.pipelines.books)) == (State.QUEUED, 1)
 
@@ -460,12 +427,6 @@ class TestCooldown:
         assert outcomes(stand.redrive(stand.park(), self.COOLED)) == [Outcome.QUEUED]
         stand.deliver(run_completed("b"), self.COOLED)
         assert stand.reports[-1].outcome is Outcome.SUPPRESSED
-
-    def test_one_that_held_its_window_when_it_was_parked_enters_again(self, stand: Stand) -> None:
-        stand.pipelines.plan.append(REFUSED)
-        stand.deliver(run_completed(), self.COOLED)
-        record = stand.record()
-        assert outcomes(stand.redrive(record, self.COOLED)) == [Outcome.QUEUED]
 
     def test_another_run_within_the_window_suppresses_it(self, stand: Stand) -> None:
         record = stand.park(run_completed("a"))
@@ -557,15 +518,9 @@ class TestUnrouted:
 
 
 class TestManyAtOnce:
-    def test_a_second_redrive_of_the_same_record_is_told(self, stand: Stand) -> None:
-        record = stand.park()
-        stand.redrive(record)
-        with pytest.raises(ClaimLost):
-            stand.redrive(record)
-        assert len(stand.pipelines.books) == 1
-
-    def test_a_second_redrive_of_a_record_in_doubt_is_told(self, stand: Stand) -> None:
-        record = stand.park_in_doubt(queued=False)
+    @pytest.mark.parametrize("doubt", [False, True])
+    def test_a_second_redrive_of_the_same_record_is_told(self, stand: Stand, doubt: bool) -> None:
+        record = stand.park_in_doubt(queued=False) if doubt else stand.park()
         stand.pipelines.search_error = None
         stand.redrive(record)
         with pytest.raises(ClaimLost):
@@ -577,23 +532,14 @@ class TestManyAtOnce:
         record = stand.park_in_doubt(queued=False) if doubt else stand.park()
         stand.pipelines.search_error = None
         begin = threading.Barrier(8)
-        unexpected: list[BaseException] = []
 
-        def redrive_what_is_there() -> None:
+        def redrive_what_is_there(_: int) -> None:
             begin.wait()
-            try:
+            with suppress(ClaimLost):
                 stand.redrive(record)
-            except ClaimLost:
-                pass
-            except BaseException as exc:  # noqa: BLE001 - told to the test
-                unexpected.append(exc)
 
-        threads = [threading.Thread(target=redrive_what_is_there) for _ in range(8)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-        assert unexpected == []
+        with ThreadPoolExecutor(8) as pool:
+            list(pool.map(redrive_what_is_there, range(8)))
         assert len(stand.pipelines.books) == 1
         assert stand.only.state is State.QUEUED
 
@@ -601,14 +547,14 @@ class TestManyAtOnce:
         """The other is at work when the first wants to claim; then the other is deferred and parks it."""
         record = stand.park()
         stand.pipelines.plan.append(DOWN)
-        store = Interrupted(stand.store, after=State.RELEASED, run=lambda: stand.redrive(stand.only))
+        store = interrupted(stand.store, lambda: stand.redrive(stand.only), after=State.RELEASED)
         first = stand.redrive(record, store=store)
         assert outcomes(first) == [Outcome.PARKED], "not a duplicate: the record is parked, and nothing was queued"
         assert (stand.only.state, stand.only.reason) == (State.PARKED, "redriven and deferred: no connection")
 
     def test_an_event_that_is_delivered_again_meanwhile_is_one_run(self, stand: Stand) -> None:
         record = stand.park()
-        store = Interrupted(stand.store, after=State.RELEASED, run=lambda: stand.deliver(run_completed()))
+        store = interrupted(stand.store, lambda: stand.deliver(run_completed()), after=State.RELEASED)
         (decision,) = stand.redrive(record, store=store).decisions
         assert (decision.outcome, decision.run_id) == (Outcome.DUPLICATE, 100)
         assert len(stand.pipelines.books) == 1
@@ -631,8 +577,8 @@ class TestManyAtOnce:
         """Between the look and what follows it, another redrive takes the record and sends."""
         record = stand.park_in_doubt(queued=False)
         stand.pipelines.search_error = None
-        store = Interrupted(stand.store, after=State.PARKED, run=lambda: stand.redrive(stand.only))
-        with pytest.raises(ClaimLost, match="is being redriven by somebody else"):
+        store = interrupted(stand.store, lambda: stand.redrive(stand.only), after=State.PARKED)
+        with pytest.raises(ClaimLost, match="is being redriven by another operator"):
             stand.redrive(record, store=store)
         assert len(stand.pipelines.books) == 1
 
@@ -640,7 +586,7 @@ class TestManyAtOnce:
         """Right when the first wants to park what was deferred, another claims and queues it."""
         record = stand.park()
         stand.pipelines.plan.append(DOWN)
-        store = Interrupted(stand.store, before=State.PARKED, run=lambda: stand.deliver(run_completed()))
+        store = interrupted(stand.store, lambda: stand.deliver(run_completed()), before=State.PARKED)
         assert outcomes(stand.redrive(record, store=store)) == [Outcome.DEFERRED]
         assert (stand.only.state, len(stand.pipelines.books)) == (State.QUEUED, 1)
 
@@ -648,28 +594,31 @@ class TestManyAtOnce:
 class TestCrashes:
     """A redriver may die anywhere; the record then awaits a redrive, and that ends with one run."""
 
-    @pytest.mark.parametrize("after", [State.RELEASED, State.CLAIMED])
-    def test_between_reopening_and_sending(self, stand: Stand, after: State) -> None:
+    @pytest.mark.parametrize(
+        ("after", "before", "planned", "state"),
+        [
+            pytest.param(State.RELEASED, None, None, State.RELEASED, id="between reopening and claiming"),
+            pytest.param(State.CLAIMED, None, None, State.CLAIMED, id="between claiming and sending"),
+            pytest.param(None, State.QUEUED, None, State.CLAIMED, id="between queuing and writing it down"),
+            pytest.param(None, State.PARKED, DOWN, State.RELEASED, id="between a deferral and parking again"),
+        ],
+    )
+    def test_anywhere(
+        self,
+        stand: Stand,
+        after: State | None,
+        before: State | None,
+        planned: AzureDevOpsError | None,
+        state: State,
+    ) -> None:
         record = stand.park()
-        self.die(stand, record, Interrupted(stand.store, after=after, run=_die))
-        assert (stand.only.state, awaits_redrive(stand.only)) == (after, True)
-        stand.clock.advance(LEASE)
-        assert outcomes(stand.redrive(stand.only)) == [Outcome.QUEUED]
-        assert len(stand.pipelines.books) == 1
-
-    def test_between_queuing_and_writing_it_down(self, stand: Stand) -> None:
-        record = stand.park()
-        self.die(stand, record, Interrupted(stand.store, before=State.QUEUED, run=_die))
-        assert (stand.only.state, awaits_redrive(stand.only)) == (State.CLAIMED, True)
+        stand.pipelines.plan.append(planned)
+        with pytest.raises(KeyboardInterrupt):
+            stand.redrive(record, store=interrupted(stand.store, die, after=after, before=before))
+        assert (stand.only.state, awaits_redrive(stand.only)) == (state, True)
         stand.clock.advance(LEASE + SETTLE)
         assert [decision.run_id for decision in stand.redrive(stand.only).decisions] == [100]
         assert len(stand.pipelines.books) == 1
-
-    def test_between_a_deferral_and_parking_again(self, stand: Stand) -> None:
-        record = stand.park()
-        stand.pipelines.plan.append(DOWN)
-        self.die(stand, record, Interrupted(stand.store, before=State.PARKED, run=_die))
-        assert (stand.only.state, awaits_redrive(stand.only)) == (State.RELEASED, True)
 
     @pytest.mark.parametrize("queued", [True, False])
     @pytest.mark.parametrize("state", [State.UNCERTAIN, State.PARKED])
@@ -677,17 +626,12 @@ class TestCrashes:
         record = stand.park_in_doubt(queued=queued)
         stand.pipelines.search_error = None
         with suppress(KeyboardInterrupt):
-            stand.redrive(record, store=Interrupted(stand.store, after=state, run=_die))
+            stand.redrive(record, store=interrupted(stand.store, die, after=state))
         stand.clock.advance(LEASE)
         if stand.only.state is not State.QUEUED:
             assert awaits_redrive(stand.only)
             assert outcomes(stand.redrive(stand.only)) == [Outcome.QUEUED]
         assert len(stand.pipelines.books) == 1
-
-    @staticmethod
-    def die(stand: Stand, record: Record, store: Store) -> None:
-        with pytest.raises(KeyboardInterrupt):
-            stand.redrive(record, store=store)
 
 
 class TestForesight:
@@ -723,30 +667,3 @@ class TestForesight:
 def _bare(state: State) -> Record:
     now = ManualClock()()
     return Record(JournalKey("r", "k"), state, Entry("", "", "", ""), now, now, now)
-
-
-def _die() -> None:
-    raise KeyboardInterrupt
-
-
-class Interrupted:
-    """A store in which something happens once: right after, or right before, a record is written in a state."""
-
-    def __init__(
-        self, store: Store, *, after: State | None = None, before: State | None = None, run: Callable[[], object]
-    ) -> None:
-        self._after, self._before, self._run = after, before, run
-        self._store = store
-        self.get, self.insert, self.delete = store.get, store.insert, store.delete
-        self.owned_runs, self.select = store.owned_runs, store.select
-        self.owner = store.owner
-
-    def replace(self, record: Record) -> Record | None:
-        if record.state is self._before:
-            self._before = None
-            self._run()
-        written = self._store.replace(record)
-        if record.state is self._after:
-            self._after = None
-            self._run()
-        return written

@@ -5,8 +5,10 @@ import logging
 import threading
 import time
 from collections import Counter
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from contextlib import suppress
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -14,10 +16,11 @@ import pytest
 
 from devstack.events import sample_text
 from handlers import DISPATCH
-from shared.azure_devops.runs import Run, RunRequest
+from shared.azure_devops.runs import Run
 from shared.clock import utc_now
 from shared.deciding import MAX_UNREADABLE_BYTES
 from shared.errors import (
+    AnswerLost,
     AzureDevOpsError,
     CredentialRejected,
     CredentialUnavailable,
@@ -30,72 +33,25 @@ from shared.errors import (
 )
 from shared.journal.cooldown import Cooldowns
 from shared.journal.journal import Journal
-from shared.journal.records import UNROUTED, JournalKey, Record, Selection, State, Store
+from shared.journal.records import JournalKey, Record, State, Store
 from shared.queueing import Queueing
-from shared.relay import Delivery, Relay
-from shared.routing.table import RouteTable, WhyNot
+from shared.relay import Relay
+from shared.routing.table import WhyNot
 from shared.telemetry import Outcome
 from tests.support.building import event_text, routes, run_completed
 from tests.support.clock import ManualClock
-from tests.support.fakes import LOST, LOST_UNQUEUED, FakePipelines, Reports, url_of
+from tests.support.fakes import HANGS, LOST, LOST_UNQUEUED, SKEW, FakePipelines, Reports, url_of
+from tests.support.journal.records import store_with
+from tests.support.relays import BUDGET, LEASE, PLAIN, SETTLE, Bench, deferred, outcomes
 
-PLAIN = "name: plain\nevent: RunCompleted\npipeline: p\nparameters: { run: '{{ run_id }}' }"
 SAME = "name: same\nevent: RunCompleted\npipeline: p\nparameters: { what: anything }"
-
 RUN = {"experimentName": "train", "runId": "run-1"}
-
-LEASE, SETTLE, BUDGET = 60, 30, 25
-
-
-@dataclass
-class Bench:
-    """A relay with everything around it."""
-
-    store: Store
-    clock: ManualClock
-    pipelines: FakePipelines
-    reports: Reports
-    slept: list[float]
-
-    def relay(self, *entries: str, store: Store | None = None) -> Relay:
-        table = routes(*entries) if entries else routes(PLAIN)
-        return self.relay_of(table, store or self.store)
-
-    def relay_of(self, table: RouteTable, store: Store) -> Relay:
-        journal = Journal(store, lease_seconds=LEASE, settle_seconds=SETTLE, clock=self.clock)
-        return Relay(
-            dispatch=DISPATCH,
-            routes=table,
-            journal=journal,
-            queueing=Queueing(
-                journal, self.pipelines, Cooldowns(store, self.clock), clock=self.clock, sleep=self.slept.append
-            ),
-            budget_seconds=BUDGET,
-            report=self.reports,
-            clock=self.clock,
-        )
-
-    def record(self, index: int = -1) -> Record:
-        """The record of a reported decision, by default of the last one."""
-        decision = self.reports[index]
-        record = self.store.get(JournalKey(decision.route or UNROUTED, decision.key))
-        assert record is not None
-        return record
 
 
 @pytest.fixture
-def bench(store: Store, clock: ManualClock) -> Bench:
-    return Bench(store, clock, FakePipelines(clock), Reports(), [])
-
-
-def outcomes(delivery: Delivery) -> list[Outcome]:
-    return [decision.outcome for decision in delivery.decisions]
-
-
-def deferred(relay: Relay, raw: str) -> str:
-    with pytest.raises(DeliveryDeferred) as caught:
-        relay.deliver(raw)
-    return str(caught.value)
+def bench(store: Store, clock: ManualClock) -> Iterator[Bench]:
+    with Bench.beside_a_neighbor(store, clock) as bench:
+        yield bench
 
 
 class TestOneRoute:
@@ -118,35 +74,32 @@ class TestOneRoute:
         assert (decision.outcome, decision.run_id, decision.reason) == (Outcome.DUPLICATE, 100, "queued before")
         assert len(bench.pipelines.books) == 1
 
-    def test_no_request_may_outlast_budget_or_lease(self, bench: Bench) -> None:
-        bench.relay().deliver(run_completed())
-        assert bench.pipelines.deadlines == [bench.clock() + timedelta(seconds=BUDGET)]
-        journal = Journal(bench.store, lease_seconds=5, clock=bench.clock)
-        relay = bench.relay_of(routes(PLAIN), bench.store)
-        relay._journal = journal
-        relay.deliver(run_completed("other"))
-        assert bench.pipelines.deadlines[1] == bench.clock() + timedelta(seconds=5)
+    @pytest.mark.parametrize(("lease", "seconds"), [(LEASE, BUDGET), (5, 5)])
+    def test_no_request_outlasts_budget_or_lease(self, bench: Bench, lease: float, seconds: float) -> None:
+        bench.pipelines.plan.append(HANGS)
+        began = bench.clock()
+        deferred(bench.relay(lease_seconds=lease), run_completed())
+        assert bench.clock() - began == timedelta(seconds=seconds)
 
 
 class TestWhatIsIgnored:
-    def test_a_type_without_handler(self, bench: Bench) -> None:
-        (decision,) = (
-            bench.relay().deliver(event_text("Other", {}, eventType="Microsoft.Storage.BlobCreated")).decisions
-        )
-        assert decision.outcome is Outcome.IGNORED
-        assert decision.reason.startswith(
-            "no handler for this event type; handled are Microsoft.MachineLearningServices.Data"
-        )
-        assert decision.key == ""
-
-    def test_a_status_that_is_not_final(self, bench: Bench) -> None:
-        (decision,) = bench.relay().deliver(sample_text("run-status-changed-running")).decisions
-        assert decision.outcome is Outcome.IGNORED
-        assert "is Running, which is not final" in decision.reason
-
-    def test_no_route_of_this_type(self, bench: Bench) -> None:
-        (decision,) = bench.relay().deliver(event_text("ModelDeployed", {"serviceName": "s"})).decisions
-        assert (decision.outcome, decision.reason) == (Outcome.IGNORED, "no route is for ModelDeployed events")
+    @pytest.mark.parametrize(
+        ("raw", "reason"),
+        [
+            (
+                event_text("Other", {}, eventType="Microsoft.Storage.BlobCreated"),
+                "no handler for this event type; handled are Microsoft.MachineLearningServices.Data",
+            ),
+            (sample_text("run-status-changed-running"), "is Running, which is not final"),
+            (event_text("ModelDeployed", {"serviceName": "s"}), "no route is for ModelDeployed events"),
+        ],
+        ids=["no handler", "not final", "no route"],
+    )
+    def test_nothing_is_journaled(self, bench: Bench, raw: str, reason: str) -> None:
+        (decision,) = bench.relay().deliver(raw).decisions
+        assert (decision.outcome, decision.key) == (Outcome.IGNORED, "")
+        assert reason in decision.reason
+        assert bench.records == []
 
     def test_no_route_that_matches_with_all_reasons_to_the_caller_and_some_in_the_log(self, bench: Bench) -> None:
         entries = [f"name: r{number}\nevent: RunCompleted\npipeline: p\nenabled: false" for number in range(7)]
@@ -161,41 +114,33 @@ class TestWhatIsIgnored:
 
 
 class TestWhatIsParked:
-    def test_text_that_is_no_event(self, bench: Bench) -> None:
+    @pytest.mark.parametrize(
+        ("raw", "route", "cause", "reason", "kept"),
+        [
+            ("{nonsense", None, "UnreadableEvent", "not JSON", "{nonsense"),
+            ("\ud800", None, "UnreadableEvent", "", "\\ud800"),
+            ("ü" * MAX_UNREADABLE_BYTES, None, "UnreadableEvent", "", "ü" * (MAX_UNREADABLE_BYTES // 2)),
+            (event_text("RunCompleted", {}), None, "IncompleteEvent", "'runId' is missing", None),
+            (run_completed("a;b"), "plain", "UnsafeValue", "which does not match", None),
+        ],
+        ids=["not JSON", "not Unicode", "too long", "incomplete", "unsafe"],
+    )
+    def test_an_event_that_can_never_succeed(
+        self, bench: Bench, raw: str, route: str | None, cause: str, reason: str, kept: str | None
+    ) -> None:
         relay = bench.relay()
-        (decision,) = relay.deliver("{nonsense").decisions
-        assert (decision.outcome, decision.route, decision.cause) == (Outcome.PARKED, None, "UnreadableEvent")
+        (decision,) = relay.deliver(raw).decisions
+        assert (decision.outcome, decision.route, decision.cause) == (Outcome.PARKED, route, cause)
         record = bench.record()
-        assert (record.state, record.entry.event, record.entry.request) == (State.PARKED, "{nonsense", "")
-        assert "not JSON" in record.reason
-        assert outcomes(relay.deliver("{nonsense")) == [Outcome.DUPLICATE]
-
-    def test_its_raw_text_is_cut_at_64_kib(self, bench: Bench) -> None:
-        bench.relay().deliver("ü" * MAX_UNREADABLE_BYTES)
-        assert len(bench.record().entry.event.encode()) == MAX_UNREADABLE_BYTES
+        assert (record.state, record.entry.event, record.entry.request) == (State.PARKED, kept or raw, "")
+        assert reason in record.reason
+        assert outcomes(relay.deliver(raw)) == [Outcome.DUPLICATE]
+        assert bench.pipelines.books == []
 
     def test_different_texts_with_an_equal_beginning_are_different(self, bench: Bench) -> None:
         relay = bench.relay()
         relay.deliver("x" * MAX_UNREADABLE_BYTES + "a")
         assert outcomes(relay.deliver("x" * MAX_UNREADABLE_BYTES + "b")) == [Outcome.PARKED]
-
-    def test_text_that_is_not_unicode(self, bench: Bench) -> None:
-        bench.relay().deliver("\ud800")
-        assert bench.record().entry.event == "\\ud800"
-
-    def test_incomplete_data(self, bench: Bench) -> None:
-        raw = event_text("RunCompleted", {})
-        (decision,) = bench.relay().deliver(raw).decisions
-        assert (decision.outcome, decision.route, decision.event_id) == (Outcome.PARKED, None, "event-1")
-        assert "'runId' is missing" in decision.reason
-        assert decision.cause == "IncompleteEvent"
-        assert bench.record().entry.event == raw
-
-    def test_a_value_that_may_not_pass(self, bench: Bench) -> None:
-        (decision,) = bench.relay().deliver(run_completed("a;b")).decisions
-        assert (decision.outcome, decision.route, decision.cause) == (Outcome.PARKED, "plain", "UnsafeValue")
-        assert "which does not match" in bench.record().reason
-        assert bench.pipelines.books == []
 
     def test_what_azure_devops_refuses_for_good(self, bench: Bench) -> None:
         bench.pipelines.plan.append(RequestRefused("HTTP 400: Unexpected parameter 'run'"))
@@ -242,17 +187,11 @@ class TestWhatIsDeferred:
         assert len(bench.pipelines.books) == 1
 
     def test_a_journal_that_does_not_answer_when_it_is_claimed(self, bench: Bench) -> None:
-        class Down:
-            """A store that is down."""
+        def insert(record: Record) -> Record | None:
+            raise JournalUnavailable("the journal is down")
 
-            get, replace, owned_runs = bench.store.get, bench.store.replace, bench.store.owned_runs
-            owner = bench.store.owner
-            select, delete = bench.store.select, bench.store.delete
-
-            def insert(self, record: Record) -> Record | None:
-                raise JournalUnavailable("the journal is down")
-
-        assert deferred(bench.relay(store=Down()), run_completed()) == "deferred on plain: the journal is down"
+        down = store_with(bench.store, insert=insert)
+        assert deferred(bench.relay(store=down), run_completed()) == "deferred on plain: the journal is down"
         assert bench.reports[0].cause == "JournalUnavailable"
         assert bench.pipelines.books == []
 
@@ -290,35 +229,30 @@ class TestDelay:
 
 
 class TestAnswerLost:
-    def test_the_run_that_was_queued_is_found_and_adopted(self, bench: Bench) -> None:
-        bench.pipelines.plan.append(LOST)
+    @pytest.mark.parametrize(
+        ("planned", "searches", "reason"),
+        [
+            ([LOST], 1, "found in Azure DevOps after its answer was lost"),
+            ([LOST_UNQUEUED], 1, ""),
+            ([LOST_UNQUEUED, LOST], 2, "found in Azure DevOps after its answer was lost"),
+        ],
+    )
+    @pytest.mark.parametrize("skew", [SKEW, -SKEW], ids=["ahead", "behind"])
+    def test_the_run_is_adopted_or_where_there_is_none_queued(
+        self, bench: Bench, skew: timedelta, planned: list[AnswerLost], searches: int, reason: str
+    ) -> None:
+        """Whatever the clock of Azure DevOps says."""
+        bench.pipelines.skew = skew
+        bench.pipelines.plan.extend(planned)
         relay = bench.relay()
-        assert "the answer was lost" in deferred(relay, run_completed())
-        assert (bench.record().state, bench.reports[0].cause) == (State.UNCERTAIN, "AnswerLost")
-        assert "may be under way" in deferred(relay, run_completed())
-        bench.clock.advance(SETTLE)
+        for _ in planned:
+            assert "the answer was lost" in deferred(relay, run_completed())
+            assert (bench.record().state, bench.reports[-1].cause) == (State.UNCERTAIN, "AnswerLost")
+            assert "may be under way" in deferred(relay, run_completed())
+            bench.clock.advance(SETTLE)
         (decision,) = relay.deliver(run_completed()).decisions
-        assert (decision.outcome, decision.run_id) == (Outcome.QUEUED, 100)
-        assert decision.reason == "found in Azure DevOps after its answer was lost"
-        assert len(bench.pipelines.books) == 1
-
-    def test_where_nothing_was_queued_it_is_queued_now(self, bench: Bench) -> None:
-        bench.pipelines.plan.append(LOST_UNQUEUED)
-        relay = bench.relay()
-        deferred(relay, run_completed())
-        bench.clock.advance(SETTLE)
-        assert outcomes(relay.deliver(run_completed())) == [Outcome.QUEUED]
-        assert (len(bench.pipelines.books), bench.pipelines.searches) == (1, 1)
-
-    def test_a_second_lost_answer_is_looked_for_too(self, bench: Bench) -> None:
-        bench.pipelines.plan.extend([LOST_UNQUEUED, LOST])
-        relay = bench.relay()
-        deferred(relay, run_completed())
-        bench.clock.advance(SETTLE)
-        deferred(relay, run_completed())
-        bench.clock.advance(SETTLE)
-        assert outcomes(relay.deliver(run_completed())) == [Outcome.QUEUED]
-        assert len(bench.pipelines.books) == 1
+        assert (decision.outcome, decision.run_id, decision.reason) == (Outcome.QUEUED, 100, reason)
+        assert (len(bench.pipelines.books), bench.pipelines.searches) == (1, searches)
 
     @pytest.mark.parametrize("error", [RequestNotSent("down"), Throttled("throttled", 7)])
     def test_while_azure_devops_cannot_be_asked_the_doubt_stays(self, bench: Bench, error: AzureDevOpsError) -> None:
@@ -401,14 +335,20 @@ class TestEqualRequests:
         assert second.run_id == 101
         assert len(bench.pipelines.books) == 2
 
-    def test_one_whose_run_was_adopted_by_another_takes_that_ones_run(self, bench: Bench) -> None:
-        """``a`` lost its answer; while ``b`` is being queued, ``a`` looks and finds b's run before b has noted it."""
+    @pytest.mark.parametrize("late", [False, True], ids=["none is left", "one is left"])
+    def test_one_whose_run_was_adopted_by_another_takes_that_ones_run(self, bench: Bench, late: bool) -> None:
+        """``a`` lost its answer; while ``b`` is being queued, ``a`` looks and finds b's run before b has noted it.
+
+        If a's own request is carried out late, its run is left over for ``b``.
+        """
         relay = bench.relay(SAME)
         bench.pipelines.plan.append(LOST_UNQUEUED)
         deferred(relay, run_completed("a"))
         bench.clock.advance(SETTLE)
 
         def adopt() -> None:
+            if late:
+                bench.pipelines.queue(bench.pipelines.books[0].request)
             (decision,) = relay.deliver(run_completed("a")).decisions
             assert decision.run_id == 100, "the run that is just being queued for b"
 
@@ -419,14 +359,17 @@ class TestEqualRequests:
 
     def test_a_run_that_was_left_over_long_after_ones_own_was_taken(self, bench: Bench) -> None:
         """``a`` looks, dawdles and sends late; ``b``'s run comes before ``a``'s and is taken for it; ``b`` must find
-        ``a``'s, which is younger than any run that ``b`` itself can have asked for.
+        ``a``'s, which is younger than any run that ``b`` itself can have asked for. ``early`` has found its own run
+        long before.
         """
         relay, pipelines, find_runs = bench.relay(SAME), bench.pipelines, bench.pipelines.find_runs
-        pipelines.plan.extend([LOST_UNQUEUED] * 3)
+        pipelines.plan.extend([LOST, LOST_UNQUEUED, LOST_UNQUEUED, LOST_UNQUEUED])
+        deferred(relay, run_completed("early"))
         deferred(relay, run_completed("a"))
         bench.clock.advance(20)
         deferred(relay, run_completed("b"))
         bench.clock.advance(10)
+        relay.deliver(run_completed("early"))
 
         def dawdle(*arguments: Any) -> list[Run]:
             found = find_runs(*arguments)
@@ -436,32 +379,24 @@ class TestEqualRequests:
         pipelines.find_runs = dawdle  # type: ignore[assignment,method-assign]
         deferred(relay, run_completed("a"))
         pipelines.find_runs = find_runs  # type: ignore[method-assign]
-        (request,) = {record.entry.request for record in bench.store.select(Selection(), 10)}
+        request = pipelines.books[0].request
         # The server is slow: b's request is carried out 29 s after it was sent, a's second one too.
         bench.clock.now -= timedelta(seconds=5)
-        pipelines.queue(RunRequest.from_json(request))
+        pipelines.queue(request)
         bench.clock.advance(34)
-        pipelines.queue(RunRequest.from_json(request))
+        pipelines.queue(request)
         bench.clock.advance(2)
 
         (taken,) = relay.deliver(run_completed("a")).decisions
-        assert taken.run_id == 100, "the older one, which was asked for for b"
+        assert taken.run_id == 101, "the older one, which was asked for for b"
         (left,) = relay.deliver(run_completed("b")).decisions
-        assert (left.outcome, left.run_id) == (Outcome.QUEUED, 101)
-        assert len(pipelines.books) == 2
+        assert (left.outcome, left.run_id) == (Outcome.QUEUED, 102)
+        assert len(pipelines.books) == 3
 
     def test_a_candidate_that_is_adopted_meanwhile_is_passed_over(self, bench: Bench) -> None:
-        class Blind:
-            """A store that learns of owned runs too late, so that only its constraint tells."""
-
-            insert, get, replace = bench.store.insert, bench.store.get, bench.store.replace
-            owner, select, delete = bench.store.owner, bench.store.select, bench.store.delete
-
-            def owned_runs(self, route: str, run_ids: object) -> set[int]:
-                return set()
-
+        """The store learns of owned runs too late, so that only its constraint tells."""
         bench.pipelines.plan.extend([LOST, LOST])
-        relay = bench.relay(SAME, store=Blind())
+        relay = bench.relay(SAME, store=store_with(bench.store, owned_runs=lambda *_: set()))
         deferred(relay, run_completed("a"))
         deferred(relay, run_completed("b"))
         bench.clock.advance(SETTLE)
@@ -470,31 +405,18 @@ class TestEqualRequests:
 
 
 class TestCrashedAndSleepingWorkers:
-    def crash(self, bench: Bench, *, queued: bool) -> None:
-        """A worker dies while it queues a run: its claim stays, and nobody writes anything down."""
-
-        def die() -> None:
-            if not queued:
-                bench.pipelines.books.clear()
-            raise KeyboardInterrupt
-
-        bench.pipelines.plan.append(die)
-        with pytest.raises(KeyboardInterrupt):
-            bench.relay().deliver(run_completed())
-
-    @pytest.mark.parametrize("queued", [True, False])
-    def test_its_lapsed_claim_is_taken_over_and_there_is_one_run(self, bench: Bench, queued: bool) -> None:
-        self.crash(bench, queued=queued)
-        relay = bench.relay()
-        assert "another delivery is at work" in deferred(relay, run_completed())
-        bench.clock.advance(LEASE)
-        assert outcomes(relay.deliver(run_completed())) == [Outcome.QUEUED]
-        assert len(bench.pipelines.books) == 1
-
+    @pytest.mark.parametrize(
+        ("error", "level", "words"),
+        [
+            (None, logging.ERROR, "run 100 was queued too late for its event, which has run 101, and is cancelled"),
+            (RequestNotSent("down"), logging.CRITICAL, "cancelled (down); cancel it by hand: " + url_of(100)),
+        ],
+    )
     def test_a_sleeper_cancels_its_run_where_another_was_queued(
-        self, bench: Bench, caplog: pytest.LogCaptureFixture
+        self, bench: Bench, caplog: pytest.LogCaptureFixture, error: AzureDevOpsError | None, level: int, words: str
     ) -> None:
         relay = bench.relay()
+        bench.pipelines.cancel_error = error
 
         def sleep() -> None:
             """The POST is under way while everything else happens; its run appears after the others looked."""
@@ -505,12 +427,11 @@ class TestCrashedAndSleepingWorkers:
 
         bench.pipelines.plan.append(sleep)
         (decision,) = relay.deliver(run_completed()).decisions
-        winner = bench.record().run_id
-        assert decision.outcome is Outcome.DUPLICATE
-        assert decision.run_id == winner
-        assert bench.pipelines.cancelled == [100]
-        assert winner == 101
-        assert ("nextstage.queueing", logging.ERROR) in {(name, level) for name, level, _ in caplog.record_tuples}
+        assert (decision.outcome, decision.run_id) == (Outcome.DUPLICATE, 101)
+        assert bench.record().run_id == 101
+        assert bench.pipelines.cancelled == ([100] if error is None else [])
+        (text,) = [text for _, its_level, text in caplog.record_tuples if its_level == level]
+        assert words in text
 
     def test_a_sleeper_whose_run_was_adopted_leaves_it(self, bench: Bench) -> None:
         relay = bench.relay()
@@ -544,23 +465,6 @@ class TestCrashedAndSleepingWorkers:
         assert outcomes(relay.deliver(run_completed())) == [Outcome.QUEUED]
         assert len(bench.pipelines.books) == 1
 
-    def test_a_run_that_cannot_be_cancelled_is_shouted_about(
-        self, bench: Bench, caplog: pytest.LogCaptureFixture
-    ) -> None:
-        relay = bench.relay()
-        bench.pipelines.cancel_error = RequestNotSent("down")
-
-        def sleep() -> None:
-            late = bench.pipelines.books.pop()
-            bench.clock.advance(LEASE)
-            relay.deliver(run_completed())
-            bench.pipelines.books.append(late)
-
-        bench.pipelines.plan.append(sleep)
-        assert outcomes(relay.deliver(run_completed())) == [Outcome.DUPLICATE]
-        (message,) = [text for _, level, text in caplog.record_tuples if level == logging.CRITICAL]
-        assert "could not be cancelled (down); cancel it by hand: " + url_of(100) in message
-
     @pytest.mark.parametrize("error", [RequestNotSent("x"), RequestRefused("x"), LOST])
     def test_a_sleeper_without_a_run_defers(self, bench: Bench, error: AzureDevOpsError) -> None:
         relay = bench.relay()
@@ -578,21 +482,14 @@ class TestCrashedAndSleepingWorkers:
     def test_a_journal_that_fails_after_the_run_was_queued(
         self, bench: Bench, caplog: pytest.LogCaptureFixture
     ) -> None:
-        class FailsOnce:
-            """A store whose next replacement fails."""
+        failures = [JournalUnavailable("the journal is down")]
 
-            insert, get, owned_runs = bench.store.insert, bench.store.get, bench.store.owned_runs
-            owner = bench.store.owner
-            select, delete = bench.store.select, bench.store.delete
-            failures = 1
+        def replace_record(record: Record) -> Record | None:
+            if failures:
+                raise failures.pop()
+            return bench.store.replace(record)
 
-            def replace(self, record: Record) -> Record | None:
-                if self.failures:
-                    self.failures -= 1
-                    raise JournalUnavailable("the journal is down")
-                return bench.store.replace(record)
-
-        relay = bench.relay(store=FailsOnce())
+        relay = bench.relay(store=store_with(bench.store, replace=replace_record))
         assert deferred(relay, run_completed()) == "deferred on plain: the journal is down"
         assert "run 100 is queued, but the journal could not note it" in caplog.text
         bench.clock.advance(LEASE)
@@ -619,11 +516,12 @@ class TestSeveralRoutes:
         assert sorted(str(queued.request.pipeline) for queued in bench.pipelines.books) == ["p", "q"]
 
     def test_a_route_that_no_time_is_left_for_is_deferred_unclaimed(self, bench: Bench) -> None:
-        bench.pipelines.plan.append(lambda: bench.clock.advance(BUDGET))
+        bench.pipelines.plan.append(HANGS)
         relay = bench.relay(*self.TWO)
         assert "the time of this delivery went to the routes before this one" in deferred(relay, run_completed())
         assert bench.store.get(JournalKey("second", bench.reports[-1].key)) is None
-        assert outcomes(relay.deliver(run_completed())) == [Outcome.DUPLICATE, Outcome.QUEUED]
+        bench.clock.advance(SETTLE)
+        assert outcomes(relay.deliver(run_completed())) == [Outcome.QUEUED, Outcome.QUEUED]
 
 
 def test_two_signals_of_one_monitor_run_retrain_once(bench: Bench) -> None:
@@ -644,8 +542,11 @@ class TestTags:
         bench.relay(PLAIN + "\ntags: false").deliver(run_completed())
         assert bench.pipelines.tags == {}
 
-    def test_a_failed_tag_never_fails_the_delivery(self, bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
-        bench.pipelines.tag_error = LOST
+    @pytest.mark.parametrize("error", [LOST, HANGS])
+    def test_a_failed_tag_never_fails_the_delivery(
+        self, bench: Bench, caplog: pytest.LogCaptureFixture, error: AzureDevOpsError
+    ) -> None:
+        bench.pipelines.tag_error = error
         assert outcomes(bench.relay().deliver(run_completed("r-1"))) == [Outcome.QUEUED]
         assert "run 100 could not be tagged with aml-run:r-1, event:event-1: the answer was lost" in caplog.text
 
@@ -683,18 +584,20 @@ class TestCooldown:
             raw = run_completed(f"{experiment}-{outcome}", experimentName=experiment)
             assert outcomes(relay.deliver(raw)) == [outcome]
 
-    def test_a_parked_holder_gives_its_window_back(self, bench: Bench) -> None:
-        bench.pipelines.plan.append(RequestRefused("HTTP 400"))
+    @pytest.mark.parametrize(
+        ("error", "its_next"),
+        [(RequestRefused("HTTP 400"), Outcome.DUPLICATE), (Throttled("throttled", 7), Outcome.SUPPRESSED)],
+        ids=["parked", "released"],
+    )
+    def test_a_holder_without_a_run_gives_its_window_back(
+        self, bench: Bench, error: AzureDevOpsError, its_next: Outcome
+    ) -> None:
+        bench.pipelines.plan.append(error)
         relay = bench.relay(self.COOL)
-        assert outcomes(relay.deliver(run_completed("a"))) == [Outcome.PARKED]
+        with suppress(DeliveryDeferred):
+            relay.deliver(run_completed("a"))
         assert outcomes(relay.deliver(run_completed("b"))) == [Outcome.QUEUED]
-
-    def test_a_released_holder_gives_its_window_back(self, bench: Bench) -> None:
-        bench.pipelines.plan.append(Throttled("throttled", 7))
-        relay = bench.relay(self.COOL)
-        deferred(relay, run_completed("a"))
-        assert outcomes(relay.deliver(run_completed("b"))) == [Outcome.QUEUED]
-        assert outcomes(relay.deliver(run_completed("a"))) == [Outcome.SUPPRESSED]
+        assert outcomes(relay.deliver(run_completed("a"))) == [its_next]
         assert len(bench.pipelines.books) == 1
 
     def test_while_the_holder_is_in_doubt_the_others_wait(self, bench: Bench) -> None:
@@ -707,22 +610,18 @@ class TestCooldown:
         assert outcomes(relay.deliver(run_completed("b"))) == [Outcome.SUPPRESSED]
         assert len(bench.pipelines.books) == 1
 
-    def test_a_holder_that_nobody_came_back_for_blocks_no_longer_than_its_window(self, bench: Bench) -> None:
-        bench.pipelines.plan.append(LOST_UNQUEUED)
-        relay = bench.relay(self.COOL)
-        deferred(relay, run_completed("a"))
-        bench.clock.advance(6 * 3600)
-        assert outcomes(relay.deliver(run_completed("b"))) == [Outcome.QUEUED]
-        assert outcomes(relay.deliver(run_completed("a"))) == [Outcome.SUPPRESSED]
-
-    def test_one_in_doubt_that_had_queued_a_run_has_it_though_the_window_is_anothers_by_now(self, bench: Bench) -> None:
-        bench.pipelines.plan.append(LOST)
+    @pytest.mark.parametrize(("planned", "run_id"), [(LOST_UNQUEUED, None), (LOST, 100)])
+    def test_a_holder_in_doubt_blocks_no_longer_than_its_window(
+        self, bench: Bench, planned: AnswerLost, run_id: int | None
+    ) -> None:
+        """Its own run, if it has one, is adopted though the window is another's by now."""
+        bench.pipelines.plan.append(planned)
         relay = bench.relay(self.COOL)
         deferred(relay, run_completed("a"))
         bench.clock.advance(6 * 3600)
         assert outcomes(relay.deliver(run_completed("b"))) == [Outcome.QUEUED]
         (decision,) = relay.deliver(run_completed("a")).decisions
-        assert (decision.outcome, decision.run_id) == (Outcome.QUEUED, 100)
+        assert (decision.outcome, decision.run_id) == (Outcome.QUEUED if run_id else Outcome.SUPPRESSED, run_id)
 
     def test_no_room_for_a_key_that_is_missing(self, bench: Bench) -> None:
         relay = bench.relay(self.COOL + "\ncooldown_key: '{{ run_tags.team }}'")

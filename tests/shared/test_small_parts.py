@@ -1,4 +1,4 @@
-"""The small parts: the lazy value, the throttle gate, back-off, the version, the decision log."""
+"""The small parts: the lazy value, the throttle gate, the version, the decision log."""
 
 import json
 import logging
@@ -9,7 +9,6 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from shared.errors import Throttled
-from shared.http.sending import backoff_seconds
 from shared.http.throttle import ThrottleGate
 from shared.lazy import Lazy
 from shared.telemetry import Decision, Outcome, log_decision
@@ -79,11 +78,6 @@ class TestThrottleGate:
         clock.advance(9)
         with pytest.raises(Throttled):
             gate.check("https://a")
-
-
-@pytest.mark.parametrize(("attempt", "seconds"), [(1, 0.25), (2, 0.5), (3, 1.0), (4, 2.0)])
-def test_backoff(attempt: int, seconds: float) -> None:
-    assert backoff_seconds(attempt) == seconds
 
 
 def test_the_version_is_the_projects() -> None:

@@ -23,7 +23,7 @@ SCRIPTS = ROOT / "pipelines" / "scripts"
 # What the pipelines' scripts may use besides az; anything else is not on the PATH, so a new need is found here.
 TOOLS = ("bash", "env", "mktemp", "rm", "sleep", "timeout")
 
-WAIT_SECONDS = 10
+WAIT_SECONDS = 60
 
 
 @contextmanager

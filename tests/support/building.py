@@ -8,6 +8,7 @@ from handlers import NAMES
 from shared.events.event import AML_PREFIX
 from shared.routing.routes_file import load_routes
 from shared.routing.table import RouteTable
+from tools.events.documents import Schema, in_schema
 
 WORKSPACE = (
     "/subscriptions/0f0f0f0f-1111-2222-3333-444444444444/resourceGroups/rg"
@@ -33,16 +34,7 @@ def event_text(name: str, data: object, **envelope: Any) -> str:
 
 def cloud_event_text(name: str, data: Mapping[str, Any], **envelope: Any) -> str:
     """The same event as CloudEvents 1.0."""
-    document = {
-        "id": "event-1",
-        "source": WORKSPACE,
-        "subject": "subject",
-        "type": AML_PREFIX + name,
-        "time": "2026-11-20T10:00:00.1234567Z",
-        "specversion": "1.0",
-        "data": data,
-    }
-    return json.dumps(document | envelope)
+    return json.dumps(in_schema(json.loads(event_text(name, data)), Schema.CLOUD) | envelope)
 
 
 def run_completed(run_id: str = "run-1", **data: Any) -> str:
@@ -61,3 +53,33 @@ def routes(*entries: str, environment: Mapping[str, str] = ENVIRONMENT) -> Route
         names=NAMES,
         environment=environment,
     )
+
+
+EVERY_KEY = """
+name: everything
+event: ModelRegistered
+enabled: false
+when: model_tags.stage == 'candidate'
+organization_url: https://tfs.example/tfs/Collection/
+project: other project
+pipeline: \\ml\\deploy
+pipeline_version: 3
+branch: refs/tags/v1
+parameters: { version: "{{ model_version }}", fixed: 5.10, flag: true }
+variables: { MODEL: "{{ model_name }}" }
+stages_to_skip: [build, test]
+once_per: "{{ model_name }}"
+allow: "[a-z]+"
+correlation_parameter: nextstageKey
+include_child_runs: true
+cooldown: 1d2h3m4s
+cooldown_key: "{{ model_name }}"
+tags: false
+causes: [ModelDeployed, { event: RunCompleted, with: { experiment_name: train, run_tags.size: 3 } }]
+"""
+"""A route that uses every key."""
+
+
+def route(name: str, event: str, *lines: str, pipeline: str = "") -> str:
+    """A route as ``routes`` takes it; its pipeline is its own."""
+    return "\n".join([f"name: {name}", f"event: {event}", f"pipeline: {pipeline or name + '-pipeline'}", *lines])

@@ -1,23 +1,47 @@
-"""Hand-written collaborators. FakePipelines keeps books as Azure DevOps does, so a test can count runs."""
+"""Hand-written collaborators. FakePipelines keeps books as Azure DevOps does, so a test can count runs.
+
+tests/shared/azure_devops/test_client.py holds it against the real client.
+"""
 
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from itertools import count
 
 from shared.azure_devops.runs import Run, RunRequest
-from shared.errors import AnswerLost, AzureDevOpsError
+from shared.clock import Clock
+from shared.errors import AnswerLost, AzureDevOpsError, RequestNotSent
+from shared.http.sending import MIN_REQUEST_SECONDS
 from shared.telemetry import Decision
+from tests.support.clock import ManualClock
+
+SKEW = timedelta(seconds=29)
+"""How far the clock of Azure DevOps is ahead of ours by default; a run is looked for within 30 s."""
 
 
 def url_of(run_id: int) -> str:
     return f"https://dev.azure.com/contoso/mlops/_build/results?buildId={run_id}"
 
 
+def check_time(call: str, clock: Clock, deadline: datetime) -> None:
+    """Fail the test if a call begins when the client would no longer send it.
+
+    A real clock is not judged: the machine may be slow.
+    """
+    left = (deadline - clock()).total_seconds()
+    assert left >= MIN_REQUEST_SECONDS or not isinstance(clock, ManualClock), f"{call} begins {left:g} s before its end"
+
+
+def hang(clock: Clock, deadline: datetime) -> None:
+    """Let the time pass until the call's deadline, as an answer that never comes does."""
+    assert isinstance(clock, ManualClock)
+    clock.now = deadline
+
+
 @dataclass(frozen=True, slots=True)
 class Queued:
-    """One run in the fake's books."""
+    """One run in the fake's books, with the time of the server's clock."""
 
     run: Run
     request: RunRequest
@@ -26,13 +50,18 @@ class Queued:
 
 @dataclass
 class FakePipelines:
-    """Azure DevOps in memory.
+    """Azure DevOps in memory. A call that begins too late for its deadline fails the test.
 
+    :param clock: ours; the server's differs from it by ``skew``.
     :param plan: what happens to the next requests to queue a run, in order: None lets one pass; an error is raised
-        without queuing; ``LOST`` queues and then loses the answer; a callable is called first, and the run queued.
+        without queuing; ``LOST`` queues and then loses the answer; ``HANGS`` queues nothing and answers nothing until
+        the deadline; a callable is called once the run is queued, while the process may sleep past its deadline.
+
+    The errors of the other calls are raised until a test takes them away; ``HANGS`` is such an error too.
     """
 
-    clock: Callable[[], datetime]
+    clock: Clock
+    skew: timedelta = SKEW
     books: list[Queued] = field(default_factory=list)
     cancelled: list[int] = field(default_factory=list)
     plan: deque[AzureDevOpsError | Callable[[], None] | None] = field(default_factory=deque)
@@ -41,12 +70,13 @@ class FakePipelines:
     tag_error: AzureDevOpsError | None = None
     tags: dict[int, list[str]] = field(default_factory=dict)
     searches: int = 0
-    deadlines: list[datetime] = field(default_factory=list)
     ids: Iterator[int] = field(default_factory=lambda: count(100))
 
     def run(self, request: RunRequest, deadline: datetime) -> Run:
-        self.deadlines.append(deadline)
+        check_time("run", self.clock, deadline)
         planned = self.plan.popleft() if self.plan else None
+        if planned is HANGS:
+            hang(self.clock, deadline)
         if isinstance(planned, AzureDevOpsError) and planned is not LOST:
             raise planned
         run = self.queue(request)
@@ -59,24 +89,30 @@ class FakePipelines:
     def queue(self, request: RunRequest) -> Run:
         run_id = next(self.ids)
         run = Run(run_id, url_of(run_id))
-        self.books.append(Queued(run, request, self.clock()))
+        self.books.append(Queued(run, request, self.clock() + self.skew))
         return run
 
     def find_runs(self, request: RunRequest, since: datetime, until: datetime, deadline: datetime) -> list[Run]:
         self.searches += 1
-        if self.search_error is not None:
-            raise self.search_error
+        self._call("find_runs", self.search_error, deadline)
         return [queued.run for queued in self.books if queued.request == request and since <= queued.at <= until]
 
     def tag(self, request: RunRequest, run: Run, tags: Sequence[str], deadline: datetime) -> None:
-        if self.tag_error is not None:
-            raise self.tag_error
+        self._call("tag", self.tag_error, deadline)
         self.tags[run.id] = list(tags)
 
     def cancel(self, request: RunRequest, run: Run, deadline: datetime) -> None:
-        if self.cancel_error is not None:
-            raise self.cancel_error
+        self._call("cancel", self.cancel_error, deadline)
         self.cancelled.append(run.id)
+
+    def _call(self, name: str, error: AzureDevOpsError | None, deadline: datetime) -> None:
+        check_time(name, self.clock, deadline)
+        if error is HANGS:
+            hang(self.clock, deadline)
+        if isinstance(error, AnswerLost) and name == "find_runs":
+            raise RequestNotSent(f"{error} (while looking something up, so nothing was queued)")
+        if error is not None:
+            raise error
 
 
 LOST = AnswerLost("the answer was lost: ReadTimeout")
@@ -84,6 +120,9 @@ LOST = AnswerLost("the answer was lost: ReadTimeout")
 
 LOST_UNQUEUED = AnswerLost("the answer was lost: reset")
 """Planned: nothing is queued, and nobody hears of it."""
+
+HANGS = AnswerLost("the answer was lost: it never came")
+"""Planned: nothing is done, and the call ends at its deadline."""
 
 
 class Reports(list[Decision]):

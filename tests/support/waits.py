@@ -1,15 +1,16 @@
 """Builds tasks, requests and bridges for tests."""
 
 import uuid
-from collections.abc import Sequence
-from datetime import datetime
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import datetime, timedelta
 from typing import Any
 
 from cryptography.fernet import Fernet
 
 from shared.clock import Clock
 from shared.credentials import Secret
-from shared.errors import AnswerLost, AzureDevOpsError, RequestRefused
+from shared.errors import AzureDevOpsError, JournalUnavailable, RequestRefused
 from shared.events.event import RunEnd
 from shared.journal.journal import Journal
 from shared.journal.records import Entry, Store
@@ -20,7 +21,7 @@ from shared.waits.tokens import TokenSeal
 from shared.waits.waits import Waits
 from tests.support.building import WORKSPACE
 from tests.support.canaries import secret
-from tests.support.fakes import Reports
+from tests.support.fakes import HANGS, LOST, Reports, check_time, hang
 
 ORGANIZATION = "https://dev.azure.com/contoso"
 PLAN_URLS = PlanUrls(ORGANIZATION, [], in_azure=True)
@@ -59,60 +60,59 @@ def default_headers(task: Task, token: str = TOKEN) -> dict[str, str]:
 
 
 class FakeTasks:
-    """Azure DevOps' tasks, in memory: what was said to each, and which are over.
+    """Azure DevOps' tasks, in memory: what was said to each, and which are over; test_tasks.py holds it to the client.
 
-    ``errors`` are raised by the next calls of a kind, one each; AnswerLost from ``complete`` comes after the task ended
-    unless it is ``LOST_UNHEARD``.
+    A call that begins too late for its deadline fails the test. ``plan`` says what happens to the next calls of a
+    kind, one each: an error is raised (``LOST`` from ``complete`` after the task ended); ``HANGS`` does nothing and
+    answers nothing until the deadline; a callable is called once it is done, while the process may sleep.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Clock) -> None:
         self.results: dict[str, list[str]] = {}
         self.lines: dict[str, list[str]] = {}
         self.logs: dict[str, list[str]] = {}
         self.accesses: list[Access] = []
-        self.errors: dict[str, list[AzureDevOpsError]] = {}
         self.deaf = False
         """Whether messages are lost without anybody noticing."""
+        self._clock = clock
+        self._planned: dict[str, list[AzureDevOpsError | Callable[[], object]]] = {}
 
     def complete(self, task: Task, access: Access, result: str, deadline: datetime) -> None:
-        error = self._error("complete")
-        if error is not None and (not isinstance(error, AnswerLost) or error is LOST_UNHEARD):
-            raise error
-        self.accesses.append(access)
-        if not self.deaf:
-            self.results.setdefault(task.task_instance_id, []).append(result)
-        if error is not None:
-            raise error
+        with self._call("complete", deadline):
+            self.accesses.append(access)
+            if not self.deaf:
+                self.results.setdefault(task.task_instance_id, []).append(result)
 
     def is_over(self, task: Task, access: Access, deadline: datetime) -> bool:
-        self._raise("is_over")
-        return task.task_instance_id in self.results
+        with self._call("is_over", deadline):
+            return task.task_instance_id in self.results
 
     def say(self, task: Task, access: Access, lines: Sequence[str], deadline: datetime) -> None:
-        self._raise("say")
-        self.lines.setdefault(task.task_instance_id, []).extend(lines)
+        with self._call("say", deadline):
+            self.lines.setdefault(task.task_instance_id, []).extend(lines)
 
     def write_log(self, task: Task, access: Access, lines: Sequence[str], deadline: datetime) -> None:
-        self._raise("write_log")
-        self.logs.setdefault(task.task_instance_id, []).extend(lines)
+        with self._call("write_log", deadline):
+            self.logs.setdefault(task.task_instance_id, []).extend(lines)
 
-    def fail(self, call: str, *errors: AzureDevOpsError) -> None:
-        self.errors.setdefault(call, []).extend(errors)
+    def plan(self, call: str, *planned: AzureDevOpsError | Callable[[], object]) -> None:
+        self._planned.setdefault(call, []).extend(planned)
 
-    def _error(self, call: str) -> AzureDevOpsError | None:
-        planned = self.errors.get(call)
-        return planned.pop(0) if planned else None
+    @contextmanager
+    def _call(self, name: str, deadline: datetime) -> Iterator[None]:
+        check_time(name, self._clock, deadline)
+        waiting = self._planned.get(name)
+        planned = waiting.pop(0) if waiting else None
+        if planned is HANGS:
+            hang(self._clock, deadline)
+        if isinstance(planned, AzureDevOpsError) and planned is not LOST:
+            raise planned
+        yield
+        if planned is LOST:
+            raise LOST
+        if callable(planned):
+            planned()
 
-    def _raise(self, call: str) -> None:
-        if (error := self._error(call)) is not None:
-            raise error
-
-
-LOST = AnswerLost("the answer was lost: ReadTimeout")
-"""Planned: the task has ended, and nobody hears of it."""
-
-LOST_UNHEARD = AnswerLost("the answer was lost: reset")
-"""Planned: the task has not ended, and nobody hears of it."""
 
 GONE = RequestRefused("HTTP 404: the plan does not exist", not_found=True)
 
@@ -123,7 +123,7 @@ class Scene:
     def __init__(self, store: Store, clock: Clock, **options: Any) -> None:
         self.store = store
         self.clock = clock
-        self.tasks = FakeTasks()
+        self.tasks = FakeTasks(clock)
         self.reports = Reports()
         self.journal = Journal(store, clock=clock, **options)
         self.waits = Waits(
@@ -134,3 +134,17 @@ class Scene:
             report=self.reports,
             clock=clock,
         )
+
+    def in_seconds(self, seconds: float = 25) -> datetime:
+        """A deadline."""
+        return self.clock() + timedelta(seconds=seconds)
+
+
+class BrokenStore:
+    """A store that does not answer."""
+
+    def __getattr__(self, name: str) -> object:
+        def fail(*arguments: object, **options: object) -> None:
+            raise JournalUnavailable(f"the journal does not answer ({name})")
+
+        return fail

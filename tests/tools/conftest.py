@@ -6,7 +6,8 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,10 @@ import requests
 
 from devstack.processes import RunningProcess, start
 from handlers import DISPATCH, NAMES
+from shared.clock import Clock, utc_now
 from shared.composition import compose, load_configuration, open_store
 from shared.errors import DeliveryDeferred
-from shared.journal.records import Record, Selection
+from shared.journal.records import Record, Selection, Store
 from shared.settings import load_settings
 from tests.support import ROOT
 from tests.support.building import run_completed
@@ -44,6 +46,12 @@ class Ended:
     def json(self) -> Any:
         return json.loads(self.out)
 
+    def fails(self, code: int, message: str) -> None:
+        """It printed nothing but one line with this on standard error."""
+        assert (self.code, self.out, self.err.count("\n")) == (code, "", 1), self
+        assert self.err.startswith("manage.py: ")
+        assert message in self.err
+
     @property
     def rows(self) -> list[list[str]]:
         """The lines of the output, cut where two spaces or more are."""
@@ -55,12 +63,14 @@ class Desk:
     """Where an operator sits.
 
     :param organization_url: of Azure DevOps; by default nobody is there.
+    :param clock: of the commands that run in this process.
     """
 
     folder: Path
     capfd: pytest.CaptureFixture[str]
     organization_url: str = NOWHERE
     settings: dict[str, str] = field(default_factory=dict)
+    clock: Clock = utc_now
 
     def __post_init__(self) -> None:
         self.routes(RIGHT)
@@ -75,8 +85,8 @@ class Desk:
             "JOURNAL_CONNECTION": f"sqlite:{self.folder / 'journal.sqlite3'}",
             "JOURNAL_SETTLE_SECONDS": "0.2",
             # Nobody to wait for where nobody is.
-            "DELIVERY_BUDGET_SECONDS": "0.5" if self.organization_url == NOWHERE else "4",
-            "JOURNAL_LEASE_SECONDS": "5",
+            "DELIVERY_BUDGET_SECONDS": "0.5" if self.organization_url == NOWHERE else "20",
+            "JOURNAL_LEASE_SECONDS": "30",
             "ROUTES_FILE": str(self.folder / "routes.yaml"),
             **self.settings,
         }
@@ -104,16 +114,42 @@ class Desk:
         return record
 
     @property
+    def store(self) -> Store:
+        """The journal's store, opened anew."""
+        return open_store(load_settings(self.environment, self.folder))
+
+    @property
+    def has_journal(self) -> bool:
+        return (self.folder / "journal.sqlite3").exists()
+
+    @property
     def records(self) -> list[Record]:
-        return list(open_store(load_settings(self.environment, self.folder)).select(Selection(), 10_000))
+        return list(self.store.select(Selection(), 10_000))
+
+    def settle(self) -> None:
+        """As though time had passed: no request can be under way any more."""
+        past = utc_now() - timedelta(seconds=1)
+        for record in self.records:
+            assert self.store.replace(replace(record, settled_at=past, lease_until=past)) is not None
+
+    def file(self, content: str, name: str = "event.json") -> Path:
+        """Write a file into the folder that the commands run in."""
+        path = self.folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(content)
+        return path
 
     def run(self, *arguments: object) -> Ended:
         """A command, in this process."""
         self.capfd.readouterr()
-        code = main([str(argument) for argument in arguments], app_dir=self.folder, environ=self.environment)
+        code = main([str(argument) for argument in arguments], self.folder, self.environment, self.clock)
         output = self.capfd.readouterr()
         assert leaks(output.out + output.err) == []
         return Ended(code, output.out, output.err)
+
+    def fails(self, code: int, message: str, *arguments: object) -> None:
+        """A command, in this process, that prints nothing but one line with this on standard error."""
+        self.run(*arguments).fails(code, message)
 
     def start(self, *arguments: object, **options: Any) -> "subprocess.Popen[str]":
         """A command, as a process of its own."""
@@ -149,8 +185,9 @@ class Desk:
 
 
 @pytest.fixture
-def desk(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> Desk:
-    """Without Azure DevOps."""
+def desk(tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Desk:
+    """Without Azure DevOps; the commands run in its folder."""
+    monkeypatch.chdir(tmp_path)
     return Desk(tmp_path, capfd)
 
 

@@ -14,7 +14,7 @@ from shared.azure_devops.runs import RunRequest
 from shared.clock import Clock, utc_now
 from shared.errors import AzureDevOpsError, CredentialRejected, PermissionDenied, RequestRefused
 from shared.routing.table import Route
-from tools.actions.findings import Finding, split_advice
+from tools.actions.check_results import CheckResult, split_advice
 from tools.routes.matching_events import NoEvent, matching_event
 from tools.wording import counted
 
@@ -41,7 +41,7 @@ class AzureDevOpsChecks:
         self._pipelines = pipelines
         self._clock = clock
 
-    def findings(self, routes: Sequence[Route]) -> Iterator[Finding]:
+    def results(self, routes: Sequence[Route]) -> Iterator[CheckResult]:
         """First the projects, then the routes' pipelines, then their runs."""
         projects: dict[str, _Pipelines] = {}
         for name, route in {_project(route): route for route in routes}.items():
@@ -50,16 +50,20 @@ class AzureDevOpsChecks:
             except AzureDevOpsError as exc:
                 yield _failed(PROJECT, name, exc, _CHECK_THE_WAY)
             else:
-                yield Finding.ok(PROJECT, f"{name}: {counted(len(projects[name]), 'pipeline')} can be seen")
+                yield CheckResult.ok(PROJECT, f"{name}: {counted(len(projects[name]), 'pipeline')} can be seen")
         there: list[Route] = []
         for route in routes:
-            finding = _pipeline(route, projects.get(_project(route)))
-            yield finding
-            there += [route] if finding.is_ok else []
+            result = _pipeline(route, projects.get(_project(route)))
+            yield result
+            there += [route] if result.is_ok else []
         for route in routes:
-            yield self._queue(route) if route in there else Finding.skipped(QUEUE, f"{route.name}: its pipeline first")
+            yield (
+                self._queue(route)
+                if route in there
+                else CheckResult.skipped(QUEUE, f"{route.name}: its pipeline first")
+            )
 
-    def _queue(self, route: Route) -> Finding:
+    def _queue(self, route: Route) -> CheckResult:
         """Whether its run would be accepted, as a preview tells; without a sample, whether any is let in."""
         made = matching_event(route)
         request = _bare(route) if isinstance(made, NoEvent) else made.match.request
@@ -75,16 +79,16 @@ class AzureDevOpsChecks:
         words = "a preview of its run is accepted"
         if isinstance(made, NoEvent):
             words = "a preview is let in; its parameters were not tried, since no sample event could be made for it"
-        return Finding.ok(QUEUE, f"{route.name}: {words}")
+        return CheckResult.ok(QUEUE, f"{route.name}: {words}")
 
     def _deadline(self) -> datetime:
         return self._clock() + timedelta(seconds=REQUEST_SECONDS)
 
 
-def _pipeline(route: Route, pipelines: _Pipelines | None) -> Finding:
+def _pipeline(route: Route, pipelines: _Pipelines | None) -> CheckResult:
     """Whether the route's pipeline is among those of its project; None: they are not known."""
     if pipelines is None:
-        return Finding.skipped(PIPELINE, f"{route.name}: the pipelines of {_project(route)} cannot be read")
+        return CheckResult.skipped(PIPELINE, f"{route.name}: the pipelines of {_project(route)} cannot be read")
     try:
         wanted = route.pipeline
         pipeline_id = wanted if isinstance(wanted, int) else choose_pipeline(_bare(route), wanted, pipelines)
@@ -92,18 +96,18 @@ def _pipeline(route: Route, pipelines: _Pipelines | None) -> Finding:
         return _failed(PIPELINE, route.name, exc, _CHECK_THE_ROUTE)
     for path, number in pipelines.items():
         if number == pipeline_id:
-            return Finding.ok(PIPELINE, f"{route.name}: {path} ({number})")
+            return CheckResult.ok(PIPELINE, f"{route.name}: {path} ({number})")
     what = f"{route.name}: {_project(route)} has no pipeline {pipeline_id}, or the app may not see it"
-    return Finding.failed(
+    return CheckResult.failed(
         PIPELINE, what, "correct 'pipeline' of the route, or let the app's identity view that pipeline"
     )
 
 
-def _failed(check: str, subject: str, exc: Exception, otherwise: str) -> Finding:
+def _failed(check: str, subject: str, exc: Exception, otherwise: str) -> CheckResult:
     what, advice = split_advice(exc, otherwise)
     if isinstance(exc, CredentialRejected):
         advice = _RENEW
-    return Finding.failed(check, f"{subject}: {what}", advice)
+    return CheckResult.failed(check, f"{subject}: {what}", advice)
 
 
 def _bare(route: Route) -> RunRequest:

@@ -5,25 +5,16 @@ The decisions are those of ``shared/deciding.py``, which the app itself makes; n
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime
-from typing import Final, Self
 
 from shared.azure_devops.runs import list_pipelines, run_pipeline
 from shared.deciding import Verdict
 from shared.events.event import AML_PREFIX
 from shared.http.message import HttpRequest
-from shared.journal.cooldown import Covered, Undecided
-from shared.journal.records import FINAL_STATES, UNROUTED, Record, State, why_not_yet
+from shared.journal.records import UNROUTED
 from shared.routing.condition_parts import Part, parts_of
 from shared.routing.table import Match, Refusal, Route, RouteTable
 from shared.routing.templates import Template
-from shared.telemetry import Outcome
-from tools.wording import WOULD_PARK, WOULD_QUEUE, run_words
-
-WOULD_SUPPRESS: Final = "would suppress"
-WOULD_DEFER: Final = "would defer"
-WOULD_LOOK: Final = "would look"
-"""For the run that may exist; and queue one where there is none."""
+from tools.actions.forecasting import Present
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,18 +28,6 @@ class Value:
     name: str
     value: str
     template: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class Present:
-    """What the journal says of an occurrence now.
-
-    :param record: None where the occurrence was never seen.
-    :param in_the_way: who holds the route's cooldown window, as far as it concerns this occurrence.
-    """
-
-    record: Record | None = None
-    in_the_way: Covered | Undecided | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,10 +59,6 @@ class Explanation:
     outcome: str = ""
     because: str = ""
 
-    def with_present(self, present: Present, outcome: str, because: str) -> Self:
-        """The same with what the journal says, and what follows from that."""
-        return replace(self, present=present, outcome=outcome, because=because)
-
 
 @dataclass(frozen=True, slots=True)
 class Explained:
@@ -113,32 +88,6 @@ def explain(verdict: Verdict, routes: RouteTable) -> list[Explanation]:
         else:
             explanations.append(Explanation(route.name, route.event, None, _why_not_asked(route, verdict)))
     return explanations
-
-
-def expected(decided: Match | Refusal, present: Present, now: datetime) -> tuple[str, str]:
-    """The outcome that a delivery would have now, and why."""
-    if present.record is not None and (standing := _standing(present.record, now)) is not None:
-        return standing
-    if isinstance(decided, Refusal):
-        return WOULD_PARK, decided.reason
-    match present.in_the_way:
-        case Covered(reason):
-            return WOULD_SUPPRESS, reason
-        case Undecided(reason):
-            return WOULD_DEFER, reason
-        case None:
-            return WOULD_QUEUE, ""
-
-
-def _standing(record: Record, now: datetime) -> tuple[str, str] | None:
-    """What the record alone leads to; None where it is claimed as if the occurrence were new."""
-    if record.state in FINAL_STATES:
-        return Outcome.DUPLICATE, f"{record.state} before{run_words(record.run_id, record.run_url)}"
-    if (reason := why_not_yet(record, now)) is not None:
-        return WOULD_DEFER, reason
-    if record.state is State.RELEASED or not record.entry.request:
-        return None
-    return WOULD_LOOK, "a run may exist: it is looked for, and only where there is none is the request sent again"
 
 
 def _asked(route: Route, decided: Match | Refusal | None, reason: str, verdict: Verdict) -> Explanation:

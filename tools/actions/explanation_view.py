@@ -12,7 +12,8 @@ from shared.http.message import HttpRequest
 from shared.routing.condition_parts import Part
 from shared.routing.table import Match, Refusal
 from tools.actions import records
-from tools.actions.explaining import Explained, Explanation, Present
+from tools.actions.explaining import Explained, Explanation
+from tools.actions.forecasting import Present
 from tools.actions.records import parsed
 from tools.console import Console
 from tools.wording import pipeline_words, run_words
@@ -154,7 +155,7 @@ def _route_document(explanation: Explanation, scheme: str) -> dict[str, Any]:
         "matches": isinstance(decided, Match),
         "refused": isinstance(decided, Refusal),
         "reason": explanation.reason,
-        "condition": None if explanation.condition is None else _part_document(explanation.condition),
+        "condition": None if explanation.condition is None else asdict(explanation.condition),
         "request": parsed(decided.request.to_json()) if isinstance(decided, Match) else None,
         "values": [asdict(value) for value in explanation.values],
         "tags": list(decided.tags) if isinstance(decided, Match) else [],
@@ -163,16 +164,6 @@ def _route_document(explanation: Explanation, scheme: str) -> dict[str, Any]:
         "journal": _present_document(present),
         "outcome": explanation.outcome or None,
         "because": explanation.because,
-    }
-
-
-def _part_document(part: Part) -> dict[str, Any]:
-    return {
-        "text": part.text,
-        "answer": part.answer.value,
-        "seen": dict(part.seen),
-        "reason": part.reason,
-        "parts": [_part_document(inner) for inner in part.parts],
     }
 
 

@@ -123,7 +123,7 @@ def waits(journal: Journal, *, over_too: bool) -> list[Record]:
 
 def reason(record: Record) -> str:
     """Why the record is in its state, in words; of a window, who holds it."""
-    return f"held by {record.entry.event_id[:SHOWN_KEY]}" if is_window(record) else record.reason
+    return f"held by {record.document[:SHOWN_KEY]}" if is_window(record) else record.reason
 
 
 def event_name(record: Record) -> str:
@@ -153,17 +153,18 @@ def document(record: Record) -> dict[str, Any]:
         "lease_until": record.lease_until.isoformat(),
         "settled_at": record.settled_at.isoformat(),
         "event": parsed(record.entry.event),
-        "request": request_document(record) or None,
+        "request": parsed(record.entry.request) or None,
+        "document": kept_document(record) or None,
         "history": [
             {"at": step.at.isoformat(), "state": step.state.value, "note": step.note} for step in record.history
         ],
     }
 
 
-def request_document(record: Record) -> Any:
-    """What the record asks for; of a wait, all but its token, though that is encrypted."""
-    request = parsed(record.entry.request)
-    return {**request, "sealed_token": "***"} if is_wait(record) else request
+def kept_document(record: Record) -> Any:
+    """Return what a record that is not about an event keeps; of a wait, all but its token, though that is encrypted."""
+    kept = parsed(record.document)
+    return {**kept, "sealed_token": "***"} if is_wait(record) else kept
 
 
 def parsed(text: str) -> Any:

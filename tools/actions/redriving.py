@@ -1,27 +1,32 @@
-"""Sends chosen records again, and shows a row for each thing that comes of it."""
+"""Sends records and dead letters again, or says what that would do, and shows a row for each outcome."""
 
-from collections.abc import Iterator, Sequence
-from typing import Final
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
+from typing import Final, TypeVar
 
-from shared.errors import ClaimLost, JournalUnavailable
-from shared.journal.records import Record
+from shared.errors import ClaimLost, DeliveryDeferred, JournalUnavailable
+from shared.journal.records import UNROUTED, Record
 from shared.redrive import REDRIVABLE_STATES, Redrive, foresee
+from shared.relay import Relay
 from shared.telemetry import Decision, Outcome
+from tools.actions.forecasting import WOULD_IGNORE, WOULD_PARK, Row, delivery_row, redrive_rows
 from tools.actions.records import SHOWN_KEY
 from tools.console import Console
+from tools.events.dead_letters import DeadLetter
 from tools.installation import Installation
-from tools.wording import GOOD_OUTCOMES, WOULD_IGNORE, WOULD_PARK, counted, decision_words, forecast, summary
+from tools.wording import GOOD_OUTCOMES, counted, decision_words, summary
 
+_NO_ROUTE: Final = "-"
+_ROUTE_WIDTH: Final = 24
 _OUTCOME_WIDTH: Final = 12
 
-Row = tuple[str, str, str]
-"""A route, an outcome, and the words to it."""
+Item = TypeVar("Item")
 
 
 def redrive_records(
     installation: Installation, chosen: Sequence[Record], console: Console, *, look: bool = True
 ) -> bool:
-    """Send each record again; whether nothing is left to do about any of them.
+    """Send each record again; return whether nothing is left to do about any of them.
 
     :param look: False: the operator says that no run of these records exists.
     :raises ConfigurationError: the app is set up wrongly; nothing was sent.
@@ -29,27 +34,71 @@ def redrive_records(
     """
     app = installation.compose(lambda _decision: None)
     redrive = Redrive(app.relay, app.journal)
-    widths, outcomes = _widths(chosen), list[str]()
-    for record in chosen:
-        for row in _redrive(redrive, record, look=look):
-            console.row((record.key.key[:SHOWN_KEY], *row), widths)
-            outcomes.append(row[1])
-    console.line(summary(counted(len(chosen), "record"), outcomes))
+    what = counted(len(chosen), "record")
+    outcomes = _show(console, chosen, _record_cells, lambda record: _redrive(redrive, record, look=look), what)
     return GOOD_OUTCOMES.issuperset(outcomes)
 
 
 def foresee_records(installation: Installation, chosen: Sequence[Record], console: Console) -> bool:
-    """Show what each record would ask for, and do nothing; whether none of them would be parked again.
+    """Show what each record would ask for and change nothing; return whether none would be parked again.
 
     :raises ConfigurationError: the routes are wrong.
     """
-    widths, outcomes = _widths(chosen), list[str]()
-    for record in chosen:
-        for row in _foresee(installation, record):
-            console.row((record.key.key[:SHOWN_KEY], *row), widths)
+    what = f"{counted(len(chosen), 'record')}, and nothing was changed"
+    return WOULD_PARK not in _show(console, chosen, _record_cells, lambda record: _foresee(installation, record), what)
+
+
+def redeliver(installation: Installation, letters: Sequence[DeadLetter], console: Console) -> bool:
+    """Deliver each event as Event Grid would have; return whether nothing is left to do about any of them.
+
+    :raises ConfigurationError: the app is set up wrongly; nothing was sent.
+    :raises JournalUnavailable: the journal cannot be opened; nothing was sent.
+    """
+    decisions: list[Decision] = []
+    relay = installation.compose(decisions.append).relay
+    what = counted(len(letters), "event")
+    outcomes = _show(console, letters, _letter_cells, lambda letter: _deliver(relay, letter, decisions), what)
+    return GOOD_OUTCOMES.issuperset(outcomes)
+
+
+def foresee_delivery(installation: Installation, letters: Sequence[DeadLetter], console: Console) -> bool:
+    """Show what each event would lead to and change nothing; return whether none would be parked.
+
+    :raises ConfigurationError: the routes are wrong.
+    """
+    what = f"{counted(len(letters), 'event')}, and nothing was changed"
+    return WOULD_PARK not in _show(
+        console, letters, _letter_cells, lambda letter: _foresee_delivery(installation, letter), what
+    )
+
+
+def _show(
+    console: Console,
+    items: Sequence[Item],
+    cells: Callable[[Item], tuple[str, ...]],
+    rows: Callable[[Item], Iterable[Row]],
+    what: str,
+) -> list[str]:
+    """Show the rows of each item as they become known, then their sum; return the outcomes.
+
+    :param cells: what names an item, before its route.
+    """
+    widths = [max(map(len, column)) for column in zip(*map(cells, items), strict=True)]
+    outcomes: list[str] = []
+    for item in items:
+        for row in rows(item):
+            console.row((*cells(item), *row), [*widths, _ROUTE_WIDTH, _OUTCOME_WIDTH])
             outcomes.append(row[1])
-    console.line(summary(f"{counted(len(chosen), 'record')}, and nothing was changed", outcomes))
-    return WOULD_PARK not in outcomes
+    console.line(summary(what, outcomes))
+    return outcomes
+
+
+def _record_cells(record: Record) -> tuple[str, ...]:
+    return (record.key.key[:SHOWN_KEY],)
+
+
+def _letter_cells(letter: DeadLetter) -> tuple[str, ...]:
+    return (letter.file, letter.event_id, letter.why)
 
 
 def _redrive(redrive: Redrive, record: Record, *, look: bool) -> Iterator[Row]:
@@ -59,24 +108,35 @@ def _redrive(redrive: Redrive, record: Record, *, look: bool) -> Iterator[Row]:
         yield record.key.route, Outcome.DEFERRED, str(exc)
         return
     for decision in redriven.decisions:
-        yield _route(record, decision), decision.outcome, decision_words(decision, record.key.key)
+        yield decision.route or record.key.route, decision.outcome, decision_words(decision, record.key.key)
     if not redriven.decisions:
         yield record.key.route, Outcome.DUPLICATE, redriven.reason
 
 
 def _foresee(installation: Installation, record: Record) -> Iterator[Row]:
     foreseen = foresee(record, installation.decide(record.entry.event))
-    for decided in foreseen.decisions:
-        present = None if decided.key == record.key else installation.present(decided.key)
-        yield decided.key.route, *forecast(decided, present, looks_first=foreseen.looks_first)
+    yield from redrive_rows(installation, record, foreseen)
     if not foreseen.decisions:
         is_done = record.state not in REDRIVABLE_STATES
         yield record.key.route, Outcome.DUPLICATE if is_done else WOULD_IGNORE, foreseen.why_nothing
 
 
-def _route(record: Record, decision: Decision) -> str:
-    return decision.route or record.key.route
+def _deliver(relay: Relay, letter: DeadLetter, decisions: list[Decision]) -> Iterator[Row]:
+    """Deliver one event.
+
+    :param decisions: where the relay reports to, also what was decided for some routes if others are deferred.
+    """
+    decisions.clear()
+    with suppress(DeliveryDeferred):
+        relay.deliver(letter.text)
+    for decision in decisions:
+        route = decision.route or (UNROUTED if decision.key else _NO_ROUTE)
+        yield route, decision.outcome, decision_words(decision)
 
 
-def _widths(chosen: Sequence[Record]) -> tuple[int, ...]:
-    return (SHOWN_KEY, max(len(record.key.route) for record in chosen), _OUTCOME_WIDTH)
+def _foresee_delivery(installation: Installation, letter: DeadLetter) -> Iterator[Row]:
+    verdict = installation.decide(letter.text)
+    for decided in verdict.decisions:
+        yield delivery_row(installation, decided)
+    if not verdict.decisions:
+        yield _NO_ROUTE, WOULD_IGNORE, verdict.why_nothing

@@ -1,8 +1,8 @@
-"""Waits until the journal shows what came of an event that was sent."""
+"""Waits until the journal shows what happened to an event that was sent."""
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from itertools import chain, repeat
 from typing import Final
@@ -10,12 +10,8 @@ from typing import Final
 from shared.clock import Clock, utc_now
 from shared.deciding import Verdict
 from shared.journal.records import FINAL_STATES, JournalKey, Record, Selection
-from shared.telemetry import Outcome
 from tools.actions.records import MAX_SCANNED
 from tools.installation import Installation
-
-NOTHING: Final = "nothing"
-"""Shown for a route of which the journal has no record yet."""
 
 PAUSES_SECONDS: Final = (0.2, 0.3, 0.5, 1.0, 2.0)
 """Between two looks; the last one again and again."""
@@ -24,25 +20,32 @@ Sleep = Callable[[float], None]
 
 
 @dataclass(frozen=True, slots=True)
-class Expected:
+class Awaited:
     """A record to wait for.
 
-    :param key: of the record; where the event's source is changed on the way only the route is certain.
-    :param event_id: of the event, by which the record is found in that case; empty: it is found by its key.
-    :param before: the record that was there before the event was sent.
+    :param key: of the record; if the event's source changes on the way, only the route is certain.
+    :param event_id: of the event, which finds the record in that case; empty: the key finds it.
+    :param before: the record before the event was sent.
+    :param record: the record now.
     """
 
     key: JournalKey
     event_id: str = ""
     before: Record | None = None
+    record: Record | None = None
 
     @property
-    def is_done(self) -> bool:
+    def was_done(self) -> bool:
         """Whether the occurrence had been dealt with before the event was sent."""
         return self.before is not None and self.before.state in FINAL_STATES
 
+    @property
+    def is_done(self) -> bool:
+        """Whether the occurrence has been dealt with now."""
+        return self.record is not None and self.record.state in FINAL_STATES
+
     def present(self, installation: Installation) -> Record | None:
-        """The record that is there now.
+        """Return the record that is there now.
 
         :raises JournalUnavailable: the journal does not answer.
         """
@@ -54,54 +57,35 @@ class Expected:
         return next((one for one in records if one.entry.event_id == self.event_id), None)
 
 
-@dataclass(frozen=True, slots=True)
-class Seen:
-    """What the journal shows of one route in the end.
+def awaited_records(installation: Installation, verdict: Verdict, *, is_source_kept: bool) -> list[Awaited]:
+    """Return the records that an event will have, each as it is before the event is sent.
 
-    :param outcome: an outcome, or where the time was up a record's state, or ``nothing``.
-    """
-
-    route: str
-    outcome: str
-    record: Record | None = None
-
-
-def expected(installation: Installation, verdict: Verdict, *, is_source_kept: bool) -> list[Expected]:
-    """The records that an event will have, each as it is before the event is sent.
-
-    :param is_source_kept: False: the event's source will be another one when it arrives, and so will the keys.
+    :param is_source_kept: False: the event's source, and so its keys, will be others when it arrives.
     :raises JournalUnavailable: the journal does not answer.
     """
     event_id = "" if is_source_kept else verdict.entry.event_id
-    wanted = [Expected(decided.key, event_id) for decided in verdict.decisions]
-    return [Expected(one.key, one.event_id, one.present(installation)) for one in wanted]
+    wanted = [Awaited(decided.key, event_id) for decided in verdict.decisions]
+    return [replace(one, before=one.present(installation)) for one in wanted]
 
 
 def wait(
     installation: Installation,
-    awaited: Sequence[Expected],
+    awaited: Sequence[Awaited],
     until: datetime,
-    *,
-    again: Callable[[], None] = lambda: None,
+    again: Callable[[], None],
     clock: Clock = utc_now,
     sleep: Sleep = time.sleep,
-) -> list[Seen]:
+) -> list[Awaited]:
     """Look until every record is final, or the time is up.
 
-    :param again: called after each look that was in vain, to deliver the event once more where that is for us to do.
+    :param again: called after each look that was in vain, to deliver the event once more if need be.
     :raises JournalUnavailable: the journal does not answer.
     """
     pauses = chain(PAUSES_SECONDS, repeat(PAUSES_SECONDS[-1]))
     while True:
-        seen = [_seen(one, one.present(installation)) for one in awaited]
+        seen = [replace(one, record=one.present(installation)) for one in awaited]
         left = (until - clock()) / timedelta(seconds=1)
-        if left <= 0 or all(one.record is not None and one.record.state in FINAL_STATES for one in seen):
+        if left <= 0 or all(one.is_done for one in seen):
             return seen
         sleep(min(next(pauses), left))
         again()
-
-
-def _seen(one: Expected, record: Record | None) -> Seen:
-    if record is None:
-        return Seen(one.key.route, NOTHING)
-    return Seen(one.key.route, Outcome.DUPLICATE if one.is_done else record.state.value, record)

@@ -1,1 +1,1 @@
-"""The commands: one module each, so this folder's listing is the list of them."""
+"""The commands, one module each. Every module's ``app`` is part of the program, so a new command is a new module."""

@@ -1,21 +1,20 @@
-"""``manage.py check`` and ``manage.py schema``: what is wrong with routes.yaml, told before the app is."""
+"""``manage.py check``: says what is wrong with routes.yaml before the app does."""
 
 from dataclasses import asdict
-from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Any, Final
 
 import typer
 
 from handlers import NAMES
 from tools.console import Console
-from tools.errors import CommandFailed
+from tools.files import read_text, shown_path
 from tools.help_pages import epilog
-from tools.options import JsonOption, OutputOption, StrictOption, installation_of
-from tools.results import emit
+from tools.options import JsonOption, RoutesArgument, StrictOption, installation_of
 from tools.routes.checking import check
 from tools.routes.findings import Finding, Severity
-from tools.routes.schema import schema_text
-from tools.wording import counted
+from tools.wording import counted, finding_words
+
+app = typer.Typer()
 
 EPILOG: Final = epilog(
     {
@@ -25,14 +24,9 @@ EPILOG: Final = epilog(
     "Exit codes: 0 nothing is wrong, or there are warnings only; 1 errors were found, or with --strict warnings; "
     "2 nothing was checked: wrong usage, or no such file; 130 interrupted.",
 )
-SCHEMA_EPILOG: Final = epilog({"schema --output routes.schema.json": "after a change of the code"})
-
-RoutesArgument = Annotated[
-    Path | None,
-    typer.Argument(metavar="ROUTES.yaml", help="The file; left out: the app's, which ROUTES_FILE names."),
-]
 
 
+@app.command("check", epilog=EPILOG)
 def check_routes(
     context: typer.Context,
     routes: RoutesArgument = None,
@@ -40,19 +34,19 @@ def check_routes(
     strict: StrictOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Check a dispatch table, and say everything that is wrong with it.
+    """Find every mistake in routes.yaml.
 
-    Errors are what the app refuses to start with. Warnings are what can hardly be meant: a condition that can never be
-    true, a placeholder that never finds a value, a route that asks for the same run as another one, a loop without a
-    cooldown, an environment value that is not set here. Where a pipeline's YAML lies beside the file, as
-    pipelines/NAME.yml, the route's parameters are held against those that it declares.
+    The app refuses to start with an error. A warning is probably a mistake: a condition that can never be true, a
+    placeholder that never finds a value, a route that asks for the same run as another one, a loop without a
+    cooldown, an environment value that is not set here. If the pipeline's YAML lies beside the file, as
+    pipelines/NAME.yml, the route's parameters are compared with those that it declares.
 
-    What a warning says without "may" is certain. Each finding is one line, as compilers print them
-    (FILE:LINE:COLUMN: error: TEXT), and below it what would be right. Nothing but files is read.
+    A warning without "may" is certain. Each finding is one line, as compilers print them (FILE:LINE:COLUMN: error:
+    TEXT), followed by what would be right. Only files are read.
     """
     installation, console = installation_of(context), Console()
     file = routes or installation.settings.routes_file
-    reading, findings = check(read(file), file, NAMES, installation.environment)
+    reading, findings = check(read_text(file), file, NAMES, installation.environment)
     shown = shown_path(file)
     if as_json:
         console.json(_document(shown, findings))
@@ -63,43 +57,11 @@ def check_routes(
     raise typer.Exit(1 if _count(findings, Severity.ERROR) or (strict and findings) else 0)
 
 
-def write_schema(*, output: OutputOption = None) -> None:
-    """Write the JSON Schema of routes.yaml, for editors.
-
-    It is generated from what the app knows: every key, event type and form. routes.schema.json beside routes.yaml is
-    this text; an editor with the YAML language server finds it by the first line of routes.yaml.
-    """
-    emit(Console(), schema_text(NAMES), output)
-
-
-def read(file: Path) -> str:
-    """A dispatch table's text.
-
-    :raises CommandFailed: it cannot be read.
-    """
-    try:
-        return file.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as exc:
-        reason = exc.strerror if isinstance(exc, OSError) and exc.strerror else type(exc).__name__
-        raise CommandFailed(f"{file} cannot be read ({reason}); name another file, or set ROUTES_FILE") from exc
-
-
-def shown_path(file: Path) -> str:
-    """A path as it is typed: from the working directory where it is below it."""
-    absolute = file.absolute()
-    return str(absolute.relative_to(Path.cwd()) if absolute.is_relative_to(Path.cwd()) else file)
-
-
 def show(console: Console, file: str, finding: Finding) -> None:
     """A finding as compilers print it, and below it what would be right."""
-    console.finding(f"{file}:{finding.line}:{finding.column}:", finding.severity, words(finding))
+    console.finding(f"{file}:{finding.line}:{finding.column}:", finding.severity, finding_words(finding))
     if finding.suggestion:
         console.line(f"    {finding.suggestion}")
-
-
-def words(finding: Finding) -> str:
-    """What was found, on one line."""
-    return (f"{finding.text!r}: " if finding.text else "") + finding.message
 
 
 def _document(file: str, findings: list[Finding]) -> dict[str, Any]:

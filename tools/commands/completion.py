@@ -1,54 +1,58 @@
-"""``manage.py completion``: what makes a shell complete our commands, options, routes, states and event types.
-
-Typer's own ``--install-completion`` knows a program by one word, and ours is most often called by two: ``python
-manage.py``. So the scripts are ours, and what they ask is Typer's.
-"""
+"""``manage.py completion``: Typer's script that makes a shell complete commands, options, routes, states and types."""
 
 from enum import StrEnum
-from pathlib import Path
 from typing import Annotated, Final
 
 import typer
-from typer.completion import get_completion_inspect_parameters
+from typer.completion import get_completion_inspect_parameters, get_completion_script  # type: ignore[attr-defined]
 
 from tools.console import Console
-from tools.help_pages import epilog
+from tools.help_pages import PROGRAM, epilog
 
 VARIABLE: Final = "_NEXTSTAGE_COMPLETE"
-"""Set by the scripts: the program is asked what may follow, not to do anything."""
+"""Set by the scripts: the program prints what may follow and does nothing else."""
 
-EPILOG: Final = epilog(
-    {
-        "completion bash >> ~/.bashrc": "",
-        "completion zsh >> ~/.zshrc": "",
-        "completion fish >> ~/.config/fish/config.fish": "",
-    },
-    "Exit codes: 0 done; 2 wrong usage.",
-)
-
-_SCRIPTS: Final = Path(__file__).parents[1] / "completion"
+app = typer.Typer()
 
 
 class Shell(StrEnum):
-    """The shells there is a script for."""
+    """A shell with a completion script."""
 
     BASH = "bash"
     ZSH = "zsh"
     FISH = "fish"
 
 
+# Typer's scripts for zsh and fish call the program by its bare name, which must then be on the PATH. These call it as
+# it was typed, as Typer's script for bash does.
+_BY_NAME: Final = {Shell.ZSH: f"complete_zsh {PROGRAM}", Shell.FISH: f"(commandline -cp) {PROGRAM}"}
+_AS_TYPED: Final = {Shell.ZSH: "complete_zsh ${~words[1]}", Shell.FISH: "(commandline -cp) (commandline -opc)[1]"}
+
 ShellArgument = Annotated[Shell, typer.Argument(metavar="SHELL", help=f"{', '.join(Shell)}.")]
 
 
+@app.command(
+    epilog=epilog(
+        {
+            "completion bash >> ~/.bashrc": "",
+            "completion zsh >> ~/.zshrc": "after compinit",
+            "completion fish >> ~/.config/fish/config.fish": "",
+        },
+        "Exit codes: 0 done; 2 wrong usage.",
+    )
+)
 def completion(shell: ShellArgument) -> None:
-    """Print the script that makes a shell complete these commands.
+    """Print a shell's completion script.
 
-    It works for 'python manage.py' as well as for 'manage.py', with whichever Python is typed, and completes commands,
-    options, the names of routes, states and types of event. Add it to what the shell reads when it starts.
+    The script completes commands, options, and the names of routes, states and event types after `./manage.py`.
+    Add it to the file that the shell reads when it starts.
     """
-    Console().text((_SCRIPTS / f"manage.{shell}").read_text(encoding="utf-8"))
+    script = get_completion_script(prog_name=PROGRAM, complete_var=VARIABLE, shell=shell)
+    if shell in _BY_NAME:
+        script = script.replace(_BY_NAME[shell], _AS_TYPED[shell])
+    Console().text(script)
 
 
-def prepare() -> None:
-    """Make the shells' protocols known, which Typer does only where it offers its own scripts too."""
+def enable_completion() -> None:
+    """Register the shells' protocols, which Typer does only for programs that have its own completion options."""
     get_completion_inspect_parameters()

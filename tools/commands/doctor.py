@@ -4,13 +4,15 @@ from typing import Annotated, Final
 
 import typer
 
+from tools.actions.check_results import CheckResult, Status
 from tools.actions.examining import Endpoint, examine
-from tools.actions.findings import Finding, Status
 from tools.console import Console
 from tools.events.webhook import DEFAULT_FUNCTION, DEFAULT_URL, KEY_VARIABLE
 from tools.help_pages import epilog
-from tools.options import JsonOption, installation_of
+from tools.options import FunctionOption, JsonOption, installation_of
 from tools.wording import counted, summary
+
+app = typer.Typer()
 
 EPILOG: Final = epilog(
     {
@@ -35,9 +37,9 @@ KeyOption = Annotated[
         help=f"The app's system key. Better put it into {KEY_VARIABLE}: a command line can be seen by others.",
     ),
 ]
-FunctionOption = Annotated[str, typer.Option("--function", metavar="NAME", help="The function that takes events.")]
 
 
+@app.command(epilog=EPILOG)
 def doctor(
     context: typer.Context,
     *,
@@ -51,31 +53,30 @@ def doctor(
     Reads the settings and routes.yaml; writes, reads and removes a record of the journal; reads the secret or gets
     a token; encrypts and decrypts one with the keys of waiting tasks; lists the projects' pipelines; looks for each
     route's pipeline; has Azure DevOps preview a run of each; and goes through Event Grid's validation handshake
-    with the app's endpoint. Nothing is queued, and nothing is left behind. Whatever fails has its next step below
-    it.
+    with the app's endpoint. Nothing is queued, and nothing is left behind. Every failure has its next
+    step below it.
 
-    The credential that is tried is the one of whoever runs this: on a laptop with 'identity', yours, not the app's.
-    What a preview cannot show is whether a PAT has the scope Build (Read & execute), which queuing needs; to preview,
-    Build (Read) is enough.
+    With `AZURE_DEVOPS_AUTH=identity` on a laptop, the identity that is tried is yours, not the app's. A preview cannot
+    show whether a PAT has the scope Build (Read & execute), which queuing needs: Build (Read) is enough to preview.
     """
     installation, console = installation_of(context), Console()
-    findings: list[Finding] = []
-    for finding in examine(installation, Endpoint(url or "", key or "", function)):
-        findings.append(finding)
+    results: list[CheckResult] = []
+    for result in examine(installation, Endpoint(url or "", key or "", function)):
+        results.append(result)
         if not as_json:
-            _show(console, finding)
+            _show(console, result)
     if as_json:
-        console.json([finding.document() for finding in findings])
+        console.json([result.document() for result in results])
     else:
-        console.line(summary(counted(len(findings), "check"), (finding.status for finding in findings)))
-    raise typer.Exit(1 if any(finding.status is Status.FAILED for finding in findings) else 0)
+        console.line(summary(counted(len(results), "check"), (result.status for result in results)))
+    raise typer.Exit(1 if any(result.status is Status.FAILED for result in results) else 0)
 
 
-def _show(console: Console, finding: Finding) -> None:
+def _show(console: Console, result: CheckResult) -> None:
     widths = [_STATUS_WIDTH, _CHECK_WIDTH]
-    first, *others = finding.detail.splitlines()
-    console.row((finding.status, finding.check, first), widths)
+    first, *others = result.detail.splitlines()
+    console.row((result.status, result.check, first), widths)
     for line in others:
         console.row(("", "", line), widths)
-    if finding.next_step:
-        console.row(("", "", f"next: {finding.next_step}"), widths)
+    if result.next_step:
+        console.row(("", "", f"next: {result.next_step}"), widths)

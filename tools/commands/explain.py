@@ -1,30 +1,33 @@
 """``manage.py explain``: what an event leads to on each route, and why. Asks the journal, and changes nothing."""
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
+from dataclasses import replace
 from datetime import datetime
+from itertools import chain
 from typing import Annotated, Final
 
 import typer
 
-from shared.clock import utc_now
 from shared.errors import JournalUnavailable
 from shared.journal.records import UNROUTED
-from shared.routing.table import Match, Refusal
 from shared.suggestion import suggestion
 from tools.actions import explanation_view as view
-from tools.actions.explaining import Explained, Explanation, Present, expected, explain
+from tools.actions.explaining import Explained, Explanation, explain
+from tools.actions.forecasting import WOULD_PARK, forecast, present
 from tools.console import Console
-from tools.errors import CommandFailed, UnreadableFile
-from tools.events.dead_letters import DeadLetter, Source, read_dead_letters
+from tools.errors import CommandFailed
+from tools.events.dead_letters import DeadLetter, Source, collect
 from tools.events.sources import ConnectionOption, sources
+from tools.files import show_unread
 from tools.help_pages import epilog
 from tools.installation import Installation
-from tools.options import JsonOption, RoutesFileOption, installation_of
-from tools.wording import WOULD_PARK
+from tools.options import JsonOption, LimitOption, RouteOption, RoutesFileOption, installation_of
 
 STDIN: Final = "-"
 DEFAULT_LIMIT: Final = 100
+
+app = typer.Typer()
 
 EPILOG: Final = epilog(
     {
@@ -42,46 +45,47 @@ EventsArgument = Annotated[
     typer.Argument(
         metavar="EVENT.json",
         help="A file with one event or an array of them, a dead-letter file, a folder of such files, or a blob "
-        "container's URL. '-', or nothing: standard input.",
+        "container's URL. `-`, or nothing: standard input.",
     ),
 ]
-OnlyRouteOption = Annotated[str | None, typer.Option("--route", metavar="ROUTE", help="This route only.")]
-LimitOption = Annotated[int, typer.Option("--limit", min=1, metavar="N", help="At most so many events.")]
 
 
+@app.command("explain", epilog=EPILOG)
 def explain_events(
     context: typer.Context,
     events: EventsArgument = None,
     *,
     routes: RoutesFileOption = None,
-    route: OnlyRouteOption = None,
+    route: RouteOption = None,
     limit: LimitOption = DEFAULT_LIMIT,
     connection_string_env: ConnectionOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Say what an event leads to on each route, and why.
+    """Say what an event leads to, and why.
 
     For each event and route: whether it matches, or which part of its condition was false and what that part saw; the
     parameters as they are rendered; the HTTP calls just as they would be sent, without the credential; the journal's
-    key; what the journal says of it now, and so what would come of a delivery. The decision is the app's own, by
+    key; what the journal says of it now, and so the outcome of a delivery. The decision is the app's own, by
     routes.yaml as it is here and now.
 
-    Nothing is sent and nothing is changed. Azure DevOps is not asked either: where a route names its pipeline by its
-    name, the id that Azure DevOps has for it stands as '{id of NAME}'.
+    Nothing is sent and nothing is changed. Azure DevOps is not asked either: if a route names its pipeline by its
+    name, its id is shown as `{id of NAME}`.
     """
     installation, console = installation_of(context).with_routes(routes), Console()
     _check_route(installation, route)
-    explainer = Explainer(installation, route, utc_now())
-    reader = _Reader(installation, connection_string_env, console)
-    explained = (explainer.explain(letter) for letter in reader.letters(events or [STDIN], limit))
+    found = (_sources(installation, path, connection_string_env) for path in events or [STDIN])
+    collected = collect(chain.from_iterable(found), limit)
+    explainer = Explainer(installation, route, installation.clock())
+    explained = map(explainer.explain, collected.letters)
     if as_json:
         console.json([view.document(each, installation.authorization_scheme) for each in explained])
     else:
         for each in explained:
             view.show(console, each, installation.authorization_scheme, explainer.now)
+    is_whole = show_unread(collected, limit, console)
     if explainer.journal_problem:
         console.error(explainer.journal_problem)
-    raise typer.Exit(1 if reader.has_failed or explainer.journal_problem or explainer.would_park else 0)
+    raise typer.Exit(1 if not is_whole or explainer.journal_problem or explainer.would_park else 0)
 
 
 class Explainer:
@@ -111,67 +115,24 @@ class Explainer:
 
     def _completed(self, explanation: Explanation) -> Explanation:
         decided = explanation.decided
-        if decided is None:
+        if decided is None or self.journal_problem:
             return explanation
-        present = self._present(decided)
-        if present is None:
-            return explanation
-        outcome, because = expected(decided, present, self.now)
-        self.would_park = self.would_park or outcome == WOULD_PARK
-        return explanation.with_present(present, outcome, because)
-
-    def _present(self, decided: Match | Refusal) -> Present | None:
-        if self.journal_problem:
-            return None
         try:
-            record = self._installation.present(decided.key)
-            window = decided.window if isinstance(decided, Match) else None
-            return Present(record, None if window is None else self._installation.in_the_way(decided.key, window))
+            found = present(self._installation, decided)
         except JournalUnavailable as exc:
             self.journal_problem = str(exc)
-            return None
+            return explanation
+        outcome, because = forecast(decided, found, self.now)
+        self.would_park = self.would_park or outcome == WOULD_PARK
+        return replace(explanation, present=found, outcome=outcome, because=because)
 
 
-class _Reader:
-    """Reads events from wherever the operator names them.
-
-    :ivar has_failed: something could not be read.
-    """
-
-    def __init__(self, installation: Installation, connection_env: str | None, console: Console) -> None:
-        self._installation = installation
-        self._connection_env = connection_env
-        self._console = console
-        self.has_failed = False
-
-    def letters(self, paths: Sequence[str], limit: int) -> Iterator[DeadLetter]:
-        """The events, at most so many.
-
-        :raises CommandFailed: there is no such file.
-        """
-        count = 0
-        for path in paths:
-            for letter in self._read_all(path):
-                if count == limit:
-                    self._console.note(f"only the first {limit} events are explained; --limit explains more")
-                    return
-                count += 1
-                yield letter
-
-    def _read_all(self, path: str) -> Iterator[DeadLetter]:
-        for name, read in self._sources(path):
-            try:
-                yield from read_dead_letters(name, read())
-            except UnreadableFile as exc:
-                self.has_failed = True
-                self._console.error(f"{name} {exc}")
-
-    def _sources(self, path: str) -> Iterator[Source]:
-        if path != STDIN:
-            return sources(self._installation, path, self._connection_env)
-        if sys.stdin.isatty():
-            raise CommandFailed("say which event to explain: EVENT.json, or '-' and the event on standard input")
-        return iter([("standard input", sys.stdin.buffer.read)])
+def _sources(installation: Installation, path: str, connection_env: str | None) -> Iterator[Source]:
+    if path != STDIN:
+        return sources(installation, path, connection_env)
+    if sys.stdin.isatty():
+        raise CommandFailed("say which event to explain: EVENT.json, or '-' and the event on standard input")
+    return iter([("standard input", sys.stdin.buffer.read)])
 
 
 def _check_route(installation: Installation, route: str | None) -> None:

@@ -11,23 +11,25 @@ from shared.durations import duration_text
 from shared.errors import InvalidRoutes
 from shared.routing.routes_file import read_routes
 from shared.routing.table import Route
-from tools.commands.check import RoutesArgument, read, shown_path, words
 from tools.console import Console
+from tools.files import emit, read_text, shown_path
 from tools.help_pages import epilog
-from tools.options import JsonOption, OutputOption, StrictOption, installation_of
-from tools.results import emit
+from tools.options import JsonOption, OutputOption, RoutesArgument, StrictOption, installation_of
 from tools.routes.chain.chain import Chain, chain_of, loop_warnings
 from tools.routes.chain.mermaid import mermaid
 from tools.routes.chain.svg import svg
+from tools.wording import finding_words
 
 TITLE: Final = "Which Azure ML event queues which pipeline, and what that brings about"
+app = typer.Typer()
+
 EPILOG: Final = epilog(
     {
         "graph": "Mermaid, to put into a page",
         "graph --format svg --output routes.svg": "a picture",
     },
     "Exit codes: 0 drawn; 1 drawn, and with --strict there is a loop without a cooldown; 2 nothing was drawn: wrong "
-    "usage, no such file, or errors in it, which 'check' tells; 130 interrupted.",
+    "usage, no such file, or errors in it, which `check` shows; 130 interrupted.",
 )
 
 
@@ -48,6 +50,7 @@ FormatOption = Annotated[
 ]
 
 
+@app.command(epilog=EPILOG)
 def graph(
     context: typer.Context,
     routes: RoutesArgument = None,
@@ -57,16 +60,16 @@ def graph(
     strict: StrictOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Draw what follows from what, as Mermaid or SVG.
+    """Draw which event leads to which run.
 
-    The whole chain: event types, routes with their conditions, pipelines, and the events that those bring about again,
-    which the routes say under 'causes' (the app itself ignores it). Where such events may lead back to a route, and no
-    route on the way has a cooldown, that loop is drawn in red, and warned of on standard error. Environment values
+    The whole chain: event types, routes with their conditions, pipelines, and the events that those cause again,
+    as the routes declare under `causes` (the app itself ignores it). If such events may lead back to a route, and no
+    route on the way has a cooldown, that loop is drawn in red, with a warning on standard error. Environment values
     need not be set.
     """
     installation, console = installation_of(context), Console()
     file = routes or installation.settings.routes_file
-    reading = read_routes(read(file), names=NAMES, environment=installation.environment)
+    reading = read_routes(read_text(file), names=NAMES, environment=installation.environment)
     if reading.problems:
         raise InvalidRoutes(shown_path(file), reading.problems)
     chain = chain_of(reading.table.routes)
@@ -76,7 +79,9 @@ def graph(
         drawn = svg(chain, TITLE) if form is Format.SVG else mermaid(chain)
     emit(console, drawn, output)
     for finding in loop_warnings(reading):
-        console.note(f"{shown_path(file)}:{finding.line}:{finding.column}: {finding.severity}: {words(finding)}")
+        console.note(
+            f"{shown_path(file)}:{finding.line}:{finding.column}: {finding.severity}: {finding_words(finding)}"
+        )
     raise typer.Exit(1 if strict and chain.loops else 0)
 
 

@@ -5,18 +5,19 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from shared.clock import utc_now
 from shared.durations import short_duration
 from shared.errors import ConfigurationError
 from shared.journal.records import UNROUTED, Record
 from shared.redrive import Foreseen, foresee
 from tools.actions import records
+from tools.actions.forecasting import redrive_rows
 from tools.actions.records import SHOWN_KEY, Wanted
 from tools.console import Console
 from tools.help_pages import EXIT_CODES, epilog
 from tools.installation import Installation
 from tools.options import (
     JsonOption,
+    LimitOption,
     NewerOption,
     OlderOption,
     RouteOption,
@@ -24,7 +25,7 @@ from tools.options import (
     WindowsOption,
     installation_of,
 )
-from tools.wording import forecast, foreseen_document, run_words
+from tools.wording import foreseen_document, run_words
 
 DEFAULT_LIMIT: Final = 50
 _HEAD: Final = ("KEY", "ROUTE", "STATE", "AGE", "EVENT", "RUN", "REASON")
@@ -38,13 +39,12 @@ EPILOG: Final = epilog(
     }
 )
 
-LimitOption = Annotated[int, typer.Option("--limit", min=1, metavar="N", help="At most so many records.")]
-
-journal_app = typer.Typer(rich_markup_mode=None, add_completion=False)
+app = typer.Typer(name="journal")
 
 
-@journal_app.callback(invoke_without_command=True)
-def journal(
+@app.command("list", help="List records; the same as `journal` alone.", epilog=EXIT_CODES)
+@app.callback(invoke_without_command=True, epilog=EPILOG)
+def list_records(
     context: typer.Context,
     *,
     route: RouteOption = None,
@@ -57,57 +57,14 @@ def journal(
 ) -> None:
     """List the journal's records, or show one.
 
-    Those that changed last come first. Works whatever is wrong with routes.yaml, and needs no access to Azure
-    DevOps: the journal alone is read. Events that no route could be asked about, because they could not be read or
-    lacked something, are under the route '$unrouted'.
+    The records that changed last come first. The journal alone is read, so this works whatever is wrong with
+    routes.yaml and without access to Azure DevOps. Events that could not be read, or lacked something that every
+    route needs, are under the route `$unrouted`.
     """
-    if context.invoked_subcommand is None:
-        wanted = Wanted(route, frozenset(states or ()), older_than, newer_than, windows)
-        _list(installation_of(context), wanted, limit, as_json=as_json)
-
-
-@journal_app.command("list", epilog=EXIT_CODES)
-def list_records(
-    context: typer.Context,
-    *,
-    route: RouteOption = None,
-    states: StatesOption = None,
-    older_than: OlderOption = None,
-    newer_than: NewerOption = None,
-    limit: LimitOption = DEFAULT_LIMIT,
-    windows: WindowsOption = False,
-    as_json: JsonOption = False,
-) -> None:
-    """List records; the same as 'journal' alone."""
-    wanted = Wanted(route, frozenset(states or ()), older_than, newer_than, windows)
-    _list(installation_of(context), wanted, limit, as_json=as_json)
-
-
-@journal_app.command("show", epilog=EXIT_CODES)
-def show(
-    context: typer.Context,
-    key: Annotated[str, typer.Argument(metavar="KEY", help="A record's key, or its first 4 digits or more.")],
-    *,
-    as_json: JsonOption = False,
-) -> None:
-    """Show all about one record.
-
-    Its event and request, every attempt with time and answer, the run, and what redriving it would do today (where
-    routes.yaml can be read).
-    """
-    installation, console = installation_of(context), Console()
-    (record,) = records.find(installation.journal, [key])
-    foreseen = _foresee(installation, record)
-    if as_json:
-        known = {"unknown": foreseen} if isinstance(foreseen, str) else foreseen_document(foreseen)
-        console.json({**records.document(record), "redrive": known})
+    if context.invoked_subcommand is not None:
         return
-    _show(console, record, utc_now())
-    _show_forecast(console, installation, record, foreseen)
-
-
-def _list(installation: Installation, wanted: Wanted, limit: int, *, as_json: bool) -> None:
-    console, now = Console(), utc_now()
+    installation, console = installation_of(context), Console()
+    wanted, now = Wanted(route, frozenset(states or ()), older_than, newer_than, windows), installation.clock()
     found = records.newest(installation.journal, wanted, limit, now)
     if as_json:
         console.json([records.document(record) for record in found.records])
@@ -117,6 +74,29 @@ def _list(installation: Installation, wanted: Wanted, limit: int, *, as_json: bo
         console.line(f"no record {_that_fits(wanted)}the journal {installation.journal_name}")
     if found.count > len(found.records):
         console.note(f"{len(found.records)} of {found.count} records are shown; --limit shows more")
+
+
+@app.command("show", epilog=EXIT_CODES)
+def show(
+    context: typer.Context,
+    key: Annotated[str, typer.Argument(metavar="KEY", help="A record's key, or its first 4 digits or more.")],
+    *,
+    as_json: JsonOption = False,
+) -> None:
+    """Show all about one record.
+
+    Its event and request, every attempt with time and answer, the run, and what redriving it would do today (if
+    routes.yaml can be read).
+    """
+    installation, console = installation_of(context), Console()
+    (record,) = records.find(installation.journal, [key])
+    foreseen = _foresee(installation, record)
+    if as_json:
+        known = {"unknown": foreseen} if isinstance(foreseen, str) else foreseen_document(foreseen)
+        console.json({**records.document(record), "redrive": known})
+        return
+    _show(console, record, installation.clock())
+    _show_forecast(console, installation, record, foreseen)
 
 
 def _that_fits(wanted: Wanted) -> str:
@@ -149,7 +129,8 @@ def _show(console: Console, record: Record, now: datetime) -> None:
         if value:
             console.row((name, value), [8])
     _show_document(console, "event:", records.parsed(record.entry.event), record.entry.event)
-    _show_document(console, "request:", records.request_document(record), record.entry.request)
+    _show_document(console, "request:", records.parsed(record.entry.request), record.entry.request)
+    _show_document(console, "document:", records.kept_document(record), record.document)
     console.line()
     console.line("history:")
     for step in record.history:
@@ -180,7 +161,5 @@ def _show_forecast(console: Console, installation: Installation, record: Record,
         console.line(f"redriving it: nothing, as {foreseen.why_nothing}")
     else:
         console.line("redriving it:")
-        for decided in foreseen.decisions:
-            present = None if decided.key == record.key else installation.present(decided.key)
-            outcome, words = forecast(decided, present, looks_first=foreseen.looks_first)
-            console.row((f"  {decided.key.route}", outcome, words), [len(decided.key.route) + 2, len(outcome)])
+        for route, outcome, words in redrive_rows(installation, record, foreseen):
+            console.row((f"  {route}", outcome, words), [len(route) + 2, len(outcome)])

@@ -1,7 +1,7 @@
 """``manage.py preview``: asks Azure DevOps whether it would queue what an event asks for, and queues nothing."""
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Annotated, Final
 
 import typer
@@ -9,11 +9,12 @@ import typer
 from tools.actions.previewing import GOOD_PREVIEWS, Preview, Previewer
 from tools.console import Console
 from tools.errors import CommandFailed
-from tools.events.input import InputEvent, read_events
+from tools.events.input import read_events
 from tools.help_pages import epilog
-from tools.installation import Installation
 from tools.options import JsonOption, installation_of
 from tools.wording import counted, summary, with_advice
+
+app = typer.Typer()
 
 EPILOG: Final = epilog(
     {
@@ -30,7 +31,7 @@ _OUTCOME_WIDTH: Final = 12
 EventsArgument = Annotated[
     list[str] | None,
     typer.Argument(
-        metavar="EVENT.json", help="Files with an event, an array of events, or a dead-letter blob; '-' reads stdin."
+        metavar="EVENT.json", help="Files with an event, an array of events, or a dead-letter blob; `-` reads stdin."
     ),
 ]
 AllOption = Annotated[bool, typer.Option("--all", help="Every route, each with an event that it matches.")]
@@ -42,6 +43,7 @@ YamlOption = Annotated[
 ]
 
 
+@app.command(epilog=EPILOG)
 def preview(
     context: typer.Context,
     files: EventsArgument = None,
@@ -50,14 +52,14 @@ def preview(
     show_yaml: YamlOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Have Azure DevOps check runs without queuing them.
+    """Have Azure DevOps check runs; queue none.
 
     Each run that the events ask for, by routes.yaml as it is here and now, is sent to Azure DevOps' preview endpoint
     with the app's own credential. It checks pipeline, branch, parameters and variables as for a run, and answers with
     the YAML that would run. Neither the journal nor cooldowns are looked at.
 
     With --all every route is previewed: with the first of the given events that it matches, or else with a sample
-    event that is made to fit its condition. Values marked '(sample)' come from that sample alone, so that a pipeline
+    event that is made to fit its condition. Values marked `(sample)` come from that sample alone, so that a pipeline
     may refuse what you really send. A route whose condition is too involved has no sample: give an event for it.
     """
     installation, console = installation_of(context), Console()
@@ -65,26 +67,20 @@ def preview(
         raise CommandFailed("say what to preview: EVENT.json, '-' for the standard input, or --all")
     events = read_events(files or [], sys.stdin.buffer)
     previewer = Previewer(installation.pipelines())
-    found = _all_routes(installation, previewer, events) if every_route else _events(installation, previewer, events)
+    routes = installation.configuration.routes.routes
+    if every_route:
+        found = (previewer.route(installation, route, events) for route in routes)
+    else:
+        found = (one for event in events for one in previewer.event(installation, event))
     if as_json:
         previews = list(found)
         console.json([one.document() for one in previews])
     else:
-        width = max((len(route.name) for route in installation.configuration.routes.routes), default=1)
+        width = max((len(route.name) for route in routes), default=1)
         previews = _show(console, found, width, with_yaml=not every_route if show_yaml is None else show_yaml)
     for organization, trouble in previewer.troubles.items():
         console.error(f"{organization} could not be asked: {with_advice(trouble)}")
     raise typer.Exit(0 if GOOD_PREVIEWS.issuperset(one.outcome for one in previews) else 1)
-
-
-def _events(installation: Installation, previewer: Previewer, events: Sequence[InputEvent]) -> Iterator[Preview]:
-    for event in events:
-        yield from previewer.event(installation, event)
-
-
-def _all_routes(installation: Installation, previewer: Previewer, events: Sequence[InputEvent]) -> Iterator[Preview]:
-    for route in installation.configuration.routes.routes:
-        yield previewer.route(installation, route, events)
 
 
 def _show(console: Console, previews: Iterator[Preview], width: int, *, with_yaml: bool) -> list[Preview]:

@@ -1,32 +1,33 @@
 """``manage.py redrive``: sends again what was parked, or what Event Grid gave up."""
 
 import sys
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Annotated, Final
 
 import typer
 
-from shared.clock import utc_now
-from shared.journal.journal import Journal
 from shared.journal.records import State
 from shared.redrive import REDRIVABLE_STATES, awaits_redrive
 from tools.actions import records
 from tools.actions.records import Found, Wanted
-from tools.actions.redelivering import foresee_delivery, redeliver
-from tools.actions.redriving import foresee_records, redrive_records
-from tools.completing import route_names
+from tools.actions.redriving import foresee_delivery, foresee_records, redeliver, redrive_records
 from tools.console import Console
 from tools.errors import CommandFailed
-from tools.events import dead_letters
-from tools.events.dead_letters import Collected
+from tools.events.dead_letters import DeadLetter, collect
 from tools.events.sources import ConnectionOption, sources
+from tools.files import show_unread
 from tools.help_pages import epilog
 from tools.installation import Installation
-from tools.options import installation_of
+from tools.options import LimitOption, RouteOption, installation_of
 from tools.wording import counted
 
 DEFAULT_LIMIT: Final = 1000
+Ask = Callable[[str, int, str], None]
+
 _STATES: Final = tuple(state for state in State if state in REDRIVABLE_STATES)
+
+app = typer.Typer()
 
 EPILOG: Final = epilog(
     {
@@ -42,11 +43,7 @@ EPILOG: Final = epilog(
 KeysArgument = Annotated[
     list[str] | None, typer.Argument(metavar="KEY", help="Records' keys, or their first 4 digits or more.")
 ]
-RouteOption = Annotated[
-    str | None,
-    typer.Option("--route", metavar="ROUTE", help="The parked records of this route.", autocompletion=route_names),
-]
-AllOption = Annotated[bool, typer.Option("--all", help="The parked records of all routes.")]
+AllOption = Annotated[bool, typer.Option("--all", help="The records of all routes.")]
 StatesOption = Annotated[
     list[State] | None,
     typer.Option(
@@ -69,20 +66,10 @@ NoLookOption = Annotated[
         "have looked and there is none.",
     ),
 ]
-LimitOption = Annotated[int, typer.Option("--limit", min=1, metavar="N", help="At most so many, the oldest first.")]
 YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask, however many there are.")]
 
 
-@dataclass(frozen=True, slots=True)
-class _Mode:
-    """How to go about it."""
-
-    dry_run: bool
-    limit: int
-    yes: bool
-    look: bool = True
-
-
+@app.command(epilog=EPILOG)
 def redrive(  # noqa: PLR0913 - every parameter is an option
     context: typer.Context,
     keys: KeysArgument = None,
@@ -97,25 +84,30 @@ def redrive(  # noqa: PLR0913 - every parameter is an option
     limit: LimitOption = DEFAULT_LIMIT,
     yes: YesOption = False,
 ) -> None:
-    """Send again what was parked, or Event Grid gave up.
+    """Send parked or dead-lettered events again.
 
-    What a record asks for is decided anew, by routes.yaml as it is here and now; so mend the route, redrive with
-    --dry-run, then without. However often and from wherever a record is redriven, at most one run comes of it: a
-    request whose answer was lost is looked for in Azure DevOps before anything is sent again.
+    What a record asks for is decided anew, by routes.yaml as it is here and now; so correct the route, redrive
+    with --dry-run, then without. However often a record is redriven, at most one run is queued: if the answer to a
+    request was lost, its run is looked for in Azure DevOps before anything is sent again.
 
-    Without --state these are the parked records, and those whose earlier redrive was interrupted. Event Grid gives
-    an event up after a day; records that it left behind are found with --state released --state uncertain --state
-    claimed, and its dead letters (events in either schema; of a folder every *.json below it) with --dead-letters.
-    The container is read with a signature in its URL, a connection string, or your own identity ('az login').
+    Records are named by KEY, --route or --all; the oldest is redriven first. Without --state these are the parked
+    records, and those whose earlier redrive was interrupted.
+
+    Event Grid gives an event up after a day. Records that it left behind are found with `--state released
+    --state uncertain --state claimed`, and its dead letters (events in either schema; of a folder every `*.json`
+    below it) with --dead-letters. The container is read with a signature in its URL, a connection string, or your
+    own identity (`az login`).
     """
     _check_usage(keys, route, dead_letters, states, everything=everything, without_looking=without_looking)
     installation, console = installation_of(context), Console()
-    mode = _Mode(dry_run, limit, yes, look=not without_looking)
+    ask = partial(_ask, console, is_confirmed=yes)
     if dead_letters is not None:
-        is_done = _redrive_dead_letters(installation, dead_letters, connection_string_env, mode, console)
+        collected = collect(sources(installation, dead_letters, connection_string_env), limit)
+        is_whole = show_unread(collected, limit, console)
+        is_done = _redrive_letters(installation, collected.letters, console, None if dry_run else ask) and is_whole
     else:
-        chosen = _chosen(installation.journal, keys or [], route, frozenset(states or ()), limit)
-        is_done = _redrive_records(installation, chosen, mode, console)
+        chosen = _chosen(installation, keys or [], route, frozenset(states or ()), limit)
+        is_done = _redrive_records(installation, chosen, console, None if dry_run else ask, look=not without_looking)
     raise typer.Exit(0 if is_done else 1)
 
 
@@ -139,51 +131,47 @@ def _check_usage(
         raise CommandFailed("--without-looking is said of single records: name their KEYs")
 
 
-def _chosen(journal: Journal, keys: list[str], route: str | None, states: frozenset[State], limit: int) -> Found:
+def _chosen(
+    installation: Installation, keys: list[str], route: str | None, states: frozenset[State], limit: int
+) -> Found:
+    journal, now = installation.journal, installation.clock()
     if keys:
         found = records.find(journal, keys)
         return Found(tuple(found[:limit]), len(found))
     if states:
-        return records.oldest(journal, Wanted(route, states), limit, utc_now())
-    return records.oldest(journal, Wanted(route, REDRIVABLE_STATES), limit, utc_now(), also=awaits_redrive)
+        return records.oldest(journal, Wanted(route, states), limit, now)
+    return records.oldest(journal, Wanted(route, REDRIVABLE_STATES), limit, now, also=awaits_redrive)
 
 
-def _redrive_records(installation: Installation, chosen: Found, mode: _Mode, console: Console) -> bool:
+def _redrive_records(
+    installation: Installation, chosen: Found, console: Console, ask: Ask | None, *, look: bool
+) -> bool:
+    """:param ask: None: only show what would be done."""
     if not chosen.records:
         console.line(f"nothing to redrive in the journal {installation.journal_name}")
         return True
     if chosen.count > len(chosen.records):
         console.note(f"the oldest {len(chosen.records)} of {chosen.count} records; run it again for more, or --limit")
-    if mode.dry_run:
+    if ask is None:
         return foresee_records(installation, chosen.records, console)
-    _ask(f"redrive {counted(len(chosen.records), 'record')}?", len(chosen.records), mode, console)
-    return redrive_records(installation, chosen.records, console, look=mode.look)
+    ask("redrive", len(chosen.records), "record")
+    return redrive_records(installation, chosen.records, console, look=look)
 
 
-def _redrive_dead_letters(
-    installation: Installation, path: str, connection_env: str | None, mode: _Mode, console: Console
+def _redrive_letters(
+    installation: Installation, letters: Sequence[DeadLetter], console: Console, ask: Ask | None
 ) -> bool:
-    collected = dead_letters.collect(sources(installation, path, connection_env), mode.limit)
-    is_done = _show_unread(collected, mode, console)
-    letters = collected.letters
+    """:param ask: None: only show what would be done."""
     if not letters:
         console.line("no dead letters were found")
-    elif mode.dry_run:
-        is_done = foresee_delivery(installation, letters, console) and is_done
-    else:
-        _ask(f"deliver {counted(len(letters), 'event')}?", len(letters), mode, console)
-        is_done = redeliver(installation, letters, console) and is_done
-    return is_done
+        return True
+    if ask is None:
+        return foresee_delivery(installation, letters, console)
+    ask("deliver", len(letters), "event")
+    return redeliver(installation, letters, console)
 
 
-def _show_unread(collected: Collected, mode: _Mode, console: Console) -> bool:
-    for line in collected.unreadable:
-        console.error(line)
-    if collected.is_cut:
-        console.note(f"only the first {mode.limit} events are read; --limit reads more")
-    return not collected.unreadable
-
-
-def _ask(question: str, number: int, mode: _Mode, console: Console) -> None:
-    if number > 1 and not mode.yes and sys.stdin.isatty() and not console.confirm(question):
+def _ask(console: Console, verb: str, number: int, what: str, *, is_confirmed: bool) -> None:
+    question = f"{verb} {counted(number, what)}?"
+    if number > 1 and not is_confirmed and sys.stdin.isatty() and not console.confirm(question):
         raise CommandFailed("nothing was sent, as it was not confirmed", exit_code=1)

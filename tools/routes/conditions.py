@@ -1,183 +1,355 @@
-"""Ways in which a route's condition may come true, read off the condition itself. Pure.
+"""Answers whether a condition can be true, and with which values. Pure.
 
-Only what people write is solved: comparisons of a name with a literal, ``contains`` and its like, joined by and, or and
-not. What else is in a condition is left to luck, so whoever uses a way must see for himself whether it leads there.
+Each name stands for a finite list of representative values: every literal of the conditions, and for the values in
+between one or more that the conditions cannot tell apart from the rest. jmespath itself evaluates the conditions on
+the combinations. The representatives cover every value, so what is true of none of them is never true.
+
+Functions and the rarer kinds of expression are only known by the kind of their result. To find values that make a
+condition true they are evaluated as well; such values are a proposal, to be checked on a real event.
 """
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cache
+from itertools import islice, pairwise, product
 from typing import Any, Final
 
-import jmespath
+from jmespath.functions import Functions
+from jmespath.visitor import TreeInterpreter
 
-Path = tuple[str, ...]
-"""A name and the names below it: ``("model_tags", "stage")``."""
+from shared.routing.expression_tree import NARROWING, Tree, nodes, value_at
+from shared.routing.templates import is_true
+from tools.events.values import Options, Path, options
+from tools.routes.possible_values import (
+    ANYTHING,
+    BOOLEANS,
+    NULL,
+    SOME_NUMBER,
+    Exactly,
+    Kind,
+    Option,
+    Some,
+    fits,
+    kind_of,
+)
 
+FAILED: Final = "failed"
+"""The answer of an expression that cannot be evaluated."""
+SAMPLE: Final = "sample"
+"""The text that stands for any other text."""
 
-class _Something:
-    """Any value that is neither null nor empty."""
+Answer = bool | str
+"""Whether an expression is true, or the kind of its result; or ``FAILED``."""
 
-
-SOMETHING: Final = _Something()
-
-
-@dataclass(frozen=True, slots=True)
-class Wish:
-    """What a name should find.
-
-    :param value: a JSON value, None for nothing at all, or ``SOMETHING``.
-    :param is_required: whether the condition wants this very value, and no other would do in its place.
-    """
-
-    path: Path
-    value: Any
-    is_required: bool = False
-
-
-Way = tuple[Wish, ...]
-_Node = Mapping[str, Any]
-
-_CONVERSE: Final = {"eq": "eq", "ne": "ne", "lt": "gt", "lte": "gte", "gt": "lt", "gte": "lte"}
-_OPPOSITE: Final = {"eq": "ne", "ne": "eq", "lt": "gte", "lte": "gt", "gt": "lte", "gte": "lt"}
-_STEP: Final = {"lt": -1, "lte": 0, "gt": 1, "gte": 0}
-# Of these the first child alone is evaluated on the event; the others see what the first one found.
-_NARROWING: Final = {"subexpression", "index_expression", "projection", "value_projection", "filter_projection", "pipe"}
-_LEAVE_IT: Final[Way] = ()
-
-
-def ways(condition: str) -> Iterator[Way]:
-    """What to wish for, one way after the other, the nearest first.
-
-    :param condition: JMESPath that compiles.
-    """
-    return _ways(jmespath.compile(condition).parsed, want=True)
-
-
-def paths_in(expression: str) -> frozenset[Path]:
-    """The names that an expression looks up.
-
-    :param expression: JMESPath that compiles.
-    """
-    return frozenset(_paths_in(jmespath.compile(expression).parsed))
-
-
-def _ways(node: _Node, *, want: bool) -> Iterator[Way]:
-    children = node["children"]
-    match node["type"]:
-        case "and_expression" | "or_expression" as kind:
-            if (kind == "and_expression") == want:
-                yield from (
-                    first + second
-                    for first in _ways(children[0], want=want)
-                    for second in _ways(children[1], want=want)
-                )
-            else:
-                yield from _ways(children[0], want=want)
-                yield from _ways(children[1], want=want)
-        case "not_expression":
-            yield from _ways(children[0], want=not want)
-        case "comparator":
-            yield from _compared(node["value"], children, want=want)
-        case "function_expression" if node["value"] in _FUNCTIONS and len(children) > 1:
-            yield from _FUNCTIONS[node["value"]](children[0], children[1], want)
-        case _:
-            path = _path(node)
-            yield _LEAVE_IT if path is None else (Wish(path, SOMETHING if want else None),)
-
-
-def _compared(operator: str, sides: Sequence[_Node], *, want: bool) -> Iterator[Way]:
-    left, right = sides
-    if _is_literal(left):
-        left, right, operator = right, left, _CONVERSE[operator]
-    if not want:
-        operator = _OPPOSITE[operator]
-    is_text = left["type"] == "function_expression" and left["value"] == "to_number"
-    path = _path(left["children"][0] if is_text else left)
-    if path is None or not _is_literal(right):
-        yield _LEAVE_IT
-        return
-    literal = _literal(right)
-    if operator in _STEP:
-        if not _is_number(literal):
-            yield _LEAVE_IT
-            return
-        value, is_required = literal + _STEP[operator], False
-    else:
-        value, is_required = (literal, True) if operator == "eq" else (_other_than(literal), False)
-    yield (Wish(path, str(value) if is_text and _is_number(value) else value, is_required),)
-
-
-def _contains(whole: _Node, part: _Node, want: bool) -> Iterator[Way]:  # noqa: FBT001 - one of a table's functions
-    path = _path(whole)
-    if path is not None and _is_literal(part):
-        yield (Wish(path, _literal(part) if want else None),)
-        return
-    path = _path(part)
-    choices = _literal(whole) if _is_literal(whole) else None
-    if path is None or not isinstance(choices, list):
-        yield _LEAVE_IT
-    elif want:
-        yield from ((Wish(path, choice, is_required=True),) for choice in choices)
-    else:
-        yield (Wish(path, "sample"),)
-
-
-def _begins_or_ends(whole: _Node, part: _Node, want: bool) -> Iterator[Way]:  # noqa: FBT001 - the same
-    path = _path(whole)
-    if path is None or not _is_literal(part):
-        yield _LEAVE_IT
-    else:
-        yield (Wish(path, _literal(part) if want else _other_than(_literal(part))),)
-
-
-_FUNCTIONS: Final[Mapping[str, Callable[[_Node, _Node, bool], Iterator[Way]]]] = {
-    "contains": _contains,
-    "starts_with": _begins_or_ends,
-    "ends_with": _begins_or_ends,
+_MAX_CASES: Final = 2_000
+"""With more, an expression may give anything."""
+_INTERPRETER: Final = TreeInterpreter()
+_NOTHING: Final[Mapping[Path, Any]] = {}
+_FAILS: Final = object()
+"""The value of an expression that cannot be evaluated."""
+_CONNECTIVES: Final = {"and_expression", "or_expression", "not_expression"}
+_LISTS: Final = {"projection", "value_projection", "filter_projection", "flatten"}
+_ARGUMENT_KINDS: Final = {
+    "string": {Kind.TEXT},
+    "number": {Kind.NUMBER},
+    "boolean": {Kind.BOOLEAN},
+    "null": {Kind.NULL},
+    "object": {Kind.OBJECT},
+    "array": {Kind.LIST},
+    "array-number": {Kind.LIST},
+    "array-string": {Kind.LIST},
+}
+_RESULTS: Final[Mapping[str, Options]] = {
+    **dict.fromkeys(("contains", "starts_with", "ends_with"), BOOLEANS),
+    **dict.fromkeys(("abs", "ceil", "floor", "length", "sum"), SOME_NUMBER),
+    **dict.fromkeys(("avg", "to_number"), (*SOME_NUMBER, NULL)),
+    **dict.fromkeys(("join", "to_string", "type"), (Some(Kind.TEXT),)),
+    **dict.fromkeys(("keys", "values", "map", "sort", "sort_by", "to_array"), (Some(Kind.LIST),)),
+    "merge": (Some(Kind.OBJECT),),
 }
 
 
-def _paths_in(node: _Node) -> Iterator[Path]:
-    path = _path(node)
-    if path is not None:
-        yield path
-        return
-    if node["type"] == "expref":
-        return
-    children = node["children"]
-    for child in children[:1] if node["type"] in _NARROWING else children:
-        if isinstance(child, Mapping):  # a slice's children are numbers
-            yield from _paths_in(child)
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What is known of the events that reach a route.
+
+    :param event: their type.
+    :param with_children: the route takes child runs too.
+    :param values: the values that some names certainly have.
+    """
+
+    event: str
+    with_children: bool = False
+    values: Mapping[Path, Any] = field(default_factory=dict)
+
+    def options(self, path: Path) -> Options:
+        """Return what a condition may find under a path."""
+        for length in range(len(path), 0, -1):
+            if path[:length] in self.values:
+                return (Exactly(value_at(self.values[path[:length]], path[length:])),)
+        return options(self.event, path, with_children=self.with_children)
 
 
-def _path(node: _Node) -> Path | None:
-    if node["type"] == "field":
-        return (str(node["value"]),)
-    if node["type"] == "subexpression" and all(child["type"] == "field" for child in node["children"]):
-        return tuple(str(child["value"]) for child in node["children"])
+def truths(trees: Sequence[Tree], known: Known) -> frozenset[tuple[Answer, ...]]:
+    """Return the combinations of ``True``, ``False`` and ``FAILED`` that the conditions may give for one event.
+
+    Contains every combination that occurs, and sometimes one that does not.
+    """
+    return _answers(trees, known, is_true, (True, False, FAILED))
+
+
+def may_be_true(tree: Tree, known: Known) -> bool:
+    """Return whether a condition can be true."""
+    return (True,) in truths([tree], known)
+
+
+def kinds(tree: Tree, known: Known) -> frozenset[Kind]:
+    """Return the kinds of values that an expression may give; none if it always fails."""
+    answers = _answers([tree], known, kind_of, (*Kind, FAILED))
+    return frozenset(answer for (answer,) in answers if isinstance(answer, Kind))
+
+
+def path_of(tree: Tree) -> Path | None:
+    """Return the path that an expression consists of; None if it is anything else."""
+    parts = tree["children"] if tree["type"] == "subexpression" else [tree]
+    return tuple(part["value"] for part in parts) if all(part["type"] == "field" for part in parts) else None
+
+
+def refused_argument(call: Tree, known: Known) -> Tree | None:
+    """Return the first argument of a kind that the function never takes; None if there is none."""
+    signature = Functions.FUNCTION_TABLE[call["value"]]["signature"]
+    for index, argument in enumerate(call["children"]):
+        wanted = signature[min(index, len(signature) - 1)]["types"]
+        if argument["type"] == "expref" or not wanted or "expref" in wanted:
+            continue
+        if not kinds(argument, known) & {kind for name in wanted for kind in _ARGUMENT_KINDS[name]}:
+            return argument  # type: ignore[no-any-return]  # a tree's children are trees here
     return None
 
 
-def _is_literal(node: _Node) -> bool:
-    if node["type"] == "multi_select_list":
-        return all(_is_literal(child) for child in node["children"])
-    return bool(node["type"] == "literal")
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """Values with which a condition is true.
+
+    :param required: those paths for which no other value would do.
+    """
+
+    values: Mapping[Path, Any]
+    required: frozenset[Path]
 
 
-def _literal(node: _Node) -> Any:
-    return node["value"] if node["type"] == "literal" else [_literal(child) for child in node["children"]]
+def proposals(tree: Tree, known: Known, start: Any) -> Iterator[Proposal]:
+    """Propose values that make a condition true.
+
+    :param start: the scope to begin with; its values are kept where they will do.
+    """
+    search = _Search([tree], known, is_true, start)
+    for case, answers in islice(search.cases(), _MAX_CASES):
+        if answers == (True,):
+            yield Proposal(case, frozenset(path for path in case if search.is_only_value(path, case)))
 
 
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+def _answers(
+    trees: Sequence[Tree], known: Known, summary: Callable[[Any], Answer], every: Sequence[Answer]
+) -> frozenset[tuple[Answer, ...]]:
+    everything = frozenset(product(every, repeat=len(trees)))
+    seen: set[tuple[Answer, ...]] = set()
+    for number, (_, answers) in enumerate(_Search(trees, known, summary).cases()):
+        seen.add(answers)
+        if number == _MAX_CASES or len(seen) == len(everything):
+            return everything
+    return frozenset(seen)
 
 
-def _other_than(literal: Any) -> Any:
-    """A value of the same kind that is another one."""
-    if literal is None:
-        return SOMETHING
-    if isinstance(literal, bool):
-        return not literal
-    if _is_number(literal):
-        return literal + 1
-    return "other" if literal == "sample" else "sample"
+class _Undecided(Exception):
+    """The evaluation needs the value of a path that has none yet."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+
+class _Case(dict[Path, Any]):
+    """The values chosen so far, as a scope for jmespath; names that are no paths belong to other scopes."""
+
+    def get(self, key: Any, default: Any = None) -> Any:
+        if not isinstance(key, tuple):
+            return default
+        if key not in self:
+            raise _Undecided(key)
+        if self[key] is _FAILS:
+            raise ValueError
+        return self[key]
+
+
+class _Search:
+    """Goes through the combinations of representative values.
+
+    :param summary: what is asked of each answer.
+    :param start: the scope that proposals begin with; None to cover all values instead.
+    """
+
+    def __init__(
+        self, trees: Sequence[Tree], known: Known, summary: Callable[[Any], Answer], start: Any = None
+    ) -> None:
+        self._known = known
+        self._summary = summary
+        self._start = start
+        self._options: dict[Path, Options] = {}
+        self._trees = [self._prepared(tree) for tree in trees]
+        self._leaves = [leaf for tree in self._trees for leaf in _leaves(tree)]
+        self._representatives = cache(self._told_apart)
+        together = [paths for leaf in self._leaves if len(paths := _paths(leaf)) > 1]
+        self._compared: set[Path] = set().union(*together)
+
+    def cases(self, case: Mapping[Path, Any] = _NOTHING) -> Iterator[tuple[Mapping[Path, Any], tuple[Answer, ...]]]:
+        """Yield combinations of the values that matter, each with the expressions' answers.
+
+        :param case: the values that are chosen already.
+        """
+        scope = _Case(case)
+        try:
+            answers = tuple(self._answer(tree, scope, self._summary) for tree in self._trees)
+        except _Undecided as exc:
+            for value in self._representatives(exc.path):
+                yield from self.cases({**case, exc.path: value})
+        else:
+            yield case, answers
+
+    def is_only_value(self, path: Path, case: Mapping[Path, Any]) -> bool:
+        """Return whether no other value of a path would make the condition true."""
+        others = [{**case, path: value} for value in self._values(path) if value != case[path]]
+        return not any(next(self.cases(other))[1] == (True,) for other in others)
+
+    def _answer(self, tree: Tree, case: _Case, summary: Callable[[Any], Any]) -> Any:
+        try:
+            return summary(_INTERPRETER.visit(tree, case))  # type: ignore[arg-type]  # its stubs want their own type
+        except _Undecided:
+            raise
+        except Exception:  # noqa: BLE001 - jmespath lets TypeError and ValueError through as well
+            return FAILED
+
+    def _prepared(self, tree: Tree) -> Tree:
+        """Return the expression with a field of one name, the path, in place of each path."""
+        kind, children = tree["type"], tree["children"]
+        if (path := path_of(tree)) is not None:
+            return self._field(path, self._known.options(path))
+        if kind in {*_CONNECTIVES, "comparator", "literal"}:
+            return {**tree, "children": [self._prepared(child) for child in children]}
+        if self._start is None:
+            return self._field((str(tree),), self._result(tree))
+        if kind == "expref":
+            return tree
+        on_scope = 1 if kind in NARROWING else len(children)
+        prepared = [self._prepared(child) if isinstance(child, dict) else child for child in children[:on_scope]]
+        return {**tree, "children": [*prepared, *children[on_scope:]]}
+
+    def _field(self, path: Path, found: Options) -> Tree:
+        self._options[path] = found
+        return {"type": "field", "value": path, "children": []}
+
+    def _result(self, tree: Tree) -> Options:
+        """Return what a function or another expression that is not evaluated may give."""
+        failure = (Exactly(_FAILS),) if _can_fail(tree) else ()
+        match tree["type"]:
+            case "function_expression" if refused_argument(tree, self._known) is not None:
+                return failure
+            case "function_expression":
+                return (*_RESULTS.get(tree["value"], ANYTHING), *failure)
+            case "subexpression" if tree["children"][1]["type"] == "field":
+                has_names = Kind.OBJECT in kinds(tree["children"][0], self._known)
+                return (*(ANYTHING if has_names else (NULL,)), *failure)
+            case kind if kind in _LISTS:
+                return (Some(Kind.LIST), NULL, *failure)
+        return (*ANYTHING, *failure)
+
+    def _told_apart(self, path: Path) -> list[Any]:
+        """Return the representatives, of those that every leaf answers alike the first."""
+        if path in self._compared:
+            return self._values(path)
+        leaves = [leaf for leaf in self._leaves if path in _paths(leaf)]
+        found: dict[Any, Any] = {}
+        for value in self._values(path):
+            case = _Case({path: value})
+            answers = [self._answer(leaf, case, lambda each: (is_true(each), self._summary(each))) for leaf in leaves]
+            found.setdefault(tuple(answers), value)
+        return list(found.values())
+
+    def _values(self, path: Path) -> list[Any]:
+        """Return the representatives of a path's values, the plainest first.
+
+        Paths that are compared with each other need the same ones, and as many as there are paths.
+        """
+        related = self._compared if path in self._compared else {path}
+        literals = [value for leaf in self._leaves if _paths(leaf) & related for value in _literals(leaf)]
+        literals += [
+            option.value for other in related for option in self._options[other] if isinstance(option, Exactly)
+        ]
+        count = max(2, len(related))
+        found = [value for option in self._options[path] for value in _representatives(option, literals, count)]
+        found.sort(key=lambda value: kind_of(value) is not Kind.TEXT)
+        start = [] if self._start is None else [value_at(self._start, path)]
+        return list({repr(value): value for value in (*start, *found)}.values())
+
+
+def _representatives(option: Option, literals: Sequence[Any], count: int) -> Iterator[Any]:
+    """Yield the literals of a kind, and for the values between two of them some each.
+
+    :param count: how many values in between.
+    """
+    if isinstance(option, Exactly):
+        yield option.value
+        return
+    of_kind = [value for value in literals if kind_of(value) is option.kind and fits(option, value)]
+    texts = [value for value in literals if isinstance(value, str)]
+    numbers = sorted({value for value in literals if kind_of(value) is Kind.NUMBER and math.isfinite(value)})
+    steps = range(1, count + 1)
+    match option.kind:
+        case Kind.NUMBER:
+            yield from _around(numbers or [0], count)
+        case Kind.TEXT:
+            # Between a text and the next one in order are those that go on with the least character.
+            between = (text + "\0" * step for text in ("", *texts) for step in steps)
+            found = (SAMPLE, *texts, *map(str, _around(numbers, 1)), "", *between)
+            yield from (text for text in found if text not in option.besides)
+        case Kind.LIST:
+            yield from ([], *of_kind, *([text] for text in texts), *([SAMPLE] * step for step in steps))
+        case Kind.OBJECT:
+            yield from ({}, *of_kind, *({SAMPLE: step} for step in steps))
+
+
+def _around(numbers: Sequence[float], count: int) -> Iterator[float]:
+    """Yield numbers, which are in order, and some above, below and between them."""
+    steps = range(1, count + 1)
+    yield from numbers
+    yield from (number + step for number in numbers[-1:] for step in steps)
+    yield from (number - step for number in numbers[:1] for step in steps)
+    yield from (low + (high - low) * step / (count + 1) for low, high in pairwise(numbers) for step in steps)
+
+
+def _leaves(tree: Tree) -> Iterator[Tree]:
+    """Yield what ``&&``, ``||`` and ``!`` connect."""
+    if tree["type"] in _CONNECTIVES:
+        for child in tree["children"]:
+            yield from _leaves(child)
+    else:
+        yield tree
+
+
+def _paths(leaf: Tree) -> set[Path]:
+    return {node["value"] for node in nodes(leaf) if node["type"] == "field" and isinstance(node["value"], tuple)}
+
+
+def _literals(leaf: Tree) -> Iterator[Any]:
+    for node in nodes(leaf):
+        if node["type"] == "literal":
+            yield node["value"]
+            yield from node["value"] if isinstance(node["value"], list) else ()
+
+
+def _can_fail(tree: Tree) -> bool:
+    """Return whether a function or an ordering is anywhere in the expression."""
+    return any(
+        node["type"] == "function_expression" or (node["type"] == "comparator" and node["value"] not in {"eq", "ne"})
+        for node in nodes(tree)
+    )

@@ -6,22 +6,24 @@ a placeholder would find nothing, and then asks the app's own code whether the r
 
 import copy
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, islice
 from typing import Any, Final
 
 from handlers import DISPATCH
 from shared.deciding import decide
-from shared.events.event import AML_PREFIX, Occurrence, parse_event
+from shared.errors import IncompleteEvent
+from shared.events.event import Occurrence, parse_event
+from shared.events.runs import MONITOR_BREACH_TAG
+from shared.routing.expression_tree import free_paths, value_at
 from shared.routing.table import Match, Refusal, Route, RouteTable
-from shared.routing.templates import Expression, Template
+from shared.routing.templates import Expression, Scope, Template
 from tools.events.samples import sample_event
-from tools.routes.conditions import SOMETHING, Path, Way, Wish, paths_in, ways
+from tools.events.values import Path
+from tools.routes.conditions import SAMPLE, Known, Proposal, proposals
 
-_MAX_WAYS: Final = 64
-_FILLER: Final = "sample"
-_BREACH_TAG: Final = "azureml_modelmonitor_threshold_breached"
+_MAX_PROPOSALS: Final = 64
 _WORKSPACE_PARTS: Final = {"subscription_id": 2, "resource_group": 4, "workspace": 8}
 _ENVELOPE_KEYS: Final = {"id": "id", "subject": "subject", "source": "topic", "time": "eventTime"}
 
@@ -51,16 +53,22 @@ class NoEvent:
 
 
 def matching_event(route: Route) -> MatchingEvent | NoEvent:
-    """An event that the route matches, or why none could be made."""
-    reason = ""
-    for way in islice(ways(route.when.expression.text) if route.when else [()], _MAX_WAYS):
-        document = _granted(sample_event(route.event), way)
-        document = _granted(document, _missing(route, document))
+    """Return an event that the route matches, or why none could be made."""
+    sample = sample_event(route.event)
+    start, reason = _scope(sample), ""
+    tried: Iterator[Proposal] = iter(())
+    if route.when is not None:
+        known = Known(route.event, with_children=True)
+        tried = islice(proposals(route.when.expression.tree, known, start), _MAX_PROPOSALS)
+    for proposal in chain(tried, [Proposal({}, frozenset())]):
+        wanted = {path: value for path, value in proposal.values.items() if value != value_at(start, path)}
+        document = _granted(sample, wanted)
+        document = _granted(document, dict.fromkeys(_missing(route, document), SAMPLE))
         text = json.dumps(document)
         verdict = decide(text, DISPATCH, RouteTable([route]))
         match verdict.decisions:
             case (Match() as found,):
-                return MatchingEvent(text, found, _sampled(route, way))
+                return MatchingEvent(text, found, _sampled(route, proposal.required))
             case (Refusal() as refusal,):
                 reason = refusal.reason
             case _:
@@ -68,36 +76,38 @@ def matching_event(route: Route) -> MatchingEvent | NoEvent:
     return NoEvent(reason)
 
 
-def _granted(document: _Document, wishes: Iterable[Wish]) -> _Document:
+def _scope(document: _Document) -> Scope:
+    """Return what the route sees of an event; empty if the event means nothing."""
+    try:
+        event = parse_event(json.dumps(document))
+        meaning = DISPATCH[event.type](event)
+    except IncompleteEvent:
+        return {}
+    return {**meaning.names, "event": event.envelope(), "data": meaning.data} if isinstance(meaning, Occurrence) else {}
+
+
+def _granted(document: _Document, wanted: Mapping[Path, Any]) -> _Document:
     document = copy.deepcopy(document)
-    for wish in wishes:
-        first, *below = wish.path
+    for (first, *below), value in wanted.items():
         if first == "event" and below:
-            _grant_envelope(document, below[0], wish.value)
+            _grant_envelope(document, below[0], value)
         elif first == "data" and below:
-            _put(document["data"], below, wish.value)
+            _put(document["data"], below, value)
         elif first in _PLACES:
-            _PLACES[first](document["data"], wish.value)
+            _PLACES[first](document["data"], value)
         else:
-            _put(document["data"], [_camel_case(first), *below], wish.value)
+            _put(document["data"], [_camel_case(first), *below], value)
     return document
 
 
-def _missing(route: Route, document: _Document) -> Iterator[Wish]:
-    """Something for every name that a placeholder asks for and that the event does not hold."""
-    event = parse_event(json.dumps(document))
-    meaning = DISPATCH[AML_PREFIX + route.event](event)
-    if not isinstance(meaning, Occurrence):
-        return
-    scope = {**meaning.names, "event": event.envelope(), "data": event.data}
+def _missing(route: Route, document: _Document) -> Iterator[Path]:
+    """Yield the names that a placeholder asks for and that the event does not hold."""
+    scope = _scope(document)
     for template in _templates(route):
-        for path in _paths(template):
-            if _found(scope, path) is None:
-                yield Wish(path, SOMETHING)
+        yield from (path for path in _paths(template) if scope and value_at(scope, path) is None)
 
 
-def _sampled(route: Route, way: Way) -> frozenset[str]:
-    required = {wish.path for wish in way if wish.is_required}
+def _sampled(route: Route, required: frozenset[Path]) -> frozenset[str]:
     given = {**route.parameters, **route.variables}
     return frozenset(name for name, template in given.items() if not _paths(template) <= required)
 
@@ -109,14 +119,8 @@ def _templates(route: Route) -> Iterator[Template]:
 
 
 def _paths(template: Template) -> frozenset[Path]:
-    expressions = [part.text for part in template.parts if isinstance(part, Expression)]
-    return frozenset().union(*(paths_in(expression) for expression in expressions))
-
-
-def _found(scope: Any, path: Path) -> Any:
-    for name in path:
-        scope = scope.get(name) if isinstance(scope, Mapping) else None
-    return scope
+    trees = [part.tree for part in template.parts if isinstance(part, Expression)]
+    return frozenset(path for tree in trees for path, _ in free_paths(tree))
 
 
 def _grant_envelope(document: _Document, name: str, value: Any) -> None:
@@ -138,14 +142,12 @@ def _put(place: dict[str, Any], keys: list[str], value: Any) -> None:
     last = first if len(keys) == 1 else keys[-1]
     if value is None:
         place.pop(last, None)
-    elif value is not SOMETHING:
+    else:
         place[last] = value
-    elif not place.get(last):
-        place[last] = _FILLER
 
 
 def _model_id(data: _Document, value: Any) -> None:
-    name, _, version = value.partition(":") if isinstance(value, str) else (_FILLER, "", "1")
+    name, _, version = value.partition(":") if isinstance(value, str) else (SAMPLE, "", "1")
     _put(data, ["ModelName"], name)
     _put(data, ["ModelVersion"], version)
 
@@ -156,7 +158,7 @@ def _model_ids(data: _Document, value: Any) -> None:
 
 def _monitor(data: _Document, value: Any) -> None:
     """A monitor's breach and its message are told by a tag of the run."""
-    _put(data, ["runTags", _BREACH_TAG], value if isinstance(value, str) else SOMETHING if value else None)
+    _put(data, ["runTags", MONITOR_BREACH_TAG], SAMPLE if value is True else value or None)
 
 
 def _root_run_id(data: _Document, value: Any) -> None:

@@ -4,7 +4,7 @@ Source of the form: https://learn.microsoft.com/azure/devops/pipelines/yaml-sche
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -35,21 +35,15 @@ class DeclaredParameter:
     values: tuple[str, ...] = ()
 
     def refusal(self, value: str) -> str | None:
-        """Why a value would be refused; None where it would not be, or that cannot be told."""
-        if self.type == "number" and _number(value) is None:
-            return "is no number"
-        if self.type == "boolean" and value.lower() not in {"true", "false"}:
-            return "must be true or false"
-        if self.values and self.type in {"string", "number", "boolean"} and not self._is_listed(value):
+        """Return why Azure Pipelines refuses a value; None if it does not, or that cannot be told."""
+        if self.type not in _READERS:
+            return None
+        read, refusal = _READERS[self.type]
+        if read(value) is None:
+            return refusal
+        if self.values and read(value) not in map(read, self.values):
             return f"is none of the values that it may have: {', '.join(self.values)}"
         return None
-
-    def _is_listed(self, value: str) -> bool:
-        if self.type == "number":
-            return _number(value) in {_number(each) for each in self.values}
-        if self.type == "boolean":
-            return value.lower() in {each.lower() for each in self.values}
-        return value in self.values
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,3 +110,14 @@ def _number(text: str) -> float | None:
         return float(text)
     except ValueError:
         return None
+
+
+def _boolean(text: str) -> bool | None:
+    return {"true": True, "false": False}.get(text.lower())
+
+
+_READERS: Final[Mapping[str, tuple[Callable[[str], object], str]]] = {
+    "string": (str, ""),
+    "number": (_number, "is no number"),
+    "boolean": (_boolean, "must be true or false"),
+}

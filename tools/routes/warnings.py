@@ -1,21 +1,23 @@
 """Warns of routes that can be read and yet can hardly be meant: never true, never filled in, or twice the same. Pure.
 
-What is said without "may" is certain; see ``condition_analysis``.
+What is said without "may" is certain; see ``conditions``.
 """
 
 from collections.abc import Iterator, Mapping
 from itertools import combinations
+from typing import Final
 
+from shared.routing.expression_tree import Tree
 from shared.routing.routes_file import Reading
 from shared.routing.table import Route
 from shared.routing.templates import Expression, Template
-from tools.routes import condition_analysis as analysis
-from tools.routes.condition_analysis import Known
+from tools.routes.conditions import FAILED, Known, kinds, truths
 from tools.routes.findings import Finding, Rule, place_of, warning
-from tools.routes.possible_values import Kind, Possible
+from tools.routes.possible_values import Kind
 from tools.routes.why_never import why_never
 
-_NEVER_A_VALUE = {Kind.NULL, Kind.LIST, Kind.OBJECT}
+_NO_CONDITION: Final[Tree] = {"type": "literal", "value": True, "children": []}
+_NEVER_A_VALUE: Final = {Kind.NULL, Kind.LIST, Kind.OBJECT}
 
 
 def condition_warnings(reading: Reading) -> Iterator[Finding]:
@@ -25,14 +27,14 @@ def condition_warnings(reading: Reading) -> Iterator[Finding]:
             continue
         expression = route.when.expression
         place, known = place_of(reading, route.name, "when"), known_of(route)
-        outcome = analysis.may_be(expression.tree, known)
-        if not outcome.options:
+        answers = {answer for (answer,) in truths([expression.tree], known)}
+        if answers == {FAILED}:
             message = "can never be evaluated, so the route parks every event that it is asked about"
             yield warning(place, Rule.ALWAYS_PARKS, expression.text, message, why_never(expression, known))
-        elif not outcome.may_be_true:
+        elif True not in answers:
             message = "can never be true, so the route never matches"
             yield warning(place, Rule.NEVER_MATCHES, expression.text, message, why_never(expression, known))
-        elif not outcome.may_be_false and not outcome.may_fail:
+        elif answers == {True}:
             message = "is always true"
             yield warning(place, Rule.ALWAYS_TRUE, expression.text, message, "leave 'when' out, or compare something")
 
@@ -71,15 +73,14 @@ def _templates(route: Route) -> Iterator[tuple[tuple[str, ...], Template]]:
 
 
 def _is_never_a_value(expression: Expression, known: Known) -> bool:
-    outcome = analysis.may_be(expression.tree, known)
-    return outcome.kinds <= _NEVER_A_VALUE
+    return kinds(expression.tree, known) <= _NEVER_A_VALUE
 
 
 def _single(expression: Expression, known: Known) -> str:
-    kinds = analysis.may_be(expression.tree, known).kinds
-    if kinds == {Kind.LIST}:
+    found = kinds(expression.tree, known)
+    if found == {Kind.LIST}:
         return f"it is a list: {{{{ join(',', {expression.text}) }}}} makes one text of it"
-    return f"it is {' or '.join(sorted(kinds))}; name something in it" if kinds else ""
+    return f"it is {' or '.join(sorted(found))}; name something in it" if found else ""
 
 
 def _may_queue_the_same(first: Route, second: Route) -> bool:
@@ -110,9 +111,15 @@ def _is_literal(template: Template) -> bool:
 
 def _overlap(reading: Reading, first: Route, second: Route) -> Finding | None:
     """The warning of two routes that may match one event; None where they exclude each other."""
-    together, first_alone, second_alone = _ways(first, second)
-    if not together:
+    known = Known(first.event, with_children=first.include_child_runs or second.include_child_runs)
+    trees = [_NO_CONDITION if each.when is None else each.when.expression.tree for each in (first, second)]
+    answers = truths(trees, known)
+    if (True, True) not in answers:
         return None
+    first_alone, second_alone = any(a is True is not b for a, b in answers), any(b is True is not a for a, b in answers)
+    if first.include_child_runs != second.include_child_runs:  # child runs are one route's alone
+        first_alone = first_alone or first.include_child_runs
+        second_alone = second_alone or second.include_child_runs
     # Of the later one, as it was written last, unless it is the wider one.
     one, other = (second, first) if first_alone or not second_alone else (first, second)
     if first_alone and second_alone:
@@ -123,29 +130,3 @@ def _overlap(reading: Reading, first: Route, second: Route) -> Finding | None:
     message = f"{how} '{other.name}' (line {line}), and both ask for the pipeline {one.pipeline}"
     advice = "make their conditions exclude each other, or remove one"
     return warning(place_of(reading, one.name), rule, one.name, message, advice)
-
-
-def _ways(first: Route, second: Route) -> tuple[bool, bool, bool]:
-    """Whether both may match one event, the first one without the second, and the second one without the first."""
-    known = Known(first.event, with_children=first.include_child_runs or second.include_child_runs)
-    trees = [route.when.expression.tree for route in (first, second) if route.when is not None]
-    together = first_alone = second_alone = False
-    for answers in analysis.cases(trees, known):
-        given = iter(answers)
-        first_may, first_may_not = _may(first, given)
-        second_may, second_may_not = _may(second, given)
-        together = together or (first_may and second_may)
-        first_alone = first_alone or (first_may and second_may_not)
-        second_alone = second_alone or (second_may and first_may_not)
-    if first.include_child_runs != second.include_child_runs:  # child runs are one route's alone
-        first_alone = first_alone or first.include_child_runs
-        second_alone = second_alone or second.include_child_runs
-    return together, first_alone, second_alone
-
-
-def _may(route: Route, given: Iterator[Possible]) -> tuple[bool, bool]:
-    """Whether a route may match, and whether it may not."""
-    if route.when is None:
-        return True, False
-    answer = next(given)
-    return answer.may_be_true, answer.may_be_false or answer.may_fail

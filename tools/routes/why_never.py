@@ -2,14 +2,12 @@
 
 from typing import Final
 
-from shared.events.event import camel_case
 from shared.routing.expression_tree import Tree, free_paths, operands
 from shared.routing.templates import Expression
 from shared.suggestion import suggestion
-from tools.events.values import Path
-from tools.routes import condition_analysis as analysis
-from tools.routes.condition_analysis import Known
-from tools.routes.possible_values import Exactly, Kind, Possible, kind_of
+from tools.events.values import Options, data_key
+from tools.routes.conditions import Known, kinds, may_be_true, path_of, refused_argument
+from tools.routes.possible_values import Exactly, Kind, kind_of
 
 _MAX_NAMED: Final = 6
 
@@ -26,17 +24,17 @@ def _blame(text: str, tree: Tree, known: Known) -> str:
     inner = operands(text, tree)
     match tree["type"]:
         case "comparator":
-            return _comparison(tree, inner, known) or _lost_names(tree)
+            return _comparison(tree, inner, known) or _lost_names(tree, known)
         case "and_expression" | "or_expression":
             return _blame_of_parts(tree, inner, known)
         case "subexpression" if tree["children"][0]["type"] == "not_expression":
             rest = text.strip().removeprefix("!")
             return f"'!' is done before '.', so this looks for a name in true or false; write !({rest})"
-    return _lost_names(tree) or _wrong_argument(tree, known)
+    return _lost_names(tree, known) or _wrong_argument(tree, known)
 
 
 def _blame_of_parts(tree: Tree, parts: list[tuple[str, Tree]], known: Known) -> str:
-    hopeless = [(text, part) for text, part in parts if not analysis.may_be(part, known).may_be_true]
+    hopeless = [(text, part) for text, part in parts if not may_be_true(part, known)]
     for text, part in hopeless:
         if reason := _blame(text, part, known):
             return reason
@@ -48,53 +46,48 @@ def _blame_of_parts(tree: Tree, parts: list[tuple[str, Tree]], known: Known) -> 
 def _comparison(tree: Tree, sides: list[tuple[str, Tree]], known: Known) -> str:
     """Of a path and a literal: what the path may be instead."""
     for (text, side), (_, other) in (sides, sides[::-1]):
-        if other["type"] == "literal" and side["type"] in {"field", "subexpression"}:
-            found = analysis.may_be(side, known)
+        if other["type"] == "literal" and (path := path_of(side)) is not None:
             is_equality = tree["value"] in {"eq", "ne"}
-            return _lost_names(side) or _other_value(text, found, other["value"], is_equality=is_equality)
+            found = known.options(path)
+            return _lost_names(side, known) or _other_value(text, found, other["value"], is_equality=is_equality)
     return ""
 
 
-def _other_value(text: str, found: Possible, value: object, *, is_equality: bool) -> str:
-    exact = [option.value for option in found.options if isinstance(option, Exactly)]
-    if len(exact) == len(found.options) <= _MAX_NAMED and all(isinstance(each, str) for each in exact):
+def _other_value(text: str, found: Options, value: object, *, is_equality: bool) -> str:
+    exact = [option.value for option in found if isinstance(option, Exactly)]
+    if len(exact) == len(found) <= _MAX_NAMED and all(isinstance(each, str) for each in exact):
         near = suggestion(value, exact) if isinstance(value, str) else ""
         is_near = near.startswith("did you mean")
         return f"{text} is {_listed([repr(each) for each in exact])}" + (f"; {near}" if is_near else "")
-    kinds = found.kinds - {Kind.NULL}
-    if kind_of(value) in kinds or not kinds:
+    wanted = {option.kind for option in found} - {Kind.NULL}
+    if kind_of(value) in wanted or not wanted:
         return ""
     advice = ""
-    if kinds == {Kind.TEXT} and kind_of(value) is Kind.NUMBER:
+    if wanted == {Kind.TEXT} and kind_of(value) is Kind.NUMBER:
         advice = f"; write '{value}'" if is_equality else f"; write to_number({text})"
-    elif kinds == {Kind.NUMBER} and kind_of(value) is Kind.TEXT:
+    elif wanted == {Kind.NUMBER} and kind_of(value) is Kind.TEXT:
         advice = f"; write `{value}`"
-    return f"{text} is {_listed(sorted(kinds))}, and this is {kind_of(value)}{advice}"
+    return f"{text} is {_listed(sorted(wanted))}, and this is {kind_of(value)}{advice}"
 
 
-def _lost_names(tree: Tree) -> str:
+def _lost_names(tree: Tree, known: Known) -> str:
     """A key of ``data`` in a spelling that never is."""
     for path, _ in free_paths(tree):
-        if is_lost(path):
-            return f"data.{path[1]} is never there, as keys of data are in camelCase; write data.{camel_case(path[1])}"
+        if path[0] == "data" and len(path) > 1 and (right := data_key(known.event, path[1])) != path[1]:
+            return f"data.{path[1]} is never there, as keys of data are in camelCase; write data.{right}"
     return ""
-
-
-def is_lost(path: Path) -> bool:
-    """Whether a path names a key of ``data`` in a spelling that never is."""
-    return path[0] == "data" and len(path) > 1 and camel_case(path[1]) != path[1]
 
 
 def _wrong_argument(tree: Tree, known: Known) -> str:
     if tree["type"] != "function_expression":
         return ""
-    argument = analysis.refused_argument(tree, lambda each: analysis.may_be(each, known).kinds)
+    argument = refused_argument(tree, known)
     if argument is None:
         return ""
     paths = [".".join(path) for path, _ in free_paths(argument)]
-    what = paths[0] if len(paths) == 1 and argument["type"] in {"field", "subexpression"} else "what it is given"
-    kinds = _listed(sorted(analysis.may_be(argument, known).kinds))
-    return f"{what} is {kinds}, which {tree['value']}() does not take" if kinds else ""
+    what = paths[0] if len(paths) == 1 and path_of(argument) is not None else "what it is given"
+    given = _listed(sorted(kinds(argument, known)))
+    return f"{what} is {given}, which {tree['value']}() does not take" if given else ""
 
 
 def _listed(words: list[str]) -> str:

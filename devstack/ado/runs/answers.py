@@ -1,6 +1,6 @@
 """The documents that the Pipelines and Build APIs answer with, made from the books and the declaration.
 
-``root`` is the organisation's URL as the client knows it. Below it the service names the project by its GUID, not
+``root`` is the organization's URL as the client knows it. Below it the service names the project by its GUID, not
 by its name, whatever the request said.
 """
 
@@ -32,7 +32,7 @@ def _links(**addresses: str) -> dict[str, dict[str, str]]:
 
 @dataclass(frozen=True)
 class Answers:
-    """Makes documents for one client's view of the organisation."""
+    """Makes documents for one client's view of the organization."""
 
     declaration: Declaration
     root: str
@@ -53,10 +53,12 @@ class Answers:
 
     def pipeline_summary(self, pipeline: PipelineDeclaration) -> dict[str, object]:
         """A pipeline as lists show it: without its configuration."""
-        url = self._pipeline_url(pipeline)
+        links = _links(self=self._pipeline_url(pipeline), web=self._pipeline_web_url(pipeline))
+        return {"_links": links, **self._pipeline_reference(pipeline)}
+
+    def _pipeline_reference(self, pipeline: PipelineDeclaration) -> dict[str, object]:
         return {
-            "_links": _links(self=url, web=self._pipeline_web_url(pipeline)),
-            "url": url,
+            "url": self._pipeline_url(pipeline),
             "id": pipeline.id,
             "revision": pipeline.revision,
             "name": pipeline.name,
@@ -79,13 +81,7 @@ class Answers:
         links |= _links(**{"pipeline.web": self._pipeline_web_url(pipeline), "pipeline": self._pipeline_url(pipeline)})
         summary: dict[str, object] = {
             "_links": links,
-            "pipeline": {
-                "url": self._pipeline_url(pipeline),
-                "id": pipeline.id,
-                "revision": pipeline.revision,
-                "name": pipeline.name,
-                "folder": pipeline.folder,
-            },
+            "pipeline": self._pipeline_reference(pipeline),
             "state": run.state,
             "createdDate": timestamp(run.created),
             "url": url,

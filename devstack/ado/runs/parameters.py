@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import yaml
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 
 @dataclass(frozen=True)
@@ -34,6 +34,14 @@ class ParameterDeclaration:
             return f"The value of the '{self.name}' parameter is not allowed. Allowed values: {', '.join(self.values)}."
         return None
 
+    def contradictions(self) -> Iterator[tuple[str, str]]:
+        """Yield which of ``values`` and ``default`` cannot be, and why."""
+        item_type = "string" if self.type == "stringList" else self.type
+        if any(ParameterDeclaration(self.name, item_type).refusal(value) for value in self.values):
+            yield "values", f"must all be of type {item_type}"
+        elif self.default is not None and (refusal := self.refusal(self.default)):
+            yield "default", refusal
+
     def _is_listed(self, item: str) -> bool:
         if self.type == "number":
             return float(item) in [float(value) for value in self.values]
@@ -43,7 +51,7 @@ class ParameterDeclaration:
 
 
 def as_text(value: object) -> str:
-    """A YAML value as the text that runs carry: booleans are capitalised, compound values are JSON."""
+    """A YAML value as the text that runs carry: booleans are capitalized, compound values are JSON."""
     if isinstance(value, str):
         return value
     if isinstance(value, bool):
@@ -93,4 +101,3 @@ _CHECKS: dict[str, Callable[[str], bool]] = {
     "object": _is_yaml,
     "stringList": _is_text,
 }
-PARAMETER_TYPES = tuple(_CHECKS)

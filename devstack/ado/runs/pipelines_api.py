@@ -91,4 +91,4 @@ def _run_request(call: Call, pipeline_id: int) -> tuple[PipelineDeclaration, Run
     pipeline = _pipeline(call, pipeline_id)
     if not pipeline.may_queue:
         raise queue_permission_missing(pipeline.id, pipeline.name, call.declaration.project)
-    return pipeline, read_run_request(call.json_object())
+    return pipeline, read_run_request(call.body("run_request"))

@@ -1,7 +1,6 @@
 """Whether a run may be queued: the checks that Azure DevOps makes of a run request, in the order it makes them.
 
-``read_run_request`` checks the shape of the body, ``order_run`` checks it against the pipeline's declaration.
-Both raise ``ApiError`` with status 400.
+``order_run`` checks a request against the pipeline's declaration and raises ``ApiError`` with status 400.
 """
 
 from __future__ import annotations
@@ -9,12 +8,12 @@ from __future__ import annotations
 import hashlib
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
 from devstack.ado.books import RunOrder, Variable
-from devstack.ado.errors import invalid_argument, invalid_pipeline_request
+from devstack.ado.errors import invalid_pipeline_request
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -35,64 +34,32 @@ class RunRequest:
     yaml_override: str | None
 
 
-def read_run_request(body: Mapping[str, object]) -> RunRequest:
-    """The request in a body that has the right shape; keys that the service does not know are ignored."""
-    parameters = _mapping(body, "templateParameters")
-    for name, value in parameters.items():
-        if not isinstance(value, str):
-            raise invalid_argument(f"The value of templateParameters.{name} must be a string.")
-    stages = body.get("stagesToSkip") or []
-    if not isinstance(stages, list) or not all(isinstance(stage, str) for stage in stages):
-        raise invalid_argument("stagesToSkip must be a list of strings.")
-    preview = body.get("previewRun") or False
-    if not isinstance(preview, bool):
-        raise invalid_argument("previewRun must be a boolean.")
-    repository = _self_repository(_mapping(body, "resources"))
+def read_run_request(body: Mapping[str, Any]) -> RunRequest:
+    """The request in a body that has the right shape."""
+    repository = _self_repository(body.get("resources") or {})
     return RunRequest(
-        branch=_text(repository, "refName"),
-        version=_text(repository, "version"),
-        template_parameters={name: str(value) for name, value in parameters.items()},
-        variables={name: _variable(name, value) for name, value in _mapping(body, "variables").items()},
-        stages_to_skip=tuple(stages),
-        preview=preview,
-        yaml_override=_text(body, "yamlOverride"),
+        branch=repository.get("refName") or None,
+        version=repository.get("version") or None,
+        template_parameters=body.get("templateParameters") or {},
+        variables={name: _variable(value) for name, value in (body.get("variables") or {}).items()},
+        stages_to_skip=tuple(body.get("stagesToSkip") or ()),
+        preview=body.get("previewRun") or False,
+        yaml_override=body.get("yamlOverride") or None,
     )
 
 
-def _mapping(body: Mapping[str, object], key: str) -> dict[str, object]:
-    value = body.get(key)
-    if value is None:
-        return {}
-    if not isinstance(value, dict):
-        raise invalid_argument(f"{key} must be an object.")
-    return value
-
-
-def _text(body: Mapping[str, object], key: str) -> str | None:
-    value = body.get(key)
-    if value is not None and not isinstance(value, str):
-        raise invalid_argument(f"{key} must be a string.")
-    return value or None
-
-
-def _self_repository(resources: Mapping[str, object]) -> dict[str, object]:
+def _self_repository(resources: Mapping[str, Any]) -> Mapping[str, Any]:
     """``resources.repositories.self``; the emulated pipelines declare no other resource."""
-    repositories = _mapping(resources, "repositories")
-    others = [f"repositories.{alias}" for alias in repositories if alias != "self"]
-    others += [f"{kind}.{alias}" for kind in resources if kind != "repositories" for alias in _mapping(resources, kind)]
+    named = [(kind, alias) for kind, aliases in resources.items() for alias in aliases or ()]
+    others = [f"{kind}.{alias}" for kind, alias in named if (kind, alias) != ("repositories", "self")]
     if others:
         raise invalid_pipeline_request(f"The pipeline has no resource {', '.join(others)}.")
-    return _mapping(repositories, "self")
+    return (resources.get("repositories") or {}).get("self") or {}
 
 
-def _variable(name: str, value: object) -> Variable:
-    if not isinstance(value, dict):
-        raise invalid_argument(f'variables.{name} must be an object, as in {{"value": "…"}}.')
-    is_secret = value.get("isSecret") or False
-    if not isinstance(is_secret, bool):
-        raise invalid_argument(f"variables.{name}.isSecret must be a boolean.")
-    text = _text(value, "value") or ""
-    return Variable(None if is_secret else text, is_secret)
+def _variable(document: Mapping[str, Any]) -> Variable:
+    is_secret = document.get("isSecret") or False
+    return Variable(None if is_secret else document.get("value") or "", is_secret)
 
 
 def order_run(request: RunRequest, pipeline: PipelineDeclaration, declaration: Declaration) -> RunOrder:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from devstack.ado.tasks.bodies import RECORD_FIELDS
+from devstack.ado.schemas import RECORD_FIELDS
 from devstack.ado.times import timestamp
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ _SELDOM = {"queueId", "issues", "variables", "previousAttempts", "agentSpecifica
 def timeline_records(root: str, plan: PlanRecord, task: TaskRecord) -> list[dict[str, object]]:
     """All records, each with what clients have written into it on top.
 
-    :param root: the URL of the organisation.
+    :param root: the URL of the organization.
     """
     own = [_job_record(plan, task), _task_record(task)]
     own_ids = {record["id"] for record in own}

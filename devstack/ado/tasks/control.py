@@ -15,40 +15,31 @@ Everything but the URL may be left out. With no inputs at all nothing is sent, a
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, cast, get_args
+from typing import TYPE_CHECKING, Any
 
 from devstack.ado.call import Call, json_answer
 from devstack.ado.errors import ApiError, invalid_argument, plan_not_found
-from devstack.ado.reader import MappingReader, Problems
 from devstack.ado.tasks.inputs import DEFAULT_HEADERS, AzureFunction, InvokeRestApi, TaskInputError, TaskInputs
-from devstack.ado.tasks.records import EarlyEvents, PlanResult
-from devstack.aml.jobs import JOB_STATUSES, JobError
+from devstack.ado.tasks.start import start_wait_task
+from devstack.aml.jobs import JobError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from uuid import UUID
 
     from werkzeug.wrappers import Response
 
-    from devstack.ado.emulator import Emulator
 
-_TASKS = {f"{AzureFunction.name}@1", f"{InvokeRestApi.name}@1"}
-
-
-def start_task(call: Call, emulator: Emulator) -> Response:
+def start_task(call: Call) -> Response:
     """``{"task": …}``, the task as the books show it, and with no inputs ``headers`` beside it."""
-    reader = _reader(call)
-    name = _chosen(reader, "task", _TASKS, f"{AzureFunction.name}@1")
-    inputs = _inputs(reader.take_mapping("inputs"), name) if reader.has("inputs") else None
-    minutes = reader.take("timeoutInMinutes", int, call.declaration.agentless.timeout_minutes)
-    early = _chosen(reader, "earlyEvents", set(get_args(EarlyEvents)), call.declaration.agentless.early_events)
-    reader.finish("task, inputs, timeoutInMinutes, earlyEvents")
-    if minutes < 1:
-        reader.trouble("timeoutInMinutes", f"must be 1 or more, not {minutes}")
-    _refuse_problems(reader)
+    order = call.body("task")
+    inputs = _inputs(order["inputs"]) if "inputs" in order else None
     try:
-        started = emulator.start_wait_task(
-            call.root, inputs, timeout_minutes=minutes, early_events=cast("EarlyEvents", early)
+        started = start_wait_task(
+            call.state,
+            call.root,
+            inputs,
+            timeout_minutes=order.get("timeoutInMinutes"),
+            early_events=order.get("earlyEvents"),
         )
     except TaskInputError as exc:
         raise invalid_argument(str(exc)) from exc
@@ -58,7 +49,7 @@ def start_task(call: Call, emulator: Emulator) -> Response:
     return json_answer(document, 201)
 
 
-def get_task(call: Call, _emulator: Emulator, task_id: UUID) -> Response:
+def get_task(call: Call, task_id: UUID) -> Response:
     try:
         task = call.books.task_hub.task(str(task_id))
     except LookupError as exc:
@@ -66,7 +57,7 @@ def get_task(call: Call, _emulator: Emulator, task_id: UUID) -> Response:
     return json_answer(call.books.task_hub.masker.document(task.document()))
 
 
-def time_task_out(call: Call, _emulator: Emulator, task_id: UUID) -> Response:
+def time_task_out(call: Call, task_id: UUID) -> Response:
     """``{"timedOut": true}`` lets the task's time pass; one that has ended stays as it is: 409."""
     if call.json_object() != {"timedOut": True}:
         raise invalid_argument('The body must be {"timedOut": true}.')
@@ -79,23 +70,18 @@ def time_task_out(call: Call, _emulator: Emulator, task_id: UUID) -> Response:
     return json_answer(call.books.task_hub.masker.document(task.document()))
 
 
-def end_plan(call: Call, _emulator: Emulator, plan_id: UUID) -> Response:
+def end_plan(call: Call, plan_id: UUID) -> Response:
     """``{"result": "canceled"}``, "succeeded" or "failed"; ``status`` 404 or 410 is what clients are answered then."""
-    reader = _reader(call)
-    result = _chosen(reader, "result", set(get_args(PlanResult)))
-    status = reader.take("status", int, call.declaration.agentless.ended_plan_status)
-    reader.finish("result, status")
-    if status not in {404, 410}:
-        reader.trouble("status", f"must be 404 or 410, not {status}")
-    _refuse_problems(reader)
+    order = call.body("plan_end")
+    status = order.get("status", call.declaration.agentless.ended_plan_status)
     try:
-        plan = call.books.task_hub.end_plan(str(plan_id), cast("PlanResult", result), status)
+        plan = call.books.task_hub.end_plan(str(plan_id), order["result"], status)
     except LookupError as exc:
         raise plan_not_found(str(plan_id)) from exc
     return json_answer({"planId": plan.id, "result": plan.result, "status": plan.ended_status})
 
 
-def expire_token(call: Call, _emulator: Emulator, plan_id: UUID) -> Response:
+def expire_token(call: Call, plan_id: UUID) -> Response:
     """Ends the life of a plan's job token."""
     try:
         call.books.task_hub.expire_token(str(plan_id))
@@ -104,63 +90,28 @@ def expire_token(call: Call, _emulator: Emulator, plan_id: UUID) -> Response:
     return json_answer({"planId": str(plan_id), "token": "expired"})
 
 
-def set_job(call: Call, _emulator: Emulator) -> Response:
+def set_job(call: Call) -> Response:
     """``{"workspace": "/subscriptions/…/workspaces/…", "name": …, "status": …}``: an Azure ML job, new or changed."""
-    reader = _reader(call)
-    workspace, name = reader.take("workspace", str), reader.take("name", str)
-    status = _chosen(reader, "status", set(JOB_STATUSES))
-    reader.finish("workspace, name, status")
-    _refuse_problems(reader)
     try:
-        job = call.books.jobs.set(workspace, name, status)
+        job = call.books.jobs.set(**call.body("job"))
     except JobError as exc:
         raise invalid_argument(str(exc)) from exc
     return json_answer(job.book_entry())
 
 
-def _reader(call: Call) -> MappingReader:
-    return MappingReader(call.json_object(), "", Problems("the body"))
-
-
-def _refuse_problems(reader: MappingReader) -> None:
-    if reader.problems.lines:
-        raise invalid_argument("\n".join(reader.problems.lines))
-
-
-def _chosen(reader: MappingReader, key: str, values: set[str], default: str | None = None) -> str:
-    value = reader.take(key, str) if default is None else reader.take(key, str, default)
-    if value not in values:
-        reader.trouble(key, f"must be one of {', '.join(sorted(values))}, not {value!r}")
-    return value
-
-
-def _inputs(reader: MappingReader, task: str) -> TaskInputs:
-    body = reader.take_any("body")
-    headers = cast("Mapping[str, object]", reader.take("headers", dict, dict(DEFAULT_HEADERS)))
-    texts = {name: value for name, value in headers.items() if isinstance(value, str)}
-    if len(texts) < len(headers):
-        reader.trouble("headers", "must be a mapping of texts")
-    if task == f"{AzureFunction.name}@1":
-        inputs: TaskInputs = AzureFunction(
-            function=reader.take("function", str),
-            key=reader.take("key", str, ""),
-            query_parameters=reader.take("queryParameters", str, ""),
-            body="" if body is None else body,
-            headers=texts,
-        )
-        reader.finish("function, key, queryParameters, body, headers")
-        return inputs
-    connection = reader.take_mapping("serviceConnection")
-    inputs = InvokeRestApi(
-        service_url=connection.take("url", str),
-        authorization=connection.take("authorization", str, ""),
-        url_suffix=reader.take("urlSuffix", str, ""),
-        body="" if body is None else body,
-        headers=texts,
+def _inputs(document: dict[str, Any]) -> TaskInputs:
+    body = document.get("body")
+    more = {"body": "" if body is None else body, "headers": document.get("headers", DEFAULT_HEADERS)}
+    if "function" in document:
+        query = document.get("queryParameters", "")
+        return AzureFunction(function=document["function"], key=document.get("key", ""), query_parameters=query, **more)
+    connection = document["serviceConnection"]
+    return InvokeRestApi(
+        service_url=connection["url"],
+        authorization=connection.get("authorization", ""),
+        url_suffix=document.get("urlSuffix", ""),
+        **more,
     )
-    connection.finish("url, authorization")
-    reader.finish("serviceConnection, urlSuffix, body, headers")
-    return inputs
 
 
 def _no_task(task_id: UUID) -> ApiError:

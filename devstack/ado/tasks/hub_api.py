@@ -22,7 +22,7 @@ from devstack.ado.errors import (
     unauthorized,
 )
 from devstack.ado.tasks.answers import timeline_records
-from devstack.ado.tasks.bodies import read_event, read_feed, read_log_path, read_records
+from devstack.ado.tasks.bodies import read_event, read_records, read_values
 from devstack.ado.tasks.hub import HUB_NAME
 
 if TYPE_CHECKING:
@@ -79,12 +79,12 @@ def open_plan(call: Call, caller: Caller, scope: str, hub: str, plan_id: UUID) -
 
 
 def post_event(request: PlanCall) -> Response:
-    request.hub.post_event(request.plan.id, read_event(request.call.json_object()), request.caller.kind)
+    request.hub.post_event(request.plan.id, read_event(request.call.body("task_event")), request.caller.kind)
     return Response(status=204)
 
 
 def create_log(request: PlanCall) -> Response:
-    log = request.hub.create_log(request.plan.id, read_log_path(request.call.json_object()))
+    log = request.hub.create_log(request.plan.id, request.call.body("log")["path"])
     return json_answer(log.document())
 
 
@@ -104,14 +104,14 @@ def get_records(request: PlanCall, timeline_id: UUID) -> Response:
 def update_records(request: PlanCall, timeline_id: UUID) -> Response:
     """Changes records or adds them; the answer has those that were named."""
     _check_timeline(request.plan, timeline_id)
-    changes = read_records(request.call.json_object(), [log.id for log in request.plan.logs])
+    changes = read_records(request.call.body("timeline_records"), [log.id for log in request.plan.logs])
     plan = request.hub.update_records(request.plan.id, changes)
     return collection([record for record in _records(request, plan) if record["id"] in changes])
 
 
 def append_feed(request: PlanCall, timeline_id: UUID, record_id: UUID) -> Response:
     _check_timeline(request.plan, timeline_id)
-    request.hub.append_feed(request.plan.id, str(record_id), read_feed(request.call.json_object()))
+    request.hub.append_feed(request.plan.id, str(record_id), read_values(request.call.body("feed")))
     return Response(status=204)
 
 

@@ -11,7 +11,7 @@ from devstack.ado.tasks.inputs import DEFAULT_HEADERS, AzureFunction, TaskInputs
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from devstack.ado.emulator import Emulator
+    from devstack.ado.state import State
     from devstack.ado.tasks.records import EarlyEvents, TaskRecord
     from devstack.ado.tasks.sender import TaskAnswer
 
@@ -34,8 +34,8 @@ class StartedTask:
         return {name: expanded(value, self.variables) for name, value in DEFAULT_HEADERS.items()}
 
 
-def start_task(
-    emulator: Emulator,
+def start_wait_task(
+    state: State,
     collection_url: str,
     inputs: TaskInputs | None,
     *,
@@ -45,7 +45,7 @@ def start_task(
     """See ``Emulator.start_wait_task``."""
     if inputs is not None:
         inputs.request({})  # complains about a bad URL before there is a plan
-    hub = emulator.books.task_hub
+    hub = state.books.task_hub
     for secret in inputs.secrets if inputs else ():
         hub.masker.add(secret)
     record, token = hub.start(
@@ -54,17 +54,17 @@ def start_task(
         timeout_minutes=timeout_minutes,
         early_events=early_events,
     )
-    started = StartedTask(record, _variables(emulator, collection_url, record, token))
+    started = StartedTask(record, _variables(state, collection_url, record, token))
     if inputs is not None:
-        _send(emulator, inputs, started)
+        _send(state, inputs, started)
     return started
 
 
-def _variables(emulator: Emulator, collection_url: str, record: TaskRecord, token: str) -> dict[str, str]:
+def _variables(state: State, collection_url: str, record: TaskRecord, token: str) -> dict[str, str]:
     return {
         "system.CollectionUri": f"{collection_url.rstrip('/')}/",
-        "system.TeamProjectId": emulator.declaration.project_id,
-        "system.TeamProject": emulator.declaration.project,
+        "system.TeamProjectId": state.declaration.project_id,
+        "system.TeamProject": state.declaration.project,
         "system.HostType": HUB_NAME,
         "system.PlanId": record.plan_id,
         "system.JobId": record.job_id,
@@ -74,11 +74,11 @@ def _variables(emulator: Emulator, collection_url: str, record: TaskRecord, toke
     }
 
 
-def _send(emulator: Emulator, inputs: TaskInputs, started: StartedTask) -> None:
+def _send(state: State, inputs: TaskInputs, started: StartedTask) -> None:
     """No retry: whatever is no 2xx fails the task."""
     request = inputs.request(started.variables)
 
     def answered(answer: TaskAnswer) -> None:
-        emulator.books.task_hub.answered(started.record.id, answer.log_lines(request), accepted=answer.accepted)
+        state.books.task_hub.answered(started.record.id, answer.log_lines(request), accepted=answer.accepted)
 
-    emulator.sender.start(request, emulator.declaration.agentless.call_timeout_seconds, answered)
+    state.sender.start(request, state.declaration.agentless.call_timeout_seconds, answered)

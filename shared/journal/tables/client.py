@@ -1,4 +1,4 @@
-"""One table of Azure Table storage, over ``azure-data-tables``: sends one request, once, and says what came of it.
+"""One table of Azure Table storage, over ``azure-data-tables``: sends each request once and translates its answer.
 
 Slow to import, so ``shared/journal/tables/store.py`` imports it where a table is opened.
 

@@ -4,19 +4,21 @@ Limits of an entity: 1 MiB in all, 64 KiB a property, 252 properties, no control
 Source: https://learn.microsoft.com/rest/api/storageservices/understanding-the-table-service-data-model
 
 So long texts are compressed (zlib) and split over binary properties of 64 KiB: ``event0`` to ``event7``,
-``request0``, ``request1`` and ``notes0`` (everything else that is text). What is kept exactly:
+``request0``, ``request1`` and ``notes0`` (everything else that is text). A record that is not about an event has
+``document0`` and ``document1`` in place of event and request. What is kept exactly:
 
 =========  =====================  ==========================================================================
 text       compressed to at most  beyond that
 =========  =====================  ==========================================================================
 event      512 KiB                its beginning is kept, at least 506 KiB of it, with a remark that it is cut
 request    128 KiB                the same, at least 126 KiB
+document   128 KiB                the same, at least 126 KiB
 the rest   64 KiB                 each text is cut to 1,500 bytes, with a remark; the last 20 steps are kept
 =========  =====================  ==========================================================================
 
 Together, and as the base64 in which they travel, these stay below 1 MiB: Azurite measures it there. An event of
 Event Grid has at most 1 MiB, and JSON compresses to much less than half. A request that was cut can no longer be
-read, so nobody sends it again by mistake; a request has a few KiB.
+read, so it cannot be sent again by mistake; a request has a few KiB.
 
 The binary properties hold any text exactly, even what JSON or the service would not carry (NUL, lone surrogates).
 State, run id and times are properties of their own, to filter by. ``event_type``, ``subject``, ``reason`` and
@@ -31,7 +33,18 @@ from datetime import UTC, datetime, timedelta
 from itertools import count, takewhile
 from typing import Any, Final
 
-from shared.journal.records import MAX_HISTORY, Entry, JournalKey, Record, Selection, State, Step, after_prefix
+from shared.journal.records import (
+    MAX_HISTORY,
+    NO_EVENT,
+    Entry,
+    JournalKey,
+    Record,
+    Selection,
+    State,
+    Step,
+    after_prefix,
+    from_earlier_form,
+)
 
 Entity = dict[str, Any]
 """Property names to str, bytes, datetime, or (value, Edm type)."""
@@ -70,8 +83,7 @@ def record_to_entity(record: Record, write_id: str) -> Entity:
         "claimed_at": record.claimed_at.astimezone(UTC),
         "lease_until": record.lease_until.astimezone(UTC),
         "settled_at": record.settled_at.astimezone(UTC),
-        **_split("event", _packed(record.entry.event, EVENT_BYTES)),
-        **_split("request", _packed(record.entry.request, REQUEST_BYTES)),
+        **_long_texts(record),
         **_split("notes", _packed_notes(record)),
         "event_type": _shown(record.entry.event_type),
         "subject": _shown(record.entry.subject),
@@ -86,14 +98,19 @@ def record_to_entity(record: Record, write_id: str) -> Entity:
 def record_from_entity(key: JournalKey, entity: Mapping[str, Any], version: str) -> Record:
     """What ``record_to_entity`` was given.
 
-    :raises UnreadableEntity: it was made, or changed, by somebody else.
+    :raises UnreadableEntity: it was made, or changed, by another program.
     """
     try:
         notes = json.loads(_unpacked("notes", entity))
+        if "document0" in entity:
+            entry, document = NO_EVENT, _unpacked("document", entity)
+        else:
+            texts = {"event": _unpacked("event", entity), "request": _unpacked("request", entity)}
+            entry, document = from_earlier_form(key, Entry(**notes["entry"], **texts))
         return Record(
             key=key,
             state=State(entity["state"]),
-            entry=Entry(**notes["entry"], event=_unpacked("event", entity), request=_unpacked("request", entity)),
+            entry=entry,
             claimed_at=_plain(entity["claimed_at"]),
             lease_until=_plain(entity["lease_until"]),
             settled_at=_plain(entity["settled_at"]),
@@ -102,6 +119,7 @@ def record_from_entity(key: JournalKey, entity: Mapping[str, Any], version: str)
             run_url=notes["run_url"],
             reason=notes["reason"],
             history=tuple(Step(datetime.fromisoformat(at), State(state), note) for at, state, note in notes["history"]),
+            document=document,
         )
     except (KeyError, TypeError, ValueError, AttributeError, zlib.error) as exc:
         raise UnreadableEntity(f"{type(exc).__name__}: {exc}") from exc
@@ -165,6 +183,15 @@ def entity_key(route: str, key: str) -> Entity:
     return {"PartitionKey": route, "RowKey": key}
 
 
+def _long_texts(record: Record) -> Entity:
+    if record.document:
+        return _split("document", _packed(record.document, REQUEST_BYTES))
+    return {
+        **_split("event", _packed(record.entry.event, EVENT_BYTES)),
+        **_split("request", _packed(record.entry.request, REQUEST_BYTES)),
+    }
+
+
 def _packed(text: str, most: int) -> bytes:
     raw = text.encode("utf-8", "surrogatepass")
     packed = zlib.compress(raw)
@@ -178,8 +205,9 @@ def _packed(text: str, most: int) -> bytes:
 
 def _packed_notes(record: Record) -> bytes:
     entry = record.entry
+    about = {"event_id": entry.event_id, "event_type": entry.event_type, "subject": entry.subject}
     notes: dict[str, Any] = {
-        "entry": {"event_id": entry.event_id, "event_type": entry.event_type, "subject": entry.subject},
+        **({} if record.document else {"entry": about}),
         "run_url": record.run_url,
         "reason": record.reason,
         "history": [[step.at.isoformat(), step.state.value, step.note] for step in record.history],
@@ -221,5 +249,5 @@ def _shown(text: str) -> str:
 
 
 def _plain(moment: datetime) -> datetime:
-    # The library gives a subclass that remembers the service's text; nobody else should have to know of it.
+    # The library gives a subclass that remembers the service's text; no other code should have to know of it.
     return datetime.fromisoformat(moment.isoformat())

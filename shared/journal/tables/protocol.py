@@ -1,4 +1,4 @@
-"""What the journal asks of a table in Azure Table storage, and what may come of it. Pure."""
+"""What the journal asks of a table in Azure Table storage, and the possible answers. Pure."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 
 TABLE_NAME: Final = "nextstagejournal"
 
-# Each further round means that somebody else changed the table or the marker in between.
+# Each further round means that another worker changed the table or the marker in between.
 _MAX_ROUNDS: Final = 4
 _MAX_PAGE: Final = 1000
 
@@ -141,14 +141,14 @@ class TablesStore:
         return islice((record for record in found if fits(record, selection)), limit)
 
     def delete(self, record: Record) -> bool:
-        """See ``Store.delete``. Where it is gone after a lost answer, it counts as deleted by somebody else."""
+        """See ``Store.delete``. If it is gone after a lost answer, it counts as deleted by another caller."""
         if not record.version.startswith(_ETAG_START):
             return False
         drops = [Drop(record.key.route, record.key.key, record.version)]
         if record.run_id is not None:
             drops.append(Drop(record.key.route, run_row_key(record.run_id)))
         call = self._call()
-        # Should somebody have deleted the marker alone, then the record goes alone.
+        # If only the marker was deleted before, then the record goes alone.
         for operations in (drops, drops[:1]):
             try:
                 call.ask(partial(self._table.write, operations))

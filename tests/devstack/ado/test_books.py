@@ -10,7 +10,7 @@ import pytest
 from devstack.ado.books import FIRST_RUN_ID
 from devstack.ado.emulator import Emulator
 from devstack.ado.masking import without_secrets
-from tests.support.emulator import DECLARATION, PAT, PLAIN_RUN, PROJECT, RUNS, Ado, Clock, basic
+from tests.support.services.emulator import DECLARATION, PAT, PLAIN_RUN, RUNS, Ado, Clock, basic
 
 
 @pytest.fixture
@@ -112,27 +112,11 @@ def test_a_run_ends_once(ado: Ado) -> None:
 
     assert message == "Run 501 has ended already: succeeded."
     assert ado.emulator.finish_run(501, "failed").result == "succeeded"
+    with pytest.raises(LookupError, match="there is no run 502"):
+        ado.emulator.finish_run(502, "failed")
     cancelled = ado.emulator.books.cancel(501)
     assert cancelled is not None
     assert cancelled.state == "completed"
-
-
-@pytest.mark.parametrize("body", [{}, {"result": "good"}, {"result": "failed", "state": "completed"}, {"result": []}])
-def test_results_that_there_are_not(ado: Ado, body: dict[str, object]) -> None:
-    ado.run()
-
-    message = ado.refused(400, "VssPropertyValidationException", "POST", "/_emulator/runs/501", body)
-
-    assert message == 'The body must be {"result": …} with one of succeeded, failed, canceled.'
-    assert ado.emulator.books.runs[0].state == "inProgress"
-
-
-def test_runs_that_there_are_not(ado: Ado) -> None:
-    ado.refused(404, "RunNotFoundException", "POST", "/_emulator/runs/501", {"result": "failed"})
-    ado.refused(404, "ResourceNotFoundException", "GET", "/_emulator/nothing")
-    with pytest.raises(LookupError, match="there is no run 501"):
-        ado.emulator.finish_run(501, "failed")
-    assert ado.emulator.books.change_tags(501, ["a"]) is None
 
 
 def test_many_writers_at_once() -> None:
@@ -163,10 +147,3 @@ def test_many_writers_at_once() -> None:
 )
 def test_secrets_in_bodies_are_masked(body: object, kept: object) -> None:
     assert without_secrets(body) == kept
-
-
-def test_a_preview_is_in_the_requests_alone(ado: Ado) -> None:
-    ado.good("ado_preview", "POST", f"{PROJECT}/pipelines/4/preview", {})
-
-    assert [request.path for request in ado.emulator.books.requests] == [f"{PROJECT}/pipelines/4/preview"]
-    assert ado.emulator.books.runs == ()

@@ -8,7 +8,6 @@ import pytest
 import yaml
 
 from devstack.ado.declaration import (
-    DEFAULT_FILE,
     AgentlessDeclaration,
     DeclarationError,
     SecretSource,
@@ -68,26 +67,6 @@ def test_the_packaged_declaration_takes_what_the_sample_routes_send() -> None:
         assert pipeline.may_queue
 
 
-def test_the_packaged_declaration_names_its_place_and_secrets() -> None:
-    declaration = load_declaration(DEFAULT_FILE)
-
-    assert (declaration.organization, declaration.project, declaration.branches) == ("contoso", "mlops", ("main",))
-    assert sorted(declaration.pipeline_by_id) == [11, 12, 13, 14, 15]
-    assert declaration.pat == SecretSource("DEVSTACK_PAT", "devstack-pat")
-    assert declaration.token == SecretSource("DEVSTACK_TOKEN", "devstack-token")
-    assert declaration.identity_header == SecretSource("DEVSTACK_IDENTITY_HEADER", "devstack-identity")
-    assert declaration.agentless == AgentlessDeclaration()
-
-
-@pytest.mark.parametrize(
-    ("environment", "secret"),
-    [({}, "canary-default"), ({"A_PAT": ""}, "canary-default"), ({"A_PAT": "canary-set"}, "canary-set")],
-    ids=["unset", "empty", "set"],
-)
-def test_a_secret_comes_from_the_environment_first(environment: dict[str, str], secret: str) -> None:
-    assert SecretSource("A_PAT", "canary-default").resolve(environment) == secret
-
-
 def test_a_full_declaration_is_read(tmp_path: Path) -> None:
     more = {
         "credentials": {
@@ -123,47 +102,35 @@ def test_a_default_becomes_text(tmp_path: Path, default: object, text: str) -> N
 @pytest.mark.parametrize(
     ("change", "problem"),
     [
-        ({"organisation": "x"}, "organisation: is not a known key; there are organization, project, branches, "),
-        ({"organization": ""}, "organization: must be a name without '/', not ''"),
-        ({"project": "a/b"}, "project: must be a name without '/', not 'a/b'"),
-        ({"project": 7}, "project: must be text, not 7"),
-        ({"branches": []}, "branches: must name at least one branch"),
-        ({"branches": "main"}, "branches: must be a list, not 'main'"),
-        ({"branches": ["main", 3]}, "branches[1]: must be text, not 3"),
-        ({"branches": ["main", "main"]}, "branches[1]: 'main' is there twice"),
-        ({"pipelines": []}, "pipelines: must declare at least one pipeline"),
-        ({"pipelines": ["evaluation"]}, "pipelines[0]: must be a mapping, not 'evaluation'"),
-        ({"credentials": {"password": "x"}}, "credentials.password: is not a known key; there are pat, token, ident"),
-        ({"credentials": {"pat": {"environment": "X"}}}, "credentials.pat.default: is missing"),
-        ({"credentials": {"pat": {"environment": "X", "default": ""}}}, "credentials.pat.default: must not be empty"),
-        ({"agentless": {"early_events": "lost"}}, "agentless.early_events: must be taken or dropped, not 'lost'"),
-        ({"agentless": {"early_events": 1}}, "agentless.early_events: must be text, not 1"),
-        ({"agentless": {"ended_plan_status": 400}}, "agentless.ended_plan_status: must be 404 or 410, not 400"),
-        ({"agentless": {"token_hours": 0}}, "agentless.token_hours: must be 1 or more, not 0"),
-        ({"agentless": {"token_life": 1}}, "agentless.token_life: is not a known key; there are timeout_minutes, "),
-        ({"credentials": {"pat": {"env": "X"}}}, "credentials.pat.env: is not a known key; there are environment, "),
+        ({"organisation": "x"}, "(top level): Additional properties are not allowed ('organisation' was unexpected)"),
+        ({"organization": ""}, "organization: '' does not match"),
+        ({"project": "a/b"}, "project: 'a/b' does not match"),
+        ({"branches": []}, "branches: [] should be non-empty"),
+        ({"branches": ["main", 3]}, "branches[1]: 3 is not of type 'string'"),
+        ({"branches": ["main", "main"]}, "branches: ['main', 'main'] has non-unique elements"),
+        ({"pipelines": []}, "pipelines: [] should be non-empty"),
+        ({"credentials": {"pat": {"environment": "X"}}}, "credentials.pat: 'default' is a required property"),
+        ({"credentials": {"pat": {"environment": "X", "default": ""}}}, "credentials.pat.default: '' should be non-e"),
+        ({"agentless": {"early_events": "lost"}}, "agentless.early_events: 'lost' is not one of ['taken', 'dropped']"),
+        ({"agentless": {"ended_plan_status": 400}}, "agentless.ended_plan_status: 400 is not one of [404, 410]"),
+        ({"agentless": {"token_hours": 0}}, "agentless.token_hours: 0 is less than the minimum of 1"),
     ],
 )
 def test_a_bad_declaration_is_refused(tmp_path: Path, change: dict[str, Any], problem: str) -> None:
-    assert any(found.startswith(problem) for found in _problems(tmp_path, GOOD | change))
+    assert [found.startswith(problem) for found in _problems(tmp_path, GOOD | change)] == [True]
 
 
 @pytest.mark.parametrize(
     ("change", "problem"),
     [
-        ({"id": "one"}, "id: must be a whole number, not 'one'"),
-        ({"id": True}, "id: must be a whole number, not True"),
-        ({"id": 0}, "id: must be 1 or more, not 0"),
-        ({"revision": 0}, "revision: must be 1 or more, not 0"),
-        ({"folder": "mlops"}, "folder: must begin with a backslash, not 'mlops'"),
-        ({"enabled": True}, "enabled: is not a known key; there are id, name, folder, "),
-        ({"disabled": "no"}, "disabled: must be true or false, not 'no'"),
-        ({"parameters": [{"name": "x", "type": "text"}]}, "parameters[0].type: must be one of string, number, "),
-        ({"parameters": [{"type": "string"}]}, "parameters[0].name: is missing"),
-        ({"parameters": [{"name": "x", "type": "string", "min": 1}]}, "parameters[0].min: is not a known key"),
+        ({"id": True}, "id: True is not of type 'integer'"),
+        ({"folder": "mlops"}, "folder: 'mlops' does not match"),
+        ({"parameters": [{"name": "x", "type": "text"}]}, "parameters[0].type: 'text' is not one of ['string', "),
+        ({"variables": [{"name": "x", "secret": True}]}, "variables[0]: Additional properties are not allowed"),
+        ({"variables": [{"name": "x"}, {"name": "X"}]}, "variables[1].name: 'x' is there twice"),
         (
             {"parameters": [{"name": "x", "type": "string"}, {"name": "X", "type": "string"}]},
-            "parameters: two of them have the same name",
+            "parameters[1].name: 'x' is there twice",
         ),
         (
             {"parameters": [{"name": "x", "type": "number", "default": "many"}]},
@@ -177,32 +144,27 @@ def test_a_bad_declaration_is_refused(tmp_path: Path, change: dict[str, Any], pr
             {"parameters": [{"name": "x", "type": "number", "values": ["many"]}]},
             "parameters[0].values: must all be of type number",
         ),
-        ({"variables": [{"name": "x", "settable": 1}]}, "variables[0].settable: must be true or false, not 1"),
-        ({"variables": [{"name": "x", "secret": True}]}, "variables[0].secret: is not a known key"),
     ],
 )
 def test_a_bad_pipeline_is_refused(tmp_path: Path, change: dict[str, Any], problem: str) -> None:
-    pipeline = GOOD["pipelines"][0] | change
-
-    found = _problems(tmp_path, GOOD | {"pipelines": [pipeline]})
-
-    assert len(found) == 1
-    assert found[0].startswith(f"pipelines[0].{problem}")
+    (found,) = _problems(tmp_path, GOOD | {"pipelines": [GOOD["pipelines"][0] | change]})
+    assert found.startswith(f"pipelines[0].{problem}")
 
 
 def test_all_problems_are_told_at_once(tmp_path: Path) -> None:
+    assert _problems(tmp_path, {"project": 7, "branches": ["main"], "pipelines": [{"id": 1, "name": "a"}]}) == [
+        "(top level): 'organization' is a required property",
+        "project: 7 is not of type 'string'",
+    ]
     twice = [{"id": 1, "name": "a"}, {"id": 1, "name": "A"}]
-
-    assert _problems(tmp_path, {"project": "mlops", "branches": ["main"], "pipelines": twice, "extra": 1}) == [
-        "organization: is missing",
-        "extra: is not a known key; there are organization, project, branches, credentials, agentless, pipelines",
-        "pipelines[1].id: 1 is the id of another pipeline already",
-        "pipelines[1].name: 'A' is in that folder already",
+    assert _problems(tmp_path, GOOD | {"pipelines": twice}) == [
+        "pipelines[1].id: 1 is there twice",
+        "pipelines[1].name: '\\\\\\\\a' is there twice",
     ]
 
 
 def test_a_file_that_cannot_be_used_at_all(tmp_path: Path) -> None:
-    assert _problems(tmp_path, ["a", "list"])[0] == "(top level): must be a mapping, not ['a', 'list']"
+    assert _problems(tmp_path, ["a", "list"])[0] == "(top level): ['a', 'list'] is not of type 'object'"
     with pytest.raises(DeclarationError, match=r"nowhere\.yaml: cannot be read: No such file or directory"):
         load_declaration(tmp_path / "nowhere.yaml")
     broken = tmp_path / "broken.yaml"

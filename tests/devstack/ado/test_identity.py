@@ -14,7 +14,7 @@ from devstack.ado.server import Served, serve
 from shared.credentials import azure_identity, entra_token
 from tests.contracts import validate
 from tests.support.canaries import secret
-from tests.support.emulator import DECLARATION, PAT, PROJECT, Ado
+from tests.support.services.emulator import DECLARATION, PAT, PROJECT, Ado
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

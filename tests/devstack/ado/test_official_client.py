@@ -11,7 +11,7 @@ import pytest
 
 from devstack.ado.emulator import Emulator
 from devstack.ado.server import Served, serve
-from tests.support.emulator import DECLARATION, PAT
+from tests.support.services.emulator import DECLARATION, PAT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

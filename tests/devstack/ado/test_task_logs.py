@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.contracts import validate
-from tests.support.tasks import OTHER_GUID, TaskClient
+from tests.support.services.tasks import OTHER_GUID, TaskClient
 
 
 @pytest.fixture
@@ -29,11 +29,6 @@ def test_a_log_is_made_filled_and_shown(task: TaskClient) -> None:
 
     assert [record["log"]["id"] for record in answer["value"]] == [1]
     assert task.record.log_lines == ("one", "two", "three Ü")
-
-
-@pytest.mark.parametrize("body", [{}, {"path": ""}, {"path": 1}, {"path": "x", "text": "y"}])
-def test_logs_that_cannot_be(task: TaskClient, body: dict[str, object]) -> None:
-    task.refused(400, "VssPropertyValidationException", "POST", f"{task.plan_path()}/logs", body)
 
 
 def test_log_content_is_bytes_for_a_log_that_there_is(task: TaskClient) -> None:
@@ -76,35 +71,6 @@ def test_records_are_changed_and_added_but_end_no_task(task: TaskClient) -> None
     assert task.record.state == "waiting"
 
 
-@pytest.mark.parametrize(
-    "body",
-    [
-        {},
-        {"value": {}},
-        {"value": ["x"]},
-        {"value": [], "count": 1},
-        {"value": [{}], "count": True},
-        {"value": [{"state": "completed"}]},
-        {"value": [{"id": OTHER_GUID, "state": "done"}]},
-        {"value": [{"id": OTHER_GUID, "result": "Completed"}]},
-        {"value": [{"id": OTHER_GUID, "log": {"id": 1}}]},
-        {"value": [{"id": OTHER_GUID, "log": {"id": False}}]},
-        {"value": [{"id": OTHER_GUID, "log": 0}]},
-        {"value": [{"id": OTHER_GUID, "status": "done"}]},
-    ],
-)
-def test_records_that_cannot_be(task: TaskClient, body: dict[str, object]) -> None:
-    task.refused(400, "VssPropertyValidationException", "PATCH", task.records_path, body)
-
-
-def test_another_timeline(task: TaskClient) -> None:
-    path = f"{task.plan_path()}/timelines/{OTHER_GUID}/records"
-
-    task.refused(404, "ResourceNotFoundException", "GET", path)
-    task.refused(404, "ResourceNotFoundException", "PATCH", path, {"value": []})
-    task.refused(404, "ResourceNotFoundException", "POST", f"{path}/{task.record.id}/feed", {"value": ["x"]})
-
-
 def test_lines_for_the_console(task: TaskClient) -> None:
     path = f"{task.records_path}/{task.record.id}/feed"
     lines = {"value": ["waits for brave_fig", "still waits"], "count": 2}
@@ -115,9 +81,3 @@ def test_lines_for_the_console(task: TaskClient) -> None:
     assert task.ask("POST", path.replace(task.record.id, task.record.job_id), lines).status_code == 204
     assert task.record.feed_lines == ("waits for brave_fig", "still waits", "done")
     task.refused(404, "ResourceNotFoundException", "POST", path.replace(task.record.id, OTHER_GUID), lines)
-
-
-@pytest.mark.parametrize("body", [{}, {"value": []}, {"value": [1]}, {"value": ["x"], "count": 2}, {"lines": ["x"]}])
-def test_lines_that_cannot_be(task: TaskClient, body: dict[str, object]) -> None:
-    path = f"{task.records_path}/{task.record.id}/feed"
-    task.refused(400, "VssPropertyValidationException", "POST", path, body)

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from devstack.ado import EVENTS_PATH, Fault, Match
+from devstack.ado.access import AZURE_DEVOPS
 from devstack.ado.emulator import Emulator
-from devstack.ado.errors import ConnectionDropped
-from tests.support.emulator import DECLARATION, PAT, PROJECT, TOKEN, Ado, basic
-from tests.support.tasks import OTHER_GUID, TaskClient, with_agentless
+from devstack.serving import ConnectionDropped
+from tests.support.services.emulator import DECLARATION, PAT, PROJECT, TOKEN, Ado, basic
+from tests.support.services.tasks import OTHER_GUID, TaskClient, with_agentless
 
 if TYPE_CHECKING:
     from tests.support.clock import ManualClock
@@ -90,14 +91,6 @@ def test_versions_that_events_are_sent_with(task: TaskClient, version: str) -> N
     assert task.complete(query={"api-version": version}).status_code == 204
 
 
-@pytest.mark.parametrize(
-    ("version", "key"), [(None, "VssVersionNotSpecifiedException"), ("7.2", "VssInvalidPreviewVersionException")]
-)
-def test_versions_that_are_refused(task: TaskClient, version: str | None, key: str) -> None:
-    task.refused(400, key, "POST", f"{task.plan_path()}/events", task.completion(), query={"api-version": version})
-    assert task.record.events == ()
-
-
 def test_upper_case_ids_and_paths_are_the_same(task: TaskClient) -> None:
     body = task.completion(taskId=task.record.id.upper(), jobId=task.record.job_id.upper())
 
@@ -108,26 +101,12 @@ def test_upper_case_ids_and_paths_are_the_same(task: TaskClient) -> None:
 # Who may
 
 
-@pytest.mark.parametrize(
-    "headers",
-    [basic(PAT), {"Authorization": f"Bearer {TOKEN}"}],
-    ids=["PAT", "token"],
-)
-def test_the_emulators_own_credentials_may_too(task: TaskClient, headers: dict[str, str]) -> None:
-    assert task.complete(headers=headers).status_code == 204
-    assert task.record.events[0].credential == ("PAT" if "Basic" in headers["Authorization"] else "token")
-
-
-def test_the_job_token_may_be_the_password_of_nobody(task: TaskClient) -> None:
-    assert task.complete(headers=basic(task.started.token, user="")).status_code == 204
-
-
-def test_a_token_of_the_managed_identity_may(task: TaskClient) -> None:
-    token = task.emulator.credentials.issue("499b84ac-1321-427f-aa17-267ca6975798")
-    arm_token = task.emulator.credentials.issue("https://management.azure.com")
-
-    assert task.complete(headers={"Authorization": f"Bearer {arm_token}"}).status_code == 401
-    assert task.complete(headers={"Authorization": f"Bearer {token}"}).status_code == 204
+def test_other_credentials_that_may_too(task: TaskClient) -> None:
+    identity = task.emulator.credentials.issue(AZURE_DEVOPS)
+    for headers in (basic(PAT), {"Authorization": f"Bearer {TOKEN}"}, basic(task.started.token, user="")):
+        assert task.complete(headers=headers).status_code == 204
+    assert task.complete(headers={"Authorization": f"Bearer {identity}"}).status_code == 204
+    assert [event.credential for event in task.record.events] == ["PAT", "token", "job token", "token"]
 
 
 def _unwelcome(task: TaskClient) -> list[dict[str, str]]:
@@ -142,6 +121,7 @@ def _unwelcome(task: TaskClient) -> list[dict[str, str]]:
         basic(task.started.token, user="somebody"),
         basic("canary-bad"),
         basic(TOKEN),
+        {"Authorization": f"Bearer {task.emulator.credentials.issue('https://management.azure.com')}"},
     ]
 
 
@@ -163,13 +143,6 @@ def test_a_job_token_expires(clock: ManualClock) -> None:
     assert task.complete(headers=basic(PAT)).status_code == 204
 
 
-def test_a_job_token_is_expired_on_purpose(task: TaskClient) -> None:
-    task.emulator.books.task_hub.expire_token(task.record.plan_id)
-
-    assert task.complete().status_code == 401
-    assert task.record.state == "waiting"
-
-
 def test_a_job_token_opens_nothing_else(task: TaskClient) -> None:
     assert task.ask("OPTIONS", "/contoso/_apis").status_code == 200
     assert task.ask("GET", "/contoso/_apis/resourceAreas").status_code == 200
@@ -181,21 +154,6 @@ def test_a_job_token_opens_nothing_else(task: TaskClient) -> None:
 # What fits together
 
 
-@pytest.mark.parametrize(
-    ("other", "key"),
-    [
-        ({"project": OTHER_GUID}, "ProjectDoesNotExistWithNameException"),
-        ({"project": "mlops"}, "ProjectDoesNotExistWithNameException"),
-        ({"organization": "fabrikam"}, "ProjectDoesNotExistWithNameException"),
-        ({"hub": "rm"}, "TaskOrchestrationPlanNotFoundException"),
-        ({"plan": "not-a-guid"}, "ResourceNotFoundException"),
-    ],
-)
-def test_paths_that_lead_nowhere(task: TaskClient, other: dict[str, str], key: str) -> None:
-    task.refused(404, key, "POST", f"{task.plan_path(**other)}/events", task.completion())
-    assert task.record.events == ()
-
-
 def test_an_unknown_plan(task: TaskClient) -> None:
     path = f"{task.plan_path(plan=OTHER_GUID)}/events"
 
@@ -205,53 +163,103 @@ def test_an_unknown_plan(task: TaskClient) -> None:
     assert message == f"No plan found for identifier {OTHER_GUID}."
 
 
+UNREADABLE = 400, "VssPropertyValidationException"
+NOWHERE = 404, "ResourceNotFoundException"
+NO_PROJECT = 404, "ProjectDoesNotExistWithNameException"
+UNFIT_EVENTS: list[tuple[dict[str, Any], tuple[int, str]]] = [
+    ({"jobId": OTHER_GUID}, (404, "TaskOrchestrationJobNotFoundException")),
+    ({"taskId": OTHER_GUID}, NOWHERE),
+    ({"jobId": "job"}, UNREADABLE),
+    ({"taskId": None}, UNREADABLE),
+    ({"name": "taskcompleted"}, UNREADABLE),
+    ({"name": ["TaskCompleted"]}, UNREADABLE),
+    ({"name": "TaskStarted"}, UNREADABLE),
+    ({"result": "Succeeded"}, UNREADABLE),
+    ({"result": None}, UNREADABLE),
+    ({"result": ["succeeded"]}, UNREADABLE),
+    ({"run_id": "brave_fig"}, UNREADABLE),
+]
+
+
+@pytest.mark.parametrize(("change", "refusal"), UNFIT_EVENTS)
+def test_events_that_do_not_fit(task: TaskClient, change: dict[str, Any], refusal: tuple[int, str]) -> None:
+    task.refused(*refusal, "POST", f"{task.plan_path()}/events", task.completion(**change))
+    assert task.record.events == ()
+
+
+UNFIT_BODIES: dict[tuple[str, str], list[object]] = {
+    ("POST", "{plan}/events"): [[], "TaskCompleted", 1],
+    ("POST", "{plan}/logs"): [{}, {"path": ""}, {"path": 1}, {"path": "x", "text": "y"}],
+    ("POST", "{records}/{task}/feed"): [{}, {"value": []}, {"value": [1]}, {"value": ["x"], "count": 2}],
+    ("PATCH", "{records}"): [
+        {},
+        {"value": {}},
+        {"value": ["x"]},
+        {"value": [], "count": 1},
+        {"value": [{}], "count": True},
+        {"value": [{"state": "completed"}]},
+        *[
+            {"value": [{"id": OTHER_GUID, **change}]}
+            for change in (
+                {"state": "done"},
+                {"result": "Completed"},
+                {"log": {"id": 1}},
+                {"log": {"id": False}},
+                {"log": 0},
+                {"status": "done"},
+            )
+        ],
+    ],
+}
+ELSEWHERE: list[tuple[str, str, object, tuple[int, str]]] = [
+    ("POST", "{other_project}/events", {}, NO_PROJECT),
+    ("POST", "{project_by_name}/events", {}, NO_PROJECT),
+    ("POST", "{other_organization}/events", {}, NO_PROJECT),
+    ("POST", "{other_hub}/events", {}, (404, "TaskOrchestrationPlanNotFoundException")),
+    ("POST", "{no_guid}/events", {}, NOWHERE),
+    ("POST", "{plan}/attachments", {}, NOWHERE),
+    ("GET", "{plan}/events", None, (405, "MethodNotAllowedException")),
+    ("PUT", "{plan}/logs", None, (405, "MethodNotAllowedException")),
+    ("GET", "{other_records}", None, NOWHERE),
+    ("PATCH", "{other_records}", {"value": []}, NOWHERE),
+    ("POST", "{other_records}/{task}/feed", {"value": ["x"]}, NOWHERE),
+    ("POST", "{records}/{other}/feed", {"value": ["x"]}, NOWHERE),
+    *[(method, path, body, UNREADABLE) for (method, path), bodies in UNFIT_BODIES.items() for body in bodies],
+]
+
+
+@pytest.mark.parametrize(("method", "path", "body", "refusal"), ELSEWHERE, ids=str)
+def test_requests_that_are_refused(
+    task: TaskClient, method: str, path: str, body: object, refusal: tuple[int, str]
+) -> None:
+    places = {
+        "plan": task.plan_path(),
+        "records": task.records_path,
+        "task": task.record.id,
+        "other": OTHER_GUID,
+        "other_records": f"{task.plan_path()}/timelines/{OTHER_GUID}/records",
+        "other_project": task.plan_path(project=OTHER_GUID),
+        "project_by_name": task.plan_path(project="mlops"),
+        "other_organization": task.plan_path(organization="fabrikam"),
+        "other_hub": task.plan_path(hub="rm"),
+        "no_guid": task.plan_path(plan="not-a-guid"),
+    }
+    task.refused(*refusal, method, path.format(**places), body)
+    assert (task.record.events, task.record.log_lines, task.record.feed_lines) == ((), (), ())
+
+
 @pytest.mark.parametrize(
-    ("change", "status", "key"),
+    ("more", "status", "key"),
     [
-        ({"jobId": OTHER_GUID}, 404, "TaskOrchestrationJobNotFoundException"),
-        ({"taskId": OTHER_GUID}, 404, "ResourceNotFoundException"),
-        ({"jobId": "job"}, 400, "VssPropertyValidationException"),
-        ({"taskId": None}, 400, "VssPropertyValidationException"),
-        ({"taskId": 7}, 400, "VssPropertyValidationException"),
-        ({"name": "taskcompleted"}, 400, "VssPropertyValidationException"),
-        ({"name": "JobCompleted"}, 400, "VssPropertyValidationException"),
-        ({"name": ["TaskCompleted"]}, 400, "VssPropertyValidationException"),
-        ({"result": "Succeeded"}, 400, "VssPropertyValidationException"),
-        ({"result": "Completed"}, 400, "VssPropertyValidationException"),
-        ({"result": None}, 400, "VssPropertyValidationException"),
-        ({"result": ["succeeded"]}, 400, "VssPropertyValidationException"),
-        ({"run_id": "brave_fig"}, 400, "VssPropertyValidationException"),
-        ({"name": "TaskStarted"}, 400, "VssPropertyValidationException"),
+        ({"query": {"api-version": None}}, 400, "VssVersionNotSpecifiedException"),
+        ({"query": {"api-version": "7.2"}}, 400, "VssInvalidPreviewVersionException"),
+        ({"content_type": "text/plain"}, 415, "VssRequestContentTypeNotSupportedException"),
     ],
 )
-def test_events_that_do_not_fit(task: TaskClient, change: dict[str, Any], status: int, key: str) -> None:
-    task.refused(status, key, "POST", f"{task.plan_path()}/events", task.completion(**change))
+def test_events_that_are_not_sent_as_they_should(task: TaskClient, more: dict[str, Any], status: int, key: str) -> None:
+    headers = {**task.bearer, "Content-Type": more.pop("content_type", "application/json")}
+    task.refused(status, key, "POST", f"{task.plan_path()}/events", task.completion(), headers=headers, **more)
     assert task.record.events == ()
-
-
-@pytest.mark.parametrize("body", [[], "TaskCompleted", 1])
-def test_bodies_that_are_no_event(task: TaskClient, body: object) -> None:
-    task.refused(400, "VssPropertyValidationException", "POST", f"{task.plan_path()}/events", body)
-    assert task.record.events == ()
-
-
-def test_an_event_must_be_json(task: TaskClient) -> None:
-    headers = {**task.bearer, "Content-Type": "text/plain"}
-    key = "VssRequestContentTypeNotSupportedException"
-    task.refused(415, key, "POST", f"{task.plan_path()}/events", task.completion(), headers=headers)
-
-
-@pytest.mark.parametrize(
-    ("method", "what", "allowed"), [("GET", "/events", "POST"), ("PUT", "/logs", "POST"), ("DELETE", "/logs/1", "POST")]
-)
-def test_methods_that_there_are_not(task: TaskClient, method: str, what: str, allowed: str) -> None:
-    path = f"{task.plan_path()}{what}"
-    task.refused(405, "MethodNotAllowedException", method, path)
-    assert task.ask(method, path).headers["Allow"] == allowed
-
-
-def test_an_address_of_the_hub_that_there_is_not(task: TaskClient) -> None:
-    task.refused(404, "ResourceNotFoundException", "POST", f"{task.plan_path()}/attachments", {})
 
 
 # The end of plans, and time
@@ -289,34 +297,6 @@ def test_a_task_times_out(clock: ManualClock) -> None:
     assert (task.record.result, _effects(task)) == ("canceled", ["late"])
 
 
-def test_a_task_is_timed_out_on_purpose(task: TaskClient) -> None:
-    hub = task.emulator.books.task_hub
-
-    assert hub.time_out(task.record.id).ended_by == "timeout"
-    task.complete()
-    assert hub.time_out(task.record.id).result == "canceled"
-
-
-def test_somebody_waits_for_the_end(task: TaskClient) -> None:
-    hub = task.emulator.books.task_hub
-    assert hub.wait(task.record.id, 0).state == "waiting"
-    with ThreadPoolExecutor(1) as pool:
-        waiting = pool.submit(hub.wait, task.record.id, 30)
-        task.complete("canceled")
-        assert waiting.result().result == "canceled"
-
-
-def test_ids_that_there_are_not(task: TaskClient) -> None:
-    hub = task.emulator.books.task_hub
-
-    for look in (hub.task, hub.time_out, lambda task_id: hub.wait(task_id, 1)):
-        with pytest.raises(LookupError, match="there is no task"):
-            look(OTHER_GUID)
-    for change in (hub.expire_token, lambda plan_id: hub.end_plan(plan_id, "failed")):
-        with pytest.raises(LookupError, match="there is no plan"):
-            change(OTHER_GUID)
-
-
 # Faults, books, many at once
 
 
@@ -332,26 +312,6 @@ def test_faults_apply_to_events(task: TaskClient) -> None:
     with pytest.raises(ConnectionDropped):
         task.complete()
     assert (task.record.result, task.record.completions) == ("succeeded", 1)
-
-
-def test_the_books_over_http(task: TaskClient) -> None:
-    task.complete("failed")
-    books: Any = Ado(task.emulator).ask("GET", "/_emulator/books").json
-
-    (entry,) = books["tasks"]
-    assert (entry["taskInstanceId"], entry["planId"], entry["jobId"]) == (
-        task.record.id,
-        task.record.plan_id,
-        task.record.job_id,
-    )
-    assert (entry["state"], entry["result"], entry["endedBy"], entry["completions"]) == (
-        "completed",
-        "failed",
-        "event",
-        1,
-    )
-    assert [event["effect"] for event in entry["events"]] == ["completed"]
-    assert [request["status"] for request in books["requests"]] == [204]
 
 
 def test_no_token_is_in_the_books(task: TaskClient) -> None:

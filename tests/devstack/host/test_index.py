@@ -8,7 +8,7 @@ import pytest
 from devstack.host import Host, HostError, HostSettings, load_app, route_template
 from devstack.host.errors import IndexingFailed
 from devstack.host.index import find_app, index_app
-from tests.support.host_apps import HEADER, import_app, write_app
+from tests.support.services.host_apps import import_app, write_app
 
 EVERY_TRIGGER = """
 @app.event_grid_trigger(arg_name="event")
@@ -154,10 +154,6 @@ def test_an_app_may_be_indexed_again_but_a_name_used_once_only(tmp_path: Path) -
     app = find_app(import_app(tmp_path, EVERY_TRIGGER + twice))
     with pytest.raises(ValueError, match="Function aml_event does not have a unique"):
         index_app(app)
-
-
-def test_header_alone_is_an_app_without_functions(tmp_path: Path) -> None:
-    assert index_app(find_app(import_app(tmp_path, "", header=HEADER))) == ()
 
 
 @pytest.mark.parametrize(

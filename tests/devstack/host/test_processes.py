@@ -12,7 +12,7 @@ import pytest
 import requests
 
 from devstack.processes import ProcessFailed, RunningProcess, start
-from tests.support.host_apps import request_unlogged, write_app
+from tests.support.services.host_apps import request_unlogged, write_app
 
 APP = """
 import os
@@ -96,21 +96,6 @@ def test_it_runs_an_app_and_stops_cleanly(tmp_path: Path) -> None:
     assert "canary" not in log
 
 
-def test_a_signal_lets_running_invocations_finish(tmp_path: Path) -> None:
-    write_app(tmp_path / "app", APP)
-    with start_host(tmp_path) as host:
-        answers: list[str] = []
-        caller = threading.Thread(
-            target=lambda: answers.append(requests.get(host.url + "/api/waits/1", timeout=10).text)
-        )
-        caller.start()
-        wait_for_line(tmp_path / "host.log", "waiting")
-        os.kill(host.pid, signal.SIGINT)
-        assert host.wait() == 0
-        caller.join(5)
-    assert answers == ["waited"]
-
-
 def call_in_vain(url: str, failures: list[str]) -> None:
     try:
         requests.get(url, timeout=20)
@@ -125,58 +110,51 @@ def test_it_leaves_an_invocation_that_takes_too_long(tmp_path: Path) -> None:
         caller = threading.Thread(target=call_in_vain, args=(host.url + "/api/waits/60", failures))
         caller.start()
         wait_for_line(tmp_path / "host.log", "waiting")
-        assert host.stop() == 0  # long before the 60 s
+        os.kill(host.pid, signal.SIGINT)
+        assert host.wait() == 0  # long before the 60 s
         caller.join(5)
     assert failures == ["ConnectionError"]
     assert "1 invocations still run after 0.2 s; left behind" in (tmp_path / "host.log").read_text(encoding="utf-8")
 
 
-def test_a_killed_host_is_gone_at_once(tmp_path: Path) -> None:
-    write_app(tmp_path / "app", APP)
-    with start_host(tmp_path) as host:
-        assert host.kill() == -signal.SIGKILL
-        with pytest.raises(requests.ConnectionError):
-            requests.get(host.url, timeout=5)
-        port = host.url.rpartition(":")[2]
-        with start_host(tmp_path, "--port", port) as second:
-            assert second.url == host.url
-            assert second.pid != host.pid
-            assert requests.get(second.url, timeout=5).status_code == 200
-    assert (tmp_path / "host.log").read_text(encoding="utf-8").count(f"devstack.host: {host.url}\n") == 2
+TWO_PROBLEMS = "raise ValueError('two problems:\\n  routes.yaml:1: one\\n  routes.yaml:2: two')"
 
 
-def test_an_app_that_does_not_load_tells_all_lines_and_no_traceback(tmp_path: Path) -> None:
-    write_app(tmp_path / "app", "raise ValueError('two problems:\\n  routes.yaml:1: one\\n  routes.yaml:2: two')")
-
-    ended = run_host(tmp_path)
-
-    assert ended.returncode == 1
-    assert ended.stdout == ""
-    assert ended.stderr == (
-        "devstack.host: the function app does not load (ValueError):\n"
-        "two problems:\n  routes.yaml:1: one\n  routes.yaml:2: two\n"
-    )
-    assert "Traceback (most recent call last)" in run_host(tmp_path, "--verbose").stderr
-
-
-def test_a_missing_app_is_exit_code_1(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("files", "code", "error"),
+    [
+        (
+            {"function_app.py": TWO_PROBLEMS},
+            1,
+            "devstack.host: the function app does not load (ValueError):\ntwo problems:\n  routes.yaml:1: one\n",
+        ),
+        (
+            {},
+            1,
+            "devstack.host: the function app does not load (IndexingFailed):\nthere is no function_app.py in ",
+        ),
+        ({"host.json": "{canary-1"}, 2, "devstack.host: host.json is not JSON: "),
+        ({"local.settings.json": "{canary-1"}, 2, "devstack.host: local.settings.json is not JSON: "),
+    ],
+)
+def test_what_cannot_run_is_said_without_a_traceback(
+    tmp_path: Path, files: dict[str, str], code: int, error: str
+) -> None:
     (tmp_path / "app").mkdir()
-    ended = run_host(tmp_path)
-    assert ended.returncode == 1
-    assert f"there is no function_app.py in {tmp_path / 'app'}" in ended.stderr
-
-
-@pytest.mark.parametrize("name", ["local.settings.json", "host.json"])
-def test_a_broken_settings_file_is_exit_code_2(tmp_path: Path, name: str) -> None:
-    app = write_app(tmp_path / "app", APP)
-    (app / name).write_text("{canary-1", encoding="utf-8")
+    for name, text in files.items():
+        (tmp_path / "app" / name).write_text(text, encoding="utf-8")
 
     ended = run_host(tmp_path)
 
-    assert (ended.returncode, ended.stdout) == (2, "")
-    assert ended.stderr.startswith(f"devstack.host: {name} is not JSON: ")
-    assert ended.stderr.count("\n") == 1
+    assert (ended.returncode, ended.stdout) == (code, "")
+    assert ended.stderr.startswith(error)
+    assert "Traceback" not in ended.stderr
     assert "canary" not in ended.stderr
+
+
+def test_verbose_shows_the_traceback(tmp_path: Path) -> None:
+    write_app(tmp_path / "app", TWO_PROBLEMS)
+    assert "Traceback (most recent call last)" in run_host(tmp_path, "--verbose").stderr
 
 
 def test_a_taken_port_is_exit_code_1(tmp_path: Path) -> None:
@@ -259,9 +237,3 @@ def test_a_program_that_ignores_sigterm_is_killed(tmp_path: Path, monkeypatch: p
     )
     with start_program(tmp_path, text) as running:
         assert running.stop() == -signal.SIGKILL
-
-
-def test_a_log_that_has_vanished_has_no_end(tmp_path: Path) -> None:
-    text = "import os\nos.remove('log')\n"
-    with pytest.raises(ProcessFailed, match=r"ended before it was ready .*; its log ends:\n$"):
-        start_program(tmp_path, text)

@@ -18,31 +18,27 @@ def write(directory: Path, name: str, content: object) -> Path:
     return directory
 
 
-def test_values_enter_the_environment(tmp_path: Path) -> None:
-    write(tmp_path, "local.settings.json", {"IsEncrypted": False, "Values": {"A": "1", "B": "two"}, "Host": {}})
+@pytest.mark.parametrize(
+    ("content", "values"),
+    [
+        (None, {}),
+        ("{}", {}),
+        ({"IsEncrypted": False, "Values": {"A": "1", "B": "two"}, "Host": {}}, {"A": "1", "B": "two"}),
+        ('\ufeff{"Values": {"A": "ä"}}', {"A": "ä"}),  # with a byte order mark
+    ],
+)
+def test_values_enter_the_environment_unless_they_are_set(
+    tmp_path: Path, content: object, values: dict[str, str]
+) -> None:
+    if content is not None:
+        write(tmp_path, "local.settings.json", content)
     environ: dict[str, str] = {}
-
     assert local_settings.apply(tmp_path, environ) == []
-    assert environ == {"A": "1", "B": "two"}
+    assert environ == values
 
-
-def test_what_is_set_already_wins_and_is_named(tmp_path: Path) -> None:
-    write(tmp_path, "local.settings.json", {"Values": {"A": "file", "B": "file", "C": "file"}})
-    environ = {"A": "shell", "C": ""}
-
-    assert local_settings.apply(tmp_path, environ) == ["A", "C"]
-    assert environ == {"A": "shell", "B": "file", "C": ""}
-
-
-def test_no_file_and_no_values_are_fine(tmp_path: Path) -> None:
-    assert local_settings.read_values(tmp_path) == {}
-    write(tmp_path, "local.settings.json", "{}")
-    assert local_settings.read_values(tmp_path) == {}
-
-
-def test_a_byte_order_mark_is_skipped(tmp_path: Path) -> None:
-    write(tmp_path, "local.settings.json", '\ufeff{"Values": {"A": "ä"}}')
-    assert local_settings.read_values(tmp_path) == {"A": "ä"}
+    environ = {"A": ""}
+    assert local_settings.apply(tmp_path, environ) == [name for name in values if name == "A"]
+    assert environ == values | {"A": ""}
 
 
 @pytest.mark.parametrize(
@@ -76,25 +72,24 @@ def test_a_file_that_is_not_text_is_refused(tmp_path: Path) -> None:
         local_settings.read_values(tmp_path)
 
 
-def test_host_json_defaults(tmp_path: Path) -> None:
-    assert read_host_settings(tmp_path) == HostSettings(function_timeout_seconds=1800.0, route_prefix="api")
-    write(tmp_path, "host.json", {"version": "2.0"})
-    assert read_host_settings(tmp_path) == HostSettings(function_timeout_seconds=1800.0, route_prefix="api")
-
-
 @pytest.mark.parametrize(
-    ("timeout", "seconds"),
-    [("00:05:00", 300.0), ("01:02:03", 3723.0), ("1.00:00:01", 86401.0), ("-1", None)],
+    ("content", "seconds", "prefix"),
+    [
+        (None, 1800.0, "api"),
+        ({"version": "2.0"}, 1800.0, "api"),
+        ({"functionTimeout": "00:05:00"}, 300.0, "api"),
+        ({"functionTimeout": "01:02:03"}, 3723.0, "api"),
+        ({"functionTimeout": "1.00:00:01"}, 86401.0, "api"),
+        ({"functionTimeout": "-1"}, None, "api"),
+        ({"extensions": {"http": {"routePrefix": ""}}}, 1800.0, ""),
+        ({"extensions": {"http": {"routePrefix": "/v1/"}}}, 1800.0, "v1"),
+        ({"extensions": {"http": {"routePrefix": "a/b"}}}, 1800.0, "a/b"),
+    ],
 )
-def test_function_timeout_is_a_timespan(tmp_path: Path, timeout: str, seconds: float | None) -> None:
-    write(tmp_path, "host.json", {"functionTimeout": timeout})
-    assert read_host_settings(tmp_path).function_timeout_seconds == seconds
-
-
-@pytest.mark.parametrize(("prefix", "expected"), [("", ""), ("/v1/", "v1"), ("a/b", "a/b")])
-def test_route_prefix(tmp_path: Path, prefix: str, expected: str) -> None:
-    write(tmp_path, "host.json", {"extensions": {"http": {"routePrefix": prefix}}})
-    assert read_host_settings(tmp_path).route_prefix == expected
+def test_host_json(tmp_path: Path, content: object, seconds: float | None, prefix: str) -> None:
+    if content is not None:
+        write(tmp_path, "host.json", content)
+    assert read_host_settings(tmp_path) == HostSettings(function_timeout_seconds=seconds, route_prefix=prefix)
 
 
 @pytest.mark.parametrize(
@@ -114,14 +109,13 @@ def test_a_broken_host_json_is_refused(tmp_path: Path, content: object, message:
         read_host_settings(tmp_path)
 
 
-@pytest.mark.parametrize("text", ["0", "-3", "many", "", "1.5"])
-def test_an_unusable_thread_count_is_said_and_the_default_taken(text: str, caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize("text", ["0", "-3", "many", "", "1.5", "3", None])
+def test_a_thread_count_that_is_unusable_is_said_and_the_default_taken(
+    text: str | None, caplog: pytest.LogCaptureFixture
+) -> None:
     default = min(32, (os.cpu_count() or 1) + 4)
+    said = [f"PYTHON_THREADPOOL_THREAD_COUNT must be a whole number from 1; taking {default}"]
 
-    assert thread_count({"PYTHON_THREADPOOL_THREAD_COUNT": text}) == default
-    assert caplog.messages == [f"PYTHON_THREADPOOL_THREAD_COUNT must be a whole number from 1; taking {default}"]
-
-
-def test_thread_count() -> None:
-    assert thread_count({"PYTHON_THREADPOOL_THREAD_COUNT": "3"}) == 3
-    assert thread_count({}) == min(32, (os.cpu_count() or 1) + 4)
+    environment = {} if text is None else {"PYTHON_THREADPOOL_THREAD_COUNT": text}
+    assert thread_count(environment) == (3 if text == "3" else default)
+    assert caplog.messages == ([] if text in {"3", None} else said)

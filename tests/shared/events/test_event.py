@@ -34,25 +34,6 @@ def test_cloud_events_are_told_by_their_version_however_spelt(key: str) -> None:
     assert parse_event(json.dumps(document | {key: "1.0"})).schema == CLOUD_EVENTS_SCHEMA
 
 
-def test_data_keys_are_camel_case_and_the_owners_keys_stay() -> None:
-    data = {"RunId": "r", "RUNTAGS": {"Team Name": "x"}, "ModelVersion": 3, "SomethingNew": 1, "alreadyNew": 2, "": 3}
-    event = parse_event(event_text("RunCompleted", data))
-    expected = {
-        "runId": "r",
-        "runTags": {"Team Name": "x"},
-        "modelVersion": 3,
-        "somethingNew": 1,
-        "alreadyNew": 2,
-        "": 3,
-    }
-    assert event.data == expected
-
-
-@pytest.mark.parametrize("data", [{"RunId": "wrong", "runId": "right"}, {"runId": "right", "RunId": "wrong"}])
-def test_of_two_spellings_the_right_one_wins(data: dict[str, str]) -> None:
-    assert parse_event(event_text("RunCompleted", data)).data == {"runId": "right"}
-
-
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
@@ -123,9 +104,9 @@ def test_samples_are_events_in_the_schema_that_their_name_says(name: str) -> Non
     event = parse_event(sample_text(name))
     assert event.schema == (CLOUD_EVENTS_SCHEMA if name.endswith(".cloud") else EVENT_GRID_SCHEMA)
     assert event.time is not None
-    assert event.envelope()["workspace"] == "fraud-prod"
+    assert event.envelope()["workspace"] == "sample-workspace"
 
 
 def test_sample_ids_are_all_different() -> None:
     ids = [parse_event(sample_text(name)).id for name in sample_names()]
-    assert len(set(ids)) == len(ids) >= 17
+    assert len(set(ids)) == len(ids)

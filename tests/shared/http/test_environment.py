@@ -10,8 +10,8 @@ from shared.http.environment import environment_settings
 from shared.journal.records import JournalKey
 from shared.journal.tables import patience as tables_patience
 from shared.journal.tables.store import TablesStore
-from tests.shared.http.test_transport import answering, server
-from tests.support.stores import no_identity
+from tests.support.journal.stores import no_identity
+from tests.support.services.raw_server import answering, server
 
 UNAVAILABLE = b"HTTP/1.1 503 Busy\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 

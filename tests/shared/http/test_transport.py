@@ -3,9 +3,7 @@
 import gzip
 import json
 import socket
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,52 +14,7 @@ from shared.errors import AnswerLost, NextstageError, RequestNotSent
 from shared.http.message import HttpRequest
 from shared.http.transport import RequestsTransport
 from tests.support.canaries import secret
-
-Serve = Callable[[socket.socket], None]
-
-
-@contextmanager
-def server(serve: Serve) -> Iterator[str]:
-    """A server that accepts connections and does with each what the test says."""
-    listener = socket.create_server(("127.0.0.1", 0))
-
-    def accept() -> None:
-        with suppress(OSError):
-            while True:
-                connection, _ = listener.accept()
-                with connection, suppress(OSError):
-                    serve(connection)
-
-    thread = threading.Thread(target=accept, daemon=True)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{listener.getsockname()[1]}/contoso"
-    finally:
-        listener.shutdown(socket.SHUT_RDWR)
-        listener.close()
-        thread.join(5)
-
-
-def read_request(connection: socket.socket) -> bytes:
-    """Head and body of one request."""
-    received = b""
-    while b"\r\n\r\n" not in received:
-        received += connection.recv(65536)
-    head, _, body = received.partition(b"\r\n\r\n")
-    lengths = [line.split(b":")[1] for line in head.lower().splitlines() if line.startswith(b"content-length")]
-    while len(body) < int(lengths[0] if lengths else 0):
-        body += connection.recv(65536)
-    return head + b"\r\n\r\n" + body
-
-
-def answering(answer: bytes, seen: list[bytes] | None = None) -> Serve:
-    def serve(connection: socket.socket) -> None:
-        request = read_request(connection)
-        if seen is not None:
-            seen.append(request)
-        connection.sendall(answer)
-
-    return serve
+from tests.support.services.raw_server import Serve, answering, read_request, server
 
 
 @pytest.fixture
@@ -208,7 +161,7 @@ def _silence(connection: socket.socket) -> None:
 @pytest.mark.parametrize("serve", [_hang_up, _hang_up_in_the_body, _nonsense, _bad_compression, _silence])
 def test_once_the_body_was_begun_the_answer_is_lost(transport: RequestsTransport, serve: Serve) -> None:
     with server(serve) as url, pytest.raises(AnswerLost, match="the answer was lost: POST http://127"):
-        post(transport, url, timeout_seconds=0.4)
+        post(transport, url, timeout_seconds=1 if serve is _silence else 30)
 
 
 @pytest.mark.parametrize(
@@ -235,6 +188,22 @@ def test_messages_hold_no_query_and_no_credential(transport: RequestsTransport) 
     with pytest.raises(RequestNotSent) as caught:
         transport(HttpRequest("GET", f"http://127.0.0.1:1/a?token={secret('query')}"), f"Basic {secret('header')}", 1)
     assert "canary" not in str(caught.value)
+
+
+@pytest.mark.parametrize(("seconds", "connect", "read"), [(15, 5, 10), (4, 2, 2), (0.2, 0.1, 0.1)])
+def test_connecting_and_reading_share_the_time(
+    transport: RequestsTransport, monkeypatch: pytest.MonkeyPatch, seconds: float, connect: float, read: float
+) -> None:
+    given: list[object] = []
+
+    def note(*_: object, timeout: object, **__: object) -> None:
+        given.append(timeout)
+        raise requests.ConnectionError
+
+    monkeypatch.setattr(HTTPAdapter, "send", note)
+    with pytest.raises(RequestNotSent):
+        post(transport, "http://127.0.0.1:1/", timeout_seconds=seconds)
+    assert given == [(connect, read)]
 
 
 def test_every_exception_of_requests_is_one_of_ours(

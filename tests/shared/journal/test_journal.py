@@ -1,5 +1,6 @@
 """The state machine: every state, every way out of it, and who may go it."""
 
+from collections.abc import Callable
 from datetime import datetime, timedelta
 
 import pytest
@@ -8,12 +9,19 @@ from shared.errors import ClaimLost
 from shared.journal.journal import Done, Journal, Mine, NotYet
 from shared.journal.records import MAX_HISTORY, Entry, JournalKey, Record, Selection, State, Store
 from tests.support.clock import ManualClock
+from tests.support.journal.records import store_with
 
 KEY = JournalKey("route", "k" * 64)
 ENTRY = Entry("id", "type", "subject", "{}", '{"request": "old"}')
 NEWER = Entry("id", "type", "subject", "{}", '{"request": "new"}')
 
 BUDGET, LEASE, SETTLE = 25, 60, 30
+
+
+@pytest.fixture
+def store(each_store: Store) -> Store:
+    """Every backend, instead of the suite's usual one."""
+    return each_store
 
 
 @pytest.fixture
@@ -39,7 +47,7 @@ def states(record: Record | None) -> list[State]:
 class TestClaim:
     def test_a_new_record(self, journal: Journal, clock: ManualClock) -> None:
         mine = claim(journal, clock)
-        assert not mine.must_reconcile
+        assert mine.lost_until is None
         assert mine.record == journal.get(KEY)
         assert mine.record.state is State.CLAIMED
         assert mine.record.claimed_at == clock()
@@ -73,13 +81,13 @@ class TestClaim:
             "a request whose answer was lost may be under way until 12:00:55 UTC"
         )
         clock.advance(1)
-        assert claim(journal, clock).must_reconcile
+        assert claim(journal, clock).lost_until is not None
 
     def test_one_who_only_wanted_to_park_left_no_doubt(self, journal: Journal, clock: ManualClock) -> None:
         claim(journal, clock, Entry("id", "type", "subject", "{}"))
         clock.advance(BUDGET + SETTLE + LEASE)
         mine = claim(journal, clock, NEWER)
-        assert not mine.must_reconcile
+        assert mine.lost_until is None
         assert mine.record.entry == NEWER
 
     def test_two_that_take_over_at_once_are_told_apart(self, store: Store, clock: ManualClock) -> None:
@@ -90,63 +98,52 @@ class TestClaim:
         assert isinstance(journal.claim(KEY, ENTRY, send_by(clock)), NotYet)
 
     def test_a_record_that_others_keep_changing_is_left_to_them(self, store: Store, clock: ManualClock) -> None:
-        class Busy:
-            """A store in which every replacement comes too late."""
-
-            insert, get, owned_runs, owner = store.insert, store.get, store.owned_runs, store.owner
-            select, delete = store.select, store.delete
-
-            def replace(self, record: Record) -> Record | None:
-                return None
-
         claim(Journal(store, clock=clock), clock)
         clock.advance(LEASE)
-        result = Journal(Busy(), clock=clock).claim(KEY, ENTRY, send_by(clock))
+        busy = store_with(store, replace=lambda _: None)
+        result = Journal(busy, clock=clock).claim(KEY, ENTRY, send_by(clock))
         assert result == NotYet("other deliveries of the same event are quicker")
 
     def test_a_record_purged_between_two_steps_is_inserted_anew(self, store: Store, clock: ManualClock) -> None:
-        class Purged:
-            """A store whose record goes away between the first insert and the read after it."""
+        """The record goes away between the first insert and the read after it."""
+        inserts: list[Record] = []
 
-            replace, owned_runs, select, delete = store.replace, store.owned_runs, store.select, store.delete
-            owner = store.owner
-            inserts = 0
+        def insert(record: Record) -> Record | None:
+            inserts.append(record)
+            return None if len(inserts) == 1 else store.insert(record)
 
-            def insert(self, record: Record) -> Record | None:
-                self.inserts += 1
-                return None if self.inserts == 1 else store.insert(record)
-
-            def get(self, key: JournalKey) -> Record | None:
-                return None
-
-        assert isinstance(Journal(Purged(), clock=clock).claim(KEY, ENTRY, send_by(clock)), Mine)
+        purged = store_with(store, insert=insert, get=lambda _: None)
+        assert isinstance(Journal(purged, clock=clock).claim(KEY, ENTRY, send_by(clock)), Mine)
 
 
-class TestFinalStates:
-    def test_queued(self, journal: Journal, clock: ManualClock) -> None:
-        done = journal.complete(claim(journal, clock).record, 7, "url", "adopted")
-        assert (done.state, done.run_id, done.run_url, done.reason) == (State.QUEUED, 7, "url", "adopted")
-        assert states(done) == [State.CLAIMED, State.QUEUED]
-        clock.advance(10**6)
-        assert journal.claim(KEY, ENTRY, send_by(clock)) == Done(done)
-
-    def test_parked(self, journal: Journal, clock: ManualClock) -> None:
-        done = journal.park(claim(journal, clock).record, "refused")
-        assert (done.state, done.reason, done.entry) == (State.PARKED, "refused", ENTRY)
-        clock.advance(10**6)
-        assert journal.claim(KEY, ENTRY, send_by(clock)) == Done(done)
-
-    def test_suppressed(self, journal: Journal, clock: ManualClock) -> None:
-        done = journal.suppress(claim(journal, clock).record, "covered")
-        assert (done.state, done.reason) == (State.SUPPRESSED, "covered")
-        assert journal.claim(KEY, ENTRY, send_by(clock)) == Done(done)
+@pytest.mark.parametrize(
+    ("end", "state", "reason", "run_id"),
+    [
+        (lambda journal, record: journal.complete(record, 7, "url", "adopted"), State.QUEUED, "adopted", 7),
+        (lambda journal, record: journal.park(record, "refused"), State.PARKED, "refused", None),
+        (lambda journal, record: journal.suppress(record, "covered"), State.SUPPRESSED, "covered", None),
+    ],
+)
+def test_final_states(
+    journal: Journal,
+    clock: ManualClock,
+    end: Callable[[Journal, Record], Record],
+    state: State,
+    reason: str,
+    run_id: int | None,
+) -> None:
+    done = end(journal, claim(journal, clock).record)
+    assert (done.state, done.reason, done.run_id, done.run_url) == (state, reason, run_id, "url" if run_id else "")
+    assert (done.entry, states(done)) == (ENTRY, [State.CLAIMED, state])
+    clock.advance(10**6)
+    assert journal.claim(KEY, ENTRY, send_by(clock)) == Done(done)
 
 
 class TestReopen:
     def test_a_parked_record_can_be_claimed_once_more(self, journal: Journal, clock: ManualClock) -> None:
         journal.reopen(journal.park(claim(journal, clock).record, "refused"), "redriven")
         mine = claim(journal, clock, NEWER)
-        assert not mine.must_reconcile
+        assert mine.lost_until is None
         assert mine.record.entry == NEWER
         assert states(mine.record) == [State.CLAIMED, State.PARKED, State.RELEASED, State.CLAIMED]
 
@@ -197,7 +194,7 @@ class TestReleased:
         assert (released.state, released.reason) == (State.RELEASED, "throttled")
         clock.advance(1)
         mine = claim(journal, clock, NEWER)
-        assert not mine.must_reconcile
+        assert mine.lost_until is None
         assert mine.record.entry == NEWER, "the route may have been changed since"
         assert mine.record.claimed_at == clock()
         assert mine.record.reason == ""
@@ -212,11 +209,11 @@ class TestUncertain:
         clock.advance(SETTLE - 1)
         assert isinstance(journal.claim(KEY, ENTRY, send_by(clock)), NotYet)
         clock.advance(1)
-        assert claim(journal, clock).must_reconcile
+        assert claim(journal, clock).lost_until is not None
 
     def test_need_not_wait_where_nothing_is_under_way(self, journal: Journal, clock: ManualClock) -> None:
         journal.doubt(claim(journal, clock).record, "could not look", under_way=False)
-        assert claim(journal, clock).must_reconcile
+        assert claim(journal, clock).lost_until is not None
 
     def test_keeps_the_time_of_the_first_claim(self, journal: Journal, clock: ManualClock) -> None:
         first = claim(journal, clock).record
@@ -232,7 +229,7 @@ class TestUncertain:
     ) -> None:
         journal.doubt(claim(journal, clock).record, "answer lost", under_way=False)
         journal.release(claim(journal, clock).record, "throttled")
-        assert not claim(journal, clock).must_reconcile
+        assert claim(journal, clock).lost_until is None
 
 
 @pytest.mark.parametrize("late", ["complete", "release", "park", "suppress", "doubt"])
@@ -269,8 +266,3 @@ def test_the_history_is_bounded(journal: Journal, clock: ManualClock) -> None:
     assert record is not None
     assert len(record.history) == MAX_HISTORY
     assert record.history[-1].state is State.RELEASED
-
-
-def test_owned_runs(journal: Journal, clock: ManualClock) -> None:
-    journal.complete(claim(journal, clock).record, 7, "url")
-    assert journal.owned_runs("route", [6, 7]) == {7}

@@ -5,34 +5,14 @@ import sqlite3
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from shared.errors import JournalUnavailable, RunAlreadyOwned
-from shared.journal.records import Entry, JournalKey, Record, State, Step, Store
+from shared.journal.records import NO_EVENT, JournalKey, Record, State, Store
 from shared.journal.sqlite import SqliteStore
-
-NOW = datetime(2026, 11, 20, 12, 0, 0, 123456, UTC)
-
-
-def record(key: str = "k", route: str = "route", **changes: object) -> Record:
-    fresh = Record(
-        key=JournalKey(route, key),
-        state=State.CLAIMED,
-        entry=Entry("id", "type", "subject", '{"event": "ü\x00"}', '{"request": 1}'),
-        claimed_at=NOW,
-        lease_until=NOW,
-        settled_at=NOW,
-        history=(Step(NOW, State.CLAIMED, "note"),),
-    )
-    return replace(fresh, **changes)  # type: ignore[arg-type]
-
-
-def written(result: Record | None) -> Record:
-    assert result is not None
-    return result
+from tests.support.journal.records import record, written
 
 
 class TestStore:
@@ -44,10 +24,16 @@ class TestStore:
     def test_what_is_inserted_is_read_back_whole(self, store: Store) -> None:
         inserted = written(store.insert(record(run_id=5, run_url="u", reason="why", state=State.QUEUED)))
         assert inserted.version
-        assert store.get(JournalKey("route", "k")) == inserted
+        assert store.get(JournalKey("route", "ab12")) == inserted
+
+    def test_a_record_that_is_not_about_an_event_keeps_its_document(self, store: Store) -> None:
+        inserted = written(store.insert(record(route="$wait.a", entry=NO_EVENT, document='{"ü\x00": 1}')))
+        assert store.get(inserted.key) == inserted
+        replaced = written(store.replace(replace(inserted, document="{}")))
+        assert store.get(inserted.key) == replaced
 
     def test_nothing_is_read_where_nothing_is(self, store: Store) -> None:
-        assert store.get(JournalKey("route", "k")) is None
+        assert store.get(JournalKey("route", "ab12")) is None
 
     def test_a_key_is_inserted_once(self, store: Store) -> None:
         first = written(store.insert(record()))
@@ -98,6 +84,20 @@ class TestStore:
         assert store.delete(owner)
         assert store.owner("route", 5) is None
 
+    def test_of_many_records_one_gets_the_run(self, store: Store) -> None:
+        records = [written(store.insert(record(f"{number}"))) for number in range(8)]
+        start = threading.Barrier(8)
+
+        def race(mine: Record) -> bool:
+            start.wait()
+            try:
+                return store.replace(replace(mine, run_id=5)) is not None
+            except RunAlreadyOwned:
+                return False
+
+        with ThreadPoolExecutor(8) as pool:
+            assert sum(pool.map(race, records)) == 1
+
     def test_of_many_threads_one_inserts_and_one_replaces(self, store: Store) -> None:
         start = threading.Barrier(16)
 
@@ -105,7 +105,7 @@ class TestStore:
             start.wait()
             inserted = store.insert(record()) is not None
             start.wait()
-            found = written(store.get(JournalKey("route", "k")))
+            found = written(store.get(JournalKey("route", "ab12")))
             start.wait()
             return inserted, store.replace(found) is not None
 
@@ -142,7 +142,7 @@ class TestSqlite:
 
     def test_a_claim_survives_a_power_cut(self, store: SqliteStore) -> None:
         """In WAL mode SQLite's default is that the last commits may be lost; FULL is 2."""
-        with store._connection() as connection:
+        with store._reading() as connection:
             assert connection.execute("PRAGMA synchronous").fetchone() == (2,)
             assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
 

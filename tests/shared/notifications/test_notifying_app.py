@@ -3,7 +3,6 @@
 import json
 import subprocess
 import sys
-from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,13 +14,11 @@ from devstack.ado import serve as serve_ado
 from devstack.events import sample_text
 from devstack.host import Host, load_app
 from devstack.host import serve as serve_host
-from tests.shared.test_composition import post
 from tests.support import ROOT
 from tests.support.building import ENVIRONMENT, run_completed
 from tests.support.canaries import secret
-from tests.support.custom_topic import CustomTopic, serving
-
-TOPIC_KEY = secret("topic-key")
+from tests.support.services.event_grid_topic import KEY, CustomTopic, serving_topic
+from tests.support.services.host_apps import app_settings, deliver, web_hook
 
 ROUTES = """
 version: 1
@@ -53,7 +50,7 @@ print(json.dumps([outcomes, modules]))
 
 @pytest.fixture
 def topic() -> Iterator[CustomTopic]:
-    with serving(CustomTopic(key=TOPIC_KEY)) as topic:
+    with serving_topic(CustomTopic()) as topic:
         yield topic
 
 
@@ -66,27 +63,20 @@ def emulator() -> Emulator:
 def host_url(emulator: Emulator, topic: CustomTopic, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """The real function_app in the stand-in host, in this process, with a topic for notifications."""
     with serve_ado(emulator) as ado:
-        environment = {
-            "AZURE_DEVOPS_ORG_URL": ado.organization_url,
-            "AZURE_DEVOPS_PROJECT": "mlops",
-            "AZURE_DEVOPS_AUTH": "pat",
-            "AZURE_DEVOPS_EXT_PAT": secret("pat"),
-            "JOURNAL_CONNECTION": f"sqlite:{tmp_path / 'journal.sqlite3'}",
-            "NOTIFY_TOPIC_ENDPOINT": topic.url,
-            "NOTIFY_TOPIC_KEY": TOPIC_KEY,
-        }
-        for name, value in environment.items():
+        environment = app_settings(ado.organization_url, f"sqlite:{tmp_path / 'journal.sqlite3'}")
+        to_topic = {"NOTIFY_TOPIC_ENDPOINT": topic.url, "NOTIFY_TOPIC_KEY": KEY}
+        for name, value in (environment | to_topic).items():
             monkeypatch.setenv(name, value)
         monkeypatch.delitem(sys.modules, "function_app", raising=False)
         with serve_host(Host(load_app(ROOT), threads=8)) as host:
-            yield f"{host.url}/runtime/webhooks/eventgrid?functionName=aml_event"
+            yield web_hook(host.url)
 
 
 class TestInTheHost:
     def test_a_queued_run_is_told_with_all_that_a_subscriber_needs(
         self, host_url: str, topic: CustomTopic, emulator: Emulator
     ) -> None:
-        assert post(host_url, sample_text("run-completed")).status_code == 202
+        assert deliver(host_url, sample_text("run-completed")).status_code == 202
         (event,) = topic.wait_for(1)
         (run,) = emulator.books.runs
         assert event["type"] == "nextstage.run.queued"
@@ -97,17 +87,17 @@ class TestInTheHost:
 
     def test_a_duplicate_is_not_told(self, host_url: str, topic: CustomTopic) -> None:
         for event in ("run-completed", "run-completed", "model-registered"):
-            assert post(host_url, sample_text(event)).status_code == 202
+            assert deliver(host_url, sample_text(event)).status_code == 202
         assert [event["data"]["route"] for event in topic.wait_for(2)] == [
             "evaluate-after-training",
             "deploy-candidate",
         ]
 
     def test_parked_and_deferred_are_told(self, host_url: str, topic: CustomTopic, emulator: Emulator) -> None:
-        assert post(host_url, sample_text("model-registered-unsafe-version")).status_code == 202
+        assert deliver(host_url, sample_text("model-registered-unsafe-version")).status_code == 202
         emulator.credentials.pats.clear()
         for _ in range(3):
-            assert post(host_url, sample_text("run-completed")).status_code == 500
+            assert deliver(host_url, sample_text("run-completed")).status_code == 500
         parked, deferred = topic.wait_for(2)
         assert (parked["type"], deferred["type"]) == ("nextstage.event.parked", "nextstage.delivery.deferred")
         assert "never passes into a pipeline" in parked["data"]["reason"]
@@ -115,9 +105,9 @@ class TestInTheHost:
 
     def test_a_delivery_ends_while_the_topic_hangs(self, host_url: str, topic: CustomTopic) -> None:
         topic.open.clear()
-        assert post(host_url, sample_text("run-completed")).status_code == 202
+        assert deliver(host_url, sample_text("run-completed")).status_code == 202
         assert topic.arrived.wait(20)
-        assert post(host_url, sample_text("model-registered")).status_code == 202
+        assert deliver(host_url, sample_text("model-registered")).status_code == 202
         assert topic.events == []
         topic.open.set()
         topic.wait_for(2)
@@ -125,10 +115,10 @@ class TestInTheHost:
     def test_a_topic_that_refuses_changes_no_outcome(
         self, host_url: str, topic: CustomTopic, emulator: Emulator, caplog: pytest.LogCaptureFixture
     ) -> None:
-        topic.statuses = deque([403])
-        assert post(host_url, sample_text("run-completed")).status_code == 202
+        topic.statuses.append(403)
+        assert deliver(host_url, sample_text("run-completed")).status_code == 202
         assert topic.arrived.wait(20)
-        assert post(host_url, sample_text("model-registered")).status_code == 202
+        assert deliver(host_url, sample_text("model-registered")).status_code == 202
         topic.wait_for(1)
         assert len(emulator.books.runs) == 2
         lost = [record for record in caplog.records if record.name == "nextstage.notifications"]
@@ -161,12 +151,12 @@ class TestAProcess:
         self, tmp_path: Path, topic: CustomTopic
     ) -> None:
         run_program(tmp_path, [run_completed()])
-        to_topic = {"NOTIFY_TOPIC_ENDPOINT": topic.url, "NOTIFY_TOPIC_KEY": TOPIC_KEY}
+        to_topic = {"NOTIFY_TOPIC_ENDPOINT": topic.url, "NOTIFY_TOPIC_KEY": KEY}
         assert run_program(tmp_path, [run_completed()], **to_topic) == (["duplicate"], [])
         assert topic.answered == []
 
     def test_what_waits_at_the_end_of_a_process_is_still_published(self, tmp_path: Path, topic: CustomTopic) -> None:
         events = [run_completed(f"run-{number}") for number in range(25)]
-        outcomes, _ = run_program(tmp_path, events, NOTIFY_TOPIC_ENDPOINT=topic.url, NOTIFY_TOPIC_KEY=TOPIC_KEY)
+        outcomes, _ = run_program(tmp_path, events, NOTIFY_TOPIC_ENDPOINT=topic.url, NOTIFY_TOPIC_KEY=KEY)
         assert outcomes == ["queued"] * 25
         assert len({event["id"] for event in topic.events}) == 25

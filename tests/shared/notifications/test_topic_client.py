@@ -1,9 +1,7 @@
 """The custom topic over HTTP and HTTPS: what is sent, what comes of each answer, and that nothing secret shows."""
 
 import logging
-import ssl
 import time
-from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -11,7 +9,6 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
-import trustme
 from azure.core.credentials import AccessToken, TokenCredential
 from azure.core.exceptions import ClientAuthenticationError
 
@@ -19,10 +16,7 @@ from shared.errors import NotificationFailed
 from shared.notifications.notification import Notification
 from shared.notifications.topic_client import Topic, open_topic
 from tests.support.canaries import secret
-from tests.support.custom_topic import CustomTopic, serving
-
-TOKEN = secret("token")
-TOPIC_KEY = secret("topic-key")
+from tests.support.services.event_grid_topic import KEY, TOKEN, CustomTopic, certificate, serving_topic
 
 
 def notification(number: int = 1) -> Notification:
@@ -57,31 +51,21 @@ def no_identity() -> TokenCredential:
     raise AssertionError("there is a key, so nobody should ask for an identity")
 
 
-@pytest.fixture(scope="session")
-def authority() -> trustme.CA:
-    return trustme.CA()
-
-
 @pytest.fixture
-def https_topic(authority: trustme.CA, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[CustomTopic]:
-    """A topic over HTTPS that is opened by a token; its authority is trusted as a company's would be."""
-    certificate = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    authority.issue_cert("localhost").configure_cert(certificate)
-    trusted = tmp_path / "authority.pem"
-    authority.cert_pem.write_to_path(str(trusted))
-    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(trusted))
-    with serving(CustomTopic(token=TOKEN), certificate) as topic:
+def https_topic(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[CustomTopic]:
+    """A topic over HTTPS; its authority is trusted as a company's would be."""
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(tmp_path / "authority.pem"))
+    with serving_topic(CustomTopic(), certificate(tmp_path / "authority.pem")) as topic:
         yield topic
 
 
 @pytest.fixture
 def topic() -> Iterator[CustomTopic]:
-    """A topic over HTTP that is opened by a key."""
-    with serving(CustomTopic(key=TOPIC_KEY)) as topic:
+    with serving_topic(CustomTopic()) as topic:
         yield topic
 
 
-def opened(topic: CustomTopic, key: str | None = TOPIC_KEY) -> Topic:
+def opened(topic: CustomTopic, key: str | None = KEY) -> Topic:
     return open_topic(topic.url, key, no_identity)
 
 
@@ -114,11 +98,6 @@ class TestWhatIsSent:
         assert https_topic.answered == [200]
         assert identity.scopes == ["https://eventgrid.azure.net/.default"]
 
-    def test_a_key_over_https(self, https_topic: CustomTopic) -> None:
-        https_topic.key = TOPIC_KEY
-        opened(https_topic)([notification()])
-        assert https_topic.answered == [200]
-
     def test_a_certificate_that_nobody_vouches_for_is_not_trusted(
         self, https_topic: CustomTopic, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -127,7 +106,6 @@ class TestWhatIsSent:
         assert https_topic.answered == []
 
     def test_no_token_is_sent_without_encryption(self, topic: CustomTopic) -> None:
-        topic.token = TOKEN
         assert "non-TLS" in str(failure(open_topic(topic.url, None, FakeIdentity())))
         assert topic.answered == []
 
@@ -135,7 +113,7 @@ class TestWhatIsSent:
         self, https_topic: CustomTopic, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         netrc = tmp_path / "netrc"
-        netrc.write_text(f"machine localhost login somebody password {secret('netrc')}\n")
+        netrc.write_text(f"machine 127.0.0.1 login somebody password {secret('netrc')}\n")
         monkeypatch.setenv("NETRC", str(netrc))
         open_topic(https_topic.url, None, FakeIdentity())([notification()])
         assert https_topic.answered == [200]
@@ -164,7 +142,7 @@ class TestAnswers:
         ],
     )
     def test_each(self, topic: CustomTopic, status: int, may_pass: bool, advice: str) -> None:
-        topic.statuses = deque([status])
+        topic.statuses.append(status)
         topic.headers = {"Location": topic.url, "Retry-After": "3600"}
         failed = failure(opened(topic))
         assert failed.may_pass is may_pass
@@ -177,7 +155,7 @@ class TestAnswers:
         assert "HTTP 401" in str(failure(opened(topic, secret("wrong-key"))))
 
     def test_an_identity_without_the_role(self, https_topic: CustomTopic) -> None:
-        https_topic.statuses = deque([403])
+        https_topic.statuses.append(403)
         failed = failure(open_topic(https_topic.url, None, FakeIdentity()))
         assert "the app's identity has the role EventGrid Data Sender" in str(failed)
 
@@ -189,7 +167,7 @@ class TestAnswers:
         assert https_topic.answered == []
 
     def test_nobody_is_there(self, topic: CustomTopic) -> None:
-        with serving(CustomTopic()) as gone:
+        with serving_topic(CustomTopic()) as gone:
             pass
         failed = failure(opened(gone))
         assert failed.may_pass
@@ -197,6 +175,6 @@ class TestAnswers:
 
     def test_an_answer_that_does_not_come(self, topic: CustomTopic) -> None:
         topic.open.clear()
-        failed = failure(open_topic(topic.url, TOPIC_KEY, no_identity, read_seconds=0.05))
+        failed = failure(open_topic(topic.url, KEY, no_identity, read_seconds=0.05))
         assert failed.may_pass
         assert "timed out" in str(failed)

@@ -9,31 +9,8 @@ from shared.errors import InvalidRoutes, Problem
 from shared.routing.routes_file import ROUTE_KEYS, load_routes, read_routes
 from shared.routing.table import Cause, Route
 from tests.support import ROOT
-from tests.support.building import ENVIRONMENT, routes
+from tests.support.building import ENVIRONMENT, EVERY_KEY, routes
 from tests.support.canaries import secret
-
-EVERY_KEY = """
-name: everything
-event: ModelRegistered
-enabled: false
-when: model_tags.stage == 'candidate'
-organization_url: https://tfs.example/tfs/Collection/
-project: other project
-pipeline: \\ml\\deploy
-pipeline_version: 3
-branch: refs/tags/v1
-parameters: { version: "{{ model_version }}", fixed: 5.10, flag: true }
-variables: { MODEL: "{{ model_name }}" }
-stages_to_skip: [build, test]
-once_per: "{{ model_name }}"
-allow: "[a-z]+"
-correlation_parameter: nextstageKey
-include_child_runs: true
-cooldown: 1d2h3m4s
-cooldown_key: "{{ model_name }}"
-tags: false
-causes: [ModelDeployed, { event: RunCompleted, with: { experiment_name: train, run_tags.size: 3 } }]
-"""
 
 
 def problems(text: str, **environment: str) -> tuple[Problem, ...]:

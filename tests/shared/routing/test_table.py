@@ -43,17 +43,18 @@ when: experiment_name == 'train'
 pipeline: evaluation
 pipeline_version: 4
 branch: dev
+allow: "[a-z0-9;/-]+"
 parameters: { run: "{{ run_id }}", from: "{{ event.workspace }}/{{ data.runTags.team }}" }
 variables: { ROOT: "{{ root_run_id }}" }
 stages_to_skip: [slow]
 """)
-    assert only_match(table, run_completed("r-1", runTags={"team": "fraud"})).request == RunRequest(
+    assert only_match(table, run_completed("r;1", runTags={"team": "fraud"})).request == RunRequest(
         organization_url="https://dev.azure.com/contoso",
         project="mlops",
         pipeline="evaluation",
         branch="dev",
-        parameters={"run": "r-1", "from": "ws/fraud"},
-        variables={"ROOT": "r-1"},
+        parameters={"run": "r;1", "from": "ws/fraud"},
+        variables={"ROOT": "r;1"},
         stages_to_skip=("slow",),
         pipeline_version=4,
     )

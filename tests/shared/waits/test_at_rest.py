@@ -12,9 +12,8 @@ from devstack.azurite import Azurite
 from shared.clock import utc_now
 from shared.journal.records import Store
 from shared.journal.sqlite import SqliteStore
-from tests.shared.waits.test_waits import in_seconds
 from tests.support.canaries import leaks
-from tests.support.stores import OpenTables
+from tests.support.journal.stores import OpenTables
 from tests.support.waits import EVENT, TOKEN, Scene, a_request, the_end
 
 
@@ -38,12 +37,12 @@ def entity_bytes(entities: Iterator[dict[str, Any]]) -> bytes:
 def play(store: Store) -> Iterator[None]:
     """Stops while a task waits, while it is in doubt whether it was told, and when it was told."""
     scene = Scene(store, utc_now)
-    scene.waits.register(a_request(), in_seconds(scene))
+    scene.waits.register(a_request(), scene.in_seconds())
     yield
-    scene.waits.run_ended(the_end(run_id="run-2"), EVENT, in_seconds(scene))
-    scene.waits.register(a_request(run_id="run-2"), in_seconds(scene))
+    scene.waits.run_ended(the_end(run_id="run-2"), EVENT, scene.in_seconds())
+    scene.waits.register(a_request(run_id="run-2"), scene.in_seconds())
     yield
-    scene.waits.run_ended(the_end(), EVENT, in_seconds(scene))
+    scene.waits.run_ended(the_end(), EVENT, scene.in_seconds())
     yield
 
 
@@ -76,7 +75,7 @@ def test_it_would_be_found(tmp_path: Path, *, sealed: bool) -> None:
     scene = Scene(store, utc_now)
     if not sealed:
         scene.waits._seal = Open()  # type: ignore[assignment]
-    scene.waits.register(a_request(), in_seconds(scene))
+    scene.waits.register(a_request(), scene.in_seconds())
     assert (TOKEN.encode() in file_bytes(tmp_path / "journal.sqlite3")) is not sealed
     store.close()
 

@@ -13,8 +13,8 @@ from tests.support.building import ENVIRONMENT, WORKSPACE
 from tests.support.canaries import secret
 from tests.support.clock import ManualClock
 from tests.support.fakes import Reports
-from tests.support.managed_identity import ManagedIdentity, managed_identity
-from tests.support.memory_store import MemoryStore
+from tests.support.journal.memory_store import MemoryStore
+from tests.support.services.managed_identity import ManagedIdentity, managed_identity
 from tests.support.waits import KEY, TOKEN, a_task, default_headers
 
 TOKEN_OF_THE_IDENTITY = secret("identity-token")

@@ -17,6 +17,7 @@ from devstack.host import serve as serve_host
 from tests.support import ROOT
 from tests.support.building import WORKSPACE, event_text
 from tests.support.canaries import leaks, secret
+from tests.support.waiting import wait_until
 
 
 @dataclass
@@ -41,11 +42,8 @@ class Stack:
         return self.emulator.books.task_hub.task(task_id)
 
     def until(self, task_id: str, seen: Callable[[TaskRecord], bool]) -> TaskRecord:
-        for _ in range(400):
-            if seen(self.task(task_id)):
-                return self.task(task_id)
-            time.sleep(0.05)
-        raise AssertionError(self.task(task_id))
+        wait_until(lambda: seen(self.task(task_id)))
+        return self.task(task_id)
 
     def waiting(self, task_id: str) -> TaskRecord:
         return self.until(task_id, lambda task: task.state != "calling")
@@ -81,7 +79,7 @@ def stack(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, settings: dict[str, s
             "WAIT_TOKEN_KEYS": Fernet.generate_key().decode(),
             "AZURE_RESOURCE_MANAGER_URL": ado.url,
             "IDENTITY_ENDPOINT": f"{ado.url}/_emulator/identity",
-            "IDENTITY_HEADER": emulator.identity_header,
+            "IDENTITY_HEADER": emulator.state.identity_header,
         }
         for name, value in {**environment, **settings}.items():
             monkeypatch.setenv(name, value)

@@ -16,9 +16,8 @@ from shared.journal.sqlite import SqliteStore
 from shared.waits.endpoint import Answer, Endpoint
 from shared.waits.request import Task, WaitRequest
 from shared.waits.tokens import TokenSeal
-from tests.shared.waits.test_waits import BrokenStore
 from tests.support.canaries import leaks
-from tests.support.waits import PLAN_URLS, Scene, a_task, default_headers, the_end
+from tests.support.waits import PLAN_URLS, BrokenStore, Scene, a_task, default_headers, the_end
 
 BODY = b'{"run_id": "run-1"}'
 

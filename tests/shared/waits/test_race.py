@@ -14,7 +14,9 @@ import pytest
 from shared.clock import utc_now
 from shared.journal.records import Store
 from shared.telemetry import Outcome
-from tests.support.memory_store import MemoryStore
+from tests.support.journal.memory_store import MemoryStore
+from tests.support.journal.wrapped_store import WrappedStore
+from tests.support.long import amount
 from tests.support.waits import EVENT, Scene, a_request, the_end
 
 # A record in doubt is looked up after so many seconds; 30 in earnest.
@@ -64,46 +66,24 @@ def rounds(store: Store, count: int) -> None:
             assert play(scene, pool, number, order) == ["succeeded"]
 
 
-class Dawdling:
-    """A store whose calls begin a little late, each as it happens, so that threads overtake each other."""
+def dawdling(_: str, call: Callable[..., Any]) -> Callable[..., Any]:
+    """Begin a call a little late, each as it happens, so that threads overtake each other."""
 
-    def __init__(self, store: Store) -> None:
-        self._store = store
+    def late(*arguments: Any) -> Any:
+        time.sleep(random.uniform(0, 0.0005))
+        return call(*arguments)
 
-    def __getattr__(self, name: str) -> Callable[..., Any]:
-        call: Callable[..., Any] = getattr(self._store, name)
-
-        def late(*arguments: Any) -> Any:
-            time.sleep(random.uniform(0, 0.0005))
-            return call(*arguments)
-
-        return late
+    return late
 
 
-def test_a_thousand_rounds_at_once() -> None:
-    rounds(Dawdling(MemoryStore()), 1000)
+def test_rounds_at_once() -> None:
+    rounds(WrappedStore(MemoryStore(), dawdling), amount(250, long=1000))
 
 
 def test_these_rounds_would_find_a_task_that_is_told_twice() -> None:
     with pytest.raises(AssertionError, match="more item"):
-        rounds(Dawdling(MemoryStore(fenced=False)), 1000)
+        rounds(WrappedStore(MemoryStore(fenced=False), dawdling), 1000)
 
 
 def test_rounds_at_once_on_each_store(each_store: Store) -> None:
-    rounds(each_store, 50)
-
-
-@pytest.mark.parametrize("first", ["register", "end"])
-def test_one_after_the_other_on_each_store(each_store: Store, first: str) -> None:
-    scene = Scene(each_store, utc_now, settle_seconds=SETTLE_SECONDS)
-    second = {"register": "end", "end": "register"}[first]
-    with ThreadPoolExecutor(2) as pool:
-        for number in range(10):
-            request = a_request(run_id=f"run-{number}")
-            for step in (first, second, first, second):
-                if step == "register":
-                    pool.submit(scene.waits.register, request, utc_now() + timedelta(seconds=25)).result()
-                else:
-                    deadline = utc_now() + timedelta(seconds=25)
-                    pool.submit(scene.waits.run_ended, the_end(f"run-{number}"), EVENT, deadline).result()
-            assert scene.tasks.results[request.task.task_instance_id] == ["succeeded"]
+    rounds(each_store, amount(20, long=50))

@@ -1,6 +1,7 @@
 """The sweep: tasks whose run's event never came, tasks that were left untold, tasks that wait for too long."""
 
 from datetime import timedelta
+from itertools import count
 
 import pytest
 
@@ -9,16 +10,18 @@ from shared.errors import AnswerLost, RequestNotSent, RunStatusUnavailable
 from shared.http.message import HttpRequest, HttpResponse
 from shared.http.sending import Sender
 from shared.http.throttle import ThrottleGate
-from shared.journal.records import Record, Selection, State
-from shared.journal.sqlite import SqliteStore
+from shared.journal.records import Record, Selection, State, Store
 from shared.waits.aml import AmlRuns
-from shared.waits.sweep import Sweep, Swept
+from shared.waits.sweep import MAX_DURATION, Sweep, Swept
 from shared.waits.wait import WAIT_PREFIX
-from tests.shared.waits.test_waits import in_seconds
 from tests.support.building import WORKSPACE
 from tests.support.canaries import secret
 from tests.support.clock import ManualClock
-from tests.support.waits import EVENT, Scene, a_request, the_end
+from tests.support.fakes import HANGS
+from tests.support.journal.memory_store import MemoryStore
+from tests.support.journal.stepping import Meanwhile, SteppingStore
+from tests.support.waits import EVENT, a_request, the_end
+from tests.support.waits import Scene as Waiting
 
 MINUTE = 60
 HOUR = 3600
@@ -27,15 +30,22 @@ HOUR = 3600
 class ManagementPlane:
     """Azure Resource Manager as a transport: statuses of runs, and what was asked."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: ManualClock) -> None:
+        self.clock = clock
+        self.takes = 0.0
+        """How many seconds an answer takes."""
         self.statuses: dict[str, str] = {}
         self.asked: list[str] = []
         self.headers: dict[str, str] = {}
         self.answer: HttpResponse | Exception | None = None
+        self.expired: set[str] = set()
 
     def __call__(self, request: HttpRequest, authorization: str, timeout_seconds: float) -> HttpResponse:
         self.asked.append(request.url)
         self.headers = request.headers(authorization)
+        self.clock.advance(self.takes)
+        if authorization in self.expired:
+            return HttpResponse(401, {}, b"")
         if isinstance(self.answer, Exception):
             raise self.answer
         if self.answer is not None:
@@ -46,25 +56,31 @@ class ManagementPlane:
         return HttpResponse(200, {}, b'{"properties": {"status": "%s"}}' % self.statuses[run_id].encode())
 
 
-@pytest.fixture
-def scene(store: SqliteStore, clock: ManualClock) -> Scene:
-    return Scene(store, clock)
+class Scene(Waiting):
+    """Waits, the sweep that looks after them, and Azure ML, which knows their runs."""
+
+    def __init__(self, clock: ManualClock, store: Store | None = None) -> None:
+        super().__init__(store or MemoryStore(), clock)
+        self.clock: ManualClock = clock
+        self.azure = ManagementPlane(clock)
+        self.sweep = a_sweep(self, aml_runs(self.azure))
 
 
 @pytest.fixture
-def azure() -> ManagementPlane:
-    return ManagementPlane()
+def scene(clock: ManualClock) -> Scene:
+    return Scene(clock)
 
 
-def aml_runs(azure: ManagementPlane, clock: ManualClock) -> AmlRuns:
-    credential = Credential(lambda: Issued(Secret(f"Bearer {secret('manager')}")), clock)
+@pytest.fixture
+def azure(clock: ManualClock) -> ManagementPlane:
+    return ManagementPlane(clock)
+
+
+def aml_runs(azure: ManagementPlane) -> AmlRuns:
+    numbers, clock = count(1), azure.clock
+    credential = Credential(lambda: Issued(Secret(f"Bearer {secret('manager')}-{next(numbers)}")), clock)
     sender = Sender(azure, ThrottleGate(clock), clock=clock, sleep=lambda _: None)
     return AmlRuns("https://management.azure.com", WORKSPACE, sender, credential)
-
-
-@pytest.fixture
-def sweep(scene: Scene, azure: ManagementPlane, clock: ManualClock) -> Sweep:
-    return a_sweep(scene, aml_runs(azure, clock))
 
 
 def a_sweep(scene: Scene, runs: AmlRuns | None) -> Sweep:
@@ -81,7 +97,7 @@ def a_sweep(scene: Scene, runs: AmlRuns | None) -> Sweep:
 def wait(scene: Scene, run_id: str = "run-1", workspace: str | None = None) -> str:
     """Lets a task wait; its id."""
     request = a_request(run_id=run_id, workspace=workspace)
-    scene.waits.register(request, in_seconds(scene))
+    scene.waits.register(request, scene.in_seconds())
     return request.task.task_instance_id
 
 
@@ -102,167 +118,166 @@ class TestAskingAzureMl:
             ("", []),
         ],
     )
-    def test_a_run_whose_event_never_came(
-        self, scene: Scene, sweep: Sweep, azure: ManagementPlane, clock: ManualClock, status: str, told: list[str]
-    ) -> None:
+    def test_a_run_whose_event_never_came(self, scene: Scene, status: str, told: list[str]) -> None:
         task = wait(scene)
-        azure.statuses["run-1"] = status
-        clock.advance(31 * MINUTE)
-        assert sweep.run() == Swept(open=1, told=len(told))
+        scene.azure.statuses["run-1"] = status
+        scene.clock.advance(31 * MINUTE)
+        assert scene.sweep.run() == Swept(open=1, told=len(told))
         assert scene.tasks.results.get(task, []) == told
 
-    def test_the_address(self, scene: Scene, sweep: Sweep, azure: ManagementPlane, clock: ManualClock) -> None:
+    def test_the_address(self, scene: Scene) -> None:
         wait(scene)
-        clock.advance(31 * MINUTE)
-        sweep.run()
-        assert azure.asked == [f"https://management.azure.com{WORKSPACE}/jobs/run-1?api-version=2024-04-01"]
-        assert set(azure.headers) == {"Accept", "Authorization", "User-Agent"}  # none that Azure DevOps alone knows
+        scene.clock.advance(31 * MINUTE)
+        scene.sweep.run()
+        assert scene.azure.asked == [f"https://management.azure.com{WORKSPACE}/jobs/run-1?api-version=2024-04-01"]
+        assert set(scene.azure.headers) == {"Accept", "Authorization", "User-Agent"}  # none of Azure DevOps' own
 
-    def test_a_young_wait_is_left_to_its_event(
-        self, scene: Scene, sweep: Sweep, azure: ManagementPlane, clock: ManualClock
+    @pytest.mark.parametrize(("minutes", "workspace"), [(29, None), (31, "another")])
+    def test_young_waits_and_other_workspaces_are_left_to_their_events(
+        self, scene: Scene, minutes: int, workspace: str | None
     ) -> None:
-        wait(scene)
-        clock.advance(29 * MINUTE)
-        assert sweep.run() == Swept(open=1)
-        assert azure.asked == []
+        wait(scene, workspace=workspace)
+        scene.clock.advance(minutes * MINUTE)
+        assert scene.sweep.run() == Swept(open=1)
+        assert scene.azure.asked == []
 
-    def test_runs_of_another_workspace_are_not_asked_for(
-        self, scene: Scene, sweep: Sweep, azure: ManagementPlane, clock: ManualClock
-    ) -> None:
-        wait(scene, workspace="another")
-        clock.advance(31 * MINUTE)
-        sweep.run()
-        assert azure.asked == []
-
-    def test_off_when_no_workspace_is_set(self, scene: Scene, clock: ManualClock) -> None:
+    def test_off_when_no_workspace_is_set(self, scene: Scene) -> None:
         wait(scene)
-        clock.advance(31 * MINUTE)
+        scene.clock.advance(31 * MINUTE)
         assert a_sweep(scene, None).run() == Swept(open=1)
 
-    def test_one_failure_and_it_is_asked_no_more_in_this_sweep(
-        self, scene: Scene, sweep: Sweep, azure: ManagementPlane, clock: ManualClock, caplog: pytest.LogCaptureFixture
+    def test_after_one_failure_it_is_not_asked_again_in_this_sweep(
+        self, scene: Scene, caplog: pytest.LogCaptureFixture
     ) -> None:
         for number in range(5):
             wait(scene, f"run-{number}")
-        azure.answer = HttpResponse(403, {}, b"{}")
-        clock.advance(31 * MINUTE)
-        assert sweep.run() == Swept(open=5)
-        assert len(azure.asked) == 1
+        scene.azure.answer = HttpResponse(403, {}, b"{}")
+        scene.clock.advance(31 * MINUTE)
+        assert scene.sweep.run() == Swept(open=5)
+        assert len(scene.azure.asked) == 1
         assert "the role Reader" in caplog.text
 
-    def test_a_task_is_told_once_though_its_event_comes_late(
-        self, scene: Scene, sweep: Sweep, azure: ManagementPlane, clock: ManualClock
-    ) -> None:
+    def test_a_task_is_told_once_though_its_event_comes_late(self, scene: Scene) -> None:
         task = wait(scene)
-        azure.statuses["run-1"] = "Completed"
-        clock.advance(31 * MINUTE)
-        sweep.run()
-        scene.waits.run_ended(the_end(), EVENT, in_seconds(scene))
-        assert sweep.run() == Swept()
+        scene.azure.statuses["run-1"] = "Completed"
+        scene.clock.advance(31 * MINUTE)
+        scene.sweep.run()
+        scene.waits.run_ended(the_end(), EVENT, scene.in_seconds())
+        assert scene.sweep.run() == Swept()
         assert scene.tasks.results[task] == ["succeeded"]
 
 
 class TestWhatIsKnownAlready:
-    def test_a_task_that_was_told_before_its_answer(self, scene: Scene, sweep: Sweep, clock: ManualClock) -> None:
-        scene.waits.run_ended(the_end(), EVENT, in_seconds(scene))
+    def test_a_task_that_was_told_before_its_answer(self, scene: Scene) -> None:
+        scene.waits.run_ended(the_end(), EVENT, scene.in_seconds())
         task = wait(scene)
-        clock.advance(10 * MINUTE)
-        assert sweep.run() == Swept(open=1, told=1)
+        scene.clock.advance(10 * MINUTE)
+        assert scene.sweep.run() == Swept(open=1, told=1)
         assert scene.tasks.results[task] == ["succeeded"]
         assert records(scene)[0].state is State.COMPLETED
 
-    def test_a_task_that_could_not_be_told_then(self, scene: Scene, sweep: Sweep, azure: ManagementPlane) -> None:
+    def test_a_task_that_could_not_be_told_then(self, scene: Scene) -> None:
         task = wait(scene)
-        scene.tasks.fail("complete", RequestNotSent("no connection"))
-        scene.waits.run_ended(the_end(), EVENT, in_seconds(scene))
-        assert sweep.run() == Swept(open=1, told=1)
+        scene.tasks.plan("complete", RequestNotSent("no connection"))
+        scene.waits.run_ended(the_end(), EVENT, scene.in_seconds())
+        assert scene.sweep.run() == Swept(open=1, told=1)
         assert scene.tasks.results[task] == ["succeeded"]
-        assert azure.asked == []
+        assert scene.azure.asked == []
 
-    def test_somebody_at_work_is_left_alone(self, scene: Scene, sweep: Sweep) -> None:
+    def test_somebody_at_work_is_left_alone(self, scene: Scene) -> None:
         task = wait(scene)
-        scene.tasks.fail("complete", RequestNotSent("no connection"))
-        scene.waits.run_ended(the_end(), EVENT, in_seconds(scene))
-        scene.journal.take(records(scene)[0], in_seconds(scene))
-        assert sweep.run() == Swept(open=1)
+        scene.tasks.plan("complete", RequestNotSent("no connection"))
+        scene.waits.run_ended(the_end(), EVENT, scene.in_seconds())
+        scene.journal.take(records(scene)[0], scene.in_seconds())
+        assert scene.sweep.run() == Swept(open=1)
         assert task not in scene.tasks.results
 
 
 class TestTimeIsUp:
-    def test_the_task_fails_and_says_why(
-        self, scene: Scene, sweep: Sweep, clock: ManualClock, caplog: pytest.LogCaptureFixture
-    ) -> None:
+    def test_the_task_fails_and_says_why(self, scene: Scene, caplog: pytest.LogCaptureFixture) -> None:
         task = wait(scene)
-        clock.advance(73 * HOUR)
-        assert sweep.run() == Swept(open=1, told=1)
+        scene.clock.advance(73 * HOUR)
+        assert scene.sweep.run() == Swept(open=1, told=1)
         assert scene.tasks.results[task] == ["failed"]
         (line,) = scene.tasks.logs[task]
         assert line.startswith("##[error]nextstage: run run-1 has not been seen to end within 72 h")
         assert "waits for run run-1 since" in caplog.text
 
-    def test_a_run_that_has_ended_goes_before(
-        self, scene: Scene, sweep: Sweep, azure: ManagementPlane, clock: ManualClock
-    ) -> None:
+    def test_a_run_that_has_ended_goes_before(self, scene: Scene) -> None:
         task = wait(scene)
-        azure.statuses["run-1"] = "Completed"
-        clock.advance(73 * HOUR)
-        sweep.run()
+        scene.azure.statuses["run-1"] = "Completed"
+        scene.clock.advance(73 * HOUR)
+        scene.sweep.run()
         assert scene.tasks.results[task] == ["succeeded"]
 
-    def test_though_azure_ml_cannot_be_asked(
-        self, scene: Scene, sweep: Sweep, azure: ManagementPlane, clock: ManualClock
-    ) -> None:
+    def test_though_azure_ml_cannot_be_asked(self, scene: Scene) -> None:
         tasks = [wait(scene, f"run-{number}") for number in range(2)]
-        azure.answer = HttpResponse(403, {}, b"{}")
-        clock.advance(73 * HOUR)
-        assert sweep.run() == Swept(open=2, told=2)
+        scene.azure.answer = HttpResponse(403, {}, b"{}")
+        scene.clock.advance(73 * HOUR)
+        assert scene.sweep.run() == Swept(open=2, told=2)
         assert scene.tasks.results == {task: ["failed"] for task in tasks}
 
-    def test_not_before_it_is_up(self, scene: Scene, sweep: Sweep, clock: ManualClock) -> None:
+    def test_not_before_it_is_up(self, scene: Scene) -> None:
         task = wait(scene)
-        clock.advance(71 * HOUR)
-        sweep.run()
+        scene.clock.advance(71 * HOUR)
+        scene.sweep.run()
         assert task not in scene.tasks.results
 
-    def test_nobody_can_be_told(self, scene: Scene, sweep: Sweep, clock: ManualClock) -> None:
+    def test_nobody_can_be_told(self, scene: Scene) -> None:
         wait(scene)
-        clock.advance(73 * HOUR)
-        scene.tasks.fail("complete", RequestNotSent("no connection"), RequestNotSent("no connection"))
-        assert sweep.run() == Swept(open=1)
-        clock.advance(24 * HOUR)
-        assert sweep.run() == Swept(open=1, given_up=1)
+        scene.clock.advance(73 * HOUR)
+        scene.tasks.plan("complete", RequestNotSent("no connection"), RequestNotSent("no connection"))
+        assert scene.sweep.run() == Swept(open=1)
+        scene.clock.advance(24 * HOUR)
+        assert scene.sweep.run() == Swept(open=1, given_up=1)
         assert records(scene)[0].state is State.CLOSED
-        assert sweep.run() == Swept()
+        assert scene.sweep.run() == Swept()
+
+    def test_a_claim_that_is_lost_while_it_is_given_up_ends_no_sweep(self, clock: ManualClock) -> None:
+        store = MemoryStore()
+
+        def write() -> None:
+            """Somebody else is quicker than the write that closes the oldest wait."""
+            for record in store.select(Selection(route_prefix=WAIT_PREFIX), 10):
+                store.replace(record)
+
+        # The oldest is claimed and released, then given up: claimed as it was read, in vain, claimed anew, closed.
+        meanwhile = Meanwhile("before replace", write, visit=5)
+        scene = Scene(clock, SteppingStore(store, meanwhile))
+        for number in range(2):
+            wait(scene, f"run-{number}")
+            scene.clock.advance(1)
+        scene.clock.advance(97 * HOUR)
+        scene.tasks.plan("complete", *[RequestNotSent("no connection")] * 2)
+        assert a_sweep(scene, None).run() == Swept(open=2, given_up=1)
+
+    def test_tasks_that_hang_share_the_time_of_the_sweep(self, scene: Scene) -> None:
+        for number in range(3):
+            wait(scene, f"run-{number}")
+        scene.clock.advance(73 * HOUR)
+        scene.tasks.plan("complete", HANGS, HANGS, HANGS)
+        began = scene.clock()
+        assert scene.sweep.run() == Swept(open=3)
+        assert scene.clock() - began == MAX_DURATION
 
 
-def test_the_oldest_go_first_and_what_is_left_waits_for_the_next_sweep(
-    scene: Scene, sweep: Sweep, azure: ManagementPlane, clock: ManualClock
-) -> None:
+def test_the_oldest_go_first_and_what_is_left_waits_for_the_next_sweep(scene: Scene) -> None:
     tasks = []
     for number in range(3):
         tasks.append(wait(scene, f"run-{number}"))
-        azure.statuses[f"run-{number}"] = "Completed"
-        clock.advance(1)
-    clock.advance(31 * MINUTE)
-    slow = azure.__call__
-    azure_asked = azure.asked
-
-    class Slow(ManagementPlane):
-        def __call__(self, request: HttpRequest, authorization: str, timeout_seconds: float) -> HttpResponse:
-            clock.advance(25)
-            return slow(request, authorization, timeout_seconds)
-
-    swept = a_sweep(scene, aml_runs(Slow(), clock)).run()
-    assert swept == Swept(open=2, told=1)
+        scene.azure.statuses[f"run-{number}"] = "Completed"
+        scene.clock.advance(1)
+    scene.clock.advance(31 * MINUTE)
+    scene.azure.takes = 25
+    assert scene.sweep.run() == Swept(open=2, told=1)
     assert scene.tasks.results == {tasks[0]: ["succeeded"]}
-    assert len(azure_asked) == 2
+    assert len(scene.azure.asked) == 2
 
 
 class TestWhatAzureMlMayAnswer:
     @pytest.mark.parametrize(
         "answer",
         [
-            HttpResponse(401, {}, b""),
             HttpResponse(500, {}, b""),
             HttpResponse(200, {}, b"<html>"),
             HttpResponse(200, {}, b"{}"),
@@ -276,8 +291,16 @@ class TestWhatAzureMlMayAnswer:
     ) -> None:
         azure.answer = answer
         with pytest.raises(RunStatusUnavailable, match="run-1"):
-            aml_runs(azure, clock).end_of("run-1", clock() + timedelta(seconds=5))
+            aml_runs(azure).end_of("run-1", clock() + timedelta(seconds=5))
+
+    def test_a_token_that_is_refused_is_not_shown_again(self, azure: ManagementPlane, clock: ManualClock) -> None:
+        azure.expired.add(f"Bearer {secret('manager')}-1")
+        azure.statuses["run-1"] = "Completed"
+        runs = aml_runs(azure)
+        with pytest.raises(RunStatusUnavailable, match="the role Reader"):
+            runs.end_of("run-1", clock() + timedelta(seconds=5))
+        assert runs.end_of("run-1", clock() + timedelta(seconds=5)) is not None
 
     def test_a_name_that_needs_quoting(self, azure: ManagementPlane, clock: ManualClock) -> None:
-        aml_runs(azure, clock).end_of("a/../b?c", clock() + timedelta(seconds=5))
+        aml_runs(azure).end_of("a/../b?c", clock() + timedelta(seconds=5))
         assert azure.asked[0].startswith(f"https://management.azure.com{WORKSPACE}/jobs/a%2F..%2Fb%3Fc?")

@@ -1,21 +1,30 @@
 """What is sent to Azure DevOps about a task, and with whose credential; by value, over a transport that records."""
 
 import json
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext
+from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
+from typing import cast
 
 import pytest
 
+from devstack.ado import Emulator, Fault, Match, load_declaration, serve
 from shared.clock import utc_now
 from shared.credentials import Credential, Issued, Secret
 from shared.errors import AnswerLost, AzureDevOpsError, CredentialRejected, PermissionDenied, RequestRefused, Throttled
 from shared.http.message import HttpRequest, HttpResponse
 from shared.http.sending import Sender
 from shared.http.throttle import ThrottleGate
+from shared.http.transport import RequestsTransport
 from shared.waits import tasks_protocol as protocol
-from shared.waits.request import Task
+from shared.waits.plan_url import PlanUrls
+from shared.waits.request import Task, read_request
 from shared.waits.tasks import Access, TasksClient
 from tests.support.canaries import leaks, secret
-from tests.support.waits import TOKEN
+from tests.support.fakes import LOST
+from tests.support.waits import TOKEN, FakeTasks, a_task
 
 TASK = Task(
     plan_url="https://dev.azure.com/contoso",
@@ -54,8 +63,9 @@ def answer(status: int, document: object = None, **headers: str) -> HttpResponse
     return HttpResponse(status, headers, b"" if document is None else json.dumps(document).encode())
 
 
-def client(recorder: Recorder) -> TasksClient:
-    return TasksClient(Sender(recorder, ThrottleGate(), sleep=lambda _: None), Credential(lambda: Issued(OWN)))
+def client(recorder: Recorder, own: Credential | None = None) -> TasksClient:
+    sender = Sender(recorder, ThrottleGate(), sleep=lambda _: None)
+    return TasksClient(sender, own or Credential(lambda: Issued(OWN)))
 
 
 def complete(recorder: Recorder, access: Access) -> None:
@@ -146,21 +156,30 @@ class TestAnswers:
 
 
 class TestCredentials:
-    def test_the_tasks_own_token(self) -> None:
-        recorder = Recorder(answer(204))
-        complete(recorder, Access(Secret(TOKEN), identity=True))
-        assert recorder.authorizations == [f"Bearer {TOKEN}"]
+    @pytest.mark.parametrize(
+        ("token", "statuses", "shown"),
+        [
+            (TOKEN, [204], [f"Bearer {TOKEN}"]),
+            (TOKEN, [401, 204], [f"Bearer {TOKEN}", OWN.value]),
+            ("", [204], [OWN.value]),
+        ],
+        ids=["the task's own token", "once the app's own where that is refused", "the app's own where there is none"],
+    )
+    def test_which_is_shown(self, token: str, statuses: list[int], shown: list[str]) -> None:
+        recorder = Recorder(*map(answer, statuses))
+        complete(recorder, Access(Secret(token) if token else None, identity=True))
+        assert recorder.authorizations == shown
 
-    def test_once_the_apps_own_where_the_token_is_not_taken(self) -> None:
-        recorder = Recorder(answer(401), answer(204))
-        complete(recorder, Access(Secret(TOKEN), identity=True))
-        assert recorder.authorizations == [f"Bearer {TOKEN}", OWN.value]
-
-    def test_only_once(self) -> None:
-        recorder = Recorder(answer(401), answer(401))
+    def test_only_once_and_what_was_refused_is_not_shown_again(self) -> None:
+        recorder = Recorder(answer(401), answer(401), answer(401), answer(204))
+        own = iter([OWN, Secret(f"Bearer {secret('renewed')}")])
+        tasks = client(recorder, Credential(lambda: Issued(next(own))))
+        access, deadline = Access(Secret(TOKEN), identity=True), utc_now() + timedelta(minutes=5)
         with pytest.raises(CredentialRejected):
-            complete(recorder, Access(Secret(TOKEN), identity=True))
+            tasks.complete(TASK, access, "succeeded", deadline)
         assert len(recorder.sent) == 2
+        tasks.complete(TASK, access, "succeeded", deadline)
+        assert recorder.authorizations[3] == f"Bearer {secret('renewed')}"
 
     def test_not_where_it_may_not_be_used(self) -> None:
         recorder = Recorder(answer(401))
@@ -168,11 +187,49 @@ class TestCredentials:
             complete(recorder, Access(Secret(TOKEN)))
         assert len(recorder.sent) == 1
 
-    def test_without_a_token(self) -> None:
-        recorder = Recorder(answer(204))
-        complete(recorder, Access(None, identity=True))
-        assert recorder.authorizations == [OWN.value]
-
     def test_without_anything(self) -> None:
         with pytest.raises(CredentialRejected, match="was a key removed too early"):
             complete(Recorder(), Access(None))
+
+
+@dataclass
+class Stand:
+    """A task that waits, and the client and the emulator, or the fake."""
+
+    tasks: TasksClient | FakeTasks
+    task: Task
+    access: Access
+    lose_an_answer: Callable[[], object]
+
+
+@pytest.fixture
+def client_stand() -> Iterator[Stand]:
+    emulator = Emulator(load_declaration(), pats={secret("pat")})
+    transport = RequestsTransport(1)
+    with serve(emulator) as served:
+        started = emulator.start_wait_task(served.organization_url)
+        headers = {**started.headers, "AuthToken": started.token}
+        request = read_request(headers, b'{"run_id": "r"}', PlanUrls(served.organization_url, [], in_azure=False))
+        tasks = TasksClient(Sender(transport, ThrottleGate()), Credential(lambda: Issued(OWN)))
+        lose = partial(emulator.plan, Fault(accept=True, drop=True, match=Match(path="/events$")))
+        yield Stand(tasks, request.task, Access(request.token), lose)
+        transport.close()
+
+
+@pytest.fixture(params=["client", "fake"])
+def stand(request: pytest.FixtureRequest) -> Stand:
+    if request.param == "client":
+        return cast("Stand", request.getfixturevalue("client_stand"))
+    fake = FakeTasks(utc_now)
+    return Stand(fake, a_task(), Access(Secret(TOKEN)), partial(fake.plan, "complete", LOST))
+
+
+@pytest.mark.parametrize("lost", [False, True])
+def test_the_client_and_its_fake_know_whether_a_task_is_over(stand: Stand, lost: bool) -> None:
+    deadline = utc_now() + timedelta(minutes=5)
+    assert not stand.tasks.is_over(stand.task, stand.access, deadline)
+    if lost:
+        stand.lose_an_answer()
+    with pytest.raises(AnswerLost) if lost else nullcontext():
+        stand.tasks.complete(stand.task, stand.access, "succeeded", deadline)
+    assert stand.tasks.is_over(stand.task, stand.access, deadline)

@@ -1,12 +1,13 @@
 """Registration, the run's end and what can go wrong between them: the task is told once, and its token is gone."""
 
 import json
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 import pytest
 
 from shared.credentials import Secret
 from shared.errors import (
+    AnswerLost,
     AzureDevOpsError,
     CredentialRejected,
     CredentialUnavailable,
@@ -21,10 +22,12 @@ from shared.errors import (
 from shared.journal.records import Record, Selection, State, Store
 from shared.telemetry import Outcome
 from shared.waits.request import Task, WaitRequest
-from shared.waits.wait import OPEN_STATES, WAIT_PREFIX
+from shared.waits.wait import OPEN_STATES, WAIT_PREFIX, Wait
 from tests.support.building import WORKSPACE
 from tests.support.clock import ManualClock
-from tests.support.waits import EVENT, GONE, LOST, LOST_UNHEARD, Scene, a_request, a_task, the_end
+from tests.support.fakes import HANGS, LOST, LOST_UNQUEUED
+from tests.support.journal.stepping import Meanwhile, SteppingStore
+from tests.support.waits import EVENT, GONE, BrokenStore, Scene, a_request, a_task, the_end
 
 OTHER_WORKSPACE = WORKSPACE.replace("workspaces/ws", "workspaces/other")
 
@@ -35,15 +38,11 @@ def scene(store: Store, clock: ManualClock) -> Scene:
 
 
 def register(scene: Scene, request: WaitRequest) -> Record:
-    return scene.waits.register(request, in_seconds(scene, 2.5))
-
-
-def in_seconds(scene: Scene, seconds: float = 25) -> datetime:
-    return scene.clock() + timedelta(seconds=seconds)
+    return scene.waits.register(request, scene.in_seconds(2.5))
 
 
 def end(scene: Scene, **what: str) -> list[Outcome]:
-    decisions = scene.waits.run_ended(the_end(**what), EVENT, in_seconds(scene))
+    decisions = scene.waits.run_ended(the_end(**what), EVENT, scene.in_seconds())
     return [decision.outcome for decision in decisions]
 
 
@@ -53,7 +52,7 @@ def wait_record(scene: Scene) -> Record:
 
 
 def token_is_kept(record: Record) -> bool:
-    return bool(json.loads(record.entry.request)["sealed_token"])
+    return bool(json.loads(record.document)["sealed_token"])
 
 
 class TestEitherOrder:
@@ -65,23 +64,16 @@ class TestEitherOrder:
     @pytest.mark.parametrize(
         ("status", "result"), [("Completed", "succeeded"), ("Failed", "failed"), ("Canceled", "canceled")]
     )
-    def test_the_task_first(self, scene: Scene, status: str, result: str) -> None:
-        request = a_request()
-        assert register(scene, request).state is State.WAITING
+    def test_one_before_the_other(self, scene: Scene, status: str, result: str) -> None:
+        first, second = a_request(), a_request()
+        assert register(scene, first).state is State.WAITING
         assert scene.tasks.results == {}
         assert end(scene, status=status) == [Outcome.COMPLETED]
-        assert scene.tasks.results == {request.task.task_instance_id: [result]}
+        assert scene.tasks.results == {first.task.task_instance_id: [result]}
         assert wait_record(scene).state is State.COMPLETED
         assert not token_is_kept(wait_record(scene))
-
-    @pytest.mark.parametrize(
-        ("status", "result"), [("Completed", "succeeded"), ("Failed", "failed"), ("Canceled", "canceled")]
-    )
-    def test_the_run_first(self, scene: Scene, status: str, result: str) -> None:
-        assert end(scene, status=status) == []
-        request = a_request()
-        assert register(scene, request).state is State.WAITING
-        assert scene.tasks.results == {request.task.task_instance_id: [result]}
+        assert register(scene, second).state is State.WAITING
+        assert scene.tasks.results[second.task.task_instance_id] == [result]
 
     def test_twice_each(self, scene: Scene, clock: ManualClock) -> None:
         request = a_request()
@@ -132,23 +124,11 @@ class TestWhichRun:
         assert end(scene, run_id="rUN-1") == [Outcome.COMPLETED]
 
 
-class Counting:
-    """A store that notes what is asked of it."""
-
-    def __init__(self, store: Store) -> None:
-        self._store = store
-        self.calls: list[str] = []
-
-    def __getattr__(self, name: str) -> object:
-        self.calls.append(name)
-        return getattr(self._store, name)
-
-
 def test_an_end_that_nobody_waits_for_takes_two_calls(store: Store, clock: ManualClock) -> None:
     """docs/cost.md counts on it."""
-    counting = Counting(store)
-    end(Scene(counting, clock))  # type: ignore[arg-type]
-    assert counting.calls == ["insert", "select"]
+    calls: list[str] = []
+    end(Scene(SteppingStore(store, calls.append), clock))
+    assert calls == ["before insert", "after insert", "before select", "after select"]
 
 
 class TestRegistration:
@@ -157,7 +137,16 @@ class TestRegistration:
         register(scene, a_request(task))
         with pytest.raises(WaitsForAnother, match=f"{task} waits for run run-1 already"):
             register(scene, a_request(task, run_id="run-2"))
-        assert wait_record(scene).entry.subject == "run-1"
+        assert Wait.of(wait_record(scene)).run_id == "run-1"
+
+    def test_another_run_for_the_same_task_at_the_same_time(
+        self, scene: Scene, store: Store, clock: ManualClock
+    ) -> None:
+        task = a_task()
+        meanwhile = Meanwhile("after get", lambda: register(scene, a_request(task, run_id="run-2")))
+        with pytest.raises(WaitsForAnother, match="waits for run run-2 already"):
+            register(Scene(SteppingStore(store, meanwhile), clock), a_request(task))
+        assert Wait.of(wait_record(scene)).run_id == "run-2"
 
     def test_another_instance_of_the_task(self, scene: Scene) -> None:
         task = a_task()
@@ -186,15 +175,20 @@ class TestRegistration:
     def test_what_azure_devops_does_not_know_is_refused_and_not_kept(
         self, scene: Scene, error: AzureDevOpsError, field: str
     ) -> None:
-        scene.tasks.fail("say", error)
+        scene.tasks.plan("say", error)
         with pytest.raises(InvalidWait) as caught:
             register(scene, a_request())
         assert set(caught.value.problems) == {field}
         assert list(scene.journal.select(Selection(), 10)) == []
 
-    def test_azure_devops_does_not_answer_and_the_wait_is_kept(self, scene: Scene) -> None:
-        scene.tasks.fail("say", RequestNotSent("no connection"))
-        assert register(scene, a_request()).state is State.WAITING
+    @pytest.mark.parametrize(("left", "takes"), [(2.5, 1), (0.5, 0.5)])
+    def test_azure_devops_does_not_answer_and_the_wait_is_kept(
+        self, scene: Scene, clock: ManualClock, left: float, takes: float
+    ) -> None:
+        scene.tasks.plan("say", HANGS)
+        began = clock()
+        assert scene.waits.register(a_request(), scene.in_seconds(left)).state is State.WAITING
+        assert clock() - began == timedelta(seconds=takes)
         assert end(scene) == [Outcome.COMPLETED]
 
     def test_what_was_told_before_the_answer_is_looked_up_later(self, scene: Scene, clock: ManualClock) -> None:
@@ -219,30 +213,26 @@ class TestRegistration:
 
 
 class TestTelling:
-    def test_a_lost_answer_of_a_message_that_was_heard(self, scene: Scene, clock: ManualClock) -> None:
+    @pytest.mark.parametrize(
+        ("lost", "words"), [(LOST, "was found to be over"), (LOST_UNQUEUED, "was told 'succeeded'")]
+    )
+    def test_a_lost_answer_is_looked_up_once_it_has_settled(
+        self, scene: Scene, clock: ManualClock, lost: AnswerLost, words: str
+    ) -> None:
         request = a_request()
         register(scene, request)
-        scene.tasks.fail("complete", LOST)
+        scene.tasks.plan("complete", lost)
         assert end(scene) == [Outcome.DEFERRED]
         assert end(scene) == [Outcome.DEFERRED]  # it may still be under way
         clock.advance(31)
         assert end(scene) == [Outcome.COMPLETED]
         assert scene.tasks.results == {request.task.task_instance_id: ["succeeded"]}
-        assert "was found to be over" in wait_record(scene).reason
-
-    def test_a_lost_answer_of_a_message_that_was_not_heard(self, scene: Scene, clock: ManualClock) -> None:
-        request = a_request()
-        register(scene, request)
-        scene.tasks.fail("complete", LOST_UNHEARD)
-        assert end(scene) == [Outcome.DEFERRED]
-        clock.advance(31)
-        assert end(scene) == [Outcome.COMPLETED]
-        assert scene.tasks.results == {request.task.task_instance_id: ["succeeded"]}
+        assert words in wait_record(scene).reason
 
     def test_whether_it_was_heard_cannot_be_looked_up_yet(self, scene: Scene, clock: ManualClock) -> None:
         register(scene, a_request())
-        scene.tasks.fail("complete", LOST)
-        scene.tasks.fail("is_over", RequestNotSent("no connection"))
+        scene.tasks.plan("complete", LOST)
+        scene.tasks.plan("is_over", RequestNotSent("no connection"))
         end(scene)
         clock.advance(31)
         assert end(scene) == [Outcome.DEFERRED]
@@ -261,7 +251,7 @@ class TestTelling:
     )
     def test_what_passes_is_tried_again(self, scene: Scene, error: AzureDevOpsError) -> None:
         register(scene, a_request())
-        scene.tasks.fail("complete", error)
+        scene.tasks.plan("complete", error)
         assert end(scene) == [Outcome.DEFERRED]
         assert wait_record(scene).state is State.RELEASED
         assert token_is_kept(wait_record(scene))
@@ -269,7 +259,7 @@ class TestTelling:
 
     def test_a_plan_that_is_gone_closes_the_wait_quietly(self, scene: Scene, caplog: pytest.LogCaptureFixture) -> None:
         register(scene, a_request())
-        scene.tasks.fail("complete", GONE)
+        scene.tasks.plan("complete", GONE)
         assert end(scene) == [Outcome.CLOSED]
         assert wait_record(scene).state is State.CLOSED
         assert not token_is_kept(wait_record(scene))
@@ -280,7 +270,7 @@ class TestTelling:
         self, scene: Scene, caplog: pytest.LogCaptureFixture
     ) -> None:
         register(scene, a_request())
-        scene.tasks.fail("complete", RequestRefused("HTTP 400: no such event"))
+        scene.tasks.plan("complete", RequestRefused("HTTP 400: no such event"))
         assert end(scene) == [Outcome.CLOSED]
         assert [record.levelname for record in caplog.records] == ["ERROR"]
 
@@ -288,7 +278,7 @@ class TestTelling:
     def test_lines_are_best_effort(self, scene: Scene, call: str) -> None:
         request = a_request()
         register(scene, request)
-        scene.tasks.fail(call, PermissionDenied("HTTP 403"))
+        scene.tasks.plan(call, PermissionDenied("HTTP 403"))
         assert end(scene) == [Outcome.COMPLETED]
 
     def test_the_lines(self, scene: Scene) -> None:
@@ -302,6 +292,34 @@ class TestTelling:
         assert scene.tasks.lines[request.task.task_instance_id][1:] == expected
         assert scene.tasks.logs[request.task.task_instance_id] == expected
 
+    def test_the_first_end_that_was_seen_counts_though_another_one_brings_it(self, scene: Scene) -> None:
+        request = a_request()
+        register(scene, request)
+        scene.tasks.plan("complete", RequestNotSent("no connection"))
+        assert end(scene, status="Failed") == [Outcome.DEFERRED]
+        assert end(scene, status="Completed") == [Outcome.COMPLETED]
+        assert scene.tasks.results == {request.task.task_instance_id: ["failed"]}
+
+    @pytest.mark.parametrize(
+        ("call", "left", "lease", "takes", "outcome"),
+        [
+            ("say", 25, 60, 4, Outcome.COMPLETED),
+            ("say", 6, 60, 3, Outcome.COMPLETED),
+            ("write_log", 25, 60, 4, Outcome.COMPLETED),
+            ("complete", 25, 60, 25, Outcome.DEFERRED),
+            ("complete", 25, 5, 5, Outcome.DEFERRED),
+        ],
+    )
+    def test_a_call_that_hangs_leaves_time_for_the_next_and_ends_with_the_delivery_and_the_lease(
+        self, store: Store, clock: ManualClock, call: str, left: float, lease: float, takes: float, outcome: Outcome
+    ) -> None:
+        scene = Scene(store, clock, lease_seconds=lease)
+        register(scene, a_request())
+        scene.tasks.plan(call, HANGS)
+        began = clock()
+        (decision,) = scene.waits.run_ended(the_end(), EVENT, scene.in_seconds(left))
+        assert (decision.outcome, clock() - began) == (outcome, timedelta(seconds=takes))
+
     def test_no_time_is_left(self, scene: Scene) -> None:
         register(scene, a_request())
         (decision,) = scene.waits.run_ended(the_end(), EVENT, scene.clock())
@@ -310,10 +328,24 @@ class TestTelling:
 
     def test_a_holder_that_died_is_taken_over_when_its_lease_has_lapsed(self, scene: Scene, clock: ManualClock) -> None:
         request = a_request()
-        scene.journal.take(register(scene, request), send_by=in_seconds(scene))
+        scene.journal.take(register(scene, request), send_by=scene.in_seconds())
         assert end(scene) == [Outcome.DEFERRED]
         clock.advance(61)
         assert end(scene) == [Outcome.COMPLETED]
+        assert scene.tasks.results == {request.task.task_instance_id: ["succeeded"]}
+
+    def test_a_holder_that_slept_past_its_lease_changes_nothing(self, scene: Scene, clock: ManualClock) -> None:
+        request = a_request()
+        register(scene, request)
+        told: list[Outcome] = []
+
+        def sleep() -> None:
+            clock.advance(61)
+            told.extend(end(scene))
+
+        scene.tasks.plan("complete", sleep)
+        assert end(scene) == [Outcome.DEFERRED]
+        assert told == [Outcome.COMPLETED]
         assert scene.tasks.results == {request.task.task_instance_id: ["succeeded"]}
 
     def test_the_decision_explains_itself(self, scene: Scene) -> None:
@@ -328,27 +360,26 @@ class TestTelling:
 
 
 class TestTheAppsOwnIdentity:
-    def access(self, scene: Scene, request: WaitRequest, *, unproven: bool = False) -> bool:
-        if unproven:
-            scene.tasks.fail("say", RequestNotSent("no connection"))
+    @pytest.mark.parametrize(
+        ("changes", "proven", "identity"),
+        [
+            ({}, True, True),
+            ({"plan_url": "https://dev.azure.com/fabrikam"}, True, False),
+            ({}, False, False),
+            ({"hub_name": "checks"}, True, False),
+            ({"hub_name": "gates"}, True, False),
+            ({"hub_name": "rm"}, True, False),
+        ],
+        ids=["its own", "another organization's", "no good token was ever shown", "checks", "gates", "rm"],
+    )
+    def test_for_which_tasks(self, scene: Scene, changes: dict[str, str], proven: bool, identity: bool) -> None:
+        request = a_request(a_task(**changes))
+        if not proven:
+            scene.tasks.plan("say", RequestNotSent("no connection"))
         register(scene, request)
         end(scene)
         (access,) = scene.tasks.accesses
-        assert access.token == request.token
-        return access.identity
-
-    def test_for_tasks_of_its_own_organization(self, scene: Scene) -> None:
-        assert self.access(scene, a_request())
-
-    def test_not_for_another_organization(self, scene: Scene) -> None:
-        assert not self.access(scene, a_request(a_task(plan_url="https://dev.azure.com/fabrikam")))
-
-    def test_not_for_a_caller_that_never_showed_a_good_token(self, scene: Scene) -> None:
-        assert not self.access(scene, a_request(), unproven=True)
-
-    @pytest.mark.parametrize("hub", ["checks", "gates", "rm"])
-    def test_not_for_checks_and_gates(self, scene: Scene, hub: str) -> None:
-        assert not self.access(scene, a_request(a_task(hub_name=hub)))
+        assert (access.token, access.identity) == (request.token, identity)
 
     def test_where_no_key_opens_the_token(self, scene: Scene, store: Store, clock: ManualClock) -> None:
         register(scene, a_request())
@@ -369,16 +400,6 @@ class TestTheJournalDoesNotAnswer:
     def test_when_a_task_registers(self, clock: ManualClock) -> None:
         with pytest.raises(JournalUnavailable):
             register(Scene(BrokenStore(), clock), a_request())  # type: ignore[arg-type]
-
-
-class BrokenStore:
-    """A store that does not answer."""
-
-    def __getattr__(self, name: str) -> object:
-        def fail(*arguments: object, **options: object) -> None:
-            raise JournalUnavailable(f"the journal does not answer ({name})")
-
-        return fail
 
 
 def test_open_states_are_those_that_are_not_final() -> None:

@@ -8,14 +8,11 @@ import pytest
 from handlers import NAMES
 from tests.support import ROOT
 from tests.support.building import ENVIRONMENT
-from tests.tools.conftest import Desk
+from tests.tools.conftest import Desk, Ended
 from tools.routes.checking import check
 from tools.routes.findings import Finding, Rule, Severity
 
-LOST = "data.{} is never there, as keys of data are in camelCase; write data.{}"
-NOT_FIRST = "'!' is done before '.', so this looks for a name in true or false; write !({})"
-LEAVE_OUT = "leave 'when' out, or compare something"
-SET_IT = "set it in the application settings, or locally in local.settings.json"
+NEVER, PARKS = Rule.NEVER_MATCHES, Rule.ALWAYS_PARKS
 HEAD = """version: 1
 defaults: { organization_url: https://dev.azure.com/contoso, project: mlops }
 routes:
@@ -28,8 +25,8 @@ def findings(*entries: str, file: Path = Path("nowhere/routes.yaml")) -> list[Fi
     return check(text, file, NAMES, ENVIRONMENT)[1]
 
 
-def told(*entries: str, file: Path = Path("nowhere/routes.yaml")) -> list[tuple[int, Rule, str, str]]:
-    return [(each.line, each.rule, each.text, each.suggestion) for each in findings(*entries, file=file)]
+def told(*entries: str, file: Path = Path("nowhere/routes.yaml")) -> list[tuple[int, Rule, str]]:
+    return [(each.line, each.rule, each.text) for each in findings(*entries, file=file)]
 
 
 def route(event: str, *lines: str, name: str = "a", pipeline: str = "p") -> str:
@@ -38,13 +35,8 @@ def route(event: str, *lines: str, name: str = "a", pipeline: str = "p") -> str:
 
 class TestAsAProcess:
     def test_nothing_is_wrong(self, desk: Desk) -> None:
-        ended = desk.process("check")
-        assert (ended.code, ended.err) == (0, "")
-        assert ended.out == "routes.yaml: 1 route, nothing is wrong\n"
-
-    def test_the_default_table(self, desk: Desk) -> None:
-        ended = desk.process("check", ROOT / "routes.yaml", "--strict")
-        assert (ended.code, ended.out) == (0, f"{ROOT / 'routes.yaml'}: 6 routes, nothing is wrong\n")
+        assert desk.process("check") == Ended(0, "routes.yaml: 1 route, nothing is wrong\n", "")
+        assert desk.run("check", ROOT / "routes.yaml", "--strict").code == 0
 
     def test_findings_are_printed_as_compilers_do(self, desk: Desk) -> None:
         desk.routes(
@@ -62,8 +54,6 @@ class TestAsAProcess:
             "    run_status is 'Completed', 'Failed' or 'Canceled'; did you mean 'Failed'?",
             "routes.yaml: 2 errors, 1 warning",
         ]
-        assert ended.out.isascii(), "no colour where nobody looks at a terminal"
-        assert "\x1b" not in ended.out
 
     def test_warnings_fail_it_where_that_is_asked_for(self, desk: Desk) -> None:
         desk.routes("name: b\nevent: RunStatusChanged\npipeline: p\nwhen: run_status == 'failed'")
@@ -86,7 +76,7 @@ class TestAsAProcess:
         ended = desk.run("check", "--json")
         assert ended.code == 1
         assert ended.json == {
-            "file": str(desk.folder / "routes.yaml"),
+            "file": "routes.yaml",
             "errors": 1,
             "warnings": 0,
             "findings": [
@@ -103,17 +93,12 @@ class TestAsAProcess:
         }
 
     @pytest.mark.parametrize(
-        ("content", "message"),
-        [(None, "cannot be read (No such file or directory); name another file"), (b"\xff", "(UnicodeDecodeError)")],
+        ("content", "reason"), [(None, "No such file or directory"), (b"\xff", "UnicodeDecodeError")]
     )
-    def test_a_file_that_cannot_be_read(self, desk: Desk, content: bytes | None, message: str) -> None:
+    def test_a_file_that_cannot_be_read(self, desk: Desk, content: bytes | None, reason: str) -> None:
         if content is not None:
             (desk.folder / "x.yaml").write_bytes(content)
-        ended = desk.process("check", "x.yaml")
-        assert (ended.code, ended.out) == (2, "")
-        assert ended.err.startswith("manage.py: x.yaml cannot be read")
-        assert message in ended.err
-        assert len(ended.err.splitlines()) == 1
+        desk.fails(2, f"x.yaml cannot be read ({reason}); name another file", "check", "x.yaml")
 
     def test_it_is_one_finding_where_the_file_is_no_yaml(self, desk: Desk) -> None:
         (desk.folder / "routes.yaml").write_text("a: [1\n")
@@ -131,74 +116,42 @@ class TestConditions:
     @pytest.mark.parametrize(
         ("event", "when", "rule", "suggestion"),
         [
-            ("RunCompleted", "`null`", Rule.NEVER_MATCHES, ""),
+            ("RunCompleted", "`null`", NEVER, ""),
             (
                 "RunCompleted",
                 "experiment_name == 'a' && experiment_name == 'b'",
-                Rule.NEVER_MATCHES,
-                "these exclude each other: experiment_name == 'a' and experiment_name == 'b'",
+                NEVER,
+                "exclude each other: exp",
             ),
             (
                 "RunStatusChanged",
                 "experiment_name == 'a' && (run_status == 'Running' || run_status == 'x')",
-                Rule.NEVER_MATCHES,
+                NEVER,
                 "run_status is 'Completed', 'Failed' or 'Canceled'",
             ),
-            (
-                "ModelRegistered",
-                "model_version == `3`",
-                Rule.NEVER_MATCHES,
-                "model_version is a text, and this is a number; write '3'",
-            ),
-            (
-                "ModelRegistered",
-                "`3` < model_version",
-                Rule.ALWAYS_PARKS,
-                "model_version is a text, and this is a number; write to_number(model_version)",
-            ),
-            (
-                "DatasetDriftDetected",
-                "drift_coefficient > '0.3'",
-                Rule.ALWAYS_PARKS,
-                "drift_coefficient is a number, and this is a text; write `0.3`",
-            ),
-            (
-                "RunStatusChanged",
-                "monitor_threshold_breached == 'true'",
-                Rule.NEVER_MATCHES,
-                "monitor_threshold_breached is a boolean, and this is a text",
-            ),
-            ("ModelRegistered", "data.ModelName == 'x'", Rule.NEVER_MATCHES, LOST.format("ModelName", "modelName")),
-            ("ModelRegistered", "data.ModelTags", Rule.NEVER_MATCHES, LOST.format("ModelTags", "modelTags")),
-            (
-                "ModelRegistered",
-                "contains(model_tags, 'x')",
-                Rule.ALWAYS_PARKS,
-                "model_tags is an object, which contains() does not take",
-            ),
-            ("ModelRegistered", "!model_tags.old", Rule.NEVER_MATCHES, NOT_FIRST.format("model_tags.old")),
-            ("RunCompleted", "run_type == 'azureml.StepRun'", Rule.NEVER_MATCHES, ""),
-            (
-                "RunCompleted",
-                "sum(length(run_id))",
-                Rule.ALWAYS_PARKS,
-                "what it is given is a number, which sum() does not take",
-            ),
-            ("RunCompleted", "!run_id || (`null` && run_id)", Rule.NEVER_MATCHES, ""),
-            ("RunCompleted", "experiment_name == run_tags && run_id", Rule.NEVER_MATCHES, ""),
-            ("RunCompleted", "sum(sum(run_id))", Rule.ALWAYS_PARKS, ""),
-            (
-                "RunCompleted",
-                "keys((`1`).a)",
-                Rule.ALWAYS_PARKS,
-                "what it is given is null, which keys() does not take",
-            ),
-            ("DatasetDriftDetected", "drift_coefficient", Rule.ALWAYS_TRUE, LEAVE_OUT),
-            ("ModelRegistered", "model_id == 'a' || model_id != 'a'", Rule.ALWAYS_TRUE, LEAVE_OUT),
+            ("ModelRegistered", "model_version == `3`", NEVER, "; write '3'"),
+            ("ModelRegistered", "`3` < model_version", PARKS, "; write to_number(model_version)"),
+            ("DatasetDriftDetected", "drift_coefficient > '0.3'", PARKS, "; write `0.3`"),
+            ("RunStatusChanged", "monitor_threshold_breached == 'true'", NEVER, "is a boolean, and this is a text"),
+            ("ModelRegistered", "data.ModelName == 'x'", NEVER, "write data.modelName"),
+            ("ModelRegistered", "data.ModelTags", NEVER, "write data.modelTags"),
+            ("ModelRegistered", "contains(model_tags, 'x')", PARKS, "is an object, which contains() does not take"),
+            ("ModelRegistered", "!model_tags.old", NEVER, "write !(model_tags.old)"),
+            ("RunCompleted", "run_type == 'azureml.StepRun'", NEVER, ""),
+            ("RunCompleted", "sum(length(run_id))", PARKS, "is a number, which sum() does not take"),
+            ("RunCompleted", "!run_id || (`null` && run_id)", NEVER, ""),
+            ("RunCompleted", "experiment_name == run_tags && run_id", NEVER, ""),
+            ("RunCompleted", "sum(sum(run_id))", PARKS, ""),
+            ("RunCompleted", "keys((`1`).a)", PARKS, "is null, which keys() does not take"),
+            ("DatasetDriftDetected", "drift_coefficient", Rule.ALWAYS_TRUE, "leave 'when' out"),
+            ("ModelRegistered", "model_id == 'a' || model_id != 'a'", Rule.ALWAYS_TRUE, "leave 'when' out"),
         ],
     )
     def test_what_can_hardly_be_meant(self, event: str, when: str, rule: Rule, suggestion: str) -> None:
-        assert told(route(event, f'when: "{when}"')) == [(7, rule, when, suggestion)]
+        (found,) = findings(route(event, f'when: "{when}"'))
+        assert (found.line, found.rule, found.text) == (7, rule, when)
+        assert bool(found.suggestion) is bool(suggestion)
+        assert suggestion in found.suggestion
 
     @pytest.mark.parametrize(
         ("event", "when"),
@@ -223,16 +176,12 @@ class TestPlaceholders:
     @pytest.mark.parametrize(
         ("line", "text", "suggestion"),
         [
-            (
-                "parameters: { v: '{{ data.ModelVersion }}' }",
-                "data.ModelVersion",
-                LOST.format("ModelVersion", "modelVersion"),
-            ),
+            ("parameters: { v: '{{ data.ModelVersion }}' }", "data.ModelVersion", "write data.modelVersion"),
             ("parameters: { v: '{{ model_tags }}' }", "model_tags", "it is an object; name something in it"),
             (
                 "variables: { v: '{{ keys(model_tags) }}' }",
                 "keys(model_tags)",
-                "it is a list: {{ join(',', keys(model_tags)) }} makes one text of it",
+                "join(',', keys(model_tags)) }}",
             ),
             ("once_per: '{{ model_id.x }}'", "model_id.x", "it is null; name something in it"),
             (
@@ -243,7 +192,9 @@ class TestPlaceholders:
         ],
     )
     def test_what_never_finds_a_value(self, line: str, text: str, suggestion: str) -> None:
-        assert told(route("ModelRegistered", line)) == [(7, Rule.ALWAYS_PARKS, text, suggestion)]
+        (found,) = findings(route("ModelRegistered", line))
+        assert (found.line, found.rule, found.text) == (7, PARKS, text)
+        assert suggestion in found.suggestion
 
     def test_what_may_find_one(self) -> None:
         line = "parameters: { v: '{{ model_tags.stage }} {{ model_version }} {{ event.workspace }} {{ data.own }}' }"
@@ -268,8 +219,7 @@ class TestPairs:
     )
     def test_two_that_ask_for_the_same(self, first: list[str], second: list[str], line: int, rule: Rule) -> None:
         found = told(route("RunCompleted", *first), route("RunCompleted", *second, name="b"))
-        (name,) = {"a" if line == 4 else "b"}
-        assert found == [(line, rule, name, "make their conditions exclude each other, or remove one")]
+        assert found == [(line, rule, "a" if line == 4 else "b")]
 
     @pytest.mark.parametrize(
         ("first", "second"),
@@ -288,24 +238,16 @@ class TestPairs:
         assert told(route("RunCompleted", *first), route("RunCompleted", *second, name="b")) == []
 
     def test_other_events_and_pipelines(self) -> None:
-        routes = [
-            route("RunCompleted"),
-            route("RunStatusChanged", name="b"),
-            route("RunCompleted", name="c", pipeline="q"),
-        ]
-        assert told(*routes) == []
+        others = route("RunStatusChanged", name="b"), route("RunCompleted", name="c", pipeline="q")
+        assert told(route("RunCompleted"), *others) == []
 
     def test_the_message_names_the_other_one(self) -> None:
         (found,) = findings(route("RunCompleted"), route("RunCompleted", name="b"))
-        assert found.message == "matches only what is matched by 'a' (line 4), and both ask for the pipeline p"
-        (found,) = findings(
-            route("RunCompleted", "when: run_tags.a"), route("RunCompleted", "when: run_tags.b", name="b")
-        )
-        assert found.message == "may match the same event as 'a' (line 4), and both ask for the pipeline p"
+        assert "'a' (line 4)" in found.message
 
     def test_a_route_that_is_wrong_is_not_taken_for_one_without_a_condition(self) -> None:
         found = told(route("RunCompleted", "when: run_id == 'x'"), route("RunCompleted", "when: nope", name="b"))
-        assert [rule for _, rule, _, _ in found] == [Rule.INVALID]
+        assert [rule for _, rule, _ in found] == [Rule.INVALID]
 
 
 class TestPipelineFiles:
@@ -326,27 +268,23 @@ class TestPipelineFiles:
             (["parameters: { runId: '{{ run_id }}' }"], []),
             (["parameters: { RUNID: '{{ run_id }}', stage: production, count: 2 }"], []),
             (["correlation_parameter: runId"], []),
-            (
-                ["parameters: { runId: x, runid2: y }"],
-                [(7, Rule.UNDECLARED_PARAMETER, "runid2", "did you mean 'runId'?")],
-            ),
-            (
-                [],
-                [(4, Rule.MISSING_PARAMETER, "runId", "give it under 'parameters', or declare a default")],
-            ),
-            (["parameters: { runId: x, stage: dev }"], [(7, Rule.PARAMETER_VALUE, "stage: dev", "")]),
+            (["parameters: { runId: x, runid2: y }"], [(7, Rule.UNDECLARED_PARAMETER, "runid2")]),
+            ([], [(4, Rule.MISSING_PARAMETER, "runId")]),
+            (["parameters: { runId: x, stage: dev }"], [(7, Rule.PARAMETER_VALUE, "stage: dev")]),
             (["parameters: { runId: x, stage: '{{ run_id }}' }"], []),
-            (["parameters: { runId: x, stage: '${STAGE}' }"], [(7, Rule.UNSET_ENVIRONMENT, "'${STAGE}'", SET_IT)]),
-            (["parameters: { runId: x, count: many }"], [(7, Rule.PARAMETER_VALUE, "count: many", "")]),
-            (
-                ["parameters: { runId: x }", "correlation_parameter: key"],
-                [(8, Rule.UNDECLARED_PARAMETER, "key", "known: count, runId, stage")],
-            ),
+            (["parameters: { runId: x, stage: '${STAGE}' }"], [(7, Rule.UNSET_ENVIRONMENT, "'${STAGE}'")]),
+            (["parameters: { runId: x, count: many }"], [(7, Rule.PARAMETER_VALUE, "count: many")]),
+            (["parameters: { runId: x }", "correlation_parameter: key"], [(8, Rule.UNDECLARED_PARAMETER, "key")]),
         ],
     )
-    def test_parameters(self, file: Path, lines: list[str], expected: list[tuple[int, Rule, str, str]]) -> None:
+    def test_parameters(self, file: Path, lines: list[str], expected: list[tuple[int, Rule, str]]) -> None:
         assert told(route("RunCompleted", *lines), file=file) == expected
         assert told(route("RunCompleted", *lines, pipeline="\\folder\\p"), file=file) == expected
+
+    def test_what_is_declared_is_suggested(self, file: Path) -> None:
+        for name, suggestion in {"runid2": "did you mean 'runId'?", "key": "known: count, runId, stage"}.items():
+            (found,) = findings(route("RunCompleted", f"parameters: {{ runId: x, {name}: y }}"), file=file)
+            assert found.suggestion == suggestion
 
     def test_where_no_file_is_at_hand_nothing_is_said(self, file: Path) -> None:
         assert told(route("RunCompleted", "parameters: { x: y }", pipeline="other"), file=file) == []
@@ -355,19 +293,12 @@ class TestPipelineFiles:
     def test_a_file_that_is_no_pipeline_is_told_once_for_each_route(self, file: Path) -> None:
         (file.parent / "pipelines" / "p.yml").write_text("[1]")
         (found,) = findings(route("RunCompleted"), file=file)
-        assert (found.rule, found.text, found.message) == (
-            Rule.PIPELINE_FILE,
-            "pipelines/p.yml",
-            "is no pipeline: it must be a mapping",
-        )
+        assert (found.rule, found.text) == (Rule.PIPELINE_FILE, "pipelines/p.yml")
 
     def test_a_pipeline_without_parameters(self, file: Path) -> None:
         (file.parent / "pipelines" / "p.yml").write_text("steps: []")
         (found,) = findings(route("RunCompleted", "parameters: { x: y }"), file=file)
         assert (found.rule, found.suggestion) == (Rule.UNDECLARED_PARAMETER, "it declares none")
-        assert found.message == (
-            "pipelines/p.yml declares no such parameter, and if that is the pipeline, Azure DevOps refuses the run"
-        )
 
 
 class TestChain:
@@ -377,7 +308,7 @@ class TestChain:
             route("ModelRegistered", "causes: [RunCompleted]", name="b", pipeline="q"),
         )
         assert (found.line, found.rule, found.text) == (7, Rule.LOOP, "a")
-        assert found.message == "may go round without an end: a -> b -> a, and none of these has a cooldown"
+        assert "a -> b -> a" in found.message
 
     def test_what_an_event_never_holds(self) -> None:
         causes = (
@@ -385,7 +316,6 @@ class TestChain:
         )
         (found,) = findings(route("RunCompleted", causes))
         assert (found.rule, found.text) == (Rule.CAUSE_VALUE, "run_status: Running")
-        assert found.message == "RunStatusChanged events never hold this as 'run_status'"
 
 
 def test_the_order_is_the_files_and_errors_do_not_hide_warnings() -> None:

@@ -1,55 +1,58 @@
-"""docs/commands.md is what the commands say of themselves."""
+"""docs/commands.md, the help pages and a new command."""
 
 import re
-
-import typer
+import shutil
+import subprocess
+import sys
+from pathlib import Path
 
 from tests.support import ROOT
 from tests.tools.conftest import Desk
-from tools.cli import app
 from tools.command_docs import PAGE, commands_page
-from tools.help_pages import EXIT_CODES, epilog
+
+NEW_COMMAND = '''
+"""``manage.py hello``: greets."""
+
+import typer
+
+app = typer.Typer()
 
 
-def test_the_page_is_the_commands_own_words() -> None:
-    assert PAGE.read_text() == commands_page(), "run 'make docs'"
+@app.command(epilog="Exit codes: 0 always.")
+def hello() -> None:
+    """Greet the operator."""
+    typer.echo("hello, operator")
+'''
+
+
+def test_the_page_is_what_the_commands_say_of_themselves() -> None:
+    page = commands_page()
+    assert PAGE.read_text() == page, "run 'make docs'"
     assert PAGE == ROOT / "docs" / "commands.md"
+    modules = {path.stem for path in (ROOT / "tools" / "commands").glob("*.py")} - {"__init__"}
+    sections = {section.partition("`")[0]: section for section in page.split("\n## `python manage.py ")[1:]}
+    assert set(sections) == modules
+    assert all("\nExit codes: 0 " in section for section in sections.values())
+    assert not re.search(r"\x08|^\* .*\.\.\.$", page, re.MULTILINE), "the list of commands cuts a long first line"
 
 
-def test_every_command_and_every_option_is_there() -> None:
-    page = commands_page()
-    program = typer.main.get_command(app)
-    names = set(getattr(program, "commands", {}))
-    assert names >= {"journal", "redrive", "preview", "send", "doctor", "completion"}
-    for name in names:
-        section = page.partition(f"\n## {name}\n")[2].partition("\n## ")[0]
-        for parameter in getattr(program, "commands", {})[name].params:
-            for option in parameter.opts if parameter.param_type_name == "option" else []:
-                assert option == "--help" or re.search(rf"`[^`]*{option}\b", section), f"{name} {option}"
-
-
-def test_every_command_tells_its_exit_codes_and_an_example() -> None:
-    page = commands_page()
-    for section in page.split("\n## ")[1:]:
-        title = section.partition("\n")[0]
-        assert "| exit code | |\n|---|---|\n| 0 | " in section, title
-        assert "```sh\npython manage.py " in section or " " in title, title
-
-
-def test_nothing_is_left_that_markdown_would_take_for_its_own() -> None:
-    prose = re.sub(r"```.*?```|`[^`\n]*`|<!--.*?-->", "", commands_page(), flags=re.DOTALL)
-    assert not re.search(r"(?<!\\)[*<_]", prose)
-    assert "\b" not in prose
-
-
-def test_the_end_of_a_help_page(desk: Desk) -> None:
+def test_examples_are_not_filled_on_a_help_page(desk: Desk) -> None:
     shown = desk.run("journal", "--help").out
-    assert "  Examples:\n    python manage.py journal --state parked              # what waits for a person\n" in shown
-    assert epilog({"a": "", "bb": "what"}).splitlines() == [
-        "\b",
-        "Examples:",
-        "  python manage.py a",
-        "  python manage.py bb   # what",
-        "",
-        EXIT_CODES,
-    ]
+    assert "\n      python manage.py journal --state parked              # what waits for a person\n" in shown
+
+
+def test_a_command_is_one_module(tmp_path: Path) -> None:
+    for name in ("tools", "shared", "handlers"):
+        shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "manage.py", tmp_path)
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "tools" / "commands" / "hello.py").write_text(NEW_COMMAND)
+
+    def run(*arguments: str) -> str:
+        command = [sys.executable, *arguments]
+        return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True, timeout=60).stdout
+
+    assert run("manage.py", "hello") == "hello, operator\n"
+    assert "hello       Greet the operator." in run("manage.py", "--help")
+    run("-m", "tools.command_docs")
+    assert "## `python manage.py hello`\n\nGreet the operator.\n" in (tmp_path / "docs" / "commands.md").read_text()

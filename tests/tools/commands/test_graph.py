@@ -4,7 +4,6 @@ import pytest
 
 from tests.support import ROOT
 from tests.tools.conftest import Desk
-from tests.tools.routes.test_chain import route
 
 PICTURE = "docs/routes.svg"
 
@@ -25,8 +24,8 @@ def test_mermaid_is_the_default_and_environment_values_need_not_be_set(desk: Des
 
 
 def test_a_loop_is_warned_of(desk: Desk) -> None:
-    desk.routes(route("a", "RunCompleted", "causes: [RunCompleted]"))
-    ended = desk.process("graph", "routes.yaml")
+    desk.routes("name: a\nevent: RunCompleted\npipeline: p\ncauses: [RunCompleted]")
+    ended = desk.run("graph", "routes.yaml")
     assert ended.code == 0
     assert ended.err == (
         "routes.yaml:7:13: warning: 'a': may go round without an end: a -> a, and none of these has a cooldown\n"
@@ -36,11 +35,11 @@ def test_a_loop_is_warned_of(desk: Desk) -> None:
 
 def test_json_and_files(desk: Desk) -> None:
     desk.routes(
-        route("a", "RunCompleted", "when: run_id == 'x'", "cooldown: 6h",
-              "causes: [{ event: RunStatusChanged, with: { run_status: Failed } }]"),
-        route("b", "RunStatusChanged", "enabled: false"),
-        route("c", "RunStatusChanged"),
-    )  # fmt: skip
+        "name: a\nevent: RunCompleted\npipeline: p\nwhen: run_id == 'x'\ncooldown: 6h\n"
+        "causes: [{ event: RunStatusChanged, with: { run_status: Failed } }]",
+        "name: b\nevent: RunStatusChanged\npipeline: q\nenabled: false",
+        "name: c\nevent: RunStatusChanged\npipeline: q",
+    )
     assert desk.run("graph", "--json", "--output", desk.folder / "graph.json").out == ""
     document = desk.run("graph", "--json").json
     assert (desk.folder / "graph.json").read_text() == desk.run("graph", "--json").out
@@ -54,7 +53,7 @@ def test_json_and_files(desk: Desk) -> None:
         "cooldown": "6h",
         "organization_url": "http://127.0.0.1:9/contoso",
         "project": "mlops",
-        "pipeline": "a-pipeline",
+        "pipeline": "p",
         "causes": [{"event": "RunStatusChanged", "with": {"run_status": "Failed"}}],
         "leads_to": ["c"],
     }

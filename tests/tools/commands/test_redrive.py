@@ -6,15 +6,12 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from devstack.azurite import Azurite
-from shared.composition import open_store
 from shared.journal.journal import Journal
 from shared.journal.records import State
-from shared.settings import load_settings
 from tests.support.building import event_text, run_completed
 from tests.tools.conftest import EVALUATE, RIGHT, TRIAGE, WRONG, Desk, Ended
 
@@ -72,18 +69,17 @@ class TestAfterTheRouteWasMended:
         key = busy_desk.park().key.key
         busy_desk.routes(WRONG)
         ended = busy_desk.run("redrive", key)
-        assert (ended.code, ended.rows[0][2]) == (1, "parked")
+        assert (ended.code, ended.rows[0][:3], ended.rows[-1]) == (
+            1,
+            [key[:12], "evaluate", "parked"],
+            ["1 record: 1 parked"],
+        )
         assert ended.rows[0][3].startswith("HTTP 400")
-        assert ended.rows[-1] == ["1 record: 1 parked"]
-
-    def test_a_route_that_is_gone(self, desk: Desk) -> None:
-        key = desk.park().key.key
-        desk.routes(TRIAGE)
-        reason = "redriven, but the route is gone, or is for another type of event now"
-        foreseen = desk.run("redrive", key, "--dry-run")
-        assert (foreseen.code, foreseen.rows[0]) == (1, [key[:12], "evaluate", "would park", reason])
-        ended = desk.run("redrive", key)
-        assert (ended.code, ended.rows[0]) == (1, [key[:12], "evaluate", "parked", reason])
+        busy_desk.routes(TRIAGE)
+        foreseen, parked = busy_desk.run("redrive", key, "--dry-run"), busy_desk.run("redrive", key)
+        assert (foreseen.code, parked.code) == (1, 1)
+        assert (foreseen.rows[0][2], parked.rows[0][2]) == ("would park", "parked")
+        assert "the route is gone" in foreseen.rows[0][3] == parked.rows[0][3]
 
     def test_another_once_per_says_under_which_key_it_went(self, busy_desk: Desk) -> None:
         keys = [busy_desk.park(run_id, runTags={"team": "blue"}).key.key for run_id in "ab"]
@@ -100,7 +96,7 @@ class TestAfterTheRouteWasMended:
         desk.deliver(event_text("RunCompleted", {"experimentName": "train"}))
         (record,) = desk.records
         mended = replace(record, entry=replace(record.entry, event=run_completed()))
-        assert open_store(load_settings(desk.environment, desk.folder)).replace(mended) is not None
+        assert desk.store.replace(mended) is not None
         desk.routes(RIGHT + "\nbranch: main\nenabled: false")
         key = record.key.key
         reason = "no route matches; evaluate: it is disabled"
@@ -111,25 +107,29 @@ class TestAfterTheRouteWasMended:
         assert (ended.code, ended.rows[0]) == (0, [key[:12], "$unrouted", "ignored", reason])
         assert desk.records == []
 
-    def test_the_pipelines_default_branch(self, desk: Desk) -> None:
-        key = desk.park().key.key
-        routes = desk.folder / "routes.yaml"
-        routes.write_text(routes.read_text().replace(", branch: main", ""))
-        words = desk.run("redrive", key, "--dry-run").rows[0][3]
-        assert words == "model-evaluation in contoso/mlops; runId=run-1, experimentName=train"
+    @pytest.mark.parametrize(
+        ("more", "words"),
+        [
+            ("", "model-evaluation in contoso/mlops on main; runId=run-1, experimentName=train"),
+            ("branch: dev", "on dev; runId"),
+            ("variables: { system.debug: 'true' }", "; variables system.debug=true"),
+            ("stages_to_skip: [report]\npipeline_version: 1", "; without the stages report; version 1"),
+            ("cooldown: 6h", "; unless a run within its cooldown covers it"),
+        ],
+    )
+    def test_a_dry_run_shows_the_whole_request(self, desk: Desk, more: str, words: str) -> None:
+        desk.park()
+        desk.routes(f"{RIGHT}\n{more}")
+        ended = desk.run("redrive", "--all", "--dry-run")
+        assert (ended.rows[0][2], words in ended.rows[0][3]) == ("would queue", True)
 
     def test_a_cooldown_is_foreseen_and_kept(self, busy_desk: Desk) -> None:
         key = busy_desk.park().key.key
-        busy_desk.routes(RIGHT + "\ncooldown: 6h\nvariables: { system.debug: 'true' }")
-        words = busy_desk.run("redrive", key, "--dry-run").rows[0][3]
-        assert words.endswith("; variables system.debug=true; unless a run within its cooldown covers it")
-        busy_desk.routes(RIGHT + "\ncooldown: 6h\nstages_to_skip: [report]\npipeline_version: 1")
-        words = busy_desk.run("redrive", key, "--dry-run").rows[0][3]
-        assert "; without the stages report; version 1; unless" in words
         busy_desk.routes(RIGHT + "\ncooldown: 6h")
         busy_desk.deliver(run_completed("another"))
+        assert redriven(busy_desk.run("redrive", key, "--dry-run")) == [("evaluate", "would suppress")]
         ended = busy_desk.run("redrive", key)
-        assert (ended.code, ended.rows[0][2]) == (0, "suppressed")
+        assert (ended.code, redriven(ended)) == (0, [("evaluate", "suppressed")])
 
 
 class TestWhich:
@@ -142,12 +142,9 @@ class TestWhich:
         everything = desk.run("redrive", "--all", "--dry-run")
         assert redriven(everything) == [("evaluate", "would queue")] * 3 + [("$unrouted", "would park")]
         assert everything.code == 1
-
-    def test_a_limit(self, desk: Desk) -> None:
-        keys = [desk.park(run_id).key.key for run_id in "abc"]
-        ended = desk.run("redrive", "--all", "--dry-run", "--limit", "2")
-        assert [row[0] for row in ended.rows[:-1]] == [key[:12] for key in keys[:2]]
-        assert ended.err == "the oldest 2 of 3 records; run it again for more, or --limit\n"
+        limited = desk.run("redrive", "--all", "--dry-run", "--limit", "2")
+        assert [row[0] for row in limited.rows[:-1]] == [key[:12] for key in keys[:2]]
+        assert limited.err == "the oldest 2 of 4 records; run it again for more, or --limit\n"
 
     def test_what_nobody_came_back_for(self, busy_desk: Desk) -> None:
         busy_desk.plan(accept=False, status=429, times=1)
@@ -160,16 +157,15 @@ class TestWhich:
         ]
         states = ("--state", "released", "--state", "uncertain", "--state", "claimed")
         foreseen = busy_desk.run("redrive", "--all", "--dry-run", *states)
-        assert [row[3].split(":")[0] for row in foreseen.rows[:-1]][1] == "unless the run that may exist is found"
-        settle(busy_desk)
+        assert sorted(row[2] for row in foreseen.rows[:-1]) == ["would look", "would queue"]
+        busy_desk.settle()
         ended = busy_desk.run("redrive", "--all", *states)
         assert (ended.code, redriven(ended)) == (0, [("evaluate", "queued")] * 2)
         assert sorted(run["templateParameters"]["runId"] for run in busy_desk.runs) == ["released", "uncertain"]
 
     def test_a_redrive_that_was_interrupted_is_found_again(self, desk: Desk) -> None:
         record = desk.park()
-        journal = Journal(open_store(load_settings(desk.environment, desk.folder)))
-        journal.reopen(record, "redriven")
+        Journal(desk.store).reopen(record, "redriven")
         assert redriven(desk.run("redrive", "--all", "--dry-run")) == [("evaluate", "would queue")]
 
     def test_several_keys_or_none_of_them(self, desk: Desk) -> None:
@@ -195,7 +191,7 @@ class TestWhich:
         ],
     )
     def test_wrong_usage(self, desk: Desk, arguments: tuple[str, ...], message: str) -> None:
-        assert desk.run("redrive", *arguments) == Ended(2, "", f"manage.py: {message}\n")
+        desk.fails(2, message, "redrive", *arguments)
 
 
 class TestWhatGoesWrong:
@@ -228,7 +224,7 @@ class TestWhatGoesWrong:
         busy_desk.routes(EVALUATE + " { runId: '{{ run_id }}', experimentName: x }")
         busy_desk.plan(accept=False, drop=True)
         busy_desk.deliver()
-        settle(busy_desk)
+        busy_desk.settle()
         search = {"method": "GET", "path": "/_apis/build/builds"}
         busy_desk.plan(accept=False, status=404, body={"message": "no such project"}, match=search, times=2)
         busy_desk.deliver()
@@ -244,7 +240,7 @@ class TestWhatGoesWrong:
         key = desk.park().key.key
         desk.routes(RIGHT.replace("RunCompleted", "RunComplete"))
         for arguments in (["redrive", key], ["redrive", key, "--dry-run"]):
-            ended = desk.process(*arguments)
+            ended = desk.run(*arguments)
             assert (ended.code, ended.out) == (2, "")
             assert ended.err.startswith("manage.py: routes.yaml has 1 problem; nothing was started:\n  routes.yaml:5:")
         assert [record.state for record in desk.records] == [State.PARKED]
@@ -277,28 +273,25 @@ class TestWhatGoesWrong:
         )
 
 
-class TestConfirmation:
-    def test_more_than_one_is_asked_for_on_a_terminal(self, desk: Desk) -> None:
-        for run_id in "ab":
-            desk.park(run_id)
-        with answering("n\n") as terminal:
-            ended = desk.ended(desk.start("redrive", "--all", stdin=terminal))
-        assert (ended.code, ended.out) == (1, "")
+@pytest.mark.parametrize(
+    ("records", "arguments", "answer", "code"),
+    [
+        ("ab", ["--all"], "n", 1),
+        ("ab", ["--all"], "y", 0),
+        ("ab", ["--all", "--yes"], "n", 0),
+        ("a", ["--all"], "n", 0),
+    ],
+)
+def test_more_than_one_is_asked_for_on_a_terminal(
+    busy_desk: Desk, records: str, arguments: list[str], answer: str, code: int
+) -> None:
+    for run_id in records:
+        busy_desk.park(run_id)
+    with answering(f"{answer}\n") as terminal:
+        ended = busy_desk.ended(busy_desk.start("redrive", *arguments, stdin=terminal))
+    assert (ended.code, len(busy_desk.runs)) == (code, 0 if code else len(records))
+    if code:
         assert ended.err == "redrive 2 records? [y/N] manage.py: nothing was sent, as it was not confirmed\n"
-        assert {len(record.history) for record in desk.records} == {2}
-
-    @pytest.mark.parametrize(("arguments", "answer"), [(["--all"], "y\n"), (["--all", "--yes"], "n\n")])
-    def test_confirmed(self, busy_desk: Desk, arguments: list[str], answer: str) -> None:
-        for run_id in "ab":
-            busy_desk.park(run_id)
-        with answering(answer) as terminal:
-            assert busy_desk.ended(busy_desk.start("redrive", *arguments, stdin=terminal)).code == 0
-        assert len(busy_desk.runs) == 2
-
-    def test_one_is_not_asked_for(self, busy_desk: Desk) -> None:
-        busy_desk.park()
-        with answering("n\n") as terminal:
-            assert busy_desk.ended(busy_desk.start("redrive", "--all", stdin=terminal)).code == 0
 
 
 @contextmanager
@@ -311,14 +304,6 @@ def answering(text: str) -> Iterator[int]:
     finally:
         os.close(ours)
         os.close(theirs)
-
-
-def settle(desk: Desk) -> None:
-    """As though time had passed: no request can be under way any more."""
-    store = open_store(load_settings(desk.environment, desk.folder))
-    past = datetime.now(UTC) - timedelta(seconds=1)
-    for record in desk.records:
-        assert store.replace(replace(record, settled_at=past, lease_until=past)) is not None
 
 
 class TestOnAzureTables:

@@ -1,22 +1,20 @@
 """``manage.py send``: to the app on a real host, and to hosts that answer as they like."""
 
 import json
-import threading
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
-from typing import Any
+from collections.abc import Iterator
+from datetime import timedelta
+from itertools import count
 
 import pytest
 
 from devstack.events import sample_text
 from devstack.processes import RunningProcess, start
+from shared.clock import utc_now
 from shared.journal.records import State
 from tests.support import ROOT
 from tests.support.building import run_completed
 from tests.support.canaries import leaks, secret
+from tests.support.services.odd_host import Answer, answering
 from tests.tools.conftest import WRONG, Desk
 from tools.events.samples import SAMPLE_NAMES
 from tools.events.webhook import HandshakeFailed, HostUnreachable, webhook
@@ -30,54 +28,6 @@ def host(busy_desk: Desk) -> Iterator[RunningProcess]:
     arguments = ("--app-dir", str(ROOT))
     with start("devstack.host", *arguments, env=busy_desk.environment, cwd=busy_desk.folder, log=log) as running:
         yield running
-
-
-Answer = tuple[int, dict[str, str], str]
-
-
-@dataclass
-class OddHost:
-    """Something that answers, and keeps what it was asked."""
-
-    answers: list[Answer]
-    asked: list[tuple[str, str, Mapping[str, str], Any]] = field(default_factory=list)
-    url: str = ""
-
-
-@contextmanager
-def answering(*answers: Answer) -> Iterator[OddHost]:
-    """A host with these answers, in order; the last one again and again."""
-    odd = OddHost(list(answers))
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers.get("Content-Length", "0")))
-            odd.asked.append((self.command, self.path, dict(self.headers), json.loads(body or "null")))
-            status, headers, text = odd.answers.pop(0) if len(odd.answers) > 1 else odd.answers[0]
-            code = odd.asked[-1][3][0]["data"].get("validationCode", "") if isinstance(odd.asked[-1][3], list) else ""
-            content = text.replace("CODE", code).encode()
-            self.send_response(status)
-            for name, value in {**headers, "Content-Length": str(len(content))}.items():
-                self.send_header(name, value)
-            self.end_headers()
-            self.wfile.write(content)
-
-        def do_OPTIONS(self) -> None:
-            self.do_POST()
-
-        def log_message(self, *arguments: Any) -> None:
-            """Says nothing."""
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        server.daemon_threads = True
-        odd.url = f"http://127.0.0.1:{server.server_address[1]}"
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
-        thread.start()
-        try:
-            yield odd
-        finally:
-            server.shutdown()
-            thread.join()
 
 
 class TestToTheApp:
@@ -107,8 +57,7 @@ class TestToTheApp:
         assert len(busy_desk.runs) == 2
 
     def test_a_files_event_is_the_same_occurrence_again(self, busy_desk: Desk, host: RunningProcess) -> None:
-        event = busy_desk.folder / "event.json"
-        event.write_text(sample_text("run-completed"))
+        event = busy_desk.file(sample_text("run-completed"))
         first = busy_desk.run("send", event, "--url", host.url, "--wait", "--json").json[0]
         second = busy_desk.run("send", event, "--url", host.url, "--wait", "--json").json[0]
         assert first["event"]["id"] != second["event"]["id"]
@@ -117,8 +66,7 @@ class TestToTheApp:
         assert first["sent_to"] == host.url
 
     def test_parked_and_ignored(self, busy_desk: Desk, host: RunningProcess) -> None:
-        event = busy_desk.folder / "event.json"
-        event.write_text(sample_text("model-registered-unsafe-version"))
+        event = busy_desk.file(sample_text("model-registered-unsafe-version"))
         parked = busy_desk.run("send", event, "--as-is", "--url", host.url, "--wait")
         assert (parked.code, parked.rows[0][1:3]) == (1, ["deploy-candidate", "parked"])
         assert parked.rows[0][0].endswith(json.loads(event.read_text())["id"])
@@ -127,27 +75,23 @@ class TestToTheApp:
 
     def test_what_the_app_defers_is_delivered_again(self, busy_desk: Desk, host: RunningProcess) -> None:
         busy_desk.plan(accept=False, status=503, headers={"Retry-After": "1"})
-        ended = busy_desk.run("send", "ModelDeployed", "--url", host.url, "--wait", "--timeout", "20s")
+        ended = busy_desk.run("send", "ModelDeployed", "--url", host.url, "--wait")
         assert (ended.code, ended.rows[0][1:3]) == (0, ["smoke-test-after-deployment", "queued"])
         assert len(busy_desk.runs) == 1
 
     def test_time_is_up(self, busy_desk: Desk, host: RunningProcess) -> None:
         busy_desk.plan(accept=False, status=429, headers={"Retry-After": "60"})
-        ended = busy_desk.run("send", "ModelDeployed", "--url", host.url, "--wait", "--timeout", "1s")
-        assert (ended.code, ended.rows[0][2]) == (1, State.RELEASED)
-        assert ended.rows[0][3].startswith("still released: ")
-        assert "; the last answer was HTTP 500: " in ended.rows[0][3]
-
-    def test_deferred_without_waiting(self, busy_desk: Desk, host: RunningProcess) -> None:
-        busy_desk.plan(accept=False, status=429, headers={"Retry-After": "60"})
-        ended = busy_desk.run("send", "ModelDeployed", "--url", host.url)
-        assert (ended.code, ended.rows[0][2]) == (1, "deferred")
-        assert ended.rows[0][3].startswith(f"to {host.url}: HTTP 500: ")
+        at_once = busy_desk.run("send", "ModelDeployed", "--url", host.url)
+        assert (at_once.code, at_once.rows[0][2]) == (1, "deferred")
+        assert at_once.rows[0][3].startswith(f"to {host.url}: HTTP 500: ")
+        waited = busy_desk.run("send", "ModelDeployed", "--url", host.url, "--wait", "--timeout", "1s")
+        assert (waited.code, waited.rows[0][2]) == (1, State.RELEASED)
+        assert waited.rows[0][3].startswith("still released: ")
+        assert "; the last answer was HTTP 500: " in waited.rows[0][3]
 
     def test_a_function_that_is_not_there(self, busy_desk: Desk, host: RunningProcess) -> None:
-        ended = busy_desk.process("send", "ModelDeployed", "--url", host.url, "--function", "nope", "--wait")
-        assert (ended.code, ended.out, ended.err.count("\n")) == (1, "", 1)
-        assert "HTTP 404: cannot find function: 'nope'; is this the function app" in ended.err
+        message = "HTTP 404: cannot find function: 'nope'; is this the function app"
+        busy_desk.fails(1, message, "send", "ModelDeployed", "--url", host.url, "--function", "nope", "--wait")
 
 
 class TestOtherHosts:
@@ -165,12 +109,19 @@ class TestOtherHosts:
         assert cloud_headers["Content-Type"] == "application/cloudevents+json; charset=utf-8"
         assert cloud_body["specversion"] == "1.0"
 
-    @pytest.mark.parametrize("status", [401, 403])
-    def test_a_key_is_wanted(self, desk: Desk, status: int) -> None:
-        with answering((status, {}, "")) as odd:
-            ended = desk.run("send", "RunCompleted", "--url", odd.url, "--key", secret("wrong"))
-        assert (ended.code, ended.out) == (1, "")
-        assert f"HTTP {status}; set EVENTGRID_EXTENSION_KEY to the app's system key eventgrid_extension" in ended.err
+    @pytest.mark.parametrize(
+        ("status", "words"),
+        [
+            (401, "HTTP 401; set EVENTGRID_EXTENSION_KEY to the app's system key eventgrid_extension"),
+            (403, "HTTP 403; set EVENTGRID_EXTENSION_KEY to the app's system key eventgrid_extension"),
+            (302, "HTTP 302; is this the function app?"),
+        ],
+    )
+    def test_it_is_not_taken(self, desk: Desk, status: int, words: str) -> None:
+        """A redirect is not followed."""
+        with answering((status, {"Location": "/elsewhere"}, "")) as odd:
+            desk.fails(1, words, "send", "RunCompleted", "--url", odd.url, "--key", secret("wrong"))
+        assert len(odd.asked) == 1
 
     def test_the_address_that_azure_shows(self, desk: Desk) -> None:
         with answering((202, {}, "")) as odd:
@@ -180,12 +131,6 @@ class TestOtherHosts:
         assert odd.asked[0][1].endswith("?functionName=other")
         assert odd.asked[0][2]["x-functions-key"] == secret("code")
 
-    def test_a_redirect_is_not_followed(self, desk: Desk) -> None:
-        with answering((302, {"Location": "/elsewhere"}, "")) as odd:
-            ended = desk.run("send", "RunCompleted", "--url", odd.url)
-        assert (ended.code, len(odd.asked)) == (1, 1)
-        assert "HTTP 302; is this the function app?" in ended.err
-
     def test_a_host_that_fails_while_nobody_wants_the_event(self, desk: Desk) -> None:
         desk.routes(WRONG + "\nenabled: false")
         with answering((500, {}, "out\n of order")) as odd:
@@ -193,18 +138,16 @@ class TestOtherHosts:
         assert (ended.code, ended.rows[0][2:]) == (1, ["deferred", f"to {odd.url}: HTTP 500: out of order"])
 
     def test_deliveries_are_counted(self, desk: Desk) -> None:
+        start, seconds = utc_now(), count()
+        desk.clock = lambda: start + timedelta(seconds=next(seconds))
         with answering((500, {}, ""), (500, {}, ""), (202, {}, "")) as odd:
-            ended = desk.run("send", "RunCompleted", "--url", odd.url, "--wait", "--timeout", "2s")
+            ended = desk.run("send", "RunCompleted", "--url", odd.url, "--wait", "--timeout", "4s")
         assert [headers["aeg-delivery-count"] for _, _, headers, _ in odd.asked] == ["0", "1", "2"]
         assert (ended.code, ended.rows[0][1:3]) == (1, ["evaluate", "nothing"])
 
     def test_nobody_answers(self, desk: Desk) -> None:
-        ended = desk.process("send", "RunCompleted", "--url", "http://127.0.0.1:9")
-        assert (ended.code, ended.out) == (1, "")
-        assert ended.err == (
-            "manage.py: no answer from http://127.0.0.1:9: ConnectionRefusedError: [Errno 111] Connection refused; "
-            "start the app ('make start'), or name another with --url\n"
-        )
+        message = "no answer from http://127.0.0.1:9: ConnectionRefusedError: [Errno 111] Connection refused; start"
+        desk.fails(1, message, "send", "RunCompleted", "--url", "http://127.0.0.1:9")
 
 
 class TestUsage:
@@ -214,8 +157,7 @@ class TestUsage:
         assert (event["subject"], event["data"]["runTags"], event["specversion"]) == ("s", {"n": 7}, "1.0")
 
     def test_as_is(self, desk: Desk) -> None:
-        path = desk.folder / "event.json"
-        path.write_text(run_completed())
+        path = desk.file(run_completed())
         assert desk.run("send", path, "--as-is", "--dry-run").json == [json.loads(run_completed())]
         (fresh,) = desk.run("send", path, "--dry-run").json
         assert {key for key, value in json.loads(run_completed()).items() if fresh[key] != value} == {"id", "eventTime"}
@@ -236,30 +178,17 @@ class TestUsage:
             (["RunCompleted", "--url", "https://app.example/api"], "must be a function app's own address"),
             (["RunCompleted", "--timeout", "soon"], "--timeout"),
             ([], "Missing argument 'EVENT.json|TYPE'"),
+            (["nope.json"], "nope.json cannot be read: No such file or directory; name a file"),
+            (["broken.json"], "broken.json is not JSON (Expecting property name enclosed in double quotes"),
         ],
     )
-    def test_wrong_usage(self, desk: Desk, monkeypatch: pytest.MonkeyPatch, arguments: list[str], words: str) -> None:
-        monkeypatch.chdir(desk.folder)
-        (desk.folder / "numbers.json").write_text("[7]")
-        ended = desk.run("send", *arguments)
-        assert (ended.code, ended.out, ended.err.count("\n")) == (2, "", 1)
-        assert words in ended.err
-
-    @pytest.mark.parametrize(
-        ("path", "words"),
-        [
-            ("nope.json", "manage.py: nope.json cannot be read: No such file or directory; name a file"),
-            ("broken.json", "manage.py: broken.json is not JSON (Expecting property name enclosed in double quotes"),
-        ],
-    )
-    def test_files_that_cannot_be_sent(self, desk: Desk, path: str, words: str) -> None:
-        (desk.folder / "broken.json").write_text("{")
-        ended = desk.process("send", path)
-        assert (ended.code, ended.out, ended.err.count("\n")) == (2, "", 1)
-        assert ended.err.startswith(words)
+    def test_wrong_usage(self, desk: Desk, arguments: list[str], words: str) -> None:
+        desk.file("[7]", "numbers.json")
+        desk.file("{", "broken.json")
+        desk.fails(2, words, "send", *arguments)
 
     def test_waiting_needs_routes(self, desk: Desk) -> None:
-        (desk.folder / "routes.yaml").write_text("routes: [")
+        desk.file("routes: [", "routes.yaml")
         ended = desk.run("send", "RunCompleted", "--wait", "--url", "http://127.0.0.1:9")
         assert (ended.code, ended.out) == (2, "")
         assert "routes.yaml has 1 problem" in ended.err
@@ -302,9 +231,9 @@ class TestHandshake:
         assert leaks(str(caught.value)) == []
 
 
-def test_the_sample_settings_key_from_local_settings(desk: Desk, tmp_path: Path) -> None:
+def test_the_key_from_local_settings(desk: Desk) -> None:
     values = {"Values": {"EVENTGRID_EXTENSION_KEY": secret("from-file")}}
-    (tmp_path / "local.settings.json").write_text(json.dumps(values))
+    desk.file(json.dumps(values), "local.settings.json")
     with answering((202, {}, "")) as odd:
         assert desk.run("send", "RunCompleted", "--url", odd.url).code == 0
     assert odd.asked[0][2]["x-functions-key"] == secret("from-file")

@@ -1,29 +1,33 @@
 """``manage.py waits``: which tasks wait, and that no other command takes their records for events'."""
 
 import re
+from dataclasses import replace
 from datetime import timedelta
 
+import pytest
+
 from shared.clock import utc_now
-from shared.composition import open_store
-from shared.settings import load_settings
+from shared.journal.records import State
+from shared.redrive import REDRIVABLE_STATES
 from tests.support.canaries import leaks
 from tests.support.waits import EVENT, Scene, a_request, the_end
 from tests.tools.conftest import Desk
+from tools.actions.records import is_wait
 
 
 def scene(desk: Desk) -> Scene:
-    return Scene(open_store(load_settings(desk.environment, desk.folder)), utc_now)
+    return Scene(desk.store, utc_now)
 
 
 def wait(desk: Desk, run_id: str = "run-1", workspace: str | None = None) -> str:
     """Lets a task wait; the wait's key."""
     request = a_request(run_id=run_id, workspace=workspace)
-    scene(desk).waits.register(request, utc_now() + timedelta(seconds=5))
+    scene(desk).waits.register(request, utc_now() + timedelta(minutes=5))
     return request.task.key
 
 
 def end(desk: Desk, run_id: str = "run-1") -> None:
-    scene(desk).waits.run_ended(the_end(run_id), EVENT, utc_now() + timedelta(seconds=25))
+    scene(desk).waits.run_ended(the_end(run_id), EVENT, utc_now() + timedelta(minutes=5))
 
 
 def test_as_a_process(desk: Desk) -> None:
@@ -57,7 +61,7 @@ def test_one_wait_in_full_without_its_token(desk: Desk) -> None:
     assert "(a task that waits)" in shown.out
     assert "redriving it: nothing, as it is not an event's record" in re.sub(r"\s+", " ", shown.out)
     document = desk.run("journal", "show", key, "--json").json
-    assert document["request"]["sealed_token"] == "***"
+    assert document["document"]["sealed_token"] == "***"
     assert leaks(shown.out) == []
 
 
@@ -68,8 +72,12 @@ def test_the_journal_lists_events_only(desk: Desk) -> None:
     assert desk.run("journal", "--windows", "--json").json == []
 
 
-def test_a_wait_cannot_be_redriven(desk: Desk) -> None:
+@pytest.mark.parametrize("state", [State.WAITING, *sorted(REDRIVABLE_STATES)])
+def test_a_wait_cannot_be_redriven(desk: Desk, state: State) -> None:
+    """Whatever its state: its record is no event's, and to redrive it would park it."""
     key = wait(desk)
+    (record,) = [each for each in desk.records if each.key.key == key and is_wait(each)]
+    written = desk.store.replace(replace(record, state=state))
     ended = desk.run("redrive", key)
     assert "looked after by the timer sweep_waits" in re.sub(r"\s+", " ", ended.out + ended.err)
-    assert desk.run("waits", "--json").json[0]["state"] == "waiting"
+    assert [each for each in desk.records if each.key == record.key] == [written]

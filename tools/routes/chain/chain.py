@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from shared.routing.routes_file import Reading
 from shared.routing.table import Cause, Route
 from tools.events.values import options
-from tools.routes import condition_analysis as analysis
-from tools.routes.condition_analysis import Known
+from tools.routes.conditions import Known, may_be_true
 from tools.routes.findings import Finding, Rule, place_of, warning
-from tools.routes.possible_values import Exactly, compared
+from tools.routes.possible_values import fits
 
 Loop = tuple[str, ...]
 """The routes of a loop, in its order; after the last one comes the first again."""
@@ -35,8 +34,16 @@ class Chain:
     leads_to: Mapping[str, tuple[str, ...]]
     loops: tuple[Loop, ...]
 
-    def is_in_loop(self, route: Route, cause: Cause) -> bool:
-        """Whether the cause is a step of a loop without a cooldown."""
+    def causes(self) -> dict[tuple[Pipeline, str], bool]:
+        """Return each pipeline with an event that it brings about, and whether that is a step of a loop."""
+        steps: dict[tuple[Pipeline, str], bool] = {}
+        for route in self.routes:
+            for cause in route.causes:
+                step = (pipeline_of(route), cause.event)
+                steps[step] = steps.get(step, False) or self._is_in_loop(route, cause)
+        return steps
+
+    def _is_in_loop(self, route: Route, cause: Cause) -> bool:
         return any(
             here == route.name and self._route(there).event == cause.event and may_match(cause, self._route(there))
             for loop in self.loops
@@ -81,7 +88,7 @@ def may_match(cause: Cause, route: Route) -> bool:
         return True
     values = {tuple(name.split(".")): value for name, value in cause.names.items()}
     known = Known(route.event, with_children=route.include_child_runs, values=values)
-    return analysis.may_be(route.when.expression.tree, known).may_be_true
+    return may_be_true(route.when.expression.tree, known)
 
 
 def loop_warnings(reading: Reading) -> Iterator[Finding]:
@@ -99,7 +106,7 @@ def cause_warnings(reading: Reading) -> Iterator[Finding]:
         for cause in route.causes:
             for name, value in cause.names.items():
                 found = options(cause.event, tuple(name.split(".")), with_children=True)
-                if not compared("eq", found, [Exactly(value)]).may_be_true:
+                if not any(fits(option, value) for option in found):
                     message = f"{cause.event} events never hold this as '{name}'"
                     yield warning(
                         place_of(reading, route.name, "causes"), Rule.CAUSE_VALUE, f"{name}: {value}", message

@@ -178,11 +178,7 @@ class _Sheet:
 
     def _back(self, left: float, right: float) -> list[Way]:
         """From each pipeline round the outside to what it brings about."""
-        steps: dict[tuple[Pipeline, str], bool] = {}
-        for route in self._chain.routes:
-            for cause in route.causes:
-                step = (pipeline_of(route), cause.event)
-                steps[step] = steps.get(step, False) or self._chain.is_in_loop(route, cause)
+        steps = self._chain.causes()
         exits = {step: self._exit(step, list(steps)) for step in steps}
         gaps = {event: self._bands[event][0] - _BAND_GAP / 2 for _, event in steps}
         spans = {event: (gap, gap) for event, gap in gaps.items()}
@@ -213,26 +209,16 @@ def lanes_of(spans: Mapping[str, Span]) -> dict[str, int]:
 
 
 def spread(wanted: Sequence[float], distance: float, bounds: Span) -> list[float]:
-    """Places at least so far apart, and together as near to the wanted ones as can be.
+    """Return places near the wanted ones that are at least so far apart.
 
     :param wanted: in ascending order.
-    :param bounds: none is before the first or after the second, which leave room for all.
+    :param bounds: the least place and the greatest, which leave room for all.
     """
-    # Neighbours that are too near are taken together, around the middle of what they want, until none are.
-    groups: list[Span] = []  # where the first of each wants to be, and how many they are
+    places: list[float] = []
     for place in wanted:
-        first, count = place, 1.0
-        while groups and groups[-1][0] + groups[-1][1] * distance > first:
-            before, number = groups.pop()
-            first = (before * number + (first - number * distance) * count) / (number + count)
-            count += number
-        groups.append((first, count))
-    places = [first + index * distance for first, count in groups for index in range(int(count))]
-    last = len(places) - 1
-    least, most = bounds
+        places.append(max(place, places[-1] + distance if places else bounds[0]))
     return [
-        min(max(place, least + index * distance), most - (last - index) * distance)
-        for index, place in enumerate(places)
+        min(place, bounds[1] - left * distance) for left, place in zip(range(len(places))[::-1], places, strict=True)
     ]
 
 

@@ -47,13 +47,8 @@ def _links(
     for number, route in enumerate(chain.routes):
         yield f"{events[route.event]} --> route{number}", False
         yield f"route{number} --> {pipelines[pipeline_of(route)]}", False
-    caused: dict[tuple[str, str], bool] = {}
-    for route in chain.routes:
-        for cause in route.causes:
-            arrow = (pipelines[pipeline_of(route)], events[cause.event])
-            caused[arrow] = caused.get(arrow, False) or chain.is_in_loop(route, cause)
-    for (pipeline, event), is_in_loop in caused.items():
-        yield f"{pipeline} -. brings about .-> {event}", is_in_loop
+    for (pipeline, event), is_in_loop in chain.causes().items():
+        yield f"{pipelines[pipeline]} -. brings about .-> {events[event]}", is_in_loop
 
 
 def _escaped(text: str) -> str:

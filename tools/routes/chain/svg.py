@@ -13,31 +13,21 @@ _LEGEND: Final = 24
 _NAMES: Final = "ui-sans-serif,-apple-system,'Segoe UI',Helvetica,Arial,sans-serif"
 _LINES: Final = "ui-monospace,SFMono-Regular,Menlo,Consolas,'Liberation Mono',monospace"
 
-Palette = Mapping[str, str | tuple[str, str]]
-"""A colour, or a box's inside and border."""
+Color = str | tuple[str, str]
+"""A color, or the inside and the border of a box."""
 
-_LIGHT: Final[Palette] = {
-    "sheet": ("#ffffff", "#d1d9e0"),
-    "event": ("#ddf4ff", "#54aeff"),
-    "route": ("#f6f8fa", "#818b98"),
-    "pipeline": ("#dafbe1", "#4ac26b"),
-    "text": "#1f2328",
-    "quiet": "#59636e",
-    "way": "#6e7781",
-    "caused": "#8250df",
-    "loop": "#cf222e",
+_COLORS: Final[Mapping[str, tuple[Color, Color]]] = {
+    "sheet": (("#ffffff", "#d1d9e0"), ("#0d1117", "#3d444d")),
+    "event": (("#ddf4ff", "#54aeff"), ("#12233d", "#388bfd")),
+    "route": (("#f6f8fa", "#818b98"), ("#151b23", "#7d8590")),
+    "pipeline": (("#dafbe1", "#4ac26b"), ("#12261e", "#2ea043")),
+    "text": ("#1f2328", "#f0f6fc"),
+    "quiet": ("#59636e", "#9198a1"),
+    "way": ("#6e7781", "#8d96a0"),
+    "caused": ("#8250df", "#b78aff"),
+    "loop": ("#cf222e", "#ff6a69"),
 }
-_DARK: Final[Palette] = {
-    "sheet": ("#0d1117", "#3d444d"),
-    "event": ("#12233d", "#388bfd"),
-    "route": ("#151b23", "#7d8590"),
-    "pipeline": ("#12261e", "#2ea043"),
-    "text": "#f0f6fc",
-    "quiet": "#9198a1",
-    "way": "#8d96a0",
-    "caused": "#b78aff",
-    "loop": "#ff6a69",
-}
+"""By what is drawn: on light pages and on dark ones."""
 _WAYS: Final = ("way", "caused", "loop")
 
 
@@ -91,7 +81,7 @@ def _notes(chain: Chain, layout: Layout) -> Iterator[tuple[str, str]]:
 
 
 def _styles() -> str:
-    dark = "\n".join(f"  {rule}" for rule in _colours(_DARK))
+    dark = "\n".join(f"  {rule}" for rule in _colors(dark=True))
     return "\n".join(
         [
             f"text {{ font: 13px {_NAMES} }}",
@@ -100,21 +90,22 @@ def _styles() -> str:
             ".head { font-size: 12px }",
             "path { fill: none; stroke-width: 1.5 }",
             ".off { stroke-dasharray: 4 3 }",
-            *_colours(_LIGHT),
+            *_colors(dark=False),
             f"@media (prefers-color-scheme: dark) {{\n{dark}\n}}",
         ]
     )
 
 
-def _colours(palette: Palette) -> Iterator[str]:
-    for name, colours in palette.items():
-        if isinstance(colours, tuple):
-            yield f".{name} {{ fill: {colours[0]}; stroke: {colours[1]} }}"
+def _colors(*, dark: bool) -> Iterator[str]:
+    for name, colors in _COLORS.items():
+        color = colors[dark]
+        if isinstance(color, tuple):
+            yield f".{name} {{ fill: {color[0]}; stroke: {color[1]} }}"
         elif name in _WAYS:
-            yield f"path.{name} {{ stroke: {colours} }}"
-            yield f".tip-{name} {{ fill: {colours} }}"
+            yield f"path.{name} {{ stroke: {color} }}"
+            yield f".tip-{name} {{ fill: {color} }}"
         else:
-            yield f"text.{name} {{ fill: {colours} }}"
+            yield f"text.{name} {{ fill: {color} }}"
 
 
 def _markers(defs: ET.Element) -> None:

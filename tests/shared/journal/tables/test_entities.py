@@ -1,11 +1,10 @@
 """Records as entities: exact below the stated bounds, readable and remarked on beyond them."""
 
-import base64
 import random
 import zlib
 from collections.abc import Mapping
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta, timezone
+from datetime import UTC, timedelta, timezone
 from typing import Any
 
 import pytest
@@ -15,8 +14,8 @@ from hypothesis import strategies as st
 from shared.journal.records import MAX_HISTORY, Entry, JournalKey, Record, Selection, State, Step
 from shared.journal.tables import entities
 from shared.journal.tables.entities import UnreadableEntity, record_from_entity, record_to_entity
+from tests.support.journal.records import NOW, any_record, noise
 
-NOW = datetime(2026, 11, 20, 12, 0, 0, 123456, UTC)
 KEY = JournalKey("evaluate-after-training", "0123abcd")
 
 
@@ -35,15 +34,6 @@ def record(**changes: Any) -> Record:
         history=(Step(NOW, State.CLAIMED, ""), Step(NOW, State.QUEUED, "run 5")),
     )
     return replace(fresh, **changes)
-
-
-def chance(seed: int) -> random.Random:
-    return random.Random(seed)
-
-
-def noise(length: int, seed: int = 1) -> str:
-    """Text of six bits a character, which zlib can make a quarter smaller and no more."""
-    return base64.b64encode(chance(seed).randbytes(length))[:length].decode()
 
 
 def round_trip(wanted: Record) -> Record:
@@ -85,25 +75,6 @@ def test_a_time_of_another_zone_is_the_same_moment() -> None:
     assert round_trip(record(claimed_at=there)).claimed_at == NOW
 
 
-any_text = st.text(st.characters(exclude_categories=()), max_size=300)
-any_moment = st.datetimes(datetime(1970, 1, 1), datetime(9999, 1, 1), timezones=st.just(UTC))  # noqa: DTZ001 - bounds
-any_state = st.sampled_from(State)
-any_record = st.builds(
-    Record,
-    key=st.just(KEY),
-    state=any_state,
-    entry=st.builds(Entry, any_text, any_text, any_text, any_text, any_text),
-    claimed_at=any_moment,
-    lease_until=any_moment,
-    settled_at=any_moment,
-    version=st.just('W/"1"'),
-    run_id=st.none() | st.integers(0, 2**63 - 1),
-    run_url=any_text,
-    reason=any_text,
-    history=st.lists(st.builds(Step, any_moment, any_state, any_text), max_size=MAX_HISTORY).map(tuple),
-)
-
-
 @given(any_record)
 def test_every_record_comes_back_as_it_was(wanted: Record) -> None:
     assert round_trip(wanted) == wanted
@@ -132,7 +103,7 @@ class TestLongTexts:
         assert round_trip(round_trip(wanted)) == round_trip(wanted), "written again, it stays as it is"
 
     def test_what_does_not_compress_at_all_still_fits(self, name: str, bound: int) -> None:
-        text = "".join(map(chr, chance(2).choices(range(0x10000, 0x110000), k=bound)))
+        text = "".join(map(chr, random.Random(2).choices(range(0x10000, 0x110000), k=bound)))
         packed = record_to_entity(record(entry=replace(record().entry, **{name: text})), "w")
         assert binary_bytes(packed) <= bound + 2 * 1024
 
@@ -153,7 +124,7 @@ class TestNotes:
         assert round_trip(cut) == cut
 
     def test_the_worst_texts_fit(self) -> None:
-        choices = chance(3).choices
+        choices = random.Random(3).choices
         worst = ["".join(map(chr, choices(range(first, last), k=30_000))) for first, last in _PLANES * 9]
         texts = iter(worst)
         wanted = record(

@@ -1,6 +1,5 @@
 """What is special about the journal in Azure Table storage: costs, lost answers, connections, limits, secrets."""
 
-import base64
 import json
 import socket
 import threading
@@ -11,10 +10,10 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Self, cast
 
 import pytest
 from azure.core.credentials import AccessToken, TokenCredential
@@ -25,40 +24,21 @@ from hypothesis import HealthCheck, given, settings
 from devstack.azurite import PUBLIC_DEVELOPMENT_KEY, Azurite
 from shared.errors import InvalidSettings, JournalUnavailable, RunAlreadyOwned
 from shared.journal.journal import Journal, Mine
-from shared.journal.records import Entry, JournalKey, Record, Selection, State, Step, Store
+from shared.journal.records import Entry, JournalKey, Record, Selection, State
 from shared.journal.tables import patience as tables_patience
 from shared.journal.tables.client import pooled_transport
 from shared.journal.tables.connection import connection_problem
 from shared.journal.tables.entities import EVENT_BYTES, NOTES_BYTES, REQUEST_BYTES, record_to_entity, run_marker
 from shared.journal.tables.protocol import Drop, NoAnswer, Page, Put, Query, Refused, Stored
 from shared.journal.tables.store import TablesStore
-from tests.shared.journal.tables.test_entities import any_record, noise
-from tests.support import ROOT
 from tests.support.canaries import leaks, secret
+from tests.support.journal.records import NOW, any_record, noise, record, written
 
 OpenTables = Callable[..., TablesStore]
 
-NOW = datetime(2026, 11, 20, 12, 0, 0, 123456, UTC)
 KEY = JournalKey("route", "ab12")
 # base64, as an account's key is, and a canary all the same.
 CANARY_KEY = "canaryAccountKey"
-
-
-def record(key: str = "ab12", **changes: Any) -> Record:
-    fresh = Record(
-        key=JournalKey("route", key),
-        state=State.CLAIMED,
-        entry=Entry("id", "type", "subject", "{}", '{"request": 1}'),
-        claimed_at=NOW,
-        lease_until=NOW,
-        settled_at=NOW,
-    )
-    return replace(fresh, **changes)
-
-
-def written(result: Record | None) -> Record:
-    assert result is not None
-    return result
 
 
 def identity_is_not_asked() -> TokenCredential:
@@ -93,30 +73,36 @@ def answer_lost_then(meanwhile: Callable[[], object]) -> Fault:
     return fault
 
 
-class FaultyTransport(HttpTransport[Any, Any]):
+class StubTransport(HttpTransport[Any, Any]):
+    def open(self) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *details: object) -> None:
+        self.close()
+
+
+class FaultyTransport(StubTransport):
     """Sends to Azurite, notes each request, and does to each what the next fault says; after the last, nothing."""
 
     def __init__(self, *faults: Fault) -> None:
         self._inner = pooled_transport(16)
         self.faults = deque(faults)
         self.sent: list[str] = []
+        self.otherwise: Fault = answered
 
     def send(self, request: Any, **options: Any) -> Any:
         self.sent.append(f"{request.method} {request.url.rpartition('/')[2].partition('(')[0].partition('?')[0]}")
-        fault = self.faults.popleft() if self.faults else answered
+        fault = self.faults.popleft() if self.faults else self.otherwise
         return fault(lambda: self._inner.send(request, **options))
-
-    def open(self) -> None:
-        self._inner.open()
 
     def close(self) -> None:
         self._inner.close()
-
-    def __enter__(self) -> "FaultyTransport":
-        return self
-
-    def __exit__(self, *details: object) -> None:
-        self.close()
 
 
 @dataclass
@@ -198,26 +184,32 @@ class TestCost:
 
 
 class TestLostAnswers:
-    def test_an_insert_that_was_done_is_recognised(self, faulty: Faulty) -> None:
-        faulty.fail(answer_lost)
-        inserted = written(faulty.store.insert(record()))
-        assert len(faulty.transport.sent) == 3
+    @pytest.mark.parametrize(("run_id", "later_run_id"), [(None, None), (None, 5), (5, 5)])
+    @pytest.mark.parametrize("faults", [[answer_lost], [never_sent], [answer_lost, answer_lost], [never_sent] * 2])
+    def test_each_write_is_done_once_whatever_is_lost(
+        self, faulty: Faulty, run_id: int | None, later_run_id: int | None, faults: list[Fault]
+    ) -> None:
+        faulty.fail(*faults)
+        inserted = written(faulty.store.insert(record(run_id=run_id)))
         assert faulty.healthy.get(KEY) == inserted
-        assert faulty.healthy.replace(inserted) is not None, "and its version is the right one"
+        faulty.fail(*faults)
+        second = written(faulty.store.replace(replace(inserted, run_id=later_run_id, reason="second")))
+        faulty.fail(*faults)
+        assert faulty.store.get(KEY) == faulty.healthy.get(KEY) == second
+        assert faulty.healthy.replace(inserted) is None
+        assert faulty.healthy.owned_runs("route", [5]) == ({5} if later_run_id else set())
 
-    def test_an_insert_that_was_not_sent_is_sent_again(self, faulty: Faulty) -> None:
-        faulty.fail(never_sent)
-        inserted = written(faulty.store.insert(record()))
-        assert faulty.transport.sent == [f"POST {faulty.table}"] * 2
-        assert faulty.healthy.get(KEY) == inserted
-
-    def test_another_ones_equal_record_is_not_taken_for_ours(self, faulty: Faulty) -> None:
-        other = faulty.healthy.insert(record())
-        faulty.fail(answer_lost)
+    @pytest.mark.parametrize("fault", [answer_lost, never_sent])
+    @pytest.mark.parametrize("run_id", [None, 5])
+    def test_anothers_equal_write_is_not_taken_for_ours(self, faulty: Faulty, run_id: int | None, fault: Fault) -> None:
+        first = written(faulty.healthy.insert(record()))
+        faulty.fail(fault)
         assert faulty.store.insert(record()) is None
-        faulty.fail(never_sent)
-        assert faulty.store.insert(record()) is None
-        assert faulty.healthy.get(KEY) == other
+        assert faulty.healthy.get(KEY) == first
+        second = written(faulty.healthy.replace(replace(first, reason="equal", run_id=run_id)))
+        faulty.fail(fault)
+        assert faulty.store.replace(replace(first, reason="equal", run_id=run_id)) is None
+        assert faulty.healthy.get(KEY) == second
 
     def test_our_insert_that_another_has_replaced_since_is_ours_no_more(self, faulty: Faulty) -> None:
         def take_over() -> None:
@@ -226,33 +218,6 @@ class TestLostAnswers:
 
         faulty.fail(answer_lost_then(take_over))
         assert faulty.store.insert(record()) is None
-
-    def test_an_insert_with_a_run_is_recognised(self, faulty: Faulty) -> None:
-        faulty.fail(answer_lost)
-        inserted = written(faulty.store.insert(record(run_id=5)))
-        assert faulty.healthy.get(KEY) == inserted
-        assert faulty.healthy.owned_runs("route", [5]) == {5}
-
-    @pytest.mark.parametrize("run_id", [None, 5])
-    @pytest.mark.parametrize("faults", [[answer_lost], [never_sent], [answer_lost, answer_lost], [never_sent] * 2])
-    def test_a_replacement_is_done_once_whatever_is_lost(
-        self, faulty: Faulty, run_id: int | None, faults: list[Fault]
-    ) -> None:
-        first = written(faulty.healthy.insert(record()))
-        faulty.fail(*faults)
-        second = written(faulty.store.replace(replace(first, run_id=run_id, reason="second")))
-        assert faulty.healthy.get(KEY) == second
-        assert faulty.healthy.replace(first) is None
-        assert faulty.healthy.owned_runs("route", [5]) == ({5} if run_id else set())
-
-    @pytest.mark.parametrize("fault", [answer_lost, never_sent])
-    @pytest.mark.parametrize("run_id", [None, 5])
-    def test_a_late_replacement_is_not_taken_for_ours(self, faulty: Faulty, run_id: int | None, fault: Fault) -> None:
-        first = written(faulty.healthy.insert(record()))
-        second = written(faulty.healthy.replace(replace(first, reason="equal", run_id=run_id)))
-        faulty.fail(fault)
-        assert faulty.store.replace(replace(first, reason="equal", run_id=run_id)) is None
-        assert faulty.healthy.get(KEY) == second
 
     @pytest.mark.parametrize("fault", [answer_lost, never_sent])
     def test_anothers_run_is_said_to_be_anothers(self, faulty: Faulty, fault: Fault) -> None:
@@ -277,11 +242,6 @@ class TestLostAnswers:
         assert faulty.store.replace(wanted) is None, "its version is gone, with our own write"
         assert written(faulty.store.get(KEY)).run_id == 5
 
-    def test_a_lost_read_is_asked_again(self, faulty: Faulty) -> None:
-        first = faulty.healthy.insert(record())
-        faulty.fail(answer_lost, never_sent)
-        assert faulty.store.get(KEY) == first
-
     def test_the_answer_to_making_the_table_may_be_lost(self, open_tables: OpenTables) -> None:
         transport = FaultyTransport(answered, answer_lost)
         assert open_tables(transport=transport).insert(record()) is not None
@@ -290,16 +250,23 @@ class TestLostAnswers:
 
     def test_of_many_threads_with_bad_lines_one_wins(self, faulty: Faulty) -> None:
         """Each thread's first answer is lost, done or not; all want to write the very same."""
-        start = threading.Barrier(12)
-        faulty.fail(*[answer_lost, never_sent] * 6)
+        start = threading.Barrier(12, timeout=60)
+        planned = threading.local()
 
-        def race(_: int) -> tuple[bool, bool]:
+        def once(send: Callable[[], Any]) -> Any:
+            fault, planned.fault = planned.fault, answered
+            return fault(send)
+
+        faulty.transport.otherwise = once
+
+        def race(number: int) -> tuple[bool, bool]:
+            planned.fault = (answer_lost, never_sent)[number % 2]
             start.wait()
             inserted = faulty.store.insert(record()) is not None
             start.wait()
             found = written(faulty.healthy.get(KEY))
-            start.wait(timeout=20)
-            faulty.transport.faults.append(answer_lost)
+            start.wait(timeout=60)
+            planned.fault = answer_lost
             return inserted, faulty.store.replace(replace(found, run_id=7)) is not None
 
         with ThreadPoolExecutor(12) as pool:
@@ -327,69 +294,8 @@ class TestMarkers:
         assert tables_store.insert(record(run_id=6)) is None
         assert tables_store.owned_runs("route", [6]) == set()
 
-    def test_of_many_records_one_gets_the_run(self, tables_store: TablesStore) -> None:
-        records = [written(tables_store.insert(record(f"{number}"))) for number in range(8)]
-        start = threading.Barrier(8)
-
-        def race(mine: Record) -> bool:
-            start.wait()
-            try:
-                return tables_store.replace(replace(mine, run_id=5)) is not None
-            except RunAlreadyOwned:
-                return False
-
-        with ThreadPoolExecutor(8) as pool:
-            assert sum(pool.map(race, records)) == 1
-
-    def test_the_pseudo_route_is_a_partition_too(self, tables_store: TablesStore) -> None:
-        unrouted = record(run_id=5)
-        unrouted = replace(unrouted, key=JournalKey("$unrouted", "ab12"))
-        assert tables_store.get(unrouted.key) is None
-        inserted = written(tables_store.insert(unrouted))
-        assert tables_store.get(unrouted.key) == inserted
-        assert tables_store.owned_runs("$unrouted", [5]) == {5}
-
 
 class TestSelect:
-    @pytest.fixture
-    def records(self, tables_store: TablesStore) -> list[Record]:
-        def insert(key: str, route: str, state: State, **changes: Any) -> Record:
-            wanted = replace(record(state=state, **changes), key=JournalKey(route, key))
-            return written(tables_store.insert(wanted))
-
-        later = NOW + timedelta(microseconds=1)
-        return [
-            insert("1", "a", State.QUEUED, run_id=5),
-            insert("2", "a", State.PARKED),
-            insert("z", "a", State.QUEUED, run_id=6, claimed_at=later),
-            insert("1", "$cooldown.a", State.QUEUED),
-            insert("1", "b", State.RELEASED, claimed_at=later),
-        ]
-
-    @pytest.mark.parametrize(
-        ("selection", "expected"),
-        [
-            (Selection(), [0, 1, 2, 3, 4]),
-            (Selection(route="a"), [0, 1, 2]),
-            (Selection(route="nowhere"), []),
-            (Selection(states=frozenset({State.QUEUED})), [0, 2, 3]),
-            (Selection(states=frozenset({State.PARKED, State.RELEASED})), [1, 4]),
-            (Selection(claimed_before=NOW), []),
-            (Selection(claimed_before=NOW + timedelta(microseconds=1)), [0, 1, 3]),
-            (Selection("a", frozenset({State.QUEUED}), NOW + timedelta(days=1)), [0, 2]),
-        ],
-    )
-    def test_what_fits_every_part(
-        self, tables_store: TablesStore, records: list[Record], selection: Selection, expected: list[int]
-    ) -> None:
-        found = sorted(tables_store.select(selection, 100), key=lambda one: (one.key.route, one.key.key))
-        wanted = sorted((records[index] for index in expected), key=lambda one: (one.key.route, one.key.key))
-        assert found == wanted
-
-    @pytest.mark.parametrize("limit", [0, 1, 3, 5, 2000])
-    def test_no_more_than_the_limit(self, tables_store: TablesStore, records: list[Record], limit: int) -> None:
-        assert len(list(tables_store.select(Selection(), limit))) == min(limit, 5)
-
     def test_pages_are_asked_for_as_they_are_wanted(self) -> None:
         entity = record_to_entity(record(), "w")
         table = ScriptedTable(page=[Page([Stored(entity, "1")], "more"), Page([]), Page([])])
@@ -399,6 +305,13 @@ class TestSelect:
         assert table.asked == ["page"]
         assert list(found) == []
         assert table.asked == ["page", "page"]
+
+    @pytest.mark.parametrize(("limit", "size"), [(0, 1), (7, 7), (5000, 1000)])
+    def test_a_page_is_as_large_as_wanted_and_1000_at_most(self, limit: int, size: int) -> None:
+        """Azure refuses a larger one; Azurite does not."""
+        table = ScriptedTable(page=[Page([])])
+        assert list(TablesStore(table).select(Selection(), limit)) == []
+        assert [query.page_size for query in table.queries] == [size] * bool(limit)
 
     def test_where_there_is_no_table_there_is_nothing(self, open_tables: OpenTables) -> None:
         assert list(open_tables().select(Selection(), 5)) == []
@@ -412,11 +325,6 @@ class TestDelete:
         assert faulty.healthy.get(KEY) is None
         assert faulty.healthy.owned_runs("route", [5]) == set()
         assert not faulty.store.delete(inserted)
-
-    def test_one_without_a_run(self, tables_store: TablesStore) -> None:
-        inserted = written(tables_store.insert(record()))
-        assert tables_store.delete(inserted)
-        assert tables_store.get(KEY) is None
 
     def test_one_that_has_changed_stays_and_so_does_its_marker(self, tables_store: TablesStore) -> None:
         first = written(tables_store.insert(record(run_id=5)))
@@ -513,7 +421,7 @@ class TestWhenItIsDown:
                 began = time.monotonic()
                 with pytest.raises(JournalUnavailable, match="timed out"):
                     call()
-                assert 0.5 < time.monotonic() - began < 4
+                assert 0.5 < time.monotonic() - began < 30
             store.close()
 
     def test_the_limit_leaves_time_in_a_delivery(self) -> None:
@@ -600,53 +508,43 @@ class TestBadAnswers:
     """Every answer leads to JournalUnavailable; what a moment may mend is asked three times."""
 
     @pytest.mark.parametrize(
-        ("answer", "asked", "message"),
+        ("run_id", "answer", "asked", "message"),
         [
-            (odata("ServerBusy", 503), 3, "does not answer"),
-            (odata("InternalError", 500), 3, "does not answer"),
-            (odata("OperationTimedOut", 429), 3, "does not answer"),
-            (batch(204), 3, "does not answer"),
-            (batch(204, breaks=True), 3, "does not answer"),
-            ((204, "text/plain", b"", False), 3, "does not answer"),
-            ((200, "text/html", b"<html>sign in</html>", False), 3, "does not answer"),
-            ((202, "text/html", b"<html>sign in</html>", False), 3, "does not answer"),
-            ((302, "text/html", b"", False), 1, "refuses"),
-            (odata("AuthenticationFailed", 403), 1, r"refuses \(AuthenticationFailed\).*account key"),
-            (odata("AuthorizationPermissionMismatch", 403), 1, "Storage Table Data Contributor"),
-            (odata("TableBeingDeleted", 409), 1, "about a minute later"),
-            (odata("EntityTooLarge"), 1, r"refuses \(EntityTooLarge\).*check the setting JOURNAL_CONNECTION"),
-            ((413, "text/html", b"too large", False), 1, "refuses"),
-            (odata("NewCode", 400), 1, r"refuses \(NewCode\): HttpResponseError: No\.; check the setting"),
+            (None, odata("ServerBusy", 503), 3, "does not answer"),
+            (None, odata("InternalError", 500), 3, "does not answer"),
+            (None, odata("OperationTimedOut", 429), 3, "does not answer"),
+            (None, batch(204), 3, "does not answer"),
+            (None, batch(204, breaks=True), 3, "does not answer"),
+            (None, (204, "text/plain", b"", False), 3, "does not answer"),
+            (None, (200, "text/html", b"<html>sign in</html>", False), 3, "does not answer"),
+            (None, (202, "text/html", b"<html>sign in</html>", False), 3, "does not answer"),
+            (None, (302, "text/html", b"", False), 1, "refuses"),
+            (None, odata("AuthenticationFailed", 403), 1, r"refuses \(AuthenticationFailed\).*account key"),
+            (None, odata("AuthorizationPermissionMismatch", 403), 1, "Storage Table Data Contributor"),
+            (None, odata("TableBeingDeleted", 409), 1, "about a minute later"),
+            (None, odata("EntityTooLarge"), 1, r"refuses \(EntityTooLarge\).*check the setting JOURNAL_CONNECTION"),
+            (None, (413, "text/html", b"too large", False), 1, "refuses"),
+            (None, odata("NewCode", 400), 1, r"refuses \(NewCode\): HttpResponseError: No\.; check the setting"),
+            (5, odata("ServerBusy", 503), 3, "does not answer"),
+            (5, batch(503, "ServerBusy"), 3, "does not answer"),
+            (5, batch(204), 3, "does not answer"),
+            (5, batch(204, breaks=True), 3, "does not answer"),
+            (5, (202, "text/html", b"<html>sign in</html>", False), 3, "does not answer"),
+            (5, odata("AuthenticationFailed", 403), 1, r"refuses \(AuthenticationFailed\).*account key"),
+            (5, batch(409, "TableBeingDeleted"), 1, "about a minute later"),
+            (5, batch(400, "EntityTooLarge"), 1, r"refuses \(EntityTooLarge\).*check the setting JOURNAL_CONNECTION"),
         ],
     )
-    def test_a_write(self, scripted: ScriptedServer, answer: Answer, asked: int, message: str) -> None:
-        self._write(record(), scripted, answer, asked, message)
-
-    @pytest.mark.parametrize(
-        ("answer", "asked", "message"),
-        [
-            (odata("ServerBusy", 503), 3, "does not answer"),
-            (batch(503, "ServerBusy"), 3, "does not answer"),
-            (batch(204), 3, "does not answer"),
-            (batch(204, breaks=True), 3, "does not answer"),
-            ((202, "text/html", b"<html>sign in</html>", False), 3, "does not answer"),
-            (odata("AuthenticationFailed", 403), 1, r"refuses \(AuthenticationFailed\).*account key"),
-            (batch(409, "TableBeingDeleted"), 1, "about a minute later"),
-            (batch(400, "EntityTooLarge"), 1, r"refuses \(EntityTooLarge\).*check the setting JOURNAL_CONNECTION"),
-            (odata("NewCode", 400), 1, r"refuses \(NewCode\): HttpResponseError: No\.; check the setting"),
-        ],
-    )
-    def test_a_write_with_a_run(self, scripted: ScriptedServer, answer: Answer, asked: int, message: str) -> None:
-        self._write(record(run_id=5), scripted, answer, asked, message)
-
-    @staticmethod
-    def _write(written: Record, scripted: ScriptedServer, answer: Answer, asked: int, message: str) -> None:
+    def test_a_write(
+        self, scripted: ScriptedServer, run_id: int | None, answer: Answer, asked: int, message: str
+    ) -> None:
+        """A write with a run goes as a batch."""
         scripted.answers = [answer]
         with (
             closing(TablesStore.open(_local(scripted.server_port), identity_is_not_asked)) as store,
             pytest.raises(JournalUnavailable, match=message) as caught,
         ):
-            store.insert(written)
+            store.insert(record(run_id=run_id))
         assert scripted.asked == asked
         assert "\n" not in str(caught.value)
         assert f"http://127.0.0.1:{scripted.server_port}/" in str(caught.value)
@@ -698,6 +596,7 @@ class ScriptedTable:
     def __init__(self, **answers: list[Any]) -> None:
         self._answers = answers
         self.asked: list[str] = []
+        self.queries: list[Query] = []
 
     def _next(self, name: str) -> Any:
         self.asked.append(name)
@@ -714,6 +613,7 @@ class ScriptedTable:
         return cast("Stored", self._next("read"))
 
     def page(self, query: Query, page: object, seconds: float) -> Page:
+        self.queries.append(query)
         return cast("Page", self._next("page"))
 
     def create(self, seconds: float) -> None:
@@ -877,7 +777,7 @@ class _Identity:
         return AccessToken(secret("token"), int(time.time()) + 3600)
 
 
-class _Network(HttpTransport[Any, Any]):
+class _Network(StubTransport):
     """Reaches nobody, and notes what it should have sent."""
 
     def __init__(self) -> None:
@@ -888,18 +788,6 @@ class _Network(HttpTransport[Any, Any]):
         self.urls.append(request.url)
         self.authorizations.append(request.headers["Authorization"])
         raise ServiceRequestError("no network, says the test")
-
-    def open(self) -> None:
-        pass
-
-    def close(self) -> None:
-        pass
-
-    def __enter__(self) -> "_Network":
-        return self
-
-    def __exit__(self, *details: object) -> None:
-        pass
 
 
 class TestSecrets:
@@ -949,27 +837,11 @@ class TestThreads:
         with ThreadPoolExecutor(16) as pool:
             assert all(pool.map(work, range(16)))
 
-    def test_the_store_is_one(self, tables_store: TablesStore) -> None:
-        store: Store = tables_store
-        assert store.insert(record(history=(Step(NOW, State.CLAIMED, "n"),))) is not None
-
 
 def test_where_azurite_is_missing_a_laptop_skips_and_ci_fails() -> None:
-    from tests.support.stores import without_azurite  # noqa: PLC0415 - a plugin: imported before, it could not be rewritten
+    from tests.support.journal.stores import without_azurite  # noqa: PLC0415 - a plugin: imported before, it could not be rewritten
 
     with pytest.raises(pytest.fail.Exception, match="run it"):
         without_azurite("run it", {"CI": "true"})
     with pytest.raises(pytest.skip.Exception, match="run it"):
         without_azurite("run it", {})
-
-
-def test_sqlite_users_do_not_pay_for_the_azure_libraries() -> None:
-    import subprocess  # noqa: PLC0415
-    import sys  # noqa: PLC0415
-
-    code = "import sys, shared.journal.tables.store; sys.exit(bool({'azure.data.tables', 'requests'} & {*sys.modules}))"
-    subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
-
-
-def test_the_canary_key_is_base64() -> None:
-    assert base64.b64decode(CANARY_KEY, validate=True)

@@ -1,0 +1,202 @@
+"""The one HTTP server of the devstack: a WSGI application on a port of the loopback address, in this process.
+
+    with serving(app) as server:
+        requests.get(server.url)
+
+Werkzeug's own request handler closes the connection after each answer. This one keeps connections alive, as the real
+services do, reads each body to its end, and breaks a connection without an answer if the application raises
+``ConnectionDropped``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import socket
+import struct
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+
+from werkzeug.serving import ThreadedWSGIServer, WSGIRequestHandler
+
+if TYPE_CHECKING:
+    import logging
+    import ssl
+    from collections.abc import Iterator
+
+    from _typeshed.wsgi import WSGIApplication
+
+HOST = "127.0.0.1"
+LONGEST_BODY_BYTES = 10_000_000
+STOPPING_KEY = "devstack.stopping"
+"""The WSGI environment's key for an Event that is set when the server closes, so that no delay outlasts it."""
+
+_POLL_SECONDS = 0.02
+_CLOSE_SECONDS = 10.0
+_RESET_ON_CLOSE = struct.pack("ii", 1, 0)
+
+
+class ConnectionDropped(ConnectionError):
+    """The client gets no answer: its connection is reset."""
+
+
+class _RequestHandler(WSGIRequestHandler):
+    """Handles the requests of one connection, one after the other."""
+
+    server: Server
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # otherwise a kept connection waits for delayed acknowledgments
+
+    def run_wsgi(self) -> None:
+        self.environ = environ = self.make_environ()
+        body = self._read_body(environ["wsgi.input"])
+        if body is None:
+            self.close_connection = True
+            self.send_error(400, "The body cannot be read")
+            return
+        environ.pop("wsgi.input_terminated", None)
+        environ.pop("HTTP_TRANSFER_ENCODING", None)
+        environ["wsgi.input"] = io.BytesIO(body)
+        environ["CONTENT_LENGTH"] = str(len(body))
+        environ[STOPPING_KEY] = self.server.stopping
+        try:
+            self._answer(environ)
+        except ConnectionDropped:
+            self._reset()
+
+    def _read_body(self, stream: Any) -> bytes | None:
+        """Return the whole body: what stays unread would pass for the next request. None: it cannot be read."""
+        if "chunked" in self.headers.get("Transfer-Encoding", "").lower():
+            return bytes(stream.read())
+        length = self.headers.get("Content-Length", "0")
+        if not length.isdigit() or int(length) > LONGEST_BODY_BYTES:
+            return None
+        body = self.rfile.read(int(length))
+        return body if len(body) == int(length) else None
+
+    def _answer(self, environ: dict[str, Any]) -> None:
+        started: list[tuple[str, list[tuple[str, str]]]] = []
+
+        def start_response(status: str, headers: list[tuple[str, str]], _exc_info: object = None) -> Any:
+            started.append((status, headers))
+
+        content = b"".join(self.server.app(environ, start_response))
+        status, headers = started[0]
+        code, _, reason = status.partition(" ")
+        self.send_response(int(code), reason)
+        for name, value in headers:
+            self.send_header(name, value)
+        if self.close_connection:
+            self.send_header("Connection", "close")
+        self.end_headers()
+        self.wfile.write(content)
+
+    def _reset(self) -> None:
+        """Close the connection so that the client sees a reset and not a regular end."""
+        self.close_connection = True
+        with contextlib.suppress(OSError):  # the server may have closed the socket already
+            self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
+        self.connection.close()
+
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the name is the standard library's
+        """Log the request line and the status, never a header; nothing without a logger."""
+        if self.server.logger is not None:
+            self.server.logger.info(format, *args)
+
+    log_error = log_message
+
+    def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
+        self.log_message("%r %s %s", self.requestline, code, size)
+
+
+class Server(ThreadedWSGIServer):
+    """A thread per connection, and an end that leaves neither threads nor sockets behind."""
+
+    def __init__(
+        self,
+        app: WSGIApplication,
+        port: int = 0,
+        *,
+        logger: logging.Logger | None = None,
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
+        """Listen and serve at once, in a daemon thread.
+
+        :param port: 0 takes a free one.
+        :param logger: for a line per request, with its query; None logs nothing.
+        :raises OSError: the port is taken or may not be used.
+        """
+        self.logger = logger
+        self.stopping = threading.Event()
+        self._connections: dict[threading.Thread, socket.socket] = {}
+        self._connections_lock = threading.Lock()
+        # Werkzeug ends the process if it cannot bind.
+        with socket.create_server((HOST, port), backlog=self.request_queue_size) as listener:
+            super().__init__(HOST, port, app, _RequestHandler, ssl_context=tls, fd=listener.fileno())
+        self._thread = threading.Thread(target=self.serve_forever, args=(_POLL_SECONDS,), daemon=True)
+        self._thread.start()
+
+    @property
+    def url(self) -> str:
+        """The root, without a slash at the end."""
+        return f"http{'s' if self.ssl_context else ''}://{HOST}:{self.port}"
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Start the connection's thread."""
+        thread = threading.Thread(target=self.process_request_thread, args=(request, client_address), daemon=True)
+        with self._connections_lock:
+            self._connections[thread] = request
+        thread.start()
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        """Serve one connection to its end."""
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            with self._connections_lock:
+                del self._connections[threading.current_thread()]
+
+    def stop_accepting(self) -> None:
+        """Take no more connections; those that are open go on."""
+        self.shutdown()
+        self._thread.join()
+
+    def end(self, how: int) -> None:
+        """Shut all open connections down: ``socket.SHUT_RD`` lets running requests be answered."""
+        with self._connections_lock:
+            connections = list(self._connections.values())
+        for connection in connections:
+            with contextlib.suppress(OSError):  # the client was quicker
+                connection.shutdown(how)
+
+    def join(self, timeout_seconds: float) -> None:
+        """Wait for the end of all connections."""
+        deadline = time.monotonic() + timeout_seconds
+        with self._connections_lock:
+            threads = list(self._connections)
+        for thread in threads:
+            thread.join(max(0.0, deadline - time.monotonic()))
+
+    def close(self) -> None:
+        """End delays and connections, and wait for their threads."""
+        self.stop_accepting()
+        self.stopping.set()
+        self.end(socket.SHUT_RDWR)
+        self.join(_CLOSE_SECONDS)
+
+
+@contextlib.contextmanager
+def serving(
+    app: WSGIApplication,
+    port: int = 0,
+    *,
+    logger: logging.Logger | None = None,
+    tls: ssl.SSLContext | None = None,
+) -> Iterator[Server]:
+    """Serve until the block ends. See ``Server``."""
+    server = Server(app, port, logger=logger, tls=tls)
+    try:
+        yield server
+    finally:
+        server.close()

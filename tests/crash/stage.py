@@ -1,0 +1,133 @@
+"""What a worker acts on: an emulator and a journal, which outlive it."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from devstack.ado import Emulator, load_declaration, serve
+from shared.clock import utc_now
+from shared.journal.records import Store
+from tests.crash.worker import DEFERRED, DIED, EXIT, POINT
+from tests.support import ROOT
+from tests.support.canaries import secret
+
+EmptyJournal = Callable[[], tuple[str, Store]]
+"""Gives an empty journal: its connection, and its store to look at."""
+
+LONG_AGO, EARLIER, NOW = -400, -200, 0  # seconds; each longer than a lease before the next
+
+ROUTE = """version: 1
+routes:
+  - name: r
+    event: RunCompleted
+    organization_url: ${AZURE_DEVOPS_ORG_URL}
+    project: mlops
+    branch: main
+    pipeline: crash-test
+    parameters: { runId: "{{ run_id }}" }
+"""
+PIPELINES = """organization: contoso
+project: mlops
+branches: [main]
+credentials:
+  pat: { environment: DEVSTACK_PAT, default: unused-canary }
+  token: { environment: DEVSTACK_TOKEN, default: unused-canary }
+pipelines:
+  - id: 21
+    name: crash-test
+    parameters:
+      - { name: runId, type: string }
+      - { name: nextstageKey, type: string, default: "" }
+"""
+
+
+class Workers:
+    """Workers that are forked from one process, which has imported the app already."""
+
+    def __init__(self) -> None:
+        self._server = subprocess.Popen(
+            [sys.executable, "-m", "tests.crash.worker"],
+            cwd=ROOT,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+
+    def run(self, plan: dict[str, Any]) -> tuple[int, list[str]]:
+        """Do a step in a process of its own; returns its exit code and the points it passed."""
+        assert self._server.stdin is not None
+        assert self._server.stdout is not None
+        self._server.stdin.write(json.dumps(plan) + "\n")
+        self._server.stdin.flush()
+        lines: list[str] = []
+        for line in self._server.stdout:
+            if line.startswith(EXIT):
+                code = int(line.removeprefix(EXIT))
+                assert code in {0, DEFERRED, DIED}, "".join(lines)
+                return code, [one.removeprefix(POINT).rstrip() for one in lines if one.startswith(POINT)]
+            lines.append(line)
+        raise AssertionError("the process that forks workers has ended:\n" + "".join(lines))
+
+    def close(self) -> None:
+        self._server.communicate()
+
+
+@dataclass
+class Stage:
+    """An emulator and a journal, on which one worker after the other acts."""
+
+    workers: Workers
+    emulator: Emulator
+    organization_url: str
+    store: Store
+    environment: dict[str, str]
+    offset_seconds: list[int]
+    """How far the clocks of the worker that is at work, and so of Azure DevOps then, are in the past."""
+
+    def work(
+        self, offset_seconds: int, *, crash_at: int | None = None, die_within: str | None = None, **action: Any
+    ) -> tuple[int, list[str]]:
+        """Do a step in a process of its own; returns its exit code and the points it passed."""
+        self.offset_seconds[:] = [offset_seconds]
+        return self.workers.run(
+            {
+                "environment": self.environment,
+                "clock_offset_seconds": offset_seconds,
+                "crash_at": crash_at,
+                "die_within_request": die_within,
+                **action,
+            }
+        )
+
+
+@contextmanager
+def new_stage(
+    workers: Workers, folder: Path, empty_journal: EmptyJournal, route: str = ROUTE, **settings: str
+) -> Iterator[Stage]:
+    """Set a stage on which nothing has happened yet."""
+    (folder / "pipelines.yaml").write_text(PIPELINES)
+    (folder / "routes.yaml").write_text(route)
+    offset = [0]
+    emulator = Emulator(
+        load_declaration(folder / "pipelines.yaml"),
+        pats={secret("pat")},
+        clock=lambda: utc_now() + timedelta(seconds=offset[0]),
+    )
+    connection, store = empty_journal()
+    with serve(emulator) as served:
+        environment = {
+            "AZURE_DEVOPS_ORG_URL": served.organization_url,
+            "AZURE_DEVOPS_PROJECT": "mlops",
+            "AZURE_DEVOPS_AUTH": "pat",
+            "AZURE_DEVOPS_EXT_PAT": secret("pat"),
+            "JOURNAL_CONNECTION": connection,
+            "ROUTES_FILE": str(folder / "routes.yaml"),
+        }
+        yield Stage(workers, emulator, served.organization_url, store, environment | settings, offset)

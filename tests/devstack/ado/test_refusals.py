@@ -1,0 +1,332 @@
+"""What the Pipelines and Build APIs and the control API refuse, and why; nothing refused changes anything."""
+
+from __future__ import annotations
+
+from typing import Any, get_args
+from urllib.parse import parse_qsl
+
+import pytest
+
+from devstack.ado.books import RunResult
+from devstack.ado.runs.parameters import _CHECKS
+from devstack.ado.schemas import _SCHEMAS
+from devstack.ado.tasks.records import EarlyEvents, PlanResult, TaskResult
+from tests.support.services.emulator import PROJECT, RUNS, Ado
+from tests.support.services.tasks import OTHER_GUID
+
+BUILDS = f"{PROJECT}/build/builds"
+PIPELINES = f"{PROJECT}/pipelines"
+FAULTS, JOBS, TASKS = "/_emulator/faults", "/_emulator/jobs", "/_emulator/tasks"
+WORKSPACE = "/subscriptions/s-1/resourceGroups/rg/providers/Microsoft.MachineLearningServices/workspaces/ml"
+JOB = {"workspace": WORKSPACE, "name": "brave_fig", "status": "Running"}
+
+INVALID = 400, "PipelineValidationException"
+UNREADABLE = 400, "VssPropertyValidationException"
+NO_VERSION = 400, "VssVersionNotSpecifiedException"
+NO_ADDRESS = 404, "ResourceNotFoundException"
+NO_PROJECT = 404, "ProjectDoesNotExistWithNameException"
+NO_PIPELINE = 404, "PipelineNotFoundException"
+NO_RUN = 404, "RunNotFoundException"
+NO_BUILD = 404, "BuildNotFoundException"
+NO_TASK = 404, "TaskNotFoundException"
+NO_PLAN = 404, "TaskOrchestrationPlanNotFoundException"
+FORBIDDEN = 403, "AccessDeniedException"
+
+Case = tuple[str, str, object, tuple[int, str], str]
+"""Method, path with query, body, status and type of the error, the beginning of its message."""
+
+OF_A_BUILD: list[tuple[str, str, object]] = [
+    ("GET", "", None),
+    ("PATCH", "", {"status": "cancelling"}),
+    ("GET", "/tags", None),
+    ("POST", "/tags", ["a"]),
+    ("PUT", "/tags/a", None),
+    ("DELETE", "/tags/a", None),
+    ("PATCH", "/tags", {}),
+]
+ADDRESSES: list[Case] = [
+    *[("GET", path, None, NO_ADDRESS, "") for path in ("/", "/contoso", f"{PROJECT}/git/repositories")],
+    ("GET", f"{PIPELINES}/one/runs", None, NO_ADDRESS, ""),
+    ("GET", "/_emulator/nothing", None, NO_ADDRESS, ""),
+    ("OPTIONS", "/nobody/_apis", None, NO_PROJECT, "TF200016: "),
+    ("GET", "/contoso/no/_apis/pipelines", None, NO_PROJECT, "TF200016: The project no does not exist in the org"),
+    ("GET", "/no/mlops/_apis/build/builds", None, NO_PROJECT, "TF200016: The project mlops does not exist in the org"),
+    *[
+        ("GET", f"{PIPELINES}/{path}", None, NO_PIPELINE, "Pipeline 99 could not be found.")
+        for path in ("99", "99/runs", "99/runs/501")
+    ],
+    ("GET", f"{PIPELINES}/1?pipelineVersion=4", None, NO_PIPELINE, "Version 4 of pipeline 1 could not be found."),
+    ("GET", f"{PIPELINES}/1/runs/503", None, NO_RUN, "Run 503 could not be found."),
+    ("GET", f"{PIPELINES}/4/runs/501", None, NO_RUN, "Run 501 could not be found."),
+    *[
+        (method, f"{BUILDS}/999{path}", body, NO_BUILD, "The requested build 999 could not be found.")
+        for method, path, body in OF_A_BUILD
+    ],
+]
+
+VERSIONS: list[Case] = [
+    *[
+        (method, f"{RUNS}?api-version={version}", None if method == "GET" else {}, (400, key), "")
+        for method in ("GET", "POST")
+        for version, key in (
+            ("7.2", "VssInvalidPreviewVersionException"),
+            ("7.3-preview", "VssVersionOutOfRangeException"),
+            ("0.9", "VssVersionOutOfRangeException"),
+            ("latest", "VssVersionOutOfRangeException"),
+        )
+    ],
+    *[
+        (method, f"{path}?api-version=+", {}, NO_VERSION, f"No api-version was supplied for the {method} request.")
+        for method, path in (
+            ("POST", RUNS),
+            ("PATCH", f"{BUILDS}/502"),
+            ("PUT", f"{BUILDS}/502/tags/a"),
+            ("DELETE", f"{BUILDS}/502/tags/a"),
+        )
+    ],
+]
+LISTS: list[Case] = [
+    ("GET", f"{path}?{query}", None, UNREADABLE, message)
+    for path, query, message in (
+        (PIPELINES, "$top=0", "The query parameter $top must be a whole number from 1 on."),
+        (PIPELINES, "$top=x", "The query parameter $top must be a whole number from 1 on."),
+        (PIPELINES, "continuationToken=-1", "The continuation token is not one that this server gave."),
+        (PIPELINES, "orderBy=age", "orderBy must be name or id, followed by asc or desc."),
+        (PIPELINES, "orderBy=name up", "orderBy must be name or id, followed by asc or desc."),
+        (BUILDS, "definitions=evaluation", "The query parameter definitions must be a comma-delimited list of ids."),
+        (BUILDS, "minTime=yesterday", "minTime must be a time like 2026-08-12T08:26:45Z."),
+        (BUILDS, "queryOrder=name", "queryOrder must be one of finishTime, queueTime, startTime, "),
+        (BUILDS, "statusFilter=canceling", "statusFilter must be of all, cancelling, "),
+        (BUILDS, "resultFilter=cancelled", "resultFilter must be of canceled, "),
+        (BUILDS, "reasonFilter=api", "reasonFilter must be of all, "),
+        (BUILDS, "$top=-1", "The query parameter $top must be a whole number from 1 on."),
+        (BUILDS, "continuationToken=%%%", "The continuation token is not one that this server gave."),
+        (BUILDS, "continuationToken=bm8=", "The continuation token is not one that this server gave."),
+        (BUILDS, "queues=1", "The emulator does not have the filter queues."),
+    )
+]
+
+CHANGES: list[Case] = [
+    *[
+        ("PATCH", f"{BUILDS}/{build_id}", body, (400, key), message)
+        for build_id, body, key, message in (
+            (501, {"status": "cancelling"}, "BuildStatusInvalidChangeException", "The status of build 501 cannot be "),
+            (502, {"status": "completed"}, UNREADABLE[1], 'The emulator takes only {"status": "cancelling"}'),
+            (502, {"status": "cancelling", "quality": "x"}, UNREADABLE[1], "The emulator takes only"),
+            (502, [], UNREADABLE[1], "The body of the request must be a JSON object."),
+        )
+    ],
+    *[("POST", f"{BUILDS}/501/tags", body, UNREADABLE, "") for body in ("a", [1], [" "])],
+    ("PATCH", f"{BUILDS}/501/tags", {"tagsToAdd": "a"}, UNREADABLE, ""),
+    ("PATCH", f"{BUILDS}/501/tags", [], UNREADABLE, ""),
+]
+
+
+def _run(more: dict[str, Any], **parameters: object) -> dict[str, Any]:
+    return {"templateParameters": {"runId": "brave_fig", **parameters}, **more}
+
+
+def _value(name: str, text: str) -> str:
+    return f"/everything.yml: The value of the '{name}' parameter is not {text}"
+
+
+BAD = "the body: "
+RUN_REQUESTS: list[Case] = [
+    *[
+        ("POST", RUNS, _run({}, **{name: value}), INVALID, _value(name, text))
+        for name, value, text in (
+            ("environment", "moon", "allowed. Allowed values: test, production."),
+            ("replicas", "many", "a valid number."),
+            ("replicas", "3", "allowed. Allowed values: 1, 2, 2.5."),
+            ("force", "maybe", "a valid boolean."),
+            ("consent", "false", "allowed. Allowed values: true."),
+            ("options", "{", "a valid object."),
+            ("regions", "[west, {}]", "a valid stringList."),
+            ("regions", "[", "a valid stringList."),
+            ("regions", "[west, north]", "allowed. Allowed values: west, east."),
+        )
+    ],
+    *[("POST", RUNS, _run({}, runId=value), UNREADABLE, "the body: templateParameters.runId: ") for value in (7, None)],
+    (
+        *("POST", RUNS, {"templateParameters": {"colour": "red", "force": "maybe"}}, INVALID),
+        (
+            "/everything.yml: Unexpected parameter 'colour'\n"
+            "/everything.yml: A value for the 'runId' parameter must be provided.\n"
+            "/everything.yml: The value of the 'force' parameter is not a valid boolean."
+        ),
+    ),
+    *[
+        ("POST", RUNS, _run({key: value}), kind, message)
+        for key, value, kind, message in (
+            ("templateParameters", [], UNREADABLE, f"{BAD}templateParameters: [] is not of type "),
+            (
+                *("variables", {"pool": {"value": "big"}, "other": {"value": "x"}}, INVALID),
+                "You can't set the following variables (pool, other). ",
+            ),
+            ("variables", {"system.debug": "true"}, UNREADABLE, f"{BAD}variables['system.debug']: 'true' is not of "),
+            ("variables", {"system.debug": {"value": 1}}, UNREADABLE, f"{BAD}variables['system.debug'].value: 1"),
+            ("variables", {"system.debug": {"isSecret": "no"}}, UNREADABLE, f"{BAD}variables['system.debug']"),
+            ("variables", ["system.debug"], UNREADABLE, f"{BAD}variables: "),
+            (
+                *("resources", {"repositories": {"tools": {}}, "pipelines": {"upstream": {}}}, INVALID),
+                "The pipeline has no resource repositories.tools, pipelines.upstream.",
+            ),
+            ("resources", {"repositories": {"self": "main"}}, UNREADABLE, f"{BAD}resources.repositories.self: "),
+            ("stagesToSkip", ["deploy", "moon"], INVALID, "Stages to skip that the pipeline does not have: moon."),
+            ("stagesToSkip", "deploy", UNREADABLE, f"{BAD}stagesToSkip: "),
+            ("stagesToSkip", [1], UNREADABLE, f"{BAD}stagesToSkip[0]: "),
+            ("previewRun", "yes", UNREADABLE, f"{BAD}previewRun: "),
+            ("yamlOverride", {}, UNREADABLE, f"{BAD}yamlOverride: "),
+            ("yamlOverride", "steps: []", UNREADABLE, ""),
+        )
+    ],
+    *[
+        ("POST", RUNS, _run({"resources": {"repositories": {"self": repository}}}), INVALID, message)
+        for repository, message in (
+            ({"refName": "refs/heads/nope"}, "The latest version of refs/heads/nope could not be found in repository "),
+            ({"refName": "main"}, "The latest version of main could not be found"),
+            ({"version": "HEAD"}, "Commit HEAD could not be found on refs/heads/main."),
+        )
+    ],
+    (
+        *("POST", f"{PIPELINES}/1/preview", {}, INVALID),
+        "/everything.yml: A value for the 'runId' parameter must be provided.",
+    ),
+    ("POST", f"{PIPELINES}/2/runs", {}, INVALID, "Pipeline disabled is disabled: no run can be queued."),
+    *[
+        ("POST", f"{PIPELINES}/3/{path}", {}, FORBIDDEN, "TF215106: Access denied. devstack needs Queue builds perm")
+        for path in ("runs", "preview")
+    ],
+]
+
+CONTROL: list[Case] = [
+    ("POST", "/_emulator/runs/503", {"result": "failed"}, NO_RUN, ""),
+    ("POST", "/_emulator/runs/501", {"result": "succeeded"}, (409, "RunEndedException"), "Run 501 has ended already"),
+    ("POST", "/_emulator/runs/502", {}, UNREADABLE, f"{BAD}(top level): 'result' is a required property"),
+    ("POST", "/_emulator/runs/502", {"result": "good"}, UNREADABLE, f"{BAD}result: 'good' is not one of"),
+    ("GET", f"{TASKS}/{OTHER_GUID}", None, NO_TASK, ""),
+    ("POST", f"{TASKS}/{OTHER_GUID}", {"timedOut": True}, NO_TASK, ""),
+    ("POST", f"{TASKS}/{OTHER_GUID}", {"timedOut": False}, UNREADABLE, ""),
+    ("POST", f"/_emulator/plans/{OTHER_GUID}", {"result": "failed"}, NO_PLAN, ""),
+    ("DELETE", f"/_emulator/plans/{OTHER_GUID}/token", None, NO_PLAN, ""),
+    *[
+        ("POST", f"/_emulator/plans/{OTHER_GUID}", body, UNREADABLE, f"{BAD}{message}")
+        for body, message in (
+            ({}, "(top level): 'result' is a required property"),
+            ({"result": "skipped"}, "result: 'skipped' is not one of ['succeeded', 'failed', 'canceled']"),
+            ({"result": "failed", "status": 200}, "status: 200 is not one of [404, 410]"),
+        )
+    ],
+    *[
+        ("POST", TASKS, body, UNREADABLE, message)
+        for body, message in (
+            ({"task": "PowerShell@2"}, f"{BAD}task: 'PowerShell@2' is not one of ['AzureFunction@1', 'InvokeRESTAPI@"),
+            ({"inputs": {}}, f"{BAD}inputs: 'function' is a required property"),
+            ({"inputs": {"function": "/x"}}, "function: is not the http or https URL of a function or service"),
+            ({"inputs": {"function": "http://h/x", "headers": {"a": 1}}}, f"{BAD}inputs.headers.a: 1 is not of type"),
+            ({"task": "InvokeRESTAPI@1", "inputs": {}}, f"{BAD}inputs: 'serviceConnection' is a required property"),
+            ({"earlyEvents": "lost"}, f"{BAD}earlyEvents: 'lost' is not one of ['taken', 'dropped']"),
+            ({"timeoutInMinutes": 0}, f"{BAD}timeoutInMinutes: 0 is less than the minimum of 1"),
+            ({"waitForCompletion": 1}, f"{BAD}(top level): Additional properties are not allowed ('waitForCompletion'"),
+        )
+    ],
+    *[
+        ("POST", JOBS, {**JOB, **change}, UNREADABLE, message)
+        for change, message in (
+            ({"status": "completed"}, "'completed' is not a job's status; there are NotStarted, "),
+            ({"workspace": "ml"}, "'ml' is not the resource id of an Azure ML workspace"),
+            ({"name": "a/b"}, "'a/b' is not the name of a job"),
+            ({"name": " "}, "' ' is not the name of a job"),
+            ({"run": "x"}, f"{BAD}(top level): Additional properties are not allowed ('run' was unexpected)"),
+        )
+    ],
+]
+
+_FAULT: dict[str, Any] = {"accept": True}
+BAD_FAULTS: list[Case] = [
+    ("POST", FAULTS, document, UNREADABLE, message)
+    for document, message in (
+        ({}, "(top level): {} is not of type 'array'"),
+        (["drop"], "[0]: 'drop' is not of type 'object'"),
+        ([{"status": 500}], "[0]: 'accept' is a required property"),
+        ([_FAULT, {"accept": "yes"}], "[1].accept: 'yes' is not of type 'boolean'"),
+        ([{**_FAULT, "delay": 1}], "[0]: Additional properties are not allowed ('delay' was unexpected)"),
+        ([{**_FAULT, "times": 0}], "[0].times: 0 is less than the minimum of 1"),
+        ([{**_FAULT, "delay_after_seconds": 601}], "[0].delay_after_seconds: 601 is greater than the maximum of 600"),
+        ([{**_FAULT, "status": 99}], "[0].status: 99 is less than the minimum of 200"),
+        ([{**_FAULT, "drop": True, "status": 500}], "[0] drop: a dropped connection has no status, headers or body"),
+        ([{**_FAULT, "drop": True, "body": ""}], "[0] drop: a dropped connection has no status, headers or body"),
+        ([{"accept": False}], "[0] accept: a request that is not carried out has no true answer; say status, body or "),
+        ([{**_FAULT, "headers": {"a b": "x"}}], "[0].headers: 'a b' does not match"),
+        ([{**_FAULT, "headers": {"Content-Length": "1"}}], "[0].headers: 'Content-Length' does not match"),
+        ([{**_FAULT, "headers": {"X": "a\r\nb"}}], "[0].headers.X: 'a\\r\\nb' does not match"),
+        ([{**_FAULT, "match": {"method": "FETCH"}}], "[0].match.method: 'FETCH' is not one of ['*', 'GET', "),
+        ([{**_FAULT, "match": {"path": "("}}], "[0] match.path: '(' is not a regular expression: "),
+    )
+]
+
+
+@pytest.fixture(scope="module")
+def ado() -> Ado:
+    """Two runs: 501 has failed, 502 goes on."""
+    ado = Ado()
+    ado.run()
+    ado.run()
+    ado.emulator.finish_run(501, "failed")
+    return ado
+
+
+@pytest.mark.parametrize(
+    "case", [*ADDRESSES, *VERSIONS, *LISTS, *CHANGES, *RUN_REQUESTS, *CONTROL, *BAD_FAULTS], ids=str
+)
+def test_refused(ado: Ado, case: Case) -> None:
+    method, path, body, (status, key), message = case
+    path, _, query = path.partition("?")
+    books = ado.emulator.books
+    before = books.runs, books.tasks, books.jobs.all, ado.emulator.faults.pending
+
+    assert ado.refused(status, key, method, path, body, query=dict(parse_qsl(query))).startswith(message)
+
+    assert (books.runs, books.tasks, books.jobs.all, ado.emulator.faults.pending) == before
+
+
+@pytest.mark.parametrize("data", ["", "{", "[]", '"text"', "null", b"\xff"])
+def test_a_body_that_is_no_object(ado: Ado, data: str | bytes) -> None:
+    message = ado.refused(*UNREADABLE, "POST", RUNS, data=data)
+
+    assert message in {"The body of the request is not JSON.", "The body of the request must be a JSON object."}
+
+
+def test_another_content_type(ado: Ado) -> None:
+    key, headers = "VssRequestContentTypeNotSupportedException", {"Content-Type": "text/plain"}
+
+    assert '"text/plain"' in ado.refused(415, key, "POST", RUNS, _run({}), headers=headers)
+    assert len(ado.emulator.books.runs) == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("environment", "production"),
+        ("replicas", "2.0"),
+        ("force", "TRUE"),
+        ("consent", "True"),
+        ("options", "{a: [1, 2]}"),
+        ("regions", '["east", "west"]'),
+    ],
+)
+def test_typed_values_are_taken_as_they_were_sent(name: str, value: str) -> None:
+    run = Ado().good("ado_run", "POST", RUNS, _run({"colour": "an unknown key is ignored"}, **{name: value}))
+
+    assert run["templateParameters"][name] == value
+    assert "colour" not in run
+
+
+def test_the_schemas_name_what_the_types_name() -> None:
+    schemas = _SCHEMAS["$defs"]
+    assert tuple(schemas["task_result"]["enum"]) == get_args(TaskResult)
+    assert tuple(schemas["early_events"]["enum"]) == get_args(EarlyEvents)
+    assert tuple(schemas["run_end"]["properties"]["result"]["enum"]) == get_args(RunResult)
+    assert set(schemas["plan_end"]["properties"]["result"]["enum"]) == set(get_args(PlanResult))
+    parameter = schemas["pipeline"]["properties"]["parameters"]["items"]
+    assert parameter["properties"]["type"]["enum"] == list(_CHECKS)

@@ -1,0 +1,1 @@
+"""Journal stores for tests, and what goes around them."""

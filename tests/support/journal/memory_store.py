@@ -1,0 +1,92 @@
+"""A journal store in memory, for the model check. It passes the same tests as the real ones."""
+
+import threading
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from itertools import count, islice
+
+from shared.errors import RunAlreadyOwned
+from shared.journal.records import JournalKey, Record, Selection
+
+
+class MemoryStore:
+    """See ``shared.journal.records.Store``.
+
+    :param fenced: False leaves the version out of account, which a journal must never do: the model check has to find
+        what follows from it.
+    """
+
+    def __init__(self, *, fenced: bool = True) -> None:
+        self._fenced = fenced
+        self._lock = threading.Lock()
+        self._versions = count(1)
+        self.records: dict[JournalKey, Record] = {}
+
+    def insert(self, record: Record) -> Record | None:
+        with self._lock:
+            if record.key in self.records:
+                return None
+            return self._put(record)
+
+    def get(self, key: JournalKey) -> Record | None:
+        return self.records.get(key)
+
+    def replace(self, record: Record) -> Record | None:
+        with self._lock:
+            stored = self.records.get(record.key)
+            if stored is None or (self._fenced and stored.version != record.version):
+                return None
+            if any(self._owns(other, record) for other in self.records.values()):
+                raise RunAlreadyOwned(f"run {record.run_id} belongs to another record of route {record.key.route}")
+            return self._put(record)
+
+    def owned_runs(self, route: str, run_ids: Iterable[int]) -> set[int]:
+        wanted = set(run_ids)
+        with self._lock:
+            return {
+                record.run_id
+                for record in self.records.values()
+                if record.key.route == route and record.run_id is not None and record.run_id in wanted
+            }
+
+    def owner(self, route: str, run_id: int) -> Record | None:
+        with self._lock:
+            found = (one for key, one in self.records.items() if key.route == route and one.run_id == run_id)
+            return next(found, None)
+
+    def select(self, selection: Selection, limit: int) -> Iterator[Record]:
+        with self._lock:
+            # The newest first: the protocol promises no order, and SQLite gives the oldest first.
+            found = [record for record in reversed(self.records.values()) if _fits(record, selection)]
+            return islice(found, limit)
+
+    def delete(self, record: Record) -> bool:
+        with self._lock:
+            stored = self.records.get(record.key)
+            if stored is None or stored.version != record.version:
+                return False
+            del self.records[record.key]
+            return True
+
+    def _put(self, record: Record) -> Record:
+        written = replace(record, version=str(next(self._versions)))
+        self.records[record.key] = written
+        return written
+
+    @staticmethod
+    def _owns(other: Record, record: Record) -> bool:
+        return (
+            record.run_id is not None
+            and other.run_id == record.run_id
+            and other.key.route == record.key.route
+            and other.key != record.key
+        )
+
+
+def _fits(record: Record, selection: Selection) -> bool:
+    return (
+        (selection.route is None or record.key.route == selection.route)
+        and (selection.route_prefix is None or record.key.route.startswith(selection.route_prefix))
+        and (not selection.states or record.state in selection.states)
+        and (selection.claimed_before is None or record.claimed_at < selection.claimed_before)
+    )

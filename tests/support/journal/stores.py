@@ -1,0 +1,76 @@
+"""Azure Table storage for tests: one Azurite for the session, one fresh table for each store.
+
+tests/conftest.py makes its fixtures known.
+"""
+
+import os
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, NoReturn
+
+import pytest
+from azure.core.credentials import TokenCredential
+
+from devstack.azurite import Azurite, why_not_installed
+from shared.journal.records import Store
+from shared.journal.sqlite import SqliteStore
+from shared.journal.tables.store import TablesStore
+from tests.support.journal.memory_store import MemoryStore
+
+OpenTables = Callable[..., TablesStore]
+
+
+def no_identity() -> TokenCredential:
+    raise AssertionError("an account key is there, so nobody should ask for an identity")
+
+
+def without_azurite(reason: str, environment: Mapping[str, str]) -> NoReturn:
+    """Where Azurite is missing: on a laptop the tests are skipped, in CI they fail."""
+    if environment.get("CI"):
+        pytest.fail(reason)
+    pytest.skip(reason)
+
+
+@pytest.fixture(scope="session")
+def azurite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Azurite]:
+    if (reason := why_not_installed()) is not None:
+        without_azurite(reason, os.environ)
+    with Azurite(tmp_path_factory.mktemp("azurite"), in_memory=True) as started:
+        yield started
+
+
+@pytest.fixture
+def open_tables(azurite: Azurite) -> Iterator[OpenTables]:
+    """Opens stores over one fresh table; closes them."""
+    opened: list[TablesStore] = []
+    table_name = "t" + uuid.uuid4().hex
+
+    def open_store(**options: Any) -> TablesStore:
+        options = {"table_name": table_name, "connections": 16, **options}
+        store = TablesStore.open(azurite.connection_string, no_identity, **options)
+        opened.append(store)
+        return store
+
+    yield open_store
+    for store in opened:
+        store.close()
+
+
+@pytest.fixture
+def tables_store(open_tables: OpenTables) -> TablesStore:
+    return open_tables()
+
+
+@pytest.fixture(params=["sqlite", "tables", "memory"])
+def each_store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
+    """Every backend in turn, and the stand-in that the model check plays on."""
+    match request.param:
+        case "tables":
+            yield request.getfixturevalue("tables_store")
+        case "memory":
+            yield MemoryStore()
+        case _:
+            store = SqliteStore(tmp_path / "journal.sqlite3")
+            yield store
+            store.close()

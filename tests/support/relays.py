@@ -1,0 +1,105 @@
+"""A relay with everything around it, for the tests of the flow.
+
+Beside it works a neighbor: another route, in another project of another organization.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Self
+
+import pytest
+
+from handlers import DISPATCH
+from shared.errors import DeliveryDeferred
+from shared.journal.cooldown import Cooldowns
+from shared.journal.journal import Journal
+from shared.journal.records import UNROUTED, JournalKey, Record, Selection, Store
+from shared.queueing import Queueing
+from shared.redrive import Redriven
+from shared.relay import Delivery, Relay
+from shared.telemetry import Outcome
+from tests.support.building import routes, run_completed
+from tests.support.clock import ManualClock
+from tests.support.fakes import FakePipelines, Reports
+
+PLAIN = "name: plain\nevent: RunCompleted\npipeline: p\nparameters: { run: '{{ run_id }}' }"
+
+NEIGHBOR = """
+name: neighbor
+event: RunCompleted
+organization_url: https://dev.azure.com/fabrikam
+project: research
+pipeline: p
+parameters: { run: '{{ run_id }}' }
+cooldown: 30d
+"""
+
+LEASE, SETTLE, BUDGET = 60, 30, 25
+
+
+@dataclass
+class Bench:
+    """What a delivery needs. The relays that it makes share a journal and Azure DevOps."""
+
+    store: Store
+    clock: ManualClock
+    pipelines: FakePipelines
+    reports: Reports = field(default_factory=Reports)
+    slept: list[float] = field(default_factory=list)
+
+    @classmethod
+    @contextmanager
+    def beside_a_neighbor(cls, store: Store, clock: ManualClock) -> Iterator[Self]:
+        """A bench, and another organization's route at work in the same journal, with equal run ids and parameters.
+
+        Whatever happens on the bench, the neighbor's events are duplicates and its window stays its own.
+        """
+        neighbor = Bench(store, clock, FakePipelines(clock))
+        relay = neighbor.relay(NEIGHBOR)
+        relay.deliver(run_completed("run-1"))
+        yield cls(store, clock, FakePipelines(clock))
+        for run_id in ("run-1", "run-2"):
+            relay.deliver(run_completed(run_id))
+        assert [decision.outcome for decision in neighbor.reports] == [
+            Outcome.QUEUED,
+            Outcome.DUPLICATE,
+            Outcome.SUPPRESSED,
+        ]
+
+    def relay(self, *entries: str, store: Store | None = None, lease_seconds: float = LEASE) -> Relay:
+        store = store or self.store
+        journal = Journal(store, lease_seconds=lease_seconds, settle_seconds=SETTLE, clock=self.clock)
+        return Relay(
+            dispatch=DISPATCH,
+            routes=routes(*(entries or (PLAIN,))),
+            journal=journal,
+            queueing=Queueing(
+                journal, self.pipelines, Cooldowns(store, self.clock), clock=self.clock, sleep=self.slept.append
+            ),
+            budget_seconds=BUDGET,
+            report=self.reports,
+            clock=self.clock,
+        )
+
+    @property
+    def records(self) -> list[Record]:
+        """Those of the bench's own routes."""
+        return [record for record in self.store.select(Selection(), 100) if "neighbor" not in record.key.route]
+
+    def record(self, index: int = -1) -> Record:
+        """The record of a reported decision, by default of the last one."""
+        decision = self.reports[index]
+        record = self.store.get(JournalKey(decision.route or UNROUTED, decision.key))
+        assert record is not None
+        return record
+
+
+def outcomes(done: Delivery | Redriven) -> list[Outcome]:
+    return [decision.outcome for decision in done.decisions]
+
+
+def deferred(relay: Relay, raw: str) -> str:
+    with pytest.raises(DeliveryDeferred) as caught:
+        relay.deliver(raw)
+    return str(caught.value)

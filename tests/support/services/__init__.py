@@ -1,0 +1,1 @@
+"""Stand-ins for services, each on a socket."""

@@ -1,0 +1,78 @@
+"""Function apps for the host's tests, written to a directory as a user's would be."""
+
+import http.client
+import importlib.util
+import textwrap
+from pathlib import Path
+from types import ModuleType
+from urllib.parse import urlsplit
+
+import requests
+
+from tests.support.canaries import secret
+
+HEADER = """
+import asyncio
+import logging
+import threading
+import time
+
+import azure.functions as func
+
+app = func.FunctionApp()
+calls = []
+"""
+
+
+def write_app(directory: Path, text: str, *, header: str = HEADER) -> Path:
+    """Writes `function_app.py`, and returns its directory."""
+    directory.mkdir(exist_ok=True)
+    (directory / "function_app.py").write_text(header + textwrap.dedent(text), encoding="utf-8")
+    return directory
+
+
+def import_app(directory: Path, text: str, *, header: str = HEADER) -> ModuleType:
+    """Writes an app and imports it, leaving no trace in `sys.modules`. What it was called with is in `calls`."""
+    write_app(directory, text, header=header)
+    spec = importlib.util.spec_from_file_location("sample_app", directory / "function_app.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def request_unlogged(
+    method: str, url: str, body: str | None = None, headers: dict[str, str] | None = None
+) -> tuple[int, str]:
+    """One request with a key in its URL: requests and urllib3 would log that, and here only the host may fail."""
+    parts = urlsplit(url)
+    connection = http.client.HTTPConnection(parts.netloc, timeout=60)
+    try:
+        connection.request(method, f"{parts.path}?{parts.query}", body, headers or {})
+        response = connection.getresponse()
+        return response.status, response.read().decode()
+    finally:
+        connection.close()
+
+
+def app_settings(organization_url: str, journal: str) -> dict[str, str]:
+    """What the app needs in its environment to work with an emulator that accepts ``secret("pat")``."""
+    return {
+        "AZURE_DEVOPS_ORG_URL": organization_url,
+        "AZURE_DEVOPS_PROJECT": "mlops",
+        "AZURE_DEVOPS_AUTH": "pat",
+        "AZURE_DEVOPS_EXT_PAT": secret("pat"),
+        "JOURNAL_CONNECTION": journal,
+    }
+
+
+def web_hook(host_url: str) -> str:
+    """Where Event Grid delivers to the app of this project."""
+    return f"{host_url}/runtime/webhooks/eventgrid?functionName=aml_event"
+
+
+def deliver(url: str, *events: str) -> requests.Response:
+    """Deliver events to the Event Grid web hook at a URL, in one request."""
+    headers = {"aeg-event-type": "Notification", "Content-Type": "application/json"}
+    return requests.post(url, data=f"[{','.join(events)}]".encode(), headers=headers, timeout=30)

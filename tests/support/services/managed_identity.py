@@ -1,0 +1,43 @@
+"""Azure ML's endpoint for managed identities, as a compute has it: what azure-identity asks on MSI_ENDPOINT."""
+
+import json
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from werkzeug.wrappers import Request, Response
+
+from devstack.serving import serving
+from tests.support.canaries import secret
+
+
+@dataclass
+class ManagedIdentity:
+    """What was asked for, and what a process needs in its environment to ask."""
+
+    environment: dict[str, str]
+    asked: list[dict[str, str]] = field(default_factory=list)
+
+
+@contextmanager
+def managed_identity(token: str) -> Iterator[ManagedIdentity]:
+    """Give this token to every client that knows the secret, for as long as the block lasts."""
+    key = secret("msi")
+    served = ManagedIdentity({})
+
+    def answer(request: Request) -> Response:
+        served.asked.append(request.args.to_dict())
+        if request.headers.get("secret") != key:
+            return Response('{"error": "no"}', 401, mimetype="application/json")
+        expires_on = str(int(time.time()) + 3600)
+        body = {"access_token": token, "expires_on": expires_on, "resource": request.args["resource"]}
+        return Response(json.dumps({**body, "token_type": "Bearer"}), mimetype="application/json")
+
+    with serving(Request.application(answer)) as server:
+        served.environment = {
+            "MSI_ENDPOINT": f"{server.url}/msi/token",
+            "MSI_SECRET": key,
+            "DEFAULT_IDENTITY_CLIENT_ID": "11111111-2222-3333-4444-555555555555",
+        }
+        yield served

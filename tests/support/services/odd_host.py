@@ -1,0 +1,40 @@
+"""A host that answers what a test tells it to, and keeps what it was asked."""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from werkzeug.datastructures import Headers
+from werkzeug.wrappers import Request, Response
+
+from devstack.serving import serving
+
+Answer = tuple[int, dict[str, str], str]
+"""Status, headers and text; CODE in the text is the code of the validation event that was asked."""
+
+
+@dataclass
+class OddHost:
+    """The answers to come, and for each request its method, path with query, headers and JSON document."""
+
+    answers: list[Answer]
+    asked: list[tuple[str, str, Headers, Any]] = field(default_factory=list)
+    url: str = ""
+
+    def answer(self, request: Request) -> Response:
+        document = json.loads(request.get_data() or "null")
+        self.asked.append((request.method, request.full_path, request.headers, document))
+        status, headers, text = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+        code = document[0]["data"].get("validationCode", "") if isinstance(document, list) else ""
+        return Response(text.replace("CODE", code), status, headers)
+
+
+@contextmanager
+def answering(*answers: Answer) -> Iterator[OddHost]:
+    """A host with these answers, in order; the last one again and again."""
+    odd = OddHost(list(answers))
+    with serving(Request.application(odd.answer)) as server:
+        odd.url = server.url
+        yield odd

@@ -1,0 +1,111 @@
+"""Says what would happen now to something that was decided, by what the journal holds at this moment."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+from shared.journal.cooldown import Covered, Undecided
+from shared.journal.records import FINAL_STATES, Record, State, why_not_yet
+from shared.redrive import Foreseen
+from shared.routing.table import Match, Refusal
+from shared.telemetry import Outcome
+from tools.installation import Installation
+from tools.wording import request_words, run_words
+
+WOULD_QUEUE: Final = "would queue"
+WOULD_PARK: Final = "would park"
+WOULD_IGNORE: Final = "would ignore"
+WOULD_SUPPRESS: Final = "would suppress"
+WOULD_DEFER: Final = "would defer"
+WOULD_LOOK: Final = "would look"
+"""For the run that may exist; the request is sent again only if there is none."""
+
+_LOOKS: Final = "a run may exist: it is looked for, and only where there is none is the request sent again"
+
+Row = tuple[str, str, str]
+"""A route, an outcome, and the words to it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Present:
+    """What the journal says of an occurrence now.
+
+    :param record: None if the occurrence was never seen.
+    :param in_the_way: the holder of the route's cooldown window, as far as it concerns this occurrence.
+    """
+
+    record: Record | None = None
+    in_the_way: Covered | Undecided | None = None
+
+
+def present(installation: Installation, decided: Match | Refusal) -> Present:
+    """Ask the journal.
+
+    :raises JournalUnavailable: the journal does not answer.
+    """
+    record = installation.present(decided.key)
+    if not isinstance(decided, Match) or decided.window is None:
+        return Present(record)
+    return Present(record, installation.in_the_way(decided.key, decided.window))
+
+
+def forecast(decided: Match | Refusal, found: Present, now: datetime, *, looks_first: bool = False) -> tuple[str, str]:
+    """Return the outcome that is to be expected now, and why.
+
+    :param looks_first: a run may exist, whatever the journal holds.
+    """
+    if found.record is not None and (standing := _standing(found.record, now)) is not None:
+        return standing
+    if isinstance(decided, Refusal):
+        return WOULD_PARK, decided.reason
+    if looks_first:
+        return WOULD_LOOK, _LOOKS
+    match found.in_the_way:
+        case Covered(reason):
+            return WOULD_SUPPRESS, reason
+        case Undecided(reason):
+            return WOULD_DEFER, reason
+        case None:
+            return WOULD_QUEUE, ""
+
+
+def delivery_row(installation: Installation, decided: Match | Refusal) -> Row:
+    """Return what a delivery would do now, and what it would ask for.
+
+    :raises JournalUnavailable: the journal does not answer.
+    """
+    return _row(decided, *forecast(decided, present(installation, decided), installation.clock()))
+
+
+def redrive_rows(installation: Installation, record: Record, foreseen: Foreseen) -> list[Row]:
+    """Return what redriving a record would do now, and what it would ask for.
+
+    :raises JournalUnavailable: the journal does not answer.
+    """
+    rows = []
+    for decided in foreseen.decisions:
+        found = present(installation, decided)
+        if decided.key == record.key:
+            found = Present(None, found.in_the_way)
+        rows.append(_row(decided, *forecast(decided, found, installation.clock(), looks_first=foreseen.looks_first)))
+    return rows
+
+
+def _row(decided: Match | Refusal, outcome: str, because: str) -> Row:
+    words = [because] if because else []
+    if isinstance(decided, Match) and outcome in {WOULD_QUEUE, WOULD_LOOK}:
+        words.append(request_words(decided.request))
+        if decided.window is not None:
+            words.append("unless a run within its cooldown covers it")
+    return decided.key.route, outcome, "; ".join(words)
+
+
+def _standing(record: Record, now: datetime) -> tuple[str, str] | None:
+    """Return what the record alone leads to; None if it is claimed as if the occurrence were new."""
+    if record.state in FINAL_STATES:
+        return Outcome.DUPLICATE, f"{record.state} before{run_words(record.run_id, record.run_url)}"
+    if (reason := why_not_yet(record, now)) is not None:
+        return WOULD_DEFER, reason
+    if record.state is State.RELEASED or not record.entry.request:
+        return None
+    return WOULD_LOOK, _LOOKS
