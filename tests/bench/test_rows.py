@@ -1,7 +1,6 @@
 """Every row is measured for real, as little as can be: whether it works, not how long it takes."""
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -13,7 +12,7 @@ from bench import report
 from bench.__main__ import ROWS, measure
 from bench.sizes import TINY
 from devstack.azurite import why_not_installed
-from tests.support.journal.stores import without_azurite
+from tests.support.needs import need
 
 NEEDS_AZURITE = {"6", "9b", "11"}
 LINES = {
@@ -40,8 +39,8 @@ def console() -> Console:
 
 @pytest.mark.parametrize("row", ROWS)
 def test_a_row_can_be_measured(row: str, tmp_path: Path, console: Console) -> None:
-    if row in NEEDS_AZURITE and (reason := why_not_installed()) is not None:
-        without_azurite(reason, os.environ)
+    if row in NEEDS_AZURITE:
+        need(why_not_installed())
     lines = measure([row], TINY, tmp_path, console)
     assert sorted(line.row for line in lines) == sorted(LINES[row])
     for line in lines:

@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NoReturn
 
 import pytest
 
@@ -18,6 +17,7 @@ from devstack.package import AZURE, Package, build
 from tests.runtime.functions_host import Worker, start
 from tests.support import ROOT
 from tests.support.canaries import leaks, secret
+from tests.support.needs import need
 
 ENVIRONMENT = ROOT / ".venv-runtime"
 INSTALLED = ROOT / "dist" / "python_packages"  # shared with 'make package', since pip takes its time
@@ -40,17 +40,9 @@ def missing_runtime(environment: Path) -> str | None:
     )
 
 
-def without_runtime(reason: str, environment: Mapping[str, str]) -> NoReturn:
-    """On a laptop the tests are skipped, in CI they fail."""
-    if environment.get("CI"):
-        pytest.fail(reason)
-    pytest.skip(reason)
-
-
 @pytest.fixture(scope="session")
 def runtime_python() -> Path:
-    if (reason := missing_runtime(ENVIRONMENT)) is not None:
-        without_runtime(reason, os.environ)
+    need(missing_runtime(ENVIRONMENT))
     return ENVIRONMENT / "bin" / "python"
 
 

@@ -8,9 +8,10 @@ import pytest
 
 from devstack.events import sample_text
 from tests.contracts import validate
-from tests.runtime.conftest import Ado, StartWorker, missing_runtime, without_runtime
+from tests.runtime.conftest import Ado, StartWorker, missing_runtime
 from tests.runtime.functions_host import Worker, WorkerEnded, event_grid_input
 from tests.support.canaries import leaks
+from tests.support.needs import need
 from tests.support.services.host_apps import write_app
 
 
@@ -124,11 +125,11 @@ class TestAbsence:
     @pytest.mark.parametrize(
         ("environment", "outcome"), [({}, pytest.skip.Exception), ({"CI": "1"}, pytest.fail.Exception)]
     )
-    def test_the_tests_are_skipped_on_a_laptop_and_fail_in_ci(
+    def test_a_test_is_skipped_on_a_laptop_and_fails_in_ci(
         self, environment: dict[str, str], outcome: type[BaseException]
     ) -> None:
         with pytest.raises(outcome, match="no Python"):
-            without_runtime("no Python 3.13", environment)
+            need("no Python 3.13", environment)
 
 
 def test_a_worker_that_dies_is_an_error_with_the_end_of_its_output(start_worker: StartWorker, tmp_path: Path) -> None:
