@@ -205,8 +205,8 @@ def event_grid_input(name: str, text: str) -> Message:
     return {"name": name, "data": {"json": json.dumps(json.loads(text), ensure_ascii=False, separators=(",", ":"))}}
 
 
-def timer_input(name: str, *, past_due: bool = False) -> Message:
-    schedule = {"Schedule": {"AdjustForDST": True}, "ScheduleStatus": None, "IsPastDue": past_due}
+def timer_input(name: str) -> Message:
+    schedule = {"Schedule": {"AdjustForDST": True}, "ScheduleStatus": None, "IsPastDue": False}
     return {"name": name, "data": {"json": json.dumps(schedule)}}
 
 

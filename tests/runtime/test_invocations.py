@@ -74,15 +74,6 @@ class TestEvents:
         assert [decision["outcome"] for decision in decisions(worker.logs_of(invocation))] == ["parked"]
 
 
-class TestTimers:
-    @pytest.mark.parametrize("past_due", [False, True])
-    def test_the_journal_is_purged(self, worker: Worker, settings: dict[str, str], past_due: bool) -> None:
-        deliver(worker, sample_text("run-completed"))
-        invocation = worker.invoke("purge_journal", timer_input("timer", past_due=past_due))
-        assert (invocation.succeeded, invocation.return_value) == (True, None)
-        assert [log["message"] for log in worker.logs_of(invocation) if "purge" in log["message"]]
-
-
 class TestFailures:
     @pytest.mark.parametrize(
         "fault",
@@ -166,10 +157,6 @@ class TestLogs:
                 "azure.functions",
                 "Function name: aml_event, Function Type: sync",
             )
-
-    def test_nothing_but_decisions_is_logged_of_a_delivery_that_goes_well(self, worker: Worker) -> None:
-        invocation = deliver(worker, sample_text("run-completed"))
-        assert [log["category"] for log in worker.logs_of(invocation)] == ["nextstage.decision"]
 
     def test_what_a_function_prints_does_not_disturb_the_host(self, start_worker: StartWorker, tmp_path: Path) -> None:
         worker = start_worker({})

@@ -43,11 +43,6 @@ class TestFunctions:
             for binding in bindings(worker, name):
                 validate("functions_binding", binding)
 
-    def test_it_says_so_in_a_log_of_the_system(self, worker: Worker) -> None:
-        (log,) = [log for log in worker.logs if "Successfully indexed function app" in log["message"]]
-        assert (log["category"], log["log_category"]) == ("azure.functions", "System")
-        assert json.loads(log["message"])["azure-functions version"].startswith("2.")
-
 
 class TestWrongConfiguration:
     def test_every_problem_reaches_the_host_and_no_secret(
@@ -61,20 +56,6 @@ class TestWrongConfiguration:
         assert "AZURE_DEVOPS_AUTH is 'password'; it must be 'identity' or 'pat'" in message
         assert "JOURNAL_LEASE_SECONDS is 'soon'; it must be a number of seconds above zero" in message
         assert leaks(message + result["exception"]["stack_trace"]) == []
-
-    def test_a_route_that_is_wrong(
-        self, start_worker: StartWorker, deployed_app: Path, settings: dict[str, str], tmp_path: Path
-    ) -> None:
-        (tmp_path / "routes.yaml").write_text("version: 1\nroutes:\n  - name: r\n    event: RunComplete\n")
-        answer = start_worker(settings | {"ROUTES_FILE": str(tmp_path / "routes.yaml")}).start_app(deployed_app)
-        assert answer["result"]["exception"]["message"].startswith("InvalidRoutes: ")
-        assert "RunCompleted" in answer["result"]["exception"]["message"]
-
-    def test_a_journal_that_azure_refuses(
-        self, start_worker: StartWorker, deployed_app: Path, settings: dict[str, str]
-    ) -> None:
-        answer = start_worker(settings | {"WEBSITE_INSTANCE_ID": "0a1b"}).start_app(deployed_app)
-        assert "JOURNAL_CONNECTION is an SQLite file" in answer["result"]["exception"]["message"]
 
     def test_what_the_app_needs_comes_from_its_own_packages(
         self, start_worker: StartWorker, deployed_app: Path, settings: dict[str, str], tmp_path: Path
