@@ -18,6 +18,7 @@ from tests.runtime.functions_host import Worker, start
 from tests.support import ROOT
 from tests.support.canaries import leaks, secret
 from tests.support.needs import need
+from tests.support.services.host_apps import app_settings
 
 ENVIRONMENT = ROOT / ".venv-runtime"
 INSTALLED = ROOT / "dist" / "python_packages"  # shared with 'make package', since pip takes its time
@@ -71,13 +72,8 @@ class Ado:
 
     def settings(self, journal: Path | str) -> dict[str, str]:
         """:param journal: an SQLite file, or a connection."""
-        return {
-            "AZURE_DEVOPS_ORG_URL": self.served.organization_url,
-            "AZURE_DEVOPS_PROJECT": "mlops",
-            "AZURE_DEVOPS_AUTH": "pat",
-            "AZURE_DEVOPS_EXT_PAT": secret("pat"),
-            "JOURNAL_CONNECTION": f"sqlite:{journal}" if isinstance(journal, Path) else journal,
-        }
+        connection = f"sqlite:{journal}" if isinstance(journal, Path) else journal
+        return app_settings(self.served.organization_url, connection)
 
 
 @pytest.fixture

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.support import ROOT
+from tests.support.waiting import wait_until
 
 SCRIPTS = ROOT / "pipelines" / "scripts"
 
@@ -188,10 +189,7 @@ class Agent:
 
     def wait_for_calls(self, command: str, count: int = 1) -> None:
         """Until ``az`` was called so often with this command."""
-        deadline = time.monotonic() + WAIT_SECONDS
-        while len(self.calls_of(command)) < count:
-            assert time.monotonic() < deadline, f"az {command} was not called {count} times: {self.calls}"
-            time.sleep(0.01)
+        wait_until(lambda: len(self.calls_of(command)) >= count)
 
 
 @dataclass(frozen=True)
