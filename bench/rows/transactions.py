@@ -6,7 +6,7 @@ from typing import Any, Final, NoReturn
 
 from azure.core.pipeline.transport import RequestsTransport
 
-from bench.measuring import Comparison, Target, compare
+from bench.measuring import Comparison, Target
 from bench.sizes import Sizes
 from bench.workload import ROUTES, Deliveries, composed
 from devstack.ado import Emulator, load_declaration, serve
@@ -26,9 +26,9 @@ def transactions(sizes: Sizes, folder: Path) -> list[Comparison]:
     called = [(float(each), float(LEAST_CALLS)) for _, each in plain]
     with_tags = [(float(each), float(LEAST_CALLS + 1)) for _, each in tagged]
     return [
-        compare("11", "storage transactions per event", least, "", stored, exactly),
-        compare("11b", "HTTP calls of Azure DevOps per event", least, "", called, exactly),
-        compare("11c", "HTTP calls of Azure DevOps per event, with run tags", "one more", "", with_tags, exactly),
+        Comparison("11", "storage transactions per event", least, "", stored, exactly),
+        Comparison("11b", "HTTP calls of Azure DevOps per event", least, "", called, exactly),
+        Comparison("11c", "HTTP calls of Azure DevOps per event, with run tags", "one more", "", with_tags, exactly),
     ]
 
 

@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 
 from bench import page, report, simulate
-from bench.measuring import Target, compare
+from bench.measuring import Comparison, Target
 
 MACHINE = {
     "processor": "a processor",
@@ -57,8 +57,8 @@ def test_the_plot_is_of_the_figures_in_the_table() -> None:
 def test_results_are_kept_shown_and_put_into_the_page(tmp_path: Path) -> None:
     results, shown = tmp_path / "results.json", tmp_path / "page.md"
     shown.write_text("before\n<!-- begin figures, made by bench -->\nof last year\n<!-- end figures -->\nafter\n")
-    line = compare("1", "cold start", "a script", "ms", [(220.0, 165.0)] * 7, Target("≤", 1.35))
-    missed = compare("3", "CPU time", "a post", "µs", [(1999.0, 1000.0)] * 7, Target("≤", 1.6))
+    line = Comparison("1", "cold start", "a script", "ms", [(220.0, 165.0)] * 7, Target("≤", 1.35))
+    missed = Comparison("3", "CPU time", "a post", "µs", [(1999.0, 1000.0)] * 7, Target("≤", 1.6))
     document = report.to_document(MACHINE, [line, missed])
     report.write(document, results, shown)
     assert json.loads(results.read_text()) == json.loads(json.dumps(document))
@@ -73,7 +73,7 @@ def test_results_are_kept_shown_and_put_into_the_page(tmp_path: Path) -> None:
 
 def test_results_are_shown_as_one_table() -> None:
     console = Console(width=160, record=True, file=StringIO())
-    line = compare("8c", "per route", "of 10", "ns", [(4_597.0, 0.5)] * 7)
+    line = Comparison("8c", "per route", "of 10", "ns", [(4_597.0, 0.5)] * 7)
     report.show(report.to_document(MACHINE, [line]), console)
     assert "8c    per route   4,597 ns   of 10     0.50 ns" in console.export_text()
 
