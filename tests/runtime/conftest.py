@@ -31,19 +31,13 @@ IMPATIENT = {"DELIVERY_BUDGET_SECONDS": "4", "JOURNAL_LEASE_SECONDS": "5", "JOUR
 StartWorker = Callable[[Mapping[str, str]], Worker]
 
 
-def missing_runtime(environment: Path) -> str | None:
-    """Why the tests cannot run, and what would help; None where they can."""
-    if (environment / ".ready").exists():
-        return None
-    return (
-        f"there is no {environment.name}: 'make runtime' makes it, and needs Python 3.13 on the PATH or under "
-        "~/.pyenv/versions"
-    )
-
-
 @pytest.fixture(scope="session")
 def runtime_python() -> Path:
-    need(missing_runtime(ENVIRONMENT))
+    need(
+        None
+        if (ENVIRONMENT / ".ready").exists()
+        else f"there is no {ENVIRONMENT.name}: 'make runtime' makes it, and needs Python 3.13"
+    )
     return ENVIRONMENT / "bin" / "python"
 
 

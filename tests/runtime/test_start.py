@@ -8,11 +8,10 @@ import pytest
 
 from devstack.events import sample_text
 from tests.contracts import validate
-from tests.runtime.conftest import Ado, StartWorker, missing_runtime
-from tests.runtime.functions_host import Worker, WorkerEnded, event_grid_input
+from tests.runtime.conftest import Ado, StartWorker
+from tests.runtime.functions_host import Worker, event_grid_input
 from tests.support.canaries import leaks
 from tests.support.needs import need
-from tests.support.services.host_apps import write_app
 
 
 def bindings(worker: Worker, function: str) -> list[dict[str, Any]]:
@@ -95,25 +94,8 @@ class TestSpecialization:
         assert leaks(json.dumps(answer)) == []
 
 
-class TestAbsence:
-    def test_where_the_runtime_is_not_installed_the_reason_says_what_to_do(self, tmp_path: Path) -> None:
-        reason = missing_runtime(tmp_path)
-        assert reason is not None
-        assert "'make runtime' makes it, and needs Python 3.13" in reason
-        (tmp_path / ".ready").touch()
-        assert missing_runtime(tmp_path) is None
-
-    @pytest.mark.parametrize(
-        ("environment", "outcome"), [({}, pytest.skip.Exception), ({"CI": "1"}, pytest.fail.Exception)]
-    )
-    def test_a_test_is_skipped_on_a_laptop_and_fails_in_ci(
-        self, environment: dict[str, str], outcome: type[BaseException]
-    ) -> None:
-        with pytest.raises(outcome, match="no Python"):
-            need("no Python 3.13", environment)
-
-
-def test_a_worker_that_dies_is_an_error_with_the_end_of_its_output(start_worker: StartWorker, tmp_path: Path) -> None:
-    app = write_app(tmp_path / "app", "import os\nprint('about to die', flush=True)\nos._exit(0)\n")
-    with pytest.raises(WorkerEnded, match="about to die"):
-        start_worker({}).init(app)
+@pytest.mark.parametrize("environment", [{}, {"CI": "1"}])
+def test_what_is_missing_skips_on_a_laptop_and_fails_in_ci(environment: dict[str, str]) -> None:
+    need(None, environment)
+    with pytest.raises(pytest.fail.Exception if environment else pytest.skip.Exception, match="no Python"):
+        need("no Python 3.13", environment)
