@@ -1,6 +1,5 @@
 """Azurite as a process: it starts, ends and starts again, and says what is wrong where it cannot."""
 
-import os
 import shutil
 import socket
 import time
@@ -14,7 +13,8 @@ from devstack.azurite import Azurite, AzuriteFailed, AzuriteNotInstalled, why_no
 from shared.journal.records import Entry, JournalKey, Record, State
 from shared.journal.tables.store import TablesStore
 from tests.support.clock import ManualClock
-from tests.support.journal.stores import no_identity, without_azurite
+from tests.support.journal.stores import no_identity
+from tests.support.needs import need
 
 needs_node = pytest.mark.skipif(shutil.which("node") is None, reason="Azurite needs Node.js: install Node.js 20")
 
@@ -36,8 +36,7 @@ def reachable(port: int) -> bool:
 
 @pytest.fixture
 def installed() -> None:
-    if (reason := why_not_installed()) is not None:
-        without_azurite(reason, os.environ)
+    need(why_not_installed())
 
 
 @pytest.mark.usefixtures("installed")

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import pytest
 
-from bench.counting import CountingTransport
+from bench.rows.transactions import CountingTransport
 from devstack.events import sample_text
 from handlers import DISPATCH
 from shared.errors import DeliveryDeferred, RequestRefused, Throttled
