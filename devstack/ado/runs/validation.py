@@ -31,7 +31,6 @@ class RunRequest:
     variables: Mapping[str, Variable]
     stages_to_skip: tuple[str, ...]
     preview: bool
-    yaml_override: str | None
 
 
 def read_run_request(body: Mapping[str, Any]) -> RunRequest:
@@ -44,7 +43,6 @@ def read_run_request(body: Mapping[str, Any]) -> RunRequest:
         variables={name: _variable(value) for name, value in (body.get("variables") or {}).items()},
         stages_to_skip=tuple(body.get("stagesToSkip") or ()),
         preview=body.get("previewRun") or False,
-        yaml_override=body.get("yamlOverride") or None,
     )
 
 
@@ -119,10 +117,8 @@ def _commit(version: str | None, branch: str) -> str:
     return version
 
 
-def final_yaml(order: RunOrder, request: RunRequest, pipeline: PipelineDeclaration) -> str:
-    """The YAML of a preview: the pipeline with its parameters replaced by their values, or what the caller sent."""
-    if request.yaml_override is not None:
-        return request.yaml_override
+def final_yaml(order: RunOrder, pipeline: PipelineDeclaration) -> str:
+    """The YAML of a preview: the pipeline with its parameters replaced by their values."""
     steps = [{"script": f"echo {name}={value}"} for name, value in order.template_parameters.items()]
     stages = [
         {"stage": stage, "jobs": [{"job": stage, "steps": steps}]} for stage in (pipeline.stages or ("__default",))

@@ -27,7 +27,7 @@ def _books(ado: Ado) -> Any:
 def test_the_books_over_http(ado: Ado) -> None:
     secret = {"apiKey": {"value": "canary-api-key", "isSecret": True}, "system.debug": {"value": "true"}}
     ado.run({**PLAIN_RUN, "variables": secret, "stagesToSkip": ["deploy"]})
-    ado.emulator.books.change_tags(501, ["nightly"])
+    ado.emulator.books.add_tags(501, ["nightly"])
 
     books = _books(ado)
 
