@@ -110,15 +110,3 @@ def test_a_port_that_is_taken() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         assert _fails("--port", str(port)) == f"devstack.ado: cannot listen on port {port}: Address already in use\n"
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        (["--port", "65536"], "argument --port: must be between 0 and 65535"),
-        (["--port", "http"], "argument --port: invalid _port value: 'http'"),
-        (["--pat", "x"], "unrecognized arguments: --pat x"),
-    ],
-)
-def test_bad_options(options: list[str], message: str) -> None:
-    assert message in _fails(*options)
