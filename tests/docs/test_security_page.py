@@ -8,7 +8,7 @@ import pytest
 
 from handlers import DISPATCH
 from shared.deciding import decide
-from shared.errors import InvalidRoutes, UnsafeValue
+from shared.errors import UnsafeValue
 from shared.journal.cooldown import Cooldowns
 from shared.journal.journal import Journal
 from shared.journal.records import Entry, JournalKey, Record, State
@@ -51,15 +51,6 @@ def test_the_alphabet_and_what_never_passes_are_the_codes() -> None:
     assert len(values()) == 12
     assert {SAFE_VALUE.pattern, *templates._NEVER} <= set(codes(PAGE))
     assert f"{MAX_VALUE_LENGTH:,}" in PAGE
-
-
-def test_whatever_allow_says_the_sequences_do_not_pass() -> None:
-    template = parse_template("x{{ run_id }}(y", None)
-    everything = re.compile(".*", re.DOTALL)
-    for value in (*templates._NEVER, "##VSO[x", "a\nb", "a\x00b", "a\u202eb", "a\u2028b", "$"):
-        with pytest.raises(UnsafeValue):
-            template.render({"run_id": value}, everything)
-    assert template.render({"run_id": "a;b"}, everything) == "xa;b(y"
 
 
 def test_an_environment_value_in_a_parameter_is_in_the_request_that_the_journal_keeps() -> None:
@@ -119,9 +110,3 @@ def test_a_record_in_doubt_is_sent_as_it_stands_so_the_table_must_be_trusted(
     )
     relay.deliver(run_completed())
     assert [queued.request for queued in pipelines.books] == [forged]
-
-
-@pytest.mark.parametrize("url", ["http://dev.azure.com/contoso", "http://10.0.0.1/tfs"])
-def test_no_organization_is_spoken_to_without_encryption(url: str) -> None:
-    with pytest.raises(InvalidRoutes, match="must begin with https://"):
-        routes(PLAIN, environment={**ENVIRONMENT, "AZURE_DEVOPS_ORG_URL": url})
