@@ -17,7 +17,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from devstack.ado.access import new_token
-from devstack.ado.errors import job_not_found, log_not_found, plan_not_found, record_not_found, task_not_found
+from devstack.ado.errors import job_not_found, plan_not_found, record_not_found
 from devstack.ado.masking import Masker
 from devstack.ado.tasks.records import EventRecord, LogRecord, PlanRecord, TaskRecord
 
@@ -150,7 +150,7 @@ class TaskHub:
             if event.job_id != task.job_id:
                 raise job_not_found(event.job_id, plan_id)
             if event.task_id != task.id:
-                raise task_not_found(event.task_id, plan_id)
+                raise record_not_found(event.task_id, plan_id, "task instance")
             effect = _effect(task, event)
             record = EventRecord(event.name, event.result, credential, effect, self._clock())
             self._change(task.id, events=(*task.events, record))
@@ -170,7 +170,7 @@ class TaskHub:
             plan = self.live_plan(plan_id)
             log = plan.log(log_id)
             if log is None:
-                raise log_not_found(log_id, plan_id)
+                raise record_not_found(str(log_id), plan_id, "log")
             log = replace(log, content=log.content + content, changed=self._clock())
             logs = tuple(log if each.id == log_id else each for each in plan.logs)
             self._plans[plan.id] = replace(plan, logs=logs)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +11,6 @@ import requests
 from devstack.ado.emulator import Emulator
 from devstack.ado.faults import Fault, FaultPlan, Match, parse_faults
 from devstack.ado.server import Served, serve
-from devstack.serving import ConnectionDropped
 from tests.support.services.emulator import DECLARATION, PAT, PLAIN_RUN, PROJECT, RUNS, Ado, basic
 from tests.support.waiting import wait_until
 
@@ -129,18 +127,6 @@ def test_a_delay_holds_nobody_else_up_and_ends_with_the_server() -> None:
 
     assert len(emulator.books.runs) == 1
     assert _statuses(emulator) == ["dropped", 200]
-
-
-def test_without_a_server_delays_pass_and_drops_raise() -> None:
-    ado = Ado()
-    ado.emulator.plan(Fault(accept=True, delay_before_seconds=0.05, drop=True))
-    started = time.monotonic()
-
-    with pytest.raises(ConnectionDropped):
-        ado.ask("POST", RUNS, PLAIN_RUN)
-
-    assert time.monotonic() - started >= 0.05
-    assert len(ado.emulator.books.runs) == 1
 
 
 def test_first_in_first_out_as_often_as_planned() -> None:
