@@ -16,7 +16,6 @@ import socket
 import subprocess
 import time
 from pathlib import Path
-from types import TracebackType
 from typing import Final, Self
 
 INSTALL_COMMAND: Final = "npm ci --prefix devstack/azurite"
@@ -161,9 +160,7 @@ class Azurite:
         self.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_error: object) -> None:
         """Stop it."""
         self.stop()
 
