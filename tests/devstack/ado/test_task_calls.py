@@ -42,7 +42,9 @@ def _function(callee: Callee, **more: Any) -> AzureFunction:
 
 
 def _ended(served: Served, task: TaskRecord) -> TaskRecord:
-    return served.emulator.books.task_hub.wait(task.id, SECONDS)
+    hub = served.emulator.books.task_hub
+    wait_until(lambda: hub.task(task.id).state == "completed")
+    return hub.task(task.id)
 
 
 def _complete(served: Served, headers: Headers, result: str = "succeeded") -> int:

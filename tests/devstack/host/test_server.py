@@ -8,7 +8,7 @@ import pytest
 import requests
 
 from devstack.host import Host, serve
-from tests.support.services.host_apps import import_app, request_unlogged
+from tests.support.services.host_apps import import_app
 
 APP = """
 begun, release = threading.Event(), threading.Event()
@@ -30,18 +30,6 @@ def module(tmp_path: Path) -> ModuleType:
     return import_app(tmp_path, APP)
 
 
-def test_it_serves_on_a_free_port_of_the_loopback_address(module: ModuleType) -> None:
-    with serve(Host(module)) as first, serve(Host(module)) as second:
-        assert first.url == f"http://127.0.0.1:{first.port}"
-        assert first.port != second.port
-        for served in (first, second):
-            response = requests.get(served.url + "/api/hello/Ada", timeout=5)
-            assert (response.status_code, response.text) == (200, "hello Ada")
-    assert (first.abandoned, second.abandoned) == (0, 0)
-    with pytest.raises(requests.ConnectionError):
-        requests.get(first.url, timeout=5)
-
-
 def test_a_running_invocation_is_answered_before_the_end(module: ModuleType) -> None:
     answers: list[str] = []
     with serve(Host(module)) as served:
@@ -54,11 +42,3 @@ def test_a_running_invocation_is_answered_before_the_end(module: ModuleType) -> 
     caller.join(5)
     assert answers == ["done"]
     assert served.abandoned == 0
-
-
-def test_nothing_is_written_about_requests(
-    module: ModuleType, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
-) -> None:
-    with serve(Host(module)) as served:
-        assert request_unlogged("GET", served.url + "/api/hello/a?code=canary-key") == (200, "hello a")
-    assert (capfd.readouterr(), "canary" in caplog.text) == (("", ""), False)
