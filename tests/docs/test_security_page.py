@@ -1,7 +1,6 @@
 """docs/security.md is held against the code, claim by claim where a claim can be run."""
 
 import re
-import zlib
 from dataclasses import replace
 
 import pytest
@@ -11,9 +10,8 @@ from shared.deciding import decide
 from shared.errors import UnsafeValue
 from shared.journal.cooldown import Cooldowns
 from shared.journal.journal import Journal
-from shared.journal.records import Entry, JournalKey, Record, State
+from shared.journal.records import Entry, Record, State
 from shared.journal.sqlite import SqliteStore
-from shared.journal.tables.entities import record_to_entity
 from shared.queueing import Queueing
 from shared.relay import Relay
 from shared.routing import templates
@@ -81,14 +79,6 @@ def test_a_run_is_tagged_with_text_that_no_parameter_may_hold() -> None:
     assert decided.tags[0].startswith("model:a$(b)_c_d_x")
     assert {len(tag) <= MAX_TAG_LENGTH for tag in decided.tags} == {True}
     assert f"{MAX_TAG_LENGTH}" in PAGE
-
-
-def test_the_journal_keeps_the_whole_event_compressed_and_not_encrypted(clock: ManualClock) -> None:
-    raw = run_completed()
-    entry = Entry("id", "type", "subject", raw)
-    record = Record(JournalKey("route", "key"), State.CLAIMED, entry, clock(), clock(), clock())
-    entity = record_to_entity(record, "0" * 32)
-    assert zlib.decompress(entity["event0"]).decode() == raw
 
 
 def test_a_record_in_doubt_is_sent_as_it_stands_so_the_table_must_be_trusted(

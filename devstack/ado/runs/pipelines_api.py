@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from devstack.ado.call import Call, collection, json_answer
 from devstack.ado.errors import invalid_argument, pipeline_not_found, queue_permission_missing, run_not_found
 from devstack.ado.runs.answers import Answers
-from devstack.ado.runs.validation import RunRequest, final_yaml, order_run, read_run_request
+from devstack.ado.runs.validation import final_yaml, order_run
 
 if TYPE_CHECKING:
     from werkzeug.wrappers import Response
@@ -37,20 +37,16 @@ def get_pipeline(call: Call, pipeline_id: int) -> Response:
 
 def run_pipeline(call: Call, pipeline_id: int) -> Response:
     """Queues a run, or with ``previewRun`` only says what it would be."""
-    pipeline, request = _run_request(call, pipeline_id)
-    if request.preview:
-        return _preview(call, pipeline, request)
-    run = call.books.queue(order_run(request, pipeline, call.declaration))
+    pipeline, body = _pipeline_to_run(call, pipeline_id), call.body("run_request")
+    if body.get("previewRun"):
+        return preview_pipeline(call, pipeline_id)
+    run = call.books.queue(order_run(body, pipeline, call.declaration))
     return json_answer(Answers(call.declaration, call.root).run(run))
 
 
 def preview_pipeline(call: Call, pipeline_id: int) -> Response:
-    pipeline, request = _run_request(call, pipeline_id)
-    return _preview(call, pipeline, request)
-
-
-def _preview(call: Call, pipeline: PipelineDeclaration, request: RunRequest) -> Response:
-    order = order_run(request, pipeline, call.declaration)
+    pipeline = _pipeline_to_run(call, pipeline_id)
+    order = order_run(call.body("run_request"), pipeline, call.declaration)
     return json_answer({"finalYaml": final_yaml(order, pipeline)})
 
 
@@ -73,8 +69,8 @@ def _pipeline(call: Call, pipeline_id: int) -> PipelineDeclaration:
     return pipeline
 
 
-def _run_request(call: Call, pipeline_id: int) -> tuple[PipelineDeclaration, RunRequest]:
+def _pipeline_to_run(call: Call, pipeline_id: int) -> PipelineDeclaration:
     pipeline = _pipeline(call, pipeline_id)
     if not pipeline.may_queue:
         raise queue_permission_missing(pipeline.id, pipeline.name, call.declaration.project)
-    return pipeline, read_run_request(call.body("run_request"))
+    return pipeline
