@@ -96,7 +96,7 @@ class Attempts:
         client = PipelinesClient(Credential(lambda: Issued(pat_authorization(self.pat))), transport)
         run = client.run(request or self.request, utc_now() + timedelta(seconds=30))
         transport.close()
-        self.served.emulator.books.change_tags(run.id, tags)
+        self.served.emulator.books.add_tags(run.id, tags)
         return run.id
 
 

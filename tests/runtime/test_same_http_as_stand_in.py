@@ -19,7 +19,7 @@ from tests.support.waiting import wait_until
 APP = """
 import json
 
-@app.route("echo/{name}/{number:int?}", methods=["GET", "POST"])
+@app.route("echo/{name}", methods=["GET", "POST"])
 def echo(req: func.HttpRequest) -> func.HttpResponse:
     seen = {
         "method": req.method, "params": dict(req.params), "route": dict(req.route_params),
@@ -82,7 +82,7 @@ class Call:
 JSON = {"Content-Type": "application/json"}
 CALLS = [
     Call("echo", "echo/ada", {"name": "ada"}, query={"a": "1", "none": ""}, headers={"X-Seen": "yes"}, status=201),
-    Call("echo", "echo/ada/7", {"name": "ada", "number": "7"}, "POST", body="tëxt".encode(), status=201),
+    Call("echo", "echo/bob", {"name": "bob"}, "POST", body="tëxt".encode(), status=201),
     Call("echo", "echo/ada", {"name": "ada"}, "POST", headers=JSON, body=b'{"run": 1}', status=201),
     Call("text", "text"),
     Call("later", "later"),
