@@ -11,7 +11,7 @@ from bench.sizes import Sizes
 from handlers import DISPATCH
 from shared.events.event import AmlEvent, Occurrence, parse_event
 from shared.routing.table import Route, RouteTable
-from shared.routing.templates import Condition, parse_template
+from shared.routing.templates import Expression, parse_template
 
 FEW: Final = 10
 _MICROSECONDS: Final = 1e6
@@ -50,7 +50,7 @@ def _routes(number: int, events: Sequence[str]) -> list[Route]:
             organization_url="https://dev.azure.com/contoso",
             project="mlops",
             pipeline=index + 1,
-            when=Condition(f"event.subject == 'train-{index}'" if index else "event.id", None),
+            when=Expression(f"event.subject == 'train-{index}'" if index else "event.id", None),
             parameters={"subject": parse_template("{{ event.subject }}", None)},
             tags=False,
         )

@@ -25,7 +25,7 @@ def condition_warnings(reading: Reading) -> Iterator[Finding]:
     for route in reading.table.routes:
         if route.when is None:
             continue
-        expression = route.when.expression
+        expression = route.when
         place, known = place_of(reading, route.name, "when"), known_of(route)
         answers = {answer for (answer,) in truths([expression.tree], known)}
         if answers == {FAILED}:
@@ -112,7 +112,7 @@ def _is_literal(template: Template) -> bool:
 def _overlap(reading: Reading, first: Route, second: Route) -> Finding | None:
     """The warning of two routes that may match one event; None where they exclude each other."""
     known = Known(first.event, with_children=first.include_child_runs or second.include_child_runs)
-    trees = [_NO_CONDITION if each.when is None else each.when.expression.tree for each in (first, second)]
+    trees = [_NO_CONDITION if each.when is None else each.when.tree for each in (first, second)]
     answers = truths(trees, known)
     if (True, True) not in answers:
         return None

@@ -14,7 +14,7 @@ from azure.core.exceptions import ClientAuthenticationError
 
 from shared.errors import NotificationFailed
 from shared.notifications.notification import Notification
-from shared.notifications.topic_client import Topic, open_topic
+from shared.notifications.topic_client import Topic
 from tests.support.canaries import secret
 from tests.support.services.event_grid_topic import KEY, TOKEN, CustomTopic, certificate, serving_topic
 
@@ -66,7 +66,7 @@ def topic() -> Iterator[CustomTopic]:
 
 
 def opened(topic: CustomTopic, key: str | None = KEY) -> Topic:
-    return open_topic(topic.url, key, no_identity)
+    return Topic(topic.url, key, no_identity)
 
 
 def failure(topic: Topic) -> NotificationFailed:
@@ -94,7 +94,7 @@ class TestWhatIsSent:
 
     def test_an_identity_over_https(self, https_topic: CustomTopic) -> None:
         identity = FakeIdentity()
-        open_topic(https_topic.url, None, identity)([notification()])
+        Topic(https_topic.url, None, identity)([notification()])
         assert https_topic.answered == [200]
         assert identity.scopes == ["https://eventgrid.azure.net/.default"]
 
@@ -102,11 +102,11 @@ class TestWhatIsSent:
         self, https_topic: CustomTopic, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.delenv("REQUESTS_CA_BUNDLE")
-        assert "CERTIFICATE_VERIFY_FAILED" in str(failure(open_topic(https_topic.url, None, FakeIdentity())))
+        assert "CERTIFICATE_VERIFY_FAILED" in str(failure(Topic(https_topic.url, None, FakeIdentity())))
         assert https_topic.answered == []
 
     def test_no_token_is_sent_without_encryption(self, topic: CustomTopic) -> None:
-        assert "non-TLS" in str(failure(open_topic(topic.url, None, FakeIdentity())))
+        assert "non-TLS" in str(failure(Topic(topic.url, None, FakeIdentity())))
         assert topic.answered == []
 
     def test_no_entry_of_netrc_replaces_the_token(
@@ -115,7 +115,7 @@ class TestWhatIsSent:
         netrc = tmp_path / "netrc"
         netrc.write_text(f"machine 127.0.0.1 login somebody password {secret('netrc')}\n")
         monkeypatch.setenv("NETRC", str(netrc))
-        open_topic(https_topic.url, None, FakeIdentity())([notification()])
+        Topic(https_topic.url, None, FakeIdentity())([notification()])
         assert https_topic.answered == [200]
 
     def test_the_library_does_not_warn_of_how_it_is_used(
@@ -156,12 +156,12 @@ class TestAnswers:
 
     def test_an_identity_without_the_role(self, https_topic: CustomTopic) -> None:
         https_topic.statuses.append(403)
-        failed = failure(open_topic(https_topic.url, None, FakeIdentity()))
+        failed = failure(Topic(https_topic.url, None, FakeIdentity()))
         assert "the app's identity has the role EventGrid Data Sender" in str(failed)
 
     def test_an_identity_that_gets_no_token(self, https_topic: CustomTopic) -> None:
         identity = FakeIdentity(ClientAuthenticationError("no identity here, says the test"))
-        failed = failure(open_topic(https_topic.url, None, identity))
+        failed = failure(Topic(https_topic.url, None, identity))
         assert "no identity here, says the test" in str(failed)
         assert not failed.may_pass
         assert https_topic.answered == []
@@ -175,6 +175,6 @@ class TestAnswers:
 
     def test_an_answer_that_does_not_come(self, topic: CustomTopic) -> None:
         topic.open.clear()
-        failed = failure(open_topic(topic.url, KEY, no_identity, read_seconds=0.05))
+        failed = failure(Topic(topic.url, KEY, no_identity, read_seconds=0.05))
         assert failed.may_pass
         assert "timed out" in str(failed)

@@ -15,7 +15,7 @@ def route_lines(route: Route, width: int) -> list[str]:
 
     :param width: how many characters a line may have; longer words are left whole.
     """
-    lines = [] if route.when is None else wrapped(f"when {route.when.expression.text}", width)
+    lines = [] if route.when is None else wrapped(f"when {route.when.text}", width)
     return [*lines, *(line for note in _notes(route) for line in wrapped(note, width))]
 
 
