@@ -167,10 +167,6 @@ class TestLogs:
                 "Function name: aml_event, Function Type: sync",
             )
 
-    def test_nothing_but_decisions_is_logged_of_a_delivery_that_goes_well(self, worker: Worker) -> None:
-        invocation = deliver(worker, sample_text("run-completed"))
-        assert [log["category"] for log in worker.logs_of(invocation)] == ["nextstage.decision"]
-
     def test_what_a_function_prints_does_not_disturb_the_host(self, start_worker: StartWorker, tmp_path: Path) -> None:
         worker = start_worker({})
         worker.start_app(write_app(tmp_path / "app", PRINTING))

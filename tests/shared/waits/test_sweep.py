@@ -18,8 +18,9 @@ from tests.support.building import WORKSPACE
 from tests.support.canaries import secret
 from tests.support.clock import ManualClock
 from tests.support.fakes import HANGS
+from tests.support.journal.meanwhile import Meanwhile
 from tests.support.journal.memory_store import MemoryStore
-from tests.support.journal.stepping import Meanwhile, SteppingStore
+from tests.support.journal.wrapped_store import WrappedStore
 from tests.support.waits import EVENT, a_request, the_end
 from tests.support.waits import Scene as Waiting
 
@@ -243,7 +244,7 @@ class TestTimeIsUp:
 
         # The oldest is claimed and released, then given up: claimed as it was read, in vain, claimed anew, closed.
         meanwhile = Meanwhile("before replace", write, visit=5)
-        scene = Scene(clock, SteppingStore(store, meanwhile))
+        scene = Scene(clock, WrappedStore(store, meanwhile))
         for number in range(2):
             wait(scene, f"run-{number}")
             scene.clock.advance(1)
