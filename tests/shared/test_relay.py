@@ -15,7 +15,6 @@ from typing import Any
 import pytest
 
 from devstack.events import sample_text
-from handlers import DISPATCH
 from shared.azure_devops.runs import Run
 from shared.clock import utc_now
 from shared.deciding import MAX_UNREADABLE_BYTES
@@ -31,18 +30,14 @@ from shared.errors import (
     RequestRefused,
     Throttled,
 )
-from shared.journal.cooldown import Cooldowns
-from shared.journal.journal import Journal
 from shared.journal.records import JournalKey, Record, State, Store
-from shared.queueing import Queueing
-from shared.relay import Relay
 from shared.routing.table import WhyNot
 from shared.telemetry import Outcome
 from tests.support.building import event_text, routes, run_completed
 from tests.support.clock import ManualClock
 from tests.support.fakes import HANGS, LOST, LOST_UNQUEUED, SKEW, FakePipelines, Reports, url_of
 from tests.support.journal.records import store_with
-from tests.support.relays import BUDGET, LEASE, PLAIN, SETTLE, Bench, deferred, outcomes
+from tests.support.relays import BUDGET, LEASE, PLAIN, SETTLE, Bench, deferred, outcomes, relay_over
 
 SAME = "name: same\nevent: RunCompleted\npipeline: p\nparameters: { what: anything }"
 RUN = {"experimentName": "train", "runId": "run-1"}
@@ -630,14 +625,7 @@ class TestCooldown:
     def test_of_many_at_once_one_is_queued(self, each_store: Store) -> None:
         """Real threads and a real clock: 64 occurrences want the same window at the same instant, on every backend."""
         pipelines = FakePipelines(utc_now)
-        journal = Journal(each_store)
-        relay = Relay(
-            dispatch=DISPATCH,
-            routes=routes(self.COOL),
-            journal=journal,
-            queueing=Queueing(journal, pipelines, Cooldowns(each_store)),
-            report=Reports(),
-        )
+        relay = relay_over(each_store, pipelines, routes(self.COOL), report=Reports())
         start = threading.Barrier(16)
 
         def deliver(number: int) -> Outcome:
