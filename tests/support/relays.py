@@ -18,7 +18,7 @@ from shared.journal.cooldown import Cooldowns
 from shared.journal.journal import Journal
 from shared.journal.records import UNROUTED, JournalKey, Record, Selection, Store
 from shared.queueing import Pipelines, Queueing
-from shared.redrive import Redriven
+from shared.redrive import Redriven, may_have_run
 from shared.relay import Delivery, Relay
 from shared.routing.table import RouteTable
 from shared.telemetry import Outcome, Report
@@ -81,12 +81,16 @@ class Bench:
     def beside_a_neighbor(cls, store: Store, clock: ManualClock) -> Iterator[Self]:
         """A bench, and another organization's route at work in the same journal, with equal run ids and parameters.
 
-        Whatever happens on the bench, the neighbor's events are duplicates and its window stays its own.
+        Whatever happens on the bench, the neighbor's events are duplicates and its window stays its own; and the
+        bench has no run that no record owns or may own.
         """
         neighbor = Bench(store, clock, FakePipelines(clock))
         relay = neighbor.relay(NEIGHBOR)
         relay.deliver(run_completed("run-1"))
-        yield cls(store, clock, FakePipelines(clock))
+        bench = cls(store, clock, FakePipelines(clock))
+        yield bench
+        runs = {queued.run.id for queued in bench.pipelines.books} - {*bench.pipelines.cancelled}
+        assert len(runs) <= sum(record.run_id is not None or may_have_run(record) for record in bench.records)
         for run_id in ("run-1", "run-2"):
             relay.deliver(run_completed(run_id))
         assert [decision.outcome for decision in neighbor.reports] == [
