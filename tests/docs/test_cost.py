@@ -15,22 +15,19 @@ import pytest
 
 from bench.rows.transactions import CountingTransport
 from devstack.events import sample_text
-from handlers import DISPATCH
 from shared.errors import DeliveryDeferred, RequestRefused, Throttled
-from shared.journal.cooldown import Cooldowns
 from shared.journal.journal import Journal
 from shared.journal.purge import BATCH_RECORDS
 from shared.journal.records import JournalKey
 from shared.journal.tables.entities import Entity, record_to_entity, run_marker
 from shared.journal.tables.store import TablesStore
-from shared.queueing import Queueing
-from shared.relay import Relay
 from shared.settings import load_settings
 from tests.support import ROOT
 from tests.support.building import routes, run_completed
 from tests.support.clock import ManualClock
 from tests.support.fakes import FakePipelines, Reports
 from tests.support.journal.stores import OpenTables
+from tests.support.relays import relay_over
 
 PLAIN = "name: plain\nevent: RunCompleted\npipeline: p\nparameters: { run: '{{ run_id }}' }"
 COOLING = PLAIN.replace("plain", "cooling") + "\ncooldown: 6h"
@@ -50,15 +47,7 @@ class Meter:
 
     def deliver(self, raw: str, route: str = PLAIN) -> int:
         """The transactions of one delivery."""
-        journal = Journal(self.store, clock=self.clock)
-        relay = Relay(
-            dispatch=DISPATCH,
-            routes=routes(route),
-            journal=journal,
-            queueing=Queueing(journal, self.pipelines, Cooldowns(self.store, self.clock), clock=self.clock),
-            report=self.reports,
-            clock=self.clock,
-        )
+        relay = relay_over(self.store, self.pipelines, routes(route), self.clock, report=self.reports)
         return self.count(lambda: relay.deliver(raw))
 
     @property
