@@ -1,5 +1,6 @@
 """``manage.py doctor``: tries each thing that the app needs, for real, and says what to do about what fails."""
 
+from dataclasses import asdict
 from typing import Annotated, Final
 
 import typer
@@ -66,7 +67,7 @@ def doctor(
         if not as_json:
             _show(console, result)
     if as_json:
-        console.json([result.document() for result in results])
+        console.json([asdict(result) for result in results])
     else:
         console.line(summary(counted(len(results), "check"), (result.status for result in results)))
     raise typer.Exit(1 if any(result.status is Status.FAILED for result in results) else 0)

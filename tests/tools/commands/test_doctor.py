@@ -22,7 +22,7 @@ from tests.support.canaries import secret
 from tests.support.journal.stores import OpenTables
 from tests.support.services.odd_host import answering
 from tests.tools.conftest import NOWHERE, RIGHT, TRIAGE, WRONG, Desk, Ended
-from tools.actions.check_results import Status, split_advice
+from tools.actions.check_results import Status, failed
 from tools.actions.examining import Endpoint, examine
 from tools.installation import Installation
 
@@ -333,8 +333,9 @@ class TestEndpoint:
         ("a: b; check c", ("a: b", "check c")),
         ("a; b; c", ("a; b", "c")),
         ("a", ("a", "otherwise")),
-        ("a\n  b; c", ("a; b", "c")),
+        ("a\n  b; c\n  d", ("b; c\nd", "otherwise")),
     ],
 )
 def test_what_happened_and_what_to_do(text: str, parts: tuple[str, str]) -> None:
-    assert split_advice(CredentialUnavailable(text), "otherwise") == parts
+    result = failed("token", CredentialUnavailable(text), "otherwise")
+    assert (result.detail, result.next_step) == parts
