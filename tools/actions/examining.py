@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass
 from functools import partial
 from typing import Final, TypeVar
 
@@ -32,32 +31,21 @@ _SETTINGS_FIRST: Final = "the settings first"
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
-class Endpoint:
-    """Where the app's Event Grid endpoint is said to be.
-
-    :param url: empty where nobody has said; then the usual one is tried, and its absence is no failure.
-    """
-
-    url: str
-    key: str
-    function: str
-    usual_url: str = DEFAULT_URL
-
-
-def examine(installation: Installation, endpoint: Endpoint) -> Iterator[CheckResult]:
+def examine(
+    installation: Installation, url: str, key: str, function: str, usual_url: str = DEFAULT_URL
+) -> Iterator[CheckResult]:
     """Try everything.
 
+    :param url: of the app's Event Grid endpoint; empty: the usual one is tried, and its absence is no failure.
     :raises CommandFailed: the endpoint's address or key cannot be one.
     """
-    key = endpoint.key or _key_in_environment(installation)
-    target = webhook(endpoint.url or endpoint.usual_url, endpoint.function, checked_key(key))
+    target = webhook(url or usual_url, function, checked_key(key or _key_in_environment(installation)))
     settings = yield from _settings(installation)
     routes = yield from _routes_and_journal(installation)
     issued = yield from _credential(settings)
     yield _waits(settings)
     yield from _azure_devops(issued, routes)
-    yield _endpoint(target, is_named=bool(endpoint.url))
+    yield _endpoint(target, is_named=bool(url))
 
 
 def _tried(

@@ -6,7 +6,7 @@ from typing import Annotated, Final
 import typer
 
 from tools.actions.check_results import CheckResult, Status
-from tools.actions.examining import Endpoint, examine
+from tools.actions.examining import examine
 from tools.console import Console
 from tools.events.webhook import DEFAULT_FUNCTION, DEFAULT_URL, KEY_VARIABLE
 from tools.help_pages import epilog
@@ -62,7 +62,7 @@ def doctor(
     """
     installation, console = installation_of(context), Console()
     results: list[CheckResult] = []
-    for result in examine(installation, Endpoint(url or "", key or "", function)):
+    for result in examine(installation, url or "", key or "", function):
         results.append(result)
         if not as_json:
             _show(console, result)

@@ -23,7 +23,7 @@ from tests.support.journal.stores import OpenTables
 from tests.support.services.odd_host import answering
 from tests.tools.conftest import NOWHERE, RIGHT, TRIAGE, WRONG, Desk, Ended
 from tools.actions.check_results import Status, failed
-from tools.actions.examining import Endpoint, examine
+from tools.actions.examining import examine
 from tools.installation import Installation
 
 KEY = base64.b64encode(secret("account-key").encode()).decode()
@@ -319,7 +319,7 @@ class TestEndpoint:
 
     def test_the_usual_one_need_not_be_there(self, desk: Desk) -> None:
         installation = Installation(desk.folder, desk.environment)
-        *_, last = examine(installation, Endpoint("", "", "aml_event", usual_url="http://127.0.0.1:9"))
+        *_, last = examine(installation, "", "", "aml_event", usual_url="http://127.0.0.1:9")
         assert last.status is Status.SKIPPED
         assert last.detail == "no app runs at http://127.0.0.1:9; --url names a deployed one"
 
