@@ -1,5 +1,34 @@
 """Every error nextstage raises, named by cause.
 
+::
+
+    NextstageError
+    ├── ConfigurationError            the app must not start
+    │   ├── InvalidSettings
+    │   └── InvalidRoutes
+    ├── EventRefused                  the event can never succeed as it is: it is parked
+    │   ├── UnreadableEvent
+    │   ├── IncompleteEvent
+    │   └── RenderingRefused          a route cannot make a request of it
+    │       ├── ExpressionFailed
+    │       ├── MissingValue
+    │       └── UnsafeValue
+    ├── AzureDevOpsError              one per kind of answer, see shared/http/message.py
+    │   ├── RequestNotSent            surely nothing queued, as for the next four
+    │   ├── CredentialUnavailable
+    │   ├── CredentialRejected
+    │   ├── PermissionDenied
+    │   ├── Throttled
+    │   ├── RequestRefused            nothing queued, now or later: the request is parked
+    │   └── AnswerLost                a run may have been queued, or not
+    ├── JournalError
+    │   ├── JournalUnavailable
+    │   ├── ClaimLost
+    │   └── RunAlreadyOwned
+    ├── InvalidWait, WaitsForAnother, RunStatusUnavailable    a task cannot wait, or be told
+    ├── NotificationFailed            never an outcome
+    └── DeliveryDeferred              the host answers 500, so that Event Grid repeats the delivery
+
 The host answers Event Grid with an exception's text, so no message may hold a secret.
 """
 
