@@ -21,7 +21,8 @@ from shared.credentials import (
 )
 from shared.errors import InvalidSettings
 from shared.events.event import Handler
-from shared.http.sending import Sender, ThrottleGate
+from shared.http.sending import Sender
+from shared.http.throttle import ThrottleGate
 from shared.http.transport import RequestsTransport, Transport
 from shared.journal.backends import backend_of
 from shared.journal.cooldown import Cooldowns

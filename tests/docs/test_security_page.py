@@ -15,7 +15,8 @@ from shared.journal.sqlite import SqliteStore
 from shared.queueing import Queueing
 from shared.relay import Relay
 from shared.routing import templates
-from shared.routing.table import MAX_TAG_LENGTH, Match
+from shared.routing.lineage import MAX_TAG_LENGTH
+from shared.routing.table import Match
 from shared.routing.templates import MAX_VALUE_LENGTH, SAFE_VALUE, parse_template
 from tests.support import ROOT
 from tests.support.building import ENVIRONMENT, WORKSPACE, event_text, routes, run_completed

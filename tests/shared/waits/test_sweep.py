@@ -8,7 +8,8 @@ import pytest
 from shared.credentials import Credential, Issued, Secret
 from shared.errors import AnswerLost, RequestNotSent, RunStatusUnavailable
 from shared.http.message import HttpRequest, HttpResponse
-from shared.http.sending import Sender, ThrottleGate
+from shared.http.sending import Sender
+from shared.http.throttle import ThrottleGate
 from shared.journal.records import Record, Selection, State, Store
 from shared.waits.aml import AmlRuns
 from shared.waits.sweep import MAX_DURATION, Sweep, Swept

@@ -1,0 +1,23 @@
+"""Tags that say where a pipeline run comes from, for people and queries in Azure DevOps. Pure."""
+
+from typing import Final
+
+from shared.events.event import AmlEvent, Occurrence
+
+MAX_TAG_LENGTH: Final = 400
+"""Source: Azure DevOps docs, naming restrictions, tags."""
+
+
+def lineage_tags(event: AmlEvent, occurrence: Occurrence) -> tuple[str, ...]:
+    """Return the tags that say where a run comes from, as far as the event knows.
+
+    They are ``aml-run:<id>``, ``model:<name>:<version>`` and ``event:<id>``. Azure DevOps separates tags with
+    commas and semicolons, so these become underscores.
+    """
+    names = occurrence.names
+    models = [names["model_id"]] if "model_id" in names else names.get("model_ids", ())
+    tags = [f"aml-run:{names['run_id']}"] if "run_id" in names else []
+    tags += [f"model:{model}" for model in models]
+    tags.append(f"event:{event.id}")
+    cleaned = ("".join(char if char.isprintable() and char not in ",;" else "_" for char in tag) for tag in tags)
+    return tuple(tag[:MAX_TAG_LENGTH] for tag in cleaned)
