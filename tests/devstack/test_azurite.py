@@ -3,7 +3,6 @@
 import os
 import shutil
 import socket
-import time
 from contextlib import closing
 from pathlib import Path
 
@@ -114,6 +113,4 @@ class TestFailing:
         )
         azurite = Azurite(tmp_path, program=program)
         azurite.start()
-        began = time.monotonic()
         assert azurite.stop() == -9
-        assert time.monotonic() - began < 5
