@@ -19,7 +19,7 @@ from tests.model.world import BUDGET, LEASE, LOSE, SETTLE, Process
 from tests.support.clock import ManualClock
 from tests.support.fakes import Reports
 from tests.support.journal.memory_store import MemoryStore
-from tests.support.journal.stepping import SteppingStore
+from tests.support.journal.wrapped_store import WrappedStore
 from tests.support.waits import EVENT, KEY, PLAN_URLS, a_request, a_task, the_end
 
 RUN_BY_TASK = {"task-a": "run-1", "task-b": "run-1", "task-c": "run-2"}
@@ -86,7 +86,7 @@ class WaitsWorker(Process):
         self._world = world
         self.is_done = False
         journal = Journal(
-            SteppingStore(world.store, self.pause), lease_seconds=LEASE, settle_seconds=SETTLE, clock=world.clock
+            WrappedStore(world.store, self.stepping), lease_seconds=LEASE, settle_seconds=SETTLE, clock=world.clock
         )
         self._waits = Waits(
             journal,

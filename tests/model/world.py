@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import Any
 
 from handlers import DISPATCH
 from shared.azure_devops.runs import Run, RunRequest
@@ -23,7 +24,7 @@ from tests.support.building import run_completed
 from tests.support.clock import ManualClock
 from tests.support.fakes import SKEW, Reports, url_of
 from tests.support.journal.memory_store import MemoryStore
-from tests.support.journal.stepping import SteppingStore
+from tests.support.journal.wrapped_store import WrappedStore
 
 BUDGET, LEASE, SETTLE = 25, 60, 30
 GO, CRASH, LOSE = "go", "crash", "lose"
@@ -119,6 +120,17 @@ class Process:
             raise Crashed
         return self._command
 
+    def stepping(self, name: str, call: Callable[..., Any]) -> Callable[..., Any]:
+        """The call, with a stop before and after it."""
+
+        def stepped(*arguments: Any) -> Any:
+            self.pause(f"before {name}")
+            answer = call(*arguments)
+            self.pause(f"after {name}")
+            return answer
+
+        return stepped
+
     def _wait(self) -> None:
         assert self._back.acquire(timeout=60), "the worker hangs"
         if self._thread is not None and self.at == "":
@@ -145,7 +157,7 @@ class Worker(Process):
         self.delivery: Delivery | None = None
         self.acknowledged = False
         journal = Journal(
-            SteppingStore(world.store, self.pause), lease_seconds=LEASE, settle_seconds=SETTLE, clock=world.clock
+            WrappedStore(world.store, self.stepping), lease_seconds=LEASE, settle_seconds=SETTLE, clock=world.clock
         )
         self._relay = Relay(
             dispatch=DISPATCH,
@@ -154,7 +166,7 @@ class Worker(Process):
             queueing=Queueing(
                 journal,
                 SteppingPipelines(world, self.pause),
-                Cooldowns(SteppingStore(world.store, self.pause), world.clock),
+                Cooldowns(WrappedStore(world.store, self.stepping), world.clock),
                 clock=world.clock,
                 sleep=lambda _: None,
             ),

@@ -25,7 +25,7 @@ def condition_warnings(reading: Reading) -> Iterator[Finding]:
     for route in reading.table.routes:
         if route.when is None:
             continue
-        text, tree = route.when.expression.text, route.when.expression.tree
+        text, tree = route.when.text, route.when.tree
         place, known = place_of(reading, route.name, "when"), known_of(route)
         answers = {answer for (answer,) in truths([tree], known)}
         if answers == {True}:
@@ -101,7 +101,7 @@ def _literals(route: Route) -> dict[tuple[str, str], str]:
 def _overlap(reading: Reading, first: Route, second: Route) -> Finding | None:
     """The warning of two routes that may match one event; None where they exclude each other."""
     known = Known(first.event, with_children=first.include_child_runs or second.include_child_runs)
-    trees = [_NO_CONDITION if each.when is None else each.when.expression.tree for each in (first, second)]
+    trees = [_NO_CONDITION if each.when is None else each.when.tree for each in (first, second)]
     answers = truths(trees, known)
     if (True, True) not in answers:
         return None

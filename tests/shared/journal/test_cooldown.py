@@ -9,8 +9,9 @@ from shared.journal.cooldown import Cooldowns, Covered, Undecided, Window
 from shared.journal.journal import Journal, Mine
 from shared.journal.records import JournalKey, Record, Selection
 from tests.support.clock import ManualClock
+from tests.support.journal.meanwhile import Meanwhile
 from tests.support.journal.memory_store import MemoryStore
-from tests.support.journal.stepping import Meanwhile, SteppingStore
+from tests.support.journal.wrapped_store import WrappedStore
 from tests.support.waits import EVENT
 
 SIX_HOURS = Window("", timedelta(hours=6))
@@ -35,7 +36,7 @@ class Scene:
         return claimed.record
 
     def enter(self, record: Record, meanwhile: Meanwhile | None = None) -> Entered:
-        store = SteppingStore(self.store, meanwhile or (lambda _: None))
+        store = WrappedStore(self.store, meanwhile or (lambda _, call: call))
         return Cooldowns(store, self.clock).enter(record.key, SIX_HOURS)
 
     def queue(self, name: str, run_id: int, route: str = "route") -> Record:

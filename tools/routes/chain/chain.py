@@ -85,7 +85,7 @@ def may_match(cause: Cause, route: Route) -> bool:
         return True
     values = {tuple(name.split(".")): value for name, value in cause.names.items()}
     known = Known(route.event, with_children=route.include_child_runs, values=values)
-    return may_be_true(route.when.expression.tree, known)
+    return may_be_true(route.when.tree, known)
 
 
 def loop_warnings(reading: Reading) -> Iterator[Finding]:

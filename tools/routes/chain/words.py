@@ -23,7 +23,7 @@ def route_lines(route: Route, width: int) -> list[str]:
 
 def _notes(route: Route) -> Iterator[str]:
     if route.when is not None:
-        yield f"when {' '.join(route.when.expression.text.split())}"
+        yield f"when {' '.join(route.when.text.split())}"
     if not route.enabled:
         yield "switched off"
     if route.include_child_runs:
