@@ -1,7 +1,5 @@
 """``manage.py graph``: the picture, and the default table's in the README."""
 
-import pytest
-
 from tests.support import ROOT
 from tests.tools.conftest import Desk
 
@@ -62,19 +60,3 @@ def test_json_and_files(desk: Desk) -> None:
         ended = desk.run("graph", "--format", form, "-o", file)
         assert (ended.code, ended.out) == (0, "")
         assert file.read_text() == desk.run("graph", "--format", form).out
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (["nowhere.yaml"], "manage.py: nowhere.yaml cannot be read (No such file or directory); name another file"),
-        (["wrong.yaml"], "manage.py: wrong.yaml has 1 problem; nothing was started:"),
-        (["--format", "png"], "manage.py: Invalid value for '--format'"),
-        (["--output", "no/such/file"], "manage.py: no/such/file cannot be written (No such file or directory)"),
-    ],
-)
-def test_what_is_wrong_is_one_clear_message(desk: Desk, arguments: list[str], message: str) -> None:
-    (desk.folder / "wrong.yaml").write_text("routes: []\nversion: 3\n")
-    ended = desk.process("graph", *arguments)
-    assert (ended.code, ended.out) == (2, "")
-    assert ended.err.startswith(message)

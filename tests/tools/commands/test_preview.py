@@ -166,27 +166,3 @@ class TestTrouble:
         ended = previewing.run("preview", "--all")
         assert (ended.code, [row[1] for row in ended.rows[:2]]) == (1, ["unknown", "accepted"])
         assert "HTTP 500" in ended.rows[0][2]
-
-    @pytest.mark.parametrize(
-        ("arguments", "words"),
-        [
-            ([], "say what to preview: EVENT.json, '-' for the standard input, or --all"),
-            (["nope.json"], "nope.json cannot be read: No such file or directory; name a file"),
-            (["broken.json"], "broken.json is not JSON (Expecting"),
-        ],
-    )
-    def test_nothing_to_preview(self, desk: Desk, arguments: list[str], words: str) -> None:
-        desk.file("{", "broken.json")
-        desk.fails(2, words, "preview", *arguments)
-
-    def test_broken_routes(self, desk: Desk) -> None:
-        desk.file("routes: [", "routes.yaml")
-        ended = desk.run("preview", "--all")
-        assert (ended.code, ended.out) == (2, "")
-        assert "routes.yaml has 1 problem" in ended.err
-
-    def test_no_credential(self, desk: Desk) -> None:
-        desk.settings = {"AZURE_DEVOPS_EXT_PAT": ""}
-        ended = desk.run("preview", "--all")
-        assert (ended.code, ended.out) == (2, "")
-        assert "AZURE_DEVOPS_AUTH is 'pat' and there is none" in ended.err

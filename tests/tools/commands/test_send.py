@@ -164,35 +164,6 @@ class TestUsage:
         (sample,) = desk.run("send", "RunCompleted", "--as-is", "--dry-run").json
         assert sample["data"]["runId"] == "sample_run_00000001"
 
-    @pytest.mark.parametrize(
-        ("arguments", "words"),
-        [
-            (["RunComplete"], "RunComplete is neither a file nor a type of event; did you mean 'RunCompleted'?"),
-            (["numbers.json"], "numbers.json holds something that is no event"),
-            (["RunCompleted", "--set", "x"], "must be a path, '=' and a value: data.runId=x"),
-            (["RunCompleted", "--set", "subject.x=1"], "--set subject.x: subject is no object of the event"),
-            (["RunCompleted", "--schema", "xml"], "Invalid value for '--schema'"),
-            (["RunCompleted", "--url", "http://app.example"], "--url must begin with https://"),
-            (["RunCompleted", "--url", "https://[app"], "--url must begin with https://"),
-            (["RunCompleted", "--url", "https://u:p@app.example"], "--url must begin with https://"),
-            (["RunCompleted", "--url", "https://app.example/api"], "must be a function app's own address"),
-            (["RunCompleted", "--timeout", "soon"], "--timeout"),
-            ([], "Missing argument 'EVENT.json|TYPE'"),
-            (["nope.json"], "nope.json cannot be read: No such file or directory; name a file"),
-            (["broken.json"], "broken.json is not JSON (Expecting property name enclosed in double quotes"),
-        ],
-    )
-    def test_wrong_usage(self, desk: Desk, arguments: list[str], words: str) -> None:
-        desk.file("[7]", "numbers.json")
-        desk.file("{", "broken.json")
-        desk.fails(2, words, "send", *arguments)
-
-    def test_waiting_needs_routes(self, desk: Desk) -> None:
-        desk.file("routes: [", "routes.yaml")
-        ended = desk.run("send", "RunCompleted", "--wait", "--url", "http://127.0.0.1:9")
-        assert (ended.code, ended.out) == (2, "")
-        assert "routes.yaml has 1 problem" in ended.err
-
 
 class TestHandshake:
     GOOD = (200, {"Content-Type": "application/json"}, '{"validationResponse": "CODE"}')

@@ -144,16 +144,3 @@ class TestAsAProcess:
         ended = desk.run("send", "RunCompleted", "--topic", topic.url, "--wait", "--timeout", "1s")
         assert (ended.code, ended.rows[0][1:3]) == (1, ["evaluate", "nothing"])
         assert "has no record of it; does the app use this journal and routes?" in ended.rows[0][3]
-
-    @pytest.mark.parametrize(
-        ("arguments", "words"),
-        [
-            (["--topic", "http://topic.example/api/events"], "--topic must begin with https://"),
-            (["--topic", "https://t.example/api/events", "--url", "http://127.0.0.1:1"], "are two ways; choose one"),
-            (["--topic", "https://t.example/api/events", "--key", "a\nb"], "the key holds characters that no key has"),
-        ],
-    )
-    def test_wrong_usage(self, desk: Desk, arguments: list[str], words: str) -> None:
-        ended = desk.run("send", "RunCompleted", *arguments)
-        assert (ended.code, ended.out) == (2, "")
-        assert words in ended.err
