@@ -11,7 +11,7 @@ import yaml
 from cryptography.fernet import Fernet
 
 from devstack.azurite import Azurite
-from devstack.processes import start
+from devstack.processes import RunningProcess, start
 from shared.errors import CredentialUnavailable, JournalUnavailable
 from shared.journal.probe import PROBED, probe_record, probe_store
 from shared.journal.records import Selection
@@ -21,14 +21,13 @@ from tests.support import ROOT
 from tests.support.canaries import secret
 from tests.support.journal.stores import OpenTables
 from tests.support.services.odd_host import answering
-from tests.tools.conftest import NOWHERE, RIGHT, TRIAGE, WRONG, Desk, Ended
+from tests.tools.conftest import NOT_SOLVED, NOWHERE, RIGHT, TRIAGE, WRONG, Desk, Ended
 from tools.actions.check_results import Status, split_advice
 from tools.actions.examining import Endpoint, examine
 from tools.installation import Installation
 
 KEY = base64.b64encode(secret("account-key").encode()).decode()
 VAULT = {"KEY_VAULT_URL": "https://127.0.0.1:9"}
-NOT_SOLVED = "name: odd\nevent: RunCompleted\npipeline: triage\nwhen: length(run_id) == `4`"
 OFF = "name: off\nevent: RunCompleted\npipeline: 98\nenabled: false"
 
 Findings = dict[str, list[tuple[str, str, str | None]]]
@@ -52,7 +51,7 @@ def traces(desk: Desk) -> Any:
     """All that a doctor could have left behind at a desk."""
     files = sorted(path.name for path in desk.folder.iterdir() if path.suffix != ".log")
     runs = [] if desk.organization_url == NOWHERE else desk.runs
-    return files, runs, desk.records if desk.has_journal else None
+    return files, runs, desk.records if (desk.folder / "journal.sqlite3").exists() else None
 
 
 def found(desk: Desk, *arguments: str) -> Findings:
@@ -76,22 +75,15 @@ def journal_in(connection: str) -> dict[str, str]:
     return {"JOURNAL_CONNECTION": connection}
 
 
-def test_all_is_well(busy_desk: Desk) -> None:
-    busy_desk.settings = {"ROUTES_FILE": str(ROOT / "routes.yaml")}
+def test_all_is_well(busy_desk: Desk, host: RunningProcess) -> None:
     busy_desk.deliver()
     before = traces(busy_desk)
-    arguments, log = ("--app-dir", str(ROOT)), busy_desk.folder / "host.log"
-    with start("devstack.host", *arguments, env=busy_desk.environment, cwd=busy_desk.folder, log=log) as host:
-        ended = busy_desk.process("doctor", "--url", host.url)
+    ended = busy_desk.process("doctor", "--url", host.url)
     assert (ended.code, ended.err) == (0, "")
     *rows, last = ended.rows
     assert [tuple(row[:2]) for row in rows] == [
-        ("ok", "settings"),
-        ("ok", "routes"),
-        ("ok", "journal"),
-        ("ok", "secret"),
-        ("skipped", "token"),
-        ("skipped", "waits"),
+        *[("ok", check) for check in ("settings", "routes", "journal", "secret")],
+        *[("skipped", check) for check in ("token", "waits")],
         ("ok", "Azure DevOps"),
         *[("ok", "pipeline")] * 6,
         *[("ok", "queue")] * 6,
@@ -136,11 +128,6 @@ def test_without_azure_devops(
 
 
 class TestJournal:
-    def test_a_file_that_is_there(self, desk: Desk) -> None:
-        SqliteStore(desk.folder / "journal.sqlite3").close()
-        assert found(desk)["journal"] == [("ok", f"{desk.folder / 'journal.sqlite3'}: {PROBED}", None)]
-        assert desk.records == []
-
     def test_a_table_is_probed_and_one_that_is_not_there_is_not_made(self, open_tables: OpenTables) -> None:
         for _ in range(2):
             assert probe_table(open_tables()._table) == NO_TABLE_YET
@@ -195,17 +182,19 @@ class TestAzureDevOps:
             WRONG.replace("evaluate", "wrong"),
         )
         findings = found(busy_desk)
-        expected = [
-            ("ok", r"evaluate: \mlops\model-evaluation (11)", None),
-            ("failed", "typo: ", "did you mean 'model-evaluation'?"),
-            ("ok", "by-id: ", None),
-            ("failed", "wrong-id: ", ""),
-            ("ok", "odd: ", None),
-            ("ok", "wrong: ", None),
-        ]
-        for one, expectation in zip(findings["pipeline"], expected, strict=True):
-            expect([one], *expectation)
-        assert "has no pipeline 99, or the app may not see it" in findings["pipeline"][3][1]
+        for pipeline, expected in zip(
+            findings["pipeline"],
+            [
+                ("ok", r"evaluate: \mlops\model-evaluation (11)", None),
+                ("failed", "typo: ", "did you mean 'model-evaluation'?"),
+                ("ok", "by-id: ", None),
+                ("failed", "has no pipeline 99, or the app may not see it", ""),
+                ("ok", "odd: ", None),
+                ("ok", "wrong: ", None),
+            ],
+            strict=True,
+        ):
+            expect([pipeline], *expected)
         queue = findings["queue"]
         assert [status for status, _, _ in queue] == ["ok", "skipped", "ok", "skipped", "ok", "failed"]
         assert "no sample event could be made for it" in queue[4][1]
@@ -216,13 +205,14 @@ class TestAzureDevOps:
         for pipeline in declared["pipelines"]:
             pipeline["may_queue"] = pipeline["name"] != "triage"
         arguments = ("--pipelines", str(desk.file(yaml.safe_dump(declared), "pipelines.yaml")))
-        desk.routes(TRIAGE)
+        desk.routes(RIGHT, TRIAGE, NOT_SOLVED)
         pat, log = {"DEVSTACK_PAT": secret("pat")}, desk.folder / "ado.log"
         with start("devstack.ado", *arguments, env=pat, cwd=desk.folder, log=log) as ado:
             desk.organization_url = ado.url
             queue = found(desk)["queue"]
         detail = "triage: HTTP 403: TF215106: Access denied. devstack needs Queue builds permissions"
-        expect(queue, "failed", detail, "grant the app's identity this permission")
+        assert [status for status, _, _ in queue] == ["ok", "failed", "failed"]
+        expect(queue[1:2], "failed", detail, "grant the app's identity this permission")
 
     def test_an_answer_that_is_lost(self, busy_desk: Desk) -> None:
         busy_desk.plan(accept=False, drop=True, match={"method": "POST", "path": "/preview$"})
@@ -240,12 +230,12 @@ class TestSettingsAndRoutes:
     def test_a_credential_that_is_missing(self, desk: Desk) -> None:
         desk.settings = {"AZURE_DEVOPS_EXT_PAT": ""}
         ended = examined(desk)
-        assert (ended.code, ended.err) == (1, "")
-        assert ended.rows[0][:2] == ["failed", "settings"]
-        assert "set AZURE_DEVOPS_EXT_PAT" in ended.rows[0][2]
-        assert ended.rows[1] == ["next: correct the application settings, or local.settings.json"]
-        statuses = {row[1]: row[0] for row in ended.rows[2:-1] if row[1] != "Event Grid"}
+        first, advice, *others, _ = ended.rows
+        assert (ended.code, ended.err, first[:2]) == (1, "", ["failed", "settings"])
+        assert "set AZURE_DEVOPS_EXT_PAT" in first[2]
+        assert advice == ["next: correct the application settings, or local.settings.json"]
         skipped = ("secret", "token", "waits", "Azure DevOps")
+        statuses = {row[1]: row[0] for row in others if row[1] != "Event Grid"}
         assert statuses == {"routes": "ok", "journal": "ok", **dict.fromkeys(skipped, "skipped")}
 
     def test_every_problem_of_the_routes_is_on_a_line_of_its_own(self, desk: Desk) -> None:

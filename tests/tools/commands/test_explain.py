@@ -60,27 +60,6 @@ EXPECTED = {
 SEEN = set(Outcome) - {Outcome.DEFERRED, Outcome.COMPLETED, Outcome.CLOSED}
 
 
-class AzureDevOps:
-    """Answers as Azure DevOps would, and keeps the runs it was asked for as ``explain`` shows a call."""
-
-    PIPELINES = ("model-evaluation", "model-deployment", "smoke-test", "retraining", "triage")
-
-    def __init__(self) -> None:
-        self.calls: list[dict[str, Any]] = []
-
-    def __call__(self, request: HttpRequest, authorization: str, timeout_seconds: float) -> HttpResponse:
-        if request.method == "GET":
-            found = [{"folder": "\\", "name": name, "id": 11 + n} for n, name in enumerate(self.PIPELINES)]
-            return HttpResponse(200, {}, json.dumps({"value": found}).encode())
-        if request.body is not None and "/runs?" in request.url:
-            url = request.url
-            for n, name in enumerate(self.PIPELINES):
-                url = url.replace(f"/pipelines/{11 + n}/", f"/pipelines/{{id of {name}}}/")
-            headers = {**request.headers(authorization), "Authorization": "Basic ***"}
-            self.calls.append({"method": "POST", "url": url, "headers": headers, "body": json.loads(request.body)})
-        return HttpResponse(200, {}, json.dumps({"id": len(self.calls)}).encode())
-
-
 @pytest.fixture
 def both(desk: Desk) -> "Both":
     (desk.folder / "routes.yaml").write_text((ROOT / "routes.yaml").read_text() + MORE_ROUTES)
@@ -90,20 +69,35 @@ def both(desk: Desk) -> "Both":
 class Both:
     """The command and the running app, on one journal, at one moment: a clock that is set meanwhile defers nothing."""
 
+    PIPELINES = ("model-evaluation", "model-deployment", "smoke-test", "retraining", "triage")
+
     def __init__(self, desk: Desk) -> None:
-        self._ado = AzureDevOps()
+        self._calls: list[dict[str, Any]] = []
         now = utc_now()
         self._explainer = Explainer(Installation(desk.folder, desk.environment), None, now)
         configuration = load_configuration(desk.environment, desk.folder, NAMES)
         self._relay = compose(
-            configuration, DISPATCH, store=desk.store, transport=self._ado, report=lambda _: None, clock=lambda: now
+            configuration, DISPATCH, store=desk.store, transport=self._send, report=lambda _: None, clock=lambda: now
         ).relay
         self.seen = Counter[str]()
 
+    def _send(self, request: HttpRequest, authorization: str, timeout_seconds: float) -> HttpResponse:
+        """Answer as Azure DevOps would, and keep the runs it was asked for as ``explain`` shows a call."""
+        if request.method == "GET":
+            found = [{"folder": "\\", "name": name, "id": 11 + n} for n, name in enumerate(self.PIPELINES)]
+            return HttpResponse(200, {}, json.dumps({"value": found}).encode())
+        if request.body is not None and "/runs?" in request.url:
+            url = request.url
+            for n, name in enumerate(self.PIPELINES):
+                url = url.replace(f"/pipelines/{11 + n}/", f"/pipelines/{{id of {name}}}/")
+            headers = {**request.headers(authorization), "Authorization": "Basic ***"}
+            self._calls.append({"method": "POST", "url": url, "headers": headers, "body": json.loads(request.body)})
+        return HttpResponse(200, {}, json.dumps({"id": len(self._calls)}).encode())
+
     def agree(self, raw: str) -> None:
-        """Explain an event, deliver it, and hold the one against the other."""
+        """Explain an event, deliver it, and compare the two."""
         told = document(self._explainer.explain(DeadLetter("", "", "-", raw)), "Basic")
-        before = len(self._ado.calls)
+        before = len(self._calls)
         delivery = self._relay.deliver(raw)
         following = [each for each in told["routes"] if each["key"] is not None]
         if not following:
@@ -114,11 +108,10 @@ class Both:
                 (decision.route or UNROUTED, decision.key, EXPECTED[decision.outcome])
                 for decision in delivery.decisions
             ]
-        queued = [each for each in following if each["outcome"] == "would queue"]
-        assert [each["calls"][-1] for each in queued] == self._ado.calls[before:]
-        assert {each["route"]: each["reason"] for each in told["routes"] if each["asked"] and each["key"] is None} == {
-            why_not.route: why_not.reason for why_not in delivery.why_not
-        }
+        queued = [each["calls"][-1] for each in following if each["outcome"] == "would queue"]
+        assert queued == self._calls[before:]
+        why_not = {each["route"]: each["reason"] for each in told["routes"] if each["asked"] and each["key"] is None}
+        assert why_not == {each.route: each.reason for each in delivery.why_not}
         self.seen.update(decision.outcome for decision in delivery.decisions)
         for each in told["routes"]:
             if each["condition"] is not None:
@@ -127,13 +120,12 @@ class Both:
                 assert not each["reason"].startswith("when is not true") or answer == "false"
 
 
-statuses = st.sampled_from(["Failed", "completed", "Canceled", "Running"])
 texts = st.sampled_from(["train", "calm_1", "x y"]) | st.integers(0, 999).map("run_{}".format)
 tags = st.dictionaries(st.sampled_from(["stage", "owner", "team", "mlflow.parentRunId"]), texts, max_size=3)
 keys = ("experimentName", "ModelName", "ModelVersion", "serviceName", "modelIds", "DataDriftName")
 data = {
     "runId": texts | st.just("$(x)"),
-    "runStatus": statuses,
+    "runStatus": st.sampled_from(["Failed", "completed", "Canceled", "Running"]),
     "DriftCoefficient": st.floats(0, 1) | texts,
     "runTags": tags,
     "ModelTags": tags,

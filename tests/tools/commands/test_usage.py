@@ -10,7 +10,6 @@ from tests.tools.conftest import Desk
 NO_KEY = "a KEY is the beginning of a journal key, 4 hexadecimal digits or more"
 ONE_WAY = "say what to redrive, in one way: KEY…, --route ROUTE, --all or --dead-letters PATH"
 BLOBS = "redrive --dead-letters https://account.blob.core.windows.net/letters --connection-string-env"
-NOT_WRITTEN = "cannot be written (No such file or directory); name another file"
 
 # fmt: off
 WRONG_USAGE = [
@@ -24,14 +23,11 @@ WRONG_USAGE = [
     ("explain event.json --routes no.yaml", "the routes cannot be read:"),
     ("graph nowhere.yaml", "nowhere.yaml cannot be read (No such file or directory); name another file"),
     ("graph --format png", "Invalid value for '--format'"),
-    ("graph --output no/such/file", f"no/such/file {NOT_WRITTEN}"),
     ("journal --older-than soon", "--older-than"),
     ("journal --newer-than 0s", "--newer-than"),
     ("journal --state x", "--state"),
     ("journal --limit 0", "--limit"),
     ("journal show abc", NO_KEY),
-    ("journal show xyz0", NO_KEY),
-    ("journal show ''", NO_KEY),
     ("journal show https://x/?sig=canary", NO_KEY),
     ("journal show ffff", "no record's key begins with ffff; 'manage.py journal' lists them"),
     ("preview", "say what to preview: EVENT.json, '-' for the standard input, or --all"),
@@ -44,7 +40,7 @@ WRONG_USAGE = [
      "there is no file or folder nowhere.blob.core.windows.net/c; a blob container is named by its https://"),
     (f"{BLOBS} UNSET", "the environment variable UNSET is not set; set it to a connection string"),
     (f"{BLOBS} MINE", "the connection string is none of a storage account; copy it again, whole"),
-    ("schema -o no/such/folder.json", f"no/such/folder.json {NOT_WRITTEN}"),
+    ("schema -o no/such/folder.json", "no/such/folder.json cannot be written (No such file or directory); name"),
     ("send", "Missing argument 'EVENT.json|TYPE'"),
     ("send RunComplete", "RunComplete is neither a file nor a type of event; did you mean 'RunCompleted'?"),
     ("send numbers.json", "numbers.json holds something that is no event"),
