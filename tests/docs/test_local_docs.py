@@ -1,6 +1,6 @@
 """docs/local.md and test.http: what they say to send is sent, and what they say comes of it must come of it.
 
-tests/tools/test_event_files.py holds test.http against the samples.
+tests/tools/commands/test_docs.py holds test.http against the samples.
 """
 
 import json

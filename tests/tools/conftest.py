@@ -18,7 +18,8 @@ from devstack.processes import RunningProcess, start
 from handlers import DISPATCH, NAMES
 from shared.clock import Clock, utc_now
 from shared.composition import compose, load_configuration, open_store
-from shared.errors import DeliveryDeferred
+from shared.errors import DeliveryDeferred, IncompleteEvent, UnreadableEvent
+from shared.events.event import AmlEvent, Occurrence, parse_event
 from shared.journal.records import Record, Selection, Store
 from shared.settings import load_settings
 from tests.support import ROOT
@@ -31,7 +32,18 @@ NOWHERE = "http://127.0.0.1:9/contoso"
 EVALUATE = "name: evaluate\nevent: RunCompleted\npipeline: model-evaluation\nparameters:"
 RIGHT = EVALUATE + " { runId: '{{ run_id }}', experimentName: '{{ experiment_name }}' }"
 WRONG = EVALUATE + " { run: '{{ run_id }}', experimentName: '{{ experiment_name }}' }"
+NOT_SOLVED = "name: odd\nevent: RunCompleted\npipeline: triage\nwhen: length(run_id) == `4`"
 TRIAGE = "name: triage\nevent: RunCompleted\npipeline: triage\nparameters: { runId: '{{ run_id }}', runStatus: Failed }"
+
+
+def occurrence_of(raw: str) -> tuple[AmlEvent, Occurrence] | None:
+    """Return the event and what it means, or None if it means nothing."""
+    try:
+        event = parse_event(raw)
+        meaning = DISPATCH[event.type](event) if event.type in DISPATCH else None
+    except (UnreadableEvent, IncompleteEvent):
+        return None
+    return (event, meaning) if isinstance(meaning, Occurrence) else None
 
 
 @dataclass(frozen=True)
@@ -119,10 +131,6 @@ class Desk:
         return open_store(load_settings(self.environment, self.folder))
 
     @property
-    def has_journal(self) -> bool:
-        return (self.folder / "journal.sqlite3").exists()
-
-    @property
     def records(self) -> list[Record]:
         return list(self.store.select(Selection(), 10_000))
 
@@ -180,8 +188,7 @@ class Desk:
     @property
     def runs(self) -> list[dict[str, Any]]:
         """The runs in Azure DevOps' own books."""
-        runs: list[dict[str, Any]] = requests.get(f"{self.emulator}/books", timeout=10).json()["runs"]
-        return runs
+        return list(requests.get(f"{self.emulator}/books", timeout=10).json()["runs"])
 
 
 @pytest.fixture
@@ -192,13 +199,19 @@ def desk(tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.
 
 
 @pytest.fixture
-def ado(tmp_path: Path) -> Iterator[RunningProcess]:
-    with start("devstack.ado", env={"DEVSTACK_PAT": secret("pat")}, cwd=tmp_path, log=tmp_path / "ado.log") as running:
-        yield running
+def busy_desk(desk: Desk) -> Iterator[Desk]:
+    """With Azure DevOps, emulated."""
+    folder, pat = desk.folder, {"DEVSTACK_PAT": secret("pat")}
+    with start("devstack.ado", env=pat, cwd=folder, log=folder / "ado.log") as ado:
+        desk.organization_url = ado.url
+        yield desk
 
 
 @pytest.fixture
-def busy_desk(desk: Desk, ado: RunningProcess) -> Desk:
-    """With Azure DevOps, emulated."""
-    desk.organization_url = ado.url
-    return desk
+def host(busy_desk: Desk) -> Iterator[RunningProcess]:
+    """The app, with the desk's settings and the shipped routes."""
+    busy_desk.settings = {"ROUTES_FILE": str(ROOT / "routes.yaml")}
+    log = busy_desk.folder / "host.log"
+    arguments = ("--app-dir", str(ROOT))
+    with start("devstack.host", *arguments, env=busy_desk.environment, cwd=busy_desk.folder, log=log) as running:
+        yield running

@@ -22,36 +22,31 @@ from tools.local_settings import with_local_settings
 COMMANDS = sorted(path.stem for path in (ROOT / "tools" / "commands").glob("[a-z]*.py"))
 
 
-class Terminal(io.StringIO):
-    """A terminal that remembers what it showed."""
-
-    def isatty(self) -> bool:
-        return True
-
-
 class TestConsole:
-    def test_a_terminals_width_is_kept_to_and_states_are_coloured(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        terminal = Terminal()
-        monkeypatch.setattr(sys, "stdout", terminal)
+    @pytest.mark.parametrize("is_terminal", [True, False])
+    def test_only_a_terminals_width_is_kept_to_and_only_there_are_states_coloured(
+        self, monkeypatch: pytest.MonkeyPatch, is_terminal: bool
+    ) -> None:
+        stream = io.StringIO()
+        monkeypatch.setattr(stream, "isatty", lambda: is_terminal)
+        monkeypatch.setattr(sys, "stdout", stream)
         monkeypatch.setenv("COLUMNS", "40")
         monkeypatch.setenv("TERM", "xterm")
         monkeypatch.delenv("NO_COLOR", raising=False)
-        Console().table(
-            ("KEY", "STATE", "REASON"), [("0123456789ab", "parked", "a" * 60), ("1", "queued", "b")], {"REASON"}
+        if not is_terminal:
+            monkeypatch.setenv("FORCE_COLOR", "1")
+        rows = [("0123456789ab", "parked", "a" * 60), ("1", "queued", "b")]
+        Console().table(("KEY", "STATE", "REASON"), rows, {"REASON"})
+        first, second = (
+            (f"\x1b[1;31mparked\x1b[0m  {'a' * 17}…", "\x1b[32mqueued\x1b[0m  b")
+            if is_terminal
+            else (f"parked  {'a' * 60}", "queued  b")
         )
-        assert terminal.getvalue().splitlines() == [
+        assert stream.getvalue().splitlines() == [
             "KEY           STATE   REASON",
-            f"0123456789ab  \x1b[1;31mparked\x1b[0m  {'a' * 17}…",
-            "1             \x1b[32mqueued\x1b[0m  b",
+            f"0123456789ab  {first}",
+            f"1             {second}",
         ]
-
-    def test_elsewhere_nothing_is_cut_or_coloured(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        stream = io.StringIO()
-        monkeypatch.setattr(sys, "stdout", stream)
-        monkeypatch.setenv("FORCE_COLOR", "1")
-        monkeypatch.setenv("COLUMNS", "40")
-        Console().table(("KEY", "STATE", "REASON"), [("0123456789ab", "parked", "a" * 600)], {"REASON"})
-        assert stream.getvalue().splitlines() == ["KEY           STATE   REASON", f"0123456789ab  parked  {'a' * 600}"]
 
     @pytest.mark.parametrize(
         ("widths", "room", "expected"),
@@ -104,19 +99,18 @@ class TestLocalSettings:
             ({"Values": ["canary"]}, "must hold"),
             ({"Values": {"A": 1}}, "must hold"),
             ({"IsEncrypted": True, "Values": {}}, "is encrypted; run 'func settings decrypt'"),
+            (None, r"cannot be read \(IsADirectoryError\)"),
         ],
     )
     def test_what_is_wrong_is_told_and_nothing_is_quoted(self, tmp_path: Path, content: object, message: str) -> None:
-        self.write(tmp_path, content)
+        if content is None:
+            (tmp_path / "local.settings.json").mkdir()
+        else:
+            self.write(tmp_path, content)
         with pytest.raises(CommandFailed, match=message) as caught:
             with_local_settings({}, tmp_path)
         assert "canary" not in str(caught.value)
         assert str(tmp_path / "local.settings.json") in str(caught.value)
-
-    def test_a_file_that_cannot_be_read(self, tmp_path: Path) -> None:
-        (tmp_path / "local.settings.json").mkdir()
-        with pytest.raises(CommandFailed, match=r"cannot be read \(IsADirectoryError\)"):
-            with_local_settings({}, tmp_path)
 
     def test_the_commands_read_them(self, desk: Desk, capfd: pytest.CaptureFixture[str]) -> None:
         desk.deliver()
@@ -125,28 +119,23 @@ class TestLocalSettings:
         assert [record["state"] for record in json.loads(capfd.readouterr().out)] == ["released"]
 
 
-class TestInstallation:
-    @pytest.mark.parametrize(
-        ("connection", "name"),
-        [
-            ("sqlite:j.sqlite3", "APP/j.sqlite3"),
-            ("https://account.table.core.windows.net", "https://account.table.core.windows.net"),
-            ("AccountName=a;AccountKey=Y2FuYXJ5", "in Azure Tables"),
-        ],
-    )
-    def test_the_journal_is_named_without_its_secret(self, tmp_path: Path, connection: str, name: str) -> None:
-        installation = Installation(tmp_path, {"JOURNAL_CONNECTION": connection})
-        assert installation.journal_name == name.replace("APP", str(tmp_path))
+def test_the_journal_is_named_without_its_secret(tmp_path: Path) -> None:
+    for connection, name in (
+        ("sqlite:j.sqlite3", str(tmp_path / "j.sqlite3")),
+        ("https://account.table.core.windows.net", "https://account.table.core.windows.net"),
+        ("AccountName=a;AccountKey=Y2FuYXJ5", "in Azure Tables"),
+    ):
+        assert Installation(tmp_path, {"JOURNAL_CONNECTION": connection}).journal_name == name
 
 
 class TestProgram:
     def test_help_without_a_command_names_them_and_the_exit_codes(self, desk: Desk) -> None:
         ended = desk.process()
-        assert ended.code == 0
-        assert ended.out == desk.process("--help").out
+        assert (ended.code, ended.out) == (0, desk.process("--help").out)
         for words in (*COMMANDS, "Exit codes: 0 done", "local.settings.json"):
             assert words in ended.out
         assert ended.out.isascii()
+        assert desk.run("--version") == Ended(0, f"{VERSION}\n", "")
 
     @pytest.mark.parametrize("command", [*COMMANDS, "journal list", "journal show"])
     def test_every_command_has_help_though_nothing_is_set_up(self, desk: Desk, command: str) -> None:
@@ -155,9 +144,6 @@ class TestProgram:
         assert (ended.code, ended.err) == (0, "")
         assert f"Usage: manage.py {command}" in ended.out
         assert ended.out.isascii()
-
-    def test_the_version(self, desk: Desk) -> None:
-        assert desk.run("--version") == Ended(0, f"{VERSION}\n", "")
 
     def test_without_its_requirements(self, tmp_path: Path) -> None:
         command = [sys.executable, "-S", "-E", str(ROOT / "manage.py")]
@@ -178,11 +164,6 @@ class TestProgram:
         desk.settings = {"PYTHONIOENCODING": "ascii"}
         ended = desk.process("journal", "show", desk.records[0].key.key)
         assert (ended.code, "{n\\xf6nsense" in ended.out) == (0, True)
-
-    def test_the_app_needs_none_of_it(self) -> None:
-        """What is deployed runs without these commands, and without what they need."""
-        for path in (path for folder in ("shared", "handlers") for path in (ROOT / folder).rglob("*.py")):
-            assert not re.search(r"^\s*(import|from) tools\b", path.read_text(), re.MULTILINE), path
 
     def test_what_is_slow_is_imported_where_it_is_used(self, desk: Desk) -> None:
         desk.deliver()

@@ -87,8 +87,3 @@ def test_in_a_shell(desk: Desk, shell: str) -> None:
     variables = {**os.environ, **desk.environment, **paths}
     output = subprocess.check_output(command, env=variables, cwd=desk.folder, text=True, timeout=60)
     assert "evaluate" in output.replace('"', " ").split()
-
-
-def test_another_shell(desk: Desk) -> None:
-    ended = desk.run("completion", "tcsh")
-    assert (ended.code, ended.out, ended.err.count("\n")) == (2, "", 1)

@@ -1,4 +1,4 @@
-"""docs/commands.md, the help pages and a new command."""
+"""docs/commands.md, the help pages, a new command and the files that follow from the event types."""
 
 import re
 import shutil
@@ -9,6 +9,7 @@ from pathlib import Path
 from tests.support import ROOT
 from tests.tools.conftest import Desk
 from tools.command_docs import PAGE, commands_page
+from tools.event_files import event_files
 
 NEW_COMMAND = '''
 """``manage.py hello``: greets."""
@@ -56,3 +57,14 @@ def test_a_command_is_one_module(tmp_path: Path) -> None:
     assert "hello       Greet the operator." in run("manage.py", "--help")
     run("-m", "tools.command_docs")
     assert "## `python manage.py hello`\n\nGreet the operator.\n" in (tmp_path / "docs" / "commands.md").read_text()
+
+
+def test_the_files_are_those_that_the_event_types_give() -> None:
+    files = event_files()
+    different = [file for file, text in files.items() if (ROOT / file).read_text(encoding="utf-8") != text]
+    assert not different, "run 'make docs'"
+
+
+def test_there_is_no_other_sample() -> None:
+    samples = {path.relative_to(ROOT).as_posix() for path in (ROOT / "devstack" / "events").glob("*.json")}
+    assert samples == {file for file in event_files() if file.startswith("devstack/events/")}

@@ -60,27 +60,6 @@ EXPECTED = {
 SEEN = set(Outcome) - {Outcome.DEFERRED, Outcome.COMPLETED, Outcome.CLOSED}
 
 
-class AzureDevOps:
-    """Answers as Azure DevOps would, and keeps the runs it was asked for as ``explain`` shows a call."""
-
-    PIPELINES = ("model-evaluation", "model-deployment", "smoke-test", "retraining", "triage")
-
-    def __init__(self) -> None:
-        self.calls: list[dict[str, Any]] = []
-
-    def __call__(self, request: HttpRequest, authorization: str, timeout_seconds: float) -> HttpResponse:
-        if request.method == "GET":
-            found = [{"folder": "\\", "name": name, "id": 11 + n} for n, name in enumerate(self.PIPELINES)]
-            return HttpResponse(200, {}, json.dumps({"value": found}).encode())
-        if request.body is not None and "/runs?" in request.url:
-            url = request.url
-            for n, name in enumerate(self.PIPELINES):
-                url = url.replace(f"/pipelines/{11 + n}/", f"/pipelines/{{id of {name}}}/")
-            headers = {**request.headers(authorization), "Authorization": "Basic ***"}
-            self.calls.append({"method": "POST", "url": url, "headers": headers, "body": json.loads(request.body)})
-        return HttpResponse(200, {}, json.dumps({"id": len(self.calls)}).encode())
-
-
 @pytest.fixture
 def both(desk: Desk) -> "Both":
     (desk.folder / "routes.yaml").write_text((ROOT / "routes.yaml").read_text() + MORE_ROUTES)
@@ -90,20 +69,35 @@ def both(desk: Desk) -> "Both":
 class Both:
     """The command and the running app, on one journal, at one moment: a clock that is set meanwhile defers nothing."""
 
+    PIPELINES = ("model-evaluation", "model-deployment", "smoke-test", "retraining", "triage")
+
     def __init__(self, desk: Desk) -> None:
-        self._ado = AzureDevOps()
+        self._calls: list[dict[str, Any]] = []
         now = utc_now()
         self._explainer = Explainer(Installation(desk.folder, desk.environment), None, now)
         configuration = load_configuration(desk.environment, desk.folder, NAMES)
         self._relay = compose(
-            configuration, DISPATCH, store=desk.store, transport=self._ado, report=lambda _: None, clock=lambda: now
+            configuration, DISPATCH, store=desk.store, transport=self._send, report=lambda _: None, clock=lambda: now
         ).relay
         self.seen = Counter[str]()
 
+    def _send(self, request: HttpRequest, authorization: str, timeout_seconds: float) -> HttpResponse:
+        """Answer as Azure DevOps would, and keep the runs it was asked for as ``explain`` shows a call."""
+        if request.method == "GET":
+            found = [{"folder": "\\", "name": name, "id": 11 + n} for n, name in enumerate(self.PIPELINES)]
+            return HttpResponse(200, {}, json.dumps({"value": found}).encode())
+        if request.body is not None and "/runs?" in request.url:
+            url = request.url
+            for n, name in enumerate(self.PIPELINES):
+                url = url.replace(f"/pipelines/{11 + n}/", f"/pipelines/{{id of {name}}}/")
+            headers = {**request.headers(authorization), "Authorization": "Basic ***"}
+            self._calls.append({"method": "POST", "url": url, "headers": headers, "body": json.loads(request.body)})
+        return HttpResponse(200, {}, json.dumps({"id": len(self._calls)}).encode())
+
     def agree(self, raw: str) -> None:
-        """Explain an event, deliver it, and hold the one against the other."""
+        """Explain an event, deliver it, and compare the two."""
         told = document(self._explainer.explain(DeadLetter("", "", "-", raw)), "Basic")
-        before = len(self._ado.calls)
+        before = len(self._calls)
         delivery = self._relay.deliver(raw)
         following = [each for each in told["routes"] if each["key"] is not None]
         if not following:
@@ -114,16 +108,11 @@ class Both:
                 (decision.route or UNROUTED, decision.key, EXPECTED[decision.outcome])
                 for decision in delivery.decisions
             ]
-        queued = [each for each in following if each["outcome"] == "would queue"]
-        assert [each["calls"][-1] for each in queued] == self._ado.calls[before:]
-        assert {each["route"]: each["reason"] for each in told["routes"] if each["asked"] and each["key"] is None} == {
-            why_not.route: why_not.reason for why_not in delivery.why_not
-        }
-        self._check_conditions(told)
+        queued = [each["calls"][-1] for each in following if each["outcome"] == "would queue"]
+        assert queued == self._calls[before:]
+        why_not = {each["route"]: each["reason"] for each in told["routes"] if each["asked"] and each["key"] is None}
+        assert why_not == {each.route: each.reason for each in delivery.why_not}
         self.seen.update(decision.outcome for decision in delivery.decisions)
-
-    @staticmethod
-    def _check_conditions(told: dict[str, Any]) -> None:
         for each in told["routes"]:
             if each["condition"] is not None:
                 answer = each["condition"]["answer"]
@@ -131,13 +120,12 @@ class Both:
                 assert not each["reason"].startswith("when is not true") or answer == "false"
 
 
-statuses = st.sampled_from(["Failed", "completed", "Canceled", "Running"])
 texts = st.sampled_from(["train", "calm_1", "x y"]) | st.integers(0, 999).map("run_{}".format)
 tags = st.dictionaries(st.sampled_from(["stage", "owner", "team", "mlflow.parentRunId"]), texts, max_size=3)
 keys = ("experimentName", "ModelName", "ModelVersion", "serviceName", "modelIds", "DataDriftName")
 data = {
     "runId": texts | st.just("$(x)"),
-    "runStatus": statuses,
+    "runStatus": st.sampled_from(["Failed", "completed", "Canceled", "Running"]),
     "DriftCoefficient": st.floats(0, 1) | texts,
     "runTags": tags,
     "ModelTags": tags,
@@ -261,48 +249,26 @@ class TestEvents:
         with file.open() as stdin:
             ended = desk.ended(desk.start("explain", "--json", stdin=stdin))
         assert (ended.code, ended.err) == (1, "")
-        assert [(event["file"], event["event"]["type"].rpartition(".")[2]) for event in ended.json] == [
-            ("standard input", "RunCompleted"),
-            ("standard input", "ModelDeployed"),
-            ("standard input", ""),
+        found = [
+            (event["event"]["type"].rpartition(".")[2], *(each["route"] for each in event["routes"] if each["refused"]))
+            for event in ended.json
         ]
-        refused = [[each["route"] for each in event["routes"] if each["refused"]] for event in ended.json]
-        assert refused == [["evaluate"], [UNROUTED], [UNROUTED]]
+        assert found == [("RunCompleted", "evaluate"), ("ModelDeployed", UNROUTED), ("", UNROUTED)]
+        assert {event["file"] for event in ended.json} == {"standard input"}
         assert "$(x)" in ended.json[0]["routes"][0]["reason"]
         lines = desk.run("explain", file).out.splitlines()
-        assert "  not asked: triage (for ModelDeployed)" in lines
-        assert f"{file}: (unreadable)" in lines
+        assert {"  not asked: triage (for ModelDeployed)", f"{file}: (unreadable)"} <= set(lines)
 
     def test_dead_letters_say_why_event_grid_gave_up(self, desk: Desk) -> None:
         letter = json.loads(run_completed()) | {"deadLetterReason": "MaxDeliveryAttemptsExceeded"}
         desk.file(json.dumps([letter]), "letters/a.json")
         desk.file("{", "letters/b.json")
-        ended = desk.run("explain", "letters", "--json")
-        assert (ended.code, ended.json[0]["dead_letter_reason"]) == (1, "MaxDeliveryAttemptsExceeded")
-        assert ended.err.startswith("manage.py: b.json is not JSON")
-        assert desk.run("explain", "letters").out.splitlines()[1] == (
-            "  given up by Event Grid: MaxDeliveryAttemptsExceeded"
+        ended = desk.run("explain", "letters")
+        assert (ended.code, ended.out.splitlines()[1]) == (
+            1,
+            "  given up by Event Grid: MaxDeliveryAttemptsExceeded",
         )
-
-    @pytest.mark.parametrize(
-        ("arguments", "code", "message"),
-        [
-            (["nowhere.json"], 2, "there is no file or folder nowhere.json"),
-            (["broken.json"], 1, "broken.json is not JSON (Expecting"),
-            (["text.json"], 1, "text.json holds neither an event nor an array of events"),
-            (["event.json", "--route", "evaluat"], 2, "there is no route 'evaluat'; did you mean 'evaluate'?"),
-            (["event.json", "--routes", "no.yaml"], 2, "the routes cannot be read:"),
-            ([], 2, "say which event to explain: EVENT.json, or '-' and the event on standard input"),
-        ],
-    )
-    def test_what_is_wrong_is_one_clear_line(
-        self, desk: Desk, monkeypatch: pytest.MonkeyPatch, arguments: list[str], code: int, message: str
-    ) -> None:
-        monkeypatch.setattr("sys.stdin.isatty", lambda: True)
-        desk.file('{"id": ', "broken.json")
-        desk.file('"text"', "text.json")
-        desk.file(run_completed())
-        desk.fails(code, message, "explain", *arguments)
+        assert ended.err.startswith("manage.py: b.json is not JSON")
 
 
 class TestWhatTheJournalSays:
@@ -325,14 +291,11 @@ class TestWhatTheJournalSays:
         assert f"    journal   queued, for 2h: run 501 {record.run_url}\n" in text
         assert f"    outcome   duplicate  {found['because']}\n" in text
 
-    def test_what_was_deferred_is_claimed_anew(self, desk: Desk) -> None:
+    def test_a_deferred_event_is_claimed_anew_and_a_parked_one_is_a_duplicate(self, desk: Desk) -> None:
         desk.deliver()
-        found = self.explained(desk)
-        assert (found["outcome"], found["journal"]["record"]["state"]) == ("would queue", "released")
-
-    def test_what_was_parked_is_a_duplicate(self, desk: Desk) -> None:
-        desk.park()
-        assert self.explained(desk)["outcome"] == "duplicate"
+        assert self.explained(desk)["outcome"] == "would queue"
+        desk.park("run-2")
+        assert self.explained(desk, run_completed("run-2"))["outcome"] == "duplicate"
 
     def test_a_request_whose_answer_was_lost(self, busy_desk: Desk) -> None:
         busy_desk.plan(accept=True, drop=True)
@@ -358,18 +321,17 @@ class TestWhatTheJournalSays:
     def test_one_that_is_at_work_in_the_window(self, desk: Desk) -> None:
         desk.routes(RIGHT + "\ncooldown: 6h")
         desk.deliver()
-        _, record = sorted(desk.records, key=lambda each: not each.key.route.startswith("$"))
+        (record,) = [each for each in desk.records if not each.key.route.startswith("$")]
         assert desk.store.replace(replace(record, state=State.CLAIMED)) is not None
         found = self.explained(desk, run_completed("run-2"))
         assert found["outcome"] == "would defer"
         assert "holds the cooldown window and is at work" in found["because"]
 
     @pytest.mark.parametrize(
-        "connection",
-        ["sqlite:FOLDER", "AccountName=a;AccountKey=Y2FuYXJ5LWtleQ==;TableEndpoint=http://127.0.0.1:9/a"],
+        "connection", ["sqlite:.", "AccountName=a;AccountKey=Y2FuYXJ5LWtleQ==;TableEndpoint=http://127.0.0.1:9/a"]
     )
     def test_a_journal_that_does_not_answer(self, desk: Desk, connection: str) -> None:
-        desk.settings = {"JOURNAL_CONNECTION": connection.replace("FOLDER", str(desk.folder))}
+        desk.settings = {"JOURNAL_CONNECTION": connection}
         desk.file(run_completed())
         ended = desk.run("explain", "event.json", "event.json")
         assert ended.code == 1
@@ -382,18 +344,13 @@ class TestWhatTheJournalSays:
         assert self.explained(desk)["calls"][1]["headers"]["Authorization"] == f"{scheme} ***"
 
 
-class TestOptions:
-    def test_another_table_and_one_route_of_it(self, desk: Desk) -> None:
-        desk.routes(TRIAGE, RIGHT)
-        (desk.folder / "routes.yaml").rename("other.yaml")
-        desk.routes(RIGHT)
-        desk.file(run_completed())
-        (event,) = desk.run("explain", "event.json", "--routes", "other.yaml", "--json", "--route", "triage").json
-        assert [each["route"] for each in event["routes"]] == ["triage"]
-
-    def test_a_limit(self, desk: Desk) -> None:
-        desk.file(f"[{run_completed('a')}, {run_completed('b')}, {run_completed('c')}]")
-        ended = desk.run("explain", "event.json", "--limit", "2", "--json")
-        assert len(ended.json) == 2
-        assert ended.err == "only the first 2 events are read; --limit reads more\n"
-        assert desk.run("explain", "event.json", "--limit", "3", "--json").err == ""
+def test_another_table_one_route_of_it_and_a_limit(desk: Desk) -> None:
+    desk.routes(TRIAGE, RIGHT)
+    (desk.folder / "routes.yaml").rename("other.yaml")
+    desk.routes(RIGHT)
+    desk.file(f"[{run_completed('a')}, {run_completed('b')}, {run_completed('c')}]")
+    arguments = ("explain", "event.json", "--routes", "other.yaml", "--json", "--route", "triage", "--limit")
+    ended = desk.run(*arguments, "2")
+    assert [[each["route"] for each in event["routes"]] for event in ended.json] == [["triage"]] * 2
+    assert ended.err == "only the first 2 events are read; --limit reads more\n"
+    assert desk.run(*arguments, "3").err == ""

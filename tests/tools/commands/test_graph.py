@@ -1,7 +1,5 @@
 """``manage.py graph``: the picture, and the default table's in the README."""
 
-import pytest
-
 from tests.support import ROOT
 from tests.tools.conftest import Desk
 
@@ -26,10 +24,8 @@ def test_mermaid_is_the_default_and_environment_values_need_not_be_set(desk: Des
 def test_a_loop_is_warned_of(desk: Desk) -> None:
     desk.routes("name: a\nevent: RunCompleted\npipeline: p\ncauses: [RunCompleted]")
     ended = desk.run("graph", "routes.yaml")
-    assert ended.code == 0
-    assert ended.err == (
-        "routes.yaml:7:13: warning: 'a': may go round without an end: a -> a, and none of these has a cooldown\n"
-    )
+    warning = "'a': may go round without an end: a -> a, and none of these has a cooldown"
+    assert (ended.code, ended.err) == (0, f"routes.yaml:7:13: warning: {warning}\n")
     assert desk.run("graph", "--strict").code == 1
 
 
@@ -40,41 +36,17 @@ def test_json_and_files(desk: Desk) -> None:
         "name: b\nevent: RunStatusChanged\npipeline: q\nenabled: false",
         "name: c\nevent: RunStatusChanged\npipeline: q",
     )
-    assert desk.run("graph", "--json", "--output", desk.folder / "graph.json").out == ""
     document = desk.run("graph", "--json").json
-    assert (desk.folder / "graph.json").read_text() == desk.run("graph", "--json").out
-    assert document["events"] == ["RunCompleted", "RunStatusChanged"]
-    assert document["loops"] == []
+    assert (document["events"], document["loops"]) == (["RunCompleted", "RunStatusChanged"], [])
+    # fmt: off
     assert document["routes"][0] == {
-        "name": "a",
-        "event": "RunCompleted",
-        "enabled": True,
-        "when": "run_id == 'x'",
-        "cooldown": "6h",
-        "organization_url": "http://127.0.0.1:9/contoso",
-        "project": "mlops",
-        "pipeline": "p",
-        "causes": [{"event": "RunStatusChanged", "with": {"run_status": "Failed"}}],
-        "leads_to": ["c"],
+        "name": "a", "event": "RunCompleted", "enabled": True, "when": "run_id == 'x'", "cooldown": "6h",
+        "organization_url": "http://127.0.0.1:9/contoso", "project": "mlops", "pipeline": "p",
+        "causes": [{"event": "RunStatusChanged", "with": {"run_status": "Failed"}}], "leads_to": ["c"],
     }
-    for form in ("svg", "mermaid"):
-        file = desk.folder / f"graph.{form}"
-        ended = desk.run("graph", "--format", form, "-o", file)
+    # fmt: on
+    file = desk.folder / "graph"
+    for options in (["--json"], ["--format", "svg"], ["--format", "mermaid"]):
+        ended = desk.run("graph", *options, "--output", file)
         assert (ended.code, ended.out) == (0, "")
-        assert file.read_text() == desk.run("graph", "--format", form).out
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (["nowhere.yaml"], "manage.py: nowhere.yaml cannot be read (No such file or directory); name another file"),
-        (["wrong.yaml"], "manage.py: wrong.yaml has 1 problem; nothing was started:"),
-        (["--format", "png"], "manage.py: Invalid value for '--format'"),
-        (["--output", "no/such/file"], "manage.py: no/such/file cannot be written (No such file or directory)"),
-    ],
-)
-def test_what_is_wrong_is_one_clear_message(desk: Desk, arguments: list[str], message: str) -> None:
-    (desk.folder / "wrong.yaml").write_text("routes: []\nversion: 3\n")
-    ended = desk.process("graph", *arguments)
-    assert (ended.code, ended.out) == (2, "")
-    assert ended.err.startswith(message)
+        assert file.read_text() == desk.run("graph", *options).out

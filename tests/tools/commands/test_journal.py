@@ -54,44 +54,32 @@ class TestList:
         busy_desk.deliver(run_completed("b"))
         ended = busy_desk.process("journal")
         assert (ended.code, ended.err) == (0, "")
-        head, parked, queued = ended.rows
+        head, *rows = ended.rows
         assert head == ["KEY", "ROUTE", "STATE", "AGE", "EVENT", "RUN", "REASON"]
-        by_state = {record.state: record for record in busy_desk.records}
-        assert queued[0] == by_state[State.QUEUED].key.key[:12]
-        assert queued[1:3] + queued[4:] == ["evaluate", "queued", "RunCompleted event-1", "501"]
-        assert parked[1:3] + parked[4:6] == ["evaluate", "parked", "RunCompleted event-1", "-"]
-        assert parked[6] == by_state[State.PARKED].reason, "nothing is cut where nobody looks at a terminal"
+        queued, parked = sorted(busy_desk.records, key=lambda record: record.state, reverse=True)
+        assert [row[:3] + row[4:] for row in rows] == [
+            [parked.key.key[:12], "evaluate", "parked", "RunCompleted event-1", "-", parked.reason],
+            [queued.key.key[:12], "evaluate", "queued", "RunCompleted event-1", "501"],
+        ], "nothing is cut where nobody looks at a terminal"
         assert ended.out.isascii(), "no boxes"
         assert busy_desk.run("journal", "list", "--json").json == busy_desk.run("journal", "--json").json
 
     def test_json_has_every_field(self, desk: Desk) -> None:
-        request = {"pipeline": "p"}
         record = put(desk, run_id=7, run_url="https://dev.azure.com/x", reason="found")
-        entry = replace(record.entry, request=json.dumps(request))
+        entry = replace(record.entry, request='{"pipeline": "p"}')
         assert desk.store.replace(replace(record, entry=entry)) is not None
         (document,) = desk.run("journal", "--json").json
+        now, before = NOW.isoformat(), (NOW - SECOND).isoformat()
+        steps = [{"at": before, "state": "claimed", "note": ""}, {"at": now, "state": "queued", "note": "note"}]
+        # fmt: off
         assert document == {
-            "key": record.key.key,
-            "route": "evaluate",
-            "state": "queued",
-            "changed_at": NOW.isoformat(),
-            "run_id": 7,
-            "run_url": "https://dev.azure.com/x",
-            "reason": "found",
-            "event_id": "event-1",
-            "event_type": "Microsoft.MachineLearningServices.RunCompleted",
-            "subject": "subject",
-            "claimed_at": (NOW - SECOND).isoformat(),
-            "lease_until": NOW.isoformat(),
-            "settled_at": NOW.isoformat(),
-            "event": json.loads(run_completed()),
-            "request": request,
-            "document": None,
-            "history": [
-                {"at": (NOW - SECOND).isoformat(), "state": "claimed", "note": ""},
-                {"at": NOW.isoformat(), "state": "queued", "note": "note"},
-            ],
+            "key": record.key.key, "route": "evaluate", "state": "queued", "reason": "found",
+            "changed_at": now, "claimed_at": before, "lease_until": now, "settled_at": now,
+            "run_id": 7, "run_url": "https://dev.azure.com/x",
+            "event_id": "event-1", "event_type": record.entry.event_type, "subject": "subject",
+            "event": json.loads(run_completed()), "request": {"pipeline": "p"}, "document": None, "history": steps,
         }
+        # fmt: on
 
     @pytest.mark.parametrize(
         ("arguments", "expected"),
@@ -123,15 +111,13 @@ class TestList:
         assert default.err == "50 of 60 records are shown; --limit shows more\n"
         assert keys(desk, "--limit", "2") == expected[:2]
         assert desk.run("journal", "--limit", "60").err == ""
-        assert desk.run("journal", "--limit", "0").code == 2
 
     def test_cooldown_windows_only_where_they_are_asked_for(self, desk: Desk) -> None:
         desk.routes(RIGHT + "\ncooldown: 6h", TRIAGE)
         desk.deliver()
         assert sorted(row[1] for row in desk.run("journal").rows[1:]) == ["evaluate", "triage"]
-        window, holder = sorted(
-            desk.run("journal", "--windows", "--route", "evaluate").rows[1:], key=lambda row: row[1]
-        )
+        rows = desk.run("journal", "--windows", "--route", "evaluate").rows[1:]
+        window, holder = sorted(rows, key=lambda row: row[1])
         assert (window[1], holder[1]) == ("$cooldown.evaluate", "evaluate")
         assert window[4:] == ["(cooldown window)", "-", f"held by {holder[0]}"]
 
@@ -142,10 +128,6 @@ class TestList:
         desk.store.delete(desk.records[0])
         assert desk.run("journal").out == f"no record in the journal {journal}\n"
         assert desk.run("journal", "--json").json == []
-
-    @pytest.mark.parametrize("arguments", ["--older-than soon", "--newer-than 0s", "--state x"])
-    def test_what_cannot_be_is_told_in_one_line(self, desk: Desk, arguments: str) -> None:
-        desk.fails(2, arguments.split(maxsplit=1)[0], "journal", *arguments.split())
 
     def test_nothing_reaches_a_terminal_that_it_could_obey(self, desk: Desk) -> None:
         put(desk, reason="\x1b[2Jgone\r\nsecond \u202eline \x9b1m", state=State.PARKED)
@@ -164,21 +146,16 @@ class TestAtThreeInTheMorning:
         assert (ended.code, ended.err) == (0, "")
 
     def test_there_is_no_journal_and_looking_makes_none(self, desk: Desk) -> None:
-        desk.fails(2, f"there is no journal {desk.folder / 'journal.sqlite3'}; check JOURNAL_CONNECTION", "journal")
-        assert not (desk.folder / "journal.sqlite3").exists()
-
-    def test_the_journal_is_something_else(self, desk: Desk) -> None:
-        desk.file("this is no database, whatever its name says" * 100, "journal.sqlite3")
+        journal = desk.folder / "journal.sqlite3"
+        desk.fails(2, f"there is no journal {journal}; check JOURNAL_CONNECTION", "journal")
+        assert not journal.exists()
+        journal.write_text("this is no database, whatever its name says" * 100)
         desk.fails(2, "does not answer: file is not a database", "journal")
 
     def test_settings_that_are_wrong_are_all_named(self, desk: Desk) -> None:
         desk.settings = {"JOURNAL_CONNECTION": "AccountName=x;AccountKey=canary", "JOURNAL_RETENTION_DAYS": "x"}
         ended = desk.run("journal")
-        assert ended.code == 2
-        assert [line.split()[0] for line in ended.err.splitlines()[1:]] == [
-            "JOURNAL_CONNECTION",
-            "JOURNAL_RETENTION_DAYS",
-        ]
+        assert (ended.code, [line.split()[0] for line in ended.err.splitlines()[1:]]) == (2, list(desk.settings))
 
 
 class TestShow:
@@ -222,21 +199,22 @@ redriving it:
         redrive = document.pop("redrive")
         assert [document] == busy_desk.run("journal", "--json").json
         request = redrive["decisions"][0].pop("request")
-        assert redrive == {
-            "looks_first": False,
-            "why_nothing": "",
-            "decisions": [{"route": "evaluate", "key": record.key.key, "refused": ""}],
-        }
+        decision = {"route": "evaluate", "key": record.key.key, "refused": ""}
+        assert redrive == {"looks_first": False, "why_nothing": "", "decisions": [decision]}
         assert (request["pipeline"], request["branch"]) == ("model-evaluation", "main")
         assert request["parameters"] == {"runId": "run-1", "experimentName": "train"}
 
-    def test_where_it_would_be_parked_again(self, desk: Desk) -> None:
-        record = desk.park()
+    def test_where_it_would_be_parked_again_and_where_the_routes_cannot_be_read(self, desk: Desk) -> None:
+        show = ("journal", "show", desk.park().key.key)
         desk.routes(TRIAGE)
-        (decision,) = desk.run("journal", "show", record.key.key, "--json").json["redrive"]["decisions"]
+        (decision,) = desk.run(*show, "--json").json["redrive"]["decisions"]
         assert decision["request"] is None
         assert "the route is gone" in decision["refused"]
-        assert desk.run("journal", "show", record.key.key).rows[-1] == ["evaluate", "would park", decision["refused"]]
+        assert desk.run(*show).rows[-1] == ["evaluate", "would park", decision["refused"]]
+        (desk.folder / "routes.yaml").unlink()
+        unknown = desk.run(*show, "--json").json["redrive"]["unknown"]
+        assert unknown.startswith("the routes cannot be read")
+        assert desk.run(*show).out.endswith(f"\nredriving it: not known, as {unknown}\n")
 
     def test_the_run_of_one_that_is_done(self, busy_desk: Desk) -> None:
         busy_desk.deliver()
@@ -244,13 +222,6 @@ redriving it:
         out = busy_desk.run("journal", "show", record.key.key).out
         assert f": run 501 {record.run_url}\n" in out
         assert out.endswith("redriving it: nothing, as it is queued; nothing is left to do\n")
-
-    def test_where_the_routes_cannot_be_read(self, desk: Desk) -> None:
-        record = desk.park()
-        (desk.folder / "routes.yaml").unlink()
-        unknown = desk.run("journal", "show", record.key.key, "--json").json["redrive"]["unknown"]
-        assert unknown.startswith("the routes cannot be read")
-        assert desk.run("journal", "show", record.key.key).out.endswith(f"\nredriving it: not known, as {unknown}\n")
 
     def test_an_event_that_is_no_json(self, desk: Desk) -> None:
         desk.deliver("{nonsense")
@@ -270,24 +241,13 @@ redriving it:
         assert last[1] == "duplicate"
         assert last[2].startswith("queued before: run 501 http")
 
-    def test_a_prefix_of_several_keys_lists_them(self, desk: Desk) -> None:
+    def test_a_prefix_of_several_keys_lists_them_and_windows_where_nothing_else_fits(self, desk: Desk) -> None:
         found = [put(desk, key=f"abcd{number}").key.key for number in (1, 2)]
         ended = desk.run("journal", "show", "abcd")
         assert (ended.code, ended.out) == (2, "")
         first, *candidates = ended.err.splitlines()
         assert first == "manage.py: 2 keys begin with abcd; give more digits:"
         assert sorted(candidates) == [f"  {key} evaluate queued RunCompleted event-1" for key in found]
-        assert desk.run("journal", "show", "abcd2").code == 0
-
-    def test_a_window_is_shown_where_nothing_else_fits(self, desk: Desk) -> None:
-        put(desk, key="abcd")
-        put(desk, key="abcd1", route="$cooldown.evaluate")
-        assert desk.run("journal", "show", "abcd").rows[1] == ["route", "evaluate"]
-        assert desk.run("journal", "show", "abcd1").rows[1] == ["route", "$cooldown.evaluate"]
-
-    @pytest.mark.parametrize("key", ["abc", "xyz0", "", "https://x/?sig=canary", "ffff"])
-    def test_what_is_no_key_and_what_is_not_there(self, desk: Desk, key: str) -> None:
-        put(desk)
-        is_none = "no record's key begins with ffff; 'manage.py journal' lists them"
-        is_no_key = "a KEY is the beginning of a journal key, 4 hexadecimal digits or more"
-        desk.fails(2, is_none if key == "ffff" else is_no_key, "journal", "show", key)
+        put(desk, key="abcd23", route="$cooldown.evaluate")
+        for key, route in (("abcd2", "evaluate"), ("abcd23", "$cooldown.evaluate")):
+            assert desk.run("journal", "show", key).rows[1] == ["route", route]

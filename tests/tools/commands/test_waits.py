@@ -26,7 +26,7 @@ def wait(desk: Desk, run_id: str = "run-1", workspace: str | None = None) -> str
     return request.task.key
 
 
-def end(desk: Desk, run_id: str = "run-1") -> None:
+def end(desk: Desk, run_id: str) -> None:
     scene(desk).waits.run_ended(the_end(run_id), EVENT, utc_now() + timedelta(minutes=5))
 
 
@@ -46,11 +46,9 @@ def test_the_oldest_first_and_those_that_are_over_only_where_asked_for(desk: Des
     assert [one["key"] for one in found] == keys
     assert [one["state"] for one in found] == ["waiting", "completed", "waiting"]
     assert found[1]["reason"].endswith("because run run-1 is Completed")
-
-
-def test_nobody_waits(desk: Desk) -> None:
-    wait(desk)
-    end(desk)
+    assert desk.run("journal", "--windows", "--json").json == [], "the journal lists events only"
+    for number in (0, 2):
+        end(desk, f"run-{number}")
     assert desk.run("waits").out.startswith("no task waits, says the journal ")
 
 
@@ -63,13 +61,6 @@ def test_one_wait_in_full_without_its_token(desk: Desk) -> None:
     document = desk.run("journal", "show", key, "--json").json
     assert document["document"]["sealed_token"] == "***"
     assert leaks(shown.out) == []
-
-
-def test_the_journal_lists_events_only(desk: Desk) -> None:
-    wait(desk)
-    end(desk)
-    wait(desk, "run-2")
-    assert desk.run("journal", "--windows", "--json").json == []
 
 
 @pytest.mark.parametrize("state", [State.WAITING, *sorted(REDRIVABLE_STATES)])

@@ -40,7 +40,7 @@ class TestSchemas:
     def test_there_and_back_means_the_same(self, name: str) -> None:
         document = json.loads(sample_text(name))
         first = schema_of(document)
-        assert first.value == ("cloud" if name.endswith(".cloud") else "eventgrid")
+        assert first is (Schema.CLOUD if name.endswith(".cloud") else Schema.EVENT_GRID)
         other = Schema.EVENT_GRID if first is Schema.CLOUD else Schema.CLOUD
         assert in_schema(document, first) is document
         turned = in_schema(document, other)
@@ -63,32 +63,29 @@ class TestFreshened:
         assert "new" not in json.dumps(document), "what was read is not changed"
 
     def test_keys_as_the_event_spells_them(self) -> None:
-        assert freshened({"ID": "a", "type": "t", "Time": "x"}, "b", NOW) == {
-            "ID": "b",
-            "type": "t",
-            "Time": "2026-11-20T12:00:00Z",
-        }
+        fresh = freshened({"ID": "a", "type": "t", "Time": "x"}, "b", NOW)
+        assert fresh == {"ID": "b", "type": "t", "Time": "2026-11-20T12:00:00Z"}
 
 
 class TestAssignments:
     @pytest.mark.parametrize(
         ("text", "path", "value"),
         [
-            ("data.runId=x", ("data", "runId"), "x"),
-            ("subject=", ("subject",), ""),
-            ("a=b=c", ("a",), "b=c"),
-            ("data.x=7", ("data", "x"), 7),
-            ('data.x="7"', ("data", "x"), "7"),
-            ("data.x=null", ("data", "x"), None),
-            ('data.x={"a": [1]}', ("data", "x"), {"a": [1]}),
-            ("data.x=NaN", ("data", "x"), "NaN"),
-            ("data.x=" + "[" * 100_000, ("data", "x"), "[" * 100_000),
-            ('data.runProperties."azureml.pipelinerunid"=r', ("data", "runProperties", "azureml.pipelinerunid"), "r"),
-            ("data.runTags.a b=c", ("data", "runTags", "a b"), "c"),
+            ("data.runId=x", "data runId", "x"),
+            ("subject=", "subject", ""),
+            ("a=b=c", "a", "b=c"),
+            ("data.x=7", "data x", 7),
+            ('data.x="7"', "data x", "7"),
+            ("data.x=null", "data x", None),
+            ('data.x={"a": [1]}', "data x", {"a": [1]}),
+            ("data.x=NaN", "data x", "NaN"),
+            ("data.x=" + "[" * 100_000, "data x", "[" * 100_000),
+            ('data.runProperties."azureml.pipelinerunid"=r', "data runProperties azureml.pipelinerunid", "r"),
         ],
     )
-    def test_read(self, text: str, path: tuple[str, ...], value: Any) -> None:
-        assert parse_assignment(text) == Assignment(path, value)
+    def test_read(self, text: str, path: str, value: Any) -> None:
+        assert parse_assignment(text) == Assignment(tuple(path.split()), value)
+        assert parse_assignment("data.runTags.a b=c").path == ("data", "runTags", "a b")
 
     @pytest.mark.parametrize("text", ["", "x", "=x", "a.=x", ".a=x", "a..b=x", 'a."b=x', 'a"b"=x', " =x"])
     def test_nonsense(self, text: str) -> None:
@@ -113,8 +110,8 @@ class TestAssignments:
         assert changed["data"]["ModelTags"] == {"stage": "candidate", "Stage": "x"}, "tags have their owner's spelling"
 
     def test_what_is_not_there_is_made(self) -> None:
-        changed = assigned({"type": "t"}, [parse_assignment("data.runTags.a=1"), parse_assignment("data.runTags.b=2")])
-        assert changed == {"type": "t", "data": {"runTags": {"a": 1, "b": 2}}}
+        changed = assigned({"type": "t"}, [parse_assignment("data.a.x=1"), parse_assignment("data.a.y=2")])
+        assert changed == {"type": "t", "data": {"a": {"x": 1, "y": 2}}}
 
     @pytest.mark.parametrize("document", [{"data": "text"}, {"data": {"a": 1}}])
     def test_a_path_through_what_is_no_object(self, document: dict[str, Any]) -> None:
@@ -122,16 +119,11 @@ class TestAssignments:
             assigned(document, [parse_assignment("data.a.b=x")])
 
 
-@pytest.mark.parametrize(
-    ("document", "name"),
-    [
-        (sample_event("RunCompleted"), "RunCompleted 00000000-0000-0000-0000-000000000001"),
-        (in_schema(sample_event("RunCompleted"), Schema.CLOUD), "RunCompleted 00000000-0000-0000-0000-000000000001"),
-        ({}, "event"),
-    ],
-)
-def test_event_names(document: dict[str, Any], name: str) -> None:
-    assert event_name(document) == name
+def test_event_names() -> None:
+    event = sample_event("RunCompleted")
+    for document in (event, in_schema(event, Schema.CLOUD)):
+        assert event_name(document) == "RunCompleted 00000000-0000-0000-0000-000000000001"
+    assert event_name({}) == "event"
 
 
 class TestInput:
@@ -158,8 +150,5 @@ class TestInput:
     def test_what_is_none(self, content: bytes, words: str, tmp_path: Path) -> None:
         with pytest.raises(CommandFailed, match=words):
             self.read(content, tmp_path)
-
-    @pytest.mark.parametrize("name", ["nope.json", "."])
-    def test_what_cannot_be_read(self, name: str, tmp_path: Path) -> None:
         with pytest.raises(CommandFailed, match=r"cannot be read \(.*; name a file"):
-            read_events([str(tmp_path / name)], io.BytesIO())
+            read_events([str(tmp_path)], io.BytesIO())

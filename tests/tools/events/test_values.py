@@ -1,25 +1,16 @@
 """The values that an analysis reckons with are all that the handlers make."""
 
-import json
 from typing import Any
 
 from hypothesis import HealthCheck, given, settings
 
-from handlers import DISPATCH, NAMES
-from shared.errors import IncompleteEvent, UnreadableEvent
-from shared.events.event import AML_PREFIX, ENVELOPE_NAMES, AmlEvent, Occurrence, parse_event
+from handlers import NAMES
+from shared.events.event import ENVELOPE_NAMES, AmlEvent
+from tests.support.building import event_text
 from tests.support.payloads import payloads
+from tests.tools.conftest import occurrence_of
 from tools.events.values import options
 from tools.routes.possible_values import fits
-
-
-def meaning(raw: str) -> tuple[AmlEvent, Occurrence] | None:
-    try:
-        event = parse_event(raw)
-        found = DISPATCH[event.type](event) if event.type in DISPATCH else None
-    except (UnreadableEvent, IncompleteEvent):
-        return None
-    return (event, found) if isinstance(found, Occurrence) else None
 
 
 def test_whatever_handlers_make_is_described() -> None:
@@ -28,7 +19,7 @@ def test_whatever_handlers_make_is_described() -> None:
     @settings(max_examples=2_000, deadline=None, database=None, suppress_health_check=list(HealthCheck))
     @given(payloads)
     def check(raw: str) -> None:
-        if (found := meaning(raw)) is None:
+        if (found := occurrence_of(raw)) is None:
             return
         event, occurrence = found
         seen.add(event.name)
@@ -50,20 +41,12 @@ def assert_described(event: AmlEvent, path: tuple[str, ...], value: Any) -> None
 
 
 def test_a_key_of_data_in_another_spelling_is_never_there() -> None:
-    raw = json.dumps(
-        {
-            "id": "1",
-            "eventType": f"{AML_PREFIX}RunCompleted",
-            "topic": "t",
-            "data": {"RunId": "a", "Own": 1, "runtags": {}},
-        }
-    )
-    found = meaning(raw)
+    raw = event_text("RunCompleted", {"RunId": "a", "Own": 1, "runtags": {}})
+    found = occurrence_of(raw)
     assert found is not None
     for written, there in (("RunId", False), ("runId", True), ("Own", False), ("own", True), ("runtags", False)):
-        never = [option.kind.value for option in options("RunCompleted", ("data", written), with_children=True)] == [
-            "null"
-        ]
+        found_options = options("RunCompleted", ("data", written), with_children=True)
+        never = [option.kind.value for option in found_options] == ["null"]
         assert (written in found[1].data) is there is not never
 
 

@@ -7,13 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from handlers import DISPATCH, NAMES
+from handlers import NAMES
 from shared.composition import load_configuration
-from shared.events.event import Occurrence, parse_event
-from shared.routing.table import Match
 from shared.routing.templates import Expression
 from tests.support import ROOT
 from tests.support.building import ENVIRONMENT, routes
+from tests.tools.conftest import occurrence_of
 from tools.events.documents import Schema, in_schema
 from tools.events.samples import SAMPLE_NAMES, sample_event
 from tools.routes.conditions import Known, may_be_true
@@ -29,28 +28,22 @@ def made(event: str, *lines: str, when: str = "") -> MatchingEvent | NoEvent:
 
 def data_of(event: MatchingEvent | NoEvent) -> dict[str, Any]:
     assert isinstance(event, MatchingEvent), event
-    parsed = parse_event(event.text)
-    meaning = DISPATCH[parsed.type](parsed)
-    assert isinstance(meaning, Occurrence)
-    return dict(meaning.data)
+    found = occurrence_of(event.text)
+    assert found is not None
+    return dict(found[1].data)
 
 
-class TestSamples:
-    @pytest.mark.parametrize("name", SAMPLE_NAMES)
-    @pytest.mark.parametrize("schema", Schema)
-    def test_each_means_something_in_either_schema(self, name: str, schema: Schema) -> None:
-        event = parse_event(json.dumps(in_schema(sample_event(name), schema)))
-        assert isinstance(DISPATCH[event.type](event), Occurrence)
+@pytest.mark.parametrize("name", SAMPLE_NAMES)
+def test_samples_mean_something_in_either_schema_and_differ_by_number(name: str) -> None:
+    identities = []
+    for event in (sample_event(name), in_schema(sample_event(name), Schema.CLOUD), sample_event(name, 2)):
+        found = occurrence_of(json.dumps(event))
+        assert found is not None
+        identities.append(found[1].identity)
+    assert identities[0] == identities[1] != identities[2]
 
-    @pytest.mark.parametrize("name", SAMPLE_NAMES)
-    def test_another_number_is_another_occurrence(self, name: str) -> None:
-        identities = set()
-        for number in (1, 2):
-            event = parse_event(json.dumps(sample_event(name, number)))
-            meaning = DISPATCH[event.type](event)
-            assert isinstance(meaning, Occurrence)
-            identities.add(meaning.identity)
-        assert len(identities) == 2
+
+AUC = {"modelTags": {"stage": "candidate", "auc": "0.9"}}
 
 
 class TestConditions:
@@ -58,27 +51,18 @@ class TestConditions:
         ("event", "when", "expected"),
         [
             ("RunCompleted", "experiment_name == 'score'", {"experimentName": "score"}),
-            ("RunCompleted", "'score' == experiment_name", {"experimentName": "score"}),
-            ("RunCompleted", "experiment_name != 'train'", {"experimentName": "sample"}),
-            ("RunCompleted", "!(experiment_name == 'train')", {"experimentName": "sample"}),
-            ("RunCompleted", "run_tags.team == 'x' && experiment_name == 'a'", {"runTags": {"team": "x"}}),
-            ("RunCompleted", "run_tags.team", {"runTags": {"team": "sample"}}),
             ("RunCompleted", "run_type == `null`", {}),
             ("RunCompleted", "run_properties.\"azureml.git.branch\" == 'main'", {}),
             ("RunCompleted", "starts_with(experiment_name, 'train-')", {"experimentName": "train-"}),
             ("RunCompleted", "run_tags.team && contains(run_tags.team, 'ml')", {"runTags": {"team": "ml"}}),
             ("RunCompleted", "contains(['a', 'b'], experiment_name)", {"experimentName": "a"}),
-            ("RunCompleted", 'contains(`["a"]`, experiment_name)', {"experimentName": "a"}),
             ("RunCompleted", "!contains(['train'], experiment_name)", {"experimentName": "sample"}),
             ("RunCompleted", "event.workspace == 'prod' && event.resource_group == 'rg'", {}),
-            ("RunCompleted", "event.subject == 's'", {}),
             ("RunCompleted", "data.experimentName == 'score'", {"experimentName": "score"}),
             ("RunCompleted", "root_run_id == 'r'", {"runId": "r"}),
-            ("RunCompleted", "run_id == 'a' && run_id == 'b' || run_id == 'c'", {"runId": "c"}),
             ("RunCompleted", "length(run_id) > `3`", {}),
             ("RunCompleted", "run_id == experiment_id", {"runId": "sample", "experimentId": "sample"}),
             ("RunCompleted", "contains(run_tags.a, run_id)", {"runId": "sample", "runTags": {"a": "sample"}}),
-            ("RunStatusChanged", "run_status == 'Canceled'", {"runStatus": "Canceled"}),
             ("RunStatusChanged", "monitor_threshold_breached", {"runStatus": "Failed"}),
             ("RunStatusChanged", "!monitor_threshold_breached", {"runTags": {}}),
             ("RunStatusChanged", "monitor_threshold_breached == `true`", {}),
@@ -92,7 +76,6 @@ class TestConditions:
             ("ModelRegistered", "model_id == 'm:7'", {"modelName": "m", "modelVersion": "7"}),
             ("ModelRegistered", "ends_with(model_name, '-prod')", {"modelName": "-prod"}),
             ("ModelDeployed", "contains(model_ids, 'm:7')", {"modelIds": "m:7"}),
-            ("ModelDeployed", "service_tags.team == 'x'", {"serviceTags": {"team": "x"}}),
             ("DatasetDriftDetected", "drift_coefficient > `0.7`", {"driftCoefficient": 1.7}),
             ("DatasetDriftDetected", "`0.1` > drift_coefficient", {"driftCoefficient": -0.9}),
             ("DatasetDriftDetected", "!(drift_coefficient >= `0.3`)", {"driftCoefficient": -0.7}),
@@ -122,12 +105,12 @@ class TestConditions:
         assert isinstance(none, NoEvent)
         assert reason in none.reason
 
-    def test_children_where_the_route_asks_for_them(self) -> None:
+    def test_what_the_route_says_of_itself(self) -> None:
         assert data_of(made("RunCompleted", "include_child_runs: true", when="run_type == 'azureml.StepRun'"))
-
-    def test_a_disabled_route_has_none(self) -> None:
-        none = made("RunCompleted", "enabled: false")
-        assert none == NoEvent("it is disabled")
+        assert made("RunCompleted", "enabled: false") == NoEvent("it is disabled")
+        none = made("RunCompleted", "parameters: { id: '{{ run_id }}' }", "allow: '[0-9]+'")
+        assert isinstance(none, NoEvent)
+        assert "which does not match [0-9]+" in none.reason
 
     NAME = st.sampled_from(["experiment_name", "run_tags.a", "run_tags.b", "data.runProperties.c"])
     TEXT = st.sampled_from(["x", "train", "a-b", "7"])
@@ -167,13 +150,7 @@ class TestPlaceholders:
         assert isinstance(found, MatchingEvent)
         assert found.sampled == {"id", "both"}
 
-    def test_a_value_that_may_not_pass(self) -> None:
-        none = made("RunCompleted", "parameters: { id: '{{ run_id }}' }", "allow: '[0-9]+'")
-        assert isinstance(none, NoEvent)
-        assert "which does not match [0-9]+" in none.reason
-
     def test_without_a_condition(self) -> None:
         found = made("ModelDeployed", "parameters: { models: \"{{ join(',', model_ids) }}\" }")
         assert isinstance(found, MatchingEvent)
-        assert isinstance(found.match, Match)
         assert found.match.request.parameters == {"models": "sample-model:1"}

@@ -1,0 +1,92 @@
+"""Wrong usage of every command: exit code 2, no output and one line that says what to do."""
+
+import shlex
+
+import pytest
+
+from tests.support.building import run_completed
+from tests.tools.conftest import Desk
+
+NO_KEY = "a KEY is the beginning of a journal key, 4 hexadecimal digits or more"
+ONE_WAY = "say what to redrive, in one way: KEY…, --route ROUTE, --all or --dead-letters PATH"
+BLOBS = "redrive --dead-letters https://account.blob.core.windows.net/letters --connection-string-env"
+
+# fmt: off
+WRONG_USAGE = [
+    ("check nowhere.yaml", "nowhere.yaml cannot be read (No such file or directory); name another file"),
+    ("check binary.json", "binary.json cannot be read (UnicodeDecodeError); name another file"),
+    ("completion tcsh", "tcsh"),
+    ("doctor --url http://app.example", "--url must begin with https://"),
+    ("explain", "say which event to explain: EVENT.json, or '-' and the event on standard input"),
+    ("explain nowhere.json", "there is no file or folder nowhere.json"),
+    ("explain event.json --route evaluat", "there is no route 'evaluat'; did you mean 'evaluate'?"),
+    ("explain event.json --routes no.yaml", "the routes cannot be read:"),
+    ("graph nowhere.yaml", "nowhere.yaml cannot be read (No such file or directory); name another file"),
+    ("graph --format png", "Invalid value for '--format'"),
+    ("journal --older-than soon", "--older-than"),
+    ("journal --newer-than 0s", "--newer-than"),
+    ("journal --state x", "--state"),
+    ("journal --limit 0", "--limit"),
+    ("journal show abc", NO_KEY),
+    ("journal show https://x/?sig=canary", NO_KEY),
+    ("journal show ffff", "no record's key begins with ffff; 'manage.py journal' lists them"),
+    ("preview", "say what to preview: EVENT.json, '-' for the standard input, or --all"),
+    ("redrive", ONE_WAY),
+    ("redrive abcd --all", ONE_WAY),
+    ("redrive abcd --state parked", "--state goes with --route or --all; a KEY is redriven whatever its state"),
+    ("redrive --all --state queued", "it may be one of claimed, uncertain, released, parked"),
+    ("redrive --all --without-looking", "--without-looking is said of single records: name their KEYs"),
+    ("redrive --dead-letters nowhere.blob.core.windows.net/c?sig=canary",
+     "there is no file or folder nowhere.blob.core.windows.net/c; a blob container is named by its https://"),
+    (f"{BLOBS} UNSET", "the environment variable UNSET is not set; set it to a connection string"),
+    (f"{BLOBS} MINE", "the connection string is none of a storage account; copy it again, whole"),
+    ("schema -o no/such/folder.json", "no/such/folder.json cannot be written (No such file or directory); name"),
+    ("send", "Missing argument 'EVENT.json|TYPE'"),
+    ("send RunComplete", "RunComplete is neither a file nor a type of event; did you mean 'RunCompleted'?"),
+    ("send numbers.json", "numbers.json holds something that is no event"),
+    ("send nope.json", "nope.json cannot be read (No such file or directory); name a file"),
+    ("send RunCompleted --set x", "must be a path, '=' and a value: data.runId=x"),
+    ("send RunCompleted --set subject.x=1", "--set subject.x: subject is no object of the event"),
+    ("send RunCompleted --schema xml", "Invalid value for '--schema'"),
+    ("send RunCompleted --timeout soon", "--timeout"),
+    ("send RunCompleted --url http://app.example", "--url must begin with https://"),
+    ("send RunCompleted --url https://[app", "--url must begin with https://"),
+    ("send RunCompleted --url https://u:p@app.example", "--url must begin with https://"),
+    ("send RunCompleted --url https://app.example/api", "must be a function app's own address"),
+    ("send RunCompleted --topic http://topic.example/api/events", "--topic must begin with https://"),
+    ("send RunCompleted --topic https://t.example/ --url http://127.0.0.1:1", "are two ways; choose one"),
+    ("send RunCompleted --topic https://t.example/ --key 'a\nb'", "the key holds characters that no key has"),
+]
+# fmt: on
+
+
+@pytest.mark.parametrize(("command", "message"), WRONG_USAGE)
+def test_wrong_usage(desk: Desk, monkeypatch: pytest.MonkeyPatch, command: str, message: str) -> None:
+    monkeypatch.setattr("sys.stdin.isatty", lambda: True)
+    desk.park()
+    desk.settings = {"MINE": "AccountKey=canary", "UNSET": ""}
+    desk.file("[7]", "numbers.json")
+    desk.file(run_completed())
+    (desk.folder / "binary.json").write_bytes(b"\xff")
+    desk.fails(2, message, *shlex.split(command))
+
+
+@pytest.mark.parametrize(
+    "command", ["graph", "preview --all", "redrive --all", "redrive --all --dry-run", "send RunCompleted --wait"]
+)
+def test_broken_routes(desk: Desk, command: str) -> None:
+    desk.park()
+    desk.routes("name: a\nevent: RunComplete\npipeline: p")
+    ended = desk.run(*command.split())
+    assert (ended.code, ended.out) == (2, "")
+    assert ended.err.startswith("manage.py: routes.yaml has 1 problem; nothing was started:\n  routes.yaml:5:")
+
+
+@pytest.mark.parametrize("command", ["preview --all", "redrive --all"])
+def test_no_credential(desk: Desk, command: str) -> None:
+    desk.park()
+    desk.settings = {"AZURE_DEVOPS_EXT_PAT": ""}
+    ended = desk.run(*command.split())
+    assert (ended.code, ended.out) == (2, "")
+    assert "AZURE_DEVOPS_AUTH is 'pat' and there is none" in ended.err
+    assert desk.run("redrive", "--all", "--dry-run").code == 0, "a dry run needs no credential"
