@@ -14,7 +14,7 @@ from azure.core.exceptions import ClientAuthenticationError
 
 from shared.errors import NotificationFailed
 from shared.notifications.notification import Notification
-from shared.notifications.topic_client import Topic, open_topic
+from shared.notifications.topic_client import Topic
 from tests.support.canaries import secret
 from tests.support.services.event_grid_topic import KEY, TOKEN, CustomTopic, certificate, serving_topic
 
@@ -66,7 +66,7 @@ def topic() -> Iterator[CustomTopic]:
 
 
 def opened(topic: CustomTopic, read_seconds: float = 4) -> Topic:
-    return open_topic(topic.url, KEY, no_identity, read_seconds=read_seconds)
+    return Topic(topic.url, KEY, no_identity, read_seconds=read_seconds)
 
 
 def failure(topic: Topic) -> NotificationFailed:
@@ -100,7 +100,7 @@ class TestWhatIsSent:
         netrc.write_text(f"machine 127.0.0.1 login somebody password {secret('netrc')}\n")
         monkeypatch.setenv("NETRC", str(netrc))
         identity = FakeIdentity()
-        open_topic(https_topic.url, None, identity)([notification()])
+        Topic(https_topic.url, None, identity)([notification()])
         assert https_topic.answered == [200]
         assert identity.scopes == ["https://eventgrid.azure.net/.default"]
 
@@ -108,11 +108,11 @@ class TestWhatIsSent:
         self, https_topic: CustomTopic, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.delenv("REQUESTS_CA_BUNDLE")
-        assert "CERTIFICATE_VERIFY_FAILED" in str(failure(open_topic(https_topic.url, None, FakeIdentity())))
+        assert "CERTIFICATE_VERIFY_FAILED" in str(failure(Topic(https_topic.url, None, FakeIdentity())))
         assert https_topic.answered == []
 
     def test_no_token_is_sent_without_encryption(self, topic: CustomTopic) -> None:
-        assert "non-TLS" in str(failure(open_topic(topic.url, None, FakeIdentity())))
+        assert "non-TLS" in str(failure(Topic(topic.url, None, FakeIdentity())))
         assert topic.answered == []
 
 
@@ -148,7 +148,7 @@ class TestAnswers:
         self, https_topic: CustomTopic, error: Exception | None, words: str, answered: list[int]
     ) -> None:
         https_topic.statuses.append(403)
-        failed = failure(open_topic(https_topic.url, None, FakeIdentity(error)))
+        failed = failure(Topic(https_topic.url, None, FakeIdentity(error)))
         assert words in str(failed)
         assert "the app's identity has the role EventGrid Data Sender" in str(failed)
         assert (failed.may_pass, https_topic.answered) == (False, answered)

@@ -836,12 +836,3 @@ class TestThreads:
 
         with ThreadPoolExecutor(16) as pool:
             assert all(pool.map(work, range(16)))
-
-
-def test_where_azurite_is_missing_a_laptop_skips_and_ci_fails() -> None:
-    from tests.support.journal.stores import without_azurite  # noqa: PLC0415 - a plugin: imported before, it could not be rewritten
-
-    with pytest.raises(pytest.fail.Exception, match="run it"):
-        without_azurite("run it", {"CI": "true"})
-    with pytest.raises(pytest.skip.Exception, match="run it"):
-        without_azurite("run it", {})
