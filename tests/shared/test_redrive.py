@@ -221,8 +221,7 @@ class TestDoubt:
         assert stand.only.run_id == 100
 
     def test_where_there_is_none_todays_request_is_sent(self, stand: Stand) -> None:
-        record = stand.park_in_doubt(queued=False)
-        assert outcomes(stand.redrive(record, CHANGED)) == [Outcome.QUEUED]
+        assert outcomes(stand.redrive(stand.park_in_doubt(queued=False), CHANGED)) == [Outcome.QUEUED]
         assert [queued.request.pipeline for queued in stand.pipelines.books] == ["q"]
 
     def test_while_it_cannot_be_looked_for_nothing_is_sent(self, stand: Stand) -> None:
