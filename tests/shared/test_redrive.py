@@ -337,11 +337,6 @@ class TestOncePerChanged:
         assert stand.only.state is State.QUEUED, "the old records have gone"
         assert stand.only.key.key == redriven[0].decisions[0].key not in {record.key.key for record in records}
 
-    def test_an_occurrence_that_has_its_run_already_gets_no_second_one(self, stand: Stand) -> None:
-        record = stand.park(self.team("a"))
-        stand.deliver(self.team("b"), BY_TEAM)
-        assert outcomes(stand.redrive(record, BY_TEAM)) == [Outcome.DUPLICATE]
-
     def test_the_request_carries_the_key_under_which_it_is_journaled(self, stand: Stand) -> None:
         record = stand.park(self.team("a"))
         stand.redrive(record, BY_TEAM + "\ncorrelation_parameter: key")
