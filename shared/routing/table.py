@@ -6,15 +6,17 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from shared.azure_devops.runs import RunRequest
 from shared.errors import RenderingRefused
 from shared.events.event import AmlEvent, Occurrence
 from shared.journal.cooldown import Window
 from shared.journal.records import JournalKey
-from shared.routing.lineage import lineage_tags
 from shared.routing.templates import Expression, Scope, Template, is_true
+
+MAX_TAG_LENGTH: Final = 400
+"""Source: Azure DevOps docs, naming restrictions, tags."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +132,21 @@ def journal_key(route: str, source: str, identity: str) -> JournalKey:
     """
     parts = json.dumps([route, source.lower(), identity])
     return JournalKey(route, hashlib.sha256(parts.encode()).hexdigest())
+
+
+def lineage_tags(event: AmlEvent, occurrence: Occurrence) -> tuple[str, ...]:
+    """Return the tags that say where a run comes from, as far as the event knows.
+
+    They are ``aml-run:<id>``, ``model:<name>:<version>`` and ``event:<id>``. Azure DevOps separates tags with
+    commas and semicolons, so these become underscores.
+    """
+    names = occurrence.names
+    models = [names["model_id"]] if "model_id" in names else names.get("model_ids", ())
+    tags = [f"aml-run:{names['run_id']}"] if "run_id" in names else []
+    tags += [f"model:{model}" for model in models]
+    tags.append(f"event:{event.id}")
+    cleaned = ("".join(char if char.isprintable() and char not in ",;" else "_" for char in tag) for tag in tags)
+    return tuple(tag[:MAX_TAG_LENGTH] for tag in cleaned)
 
 
 def _resolve_one(route: Route, event: AmlEvent, occurrence: Occurrence, scope: Scope) -> Match | Refusal | WhyNot:

@@ -11,8 +11,7 @@ from shared.errors import UnsafeValue
 from shared.journal.records import Entry, Record, State
 from shared.journal.sqlite import SqliteStore
 from shared.routing import templates
-from shared.routing.lineage import MAX_TAG_LENGTH
-from shared.routing.table import Match
+from shared.routing.table import MAX_TAG_LENGTH, Match
 from shared.routing.templates import MAX_VALUE_LENGTH, SAFE_VALUE, parse_template
 from tests.support import ROOT
 from tests.support.building import ENVIRONMENT, WORKSPACE, event_text, routes, run_completed
