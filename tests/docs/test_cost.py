@@ -27,9 +27,8 @@ from tests.support.building import routes, run_completed
 from tests.support.clock import ManualClock
 from tests.support.fakes import FakePipelines, Reports
 from tests.support.journal.stores import OpenTables
-from tests.support.relays import relay_over
+from tests.support.relays import PLAIN, relay_over
 
-PLAIN = "name: plain\nevent: RunCompleted\npipeline: p\nparameters: { run: '{{ run_id }}' }"
 COOLING = PLAIN.replace("plain", "cooling") + "\ncooldown: 6h"
 
 PAGE = (ROOT / "docs" / "cost.md").read_text()

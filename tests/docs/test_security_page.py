@@ -8,12 +8,8 @@ import pytest
 from handlers import DISPATCH
 from shared.deciding import decide
 from shared.errors import UnsafeValue
-from shared.journal.cooldown import Cooldowns
-from shared.journal.journal import Journal
 from shared.journal.records import Entry, Record, State
 from shared.journal.sqlite import SqliteStore
-from shared.queueing import Queueing
-from shared.relay import Relay
 from shared.routing import templates
 from shared.routing.lineage import MAX_TAG_LENGTH
 from shared.routing.table import Match
@@ -24,9 +20,9 @@ from tests.support.canaries import secret
 from tests.support.clock import ManualClock
 from tests.support.docs import codes
 from tests.support.fakes import FakePipelines, Reports
+from tests.support.relays import PLAIN, relay_over
 
 PAGE = (ROOT / "docs" / "security.md").read_text()
-PLAIN = "name: plain\nevent: RunCompleted\npipeline: p\nparameters: { run: '{{ run_id }}' }"
 
 
 def values() -> list[tuple[str, str]]:
@@ -89,14 +85,6 @@ def test_a_record_in_doubt_is_sent_as_it_stands_so_the_table_must_be_trusted(
     forged = replace(decided.request, organization_url="https://elsewhere.example", pipeline=666)
     entry = Entry("id", "type", "subject", run_completed(), forged.to_json())
     store.insert(Record(decided.key, State.UNCERTAIN, entry, clock(), clock(), clock()))
-    journal, pipelines = Journal(store, clock=clock), FakePipelines(clock)
-    relay = Relay(
-        dispatch=DISPATCH,
-        routes=routes(PLAIN),
-        journal=journal,
-        queueing=Queueing(journal, pipelines, Cooldowns(store, clock), clock=clock),
-        report=Reports(),
-        clock=clock,
-    )
-    relay.deliver(run_completed())
+    pipelines = FakePipelines(clock)
+    relay_over(store, pipelines, routes(PLAIN), clock, report=Reports()).deliver(run_completed())
     assert [queued.request for queued in pipelines.books] == [forged]

@@ -14,6 +14,7 @@ from devstack.ado import Emulator, load_declaration, serve
 from devstack.processes import start
 from tests.support import ROOT
 from tests.support.canaries import secret
+from tests.support.services.host_apps import app_settings
 
 JOB_PAUSED = '''
 """JobPaused: a job has been paused."""
@@ -66,12 +67,8 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
         shutil.copy(ROOT / file, copy)
     (copy / "handlers" / "job_paused.py").write_text(JOB_PAUSED)
     table = copy / "handlers" / "__init__.py"
-    text = (
-        table.read_text()
-        .replace("import (", "import (\n    job_paused,")
-        .replace("_MODULES = (", "_MODULES = (job_paused, ")
-    )
-    table.write_text(text)
+    text = table.read_text().replace("import (", "import (\n    job_paused,")
+    table.write_text(text.replace("_MODULES = (", "_MODULES = (job_paused, "))
     return copy
 
 
@@ -79,25 +76,12 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def environment(project: Path) -> Iterator[Mapping[str, str]]:
     (project / "routes.yaml").write_text(ROUTES)
     with serve(Emulator(load_declaration(), pats={secret("pat")})) as ado:
-        yield {
-            "AZURE_DEVOPS_ORG_URL": ado.organization_url,
-            "AZURE_DEVOPS_PROJECT": "mlops",
-            "AZURE_DEVOPS_AUTH": "pat",
-            "AZURE_DEVOPS_EXT_PAT": secret("pat"),
-            "JOURNAL_CONNECTION": f"sqlite:{project / 'journal.sqlite3'}",
-        }
+        yield app_settings(ado.organization_url, f"sqlite:{project / 'journal.sqlite3'}")
 
 
 def python(project: Path, *arguments: str, **environment: str) -> tuple[int, str]:
-    ended = subprocess.run(
-        [sys.executable, *arguments],
-        cwd=project,
-        env={**os.environ, **environment},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=300,
-    )
+    command, known = [sys.executable, *arguments], {**os.environ, **environment}
+    ended = subprocess.run(command, cwd=project, env=known, capture_output=True, text=True, check=False)
     return ended.returncode, ended.stdout + ended.stderr
 
 

@@ -3,10 +3,8 @@
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
-from typing import Any
 
 import pytest
-from azure.core.credentials import AccessToken
 from azure.core.exceptions import ClientAuthenticationError
 from azure.identity import DefaultAzureCredential, ManagedIdentityCredential
 
@@ -25,22 +23,9 @@ from shared.credentials import (
 from shared.errors import CredentialUnavailable
 from tests.support.canaries import secret
 from tests.support.clock import ManualClock
+from tests.support.services.event_grid_topic import TOKEN
+from tests.support.services.managed_identity import FakeIdentity
 from tests.support.services.vault import VAULT, Vault, secret_bundle
-
-
-class Identity:
-    """A TokenCredential that counts."""
-
-    def __init__(self, expires_on: int = 0, error: Exception | None = None) -> None:
-        self.scopes: list[str] = []
-        self._expires_on = expires_on
-        self._error = error
-
-    def get_token(self, *scopes: str, **_: Any) -> AccessToken:
-        if self._error is not None:
-            raise self._error
-        self.scopes.extend(scopes)
-        return AccessToken(secret(f"token-{len(self.scopes)}"), self._expires_on)
 
 
 class TestCache:
@@ -86,7 +71,7 @@ def test_no_pat_in_the_environment(pat: str | None) -> None:
 
 
 def from_vault(vault: Vault, error: Exception | None = None) -> Credential:
-    identity = Identity(expires_on=10**10, error=error)
+    identity = FakeIdentity(error)
     return pat_from_key_vault(VAULT, "ado-pat", lambda: identity, transport=vault.transport(), retry_total=0)
 
 
@@ -125,23 +110,23 @@ class TestPatFromKeyVault:
 class TestEntraToken:
     def test_a_new_identity_is_asked_once_a_token_expires_or_is_rejected(self, clock: ManualClock) -> None:
         """The old one would give a rejected token again."""
-        made: list[Identity] = []
+        made: list[FakeIdentity] = []
 
-        def make() -> Identity:
-            made.append(Identity(expires_on=int((clock() + timedelta(hours=1)).timestamp())))
+        def make() -> FakeIdentity:
+            made.append(FakeIdentity(expires_on=int((clock() + timedelta(hours=1)).timestamp())))
             return made[-1]
 
         credential = entra_token(make, clock)
         for seconds, identities in ((0, 1), (54 * 60, 1), (60, 2)):
             clock.advance(seconds)
-            assert credential.authorization() == f"Bearer {secret('token-1')}"
+            assert credential.authorization() == f"Bearer {TOKEN}"
             assert len(made) == identities
         credential.reject(credential.authorization())
         credential.authorization()
         assert [identity.scopes for identity in made] == [[AZURE_DEVOPS_SCOPE]] * 3
 
     def test_no_token(self) -> None:
-        identity = Identity(error=ClientAuthenticationError("ManagedIdentityCredential: no endpoint\nmore"))
+        identity = FakeIdentity(ClientAuthenticationError("ManagedIdentityCredential: no endpoint\nmore"))
         words = "no token for Azure DevOps: ManagedIdentityCredential: no endpoint; check the identity"
         with pytest.raises(CredentialUnavailable, match=words):
             entra_token(lambda: identity).authorization()

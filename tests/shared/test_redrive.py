@@ -221,8 +221,7 @@ class TestDoubt:
         assert stand.only.run_id == 100
 
     def test_where_there_is_none_todays_request_is_sent(self, stand: Stand) -> None:
-        record = stand.park_in_doubt(queued=False)
-        assert outcomes(stand.redrive(record, CHANGED)) == [Outcome.QUEUED]
+        assert outcomes(stand.redrive(stand.park_in_doubt(queued=False), CHANGED)) == [Outcome.QUEUED]
         assert [queued.request.pipeline for queued in stand.pipelines.books] == ["q"]
 
     def test_while_it_cannot_be_looked_for_nothing_is_sent(self, stand: Stand) -> None:
@@ -337,11 +336,6 @@ class TestOncePerChanged:
         assert [outcomes(each) for each in redriven] == [[Outcome.QUEUED], [Outcome.DUPLICATE]]
         assert stand.only.state is State.QUEUED, "the old records have gone"
         assert stand.only.key.key == redriven[0].decisions[0].key not in {record.key.key for record in records}
-
-    def test_an_occurrence_that_has_its_run_already_gets_no_second_one(self, stand: Stand) -> None:
-        record = stand.park(self.team("a"))
-        stand.deliver(self.team("b"), BY_TEAM)
-        assert outcomes(stand.redrive(record, BY_TEAM)) == [Outcome.DUPLICATE]
 
     def test_the_request_carries_the_key_under_which_it_is_journaled(self, stand: Stand) -> None:
         record = stand.park(self.team("a"))

@@ -419,8 +419,7 @@ class TestCrashedAndSleepingWorkers:
 
         bench.pipelines.plan.append(sleep)
         (decision,) = relay.deliver(run_completed()).decisions
-        assert (decision.outcome, decision.run_id) == (Outcome.DUPLICATE, 100)
-        assert bench.pipelines.cancelled == []
+        assert (decision.outcome, decision.run_id, bench.pipelines.cancelled) == (Outcome.DUPLICATE, 100, [])
 
     def test_a_sleeper_waits_a_little_for_the_other_to_be_done(
         self, bench: Bench, caplog: pytest.LogCaptureFixture

@@ -153,10 +153,8 @@ class TestDecipher:
         assert decipher(response(status, {"id": 5})) == {"id": 5}
 
     def test_the_servers_words_are_cut_and_on_one_line(self) -> None:
-        with pytest.raises(RequestRefused) as caught:
+        with pytest.raises(RequestRefused, match=r"\A.{1,600}\Z"):
             decipher(response(400, refusal("a\nb\r\n" + "x" * 5000)))
-        assert "\n" not in str(caught.value)
-        assert len(str(caught.value)) < 600
 
     @given(st.integers(100, 599), st.binary(), st.dictionaries(st.sampled_from(["retry-after", "date"]), st.text()))
     def test_any_answer_is_a_document_or_one_of_our_errors(
@@ -235,9 +233,9 @@ class TestBuildsAnswer:
         carried = {"templateParameters": {"runId": "r", "filledIn": "default"}, "parameters": '{"V": "x", "W": "y"}'}
         return {"id": 31, "url": "u", "sourceBranch": "refs/heads/main"} | carried | changes
 
-    def test_a_build_that_carries_all_that_was_sent(self) -> None:
-        assert read_matching_runs({"value": [self.build()]}, UNCORRELATED) == [Run(31, "u")]
-        assert read_matching_runs({"value": [self.build(tags=["a"])]}, UNCORRELATED) == [Run(31, "u", ("a",))]
+    def test_builds_that_carry_all_that_was_sent_in_their_order(self) -> None:
+        document = {"value": [self.build(id=9), self.build(id=4, tags=["a"])]}
+        assert read_matching_runs(document, UNCORRELATED) == [Run(9, "u"), Run(4, "u", ("a",))]
 
     @pytest.mark.parametrize(
         "changes",
@@ -276,12 +274,6 @@ class TestBuildsAnswer:
     @pytest.mark.parametrize(("carried", "found"), [("the key", True), ("another", False), (None, False)])
     def test_a_correlation_parameter_alone_decides(self, carried: object, found: bool) -> None:
         """Azure DevOps may spell the others in a way that we do not know."""
-        request = RunRequest(
-            ORG, "p", 1, "main", {"runId": "sent", "key": "the key"}, {"V": "sent"}, correlation_parameter="key"
-        )
+        request = replace(FULL, parameters={"runId": "sent", "key": "the key"}, correlation_parameter="key")
         build = self.build(templateParameters={"runId": "respelt", "key": carried}, sourceBranch="refs/heads/x")
         assert bool(read_matching_runs({"value": [build]}, request)) is found
-
-    def test_the_order_is_kept(self) -> None:
-        document = {"value": [self.build(id=9), self.build(id=4)]}
-        assert [run.id for run in read_matching_runs(document, UNCORRELATED)] == [9, 4]

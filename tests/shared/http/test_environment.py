@@ -25,21 +25,17 @@ def bare_environment(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name, raising=False)
 
 
-def test_without_any() -> None:
+def test_a_proxy_but_for_the_hosts_that_need_none_and_a_company_s_authority(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     settings = environment_settings("https://dev.azure.com/contoso/_apis?x=y")
     assert (dict(settings["proxies"]), settings["verify"]) == ({}, True)
-
-
-def test_a_proxy_but_for_the_hosts_that_need_none(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("https_proxy", "http://proxy:3128")
     monkeypatch.setenv("no_proxy", "table.core.windows.net")
-    assert environment_settings("https://dev.azure.com/contoso")["proxies"]["https"] == "http://proxy:3128"
-    assert "https" not in environment_settings("https://account.table.core.windows.net/t")["proxies"]
-
-
-def test_a_company_s_authority(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(tmp_path / "ca.pem"))
-    assert environment_settings("https://dev.azure.com/contoso")["verify"] == str(tmp_path / "ca.pem")
+    settings = environment_settings("https://dev.azure.com/contoso")
+    assert (settings["proxies"]["https"], settings["verify"]) == ("http://proxy:3128", str(tmp_path / "ca.pem"))
+    assert "https" not in environment_settings("https://account.table.core.windows.net/t")["proxies"]
 
 
 def test_azure_tables_are_asked_through_the_proxy(monkeypatch: pytest.MonkeyPatch) -> None:

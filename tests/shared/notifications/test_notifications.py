@@ -180,10 +180,7 @@ class TestNotifier:
         assert [id_.split(":")[1] for id_ in desk.published()] == ["queued", "parked", "deferred"]
 
     def test_no_thread_is_started_for_what_is_not_told(self) -> None:
-        def no_thread(**_options: Any) -> Thread:
-            raise AssertionError
-
-        desk = Desk(make_thread=no_thread)
+        desk = Desk(make_thread=lambda **_: pytest.fail("a thread is made"))
         desk.notify(decision(Outcome.DUPLICATE))
         desk.notify(decision(Outcome.IGNORED, key=""))
         assert desk.published() == []

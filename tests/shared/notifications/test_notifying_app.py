@@ -107,26 +107,15 @@ def run_program(app_dir: Path, events: list[str], **environment: str) -> tuple[l
     (app_dir / "routes.yaml").write_text(ROUTES)
     known = {**ENVIRONMENT, "AZURE_DEVOPS_AUTH": "pat", "AZURE_DEVOPS_EXT_PAT": secret("pat")}
     arguments: list[Any] = [{**known, **environment}, str(app_dir), events]
-    done = subprocess.run(
-        [sys.executable, "-c", PROGRAM],
-        input=json.dumps(arguments),
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
+    command, told = [sys.executable, "-c", PROGRAM], json.dumps(arguments)
+    done = subprocess.run(command, input=told, cwd=ROOT, capture_output=True, text=True, check=True)
     outcomes, modules = json.loads(done.stdout)
     return outcomes, modules
 
 
 class TestAProcess:
-    def test_without_a_topic_nothing_is_imported_for_it(self, tmp_path: Path) -> None:
-        assert run_program(tmp_path, [run_completed()]) == (["queued"], [])
-
-    def test_with_a_topic_nothing_is_imported_before_something_is_told(
-        self, tmp_path: Path, topic: CustomTopic
-    ) -> None:
-        run_program(tmp_path, [run_completed()])
+    def test_nothing_is_imported_for_a_topic_before_something_is_told(self, tmp_path: Path, topic: CustomTopic) -> None:
+        assert run_program(tmp_path, [run_completed()]) == (["queued"], []), "without a topic"
         to_topic = {"NOTIFY_TOPIC_ENDPOINT": topic.url, "NOTIFY_TOPIC_KEY": KEY}
         assert run_program(tmp_path, [run_completed()], **to_topic) == (["duplicate"], [])
         assert topic.answered == []

@@ -1,22 +1,20 @@
 """The custom topic over HTTP and HTTPS: what is sent, what comes of each answer, and that nothing secret shows."""
 
 import logging
-import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, cast
 
 import pytest
-from azure.core.credentials import AccessToken, TokenCredential
 from azure.core.exceptions import ClientAuthenticationError
 
 from shared.errors import NotificationFailed
 from shared.notifications.notification import Notification
 from shared.notifications.topic_client import Topic
 from tests.support.canaries import secret
-from tests.support.services.event_grid_topic import KEY, TOKEN, CustomTopic, certificate, serving_topic
+from tests.support.journal.stores import no_identity
+from tests.support.services.event_grid_topic import KEY, CustomTopic, certificate, serving_topic
+from tests.support.services.managed_identity import FakeIdentity
 
 
 def notification(number: int = 1) -> Notification:
@@ -28,27 +26,6 @@ def notification(number: int = 1) -> Notification:
         time=datetime(2026, 11, 20, 12, 0, 0, 123456, UTC),
         data={"outcome": "queued", "run_id": number, "route": None, "reason": "größer"},
     )
-
-
-@dataclass
-class FakeIdentity:
-    """Gives the same token each time, or fails."""
-
-    error: Exception | None = None
-    scopes: list[str] = field(default_factory=list)
-
-    def get_token(self, *scopes: str, **_options: Any) -> AccessToken:
-        self.scopes += scopes
-        if self.error is not None:
-            raise self.error
-        return AccessToken(TOKEN, int(time.time()) + 3600)
-
-    def __call__(self) -> TokenCredential:
-        return cast("TokenCredential", self)
-
-
-def no_identity() -> TokenCredential:
-    raise AssertionError("there is a key, so nobody should ask for an identity")
 
 
 @pytest.fixture

@@ -17,6 +17,7 @@ from devstack.host import serve as serve_host
 from tests.support import ROOT
 from tests.support.building import WORKSPACE, event_text
 from tests.support.canaries import leaks, secret
+from tests.support.services.host_apps import app_settings, deliver, web_hook
 from tests.support.waiting import wait_until
 
 
@@ -47,9 +48,7 @@ class Stack:
 
     def deliver(self, name: str, **data: object) -> int:
         event = event_text(name, {"experimentName": "train", "runId": "run-1"} | data)
-        headers = {"aeg-event-type": "Notification", "Content-Type": "application/json"}
-        url = f"{self.host_url}/runtime/webhooks/eventgrid?functionName=aml_event"
-        return requests.post(url, data=f"[{event}]", headers=headers, timeout=40).status_code
+        return deliver(web_hook(self.host_url), event).status_code
 
     def sweep(self) -> int:
         """As the timer does; the host's admin address runs a function by hand."""
@@ -61,12 +60,7 @@ class Stack:
 def stack(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stack]:
     emulator = Emulator(load_declaration(), pats={secret("pat")})
     with serve_ado(emulator) as ado:
-        environment = {
-            "AZURE_DEVOPS_AUTH": "pat",
-            "AZURE_DEVOPS_EXT_PAT": secret("pat"),
-            "AZURE_DEVOPS_ORG_URL": ado.organization_url,
-            "AZURE_DEVOPS_PROJECT": "mlops",
-            "JOURNAL_CONNECTION": f"sqlite:{tmp_path / 'journal.sqlite3'}",
+        environment = app_settings(ado.organization_url, f"sqlite:{tmp_path / 'journal.sqlite3'}") | {
             "JOURNAL_SETTLE_SECONDS": "0.1",
             "WAIT_TOKEN_KEYS": Fernet.generate_key().decode(),
             "WAIT_SWEEP_AFTER_MINUTES": "0.0001",

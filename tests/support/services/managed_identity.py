@@ -1,15 +1,36 @@
-"""Azure ML's endpoint for managed identities, as a compute has it: what azure-identity asks on MSI_ENDPOINT."""
+"""Identities: one in memory, and Azure ML's endpoint as a compute has it, which azure-identity asks on MSI_ENDPOINT."""
 
 import json
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Any, Self
 
+from azure.core.credentials import AccessToken
 from werkzeug.wrappers import Request, Response
 
 from devstack.serving import serving
 from tests.support.canaries import secret
+from tests.support.services.event_grid_topic import TOKEN
+
+
+@dataclass
+class FakeIdentity:
+    """A TokenCredential that gives the same token each time, or fails; called, it is its own maker."""
+
+    error: Exception | None = None
+    expires_on: int = 10**10
+    scopes: list[str] = field(default_factory=list)
+
+    def get_token(self, *scopes: str, **_options: Any) -> AccessToken:
+        self.scopes += scopes
+        if self.error is not None:
+            raise self.error
+        return AccessToken(TOKEN, self.expires_on)
+
+    def __call__(self) -> Self:
+        return self
 
 
 @dataclass
