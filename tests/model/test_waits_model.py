@@ -48,17 +48,7 @@ class Waiting(Interleaving):
     def the_promises(self) -> None:
         self.world.check()
 
-    def teardown(self) -> None:
-        """Faults stop: whoever is at work ends, what has not happened yet happens, and sweeps go on."""
-        try:
-            for worker in self.workers:
-                self.finish(worker)
-            self._settle()
-            self._check_the_end()
-        finally:
-            self.end_workers()
-
-    def _settle(self) -> None:
+    def settle(self) -> None:
         worker = self.workers[0]
         kept = {record.key.key for record in self.world.waits()}
         for name, task in self.world.tasks.items():
@@ -75,7 +65,7 @@ class Waiting(Interleaving):
             worker.sweep()
             self.finish(worker)
 
-    def _check_the_end(self) -> None:
+    def check_the_end(self) -> None:
         self.world.check()
         told = {task.task_instance_id for task in self.world.tasks.values()}
         assert set(self.world.heard) == told, "a task was never told"
