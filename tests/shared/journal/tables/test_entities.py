@@ -66,7 +66,6 @@ def test_an_entity_by_value() -> None:
 
 def test_a_record_without_a_run_has_no_run_id() -> None:
     assert "run_id" not in record_to_entity(record(run_id=None), "w")
-    assert round_trip(record(run_id=None)).run_id is None
 
 
 def test_a_time_of_another_zone_is_the_same_moment() -> None:
@@ -109,10 +108,6 @@ class TestLongTexts:
 
 
 class TestNotes:
-    def test_up_to_the_bound_they_are_exact(self) -> None:
-        wanted = record(reason=noise(80_000))
-        assert round_trip(wanted) == wanted
-
     def test_beyond_it_each_text_is_cut(self) -> None:
         steps = tuple(Step(NOW, State.RELEASED, noise(9_000, seed)) for seed in range(MAX_HISTORY + 5))
         wanted = record(reason="ü" * 2000, history=steps, run_url="short")
@@ -147,15 +142,10 @@ def test_the_largest_entity_is_below_a_mebibyte_in_base64() -> None:
 
 
 def test_what_people_read_is_short_and_printable() -> None:
-    entity = record_to_entity(record(reason="\ud800\x00a\n" + "b" * 2000), "w")
-    assert entity["reason"] == "  a " + "b" * 996
+    assert record_to_entity(record(reason="\ud800\x00a\n" + "b" * 2000), "w")["reason"] == "  a " + "b" * 996
 
 
 class TestKeys:
-    @pytest.mark.parametrize("route", ["a", "Model.v2_x-1", "$unrouted"])
-    def test_a_route_name_is_a_partition_key(self, route: str) -> None:
-        assert entities.entity_key(route, "ab12") == {"PartitionKey": route, "RowKey": "ab12"}
-
     @pytest.mark.parametrize("bad", ["", "a/b", "a\\b", "a#b", "a?b", "a\n", "a\x7f", "it's", "é", "run:5"])
     def test_what_a_key_may_not_hold_is_refused(self, bad: str) -> None:
         with pytest.raises(ValueError, match=r"the route .* cannot be an entity's key"):
@@ -179,27 +169,15 @@ class TestKeys:
 class TestFilters:
     """In OData's words. Source: https://learn.microsoft.com/rest/api/storageservices/querying-tables-and-entities"""
 
-    def test_all_records_and_no_markers(self) -> None:
-        assert entities.selection_filter(Selection()) == "(RowKey lt 'run:' or RowKey ge 'run;')"
-
     def test_every_part(self) -> None:
         there = NOW.astimezone(timezone(timedelta(hours=2)))
         selection = Selection("$cooldown.a", frozenset({State.QUEUED, State.PARKED}), there)
-        assert entities.selection_filter(selection).split(" and ")[1:] == [
+        assert entities.selection_filter(selection).split(" and ") == [
+            "(RowKey lt 'run:' or RowKey ge 'run;')",
             "PartitionKey eq '$cooldown.a'",
             "(state eq 'parked' or state eq 'queued')",
             "claimed_at lt datetime'2026-11-20T12:00:00.124456Z'",
         ]
-
-    def test_the_millisecond_too_much_is_taken_away(self) -> None:
-        assert entities.fits(record(), Selection())
-        assert entities.fits(record(), Selection(claimed_before=NOW + timedelta(microseconds=1)))
-        assert not entities.fits(record(), Selection(claimed_before=NOW))
-
-    def test_a_range_of_runs(self) -> None:
-        assert entities.owned_runs_filter("a", 5, 70) == (
-            "PartitionKey eq 'a' and RowKey ge 'run:0000000000000000005' and RowKey le 'run:0000000000000000070'"
-        )
 
     @pytest.mark.parametrize("route", ["x' or 'a' eq 'a", "", "a b"])
     def test_a_route_cannot_say_more_than_its_name(self, route: str) -> None:
@@ -218,17 +196,11 @@ class TestFilters:
         {"notes0": zlib.compress(b'{"entry": {}}')},
         {"claimed_at": "yesterday"},
         {"run_id": 5},
+        {"lease_until": None},
     ],
     ids=str,
 )
 def test_what_somebody_else_wrote_is_said_to_be_unreadable(change: dict[str, Any]) -> None:
     entity = {**record_to_entity(record(), "w"), **change}
     with pytest.raises(UnreadableEntity):
-        record_from_entity(KEY, entity, "v")
-
-
-def test_an_entity_that_lacks_something_is_unreadable() -> None:
-    entity = record_to_entity(record(), "w")
-    del entity["lease_until"]
-    with pytest.raises(UnreadableEntity, match="KeyError: 'lease_until'"):
         record_from_entity(KEY, entity, "v")
