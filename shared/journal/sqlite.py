@@ -78,12 +78,7 @@ class SqliteStore(Store):
         return replace(record, version="1") if written else None
 
     def get(self, key: JournalKey) -> Record | None:
-        with self._reading() as connection:
-            row = connection.execute(
-                f"SELECT {_COLUMNS} FROM records WHERE route = ? AND key = ?",
-                (key.route, key.key),
-            ).fetchone()
-        return _record(row) if row else None
+        return self._one("route = ? AND key = ?", *key)
 
     def replace(self, record: Record) -> Record | None:
         version = int(record.version)
@@ -106,12 +101,7 @@ class SqliteStore(Store):
         return {row[0] for row in rows}
 
     def owner(self, route: str, run_id: int) -> Record | None:
-        with self._reading() as connection:
-            row = connection.execute(
-                f"SELECT {_COLUMNS} FROM records WHERE route = ? AND run_id = ?",
-                (route, run_id),
-            ).fetchone()
-        return _record(row) if row else None
+        return self._one("route = ? AND run_id = ?", route, run_id)
 
     def select(self, selection: Selection, limit: int) -> Iterator[Record]:
         conditions: dict[str, Any] = {}
@@ -139,6 +129,11 @@ class SqliteStore(Store):
     def close(self) -> None:
         """Close the writing connection."""
         self._finalizer()
+
+    def _one(self, where: str, *parameters: str | int) -> Record | None:
+        with self._reading() as connection:
+            row = connection.execute(f"SELECT {_COLUMNS} FROM records WHERE {where}", parameters).fetchone()
+        return _record(row) if row else None
 
     @contextmanager
     def _reading(self) -> Iterator[sqlite3.Connection]:

@@ -228,13 +228,9 @@ def _is_refusal(exc: Exception) -> bool:
 
 
 def _code(exc: Exception) -> str:
-    code = getattr(exc, "error_code", None) or _error_in_body(exc).get("code") or _code_in_header(exc)
+    headers = getattr(getattr(exc, "response", None), "headers", {})
+    code = getattr(exc, "error_code", None) or _error_in_body(exc).get("code") or headers.get("x-ms-error-code", "")
     return str(getattr(code, "value", code))
-
-
-def _code_in_header(exc: Exception) -> str:
-    response: Any = exc.response if isinstance(exc, HttpResponseError) else None
-    return "" if response is None else str(response.headers.get("x-ms-error-code", ""))
 
 
 def _reason(exc: BaseException) -> str:

@@ -35,15 +35,10 @@ def fill(journal: Journal, clock: ManualClock, count: int) -> None:
     for number in range(count):
         mine = journal.claim(JournalKey("route", f"{number:064x}"), Entry("id", "type", "s", "{}"), clock())
         assert isinstance(mine, Mine)
-        match number % 4:
-            case 0 if number < count - 1:
-                journal.complete(mine.record, number, "url")
-            case 1:
-                journal.suppress(mine.record, "why")
-            case 2:
-                journal.park(mine.record, "why")
-            case 3:
-                journal.release(mine.record, "why")
+        if number % 4 == 0 and number < count - 1:
+            journal.complete(mine.record, number, "url")
+        elif number % 4:
+            (journal.suppress, journal.park, journal.release)[number % 4 - 1](mine.record, "why")
 
 
 def left(store: Store) -> Counter[State]:
