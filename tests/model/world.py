@@ -25,7 +25,7 @@ from tests.support.building import run_completed
 from tests.support.clock import ManualClock
 from tests.support.fakes import SKEW, Reports, url_of
 from tests.support.journal.memory_store import MemoryStore
-from tests.support.journal.wrapped_store import WrappedStore
+from tests.support.journal.wrapped_store import WrappedStore, stepping
 
 BUDGET, LEASE, SETTLE = 25, 60, 30
 GO, CRASH, LOSE = "go", "crash", "lose"
@@ -104,7 +104,7 @@ class Process:
     """A process that does one job at a time, and stops wherever ``pause`` is called."""
 
     def __init__(self, world: SharedWorld) -> None:
-        self.store = WrappedStore(world.store, self.stepping)
+        self.store = WrappedStore(world.store, stepping(self.pause))
         self.journal = Journal(self.store, lease_seconds=LEASE, settle_seconds=SETTLE, clock=world.clock)
         self._turn = threading.Semaphore(0)
         self._back = threading.Semaphore(0)
@@ -138,17 +138,6 @@ class Process:
         if self._command == CRASH:
             raise Crashed
         return self._command
-
-    def stepping(self, name: str, call: Callable[..., Any]) -> Callable[..., Any]:
-        """The call, with a stop before and after it."""
-
-        def stepped(*arguments: Any) -> Any:
-            self.pause(f"before {name}")
-            answer = call(*arguments)
-            self.pause(f"after {name}")
-            return answer
-
-        return stepped
 
     def _wait(self) -> None:
         assert self._back.acquire(timeout=60), "the worker hangs"

@@ -10,9 +10,8 @@ from shared.journal.journal import Journal, Mine
 from shared.journal.purge import purge
 from shared.journal.records import JournalKey, Record, Selection
 from tests.support.clock import ManualClock
-from tests.support.journal.meanwhile import Meanwhile
 from tests.support.journal.memory_store import MemoryStore
-from tests.support.journal.wrapped_store import WrappedStore
+from tests.support.journal.wrapped_store import Meanwhile, WrappedStore
 from tests.support.waits import EVENT
 
 SIX_HOURS = Window("", timedelta(hours=6))

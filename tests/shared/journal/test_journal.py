@@ -9,9 +9,8 @@ from shared.errors import ClaimLost
 from shared.journal.journal import Done, Journal, Mine, NotYet
 from shared.journal.records import MAX_HISTORY, Entry, JournalKey, Record, State, Store
 from tests.support.clock import ManualClock
-from tests.support.journal.meanwhile import Meanwhile
 from tests.support.journal.records import store_with
-from tests.support.journal.wrapped_store import WrappedStore
+from tests.support.journal.wrapped_store import Meanwhile, WrappedStore
 
 KEY = JournalKey("route", "k" * 64)
 ENTRY = Entry("id", "type", "subject", "{}", '{"request": "old"}')
@@ -103,24 +102,18 @@ class TestClaim:
         assert isinstance(Journal(purged, clock=clock).claim(KEY, ENTRY, send_by(clock)), Mine)
 
 
-@pytest.mark.parametrize(
-    ("end", "state", "reason", "run_id"),
-    [
-        (lambda journal, record: journal.complete(record, 7, "url", "adopted"), State.QUEUED, "adopted", 7),
-        (lambda journal, record: journal.park(record, "refused"), State.PARKED, "refused", None),
-        (lambda journal, record: journal.suppress(record, "covered"), State.SUPPRESSED, "covered", None),
-    ],
-)
-def test_final_states(
-    journal: Journal,
-    clock: ManualClock,
-    end: Callable[[Journal, Record], Record],
-    state: State,
-    reason: str,
-    run_id: int | None,
-) -> None:
-    done = end(journal, claim(journal, clock).record)
-    assert (done.state, done.reason, done.run_id, done.run_url) == (state, reason, run_id, "url" if run_id else "")
+FINISHES: dict[State, Callable[[Journal, Record], Record]] = {
+    State.QUEUED: lambda journal, record: journal.complete(record, 7, "url", "why"),
+    State.PARKED: lambda journal, record: journal.park(record, "why"),
+    State.SUPPRESSED: lambda journal, record: journal.suppress(record, "why"),
+}
+
+
+@pytest.mark.parametrize("state", FINISHES)
+def test_final_states(journal: Journal, clock: ManualClock, state: State) -> None:
+    done = FINISHES[state](journal, claim(journal, clock).record)
+    run = (7, "url") if state is State.QUEUED else (None, "")
+    assert (done.state, done.reason, done.run_id, done.run_url) == (state, "why", *run)
     assert (done.entry, states(done)) == (ENTRY, [State.CLAIMED, state])
     clock.advance(10**6)
     assert journal.claim(KEY, ENTRY, send_by(clock)) == Done(done)
