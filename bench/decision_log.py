@@ -1,4 +1,4 @@
-"""The log of decisions while something is measured: written as in the app, and kept nowhere."""
+"""The log of decisions while something is measured: written as in the app, and never read."""
 
 import logging
 from collections.abc import Iterator
@@ -10,10 +10,10 @@ from shared.telemetry import LOGGER_NAME
 
 @contextmanager
 def decisions_logged() -> Iterator[None]:
-    """Take the decisions' records as the worker does: formatted, and here thrown away."""
+    """Take the decisions' records as the worker does: formatted, and here kept in memory until the end."""
     log = logging.getLogger(LOGGER_NAME)
-    level, propagate, sink = log.level, log.propagate, _Sink()
-    handler = logging.StreamHandler(sink)
+    level, propagate = log.level, log.propagate
+    handler = logging.StreamHandler(StringIO())
     log.addHandler(handler)
     log.setLevel(logging.INFO)
     log.propagate = False
@@ -23,8 +23,3 @@ def decisions_logged() -> Iterator[None]:
         log.removeHandler(handler)
         log.setLevel(level)
         log.propagate = propagate
-
-
-class _Sink(StringIO):
-    def write(self, text: str, /) -> int:
-        return len(text)

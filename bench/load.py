@@ -3,6 +3,7 @@
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 
@@ -28,28 +29,23 @@ def load(call: Callable[[], object], threads: int, seconds: float) -> Load:
 
     :raises Exception: whatever a call has raised; then the measurement means nothing.
     """
-    latencies: list[float] = []
-    errors: list[BaseException] = []
-    ends_at = time.perf_counter() + seconds
+    failed = threading.Event()
+    began = time.perf_counter()
 
-    def work() -> None:
+    def work(_: int) -> list[float]:
+        latencies = []
         try:
             while True:
                 started = time.perf_counter()
                 call()
                 ended = time.perf_counter()
                 latencies.append(ended - started)
-                if ended >= ends_at or errors:
-                    return
-        except BaseException as exc:  # noqa: BLE001 - raised below, in the thread that measures
-            errors.append(exc)
+                if ended - began >= seconds or failed.is_set():
+                    return latencies
+        except BaseException:
+            failed.set()
+            raise
 
-    workers = [threading.Thread(target=work) for _ in range(threads)]
-    began = time.perf_counter()
-    for worker in workers:
-        worker.start()
-    for worker in workers:
-        worker.join()
-    if errors:
-        raise errors[0]
-    return Load(tuple(sorted(latencies)), time.perf_counter() - began)
+    with ThreadPoolExecutor(threads) as pool:
+        latencies = sorted(latency for each in pool.map(work, range(threads)) for latency in each)
+    return Load(tuple(latencies), time.perf_counter() - began)

@@ -2,10 +2,8 @@
 
 import statistics
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Final, Literal, TypeVar
-
-LEAST_SAMPLES: Final = 7
+from dataclasses import InitVar, dataclass, field
+from typing import Literal, TypeVar
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,12 +32,13 @@ class Target:
         return f"{self.sign} {self.bound:g}"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Comparison:
     """One line of the table.
 
     :param row: its number, for example ``8b``.
     :param against: what it is compared with; ``ratio`` is ``ours`` by ``theirs``, pair by pair.
+    :param pairs: (ours, theirs), as measured.
     :param target: None where the figure is only reported.
     """
 
@@ -47,10 +46,17 @@ class Comparison:
     measure: str
     against: str
     unit: str
-    ours: Spread
-    theirs: Spread
-    ratio: Spread
+    pairs: InitVar[Sequence[tuple[float, float]]]
     target: Target | None = None
+    ours: Spread = field(init=False)
+    theirs: Spread = field(init=False)
+    ratio: Spread = field(init=False)
+
+    def __post_init__(self, pairs: Sequence[tuple[float, float]]) -> None:
+        """Reduce the pairs to medians and quartiles."""
+        self.ours = spread([ours for ours, _ in pairs])
+        self.theirs = spread([theirs for _, theirs in pairs])
+        self.ratio = spread([ours / theirs for ours, theirs in pairs])
 
     @property
     def is_met(self) -> bool | None:
@@ -96,30 +102,7 @@ def alternate(
     return pairs[1:]
 
 
-def compare(
-    row: str,
-    measure: str,
-    against: str,
-    unit: str,
-    pairs: Sequence[tuple[float, float]],
-    target: Target | None = None,
-) -> Comparison:
-    """Make a line of the table from pairs (ours, theirs)."""
-    return Comparison(
-        row=row,
-        measure=measure,
-        against=against,
-        unit=unit,
-        ours=spread([ours for ours, _ in pairs]),
-        theirs=spread([theirs for _, theirs in pairs]),
-        ratio=spread([ours / theirs for ours, theirs in pairs]),
-        target=target,
-    )
-
-
 def spread(samples: Sequence[float]) -> Spread:
-    """The median and the quartiles."""
-    if len(samples) == 1:
-        return Spread(samples[0], samples[0], samples[0], 1)
+    """The median and the quartiles of two samples or more."""
     low, median, high = statistics.quantiles(samples, n=4, method="inclusive")
     return Spread(median, low, high, len(samples))

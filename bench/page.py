@@ -1,6 +1,5 @@
 """The tables in docs/performance.md, each between two marks that name it."""
 
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
@@ -33,7 +32,8 @@ def table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 def _parts(name: str, page: Path) -> tuple[str, str, str]:
     begin, end = f"<!-- begin {name}, made by bench -->\n", f"<!-- end {name} -->"
-    found = re.fullmatch(f"(.*{re.escape(begin)})(.*)({re.escape(end)}.*)", page.read_text(encoding="utf-8"), re.DOTALL)
-    if found is None:
+    before, begins, rest = page.read_text(encoding="utf-8").partition(begin)
+    shown, ends, after = rest.partition(end)
+    if not (begins and ends):
         raise ValueError(f"{page} has no place for this table; put '{begin.strip()}' and '{end}' into it")
-    return found[1], found[2], found[3]
+    return before + begin, shown, end + after

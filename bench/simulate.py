@@ -7,20 +7,15 @@ chance in it is seeded, so the same comes of it every time. Takes about a minute
 """
 
 import json
-import sys
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 
-from rich.box import SIMPLE_HEAD
-from rich.console import Console
-from rich.table import Table
-
 from bench import page
 from bench.burst.azure_devops import LIMIT_TSTU
 from bench.burst.burst import Burst
-from bench.burst.plot import Curve, draw
+from bench.burst.plot import draw
 from bench.burst.scenario import Outcome, Scenario
 
 RESULTS: Final = Path(__file__).parent / "simulation.json"
@@ -64,17 +59,7 @@ def to_document(outcomes: Mapping[str, Outcome]) -> dict[str, Any]:
 
 def markdown(document: Mapping[str, Mapping[str, float]]) -> str:
     """The table of docs/performance.md."""
-    return page.table(HEADS, _rows(document))
-
-
-def plot(outcomes: Mapping[str, Outcome]) -> str:
-    """The picture, as SVG."""
-    curves = [Curve(name, outcomes[name].curve, outcomes[name].drained_hours) for name in PLOTTED]
-    return draw(curves, events=SCENARIOS[PLOTTED[0]].events, limit_tstu=LIMIT_TSTU)
-
-
-def _rows(document: Mapping[str, Mapping[str, float]]) -> list[list[str]]:
-    return [
+    rows = [
         [
             name,
             f"{figures['queued']:,}",
@@ -88,20 +73,19 @@ def _rows(document: Mapping[str, Mapping[str, float]]) -> list[list[str]]:
         ]
         for name, figures in document.items()
     ]
+    return page.table(HEADS, rows)
 
 
-def main() -> int:
+def main() -> None:
     outcomes = simulate(SCENARIOS)
     document = to_document(outcomes)
     RESULTS.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
-    PLOT.write_text(plot(outcomes), encoding="utf-8")
-    page.put(BLOCK, markdown(document))
-    table = Table(*HEADS, box=SIMPLE_HEAD, pad_edge=False)
-    for row in _rows(document):
-        table.add_row(*row)
-    Console(width=None if sys.stdout.isatty() else 180).print(table)
-    return 0
+    plotted = {name: outcomes[name] for name in PLOTTED}
+    PLOT.write_text(draw(plotted, events=SCENARIOS[PLOTTED[0]].events, limit_tstu=LIMIT_TSTU), encoding="utf-8")
+    shown = markdown(document)
+    page.put(BLOCK, shown)
+    print(shown)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

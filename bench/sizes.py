@@ -8,7 +8,6 @@ from typing import Final
 class Sizes:
     """
     :param repeats: how often each of two things is measured.
-    :param processes: the same, where each measurement is a process.
     :param loads: the same, where each measurement takes its time.
     :param block: events in one measurement of CPU time.
     :param seconds: how long one measurement of throughput or latency lasts.
@@ -18,35 +17,21 @@ class Sizes:
     :param few_deliveries, many_deliveries: after which memory is compared.
     """
 
-    repeats: int
-    processes: int
-    loads: int
-    block: int
-    seconds: float
-    routes: tuple[int, int]
-    sqlite_records: int
-    azurite_records: int
-    azurite_route_records: int
-    few_deliveries: int
-    many_deliveries: int
+    repeats: int = 15
+    loads: int = 7
+    block: int = 200
+    seconds: float = 3.0
+    routes: tuple[int, int] = (1_000, 10_000)
+    sqlite_records: int = 1_000_000
+    azurite_records: int = 100_000
+    azurite_route_records: int = 5_000
+    few_deliveries: int = 1_000
+    many_deliveries: int = 50_000
 
 
-FULL: Final = Sizes(
-    repeats=15,
-    processes=15,
-    loads=7,
-    block=200,
-    seconds=3.0,
-    routes=(1_000, 10_000),
-    sqlite_records=1_000_000,
-    azurite_records=100_000,
-    azurite_route_records=5_000,
-    few_deliveries=1_000,
-    many_deliveries=50_000,
-)
+FULL: Final = Sizes()
 QUICK: Final = Sizes(
     repeats=3,
-    processes=3,
     loads=2,
     block=50,
     seconds=0.7,
@@ -59,7 +44,6 @@ QUICK: Final = Sizes(
 )
 TINY: Final = Sizes(
     repeats=2,
-    processes=2,
     loads=2,
     block=2,
     seconds=0.1,

@@ -1,6 +1,5 @@
 """What every row delivers: the same kind of event, through the whole app or bare."""
 
-import base64
 import uuid
 from collections import deque
 from http import HTTPStatus
@@ -13,8 +12,9 @@ from requests.adapters import BaseAdapter, HTTPAdapter
 
 from bench.programs.events import event_text
 from handlers import DISPATCH, NAMES
-from shared.azure_devops.runs import RunRequest, run_pipeline
+from shared.azure_devops.runs import run_pipeline
 from shared.composition import App, compose, load_configuration
+from shared.credentials import pat_authorization
 from shared.http.message import HttpRequest, HttpResponse
 from shared.http.transport import Transport
 from shared.journal.records import Store
@@ -113,7 +113,7 @@ class BarePost:
         request = wanted_request(app)
         self.url = request.url
         self.body = request.body
-        self.headers = {"Authorization": authorization(), "Content-Type": request.content_type}
+        self.headers = {"Authorization": pat_authorization(PAT).value, "Content-Type": request.content_type}
         self.session = requests.Session()
         self.session.mount("http://", adapter or HTTPAdapter(pool_maxsize=connections))
 
@@ -130,19 +130,10 @@ class BarePost:
 
 def wanted_request(app: App) -> HttpRequest:
     """The HTTP request that the app sends for an event."""
-    return run_pipeline(_run_request(app), PIPELINE_ID)
-
-
-def authorization() -> str:
-    """The header's value for the emulator's PAT."""
-    return "Basic " + base64.b64encode(f":{PAT}".encode()).decode()
-
-
-def _run_request(app: App) -> RunRequest:
     (decided,) = app.relay.decide(event_text(0)).decisions
     if not isinstance(decided, Match):
         raise TypeError(f"the route refuses its own event: {decided.reason}")
-    return decided.request
+    return run_pipeline(decided.request, PIPELINE_ID)
 
 
 class AnswersInMemory:

@@ -15,7 +15,6 @@ import threading
 from collections.abc import Mapping
 from pathlib import Path
 from queue import Empty, SimpleQueue
-from types import TracebackType
 from typing import BinaryIO, Self, cast
 
 READY_SECONDS = 60.0
@@ -77,9 +76,7 @@ class RunningProcess:
         """Gives itself."""
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_error: object) -> None:
         """Stops the program."""
         self.stop()
 

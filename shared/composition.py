@@ -3,7 +3,7 @@
 import atexit
 from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import timedelta
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -21,14 +21,12 @@ from shared.credentials import (
 )
 from shared.errors import InvalidSettings
 from shared.events.event import Handler
-from shared.http.sending import Sender
-from shared.http.throttle import ThrottleGate
+from shared.http.sending import Sender, ThrottleGate
 from shared.http.transport import RequestsTransport, Transport
 from shared.journal.backends import backend_of
 from shared.journal.cooldown import Cooldowns
 from shared.journal.journal import Journal
 from shared.journal.records import Store
-from shared.lazy import Lazy
 from shared.queueing import Queueing
 from shared.relay import Relay
 from shared.routing.routes_file import load_routes
@@ -225,12 +223,11 @@ def reporter(settings: Settings) -> Report:
 def _publisher(settings: Settings, endpoint: str) -> "Publish":
     """Opens the topic for the first notification, in the notifier's thread: its library is slow to import."""
 
-    def open_it() -> "Publish":
-        from shared.notifications.topic_client import open_topic
+    @cache
+    def topic() -> "Publish":
+        from shared.notifications.topic_client import Topic
 
-        return open_topic(endpoint, settings.notify_topic_key, identity_factory(settings))
-
-    topic = Lazy(open_it)
+        return Topic(endpoint, settings.notify_topic_key, identity_factory(settings))
 
     def publish(notifications: "Sequence[Notification]") -> None:
         topic()(notifications)

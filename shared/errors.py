@@ -4,33 +4,30 @@
 
     NextstageError
     ├── ConfigurationError            the app must not start
-    │   ├── InvalidSettings           application settings are missing or wrong
-    │   └── InvalidRoutes             routes.yaml is wrong; carries every problem with its line
-    ├── EventRefused                  can never succeed as it is: the event is parked
-    │   ├── UnreadableEvent           not an event in either schema
-    │   ├── IncompleteEvent           the data lacks what its event type promises
+    │   ├── InvalidSettings
+    │   └── InvalidRoutes
+    ├── EventRefused                  the event can never succeed as it is: it is parked
+    │   ├── UnreadableEvent
+    │   ├── IncompleteEvent
     │   └── RenderingRefused          a route cannot make a request of it
-    │       ├── ExpressionFailed      a condition or placeholder cannot be evaluated on it
-    │       ├── MissingValue          a placeholder finds nothing
-    │       └── UnsafeValue           a value could be read as script or macro
+    │       ├── ExpressionFailed
+    │       ├── MissingValue
+    │       └── UnsafeValue
     ├── AzureDevOpsError              one per kind of answer, see shared/http/message.py
-    │   ├── RequestNotSent            surely nothing queued: no connection
-    │   ├── CredentialUnavailable     surely nothing queued: no PAT or token to send
-    │   ├── CredentialRejected        surely nothing queued: 401, 203, a sign-in page
-    │   ├── PermissionDenied          surely nothing queued: 403
-    │   ├── Throttled                 surely nothing queued: 429, 503 with Retry-After
-    │   ├── RequestRefused            surely nothing queued, now or later: the request is parked
+    │   ├── RequestNotSent            surely nothing queued, as for the next four
+    │   ├── CredentialUnavailable
+    │   ├── CredentialRejected
+    │   ├── PermissionDenied
+    │   ├── Throttled
+    │   ├── RequestRefused            nothing queued, now or later: the request is parked
     │   └── AnswerLost                a run may have been queued, or not
-    ├── WaitError
-    │   ├── InvalidWait               a task's request to wait is wrong; carries every problem by its field
-    │   ├── WaitsForAnother           the same task waits for another run already
-    │   └── RunStatusUnavailable      Azure ML does not say what has become of a run
     ├── JournalError
-    │   ├── JournalUnavailable        the store does not answer
-    │   ├── ClaimLost                 another delivery has taken the record over
-    │   └── RunAlreadyOwned           another record of the route names this run as its own
-    ├── NotificationFailed            subscribers could not be told; never an outcome
-    └── DeliveryDeferred              tells the host to answer 500, so that Event Grid comes again
+    │   ├── JournalUnavailable
+    │   ├── ClaimLost
+    │   └── RunAlreadyOwned
+    ├── InvalidWait, WaitsForAnother, RunStatusUnavailable    a task cannot wait, or be told
+    ├── NotificationFailed            never an outcome
+    └── DeliveryDeferred              the host answers 500, so that Event Grid repeats the delivery
 
 The host answers Event Grid with an exception's text, so no message may hold a secret.
 """
@@ -165,11 +162,7 @@ class AnswerLost(AzureDevOpsError):
     """The request was sent and its answer is unknown: a run may have been queued, or not."""
 
 
-class WaitError(NextstageError):
-    """A task cannot wait, or be told."""
-
-
-class InvalidWait(WaitError):
+class InvalidWait(NextstageError):
     """A task's request to wait cannot be taken.
 
     :param problems: from each wrong field to what is wrong with it.
@@ -180,11 +173,11 @@ class InvalidWait(WaitError):
         super().__init__("; ".join(f"{field} {problem}" for field, problem in self.problems.items()))
 
 
-class WaitsForAnother(WaitError):
+class WaitsForAnother(NextstageError):
     """The same task waits for another run already."""
 
 
-class RunStatusUnavailable(WaitError):
+class RunStatusUnavailable(NextstageError):
     """Azure ML does not say what has become of a run."""
 
 

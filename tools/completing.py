@@ -1,13 +1,10 @@
 """What a shell may offer for an option's value. Never fails: a shell cannot show an error while it completes."""
 
-from collections.abc import Iterator
-
 import typer
 import yaml
 
 from shared.routing.routes_file import ROUTE_NAME
 from tools.events.samples import SAMPLE_NAMES
-from tools.installation import Installation
 
 
 def event_types(incomplete: str) -> list[str]:
@@ -18,16 +15,8 @@ def event_types(incomplete: str) -> list[str]:
 def route_names(context: typer.Context) -> list[str]:
     """The names of the routes, also where routes.yaml has mistakes or environment values are missing."""
     try:
-        return list(_names(context.obj))
+        document = yaml.safe_load(context.obj.settings.routes_file.read_text(encoding="utf-8"))
+        names = [route.get("name") for route in document["routes"]]
     except Exception:  # noqa: BLE001 - see the module
         return []
-
-
-def _names(installation: object) -> Iterator[str]:
-    if not isinstance(installation, Installation):
-        return
-    document = yaml.safe_load(installation.settings.routes_file.read_text(encoding="utf-8"))
-    for route in document["routes"]:
-        name = route.get("name")
-        if isinstance(name, str) and ROUTE_NAME.fullmatch(name):
-            yield name
+    return [name for name in names if isinstance(name, str) and ROUTE_NAME.fullmatch(name)]

@@ -89,25 +89,21 @@ class Console:
 
     def note(self, text: str) -> None:
         """Print a remark about the result on standard error."""
-        self._to_stderr(text)
+        sys.stderr.write(masked(printable(text)) + "\n")
+        sys.stderr.flush()
 
     def error(self, text: str) -> None:
         """Print what went wrong; further lines are indented."""
         first, *more = text.splitlines() or [""]
-        self._to_stderr(f"manage.py: {first}")
+        self.note(f"manage.py: {first}")
         for line in more:
-            self._to_stderr(f"  {line.strip()}")
+            self.note(f"  {line.strip()}")
 
     def confirm(self, question: str) -> bool:
         """Ask the person at the terminal; anything but yes means no."""
         sys.stderr.write(f"{printable(question)} [y/N] ")
         sys.stderr.flush()
         return sys.stdin.readline().strip().lower() in {"y", "yes"}
-
-    @staticmethod
-    def _to_stderr(text: str) -> None:
-        sys.stderr.write(masked(printable(text)) + "\n")
-        sys.stderr.flush()
 
 
 def fitted(widths: Sequence[int], may_shrink: Sequence[int], room: int) -> list[int]:

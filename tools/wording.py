@@ -7,7 +7,7 @@ from typing import Any, Final
 from shared.azure_devops.runs import RunRequest
 from shared.errors import AzureDevOpsError, RequestNotSent
 from shared.redrive import Foreseen
-from shared.routing.table import Match, Refusal
+from shared.routing.table import Refusal
 from shared.telemetry import Decision, Outcome
 from tools.actions.records import SHOWN_KEY, parsed
 from tools.routes.findings import Finding
@@ -79,13 +79,14 @@ def foreseen_document(foreseen: Foreseen) -> dict[str, Any]:
     """What redriving would do, as JSON."""
     return {
         "looks_first": foreseen.looks_first,
-        "decisions": [_decided_document(decided) for decided in foreseen.decisions],
+        "decisions": [
+            {
+                "route": decided.key.route,
+                "key": decided.key.key,
+                "request": None if isinstance(decided, Refusal) else parsed(decided.request.to_json()),
+                "refused": decided.reason if isinstance(decided, Refusal) else "",
+            }
+            for decided in foreseen.decisions
+        ],
         "why_nothing": foreseen.why_nothing,
     }
-
-
-def _decided_document(decided: Match | Refusal) -> dict[str, Any]:
-    document: dict[str, Any] = {"route": decided.key.route, "key": decided.key.key}
-    if isinstance(decided, Refusal):
-        return {**document, "request": None, "refused": decided.reason}
-    return {**document, "request": parsed(decided.request.to_json()), "refused": ""}

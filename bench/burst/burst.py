@@ -25,22 +25,6 @@ _TRANSACTIONS: Final = 2
 _POINT_SECONDS: Final = 300
 
 
-@dataclass(frozen=True, slots=True)
-class _Served:
-    """How many of those that wait are served in one second, by what comes of them.
-
-    :param gated: found the gate closed: deferred without a request to Azure DevOps.
-    """
-
-    queued: int
-    refused: int
-    gated: int
-
-    @property
-    def deferred(self) -> int:
-        return self.refused + self.gated
-
-
 @dataclass(slots=True)
 class _Room:
     """What is left of one second.
@@ -95,34 +79,38 @@ class Burst:
         self._time_out(second)
         waiting = sum(count for _, _, count in self._waiting)
         self._fleet.scale(second, waiting)
-        served = self._serve(second, waiting)
-        self._azure_devops.serve(second, served.queued, served.refused)
-        if served.refused and self._scenario.has_gate:
+        queued, refused, gated = self._serve(second, waiting)
+        self._azure_devops.serve(second, queued, refused)
+        if refused and self._scenario.has_gate:
             # Each instance learns it for itself, from its own refusal.
             self._fleet.close(second + self._azure_devops.retry_after_seconds(second), self._fleet.open)
-        self._take(served.queued)
-        for cohort, count in self._take(served.deferred):
+        self._take(queued)
+        for cohort, count in self._take(refused + gated):
             self._grid.was_not_acknowledged(second, cohort, count)
-        self._note(second, served)
+        self._outcome.refused += refused
+        self._note(second, queued, refused + gated)
 
-    def _serve(self, second: int, waiting: int) -> _Served:
-        """Of those that wait, as many as there are places, room in the partitions, and TSTU."""
+    def _serve(self, second: int, waiting: int) -> tuple[int, int, int]:
+        """Of those that wait, as many as there are places, room in the partitions, and TSTU.
+
+        Returns how many were queued, refused, and deferred without a request since their instance's gate is closed.
+        """
         scenario, fleet = self._scenario, self._fleet
         if not fleet.ready:
-            return _Served(0, 0, 0)
+            return 0, 0, 0
         room = _Room(fleet.ready * scenario.concurrency, scenario.routes * PARTITION_ENTITIES_PER_SECOND)
         # What waits is spread over the instances, and those whose gate is closed send nothing.
         sent = waiting * fleet.open // fleet.ready if scenario.has_gate else waiting
         taken = min(sent, self._azure_devops.may_queue(second))
         queued = room.take(taken, scenario.queued_seconds, _QUEUED_ENTITIES)
         if queued < taken:
-            return _Served(queued, 0, 0)
+            return queued, 0, 0
         # With the gate an instance is refused as often as it has requests under way, and then sends no more.
         most_refused = fleet.open * scenario.concurrency if scenario.has_gate else sent
         refused = room.take(min(sent - queued, most_refused), scenario.deferred_seconds, _DEFERRED_ENTITIES)
         is_any_closed = scenario.has_gate and (refused or fleet.open < fleet.ready)
         left = waiting - queued - refused if is_any_closed else 0
-        return _Served(queued, refused, room.take(left, scenario.deferred_seconds, _DEFERRED_ENTITIES))
+        return queued, refused, room.take(left, scenario.deferred_seconds, _DEFERRED_ENTITIES)
 
     def _take(self, number: int) -> list[tuple[Cohort, int]]:
         """The first ones in the queue."""
@@ -143,17 +131,15 @@ class Burst:
             self._outcome.timed_out += count
             self._grid.was_not_acknowledged(second, cohort, count)
 
-    def _note(self, second: int, served: _Served) -> None:
+    def _note(self, second: int, queued: int, deferred: int) -> None:
         outcome, scenario = self._outcome, self._scenario
-        executions = served.queued + served.deferred
-        outcome.queued += served.queued
-        outcome.refused += served.refused
-        outcome.executions += executions
-        outcome.transactions += _TRANSACTIONS * executions
-        held = served.queued * scenario.queued_seconds + served.deferred * scenario.deferred_seconds
+        outcome.queued += queued
+        outcome.executions += queued + deferred
+        outcome.transactions += _TRANSACTIONS * (queued + deferred)
+        held = queued * scenario.queued_seconds + deferred * scenario.deferred_seconds
         # An instance is billed for the time in which it executes anything, however much at once.
         outcome.gb_seconds += -(-held // scenario.concurrency) * scenario.instance_gb
-        if served.queued:
+        if queued:
             outcome.last_queued_hours = (second + 1) / 3600
         point = Point((second // _POINT_SECONDS + 1) * _POINT_SECONDS / 3600, outcome.queued, self._azure_devops.usage)
         if outcome.curve and outcome.curve[-1].hours == point.hours:

@@ -1,7 +1,6 @@
 """Draws a burst as SVG: runs queued, and what Azure DevOps was asked, over one axis of hours."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from io import StringIO
 from itertools import pairwise
 from typing import Any, Final
@@ -11,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MultipleLocator, PercentFormatter
 
-from bench.burst.scenario import Point
+from bench.burst.scenario import Outcome, Point
 
 _INCHES: Final = (9.0, 6.0)
 _COLORS: Final = ("#0b6e4f", "#b3261e")
@@ -22,27 +21,15 @@ _GAP_HOURS: Final = 0.125
 _STYLE: Final[Any] = {"svg.fonttype": "none", "svg.hashsalt": "nextstage", "font.family": "sans-serif", "font.size": 10}
 
 
-@dataclass(frozen=True, slots=True)
-class Curve:
-    """One scenario's line.
-
-    :param drained_hours: when the dead letters have been redriven too.
-    """
-
-    name: str
-    points: Sequence[Point]
-    drained_hours: float
-
-
-def draw(curves: Sequence[Curve], *, events: int, limit_tstu: float) -> str:
-    """The plot, as a whole SVG file."""
+def draw(outcomes: Mapping[str, Outcome], *, events: int, limit_tstu: float) -> str:
+    """The plot of two scenarios' outcomes, as a whole SVG file."""
     with rc_context(_STYLE):
         figure = Figure(figsize=_INCHES, layout="constrained")
         runs, usage = figure.subplots(2, 1, sharex=True, height_ratios=(3, 2))
         figure.suptitle(f"A burst of {events:,} events, and what Azure DevOps takes of it")
-        for curve, color in zip(curves, _COLORS, strict=True):
-            _draw_runs(runs, curve, color, events)
-            _draw_usage(usage, curve, color)
+        for (name, outcome), color in zip(outcomes.items(), _COLORS, strict=True):
+            _draw_runs(runs, name, outcome, color, events)
+            _draw_usage(usage, name, outcome, color)
         runs.set(ylabel="events whose run is queued", ylim=(0, 1.02))
         runs.yaxis.set_major_formatter(PercentFormatter(1.0))
         usage.axhline(limit_tstu, color="#555555", linestyle="--", linewidth=1, label=f"limit: {limit_tstu:g} TSTU")
@@ -57,21 +44,21 @@ def draw(curves: Sequence[Curve], *, events: int, limit_tstu: float) -> str:
     return "\n".join(line.rstrip() for line in file.getvalue().splitlines()) + "\n"
 
 
-def _draw_runs(axes: Axes, curve: Curve, color: str, events: int) -> None:
-    hours = [0.0, *(point.hours for point in curve.points)]
-    shares = [0.0, *(point.queued / events for point in curve.points)]
-    axes.plot(hours, shares, color=color, label=f"{curve.name}: {curve.points[-1].queued:,} within 24 h")
-    if curve.drained_hours > hours[-1]:
-        redriven = [hours[-1], curve.drained_hours], [shares[-1], 1.0]
-        axes.plot(*redriven, color=color, linestyle=":", label=f"{curve.name}: dead letters, redriven")
+def _draw_runs(axes: Axes, name: str, outcome: Outcome, color: str, events: int) -> None:
+    hours = [0.0, *(point.hours for point in outcome.curve)]
+    shares = [0.0, *(point.queued / events for point in outcome.curve)]
+    axes.plot(hours, shares, color=color, label=f"{name}: {outcome.queued:,} within 24 h")
+    if outcome.drained_hours > hours[-1]:
+        redriven = [hours[-1], outcome.drained_hours], [shares[-1], 1.0]
+        axes.plot(*redriven, color=color, linestyle=":", label=f"{name}: dead letters, redriven")
 
 
-def _draw_usage(axes: Axes, curve: Curve, color: str) -> None:
+def _draw_usage(axes: Axes, name: str, outcome: Outcome, color: str) -> None:
     hours, tstu = [0.0], [0.0]
-    for before, point in pairwise([Point(0.0, 0, 0.0), *curve.points]):
+    for before, point in pairwise([Point(0.0, 0, 0.0), *outcome.curve]):
         if point.hours - before.hours > _GAP_HOURS:
             hours += [before.hours, point.hours]
             tstu += [0.0, 0.0]
         hours.append(point.hours)
         tstu.append(point.tstu)
-    axes.plot(hours, tstu, color=color, linewidth=1.2, label=curve.name)
+    axes.plot(hours, tstu, color=color, linewidth=1.2, label=name)

@@ -5,8 +5,8 @@ python deliveries.py THREADS COUNT... : prints the RSS in bytes after each count
 
 import os
 import sys
-import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from events import event_text  # type: ignore[import-not-found]  # beside this program
@@ -15,7 +15,6 @@ import function_app
 
 functions = {function.get_function_name(): function for function in function_app.app.get_functions()}
 deliver = functions["aml_event"].get_user_function()
-failures: list[BaseException] = []
 
 
 def resident_bytes() -> int:
@@ -25,25 +24,15 @@ def resident_bytes() -> int:
 
 def work(numbers: Iterator[int]) -> None:
     """Deliver until there are no more numbers; iterating over a range is one step, and so safe for many threads."""
-    try:
-        for number in numbers:
-            deliver(event=event_text(number))
-    except BaseException as exc:
-        failures.append(exc)
-        raise
+    for number in numbers:
+        deliver(event=event_text(number))
 
 
 threads, *counts = map(int, sys.argv[1:])
 found, done = [], 0
 for count in counts:
-    numbers = iter(range(done, count))
-    workers = [threading.Thread(target=work, args=(numbers,)) for _ in range(threads)]
-    for worker in workers:
-        worker.start()
-    for worker in workers:
-        worker.join()
+    with ThreadPoolExecutor(threads) as pool:
+        list(pool.map(work, [iter(range(done, count))] * threads))
     found.append(resident_bytes())
     done = count
-if failures:
-    raise failures[0]
 print(*found, flush=True)

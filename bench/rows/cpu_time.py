@@ -11,7 +11,7 @@ from requests.adapters import BaseAdapter
 from urllib3 import HTTPResponse
 
 from bench.decision_log import decisions_logged
-from bench.measuring import Comparison, Target, alternate, compare
+from bench.measuring import Comparison, Target, alternate
 from bench.servers.azure_devops import emulated_answer
 from bench.sizes import Sizes
 from bench.workload import AnswersInMemory, BarePost, Deliveries, composed, sqlite_in
@@ -30,7 +30,7 @@ def over_the_network(sizes: Sizes, folder: Path) -> list[Comparison]:
         app = composed(folder, ado.url, sqlite_in(folder))
         pairs = _cpu_pairs(app, BarePost(app), sizes)
     against = "one requests.Session().post of the same body"
-    return [compare("3", "CPU time per delivered event, SQLite", against, "µs", pairs, Target("≤", 1.6))]
+    return [Comparison("3", "CPU time per delivered event, SQLite", against, "µs", pairs, Target("≤", 1.6))]
 
 
 def in_memory(sizes: Sizes, folder: Path) -> list[Comparison]:
@@ -40,7 +40,7 @@ def in_memory(sizes: Sizes, folder: Path) -> list[Comparison]:
         app = composed(folder, "http://127.0.0.1:1/contoso", sqlite_in(folder), transport=AnswersInMemory(body))
         pairs = _cpu_pairs(app, BarePost(app, adapter=_AdapterInMemory(body)), sizes)
     against = "Session().post, its adapter answering from memory"
-    return [compare("4", "CPU time per event without a network, journal included", against, "µs", pairs)]
+    return [Comparison("4", "CPU time per event without a network, journal included", against, "µs", pairs)]
 
 
 def _cpu_pairs(app: App, theirs: Callable[[], object], sizes: Sizes) -> list[tuple[float, float]]:

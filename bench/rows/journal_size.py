@@ -11,7 +11,7 @@ from typing import Any, Final
 from azure.data.tables import TableClient
 
 from bench.decision_log import decisions_logged
-from bench.measuring import Comparison, Target, alternate, compare
+from bench.measuring import Comparison, Target, alternate
 from bench.programs.events import event_text
 from bench.servers.azure_devops import emulated_answer
 from bench.sizes import Sizes
@@ -51,7 +51,7 @@ def sqlite_journal(sizes: Sizes, folder: Path) -> list[Comparison]:
     for path in folder.glob(f"{file.name}*"):
         path.unlink()  # more than a gigabyte
     measure = f"time per delivery, SQLite journal with {sizes.sqlite_records:,} records"
-    return [compare("9", measure, f"{FEW} records", "ms", pairs, Target("≤", 1.2))]
+    return [Comparison("9", measure, f"{FEW} records", "ms", pairs, Target("≤", 1.2))]
 
 
 def tables_journal(sizes: Sizes, folder: Path) -> list[Comparison]:
@@ -65,8 +65,8 @@ def tables_journal(sizes: Sizes, folder: Path) -> list[Comparison]:
     measure, few = "time per delivery, journal on Azurite with", f"{FEW} records"
     where = f"{_RECORDS_PER_ROUTE:,} on each route"
     return [
-        compare("9b", f"{measure} {others:,} records, {where}", few, "ms", spread, Target("≤", 1.2)),
-        compare("9c", f"{measure} {own:,} records, all on the same route", few, "ms", one_route),
+        Comparison("9b", f"{measure} {others:,} records, {where}", few, "ms", spread, Target("≤", 1.2)),
+        Comparison("9c", f"{measure} {own:,} records, all on the same route", few, "ms", one_route),
     ]
 
 

@@ -12,7 +12,7 @@ from requests.adapters import HTTPAdapter
 
 from bench.decision_log import decisions_logged
 from bench.load import Load, load
-from bench.measuring import Comparison, Target, compare, interleave
+from bench.measuring import Comparison, Target, interleave
 from bench.programs.events import event_text
 from bench.rows.throughput import ANSWER_SECONDS
 from bench.sizes import Sizes
@@ -81,8 +81,8 @@ def latency(sizes: Sizes, folder: Path) -> list[Comparison]:
         "claim + POST + complete issued bare",
     )
     return [
-        compare("6", f"p50 {measure}", against, "ms", _milliseconds(pairs, 50), Target("≤", 1.1)),
-        compare("6b", f"p99 {measure}", against, "ms", _milliseconds(pairs, 99), Target("≤", 1.3)),
+        Comparison("6", f"p50 {measure}", against, "ms", _milliseconds(pairs, 50), Target("≤", 1.1)),
+        Comparison("6b", f"p99 {measure}", against, "ms", _milliseconds(pairs, 99), Target("≤", 1.3)),
     ]
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Final
 
 from bench.fresh_process import deploy, run
-from bench.measuring import Comparison, Target, compare
+from bench.measuring import Comparison, Target
 from bench.sizes import Sizes
 from bench.workload import ROUTES, environment, sqlite_in
 from devstack import processes
@@ -30,4 +30,4 @@ def memory(sizes: Sizes, folder: Path) -> list[Comparison]:
         with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
             pairs = list(pool.map(delivered, range(sizes.loads)))
     measure = f"memory (RSS) after {sizes.many_deliveries:,} deliveries"
-    return [compare("10", measure, f"after {sizes.few_deliveries:,}", "MiB", pairs, Target("≤", 1.05))]
+    return [Comparison("10", measure, f"after {sizes.few_deliveries:,}", "MiB", pairs, Target("≤", 1.05))]

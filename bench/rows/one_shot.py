@@ -8,7 +8,7 @@ from typing import Final
 from bench.decision_log import decisions_logged
 from bench.fresh_process import deploy, run
 from bench.load import load
-from bench.measuring import Comparison, Target, compare, interleave
+from bench.measuring import Comparison, Target, interleave
 from bench.servers.key_vault import CERTIFICATE_FILE, IDENTITY_HEADER, VAULT_FILE
 from bench.sizes import Sizes
 from bench.workload import PAT, Deliveries, composed, sqlite_in, wanted_request
@@ -52,6 +52,6 @@ def one_shot(sizes: Sizes, folder: Path) -> list[Comparison]:
     measure, one_way = "events per second, warm", "a new process for each event"
     target = Target("≥", 50)
     return [
-        compare("7", measure, f"{one_way}, PAT in Key Vault", "events/s", with_vault, target),
-        compare("7b", measure, f"{one_way}, PAT in the environment", "events/s", without, target),
+        Comparison("7", measure, f"{one_way}, PAT in Key Vault", "events/s", with_vault, target),
+        Comparison("7b", measure, f"{one_way}, PAT in the environment", "events/s", without, target),
     ]

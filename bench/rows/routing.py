@@ -5,13 +5,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from bench.measuring import Comparison, Target, compare, interleave
+from bench.measuring import Comparison, Target, interleave
 from bench.programs.events import event_text
 from bench.sizes import Sizes
 from handlers import DISPATCH
 from shared.events.event import AmlEvent, Occurrence, parse_event
 from shared.routing.table import Route, RouteTable
-from shared.routing.templates import Condition, parse_template
+from shared.routing.templates import Expression, parse_template
 
 FEW: Final = 10
 _MICROSECONDS: Final = 1e6
@@ -31,13 +31,13 @@ def routing(sizes: Sizes, folder: Path) -> list[Comparison]:  # noqa: ARG001 - n
         many = RouteTable([*few.routes, *_routes(added - FEW, _OTHER_TYPES)])
         pairs = _pairs(many, few, event, occurrence, sizes)
         measure = f"time to resolve an event with {added:,} routes, added ones of other types"
-        lines.append(compare(row, measure, f"{FEW} routes", "µs", pairs, Target("≤", 1.1)))
+        lines.append(Comparison(row, measure, f"{FEW} routes", "µs", pairs, Target("≤", 1.1)))
     for row, added in zip(("8c", "8d"), sizes.routes, strict=True):
         many = RouteTable([*few.routes, *_routes(added - FEW, [event.name])])
         pairs = _pairs(many, few, event, occurrence, sizes)
         per_route = [((ours - theirs) * 1000 / (added - FEW), theirs * 1000 / FEW) for ours, theirs in pairs]
         measure = f"time per added route of the same type, {added:,} routes"
-        lines.append(compare(row, measure, f"per route of {FEW}", "ns", per_route))
+        lines.append(Comparison(row, measure, f"per route of {FEW}", "ns", per_route))
     return lines
 
 
@@ -50,7 +50,7 @@ def _routes(number: int, events: Sequence[str]) -> list[Route]:
             organization_url="https://dev.azure.com/contoso",
             project="mlops",
             pipeline=index + 1,
-            when=Condition(f"event.subject == 'train-{index}'" if index else "event.id", None),
+            when=Expression(f"event.subject == 'train-{index}'" if index else "event.id", None),
             parameters={"subject": parse_template("{{ event.subject }}", None)},
             tags=False,
         )

@@ -5,7 +5,7 @@ from typing import Final
 
 from bench.decision_log import decisions_logged
 from bench.load import load
-from bench.measuring import Comparison, Target, compare, interleave
+from bench.measuring import Comparison, Target, interleave
 from bench.sizes import Sizes
 from bench.workload import BarePost, Deliveries, composed, sqlite_in
 from devstack import processes
@@ -30,4 +30,4 @@ def throughput(sizes: Sizes, folder: Path) -> list[Comparison]:
         )
     measure = f"throughput at {THREADS} threads, answers after 50 ms, SQLite"
     target = Target("≥", 0.92)
-    return [compare("5", measure, "the same loop with bare Session.post", "events/s", pairs, target)]
+    return [Comparison("5", measure, "the same loop with bare Session.post", "events/s", pairs, target)]

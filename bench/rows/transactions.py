@@ -2,10 +2,11 @@
 
 from contextlib import closing
 from pathlib import Path
-from typing import Final, NoReturn
+from typing import Any, Final, NoReturn
 
-from bench.counting import CountingTransport
-from bench.measuring import Comparison, Target, compare
+from azure.core.pipeline.transport import RequestsTransport
+
+from bench.measuring import Comparison, Target
 from bench.sizes import Sizes
 from bench.workload import ROUTES, Deliveries, composed
 from devstack.ado import Emulator, load_declaration, serve
@@ -25,10 +26,21 @@ def transactions(sizes: Sizes, folder: Path) -> list[Comparison]:
     called = [(float(each), float(LEAST_CALLS)) for _, each in plain]
     with_tags = [(float(each), float(LEAST_CALLS + 1)) for _, each in tagged]
     return [
-        compare("11", "storage transactions per event", least, "", stored, exactly),
-        compare("11b", "HTTP calls of Azure DevOps per event", least, "", called, exactly),
-        compare("11c", "HTTP calls of Azure DevOps per event, with run tags", "one more", "", with_tags, exactly),
+        Comparison("11", "storage transactions per event", least, "", stored, exactly),
+        Comparison("11b", "HTTP calls of Azure DevOps per event", least, "", called, exactly),
+        Comparison("11c", "HTTP calls of Azure DevOps per event, with run tags", "one more", "", with_tags, exactly),
     ]
+
+
+class CountingTransport(RequestsTransport):  # type: ignore[misc]  # azure-core exports it lazily, unseen by mypy
+    """:ivar sent: how many requests have gone to storage; each is one transaction, a batch too."""
+
+    sent = 0
+
+    def send(self, request: Any, **options: Any) -> Any:
+        """See ``HttpTransport.send``."""
+        self.sent += 1
+        return super().send(request, **options)
 
 
 def _count(sizes: Sizes, folder: Path, routes: str) -> list[tuple[int, int]]:

@@ -10,12 +10,11 @@ import asyncio
 import json
 import signal
 from functools import partial
-from itertools import count
 from typing import Final
 
 from werkzeug.test import Client
 
-from bench.workload import PIPELINE_ID, PROJECT, RUN_ID_PLACE
+from bench.workload import PIPELINE_ID, PROJECT, AnswersInMemory
 from devstack.ado import Emulator, load_declaration
 from shared.azure_devops.runs import API_VERSION
 
@@ -35,24 +34,11 @@ def emulated_answer() -> tuple[bytes, bytes]:
     return "".join(headers).encode(), json.dumps(answer.get_json() | {"id": 0}).encode()
 
 
-class Answers:
-    """Makes whole HTTP answers, each with another run id."""
-
-    def __init__(self) -> None:
-        self._headers, body = emulated_answer()
-        self._before, self._after = body.split(RUN_ID_PLACE, 1)
-        self._run_ids = count(1)
-
-    def __call__(self) -> bytes:
-        """The next answer."""
-        body = b'%b"id": %d%b' % (self._before, next(self._run_ids), self._after)
-        return b"HTTP/1.1 200 OK\r\n%bContent-Length: %d\r\n\r\n%b" % (self._headers, len(body), body)
-
-
 class Connection(asyncio.Protocol):
     """One connection, which is kept open; a client sends its next request when it has the answer to the last."""
 
-    def __init__(self, answers: Answers, delay_seconds: float) -> None:
+    def __init__(self, headers: bytes, answers: AnswersInMemory, delay_seconds: float) -> None:
+        self._headers = headers
         self._answers = answers
         self._delay_seconds = delay_seconds
         self._received = b""
@@ -74,7 +60,9 @@ class Connection(asyncio.Protocol):
 
     def _answer(self) -> None:
         if self._transport is not None and not self._transport.is_closing():
-            self._transport.write(self._answers())
+            body = self._answers.body()
+            head = b"HTTP/1.1 200 OK\r\n%bContent-Length: %d\r\n\r\n" % (self._headers, len(body))
+            self._transport.write(head + body)
 
 
 def _content_length(head: bytes) -> int:
@@ -86,11 +74,12 @@ def _content_length(head: bytes) -> int:
 
 async def serve(port: int, delay_seconds: float) -> None:
     """Serve until SIGTERM or SIGINT."""
+    headers, body = emulated_answer()
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    server = await loop.create_server(partial(Connection, Answers(), delay_seconds), HOST, port)
+    server = await loop.create_server(partial(Connection, headers, AnswersInMemory(body), delay_seconds), HOST, port)
     print(f"bench.azure_devops: http://{HOST}:{server.sockets[0].getsockname()[1]}/contoso", flush=True)
     await stop.wait()
     server.close()

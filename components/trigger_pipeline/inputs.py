@@ -28,6 +28,18 @@ PLACEHOLDERS: Final[Mapping[str, tuple[str, ...]]] = {"model_name": (), "run_id"
 _PLAYBOOK_VARIABLES: Final = '{"model_name": "{{ model_name }}", "run_id": "{{ run_id }}"}'
 
 
+_REQUIRED: Final = ("modelpath", "modelname", "org", "project", "pipelineid")
+_OPTIONAL: Final[Mapping[str, str]] = {
+    **dict.fromkeys(("kvname", "secretname", "auth", "branch", "pipelineversion", "parameters", "variables"), ""),
+    **dict.fromkeys(("correlationparameter", "runurl"), ""),
+    "apiversion": API_VERSION,
+    "cloud": "AzureCloud",
+    "lookback": "7d",
+    "settle": "30s",
+    "timelimit": "10m",
+}
+
+
 class InvalidInputs(Exception):
     """Inputs are missing or wrong; the message lists all of them."""
 
@@ -76,25 +88,10 @@ class _Parser(argparse.ArgumentParser):
 
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(prog="python -m components.trigger_pipeline", allow_abbrev=False)
-    parser.add_argument("--modelpath", required=True)
-    parser.add_argument("--modelname", required=True)
-    parser.add_argument("--kvname", default="")
-    parser.add_argument("--secretname", default="")
-    parser.add_argument("--org", required=True)
-    parser.add_argument("--project", required=True)
-    parser.add_argument("--branch", default="")
-    parser.add_argument("--apiversion", default=API_VERSION)
-    parser.add_argument("--pipelineid", required=True)
-    parser.add_argument("--pipelineversion", default="")
-    parser.add_argument("--auth", default="")
-    parser.add_argument("--cloud", default="AzureCloud")
-    parser.add_argument("--parameters", default="")
-    parser.add_argument("--variables", default="")
-    parser.add_argument("--correlationparameter", default="")
-    parser.add_argument("--lookback", default="7d")
-    parser.add_argument("--settle", default="30s")
-    parser.add_argument("--timelimit", default="10m")
-    parser.add_argument("--runurl", default="")
+    for name in _REQUIRED:
+        parser.add_argument(f"--{name}", required=True)
+    for name, default in _OPTIONAL.items():
+        parser.add_argument(f"--{name}", default=default)
     return parser
 
 

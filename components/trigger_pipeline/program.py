@@ -50,12 +50,6 @@ class ExitCode(IntEnum):
     ANSWER_LOST = 10
 
 
-class _Failed(Exception):
-    def __init__(self, code: ExitCode, message: str) -> None:
-        super().__init__(message)
-        self.code = code
-
-
 def print_line(text: str) -> None:
     """Tell whoever reads the step's log, at once."""
     sys.stdout.write(f"{text}\n")
@@ -71,16 +65,17 @@ def main(
 ) -> ExitCode:
     """Do what the component is for; whatever goes wrong is said in one line, the last one."""
     try:
-        return _run(arguments, environment, say, sleep)
-    except _Failed as exc:
+        inputs = read_inputs(arguments, environment)
+        request = build_request(inputs, training_run(inputs.model_path))
+    except InvalidInputs as exc:
+        say(f"error: the inputs are wrong: {exc}")
+        return ExitCode.INVALID_INPUTS
+    except RenderingRefused as exc:
+        say(f"error: a value may not pass into a pipeline: {exc}")
+        return ExitCode.INVALID_INPUTS
+    except NoTrainingRun as exc:
         say(f"error: {exc}")
-        return exc.code
-
-
-def _run(
-    arguments: Sequence[str], environment: Mapping[str, str], say: Callable[[str], None], sleep: Callable[[float], None]
-) -> ExitCode:
-    inputs, request = _prepare(arguments, environment)
+        return ExitCode.NO_TRAINING_RUN
     transport = RequestsTransport(connections=1)
     pipelines = PipelinesClient(credential(inputs, environment), speaking(inputs.api_version, transport), sleep=sleep)
     trigger = Trigger(
@@ -95,7 +90,9 @@ def _run(
     try:
         triggered = trigger.fire(request)
     except AzureDevOpsError as exc:
-        raise _Failed(*explain(exc, inputs)) from exc
+        code, message = explain(exc, inputs)
+        say(f"error: {message}")
+        return code
     finally:
         transport.close()
     say(f"run {triggered.run.id} {triggered.how}: {triggered.run.url}")
@@ -103,18 +100,6 @@ def _run(
         inputs.run_url_file.parent.mkdir(parents=True, exist_ok=True)
         inputs.run_url_file.write_text(triggered.run.url + "\n", encoding="utf-8")
     return ExitCode.DONE
-
-
-def _prepare(arguments: Sequence[str], environment: Mapping[str, str]) -> tuple[Inputs, RunRequest]:
-    try:
-        inputs = read_inputs(arguments, environment)
-        return inputs, build_request(inputs, training_run(inputs.model_path))
-    except InvalidInputs as exc:
-        raise _Failed(ExitCode.INVALID_INPUTS, f"the inputs are wrong: {exc}") from exc
-    except RenderingRefused as exc:
-        raise _Failed(ExitCode.INVALID_INPUTS, f"a value may not pass into a pipeline: {exc}") from exc
-    except NoTrainingRun as exc:
-        raise _Failed(ExitCode.NO_TRAINING_RUN, str(exc)) from exc
 
 
 def build_request(inputs: Inputs, run_id: str) -> RunRequest:

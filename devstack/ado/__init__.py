@@ -12,34 +12,27 @@ The same over HTTP: ``python -m devstack.ado``, ``POST /_emulator/faults``, ``PO
 identity, so that one process is all of the cloud that the app needs.
 """
 
-from devstack.ado.books import Books, RequestRecord, RunRecord, Variable
-from devstack.ado.declaration import AgentlessDeclaration, Declaration, DeclarationError, load_declaration
+from devstack.ado.books import RunRecord
+from devstack.ado.declaration import Declaration, load_declaration
 from devstack.ado.emulator import Emulator
-from devstack.ado.faults import EVENTS_PATH, Fault, FaultError, Match
+from devstack.ado.faults import EVENTS_PATH, Fault, Match
 from devstack.ado.server import Served, serve
 from devstack.ado.tasks.inputs import AzureFunction, InvokeRestApi
-from devstack.ado.tasks.records import EventRecord, TaskRecord
+from devstack.ado.tasks.records import TaskRecord
 from devstack.ado.tasks.start import StartedTask
 
 __all__ = [
     "EVENTS_PATH",
-    "AgentlessDeclaration",
     "AzureFunction",
-    "Books",
     "Declaration",
-    "DeclarationError",
     "Emulator",
-    "EventRecord",
     "Fault",
-    "FaultError",
     "InvokeRestApi",
     "Match",
-    "RequestRecord",
     "RunRecord",
     "Served",
     "StartedTask",
     "TaskRecord",
-    "Variable",
     "load_declaration",
     "serve",
 ]

@@ -178,13 +178,11 @@ class Books:
         """Starts to cancel a run; it stays "canceling" until it is finished. One that has ended is left alone."""
         return self._change(run_id, lambda run: replace(run, state="canceling") if run.state != "completed" else run)
 
-    def change_tags(self, run_id: int, add: Iterable[str], remove: Iterable[str] = ()) -> RunRecord | None:
-        """Adds tags, then removes others; Azure DevOps compares them without regard to case."""
+    def add_tags(self, run_id: int, add: Iterable[str]) -> RunRecord | None:
+        """Adds tags; Azure DevOps compares them without regard to case."""
 
         def changed(run: RunRecord) -> RunRecord:
             tags = {tag.lower(): tag for tag in (*add, *reversed(run.tags))}
-            for tag in remove:
-                tags.pop(tag.lower(), None)
             return replace(run, tags=tuple(sorted(tags.values(), key=str.lower)))
 
         return self._change(run_id, changed)

@@ -8,6 +8,7 @@ no fault applies to them. Errors have the same shape as the service's.
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from devstack.ado.call import Call, json_answer, json_body
@@ -24,7 +25,7 @@ def get_books(call: Call) -> Response:
 
 def get_faults(call: Call) -> Response:
     """``{"faults": […]}``, each with ``times`` as far as they are still to come."""
-    return json_answer({"faults": [fault.document() | {"times": left} for fault, left in call.state.faults.pending]})
+    return json_answer({"faults": [asdict(fault) | {"times": left} for fault, left in call.state.faults.pending]})
 
 
 def plan_faults(call: Call) -> Response:

@@ -103,16 +103,13 @@ def job_not_found(job_id: str, plan_id: str) -> ApiError:
     return ApiError(404, _TASKS, "TaskOrchestrationJobNotFoundException", message)
 
 
-def task_not_found(task_id: str, plan_id: str) -> ApiError:
-    return record_not_found(task_id, plan_id, "task instance")
+def task_not_found(task_id: str) -> ApiError:
+    message = f"There is no task instance {task_id}; POST /_emulator/tasks starts one."
+    return ApiError(404, "Devstack", "TaskNotFoundException", message)
 
 
 def record_not_found(record_id: str, plan_id: str, what: str = "timeline record") -> ApiError:
     return ApiError(404, _FRAMEWORK, "ResourceNotFoundException", f"Plan {plan_id} has no {what} {record_id}.")
-
-
-def log_not_found(log_id: int, plan_id: str) -> ApiError:
-    return record_not_found(str(log_id), plan_id, "log")
 
 
 def version_not_specified(method: str) -> ApiError:

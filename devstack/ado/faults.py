@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 import threading
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, cast
 
 from werkzeug.wrappers import Response
@@ -76,9 +76,6 @@ class Fault:
     @property
     def replaces_answer(self) -> bool:
         return self.status is not None or self.body is not None
-
-    def document(self) -> dict[str, object]:
-        return asdict(self)
 
 
 def apply_fault(fault: Fault, carry_out: Callable[[], Response], wait: Callable[[float], None]) -> Response:

@@ -13,50 +13,22 @@ from devstack.ado.call import Call, collection
 if TYPE_CHECKING:
     from werkzeug.wrappers import Response
 
+_PIPELINE = "{project}/_apis/{area}/{pipelineId}/{resource}"
+_BUILD_TAGS = "{project}/_apis/{area}/builds/{buildId}/{resource}/{*tag}"
 _PLAN = "{scopeIdentifier}/_apis/{area}/hubs/{hubName}/plans/{planId}"
-_TIMELINE = f"{_PLAN}/timelines/{{timelineId}}"
+_RECORDS = f"{_PLAN}/timelines/{{timelineId}}/records"
 # id, area, resource, route, version of the resource
 _LOCATIONS = (
     ("e81700f7-3be2-46de-8624-2eb35882fcaa", "Location", "ResourceAreas", "_apis/{resource}/{areaId}", 1),
-    (
-        "28e1305e-2afe-47bf-abaf-cbb0e6a91988",
-        "pipelines",
-        "pipelines",
-        "{project}/_apis/{resource}/{pipelineId}",
-        1,
-    ),
-    (
-        "7859261e-d2e9-4a68-b820-a5d84cc5bb3d",
-        "pipelines",
-        "runs",
-        "{project}/_apis/{area}/{pipelineId}/{resource}/{runId}",
-        1,
-    ),
-    (
-        "53df2d18-29ea-46a9-bee0-933540f80abf",
-        "pipelines",
-        "preview",
-        "{project}/_apis/{area}/{pipelineId}/{resource}",
-        1,
-    ),
+    ("28e1305e-2afe-47bf-abaf-cbb0e6a91988", "pipelines", "pipelines", "{project}/_apis/{resource}/{pipelineId}", 1),
+    ("7859261e-d2e9-4a68-b820-a5d84cc5bb3d", "pipelines", "runs", f"{_PIPELINE}/{{runId}}", 1),
+    ("53df2d18-29ea-46a9-bee0-933540f80abf", "pipelines", "preview", _PIPELINE, 1),
     ("0cd358e1-9217-4d94-8269-1c1ee6f93dcf", "build", "Builds", "{project}/_apis/{area}/{resource}/{buildId}", 7),
-    (
-        "6e6114b2-8161-44c8-8f6c-c5505782427f",
-        "build",
-        "tags",
-        "{project}/_apis/{area}/builds/{buildId}/{resource}/{*tag}",
-        3,
-    ),
+    ("6e6114b2-8161-44c8-8f6c-c5505782427f", "build", "tags", _BUILD_TAGS, 3),
     ("557624af-b29e-4c20-8ab0-0399d2204f3f", "distributedtask", "events", f"{_PLAN}/{{resource}}", 1),
     ("46f5667d-263a-4684-91b1-dff7fdcf64e2", "distributedtask", "logs", f"{_PLAN}/{{resource}}/{{logId}}", 1),
-    ("8893bc5b-35b2-4be7-83cb-99e683551db4", "distributedtask", "records", f"{_TIMELINE}/{{resource}}", 1),
-    (
-        "858983e4-19bd-4c5e-864c-507b59b58b12",
-        "distributedtask",
-        "feed",
-        f"{_TIMELINE}/records/{{recordId}}/{{resource}}",
-        1,
-    ),
+    ("8893bc5b-35b2-4be7-83cb-99e683551db4", "distributedtask", "records", _RECORDS, 1),
+    ("858983e4-19bd-4c5e-864c-507b59b58b12", "distributedtask", "feed", f"{_RECORDS}/{{recordId}}/{{resource}}", 1),
 )
 
 

@@ -47,16 +47,12 @@ SERVICE = _router(
         _rule(_PIPELINE, "GET", pipelines_api.get_pipeline),
         _rule(f"{_PIPELINE}/preview", "POST", pipelines_api.preview_pipeline),
         _rule(f"{_PIPELINE}/runs", "POST", pipelines_api.run_pipeline),
-        _rule(f"{_PIPELINE}/runs", "GET", pipelines_api.list_runs),
         _rule(f"{_PIPELINE}/runs/<int:run_id>", "GET", pipelines_api.get_run),
         _rule(f"{_PROJECT}/build/builds", "GET", builds_api.list_builds),
         _rule(_BUILD, "GET", builds_api.get_build),
         _rule(_BUILD, "PATCH", builds_api.update_build),
         _rule(f"{_BUILD}/tags", "GET", builds_api.get_tags),
         _rule(f"{_BUILD}/tags", "POST", builds_api.add_tags),
-        _rule(f"{_BUILD}/tags", "PATCH", builds_api.change_tags),
-        _rule(f"{_BUILD}/tags/<path:tag>", "PUT", builds_api.add_tag),
-        _rule(f"{_BUILD}/tags/<path:tag>", "DELETE", builds_api.delete_tag),
     ]
 )
 TASK_HUB = _router(
@@ -92,7 +88,7 @@ def is_task_hub(path: str) -> bool:
 
 
 def route(router: MapAdapter, request: Request) -> tuple[Callable[..., Response], dict[str, Any]]:
-    """The endpoint and its arguments. The service does not tell upper from lower case in a path; a tag keeps its.
+    """The endpoint and its arguments. The service does not tell upper from lower case in a path.
 
     :raises ApiError: 404 or 405.
     """
@@ -103,7 +99,4 @@ def route(router: MapAdapter, request: Request) -> tuple[Callable[..., Response]
         raise method_not_allowed(request.method, allowed) from exc
     except NotFound as exc:
         raise not_found() from exc
-    arguments = dict(found)
-    if "tag" in arguments:
-        arguments["tag"] = request.path[-len(arguments["tag"]) :]
-    return endpoint, arguments
+    return endpoint, dict(found)

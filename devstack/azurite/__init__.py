@@ -15,9 +15,7 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Iterator
 from pathlib import Path
-from types import TracebackType
 from typing import Final, Self
 
 INSTALL_COMMAND: Final = "npm ci --prefix devstack/azurite"
@@ -36,7 +34,6 @@ STOP_SECONDS: Final = 10.0
 _HOST: Final = "127.0.0.1"
 _PROGRAM: Final = Path(__file__).parent / "node_modules" / "azurite" / "dist" / "src" / "table" / "main.js"
 _POLL_SECONDS: Final = 0.05
-_PORT_TRIES: Final = 3
 _TAIL_LINES: Final = 20
 
 
@@ -99,16 +96,6 @@ class Azurite:
             f"TableEndpoint={self.url};"
         )
 
-    @property
-    def pid(self) -> int:
-        """The process id.
-
-        :raises AzuriteFailed: it does not run.
-        """
-        if self._popen is None:
-            raise AzuriteFailed("Azurite does not run, so it has no process id")
-        return self._popen.pid
-
     def start(self) -> None:
         """Start it on a free port, or on the one it had, and wait until it answers. Does nothing where it runs.
 
@@ -124,16 +111,9 @@ class Azurite:
         else:
             self._start_on(self._port)
 
-    def stop(self) -> int | None:
+    def stop(self, how: signal.Signals = signal.SIGINT) -> int | None:
         """End it gently, so that its data are on disk. Returns the exit code; None where it did not run."""
         # SIGTERM would end it at once and lose what it has not saved yet; on SIGINT it saves.
-        return self._end(signal.SIGINT)
-
-    def kill(self) -> int | None:
-        """End it as when a machine dies: the last seconds' data may be lost. Returns the exit code, as ``stop``."""
-        return self._end(signal.SIGKILL)
-
-    def _end(self, how: signal.Signals) -> int | None:
         popen, self._popen = self._popen, None
         if popen is None:
             return None
@@ -144,19 +124,15 @@ class Azurite:
             popen.kill()
             return popen.wait()
 
-    def _start_on_free_port(self) -> int:
+    def _start_on_free_port(self, tries: int = 3) -> int:
         """Another program may take a port between our look and Azurite's; then another port is tried."""
-        for _ in range(_PORT_TRIES - 1):
-            port = _free_port()
-            try:
-                self._start_on(port)
-            except AzuriteFailed as exc:
-                if "EADDRINUSE" not in str(exc):
-                    raise
-            else:
-                return port
         port = _free_port()
-        self._start_on(port)
+        try:
+            self._start_on(port)
+        except AzuriteFailed as exc:
+            if tries == 1 or "EADDRINUSE" not in str(exc):
+                raise
+            return self._start_on_free_port(tries - 1)
         return port
 
     def _start_on(self, port: int) -> None:
@@ -175,7 +151,7 @@ class Azurite:
             )
         reason = _wait_until_ready(self._popen, port)
         if reason is not None:
-            code = self.kill()
+            code = self.stop(signal.SIGKILL)
             tail = "\n".join(self.log.read_bytes()[beginning:].decode("utf-8", "replace").splitlines()[-_TAIL_LINES:])
             raise AzuriteFailed(f"Azurite on port {port} {reason} (exit code {code}); its log {self.log} ends:\n{tail}")
 
@@ -184,20 +160,20 @@ class Azurite:
         self.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_error: object) -> None:
         """Stop it."""
         self.stop()
 
 
 def _wait_until_ready(popen: subprocess.Popen[bytes], port: int) -> str | None:
     """Wait for any HTTP answer; why there is none, or None."""
-    for _ in _until(READY_SECONDS):
+    limit = time.monotonic() + READY_SECONDS
+    while time.monotonic() < limit:
         if popen.poll() is not None:
             return "ended before it was ready"
         if _answers(port):
             return None
+        time.sleep(_POLL_SECONDS)
     return f"did not answer within {READY_SECONDS:g} s"
 
 
@@ -210,13 +186,6 @@ def _answers(port: int) -> bool:
         except (OSError, http.client.HTTPException):
             return False
     return True
-
-
-def _until(seconds: float) -> Iterator[None]:
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        yield
-        time.sleep(_POLL_SECONDS)
 
 
 def _free_port() -> int:

@@ -9,6 +9,7 @@ import importlib
 import json
 import threading
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import azure.functions as func
@@ -24,44 +25,18 @@ RETURN = "$return"
 _thread_local_storage = threading.local()
 
 
+@dataclass(frozen=True)
 class InvocationContext(func.Context):
-    """What a parameter named `context` gets; with no trace and no retry, as there is neither here."""
+    """What a parameter named `context` gets, named as the worker names it; and neither trace nor retry."""
 
-    def __init__(self, function_name: str, function_directory: str, invocation_id: str) -> None:
-        """Takes the names as the worker gives them; `function_directory` is that of the function's file."""
-        self._function_name = function_name
-        self._function_directory = function_directory
-        self._invocation_id = invocation_id
-
-    @property
-    def invocation_id(self) -> str:
-        """A UUID, also on the invocation's log line."""
-        return self._invocation_id
-
-    @property
-    def function_name(self) -> str:
-        """The function's name."""
-        return self._function_name
-
-    @property
-    def function_directory(self) -> str:
-        """The directory of the file that defines the function."""
-        return self._function_directory
-
-    @property
-    def thread_local_storage(self) -> Any:
-        """`threading.local()` of the process: a function may set its `invocation_id` in threads of its own."""
-        return _thread_local_storage
-
-    @property
-    def trace_context(self) -> Any:
-        """Always None here."""
-        return None
-
-    @property
-    def retry_context(self) -> Any:
-        """Always None here."""
-        return None
+    function_name: str = ""
+    function_directory: str = ""
+    """Of the file that defines the function."""
+    invocation_id: str = ""
+    """A UUID, also on the invocation's log line."""
+    thread_local_storage: Any = _thread_local_storage
+    trace_context: Any = None
+    retry_context: Any = None
 
 
 def accepts(converter: str, annotation: object) -> bool:

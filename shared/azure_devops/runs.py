@@ -10,9 +10,7 @@ from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple, Self
 from urllib.parse import quote, urlencode
 
-from shared.errors import (
-    AnswerLost,
-)
+from shared.errors import AnswerLost
 from shared.http.message import HttpRequest, parse_number
 
 API_VERSION: Final = "7.1"

@@ -193,18 +193,18 @@ def _read_time(value: object) -> datetime | None:
     return moment if moment.tzinfo else None
 
 
+_KINDS: Final = {
+    bool: "a boolean",
+    int: "a number",
+    float: "a number",
+    str: "text",
+    list: "an array",
+    dict: "an object",
+}
+
+
 def _kind(value: object) -> str:
     """Name a JSON value's kind for a message, never its content."""
-    match value:
-        case None:
-            return "nothing"
-        case bool():
-            return "a boolean"
-        case int() | float():
-            return "a number"
-        case str():
-            return "text" if value.strip() else "an empty text"
-        case list():
-            return "an array"
-        case _:
-            return "an object"
+    if isinstance(value, str) and not value.strip():
+        return "an empty text"
+    return _KINDS.get(type(value), "nothing")

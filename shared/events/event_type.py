@@ -36,11 +36,15 @@ class Name(NamedTuple):
         """
         match self.kind:
             case "mapping":
-                return _mapping(value)
+                if value is not None and not isinstance(value, dict):
+                    raise ValueError("must be an object")
+                return value or {}
             case "number":
                 return _number(value)
+            case "boolean" if isinstance(value, bool):
+                return value
             case "boolean":
-                return _boolean(value)
+                raise ValueError("is missing" if value is None else "must be true or false")
             case "list":
                 return [part.strip() for part in (_text(value) or "").split(",") if part.strip()]
             case _:
@@ -136,18 +140,3 @@ def _number(value: Any) -> float:
         except (ValueError, OverflowError):
             pass
     raise ValueError("must be a number")
-
-
-def _boolean(value: Any) -> bool:
-    if isinstance(value, bool):
-        return value
-    raise ValueError("is missing" if value is None else "must be true or false")
-
-
-def _mapping(value: Any) -> Mapping[str, Any]:
-    """Return tags or properties; empty if null or absent."""
-    if value is None:
-        return {}
-    if isinstance(value, dict):
-        return value
-    raise ValueError("must be an object")

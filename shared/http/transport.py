@@ -53,7 +53,7 @@ class RequestsTransport:
             )
             content = answer.read(decode_content=True)
         except (requests.RequestException, HTTPError, OSError, UnicodeError) as exc:
-            reason = f"{request.method} {_without_query(request.url)}: {_cause(exc)}"
+            reason = f"{request.method} {request.url.partition('?')[0]}: {_cause(exc)}"
             if body.was_begun:
                 raise AnswerLost(f"the answer was lost: {reason}") from exc
             raise RequestNotSent(f"no connection: {reason}") from exc
@@ -139,7 +139,3 @@ def _cause(exc: BaseException) -> str:
     while (inner := exc.__cause__ or exc.__context__) is not None:
         exc = inner
     return f"{type(exc).__name__}: {exc}"[:200]
-
-
-def _without_query(url: str) -> str:
-    return url.partition("?")[0]

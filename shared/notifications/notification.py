@@ -6,10 +6,10 @@ Source: https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/spec.md
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from datetime import datetime
 from hashlib import sha256
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from shared.journal.records import UNROUTED
 from shared.telemetry import Decision, Outcome
@@ -33,8 +33,7 @@ operation. Source: Event Grid pricing and quotas.
 """
 
 
-@dataclass(frozen=True, slots=True)
-class Notification:
+class Notification(NamedTuple):
     """One CloudEvent; every attribute as CloudEvents names it."""
 
     id: str

@@ -39,32 +39,27 @@ _IDENTITY_ADVICE: Final = (
 _FOREIGN: Final = (AzureError, OSError, ValueError)
 
 
-def open_topic(
-    endpoint: str,
-    key: str | None,
-    make_identity: Callable[[], "TokenCredential"],
-    *,
-    read_seconds: float = READ_SECONDS,
-) -> "Topic":
-    """The topic of an endpoint in which ``endpoint_problem`` finds none. Sends nothing yet.
-
-    :param key: the topic's key; None: an identity's token.
-    :param make_identity: called where there is no key.
-    :param read_seconds: how long to wait for an answer.
-    """
-    # EventGridPublisherClient takes the options of a request with each request only, and hands them to each event's
-    # model too, which warns of every single one (azure-eventgrid 4.22).
-    logging.getLogger("azure.eventgrid").setLevel(logging.ERROR)
-    credential = AzureKeyCredential(key) if key else make_identity()
-    return Topic(EventGridPublisherClient(endpoint, credential), endpoint, key, read_seconds)
-
-
 class Topic:
-    """See ``shared.notifications.notifier.Publish``. For one thread."""
+    """See ``shared.notifications.notifier.Publish``. For one thread. Sends nothing before its first call."""
 
-    def __init__(self, client: EventGridPublisherClient, endpoint: str, key: str | None, read_seconds: float) -> None:
-        """:param key: what no message may hold."""
-        self._client = client
+    def __init__(
+        self,
+        endpoint: str,
+        key: str | None,
+        make_identity: Callable[[], "TokenCredential"],
+        *,
+        read_seconds: float = READ_SECONDS,
+    ) -> None:
+        """
+        :param endpoint: the topic's, as the settings have checked it.
+        :param key: the topic's key, which no message may hold; None: an identity's token is sent.
+        :param make_identity: called if there is no key.
+        :param read_seconds: how long to wait for an answer.
+        """
+        # EventGridPublisherClient takes the options of a request with each request only, and hands them to each event's
+        # model too, which warns of every single one (azure-eventgrid 4.22).
+        logging.getLogger("azure.eventgrid").setLevel(logging.ERROR)
+        self._client = EventGridPublisherClient(endpoint, AzureKeyCredential(key) if key else make_identity())
         self._endpoint = endpoint
         self._key = key
         self._read_seconds = read_seconds
@@ -76,7 +71,7 @@ class Topic:
         """
         try:
             self._client.send(
-                [_cloud_event(notification) for notification in notifications],
+                [CloudEvent(**told._asdict(), datacontenttype="application/json") for told in notifications],
                 connection_timeout=CONNECT_SECONDS,
                 read_timeout=self._read_seconds,
                 retry_total=0,  # the notifier tries again
@@ -100,18 +95,6 @@ class Topic:
 
 def _as_it_is(request: Any) -> Any:
     return request
-
-
-def _cloud_event(notification: Notification) -> CloudEvent[dict[str, Any]]:
-    return CloudEvent(
-        source=notification.source,
-        type=notification.type,
-        id=notification.id,
-        subject=notification.subject,
-        time=notification.time,
-        data=dict(notification.data),
-        datacontenttype="application/json",
-    )
 
 
 def _status(exc: Exception) -> int | None:

@@ -10,7 +10,7 @@ from typing import Any
 
 from shared.errors import ExpressionFailed
 from shared.routing.expression_tree import Tree, free_paths, operands, value_at
-from shared.routing.templates import Condition, Expression, Scope, is_true
+from shared.routing.templates import Expression, Scope, is_true
 
 
 class Answer(StrEnum):
@@ -38,10 +38,9 @@ class Part:
     reason: str = ""
 
 
-def parts_of(condition: Condition, scope: Scope) -> Part:
+def parts_of(condition: Expression, scope: Scope) -> Part:
     """The condition with all its parts, as they were on this scope."""
-    expression = condition.expression
-    return _part(expression.text, expression.tree, scope, is_reached=True)
+    return _part(condition.text, condition.tree, scope, is_reached=True)
 
 
 def _part(text: str, tree: Tree, scope: Scope, *, is_reached: bool) -> Part:

@@ -4,8 +4,8 @@ Pure. Neither the parser nor the nodes are described in jmespath's documentation
 tests/shared/routing/test_expression_tree.py, and jmespath's version is pinned.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import takewhile
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import accumulate, takewhile
 from typing import Any, Final
 
 from jmespath.lexer import Lexer
@@ -66,11 +66,16 @@ def operands(text: str, tree: Tree) -> list[tuple[str, Tree]]:
     if tree["type"] not in _OPERATORS:
         return []
     tokens = list(Lexer().tokenize(text))
-    first, end = _inside_parentheses(tokens)
+    depths = list(accumulate(_DEPTHS.get(token["type"], 0) for token in tokens))
+    first, end = 0, len(tokens) - 1
+    while tokens[first]["type"] == "lparen" and min(depths[first : end - 1]) > first:  # these enclose the whole
+        first, end = first + 1, end - 1
     if tree["type"] == "not_expression":
         pieces = [(first + 1, end)]
     else:
-        operator = _last_at_the_top(tokens[first:end], _OPERATORS[tree["type"]]) + first
+        # The last one outside of all brackets: these operators bind to the left.
+        kinds = _OPERATORS[tree["type"]]
+        operator = max(at for at in range(first, end) if depths[at] == first and tokens[at]["type"] in kinds)
         pieces = [(first, operator), (operator + 1, end)]
     texts = [text[tokens[begin]["start"] : tokens[stop]["start"]].strip() for begin, stop in pieces]
     return list(zip(texts, tree["children"], strict=True))
@@ -95,33 +100,3 @@ def _in_order(tree: Tree) -> list[Tree]:
         left, right, condition = children
         children = [left, condition, right]
     return [child for child in children if isinstance(child, dict)]
-
-
-Token = Mapping[str, Any]
-
-
-def _inside_parentheses(tokens: Sequence[Token]) -> tuple[int, int]:
-    """The first token, and the one after the last, without the parentheses around the whole."""
-    first, end = 0, len(tokens) - 1
-    while tokens[first]["type"] == "lparen" and _closing(tokens, first) == end - 1:
-        first, end = first + 1, end - 1
-    return first, end
-
-
-def _closing(tokens: Sequence[Token], opening: int) -> int:
-    depth = 0
-    for index in range(opening, len(tokens)):
-        depth += _DEPTHS.get(tokens[index]["type"], 0)
-        if depth == 0:
-            return index
-    return -1
-
-
-def _last_at_the_top(tokens: Sequence[Token], operators: set[str]) -> int:
-    """The last of these operators that is in no brackets: all of them bind to the left."""
-    depth, found = 0, -1
-    for index, token in enumerate(tokens):
-        depth += _DEPTHS.get(token["type"], 0)
-        if depth == 0 and token["type"] in operators:
-            found = index
-    return found

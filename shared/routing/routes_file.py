@@ -14,7 +14,7 @@ from shared.errors import InvalidRoutes, Problem
 from shared.events.event import AML_PREFIX, ENVELOPE_NAMES
 from shared.journal.cooldown import MAX_COOLDOWN
 from shared.routing.table import Cause, Route, RouteTable
-from shared.routing.templates import Condition, InvalidExpression, Template, forbidden_in, parse_template
+from shared.routing.templates import Expression, InvalidExpression, Template, forbidden_in, parse_template
 from shared.routing.yaml_nodes import NodeReader, WrongValue, boolean, plain_value, positive_integer
 from shared.suggestion import suggestion
 
@@ -146,11 +146,11 @@ class _RoutesReader:
             "project": self._project,
             "pipeline": self._pipeline,
             "enabled": boolean,
-            "when": lambda node: self._expression(Condition, node, names),
+            "when": lambda node: self._expression(Expression, node, names),
             "branch": self._word,
             "parameters": lambda node: self._templates(node, "parameters", names),
             "variables": lambda node: self._templates(node, "variables", names),
-            "stages_to_skip": self._stages,
+            "stages_to_skip": lambda node: self._items(node, "stages_to_skip", self._word),
             "pipeline_version": positive_integer,
             "once_per": lambda node: self._expression(parse_template, node, names),
             "allow": self._pattern,
@@ -159,7 +159,7 @@ class _RoutesReader:
             "cooldown": self._duration,
             "cooldown_key": lambda node: self._expression(parse_template, node, names),
             "tags": boolean,
-            "causes": self._causes,
+            "causes": lambda node: self._items(node, "causes", self._cause),
         }
 
     def _event(self, node: yaml.Node) -> str:
@@ -215,18 +215,15 @@ class _RoutesReader:
         given = self._nodes.mapping(node, what)
         return self._each(given, lambda value: self._expression(parse_template, value, names))
 
-    def _stages(self, node: yaml.Node) -> tuple[str, ...]:
-        stages = [self._nodes.attempt(self._word, item) for item in self._nodes.sequence(node, "stages_to_skip")]
-        return tuple(stage for stage in stages if stage is not None)
+    def _items(self, node: yaml.Node, what: str, read: Read) -> tuple[Any, ...]:
+        """The items of a list that can be read."""
+        items = [self._nodes.attempt(read, item) for item in self._nodes.sequence(node, what)]
+        return tuple(item for item in items if item is not None)
 
     def _each(self, given: Mapping[str, yaml.Node], read: Read) -> dict[str, Any]:
         """The values that can be read."""
         values = {key: self._nodes.attempt(read, node) for key, node in given.items()}
         return {key: value for key, value in values.items() if value is not None}
-
-    def _causes(self, node: yaml.Node) -> tuple[Cause, ...]:
-        causes = [self._nodes.attempt(self._cause, item) for item in self._nodes.sequence(node, "causes")]
-        return tuple(cause for cause in causes if cause is not None)
 
     def _cause(self, node: yaml.Node) -> Cause | None:
         """An event type, or ``{event: …, with: {name: value}}``."""

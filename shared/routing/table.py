@@ -14,7 +14,7 @@ from shared.events.event import AmlEvent, Occurrence
 from shared.journal.cooldown import Window
 from shared.journal.records import JournalKey
 from shared.routing.lineage import lineage_tags
-from shared.routing.templates import Condition, Scope, Template
+from shared.routing.templates import Expression, Scope, Template, is_true
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,7 @@ class Route:
     project: str
     pipeline: int | str
     enabled: bool = True
-    when: Condition | None = None
+    when: Expression | None = None
     branch: str | None = None
     parameters: Mapping[str, Template] = field(default_factory=dict)
     variables: Mapping[str, Template] = field(default_factory=dict)
@@ -139,8 +139,8 @@ def _resolve_one(route: Route, event: AmlEvent, occurrence: Occurrence, scope: S
         return WhyNot(route.name, "the run is a child run; include_child_runs: true would take it")
     identity = occurrence.identity
     try:
-        if route.when is not None and not route.when.holds(scope):
-            return WhyNot(route.name, f"when is not true: {route.when.expression.text}")
+        if route.when is not None and not is_true(route.when.evaluate(scope)):
+            return WhyNot(route.name, f"when is not true: {route.when.text}")
         if route.once_per is not None:
             identity = route.once_per.render_any(scope)
         key = journal_key(route.name, event.source, identity)

@@ -98,17 +98,6 @@ class Expression:
             raise ExpressionFailed(f"'{self.text}' cannot be evaluated on this event: {shown(str(exc), 200)}") from exc
 
 
-class Condition:
-    """A route's ``when``. True for every answer but JMESPath's false-like ones: null, false, '', [] and {}."""
-
-    def __init__(self, text: str, names: Names | None) -> None:
-        self.expression = Expression(text, names)
-
-    def holds(self, scope: Scope) -> bool:
-        """:raises ExpressionFailed: it cannot be evaluated on this scope."""
-        return is_true(self.expression.evaluate(scope))
-
-
 def is_true(answer: Any) -> bool:
     """Whether JMESPath takes a value for true: everything but null, false, '', [] and {}."""
     return answer is not None and answer is not False and answer not in ("", [], {})

@@ -4,15 +4,24 @@ from collections.abc import Iterator, Mapping
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import SplitResult, urlsplit
 
 from shared.clouds import PUBLIC, cloud_of
 from shared.errors import InvalidSettings
+from shared.http.environment import is_loopback
 from shared.journal.backends import backend_of
 from shared.journal.cooldown import MAX_COOLDOWN
 from shared.settings.setting import ROW, Unusable
 from shared.settings.table import Settings
 
 _LOCAL: Final = ("http://127.0.0.1:", "http://localhost:")
+_TOPIC_PATH: Final = "/api/events"
+"""Where every custom topic takes events. Source: Event Grid docs, publish events to custom topics."""
+
+_TOPIC_ADVICE: Final = (
+    "copy it from the topic: az eventgrid topic show --query endpoint, as in "
+    "https://<topic>.<region>-1.eventgrid.azure.net/api/events"
+)
 
 
 def load_settings(environment: Mapping[str, str], app_dir: Path) -> Settings:
@@ -52,11 +61,8 @@ def _completed(settings: Settings, app_dir: Path) -> Settings:
 
 def _conflicts(settings: Settings) -> Iterator[str]:
     """Yield every problem of settings that do not fit together; each text names them."""
-    yield from _pat_conflicts(settings)
-    yield from _journal_conflicts(settings)
-    yield from _wait_conflicts(settings)
-    yield from _topic_conflicts(settings)
-    yield from _cloud_conflicts(settings)
+    for check in (_pat_conflicts, _journal_conflicts, _wait_conflicts, _topic_conflicts, _cloud_conflicts):
+        yield from check(settings)
 
 
 def _pat_conflicts(settings: Settings) -> Iterator[str]:
@@ -106,10 +112,37 @@ def _topic_conflicts(settings: Settings) -> Iterator[str]:
         if has_key:
             yield "NOTIFY_TOPIC_KEY means nothing without NOTIFY_TOPIC_ENDPOINT; set that one too"
         return
-    from shared.notifications.topic_connection import endpoint_problem  # noqa: PLC0415 - only for those who use it
-
-    if (problem := endpoint_problem(endpoint, has_key=has_key, in_azure=settings.in_azure)) is not None:
+    if (problem := _topic_problem(endpoint, has_key=has_key, in_azure=settings.in_azure)) is not None:
         yield f"NOTIFY_TOPIC_ENDPOINT {problem}"
+
+
+def _topic_problem(endpoint: str, *, has_key: bool, in_azure: bool) -> str | None:
+    """Why this endpoint of a custom topic cannot be used; None where it can.
+
+    :param has_key: there is a key; without one the app's identity is used.
+    """
+    try:
+        url = urlsplit(endpoint)
+        _ = url.port
+    except ValueError:
+        return f"is not a URL; {_TOPIC_ADVICE}"
+    if (problem := _topic_form_problem(url)) is not None:
+        return f"{problem}; {_TOPIC_ADVICE}"
+    if url.scheme == "https":
+        return None
+    if in_azure or not is_loopback(url.hostname or ""):
+        return "must begin with https://, since a credential is sent there (http:// only from a laptop to itself)"
+    return None if has_key else "is http://, where no identity's token is sent; set NOTIFY_TOPIC_KEY, or use https://"
+
+
+def _topic_form_problem(url: SplitResult) -> str | None:
+    if url.scheme not in ("http", "https") or not url.hostname:
+        return "must begin with https://"
+    if url.username or url.password or url.query or url.fragment:
+        return "must hold no user name, password, query or fragment"
+    if url.path.rstrip("/") != _TOPIC_PATH:
+        return f"must end in {_TOPIC_PATH}"
+    return None
 
 
 def _cloud_conflicts(settings: Settings) -> Iterator[str]:

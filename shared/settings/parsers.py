@@ -14,11 +14,6 @@ _HOST: Final = re.compile(r"[a-z0-9-]+(\.[a-z0-9-]+)*(:[1-9][0-9]{0,4})?", re.AS
 T = TypeVar("T")
 
 
-def text(value: str) -> str:
-    """Return the text as it is."""
-    return value
-
-
 def number_of(unit: str) -> Callable[[str], float]:
     """Return a parser of numbers above zero, in a unit."""
 
@@ -90,15 +85,6 @@ def fernet_keys(value: str) -> tuple[str, ...]:
 def connection(value: str) -> str:
     """Return the connection to a journal; see ``shared.journal.backends``."""
     if (problem := backend_of(value).problem(value)) is not None:
-        raise Unusable(problem)
-    return value
-
-
-def topic_key(value: str) -> str:
-    """Return the access key of an Event Grid topic."""
-    from shared.notifications.topic_connection import key_problem  # noqa: PLC0415 - only for those who use it
-
-    if (problem := key_problem(value)) is not None:
         raise Unusable(problem)
     return value
 

@@ -30,11 +30,11 @@ class Settings:
 
     organization_url: str | None = setting(
         "AZURE_DEVOPS_ORG_URL",
-        parse.text,
+        str,
         "`https://dev.azure.com/<organization>`, or a collection of Azure DevOps Server. Waiting tasks and the default "
         "`routes.yaml` use it",
     )
-    project: str | None = setting("AZURE_DEVOPS_PROJECT", parse.text, "The project. The default `routes.yaml` uses it")
+    project: str | None = setting("AZURE_DEVOPS_PROJECT", str, "The project. The default `routes.yaml` uses it")
     auth: Literal["identity", "pat"] = setting(
         "AZURE_DEVOPS_AUTH",
         parse.one_of(_AUTHS),
@@ -43,7 +43,7 @@ class Settings:
         default="identity",
     )
     pat_at_start: str | None = setting(
-        _PAT, parse.text, "With `pat`: the token itself, for local use or as a Key Vault reference", is_secret=True
+        _PAT, str, "With `pat`: the token itself, for local use or as a Key Vault reference", is_secret=True
     )
     key_vault_url: str | None = setting(
         "KEY_VAULT_URL",
@@ -53,9 +53,9 @@ class Settings:
         "tasks",
     )
     pat_secret_name: str | None = setting(
-        "AZURE_DEVOPS_PAT_SECRET_NAME", parse.text, "With `KEY_VAULT_URL`: the name of the secret that holds the token"
+        "AZURE_DEVOPS_PAT_SECRET_NAME", str, "With `KEY_VAULT_URL`: the name of the secret that holds the token"
     )
-    client_id: str | None = setting("AZURE_CLIENT_ID", parse.text, "The client id of a user-assigned identity")
+    client_id: str | None = setting("AZURE_CLIENT_ID", str, "The client id of a user-assigned identity")
     cloud: Cloud = setting(
         "AZURE_CLOUD",
         parse.one_of(CLOUDS),
@@ -101,13 +101,13 @@ class Settings:
     )
     notify_topic_endpoint: str | None = setting(
         "NOTIFY_TOPIC_ENDPOINT",
-        parse.text,
+        str,
         "The endpoint of an Event Grid custom topic, to which outcomes are published. See "
         "[notifications](notifications.md)",
     )
     notify_topic_key: str | None = setting(
         "NOTIFY_TOPIC_KEY",
-        parse.topic_key,
+        parse.matching("[!-~]+", "holds characters that no key has; copy it again, whole: az eventgrid topic key list"),
         "With `NOTIFY_TOPIC_ENDPOINT`: the topic's key, if the app's identity (role *EventGrid Data Sender*) cannot be "
         "used",
         is_secret=True,
@@ -124,7 +124,7 @@ class Settings:
         is_secret=True,
     )
     wait_keys_secret_name: str | None = setting(
-        "WAIT_TOKEN_KEYS_SECRET_NAME", parse.text, "The same, in a secret of the vault `KEY_VAULT_URL`"
+        "WAIT_TOKEN_KEYS_SECRET_NAME", str, "The same, in a secret of the vault `KEY_VAULT_URL`"
     )
     wait_allowed_hosts: tuple[str, ...] = setting(
         "WAIT_ALLOWED_HOSTS",
@@ -149,7 +149,7 @@ class Settings:
     )
     resource_manager_url: str = setting(
         "AZURE_RESOURCE_MANAGER_URL",
-        parse.text,
+        str,
         "Where Azure ML is asked. If it is not set, the Azure Resource Manager of `AZURE_CLOUD`: "
         f"`{PUBLIC.resource_manager}` in the public cloud",
         default="",
@@ -163,17 +163,15 @@ class Settings:
     )
     app_name: str = setting(
         "WEBSITE_SITE_NAME",
-        parse.text,
+        str,
         "The function app's name: the source of notifications",
         default="local",
         is_set_by_azure=True,
     )
     instance_id: str | None = setting(
-        "WEBSITE_INSTANCE_ID", parse.text, "The app's instance in Azure; no local host sets it", is_set_by_azure=True
+        "WEBSITE_INSTANCE_ID", str, "The app's instance in Azure; no local host sets it", is_set_by_azure=True
     )
-    pod_name: str | None = setting(
-        "WEBSITE_POD_NAME", parse.text, "The same, on hosts that run in pods", is_set_by_azure=True
-    )
+    pod_name: str | None = setting("WEBSITE_POD_NAME", str, "The same, on hosts that run in pods", is_set_by_azure=True)
     environment: Mapping[str, str] = field(repr=False)
 
     @property

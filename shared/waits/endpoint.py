@@ -9,9 +9,8 @@ from typing import Final
 
 from shared.clock import Clock, utc_now
 from shared.errors import CredentialUnavailable, InvalidWait, JournalUnavailable, WaitsForAnother
-from shared.journal.records import State
 from shared.waits.plan_url import PlanUrls
-from shared.waits.request import WaitRequest, read_request
+from shared.waits.request import read_request
 from shared.waits.waits import Waits
 
 # The task listens for 20 s (azure-pipelines-tasks, HTTP tasks' first call).
@@ -61,8 +60,4 @@ class Endpoint:
             return Answer(503, {"error": f"{exc}; {_NOT_KEPT}"})
         except TookTooLong:
             return Answer(503, {"error": f"nextstage did not get it done in {self._answer_seconds:g} s; {_NOT_KEPT}"})
-        return _accepted(request, state)
-
-
-def _accepted(request: WaitRequest, state: State) -> Answer:
-    return Answer(202, {"run_id": request.run_id, "task_id": request.task.task_instance_id, "state": state.value})
+        return Answer(202, {"run_id": request.run_id, "task_id": request.task.task_instance_id, "state": state.value})

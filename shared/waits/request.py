@@ -25,7 +25,6 @@ _TOKEN: Final = re.compile(r"[A-Za-z0-9._~+/=:-]{1,8192}", re.ASCII)
 _RUN_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:-]{0,254}", re.ASCII)
 _WORKSPACE: Final = re.compile(r"[A-Za-z0-9_.()/ -]{1,400}", re.ASCII)
 _MACRO: Final = re.compile(r"\$[(\[{]")
-_GUIDS: Final = ("ProjectId", "PlanId", "JobId", "TimelineId", "TaskInstanceId")
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,21 +72,16 @@ def read_request(headers: Mapping[str, str], body: bytes, plan_urls: PlanUrls) -
     problems: dict[str, str] = {}
     document = _read_body(body, problems)
     given = _coordinates(headers, document)
-    for name in COORDINATES:
-        if (problem := _coordinate_problem(name, given.get(name, ""), plan_urls)) is not None:
-            problems[name] = problem
+    found = {name: _coordinate_problem(name, value, plan_urls) for name, value in given.items()}
     run_id, workspace = document.get("run_id"), document.get("workspace")
     if "body" not in problems:
-        _check_text("run_id", run_id, _RUN_ID, "the name of an Azure ML job, as 'az ml job create' prints it", problems)
+        found["run_id"] = _text_problem(run_id, _RUN_ID, "the name of an Azure ML job, as 'az ml job create' prints it")
         if workspace is not None and workspace != "":
-            _check_text("workspace", workspace, _WORKSPACE, "a workspace's name or resource id", problems)
-    if problems:
+            found["workspace"] = _text_problem(workspace, _WORKSPACE, "a workspace's name or resource id")
+    if problems := problems | {name: problem for name, problem in found.items() if problem is not None}:
         raise InvalidWait(problems)
     return WaitRequest(
-        Task(
-            given["PlanUrl"].rstrip("/"),
-            *(given[name] for name in ("ProjectId", "HubName", "PlanId", "JobId", "TimelineId", "TaskInstanceId")),
-        ),
+        Task(given["PlanUrl"].rstrip("/"), *(given[name] for name in COORDINATES[1:-1])),
         Secret(given["AuthToken"]),
         str(run_id),
         str(workspace) if workspace else None,
@@ -122,21 +116,15 @@ def _coordinate_problem(name: str, value: str, plan_urls: PlanUrls) -> str | Non
     if name == "AuthToken":
         wrong = "was not replaced by Azure Pipelines" if _MACRO.match(value) else "has characters that no token has"
         return None if _TOKEN.fullmatch(value) else f"{wrong}; it must be $(system.AccessToken)"
-    if _MACRO.match(value):
-        return f"is {value[:60]!r}, which Azure Pipelines did not replace"
-    if name == "PlanUrl":
+    if name == "PlanUrl" and not _MACRO.match(value):
         return plan_urls.problem(value)
-    if name in _GUIDS:
-        return None if _GUID.fullmatch(value) else f"must be a GUID, not {value[:60]!r}"
-    return None if _HUB.fullmatch(value) else f"must be letters only, as in 'build', not {value[:60]!r}"
+    pattern, what = (_HUB, "letters only, as in 'build'") if name == "HubName" else (_GUID, "a GUID")
+    return _text_problem(value, pattern, what)
 
 
-def _check_text(name: str, value: object, pattern: re.Pattern[str], what: str, problems: dict[str, str]) -> None:
+def _text_problem(value: object, pattern: re.Pattern[str], what: str) -> str | None:
     if not isinstance(value, str) or not value:
-        problems[name] = f"is missing or not text; it must be {what}"
-    elif _MACRO.match(value):
-        problems[name] = (
-            f"is {value[:60]!r}, which Azure Pipelines did not replace; is the variable set where it is read?"
-        )
-    elif not pattern.fullmatch(value):
-        problems[name] = f"is {value[:60]!r}; it must be {what}"
+        return f"is missing or not text; it must be {what}"
+    if _MACRO.match(value):
+        return f"is {value[:60]!r}, which Azure Pipelines did not replace; is the variable set where it is read?"
+    return None if pattern.fullmatch(value) else f"is {value[:60]!r}; it must be {what}"

@@ -69,7 +69,8 @@ class Sweep:
         ends_at = self._clock() + MAX_DURATION
         swept = Swept()
         runs = self._runs
-        for record in self._open_waits():
+        found = self._journal.select(Selection(route_prefix=WAIT_PREFIX, states=OPEN_STATES), MAX_WAITS)
+        for record in sorted(found, key=lambda record: Wait.of(record).registered_at):
             if self._clock() >= ends_at:
                 _log.warning("the sweep ran out of time; the next one goes on with the waits that are left")
                 break
@@ -80,25 +81,18 @@ class Sweep:
             except RunStatusUnavailable as exc:
                 _log.warning("%s; the other waits of this sweep are left to their events", exc)
                 end = runs = None
-            self._act(record, wait, end, ends_at, swept)
+            if end is not None:
+                self._tell(record, telling_of(end), ends_at, swept)
+            elif self._age(wait) > self._timeout:
+                self._end(record, wait, ends_at, swept)
         _log.info("%d tasks wait; %d were told, %d given up", swept.open, swept.told, swept.given_up)
         return swept
-
-    def _open_waits(self) -> list[Record]:
-        found = self._journal.select(Selection(route_prefix=WAIT_PREFIX, states=OPEN_STATES), MAX_WAITS)
-        return sorted(found, key=lambda record: Wait.of(record).registered_at)
 
     def _ask(self, wait: Wait, runs: AmlRuns | None, ends_at: datetime) -> RunEnd | None:
         """:raises RunStatusUnavailable: Azure ML does not answer."""
         if runs is None or self._age(wait) <= self._after or not names_workspace(wait.workspace, runs.workspace_id):
             return None
         return runs.end_of(wait.run_id, ends_at)
-
-    def _act(self, record: Record, wait: Wait, end: RunEnd | None, ends_at: datetime, swept: Swept) -> None:
-        if end is not None:
-            self._tell(record, telling_of(end), ends_at, swept)
-        elif self._age(wait) > self._timeout:
-            self._end(record, wait, ends_at, swept)
 
     def _age(self, wait: Wait) -> timedelta:
         return self._clock() - wait.registered_at

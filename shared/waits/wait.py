@@ -47,7 +47,7 @@ class Wait:
     @property
     def key(self) -> JournalKey:
         """Where the wait is kept."""
-        return JournalKey(WAIT_PREFIX + _run_hash(self.run_id), self.task.key)
+        return JournalKey(waits_partition(self.run_id), self.task.key)
 
     def document(self) -> str:
         """Return the wait as a record keeps it."""

@@ -3,7 +3,8 @@
 import random
 import re
 from collections import Counter
-from dataclasses import replace
+from dataclasses import fields, replace
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -13,8 +14,8 @@ from bench.burst.azure_devops import AzureDevOps
 from bench.burst.burst import Burst
 from bench.burst.event_grid import RETRY_SECONDS, TIME_TO_LIVE_SECONDS, Cohort, EventGrid
 from bench.burst.functions import Fleet
-from bench.burst.plot import Curve, draw
-from bench.burst.scenario import Point, Scenario
+from bench.burst.plot import draw
+from bench.burst.scenario import Outcome, Point, Scenario
 from tests.support import ROOT
 
 SMALL = Scenario(events=20_000, burst_seconds=60)
@@ -28,10 +29,6 @@ class TestEventGrid:
             delivered.append((second, grid.deliver(second).total()))
         assert delivered == [(0, 2), (1, 3), (2, 2), (3, 3)]
         assert grid.deliveries == 10
-
-    def test_nothing_is_due_between(self) -> None:
-        grid = EventGrid(10, 1, random.Random(1))
-        assert grid.deliver(5) == Counter()
 
     @pytest.mark.parametrize("attempt", range(1, len(RETRY_SECONDS)))
     def test_what_failed_comes_again_when_the_schedule_says(self, attempt: int) -> None:
@@ -81,12 +78,6 @@ class TestFleet:
             ready.append(fleet.ready)
         assert ready == [0, 0, 1, 2, 3, 3, 3, 3]
 
-    def test_no_more_than_the_app_allows(self) -> None:
-        fleet = Fleet(most=2, concurrency=10, added_per_second=5, start_seconds=0)
-        for second in range(5):
-            fleet.scale(second, waiting=1_000)
-        assert fleet.peak == 2
-
     def test_they_go_when_nothing_has_waited_for_a_minute(self) -> None:
         fleet = Fleet(most=2, concurrency=10, added_per_second=2, start_seconds=0)
         fleet.scale(0, waiting=20)
@@ -110,35 +101,24 @@ class TestFleet:
 class TestBurst:
     @settings(max_examples=25, deadline=None)
     @given(
-        events=st.integers(1, 30_000),
-        has_gate=st.booleans(),
-        run_tstu=st.sampled_from([0.01, 0.05, 0.2, 3.0]),
-        refusal_tstu=st.sampled_from([0.0, 0.002]),
-        routes=st.integers(1, 3),
-        most_instances=st.integers(1, 5),
+        st.builds(
+            Scenario,
+            events=st.integers(1, 30_000),
+            burst_seconds=st.just(60),
+            has_gate=st.booleans(),
+            run_tstu=st.sampled_from([0.01, 0.05, 0.2, 3.0]),
+            refusal_tstu=st.sampled_from([0.0, 0.002]),
+            routes=st.integers(1, 3),
+            most_instances=st.integers(1, 5),
+        )
     )
-    def test_no_event_is_lost_or_counted_twice(
-        self, events: int, has_gate: bool, run_tstu: float, refusal_tstu: float, routes: int, most_instances: int
-    ) -> None:
-        outcome = Burst(
-            replace(
-                SMALL,
-                events=events,
-                has_gate=has_gate,
-                run_tstu=run_tstu,
-                refusal_tstu=refusal_tstu,
-                routes=routes,
-                most_instances=most_instances,
-            )
-        ).play()
-        assert outcome.queued + outcome.dead_lettered == events
-        assert outcome.executions + outcome.timed_out == events + outcome.redeliveries
-        assert outcome.peak_instances <= most_instances
+    def test_no_event_is_lost_or_counted_twice(self, scenario: Scenario) -> None:
+        outcome = Burst(scenario).play()
+        assert outcome.queued + outcome.dead_lettered == scenario.events
+        assert outcome.executions + outcome.timed_out == scenario.events + outcome.redeliveries
+        assert outcome.peak_instances <= scenario.most_instances
         # A day, and the burst itself, hold no more than so many whole windows.
-        assert outcome.queued <= (24 * 12 + 2) * 200 / run_tstu
-
-    def test_the_same_comes_of_it_every_time(self) -> None:
-        assert Burst(SMALL).play() == Burst(SMALL).play()
+        assert outcome.queued <= (24 * 12 + 2) * 200 / scenario.run_tstu
 
     def test_what_azure_devops_takes_at_once_is_done_at_once(self) -> None:
         outcome = Burst(replace(SMALL, events=3_000)).play()
@@ -157,24 +137,16 @@ class TestBurst:
         assert eight.timed_out == 0
 
     def test_what_it_costs(self) -> None:
-        def cost(
-            *, gb_second: float = 0.0, executions: float = 0.0, operations: float = 0.0, transactions: float = 0.0
-        ) -> float:
-            scenario = replace(
-                SMALL,
-                events=3_000,
-                gb_second_price=gb_second,
-                million_executions_price=executions,
-                million_event_grid_operations_price=operations,
-                ten_thousand_transactions_price=transactions,
-            )
-            return Burst(scenario).play().cost
+        free: dict[str, Any] = {field.name: 0.0 for field in fields(Scenario) if field.name.endswith("_price")}
 
-        assert cost(executions=1e6) == pytest.approx(3_000)
-        assert cost(operations=1e6) == pytest.approx(6_000)  # published, and delivered
-        assert cost(transactions=1e4) == pytest.approx(6_000)  # claim, complete
+        def cost(**prices: float) -> float:
+            return Burst(replace(SMALL, events=3_000, **free | prices)).play().cost
+
+        assert cost(million_executions_price=1e6) == pytest.approx(3_000)
+        assert cost(million_event_grid_operations_price=1e6) == pytest.approx(6_000)  # published, and delivered
+        assert cost(ten_thousand_transactions_price=1e4) == pytest.approx(6_000)  # claim, complete
         # No less than the deliveries' own time on instances of 2 GB, no more than all instances for two minutes.
-        assert 3_000 * 0.36 / 32 * 2 <= cost(gb_second=1) <= 40 * 120 * 2
+        assert 3_000 * 0.36 / 32 * 2 <= cost(gb_second_price=1) <= 40 * 120 * 2
 
 
 class TestWhatItTakesForGranted:
@@ -208,24 +180,20 @@ class TestWhatItTakesForGranted:
         assert "maxDeliveryAttempts: 30" in bicep  # more than there are in a day
 
 
-class TestPlot:
-    CURVES = (
-        Curve("first", [Point(0.1, 10, 5.0), Point(3.0, 60, 210.0)], drained_hours=4.0),
-        Curve("second", [Point(0.1, 20, 5.0), Point(2.0, 100, 90.0)], drained_hours=2.0),
-    )
-
-    def test_it_tells_what_it_shows(self) -> None:
-        svg = draw(self.CURVES, events=100, limit_tstu=200.0)
-        for text in (
-            "A burst of 100 events",
-            "first: 60 within 24 h",
-            "first: dead letters, redriven",
-            "second: 100 within 24 h",
-            "limit: 200 TSTU",
-            "hours since the burst began",
-        ):
-            assert text in svg
-        assert "second: dead letters" not in svg  # there are none
-
-    def test_the_same_figures_are_the_same_file(self) -> None:
-        assert draw(self.CURVES, events=100, limit_tstu=200.0) == draw(self.CURVES, events=100, limit_tstu=200.0)
+def test_the_plot_tells_what_it_shows_and_is_the_same_file_each_time() -> None:
+    outcomes = {
+        "first": Outcome(queued=60, curve=[Point(0.1, 10, 5.0), Point(3.0, 60, 210.0)], drained_hours=4.0),
+        "second": Outcome(queued=100, curve=[Point(0.1, 20, 5.0), Point(2.0, 100, 90.0)], drained_hours=2.0),
+    }
+    svg = draw(outcomes, events=100, limit_tstu=200.0)
+    for text in (
+        "A burst of 100 events",
+        "first: 60 within 24 h",
+        "first: dead letters, redriven",
+        "second: 100 within 24 h",
+        "limit: 200 TSTU",
+        "hours since the burst began",
+    ):
+        assert text in svg
+    assert "second: dead letters" not in svg  # there are none
+    assert draw(outcomes, events=100, limit_tstu=200.0) == svg

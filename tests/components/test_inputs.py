@@ -38,142 +38,124 @@ class TestThePlaybooks:
     def test_are_all_there(self) -> None:
         inputs = read()
         assert (inputs.model_path.name, inputs.model_name) == ("model", "digits")
-        assert (inputs.auth, inputs.vault_url, inputs.secret_name) == (
-            "pat",
-            "https://kv-mlops.vault.azure.net",
-            "ado-pat",
-        )
+        credential = ("pat", "https://kv-mlops.vault.azure.net", "ado-pat")
+        assert (inputs.auth, inputs.vault_url, inputs.secret_name) == credential
         assert (inputs.organization_url, inputs.project) == ("https://dev.azure.com/contoso", "mlops")
         assert (inputs.branch, inputs.api_version) == ("main", "6.0-preview.1")
         assert (inputs.pipeline_id, inputs.pipeline_version) == (12, 3)
-        assert {name: template.text for name, template in inputs.variables.items()} == {
-            "model_name": "{{ model_name }}",
-            "run_id": "{{ run_id }}",
-        }
-        assert inputs.parameters == {}
+        assert sent(inputs) == ({}, {"model_name": "{{ model_name }}", "run_id": "{{ run_id }}"})
 
     def test_five_of_them_are_enough(self) -> None:
         inputs = read(kvname=None, secretname=None, branch=None, apiversion=None, pipelineversion=None)
         assert (inputs.auth, inputs.vault_url) == ("identity", None)
         assert (inputs.branch, inputs.api_version, inputs.pipeline_version) == (None, "7.1", None)
-        assert (inputs.look_back, inputs.settle, inputs.time_limit) == (
-            timedelta(days=7),
-            timedelta(seconds=30),
-            timedelta(minutes=10),
-        )
+        assert (inputs.look_back, inputs.settle) == (timedelta(days=7), timedelta(seconds=30))
+        assert inputs.time_limit == timedelta(minutes=10)
 
 
-class TestTheJob:
-    def test_is_the_whole_job_rather_than_the_step(self) -> None:
-        assert read().job_run_id == "job-1"
-
-    def test_may_be_a_single_step(self) -> None:
-        assert read({"AZUREML_RUN_ID": "step-1"}).job_run_id == "step-1"
-
-    def test_must_be_known(self) -> None:
-        assert "run it as a step of an Azure ML job" in problem({})
-
-
-class TestCredential:
-    @pytest.mark.parametrize("cloud", VAULT_SUFFIXES)
-    def test_the_vaults_domain_is_the_clouds(self, cloud: str) -> None:
-        assert read(cloud=cloud).vault_url == f"https://kv-mlops.{VAULT_SUFFIXES[cloud]}"
-
-    def test_a_pat_may_be_in_the_environment(self) -> None:
-        inputs = read(JOB | {"AZURE_DEVOPS_EXT_PAT": secret("pat")}, kvname=None, secretname=None, auth="pat")
-        assert (inputs.auth, inputs.vault_url) == ("pat", None)
-        assert "canary" not in repr(inputs)
-
-    @pytest.mark.parametrize(
-        ("changes", "said"),
-        [
-            ({"secretname": None}, "kvname and secretname belong together"),
-            ({"kvname": None}, "kvname and secretname belong together"),
-            ({"auth": "identity"}, "auth is 'identity', which needs no kvname"),
-            ({"auth": "pat", "kvname": None, "secretname": None}, "auth is 'pat' and there is none"),
-            ({"auth": "token"}, "auth is 'token'"),
-            ({"cloud": "AzureGermanCloud"}, "cloud is 'AzureGermanCloud'"),
-            ({"kvname": "kv.vault.azure.net"}, "without its domain"),
-            ({"kvname": "evil.example/x"}, "it must be a Key Vault's name"),
-        ],
+def sent(inputs: Inputs) -> tuple[dict[str, str], dict[str, str]]:
+    """The texts of parameters and variables."""
+    parameters, variables = (
+        {name: template.text for name, template in templates.items()}
+        for templates in (inputs.parameters, inputs.variables)
     )
-    def test_that_cannot_be_right(self, changes: dict[str, str | None], said: str) -> None:
-        assert said in problem(**changes)
+    return parameters, variables
 
 
-class TestWhatIsSent:
-    def test_parameters_take_the_place_of_the_playbooks_variables(self) -> None:
-        inputs = read(parameters='{"runId": "{{ run_id }}", "count": 3, "force": true, "share": 0.5}')
-        assert {name: template.text for name, template in inputs.parameters.items()} == {
-            "runId": "{{ run_id }}",
-            "count": "3",
-            "force": "true",
-            "share": "0.5",
-        }
-        assert inputs.variables == {}
-
-    def test_both_may_be_sent(self) -> None:
-        inputs = read(parameters='{"a": "x"}', variables='{"b": "y"}')
-        assert (list(inputs.parameters), list(inputs.variables)) == (["a"], ["b"])
-
-    @pytest.mark.parametrize(
-        ("text", "said"),
-        [
-            ("{runId: x}", 'parameters must be a JSON object of texts, as in {"runId": "{{ run_id }}"}'),
-            ('["a"]', "parameters must be a JSON object"),
-            ('{"a": null}', "parameters must be a JSON object"),
-            ('{"a": "{{ run_idd }}"}', "parameters.a uses the name 'run_idd', which does not exist here; did you mean"),
-            ('{"a": "$(secret)"}', "parameters.a holds '$('"),
-            ('{"a": "{{ run_id"}', "parameters.a has a placeholder that is not closed"),
-        ],
-    )
-    def test_that_cannot_be_right(self, text: str, said: str) -> None:
-        assert said in problem(parameters=text)
-
-    def test_the_correlation_parameter_is_not_one_of_them(self) -> None:
-        assert "names one of parameters" in problem(parameters='{"key": "x"}', correlationparameter="key")
+@pytest.mark.parametrize(
+    ("environment", "job"), [(JOB, "job-1"), ({"AZUREML_RUN_ID": "step-1"}, "step-1")], ids=["of a job", "alone"]
+)
+def test_a_step_is_known_by_its_whole_job(environment: dict[str, str], job: str) -> None:
+    assert read(environment).job_run_id == job
 
 
-class TestOrganization:
-    @pytest.mark.parametrize(
-        ("org", "url"),
-        [
-            ("contoso", "https://dev.azure.com/contoso"),
-            ("https://dev.azure.com/contoso/", "https://dev.azure.com/contoso"),
-            ("https://ado.example.com:8443/tfs/Default", "https://ado.example.com:8443/tfs/Default"),
-            ("http://127.0.0.1:7080/contoso", "http://127.0.0.1:7080/contoso"),
-        ],
-    )
-    def test_by_name_or_url(self, org: str, url: str) -> None:
-        assert read(org=org).organization_url == url
-
-    @pytest.mark.parametrize(
-        "org",
-        ["", "con toso", "../x", "http://ado.example.com/x", "http://127.0.0.1.evil.example/x", "https://", "ftp://x"],
-    )
-    def test_a_credential_goes_nowhere_else(self, org: str) -> None:
-        assert f"org is '{org.rstrip('/')}'" in problem(org=org)
+@pytest.mark.parametrize("cloud", VAULT_SUFFIXES)
+def test_the_vaults_domain_is_the_clouds(cloud: str) -> None:
+    assert read(cloud=cloud).vault_url == f"https://kv-mlops.{VAULT_SUFFIXES[cloud]}"
 
 
-class TestTheRest:
-    @pytest.mark.parametrize(
-        ("changes", "said"),
-        [
-            ({"project": ""}, "project is empty"),
-            ({"pipelineid": "evaluation"}, "pipelineid is 'evaluation'"),
-            ({"pipelineid": "0"}, "pipelineid is '0'"),
-            ({"pipelineversion": "latest"}, "pipelineversion is 'latest'"),
-            ({"apiversion": "7.1&x=y"}, "apiversion is '7.1&x=y'"),
-            ({"settle": "soon"}, "settle: 'soon' is no duration"),
-            ({"settle": "6m"}, "timelimit must be at least twice as long as settle"),
-            ({"modelpath": None}, "required: --modelpath"),
-            ({"nonsense": "x"}, "unrecognized arguments"),
-        ],
-    )
-    def test_that_cannot_be_right(self, changes: dict[str, str | None], said: str) -> None:
-        assert said in problem(**changes)
+def test_a_pat_may_be_in_the_environment() -> None:
+    inputs = read(JOB | {"AZURE_DEVOPS_EXT_PAT": secret("pat")}, kvname=None, secretname=None, auth="pat")
+    assert (inputs.auth, inputs.vault_url) == ("pat", None)
+    assert "canary" not in repr(inputs)
 
-    def test_everything_is_said_at_once(self) -> None:
-        said = problem({}, org="a b", project="", pipelineid="x", auth="y", lookback="z")
-        assert said.count(";") >= 5
-        assert all(name in said for name in ("org", "project", "pipelineid", "auth", "lookback", "AZUREML_RUN_ID"))
+
+@pytest.mark.parametrize(
+    ("given", "parameters", "variables"),
+    [
+        (
+            {"parameters": '{"runId": "{{ run_id }}", "count": 3, "force": true, "share": 0.5}'},
+            {"runId": "{{ run_id }}", "count": "3", "force": "true", "share": "0.5"},
+            {},
+        ),
+        ({"parameters": '{"a": "x"}', "variables": '{"b": "y"}'}, {"a": "x"}, {"b": "y"}),
+    ],
+)
+def test_what_is_given_takes_the_place_of_the_playbooks_variables(
+    given: dict[str, str], parameters: dict[str, str], variables: dict[str, str]
+) -> None:
+    assert sent(read(**given)) == (parameters, variables)
+
+
+@pytest.mark.parametrize(
+    ("org", "url"),
+    [
+        ("contoso", "https://dev.azure.com/contoso"),
+        ("https://dev.azure.com/contoso/", "https://dev.azure.com/contoso"),
+        ("https://ado.example.com:8443/tfs/Default", "https://ado.example.com:8443/tfs/Default"),
+        ("http://127.0.0.1:7080/contoso", "http://127.0.0.1:7080/contoso"),
+    ],
+)
+def test_an_organization_is_a_name_or_a_url(org: str, url: str) -> None:
+    assert read(org=org).organization_url == url
+
+
+@pytest.mark.parametrize(
+    "org",
+    ["", "con toso", "../x", "http://ado.example.com/x", "http://127.0.0.1.evil.example/x", "https://", "ftp://x"],
+)
+def test_a_credential_goes_nowhere_else(org: str) -> None:
+    assert f"org is '{org.rstrip('/')}'" in problem(org=org)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"secretname": None}, "kvname and secretname belong together"),
+        ({"kvname": None}, "kvname and secretname belong together"),
+        ({"auth": "identity"}, "auth is 'identity', which needs no kvname"),
+        ({"auth": "pat", "kvname": None, "secretname": None}, "auth is 'pat' and there is none"),
+        ({"auth": "token"}, "auth is 'token'"),
+        ({"cloud": "AzureGermanCloud"}, "cloud is 'AzureGermanCloud'"),
+        ({"kvname": "kv.vault.azure.net"}, "without its domain"),
+        ({"kvname": "evil.example/x"}, "it must be a Key Vault's name"),
+        ({"parameters": "{runId: x}"}, 'parameters must be a JSON object of texts, as in {"runId": "{{ run_id }}"}'),
+        ({"parameters": '["a"]'}, "parameters must be a JSON object"),
+        ({"parameters": '{"a": null}'}, "parameters must be a JSON object"),
+        (
+            {"parameters": '{"a": "{{ run_idd }}"}'},
+            "uses the name 'run_idd', which does not exist here; did you mean",
+        ),
+        ({"parameters": '{"a": "$(secret)"}'}, "parameters.a holds '$('"),
+        ({"parameters": '{"a": "{{ run_id"}'}, "parameters.a has a placeholder that is not closed"),
+        ({"parameters": '{"key": "x"}', "correlationparameter": "key"}, "names one of parameters"),
+        ({"project": ""}, "project is empty"),
+        ({"pipelineid": "evaluation"}, "pipelineid is 'evaluation'"),
+        ({"pipelineid": "0"}, "pipelineid is '0'"),
+        ({"pipelineversion": "latest"}, "pipelineversion is 'latest'"),
+        ({"apiversion": "7.1&x=y"}, "apiversion is '7.1&x=y'"),
+        ({"settle": "soon"}, "settle: 'soon' is no duration"),
+        ({"settle": "6m"}, "timelimit must be at least twice as long as settle"),
+        ({"modelpath": None}, "required: --modelpath"),
+        ({"nonsense": "x"}, "unrecognized arguments"),
+    ],
+)
+def test_what_cannot_be_right_is_refused(changes: dict[str, str | None], said: str) -> None:
+    assert said in problem(**changes)
+
+
+def test_everything_is_said_at_once() -> None:
+    said = problem({}, org="a b", project="", pipelineid="x", auth="y", lookback="z")
+    assert said.count(";") >= 5
+    for name in ("org", "project", "pipelineid", "auth", "lookback", "run it as a step of an Azure ML job"):
+        assert name in said

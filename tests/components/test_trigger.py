@@ -16,7 +16,7 @@ from shared.azure_devops.client import PipelinesClient
 from shared.azure_devops.runs import RunRequest
 from shared.clock import utc_now
 from shared.credentials import Credential, Issued, pat_authorization
-from shared.errors import AnswerLost, CredentialRejected, RequestNotSent, Throttled
+from shared.errors import AnswerLost, AzureDevOpsError, CredentialRejected, RequestNotSent, Throttled
 from shared.events.event import Occurrence, parse_event
 from shared.http.message import HttpRequest, HttpResponse
 from shared.http.transport import RequestsTransport, Transport
@@ -96,7 +96,7 @@ class Attempts:
         client = PipelinesClient(Credential(lambda: Issued(pat_authorization(self.pat))), transport)
         run = client.run(request or self.request, utc_now() + timedelta(seconds=30))
         transport.close()
-        self.served.emulator.books.change_tags(run.id, tags)
+        self.served.emulator.books.add_tags(run.id, tags)
         return run.id
 
 
@@ -118,29 +118,49 @@ class TestOneAttempt:
         event = parse_event(run_completed(JOB))
         assert lineage_tags(event, Occurrence(JOB, {"run_id": JOB}))[0] == f"{TAG_PREFIX}{JOB}"
 
-    def test_that_goes_wrong_for_good_ends_at_once(self, attempts: Attempts) -> None:
-        attempts.pat = secret("old-pat")
-        with pytest.raises(CredentialRejected):
-            attempts.fire()
-        assert attempts.slept == []
-
     @pytest.mark.parametrize("status", [203, 400, 403, 404, 429, 500])
     def test_a_run_without_its_tag_is_a_run(self, attempts: Attempts, status: int) -> None:
         attempts.served.emulator.plan(Fault(accept=False, status=status, match=TAGGING))
         assert attempts.fire().how == "queued"
         assert any("could not be tagged" in line for line in attempts.said)
 
-    def test_an_answer_that_asks_for_a_pause_is_followed(self, attempts: Attempts) -> None:
-        attempts.served.emulator.plan(Fault(accept=False, status=429, headers={"Retry-After": "45"}))
-        assert attempts.fire().how == "queued"
-        assert len(attempts.runs) == 1
-        assert attempts.slept[1] == pytest.approx(45, abs=1)
+    @pytest.mark.parametrize(
+        ("fault", "slept"),
+        [
+            (Fault(accept=False, status=429, headers={"Retry-After": "45"}), 45),
+            (Fault(accept=False, drop=True), SETTLE_SECONDS),
+            (Fault(accept=True, drop=True), SETTLE_SECONDS),
+        ],
+        ids=["throttled", "lost before it was queued", "lost after it was queued"],
+    )
+    def test_what_goes_wrong_once_is_mended(self, attempts: Attempts, fault: Fault, slept: int) -> None:
+        attempts.served.emulator.plan(fault)
+        triggered = attempts.fire()
+        assert [run.id for run in attempts.runs] == [triggered.run.id]
+        assert (triggered.how == "queued") is not fault.accept
+        assert attempts.slept == [SETTLE_SECONDS, pytest.approx(slept, abs=1)]
 
-    def test_a_pause_that_is_too_long_is_not_waited_for(self, attempts: Attempts) -> None:
-        attempts.served.emulator.plan(Fault(accept=False, status=429, headers={"Retry-After": "3000"}))
-        with pytest.raises(Throttled):
+    @pytest.mark.parametrize(
+        ("fault", "error"),
+        [
+            (Fault(accept=False, status=429, headers={"Retry-After": "3000"}), Throttled),
+            (Fault(accept=False, drop=True, times=100), AnswerLost),
+        ],
+        ids=["a pause that is too long", "lost again and again"],
+    )
+    def test_what_stays_wrong_ends_with_its_time(
+        self, attempts: Attempts, fault: Fault, error: type[AzureDevOpsError]
+    ) -> None:
+        attempts.served.emulator.plan(fault)
+        with pytest.raises(error):
             attempts.fire()
         assert attempts.runs == ()
+
+    def test_that_goes_wrong_for_good_ends_at_once(self, attempts: Attempts) -> None:
+        attempts.pat = secret("old-pat")
+        with pytest.raises(CredentialRejected):
+            attempts.fire()
+        assert attempts.slept == []
 
     def test_without_a_connection_it_tries_until_its_time_is_up(self, attempts: Attempts) -> None:
         nowhere = replace(attempts.request, organization_url="http://127.0.0.1:1/contoso")
@@ -148,25 +168,6 @@ class TestOneAttempt:
         with pytest.raises(RequestNotSent):
             attempts.fire(nowhere)
         assert timedelta(minutes=9) < attempts.clock() - began <= timedelta(minutes=10)
-
-
-class TestLostAnswers:
-    def test_a_run_that_was_queued_is_found(self, attempts: Attempts) -> None:
-        attempts.served.emulator.plan(Fault(accept=True, drop=True))
-        triggered = attempts.fire()
-        assert [run.id for run in attempts.runs] == [triggered.run.id]
-        assert attempts.slept == [SETTLE_SECONDS, SETTLE_SECONDS]
-
-    def test_a_run_that_was_not_queued_is_queued(self, attempts: Attempts) -> None:
-        attempts.served.emulator.plan(Fault(accept=False, drop=True))
-        assert attempts.fire().how == "queued"
-        assert len(attempts.runs) == 1
-
-    def test_answers_that_are_lost_again_and_again_end_with_its_time(self, attempts: Attempts) -> None:
-        attempts.served.emulator.plan(Fault(accept=False, drop=True, times=100))
-        with pytest.raises(AnswerLost):
-            attempts.fire()
-        assert attempts.runs == ()
 
     def test_a_run_that_cannot_be_looked_for_may_be_there(self, attempts: Attempts) -> None:
         emulator = attempts.served.emulator

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from devstack.ado import Emulator, Fault, Match
+from devstack.ado import Emulator
 from devstack.aml import JOB_STATUSES
 from tests.contracts import validate
 from tests.support.services.emulator import DECLARATION, PAT, TOKEN, Ado, basic
@@ -98,12 +98,3 @@ def test_requests_that_are_refused(
     ado: Ado, method: str, path: str, version: str | None, status: int, code: str
 ) -> None:
     _error(ado.ask(method, path, headers=BEARER, query={"api-version": version}), status, code)
-
-
-def test_faults_and_books_are_for_these_requests_too(ado: Ado) -> None:
-    ado.emulator.plan(
-        Fault(accept=False, status=429, headers={"Retry-After": "2"}, match=Match(method="GET", path=JOB))
-    )
-
-    assert [_get(ado).status_code, _get(ado).status_code] == [429, 200]
-    assert [request.path for request in ado.emulator.books.requests] == [JOB, JOB]

@@ -86,17 +86,15 @@ def test_the_ignored_are_left_out_and_dependencies_added(python: Path, project: 
         }
 
 
-def test_whichever_python_has_installed_them_the_zip_is_the_same(project: Path, tmp_path: Path, calls: Path) -> None:
+def test_the_zip_is_the_same_whichever_python_made_it_and_bytecode_is_never_held_against_its_source(
+    project: Path, tmp_path: Path, calls: Path
+) -> None:
     zips = []
     for name in ("one", "two"):
         python = program(tmp_path / name / "python", PIP.format(calls=calls, python=sys.executable))
-        zips.append(build(python, tmp_path / name / "dist", project=project).path.read_bytes())
-    assert zips[0] == zips[1]
-
-
-def test_bytecode_is_never_held_against_its_source(python: Path, project: Path, tmp_path: Path) -> None:
-    built = build(python, tmp_path / "dist", project=project)
-    with zipfile.ZipFile(built.path) as archive:
+        zips.append(build(python, tmp_path / name / "dist", project=project).path)
+    assert zips[0].read_bytes() == zips[1].read_bytes()
+    with zipfile.ZipFile(zips[0]) as archive:
         compiled = archive.read(f"__pycache__/function_app.{TAG}.pyc")
     assert compiled[:8] == importlib.util.MAGIC_NUMBER + _UNCHECKED_HASH
     assert b"/home/site/wwwroot/function_app.py" in compiled
@@ -110,23 +108,19 @@ def test_what_is_no_python_is_named(python: Path, project: Path, tmp_path: Path)
     assert list((tmp_path / "dist").glob("*.zip")) == []
 
 
-def test_pip_is_asked_for_wheels_for_azure(python: Path, project: Path, tmp_path: Path, calls: Path) -> None:
-    build(python, tmp_path / "dist", project=project)
-    (call,) = calls.read_text().splitlines()
-    assert f"--requirement {project / 'requirements.txt'} --platform manylinux2014_x86_64 --python-version 3.13" in call
-    assert "--only-binary=:all:" in call
-
-
-def test_pip_is_not_asked_again_until_something_has_changed(
+def test_pip_is_asked_for_wheels_for_azure_once_until_something_has_changed(
     python: Path, project: Path, tmp_path: Path, calls: Path
 ) -> None:
-    def built() -> int:
+    def built() -> list[str]:
         build(python, tmp_path / "dist", project=project)
-        return len(calls.read_text().splitlines())
+        return calls.read_text().splitlines()
 
-    assert (built(), built()) == (1, 1)
+    (call,) = built()
+    assert f"--requirement {project / 'requirements.txt'} --platform manylinux2014_x86_64 --python-version 3.13" in call
+    assert "--only-binary=:all:" in call
+    assert built() == [call]
     (project / "constraints.txt").write_text("other==2")
-    assert (built(), built()) == (2, 2)
+    assert (len(built()), len(built())) == (2, 2)
 
 
 def test_somebody_else_may_be_quicker(project: Path, tmp_path: Path, calls: Path) -> None:
@@ -146,40 +140,37 @@ def test_somebody_else_may_be_quicker(project: Path, tmp_path: Path, calls: Path
     assert list(installed.iterdir()) == [name]
 
 
-def test_what_pip_says_is_told(project: Path, tmp_path: Path) -> None:
-    failing = program(tmp_path / "python", FAILING_PIP)
-    with pytest.raises(PackagingFailed, match="pip says:\nERROR: No matching distribution found for needed"):
-        build(failing, tmp_path / "dist", project=project)
-    assert [path.name for path in (tmp_path / "dist").rglob("*")] == ["python_packages"]
-
-
 def test_without_a_funcignore_nothing_is_packaged(project: Path) -> None:
     (project / ".funcignore").unlink()
     with pytest.raises(PackagingFailed, match=r"there is no \.funcignore in .*; without it everything"):
         list(app_files(project))
 
 
-class TestCommand:
-    def test_it_prints_every_file_and_the_size(
-        self, python: Path, project: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
-    ) -> None:
-        assert main(["--python", str(python), "--folder", str(tmp_path / "dist"), "--project", str(project)]) == 0
-        *files, total = capfd.readouterr().out.splitlines()
-        assert [line.split(maxsplit=1) for line in files] == [
-            ["34", ".funcignore"],
-            ["0", "constraints.txt"],
-            ["7", "function_app.py"],
-            ["9", "requirements.txt"],
-            ["0", "shared/only-here/kept.py"],
-            ["6", ".python_packages/lib/site-packages/needed (1 files)"],
-            ["30", ".python_packages/lib/site-packages/needed-1.dist-info (1 files)"],
-        ]
-        (zip_file,) = (tmp_path / "dist").glob("*.zip")
-        assert (
-            total == f"{zip_file}: {zip_file.stat().st_size:,} bytes, 7 files, 5 of them the app's, and bytecode of 3"
-        )
+def test_the_command_prints_every_file_and_the_size(
+    python: Path, project: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["--python", str(python), "--folder", str(tmp_path / "dist"), "--project", str(project)]) == 0
+    *files, total = capfd.readouterr().out.splitlines()
+    assert [line.split(maxsplit=1) for line in files] == [
+        ["34", ".funcignore"],
+        ["0", "constraints.txt"],
+        ["7", "function_app.py"],
+        ["9", "requirements.txt"],
+        ["0", "shared/only-here/kept.py"],
+        ["6", ".python_packages/lib/site-packages/needed (1 files)"],
+        ["30", ".python_packages/lib/site-packages/needed-1.dist-info (1 files)"],
+    ]
+    (zip_file,) = (tmp_path / "dist").glob("*.zip")
+    assert total == f"{zip_file}: {zip_file.stat().st_size:,} bytes, 7 files, 5 of them the app's, and bytecode of 3"
 
-    def test_a_failure_is_exit_code_1(self, project: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-        failing = program(tmp_path / "python", FAILING_PIP)
-        assert main(["--python", str(failing), "--folder", str(tmp_path / "dist"), "--project", str(project)]) == 1
-        assert capfd.readouterr().err.startswith("devstack.package: the dependencies cannot be installed; pip says:\n")
+
+def test_what_pip_says_is_told_and_is_exit_code_1(
+    project: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    failing = program(tmp_path / "python", FAILING_PIP)
+    assert main(["--python", str(failing), "--folder", str(tmp_path / "dist"), "--project", str(project)]) == 1
+    said = (
+        "devstack.package: the dependencies cannot be installed; pip says:\nERROR: No matching distribution found for "
+    )
+    assert capfd.readouterr().err == f"{said}needed\n"
+    assert [path.name for path in (tmp_path / "dist").rglob("*")] == ["python_packages"]

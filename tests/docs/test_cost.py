@@ -13,24 +13,21 @@ from typing import Any, Final
 
 import pytest
 
-from bench.counting import CountingTransport
+from bench.rows.transactions import CountingTransport
 from devstack.events import sample_text
-from handlers import DISPATCH
 from shared.errors import DeliveryDeferred, RequestRefused, Throttled
-from shared.journal.cooldown import Cooldowns
 from shared.journal.journal import Journal
 from shared.journal.purge import BATCH_RECORDS, purge
 from shared.journal.records import JournalKey
 from shared.journal.tables.entities import Entity, record_to_entity, run_marker
 from shared.journal.tables.store import TablesStore
-from shared.queueing import Queueing
-from shared.relay import Relay
 from shared.settings import load_settings
 from tests.support import ROOT
 from tests.support.building import routes, run_completed
 from tests.support.clock import ManualClock
 from tests.support.fakes import FakePipelines, Reports
 from tests.support.journal.stores import OpenTables
+from tests.support.relays import relay_over
 
 PLAIN = "name: plain\nevent: RunCompleted\npipeline: p\nparameters: { run: '{{ run_id }}' }"
 COOLING = PLAIN.replace("plain", "cooling") + "\ncooldown: 6h"
@@ -50,15 +47,7 @@ class Meter:
 
     def deliver(self, raw: str, route: str = PLAIN) -> int:
         """The transactions of one delivery."""
-        journal = Journal(self.store, clock=self.clock)
-        relay = Relay(
-            dispatch=DISPATCH,
-            routes=routes(route),
-            journal=journal,
-            queueing=Queueing(journal, self.pipelines, Cooldowns(self.store, self.clock), clock=self.clock),
-            report=self.reports,
-            clock=self.clock,
-        )
+        relay = relay_over(self.store, self.pipelines, routes(route), self.clock, report=self.reports)
         return self.count(lambda: relay.deliver(raw))
 
     @property
@@ -288,25 +277,5 @@ class TestFigures:
                 total = logic_apps(way.removeprefix("Logic Apps "), events, with_free=True)
             assert figure == f"{total:,.2f}", (row, way)
 
-    def test_the_figures_in_the_text(self) -> None:
-        names = inputs() | {name: price.usd for name, price in prices().items()}
-        text = " ".join(PAGE.split())
-        formula = "always_ready * instance_gb * 2_628_000 * baseline"
-        assert f"`{formula}`" in text
-        assert f"(${compute(formula, {**names, 'always_ready': 1}):.2f} with one)" in text
-        assert f"`alert_rules * alert_rule` for the alerts (${compute('alert_rules * alert_rule', names):.2f})" in text
-        told = "(1 + subscriptions) * event_grid"
-        assert f"`{told}`: ${1e6 * compute(told, names):.2f} for a million" in text
-
     def test_the_retention_is_the_settings_default(self) -> None:
         assert number("retention_months") * 30 == load_settings({}, Path()).retention_days
-
-    def test_what_the_first_sentences_say(self) -> None:
-        million = {item: cost(item, "queued", 1e6, with_free=False) for item in items()}
-        most, second, *_ = sorted(million, key=lambda item: -million[item])
-        assert (most, second) == ("Functions: time", "logs")
-        assert million[most] > sum(million.values()) / 2
-        assert million["journal: transactions"] + million["journal: data"] < sum(million.values()) / 50
-        ways = [logic_apps(way, 1e6, with_free=False) for way in ("with HTTP actions", "with connectors")]
-        assert [round(cost_of_way / sum(million.values())) for cost_of_way in ways] == [2, 9]
-        assert 0 <= sum(cost(item, "queued", 1000, with_free=True) for item in items()) < 0.05

@@ -1,17 +1,15 @@
 """The endurance test itself, in small: that it ends well, and makes the trouble it promises."""
 
-import os
 import subprocess
 import sys
 
 from devstack.azurite import why_not_installed
 from tests.support import ROOT
-from tests.support.journal.stores import without_azurite
+from tests.support.needs import need
 
 
 def test_a_small_soak_loses_and_doubles_nothing() -> None:
-    if (reason := why_not_installed()) is not None:
-        without_azurite(reason, os.environ)
+    need(why_not_installed())
     result = subprocess.run(
         [sys.executable, "-m", "devstack.soak", "--events", "200", "--minutes", "0.2"],
         cwd=ROOT,

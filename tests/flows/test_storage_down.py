@@ -1,6 +1,5 @@
 """The journal's storage is down for a while in the middle of everything: nothing lost, nothing doubled."""
 
-import os
 import random
 import threading
 import time
@@ -15,8 +14,8 @@ from devstack.soak.delivery import Deliveries
 from devstack.soak.events import make_events
 from tests.support import ROOT
 from tests.support.canaries import secret
-from tests.support.journal.stores import without_azurite
 from tests.support.long import amount
+from tests.support.needs import need
 from tests.support.services.host_apps import app_settings, deliver, web_hook
 from tests.support.waiting import wait_until
 
@@ -24,8 +23,7 @@ EVENTS, DOWN_SECONDS = amount((200, 5), long=(400, 30))
 
 
 def test_storage_that_is_down_for_a_while(tmp_path: Path) -> None:
-    if (reason := why_not_installed()) is not None:
-        without_azurite(reason, os.environ)
+    need(why_not_installed())
     events = make_events(EVENTS, random.Random(7))
     with (
         Azurite(tmp_path / "azurite") as azurite,

@@ -37,14 +37,6 @@ READ_BY_THE_HOST = {
     "OTEL_TRACES_SAMPLER_ARG",
     "PYTHON_ISOLATE_WORKER_DEPENDENCIES",
 }
-# Flex Consumption has these in functionAppConfig, or not at all. Source: the same reference, "Flex Consumption plan
-# deprecations".
-REFUSED_BY_FLEX_CONSUMPTION = {
-    *("ENABLE_ORYX_BUILD", "SCM_DO_BUILD_DURING_DEPLOYMENT", "WEBSITE_RUN_FROM_PACKAGE", "FUNCTIONS_EXTENSION_VERSION"),
-    *("FUNCTIONS_WORKER_RUNTIME", "FUNCTIONS_WORKER_RUNTIME_VERSION", "FUNCTIONS_WORKER_PROCESS_COUNT"),
-    *("WEBSITE_CONTENTAZUREFILECONNECTIONSTRING", "WEBSITE_CONTENTSHARE", "WEBSITE_MAX_DYNAMIC_APPLICATION_SCALE_OUT"),
-    *("AzureWebJobsStorage", "AzureWebJobsDashboard", "APPINSIGHTS_INSTRUMENTATIONKEY"),
-}
 # What stands for the expressions, which only a deployment can evaluate.
 EVALUATED = {
     "azureDevOpsOrgUrl": "https://dev.azure.com/contoso",
@@ -81,10 +73,6 @@ def test_every_setting_is_one_that_the_code_or_the_host_reads() -> None:
 def test_no_secret_is_set() -> None:
     secrets = {one.name for one in SETTINGS if one.is_secret}
     assert all_set() & secrets == {"JOURNAL_CONNECTION"}, "which is an endpoint, and not a connection string"
-
-
-def test_none_is_one_that_flex_consumption_refuses() -> None:
-    assert all_set() & REFUSED_BY_FLEX_CONSUMPTION == set()
 
 
 @pytest.mark.parametrize("auth", ["identity", "pat"])

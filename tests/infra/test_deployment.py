@@ -100,10 +100,6 @@ def test_the_five_types_are_subscribed_to_once_each() -> None:
     ]
 
 
-def test_retries_last_as_long_as_event_grid_allows() -> None:
-    assert bicep.object_of(EVENTS, "retryPolicy") == {"eventTimeToLiveInMinutes": "1440", "maxDeliveryAttempts": "30"}
-
-
 def test_events_go_to_the_function_that_there_is() -> None:
     functions = re.findall(
         r'@app\.function_name\("(\w+)"\)\n@app\.event_grid_trigger', (ROOT / "function_app.py").read_text()

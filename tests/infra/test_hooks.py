@@ -1,16 +1,11 @@
 """The hooks for POSIX shells, run as processes with a stand-in for the Azure CLI."""
 
-import json
-import shutil
-import subprocess
-import sys
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from tests.infra.bicep import INFRA
+from tests.support.agent import Agent, Answer, Ended
 
 SUBSCRIPTION = "0f0f0f0f-1111-2222-3333-444444444444"
 OTHER_SUBSCRIPTION = "1e1e1e1e-1111-2222-3333-444444444444"
@@ -19,287 +14,255 @@ APP = f"/subscriptions/{SUBSCRIPTION}/resourceGroups/rg-dev/providers/Microsoft.
 PREFIX = "nextstage-dev-0f0f0f0f"
 OURS = [PREFIX, f"{PREFIX}-run-status"]
 TOOLS = ("sh", "awk", "cut", "dirname", "grep", "sleep", "tr")
+ENVIRONMENT = {
+    "AZURE_ENV_NAME": "dev",
+    "AZURE_LOCATION": "northeurope",
+    "AZURE_SUBSCRIPTION_ID": SUBSCRIPTION,
+    "AZURE_RESOURCE_GROUP": "rg-dev",
+    "AML_WORKSPACE_ID": WORKSPACE,
+    "NEXTSTAGE_FUNCTION_APP_ID": APP,
+    "NEXTSTAGE_STORAGE_ACCOUNT_ID": "/storage",
+    "NEXTSTAGE_DEAD_LETTER_CONTAINER": "dead-letters",
+    "NEXTSTAGE_IDENTITY_PRINCIPAL_ID": "app-principal",
+    "NEXTSTAGE_ACTION_GROUP_ID": "",
+    "NEXTSTAGE_HOOK_PAUSE_SECONDS": "0",
+}
+TOPICS, SUBSCRIPTIONS = "eventgrid system-topic list", "eventgrid system-topic event-subscription list"
+FUNCTION, DEPLOYMENT = f"resource show --ids {APP}/functions/aml_event ", "deployment sub create"
+YES: Answer = {}
+NO: Answer = {"code": 1}
 
-
-@dataclass
-class Cloud:
-    """What the stand-in knows, and a shell that knows nothing but it."""
-
-    folder: Path
-    environment: dict[str, str]
-    state: dict[str, Any] = field(default_factory=dict)
-
-    def run(self, hook: str, **environment: str | None) -> "subprocess.CompletedProcess[str]":
-        changed = {name: value for name, value in (self.environment | environment).items() if value is not None}
-        (self.folder / "state.json").write_text(json.dumps(self.state))
-        done = subprocess.run(
-            [self.folder / "bin" / "sh", INFRA / "hooks" / f"{hook}.sh"],
-            env=changed,
-            cwd=self.folder,
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
-        self.state = json.loads((self.folder / "state.json").read_text())
-        return done
-
-    def refusal(self, hook: str, **environment: str | None) -> str:
-        """What it says where it stops."""
-        done = self.run(hook, **environment)
-        assert done.returncode == 1
-        assert done.stderr.startswith("nextstage: ")
-        return done.stderr
-
-    def success(self, hook: str, **environment: str | None) -> str:
-        """What it says where all went well."""
-        done = self.run(hook, **environment)
-        assert (done.returncode, done.stderr) == (0, "")
-        return done.stdout
-
-    def calls(self, command: str) -> list[list[str]]:
-        """The arguments of every call of a command so far."""
-        path = self.folder / "calls.jsonl"
-        lines = path.read_text().splitlines() if path.exists() else []
-        return [call for call in map(json.loads, lines) if " ".join(call).startswith(command)]
-
-    def deployed(self) -> dict[str, str]:
-        """The parameters of the last deployment."""
-        call = self.calls("deployment sub create")[-1]
-        return dict(pair.split("=", 1) for pair in call[call.index("--parameters") + 1 :])
+FIRST = {
+    "workspaceId": WORKSPACE,
+    "workspaceLocation": "westeurope",
+    "systemTopicName": PREFIX,
+    "systemTopicResourceGroup": "ml",
+    "createSystemTopic": "true",
+    "environmentName": "dev",
+    "namePrefix": PREFIX,
+    "resourceGroupName": "rg-dev",
+    "functionAppId": APP,
+    "storageAccountId": "/storage",
+    "deadLetterContainerName": "dead-letters",
+    "appPrincipalId": "app-principal",
+    "waits": "false",
+    "runStatuses": "",
+    "actionGroupId": "",
+}
+LONG_NAME = "a_b.c (d)" + "x" * 60
+LONG_PREFIX = "nextstage-a-b-c--d-" + "x" * 21 + "-0f0f0f0f"  # as Event Grid allows
+THEIRS = {"systemTopicName": "theirs", "systemTopicResourceGroup": "elsewhere", "createSystemTopic": "false"}
 
 
 @pytest.fixture
-def cloud(tmp_path: Path) -> Cloud:
-    bin_folder = tmp_path / "bin"
-    bin_folder.mkdir()
-    for tool in TOOLS:
-        found = shutil.which(tool)
-        assert found is not None, f"these tests need {tool}"
-        (bin_folder / tool).symlink_to(found)
-    az = bin_folder / "az"
-    az.write_text(f'#!/bin/sh\nexec {sys.executable} {Path(__file__).parent / "stand_in_az.py"} "$@"\n')
-    az.chmod(0o755)
-    environment = {
-        "PATH": str(bin_folder),
-        "AZ_STATE": str(tmp_path / "state.json"),
-        "AZ_CALLS": str(tmp_path / "calls.jsonl"),
-        "AZURE_ENV_NAME": "dev",
-        "AZURE_LOCATION": "northeurope",
-        "AZURE_SUBSCRIPTION_ID": SUBSCRIPTION,
-        "AZURE_RESOURCE_GROUP": "rg-dev",
-        "AML_WORKSPACE_ID": WORKSPACE,
-        "NEXTSTAGE_FUNCTION_APP_ID": APP,
-        "NEXTSTAGE_STORAGE_ACCOUNT_ID": "/storage",
-        "NEXTSTAGE_DEAD_LETTER_CONTAINER": "dead-letters",
-        "NEXTSTAGE_IDENTITY_PRINCIPAL_ID": "app-principal",
-        "NEXTSTAGE_ACTION_GROUP_ID": "",
-        "NEXTSTAGE_HOOK_PAUSE_SECONDS": "0",
-    }
-    state = {
-        "signed_in": True,
-        "subscriptions": [SUBSCRIPTION],
-        "workspace": WORKSPACE,
-        "topics": [],
-        "may_list": True,
-        "looks_until_function": 0,
-        "failing_deployments": 0,
-    }
-    return Cloud(tmp_path, environment, state)
+def agent(tmp_path: Path) -> Agent:
+    """An Azure CLI that is signed in, and a workspace that has no system topic yet."""
+    return Agent(
+        tmp_path,
+        {
+            "account show --output none": [YES],
+            f"account show --subscription {SUBSCRIPTION} ": [YES],
+            f"account show --subscription {OTHER_SUBSCRIPTION} ": [YES],
+            FUNCTION: [YES],
+            f"resource show --ids {WORKSPACE} *location": ["westeurope"],
+            f"resource show --ids {WORKSPACE} ": [YES],
+            TOPICS: [""],
+            SUBSCRIPTIONS: [""],
+            "event-subscription delete*--yes": [YES],
+            "system-topic delete*--yes": [YES],
+            DEPLOYMENT: [YES],
+        },
+        tools=TOOLS,
+        may_complain=True,
+    )
 
 
-def topic(name: str, *subscriptions: str, identity: str | None = "p", source: str = WORKSPACE) -> dict[str, Any]:
-    return {
-        "source": source,
-        "name": name,
-        "group": "elsewhere",
-        "identity": identity,
-        "subscriptions": [*subscriptions],
-    }
+def topic(name: str, *, group: str = "elsewhere", identity: str = "p", source: str = WORKSPACE) -> str:
+    """A line of the list of system topics, as az writes it."""
+    return f"{source}\t{name}\t{group}\t{identity}"
+
+
+def run(agent: Agent, hook: str, **environment: str | None) -> Ended:
+    """None leaves a variable out."""
+    changed = {name: value for name, value in (ENVIRONMENT | environment).items() if value is not None}
+    return agent.run(INFRA / "hooks" / f"{hook}.sh", **changed)
+
+
+def refusal(agent: Agent, hook: str, **environment: str | None) -> str:
+    """What it says where it stops."""
+    ended = run(agent, hook, **environment)
+    assert ended.code == 1
+    assert ended.err.startswith("nextstage: ")
+    return ended.err
+
+
+def success(agent: Agent, hook: str, **environment: str | None) -> list[str]:
+    """The lines that it says where all went well."""
+    ended = run(agent, hook, **environment)
+    assert (ended.code, ended.err) == (0, "")
+    return [line.removeprefix("nextstage: ") for line in ended.out.splitlines()]
+
+
+def changes(agent: Agent) -> list[str]:
+    """The commands so far that change something."""
+    return [call.command for call in agent.calls if call.command.endswith(("create", "delete"))]
 
 
 @pytest.mark.parametrize("hook", ["preprovision", "postdeploy", "postdown"])
 class TestEveryHook:
-    def test_without_the_azure_cli(self, cloud: Cloud, hook: str) -> None:
-        (cloud.folder / "bin" / "az").unlink()
-        assert cloud.refusal(hook) == (
+    def test_without_the_azure_cli(self, agent: Agent, hook: str) -> None:
+        (agent.bin / "az").unlink()
+        assert refusal(agent, hook) == (
             "nextstage: the Azure CLI (az) is not on the PATH; install it (https://aka.ms/azure-cli), run 'az login' "
             "and try again\n"
         )
 
-    def test_not_signed_in(self, cloud: Cloud, hook: str) -> None:
-        cloud.state["signed_in"] = False
-        assert "is not signed in ('azd auth login' does not count for it); run 'az login'" in cloud.refusal(hook)
-        assert cloud.calls("") == [["account", "show", "--output", "none"]]
-
-    def test_signed_in_as_somebody_who_may_not_see_the_subscription(self, cloud: Cloud, hook: str) -> None:
-        cloud.state["subscriptions"] = []
-        assert f"may not see the subscription {SUBSCRIPTION}" in cloud.refusal(hook)
+    @pytest.mark.parametrize(
+        ("command", "said"),
+        [
+            ("account show --output none", "is not signed in ('azd auth login' does not count for it); run 'az login'"),
+            (f"account show --subscription {SUBSCRIPTION} ", f"may not see the subscription {SUBSCRIPTION}"),
+            (TOPICS, "cannot be listed; ask for the role EventGrid Contributor"),
+        ],
+    )
+    def test_what_the_azure_cli_may_not_do(self, agent: Agent, hook: str, command: str, said: str) -> None:
+        agent.plan[command] = [NO]
+        assert said in refusal(agent, hook)
+        assert command.strip() in " ".join(agent.calls[-1].arguments), "it ends there"
+        assert changes(agent) == []
 
     @pytest.mark.parametrize("value", [None, ""])
-    def test_no_workspace_is_named(self, cloud: Cloud, hook: str, value: str | None) -> None:
-        text = cloud.refusal(hook, AML_WORKSPACE_ID=value)
+    def test_no_workspace_is_named(self, agent: Agent, hook: str, value: str | None) -> None:
+        text = refusal(agent, hook, AML_WORKSPACE_ID=value)
         assert "AML_WORKSPACE_ID is not set; run 'azd env set AML_WORKSPACE_ID <id>'" in text
 
     @pytest.mark.parametrize("value", ["ws", APP, WORKSPACE + "/jobs/j", "x" + WORKSPACE])
-    def test_something_else_than_a_workspace(self, cloud: Cloud, hook: str, value: str) -> None:
-        text = cloud.refusal(hook, AML_WORKSPACE_ID=value)
+    def test_something_else_than_a_workspace(self, agent: Agent, hook: str, value: str) -> None:
+        text = refusal(agent, hook, AML_WORKSPACE_ID=value)
         assert f"AML_WORKSPACE_ID is not the resource id of an Azure ML workspace: {value}; it has the form" in text
-
-    def test_system_topics_that_may_not_be_listed(self, cloud: Cloud, hook: str) -> None:
-        cloud.state["may_list"] = False
-        assert "cannot be listed; ask for the role EventGrid Contributor" in cloud.refusal(hook)
-        assert cloud.calls("deployment") == cloud.calls("eventgrid system-topic delete") == []
 
 
 class TestPreprovision:
-    def test_all_is_well(self, cloud: Cloud) -> None:
-        assert cloud.success("preprovision") == "nextstage: the Azure CLI is signed in and sees the workspace ws\n"
+    # A topic of another source is no concern; before its first `azd provision`, azd has not asked for the subscription.
+    @pytest.mark.parametrize("topics", ["", topic("x", identity="None", source="/storage") + "\n" + topic("theirs")])
+    @pytest.mark.parametrize("subscription", [SUBSCRIPTION, None])
+    def test_all_is_well_and_nothing_made(self, agent: Agent, topics: str, subscription: str | None) -> None:
+        agent.plan[TOPICS] = [topics]
+        said = success(agent, "preprovision", AZURE_SUBSCRIPTION_ID=subscription)
+        assert said == ["the Azure CLI is signed in and sees the workspace ws"]
+        assert changes(agent) == []
 
-    def test_azd_has_not_asked_for_the_subscription_yet(self, cloud: Cloud) -> None:
-        cloud.success("preprovision", AZURE_SUBSCRIPTION_ID=None)
+    def test_no_such_workspace(self, agent: Agent) -> None:
+        agent.plan[f"resource show --ids {WORKSPACE} "] = [{"code": 3}]
+        assert f"there is no workspace {WORKSPACE} that you may read" in refusal(agent, "preprovision")
 
-    def test_no_such_workspace(self, cloud: Cloud) -> None:
-        cloud.state["workspace"] = "/another"
-        assert f"there is no workspace {WORKSPACE} that you may read" in cloud.refusal("preprovision")
-
-    def test_a_system_topic_that_cannot_write_dead_letters(self, cloud: Cloud) -> None:
-        cloud.state["topics"] = [topic("theirs", identity=None)]
+    def test_a_system_topic_that_cannot_write_dead_letters(self, agent: Agent) -> None:
+        agent.plan[TOPICS] = [topic("theirs", identity="None")]
         assert (
             f"az eventgrid system-topic update --subscription {SUBSCRIPTION} --resource-group elsewhere --name theirs "
             "--identity systemassigned"
-        ) in cloud.refusal("preprovision")
-
-    def test_a_system_topic_that_can_and_others_that_are_no_concern(self, cloud: Cloud) -> None:
-        cloud.state["topics"] = [topic("storage", identity=None, source="/storage"), topic("theirs")]
-        cloud.success("preprovision")
-
-    def test_it_makes_nothing(self, cloud: Cloud) -> None:
-        before = json.dumps(cloud.state)
-        cloud.success("preprovision")
-        assert json.dumps(cloud.state) == before
+        ) in refusal(agent, "preprovision")
 
 
 class TestPostdeploy:
-    def test_the_first_run(self, cloud: Cloud) -> None:
-        said = cloud.success("postdeploy")
-        assert said == f"nextstage: events of the workspace ws come to func-1 by the system topic {PREFIX}\n"
-        (made,) = cloud.state["topics"]
-        assert made == topic(PREFIX, *OURS) | {"group": "ml"}
-        call = cloud.calls("deployment sub create")[0]
-        assert call[call.index("--name") + 1] == PREFIX
-        assert Path(call[call.index("--template-file") + 1]).resolve() == INFRA / "events" / "main.bicep"
-        assert cloud.deployed() == {
-            "workspaceId": WORKSPACE,
-            "workspaceLocation": "westeurope",
-            "systemTopicName": PREFIX,
-            "systemTopicResourceGroup": "ml",
-            "createSystemTopic": "true",
-            "environmentName": "dev",
-            "namePrefix": PREFIX,
-            "resourceGroupName": "rg-dev",
-            "functionAppId": APP,
-            "storageAccountId": "/storage",
-            "deadLetterContainerName": "dead-letters",
-            "appPrincipalId": "app-principal",
-            "waits": "false",
-            "runStatuses": "",
-            "actionGroupId": "",
-        }
+    @pytest.mark.parametrize(
+        ("topics", "environment", "given"),
+        [
+            ("", {}, {}),
+            (topic(PREFIX, group="ml"), {}, {}),  # the second run
+            (topic("theirs", source=WORKSPACE.upper()), {}, THEIRS),
+            (
+                topic(PREFIX, group="ml"),  # of an environment with the same name in another subscription
+                {"AZURE_SUBSCRIPTION_ID": OTHER_SUBSCRIPTION},
+                {"createSystemTopic": "false", "namePrefix": "nextstage-dev-1e1e1e1e"},
+            ),
+            (
+                "",
+                {"AZURE_ENV_NAME": LONG_NAME},
+                {"environmentName": LONG_NAME, "namePrefix": LONG_PREFIX, "systemTopicName": LONG_PREFIX},
+            ),
+            (
+                "",
+                {
+                    "NEXTSTAGE_WAITS": "true",
+                    "NEXTSTAGE_RUN_STATUSES": "Completed,Failed",
+                    "NEXTSTAGE_ACTION_GROUP_ID": "/group",
+                },
+                {"waits": "true", "runStatuses": "Completed,Failed", "actionGroupId": "/group"},
+            ),
+        ],
+    )
+    def test_what_is_deployed(
+        self, agent: Agent, topics: str, environment: dict[str, str], given: dict[str, str]
+    ) -> None:
+        agent.plan[TOPICS] = [topics]
+        wanted = FIRST | given
+        used = wanted["systemTopicName"]
+        said = success(agent, "postdeploy", **environment)
+        assert said == [f"events of the workspace ws come to func-1 by the system topic {used}"]
+        assert changes(agent) == ["deployment sub create"]
+        [call] = agent.calls_of("deployment sub create")
+        assert dict(pair.split("=", 1) for pair in call.values("--parameters")) == wanted
+        assert call.values("--name") == [wanted["namePrefix"]]
+        assert Path(*call.values("--template-file")).resolve() == INFRA / "events" / "main.bicep"
 
-    def test_the_second_run_changes_nothing(self, cloud: Cloud) -> None:
-        cloud.success("postdeploy")
-        first, topics = cloud.deployed(), json.dumps(cloud.state["topics"])
-        cloud.success("postdeploy")
-        assert (cloud.deployed(), json.dumps(cloud.state["topics"])) == (first, topics)
+    def test_it_waits_until_the_function_is_there(self, agent: Agent) -> None:
+        agent.plan[FUNCTION] = [NO, NO, YES]
+        said = success(agent, "postdeploy")
+        assert said[:-1] == [f"waiting for the function aml_event ({turn} of 20)" for turn in (1, 2)]
 
-    def test_a_workspace_that_has_a_system_topic_keeps_it(self, cloud: Cloud) -> None:
-        cloud.state["topics"] = [topic("theirs", "their-subscription", source=WORKSPACE.upper())]
-        assert "by the system topic theirs" in cloud.success("postdeploy")
-        given = cloud.deployed()
-        assert (given["systemTopicName"], given["systemTopicResourceGroup"]) == ("theirs", "elsewhere")
-        assert given["createSystemTopic"] == "false"
-        assert cloud.state["topics"][0]["subscriptions"] == ["their-subscription", *OURS]
-
-    def test_an_environment_of_the_same_name_elsewhere_is_not_ours(self, cloud: Cloud) -> None:
-        cloud.success("postdeploy")
-        cloud.state["subscriptions"] = [OTHER_SUBSCRIPTION]
-        cloud.success("postdeploy", AZURE_SUBSCRIPTION_ID=OTHER_SUBSCRIPTION)
-        assert cloud.deployed()["createSystemTopic"] == "false"
-        assert cloud.state["topics"][0]["subscriptions"] == [
-            *OURS,
-            "nextstage-dev-1e1e1e1e",
-            "nextstage-dev-1e1e1e1e-run-status",
-        ]
-
-    def test_names_are_as_event_grid_allows(self, cloud: Cloud) -> None:
-        cloud.success("postdeploy", AZURE_ENV_NAME="a_b.c (d)" + "x" * 60)
-        assert cloud.deployed()["namePrefix"] == "nextstage-a-b-c--d-" + "x" * 21 + "-0f0f0f0f"
-
-    def test_what_a_person_has_set_is_passed_on(self, cloud: Cloud) -> None:
-        cloud.success(
-            "postdeploy",
-            NEXTSTAGE_WAITS="true",
-            NEXTSTAGE_RUN_STATUSES="Completed,Failed",
-            NEXTSTAGE_ACTION_GROUP_ID="/group",
-        )
-        given = cloud.deployed()
-        assert (given["waits"], given["runStatuses"], given["actionGroupId"]) == ("true", "Completed,Failed", "/group")
-
-    def test_it_waits_until_the_function_is_there(self, cloud: Cloud) -> None:
-        cloud.state["looks_until_function"] = 3
-        said = cloud.success("postdeploy").splitlines()
-        assert said[:2] == [f"nextstage: waiting for the function aml_event ({turn} of 20)" for turn in (1, 2)]
-
-    def test_a_function_that_never_comes(self, cloud: Cloud) -> None:
-        cloud.state["looks_until_function"] = 1000
-        text = cloud.refusal("postdeploy")
+    def test_a_function_that_never_comes(self, agent: Agent) -> None:
+        agent.plan[FUNCTION] = [NO]
+        text = refusal(agent, "postdeploy")
         assert "the app does not show its function aml_event" in text
         assert "traces | where severityLevel >= 3" in text
-        assert cloud.calls("deployment") == []
+        assert changes(agent) == []
 
-    def test_a_role_that_has_not_arrived_is_waited_for(self, cloud: Cloud) -> None:
-        cloud.state["failing_deployments"] = 2
-        done = cloud.run("postdeploy")
-        assert done.returncode == 0
-        assert done.stdout.count("trying again, as a new role may not have arrived yet") == 2
+    def test_a_role_that_has_not_arrived_is_waited_for(self, agent: Agent) -> None:
+        agent.plan[DEPLOYMENT] = [NO, NO, YES]
+        said = success(agent, "postdeploy")
+        assert [line.partition(",")[0] for line in said[:-1]] == ["trying again"] * 2
 
-    def test_a_deployment_that_always_fails(self, cloud: Cloud) -> None:
-        cloud.state["failing_deployments"] = 1000
-        done = cloud.run("postdeploy")
-        assert done.returncode == 1
-        assert "could not be made; the reason is above. Mend it, then run 'azd hooks run postdeploy'" in done.stderr
-        assert len(cloud.calls("deployment")) == 4
+    def test_a_deployment_that_always_fails(self, agent: Agent) -> None:
+        agent.plan[DEPLOYMENT] = [NO]
+        text = refusal(agent, "postdeploy")
+        assert "could not be made; the reason is above. Mend it, then run 'azd hooks run postdeploy'" in text
+        assert len(changes(agent)) == 4
 
     @pytest.mark.parametrize("name", ["AZURE_SUBSCRIPTION_ID", "AZURE_ENV_NAME", "NEXTSTAGE_FUNCTION_APP_ID"])
-    def test_before_anything_is_provisioned(self, cloud: Cloud, name: str) -> None:
-        assert f"{name} is not set; run 'azd provision' first" in cloud.refusal("postdeploy", **{name: None})
+    def test_before_anything_is_provisioned(self, agent: Agent, name: str) -> None:
+        assert f"{name} is not set; run 'azd provision' first" in refusal(agent, "postdeploy", **{name: None})
 
 
 class TestPostdown:
-    def test_it_removes_what_postdeploy_has_made_and_runs_twice(self, cloud: Cloud) -> None:
-        cloud.success("postdeploy")
-        gone = dict.fromkeys(name for name in cloud.environment if name.startswith("NEXTSTAGE_"))
-        assert cloud.success("postdown", **gone).splitlines() == [
-            f"nextstage: deleted the event subscription {OURS[0]}",
-            f"nextstage: deleted the event subscription {OURS[1]}",
-            f"nextstage: deleted the system topic {PREFIX}",
-        ]
-        assert cloud.state["topics"] == []
-        assert "nothing is left to remove" in cloud.success("postdown", **gone)
+    @pytest.mark.parametrize(
+        ("name", "subscriptions", "last"),
+        [
+            (PREFIX, OURS, f"deleted the system topic {PREFIX}"),
+            (PREFIX, [*OURS, "theirs"], f"the system topic {PREFIX} stays"),
+            ("theirs", ["theirs", *OURS], "the system topic theirs stays"),
+        ],
+    )
+    def test_it_removes_what_postdeploy_has_made_and_no_more(
+        self, agent: Agent, name: str, subscriptions: list[str], last: str
+    ) -> None:
+        agent.plan |= {TOPICS: [topic(name)], SUBSCRIPTIONS: ["\n".join(subscriptions)]}
+        gone = dict.fromkeys(name for name in ENVIRONMENT if name.startswith("NEXTSTAGE_"))
+        said = success(agent, "postdown", **gone)
+        assert said[:-1] == [f"deleted the event subscription {one}" for one in OURS]
+        assert said[-1].startswith(last)
+        deleted = agent.calls_of("eventgrid system-topic event-subscription delete")
+        assert [call.values("--name") for call in deleted] == [[one] for one in OURS]
+        assert {*map(tuple, (call.values("--system-topic-name") for call in deleted))} == {(name,)}
+        topics = agent.calls_of("eventgrid system-topic delete")
+        assert [call.values("--name") for call in topics] == ([[name]] if last.startswith("deleted") else [])
+
+    def test_it_may_run_twice(self, agent: Agent) -> None:
+        assert success(agent, "postdown") == ["the workspace has no system topic; nothing is left to remove"]
+        assert changes(agent) == []
 
     @pytest.mark.parametrize("name", ["AZURE_SUBSCRIPTION_ID", "AZURE_ENV_NAME"])
-    def test_without_azd(self, cloud: Cloud, name: str) -> None:
-        cloud.success("postdeploy")
-        assert f"{name} is not set; run this by azd" in cloud.refusal("postdown", **{name: None})
-        assert cloud.state["topics"][0]["subscriptions"] == OURS
-
-    def test_a_system_topic_of_others_stays(self, cloud: Cloud) -> None:
-        cloud.state["topics"] = [topic("theirs", "their-subscription", *OURS)]
-        assert "the system topic theirs stays" in cloud.success("postdown")
-        assert cloud.state["topics"] == [topic("theirs", "their-subscription")]
-
-    def test_our_system_topic_stays_where_others_have_come_to_use_it(self, cloud: Cloud) -> None:
-        cloud.state["topics"] = [topic(PREFIX, *OURS, "their-subscription")]
-        assert f"the system topic {PREFIX} stays" in cloud.success("postdown")
-        assert cloud.state["topics"] == [topic(PREFIX, "their-subscription")]
+    def test_without_azd(self, agent: Agent, name: str) -> None:
+        agent.plan |= {TOPICS: [topic(PREFIX)], SUBSCRIPTIONS: ["\n".join(OURS)]}
+        assert f"{name} is not set; run this by azd" in refusal(agent, "postdown", **{name: None})
+        assert changes(agent) == []

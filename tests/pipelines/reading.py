@@ -40,26 +40,22 @@ def load(file: Path) -> dict[str, Any]:
     return document
 
 
+def walk(document: object) -> Iterator[object]:
+    """A document, and everything in it."""
+    yield document
+    if isinstance(document, dict | list):
+        for value in document.values() if isinstance(document, dict) else document:
+            yield from walk(value)
+
+
 def nodes(document: object) -> Iterator[dict[str, Any]]:
     """Every mapping in a document."""
-    if isinstance(document, dict):
-        yield document
-        for value in document.values():
-            yield from nodes(value)
-    elif isinstance(document, list):
-        for value in document:
-            yield from nodes(value)
+    return (value for value in walk(document) if isinstance(value, dict))
 
 
 def texts(document: object) -> Iterator[str]:
     """Every text in a document."""
-    if isinstance(document, str):
-        yield document
-    elif isinstance(document, dict):
-        yield from texts(list(document.values()))
-    elif isinstance(document, list):
-        for value in document:
-            yield from texts(value)
+    return (value for value in walk(document) if isinstance(value, str))
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.pipelines.standin import SCRIPTS, Agent, Answer, Ended
+from tests.support.agent import SCRIPTS, Agent, Answer, Ended
 
 SCRIPT = "aml_job_wait.sh"
 NAME = "brave_fig_7k2m"
@@ -20,6 +20,7 @@ INPUTS = {
     "AML_POLL_INTERVAL": "1s",
     "AML_TIME_LIMIT": "1m",
 }
+LONG = INPUTS | {"AML_POLL_INTERVAL": "1h", "AML_TIME_LIMIT": "2h"}
 LOST: Answer = {"err": "ERROR: (429) Too many requests\n", "code": 1}
 
 
@@ -60,6 +61,7 @@ class TestTheWholeWay:
             f"job {NAME} is Completed, after Finalizing",
             f"job {NAME} has completed",
         ]
+        assert "--set" not in agent.calls_of("ml job create")[0].arguments
         assert all(re.match(r"20\d\d-\d\d-\d\dT\d\d:\d\d:\d\dZ ", line) for line in ended.log)
         assert not agent.calls_of("ml job cancel")
 
@@ -75,18 +77,11 @@ class TestTheWholeWay:
             assert call.values("--resource-group") + call.values("--workspace-name") == ["rg-mlops", "mlops"]
             assert call.environment["AZUREML_CURRENT_CLOUD"] == "AzureCloud"
 
-    def test_without_changes_there_is_no_set(self, agent: Agent) -> None:
-        run(agent, "Completed")
-        assert "--set" not in agent.calls_of("ml job create")[0].arguments
-
     @pytest.mark.parametrize("cloud", ["AzureChinaCloud", "AzureUSGovernment"])
-    def test_other_clouds(self, agent: Agent, cloud: str) -> None:
+    def test_other_clouds_and_a_missing_extension_that_is_added(self, agent: Agent, cloud: str) -> None:
+        agent.plan |= {"extension show": [{"code": 3}], "extension add": [""]}
         assert run(agent, "Completed", AML_CLOUD=cloud).code == 0
         assert {call.environment["AZUREML_CURRENT_CLOUD"] for call in agent.calls} == {cloud}
-
-    def test_the_extension_is_added_where_it_is_missing(self, agent: Agent) -> None:
-        agent.plan |= {"extension show": [{"code": 3}], "extension add": [""]}
-        assert run(agent, "Completed").code == 0
         assert len(agent.calls_of("extension add")) == 1
 
     def test_a_job_without_a_page_in_the_studio(self, agent: Agent) -> None:
@@ -97,15 +92,24 @@ class TestTheWholeWay:
 
 
 class TestEnds:
-    def test_failed(self, agent: Agent) -> None:
-        ended = run(agent, "Running", "Failed")
-        assert (ended.code, ended.outputs["status"]) == (5, "Failed")
-        assert ended.errors == [f"job {NAME} has failed; its logs are at {STUDIO} say why"]
-        assert not agent.calls_of("ml job cancel")
-
-    def test_cancelled_by_somebody_else(self, agent: Agent) -> None:
-        ended = run(agent, "Running", "CancelRequested", "Canceled")
-        assert (ended.code, ended.outputs["status"]) == (6, "Canceled")
+    @pytest.mark.parametrize(
+        ("statuses", "code", "told", "error", "looks"),
+        [
+            (["Running", "Failed"], 5, "Failed", f"has failed; its logs are at {STUDIO} say why", 2),
+            (["Running", "CancelRequested", "Canceled"], 6, "Canceled", "was cancelled in Azure ML", 3),
+            *(
+                (["Running", answer], 4, "Running", f"cannot be asked for; the job goes on: {STUDIO}", 1 + 5)
+                for answer in (LOST, "", "two words", "##vso[task.setvariable variable=x]y", {"code": 1})
+            ),
+        ],
+    )
+    def test_a_job_that_is_left_as_it_is(
+        self, agent: Agent, statuses: list[Answer], code: int, told: str, error: str, looks: int
+    ) -> None:
+        ended = run(agent, *statuses)
+        assert (ended.code, ended.outputs["status"]) == (code, told)
+        assert [text.partition(f"job {NAME} ")[2] for text in ended.errors] == [error]
+        assert len(agent.calls_of("ml job show")) == 1 + looks, "the studio's page, and the status"
         assert not agent.calls_of("ml job cancel")
 
     @pytest.mark.parametrize(
@@ -127,33 +131,29 @@ class TestEnds:
         assert ended.code == 0
         assert any("no status (4 of 5): ERROR: (429)" in line for line in ended.log)
 
-    @pytest.mark.parametrize("answer", [LOST, "", "two words", "##vso[task.setvariable variable=x]y", {"code": 1}])
-    def test_a_status_that_stays_away(self, agent: Agent, answer: Answer) -> None:
-        ended = run(agent, "Running", answer)
-        assert (ended.code, ended.outputs["status"]) == (4, "Running")
-        assert ended.errors == [f"the status of job {NAME} cannot be asked for; the job goes on: {STUDIO}"]
-        assert len(agent.calls_of("ml job show")) == 1 + 1 + 5
-        assert not agent.calls_of("ml job cancel")
-
-    @pytest.mark.parametrize("status", ["Running", "NotResponding", "Wobbling"])
-    def test_the_time_limit_ends_every_other_status(self, agent: Agent, status: str) -> None:
+    @pytest.mark.parametrize(
+        ("status", "answer", "warnings"),
+        [
+            ("Running", "", []),
+            ("NotResponding", "", []),
+            ("Wobbling", "", []),
+            ("Running", LOST, [f"cancel it by hand at {STUDIO}: ERROR: (429) Too many requests"]),
+        ],
+    )
+    def test_the_time_limit_ends_every_other_status(
+        self, agent: Agent, status: str, answer: Answer, warnings: list[str]
+    ) -> None:
         really_sleep(agent)
+        agent.plan["ml job cancel"] = [answer]
         ended = run(agent, status, AML_TIME_LIMIT="1s")
         assert (ended.code, ended.outputs["status"]) == (7, status)
         assert ended.errors == [f"job {NAME} is {status} after 1s, which is the limit"]
+        assert [text.partition("so ")[2] for text in ended.warnings] == warnings
         assert [call.values("--name") for call in agent.calls_of("ml job cancel")] == [[NAME]]
 
     def test_a_job_that_completes_right_at_the_limit_has_completed(self, agent: Agent) -> None:
         really_sleep(agent)
         assert run(agent, "Running", "Completed", AML_TIME_LIMIT="3s", AML_POLL_INTERVAL="1h").code == 0
-
-    def test_a_job_over_the_limit_that_cannot_be_cancelled(self, agent: Agent) -> None:
-        really_sleep(agent)
-        agent.plan["ml job cancel"] = [LOST]
-        ended = run(agent, "Running", AML_TIME_LIMIT="1s")
-        assert ended.code == 7
-        [warning] = ended.warnings
-        assert f"cancel it by hand at {STUDIO}: ERROR: (429)" in warning
 
 
 class TestPipelineCancelled:
@@ -163,7 +163,7 @@ class TestPipelineCancelled:
     def test_while_it_waits(self, agent: Agent, number: signal.Signals) -> None:
         really_sleep(agent)
         agent.plan["ml job show*--query status"] = ["Running"]
-        process = agent.start(SCRIPT, **INPUTS | {"AML_POLL_INTERVAL": "1h", "AML_TIME_LIMIT": "2h"})
+        process = agent.start(SCRIPT, **LONG)
         agent.wait_for_calls("ml job show", 2)
         self._until(process.stdout.readline if process.stdout else str, "is Running")
         process.send_signal(number)
@@ -222,7 +222,7 @@ class TestPipelineCancelled:
     def test_whenever_it_comes_no_job_is_left_behind(self, agent: Agent, step: int) -> None:
         really_sleep(agent)
         agent.plan["ml job show*--query status"] = ["Running"]
-        process = agent.start(SCRIPT, **INPUTS | {"AML_POLL_INTERVAL": "1h", "AML_TIME_LIMIT": "2h"})
+        process = agent.start(SCRIPT, **LONG)
         agent.wait_for_calls("ml job create")
         time.sleep(0.02 * step)  # only to begin in another place each time; any will do
         process.send_signal(signal.SIGINT if step % 2 else signal.SIGTERM)

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from shared.routing.templates import MAX_VALUE_LENGTH, SAFE_VALUE
-from tests.pipelines.standin import SCRIPTS, Agent
+from tests.support.agent import SCRIPTS, Agent
 
 WORKSPACE = {"AML_RESOURCE_GROUP": "rg-mlops", "AML_WORKSPACE": "mlops"}
 

@@ -95,7 +95,7 @@ def test_what_the_samples_train_is_what_the_routes_wait_for() -> None:
 
 
 def _text(route: Route) -> str:
-    return route.when.expression.text if route.when is not None else ""
+    return route.when.text if route.when is not None else ""
 
 
 @pytest.mark.parametrize("template", ["aml-job-wait.yml", "aml-job-submit.yml", "deploy-model.yml"])

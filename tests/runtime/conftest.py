@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NoReturn
 
 import pytest
 
@@ -18,6 +17,8 @@ from devstack.package import AZURE, Package, build
 from tests.runtime.functions_host import Worker, start
 from tests.support import ROOT
 from tests.support.canaries import leaks, secret
+from tests.support.needs import need
+from tests.support.services.host_apps import app_settings
 
 ENVIRONMENT = ROOT / ".venv-runtime"
 INSTALLED = ROOT / "dist" / "python_packages"  # shared with 'make package', since pip takes its time
@@ -30,27 +31,13 @@ IMPATIENT = {"DELIVERY_BUDGET_SECONDS": "4", "JOURNAL_LEASE_SECONDS": "5", "JOUR
 StartWorker = Callable[[Mapping[str, str]], Worker]
 
 
-def missing_runtime(environment: Path) -> str | None:
-    """Why the tests cannot run, and what would help; None where they can."""
-    if (environment / ".ready").exists():
-        return None
-    return (
-        f"there is no {environment.name}: 'make runtime' makes it, and needs Python 3.13 on the PATH or under "
-        "~/.pyenv/versions"
-    )
-
-
-def without_runtime(reason: str, environment: Mapping[str, str]) -> NoReturn:
-    """On a laptop the tests are skipped, in CI they fail."""
-    if environment.get("CI"):
-        pytest.fail(reason)
-    pytest.skip(reason)
-
-
 @pytest.fixture(scope="session")
 def runtime_python() -> Path:
-    if (reason := missing_runtime(ENVIRONMENT)) is not None:
-        without_runtime(reason, os.environ)
+    need(
+        None
+        if (ENVIRONMENT / ".ready").exists()
+        else f"there is no {ENVIRONMENT.name}: 'make runtime' makes it, and needs Python 3.13"
+    )
     return ENVIRONMENT / "bin" / "python"
 
 
@@ -79,13 +66,8 @@ class Ado:
 
     def settings(self, journal: Path | str) -> dict[str, str]:
         """:param journal: an SQLite file, or a connection."""
-        return {
-            "AZURE_DEVOPS_ORG_URL": self.served.organization_url,
-            "AZURE_DEVOPS_PROJECT": "mlops",
-            "AZURE_DEVOPS_AUTH": "pat",
-            "AZURE_DEVOPS_EXT_PAT": secret("pat"),
-            "JOURNAL_CONNECTION": f"sqlite:{journal}" if isinstance(journal, Path) else journal,
-        }
+        connection = f"sqlite:{journal}" if isinstance(journal, Path) else journal
+        return app_settings(self.served.organization_url, connection)
 
 
 @pytest.fixture

@@ -105,12 +105,12 @@ class Worker:
         assert answer["invocation_id"] == invocation_id
         return Invocation(invocation_id, answer["result"], answer.get("return_value"))
 
-    def logs_of(self, invocation: Invocation, log_category: str = "User") -> list[Message]:
-        """What was logged during an invocation, by the app and its libraries, or by the "System"."""
+    def logs_of(self, invocation: Invocation) -> list[Message]:
+        """What the app and its libraries logged during an invocation."""
         return [
             log
             for log in self.logs
-            if log.get("invocation_id") == invocation.invocation_id and log.get("log_category", "User") == log_category
+            if log.get("invocation_id") == invocation.invocation_id and log.get("log_category", "User") == "User"
         ]
 
     def ask(self, request: str, content: Message, response: str) -> Message:
@@ -205,8 +205,8 @@ def event_grid_input(name: str, text: str) -> Message:
     return {"name": name, "data": {"json": json.dumps(json.loads(text), ensure_ascii=False, separators=(",", ":"))}}
 
 
-def timer_input(name: str, *, past_due: bool = False) -> Message:
-    schedule = {"Schedule": {"AdjustForDST": True}, "ScheduleStatus": None, "IsPastDue": past_due}
+def timer_input(name: str) -> Message:
+    schedule = {"Schedule": {"AdjustForDST": True}, "ScheduleStatus": None, "IsPastDue": False}
     return {"name": name, "data": {"json": json.dumps(schedule)}}
 
 

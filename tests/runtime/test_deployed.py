@@ -1,7 +1,6 @@
 """The zip as it is deployed, on Microsoft's runtime, in an environment that has nothing else."""
 
 import json
-import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,14 +14,13 @@ from tests.runtime.conftest import Ado, StartWorker
 from tests.runtime.functions_host import event_grid_input, timer_input
 from tests.support import ROOT
 from tests.support.canaries import leaks
-from tests.support.journal.stores import without_azurite
+from tests.support.needs import need
 
 
 @pytest.fixture
 def storage(tmp_path: Path) -> Iterator[Azurite]:
     """Each test's own: a journal belongs to one Azure DevOps, whose run ids it knows."""
-    if (reason := why_not_installed()) is not None:
-        without_azurite(reason, os.environ)
+    need(why_not_installed())
     with Azurite(tmp_path / "azurite", in_memory=True) as started:
         yield started
 

@@ -55,12 +55,6 @@ def meet(timer: func.TimerRequest) -> None:
         running -= 1
 """
 
-PRINTING = """
-@app.timer_trigger(arg_name="timer", schedule="0 0 0 * * *")
-def prints(timer: func.TimerRequest) -> None:
-    print("printed")
-"""
-
 
 class TestEvents:
     def test_an_event_as_a_text(self, worker: Worker, ado: Ado) -> None:
@@ -72,15 +66,6 @@ class TestEvents:
         invocation = worker.invoke("aml_event", text_input("event", text))
         assert invocation.succeeded
         assert [decision["outcome"] for decision in decisions(worker.logs_of(invocation))] == ["parked"]
-
-
-class TestTimers:
-    @pytest.mark.parametrize("past_due", [False, True])
-    def test_the_journal_is_purged(self, worker: Worker, settings: dict[str, str], past_due: bool) -> None:
-        deliver(worker, sample_text("run-completed"))
-        invocation = worker.invoke("purge_journal", timer_input("timer", past_due=past_due))
-        assert (invocation.succeeded, invocation.return_value) == (True, None)
-        assert [log["message"] for log in worker.logs_of(invocation) if "purge" in log["message"]]
 
 
 class TestFailures:
@@ -157,19 +142,3 @@ class TestLogs:
             (log,) = worker.logs_of(invocation)
             levels[decisions([log])[0]["outcome"]] = log["level"]
         assert levels == {"parked": "Error", "queued": "Information", "ignored": "Information"}
-
-    def test_what_the_runtime_itself_says_stays_in_the_systems_log(self, worker: Worker) -> None:
-        for _ in range(2):
-            invocation = deliver(worker, sample_text("run-completed"))
-            (log,) = worker.logs_of(invocation, "System")
-            assert (log["category"], log["message"]) == (
-                "azure.functions",
-                "Function name: aml_event, Function Type: sync",
-            )
-
-    def test_what_a_function_prints_does_not_disturb_the_host(self, start_worker: StartWorker, tmp_path: Path) -> None:
-        worker = start_worker({})
-        worker.start_app(write_app(tmp_path / "app", PRINTING))
-        assert worker.invoke("prints", timer_input("timer")).succeeded
-        worker.close()
-        assert re.search("^printed$", worker.log.read_text(encoding="utf-8"), re.MULTILINE)

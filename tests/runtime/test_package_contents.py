@@ -6,6 +6,7 @@ from email.parser import Parser
 from pathlib import Path, PurePosixPath
 
 import pytest
+from packaging.utils import canonicalize_name
 
 from devstack.package import AZURE, PACKAGES, Package, build
 from shared.version import VERSION
@@ -34,12 +35,8 @@ def pinned() -> dict[str, set[str]]:
     pins: dict[str, set[str]] = {}
     for file in ("requirements.txt", "constraints.txt"):
         for name, version in re.findall(r"^([\w.-]+)==([\w.]+)", (ROOT / file).read_text(), re.MULTILINE):
-            pins.setdefault(canonical(name), set()).add(version)
+            pins.setdefault(canonicalize_name(name), set()).add(version)
     return pins
-
-
-def canonical(name: str) -> str:
-    return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def test_it_has_the_app_and_nothing_of_the_workshop(names: list[str]) -> None:
@@ -62,10 +59,10 @@ def test_its_name_is_its_version(package: Package) -> None:
 
 def test_every_dependency_has_the_version_that_was_tested(package: Package) -> None:
     pins = pinned()
-    found = {}
+    found: dict[str, str] = {}
     for text in metadata(package, "METADATA").values():
         message = Parser().parsestr(text, headersonly=True)
-        found[canonical(message["Name"])] = message["Version"]
+        found[canonicalize_name(message["Name"])] = message["Version"]
     assert {"azure-functions", "requests", "jmespath", "pyyaml", "azure-identity"} <= set(found)
     assert {name: version for name, version in found.items() if version not in pins.get(name, set())} == {}
     assert found["azure-functions"].startswith("2."), "for Python 3.13"

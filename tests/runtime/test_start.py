@@ -8,10 +8,10 @@ import pytest
 
 from devstack.events import sample_text
 from tests.contracts import validate
-from tests.runtime.conftest import Ado, StartWorker, missing_runtime, without_runtime
-from tests.runtime.functions_host import Worker, WorkerEnded, event_grid_input
+from tests.runtime.conftest import Ado, StartWorker
+from tests.runtime.functions_host import Worker, event_grid_input
 from tests.support.canaries import leaks
-from tests.support.services.host_apps import write_app
+from tests.support.needs import need
 
 
 def bindings(worker: Worker, function: str) -> list[dict[str, Any]]:
@@ -42,11 +42,6 @@ class TestFunctions:
             for binding in bindings(worker, name):
                 validate("functions_binding", binding)
 
-    def test_it_says_so_in_a_log_of_the_system(self, worker: Worker) -> None:
-        (log,) = [log for log in worker.logs if "Successfully indexed function app" in log["message"]]
-        assert (log["category"], log["log_category"]) == ("azure.functions", "System")
-        assert json.loads(log["message"])["azure-functions version"].startswith("2.")
-
 
 class TestWrongConfiguration:
     def test_every_problem_reaches_the_host_and_no_secret(
@@ -60,20 +55,6 @@ class TestWrongConfiguration:
         assert "AZURE_DEVOPS_AUTH is 'password'; it must be 'identity' or 'pat'" in message
         assert "JOURNAL_LEASE_SECONDS is 'soon'; it must be a number of seconds above zero" in message
         assert leaks(message + result["exception"]["stack_trace"]) == []
-
-    def test_a_route_that_is_wrong(
-        self, start_worker: StartWorker, deployed_app: Path, settings: dict[str, str], tmp_path: Path
-    ) -> None:
-        (tmp_path / "routes.yaml").write_text("version: 1\nroutes:\n  - name: r\n    event: RunComplete\n")
-        answer = start_worker(settings | {"ROUTES_FILE": str(tmp_path / "routes.yaml")}).start_app(deployed_app)
-        assert answer["result"]["exception"]["message"].startswith("InvalidRoutes: ")
-        assert "RunCompleted" in answer["result"]["exception"]["message"]
-
-    def test_a_journal_that_azure_refuses(
-        self, start_worker: StartWorker, deployed_app: Path, settings: dict[str, str]
-    ) -> None:
-        answer = start_worker(settings | {"WEBSITE_INSTANCE_ID": "0a1b"}).start_app(deployed_app)
-        assert "JOURNAL_CONNECTION is an SQLite file" in answer["result"]["exception"]["message"]
 
     def test_what_the_app_needs_comes_from_its_own_packages(
         self, start_worker: StartWorker, deployed_app: Path, settings: dict[str, str], tmp_path: Path
@@ -113,25 +94,8 @@ class TestSpecialization:
         assert leaks(json.dumps(answer)) == []
 
 
-class TestAbsence:
-    def test_where_the_runtime_is_not_installed_the_reason_says_what_to_do(self, tmp_path: Path) -> None:
-        reason = missing_runtime(tmp_path)
-        assert reason is not None
-        assert "'make runtime' makes it, and needs Python 3.13" in reason
-        (tmp_path / ".ready").touch()
-        assert missing_runtime(tmp_path) is None
-
-    @pytest.mark.parametrize(
-        ("environment", "outcome"), [({}, pytest.skip.Exception), ({"CI": "1"}, pytest.fail.Exception)]
-    )
-    def test_the_tests_are_skipped_on_a_laptop_and_fail_in_ci(
-        self, environment: dict[str, str], outcome: type[BaseException]
-    ) -> None:
-        with pytest.raises(outcome, match="no Python"):
-            without_runtime("no Python 3.13", environment)
-
-
-def test_a_worker_that_dies_is_an_error_with_the_end_of_its_output(start_worker: StartWorker, tmp_path: Path) -> None:
-    app = write_app(tmp_path / "app", "import os\nprint('about to die', flush=True)\nos._exit(0)\n")
-    with pytest.raises(WorkerEnded, match="about to die"):
-        start_worker({}).init(app)
+@pytest.mark.parametrize("environment", [{}, {"CI": "1"}])
+def test_what_is_missing_skips_on_a_laptop_and_fails_in_ci(environment: dict[str, str]) -> None:
+    need(None, environment)
+    with pytest.raises(pytest.fail.Exception if environment else pytest.skip.Exception, match="no Python"):
+        need("no Python 3.13", environment)

@@ -3,6 +3,7 @@
 Every row of the error table in docs/how-it-works.md is here.
 """
 
+import re
 import socket
 from collections.abc import Iterator
 from contextlib import suppress
@@ -12,26 +13,20 @@ from urllib.parse import urlsplit
 import pytest
 
 from devstack.ado import Emulator, Fault, Match, load_declaration, serve
-from handlers import DISPATCH
 from shared.azure_devops.client import PipelinesClient
-from shared.credentials import Credential, pat_from_environment
+from shared.credentials import pat_from_environment
 from shared.errors import DeliveryDeferred
-from shared.http.sending import MAX_CONNECT_ATTEMPTS
 from shared.http.transport import RequestsTransport
-from shared.journal.cooldown import Cooldowns
-from shared.journal.journal import Journal
 from shared.journal.records import JournalKey, Record, State, Store
-from shared.queueing import Queueing
-from shared.relay import Relay
 from shared.telemetry import Decision, Outcome
 from tests.contracts import validate
 from tests.support.building import routes, run_completed
 from tests.support.canaries import secret
 from tests.support.clock import ManualClock
 from tests.support.fakes import SKEW, Reports
+from tests.support.relays import SETTLE, relay_over
 from tests.support.waiting import wait_until
 
-SETTLE = 30
 HTML = "<!DOCTYPE html><html><title>Sign in</title></html>"
 
 
@@ -50,10 +45,8 @@ class Scene:
     slept: list[float] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.client = PipelinesClient(self.credential(), self.transport, clock=self.clock, sleep=self.slept.append)
-
-    def credential(self) -> Credential:
-        return pat_from_environment(lambda: self.pats[0])
+        credential = pat_from_environment(lambda: self.pats[0])
+        self.client = PipelinesClient(credential, self.transport, clock=self.clock, sleep=self.slept.append)
 
     def deliver(self, *, event: str = "run-1", pipeline: str = "11", organization_url: str | None = None) -> Outcome:
         """Deliver the event that run ``event`` has completed, and give the one route's outcome."""
@@ -62,15 +55,8 @@ class Scene:
             f"name: route\nevent: RunCompleted\npipeline: {pipeline}\norganization_url: {url}\n"
             "parameters: { runId: '{{ run_id }}', experimentName: train }\ntags: false"
         )
-        journal = Journal(self.store, settle_seconds=SETTLE, clock=self.clock)
-        relay = Relay(
-            dispatch=DISPATCH,
-            routes=table,
-            journal=journal,
-            queueing=Queueing(journal, self.client, Cooldowns(self.store, self.clock), clock=self.clock),
-            budget_seconds=self.budget_seconds,
-            report=self.reports,
-            clock=self.clock,
+        relay = relay_over(
+            self.store, self.client, table, self.clock, report=self.reports, budget_seconds=self.budget_seconds
         )
         with suppress(DeliveryDeferred):
             relay.deliver(run_completed(event))
@@ -93,6 +79,10 @@ class Scene:
     @property
     def posts(self) -> int:
         return sum(request.method == "POST" for request in self.emulator.books.requests)
+
+    @property
+    def gets(self) -> int:
+        return len(self.emulator.books.requests) - self.posts
 
 
 @pytest.fixture
@@ -128,16 +118,7 @@ class TestQueued:
         assert "asked for a pause, which ends in 40 s" in scene.decision.reason
         assert (scene.runs, scene.posts, scene.record.state) == (1, 1, State.RELEASED)
         scene.clock.advance(40)
-        assert scene.deliver(event="run-2") is Outcome.QUEUED
-        assert scene.runs == 2
-
-
-REJECTIONS = [
-    pytest.param(Fault(accept=False, status=203, body=HTML), id="203"),
-    pytest.param(Fault(accept=False, status=302, headers={"Location": "https://login.invalid/"}, body=HTML), id="302"),
-    pytest.param(Fault(accept=False, status=401, body={"message": "TF400813"}), id="401"),
-    pytest.param(Fault(accept=False, status=200, body=HTML), id="200-html"),
-]
+        assert (scene.deliver(event="run-2"), scene.runs) == (Outcome.QUEUED, 2)
 
 
 @pytest.mark.parametrize(
@@ -167,9 +148,8 @@ def test_what_is_surely_not_queued_is_released_or_for_good_parked(
 
 
 class TestCredentialRejected:
-    @pytest.mark.parametrize("fault", REJECTIONS)
-    def test_a_secret_that_has_changed_is_sent_once(self, scene: Scene, fault: Fault) -> None:
-        scene.emulator.plan(fault)
+    def test_a_secret_that_has_changed_is_sent_once(self, scene: Scene) -> None:
+        scene.emulator.plan(Fault(accept=False, status=203, body=HTML))
         scene.pats[:] = [secret("old")]
         scene.client._credential.authorization()
         scene.pats[:] = [secret("pat")]
@@ -181,8 +161,7 @@ class TestCredentialRejected:
         scene.emulator.credentials.pats.clear()
         scene.emulator.credentials.pats.add(secret("new"))
         scene.pats[:] = [secret("new")]
-        assert scene.deliver(event="run-2") is Outcome.QUEUED
-        assert scene.runs == 2
+        assert (scene.deliver(event="run-2"), scene.runs) == (Outcome.QUEUED, 2)
 
     def test_a_second_rejection_defers(self, scene: Scene) -> None:
         scene.pats[:] = [secret("wrong")]
@@ -204,8 +183,9 @@ class TestCredentialRejected:
         ("15", "experimentName", 1),
         ("99", "HTTP 404: ", 1),
         ("model-evaluatoin", "is named 'model-evaluatoin'; did you mean 'model-evaluation'?", 0),
+        ("\\model-evaluation", "did you mean", 0),
     ],
-    ids=["parameters that it does not declare", "an id that none has", "a name that none has"],
+    ids=["parameters that it does not declare", "an id that none has", "a name that none has", "another folder"],
 )
 def test_what_the_emulator_itself_refuses(scene: Scene, pipeline: str, reason: str, posts: int) -> None:
     assert scene.deliver(pipeline=pipeline) is Outcome.PARKED
@@ -244,11 +224,8 @@ class TestNotSent:
             unused.bind(("127.0.0.1", 0))
             url = f"http://127.0.0.1:{unused.getsockname()[1]}/contoso"
             assert scene.deliver(organization_url=url) is Outcome.DEFERRED
-        assert "no connection: POST" in scene.decision.reason
-        assert "ConnectionRefusedError" in scene.decision.reason
-        assert scene.slept == [0.25, 0.5, 1.0]
-        assert len(scene.slept) == MAX_CONNECT_ATTEMPTS - 1
-        assert scene.record.state is State.RELEASED
+        assert re.search("no connection: POST .*ConnectionRefusedError", scene.decision.reason)
+        assert (scene.slept, scene.record.state) == ([0.25, 0.5, 1.0], State.RELEASED)
 
     @pytest.mark.parametrize(
         ("url", "reason", "budget_seconds"),
@@ -268,20 +245,21 @@ class TestNotSent:
         assert budget_seconds > 1 or scene.slept == [], "it is tried once"
 
 
-LOST = [
-    pytest.param({"drop": True}, id="reset"),
-    pytest.param({"status": 500, "body": {"message": "oops"}}, id="500"),
-    pytest.param({"status": 502, "body": HTML}, id="502"),
-    pytest.param({"status": 503, "body": {"message": "down"}}, id="503-without-a-pause"),
-    pytest.param({"status": 504, "body": ""}, id="504"),
-    pytest.param({"status": 200, "body": "{ cut off"}, id="unreadable-200"),
-    pytest.param({"status": 200, "body": {"no": "id"}}, id="200-without-id"),
-]
-
-
 class TestAnswerLost:
     @pytest.mark.parametrize("accept", [True, False], ids=["queued", "not-queued"])
-    @pytest.mark.parametrize("answer", LOST)
+    @pytest.mark.parametrize(
+        "answer",
+        [
+            {"drop": True},
+            {"status": 500, "body": {"message": "oops"}},
+            {"status": 502, "body": HTML},
+            {"status": 503, "body": {"message": "down"}},
+            {"status": 504, "body": ""},
+            {"status": 200, "body": "{ cut off"},
+            {"status": 200, "body": {"no": "id"}},
+        ],
+        ids=["reset", "500", "502", "503 without a pause", "504", "unreadable 200", "200 without id"],
+    )
     def test_in_doubt_until_it_has_settled_and_then_one_run(
         self, scene: Scene, answer: dict[str, object], accept: bool
     ) -> None:
@@ -328,23 +306,19 @@ class TestAnswerLost:
         scene.emulator.plan(Fault(accept=True, drop=True))
         assert scene.deliver() is Outcome.DEFERRED
         scene.clock.advance(SETTLE)
-        assert (scene.deliver(), scene.runs) == (Outcome.QUEUED, 4)
-        searches = [request for request in scene.emulator.books.requests if request.path.endswith("/build/builds")]
-        assert len(searches) == 2
+        assert (scene.deliver(), scene.runs, scene.gets) == (Outcome.QUEUED, 4, 2)
 
 
 class TestPipelineNames:
-    def test_a_name_is_looked_up_once(self, scene: Scene) -> None:
+    @pytest.mark.parametrize("name", ["Model-Evaluation", "\\mlops\\model-evaluation"])
+    def test_a_name_is_looked_up_once(self, scene: Scene, name: str) -> None:
         for event in ("a", "b", "c"):
-            assert scene.deliver(event=event, pipeline="Model-Evaluation") is Outcome.QUEUED
-        gets = [request for request in scene.emulator.books.requests if request.method == "GET"]
-        assert (len(gets), scene.runs) == (1, 3)
+            assert scene.deliver(event=event, pipeline=name) is Outcome.QUEUED
+        assert (scene.gets, scene.runs) == (1, 3)
 
     def test_a_name_on_a_later_page(self, scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("shared.azure_devops.runs.PAGE_SIZE", 2)
-        assert scene.deliver(pipeline="model-evaluation") is Outcome.QUEUED
-        gets = [request for request in scene.emulator.books.requests if request.method == "GET"]
-        assert len(gets) == 3
+        assert (scene.deliver(pipeline="model-evaluation"), scene.gets) == (Outcome.QUEUED, 3)
 
     def test_several_pipelines_of_one_name_need_a_folder(self, scene: Scene) -> None:
         value = [{"id": number, "name": "Same", "folder": f"\\{number}"} for number in (1, 2)]
@@ -353,11 +327,6 @@ class TestPipelineNames:
         )
         assert scene.deliver(pipeline="same") is Outcome.PARKED
         assert "are named 'same': \\1\\same, \\2\\same; name one with its folder" in scene.record.reason
-
-    def test_a_name_with_its_folder(self, scene: Scene) -> None:
-        assert scene.deliver(pipeline="\\mlops\\model-evaluation") is Outcome.QUEUED
-        assert scene.deliver(event="b", pipeline="\\model-evaluation") is Outcome.PARKED
-        assert "did you mean" in scene.record.reason
 
     def test_a_list_that_cannot_be_read_defers(self, scene: Scene) -> None:
         scene.emulator.plan(Fault(accept=False, status=500, match=Match(method="GET", path="_apis/pipelines")))
@@ -375,5 +344,4 @@ class TestPipelineNames:
     def test_a_pipeline_that_is_gone_is_parked(self, scene: Scene) -> None:
         scene.emulator.plan(Fault(accept=False, status=404, body={"message": "pipeline 11 not found"}))
         assert scene.deliver(pipeline="model-evaluation") is Outcome.PARKED
-        assert scene.record.reason == "HTTP 404: pipeline 11 not found"
-        assert scene.posts == 1
+        assert (scene.record.reason, scene.posts) == ("HTTP 404: pipeline 11 not found", 1)

@@ -5,17 +5,13 @@ from pathlib import Path
 
 from hypothesis import HealthCheck, given, settings
 
-from handlers import DISPATCH, NAMES
+from handlers import NAMES
 from shared.clock import utc_now
 from shared.deciding import MAX_UNREADABLE_BYTES
 from shared.errors import UnreadableEvent
 from shared.events.event import parse_event
-from shared.journal.cooldown import Cooldowns
-from shared.journal.journal import Journal
 from shared.journal.records import UNROUTED, JournalKey, State, Store
 from shared.journal.sqlite import SqliteStore
-from shared.queueing import Queueing
-from shared.relay import Relay
 from shared.routing.routes_file import load_routes
 from shared.telemetry import Outcome
 from tests.support import ROOT
@@ -24,6 +20,7 @@ from tests.support.fakes import FakePipelines, Reports
 from tests.support.journal.memory_store import MemoryStore
 from tests.support.long import amount
 from tests.support.payloads import payloads
+from tests.support.relays import relay_over
 
 ROUTES = (ROOT / "routes.yaml").read_text()
 
@@ -38,9 +35,7 @@ def deliver_payloads(examples: int, journal_store: Callable[[], Store]) -> None:
     @given(payloads)
     def deliver(raw: str) -> None:
         store = journal_store()
-        journal = Journal(store)
-        queueing = Queueing(journal, pipelines, Cooldowns(store))
-        relay = Relay(dispatch=DISPATCH, routes=table, journal=journal, queueing=queueing, report=Reports())
+        relay = relay_over(store, pipelines, table, report=Reports())
         decisions = relay.deliver(raw).decisions
         assert decisions
         for decision in decisions:

@@ -3,7 +3,8 @@
 Beside it works a neighbor: another route, in another project of another organization.
 """
 
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Self
@@ -11,14 +12,16 @@ from typing import Self
 import pytest
 
 from handlers import DISPATCH
+from shared.clock import Clock, utc_now
 from shared.errors import DeliveryDeferred
 from shared.journal.cooldown import Cooldowns
 from shared.journal.journal import Journal
 from shared.journal.records import UNROUTED, JournalKey, Record, Selection, Store
-from shared.queueing import Queueing
-from shared.redrive import Redriven
+from shared.queueing import Pipelines, Queueing
+from shared.redrive import Redriven, may_have_run
 from shared.relay import Delivery, Relay
-from shared.telemetry import Outcome
+from shared.routing.table import RouteTable
+from shared.telemetry import Outcome, Report
 from tests.support.building import routes, run_completed
 from tests.support.clock import ManualClock
 from tests.support.fakes import FakePipelines, Reports
@@ -38,6 +41,31 @@ cooldown: 30d
 LEASE, SETTLE, BUDGET = 60, 30, 25
 
 
+def relay_over(
+    store: Store,
+    pipelines: Pipelines,
+    table: RouteTable,
+    clock: Clock = utc_now,
+    *,
+    report: Report,
+    lease_seconds: float = LEASE,
+    budget_seconds: float = BUDGET,
+    sleep: Callable[[float], None] = time.sleep,
+) -> Relay:
+    """Return a relay whose journal and cooldowns are in the store."""
+    journal = Journal(store, lease_seconds=lease_seconds, settle_seconds=SETTLE, clock=clock)
+    queueing = Queueing(journal, pipelines, Cooldowns(store, clock), clock=clock, sleep=sleep)
+    return Relay(
+        dispatch=DISPATCH,
+        routes=table,
+        journal=journal,
+        queueing=queueing,
+        budget_seconds=budget_seconds,
+        report=report,
+        clock=clock,
+    )
+
+
 @dataclass
 class Bench:
     """What a delivery needs. The relays that it makes share a journal and Azure DevOps."""
@@ -53,12 +81,16 @@ class Bench:
     def beside_a_neighbor(cls, store: Store, clock: ManualClock) -> Iterator[Self]:
         """A bench, and another organization's route at work in the same journal, with equal run ids and parameters.
 
-        Whatever happens on the bench, the neighbor's events are duplicates and its window stays its own.
+        Whatever happens on the bench, the neighbor's events are duplicates and its window stays its own; and the
+        bench has no run that no record owns or may own.
         """
         neighbor = Bench(store, clock, FakePipelines(clock))
         relay = neighbor.relay(NEIGHBOR)
         relay.deliver(run_completed("run-1"))
-        yield cls(store, clock, FakePipelines(clock))
+        bench = cls(store, clock, FakePipelines(clock))
+        yield bench
+        runs = {queued.run.id for queued in bench.pipelines.books} - {*bench.pipelines.cancelled}
+        assert len(runs) <= sum(record.run_id is not None or may_have_run(record) for record in bench.records)
         for run_id in ("run-1", "run-2"):
             relay.deliver(run_completed(run_id))
         assert [decision.outcome for decision in neighbor.reports] == [
@@ -68,18 +100,14 @@ class Bench:
         ]
 
     def relay(self, *entries: str, store: Store | None = None, lease_seconds: float = LEASE) -> Relay:
-        store = store or self.store
-        journal = Journal(store, lease_seconds=lease_seconds, settle_seconds=SETTLE, clock=self.clock)
-        return Relay(
-            dispatch=DISPATCH,
-            routes=routes(*(entries or (PLAIN,))),
-            journal=journal,
-            queueing=Queueing(
-                journal, self.pipelines, Cooldowns(store, self.clock), clock=self.clock, sleep=self.slept.append
-            ),
-            budget_seconds=BUDGET,
+        return relay_over(
+            store or self.store,
+            self.pipelines,
+            routes(*(entries or (PLAIN,))),
+            self.clock,
             report=self.reports,
-            clock=self.clock,
+            lease_seconds=lease_seconds,
+            sleep=self.slept.append,
         )
 
     @property

@@ -2,11 +2,10 @@
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, Self
 
 
 class Status(StrEnum):
-    """How it went."""
+    """How it went: a check is skipped if it does not apply, or cannot be tried."""
 
     OK = "ok"
     FAILED = "failed"
@@ -19,49 +18,24 @@ class CheckResult:
 
     :param check: what was looked at: settings, journal, pipeline, …
     :param detail: what was found; several things are on a line each.
-    :param next_step: what to do where it failed.
+    :param next_step: what to do if it failed.
     """
 
     check: str
     status: Status
     detail: str
-    next_step: str = ""
-
-    @classmethod
-    def ok(cls, check: str, detail: str) -> Self:
-        """It went well."""
-        return cls(check, Status.OK, detail)
-
-    @classmethod
-    def failed(cls, check: str, detail: str, next_step: str) -> Self:
-        """It went wrong."""
-        return cls(check, Status.FAILED, detail, next_step)
-
-    @classmethod
-    def skipped(cls, check: str, why: str) -> Self:
-        """It does not apply, or cannot be tried."""
-        return cls(check, Status.SKIPPED, why)
-
-    @property
-    def is_ok(self) -> bool:
-        """Whether it went well."""
-        return self.status is Status.OK
-
-    def document(self) -> dict[str, Any]:
-        """As JSON."""
-        return {
-            "check": self.check,
-            "status": self.status.value,
-            "detail": self.detail,
-            "next_step": self.next_step or None,
-        }
+    next_step: str | None = None
 
 
-def split_advice(error: Exception, otherwise: str) -> tuple[str, str]:
-    """What happened, and what to do: our messages say both, with a semicolon between.
+def failed(check: str, error: Exception, otherwise: str, subject: str = "") -> CheckResult:
+    """Return the result of a check that an error ended: what happened, and what to do.
 
-    :param otherwise: what to do where the message does not say.
+    Our messages say both, with a semicolon between, or are a heading with a line for each problem.
+
+    :param otherwise: what to do if the message does not say.
+    :param subject: what the check was about, with which the detail begins.
     """
-    words = "; ".join(line.strip() for line in str(error).splitlines())
-    what, _, advice = words.rpartition("; ")
-    return (what, advice) if what else (words, otherwise)
+    first, *problems = [line.strip() for line in str(error).splitlines()]
+    what, _, advice = ("", "", "") if problems else first.rpartition("; ")
+    detail = "\n".join(problems) or what or first
+    return CheckResult(check, Status.FAILED, subject + detail, advice if what else otherwise)

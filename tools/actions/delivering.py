@@ -3,17 +3,18 @@
 import json
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import timedelta
+from itertools import chain, repeat
 from typing import Any, Final
 
-from shared.clock import Clock, utc_now
-from shared.journal.records import Record
+from shared.clock import Clock
+from shared.journal.records import FINAL_STATES, JournalKey, Record, Selection
 from shared.telemetry import Outcome
-from tools.actions.waiting import Awaited, Sleep, awaited_records, wait
+from tools.actions.records import MAX_SCANNED
 from tools.errors import CommandFailed
 from tools.events.documents import Document, Schema, event_name, schema_of
-from tools.events.topic import TopicRefused, publish
+from tools.events.topic import publish
 from tools.events.webhook import HINTS, HostUnreachable, Webhook
 from tools.installation import Installation
 from tools.wording import GOOD_OUTCOMES, run_words
@@ -22,6 +23,14 @@ NOTHING: Final = "nothing"
 """Shown for a route of which the journal has no record yet."""
 
 SENT: Final = "sent"
+
+PAUSES_SECONDS: Final = (0.2, 0.3, 0.5, 1.0, 2.0)
+"""Between two looks; the last one again and again."""
+
+_SERVER_ERROR: Final = 500
+
+Answer = tuple[str, str]
+"""``sent``, or ``deferred`` if the function failed, and the words to it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,84 +75,48 @@ class Sent:
         return {"event": self.event, "sent_to": target, "outcomes": [row.document() for row in self.rows]}
 
 
-@dataclass(frozen=True, slots=True)
-class Answered:
-    """``sent``, or ``deferred`` where the function failed, and the words to it."""
-
-    outcome: str
-    words: str
-
-
 @dataclass(frozen=True)
-class HostTarget:
-    """A function app's host; if the function fails, the event has to be delivered again."""
+class Target:
+    """Where events are sent.
 
-    webhook: Webhook
-
-    @property
-    def name(self) -> str:
-        """The address; nothing secret."""
-        return self.webhook.url
-
-    def keeps_source(self, event: Document) -> bool:  # noqa: ARG002 - whatever the event
-        """Whether the event arrives with the source that it has."""
-        return True
-
-    def send(self, event: Document, deliveries: int = 0) -> Answered:
-        """Send once.
-
-        :param deliveries: how often it was sent before.
-        :raises CommandFailed: it was not taken, or nobody answers.
-        """
-        try:
-            answer = self.webhook.notify(event, deliveries)
-        except HostUnreachable as exc:
-            raise CommandFailed(
-                f"{exc}; start the app ('make start'), or name another with --url", exit_code=1
-            ) from exc
-        if answer.is_accepted:
-            return Answered(SENT, f"HTTP {answer.status}")
-        words = ": ".join(part for part in (f"HTTP {answer.status}", answer.text) if part)
-        if answer.is_failure:
-            return Answered(Outcome.DEFERRED, words)
-        hint = HINTS.get(answer.status, "is this the function app?")
-        raise CommandFailed(f"{self.name} did not take {event_name(event)}: {words}; {hint}", exit_code=1)
-
-
-@dataclass(frozen=True)
-class TopicTarget:
-    """A custom Event Grid topic, which delivers by itself."""
+    :param name: the address; nothing secret.
+    :param send: sends an event, given how often it was sent before; raises CommandFailed if it was not taken.
+    :param stamps: whether it puts its own name as the source into an event of Event Grid's schema.
+    """
 
     name: str
-    key: str = field(repr=False)
-    make_identity: Callable[[], Any]
+    send: Callable[[Document, int], Answer]
+    stamps: bool = False
 
-    def keeps_source(self, event: Document) -> bool:
-        """Whether the event arrives with the source that it has."""
-        return schema_of(event) is Schema.CLOUD
 
-    def send(self, event: Document, deliveries: int = 0) -> Answered:  # noqa: ARG002 - Event Grid counts by itself
-        """Publish it.
+def host_target(webhook: Webhook) -> Target:
+    """Return a function app's host; if the function fails, the event has to be delivered again."""
 
-        :raises CommandFailed: it was not taken, or nobody answers.
-        """
+    def send(event: Document, deliveries: int) -> Answer:
         try:
-            publish(self.name, self.key, self.make_identity, event)
-        except TopicRefused as exc:
-            raise CommandFailed(f"{self.name} did not take {event_name(event)}: {exc}", exit_code=1) from exc
-        return Answered(SENT, "published")
+            status, text = webhook.notify(event, deliveries)
+        except HostUnreachable as exc:
+            advice = "start the app ('make start'), or name another with --url"
+            raise CommandFailed(f"{exc}; {advice}", exit_code=1) from exc
+        words = f"HTTP {status}" + (f": {text}" if text else "")
+        if status in {200, 201, 202, 203, 204}:
+            return SENT, f"HTTP {status}"
+        if status >= _SERVER_ERROR:
+            return Outcome.DEFERRED, words
+        hint = HINTS.get(status, "is this the function app?")
+        raise CommandFailed(f"{webhook.url} did not take {event_name(event)}: {words}; {hint}", exit_code=1)
+
+    return Target(webhook.url, send)
 
 
-Target = HostTarget | TopicTarget
+def topic_target(name: str, key: str, make_identity: Callable[[], Any]) -> Target:
+    """Return a custom Event Grid topic, which delivers again by itself."""
 
+    def send(event: Document, deliveries: int) -> Answer:  # noqa: ARG001 - Event Grid counts by itself
+        publish(name, key, make_identity, event)
+        return SENT, "published"
 
-@dataclass(frozen=True)
-class Patience:
-    """How long to wait for an event's outcome."""
-
-    timeout: timedelta
-    clock: Clock = utc_now
-    sleep: Sleep = time.sleep
+    return Target(name, send, stamps=True)
 
 
 def send_event(target: Target, event: Document) -> Sent:
@@ -151,51 +124,73 @@ def send_event(target: Target, event: Document) -> Sent:
 
     :raises CommandFailed: nobody answers.
     """
-    answer = target.send(event)
-    return Sent(event, (Row("", answer.outcome, answer.words),))
+    return Sent(event, (Row("", *target.send(event, 0)),))
 
 
-def send_and_wait(installation: Installation, target: Target, event: Document, patience: Patience) -> Sent:
-    """Send an event, again where that is ours to do, until the journal shows what came of it or the time is up.
+def send_and_wait(
+    installation: Installation, target: Target, event: Document, timeout: timedelta, clock: Clock
+) -> Sent:
+    """Send an event, again if that is ours to do, until the journal shows what came of it or the time is up.
 
     :raises CommandFailed: nobody answers.
     :raises ConfigurationError: the routes or the settings are wrong; nothing was sent.
     :raises JournalUnavailable: the journal does not answer.
     """
     verdict = installation.decide(json.dumps(event))
-    awaited = awaited_records(installation, verdict, is_source_kept=target.keeps_source(event))
-    until = patience.clock() + patience.timeout
-    answers = [target.send(event)]
+    keys = [decided.key for decided in verdict.decisions]
+    # Of an event whose source changes on the way, and so its keys, only routes and id are certain.
+    is_stamped = target.stamps and schema_of(event) is Schema.EVENT_GRID
+    event_id = verdict.entry.event_id if is_stamped else ""
+    before = [_present(installation, key, event_id) for key in keys]
+    until = clock() + timeout
+    pauses = chain(PAUSES_SECONDS, repeat(PAUSES_SECONDS[-1]))
+    deliveries, answer = 0, target.send(event, 0)
+    while True:
+        present = [_present(installation, key, event_id) for key in keys]
+        left = (until - clock()) / timedelta(seconds=1)
+        if left <= 0 or all(map(_is_done, present)):
+            break
+        time.sleep(min(next(pauses), left))
+        if answer[0] != SENT:
+            deliveries += 1
+            answer = target.send(event, deliveries)
+    if not keys:
+        return Sent(event, (Row("", Outcome.IGNORED, verdict.why_nothing) if answer[0] == SENT else Row("", *answer),))
+    found = zip(keys, before, present, strict=True)
+    return Sent(event, tuple(_row(installation, key.route, was, now, answer) for key, was, now in found))
 
-    def send_again() -> None:
-        if answers[-1].outcome != SENT:
-            answers.append(target.send(event, len(answers)))
 
-    seen = wait(installation, awaited, until, send_again, patience.clock, patience.sleep)
-    if seen:
-        return Sent(event, tuple(_row(installation, one, answers[-1]) for one in seen))
-    if answers[-1].outcome == SENT:
-        return Sent(event, (Row("", Outcome.IGNORED, verdict.why_nothing),))
-    return Sent(event, (Row("", answers[-1].outcome, answers[-1].words),))
+def _present(installation: Installation, key: JournalKey, event_id: str) -> Record | None:
+    """Return the record that is there now.
+
+    :param event_id: finds the record on the key's route; empty: the key finds it.
+    """
+    if not event_id or not installation.has_journal:
+        return installation.present(key)
+    records = installation.journal.select(Selection(route=key.route), MAX_SCANNED)
+    return next((record for record in records if record.entry.event_id == event_id), None)
 
 
-def _row(installation: Installation, seen: Awaited, answer: Answered) -> Row:
+def _is_done(record: Record | None) -> bool:
+    return record is not None and record.state in FINAL_STATES
+
+
+def _row(installation: Installation, route: str, before: Record | None, record: Record | None, answer: Answer) -> Row:
     """Return what the journal says; if that is not final, with the answer to the last delivery."""
-    record = seen.record
     if record is None:
         outcome = NOTHING
         words = (
             f"the journal {installation.journal_name} has no record of it; does the app use this journal and routes?"
         )
-    elif seen.is_done:
+    elif _is_done(record):
         run = run_words(record.run_id, record.run_url)
-        if seen.was_done:
-            return Row(seen.key.route, Outcome.DUPLICATE, f"{record.state} before{run}", record)
+        if _is_done(before):
+            return Row(route, Outcome.DUPLICATE, f"{record.state} before{run}", record)
         words = "; ".join(part for part in (run.removeprefix(": "), record.reason) if part)
-        return Row(seen.key.route, record.state, words, record)
+        return Row(route, record.state, words, record)
     else:
         outcome = record.state
         words = f"still {record.state}" + (f": {record.reason}" if record.reason else "")
-    if answer.outcome != SENT:
-        words += f"; the last answer was {answer.words}"
-    return Row(seen.key.route, outcome, words, record)
+    if answer[0] != SENT:
+        words += f"; the last answer was {answer[1]}"
+    return Row(route, outcome, words, record)

@@ -15,6 +15,7 @@ from shared.routing.condition_parts import Part, parts_of
 from shared.routing.table import Match, Refusal, Route, RouteTable
 from shared.routing.templates import Template
 from tools.actions.forecasting import Present
+from tools.events.dead_letters import DeadLetter
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,14 +63,9 @@ class Explanation:
 
 @dataclass(frozen=True, slots=True)
 class Explained:
-    """An event, and what it leads to on every route.
+    """An event as it was read, and what it leads to on every route."""
 
-    :param file: where the event was read from.
-    :param why_dead: why Event Grid gave it up; ``-`` where it does not say so.
-    """
-
-    file: str
-    why_dead: str
+    letter: DeadLetter
     verdict: Verdict
     routes: tuple[Explanation, ...]
 

@@ -5,10 +5,8 @@ from dataclasses import asdict
 from datetime import datetime
 from typing import Any, Final
 
-from shared.deciding import Verdict
 from shared.durations import duration_text, short_duration
 from shared.events.event import AML_PREFIX
-from shared.http.message import HttpRequest
 from shared.routing.condition_parts import Part
 from shared.routing.table import Match, Refusal
 from tools.actions import records
@@ -31,42 +29,34 @@ def show(console: Console, explained: Explained, scheme: str, now: datetime) -> 
 
     :param scheme: how the Authorization header would name the credential: ``Basic`` or ``Bearer``.
     """
-    _show_event(console, explained)
+    entry, letter = explained.verdict.entry, explained.letter
+    event_type = entry.event_type.removeprefix(AML_PREFIX)
+    name = f"{event_type} {entry.event_id}".strip() or "(unreadable)"
+    console.line(f"{letter.file}: {name}" + (f", {entry.subject}" if entry.subject else ""))
+    if letter.why != "-":
+        console.line(f"  given up by Event Grid: {letter.why}")
+    if explained.verdict.why_nothing:
+        console.line(f"  nothing follows: {explained.verdict.why_nothing}")
     for explanation in explained.routes:
         if explanation.is_asked:
             _show_route(console, explanation, scheme, now)
-    name = _type_name(explained.verdict)
     not_asked = [each for each in explained.routes if not each.is_asked]
-    if not_asked:
-        names = (each.route + ("" if each.event == name else f" (for {each.event})") for each in not_asked)
+    names = [each.route + ("" if each.event == event_type else f" (for {each.event})") for each in not_asked]
+    if names:
         console.line(f"  not asked: {', '.join(names)}")
     console.line()
 
 
 def document(explained: Explained, scheme: str) -> dict[str, Any]:
     """One event, as JSON."""
-    entry = explained.verdict.entry
+    entry, letter = explained.verdict.entry, explained.letter
     return {
-        "file": explained.file,
-        "dead_letter_reason": None if explained.why_dead == "-" else explained.why_dead,
+        "file": letter.file,
+        "dead_letter_reason": None if letter.why == "-" else letter.why,
         "event": {"id": entry.event_id, "type": entry.event_type, "subject": entry.subject},
         "why_nothing": explained.verdict.why_nothing,
         "routes": [_route_document(each, scheme) for each in explained.routes],
     }
-
-
-def _type_name(verdict: Verdict) -> str:
-    return verdict.entry.event_type.removeprefix(AML_PREFIX)
-
-
-def _show_event(console: Console, explained: Explained) -> None:
-    entry = explained.verdict.entry
-    name = f"{_type_name(explained.verdict)} {entry.event_id}".strip() or "(unreadable)"
-    console.line(f"{explained.file}: {name}" + (f", {entry.subject}" if entry.subject else ""))
-    if explained.why_dead != "-":
-        console.line(f"  given up by Event Grid: {explained.why_dead}")
-    if explained.verdict.why_nothing:
-        console.line(f"  nothing follows: {explained.verdict.why_nothing}")
 
 
 def _show_route(console: Console, explanation: Explanation, scheme: str, now: datetime) -> None:
@@ -116,14 +106,11 @@ def _show_request(console: Console, explanation: Explanation, match: Match, sche
         _row(console, "", f"tagged {', '.join(match.tags)}")
     for call in explanation.calls:
         console.line()
-        console.text("\n".join(f"      {line}".rstrip() for line in _http_lines(call, scheme)))
+        head = [f"{call.method} {call.url}"]
+        head += [f"{name}: {value}" for name, value in call.headers(f"{scheme} {MASKED}").items()]
+        lines = head if call.body is None else [*head, "", call.body.decode()]
+        console.text("\n".join(f"      {line}".rstrip() for line in lines))
     console.line()
-
-
-def _http_lines(call: HttpRequest, scheme: str) -> list[str]:
-    head = [f"{call.method} {call.url}"]
-    head += [f"{name}: {value}" for name, value in call.headers(f"{scheme} {MASKED}").items()]
-    return head if call.body is None else [*head, "", call.body.decode()]
 
 
 def _journal_words(present: Present | None, now: datetime) -> str:
@@ -159,28 +146,22 @@ def _route_document(explanation: Explanation, scheme: str) -> dict[str, Any]:
         "request": parsed(decided.request.to_json()) if isinstance(decided, Match) else None,
         "values": [asdict(value) for value in explanation.values],
         "tags": list(decided.tags) if isinstance(decided, Match) else [],
-        "calls": [_call_document(call, scheme) for call in explanation.calls],
+        "calls": [
+            {
+                "method": call.method,
+                "url": call.url,
+                "headers": call.headers(f"{scheme} {MASKED}"),
+                "body": None if call.body is None else json.loads(call.body),
+            }
+            for call in explanation.calls
+        ],
         "key": None if decided is None else decided.key.key,
-        "journal": _present_document(present),
+        "journal": None
+        if present is None
+        else {
+            "record": None if present.record is None else records.document(present.record),
+            "in_the_way": None if present.in_the_way is None else present.in_the_way.reason,
+        },
         "outcome": explanation.outcome or None,
         "because": explanation.because,
-    }
-
-
-def _call_document(call: HttpRequest, scheme: str) -> dict[str, Any]:
-    return {
-        "method": call.method,
-        "url": call.url,
-        "headers": call.headers(f"{scheme} {MASKED}"),
-        "body": None if call.body is None else json.loads(call.body),
-    }
-
-
-def _present_document(present: Present | None) -> dict[str, Any] | None:
-    """What the journal says; None where it was not asked, or does not answer."""
-    if present is None:
-        return None
-    return {
-        "record": None if present.record is None else records.document(present.record),
-        "in_the_way": None if present.in_the_way is None else present.in_the_way.reason,
     }

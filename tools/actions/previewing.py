@@ -6,12 +6,12 @@ from datetime import timedelta
 from typing import Any, Final
 
 from shared.azure_devops.client import PipelinesClient
-from shared.clock import Clock, utc_now
+from shared.clock import utc_now
 from shared.errors import AnswerLost, AzureDevOpsError, PermissionDenied, RequestRefused
 from shared.routing.table import Match, Refusal, Route
 from tools.actions.forecasting import WOULD_IGNORE, WOULD_PARK
 from tools.actions.records import parsed
-from tools.events.input import InputEvent
+from tools.events.dead_letters import DeadLetter
 from tools.installation import Installation
 from tools.routes.matching_events import NoEvent, matching_event
 from tools.wording import request_words
@@ -31,15 +31,17 @@ _NO_ROUTE: Final = "-"
 class Preview:
     """What came of one event on one route.
 
-    :param route: ``-`` where no route wants the event.
-    :param event: the event that was used; None where none could be made.
+    :param route: ``-`` if no route wants the event.
+    :param file: where the event was read; empty for a sample.
+    :param event: the event that was used, as JSON; empty if none could be made.
     :param sampled: the parameters and variables whose values only a sample event gives.
     """
 
     route: str
     outcome: str
     reason: str = ""
-    event: InputEvent | None = None
+    file: str = ""
+    event: str = ""
     match: Match | None = None
     sampled: frozenset[str] = frozenset()
     final_yaml: str = ""
@@ -53,8 +55,8 @@ class Preview:
     def document(self) -> dict[str, Any]:
         """All of it as JSON."""
         return {
-            "file": None if self.event is None or not self.event.file else self.event.file,
-            "event": None if self.event is None else self.event.document,
+            "file": self.file or None,
+            "event": parsed(self.event) if self.event else None,
             "route": None if self.route == _NO_ROUTE else self.route,
             "outcome": self.outcome,
             "reason": self.reason,
@@ -72,21 +74,20 @@ class Previewer:
     """
 
     pipelines: PipelinesClient
-    clock: Clock = utc_now
     troubles: dict[str, AzureDevOpsError] = field(default_factory=dict)
 
-    def event(self, installation: Installation, event: InputEvent) -> Iterator[Preview]:
+    def event(self, installation: Installation, event: DeadLetter) -> Iterator[Preview]:
         """Preview each run that an event asks for.
 
         :raises ConfigurationError: the routes are wrong.
         """
         verdict = installation.decide(event.text)
         for decided in verdict.decisions:
-            yield self.decided(decided, event)
+            yield self.decided(decided, event.text, event.file)
         if not verdict.decisions:
-            yield Preview(_NO_ROUTE, WOULD_IGNORE, verdict.why_nothing, event)
+            yield Preview(_NO_ROUTE, WOULD_IGNORE, verdict.why_nothing, event.file, event.text)
 
-    def route(self, installation: Installation, route: Route, events: Sequence[InputEvent]) -> Preview:
+    def route(self, installation: Installation, route: Route, events: Sequence[DeadLetter]) -> Preview:
         """Preview the run that a route asks for, with the first of these events that it matches, or a sample.
 
         :raises ConfigurationError: the routes are wrong.
@@ -96,32 +97,30 @@ class Previewer:
         for event in events:
             for decided in installation.decide(event.text).decisions:
                 if decided.key.route == route.name:
-                    return self.decided(decided, event)
+                    return self.decided(decided, event.text, event.file)
         made = matching_event(route)
         if isinstance(made, NoEvent):
             advice = "preview it by hand: manage.py preview EVENT.json, with an event that it matches"
             return Preview(route.name, NO_SAMPLE, f"no event could be made that it matches ({made.reason}); {advice}")
-        return self.decided(made.match, InputEvent("", made.text), made.sampled)
+        return self.decided(made.match, made.text, sampled=made.sampled)
 
-    def decided(self, decided: Match | Refusal, event: InputEvent, sampled: frozenset[str] = frozenset()) -> Preview:
+    def decided(
+        self, decided: Match | Refusal, event: str, file: str = "", sampled: frozenset[str] = frozenset()
+    ) -> Preview:
         """Preview the run that was decided on, if there is one."""
         if isinstance(decided, Refusal):
-            return Preview(decided.key.route, WOULD_PARK, decided.reason, event)
-        outcome, reason, final_yaml = self.ask(decided)
-        return Preview(decided.key.route, outcome, reason, event, decided, sampled, final_yaml)
-
-    def ask(self, match: Match) -> tuple[str, str, str]:
-        """The outcome, why where it is not accepted, and the final YAML where it is."""
-        organization = match.request.organization_url
-        if organization in self.troubles:
-            return UNKNOWN, "could not be asked", ""
-        try:
-            final_yaml = self.pipelines.preview(match.request, self.clock() + timedelta(seconds=PREVIEW_SECONDS))
-        except (RequestRefused, PermissionDenied) as exc:
-            return REFUSED, str(exc), ""
-        except AzureDevOpsError as exc:
-            if isinstance(exc.__cause__, AnswerLost):  # this one request may be at fault, so the others are asked
-                return UNKNOWN, str(exc), ""
-            self.troubles[organization] = exc
-            return UNKNOWN, "could not be asked", ""
-        return ACCEPTED, "", final_yaml
+            return Preview(decided.key.route, WOULD_PARK, decided.reason, file, event)
+        outcome, reason, final_yaml = UNKNOWN, "could not be asked", ""
+        organization = decided.request.organization_url
+        if organization not in self.troubles:
+            try:
+                deadline = utc_now() + timedelta(seconds=PREVIEW_SECONDS)
+                outcome, reason, final_yaml = ACCEPTED, "", self.pipelines.preview(decided.request, deadline)
+            except (RequestRefused, PermissionDenied) as exc:
+                outcome, reason = REFUSED, str(exc)
+            except AzureDevOpsError as exc:
+                if isinstance(exc.__cause__, AnswerLost):  # this one request may be at fault, so the others are asked
+                    reason = str(exc)
+                else:
+                    self.troubles[organization] = exc
+        return Preview(decided.key.route, outcome, reason, file, event, decided, sampled, final_yaml)

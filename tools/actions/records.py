@@ -5,7 +5,7 @@ import json
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from itertools import chain
+from itertools import chain, count
 from typing import Any, Final
 
 from shared.events.event import AML_PREFIX
@@ -54,8 +54,7 @@ def newest(journal: Journal, wanted: Wanted, limit: int, now: datetime) -> Found
 
     :raises JournalUnavailable: the journal does not answer.
     """
-    counted = _Counted(_fitting(journal, wanted, now))
-    return Found(tuple(heapq.nlargest(limit, counted, key=_age_order)), counted.count)
+    return _first(heapq.nlargest, limit, _fitting(journal, wanted, now))
 
 
 def oldest(
@@ -66,8 +65,7 @@ def oldest(
     :param also: what else must be true of them.
     :raises JournalUnavailable: the journal does not answer.
     """
-    counted = _Counted(filter(also, _fitting(journal, wanted, now)))
-    return Found(tuple(heapq.nsmallest(limit, counted, key=_age_order)), counted.count)
+    return _first(heapq.nsmallest, limit, filter(also, _fitting(journal, wanted, now)))
 
 
 def find(journal: Journal, prefixes: Iterable[str]) -> list[Record]:
@@ -175,19 +173,6 @@ def parsed(text: str) -> Any:
         return text
 
 
-class _Counted:
-    """Passes records on, and counts them."""
-
-    def __init__(self, records: Iterable[Record]) -> None:
-        self._records = records
-        self.count = 0
-
-    def __iter__(self) -> Iterator[Record]:
-        for record in self._records:
-            self.count += 1
-            yield record
-
-
 def _fitting(journal: Journal, wanted: Wanted, now: datetime) -> Iterator[Record]:
     before = None if wanted.older_than is None else now - wanted.older_than
     after = None if wanted.newer_than is None else now - wanted.newer_than
@@ -205,6 +190,12 @@ def _fitting(journal: Journal, wanted: Wanted, now: datetime) -> Iterator[Record
             and (after is None or changed >= after)
         ):
             yield record
+
+
+def _first(pick: Callable[..., list[Record]], limit: int, records: Iterable[Record]) -> Found:
+    numbers = count()
+    picked = pick(limit, (record for record, _ in zip(records, numbers, strict=False)), key=_age_order)
+    return Found(tuple(picked), next(numbers))
 
 
 def _age_order(record: Record) -> tuple[datetime, str, str]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import Final, TypeVar
 
 from shared.errors import ClaimLost, DeliveryDeferred, JournalUnavailable
@@ -24,51 +25,35 @@ Item = TypeVar("Item")
 
 
 def redrive_records(
-    installation: Installation, chosen: Sequence[Record], console: Console, *, look: bool = True
+    installation: Installation, chosen: Sequence[Record], console: Console, *, is_dry: bool, look: bool
 ) -> bool:
     """Send each record again; return whether nothing is left to do about any of them.
 
+    :param is_dry: change nothing, and show what each record would ask for; return whether none would be parked again.
     :param look: False: the operator says that no run of these records exists.
     :raises ConfigurationError: the app is set up wrongly; nothing was sent.
     :raises JournalUnavailable: the journal cannot be opened; nothing was sent.
     """
-    app = installation.compose(lambda _decision: None)
-    redrive = Redrive(app.relay, app.journal)
-    what = counted(len(chosen), "record")
-    outcomes = _show(console, chosen, _record_cells, lambda record: _redrive(redrive, record, look=look), what)
-    return GOOD_OUTCOMES.issuperset(outcomes)
+    rows: Callable[[Record], Iterable[Row]] = partial(_foresee, installation)
+    if not is_dry:
+        app = installation.compose(lambda _decision: None)
+        rows = partial(_redrive, Redrive(app.relay, app.journal), look=look)
+    return _show(console, chosen, lambda record: (record.key.key[:SHOWN_KEY],), rows, "record", is_dry=is_dry)
 
 
-def foresee_records(installation: Installation, chosen: Sequence[Record], console: Console) -> bool:
-    """Show what each record would ask for and change nothing; return whether none would be parked again.
-
-    :raises ConfigurationError: the routes are wrong.
-    """
-    what = f"{counted(len(chosen), 'record')}, and nothing was changed"
-    return WOULD_PARK not in _show(console, chosen, _record_cells, lambda record: _foresee(installation, record), what)
-
-
-def redeliver(installation: Installation, letters: Sequence[DeadLetter], console: Console) -> bool:
+def redeliver(installation: Installation, letters: Sequence[DeadLetter], console: Console, *, is_dry: bool) -> bool:
     """Deliver each event as Event Grid would have; return whether nothing is left to do about any of them.
 
+    :param is_dry: change nothing, and show what each event would lead to; return whether none would be parked.
     :raises ConfigurationError: the app is set up wrongly; nothing was sent.
     :raises JournalUnavailable: the journal cannot be opened; nothing was sent.
     """
-    decisions: list[Decision] = []
-    relay = installation.compose(decisions.append).relay
-    what = counted(len(letters), "event")
-    outcomes = _show(console, letters, _letter_cells, lambda letter: _deliver(relay, letter, decisions), what)
-    return GOOD_OUTCOMES.issuperset(outcomes)
-
-
-def foresee_delivery(installation: Installation, letters: Sequence[DeadLetter], console: Console) -> bool:
-    """Show what each event would lead to and change nothing; return whether none would be parked.
-
-    :raises ConfigurationError: the routes are wrong.
-    """
-    what = f"{counted(len(letters), 'event')}, and nothing was changed"
-    return WOULD_PARK not in _show(
-        console, letters, _letter_cells, lambda letter: _foresee_delivery(installation, letter), what
+    rows: Callable[[DeadLetter], Iterable[Row]] = partial(_foresee_delivery, installation)
+    if not is_dry:
+        decisions: list[Decision] = []
+        rows = partial(_deliver, installation.compose(decisions.append).relay, decisions)
+    return _show(
+        console, letters, lambda letter: (letter.file, letter.event_id, letter.why), rows, "event", is_dry=is_dry
     )
 
 
@@ -77,9 +62,11 @@ def _show(
     items: Sequence[Item],
     cells: Callable[[Item], tuple[str, ...]],
     rows: Callable[[Item], Iterable[Row]],
-    what: str,
-) -> list[str]:
-    """Show the rows of each item as they become known, then their sum; return the outcomes.
+    thing: str,
+    *,
+    is_dry: bool,
+) -> bool:
+    """Show the rows of each item as they become known, then their sum; return whether all outcomes are good.
 
     :param cells: what names an item, before its route.
     """
@@ -89,16 +76,9 @@ def _show(
         for row in rows(item):
             console.row((*cells(item), *row), [*widths, _ROUTE_WIDTH, _OUTCOME_WIDTH])
             outcomes.append(row[1])
+    what = counted(len(items), thing) + (", and nothing was changed" if is_dry else "")
     console.line(summary(what, outcomes))
-    return outcomes
-
-
-def _record_cells(record: Record) -> tuple[str, ...]:
-    return (record.key.key[:SHOWN_KEY],)
-
-
-def _letter_cells(letter: DeadLetter) -> tuple[str, ...]:
-    return (letter.file, letter.event_id, letter.why)
+    return WOULD_PARK not in outcomes if is_dry else GOOD_OUTCOMES.issuperset(outcomes)
 
 
 def _redrive(redrive: Redrive, record: Record, *, look: bool) -> Iterator[Row]:
@@ -121,7 +101,7 @@ def _foresee(installation: Installation, record: Record) -> Iterator[Row]:
         yield record.key.route, Outcome.DUPLICATE if is_done else WOULD_IGNORE, foreseen.why_nothing
 
 
-def _deliver(relay: Relay, letter: DeadLetter, decisions: list[Decision]) -> Iterator[Row]:
+def _deliver(relay: Relay, decisions: list[Decision], letter: DeadLetter) -> Iterator[Row]:
     """Deliver one event.
 
     :param decisions: where the relay reports to, also what was decided for some routes if others are deferred.

@@ -1,11 +1,12 @@
 """``manage.py doctor``: tries each thing that the app needs, for real, and says what to do about what fails."""
 
+from dataclasses import asdict
 from typing import Annotated, Final
 
 import typer
 
 from tools.actions.check_results import CheckResult, Status
-from tools.actions.examining import Endpoint, examine
+from tools.actions.examining import examine
 from tools.console import Console
 from tools.events.webhook import DEFAULT_FUNCTION, DEFAULT_URL, KEY_VARIABLE
 from tools.help_pages import epilog
@@ -61,12 +62,12 @@ def doctor(
     """
     installation, console = installation_of(context), Console()
     results: list[CheckResult] = []
-    for result in examine(installation, Endpoint(url or "", key or "", function)):
+    for result in examine(installation, url or "", key or "", function):
         results.append(result)
         if not as_json:
             _show(console, result)
     if as_json:
-        console.json([result.document() for result in results])
+        console.json([asdict(result) for result in results])
     else:
         console.line(summary(counted(len(results), "check"), (result.status for result in results)))
     raise typer.Exit(1 if any(result.status is Status.FAILED for result in results) else 0)

@@ -1,8 +1,7 @@
 """``manage.py explain``: what an event leads to on each route, and why. Asks the journal, and changes nothing."""
 
 import sys
-from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import chain
 from typing import Annotated, Final
@@ -17,14 +16,14 @@ from tools.actions.explaining import Explained, Explanation, explain
 from tools.actions.forecasting import WOULD_PARK, forecast, present
 from tools.console import Console
 from tools.errors import CommandFailed
-from tools.events.dead_letters import DeadLetter, Source, collect
+from tools.events.dead_letters import DeadLetter, collect
+from tools.events.input import STDIN
 from tools.events.sources import ConnectionOption, sources
 from tools.files import show_unread
 from tools.help_pages import epilog
 from tools.installation import Installation
 from tools.options import JsonOption, LimitOption, RouteOption, RoutesFileOption, installation_of
 
-STDIN: Final = "-"
 DEFAULT_LIMIT: Final = 100
 
 app = typer.Typer()
@@ -72,8 +71,13 @@ def explain_events(
     name, its id is shown as `{id of NAME}`.
     """
     installation, console = installation_of(context).with_routes(routes), Console()
-    _check_route(installation, route)
-    found = (_sources(installation, path, connection_string_env) for path in events or [STDIN])
+    names = [each.name for each in installation.configuration.routes.routes]
+    if route is not None and route not in names:
+        raise CommandFailed(f"there is no route '{route}'; {suggestion(route, names)}")
+    paths = events or [STDIN]
+    if STDIN in paths and sys.stdin.isatty():
+        raise CommandFailed("say which event to explain: EVENT.json, or '-' and the event on standard input")
+    found = (sources(installation, path, connection_string_env) for path in paths)
     collected = collect(chain.from_iterable(found), limit)
     explainer = Explainer(installation, route, installation.clock())
     explained = map(explainer.explain, collected.letters)
@@ -88,54 +92,40 @@ def explain_events(
     raise typer.Exit(1 if not is_whole or explainer.journal_problem or explainer.would_park else 0)
 
 
+@dataclass
 class Explainer:
     """Puts together what the routes decide and what the journal says.
 
-    :ivar journal_problem: why the journal does not answer; it is not asked again then.
-    :ivar would_park: something would be parked.
+    :param route: this one only.
+    :param journal_problem: why the journal does not answer; it is not asked again then.
+    :param would_park: something would be parked.
     """
 
-    def __init__(self, installation: Installation, route: str | None, now: datetime) -> None:
-        """:param route: this one only."""
-        self._installation = installation
-        self._route = route
-        self.now = now
-        self.journal_problem = ""
-        self.would_park = False
+    installation: Installation
+    route: str | None
+    now: datetime
+    journal_problem: str = ""
+    would_park: bool = False
 
     def explain(self, letter: DeadLetter) -> Explained:
         """One event on every route.
 
         :raises ConfigurationError: the routes are wrong.
         """
-        verdict = self._installation.decide(letter.text)
-        explanations = explain(verdict, self._installation.configuration.routes)
-        wanted = [each for each in explanations if self._route in {None, each.route} or each.route == UNROUTED]
-        return Explained(letter.file, letter.why, verdict, tuple(self._completed(each) for each in wanted))
+        verdict = self.installation.decide(letter.text)
+        explanations = explain(verdict, self.installation.configuration.routes)
+        wanted = [each for each in explanations if self.route in {None, each.route} or each.route == UNROUTED]
+        return Explained(letter, verdict, tuple(self._completed(each) for each in wanted))
 
     def _completed(self, explanation: Explanation) -> Explanation:
         decided = explanation.decided
         if decided is None or self.journal_problem:
             return explanation
         try:
-            found = present(self._installation, decided)
+            found = present(self.installation, decided)
         except JournalUnavailable as exc:
             self.journal_problem = str(exc)
             return explanation
         outcome, because = forecast(decided, found, self.now)
         self.would_park = self.would_park or outcome == WOULD_PARK
         return replace(explanation, present=found, outcome=outcome, because=because)
-
-
-def _sources(installation: Installation, path: str, connection_env: str | None) -> Iterator[Source]:
-    if path != STDIN:
-        return sources(installation, path, connection_env)
-    if sys.stdin.isatty():
-        raise CommandFailed("say which event to explain: EVENT.json, or '-' and the event on standard input")
-    return iter([("standard input", sys.stdin.buffer.read)])
-
-
-def _check_route(installation: Installation, route: str | None) -> None:
-    names = [each.name for each in installation.configuration.routes.routes]
-    if route is not None and route not in names:
-        raise CommandFailed(f"there is no route '{route}'; {suggestion(route, names)}")

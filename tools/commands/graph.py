@@ -98,7 +98,7 @@ def _route(route: Route, chain: Chain) -> dict[str, Any]:
         "name": route.name,
         "event": route.event,
         "enabled": route.enabled,
-        "when": None if route.when is None else route.when.expression.text,
+        "when": None if route.when is None else route.when.text,
         "cooldown": None if route.cooldown is None else duration_text(route.cooldown),
         "organization_url": route.organization_url,
         "project": route.project,

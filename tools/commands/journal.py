@@ -1,7 +1,7 @@
 """``manage.py journal``: what happened to each event on each route. Looks, and changes nothing."""
 
 from datetime import datetime
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 
 import typer
 
@@ -128,21 +128,20 @@ def _show(console: Console, record: Record, now: datetime) -> None:
     for name, value in lines.items():
         if value:
             console.row((name, value), [8])
-    _show_document(console, "event:", records.parsed(record.entry.event), record.entry.event)
-    _show_document(console, "request:", records.parsed(record.entry.request), record.entry.request)
-    _show_document(console, "document:", records.kept_document(record), record.document)
+    documents = {
+        "event:": records.parsed(record.entry.event),
+        "request:": records.parsed(record.entry.request),
+        "document:": records.kept_document(record),
+    }
+    for title, document in documents.items():
+        if document != "":
+            console.line()
+            console.line(title)
+            console.pretty(document)
     console.line()
     console.line("history:")
     for step in record.history:
         console.row((f"  {step.at:%Y-%m-%d %H:%M:%S} UTC", step.state, step.note), [25, 10])
-
-
-def _show_document(console: Console, title: str, document: Any, text: str) -> None:
-    if not text:
-        return
-    console.line()
-    console.line(title)
-    console.pretty(document)
 
 
 def _foresee(installation: Installation, record: Record) -> Foreseen | str:

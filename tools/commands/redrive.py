@@ -1,8 +1,6 @@
 """``manage.py redrive``: sends again what was parked, or what Event Grid gave up."""
 
 import sys
-from collections.abc import Callable, Sequence
-from functools import partial
 from typing import Annotated, Final
 
 import typer
@@ -11,10 +9,10 @@ from shared.journal.records import State
 from shared.redrive import REDRIVABLE_STATES, awaits_redrive
 from tools.actions import records
 from tools.actions.records import Found, Wanted
-from tools.actions.redriving import foresee_delivery, foresee_records, redeliver, redrive_records
+from tools.actions.redriving import redeliver, redrive_records
 from tools.console import Console
 from tools.errors import CommandFailed
-from tools.events.dead_letters import DeadLetter, collect
+from tools.events.dead_letters import collect
 from tools.events.sources import ConnectionOption, sources
 from tools.files import show_unread
 from tools.help_pages import epilog
@@ -23,7 +21,6 @@ from tools.options import LimitOption, RouteOption, installation_of
 from tools.wording import counted
 
 DEFAULT_LIMIT: Final = 1000
-Ask = Callable[[str, int, str], None]
 
 _STATES: Final = tuple(state for state in State if state in REDRIVABLE_STATES)
 
@@ -98,30 +95,7 @@ def redrive(  # noqa: PLR0913 - every parameter is an option
     below it) with --dead-letters. The container is read with a signature in its URL, a connection string, or your
     own identity (`az login`).
     """
-    _check_usage(keys, route, dead_letters, states, everything=everything, without_looking=without_looking)
-    installation, console = installation_of(context), Console()
-    ask = partial(_ask, console, is_confirmed=yes)
-    if dead_letters is not None:
-        collected = collect(sources(installation, dead_letters, connection_string_env), limit)
-        is_whole = show_unread(collected, limit, console)
-        is_done = _redrive_letters(installation, collected.letters, console, None if dry_run else ask) and is_whole
-    else:
-        chosen = _chosen(installation, keys or [], route, frozenset(states or ()), limit)
-        is_done = _redrive_records(installation, chosen, console, None if dry_run else ask, look=not without_looking)
-    raise typer.Exit(0 if is_done else 1)
-
-
-def _check_usage(
-    keys: list[str] | None,
-    route: str | None,
-    dead_letters: str | None,
-    states: list[State] | None,
-    *,
-    everything: bool,
-    without_looking: bool,
-) -> None:
-    ways = [bool(keys), route is not None, everything, dead_letters is not None]
-    if sum(ways) != 1:
+    if sum([bool(keys), route is not None, everything, dead_letters is not None]) != 1:
         raise CommandFailed("say what to redrive, in one way: KEY…, --route ROUTE, --all or --dead-letters PATH")
     if states and not (route or everything):
         raise CommandFailed("--state goes with --route or --all; a KEY is redriven whatever its state")
@@ -129,6 +103,28 @@ def _check_usage(
         raise CommandFailed(f"--state {done[0]}: nothing is left to do there; it may be one of {', '.join(_STATES)}")
     if without_looking and not keys:
         raise CommandFailed("--without-looking is said of single records: name their KEYs")
+    installation, console = installation_of(context), Console()
+    is_sure = yes or dry_run
+    if dead_letters is not None:
+        collected = collect(sources(installation, dead_letters, connection_string_env), limit)
+        is_whole = show_unread(collected, limit, console)
+        if not collected.letters:
+            console.line("no dead letters were found")
+            raise typer.Exit(0 if is_whole else 1)
+        _ask(console, "deliver", len(collected.letters), "event", is_confirmed=is_sure)
+        is_done = redeliver(installation, collected.letters, console, is_dry=dry_run) and is_whole
+    else:
+        chosen = _chosen(installation, keys or [], route, frozenset(states or ()), limit)
+        shown = len(chosen.records)
+        if not shown:
+            console.line(f"nothing to redrive in the journal {installation.journal_name}")
+            raise typer.Exit
+        if chosen.count > shown:
+            console.note(f"the oldest {shown} of {chosen.count} records; run it again for more, or --limit")
+        _ask(console, "redrive", shown, "record", is_confirmed=is_sure)
+        look = not without_looking
+        is_done = redrive_records(installation, chosen.records, console, is_dry=dry_run, look=look)
+    raise typer.Exit(0 if is_done else 1)
 
 
 def _chosen(
@@ -141,34 +137,6 @@ def _chosen(
     if states:
         return records.oldest(journal, Wanted(route, states), limit, now)
     return records.oldest(journal, Wanted(route, REDRIVABLE_STATES), limit, now, also=awaits_redrive)
-
-
-def _redrive_records(
-    installation: Installation, chosen: Found, console: Console, ask: Ask | None, *, look: bool
-) -> bool:
-    """:param ask: None: only show what would be done."""
-    if not chosen.records:
-        console.line(f"nothing to redrive in the journal {installation.journal_name}")
-        return True
-    if chosen.count > len(chosen.records):
-        console.note(f"the oldest {len(chosen.records)} of {chosen.count} records; run it again for more, or --limit")
-    if ask is None:
-        return foresee_records(installation, chosen.records, console)
-    ask("redrive", len(chosen.records), "record")
-    return redrive_records(installation, chosen.records, console, look=look)
-
-
-def _redrive_letters(
-    installation: Installation, letters: Sequence[DeadLetter], console: Console, ask: Ask | None
-) -> bool:
-    """:param ask: None: only show what would be done."""
-    if not letters:
-        console.line("no dead letters were found")
-        return True
-    if ask is None:
-        return foresee_delivery(installation, letters, console)
-    ask("deliver", len(letters), "event")
-    return redeliver(installation, letters, console)
 
 
 def _ask(console: Console, verb: str, number: int, what: str, *, is_confirmed: bool) -> None:

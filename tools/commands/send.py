@@ -15,7 +15,8 @@ from shared.durations import short_duration
 from shared.events.event import AML_PREFIX
 from shared.suggestion import suggestion
 from shared.telemetry import Outcome
-from tools.actions.delivering import SENT, HostTarget, Patience, Sent, Target, TopicTarget, send_and_wait, send_event
+from tools.actions.delivering import SENT, Sent, Target, host_target, send_and_wait, send_event, topic_target
+from tools.actions.records import parsed
 from tools.completing import event_types
 from tools.console import Console
 from tools.errors import CommandFailed
@@ -155,13 +156,13 @@ def send(  # noqa: PLR0913 - every parameter is an option
     if dry_run:
         console.json(documents)
         return
-    patience = Patience(timeout or DEFAULT_TIMEOUT, installation.clock) if wait else None
     sent = []
     for document in documents:
-        if patience is None:
-            sent.append(send_event(target, document))
+        if wait:
+            patience = timeout or DEFAULT_TIMEOUT
+            sent.append(send_and_wait(installation, target, document, patience, installation.clock))
         else:
-            sent.append(send_and_wait(installation, target, document, patience))
+            sent.append(send_event(target, document))
         if not as_json:
             _show(console, sent[-1], target)
     if as_json:
@@ -189,7 +190,7 @@ def _read(event: str, *, as_is: bool) -> list[Document]:
         return [sample_event(name, 1 if as_is else uuid.uuid4().int % 10**9)]
     if event != "-" and not Path(event).exists() and not event.endswith(".json"):
         raise CommandFailed(f"{event} is neither a file nor a type of event; {suggestion(event, SAMPLE_NAMES)}")
-    documents: list[Any] = [one.document for one in read_events([event], sys.stdin.buffer)]
+    documents: list[Any] = [parsed(one.text) for one in read_events([event], sys.stdin.buffer)]
     if not all(isinstance(document, dict) for document in documents):
         raise CommandFailed(f"{event} holds something that is no event; an event is one JSON object")
     return documents
@@ -198,7 +199,7 @@ def _read(event: str, *, as_is: bool) -> list[Document]:
 def _target(installation: Installation, url: str | None, topic: str | None, key: str | None, function: str) -> Target:
     if topic is None:
         key = key or installation.environment.get(HOST_KEY_VARIABLE, "")
-        return HostTarget(webhook(url or DEFAULT_URL, function, checked_key(key)))
+        return host_target(webhook(url or DEFAULT_URL, function, checked_key(key)))
     if url is not None:
         raise CommandFailed("--url and --topic are two ways; choose one")
     if not is_safe_address(topic):
@@ -206,8 +207,7 @@ def _target(installation: Installation, url: str | None, topic: str | None, key:
             "--topic must begin with https://: https://<topic>.<region>-1.eventgrid.azure.net/api/events"
         )
     key = checked_key(key or installation.environment.get(TOPIC_KEY_VARIABLE, ""))
-    settings = installation.settings
-    return TopicTarget(topic, key, identity_factory(settings))
+    return topic_target(topic, key, identity_factory(installation.settings))
 
 
 def _show(console: Console, sent: Sent, target: Target) -> None:

@@ -1,12 +1,12 @@
 """Dead letters in a blob container, read with azure-storage-blob."""
 
-import ipaddress
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import unquote, urlsplit
 
+from shared.http.environment import is_loopback
 from tools.errors import CommandFailed, UnreadableFile
 from tools.events.dead_letters import Source
 
@@ -76,7 +76,7 @@ def blob_place(url: str) -> BlobPlace:
         host, _ = parts.hostname or "", parts.port
     except ValueError as exc:
         raise CommandFailed(f"the container's URL cannot be used; {_FORM}") from exc
-    is_emulator = _is_loopback(host)
+    is_emulator = is_loopback(host)
     if not host or "@" in parts.netloc or (parts.scheme == "http" and not is_emulator):
         raise CommandFailed(f"the container's URL cannot be used; {_FORM}")
     segments = unquote(parts.path).strip("/").split("/")
@@ -164,10 +164,3 @@ def _advice(status: int) -> str:
     if status in {401, 403}:
         return "it takes the role Storage Blob Data Reader, or a signature for reading and listing that is still valid"
     return "check the URL" if status in {400, 404} else "try again later"
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

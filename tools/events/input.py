@@ -1,35 +1,16 @@
 """Reads the events that a command is given: one event, an array of them, or a dead-letter blob; a file or stdin."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, Final
+from typing import BinaryIO, Final
 
-from tools.actions.records import parsed
 from tools.errors import CommandFailed, UnreadableFile
-from tools.events.dead_letters import read_dead_letters
+from tools.events.dead_letters import DeadLetter, read_dead_letters
 
 STDIN: Final = "-"
 
 
-@dataclass(frozen=True, slots=True)
-class InputEvent:
-    """One event.
-
-    :param file: where it was read; empty for a sample.
-    :param text: the event as JSON.
-    """
-
-    file: str
-    text: str
-
-    @property
-    def document(self) -> Any:
-        """The event as a JSON document, of whatever kind."""
-        return parsed(self.text)
-
-
-def read_events(paths: Sequence[str], stdin: BinaryIO) -> list[InputEvent]:
+def read_events(paths: Sequence[str], stdin: BinaryIO) -> list[DeadLetter]:
     """All events of all files, in order.
 
     :param paths: files' names; ``-`` is the standard input.
@@ -38,7 +19,7 @@ def read_events(paths: Sequence[str], stdin: BinaryIO) -> list[InputEvent]:
     return [event for path in paths for event in _read(path, stdin)]
 
 
-def _read(path: str, stdin: BinaryIO) -> list[InputEvent]:
+def _read(path: str, stdin: BinaryIO) -> list[DeadLetter]:
     name = "the standard input" if path == STDIN else path
     try:
         content = stdin.read() if path == STDIN else Path(path).read_bytes()
@@ -50,4 +31,4 @@ def _read(path: str, stdin: BinaryIO) -> list[InputEvent]:
         raise CommandFailed(f"{name} {exc}; an event is one JSON object, in either of Event Grid's schemas") from exc
     if not letters:
         raise CommandFailed(f"{name} holds an empty array; put an event in it")
-    return [InputEvent(path, letter.text) for letter in letters]
+    return letters

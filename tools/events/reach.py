@@ -3,9 +3,9 @@
 from typing import Final
 from urllib.parse import urlsplit
 
+from shared.http.environment import is_loopback
 from tools.errors import CommandFailed
 
-_LOOPBACK: Final = {"127.0.0.1", "localhost", "::1"}
 _MAX_SHOWN: Final = 200
 
 
@@ -13,12 +13,12 @@ def is_safe_address(url: str) -> bool:
     """Whether a key may be sent there: over TLS, or not beyond this machine."""
     try:
         parts = urlsplit(url)
-        host, _ = parts.hostname, parts.port
+        host, _ = parts.hostname or "", parts.port
     except ValueError:
         return False
     if parts.username or parts.password:
         return False
-    return bool(host) and (parts.scheme == "https" or (parts.scheme == "http" and host in _LOOPBACK))
+    return bool(host) and (parts.scheme == "https" or (parts.scheme == "http" and is_loopback(host)))
 
 
 def checked_key(key: str) -> str:

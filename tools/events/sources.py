@@ -1,5 +1,6 @@
 """Where a command reads events from: a file, a folder, or a blob container."""
 
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Final
@@ -10,6 +11,7 @@ from shared.composition import identity_factory
 from tools.errors import CommandFailed
 from tools.events import dead_letter_blobs, dead_letters
 from tools.events.dead_letters import Source
+from tools.events.input import STDIN
 from tools.installation import Installation
 
 DEFAULT_CONNECTION_ENV: Final = "AZURE_STORAGE_CONNECTION_STRING"
@@ -25,11 +27,13 @@ ConnectionOption = Annotated[
 
 
 def sources(installation: Installation, path: str, connection_env: str | None) -> Iterator[Source]:
-    """The files at a path, or the blobs at a container's URL.
+    """The files at a path, the blobs at a container's URL, or for ``-`` the standard input.
 
     :param connection_env: the environment variable that the operator names for the container's connection string.
     :raises CommandFailed: there is nothing there, or it may not be read.
     """
+    if path == STDIN:
+        return iter([("standard input", sys.stdin.buffer.read)])
     if not dead_letter_blobs.is_url(path):
         return dead_letters.local_files(Path(path))
     place = dead_letter_blobs.blob_place(path)

@@ -5,15 +5,12 @@ another one there; so ``topic`` is left out, and the app sees the topic as the e
 Source: Event Grid docs, event-schema and post-to-custom-topic.
 """
 
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Callable
+from typing import Any, Final
 
-from tools.events.documents import Document, Schema, schema_of
+from tools.errors import CommandFailed
+from tools.events.documents import Document, Schema, event_name, schema_of
 from tools.events.reach import cause_of
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from azure.core.credentials import TokenCredential
 
 KEY_VARIABLE: Final = "EVENTGRID_TOPIC_KEY"
 _NOT_FOUND: Final = 404
@@ -28,38 +25,32 @@ _OPTIONS: Final[dict[str, Any]] = {
 }
 
 
-class TopicRefused(Exception):
-    """The topic did not take the event; the message is one line without the key."""
-
-
-def publish(endpoint: str, key: str, make_identity: "Callable[[], TokenCredential]", event: Document) -> None:
+def publish(endpoint: str, key: str, make_identity: Callable[[], Any], event: Document) -> None:
     """Publish one event.
 
     :param endpoint: ``https://<topic>.<region>-1.eventgrid.azure.net/api/events``.
     :param key: an access key of the topic; empty: the identity's token is used (role *EventGrid Data Sender*).
-    :raises TopicRefused: it was refused, or nobody answers.
+    :raises CommandFailed: it was refused, or nobody answers; the message is one line without the key.
     """
     from azure.core.credentials import AzureKeyCredential  # noqa: PLC0415 - slow, and only for those who use it
     from azure.core.exceptions import AzureError, HttpResponseError, ResourceNotFoundError  # noqa: PLC0415 - the same
     from azure.eventgrid import EventGridPublisherClient  # noqa: PLC0415 - the same
 
+    failure = f"{endpoint} did not take {event_name(event)}"
+    if schema_of(event) is Schema.EVENT_GRID:
+        event = {name: value for name, value in event.items() if name.lower() not in _STAMPED}
     credential = AzureKeyCredential(key) if key else make_identity()
     try:
         with EventGridPublisherClient(endpoint, credential) as client:
-            client.send([publishable(event)], **_OPTIONS)
+            client.send([event], **_OPTIONS)
     except HttpResponseError as exc:
         # Where there is no such topic, the library has words of its own instead of the service's.
         status = _NOT_FOUND if isinstance(exc, ResourceNotFoundError) else exc.status_code
-        raise TopicRefused(_refusal(status, next(iter(str(exc.message).splitlines()), ""))) from exc
+        refusal = _refusal(status, next(iter(str(exc.message).splitlines()), ""))
+        raise CommandFailed(f"{failure}: {refusal}", exit_code=1) from exc
     except (AzureError, OSError, ValueError) as exc:
-        raise TopicRefused(f"no answer: {cause_of(exc)}; check --topic, the identity or key, and the network") from exc
-
-
-def publishable(event: Document) -> Document:
-    """The event without what Event Grid itself writes into it."""
-    if schema_of(event) is Schema.CLOUD:
-        return event
-    return {key: value for key, value in event.items() if key.lower() not in _STAMPED}
+        why = f"no answer: {cause_of(exc)}; check --topic, the identity or key, and the network"
+        raise CommandFailed(f"{failure}: {why}", exit_code=1) from exc
 
 
 def _refusal(status: int | None, reason: str) -> str:

@@ -4,6 +4,7 @@ Only what a declaration promises is in here: a text that Azure ML may send in an
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Final
 
 from handlers import EVENT_TYPES
@@ -35,12 +36,14 @@ def options(event: str, path: Path, *, with_children: bool) -> Options:
     if top == "data":
         return _data_options(event, below)
     if top == "event":
-        found = _below(_envelope_options(event, below[0]), below[1:]) if below else _OBJECT
+        envelope = {**_ENVELOPE, "type": (Exactly(EVENT_TYPES[event].type),)}
+        found = _below(envelope.get(below[0], ANYTHING), below[1:]) if below else _OBJECT
     else:
         declared = EVENT_TYPES[event].names.get(top)
         found = _below(_declared_options(declared) if declared is not None else ANYTHING, below)
     if path == ("run_type",) and event == "RunCompleted" and not with_children:
-        return tuple(_without(option, STEP_RUN_TYPE) for option in found)
+        besides = (STEP_RUN_TYPE,)
+        return tuple(replace(one, besides=one.besides + besides) if isinstance(one, Some) else one for one in found)
     return found
 
 
@@ -64,10 +67,6 @@ def _declared_options(name: Name) -> Options:
             return (*texts, NULL) if name.may_be_null else texts
 
 
-def _envelope_options(event: str, name: str) -> Options:
-    return (Exactly(EVENT_TYPES[event].type),) if name == "type" else _ENVELOPE.get(name, ANYTHING)
-
-
 def _data_options(event: str, below: list[str]) -> Options:
     """Azure ML may send anything; but keys are in camelCase here, so that others are never there."""
     if not below:
@@ -80,7 +79,3 @@ def _below(found: Options, names: list[str]) -> Options:
     for _ in names:
         found = ANYTHING if any(option.kind is Kind.OBJECT for option in found) else (NULL,)
     return found
-
-
-def _without(option: Option, text: str) -> Option:
-    return Some(Kind.TEXT, besides=(*option.besides, text)) if isinstance(option, Some) else option

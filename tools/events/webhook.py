@@ -27,7 +27,6 @@ PATH: Final = "/runtime/webhooks/eventgrid"
 # Event Grid listens for 30 s; the host may need some of them to wake up.
 TIMEOUT_SECONDS: Final = (5, 35)
 _ORIGIN: Final = "eventgrid.azure.net"
-_SERVER_ERROR: Final = 500
 _MAX_SHOWN: Final = 300
 _CONTENT_TYPES: Final = {
     Schema.EVENT_GRID: "application/json; charset=utf-8",
@@ -51,24 +50,6 @@ class HandshakeFailed(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """What the host answered: the status, and its text on one line."""
-
-    status: int
-    text: str
-
-    @property
-    def is_accepted(self) -> bool:
-        """Whether Event Grid would take the event as delivered."""
-        return self.status in {200, 201, 202, 203, 204}
-
-    @property
-    def is_failure(self) -> bool:
-        """Whether the function failed, so that Event Grid would deliver the event again."""
-        return self.status >= _SERVER_ERROR
-
-
-@dataclass(frozen=True, slots=True)
 class Webhook:
     """One function's endpoint.
 
@@ -85,8 +66,8 @@ class Webhook:
         """The endpoint's whole address, without the key."""
         return f"{self.url}{PATH}?functionName={quote(self.function, safe='')}"
 
-    def notify(self, event: Document, deliveries: int = 0) -> Answer:
-        """Deliver one event.
+    def notify(self, event: Document, deliveries: int) -> tuple[int, str]:
+        """Deliver one event; return the answer's status, and its text on one line.
 
         :param deliveries: how often it was delivered before.
         :raises HostUnreachable: nobody answers.
@@ -99,7 +80,7 @@ class Webhook:
         }
         body: Any = [event] if schema is Schema.EVENT_GRID else event
         answer = self._send("POST", headers, json.dumps(body).encode())
-        return Answer(answer.status_code, " ".join(answer.text.split())[:_MAX_SHOWN])
+        return answer.status_code, " ".join(answer.text.split())[:_MAX_SHOWN]
 
     def shake_hands(self) -> None:
         """Go through the validation of both schemas, as Event Grid does before it makes a subscription.

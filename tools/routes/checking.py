@@ -11,8 +11,10 @@ from shared.suggestion import suggestion
 from tools.routes import pipeline_files
 from tools.routes import warnings as route_warnings
 from tools.routes.chain import chain
-from tools.routes.findings import Finding, Rule, error, place_of, unset, warning
-from tools.routes.pipeline_files import PipelineFile, UnreadablePipeline
+from tools.routes.findings import Finding, Rule, Severity, of_problem, place_of, warning
+from tools.routes.pipeline_files import DeclaredParameter, UnreadablePipeline
+
+_Declared = Mapping[str, DeclaredParameter]
 
 _THEN: Final = "and if that is the pipeline, Azure DevOps refuses the run"
 _FINDERS: Final = (
@@ -33,8 +35,9 @@ def check(
     :param names: from each event type to the names its handler offers.
     """
     reading = read_routes(text, names=names, environment=environment)
-    findings = [error(problem) for problem in reading.problems]
-    findings += [unset(problem) for problem in reading.unset]
+    findings = [of_problem(problem, Severity.ERROR, Rule.INVALID) for problem in reading.problems]
+    # Where the app runs, the value may be set.
+    findings += [of_problem(problem, Severity.WARNING, Rule.UNSET_ENVIRONMENT) for problem in reading.unset]
     for find in _FINDERS:
         findings += find(reading)
     findings += pipeline_warnings(reading, file)
@@ -43,58 +46,46 @@ def check(
 
 def pipeline_warnings(reading: Reading, file: Path) -> Iterator[Finding]:
     """Where routes and the pipelines' files beside routes.yaml disagree."""
-    read: dict[Path, PipelineFile | UnreadablePipeline] = {}
     for route in reading.table.routes:
         path = pipeline_files.find(file, route.pipeline)
         if path is None:
             continue
-        if path not in read:
-            read[path] = _read(path)
-        match read[path]:
-            case UnreadablePipeline() as exc:
-                yield warning(place_of(reading, route.name, "pipeline"), Rule.PIPELINE_FILE, _shown(path), str(exc))
-            case PipelineFile() as found:
-                yield from _given(reading, route, found)
-                yield from _not_given(reading, route, found)
+        shown = f"{pipeline_files.FOLDER}/{path.name}"
+        try:
+            declared = pipeline_files.read(path)
+        except UnreadablePipeline as exc:
+            yield warning(place_of(reading, route.name, "pipeline"), Rule.PIPELINE_FILE, shown, str(exc))
+        else:
+            yield from _given(reading, route, shown, declared)
+            yield from _not_given(reading, route, shown, declared)
 
 
-def _read(path: Path) -> PipelineFile | UnreadablePipeline:
-    try:
-        return pipeline_files.read(path)
-    except UnreadablePipeline as exc:
-        return exc
-
-
-def _shown(path: Path) -> str:
-    return f"{pipeline_files.FOLDER}/{path.name}"
-
-
-def _given(reading: Reading, route: Route, found: PipelineFile) -> Iterator[Finding]:
+def _given(reading: Reading, route: Route, file: str, found: _Declared) -> Iterator[Finding]:
     """What the route gives, and the file does not take."""
-    declared = [parameter.name for parameter in found.parameters.values()]
+    declared = [parameter.name for parameter in found.values()]
     given: dict[str, Template | None] = dict(route.parameters)
     if route.correlation_parameter is not None:
         given[route.correlation_parameter] = None
     for name, template in given.items():
         path = (route.name, "parameters", name) if template is not None else (route.name, "correlation_parameter")
-        parameter = found.parameters.get(name.lower())
+        parameter = found.get(name.lower())
         if parameter is None:
             advice = suggestion(name, declared) if declared else "it declares none"
-            message = f"{_shown(found.path)} declares no such parameter, {_THEN}"
+            message = f"{file} declares no such parameter, {_THEN}"
             yield warning(place_of(reading, *path), Rule.UNDECLARED_PARAMETER, name, message, advice)
             continue
         literal = _literal(template)
         if literal is not None and (refusal := parameter.refusal(literal)) is not None:
-            message = f"{refusal} ({_shown(found.path)})"
+            message = f"{refusal} ({file})"
             yield warning(place_of(reading, *path), Rule.PARAMETER_VALUE, f"{name}: {literal}", message)
 
 
-def _not_given(reading: Reading, route: Route, found: PipelineFile) -> Iterator[Finding]:
+def _not_given(reading: Reading, route: Route, file: str, found: _Declared) -> Iterator[Finding]:
     """What the file needs, and the route does not give."""
     given = {name.lower() for name in (*route.parameters, route.correlation_parameter or "")}
-    for name, parameter in found.parameters.items():
+    for name, parameter in found.items():
         if parameter.default is None and name not in given:
-            message = f"{_shown(found.path)} needs this parameter, {_THEN}"
+            message = f"{file} needs this parameter, {_THEN}"
             advice = "give it under 'parameters', or declare a default"
             place = place_of(reading, route.name, "parameters")
             yield warning(place, Rule.MISSING_PARAMETER, parameter.name, message, advice)

@@ -50,14 +50,9 @@ class Finding:
     suggestion: str = ""
 
 
-def error(problem: Problem) -> Finding:
-    """A mistake in the file."""
-    return _of_problem(problem, Severity.ERROR, Rule.INVALID)
-
-
-def unset(problem: Problem) -> Finding:
-    """An environment value that is not set here; where the app runs it may be."""
-    return _of_problem(problem, Severity.WARNING, Rule.UNSET_ENVIRONMENT)
+def of_problem(problem: Problem, severity: Severity, rule: Rule) -> Finding:
+    """What the reader of the file has found."""
+    return Finding(problem.line, problem.column, severity, rule, problem.text, problem.what, problem.suggestion)
 
 
 def warning(place: Place, rule: Rule, text: str, message: str, suggestion: str = "") -> Finding:
@@ -68,7 +63,3 @@ def warning(place: Place, rule: Rule, text: str, message: str, suggestion: str =
 def place_of(reading: Reading, *path: str) -> Place:
     """Where a route's key stands, or the route where the key is not in it."""
     return reading.places.get(path) or reading.places[path[0],]
-
-
-def _of_problem(problem: Problem, severity: Severity, rule: Rule) -> Finding:
-    return Finding(problem.line, problem.column, severity, rule, problem.text, problem.what, problem.suggestion)

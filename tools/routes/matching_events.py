@@ -59,7 +59,7 @@ def matching_event(route: Route) -> MatchingEvent | NoEvent:
     tried: Iterator[Proposal] = iter(())
     if route.when is not None:
         known = Known(route.event, with_children=True)
-        tried = islice(proposals(route.when.expression.tree, known, start), _MAX_PROPOSALS)
+        tried = islice(proposals(route.when.tree, known, start), _MAX_PROPOSALS)
     for proposal in chain(tried, [Proposal({}, frozenset())]):
         wanted = {path: value for path, value in proposal.values.items() if value != value_at(start, path)}
         document = _granted(sample, wanted)

@@ -46,17 +46,6 @@ class DeclaredParameter:
         return None
 
 
-@dataclass(frozen=True, slots=True)
-class PipelineFile:
-    """A pipeline's file.
-
-    :param parameters: by name in lower case, since Azure Pipelines does not tell case apart in them.
-    """
-
-    path: Path
-    parameters: Mapping[str, DeclaredParameter]
-
-
 def find(routes_file: Path, pipeline: int | str) -> Path | None:
     """``pipelines/<name>.yml`` beside routes.yaml; None where there is none, or the pipeline is named by its id."""
     if isinstance(pipeline, int):
@@ -66,8 +55,8 @@ def find(routes_file: Path, pipeline: int | str) -> Path | None:
     return next((path for path in candidates if path.is_file()), None)
 
 
-def read(path: Path) -> PipelineFile:
-    """The parameters that a file declares.
+def read(path: Path) -> dict[str, DeclaredParameter]:
+    """The parameters that a file declares, by name in lower case: Azure Pipelines does not tell case apart in them.
 
     :raises UnreadablePipeline: it cannot be read, or is no pipeline.
     """
@@ -79,8 +68,7 @@ def read(path: Path) -> PipelineFile:
         raise UnreadablePipeline(f"is not YAML: {' '.join(str(exc).split())}") from exc
     if not isinstance(document, dict):
         raise UnreadablePipeline("is no pipeline: it must be a mapping")
-    declared = _parameters(document.get("parameters"))
-    return PipelineFile(path, {parameter.name.lower(): parameter for parameter in declared})
+    return {parameter.name.lower(): parameter for parameter in _parameters(document.get("parameters"))}
 
 
 def _parameters(declared: Any) -> list[DeclaredParameter]:

@@ -17,21 +17,19 @@ class Kind(StrEnum):
     OBJECT = "an object"
 
 
+_KINDS: Final = {
+    type(None): Kind.NULL,
+    bool: Kind.BOOLEAN,
+    int: Kind.NUMBER,
+    float: Kind.NUMBER,
+    str: Kind.TEXT,
+    list: Kind.LIST,
+}
+
+
 def kind_of(value: Any) -> Kind:
     """Return the kind of a JSON value."""
-    match value:
-        case None:
-            return Kind.NULL
-        case bool():
-            return Kind.BOOLEAN
-        case int() | float():
-            return Kind.NUMBER
-        case str():
-            return Kind.TEXT
-        case list():
-            return Kind.LIST
-        case _:
-            return Kind.OBJECT
+    return _KINDS.get(type(value), Kind.OBJECT)
 
 
 @dataclass(frozen=True, slots=True)

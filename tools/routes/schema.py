@@ -90,23 +90,21 @@ def routes_schema(names: Mapping[str, Collection[str]]) -> Schema:
             "routes": {"type": "array", "items": {"$ref": "#/definitions/route"}},
         },
         "allOf": [_required_unless_defaulted(key) for key in defaulted],
-        "definitions": {"route": _route(names, [key for key in REQUIRED_KEYS if key not in defaulted])},
+        "definitions": {
+            "route": {
+                "type": "object",
+                "additionalProperties": False,
+                "required": [key for key in REQUIRED_KEYS if key not in defaulted],
+                "dependencies": {"cooldown_key": ["cooldown"]},
+                "properties": {key: _property(key, names) for key in ROUTE_KEYS},
+            }
+        },
     }
 
 
 def schema_text(names: Mapping[str, Collection[str]]) -> str:
     """The schema as the file holds it."""
     return json.dumps(routes_schema(names), indent=2, ensure_ascii=False) + "\n"
-
-
-def _route(names: Mapping[str, Collection[str]], required: list[str]) -> Schema:
-    return {
-        "type": "object",
-        "additionalProperties": False,
-        "required": required,
-        "dependencies": {"cooldown_key": ["cooldown"]},
-        "properties": {key: _property(key, names) for key in ROUTE_KEYS},
-    }
 
 
 def _property(key: str, names: Mapping[str, Collection[str]]) -> Schema:

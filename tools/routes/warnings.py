@@ -3,7 +3,7 @@
 What is said without "may" is certain; see ``conditions``.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from itertools import combinations
 from typing import Final
 
@@ -25,7 +25,7 @@ def condition_warnings(reading: Reading) -> Iterator[Finding]:
     for route in reading.table.routes:
         if route.when is None:
             continue
-        expression = route.when.expression
+        expression = route.when
         place, known = place_of(reading, route.name, "when"), known_of(route)
         answers = {answer for (answer,) in truths([expression.tree], known)}
         if answers == {FAILED}:
@@ -44,7 +44,7 @@ def template_warnings(reading: Reading) -> Iterator[Finding]:
     for route in reading.table.routes:
         for path, template in _templates(route):
             for part in template.parts:
-                if isinstance(part, Expression) and _is_never_a_value(part, known_of(route)):
+                if isinstance(part, Expression) and kinds(part.tree, known_of(route)) <= _NEVER_A_VALUE:
                     message = "never finds a single value, so the route parks every event that it matches"
                     advice = why_never(part, known_of(route)) or _single(part, known_of(route))
                     yield warning(place_of(reading, *path), Rule.ALWAYS_PARKS, part.text, message, advice)
@@ -72,10 +72,6 @@ def _templates(route: Route) -> Iterator[tuple[tuple[str, ...], Template]]:
             yield (route.name, key), single
 
 
-def _is_never_a_value(expression: Expression, known: Known) -> bool:
-    return kinds(expression.tree, known) <= _NEVER_A_VALUE
-
-
 def _single(expression: Expression, known: Known) -> str:
     found = kinds(expression.tree, known)
     if found == {Kind.LIST}:
@@ -88,31 +84,24 @@ def _may_queue_the_same(first: Route, second: Route) -> bool:
     fixed = ("event", "organization_url", "project", "pipeline", "branch", "pipeline_version", "stages_to_skip")
     if any(getattr(first, key) != getattr(second, key) for key in fixed):
         return False
-    return not any(
-        _surely_differ(first_values, second_values)
-        for first_values, second_values in (
-            (first.parameters, second.parameters),
-            (first.variables, second.variables),
-        )
-    )
+    first_texts, second_texts = _literals(first), _literals(second)
+    return all(first_texts[name] == second_texts[name] for name in first_texts.keys() & second_texts.keys())
 
 
-def _surely_differ(first: Mapping[str, Template], second: Mapping[str, Template]) -> bool:
-    """Whether both give a literal text under one name, and not the same: such routes are meant to be two runs."""
-    return any(
-        name in second and _is_literal(template) and _is_literal(second[name]) and template.text != second[name].text
-        for name, template in first.items()
-    )
-
-
-def _is_literal(template: Template) -> bool:
-    return all(isinstance(part, str) for part in template.parts)
+def _literals(route: Route) -> dict[tuple[str, str], str]:
+    """The literal texts among what a run is given: routes with different ones under a name are meant to be two runs."""
+    return {
+        (kind, name): template.text
+        for kind, templates in (("parameter", route.parameters), ("variable", route.variables))
+        for name, template in templates.items()
+        if all(isinstance(part, str) for part in template.parts)
+    }
 
 
 def _overlap(reading: Reading, first: Route, second: Route) -> Finding | None:
     """The warning of two routes that may match one event; None where they exclude each other."""
     known = Known(first.event, with_children=first.include_child_runs or second.include_child_runs)
-    trees = [_NO_CONDITION if each.when is None else each.when.expression.tree for each in (first, second)]
+    trees = [_NO_CONDITION if each.when is None else each.when.tree for each in (first, second)]
     answers = truths(trees, known)
     if (True, True) not in answers:
         return None

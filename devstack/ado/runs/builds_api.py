@@ -41,32 +41,10 @@ def get_tags(call: Call, build_id: int) -> Response:
 
 
 def add_tags(call: Call, build_id: int) -> Response:
-    return _change_tags(call, build_id, add=_tags(json_body(call.request)))
-
-
-def change_tags(call: Call, build_id: int) -> Response:
-    body = call.json_object()
-    add, remove = _tags(body.get("tagsToAdd") or []), _tags(body.get("tagsToRemove") or [])
-    return _change_tags(call, build_id, add, remove)
-
-
-def add_tag(call: Call, build_id: int, tag: str) -> Response:
-    return _change_tags(call, build_id, add=[tag])
-
-
-def delete_tag(call: Call, build_id: int, tag: str) -> Response:
-    return _change_tags(call, build_id, add=[], remove=[tag])
-
-
-def _change_tags(call: Call, build_id: int, add: list[str], remove: list[str] | None = None) -> Response:
-    run = call.books.change_tags(build_id, add, remove or [])
-    return collection(list(_found(run, build_id).tags))
-
-
-def _tags(value: object) -> list[str]:
-    if not isinstance(value, list) or not all(isinstance(tag, str) and tag.strip() for tag in value):
+    tags = json_body(call.request)
+    if not isinstance(tags, list) or not all(isinstance(tag, str) and tag.strip() for tag in tags):
         raise invalid_argument("Tags must be a list of strings that are not empty.")
-    return value
+    return collection(list(_found(call.books.add_tags(build_id, tags), build_id).tags))
 
 
 def _answer(call: Call, run: RunRecord) -> Response:

@@ -8,26 +8,22 @@ from typing import TYPE_CHECKING
 from devstack.ado.call import Call, collection, json_answer
 from devstack.ado.errors import invalid_argument, pipeline_not_found, queue_permission_missing, run_not_found
 from devstack.ado.runs.answers import Answers
-from devstack.ado.runs.validation import RunRequest, final_yaml, order_run, read_run_request
+from devstack.ado.runs.validation import final_yaml, order_run
 
 if TYPE_CHECKING:
     from werkzeug.wrappers import Response
 
     from devstack.ado.declaration import PipelineDeclaration
 
-LONGEST_RUN_LIST = 10_000
-_ORDERS = {"name": lambda pipeline: pipeline.name.lower(), "id": lambda pipeline: pipeline.id}
-
 
 def list_pipelines(call: Call) -> Response:
-    """``$top`` of them from ``continuationToken`` on, in the order of ``orderBy`` (name or id, asc or desc)."""
-    field, _, direction = call.request.args.get("orderBy", "name asc").strip().partition(" ")
-    if field not in _ORDERS or direction.strip() not in {"", "asc", "desc"}:
-        raise invalid_argument("orderBy must be name or id, followed by asc or desc.")
+    """``$top`` of them from ``continuationToken`` on, by name: ``orderBy`` is not emulated."""
+    if "orderBy" in call.request.args:
+        raise invalid_argument("The emulator does not have the order orderBy.")
     token = call.request.args.get("continuationToken", "0")
     if not re.fullmatch(r"\d{1,9}", token):
         raise invalid_argument("The continuation token is not one that this server gave.")
-    pipelines = sorted(call.declaration.pipelines, key=_ORDERS[field], reverse=direction.strip() == "desc")
+    pipelines = sorted(call.declaration.pipelines, key=lambda pipeline: pipeline.name.lower())
     start, top = int(token), call.integer("$top", least=1) or len(pipelines)
     page = pipelines[start : start + top]
     more = start + len(page) < len(pipelines) and bool(page)
@@ -41,31 +37,17 @@ def get_pipeline(call: Call, pipeline_id: int) -> Response:
 
 def run_pipeline(call: Call, pipeline_id: int) -> Response:
     """Queues a run, or with ``previewRun`` only says what it would be."""
-    pipeline, request = _run_request(call, pipeline_id)
-    if request.preview:
-        return _preview(call, pipeline, request)
-    if request.yaml_override is not None:
-        raise invalid_argument("yamlOverride is for previews only.")
-    run = call.books.queue(order_run(request, pipeline, call.declaration))
+    pipeline, body = _pipeline_to_run(call, pipeline_id), call.body("run_request")
+    if body.get("previewRun"):
+        return preview_pipeline(call, pipeline_id)
+    run = call.books.queue(order_run(body, pipeline, call.declaration))
     return json_answer(Answers(call.declaration, call.root).run(run))
 
 
 def preview_pipeline(call: Call, pipeline_id: int) -> Response:
-    pipeline, request = _run_request(call, pipeline_id)
-    return _preview(call, pipeline, request)
-
-
-def _preview(call: Call, pipeline: PipelineDeclaration, request: RunRequest) -> Response:
-    order = order_run(request, pipeline, call.declaration)
-    return json_answer({"finalYaml": final_yaml(order, request, pipeline)})
-
-
-def list_runs(call: Call, pipeline_id: int) -> Response:
-    """The pipeline's runs, the latest first."""
-    pipeline = _pipeline(call, pipeline_id)
-    runs = [run for run in reversed(call.books.runs) if run.pipeline_id == pipeline.id]
-    answers = Answers(call.declaration, call.root)
-    return collection([answers.run_summary(run) for run in runs[:LONGEST_RUN_LIST]])
+    pipeline = _pipeline_to_run(call, pipeline_id)
+    order = order_run(call.body("run_request"), pipeline, call.declaration)
+    return json_answer({"finalYaml": final_yaml(order, pipeline)})
 
 
 def get_run(call: Call, pipeline_id: int, run_id: int) -> Response:
@@ -87,8 +69,8 @@ def _pipeline(call: Call, pipeline_id: int) -> PipelineDeclaration:
     return pipeline
 
 
-def _run_request(call: Call, pipeline_id: int) -> tuple[PipelineDeclaration, RunRequest]:
+def _pipeline_to_run(call: Call, pipeline_id: int) -> PipelineDeclaration:
     pipeline = _pipeline(call, pipeline_id)
     if not pipeline.may_queue:
         raise queue_permission_missing(pipeline.id, pipeline.name, call.declaration.project)
-    return pipeline, read_run_request(call.body("run_request"))
+    return pipeline

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import yaml
@@ -19,33 +18,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from devstack.ado.declaration import Declaration, PipelineDeclaration
-
-
-@dataclass(frozen=True)
-class RunRequest:
-    """The body of a run or preview request; None is what was not said."""
-
-    branch: str | None
-    version: str | None
-    template_parameters: Mapping[str, str]
-    variables: Mapping[str, Variable]
-    stages_to_skip: tuple[str, ...]
-    preview: bool
-    yaml_override: str | None
-
-
-def read_run_request(body: Mapping[str, Any]) -> RunRequest:
-    """The request in a body that has the right shape."""
-    repository = _self_repository(body.get("resources") or {})
-    return RunRequest(
-        branch=repository.get("refName") or None,
-        version=repository.get("version") or None,
-        template_parameters=body.get("templateParameters") or {},
-        variables={name: _variable(value) for name, value in (body.get("variables") or {}).items()},
-        stages_to_skip=tuple(body.get("stagesToSkip") or ()),
-        preview=body.get("previewRun") or False,
-        yaml_override=body.get("yamlOverride") or None,
-    )
 
 
 def _self_repository(resources: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -62,29 +34,32 @@ def _variable(document: Mapping[str, Any]) -> Variable:
     return Variable(None if is_secret else document.get("value") or "", is_secret)
 
 
-def order_run(request: RunRequest, pipeline: PipelineDeclaration, declaration: Declaration) -> RunOrder:
-    """The run that is asked for, complete: defaults merged in, the branch resolved to a commit."""
+def order_run(body: Mapping[str, Any], pipeline: PipelineDeclaration, declaration: Declaration) -> RunOrder:
+    """The run that a body of the right shape asks for: defaults merged in, the branch resolved to a commit."""
+    repository = _self_repository(body.get("resources") or {})
+    variables = {name: _variable(value) for name, value in (body.get("variables") or {}).items()}
+    parameters, stages = body.get("templateParameters") or {}, tuple(body.get("stagesToSkip") or ())
     if pipeline.disabled:
         raise invalid_pipeline_request(f"Pipeline {pipeline.name} is disabled: no run can be queued.")
-    _check_settable(request.variables, pipeline)
-    branch = request.branch or declaration.default_branch_ref
+    _check_settable(variables, pipeline)
+    branch = repository.get("refName") or declaration.default_branch_ref
     if branch not in declaration.branch_refs:
         raise invalid_pipeline_request(
             f"The latest version of {branch} could not be found in repository {declaration.project}. "
             "Check that the branch exists and is written as a full ref (refs/heads/…)."
         )
-    _check_parameters(request.template_parameters, pipeline)
-    unknown = [stage for stage in request.stages_to_skip if stage not in pipeline.stages]
+    _check_parameters(parameters, pipeline)
+    unknown = [stage for stage in stages if stage not in pipeline.stages]
     if unknown:
         raise invalid_pipeline_request(f"Stages to skip that the pipeline does not have: {', '.join(unknown)}.")
     return RunOrder(
         pipeline_id=pipeline.id,
         pipeline_name=pipeline.name,
         branch=branch,
-        version=_commit(request.version, branch),
-        template_parameters={**pipeline.defaults, **request.template_parameters},
-        variables=request.variables,
-        stages_to_skip=request.stages_to_skip,
+        version=_commit(repository.get("version"), branch),
+        template_parameters={**pipeline.defaults, **parameters},
+        variables=variables,
+        stages_to_skip=stages,
     )
 
 
@@ -112,17 +87,15 @@ def _check_parameters(given: Mapping[str, str], pipeline: PipelineDeclaration) -
 
 def _commit(version: str | None, branch: str) -> str:
     """The commit asked for or, for a branch alone, an id that is always the same."""
-    if version is None:
+    if not version:
         return hashlib.sha1(branch.encode(), usedforsecurity=False).hexdigest()
     if not re.fullmatch(r"[0-9a-f]{40}", version):
         raise invalid_pipeline_request(f"Commit {version} could not be found on {branch}.")
     return version
 
 
-def final_yaml(order: RunOrder, request: RunRequest, pipeline: PipelineDeclaration) -> str:
-    """The YAML of a preview: the pipeline with its parameters replaced by their values, or what the caller sent."""
-    if request.yaml_override is not None:
-        return request.yaml_override
+def final_yaml(order: RunOrder, pipeline: PipelineDeclaration) -> str:
+    """The YAML of a preview: the pipeline with its parameters replaced by their values."""
     steps = [{"script": f"echo {name}={value}"} for name, value in order.template_parameters.items()]
     stages = [
         {"stage": stage, "jobs": [{"job": stage, "steps": steps}]} for stage in (pipeline.stages or ("__default",))

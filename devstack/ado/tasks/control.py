@@ -18,7 +18,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from devstack.ado.call import Call, json_answer
-from devstack.ado.errors import ApiError, invalid_argument, plan_not_found
+from devstack.ado.errors import ApiError, invalid_argument
 from devstack.ado.tasks.inputs import DEFAULT_HEADERS, AzureFunction, InvokeRestApi, TaskInputError, TaskInputs
 from devstack.ado.tasks.start import start_wait_task
 from devstack.aml.jobs import JobError
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from werkzeug.wrappers import Response
+
+    from devstack.ado.tasks.records import TaskRecord
 
 
 def start_task(call: Call) -> Response:
@@ -50,43 +52,33 @@ def start_task(call: Call) -> Response:
 
 
 def get_task(call: Call, task_id: UUID) -> Response:
-    try:
-        task = call.books.task_hub.task(str(task_id))
-    except LookupError as exc:
-        raise _no_task(task_id) from exc
-    return json_answer(call.books.task_hub.masker.document(task.document()))
+    return _shown(call, call.books.task_hub.task(str(task_id)))
 
 
 def time_task_out(call: Call, task_id: UUID) -> Response:
     """``{"timedOut": true}`` lets the task's time pass; one that has ended stays as it is: 409."""
     if call.json_object() != {"timedOut": True}:
         raise invalid_argument('The body must be {"timedOut": true}.')
-    try:
-        task = call.books.task_hub.time_out(str(task_id))
-    except LookupError as exc:
-        raise _no_task(task_id) from exc
+    task = call.books.task_hub.time_out(str(task_id))
     if task.ended_by != "timeout":
         raise ApiError(409, "Devstack", "TaskEndedException", f"Task {task_id} has ended already: {task.result}.")
+    return _shown(call, task)
+
+
+def _shown(call: Call, task: TaskRecord) -> Response:
     return json_answer(call.books.task_hub.masker.document(task.document()))
 
 
 def end_plan(call: Call, plan_id: UUID) -> Response:
     """``{"result": "canceled"}``, "succeeded" or "failed"; ``status`` 404 or 410 is what clients are answered then."""
     order = call.body("plan_end")
-    status = order.get("status", call.declaration.agentless.ended_plan_status)
-    try:
-        plan = call.books.task_hub.end_plan(str(plan_id), order["result"], status)
-    except LookupError as exc:
-        raise plan_not_found(str(plan_id)) from exc
+    plan = call.books.task_hub.end_plan(str(plan_id), order["result"], order.get("status"))
     return json_answer({"planId": plan.id, "result": plan.result, "status": plan.ended_status})
 
 
 def expire_token(call: Call, plan_id: UUID) -> Response:
     """Ends the life of a plan's job token."""
-    try:
-        call.books.task_hub.expire_token(str(plan_id))
-    except LookupError as exc:
-        raise plan_not_found(str(plan_id)) from exc
+    call.books.task_hub.expire_token(str(plan_id))
     return json_answer({"planId": str(plan_id), "token": "expired"})
 
 
@@ -112,8 +104,3 @@ def _inputs(document: dict[str, Any]) -> TaskInputs:
         url_suffix=document.get("urlSuffix", ""),
         **more,
     )
-
-
-def _no_task(task_id: UUID) -> ApiError:
-    message = f"There is no task instance {task_id}; POST /_emulator/tasks starts one."
-    return ApiError(404, "Devstack", "TaskNotFoundException", message)

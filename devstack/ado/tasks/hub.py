@@ -17,7 +17,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from devstack.ado.access import new_token
-from devstack.ado.errors import job_not_found, log_not_found, plan_not_found, record_not_found, task_not_found
+from devstack.ado.errors import job_not_found, plan_not_found, record_not_found, task_not_found
 from devstack.ado.masking import Masker
 from devstack.ado.tasks.records import EventRecord, LogRecord, PlanRecord, TaskRecord
 
@@ -51,7 +51,7 @@ class TaskHub:
         self.masker = Masker()
         self._agentless = agentless
         self._clock = clock
-        self._changed = threading.Condition()
+        self._lock = threading.RLock()
         self._plans: dict[str, PlanRecord] = {}
         self._tasks: dict[str, TaskRecord] = {}
         self._unfinished: set[str] = set()
@@ -60,25 +60,15 @@ class TaskHub:
     @property
     def tasks(self) -> tuple[TaskRecord, ...]:
         """Every task, in the order in which they were started."""
-        with self._changed:
+        with self._lock:
             self._end_overdue()
             return tuple(self._snapshot(task) for task in self._tasks.values())
 
     def task(self, task_id: str) -> TaskRecord:
-        """:raises LookupError: there is no such task."""
-        with self._changed:
+        """:raises ApiError: 404, there is no such task."""
+        with self._lock:
             self._end_overdue()
             return self._snapshot(self._known_task(task_id))
-
-    def wait(self, task_id: str, timeout_seconds: float) -> TaskRecord:
-        """The task once it has ended, or as it is when the time has passed.
-
-        :raises LookupError: there is no such task.
-        """
-        with self._changed:
-            self._known_task(task_id)
-            self._changed.wait_for(lambda: self.task(task_id).state == "completed", timeout_seconds)
-            return self.task(task_id)
 
     def start(
         self, name: str, *, calls: bool, timeout_minutes: float | None = None, early_events: EarlyEvents | None = None
@@ -87,7 +77,7 @@ class TaskHub:
 
         :param calls: whether the task sends a request of its own, whose answer is to be told with ``answered``.
         """
-        with self._changed:
+        with self._lock:
             now = self._clock()
             minutes = self._agentless.timeout_minutes if timeout_minutes is None else timeout_minutes
             plan = PlanRecord(
@@ -115,7 +105,7 @@ class TaskHub:
 
     def plan_of_token(self, token: str) -> str | None:
         """The plan that a job token is for; None for one that is unknown or has expired."""
-        with self._changed:
+        with self._lock:
             plan_id = self._tokens.get(token)
             return plan_id if plan_id and self._clock() < self._plans[plan_id].token_expires else None
 
@@ -124,7 +114,7 @@ class TaskHub:
 
         :raises ApiError: 404 for an unknown one, the plan's ``ended_status`` for one that has ended.
         """
-        with self._changed:
+        with self._lock:
             self._end_overdue()
             plan = self._plans.get(plan_id)
             if plan is None or plan.result is not None:
@@ -133,7 +123,7 @@ class TaskHub:
 
     def answered(self, task_id: str, lines: Iterable[str], *, accepted: bool) -> None:
         """The task's own request was answered: with a 2xx it waits on, else it has failed."""
-        with self._changed:
+        with self._lock:
             self._end_overdue()
             task = self._change(task_id, log_lines=self._masked(lines))
             if task.state == "completed":
@@ -145,12 +135,12 @@ class TaskHub:
 
     def post_event(self, plan_id: str, event: TaskEvent, credential: str) -> None:
         """Takes an event. :raises ApiError: the plan, its job or its task is not known by these ids."""
-        with self._changed:
+        with self._lock:
             task = self._tasks[self.live_plan(plan_id).task_id]
             if event.job_id != task.job_id:
                 raise job_not_found(event.job_id, plan_id)
             if event.task_id != task.id:
-                raise task_not_found(event.task_id, plan_id)
+                raise record_not_found(event.task_id, plan_id, "task instance")
             effect = _effect(task, event)
             record = EventRecord(event.name, event.result, credential, effect, self._clock())
             self._change(task.id, events=(*task.events, record))
@@ -158,7 +148,7 @@ class TaskHub:
                 self._end(task.id, event.result, "event")
 
     def create_log(self, plan_id: str, path: str) -> LogRecord:
-        with self._changed:
+        with self._lock:
             plan, now = self.live_plan(plan_id), self._clock()
             log = LogRecord(id=len(plan.logs) + 1, path=self.masker.text(path), created=now, changed=now)
             self._plans[plan.id] = replace(plan, logs=(*plan.logs, log))
@@ -166,11 +156,11 @@ class TaskHub:
 
     def append_log(self, plan_id: str, log_id: int, content: bytes) -> LogRecord:
         """:raises ApiError: 404, there is no such log."""
-        with self._changed:
+        with self._lock:
             plan = self.live_plan(plan_id)
             log = plan.log(log_id)
             if log is None:
-                raise log_not_found(log_id, plan_id)
+                raise record_not_found(str(log_id), plan_id, "log")
             log = replace(log, content=log.content + content, changed=self._clock())
             logs = tuple(log if each.id == log_id else each for each in plan.logs)
             self._plans[plan.id] = replace(plan, logs=logs)
@@ -178,7 +168,7 @@ class TaskHub:
 
     def update_records(self, plan_id: str, changes: Mapping[str, Mapping[str, object]]) -> PlanRecord:
         """Changes or adds records of the plan's timeline. It says nothing of the task: only an event ends that."""
-        with self._changed:
+        with self._lock:
             plan = self.live_plan(plan_id)
             records = dict(plan.records)
             for record_id, change in changes.items():
@@ -188,7 +178,7 @@ class TaskHub:
 
     def append_feed(self, plan_id: str, record_id: str, lines: Iterable[str]) -> None:
         """Shows lines on the console. :raises ApiError: 404, the timeline has no such record."""
-        with self._changed:
+        with self._lock:
             plan = self.live_plan(plan_id)
             task = self._tasks[plan.task_id]
             if record_id not in {task.id, task.job_id, *plan.records}:
@@ -199,9 +189,9 @@ class TaskHub:
     def end_plan(self, plan_id: str, result: PlanResult, ended_status: int | None = None) -> PlanRecord:
         """Ends a plan, and its task with it where that has not ended; a plan that has ended keeps its first result.
 
-        :raises LookupError: there is no such plan.
+        :raises ApiError: 404, there is no such plan.
         """
-        with self._changed:
+        with self._lock:
             self._end_overdue()
             plan = self._known_plan(plan_id)
             if plan.result is None:
@@ -211,29 +201,29 @@ class TaskHub:
             return plan
 
     def expire_token(self, plan_id: str) -> None:
-        """:raises LookupError: there is no such plan."""
-        with self._changed:
+        """:raises ApiError: 404, there is no such plan."""
+        with self._lock:
             plan = self._known_plan(plan_id)
             self._plans[plan_id] = replace(plan, token_expires=self._clock())
 
     def time_out(self, task_id: str) -> TaskRecord:
         """Lets the task's time pass; one that has ended already stays as it is.
 
-        :raises LookupError: there is no such task.
+        :raises ApiError: 404, there is no such task.
         """
-        with self._changed:
+        with self._lock:
             self._known_task(task_id)
             self._end(task_id, "canceled", "timeout")
             return self.task(task_id)
 
     def _known_plan(self, plan_id: str) -> PlanRecord:
         if plan_id not in self._plans:
-            raise LookupError(f"there is no plan {plan_id}")
+            raise plan_not_found(plan_id)
         return self._plans[plan_id]
 
     def _known_task(self, task_id: str) -> TaskRecord:
         if task_id not in self._tasks:
-            raise LookupError(f"there is no task {task_id}")
+            raise task_not_found(task_id)
         return self._tasks[task_id]
 
     def _end_overdue(self) -> None:
@@ -246,7 +236,6 @@ class TaskHub:
             self._unfinished.remove(task_id)
             finished = min(self._clock(), self._tasks[task_id].deadline)
             self._change(task_id, state="completed", result=result, ended_by=by, finished=finished)
-            self._changed.notify_all()
 
     def _change(self, task_id: str, **changes: object) -> TaskRecord:
         task = self._tasks[task_id] = replace(self._tasks[task_id], **changes)  # type: ignore[arg-type]

@@ -2,13 +2,14 @@
 
 Below ``/{organization}/{projectId}/_apis/distributedtask/hubs/{hub}/plans/{planId}``. A request shows the job token of
 its own plan, as a bearer token or as the password of Basic credentials with an empty user name, or one of the
-emulator's other credentials; anything else is a 401 here, never a sign-in page.
+emulator's other credentials; anything else is a 401 here, never a sign-in page. Only bodies that Azure DevOps' Task API
+describes are taken (see schemas.json), so that a client which sends something else is noticed here.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from werkzeug.wrappers import Response
 
@@ -16,16 +17,17 @@ from devstack.ado.access import CredentialKind, Credentials, job_token
 from devstack.ado.call import Call, collection, json_answer
 from devstack.ado.errors import (
     content_type_not_supported,
+    invalid_argument,
     plan_not_found,
     project_not_found,
     record_not_found,
     unauthorized,
 )
 from devstack.ado.tasks.answers import timeline_records
-from devstack.ado.tasks.bodies import read_event, read_records, read_values
-from devstack.ado.tasks.hub import HUB_NAME
+from devstack.ado.tasks.hub import HUB_NAME, TaskEvent
 
 if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
     from uuid import UUID
 
     from devstack.ado.tasks.hub import TaskHub
@@ -79,7 +81,9 @@ def open_plan(call: Call, caller: Caller, scope: str, hub: str, plan_id: UUID) -
 
 
 def post_event(request: PlanCall) -> Response:
-    request.hub.post_event(request.plan.id, read_event(request.call.body("task_event")), request.caller.kind)
+    body = request.call.body("task_event")
+    event = TaskEvent(body["name"], body["jobId"].lower(), body["taskId"].lower(), body.get("result"))
+    request.hub.post_event(request.plan.id, event, request.caller.kind)
     return Response(status=204)
 
 
@@ -104,15 +108,41 @@ def get_records(request: PlanCall, timeline_id: UUID) -> Response:
 def update_records(request: PlanCall, timeline_id: UUID) -> Response:
     """Changes records or adds them; the answer has those that were named."""
     _check_timeline(request.plan, timeline_id)
-    changes = read_records(request.call.body("timeline_records"), [log.id for log in request.plan.logs])
+    changes = _changes(request.call.body("timeline_records"), [log.id for log in request.plan.logs])
     plan = request.hub.update_records(request.plan.id, changes)
     return collection([record for record in _records(request, plan) if record["id"] in changes])
 
 
 def append_feed(request: PlanCall, timeline_id: UUID, record_id: UUID) -> Response:
     _check_timeline(request.plan, timeline_id)
-    request.hub.append_feed(request.plan.id, str(record_id), read_values(request.call.body("feed")))
+    request.hub.append_feed(request.plan.id, str(record_id), _values(request.call.body("feed")))
     return Response(status=204)
+
+
+def _values(body: Mapping[str, Any]) -> list[Any]:
+    """What a collection wraps; its count, where there is one, must be right."""
+    values: list[Any] = body["value"]
+    if body.get("count") not in {None, len(values)}:
+        raise invalid_argument(f"count must be the number of values, which is {len(values)}.")
+    return values
+
+
+def _changes(body: Mapping[str, Any], log_ids: Collection[int]) -> dict[str, dict[str, object]]:
+    """What is to be changed of which records; null means that a field stays as it is.
+
+    :param log_ids: the logs that there are; 0 stands for none.
+    """
+    changes: dict[str, dict[str, object]] = {}
+    for record in _values(body):
+        change = {name: value for name, value in record.items() if value is not None}
+        change["id"] = record_id = record["id"].lower()
+        log_id = change.pop("log", {"id": 0})["id"]
+        if log_id not in {0, *log_ids}:
+            raise invalid_argument('The log of a timeline record must be one that was created: {"id": …}.')
+        if log_id:
+            change["log"] = {"id": log_id}
+        changes[record_id] = {**changes.get(record_id, {}), **change}
+    return changes
 
 
 def _check_timeline(plan: PlanRecord, timeline_id: UUID) -> None:

@@ -67,7 +67,7 @@ def test_without_suppress_it_is_sent_to_the_page(ado: Ado) -> None:
 
 @pytest.mark.parametrize(
     ("method", "path"),
-    [("PATCH", f"{BUILDS}/501"), ("PUT", f"{BUILDS}/501/tags/a"), ("DELETE", f"{BUILDS}/501/tags/a")],
+    [("PATCH", f"{BUILDS}/501"), ("PUT", f"{BUILDS}/501"), ("DELETE", f"{BUILDS}/501")],
 )
 def test_methods_that_no_browser_sends_get_a_401(ado: Ado, method: str, path: str) -> None:
     answer = ado.ask(method, path, {}, headers=basic(BAD))
@@ -94,21 +94,16 @@ def test_no_secret_is_written_anywhere(ado: Ado, caplog: pytest.LogCaptureFixtur
     assert [text for text in texts if "canary" in text] == []
 
 
-@pytest.mark.parametrize(
-    ("organization", "project"),
-    [("contoso", "mlops"), ("CONTOSO", "MLOps"), ("contoso", DECLARATION.project_id)],
-)
-def test_names_of_the_project(ado: Ado, organization: str, project: str) -> None:
-    assert ado.ask("GET", f"/{organization}/{project}/_APIs/Pipelines/").status_code == 200
+def test_names_of_the_project(ado: Ado) -> None:
+    for path in ("contoso/mlops", "CONTOSO/MLOps", f"contoso/{DECLARATION.project_id}"):
+        assert ado.ask("GET", f"/{path}/_APIs/Pipelines/").status_code == 200
 
 
 @pytest.mark.parametrize(
     ("method", "path", "allowed"),
     [
-        ("PUT", RUNS, "GET, POST"),
-        ("DELETE", RUNS, "GET, POST"),
-        ("POST", BUILDS, "GET"),
-        ("PATCH", f"{PROJECT}/pipelines/1", "GET"),
+        ("GET", RUNS, "POST"),
+        ("PUT", f"{BUILDS}/501/tags", "GET, POST"),
         ("POST", "/_emulator/books", "GET"),
     ],
 )
@@ -118,9 +113,7 @@ def test_a_method_that_the_resource_does_not_have(ado: Ado, method: str, path: s
     assert message == f"The requested resource does not support the HTTP method {method}."
 
 
-@pytest.mark.parametrize(
-    "version", ["1.0", "5.1", "6.0-preview.1", "7.1", "7.1-preview.1", "7.2-preview", "7.2-preview.1"]
-)
+@pytest.mark.parametrize("version", ["1.0", "6.0-preview.1", "7.1", "7.2-preview"])
 def test_versions_that_the_service_has(ado: Ado, version: str) -> None:
     assert ado.ask("POST", RUNS, PLAIN_RUN, query={"api-version": version}).status_code == 200
     assert ado.ask("GET", BUILDS, query={"api-version": ""}).status_code == 200  # a read needs none

@@ -27,7 +27,7 @@ def _books(ado: Ado) -> Any:
 def test_the_books_over_http(ado: Ado) -> None:
     secret = {"apiKey": {"value": "canary-api-key", "isSecret": True}, "system.debug": {"value": "true"}}
     ado.run({**PLAIN_RUN, "variables": secret, "stagesToSkip": ["deploy"]})
-    ado.emulator.books.change_tags(501, ["nightly"])
+    ado.emulator.books.add_tags(501, ["nightly"])
 
     books = _books(ado)
 
@@ -92,31 +92,18 @@ def test_requests_are_entered_whatever_comes_of_them(ado: Ado, headers: dict[str
 
 
 @pytest.mark.parametrize("result", ["succeeded", "failed", "canceled"])
-def test_a_run_is_finished_over_http(ado: Ado, result: str) -> None:
+def test_a_run_ends_once_over_http_too(ado: Ado, result: str) -> None:
     ado.run()
 
-    answer = ado.ask("POST", "/_emulator/runs/501", {"result": result})
+    answer: Any = ado.ask("POST", "/_emulator/runs/501", {"result": result})
 
-    assert answer.status_code == 200
-    assert answer.json == _books(ado)["runs"][0]
+    assert (answer.status_code, answer.json) == (200, _books(ado)["runs"][0])
     assert (answer.json["state"], answer.json["result"]) == ("completed", result)
     assert answer.json["finishedDate"] > answer.json["createdDate"]
     assert ado.ask("POST", "/_emulator/runs/501", {"result": result}).json == answer.json
-
-
-def test_a_run_ends_once(ado: Ado) -> None:
-    ado.run()
-    ado.emulator.finish_run(501, "succeeded")
-
-    message = ado.refused(409, "RunEndedException", "POST", "/_emulator/runs/501", {"result": "failed"})
-
-    assert message == "Run 501 has ended already: succeeded."
-    assert ado.emulator.finish_run(501, "failed").result == "succeeded"
+    assert ado.emulator.finish_run(501, "failed").result == result
     with pytest.raises(LookupError, match="there is no run 502"):
         ado.emulator.finish_run(502, "failed")
-    cancelled = ado.emulator.books.cancel(501)
-    assert cancelled is not None
-    assert cancelled.state == "completed"
 
 
 def test_many_writers_at_once() -> None:
@@ -140,8 +127,6 @@ def test_many_writers_at_once() -> None:
     [
         ([{"token": "x"}, 1], [{"token": "***"}, 1]),
         ({"value": "x"}, {"value": "x"}),
-        ({"isSecret": "true", "value": "x"}, {"isSecret": "true", "value": "x"}),
-        ({"isSecret": True, "value": None}, {"isSecret": True, "value": None}),
         ({"a": {"isSecret": True, "value": "x"}}, {"a": {"isSecret": True, "value": "***"}}),
     ],
 )

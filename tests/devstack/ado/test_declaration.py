@@ -103,51 +103,33 @@ def test_a_default_becomes_text(tmp_path: Path, default: object, text: str) -> N
     ("change", "problem"),
     [
         ({"organisation": "x"}, "(top level): Additional properties are not allowed ('organisation' was unexpected)"),
-        ({"organization": ""}, "organization: '' does not match"),
         ({"project": "a/b"}, "project: 'a/b' does not match"),
-        ({"branches": []}, "branches: [] should be non-empty"),
-        ({"branches": ["main", 3]}, "branches[1]: 3 is not of type 'string'"),
         ({"branches": ["main", "main"]}, "branches: ['main', 'main'] has non-unique elements"),
-        ({"pipelines": []}, "pipelines: [] should be non-empty"),
         ({"credentials": {"pat": {"environment": "X"}}}, "credentials.pat: 'default' is a required property"),
-        ({"credentials": {"pat": {"environment": "X", "default": ""}}}, "credentials.pat.default: '' should be non-e"),
-        ({"agentless": {"early_events": "lost"}}, "agentless.early_events: 'lost' is not one of ['taken', 'dropped']"),
         ({"agentless": {"ended_plan_status": 400}}, "agentless.ended_plan_status: 400 is not one of [404, 410]"),
-        ({"agentless": {"token_hours": 0}}, "agentless.token_hours: 0 is less than the minimum of 1"),
     ],
 )
 def test_a_bad_declaration_is_refused(tmp_path: Path, change: dict[str, Any], problem: str) -> None:
     assert [found.startswith(problem) for found in _problems(tmp_path, GOOD | change)] == [True]
 
 
+X = {"name": "x"}
+
+
 @pytest.mark.parametrize(
-    ("change", "problem"),
+    ("kind", "value", "problem"),
     [
-        ({"id": True}, "id: True is not of type 'integer'"),
-        ({"folder": "mlops"}, "folder: 'mlops' does not match"),
-        ({"parameters": [{"name": "x", "type": "text"}]}, "parameters[0].type: 'text' is not one of ['string', "),
-        ({"variables": [{"name": "x", "secret": True}]}, "variables[0]: Additional properties are not allowed"),
-        ({"variables": [{"name": "x"}, {"name": "X"}]}, "variables[1].name: 'x' is there twice"),
-        (
-            {"parameters": [{"name": "x", "type": "string"}, {"name": "X", "type": "string"}]},
-            "parameters[1].name: 'x' is there twice",
-        ),
-        (
-            {"parameters": [{"name": "x", "type": "number", "default": "many"}]},
-            "parameters[0].default: The value of the 'x' parameter is not a valid number.",
-        ),
-        (
-            {"parameters": [{"name": "x", "type": "string", "default": "c", "values": ["a", "b"]}]},
-            "parameters[0].default: The value of the 'x' parameter is not allowed. Allowed values: a, b.",
-        ),
-        (
-            {"parameters": [{"name": "x", "type": "number", "values": ["many"]}]},
-            "parameters[0].values: must all be of type number",
-        ),
+        ("folder", "mlops", "folder: 'mlops' does not match"),
+        ("parameters", [{**X, "type": "text"}], "parameters[0].type: 'text' is not one of ['string', "),
+        ("variables", [{**X, "secret": True}], "variables[0]: Additional properties are not allowed"),
+        ("variables", [X, {"name": "X"}], "variables[1].name: 'x' is there twice"),
+        ("parameters", [{**X, "type": "string"}] * 2, "parameters[1].name: 'x' is there twice"),
+        ("parameters", [{**X, "type": "number", "default": "many"}], "parameters[0].default: The value of the 'x' par"),
+        ("parameters", [{**X, "type": "number", "values": ["many"]}], "parameters[0].values: must all be of type num"),
     ],
 )
-def test_a_bad_pipeline_is_refused(tmp_path: Path, change: dict[str, Any], problem: str) -> None:
-    (found,) = _problems(tmp_path, GOOD | {"pipelines": [GOOD["pipelines"][0] | change]})
+def test_a_bad_pipeline_is_refused(tmp_path: Path, kind: str, value: object, problem: str) -> None:
+    (found,) = _problems(tmp_path, GOOD | {"pipelines": [GOOD["pipelines"][0] | {kind: value}]})
     assert found.startswith(f"pipelines[0].{problem}")
 
 
@@ -169,8 +151,5 @@ def test_a_file_that_cannot_be_used_at_all(tmp_path: Path) -> None:
         load_declaration(tmp_path / "nowhere.yaml")
     broken = tmp_path / "broken.yaml"
     broken.write_bytes(b"a: [1,\n")
-    with pytest.raises(DeclarationError, match=r"broken\.yaml: is not YAML: "):
-        load_declaration(broken)
-    broken.write_bytes(b"\xff\xfe\xff")
     with pytest.raises(DeclarationError, match=r"broken\.yaml: is not YAML: "):
         load_declaration(broken)

@@ -40,9 +40,6 @@ OF_A_BUILD: list[tuple[str, str, object]] = [
     ("PATCH", "", {"status": "cancelling"}),
     ("GET", "/tags", None),
     ("POST", "/tags", ["a"]),
-    ("PUT", "/tags/a", None),
-    ("DELETE", "/tags/a", None),
-    ("PATCH", "/tags", {}),
 ]
 ADDRESSES: list[Case] = [
     *[("GET", path, None, NO_ADDRESS, "") for path in ("/", "/contoso", f"{PROJECT}/git/repositories")],
@@ -53,7 +50,7 @@ ADDRESSES: list[Case] = [
     ("GET", "/no/mlops/_apis/build/builds", None, NO_PROJECT, "TF200016: The project mlops does not exist in the org"),
     *[
         ("GET", f"{PIPELINES}/{path}", None, NO_PIPELINE, "Pipeline 99 could not be found.")
-        for path in ("99", "99/runs", "99/runs/501")
+        for path in ("99", "99/runs/501")
     ],
     ("GET", f"{PIPELINES}/1?pipelineVersion=4", None, NO_PIPELINE, "Version 4 of pipeline 1 could not be found."),
     ("GET", f"{PIPELINES}/1/runs/503", None, NO_RUN, "Run 503 could not be found."),
@@ -66,8 +63,7 @@ ADDRESSES: list[Case] = [
 
 VERSIONS: list[Case] = [
     *[
-        (method, f"{RUNS}?api-version={version}", None if method == "GET" else {}, (400, key), "")
-        for method in ("GET", "POST")
+        ("POST", f"{RUNS}?api-version={version}", {}, (400, key), "")
         for version, key in (
             ("7.2", "VssInvalidPreviewVersionException"),
             ("7.3-preview", "VssVersionOutOfRangeException"),
@@ -80,8 +76,6 @@ VERSIONS: list[Case] = [
         for method, path in (
             ("POST", RUNS),
             ("PATCH", f"{BUILDS}/502"),
-            ("PUT", f"{BUILDS}/502/tags/a"),
-            ("DELETE", f"{BUILDS}/502/tags/a"),
         )
     ],
 ]
@@ -89,20 +83,14 @@ LISTS: list[Case] = [
     ("GET", f"{path}?{query}", None, UNREADABLE, message)
     for path, query, message in (
         (PIPELINES, "$top=0", "The query parameter $top must be a whole number from 1 on."),
-        (PIPELINES, "$top=x", "The query parameter $top must be a whole number from 1 on."),
         (PIPELINES, "continuationToken=-1", "The continuation token is not one that this server gave."),
-        (PIPELINES, "orderBy=age", "orderBy must be name or id, followed by asc or desc."),
-        (PIPELINES, "orderBy=name up", "orderBy must be name or id, followed by asc or desc."),
+        (PIPELINES, "orderBy=id asc", "The emulator does not have the order orderBy."),
         (BUILDS, "definitions=evaluation", "The query parameter definitions must be a comma-delimited list of ids."),
         (BUILDS, "minTime=yesterday", "minTime must be a time like 2026-08-12T08:26:45Z."),
         (BUILDS, "queryOrder=name", "queryOrder must be one of finishTime, queueTime, startTime, "),
-        (BUILDS, "statusFilter=canceling", "statusFilter must be of all, cancelling, "),
-        (BUILDS, "resultFilter=cancelled", "resultFilter must be of canceled, "),
-        (BUILDS, "reasonFilter=api", "reasonFilter must be of all, "),
-        (BUILDS, "$top=-1", "The query parameter $top must be a whole number from 1 on."),
         (BUILDS, "continuationToken=%%%", "The continuation token is not one that this server gave."),
         (BUILDS, "continuationToken=bm8=", "The continuation token is not one that this server gave."),
-        (BUILDS, "queues=1", "The emulator does not have the filter queues."),
+        (BUILDS, "statusFilter=all", "The emulator does not have the filter statusFilter."),
     )
 ]
 
@@ -117,8 +105,6 @@ CHANGES: list[Case] = [
         )
     ],
     *[("POST", f"{BUILDS}/501/tags", body, UNREADABLE, "") for body in ("a", [1], [" "])],
-    ("PATCH", f"{BUILDS}/501/tags", {"tagsToAdd": "a"}, UNREADABLE, ""),
-    ("PATCH", f"{BUILDS}/501/tags", [], UNREADABLE, ""),
 ]
 
 
@@ -164,9 +150,6 @@ RUN_REQUESTS: list[Case] = [
                 "You can't set the following variables (pool, other). ",
             ),
             ("variables", {"system.debug": "true"}, UNREADABLE, f"{BAD}variables['system.debug']: 'true' is not of "),
-            ("variables", {"system.debug": {"value": 1}}, UNREADABLE, f"{BAD}variables['system.debug'].value: 1"),
-            ("variables", {"system.debug": {"isSecret": "no"}}, UNREADABLE, f"{BAD}variables['system.debug']"),
-            ("variables", ["system.debug"], UNREADABLE, f"{BAD}variables: "),
             (
                 *("resources", {"repositories": {"tools": {}}, "pipelines": {"upstream": {}}}, INVALID),
                 "The pipeline has no resource repositories.tools, pipelines.upstream.",
@@ -174,9 +157,7 @@ RUN_REQUESTS: list[Case] = [
             ("resources", {"repositories": {"self": "main"}}, UNREADABLE, f"{BAD}resources.repositories.self: "),
             ("stagesToSkip", ["deploy", "moon"], INVALID, "Stages to skip that the pipeline does not have: moon."),
             ("stagesToSkip", "deploy", UNREADABLE, f"{BAD}stagesToSkip: "),
-            ("stagesToSkip", [1], UNREADABLE, f"{BAD}stagesToSkip[0]: "),
             ("previewRun", "yes", UNREADABLE, f"{BAD}previewRun: "),
-            ("yamlOverride", {}, UNREADABLE, f"{BAD}yamlOverride: "),
             ("yamlOverride", "steps: []", UNREADABLE, ""),
         )
     ],
@@ -202,7 +183,6 @@ RUN_REQUESTS: list[Case] = [
 CONTROL: list[Case] = [
     ("POST", "/_emulator/runs/503", {"result": "failed"}, NO_RUN, ""),
     ("POST", "/_emulator/runs/501", {"result": "succeeded"}, (409, "RunEndedException"), "Run 501 has ended already"),
-    ("POST", "/_emulator/runs/502", {}, UNREADABLE, f"{BAD}(top level): 'result' is a required property"),
     ("POST", "/_emulator/runs/502", {"result": "good"}, UNREADABLE, f"{BAD}result: 'good' is not one of"),
     ("GET", f"{TASKS}/{OTHER_GUID}", None, NO_TASK, ""),
     ("POST", f"{TASKS}/{OTHER_GUID}", {"timedOut": True}, NO_TASK, ""),
@@ -212,7 +192,6 @@ CONTROL: list[Case] = [
     *[
         ("POST", f"/_emulator/plans/{OTHER_GUID}", body, UNREADABLE, f"{BAD}{message}")
         for body, message in (
-            ({}, "(top level): 'result' is a required property"),
             ({"result": "skipped"}, "result: 'skipped' is not one of ['succeeded', 'failed', 'canceled']"),
             ({"result": "failed", "status": 200}, "status: 200 is not one of [404, 410]"),
         )
@@ -223,11 +202,7 @@ CONTROL: list[Case] = [
             ({"task": "PowerShell@2"}, f"{BAD}task: 'PowerShell@2' is not one of ['AzureFunction@1', 'InvokeRESTAPI@"),
             ({"inputs": {}}, f"{BAD}inputs: 'function' is a required property"),
             ({"inputs": {"function": "/x"}}, "function: is not the http or https URL of a function or service"),
-            ({"inputs": {"function": "http://h/x", "headers": {"a": 1}}}, f"{BAD}inputs.headers.a: 1 is not of type"),
             ({"task": "InvokeRESTAPI@1", "inputs": {}}, f"{BAD}inputs: 'serviceConnection' is a required property"),
-            ({"earlyEvents": "lost"}, f"{BAD}earlyEvents: 'lost' is not one of ['taken', 'dropped']"),
-            ({"timeoutInMinutes": 0}, f"{BAD}timeoutInMinutes: 0 is less than the minimum of 1"),
-            ({"waitForCompletion": 1}, f"{BAD}(top level): Additional properties are not allowed ('waitForCompletion'"),
         )
     ],
     *[
@@ -236,8 +211,6 @@ CONTROL: list[Case] = [
             ({"status": "completed"}, "'completed' is not a job's status; there are NotStarted, "),
             ({"workspace": "ml"}, "'ml' is not the resource id of an Azure ML workspace"),
             ({"name": "a/b"}, "'a/b' is not the name of a job"),
-            ({"name": " "}, "' ' is not the name of a job"),
-            ({"run": "x"}, f"{BAD}(top level): Additional properties are not allowed ('run' was unexpected)"),
         )
     ],
 ]
@@ -247,20 +220,12 @@ BAD_FAULTS: list[Case] = [
     ("POST", FAULTS, document, UNREADABLE, message)
     for document, message in (
         ({}, "(top level): {} is not of type 'array'"),
-        (["drop"], "[0]: 'drop' is not of type 'object'"),
-        ([{"status": 500}], "[0]: 'accept' is a required property"),
         ([_FAULT, {"accept": "yes"}], "[1].accept: 'yes' is not of type 'boolean'"),
         ([{**_FAULT, "delay": 1}], "[0]: Additional properties are not allowed ('delay' was unexpected)"),
-        ([{**_FAULT, "times": 0}], "[0].times: 0 is less than the minimum of 1"),
-        ([{**_FAULT, "delay_after_seconds": 601}], "[0].delay_after_seconds: 601 is greater than the maximum of 600"),
-        ([{**_FAULT, "status": 99}], "[0].status: 99 is less than the minimum of 200"),
         ([{**_FAULT, "drop": True, "status": 500}], "[0] drop: a dropped connection has no status, headers or body"),
-        ([{**_FAULT, "drop": True, "body": ""}], "[0] drop: a dropped connection has no status, headers or body"),
         ([{"accept": False}], "[0] accept: a request that is not carried out has no true answer; say status, body or "),
         ([{**_FAULT, "headers": {"a b": "x"}}], "[0].headers: 'a b' does not match"),
-        ([{**_FAULT, "headers": {"Content-Length": "1"}}], "[0].headers: 'Content-Length' does not match"),
         ([{**_FAULT, "headers": {"X": "a\r\nb"}}], "[0].headers.X: 'a\\r\\nb' does not match"),
-        ([{**_FAULT, "match": {"method": "FETCH"}}], "[0].match.method: 'FETCH' is not one of ['*', 'GET', "),
         ([{**_FAULT, "match": {"path": "("}}], "[0] match.path: '(' is not a regular expression: "),
     )
 ]

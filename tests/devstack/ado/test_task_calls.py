@@ -14,10 +14,10 @@ import requests
 from devstack.ado import AzureFunction, Emulator, InvokeRestApi
 from devstack.ado.server import Served, serve
 from devstack.ado.tasks.inputs import DEFAULT_HEADERS, TaskInputError, TaskInputs, expanded
-from devstack.ado.tasks.sender import TaskAnswer
 from tests.support.canaries import secret
 from tests.support.services.emulator import PAT, basic
 from tests.support.services.tasks import Callee, serve_callee, with_agentless
+from tests.support.waiting import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -42,14 +42,9 @@ def _function(callee: Callee, **more: Any) -> AzureFunction:
 
 
 def _ended(served: Served, task: TaskRecord) -> TaskRecord:
-    return served.emulator.books.task_hub.wait(task.id, SECONDS)
-
-
-def _eventually(condition: Callable[[], bool]) -> bool:
-    deadline = time.monotonic() + SECONDS
-    while not condition() and time.monotonic() < deadline:
-        time.sleep(0.01)
-    return condition()
+    hub = served.emulator.books.task_hub
+    wait_until(lambda: hub.task(task.id).state == "completed")
+    return hub.task(task.id)
 
 
 def _complete(served: Served, headers: Headers, result: str = "succeeded") -> int:
@@ -74,7 +69,7 @@ def test_an_azure_function_is_called_with_the_default_headers_and_released_later
         inputs = _function(callee, query_parameters="source=pipeline")
         started = served.emulator.start_wait_task(served.organization_url, inputs)
         hub = served.emulator.books.task_hub
-        assert _eventually(lambda: hub.task(started.record.id).state == "waiting")
+        wait_until(lambda: hub.task(started.record.id).state == "waiting")
 
         (received,) = callee.received
         assert (received.method, received.full_path) == ("POST", f"/api/waits?code={KEY}&source=pipeline")
@@ -103,7 +98,7 @@ def test_a_rest_api_is_called_by_its_service_connection() -> None:
             body='{"run_id": "brave_fig"}',
         )
         started = served.emulator.start_wait_task(served.organization_url, inputs)
-        assert _eventually(lambda: len(callee.received) == 1)
+        wait_until(lambda: len(callee.received) == 1)
 
         (received,) = callee.received
         assert received.full_path == f"/api/waits?code={KEY}"
@@ -122,7 +117,7 @@ def test_headers_and_body_are_the_users_and_macros_are_expanded() -> None:
     with _served() as served, serve_callee(_accepted) as callee:
         inputs = AzureFunction(function=f"{callee.url}/x", body=body, headers={"X-Job": "$(system.jobId)"})
         started = served.emulator.start_wait_task(served.organization_url, inputs)
-        assert _eventually(lambda: len(callee.received) == 1)
+        wait_until(lambda: len(callee.received) == 1)
 
     (received,) = callee.received
     assert received.full_path == "/x?code=&"
@@ -145,7 +140,6 @@ LOST = "Response Code: 0"
             )
             for status, code in (
                 (400, "BadRequest"),
-                (409, "Conflict"),
                 (500, "InternalServerError"),
                 (302, "Found"),
                 (599, "599"),
@@ -176,41 +170,20 @@ def test_anything_but_success_fails_the_task_at_once(status: int | str, text: st
     assert sum(map(len, record.log_lines)) < 200_000
 
 
-def _silence(_connection: socket.socket, ended: Callable[[], bool]) -> None:
-    assert _eventually(ended)
-
-
-def _trickle(connection: socket.socket, _ended: Callable[[], bool]) -> None:
-    with contextlib.suppress(OSError):  # the task hangs up
-        while True:
-            connection.sendall(b".")
-            time.sleep(0.01)
-
-
-def _hang_up(_connection: socket.socket, _ended: Callable[[], bool]) -> None:
-    pass
-
-
-@pytest.mark.parametrize(
-    ("rest", "seconds", "response"),
-    [
-        (_silence, 0.3, "timed out after 0.3 s"),
-        (_trickle, 0.3, "timed out after 0.3 s"),
-        (_hang_up, 30, "IncompleteRead"),
-    ],
-)
-def test_half_an_answer_is_none(
-    rest: Callable[[socket.socket, Callable[[], bool]], None], seconds: float, response: str
-) -> None:
+@pytest.mark.parametrize(("trickles", "response"), [(True, "timed out after 0.3 s"), (False, "IncompleteRead")])
+def test_half_an_answer_is_none(trickles: bool, response: str) -> None:
+    seconds = 0.3 if trickles else SECONDS
     with socket.create_server(("127.0.0.1", 0)) as listener, _served(call_timeout_seconds=seconds) as served:
         url = f"http://127.0.0.1:{listener.getsockname()[1]}/"
         started = served.emulator.start_wait_task(served.organization_url, AzureFunction(function=url, key=KEY))
-        hub = served.emulator.books.task_hub
         connection, _ = listener.accept()
         with connection:
             connection.recv(65_536)
             connection.sendall(b"HTTP/1.1 202 Accepted\r\nContent-Length: 1000000\r\n\r\nhalf")
-            rest(connection, lambda: hub.task(started.record.id).state == "completed")
+            with contextlib.suppress(OSError):  # the task hangs up
+                while trickles:
+                    connection.sendall(b".")
+                    time.sleep(0.01)
         record = _ended(served, started.record)
 
     assert (record.result, record.log_lines[1]) == ("failed", "Response Code: 0")
@@ -233,21 +206,16 @@ def test_an_event_before_the_answer_is_taken_whatever_that_is(status: int) -> No
         started = served.emulator.start_wait_task(served.organization_url, _function(callee))
         record = _ended(served, started.record)
         hub = served.emulator.books.task_hub
-        assert _eventually(lambda: len(hub.task(record.id).log_lines) == 3)
+        wait_until(lambda: len(hub.task(record.id).log_lines) == 3)
 
-    assert (record.result, record.ended_by) == ("succeeded", "event")
-    assert [event.effect for event in record.events] == ["completed"]
+    assert (record.result, record.ended_by, record.events[0].effect) == ("succeeded", "event", "completed")
 
 
-@pytest.mark.parametrize("declared", [True, False])
-def test_an_event_before_the_answer_may_be_dropped(declared: bool) -> None:
-    agentless = {"early_events": "dropped"} if declared else {}
-    with _served(**agentless) as served, serve_callee(_completing(served)) as callee:
-        started = served.emulator.start_wait_task(
-            served.organization_url, _function(callee), early_events=None if declared else "dropped"
-        )
+def test_an_event_before_the_answer_may_be_dropped() -> None:
+    with _served(early_events="dropped") as served, serve_callee(_completing(served)) as callee:
+        started = served.emulator.start_wait_task(served.organization_url, _function(callee))
         hub = served.emulator.books.task_hub
-        assert _eventually(lambda: hub.task(started.record.id).state == "waiting")
+        wait_until(lambda: hub.task(started.record.id).state == "waiting")
         assert [event.effect for event in hub.task(started.record.id).events] == ["dropped"]
 
         assert _complete(served, callee.received[0].headers, "failed") == 204
@@ -264,7 +232,7 @@ def test_a_server_that_stops_breaks_the_calls_off() -> None:
     with serve_callee(slow) as callee:
         with _served() as served:
             started = served.emulator.start_wait_task(served.organization_url, _function(callee))
-            assert _eventually(lambda: len(callee.received) == 1)
+            wait_until(lambda: len(callee.received) == 1)
         record = served.emulator.books.task_hub.task(started.record.id)
 
     assert (record.result, record.ended_by) == ("failed", "call")
@@ -274,11 +242,8 @@ def test_a_server_that_stops_breaks_the_calls_off() -> None:
     ("inputs", "message"),
     [
         (AzureFunction(function="ftp://127.0.0.1/x"), "function: is not the http or https URL"),
-        (AzureFunction(function="/api/waits"), "function: is not the http or https URL"),
         (AzureFunction(function="http://127.0.0.1:99999/x"), "function: is not the http or https URL"),
-        (AzureFunction(function="http://127.0.0.1/a b"), "function: is not the http or https URL"),
         (InvokeRestApi(service_url="http://[::1", url_suffix="/x"), "serviceConnection: is not the http or https URL"),
-        (AzureFunction(function="http://127.0.0.1/x", headers={"a b": "c"}), "headers: 'a b' is not a header of "),
         (AzureFunction(function="http://127.0.0.1/x", headers={"a": "b\r\nc"}), "headers: 'a' is not a header of "),
     ],
 )
@@ -293,18 +258,6 @@ def test_inputs_of_which_no_request_can_be_made(inputs: TaskInputs, message: str
 def test_macros_are_named_in_any_case() -> None:
     text = "$(SYSTEM.planid)/$(system.PlanId)/$(plan)/$("
     assert expanded(text, {"system.PlanId": "7"}) == "7/7/$(plan)/$("
-
-
-def test_an_answer_without_text() -> None:
-    request = AzureFunction(function="https://localhost/api", key=KEY).request({})
-
-    assert TaskAnswer(204, "").log_lines(request) == [
-        "POST https://localhost/api?code=***&",
-        "Response Code: NoContent",
-        "Response: ",
-    ]
-    assert KEY not in repr(request)
-    assert KEY not in repr(AzureFunction(function="https://localhost/api", key=KEY))
 
 
 def test_no_secret_of_a_call_is_shown() -> None:

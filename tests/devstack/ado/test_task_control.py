@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import requests
 
 from devstack.ado import Emulator
-from devstack.ado.server import Served, serve
+from devstack.ado.server import serve
 from tests.support.canaries import secret
 from tests.support.services.emulator import DECLARATION, PAT, Ado
 from tests.support.services.tasks import serve_callee
+from tests.support.waiting import wait_until
 
 if TYPE_CHECKING:
     from werkzeug.wrappers import Request
@@ -56,16 +56,6 @@ def test_a_task_that_calls_nothing_gives_its_coordinates(ado: Ado) -> None:
     assert _task(ado, task["taskInstanceId"])["result"] == "succeeded"
 
 
-def _wait(served: Served, task_id: str, state: str) -> Any:
-    deadline = time.monotonic() + 30
-    while time.monotonic() < deadline:
-        task = requests.get(f"{served.url}{TASKS}/{task_id}", timeout=10).json()
-        if task["state"] == state:
-            return task
-        time.sleep(0.01)
-    raise AssertionError(f"the task is not {state}")
-
-
 @pytest.mark.parametrize("name", ["AzureFunction@1", "InvokeRESTAPI@1"])
 def test_a_task_that_calls(name: str) -> None:
     def accepted(_received: Request) -> tuple[int, str]:
@@ -83,7 +73,9 @@ def test_a_task_that_calls(name: str) -> None:
 
         assert started.status_code == 201
         assert set(started.json()) == {"task"}
-        task = _wait(served, started.json()["task"]["taskInstanceId"], "waiting")
+        url = f"{served.url}{TASKS}/{started.json()['task']['taskInstanceId']}"
+        wait_until(lambda: requests.get(url, timeout=10).json()["state"] == "waiting")
+        task = started.json()["task"]
         assert (task["name"], callee.json) == (name.partition("@")[0], body)
         assert callee.received[0].headers["planurl"] == f"{served.organization_url}/"
         assert callee.received[0].full_path.partition("?")[0] == "/api/waits"
@@ -91,43 +83,23 @@ def test_a_task_that_calls(name: str) -> None:
         assert ((record.deadline - record.started).total_seconds(), record.early_events) == (5400, "dropped")
 
 
-def test_a_plan_is_ended(ado: Ado) -> None:
-    started = _start(ado, {})
-    plan = f"/_emulator/plans/{started['task']['planId']}"
+def test_what_ends_a_task_before_its_time(ado: Ado) -> None:
+    first, second, third = (_start(ado, {}) for _ in range(3))
+    plans = [started["task"]["planId"] for started in (first, second, third)]
+    tasks = [f"{TASKS}/{started['task']['taskInstanceId']}" for started in (first, second, third)]
 
-    answer = ado.ask("POST", plan, {"result": "canceled", "status": 410})
+    ended = ado.ask("POST", f"/_emulator/plans/{plans[0]}", {"result": "canceled", "status": 410}).json
+    assert ended == {"planId": plans[0], "result": "canceled", "status": 410}
+    assert _complete(ado, first["headers"]) == 410
+    expired = ado.ask("DELETE", f"/_emulator/plans/{plans[1]}/token").json
+    assert expired == {"planId": plans[1], "token": "expired"}
+    assert _complete(ado, second["headers"]) == 401
+    timed_out: Any = ado.ask("POST", tasks[1], {"timedOut": True}).json
+    assert (timed_out["result"], timed_out["endedBy"]) == ("canceled", "timeout")
+    assert ado.ask("POST", tasks[1], {"timedOut": True}).status_code == 200
 
-    assert answer.json == {"planId": started["task"]["planId"], "result": "canceled", "status": 410}
-    assert _complete(ado, started["headers"]) == 410
-    task = _task(ado, started["task"]["taskInstanceId"])
-    assert (task["result"], task["endedBy"], task["completions"]) == ("canceled", "plan", 0)
-
-
-def test_a_token_is_expired(ado: Ado) -> None:
-    started = _start(ado, {})
-    path = f"/_emulator/plans/{started['task']['planId']}/token"
-
-    assert ado.ask("DELETE", path).json == {"planId": started["task"]["planId"], "token": "expired"}
-    assert _complete(ado, started["headers"]) == 401
-
-
-def test_a_task_is_timed_out(ado: Ado) -> None:
-    started = _start(ado, {})
-    path = f"{TASKS}/{started['task']['taskInstanceId']}"
-
-    answer: Any = ado.ask("POST", path, {"timedOut": True}).json
-
-    assert (answer["result"], answer["endedBy"]) == ("canceled", "timeout")
-    assert ado.ask("POST", path, {"timedOut": True}).status_code == 200
-    ado.refused(400, "VssPropertyValidationException", "POST", path, {"timedOut": False})
-
-
-def test_a_task_that_has_ended_cannot_be_timed_out(ado: Ado) -> None:
-    started = _start(ado, {})
-    _complete(ado, started["headers"])
-    path = f"{TASKS}/{started['task']['taskInstanceId']}"
-
-    message = ado.refused(409, "TaskEndedException", "POST", path, {"timedOut": True})
+    assert _complete(ado, third["headers"]) == 204
+    message = ado.refused(409, "TaskEndedException", "POST", tasks[2], {"timedOut": True})
     assert message.endswith("has ended already: succeeded.")
 
 

@@ -39,22 +39,6 @@ def test_log_content_is_bytes_for_a_log_that_there_is(task: TaskClient) -> None:
     task.refused(404, "ResourceNotFoundException", "POST", path, data=b"x", headers=binary)
 
 
-def test_the_timeline(task: TaskClient) -> None:
-    timeline = task.good("ado_timeline_record_list", "GET", task.records_path)
-    job, own = timeline["value"]
-
-    assert (job["id"], job["type"], own["id"], own["parentId"]) == (
-        task.record.job_id,
-        "Job",
-        task.record.id,
-        task.record.job_id,
-    )
-    assert (own["state"], own["result"], own["task"]["name"]) == ("inProgress", None, "AzureFunction")
-    task.complete("failed")
-    own = task.good("ado_timeline_record_list", "GET", task.records_path)["value"][1]
-    assert (own["state"], own["result"]) == ("completed", "failed")
-
-
 def test_records_are_changed_and_added_but_end_no_task(task: TaskClient) -> None:
     change = [
         {"id": task.record.id, "currentOperation": "waits", "percentComplete": 50, "log": {"id": 0, "location": None}},

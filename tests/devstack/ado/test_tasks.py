@@ -54,28 +54,16 @@ def test_a_started_task_waits_and_says_where_it_is(task: TaskClient) -> None:
 
 
 @pytest.mark.parametrize("result", RESULTS)
-def test_an_event_completes_the_task(task: TaskClient, result: str) -> None:
+def test_the_first_result_wins_and_every_event_is_counted(task: TaskClient, result: str) -> None:
     answer = task.complete(result)
 
     assert (answer.status_code, answer.data) == (204, b"")
     record = task.record
     assert (record.state, record.result, record.ended_by, record.completions) == ("completed", result, "event", 1)
-    assert record.finished is not None
     (event,) = record.events
-    assert (event.name, event.result, event.credential, event.effect) == (
-        "TaskCompleted",
-        result,
-        "job token",
-        "completed",
-    )
-
-
-def test_the_first_result_wins_and_every_event_is_counted(task: TaskClient) -> None:
-    statuses = [task.complete(result).status_code for result in ("failed", "succeeded", "failed")]
-
-    assert statuses == [204] * 3
-    assert (task.record.result, task.record.completions) == ("failed", 3)
-    assert _effects(task) == ["completed", "late", "late"]
+    assert (event.name, event.result, event.credential) == ("TaskCompleted", result, "job token")
+    assert [task.complete(other).status_code for other in ("succeeded", "failed")] == [204, 204]
+    assert (task.record.result, task.record.completions, _effects(task)) == (result, 3, ["completed", "late", "late"])
 
 
 @pytest.mark.parametrize("name", ["TaskAssigned", "TaskStarted"])
@@ -86,16 +74,9 @@ def test_other_events_are_noted(task: TaskClient, name: str) -> None:
     assert (task.record.state, task.record.completions, _effects(task)) == ("waiting", 0, ["noted"])
 
 
-@pytest.mark.parametrize("version", ["2.0-preview.1", "6.0", "7.1", "7.2-preview.1"])
+@pytest.mark.parametrize("version", ["2.0-preview.1", "7.1"])
 def test_versions_that_events_are_sent_with(task: TaskClient, version: str) -> None:
     assert task.complete(query={"api-version": version}).status_code == 204
-
-
-def test_upper_case_ids_and_paths_are_the_same(task: TaskClient) -> None:
-    body = task.completion(taskId=task.record.id.upper(), jobId=task.record.job_id.upper())
-
-    assert task.ask("POST", f"{task.plan_path()}/events".upper(), body).status_code == 204
-    assert task.record.result == "succeeded"
 
 
 # Who may
@@ -170,13 +151,10 @@ UNFIT_EVENTS: list[tuple[dict[str, Any], tuple[int, str]]] = [
     ({"jobId": OTHER_GUID}, (404, "TaskOrchestrationJobNotFoundException")),
     ({"taskId": OTHER_GUID}, NOWHERE),
     ({"jobId": "job"}, UNREADABLE),
-    ({"taskId": None}, UNREADABLE),
     ({"name": "taskcompleted"}, UNREADABLE),
-    ({"name": ["TaskCompleted"]}, UNREADABLE),
     ({"name": "TaskStarted"}, UNREADABLE),
     ({"result": "Succeeded"}, UNREADABLE),
     ({"result": None}, UNREADABLE),
-    ({"result": ["succeeded"]}, UNREADABLE),
     ({"run_id": "brave_fig"}, UNREADABLE),
 ]
 
@@ -188,27 +166,12 @@ def test_events_that_do_not_fit(task: TaskClient, change: dict[str, Any], refusa
 
 
 UNFIT_BODIES: dict[tuple[str, str], list[object]] = {
-    ("POST", "{plan}/events"): [[], "TaskCompleted", 1],
-    ("POST", "{plan}/logs"): [{}, {"path": ""}, {"path": 1}, {"path": "x", "text": "y"}],
+    ("POST", "{plan}/events"): [[], "TaskCompleted"],
+    ("POST", "{plan}/logs"): [{}, {"path": ""}, {"path": "x", "text": "y"}],
     ("POST", "{records}/{task}/feed"): [{}, {"value": []}, {"value": [1]}, {"value": ["x"], "count": 2}],
     ("PATCH", "{records}"): [
-        {},
-        {"value": {}},
-        {"value": ["x"]},
-        {"value": [], "count": 1},
-        {"value": [{}], "count": True},
-        {"value": [{"state": "completed"}]},
-        *[
-            {"value": [{"id": OTHER_GUID, **change}]}
-            for change in (
-                {"state": "done"},
-                {"result": "Completed"},
-                {"log": {"id": 1}},
-                {"log": {"id": False}},
-                {"log": 0},
-                {"status": "done"},
-            )
-        ],
+        *({}, {"value": ["x"]}, {"value": [], "count": 1}, {"value": [{"state": "completed"}]}),
+        *({"value": [{"id": OTHER_GUID, **change}]} for change in ({"state": "done"}, {"log": {"id": 1}}, {"log": 0})),
     ],
 }
 ELSEWHERE: list[tuple[str, str, object, tuple[int, str]]] = [
@@ -219,10 +182,7 @@ ELSEWHERE: list[tuple[str, str, object, tuple[int, str]]] = [
     ("POST", "{no_guid}/events", {}, NOWHERE),
     ("POST", "{plan}/attachments", {}, NOWHERE),
     ("GET", "{plan}/events", None, (405, "MethodNotAllowedException")),
-    ("PUT", "{plan}/logs", None, (405, "MethodNotAllowedException")),
     ("GET", "{other_records}", None, NOWHERE),
-    ("PATCH", "{other_records}", {"value": []}, NOWHERE),
-    ("POST", "{other_records}/{task}/feed", {"value": ["x"]}, NOWHERE),
     ("POST", "{records}/{other}/feed", {"value": ["x"]}, NOWHERE),
     *[(method, path, body, UNREADABLE) for (method, path), bodies in UNFIT_BODIES.items() for body in bodies],
 ]
@@ -248,20 +208,6 @@ def test_requests_that_are_refused(
     assert (task.record.events, task.record.log_lines, task.record.feed_lines) == ((), (), ())
 
 
-@pytest.mark.parametrize(
-    ("more", "status", "key"),
-    [
-        ({"query": {"api-version": None}}, 400, "VssVersionNotSpecifiedException"),
-        ({"query": {"api-version": "7.2"}}, 400, "VssInvalidPreviewVersionException"),
-        ({"content_type": "text/plain"}, 415, "VssRequestContentTypeNotSupportedException"),
-    ],
-)
-def test_events_that_are_not_sent_as_they_should(task: TaskClient, more: dict[str, Any], status: int, key: str) -> None:
-    headers = {**task.bearer, "Content-Type": more.pop("content_type", "application/json")}
-    task.refused(status, key, "POST", f"{task.plan_path()}/events", task.completion(), headers=headers, **more)
-    assert task.record.events == ()
-
-
 # The end of plans, and time
 
 
@@ -272,17 +218,6 @@ def test_a_cancelled_plan_is_not_found_any_more(task: TaskClient) -> None:
     task.refused(404, key, "POST", f"{task.plan_path()}/events", task.completion())
     task.refused(404, key, "GET", task.records_path)
     assert (task.record.result, task.record.ended_by, task.record.events) == ("canceled", "plan", ())
-
-
-def test_an_ended_plan_may_be_gone() -> None:
-    task = TaskClient(Emulator(with_agentless(ended_plan_status=410)))
-    hub = task.emulator.books.task_hub
-    task.complete("failed")
-    assert hub.end_plan(task.record.plan_id, "failed").result == "failed"
-    assert hub.end_plan(task.record.plan_id, "succeeded", 404).result == "failed"
-
-    assert task.complete().status_code == 410
-    assert (task.record.result, task.record.ended_by) == ("failed", "event")
 
 
 def test_a_task_times_out(clock: ManualClock) -> None:

@@ -2,8 +2,8 @@
 
 import json
 import logging
-import threading
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import MappingProxyType, ModuleType
 
@@ -12,6 +12,7 @@ from werkzeug.test import Client, TestResponse
 
 from devstack.host import Host, HostSettings
 from tests.support.services.host_apps import import_app
+from tests.support.waiting import wait_until
 
 APP = """
 arrived = threading.Barrier(2, timeout=5)
@@ -58,6 +59,10 @@ def meets(event: str) -> None:
 @app.event_grid_trigger(arg_name="event")
 def hangs(event: str) -> None:
     release.wait(5)
+
+@app.event_grid_trigger(arg_name="event")
+async def hangs_on_loop(event: str) -> None:
+    await asyncio.sleep(60)
 
 @app.event_grid_trigger(arg_name="event")
 def returns(event: str) -> int:
@@ -210,30 +215,30 @@ def test_methods(send: Send, method: str, status: int) -> None:
     assert send("text", b"", None, method).status_code == status
 
 
+def post(host: Host, name: str, events: object) -> TestResponse:
+    return Client(host).post(
+        f"/runtime/webhooks/eventgrid?functionName={name}",
+        headers={"aeg-event-type": "Notification"},
+        data=json.dumps(events),
+    )
+
+
 def test_function_timeout_answers_in_time(module: ModuleType, caplog: pytest.LogCaptureFixture) -> None:
     host = Host(module, settings=HostSettings(function_timeout_seconds=0.05), threads=1)
     try:
-        response = Client(host).post(
-            "/runtime/webhooks/eventgrid?functionName=hangs",
-            headers={"aeg-event-type": "Notification"},
-            data=json.dumps([{"n": 1}, {"n": 2}]),
-        )
+        response = post(host, "hangs", [{"n": 1}, {"n": 2}])
         module.release.set()
     finally:
         still_running = host.close()
 
-    assert response.status_code == 500
-    assert response.get_data(as_text=True).startswith("Timeout: hangs was still running after 0.05 s")
-    assert still_running == 0
+    assert (response.status_code, still_running) == (500, 0)
+    assert response.text.startswith("Timeout: hangs was still running after 0.05 s")
     # The first was running, the second waited for the only thread; both are told of once.
-    failed = [message for message in caplog.messages if "InvocationTimedOut" in message]
-    assert len(failed) == 2
+    assert len([message for message in caplog.messages if "InvocationTimedOut" in message]) == 2
     assert len([message for message in caplog.messages if "Executed 'hangs'" in message]) == 2
 
 
-def test_an_invocation_logs_one_line(
-    send: Send, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_invocation_logs_one_line(send: Send, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
     send("text", EVENT)
     send("fails", {"id": "bad"})
@@ -256,47 +261,17 @@ def test_an_invocation_logs_one_line(
 def test_a_stopping_host_takes_nothing(module: ModuleType) -> None:
     host = Host(module)
     host.close()
-    response = Client(host).post(
-        "/runtime/webhooks/eventgrid?functionName=text",
-        headers={"aeg-event-type": "Notification"},
-        data=json.dumps(EVENT),
-    )
-    assert response.status_code == 503
-    assert module.calls == []
+    assert (post(host, "text", EVENT).status_code, module.calls) == (503, [])
 
 
 @pytest.mark.parametrize("name", ["hangs_on_loop", "hangs"])
-def test_closing_cancels_what_waits(tmp_path: Path, name: str, caplog: pytest.LogCaptureFixture) -> None:
-    module = import_app(
-        tmp_path,
-        APP
-        + """
-@app.event_grid_trigger(arg_name="event")
-async def hangs_on_loop(event: str) -> None:
-    calls.append("begun")
-    await asyncio.sleep(60)
-""",
-    )
+def test_closing_cancels_what_waits(module: ModuleType, name: str) -> None:
     host = Host(module, threads=1)
-    answers: list[TestResponse] = []
-
-    def post() -> None:
-        answers.append(
-            Client(host).post(
-                f"/runtime/webhooks/eventgrid?functionName={name}",
-                headers={"aeg-event-type": "Notification"},
-                data=json.dumps([{"n": 1}, {"n": 2}]),
-            )
-        )
-
-    thread = threading.Thread(target=post)
-    thread.start()
-    while not host._worker._running:
-        thread.join(0.01)
-    still_running = host.close(drain_seconds=0.1)
-    module.release.set()
-    thread.join(5)
+    with ThreadPoolExecutor(1) as pool:
+        answer = pool.submit(post, host, name, [{"n": 1}, {"n": 2}])
+        wait_until(lambda: host._worker._running)
+        still_running = host.close(drain_seconds=0.1)
+        module.release.set()
 
     assert still_running == (1 if name == "hangs" else 0)
-    assert [answer.status_code for answer in answers] == [500]
-    assert answers[0].get_data(as_text=True) == "cancelled: the host is stopping"
+    assert (answer.result().status_code, answer.result().text) == (500, "cancelled: the host is stopping")

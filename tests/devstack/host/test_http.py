@@ -2,8 +2,8 @@
 
 import json
 import logging
-import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import ModuleType
 
@@ -18,7 +18,7 @@ import json
 
 called = threading.Event()
 
-@app.route("echo/{name}/{number:int?}", methods=["post", "PUT"])
+@app.route("echo/{name}", methods=["post", "PUT"])
 def echo(req: func.HttpRequest) -> func.HttpResponse:
     seen = {
         "method": req.method, "url": req.url, "params": dict(req.params), "route": dict(req.route_params),
@@ -48,10 +48,6 @@ def nothing(req: func.HttpRequest) -> func.HttpResponse:
 @app.route("fails")
 def fails(req: func.HttpRequest) -> str:
     raise RuntimeError("the reason")
-
-@app.route("slow")
-async def slow(req: func.HttpRequest) -> str:
-    await asyncio.sleep(60)
 
 @app.route("head", methods=["HEAD"])
 def head(req: func.HttpRequest) -> str:
@@ -89,16 +85,16 @@ def client(module: ModuleType) -> Iterator[Client]:
 
 def test_a_function_sees_the_request(client: Client) -> None:
     response = client.put(
-        "/api/Echo/Ada/7?a=1&a=2&b=%20x&empty=", headers={"x-seen": "yes"}, data="tëxt", base_url="http://h:1/"
+        "/api/Echo/Ada?a=1&a=2&b=%20x&empty=", headers={"x-seen": "yes"}, data="tëxt", base_url="http://h:1/"
     )
 
     assert response.status_code == 201
     assert response.headers["Content-Type"] == "application/json"
     assert response.get_json() == {
         "method": "PUT",
-        "url": "http://h:1/api/Echo/Ada/7?a=1&a=2&b=%20x&empty=",
+        "url": "http://h:1/api/Echo/Ada?a=1&a=2&b=%20x&empty=",
         "params": {"a": "1,2", "b": " x"},
-        "route": {"name": "Ada", "number": "7"},
+        "route": {"name": "Ada"},
         "header": "yes",
         "body": "tëxt",
     }
@@ -131,12 +127,6 @@ def test_answers(
     assert said in caplog.text
 
 
-def test_a_route_falls_through_to_the_next_with_the_method(client: Client) -> None:
-    response = client.put("/api/echo/fixed", headers={"x-seen": ""})
-    assert response.status_code == 201
-    assert response.get_json()["route"] == {"name": "fixed"}
-
-
 def test_headers_cookies_and_bytes_come_back(client: Client) -> None:
     response = client.get("/api/cookies")
     assert response.data == b"\x00\x01"
@@ -145,31 +135,14 @@ def test_headers_cookies_and_bytes_come_back(client: Client) -> None:
     assert response.headers.getlist("Set-Cookie") == ["a=1; Path=/", "b=2; HttpOnly"]
 
 
-def test_function_timeout(module: ModuleType) -> None:
-    host = Host(module, settings=HostSettings(function_timeout_seconds=0.05))
-    try:
-        response = Client(host).get("/api/slow")
-    finally:
-        assert host.close() == 0  # an async function can be stopped
-    assert response.status_code == 500
-    assert response.get_data(as_text=True).startswith("Timeout: slow was still running after 0.05 s")
-
-
 def test_an_empty_route_prefix_and_no_timeout(module: ModuleType) -> None:
     host = Host(module, settings=HostSettings(route_prefix="", function_timeout_seconds=None))
     try:
         assert Client(host).get("/plain").status_code == 200
         assert Client(host).get("/api/plain").status_code == 404
-        assert Client(host).get("/").get_data(as_text=True) == "devstack.host is up and running"
+        assert Client(host).get("/").text == "devstack.host is up and running"
     finally:
         host.close()
-
-
-def test_status_and_home(client: Client) -> None:
-    status = client.get("/admin/host/status").get_json()
-    assert status["state"] == "Running"
-    assert status["processUptime"] >= 0
-    assert client.get("/").status_code == 200
 
 
 @pytest.mark.parametrize("body", ['{"input": ""}', '{"input": "anything"}', "{}"])
@@ -217,20 +190,6 @@ def test_calls_by_hand_that_call_nothing(
     assert (said in caplog.text, "canary" in caplog.text, module.calls) == (True, False, [])
 
 
-def test_a_fault_of_the_host_is_a_logged_500(
-    module: ModuleType, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    host = Host(module)
-    host.routes = (None,)  # type: ignore[assignment]
-    try:
-        response = Client(host).get("/api/plain?code=canary-key")
-    finally:
-        host.close()
-    assert response.status_code == 500
-    assert "the host failed to answer a GET request" in caplog.text
-    assert "canary" not in caplog.text
-
-
 def test_no_query_and_no_header_is_logged(client: Client, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
     headers = {"x-functions-key": "canary-header", "x-seen": "canary-seen"}
@@ -261,17 +220,8 @@ def test_sync_functions_share_the_threads_of_the_pool(tmp_path: Path) -> None:
         """,
     )
     host = Host(module, threads=2)
-    names: list[str] = []
-    threads = [
-        threading.Thread(target=lambda: names.append(Client(host).get("/api/busy").get_data(as_text=True)))
-        for _ in range(6)
-    ]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(5)
+    with ThreadPoolExecutor(6) as pool:
+        names = list(pool.map(lambda _: Client(host).get("/api/busy").text, range(6)))
     host.close()
 
-    assert module.most == 2
-    assert sorted(set(names)) == ["function_0", "function_1"]
-    assert len(names) == 6
+    assert (module.most, len(names), set(names)) == (2, 6, {"function_0", "function_1"})

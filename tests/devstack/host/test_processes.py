@@ -5,7 +5,7 @@ import os
 import signal
 import subprocess
 import sys
-import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -13,6 +13,7 @@ import requests
 
 from devstack.processes import ProcessFailed, RunningProcess, start
 from tests.support.services.host_apps import request_unlogged, write_app
+from tests.support.waiting import wait_until
 
 APP = """
 import os
@@ -25,7 +26,7 @@ def setting(req: func.HttpRequest) -> str:
     logging.debug("not shown")
     return os.environ.get(req.route_params["name"], "(none)")
 
-@app.route("waits/{seconds:int}")
+@app.route("waits/{seconds}")
 def waits(req: func.HttpRequest) -> str:
     logging.info("waiting")
     time.sleep(int(req.route_params["seconds"]))
@@ -52,12 +53,7 @@ def run_host(directory: Path, *arguments: str) -> "subprocess.CompletedProcess[s
 
 
 def wait_for_line(log: Path, text: str) -> None:
-    deadline = threading.Event()
-    for _ in range(500):
-        if text in log.read_text(encoding="utf-8"):
-            return
-        deadline.wait(0.01)
-    pytest.fail(f"{text!r} was never logged")
+    wait_until(lambda: text in log.read_text(encoding="utf-8"))
 
 
 def test_it_runs_an_app_and_stops_cleanly(tmp_path: Path) -> None:
@@ -96,24 +92,14 @@ def test_it_runs_an_app_and_stops_cleanly(tmp_path: Path) -> None:
     assert "canary" not in log
 
 
-def call_in_vain(url: str, failures: list[str]) -> None:
-    try:
-        requests.get(url, timeout=20)
-    except requests.ConnectionError as exc:
-        failures.append(type(exc).__name__)
-
-
 def test_it_leaves_an_invocation_that_takes_too_long(tmp_path: Path) -> None:
     write_app(tmp_path / "app", APP)
-    with start_host(tmp_path, "--drain-seconds", "0.2") as host:
-        failures: list[str] = []
-        caller = threading.Thread(target=call_in_vain, args=(host.url + "/api/waits/60", failures))
-        caller.start()
+    with start_host(tmp_path, "--drain-seconds", "0.2") as host, ThreadPoolExecutor(1) as pool:
+        answer = pool.submit(requests.get, host.url + "/api/waits/60", timeout=20)
         wait_for_line(tmp_path / "host.log", "waiting")
         os.kill(host.pid, signal.SIGINT)
         assert host.wait() == 0  # long before the 60 s
-        caller.join(5)
-    assert failures == ["ConnectionError"]
+        assert isinstance(answer.exception(), requests.ConnectionError)
     assert "1 invocations still run after 0.2 s; left behind" in (tmp_path / "host.log").read_text(encoding="utf-8")
 
 

@@ -8,8 +8,7 @@ import pytest
 import requests
 
 from devstack.host import Host, serve
-from devstack.host.errors import AddressUnavailable
-from tests.support.services.host_apps import import_app, request_unlogged
+from tests.support.services.host_apps import import_app
 
 APP = """
 begun, release = threading.Event(), threading.Event()
@@ -31,18 +30,6 @@ def module(tmp_path: Path) -> ModuleType:
     return import_app(tmp_path, APP)
 
 
-def test_it_serves_on_a_free_port_of_the_loopback_address(module: ModuleType) -> None:
-    with serve(Host(module)) as first, serve(Host(module)) as second:
-        assert first.url == f"http://127.0.0.1:{first.port}"
-        assert first.port != second.port
-        for served in (first, second):
-            response = requests.get(served.url + "/api/hello/Ada", timeout=5)
-            assert (response.status_code, response.text) == (200, "hello Ada")
-    assert (first.abandoned, second.abandoned) == (0, 0)
-    with pytest.raises(requests.ConnectionError):
-        requests.get(first.url, timeout=5)
-
-
 def test_a_running_invocation_is_answered_before_the_end(module: ModuleType) -> None:
     answers: list[str] = []
     with serve(Host(module)) as served:
@@ -55,41 +42,3 @@ def test_a_running_invocation_is_answered_before_the_end(module: ModuleType) -> 
     caller.join(5)
     assert answers == ["done"]
     assert served.abandoned == 0
-
-
-def test_an_invocation_that_does_not_end_is_left_behind(module: ModuleType, caplog: pytest.LogCaptureFixture) -> None:
-    failures: list[str] = []
-
-    def call(url: str) -> None:
-        try:
-            requests.get(url, timeout=5)
-        except requests.ConnectionError as exc:
-            failures.append(type(exc).__name__)
-
-    with serve(Host(module), drain_seconds=0.1) as served:
-        caller = threading.Thread(target=call, args=(served.url + "/api/waits",))
-        caller.start()
-        assert module.begun.wait(5)
-    caller.join(5)
-    module.release.set()
-
-    assert served.abandoned == 1
-    assert failures == ["ConnectionError"]
-    assert "1 invocations still run after 0.1 s; left behind" in caplog.text
-
-
-def test_a_taken_port_is_an_error_of_its_own(module: ModuleType) -> None:
-    with (
-        serve(Host(module)) as served,
-        pytest.raises(AddressUnavailable, match=f"port {served.port} of 127.0.0.1 cannot be used"),
-        serve(Host(module), port=served.port),
-    ):
-        pytest.fail("two hosts on one port")
-
-
-def test_nothing_is_written_about_requests(
-    module: ModuleType, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
-) -> None:
-    with serve(Host(module)) as served:
-        assert request_unlogged("GET", served.url + "/api/hello/a?code=canary-key") == (200, "hello a")
-    assert (capfd.readouterr(), "canary" in caplog.text) == (("", ""), False)

@@ -1,20 +1,29 @@
-"""The client beside the fake that stands for it, and one pipeline name in many projects."""
+"""The client beside the fake that stands for it, its preview, and one pipeline name in many projects."""
 
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import cast
+from typing import Any, cast
 
 import pytest
+import yaml
 
-from devstack.ado import Emulator, Fault, load_declaration, serve
+from devstack.ado import Emulator, Fault, Match, load_declaration, serve
 from shared.azure_devops.client import PipelinesClient
 from shared.azure_devops.runs import RunRequest
 from shared.credentials import pat_from_environment
-from shared.errors import AnswerLost
+from shared.errors import (
+    AnswerLost,
+    AzureDevOpsError,
+    CredentialRejected,
+    PermissionDenied,
+    RequestNotSent,
+    RequestRefused,
+)
 from shared.http.message import HttpRequest, HttpResponse
 from shared.http.transport import RequestsTransport
+from tests.contracts import validate
 from tests.support.canaries import secret
 from tests.support.clock import ManualClock
 from tests.support.fakes import LOST, SKEW, FakePipelines
@@ -42,8 +51,12 @@ class Stand:
 
 
 @pytest.fixture
-def client_stand(clock: ManualClock) -> Iterator[Stand]:
-    emulator = Emulator(load_declaration(), pats={secret("pat")}, clock=lambda: clock() + SKEW)
+def emulator(clock: ManualClock) -> Emulator:
+    return Emulator(load_declaration(), pats={secret("pat")}, clock=lambda: clock() + SKEW)
+
+
+@pytest.fixture
+def client_stand(clock: ManualClock, emulator: Emulator) -> Iterator[Stand]:
     transport = RequestsTransport(1)
     client = PipelinesClient(pat_from_environment(lambda: secret("pat")), transport, clock=clock)
     with serve(emulator) as served:
@@ -81,6 +94,60 @@ class TestBoth:
         second = stand.pipelines.run(stand.request, stand.deadline)
         first_found, second_found = stand.found(-SKEW, SKEW)
         assert first_found < second_found == second.id
+
+
+class TestPreview:
+    @pytest.fixture(autouse=True)
+    def nothing_is_queued(self, emulator: Emulator) -> Iterator[None]:
+        yield
+        assert emulator.books.runs == ()
+
+    def preview(self, stand: Stand, **changes: Any) -> str:
+        assert isinstance(stand.pipelines, PipelinesClient)
+        return stand.pipelines.preview(replace(stand.request, **changes), stand.deadline)
+
+    def test_the_yaml_that_would_run(self, client_stand: Stand, emulator: Emulator) -> None:
+        document = yaml.safe_load(self.preview(client_stand, pipeline="model-evaluation"))
+        assert {"script": "echo runId=r"} in document["stages"][0]["jobs"][0]["steps"]
+        (asked,) = [request for request in emulator.books.requests if request.method == "POST"]
+        assert asked.path.endswith("/pipelines/11/preview")
+        validate("ado_run_request", asked.body)
+
+    @pytest.mark.parametrize(
+        ("changes", "words", "not_found"),
+        [
+            ({"parameters": {"run": "r"}}, "Unexpected parameter 'run'", False),
+            ({"pipeline": "model-evaluations"}, "did you mean 'model-evaluation'", True),
+        ],
+    )
+    def test_what_is_refused(self, client_stand: Stand, changes: dict[str, Any], words: str, not_found: bool) -> None:
+        with pytest.raises(RequestRefused, match=words) as caught:
+            self.preview(client_stand, **changes)
+        assert caught.value.not_found is not_found
+
+    @pytest.mark.parametrize(
+        ("seen", "error"),
+        [
+            ({"status": 403}, PermissionDenied),
+            ({"status": 203, "body": "<html></html>"}, CredentialRejected),
+            ({"status": 500}, RequestNotSent),
+            ({"drop": True}, RequestNotSent),
+            ({"status": 200, "body": {}}, RequestNotSent),
+        ],
+    )
+    def test_no_answer_leaves_a_doubt(
+        self, client_stand: Stand, emulator: Emulator, seen: dict[str, Any], error: type[AzureDevOpsError]
+    ) -> None:
+        emulator.plan(Fault(accept=False, match=Match(path="/preview$"), **seen))
+        with pytest.raises(error):
+            self.preview(client_stand)
+
+
+def test_the_pipelines_that_the_app_may_see(client_stand: Stand, emulator: Emulator) -> None:
+    assert isinstance(client_stand.pipelines, PipelinesClient)
+    pipelines = client_stand.pipelines.list_pipelines(client_stand.request, client_stand.deadline)
+    assert pipelines[r"\mlops\release\smoke-test"] == 13
+    assert len(pipelines) == len(emulator.declaration.pipelines)
 
 
 IDS = {("contoso", "mlops"): 1, ("contoso", "research"): 2, ("fabrikam", "mlops"): 3, ("fabrikam", "research"): 4}

@@ -9,16 +9,13 @@ from typing import Any
 
 import pytest
 
-from devstack.ado import Emulator, load_declaration
-from devstack.ado import serve as serve_ado
+from devstack.ado import Emulator
 from devstack.events import sample_text
-from devstack.host import Host, load_app
-from devstack.host import serve as serve_host
 from tests.support import ROOT
 from tests.support.building import ENVIRONMENT, run_completed
 from tests.support.canaries import secret
 from tests.support.services.event_grid_topic import KEY, CustomTopic, serving_topic
-from tests.support.services.host_apps import app_settings, deliver, web_hook
+from tests.support.services.host_apps import deliver, serving_app
 
 ROUTES = """
 version: 1
@@ -55,75 +52,54 @@ def topic() -> Iterator[CustomTopic]:
 
 
 @pytest.fixture
-def emulator() -> Emulator:
-    return Emulator(load_declaration(), pats={secret("pat")})
-
-
-@pytest.fixture
-def host_url(emulator: Emulator, topic: CustomTopic, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """The real function_app in the stand-in host, in this process, with a topic for notifications."""
-    with serve_ado(emulator) as ado:
-        environment = app_settings(ado.organization_url, f"sqlite:{tmp_path / 'journal.sqlite3'}")
-        to_topic = {"NOTIFY_TOPIC_ENDPOINT": topic.url, "NOTIFY_TOPIC_KEY": KEY}
-        for name, value in (environment | to_topic).items():
-            monkeypatch.setenv(name, value)
-        monkeypatch.delitem(sys.modules, "function_app", raising=False)
-        with serve_host(Host(load_app(ROOT), threads=8)) as host:
-            yield web_hook(host.url)
+def app(topic: CustomTopic, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[str, Emulator]]:
+    """The web hook of an app with a topic for notifications, and its Azure DevOps."""
+    to_topic = {"NOTIFY_TOPIC_ENDPOINT": topic.url, "NOTIFY_TOPIC_KEY": KEY}
+    with serving_app(tmp_path, monkeypatch, **to_topic) as app:
+        yield app
 
 
 class TestInTheHost:
-    def test_a_queued_run_is_told_with_all_that_a_subscriber_needs(
-        self, host_url: str, topic: CustomTopic, emulator: Emulator
+    def test_a_queued_run_is_told_with_all_that_a_subscriber_needs_and_a_duplicate_is_not(
+        self, app: tuple[str, Emulator], topic: CustomTopic
     ) -> None:
-        assert deliver(host_url, sample_text("run-completed")).status_code == 202
-        (event,) = topic.wait_for(1)
-        (run,) = emulator.books.runs
-        assert event["type"] == "nextstage.run.queued"
-        assert event["source"] == "/nextstage/local"
+        url, emulator = app
+        for name in ("run-completed", "run-completed", "model-registered"):
+            assert deliver(url, sample_text(name)).status_code == 202
+        event, other = topic.wait_for(2)
+        run = emulator.books.runs[0]
+        assert (event["type"], event["source"]) == ("nextstage.run.queued", "/nextstage/local")
         assert event["id"] == f"{event['data']['key']}:queued:{run.id}"
         assert (event["data"]["route"], event["data"]["run_id"]) == ("evaluate-after-training", run.id)
         assert event["data"]["run_url"].endswith(f"buildId={run.id}")
+        assert other["data"]["route"] == "deploy-candidate"
 
-    def test_a_duplicate_is_not_told(self, host_url: str, topic: CustomTopic) -> None:
-        for event in ("run-completed", "run-completed", "model-registered"):
-            assert deliver(host_url, sample_text(event)).status_code == 202
-        assert [event["data"]["route"] for event in topic.wait_for(2)] == [
-            "evaluate-after-training",
-            "deploy-candidate",
-        ]
-
-    def test_parked_and_deferred_are_told(self, host_url: str, topic: CustomTopic, emulator: Emulator) -> None:
-        assert deliver(host_url, sample_text("model-registered-unsafe-version")).status_code == 202
+    def test_parked_and_deferred_are_told(self, app: tuple[str, Emulator], topic: CustomTopic) -> None:
+        url, emulator = app
+        assert deliver(url, sample_text("model-registered-unsafe-version")).status_code == 202
         emulator.credentials.pats.clear()
         for _ in range(3):
-            assert deliver(host_url, sample_text("run-completed")).status_code == 500
+            assert deliver(url, sample_text("run-completed")).status_code == 500
         parked, deferred = topic.wait_for(2)
         assert (parked["type"], deferred["type"]) == ("nextstage.event.parked", "nextstage.delivery.deferred")
         assert "never passes into a pipeline" in parked["data"]["reason"]
         assert "HTTP 203 asks to sign in" in deferred["data"]["reason"]
 
-    def test_a_delivery_ends_while_the_topic_hangs(self, host_url: str, topic: CustomTopic) -> None:
-        topic.open.clear()
-        assert deliver(host_url, sample_text("run-completed")).status_code == 202
-        assert topic.arrived.wait(20)
-        assert deliver(host_url, sample_text("model-registered")).status_code == 202
-        assert topic.events == []
-        topic.open.set()
-        topic.wait_for(2)
-
-    def test_a_topic_that_refuses_changes_no_outcome(
-        self, host_url: str, topic: CustomTopic, emulator: Emulator, caplog: pytest.LogCaptureFixture
+    def test_a_delivery_ends_while_the_topic_hangs_and_one_that_then_refuses_changes_no_outcome(
+        self, app: tuple[str, Emulator], topic: CustomTopic, caplog: pytest.LogCaptureFixture
     ) -> None:
+        url, emulator = app
+        topic.open.clear()
         topic.statuses.append(403)
-        assert deliver(host_url, sample_text("run-completed")).status_code == 202
+        assert deliver(url, sample_text("run-completed")).status_code == 202
         assert topic.arrived.wait(20)
-        assert deliver(host_url, sample_text("model-registered")).status_code == 202
+        assert deliver(url, sample_text("model-registered")).status_code == 202
+        assert topic.answered == []
+        topic.open.set()
         topic.wait_for(1)
         assert len(emulator.books.runs) == 2
-        lost = [record for record in caplog.records if record.name == "nextstage.notifications"]
-        assert [record.levelname for record in lost] == ["WARNING"]
-        assert "HTTP 403" in lost[0].getMessage()
+        (lost,) = [record for record in caplog.records if record.name == "nextstage.notifications"]
+        assert (lost.levelname, "HTTP 403" in lost.getMessage()) == ("WARNING", True)
 
 
 def run_program(app_dir: Path, events: list[str], **environment: str) -> tuple[list[str], list[str]]:

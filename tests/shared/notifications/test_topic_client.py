@@ -14,7 +14,7 @@ from azure.core.exceptions import ClientAuthenticationError
 
 from shared.errors import NotificationFailed
 from shared.notifications.notification import Notification
-from shared.notifications.topic_client import Topic, open_topic
+from shared.notifications.topic_client import Topic
 from tests.support.canaries import secret
 from tests.support.services.event_grid_topic import KEY, TOKEN, CustomTopic, certificate, serving_topic
 
@@ -65,8 +65,8 @@ def topic() -> Iterator[CustomTopic]:
         yield topic
 
 
-def opened(topic: CustomTopic, key: str | None = KEY) -> Topic:
-    return open_topic(topic.url, key, no_identity)
+def opened(topic: CustomTopic, read_seconds: float = 4) -> Topic:
+    return Topic(topic.url, KEY, no_identity, read_seconds=read_seconds)
 
 
 def failure(topic: Topic) -> NotificationFailed:
@@ -77,8 +77,9 @@ def failure(topic: Topic) -> NotificationFailed:
 
 
 class TestWhatIsSent:
-    def test_the_request_is_as_event_grid_wants_it(self, topic: CustomTopic) -> None:
+    def test_the_request_is_as_event_grid_wants_it(self, topic: CustomTopic, caplog: pytest.LogCaptureFixture) -> None:
         opened(topic)([notification(1), notification(2)])
+        assert [record for record in caplog.records if record.levelno >= logging.WARNING] == [], "of the library"
         assert topic.answered == [200]
         assert [event["id"] for event in topic.events] == ["ab12:queued:1", "ab12:queued:2"]
         assert topic.events[0] == {
@@ -92,9 +93,14 @@ class TestWhatIsSent:
             "data": {"outcome": "queued", "run_id": 1, "route": None, "reason": "größer"},
         }
 
-    def test_an_identity_over_https(self, https_topic: CustomTopic) -> None:
+    def test_an_identity_s_token_over_https_which_no_entry_of_netrc_replaces(
+        self, https_topic: CustomTopic, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        netrc = tmp_path / "netrc"
+        netrc.write_text(f"machine 127.0.0.1 login somebody password {secret('netrc')}\n")
+        monkeypatch.setenv("NETRC", str(netrc))
         identity = FakeIdentity()
-        open_topic(https_topic.url, None, identity)([notification()])
+        Topic(https_topic.url, None, identity)([notification()])
         assert https_topic.answered == [200]
         assert identity.scopes == ["https://eventgrid.azure.net/.default"]
 
@@ -102,43 +108,23 @@ class TestWhatIsSent:
         self, https_topic: CustomTopic, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.delenv("REQUESTS_CA_BUNDLE")
-        assert "CERTIFICATE_VERIFY_FAILED" in str(failure(open_topic(https_topic.url, None, FakeIdentity())))
+        assert "CERTIFICATE_VERIFY_FAILED" in str(failure(Topic(https_topic.url, None, FakeIdentity())))
         assert https_topic.answered == []
 
     def test_no_token_is_sent_without_encryption(self, topic: CustomTopic) -> None:
-        assert "non-TLS" in str(failure(open_topic(topic.url, None, FakeIdentity())))
+        assert "non-TLS" in str(failure(Topic(topic.url, None, FakeIdentity())))
         assert topic.answered == []
-
-    def test_no_entry_of_netrc_replaces_the_token(
-        self, https_topic: CustomTopic, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        netrc = tmp_path / "netrc"
-        netrc.write_text(f"machine 127.0.0.1 login somebody password {secret('netrc')}\n")
-        monkeypatch.setenv("NETRC", str(netrc))
-        open_topic(https_topic.url, None, FakeIdentity())([notification()])
-        assert https_topic.answered == [200]
-
-    def test_the_library_does_not_warn_of_how_it_is_used(
-        self, topic: CustomTopic, caplog: pytest.LogCaptureFixture
-    ) -> None:
-        opened(topic)([notification()])
-        assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
 
 
 class TestAnswers:
     @pytest.mark.parametrize(
         ("status", "may_pass", "advice"),
         [
-            (302, False, "what came of the events is in the journal"),
             (400, False, "check that the topic's input schema is CloudEventSchemaV1_0"),
-            (401, False, "check that NOTIFY_TOPIC_KEY is the topic's key"),
-            (403, False, "check that NOTIFY_TOPIC_KEY is the topic's key"),
+            *((status, False, "check that NOTIFY_TOPIC_KEY is the topic's key") for status in (401, 403)),
             (404, False, "check NOTIFY_TOPIC_ENDPOINT"),
-            (408, True, "what came of the events is in the journal"),
-            (413, False, "what came of the events is in the journal"),
-            (429, True, "what came of the events is in the journal"),
-            (500, True, "what came of the events is in the journal"),
-            (503, True, "what came of the events is in the journal"),
+            *((status, False, "what came of the events is in the journal") for status in (302, 413)),
+            *((status, True, "what came of the events is in the journal") for status in (408, 429, 500, 503)),
         ],
     )
     def test_each(self, topic: CustomTopic, status: int, may_pass: bool, advice: str) -> None:
@@ -151,30 +137,29 @@ class TestAnswers:
         assert advice in str(failed)
         assert topic.answered == [status], "sent once: no redirect is followed, nothing is tried again here"
 
-    def test_a_wrong_key(self, topic: CustomTopic) -> None:
-        assert "HTTP 401" in str(failure(opened(topic, secret("wrong-key"))))
-
-    def test_an_identity_without_the_role(self, https_topic: CustomTopic) -> None:
+    @pytest.mark.parametrize(
+        ("error", "words", "answered"),
+        [
+            (None, "HTTP 403: (403) planned", [403]),
+            (ClientAuthenticationError("no identity here"), "no identity here", []),
+        ],
+    )
+    def test_an_identity_without_the_role_or_a_token(
+        self, https_topic: CustomTopic, error: Exception | None, words: str, answered: list[int]
+    ) -> None:
         https_topic.statuses.append(403)
-        failed = failure(open_topic(https_topic.url, None, FakeIdentity()))
+        failed = failure(Topic(https_topic.url, None, FakeIdentity(error)))
+        assert words in str(failed)
         assert "the app's identity has the role EventGrid Data Sender" in str(failed)
+        assert (failed.may_pass, https_topic.answered) == (False, answered)
 
-    def test_an_identity_that_gets_no_token(self, https_topic: CustomTopic) -> None:
-        identity = FakeIdentity(ClientAuthenticationError("no identity here, says the test"))
-        failed = failure(open_topic(https_topic.url, None, identity))
-        assert "no identity here, says the test" in str(failed)
-        assert not failed.may_pass
-        assert https_topic.answered == []
-
-    def test_nobody_is_there(self, topic: CustomTopic) -> None:
+    def test_nobody_is_there(self) -> None:
         with serving_topic(CustomTopic()) as gone:
             pass
         failed = failure(opened(gone))
-        assert failed.may_pass
-        assert gone.url in str(failed)
+        assert (failed.may_pass, gone.url in str(failed)) == (True, True)
 
     def test_an_answer_that_does_not_come(self, topic: CustomTopic) -> None:
         topic.open.clear()
-        failed = failure(open_topic(topic.url, KEY, no_identity, read_seconds=0.05))
-        assert failed.may_pass
-        assert "timed out" in str(failed)
+        failed = failure(opened(topic, read_seconds=0.05))
+        assert (failed.may_pass, "timed out" in str(failed)) == (True, True)

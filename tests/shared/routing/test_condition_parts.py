@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from shared.errors import ExpressionFailed
 from shared.routing.condition_parts import Answer, Part, parts_of
-from shared.routing.templates import Condition
+from shared.routing.templates import Expression, is_true
 from tests.support.expressions import LITERALS, conditions
 
 SCOPE = {"a": "x", "b": None, "ids": [1, 2], "tags": {"team": "fraud"}}
@@ -57,33 +57,33 @@ def lines(part: Part, margin: str = "") -> list[str]:
     ],
 )
 def test_parts(text: str, expected: list[str]) -> None:
-    assert lines(parts_of(Condition(text, None), SCOPE))[: len(expected)] == expected
+    assert lines(parts_of(Expression(text, None), SCOPE))[: len(expected)] == expected
 
 
 def test_what_fails_says_why_and_what_is_behind_it_is_not_reached() -> None:
-    part = parts_of(Condition("contains(b, 'x') && a", None), SCOPE)
+    part = parts_of(Expression("contains(b, 'x') && a", None), SCOPE)
     assert [part.answer, *(inner.answer for inner in part.parts)] == [
         Answer.FAILED,
         Answer.FAILED,
         Answer.NOT_REACHED,
     ]
     assert "contains()" in part.parts[0].reason
-    assert parts_of(Condition("length(b) == `1`", None), SCOPE).seen == {"b": None}
+    assert parts_of(Expression("length(b) == `1`", None), SCOPE).seen == {"b": None}
 
 
 @settings(deadline=None)
 @given(conditions(["a", "b", "tags.team", "ids"]), st.fixed_dictionaries({"a": st.sampled_from(LITERALS)}))
 def test_the_whole_is_what_the_app_decides_on_and_its_parts_make_it(text: str, values: dict[str, Any]) -> None:
     scope = SCOPE | values
-    condition = Condition(text, None)
+    condition = Expression(text, None)
     part = parts_of(condition, scope)
     assert (part.answer, part.reason) == decided(condition, scope)
     check(part)
 
 
-def decided(condition: Condition, scope: dict[str, Any]) -> tuple[Answer, str]:
+def decided(condition: Expression, scope: dict[str, Any]) -> tuple[Answer, str]:
     try:
-        return (Answer.TRUE if condition.holds(scope) else Answer.FALSE), ""
+        return (Answer.TRUE if is_true(condition.evaluate(scope)) else Answer.FALSE), ""
     except ExpressionFailed as exc:
         return Answer.FAILED, str(exc)
 

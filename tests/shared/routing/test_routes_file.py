@@ -1,5 +1,6 @@
 """routes.yaml: what it may say, and that all mistakes are told at once, each with its line."""
 
+from collections.abc import Mapping
 from datetime import timedelta
 
 import pytest
@@ -26,42 +27,41 @@ def route_problems(entry: str) -> list[str]:
     return [f"{problem.line}: {problem.advice}" for problem in caught.value.problems]
 
 
+def plain(value: object) -> object:
+    """Templates, conditions and patterns as they are written."""
+    if isinstance(value, Mapping):
+        return {name: plain(inner) for name, inner in value.items()}
+    return getattr(value, "text", None) or getattr(value, "pattern", value)
+
+
 def test_every_key() -> None:
     (route,) = routes(EVERY_KEY).routes
-    assert route.name == "everything"
-    assert route.event == "ModelRegistered"
-    assert route.enabled is False
-    assert route.when is not None
-    assert route.when.expression.text == "model_tags.stage == 'candidate'"
-    assert route.organization_url == "https://tfs.example/tfs/Collection"
-    assert route.project == "other project"
-    assert route.pipeline == "\\ml\\deploy"
-    assert route.pipeline_version == 3
-    assert route.branch == "refs/tags/v1"
-    assert {name: template.text for name, template in route.parameters.items()} == {
-        "version": "{{ model_version }}",
-        "fixed": "5.10",  # as written, not as the number it looks like
-        "flag": "true",
+    assert {key: plain(getattr(route, key)) for key in ROUTE_KEYS} == {
+        "name": "everything",
+        "event": "ModelRegistered",
+        "enabled": False,
+        "when": "model_tags.stage == 'candidate'",
+        "organization_url": "https://tfs.example/tfs/Collection",
+        "project": "other project",
+        "pipeline": "\\ml\\deploy",
+        "pipeline_version": 3,
+        "branch": "refs/tags/v1",
+        "parameters": {"version": "{{ model_version }}", "fixed": "5.10", "flag": "true"},  # as written: not 5.1
+        "variables": {"MODEL": "{{ model_name }}"},
+        "stages_to_skip": ("build", "test"),
+        "once_per": "{{ model_name }}",
+        "allow": "[a-z]+",
+        "correlation_parameter": "nextstageKey",
+        "include_child_runs": True,
+        "cooldown": timedelta(days=1, hours=2, minutes=3, seconds=4),
+        "cooldown_key": "{{ model_name }}",
+        "tags": False,
+        "causes": (Cause("ModelDeployed"), Cause("RunCompleted", {"experiment_name": "train", "run_tags.size": 3})),
     }
-    assert route.variables["MODEL"].text == "{{ model_name }}"
-    assert route.stages_to_skip == ("build", "test")
-    assert route.once_per is not None
-    assert route.allow is not None
-    assert route.allow.pattern == "[a-z]+"
-    assert route.correlation_parameter == "nextstageKey"
-    assert route.include_child_runs is True
-    assert route.cooldown == timedelta(days=1, hours=2, minutes=3, seconds=4)
-    assert route.cooldown_key is not None
-    assert route.tags is False
-    assert route.causes == (
-        Cause("ModelDeployed"),
-        Cause("RunCompleted", {"experiment_name": "train", "run_tags.size": 3}),
-    )
 
 
-def test_the_test_above_uses_every_key() -> None:
-    used = {line.partition(":")[0] for line in EVERY_KEY.strip().splitlines()}
-    assert used == set(ROUTE_KEYS)
+def test_the_route_above_uses_every_key() -> None:
+    assert {line.partition(":")[0] for line in EVERY_KEY.strip().splitlines()} == set(ROUTE_KEYS)
 
 
 def test_defaults_are_taken_and_may_be_replaced() -> None:
@@ -87,14 +87,6 @@ def test_a_pipeline_is_an_id_or_a_name(written: str, pipeline: int | str) -> Non
     assert routes(entry, environment={**ENVIRONMENT, "ID": "7"}).routes[0].pipeline == pipeline
 
 
-@pytest.mark.parametrize(
-    ("written", "seconds"), [("90s", 90), ("30m", 1800), ("6h", 21600), ("1h30m", 5400), ("30d", 2592000)]
-)
-def test_durations(written: str, seconds: int) -> None:
-    (route,) = routes(f"name: a\nevent: RunCompleted\npipeline: p\ncooldown: {written}").routes
-    assert route.cooldown == timedelta(seconds=seconds)
-
-
 def test_environment_values_are_filled_in_anywhere() -> None:
     entry = 'name: a\nevent: RunCompleted\npipeline: p\nparameters: { where: "in ${STAGE}/{{ run_id }}" }'
     (route,) = routes(entry, environment={**ENVIRONMENT, "STAGE": "test"}).routes
@@ -118,20 +110,13 @@ routes:
     parameters:
       run: {{ run_id }}
 """
-    found = problems(text)
-    assert [(problem.line, problem.column, problem.text) for problem in found] == [
+    assert [(problem.line, problem.column, problem.text) for problem in problems(text)] == [
         (4, 12, "${NOT_SET}"),
         (7, 12, "RunComplete"),
         (9, 5, "parmeters"),
         (12, 11, "experiment_nam == 'x'"),
         (15, 12, "{{ run_id }}"),
     ]
-    advice = [problem.advice for problem in found]
-    assert "environment value NOT_SET" in advice[0]
-    assert "did you mean 'RunCompleted'?" in advice[1]
-    assert "did you mean 'parameters'?" in advice[2]
-    assert "did you mean 'experiment_name'?" in advice[3]
-    assert "must stand in quotes" in advice[4]
 
 
 def test_a_mistake_in_an_expression_has_its_own_line_and_column() -> None:
@@ -163,19 +148,21 @@ routes:
     event: RunCompleted
     when: experiment_name == '${EXPERIMENT}' && run_id
     pipeline: ${PIPELINE}
+    parameters: { x: 1, y: 2 }
   - { name: b, event: RunCompleted, pipeline: p, cooldown: "${COOLDOWN}" }
   - { name: c, event: RunCompleted, pipeline: p, parameters: { x: "{{ ${NAME} }}" } }
   - { name: d e, event: RunCompleted, pipeline: p }
 """
     reading = read_routes(text, names=NAMES, environment={})
-    assert [problem.line for problem in reading.unset] == [2, 2, 6, 7, 8, 9]
+    assert [problem.line for problem in reading.unset] == [2, 2, 6, 7, 9, 10]
     assert reading.unset[0].what == "needs the environment value URL, which is not set"
     assert reading.unset[0].suggestion == "set it in the application settings, or locally in local.settings.json"
-    assert [problem.line for problem in reading.problems] == [10], "what is unset may be right when it is set"
+    assert [problem.line for problem in reading.problems] == [11], "what is unset may be right when it is set"
     (route,) = reading.table.routes
     assert (route.organization_url, route.project, route.pipeline) == ("${URL}", "${PROJECT}", "${PIPELINE}")
     assert reading.places["a",] == (4, 5)
     assert reading.places["a", "when"] == (6, 11)
+    assert reading.places["a", "parameters", "y"] == (8, 25), "the place of its name"
     with pytest.raises(InvalidRoutes) as caught:
         load_routes(text, source="routes.yaml", names=NAMES, environment={})
     assert len(caught.value.problems) == 7
@@ -189,17 +176,6 @@ def test_a_route_in_which_anything_is_wrong_is_not_in_the_table() -> None:
     reading = read_routes(text, names=NAMES, environment={})
     assert [route.name for route in reading.table.routes] == ["a"]
     assert len(reading.problems) == len(wrong)
-
-
-def test_the_places_of_parameters_are_those_of_their_names() -> None:
-    text = """version: 1
-routes:
-  - { name: a, event: RunCompleted, pipeline: 1, organization_url: "https://x/y", project: p,
-      parameters: { x: 1, y: 2 } }
-"""
-    reading = read_routes(text, names=NAMES, environment={})
-    assert reading.problems == reading.unset == ()
-    assert reading.places["a", "parameters", "y"] == (4, text.splitlines()[3].index("y: 2") + 1)
 
 
 def test_the_message_shows_all_problems_with_file_line_and_column() -> None:
@@ -259,6 +235,8 @@ def test_mistakes_in_the_file_as_a_whole(text: str, line: int, advice: str) -> N
         ("stages_to_skip: build", "7: stages_to_skip must be a list"),
         ("stages_to_skip: [{}]", "7: must be text, not a mapping"),
         ("parameters: [a]", "7: parameters must be a mapping"),
+        ("parameters: {a: {{ run_id }}}", "7: must be text, not a mapping; a placeholder must stand in quotes"),
+        ("parmeters: {}", "7: a route has no such key; did you mean 'parameters'?"),
         ("parameters: {a: }", "7: has no value"),
         ("parameters: {a: '{{ nope }}'}", "7: uses the name 'nope'"),
         ("parameters: {a: $(x)}", "7: holds '$(', which never passes"),
@@ -269,10 +247,6 @@ def test_mistakes_in_the_file_as_a_whole(text: str, line: int, advice: str) -> N
         ("organization_url: 'https://a:99999/b'", "7: is not a URL"),
         ("organization_url: https://dev.azure.com/contoso?x=1", "7: must hold no user name"),
         ("cooldown: soon", "7: 'soon' is no duration; write '90s', '30m', '6h', '1h30m' or '2d', 30d at most"),
-        ("cooldown: 6", "7: '6' is no duration"),
-        ("cooldown: 0h", "7: '0h' is no duration"),
-        ("cooldown: 3h2d", "7: '3h2d' is no duration"),
-        ("cooldown: ''", "7: '' is no duration"),
         ("cooldown: 31d", "7: is longer than 30 days"),
         ("cooldown_key: '{{ run_id }}'", "7: means nothing without 'cooldown'"),
         ("tags: some", "7: must be true or false"),

@@ -29,12 +29,6 @@ def only_match(table: RouteTable, raw: str) -> Match:
     return match
 
 
-def only_refusal(table: RouteTable, raw: str) -> Refusal:
-    (refusal,) = resolve(table, raw).decisions
-    assert isinstance(refusal, Refusal)
-    return refusal
-
-
 def test_the_request_is_all_that_the_route_says() -> None:
     table = routes("""
 name: full
@@ -117,37 +111,37 @@ class TestKey:
         assert len(journal_key(route, source, identity).key) == 64
 
 
-class TestRefusal:
-    def test_a_missing_value_is_no_text_none(self) -> None:
-        refusal = only_refusal(routes(PLAIN + "\nparameters: { a: '{{ data.tags.nope }}' }"), run_completed())
-        assert refusal.reason == "parameter 'a': 'data.tags.nope' finds nothing in this event"
-
-    def test_an_unsafe_variable_names_itself(self) -> None:
-        refusal = only_refusal(routes(PLAIN + "\nvariables: { V: '{{ run_id }}' }"), run_completed("a;b"))
-        assert refusal.reason.startswith("variable 'V': 'run_id' is 'a;b', which does not match")
-
-    def test_a_condition_that_cannot_be_evaluated(self) -> None:
-        refusal = only_refusal(routes(PLAIN + "\nwhen: contains(run_tags.team, 'x')"), run_completed())
-        assert "cannot be evaluated on this event" in refusal.reason
-
-    def test_a_missing_once_per_is_parked_under_the_handlers_identity(self) -> None:
-        refusal = only_refusal(routes(PLAIN + "\nonce_per: '{{ run_tags.nope }}'"), run_completed("r"))
-        assert refusal.key == journal_key("plain", WORKSPACE, "r")
-
-    @pytest.mark.parametrize("key", ["parameters", "variables"])
-    def test_is_parked_under_the_key_that_a_good_request_would_have(self, key: str) -> None:
-        table = routes(PLAIN + f"\nonce_per: 'x'\n{key}: {{ a: '{{{{ data.nope }}}}' }}")
-        assert only_refusal(table, run_completed("r")).key == journal_key("plain", WORKSPACE, "x")
+@pytest.mark.parametrize(
+    ("lines", "run_id", "reason", "identity"),
+    [
+        ("parameters: { a: '{{ data.nope }}' }", "r", "parameter 'a': 'data.nope' finds nothing in this event", "r"),
+        ("variables: { V: '{{ run_id }}' }", "a;b", "variable 'V': 'run_id' is 'a;b', which does not match", "a;b"),
+        ("when: contains(run_tags.team, 'x')", "r", "cannot be evaluated on this event", "r"),
+        ("once_per: '{{ run_tags.nope }}'", "r", "'run_tags.nope' finds nothing in this event", "r"),
+        ("once_per: x\nparameters: { a: '{{ data.nope }}' }", "r", "parameter 'a'", "x"),
+        ("once_per: x\nvariables: { a: '{{ data.nope }}' }", "r", "variable 'a'", "x"),
+    ],
+)
+def test_a_refusal_has_the_key_that_a_good_request_would_have(
+    lines: str, run_id: str, reason: str, identity: str
+) -> None:
+    (refusal,) = resolve(routes(f"{PLAIN}\n{lines}"), run_completed(run_id)).decisions
+    assert isinstance(refusal, Refusal)
+    assert reason in refusal.reason
+    assert refusal.key == journal_key("plain", WORKSPACE, identity)
 
 
 class TestCooldownAndTags:
-    def test_a_route_without_cooldown_has_no_window(self) -> None:
-        assert only_match(routes(PLAIN), run_completed()).window is None
-
-    def test_one_window_for_the_route_or_one_for_each_key(self) -> None:
-        assert only_match(routes(PLAIN + "\ncooldown: 6h"), run_completed()).window == Window("", timedelta(hours=6))
-        keyed = routes(PLAIN + "\ncooldown: 6h\ncooldown_key: '{{ run_id }}'")
-        assert only_match(keyed, run_completed("r")).window == Window("r", timedelta(hours=6))
+    @pytest.mark.parametrize(
+        ("lines", "window"),
+        [
+            ("", None),
+            ("cooldown: 6h", Window("", timedelta(hours=6))),
+            ("cooldown: 6h\ncooldown_key: '{{ run_id }}'", Window("r", timedelta(hours=6))),
+        ],
+    )
+    def test_one_window_for_the_route_or_one_for_each_key(self, lines: str, window: Window | None) -> None:
+        assert only_match(routes(f"{PLAIN}\n{lines}"), run_completed("r")).window == window
 
     @pytest.mark.parametrize(
         ("name", "data", "tags"),

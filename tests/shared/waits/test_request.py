@@ -1,6 +1,7 @@
 """What a task sends: read whole, or refused with every wrong field."""
 
 import json
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -14,7 +15,8 @@ from tests.support.waits import PLAN_URLS, TOKEN, a_task, default_headers
 
 TASK = a_task(job_id="33333333-0000-0000-0000-000000000003", task_instance_id="55555555-0000-0000-0000-000000000005")
 HEADERS = default_headers(TASK)
-BODY = json.dumps({"run_id": "frosty_plum_7x"}).encode()
+RUN = {"run_id": "frosty_plum_7x"}
+BODY = json.dumps(RUN).encode()
 EXPECTED = WaitRequest(TASK, Secret(TOKEN), "frosty_plum_7x")
 
 
@@ -25,39 +27,26 @@ def problems(headers: dict[str, str], body: bytes) -> dict[str, str]:
     return caught.value.problems
 
 
-def test_the_headers_that_both_tasks_send_by_default() -> None:
-    assert read_request(HEADERS, BODY, PLAN_URLS) == EXPECTED
-
-
-def test_header_names_come_in_any_case() -> None:
-    assert read_request({name.lower(): value for name, value in HEADERS.items()}, BODY, PLAN_URLS) == EXPECTED
-
-
-def test_the_coordinates_in_the_body() -> None:
-    body = {name: HEADERS[name] for name in COORDINATES} | {"run_id": "frosty_plum_7x"}
-    assert read_request({}, json.dumps(body).encode(), PLAN_URLS) == EXPECTED
-
-
-def test_a_header_goes_before_the_body() -> None:
-    body = {"run_id": "frosty_plum_7x", "PlanId": "nonsense"}
-    assert read_request(HEADERS, json.dumps(body).encode(), PLAN_URLS) == EXPECTED
-
-
-def test_a_token_with_its_scheme() -> None:
-    assert read_request({**HEADERS, "AuthToken": f"Bearer {TOKEN}"}, BODY, PLAN_URLS) == EXPECTED
+@pytest.mark.parametrize(
+    ("headers", "body"),
+    [
+        (HEADERS, {}),
+        ({name.lower(): value for name, value in HEADERS.items()}, {}),
+        ({}, {name: HEADERS[name] for name in COORDINATES}),
+        (HEADERS, {"PlanId": "nonsense"}),  # a header goes before the body
+        (HEADERS | {"AuthToken": f"Bearer {TOKEN}"}, {}),
+        (HEADERS, {"workspace": None}),
+        (HEADERS, {"workspace": ""}),
+    ],
+)
+def test_a_request(headers: dict[str, str], body: dict[str, str]) -> None:
+    assert read_request(headers, json.dumps(RUN | body).encode(), PLAN_URLS) == EXPECTED
 
 
 @pytest.mark.parametrize("workspace", ["ws", "/subscriptions/0/resourceGroups/rg/providers/x/workspaces/ws"])
 def test_a_workspace(workspace: str) -> None:
-    body = json.dumps({"run_id": "r", "workspace": workspace}).encode()
-    assert read_request(HEADERS, body, PLAN_URLS).workspace == workspace
-
-
-@pytest.mark.parametrize("workspace", [None, ""])
-def test_no_workspace(workspace: str | None) -> None:
-    assert (
-        read_request(HEADERS, json.dumps({"run_id": "r", "workspace": workspace}).encode(), PLAN_URLS).workspace is None
-    )
+    read = read_request(HEADERS, json.dumps(RUN | {"workspace": workspace}).encode(), PLAN_URLS)
+    assert read == replace(EXPECTED, workspace=workspace)
 
 
 def test_every_missing_field_is_named() -> None:

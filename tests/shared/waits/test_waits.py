@@ -22,7 +22,7 @@ from shared.errors import (
 from shared.journal.records import Record, Selection, State, Store
 from shared.telemetry import Outcome
 from shared.waits.request import Task, WaitRequest
-from shared.waits.wait import OPEN_STATES, WAIT_PREFIX, Wait
+from shared.waits.wait import WAIT_PREFIX, Wait
 from tests.support.building import WORKSPACE
 from tests.support.clock import ManualClock
 from tests.support.fakes import HANGS, LOST, LOST_UNQUEUED
@@ -51,8 +51,10 @@ def wait_record(scene: Scene) -> Record:
     return record
 
 
-def token_is_kept(record: Record) -> bool:
-    return bool(json.loads(record.document)["sealed_token"])
+def kept(scene: Scene) -> tuple[State, bool]:
+    """The state of the only wait, and whether its token is still there."""
+    record = wait_record(scene)
+    return record.state, bool(json.loads(record.document)["sealed_token"])
 
 
 class TestEitherOrder:
@@ -70,12 +72,11 @@ class TestEitherOrder:
         assert scene.tasks.results == {}
         assert end(scene, status=status) == [Outcome.COMPLETED]
         assert scene.tasks.results == {first.task.task_instance_id: [result]}
-        assert wait_record(scene).state is State.COMPLETED
-        assert not token_is_kept(wait_record(scene))
+        assert kept(scene) == (State.COMPLETED, False)
         assert register(scene, second).state is State.WAITING
         assert scene.tasks.results[second.task.task_instance_id] == [result]
 
-    def test_twice_each(self, scene: Scene, clock: ManualClock) -> None:
+    def test_twice_each(self, scene: Scene) -> None:
         request = a_request()
         for _ in range(2):
             register(scene, request)
@@ -102,15 +103,19 @@ class TestEitherOrder:
 
 
 class TestWhichRun:
-    @pytest.mark.parametrize("workspace", [None, "ws", "WS", WORKSPACE, WORKSPACE.upper(), WORKSPACE + "/"])
-    def test_the_workspace_that_is_meant(self, scene: Scene, workspace: str | None) -> None:
-        register(scene, a_request(workspace=workspace))
-        assert end(scene) == [Outcome.COMPLETED]
-
-    @pytest.mark.parametrize("workspace", ["other", OTHER_WORKSPACE, "w", "workspaces/ws"])
-    def test_another_workspace(self, scene: Scene, workspace: str) -> None:
-        register(scene, a_request(workspace=workspace))
-        assert end(scene) == []
+    @pytest.mark.parametrize(
+        ("workspaces", "expected"),
+        [
+            ([None, "ws", "WS", WORKSPACE, WORKSPACE.upper(), WORKSPACE + "/"], Outcome.COMPLETED),
+            (["other", OTHER_WORKSPACE, "w", "workspaces/ws"], None),
+        ],
+    )
+    def test_the_workspace_that_is_meant(
+        self, scene: Scene, workspaces: list[str | None], expected: Outcome | None
+    ) -> None:
+        for workspace in workspaces:
+            register(scene, a_request(workspace=workspace))
+        assert end(scene) == ([expected] * len(workspaces) if expected else [])
 
     def test_ends_in_several_workspaces_are_told_apart(self, scene: Scene) -> None:
         end(scene, workspace=OTHER_WORKSPACE, status="Failed")
@@ -161,13 +166,6 @@ class TestRegistration:
         assert end(scene) == [Outcome.COMPLETED]
         assert end(scene, run_id="run-2") == [Outcome.COMPLETED]
 
-    def test_the_task_is_told_whom_it_waits_for(self, scene: Scene) -> None:
-        request = a_request()
-        register(scene, request)
-        assert scene.tasks.lines[request.task.task_instance_id] == [
-            "nextstage: waiting for Azure ML run run-1; no agent is held meanwhile"
-        ]
-
     @pytest.mark.parametrize(
         ("error", "field"),
         [
@@ -196,24 +194,19 @@ class TestRegistration:
         assert clock() - began == timedelta(seconds=takes)
         assert end(scene) == [Outcome.COMPLETED]
 
-    def test_what_was_told_before_the_answer_is_looked_up_later(self, scene: Scene, clock: ManualClock) -> None:
+    @pytest.mark.parametrize("deaf", [False, True])
+    def test_what_was_told_before_the_answer_is_looked_up_later(
+        self, scene: Scene, clock: ManualClock, deaf: bool
+    ) -> None:
         end(scene)
-        register(scene, a_request())
-        assert wait_record(scene).state is State.UNCERTAIN
-        assert token_is_kept(wait_record(scene))
-        clock.advance(31)
-        assert end(scene) == [Outcome.COMPLETED]
-        assert wait_record(scene).state is State.COMPLETED
-        assert not token_is_kept(wait_record(scene))
-
-    def test_azure_devops_did_not_listen_yet(self, scene: Scene, clock: ManualClock) -> None:
-        end(scene)
-        scene.tasks.deaf = True
+        scene.tasks.deaf = deaf
         request = a_request()
         register(scene, request)
         scene.tasks.deaf = False
+        assert kept(scene) == (State.UNCERTAIN, True)
         clock.advance(31)
         assert end(scene) == [Outcome.COMPLETED]
+        assert kept(scene) == (State.COMPLETED, False)
         assert scene.tasks.results == {request.task.task_instance_id: ["succeeded"]}
 
 
@@ -258,31 +251,25 @@ class TestTelling:
         register(scene, a_request())
         scene.tasks.plan("complete", error)
         assert end(scene) == [Outcome.DEFERRED]
-        assert wait_record(scene).state is State.RELEASED
-        assert token_is_kept(wait_record(scene))
+        assert kept(scene) == (State.RELEASED, True)
         assert end(scene) == [Outcome.COMPLETED]
 
-    def test_a_plan_that_is_gone_closes_the_wait_quietly(self, scene: Scene, caplog: pytest.LogCaptureFixture) -> None:
-        register(scene, a_request())
-        scene.tasks.plan("complete", GONE)
-        assert end(scene) == [Outcome.CLOSED]
-        assert wait_record(scene).state is State.CLOSED
-        assert not token_is_kept(wait_record(scene))
-        assert end(scene) == []
-        assert [record for record in caplog.records if record.levelname in {"WARNING", "ERROR"}] == []
-
-    def test_a_message_that_is_refused_closes_the_wait_loudly(
-        self, scene: Scene, caplog: pytest.LogCaptureFixture
+    @pytest.mark.parametrize(
+        ("error", "levels"), [(GONE, set()), (RequestRefused("HTTP 400: no such event"), {"ERROR"})]
+    )
+    def test_a_refusal_closes_the_wait_and_is_an_error_unless_the_plan_is_gone(
+        self, scene: Scene, caplog: pytest.LogCaptureFixture, error: AzureDevOpsError, levels: set[str]
     ) -> None:
         register(scene, a_request())
-        scene.tasks.plan("complete", RequestRefused("HTTP 400: no such event"))
+        scene.tasks.plan("complete", error)
         assert end(scene) == [Outcome.CLOSED]
-        assert [record.levelname for record in caplog.records] == ["ERROR"]
+        assert kept(scene) == (State.CLOSED, False)
+        assert end(scene) == []
+        assert {record.levelname for record in caplog.records} & {"WARNING", "ERROR"} == levels
 
     @pytest.mark.parametrize("call", ["say", "write_log"])
     def test_lines_are_best_effort(self, scene: Scene, call: str) -> None:
-        request = a_request()
-        register(scene, request)
+        register(scene, a_request())
         scene.tasks.plan(call, PermissionDenied("HTTP 403"))
         assert end(scene) == [Outcome.COMPLETED]
 
@@ -294,7 +281,8 @@ class TestTelling:
             "nextstage: Azure ML run run-1 is Failed, so this task has failed",
             f"nextstage: https://ml.azure.com/runs/run-1?wsid={WORKSPACE}",
         ]
-        assert scene.tasks.lines[request.task.task_instance_id][1:] == expected
+        introduction = "nextstage: waiting for Azure ML run run-1; no agent is held meanwhile"
+        assert scene.tasks.lines[request.task.task_instance_id] == [introduction, *expected]
         assert scene.tasks.logs[request.task.task_instance_id] == expected
 
     def test_the_first_end_that_was_seen_counts_though_another_one_brings_it(self, scene: Scene) -> None:
@@ -358,10 +346,9 @@ class TestTelling:
         register(scene, request)
         end(scene)
         (decision,) = scene.reports
-        assert decision.event_id == "event-1"
-        assert decision.route is None
-        assert decision.key == request.task.key
-        assert decision.reason == f"{request.task} was told 'succeeded', because run run-1 is Completed"
+        reason = f"{request.task} was told 'succeeded', because run run-1 is Completed"
+        told = (decision.event_id, decision.route, decision.key, decision.reason)
+        assert told == ("event-1", None, request.task.key, reason)
 
 
 class TestTheAppsOwnIdentity:
@@ -405,7 +392,3 @@ class TestTheJournalDoesNotAnswer:
     def test_when_a_task_registers(self, clock: ManualClock) -> None:
         with pytest.raises(JournalUnavailable):
             register(Scene(BrokenStore(), clock), a_request())  # type: ignore[arg-type]
-
-
-def test_open_states_are_those_that_are_not_final() -> None:
-    assert {State.WAITING, State.CLAIMED, State.UNCERTAIN, State.RELEASED} == OPEN_STATES

@@ -3,11 +3,10 @@
 tests/conftest.py makes its fixtures known.
 """
 
-import os
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import pytest
 from azure.core.credentials import TokenCredential
@@ -17,6 +16,7 @@ from shared.journal.records import Store
 from shared.journal.sqlite import SqliteStore
 from shared.journal.tables.store import TablesStore
 from tests.support.journal.memory_store import MemoryStore
+from tests.support.needs import need
 
 OpenTables = Callable[..., TablesStore]
 
@@ -25,17 +25,9 @@ def no_identity() -> TokenCredential:
     raise AssertionError("an account key is there, so nobody should ask for an identity")
 
 
-def without_azurite(reason: str, environment: Mapping[str, str]) -> NoReturn:
-    """Where Azurite is missing: on a laptop the tests are skipped, in CI they fail."""
-    if environment.get("CI"):
-        pytest.fail(reason)
-    pytest.skip(reason)
-
-
 @pytest.fixture(scope="session")
 def azurite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Azurite]:
-    if (reason := why_not_installed()) is not None:
-        without_azurite(reason, os.environ)
+    need(why_not_installed())
     with Azurite(tmp_path_factory.mktemp("azurite"), in_memory=True) as started:
         yield started
 

@@ -1,14 +1,22 @@
-"""Function apps for the host's tests, written to a directory as a user's would be."""
+"""Function apps for the host's tests, written to a directory as a user's would be; and the project's own app."""
 
 import http.client
 import importlib.util
+import sys
 import textwrap
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 from urllib.parse import urlsplit
 
+import pytest
 import requests
 
+from devstack.ado import Emulator, load_declaration, serve
+from devstack.host import Host, load_app
+from devstack.host import serve as serve_host
+from tests.support import ROOT
 from tests.support.canaries import secret
 
 HEADER = """
@@ -76,3 +84,19 @@ def deliver(url: str, *events: str) -> requests.Response:
     """Deliver events to the Event Grid web hook at a URL, in one request."""
     headers = {"aeg-event-type": "Notification", "Content-Type": "application/json"}
     return requests.post(url, data=f"[{','.join(events)}]".encode(), headers=headers, timeout=30)
+
+
+@contextmanager
+def serving_app(folder: Path, monkeypatch: pytest.MonkeyPatch, **settings: str) -> Iterator[tuple[str, Emulator]]:
+    """Serve the real function_app in the stand-in host, in this process; yield its web hook and its Azure DevOps.
+
+    :param folder: where its journal is.
+    """
+    emulator = Emulator(load_declaration(), pats={secret("pat")})
+    with serve(emulator) as ado:
+        environment = app_settings(ado.organization_url, f"sqlite:{folder / 'journal.sqlite3'}")
+        for name, value in (environment | settings).items():
+            monkeypatch.setenv(name, value)
+        monkeypatch.delitem(sys.modules, "function_app", raising=False)
+        with serve_host(Host(load_app(ROOT), threads=32)) as host:
+            yield web_hook(host.url), emulator

@@ -22,8 +22,8 @@ from tests.support.canaries import secret
 from tests.support.journal.stores import OpenTables
 from tests.support.services.odd_host import answering
 from tests.tools.conftest import NOWHERE, RIGHT, TRIAGE, WRONG, Desk, Ended
-from tools.actions.check_results import Status, split_advice
-from tools.actions.examining import Endpoint, examine
+from tools.actions.check_results import Status, failed
+from tools.actions.examining import examine
 from tools.installation import Installation
 
 KEY = base64.b64encode(secret("account-key").encode()).decode()
@@ -319,7 +319,7 @@ class TestEndpoint:
 
     def test_the_usual_one_need_not_be_there(self, desk: Desk) -> None:
         installation = Installation(desk.folder, desk.environment)
-        *_, last = examine(installation, Endpoint("", "", "aml_event", usual_url="http://127.0.0.1:9"))
+        *_, last = examine(installation, "", "", "aml_event", usual_url="http://127.0.0.1:9")
         assert last.status is Status.SKIPPED
         assert last.detail == "no app runs at http://127.0.0.1:9; --url names a deployed one"
 
@@ -333,8 +333,9 @@ class TestEndpoint:
         ("a: b; check c", ("a: b", "check c")),
         ("a; b; c", ("a; b", "c")),
         ("a", ("a", "otherwise")),
-        ("a\n  b; c", ("a; b", "c")),
+        ("a\n  b; c\n  d", ("b; c\nd", "otherwise")),
     ],
 )
 def test_what_happened_and_what_to_do(text: str, parts: tuple[str, str]) -> None:
-    assert split_advice(CredentialUnavailable(text), "otherwise") == parts
+    result = failed("token", CredentialUnavailable(text), "otherwise")
+    assert (result.detail, result.next_step) == parts

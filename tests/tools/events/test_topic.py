@@ -14,9 +14,10 @@ from tests.support.canaries import leaks, secret
 from tests.support.journal.stores import no_identity
 from tests.support.services.event_grid_topic import KEY, TOKEN, CustomTopic, certificate, serving_topic
 from tests.tools.conftest import Desk
+from tools.errors import CommandFailed
 from tools.events.documents import Schema, in_schema
 from tools.events.samples import WORKSPACE, sample_event
-from tools.events.topic import TopicRefused, publish
+from tools.events.topic import publish
 
 PARKING = "name: evaluate\nevent: RunCompleted\npipeline: 1\nparameters: { x: '{{ data.nope }}' }"
 EVENT = sample_event("RunCompleted")
@@ -78,14 +79,14 @@ class TestPublish:
         ],
     )
     def test_refused(self, topic: CustomTopic, key: str, path: str, event: dict[str, object], words: str) -> None:
-        with pytest.raises(TopicRefused, match=words) as caught:
+        with pytest.raises(CommandFailed, match=words) as caught:
             publish(topic.url.replace("/api/events", path), key, no_identity, event)
         assert "\n" not in str(caught.value)
         assert leaks(str(caught.value)) == []
         assert topic.events == []
 
     def test_nobody_answers(self) -> None:
-        with pytest.raises(TopicRefused, match=r"no answer: ConnectionRefusedError: .*; check --topic"):
+        with pytest.raises(CommandFailed, match=r"no answer: ConnectionRefusedError: .*; check --topic"):
             publish("https://127.0.0.1:9/api/events", KEY, no_identity, EVENT)
 
     def test_no_token(self) -> None:
@@ -94,7 +95,7 @@ class TestPublish:
                 raise ClientAuthenticationError("nobody is signed in\nreally")
 
         identity: TokenCredential = SignedOut()
-        with pytest.raises(TopicRefused, match="gives no token for Event Grid: nobody is signed in; sign in with"):
+        with pytest.raises(CommandFailed, match="gives no token for Event Grid: nobody is signed in; sign in with"):
             publish("https://127.0.0.1:9/api/events", "", lambda: identity, EVENT)
 
 

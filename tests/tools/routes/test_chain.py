@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 
 from tests.support.building import route, routes
 from tools.routes.chain.chain import Chain, chain_of
-from tools.routes.chain.layout import Box, lanes_of, lay_out, spread
+from tools.routes.chain.layout import Box, lay_out
 from tools.routes.chain.mermaid import mermaid
 from tools.routes.chain.svg import svg
-from tools.routes.chain.words import route_lines, wrapped
+from tools.routes.chain.words import route_lines
 
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -93,16 +93,6 @@ class TestLoops:
 
 
 class TestWords:
-    def test_a_condition_is_folded_where_it_reads_well(self) -> None:
-        text = "experiment_name == 'train' && (run_tags.a == 'x' || run_tags.b)"
-        assert wrapped(text, 30) == ["experiment_name == 'train'", "&& (run_tags.a == 'x'", "|| run_tags.b)"]
-        assert wrapped(text, 200) == [text]
-        assert wrapped("starts_with(run_id, 'abc') and more words", 20) == [
-            "starts_with(run_id,",
-            "'abc') and more",
-            "words",
-        ]
-
     def test_what_else_decides_is_said(self) -> None:
         (found,) = routes(
             route("a", "RunCompleted", "when: run_id", "cooldown: 1d12h30m5s", "cooldown_key: '{{ run_id }}'",
@@ -167,21 +157,6 @@ class TestLayout:
                 line = Box(min(x1, x2), min(y1, y2), abs(x1 - x2), abs(y1 - y2), "")
                 assert not [box.name for box in boxes if overlap(line, box)]
                 assert 0 < line.x <= line.right < layout.width
-
-    @pytest.mark.parametrize(
-        ("wanted", "places"),
-        [([3, 9], [3, 9]), ([4, 4], [4, 8]), ([-1, 1], [0, 4]), ([19, 19], [16, 20]), ([5, 6, 20], [5, 9, 20])],
-    )
-    def test_places_are_spread(self, wanted: list[float], places: list[float]) -> None:
-        assert spread(wanted, 4, (0, 20)) == places
-
-    def test_lanes(self) -> None:
-        assert lanes_of({"long": (0, 100), "a": (10, 20), "b": (30, 40), "c": (35, 50)}) == {
-            "a": 1,
-            "b": 1,
-            "c": 2,
-            "long": 3,
-        }
 
 
 class TestSvg:

@@ -9,7 +9,7 @@ from tools.routes.pipeline_files import DeclaredParameter, UnreadablePipeline, f
 
 def declared(tmp_path: Path, text: str) -> dict[str, DeclaredParameter]:
     (tmp_path / "p.yml").write_text(text)
-    return dict(read(tmp_path / "p.yml").parameters)
+    return read(tmp_path / "p.yml")
 
 
 def test_parameters_are_read_as_azure_pipelines_has_them(tmp_path: Path) -> None:

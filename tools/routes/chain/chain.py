@@ -36,22 +36,14 @@ class Chain:
 
     def causes(self) -> dict[tuple[Pipeline, str], bool]:
         """Return each pipeline with an event that it brings about, and whether that is a step of a loop."""
-        steps: dict[tuple[Pipeline, str], bool] = {}
-        for route in self.routes:
-            for cause in route.causes:
-                step = (pipeline_of(route), cause.event)
-                steps[step] = steps.get(step, False) or self._is_in_loop(route, cause)
-        return steps
-
-    def _is_in_loop(self, route: Route, cause: Cause) -> bool:
-        return any(
-            here == route.name and self._route(there).event == cause.event and may_match(cause, self._route(there))
+        routes = {route.name: route for route in self.routes}
+        in_loops = {
+            (pipeline_of(routes[here]), routes[there].event)
             for loop in self.loops
             for here, there in zip(loop, (*loop[1:], loop[0]), strict=True)
-        )
-
-    def _route(self, name: str) -> Route:
-        return next(route for route in self.routes if route.name == name)
+        }
+        steps = [(pipeline_of(route), cause.event) for route in self.routes for cause in route.causes]
+        return {step: step in in_loops for step in steps}
 
 
 def chain_of(routes: Sequence[Route]) -> Chain:
@@ -88,7 +80,7 @@ def may_match(cause: Cause, route: Route) -> bool:
         return True
     values = {tuple(name.split(".")): value for name, value in cause.names.items()}
     known = Known(route.event, with_children=route.include_child_runs, values=values)
-    return may_be_true(route.when.expression.tree, known)
+    return may_be_true(route.when.tree, known)
 
 
 def loop_warnings(reading: Reading) -> Iterator[Finding]:

@@ -4,7 +4,7 @@ What a pipeline brings about goes round the outside, back to the event, through 
 boxes nowhere, however long the table is. Lengths are in SVG's user units, which are pixels where nothing scales.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain as chained
 from typing import Final
@@ -150,24 +150,12 @@ class _Sheet:
         return y - _BAND_GAP
 
     def _place_pipelines(self, x: float) -> None:
-        """The third column: each pipeline as near to its routes as the others let it be.
-
-        It stays beside one of its events, out of the gaps that ways go back through. There is room: an event has as
-        many routes as pipelines, and no route is lower than a pipeline.
-        """
+        """The third column: each pipeline beside its first route, where no other one is, and out of the ways' gaps."""
         labels = {pipeline: pipeline_label(pipeline, self._chain) for pipeline in self._chain.pipelines}
-        wanted: dict[str, list[tuple[float, Pipeline]]] = {}
-        for pipeline in self._chain.pipelines:
-            routes = [route for route in self._chain.routes if pipeline_of(route) == pipeline]
-            middle = sum(self._routes[route.name].middle for route in routes) / len(routes)
-            nearest = min(routes, key=lambda route: abs(self._routes[route.name].middle - middle))
-            wanted.setdefault(nearest.event, []).append((middle - _BOX_HEIGHT / 2, pipeline))
-        for event, found in wanted.items():
-            found.sort()
-            least, bottom = self._bands[event]
-            tops = spread([top for top, _ in found], _BOX_HEIGHT + _BOX_GAP, (least, bottom - _BOX_HEIGHT))
-            for top, (_, pipeline) in zip(tops, found, strict=True):
-                self._pipelines[pipeline] = Box(x, top, _names_width(labels.values()), _BOX_HEIGHT, labels[pipeline])
+        width = _names_width(labels.values())
+        for route in self._chain.routes:
+            pipeline, top = pipeline_of(route), self._routes[route.name].middle - _BOX_HEIGHT / 2
+            self._pipelines.setdefault(pipeline, Box(x, top, width, _BOX_HEIGHT, labels[pipeline]))
 
     def _forward(self) -> Iterator[Way]:
         for route in self._chain.routes:
@@ -184,7 +172,9 @@ class _Sheet:
         spans = {event: (gap, gap) for event, gap in gaps.items()}
         for (_, event), y in exits.items():
             spans[event] = (min(spans[event][0], y), max(spans[event][1], y))
-        lanes = lanes_of(spans)
+        # A lane for each event, the longest outside, so that ways seldom cross.
+        by_length = sorted(spans, key=lambda event: spans[event][1] - spans[event][0])
+        lanes = {event: number for number, event in enumerate(by_length, 1)}
         ways = []
         for step, is_in_loop in steps.items():
             start, end, gap = self._pipelines[step[0]], self._events[step[1]], gaps[step[1]]
@@ -197,29 +187,6 @@ class _Sheet:
         """Where a way leaves its pipeline, beside the pipeline's other ways."""
         siblings = [other for other in steps if other[0] == step[0]]
         return self._pipelines[step[0]].middle + (siblings.index(step) - (len(siblings) - 1) / 2) * _EXIT_GAP
-
-
-def lanes_of(spans: Mapping[str, Span]) -> dict[str, int]:
-    """From 1 on the inside: those that are beside each other have lanes of their own, the longest outside."""
-    lanes: dict[str, int] = {}
-    for name, (low, high) in sorted(spans.items(), key=lambda item: item[1][1] - item[1][0]):
-        beside = [lane for other, lane in lanes.items() if spans[other][0] <= high and low <= spans[other][1]]
-        lanes[name] = 1 + max(beside, default=0)
-    return lanes
-
-
-def spread(wanted: Sequence[float], distance: float, bounds: Span) -> list[float]:
-    """Return places near the wanted ones that are at least so far apart.
-
-    :param wanted: in ascending order.
-    :param bounds: the least place and the greatest, which leave room for all.
-    """
-    places: list[float] = []
-    for place in wanted:
-        places.append(max(place, places[-1] + distance if places else bounds[0]))
-    return [
-        min(place, bounds[1] - left * distance) for left, place in zip(range(len(places))[::-1], places, strict=True)
-    ]
 
 
 def _names_width(names: Iterable[str]) -> float:

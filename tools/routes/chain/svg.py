@@ -1,33 +1,43 @@
 """Draws the chain as an SVG picture that stands by itself: no script, no font, no other file; light and dark. Pure."""
 
 import xml.etree.ElementTree as ET
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Final
 
 from tools.console import printable
 from tools.routes.chain.chain import Chain
 from tools.routes.chain.layout import LINE_HEIGHT, MARGIN, NAME_HEIGHT, PADDING, Box, Layout, Point, Way, lay_out
 
-_RADIUS: Final = 7
 _LEGEND: Final = 24
-_NAMES: Final = "ui-sans-serif,-apple-system,'Segoe UI',Helvetica,Arial,sans-serif"
-_LINES: Final = "ui-monospace,SFMono-Regular,Menlo,Consolas,'Liberation Mono',monospace"
-
-Color = str | tuple[str, str]
-"""A color, or the inside and the border of a box."""
-
-_COLORS: Final[Mapping[str, tuple[Color, Color]]] = {
-    "sheet": (("#ffffff", "#d1d9e0"), ("#0d1117", "#3d444d")),
-    "event": (("#ddf4ff", "#54aeff"), ("#12233d", "#388bfd")),
-    "route": (("#f6f8fa", "#818b98"), ("#151b23", "#7d8590")),
-    "pipeline": (("#dafbe1", "#4ac26b"), ("#12261e", "#2ea043")),
-    "text": ("#1f2328", "#f0f6fc"),
-    "quiet": ("#59636e", "#9198a1"),
-    "way": ("#6e7781", "#8d96a0"),
-    "caused": ("#8250df", "#b78aff"),
-    "loop": ("#cf222e", "#ff6a69"),
+_STYLES: Final = """
+text { font: 13px ui-sans-serif,-apple-system,'Segoe UI',Helvetica,Arial,sans-serif }
+.name { font-weight: 600 }
+.line { font: 11px ui-monospace,SFMono-Regular,Menlo,Consolas,'Liberation Mono',monospace }
+.head { font-size: 12px }
+path { fill: none; stroke: currentColor; stroke-width: 1.5; stroke-linejoin: round }
+polygon { fill: currentColor }
+.off { stroke-dasharray: 4 3 }
+.sheet { fill: #ffffff; stroke: #d1d9e0 }
+.event { fill: #ddf4ff; stroke: #54aeff }
+.route { fill: #f6f8fa; stroke: #818b98 }
+.pipeline { fill: #dafbe1; stroke: #4ac26b }
+.text { fill: #1f2328 }
+.quiet { fill: #59636e }
+.way { color: #6e7781 }
+.caused { color: #8250df }
+.loop { color: #cf222e }
+@media (prefers-color-scheme: dark) {
+  .sheet { fill: #0d1117; stroke: #3d444d }
+  .event { fill: #12233d; stroke: #388bfd }
+  .route { fill: #151b23; stroke: #7d8590 }
+  .pipeline { fill: #12261e; stroke: #2ea043 }
+  .text { fill: #f0f6fc }
+  .quiet { fill: #9198a1 }
+  .way { color: #8d96a0 }
+  .caused { color: #b78aff }
+  .loop { color: #ff6a69 }
 }
-"""By what is drawn: on light pages and on dark ones."""
+"""
 _WAYS: Final = ("way", "caused", "loop")
 
 
@@ -49,7 +59,7 @@ def svg(chain: Chain, title: str) -> str:
     )
     _child(root, "title", title)
     _child(root, "desc", "; ".join(_described(chain)))
-    _child(root, "style", f"\n{_styles()}\n")
+    _child(root, "style", _STYLES)
     _markers(_child(root, "defs"))
     _rectangle(root, 0.5, 0.5, width - 1, height - 1, "sheet", radius=8)
     _heads(root, layout)
@@ -80,41 +90,13 @@ def _notes(chain: Chain, layout: Layout) -> Iterator[tuple[str, str]]:
         yield "loop", "a loop without a cooldown"
 
 
-def _styles() -> str:
-    dark = "\n".join(f"  {rule}" for rule in _colors(dark=True))
-    return "\n".join(
-        [
-            f"text {{ font: 13px {_NAMES} }}",
-            ".name { font-weight: 600 }",
-            f".line {{ font: 11px {_LINES} }}",
-            ".head { font-size: 12px }",
-            "path { fill: none; stroke-width: 1.5 }",
-            ".off { stroke-dasharray: 4 3 }",
-            *_colors(dark=False),
-            f"@media (prefers-color-scheme: dark) {{\n{dark}\n}}",
-        ]
-    )
-
-
-def _colors(*, dark: bool) -> Iterator[str]:
-    for name, colors in _COLORS.items():
-        color = colors[dark]
-        if isinstance(color, tuple):
-            yield f".{name} {{ fill: {color[0]}; stroke: {color[1]} }}"
-        elif name in _WAYS:
-            yield f"path.{name} {{ stroke: {color} }}"
-            yield f".tip-{name} {{ fill: {color} }}"
-        else:
-            yield f"text.{name} {{ fill: {color} }}"
-
-
 def _markers(defs: ET.Element) -> None:
     for kind in _WAYS:
         marker = _child(
             defs, "marker", id=f"tip-{kind}", viewBox="0 0 8 8", refX="7", refY="4", markerWidth="7", markerHeight="7"
         )
         marker.set("orient", "auto")
-        _child(marker, "polygon", points="0,0 8,4 0,8", **{"class": f"tip-{kind}"})
+        _child(marker, "polygon", points="0,0 8,4 0,8", **{"class": kind})
 
 
 def _heads(root: ET.Element, layout: Layout) -> None:
@@ -144,30 +126,12 @@ def _box(root: ET.Element, box: Box, kind: str) -> None:
 
 def _way(root: ET.Element, way: Way) -> None:
     kind = "loop" if way.is_in_loop else "caused" if way.is_caused else "way"
-    drawn = _cornered(way.points) if way.is_caused else _curved(*way.points)
+    start, end = way.points[0], way.points[-1]
+    middle = (start[0] + end[0]) / 2
+    curve = f"M{_at(start)} C{_at((middle, start[1]))} {_at((middle, end[1]))} {_at(end)}"
+    drawn = "M" + " L".join(map(_at, way.points)) if way.is_caused else curve
     path = _child(root, "path", d=drawn, **{"class": f"{kind} off" if way.is_off else kind})
     path.set("marker-end", f"url(#tip-{kind})")
-
-
-def _curved(start: Point, end: Point) -> str:
-    middle = (start[0] + end[0]) / 2
-    return f"M{_at(start)} C{_at((middle, start[1]))} {_at((middle, end[1]))} {_at(end)}"
-
-
-def _cornered(points: tuple[Point, ...]) -> str:
-    """Straight lines with their corners rounded."""
-    words = [f"M{_at(points[0])}"]
-    for before, corner, after in zip(points, points[1:], points[2:], strict=False):
-        words.append(f"L{_at(_towards(corner, before))} Q{_at(corner)} {_at(_towards(corner, after))}")
-    return " ".join([*words, f"L{_at(points[-1])}"])
-
-
-def _towards(corner: Point, other: Point) -> Point:
-    """The place where the rounding of a corner begins; half way where the next corner is near."""
-    dx, dy = other[0] - corner[0], other[1] - corner[1]
-    length = max(abs(dx), abs(dy)) or 1
-    share = min(_RADIUS, length / 2) / length
-    return corner[0] + dx * share, corner[1] + dy * share
 
 
 def _legend(root: ET.Element, notes: list[tuple[str, str]], height: float) -> None:

@@ -29,7 +29,7 @@ from shared.journal.tables.entities import EVENT_BYTES, NOTES_BYTES, REQUEST_BYT
 from shared.journal.tables.store import TablesStore
 from tests.support.canaries import leaks, secret
 from tests.support.journal.records import any_record, noise, record, written
-from tests.support.journal.stores import OpenTables, no_identity, without_azurite
+from tests.support.journal.stores import OpenTables, no_identity
 from tests.support.services.raw_server import read_request, server
 
 KEY = JournalKey("route", "ab12")
@@ -667,10 +667,3 @@ class TestThreads:
 
         with ThreadPoolExecutor(16) as pool:
             assert all(pool.map(work, range(16)))
-
-
-def test_where_azurite_is_missing_a_laptop_skips_and_ci_fails() -> None:
-    with pytest.raises(pytest.fail.Exception, match="run it"):
-        without_azurite("run it", {"CI": "true"})
-    with pytest.raises(pytest.skip.Exception, match="run it"):
-        without_azurite("run it", {})

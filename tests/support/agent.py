@@ -1,4 +1,4 @@
-"""Runs our scripts as the agent does, with a stand-in for ``az`` as the only one on the PATH.
+"""Runs our scripts as a build agent or azd does, with a stand-in for ``az`` as the only one on the PATH.
 
 The stand-in answers each command from a plan and writes down how it was called, with its environment.
 """
@@ -17,10 +17,11 @@ from pathlib import Path
 from typing import Any
 
 from tests.support import ROOT
+from tests.support.waiting import wait_until
 
 SCRIPTS = ROOT / "pipelines" / "scripts"
 
-# What the scripts may use besides az; anything else is not on the PATH, so a new need is found here.
+# What the pipelines' scripts may use besides az; anything else is not on the PATH, so a new need is found here.
 TOOLS = ("bash", "env", "mktemp", "rm", "sleep", "timeout")
 
 WAIT_SECONDS = 60
@@ -106,16 +107,19 @@ class Agent:
     """A folder that stands for a build agent.
 
     :param plan: from a command, with ``*`` for what may stand between, to its answers in order; the last one repeats.
+    :param may_complain: whether a script may write to standard error.
     """
 
     folder: Path
     plan: dict[str, list[Answer]] = field(default_factory=dict)
+    tools: Sequence[str] = TOOLS
+    may_complain: bool = False
 
     def __post_init__(self) -> None:
         """Put the tools and the stand-in on the PATH."""
         self.bin.mkdir()
         (self.folder / "home").mkdir()
-        for tool in TOOLS:
+        for tool in self.tools:
             self.link(tool, tool)
         az = self.bin / "az"
         az.write_text(_AZ.format(python=sys.executable, folder=str(self.folder), wait=WAIT_SECONDS))
@@ -132,8 +136,8 @@ class Agent:
         (self.bin / name).unlink(missing_ok=True)
         (self.bin / name).symlink_to(found)
 
-    def start(self, script: str, **environment: str) -> "subprocess.Popen[str]":
-        """Start a script from ``pipelines/scripts`` with nothing but this in its environment."""
+    def start(self, script: str | Path, **environment: str) -> "subprocess.Popen[str]":
+        """Start a script (a path, or a name in ``pipelines/scripts``) with nothing but this in its environment."""
         return self._start([SCRIPTS / script], environment)
 
     def shell(self, text: str, **environment: str) -> "Ended":
@@ -158,7 +162,7 @@ class Agent:
                 text=True,
             )
 
-    def run(self, script: str, **environment: str) -> "Ended":
+    def run(self, script: str | Path, **environment: str) -> "Ended":
         """Run a script to its end."""
         return self.end(self.start(script, **environment))
 
@@ -169,9 +173,9 @@ class Agent:
                 out, err = process.communicate(timeout=30)
             finally:
                 process.kill()
-        assert err == "", err
+        assert err == "" or self.may_complain, err
         assert not list(self.folder.glob("tmp.*")), "a script leaves a temporary folder behind"
-        return Ended(process.returncode, out)
+        return Ended(process.returncode, out, err)
 
     @property
     def calls(self) -> list[Call]:
@@ -185,10 +189,7 @@ class Agent:
 
     def wait_for_calls(self, command: str, count: int = 1) -> None:
         """Until ``az`` was called so often with this command."""
-        deadline = time.monotonic() + WAIT_SECONDS
-        while len(self.calls_of(command)) < count:
-            assert time.monotonic() < deadline, f"az {command} was not called {count} times: {self.calls}"
-            time.sleep(0.01)
+        wait_until(lambda: len(self.calls_of(command)) >= count)
 
 
 @dataclass(frozen=True)
@@ -197,6 +198,7 @@ class Ended:
 
     code: int
     out: str
+    err: str
 
     @property
     def outputs(self) -> dict[str, str]:
