@@ -511,7 +511,7 @@ class TestRareOrders:
     ) -> None:
         monkeypatch.setattr(tables_patience, "CALL_SECONDS", 0.0)
         monkeypatch.setattr(tables_patience, "LEAST_REQUEST_SECONDS", 30.0)
-        scripted.answers = [answer]
+        scripted.answers = [answer, Answer(200, '{"value": []}', "application/json")]
         with pytest.raises(JournalUnavailable, match=message):
             scripted.store.owned_runs("route", [1])
         assert scripted.asked == 1
