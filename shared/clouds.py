@@ -64,7 +64,5 @@ def cloud_of(url: str) -> Cloud | None:
         host = urlsplit(url).hostname or ""
     except ValueError:  # brackets that hold no address
         return None
-    for cloud in CLOUDS.values():
-        if host.endswith((f".{cloud.storage_suffix}", f".{cloud.key_vault_suffix}")):
-            return cloud
-    return None
+    suffixes = {cloud: (f".{cloud.storage_suffix}", f".{cloud.key_vault_suffix}") for cloud in CLOUDS.values()}
+    return next((cloud for cloud, ends in suffixes.items() if host.endswith(ends)), None)

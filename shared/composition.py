@@ -21,7 +21,8 @@ from shared.credentials import (
 )
 from shared.errors import InvalidSettings
 from shared.events.event import Handler
-from shared.http.sending import Sender, ThrottleGate
+from shared.http.sending import Sender
+from shared.http.throttle import ThrottleGate
 from shared.http.transport import RequestsTransport, Transport
 from shared.journal.backends import backend_of
 from shared.journal.cooldown import Cooldowns
@@ -206,25 +207,14 @@ def identity_factory(settings: Settings) -> "Callable[[], TokenCredential]":
 
 def reporter(settings: Settings) -> Report:
     """Where decisions are told: in the log, and to the topic for notifications where there is one."""
-    if settings.notify_topic_endpoint is None:
+    endpoint = settings.notify_topic_endpoint
+    if endpoint is None:
         return log_decision
     from shared.notifications.notifier import Notifier
 
-    notifier = Notifier(_publisher(settings, settings.notify_topic_endpoint), source=f"/nextstage/{settings.app_name}")
-    atexit.register(notifier.close)
-
-    def report(decision: Decision) -> None:
-        log_decision(decision)
-        notifier(decision)
-
-    return report
-
-
-def _publisher(settings: Settings, endpoint: str) -> "Publish":
-    """Opens the topic for the first notification, in the notifier's thread: its library is slow to import."""
-
     @cache
     def topic() -> "Publish":
+        """Open the topic for the first notification, in the notifier's thread: its library is slow to import."""
         from shared.notifications.topic_client import Topic
 
         return Topic(endpoint, settings.notify_topic_key, identity_factory(settings))
@@ -232,7 +222,14 @@ def _publisher(settings: Settings, endpoint: str) -> "Publish":
     def publish(notifications: "Sequence[Notification]") -> None:
         topic()(notifications)
 
-    return publish
+    notifier = Notifier(publish, source=f"/nextstage/{settings.app_name}")
+    atexit.register(notifier.close)
+
+    def report(decision: Decision) -> None:
+        log_decision(decision)
+        notifier(decision)
+
+    return report
 
 
 def credential(settings: Settings) -> Credential:

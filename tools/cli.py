@@ -12,12 +12,13 @@ from pkgutil import iter_modules
 from typing import Annotated, Final
 
 import typer
+from typer.completion import get_completion_inspect_parameters
 
 from shared.clock import Clock, utc_now
 from shared.errors import NextstageError
 from shared.version import VERSION
 from tools import commands
-from tools.commands.completion import VARIABLE, enable_completion
+from tools.commands.completion import VARIABLE
 from tools.console import Console
 from tools.errors import CommandFailed
 from tools.help_pages import EXIT_CODES, PROGRAM
@@ -67,7 +68,7 @@ def main(
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
-    enable_completion()
+    get_completion_inspect_parameters()  # registers the shells' protocols
     try:
         with _warnings_on_stderr():
             code = typer.main.get_command(app).main(
@@ -77,19 +78,16 @@ def main(
                 standalone_mode=False,
                 obj=Installation(app_dir, environ, clock),
             )
-    except (CommandFailed, NextstageError, typer.TyperException) as exc:
-        Console().error(_text(exc))
-        return exc.exit_code if isinstance(exc, CommandFailed | typer.TyperException) else 2
+    except typer.TyperException as exc:
+        # Typer hands on the words of the library that it checks values with.
+        Console().error(f"{exc.format_message().replace('Value error, ', '').rstrip('.')}; see --help")
+        return exc.exit_code
+    except (CommandFailed, NextstageError) as exc:
+        Console().error(str(exc))
+        return exc.exit_code if isinstance(exc, CommandFailed) else 2
     if code == INTERRUPTED:
         Console().error("interrupted; what was sent is in the journal, so the command can simply be repeated")
     return code if isinstance(code, int) else 0
-
-
-def _text(exc: Exception) -> str:
-    if not isinstance(exc, typer.TyperException):
-        return str(exc)
-    # Typer hands on the words of the library that it checks values with.
-    return f"{exc.format_message().replace('Value error, ', '').rstrip('.')}; see --help"
 
 
 @contextmanager

@@ -45,10 +45,6 @@ class Console:
         for line in text.splitlines():
             self.line(line)
 
-    def pretty(self, document: Any) -> None:
-        """Print a JSON document for people, or a string as it is."""
-        self.text(document if isinstance(document, str) else json.dumps(document, indent=2, ensure_ascii=False))
-
     def finding(self, place: str, severity: str, text: str) -> None:
         """Print a line as compilers do: where, how bad, what."""
         line = Text(f"{printable(place)} ", "bold")

@@ -15,12 +15,9 @@ def with_local_settings(environment: Mapping[str, str], app_dir: Path) -> dict[s
 
     :raises CommandFailed: the file is broken; the message quotes nothing of it.
     """
-    return {**_values(app_dir / FILE_NAME), **environment}
-
-
-def _values(path: Path) -> dict[str, str]:
+    path = app_dir / FILE_NAME
     if not path.exists():
-        return {}
+        return dict(environment)
     try:
         content = json.loads(path.read_text(encoding="utf-8-sig"))
     except json.JSONDecodeError as exc:
@@ -32,4 +29,4 @@ def _values(path: Path) -> dict[str, str]:
         raise CommandFailed(f'{path} must hold {{"Values": {{"NAME": "text", …}}}}; see local.settings.sample.json')
     if content.get("IsEncrypted"):
         raise CommandFailed(f"{path} is encrypted; run 'func settings decrypt', or write it in the clear")
-    return values
+    return {**values, **environment}

@@ -2,7 +2,3 @@
 
 The Azure DevOps emulator serves it beside its own addresses, so that one process is all of the cloud there is.
 """
-
-from devstack.aml.jobs import JOB_STATUSES, Job, JobError, Jobs, JobStatus
-
-__all__ = ["JOB_STATUSES", "Job", "JobError", "JobStatus", "Jobs"]

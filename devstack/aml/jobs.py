@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 import threading
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal, cast, get_args
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import datetime
 
-JobStatus = Literal[
+JOB_STATUSES = (
     "NotStarted",
     "Starting",
     "Provisioning",
@@ -26,10 +26,9 @@ JobStatus = Literal[
     "NotResponding",
     "Paused",
     "Unknown",
-]
+)
 """Source: Azure ML's REST API 2024-04-01, ``JobStatus``."""
 
-JOB_STATUSES: tuple[str, ...] = get_args(JobStatus)
 _WORKSPACE = re.compile(
     r"/subscriptions/[^/?#]+/resourceGroups/[^/?#]+/providers/Microsoft\.MachineLearningServices/workspaces/[^/?#]+",
     re.IGNORECASE,
@@ -46,7 +45,7 @@ class Job:
 
     workspace: str
     name: str
-    status: JobStatus
+    status: str
     created: datetime
     changed: datetime
 
@@ -80,11 +79,13 @@ class Jobs:
             raise JobError(f"{name!r} is not the name of a job")
         if status not in JOB_STATUSES:
             raise JobError(f"{status!r} is not a job's status; there are {', '.join(JOB_STATUSES)}")
-        known, now = cast("JobStatus", status), self._clock()
+        now = self._clock()
         with self._lock:
             key = (workspace.lower(), name)
             job = self._jobs.get(key)
-            self._jobs[key] = replace(job, status=known, changed=now) if job else Job(workspace, name, known, now, now)
+            self._jobs[key] = (
+                replace(job, status=status, changed=now) if job else Job(workspace, name, status, now, now)
+            )
             return self._jobs[key]
 
     def get(self, workspace: str, name: str) -> Job | None:

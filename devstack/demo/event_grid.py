@@ -1,7 +1,7 @@
 """Delivers events to a function app as Event Grid does: one event a request, again after anything but success."""
 
-import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 import requests
@@ -41,11 +41,9 @@ class Delivery:
 def deliver(endpoint: str, delivery: Delivery) -> None:
     """Deliver all copies, each until it is acknowledged or the retries are used up."""
     twins = 2 if delivery.at_once else 1
-    threads = [threading.Thread(target=_deliver_until_acknowledged, args=(endpoint, delivery)) for _ in range(twins)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    with ThreadPoolExecutor(twins) as pool:
+        for _ in range(twins):
+            pool.submit(_deliver_until_acknowledged, endpoint, delivery)
     for _ in range(delivery.copies - twins):
         _deliver_until_acknowledged(endpoint, delivery)
 

@@ -6,6 +6,7 @@ import threading
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 import requests
@@ -56,11 +57,9 @@ class Deliveries:
 
     def run(self, threads: int, until: float) -> None:
         """Deliver until all are acknowledged, or the monotonic clock says ``until``."""
-        workers = [threading.Thread(target=self._work, args=(number, until)) for number in range(threads)]
-        for worker in workers:
-            worker.start()
-        for worker in workers:
-            worker.join()
+        with ThreadPoolExecutor(threads) as pool:
+            for worker in [pool.submit(self._work, number, until) for number in range(threads)]:
+                worker.result()
 
     def _work(self, number: int, until: float) -> None:
         chance = random.Random(self._seed + number)

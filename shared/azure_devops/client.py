@@ -13,7 +13,8 @@ from shared.clock import Clock, utc_now
 from shared.credentials import Credential
 from shared.errors import AnswerLost, CredentialRejected, RequestNotSent, RequestRefused
 from shared.http.message import HttpRequest, decipher
-from shared.http.sending import Sender, ThrottleGate
+from shared.http.sending import Sender
+from shared.http.throttle import ThrottleGate
 from shared.http.transport import Transport
 from shared.suggestion import suggestion
 

@@ -1,45 +1,20 @@
 """Sends a request to Azure DevOps within a time, where the organization has not asked to be left alone."""
 
-import threading
 import time
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Final
 
 from shared.clock import Clock, utc_now
-from shared.errors import RequestNotSent, Throttled
+from shared.errors import RequestNotSent
 from shared.http.message import HttpRequest, HttpResponse, pause_seconds
+from shared.http.throttle import ThrottleGate
 from shared.http.transport import Transport
 
 # A request that is not answered within this time is not worth waiting for while others could be served.
 MAX_REQUEST_SECONDS: Final = 15.0
 MIN_REQUEST_SECONDS: Final = 0.2
 MAX_CONNECT_ATTEMPTS: Final = 4
-
-
-class ThrottleGate:
-    """One gate per organization, closed for as long as Azure DevOps asked. Safe for many threads."""
-
-    def __init__(self, clock: Clock = utc_now) -> None:
-        self._clock = clock
-        self._lock = threading.Lock()
-        self._open_at: dict[str, datetime] = {}
-
-    def close(self, organization_url: str, seconds: float) -> None:
-        """Keep requests back for so many seconds; a gate that is closed for longer stays so."""
-        open_at = self._clock() + timedelta(seconds=seconds)
-        with self._lock:
-            self._open_at[organization_url] = max(open_at, self._open_at.get(organization_url, open_at))
-
-    def check(self, organization_url: str) -> None:
-        """Let a request pass, or not.
-
-        :raises Throttled: the gate is closed; carries how long it will be.
-        """
-        with self._lock:
-            open_at = self._open_at.get(organization_url)
-        if open_at is not None and (seconds := (open_at - self._clock()).total_seconds()) > 0:
-            raise Throttled(f"{organization_url} asked for a pause, which ends in {seconds:.0f} s", seconds)
 
 
 class Sender:

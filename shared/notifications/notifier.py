@@ -67,7 +67,11 @@ class Notifier:
                 return
             limit = MAX_WAITING_DEFERRED if decision.outcome is Outcome.DEFERRED else MAX_WAITING
             if len(self._waiting) >= limit:
-                self._drop()
+                if self._dropped == 0:
+                    _log.warning(
+                        "notifications come faster than the topic takes them: some are dropped; see the journal"
+                    )
+                self._dropped += 1
                 return
             self._waiting.append(told)
             self._start()
@@ -96,11 +100,6 @@ class Notifier:
         if len(self._deferred) > MAX_REMEMBERED:
             self._deferred.popitem(last=False)
         return False
-
-    def _drop(self) -> None:
-        if self._dropped == 0:
-            _log.warning("notifications come faster than the topic takes them: some are dropped; see the journal")
-        self._dropped += 1
 
     def _start(self) -> None:
         if self._thread is not None:
@@ -134,15 +133,13 @@ class Notifier:
 
     def _send(self, batch: Sequence[Notification]) -> None:
         """Send, again where that may help; one line of warning where it does not."""
-        pauses = iter(PAUSES_SECONDS)
-        while True:
+        for pause in (*PAUSES_SECONDS, None):
             try:
                 self._publish(batch)
             except NotificationFailed as exc:
-                pause = next(pauses, None)
                 if pause is None or not exc.may_pass:
                     _log.warning("notifications were lost (%d): %s", len(batch), exc)
                     return
+                self._sleep(pause)
             else:
                 return
-            self._sleep(pause)

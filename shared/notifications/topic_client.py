@@ -5,7 +5,7 @@ Slow to import, so ``shared/composition.py`` imports it when a first notificatio
 
 import logging
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from azure.core.credentials import AzureKeyCredential
 from azure.core.exceptions import AzureError, ClientAuthenticationError, HttpResponseError, ResourceNotFoundError
@@ -76,7 +76,7 @@ class Topic:
                 read_timeout=self._read_seconds,
                 retry_total=0,  # the notifier tries again
                 permit_redirects=False,  # a redirect would carry the credential elsewhere
-                auth=_as_it_is,  # without this, an entry in .netrc would replace the Authorization header
+                auth=lambda request: request,  # without this, an entry in .netrc would replace the Authorization header
             )
         except _FOREIGN as exc:
             raise NotificationFailed(self._reason(exc), may_pass=not _is_refusal(exc)) from exc
@@ -91,10 +91,6 @@ class Topic:
             advice = _KEY_ADVICE if self._key else _IDENTITY_ADVICE
         answer = f"HTTP {status}: " if status else ""
         return f"the topic {self._endpoint} did not take them: {answer}{said}; {advice}"
-
-
-def _as_it_is(request: Any) -> Any:
-    return request
 
 
 def _status(exc: Exception) -> int | None:

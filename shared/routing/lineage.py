@@ -1,4 +1,4 @@
-"""Where a pipeline run comes from, as tags that people and queries find it by in Azure DevOps. Pure."""
+"""Tags that say where a pipeline run comes from, for people and queries in Azure DevOps. Pure."""
 
 from typing import Final
 
@@ -9,17 +9,15 @@ MAX_TAG_LENGTH: Final = 400
 
 
 def lineage_tags(event: AmlEvent, occurrence: Occurrence) -> tuple[str, ...]:
-    """``aml-run:<id>``, ``model:<name>:<version>`` and ``event:<id>``, as far as the event knows them.
+    """Return the tags that say where a run comes from, as far as the event knows.
 
-    Azure DevOps separates tags with commas and semicolons, so these become underscores.
+    They are ``aml-run:<id>``, ``model:<name>:<version>`` and ``event:<id>``. Azure DevOps separates tags with
+    commas and semicolons, so these become underscores.
     """
     names = occurrence.names
     models = [names["model_id"]] if "model_id" in names else names.get("model_ids", ())
     tags = [f"aml-run:{names['run_id']}"] if "run_id" in names else []
     tags += [f"model:{model}" for model in models]
     tags.append(f"event:{event.id}")
-    return tuple(_clean(tag)[:MAX_TAG_LENGTH] for tag in tags)
-
-
-def _clean(tag: str) -> str:
-    return "".join("_" if character in ",;" or not character.isprintable() else character for character in tag)
+    cleaned = ("".join(char if char.isprintable() and char not in ",;" else "_" for char in tag) for tag in tags)
+    return tuple(tag[:MAX_TAG_LENGTH] for tag in cleaned)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from devstack.ado import Emulator
-from devstack.aml import JOB_STATUSES
+from devstack.aml.jobs import JOB_STATUSES
 from tests.contracts import validate
 from tests.support.services.emulator import DECLARATION, PAT, TOKEN, Ado, basic
 

@@ -2,7 +2,6 @@
 
 import shutil
 import socket
-import time
 from contextlib import closing
 from pathlib import Path
 
@@ -113,6 +112,4 @@ class TestFailing:
         )
         azurite = Azurite(tmp_path, program=program)
         azurite.start()
-        began = time.monotonic()
         assert azurite.stop() == -9
-        assert time.monotonic() - began < 5

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from shared.errors import Throttled
-from shared.http.sending import ThrottleGate
+from shared.http.throttle import ThrottleGate
 from shared.lazy import Lazy
 from shared.telemetry import Decision, Outcome, log_decision
 from shared.version import VERSION

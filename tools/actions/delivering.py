@@ -17,7 +17,7 @@ from tools.events.documents import Document, Schema, event_name, schema_of
 from tools.events.topic import publish
 from tools.events.webhook import HINTS, HostUnreachable, Webhook
 from tools.installation import Installation
-from tools.wording import GOOD_OUTCOMES, run_words
+from tools.wording import run_words
 
 NOTHING: Final = "nothing"
 """Shown for a route of which the journal has no record yet."""
@@ -56,23 +56,6 @@ class Row:
             "run_id": None if record is None else record.run_id,
             "run_url": None if record is None else record.run_url or None,
         }
-
-
-@dataclass(frozen=True, slots=True)
-class Sent:
-    """An event that was sent, and what came of it."""
-
-    event: Document
-    rows: tuple[Row, ...]
-
-    @property
-    def is_good(self) -> bool:
-        """Whether it was taken and nothing is left to do about it, as far as we have looked."""
-        return all(row.outcome in {SENT, *GOOD_OUTCOMES} for row in self.rows)
-
-    def document(self, target: str) -> dict[str, Any]:
-        """As JSON."""
-        return {"event": self.event, "sent_to": target, "outcomes": [row.document() for row in self.rows]}
 
 
 @dataclass(frozen=True)
@@ -119,17 +102,9 @@ def topic_target(name: str, key: str, make_identity: Callable[[], Any]) -> Targe
     return Target(name, send, stamps=True)
 
 
-def send_event(target: Target, event: Document) -> Sent:
-    """Send an event, and leave it at that.
-
-    :raises CommandFailed: nobody answers.
-    """
-    return Sent(event, (Row("", *target.send(event, 0)),))
-
-
 def send_and_wait(
     installation: Installation, target: Target, event: Document, timeout: timedelta, clock: Clock
-) -> Sent:
+) -> list[Row]:
     """Send an event, again if that is ours to do, until the journal shows what came of it or the time is up.
 
     :raises CommandFailed: nobody answers.
@@ -155,9 +130,9 @@ def send_and_wait(
             deliveries += 1
             answer = target.send(event, deliveries)
     if not keys:
-        return Sent(event, (Row("", Outcome.IGNORED, verdict.why_nothing) if answer[0] == SENT else Row("", *answer),))
+        return [Row("", Outcome.IGNORED, verdict.why_nothing) if answer[0] == SENT else Row("", *answer)]
     found = zip(keys, before, present, strict=True)
-    return Sent(event, tuple(_row(installation, key.route, was, now, answer) for key, was, now in found))
+    return [_row(installation, key.route, was, now, answer) for key, was, now in found]
 
 
 def _present(installation: Installation, key: JournalKey, event_id: str) -> Record | None:

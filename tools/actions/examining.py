@@ -68,8 +68,11 @@ def _tried(
 def _settings(installation: Installation) -> Generator[CheckResult, None, Settings | None]:
     has_file = (installation.app_dir / FILE_NAME).exists()
     places = "the environment" + (f", and below it {FILE_NAME}" if has_file else "")
-    attempt = lambda: load_settings(installation.environment, installation.app_dir)  # noqa: E731
-    return (yield from _tried("settings", attempt, lambda _: f"read from {places}", _CORRECT_SETTINGS))
+
+    def load() -> Settings:
+        return load_settings(installation.environment, installation.app_dir)
+
+    return (yield from _tried("settings", load, lambda _: f"read from {places}", _CORRECT_SETTINGS))
 
 
 def _routes_and_journal(installation: Installation) -> Generator[CheckResult, None, Sequence[Route] | None]:
@@ -128,8 +131,7 @@ def _waits(settings: Settings | None) -> CheckResult:
     seal = TokenSeal(partial(wait_keys, settings))
     where = "WAIT_TOKEN_KEYS" if settings.wait_token_keys else f"{settings.wait_keys_secret_name} in the Key Vault"
     words = f"a token was encrypted and decrypted with the keys in {where}"
-    attempt = lambda: seal.open(seal.close(Secret("a token")))  # noqa: E731
-    return next(_tried("waits", attempt, lambda _: words, _CORRECT_SETTINGS))
+    return next(_tried("waits", lambda: seal.open(seal.close(Secret("a token"))), lambda _: words, _CORRECT_SETTINGS))
 
 
 def _azure_devops(issued: Credential | None, routes: Sequence[Route] | None) -> Iterator[CheckResult]:

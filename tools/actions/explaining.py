@@ -3,7 +3,6 @@
 The decisions are those of ``shared/deciding.py``, which the app itself makes; nothing is decided here.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from shared.azure_devops.runs import list_pipelines, run_pipeline
@@ -13,7 +12,6 @@ from shared.http.message import HttpRequest
 from shared.journal.records import UNROUTED
 from shared.routing.condition_parts import Part, parts_of
 from shared.routing.table import Match, Refusal, Route, RouteTable
-from shared.routing.templates import Template
 from tools.actions.forecasting import Present
 from tools.events.dead_letters import DeadLetter
 
@@ -98,15 +96,15 @@ def _asked(route: Route, decided: Match | Refusal | None, reason: str, verdict: 
     )
     if not isinstance(decided, Match):
         return asked
-    parameters = _values("parameter", route.parameters, decided.request.parameters)
-    variables = _values("variable", route.variables, decided.request.variables)
-    return replace(asked, values=(*parameters, *variables), calls=_calls(decided))
-
-
-def _values(kind: str, written: Mapping[str, Template], rendered: Mapping[str, str]) -> list[Value]:
-    return [
-        Value(kind, name, value, written[name].text if name in written else None) for name, value in rendered.items()
-    ]
+    values = tuple(
+        Value(kind, name, value, written[name].text if name in written else None)
+        for kind, written, rendered in (
+            ("parameter", route.parameters, decided.request.parameters),
+            ("variable", route.variables, decided.request.variables),
+        )
+        for name, value in rendered.items()
+    )
+    return replace(asked, values=values, calls=_calls(decided))
 
 
 def _calls(match: Match) -> tuple[HttpRequest, ...]:

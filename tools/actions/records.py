@@ -80,11 +80,14 @@ def find(journal: Journal, prefixes: Iterable[str]) -> list[Record]:
         for prefix in wanted:
             if record.key.key.startswith(prefix):
                 by_prefix[prefix].append(record)
-    candidates = {prefix: _without_windows(records) for prefix, records in by_prefix.items()}
-    problems = [_problem(prefix, records) for prefix, records in candidates.items() if len(records) != 1]
+    for prefix, records in by_prefix.items():
+        # Nobody means a window if an occurrence fits, nor the note of a task's run if its wait does.
+        likely = [record for record in records if is_wait(record) or not (is_window(record) or is_internal(record))]
+        by_prefix[prefix] = likely or records
+    problems = [_problem(prefix, records) for prefix, records in by_prefix.items() if len(records) != 1]
     if problems:
         raise CommandFailed("\n".join(problems))
-    found = {records[0].key: records[0] for records in candidates.values()}
+    found = {records[0].key: records[0] for records in by_prefix.values()}
     return list(found.values())
 
 
@@ -211,12 +214,6 @@ def _checked_prefix(prefix: str) -> str:
             "lists them (dead letters are read with --dead-letters PATH)"
         )
     return lowered
-
-
-def _without_windows(records: list[Record]) -> list[Record]:
-    """Nobody means a window where an occurrence fits, nor the note of a task's run where its wait does."""
-    likely = [record for record in records if is_wait(record) or not (is_window(record) or is_internal(record))]
-    return likely or records
 
 
 def _problem(prefix: str, records: list[Record]) -> str:

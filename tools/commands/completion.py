@@ -4,7 +4,7 @@ from enum import StrEnum
 from typing import Annotated, Final
 
 import typer
-from typer.completion import get_completion_inspect_parameters, get_completion_script  # type: ignore[attr-defined]
+from typer.completion import get_completion_script  # type: ignore[attr-defined]
 
 from tools.console import Console
 from tools.help_pages import PROGRAM, epilog
@@ -51,8 +51,3 @@ def completion(shell: ShellArgument) -> None:
     if shell in _BY_NAME:
         script = script.replace(_BY_NAME[shell], _AS_TYPED[shell])
     Console().text(script)
-
-
-def enable_completion() -> None:
-    """Register the shells' protocols, which Typer does only for programs that have its own completion options."""
-    get_completion_inspect_parameters()

@@ -16,8 +16,7 @@ from tools.actions.explaining import Explained, Explanation, explain
 from tools.actions.forecasting import WOULD_PARK, forecast, present
 from tools.console import Console
 from tools.errors import CommandFailed
-from tools.events.dead_letters import DeadLetter, collect
-from tools.events.input import STDIN
+from tools.events.dead_letters import STDIN, DeadLetter, collect
 from tools.events.sources import ConnectionOption, sources
 from tools.files import show_unread
 from tools.help_pages import epilog

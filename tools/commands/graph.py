@@ -10,7 +10,6 @@ from handlers import NAMES
 from shared.durations import duration_text
 from shared.errors import InvalidRoutes
 from shared.routing.routes_file import read_routes
-from shared.routing.table import Route
 from tools.console import Console
 from tools.files import emit, read_text, shown_path
 from tools.help_pages import epilog
@@ -88,21 +87,20 @@ def graph(
 def _document(chain: Chain) -> dict[str, Any]:
     return {
         "events": list(chain.events),
-        "routes": [_route(route, chain) for route in chain.routes],
+        "routes": [
+            {
+                "name": route.name,
+                "event": route.event,
+                "enabled": route.enabled,
+                "when": None if route.when is None else route.when.text,
+                "cooldown": None if route.cooldown is None else duration_text(route.cooldown),
+                "organization_url": route.organization_url,
+                "project": route.project,
+                "pipeline": route.pipeline,
+                "causes": [{"event": cause.event, "with": dict(cause.names)} for cause in route.causes],
+                "leads_to": list(chain.leads_to[route.name]),
+            }
+            for route in chain.routes
+        ],
         "loops": [list(loop) for loop in chain.loops],
-    }
-
-
-def _route(route: Route, chain: Chain) -> dict[str, Any]:
-    return {
-        "name": route.name,
-        "event": route.event,
-        "enabled": route.enabled,
-        "when": None if route.when is None else route.when.text,
-        "cooldown": None if route.cooldown is None else duration_text(route.cooldown),
-        "organization_url": route.organization_url,
-        "project": route.project,
-        "pipeline": route.pipeline,
-        "causes": [{"event": cause.event, "with": dict(cause.names)} for cause in route.causes],
-        "leads_to": list(chain.leads_to[route.name]),
     }

@@ -1,5 +1,6 @@
 """``manage.py journal``: what happened to each event on each route. Looks, and changes nothing."""
 
+import json
 from datetime import datetime
 from typing import Annotated, Final
 
@@ -71,7 +72,8 @@ def list_records(
     elif found.records:
         console.table(_HEAD, [_row(record, now) for record in found.records], _SHRINKING)
     else:
-        console.line(f"no record {_that_fits(wanted)}the journal {installation.journal_name}")
+        is_any = wanted in (Wanted(), Wanted(windows=True))
+        console.line(f"no record {'in' if is_any else 'fits; looked in'} the journal {installation.journal_name}")
     if found.count > len(found.records):
         console.note(f"{len(found.records)} of {found.count} records are shown; --limit shows more")
 
@@ -97,10 +99,6 @@ def show(
         return
     _show(console, record, installation.clock())
     _show_forecast(console, installation, record, foreseen)
-
-
-def _that_fits(wanted: Wanted) -> str:
-    return "in " if wanted in (Wanted(), Wanted(windows=True)) else "fits; looked in "
 
 
 def _row(record: Record, now: datetime) -> tuple[str, ...]:
@@ -137,7 +135,8 @@ def _show(console: Console, record: Record, now: datetime) -> None:
         if document != "":
             console.line()
             console.line(title)
-            console.pretty(document)
+            is_text = isinstance(document, str)
+            console.text(document if is_text else json.dumps(document, indent=2, ensure_ascii=False))
     console.line()
     console.line("history:")
     for step in record.history:

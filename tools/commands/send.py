@@ -15,11 +15,12 @@ from shared.durations import short_duration
 from shared.events.event import AML_PREFIX
 from shared.suggestion import suggestion
 from shared.telemetry import Outcome
-from tools.actions.delivering import SENT, Sent, Target, host_target, send_and_wait, send_event, topic_target
+from tools.actions.delivering import SENT, Row, Target, host_target, send_and_wait, topic_target
 from tools.actions.records import parsed
 from tools.completing import event_types
 from tools.console import Console
 from tools.errors import CommandFailed
+from tools.events.dead_letters import read_events
 from tools.events.documents import (
     Assignment,
     Document,
@@ -30,7 +31,6 @@ from tools.events.documents import (
     in_schema,
     parse_assignment,
 )
-from tools.events.input import read_events
 from tools.events.reach import checked_key, is_safe_address
 from tools.events.samples import SAMPLE_NAMES, sample_event
 from tools.events.topic import KEY_VARIABLE as TOPIC_KEY_VARIABLE
@@ -39,6 +39,7 @@ from tools.events.webhook import KEY_VARIABLE as HOST_KEY_VARIABLE
 from tools.help_pages import epilog
 from tools.installation import Installation
 from tools.options import FunctionOption, JsonOption, duration, installation_of
+from tools.wording import GOOD_OUTCOMES
 
 DEFAULT_TIMEOUT: Final = timedelta(seconds=60)
 
@@ -156,26 +157,26 @@ def send(  # noqa: PLR0913 - every parameter is an option
     if dry_run:
         console.json(documents)
         return
-    sent = []
+    sent: list[tuple[Document, list[Row]]] = []
     for document in documents:
         if wait:
             patience = timeout or DEFAULT_TIMEOUT
-            sent.append(send_and_wait(installation, target, document, patience, installation.clock))
+            rows = send_and_wait(installation, target, document, patience, installation.clock)
         else:
-            sent.append(send_event(target, document))
+            rows = [Row("", *target.send(document, 0))]
+        sent.append((document, rows))
         if not as_json:
-            _show(console, sent[-1], target)
+            _show(console, document, rows, target)
     if as_json:
-        console.json([one.document(target.name) for one in sent])
-    raise typer.Exit(0 if all(one.is_good for one in sent) else 1)
+        told = [(document, [row.document() for row in rows]) for document, rows in sent]
+        console.json([{"event": event, "sent_to": target.name, "outcomes": outcomes} for event, outcomes in told])
+    raise typer.Exit(0 if {SENT, *GOOD_OUTCOMES}.issuperset(row.outcome for _, rows in sent for row in rows) else 1)
 
 
 def _documents(
     events: Sequence[str], schema: Schema | None, assignments: Sequence[Assignment], *, as_is: bool
 ) -> list[Document]:
-    documents: list[Document] = []
-    for event in events:
-        documents.extend(_read(event, as_is=as_is))
+    documents = [document for event in events for document in _read(event, as_is=as_is)]
     documents = [in_schema(document, schema) if schema is not None else document for document in documents]
     if not as_is:
         documents = [freshened(document, str(uuid.uuid4()), utc_now()) for document in documents]
@@ -210,8 +211,8 @@ def _target(installation: Installation, url: str | None, topic: str | None, key:
     return topic_target(topic, key, identity_factory(installation.settings))
 
 
-def _show(console: Console, sent: Sent, target: Target) -> None:
-    for row in sent.rows:
-        name = event_name(sent.event)
+def _show(console: Console, event: Document, rows: list[Row], target: Target) -> None:
+    name = event_name(event)
+    for row in rows:
         words = f"to {target.name}: {row.words}" if row.outcome in {SENT, Outcome.DEFERRED} else row.words
         console.row((name, row.route or "-", row.outcome, words), [len(name), _ROUTE_WIDTH, _OUTCOME_WIDTH])

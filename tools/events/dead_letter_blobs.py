@@ -59,11 +59,6 @@ class BlobAccess:
     is_required: bool = False
 
 
-def is_url(text: str) -> bool:
-    """Whether it names a blob container rather than a file or folder."""
-    return text.lower().startswith(("https://", "http://"))
-
-
 def blob_place(url: str) -> BlobPlace:
     """``https://<account>.blob.core.windows.net/<container>[/<prefix>][?<signature>]``.
 

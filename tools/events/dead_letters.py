@@ -1,4 +1,4 @@
-"""Event Grid's dead letters: files, each with an array of events, in either schema.
+"""Files of events: one event, an array of them, or Event Grid's dead letters; in either schema.
 
 Event Grid writes a batch of undelivered events into one blob, as they were published, and adds to each why it gave up
 (``deadLetterReason``, ``lastDeliveryOutcome``; all in lower case in CloudEvents).
@@ -10,9 +10,11 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, Final
 
 from tools.errors import CommandFailed, UnreadableFile
+
+STDIN: Final = "-"
 
 Source = tuple[str, Callable[[], bytes]]
 """A file's name, and what reads it; that raises UnreadableFile."""
@@ -75,6 +77,26 @@ def read_dead_letters(file: str, content: bytes) -> list[DeadLetter]:
     if not isinstance(document, list):
         raise UnreadableFile("holds neither an event nor an array of events")
     return [_letter(file, item) for item in document]
+
+
+def read_events(paths: Iterable[str], stdin: BinaryIO) -> list[DeadLetter]:
+    """All events of all files, in order.
+
+    :param paths: files' names; ``-`` is the standard input.
+    :raises CommandFailed: one cannot be read, is not JSON, or holds no event.
+    """
+    events: list[DeadLetter] = []
+    for path in paths:
+        name = "the standard input" if path == STDIN else path
+        try:
+            found = read_dead_letters(name, stdin.read() if path == STDIN else _read(Path(path)))
+        except UnreadableFile as exc:
+            advice = "name a file with an event: one JSON object, in either of Event Grid's schemas"
+            raise CommandFailed(f"{name} {exc}; {advice}") from exc
+        if not found:
+            raise CommandFailed(f"{name} holds an empty array; put an event in it")
+        events += found
+    return events
 
 
 def local_files(path: Path) -> Iterator[Source]:

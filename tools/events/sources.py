@@ -10,8 +10,7 @@ import typer
 from shared.composition import identity_factory
 from tools.errors import CommandFailed
 from tools.events import dead_letter_blobs, dead_letters
-from tools.events.dead_letters import Source
-from tools.events.input import STDIN
+from tools.events.dead_letters import STDIN, Source
 from tools.installation import Installation
 
 DEFAULT_CONNECTION_ENV: Final = "AZURE_STORAGE_CONNECTION_STRING"
@@ -34,7 +33,7 @@ def sources(installation: Installation, path: str, connection_env: str | None) -
     """
     if path == STDIN:
         return iter([("standard input", sys.stdin.buffer.read)])
-    if not dead_letter_blobs.is_url(path):
+    if not path.lower().startswith(("https://", "http://")):
         return dead_letters.local_files(Path(path))
     place = dead_letter_blobs.blob_place(path)
     connection = installation.environment.get(connection_env or DEFAULT_CONNECTION_ENV, "")

@@ -46,23 +46,19 @@ def publish(endpoint: str, key: str, make_identity: Callable[[], Any], event: Do
     except HttpResponseError as exc:
         # Where there is no such topic, the library has words of its own instead of the service's.
         status = _NOT_FOUND if isinstance(exc, ResourceNotFoundError) else exc.status_code
-        refusal = _refusal(status, next(iter(str(exc.message).splitlines()), ""))
-        raise CommandFailed(f"{failure}: {refusal}", exit_code=1) from exc
+        reason = next(iter(str(exc.message).splitlines()), "")
+        why = f"HTTP {status}: {reason}; {_ADVICE.get(status, _OTHER_ADVICE)}"
+        if status is None:  # the library says so if the identity gave no token
+            advice = f"sign in with 'az login', or set {KEY_VARIABLE}"
+            why = f"Microsoft Entra gives no token for Event Grid: {reason}; {advice}"
+        raise CommandFailed(f"{failure}: {why}", exit_code=1) from exc
     except (AzureError, OSError, ValueError) as exc:
         why = f"no answer: {cause_of(exc)}; check --topic, the identity or key, and the network"
         raise CommandFailed(f"{failure}: {why}", exit_code=1) from exc
 
 
-def _refusal(status: int | None, reason: str) -> str:
-    if status is None:  # the library says so where the identity gave no token
-        return (
-            f"Microsoft Entra gives no token for Event Grid: {reason}; sign in with 'az login', or set {KEY_VARIABLE}"
-        )
-    return f"HTTP {status}: {reason}; {_ADVICE.get(status, _OTHER_ADVICE)}"
-
-
 _OTHER_ADVICE: Final = "check that --schema is the topic's input schema"
-_ADVICE: Final[dict[int, str]] = {
+_ADVICE: Final[dict[int | None, str]] = {
     401: f"check the key in {KEY_VARIABLE}, or that your identity has the role EventGrid Data Sender",
     403: "your identity needs the role EventGrid Data Sender, or the topic's firewall keeps you out",
     _NOT_FOUND: "check the topic's endpoint: https://<topic>.<region>-1.eventgrid.azure.net/api/events",

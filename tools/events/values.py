@@ -18,6 +18,12 @@ Path = tuple[str, ...]
 
 _TEXT: Final[Options] = (Some(Kind.TEXT, besides=("",)),)
 _OBJECT: Final[Options] = (Some(Kind.OBJECT),)
+_OF_KIND: Final[Mapping[str, Options]] = {
+    "mapping": _OBJECT,
+    "number": SOME_NUMBER,
+    "boolean": BOOLEANS,
+    "list": (Some(Kind.LIST),),
+}
 
 _ENVELOPE: Final[Mapping[str, Options]] = {
     **dict.fromkeys(("id", "source"), _TEXT),
@@ -34,7 +40,10 @@ def options(event: str, path: Path, *, with_children: bool) -> Options:
     """
     top, *below = path
     if top == "data":
-        return _data_options(event, below)
+        if not below:
+            return _OBJECT
+        # Azure ML may send anything; but keys are in camelCase here, so that others are never there.
+        return ANYTHING if data_key(event, below[0]) == below[0] else (NULL,)
     if top == "event":
         envelope = {**_ENVELOPE, "type": (Exactly(EVENT_TYPES[event].type),)}
         found = _below(envelope.get(below[0], ANYTHING), below[1:]) if below else _OBJECT
@@ -53,25 +62,10 @@ def data_key(event: str, key: str) -> str:
 
 
 def _declared_options(name: Name) -> Options:
-    match name.kind:
-        case "mapping":
-            return _OBJECT
-        case "number":
-            return SOME_NUMBER
-        case "boolean":
-            return BOOLEANS
-        case "list":
-            return (Some(Kind.LIST),)
-        case _:
-            texts = tuple(Exactly(text) for text in name.one_of) or _TEXT
-            return (*texts, NULL) if name.may_be_null else texts
-
-
-def _data_options(event: str, below: list[str]) -> Options:
-    """Azure ML may send anything; but keys are in camelCase here, so that others are never there."""
-    if not below:
-        return _OBJECT
-    return ANYTHING if data_key(event, below[0]) == below[0] else (NULL,)
+    if name.kind != "text":
+        return _OF_KIND[name.kind]
+    texts = tuple(Exactly(text) for text in name.one_of) or _TEXT
+    return (*texts, NULL) if name.may_be_null else texts
 
 
 def _below(found: Options, names: list[str]) -> Options:

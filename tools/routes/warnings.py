@@ -25,18 +25,18 @@ def condition_warnings(reading: Reading) -> Iterator[Finding]:
     for route in reading.table.routes:
         if route.when is None:
             continue
-        expression = route.when
+        text, tree = route.when.text, route.when.tree
         place, known = place_of(reading, route.name, "when"), known_of(route)
-        answers = {answer for (answer,) in truths([expression.tree], known)}
-        if answers == {FAILED}:
-            message = "can never be evaluated, so the route parks every event that it is asked about"
-            yield warning(place, Rule.ALWAYS_PARKS, expression.text, message, why_never(expression, known))
+        answers = {answer for (answer,) in truths([tree], known)}
+        if answers == {True}:
+            advice = "leave 'when' out, or compare something"
+            yield warning(place, Rule.ALWAYS_TRUE, text, "is always true", advice)
         elif True not in answers:
-            message = "can never be true, so the route never matches"
-            yield warning(place, Rule.NEVER_MATCHES, expression.text, message, why_never(expression, known))
-        elif answers == {True}:
-            message = "is always true"
-            yield warning(place, Rule.ALWAYS_TRUE, expression.text, message, "leave 'when' out, or compare something")
+            rule, message = Rule.NEVER_MATCHES, "can never be true, so the route never matches"
+            if answers == {FAILED}:
+                rule = Rule.ALWAYS_PARKS
+                message = "can never be evaluated, so the route parks every event that it is asked about"
+            yield warning(place, rule, text, message, why_never(text, tree, known))
 
 
 def template_warnings(reading: Reading) -> Iterator[Finding]:
@@ -46,7 +46,7 @@ def template_warnings(reading: Reading) -> Iterator[Finding]:
             for part in template.parts:
                 if isinstance(part, Expression) and kinds(part.tree, known_of(route)) <= _NEVER_A_VALUE:
                     message = "never finds a single value, so the route parks every event that it matches"
-                    advice = why_never(part, known_of(route)) or _single(part, known_of(route))
+                    advice = why_never(part.text, part.tree, known_of(route)) or _single(part, known_of(route))
                     yield warning(place_of(reading, *path), Rule.ALWAYS_PARKS, part.text, message, advice)
 
 
@@ -105,10 +105,9 @@ def _overlap(reading: Reading, first: Route, second: Route) -> Finding | None:
     answers = truths(trees, known)
     if (True, True) not in answers:
         return None
-    first_alone, second_alone = any(a is True is not b for a, b in answers), any(b is True is not a for a, b in answers)
-    if first.include_child_runs != second.include_child_runs:  # child runs are one route's alone
-        first_alone = first_alone or first.include_child_runs
-        second_alone = second_alone or second.include_child_runs
+    # Child runs may be one route's alone.
+    first_alone = first.include_child_runs > second.include_child_runs or any(a is True is not b for a, b in answers)
+    second_alone = second.include_child_runs > first.include_child_runs or any(b is True is not a for a, b in answers)
     # Of the later one, as it was written last, unless it is the wider one.
     one, other = (second, first) if first_alone or not second_alone else (first, second)
     if first_alone and second_alone:

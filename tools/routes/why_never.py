@@ -3,7 +3,6 @@
 from typing import Final
 
 from shared.routing.expression_tree import Tree, free_paths, operands
-from shared.routing.templates import Expression
 from shared.suggestion import suggestion
 from tools.events.values import Options, data_key
 from tools.routes.conditions import Known, kinds, may_be_true, path_of, refused_argument
@@ -12,15 +11,11 @@ from tools.routes.possible_values import Exactly, Kind, kind_of
 _MAX_NAMED: Final = 6
 
 
-def why_never(expression: Expression, known: Known) -> str:
+def why_never(text: str, tree: Tree, known: Known) -> str:
     """The part that is to blame and what would be right; empty where that cannot be told.
 
-    :param expression: one that can never be true.
+    :param tree: of an expression that can never be true; its text comes before it.
     """
-    return _blame(expression.text, expression.tree, known)
-
-
-def _blame(text: str, tree: Tree, known: Known) -> str:
     inner = operands(text, tree)
     match tree["type"]:
         case "comparator":
@@ -36,7 +31,7 @@ def _blame(text: str, tree: Tree, known: Known) -> str:
 def _blame_of_parts(tree: Tree, parts: list[tuple[str, Tree]], known: Known) -> str:
     hopeless = [(text, part) for text, part in parts if not may_be_true(part, known)]
     for text, part in hopeless:
-        if reason := _blame(text, part, known):
+        if reason := why_never(text, part, known):
             return reason
     if hopeless or tree["type"] == "or_expression":
         return ""

@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Callable
 from datetime import UTC, datetime
+from operator import attrgetter
 from typing import TYPE_CHECKING
 
-from devstack.ado.books import RunRecord
 from devstack.ado.errors import invalid_argument
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from devstack.ado.books import RunRecord
     from devstack.ado.call import Call
 
 DEFAULT_TOP = 1_000
@@ -25,18 +27,7 @@ _NOT_EMULATED = {
     *("repositoryId", "repositoryType", "requestedFor", "resultFilter", "statusFilter", "tagFilters"),
 }
 
-Filter = Callable[[RunRecord], bool]
-
-
-def _finish_time(run: RunRecord) -> datetime | None:
-    return run.finished
-
-
-def _queue_time(run: RunRecord) -> datetime | None:
-    return run.created
-
-
-_TIMES = {"finishTime": _finish_time, "queueTime": _queue_time, "startTime": _queue_time}
+_TIMES = {"finishTime": "finished", "queueTime": "created", "startTime": "created"}
 _NOT_YET = datetime.max.replace(tzinfo=UTC)
 
 
@@ -45,12 +36,21 @@ def select_builds(call: Call) -> tuple[list[RunRecord], str | None]:
     if unknown := sorted(_NOT_EMULATED & set(call.request.args)):
         raise invalid_argument(f"The emulator does not have the filter {unknown[0]}.")
     time_of, descending = _order(call)
-    filters = [*_filters(call), *_time_filters(call, time_of)]
-    runs = [run for run in call.books.runs if all(keep(run) for keep in filters)]
+    definitions, branch = call.integers("definitions"), call.request.args.get("branchName")
+    earliest, latest = _moment(call, "minTime"), _moment(call, "maxTime")
+
+    def is_wanted(run: RunRecord) -> bool:
+        if (definitions and run.pipeline_id not in definitions) or (branch and run.branch != branch):
+            return False
+        moment = time_of(run)
+        if moment is None:
+            return not (earliest or latest)
+        return (not earliest or moment >= earliest) and (not latest or moment <= latest)
 
     def key(run: RunRecord) -> tuple[datetime, int]:
         return (time_of(run) or _NOT_YET, run.id)
 
+    runs = [run for run in call.books.runs if is_wanted(run)]
     runs.sort(key=key, reverse=descending)
     last = _read_token(call.request.args.get("continuationToken"))
     if last is not None:
@@ -64,28 +64,10 @@ def select_builds(call: Call) -> tuple[list[RunRecord], str | None]:
 
 def _order(call: Call) -> tuple[Callable[[RunRecord], datetime | None], bool]:
     order = call.request.args.get("queryOrder", "finishTimeDescending")
-    for name, time_of in _TIMES.items():
+    for name, attribute in _TIMES.items():
         if order.lower() in {f"{name}ascending".lower(), f"{name}descending".lower()}:
-            return time_of, order.lower().endswith("descending")
+            return attrgetter(attribute), order.lower().endswith("descending")
     raise invalid_argument(f"queryOrder must be one of {', '.join(_TIMES)}, followed by Ascending or Descending.")
-
-
-def _filters(call: Call) -> list[Filter]:
-    definitions, branch = call.integers("definitions"), call.request.args.get("branchName")
-    return [
-        lambda run: not definitions or run.pipeline_id in definitions,
-        lambda run: not branch or run.branch == branch,
-    ]
-
-
-def _time_filters(call: Call, time_of: Callable[[RunRecord], datetime | None]) -> list[Filter]:
-    earliest, latest = _moment(call, "minTime"), _moment(call, "maxTime")
-    filters: list[Filter] = []
-    if earliest is not None:
-        filters.append(lambda run: (moment := time_of(run)) is not None and moment >= earliest)
-    if latest is not None:
-        filters.append(lambda run: (moment := time_of(run)) is not None and moment <= latest)
-    return filters
 
 
 def _moment(call: Call, name: str) -> datetime | None:

@@ -6,7 +6,8 @@ import pytest
 
 from shared.errors import RequestNotSent, Throttled
 from shared.http.message import HttpRequest, HttpResponse
-from shared.http.sending import Sender, ThrottleGate
+from shared.http.sending import Sender
+from shared.http.throttle import ThrottleGate
 from tests.support.clock import ManualClock
 
 ORGANIZATION = "https://dev.azure.com/contoso"

@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 
 from shared.errors import ExpressionFailed, MissingValue, UnsafeValue
 from shared.routing.templates import Expression, InvalidExpression, forbidden_in, is_true, parse_template
-from shared.suggestion import suggestion
 
 NAMES = {"run_id": (), "tags": (), "number": (), "event": ("id", "type"), "data": ()}
 ANYTHING = re.compile(r"(?s).*")
@@ -220,8 +219,3 @@ class TestTemplateIsCheckedWhenItIsCompiled:
             (text.index("number ==") + len("number =="), "is not JMESPath: the expression is not complete"),
             (text.rindex("}}"), "has a placeholder that is not closed"),
         ]
-
-
-def test_suggestions() -> None:
-    assert suggestion("RunComplete", ["RunCompleted", "ModelRegistered"]) == "did you mean 'RunCompleted'?"
-    assert suggestion("zzz", ["b", "a"]) == "known: a, b"

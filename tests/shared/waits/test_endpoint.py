@@ -2,7 +2,6 @@
 
 import threading
 import time
-from collections.abc import Iterator
 
 import pytest
 
@@ -67,16 +66,10 @@ def test_every_wrong_field() -> None:
     assert len(answer.document["problems"]) == 9  # type: ignore[arg-type]
 
 
-@pytest.fixture
-def stuck() -> Iterator[Stub]:
-    waits = Stub(JournalUnavailable("too late"))
-    yield waits
-    waits.go.set()
-
-
-def test_a_slow_store_holds_up_no_answer(stuck: Stub) -> None:
-    began = time.monotonic()
+def test_a_slow_store_holds_up_no_answer() -> None:
+    stuck, began = Stub(JournalUnavailable("too late")), time.monotonic()
     answer = post(Endpoint(stuck, PLAN_URLS, threads=1, answer_seconds=0.05))  # type: ignore[arg-type]
+    stuck.go.set()
     assert answer.status == 503
     assert "did not get it done in 0.05 s" in str(answer.document["error"])
     assert time.monotonic() - began < 20, "the time for which the task listens"

@@ -15,7 +15,8 @@ from shared.clock import utc_now
 from shared.credentials import Credential, Issued, Secret
 from shared.errors import AnswerLost, AzureDevOpsError, CredentialRejected, PermissionDenied, RequestRefused, Throttled
 from shared.http.message import HttpRequest, HttpResponse
-from shared.http.sending import Sender, ThrottleGate
+from shared.http.sending import Sender
+from shared.http.throttle import ThrottleGate
 from shared.http.transport import RequestsTransport
 from shared.waits import tasks_protocol as protocol
 from shared.waits.plan_url import PlanUrls

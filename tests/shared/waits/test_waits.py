@@ -267,13 +267,7 @@ class TestTelling:
         assert end(scene) == []
         assert {record.levelname for record in caplog.records} & {"WARNING", "ERROR"} == levels
 
-    @pytest.mark.parametrize("call", ["say", "write_log"])
-    def test_lines_are_best_effort(self, scene: Scene, call: str) -> None:
-        register(scene, a_request())
-        scene.tasks.plan(call, PermissionDenied("HTTP 403"))
-        assert end(scene) == [Outcome.COMPLETED]
-
-    def test_the_lines(self, scene: Scene) -> None:
+    def test_the_lines_and_the_decision_say_why(self, scene: Scene) -> None:
         request = a_request()
         register(scene, request)
         end(scene, status="Failed")
@@ -284,6 +278,9 @@ class TestTelling:
         introduction = "nextstage: waiting for Azure ML run run-1; no agent is held meanwhile"
         assert scene.tasks.lines[request.task.task_instance_id] == [introduction, *expected]
         assert scene.tasks.logs[request.task.task_instance_id] == expected
+        (told,) = scene.reports
+        reason = f"{request.task} was told 'failed', because run run-1 is Failed"
+        assert (told.event_id, told.route, told.key, told.reason) == ("event-1", None, request.task.key, reason)
 
     def test_the_first_end_that_was_seen_counts_though_another_one_brings_it(self, scene: Scene) -> None:
         request = a_request()
@@ -340,15 +337,6 @@ class TestTelling:
         assert end(scene) == [Outcome.DEFERRED]
         assert told == [Outcome.COMPLETED]
         assert scene.tasks.results == {request.task.task_instance_id: ["succeeded"]}
-
-    def test_the_decision_explains_itself(self, scene: Scene) -> None:
-        request = a_request()
-        register(scene, request)
-        end(scene)
-        (decision,) = scene.reports
-        reason = f"{request.task} was told 'succeeded', because run run-1 is Completed"
-        told = (decision.event_id, decision.route, decision.key, decision.reason)
-        assert told == ("event-1", None, request.task.key, reason)
 
 
 class TestTheAppsOwnIdentity:

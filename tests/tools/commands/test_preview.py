@@ -171,7 +171,7 @@ class TestTrouble:
         ("arguments", "words"),
         [
             ([], "say what to preview: EVENT.json, '-' for the standard input, or --all"),
-            (["nope.json"], "nope.json cannot be read: No such file or directory; name a file"),
+            (["nope.json"], "nope.json cannot be read (No such file or directory); name a file"),
             (["broken.json"], "broken.json is not JSON (Expecting"),
         ],
     )

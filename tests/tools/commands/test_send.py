@@ -178,7 +178,7 @@ class TestUsage:
             (["RunCompleted", "--url", "https://app.example/api"], "must be a function app's own address"),
             (["RunCompleted", "--timeout", "soon"], "--timeout"),
             ([], "Missing argument 'EVENT.json|TYPE'"),
-            (["nope.json"], "nope.json cannot be read: No such file or directory; name a file"),
+            (["nope.json"], "nope.json cannot be read (No such file or directory); name a file"),
             (["broken.json"], "broken.json is not JSON (Expecting property name enclosed in double quotes"),
         ],
     )

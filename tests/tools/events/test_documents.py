@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from devstack.events import sample_names, sample_text
 from shared.events.event import parse_event
 from tools.errors import CommandFailed
+from tools.events.dead_letters import read_events
 from tools.events.documents import (
     Assignment,
     Schema,
@@ -24,7 +25,6 @@ from tools.events.documents import (
     parse_assignment,
     schema_of,
 )
-from tools.events.input import read_events
 from tools.events.samples import sample_event
 
 NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
@@ -161,5 +161,5 @@ class TestInput:
 
     @pytest.mark.parametrize("name", ["nope.json", "."])
     def test_what_cannot_be_read(self, name: str, tmp_path: Path) -> None:
-        with pytest.raises(CommandFailed, match=r"cannot be read: .*; name a file"):
+        with pytest.raises(CommandFailed, match=r"cannot be read \(.*; name a file"):
             read_events([str(tmp_path / name)], io.BytesIO())

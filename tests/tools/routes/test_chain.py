@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from tests.support.building import route, routes
 from tools.routes.chain.chain import Chain, chain_of
-from tools.routes.chain.layout import Box, lay_out
+from tools.routes.chain.layout import Box, Layout
 from tools.routes.chain.mermaid import mermaid
 from tools.routes.chain.svg import svg
 from tools.routes.chain.words import route_lines
@@ -142,7 +142,7 @@ class TestLayout:
     @settings(deadline=None)
     @given(tables())
     def test_everything_is_there_and_nothing_lies_on_anything_else(self, table: Chain) -> None:
-        layout = lay_out(table)
+        layout = Layout(table)
         boxes = [*layout.events, *layout.routes, *layout.pipelines]
         assert len(boxes) == len(table.events) + len(table.routes) + len(table.pipelines)
         assert not [pair for pair in itertools.combinations(boxes, 2) if overlap(*pair)]
@@ -172,7 +172,7 @@ class TestSvg:
 
     def test_no_text_is_wider_than_its_box(self) -> None:
         """By the widths of DejaVu, which is the widest of the usual fonts."""
-        layout = lay_out(chain(route("m" * 30, "RunCompleted", "when: " + "experiment_name == 'wwwwww'")))
+        layout = Layout(chain(route("m" * 30, "RunCompleted", "when: " + "experiment_name == 'wwwwww'")))
         for box in (*layout.events, *layout.routes, *layout.pipelines):
             assert all(len(line) * 6.63 <= box.width - 16 for line in box.lines)
 

@@ -48,7 +48,12 @@ class Chain:
 
 def chain_of(routes: Sequence[Route]) -> Chain:
     """Put the chain together."""
-    leads_to = {route.name: tuple(_followers(route, routes)) for route in routes}
+    leads_to = {
+        route.name: tuple(
+            each.name for each in routes if route.enabled and any(may_match(cause, each) for cause in route.causes)
+        )
+        for route in routes
+    }
     undamped = {route.name for route in routes if route.cooldown is None}
     without_cooldowns = {name: [each for each in leads_to[name] if each in undamped] for name in undamped}
     caused = [cause.event for route in routes for cause in route.causes]
@@ -57,7 +62,7 @@ def chain_of(routes: Sequence[Route]) -> Chain:
         events=tuple(dict.fromkeys([*(route.event for route in routes), *caused])),
         pipelines=tuple(dict.fromkeys(pipeline_of(route) for route in routes)),
         leads_to=leads_to,
-        loops=tuple(_loops(without_cooldowns, routes)),
+        loops=_loops(without_cooldowns, routes),
     )
 
 
@@ -105,19 +110,13 @@ def cause_warnings(reading: Reading) -> Iterator[Finding]:
                     )
 
 
-def _followers(route: Route, routes: Sequence[Route]) -> Iterator[str]:
-    if route.enabled:
-        yield from (each.name for each in routes if any(may_match(cause, each) for cause in route.causes))
-
-
-def _loops(leads_to: Mapping[str, Sequence[str]], routes: Sequence[Route]) -> Iterator[Loop]:
+def _loops(leads_to: Mapping[str, Sequence[str]], routes: Sequence[Route]) -> tuple[Loop, ...]:
     """The shortest loop through each route that is in one; of loops with the same routes, one."""
-    seen: set[frozenset[str]] = set()
+    loops: dict[frozenset[str], Loop] = {}
     for route in routes:
-        loop = _shortest_loop(route.name, leads_to)
-        if loop and frozenset(loop) not in seen:
-            seen.add(frozenset(loop))
-            yield loop
+        if loop := _shortest_loop(route.name, leads_to):
+            loops.setdefault(frozenset(loop), loop)
+    return tuple(loops.values())
 
 
 def _shortest_loop(start: str, leads_to: Mapping[str, Sequence[str]]) -> Loop | None:

@@ -79,50 +79,31 @@ class Way:
     is_off: bool = False
 
 
-@dataclass(frozen=True, slots=True)
 class Layout:
     """All boxes and ways, and how large the sheet must be for them."""
 
-    width: float
-    height: float
-    events: tuple[Box, ...]
-    routes: tuple[Box, ...]
-    pipelines: tuple[Box, ...]
-    ways: tuple[Way, ...]
-
-
-def lay_out(chain: Chain) -> Layout:
-    """Place everything: events in the file's order, routes beside their event, pipelines beside their routes."""
-    return _Sheet(chain).layout()
-
-
-class _Sheet:
     def __init__(self, chain: Chain) -> None:
+        """Place events in the file's order, routes beside their event, and pipelines beside their routes."""
         self._chain = chain
         self._events: dict[str, Box] = {}
         self._routes: dict[str, Box] = {}
         self._bands: dict[str, Span] = {}
         self._pipelines: dict[Pipeline, Box] = {}
-
-    def layout(self) -> Layout:
-        x = MARGIN + (_BACK_LANE if any(route.causes for route in self._chain.routes) else 0)
-        bottom = self._place_events_and_routes(x)
-        right = max((box.right for box in (*self._events.values(), *self._routes.values())), default=x)
+        x = MARGIN + (_BACK_LANE if any(route.causes for route in chain.routes) else 0)
+        self._place_events_and_routes(x)
+        self.events, self.routes = list(self._events.values()), list(self._routes.values())
+        right = max((box.right for box in (*self.events, *self.routes)), default=x)
         self._place_pipelines(right + _COLUMN_GAP)
-        boxes = (*self._events.values(), *self._routes.values(), *self._pipelines.values())
+        self.pipelines = list(self._pipelines.values())
+        boxes = (*self.events, *self.routes, *self.pipelines)
         right = max((box.right for box in boxes), default=right)
         back = self._back(x, right)
-        return Layout(
-            width=max([right, *(point[0] for way in back for point in way.points)]) + MARGIN,
-            height=max([bottom, *(box.y + box.height for box in boxes)]) + MARGIN,
-            events=tuple(self._events.values()),
-            routes=tuple(self._routes.values()),
-            pipelines=tuple(self._pipelines.values()),
-            ways=(*self._forward(), *back),
-        )
+        self.ways = [*self._forward(), *back]
+        self.width = max([right, *(point[0] for way in back for point in way.points)]) + MARGIN
+        self.height = max((box.bottom for box in boxes), default=HEAD) + MARGIN
 
-    def _place_events_and_routes(self, x: float) -> float:
-        """The first two columns, each event in the middle of its routes; returns where they end."""
+    def _place_events_and_routes(self, x: float) -> None:
+        """The first two columns, each event in the middle of its routes."""
         routes = self._chain.routes
         lines = {each.name: tuple(_cut(line, MAX_LINE) for line in route_lines(each, MAX_LINE)) for each in routes}
         event_width = _names_width(self._chain.events)
@@ -147,7 +128,6 @@ class _Sheet:
             self._bands[event] = (top, bottom)
             self._events[event] = Box(x, (top + bottom - _BOX_HEIGHT) / 2, event_width, _BOX_HEIGHT, event)
             y = bottom + _BAND_GAP
-        return y - _BAND_GAP
 
     def _place_pipelines(self, x: float) -> None:
         """The third column: each pipeline beside its first route, where no other one is, and out of the ways' gaps."""

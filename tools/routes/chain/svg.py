@@ -6,7 +6,7 @@ from typing import Final
 
 from tools.console import printable
 from tools.routes.chain.chain import Chain
-from tools.routes.chain.layout import LINE_HEIGHT, MARGIN, NAME_HEIGHT, PADDING, Box, Layout, Point, Way, lay_out
+from tools.routes.chain.layout import LINE_HEIGHT, MARGIN, NAME_HEIGHT, PADDING, Box, Layout, Point, Way
 
 _LEGEND: Final = 24
 _STYLES: Final = """
@@ -46,7 +46,7 @@ def svg(chain: Chain, title: str) -> str:
 
     :param title: for whoever cannot see it.
     """
-    layout = lay_out(chain)
+    layout = Layout(chain)
     notes = list(_notes(chain, layout))
     width, height = round(layout.width), round(layout.height + (_LEGEND if notes else 0))
     root = ET.Element(
@@ -62,10 +62,12 @@ def svg(chain: Chain, title: str) -> str:
     _child(root, "style", _STYLES)
     _markers(_child(root, "defs"))
     _rectangle(root, 0.5, 0.5, width - 1, height - 1, "sheet", radius=8)
-    _heads(root, layout)
     for way in layout.ways:
         _way(root, way)
-    for kind, boxes in (("event", layout.events), ("route", layout.routes), ("pipeline", layout.pipelines)):
+    columns = {"event": layout.events, "route": layout.routes, "pipeline": layout.pipelines}
+    for kind, boxes in columns.items():
+        for box in boxes[:1]:
+            _text(root, box.x, MARGIN + 4, "Azure ML event" if kind == "event" else kind, "head quiet")
         for box in boxes:
             _box(root, box, kind)
     _legend(root, notes, height)
@@ -97,16 +99,6 @@ def _markers(defs: ET.Element) -> None:
         )
         marker.set("orient", "auto")
         _child(marker, "polygon", points="0,0 8,4 0,8", **{"class": kind})
-
-
-def _heads(root: ET.Element, layout: Layout) -> None:
-    for title, boxes in (
-        ("Azure ML event", layout.events),
-        ("route", layout.routes),
-        ("pipeline", layout.pipelines),
-    ):
-        if boxes:
-            _text(root, boxes[0].x, MARGIN + 4, title, "head quiet")
 
 
 def _box(root: ET.Element, box: Box, kind: str) -> None:

@@ -1,0 +1,32 @@
+"""Remembers which organization asked for a pause, and until when."""
+
+import threading
+from datetime import datetime, timedelta
+
+from shared.clock import Clock, utc_now
+from shared.errors import Throttled
+
+
+class ThrottleGate:
+    """One gate per organization, closed for as long as Azure DevOps asked. Safe for many threads."""
+
+    def __init__(self, clock: Clock = utc_now) -> None:
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._open_at: dict[str, datetime] = {}
+
+    def close(self, organization_url: str, seconds: float) -> None:
+        """Keep requests back for so many seconds; a gate that is closed for longer stays so."""
+        open_at = self._clock() + timedelta(seconds=seconds)
+        with self._lock:
+            self._open_at[organization_url] = max(open_at, self._open_at.get(organization_url, open_at))
+
+    def check(self, organization_url: str) -> None:
+        """Let a request pass, or not.
+
+        :raises Throttled: the gate is closed; carries how long it will be.
+        """
+        with self._lock:
+            open_at = self._open_at.get(organization_url)
+        if open_at is not None and (seconds := (open_at - self._clock()).total_seconds()) > 0:
+            raise Throttled(f"{organization_url} asked for a pause, which ends in {seconds:.0f} s", seconds)
