@@ -48,7 +48,7 @@ def _count(sizes: Sizes, folder: Path, routes: str) -> list[tuple[int, int]]:
     transport, emulator = CountingTransport(), Emulator(load_declaration())
     with Azurite(folder / "azurite", in_memory=True) as azurite, serve(emulator) as served:
         connection = azurite.connection_string
-        with closing(TablesStore.open(connection, _no_identity, transport=transport)) as store:
+        with closing(TablesStore(connection, _no_identity, transport=transport)) as store:
             deliver = Deliveries(composed(folder, served.organization_url, connection, store=store, routes=routes))
             deliver()  # makes the table
             counts = []

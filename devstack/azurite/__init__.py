@@ -1,7 +1,7 @@
 """Azurite's table service as a process of its own: Azure Table storage for tests and the devstack, on 127.0.0.1.
 
     with Azurite(folder) as azurite:
-        TablesStore.open(azurite.connection_string, ...)
+        TablesStore(azurite.connection_string, ...)
         azurite.stop()      # the storage is down
         azurite.start()     # and there again, on the same port and, unless in memory, with the same data
 

@@ -38,7 +38,6 @@ from shared.journal.records import (
     MAX_HISTORY,
     NO_EVENT,
     NOTHING_SENT,
-    PURGED_STATES,
     Entry,
     JournalKey,
     Record,
@@ -239,11 +238,6 @@ class Journal:
     def forget(self, record: Record) -> bool:
         """Remove a record that has not changed since it was read, and return whether it was removed."""
         return self._store.delete(record)
-
-    def purge(self, older_than: timedelta, limit: int) -> int:
-        """Remove at most ``limit`` finished records that are older, and return how many. Parked ones stay."""
-        old = Selection(states=PURGED_STATES, claimed_before=self._clock() - older_than)
-        return sum(self._store.delete(record) for record in list(self._store.select(old, limit)))
 
     def owned_runs(self, route: str, run_ids: Iterable[int]) -> set[int]:
         """Return those of the runs that a record of the route owns."""

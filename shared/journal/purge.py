@@ -6,6 +6,7 @@ from typing import Final
 
 from shared.clock import Clock, utc_now
 from shared.journal.journal import Journal
+from shared.journal.records import PURGED_STATES, Selection
 
 BATCH_RECORDS: Final = 200
 # The host ends a function after a minute (functionTimeout in host.json).
@@ -19,12 +20,13 @@ def purge(journal: Journal, retention: timedelta, *, batch_records: int = BATCH_
 
     :raises JournalUnavailable: the journal does not answer.
     """
-    ends_at = clock() + MAX_DURATION
+    now = clock()
+    old = Selection(states=PURGED_STATES, claimed_before=now - retention)
     purged = 0
-    while clock() < ends_at:
-        batch = journal.purge(retention, batch_records)
-        purged += batch
-        if batch < batch_records:
+    while clock() < now + MAX_DURATION:
+        batch = list(journal.select(old, batch_records))
+        purged += sum(map(journal.forget, batch))
+        if len(batch) < batch_records:
             break
     _log.info("%d journal records older than %g days were purged", purged, retention.days)
     return purged

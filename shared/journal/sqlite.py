@@ -6,7 +6,7 @@ import time
 import weakref
 from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -61,8 +61,8 @@ _DELETE: Final = "DELETE FROM records WHERE route = ? AND key = ? AND version = 
 _SETUP_TRIES: Final = 50
 
 
-class SqliteStore:
-    """See ``shared.journal.records.Store``. What several threads write at once is committed together."""
+class SqliteStore(Store):
+    """The journal in a file. What several threads write at once is committed together."""
 
     def __init__(self, path: Path) -> None:
         """:raises JournalUnavailable: the file cannot be opened or made."""
@@ -73,22 +73,14 @@ class SqliteStore:
         self._set_up()
 
     def insert(self, record: Record) -> Record | None:
-        """See ``Store.insert``."""
         with self._errors():
             written = self._writer.write(_INSERT, _row(record))
         return replace(record, version="1") if written else None
 
     def get(self, key: JournalKey) -> Record | None:
-        """See ``Store.get``."""
-        with self._reading() as connection:
-            row = connection.execute(
-                f"SELECT {_COLUMNS} FROM records WHERE route = ? AND key = ?",
-                (key.route, key.key),
-            ).fetchone()
-        return _record(row) if row else None
+        return self._one("route = ? AND key = ?", *key)
 
     def replace(self, record: Record) -> Record | None:
-        """See ``Store.replace``."""
         version = int(record.version)
         with self._errors():
             try:
@@ -100,7 +92,6 @@ class SqliteStore:
         return replace(record, version=str(version + 1)) if written else None
 
     def owned_runs(self, route: str, run_ids: Iterable[int]) -> set[int]:
-        """See ``Store.owned_runs``."""
         wanted = json.dumps(list(run_ids))
         with self._reading() as connection:
             rows = connection.execute(
@@ -110,16 +101,9 @@ class SqliteStore:
         return {row[0] for row in rows}
 
     def owner(self, route: str, run_id: int) -> Record | None:
-        """See ``Store.owner``."""
-        with self._reading() as connection:
-            row = connection.execute(
-                f"SELECT {_COLUMNS} FROM records WHERE route = ? AND run_id = ?",
-                (route, run_id),
-            ).fetchone()
-        return _record(row) if row else None
+        return self._one("route = ? AND run_id = ?", route, run_id)
 
     def select(self, selection: Selection, limit: int) -> Iterator[Record]:
-        """See ``Store.select``."""
         conditions: dict[str, Any] = {}
         if selection.route is not None:
             conditions["route = ?"] = selection.route
@@ -139,13 +123,17 @@ class SqliteStore:
         return map(_record, rows)
 
     def delete(self, record: Record) -> bool:
-        """See ``Store.delete``."""
         with self._errors():
             return self._writer.write(_DELETE, (record.key.route, record.key.key, int(record.version))) == 1
 
     def close(self) -> None:
         """Close the writing connection."""
         self._finalizer()
+
+    def _one(self, where: str, *parameters: str | int) -> Record | None:
+        with self._reading() as connection:
+            row = connection.execute(f"SELECT {_COLUMNS} FROM records WHERE {where}", parameters).fetchone()
+        return _record(row) if row else None
 
     @contextmanager
     def _reading(self) -> Iterator[sqlite3.Connection]:
@@ -180,37 +168,31 @@ class SqliteStore:
 
 
 class SqliteBackend(Backend):
-    """See ``shared.journal.backend.Backend``. The connection is ``sqlite:PATH``."""
+    """SQLite as a kind of journal. The connection is ``sqlite:PATH``."""
 
     def problem(self, connection: str) -> str | None:
-        """See ``Backend.problem``."""
         return "is 'sqlite:' without a path; write sqlite:PATH" if connection == PREFIX else None
 
     def problem_in_azure(self, connection: str) -> str | None:  # noqa: ARG002 - true of every file
-        """See ``Backend.problem_in_azure``."""
         return (
             "is an SQLite file, which instances in Azure do not share; set it to the table endpoint of a storage "
             "account, as in https://<account>.table.core.windows.net"
         )
 
     def resolved(self, connection: str, app_dir: Path) -> str:
-        """See ``Backend.resolved``."""
         return f"{PREFIX}{app_dir / self._path(connection)}"
 
     def place(self, connection: str) -> str:
-        """See ``Backend.place``."""
         return str(self._path(connection))
 
     def may_exist(self, connection: str) -> bool:
-        """See ``Backend.may_exist``."""
         return self._path(connection).exists()
 
     def open(self, connection: str, make_identity: MakeIdentity, connections: int) -> Store:  # noqa: ARG002 - a file
-        """See ``Backend.open``."""
         return SqliteStore(self._path(connection))
 
     def probe(self, connection: str, make_identity: MakeIdentity) -> str:  # noqa: ARG002 - a file
-        """See ``Backend.probe``. If there is no journal yet, a file in a folder of its own beside it is tried."""
+        """See the base class. If there is no journal yet, a file in a folder of its own beside it is tried."""
         import tempfile  # noqa: PLC0415 - slow, and the app has no need of it
 
         path = self._path(connection)
@@ -256,13 +238,8 @@ def _time_text(moment: datetime) -> str:
 
 
 def _row(record: Record) -> tuple[Any, ...]:
-    entry = record.entry
-    about = {
-        "event_id": entry.event_id,
-        "event_type": entry.event_type,
-        "subject": entry.subject,
-        "request": entry.request,
-    }
+    about = asdict(record.entry)
+    event = about.pop("event")
     fields = {
         **({"document": record.document} if record.document else {"entry": about}),
         "lease_until": record.lease_until.isoformat(),
@@ -275,7 +252,7 @@ def _row(record: Record) -> tuple[Any, ...]:
         record.state.value,
         record.run_id,
         _time_text(record.claimed_at),
-        entry.event,
+        event,
         json.dumps(fields),
         record.key.route,
         record.key.key,

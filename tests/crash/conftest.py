@@ -24,7 +24,7 @@ def empty_journal(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Em
     """Each backend in turn."""
     if request.param == "tables":
         connection = request.getfixturevalue("azurite").connection_string
-        table = TablesStore.open(connection, no_identity)
+        table = TablesStore(connection, no_identity)
 
         def emptied_table() -> tuple[str, Store]:
             for record in list(table.select(Selection(), 1000)):

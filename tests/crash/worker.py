@@ -34,7 +34,7 @@ from shared.errors import DeliveryDeferred
 from shared.http.message import HttpRequest, HttpResponse
 from shared.http.transport import RequestsTransport
 from tests.support import ROOT
-from tests.support.journal.wrapped_store import WrappedStore
+from tests.support.journal.wrapped_store import WrappedStore, stepping
 
 DEFERRED, DIED = 3, 9
 POINT, EXIT = "point ", "exit "
@@ -45,7 +45,10 @@ PRELOADED = (
     "azure.core.pipeline.transport._requests_basic",
     "shared.journal.sqlite",
     "shared.journal.tables.client",
-    "shared.waits.bridge",
+    "shared.waits.endpoint",
+    "shared.waits.sweep",
+    "shared.waits.tasks",
+    "shared.waits.tokens",
 )
 LONGEST_SECONDS = 60
 
@@ -63,31 +66,20 @@ class Points:
             os._exit(DIED)
         self._passed += 1
 
-    def wrap(self, name: str, call: Callable[..., Any]) -> Callable[..., Any]:
-        def wrapped(*arguments: Any, **options: Any) -> Any:
-            self.pass_by(f"before {name}")
-            answer = call(*arguments, **options)
-            self.pass_by(f"after {name}")
-            return answer
 
-        return wrapped
-
-
-class CrashingTransport:
+def crashing_transport(plan: Mapping[str, Any], points: Points) -> Callable[..., HttpResponse]:
     """Every request between two points, named by its method and the end of its path."""
+    transport = RequestsTransport(1)
 
-    def __init__(self, plan: Mapping[str, Any], points: Points) -> None:
-        self._plan = plan
-        self._points = points
-        self._transport = RequestsTransport(1)
-
-    def __call__(self, request: HttpRequest, authorization: str, timeout_seconds: float) -> HttpResponse:
+    def send(request: HttpRequest, authorization: str, timeout_seconds: float) -> HttpResponse:
         name = f"{request.method} {urlsplit(request.url).path.rpartition('/')[2]}"
-        if name == self._plan["die_within_request"]:
+        if name == plan["die_within_request"]:
             threading.Timer(0.5, os._exit, (DIED,)).start()
-        answer = self._points.wrap(name, self._transport)(request, authorization, timeout_seconds)
+        answer = stepping(points.pass_by)(name, transport)(request, authorization, timeout_seconds)
         assert isinstance(answer, HttpResponse)
         return answer
+
+    return send
 
 
 def main() -> None:
@@ -133,8 +125,8 @@ def _app(plan: Mapping[str, Any]) -> App:
     return compose(
         configuration,
         DISPATCH,
-        store=WrappedStore(open_store(configuration.settings), points.wrap),
-        transport=CrashingTransport(plan, points),
+        store=WrappedStore(open_store(configuration.settings), stepping(points.pass_by)),
+        transport=crashing_transport(plan, points),
         clock=clock,
     )
 

@@ -45,7 +45,7 @@ class TestRunning:
         self, tmp_path: Path, clock: ManualClock, in_memory: bool
     ) -> None:
         with Azurite(tmp_path, in_memory=in_memory) as azurite:
-            store = TablesStore.open(azurite.connection_string, no_identity)
+            store = TablesStore(azurite.connection_string, no_identity)
             with closing(store):
                 inserted = store.insert(record(clock))
                 url = azurite.url

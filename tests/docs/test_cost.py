@@ -17,7 +17,7 @@ from bench.rows.transactions import CountingTransport
 from devstack.events import sample_text
 from shared.errors import DeliveryDeferred, RequestRefused, Throttled
 from shared.journal.journal import Journal
-from shared.journal.purge import BATCH_RECORDS
+from shared.journal.purge import BATCH_RECORDS, purge
 from shared.journal.records import JournalKey
 from shared.journal.tables.entities import Entity, record_to_entity, run_marker
 from shared.journal.tables.store import TablesStore
@@ -104,7 +104,7 @@ class TestWhatAnEventNeeds:
         meter.clock.advance(100 * 24 * 3600)
         journal = Journal(meter.store, clock=meter.clock)
         purged: list[int] = []
-        transactions = meter.count(lambda: purged.append(journal.purge(timedelta(days=90), BATCH_RECORDS)))
+        transactions = meter.count(lambda: purged.append(purge(journal, timedelta(days=90), clock=meter.clock)))
         assert purged == [5]
         assert transactions == 1 + purged[0] * needs("queued")["purges"]
         assert f"query that finds {BATCH_RECORDS} of them" in " ".join(PAGE.split())

@@ -17,8 +17,7 @@ a_worker = st.integers(0, 2)
 class Interleaving(RuleBasedStateMachine):
     """Rules for any workers; hypothesis looks for an order that breaks a promise.
 
-    ``workers`` are of ``Process``; ``world`` has ``sent`` (all that was ever sent, each with ``is_under_way`` and
-    ``dropped``), ``carry_out(sent)`` and ``advance(seconds)``.
+    ``workers`` are of ``Process``, ``world`` is a ``SharedWorld``.
     """
 
     world: Any
@@ -70,11 +69,25 @@ class Interleaving(RuleBasedStateMachine):
                 self.world.carry_out(sent)
             self.step(worker, GO)
 
-    def end_workers(self) -> None:
-        """Whatever happened, no thread stays behind."""
-        for worker in self.workers:
-            while worker.is_busy:
-                worker.go_on(CRASH)
+    def settle(self) -> None:
+        """Do what still has to happen once faults have stopped."""
+        raise NotImplementedError
+
+    def check_the_end(self) -> None:
+        """Check what holds once all has happened."""
+        raise NotImplementedError
+
+    def teardown(self) -> None:
+        """Faults stop: each worker ends its job, and what has not happened yet happens. No thread stays behind."""
+        try:
+            for worker in self.workers:
+                self.finish(worker)
+            self.settle()
+            self.check_the_end()
+        finally:
+            for worker in self.workers:
+                while worker.is_busy:
+                    worker.go_on(CRASH)
 
 
 def play(machine: type[Interleaving], *, examples: int = EXAMPLES, shrink: bool = True) -> None:

@@ -33,7 +33,7 @@ class Deliveries(Interleaving):
 
     @initialize()
     def begin(self) -> None:
-        self.world = World(self.table, MemoryStore(fenced=self.fenced))
+        self.world = World(MemoryStore(fenced=self.fenced), routes=self.table)
         self.workers = [Worker(self.world) for _ in range(3)]
 
     @rule(worker=a_worker, event=st.sampled_from(EVENTS))
@@ -59,16 +59,6 @@ class Deliveries(Interleaving):
                 assert states <= FINAL_STATES, "an acknowledged delivery has a record that is not final"
             worker.delivery, worker.acknowledged = None, True
 
-    def teardown(self) -> None:
-        """Faults stop: whoever is at work ends, and Event Grid delivers until every event is acknowledged."""
-        try:
-            for worker in self.workers:
-                self.finish(worker)
-            self._deliver_until_acknowledged()
-            self.check_the_end()
-        finally:
-            self.end_workers()
-
     def check_the_end(self) -> None:
         self.never_a_run_too_many()
         self.final_records_stay_as_they_are()
@@ -77,8 +67,8 @@ class Deliveries(Interleaving):
         assert len(records) == len(self.world.books) == len(EVENTS)
         assert {record.run_id for record in records} == {run.id for run, _, _ in self.world.books}
 
-    def _deliver_until_acknowledged(self) -> None:
-        """As Event Grid does: every event that is not acknowledged comes again, one after the other."""
+    def settle(self) -> None:
+        """Deliver as Event Grid does: every event that is not acknowledged comes again, one after the other."""
         waiting = list(EVENTS)
         for _ in range(10):
             waiting = [event for event in waiting if not self._deliver_to_the_end(event)]

@@ -4,8 +4,6 @@ Promises, held after every step: no task is told twice; no final record changes.
 wait was kept and whose run has ended was told, and its token is gone.
 """
 
-import json
-
 import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import initialize, invariant, rule
@@ -48,17 +46,7 @@ class Waiting(Interleaving):
     def the_promises(self) -> None:
         self.world.check()
 
-    def teardown(self) -> None:
-        """Faults stop: whoever is at work ends, what has not happened yet happens, and sweeps go on."""
-        try:
-            for worker in self.workers:
-                self.finish(worker)
-            self._settle()
-            self._check_the_end()
-        finally:
-            self.end_workers()
-
-    def _settle(self) -> None:
+    def settle(self) -> None:
         worker = self.workers[0]
         kept = {record.key.key for record in self.world.waits()}
         for name, task in self.world.tasks.items():
@@ -75,7 +63,7 @@ class Waiting(Interleaving):
             worker.sweep()
             self.finish(worker)
 
-    def _check_the_end(self) -> None:
+    def check_the_end(self) -> None:
         self.world.check()
         told = {task.task_instance_id for task in self.world.tasks.values()}
         assert set(self.world.heard) == told, "a task was never told"
@@ -122,14 +110,3 @@ def test_without_fencing_a_promise_is_seen_to_be_broken() -> None:
 def test_without_fencing_a_broken_promise_is_found() -> None:
     with pytest.raises(AssertionError, match=r"a task was told twice|a final record has changed"):
         play(Unfenced, examples=20_000, shrink=False)
-
-
-def test_the_tokens_are_kept_until_then() -> None:
-    """What the check looks at when it says that a token is gone."""
-    world = WaitsWorld()
-    worker = WaitsWorker(world)
-    worker.register("task-a")
-    while worker.is_busy:
-        worker.go_on()
-    (record,) = world.waits()
-    assert json.loads(record.document)["sealed_token"]

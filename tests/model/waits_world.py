@@ -1,25 +1,21 @@
 """The same small world for tasks that wait: messages to tasks instead of requests to queue runs."""
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from shared.credentials import Secret
 from shared.errors import AnswerLost, RequestNotSent
-from shared.journal.journal import Journal
-from shared.journal.records import FINAL_STATES, JournalKey, Record, Selection
-from shared.telemetry import Outcome
+from shared.journal.records import Record, Selection
 from shared.waits.request import Task
 from shared.waits.sweep import Sweep
 from shared.waits.tasks import Access
 from shared.waits.tokens import TokenSeal
 from shared.waits.wait import WAIT_PREFIX
 from shared.waits.waits import Waits
-from tests.model.world import BUDGET, LEASE, LOSE, SETTLE, Process
-from tests.support.clock import ManualClock
+from tests.model.world import BUDGET, LOSE, Process, Sent, SharedWorld
 from tests.support.fakes import Reports
-from tests.support.journal.memory_store import MemoryStore
-from tests.support.journal.wrapped_store import WrappedStore
 from tests.support.waits import EVENT, KEY, PLAN_URLS, a_request, a_task, the_end
 
 RUN_BY_TASK = {"task-a": "run-1", "task-b": "run-1", "task-c": "run-2"}
@@ -27,45 +23,17 @@ RUNS = ("run-1", "run-2")
 
 
 @dataclass
-class Message:
-    """That a task has come to its end, on its way. The server acts on it within ``SETTLE``, or never."""
+class WaitsWorld(SharedWorld):
+    """A world in which tasks are told of their end."""
 
-    task_id: str
-    sent_at: datetime
-    arrived: bool = False
-    dropped: bool = False
-
-    @property
-    def is_under_way(self) -> bool:
-        return not self.arrived and not self.dropped
-
-
-@dataclass
-class WaitsWorld:
-    """Everything that workers share."""
-
-    store: MemoryStore = field(default_factory=MemoryStore)
-    clock: ManualClock = field(default_factory=ManualClock)
-    sent: list[Message] = field(default_factory=list)
-    heard: dict[str, int] = field(default_factory=dict)
-    """From each task to how often it was told of its end."""
-    finals: dict[JournalKey, Record] = field(default_factory=dict)
+    heard: Counter[str] = field(default_factory=Counter)
+    """From each task to how often it was told."""
     tasks: dict[str, Task] = field(default_factory=lambda: {name: a_task() for name in RUN_BY_TASK})
 
-    def carry_out(self, sent: Message) -> None:
+    def carry_out(self, sent: Sent) -> None:
         """The server ends the task."""
         sent.arrived = True
-        self.heard[sent.task_id] = self.heard.get(sent.task_id, 0) + 1
-
-    def advance(self, seconds: float) -> None:
-        """Time passes; what is under way arrives before it would be later than the settle time allows."""
-        then = self.clock() + timedelta(seconds=seconds)
-        for message in self.sent:
-            latest = message.sent_at + timedelta(seconds=SETTLE)
-            if message.is_under_way and latest < then:
-                self.clock.now = max(self.clock.now, latest)
-                self.carry_out(message)
-        self.clock.now = then
+        self.heard[sent.request] += 1
 
     def waits(self) -> list[Record]:
         return list(self.store.select(Selection(route_prefix=WAIT_PREFIX), 100))
@@ -73,23 +41,17 @@ class WaitsWorld:
     def check(self) -> None:
         """No task was told twice, and what is final stays as it is."""
         assert all(times == 1 for times in self.heard.values()), "a task was told twice"
-        for record in self.waits():
-            if record.state in FINAL_STATES:
-                assert self.finals.setdefault(record.key, record) == record, "a final record has changed"
+        self.check_finals()
 
 
 class WaitsWorker(Process):
     """A process that registers tasks, brings the end of runs, and sweeps."""
 
     def __init__(self, world: WaitsWorld) -> None:
-        super().__init__()
+        super().__init__(world)
         self._world = world
-        self.is_done = False
-        journal = Journal(
-            WrappedStore(world.store, self.stepping), lease_seconds=LEASE, settle_seconds=SETTLE, clock=world.clock
-        )
         self._waits = Waits(
-            journal,
+            self.journal,
             SteppingTasks(world, self.pause),
             TokenSeal(lambda: [Secret(KEY)]),
             PLAN_URLS,
@@ -97,29 +59,18 @@ class WaitsWorker(Process):
             clock=world.clock,
         )
         self._sweep = Sweep(
-            journal, self._waits, None, after=timedelta(days=9), timeout=timedelta(days=9), clock=world.clock
+            self.journal, self._waits, None, after=timedelta(days=9), timeout=timedelta(days=9), clock=world.clock
         )
 
     def register(self, name: str) -> None:
         request = a_request(self._world.tasks[name], RUN_BY_TASK[name])
-        self._begin(lambda: self._waits.register(request, self._deadline(2.5)) is not None)
+        self.start(lambda: self._waits.register(request, self._deadline(2.5)))
 
     def end(self, run_id: str) -> None:
-        def bring() -> bool:
-            decisions = self._waits.run_ended(the_end(run_id), EVENT, self._deadline(BUDGET))
-            return all(decision.outcome is not Outcome.DEFERRED for decision in decisions)
-
-        self._begin(bring)
+        self.start(lambda: self._waits.run_ended(the_end(run_id), EVENT, self._deadline(BUDGET)))
 
     def sweep(self) -> None:
-        self._begin(lambda: self._sweep.run() is not None)
-
-    def _begin(self, job: Callable[[], bool]) -> None:
-        def noted() -> None:
-            self.is_done = job()
-
-        self.is_done = False
-        self.start(noted)
+        self.start(self._sweep.run)
 
     def _deadline(self, seconds: float) -> datetime:
         return self._world.clock() + timedelta(seconds=seconds)
@@ -136,10 +87,9 @@ class SteppingTasks:
         self._pause("before complete")
         if self._world.clock() >= deadline:
             raise RequestNotSent("no time is left")
-        message = Message(task.task_instance_id, self._world.clock())
-        self._world.sent.append(message)
+        sent = self._world.send(task.task_instance_id)
         command = self._pause("in flight")
-        if not message.arrived or command == LOSE:
+        if not sent.arrived or command == LOSE:
             raise AnswerLost("the answer was lost")
 
     def is_over(self, task: Task, access: Access, deadline: datetime) -> bool:

@@ -6,6 +6,7 @@ thread ever runs. The code under test is the real one: relay, queueing, cooldown
 """
 
 import threading
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -14,7 +15,7 @@ from typing import Any
 from handlers import DISPATCH
 from shared.azure_devops.runs import Run, RunRequest
 from shared.errors import AnswerLost, DeliveryDeferred, RequestNotSent
-from shared.journal.cooldown import Cooldowns
+from shared.journal.cooldown import PARTITION_PREFIX, Cooldowns
 from shared.journal.journal import Journal
 from shared.journal.records import FINAL_STATES, JournalKey, Record
 from shared.queueing import Queueing
@@ -24,7 +25,7 @@ from tests.support.building import run_completed
 from tests.support.clock import ManualClock
 from tests.support.fakes import SKEW, Reports, url_of
 from tests.support.journal.memory_store import MemoryStore
-from tests.support.journal.wrapped_store import WrappedStore
+from tests.support.journal.wrapped_store import WrappedStore, stepping
 
 BUDGET, LEASE, SETTLE = 25, 60, 30
 GO, CRASH, LOSE = "go", "crash", "lose"
@@ -35,58 +36,76 @@ class Crashed(BaseException):
 
 
 @dataclass
-class Request:
-    """A request to queue a run, on its way. The server carries it out within ``SETTLE`` after it was sent, or never."""
+class Sent:
+    """A request on its way. The server carries it out within ``SETTLE`` after it was sent, or never."""
 
-    request: RunRequest
+    request: Any
     sent_at: datetime
     run: Run | None = None
+    arrived: bool = False
     dropped: bool = False
 
     @property
     def is_under_way(self) -> bool:
-        return self.run is None and not self.dropped
+        return not self.arrived and not self.dropped
 
 
 @dataclass
-class World:
-    """Everything that workers share."""
+class SharedWorld(ABC):
+    """What workers share: a store, the time, and all that was ever sent."""
 
-    routes: RouteTable
     store: MemoryStore = field(default_factory=MemoryStore)
     clock: ManualClock = field(default_factory=ManualClock)
-    sent: list[Request] = field(default_factory=list)
-    books: list[tuple[Run, RunRequest, datetime]] = field(default_factory=list)
+    sent: list[Sent] = field(default_factory=list)
     finals: dict[JournalKey, Record] = field(default_factory=dict)
 
-    def carry_out(self, sent: Request) -> None:
-        """The server, whose clock is ahead of ours, queues the run."""
-        run_id = 100 + len(self.books)
-        sent.run = Run(run_id, url_of(run_id))
-        self.books.append((sent.run, sent.request, self.clock() + SKEW))
+    def send(self, request: object) -> Sent:
+        """A request goes out."""
+        self.sent.append(Sent(request, self.clock()))
+        return self.sent[-1]
+
+    @abstractmethod
+    def carry_out(self, sent: Sent) -> None:
+        """The server does what it was asked for."""
 
     def advance(self, seconds: float) -> None:
         """Time passes; what is under way is carried out before it would be later than the settle time allows."""
         then = self.clock() + timedelta(seconds=seconds)
-        for request in self.sent:
-            latest = request.sent_at + timedelta(seconds=SETTLE)
-            if request.is_under_way and latest < then:
+        for sent in self.sent:
+            latest = sent.sent_at + timedelta(seconds=SETTLE)
+            if sent.is_under_way and latest < then:
                 self.clock.now = max(self.clock.now, latest)
-                self.carry_out(request)
+                self.carry_out(sent)
         self.clock.now = then
 
     def check_finals(self) -> None:
         """A final record never changes again."""
         for key, record in self.store.records.items():
-            if record.state in FINAL_STATES and not key.route.startswith("$cooldown."):
+            if record.state in FINAL_STATES and not key.route.startswith(PARTITION_PREFIX):
                 assert self.finals.setdefault(key, record) == record, "a final record has changed"
         assert all(key in self.store.records for key in self.finals)
+
+
+@dataclass
+class World(SharedWorld):
+    """A world in which runs are queued."""
+
+    routes: RouteTable = field(kw_only=True)
+    books: list[tuple[Run, RunRequest, datetime]] = field(default_factory=list)
+
+    def carry_out(self, sent: Sent) -> None:
+        """The server, whose clock is ahead of ours, queues the run."""
+        run_id = 100 + len(self.books)
+        sent.run, sent.arrived = Run(run_id, url_of(run_id)), True
+        self.books.append((sent.run, sent.request, self.clock() + SKEW))
 
 
 class Process:
     """A process that does one job at a time, and stops wherever ``pause`` is called."""
 
-    def __init__(self) -> None:
+    def __init__(self, world: SharedWorld) -> None:
+        self.store = WrappedStore(world.store, stepping(self.pause))
+        self.journal = Journal(self.store, lease_seconds=LEASE, settle_seconds=SETTLE, clock=world.clock)
         self._turn = threading.Semaphore(0)
         self._back = threading.Semaphore(0)
         self._command = GO
@@ -120,17 +139,6 @@ class Process:
             raise Crashed
         return self._command
 
-    def stepping(self, name: str, call: Callable[..., Any]) -> Callable[..., Any]:
-        """The call, with a stop before and after it."""
-
-        def stepped(*arguments: Any) -> Any:
-            self.pause(f"before {name}")
-            answer = call(*arguments)
-            self.pause(f"after {name}")
-            return answer
-
-        return stepped
-
     def _wait(self) -> None:
         assert self._back.acquire(timeout=60), "the worker hangs"
         if self._thread is not None and self.at == "":
@@ -152,21 +160,17 @@ class Worker(Process):
     """A process that delivers one event at a time."""
 
     def __init__(self, world: World) -> None:
-        super().__init__()
-        self.event = ""
+        super().__init__(world)
         self.delivery: Delivery | None = None
         self.acknowledged = False
-        journal = Journal(
-            WrappedStore(world.store, self.stepping), lease_seconds=LEASE, settle_seconds=SETTLE, clock=world.clock
-        )
         self._relay = Relay(
             dispatch=DISPATCH,
             routes=world.routes,
-            journal=journal,
+            journal=self.journal,
             queueing=Queueing(
-                journal,
+                self.journal,
                 SteppingPipelines(world, self.pause),
-                Cooldowns(WrappedStore(world.store, self.stepping), world.clock),
+                Cooldowns(self.store, world.clock),
                 clock=world.clock,
                 sleep=lambda _: None,
             ),
@@ -177,11 +181,12 @@ class Worker(Process):
 
     def begin(self, event: str) -> None:
         """Begin to deliver an event; stops at the first call."""
-        self.event, self.delivery, self.acknowledged = event, None, False
-        self.start(self._deliver)
+        self.delivery, self.acknowledged = None, False
 
-    def _deliver(self) -> None:
-        self.delivery = self._relay.deliver(run_completed(self.event))
+        def deliver() -> None:
+            self.delivery = self._relay.deliver(run_completed(event))
+
+        self.start(deliver)
 
 
 class SteppingPipelines:
@@ -195,8 +200,7 @@ class SteppingPipelines:
         self._pause("before run")
         if self._world.clock() >= deadline:
             raise RequestNotSent("no time is left")
-        sent = Request(request, self._world.clock())
-        self._world.sent.append(sent)
+        sent = self._world.send(request)
         command = self._pause("in flight")
         if sent.run is None or command == LOSE:
             raise AnswerLost("the answer was lost")

@@ -1,6 +1,6 @@
 """One table of Azure Table storage, over ``azure-data-tables``: sends each request once and translates its answer.
 
-Slow to import, so ``shared/journal/tables/store.py`` imports it where a table is opened.
+Slow to import, so ``shared/journal/tables/backend.py`` imports the store where a table is opened.
 
 Safe for many threads, though azure-core warns that its transport is not, as it shares one ``requests`` session. Its
 source (azure-core 1.41, azure-data-tables 12.7) keeps what belongs to a request in that request's own context; what
@@ -9,25 +9,22 @@ because the transport's own lazy making of it can race, and the token, of which 
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias, TypeVar, cast
 
 import requests
 from azure.core import MatchConditions
 from azure.core.credentials import TokenCredential
 from azure.core.exceptions import AzureError, ClientAuthenticationError, HttpResponseError
 from azure.core.pipeline.policies import ContentDecodePolicy
-from azure.core.pipeline.transport import HttpTransport, RequestsTransport
+from azure.core.pipeline.transport import RequestsTransport
 from azure.data.tables import TableClient, TableEntity, UpdateMode
 from requests.adapters import HTTPAdapter
 
 from shared.http.environment import environment_settings
 from shared.journal.tables.connection import DEVELOPMENT_STORAGE, account_key, is_development_storage, is_endpoint
-from shared.journal.tables.protocol import Drop, NoAnswer, Page, Put, Query, Refused, Stored
 
 if TYPE_CHECKING:
     from azure.core.paging import PageIterator
-
-AnyTransport: TypeAlias = HttpTransport[Any, Any]
 
 _Answer = TypeVar("_Answer")
 
@@ -45,93 +42,132 @@ _MAX_REASON: Final = 300
 _FOREIGN: Final = (AzureError, OSError, ValueError, LookupError, AttributeError)
 
 
-def open_table(
-    connection: str,
-    make_identity: Callable[[], TokenCredential],
-    *,
-    table_name: str,
-    connections: int,
-    transport: AnyTransport | None = None,
-) -> "AzureTable":
-    """The table of a connection in which ``connection_problem`` finds none. Sends nothing yet."""
-    options: dict[str, Any] = {
-        "transport": transport or pooled_transport(connections),
-        # The store tries again by itself: only it knows how to recognise a write whose answer was lost.
-        "retry_total": 0,
-        # A redirect would carry the credential elsewhere.
-        "permit_redirects": False,
-    }
-    if is_endpoint(connection):
-        client = TableClient(connection, table_name, credential=make_identity(), **options)
-    else:
-        known = DEVELOPMENT_STORAGE if is_development_storage(connection) else connection
-        client = TableClient.from_connection_string(known, table_name, **options)
-    return AzureTable(client, account_key(connection))
+Operation: TypeAlias = tuple[str, Mapping[str, Any], dict[str, Any]]
+"""One operation of a write: what to do, with which entity, and the options."""
+
+
+class Refused(Exception):
+    """The service answered that it did not do it. ``code`` is its error code, or empty. Never leaves the store.
+
+    Codes: https://learn.microsoft.com/rest/api/storageservices/table-service-error-codes
+    """
+
+    def __init__(self, code: str, reason: str) -> None:
+        super().__init__(reason)
+        self.code = code
+
+
+class NoAnswer(Exception):
+    """There is no answer that can be relied on: the service may have done it, or not. Never leaves the store."""
+
+
+class Stored(NamedTuple):
+    """An entity as it is stored now."""
+
+    entity: Mapping[str, Any]
+    etag: str
+
+
+def put(entity: Mapping[str, Any], etag: str | None = None) -> Operation:
+    """Replace the entity if it is stored under this ETag; None: create it."""
+    if etag is None:
+        # Else the service sends the whole entity back.
+        return "create", entity, {"response_preference": "return-no-content"}
+    return "update", entity, {"mode": UpdateMode.REPLACE, **_condition(etag)}
+
+
+def drop(partition_key: str, row_key: str, etag: str | None = None) -> Operation:
+    """Delete the entity if it is stored under this ETag; None: in any case."""
+    return "delete", {"PartitionKey": partition_key, "RowKey": row_key}, _condition(etag)
 
 
 class AzureTable:
-    """See ``shared.journal.tables.protocol.Table``."""
+    """One table. Each method sends a request once, within so many seconds.
 
-    def __init__(self, client: TableClient, secret: str | None) -> None:
-        """:param secret: what no message may hold."""
-        self._client = client
-        self._secret = secret
+    :raises Refused: with the codes that are named.
+    :raises NoAnswer: see there.
+    """
 
-    @property
-    def endpoint(self) -> str:
-        """See ``Table.endpoint``."""
-        return self._client.url
+    def __init__(
+        self,
+        connection: str,
+        make_identity: Callable[[], TokenCredential],
+        *,
+        table_name: str,
+        connections: int,
+        transport: "PooledTransport | None" = None,
+    ) -> None:
+        """Open the table of a connection in which ``connection_problem`` finds none. Sends nothing yet."""
+        options: dict[str, Any] = {
+            "transport": transport or PooledTransport(connections),
+            # The store tries again by itself: only it knows how to recognise a write whose answer was lost.
+            "retry_total": 0,
+            # A redirect would carry the credential elsewhere.
+            "permit_redirects": False,
+        }
+        if is_endpoint(connection):
+            self._client = TableClient(connection, table_name, credential=make_identity(), **options)
+        else:
+            known = DEVELOPMENT_STORAGE if is_development_storage(connection) else connection
+            self._client = TableClient.from_connection_string(known, table_name, **options)
+        self._secret = account_key(connection)
+        self.endpoint: Final = self._client.url
+        """Where it is, for messages."""
 
-    def write(self, operations: Sequence[Put | Drop], seconds: float) -> str:
-        """See ``Table.write``."""
+    def write(self, operations: Sequence[Operation], seconds: float) -> str:
+        """Do all of them or none, in one transaction of one partition. Returns the first one's new ETag, if it has one.
+
+        EntityAlreadyExists, UpdateConditionNotSatisfied, ResourceNotFound, TableNotFound.
+        Source: https://learn.microsoft.com/rest/api/storageservices/performing-entity-group-transactions
+        """
+        kind, entity, options = operations[0]
 
         def send() -> str:
-            if len(operations) == 1 and isinstance(operations[0], Put):
-                return self._put(operations[0], seconds)
-            batch = [_operation(operation) for operation in operations]
-            answers = self._client.submit_transaction(batch, **_timeouts(seconds))
-            etag: str = answers[0]["etag"] if isinstance(operations[0], Put) else ""
+            if len(operations) > 1 or kind == "delete":
+                answers = self._client.submit_transaction(operations, **_timeouts(seconds))
+                return "" if kind == "delete" else cast("str", answers[0]["etag"])
+            # Without the transaction around it, which costs this library more than all the rest together.
+            write = self._client.create_entity if kind == "create" else self._client.update_entity
+            etag: str | None = write(entity, **options, **_timeouts(seconds)).get("etag")
+            if not etag:
+                raise LookupError("the answer names no version")
             return etag
 
         return self._ask(send)
 
     def read(self, partition_key: str, row_key: str, seconds: float) -> Stored:
-        """See ``Table.read``."""
+        """Read one entity. ResourceNotFound, TableNotFound."""
+        return self._ask(lambda: _stored(self._client.get_entity(partition_key, row_key, **_timeouts(seconds))))
 
-        def send() -> Stored:
-            return _stored(self._client.get_entity(partition_key, row_key, **_timeouts(seconds)))
+    def page(
+        self, query: str, columns: str | None, page_size: int, page: object, seconds: float
+    ) -> tuple[list[Stored], object]:
+        """Read entities that a query finds, and what to ask for the next page with; None if this is the last.
 
-        return self._ask(send)
+        :param query: in OData; empty for all.
+        :param columns: the properties that are wanted, separated by commas; None for all.
+        :param page_size: how many at most; the service gives no more than 1,000, and fewer as it likes.
+        :param page: where to begin; None for the first page.
+        :raises Refused: TableNotFound.
+        """
 
-    def page(self, query: Query, page: object, seconds: float) -> Page:
-        """See ``Table.page``."""
-
-        def send() -> Page:
+        def send() -> tuple[list[Stored], object]:
             answer = self._client.query_entities(
-                query.filter, select=query.columns, results_per_page=query.page_size, **_timeouts(seconds)
+                query, select=columns, results_per_page=page_size, **_timeouts(seconds)
             )
             pages = cast("PageIterator[TableEntity]", answer.by_page(cast("str", page)))
             found = [_stored(entity) for entity in next(pages)]
-            return Page(found, pages.continuation_token)
+            return found, pages.continuation_token
 
         return self._ask(send)
 
     def create(self, seconds: float) -> None:
-        """See ``Table.create``."""
+        """Make the table. TableAlreadyExists, TableBeingDeleted."""
         self._ask(lambda: self._client.create_table(**_timeouts(seconds)))
 
     def close(self) -> None:
-        """See ``Table.close``."""
+        """Close the connections."""
         self._client.close()
-
-    def _put(self, put: Put, seconds: float) -> str:
-        """One entity, without the transaction around it, which costs this library more than all the rest together."""
-        kind, entity, options = _operation(put)
-        write = self._client.create_entity if kind == "create" else self._client.update_entity
-        etag: str | None = write(entity, **options, **_timeouts(seconds)).get("etag")
-        if not etag:
-            raise LookupError("the answer names no version")
-        return etag
 
     def _ask(self, send: Callable[[], _Answer]) -> _Answer:
         try:
@@ -145,15 +181,20 @@ class AzureTable:
             raise NoAnswer(reason) from exc
 
 
-class _PooledTransport(RequestsTransport):  # type: ignore[misc]  # azure-core exports it lazily, unseen by mypy
-    """Speaks to one account. Reads each answer to its end at once, and looks into the environment once.
+class PooledTransport(RequestsTransport):  # type: ignore[misc]  # azure-core exports it lazily, unseen by mypy
+    """Speaks to one account over so many kept connections, and resends nothing.
 
-    azure-data-tables wants the answer to a batch as a stream, and where it is no batch leaves it unread: the connection
-    would be lost to the pool, and an answer that breaks off would not raise azure-core's errors.
+    It reads each answer to its end at once: azure-data-tables wants the answer to a batch as a stream, and where it is
+    no batch leaves it unread: the connection would be lost to the pool, and an answer that breaks off would not raise
+    azure-core's errors. It looks into the environment once.
     """
 
-    def __init__(self, session: requests.Session) -> None:
+    def __init__(self, connections: int) -> None:
+        session = requests.Session()
         session.trust_env = False
+        adapter = HTTPAdapter(pool_maxsize=connections, max_retries=0)
+        session.mount("https://", adapter)
+        session.mount("http://", adapter)
         super().__init__(session=session)
         self._environment: dict[str, Any] | None = None
 
@@ -166,29 +207,12 @@ class _PooledTransport(RequestsTransport):  # type: ignore[misc]  # azure-core e
         return super().send(request, **{**options, "stream": False})
 
 
-def pooled_transport(connections: int) -> AnyTransport:
-    """A transport for one account that keeps so many connections open, and resends nothing."""
-    session = requests.Session()
-    adapter = HTTPAdapter(pool_maxsize=connections, max_retries=0)
-    session.mount("https://", adapter)
-    session.mount("http://", adapter)
-    return _PooledTransport(session)
-
-
 def _stored(entity: TableEntity) -> Stored:
     return Stored(entity, entity.metadata["etag"] or "")
 
 
-def _operation(operation: Put | Drop) -> tuple[str, Mapping[str, Any], dict[str, Any]]:
-    condition: dict[str, Any] = {}
-    if operation.etag is not None:
-        condition = {"etag": operation.etag, "match_condition": MatchConditions.IfNotModified}
-    if isinstance(operation, Drop):
-        return "delete", {"PartitionKey": operation.partition_key, "RowKey": operation.row_key}, condition
-    if operation.etag is None:
-        # Else the service sends the whole entity back.
-        return "create", operation.entity, {"response_preference": "return-no-content"}
-    return "update", operation.entity, {"mode": UpdateMode.REPLACE, **condition}
+def _condition(etag: str | None) -> dict[str, Any]:
+    return {} if etag is None else {"etag": etag, "match_condition": MatchConditions.IfNotModified}
 
 
 def _timeouts(seconds: float) -> dict[str, Any]:
@@ -204,13 +228,9 @@ def _is_refusal(exc: Exception) -> bool:
 
 
 def _code(exc: Exception) -> str:
-    code = getattr(exc, "error_code", None) or _error_in_body(exc).get("code") or _code_in_header(exc)
+    headers = getattr(getattr(exc, "response", None), "headers", {})
+    code = getattr(exc, "error_code", None) or _error_in_body(exc).get("code") or headers.get("x-ms-error-code", "")
     return str(getattr(code, "value", code))
-
-
-def _code_in_header(exc: Exception) -> str:
-    response: Any = exc.response if isinstance(exc, HttpResponseError) else None
-    return "" if response is None else str(response.headers.get("x-ms-error-code", ""))
 
 
 def _reason(exc: BaseException) -> str:

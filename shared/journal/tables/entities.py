@@ -204,8 +204,7 @@ def _packed(text: str, most: int) -> bytes:
 
 
 def _packed_notes(record: Record) -> bytes:
-    entry = record.entry
-    about = {"event_id": entry.event_id, "event_type": entry.event_type, "subject": entry.subject}
+    about = {name: getattr(record.entry, name) for name in ("event_id", "event_type", "subject")}
     notes: dict[str, Any] = {
         **({} if record.document else {"entry": about}),
         "run_url": record.run_url,

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Final, TypeVar
 
 from shared.errors import JournalUnavailable
-from shared.journal.tables.protocol import NoAnswer, Refused
+from shared.journal.tables.client import NoAnswer, Refused
 
 CALL_SECONDS: Final = 8.0
 PAUSES_SECONDS: Final = (0.2, 1.0)
@@ -38,10 +38,9 @@ _Answer = TypeVar("_Answer")
 class Call:
     """One call of the store: a few requests within one limit of time."""
 
-    def __init__(self, endpoint: str, sleep: Callable[[float], None]) -> None:
+    def __init__(self, endpoint: str) -> None:
         """:param endpoint: the table's, for messages."""
         self._endpoint = endpoint
-        self._sleep = sleep
         self._ends_at = time.monotonic() + CALL_SECONDS
         self.is_doubtful = False
         """An answer was lost, so what is stored may be our own work."""
@@ -65,7 +64,7 @@ class Call:
                         f"the journal at {self._endpoint} does not answer: {exc}; check that the storage account is "
                         "there and may be reached from here"
                     ) from exc
-            self._sleep(pause)
+            time.sleep(pause)
 
     def check_time(self) -> None:
         """:raises JournalUnavailable: the time is over, though every request was answered."""

@@ -15,17 +15,18 @@ JournalUnavailable, is told None (its version is gone): it must read, and finds 
 For time limits and retries see ``shared/journal/tables/patience.py``.
 """
 
-import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from functools import partial
 from itertools import islice
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Final
 from urllib.parse import unquote
 
 from shared.errors import InvalidSettings, JournalUnavailable, RunAlreadyOwned
-from shared.journal.records import JournalKey, Record, Selection
+from shared.journal.probe import probe_store
+from shared.journal.records import JournalKey, Record, Selection, Store
+from shared.journal.tables.client import AzureTable, Operation, PooledTransport, Refused, Stored, drop, put
 from shared.journal.tables.connection import connection_problem
 from shared.journal.tables.entities import (
     UnreadableEntity,
@@ -39,11 +40,9 @@ from shared.journal.tables.entities import (
     selection_filter,
 )
 from shared.journal.tables.patience import Call
-from shared.journal.tables.protocol import Drop, Page, Put, Query, Refused, Stored, Table
 
 if TYPE_CHECKING:
     from azure.core.credentials import TokenCredential
-    from azure.core.pipeline.transport import HttpTransport
 
 TABLE_NAME: Final = "nextstagejournal"
 
@@ -60,60 +59,65 @@ _CONFLICTS: Final = _ABSENCES | {_EXISTS, "UpdateConditionNotSatisfied", "Condit
 _ETAG_START: Final = 'W/"'
 
 
-class TablesStore:
-    """See ``shared.journal.records.Store``. Safe for many threads: one pooled client, see ``client.py``."""
+NO_TABLE_YET: Final = "it lets us in; the table is made with the first event"
 
-    def __init__(self, table: Table, *, sleep: Callable[[float], None] = time.sleep) -> None:
-        """See :meth:`open`."""
-        self._table = table
-        self._sleep = sleep
 
-    @classmethod
-    def open(
-        cls,
+class TablesStore(Store):
+    """The journal in a table. Safe for many threads: one pooled client, see ``client.py``."""
+
+    def __init__(
+        self,
         connection: str,
         make_identity: Callable[[], "TokenCredential"],
         *,
         table_name: str = TABLE_NAME,
         connections: int = 32,
-        transport: "HttpTransport[Any, Any] | None" = None,
-    ) -> Self:
-        """Sends nothing yet; the table is made when a first record finds none.
+        transport: PooledTransport | None = None,
+    ) -> None:
+        """Open the store. Sends nothing yet; the table is made when a first record finds none.
 
         :param connection: a storage connection string with an account key, or a table endpoint's URL.
-        :param make_identity: called where it is a URL.
+        :param make_identity: called if it is a URL.
         :param connections: how many are kept open; as many as the host has worker threads.
         :param transport: instead of the pooled one.
         :raises InvalidSettings: the connection cannot be used; the message shows nothing secret.
         """
         if (problem := connection_problem(connection)) is not None:
             raise InvalidSettings(f"JOURNAL_CONNECTION cannot be used: {problem}")
-        from shared.journal.tables.client import open_table  # noqa: PLC0415 - slow, and only for those who use it
-
-        return cls(
-            open_table(connection, make_identity, table_name=table_name, connections=connections, transport=transport)
+        self._table = AzureTable(
+            connection, make_identity, table_name=table_name, connections=connections, transport=transport
         )
+        self._makes_table = True
+
+    def probe(self) -> str:
+        """Try the store as ``Backend.probe`` says. A missing table is not made: the service tells whether it could be.
+
+        :raises JournalUnavailable: it cannot be used.
+        """
+        self._makes_table = False
+        try:
+            return probe_store(self)
+        except _TableMissing:
+            return NO_TABLE_YET
 
     def insert(self, record: Record) -> Record | None:
-        """See ``Store.insert``.
+        """See the base class.
 
         :raises RunAlreadyOwned: the record names a run that another record of the route has.
         """
         return self._write(record, None)
 
     def get(self, key: JournalKey) -> Record | None:
-        """See ``Store.get``."""
         stored = self._read(self._call(), key.route, key.key)
         return None if stored is None else self._record(key, stored)
 
     def replace(self, record: Record) -> Record | None:
-        """See ``Store.replace``."""
         if not record.version.startswith(_ETAG_START):
             return None  # not a version that this store has given; the service would call the request malformed
         return self._write(record, record.version)
 
     def owned_runs(self, route: str, run_ids: Iterable[int]) -> set[int]:
-        """See ``Store.owned_runs``; also those that a record has named once and no longer does.
+        """See the base class; also those that a record has named once and no longer does.
 
         One range query from the lowest to the highest id, because the runs asked for are neighbours in time, and so
         in id: there is little between them. (The service scans the whole partition for a list of ids joined by "or",
@@ -122,31 +126,27 @@ class TablesStore:
         wanted = set(run_ids)
         if not wanted:
             return set()
-        query = Query(owned_runs_filter(route, min(wanted), max(wanted)), columns="RowKey")
-        return wanted & {run_id_of(stored.entity["RowKey"]) for stored in self._found(query, self._call())}
+        found = self._found(owned_runs_filter(route, min(wanted), max(wanted)), columns="RowKey", whole=self._call())
+        return wanted & {run_id_of(stored.entity["RowKey"]) for stored in found}
 
     def owner(self, route: str, run_id: int) -> Record | None:
-        """See ``Store.owner``."""
         marker = self._read(self._call(), route, run_row_key(run_id))
         record = None if marker is None else self.get(JournalKey(route, str(marker.entity.get("owner", ""))))
         return None if record is None or record.run_id != run_id else record
 
     def select(self, selection: Selection, limit: int) -> Iterator[Record]:
-        """See ``Store.select``. Asks for page after page as they are wanted, each within a call's limit of time."""
-        query = Query(selection_filter(selection), page_size=max(1, min(limit, _MAX_PAGE)))
-        found = (
-            self._record(JournalKey(stored.entity["PartitionKey"], stored.entity["RowKey"]), stored)
-            for stored in self._found(query)
-        )
+        """See the base class. Asks for page after page as they are wanted, each within a call's limit of time."""
+        stored = self._found(selection_filter(selection), page_size=max(1, min(limit, _MAX_PAGE)))
+        found = (self._record(JournalKey(one.entity["PartitionKey"], one.entity["RowKey"]), one) for one in stored)
         return islice((record for record in found if fits(record, selection)), limit)
 
     def delete(self, record: Record) -> bool:
-        """See ``Store.delete``. If it is gone after a lost answer, it counts as deleted by another caller."""
+        """See the base class. If it is gone after a lost answer, it counts as deleted by another caller."""
         if not record.version.startswith(_ETAG_START):
             return False
-        drops = [Drop(record.key.route, record.key.key, record.version)]
+        drops = [drop(record.key.route, record.key.key, record.version)]
         if record.run_id is not None:
-            drops.append(Drop(record.key.route, run_row_key(record.run_id)))
+            drops.append(drop(record.key.route, run_row_key(record.run_id)))
         call = self._call()
         # If only the marker was deleted before, then the record goes alone.
         for operations in (drops, drops[:1]):
@@ -166,7 +166,7 @@ class TablesStore:
         self._table.close()
 
     def _call(self) -> Call:
-        return Call(self._table.endpoint, self._sleep)
+        return Call(self._table.endpoint)
 
     def _write(self, record: Record, etag: str | None) -> Record | None:
         """Write it in place of what is stored under this ETag, or where nothing is stored."""
@@ -215,22 +215,26 @@ class TablesStore:
                 return None
             raise call.unavailable(exc) from exc
 
-    def _found(self, query: Query, whole: Call | None = None) -> Iterator[Stored]:
-        """What a query finds, page after page.
+    def _found(
+        self, query: str, *, columns: str | None = None, page_size: int = _MAX_PAGE, whole: Call | None = None
+    ) -> Iterator[Stored]:
+        """Return what a query finds, page after page.
 
         :param whole: the call that has to do with all pages; None: each page has a call's time for itself.
         """
-        page: Page | None = None
-        while page is None or page.next_page is not None:
+        next_page: object = None
+        while True:
             call = whole or self._call()
             try:
-                page = call.ask(partial(self._table.page, query, page and page.next_page))
+                found, next_page = call.ask(partial(self._table.page, query, columns, page_size, next_page))
             except Refused as exc:
                 if exc.code == _TABLE_NOT_FOUND:
                     return
                 raise call.unavailable(exc) from exc
             call.check_time()
-            yield from page.entities
+            yield from found
+            if next_page is None:
+                return
 
     def _record(self, key: JournalKey, stored: Stored) -> Record:
         try:
@@ -242,6 +246,8 @@ class TablesStore:
             ) from exc
 
     def _create_table(self, call: Call) -> None:
+        if not self._makes_table:
+            raise _TableMissing
         try:
             call.ask(self._table.create)
         except Refused as exc:
@@ -249,17 +255,22 @@ class TablesStore:
                 raise call.unavailable(exc) from exc
 
 
+class _TableMissing(Exception):
+    """A first record would make the table now."""
+
+
 class _Write:
     """One write of a record, the same each time that it is sent."""
 
     def __init__(self, record: Record, etag: str | None) -> None:
         self._write_id = uuid.uuid4().hex
-        self._put = Put(record_to_entity(record, self._write_id), etag)
-        self._marker = None if record.run_id is None else Put(run_marker(record.key, record.run_id))
+        self._etag = etag
+        self._put = put(record_to_entity(record, self._write_id), etag)
+        self._marker = None if record.run_id is None else put(run_marker(record.key, record.run_id))
         self.has_marker = self._marker is not None
         """Whether the marker is to be made with it."""
 
-    def operations(self) -> list[Put]:
+    def operations(self) -> list[Operation]:
         """The record first: where both are in the way, the service names the first one."""
         return [self._put, self._marker] if self._marker is not None and self.has_marker else [self._put]
 
@@ -269,10 +280,10 @@ class _Write:
 
     def may_replace(self, stored: Stored | None) -> bool:
         """Whether what is stored is what this write is to replace."""
-        if stored is None or self._put.etag is None:
-            return stored is None and self._put.etag is None
+        if stored is None or self._etag is None:
+            return stored is None and self._etag is None
         # The service gives the ETag as a header here and in a document there; no need to trust in equal escapes.
-        return unquote(stored.etag) == unquote(self._put.etag)
+        return unquote(stored.etag) == unquote(self._etag)
 
 
 def _name(key: JournalKey) -> str:

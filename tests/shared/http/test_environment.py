@@ -45,7 +45,7 @@ def test_azure_tables_are_asked_through_the_proxy(monkeypatch: pytest.MonkeyPatc
     with server(answering(UNAVAILABLE, seen)) as proxy:
         monkeypatch.setenv("https_proxy", proxy.removesuffix("/contoso"))
         with (
-            closing(TablesStore.open(connection, no_identity)) as store,
+            closing(TablesStore(connection, no_identity)) as store,
             pytest.raises(JournalUnavailable),
         ):
             store.get(JournalKey("route", "key"))

@@ -7,11 +7,11 @@ import pytest
 
 from shared.journal.cooldown import Cooldowns, Covered, Undecided, Window
 from shared.journal.journal import Journal, Mine
+from shared.journal.purge import purge
 from shared.journal.records import JournalKey, Record, Selection
 from tests.support.clock import ManualClock
-from tests.support.journal.meanwhile import Meanwhile
 from tests.support.journal.memory_store import MemoryStore
-from tests.support.journal.wrapped_store import WrappedStore
+from tests.support.journal.wrapped_store import Meanwhile, WrappedStore
 from tests.support.waits import EVENT
 
 SIX_HOURS = Window("", timedelta(hours=6))
@@ -96,5 +96,5 @@ def test_a_window_is_its_routes_own(scene: Scene) -> None:
 def test_a_window_is_purged_with_its_run(scene: Scene) -> None:
     scene.queue("a", 100)
     scene.clock.advance(91 * 86_400)
-    assert scene.journal.purge(timedelta(days=90), 10) == 2
+    assert purge(scene.journal, timedelta(days=90), clock=scene.clock) == 2
     assert list(scene.store.select(Selection(), 10)) == []

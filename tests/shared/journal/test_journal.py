@@ -7,9 +7,10 @@ import pytest
 
 from shared.errors import ClaimLost
 from shared.journal.journal import Done, Journal, Mine, NotYet
-from shared.journal.records import MAX_HISTORY, Entry, JournalKey, Record, Selection, State, Store
+from shared.journal.records import MAX_HISTORY, Entry, JournalKey, Record, State, Store
 from tests.support.clock import ManualClock
 from tests.support.journal.records import store_with
+from tests.support.journal.wrapped_store import Meanwhile, WrappedStore
 
 KEY = JournalKey("route", "k" * 64)
 ENTRY = Entry("id", "type", "subject", "{}", '{"request": "old"}')
@@ -47,10 +48,8 @@ def states(record: Record | None) -> list[State]:
 class TestClaim:
     def test_a_new_record(self, journal: Journal, clock: ManualClock) -> None:
         mine = claim(journal, clock)
-        assert mine.lost_until is None
-        assert mine.record == journal.get(KEY)
-        assert mine.record.state is State.CLAIMED
-        assert mine.record.claimed_at == clock()
+        assert (mine.record, mine.lost_until) == (journal.get(KEY), None)
+        assert (mine.record.state, mine.record.claimed_at) == (State.CLAIMED, clock())
         assert mine.record.lease_until == clock() + timedelta(seconds=LEASE)
         assert mine.record.settled_at == clock() + timedelta(seconds=BUDGET + SETTLE)
 
@@ -70,6 +69,7 @@ class TestClaim:
         assert mine.record.entry == ENTRY, "the request that may have been sent is the one to look for"
         assert mine.record.claimed_at == first.claimed_at, "and it is looked for from its own claim on"
         assert mine.record.lease_until == clock() + timedelta(seconds=LEASE)
+        assert isinstance(journal.claim(KEY, ENTRY, send_by(clock)), NotYet), "only one takes it over"
 
     def test_a_lapsed_lease_is_not_taken_over_before_its_request_has_settled(
         self, store: Store, clock: ManualClock
@@ -87,15 +87,7 @@ class TestClaim:
         claim(journal, clock, Entry("id", "type", "subject", "{}"))
         clock.advance(BUDGET + SETTLE + LEASE)
         mine = claim(journal, clock, NEWER)
-        assert mine.lost_until is None
-        assert mine.record.entry == NEWER
-
-    def test_two_that_take_over_at_once_are_told_apart(self, store: Store, clock: ManualClock) -> None:
-        journal = Journal(store, clock=clock)
-        claim(journal, clock)
-        clock.advance(LEASE)
-        claim(journal, clock)
-        assert isinstance(journal.claim(KEY, ENTRY, send_by(clock)), NotYet)
+        assert (mine.lost_until, mine.record.entry) == (None, NEWER)
 
     def test_a_record_that_others_keep_changing_is_left_to_them(self, store: Store, clock: ManualClock) -> None:
         claim(Journal(store, clock=clock), clock)
@@ -105,35 +97,23 @@ class TestClaim:
         assert result == NotYet("other deliveries of the same event are quicker")
 
     def test_a_record_purged_between_two_steps_is_inserted_anew(self, store: Store, clock: ManualClock) -> None:
-        """The record goes away between the first insert and the read after it."""
-        inserts: list[Record] = []
-
-        def insert(record: Record) -> Record | None:
-            inserts.append(record)
-            return None if len(inserts) == 1 else store.insert(record)
-
-        purged = store_with(store, insert=insert, get=lambda _: None)
+        found = claim(Journal(store, clock=clock), clock).record
+        purged = WrappedStore(store, Meanwhile("before get", lambda: store.delete(found)))
         assert isinstance(Journal(purged, clock=clock).claim(KEY, ENTRY, send_by(clock)), Mine)
 
 
-@pytest.mark.parametrize(
-    ("end", "state", "reason", "run_id"),
-    [
-        (lambda journal, record: journal.complete(record, 7, "url", "adopted"), State.QUEUED, "adopted", 7),
-        (lambda journal, record: journal.park(record, "refused"), State.PARKED, "refused", None),
-        (lambda journal, record: journal.suppress(record, "covered"), State.SUPPRESSED, "covered", None),
-    ],
-)
-def test_final_states(
-    journal: Journal,
-    clock: ManualClock,
-    end: Callable[[Journal, Record], Record],
-    state: State,
-    reason: str,
-    run_id: int | None,
-) -> None:
-    done = end(journal, claim(journal, clock).record)
-    assert (done.state, done.reason, done.run_id, done.run_url) == (state, reason, run_id, "url" if run_id else "")
+FINISHES: dict[State, Callable[[Journal, Record], Record]] = {
+    State.QUEUED: lambda journal, record: journal.complete(record, 7, "url", "why"),
+    State.PARKED: lambda journal, record: journal.park(record, "why"),
+    State.SUPPRESSED: lambda journal, record: journal.suppress(record, "why"),
+}
+
+
+@pytest.mark.parametrize("state", FINISHES)
+def test_final_states(journal: Journal, clock: ManualClock, state: State) -> None:
+    done = FINISHES[state](journal, claim(journal, clock).record)
+    run = (7, "url") if state is State.QUEUED else (None, "")
+    assert (done.state, done.reason, done.run_id, done.run_url) == (state, "why", *run)
     assert (done.entry, states(done)) == (ENTRY, [State.CLAIMED, state])
     clock.advance(10**6)
     assert journal.claim(KEY, ENTRY, send_by(clock)) == Done(done)
@@ -141,17 +121,13 @@ def test_final_states(
 
 class TestReopen:
     def test_a_parked_record_can_be_claimed_once_more(self, journal: Journal, clock: ManualClock) -> None:
-        journal.reopen(journal.park(claim(journal, clock).record, "refused"), "redriven")
-        mine = claim(journal, clock, NEWER)
-        assert mine.lost_until is None
-        assert mine.record.entry == NEWER
-        assert states(mine.record) == [State.CLAIMED, State.PARKED, State.RELEASED, State.CLAIMED]
-
-    def test_of_two_that_reopen_it_at_once_one_does(self, journal: Journal, clock: ManualClock) -> None:
         parked = journal.park(claim(journal, clock).record, "refused")
         journal.reopen(parked, "redriven")
         with pytest.raises(ClaimLost):
             journal.reopen(parked, "redriven")
+        mine = claim(journal, clock, NEWER)
+        assert (mine.lost_until, mine.record.entry) == (None, NEWER)
+        assert states(mine.record) == [State.CLAIMED, State.PARKED, State.RELEASED, State.CLAIMED]
 
     def test_no_other_record_can_be_reopened(self, journal: Journal, clock: ManualClock) -> None:
         queued = journal.complete(claim(journal, clock).record, 7, "url")
@@ -159,76 +135,37 @@ class TestReopen:
             journal.reopen(queued, "redriven")
 
 
-class TestPurge:
-    def fill(self, journal: Journal, clock: ManualClock) -> None:
-        for number, end in enumerate([journal.park, journal.suppress, journal.release, None, "queued", "queued"]):
-            mine = journal.claim(JournalKey("route", str(number)), ENTRY, send_by(clock))
-            assert isinstance(mine, Mine)
-            if end == "queued":
-                journal.complete(mine.record, number, "url")
-            elif callable(end):
-                end(mine.record, "why")
-
-    def left(self, journal: Journal) -> list[State]:
-        return sorted(record.state for record in journal.select(Selection(), 100))
-
-    def test_what_is_done_goes_after_its_time_and_what_is_parked_or_open_stays(
-        self, journal: Journal, clock: ManualClock
-    ) -> None:
-        self.fill(journal, clock)
-        clock.advance(90 * 86400)
-        assert journal.purge(timedelta(days=90), 100) == 0
-        clock.advance(1)
-        assert journal.purge(timedelta(days=90), 100) == 3
-        assert self.left(journal) == [State.CLAIMED, State.PARKED, State.RELEASED]
-
-    def test_in_batches(self, journal: Journal, clock: ManualClock) -> None:
-        self.fill(journal, clock)
-        clock.advance(90 * 86400 + 1)
-        assert [journal.purge(timedelta(days=90), 2) for _ in range(3)] == [2, 1, 0]
-
-
-class TestReleased:
-    def test_the_next_delivery_begins_anew_at_once(self, journal: Journal, clock: ManualClock) -> None:
-        released = journal.release(claim(journal, clock).record, "throttled")
-        assert (released.state, released.reason) == (State.RELEASED, "throttled")
-        clock.advance(1)
-        mine = claim(journal, clock, NEWER)
-        assert mine.lost_until is None
-        assert mine.record.entry == NEWER, "the route may have been changed since"
-        assert mine.record.claimed_at == clock()
-        assert mine.record.reason == ""
-        assert states(mine.record) == [State.CLAIMED, State.RELEASED, State.CLAIMED]
+def test_a_released_record_is_begun_anew_at_once(journal: Journal, clock: ManualClock) -> None:
+    released = journal.release(claim(journal, clock).record, "throttled")
+    assert (released.state, released.reason) == (State.RELEASED, "throttled")
+    clock.advance(1)
+    mine = claim(journal, clock, NEWER)
+    assert mine.lost_until is None
+    assert mine.record.entry == NEWER, "the route may have been changed since"
+    assert (mine.record.claimed_at, mine.record.reason) == (clock(), "")
+    assert states(mine.record) == [State.CLAIMED, State.RELEASED, State.CLAIMED]
 
 
 class TestUncertain:
     def test_waits_until_the_lost_request_has_settled(self, journal: Journal, clock: ManualClock) -> None:
+        record = first = claim(journal, clock).record
         clock.advance(1)
-        doubted = journal.doubt(claim(journal, clock).record, "answer lost", under_way=True)
-        assert (doubted.state, doubted.settled_at) == (State.UNCERTAIN, clock() + timedelta(seconds=SETTLE))
-        clock.advance(SETTLE - 1)
-        assert isinstance(journal.claim(KEY, ENTRY, send_by(clock)), NotYet)
-        clock.advance(1)
-        assert claim(journal, clock).lost_until is not None
+        for _ in range(2):
+            doubted = journal.doubt(record, "answer lost", under_way=True)
+            assert (doubted.state, doubted.settled_at) == (State.UNCERTAIN, clock() + timedelta(seconds=SETTLE))
+            clock.advance(SETTLE - 1)
+            assert isinstance(journal.claim(KEY, ENTRY, send_by(clock)), NotYet)
+            clock.advance(1)
+            mine = claim(journal, clock)
+            assert mine.lost_until is not None
+            record = mine.record
+        assert record.claimed_at == first.claimed_at
 
     def test_need_not_wait_where_nothing_is_under_way(self, journal: Journal, clock: ManualClock) -> None:
         journal.doubt(claim(journal, clock).record, "could not look", under_way=False)
-        assert claim(journal, clock).lost_until is not None
-
-    def test_keeps_the_time_of_the_first_claim(self, journal: Journal, clock: ManualClock) -> None:
-        first = claim(journal, clock).record
-        record = first
-        for _ in range(3):
-            journal.doubt(record, "answer lost", under_way=True)
-            clock.advance(SETTLE)
-            record = claim(journal, clock).record
-        assert record.claimed_at == first.claimed_at
-
-    def test_may_be_released_once_it_is_known_that_nothing_was_queued(
-        self, journal: Journal, clock: ManualClock
-    ) -> None:
-        journal.doubt(claim(journal, clock).record, "answer lost", under_way=False)
-        journal.release(claim(journal, clock).record, "throttled")
+        mine = claim(journal, clock)
+        assert mine.lost_until is not None
+        journal.release(mine.record, "it is known that nothing was queued")
         assert claim(journal, clock).lost_until is None
 
 
@@ -241,14 +178,10 @@ def test_one_who_has_lost_the_claim_can_change_nothing(
         match how:
             case "complete":
                 journal.complete(record, run_id, "url")
-            case "release":
-                journal.release(record, "why")
-            case "park":
-                journal.park(record, "why")
-            case "suppress":
-                journal.suppress(record, "why")
             case "doubt":
                 journal.doubt(record, "why", under_way=True)
+            case "release" | "park" | "suppress":
+                getattr(journal, how)(record, "why")
 
     sleeper = claim(journal, clock).record
     clock.advance(LEASE)

@@ -3,7 +3,6 @@
 import signal
 import sqlite3
 import threading
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -12,17 +11,10 @@ from typing import Any
 import pytest
 
 from shared.journal.sqlite_writer import Writer
+from tests.support.waiting import wait_until
 
 INSERT = "INSERT INTO numbers VALUES (?)"
 INTERRUPT = -1
-
-
-def until(is_so: Callable[[], bool]) -> None:
-    """Wait for other threads."""
-    end = time.monotonic() + 30
-    while not is_so():
-        assert time.monotonic() < end
-        time.sleep(0.001)
 
 
 class _Connection(sqlite3.Connection):
@@ -60,7 +52,7 @@ class Database:
             futures = []
             for write in writes:
                 futures.append(pool.submit(write))
-                until(lambda: self.gathered == len(futures))
+                wait_until(lambda: self.gathered == len(futures))
             self.gate.set()
         assert first.result() == 1
         return futures
@@ -123,12 +115,12 @@ def test_an_interrupted_thread_keeps_nobody_waiting(database: Database) -> None:
     main = threading.get_ident()
 
     def interrupt() -> None:
-        until(lambda: database.gathered == 2)
+        wait_until(lambda: database.gathered == 2)
         signal.pthread_kill(main, signal.SIGUSR1)
         database.gate.set()
 
     def write_behind_main() -> int:
-        until(lambda: database.gathered == 1)
+        wait_until(lambda: database.gathered == 1)
         return database.write(2)
 
     def ring(number: int, frame: object) -> None:

@@ -87,10 +87,10 @@ class TestDelete:
         assert store.insert(record()) is not None
 
     def test_what_has_changed_since_stays(self, store: Store) -> None:
-        first = written(store.insert(record()))
+        first = written(store.insert(record(run_id=5)))
         second = written(store.replace(replace(first, reason="changed")))
         assert not store.delete(first)
-        assert store.get(first.key) == second
+        assert (store.get(first.key), store.owned_runs("route", [5])) == (second, {5})
 
     def test_its_run_is_owned_by_nobody_any_more(self, store: Store) -> None:
         def queued(key: str) -> Record:

@@ -18,9 +18,8 @@ from tests.support.building import WORKSPACE
 from tests.support.canaries import secret
 from tests.support.clock import ManualClock
 from tests.support.fakes import HANGS
-from tests.support.journal.meanwhile import Meanwhile
 from tests.support.journal.memory_store import MemoryStore
-from tests.support.journal.wrapped_store import WrappedStore
+from tests.support.journal.wrapped_store import Meanwhile, WrappedStore
 from tests.support.waits import EVENT, a_request, the_end
 from tests.support.waits import Scene as Waiting
 

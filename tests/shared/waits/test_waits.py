@@ -26,8 +26,7 @@ from shared.waits.wait import WAIT_PREFIX, Wait
 from tests.support.building import WORKSPACE
 from tests.support.clock import ManualClock
 from tests.support.fakes import HANGS, LOST, LOST_UNQUEUED
-from tests.support.journal.meanwhile import Meanwhile
-from tests.support.journal.wrapped_store import Call, WrappedStore
+from tests.support.journal.wrapped_store import Call, Meanwhile, WrappedStore
 from tests.support.waits import EVENT, GONE, BrokenStore, Scene, a_request, a_task, the_end
 
 OTHER_WORKSPACE = WORKSPACE.replace("workspaces/ws", "workspaces/other")

@@ -40,7 +40,7 @@ def open_tables(azurite: Azurite) -> Iterator[OpenTables]:
 
     def open_store(**options: Any) -> TablesStore:
         options = {"table_name": table_name, "connections": 16, **options}
-        store = TablesStore.open(azurite.connection_string, no_identity, **options)
+        store = TablesStore(azurite.connection_string, no_identity, **options)
         opened.append(store)
         return store
 

@@ -16,7 +16,7 @@ from shared.errors import CredentialUnavailable, JournalUnavailable
 from shared.journal.probe import PROBED, probe_record, probe_store
 from shared.journal.records import Selection
 from shared.journal.sqlite import SqliteStore
-from shared.journal.tables.backend import NO_TABLE_YET, probe_table
+from shared.journal.tables.store import NO_TABLE_YET
 from tests.support import ROOT
 from tests.support.canaries import secret
 from tests.support.journal.stores import OpenTables
@@ -130,11 +130,11 @@ def test_without_azure_devops(
 class TestJournal:
     def test_a_table_is_probed_and_one_that_is_not_there_is_not_made(self, open_tables: OpenTables) -> None:
         for _ in range(2):
-            assert probe_table(open_tables()._table) == NO_TABLE_YET
+            assert open_tables().probe() == NO_TABLE_YET
         store = open_tables()
         written = store.insert(probe_record())
         assert written is not None
-        assert probe_table(open_tables()._table) == PROBED
+        assert open_tables().probe() == PROBED
         assert list(store.select(Selection(), 10)) == [written]
 
     def test_a_wrong_key_is_told_before_a_missing_table(self, desk: Desk, azurite: Azurite) -> None:

@@ -2,7 +2,6 @@
 
 import random
 import zlib
-from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, timedelta, timezone
 from typing import Any
@@ -14,59 +13,41 @@ from hypothesis import strategies as st
 from shared.journal.records import MAX_HISTORY, Entry, JournalKey, Record, Selection, State, Step
 from shared.journal.tables import entities
 from shared.journal.tables.entities import UnreadableEntity, record_from_entity, record_to_entity
-from tests.support.journal.records import NOW, any_record, noise
+from tests.support.journal.records import NOW, any_record, noise, record
 
-KEY = JournalKey("evaluate-after-training", "0123abcd")
-
-
-def record(**changes: Any) -> Record:
-    fresh = Record(
-        key=KEY,
-        state=State.QUEUED,
-        entry=Entry("id-1", "RunCompleted", "experiments/x", '{"a": "ü\x00"}', '{"request": 1}'),
-        claimed_at=NOW,
-        lease_until=NOW + timedelta(seconds=60),
-        settled_at=NOW + timedelta(seconds=55),
-        version='W/"1"',
-        run_id=5,
-        run_url="https://dev.azure.com/o/p/_build/results?buildId=5",
-        reason="why",
-        history=(Step(NOW, State.CLAIMED, ""), Step(NOW, State.QUEUED, "run 5")),
-    )
-    return replace(fresh, **changes)
+KEY = JournalKey("route", "ab12")
 
 
 def round_trip(wanted: Record) -> Record:
     return record_from_entity(wanted.key, record_to_entity(wanted, "w"), wanted.version)
 
 
-def binary_bytes(entity: Mapping[str, Any]) -> int:
-    return sum(len(value) for value in entity.values() if isinstance(value, bytes))
-
-
 def test_an_entity_by_value() -> None:
-    entity = record_to_entity(record(reason="line one\nline two", run_id=2**40), "the write")
+    lease_until, settled_at = NOW + timedelta(seconds=60), NOW + timedelta(seconds=55)
+    wanted = record(
+        state=State.QUEUED, lease_until=lease_until, settled_at=settled_at, run_id=2**40, run_url="u", reason="1\n2"
+    )
+    entity = record_to_entity(wanted, "the write")
     assert {name: value for name, value in entity.items() if not isinstance(value, bytes)} == {
-        "PartitionKey": "evaluate-after-training",
-        "RowKey": "0123abcd",
+        "PartitionKey": "route",
+        "RowKey": "ab12",
         "write_id": "the write",
         "state": "queued",
         "claimed_at": NOW,
-        "lease_until": NOW + timedelta(seconds=60),
-        "settled_at": NOW + timedelta(seconds=55),
+        "lease_until": lease_until,
+        "settled_at": settled_at,
         "run_id": (2**40, "Edm.Int64"),
-        "event_type": "RunCompleted",
-        "subject": "experiments/x",
-        "reason": "line one line two",
-        "run_url": "https://dev.azure.com/o/p/_build/results?buildId=5",
+        "event_type": "type",
+        "subject": "subject",
+        "reason": "1 2",
+        "run_url": "u",
     }
-    assert zlib.decompress(entity["event0"]) == b'{"a": "\xc3\xbc\x00"}'
+    assert zlib.decompress(entity["event0"]) == b'{"event": "\xc3\xbc\x00"}'
     assert zlib.decompress(entity["request0"]) == b'{"request": 1}'
 
 
 def test_a_record_without_a_run_has_no_run_id() -> None:
     assert "run_id" not in record_to_entity(record(run_id=None), "w")
-    assert round_trip(record(run_id=None)).run_id is None
 
 
 def test_a_time_of_another_zone_is_the_same_moment() -> None:
@@ -105,14 +86,10 @@ class TestLongTexts:
     def test_what_does_not_compress_at_all_still_fits(self, name: str, bound: int) -> None:
         text = "".join(map(chr, random.Random(2).choices(range(0x10000, 0x110000), k=bound)))
         packed = record_to_entity(record(entry=replace(record().entry, **{name: text})), "w")
-        assert binary_bytes(packed) <= bound + 2 * 1024
+        assert sum(len(value) for value in packed.values() if isinstance(value, bytes)) <= bound + 2 * 1024
 
 
 class TestNotes:
-    def test_up_to_the_bound_they_are_exact(self) -> None:
-        wanted = record(reason=noise(80_000))
-        assert round_trip(wanted) == wanted
-
     def test_beyond_it_each_text_is_cut(self) -> None:
         steps = tuple(Step(NOW, State.RELEASED, noise(9_000, seed)) for seed in range(MAX_HISTORY + 5))
         wanted = record(reason="ü" * 2000, history=steps, run_url="short")
@@ -147,22 +124,17 @@ def test_the_largest_entity_is_below_a_mebibyte_in_base64() -> None:
 
 
 def test_what_people_read_is_short_and_printable() -> None:
-    entity = record_to_entity(record(reason="\ud800\x00a\n" + "b" * 2000), "w")
-    assert entity["reason"] == "  a " + "b" * 996
+    assert record_to_entity(record(reason="\ud800\x00a\n" + "b" * 2000), "w")["reason"] == "  a " + "b" * 996
 
 
 class TestKeys:
-    @pytest.mark.parametrize("route", ["a", "Model.v2_x-1", "$unrouted"])
-    def test_a_route_name_is_a_partition_key(self, route: str) -> None:
-        assert entities.entity_key(route, "ab12") == {"PartitionKey": route, "RowKey": "ab12"}
-
     @pytest.mark.parametrize("bad", ["", "a/b", "a\\b", "a#b", "a?b", "a\n", "a\x7f", "it's", "é", "run:5"])
     def test_what_a_key_may_not_hold_is_refused(self, bad: str) -> None:
         with pytest.raises(ValueError, match=r"the route .* cannot be an entity's key"):
             entities.entity_key(bad, "ab12")
         if bad:
             with pytest.raises(ValueError, match=r"the key .* cannot be an entity's key"):
-                record_to_entity(record(key=JournalKey("route", bad)), "w")
+                record_to_entity(record(bad), "w")
 
     @given(st.lists(st.integers(0, 2**63 - 1), min_size=2))
     def test_markers_sort_as_their_runs_do(self, run_ids: list[int]) -> None:
@@ -170,36 +142,24 @@ class TestKeys:
 
     def test_a_marker_names_its_owner(self) -> None:
         assert entities.run_marker(KEY, 5) == {
-            "PartitionKey": "evaluate-after-training",
+            "PartitionKey": "route",
             "RowKey": "run:0000000000000000005",
-            "owner": "0123abcd",
+            "owner": "ab12",
         }
 
 
 class TestFilters:
     """In OData's words. Source: https://learn.microsoft.com/rest/api/storageservices/querying-tables-and-entities"""
 
-    def test_all_records_and_no_markers(self) -> None:
-        assert entities.selection_filter(Selection()) == "(RowKey lt 'run:' or RowKey ge 'run;')"
-
     def test_every_part(self) -> None:
         there = NOW.astimezone(timezone(timedelta(hours=2)))
         selection = Selection("$cooldown.a", frozenset({State.QUEUED, State.PARKED}), there)
-        assert entities.selection_filter(selection).split(" and ")[1:] == [
+        assert entities.selection_filter(selection).split(" and ") == [
+            "(RowKey lt 'run:' or RowKey ge 'run;')",
             "PartitionKey eq '$cooldown.a'",
             "(state eq 'parked' or state eq 'queued')",
             "claimed_at lt datetime'2026-11-20T12:00:00.124456Z'",
         ]
-
-    def test_the_millisecond_too_much_is_taken_away(self) -> None:
-        assert entities.fits(record(), Selection())
-        assert entities.fits(record(), Selection(claimed_before=NOW + timedelta(microseconds=1)))
-        assert not entities.fits(record(), Selection(claimed_before=NOW))
-
-    def test_a_range_of_runs(self) -> None:
-        assert entities.owned_runs_filter("a", 5, 70) == (
-            "PartitionKey eq 'a' and RowKey ge 'run:0000000000000000005' and RowKey le 'run:0000000000000000070'"
-        )
 
     @pytest.mark.parametrize("route", ["x' or 'a' eq 'a", "", "a b"])
     def test_a_route_cannot_say_more_than_its_name(self, route: str) -> None:
@@ -218,17 +178,11 @@ class TestFilters:
         {"notes0": zlib.compress(b'{"entry": {}}')},
         {"claimed_at": "yesterday"},
         {"run_id": 5},
+        {"lease_until": None},
     ],
     ids=str,
 )
 def test_what_somebody_else_wrote_is_said_to_be_unreadable(change: dict[str, Any]) -> None:
     entity = {**record_to_entity(record(), "w"), **change}
     with pytest.raises(UnreadableEntity):
-        record_from_entity(KEY, entity, "v")
-
-
-def test_an_entity_that_lacks_something_is_unreadable() -> None:
-    entity = record_to_entity(record(), "w")
-    del entity["lease_until"]
-    with pytest.raises(UnreadableEntity, match="KeyError: 'lease_until'"):
         record_from_entity(KEY, entity, "v")
