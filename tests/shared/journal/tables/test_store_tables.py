@@ -462,7 +462,7 @@ class TestBadAnswers:
     def test_the_connection_is_kept_whatever_was_answered(self, scripted: ScriptedServer, status: int) -> None:
         scripted.answers = [Answer(status, SIGN_IN * 10_000)]
         with pytest.raises(JournalUnavailable):
-            scripted.store.insert(record())
+            scripted.store.insert(record(run_id=5))
         assert (scripted.asked, scripted.connections) == (3, 1)
 
 
