@@ -24,9 +24,9 @@ def purge(journal: Journal, retention: timedelta, *, batch_records: int = BATCH_
     old = Selection(states=PURGED_STATES, claimed_before=now - retention)
     purged = 0
     while clock() < now + MAX_DURATION:
-        batch = list(journal.select(old, batch_records))
-        purged += sum(map(journal.forget, batch))
-        if len(batch) < batch_records:
+        removed = sum(map(journal.forget, list(journal.select(old, batch_records))))
+        purged += removed
+        if removed < batch_records:  # there are no more, or another instance purges too
             break
     _log.info("%d journal records older than %g days were purged", purged, retention.days)
     return purged
