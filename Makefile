@@ -77,9 +77,10 @@ $(AML): requirements/aml.txt constraints.txt | $(READY)
 	@touch $@
 
 # Tests start hundreds of processes: none should have to compile what it imports.
+# Three workers suit two cores: many tests wait for processes and sockets.
 test: export PYTHONDONTWRITEBYTECODE =
 test: $(MEASURING) azurite runtime aml
-	$(BIN)/python -m pytest -n 2 --dist worksteal $(MEASURE)
+	$(BIN)/python -m pytest -n 3 --dist worksteal $(MEASURE)
 
 # To measure takes half as long again.
 coverage: MEASURE = --cov --cov-report=term

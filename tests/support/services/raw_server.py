@@ -12,11 +12,13 @@ Serve = Callable[[socket.socket], None]
 def server(serve: Serve) -> Iterator[str]:
     """A server that accepts connections and does with each what the test says."""
     listener = socket.create_server(("127.0.0.1", 0))
+    current: list[socket.socket] = []
 
     def accept() -> None:
         with suppress(OSError):
             while True:
                 connection, _ = listener.accept()
+                current[:] = [connection]
                 with connection, suppress(OSError):
                     serve(connection)
 
@@ -25,7 +27,10 @@ def server(serve: Serve) -> Iterator[str]:
     try:
         yield f"http://127.0.0.1:{listener.getsockname()[1]}/contoso"
     finally:
-        listener.shutdown(socket.SHUT_RDWR)
+        # The connection may be kept open by a client that is closed later: the thread would wait for it.
+        for waited_for in (listener, *current):
+            with suppress(OSError):
+                waited_for.shutdown(socket.SHUT_RDWR)
         listener.close()
         thread.join(5)
 
