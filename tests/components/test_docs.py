@@ -21,7 +21,7 @@ def test_every_input_of_the_component_is_documented_with_its_default() -> None:
 
 
 def test_every_exit_code_of_the_component_is_documented() -> None:
-    assert [int(codes(row[0])[0]) for row in rows(section(TRIGGER, "How it ends"))] == [code.value for code in ExitCode]
+    assert [int(codes(row[0])[0]) for row in rows(section(TRIGGER, "Exit codes"))] == [code.value for code in ExitCode]
 
 
 def test_every_placeholder_is_documented() -> None:

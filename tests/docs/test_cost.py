@@ -259,10 +259,10 @@ def shown(heading: str) -> Iterator[tuple[str, str, str]]:
 class TestFigures:
     def test_a_million_events(self) -> None:
         figures = list(shown("A million events"))
-        assert {row for row, _, _ in figures} == {*items(), "in all"}
+        assert {row for row, _, _ in figures} == {*items(), "total"}
         assert {column for _, column, _ in figures} == {row[0] for row in tables("What an event needs")[0][1:]}
         for row, kind, figure in figures:
-            parts = items() if row == "in all" else [row]
+            parts = items() if row == "total" else [row]
             assert figure == f"{sum(cost(item, kind, 1e6, with_free=False) for item in parts):,.2f}", (row, kind)
 
     def test_a_month(self) -> None:

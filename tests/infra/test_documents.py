@@ -22,7 +22,7 @@ READ_BY_THE_HOOK = {"AML_WORKSPACE_ID", "NEXTSTAGE_RUN_STATUSES", "NEXTSTAGE_WAI
 
 
 def test_every_value_that_can_be_set_is_documented_with_its_default() -> None:
-    table = {codes(row[0])[0]: row for row in rows(section(DEPLOYING, "What can be set"))}
+    table = {codes(row[0])[0]: row for row in rows(section(DEPLOYING, "Configuration"))}
     assert set(table) == (set(PARAMETERS) | READ_BY_THE_HOOK) - {"AZURE_ENV_NAME", "AZURE_LOCATION"}
     for name, (_, default, meaning) in table.items():
         if default != "required":
@@ -36,7 +36,7 @@ def test_the_values_are_those_that_the_template_allows() -> None:
         param: re.findall(r"'([^']+)'", values)
         for values, param in re.findall(r"@allowed\(\[([^\]]*)\]\)\nparam (\w+)", text)
     }
-    meanings = {codes(row[0])[0]: row[1] + row[2] for row in rows(section(DEPLOYING, "What can be set"))}
+    meanings = {codes(row[0])[0]: row[1] + row[2] for row in rows(section(DEPLOYING, "Configuration"))}
     for name, param in (
         ("NEXTSTAGE_OPERATOR_PRINCIPAL_TYPE", "operatorPrincipalType"),
         ("NEXTSTAGE_PYTHON_VERSION", "pythonVersion"),
