@@ -28,11 +28,7 @@ class State(StrEnum):
 
 
 PURGED_STATES: Final = frozenset({State.QUEUED, State.SUPPRESSED, State.COMPLETED, State.CLOSED, State.NOTED})
-
-
 FINAL_STATES: Final = PURGED_STATES | {State.PARKED}
-
-
 NOTHING_SENT: Final = frozenset({State.RELEASED, State.WAITING})
 
 
