@@ -180,16 +180,11 @@ def _kept_under(record: Record, decided: Match | Refusal) -> Match | Refusal:
 
 
 def _is_redrivable(record: Record) -> bool:
-    return record.state in REDRIVABLE_STATES and _is_of_a_route(record)
-
-
-def _is_of_a_route(record: Record) -> bool:
-    """Cooldown windows, and what is kept for tasks that wait, ask for no run."""
-    return record.key.route == UNROUTED or not record.key.route.startswith("$")
+    return record.state in REDRIVABLE_STATES and record.key.is_of_event
 
 
 def _nothing_left(record: Record) -> str:
-    if not _is_of_a_route(record):
+    if not record.key.is_of_event:
         return "it is not an event's record; a task that waits is looked after by the timer sweep_waits"
     return f"it is {record.state}; nothing is left to do"
 

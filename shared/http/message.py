@@ -1,7 +1,7 @@
 """HTTP requests and answers as plain data, and what an answer means. No I/O.
 
 Every answer becomes a value or exactly one typed error; which one decides whether an event is acknowledged, parked or
-delivered again, so ``check`` is the error table of the design in code.
+delivered again, so ``check`` is the error table of docs/how-it-works.md in code.
 """
 
 import json
@@ -17,7 +17,6 @@ from shared.version import VERSION
 # Azure DevOps asks for a pause of seconds to minutes. Without a number we take half a minute; a longer one than an
 # hour is a mistake somewhere, and Event Grid comes back anyway.
 DEFAULT_PAUSE_SECONDS: Final = 30.0
-
 MAX_PAUSE_SECONDS: Final = 3600.0
 
 _MAX_MESSAGE_LENGTH: Final = 500

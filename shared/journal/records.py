@@ -28,11 +28,7 @@ class State(StrEnum):
 
 
 PURGED_STATES: Final = frozenset({State.QUEUED, State.SUPPRESSED, State.COMPLETED, State.CLOSED, State.NOTED})
-
-
 FINAL_STATES: Final = PURGED_STATES | {State.PARKED}
-
-
 NOTHING_SENT: Final = frozenset({State.RELEASED, State.WAITING})
 
 
@@ -45,6 +41,11 @@ class JournalKey(NamedTuple):
 
     route: str
     key: str
+
+    @property
+    def is_of_event(self) -> bool:
+        """Whether the record is about an event. Partitions of other records begin with ``$``, as no route may."""
+        return self.route == UNROUTED or not self.route.startswith("$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +107,7 @@ def from_earlier_form(key: JournalKey, entry: Entry) -> tuple[Entry, str]:
     Such a record kept its document in a field of an event: a wait and the end of a run in ``request``, the run of a
     task in ``subject``, a cooldown window's holder in ``event_id``.
     """
-    if key.route == UNROUTED or not key.route.startswith("$"):
+    if key.is_of_event:
         return entry, ""
     return NO_EVENT, entry.request or entry.subject or entry.event_id
 

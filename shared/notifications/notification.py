@@ -63,20 +63,29 @@ def notification(decision: Decision, source: str, time: datetime) -> Notificatio
     )
 
 
+def concerned(decision: Decision) -> str:
+    """Return what a decision is about: the journal's key, or a hash of the event's id if nothing could be journaled."""
+    return decision.key or _hash(decision.event_id)
+
+
 def _id(decision: Decision) -> str:
     """The same for the same happening, on every instance and at every try.
 
     A record may be parked again after it was redriven: for another reason that is news. That a delivery is deferred
     once more is none.
     """
-    happening = f"{decision.key}:{decision.outcome}"
+    happening = f"{concerned(decision)}:{decision.outcome}"
     match decision.outcome:
         case Outcome.QUEUED:
             return f"{happening}:{decision.run_id}"
         case Outcome.PARKED:
-            return f"{happening}:{sha256(decision.reason.encode(errors='replace')).hexdigest()[:12]}"
+            return f"{happening}:{_hash(decision.reason)[:12]}"
         case _:
             return happening
+
+
+def _hash(text: str) -> str:
+    return sha256(text.encode(errors="replace")).hexdigest()
 
 
 def _cut(value: object) -> object:

@@ -14,7 +14,7 @@ from typing import Final
 
 from shared.clock import Clock, utc_now
 from shared.errors import NotificationFailed
-from shared.notifications.notification import Notification, notification
+from shared.notifications.notification import Notification, concerned, notification
 from shared.telemetry import Decision, Outcome
 
 Publish = Callable[[Sequence[Notification]], None]
@@ -91,12 +91,13 @@ class Notifier:
 
     def _is_repeated(self, decision: Decision) -> bool:
         """Whether it is one more deferral of what was told to be deferred; Event Grid comes again for a day."""
+        about = concerned(decision)
         if decision.outcome is not Outcome.DEFERRED:
-            self._deferred.pop(decision.key, None)
+            self._deferred.pop(about, None)
             return False
-        if decision.key in self._deferred:
+        if about in self._deferred:
             return True
-        self._deferred[decision.key] = None
+        self._deferred[about] = None
         if len(self._deferred) > MAX_REMEMBERED:
             self._deferred.popitem(last=False)
         return False

@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from azure.core.credentials import TokenCredential
 
 TABLE_NAME: Final = "nextstagejournal"
+NO_TABLE_YET: Final = "it lets us in; the table is made with the first event"
 
 # Each further round means that another worker changed the table or the marker in between.
 _MAX_ROUNDS: Final = 4
@@ -57,9 +58,6 @@ _ABSENCES: Final = frozenset({_TABLE_NOT_FOUND, "ResourceNotFound", "EntityNotFo
 # Source: https://learn.microsoft.com/rest/api/storageservices/table-service-error-codes
 _CONFLICTS: Final = _ABSENCES | {_EXISTS, "UpdateConditionNotSatisfied", "ConditionNotMet"}
 _ETAG_START: Final = 'W/"'
-
-
-NO_TABLE_YET: Final = "it lets us in; the table is made with the first event"
 
 
 class TablesStore(Store):

@@ -143,6 +143,20 @@ class TestPreview:
             self.preview(client_stand)
 
 
+def test_a_run_is_tagged_and_cancelled(client_stand: Stand, emulator: Emulator) -> None:
+    pipelines, request, deadline = client_stand.pipelines, client_stand.request, client_stand.deadline
+    run = pipelines.run(request, deadline)
+    pipelines.tag(request, run, ["aml-run:r", "model:a b:1", "event:ü"], deadline)
+    pipelines.cancel(request, run, deadline)
+    (queued,) = emulator.books.runs
+    assert (sorted(queued.tags), queued.state) == (["aml-run:r", "event:ü", "model:a b:1"], "canceling")
+    assert [(asked.method, asked.path.rpartition("/")[2]) for asked in emulator.books.requests] == [
+        ("POST", "runs"),
+        ("POST", "tags"),
+        ("PATCH", str(run.id)),
+    ]
+
+
 def test_the_pipelines_that_the_app_may_see(client_stand: Stand, emulator: Emulator) -> None:
     assert isinstance(client_stand.pipelines, PipelinesClient)
     pipelines = client_stand.pipelines.list_pipelines(client_stand.request, client_stand.deadline)

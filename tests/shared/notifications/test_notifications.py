@@ -77,6 +77,8 @@ class TestNotification:
             [decision(run_id=6)],
             [decision(key="cd34")],
             [decision(Outcome.DEFERRED, reason=reason) for reason in ("throttled", "no connection")],
+            [decision(Outcome.DEFERRED, key="")],
+            [decision(Outcome.DEFERRED, key="", event_id="event-2")],
             [decision(Outcome.PARKED), decision(Outcome.PARKED, duration_ms=99)],
             [decision(Outcome.PARKED, reason="undeclared parameter")],
         ]
@@ -232,7 +234,11 @@ class TestNotifier:
         for outcome in (*[Outcome.DEFERRED] * 20, Outcome.DUPLICATE, Outcome.DEFERRED):
             desk.notify(decision(outcome))
         desk.notify(decision(Outcome.DEFERRED, key="another"))
-        assert desk.published() == [f"{KEY}:deferred"] * 2 + ["another:deferred"]
+        for event_id in ("event-1", "event-2", "event-2"):  # of which nothing could be journaled
+            desk.notify(decision(Outcome.DEFERRED, key="", event_id=event_id))
+        ids = desk.published()
+        assert ids[:3] == [f"{KEY}:deferred"] * 2 + ["another:deferred"]
+        assert (len(ids), len(set(ids))) == (5, 4)
 
     def test_it_remembers_a_bounded_number_of_deferrals(self) -> None:
         desk = Desk()

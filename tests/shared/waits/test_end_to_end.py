@@ -28,6 +28,7 @@ class Stack:
     emulator: Emulator
     organization_url: str
     host_url: str
+    log: pytest.LogCaptureFixture
 
     def start(self, task: str, run_id: str = "run-1", **options: object) -> str:
         """Starts an agentless task that waits for a run; its id."""
@@ -51,13 +52,20 @@ class Stack:
         return deliver(web_hook(self.host_url), event).status_code
 
     def sweep(self) -> int:
-        """As the timer does; the host's admin address runs a function by hand."""
+        """As the timer does, to its end; the host's admin address runs a function by hand, and does not wait for it."""
         url = f"{self.host_url}/admin/functions/sweep_waits"
-        return requests.post(url, json={"input": ""}, timeout=60).status_code
+        before = self.swept
+        status = requests.post(url, json={"input": ""}, timeout=60).status_code
+        wait_until(lambda: self.swept > before)
+        return status
+
+    @property
+    def swept(self) -> int:
+        return self.log.text.count(" tasks wait; ")
 
 
 @pytest.fixture
-def stack(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stack]:
+def stack(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> Iterator[Stack]:
     emulator = Emulator(load_declaration(), pats={secret("pat")})
     with serve_ado(emulator) as ado:
         environment = app_settings(ado.organization_url, f"sqlite:{tmp_path / 'journal.sqlite3'}") | {
@@ -73,7 +81,7 @@ def stack(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stack]:
             monkeypatch.setenv(name, value)
         monkeypatch.delitem(sys.modules, "function_app", raising=False)
         with serve_host(Host(load_app(ROOT), threads=32)) as host:
-            yield Stack(emulator, ado.organization_url, host.url)
+            yield Stack(emulator, ado.organization_url, host.url, caplog)
 
 
 @pytest.mark.parametrize("task", ["AzureFunction", "InvokeRESTAPI"])
