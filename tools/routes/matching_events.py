@@ -20,8 +20,8 @@ from shared.routing.expression_tree import free_paths, value_at
 from shared.routing.table import Match, Refusal, Route, RouteTable
 from shared.routing.templates import Expression, Scope, Template
 from tools.events.samples import sample_event
-from tools.events.values import Path
 from tools.routes.conditions import SAMPLE, Known, Proposal, proposals
+from tools.routes.event_values import Path
 
 _MAX_PROPOSALS: Final = 64
 _WORKSPACE_PARTS: Final = {"subscription_id": 2, "resource_group": 4, "workspace": 8}
