@@ -5,11 +5,14 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from itertools import chain, repeat
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 from shared.clock import Clock
-from shared.journal.records import FINAL_STATES, JournalKey, Record, Selection
+from shared.events.event import parse_event
+from shared.journal.records import FINAL_STATES, Entry, JournalKey, Record, Selection
 from shared.telemetry import Outcome
 from tools.actions.records import MAX_SCANNED
 from tools.errors import CommandFailed
@@ -113,15 +116,15 @@ def send_and_wait(
     """
     verdict = installation.decide(json.dumps(event))
     keys = [decided.key for decided in verdict.decisions]
-    # Of an event whose source changes on the way, and so its keys, only routes and id are certain.
-    is_stamped = target.stamps and schema_of(event) is Schema.EVENT_GRID
-    event_id = verdict.entry.event_id if is_stamped else ""
-    before = [_present(installation, key, event_id) for key in keys]
+    look: Callable[[JournalKey], Record | None] = installation.present
+    if target.stamps and schema_of(event) is Schema.EVENT_GRID and verdict.entry.event_id:
+        look = partial(_stamped_record, installation, event, verdict.entry, target.name)
+    before = [look(key) for key in keys]
     until = clock() + timeout
     pauses = chain(PAUSES_SECONDS, repeat(PAUSES_SECONDS[-1]))
     deliveries, answer = 0, target.send(event, 0)
     while True:
-        present = [_present(installation, key, event_id) for key in keys]
+        present = [look(key) for key in keys]
         left = (until - clock()) / timedelta(seconds=1)
         if left <= 0 or all(map(_is_done, present)):
             break
@@ -135,15 +138,29 @@ def send_and_wait(
     return [_row(installation, key.route, was, now, answer) for key, was, now in found]
 
 
-def _present(installation: Installation, key: JournalKey, event_id: str) -> Record | None:
-    """Return the record that is there now.
+def _stamped_record(
+    installation: Installation, event: Document, entry: Entry, endpoint: str, key: JournalKey
+) -> Record | None:
+    """Return the record that is there now of an event that arrives with the topic as its source.
 
-    :param event_id: finds the record on the key's route; empty: the key finds it.
+    It has the event's id, or is of an earlier event that the same topic sent about the same occurrence.
+
+    :param key: what it would be with the event's own source; only its route is certain.
     """
-    if not event_id or not installation.has_journal:
-        return installation.present(key)
-    records = installation.journal.select(Selection(route=key.route), MAX_SCANNED)
-    return next((record for record in records if record.entry.event_id == event_id), None)
+    if not installation.has_journal:
+        return None
+    name = f"/topics/{urlsplit(endpoint).netloc.partition('.')[0]}".lower()
+    for record in installation.journal.select(Selection(route=key.route), MAX_SCANNED):
+        if record.entry.event_id == entry.event_id:
+            return record
+        if (record.entry.event_type, record.entry.subject) != (entry.event_type, entry.subject):
+            continue
+        source = parse_event(record.entry.event).source
+        if source.lower().endswith(name):
+            stamped = installation.decide(json.dumps({**event, "topic": source}))
+            if record.key in {decided.key for decided in stamped.decisions}:
+                return record
+    return None
 
 
 def _is_done(record: Record | None) -> bool:

@@ -20,7 +20,7 @@ from jmespath.visitor import TreeInterpreter
 
 from shared.routing.expression_tree import NARROWING, Tree, nodes, value_at
 from shared.routing.templates import is_true
-from tools.events.values import Options, Path, options
+from tools.routes.event_values import Options, Path, options
 from tools.routes.possible_values import (
     ANYTHING,
     BOOLEANS,

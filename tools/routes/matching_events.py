@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from itertools import chain, islice
 from typing import Any, Final
 
-from handlers import DISPATCH
+from handlers import DISPATCH, EVENT_TYPES
 from shared.deciding import decide
 from shared.errors import IncompleteEvent
 from shared.events.event import Occurrence, parse_event
@@ -20,8 +20,8 @@ from shared.routing.expression_tree import free_paths, value_at
 from shared.routing.table import Match, Refusal, Route, RouteTable
 from shared.routing.templates import Expression, Scope, Template
 from tools.events.samples import sample_event
-from tools.events.values import Path
 from tools.routes.conditions import SAMPLE, Known, Proposal, proposals
+from tools.routes.event_values import Path
 
 _MAX_PROPOSALS: Final = 64
 _WORKSPACE_PARTS: Final = {"subscription_id": 2, "resource_group": 4, "workspace": 8}
@@ -62,8 +62,8 @@ def matching_event(route: Route) -> MatchingEvent | NoEvent:
         tried = islice(proposals(route.when.tree, known, start), _MAX_PROPOSALS)
     for proposal in chain(tried, [Proposal({}, frozenset())]):
         wanted = {path: value for path, value in proposal.values.items() if value != value_at(start, path)}
-        document = _granted(sample, wanted)
-        document = _granted(document, dict.fromkeys(_missing(route, document), SAMPLE))
+        document = _granted(route.event, sample, wanted)
+        document = _granted(route.event, document, dict.fromkeys(_missing(route, document), SAMPLE))
         text = json.dumps(document)
         verdict = decide(text, DISPATCH, RouteTable([route]))
         match verdict.decisions:
@@ -86,8 +86,8 @@ def _scope(document: _Document) -> Scope:
     return {**meaning.names, "event": event.envelope(), "data": meaning.data} if isinstance(meaning, Occurrence) else {}
 
 
-def _granted(document: _Document, wanted: Mapping[Path, Any]) -> _Document:
-    document = copy.deepcopy(document)
+def _granted(event: str, document: _Document, wanted: Mapping[Path, Any]) -> _Document:
+    document, names = copy.deepcopy(document), EVENT_TYPES[event].names
     for (first, *below), value in wanted.items():
         if first == "event" and below:
             _grant_envelope(document, below[0], value)
@@ -95,8 +95,9 @@ def _granted(document: _Document, wanted: Mapping[Path, Any]) -> _Document:
             _put(document["data"], below, value)
         elif first in _PLACES:
             _PLACES[first](document["data"], value)
-        else:
-            _put(document["data"], [_camel_case(first), *below], value)
+        elif (declared := names.get(first)) is not None and declared.key:
+            is_list = declared.kind == "list" and isinstance(value, list)
+            _put(document["data"], [declared.key, *below], ",".join(map(str, value)) if is_list else value)
     return document
 
 
@@ -152,13 +153,11 @@ def _model_id(data: _Document, value: Any) -> None:
     _put(data, ["ModelVersion"], version)
 
 
-def _model_ids(data: _Document, value: Any) -> None:
-    _put(data, ["ModelIds"], ",".join(map(str, value)) if isinstance(value, list) else value)
-
-
 def _monitor(data: _Document, value: Any) -> None:
-    """A monitor's breach and its message are told by a tag of the run."""
-    _put(data, ["runTags", MONITOR_BREACH_TAG], SAMPLE if value is True else value or None)
+    """A monitor's breach and its message are told by one tag of the run, so a message that is there stays."""
+    tag = ["runTags", MONITOR_BREACH_TAG]
+    if value is not True or not value_at(data, tag):
+        _put(data, tag, SAMPLE if value is True else value or None)
 
 
 def _root_run_id(data: _Document, value: Any) -> None:
@@ -166,16 +165,10 @@ def _root_run_id(data: _Document, value: Any) -> None:
     _put(data, ["runId"], value)
 
 
-# What the handlers make of several things, or from elsewhere than its name says.
+# Names without a key of their own: what the data must hold for their values.
 _PLACES: Final[Mapping[str, Callable[[_Document, Any], None]]] = {
     "model_id": _model_id,
-    "model_ids": _model_ids,
     "monitor_threshold_breached": _monitor,
     "monitor_message": _monitor,
     "root_run_id": _root_run_id,
 }
-
-
-def _camel_case(name: str) -> str:
-    first, *rest = name.split("_")
-    return first + "".join(map(str.capitalize, rest))

@@ -4,8 +4,8 @@ from typing import Final
 
 from shared.routing.expression_tree import Tree, free_paths, operands
 from shared.suggestion import suggestion
-from tools.events.values import Options, data_key
 from tools.routes.conditions import Known, kinds, may_be_true, path_of, refused_argument
+from tools.routes.event_values import Options, data_key
 from tools.routes.possible_values import Exactly, Kind, kind_of
 
 _MAX_NAMED: Final = 6

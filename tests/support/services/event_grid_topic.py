@@ -23,7 +23,8 @@ from tests.support.canaries import secret
 
 KEY = secret("topic-key")
 TOKEN = secret("topic-token")
-RESOURCE_ID = "/subscriptions/s/resourceGroups/rg/providers/Microsoft.EventGrid/topics/aml"
+# Named as the first part of its host is.
+RESOURCE_ID = "/subscriptions/s/resourceGroups/rg/providers/Microsoft.EventGrid/topics/127"
 MAX_BYTES = 1_000_000
 _PATIENCE_SECONDS = 20.0
 

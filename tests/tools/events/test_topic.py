@@ -12,7 +12,14 @@ from azure.core.exceptions import ClientAuthenticationError
 from shared.events.event import parse_event
 from tests.support.canaries import leaks, secret
 from tests.support.journal.stores import no_identity
-from tests.support.services.event_grid_topic import KEY, TOKEN, CustomTopic, certificate, serving_topic
+from tests.support.services.event_grid_topic import (
+    KEY,
+    RESOURCE_ID,
+    TOKEN,
+    CustomTopic,
+    certificate,
+    serving_topic,
+)
 from tests.tools.conftest import Desk
 from tools.errors import CommandFailed
 from tools.events.documents import Schema, in_schema
@@ -112,15 +119,22 @@ class TestAsAProcess:
         desk.process(*arguments).fails(1, "did not take ModelRegistered")
 
     @pytest.mark.parametrize(
-        ("schema", "came_before", "outcome"),
-        [("cloud", False, "parked"), ("cloud", True, "duplicate"), ("eventgrid", True, "parked")],
+        ("schema", "source_before", "outcome"),
+        [
+            ("cloud", None, "parked"),
+            ("cloud", WORKSPACE, "duplicate"),
+            ("eventgrid", WORKSPACE, "parked"),
+            ("eventgrid", RESOURCE_ID, "duplicate"),
+        ],
     )
-    def test_waiting(self, desk: Desk, topic: CustomTopic, schema: str, came_before: bool, outcome: str) -> None:
-        """In Event Grid's schema the source is another on arrival, so the event is another occurrence."""
+    def test_waiting(
+        self, desk: Desk, topic: CustomTopic, schema: str, source_before: str | None, outcome: str
+    ) -> None:
+        """In Event Grid's schema the topic is the source on arrival, and decides which occurrence it is."""
         desk.settings = {"EVENTGRID_TOPIC_KEY": KEY}
         desk.routes(PARKING)
-        if came_before:
-            desk.deliver(json.dumps(EVENT))
+        if source_before is not None:
+            desk.deliver(json.dumps(EVENT | {"topic": source_before}))
         topic.is_cloud = schema == "cloud"
         topic.deliver = lambda event: desk.deliver(json.dumps(event))
         arguments = ("--topic", topic.url, "--schema", schema, "--wait", "--timeout", "5s", "--json")

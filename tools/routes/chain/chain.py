@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from shared.routing.routes_file import Reading
 from shared.routing.table import Cause, Route
-from tools.events.values import options
 from tools.routes.conditions import Known, may_be_true
+from tools.routes.event_values import options
 from tools.routes.findings import Finding, Rule, place_of, warning
 from tools.routes.possible_values import fits
 

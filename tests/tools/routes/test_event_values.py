@@ -9,7 +9,7 @@ from shared.events.event import ENVELOPE_NAMES, AmlEvent
 from tests.support.building import event_text
 from tests.support.payloads import payloads
 from tests.tools.conftest import occurrence_of
-from tools.events.values import options
+from tools.routes.event_values import options
 from tools.routes.possible_values import fits
 
 
