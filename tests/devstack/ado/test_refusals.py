@@ -90,6 +90,7 @@ LISTS: list[Case] = [
         (BUILDS, "queryOrder=name", "queryOrder must be one of finishTime, queueTime, startTime, "),
         (BUILDS, "continuationToken=%%%", "The continuation token is not one that this server gave."),
         (BUILDS, "continuationToken=bm8=", "The continuation token is not one that this server gave."),
+        (BUILDS, "buildNumber=1", "The emulator does not have the filter buildNumber."),
         (BUILDS, "statusFilter=all", "The emulator does not have the filter statusFilter."),
     )
 ]
