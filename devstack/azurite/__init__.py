@@ -8,8 +8,6 @@
 Installed with ``npm ci --prefix devstack/azurite``. It speaks to nobody: telemetry is off.
 """
 
-import contextlib
-import http.client
 import shutil
 import signal
 import socket
@@ -34,6 +32,7 @@ STOP_SECONDS: Final = 10.0
 _HOST: Final = "127.0.0.1"
 _PROGRAM: Final = Path(__file__).parent / "node_modules" / "azurite" / "dist" / "src" / "table" / "main.js"
 _POLL_SECONDS: Final = 0.05
+_STARTED: Final = b"Azurite Table service successfully started on "
 _TAIL_LINES: Final = 20
 
 
@@ -42,7 +41,7 @@ class AzuriteNotInstalled(Exception):
 
 
 class AzuriteFailed(Exception):
-    """It ended, or did not answer, before it was ready; the text has the end of its log."""
+    """It ended, or took too long, before it was ready; the text has the end of its log."""
 
 
 def why_not_installed(program: Path = _PROGRAM) -> str | None:
@@ -97,10 +96,10 @@ class Azurite:
         )
 
     def start(self) -> None:
-        """Start it on a free port, or on the one it had, and wait until it answers. Does nothing where it runs.
+        """Start it on a free port, or on the one it had, and wait until it serves. Does nothing where it runs.
 
         :raises AzuriteNotInstalled: see ``why_not_installed``.
-        :raises AzuriteFailed: it was not ready within 30 s; it no longer runs then.
+        :raises AzuriteFailed: it ended, or was not ready in time; it no longer runs then.
         """
         if (reason := why_not_installed(self._program)) is not None:
             raise AzuriteNotInstalled(reason)
@@ -112,7 +111,7 @@ class Azurite:
             self._start_on(self._port)
 
     def stop(self, how: signal.Signals = signal.SIGINT) -> int | None:
-        """End it gently, so that its data are on disk. Returns the exit code; None where it did not run."""
+        """End it, by default so that its data are on disk. Returns the exit code; None where it did not run."""
         # SIGTERM would end it at once and lose what it has not saved yet; on SIGINT it saves.
         popen, self._popen = self._popen, None
         if popen is None:
@@ -149,11 +148,22 @@ class Azurite:
                 stdout=output,
                 stderr=subprocess.STDOUT,
             )
-        reason = _wait_until_ready(self._popen, port)
+        reason = self._wait_until_ready(self._popen, beginning)
         if reason is not None:
             code = self.stop(signal.SIGKILL)
             tail = "\n".join(self.log.read_bytes()[beginning:].decode("utf-8", "replace").splitlines()[-_TAIL_LINES:])
             raise AzuriteFailed(f"Azurite on port {port} {reason} (exit code {code}); its log {self.log} ends:\n{tail}")
+
+    def _wait_until_ready(self, popen: subprocess.Popen[bytes], beginning: int) -> str | None:
+        """Wait until it says so in its log, since another program may answer on the port; why it has not, or None."""
+        limit = time.monotonic() + READY_SECONDS
+        while time.monotonic() < limit:
+            if popen.poll() is not None:
+                return "ended before it was ready"
+            if _STARTED in self.log.read_bytes()[beginning:]:
+                return None
+            time.sleep(_POLL_SECONDS)
+        return f"was not ready within {READY_SECONDS:g} s"
 
     def __enter__(self) -> Self:
         """Start it."""
@@ -163,29 +173,6 @@ class Azurite:
     def __exit__(self, *_error: object) -> None:
         """Stop it."""
         self.stop()
-
-
-def _wait_until_ready(popen: subprocess.Popen[bytes], port: int) -> str | None:
-    """Wait for any HTTP answer; why there is none, or None."""
-    limit = time.monotonic() + READY_SECONDS
-    while time.monotonic() < limit:
-        if popen.poll() is not None:
-            return "ended before it was ready"
-        if _answers(port):
-            return None
-        time.sleep(_POLL_SECONDS)
-    return f"did not answer within {READY_SECONDS:g} s"
-
-
-def _answers(port: int) -> bool:
-    connection = http.client.HTTPConnection(_HOST, port, timeout=READY_SECONDS)
-    with contextlib.closing(connection):
-        try:
-            connection.request("GET", f"/{ACCOUNT}")
-            connection.getresponse().read()
-        except (OSError, http.client.HTTPException):
-            return False
-    return True
 
 
 def _free_port() -> int:

@@ -6,9 +6,11 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from werkzeug.wrappers import Request, Response
 
 from devstack import azurite as module
 from devstack.azurite import Azurite, AzuriteFailed, AzuriteNotInstalled, why_not_installed
+from devstack.serving import serving
 from shared.journal.records import Entry, JournalKey, Record, State
 from shared.journal.tables.store import TablesStore
 from tests.support.clock import ManualClock
@@ -62,20 +64,18 @@ class TestRunning:
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, times: int
     ) -> None:
         free_port = module._free_port
-        with socket.create_server(("127.0.0.1", 0)) as taken:
-            ports = iter([*[taken.getsockname()[1]] * times, free_port()])
+        with serving(Request.application(lambda _: Response())) as taken:
+            ports = iter([*[taken.port] * times, free_port()])
             monkeypatch.setattr(module, "_free_port", lambda: next(ports))
-            monkeypatch.setattr(module, "_answers", lambda port: port != taken.getsockname()[1] and reachable(port))
             with Azurite(tmp_path) as azurite:
-                assert azurite.port != taken.getsockname()[1]
+                assert azurite.port != taken.port
 
-    def test_the_port_it_had_is_not_given_up(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_the_port_it_had_is_not_given_up(self, tmp_path: Path) -> None:
         with Azurite(tmp_path) as azurite:
             azurite.stop()
-            with socket.create_server(("127.0.0.1", azurite.port)):
-                monkeypatch.setattr(module, "_answers", lambda port: False)
-                with pytest.raises(AzuriteFailed, match=r"(?s)ended before it was ready \(exit code 1\).*EADDRINUSE"):
-                    azurite.start()
+            ended = r"(?s)ended before it was ready \(exit code 1\).*EADDRINUSE"
+            with socket.create_server(("127.0.0.1", azurite.port)), pytest.raises(AzuriteFailed, match=ended):
+                azurite.start()
 
 
 class TestNotInstalled:
@@ -95,21 +95,18 @@ class TestFailing:
         with pytest.raises(AzuriteFailed, match=r"(?s)ended before it was ready \(exit code 3\).*no room left"):
             Azurite(tmp_path, program=program).start()
 
-    def test_one_that_never_answers(self, tmp_path: Path, program: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_one_that_never_starts(self, tmp_path: Path, program: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(module, "READY_SECONDS", 0.3)
         program.write_text("setTimeout(() => {}, 60000)")
-        with pytest.raises(AzuriteFailed, match=r"did not answer within 0.3 s \(exit code -9\)"):
+        with pytest.raises(AzuriteFailed, match=r"was not ready within 0.3 s \(exit code -9\)"):
             Azurite(tmp_path, program=program).start()
 
     def test_one_that_does_not_want_to_end(
         self, tmp_path: Path, program: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(module, "STOP_SECONDS", 0.3)
-        program.write_text(
-            "process.on('SIGINT', () => {});"
-            "require('http').createServer((request, response) => response.end())"
-            ".listen(process.argv[process.argv.indexOf('--tablePort') + 1], '127.0.0.1')"
-        )
+        started = "console.log('Azurite Table service successfully started on here');"
+        program.write_text(f"process.on('SIGINT', () => {{}}); {started} setTimeout(() => {{}}, 60000)")
         azurite = Azurite(tmp_path, program=program)
         azurite.start()
         assert azurite.stop() == -9
