@@ -87,7 +87,7 @@ test: $(MEASURING) azurite runtime aml
 coverage: MEASURE = --cov --cov-report=term
 coverage: test
 
-# With more payloads, examples and rounds, and a longer outage: tests/support/long.py.
+# With more payloads, examples and rounds, and a longer outage: tests/support/effort.py.
 test-long: export NEXTSTAGE_TEST_LONG = 1
 test-long: test
 

@@ -17,7 +17,7 @@ from typing import Final
 from rich.console import Console
 
 from bench import machine, report
-from bench.measuring import Comparison
+from bench.comparison import Comparison
 from bench.rows import (
     cold_start,
     cpu_time,

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from bench import page
-from bench.measuring import Comparison
+from bench.comparison import Comparison
 
 RESULTS: Final = Path(__file__).parent / "results.json"
 BLOCK: Final = "figures"

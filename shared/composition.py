@@ -140,7 +140,7 @@ def _bridge(
     from shared.waits.endpoint import Endpoint
     from shared.waits.plan_url import PlanUrls
     from shared.waits.sweep import Sweep
-    from shared.waits.tasks import TasksClient
+    from shared.waits.task_client import TasksClient
     from shared.waits.tokens import TokenSeal
     from shared.waits.waits import Waits
 

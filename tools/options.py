@@ -8,8 +8,8 @@ import typer
 
 from shared.durations import parse_duration
 from shared.journal.records import State
-from tools.completing import route_names
 from tools.installation import Installation
+from tools.shell_completion import route_names
 
 
 def installation_of(context: typer.Context) -> Installation:

@@ -3,8 +3,8 @@
 from itertools import count
 from pathlib import Path
 
+from bench.comparison import Comparison, Target, interleave
 from bench.fresh_process import Said, deploy, run
-from bench.measuring import Comparison, Target, interleave
 from bench.programs.events import event_text
 from bench.sizes import Sizes
 from bench.workload import (

@@ -10,8 +10,8 @@ import requests
 from requests.adapters import BaseAdapter
 from urllib3 import HTTPResponse
 
+from bench.comparison import Comparison, Target, alternate
 from bench.decision_log import decisions_logged
-from bench.measuring import Comparison, Target, alternate
 from bench.servers.azure_devops import emulated_answer
 from bench.sizes import Sizes
 from bench.workload import AnswersInMemory, BarePost, Deliveries, composed, sqlite_in

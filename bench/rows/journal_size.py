@@ -10,8 +10,8 @@ from typing import Any, Final
 
 from azure.data.tables import TableClient
 
+from bench.comparison import Comparison, Target, alternate
 from bench.decision_log import decisions_logged
-from bench.measuring import Comparison, Target, alternate
 from bench.programs.events import event_text
 from bench.servers.azure_devops import emulated_answer
 from bench.sizes import Sizes

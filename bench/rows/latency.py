@@ -10,9 +10,9 @@ from azure.core.pipeline.transport import RequestsTransport
 from azure.data.tables import TableClient, UpdateMode
 from requests.adapters import HTTPAdapter
 
+from bench.comparison import Comparison, Target, interleave
 from bench.decision_log import decisions_logged
 from bench.load import Load, load
-from bench.measuring import Comparison, Target, interleave
 from bench.programs.events import event_text
 from bench.rows.throughput import ANSWER_SECONDS
 from bench.sizes import Sizes

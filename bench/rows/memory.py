@@ -5,8 +5,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Final
 
+from bench.comparison import Comparison, Target
 from bench.fresh_process import deploy, run
-from bench.measuring import Comparison, Target
 from bench.sizes import Sizes
 from bench.workload import ROUTES, environment, sqlite_in
 from devstack import processes

@@ -5,10 +5,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
+from bench.comparison import Comparison, Target, interleave
 from bench.decision_log import decisions_logged
 from bench.fresh_process import deploy, run
 from bench.load import load
-from bench.measuring import Comparison, Target, interleave
 from bench.servers.key_vault import CERTIFICATE_FILE, IDENTITY_HEADER, VAULT_FILE
 from bench.sizes import Sizes
 from bench.workload import PAT, Deliveries, composed, sqlite_in, wanted_request

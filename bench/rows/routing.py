@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from bench.measuring import Comparison, Target, interleave
+from bench.comparison import Comparison, Target, interleave
 from bench.programs.events import event_text
 from bench.sizes import Sizes
 from handlers import DISPATCH

@@ -3,9 +3,9 @@
 from pathlib import Path
 from typing import Final
 
+from bench.comparison import Comparison, Target, interleave
 from bench.decision_log import decisions_logged
 from bench.load import load
-from bench.measuring import Comparison, Target, interleave
 from bench.sizes import Sizes
 from bench.workload import BarePost, Deliveries, composed, sqlite_in
 from devstack import processes

@@ -6,7 +6,7 @@ from typing import Any, Final, NoReturn
 
 from azure.core.pipeline.transport import RequestsTransport
 
-from bench.measuring import Comparison, Target
+from bench.comparison import Comparison, Target
 from bench.sizes import Sizes
 from bench.workload import ROUTES, Deliveries, composed
 from devstack.ado import Emulator, load_declaration, serve

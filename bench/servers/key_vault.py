@@ -17,7 +17,7 @@ import trustme
 from werkzeug.wrappers import Request, Response
 
 from bench.workload import PAT
-from devstack.serving import HOST, Server
+from devstack.http_server import HOST, Server
 
 SECRET_NAME: Final = "azure-devops-pat"
 IDENTITY_HEADER: Final = "bench"

@@ -28,7 +28,7 @@ from devstack.ado.tasks.hub_api import identify, open_plan
 from devstack.ado.tasks.start import StartedTask, start_wait_task
 from devstack.ado.times import utc_now
 from devstack.aml.resource_manager import SUBSCRIPTIONS_PREFIX, ResourceManager
-from devstack.serving import STOPPING_KEY, ConnectionDropped
+from devstack.http_server import STOPPING_KEY, ConnectionDropped
 
 if TYPE_CHECKING:
     import threading

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, cast
 from werkzeug.wrappers import Response
 
 from devstack.ado.schemas import problems
-from devstack.serving import ConnectionDropped
+from devstack.http_server import ConnectionDropped
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

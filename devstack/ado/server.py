@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from devstack.serving import HOST, Server
+from devstack.http_server import HOST, Server
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -20,7 +20,7 @@ from cryptography.fernet import Fernet
 from devstack.demo.books import compare, wanted_runs
 from devstack.demo.event_grid import Delivery, deliver
 from devstack.demo.table import show
-from devstack.demo.waiting import EARLY, LATE, released, show_waiting, start_waiting
+from devstack.demo.waits import EARLY, LATE, released, show_waiting, start_waiting
 from devstack.events import sample_names
 from devstack.processes import ProcessFailed, RunningProcess, start
 from handlers import NAMES

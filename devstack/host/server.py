@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from devstack.host.errors import AddressUnavailable
 from devstack.host.host import Host
-from devstack.serving import HOST, Server
+from devstack.http_server import HOST, Server
 
 _CONNECTIONS_SECONDS = 2.0  # for the last answers to be written, once the functions have ended
 _log = logging.getLogger("devstack.host")

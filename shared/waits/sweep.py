@@ -13,7 +13,7 @@ from shared.journal.journal import Journal
 from shared.journal.records import Record, Selection
 from shared.telemetry import Outcome
 from shared.waits.aml import AmlRuns
-from shared.waits.telling import Telling, telling_of, telling_of_silence
+from shared.waits.task_result import Telling, telling_of, telling_of_silence
 from shared.waits.wait import OPEN_STATES, WAIT_PREFIX, Wait, names_workspace
 from shared.waits.waits import Waits
 

@@ -34,8 +34,8 @@ from shared.journal.records import FINAL_STATES, NO_EVENT, Entry, Record, Select
 from shared.telemetry import Decision, Outcome, Report, Result, delay_ms, log_decision
 from shared.waits.plan_url import PlanUrls
 from shared.waits.request import Task, WaitRequest
-from shared.waits.tasks import Access
-from shared.waits.telling import Telling, telling_of
+from shared.waits.task_client import Access
+from shared.waits.task_result import Telling, telling_of
 from shared.waits.tokens import TokenSeal
 from shared.waits.wait import Wait, end_record, ends_partition, read_end, run_of_task, task_record, waits_partition
 
@@ -48,7 +48,7 @@ _log = logging.getLogger("nextstage.waits")
 
 
 class Tasks(Protocol):
-    """What is asked of Azure DevOps; see ``shared.waits.tasks.TasksClient``. Every call ends before its deadline."""
+    """Requests to Azure DevOps; see ``shared.waits.task_client.TasksClient``. Every call ends before its deadline."""
 
     def complete(self, task: Task, access: Access, result: str, deadline: datetime) -> None:
         """End the task; only after AnswerLost may it have ended in spite of the error."""

@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 
 from bench import page, report, simulate
-from bench.measuring import Comparison, Target
+from bench.comparison import Comparison, Target
 
 MACHINE = {
     "processor": "a processor",

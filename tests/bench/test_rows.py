@@ -12,7 +12,7 @@ from bench import report
 from bench.__main__ import ROWS, measure
 from bench.sizes import TINY
 from devstack.azurite import why_not_installed
-from tests.support.needs import need
+from tests.support.prerequisites import need
 
 NEEDS_AZURITE = {"6", "9b", "11"}
 LINES = {

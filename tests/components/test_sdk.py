@@ -19,7 +19,7 @@ from packaging.utils import canonicalize_name
 from devstack.ado import Emulator, load_declaration, serve
 from tests.support import ROOT
 from tests.support.canaries import secret
-from tests.support.needs import need
+from tests.support.prerequisites import need
 
 SDK = ROOT / ".venv-aml" / "bin" / "python"
 TRIGGER = "components/trigger_pipeline/component.yml"

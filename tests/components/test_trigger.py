@@ -21,7 +21,7 @@ from shared.events.event import Occurrence, parse_event
 from shared.http.message import HttpRequest, HttpResponse
 from shared.http.transport import RequestsTransport, Transport
 from shared.routing.lineage import lineage_tags
-from tests.support.building import run_completed
+from tests.support.builders import run_completed
 from tests.support.canaries import secret
 from tests.support.clock import ManualClock
 

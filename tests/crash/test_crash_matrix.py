@@ -15,7 +15,7 @@ from devstack.ado import Fault
 from shared.journal.records import FINAL_STATES, Selection
 from tests.crash.stage import EARLIER, LONG_AGO, NOW, ROUTE, EmptyJournal, Stage, Workers, new_stage
 from tests.crash.worker import DEFERRED, DIED
-from tests.support.building import run_completed
+from tests.support.builders import run_completed
 
 VARIANTS = {
     "plain": ROUTE,

@@ -18,7 +18,7 @@ from shared.journal.records import Record, Selection, State
 from shared.waits.wait import WAIT_PREFIX, Wait
 from tests.crash.stage import EARLIER, LONG_AGO, NOW, EmptyJournal, Stage, Workers, new_stage
 from tests.crash.worker import DEFERRED, DIED
-from tests.support.building import event_text
+from tests.support.builders import event_text
 
 BODY = json.dumps({"run_id": "run-1"})
 EVENT = event_text("RunStatusChanged", {"runId": "run-1", "runStatus": "Completed"})

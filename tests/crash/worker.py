@@ -47,7 +47,7 @@ PRELOADED = (
     "shared.journal.tables.client",
     "shared.waits.endpoint",
     "shared.waits.sweep",
-    "shared.waits.tasks",
+    "shared.waits.task_client",
     "shared.waits.tokens",
 )
 LONGEST_SECONDS = 60

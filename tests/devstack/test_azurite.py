@@ -10,12 +10,12 @@ from werkzeug.wrappers import Request, Response
 
 from devstack import azurite as module
 from devstack.azurite import Azurite, AzuriteFailed, AzuriteNotInstalled, why_not_installed
-from devstack.serving import serving
+from devstack.http_server import serving
 from shared.journal.records import Entry, JournalKey, Record, State
 from shared.journal.tables.store import TablesStore
 from tests.support.clock import ManualClock
 from tests.support.journal.stores import no_identity
-from tests.support.needs import need
+from tests.support.prerequisites import need
 
 needs_node = pytest.mark.skipif(shutil.which("node") is None, reason="Azurite needs Node.js: install Node.js 20")
 

@@ -23,7 +23,7 @@ from shared.journal.tables.entities import Entity, record_to_entity, run_marker
 from shared.journal.tables.store import TablesStore
 from shared.settings import load_settings
 from tests.support import ROOT
-from tests.support.building import routes, run_completed
+from tests.support.builders import routes, run_completed
 from tests.support.clock import ManualClock
 from tests.support.fakes import FakePipelines, Reports
 from tests.support.journal.stores import OpenTables

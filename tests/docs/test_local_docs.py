@@ -18,8 +18,8 @@ from devstack.ado import Emulator, load_declaration, serve
 from devstack.processes import start
 from tests.support import ROOT
 from tests.support.canaries import secret
+from tests.support.polling import wait_until
 from tests.support.services.host_apps import app_settings
-from tests.support.waiting import wait_until
 
 LOCAL = (ROOT / "docs" / "local.md").read_text(encoding="utf-8")
 HTTP = (ROOT / "test.http").read_text(encoding="utf-8")

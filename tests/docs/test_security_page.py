@@ -15,7 +15,7 @@ from shared.routing.lineage import MAX_TAG_LENGTH
 from shared.routing.table import Match
 from shared.routing.templates import MAX_VALUE_LENGTH, SAFE_VALUE, parse_template
 from tests.support import ROOT
-from tests.support.building import ENVIRONMENT, WORKSPACE, event_text, routes, run_completed
+from tests.support.builders import ENVIRONMENT, WORKSPACE, event_text, routes, run_completed
 from tests.support.canaries import secret
 from tests.support.clock import ManualClock
 from tests.support.docs import codes

@@ -11,11 +11,11 @@ from rich.console import Console
 from devstack.demo.books import Comparison, compare, wanted_runs
 from devstack.demo.event_grid import Delivery
 from devstack.demo.table import show
-from devstack.demo.waiting import released
+from devstack.demo.waits import released
 from devstack.events import sample_names
 from shared.azure_devops.runs import RunRequest
 from tests.support import ROOT
-from tests.support.building import routes
+from tests.support.builders import routes
 
 
 def test_it_ends_well_and_shows_the_why_nots() -> None:

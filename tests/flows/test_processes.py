@@ -16,8 +16,8 @@ from devstack.events import sample_text
 from devstack.processes import RunningProcess, start
 from tests.support import ROOT
 from tests.support.canaries import secret
+from tests.support.polling import wait_until
 from tests.support.services.host_apps import app_settings, deliver, web_hook
-from tests.support.waiting import wait_until
 
 
 @dataclass

@@ -5,7 +5,7 @@ import sys
 
 from devstack.azurite import why_not_installed
 from tests.support import ROOT
-from tests.support.needs import need
+from tests.support.prerequisites import need
 
 
 def test_a_small_soak_loses_and_doubles_nothing() -> None:

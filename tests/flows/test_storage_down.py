@@ -14,10 +14,10 @@ from devstack.soak.delivery import Deliveries
 from devstack.soak.events import make_events
 from tests.support import ROOT
 from tests.support.canaries import secret
-from tests.support.long import amount
-from tests.support.needs import need
+from tests.support.effort import amount
+from tests.support.polling import wait_until
+from tests.support.prerequisites import need
 from tests.support.services.host_apps import app_settings, deliver, web_hook
-from tests.support.waiting import wait_until
 
 EVENTS, DOWN_SECONDS = amount((200, 5), long=(400, 30))
 

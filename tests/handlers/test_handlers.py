@@ -9,7 +9,7 @@ from handlers import DISPATCH
 from shared.errors import IncompleteEvent
 from shared.events.event import Ignored, Occurrence, RunEnd, parse_event
 from shared.events.event_type import Name
-from tests.support.building import WORKSPACE, event_text
+from tests.support.builders import WORKSPACE, event_text
 
 GUID = "3b8d5f70-6c1e-4a92-b4d7-90e2f1c8a635"
 

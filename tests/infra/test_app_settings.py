@@ -12,7 +12,7 @@ from shared.journal.tables.store import TABLE_NAME
 from shared.settings import SETTINGS
 from tests.infra import bicep
 from tests.support import ROOT
-from tests.support.building import WORKSPACE
+from tests.support.builders import WORKSPACE
 
 APP = bicep.read("modules/function-app.bicep")
 PARTS = {

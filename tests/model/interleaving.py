@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule, run_state_machine_as_test
 
 from tests.model.world import CRASH, GO, LEASE, LOSE, SETTLE, Process
-from tests.support.long import amount
+from tests.support.effort import amount
 
 EXAMPLES = amount(150, long=2000)
 

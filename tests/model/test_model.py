@@ -13,9 +13,9 @@ from shared.journal.records import FINAL_STATES, State
 from shared.routing.table import RouteTable
 from tests.model.interleaving import Interleaving, a_worker, play
 from tests.model.world import GO, LEASE, Process, Worker, World
-from tests.support.building import routes
+from tests.support.builders import routes
+from tests.support.effort import only_long
 from tests.support.journal.memory_store import MemoryStore
-from tests.support.long import only_long
 
 EVENTS = ("event-a", "event-b")
 DISTINCT = "name: r\nevent: RunCompleted\npipeline: p\nparameters: { run: '{{ run_id }}' }"

@@ -13,8 +13,8 @@ from shared.waits.wait import Wait, ends_partition
 from tests.model.interleaving import Interleaving, a_worker, play
 from tests.model.waits_world import RUN_BY_TASK, RUNS, WaitsWorker, WaitsWorld
 from tests.model.world import GO, LEASE
+from tests.support.effort import only_long
 from tests.support.journal.memory_store import MemoryStore
-from tests.support.long import only_long
 
 
 class Waiting(Interleaving):

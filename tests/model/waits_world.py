@@ -10,7 +10,7 @@ from shared.errors import AnswerLost, RequestNotSent
 from shared.journal.records import Record, Selection
 from shared.waits.request import Task
 from shared.waits.sweep import Sweep
-from shared.waits.tasks import Access
+from shared.waits.task_client import Access
 from shared.waits.tokens import TokenSeal
 from shared.waits.wait import WAIT_PREFIX
 from shared.waits.waits import Waits

@@ -21,7 +21,7 @@ from shared.journal.records import FINAL_STATES, JournalKey, Record
 from shared.queueing import Queueing
 from shared.relay import Delivery, Relay
 from shared.routing.table import RouteTable
-from tests.support.building import run_completed
+from tests.support.builders import run_completed
 from tests.support.clock import ManualClock
 from tests.support.fakes import SKEW, Reports, url_of
 from tests.support.journal.memory_store import MemoryStore

@@ -3,7 +3,7 @@
 import re
 
 from devstack.ado import load_declaration
-from tests.pipelines.reading import FOLDER, Pipeline
+from tests.pipelines.pipeline_files import FOLDER, Pipeline
 from tests.support import ROOT
 from tests.support.docs import codes, rows, section
 

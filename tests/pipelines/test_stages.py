@@ -9,9 +9,9 @@ from devstack.ado.runs.parameters import as_text
 from handlers import NAMES
 from shared.routing.routes_file import load_routes
 from shared.routing.table import Route
-from tests.pipelines.reading import FOLDER, Pipeline
+from tests.pipelines.pipeline_files import FOLDER, Pipeline
 from tests.support import ROOT
-from tests.support.building import ENVIRONMENT
+from tests.support.builders import ENVIRONMENT
 
 ROUTES = load_routes(
     (ROOT / "routes.yaml").read_text(), source="routes.yaml", names=NAMES, environment=ENVIRONMENT

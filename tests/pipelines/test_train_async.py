@@ -11,8 +11,8 @@ import yaml
 from devstack.ado import AzureFunction, Emulator, InvokeRestApi, StartedTask, load_declaration, serve
 from tests.support import ROOT
 from tests.support.canaries import secret
+from tests.support.polling import wait_until
 from tests.support.services.tasks import Callee, serve_callee
-from tests.support.waiting import wait_until
 
 if TYPE_CHECKING:
     from werkzeug.wrappers import Request

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.pipelines.reading import FILES, FOLDER, Pipeline, StrictLoader, nodes, texts
+from tests.pipelines.pipeline_files import FILES, FOLDER, Pipeline, StrictLoader, nodes, texts
 from tests.support import ROOT
 
 PIPELINES = [Pipeline(file) for file in FILES]

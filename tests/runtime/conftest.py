@@ -17,7 +17,7 @@ from devstack.package import AZURE, Package, build
 from tests.runtime.functions_host import Worker, start
 from tests.support import ROOT
 from tests.support.canaries import leaks, secret
-from tests.support.needs import need
+from tests.support.prerequisites import need
 from tests.support.services.host_apps import app_settings
 
 ENVIRONMENT = ROOT / ".venv-runtime"

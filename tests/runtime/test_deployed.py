@@ -14,7 +14,7 @@ from tests.runtime.conftest import Ado, StartWorker
 from tests.runtime.functions_host import event_grid_input, timer_input
 from tests.support import ROOT
 from tests.support.canaries import leaks
-from tests.support.needs import need
+from tests.support.prerequisites import need
 
 
 @pytest.fixture

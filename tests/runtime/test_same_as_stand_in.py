@@ -24,7 +24,7 @@ from tests.runtime.conftest import IMPATIENT, Ado
 from tests.runtime.functions_host import Worker, event_grid_input
 from tests.runtime.functions_host import start as start_runtime
 from tests.support.canaries import leaks, secret
-from tests.support.waiting import wait_until
+from tests.support.polling import wait_until
 
 EVENT_GRID = "/runtime/webhooks/eventgrid?functionName="
 # Of what each side is told to be different, or what no two runs have in common.

@@ -13,8 +13,8 @@ from devstack.processes import RunningProcess
 from devstack.processes import start as start_process
 from tests.runtime.functions_host import Answer, Worker, answer_of, http_input
 from tests.runtime.functions_host import start as start_runtime
+from tests.support.polling import wait_until
 from tests.support.services.host_apps import write_app
-from tests.support.waiting import wait_until
 
 APP = """
 import json

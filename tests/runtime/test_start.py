@@ -11,7 +11,7 @@ from tests.contracts import validate
 from tests.runtime.conftest import Ado, StartWorker
 from tests.runtime.functions_host import Worker, event_grid_input
 from tests.support.canaries import leaks
-from tests.support.needs import need
+from tests.support.prerequisites import need
 
 
 def bindings(worker: Worker, function: str) -> list[dict[str, Any]]:

@@ -10,7 +10,7 @@ from cryptography.fernet import Fernet
 from devstack.ado import StartedTask
 from tests.runtime.conftest import Ado, StartWorker
 from tests.runtime.functions_host import Worker, answer_of, event_grid_input, http_input, timer_input
-from tests.support.building import run_completed
+from tests.support.builders import run_completed
 
 BODY = json.dumps({"run_id": "run-1"}).encode()
 

@@ -17,7 +17,7 @@ from shared.composition import credential, identity_factory, load_configuration
 from shared.credentials import pat_authorization
 from shared.errors import InvalidRoutes, InvalidSettings, NextstageError
 from tests.support import ROOT
-from tests.support.building import ENVIRONMENT
+from tests.support.builders import ENVIRONMENT
 from tests.support.canaries import secret
 from tests.support.services.host_apps import deliver, serving_app
 

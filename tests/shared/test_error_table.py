@@ -19,12 +19,12 @@ from shared.http.transport import RequestsTransport
 from shared.journal.records import JournalKey, Record, State, Store
 from shared.telemetry import Decision, Outcome
 from tests.contracts import validate
-from tests.support.building import routes, run_completed
+from tests.support.builders import routes, run_completed
 from tests.support.canaries import secret
 from tests.support.clock import ManualClock
 from tests.support.fakes import SKEW, Reports
+from tests.support.polling import wait_until
 from tests.support.relays import SETTLE, relay_over
-from tests.support.waiting import wait_until
 
 HTML = "<!DOCTYPE html><html><title>Sign in</title></html>"
 

@@ -24,7 +24,7 @@ from shared.journal.sqlite import SqliteStore
 from shared.redrive import Foreseen, Redrive, Redriven, awaits_redrive, foresee, may_have_run
 from shared.routing.table import Match, Refusal
 from shared.telemetry import Outcome
-from tests.support.building import event_text, run_completed
+from tests.support.builders import event_text, run_completed
 from tests.support.clock import ManualClock
 from tests.support.fakes import LOST, LOST_UNQUEUED, url_of
 from tests.support.journal.records import store_with

@@ -33,7 +33,7 @@ from shared.errors import (
 from shared.journal.records import JournalKey, Record, State, Store
 from shared.routing.table import WhyNot
 from shared.telemetry import Outcome
-from tests.support.building import event_text, routes, run_completed
+from tests.support.builders import event_text, routes, run_completed
 from tests.support.clock import ManualClock
 from tests.support.fakes import HANGS, LOST, LOST_UNQUEUED, SKEW, FakePipelines, Reports, url_of
 from tests.support.journal.records import store_with

@@ -15,10 +15,10 @@ from shared.journal.sqlite import SqliteStore
 from shared.routing.routes_file import load_routes
 from shared.telemetry import Outcome
 from tests.support import ROOT
-from tests.support.building import ENVIRONMENT
+from tests.support.builders import ENVIRONMENT
+from tests.support.effort import amount
 from tests.support.fakes import FakePipelines, Reports
 from tests.support.journal.memory_store import MemoryStore
-from tests.support.long import amount
 from tests.support.payloads import payloads
 from tests.support.relays import relay_over
 

@@ -14,7 +14,7 @@ from shared.clouds import CHINA, CLOUDS, PUBLIC, US_GOVERNMENT, Cloud
 from shared.errors import InvalidSettings
 from shared.settings import SETTINGS, Settings, load_settings
 from tests.support import ROOT
-from tests.support.building import WORKSPACE
+from tests.support.builders import WORKSPACE
 from tests.support.canaries import leaks, secret
 
 APP = Path("/app")

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.support import ROOT
-from tests.support.waiting import wait_until
+from tests.support.polling import wait_until
 
 SCRIPTS = ROOT / "pipelines" / "scripts"
 

@@ -22,7 +22,7 @@ from shared.redrive import Redriven, may_have_run
 from shared.relay import Delivery, Relay
 from shared.routing.table import RouteTable
 from shared.telemetry import Outcome, Report
-from tests.support.building import routes, run_completed
+from tests.support.builders import routes, run_completed
 from tests.support.clock import ManualClock
 from tests.support.fakes import FakePipelines, Reports
 

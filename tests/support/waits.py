@@ -16,10 +16,10 @@ from shared.journal.journal import Journal
 from shared.journal.records import Entry, Store
 from shared.waits.plan_url import PlanUrls
 from shared.waits.request import Task, WaitRequest
-from shared.waits.tasks import Access
+from shared.waits.task_client import Access
 from shared.waits.tokens import TokenSeal
 from shared.waits.waits import Waits
-from tests.support.building import WORKSPACE
+from tests.support.builders import WORKSPACE
 from tests.support.canaries import secret
 from tests.support.fakes import HANGS, LOST, Reports, check_time, hang
 

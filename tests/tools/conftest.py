@@ -23,7 +23,7 @@ from shared.events.event import AmlEvent, Occurrence, parse_event
 from shared.journal.records import Record, Selection, Store
 from shared.settings import load_settings
 from tests.support import ROOT
-from tests.support.building import run_completed
+from tests.support.builders import run_completed
 from tests.support.canaries import leaks, secret
 from tools.cli import main
 

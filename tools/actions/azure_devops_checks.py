@@ -16,8 +16,8 @@ from shared.clock import utc_now
 from shared.errors import AzureDevOpsError, CredentialRejected, PermissionDenied, RequestRefused
 from shared.routing.table import Route
 from tools.actions.check_results import CheckResult, Status, failed
+from tools.presentation import CHECK_THE_WAY, counted
 from tools.routes.matching_events import NoEvent, matching_event
-from tools.wording import CHECK_THE_WAY, counted
 
 PROJECT: Final = "Azure DevOps"
 PIPELINE: Final = "pipeline"

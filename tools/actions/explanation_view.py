@@ -10,11 +10,11 @@ from shared.events.event import AML_PREFIX
 from shared.routing.condition_parts import Part
 from shared.routing.table import Match, Refusal
 from tools.actions import records
-from tools.actions.explaining import Explained, Explanation
-from tools.actions.forecasting import Present
+from tools.actions.explanation import Explained, Explanation
+from tools.actions.forecast import Present
 from tools.actions.records import parsed
 from tools.console import Console
-from tools.wording import pipeline_words, run_words
+from tools.presentation import pipeline_words, run_words
 
 NOT_KNOWN: Final = "not known"
 MASKED: Final = "***"

@@ -10,9 +10,9 @@ from tools.console import Console
 from tools.files import read_text, shown_path
 from tools.help_pages import epilog
 from tools.options import JsonOption, RoutesArgument, StrictOption, installation_of
-from tools.routes.checking import check
+from tools.presentation import counted, finding_words
+from tools.routes.checks import check
 from tools.routes.findings import Finding, Severity
-from tools.wording import counted, finding_words
 
 app = typer.Typer()
 

@@ -6,12 +6,12 @@ from typing import Annotated, Final
 import typer
 
 from tools.actions.check_results import CheckResult, Status
-from tools.actions.examining import examine
+from tools.actions.diagnosis import examine
 from tools.console import Console
 from tools.events.webhook import DEFAULT_FUNCTION, DEFAULT_URL, KEY_VARIABLE
 from tools.help_pages import epilog
 from tools.options import FunctionOption, JsonOption, installation_of
-from tools.wording import counted, summary
+from tools.presentation import counted, summary
 
 app = typer.Typer()
 

@@ -12,8 +12,8 @@ from shared.errors import JournalUnavailable
 from shared.journal.records import UNROUTED
 from shared.suggestion import suggestion
 from tools.actions import explanation_view as view
-from tools.actions.explaining import Explained, Explanation, explain
-from tools.actions.forecasting import WOULD_PARK, forecast, present
+from tools.actions.explanation import Explained, Explanation, explain
+from tools.actions.forecast import WOULD_PARK, forecast, present
 from tools.console import Console
 from tools.errors import CommandFailed
 from tools.events.dead_letters import STDIN, DeadLetter, collect

@@ -14,10 +14,10 @@ from tools.console import Console
 from tools.files import emit, read_text, shown_path
 from tools.help_pages import epilog
 from tools.options import JsonOption, OutputOption, RoutesArgument, StrictOption, installation_of
+from tools.presentation import finding_words
 from tools.routes.chain.chain import Chain, chain_of, loop_warnings
 from tools.routes.chain.mermaid import mermaid
 from tools.routes.chain.svg import svg
-from tools.wording import finding_words
 
 TITLE: Final = "Which Azure ML event queues which pipeline, and what that brings about"
 app = typer.Typer()

@@ -11,7 +11,7 @@ from shared.errors import ConfigurationError
 from shared.journal.records import UNROUTED, Record
 from shared.redrive import Foreseen, foresee
 from tools.actions import records
-from tools.actions.forecasting import redrive_rows
+from tools.actions.forecast import redrive_rows
 from tools.actions.records import SHOWN_KEY, Wanted
 from tools.console import Console
 from tools.help_pages import EXIT_CODES, epilog
@@ -26,7 +26,7 @@ from tools.options import (
     WindowsOption,
     installation_of,
 )
-from tools.wording import foreseen_document, run_words
+from tools.presentation import foreseen_document, run_words
 
 DEFAULT_LIMIT: Final = 50
 _HEAD: Final = ("KEY", "ROUTE", "STATE", "AGE", "EVENT", "RUN", "REASON")

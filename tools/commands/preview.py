@@ -6,13 +6,13 @@ from typing import Annotated, Final
 
 import typer
 
-from tools.actions.previewing import GOOD_PREVIEWS, Preview, Previewer
+from tools.actions.preview import GOOD_PREVIEWS, Preview, Previewer
 from tools.console import Console
 from tools.errors import CommandFailed
 from tools.events.dead_letters import read_events
 from tools.help_pages import epilog
 from tools.options import JsonOption, installation_of
-from tools.wording import counted, summary, with_advice
+from tools.presentation import counted, summary, with_advice
 
 app = typer.Typer()
 

@@ -9,7 +9,7 @@ from shared.journal.records import State
 from shared.redrive import REDRIVABLE_STATES, awaits_redrive
 from tools.actions import records
 from tools.actions.records import Found, Wanted
-from tools.actions.redriving import redeliver, redrive_records
+from tools.actions.redrive import redeliver, redrive_records
 from tools.console import Console
 from tools.errors import CommandFailed
 from tools.events.dead_letters import collect
@@ -18,7 +18,7 @@ from tools.files import show_unread
 from tools.help_pages import epilog
 from tools.installation import Installation
 from tools.options import LimitOption, RouteOption, installation_of
-from tools.wording import counted
+from tools.presentation import counted
 
 DEFAULT_LIMIT: Final = 1000
 

@@ -15,9 +15,8 @@ from shared.durations import short_duration
 from shared.events.event import AML_PREFIX
 from shared.suggestion import suggestion
 from shared.telemetry import Outcome
-from tools.actions.delivering import SENT, Row, Target, host_target, send_and_wait, topic_target
+from tools.actions.delivery import SENT, Row, Target, host_target, send_and_wait, topic_target
 from tools.actions.records import parsed
-from tools.completing import event_types
 from tools.console import Console
 from tools.errors import CommandFailed
 from tools.events.dead_letters import read_events
@@ -31,7 +30,7 @@ from tools.events.documents import (
     in_schema,
     parse_assignment,
 )
-from tools.events.reach import checked_key, is_safe_address
+from tools.events.endpoints import checked_key, is_safe_address
 from tools.events.samples import SAMPLE_NAMES, sample_event
 from tools.events.topic import KEY_VARIABLE as TOPIC_KEY_VARIABLE
 from tools.events.webhook import DEFAULT_FUNCTION, DEFAULT_URL, webhook
@@ -39,7 +38,8 @@ from tools.events.webhook import KEY_VARIABLE as HOST_KEY_VARIABLE
 from tools.help_pages import epilog
 from tools.installation import Installation
 from tools.options import FunctionOption, JsonOption, duration, installation_of
-from tools.wording import GOOD_OUTCOMES
+from tools.presentation import GOOD_OUTCOMES
+from tools.shell_completion import event_types
 
 DEFAULT_TIMEOUT: Final = timedelta(seconds=60)
 

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from tools.errors import CommandFailed
 from tools.events.documents import Document, Schema, event_name, schema_of
-from tools.events.reach import cause_of
+from tools.events.endpoints import cause_of
 
 KEY_VARIABLE: Final = "EVENTGRID_TOPIC_KEY"
 _NOT_FOUND: Final = 404

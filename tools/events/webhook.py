@@ -17,7 +17,7 @@ import requests
 
 from tools.errors import CommandFailed
 from tools.events.documents import Document, Schema, schema_of
-from tools.events.reach import cause_of, is_safe_address
+from tools.events.endpoints import cause_of, is_safe_address
 
 DEFAULT_URL: Final = "http://127.0.0.1:7071"
 DEFAULT_FUNCTION: Final = "aml_event"

@@ -12,9 +12,9 @@ from shared.routing.routes_file import Reading
 from shared.routing.table import Route
 from shared.routing.templates import Expression, Template
 from tools.routes.conditions import FAILED, Known, kinds, truths
+from tools.routes.contradictions import why_never
 from tools.routes.findings import Finding, Rule, place_of, warning
 from tools.routes.possible_values import Kind
-from tools.routes.why_never import why_never
 
 _NO_CONDITION: Final[Tree] = {"type": "literal", "value": True, "children": []}
 _NEVER_A_VALUE: Final = {Kind.NULL, Kind.LIST, Kind.OBJECT}

@@ -12,7 +12,7 @@ done, and the record is ours with the ETag that was read. The random id, and not
 deliveries may want to write the very same. A caller that comes with the same record a second time, after
 JournalUnavailable, is told None (its version is gone): it must read, and finds what it wrote.
 
-For time limits and retries see ``shared/journal/tables/patience.py``.
+For time limits and retries see ``shared/journal/tables/retry_policy.py``.
 """
 
 import uuid
@@ -39,7 +39,7 @@ from shared.journal.tables.entities import (
     run_row_key,
     selection_filter,
 )
-from shared.journal.tables.patience import Call
+from shared.journal.tables.retry_policy import Call
 
 if TYPE_CHECKING:
     from azure.core.credentials import TokenCredential

@@ -11,8 +11,8 @@ import requests
 from devstack.ado.emulator import Emulator
 from devstack.ado.faults import Fault, FaultPlan, Match, parse_faults
 from devstack.ado.server import Served, serve
+from tests.support.polling import wait_until
 from tests.support.services.emulator import DECLARATION, PAT, PLAIN_RUN, PROJECT, RUNS, Ado, basic
-from tests.support.waiting import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -15,9 +15,9 @@ from devstack.ado import AzureFunction, Emulator, InvokeRestApi
 from devstack.ado.server import Served, serve
 from devstack.ado.tasks.inputs import DEFAULT_HEADERS, TaskInputError, TaskInputs, expanded
 from tests.support.canaries import secret
+from tests.support.polling import wait_until
 from tests.support.services.emulator import PAT, basic
 from tests.support.services.tasks import Callee, serve_callee, with_agentless
-from tests.support.waiting import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

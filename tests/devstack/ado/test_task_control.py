@@ -10,9 +10,9 @@ import requests
 from devstack.ado import Emulator
 from devstack.ado.server import serve
 from tests.support.canaries import secret
+from tests.support.polling import wait_until
 from tests.support.services.emulator import DECLARATION, PAT, Ado
 from tests.support.services.tasks import serve_callee
-from tests.support.waiting import wait_until
 
 if TYPE_CHECKING:
     from werkzeug.wrappers import Request

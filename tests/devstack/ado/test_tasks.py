@@ -11,7 +11,7 @@ import pytest
 from devstack.ado import EVENTS_PATH, Fault, Match
 from devstack.ado.access import AZURE_DEVOPS
 from devstack.ado.emulator import Emulator
-from devstack.serving import ConnectionDropped
+from devstack.http_server import ConnectionDropped
 from tests.support.services.emulator import DECLARATION, PAT, PROJECT, TOKEN, Ado, basic
 from tests.support.services.tasks import OTHER_GUID, TaskClient, with_agentless
 

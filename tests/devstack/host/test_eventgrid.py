@@ -11,8 +11,8 @@ import pytest
 from werkzeug.test import Client, TestResponse
 
 from devstack.host import Host, HostSettings
+from tests.support.polling import wait_until
 from tests.support.services.host_apps import import_app
-from tests.support.waiting import wait_until
 
 APP = """
 arrived = threading.Barrier(2, timeout=60)

@@ -12,8 +12,8 @@ import pytest
 import requests
 
 from devstack.processes import ProcessFailed, RunningProcess, start
+from tests.support.polling import wait_until
 from tests.support.services.host_apps import request_unlogged, write_app
-from tests.support.waiting import wait_until
 
 APP = """
 import os

@@ -9,7 +9,7 @@ import pytest
 from devstack.events import sample_names, sample_text
 from shared.errors import UnreadableEvent
 from shared.events.event import CLOUD_EVENTS_SCHEMA, ENVELOPE_NAMES, EVENT_GRID_SCHEMA, parse_event
-from tests.support.building import WORKSPACE, cloud_event_text, event_text
+from tests.support.builders import WORKSPACE, cloud_event_text, event_text
 
 
 def test_both_schemas_give_the_same_event() -> None:

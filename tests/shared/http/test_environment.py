@@ -8,7 +8,7 @@ import pytest
 from shared.errors import JournalUnavailable
 from shared.http.environment import environment_settings
 from shared.journal.records import JournalKey
-from shared.journal.tables import patience as tables_patience
+from shared.journal.tables import retry_policy as tables_patience
 from shared.journal.tables.store import TablesStore
 from tests.support.journal.stores import no_identity
 from tests.support.services.raw_server import answering, server

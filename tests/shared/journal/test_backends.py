@@ -11,7 +11,7 @@ import pytest
 
 from shared.journal.backends import BACKENDS
 from tests.support import ROOT
-from tests.support.building import ENVIRONMENT
+from tests.support.builders import ENVIRONMENT
 
 TOY = """
 from pathlib import Path

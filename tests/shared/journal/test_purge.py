@@ -14,10 +14,10 @@ from shared.journal.purge import MAX_DURATION, purge
 from shared.journal.records import Entry, JournalKey, Selection, State, Store
 from shared.journal.sqlite import SqliteStore
 from tests.support import ROOT
-from tests.support.building import ENVIRONMENT
+from tests.support.builders import ENVIRONMENT
 from tests.support.canaries import secret
 from tests.support.clock import ManualClock
-from tests.support.waiting import wait_until
+from tests.support.polling import wait_until
 
 RETENTION = timedelta(days=90)
 

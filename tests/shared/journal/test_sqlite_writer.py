@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from shared.journal.sqlite_writer import Writer
-from tests.support.waiting import wait_until
+from tests.support.polling import wait_until
 
 INSERT = "INSERT INTO numbers VALUES (?)"
 INTERRUPT = -1

@@ -12,7 +12,7 @@ import pytest
 from devstack.ado import Emulator
 from devstack.events import sample_text
 from tests.support import ROOT
-from tests.support.building import ENVIRONMENT, run_completed
+from tests.support.builders import ENVIRONMENT, run_completed
 from tests.support.canaries import secret
 from tests.support.services.event_grid_topic import KEY, CustomTopic, serving_topic
 from tests.support.services.host_apps import deliver, serving_app

@@ -10,7 +10,7 @@ from shared.errors import InvalidRoutes, Problem
 from shared.routing.routes_file import ROUTE_KEYS, load_routes, read_routes
 from shared.routing.table import Cause, Route
 from tests.support import ROOT
-from tests.support.building import ENVIRONMENT, EVERY_KEY, routes
+from tests.support.builders import ENVIRONMENT, EVERY_KEY, routes
 from tests.support.canaries import secret
 
 

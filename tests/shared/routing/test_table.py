@@ -9,7 +9,7 @@ from shared.azure_devops.runs import RunRequest
 from shared.events.event import Occurrence, parse_event
 from shared.journal.cooldown import Window
 from shared.routing.table import Match, Refusal, Resolution, RouteTable, WhyNot, journal_key
-from tests.support.building import WORKSPACE, event_text, routes, run_completed
+from tests.support.builders import WORKSPACE, event_text, routes, run_completed
 
 PLAIN = "name: plain\nevent: RunCompleted\npipeline: p"
 

@@ -9,7 +9,7 @@ from handlers import DISPATCH, NAMES
 from shared.composition import Bridge, compose, load_configuration
 from shared.http.message import HttpRequest, HttpResponse
 from tests.support import ROOT
-from tests.support.building import ENVIRONMENT, WORKSPACE
+from tests.support.builders import ENVIRONMENT, WORKSPACE
 from tests.support.canaries import secret
 from tests.support.clock import ManualClock
 from tests.support.fakes import Reports

@@ -15,10 +15,10 @@ from devstack.ado import serve as serve_ado
 from devstack.host import Host, load_app
 from devstack.host import serve as serve_host
 from tests.support import ROOT
-from tests.support.building import WORKSPACE, event_text
+from tests.support.builders import WORKSPACE, event_text
 from tests.support.canaries import leaks, secret
+from tests.support.polling import wait_until
 from tests.support.services.host_apps import app_settings, deliver, web_hook
-from tests.support.waiting import wait_until
 
 
 @dataclass

@@ -14,9 +14,9 @@ import pytest
 from shared.clock import utc_now
 from shared.journal.records import Store
 from shared.telemetry import Outcome
+from tests.support.effort import amount
 from tests.support.journal.memory_store import MemoryStore
 from tests.support.journal.wrapped_store import WrappedStore
-from tests.support.long import amount
 from tests.support.waits import EVENT, Scene, a_request, the_end
 
 # A record in doubt is looked up after so many seconds; 30 in earnest.

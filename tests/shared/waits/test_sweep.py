@@ -14,7 +14,7 @@ from shared.journal.records import Record, Selection, State, Store
 from shared.waits.aml import AmlRuns
 from shared.waits.sweep import MAX_DURATION, Sweep, Swept
 from shared.waits.wait import WAIT_PREFIX
-from tests.support.building import WORKSPACE
+from tests.support.builders import WORKSPACE
 from tests.support.canaries import secret
 from tests.support.clock import ManualClock
 from tests.support.fakes import HANGS

@@ -23,7 +23,7 @@ from shared.journal.records import Record, Selection, State, Store
 from shared.telemetry import Outcome
 from shared.waits.request import Task, WaitRequest
 from shared.waits.wait import WAIT_PREFIX, Wait
-from tests.support.building import WORKSPACE
+from tests.support.builders import WORKSPACE
 from tests.support.clock import ManualClock
 from tests.support.fakes import HANGS, LOST, LOST_UNQUEUED
 from tests.support.journal.wrapped_store import Call, Meanwhile, WrappedStore

@@ -16,7 +16,7 @@ from shared.journal.records import Store
 from shared.journal.sqlite import SqliteStore
 from shared.journal.tables.store import TablesStore
 from tests.support.journal.memory_store import MemoryStore
-from tests.support.needs import need
+from tests.support.prerequisites import need
 
 OpenTables = Callable[..., TablesStore]
 

@@ -11,7 +11,7 @@ from xml.sax.saxutils import escape
 
 from werkzeug.wrappers import Request, Response
 
-from devstack.serving import serving as serving_requests
+from devstack.http_server import serving as serving_requests
 from tests.support.canaries import secret
 
 ACCOUNT = "devaccount"

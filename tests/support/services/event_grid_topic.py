@@ -17,7 +17,7 @@ import trustme
 from jsonschema import ValidationError
 from werkzeug.wrappers import Request, Response
 
-from devstack.serving import HOST, serving
+from devstack.http_server import HOST, serving
 from tests import contracts
 from tests.support.canaries import secret
 

@@ -10,7 +10,7 @@ from typing import Any, Self
 from azure.core.credentials import AccessToken
 from werkzeug.wrappers import Request, Response
 
-from devstack.serving import serving
+from devstack.http_server import serving
 from tests.support.canaries import secret
 from tests.support.services.event_grid_topic import TOKEN
 

@@ -9,7 +9,7 @@ from typing import Any
 from werkzeug.datastructures import Headers
 from werkzeug.wrappers import Request, Response
 
-from devstack.serving import serving
+from devstack.http_server import serving
 
 Answer = tuple[int, dict[str, str], str]
 """Status, headers and text; CODE in the text is the code of the validation event that was asked."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from werkzeug.wrappers import Request, Response
 
 from devstack.ado.emulator import Emulator
-from devstack.serving import serving
+from devstack.http_server import serving
 from tests.contracts import validate
 from tests.support.services.emulator import DECLARATION, PAT, TOKEN, Ado
 

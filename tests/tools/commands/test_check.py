@@ -6,9 +6,9 @@ import pytest
 
 from handlers import NAMES
 from tests.support import ROOT
-from tests.support.building import ENVIRONMENT
+from tests.support.builders import ENVIRONMENT
 from tests.tools.conftest import Desk, Ended
-from tools.routes.checking import check
+from tools.routes.checks import check
 from tools.routes.findings import Finding, Rule, Severity
 
 NEVER, PARKS = Rule.NEVER_MATCHES, Rule.ALWAYS_PARKS

@@ -23,7 +23,7 @@ from tests.support.journal.stores import OpenTables
 from tests.support.services.odd_host import answering
 from tests.tools.conftest import NOT_SOLVED, NOWHERE, RIGHT, TRIAGE, WRONG, Desk, Ended
 from tools.actions.check_results import Status, failed
-from tools.actions.examining import examine
+from tools.actions.diagnosis import examine
 from tools.installation import Installation
 
 KEY = base64.b64encode(secret("account-key").encode()).decode()

@@ -19,7 +19,7 @@ from shared.http.message import HttpRequest, HttpResponse
 from shared.journal.records import UNROUTED, State
 from shared.telemetry import Outcome
 from tests.support import ROOT
-from tests.support.building import event_text, run_completed
+from tests.support.builders import event_text, run_completed
 from tests.support.payloads import payloads
 from tests.tools.conftest import RIGHT, TRIAGE, Desk
 from tools.actions.explanation_view import document

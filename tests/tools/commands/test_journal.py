@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from shared.journal.records import Entry, JournalKey, Record, State, Step
-from tests.support.building import run_completed
+from tests.support.builders import run_completed
 from tests.tools.conftest import RIGHT, TRIAGE, WRONG, Desk
 
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)

@@ -9,7 +9,7 @@ import requests
 
 from devstack.events import sample_text
 from tests.support import ROOT
-from tests.support.building import run_completed
+from tests.support.builders import run_completed
 from tests.support.canaries import secret
 from tests.tools.conftest import NOT_SOLVED, NOWHERE, RIGHT, TRIAGE, WRONG, Desk
 

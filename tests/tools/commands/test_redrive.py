@@ -11,9 +11,9 @@ import pytest
 from devstack.azurite import Azurite
 from shared.journal.journal import Journal
 from shared.journal.records import State
-from tests.support.building import event_text, run_completed
+from tests.support.builders import event_text, run_completed
 from tests.tools.conftest import EVALUATE, RIGHT, WRONG, Desk, Ended
-from tools.actions.redriving import redrive_records
+from tools.actions.redrive import redrive_records
 from tools.console import Console
 from tools.installation import Installation
 

@@ -11,7 +11,7 @@ from devstack.events import sample_text
 from devstack.processes import RunningProcess
 from shared.clock import utc_now
 from shared.journal.records import State
-from tests.support.building import run_completed
+from tests.support.builders import run_completed
 from tests.support.canaries import leaks, secret
 from tests.support.services.odd_host import Answer, answering
 from tests.tools.conftest import WRONG, Desk

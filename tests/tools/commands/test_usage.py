@@ -4,7 +4,7 @@ import shlex
 
 import pytest
 
-from tests.support.building import run_completed
+from tests.support.builders import run_completed
 from tests.tools.conftest import Desk
 
 NO_KEY = "a KEY is the beginning of a journal key, 4 hexadecimal digits or more"

@@ -12,7 +12,7 @@ from werkzeug.wrappers import Response
 
 from devstack.events import sample_text
 from shared.journal.records import UNROUTED, State
-from tests.support.building import cloud_event_text, run_completed
+from tests.support.builders import cloud_event_text, run_completed
 from tests.support.canaries import secret
 from tests.support.journal.stores import no_identity
 from tests.support.services.blob_service import SIGNATURE, BlobService, serving

@@ -7,12 +7,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.support.building import route, routes
+from tests.support.builders import route, routes
 from tools.routes.chain.chain import Chain, chain_of
+from tools.routes.chain.labels import route_lines
 from tools.routes.chain.layout import Box, Layout
 from tools.routes.chain.mermaid import mermaid
 from tools.routes.chain.svg import svg
-from tools.routes.chain.words import route_lines
 
 SVG = "{http://www.w3.org/2000/svg}"
 

@@ -6,7 +6,7 @@ from hypothesis import HealthCheck, given, settings
 
 from handlers import NAMES
 from shared.events.event import ENVELOPE_NAMES, AmlEvent
-from tests.support.building import event_text
+from tests.support.builders import event_text
 from tests.support.payloads import payloads
 from tests.tools.conftest import occurrence_of
 from tools.routes.event_values import options

@@ -11,7 +11,7 @@ from handlers import NAMES
 from shared.composition import load_configuration
 from shared.routing.templates import Expression
 from tests.support import ROOT
-from tests.support.building import ENVIRONMENT, routes
+from tests.support.builders import ENVIRONMENT, routes
 from tests.tools.conftest import occurrence_of
 from tools.events.documents import Schema, in_schema
 from tools.events.samples import SAMPLE_NAMES, sample_event

@@ -14,7 +14,7 @@ from handlers import NAMES
 from shared.routing.routes_file import DEFAULTS_KEYS, REQUIRED_KEYS, ROUTE_KEYS, ROUTES_KEYS, read_routes
 from shared.routing.table import Route
 from tests.support import ROOT
-from tests.support.building import ENVIRONMENT, EVERY_KEY
+from tests.support.builders import ENVIRONMENT, EVERY_KEY
 from tests.tools.conftest import Desk
 from tools.routes.schema import FILE_NAME, routes_schema, schema_text
 

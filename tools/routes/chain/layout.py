@@ -10,7 +10,7 @@ from itertools import chain as chained
 from typing import Final
 
 from tools.routes.chain.chain import Chain, Pipeline, pipeline_label, pipeline_of
-from tools.routes.chain.words import route_lines
+from tools.routes.chain.labels import route_lines
 
 NAME_WIDTH: Final = 7.7
 """Of a character of a name, bold, 13 units high: what the wider common fonts need."""

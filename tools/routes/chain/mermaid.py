@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from tools.routes.chain.chain import Chain, pipeline_label, pipeline_of
-from tools.routes.chain.words import route_lines
+from tools.routes.chain.labels import route_lines
 
 _LINE_WIDTH: Final = 44
 # Mermaid ends a quoted text at a quotation mark, reads #…; as a character, and hands the rest on as HTML.

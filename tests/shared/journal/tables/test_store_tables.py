@@ -22,7 +22,7 @@ from hypothesis import HealthCheck, given, settings
 from devstack.azurite import PUBLIC_DEVELOPMENT_KEY, Azurite
 from shared.errors import InvalidSettings, JournalUnavailable, RunAlreadyOwned
 from shared.journal.records import Entry, JournalKey, Record, Selection, State
-from shared.journal.tables import patience as tables_patience
+from shared.journal.tables import retry_policy as tables_patience
 from shared.journal.tables.client import PooledTransport
 from shared.journal.tables.connection import connection_problem
 from shared.journal.tables.entities import EVENT_BYTES, NOTES_BYTES, REQUEST_BYTES, run_marker

@@ -18,10 +18,10 @@ from shared.http.message import HttpRequest, HttpResponse
 from shared.http.sending import Sender
 from shared.http.throttle import ThrottleGate
 from shared.http.transport import RequestsTransport
-from shared.waits import tasks_protocol as protocol
+from shared.waits import task_protocol as protocol
 from shared.waits.plan_url import PlanUrls
 from shared.waits.request import Task, read_request
-from shared.waits.tasks import Access, TasksClient
+from shared.waits.task_client import Access, TasksClient
 from tests.support.canaries import leaks, secret
 from tests.support.fakes import LOST
 from tests.support.waits import TOKEN, FakeTasks, a_task

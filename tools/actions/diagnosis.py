@@ -17,11 +17,11 @@ from shared.waits.tokens import TokenSeal
 from tools.actions.azure_devops_checks import PROJECT, check_azure_devops
 from tools.actions.check_results import CheckResult, Status, failed
 from tools.errors import CommandFailed
-from tools.events.reach import checked_key
+from tools.events.endpoints import checked_key
 from tools.events.webhook import DEFAULT_URL, KEY_VARIABLE, HandshakeFailed, HostUnreachable, Webhook, webhook
 from tools.installation import Installation
 from tools.local_settings import FILE_NAME
-from tools.wording import counted
+from tools.presentation import counted
 
 _KEY_VAULT_REFERENCE: Final = "@microsoft.keyvault("
 _CORRECT_SETTINGS: Final = f"correct the application settings, or {FILE_NAME}"

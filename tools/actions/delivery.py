@@ -20,7 +20,7 @@ from tools.events.documents import Document, Schema, event_name, schema_of
 from tools.events.topic import publish
 from tools.events.webhook import HINTS, HostUnreachable, Webhook
 from tools.installation import Installation
-from tools.wording import run_words
+from tools.presentation import run_words
 
 NOTHING: Final = "nothing"
 """Shown for a route of which the journal has no record yet."""

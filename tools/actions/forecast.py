@@ -10,7 +10,7 @@ from shared.redrive import Foreseen
 from shared.routing.table import Match, Refusal
 from shared.telemetry import Outcome
 from tools.installation import Installation
-from tools.wording import request_words, run_words
+from tools.presentation import request_words, run_words
 
 WOULD_QUEUE: Final = "would queue"
 WOULD_PARK: Final = "would park"

@@ -10,7 +10,7 @@ import pytest
 import requests
 from werkzeug.wrappers import Request, Response
 
-from devstack.serving import ConnectionDropped, Server, serving
+from devstack.http_server import ConnectionDropped, Server, serving
 
 
 @Request.application

@@ -9,12 +9,12 @@ from shared.azure_devops.client import PipelinesClient
 from shared.clock import utc_now
 from shared.errors import AnswerLost, AzureDevOpsError, PermissionDenied, RequestRefused
 from shared.routing.table import Match, Refusal, Route
-from tools.actions.forecasting import WOULD_IGNORE, WOULD_PARK
+from tools.actions.forecast import WOULD_IGNORE, WOULD_PARK
 from tools.actions.records import parsed
 from tools.events.dead_letters import DeadLetter
 from tools.installation import Installation
+from tools.presentation import request_words
 from tools.routes.matching_events import NoEvent, matching_event
-from tools.wording import request_words
 
 ACCEPTED: Final = "accepted"
 REFUSED: Final = "refused"

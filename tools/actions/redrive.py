@@ -11,12 +11,12 @@ from shared.journal.records import UNROUTED, Record, State
 from shared.redrive import REDRIVABLE_STATES, Redrive, foresee
 from shared.relay import Relay
 from shared.telemetry import Decision, Outcome
-from tools.actions.forecasting import WOULD_IGNORE, WOULD_PARK, Row, delivery_row, redrive_rows
+from tools.actions.forecast import WOULD_IGNORE, WOULD_PARK, Row, delivery_row, redrive_rows
 from tools.actions.records import SHOWN_KEY
 from tools.console import Console
 from tools.events.dead_letters import DeadLetter
 from tools.installation import Installation
-from tools.wording import GOOD_OUTCOMES, counted, decision_words, summary
+from tools.presentation import GOOD_OUTCOMES, counted, decision_words, summary
 
 _NO_ROUTE: Final = "-"
 _ROUTE_WIDTH: Final = 24

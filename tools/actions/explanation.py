@@ -12,7 +12,7 @@ from shared.http.message import HttpRequest
 from shared.journal.records import UNROUTED
 from shared.routing.condition_parts import Part, parts_of
 from shared.routing.table import Match, Refusal, Route, RouteTable
-from tools.actions.forecasting import Present
+from tools.actions.forecast import Present
 from tools.events.dead_letters import DeadLetter
 
 

@@ -5,8 +5,8 @@ import threading
 
 import pytest
 
+from bench.comparison import Comparison, Spread, Target, alternate, interleave
 from bench.load import Load, load
-from bench.measuring import Comparison, Spread, Target, alternate, interleave
 
 
 def test_two_things_are_measured_by_turns_after_one_for_nothing() -> None:

@@ -8,7 +8,7 @@ from shared.credentials import Credential, Secret
 from shared.errors import CredentialRejected
 from shared.http.message import HttpRequest, HttpResponse, check, decipher
 from shared.http.sending import Sender
-from shared.waits import tasks_protocol as protocol
+from shared.waits import task_protocol as protocol
 from shared.waits.request import Task
 
 
