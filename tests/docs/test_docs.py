@@ -27,7 +27,7 @@ DOCUMENTS = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
 
 
 def test_every_outcome_is_explained() -> None:
-    explained = {codes(row[0])[0] for row in rows(section(README, "What comes of an event"))}
+    explained = {codes(row[0])[0] for row in rows(section(README, "What happens to an event"))}
     assert explained == set(Outcome)
 
 
