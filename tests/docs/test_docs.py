@@ -44,7 +44,7 @@ def test_every_warning_is_documented_and_no_other() -> None:
 
 
 def test_the_envelope_is_documented() -> None:
-    text = section(ROUTES, "What conditions and placeholders see")
+    text = section(ROUTES, "Names in conditions and placeholders")
     assert set(re.findall(r"`event\.(\w+)`", text)) == set(ENVELOPE_NAMES)
 
 
