@@ -27,7 +27,7 @@ DOCUMENTS = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
 
 
 def test_every_outcome_is_explained() -> None:
-    explained = {codes(row[0])[0] for row in rows(section(README, "What comes of an event"))}
+    explained = {codes(row[0])[0] for row in rows(section(README, "What happens to an event"))}
     assert explained == set(Outcome)
 
 
@@ -44,7 +44,7 @@ def test_every_warning_is_documented_and_no_other() -> None:
 
 
 def test_the_envelope_is_documented() -> None:
-    text = section(ROUTES, "What conditions and placeholders see")
+    text = section(ROUTES, "Names in conditions and placeholders")
     assert set(re.findall(r"`event\.(\w+)`", text)) == set(ENVELOPE_NAMES)
 
 

@@ -77,7 +77,7 @@ class WaitsWorker(Process):
 
 
 class SteppingTasks:
-    """Azure DevOps, slowly. To look at the clock and to send is one step: see "the sleeper" in ADR 1."""
+    """Azure DevOps, slowly. To look at the clock and to send is one step: see "a frozen worker" in ADR 1."""
 
     def __init__(self, world: WaitsWorld, pause: Callable[[str], str]) -> None:
         self._world = world

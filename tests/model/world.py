@@ -190,7 +190,7 @@ class Worker(Process):
 
 
 class SteppingPipelines:
-    """Azure DevOps, slowly. To look at the clock and to send is one step: see "the sleeper" in ADR 1."""
+    """Azure DevOps, slowly. To look at the clock and to send is one step: see "a frozen worker" in ADR 1."""
 
     def __init__(self, world: World, pause: Callable[[str], str]) -> None:
         self._world = world
