@@ -122,9 +122,14 @@ def json_body(request: Request) -> object:
     if request.mimetype != "application/json":
         raise content_type_not_supported(request.method, request.mimetype)
     try:
-        return json.loads(request.get_data())
+        return json.loads(request.get_data(), parse_constant=_refuse_constant)
     except ValueError as exc:
         raise invalid_argument("The body of the request is not JSON.") from exc
+
+
+def _refuse_constant(name: str) -> object:
+    """Refuse NaN and Infinity, which Python reads and JSON does not have."""
+    raise ValueError(f"{name} is not JSON")
 
 
 def json_answer(document: object, status: int = 200, continuation: str | None = None) -> Response:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, get_args
 from urllib.parse import parse_qsl
 
@@ -227,6 +228,7 @@ BAD_FAULTS: list[Case] = [
         ([{**_FAULT, "headers": {"a b": "x"}}], "[0].headers: 'a b' does not match"),
         ([{**_FAULT, "headers": {"X": "a\r\nb"}}], "[0].headers.X: 'a\\r\\nb' does not match"),
         ([{**_FAULT, "match": {"path": "("}}], "[0] match.path: '(' is not a regular expression: "),
+        ([{**_FAULT, "delay_after_seconds": math.nan}], "The body of the request is not JSON."),
     )
 ]
 
