@@ -42,8 +42,7 @@ def deliver(endpoint: str, delivery: Delivery) -> None:
     """Deliver all copies, each until it is acknowledged or the retries are used up."""
     twins = 2 if delivery.at_once else 1
     with ThreadPoolExecutor(twins) as pool:
-        for _ in range(twins):
-            pool.submit(_deliver_until_acknowledged, endpoint, delivery)
+        list(pool.map(lambda _: _deliver_until_acknowledged(endpoint, delivery), range(twins)))
     for _ in range(delivery.copies - twins):
         _deliver_until_acknowledged(endpoint, delivery)
 
