@@ -76,11 +76,12 @@ $(AML): requirements/aml.txt constraints.txt | $(READY)
 	@.venv-aml/bin/python -m pip install --quiet --disable-pip-version-check -r requirements/aml.txt
 	@touch $@
 
-# Tests start hundreds of processes: none should have to compile what it imports.
 # Three workers suit two cores: many tests wait for processes and sockets.
-test: export PYTHONDONTWRITEBYTECODE =
+PYTEST := -m pytest -n 3 --dist worksteal
+# They start hundreds of processes: none should have to compile what it imports.
+test test-3.%: export PYTHONDONTWRITEBYTECODE =
 test: $(MEASURING) azurite runtime aml
-	$(BIN)/python -m pytest -n 3 --dist worksteal $(MEASURE)
+	$(BIN)/python $(PYTEST) $(MEASURE)
 
 # To measure takes half as long again.
 coverage: MEASURE = --cov --cov-report=term
@@ -99,7 +100,7 @@ test-all: azurite runtime aml
 
 test-3.%: azurite runtime aml
 	@$(if $(call find_python,3.$*),$(MAKE) --no-print-directory .venv-3.$*/.ready,echo "== no Python 3.$* is there")
-	@if [ -e .venv-3.$*/.ready ]; then echo "== Python 3.$*"; .venv-3.$*/bin/python -m pytest -n 2; fi
+	@if [ -e .venv-3.$*/.ready ]; then echo "== Python 3.$*"; .venv-3.$*/bin/python $(PYTEST); fi
 
 .venv-3.%/.ready: requirements.txt requirements/tools.txt requirements/dev.txt requirements/bench.txt constraints.txt
 	@$(call find_python,3.$*) -m venv .venv-3.$*

@@ -107,7 +107,7 @@ class TestPythons:
             (project / f".venv-{version}" / ".ready").touch()
         said = make(project, "test-all")
         assert (tmp_path / "calls").read_text().splitlines() == [
-            f"{version} -m pytest -n 2 | {project} | " for version in ("3.11", "3.12")
+            f"{version} -m pytest -n 3 --dist worksteal | {project} | " for version in ("3.11", "3.12")
         ]
         assert "== no Python 3.13 is there" in said
 
