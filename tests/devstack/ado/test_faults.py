@@ -164,7 +164,7 @@ def test_faults_over_http() -> None:
     planned = [
         {
             "accept": True,
-            "match": {"method": "GET", "path": "builds"},
+            "match": {"method": "GET", "path": "."},
             "times": 2,
             "delay_before_seconds": 0,
             "delay_after_seconds": 0.0,

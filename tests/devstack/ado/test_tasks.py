@@ -79,6 +79,18 @@ def test_versions_that_events_are_sent_with(task: TaskClient, version: str) -> N
     assert task.complete(query={"api-version": version}).status_code == 204
 
 
+def test_an_event_without_a_version_is_refused(task: TaskClient) -> None:
+    path, key = f"{task.plan_path()}/events", "VssVersionNotSpecifiedException"
+    task.refused(400, key, "POST", path, task.completion(), query={"api-version": None})
+    assert task.record.events == ()
+
+
+def test_upper_case_ids_and_paths_are_the_same(task: TaskClient) -> None:
+    body = task.completion(taskId=task.record.id.upper(), jobId=task.record.job_id.upper())
+    assert task.ask("POST", f"{task.plan_path()}/events".upper(), body).status_code == 204
+    assert task.record.result == "succeeded"
+
+
 # Who may
 
 
@@ -218,6 +230,17 @@ def test_a_cancelled_plan_is_not_found_any_more(task: TaskClient) -> None:
     task.refused(404, key, "POST", f"{task.plan_path()}/events", task.completion())
     task.refused(404, key, "GET", task.records_path)
     assert (task.record.result, task.record.ended_by, task.record.events) == ("canceled", "plan", ())
+
+
+def test_an_ended_plan_keeps_its_first_result_and_may_be_gone() -> None:
+    task = TaskClient(Emulator(with_agentless(ended_plan_status=410)))
+    hub = task.emulator.books.task_hub
+    task.complete("failed")
+    assert hub.end_plan(task.record.plan_id, "failed").result == "failed"
+    assert hub.end_plan(task.record.plan_id, "succeeded", 404).result == "failed"
+
+    assert task.complete().status_code == 410
+    assert (task.record.result, task.record.ended_by) == ("failed", "event")
 
 
 def test_a_task_times_out(clock: ManualClock) -> None:
