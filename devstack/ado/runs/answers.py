@@ -73,8 +73,8 @@ class Answers:
         }
         return {**self.pipeline_summary(pipeline), "configuration": configuration}
 
-    def run_summary(self, run: RunRecord) -> dict[str, object]:
-        """A run as lists show it: the service leaves out its parameters, variables and resources there."""
+    def _run_core(self, run: RunRecord) -> dict[str, object]:
+        """What a run is and where it stands, without what it was asked to do."""
         pipeline = self.declaration.pipeline_by_id[run.pipeline_id]
         url = f"{self._project_url}/_apis/pipelines/{pipeline.id}/runs/{run.id}"
         links = _links(self=url, web=f"{self._project_url}/_build/results?buildId={run.id}")
@@ -103,7 +103,7 @@ class Answers:
             "refName": run.branch,
             "version": run.version,
         }
-        document = self.run_summary(run) | {
+        document = self._run_core(run) | {
             "yamlDetails": {
                 "rootYamlFile": {"ref": run.branch, "yamlFile": f"{run.pipeline_name}.yml", "repoAlias": "self"},
                 "expandedYamlUrl": f"{self._project_url}/_apis/build/builds/{run.id}/logs/1",
