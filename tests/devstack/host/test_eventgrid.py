@@ -15,7 +15,7 @@ from tests.support.services.host_apps import import_app
 from tests.support.waiting import wait_until
 
 APP = """
-arrived = threading.Barrier(2, timeout=5)
+arrived = threading.Barrier(2, timeout=60)
 release = threading.Event()
 
 @app.event_grid_trigger(arg_name="event")
@@ -58,7 +58,7 @@ def meets(event: str) -> None:
 
 @app.event_grid_trigger(arg_name="event")
 def hangs(event: str) -> None:
-    release.wait(5)
+    release.wait(60)
 
 @app.event_grid_trigger(arg_name="event")
 async def hangs_on_loop(event: str) -> None:

@@ -150,21 +150,21 @@ def test_a_timer_is_run_by_hand(client: Client, module: ModuleType, body: str) -
     response = client.post("/admin/functions/nightly", data=body)
 
     assert (response.status_code, response.data) == (202, b"")
-    assert module.called.wait(5)
+    assert module.called.wait(60)
     assert module.calls == [(False, {"AdjustForDST": True})]
 
 
 def test_an_event_is_sent_by_hand(client: Client, module: ModuleType) -> None:
     event = {"id": "1", "data": {}}
     assert client.post("/admin/functions/aml_event", json={"input": json.dumps(event)}).status_code == 202
-    assert module.called.wait(5)
+    assert module.called.wait(60)
     assert [json.loads(text) for text in module.calls] == [event]
 
 
 def test_a_failure_by_hand_is_only_in_the_log(module: ModuleType, caplog: pytest.LogCaptureFixture) -> None:
     host = Host(module)
     response = Client(host).post("/admin/functions/fails_by_hand", json={"input": "{}"})
-    assert module.called.wait(5)
+    assert module.called.wait(60)
     host.close()
 
     assert response.status_code == 202

@@ -47,7 +47,7 @@ def run_host(directory: Path, *arguments: str) -> "subprocess.CompletedProcess[s
         [sys.executable, "-m", "devstack.host", "--port", "0", "--app-dir", str(directory / "app"), *arguments],
         capture_output=True,
         text=True,
-        timeout=20,
+        timeout=60,
         check=False,
     )
 
@@ -64,8 +64,8 @@ def test_it_runs_an_app_and_stops_cleanly(tmp_path: Path) -> None:
     (app / "host.json").write_text('{"extensions": {"http": {"routePrefix": "v1"}}}', encoding="utf-8")
 
     with start_host(tmp_path, FROM_BOTH="shell") as host:
-        assert requests.get(host.url + "/admin/host/status", timeout=5).json()["state"] == "Running"
-        assert requests.get(host.url + "/v1/setting/FROM_FILE", timeout=5).text == "file"
+        assert requests.get(host.url + "/admin/host/status", timeout=60).json()["state"] == "Running"
+        assert requests.get(host.url + "/v1/setting/FROM_FILE", timeout=60).text == "file"
         with_key = request_unlogged("GET", host.url + "/v1/setting/FROM_BOTH?code=canary-key")
         assert with_key == (200, "shell")
         failed = request_unlogged(
