@@ -85,7 +85,7 @@ def redrive_rows(installation: Installation, record: Record, foreseen: Foreseen)
     rows = []
     for decided in foreseen.decisions:
         found = present(installation, decided)
-        if decided.key == record.key:
+        if decided.key == record.key and record.state is State.PARKED:  # it is opened again
             found = Present(None, found.in_the_way)
         rows.append(_row(decided, *forecast(decided, found, installation.clock(), looks_first=foreseen.looks_first)))
     return rows

@@ -2,11 +2,12 @@
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from typing import Final, TypeVar
 
 from shared.errors import ClaimLost, DeliveryDeferred, JournalUnavailable
-from shared.journal.records import UNROUTED, Record
+from shared.journal.records import UNROUTED, Record, State
 from shared.redrive import REDRIVABLE_STATES, Redrive, foresee
 from shared.relay import Relay
 from shared.telemetry import Decision, Outcome
@@ -34,7 +35,7 @@ def redrive_records(
     :raises ConfigurationError: the app is set up wrongly; nothing was sent.
     :raises JournalUnavailable: the journal cannot be opened; nothing was sent.
     """
-    rows: Callable[[Record], Iterable[Row]] = partial(_foresee, installation)
+    rows: Callable[[Record], Iterable[Row]] = partial(_foresee, installation, look=look)
     if not is_dry:
         app = installation.compose(lambda _decision: None)
         rows = partial(_redrive, Redrive(app.relay, app.journal), look=look)
@@ -93,9 +94,10 @@ def _redrive(redrive: Redrive, record: Record, *, look: bool) -> Iterator[Row]:
         yield record.key.route, Outcome.DUPLICATE, redriven.reason
 
 
-def _foresee(installation: Installation, record: Record) -> Iterator[Row]:
+def _foresee(installation: Installation, record: Record, *, look: bool) -> Iterator[Row]:
     foreseen = foresee(record, installation.decide(record.entry.event))
-    yield from redrive_rows(installation, record, foreseen)
+    looks_first = foreseen.looks_first and (look or record.state is not State.PARKED)
+    yield from redrive_rows(installation, record, replace(foreseen, looks_first=looks_first))
     if not foreseen.decisions:
         is_done = record.state not in REDRIVABLE_STATES
         yield record.key.route, Outcome.DUPLICATE if is_done else WOULD_IGNORE, foreseen.why_nothing

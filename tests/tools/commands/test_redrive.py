@@ -4,6 +4,7 @@ import os
 import pty
 import uuid
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 
@@ -11,7 +12,11 @@ from devstack.azurite import Azurite
 from shared.journal.journal import Journal
 from shared.journal.records import State
 from tests.support.building import event_text, run_completed
+from tests.support.clock import ManualClock
 from tests.tools.conftest import EVALUATE, RIGHT, WRONG, Desk, Ended
+from tools.actions.redriving import redrive_records
+from tools.console import Console
+from tools.installation import Installation
 
 
 def redriven(ended: Ended) -> list[tuple[str, ...]]:
@@ -131,8 +136,12 @@ class TestWhich:
             [f"nothing to redrive in the journal {busy_desk.folder / 'journal.sqlite3'}"]
         ]
         states = ("--state", "released", "--state", "uncertain", "--state", "claimed")
-        foreseen = busy_desk.run("redrive", "--all", "--dry-run", *states)
-        assert sorted(row[2] for row in foreseen.rows[:-1]) == ["would look", "would queue"]
+        (unsure,) = (record for record in busy_desk.records if record.state is State.UNCERTAIN)
+        busy_desk.clock = clock = ManualClock()
+        for early, outcome in ((timedelta(milliseconds=1), "would defer"), (timedelta(), "would look")):
+            clock.now = unsure.settled_at - early
+            foreseen = busy_desk.run("redrive", "--all", "--dry-run", *states)
+            assert sorted(row[2] for row in foreseen.rows[:-1]) == [outcome, "would queue"]
         busy_desk.settle()
         ended = busy_desk.run("redrive", "--all", *states)
         assert (ended.code, redriven(ended)) == (0, [("evaluate", "queued")] * 2)
@@ -160,6 +169,14 @@ class TestWhatGoesWrong:
         assert (ended.code, redriven(ended), ended.rows[-1]) == (1, *expected)
         assert [record.state for record in desk.records] == [State.PARKED]
 
+    def test_another_redrive_that_is_quicker_holds_up_no_other(self, desk: Desk) -> None:
+        first, second = (desk.park(run_id) for run_id in "ab")
+        stale = replace(first, version="1")
+        installation = Installation(desk.folder, desk.environment)
+        assert not redrive_records(installation, [stale, second], Console(), is_dry=False, look=True)
+        out = desk.capfd.readouterr().out
+        assert f"of route evaluate has been taken over by another delivery\n{second.key.key[:12]}  evaluate" in out
+
     def test_a_run_that_cannot_be_looked_for(self, busy_desk: Desk) -> None:
         """The answer was lost, and then the pipeline was removed; the operator looks himself."""
         busy_desk.routes(EVALUATE + " { runId: '{{ run_id }}', experimentName: x }")
@@ -171,6 +188,9 @@ class TestWhatGoesWrong:
         busy_desk.deliver()
         (record,) = busy_desk.records
         assert record.state is State.PARKED
+        for options, outcome in (([], "would look"), (["--without-looking"], "would queue")):
+            foreseen = busy_desk.run("redrive", record.key.key, "--dry-run", *options)
+            assert redriven(foreseen) == [("evaluate", outcome)]
         ended = busy_desk.run("redrive", record.key.key)
         assert (ended.code, ended.rows[0][2]) == (1, "parked")
         assert "a run may have been queued and cannot be looked for: HTTP 404" in ended.rows[0][3]
