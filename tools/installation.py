@@ -135,5 +135,6 @@ class Installation:
 
     @property
     def _without_credentials(self) -> Mapping[str, str]:
-        # With 'identity' nothing about credentials is checked before one is needed.
-        return {**self.environment, "AZURE_DEVOPS_AUTH": "identity"}
+        # With a PAT, whichever it is, nothing about credentials is checked before one is needed.
+        pat = self.environment.get("AZURE_DEVOPS_EXT_PAT") or "-"
+        return {**self.environment, "AZURE_DEVOPS_AUTH": "pat", "AZURE_DEVOPS_EXT_PAT": pat}

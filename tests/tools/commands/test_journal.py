@@ -141,7 +141,7 @@ class TestAtThreeInTheMorning:
     def test_routes_may_be_broken_and_credentials_missing(self, desk: Desk, command: str) -> None:
         put(desk, key="0000")
         desk.file("routes: [", "routes.yaml")
-        desk.settings = {"AZURE_DEVOPS_EXT_PAT": "", "AZURE_DEVOPS_AUTH": "pat"}
+        desk.settings = {"AZURE_DEVOPS_EXT_PAT": "", "AZURE_DEVOPS_AUTH": "pat", "AZURE_CLOUD": "AzureUSGovernment"}
         ended = desk.process(*command.split())
         assert (ended.code, ended.err) == (0, "")
 
