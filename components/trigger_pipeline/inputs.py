@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 from shared.azure_devops.runs import API_VERSION
 from shared.durations import parse_duration
+from shared.http.environment import is_loopback
 from shared.routing.templates import InvalidExpression, Template, parse_template
 
 VAULT_SUFFIXES: Final = {
@@ -26,7 +27,6 @@ PLACEHOLDERS: Final[Mapping[str, tuple[str, ...]]] = {"model_name": (), "run_id"
 
 # What the playbook's component sends; sent where neither parameters nor variables are given.
 _PLAYBOOK_VARIABLES: Final = '{"model_name": "{{ model_name }}", "run_id": "{{ run_id }}"}'
-
 
 _REQUIRED: Final = ("modelpath", "modelname", "org", "project", "pipelineid")
 _OPTIONAL: Final[Mapping[str, str]] = {
@@ -143,10 +143,14 @@ class _Reader:
         org = self._texts["org"].rstrip("/")
         if re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9-]*", org):
             return f"https://dev.azure.com/{org}"
-        parts = urlsplit(org)
-        is_local = parts.hostname in {"127.0.0.1", "localhost"}
+        try:
+            parts = urlsplit(org)
+            host, _ = parts.hostname or "", parts.port
+        except ValueError:
+            parts, host = urlsplit(""), ""
         # A credential is sent there, so it has to be https.
-        if not parts.hostname or parts.query or not (parts.scheme == "https" or (parts.scheme == "http" and is_local)):
+        is_local = parts.scheme == "http" and is_loopback(host)
+        if not host or parts.query or not (parts.scheme == "https" or is_local):
             self._problems.append(f"org is '{org}'; it must be an organization's name or an https:// URL")
         return org
 

@@ -112,8 +112,9 @@ def test_an_organization_is_a_name_or_a_url(org: str, url: str) -> None:
 
 @pytest.mark.parametrize(
     "org",
-    ["", "con toso", "../x", "http://ado.example.com/x", "http://127.0.0.1.evil.example/x", "https://", "ftp://x"],
-)
+    ["", "con toso", "../x", "http://ado.example.com/x", "http://127.0.0.1.evil.example/x", "https://", "ftp://x",
+     "https://[x", "https://ado.example.com:tfs/x"],
+)  # fmt: skip
 def test_a_credential_goes_nowhere_else(org: str) -> None:
     assert f"org is '{org.rstrip('/')}'" in problem(org=org)
 
