@@ -276,5 +276,17 @@ class TestFigures:
                 total = logic_apps(way.removeprefix("Logic Apps "), events, with_free=True)
             assert figure == f"{total:,.2f}", (row, way)
 
+    def test_the_figures_in_the_text(self) -> None:
+        names = {**inputs(), **{name: price.usd for name, price in prices().items()}, "always_ready": 1}
+        formulas = {
+            "always_ready * instance_gb * 2_628_000 * baseline": 1,
+            "alert_rules * alert_rule": 1,
+            "(1 + subscriptions) * event_grid": 1e6,
+        }
+        text = " ".join(PAGE.split())
+        assert [formula for formula in formulas if f"`{formula}`" not in text] == []
+        computed = {f"${times * compute(formula, names):.2f}" for formula, times in formulas.items()}
+        assert set(re.findall(r"\$\d[\d.]*\d", text)) == computed
+
     def test_the_retention_is_the_settings_default(self) -> None:
         assert number("retention_months") * 30 == load_settings({}, Path()).retention_days
