@@ -15,6 +15,9 @@ from tools.routes.findings import Finding
 GOOD_OUTCOMES: Final = frozenset({Outcome.QUEUED, Outcome.DUPLICATE, Outcome.SUPPRESSED, Outcome.IGNORED})
 """Nothing is left to do after these."""
 
+CHECK_THE_WAY: Final = "check AZURE_DEVOPS_ORG_URL, and the way there: DNS, proxy, firewall"
+"""What to do if Azure DevOps cannot be reached."""
+
 
 def pipeline_words(request: RunRequest) -> str:
     """Which pipeline is asked for, and on which branch."""
@@ -55,8 +58,7 @@ def run_words(run_id: int | None, run_url: str) -> str:
 
 def with_advice(error: AzureDevOpsError) -> str:
     """Return the error's words and what to do about it, which most errors say themselves."""
-    advice = "; check AZURE_DEVOPS_ORG_URL, and the way there: DNS, proxy, firewall"
-    return f"{error}{advice if isinstance(error, RequestNotSent) else ''}"
+    return f"{error}; {CHECK_THE_WAY}" if isinstance(error, RequestNotSent) else str(error)
 
 
 def summary(what: str, outcomes: Iterable[str]) -> str:

@@ -17,7 +17,7 @@ from shared.errors import AzureDevOpsError, CredentialRejected, PermissionDenied
 from shared.routing.table import Route
 from tools.actions.check_results import CheckResult, Status, failed
 from tools.routes.matching_events import NoEvent, matching_event
-from tools.wording import counted
+from tools.wording import CHECK_THE_WAY, counted
 
 PROJECT: Final = "Azure DevOps"
 PIPELINE: Final = "pipeline"
@@ -25,7 +25,6 @@ QUEUE: Final = "queue"
 
 REQUEST_SECONDS: Final = 30
 
-_CHECK_THE_WAY: Final = "check AZURE_DEVOPS_ORG_URL, and the way there: DNS, proxy, firewall"
 _CHECK_THE_ROUTE: Final = "correct the route or the pipeline; 'manage.py preview --all' shows what is asked for"
 _CORRECT_PIPELINE: Final = "correct 'pipeline' of the route, or let the app's identity view that pipeline"
 _RENEW: Final = (
@@ -45,7 +44,7 @@ def check_azure_devops(client: PipelinesClient, routes: Sequence[Route]) -> Iter
         except CredentialRejected as exc:
             yield replace(failed(PROJECT, exc, _RENEW, f"{name}: "), next_step=_RENEW)
         except AzureDevOpsError as exc:
-            yield failed(PROJECT, exc, _CHECK_THE_WAY, f"{name}: ")
+            yield failed(PROJECT, exc, CHECK_THE_WAY, f"{name}: ")
         else:
             seen = f"{name}: {counted(len(projects[name]), 'pipeline')} can be seen"
             yield CheckResult(PROJECT, Status.OK, seen)
@@ -88,7 +87,7 @@ def _queue(client: PipelinesClient, route: Route) -> CheckResult:
         if has_sample:
             return failed(QUEUE, exc, _CHECK_THE_ROUTE, f"{route.name}: ")
     except AzureDevOpsError as exc:
-        advice = _QUEUE_BUILDS if isinstance(exc, PermissionDenied) else _CHECK_THE_WAY
+        advice = _QUEUE_BUILDS if isinstance(exc, PermissionDenied) else CHECK_THE_WAY
         return failed(QUEUE, exc, advice, f"{route.name}: ")
     return CheckResult(QUEUE, Status.OK, f"{route.name}: {words}")
 

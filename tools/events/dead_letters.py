@@ -87,7 +87,7 @@ def read_events(paths: Iterable[str], stdin: BinaryIO) -> list[DeadLetter]:
     """
     events: list[DeadLetter] = []
     for path in paths:
-        name = "the standard input" if path == STDIN else path
+        name = "standard input" if path == STDIN else path
         try:
             found = read_dead_letters(name, stdin.read() if path == STDIN else _read(Path(path)))
         except UnreadableFile as exc:

@@ -13,7 +13,6 @@ from shared.routing.routes_file import CAUSE_KEYS, DEFAULTS_KEYS, FORMAT_VERSION
 from shared.routing.table import Route
 
 FILE_NAME: Final = "routes.schema.json"
-MODELINE: Final = f"# yaml-language-server: $schema={FILE_NAME}"
 
 Schema = dict[str, Any]
 
