@@ -304,10 +304,13 @@ class TestEqualRequests:
         relay = bench.relay(SAME)
         bench.pipelines.plan.append(LOST_UNQUEUED)
         deferred(relay, run_completed("a"))
+        bench.clock.advance(10)
+        bench.pipelines.plan.append(lambda: bench.clock.advance(BUDGET - 1))
         relay.deliver(run_completed("b"))
         bench.clock.advance(SETTLE)
         (decision,) = relay.deliver(run_completed("a")).decisions
         assert (decision.outcome, decision.run_id) == (Outcome.QUEUED, 101)
+        assert bench.pipelines.searches == 1, "its owner was never in doubt, so no other run is left over"
 
     def test_of_several_the_oldest_is_adopted_and_the_record_says_so(self, bench: Bench) -> None:
         relay = bench.relay(SAME)
