@@ -34,7 +34,7 @@ def _sample(number: int) -> Sample:
 EVENT_TYPE = EventType(
     "JobPaused",
     names={
-        "job_name": Name("text", "jobName"),
+        "job_name": Name("string", "jobName"),
         "minutes": Name("number", "minutes"),
         "is_long": Name("boolean"),
     },
