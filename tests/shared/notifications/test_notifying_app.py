@@ -82,7 +82,7 @@ class TestInTheHost:
             assert deliver(url, sample_text("run-completed")).status_code == 500
         parked, deferred = topic.wait_for(2)
         assert (parked["type"], deferred["type"]) == ("nextstage.event.parked", "nextstage.delivery.deferred")
-        assert "never passes into a pipeline" in parked["data"]["reason"]
+        assert "must never reach a pipeline" in parked["data"]["reason"]
         assert "HTTP 203 asks to sign in" in deferred["data"]["reason"]
 
     def test_a_delivery_ends_while_the_topic_hangs_and_one_that_then_refuses_changes_no_outcome(
