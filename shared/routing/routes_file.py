@@ -177,7 +177,7 @@ class _RoutesReader:
         name = self._nodes.text(node)
         if not ROUTE_NAME.fullmatch(name):
             raise WrongValue(
-                "must begin with a letter or digit and contain only letters, digits, '.', '_' and '-', at most 63 in all"
+                "must begin with a letter or digit and have only letters, digits, '.', '_' and '-', at most 63 in all"
             )
         return name
 

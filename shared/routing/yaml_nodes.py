@@ -98,7 +98,7 @@ class NodeReader:
         missing = [name for name in _ENVIRONMENT_VALUE.findall(text) if not self._environment.get(name)]
         if missing and not self.is_unset(node):
             self._unset_nodes[id(node)] = node
-            line, column = self.position(node, text.index(f"${{{missing[0]}}}"), is_filled_in=False)
+            line, column = self.position(node, text.index(f"${{{missing[0]}}}"), is_expanded=False)
             advice = (
                 f"needs the environment value {', '.join(missing)}, which is not set; set it in the application "
                 "settings, or locally in local.settings.json"
@@ -110,17 +110,17 @@ class NodeReader:
         """Return whether the node has been read and uses an environment value that is not set."""
         return id(node) in self._unset_nodes
 
-    def position(self, node: yaml.Node, offset: int | None = None, *, is_filled_in: bool = True) -> tuple[int, int]:
+    def position(self, node: yaml.Node, offset: int | None = None, *, is_expanded: bool = True) -> tuple[int, int]:
         """Return line and column, from 1, of a node or of a character of a scalar.
 
         :param offset: the offset of the character in the scalar's text; None for the beginning of the node.
-        :param is_filled_in: whether the offset counts in the text with environment values, or in the text as written.
+        :param is_expanded: whether ``offset`` refers to the text with environment values; if not, to the text as written.
         """
         start = node.start_mark
         at = None
         if offset is not None and isinstance(node, yaml.ScalarNode):
-            if is_filled_in:
-                offset = self._before_filling_in(node.value, offset)
+            if is_expanded:
+                offset = self._unexpanded_offset(node.value, offset)
             at = source_offset(self._text[start.index : node.end_mark.index], node.style or "", node.value, offset)
         if at is None:
             return start.line + 1, start.column + 1
@@ -128,7 +128,7 @@ class NodeReader:
         last_line = before.rpartition("\n")[2]
         return start.line + 1 + before.count("\n"), len(last_line) + 1 + (0 if "\n" in before else start.column)
 
-    def _before_filling_in(self, text: str, offset: int) -> int:
+    def _unexpanded_offset(self, text: str, offset: int) -> int:
         """Convert an offset in the text with environment values to an offset in the text as written."""
         for found in _ENVIRONMENT_VALUE.finditer(text):
             length = len(self._environment.get(found[1]) or found[0])

@@ -73,7 +73,9 @@ def test_child_runs_match_only_routes_that_include_them() -> None:
     table = routes(PLAIN, "name: children\nevent: RunCompleted\npipeline: p\ninclude_child_runs: true")
     resolution = resolve(table, run_completed(runType="azureml.StepRun"))
     assert [decision.key.route for decision in resolution.decisions] == ["children"]
-    assert resolution.why_not == (WhyNot("plain", "the run is a child run; set include_child_runs: true to include it"),)
+    assert resolution.why_not == (
+        WhyNot("plain", "the run is a child run; set include_child_runs: true to include it"),
+    )
 
 
 def test_the_correlation_parameter_carries_the_journal_key() -> None:
