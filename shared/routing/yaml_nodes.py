@@ -114,7 +114,7 @@ class NodeReader:
         """Return line and column, from 1, of a node or of a character of a scalar.
 
         :param offset: the offset of the character in the scalar's text; None for the beginning of the node.
-        :param is_expanded: whether ``offset`` refers to the text with environment values; if not, to the text as written.
+        :param is_expanded: whether ``offset`` refers to the text with environment values, not to the text as written.
         """
         start = node.start_mark
         at = None
