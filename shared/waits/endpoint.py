@@ -28,7 +28,7 @@ class Answer:
 
 
 class Endpoint:
-    """The endpoint. A thread pool does the work, so a slow store or Azure DevOps never delays an answer. Thread-safe."""
+    """The endpoint. A thread pool does the work, so a slow store or Azure DevOps delays no answer. Thread-safe."""
 
     def __init__(
         self,

@@ -65,7 +65,7 @@ class TasksClient:
         self._call(task, access, protocol.attach_log(task, log_id), deadline)
 
     def _call(self, task: Task, access: Access, request: HttpRequest, deadline: datetime) -> HttpResponse:
-        """Send with the task's token. If it is rejected, send once with the app's identity, provided this is permitted."""
+        """Send with the task's token. If it is rejected, send once with the app's identity, if that is permitted."""
         if access.token is not None:
             response = self._sender.send(task.plan_url, request, f"Bearer {access.token.value}", deadline)
             try:
