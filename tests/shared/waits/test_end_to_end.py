@@ -98,11 +98,11 @@ def test_both_tasks_and_all_results(stack: Stack, task: str, event: str, status:
     task_id = stack.start(task)
     assert stack.until(task_id, "waiting", "completed").state == "waiting"
     assert stack.deliver(event, **({"runStatus": status} if status else {})) == 202
-    told = stack.task(task_id)
-    assert (told.state, told.result, told.ended_by, told.completions) == ("completed", result, "event", 1)
-    assert told.events[0].credential == "job token"
-    assert told.feed_lines[0] == "nextstage: waiting for Azure ML run run-1; no agent is occupied"
-    assert told.log_lines[-2:] == (
+    ended = stack.task(task_id)
+    assert (ended.state, ended.result, ended.ended_by, ended.completions) == ("completed", result, "event", 1)
+    assert ended.events[0].credential == "job token"
+    assert ended.feed_lines[0] == "nextstage: waiting for Azure ML run run-1; no agent is occupied"
+    assert ended.log_lines[-2:] == (
         f"nextstage: Azure ML run run-1 is {status or 'Completed'}, so this task has {result}",
         f"nextstage: https://ml.azure.com/runs/run-1?wsid={WORKSPACE}",
     )
@@ -120,9 +120,9 @@ def test_the_run_has_ended_already(stack: Stack, task: str) -> None:
 
 def test_an_invalid_request_fails_the_task_with_the_reason(stack: Stack) -> None:
     task_id = stack.start("AzureFunction", run_id="$(runId)")
-    told = stack.until(task_id, "completed")
-    assert (told.result, told.ended_by) == ("failed", "call")
-    log = "\n".join(told.log_lines)
+    ended = stack.until(task_id, "completed")
+    assert (ended.result, ended.ended_by) == ("failed", "call")
+    log = "\n".join(ended.log_lines)
     assert "run_id is '$(runId)', which Azure Pipelines did not replace" in log
     assert leaks(log) == []
 
@@ -135,8 +135,8 @@ def test_an_event_that_never_arrives(stack: Stack) -> None:
     assert stack.task(task_id).state == "waiting"
     stack.emulator.books.jobs.set(WORKSPACE, "run-1", "Canceled")
     stack.sweep()
-    told = stack.until(task_id, "completed")
-    assert (told.result, told.completions) == ("canceled", 1)
+    ended = stack.until(task_id, "completed")
+    assert (ended.result, ended.completions) == ("canceled", 1)
 
 
 def test_waits_that_are_off(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:

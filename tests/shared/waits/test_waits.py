@@ -278,9 +278,14 @@ class TestCompletion:
         introduction = "nextstage: waiting for Azure ML run run-1; no agent is occupied"
         assert scene.tasks.lines[request.task.task_instance_id] == [introduction, *expected]
         assert scene.tasks.logs[request.task.task_instance_id] == expected
-        (told,) = scene.reports
+        (decision,) = scene.reports
         reason = f"{request.task} was completed with 'failed', because run run-1 is Failed"
-        assert (told.event_id, told.route, told.key, told.reason) == ("event-1", None, request.task.key, reason)
+        assert (decision.event_id, decision.route, decision.key, decision.reason) == (
+            "event-1",
+            None,
+            request.task.key,
+            reason,
+        )
 
     def test_the_first_reported_end_counts_even_if_a_later_event_completes_the_task(self, scene: Scene) -> None:
         request = a_request()
