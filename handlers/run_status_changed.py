@@ -24,7 +24,8 @@ def _meaning(event: AmlEvent, names: Names) -> Occurrence | Ignored:
     final = final_status(names["run_status"])
     if final is None:
         return Ignored(
-            f"run {names['run_id']} is {names['run_status']}, which is not final; another event will report the final status"
+            f"run {names['run_id']} is {names['run_status']}, which is not final; "
+            "another event will report the final status"
         )
     message = _breach_message(names["run_tags"])
     run = names | {

@@ -238,14 +238,14 @@ class _RoutesReader:
         if "event" not in given:
             raise WrongValue("'event' is missing from this cause")
         event = self._nodes.try_read(self._event, given["event"])
-        held = self._nodes.mapping(given["with"], "with") if "with" in given else {}
+        known = self._nodes.mapping(given["with"], "with") if "with" in given else {}
         if event is None:
             return None
-        for name, value in held.items():
+        for name, value in known.items():
             if name.partition(".")[0] not in self._names[event]:
                 advice = suggestion(name, self._names[event])
                 self._nodes.add_problem(value, f"{event} events have no name '{name}'; {advice}", text=name)
-        return Cause(event, self._each(held, plain_value))
+        return Cause(event, self._each(known, plain_value))
 
     def _duration(self, node: yaml.Node) -> timedelta:
         try:

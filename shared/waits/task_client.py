@@ -55,7 +55,7 @@ class TasksClient:
         self._call(task, access, protocol.append_to_feed(task, lines), deadline)
 
     def write_log(self, task: Task, access: Access, lines: Sequence[str], deadline: datetime) -> None:
-        """Write a log for the task that remains after its end.
+        """Write a permanent log for the task.
 
         :raises AzureDevOpsError: the task may have no log or an empty one.
         """

@@ -6,8 +6,8 @@ each other. To complete the task, the wait's record is claimed like the record o
 
 **Exactly once.** The record becomes ``uncertain`` in three cases: a worker dies with its claim, an answer of Azure
 DevOps is lost, or a task is completed before it receives the answer to its own request. Azure DevOps does not document
-whether it accepts the last one. The next worker that claims such a record first asks Azure DevOps whether the task has
-ended.
+whether it accepts such an early completion. The next worker that claims an uncertain record first asks Azure DevOps
+whether the task has ended.
 """
 
 import logging
@@ -61,7 +61,7 @@ class Tasks(Protocol):
         """Show lines in the live console of the task."""
 
     def write_log(self, task: Task, access: Access, lines: Sequence[str], deadline: datetime) -> None:
-        """Write a log for the task that remains after its end."""
+        """Write a permanent log for the task."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,7 +214,7 @@ class Waits:
             return Result.deferred(exc, wait.task)
         reason = f"{wait.task} was completed with '{task_result.result}', because {task_result.reason}"
         if before_answer:
-            note = f"{reason}, before it received the answer to its request; to be checked"
+            note = f"{reason}, before it received the answer to its request; this must be checked later"
             self._journal.doubt(record, note, under_way=True)
             return Result(Outcome.COMPLETED, reason)
         return self._finish(record, wait, reason)
