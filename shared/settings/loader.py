@@ -134,11 +134,9 @@ def _topic_problem(endpoint: str, *, has_key: bool, in_azure: bool) -> str | Non
         return (
             "must begin with https://, since a credential is sent there (http:// is allowed only on your own machine)"
         )
-    return (
-        None
-        if has_key
-        else "is http://, which is not allowed for an identity's token; set NOTIFY_TOPIC_KEY, or use https://"
-    )
+    if has_key:
+        return None
+    return "is http://, which is not allowed for an identity's token; set NOTIFY_TOPIC_KEY, or use https://"
 
 
 def _topic_form_problem(url: SplitResult) -> str | None:

@@ -173,7 +173,7 @@ class TestRunStatusChanged:
         assert result.names["root_run_id"] == "monitor"
 
     @pytest.mark.parametrize("value", [None, "", "false", " None ", False])
-    def test_an_empty_breach_tag_is_no_breach(self, value: object) -> None:
+    def test_an_empty_breach_tag_is_not_a_breach(self, value: object) -> None:
         data = {
             "runId": "step",
             "runStatus": "Completed",

@@ -129,7 +129,7 @@ class TestAskingAzureMl:
         assert set(scene.azure.headers) == {"Accept", "Authorization", "User-Agent"}  # and no headers for Azure DevOps
 
     @pytest.mark.parametrize(("minutes", "workspace"), [(29, None), (31, "another")])
-    def test_young_waits_and_other_workspaces_are_left_to_their_events(
+    def test_azure_ml_is_not_asked_about_young_waits_and_other_workspaces(
         self, scene: Scene, minutes: int, workspace: str | None
     ) -> None:
         wait(scene, workspace=workspace)

@@ -305,7 +305,7 @@ class TestCompletion:
             ("complete", 25, 5, 5, Outcome.DEFERRED),
         ],
     )
-    def test_a_call_that_hangs_leaves_time_for_the_next_and_ends_with_the_delivery_and_the_lease(
+    def test_a_hanging_call_ends_with_delivery_or_lease_and_leaves_time_for_the_next(
         self, store: Store, clock: ManualClock, call: str, left: float, lease: float, takes: float, outcome: Outcome
     ) -> None:
         scene = Scene(store, clock, lease_seconds=lease)
