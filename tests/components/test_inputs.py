@@ -137,7 +137,7 @@ def test_a_credential_goes_nowhere_else(org: str) -> None:
             {"parameters": '{"a": "{{ run_idd }}"}'},
             "uses the name 'run_idd', which does not exist here; did you mean",
         ),
-        ({"parameters": '{"a": "$(secret)"}'}, "parameters.a holds '$('"),
+        ({"parameters": '{"a": "$(secret)"}'}, "parameters.a contains '$('"),
         ({"parameters": '{"a": "{{ run_id"}'}, "parameters.a has a placeholder that is not closed"),
         ({"parameters": '{"key": "x"}', "correlationparameter": "key"}, "names one of parameters"),
         ({"project": ""}, "project is empty"),

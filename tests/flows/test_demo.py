@@ -33,10 +33,10 @@ def test_it_ends_well_and_shows_the_why_nots() -> None:
         "found in Azure DevOps after its answer was lost",
         "HTTP 503, throttled for 1 s",
         "when is not true: model_tags.stage == 'candidate'",
-        "'$(' never passes",
+        "'$(' must never reach",
         "is Running, which is not final",
         "was queued within this cooldown",
-        "include_child_runs: true would take it",
+        "set include_child_runs: true to include it",
     ):
         assert shown in table
     assert all(f" {name} " in table for name in sample_names())

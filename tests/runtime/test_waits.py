@@ -45,7 +45,7 @@ def test_a_task_waits_and_is_told(worker: Worker, ado: Ado) -> None:
     assert (told.state, told.result, told.completions) == ("completed", "succeeded", 1)
     swept = worker.invoke("sweep_waits", timer_input("timer"))
     assert swept.succeeded
-    assert [log["message"] for log in worker.logs_of(swept)] == ["0 tasks wait; 0 were told, 0 given up"]
+    assert [log["message"] for log in worker.logs_of(swept)] == ["0 tasks wait; 0 were completed, 0 given up"]
 
 
 def test_what_is_wrong_is_said(worker: Worker, ado: Ado) -> None:
