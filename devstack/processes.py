@@ -35,7 +35,7 @@ class RunningProcess:
     """A program that is ready and has printed its URL. Used as a context manager, it is stopped when the block ends."""
 
     def __init__(self, popen: subprocess.Popen[bytes], url: str, reader: threading.Thread) -> None:
-        """Store the parts of a started program. Call :func:`start` instead."""
+        """Wrap a started process. Use :func:`start` to create one."""
         self._popen = popen
         self._reader = reader
         self.url = url

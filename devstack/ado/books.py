@@ -1,7 +1,7 @@
 """The books record every queued run, agentless task, Azure ML job and request, for tests and people.
 
 The books are in memory. All records are immutable, so readers need no lock. The books contain no credentials: they
-store only the request headers in ``KEPT_HEADERS``, and replace secret values in bodies by ``MASK``.
+store only the request headers in ``KEPT_HEADERS``, and replace secret values in bodies with ``MASK``.
 """
 
 from __future__ import annotations

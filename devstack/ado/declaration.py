@@ -59,7 +59,7 @@ class VariableDeclaration:
 
 @dataclass(frozen=True)
 class PipelineDeclaration:
-    """One pipeline. ``may_queue`` is whether the emulator's credentials have the permission to queue it."""
+    """One pipeline. ``may_queue`` defines whether the emulator's credentials have the permission to queue it."""
 
     id: int
     name: str

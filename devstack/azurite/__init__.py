@@ -94,9 +94,9 @@ class Azurite:
         )
 
     def start(self) -> None:
-        """Start Azurite on its previous port, or first on a free one, and wait until it is ready.
+        """Start Azurite and wait until it is ready. Do nothing if it is already running.
 
-        Do nothing if it is already running.
+        The first start uses a free port. Later starts use the same port again.
 
         :raises AzuriteNotInstalled: see ``why_not_installed``.
         :raises AzuriteFailed: it ended, or was not ready in time. It is no longer running.

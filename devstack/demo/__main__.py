@@ -32,7 +32,7 @@ SETTLE_SECONDS = "1"
 
 MISHAPS = {
     "model-registered": Delivery("model-registered", "delivered three times, two of them at once", 3, at_once=True),
-    "run-completed.cloud": Delivery("run-completed.cloud", "Azure DevOps queued the run, and its answer was lost"),
+    "run-completed.cloud": Delivery("run-completed.cloud", "Azure DevOps queued the run, but its answer was lost"),
     "model-deployed.cloud": Delivery("model-deployed.cloud", "Azure DevOps answered 503 first and asked for a pause"),
 }
 # Each fault is planned just before its event is delivered. See devstack/ado/faults.py.
@@ -78,7 +78,9 @@ def _run(folder: Path) -> int:
         f"{result.lost} lost, {result.duplicated} duplicated"
     )
     completed = completed_as_expected(tasks)
-    print(f"demo: {len(tasks)} pipelines waited without an agent, {sum(completed)} of them completed exactly once")
+    print(
+        f"demo: {len(tasks)} pipelines waited without an agent, {sum(completed)} of their tasks completed exactly once"
+    )
     unacknowledged = [delivery.sample for delivery in deliveries if not delivery.acknowledged]
     if unacknowledged:
         print(f"demo: never acknowledged: {', '.join(unacknowledged)}", file=sys.stderr)

@@ -13,7 +13,7 @@ from shared.routing.table import Match, RouteTable
 
 @dataclass(frozen=True)
 class Comparison:
-    """The number of runs that were queued, that are missing, and that are one too many."""
+    """The numbers of runs that were queued, lost and duplicated."""
 
     queued: int
     lost: int

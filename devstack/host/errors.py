@@ -15,7 +15,10 @@ class HostError(Exception):
 
 
 class InvalidSettingsFile(HostError):
-    """`local.settings.json` or `host.json` is invalid. The message is one line and quotes no value from the file."""
+    """`local.settings.json` or `host.json` is invalid.
+
+    The message is one line, and quotes no value from `local.settings.json`.
+    """
 
 
 class IndexingFailed(HostError):

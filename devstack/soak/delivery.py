@@ -52,7 +52,7 @@ class Deliveries:
         return self._left
 
     def reasons(self) -> Counter[str]:
-        """Count the last answers to the remaining deliveries, with IDs and numbers replaced by ``#``."""
+        """Count the last answers to the remaining deliveries, with IDs and numbers replaced with ``#``."""
         return Counter(re.sub(r"[0-9a-f]{12}|\d+", "#", event.last_answer) for _, event in self._waiting)
 
     def run(self, threads: int, until: float) -> None:

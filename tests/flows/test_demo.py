@@ -26,7 +26,7 @@ def test_it_succeeds_and_shows_every_outcome_with_its_reason() -> None:
     lines = result.stdout.splitlines()
     assert lines[-2:] == [
         "demo: 18 events delivered, 11 pipeline runs queued, 0 lost, 0 duplicated",
-        "demo: 2 pipelines waited without an agent, 2 of them completed exactly once",
+        "demo: 2 pipelines waited without an agent, 2 of their tasks completed exactly once",
     ]
     table = "\n".join(lines)
     for shown in (

@@ -65,7 +65,7 @@ class AzureFunction:
         :raises TaskInputError: the URL or a header is invalid.
         """
         more = f"&{self.query_parameters}"
-        url, masked = (expanded(f"{self.function}?code={key}{more}", variables) for key in (self.key, MASK))
+        url, masked = (expand(f"{self.function}?code={key}{more}", variables) for key in (self.key, MASK))
         return _request("function", url, masked, self.headers, self.body, variables)
 
     @property
@@ -89,7 +89,7 @@ class InvokeRestApi:
 
         :raises TaskInputError: the URL or a header is invalid.
         """
-        url = expanded(f"{self.service_url}{self.url_suffix}", variables)
+        url = expand(f"{self.service_url}{self.url_suffix}", variables)
         headers = {**self.headers, "Authorization": self.authorization} if self.authorization else self.headers
         return _request("serviceConnection", url, _without_code(url), headers, self.body, variables)
 
@@ -102,8 +102,8 @@ class InvokeRestApi:
 TaskInputs = AzureFunction | InvokeRestApi
 
 
-def expanded(text: str, variables: Mapping[str, str]) -> str:
-    """Replace each ``$(name)`` by its value. As in Azure Pipelines, ignore the case, and keep unknown names."""
+def expand(text: str, variables: Mapping[str, str]) -> str:
+    """Replace each ``$(name)`` with its value. As in Azure Pipelines, ignore the case, and keep unknown names."""
     known = {name.lower(): value for name, value in variables.items()}
     return _MACRO.sub(lambda match: known.get(match[1].lower(), match[0]), text)
 
@@ -113,11 +113,11 @@ def _request(
 ) -> TaskRequest:
     _check_url(url_input, url)
     text = body if isinstance(body, str) else json.dumps(body)
-    values = {name: expanded(value, variables) for name, value in headers.items()}
+    values = {name: expand(value, variables) for name, value in headers.items()}
     for name, value in values.items():
         if not re.fullmatch(r"[A-Za-z0-9-]+", name) or not re.fullmatch(r"[\x20-\x7e]*", value):
             raise TaskInputError(f"headers: the name and value of {name!r} must be printable ASCII")
-    return TaskRequest(url, masked_url, values, expanded(text, variables))
+    return TaskRequest(url, masked_url, values, expand(text, variables))
 
 
 def _check_url(url_input: str, url: str) -> None:

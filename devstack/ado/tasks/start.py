@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from devstack.ado.tasks.hub import HUB_NAME
-from devstack.ado.tasks.inputs import DEFAULT_HEADERS, AzureFunction, TaskInputs, expanded
+from devstack.ado.tasks.inputs import DEFAULT_HEADERS, AzureFunction, TaskInputs, expand
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -31,7 +31,7 @@ class StartedTask:
     @property
     def headers(self) -> dict[str, str]:
         """The task's coordinates as the headers that both tasks send by default."""
-        return {name: expanded(value, self.variables) for name, value in DEFAULT_HEADERS.items()}
+        return {name: expand(value, self.variables) for name, value in DEFAULT_HEADERS.items()}
 
 
 def start_wait_task(

@@ -13,7 +13,7 @@ import requests
 
 from devstack.ado import AzureFunction, Emulator, InvokeRestApi
 from devstack.ado.server import Served, serve
-from devstack.ado.tasks.inputs import DEFAULT_HEADERS, TaskInputError, TaskInputs, expanded
+from devstack.ado.tasks.inputs import DEFAULT_HEADERS, TaskInputError, TaskInputs, expand
 from tests.support.canaries import secret
 from tests.support.polling import wait_until
 from tests.support.services.emulator import PAT, basic
@@ -257,7 +257,7 @@ def test_inputs_that_do_not_describe_a_valid_request(inputs: TaskInputs, message
 
 def test_macro_names_are_not_case_sensitive() -> None:
     text = "$(SYSTEM.planid)/$(system.PlanId)/$(plan)/$("
-    assert expanded(text, {"system.PlanId": "7"}) == "7/7/$(plan)/$("
+    assert expand(text, {"system.PlanId": "7"}) == "7/7/$(plan)/$("
 
 
 def test_the_secrets_of_a_call_are_masked() -> None:
