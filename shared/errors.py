@@ -121,7 +121,7 @@ class AzureDevOpsError(NextstageError):
 
 
 class RequestNotSent(AzureDevOpsError):
-    """The request was not sent, for example because of DNS, TCP or TLS. Certain that no run was queued."""
+    """The request was not sent: no connection (DNS, TCP, TLS), or no time left. No run was queued."""
 
 
 class CredentialUnavailable(AzureDevOpsError):

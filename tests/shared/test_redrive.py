@@ -140,11 +140,11 @@ class TestParked:
     @pytest.mark.parametrize(
         ("entry", "reason"),
         [
-            (OTHER, "the route is gone, or is for another type of event now"),
-            (OTHER + "\nenabled: false", "the route is gone, or is for another type of event now"),
-            ("name: plain\nevent: ModelDeployed\npipeline: p", "no route is for RunCompleted events"),
-            (DISABLED, "the route does not match any more: it is disabled"),
-            (PLAIN + "\nwhen: run_id == 'x'", "the route does not match any more: when is not true: run_id == 'x'"),
+            (OTHER, "the route was removed, or now handles another event type"),
+            (OTHER + "\nenabled: false", "the route was removed, or now handles another event type"),
+            ("name: plain\nevent: ModelDeployed\npipeline: p", "no route handles RunCompleted events"),
+            (DISABLED, "the route no longer matches: it is disabled"),
+            (PLAIN + "\nwhen: run_id == 'x'", "the route no longer matches: when is not true: run_id == 'x'"),
         ],
     )
     def test_where_the_route_wants_it_no_more_it_is_parked_again(self, stand: Stand, entry: str, reason: str) -> None:
@@ -159,7 +159,7 @@ class TestParked:
         record = replace(record, entry=replace(record.entry, event=record.entry.event[:50] + "... [cut]"))
         (decision,) = stand.redrive(record).decisions
         assert decision.outcome is Outcome.PARKED
-        assert decision.reason.startswith("redriven, but no route can be asked about the event any more: the event is")
+        assert decision.reason.startswith("redriven, but the routes can no longer be evaluated for the event: the event is")
         assert stand.only.key == record.key
 
 
@@ -227,7 +227,7 @@ class TestDoubt:
     def test_while_it_cannot_be_looked_for_nothing_is_sent(self, stand: Stand) -> None:
         record = stand.park_in_doubt(queued=True)
         stand.pipelines.search_error = GONE
-        reason = f"a run may have been queued and cannot be looked for: {GONE}"
+        reason = f"a run may have been queued, but the search for it was refused: {GONE}"
         for _ in range(2):
             (decision,) = stand.redrive(record).decisions
             assert (decision.outcome, decision.reason) == (Outcome.PARKED, reason)
@@ -318,7 +318,7 @@ class TestGivenUp:
             reasons[record.key.route].add(redriven.reason)
         done, window = reasons.pop("plain"), reasons.popitem()[1]
         assert done == {f"it is {state}; nothing is left to do" for state in (State.QUEUED, State.SUPPRESSED)}
-        assert window == {"it is not an event's record; a task that waits is looked after by the timer sweep_waits"}
+        assert window == {"it is not about an event; the timer sweep_waits takes care of waiting tasks"}
 
 
 class TestOncePerChanged:

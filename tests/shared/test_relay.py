@@ -81,10 +81,10 @@ class TestWhatIsIgnored:
         [
             (
                 event_text("Other", {}, eventType="Microsoft.Storage.BlobCreated"),
-                "no handler for this event type; handled are Microsoft.MachineLearningServices.Data",
+                "there is no handler for this event type; handled types are Microsoft.MachineLearningServices.Data",
             ),
             (sample_text("run-status-changed-running"), "is Running, which is not final"),
-            (event_text("ModelDeployed", {"serviceName": "s"}), "no route is for ModelDeployed events"),
+            (event_text("ModelDeployed", {"serviceName": "s"}), "no route handles ModelDeployed events"),
         ],
         ids=["no handler", "not final", "no route"],
     )
@@ -221,9 +221,9 @@ class TestAnswerLost:
     @pytest.mark.parametrize(
         ("planned", "searches", "reason"),
         [
-            ([LOST], 1, "found in Azure DevOps after its answer was lost"),
+            ([LOST], 1, "found in Azure DevOps after the answer was lost"),
             ([LOST_UNQUEUED], 1, ""),
-            ([LOST_UNQUEUED, LOST], 2, "found in Azure DevOps after its answer was lost"),
+            ([LOST_UNQUEUED, LOST], 2, "found in Azure DevOps after the answer was lost"),
         ],
     )
     @pytest.mark.parametrize("skew", [SKEW, -SKEW], ids=["ahead", "behind"])
@@ -262,7 +262,7 @@ class TestAnswerLost:
         deferred(relay, run_completed())
         bench.clock.advance(SETTLE)
         assert outcomes(relay.deliver(run_completed())) == [Outcome.PARKED]
-        assert bench.record().reason == "a run may have been queued and cannot be looked for: HTTP 404: no such project"
+        assert bench.record().reason == "a run may have been queued, but the search for it was refused: HTTP 404: no such project"
         assert bench.reports[-1].cause == "RequestRefused"
 
     def test_a_request_that_the_store_has_cut_cannot_be_looked_for(self, bench: Bench) -> None:
@@ -273,7 +273,7 @@ class TestAnswerLost:
         assert bench.store.replace(replace(record, entry=replace(record.entry, request='{"cut'))) is not None
         bench.clock.advance(SETTLE)
         assert outcomes(relay.deliver(run_completed())) == [Outcome.PARKED]
-        assert "the request that asked for it was cut" in bench.record().reason
+        assert "the journal has only a part of its request" in bench.record().reason
 
     @pytest.mark.parametrize("value", ["other", "{{ data.nope }}"], ids=["asks for another run", "refuses"])
     def test_the_request_that_was_sent_is_looked_for_though_the_route_has_changed(
@@ -308,7 +308,7 @@ class TestEqualRequests:
         bench.clock.advance(SETTLE)
         (first,) = relay.deliver(run_completed("b")).decisions
         assert first.run_id == 100
-        assert first.reason.endswith("; the oldest of 2 runs that fit: 100, 101")
+        assert first.reason.endswith("; the oldest of 2 matching runs: 100, 101")
         (second,) = relay.deliver(run_completed("a")).decisions
         assert second.run_id == 101
 
@@ -330,7 +330,7 @@ class TestEqualRequests:
             assert decision.run_id == 100, "the run that is just being queued for b"
 
         bench.pipelines.plan.append(adopt)
-        assert "run 100 was taken for another event" in deferred(relay, run_completed("b"))
+        assert "run 100 was adopted for another event" in deferred(relay, run_completed("b"))
         assert outcomes(relay.deliver(run_completed("b"))) == [Outcome.QUEUED]
         assert [queued.run.id for queued in bench.pipelines.books] == [100, 101]
 
@@ -384,8 +384,8 @@ class TestCrashedAndSleepingWorkers:
     @pytest.mark.parametrize(
         ("error", "level", "words"),
         [
-            (None, logging.ERROR, "run 100 was queued too late for its event, which has run 101, and is cancelled"),
-            (RequestNotSent("down"), logging.CRITICAL, "cancelled (down); cancel it by hand: " + url_of(100)),
+            (None, logging.ERROR, "run 100 was queued too late and is being canceled: its event has run 101 already"),
+            (RequestNotSent("down"), logging.CRITICAL, "canceled (down); cancel it by hand: " + url_of(100)),
         ],
     )
     def test_a_sleeper_cancels_its_run_where_another_was_queued(
@@ -464,7 +464,7 @@ class TestCrashedAndSleepingWorkers:
 
         relay = bench.relay(store=store_with(bench.store, replace=replace_record))
         assert deferred(relay, run_completed()) == "deferred on plain: the journal is down"
-        assert "run 100 is queued, but the journal could not note it" in caplog.text
+        assert "run 100 was queued, but the journal could not record it" in caplog.text
         bench.clock.advance(LEASE)
         (decision,) = relay.deliver(run_completed()).decisions
         assert (decision.outcome, decision.run_id) == (Outcome.QUEUED, 100)
@@ -487,7 +487,7 @@ class TestSeveralRoutes:
     def test_a_route_that_no_time_is_left_for_is_deferred_unclaimed(self, bench: Bench) -> None:
         bench.pipelines.plan.append(HANGS)
         relay = bench.relay(*self.TWO)
-        assert "the time of this delivery went to the routes before this one" in deferred(relay, run_completed())
+        assert "no time is left: earlier routes used up the time of this delivery" in deferred(relay, run_completed())
         assert bench.store.get(JournalKey("second", bench.reports[-1].key)) is None
         bench.clock.advance(SETTLE)
         assert outcomes(relay.deliver(run_completed())) == [Outcome.QUEUED, Outcome.QUEUED]
