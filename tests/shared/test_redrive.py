@@ -181,7 +181,7 @@ class TestDeferred:
         assert stand.only.state is State.UNCERTAIN
         assert awaits_redrive(stand.only)
         (early,) = stand.redrive(stand.only).decisions
-        assert (early.outcome, "may be under way" in early.reason) == (Outcome.DEFERRED, True)
+        assert (early.outcome, "may still be in progress" in early.reason) == (Outcome.DEFERRED, True)
         assert (stand.only.state, stand.pipelines.searches) == (State.UNCERTAIN, 0)
         stand.clock.advance(SETTLE)
         (decision,) = stand.redrive(stand.only).decisions

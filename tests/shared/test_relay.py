@@ -171,7 +171,7 @@ class TestWhatIsDeferred:
         bench.pipelines.plan.append(lambda: messages.append(deferred(relay, run_completed())))
         messages: list[str] = []
         relay.deliver(run_completed())
-        assert messages == ["deferred on plain: another delivery is at work on it until 12:01:00 UTC"]
+        assert messages == ["deferred on plain: another delivery holds the claim until 12:01:00 UTC"]
 
     def test_a_journal_that_does_not_answer_when_it_is_claimed(self, bench: Bench) -> None:
         def insert(record: Record) -> Record | None:
@@ -237,7 +237,7 @@ class TestAnswerLost:
         for _ in planned:
             assert "the answer was lost" in deferred(relay, run_completed())
             assert (bench.record().state, bench.reports[-1].cause) == (State.UNCERTAIN, "AnswerLost")
-            assert "may be under way" in deferred(relay, run_completed())
+            assert "may still be in progress" in deferred(relay, run_completed())
             bench.clock.advance(SETTLE)
         (decision,) = relay.deliver(run_completed()).decisions
         assert (decision.outcome, decision.run_id, decision.reason) == (Outcome.QUEUED, 100, reason)
@@ -568,7 +568,7 @@ class TestCooldown:
         bench.pipelines.plan.append(LOST)
         relay = bench.relay(self.COOL)
         deferred(relay, run_completed("a"))
-        assert "holds the cooldown window and is at work" in deferred(relay, run_completed("b"))
+        assert "holds the cooldown window and has no outcome yet" in deferred(relay, run_completed("b"))
         bench.clock.advance(SETTLE)
         assert outcomes(relay.deliver(run_completed("a"))) == [Outcome.QUEUED]
         assert outcomes(relay.deliver(run_completed("b"))) == [Outcome.SUPPRESSED]

@@ -57,7 +57,7 @@ class TestClaim:
         claim(journal, clock)
         clock.advance(LEASE - 1)
         assert journal.claim(KEY, ENTRY, send_by(clock)) == NotYet(
-            "another delivery is at work on it until 12:01:00 UTC"
+            "another delivery holds the claim until 12:01:00 UTC"
         )
 
     def test_a_lapsed_lease_is_taken_over_with_doubt(self, journal: Journal, clock: ManualClock) -> None:
@@ -78,7 +78,7 @@ class TestClaim:
         claim(journal, clock)
         clock.advance(BUDGET + SETTLE - 1)
         assert journal.claim(KEY, ENTRY, send_by(clock)) == NotYet(
-            "a request whose answer was lost may be under way until 12:00:55 UTC"
+            "a request whose answer was lost may still be in progress until 12:00:55 UTC"
         )
         clock.advance(1)
         assert claim(journal, clock).lost_until is not None
@@ -94,7 +94,7 @@ class TestClaim:
         clock.advance(LEASE)
         busy = store_with(store, replace=lambda _: None)
         result = Journal(busy, clock=clock).claim(KEY, ENTRY, send_by(clock))
-        assert result == NotYet("other deliveries of the same event are quicker")
+        assert result == NotYet("other deliveries of the same event keep changing its record")
 
     def test_a_record_purged_between_two_steps_is_inserted_anew(self, store: Store, clock: ManualClock) -> None:
         found = claim(Journal(store, clock=clock), clock).record
@@ -131,7 +131,7 @@ class TestReopen:
 
     def test_no_other_record_can_be_reopened(self, journal: Journal, clock: ManualClock) -> None:
         queued = journal.complete(claim(journal, clock).record, 7, "url")
-        with pytest.raises(ValueError, match="is queued; only parked ones can be redriven"):
+        with pytest.raises(ValueError, match="is queued; only parked records can be redriven"):
             journal.reopen(queued, "redriven")
 
 

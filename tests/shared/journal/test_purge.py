@@ -53,7 +53,7 @@ def test_all_batches_in_one_go(
     clock.advance(1)
     assert purge(filled, RETENTION, batch_records=3, clock=clock) == 8
     assert left(each_store) == {State.CLAIMED: 1, State.PARKED: 4, State.RELEASED: 4}
-    assert "8 journal records older than 90 days were purged" in caplog.text
+    assert "purged 8 journal records older than 90 days" in caplog.text
 
 
 def test_it_ends_in_time_and_goes_on_the_next_night(filled: Journal, clock: ManualClock) -> None:

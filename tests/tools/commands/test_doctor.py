@@ -97,13 +97,13 @@ def test_all_is_well(busy_desk: Desk, host: RunningProcess) -> None:
     ("settings", "check", "status", "detail", "next_step"),
     [
         ({}, "settings", "ok", "read from the environment, and below it local.settings.json", None),
-        ({}, "journal", "ok", "there is none yet, and ", None),
+        ({}, "journal", "ok", "the file does not exist yet, and ", None),
         (journal_in("sqlite:nope/journal.sqlite3"), "journal", "failed",
-         "none can be made: No such file or directory", "make the folder, and let the app write to it"),
+         "cannot be created: No such file or directory", "create the folder, and let the app write to it"),
         (journal_in("sqlite:routes.yaml"), "journal", "failed",
-         "does not answer: file is not a database", "check that the disk has room and the file can be written"),
+         "does not answer: file is not a database", "check that the disk has free space and that the app can write to the file"),
         (journal_in(f"AccountName=a;AccountKey={KEY};TableEndpoint=http://127.0.0.1:9/a;"), "journal", "failed",
-         "ConnectionRefusedError", "check that the storage account is there and may be reached from here"),
+         "ConnectionRefusedError", "check that the storage account exists and can be reached from here"),
         ({"AZURE_DEVOPS_EXT_PAT": "@Microsoft.KeyVault(SecretUri=https://v.vault.azure.net/secrets/p)"},
          "secret", "failed",
          "AZURE_DEVOPS_EXT_PAT is a Key Vault reference", "give the app's identity the role Key Vault Secrets User"),
@@ -146,8 +146,8 @@ class TestJournal:
         ("spoilt", "words"),
         [
             ({"insert": None}, "the probe's key is taken"),
-            ({"get": None}, "does not give back what was written"),
-            ({"delete": False}, "is left behind under the route \\$doctor"),
+            ({"get": None}, "does not return what was written"),
+            ({"delete": False}, "could not be removed from the route \\$doctor"),
         ],
     )
     def test_a_store_that_does_not_do_as_it_should(self, tmp_path: Path, spoilt: dict[str, Any], words: str) -> None:

@@ -469,13 +469,13 @@ class TestBadAnswers:
 class TestRareOrders:
     def test_a_table_that_is_being_deleted_is_not_waited_for(self, scripted: ScriptedServer) -> None:
         scripted.answers = [odata(404, "TableNotFound"), odata(409, "TableBeingDeleted")]
-        with pytest.raises(JournalUnavailable, match="can be made anew about a minute later"):
+        with pytest.raises(JournalUnavailable, match="can be created again about a minute later"):
             scripted.store.insert(record())
         assert scripted.asked == 2
 
     def test_a_table_that_keeps_vanishing_is_given_up(self, scripted: ScriptedServer) -> None:
         scripted.answers = [odata(404, "TableNotFound"), odata(409, "TableAlreadyExists")] * 5
-        with pytest.raises(JournalUnavailable, match="could not be written in 4 rounds"):
+        with pytest.raises(JournalUnavailable, match="could not be written in 4 attempts"):
             scripted.store.insert(record())
         assert scripted.asked == 8
 
@@ -501,7 +501,7 @@ class TestRareOrders:
             (BUSY, "does not answer"),
             (
                 Answer(200, '{"value": []}', "application/json", headers=("x-ms-continuation-NextPartitionKey: r",)),
-                "more to say than can be read in 0 s",
+                "more records than can be read in 0 s",
             ),
         ],
         ids=["it is not tried again", "no further page is read"],
