@@ -289,7 +289,7 @@ class TestAnswerLost:
         assert scene.deliver() is Outcome.DEFERRED
         scene.clock.advance(SETTLE)
         assert scene.deliver() is Outcome.DEFERRED
-        assert "while looking something up, so nothing was queued" in scene.decision.reason
+        assert "during a lookup, so no run was queued" in scene.decision.reason
         assert scene.record.state is State.UNCERTAIN
         assert (scene.deliver(), scene.runs) == (Outcome.QUEUED, 1)
 
@@ -320,7 +320,7 @@ class TestPipelineNames:
             Fault(accept=False, status=200, body={"value": value}, match=Match(method="GET", path="_apis/pipelines"))
         )
         assert scene.deliver(pipeline="same") is Outcome.PARKED
-        assert "are named 'same': \\1\\same, \\2\\same; name one with its folder" in scene.record.reason
+        assert "are named 'same': \\1\\same, \\2\\same; write the name with its folder" in scene.record.reason
 
     def test_a_list_that_cannot_be_read_defers(self, scene: Scene) -> None:
         scene.emulator.plan(Fault(accept=False, status=500, match=Match(method="GET", path="_apis/pipelines")))
