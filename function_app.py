@@ -26,9 +26,9 @@ def _load_configuration() -> "Configuration":
 def _compose() -> "App":
     from handlers import DISPATCH
     from shared.composition import compose
-    from shared.telemetry import quieten_libraries
+    from shared.telemetry import silence_request_logs
 
-    quieten_libraries()
+    silence_request_logs()
     return compose(_configuration(), DISPATCH)
 
 

@@ -152,7 +152,7 @@ def entra_token(
         except AzureError as exc:
             raise CredentialUnavailable(
                 f"Microsoft Entra issued no token for {audience}: {_first_line(exc)}; check the identity that "
-                "AZURE_CLIENT_ID names, or sign in with 'az login' if you run this on your own machine"
+                "AZURE_CLIENT_ID names, or sign in with 'az login' on your own machine"
             ) from exc
         return Issued(Secret(f"Bearer {token.token}"), datetime.fromtimestamp(token.expires_on, UTC))
 

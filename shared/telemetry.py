@@ -150,7 +150,7 @@ def log_decision(decision: Decision) -> None:
     _log.log(level, "%s", _READABLE.encode({name: getattr(decision, name) for name in decision.__slots__}))
 
 
-def quieten_libraries() -> None:
+def silence_request_logs() -> None:
     """Stop the Azure libraries from logging every request. Their warnings stay.
 
     The logger "azure.functions" keeps its level: the Functions runtime uses it, and Azure support reads what it logs

@@ -196,7 +196,7 @@ class Journal:
         return self._write(replace(uncertain, settled_at=uncertain.settled_at + settle))
 
     def park(self, record: Record, reason: str) -> Record:
-        """Park a record that was refused permanently. It is kept until an operator redrives or removes it.
+        """Park a record that was refused permanently. Event, request and reason are kept until an operator redrives it.
 
         :raises ClaimLost: another delivery has taken over the record.
         """

@@ -150,7 +150,7 @@ class SqliteStore(Store):
         except sqlite3.Error as exc:
             raise JournalUnavailable(
                 f"the journal {self._path} does not answer: {exc}; "
-                "check that the disk has free space and that the app can write to the file"
+                "check that the disk has space and the app can write to the file"
             ) from exc
 
     def _set_up(self) -> None:

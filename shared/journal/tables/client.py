@@ -33,14 +33,14 @@ CONNECT_SECONDS: Final = 2.0
 READ_SECONDS: Final = 4.0
 
 # Timeouts and throttling: a repeated request may succeed. The same applies to any 5xx.
-_REFUSALS: Final = range(300, 500)
-_PASSING_STATUSES: Final = frozenset({408, 429})
+_REFUSAL_STATUSES: Final = range(300, 500)
+_RETRYABLE_STATUSES: Final = frozenset({408, 429})
 _MAX_REASON: Final = 300
 
 # The answer to a batch is parsed outside azure-core's pipeline, so the parser's exceptions are not translated to
 # AzureError (ValueError: not multipart; LookupError: parts or ETag missing). OSError: the file of certificates is
 # missing. AttributeError: create_entity looks for an error message in an answer that it could not read.
-_FOREIGN: Final = (AzureError, OSError, ValueError, LookupError, AttributeError)
+_LIBRARY_ERRORS: Final = (AzureError, OSError, ValueError, LookupError, AttributeError)
 
 
 Operation: TypeAlias = tuple[str, Mapping[str, Any], dict[str, Any]]
@@ -182,7 +182,7 @@ class AzureTable:
     def _ask(self, send: Callable[[], _Answer]) -> _Answer:
         try:
             return send()
-        except _FOREIGN as exc:
+        except _LIBRARY_ERRORS as exc:
             reason = _reason(exc)
             if self._secret:
                 reason = reason.replace(self._secret, "***")
@@ -234,7 +234,7 @@ def _is_refusal(exc: Exception) -> bool:
     if isinstance(exc, ClientAuthenticationError):
         return True
     status = exc.status_code if isinstance(exc, HttpResponseError) else None
-    return status in _REFUSALS and status not in _PASSING_STATUSES
+    return status in _REFUSAL_STATUSES and status not in _RETRYABLE_STATUSES
 
 
 def _code(exc: Exception) -> str:

@@ -14,7 +14,7 @@ from shared.journal.tables.client import NoAnswer, Refused
 
 CALL_SECONDS: Final = 8.0
 PAUSES_SECONDS: Final = (0.2, 1.0)
-LEAST_REQUEST_SECONDS: Final = 0.5
+MIN_REQUEST_SECONDS: Final = 0.5
 
 _NO_ACCESS: Final = (
     "check the account key, or that the app's identity has the role Storage Table Data Contributor, and the storage "
@@ -42,7 +42,7 @@ class Call:
         """:param endpoint: the URL of the service, for messages."""
         self._endpoint = endpoint
         self._ends_at = time.monotonic() + CALL_SECONDS
-        self.is_doubtful = False
+        self.lost_an_answer = False
         """An answer was lost, so what is stored now may come from this call."""
 
     def ask(self, request: Callable[[float], _Answer]) -> _Answer:
@@ -57,9 +57,9 @@ class Call:
             try:
                 return request(self._seconds_left())
             except NoAnswer as exc:
-                self.is_doubtful = True
+                self.lost_an_answer = True
                 pause = next(pauses, None)
-                if pause is None or self._seconds_left() < pause + LEAST_REQUEST_SECONDS:
+                if pause is None or self._seconds_left() < pause + MIN_REQUEST_SECONDS:
                     raise JournalUnavailable(
                         f"the journal at {self._endpoint} does not answer: {exc}; check that the storage account "
                         "exists and can be reached from here"
@@ -81,4 +81,4 @@ class Call:
         return JournalUnavailable(f"the journal at {self._endpoint} refuses{code}: {refusal}; {advice}")
 
     def _seconds_left(self) -> float:
-        return max(self._ends_at - time.monotonic(), LEAST_REQUEST_SECONDS)
+        return max(self._ends_at - time.monotonic(), MIN_REQUEST_SECONDS)

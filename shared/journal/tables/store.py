@@ -179,10 +179,10 @@ class TablesStore(Store):
             if code == _TABLE_NOT_FOUND and etag is None:
                 self._create_table(call)
                 continue
-            if not call.is_doubtful and not (code == _EXISTS and write.has_marker):
+            if not call.lost_an_answer and not (code == _EXISTS and write.has_marker):
                 return None
             stored = self._read(call, record.key.route, record.key.key)
-            if stored is not None and write.made(stored):
+            if stored is not None and write.produced(stored):
                 return replace(record, version=stored.etag)
             if not write.may_replace(stored):
                 return None
@@ -272,7 +272,7 @@ class _Write:
         """Return the operations, the record first: if both conflict, the service reports the first one."""
         return [self._put, self._marker] if self._marker is not None and self.has_marker else [self._put]
 
-    def made(self, stored: Stored) -> bool:
+    def produced(self, stored: Stored) -> bool:
         """Return whether the stored entity comes from this write."""
         return bool(stored.entity.get("write_id") == self._write_id)
 

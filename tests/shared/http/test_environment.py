@@ -8,7 +8,7 @@ import pytest
 from shared.errors import JournalUnavailable
 from shared.http.environment import environment_settings
 from shared.journal.records import JournalKey
-from shared.journal.tables import retry_policy as tables_patience
+from shared.journal.tables import retry_policy
 from shared.journal.tables.store import TablesStore
 from tests.support.journal.stores import no_identity
 from tests.support.services.raw_server import answering, server
@@ -39,7 +39,7 @@ def test_a_proxy_but_for_the_hosts_that_need_none_and_a_company_s_authority(
 
 
 def test_azure_tables_are_asked_through_the_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tables_patience, "PAUSES_SECONDS", ())
+    monkeypatch.setattr(retry_policy, "PAUSES_SECONDS", ())
     seen: list[bytes] = []
     connection = "AccountName=a;AccountKey=canaryAccountKey;TableEndpoint=https://storage.invalid/a"
     with server(answering(UNAVAILABLE, seen)) as proxy:

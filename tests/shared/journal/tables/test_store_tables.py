@@ -22,7 +22,7 @@ from hypothesis import HealthCheck, given, settings
 from devstack.azurite import PUBLIC_DEVELOPMENT_KEY, Azurite
 from shared.errors import InvalidSettings, JournalUnavailable, RunAlreadyOwned
 from shared.journal.records import Entry, JournalKey, Record, Selection, State
-from shared.journal.tables import retry_policy as tables_patience
+from shared.journal.tables import retry_policy
 from shared.journal.tables.client import PooledTransport
 from shared.journal.tables.connection import connection_problem
 from shared.journal.tables.entities import EVENT_BYTES, NOTES_BYTES, REQUEST_BYTES, run_marker
@@ -103,7 +103,7 @@ class Faulty:
 
 @pytest.fixture
 def faulty(open_tables: OpenTables, monkeypatch: pytest.MonkeyPatch) -> Faulty:
-    monkeypatch.setattr(tables_patience, "PAUSES_SECONDS", (0.01, 0.01))
+    monkeypatch.setattr(retry_policy, "PAUSES_SECONDS", (0.01, 0.01))
     transport = FaultyTransport()
     healthy = open_tables()
     healthy.insert(record("00"))
@@ -296,7 +296,7 @@ class TestWhenItIsDown:
             for call in calls:
                 with pytest.raises(JournalUnavailable, match=f"journal at {azurite.url} does not answer: .*refused"):
                     call()
-            assert time.monotonic() - began < 4 * tables_patience.CALL_SECONDS
+            assert time.monotonic() - began < 4 * retry_policy.CALL_SECONDS
             azurite.start()
             assert store.get(KEY) == first
             assert store.replace(first) is not None
@@ -304,7 +304,7 @@ class TestWhenItIsDown:
     def test_one_that_never_answers_is_not_waited_for_longer_than_the_limit(
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(tables_patience, "CALL_SECONDS", 1.5)
+        monkeypatch.setattr(retry_policy, "CALL_SECONDS", 1.5)
         with (
             closing(socket.create_server(("127.0.0.1", 0))) as silent,
             closing(TablesStore(_local(silent.getsockname()[1]), no_identity)) as store,
@@ -318,10 +318,10 @@ class TestWhenItIsDown:
 
     def test_the_limit_leaves_time_in_a_delivery(self) -> None:
         """A claim and a completion, each as slow as can be, fit into the 25 s of a delivery."""
-        assert tables_patience.CALL_SECONDS + tables_patience.LEAST_REQUEST_SECONDS <= 10
+        assert retry_policy.CALL_SECONDS + retry_policy.MIN_REQUEST_SECONDS <= 10
 
     def test_certificates_that_are_not_there_are_named(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(tables_patience, "PAUSES_SECONDS", ())
+        monkeypatch.setattr(retry_policy, "PAUSES_SECONDS", ())
         monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/nowhere/ca.pem")
         connection = f"AccountName=a;AccountKey={CANARY_KEY};TableEndpoint=https://127.0.0.1:9/a"
         with (
@@ -365,7 +365,7 @@ class ScriptedServer:
 
 @pytest.fixture
 def scripted(monkeypatch: pytest.MonkeyPatch) -> Iterator[ScriptedServer]:
-    monkeypatch.setattr(tables_patience, "PAUSES_SECONDS", (0.01, 0.01))
+    monkeypatch.setattr(retry_policy, "PAUSES_SECONDS", (0.01, 0.01))
     scripted = ScriptedServer()
     with server(scripted.serve) as url, closing(TablesStore(_local(urlsplit(url).port), no_identity)) as scripted.store:
         yield scripted
@@ -509,8 +509,8 @@ class TestRareOrders:
     def test_where_time_is_up(
         self, scripted: ScriptedServer, monkeypatch: pytest.MonkeyPatch, answer: Answer, message: str
     ) -> None:
-        monkeypatch.setattr(tables_patience, "CALL_SECONDS", 0.0)
-        monkeypatch.setattr(tables_patience, "LEAST_REQUEST_SECONDS", 30.0)
+        monkeypatch.setattr(retry_policy, "CALL_SECONDS", 0.0)
+        monkeypatch.setattr(retry_policy, "MIN_REQUEST_SECONDS", 30.0)
         scripted.answers = [answer, Answer(200, '{"value": []}', "application/json")]
         with pytest.raises(JournalUnavailable, match=message):
             scripted.store.owned_runs("route", [1])
@@ -559,7 +559,7 @@ class TestConnection:
         ],
     )
     def test_an_identity(self, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(tables_patience, "PAUSES_SECONDS", ())
+        monkeypatch.setattr(retry_policy, "PAUSES_SECONDS", ())
         asked, identity = FaultyTransport(otherwise=never_sent), _Identity()
         with closing(TablesStore(url, lambda: identity, transport=asked)) as store:
             assert identity.scopes == [], "nobody is asked before there is something to do"
