@@ -1,4 +1,4 @@
-"""Application settings: values, checks, that no secret shows, and that a new one is one row."""
+"""Application settings: values, checks, masked secrets, and what a new setting takes."""
 
 import base64
 import shutil
@@ -76,7 +76,7 @@ def complaint(**environment: str) -> str:
         ({"AZURE_RESOURCE_MANAGER_URL": "https://x"}, "resource_manager_url", "https://x"),
         ({"AZURE_RESOURCE_MANAGER_URL": "http://127.0.0.1:7080"}, "resource_manager_url", "http://127.0.0.1:7080"),
         (PAT | {"AZURE_CLOUD": CHINA.name}, "resource_manager_url", CHINA.resource_manager),
-        # A topic that notifications may go to
+        # A topic for notifications
         (IN_AZURE | {"NOTIFY_TOPIC_ENDPOINT": TOPIC}, "notify_topic_endpoint", TOPIC),
         ({"NOTIFY_TOPIC_ENDPOINT": TOPIC + "/"}, "notify_topic_endpoint", TOPIC + "/"),
         (WITH_TOPIC_KEY, "notify_topic_key", "k"),
@@ -85,17 +85,17 @@ def complaint(**environment: str) -> str:
             "notify_topic_key",
             "k",
         ),
-        # Names that tell no cloud, and a connection string, which names its cloud itself
+        # Host names of no particular cloud, and a connection string, which names its cloud itself
         (VAULT_PAT | {"AZURE_CLOUD": CHINA.name, "KEY_VAULT_URL": "https://vault.example.org"}, "cloud", CHINA),
         (VAULT_PAT | {"KEY_VAULT_URL": "https://[kv"}, "cloud", PUBLIC),
         (PAT | {"AZURE_CLOUD": CHINA.name, "JOURNAL_CONNECTION": WITH_KEY}, "cloud", CHINA),
     ],
 )
-def test_each_value(environment: dict[str, str], field: str, value: object) -> None:
+def test_each_setting_is_read(environment: dict[str, str], field: str, value: object) -> None:
     assert getattr(load(**environment), field) == value
 
 
-def test_a_pat_is_read_anew() -> None:
+def test_a_rotated_pat_is_read() -> None:
     environment = dict(PAT)
     settings = load_settings(environment, APP)
     environment["AZURE_DEVOPS_EXT_PAT"] = secret("rotated")
@@ -103,7 +103,7 @@ def test_a_pat_is_read_anew() -> None:
 
 
 @pytest.mark.parametrize(("ours", "theirs"), list(product(CLOUDS.values(), repeat=2)))
-def test_endpoints_are_of_the_cloud(ours: Cloud, theirs: Cloud) -> None:
+def test_endpoints_must_belong_to_the_configured_cloud(ours: Cloud, theirs: Cloud) -> None:
     vault, table = f"https://KV.{theirs.key_vault_suffix}", f"https://account.table.{theirs.storage_suffix}"
     environment = VAULT_PAT | {"AZURE_CLOUD": ours.name, "KEY_VAULT_URL": vault, "JOURNAL_CONNECTION": table}
     if ours is theirs:
@@ -169,11 +169,11 @@ def test_endpoints_are_of_the_cloud(ours: Cloud, theirs: Cloud) -> None:
         (IN_AZURE | {"AZURE_RESOURCE_MANAGER_URL": "http://127.0.0.1:7080"}, "it must begin with https://"),
     ],
 )
-def test_each_mistake(environment: dict[str, str], expected: str) -> None:
+def test_each_mistake_is_reported(environment: dict[str, str], expected: str) -> None:
     assert expected in complaint(**environment)
 
 
-def test_all_mistakes_at_once_and_no_conflict_with_a_setting_that_cannot_be_used() -> None:
+def test_all_mistakes_are_reported_at_once() -> None:
     other = {"AZURE_CLOUD": "azure", "JOURNAL_CONNECTION": f"https://account.table.{CHINA.storage_suffix}"}
     text = complaint(**VAULT_PAT, **other, KEY_VAULT_URL="http://kv", JOURNAL_LEASE_SECONDS="x", AML_WORKSPACE_ID="x")
     first, *mistakes = text.split("\n  ")
@@ -186,8 +186,8 @@ def test_all_mistakes_at_once_and_no_conflict_with_a_setting_that_cannot_be_used
 
 @pytest.mark.parametrize("name", [one.name for one in SETTINGS if one.is_secret])
 @pytest.mark.parametrize("form", ["{}", "{}\n", "é{}", "AccountName=a;AccountKey={}", "sqlite:{}"])
-def test_no_secret_shows(name: str, form: str) -> None:
-    """In the message of a wrong setting, or in the repr of right ones."""
+def test_no_secret_is_shown(name: str, form: str) -> None:
+    """Neither the message about a wrong setting nor the ``repr`` of valid settings contains a secret."""
     try:
         shown = repr(load(NOTIFY_TOPIC_ENDPOINT=TOPIC, **{name: form.format(secret(name))}))
     except InvalidSettings as exc:
@@ -212,8 +212,8 @@ PAGE.write_text(settings_page())  # as 'make docs' does
 """
 
 
-def test_a_new_setting_is_one_row(tmp_path: Path) -> None:
-    """In a copy of the project: it is read, checked, documented, and accepted by the tests of docs and Bicep."""
+def test_a_new_setting_takes_one_row(tmp_path: Path) -> None:
+    """In a copy of the project, the setting is read, checked and documented, and the docs and Bicep tests pass."""
     copy = tmp_path / "copy"
     others = shutil.ignore_patterns(".git", ".venv*", ".*_cache", ".hypothesis", "node_modules", "dist", "__pycache__")
     shutil.copytree(ROOT, copy, ignore=others)

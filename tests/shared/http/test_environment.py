@@ -1,4 +1,4 @@
-"""Proxies and certificates come from the environment, for Azure DevOps and for Azure Tables alike."""
+"""Proxies and certificates come from the environment, both for Azure DevOps and for Azure Tables."""
 
 from contextlib import closing
 from pathlib import Path
@@ -25,9 +25,7 @@ def bare_environment(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name, raising=False)
 
 
-def test_a_proxy_but_for_the_hosts_that_need_none_and_a_company_s_authority(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_proxies_exceptions_and_certificates_are_read(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     settings = environment_settings("https://dev.azure.com/contoso/_apis?x=y")
     assert (dict(settings["proxies"]), settings["verify"]) == ({}, True)
     monkeypatch.setenv("https_proxy", "http://proxy:3128")
@@ -38,7 +36,7 @@ def test_a_proxy_but_for_the_hosts_that_need_none_and_a_company_s_authority(
     assert "https" not in environment_settings("https://account.table.core.windows.net/t")["proxies"]
 
 
-def test_azure_tables_are_asked_through_the_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_azure_tables_uses_the_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(retry_policy, "PAUSES_SECONDS", ())
     seen: list[bytes] = []
     connection = "AccountName=a;AccountKey=canaryAccountKey;TableEndpoint=https://storage.invalid/a"

@@ -145,7 +145,7 @@ class TestJournal:
     @pytest.mark.parametrize(
         ("spoilt", "words"),
         [
-            ({"insert": None}, "the probe's key is taken"),
+            ({"insert": None}, "a record under the probe's random key"),
             ({"get": None}, "does not return what was written"),
             ({"delete": False}, "could not be removed from the route \\$doctor"),
         ],
@@ -216,7 +216,7 @@ class TestAzureDevOps:
 
     def test_an_answer_that_is_lost(self, busy_desk: Desk) -> None:
         busy_desk.plan(accept=False, drop=True, match={"method": "POST", "path": "/preview$"})
-        expect(found(busy_desk)["queue"], "failed", "nothing was queued", "")
+        expect(found(busy_desk)["queue"], "failed", "no run was queued", "")
 
     @pytest.mark.parametrize("routes", [f"routes: [{{{OFF.replace(chr(10), ', ')}}}]", "routes: []"])
     def test_nothing_to_ask_for(self, busy_desk: Desk, routes: str) -> None:
