@@ -21,7 +21,7 @@ def workers() -> Iterator[Workers]:
 
 @pytest.fixture(params=["sqlite", "tables"])
 def empty_journal(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[EmptyJournal]:
-    """Return a function that returns an empty journal; for each backend."""
+    """Return a function that returns an empty journal, for each backend in turn."""
     if request.param == "tables":
         connection = request.getfixturevalue("azurite").connection_string
         table = TablesStore(connection, no_identity)

@@ -61,7 +61,7 @@ STORIES = {
     "the task after the event": (["deliver"], "register"),
     "the event again, after the task was completed and the answer lost": (["register", "lost-after"], "deliver"),
     "the event again, after the request to complete the task was lost": (["register", "lost-before"], "deliver"),
-    "a sweep, after the task was completed before its answer": (["deliver", "register"], "sweep"),
+    "a sweep, after the task was completed during its registration": (["deliver", "register"], "sweep"),
 }
 
 

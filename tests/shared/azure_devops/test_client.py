@@ -145,7 +145,7 @@ class TestPreview:
             self.preview(client_stand)
 
 
-def test_a_run_is_tagged_and_cancelled(client_stand: Stand, emulator: Emulator) -> None:
+def test_a_run_is_tagged_and_canceled(client_stand: Stand, emulator: Emulator) -> None:
     pipelines, request, deadline = client_stand.pipelines, client_stand.request, client_stand.deadline
     run = pipelines.run(request, deadline)
     pipelines.tag(request, run, ["aml-run:r", "model:a b:1", "event:ü"], deadline)
