@@ -359,6 +359,13 @@ class TestOncePerChanged:
         assert outcomes(stand.redrive(released, BY_TEAM)) == [Outcome.DEFERRED]
         assert stand.stored(released) == released
 
+    def test_the_old_record_is_unchanged_if_it_was_written_in_the_meantime(self, stand: Stand) -> None:
+        stale = stand.park(self.team("a"))
+        changed = stand.store.replace(stale)
+        stand.pipelines.plan.append(DOWN)
+        assert outcomes(stand.redrive(stale, BY_TEAM)) == [Outcome.DEFERRED]
+        assert stand.stored(stale) == changed
+
     @pytest.mark.parametrize("look", [True, False])
     @pytest.mark.parametrize("planned", [LOST, LOST_UNQUEUED, die], ids=["uncertain", "uncertain, no run", "claimed"])
     def test_an_uncertain_record_is_reconciled_under_its_old_key_first(

@@ -33,7 +33,7 @@ from shared.errors import (
 from shared.journal.records import JournalKey, Record, State, Store
 from shared.routing.table import WhyNot
 from shared.telemetry import Outcome
-from tests.support.builders import event_text, routes, run_completed
+from tests.support.builders import WORKSPACE, event_text, routes, run_completed
 from tests.support.clock import ManualClock
 from tests.support.fakes import HANGS, LOST, LOST_UNQUEUED, SKEW, FakePipelines, Reports, url_of
 from tests.support.journal.records import store_with
@@ -132,6 +132,12 @@ class TestParked:
         relay = bench.relay()
         relay.deliver("x" * MAX_UNREADABLE_BYTES + "a")
         assert outcomes(relay.deliver("x" * MAX_UNREADABLE_BYTES + "b")) == [Outcome.PARKED]
+
+    def test_incomplete_events_with_another_id_or_workspace_have_different_keys(self, bench: Bench) -> None:
+        relay = bench.relay()
+        for envelope in ({}, {"id": "event-2"}, {"topic": WORKSPACE + "-2"}):
+            raw = event_text("RunCompleted", {}, **envelope)
+            assert outcomes(relay.deliver(raw)) == [Outcome.PARKED]
 
     def test_a_request_that_azure_devops_refuses_is_parked(self, bench: Bench) -> None:
         bench.pipelines.plan.append(RequestRefused("HTTP 400: Unexpected parameter 'run'"))
@@ -276,13 +282,16 @@ class TestAnswerLost:
 
     @pytest.mark.parametrize("value", ["other", "{{ data.nope }}"], ids=["asks for another run", "refuses"])
     def test_the_search_uses_the_request_that_was_sent_not_the_changed_route(self, bench: Bench, value: str) -> None:
-        changed = bench.relay(PLAIN.replace("{{ run_id }}", value))
+        """If there is no run, the same request is sent again, because it is the one in the journal."""
+        changed = bench.relay(PLAIN.replace("{{ run_id }}", value) + "\nproject: another")
         without_a_run = Outcome.QUEUED if value == "other" else Outcome.PARKED
         for run_id, planned, outcome in (("a", LOST, Outcome.QUEUED), ("b", LOST_UNQUEUED, without_a_run)):
             bench.pipelines.plan.append(planned)
             deferred(bench.relay(), run_completed(run_id))
             bench.clock.advance(SETTLE)
             assert outcomes(changed.deliver(run_completed(run_id))) == [outcome]
+        sent = [queued.request.parameters["run"] for queued in bench.pipelines.books]
+        assert sent == (["a", "b"] if value == "other" else ["a"])
 
 
 class TestEqualRequests:
@@ -292,10 +301,13 @@ class TestEqualRequests:
         relay = bench.relay(SAME)
         bench.pipelines.plan.append(LOST_UNQUEUED)
         deferred(relay, run_completed("a"))
+        bench.clock.advance(10)
+        bench.pipelines.plan.append(lambda: bench.clock.advance(BUDGET - 1))
         relay.deliver(run_completed("b"))
         bench.clock.advance(SETTLE)
         (decision,) = relay.deliver(run_completed("a")).decisions
         assert (decision.outcome, decision.run_id) == (Outcome.QUEUED, 101)
+        assert bench.pipelines.searches == 1, "the owner was never uncertain, so no other run was displaced"
 
     def test_the_oldest_of_several_matching_runs_is_adopted(self, bench: Bench) -> None:
         relay = bench.relay(SAME)
@@ -450,6 +462,23 @@ class TestCrashedAndFrozenWorkers:
         bench.pipelines.plan.append(freeze)
         assert "has been taken over by another delivery" in deferred(relay, run_completed())
 
+    def test_a_request_that_is_carried_out_as_late_as_possible_is_found(self, bench: Bench) -> None:
+        """The request is sent at the end of its delivery and carried out just before it settles; its worker crashes."""
+
+        def die() -> None:
+            (queued,) = bench.pipelines.books
+            late = timedelta(seconds=BUDGET + SETTLE - 1)
+            bench.pipelines.books[:] = [replace(queued, at=queued.at + late)]
+            raise KeyboardInterrupt
+
+        relay = bench.relay()
+        bench.pipelines.plan.append(die)
+        with pytest.raises(KeyboardInterrupt):
+            relay.deliver(run_completed())
+        bench.clock.advance(LEASE)
+        (decision,) = relay.deliver(run_completed()).decisions
+        assert (decision.outcome, decision.run_id) == (Outcome.QUEUED, 100)
+
     def test_a_run_that_could_not_be_recorded_is_found_later(
         self, bench: Bench, caplog: pytest.LogCaptureFixture
     ) -> None:
@@ -507,12 +536,15 @@ class TestTags:
         assert bench.pipelines.tags == {100: ["aml-run:r-1", "event:event-1"]}
 
     @pytest.mark.parametrize("error", [LOST, HANGS])
-    def test_a_failed_tag_never_fails_the_delivery(
+    def test_a_failed_tag_neither_fails_the_delivery_nor_exceeds_its_budget(
         self, bench: Bench, caplog: pytest.LogCaptureFixture, error: AzureDevOpsError
     ) -> None:
         bench.pipelines.tag_error = error
+        bench.pipelines.plan.append(lambda: bench.clock.advance(BUDGET - 1))
+        began = bench.clock()
         assert outcomes(bench.relay().deliver(run_completed("r-1"))) == [Outcome.QUEUED]
         assert "run 100 could not be tagged with aml-run:r-1, event:event-1: the answer was lost" in caplog.text
+        assert bench.clock() - began <= timedelta(seconds=BUDGET)
 
     def test_an_adopted_run_is_tagged_and_a_duplicate_is_not_tagged_again(self, bench: Bench) -> None:
         bench.pipelines.plan.append(LOST)

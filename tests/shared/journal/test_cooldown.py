@@ -79,6 +79,11 @@ class TestTakeover:
         assert isinstance(scene.enter(other, meanwhile), Undecided)
         assert taken == [None]
 
+    def test_the_window_is_free_if_the_holder_was_suppressed(self, scene: Scene, free: Record) -> None:
+        """Another window suppressed the holder, because the route's ``cooldown_key`` was changed in the meantime."""
+        scene.journal.suppress(scene.claim("first"), "covered by another run")
+        assert scene.enter(scene.claim("other")) is None
+
     def test_the_window_is_free_if_the_holders_record_is_gone(self, scene: Scene, free: Record) -> None:
         scene.journal.forget(free)
         assert scene.enter(scene.claim("other")) is None
