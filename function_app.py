@@ -64,7 +64,7 @@ def aml_event(event: str) -> None:
 @app.function_name("register_wait")
 @app.route(route="waits", trigger_arg_name="request", methods=["POST"], auth_level=func.AuthLevel.FUNCTION)
 def register_wait(request: func.HttpRequest) -> func.HttpResponse:
-    """Register an agentless task that waits for a run. Answer at once; complete the task when the run has ended."""
+    """Register an agentless task that waits for a run, and answer at once. The task is completed when the run ends."""
     bridge = _app().bridge
     if bridge is None:
         error = {"error": "waiting for runs is switched off; set WAIT_TOKEN_KEYS or WAIT_TOKEN_KEYS_SECRET_NAME"}

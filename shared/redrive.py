@@ -182,11 +182,11 @@ def _with_key(record: Record, decided: Match | Refusal) -> Match | Refusal:
 
 
 def _is_redrivable(record: Record) -> bool:
-    return record.state in REDRIVABLE_STATES and record.key.is_of_event
+    return record.state in REDRIVABLE_STATES and record.key.is_about_event
 
 
 def _nothing_left(record: Record) -> str:
-    if not record.key.is_of_event:
+    if not record.key.is_about_event:
         return "it is not about an event; the timer sweep_waits takes care of waiting tasks"
     return f"it is {record.state}; nothing is left to do"
 

@@ -59,7 +59,7 @@ class Result:
         return cls(Outcome.DEFERRED, f"{about}: {error}" if about else str(error), cause=type(error).__name__)
 
 
-class EventNames(Protocol):
+class EventFacts(Protocol):
     """The facts about an event that a decision contains; see ``shared.journal.records.Entry``."""
 
     @property
@@ -105,7 +105,7 @@ class Decision:
     @classmethod
     def of(
         cls,
-        event: EventNames,
+        event: EventFacts,
         result: Result,
         *,
         route: str | None = None,

@@ -22,7 +22,7 @@ def origin_of(url: str) -> str:
 
 
 def is_loopback(host: str) -> bool:
-    """Return whether the host is this machine."""
+    """Return whether the host is this machine, so that requests to it do not leave the machine."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:

@@ -43,7 +43,7 @@ class JournalKey(NamedTuple):
     key: str
 
     @property
-    def is_of_event(self) -> bool:
+    def is_about_event(self) -> bool:
         """Whether the record is about an event. Partitions of other records start with ``$``; route names cannot."""
         return self.route == UNROUTED or not self.route.startswith("$")
 
@@ -107,7 +107,7 @@ def from_earlier_form(key: JournalKey, entry: Entry) -> tuple[Entry, str]:
     Such a record has its document in a field of an event: a wait and the final status of a run in ``request``, the run
     that a task waits for in ``subject``, the holder of a cooldown window in ``event_id``.
     """
-    if key.is_of_event:
+    if key.is_about_event:
         return entry, ""
     return NO_EVENT, entry.request or entry.subject or entry.event_id
 
