@@ -64,7 +64,7 @@ class HttpResponse(NamedTuple):
 
 
 def decipher(response: HttpResponse) -> Any:
-    """Return the JSON document of an answer, or raise the error that says what to do next.
+    """Return the JSON document of an answer, or raise the error that tells the caller what to do next.
 
     :raises AzureDevOpsError: see ``check``.
     :raises AnswerLost: also if the answer is not JSON.
@@ -77,7 +77,7 @@ def decipher(response: HttpResponse) -> Any:
 
 
 def check(response: HttpResponse) -> None:
-    """Raise the error that says what to do next, unless the answer is a success.
+    """Raise the error that tells the caller what to do next, unless the answer is a success.
 
     :raises Throttled: 429, or 503 with a pause. No run was queued.
     :raises CredentialRejected: 203, 401, a redirect, or HTML instead of JSON. No run was queued.

@@ -8,7 +8,7 @@ from shared.errors import Throttled
 
 
 class ThrottleGate:
-    """One gate per organization, closed for as long as Azure DevOps has asked. Safe for many threads."""
+    """One gate per organization, closed until the pause that Azure DevOps asked for is over. Safe for many threads."""
 
     def __init__(self, clock: Clock = utc_now) -> None:
         self._clock = clock

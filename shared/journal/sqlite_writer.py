@@ -2,8 +2,8 @@
 
 A commit waits for the disk, and then for Python's interpreter lock. With a plain lock around one connection, each
 thread would wait for all commits before its own. At 32 threads, that costs a third to a half of the throughput (bench
-row 5). Therefore the first thread that wants to write commits, while the others enqueue their writes and wait. The
-first of those then commits all writes in the queue. Each write is still atomic, and on disk before its call returns.
+row 5). Therefore the first thread commits, while the others enqueue their writes and wait. Then the first of those
+commits all writes in the queue. Each write is still atomic, and on disk before its call returns.
 """
 
 import sqlite3

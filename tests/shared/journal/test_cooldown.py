@@ -1,4 +1,4 @@
-"""A cooldown window that several occurrences want: takeovers and races, step by step."""
+"""Several occurrences that compete for a cooldown window: takeovers and races, step by step."""
 
 from dataclasses import dataclass
 from datetime import timedelta

@@ -24,7 +24,7 @@ RETENTION = timedelta(days=90)
 
 @pytest.fixture
 def filled(each_store: Store, clock: ManualClock) -> Journal:
-    """Return a journal with four records in each state and one claimed record, all exactly as old as the retention."""
+    """Return a journal with four records in each state and one claimed record. Their age equals the retention."""
     journal = Journal(each_store, clock=clock)
     fill(journal, clock, count=17)
     clock.advance(RETENTION.total_seconds())
