@@ -107,9 +107,9 @@ class Redrive:
         if not _is_redrivable(record):
             return Redriven(record, reason=_nothing_left(record))
         if may_have_run(record) and (look or record.state is not State.PARKED):
-            looked = self._look(record)
-            if (looked.outcome, looked.reason) != (Outcome.PARKED, _NO_RUN):
-                return Redriven(record, (looked,))
+            searched = self._search(record)
+            if (searched.outcome, searched.reason) != (Outcome.PARKED, _NO_RUN):
+                return Redriven(record, (searched,))
             record = self._parked(record.key)
         verdict = self._relay.decide(record.entry.event)
         foreseen = foresee(record, verdict)
@@ -119,7 +119,7 @@ class Redrive:
             case decisions:
                 return Redriven(record, self._move(record, verdict, decisions))
 
-    def _look(self, record: Record) -> Decision:
+    def _search(self, record: Record) -> Decision:
         """Search for the run. If it is certain that there is none, park the record with the reason ``_NO_RUN``."""
         opened = record
         if record.state is State.PARKED:
