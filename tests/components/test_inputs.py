@@ -145,7 +145,7 @@ def test_a_credential_goes_nowhere_else(org: str) -> None:
         ({"pipelineid": "0"}, "pipelineid is '0'"),
         ({"pipelineversion": "latest"}, "pipelineversion is 'latest'"),
         ({"apiversion": "7.1&x=y"}, "apiversion is '7.1&x=y'"),
-        ({"settle": "soon"}, "settle: 'soon' is no duration"),
+        ({"settle": "soon"}, "settle: 'soon' is not a duration"),
         ({"settle": "6m"}, "timelimit must be at least twice as long as settle"),
         ({"modelpath": None}, "required: --modelpath"),
         ({"nonsense": "x"}, "unrecognized arguments"),

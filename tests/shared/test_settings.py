@@ -91,7 +91,7 @@ def complaint(**environment: str) -> str:
         (PAT | {"AZURE_CLOUD": CHINA.name, "JOURNAL_CONNECTION": WITH_KEY}, "cloud", CHINA),
     ],
 )
-def test_each_value(environment: dict[str, str], field: str, value: object) -> None:
+def test_each_setting_is_read(environment: dict[str, str], field: str, value: object) -> None:
     assert getattr(load(**environment), field) == value
 
 
@@ -135,8 +135,8 @@ def test_endpoints_must_belong_to_the_cloud(ours: Cloud, theirs: Cloud) -> None:
         ({"JOURNAL_CONNECTION": f"AccountKey={secret('key')}"}, "JOURNAL_CONNECTION cannot be used: "),
         ({"JOURNAL_CONNECTION": "http://account.table.core.windows.net"}, "JOURNAL_CONNECTION cannot be used: "),
         ({"JOURNAL_CONNECTION": "sqlite:"}, "JOURNAL_CONNECTION is 'sqlite:' without a path; write sqlite:PATH"),
-        ({"WEBSITE_INSTANCE_ID": "i"}, "JOURNAL_CONNECTION is an SQLite file, which instances in Azure do not share"),
-        ({"WEBSITE_POD_NAME": "p"}, "JOURNAL_CONNECTION is an SQLite file, which instances in Azure do not share"),
+        ({"WEBSITE_INSTANCE_ID": "i"}, "JOURNAL_CONNECTION is a SQLite file, which instances in Azure cannot share"),
+        ({"WEBSITE_POD_NAME": "p"}, "JOURNAL_CONNECTION is a SQLite file, which instances in Azure cannot share"),
         ({"NOTIFY_TOPIC_ENDPOINT": "nextstage"}, "NOTIFY_TOPIC_ENDPOINT must begin with https://; copy it from"),
         ({"NOTIFY_TOPIC_ENDPOINT": "ftp://a/api/events"}, "NOTIFY_TOPIC_ENDPOINT must begin with https://"),
         ({"NOTIFY_TOPIC_ENDPOINT": "https:///api/events"}, "NOTIFY_TOPIC_ENDPOINT must begin with https://"),
@@ -178,7 +178,7 @@ def test_endpoints_must_belong_to_the_cloud(ours: Cloud, theirs: Cloud) -> None:
         (IN_AZURE | {"AZURE_RESOURCE_MANAGER_URL": "http://127.0.0.1:7080"}, "it must begin with https://"),
     ],
 )
-def test_each_mistake(environment: dict[str, str], expected: str) -> None:
+def test_each_mistake_is_reported(environment: dict[str, str], expected: str) -> None:
     assert expected in complaint(**environment)
 
 

@@ -249,7 +249,7 @@ def test_mistakes_in_the_file_as_a_whole(text: str, line: int, advice: str) -> N
         ("organization_url: 'https://[x'", "7: is not a URL"),
         ("organization_url: 'https://a:99999/b'", "7: is not a URL"),
         ("organization_url: https://dev.azure.com/contoso?x=1", "7: must not contain a user name"),
-        ("cooldown: soon", "7: 'soon' is no duration; write '90s', '30m', '6h', '1h30m' or '2d', 30d at most"),
+        ("cooldown: soon", "7: 'soon' is not a duration; write '90s', '30m', '6h', '1h30m' or '2d', 30d at most"),
         ("cooldown: 31d", "7: must be at most 30 days"),
         ("cooldown_key: '{{ run_id }}'", "7: has no effect without 'cooldown'"),
         ("tags: some", "7: must be true or false"),
