@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from shared.azure_devops.runs import RunRequest
 from shared.errors import AzureDevOpsError, RequestNotSent
-from shared.redrive import Foreseen
+from shared.redrive import RedriveForecast
 from shared.routing.table import Refusal
 from shared.telemetry import Decision, Outcome
 from tools.actions.records import SHOWN_KEY, parsed
@@ -77,7 +77,7 @@ def finding_words(finding: Finding) -> str:
     return (f"{finding.text!r}: " if finding.text else "") + finding.message
 
 
-def foreseen_document(foreseen: Foreseen) -> dict[str, Any]:
+def foreseen_document(foreseen: RedriveForecast) -> dict[str, Any]:
     """What redriving would do, as JSON."""
     return {
         "looks_first": foreseen.looks_first,

@@ -11,7 +11,7 @@ from rich.console import Console
 from bench import report
 from bench.__main__ import ROWS, measure
 from bench.sizes import TINY
-from devstack.azurite import why_not_installed
+from devstack.azurite import installation_problem
 from tests.support.prerequisites import need
 
 NEEDS_AZURITE = {"6", "9b", "11"}
@@ -40,7 +40,7 @@ def console() -> Console:
 @pytest.mark.parametrize("row", ROWS)
 def test_a_row_can_be_measured(row: str, tmp_path: Path, console: Console) -> None:
     if row in NEEDS_AZURITE:
-        need(why_not_installed())
+        need(installation_problem())
     lines = measure([row], TINY, tmp_path, console)
     assert sorted(line.row for line in lines) == sorted(LINES[row])
     for line in lines:

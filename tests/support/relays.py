@@ -80,7 +80,7 @@ class Bench:
 
     @classmethod
     @contextmanager
-    def beside_a_neighbor(cls, store: Store, clock: ManualClock) -> Iterator[Self]:
+    def with_neighbor(cls, store: Store, clock: ManualClock) -> Iterator[Self]:
         """A bench, and another organization's route at work in the same journal, with equal run ids and parameters.
 
         Whatever happens on the bench, the neighbor's events are duplicates and its window stays its own; and the

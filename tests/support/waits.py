@@ -72,7 +72,7 @@ class FakeTasks:
         self.lines: dict[str, list[str]] = {}
         self.logs: dict[str, list[str]] = {}
         self.accesses: list[Access] = []
-        self.deaf = False
+        self.loses_requests = False
         """Whether messages are lost without anybody noticing."""
         self._clock = clock
         self._planned: dict[str, list[AzureDevOpsError | Callable[[], object]]] = {}
@@ -80,15 +80,15 @@ class FakeTasks:
     def complete(self, task: Task, access: Access, result: str, deadline: datetime) -> None:
         with self._call("complete", deadline):
             self.accesses.append(access)
-            if not self.deaf:
+            if not self.loses_requests:
                 self.results.setdefault(task.task_instance_id, []).append(result)
 
-    def is_over(self, task: Task, access: Access, deadline: datetime) -> bool:
-        with self._call("is_over", deadline):
+    def has_ended(self, task: Task, access: Access, deadline: datetime) -> bool:
+        with self._call("has_ended", deadline):
             return task.task_instance_id in self.results
 
-    def say(self, task: Task, access: Access, lines: Sequence[str], deadline: datetime) -> None:
-        with self._call("say", deadline):
+    def show_lines(self, task: Task, access: Access, lines: Sequence[str], deadline: datetime) -> None:
+        with self._call("show_lines", deadline):
             self.lines.setdefault(task.task_instance_id, []).extend(lines)
 
     def write_log(self, task: Task, access: Access, lines: Sequence[str], deadline: datetime) -> None:

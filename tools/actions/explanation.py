@@ -10,7 +10,7 @@ from shared.deciding import Verdict
 from shared.events.event import AML_PREFIX
 from shared.http.message import HttpRequest
 from shared.journal.records import UNROUTED
-from shared.routing.condition_parts import Part, parts_of
+from shared.routing.condition_parts import Part, evaluate_parts
 from shared.routing.table import Match, Refusal, Route, RouteTable
 from tools.actions.forecast import Present
 from tools.events.dead_letters import DeadLetter
@@ -92,7 +92,7 @@ def _asked(route: Route, decided: Match | Refusal | None, reason: str, verdict: 
         decided.reason if isinstance(decided, Refusal) else reason,
         is_asked=True,
         # Also of a route that is off, or wants no child runs: whether it would match otherwise is worth knowing.
-        condition=None if route.when is None else parts_of(route.when, verdict.scope),
+        condition=None if route.when is None else evaluate_parts(route.when, verdict.scope),
     )
     if not isinstance(decided, Match):
         return asked

@@ -6,7 +6,7 @@ from typing import Final
 
 from shared.journal.cooldown import Covered, Undecided
 from shared.journal.records import FINAL_STATES, Record, State, why_not_yet
-from shared.redrive import Foreseen
+from shared.redrive import RedriveForecast
 from shared.routing.table import Match, Refusal
 from shared.telemetry import Outcome
 from tools.installation import Installation
@@ -77,7 +77,7 @@ def delivery_row(installation: Installation, decided: Match | Refusal) -> Row:
     return _row(decided, *forecast(decided, present(installation, decided), installation.clock()))
 
 
-def redrive_rows(installation: Installation, record: Record, foreseen: Foreseen) -> list[Row]:
+def redrive_rows(installation: Installation, record: Record, foreseen: RedriveForecast) -> list[Row]:
     """Return what redriving a record would do now, and what it would ask for.
 
     :raises JournalUnavailable: the journal does not answer.

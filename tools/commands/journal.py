@@ -9,7 +9,7 @@ import typer
 from shared.durations import short_duration
 from shared.errors import ConfigurationError
 from shared.journal.records import UNROUTED, Record
-from shared.redrive import Foreseen, foresee
+from shared.redrive import RedriveForecast, foresee
 from tools.actions import records
 from tools.actions.forecast import redrive_rows
 from tools.actions.records import SHOWN_KEY, Wanted
@@ -143,7 +143,7 @@ def _show(console: Console, record: Record, now: datetime) -> None:
         console.row((f"  {step.at:%Y-%m-%d %H:%M:%S} UTC", step.state, step.note), [25, 10])
 
 
-def _foresee(installation: Installation, record: Record) -> Foreseen | str:
+def _foresee(installation: Installation, record: Record) -> RedriveForecast | str:
     """What redriving would do; in words why that is not known."""
     try:
         return foresee(record, installation.decide(record.entry.event))
@@ -151,7 +151,9 @@ def _foresee(installation: Installation, record: Record) -> Foreseen | str:
         return next(iter(str(exc).splitlines()))
 
 
-def _show_forecast(console: Console, installation: Installation, record: Record, foreseen: Foreseen | str) -> None:
+def _show_forecast(
+    console: Console, installation: Installation, record: Record, foreseen: RedriveForecast | str
+) -> None:
     console.line()
     if isinstance(foreseen, str):
         console.line(f"redriving it: not known, as {foreseen}")

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from azure.core.credentials import TokenCredential
 
-from devstack.azurite import Azurite, why_not_installed
+from devstack.azurite import Azurite, installation_problem
 from shared.journal.records import Store
 from shared.journal.sqlite import SqliteStore
 from shared.journal.tables.store import TablesStore
@@ -27,7 +27,7 @@ def no_identity() -> TokenCredential:
 
 @pytest.fixture(scope="session")
 def azurite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Azurite]:
-    need(why_not_installed())
+    need(installation_problem())
     with Azurite(tmp_path_factory.mktemp("azurite"), in_memory=True) as started:
         yield started
 
