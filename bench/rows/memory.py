@@ -1,4 +1,4 @@
-"""Row 10: whether memory grows with the number of deliveries."""
+"""Row 10: growth of memory with the number of deliveries."""
 
 import os
 from concurrent.futures import ThreadPoolExecutor
@@ -16,7 +16,7 @@ _MEBIBYTE: Final = 2**20
 
 
 def memory(sizes: Sizes, folder: Path) -> list[Comparison]:
-    """Processes that deliver distinct events to a server in another process; one for each core at a time."""
+    """Measure processes that deliver distinct events to a server in another process, one at a time on each core."""
     app, routes = deploy(folder / "app", with_bytecode=True), folder / "routes.yaml"
     routes.write_text(ROUTES, encoding="utf-8")
     counts = (str(sizes.few_deliveries), str(sizes.many_deliveries))

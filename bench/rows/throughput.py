@@ -1,4 +1,4 @@
-"""Row 5: events per second from many threads, against a server that takes its time."""
+"""Row 5: events per second from many threads, with a server that answers after a delay."""
 
 from pathlib import Path
 from typing import Final
@@ -15,7 +15,7 @@ ANSWER_SECONDS: Final = 0.05
 
 
 def throughput(sizes: Sizes, folder: Path) -> list[Comparison]:
-    """32 threads, as the worker has by default here, answers after 50 ms, the journal in SQLite."""
+    """Measure 32 threads, as ``infra/`` sets for the worker, with answers after 50 ms and the journal in SQLite."""
     delay = ("--delay-seconds", str(ANSWER_SECONDS))
     with (
         processes.start("bench.servers.azure_devops", *delay, env={}, cwd=folder, log=folder / "ado.log") as ado,

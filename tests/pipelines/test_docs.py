@@ -7,7 +7,7 @@ from tests.pipelines.pipeline_files import FOLDER, Pipeline
 from tests.support import ROOT
 from tests.support.docs import codes, rows, section
 
-CHOOSING = (ROOT / "docs" / "choosing-a-way.md").read_text()
+CHOOSING = (ROOT / "docs" / "choosing-an-approach.md").read_text()
 WAITING = (ROOT / "docs" / "waiting-on-an-agent.md").read_text()
 
 
