@@ -286,7 +286,10 @@ class TestFigures:
         text = " ".join(PAGE.split())
         assert [formula for formula in formulas if f"`{formula}`" not in text] == []
         month = sum(cost(item, "queued", 1e6, with_free=True) for item in items())
-        computed = {f"${month:.0f}", *(f"${times * compute(formula, names):.2f}" for formula, times in formulas.items())}
+        computed = {
+            f"${month:.0f}",
+            *(f"${times * compute(formula, names):.2f}" for formula, times in formulas.items()),
+        }
         assert set(re.findall(r"\$\d[\d.]*\d", text)) == computed
 
     def test_the_retention_is_the_default_of_the_setting(self) -> None:
