@@ -205,7 +205,7 @@ class TestTheNextAttempt:
         triggered = attempts.fire(on_sleep=carry_out_late)
         assert [run.id for run in attempts.runs] == [triggered.run.id]
 
-    def test_takes_the_oldest_of_several_that_may_be_its_own(self, attempts: Attempts) -> None:
+    def test_adopts_the_oldest_of_several_candidates(self, attempts: Attempts) -> None:
         oldest, _ = attempts.queue(), attempts.queue()
         assert attempts.fire().run.id == oldest
 

@@ -108,7 +108,7 @@ class FakePipelines:
         self.cancelled.append(run.id)
 
     def _check_place(self, request: RunRequest, run: Run) -> None:
-        """Fail the test if a run is looked for in another organization or project than it was queued in."""
+        """Fail the test if the request names another organization or project than the one in which the run was queued."""
         places = {(one.request.organization_url, one.request.project) for one in self.books if one.run == run}
         assert places == {(request.organization_url, request.project)}
 
