@@ -63,12 +63,12 @@ def environment(organization_url: str, journal: str, routes_file: Path) -> dict[
     }
 
 
-def sqlite_in(folder: Path) -> str:
+def new_sqlite_journal(folder: Path) -> str:
     """Return the connection of a journal in a new file."""
     return f"sqlite:{folder / f'journal-{uuid.uuid4().hex}.sqlite3'}"
 
 
-def composed(
+def compose_app(
     folder: Path,
     organization_url: str,
     journal: str,
@@ -120,7 +120,7 @@ class BarePost:
         :param connections: size of the pool of connections.
         :param adapter: an adapter to use instead of the pool.
         """
-        request = wanted_request(app)
+        request = app_request(app)
         self.url = request.url
         self.body = request.body
         self.headers = {"Authorization": pat_authorization(PAT).value, "Content-Type": request.content_type}
@@ -138,7 +138,7 @@ class BarePost:
         return answer
 
 
-def wanted_request(app: App) -> HttpRequest:
+def app_request(app: App) -> HttpRequest:
     """Return the HTTP request that the app sends for an event."""
     (decided,) = app.relay.decide(event_text(0)).decisions
     if not isinstance(decided, Match):

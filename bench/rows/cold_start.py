@@ -8,11 +8,11 @@ from bench.fresh_process import Printed, deploy, run
 from bench.programs.events import event_text
 from bench.sizes import Sizes
 from bench.workload import (
-    composed,
+    app_request,
+    compose_app,
     environment,
+    new_sqlite_journal,
     shipped_routes_without_tags,
-    sqlite_in,
-    wanted_request,
 )
 from devstack import processes
 
@@ -26,11 +26,11 @@ def first_event(sizes: Sizes, folder: Path) -> list[Comparison]:
     exists already, as it does at every start except the very first.
     """
     event, body, routes = folder / "event.json", folder / "body.json", folder / "shipped.yaml"
-    journal, numbers = sqlite_in(folder), count(1)
+    journal, numbers = new_sqlite_journal(folder), count(1)
     routes.write_text(shipped_routes_without_tags(), encoding="utf-8")
     carried, sources = (deploy(folder / name, with_bytecode=name == "carried") for name in ("carried", "sources"))
     with processes.start("devstack.ado", env={}, cwd=folder, log=folder / "ado.log") as ado:
-        request = wanted_request(composed(folder, ado.url, journal))
+        request = app_request(compose_app(folder, ado.url, journal))
         body.write_bytes(request.body or b"")
 
         def ours(app: Path) -> Printed:

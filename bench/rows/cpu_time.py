@@ -14,7 +14,7 @@ from bench.comparison import Comparison, Target, alternate
 from bench.decision_log import decisions_logged
 from bench.servers.azure_devops import emulated_answer
 from bench.sizes import Sizes
-from bench.workload import AnswersInMemory, BarePost, Deliveries, composed, sqlite_in
+from bench.workload import AnswersInMemory, BarePost, Deliveries, compose_app, new_sqlite_journal
 from devstack import processes
 from shared.composition import App
 
@@ -27,7 +27,7 @@ def over_the_network(sizes: Sizes, folder: Path) -> list[Comparison]:
         processes.start("devstack.ado", env={}, cwd=folder, log=folder / "ado.log") as ado,
         decisions_logged(),
     ):
-        app = composed(folder, ado.url, sqlite_in(folder))
+        app = compose_app(folder, ado.url, new_sqlite_journal(folder))
         pairs = _cpu_pairs(app, BarePost(app), sizes)
     against = "one requests.Session().post of the same body"
     return [Comparison("3", "CPU time per delivered event, SQLite", against, "µs", pairs, Target("≤", 1.6))]
@@ -37,7 +37,9 @@ def in_memory(sizes: Sizes, folder: Path) -> list[Comparison]:
     """Measure the same with answers from memory on both sides, which leaves the app's own time and the journal's."""
     _, body = emulated_answer()
     with decisions_logged():
-        app = composed(folder, "http://127.0.0.1:1/contoso", sqlite_in(folder), transport=AnswersInMemory(body))
+        app = compose_app(
+            folder, "http://127.0.0.1:1/contoso", new_sqlite_journal(folder), transport=AnswersInMemory(body)
+        )
         pairs = _cpu_pairs(app, BarePost(app, adapter=_AdapterInMemory(body)), sizes)
     against = "Session().post, its adapter answering from memory"
     return [Comparison("4", "CPU time per event without a network, journal included", against, "µs", pairs)]

@@ -15,7 +15,7 @@ from bench.decision_log import decisions_logged
 from bench.programs.events import event_text
 from bench.servers.azure_devops import emulated_answer
 from bench.sizes import Sizes
-from bench.workload import ROUTE, AnswersInMemory, Deliveries, composed, sqlite_in
+from bench.workload import ROUTE, AnswersInMemory, Deliveries, compose_app, new_sqlite_journal
 from devstack.azurite import Azurite
 from shared.composition import App
 from shared.journal.tables.entities import record_to_entity, run_marker
@@ -42,12 +42,12 @@ def sqlite_journal(sizes: Sizes, folder: Path) -> list[Comparison]:
     """Measure the journal in SQLite. Answers come from memory, because a network would hide the difference."""
     _, body = emulated_answer()
     with decisions_logged():
-        few = _delivering(folder, sqlite_in(folder), body)
-        journal = sqlite_in(folder)
-        many = _delivering(folder, journal, body)
+        few = _deliveries_with_few_records(folder, new_sqlite_journal(folder), body)
+        journal = new_sqlite_journal(folder)
+        many = _deliveries_with_few_records(folder, journal, body)
         file = Path(journal.removeprefix("sqlite:"))
         _fill_sqlite(file, sizes.sqlite_records)
-        pairs = _pairs(many, few, sizes, sizes.block)
+        pairs = _timed_pairs(many, few, sizes, sizes.block)
     for path in folder.glob(f"{file.name}*"):
         path.unlink()  # more than a gigabyte
     measure = f"time per delivery, SQLite journal with {sizes.sqlite_records:,} records"
@@ -81,22 +81,22 @@ def _tables_pairs(
         Azurite(folder / "many", in_memory=True) as large,
         decisions_logged(),
     ):
-        few = _delivering(folder, small.connection_string, body)
-        many = _delivering(folder, large.connection_string, body)
+        few = _deliveries_with_few_records(folder, small.connection_string, body)
+        many = _deliveries_with_few_records(folder, large.connection_string, body)
         _fill_tables(large.connection_string, many.app, records, route_of)
-        return _pairs(many, few, sizes, max(1, sizes.block // 6))
+        return _timed_pairs(many, few, sizes, max(1, sizes.block // 6))
 
 
-def _delivering(folder: Path, journal: str, body: bytes) -> Deliveries:
+def _deliveries_with_few_records(folder: Path, journal: str, body: bytes) -> Deliveries:
     """Return the deliveries of an app whose journal has a few records."""
-    app = composed(folder, "http://127.0.0.1:1/contoso", journal, transport=AnswersInMemory(body))
+    app = compose_app(folder, "http://127.0.0.1:1/contoso", journal, transport=AnswersInMemory(body))
     deliver = Deliveries(app)
     for _ in range(FEW):
         deliver()
     return deliver
 
 
-def _pairs(
+def _timed_pairs(
     many: Callable[[], object], few: Callable[[], object], sizes: Sizes, calls: int
 ) -> list[tuple[float, float]]:
     """Return milliseconds per delivery."""

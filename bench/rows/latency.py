@@ -16,7 +16,7 @@ from bench.load import Load, load
 from bench.programs.events import event_text
 from bench.rows.throughput import ANSWER_SECONDS
 from bench.sizes import Sizes
-from bench.workload import BarePost, Deliveries, composed
+from bench.workload import BarePost, Deliveries, compose_app
 from devstack import processes
 from devstack.azurite import Azurite
 from shared.composition import App
@@ -72,7 +72,7 @@ def latency(sizes: Sizes, folder: Path) -> list[Comparison]:
         processes.start("bench.servers.azure_devops", *delay, env={}, cwd=folder, log=folder / "ado.log") as ado,
         decisions_logged(),
     ):
-        app = composed(folder, ado.url, azurite.connection_string)
+        app = compose_app(folder, ado.url, azurite.connection_string)
         deliver, bare = Deliveries(app), BareCalls(app, azurite.connection_string)
         deliver()  # creates the table
         pairs = interleave(

@@ -8,7 +8,7 @@ from typing import Final
 from bench.comparison import Comparison, Target
 from bench.fresh_process import deploy, run
 from bench.sizes import Sizes
-from bench.workload import ROUTES, environment, sqlite_in
+from bench.workload import ROUTES, environment, new_sqlite_journal
 from devstack import processes
 
 THREADS: Final = 8
@@ -23,7 +23,7 @@ def memory(sizes: Sizes, folder: Path) -> list[Comparison]:
     with processes.start("bench.servers.azure_devops", env={}, cwd=folder, log=folder / "ado.log") as ado:
 
         def delivered(_: int) -> tuple[float, float]:
-            settings = environment(ado.url, sqlite_in(folder), routes)
+            settings = environment(ado.url, new_sqlite_journal(folder), routes)
             after_few, after_many = run("deliveries", str(THREADS), *counts, app=app, environment=settings).words
             return int(after_many) / _MEBIBYTE, int(after_few) / _MEBIBYTE
 

@@ -11,7 +11,7 @@ from bench.fresh_process import deploy, run
 from bench.load import load
 from bench.servers.key_vault import CERTIFICATE_FILE, IDENTITY_HEADER, VAULT_FILE
 from bench.sizes import Sizes
-from bench.workload import PAT, Deliveries, composed, sqlite_in, wanted_request
+from bench.workload import PAT, Deliveries, app_request, compose_app, new_sqlite_journal
 from devstack import processes
 
 THREADS: Final = 16
@@ -28,8 +28,8 @@ def one_shot(sizes: Sizes, folder: Path) -> list[Comparison]:
         ) as identity,
         decisions_logged(),
     ):
-        app = composed(folder, ado.url, sqlite_in(folder))
-        request = wanted_request(app)
+        app = compose_app(folder, ado.url, new_sqlite_journal(folder))
+        request = app_request(app)
         body.write_bytes(request.body or b"")
         deliver = Deliveries(app)
         vault = ((folder / VAULT_FILE).read_text(encoding="ascii"), str(folder / CERTIFICATE_FILE))

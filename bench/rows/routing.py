@@ -29,12 +29,12 @@ def routing(sizes: Sizes, folder: Path) -> list[Comparison]:  # noqa: ARG001 - n
     lines = []
     for row, added in zip(("8", "8b"), sizes.routes, strict=True):
         many = RouteTable([*few.routes, *_routes(added - FEW, _OTHER_TYPES)])
-        pairs = _pairs(many, few, event, occurrence, sizes)
+        pairs = _timed_pairs(many, few, event, occurrence, sizes)
         measure = f"time to resolve an event with {added:,} routes, added ones of other types"
         lines.append(Comparison(row, measure, f"{FEW} routes", "µs", pairs, Target("≤", 1.1)))
     for row, added in zip(("8c", "8d"), sizes.routes, strict=True):
         many = RouteTable([*few.routes, *_routes(added - FEW, [event.name])])
-        pairs = _pairs(many, few, event, occurrence, sizes)
+        pairs = _timed_pairs(many, few, event, occurrence, sizes)
         per_route = [((ours - theirs) * 1000 / (added - FEW), theirs * 1000 / FEW) for ours, theirs in pairs]
         measure = f"time per added route of the same type, {added:,} routes"
         lines.append(Comparison(row, measure, f"per route of {FEW}", "ns", per_route))
@@ -58,7 +58,7 @@ def _routes(number: int, events: Sequence[str]) -> list[Route]:
     ]
 
 
-def _pairs(
+def _timed_pairs(
     many: RouteTable, few: RouteTable, event: AmlEvent, occurrence: Occurrence, sizes: Sizes
 ) -> list[tuple[float, float]]:
     """Return microseconds per resolution: the best of several, because a single one is too short to time reliably."""

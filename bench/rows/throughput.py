@@ -7,7 +7,7 @@ from bench.comparison import Comparison, Target, interleave
 from bench.decision_log import decisions_logged
 from bench.load import load
 from bench.sizes import Sizes
-from bench.workload import BarePost, Deliveries, composed, sqlite_in
+from bench.workload import BarePost, Deliveries, compose_app, new_sqlite_journal
 from devstack import processes
 
 THREADS: Final = 32
@@ -21,7 +21,7 @@ def throughput(sizes: Sizes, folder: Path) -> list[Comparison]:
         processes.start("bench.servers.azure_devops", *delay, env={}, cwd=folder, log=folder / "ado.log") as ado,
         decisions_logged(),
     ):
-        app = composed(folder, ado.url, sqlite_in(folder))
+        app = compose_app(folder, ado.url, new_sqlite_journal(folder))
         deliver, post = Deliveries(app), BarePost(app, connections=THREADS)
         pairs = interleave(
             lambda: load(deliver, THREADS, sizes.seconds).per_second,

@@ -8,7 +8,7 @@ from azure.core.pipeline.transport import RequestsTransport
 
 from bench.comparison import Comparison, Target
 from bench.sizes import Sizes
-from bench.workload import ROUTES, Deliveries, composed
+from bench.workload import ROUTES, Deliveries, compose_app
 from devstack.ado import Emulator, load_declaration, serve
 from devstack.azurite import Azurite
 from shared.journal.tables.store import TablesStore
@@ -52,7 +52,7 @@ def _count(sizes: Sizes, folder: Path, routes: str) -> list[tuple[int, int]]:
     with Azurite(folder / "azurite", in_memory=True) as azurite, serve(emulator) as served:
         connection = azurite.connection_string
         with closing(TablesStore(connection, _no_identity, transport=transport)) as store:
-            deliver = Deliveries(composed(folder, served.organization_url, connection, store=store, routes=routes))
+            deliver = Deliveries(compose_app(folder, served.organization_url, connection, store=store, routes=routes))
             deliver()  # creates the table
             counts = []
             for _ in range(sizes.repeats):

@@ -28,7 +28,7 @@ WAIT_SECONDS = 60
 
 
 @contextmanager
-def _hearing_interrupts() -> Iterator[None]:
+def _default_interrupts() -> Iterator[None]:
     """Reset the handling of SIGINT. A background process ignores it, and its children would inherit that."""
     before = signal.signal(signal.SIGINT, signal.SIG_DFL)
     try:
@@ -151,7 +151,7 @@ class Agent:
         }
         (self.folder / "plan.json").write_text(json.dumps(plan))
         home = str(self.folder / "home")
-        with _hearing_interrupts():
+        with _default_interrupts():
             return subprocess.Popen(
                 command,
                 cwd=self.folder,

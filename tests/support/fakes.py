@@ -108,7 +108,7 @@ class FakePipelines:
         self.cancelled.append(run.id)
 
     def _check_place(self, request: RunRequest, run: Run) -> None:
-        """Fail the test if the request names another organization or project than the one in which the run was queued."""
+        """Fail the test if the request names an organization or project in which the run was not queued."""
         places = {(one.request.organization_url, one.request.project) for one in self.books if one.run == run}
         assert places == {(request.organization_url, request.project)}
 
