@@ -26,7 +26,7 @@ def draw(outcomes: Mapping[str, Outcome], *, events: int, limit_tstu: float) -> 
     with rc_context(_STYLE):
         figure = Figure(figsize=_INCHES, layout="constrained")
         runs, usage = figure.subplots(2, 1, sharex=True, height_ratios=(3, 2))
-        figure.suptitle(f"A burst of {events:,} events, and what Azure DevOps takes of it")
+        figure.suptitle(f"A burst of {events:,} events at the limit of Azure DevOps")
         for (name, outcome), color in zip(outcomes.items(), _COLORS, strict=True):
             _draw_runs(runs, name, outcome, color, events)
             _draw_usage(usage, name, outcome, color)
