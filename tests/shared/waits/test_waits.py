@@ -197,15 +197,15 @@ class TestRegistration:
         assert clock() - began == timedelta(seconds=takes)
         assert end(scene) == [Outcome.COMPLETED]
 
-    @pytest.mark.parametrize("loses_requests", [False, True])
+    @pytest.mark.parametrize("loses_completions", [False, True])
     def test_a_completion_before_the_answer_is_checked_later(
-        self, scene: Scene, clock: ManualClock, loses_requests: bool
+        self, scene: Scene, clock: ManualClock, loses_completions: bool
     ) -> None:
         end(scene)
-        scene.tasks.loses_requests = loses_requests
+        scene.tasks.loses_completions = loses_completions
         request = a_request()
         register(scene, request)
-        scene.tasks.loses_requests = False
+        scene.tasks.loses_completions = False
         assert kept(scene) == (State.UNCERTAIN, True)
         assert end(scene) == [Outcome.DEFERRED], "it may still be under way"
         clock.advance(31)
