@@ -88,8 +88,8 @@ class Settings:
     settle_seconds: float = setting(
         "JOURNAL_SETTLE_SECONDS",
         parse.number_of("seconds"),
-        "How many seconds a request whose answer was lost may still be under way at Azure DevOps. After that, the app "
-        "looks for its run",
+        "How many seconds a request whose answer was lost may still be in progress at Azure DevOps. After that, the "
+        "app looks for its run",
         default="30",
     )
     retention_days: float = setting(

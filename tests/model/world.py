@@ -69,7 +69,7 @@ class SharedWorld(ABC):
         """Carry out a request on the server."""
 
     def advance(self, seconds: float) -> None:
-        """Let time pass. Carry out each request under way before its settle time is over."""
+        """Let time pass. Carry out each request in progress before its settle time is over."""
         then = self.clock() + timedelta(seconds=seconds)
         for sent in self.sent:
             latest = sent.sent_at + timedelta(seconds=SETTLE)
@@ -125,7 +125,7 @@ class Process:
         self._wait()
 
     def go_on(self, command: str = GO) -> None:
-        """Continue to the next call, crash, or lose the answer to the request under way."""
+        """Continue to the next call, crash, or lose the answer to the request in progress."""
         self._command = command
         self._turn.release()
         self._wait()

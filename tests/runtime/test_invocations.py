@@ -62,7 +62,7 @@ class TestEvents:
         assert worker.invoke("aml_event", text_input("event", sample_text("run-completed"))).succeeded
         assert len(ado.emulator.books.runs) == 1
 
-    @pytest.mark.parametrize("text", ["{", '"a text"', '{"subject": "half a pair: \\ud800"}', '{"data": null}'])
+    @pytest.mark.parametrize("text", ["{", '"a string"', '{"subject": "half a pair: \\ud800"}', '{"data": null}'])
     def test_an_invalid_event_is_parked_and_acknowledged(self, worker: Worker, text: str) -> None:
         invocation = worker.invoke("aml_event", text_input("event", text))
         assert invocation.succeeded

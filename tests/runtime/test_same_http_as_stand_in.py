@@ -145,6 +145,6 @@ def test_every_call(stand_in: RunningProcess, runtime: Worker, app_dir: Path, ca
 
 
 def wait_for(log: Path, offset: int, text: str) -> str:
-    """Wait until the log contains a text after an offset, and return everything after the offset."""
+    """Wait until the log contains a string after an offset, and return everything after the offset."""
     wait_until(lambda: text in log.read_text(encoding="utf-8")[offset:])
     return log.read_text(encoding="utf-8")[offset:]

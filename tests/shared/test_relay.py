@@ -415,8 +415,8 @@ class TestCrashedAndFrozenWorkers:
         (decision,) = relay.deliver(run_completed()).decisions
         assert (decision.outcome, decision.run_id) == (Outcome.DUPLICATE, 101)
         assert bench.record().run_id == 101
-        assert bench.pipelines.cancelled == ([100] if error is None else [])
-        bench.pipelines.cancelled.append(100)  # by hand
+        assert bench.pipelines.canceled == ([100] if error is None else [])
+        bench.pipelines.canceled.append(100)  # by hand
         (text,) = [text for _, its_level, text in caplog.record_tuples if its_level == level]
         assert words in text
 
@@ -429,7 +429,7 @@ class TestCrashedAndFrozenWorkers:
 
         bench.pipelines.plan.append(freeze)
         (decision,) = relay.deliver(run_completed()).decisions
-        assert (decision.outcome, decision.run_id, bench.pipelines.cancelled) == (Outcome.DUPLICATE, 100, [])
+        assert (decision.outcome, decision.run_id, bench.pipelines.canceled) == (Outcome.DUPLICATE, 100, [])
 
     def test_a_frozen_worker_waits_a_little_for_the_new_holder(
         self, bench: Bench, caplog: pytest.LogCaptureFixture

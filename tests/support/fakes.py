@@ -63,7 +63,7 @@ class FakePipelines:
     clock: Clock
     skew: timedelta = SKEW
     books: list[Queued] = field(default_factory=list)
-    cancelled: list[int] = field(default_factory=list)
+    canceled: list[int] = field(default_factory=list)
     plan: deque[AzureDevOpsError | Callable[[], None] | None] = field(default_factory=deque)
     search_error: AzureDevOpsError | None = None
     cancel_error: AzureDevOpsError | None = None
@@ -105,7 +105,7 @@ class FakePipelines:
     def cancel(self, request: RunRequest, run: Run, deadline: datetime) -> None:
         self._call("cancel", self.cancel_error, deadline)
         self._check_place(request, run)
-        self.cancelled.append(run.id)
+        self.canceled.append(run.id)
 
     def _check_place(self, request: RunRequest, run: Run) -> None:
         """Fail the test if the request names an organization or project in which the run was not queued."""

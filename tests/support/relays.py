@@ -91,7 +91,7 @@ class Bench:
         relay.deliver(run_completed("run-1"))
         bench = cls(store, clock, FakePipelines(clock))
         yield bench
-        runs = {queued.run.id for queued in bench.pipelines.books} - {*bench.pipelines.cancelled}
+        runs = {queued.run.id for queued in bench.pipelines.books} - {*bench.pipelines.canceled}
         assert len(runs) <= sum(record.run_id is not None or may_have_run(record) for record in bench.records)
         for run_id in ("run-1", "run-2"):
             relay.deliver(run_completed(run_id))

@@ -102,7 +102,7 @@ def test_a_default_becomes_a_string(tmp_path: Path, default: object, text: str) 
 @pytest.mark.parametrize(
     ("change", "problem"),
     [
-        ({"organisation": "x"}, "(top level): Additional properties are not allowed ('organisation' was unexpected)"),
+        ({"organizations": "x"}, "(top level): Additional properties are not allowed ('organizations' was unexpected)"),
         ({"project": "a/b"}, "project: 'a/b' does not match"),
         ({"branches": ["main", "main"]}, "branches: ['main', 'main'] has non-unique elements"),
         ({"credentials": {"pat": {"environment": "X"}}}, "credentials.pat: 'default' is a required property"),

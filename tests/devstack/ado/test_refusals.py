@@ -136,9 +136,9 @@ RUN_REQUESTS: list[Case] = [
     ],
     *[("POST", RUNS, _run({}, runId=value), UNREADABLE, f"{BAD}templateParameters.runId: ") for value in (7, None)],
     (
-        *("POST", RUNS, {"templateParameters": {"colour": "red", "force": "maybe"}}, INVALID),
+        *("POST", RUNS, {"templateParameters": {"shade": "red", "force": "maybe"}}, INVALID),
         (
-            "/everything.yml: Unexpected parameter 'colour'\n"
+            "/everything.yml: Unexpected parameter 'shade'\n"
             "/everything.yml: A value for the 'runId' parameter must be provided.\n"
             "/everything.yml: The value of the 'force' parameter is not a valid boolean."
         ),
@@ -284,10 +284,10 @@ def test_another_content_type(ado: Ado) -> None:
     ],
 )
 def test_typed_values_are_accepted_unchanged(name: str, value: str) -> None:
-    run = Ado().good("ado_run", "POST", RUNS, _run({"colour": "an unknown key is ignored"}, **{name: value}))
+    run = Ado().good("ado_run", "POST", RUNS, _run({"shade": "an unknown key is ignored"}, **{name: value}))
 
     assert run["templateParameters"][name] == value
-    assert "colour" not in run
+    assert "shade" not in run
 
 
 def test_the_schemas_list_the_same_values_as_the_types() -> None:

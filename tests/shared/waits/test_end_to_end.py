@@ -113,7 +113,7 @@ def test_the_run_has_ended_already(stack: Stack, task: str) -> None:
     assert stack.deliver("RunStatusChanged", runStatus="Failed") == 202
     task_id = stack.start(task)
     assert stack.until(task_id, "completed").result == "failed"
-    time.sleep(0.2)  # until the request can no longer be under way
+    time.sleep(0.2)  # until the request can no longer be in progress
     assert stack.sweep() == 202
     assert (stack.task(task_id).result, stack.task(task_id).completions) == ("failed", 1)
 

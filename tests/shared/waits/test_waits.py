@@ -207,7 +207,7 @@ class TestRegistration:
         register(scene, request)
         scene.tasks.loses_completions = False
         assert kept(scene) == (State.UNCERTAIN, True)
-        assert end(scene) == [Outcome.DEFERRED], "it may still be under way"
+        assert end(scene) == [Outcome.DEFERRED], "it may still be in progress"
         clock.advance(31)
         assert end(scene) == [Outcome.COMPLETED]
         assert kept(scene) == (State.COMPLETED, False)
@@ -225,7 +225,7 @@ class TestCompletion:
         register(scene, request)
         scene.tasks.plan("complete", lost)
         assert end(scene) == [Outcome.DEFERRED]
-        assert end(scene) == [Outcome.DEFERRED]  # it may still be under way
+        assert end(scene) == [Outcome.DEFERRED]  # it may still be in progress
         clock.advance(31)
         assert end(scene) == [Outcome.COMPLETED]
         assert scene.tasks.results == {request.task.task_instance_id: ["succeeded"]}
