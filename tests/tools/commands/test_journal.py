@@ -108,7 +108,7 @@ class TestList:
         expected = [put(desk, timedelta(minutes=minutes)).key.key for minutes in range(60)]
         default = desk.run("journal", "--json")
         assert [record["key"] for record in default.json] == expected[:50]
-        assert default.err == "50 of 60 records are shown; --limit shows more\n"
+        assert default.err == "showing 50 of 60 records; use --limit to show more\n"
         assert keys(desk, "--limit", "2") == expected[:2]
         assert desk.run("journal", "--limit", "60").err == ""
 
@@ -124,9 +124,9 @@ class TestList:
     def test_an_empty_result_says_so(self, desk: Desk) -> None:
         put(desk)
         journal = desk.folder / "journal.sqlite3"
-        assert desk.run("journal", "--route", "nope").out == f"no record fits; looked in the journal {journal}\n"
+        assert desk.run("journal", "--route", "nope").out == f"no matching records in the journal {journal}\n"
         desk.store.delete(desk.records[0])
-        assert desk.run("journal").out == f"no record in the journal {journal}\n"
+        assert desk.run("journal").out == f"no records in the journal {journal}\n"
         assert desk.run("journal", "--json").json == []
 
     def test_nothing_reaches_a_terminal_that_it_could_obey(self, desk: Desk) -> None:
@@ -188,7 +188,7 @@ history:
   {steps[0]}  claimed
   {steps[1]}  parked      {record.reason}
 
-redriving it:
+redrive:
   evaluate  would queue  model-evaluation in contoso/mlops on main; runId=run-1, experimentName=train
 """
         )
@@ -214,14 +214,14 @@ redriving it:
         (desk.folder / "routes.yaml").unlink()
         unknown = desk.run(*show, "--json").json["redrive"]["unknown"]
         assert unknown.startswith("the routes cannot be read")
-        assert desk.run(*show).out.endswith(f"\nredriving it: not known, as {unknown}\n")
+        assert desk.run(*show).out.endswith(f"\nredrive: not known: {unknown}\n")
 
     def test_the_run_of_one_that_is_done(self, busy_desk: Desk) -> None:
         busy_desk.deliver()
         (record,) = busy_desk.records
         out = busy_desk.run("journal", "show", record.key.key).out
         assert f": run 501 {record.run_url}\n" in out
-        assert out.endswith("redriving it: nothing, as it is queued; nothing is left to do\n")
+        assert out.endswith("redrive: nothing to do: it is queued; nothing is left to do\n")
 
     def test_an_event_that_is_no_json(self, desk: Desk) -> None:
         desk.deliver("{nonsense")
@@ -229,7 +229,7 @@ redriving it:
         assert (document["event"], document["request"]) == ("{nonsense", None)
         assert desk.run("journal").rows[1][4] == "(unreadable)"
         lines = desk.run("journal", "show", document["key"]).out.splitlines()
-        assert lines[1] == "route     $unrouted (no route could be asked)"
+        assert lines[1] == "route     $unrouted (checked against no route)"
         assert lines[lines.index("event:") + 1] == "{nonsense"
         assert "request:" not in lines
 

@@ -122,7 +122,7 @@ class TestTrouble:
         desk.routes(RIGHT, TRIAGE)
         ended = desk.run("preview", "--all")
         assert (ended.code, ended.err.count("\n")) == (1, 1)
-        assert ended.err.startswith(f"manage.py: {NOWHERE} could not be asked: no connection: GET {NOWHERE}/mlops/")
+        assert ended.err.startswith(f"manage.py: no preview from {NOWHERE}: no connection: GET {NOWHERE}/mlops/")
         assert ended.err.endswith("; check AZURE_DEVOPS_ORG_URL, and the way there: DNS, proxy, firewall\n")
         assert [row[1] for row in ended.rows[:2]] == ["unknown", "unknown"]
 

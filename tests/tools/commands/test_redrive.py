@@ -81,7 +81,7 @@ class TestAfterTheRouteWasMended:
         assert desk.store.replace(mended) is not None
         desk.routes(RIGHT + "\nenabled: false")
         key, reason = record.key.key, "no route matches; evaluate: it is disabled"
-        assert desk.run("journal", "show", key).out.endswith(f"redriving it: nothing, as {reason}\n")
+        assert desk.run("journal", "show", key).out.endswith(f"redrive: nothing to do: {reason}\n")
         for options, outcome in ((["--dry-run"], "would ignore"), ([], "ignored")):
             ended = desk.run("redrive", key, *options)
             assert (ended.code, ended.rows[0]) == (0, [key[:12], "$unrouted", outcome, reason])
@@ -123,7 +123,7 @@ class TestWhich:
         assert (everything.code, redriven(everything)) == (1, expected)
         limited = desk.run("redrive", "--all", "--dry-run", "--limit", "2")
         assert [row[0] for row in limited.rows[:-1]] == keys[:2]
-        assert limited.err == "the oldest 2 of 4 records; run it again for more, or --limit\n"
+        assert limited.err == "the oldest 2 of 4 records; use --limit for more, or run it again\n"
 
     def test_what_nobody_came_back_for(self, busy_desk: Desk) -> None:
         busy_desk.plan(accept=False, status=429, times=1)
@@ -210,7 +210,7 @@ class TestWhatGoesWrong:
 
         desk.park()
         monkeypatch.setattr(Journal, "select", interrupt)
-        message = "interrupted; what was sent is in the journal, so the command can simply be repeated"
+        message = "interrupted; the journal has recorded what was sent, so it is safe to run the command again"
         desk.fails(130, message, "redrive", "--all")
 
 
@@ -230,7 +230,7 @@ def test_more_than_one_is_asked_for_on_a_terminal(
     os.close(theirs)
     assert (ended.code, len(busy_desk.runs)) == (code, 0 if code else len(records))
     if code:
-        assert ended.err == "redrive 2 records? [y/N] manage.py: nothing was sent, as it was not confirmed\n"
+        assert ended.err == "redrive 2 records? [y/N] manage.py: not confirmed; nothing was sent\n"
 
 
 def test_redrive_on_azure_tables(busy_desk: Desk, azurite: Azurite) -> None:
@@ -246,4 +246,4 @@ def test_redrive_on_azure_tables(busy_desk: Desk, azurite: Azurite) -> None:
     shown = busy_desk.run("journal", "show", document["key"], "--json").json
     assert (shown["state"], shown["run_id"]) == ("queued", busy_desk.runs[0]["id"])
     nothing = busy_desk.run("journal", "--route", "nope").out
-    assert nothing == "no record fits; looked in the journal in Azure Tables\n"
+    assert nothing == "no matching records in the journal in Azure Tables\n"

@@ -49,7 +49,7 @@ def test_the_oldest_first_and_those_that_are_over_only_where_asked_for(desk: Des
     assert desk.run("journal", "--windows", "--json").json == [], "the journal lists events only"
     for number in (0, 2):
         end(desk, f"run-{number}")
-    assert desk.run("waits").out.startswith("no task waits, says the journal ")
+    assert desk.run("waits").out.startswith("no waiting tasks in the journal ")
 
 
 def test_one_wait_in_full_without_its_token(desk: Desk) -> None:
@@ -57,7 +57,7 @@ def test_one_wait_in_full_without_its_token(desk: Desk) -> None:
     shown = desk.run("journal", "show", key[:8])
     assert shown.code == 0
     assert "(a task that waits)" in shown.out
-    assert "redriving it: nothing, as it is not an event's record" in re.sub(r"\s+", " ", shown.out)
+    assert "redrive: nothing to do: it is not an event's record" in re.sub(r"\s+", " ", shown.out)
     document = desk.run("journal", "show", key, "--json").json
     assert document["document"]["sealed_token"] == "***"
     assert leaks(shown.out) == []
