@@ -95,9 +95,9 @@ class TestLocalSettings:
         ("content", "message"),
         [
             ('{"Values": {"A": "canary"', "is not JSON: Expecting"),
-            ([], "must hold"),
-            ({"Values": ["canary"]}, "must hold"),
-            ({"Values": {"A": 1}}, "must hold"),
+            ([], "must contain"),
+            ({"Values": ["canary"]}, "must contain"),
+            ({"Values": {"A": 1}}, "must contain"),
             ({"IsEncrypted": True, "Values": {}}, "is encrypted; run 'func settings decrypt'"),
             (None, r"cannot be read \(IsADirectoryError\)"),
         ],

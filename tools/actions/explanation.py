@@ -1,6 +1,6 @@
-"""Says what an event leads to on each route, and why. Pure: what the journal says is handed in.
+"""Explains what an event leads to on each route, and why. Pure: the state of the journal is passed in.
 
-The decisions are those of ``shared/deciding.py``, which the app itself makes; nothing is decided here.
+The decisions are made by ``shared/deciding.py``, as in the app; nothing is decided here.
 """
 
 from dataclasses import dataclass, replace
@@ -20,7 +20,7 @@ from tools.events.dead_letters import DeadLetter
 class Value:
     """A parameter or variable of the run.
 
-    :param template: as routes.yaml has it; None where nextstage fills it in itself.
+    :param template: the template in routes.yaml; None if nextstage sets the value itself.
     """
 
     kind: str
@@ -31,19 +31,19 @@ class Value:
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """One route and one event.
+    """The explanation of one event on one route.
 
-    :param route: the route's name, or ``$unrouted`` where no route can be asked about the event.
-    :param event: the type of event that the route is for; empty for ``$unrouted``.
-    :param is_asked: the event came to the route: it is of the route's type, and its handler let it through.
-    :param decided: what follows; None where nothing does.
-    :param reason: why nothing follows, or why no request can be made.
-    :param condition: the route's ``when`` with its parts; None where it has none, or is for other events.
-    :param values: of the run.
-    :param calls: what is sent to Azure DevOps, in order, if the journal lets it.
-    :param present: what the journal says; None where nothing follows, or it was not asked or does not answer.
-    :param outcome: what a delivery would come to now; empty where that is not known.
-    :param because: why that outcome.
+    :param route: the route's name, or ``$unrouted`` if the event cannot be checked against any route.
+    :param event: the route's event type; empty for ``$unrouted``.
+    :param decided: the decision; None if the route does not match.
+    :param reason: why the route does not match, or why no request can be made.
+    :param is_asked: whether the route was checked: the event has its type, and the handler passed the event on.
+    :param condition: the route's ``when`` with its parts; None if there is none, or the route was not checked.
+    :param values: the parameters and variables of the run.
+    :param calls: the calls to Azure DevOps, in order, if the journal permits them.
+    :param present: what the journal holds; None if nothing was decided, or the journal was not read.
+    :param outcome: the outcome of a delivery now; empty if it is not known.
+    :param because: the reason for that outcome.
     """
 
     route: str
@@ -61,7 +61,7 @@ class Explanation:
 
 @dataclass(frozen=True, slots=True)
 class Explained:
-    """An event as it was read, and what it leads to on every route."""
+    """An event and its explanation on every route."""
 
     letter: DeadLetter
     verdict: Verdict
@@ -69,7 +69,7 @@ class Explained:
 
 
 def explain(verdict: Verdict, routes: RouteTable) -> list[Explanation]:
-    """Every route, in the table's order; first what no route could be asked about."""
+    """Explain the verdict on every route, in the table's order. ``$unrouted`` comes first."""
     decided_by_route = {decided.key.route: decided for decided in verdict.decisions}
     why_not = {each.route: each.reason for each in verdict.why_not}
     explanations = []
@@ -91,7 +91,7 @@ def _asked(route: Route, decided: Match | Refusal | None, reason: str, verdict: 
         decided,
         decided.reason if isinstance(decided, Refusal) else reason,
         is_asked=True,
-        # Also of a route that is off, or wants no child runs: whether it would match otherwise is worth knowing.
+        # Shown for a disabled route, too: it is useful to know if the route would match otherwise.
         condition=None if route.when is None else parts_of(route.when, verdict.scope),
     )
     if not isinstance(decided, Match):
@@ -111,12 +111,12 @@ def _calls(match: Match) -> tuple[HttpRequest, ...]:
     request = match.request
     if isinstance(request.pipeline, int):
         return (run_pipeline(request, request.pipeline),)
-    # A name is looked up first, once per process; the id that it has is Azure DevOps' to say.
+    # The id of a named pipeline is looked up first, once per process. Only Azure DevOps knows it.
     return (list_pipelines(request, None), run_pipeline(request, f"{{id of {request.pipeline}}}"))
 
 
 def _why_not_asked(route: Route, verdict: Verdict) -> str:
     if UNROUTED in {decided.key.route for decided in verdict.decisions}:
-        return "not asked: the event is parked before any route is"
+        return "not checked: the event is parked before any route is checked"
     name = verdict.entry.event_type.removeprefix(AML_PREFIX)
-    return f"it is for {route.event} events" if route.event != name else f"not asked: {verdict.why_nothing}"
+    return f"it is for {route.event} events" if route.event != name else f"not checked: {verdict.why_nothing}"

@@ -1,4 +1,4 @@
-"""Shows explanations: as text for people, as documents for programs."""
+"""Shows explanations, as text for people or as JSON documents for programs."""
 
 import json
 from dataclasses import asdict
@@ -25,9 +25,9 @@ _ANSWER: Final = len("not reached")
 
 
 def show(console: Console, explained: Explained, scheme: str, now: datetime) -> None:
-    """One event, for people.
+    """Print the explanation of one event.
 
-    :param scheme: how the Authorization header would name the credential: ``Basic`` or ``Bearer``.
+    :param scheme: the scheme of the Authorization header: ``Basic`` or ``Bearer``.
     """
     entry, letter = explained.verdict.entry, explained.letter
     event_type = entry.event_type.removeprefix(AML_PREFIX)
@@ -36,19 +36,19 @@ def show(console: Console, explained: Explained, scheme: str, now: datetime) -> 
     if letter.why != "-":
         console.line(f"  given up by Event Grid: {letter.why}")
     if explained.verdict.why_nothing:
-        console.line(f"  nothing follows: {explained.verdict.why_nothing}")
+        console.line(f"  nothing to do: {explained.verdict.why_nothing}")
     for explanation in explained.routes:
         if explanation.is_asked:
             _show_route(console, explanation, scheme, now)
     not_asked = [each for each in explained.routes if not each.is_asked]
     names = [each.route + ("" if each.event == event_type else f" (for {each.event})") for each in not_asked]
     if names:
-        console.line(f"  not asked: {', '.join(names)}")
+        console.line(f"  not checked: {', '.join(names)}")
     console.line()
 
 
 def document(explained: Explained, scheme: str) -> dict[str, Any]:
-    """One event, as JSON."""
+    """Return the explanation of one event as a JSON document."""
     entry, letter = explained.verdict.entry, explained.letter
     return {
         "file": letter.file,
@@ -64,7 +64,7 @@ def _show_route(console: Console, explanation: Explanation, scheme: str, now: da
     if decided is None:
         console.line(f"  {explanation.route}: {explanation.reason}")
     elif isinstance(decided, Refusal):
-        console.line(f"  {explanation.route}: refused, as {explanation.reason}")
+        console.line(f"  {explanation.route}: refused: {explanation.reason}")
     else:
         console.line(f"  {explanation.route}: matches")
     if explanation.condition is not None:
@@ -117,7 +117,7 @@ def _journal_words(present: Present | None, now: datetime) -> str:
     if present is None:
         return NOT_KNOWN
     if present.record is None:
-        return "nothing: this occurrence was never seen on this route"
+        return "no record: this occurrence is new on this route"
     record = present.record
     words = f"{record.state}, for {short_duration(now - records.changed_at(record))}"
     reason = records.reason(record)

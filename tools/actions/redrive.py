@@ -1,4 +1,4 @@
-"""Sends records and dead letters again, or says what that would do, and shows a row for each outcome."""
+"""Sends records and dead letters again, or shows what that would do, with one row for each outcome."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
@@ -28,11 +28,11 @@ Item = TypeVar("Item")
 def redrive_records(
     installation: Installation, chosen: Sequence[Record], console: Console, *, is_dry: bool, look: bool
 ) -> bool:
-    """Send each record again; return whether nothing is left to do about any of them.
+    """Redrive each record; return whether nothing is left to do for any of them.
 
-    :param is_dry: change nothing, and show what each record would ask for; return whether none would be parked again.
-    :param look: False: the operator says that no run of these records exists.
-    :raises ConfigurationError: the app is set up wrongly; nothing was sent.
+    :param is_dry: change nothing, and show what each record would request; return whether none would be parked again.
+    :param look: False if the operator has checked that no run of these records exists.
+    :raises ConfigurationError: the configuration is invalid; nothing was sent.
     :raises JournalUnavailable: the journal cannot be opened; nothing was sent.
     """
     rows: Callable[[Record], Iterable[Row]] = partial(_foresee, installation, look=look)
@@ -43,10 +43,10 @@ def redrive_records(
 
 
 def redeliver(installation: Installation, letters: Sequence[DeadLetter], console: Console, *, is_dry: bool) -> bool:
-    """Deliver each event as Event Grid would have; return whether nothing is left to do about any of them.
+    """Deliver each event as Event Grid would have; return whether nothing is left to do for any of them.
 
     :param is_dry: change nothing, and show what each event would lead to; return whether none would be parked.
-    :raises ConfigurationError: the app is set up wrongly; nothing was sent.
+    :raises ConfigurationError: the configuration is invalid; nothing was sent.
     :raises JournalUnavailable: the journal cannot be opened; nothing was sent.
     """
     rows: Callable[[DeadLetter], Iterable[Row]] = partial(_foresee_delivery, installation)
@@ -67,9 +67,9 @@ def _show(
     *,
     is_dry: bool,
 ) -> bool:
-    """Show the rows of each item as they become known, then their sum; return whether all outcomes are good.
+    """Show the rows of each item when they are known, then a summary; return whether all outcomes are good.
 
-    :param cells: what names an item, before its route.
+    :param cells: returns the cells before the route, which identify an item.
     """
     widths = [max(map(len, column)) for column in zip(*map(cells, items), strict=True)]
     outcomes: list[str] = []
@@ -106,7 +106,7 @@ def _foresee(installation: Installation, record: Record, *, look: bool) -> Itera
 def _deliver(relay: Relay, decisions: list[Decision], letter: DeadLetter) -> Iterator[Row]:
     """Deliver one event.
 
-    :param decisions: where the relay reports to, also what was decided for some routes if others are deferred.
+    :param decisions: the list that the relay reports to. It includes finished routes even if others are deferred.
     """
     decisions.clear()
     with suppress(DeliveryDeferred):

@@ -35,7 +35,8 @@ KeyOption = Annotated[
     typer.Option(
         "--key",
         metavar="KEY",
-        help=f"The app's system key. Prefer the environment variable {KEY_VARIABLE}: others can see a command line.",
+        help=f"The app's system key. Prefer the environment variable {KEY_VARIABLE}: other users can see a command "
+        "line.",
     ),
 ]
 

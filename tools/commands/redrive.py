@@ -89,8 +89,8 @@ def redrive(  # noqa: PLR0913 - every parameter is an option
     with --dry-run, then without it. A record leads to at most one run, however often it is redriven: if the answer to
     a request was lost, the command searches Azure DevOps for the run before it sends anything.
 
-    Select records with KEY, --route or --all; the oldest is redriven first. Without --state, --route and --all select
-    parked records and records whose last redrive was interrupted.
+    Select records with KEY, --route or --all; the oldest is redriven first. Unless --state is given, --route and --all
+    select parked records and records whose last redrive was interrupted.
 
     Event Grid gives up an event after a day. If such an event has a record, redrive it with `--state released
     --state uncertain --state claimed`. Redrive dead letters, in either schema, with --dead-letters; a folder includes

@@ -83,8 +83,8 @@ SetOption = Annotated[
         "--set",
         parser=_assignment,
         metavar="PATH=VALUE",
-        help="Set a value in the event, for example data.runId=x or subject=y. The value is parsed as JSON if possible, "
-        "and is a string otherwise. May be repeated.",
+        help="Set a value in the event, for example data.runId=x or subject=y. The value is parsed as JSON if "
+        "possible, and is a string otherwise. May be repeated.",
     ),
 ]
 SchemaOption = Annotated[
@@ -105,7 +105,7 @@ KeyOption = Annotated[
         "--key",
         metavar="KEY",
         help=f"The key of the app or topic. Prefer the environment variables {HOST_KEY_VARIABLE} and "
-        f"{TOPIC_KEY_VARIABLE}: others can see a command line.",
+        f"{TOPIC_KEY_VARIABLE}: other users can see a command line.",
     ),
 ]
 WaitOption = Annotated[bool, typer.Option("--wait", help="Wait until the journal shows the outcome.")]
@@ -150,8 +150,8 @@ def send(  # noqa: PLR0913 - every parameter is an option
     example, `--set data.runId=x`.
 
     With --wait, the command reads the journal, with the settings and routes.yaml on this machine, until the outcome is
-    known. It delivers an event again that the app defers. A topic with Event Grid's schema replaces the workspace in
-    the event with its own name.
+    known. If the app defers the event, the command delivers it again. A topic with Event Grid's schema replaces the
+    workspace in the event with its own name.
     """
     installation, console = installation_of(context), Console()
     documents = _documents(events, schema, assignments or [], as_is=as_is)

@@ -96,7 +96,7 @@ def test_all_is_well(busy_desk: Desk, host: RunningProcess) -> None:
 @pytest.mark.parametrize(
     ("settings", "check", "status", "detail", "next_step"),
     [
-        ({}, "settings", "ok", "read from the environment, and below it local.settings.json", None),
+        ({}, "settings", "ok", "read from the environment, then from local.settings.json", None),
         ({}, "journal", "ok", "there is none yet, and ", None),
         (journal_in("sqlite:nope/journal.sqlite3"), "journal", "failed",
          "none can be made: No such file or directory", "make the folder, and let the app write to it"),
@@ -106,7 +106,7 @@ def test_all_is_well(busy_desk: Desk, host: RunningProcess) -> None:
          "ConnectionRefusedError", "check that the storage account is there and may be reached from here"),
         ({"AZURE_DEVOPS_EXT_PAT": "@Microsoft.KeyVault(SecretUri=https://v.vault.azure.net/secrets/p)"},
          "secret", "failed",
-         "AZURE_DEVOPS_EXT_PAT is a Key Vault reference", "give the app's identity the role Key Vault Secrets User"),
+         "AZURE_DEVOPS_EXT_PAT is an unresolved Key Vault reference", "give the app's identity the role Key Vault Secrets User"),
         ({"AZURE_DEVOPS_EXT_PAT": "", "AZURE_DEVOPS_PAT_SECRET_NAME": "pat-secret", **VAULT},
          "secret", "failed", "pat-secret", ""),
         ({"AZURE_DEVOPS_AUTH": "identity"}, "secret", "skipped", "AZURE_DEVOPS_AUTH is 'identity'", None),
@@ -115,7 +115,7 @@ def test_all_is_well(busy_desk: Desk, host: RunningProcess) -> None:
         ({"WAIT_TOKEN_KEYS": Fernet.generate_key().decode()}, "waits", "ok", "the keys in WAIT_TOKEN_KEYS", None),
         ({"WAIT_TOKEN_KEYS_SECRET_NAME": "wait-keys", **VAULT}, "waits", "failed", "wait-keys", ""),
         ({}, "Azure DevOps", "failed", f"{NOWHERE}/mlops: no connection: ",
-         "check AZURE_DEVOPS_ORG_URL, and the way there: DNS, proxy, firewall"),
+         "check AZURE_DEVOPS_ORG_URL and the network: DNS, proxy, firewall"),
     ],
 )  # fmt: skip
 def test_without_azure_devops(
@@ -197,8 +197,8 @@ class TestAzureDevOps:
             expect([pipeline], *expected)
         queue = findings["queue"]
         assert [status for status, _, _ in queue] == ["ok", "skipped", "ok", "skipped", "ok", "failed"]
-        assert "no sample event could be made for it" in queue[4][1]
-        expect(queue[5:], "failed", "Unexpected parameter 'run'", "'manage.py preview --all' shows what is asked for")
+        assert "no sample event could be made" in queue[4][1]
+        expect(queue[5:], "failed", "Unexpected parameter 'run'", "'manage.py preview --all' shows what is requested")
 
     def test_a_permission_that_is_missing(self, desk: Desk) -> None:
         declared = yaml.safe_load((ROOT / "devstack" / "ado" / "pipelines.yaml").read_text())
@@ -245,7 +245,7 @@ class TestSettingsAndRoutes:
         first, *others = [row for row in ended.rows if "routes.yaml:" in " ".join(row)]
         assert first[:2] == ["failed", "routes"]
         assert [len(row) for row in others] == [1, 1]
-        assert ["skipped", "Azure DevOps", "the routes first"] in ended.rows
+        assert ["skipped", "Azure DevOps", "needs valid routes"] in ended.rows
 
     def test_wrong_settings_skip_what_needs_them(self, desk: Desk) -> None:
         desk.settings = {"JOURNAL_LEASE_SECONDS": "x", "JOURNAL_CONNECTION": "sqlite:"}

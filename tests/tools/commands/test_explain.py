@@ -194,7 +194,7 @@ event.json: RunCompleted event-1, subject
 {evaluate_post}
 
     key       {routes[0]["key"]}
-    journal   nothing: this occurrence was never seen on this route
+    journal   no record: this occurrence is new on this route
     outcome   would queue
   by-id: matches
     run       42 in contoso/mlops on main, version 3
@@ -207,7 +207,7 @@ event.json: RunCompleted event-1, subject
 {by_id_post}
 
     key       {routes[1]["key"]}
-    journal   nothing: this occurrence was never seen on this route
+    journal   no record: this occurrence is new on this route
     outcome   would queue
   triage: when is not true: {nested}
     when      false        {nested}
@@ -219,15 +219,15 @@ event.json: RunCompleted event-1, subject
               false            length(run_tags.team) > `9`
                                  run_tags.team is "fraud"
                                  length(run_tags.team) is 5
-  fails: refused, as {refused}
+  fails: refused: {refused}
     when      failed       length(run_tags.owner) > `1`
                              run_tags.owner is null
                              {refused}
     key       {routes[3]["key"]}
-    journal   nothing: this occurrence was never seen on this route
+    journal   no record: this occurrence is new on this route
     outcome   would park
   off: it is disabled
-  not asked: deployed (for ModelDeployed)
+  not checked: deployed (for ModelDeployed)
 
 """
     )
@@ -257,7 +257,7 @@ class TestEvents:
         assert {event["file"] for event in ended.json} == {"standard input"}
         assert "$(x)" in ended.json[0]["routes"][0]["reason"]
         lines = desk.run("explain", file).out.splitlines()
-        assert {"  not asked: triage (for ModelDeployed)", f"{file}: (unreadable)"} <= set(lines)
+        assert {"  not checked: triage (for ModelDeployed)", f"{file}: (unreadable)"} <= set(lines)
 
     def test_dead_letters_say_why_event_grid_gave_up(self, desk: Desk) -> None:
         letter = json.loads(run_completed()) | {"deadLetterReason": "MaxDeliveryAttemptsExceeded"}
@@ -285,7 +285,7 @@ class TestWhatTheJournalSays:
         (record,) = busy_desk.records
         found = self.explained(busy_desk)
         assert (found["outcome"], found["journal"]["record"]["state"]) == ("duplicate", "queued")
-        assert found["because"] == f"queued before: run 501 {record.run_url}"
+        assert found["because"] == f"already queued: run 501 {record.run_url}"
         busy_desk.clock = lambda: record.history[-1].at + timedelta(hours=2)
         text = busy_desk.run("explain", "event.json").out
         assert f"    journal   queued, for 2h: run 501 {record.run_url}\n" in text
@@ -352,5 +352,5 @@ def test_another_table_one_route_of_it_and_a_limit(desk: Desk) -> None:
     arguments = ("explain", "event.json", "--routes", "other.yaml", "--json", "--route", "triage", "--limit")
     ended = desk.run(*arguments, "2")
     assert [[each["route"] for each in event["routes"]] for event in ended.json] == [["triage"]] * 2
-    assert ended.err == "only the first 2 events are read; --limit reads more\n"
+    assert ended.err == "only the first 2 events were read; use --limit to read more\n"
     assert desk.run(*arguments, "3").err == ""

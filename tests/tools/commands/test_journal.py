@@ -147,7 +147,7 @@ class TestAtThreeInTheMorning:
 
     def test_there_is_no_journal_and_looking_makes_none(self, desk: Desk) -> None:
         journal = desk.folder / "journal.sqlite3"
-        desk.fails(2, f"there is no journal {journal}; check JOURNAL_CONNECTION", "journal")
+        desk.fails(2, f"the journal {journal} does not exist; check JOURNAL_CONNECTION", "journal")
         assert not journal.exists()
         journal.write_text("this is no database, whatever its name says" * 100)
         desk.fails(2, "does not answer: file is not a database", "journal")
@@ -239,7 +239,7 @@ redrive:
         busy_desk.deliver(run_completed("other", runTags={"team": "blue"}))
         last = busy_desk.run("journal", "show", record.key.key).rows[-1]
         assert last[1] == "duplicate"
-        assert last[2].startswith("queued before: run 501 http")
+        assert last[2].startswith("already queued: run 501 http")
 
     def test_a_prefix_of_several_keys_lists_them_and_windows_where_nothing_else_fits(self, desk: Desk) -> None:
         found = [put(desk, key=f"abcd{number}").key.key for number in (1, 2)]

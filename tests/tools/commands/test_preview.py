@@ -123,7 +123,7 @@ class TestTrouble:
         ended = desk.run("preview", "--all")
         assert (ended.code, ended.err.count("\n")) == (1, 1)
         assert ended.err.startswith(f"manage.py: no preview from {NOWHERE}: no connection: GET {NOWHERE}/mlops/")
-        assert ended.err.endswith("; check AZURE_DEVOPS_ORG_URL, and the way there: DNS, proxy, firewall\n")
+        assert ended.err.endswith("; check AZURE_DEVOPS_ORG_URL and the network: DNS, proxy, firewall\n")
         assert [row[1] for row in ended.rows[:2]] == ["unknown", "unknown"]
 
     def test_a_credential_that_is_refused_is_tried_once(self, previewing: Desk) -> None:

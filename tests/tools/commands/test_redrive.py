@@ -93,7 +93,7 @@ class TestAfterTheRouteWasMended:
             ("branch: dev", "on dev; runId"),
             ("variables: { system.debug: 'true' }", "; variables system.debug=true"),
             ("stages_to_skip: [report]\npipeline_version: 1", "; without the stages report; version 1"),
-            ("cooldown: 6h", "; unless a run within its cooldown covers it"),
+            ("cooldown: 6h", "; unless the cooldown of another run covers it"),
         ],
     )
     def test_a_dry_run_shows_the_whole_request(self, desk: Desk, more: str, words: str) -> None:

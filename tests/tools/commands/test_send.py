@@ -42,7 +42,7 @@ class TestToTheApp:
             ended = busy_desk.run("send", "runcompleted", "--url", f"{host.url}/")
             assert ended.rows[0][1:] == ["-", "sent", f"to {host.url}: HTTP 202"]
         assert len(busy_desk.runs) == 2
-        message = "HTTP 404: cannot find function: 'nope'; is this the function app"
+        message = "HTTP 404: cannot find function: 'nope'; check that this is the function app"
         busy_desk.fails(1, message, "send", "ModelDeployed", "--url", host.url, "--function", "nope", "--wait")
 
     def test_a_files_event_is_the_same_occurrence_again(self, busy_desk: Desk, host: RunningProcess) -> None:
@@ -101,7 +101,7 @@ class TestOtherHosts:
         [
             (401, "set EVENTGRID_EXTENSION_KEY to the app's system key eventgrid_extension"),
             (403, "set EVENTGRID_EXTENSION_KEY to the app's system key eventgrid_extension"),
-            (302, "is this the function app?"),
+            (302, "check that this is the function app"),
         ],
     )
     def test_it_is_not_taken(self, desk: Desk, status: int, words: str) -> None:
@@ -165,7 +165,7 @@ class TestHandshake:
         ("answers", "words"),
         [
             ([(401, {}, "")], "answered HTTP 401 to the validation event; set EVENTGRID_EXTENSION_KEY"),
-            ([(418, {}, "")], "answered HTTP 418 to the validation event; is this the function app"),
+            ([(418, {}, "")], "answered HTTP 418 to the validation event; check that this is the function app"),
             *(
                 ([(200, {}, text)], "answered the validation event without its code")
                 for text in ("hello", "[]", '{"validationResponse": "other"}')

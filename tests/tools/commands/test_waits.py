@@ -56,7 +56,7 @@ def test_one_wait_in_full_without_its_token(desk: Desk) -> None:
     key = wait(desk)
     shown = desk.run("journal", "show", key[:8])
     assert shown.code == 0
-    assert "(a task that waits)" in shown.out
+    assert "(waiting task)" in shown.out
     assert "redrive: nothing to do: it is not an event's record" in re.sub(r"\s+", " ", shown.out)
     document = desk.run("journal", "show", key, "--json").json
     assert document["document"]["sealed_token"] == "***"
