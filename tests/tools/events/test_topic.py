@@ -148,4 +148,4 @@ class TestAsAProcess:
         desk.settings = {"EVENTGRID_TOPIC_KEY": KEY}
         ended = desk.run("send", "RunCompleted", "--topic", topic.url, "--wait", "--timeout", "1s")
         assert (ended.code, ended.rows[0][1:3]) == (1, ["evaluate", "nothing"])
-        assert "has no record of it; does the app use this journal and routes?" in ended.rows[0][3]
+        assert "has no record of it; check that the app uses this journal and these routes" in ended.rows[0][3]
