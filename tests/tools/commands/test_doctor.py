@@ -1,4 +1,4 @@
-"""``manage.py doctor``: green where all is well, red with a next step where not, and never a trace."""
+"""``manage.py doctor``: reports what works and the next step for what fails, and leaves nothing behind."""
 
 import base64
 import re
@@ -35,12 +35,12 @@ Findings = dict[str, list[tuple[str, str, str | None]]]
 
 @pytest.fixture(autouse=True)
 def signed_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No managed identity is looked for over the network."""
+    """Use only the credential of the Azure CLI, so that no managed identity is searched for over the network."""
     monkeypatch.setenv("AZURE_TOKEN_CREDENTIALS", "AzureCliCredential")
 
 
 def examined(desk: Desk, *arguments: str) -> Ended:
-    """What the doctor says, after which everything is as it was."""
+    """Run the doctor, and assert that it leaves nothing behind."""
     before = traces(desk)
     ended = desk.run("doctor", *arguments)
     assert traces(desk) == before
@@ -48,14 +48,14 @@ def examined(desk: Desk, *arguments: str) -> Ended:
 
 
 def traces(desk: Desk) -> Any:
-    """All that a doctor could have left behind at a desk."""
+    """Return everything that the doctor could leave behind."""
     files = sorted(path.name for path in desk.folder.iterdir() if path.suffix != ".log")
     runs = [] if desk.organization_url == NOWHERE else desk.runs
     return files, runs, desk.records if (desk.folder / "journal.sqlite3").exists() else None
 
 
 def found(desk: Desk, *arguments: str) -> Findings:
-    """Status, detail and next step of each finding, by check; with the exit code that goes with them."""
+    """Return status, detail and next step of each result, by check; assert that the exit code fits them."""
     ended, findings = examined(desk, *arguments, "--json"), Findings()
     for one in ended.json:
         findings.setdefault(one["check"], []).append((one["status"], one["detail"], one["next_step"]))
@@ -64,7 +64,7 @@ def found(desk: Desk, *arguments: str) -> Findings:
 
 
 def expect(findings: list[tuple[str, str, str | None]], status: str, detail: str, next_step: str | None) -> None:
-    """Compare a check's only finding; of detail and next step a part is given."""
+    """Compare the only result of a check. ``detail`` and ``next_step`` are parts of the actual text."""
     ((found_status, found_detail, found_step),) = findings
     assert (found_status, detail in found_detail) == (status, True), found_detail
     assert (found_step is None) is (next_step is None)
@@ -122,14 +122,14 @@ def test_all_is_well(busy_desk: Desk, host: RunningProcess) -> None:
 def test_without_azure_devops(
     desk: Desk, settings: dict[str, str], check: str, status: str, detail: str, next_step: str | None
 ) -> None:
-    """An empty next step is any."""
+    """An empty next step in a parameter set accepts any."""
     desk.settings = settings
     desk.file('{"Values": {}}', "local.settings.json")
     expect(found(desk)[check], status, detail, next_step)
 
 
 class TestJournal:
-    def test_a_table_is_probed_and_one_that_is_not_there_is_not_made(self, open_tables: OpenTables) -> None:
+    def test_a_table_is_probed_and_a_missing_one_is_not_created(self, open_tables: OpenTables) -> None:
         for _ in range(2):
             assert open_tables().probe() == NO_TABLE_YET
         store = open_tables()
@@ -138,26 +138,26 @@ class TestJournal:
         assert open_tables().probe() == PROBED
         assert list(store.select(Selection(), 10)) == [written]
 
-    def test_a_wrong_key_is_told_before_a_missing_table(self, desk: Desk, azurite: Azurite) -> None:
+    def test_a_wrong_key_is_reported_before_a_missing_table(self, desk: Desk, azurite: Azurite) -> None:
         desk.settings = journal_in(re.sub("AccountKey=[^;]+", f"AccountKey={KEY}", azurite.connection_string))
         next_step = "check the account key, or that the app's identity has the role"
         expect(found(desk)["journal"], "failed", "", next_step)
 
     @pytest.mark.parametrize(
-        ("spoilt", "words"),
+        ("faulty", "words"),
         [
             ({"insert": None}, "the probe's key is taken"),
             ({"get": None}, "does not give back what was written"),
             ({"delete": False}, "is left behind under the route \\$doctor"),
         ],
     )
-    def test_a_store_that_does_not_do_as_it_should(self, tmp_path: Path, spoilt: dict[str, Any], words: str) -> None:
-        class Spoilt(SqliteStore):
+    def test_a_faulty_store(self, tmp_path: Path, faulty: dict[str, Any], words: str) -> None:
+        class Faulty(SqliteStore):
             def __getattribute__(self, name: str) -> Any:
-                return (lambda *_: spoilt[name]) if name in spoilt else super().__getattribute__(name)
+                return (lambda *_: faulty[name]) if name in faulty else super().__getattribute__(name)
 
         with pytest.raises(JournalUnavailable, match=words):
-            probe_store(Spoilt(tmp_path / "journal.sqlite3"))
+            probe_store(Faulty(tmp_path / "journal.sqlite3"))
 
 
 class TestAzureDevOps:
@@ -168,7 +168,7 @@ class TestAzureDevOps:
         expect(findings["Azure DevOps"], "failed", "HTTP 203 asks to sign in", next_step)
         assert [one[0] for one in findings["pipeline"] + findings["queue"]] == ["skipped", "skipped"]
 
-    def test_a_project_that_is_not_there(self, busy_desk: Desk) -> None:
+    def test_a_project_that_does_not_exist(self, busy_desk: Desk) -> None:
         busy_desk.settings = {"AZURE_DEVOPS_PROJECT": "nope"}
         expect(found(busy_desk)["Azure DevOps"], "failed", "HTTP 404: TF200016", "")
 
@@ -220,7 +220,7 @@ class TestAzureDevOps:
         expect(found(busy_desk)["queue"], "failed", "nothing was queued", "")
 
     @pytest.mark.parametrize("routes", [f"routes: [{{{OFF.replace(chr(10), ', ')}}}]", "routes: []"])
-    def test_nothing_to_ask_for(self, busy_desk: Desk, routes: str) -> None:
+    def test_no_request_without_enabled_routes(self, busy_desk: Desk, routes: str) -> None:
         text = "version: 1\ndefaults: { organization_url: '${AZURE_DEVOPS_ORG_URL}', project: p }\n"
         busy_desk.file(text + routes, "routes.yaml")
         assert found(busy_desk)["Azure DevOps"] == [("skipped", "no route is enabled", None)]
@@ -239,7 +239,7 @@ class TestSettingsAndRoutes:
         statuses = {row[1]: row[0] for row in others if row[1] != "Event Grid"}
         assert statuses == {"routes": "ok", "journal": "ok", **dict.fromkeys(skipped, "skipped")}
 
-    def test_every_problem_of_the_routes_is_on_a_line_of_its_own(self, desk: Desk) -> None:
+    def test_each_problem_of_the_routes_is_on_its_own_line(self, desk: Desk) -> None:
         desk.routes("name: a\nevent: Nope\npipeline: 1", "name: a\nevent: RunCompleted\npipeline: 1\nwhen: nope")
         ended = examined(desk)
         assert ended.code == 1
@@ -248,7 +248,7 @@ class TestSettingsAndRoutes:
         assert [len(row) for row in others] == [1, 1]
         assert ["skipped", "Azure DevOps", "needs valid routes"] in ended.rows
 
-    def test_wrong_settings_skip_what_needs_them(self, desk: Desk) -> None:
+    def test_wrong_settings_skip_the_checks_that_need_them(self, desk: Desk) -> None:
         desk.settings = {"JOURNAL_LEASE_SECONDS": "x", "JOURNAL_CONNECTION": "sqlite:"}
         findings = {check: one for check, (one, *_) in found(desk).items()}
         assert findings["settings"][1].count("\n") == 1
@@ -261,18 +261,18 @@ class TestSettingsAndRoutes:
 
 
 class TestEndpoint:
-    def test_one_that_was_named_and_is_not_there(self, desk: Desk) -> None:
+    def test_a_given_url_that_does_not_answer(self, desk: Desk) -> None:
         endpoint = found(desk, "--url", "http://127.0.0.1:9")["Event Grid"]
         expect(endpoint, "failed", "no answer from http://127.0.0.1:9: ", "")
 
-    def test_a_key_is_wanted(self, desk: Desk) -> None:
+    def test_a_missing_key(self, desk: Desk) -> None:
         desk.settings = {"EVENTGRID_EXTENSION_KEY": secret("host-key")}
         with answering((401, {}, "")) as odd:
             endpoint = found(desk, "--url", odd.url)["Event Grid"]
         expect(endpoint, "failed", "", "set EVENTGRID_EXTENSION_KEY to the app's system key")
         assert odd.asked[0][2]["x-functions-key"] == secret("host-key")
 
-    def test_the_usual_one_need_not_be_there(self, desk: Desk) -> None:
+    def test_the_default_url_need_not_answer(self, desk: Desk) -> None:
         installation = Installation(desk.folder, desk.environment)
         *_, last = examine(installation, "", "", "aml_event", usual_url="http://127.0.0.1:9")
         assert (last.status, "no app runs at http://127.0.0.1:9" in last.detail) == (Status.SKIPPED, True)
@@ -287,6 +287,6 @@ class TestEndpoint:
         ("a\n  b; c\n  d", ("b; c\nd", "otherwise")),
     ],
 )
-def test_what_happened_and_what_to_do(text: str, parts: tuple[str, str]) -> None:
+def test_a_message_is_split_into_detail_and_next_step(text: str, parts: tuple[str, str]) -> None:
     result = failed("token", CredentialUnavailable(text), "otherwise")
     assert (result.detail, result.next_step) == parts

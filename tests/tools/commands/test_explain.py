@@ -1,4 +1,4 @@
-"""``manage.py explain``: says of every event what the app does with it."""
+"""``manage.py explain``: its explanation of an event agrees with what the app does."""
 
 import json
 from collections import Counter
@@ -67,7 +67,7 @@ def both(desk: Desk) -> "Both":
 
 
 class Both:
-    """The command and the running app, on one journal, at one moment: a clock that is set meanwhile defers nothing."""
+    """The command and the running app, on one journal and at one moment, so that a clock change defers nothing."""
 
     PIPELINES = ("model-evaluation", "model-deployment", "smoke-test", "retraining", "triage")
 
@@ -82,7 +82,7 @@ class Both:
         self.seen = Counter[str]()
 
     def _send(self, request: HttpRequest, authorization: str, timeout_seconds: float) -> HttpResponse:
-        """Answer as Azure DevOps would, and keep the runs it was asked for as ``explain`` shows a call."""
+        """Answer as Azure DevOps would, and record each request for a run in the format of ``explain``."""
         if request.method == "GET":
             found = [{"folder": "\\", "name": name, "id": 11 + n} for n, name in enumerate(self.PIPELINES)]
             return HttpResponse(200, {}, json.dumps({"value": found}).encode())
@@ -96,13 +96,13 @@ class Both:
 
     def agree(self, raw: str) -> None:
         """Explain an event, deliver it, and compare the two."""
-        told = document(self._explainer.explain(DeadLetter("", "", "-", raw)), "Basic")
+        explained = document(self._explainer.explain(DeadLetter("", "", "-", raw)), "Basic")
         before = len(self._calls)
         delivery = self._relay.deliver(raw)
-        following = [each for each in told["routes"] if each["key"] is not None]
+        following = [each for each in explained["routes"] if each["key"] is not None]
         if not following:
             (decision,) = delivery.decisions
-            assert (decision.outcome, decision.reason) == (Outcome.IGNORED, told["why_nothing"])
+            assert (decision.outcome, decision.reason) == (Outcome.IGNORED, explained["why_nothing"])
         else:
             assert [(each["route"], each["key"], each["outcome"]) for each in following] == [
                 (decision.route or UNROUTED, decision.key, EXPECTED[decision.outcome])
@@ -110,10 +110,12 @@ class Both:
             ]
         queued = [each["calls"][-1] for each in following if each["outcome"] == "would queue"]
         assert queued == self._calls[before:]
-        why_not = {each["route"]: each["reason"] for each in told["routes"] if each["asked"] and each["key"] is None}
+        why_not = {
+            each["route"]: each["reason"] for each in explained["routes"] if each["asked"] and each["key"] is None
+        }
         assert why_not == {each.route: each.reason for each in delivery.why_not}
         self.seen.update(decision.outcome for decision in delivery.decisions)
-        for each in told["routes"]:
+        for each in explained["routes"]:
             if each["condition"] is not None:
                 answer = each["condition"]["answer"]
                 assert not each["matches"] or answer == "true"
@@ -137,14 +139,14 @@ deliverable = st.builds(
 )
 
 
-class TestItSaysWhatTheAppDoes:
-    def test_of_all_samples_twice(self, both: Both) -> None:
-        """There are cooldowns and duplicates among them."""
+class TestAgreesWithTheApp:
+    def test_on_all_samples_twice(self, both: Both) -> None:
+        """The samples include cooldowns and duplicates."""
         for name in sample_names() * 2:
             both.agree(sample_text(name))
         assert set(both.seen) == SEEN
 
-    def test_of_generated_ones(self, both: Both) -> None:
+    def test_on_generated_events(self, both: Both) -> None:
         @settings(max_examples=500, deadline=None, database=None, suppress_health_check=list(HealthCheck))
         @given(payloads | deliverable)
         def check(raw: str) -> None:
@@ -154,8 +156,8 @@ class TestItSaysWhatTheAppDoes:
         assert set(both.seen) == SEEN, "the generators should reach every outcome"
 
 
-def test_everything_is_told(desk: Desk) -> None:
-    """The only test of the text as it is laid out; all others look at the JSON."""
+def test_the_complete_text(desk: Desk) -> None:
+    """The only test of the text layout; all others check the JSON."""
     nested = "run_tags.team && (experiment_name == 'a' || length(run_tags.team) > `9`)"
     desk.routes(
         RIGHT + "\nwhen: experiment_name == 'train' && run_tags.team != 'risk'\ncooldown: 6h",
@@ -231,11 +233,11 @@ event.json: RunCompleted event-1, subject
 
 """
     )
-    assert not (desk.folder / "journal.sqlite3").exists(), "looking makes no journal"
+    assert not (desk.folder / "journal.sqlite3").exists(), "explaining must not create a journal"
 
 
 def _http(calls: list[dict[str, Any]]) -> Iterator[str]:
-    """Calls as the text shows them."""
+    """The calls in text form."""
     for call in calls:
         lines = [f"{call['method']} {call['url']}", *(f"{name}: {value}" for name, value in call["headers"].items())]
         lines += [] if call["body"] is None else ["", json.dumps(call["body"])]
@@ -243,7 +245,7 @@ def _http(calls: list[dict[str, Any]]) -> Iterator[str]:
 
 
 class TestEvents:
-    def test_standard_input_an_array_and_what_is_refused(self, desk: Desk) -> None:
+    def test_standard_input_with_an_array_and_refused_events(self, desk: Desk) -> None:
         desk.routes(RIGHT, "name: triage\nevent: ModelDeployed\npipeline: triage")
         file = desk.file(f"[{run_completed('$(x)')}, {event_text('ModelDeployed', {})}, 7]")
         with file.open() as stdin:
@@ -271,7 +273,7 @@ class TestEvents:
         assert ended.err.startswith("manage.py: b.json is not JSON")
 
 
-class TestWhatTheJournalSays:
+class TestJournal:
     def explained(self, desk: Desk, raw: str = "") -> dict[str, Any]:
         desk.file(raw or run_completed())
         ended = desk.run("explain", "event.json", "--json")
@@ -291,7 +293,7 @@ class TestWhatTheJournalSays:
         assert f"    journal   queued, for 2h: run 501 {record.run_url}\n" in text
         assert f"    outcome   duplicate  {found['because']}\n" in text
 
-    def test_a_deferred_event_is_claimed_anew_and_a_parked_one_is_a_duplicate(self, desk: Desk) -> None:
+    def test_a_deferred_event_is_claimed_again_and_a_parked_one_is_a_duplicate(self, desk: Desk) -> None:
         desk.deliver()
         assert self.explained(desk)["outcome"] == "would queue"
         desk.park("run-2")
@@ -316,9 +318,9 @@ class TestWhatTheJournalSays:
         assert found["outcome"] == "would suppress"
         assert found["because"].startswith("run 501 was queued within this cooldown, which ends at")
         assert found["journal"] == {"record": None, "in_the_way": found["because"]}
-        assert len(busy_desk.records) == 2, "asking has made no window"
+        assert len(busy_desk.records) == 2, "explaining must not create a cooldown window"
 
-    def test_one_that_is_at_work_in_the_window(self, desk: Desk) -> None:
+    def test_a_cooldown_whose_holder_is_at_work(self, desk: Desk) -> None:
         desk.routes(RIGHT + "\ncooldown: 6h")
         desk.deliver()
         (record,) = [each for each in desk.records if not each.key.route.startswith("$")]
@@ -339,12 +341,12 @@ class TestWhatTheJournalSays:
         assert (ended.err.count("\n"), "journal" in ended.err) == (1, True)
 
     @pytest.mark.parametrize(("auth", "scheme"), [("identity", "Bearer"), ("pat", "Basic")])
-    def test_the_credential_is_named_and_not_shown(self, desk: Desk, auth: str, scheme: str) -> None:
+    def test_the_credential_is_masked(self, desk: Desk, auth: str, scheme: str) -> None:
         desk.settings = {"AZURE_DEVOPS_AUTH": auth}
         assert self.explained(desk)["calls"][1]["headers"]["Authorization"] == f"{scheme} ***"
 
 
-def test_another_table_one_route_of_it_and_a_limit(desk: Desk) -> None:
+def test_another_table_one_route_and_a_limit(desk: Desk) -> None:
     desk.routes(TRIAGE, RIGHT)
     (desk.folder / "routes.yaml").rename("other.yaml")
     desk.routes(RIGHT)

@@ -1,4 +1,4 @@
-"""``manage.py preview``: what Azure DevOps says of the runs, and that its books stay empty."""
+"""``manage.py preview``: the answers of Azure DevOps. Nothing is queued."""
 
 import json
 from collections.abc import Iterator
@@ -18,14 +18,14 @@ UNSAFE = "name: unsafe\nevent: RunCompleted\npipeline: triage\nparameters: { run
 
 @pytest.fixture
 def previewing(busy_desk: Desk) -> Iterator[Desk]:
-    """A desk that has queued nothing, whatever was done at it, and has no journal."""
+    """A desk where nothing must be queued and no journal must be created."""
     yield busy_desk
     assert busy_desk.runs == []
     assert not (busy_desk.folder / "journal.sqlite3").exists()
 
 
 def asked(desk: Desk) -> list[dict[str, Any]]:
-    """The requests for a run or a preview in Azure DevOps' own books."""
+    """The requests for a run or a preview that the emulator has recorded."""
     books = requests.get(f"{desk.emulator}/books", timeout=10).json()["requests"]
     return [request for request in books if request["method"] == "POST"]
 
@@ -48,14 +48,14 @@ class TestOneEvent:
         assert (ended.code, ended.rows[0][:2]) == (1, ["evaluate", "refused"])
         assert "HTTP 400: /model-evaluation.yml: Unexpected parameter 'run'" in ended.rows[0][2]
 
-    def test_every_route_that_wants_it_and_every_event_of_the_standard_input(self, previewing: Desk) -> None:
+    def test_every_matching_route_and_every_event_from_standard_input(self, previewing: Desk) -> None:
         previewing.routes(RIGHT, TRIAGE)
         with previewing.file(f"[{run_completed('a')}, {run_completed('b')}]").open() as stdin:
             ended = previewing.ended(previewing.start("preview", "-", "--no-yaml", stdin=stdin))
         assert [row[:2] for row in ended.rows[:-1]] == [["evaluate", "accepted"], ["triage", "accepted"]] * 2
         assert (ended.code, "runId=b" in ended.rows[2][2]) == (0, True)
 
-    def test_what_would_be_parked_or_ignored_is_not_asked(self, previewing: Desk) -> None:
+    def test_no_request_for_an_event_that_would_be_parked_or_ignored(self, previewing: Desk) -> None:
         previewing.routes(UNSAFE, RIGHT.replace("RunCompleted", "RunCompleted\nwhen: experiment_name == 'other'"))
         ended = previewing.run("preview", previewing.file(run_completed()))
         assert (ended.code, ended.rows[0][:2]) == (1, ["unsafe", "would park"])
@@ -82,7 +82,7 @@ class TestOneEvent:
 
 
 class TestAllRoutes:
-    def test_the_shipped_table_as_a_process(self, previewing: Desk) -> None:
+    def test_the_default_table_as_a_process(self, previewing: Desk) -> None:
         previewing.settings = {"ROUTES_FILE": str(ROOT / "routes.yaml")}
         ended = previewing.process("preview", "--all")
         assert (ended.code, ended.err) == (0, "")
@@ -93,7 +93,7 @@ class TestAllRoutes:
         assert triage.endswith("runId=sample_run_00000001 (sample), runStatus=Failed")
         assert len(asked(previewing)) == 6
 
-    def test_a_route_that_no_sample_fits_and_a_disabled_one(self, previewing: Desk) -> None:
+    def test_a_route_without_a_sample_and_a_disabled_route(self, previewing: Desk) -> None:
         previewing.routes(NOT_SOLVED, RIGHT + "\nenabled: false")
         odd, disabled = previewing.run("preview", "--all", "--json").json
         assert (disabled["outcome"], disabled["event"]) == ("disabled", None)
@@ -107,18 +107,20 @@ class TestAllRoutes:
         event = previewing.file(run_completed("same", experimentId="same", experimentName="other"))
         ended = previewing.run("preview", "--all", event)
         assert (ended.code, [row[:2] for row in ended.rows[:2]]) == (0, [["evaluate", "accepted"], ["odd", "accepted"]])
-        assert "runId=same, experimentName=other" in ended.rows[0][2], "it is used wherever it matches"
+        assert "runId=same, experimentName=other" in ended.rows[0][2], (
+            "the event is used for every route that it matches"
+        )
         assert "(sample)" not in ended.out
         previewing.routes(RIGHT + "\nwhen: experiment_name == 'train'", NOT_SOLVED)
         assert "runId=sample_run_00000001 (sample)" in previewing.run("preview", "--all", event).rows[0][2]
 
-    def test_the_yaml_where_it_is_asked_for(self, previewing: Desk) -> None:
+    def test_the_yaml_is_shown_on_request(self, previewing: Desk) -> None:
         assert "script:" not in previewing.run("preview", "--all").out
         assert "script:" in previewing.run("preview", "--all", "--yaml").out
 
 
 class TestTrouble:
-    def test_nobody_answers(self, desk: Desk) -> None:
+    def test_no_answer(self, desk: Desk) -> None:
         desk.routes(RIGHT, TRIAGE)
         ended = desk.run("preview", "--all")
         assert (ended.code, ended.err.count("\n")) == (1, 1)
@@ -133,7 +135,7 @@ class TestTrouble:
         assert (ended.code, ended.err.count("\n"), "asks to sign in" in ended.err) == (1, 1, True)
         assert len(requests.get(f"{previewing.emulator}/books", timeout=10).json()["requests"]) == 1
 
-    def test_one_pipeline_that_makes_the_server_fail_does_not_hide_the_others(self, previewing: Desk) -> None:
+    def test_a_server_error_for_one_pipeline_does_not_affect_the_others(self, previewing: Desk) -> None:
         previewing.plan(accept=False, status=500, match={"method": "POST", "path": "/preview$"})
         previewing.routes(RIGHT, TRIAGE)
         ended = previewing.run("preview", "--all")

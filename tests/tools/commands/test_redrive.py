@@ -1,4 +1,4 @@
-"""``manage.py redrive``: sends again what was parked, once, and tells what came of it."""
+"""``manage.py redrive``: sends parked events again, exactly once, and reports their outcomes."""
 
 import os
 import pty
@@ -19,13 +19,13 @@ from tools.installation import Installation
 
 
 def redriven(ended: Ended) -> list[tuple[str, ...]]:
-    """The rows of the records: route and outcome."""
+    """Return the route and the outcome of each record's row."""
     return [tuple(row[1:3]) for row in ended.rows[:-1]]
 
 
-class TestAfterTheRouteWasMended:
-    def test_the_whole_way(self, busy_desk: Desk) -> None:
-        """Parked by Azure DevOps; seen; mended; foreseen; redriven; seen."""
+class TestAfterTheRouteIsCorrected:
+    def test_from_parked_to_queued(self, busy_desk: Desk) -> None:
+        """Azure DevOps refuses the run; the operator finds the record, corrects the route and redrives it."""
         busy_desk.routes(WRONG)
         busy_desk.deliver()
         key = busy_desk.run("journal", "--state", "parked", "--json").json[0]["key"]
@@ -55,16 +55,16 @@ class TestAfterTheRouteWasMended:
         assert (again.code, again.rows[0]) == (0, [key[:12], "evaluate", *outcome])
         assert len(busy_desk.runs) == 1
 
-    def test_two_at_once_are_one_run(self, busy_desk: Desk) -> None:
+    def test_two_redrives_at_once_queue_one_run(self, busy_desk: Desk) -> None:
         key = busy_desk.park().key.key
         busy_desk.plan(accept=True, delay_after_seconds=1)
         processes = [busy_desk.start("redrive", key) for _ in range(2)]
         codes = sorted(busy_desk.ended(process).code for process in processes)
         assert len(busy_desk.runs) == 1
-        assert codes in ([0, 0], [0, 1]), "the one that came too late is deferred, or finds it queued"
+        assert codes in ([0, 0], [0, 1]), "the second redrive is deferred, or finds the run queued"
         assert [record.state for record in busy_desk.records] == [State.QUEUED]
 
-    def test_another_once_per_says_under_which_key_it_went(self, busy_desk: Desk) -> None:
+    def test_a_changed_once_per_reports_the_new_key(self, busy_desk: Desk) -> None:
         keys = [busy_desk.park(run_id, runTags={"team": "blue"}).key.key for run_id in "ab"]
         busy_desk.routes(RIGHT + "\nonce_per: '{{ run_tags.team }}'")
         ended = busy_desk.run("redrive", *keys)
@@ -73,12 +73,12 @@ class TestAfterTheRouteWasMended:
         assert ended.rows[0][3] == f"under key {record.key.key[:12]}; run 501 {record.run_url}"
         assert len(busy_desk.runs) == 1
 
-    def test_an_event_that_no_route_could_be_asked_about(self, desk: Desk) -> None:
-        """The record's event is complete now; if no route matches, it is ignored as any such event is."""
+    def test_an_unrouted_event_that_is_complete_now(self, desk: Desk) -> None:
+        """If no route matches the event, it is ignored like any other event."""
         desk.deliver(event_text("RunCompleted", {"experimentName": "train"}))
         (record,) = desk.records
-        mended = replace(record, entry=replace(record.entry, event=run_completed()))
-        assert desk.store.replace(mended) is not None
+        complete = replace(record, entry=replace(record.entry, event=run_completed()))
+        assert desk.store.replace(complete) is not None
         desk.routes(RIGHT + "\nenabled: false")
         key, reason = record.key.key, "no route matches; evaluate: it is disabled"
         assert desk.run("journal", "show", key).out.endswith(f"redrive: nothing to do: {reason}\n")
@@ -102,7 +102,7 @@ class TestAfterTheRouteWasMended:
         ended = desk.run("redrive", "--all", "--dry-run")
         assert (ended.rows[0][2], words in ended.rows[0][3]) == ("would queue", True)
 
-    def test_a_cooldown_is_foreseen_and_kept(self, busy_desk: Desk) -> None:
+    def test_a_cooldown_applies_to_the_dry_run_and_the_redrive(self, busy_desk: Desk) -> None:
         key = busy_desk.park().key.key
         busy_desk.routes(RIGHT + "\ncooldown: 6h")
         busy_desk.deliver(run_completed("another"))
@@ -111,8 +111,8 @@ class TestAfterTheRouteWasMended:
         assert (ended.code, redriven(ended)) == (0, [("evaluate", "suppressed")])
 
 
-class TestWhich:
-    def test_all_parked_ones_or_those_of_a_route_the_oldest_first(self, desk: Desk) -> None:
+class TestSelection:
+    def test_all_parked_records_or_those_of_one_route_the_oldest_first(self, desk: Desk) -> None:
         keys = [desk.park(run_id).key.key[:12] for run_id in "abc"]
         desk.deliver(run_completed("released"))
         desk.deliver("{nonsense")
@@ -125,7 +125,7 @@ class TestWhich:
         assert [row[0] for row in limited.rows[:-1]] == keys[:2]
         assert limited.err == "the oldest 2 of 4 records; use --limit for more, or run it again\n"
 
-    def test_what_nobody_came_back_for(self, busy_desk: Desk) -> None:
+    def test_records_that_event_grid_gave_up(self, busy_desk: Desk) -> None:
         busy_desk.plan(accept=False, status=429, times=1)
         busy_desk.deliver(run_completed("released"))
         busy_desk.plan(accept=True, drop=True)
@@ -152,7 +152,7 @@ class TestWhich:
         Journal(desk.store).reopen(record, "redriven")
         assert redriven(desk.run("redrive", "--all", "--dry-run")) == [("evaluate", "would queue")]
 
-    def test_several_keys_or_none_of_them(self, desk: Desk) -> None:
+    def test_several_keys_of_which_all_must_exist(self, desk: Desk) -> None:
         first, second = (desk.park(run_id).key.key for run_id in "ab")
         ended = desk.run("redrive", first, second[:10], first[:6], "--dry-run")
         assert [row[0] for row in ended.rows[:-1]] == [first[:12], second[:12]]
@@ -162,14 +162,14 @@ class TestWhich:
         assert {record.state for record in desk.records} == {State.PARKED}
 
 
-class TestWhatGoesWrong:
+class TestFailures:
     def test_a_deferral(self, desk: Desk) -> None:
         ended = desk.run("redrive", desk.park().key.key)
         expected = [("evaluate", "deferred")], ["1 record: 1 deferred"]
         assert (ended.code, redriven(ended), ended.rows[-1]) == (1, *expected)
         assert [record.state for record in desk.records] == [State.PARKED]
 
-    def test_another_redrive_that_is_quicker_holds_up_no_other(self, desk: Desk) -> None:
+    def test_a_record_that_another_redrive_has_claimed_does_not_stop_the_others(self, desk: Desk) -> None:
         first, second = (desk.park(run_id) for run_id in "ab")
         stale = replace(first, version="1")
         installation = Installation(desk.folder, desk.environment)
@@ -177,8 +177,8 @@ class TestWhatGoesWrong:
         out = desk.capfd.readouterr().out
         assert f"of route evaluate has been taken over by another delivery\n{second.key.key[:12]}  evaluate" in out
 
-    def test_a_run_that_cannot_be_looked_for(self, busy_desk: Desk) -> None:
-        """The answer was lost, and then the pipeline was removed; the operator looks himself."""
+    def test_a_run_that_cannot_be_searched_for(self, busy_desk: Desk) -> None:
+        """The answer was lost, and then the pipeline was removed. The operator checks that there is no run."""
         busy_desk.routes(EVALUATE + " { runId: '{{ run_id }}', experimentName: x }")
         busy_desk.plan(accept=False, drop=True)
         busy_desk.deliver()
@@ -197,7 +197,7 @@ class TestWhatGoesWrong:
         assert busy_desk.run("redrive", record.key.key, "--without-looking").code == 0
         assert len(busy_desk.runs) == 1
 
-    def test_what_the_app_warns_of_is_shown(self, busy_desk: Desk) -> None:
+    def test_warnings_of_the_app_are_shown(self, busy_desk: Desk) -> None:
         busy_desk.plan(accept=False, status=500, match={"method": "POST", "path": "tags"}, times=9)
         busy_desk.park()
         ended = busy_desk.run("redrive", "--all")
@@ -218,7 +218,7 @@ class TestWhatGoesWrong:
     ("records", "arguments", "answer", "code"),
     [("ab", "--all", "n", 1), ("ab", "--all", "y", 0), ("ab", "--all --yes", "n", 0), ("a", "--all", "n", 0)],
 )
-def test_more_than_one_is_asked_for_on_a_terminal(
+def test_on_a_terminal_more_than_one_needs_confirmation(
     busy_desk: Desk, records: str, arguments: str, answer: str, code: int
 ) -> None:
     for run_id in records:

@@ -1,4 +1,4 @@
-"""``manage.py waits``: which tasks wait, and that no other command takes their records for events'."""
+"""``manage.py waits``: the waiting tasks. No other command treats their records as events."""
 
 import re
 from dataclasses import replace
@@ -20,7 +20,7 @@ def scene(desk: Desk) -> Scene:
 
 
 def wait(desk: Desk, run_id: str = "run-1", workspace: str | None = None) -> str:
-    """Lets a task wait; the wait's key."""
+    """Register a waiting task; return the key of its wait."""
     request = a_request(run_id=run_id, workspace=workspace)
     scene(desk).waits.register(request, utc_now() + timedelta(minutes=5))
     return request.task.key
@@ -38,7 +38,7 @@ def test_as_a_process(desk: Desk) -> None:
     assert ended.rows[1][:4] == [key[:12], "run-1", "any", "waiting"]
 
 
-def test_the_oldest_first_and_those_that_are_over_only_where_asked_for(desk: Desk) -> None:
+def test_the_oldest_comes_first_and_only_all_includes_those_that_are_over(desk: Desk) -> None:
     keys = [wait(desk, f"run-{number}", "ws") for number in range(3)]
     end(desk, "run-1")
     assert [found["key"] for found in desk.run("waits", "--json").json] == [keys[0], keys[2]]
@@ -52,7 +52,7 @@ def test_the_oldest_first_and_those_that_are_over_only_where_asked_for(desk: Des
     assert desk.run("waits").out.startswith("no waiting tasks in the journal ")
 
 
-def test_one_wait_in_full_without_its_token(desk: Desk) -> None:
+def test_one_wait_is_shown_without_its_token(desk: Desk) -> None:
     key = wait(desk)
     shown = desk.run("journal", "show", key[:8])
     assert shown.code == 0
@@ -65,7 +65,7 @@ def test_one_wait_in_full_without_its_token(desk: Desk) -> None:
 
 @pytest.mark.parametrize("state", [State.WAITING, *sorted(REDRIVABLE_STATES)])
 def test_a_wait_cannot_be_redriven(desk: Desk, state: State) -> None:
-    """Whatever its state: its record is no event's, and to redrive it would park it."""
+    """A redrive would park the record, because it does not belong to an event."""
     key = wait(desk)
     (record,) = [each for each in desk.records if each.key.key == key and is_wait(each)]
     written = desk.store.replace(replace(record, state=state))
