@@ -66,14 +66,14 @@ class Installation:
         connection = self.settings.journal_connection
         return backend_of(connection).may_exist(connection)
 
-    def present(self, key: JournalKey) -> Record | None:
+    def find_record(self, key: JournalKey) -> Record | None:
         """Return the current record; None if there is no record, or no journal yet.
 
         :raises JournalUnavailable: the journal does not answer.
         """
         return self.journal.get(key) if self.has_journal else None
 
-    def in_the_way(self, key: JournalKey, window: Window) -> Covered | Undecided | None:
+    def cooldown_holder(self, key: JournalKey, window: Window) -> Covered | Undecided | None:
         """Return what the current holder of the route's cooldown window means for another occurrence.
 
         :raises JournalUnavailable: the journal does not answer.

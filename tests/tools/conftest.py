@@ -27,12 +27,12 @@ from tests.support.builders import run_completed
 from tests.support.canaries import leaks, secret
 from tools.cli import main
 
-NOWHERE = "http://127.0.0.1:9/contoso"
+UNREACHABLE = "http://127.0.0.1:9/contoso"
 
 EVALUATE = "name: evaluate\nevent: RunCompleted\npipeline: model-evaluation\nparameters:"
 RIGHT = EVALUATE + " { runId: '{{ run_id }}', experimentName: '{{ experiment_name }}' }"
 WRONG = EVALUATE + " { run: '{{ run_id }}', experimentName: '{{ experiment_name }}' }"
-NOT_SOLVED = "name: odd\nevent: RunCompleted\npipeline: triage\nwhen: length(run_id) == `4`"
+UNSOLVABLE = "name: odd\nevent: RunCompleted\npipeline: triage\nwhen: length(run_id) == `4`"
 TRIAGE = "name: triage\nevent: RunCompleted\npipeline: triage\nparameters: { runId: '{{ run_id }}', runStatus: Failed }"
 
 
@@ -47,7 +47,7 @@ def occurrence_of(raw: str) -> tuple[AmlEvent, Occurrence] | None:
 
 
 @dataclass(frozen=True)
-class Ended:
+class Result:
     """The result of a command."""
 
     code: int
@@ -80,7 +80,7 @@ class Desk:
 
     folder: Path
     capfd: pytest.CaptureFixture[str]
-    organization_url: str = NOWHERE
+    organization_url: str = UNREACHABLE
     settings: dict[str, str] = field(default_factory=dict)
     clock: Clock = utc_now
 
@@ -97,7 +97,7 @@ class Desk:
             "JOURNAL_CONNECTION": f"sqlite:{self.folder / 'journal.sqlite3'}",
             "JOURNAL_SETTLE_SECONDS": "0.2",
             # Without a server, waiting is useless.
-            "DELIVERY_BUDGET_SECONDS": "0.5" if self.organization_url == NOWHERE else "20",
+            "DELIVERY_BUDGET_SECONDS": "0.5" if self.organization_url == UNREACHABLE else "20",
             "JOURNAL_LEASE_SECONDS": "30",
             "ROUTES_FILE": str(self.folder / "routes.yaml"),
             **self.settings,
@@ -147,13 +147,13 @@ class Desk:
         path.write_text(content)
         return path
 
-    def run(self, *arguments: object) -> Ended:
+    def run(self, *arguments: object) -> Result:
         """Run a command in this process."""
         self.capfd.readouterr()
         code = main([str(argument) for argument in arguments], self.folder, self.environment, self.clock)
         output = self.capfd.readouterr()
         assert leaks(output.out + output.err) == []
-        return Ended(code, output.out, output.err)
+        return Result(code, output.out, output.err)
 
     def fails(self, code: int, message: str, *arguments: object) -> None:
         """Run a command in this process; assert that it only prints one line on standard error, with this message."""
@@ -169,14 +169,14 @@ class Desk:
             **{"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **options},
         )
 
-    def ended(self, process: "subprocess.Popen[str]") -> Ended:
+    def finish(self, process: "subprocess.Popen[str]") -> Result:
         out, err = process.communicate(timeout=60)
         assert leaks((out or "") + (err or "")) == []
         assert "Traceback" not in (err or "")
-        return Ended(process.returncode, out or "", err or "")
+        return Result(process.returncode, out or "", err or "")
 
-    def process(self, *arguments: object) -> Ended:
-        return self.ended(self.start(*arguments))
+    def process(self, *arguments: object) -> Result:
+        return self.finish(self.start(*arguments))
 
     @property
     def emulator(self) -> str:

@@ -12,7 +12,7 @@ import pytest
 
 from shared.version import VERSION
 from tests.support import ROOT
-from tests.tools.conftest import Desk, Ended
+from tests.tools.conftest import Desk, Result
 from tools.cli import main
 from tools.console import Console, fitted, masked, printable
 from tools.errors import CommandFailed
@@ -130,26 +130,26 @@ def test_the_journal_is_named_without_its_secret(tmp_path: Path) -> None:
 
 class TestProgram:
     def test_help_lists_the_commands_and_the_exit_codes(self, desk: Desk) -> None:
-        ended = desk.process()
-        assert (ended.code, ended.out) == (0, desk.process("--help").out)
+        result = desk.process()
+        assert (result.code, result.out) == (0, desk.process("--help").out)
         for words in (*COMMANDS, "Exit codes: 0 done", "local.settings.json"):
-            assert words in ended.out
-        assert ended.out.isascii()
-        assert desk.run("--version") == Ended(0, f"{VERSION}\n", "")
+            assert words in result.out
+        assert result.out.isascii()
+        assert desk.run("--version") == Result(0, f"{VERSION}\n", "")
 
     @pytest.mark.parametrize("command", [*COMMANDS, "journal list", "journal show"])
     def test_every_command_has_help_even_without_a_configuration(self, desk: Desk, command: str) -> None:
         (desk.folder / "local.settings.json").write_text("broken")
-        ended = desk.run(*command.split(), "--help")
-        assert (ended.code, ended.err) == (0, "")
-        assert f"Usage: manage.py {command}" in ended.out
-        assert ended.out.isascii()
+        result = desk.run(*command.split(), "--help")
+        assert (result.code, result.err) == (0, "")
+        assert f"Usage: manage.py {command}" in result.out
+        assert result.out.isascii()
 
     def test_without_its_requirements(self, tmp_path: Path) -> None:
         command = [sys.executable, "-S", "-E", str(ROOT / "manage.py")]
-        ended = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
-        assert (ended.returncode, ended.stdout) == (2, "")
-        assert ended.stderr == "manage.py: typer is not installed; run: pip install -r requirements/tools.txt\n"
+        result = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+        assert (result.returncode, result.stdout) == (2, "")
+        assert result.stderr == "manage.py: typer is not installed; run: pip install -r requirements/tools.txt\n"
 
     def test_a_closed_pipe(self, desk: Desk) -> None:
         desk.deliver()
@@ -162,13 +162,13 @@ class TestProgram:
     def test_an_ascii_terminal(self, desk: Desk) -> None:
         desk.deliver("{nönsense")
         desk.settings = {"PYTHONIOENCODING": "ascii"}
-        ended = desk.process("journal", "show", desk.records[0].key.key)
-        assert (ended.code, "{n\\xf6nsense" in ended.out) == (0, True)
+        result = desk.process("journal", "show", desk.records[0].key.key)
+        assert (result.code, "{n\\xf6nsense" in result.out) == (0, True)
 
     def test_slow_libraries_are_imported_only_if_needed(self, desk: Desk) -> None:
         desk.deliver()
         desk.settings = {"PYTHONPROFILEIMPORTTIME": "1"}
-        ended = desk.process("journal")
-        imported = set(re.findall(r"^import time:.*\|\s*(\S+)$", ended.err, re.MULTILINE))
+        result = desk.process("journal")
+        imported = set(re.findall(r"^import time:.*\|\s*(\S+)$", result.err, re.MULTILINE))
         assert "typer" in imported
         assert not {"azure.storage.blob", "azure.data.tables", "azure.identity", "azure.core"} & imported

@@ -40,7 +40,7 @@ def check_azure_devops(client: PipelinesClient, routes: Sequence[Route]) -> Iter
     projects: dict[str, _Pipelines] = {}
     for name, route in {_project(route): route for route in routes}.items():
         try:
-            projects[name] = client.list_pipelines(_bare(route), _deadline())
+            projects[name] = client.list_pipelines(_bare_request(route), _deadline())
         except CredentialRejected as exc:
             yield replace(failed(PROJECT, exc, _RENEW, f"{name}: "), next_step=_RENEW)
         except AzureDevOpsError as exc:
@@ -67,7 +67,7 @@ def _pipeline(route: Route, pipelines: _Pipelines | None) -> CheckResult:
         return CheckResult(PIPELINE, Status.SKIPPED, why)
     try:
         wanted = route.pipeline
-        pipeline_id = wanted if isinstance(wanted, int) else choose_pipeline(_bare(route), wanted, pipelines)
+        pipeline_id = wanted if isinstance(wanted, int) else choose_pipeline(_bare_request(route), wanted, pipelines)
     except RequestRefused as exc:
         return failed(PIPELINE, exc, _CHECK_THE_ROUTE, f"{route.name}: ")
     for path, number in pipelines.items():
@@ -85,7 +85,7 @@ def _queue(client: PipelinesClient, route: Route) -> CheckResult:
     if not has_sample:
         words = "a preview is allowed; its parameters were not checked, because no sample event could be made"
     try:
-        client.preview(_bare(route) if isinstance(made, NoEvent) else made.match.request, _deadline())
+        client.preview(_bare_request(route) if isinstance(made, NoEvent) else made.match.request, _deadline())
     except RequestRefused as exc:
         if has_sample:
             return failed(QUEUE, exc, _CHECK_THE_ROUTE, f"{route.name}: ")
@@ -99,7 +99,7 @@ def _deadline() -> datetime:
     return utc_now() + timedelta(seconds=REQUEST_SECONDS)
 
 
-def _bare(route: Route) -> RunRequest:
+def _bare_request(route: Route) -> RunRequest:
     """Return a request for a run of the route's pipeline, without parameters."""
     return RunRequest(route.organization_url, route.project, route.pipeline, route.branch)
 

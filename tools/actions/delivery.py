@@ -64,16 +64,16 @@ class Row:
 
 @dataclass(frozen=True)
 class Target:
-    """A destination for events.
+    """A target for events.
 
     :param name: the address, without secrets.
     :param send: sends an event, given the number of earlier deliveries. Raises CommandFailed if it was not accepted.
-    :param stamps: whether the destination replaces the source of an event in Event Grid's schema with its own name.
+    :param replaces_source: whether the source of an event in Event Grid's schema is replaced with the target's name.
     """
 
     name: str
     send: Callable[[Document, int], Answer]
-    stamps: bool = False
+    replaces_source: bool = False
 
 
 def host_target(webhook: Webhook) -> Target:
@@ -103,7 +103,7 @@ def topic_target(name: str, key: str, make_identity: Callable[[], Any]) -> Targe
         publish(name, key, make_identity, event)
         return SENT, "published"
 
-    return Target(name, send, stamps=True)
+    return Target(name, send, replaces_source=True)
 
 
 def send_and_wait(
@@ -119,9 +119,9 @@ def send_and_wait(
     """
     verdict = installation.decide(json.dumps(event))
     keys = [decided.key for decided in verdict.decisions]
-    look: Callable[[JournalKey], Record | None] = installation.present
-    if target.stamps and schema_of(event) is Schema.EVENT_GRID and verdict.entry.event_id:
-        look = partial(_stamped_record, installation, event, verdict.entry, target.name)
+    look: Callable[[JournalKey], Record | None] = installation.find_record
+    if target.replaces_source and schema_of(event) is Schema.EVENT_GRID and verdict.entry.event_id:
+        look = partial(_record_from_topic, installation, event, verdict.entry, target.name)
     before = [look(key) for key in keys]
     until = clock() + timeout
     pauses = chain(PAUSES_SECONDS, repeat(PAUSES_SECONDS[-1]))
@@ -141,7 +141,7 @@ def send_and_wait(
     return [_row(installation, key.route, was, now, answer) for key, was, now in found]
 
 
-def _stamped_record(
+def _record_from_topic(
     installation: Installation, event: Document, entry: Entry, endpoint: str, key: JournalKey
 ) -> Record | None:
     """Return the current record of an event that reaches the app with the topic as its source.
@@ -160,8 +160,8 @@ def _stamped_record(
             continue
         source = parse_event(record.entry.event).source
         if source.lower().endswith(name):
-            stamped = installation.decide(json.dumps({**event, "topic": source}))
-            if record.key in {decided.key for decided in stamped.decisions}:
+            verdict = installation.decide(json.dumps({**event, "topic": source}))
+            if record.key in {decided.key for decided in verdict.decisions}:
                 return record
     return None
 

@@ -12,7 +12,7 @@ from shared.http.message import HttpRequest
 from shared.journal.records import UNROUTED
 from shared.routing.condition_parts import Part, parts_of
 from shared.routing.table import Match, Refusal, Route, RouteTable
-from tools.actions.forecast import Present
+from tools.actions.forecast import JournalState
 from tools.events.dead_letters import DeadLetter
 
 
@@ -37,11 +37,11 @@ class Explanation:
     :param event: the route's event type; empty for ``$unrouted``.
     :param decided: the decision; None if the route does not match.
     :param reason: why the route does not match, or why no request can be made.
-    :param is_asked: whether the route was checked: the event has its type, and the handler passed the event on.
+    :param is_checked: whether the route was checked: the event has its type, and the handler passed the event on.
     :param condition: the route's ``when`` with its parts; None if there is none, or the route was not checked.
     :param values: the parameters and variables of the run.
     :param calls: the calls to Azure DevOps, in order, if the journal permits them.
-    :param present: what the journal holds; None if nothing was decided, or the journal was not read.
+    :param journal_state: what the journal holds; None if nothing was decided, or the journal was not read.
     :param outcome: the outcome of a delivery now; empty if it is not known.
     :param because: the reason for that outcome.
     """
@@ -50,11 +50,11 @@ class Explanation:
     event: str
     decided: Match | Refusal | None
     reason: str = ""
-    is_asked: bool = False
+    is_checked: bool = False
     condition: Part | None = None
     values: tuple[Value, ...] = ()
     calls: tuple[HttpRequest, ...] = ()
-    present: Present | None = None
+    journal_state: JournalState | None = None
     outcome: str = ""
     because: str = ""
 
@@ -74,28 +74,28 @@ def explain(verdict: Verdict, routes: RouteTable) -> list[Explanation]:
     why_not = {each.route: each.reason for each in verdict.why_not}
     explanations = []
     if (unrouted := decided_by_route.get(UNROUTED)) is not None and isinstance(unrouted, Refusal):
-        explanations.append(Explanation(UNROUTED, "", unrouted, unrouted.reason, is_asked=True))
+        explanations.append(Explanation(UNROUTED, "", unrouted, unrouted.reason, is_checked=True))
     for route in routes.routes:
         decided, reason = decided_by_route.get(route.name), why_not.get(route.name)
         if decided is not None or reason is not None:
-            explanations.append(_asked(route, decided, reason or "", verdict))
+            explanations.append(_checked(route, decided, reason or "", verdict))
         else:
-            explanations.append(Explanation(route.name, route.event, None, _why_not_asked(route, verdict)))
+            explanations.append(Explanation(route.name, route.event, None, _why_not_checked(route, verdict)))
     return explanations
 
 
-def _asked(route: Route, decided: Match | Refusal | None, reason: str, verdict: Verdict) -> Explanation:
-    asked = Explanation(
+def _checked(route: Route, decided: Match | Refusal | None, reason: str, verdict: Verdict) -> Explanation:
+    checked = Explanation(
         route.name,
         route.event,
         decided,
         decided.reason if isinstance(decided, Refusal) else reason,
-        is_asked=True,
+        is_checked=True,
         # Shown for a disabled route, too: it is useful to know if the route would match otherwise.
         condition=None if route.when is None else parts_of(route.when, verdict.scope),
     )
     if not isinstance(decided, Match):
-        return asked
+        return checked
     values = tuple(
         Value(kind, name, value, written[name].text if name in written else None)
         for kind, written, rendered in (
@@ -104,7 +104,7 @@ def _asked(route: Route, decided: Match | Refusal | None, reason: str, verdict: 
         )
         for name, value in rendered.items()
     )
-    return replace(asked, values=values, calls=_calls(decided))
+    return replace(checked, values=values, calls=_calls(decided))
 
 
 def _calls(match: Match) -> tuple[HttpRequest, ...]:
@@ -115,7 +115,7 @@ def _calls(match: Match) -> tuple[HttpRequest, ...]:
     return (list_pipelines(request, None), run_pipeline(request, f"{{id of {request.pipeline}}}"))
 
 
-def _why_not_asked(route: Route, verdict: Verdict) -> str:
+def _why_not_checked(route: Route, verdict: Verdict) -> str:
     if UNROUTED in {decided.key.route for decided in verdict.decisions}:
         return "not checked: the event is parked before any route is checked"
     name = verdict.entry.event_type.removeprefix(AML_PREFIX)

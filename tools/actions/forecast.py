@@ -27,40 +27,42 @@ Row = tuple[str, str, str]
 
 
 @dataclass(frozen=True, slots=True)
-class Present:
+class JournalState:
     """What the journal holds now for an occurrence.
 
     :param record: None if the occurrence is new.
-    :param in_the_way: what the holder of the route's cooldown window means for this occurrence; None if nothing.
+    :param cooldown_holder: what the holder of the route's cooldown window means for this occurrence; None if nothing.
     """
 
     record: Record | None = None
-    in_the_way: Covered | Undecided | None = None
+    cooldown_holder: Covered | Undecided | None = None
 
 
-def present(installation: Installation, decided: Match | Refusal) -> Present:
+def read_journal(installation: Installation, decided: Match | Refusal) -> JournalState:
     """Return what the journal holds now for the decision.
 
     :raises JournalUnavailable: the journal does not answer.
     """
-    record = installation.present(decided.key)
+    record = installation.find_record(decided.key)
     if not isinstance(decided, Match) or decided.window is None:
-        return Present(record)
-    return Present(record, installation.in_the_way(decided.key, decided.window))
+        return JournalState(record)
+    return JournalState(record, installation.cooldown_holder(decided.key, decided.window))
 
 
-def forecast(decided: Match | Refusal, found: Present, now: datetime, *, looks_first: bool = False) -> tuple[str, str]:
+def forecast(
+    decided: Match | Refusal, found: JournalState, now: datetime, *, looks_first: bool = False
+) -> tuple[str, str]:
     """Return the expected outcome and its reason.
 
     :param looks_first: whether a run may exist in spite of what the journal holds.
     """
-    if found.record is not None and (standing := _standing(found.record, now)) is not None:
-        return standing
+    if found.record is not None and (outcome := _outcome_of_record(found.record, now)) is not None:
+        return outcome
     if isinstance(decided, Refusal):
         return WOULD_PARK, decided.reason
     if looks_first:
         return WOULD_LOOK, _LOOKS
-    match found.in_the_way:
+    match found.cooldown_holder:
         case Covered(reason):
             return WOULD_SUPPRESS, reason
         case Undecided(reason):
@@ -74,7 +76,7 @@ def delivery_row(installation: Installation, decided: Match | Refusal) -> Row:
 
     :raises JournalUnavailable: the journal does not answer.
     """
-    return _row(decided, *forecast(decided, present(installation, decided), installation.clock()))
+    return _row(decided, *forecast(decided, read_journal(installation, decided), installation.clock()))
 
 
 def redrive_rows(installation: Installation, record: Record, foreseen: Foreseen) -> list[Row]:
@@ -84,9 +86,9 @@ def redrive_rows(installation: Installation, record: Record, foreseen: Foreseen)
     """
     rows = []
     for decided in foreseen.decisions:
-        found = present(installation, decided)
+        found = read_journal(installation, decided)
         if decided.key == record.key and record.state is State.PARKED:  # the redrive reopens it
-            found = Present(None, found.in_the_way)
+            found = JournalState(None, found.cooldown_holder)
         rows.append(_row(decided, *forecast(decided, found, installation.clock(), looks_first=foreseen.looks_first)))
     return rows
 
@@ -100,7 +102,7 @@ def _row(decided: Match | Refusal, outcome: str, because: str) -> Row:
     return decided.key.route, outcome, "; ".join(words)
 
 
-def _standing(record: Record, now: datetime) -> tuple[str, str] | None:
+def _outcome_of_record(record: Record, now: datetime) -> tuple[str, str] | None:
     """Return the outcome that follows from the record alone; None if it is claimed like a new occurrence."""
     if record.state in FINAL_STATES:
         return Outcome.DUPLICATE, f"already {record.state}{run_words(record.run_id, record.run_url)}"

@@ -72,11 +72,11 @@ class Previewer:
 
     The exceptions are failures that concern only one run: a refusal, a missing permission, a lost answer.
 
-    :param troubles: the error of each organization that cannot be reached or rejects the credential.
+    :param errors: the error of each organization that cannot be reached or rejects the credential.
     """
 
     pipelines: PipelinesClient
-    troubles: dict[str, AzureDevOpsError] = field(default_factory=dict)
+    errors: dict[str, AzureDevOpsError] = field(default_factory=dict)
 
     def event(self, installation: Installation, event: DeadLetter) -> Iterator[Preview]:
         """Preview each run that an event requests.
@@ -114,7 +114,7 @@ class Previewer:
             return Preview(decided.key.route, WOULD_PARK, decided.reason, file, event)
         outcome, reason, final_yaml = UNKNOWN, "could not be previewed", ""
         organization = decided.request.organization_url
-        if organization not in self.troubles:
+        if organization not in self.errors:
             try:
                 deadline = utc_now() + timedelta(seconds=PREVIEW_SECONDS)
                 outcome, reason, final_yaml = ACCEPTED, "", self.pipelines.preview(decided.request, deadline)
@@ -124,5 +124,5 @@ class Previewer:
                 if isinstance(exc.__cause__, AnswerLost):  # perhaps only this request fails, so go on
                     reason = str(exc)
                 else:
-                    self.troubles[organization] = exc
+                    self.errors[organization] = exc
         return Preview(decided.key.route, outcome, reason, file, event, decided, sampled, final_yaml)

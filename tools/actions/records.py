@@ -26,7 +26,7 @@ _HEX: Final = frozenset("0123456789abcdef")
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class RecordFilter:
     """A filter for records.
 
     :param states: the states; empty for all.
@@ -43,30 +43,30 @@ class Wanted:
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class FoundRecords:
     """The records to show, and the number of all matching records."""
 
     records: tuple[Record, ...]
     count: int
 
 
-def newest(journal: Journal, wanted: Wanted, limit: int, now: datetime) -> Found:
+def newest(journal: Journal, wanted: RecordFilter, limit: int, now: datetime) -> FoundRecords:
     """Return the records that changed last, the newest first.
 
     :raises JournalUnavailable: the journal does not answer.
     """
-    return _first(heapq.nlargest, limit, _fitting(journal, wanted, now))
+    return _first(heapq.nlargest, limit, _matching(journal, wanted, now))
 
 
 def oldest(
-    journal: Journal, wanted: Wanted, limit: int, now: datetime, also: Callable[[Record], bool] = lambda _: True
-) -> Found:
+    journal: Journal, wanted: RecordFilter, limit: int, now: datetime, also: Callable[[Record], bool] = lambda _: True
+) -> FoundRecords:
     """Return the records whose last change is longest ago, the oldest first.
 
     :param also: a further condition that the records must meet.
     :raises JournalUnavailable: the journal does not answer.
     """
-    return _first(heapq.nsmallest, limit, filter(also, _fitting(journal, wanted, now)))
+    return _first(heapq.nsmallest, limit, filter(also, _matching(journal, wanted, now)))
 
 
 def find(journal: Journal, prefixes: Iterable[str]) -> list[Record]:
@@ -112,13 +112,13 @@ def is_internal(record: Record) -> bool:
     return is_wait(record) or record.key.route.startswith(ENDED_PREFIX) or record.key.route == TASK_PARTITION
 
 
-def waits(journal: Journal, *, over_too: bool) -> list[Record]:
+def waits(journal: Journal, *, include_over: bool) -> list[Record]:
     """Return the waiting tasks, the oldest wait first.
 
-    :param over_too: whether to include waits that are over.
+    :param include_over: whether to include waits that are over.
     :raises JournalUnavailable: the journal does not answer.
     """
-    states = frozenset[State]() if over_too else OPEN_STATES
+    states = frozenset[State]() if include_over else OPEN_STATES
     found = journal.select(Selection(route_prefix=WAIT_PREFIX, states=states), MAX_SCANNED)
     return sorted(found, key=lambda record: Wait.of(record).registered_at)
 
@@ -177,7 +177,7 @@ def parsed(text: str) -> Any:
         return text
 
 
-def _fitting(journal: Journal, wanted: Wanted, now: datetime) -> Iterator[Record]:
+def _matching(journal: Journal, wanted: RecordFilter, now: datetime) -> Iterator[Record]:
     before = None if wanted.older_than is None else now - wanted.older_than
     after = None if wanted.newer_than is None else now - wanted.newer_than
     routes = [wanted.route]
@@ -196,10 +196,10 @@ def _fitting(journal: Journal, wanted: Wanted, now: datetime) -> Iterator[Record
             yield record
 
 
-def _first(pick: Callable[..., list[Record]], limit: int, records: Iterable[Record]) -> Found:
+def _first(pick: Callable[..., list[Record]], limit: int, records: Iterable[Record]) -> FoundRecords:
     numbers = count()
     picked = pick(limit, (record for record, _ in zip(records, numbers, strict=False)), key=_age_order)
-    return Found(tuple(picked), next(numbers))
+    return FoundRecords(tuple(picked), next(numbers))
 
 
 def _age_order(record: Record) -> tuple[datetime, str, str]:

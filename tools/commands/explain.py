@@ -13,7 +13,7 @@ from shared.journal.records import UNROUTED
 from shared.suggestion import suggestion
 from tools.actions import explanation_view as view
 from tools.actions.explanation import Explained, Explanation, explain
-from tools.actions.forecast import WOULD_PARK, forecast, present
+from tools.actions.forecast import WOULD_PARK, forecast, read_journal
 from tools.console import Console
 from tools.errors import CommandFailed
 from tools.events.dead_letters import STDIN, DeadLetter, collect
@@ -121,10 +121,10 @@ class Explainer:
         if decided is None or self.journal_problem:
             return explanation
         try:
-            found = present(self.installation, decided)
+            found = read_journal(self.installation, decided)
         except JournalUnavailable as exc:
             self.journal_problem = str(exc)
             return explanation
         outcome, because = forecast(decided, found, self.now)
         self.would_park = self.would_park or outcome == WOULD_PARK
-        return replace(explanation, present=found, outcome=outcome, because=because)
+        return replace(explanation, journal_state=found, outcome=outcome, because=because)

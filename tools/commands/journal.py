@@ -12,7 +12,7 @@ from shared.journal.records import UNROUTED, Record
 from shared.redrive import Foreseen, foresee
 from tools.actions import records
 from tools.actions.forecast import redrive_rows
-from tools.actions.records import SHOWN_KEY, Wanted
+from tools.actions.records import SHOWN_KEY, RecordFilter
 from tools.console import Console
 from tools.help_pages import EXIT_CODES, epilog
 from tools.installation import Installation
@@ -65,14 +65,14 @@ def list_records(
     if context.invoked_subcommand is not None:
         return
     installation, console = installation_of(context), Console()
-    wanted, now = Wanted(route, frozenset(states or ()), older_than, newer_than, windows), installation.clock()
+    wanted, now = RecordFilter(route, frozenset(states or ()), older_than, newer_than, windows), installation.clock()
     found = records.newest(installation.journal, wanted, limit, now)
     if as_json:
         console.json([records.document(record) for record in found.records])
     elif found.records:
         console.table(_HEAD, [_row(record, now) for record in found.records], _SHRINKING)
     else:
-        is_any = wanted in (Wanted(), Wanted(windows=True))
+        is_any = wanted in (RecordFilter(), RecordFilter(windows=True))
         console.line(f"no {'' if is_any else 'matching '}records in the journal {installation.journal_name}")
     if found.count > len(found.records):
         console.note(f"showing {len(found.records)} of {found.count} records; use --limit to show more")

@@ -8,7 +8,7 @@ import typer
 from shared.journal.records import State
 from shared.redrive import REDRIVABLE_STATES, awaits_redrive
 from tools.actions import records
-from tools.actions.records import Found, Wanted
+from tools.actions.records import FoundRecords, RecordFilter
 from tools.actions.redrive import redeliver, redrive_records
 from tools.console import Console
 from tools.errors import CommandFailed
@@ -131,14 +131,14 @@ def redrive(  # noqa: PLR0913 - every parameter is an option
 
 def _chosen(
     installation: Installation, keys: list[str], route: str | None, states: frozenset[State], limit: int
-) -> Found:
+) -> FoundRecords:
     journal, now = installation.journal, installation.clock()
     if keys:
         found = records.find(journal, keys)
-        return Found(tuple(found[:limit]), len(found))
+        return FoundRecords(tuple(found[:limit]), len(found))
     if states:
-        return records.oldest(journal, Wanted(route, states), limit, now)
-    return records.oldest(journal, Wanted(route, REDRIVABLE_STATES), limit, now, also=awaits_redrive)
+        return records.oldest(journal, RecordFilter(route, states), limit, now)
+    return records.oldest(journal, RecordFilter(route, REDRIVABLE_STATES), limit, now, also=awaits_redrive)
 
 
 def _ask(console: Console, verb: str, number: int, what: str, *, is_confirmed: bool) -> None:

@@ -26,9 +26,9 @@ from tools.events.documents import (
     Schema,
     assigned,
     event_name,
-    freshened,
     in_schema,
     parse_assignment,
+    renewed,
 )
 from tools.events.endpoints import checked_key, is_safe_address
 from tools.events.samples import SAMPLE_NAMES, sample_event
@@ -181,7 +181,7 @@ def _documents(
     documents = [document for event in events for document in _read(event, as_is=as_is)]
     documents = [in_schema(document, schema) if schema is not None else document for document in documents]
     if not as_is:
-        documents = [freshened(document, str(uuid.uuid4()), utc_now()) for document in documents]
+        documents = [renewed(document, str(uuid.uuid4()), utc_now()) for document in documents]
     return [assigned(document, assignments) for document in documents]
 
 

@@ -26,7 +26,7 @@ EPILOG: Final = epilog({"waits": "the tasks that wait now", "waits --all": "also
 def list_waits(
     context: typer.Context,
     *,
-    over_too: Annotated[bool, typer.Option("--all", help="Include waits that are over.")] = False,
+    include_over: Annotated[bool, typer.Option("--all", help="Include waits that are over.")] = False,
     as_json: JsonOption = False,
 ) -> None:
     """List the tasks that wait for Azure ML runs.
@@ -36,7 +36,7 @@ def list_waits(
     about one wait.
     """
     installation, console = installation_of(context), Console()
-    found = records.waits(installation.journal, over_too=over_too)
+    found = records.waits(installation.journal, include_over=include_over)
     if as_json:
         console.json([_document(record) for record in found])
     elif found:

@@ -62,7 +62,7 @@ def in_schema(document: Document, schema: Schema) -> Document:
     return {**kept, "dataVersion": "2", "metadataVersion": "1"}
 
 
-def freshened(document: Document, event_id: str, now: datetime) -> Document:
+def renewed(document: Document, event_id: str, now: datetime) -> Document:
     """Return the event with a new id and the given time."""
     time_key = "eventTime" if schema_of(document) is Schema.EVENT_GRID else "time"
     fresh = copy.deepcopy(document)
@@ -105,7 +105,7 @@ def event_name(document: Mapping[str, Any]) -> str:
 
 def _assign(document: Document, assignment: Assignment) -> None:
     place: Any = document
-    *parents, last = _spelled(document, assignment.path)
+    *parents, last = _resolved(document, assignment.path)
     for depth, key in enumerate(parents, 1):
         if isinstance(place, dict):
             place = place.setdefault(key, {})
@@ -115,14 +115,14 @@ def _assign(document: Document, assignment: Assignment) -> None:
     place[last] = assignment.value
 
 
-def _spelled(document: Document, path: Sequence[str]) -> list[str]:
+def _resolved(document: Document, path: Sequence[str]) -> list[str]:
     """Return the path in this event's spelling. Case is ignored for its own keys and for the keys of ``data``."""
     names = _CLOUD_BY_EVENT_GRID if schema_of(document) is Schema.CLOUD else _EVENT_GRID_BY_CLOUD
-    spelled = [_key_in(document, names.get(path[0].lower(), path[0])), *path[1:]]
-    data = document.get(spelled[0])
-    if spelled[0].lower() == "data" and len(spelled) > 1 and isinstance(data, dict):
-        spelled[1] = _key_in(data, spelled[1])
-    return spelled
+    resolved = [_key_in(document, names.get(path[0].lower(), path[0])), *path[1:]]
+    data = document.get(resolved[0])
+    if resolved[0].lower() == "data" and len(resolved) > 1 and isinstance(data, dict):
+        resolved[1] = _key_in(data, resolved[1])
+    return resolved
 
 
 def _key_in(place: Mapping[str, Any], wanted: str) -> str:

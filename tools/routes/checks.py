@@ -11,7 +11,7 @@ from shared.suggestion import suggestion
 from tools.routes import pipeline_files
 from tools.routes import warnings as route_warnings
 from tools.routes.chain import chain
-from tools.routes.findings import Finding, Rule, Severity, of_problem, place_of, warning
+from tools.routes.findings import Finding, Rule, Severity, from_problem, place_of, warning
 from tools.routes.pipeline_files import DeclaredParameter, UnreadablePipeline
 
 _Declared = Mapping[str, DeclaredParameter]
@@ -35,9 +35,9 @@ def check(
     :param names: for each event type, the names that its handler offers.
     """
     reading = read_routes(text, names=names, environment=environment)
-    findings = [of_problem(problem, Severity.ERROR, Rule.INVALID) for problem in reading.problems]
+    findings = [from_problem(problem, Severity.ERROR, Rule.INVALID) for problem in reading.problems]
     # Only a warning, because the value may be set where the app runs.
-    findings += [of_problem(problem, Severity.WARNING, Rule.UNSET_ENVIRONMENT) for problem in reading.unset]
+    findings += [from_problem(problem, Severity.WARNING, Rule.UNSET_ENVIRONMENT) for problem in reading.unset]
     for find in _FINDERS:
         findings += find(reading)
     findings += pipeline_warnings(reading, file)

@@ -20,21 +20,21 @@ def why_never(text: str, tree: Tree, known: Known) -> str:
     inner = operands(text, tree)
     match tree["type"]:
         case "comparator":
-            return _comparison(tree, inner, known) or _lost_names(tree, known)
+            return _comparison(tree, inner, known) or _misspelled_key(tree, known)
         case "and_expression" | "or_expression":
-            return _blame_of_parts(tree, inner, known)
+            return _wrong_part(tree, inner, known)
         case "subexpression" if tree["children"][0]["type"] == "not_expression":
             rest = text.strip().removeprefix("!")
             return f"'!' binds more tightly than '.', so this looks up a name in a boolean; write !({rest})"
-    return _lost_names(tree, known) or _wrong_argument(tree, known)
+    return _misspelled_key(tree, known) or _wrong_argument(tree, known)
 
 
-def _blame_of_parts(tree: Tree, parts: list[tuple[str, Tree]], known: Known) -> str:
-    hopeless = [(text, part) for text, part in parts if not may_be_true(part, known)]
-    for text, part in hopeless:
+def _wrong_part(tree: Tree, parts: list[tuple[str, Tree]], known: Known) -> str:
+    never_true = [(text, part) for text, part in parts if not may_be_true(part, known)]
+    for text, part in never_true:
         if reason := why_never(text, part, known):
             return reason
-    if hopeless or tree["type"] == "or_expression":
+    if never_true or tree["type"] == "or_expression":
         return ""
     return f"these exclude each other: {' and '.join(text for text, _ in parts)}"
 
@@ -45,11 +45,11 @@ def _comparison(tree: Tree, sides: list[tuple[str, Tree]], known: Known) -> str:
         if other["type"] == "literal" and (path := path_of(side)) is not None:
             is_equality = tree["value"] in {"eq", "ne"}
             found = known.options(path)
-            return _lost_names(side, known) or _other_value(text, found, other["value"], is_equality=is_equality)
+            return _misspelled_key(side, known) or _allowed_values(text, found, other["value"], is_equality=is_equality)
     return ""
 
 
-def _other_value(text: str, found: Options, value: object, *, is_equality: bool) -> str:
+def _allowed_values(text: str, found: Options, value: object, *, is_equality: bool) -> str:
     exact = [option.value for option in found if isinstance(option, Exactly)]
     if len(exact) == len(found) <= _MAX_NAMED and all(isinstance(each, str) for each in exact):
         near = suggestion(value, exact) if isinstance(value, str) else ""
@@ -66,7 +66,7 @@ def _other_value(text: str, found: Options, value: object, *, is_equality: bool)
     return f"{text} is {_listed(sorted(wanted))}, but the literal is {kind_of(value)}{advice}"
 
 
-def _lost_names(tree: Tree, known: Known) -> str:
+def _misspelled_key(tree: Tree, known: Known) -> str:
     """Return advice for a key of ``data`` in a spelling that never exists."""
     for path, _ in free_paths(tree):
         if path[0] == "data" and len(path) > 1 and (right := data_key(known.event, path[1])) != path[1]:

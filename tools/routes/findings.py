@@ -50,7 +50,7 @@ class Finding:
     suggestion: str = ""
 
 
-def of_problem(problem: Problem, severity: Severity, rule: Rule) -> Finding:
+def from_problem(problem: Problem, severity: Severity, rule: Rule) -> Finding:
     """Return the finding for a problem that was found while the file was read."""
     return Finding(problem.line, problem.column, severity, rule, problem.text, problem.what, problem.suggestion)
 

@@ -7,7 +7,7 @@ import pytest
 from handlers import NAMES
 from tests.support import ROOT
 from tests.support.builders import ENVIRONMENT
-from tests.tools.conftest import Desk, Ended
+from tests.tools.conftest import Desk, Result
 from tools.routes.checks import check
 from tools.routes.findings import Finding, Rule, Severity
 
@@ -34,7 +34,7 @@ def route(event: str, *lines: str, name: str = "a", pipeline: str = "p") -> str:
 
 class TestAsAProcess:
     def test_nothing_is_wrong(self, desk: Desk) -> None:
-        assert desk.process("check") == Ended(0, "routes.yaml: 1 route, nothing is wrong\n", "")
+        assert desk.process("check") == Result(0, "routes.yaml: 1 route, nothing is wrong\n", "")
         assert desk.run("check", ROOT / "routes.yaml", "--strict").code == 0
         desk.settings = {"JOURNAL_LEASE_SECONDS": "x"}
         assert desk.run("check").code == 2, "without a file, wrong settings are an error"
@@ -45,9 +45,9 @@ class TestAsAProcess:
             "name: a\nevent: RunCompleted\npipeline: p\nwhen: run_idd == 'x'\nparmeters: {}",
             "name: b\nevent: RunStatusChanged\npipeline: p\nwhen: run_status == 'failed'",
         )
-        ended = desk.process("check", "routes.yaml")
-        assert (ended.code, ended.err) == (1, "")
-        assert ended.out.splitlines() == [
+        result = desk.process("check", "routes.yaml")
+        assert (result.code, result.err) == (1, "")
+        assert result.out.splitlines() == [
             "routes.yaml:7:11: error: \"run_idd == 'x'\": uses the name 'run_idd', which does not exist here",
             "    did you mean 'run_id'?",
             "routes.yaml:8:5: error: 'parmeters': a route has no such key",
@@ -59,10 +59,10 @@ class TestAsAProcess:
 
     def test_environment_values_that_are_not_set_are_warnings(self, desk: Desk) -> None:
         desk.settings = {"AZURE_DEVOPS_PROJECT": ""}
-        ended = desk.run("check", "--json")
-        (finding,) = ended.json["findings"]
+        result = desk.run("check", "--json")
+        (finding,) = result.json["findings"]
         line = (desk.folder / "routes.yaml").read_text().splitlines()[1]
-        assert (ended.code, ended.json["errors"], ended.json["warnings"]) == (0, 0, 1)
+        assert (result.code, result.json["errors"], result.json["warnings"]) == (0, 0, 1)
         assert (finding["rule"], finding["line"], finding["column"]) == (
             "unset-environment",
             2,
@@ -72,7 +72,7 @@ class TestAsAProcess:
 
     def test_json_has_every_field(self, desk: Desk) -> None:
         desk.routes("name: b\nevent: RunStatusChange\npipeline: p")
-        ended = desk.run("check", "--json")
+        result = desk.run("check", "--json")
         finding = {
             "line": 5,
             "column": 12,
@@ -82,16 +82,16 @@ class TestAsAProcess:
             "message": "is no event type",
             "suggestion": "did you mean 'RunStatusChanged'?",
         }
-        assert (ended.code, ended.json) == (
+        assert (result.code, result.json) == (
             1,
             {"file": "routes.yaml", "errors": 1, "warnings": 0, "findings": [finding]},
         )
 
     def test_a_file_that_is_not_yaml_is_one_finding(self, desk: Desk) -> None:
         (desk.folder / "routes.yaml").write_text("a: [1\n")
-        ended = desk.run("check")
-        assert ended.code == 1
-        assert ended.out.splitlines()[-1].endswith("routes.yaml: 1 error, 0 warnings")
+        result = desk.run("check")
+        assert result.code == 1
+        assert result.out.splitlines()[-1].endswith("routes.yaml: 1 error, 0 warnings")
 
 
 # fmt: off

@@ -27,10 +27,10 @@ def offered(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> Offered:
         monkeypatch.setenv("COMP_WORDS", "\n".join(words))
         monkeypatch.setenv("COMP_CWORD", str(len(words) - 1))
         monkeypatch.setenv(VARIABLE, "complete_bash")
-        with pytest.raises(SystemExit) as ended:
+        with pytest.raises(SystemExit) as caught:
             main([], desk.folder, desk.environment)
         output = desk.capfd.readouterr()
-        assert (ended.value.code, output.err) == (0, "")
+        assert (caught.value.code, output.err) == (0, "")
         return output.out.split()
 
     return ask

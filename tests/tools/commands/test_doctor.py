@@ -21,7 +21,7 @@ from tests.support import ROOT
 from tests.support.canaries import secret
 from tests.support.journal.stores import OpenTables
 from tests.support.services.odd_host import answering
-from tests.tools.conftest import NOT_SOLVED, NOWHERE, RIGHT, TRIAGE, WRONG, Desk, Ended
+from tests.tools.conftest import RIGHT, TRIAGE, UNREACHABLE, UNSOLVABLE, WRONG, Desk, Result
 from tools.actions.check_results import Status, failed
 from tools.actions.diagnosis import examine
 from tools.installation import Installation
@@ -39,27 +39,27 @@ def signed_out(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AZURE_TOKEN_CREDENTIALS", "AzureCliCredential")
 
 
-def examined(desk: Desk, *arguments: str) -> Ended:
+def examined(desk: Desk, *arguments: str) -> Result:
     """Run the doctor, and assert that it leaves nothing behind."""
     before = traces(desk)
-    ended = desk.run("doctor", *arguments)
+    result = desk.run("doctor", *arguments)
     assert traces(desk) == before
-    return ended
+    return result
 
 
 def traces(desk: Desk) -> Any:
     """Return everything that the doctor could leave behind."""
     files = sorted(path.name for path in desk.folder.iterdir() if path.suffix != ".log")
-    runs = [] if desk.organization_url == NOWHERE else desk.runs
+    runs = [] if desk.organization_url == UNREACHABLE else desk.runs
     return files, runs, desk.records if (desk.folder / "journal.sqlite3").exists() else None
 
 
 def found(desk: Desk, *arguments: str) -> Findings:
     """Return status, detail and next step of each result, by check; assert that the exit code fits them."""
-    ended, findings = examined(desk, *arguments, "--json"), Findings()
-    for one in ended.json:
+    result, findings = examined(desk, *arguments, "--json"), Findings()
+    for one in result.json:
         findings.setdefault(one["check"], []).append((one["status"], one["detail"], one["next_step"]))
-    assert ended.code == int(any(one["status"] == "failed" for one in ended.json))
+    assert result.code == int(any(one["status"] == "failed" for one in result.json))
     return findings
 
 
@@ -78,9 +78,9 @@ def journal_in(connection: str) -> dict[str, str]:
 def test_all_is_well(busy_desk: Desk, host: RunningProcess) -> None:
     busy_desk.deliver()
     before = traces(busy_desk)
-    ended = busy_desk.process("doctor", "--url", host.url)
-    assert (ended.code, ended.err) == (0, "")
-    *rows, last = ended.rows
+    result = busy_desk.process("doctor", "--url", host.url)
+    assert (result.code, result.err) == (0, "")
+    *rows, last = result.rows
     assert [tuple(row[:2]) for row in rows] == [
         *[("ok", check) for check in ("settings", "routes", "journal", "secret")],
         *[("skipped", check) for check in ("token", "waits")],
@@ -115,7 +115,7 @@ def test_all_is_well(busy_desk: Desk, host: RunningProcess) -> None:
          "check the identity that AZURE_CLIENT_ID names, or sign in with 'az login' on a laptop"),
         ({"WAIT_TOKEN_KEYS": Fernet.generate_key().decode()}, "waits", "ok", "the keys in WAIT_TOKEN_KEYS", None),
         ({"WAIT_TOKEN_KEYS_SECRET_NAME": "wait-keys", **VAULT}, "waits", "failed", "wait-keys", ""),
-        ({}, "Azure DevOps", "failed", f"{NOWHERE}/mlops: no connection: ",
+        ({}, "Azure DevOps", "failed", f"{UNREACHABLE}/mlops: no connection: ",
          "check AZURE_DEVOPS_ORG_URL and the network: DNS, proxy, firewall"),
     ],
 )  # fmt: skip
@@ -179,7 +179,7 @@ class TestAzureDevOps:
             "name: by-id\nevent: RunCompleted\npipeline: 13\nparameters: { serviceName: x }",
             "name: wrong-id\nevent: RunCompleted\npipeline: 99",
             OFF,
-            NOT_SOLVED,
+            UNSOLVABLE,
             WRONG.replace("evaluate", "wrong"),
         )
         findings = found(busy_desk)
@@ -206,7 +206,7 @@ class TestAzureDevOps:
         for pipeline in declared["pipelines"]:
             pipeline["may_queue"] = pipeline["name"] != "triage"
         arguments = ("--pipelines", str(desk.file(yaml.safe_dump(declared), "pipelines.yaml")))
-        desk.routes(RIGHT, TRIAGE, NOT_SOLVED)
+        desk.routes(RIGHT, TRIAGE, UNSOLVABLE)
         pat, log = {"DEVSTACK_PAT": secret("pat")}, desk.folder / "ado.log"
         with start("devstack.ado", *arguments, env=pat, cwd=desk.folder, log=log) as ado:
             desk.organization_url = ado.url
@@ -230,9 +230,9 @@ class TestAzureDevOps:
 class TestSettingsAndRoutes:
     def test_a_credential_that_is_missing(self, desk: Desk) -> None:
         desk.settings = {"AZURE_DEVOPS_EXT_PAT": ""}
-        ended = examined(desk)
-        first, advice, *others, _ = ended.rows
-        assert (ended.code, ended.err, first[:2]) == (1, "", ["failed", "settings"])
+        result = examined(desk)
+        first, advice, *others, _ = result.rows
+        assert (result.code, result.err, first[:2]) == (1, "", ["failed", "settings"])
         assert "set AZURE_DEVOPS_EXT_PAT" in first[2]
         assert advice == ["next: correct the application settings, or local.settings.json"]
         skipped = ("secret", "token", "waits", "Azure DevOps")
@@ -241,12 +241,12 @@ class TestSettingsAndRoutes:
 
     def test_each_problem_of_the_routes_is_on_its_own_line(self, desk: Desk) -> None:
         desk.routes("name: a\nevent: Nope\npipeline: 1", "name: a\nevent: RunCompleted\npipeline: 1\nwhen: nope")
-        ended = examined(desk)
-        assert ended.code == 1
-        first, *others = [row for row in ended.rows if "routes.yaml:" in " ".join(row)]
+        result = examined(desk)
+        assert result.code == 1
+        first, *others = [row for row in result.rows if "routes.yaml:" in " ".join(row)]
         assert first[:2] == ["failed", "routes"]
         assert [len(row) for row in others] == [1, 1]
-        assert ["skipped", "Azure DevOps", "needs valid routes"] in ended.rows
+        assert ["skipped", "Azure DevOps", "needs valid routes"] in result.rows
 
     def test_wrong_settings_skip_the_checks_that_need_them(self, desk: Desk) -> None:
         desk.settings = {"JOURNAL_LEASE_SECONDS": "x", "JOURNAL_CONNECTION": "sqlite:"}

@@ -170,13 +170,13 @@ def test_the_complete_text(desk: Desk) -> None:
         "name: deployed\nevent: ModelDeployed\npipeline: 7",
     )
     desk.file(run_completed(runTags={"team": "fraud", "long": "x" * 300}))
-    ended = desk.process("explain", "event.json")
+    result = desk.process("explain", "event.json")
     routes = desk.run("explain", "event.json", "--json").json[0]["routes"]
     (evaluate_get, evaluate_post), (by_id_post,) = (_http(route["calls"]) for route in routes[:2])
     refused = next(route["reason"] for route in routes if route["route"] == "fails")
-    assert (ended.code, ended.err) == (1, "")
+    assert (result.code, result.err) == (1, "")
     assert (
-        ended.out
+        result.out
         == f"""\
 event.json: RunCompleted event-1, subject
   evaluate: matches
@@ -249,15 +249,15 @@ class TestEvents:
         desk.routes(RIGHT, "name: triage\nevent: ModelDeployed\npipeline: triage")
         file = desk.file(f"[{run_completed('$(x)')}, {event_text('ModelDeployed', {})}, 7]")
         with file.open() as stdin:
-            ended = desk.ended(desk.start("explain", "--json", stdin=stdin))
-        assert (ended.code, ended.err) == (1, "")
+            result = desk.finish(desk.start("explain", "--json", stdin=stdin))
+        assert (result.code, result.err) == (1, "")
         found = [
             (event["event"]["type"].rpartition(".")[2], *(each["route"] for each in event["routes"] if each["refused"]))
-            for event in ended.json
+            for event in result.json
         ]
         assert found == [("RunCompleted", "evaluate"), ("ModelDeployed", UNROUTED), ("", UNROUTED)]
-        assert {event["file"] for event in ended.json} == {"standard input"}
-        assert "$(x)" in ended.json[0]["routes"][0]["reason"]
+        assert {event["file"] for event in result.json} == {"standard input"}
+        assert "$(x)" in result.json[0]["routes"][0]["reason"]
         lines = desk.run("explain", file).out.splitlines()
         assert {"  not checked: triage (for ModelDeployed)", f"{file}: (unreadable)"} <= set(lines)
 
@@ -265,20 +265,20 @@ class TestEvents:
         letter = json.loads(run_completed()) | {"deadLetterReason": "MaxDeliveryAttemptsExceeded"}
         desk.file(json.dumps([letter]), "letters/a.json")
         desk.file("{", "letters/b.json")
-        ended = desk.run("explain", "letters")
-        assert (ended.code, ended.out.splitlines()[1]) == (
+        result = desk.run("explain", "letters")
+        assert (result.code, result.out.splitlines()[1]) == (
             1,
             "  given up by Event Grid: MaxDeliveryAttemptsExceeded",
         )
-        assert ended.err.startswith("manage.py: b.json is not JSON")
+        assert result.err.startswith("manage.py: b.json is not JSON")
 
 
 class TestJournal:
     def explained(self, desk: Desk, raw: str = "") -> dict[str, Any]:
         desk.file(raw or run_completed())
-        ended = desk.run("explain", "event.json", "--json")
-        assert ended.code == 0
-        (route,) = ended.json[0]["routes"]
+        result = desk.run("explain", "event.json", "--json")
+        assert result.code == 0
+        (route,) = result.json[0]["routes"]
         assert isinstance(route, dict)
         return route
 
@@ -335,10 +335,10 @@ class TestJournal:
     def test_a_journal_that_does_not_answer(self, desk: Desk, connection: str) -> None:
         desk.settings = {"JOURNAL_CONNECTION": connection}
         desk.file(run_completed())
-        ended = desk.run("explain", "event.json", "event.json")
-        assert ended.code == 1
-        assert ended.out.count("    journal   not known\n    outcome   not known\n") == 2
-        assert (ended.err.count("\n"), "journal" in ended.err) == (1, True)
+        result = desk.run("explain", "event.json", "event.json")
+        assert result.code == 1
+        assert result.out.count("    journal   not known\n    outcome   not known\n") == 2
+        assert (result.err.count("\n"), "journal" in result.err) == (1, True)
 
     @pytest.mark.parametrize(("auth", "scheme"), [("identity", "Bearer"), ("pat", "Basic")])
     def test_the_credential_is_masked(self, desk: Desk, auth: str, scheme: str) -> None:
@@ -352,7 +352,7 @@ def test_another_table_one_route_and_a_limit(desk: Desk) -> None:
     desk.routes(RIGHT)
     desk.file(f"[{run_completed('a')}, {run_completed('b')}, {run_completed('c')}]")
     arguments = ("explain", "event.json", "--routes", "other.yaml", "--json", "--route", "triage", "--limit")
-    ended = desk.run(*arguments, "2")
-    assert [[each["route"] for each in event["routes"]] for event in ended.json] == [["triage"]] * 2
-    assert ended.err == "only the first 2 events were read; use --limit to read more\n"
+    result = desk.run(*arguments, "2")
+    assert [[each["route"] for each in event["routes"]] for event in result.json] == [["triage"]] * 2
+    assert result.err == "only the first 2 events were read; use --limit to read more\n"
     assert desk.run(*arguments, "3").err == ""

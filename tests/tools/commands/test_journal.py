@@ -42,9 +42,9 @@ def put(
 
 
 def keys(desk: Desk, *arguments: object) -> list[str]:
-    ended = desk.run("journal", *arguments, "--json")
-    assert ended.code == 0
-    return [record["key"] for record in ended.json]
+    result = desk.run("journal", *arguments, "--json")
+    assert result.code == 0
+    return [record["key"] for record in result.json]
 
 
 class TestList:
@@ -52,16 +52,16 @@ class TestList:
         busy_desk.deliver(run_completed("a"))
         busy_desk.routes(WRONG)
         busy_desk.deliver(run_completed("b"))
-        ended = busy_desk.process("journal")
-        assert (ended.code, ended.err) == (0, "")
-        head, *rows = ended.rows
+        result = busy_desk.process("journal")
+        assert (result.code, result.err) == (0, "")
+        head, *rows = result.rows
         assert head == ["KEY", "ROUTE", "STATE", "AGE", "EVENT", "RUN", "REASON"]
         queued, parked = sorted(busy_desk.records, key=lambda record: record.state, reverse=True)
         assert [row[:3] + row[4:] for row in rows] == [
             [parked.key.key[:12], "evaluate", "parked", "RunCompleted event-1", "-", parked.reason],
             [queued.key.key[:12], "evaluate", "queued", "RunCompleted event-1", "501"],
         ], "without a terminal, nothing is cut"
-        assert ended.out.isascii(), "no box-drawing characters"
+        assert result.out.isascii(), "no box-drawing characters"
         assert busy_desk.run("journal", "list", "--json").json == busy_desk.run("journal", "--json").json
 
     def test_json_has_every_field(self, desk: Desk) -> None:
@@ -131,9 +131,9 @@ class TestList:
 
     def test_control_characters_are_replaced(self, desk: Desk) -> None:
         put(desk, reason="\x1b[2Jgone\r\nsecond \u202eline \x9b1m", state=State.PARKED)
-        ended = desk.run("journal")
-        assert not set("\x1b\r\x9b\u202e") & set(ended.out)
-        assert len(ended.rows) == 2
+        result = desk.run("journal")
+        assert not set("\x1b\r\x9b\u202e") & set(result.out)
+        assert len(result.rows) == 2
 
 
 class TestBrokenConfiguration:
@@ -142,8 +142,8 @@ class TestBrokenConfiguration:
         put(desk, key="0000")
         desk.file("routes: [", "routes.yaml")
         desk.settings = {"AZURE_DEVOPS_EXT_PAT": "", "AZURE_DEVOPS_AUTH": "pat", "AZURE_CLOUD": "AzureUSGovernment"}
-        ended = desk.process(*command.split())
-        assert (ended.code, ended.err) == (0, "")
+        result = desk.process(*command.split())
+        assert (result.code, result.err) == (0, "")
 
     def test_reading_does_not_create_a_missing_journal(self, desk: Desk) -> None:
         journal = desk.folder / "journal.sqlite3"
@@ -154,8 +154,8 @@ class TestBrokenConfiguration:
 
     def test_all_wrong_settings_are_reported(self, desk: Desk) -> None:
         desk.settings = {"JOURNAL_CONNECTION": "AccountName=x;AccountKey=canary", "JOURNAL_RETENTION_DAYS": "x"}
-        ended = desk.run("journal")
-        assert (ended.code, [line.split()[0] for line in ended.err.splitlines()[1:]]) == (2, list(desk.settings))
+        result = desk.run("journal")
+        assert (result.code, [line.split()[0] for line in result.err.splitlines()[1:]]) == (2, list(desk.settings))
 
 
 class TestShow:
@@ -243,9 +243,9 @@ redrive:
 
     def test_an_ambiguous_prefix_lists_the_keys_and_prefers_occurrences_to_windows(self, desk: Desk) -> None:
         found = [put(desk, key=f"abcd{number}").key.key for number in (1, 2)]
-        ended = desk.run("journal", "show", "abcd")
-        assert (ended.code, ended.out) == (2, "")
-        first, *candidates = ended.err.splitlines()
+        result = desk.run("journal", "show", "abcd")
+        assert (result.code, result.out) == (2, "")
+        first, *candidates = result.err.splitlines()
         assert first == "manage.py: 2 keys begin with abcd; give more digits:"
         assert sorted(candidates) == [f"  {key} evaluate queued RunCompleted event-1" for key in found]
         put(desk, key="abcd23", route="$cooldown.evaluate")

@@ -12,15 +12,15 @@ from devstack.azurite import Azurite
 from shared.journal.journal import Journal
 from shared.journal.records import State
 from tests.support.builders import event_text, run_completed
-from tests.tools.conftest import EVALUATE, RIGHT, WRONG, Desk, Ended
+from tests.tools.conftest import EVALUATE, RIGHT, WRONG, Desk, Result
 from tools.actions.redrive import redrive_records
 from tools.console import Console
 from tools.installation import Installation
 
 
-def redriven(ended: Ended) -> list[tuple[str, ...]]:
+def redriven(result: Result) -> list[tuple[str, ...]]:
     """Return the route and the outcome of each record's row."""
-    return [tuple(row[1:3]) for row in ended.rows[:-1]]
+    return [tuple(row[1:3]) for row in result.rows[:-1]]
 
 
 class TestAfterTheRouteIsCorrected:
@@ -39,11 +39,11 @@ class TestAfterTheRouteIsCorrected:
         ]
         assert ([record.state for record in busy_desk.records], busy_desk.runs) == ([State.PARKED], [])
 
-        ended = busy_desk.process("redrive", key[:8])
+        result = busy_desk.process("redrive", key[:8])
         (run,) = busy_desk.runs
         (record,) = busy_desk.records
-        assert (ended.code, ended.err) == (0, "")
-        assert ended.rows == [
+        assert (result.code, result.err) == (0, "")
+        assert result.rows == [
             [key[:12], "evaluate", "queued", f"run {run['id']} {record.run_url}"],
             ["1 record: 1 queued"],
         ]
@@ -59,7 +59,7 @@ class TestAfterTheRouteIsCorrected:
         key = busy_desk.park().key.key
         busy_desk.plan(accept=True, delay_after_seconds=1)
         processes = [busy_desk.start("redrive", key) for _ in range(2)]
-        codes = sorted(busy_desk.ended(process).code for process in processes)
+        codes = sorted(busy_desk.finish(process).code for process in processes)
         assert len(busy_desk.runs) == 1
         assert codes in ([0, 0], [0, 1]), "the second redrive is deferred, or finds the run queued"
         assert [record.state for record in busy_desk.records] == [State.QUEUED]
@@ -67,10 +67,10 @@ class TestAfterTheRouteIsCorrected:
     def test_a_changed_once_per_reports_the_new_key(self, busy_desk: Desk) -> None:
         keys = [busy_desk.park(run_id, runTags={"team": "blue"}).key.key for run_id in "ab"]
         busy_desk.routes(RIGHT + "\nonce_per: '{{ run_tags.team }}'")
-        ended = busy_desk.run("redrive", *keys)
+        result = busy_desk.run("redrive", *keys)
         (record,) = busy_desk.records
-        assert (ended.code, redriven(ended)) == (0, [("evaluate", "queued"), ("evaluate", "duplicate")])
-        assert ended.rows[0][3] == f"under key {record.key.key[:12]}; run 501 {record.run_url}"
+        assert (result.code, redriven(result)) == (0, [("evaluate", "queued"), ("evaluate", "duplicate")])
+        assert result.rows[0][3] == f"under key {record.key.key[:12]}; run 501 {record.run_url}"
         assert len(busy_desk.runs) == 1
 
     def test_an_unrouted_event_that_is_complete_now(self, desk: Desk) -> None:
@@ -83,8 +83,8 @@ class TestAfterTheRouteIsCorrected:
         key, reason = record.key.key, "no route matches; evaluate: it is disabled"
         assert desk.run("journal", "show", key).out.endswith(f"redrive: nothing to do: {reason}\n")
         for options, outcome in ((["--dry-run"], "would ignore"), ([], "ignored")):
-            ended = desk.run("redrive", key, *options)
-            assert (ended.code, ended.rows[0]) == (0, [key[:12], "$unrouted", outcome, reason])
+            result = desk.run("redrive", key, *options)
+            assert (result.code, result.rows[0]) == (0, [key[:12], "$unrouted", outcome, reason])
         assert desk.records == []
 
     @pytest.mark.parametrize(
@@ -99,16 +99,16 @@ class TestAfterTheRouteIsCorrected:
     def test_a_dry_run_shows_the_whole_request(self, desk: Desk, more: str, words: str) -> None:
         desk.park()
         desk.routes(f"{RIGHT}\n{more}")
-        ended = desk.run("redrive", "--all", "--dry-run")
-        assert (ended.rows[0][2], words in ended.rows[0][3]) == ("would queue", True)
+        result = desk.run("redrive", "--all", "--dry-run")
+        assert (result.rows[0][2], words in result.rows[0][3]) == ("would queue", True)
 
     def test_a_cooldown_applies_to_the_dry_run_and_the_redrive(self, busy_desk: Desk) -> None:
         key = busy_desk.park().key.key
         busy_desk.routes(RIGHT + "\ncooldown: 6h")
         busy_desk.deliver(run_completed("another"))
         assert redriven(busy_desk.run("redrive", key, "--dry-run")) == [("evaluate", "would suppress")]
-        ended = busy_desk.run("redrive", key)
-        assert (ended.code, redriven(ended)) == (0, [("evaluate", "suppressed")])
+        result = busy_desk.run("redrive", key)
+        assert (result.code, redriven(result)) == (0, [("evaluate", "suppressed")])
 
 
 class TestSelection:
@@ -116,8 +116,8 @@ class TestSelection:
         keys = [desk.park(run_id).key.key[:12] for run_id in "abc"]
         desk.deliver(run_completed("released"))
         desk.deliver("{nonsense")
-        ended = desk.run("redrive", "--route", "evaluate", "--dry-run")
-        assert [row[0] for row in ended.rows[:-1]] == keys
+        result = desk.run("redrive", "--route", "evaluate", "--dry-run")
+        assert [row[0] for row in result.rows[:-1]] == keys
         everything = desk.run("redrive", "--all", "--dry-run")
         expected = [("evaluate", "would queue")] * 3 + [("$unrouted", "would park")]
         assert (everything.code, redriven(everything)) == (1, expected)
@@ -143,8 +143,8 @@ class TestSelection:
         foreseen = busy_desk.run("redrive", "--all", "--dry-run", *states)
         assert sorted(row[2] for row in foreseen.rows[:-1]) == ["would look", "would queue"]
         busy_desk.settle()
-        ended = busy_desk.run("redrive", "--all", *states)
-        assert (ended.code, redriven(ended)) == (0, [("evaluate", "queued")] * 2)
+        result = busy_desk.run("redrive", "--all", *states)
+        assert (result.code, redriven(result)) == (0, [("evaluate", "queued")] * 2)
         assert sorted(run["templateParameters"]["runId"] for run in busy_desk.runs) == ["released", "uncertain"]
 
     def test_a_redrive_that_was_interrupted_is_found_again(self, desk: Desk) -> None:
@@ -154,19 +154,19 @@ class TestSelection:
 
     def test_several_keys_of_which_all_must_exist(self, desk: Desk) -> None:
         first, second = (desk.park(run_id).key.key for run_id in "ab")
-        ended = desk.run("redrive", first, second[:10], first[:6], "--dry-run")
-        assert [row[0] for row in ended.rows[:-1]] == [first[:12], second[:12]]
-        ended = desk.run("redrive", first, "ffffffff", "eeeeeeee")
-        assert (ended.code, ended.out) == (2, "")
-        assert [line.split("; ")[0].split()[-1] for line in ended.err.splitlines()] == ["ffffffff", "eeeeeeee"]
+        result = desk.run("redrive", first, second[:10], first[:6], "--dry-run")
+        assert [row[0] for row in result.rows[:-1]] == [first[:12], second[:12]]
+        result = desk.run("redrive", first, "ffffffff", "eeeeeeee")
+        assert (result.code, result.out) == (2, "")
+        assert [line.split("; ")[0].split()[-1] for line in result.err.splitlines()] == ["ffffffff", "eeeeeeee"]
         assert {record.state for record in desk.records} == {State.PARKED}
 
 
 class TestFailures:
     def test_a_deferral(self, desk: Desk) -> None:
-        ended = desk.run("redrive", desk.park().key.key)
+        result = desk.run("redrive", desk.park().key.key)
         expected = [("evaluate", "deferred")], ["1 record: 1 deferred"]
-        assert (ended.code, redriven(ended), ended.rows[-1]) == (1, *expected)
+        assert (result.code, redriven(result), result.rows[-1]) == (1, *expected)
         assert [record.state for record in desk.records] == [State.PARKED]
 
     def test_a_record_that_another_redrive_has_claimed_does_not_stop_the_others(self, desk: Desk) -> None:
@@ -191,18 +191,18 @@ class TestFailures:
         for options, outcome in (([], "would look"), (["--without-looking"], "would queue")):
             foreseen = busy_desk.run("redrive", record.key.key, "--dry-run", *options)
             assert redriven(foreseen) == [("evaluate", outcome)]
-        ended = busy_desk.run("redrive", record.key.key)
-        assert (ended.code, ended.rows[0][2]) == (1, "parked")
-        assert "a run may have been queued and cannot be looked for: HTTP 404" in ended.rows[0][3]
+        result = busy_desk.run("redrive", record.key.key)
+        assert (result.code, result.rows[0][2]) == (1, "parked")
+        assert "a run may have been queued and cannot be looked for: HTTP 404" in result.rows[0][3]
         assert busy_desk.run("redrive", record.key.key, "--without-looking").code == 0
         assert len(busy_desk.runs) == 1
 
     def test_warnings_of_the_app_are_shown(self, busy_desk: Desk) -> None:
         busy_desk.plan(accept=False, status=500, match={"method": "POST", "path": "tags"}, times=9)
         busy_desk.park()
-        ended = busy_desk.run("redrive", "--all")
-        assert ended.code == 0
-        assert ended.err.startswith("manage.py: run 501 could not be tagged with")
+        result = busy_desk.run("redrive", "--all")
+        assert result.code == 0
+        assert result.err.startswith("manage.py: run 501 could not be tagged with")
 
     def test_an_interruption(self, desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
         def interrupt(self: Journal, *arguments: object) -> None:
@@ -225,12 +225,12 @@ def test_on_a_terminal_more_than_one_needs_confirmation(
         busy_desk.park(run_id)
     ours, theirs = pty.openpty()
     os.write(ours, f"{answer}\n".encode())
-    ended = busy_desk.ended(busy_desk.start("redrive", *arguments.split(), stdin=theirs))
+    result = busy_desk.finish(busy_desk.start("redrive", *arguments.split(), stdin=theirs))
     os.close(ours)
     os.close(theirs)
-    assert (ended.code, len(busy_desk.runs)) == (code, 0 if code else len(records))
+    assert (result.code, len(busy_desk.runs)) == (code, 0 if code else len(records))
     if code:
-        assert ended.err == "redrive 2 records? [y/N] manage.py: not confirmed; nothing was sent\n"
+        assert result.err == "redrive 2 records? [y/N] manage.py: not confirmed; nothing was sent\n"
 
 
 def test_redrive_on_azure_tables(busy_desk: Desk, azurite: Azurite) -> None:
@@ -241,8 +241,8 @@ def test_redrive_on_azure_tables(busy_desk: Desk, azurite: Azurite) -> None:
     busy_desk.routes(RIGHT.replace("evaluate", route))
     (document,) = busy_desk.run("journal", "--route", route, "--json").json
     assert (document["state"], document["event"]["id"]) == ("parked", "event-1")
-    ended = busy_desk.process("redrive", "--route", route)
-    assert (ended.code, redriven(ended)) == (0, [(route, "queued")])
+    result = busy_desk.process("redrive", "--route", route)
+    assert (result.code, redriven(result)) == (0, [(route, "queued")])
     shown = busy_desk.run("journal", "show", document["key"], "--json").json
     assert (shown["state"], shown["run_id"]) == ("queued", busy_desk.runs[0]["id"])
     nothing = busy_desk.run("journal", "--route", "nope").out

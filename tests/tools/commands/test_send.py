@@ -21,9 +21,9 @@ from tools.events.webhook import HandshakeFailed, HostUnreachable, webhook
 
 class TestToTheApp:
     def test_a_sample_as_a_process(self, busy_desk: Desk, host: RunningProcess) -> None:
-        ended = busy_desk.process("send", "RunCompleted", "--url", host.url, "--set", "data.runId=r-1", "--wait")
-        assert (ended.code, ended.err) == (0, "")
-        ((event, route, outcome, run),) = ended.rows
+        result = busy_desk.process("send", "RunCompleted", "--url", host.url, "--set", "data.runId=r-1", "--wait")
+        assert (result.code, result.err) == (0, "")
+        ((event, route, outcome, run),) = result.rows
         (queued,) = busy_desk.runs
         assert queued["templateParameters"] == {"runId": "r-1", "experimentName": "train"}
         assert (route, outcome) == ("evaluate-after-training", "queued")
@@ -33,14 +33,14 @@ class TestToTheApp:
 
     @pytest.mark.parametrize("schema", ["cloud", "eventgrid"])
     def test_every_sample_in_either_schema(self, busy_desk: Desk, host: RunningProcess, schema: str) -> None:
-        ended = busy_desk.run("send", *SAMPLE_NAMES, "--url", host.url, "--schema", schema, "--wait")
-        assert (ended.code, [row[2] for row in ended.rows]) == (0, ["queued"] * len(SAMPLE_NAMES))
+        result = busy_desk.run("send", *SAMPLE_NAMES, "--url", host.url, "--schema", schema, "--wait")
+        assert (result.code, [row[2] for row in result.rows]) == (0, ["queued"] * len(SAMPLE_NAMES))
         assert len(busy_desk.runs) == len(SAMPLE_NAMES)
 
     def test_a_sample_that_is_sent_twice_is_two_occurrences(self, busy_desk: Desk, host: RunningProcess) -> None:
         for _ in range(2):
-            ended = busy_desk.run("send", "runcompleted", "--url", f"{host.url}/")
-            assert ended.rows[0][1:] == ["-", "sent", f"to {host.url}: HTTP 202"]
+            result = busy_desk.run("send", "runcompleted", "--url", f"{host.url}/")
+            assert result.rows[0][1:] == ["-", "sent", f"to {host.url}: HTTP 202"]
         assert len(busy_desk.runs) == 2
         message = "HTTP 404: cannot find function: 'nope'; check that this is the function app"
         busy_desk.fails(1, message, "send", "ModelDeployed", "--url", host.url, "--function", "nope", "--wait")
@@ -66,8 +66,8 @@ class TestToTheApp:
 
     def test_a_deferred_event_is_delivered_again(self, busy_desk: Desk, host: RunningProcess) -> None:
         busy_desk.plan(accept=False, status=503, headers={"Retry-After": "1"})
-        ended = busy_desk.run("send", "ModelDeployed", "--url", host.url, "--wait")
-        assert (ended.code, ended.rows[0][1:3]) == (0, ["smoke-test-after-deployment", "queued"])
+        result = busy_desk.run("send", "ModelDeployed", "--url", host.url, "--wait")
+        assert (result.code, result.rows[0][1:3]) == (0, ["smoke-test-after-deployment", "queued"])
         assert len(busy_desk.runs) == 1
 
     def test_timeout(self, busy_desk: Desk, host: RunningProcess) -> None:
@@ -113,24 +113,24 @@ class TestOtherHosts:
     def test_the_address_that_azure_shows(self, desk: Desk) -> None:
         with answering((202, {}, "")) as odd:
             url = f"{odd.url}/runtime/webhooks/EventGrid?functionName=other&code={secret('code')}"
-            ended = desk.run("send", "RunCompleted", "--url", url)
-        assert ended.rows[0][3] == f"to {odd.url}: HTTP 202"
+            result = desk.run("send", "RunCompleted", "--url", url)
+        assert result.rows[0][3] == f"to {odd.url}: HTTP 202"
         assert odd.asked[0][1].endswith("?functionName=other")
         assert odd.asked[0][2]["x-functions-key"] == secret("code")
 
     def test_a_failing_host_for_an_event_that_no_route_matches(self, desk: Desk) -> None:
         desk.routes(WRONG + "\nenabled: false")
         with answering((500, {}, "out\n of order")) as odd:
-            ended = desk.run("send", "RunCompleted", "--url", odd.url, "--wait", "--timeout", "1s")
-        assert (ended.code, ended.rows[0][2:]) == (1, ["deferred", f"to {odd.url}: HTTP 500: out of order"])
+            result = desk.run("send", "RunCompleted", "--url", odd.url, "--wait", "--timeout", "1s")
+        assert (result.code, result.rows[0][2:]) == (1, ["deferred", f"to {odd.url}: HTTP 500: out of order"])
 
     def test_deliveries_are_counted(self, desk: Desk) -> None:
         start, seconds = utc_now(), count()
         desk.clock = lambda: start + timedelta(seconds=next(seconds))
         with answering((500, {}, ""), (500, {}, ""), (202, {}, "")) as odd:
-            ended = desk.run("send", "RunCompleted", "--url", odd.url, "--wait", "--timeout", "4s")
+            result = desk.run("send", "RunCompleted", "--url", odd.url, "--wait", "--timeout", "4s")
         assert [headers["aeg-delivery-count"] for _, _, headers, _ in odd.asked] == ["0", "1", "2"]
-        assert (ended.code, ended.rows[0][1:3]) == (1, ["evaluate", "nothing"])
+        assert (result.code, result.rows[0][1:3]) == (1, ["evaluate", "nothing"])
 
 
 class TestUsage:

@@ -77,16 +77,16 @@ def test_wrong_usage(desk: Desk, monkeypatch: pytest.MonkeyPatch, command: str, 
 def test_broken_routes(desk: Desk, command: str) -> None:
     desk.park()
     desk.routes("name: a\nevent: RunComplete\npipeline: p")
-    ended = desk.run(*command.split())
-    assert (ended.code, ended.out) == (2, "")
-    assert ended.err.startswith("manage.py: routes.yaml has 1 problem; nothing was started:\n  routes.yaml:5:")
+    result = desk.run(*command.split())
+    assert (result.code, result.out) == (2, "")
+    assert result.err.startswith("manage.py: routes.yaml has 1 problem; nothing was started:\n  routes.yaml:5:")
 
 
 @pytest.mark.parametrize("command", ["preview --all", "redrive --all"])
 def test_no_credential(desk: Desk, command: str) -> None:
     desk.park()
     desk.settings = {"AZURE_DEVOPS_EXT_PAT": ""}
-    ended = desk.run(*command.split())
-    assert (ended.code, ended.out) == (2, "")
-    assert "AZURE_DEVOPS_AUTH is 'pat' and there is none" in ended.err
+    result = desk.run(*command.split())
+    assert (result.code, result.out) == (2, "")
+    assert "AZURE_DEVOPS_AUTH is 'pat' and there is none" in result.err
     assert desk.run("redrive", "--all", "--dry-run").code == 0, "a dry run needs no credential"

@@ -32,10 +32,10 @@ def end(desk: Desk, run_id: str) -> None:
 
 def test_as_a_process(desk: Desk) -> None:
     key = wait(desk)
-    ended = desk.process("waits")
-    assert (ended.code, ended.err) == (0, "")
-    assert ended.rows[0] == ["KEY", "RUN", "WORKSPACE", "STATE", "AGE", "PLAN", "REASON"]
-    assert ended.rows[1][:4] == [key[:12], "run-1", "any", "waiting"]
+    result = desk.process("waits")
+    assert (result.code, result.err) == (0, "")
+    assert result.rows[0] == ["KEY", "RUN", "WORKSPACE", "STATE", "AGE", "PLAN", "REASON"]
+    assert result.rows[1][:4] == [key[:12], "run-1", "any", "waiting"]
 
 
 def test_the_oldest_comes_first_and_only_all_includes_those_that_are_over(desk: Desk) -> None:
@@ -69,6 +69,6 @@ def test_a_wait_cannot_be_redriven(desk: Desk, state: State) -> None:
     key = wait(desk)
     (record,) = [each for each in desk.records if each.key.key == key and is_wait(each)]
     written = desk.store.replace(replace(record, state=state))
-    ended = desk.run("redrive", key)
-    assert "looked after by the timer sweep_waits" in re.sub(r"\s+", " ", ended.out + ended.err)
+    result = desk.run("redrive", key)
+    assert "looked after by the timer sweep_waits" in re.sub(r"\s+", " ", result.out + result.err)
     assert [each for each in desk.records if each.key == record.key] == [written]

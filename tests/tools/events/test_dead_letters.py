@@ -16,7 +16,7 @@ from tests.support.builders import cloud_event_text, run_completed
 from tests.support.canaries import secret
 from tests.support.journal.stores import no_identity
 from tests.support.services.blob_service import SIGNATURE, BlobService, serving
-from tests.tools.conftest import RIGHT, TRIAGE, Desk, Ended
+from tests.tools.conftest import RIGHT, TRIAGE, Desk, Result
 from tools.errors import CommandFailed, UnreadableFile
 from tools.events.dead_letter_blobs import BlobAccess, BlobPlace, blob_place, blobs
 from tools.events.dead_letters import DeadLetter, read_dead_letters
@@ -61,15 +61,15 @@ class TestFiles:
         assert not (busy_desk.folder / "journal.sqlite3").exists()
         assert busy_desk.runs == []
 
-        ended = busy_desk.process("redrive", "--dead-letters", letters)
-        assert (ended.code, ended.err) == (0, "")
+        result = busy_desk.process("redrive", "--dead-letters", letters)
+        assert (result.code, result.err) == (0, "")
         first = "SUB/2026/11/20/10/a.json"
-        assert [row[:5] for row in ended.rows[:-1]] == [
+        assert [row[:5] for row in result.rows[:-1]] == [
             [first, "id-a", "MaxDeliveryAttemptsExceeded (GenericError)", "evaluate", "queued"],
             [first, "id-b", "MaxDeliveryAttemptsExceeded (GenericError)", "evaluate", "queued"],
             ["SUB/2026/11/20/11/c.json", "id-c", "TimeToLiveExceeded (TimedOut)", "evaluate", "queued"],
         ]
-        assert ended.rows[-1] == ["3 events: 3 queued"]
+        assert result.rows[-1] == ["3 events: 3 queued"]
 
         for options in ([], ["--dry-run"]):
             again = busy_desk.run("redrive", "--dead-letters", letters, *options)
@@ -90,22 +90,22 @@ class TestFiles:
         busy_desk.settle()
         busy_desk.file(json.dumps([eg("a")]))
         for options, outcome in ((["--dry-run"], "would look"), ([], "queued")):
-            ended = busy_desk.run("redrive", "--dead-letters", "event.json", *options)
-            assert (ended.code, ended.rows[0][:2], ended.rows[0][4]) == (0, ["event.json", "id-a"], outcome)
+            result = busy_desk.run("redrive", "--dead-letters", "event.json", *options)
+            assert (result.code, result.rows[0][:2], result.rows[0][4]) == (0, ["event.json", "id-a"], outcome)
         assert len(busy_desk.runs) == 1
 
     def test_each_route_has_a_row_even_if_one_is_deferred(self, busy_desk: Desk) -> None:
         busy_desk.routes(RIGHT, TRIAGE)
         busy_desk.plan(accept=False, status=429, headers={"Retry-After": "1"}, match={"path": "/pipelines/15/runs"})
         busy_desk.file(json.dumps(eg("a")))
-        ended = busy_desk.run("redrive", "--dead-letters", "event.json")
-        assert [row[3:5] for row in ended.rows[:-1]] == [["evaluate", "queued"], ["triage", "deferred"]]
-        assert (ended.code, ended.rows[-1]) == (1, ["1 event: 1 deferred, 1 queued"])
+        result = busy_desk.run("redrive", "--dead-letters", "event.json")
+        assert [row[3:5] for row in result.rows[:-1]] == [["evaluate", "queued"], ["triage", "deferred"]]
+        assert (result.code, result.rows[-1]) == (1, ["1 event: 1 deferred, 1 queued"])
 
     def test_foreign_and_unreadable_events(self, desk: Desk) -> None:
         foreign = {"id": "blob", "topic": "t", "eventType": "Microsoft.Storage.BlobCreated", "data": {}}
         desk.file(json.dumps([foreign, {"id": "half", "subject": "s"}, "a string", eg("a;b")]))
-        foreseen, ended, again = (
+        foreseen, result, again = (
             desk.run("redrive", "--dead-letters", "event.json", *options) for options in (["--dry-run"], [], [])
         )
         assert (foreseen.code, [row[1:5] for row in foreseen.rows[:-1]]) == (
@@ -117,8 +117,8 @@ class TestFiles:
                 ["id-a;b", "MaxDeliveryAttemptsExceeded (GenericError)", "evaluate", "would park"],
             ],
         )
-        assert (ended.code, [row[4] for row in ended.rows[:-1]]) == (1, ["ignored", "parked", "parked", "parked"])
-        assert ended.rows[-1] == ["4 events: 1 ignored, 3 parked"]
+        assert (result.code, [row[4] for row in result.rows[:-1]]) == (1, ["ignored", "parked", "parked", "parked"])
+        assert result.rows[-1] == ["4 events: 1 ignored, 3 parked"]
         assert [record.state for record in desk.records] == [State.PARKED] * 3
         assert again.rows[-1] == ["4 events: 3 duplicate, 1 ignored"]
         assert again.rows[1][5].startswith("parked before: the event cannot be read")
@@ -129,7 +129,7 @@ class TestFiles:
         (letters / "D.json").write_bytes(b"\xff\xfe[]")
         (letters / "E.json").symlink_to(letters / "nowhere")
         (letters / "F.json").write_text("[" * 200_000)
-        ended = desk.run("redrive", "--dead-letters", letters, "--dry-run")
+        result = desk.run("redrive", "--dead-letters", letters, "--dry-run")
         problems = [
             "B.json is not JSON (Expecting",
             "C.json contains neither an event",
@@ -137,16 +137,16 @@ class TestFiles:
             "E.json cannot be read (No such file",
             "F.json is nested too deeply",
         ]
-        for line, problem in zip(ended.err.splitlines(), problems, strict=True):
+        for line, problem in zip(result.err.splitlines(), problems, strict=True):
             assert line.startswith(f"manage.py: {problem}")
-        assert (ended.code, [row[4:5] for row in ended.rows[:-1]]) == (1, [["would queue"]] * 3)
+        assert (result.code, [row[4:5] for row in result.rows[:-1]]) == (1, [["would queue"]] * 3)
 
     def test_a_limit_and_an_empty_folder(self, desk: Desk, letters: Path) -> None:
         for limit in (1, 2, 3):
-            ended = desk.run("redrive", "--dead-letters", letters, "--dry-run", "--limit", limit)
-            assert (len(ended.rows), "were read" in ended.err) == (limit + 1, limit < 3)
+            result = desk.run("redrive", "--dead-letters", letters, "--dry-run", "--limit", limit)
+            assert (len(result.rows), "were read" in result.err) == (limit + 1, limit < 3)
         (desk.folder / "empty").mkdir()
-        assert desk.run("redrive", "--dead-letters", "empty") == Ended(0, "no dead letters were found\n", "")
+        assert desk.run("redrive", "--dead-letters", "empty") == Result(0, "no dead letters were found\n", "")
 
     def test_the_example_in_event_grids_documentation(self) -> None:
         example = {"id": "caee", "type": "foo", "deadletterreason": "Max", "lastdeliveryoutcome": "NotFound"}
@@ -168,9 +168,9 @@ def service() -> Iterator[BlobService]:
 
 class TestBlobs:
     def test_with_a_signature_in_the_url(self, busy_desk: Desk, service: BlobService) -> None:
-        ended = busy_desk.process("redrive", "--dead-letters", service.signed_url)
-        assert (ended.code, ended.err) == (0, "")
-        assert [row[:2] for row in ended.rows[:-1]] == [
+        result = busy_desk.process("redrive", "--dead-letters", service.signed_url)
+        assert (result.code, result.err) == (0, "")
+        assert [row[:2] for row in result.rows[:-1]] == [
             ["SUB/2026/11/20/10/a.json", "id-a"],
             ["SUB/2026/11/20/10/a.json", "id-b"],
             ["SUB/2026/11/20/11/ü c.json", "id-c"],
@@ -185,8 +185,8 @@ class TestBlobs:
     ) -> None:
         desk.settings = {name or "AZURE_STORAGE_CONNECTION_STRING": service.connection_string}
         options = [] if name is None else ["--connection-string-env", name]
-        ended = desk.run("redrive", "--dead-letters", service.url + prefix, "--dry-run", *options)
-        assert (ended.code, [row[1] for row in ended.rows[:-1]]) == (0, [f"id-{each}" for each in ids])
+        result = desk.run("redrive", "--dead-letters", service.url + prefix, "--dry-run", *options)
+        assert (result.code, [row[1] for row in result.rows[:-1]]) == (0, [f"id-{each}" for each in ids])
 
     def test_an_unreadable_blob_is_reported_and_the_others_are_processed(
         self, desk: Desk, service: BlobService
@@ -194,14 +194,14 @@ class TestBlobs:
         service.blobs["A.json"] = b""
         service.failing = {"SUB/2026/11/20/10/a.json": 409, "SUB/2026/11/21/10/d.json": 404}
         desk.settings = {"AZURE_STORAGE_CONNECTION_STRING": service.connection_string}
-        ended = desk.run("redrive", "--dead-letters", service.url, "--dry-run")
-        assert (ended.code, [row[1] for row in ended.rows[:-1]]) == (1, ["id-c"])
+        result = desk.run("redrive", "--dead-letters", service.url, "--dry-run")
+        assert (result.code, [row[1] for row in result.rows[:-1]]) == (1, ["id-c"])
         problems = [
             "A.json is not JSON (Expecting value",
             "SUB/2026/11/20/10/a.json cannot be read: HTTP 409 InternalError; try again",
             "SUB/2026/11/21/10/d.json cannot be read: HTTP 404 InternalError; check",
         ]
-        for line, problem in zip(ended.err.splitlines(), problems, strict=True):
+        for line, problem in zip(result.err.splitlines(), problems, strict=True):
             assert line.startswith(f"manage.py: {problem}")
 
     def test_a_malformed_and_a_lost_answer(self, service: BlobService, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,9 +20,9 @@ from tools.events.documents import (
     Schema,
     assigned,
     event_name,
-    freshened,
     in_schema,
     parse_assignment,
+    renewed,
     schema_of,
 )
 from tools.events.samples import sample_event
@@ -59,11 +59,11 @@ class TestFreshened:
     def test_only_id_and_time_change(self, schema: Schema) -> None:
         document = in_schema(sample_event("ModelRegistered"), schema)
         _, *before, _, data = meaning(document)
-        assert meaning(freshened(document, "new", NOW)) == ("new", *before, NOW, data)
+        assert meaning(renewed(document, "new", NOW)) == ("new", *before, NOW, data)
         assert "new" not in json.dumps(document), "the original is not changed"
 
     def test_keys_keep_the_events_spelling(self) -> None:
-        fresh = freshened({"ID": "a", "type": "t", "Time": "x"}, "b", NOW)
+        fresh = renewed({"ID": "a", "type": "t", "Time": "x"}, "b", NOW)
         assert fresh == {"ID": "b", "type": "t", "Time": "2026-11-20T12:00:00Z"}
 
 

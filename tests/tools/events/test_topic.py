@@ -110,11 +110,11 @@ class TestAsAProcess:
     def test_the_key_from_the_environment(self, desk: Desk, topic: CustomTopic) -> None:
         arguments = ("send", "ModelRegistered", "--topic", topic.url, "--set", "data.modelName=m")
         desk.settings = {"EVENTGRID_TOPIC_KEY": KEY + "\n"}
-        ended = desk.process(*arguments)
-        assert (ended.code, ended.err) == (0, "")
+        result = desk.process(*arguments)
+        assert (result.code, result.err) == (0, "")
         (event,) = topic.events
         assert event["data"]["ModelName"] == "m"
-        assert ended.rows == [[f"ModelRegistered {event['id']}", "-", "sent", f"to {topic.url}: published"]]
+        assert result.rows == [[f"ModelRegistered {event['id']}", "-", "sent", f"to {topic.url}: published"]]
         desk.settings = {"EVENTGRID_TOPIC_KEY": secret("wrong")}
         desk.process(*arguments).fails(1, "did not accept ModelRegistered")
 
@@ -138,14 +138,14 @@ class TestAsAProcess:
         topic.is_cloud = schema == "cloud"
         topic.deliver = lambda event: desk.deliver(json.dumps(event))
         arguments = ("--topic", topic.url, "--schema", schema, "--wait", "--timeout", "5s", "--json")
-        ended = desk.run("send", desk.file(json.dumps(EVENT)), *arguments)
-        (shown,) = ended.json[0]["outcomes"]
+        result = desk.run("send", desk.file(json.dumps(EVENT)), *arguments)
+        (shown,) = result.json[0]["outcomes"]
         assert (shown["route"], shown["outcome"]) == ("evaluate", outcome)
         (record,) = [each for each in desk.records if each.key.key == shown["key"]]
         assert (parse_event(record.entry.event).source == WORKSPACE) is topic.is_cloud
 
     def test_waiting_until_the_timeout(self, desk: Desk, topic: CustomTopic) -> None:
         desk.settings = {"EVENTGRID_TOPIC_KEY": KEY}
-        ended = desk.run("send", "RunCompleted", "--topic", topic.url, "--wait", "--timeout", "1s")
-        assert (ended.code, ended.rows[0][1:3]) == (1, ["evaluate", "nothing"])
-        assert "has no record of it; check that the app uses this journal and these routes" in ended.rows[0][3]
+        result = desk.run("send", "RunCompleted", "--topic", topic.url, "--wait", "--timeout", "1s")
+        assert (result.code, result.rows[0][1:3]) == (1, ["evaluate", "nothing"])
+        assert "has no record of it; check that the app uses this journal and these routes" in result.rows[0][3]

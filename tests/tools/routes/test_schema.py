@@ -149,8 +149,8 @@ def test_the_schema_accepts_what_the_app_accepts(route: dict[str, Any]) -> None:
 
 
 def test_the_command_writes_it(desk: Desk) -> None:
-    ended = desk.process("schema")
-    assert (ended.code, ended.err, ended.out) == (0, "", schema_text(NAMES))
-    ended = desk.run("schema", "--output", "here.json")
-    assert (ended.code, ended.out, ended.err) == (0, "", "wrote here.json\n")
+    result = desk.process("schema")
+    assert (result.code, result.err, result.out) == (0, "", schema_text(NAMES))
+    result = desk.run("schema", "--output", "here.json")
+    assert (result.code, result.out, result.err) == (0, "", "wrote here.json\n")
     assert json.loads((desk.folder / "here.json").read_text()) == SCHEMA
