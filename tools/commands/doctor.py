@@ -52,11 +52,18 @@ def doctor(
 ) -> None:
     """Test everything that the app depends on.
 
-    The checks use the real services, in this order: read the settings and routes.yaml; write, read and delete a
-    journal record; read the secret or get a token; encrypt and decrypt a token with the keys for waiting tasks; list
-    the pipelines of each project; find the pipeline of each route; have Azure DevOps preview a run of each route;
-    perform Event Grid's validation handshake with the app's endpoint. Nothing is queued, and nothing is left behind.
-    Each failure is followed by its next step.
+    The checks use the real services, in this order:
+
+    \b
+    - read the settings and routes.yaml
+    - write, read and delete a journal record
+    - read the secret or get a token
+    - encrypt and decrypt a token with the keys for waiting tasks
+    - list the pipelines of each project, and find the pipeline of each route
+    - have Azure DevOps preview a run of each route
+    - perform Event Grid's validation handshake with the app's endpoint
+
+    Nothing is queued, and nothing is left behind. Each failure is followed by its next step.
 
     With `AZURE_DEVOPS_AUTH=identity` on a laptop, the check uses your identity, not the app's. A preview cannot show
     if a PAT has the scope Build (Read & execute), which queuing needs: Build (Read) is enough for a preview.

@@ -61,13 +61,17 @@ def explain_events(
 ) -> None:
     """Explain what an event leads to, and why.
 
-    For each event and route, the command shows if the route matches, or which part of its condition was false and
-    which values that part saw; the rendered parameters; the HTTP calls that would be sent, without the credential; the
-    journal's key; what the journal holds for it now; and the resulting outcome of a delivery. The decision is made by
-    the app's own code, with the routes.yaml on this machine.
+    For each event and route, the command shows:
 
-    Nothing is sent and nothing is changed. Azure DevOps is not contacted: if a route gives its pipeline by name, the
-    id is shown as `{id of NAME}`.
+    \b
+    - that the route matches, or the false part of its condition with its values
+    - the rendered parameters
+    - the HTTP calls that would be sent, without the credential
+    - the journal's key, and what the journal holds for it now
+    - the resulting outcome of a delivery
+
+    The decision is made by the app's own code, with the routes.yaml on this machine. Nothing is sent or changed. Azure
+    DevOps is not contacted: if a route gives its pipeline by name, the id is shown as `{id of NAME}`.
     """
     installation, console = installation_of(context).with_routes(routes), Console()
     names = [each.name for each in installation.configuration.routes.routes]
