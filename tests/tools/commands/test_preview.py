@@ -24,7 +24,7 @@ def previewing(busy_desk: Desk) -> Iterator[Desk]:
     assert not (busy_desk.folder / "journal.sqlite3").exists()
 
 
-def asked(desk: Desk) -> list[dict[str, Any]]:
+def run_requests(desk: Desk) -> list[dict[str, Any]]:
     """The requests for a run or a preview that the emulator has recorded."""
     books = requests.get(f"{desk.emulator}/books", timeout=10).json()["requests"]
     return [request for request in books if request["method"] == "POST"]
@@ -40,7 +40,9 @@ class TestOneEvent:
         assert "      - script: echo runId=run-7" in lines
         assert lines[-1] == "1 preview: 1 accepted; nothing was queued"
         assert result.out.isascii()
-        assert [request["path"] for request in asked(previewing)] == ["/contoso/mlops/_apis/pipelines/11/preview"]
+        assert [request["path"] for request in run_requests(previewing)] == [
+            "/contoso/mlops/_apis/pipelines/11/preview"
+        ]
 
     def test_what_azure_devops_refuses(self, previewing: Desk) -> None:
         previewing.routes(WRONG)
@@ -61,7 +63,7 @@ class TestOneEvent:
         assert (result.code, result.rows[0][:2]) == (1, ["unsafe", "would park"])
         ignored = previewing.run("preview", previewing.file(sample_text("model-registered")))
         assert (ignored.code, ignored.rows[0][:2]) == (0, ["-", "would ignore"])
-        assert asked(previewing) == []
+        assert run_requests(previewing) == []
 
     def test_json(self, previewing: Desk) -> None:
         path = previewing.file(run_completed("run-7"))
@@ -91,7 +93,7 @@ class TestAllRoutes:
         assert legend.startswith("(sample): ")
         (triage,) = [row for row in rows if row.startswith("triage")]
         assert triage.endswith("runId=sample_run_00000001 (sample), runStatus=Failed")
-        assert len(asked(previewing)) == 6
+        assert len(run_requests(previewing)) == 6
 
     def test_a_route_without_a_sample_and_a_disabled_route(self, previewing: Desk) -> None:
         previewing.routes(UNSOLVABLE, RIGHT + "\nenabled: false")

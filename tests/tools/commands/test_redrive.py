@@ -30,11 +30,11 @@ class TestAfterTheRouteIsCorrected:
         busy_desk.deliver()
         key = busy_desk.run("journal", "--state", "parked", "--json").json[0]["key"]
         busy_desk.routes(RIGHT)
-        foreseen = busy_desk.process("redrive", key[:8], "--dry-run")
-        assert (foreseen.code, foreseen.err) == (0, "")
-        asked = "model-evaluation in contoso/mlops on main; runId=run-1, experimentName=train"
-        assert foreseen.rows == [
-            [key[:12], "evaluate", "would queue", asked],
+        dry_run = busy_desk.process("redrive", key[:8], "--dry-run")
+        assert (dry_run.code, dry_run.err) == (0, "")
+        request = "model-evaluation in contoso/mlops on main; runId=run-1, experimentName=train"
+        assert dry_run.rows == [
+            [key[:12], "evaluate", "would queue", request],
             ["1 record, and nothing was changed: 1 would queue"],
         ]
         assert ([record.state for record in busy_desk.records], busy_desk.runs) == ([State.PARKED], [])
@@ -137,11 +137,11 @@ class TestSelection:
         states = ("--state", "released", "--state", "uncertain", "--state", "claimed")
         (unsure,) = (record for record in busy_desk.records if record.state is State.UNCERTAIN)
         busy_desk.clock = lambda: unsure.settled_at - timedelta(milliseconds=1)
-        foreseen = busy_desk.run("redrive", "--all", "--dry-run", *states)
-        assert sorted(row[2] for row in foreseen.rows[:-1]) == ["would defer", "would queue"]
+        dry_run = busy_desk.run("redrive", "--all", "--dry-run", *states)
+        assert sorted(row[2] for row in dry_run.rows[:-1]) == ["would defer", "would queue"]
         busy_desk.clock = lambda: unsure.settled_at
-        foreseen = busy_desk.run("redrive", "--all", "--dry-run", *states)
-        assert sorted(row[2] for row in foreseen.rows[:-1]) == ["would look", "would queue"]
+        dry_run = busy_desk.run("redrive", "--all", "--dry-run", *states)
+        assert sorted(row[2] for row in dry_run.rows[:-1]) == ["would look", "would queue"]
         busy_desk.settle()
         result = busy_desk.run("redrive", "--all", *states)
         assert (result.code, redriven(result)) == (0, [("evaluate", "queued")] * 2)
@@ -189,8 +189,8 @@ class TestFailures:
         (record,) = busy_desk.records
         assert record.state is State.PARKED
         for options, outcome in (([], "would look"), (["--without-looking"], "would queue")):
-            foreseen = busy_desk.run("redrive", record.key.key, "--dry-run", *options)
-            assert redriven(foreseen) == [("evaluate", outcome)]
+            dry_run = busy_desk.run("redrive", record.key.key, "--dry-run", *options)
+            assert redriven(dry_run) == [("evaluate", outcome)]
         result = busy_desk.run("redrive", record.key.key)
         assert (result.code, result.rows[0][2]) == (1, "parked")
         assert "a run may have been queued and cannot be looked for: HTTP 404" in result.rows[0][3]

@@ -38,7 +38,7 @@ def test_as_a_process(desk: Desk) -> None:
     assert result.rows[1][:4] == [key[:12], "run-1", "any", "waiting"]
 
 
-def test_the_oldest_comes_first_and_only_all_includes_those_that_are_over(desk: Desk) -> None:
+def test_the_oldest_comes_first_and_all_includes_waits_that_are_over(desk: Desk) -> None:
     keys = [wait(desk, f"run-{number}", "ws") for number in range(3)]
     end(desk, "run-1")
     assert [found["key"] for found in desk.run("waits", "--json").json] == [keys[0], keys[2]]

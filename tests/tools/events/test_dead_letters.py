@@ -56,8 +56,8 @@ def letters(tmp_path: Path) -> Path:
 
 class TestFiles:
     def test_a_folder_with_both_schemas(self, busy_desk: Desk, letters: Path) -> None:
-        foreseen = busy_desk.run("redrive", "--dead-letters", letters, "--dry-run")
-        assert (foreseen.code, [row[4] for row in foreseen.rows[:-1]]) == (0, ["would queue"] * 3)
+        dry_run = busy_desk.run("redrive", "--dead-letters", letters, "--dry-run")
+        assert (dry_run.code, [row[4] for row in dry_run.rows[:-1]]) == (0, ["would queue"] * 3)
         assert not (busy_desk.folder / "journal.sqlite3").exists()
         assert busy_desk.runs == []
 
@@ -105,10 +105,10 @@ class TestFiles:
     def test_foreign_and_unreadable_events(self, desk: Desk) -> None:
         foreign = {"id": "blob", "topic": "t", "eventType": "Microsoft.Storage.BlobCreated", "data": {}}
         desk.file(json.dumps([foreign, {"id": "half", "subject": "s"}, "a string", eg("a;b")]))
-        foreseen, result, again = (
+        dry_run, result, again = (
             desk.run("redrive", "--dead-letters", "event.json", *options) for options in (["--dry-run"], [], [])
         )
-        assert (foreseen.code, [row[1:5] for row in foreseen.rows[:-1]]) == (
+        assert (dry_run.code, [row[1:5] for row in dry_run.rows[:-1]]) == (
             1,
             [
                 ["blob", "-", "-", "would ignore"],
@@ -247,17 +247,17 @@ class TestBlobs:
 
     def test_signed_out(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("tools.events.dead_letter_blobs._OPTIONS", {"retry_total": 0})
-        asked: set[str] = set()
+        requested: set[str] = set()
 
         class SignedOut:
             def get_token(self, *scopes: str, **options: Any) -> NoReturn:
-                asked.update(scopes)
+                requested.update(scopes)
                 raise ClientAuthenticationError("not signed in: canary")
 
         place = blob_place("https://account.blob.core.windows.net/letters")
         with pytest.raises(CommandFailed, match="Microsoft Entra issued no token; sign in with 'az login'") as caught:
             list(blobs(place, BlobAccess(SignedOut)))
-        assert asked == {"https://storage.azure.com/.default"}
+        assert requested == {"https://storage.azure.com/.default"}
         assert "canary" not in str(caught.value)
 
 

@@ -54,7 +54,7 @@ class TestSchemas:
         assert set(in_schema(cloud | {"specVersion": "1.0"}, Schema.EVENT_GRID)) == set(document)
 
 
-class TestFreshened:
+class TestRenewed:
     @pytest.mark.parametrize("schema", Schema)
     def test_only_id_and_time_change(self, schema: Schema) -> None:
         document = in_schema(sample_event("ModelRegistered"), schema)

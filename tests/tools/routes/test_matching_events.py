@@ -82,7 +82,7 @@ class TestConditions:
         data = data_of(made(event, when=when))
         assert {key: data[key] for key in expected} == expected
 
-    def test_every_route_of_the_shipped_table(self) -> None:
+    def test_every_route_of_the_default_table(self) -> None:
         for route in load_configuration(ENVIRONMENT, ROOT, NAMES).routes.routes:
             assert isinstance(matching_event(route), MatchingEvent), route.name
 
