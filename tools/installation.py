@@ -27,7 +27,7 @@ class Installation:
 
     :param app_dir: the folder that contains function_app.py.
     :param environ: environment variables. They take precedence over local.settings.json.
-    :param clock: the clock for ages and forecasts; the app itself has its own.
+    :param clock: the clock for ages and forecasts; the app itself uses another one.
     """
 
     app_dir: Path

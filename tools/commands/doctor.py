@@ -35,7 +35,7 @@ KeyOption = Annotated[
     typer.Option(
         "--key",
         metavar="KEY",
-        help=f"The app's system key. Prefer the environment variable {KEY_VARIABLE}: other users can see a command "
+        help=f"The app's system key. Prefer the environment variable {KEY_VARIABLE}: other users can see the command "
         "line.",
     ),
 ]

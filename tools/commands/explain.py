@@ -64,7 +64,8 @@ def explain_events(
     For each event and route, the command shows:
 
     \b
-    - that the route matches, or the false part of its condition with its values
+    - whether the route matches
+    - which part of a false condition is false, and the values that it used
     - the rendered parameters
     - the HTTP calls that would be sent, without the credential
     - the journal's key, and what the journal holds for it now

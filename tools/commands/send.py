@@ -105,7 +105,7 @@ KeyOption = Annotated[
         "--key",
         metavar="KEY",
         help=f"The key of the app or topic. Prefer the environment variables {HOST_KEY_VARIABLE} and "
-        f"{TOPIC_KEY_VARIABLE}: other users can see a command line.",
+        f"{TOPIC_KEY_VARIABLE}: other users can see the command line.",
     ),
 ]
 WaitOption = Annotated[bool, typer.Option("--wait", help="Wait until the journal shows the outcome.")]

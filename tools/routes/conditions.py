@@ -40,7 +40,7 @@ SAMPLE: Final = "sample"
 """The string that represents all strings that are not literals."""
 
 Answer = bool | str
-"""Whether an expression is true, or the kind of its result, or ``FAILED``."""
+"""The truth of an expression, or the kind of its result, or ``FAILED``."""
 
 _MAX_CASES: Final = 2_000
 """With more cases, an expression is assumed to give anything."""
