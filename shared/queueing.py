@@ -95,12 +95,14 @@ class Queueing:
                 held_back = None if window is None else self._enter(record, window)
                 return held_back or self._send(record, sent or request, deadline)
 
-    def tag(self, match: Match, result: Result, deadline: datetime) -> None:
+    def tag(self, mine: Mine, match: Match, result: Result, deadline: datetime) -> None:
         """Tag the run that was queued, best effort: a run without tags is as good as one with."""
         if result.outcome is not Outcome.QUEUED or result.run_id is None or not match.tags:
             return
+        # A run that was in doubt is where its request asked for it, even if the route names another project today.
+        request = match.request if mine.lost_until is None else RunRequest.from_json(mine.record.entry.request)
         try:
-            self._pipelines.tag(match.request, Run(result.run_id, result.run_url), match.tags, deadline)
+            self._pipelines.tag(request, Run(result.run_id, result.run_url), match.tags, deadline)
         except AzureDevOpsError as exc:
             _log.warning("run %d could not be tagged with %s: %s", result.run_id, ", ".join(match.tags), exc)
 

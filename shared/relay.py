@@ -133,7 +133,7 @@ class Relay:
             case Mine() as mine:
                 result = self._queueing.act(mine, decided, deadline)
                 if isinstance(decided, Match):
-                    self._queueing.tag(decided, result, deadline)
+                    self._queueing.tag(mine, decided, result, deadline)
                 return result
 
 

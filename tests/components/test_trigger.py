@@ -205,6 +205,10 @@ class TestTheNextAttempt:
         triggered = attempts.fire(on_sleep=carry_out_late)
         assert [run.id for run in attempts.runs] == [triggered.run.id]
 
+    def test_takes_the_oldest_of_several_that_may_be_its_own(self, attempts: Attempts) -> None:
+        oldest, _ = attempts.queue(), attempts.queue()
+        assert attempts.fire().run.id == oldest
+
     def test_prefers_the_run_with_its_tag_to_an_older_one_without(self, attempts: Attempts) -> None:
         attempts.queue()
         tagged = attempts.queue(TAG)

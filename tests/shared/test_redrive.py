@@ -358,6 +358,13 @@ class TestOncePerChanged:
         assert outcomes(stand.redrive(released, BY_TEAM)) == [Outcome.DEFERRED]
         assert stand.stored(released) == released
 
+    def test_what_is_deferred_there_is_left_here_where_it_was_changed_meanwhile(self, stand: Stand) -> None:
+        stale = stand.park(self.team("a"))
+        changed = stand.store.replace(stale)
+        stand.pipelines.plan.append(DOWN)
+        assert outcomes(stand.redrive(stale, BY_TEAM)) == [Outcome.DEFERRED]
+        assert stand.stored(stale) == changed
+
     @pytest.mark.parametrize("look", [True, False])
     @pytest.mark.parametrize("planned", [LOST, LOST_UNQUEUED, die], ids=["uncertain", "uncertain, no run", "claimed"])
     def test_doubt_is_settled_under_the_old_key_first(

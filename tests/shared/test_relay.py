@@ -33,7 +33,7 @@ from shared.errors import (
 from shared.journal.records import JournalKey, Record, State, Store
 from shared.routing.table import WhyNot
 from shared.telemetry import Outcome
-from tests.support.builders import event_text, routes, run_completed
+from tests.support.builders import WORKSPACE, event_text, routes, run_completed
 from tests.support.clock import ManualClock
 from tests.support.fakes import HANGS, LOST, LOST_UNQUEUED, SKEW, FakePipelines, Reports, url_of
 from tests.support.journal.records import store_with
@@ -132,6 +132,12 @@ class TestWhatIsParked:
         relay = bench.relay()
         relay.deliver("x" * MAX_UNREADABLE_BYTES + "a")
         assert outcomes(relay.deliver("x" * MAX_UNREADABLE_BYTES + "b")) == [Outcome.PARKED]
+
+    def test_incomplete_events_with_another_id_or_of_another_workspace_are_different(self, bench: Bench) -> None:
+        relay = bench.relay()
+        for envelope in ({}, {"id": "event-2"}, {"topic": WORKSPACE + "-2"}):
+            raw = event_text("RunCompleted", {}, **envelope)
+            assert outcomes(relay.deliver(raw)) == [Outcome.PARKED]
 
     def test_what_azure_devops_refuses_for_good(self, bench: Bench) -> None:
         bench.pipelines.plan.append(RequestRefused("HTTP 400: Unexpected parameter 'run'"))
@@ -279,13 +285,16 @@ class TestAnswerLost:
     def test_the_request_that_was_sent_is_looked_for_though_the_route_has_changed(
         self, bench: Bench, value: str
     ) -> None:
-        changed = bench.relay(PLAIN.replace("{{ run_id }}", value))
+        """It is also the one that is sent again if there is no run: it alone is in the journal."""
+        changed = bench.relay(PLAIN.replace("{{ run_id }}", value) + "\nproject: another")
         without_a_run = Outcome.QUEUED if value == "other" else Outcome.PARKED
         for run_id, planned, outcome in (("a", LOST, Outcome.QUEUED), ("b", LOST_UNQUEUED, without_a_run)):
             bench.pipelines.plan.append(planned)
             deferred(bench.relay(), run_completed(run_id))
             bench.clock.advance(SETTLE)
             assert outcomes(changed.deliver(run_completed(run_id))) == [outcome]
+        sent = [queued.request.parameters["run"] for queued in bench.pipelines.books]
+        assert sent == (["a", "b"] if value == "other" else ["a"])
 
 
 class TestEqualRequests:
@@ -295,10 +304,13 @@ class TestEqualRequests:
         relay = bench.relay(SAME)
         bench.pipelines.plan.append(LOST_UNQUEUED)
         deferred(relay, run_completed("a"))
+        bench.clock.advance(10)
+        bench.pipelines.plan.append(lambda: bench.clock.advance(BUDGET - 1))
         relay.deliver(run_completed("b"))
         bench.clock.advance(SETTLE)
         (decision,) = relay.deliver(run_completed("a")).decisions
         assert (decision.outcome, decision.run_id) == (Outcome.QUEUED, 101)
+        assert bench.pipelines.searches == 1, "its owner was never in doubt, so no other run is left over"
 
     def test_of_several_the_oldest_is_adopted_and_the_record_says_so(self, bench: Bench) -> None:
         relay = bench.relay(SAME)
@@ -452,6 +464,23 @@ class TestCrashedAndSleepingWorkers:
         bench.pipelines.plan.append(sleep)
         assert "has been taken over by another delivery" in deferred(relay, run_completed())
 
+    def test_a_request_as_late_as_can_be_is_found(self, bench: Bench) -> None:
+        """It is sent at the end of its delivery, carried out when it has nearly settled, and its worker dies."""
+
+        def die() -> None:
+            (queued,) = bench.pipelines.books
+            late = timedelta(seconds=BUDGET + SETTLE - 1)
+            bench.pipelines.books[:] = [replace(queued, at=queued.at + late)]
+            raise KeyboardInterrupt
+
+        relay = bench.relay()
+        bench.pipelines.plan.append(die)
+        with pytest.raises(KeyboardInterrupt):
+            relay.deliver(run_completed())
+        bench.clock.advance(LEASE)
+        (decision,) = relay.deliver(run_completed()).decisions
+        assert (decision.outcome, decision.run_id) == (Outcome.QUEUED, 100)
+
     def test_a_journal_that_fails_after_the_run_was_queued(
         self, bench: Bench, caplog: pytest.LogCaptureFixture
     ) -> None:
@@ -509,12 +538,15 @@ class TestTags:
         assert bench.pipelines.tags == {100: ["aml-run:r-1", "event:event-1"]}
 
     @pytest.mark.parametrize("error", [LOST, HANGS])
-    def test_a_failed_tag_never_fails_the_delivery(
+    def test_a_failed_tag_never_fails_the_delivery_nor_outlasts_its_budget(
         self, bench: Bench, caplog: pytest.LogCaptureFixture, error: AzureDevOpsError
     ) -> None:
         bench.pipelines.tag_error = error
+        bench.pipelines.plan.append(lambda: bench.clock.advance(BUDGET - 1))
+        began = bench.clock()
         assert outcomes(bench.relay().deliver(run_completed("r-1"))) == [Outcome.QUEUED]
         assert "run 100 could not be tagged with aml-run:r-1, event:event-1: the answer was lost" in caplog.text
+        assert bench.clock() - began <= timedelta(seconds=BUDGET)
 
     def test_an_adopted_run_is_tagged_and_a_duplicate_is_not_tagged_again(self, bench: Bench) -> None:
         bench.pipelines.plan.append(LOST)

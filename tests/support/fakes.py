@@ -99,11 +99,18 @@ class FakePipelines:
 
     def tag(self, request: RunRequest, run: Run, tags: Sequence[str], deadline: datetime) -> None:
         self._call("tag", self.tag_error, deadline)
+        self._check_place(request, run)
         self.tags[run.id] = list(tags)
 
     def cancel(self, request: RunRequest, run: Run, deadline: datetime) -> None:
         self._call("cancel", self.cancel_error, deadline)
+        self._check_place(request, run)
         self.cancelled.append(run.id)
+
+    def _check_place(self, request: RunRequest, run: Run) -> None:
+        """Fail the test if a run is looked for in another organization or project than it was queued in."""
+        places = {(one.request.organization_url, one.request.project) for one in self.books if one.run == run}
+        assert places == {(request.organization_url, request.project)}
 
     def _call(self, name: str, error: AzureDevOpsError | None, deadline: datetime) -> None:
         check_time(name, self.clock, deadline)

@@ -19,7 +19,7 @@ from shared.journal.journal import Journal
 from shared.journal.records import UNROUTED, JournalKey, Record, Selection, Store
 from shared.queueing import Pipelines, Queueing
 from shared.redrive import Redriven, may_have_run
-from shared.relay import Delivery, Relay
+from shared.relay import Delivery, Relay, WaitingTasks
 from shared.routing.table import RouteTable
 from shared.telemetry import Outcome, Report
 from tests.support.builders import routes, run_completed
@@ -51,6 +51,7 @@ def relay_over(
     lease_seconds: float = LEASE,
     budget_seconds: float = BUDGET,
     sleep: Callable[[float], None] = time.sleep,
+    waits: WaitingTasks | None = None,
 ) -> Relay:
     """Return a relay whose journal and cooldowns are in the store."""
     journal = Journal(store, lease_seconds=lease_seconds, settle_seconds=SETTLE, clock=clock)
@@ -60,6 +61,7 @@ def relay_over(
         routes=table,
         journal=journal,
         queueing=queueing,
+        waits=waits,
         budget_seconds=budget_seconds,
         report=report,
         clock=clock,

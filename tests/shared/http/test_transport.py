@@ -139,6 +139,13 @@ def test_once_the_body_was_begun_the_answer_is_lost(transport: RequestsTransport
         post(transport, url, timeout_seconds=1 if serve is silence else 30)
 
 
+def test_a_get_that_finds_no_answer_is_not_sent_again(transport: RequestsTransport) -> None:
+    seen: list[bytes] = []
+    with server(answering(b"nonsense\r\n\r\n", seen)) as url, pytest.raises(RequestNotSent):
+        get(transport, url)
+    assert len(seen) == 1
+
+
 @pytest.mark.parametrize(
     "address",
     [

@@ -77,6 +77,11 @@ class TestTakeover:
         assert isinstance(scene.enter(other, meanwhile), Undecided)
         assert taken == [None]
 
+    def test_of_a_holder_that_was_suppressed(self, scene: Scene, free: Record) -> None:
+        """By another window, as its route's cooldown_key was changed before it came back."""
+        scene.journal.suppress(scene.claim("first"), "covered by another run")
+        assert scene.enter(scene.claim("other")) is None
+
     def test_of_a_holder_whose_record_is_gone(self, scene: Scene, free: Record) -> None:
         scene.journal.forget(free)
         assert scene.enter(scene.claim("other")) is None

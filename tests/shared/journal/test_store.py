@@ -64,6 +64,7 @@ class TestStore:
         store.insert(record("b", run_id=6))
         store.insert(record("c", route="elsewhere", run_id=7))
         assert store.owned_runs("route", [4, 5, 6, 7]) == {5, 6}
+        assert store.owned_runs("route", [4, 6]) == {6}
         assert store.owned_runs("route", []) == set()
 
     def test_the_owner_of_a_run(self, store: Store) -> None:
@@ -73,6 +74,15 @@ class TestStore:
         assert store.owner("route", 6) is None
         assert store.delete(owner)
         assert store.owner("route", 5) is None
+        assert store.owned_runs("route", [5]) == set()
+
+    def test_what_has_changed_is_not_deleted(self, store: Store) -> None:
+        first = written(store.insert(record()))
+        second = written(store.replace(first))
+        assert not store.delete(first)
+        assert store.get(first.key) == second
+        assert store.delete(second)
+        assert not store.delete(second)
 
     def test_of_many_records_one_gets_the_run(self, store: Store) -> None:
         records = [written(store.insert(record(f"{number}"))) for number in range(8)]

@@ -2,13 +2,15 @@
 
 import threading
 import time
+from datetime import datetime, timedelta
 
 import pytest
 
 from shared.clock import utc_now
 from shared.errors import CredentialUnavailable, InvalidWait, JournalUnavailable, NextstageError, WaitsForAnother
 from shared.journal.sqlite import SqliteStore
-from shared.waits.endpoint import Answer, Endpoint
+from shared.waits.endpoint import ANSWER_SECONDS, Answer, Endpoint
+from shared.waits.request import WaitRequest
 from tests.support.canaries import leaks
 from tests.support.waits import EVENT, PLAN_URLS, Scene, a_task, default_headers, the_end
 
@@ -39,7 +41,8 @@ class Stub:
         self.go = threading.Event()
         self.error = error
 
-    def register(self, *_: object) -> None:
+    def register(self, _: WaitRequest, deadline: datetime) -> None:
+        assert deadline <= utc_now() + timedelta(seconds=ANSWER_SECONDS), "nobody would hear what is done later"
         assert self.go.wait(30)
         raise self.error
 

@@ -36,12 +36,15 @@ class ManagementPlane:
         """How many seconds an answer takes."""
         self.statuses: dict[str, str] = {}
         self.asked: list[str] = []
+        self.given: list[float] = []
+        """How many seconds each request may take."""
         self.headers: dict[str, str] = {}
         self.answer: HttpResponse | Exception | None = None
         self.expired: set[str] = set()
 
     def __call__(self, request: HttpRequest, authorization: str, timeout_seconds: float) -> HttpResponse:
         self.asked.append(request.url)
+        self.given.append(timeout_seconds)
         self.headers = request.headers(authorization)
         self.clock.advance(self.takes)
         if authorization in self.expired:
@@ -252,10 +255,10 @@ def test_the_oldest_go_first_and_what_is_left_waits_for_the_next_sweep(scene: Sc
         scene.azure.statuses[f"run-{number}"] = "Completed"
         scene.clock.advance(1)
     scene.clock.advance(31 * MINUTE)
-    scene.azure.takes = 25
+    scene.azure.takes = 30
     assert scene.sweep.run() == Swept(open=2, told=1)
     assert scene.tasks.results == {tasks[0]: ["succeeded"]}
-    assert len(scene.azure.asked) == 2
+    assert scene.azure.given == [15, 10], "each has 15 s at most, and all 40 s"
 
 
 class TestWhatAzureMlMayAnswer:

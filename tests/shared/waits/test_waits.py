@@ -1,6 +1,7 @@
 """Registration, the run's end and what can go wrong between them: the task is told once, and its token is gone."""
 
 import json
+from collections import deque
 from datetime import timedelta
 
 import pytest
@@ -22,11 +23,13 @@ from shared.errors import (
 from shared.journal.records import Record, Selection, State, Store
 from shared.telemetry import Outcome
 from shared.waits.request import Task, WaitRequest
+from shared.waits.task_client import Access
 from shared.waits.wait import WAIT_PREFIX, Wait
-from tests.support.builders import WORKSPACE
+from tests.support.builders import WORKSPACE, routes, run_completed
 from tests.support.clock import ManualClock
-from tests.support.fakes import HANGS, LOST, LOST_UNQUEUED
+from tests.support.fakes import HANGS, LOST, LOST_UNQUEUED, FakePipelines, Reports
 from tests.support.journal.wrapped_store import Call, Meanwhile, WrappedStore
+from tests.support.relays import PLAIN, SETTLE, deferred, outcomes, relay_over
 from tests.support.waits import EVENT, GONE, BrokenStore, Scene, a_request, a_task, the_end
 
 OTHER_WORKSPACE = WORKSPACE.replace("workspaces/ws", "workspaces/other")
@@ -204,6 +207,7 @@ class TestRegistration:
         register(scene, request)
         scene.tasks.deaf = False
         assert kept(scene) == (State.UNCERTAIN, True)
+        assert end(scene) == [Outcome.DEFERRED], "it may still be under way"
         clock.advance(31)
         assert end(scene) == [Outcome.COMPLETED]
         assert kept(scene) == (State.COMPLETED, False)
@@ -316,9 +320,14 @@ class TestTelling:
         assert decision.outcome is Outcome.DEFERRED
         assert wait_record(scene).state is State.WAITING
 
-    def test_a_holder_that_died_is_taken_over_when_its_lease_has_lapsed(self, scene: Scene, clock: ManualClock) -> None:
+    @pytest.mark.parametrize("told", [False, True])
+    def test_a_holder_that_died_is_taken_over_when_its_lease_has_lapsed(
+        self, scene: Scene, clock: ManualClock, told: bool
+    ) -> None:
         request = a_request()
         scene.journal.take(register(scene, request), send_by=scene.in_seconds())
+        if told:
+            scene.tasks.complete(request.task, Access(request.token), "succeeded", scene.in_seconds())
         assert end(scene) == [Outcome.DEFERRED]
         clock.advance(61)
         assert end(scene) == [Outcome.COMPLETED]
@@ -337,6 +346,17 @@ class TestTelling:
         assert end(scene) == [Outcome.DEFERRED]
         assert told == [Outcome.COMPLETED]
         assert scene.tasks.results == {request.task.task_instance_id: ["succeeded"]}
+
+
+def test_a_task_that_the_routes_leave_no_time_for_is_told_with_the_next_delivery(
+    scene: Scene, store: Store, clock: ManualClock
+) -> None:
+    pipelines = FakePipelines(clock, plan=deque([HANGS]))
+    relay = relay_over(store, pipelines, routes(PLAIN), clock, report=Reports(), waits=scene.waits)
+    register(scene, a_request())
+    assert "the time of this delivery went to what came before this task" in deferred(relay, run_completed())
+    clock.advance(SETTLE)
+    assert outcomes(relay.deliver(run_completed())) == [Outcome.QUEUED, Outcome.COMPLETED]
 
 
 class TestTheAppsOwnIdentity:

@@ -12,6 +12,7 @@ from devstack.azurite import Azurite
 from shared.journal.journal import Journal
 from shared.journal.records import State
 from tests.support.builders import event_text, run_completed
+from tests.support.clock import ManualClock
 from tests.tools.conftest import EVALUATE, RIGHT, WRONG, Desk, Result
 from tools.actions.redrive import redrive_records
 from tools.console import Console
@@ -136,12 +137,11 @@ class TestSelection:
         ]
         states = ("--state", "released", "--state", "uncertain", "--state", "claimed")
         (unsure,) = (record for record in busy_desk.records if record.state is State.UNCERTAIN)
-        busy_desk.clock = lambda: unsure.settled_at - timedelta(milliseconds=1)
-        dry_run = busy_desk.run("redrive", "--all", "--dry-run", *states)
-        assert sorted(row[2] for row in dry_run.rows[:-1]) == ["would defer", "would queue"]
-        busy_desk.clock = lambda: unsure.settled_at
-        dry_run = busy_desk.run("redrive", "--all", "--dry-run", *states)
-        assert sorted(row[2] for row in dry_run.rows[:-1]) == ["would look", "would queue"]
+        busy_desk.clock = clock = ManualClock()
+        for early, outcome in ((timedelta(milliseconds=1), "would defer"), (timedelta(), "would look")):
+            clock.now = unsure.settled_at - early
+            dry_run = busy_desk.run("redrive", "--all", "--dry-run", *states)
+            assert sorted(row[2] for row in dry_run.rows[:-1]) == [outcome, "would queue"]
         busy_desk.settle()
         result = busy_desk.run("redrive", "--all", *states)
         assert (result.code, redriven(result)) == (0, [("evaluate", "queued")] * 2)

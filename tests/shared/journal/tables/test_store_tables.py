@@ -9,7 +9,9 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, field, replace
+from itertools import count
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 from urllib.parse import parse_qs, urlsplit
 
@@ -211,6 +213,7 @@ class TestMarkers:
         first = written(tables_store.insert(record(run_id=5)))
         written(tables_store.replace(replace(first, run_id=None)))
         assert tables_store.owned_runs("route", [5]) == {5}
+        assert tables_store.owner("route", 5) is None, "no record names it any more"
 
     def test_a_new_record_cannot_have_anothers_run(self, tables_store: TablesStore) -> None:
         tables_store.insert(record(run_id=5))
@@ -389,6 +392,8 @@ def batch(part_status: int, code: str = "", *, breaks: bool = False, etag: str =
 SIGN_IN = "<html>sign in</html>"
 BUSY, GONE, NOT_ALLOWED = odata(503, "ServerBusy"), odata(404, "ResourceNotFound"), odata(403, "AuthenticationFailed")
 TAKEN = batch(409, "EntityAlreadyExists")
+LAST_PAGE = Answer(200, '{"value": []}', "application/json")
+NO_LAST_PAGE = LAST_PAGE._replace(headers=("x-ms-continuation-NextPartitionKey: r",))
 NO_ACCESS = r"refuses \(AuthenticationFailed\).*account key"
 TOO_LARGE = r"refuses \(EntityTooLarge\).*check the setting JOURNAL_CONNECTION"
 
@@ -497,13 +502,7 @@ class TestRareOrders:
 
     @pytest.mark.parametrize(
         ("answer", "message"),
-        [
-            (BUSY, "does not answer"),
-            (
-                Answer(200, '{"value": []}', "application/json", headers=("x-ms-continuation-NextPartitionKey: r",)),
-                "more to say than can be read in 0 s",
-            ),
-        ],
+        [(BUSY, "does not answer"), (NO_LAST_PAGE, "more to say than can be read in 0 s")],
         ids=["it is not tried again", "no further page is read"],
     )
     def test_where_time_is_up(
@@ -511,10 +510,23 @@ class TestRareOrders:
     ) -> None:
         monkeypatch.setattr(tables_patience, "CALL_SECONDS", 0.0)
         monkeypatch.setattr(tables_patience, "LEAST_REQUEST_SECONDS", 30.0)
-        scripted.answers = [answer, Answer(200, '{"value": []}', "application/json")]
+        scripted.answers = [answer, LAST_PAGE]
         with pytest.raises(JournalUnavailable, match=message):
             scripted.store.owned_runs("route", [1])
         assert scripted.asked == 1
+
+    def test_all_pages_of_owned_runs_share_the_time_of_one_call(
+        self, scripted: ScriptedServer, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Each page of a selection has it for itself."""
+        seconds = count(0.0, tables_patience.CALL_SECONDS * 3 / 8)
+        monkeypatch.setattr(tables_patience, "time", SimpleNamespace(monotonic=lambda: next(seconds)))
+        scripted.answers = [NO_LAST_PAGE, LAST_PAGE]
+        assert list(scripted.store.select(Selection(), 5)) == []
+        scripted.asked = 0
+        with pytest.raises(JournalUnavailable, match="more to say than can be read in 8 s"):
+            scripted.store.owned_runs("route", [1])
+        assert scripted.asked == 2
 
 
 def _local(port: int | None, key: str = PUBLIC_DEVELOPMENT_KEY) -> str:
