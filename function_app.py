@@ -1,7 +1,6 @@
-"""The triggers of the function app. Binds and composes, decides nothing.
+"""The triggers of the function app. Contains no logic.
 
-What costs time to import is imported when it is first needed, so that the host is told quickly what functions
-there are.
+Slow modules are imported at their first use. The host therefore gets the list of functions quickly.
 """
 
 import json
@@ -27,9 +26,9 @@ def _load_configuration() -> "Configuration":
 def _compose() -> "App":
     from handlers import DISPATCH
     from shared.composition import compose
-    from shared.telemetry import quieten_libraries
+    from shared.telemetry import silence_request_logs
 
-    quieten_libraries()
+    silence_request_logs()
     return compose(_configuration(), DISPATCH)
 
 
@@ -38,10 +37,10 @@ _app = Lazy(_compose)
 
 
 class _App(func.FunctionApp):
-    """Checks the configuration when the host asks which functions there are, which it does at its start.
+    """Checks the configuration when the host asks for the list of functions, which it does at its start.
 
-    So a wrong setting or route stops the app there, with everything that is wrong, and not at the first event;
-    and to import this module needs no environment.
+    A wrong setting or route therefore stops the app at the start, not at the first event, and the error lists
+    everything that is wrong. The module itself can be imported without any settings.
     """
 
     def get_functions(self) -> Any:
@@ -52,23 +51,23 @@ class _App(func.FunctionApp):
 app = _App()
 
 
-# Annotated str, so that the worker hands over the raw JSON: func.EventGridEvent breaks on CloudEvents with old
-# workers, on "specVersion" spelt so, and on time offsets.
+# With the annotation str, the worker passes the raw JSON. func.EventGridEvent fails on CloudEvents with old workers, on
+# the spelling "specVersion", and on time offsets.
 @app.function_name("aml_event")
 @app.event_grid_trigger(arg_name="event")
 def aml_event(event: str) -> None:
-    """One event of an Azure ML workspace; returns where it is done with, raises where it must come again."""
+    """Handle one event of an Azure ML workspace. Return to acknowledge it; raise to have it delivered again."""
     _app().relay.deliver(event)
 
 
-# A function key in the query or a header, as the tasks of Azure Pipelines send it.
+# The tasks of Azure Pipelines send a function key in the query or in a header.
 @app.function_name("register_wait")
 @app.route(route="waits", trigger_arg_name="request", methods=["POST"], auth_level=func.AuthLevel.FUNCTION)
 def register_wait(request: func.HttpRequest) -> func.HttpResponse:
-    """An agentless task waits for a run; answered at once, and told when the run has ended."""
+    """Register an agentless task that waits for a run, and answer at once. The task is completed when the run ends."""
     bridge = _app().bridge
     if bridge is None:
-        error = {"error": "waits are off in this nextstage; set WAIT_TOKEN_KEYS, or WAIT_TOKEN_KEYS_SECRET_NAME"}
+        error = {"error": "waiting for runs is switched off; set WAIT_TOKEN_KEYS or WAIT_TOKEN_KEYS_SECRET_NAME"}
         return func.HttpResponse(json.dumps(error), status_code=501, mimetype="application/json")
     answer = bridge.endpoint.answer(request.headers, request.get_body())
     return func.HttpResponse(json.dumps(answer.document), status_code=answer.status, mimetype="application/json")
@@ -77,16 +76,16 @@ def register_wait(request: func.HttpRequest) -> func.HttpResponse:
 @app.function_name("sweep_waits")
 @app.timer_trigger(arg_name="timer", schedule="0 */10 * * * *", run_on_startup=False)
 def sweep_waits(timer: func.TimerRequest) -> None:
-    """Look after tasks whose run's event has not come."""
+    """Complete the tasks whose run has ended without an event that reported it."""
     if (bridge := _app().bridge) is not None:
         bridge.sweep.run()
 
 
-# Every night at a quiet hour. What a run does not get done, the next one does.
+# At night, when there are few events. Each execution continues where the previous one stopped.
 @app.function_name("purge_journal")
 @app.timer_trigger(arg_name="timer", schedule="0 30 3 * * *", run_on_startup=False)
 def purge_journal(timer: func.TimerRequest) -> None:
-    """Remove what has been done for longer than JOURNAL_RETENTION_DAYS; what is parked stays."""
+    """Remove final records that are older than JOURNAL_RETENTION_DAYS. Parked records stay."""
     from shared.journal.purge import purge
 
     purge(_app().journal, _app().retention)

@@ -1,1 +1,1 @@
-"""Everything needed to run nextstage with no cloud; never deployed."""
+"""Everything that is needed to run nextstage without a cloud. Never deployed."""

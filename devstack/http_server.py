@@ -1,11 +1,11 @@
-"""The one HTTP server of the devstack: a WSGI application on a port of the loopback address, in this process.
+"""The HTTP server of the devstack. It serves a WSGI application on the loopback address, in this process.
 
     with serving(app) as server:
         requests.get(server.url)
 
-Werkzeug's own request handler closes the connection after each answer. This one keeps connections alive, as the real
-services do, reads each body to its end, and breaks a connection without an answer if the application raises
-``ConnectionDropped``.
+Werkzeug's own request handler closes the connection after each answer. The handler in this module keeps connections
+alive, as the real services do, and reads each body to its end. If the application raises ``ConnectionDropped``, the
+handler resets the connection without an answer.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 HOST = "127.0.0.1"
 LONGEST_BODY_BYTES = 10_000_000
 STOPPING_KEY = "devstack.stopping"
-"""The WSGI environment's key for an Event that is set when the server closes, so that no delay outlasts it."""
+"""The WSGI environment's key for an Event that is set when the server closes. Delays wait on it and end early."""
 
 _POLL_SECONDS = 0.02
 _CLOSE_SECONDS = 10.0
@@ -38,15 +38,15 @@ _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
 
 class ConnectionDropped(ConnectionError):
-    """The client gets no answer: its connection is reset."""
+    """Raised by an application to reset the client's connection without an answer."""
 
 
 class _RequestHandler(WSGIRequestHandler):
-    """Handles the requests of one connection, one after the other."""
+    """Handles the requests of one connection one after another."""
 
     server: Server
     protocol_version = "HTTP/1.1"
-    disable_nagle_algorithm = True  # otherwise a kept connection waits for delayed acknowledgments
+    disable_nagle_algorithm = True  # Nagle's algorithm makes a kept-alive connection wait for delayed acknowledgments
 
     def run_wsgi(self) -> None:
         self.environ = environ = self.make_environ()
@@ -66,7 +66,10 @@ class _RequestHandler(WSGIRequestHandler):
             self._reset()
 
     def _read_body(self, stream: Any) -> bytes | None:
-        """Return the whole body: what stays unread would pass for the next request. None: it cannot be read."""
+        """Return the whole body, or None if it cannot be read.
+
+        Unread bytes would be parsed as the next request.
+        """
         if "chunked" in self.headers.get("Transfer-Encoding", "").lower():
             return bytes(stream.read())
         length = self.headers.get("Content-Length", "0")
@@ -93,14 +96,14 @@ class _RequestHandler(WSGIRequestHandler):
         self.wfile.write(content)
 
     def _reset(self) -> None:
-        """Close the connection so that the client sees a reset and not a regular end."""
+        """Reset the connection instead of closing it in the regular way."""
         self.close_connection = True
         with contextlib.suppress(OSError):  # the server may have closed the socket already
             self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
         self.connection.close()
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the name is the standard library's
-        """Log the request line and the status, never a header; nothing without a logger."""
+        """Log the request line and the status, but no headers. Do nothing if there is no logger."""
         if self.server.logger is not None:
             self.server.logger.info(format, *args)
 
@@ -111,7 +114,7 @@ class _RequestHandler(WSGIRequestHandler):
 
 
 class Server(ThreadedWSGIServer):
-    """A thread per connection, and an end that leaves neither threads nor sockets behind."""
+    """A server with one thread per connection. Closing it leaves no threads or sockets behind."""
 
     def __init__(
         self,
@@ -121,17 +124,17 @@ class Server(ThreadedWSGIServer):
         logger: logging.Logger | None = None,
         tls: ssl.SSLContext | None = None,
     ) -> None:
-        """Listen and serve at once, in a daemon thread.
+        """Start to listen and serve immediately, in a daemon thread.
 
-        :param port: 0 takes a free one.
-        :param logger: for a line per request, with its query; None logs nothing.
-        :raises OSError: the port is taken or may not be used.
+        :param port: the port, or 0 for any free port.
+        :param logger: receives one line per request, including the query. None disables logging.
+        :raises OSError: the port is in use or not permitted.
         """
         self.logger = logger
         self.stopping = threading.Event()
         self._connections: dict[threading.Thread, socket.socket] = {}
         self._connections_lock = threading.Lock()
-        # Werkzeug ends the process if it cannot bind.
+        # Bind here, because Werkzeug ends the process if it cannot bind.
         with socket.create_server((HOST, port), backlog=self.request_queue_size) as listener:
             super().__init__(HOST, port, app, _RequestHandler, ssl_context=tls, fd=listener.fileno())
         self._thread = threading.Thread(target=self.serve_forever, args=(_POLL_SECONDS,), daemon=True)
@@ -139,18 +142,18 @@ class Server(ThreadedWSGIServer):
 
     @property
     def url(self) -> str:
-        """The root, without a slash at the end."""
+        """The root URL, without a trailing slash."""
         return f"http{'s' if self.ssl_context else ''}://{HOST}:{self.port}"
 
     def process_request(self, request: Any, client_address: Any) -> None:
-        """Start the connection's thread."""
+        """Start a thread for the connection."""
         thread = threading.Thread(target=self.process_request_thread, args=(request, client_address), daemon=True)
         with self._connections_lock:
             self._connections[thread] = request
         thread.start()
 
     def process_request_thread(self, request: Any, client_address: Any) -> None:
-        """Serve one connection to its end."""
+        """Serve one connection until it closes."""
         try:
             super().process_request_thread(request, client_address)
         finally:
@@ -158,20 +161,20 @@ class Server(ThreadedWSGIServer):
                 del self._connections[threading.current_thread()]
 
     def stop_accepting(self) -> None:
-        """Take no more connections; those that are open go on."""
+        """Accept no more connections. Open connections continue."""
         self.shutdown()
         self._thread.join()
 
     def end(self, how: int) -> None:
-        """Shut all open connections down: ``socket.SHUT_RD`` lets running requests be answered."""
+        """Shut down all open connections. With ``socket.SHUT_RD``, running requests are still answered."""
         with self._connections_lock:
             connections = list(self._connections.values())
         for connection in connections:
-            with contextlib.suppress(OSError):  # the client was quicker
+            with contextlib.suppress(OSError):  # the client may have closed the connection already
                 connection.shutdown(how)
 
     def join(self, timeout_seconds: float) -> None:
-        """Wait for the end of all connections."""
+        """Wait until all connections have closed."""
         deadline = time.monotonic() + timeout_seconds
         with self._connections_lock:
             threads = list(self._connections)
@@ -179,7 +182,7 @@ class Server(ThreadedWSGIServer):
             thread.join(max(0.0, deadline - time.monotonic()))
 
     def close(self) -> None:
-        """End delays and connections, and wait for their threads."""
+        """End all delays and connections, and wait for their threads."""
         self.stop_accepting()
         self.stopping.set()
         self.end(socket.SHUT_RDWR)
@@ -194,7 +197,7 @@ def serving(
     logger: logging.Logger | None = None,
     tls: ssl.SSLContext | None = None,
 ) -> Iterator[Server]:
-    """Serve until the block ends. See ``Server``."""
+    """Serve the application until the block ends. See ``Server``."""
     server = Server(app, port, logger=logger, tls=tls)
     try:
         yield server

@@ -1,8 +1,8 @@
-"""``python -m devstack.package``: the zip that is deployed, with all that the app needs in it.
+"""``python -m devstack.package``: builds the zip that is deployed, with everything that the app needs.
 
-The app's files are those that ``.funcignore`` does not name, read as gitignore, which is how azd reads it. Their
-dependencies lie under ``.python_packages``, where Azure's worker looks first, built for Python 3.13 on Linux (x86-64).
-All of it is compiled. The same files make the same zip.
+The zip contains the project's files that ``.funcignore`` does not exclude, read like a .gitignore file, as azd does.
+Their dependencies are under ``.python_packages``, where Azure's worker looks first, for Python 3.13 on Linux (x86-64).
+All Python files are compiled. The build is reproducible: equal files result in an identical zip.
 """
 
 import argparse
@@ -24,21 +24,21 @@ from shared.version import VERSION
 
 PROJECT: Final = Path(__file__).resolve().parents[1]
 PACKAGES: Final = PurePosixPath(".python_packages/lib/site-packages")
-# glibc 2.17 and later; Azure's image of Python 3.13 is Debian 12, with 2.36.
+# This platform means glibc 2.17 or later. Azure's image for Python 3.13 is Debian 12, which has glibc 2.36.
 AZURE: Final = ("--platform", "manylinux2014_x86_64", "--python-version", "3.13")
 
 DEPLOYED_TO: Final = "/home/site/wwwroot"
-"""Where Azure's worker finds the app; what tracebacks name."""
+"""The app's folder in Azure, which tracebacks show."""
 
 _REQUIREMENTS: Final = ("requirements.txt", "constraints.txt")
-_EARLIEST: Final = (1980, 1, 1, 0, 0, 0)  # that a zip can hold
-_SCRIPTS: Final = "../../bin/"  # as RECORD names them
+_EARLIEST: Final = (1980, 1, 1, 0, 0, 0)  # the earliest time that a zip can store
+_SCRIPTS: Final = "../../bin/"  # the prefix of scripts in RECORD files
 _FILE_MODE: Final = 0o100644 << 16
 _UNIX: Final = 3
 
 
 class PackagingFailed(Exception):
-    """The zip cannot be made; the text says why."""
+    """The zip cannot be built. The message states the reason."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,15 +50,15 @@ class Entry:
 
     @property
     def size(self) -> int:
-        """In bytes."""
+        """The size in bytes."""
         return self.source.stat().st_size
 
 
 @dataclass(frozen=True, slots=True)
 class Package:
-    """The zip, and what is in it.
+    """The zip and its contents.
 
-    :param bytecode: how many files of both are there compiled, too.
+    :param bytecode: the number of compiled files, of the app and its dependencies.
     """
 
     path: Path
@@ -75,14 +75,13 @@ def build(
     platform: Sequence[str] = AZURE,
     installed: Path | None = None,
 ) -> Package:
-    """Make ``folder/nextstage-VERSION.zip``.
+    """Build ``folder/nextstage-VERSION.zip``.
 
-    :param python: a Python 3.13 with pip. Another one would ask for what itself needs: pip reads the conditions in
-        requirements by the Python that it runs on.
-    :param platform: pip's options that name the machine; none for this one.
-    :param installed: keeps the installed dependencies for the next time that the same ones are asked for; by default
-        in ``folder``.
-    :raises PackagingFailed: pip cannot install the dependencies, a file cannot be compiled, or there is no
+    :param python: a Python 3.13 with pip. The version matters, because pip evaluates the conditions in requirements for
+        the Python that runs it.
+    :param platform: pip's options for the target platform. Empty means this machine.
+    :param installed: the folder that caches the installed dependencies. By default, it is in ``folder``.
+    :raises PackagingFailed: pip cannot install the dependencies, a file cannot be compiled, or the project has no
         ``.funcignore``.
     """
     app = tuple(app_files(project))
@@ -95,13 +94,16 @@ def build(
 
 
 def app_files(project: Path) -> Iterator[Entry]:
-    """The files of the project that are deployed, sorted.
+    """Yield the files of the project that are deployed, sorted by name.
 
-    :raises PackagingFailed: there is no ``.funcignore``: then everything would be deployed, secrets too.
+    :raises PackagingFailed: the project has no ``.funcignore``. Without it, everything would be deployed, including
+        secrets.
     """
     rules = project / ".funcignore"
     if not rules.is_file():
-        raise PackagingFailed(f"there is no .funcignore in {project}; without it everything there would be deployed")
+        raise PackagingFailed(
+            f"{project} has no .funcignore; without it, every file in that folder would be deployed, including secrets"
+        )
     ignored = GitIgnoreSpec.from_lines(rules.read_text(encoding="utf-8").splitlines())
     for name in sorted(_walk(project, ignored)):
         yield Entry(name, project / name)
@@ -126,10 +128,11 @@ def _dependencies(installed: Path) -> Iterator[Entry]:
 
 
 def _bytecode(python: Path, entries: Iterable[Entry], scratch: Path) -> list[Entry]:
-    """Compile the Python files into an empty folder, beside copies of their sources.
+    """Copy the Python files into an empty folder and compile them there.
 
-    An instance reads the package from a folder that it may not write, so without bytecode every cold start compiles
-    what it imports. ``unchecked-hash``: the times of files mean nothing in a zip, and nobody edits one there.
+    An instance in Azure mounts the package read-only. Without bytecode, it would compile the code at each cold start.
+    ``unchecked-hash`` skips the comparison with the source: file times in a zip mean nothing, and the sources do not
+    change there.
     """
     for entry in entries:
         if entry.name.suffix == ".py":
@@ -138,19 +141,21 @@ def _bytecode(python: Path, entries: Iterable[Entry], scratch: Path) -> list[Ent
     command = [str(python), "-m", "compileall", "-q", "--invalidation-mode", "unchecked-hash"]
     done = subprocess.run(  # noqa: S603 - our own command
         [*command, "-s", str(scratch), "-p", DEPLOYED_TO, str(scratch)],
-        env={**os.environ, "PYTHONHASHSEED": "0"},  # a set in the code has one order then, and the file one content
+        env={**os.environ, "PYTHONHASHSEED": "0"},  # fixes the order of sets, which makes the bytecode reproducible
         capture_output=True,
         text=True,
         check=False,
     )
     if done.returncode != 0:
         problem = f"{done.stdout}{done.stderr}".strip()
-        raise PackagingFailed(f"{python} cannot compile what is packaged; mend or leave out: {problem}")
+        raise PackagingFailed(
+            f"{python} cannot compile these files; fix them or exclude them in .funcignore: {problem}"
+        )
     return [Entry(PurePosixPath(path.relative_to(scratch).as_posix()), path) for path in sorted(scratch.rglob("*.pyc"))]
 
 
 def _install(python: Path, folder: Path, project: Path, platform: Sequence[str]) -> Path:
-    """Where pip has put what requirements.txt asks for; done anew only where that, or the platform, has changed."""
+    """Return the folder of the installed dependencies. Install them again only if they or the platform have changed."""
     content = [*((project / name).read_bytes() for name in _REQUIREMENTS), repr(tuple(platform)).encode()]
     target = folder / hashlib.sha256(b"\0".join(content)).hexdigest()[:16]
     if target.is_dir():
@@ -162,7 +167,7 @@ def _install(python: Path, folder: Path, project: Path, platform: Sequence[str])
         try:
             Path(scratch, "site-packages").rename(target)
         except OSError:
-            if not target.is_dir():  # otherwise somebody else was quicker
+            if not target.is_dir():  # if it exists, another build has just installed the same dependencies
                 raise
     return target
 
@@ -174,11 +179,14 @@ def _pip_install(python: Path, target: Path, requirements: Path, platform: Seque
         [*map(str, command), *options], capture_output=True, text=True, check=False
     )
     if pip.returncode != 0:
-        raise PackagingFailed(f"the dependencies cannot be installed; pip says:\n{pip.stderr.strip()}")
+        raise PackagingFailed(f"pip cannot install the dependencies:\n{pip.stderr.strip()}")
 
 
 def _drop_scripts(site_packages: Path) -> None:
-    """Nobody calls them there, and each names the Python that has installed it, and so would no zip be as another."""
+    """Remove the scripts of the dependencies, which the app does not use.
+
+    Each script contains the path of the Python that installed it, so the zip would not be reproducible.
+    """
     shutil.rmtree(site_packages / "bin", ignore_errors=True)
     for record in site_packages.glob("*.dist-info/RECORD"):
         lines = record.read_text(encoding="utf-8").splitlines(keepends=True)
@@ -186,7 +194,7 @@ def _drop_scripts(site_packages: Path) -> None:
 
 
 def _write(path: Path, entries: Iterable[Entry]) -> None:
-    """Sorted, and with the same time and rights for all, so that the same files make the same zip."""
+    """Write the zip. All entries are sorted and have the same time and permissions, which makes it reproducible."""
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_suffix(f".{os.getpid()}")
     with zipfile.ZipFile(unfinished, "w", zipfile.ZIP_DEFLATED) as archive:
@@ -200,11 +208,13 @@ def _write(path: Path, entries: Iterable[Entry]) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; returns the exit code: 0 the zip is there, 1 it cannot be made."""
-    parser = argparse.ArgumentParser(prog="python -m devstack.package", description="Make the zip that is deployed.")
+    """Run the command and return the exit code: 0 if the zip was built, else 1."""
+    parser = argparse.ArgumentParser(prog="python -m devstack.package", description="Build the zip that is deployed.")
     parser.add_argument("--python", type=Path, required=True, help="a Python 3.13 with pip")
-    parser.add_argument("--folder", type=Path, default=PROJECT / "dist", help="where to (default: %(default)s)")
-    parser.add_argument("--project", type=Path, default=PROJECT, help="what is packaged (default: %(default)s)")
+    parser.add_argument(
+        "--folder", type=Path, default=PROJECT / "dist", help="the output folder (default: %(default)s)"
+    )
+    parser.add_argument("--project", type=Path, default=PROJECT, help="the project to package (default: %(default)s)")
     options = parser.parse_args(arguments)
     try:
         package = build(options.python, options.folder, project=options.project)
@@ -222,13 +232,13 @@ def _show(package: Package) -> None:
         print(f"{sum(entry.size for entry in entries):>12,}  {PACKAGES}/{name} ({len(entries)} files)")
     files = len(package.app) + len(package.dependencies)
     print(
-        f"{package.path}: {package.path.stat().st_size:,} bytes, {files} files, {len(package.app)} of them the app's, "
-        f"and bytecode of {package.bytecode}"
+        f"{package.path}: {package.path.stat().st_size:,} bytes, {files} files ({len(package.app)} of the app), "
+        f"{package.bytecode} compiled files"
     )
 
 
 def _by_distribution(entries: Iterable[Entry]) -> dict[str, list[Entry]]:
-    """Dependencies by the first part of their names below site-packages."""
+    """Group the dependencies by the first part of their names below site-packages."""
     groups: dict[str, list[Entry]] = {}
     for entry in entries:
         groups.setdefault(entry.name.relative_to(PACKAGES).parts[0], []).append(entry)

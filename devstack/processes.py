@@ -1,9 +1,9 @@
-"""Starts devstack programs as processes of their own, for tests that kill them and for the demonstration.
+"""Starts devstack programs as separate processes, for the demo and for tests that kill them.
 
     with start("devstack.host", "--app-dir", str(app_dir), env={}, cwd=app_dir, log=tmp / "host.log") as host:
         requests.post(host.url + ...)
 
-A program says on its standard output where it is to be reached, in a line `PACKAGE.NAME: URL`.
+When a program is ready, it prints its URL on standard output, in a line `PACKAGE.NAME: URL`.
 """
 
 import contextlib
@@ -28,33 +28,36 @@ _PROJECT_ROOT = Path(__file__).resolve().parents[1]
 
 
 class ProcessFailed(Exception):
-    """The program ended, or said nothing, before it was ready; the text has the end of its log."""
+    """Raised if a program ends or times out before it is ready. The message includes the end of its log."""
 
 
 class RunningProcess:
-    """A program that has said where it is to be reached. As a context manager it is stopped at the end."""
+    """A program that is ready and has printed its URL. Used as a context manager, it is stopped when the block ends."""
 
     def __init__(self, popen: subprocess.Popen[bytes], url: str, reader: threading.Thread) -> None:
-        """Made by :func:`start`."""
+        """Wrap a started process. Use :func:`start` to create one."""
         self._popen = popen
         self._reader = reader
         self.url = url
 
     @property
     def pid(self) -> int:
-        """The process id."""
+        """The process ID."""
         return self._popen.pid
 
     def wait(self, timeout_seconds: float = STOP_SECONDS) -> int:
-        """Waits for a program that ends by itself. Returns the exit code (negative: the signal).
+        """Wait for a program that ends on its own, and return its exit code (a signal as a negative number).
 
-        :raises subprocess.TimeoutExpired: it still runs.
+        :raises subprocess.TimeoutExpired: the program is still running.
         """
         self._popen.wait(timeout_seconds)
         return self._reap()
 
     def stop(self) -> int:
-        """SIGTERM, and SIGKILL after 10 s. Returns the exit code (negative: the signal); may be repeated."""
+        """Send SIGTERM, and SIGKILL after 10 s, and return the exit code (a signal as a negative number).
+
+        Calling this method again has no effect.
+        """
         self._popen.terminate()
         try:
             self._popen.wait(STOP_SECONDS)
@@ -63,21 +66,24 @@ class RunningProcess:
         return self._reap()
 
     def kill(self) -> int:
-        """SIGKILL, as when a machine dies. Returns the exit code (negative: the signal); may be repeated."""
+        """Send SIGKILL, as if the machine died, and return the exit code (a signal as a negative number).
+
+        Calling this method again has no effect.
+        """
         self._popen.kill()
         return self._reap()
 
     def _reap(self) -> int:
         code = self._popen.wait()
-        self._reader.join(STOP_SECONDS)  # ends with the pipe, which a grandchild could hold open
+        self._reader.join(STOP_SECONDS)  # a limit, because a grandchild could hold the pipe open
         return code
 
     def __enter__(self) -> Self:
-        """Gives itself."""
+        """Return the program itself."""
         return self
 
     def __exit__(self, *_error: object) -> None:
-        """Stops the program."""
+        """Stop the program."""
         self.stop()
 
 
@@ -89,12 +95,15 @@ def start(
     log: Path,
     ready_seconds: float = READY_SECONDS,
 ) -> RunningProcess:
-    """Runs `python -m MODULE ARGUMENTS` on a free port (unless there is a `--port`) and waits until it is ready.
+    """Run `python -m MODULE ARGUMENTS` and wait until it is ready.
 
-    `env` is laid over this process's environment, `cwd` is where the program runs (the project's packages can
-    be imported from anywhere), and all that it prints is appended to the file `log`.
+    The program gets a free port, unless the arguments include `--port`. It can import the project's packages from any
+    directory.
 
-    :raises ProcessFailed: it ended, or was not ready within `ready_seconds`; it no longer runs then.
+    :param env: overrides this process's environment variables.
+    :param cwd: the program's working directory.
+    :param log: the file to which all output is appended.
+    :raises ProcessFailed: the program ended, or was not ready within `ready_seconds`. It is no longer running.
     """
     port = () if "--port" in arguments else ("--port", "0")
     paths = [str(_PROJECT_ROOT), env.get("PYTHONPATH", os.environ.get("PYTHONPATH", ""))]
@@ -105,16 +114,16 @@ def start(
         "PYTHONUNBUFFERED": "1",
     }
     ready: SimpleQueue[str | None] = SimpleQueue()
-    beginning = log.stat().st_size if log.exists() else 0
-    popen = subprocess.Popen(  # noqa: S603 - our own module, with arguments from a test or the demonstration
+    log_offset = log.stat().st_size if log.exists() else 0
+    popen = subprocess.Popen(  # noqa: S603 - our own module, with arguments from a test or the demo
         [sys.executable, "-m", module, *port, *arguments],
         cwd=cwd,
         env=environment,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,  # one pipe, so that the log has all lines in their order
+        stderr=subprocess.STDOUT,  # one pipe keeps the lines of both streams in order
     )
-    source = cast("BinaryIO", popen.stdout)  # a pipe: we asked for one
+    source = cast("BinaryIO", popen.stdout)  # not None, because of stdout=PIPE
     reader = threading.Thread(target=_copy, args=(source, log, ready), daemon=True)
     reader.start()
     try:
@@ -124,14 +133,14 @@ def start(
     process = RunningProcess(popen, url or "", reader)
     if url is None:
         with contextlib.suppress(subprocess.TimeoutExpired):
-            popen.wait(_EXIT_SECONDS)  # its output has ended, or its time is up: perhaps it has an exit code
+            popen.wait(_EXIT_SECONDS)  # a program that is about to end keeps its own exit code
         code = process.kill()
-        raise ProcessFailed(f"{module} {reason} (exit code {code}); its log ends:\n{_tail(log, beginning)}")
+        raise ProcessFailed(f"{module} {reason} (exit code {code}); its log ends:\n{_tail(log, log_offset)}")
     return process
 
 
 def _copy(source: BinaryIO, log: Path, ready: "SimpleQueue[str | None]") -> None:
-    """Appends the program's lines to the log and reports the URL in the first ready line, None at the end."""
+    """Append the program's output to the log, and report the URL of each ready line, then None at the end."""
     with source, log.open("ab", buffering=0) as output:
         for line in source:
             output.write(line)
@@ -140,9 +149,9 @@ def _copy(source: BinaryIO, log: Path, ready: "SimpleQueue[str | None]") -> None
     ready.put(None)
 
 
-def _tail(log: Path, beginning: int) -> str:
-    """The last lines of what this program, and no earlier one, has written."""
+def _tail(log: Path, offset: int) -> str:
+    """Return the last lines of the log after an offset, which excludes the output of earlier programs."""
     with contextlib.suppress(OSError):
-        lines = log.read_bytes()[beginning:].decode("utf-8", "replace").splitlines()
+        lines = log.read_bytes()[offset:].decode("utf-8", "replace").splitlines()
         return "\n".join(lines[-_TAIL_LINES:])
     return ""

@@ -1,4 +1,4 @@
-"""What each Azure ML event means. One module per event type: this folder's listing is the feature list."""
+"""The event types of Azure ML, one module each."""
 
 from collections.abc import Mapping
 from typing import Final
@@ -16,10 +16,10 @@ from shared.events.event_type import EventType
 _MODULES = (run_completed, run_status_changed, model_registered, model_deployed, dataset_drift_detected)
 
 EVENT_TYPES: Final[Mapping[str, EventType]] = {module.EVENT_TYPE.name: module.EVENT_TYPE for module in _MODULES}
-"""From an event type's name in routes.yaml to its declaration."""
+"""Maps the name of an event type in routes.yaml to its declaration."""
 
 DISPATCH: Final[Mapping[str, Handler]] = {declared.type: declared.handle for declared in EVENT_TYPES.values()}
-"""From Event Grid's event type to what handles it."""
+"""Maps the name of an event type in Event Grid to its handler."""
 
 NAMES: Final[Mapping[str, tuple[str, ...]]] = {name: tuple(declared.names) for name, declared in EVENT_TYPES.items()}
-"""From an event type's name in routes.yaml to the names that its conditions and placeholders may use."""
+"""Maps the name of an event type in routes.yaml to the names that its conditions and placeholders can use."""

@@ -1,6 +1,6 @@
-"""DatasetDriftDetected: a dataset monitor has seen drift.
+"""DatasetDriftDetected: a dataset monitor has detected drift.
 
-Dataset monitors belong to the retired SDK v1. Model monitoring (v2) tells drift as RunStatusChanged.
+Dataset monitors belong to the retired SDK v1. Model monitoring (v2) reports drift through RunStatusChanged.
 """
 
 from typing import Final
@@ -10,7 +10,7 @@ from shared.events.event_type import EventType, Name, Names, Sample
 from shared.events.runs import sample_run_id
 
 
-def _meaning(event: AmlEvent, names: Names) -> Occurrence:  # noqa: ARG001 - the subject comes in two spellings
+def _meaning(event: AmlEvent, names: Names) -> Occurrence:  # noqa: ARG001 - the data is enough, and the subject has two spellings
     return Occurrence(identity=names["run_id"], names=names)
 
 
@@ -31,14 +31,14 @@ def _sample(number: int) -> Sample:
 EVENT_TYPE: Final = EventType(
     "DatasetDriftDetected",
     names={
-        "data_drift_id": Name("text", "dataDriftId", may_be_null=True),
-        "data_drift_name": Name("text", "dataDriftName", may_be_null=True),
-        "run_id": Name("text", "runId"),
-        "base_dataset_id": Name("text", "baseDatasetId", may_be_null=True),
-        "target_dataset_id": Name("text", "targetDatasetId", may_be_null=True),
+        "data_drift_id": Name("string", "dataDriftId", may_be_null=True),
+        "data_drift_name": Name("string", "dataDriftName", may_be_null=True),
+        "run_id": Name("string", "runId"),
+        "base_dataset_id": Name("string", "baseDatasetId", may_be_null=True),
+        "target_dataset_id": Name("string", "targetDatasetId", may_be_null=True),
         "drift_coefficient": Name("number", "driftCoefficient"),
-        "start_time": Name("text", "startTime", may_be_null=True),
-        "end_time": Name("text", "endTime", may_be_null=True),
+        "start_time": Name("string", "startTime", may_be_null=True),
+        "end_time": Name("string", "endTime", may_be_null=True),
     },
     identified_by="the monitor's run id",
     meaning=_meaning,

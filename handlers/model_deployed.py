@@ -23,11 +23,11 @@ def _sample(number: int) -> Sample:
 EVENT_TYPE: Final = EventType(
     "ModelDeployed",
     names={
-        "service_name": Name("text", "serviceName"),
-        "service_compute_type": Name("text", "serviceComputeType", may_be_null=True),
+        "service_name": Name("string", "serviceName"),
+        "service_compute_type": Name("string", "serviceComputeType", may_be_null=True),
         "model_ids": Name("list", "modelIds"),
-        "service_tags": Name("mapping", "serviceTags"),
-        "service_properties": Name("mapping", "serviceProperties"),
+        "service_tags": Name("object", "serviceTags"),
+        "service_properties": Name("object", "serviceProperties"),
     },
     identified_by="service and event id, since the same models may be deployed again",
     meaning=_meaning,

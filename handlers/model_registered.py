@@ -6,7 +6,7 @@ from shared.events.event import AmlEvent, Occurrence
 from shared.events.event_type import EventType, Name, Names, Sample
 
 
-def _meaning(event: AmlEvent, names: Names) -> Occurrence:  # noqa: ARG001 - a version is registered once
+def _meaning(event: AmlEvent, names: Names) -> Occurrence:  # noqa: ARG001 - a model's version is registered only once
     model_id = f"{names['model_name']}:{names['model_version']}"
     return Occurrence(identity=model_id, names=names | {"model_id": model_id})
 
@@ -23,11 +23,11 @@ def _sample(number: int) -> Sample:
 EVENT_TYPE: Final = EventType(
     "ModelRegistered",
     names={
-        "model_name": Name("text", "modelName"),
-        "model_version": Name("text", "modelVersion"),
-        "model_id": Name("text"),
-        "model_tags": Name("mapping", "modelTags"),
-        "model_properties": Name("mapping", "modelProperties"),
+        "model_name": Name("string", "modelName"),
+        "model_version": Name("string", "modelVersion"),
+        "model_id": Name("string"),
+        "model_tags": Name("object", "modelTags"),
+        "model_properties": Name("object", "modelProperties"),
     },
     identified_by="name and version, which `model_id` joins with a colon",
     meaning=_meaning,

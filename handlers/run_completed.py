@@ -1,6 +1,6 @@
-"""RunCompleted: a run has completed with success.
+"""RunCompleted: a run has succeeded.
 
-Azure ML raises it for child runs too (AutoML iterations, sweep trials, pipeline steps).
+Azure ML also sends it for child runs: AutoML iterations, sweep trials and pipeline steps.
 """
 
 from typing import Final

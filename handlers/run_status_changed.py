@@ -1,7 +1,7 @@
-"""RunStatusChanged: a run has another status than before.
+"""RunStatusChanged: the status of a run has changed.
 
-Only final statuses count; the others announce that more is to come. Model monitoring (v2) tells drift this way:
-the step that finds a breached threshold tags its own run, so a breach is most often told by a child run.
+Events with a status that is not final are ignored. Model monitoring (v2) reports drift with this event type: the step
+that finds a breached threshold tags its own run. The event is therefore usually about a child run.
 """
 
 from collections.abc import Mapping
@@ -24,7 +24,8 @@ def _meaning(event: AmlEvent, names: Names) -> Occurrence | Ignored:
     final = final_status(names["run_status"])
     if final is None:
         return Ignored(
-            f"run {names['run_id']} is {names['run_status']}, which is not final; its final status is another event"
+            f"run {names['run_id']} is {names['run_status']}, which is not final; "
+            "another event will report the final status"
         )
     message = _breach_message(names["run_tags"])
     run = names | {
@@ -36,14 +37,14 @@ def _meaning(event: AmlEvent, names: Names) -> Occurrence | Ignored:
     return Occurrence(
         identity=f"{run['run_id']}:{final}",
         names=run,
-        # A monitor's breach is told by a step of the monitor's run: to leave children out would lose it.
+        # The step that reports a breach is a child run, but routes must not miss it.
         is_child_run=is_child_run(run) and message is None,
         run_end=RunEnd(event.source, run["run_id"], final),
     )
 
 
 def _breach_message(tags: Mapping[str, Any]) -> str | None:
-    """Return what the monitor says of the breach, or None if there is none."""
+    """Return the monitor's message about the breach, or None if there is no breach."""
     for name, value in tags.items():
         if name.lower() == MONITOR_BREACH_TAG and value and str(value).strip().lower() not in {"false", "none"}:
             return str(value)
@@ -59,9 +60,9 @@ EVENT_TYPE: Final = EventType(
     "RunStatusChanged",
     names={
         **RUN_NAMES,
-        "run_status": Name("text", "runStatus", one_of=STATUSES),
+        "run_status": Name("string", "runStatus", one_of=STATUSES),
         "monitor_threshold_breached": Name("boolean"),
-        "monitor_message": Name("text", may_be_null=True),
+        "monitor_message": Name("string", may_be_null=True),
     },
     identified_by="run id and status; an event with a status that is not final is ignored",
     meaning=_meaning,

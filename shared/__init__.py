@@ -1,1 +1,1 @@
-"""What handlers and triggers stand on. Imports nothing from handlers/."""
+"""The code that the handlers and triggers share. Imports nothing from handlers/."""

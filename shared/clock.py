@@ -1,12 +1,12 @@
-"""The one clock. Wall time on purpose: unlike a monotonic clock it goes on while a machine is suspended."""
+"""The app's clock. It returns wall time, because a monotonic clock may stop while a machine is suspended."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime
 
 Clock = Callable[[], datetime]
-"""Tells the time, aware, in UTC."""
+"""Returns the current time as an aware datetime in UTC."""
 
 
 def utc_now() -> datetime:
-    """Now, aware, in UTC."""
+    """Return the current time as an aware datetime in UTC."""
     return datetime.now(UTC)

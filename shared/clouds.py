@@ -1,7 +1,7 @@
-"""Azure's clouds: where each one signs in, and what its endpoints' names end in. Pure.
+"""The Azure clouds, with the sign-in address and the endpoint suffixes of each. No I/O.
 
 The names are those of ``az cloud list`` and of Bicep's ``environment().name``.
-Source: ``az cloud show``; Event Grid's audiences: its documentation of publishing with Microsoft Entra ID.
+Source: ``az cloud show``. For Event Grid's audiences: its documentation on publishing with Microsoft Entra ID.
 """
 
 from collections.abc import Mapping
@@ -12,14 +12,14 @@ from urllib.parse import urlsplit
 
 @dataclass(frozen=True, slots=True)
 class Cloud:
-    """One cloud.
+    """One Azure cloud.
 
-    :param authority_host: where Microsoft Entra gives tokens.
-    :param resource_manager: Azure Resource Manager; with ``/.default`` its scope.
-    :param storage_suffix: of a storage account's endpoints, as in ``<account>.table.core.windows.net``. (The audience
-        of storage, ``https://storage.azure.com``, is the same in all clouds.)
-    :param key_vault_suffix: of a vault's URL. (Key Vault tells its audience by itself.)
-    :param event_grid_audience: of an Event Grid topic; with ``/.default`` its scope.
+    :param authority_host: URL at which Microsoft Entra issues tokens.
+    :param resource_manager: URL of Azure Resource Manager. The scope is this URL with ``/.default``.
+    :param storage_suffix: how storage endpoints end, as in ``<account>.table.core.windows.net``. The audience of
+        storage, ``https://storage.azure.com``, is the same in all clouds.
+    :param key_vault_suffix: how the URLs of key vaults end. Key Vault names its audience in its own answers.
+    :param event_grid_audience: audience of an Event Grid topic. The scope is this URL with ``/.default``.
     """
 
     name: str
@@ -59,10 +59,10 @@ CLOUDS: Final[Mapping[str, Cloud]] = {cloud.name: cloud for cloud in (PUBLIC, US
 
 
 def cloud_of(url: str) -> Cloud | None:
-    """The cloud that an endpoint of storage or Key Vault belongs to by its name; None where the name does not tell."""
+    """Return the cloud of a storage or Key Vault endpoint, judged by its host name; None if the name fits none."""
     try:
         host = urlsplit(url).hostname or ""
-    except ValueError:  # brackets that hold no address
+    except ValueError:  # brackets without an IPv6 address
         return None
     suffixes = {cloud: (f".{cloud.storage_suffix}", f".{cloud.key_vault_suffix}") for cloud in CLOUDS.values()}
     return next((cloud for cloud, ends in suffixes.items() if host.endswith(ends)), None)

@@ -1,4 +1,4 @@
-"""Puts the app together from its settings: what function_app.py and the operator's commands both start from."""
+"""Builds the app from its settings, for function_app.py and the operator's commands."""
 
 import atexit
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 
 
 class Configuration(NamedTuple):
-    """Settings and routes, both checked."""
+    """The settings and the routes, both checked."""
 
     settings: Settings
     routes: RouteTable
@@ -56,11 +56,11 @@ class Configuration(NamedTuple):
 def load_configuration(
     environment: Mapping[str, str], app_dir: Path, names: Mapping[str, Collection[str]]
 ) -> Configuration:
-    """Read everything a person can get wrong.
+    """Read and check everything that a person configures.
 
-    :param names: from each event type to the names its handler offers.
-    :raises InvalidSettings: with every problem.
-    :raises InvalidRoutes: with every problem.
+    :param names: maps each event type to the names that its handler provides.
+    :raises InvalidSettings: the settings are wrong; the message lists every problem.
+    :raises InvalidRoutes: the routes are wrong; the message lists every problem.
     """
     settings = load_settings(environment, app_dir)
     try:
@@ -73,7 +73,7 @@ def load_configuration(
 
 
 class Bridge(NamedTuple):
-    """What lets tasks of pipelines wait for runs; see ``shared.waits``."""
+    """The parts with which pipeline tasks wait for runs; see ``shared.waits``."""
 
     waits: "Waits"
     endpoint: "Endpoint"
@@ -81,13 +81,13 @@ class Bridge(NamedTuple):
 
 
 class App(NamedTuple):
-    """The app, put together."""
+    """The assembled app."""
 
     relay: Relay
     journal: Journal
     retention: timedelta
     bridge: Bridge | None = None
-    """None where no task may wait for a run."""
+    """None if waiting for runs is switched off."""
 
 
 def compose(
@@ -99,11 +99,11 @@ def compose(
     report: Report | None = None,
     clock: Clock = utc_now,
 ) -> App:
-    """Open the journal and make the relay; nothing is asked of Azure yet.
+    """Open the journal and build the app. Sends no request to Azure.
 
-    :param store: instead of the one that the settings name.
-    :param transport: instead of a pooled session.
-    :param report: takes the decisions instead of the log and the topic for notifications.
+    :param store: replaces the store that the settings name.
+    :param transport: replaces the pooled transport.
+    :param report: receives the decisions, in place of the log and the notification topic.
     :raises JournalUnavailable: the journal cannot be opened.
     """
     settings = configuration.settings
@@ -133,9 +133,9 @@ def compose(
 def _bridge(
     settings: Settings, journal: Journal, sender: Sender, own_credential: Credential, report: Report, clock: Clock
 ) -> Bridge:
-    """Put together what lets tasks wait; nothing is asked of Azure yet.
+    """Build the parts with which tasks wait for runs. Sends no request to Azure.
 
-    :param own_credential: the app's own, for Azure DevOps.
+    :param own_credential: the app's own credential for Azure DevOps.
     """
     from shared.waits.endpoint import Endpoint
     from shared.waits.plan_url import PlanUrls
@@ -159,7 +159,7 @@ def _bridge(
 
 
 def _aml_runs(settings: Settings, sender: Sender, clock: Clock) -> "AmlRuns | None":
-    """Return the runs of the workspace that the settings name; None if they name none."""
+    """Return a reader for the runs of the configured workspace, or None if no workspace is configured."""
     if settings.workspace_id is None:
         return None
     from shared.waits.aml import AmlRuns
@@ -171,9 +171,9 @@ def _aml_runs(settings: Settings, sender: Sender, clock: Clock) -> "AmlRuns | No
 
 
 def wait_keys(settings: Settings) -> list[Secret]:
-    """Read the keys for waiting tasks' tokens, as they are now.
+    """Read the current keys that encrypt the tokens of waiting tasks.
 
-    :raises CredentialUnavailable: they are in Key Vault and cannot be read.
+    :raises CredentialUnavailable: the keys are in Key Vault and cannot be read.
     """
     keys: Sequence[str] = settings.wait_token_keys
     if not keys and settings.key_vault_url and settings.wait_keys_secret_name:
@@ -183,30 +183,30 @@ def wait_keys(settings: Settings) -> list[Secret]:
 
 
 def pipelines_client(settings: Settings, transport: Transport | None = None, clock: Clock = utc_now) -> PipelinesClient:
-    """The way to Azure DevOps; nothing is asked yet.
+    """Return a client for Azure DevOps. Sends no request.
 
-    :param transport: instead of a pooled session.
+    :param transport: replaces the pooled transport.
     """
     return PipelinesClient(credential(settings), transport or RequestsTransport(settings.worker_threads), clock=clock)
 
 
 def open_store(settings: Settings) -> Store:
-    """Open the store that the settings name. What only other stores need is not imported.
+    """Open the store that the settings name. The code of other stores is not imported.
 
-    :raises JournalUnavailable: it cannot be opened.
+    :raises JournalUnavailable: the store cannot be opened.
     """
     backend = backend_of(settings.journal_connection)
     return backend.open(settings.journal_connection, identity_factory(settings), settings.worker_threads)
 
 
 def identity_factory(settings: Settings) -> "Callable[[], TokenCredential]":
-    """Makes the identity that the settings name, in their cloud."""
+    """Return a function that makes the app's identity, in the cloud of the settings."""
     authority_host = None if settings.cloud is PUBLIC else settings.cloud.authority_host
     return partial(azure_identity, settings.client_id, in_azure=settings.in_azure, authority_host=authority_host)
 
 
 def reporter(settings: Settings) -> Report:
-    """Where decisions are told: in the log, and to the topic for notifications where there is one."""
+    """Return the function that reports decisions: to the log and, if one is configured, to the notification topic."""
     endpoint = settings.notify_topic_endpoint
     if endpoint is None:
         return log_decision
@@ -214,7 +214,7 @@ def reporter(settings: Settings) -> Report:
 
     @cache
     def topic() -> "Publish":
-        """Open the topic for the first notification, in the notifier's thread: its library is slow to import."""
+        """Open the topic at the first notification, in the notifier's thread: its library is slow to import."""
         from shared.notifications.topic_client import Topic
 
         return Topic(endpoint, settings.notify_topic_key, identity_factory(settings))
@@ -233,7 +233,7 @@ def reporter(settings: Settings) -> Report:
 
 
 def credential(settings: Settings) -> Credential:
-    """The way the settings choose to prove who the app is."""
+    """Return the credential for Azure DevOps that the settings choose."""
     if settings.auth == "pat" and settings.pat():
         return pat_from_environment(settings.pat)
     make_identity = identity_factory(settings)

@@ -1,6 +1,6 @@
-"""How the app proves to Azure DevOps who it is: a PAT from the environment or Key Vault, or a Microsoft Entra token.
+"""The app's credentials: a PAT from the environment or Key Vault, or a Microsoft Entra token.
 
-The Azure libraries are slow to import, so each is imported where the configured way needs it.
+The Azure libraries are slow to import, so each function imports the one that it needs.
 """
 
 import base64
@@ -17,14 +17,17 @@ if TYPE_CHECKING:
     from azure.core.credentials import TokenCredential
 
 AZURE_DEVOPS_SCOPE: Final = "499b84ac-1321-427f-aa17-267ca6975798/.default"
-"""Azure DevOps as Microsoft Entra knows it. Source: Azure DevOps docs, service principals and managed identities."""
+"""The scope of Azure DevOps in Microsoft Entra.
+
+Source: Azure DevOps docs, service principals and managed identities.
+"""
 
 _EXPIRY_MARGIN: Final = timedelta(minutes=5)
 
 
 @dataclass(frozen=True, slots=True)
 class Secret:
-    """A text that must not show: its representation hides it."""
+    """A string that must not be shown: its ``repr`` masks it."""
 
     value: str
 
@@ -33,52 +36,55 @@ class Secret:
 
 
 class Issued(NamedTuple):
-    """What a source gives: the Authorization header's value, and until when it is good (None: nobody says)."""
+    """The value of an Authorization header, and its expiry, or None if the expiry is unknown."""
 
     authorization: Secret
     expires_at: datetime | None = None
 
 
 class Credential:
-    """Keeps what its source gave, until it expires or is rejected. Safe for many threads."""
+    """A cached credential, fetched again when it expires or is rejected. Safe for many threads."""
 
     def __init__(self, fetch: Callable[[], Issued], clock: Clock = utc_now) -> None:
-        """:param fetch: asks the source; raises CredentialUnavailable where it gives nothing."""
+        """:param fetch: fetches the credential from its source; raises CredentialUnavailable if there is none."""
         self._fetch = fetch
         self._clock = clock
         self._lock = threading.Lock()
         self._issued: Issued | None = None
 
     def authorization(self) -> str:
-        """The value of the Authorization header.
+        """Return the value of the Authorization header.
 
-        :raises CredentialUnavailable: the source gives nothing.
+        :raises CredentialUnavailable: the source has no credential.
         """
         with self._lock:
             issued = self._issued
         if issued is None or (issued.expires_at is not None and self._clock() >= issued.expires_at - _EXPIRY_MARGIN):
-            # Fetched outside the lock, which must not be held over I/O; two threads may fetch at once, to no harm.
+            # Outside the lock, which must not be held during I/O. Two threads may fetch at once, which is harmless.
             issued = self._fetch()
             with self._lock:
                 self._issued = issued
         return issued.authorization.value
 
     def reject(self, authorization: str) -> None:
-        """Azure DevOps did not take this one: forget it, unless another thread has already replaced it."""
+        """Forget a credential that Azure DevOps has rejected, unless another thread has already replaced it."""
         with self._lock:
             if self._issued is not None and self._issued.authorization.value == authorization:
                 self._issued = None
 
 
 def pat_authorization(pat: str) -> Secret:
-    """Basic authentication with an empty user name, as Azure DevOps takes a PAT; a line end that slipped in goes."""
+    """Return the Authorization value for a PAT: Basic authentication with an empty user name.
+
+    Spaces and line ends around the PAT are removed.
+    """
     return Secret("Basic " + base64.b64encode(f":{pat.strip()}".encode()).decode())
 
 
 def pat_from_environment(read_pat: Callable[[], str | None]) -> Credential:
-    """The PAT that is in the environment.
+    """Return a credential for the PAT in the environment.
 
-    :param read_pat: reads the setting anew, so that a rotated value is seen after a rejection.
+    :param read_pat: reads the setting. It is called again after a rejection, to pick up a rotated PAT.
     """
 
     def fetch() -> Issued:
@@ -93,9 +99,9 @@ def pat_from_environment(read_pat: Callable[[], str | None]) -> Credential:
 def pat_from_key_vault(
     vault_url: str, secret_name: str, make_identity: Callable[[], "TokenCredential"], **options: Any
 ) -> Credential:
-    """The PAT that is a secret in Key Vault.
+    """Return a credential for the PAT that is stored as a secret in Key Vault.
 
-    :param options: handed to ``SecretClient``, for example its transport.
+    :param options: passed to ``SecretClient``, for example its transport.
     """
     return Credential(lambda: Issued(pat_authorization(read_secret(vault_url, secret_name, make_identity, **options))))
 
@@ -103,10 +109,10 @@ def pat_from_key_vault(
 def read_secret(
     vault_url: str, secret_name: str, make_identity: Callable[[], "TokenCredential"], **options: Any
 ) -> str:
-    """A secret in Key Vault, as it is now.
+    """Read the current value of a secret in Key Vault.
 
-    :param options: handed to ``SecretClient``, for example its transport.
-    :raises CredentialUnavailable: it cannot be read, or is empty.
+    :param options: passed to ``SecretClient``, for example its transport.
+    :raises CredentialUnavailable: the secret cannot be read, or is empty.
     """
     from azure.core.exceptions import AzureError
     from azure.keyvault.secrets import SecretClient
@@ -131,11 +137,11 @@ def entra_token(
     scope: str = AZURE_DEVOPS_SCOPE,
     audience: str = "Azure DevOps",
 ) -> Credential:
-    """A Microsoft Entra token.
+    """Return a credential that is a Microsoft Entra token.
 
-    :param make_identity: called for each token, because an identity keeps its tokens and would give a rejected one
-        again.
-    :param scope: what the token is for; ``audience`` is its name in messages.
+    :param make_identity: called for each token. An identity caches its tokens and would return a rejected one again.
+    :param scope: the scope of the token.
+    :param audience: the name of the service, for messages.
     """
 
     def fetch() -> Issued:
@@ -145,8 +151,8 @@ def entra_token(
             token = make_identity().get_token(scope)
         except AzureError as exc:
             raise CredentialUnavailable(
-                f"Microsoft Entra gives no token for {audience}: {_first_line(exc)}; check the identity that "
-                "AZURE_CLIENT_ID names, or sign in with 'az login' on a laptop"
+                f"Microsoft Entra issued no token for {audience}: {_first_line(exc)}; check the identity that "
+                "AZURE_CLIENT_ID names, or sign in with 'az login' on your own machine"
             ) from exc
         return Issued(Secret(f"Bearer {token.token}"), datetime.fromtimestamp(token.expires_on, UTC))
 
@@ -154,10 +160,10 @@ def entra_token(
 
 
 def azure_identity(client_id: str | None, *, in_azure: bool, authority_host: str | None = None) -> "TokenCredential":
-    """The managed identity in Azure; on a laptop whatever ``DefaultAzureCredential`` finds.
+    """Return the managed identity if the app runs in Azure, else the identity that ``DefaultAzureCredential`` finds.
 
-    :param authority_host: where to sign in; None: in the public cloud, or where ``AZURE_AUTHORITY_HOST`` says. A
-        managed identity asks its own host, which knows.
+    :param authority_host: where to sign in. If None: the host in ``AZURE_AUTHORITY_HOST``, or else the public cloud.
+        A managed identity does not need it, because it gets its tokens from its own host.
     """
     from azure.identity import DefaultAzureCredential, ManagedIdentityCredential
 

@@ -1,6 +1,6 @@
-"""Decides what is to be done about an event. Pure.
+"""Decides what to do about an event. No I/O.
 
-The running app and the operator's commands share it, so that what one explains is what the other does.
+The app and the operator's commands call the same function. What a command explains is therefore what the app does.
 """
 
 from collections.abc import Mapping
@@ -21,15 +21,15 @@ _MAX_REASONS_SHOWN: Final = 5
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What is to be done about an event.
+    """What to do about an event.
 
-    :param entry: what the journal keeps of the event; ids are empty where it cannot be read.
-    :param decisions: to be carried out in this order; where there is none, nothing follows from the event.
-    :param why_nothing: why nothing follows; empty where something does.
-    :param why_not: the routes of the event's type that do not match, and why.
-    :param run_end: the run's end that the event tells of; tasks may wait for it, whatever the routes say.
-    :param event_time: when the event happened, aware; None where it does not say.
-    :param scope: what the routes' conditions and placeholders saw; empty where no route was asked.
+    :param entry: what the journal stores about the event. The IDs are empty if the event cannot be read.
+    :param decisions: to be carried out in this order. If there are none, the event is ignored.
+    :param why_nothing: why the event is ignored; empty if there are decisions.
+    :param why_not: the routes for this event type that do not match, with the reasons.
+    :param run_end: the final status of a run, if the event reports one. Tasks may wait for it even if no route matches.
+    :param event_time: when the event happened, as an aware datetime; None if the event has no time.
+    :param scope: the names and values that conditions and placeholders can use; empty if no route was evaluated.
     """
 
     entry: Entry
@@ -42,7 +42,7 @@ class Verdict:
 
 
 def decide(raw: str, dispatch: Mapping[str, Handler], routes: RouteTable) -> Verdict:
-    """Decide on one event. Never raises for what the text may hold."""
+    """Decide on one event. Never raises, whatever the string contains."""
     try:
         event = parse_event(raw)
     except UnreadableEvent as exc:
@@ -55,7 +55,7 @@ def _decide(event: AmlEvent, dispatch: Mapping[str, Handler], routes: RouteTable
     handler = dispatch.get(event.type)
     if handler is None:
         handled = ", ".join(sorted(dispatch))
-        why_nothing = f"no handler for this event type; handled are {handled}"
+        why_nothing = f"there is no handler for this event type; handled types are {handled}"
         return Verdict(entry, why_nothing=why_nothing, event_time=event.time)
     try:
         meaning = handler(event)
@@ -86,7 +86,7 @@ def _unreadable(raw: str, error: UnreadableEvent) -> Verdict:
 
 def _why_nothing(event: AmlEvent, why_not: tuple[WhyNot, ...]) -> str:
     if not why_not:
-        return f"no route is for {event.name} events"
+        return f"no route handles {event.name} events"
     shown = [f"{reason.route}: {reason.reason}" for reason in why_not[:_MAX_REASONS_SHOWN]]
     more = f"; and {len(why_not) - len(shown)} more" if len(why_not) > len(shown) else ""
     return "no route matches; " + "; ".join(shown) + more

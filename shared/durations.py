@@ -1,4 +1,4 @@
-"""Lengths of time, as routes.yaml writes cooldowns and the operator's commands take them."""
+"""Durations such as ``30m``, in routes.yaml and in the options of the operator's commands."""
 
 import re
 from datetime import timedelta
@@ -11,20 +11,20 @@ _UNITS: Final = (("d", 86_400), ("h", 3_600), ("m", 60), ("s", 1))
 
 
 def parse_duration(text: str) -> timedelta:
-    """``90s``, ``30m``, ``6h``, ``1h30m``, ``2d``.
+    """Read a duration such as ``90s``, ``30m``, ``6h``, ``1h30m`` or ``2d``.
 
-    :raises ValueError: it is none; the message says how one is written.
+    :raises ValueError: the string is not a duration; the message shows valid ones.
     """
     found = _DURATION.fullmatch(text.strip())
     units = {unit: int(number) for unit, number in found.groupdict().items() if number} if found else {}
     length = timedelta(**units)
     if not length:
-        raise ValueError(f"'{text}' is no duration; write '90s', '30m', '6h', '1h30m' or '2d'")
+        raise ValueError(f"'{text}' is not a duration; write '90s', '30m', '6h', '1h30m' or '2d'")
     return length
 
 
 def duration_text(length: timedelta) -> str:
-    """As it is written: what ``parse_duration`` reads, in whole seconds."""
+    """Return the duration in the notation that ``parse_duration`` reads, in whole seconds."""
     seconds = int(length.total_seconds())
     text = ""
     for unit, size in _UNITS:
@@ -34,7 +34,7 @@ def duration_text(length: timedelta) -> str:
 
 
 def short_duration(length: timedelta) -> str:
-    """In its largest unit, rounded down: ``45s``, ``12m``, ``3h``, ``2d``; nothing is younger than ``0s``."""
+    """Return the duration in its largest unit, rounded down: ``45s``, ``12m``, ``3h``, ``2d``; at least ``0s``."""
     seconds = max(0, int(length.total_seconds()))
     unit, size = next(((unit, size) for unit, size in _UNITS if seconds >= size), _UNITS[-1])
     return f"{seconds // size}{unit}"

@@ -6,30 +6,30 @@
     ├── ConfigurationError            the app must not start
     │   ├── InvalidSettings
     │   └── InvalidRoutes
-    ├── EventRefused                  the event can never succeed as it is: it is parked
+    ├── EventRefused                  the event can never succeed, and is parked
     │   ├── UnreadableEvent
     │   ├── IncompleteEvent
-    │   └── RenderingRefused          a route cannot make a request of it
+    │   └── RenderingRefused          a route cannot build a request from the event
     │       ├── ExpressionFailed
     │       ├── MissingValue
     │       └── UnsafeValue
-    ├── AzureDevOpsError              one per kind of answer, see shared/http/message.py
-    │   ├── RequestNotSent            surely nothing queued, as for the next four
+    ├── AzureDevOpsError              one for each kind of answer, see shared/http/message.py
+    │   ├── RequestNotSent            certain that no run was queued; the same for the next four
     │   ├── CredentialUnavailable
     │   ├── CredentialRejected
     │   ├── PermissionDenied
     │   ├── Throttled
-    │   ├── RequestRefused            nothing queued, now or later: the request is parked
-    │   └── AnswerLost                a run may have been queued, or not
+    │   ├── RequestRefused            refused permanently, and parked; no run was queued
+    │   └── AnswerLost                unknown whether a run was queued
     ├── JournalError
     │   ├── JournalUnavailable
     │   ├── ClaimLost
     │   └── RunAlreadyOwned
-    ├── InvalidWait, WaitsForAnother, RunStatusUnavailable    a task cannot wait, or be told
-    ├── NotificationFailed            never an outcome
-    └── DeliveryDeferred              the host answers 500, so that Event Grid repeats the delivery
+    ├── InvalidWait, WaitsForAnother, RunStatusUnavailable    a task cannot wait, or cannot be completed now
+    ├── NotificationFailed            does not affect any outcome
+    └── DeliveryDeferred              the host answers 500, and Event Grid delivers the event again
 
-The host answers Event Grid with an exception's text, so no message may hold a secret.
+The host sends the message of an exception to Event Grid, so no message may contain a secret.
 """
 
 from collections.abc import Mapping, Sequence
@@ -41,7 +41,7 @@ class NextstageError(Exception):
 
 
 class ConfigurationError(NextstageError):
-    """The app is set up wrongly and must not start."""
+    """The app is configured wrongly and must not start."""
 
 
 class InvalidSettings(ConfigurationError):
@@ -50,14 +50,14 @@ class InvalidSettings(ConfigurationError):
 
 @dataclass(frozen=True, slots=True, order=True)
 class Problem:
-    """One mistake in routes.yaml. ``line`` and ``column`` count from 1."""
+    """One mistake in routes.yaml. ``line`` and ``column`` start at 1."""
 
     line: int
     column: int
     text: str
-    """The offending text, or the empty string where something is missing."""
+    """The wrong text, or the empty string if something is missing."""
     advice: str
-    """What is wrong, and after the last semicolon what would be right."""
+    """What is wrong and, after the last semicolon, how to correct it."""
 
     @property
     def what(self) -> str:
@@ -66,7 +66,7 @@ class Problem:
 
     @property
     def suggestion(self) -> str:
-        """What would be right; empty where that is not said."""
+        """How to correct it; empty if the advice does not say."""
         return self.advice.rpartition("; ")[2] if "; " in self.advice else ""
 
 
@@ -89,31 +89,31 @@ class InvalidRoutes(ConfigurationError):
 
 
 class EventRefused(NextstageError):
-    """The event, as it is, can never succeed: it is parked with this reason."""
+    """The event can never succeed. It is parked with this message as the reason."""
 
 
 class UnreadableEvent(EventRefused):
-    """The text is not an event in either of Event Grid's schemas."""
+    """The string is not an event in either of Event Grid's schemas."""
 
 
 class IncompleteEvent(EventRefused):
-    """The event's data lacks what its type promises; the message lists every such field."""
+    """The event lacks data that its type requires; the message lists every missing field."""
 
 
 class RenderingRefused(EventRefused):
-    """A route cannot make a safe request of this event."""
+    """A route cannot build a safe request from this event."""
 
 
 class ExpressionFailed(RenderingRefused):
-    """A condition or placeholder cannot be evaluated on this event, so what it would say is not known."""
+    """A condition or placeholder cannot be evaluated for this event."""
 
 
 class MissingValue(RenderingRefused):
-    """A placeholder finds nothing, or something that is not a single value."""
+    """A placeholder yields no value, or something other than a single value."""
 
 
 class UnsafeValue(RenderingRefused):
-    """A rendered value could be read as script or macro by the pipeline."""
+    """A rendered value could act as a script or macro in the pipeline."""
 
 
 class AzureDevOpsError(NextstageError):
@@ -121,25 +121,25 @@ class AzureDevOpsError(NextstageError):
 
 
 class RequestNotSent(AzureDevOpsError):
-    """No connection was made (DNS, TCP, TLS), so surely nothing was queued."""
+    """The request was not sent: no connection (DNS, TCP, TLS), or no time left. No run was queued."""
 
 
 class CredentialUnavailable(AzureDevOpsError):
-    """There is no PAT or token to send: Key Vault or Microsoft Entra gave none."""
+    """There is no PAT or token to send: Key Vault or Microsoft Entra returned none."""
 
 
 class CredentialRejected(AzureDevOpsError):
-    """Azure DevOps asked to sign in: the PAT or token is wrong or expired. Nothing was queued."""
+    """Azure DevOps asked to sign in: the PAT or token is wrong or expired. No run was queued."""
 
 
 class PermissionDenied(AzureDevOpsError):
-    """The identity lacks a permission; the message says which. Nothing was queued."""
+    """The identity lacks a permission, which the message names. No run was queued."""
 
 
 class Throttled(AzureDevOpsError):
-    """Azure DevOps wants a pause; nothing was queued.
+    """Azure DevOps asked for a pause. No run was queued.
 
-    :param retry_after_seconds: how long to leave the organization alone.
+    :param retry_after_seconds: how long to send no request to the organization.
     """
 
     def __init__(self, message: str, retry_after_seconds: float) -> None:
@@ -148,9 +148,9 @@ class Throttled(AzureDevOpsError):
 
 
 class RequestRefused(AzureDevOpsError):
-    """Azure DevOps refused the request for good, with the server's own words. Nothing was queued.
+    """Azure DevOps refused the request permanently; the message quotes the server. No run was queued.
 
-    :param not_found: what the request names does not exist.
+    :param not_found: something that the request names does not exist.
     """
 
     def __init__(self, message: str, *, not_found: bool = False) -> None:
@@ -159,13 +159,13 @@ class RequestRefused(AzureDevOpsError):
 
 
 class AnswerLost(AzureDevOpsError):
-    """The request was sent and its answer is unknown: a run may have been queued, or not."""
+    """The request was sent and its answer is unknown. A run may have been queued."""
 
 
 class InvalidWait(NextstageError):
-    """A task's request to wait cannot be taken.
+    """A task's request to wait is invalid.
 
-    :param problems: from each wrong field to what is wrong with it.
+    :param problems: maps each wrong field to what is wrong with it.
     """
 
     def __init__(self, problems: Mapping[str, str]) -> None:
@@ -174,15 +174,15 @@ class InvalidWait(NextstageError):
 
 
 class WaitsForAnother(NextstageError):
-    """The same task waits for another run already."""
+    """The task already waits for another run."""
 
 
 class RunStatusUnavailable(NextstageError):
-    """Azure ML does not say what has become of a run."""
+    """Azure ML does not return the status of a run."""
 
 
 class JournalError(NextstageError):
-    """The journal could not do what was asked."""
+    """Root of the journal's errors."""
 
 
 class JournalUnavailable(JournalError):
@@ -190,15 +190,15 @@ class JournalUnavailable(JournalError):
 
 
 class ClaimLost(JournalError):
-    """Another delivery has taken the record over since this one last wrote it."""
+    """Another delivery has taken over the record since this one last wrote it."""
 
 
 class RunAlreadyOwned(JournalError):
-    """Another record of the same route already names this run as its own."""
+    """The run already belongs to another record of the same route."""
 
 
 class NotificationFailed(NextstageError):
-    """The topic did not take notifications.
+    """The topic did not accept notifications.
 
     :param may_pass: the same request may succeed a moment later.
     """
@@ -209,4 +209,4 @@ class NotificationFailed(NextstageError):
 
 
 class DeliveryDeferred(NextstageError):
-    """At least one route could not be finished now. Raised to the host, so that Event Grid comes again."""
+    """At least one outcome is ``deferred``. The host answers 500, and Event Grid delivers the event again."""

@@ -1,4 +1,4 @@
-"""Something made at its first use, once per process."""
+"""A value that is made at its first use, once per process."""
 
 import threading
 from collections.abc import Callable
@@ -8,7 +8,7 @@ Made = TypeVar("Made")
 
 
 class Lazy(Generic[Made]):
-    """Calls ``make`` at the first call and gives the same answer ever after; after an exception it tries again."""
+    """Calls ``make`` once and returns its result every time; after an exception, the next call tries again."""
 
     def __init__(self, make: Callable[[], Made]) -> None:
         self._make = make
@@ -16,7 +16,7 @@ class Lazy(Generic[Made]):
         self._made: tuple[Made] | None = None
 
     def __call__(self) -> Made:
-        """What was made; other threads wait while one makes it."""
+        """Return the value. If another thread is making it, wait for that thread."""
         if self._made is None:
             with self._lock:
                 if self._made is None:

@@ -1,17 +1,19 @@
-"""Sends again what was parked or abandoned, because an operator asked for it.
+"""Redrives parked and abandoned records when an operator asks for it.
 
-What a record's event asks for is decided anew, by the routes as they are today:
+The event of a record is decided again, by the current routes:
 
-- **A run may exist** (a request was sent and its fate is not known): it is looked for first, and where it is found
-  nothing is sent. This holds for parked records too, where the looking itself was refused.
-- **The same key**: a parked record is reopened and claimed, so of many who redrive it at once one sends.
-- **Another key**, because the route's ``once_per`` has changed, or because no route could be asked before: the event
-  goes to its records of today, as if it were delivered today, and the old record goes once that is done. So what
-  ``once_per`` promises today holds for redriven events too.
-- **Nothing to send**, because the route is gone or no longer matches: parked again, with that reason.
+- **A run may exist**, because the answer to a request was lost: the redrive searches for the run first. If it finds the
+  run, it sends nothing. This includes records that were parked because the search was refused.
+- **The key is the same:** a parked record is reopened and claimed. If several operators redrive it at once, only one of
+  them sends a request.
+- **The key is different**, because the route's ``once_per`` has changed, or because no route could be evaluated before:
+  the event is handled under its current keys, as if it were delivered now. Then the old record is removed. The current
+  ``once_per`` therefore applies to redriven events too.
+- **There is nothing to send**, because the route was removed or no longer matches: the record is parked again, with
+  that reason.
 
-Event Grid was told that a parked event is done with, so it does not deliver the event again. A redrive that is
-interrupted (by a deferral, a lost answer, a crash) therefore leaves a record that ``awaits_redrive`` is true of.
+Event Grid does not deliver a parked event again, because the app has acknowledged it. If a redrive is interrupted by a
+deferral, a lost answer or a crash, it therefore leaves a record for which ``awaits_redrive`` returns true.
 """
 
 from contextlib import suppress
@@ -27,18 +29,18 @@ from shared.routing.table import Match, Refusal
 from shared.telemetry import Decision, Outcome
 
 REDRIVABLE_STATES: Final = frozenset({State.PARKED, State.RELEASED, State.UNCERTAIN, State.CLAIMED})
-"""Queued and suppressed records are done; the others can be sent again."""
+"""Records in these states can be redriven. Queued and suppressed records are finished."""
 
-_NO_RUN: Final = "redriven: no run of it is in Azure DevOps"
+_NO_RUN: Final = "redriven: Azure DevOps has no run for it"
 
 
 @dataclass(frozen=True, slots=True)
 class Foreseen:
     """What redriving a record would do.
 
-    :param decisions: what it would ask for, in this order; a refusal would be parked again.
-    :param why_nothing: why it would ask for nothing; empty otherwise.
-    :param looks_first: a run may exist; where it is found, nothing is sent.
+    :param decisions: what the redrive would carry out, in this order. A refusal would be parked again.
+    :param why_nothing: why the redrive would do nothing; empty if there are decisions.
+    :param looks_first: a run may exist, so the redrive would search for it first and send nothing if it finds it.
     """
 
     decisions: tuple[Match | Refusal, ...] = ()
@@ -50,8 +52,8 @@ class Foreseen:
 class Redriven:
     """The result of redriving one record.
 
-    :param decisions: one, or for an event that no route could be asked about before, one for each route that wants it.
-    :param reason: why nothing was done; empty otherwise.
+    :param decisions: one, or several if no route could be evaluated before: one for each route that matches now.
+    :param reason: why nothing was done; empty if there are decisions.
     """
 
     record: Record
@@ -69,45 +71,45 @@ def may_have_run(record: Record) -> bool:
     if not record.entry.request:
         return False
     if record.state is State.PARKED:
-        # Parked out of doubt: looking was refused, or a sleeper may have woken up since.
+        # Parked while uncertain: the search was refused, or a frozen worker may have continued since.
         return [step.state for step in record.history[-2:]] == [State.UNCERTAIN, State.PARKED]
     return record.state in {State.UNCERTAIN, State.CLAIMED}
 
 
 def foresee(record: Record, verdict: Verdict) -> Foreseen:
-    """What redriving would do. Pure.
+    """Return what redriving the record would do. No I/O.
 
-    :param verdict: on the record's event, by the routes of today.
+    :param verdict: the decision about the record's event, by the current routes.
     """
     if not _is_redrivable(record):
         return Foreseen(why_nothing=_nothing_left(record))
     if record.key.route == UNROUTED:
-        return Foreseen(tuple(_kept_under(record, decided) for decided in verdict.decisions), verdict.why_nothing)
+        return Foreseen(tuple(_with_key(record, decided) for decided in verdict.decisions), verdict.why_nothing)
     own = next((decided for decided in verdict.decisions if decided.key.route == record.key.route), None)
-    decided = Refusal(record.key, _why_no_more(record, verdict)) if own is None else _kept_under(record, own)
+    decided = Refusal(record.key, _why_no_longer(record, verdict)) if own is None else _with_key(record, own)
     return Foreseen((decided,), looks_first=may_have_run(record))
 
 
 class Redrive:
-    """Sends records again, each on its own route only, as that route is today. See the module."""
+    """Redrives records, each on its own route only. See the module docstring."""
 
     def __init__(self, relay: Relay, journal: Journal) -> None:
         self._relay = relay
         self._journal = journal
 
     def redrive(self, record: Record, *, look: bool = True) -> Redriven:
-        """Send one record again. However often and from wherever it is called, at most one run comes of it.
+        """Redrive one record. Repeated or simultaneous calls queue at most one run.
 
-        :param look: False: the operator has looked, and no run of this parked record exists.
-        :raises ClaimLost: another redrive has taken the record since it was read.
+        :param look: False if the operator has checked that this parked record has no run; the search is skipped.
+        :raises ClaimLost: another redrive has changed the record since it was read.
         :raises JournalUnavailable: the journal does not answer.
         """
         if not _is_redrivable(record):
             return Redriven(record, reason=_nothing_left(record))
         if may_have_run(record) and (look or record.state is not State.PARKED):
-            looked = self._look(record)
-            if (looked.outcome, looked.reason) != (Outcome.PARKED, _NO_RUN):
-                return Redriven(record, (looked,))
+            searched = self._search(record)
+            if (searched.outcome, searched.reason) != (Outcome.PARKED, _NO_RUN):
+                return Redriven(record, (searched,))
             record = self._parked(record.key)
         verdict = self._relay.decide(record.entry.event)
         foreseen = foresee(record, verdict)
@@ -117,28 +119,28 @@ class Redrive:
             case decisions:
                 return Redriven(record, self._move(record, verdict, decisions))
 
-    def _look(self, record: Record) -> Decision:
-        """Find out whether a run exists; where there surely is none, the record is parked as ``_NO_RUN``."""
+    def _search(self, record: Record) -> Decision:
+        """Search for the run. If it is certain that there is none, park the record with the reason ``_NO_RUN``."""
         opened = record
         if record.state is State.PARKED:
-            opened = self._journal.doubt(record, "redriven: a run of it may exist", under_way=False)
+            opened = self._journal.doubt(record, "redriven: a run may exist", under_way=False)
         decision = self._relay.carry_out(opened.entry, Refusal(record.key, _NO_RUN))
-        return self._settled(record, decision)
+        return self._after_attempt(record, decision)
 
     def _send_again(self, record: Record, decided: Match | Refusal) -> Decision:
-        """Ask for it under the record's own key."""
+        """Carry out the decision under the record's own key."""
         if record.state is State.PARKED:
             self._journal.reopen(record, "redriven")
-        return self._settled(record, self._relay.carry_out(record.entry, decided))
+        return self._after_attempt(record, self._relay.carry_out(record.entry, decided))
 
     def _move(self, record: Record, verdict: Verdict, decisions: tuple[Match | Refusal, ...]) -> tuple[Decision, ...]:
-        """Ask for it under the keys of today; the record goes once nothing of its event is deferred."""
+        """Carry out the decisions under their current keys. Remove the record unless one of them is deferred."""
         if not decisions:
             done = self._relay.deliver(record.entry.event).decisions
         else:
             done = tuple(self._relay.carry_out(verdict.entry, decided) for decided in decisions)
         deferred = [decision.reason for decision in done if decision.outcome is Outcome.DEFERRED]
-        # What follows is tidying up: should it fail, the next redrive finds duplicates and tidies up then.
+        # The rest is cleanup. If it fails, the next redrive finds duplicates and cleans up.
         with suppress(ClaimLost, JournalUnavailable):
             if not deferred:
                 self._journal.forget(record)
@@ -146,8 +148,8 @@ class Redrive:
                 self._journal.park(record, _deferred("; ".join(deferred)))
         return done
 
-    def _settled(self, record: Record, decision: Decision) -> Decision:
-        """Leave the record so that it is found again, and tell what it really is."""
+    def _after_attempt(self, record: Record, decision: Decision) -> Decision:
+        """Park a deferred record again, and return the decision with the record's actual outcome."""
         if decision.outcome is Outcome.DEFERRED and awaits_redrive(record):
             self._park_again(record.key, decision.reason)
         elif decision.outcome is Outcome.DUPLICATE:
@@ -157,7 +159,7 @@ class Redrive:
         return decision
 
     def _park_again(self, key: JournalKey, reason: str) -> None:
-        """Park a record that is at rest: no delivery is at work on it, and no request may still be under way."""
+        """Park the record, unless a delivery is working on it or a lost request may still be in progress."""
         current = self._journal.get(key)
         if current is None or current.state not in {State.RELEASED, State.UNCERTAIN}:
             return
@@ -173,33 +175,33 @@ class Redrive:
         return current
 
 
-def _kept_under(record: Record, decided: Match | Refusal) -> Match | Refusal:
-    """What has a request goes to its key of today; what can have none stays where it is."""
+def _with_key(record: Record, decided: Match | Refusal) -> Match | Refusal:
+    """Return the decision with its current key; a refusal by the record's own route keeps the record's key."""
     stays = isinstance(decided, Refusal) and decided.key.route == record.key.route
     return replace(decided, key=record.key) if stays else decided
 
 
 def _is_redrivable(record: Record) -> bool:
-    return record.state in REDRIVABLE_STATES and record.key.is_of_event
+    return record.state in REDRIVABLE_STATES and record.key.is_about_event
 
 
 def _nothing_left(record: Record) -> str:
-    if not record.key.is_of_event:
-        return "it is not an event's record; a task that waits is looked after by the timer sweep_waits"
+    if not record.key.is_about_event:
+        return "it is not about an event; the timer sweep_waits takes care of waiting tasks"
     return f"it is {record.state}; nothing is left to do"
 
 
-def _why_no_more(record: Record, verdict: Verdict) -> str:
-    """Return why the record's route no longer asks for anything."""
+def _why_no_longer(record: Record, verdict: Verdict) -> str:
+    """Return why the record's route no longer matches the event."""
     for why_not in verdict.why_not:
         if why_not.route == record.key.route:
-            return f"redriven, but the route does not match any more: {why_not.reason}"
+            return f"redriven, but the route no longer matches: {why_not.reason}"
     for decided in verdict.decisions:
         if isinstance(decided, Refusal) and decided.key.route == UNROUTED:
-            return f"redriven, but no route can be asked about the event any more: {decided.reason}"
+            return f"redriven, but the routes can no longer be evaluated for the event: {decided.reason}"
     if verdict.why_nothing and not verdict.why_not:
         return f"redriven, but {verdict.why_nothing}"
-    return "redriven, but the route is gone, or is for another type of event now"
+    return "redriven, but the route was removed, or now handles another event type"
 
 
 def _deferred(reason: str) -> str:

@@ -1,4 +1,4 @@
-"""The flow of a delivery: decide what follows from the event, and for each route claim, act and tell."""
+"""The flow of a delivery: decide about the event; then claim, act and report for each route."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -30,11 +30,14 @@ class WaitingTasks(Protocol):
     def run_ended(
         self, end: RunEnd, entry: Entry, deadline: datetime, event_time: datetime | None
     ) -> tuple[Decision, ...]:
-        """Remember the end and tell every task that waits for it; a decision for each, reported. Raises nothing."""
+        """Record the run's final status and complete every task that waits for the run. Raises nothing.
+
+        Returns and reports one decision for each task.
+        """
 
 
 class Relay:
-    """Carries events to pipelines. Safe for many threads; whatever fails, the next delivery may simply begin anew."""
+    """Turns events into pipeline runs. Safe for many threads. After any failure, the event can be delivered again."""
 
     def __init__(
         self,
@@ -49,8 +52,8 @@ class Relay:
         clock: Clock = utc_now,
     ) -> None:
         """
-        :param waits: None where no task may wait.
-        :param budget_seconds: how long one delivery may take; Event Grid stops listening after 30 s.
+        :param waits: None if waiting for runs is switched off.
+        :param budget_seconds: how long one delivery may take. Event Grid waits 30 s for an answer.
         """
         self._dispatch = dispatch
         self._routes = routes
@@ -62,11 +65,11 @@ class Relay:
         self._clock = clock
 
     def deliver(self, raw: str) -> Delivery:
-        """Decide on one event and do what follows from it.
+        """Decide on one event and carry out the decisions.
 
-        Returns if every route is done with the event, or has parked it: the event may be acknowledged.
+        If this method returns, the event can be acknowledged: no outcome is ``deferred``.
 
-        :raises DeliveryDeferred: at least one route is not done; Event Grid must come again.
+        :raises DeliveryDeferred: at least one outcome is ``deferred``; Event Grid must deliver the event again.
         """
         deadline = self._clock() + self._budget
         verdict = self.decide(raw)
@@ -83,7 +86,7 @@ class Relay:
         return Delivery(decisions, verdict.why_not)
 
     def decide(self, raw: str) -> Verdict:
-        """Return what the routes of this relay would do about an event; does nothing."""
+        """Return what this relay would do about an event, without doing it."""
         return decide(raw, self._dispatch, self._routes)
 
     def carry_out(
@@ -93,10 +96,10 @@ class Relay:
         deadline: datetime | None = None,
         event_time: datetime | None = None,
     ) -> Decision:
-        """Claim the record and act on it. Whatever fails becomes an outcome, so that the next route has its turn.
+        """Claim the record and act on it. A failure becomes an outcome, and the next route is still carried out.
 
-        :param deadline: when the delivery must end; by default after this relay's whole budget.
-        :param event_time: when the event happened, where its delay is to be told.
+        :param deadline: when the delivery must end; by default, after the relay's whole time budget.
+        :param event_time: when the event happened, if the decision is to report the delay.
         """
         started = perf_counter()
         try:
@@ -122,7 +125,7 @@ class Relay:
 
     def _claim_and_act(self, entry: Entry, decided: Match | Refusal, deadline: datetime) -> Result:
         if self._clock() >= deadline:
-            return Result(Outcome.DEFERRED, "the time of this delivery went to the routes before this one")
+            return Result(Outcome.DEFERRED, "no time is left: earlier routes used up the time of this delivery")
         if isinstance(decided, Match):
             entry = replace(entry, request=decided.request.to_json())
         match self._journal.claim(decided.key, entry, send_by=deadline):

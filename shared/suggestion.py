@@ -1,11 +1,11 @@
-"""Suggests the known word that an unknown one was probably meant to be."""
+"""Suggests the correct spelling of an unknown word."""
 
 from collections.abc import Collection
 
 
 def suggestion(word: str, known: Collection[str]) -> str:
-    """``did you mean 'x'?``, or all that is known where nothing is near."""
-    from difflib import get_close_matches  # noqa: PLC0415 - only where something is wrong
+    """Return ``did you mean 'x'?``, or the list of all known words if none is similar."""
+    from difflib import get_close_matches  # noqa: PLC0415 - needed only for errors
 
     by_lowercase = {name.lower(): name for name in known}
     near = get_close_matches(word.lower(), by_lowercase, n=1)

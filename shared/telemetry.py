@@ -1,7 +1,7 @@
-"""One structured log record per decision, so that one query answers: what happened to this event, and why?
+"""One structured log record per decision. A single query shows what happened to an event, and why.
 
-The record is the log message, as JSON: in Application Insights ``parse_json(message)`` gives its fields. It holds
-names, ids and reasons, and never a credential.
+The log message is the record, as JSON. In Application Insights, ``parse_json(message)`` returns its fields. It contains
+names, IDs and reasons, but no credential.
 """
 
 import json
@@ -38,10 +38,10 @@ _LEVELS: Final = {Outcome.PARKED: logging.ERROR, Outcome.DEFERRED: logging.WARNI
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What happened to an event on one route, or to a task that waits.
+    """What happened to an event on one route, or to a task that waits for a run.
 
-    :param reason: why, in words; empty if a run was simply queued.
-    :param cause: the name of the error that led to it; empty if none did.
+    :param reason: the reason, in words; empty if a run was simply queued.
+    :param cause: the name of the error that led to the outcome; empty if there was none.
     """
 
     outcome: Outcome
@@ -52,41 +52,41 @@ class Result:
 
     @classmethod
     def deferred(cls, error: NextstageError, about: object = None) -> Self:
-        """Return the result of an error that another delivery may get past.
+        """Return the result for an error that may not occur again at the next delivery.
 
-        :param about: what the error is about, if its message does not say so.
+        :param about: the subject of the error, if its message does not name it.
         """
         return cls(Outcome.DEFERRED, f"{about}: {error}" if about else str(error), cause=type(error).__name__)
 
 
-class EventNames(Protocol):
-    """What a decision tells of its event; see ``shared.journal.records.Entry``."""
+class EventFacts(Protocol):
+    """The facts about an event that a decision contains; see ``shared.journal.records.Entry``."""
 
     @property
     def event_id(self) -> str:
-        """The event's id."""
+        """The ID of the event."""
 
     @property
     def event_type(self) -> str:
-        """Its full type."""
+        """The full type of the event."""
 
     @property
     def subject(self) -> str:
-        """Its subject."""
+        """The subject of the event."""
 
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What was decided.
+    """One decision about an event or a waiting task, as it is logged.
 
-    :param route: None where no route is concerned: the event is ignored or unreadable.
-    :param key: the journal's key; empty where nothing was journaled.
-    :param reason: why, in words; empty where a run was simply queued.
-    :param duration_ms: from the start of this route's work to its outcome.
+    :param route: None if no route is involved, because the event is ignored or unreadable.
+    :param key: the key of the journal record; empty if there is none.
+    :param reason: the reason, in words; empty if a run was simply queued.
+    :param duration_ms: how long this route's part of the delivery took.
     :param cause: the name of the error in ``shared/errors.py`` that led to the outcome, for queries and alerts; empty
-        where none did.
-    :param delay_ms: from the event's own time to its outcome, never below zero however the clocks differ; None where
-        the event tells no time or an operator sent it again.
+        if there was none.
+    :param delay_ms: from the event's own time to its outcome, at least zero even if the clocks differ; None if the
+        event has no time or was redriven.
     """
 
     event_id: str
@@ -105,7 +105,7 @@ class Decision:
     @classmethod
     def of(
         cls,
-        event: EventNames,
+        event: EventFacts,
         result: Result,
         *,
         route: str | None = None,
@@ -113,9 +113,9 @@ class Decision:
         seconds: float = 0.0,
         delay_ms: float | None = None,
     ) -> Self:
-        """Return the decision that an event had this result.
+        """Return the decision for an event with this result.
 
-        :param seconds: how long it took.
+        :param seconds: how long the work took.
         """
         return cls(
             event_id=event.event_id,
@@ -134,26 +134,27 @@ class Decision:
 
 
 def delay_ms(event_time: datetime | None, now: datetime) -> float | None:
-    """``Decision.delay_ms`` of an event that happened then."""
+    """Return ``Decision.delay_ms`` for an event with this time."""
     if event_time is None:
         return None
     return max(0.0, round((now - event_time) / timedelta(milliseconds=1), 3))
 
 
 Report = Callable[[Decision], None]
-"""Takes each decision as it is made."""
+"""A function that receives each decision as it is made."""
 
 
 def log_decision(decision: Decision) -> None:
-    """Write the decision to the log ``nextstage.decision``: parked as an error, deferred as a warning."""
+    """Write the decision to the log ``nextstage.decision``. Parked is an error, deferred a warning, the rest info."""
     level = _LEVELS.get(decision.outcome, logging.INFO)
     _log.log(level, "%s", _READABLE.encode({name: getattr(decision, name) for name in decision.__slots__}))
 
 
-def quieten_libraries() -> None:
-    """Keep the Azure libraries' note of every single request out of the log; their warnings stay.
+def silence_request_logs() -> None:
+    """Stop the Azure libraries from logging every request. Their warnings stay.
 
-    The Functions runtime logs under "azure.functions"; what it says of each invocation is for Azure's support.
+    The logger "azure.functions" keeps its level: the Functions runtime uses it, and Azure support reads what it logs
+    about each invocation.
     """
     logging.getLogger("azure").setLevel(logging.WARNING)
     logging.getLogger("azure.functions").setLevel(logging.getLogger().level)

@@ -1,3 +1,3 @@
-"""The version that Azure DevOps sees as our User-Agent; kept equal to pyproject.toml by a test."""
+"""The version that the app sends in its User-Agent header. A test keeps it equal to the one in pyproject.toml."""
 
 VERSION = "0.1.0"

@@ -96,10 +96,10 @@ def _table_row(event: str) -> str:
 
 
 def _remark(name: Name) -> str:
-    """Return the possible values of a name, or an empty string if they are any string."""
-    kind = f"one of {', '.join(f'`{text}`' for text in name.one_of)}" if name.one_of else name.kind
+    """Return what the value of a name may be, in parentheses; empty if it may be any string."""
+    kind = f"one of {', '.join(f'`{value}`' for value in name.one_of)}" if name.one_of else name.kind
     remark = f"{kind} or null" if name.may_be_null else kind
-    return "" if remark == "text" else f" ({remark})"
+    return "" if remark == "string" else f" ({remark})"
 
 
 def main() -> None:

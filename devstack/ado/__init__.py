@@ -2,14 +2,14 @@
 
     emulator = Emulator(load_declaration())
     with serve(emulator) as served:
-        emulator.plan(Fault(accept=True, drop=True))    # the next run is queued, its answer is lost
+        emulator.plan(Fault(accept=True, drop=True))    # the next run is queued, but its answer is lost
         ...                                             # requests to served.organization_url
         emulator.start_wait_task(served.organization_url, AzureFunction(function=…, key=…, body={"run_id": …}))
     emulator.books.runs, emulator.books.tasks, emulator.books.requests        # what really happened
 
-The same over HTTP: ``python -m devstack.ado``, ``POST /_emulator/faults``, ``POST /_emulator/tasks``,
-``GET /_emulator/books``. It also serves the status of Azure ML jobs, as Azure Resource Manager does, and a managed
-identity, so that one process is all of the cloud that the app needs.
+To use it over HTTP, run ``python -m devstack.ado`` and call ``POST /_emulator/faults``, ``POST /_emulator/tasks`` and
+``GET /_emulator/books``. The emulator also serves the status of Azure ML jobs, as Azure Resource Manager does, and a
+managed identity. One process thus emulates all cloud services that the app needs.
 """
 
 from devstack.ado.books import RunRecord

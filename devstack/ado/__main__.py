@@ -1,7 +1,7 @@
-"""``python -m devstack.ado``: the emulated Azure DevOps organization on the loopback address.
+"""``python -m devstack.ado``: serves the emulated Azure DevOps organization on the loopback address.
 
-Prints its address in one line and serves until SIGTERM or SIGINT. Exit codes: 0 stopped, 2 bad options, a bad
-declaration or a port that is taken.
+It prints its URL in one line and runs until SIGTERM or SIGINT. Exit codes: 0 stopped by a signal, 2 the options or the
+declaration are invalid, or the port is in use.
 """
 
 from __future__ import annotations
@@ -39,9 +39,11 @@ def main() -> int:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m devstack.ado", description="An Azure DevOps emulator.")
-    parser.add_argument("--port", type=_port, default=7080, help="default 7080; 0 takes a free one")
-    parser.add_argument("--pipelines", type=Path, default=DEFAULT_FILE, metavar="FILE", help="the declaration")
-    parser.add_argument("--verbose", action="store_true", help="show each request")
+    parser.add_argument("--port", type=_port, default=7080, help="0 for any free port (default: %(default)s)")
+    parser.add_argument(
+        "--pipelines", type=Path, default=DEFAULT_FILE, metavar="FILE", help="the file that declares the project"
+    )
+    parser.add_argument("--verbose", action="store_true", help="log each request")
     return parser.parse_args()
 
 

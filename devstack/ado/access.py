@@ -1,8 +1,8 @@
-"""Credentials: which are accepted, and what a request without one sees.
+"""The accepted credentials, and the answers to requests without one.
 
-Azure DevOps does not answer 401 to a bad personal access token, as one would expect: it offers a sign-in page.
-With ``X-TFS-FedAuthRedirect: Suppress`` that page comes as 203, else a redirect leads to it. Methods that no
-browser sends get a 401.
+Azure DevOps does not answer 401 if a personal access token is invalid, but offers a sign-in page. With
+``X-TFS-FedAuthRedirect: Suppress``, the answer is the page with status 203. Otherwise, it is a redirect to the page.
+Methods that browsers do not send are answered with 401.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from devstack.ado.errors import unauthorized
 
 SIGN_IN_PATH = "/_signin"
 AZURE_DEVOPS = "499b84ac-1321-427f-aa17-267ca6975798"
-"""Azure DevOps as Microsoft Entra knows it: the resource that a token for it is issued for."""
+"""The ID of Azure DevOps in Microsoft Entra, which is the resource of its tokens."""
 
-OWN_TOKEN = re.compile(r"canary-[a-z]+-[0-9a-f]{32}")
+EMULATOR_TOKEN = re.compile(r"canary-[a-z]+-[0-9a-f]{32}")
 CredentialKind = Literal["PAT", "token"]
 
 _SIGN_IN_PAGE = """<!DOCTYPE html>
@@ -32,10 +32,10 @@ _SIGN_IN_PAGE = """<!DOCTYPE html>
 
 
 class Credentials:
-    """The secrets that are accepted. All may be changed at any time, by any thread.
+    """The accepted secrets. Any thread may change them at any time.
 
-    ``pats`` are passwords of Basic credentials (the user name is ignored), ``tokens`` are bearer tokens. ``issued``
-    are the bearer tokens that the emulated managed identity gave away, each good for the one resource beside it.
+    ``pats`` are passwords of Basic credentials, whose user name is ignored. ``tokens`` are bearer tokens. ``issued``
+    maps each bearer token of the emulated managed identity to the resource that it is valid for.
     """
 
     def __init__(self, pats: set[str], tokens: set[str]) -> None:
@@ -44,7 +44,7 @@ class Credentials:
         self.issued: dict[str, str] = {}
 
     def accept(self, authorization: str) -> CredentialKind | None:
-        """What the value of an Authorization header carries that Azure DevOps accepts; None for nothing of the kind."""
+        """Return the kind of credential in an Authorization header, or None if Azure DevOps would not accept it."""
         if self.accept_token(authorization, AZURE_DEVOPS):
             return "token"
         scheme, _, secret = authorization.partition(" ")
@@ -52,13 +52,13 @@ class Credentials:
         return "PAT" if password in self.pats else None
 
     def accept_token(self, authorization: str, resource: str) -> bool:
-        """Whether it carries a bearer token that is good for a resource."""
+        """Return whether an Authorization header contains a bearer token that is valid for a resource."""
         scheme, _, secret = authorization.partition(" ")
         token = secret.strip()
         return scheme.lower() == "bearer" and (token in self.tokens or self.issued.get(token) == resource)
 
     def issue(self, resource: str) -> str:
-        """A bearer token for a resource: the same one until it is taken out of ``issued``."""
+        """Return a bearer token for a resource, and the same token again while it is in ``issued``."""
         for token, issued_for in list(self.issued.items()):
             if issued_for == resource:
                 return token
@@ -68,12 +68,15 @@ class Credentials:
 
 
 def new_token(kind: str) -> str:
-    """A token of the emulator's own making, of OWN_TOKEN's form. The test suite looks for its first word in logs."""
+    """Return a new token of the form EMULATOR_TOKEN. Tests search logs for its first word, ``canary``."""
     return f"canary-{kind}-{secrets.token_hex(16)}"
 
 
 def job_token(authorization: str) -> str:
-    """What may be a job's token: a bearer token, or the password of Basic credentials with an empty user name."""
+    """Return the secret that may be a job token, or an empty string.
+
+    A job token is a bearer token, or the password of Basic credentials with an empty user name.
+    """
     scheme, _, secret = authorization.partition(" ")
     if scheme.lower() == "bearer":
         return secret.strip()
@@ -82,7 +85,7 @@ def job_token(authorization: str) -> str:
 
 
 def _basic(encoded: str) -> tuple[str, str] | tuple[None, None]:
-    """User name and password of Basic credentials, or twice None where they cannot be read."""
+    """Return the user name and password of Basic credentials, or ``(None, None)`` if they are invalid."""
     try:
         decoded = base64.b64decode(encoded, validate=True).decode("utf-8")
     except (binascii.Error, UnicodeDecodeError):
@@ -96,9 +99,9 @@ def sign_in_page(status: int) -> Response:
 
 
 def refuse(request: Request) -> Response:
-    """The answer to a request whose credential is bad or missing.
+    """Return the answer to a request with an invalid or missing credential.
 
-    :raises ApiError: 401, for a method that no browser sends.
+    :raises ApiError: 401, for methods that browsers do not send.
     """
     if request.method not in {"GET", "HEAD", "POST", "OPTIONS"}:
         raise unauthorized(request.host_url)

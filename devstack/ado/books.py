@@ -1,8 +1,7 @@
-"""The books: every run ever queued, every agentless task and every request received, for tests and people to look at.
+"""The books record every queued run, agentless task, Azure ML job and request, for tests and people.
 
-All of it is in memory. What is handed out is immutable, so that a reader needs no lock. No credential is ever
-written here: of the request's headers only those in ``KEPT_HEADERS`` are kept, and secret values in bodies are
-replaced by ``MASK``.
+The books are in memory. All records are immutable, so readers need no lock. The books contain no credentials: they
+store only the request headers in ``KEPT_HEADERS``, and replace secret values in bodies with ``MASK``.
 """
 
 from __future__ import annotations
@@ -32,21 +31,21 @@ Dropped = Literal["dropped"]
 
 @dataclass(frozen=True)
 class Variable:
-    """A variable given for a run; the value of a secret one is never kept."""
+    """A variable of a run. The value of a secret variable is not stored."""
 
     value: str | None
     is_secret: bool = False
 
     def document(self) -> dict[str, object]:
-        """``{"value": …}``, or ``{"isSecret": true}`` without the value."""
+        """Return ``{"value": …}``, or ``{"isSecret": true}`` without the value."""
         return {"isSecret": True} if self.is_secret else {"value": self.value}
 
 
 @dataclass(frozen=True, kw_only=True)
-class RunOrder:
-    """A run that has been asked for and found valid; the template parameters are complete.
+class ValidatedRun:
+    """A run request that passed all checks. The template parameters include the pipeline's defaults.
 
-    ``branch`` is a full ref, ``version`` a commit id.
+    ``branch`` is a full ref, ``version`` a commit ID.
     """
 
     pipeline_id: int
@@ -59,8 +58,8 @@ class RunOrder:
 
 
 @dataclass(frozen=True, kw_only=True)
-class RunRecord(RunOrder):
-    """A queued run, as it was at one moment."""
+class RunRecord(ValidatedRun):
+    """A snapshot of a queued run."""
 
     id: int
     name: str
@@ -71,7 +70,7 @@ class RunRecord(RunOrder):
     tags: tuple[str, ...] = ()
 
     def document(self) -> dict[str, object]:
-        """The run as ``GET /_emulator/books`` shows it."""
+        """Return the run as ``GET /_emulator/books`` shows it."""
         return {
             "id": self.id,
             "pipelineId": self.pipeline_id,
@@ -93,8 +92,8 @@ class RunRecord(RunOrder):
 class RequestRecord:
     """A request that was received.
 
-    ``status`` is what the client was answered, "dropped" for a connection broken on purpose, and None while the
-    request is still under way. ``body`` is the JSON document sent, None where there was none.
+    ``status`` is the status of the answer, "dropped" if a fault dropped the connection, or None if the request is not
+    yet answered. ``body`` is the JSON document in the request, or None.
     """
 
     method: str
@@ -107,7 +106,7 @@ class RequestRecord:
     status: int | Dropped | None = None
 
     def document(self) -> dict[str, object]:
-        """The request as ``GET /_emulator/books`` shows it."""
+        """Return the request as ``GET /_emulator/books`` shows it."""
         return {
             "method": self.method,
             "path": self.path,
@@ -134,18 +133,18 @@ class Books:
 
     @property
     def runs(self) -> tuple[RunRecord, ...]:
-        """Every run, in the order in which they were queued."""
+        """Every run, in the order of queuing."""
         with self._lock:
             return tuple(self._runs.values())
 
     @property
     def tasks(self) -> tuple[TaskRecord, ...]:
-        """Every agentless task, in the order in which they were started."""
+        """Every agentless task, in the order of their start."""
         return self.task_hub.tasks
 
     @property
     def requests(self) -> tuple[RequestRecord, ...]:
-        """Every request, in the order in which they arrived; those to ``/_emulator`` are not among them."""
+        """Every request except those to ``/_emulator``, in the order of arrival."""
         with self._lock:
             return tuple(self._requests)
 
@@ -153,18 +152,18 @@ class Books:
         with self._lock:
             return self._runs.get(run_id)
 
-    def queue(self, order: RunOrder) -> RunRecord:
-        """Queues a run: the next id, and the pipeline's next name of the day (``yyyymmdd.n``)."""
+    def queue(self, request: ValidatedRun) -> RunRecord:
+        """Queue a run with the next ID and the pipeline's next name of the day (``yyyymmdd.n``)."""
         with self._lock:
             created = self.clock()
             day = created.strftime("%Y%m%d")
-            count = self._counts[order.pipeline_id, day] = self._counts.get((order.pipeline_id, day), 0) + 1
-            run = RunRecord(**vars(order), id=FIRST_RUN_ID + len(self._runs), name=f"{day}.{count}", created=created)
+            count = self._counts[request.pipeline_id, day] = self._counts.get((request.pipeline_id, day), 0) + 1
+            run = RunRecord(**vars(request), id=FIRST_RUN_ID + len(self._runs), name=f"{day}.{count}", created=created)
             self._runs[run.id] = run
             return run
 
     def finish(self, run_id: int, result: RunResult) -> RunRecord | None:
-        """Ends a run; None for an unknown one. A run that has ended keeps its first result."""
+        """End a run and return it, or None if it is unknown. A run that has already ended keeps its first result."""
         return self._change(
             run_id,
             lambda run: (
@@ -175,11 +174,11 @@ class Books:
         )
 
     def cancel(self, run_id: int) -> RunRecord | None:
-        """Starts to cancel a run; it stays "canceling" until it is finished. One that has ended is left alone."""
+        """Start to cancel a run, which stays "canceling" until it is finished. Do nothing if the run has ended."""
         return self._change(run_id, lambda run: replace(run, state="canceling") if run.state != "completed" else run)
 
     def add_tags(self, run_id: int, add: Iterable[str]) -> RunRecord | None:
-        """Adds tags; Azure DevOps compares them without regard to case."""
+        """Add tags to a run. As in Azure DevOps, tags are not case-sensitive."""
 
         def changed(run: RunRecord) -> RunRecord:
             tags = {tag.lower(): tag for tag in (*add, *reversed(run.tags))}
@@ -195,17 +194,18 @@ class Books:
             return run
 
     def receive(self, request: RequestRecord) -> int:
-        """Enters a request that has just arrived; the answer is its place, for ``answered``."""
+        """Record a request that has just arrived, and return its index for ``answered``."""
         with self._lock:
             self._requests.append(request)
             return len(self._requests) - 1
 
-    def answered(self, place: int, status: int | Dropped) -> None:
+    def answered(self, index: int, status: int | Dropped) -> None:
+        """Record the answer to a request."""
         with self._lock:
-            self._requests[place] = replace(self._requests[place], status=status)
+            self._requests[index] = replace(self._requests[index], status=status)
 
     def document(self) -> dict[str, object]:
-        """All books as JSON: ``{"runs": […], "tasks": […], "jobs": […], "requests": […]}``; no token shows in it."""
+        """Return all books as ``{"runs": […], "tasks": […], "jobs": […], "requests": […]}``, with tokens masked."""
         books = {
             "runs": [run.document() for run in self.runs],
             "tasks": [task.document() for task in self.tasks],

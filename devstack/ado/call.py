@@ -1,7 +1,7 @@
-"""One request to the emulated project, read the way Azure DevOps reads it.
+"""One request to the emulated project, read in the same way as Azure DevOps reads it.
 
-Everything here raises ``ApiError`` for what the service would refuse: no api-version on a write, another content
-type than JSON, a body that is no object, a query parameter that is no number.
+All functions here raise ``ApiError`` if the service would refuse the request: a write without an api-version, a
+content type other than JSON, a body that is not an object, or a query parameter that is not a number.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _HEADER_VERSION = re.compile(r"api-version=([^;,\s]+)", re.IGNORECASE)
 
 @dataclass(frozen=True)
 class Call:
-    """A request, and the state that it is about. ``root`` is the URL of the organization as the client knows it."""
+    """A request and the emulator's state. ``root`` is the URL of the organization, as the client knows it."""
 
     request: Request
     state: State
@@ -54,7 +54,7 @@ class Call:
         return self.state.books
 
     def check_version(self) -> None:
-        """Refuses a version that the service does not have, and a write that names none."""
+        """Refuse an api-version that the service does not support, and a write without one."""
         version = self.requested_version()
         if not version:
             if self.request.method not in {"GET", "HEAD"}:
@@ -68,7 +68,7 @@ class Call:
             raise version_is_preview(version)
 
     def requested_version(self) -> str:
-        """The api-version in the query, else in Accept, else in Content-Type; empty where there is none."""
+        """Return the api-version from the query, else Accept, else Content-Type, else an empty string."""
         if "api-version" in self.request.args:
             return self.request.args["api-version"].strip()
         for header in ("Accept", "Content-Type"):
@@ -84,40 +84,40 @@ class Call:
         return body
 
     def body(self, schema: str) -> dict[str, Any]:
-        """The JSON object that was sent.
+        """Return the JSON object in the body.
 
-        :raises ApiError: 400, with everything that the schema finds wrong with it.
+        :raises ApiError: 400, with all violations of the schema.
         """
         body = self.json_object()
         if found := problems(schema, body):
-            raise invalid_argument("\n".join(f"the body: {problem}" for problem in found))
+            raise invalid_argument("\n".join(f"body: {problem}" for problem in found))
         return body
 
     def integer(self, name: str, least: int = 0) -> int | None:
-        """A query parameter that is a whole number; None where it is absent."""
+        """Return a query parameter that must be a whole number, or None if it is absent."""
         text = self.request.args.get(name)
         if text is None:
             return None
         if not re.fullmatch(r"\d{1,10}", text) or int(text) < least:
-            raise invalid_argument(f"The query parameter {name} must be a whole number from {least} on.")
+            raise invalid_argument(f"The query parameter {name} must be a whole number of at least {least}.")
         return int(text)
 
     def listed(self, name: str) -> list[str]:
-        """A query parameter that is a comma-delimited list; empty where it is absent."""
+        """Return the items of a comma-separated query parameter. The list is empty if it is absent."""
         return [item.strip() for item in self.request.args.get(name, "").split(",") if item.strip()]
 
     def integers(self, name: str) -> set[int]:
-        """A query parameter that is a comma-delimited list of ids."""
+        """Return the IDs in a comma-separated query parameter."""
         items = self.listed(name)
         if not all(re.fullmatch(r"\d{1,10}", item) for item in items):
-            raise invalid_argument(f"The query parameter {name} must be a comma-delimited list of ids.")
+            raise invalid_argument(f"The query parameter {name} must be a comma-separated list of IDs.")
         return {int(item) for item in items}
 
 
 def json_body(request: Request) -> object:
-    """The JSON document that was sent.
+    """Return the JSON document in the body.
 
-    :raises ApiError: 415 for another content type, 400 for what is no JSON.
+    :raises ApiError: 415 for another content type, 400 if the body is not JSON.
     """
     if request.mimetype != "application/json":
         raise content_type_not_supported(request.method, request.mimetype)
@@ -128,7 +128,7 @@ def json_body(request: Request) -> object:
 
 
 def _refuse_constant(name: str) -> object:
-    """Refuse NaN and Infinity, which Python reads and JSON does not have."""
+    """Refuse NaN and Infinity, which Python accepts but JSON does not allow."""
     raise ValueError(f"{name} is not JSON")
 
 
@@ -140,7 +140,7 @@ def json_answer(document: object, status: int = 200, continuation: str | None = 
 
 
 def collection(values: Sequence[Mapping[str, object]] | Sequence[str], continuation: str | None = None) -> Response:
-    """A list, wrapped the way the service wraps each: ``{"count": …, "value": […]}``."""
+    """Return a list in the form of the service: ``{"count": …, "value": […]}``."""
     return json_answer({"count": len(values), "value": list(values)}, continuation=continuation)
 
 

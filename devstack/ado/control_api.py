@@ -1,9 +1,9 @@
-"""The emulator's own addresses, below ``/_emulator``: the books, planned faults, and the end of runs.
+"""The emulator's control addresses below ``/_emulator``: books, planned faults, and the end of runs.
 
-Those for agentless tasks are in tasks/control.py, and the managed identity's is in identity.py.
+The control addresses for agentless tasks are in tasks/control.py, that of the managed identity is in identity.py.
 
-They take no credential (the server listens on the loopback address alone), they are not written into the books, and
-no fault applies to them. Errors have the same shape as the service's.
+Requests need no credential, because the server listens only on the loopback address. The books do not record them, and
+faults do not affect them. Errors have the same shape as those of the service.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ def get_books(call: Call) -> Response:
 
 
 def get_faults(call: Call) -> Response:
-    """``{"faults": […]}``, each with ``times`` as far as they are still to come."""
+    """Return ``{"faults": […]}``, where ``times`` is how many times each fault still applies."""
     return json_answer({"faults": [asdict(fault) | {"times": left} for fault, left in call.state.faults.pending]})
 
 
 def plan_faults(call: Call) -> Response:
-    """Takes all of a JSON list of faults, or none: ``{"planned": …}`` is how many."""
+    """Plan a JSON list of faults and return their number as ``{"planned": …}``. If one is invalid, plan none."""
     try:
         faults = parse_faults(json_body(call.request))
     except FaultError as exc:
@@ -43,12 +43,15 @@ def clear_faults(call: Call) -> Response:
 
 
 def finish_run(call: Call, run_id: int) -> Response:
-    """``{"result": "succeeded"}``, "failed" or "canceled"; a run that has ended with another result stays so: 409."""
+    """End a run: ``{"result": "succeeded"}``, "failed" or "canceled".
+
+    Answer 409 if the run has already ended with another result, which it keeps.
+    """
     result = call.body("run_end")["result"]
     run = call.books.finish(run_id, result)
     if run is None:
         raise run_not_found(run_id)
     if run.result != result:
-        message = f"Run {run_id} has ended already: {run.result}."
+        message = f"Run {run_id} has already ended with the result {run.result}."
         raise ApiError(409, "Devstack", "RunEndedException", message)
     return json_answer(run.document())

@@ -1,7 +1,6 @@
-"""What the emulated project holds: branches, credentials and pipelines, read from a YAML file.
+"""The declaration of the emulated project: branches, credentials and pipelines, read from a YAML file.
 
-The file is read once and strictly. ``DeclarationError`` lists everything that is wrong with it, each problem with
-the file and the key.
+The file is read once and validated strictly. ``DeclarationError`` lists all problems, each with the file and the key.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ DEFAULT_FILE = Path(__file__).with_name("pipelines.yaml")
 
 
 class DeclarationError(Exception):
-    """A declaration that cannot be used; ``problems`` has one line for each thing that is wrong."""
+    """The declaration is invalid. ``problems`` has one line for each problem."""
 
     def __init__(self, problems: list[str]) -> None:
         super().__init__("\n".join(problems))
@@ -36,7 +35,7 @@ class DeclarationError(Exception):
 
 @dataclass(frozen=True)
 class SecretSource:
-    """Where an accepted secret comes from: an environment variable or, where that is unset or empty, a default."""
+    """The source of an accepted secret: an environment variable or, if that is unset or empty, a default."""
 
     environment: str
     default: str
@@ -46,12 +45,12 @@ class SecretSource:
 
 
 IDENTITY_HEADER = SecretSource("DEVSTACK_IDENTITY_HEADER", "devstack-identity")
-"""What a client of the emulated managed identity must show in X-IDENTITY-HEADER, unless something else is said."""
+"""The default source of the X-IDENTITY-HEADER that clients of the emulated managed identity must send."""
 
 
 @dataclass(frozen=True)
 class VariableDeclaration:
-    """A pipeline variable; only a settable one may be given when a run is queued."""
+    """A pipeline variable. Only a settable variable may be set when a run is queued."""
 
     name: str
     default: str = ""
@@ -60,7 +59,7 @@ class VariableDeclaration:
 
 @dataclass(frozen=True)
 class PipelineDeclaration:
-    """One pipeline. ``may_queue`` says whether the emulator's credentials have the permission to queue it."""
+    """One pipeline. ``may_queue`` defines whether the emulator's credentials have the permission to queue it."""
 
     id: int
     name: str
@@ -78,22 +77,23 @@ class PipelineDeclaration:
 
     @cached_property
     def defaults(self) -> dict[str, str]:
-        """The template parameters of a run that gives none."""
+        """The default values of the template parameters."""
         return {each.name: each.default for each in self.parameters if each.default is not None}
 
     @cached_property
     def settable_variables(self) -> frozenset[str]:
-        """Names in lower case: Azure DevOps does not tell ``System.Debug`` from ``system.debug``."""
+        """The names in lower case, because variable names in Azure DevOps are not case-sensitive."""
         return frozenset(variable.name.lower() for variable in self.variables if variable.settable)
 
 
 @dataclass(frozen=True)
 class AgentlessDeclaration:
-    """How the service behaves towards agentless tasks. The first three are Azure DevOps' own figures.
+    """How the service treats agentless tasks. The defaults of the first three are those of Azure DevOps.
 
-    ``timeout_minutes``: how long a job waits that says nothing else. ``call_timeout_seconds``: how long a task waits
-    for the answer to its request. ``token_hours``: how long a job token lives. ``early_events`` (taken or dropped) and
-    ``ended_plan_status`` (404 or 410) are not documented; see ``devstack/ado/tasks/hub.py``.
+    ``timeout_minutes`` is the default timeout of a job. ``call_timeout_seconds`` is how long a task waits for the
+    answer to its request. ``token_hours`` is how long a job token is valid. ``early_events`` (taken or dropped) and
+    ``ended_plan_status`` (404 or 410) choose between variants of behavior that Azure DevOps does not document. See
+    ``devstack/ado/tasks/hub.py``.
     """
 
     timeout_minutes: int = 60
@@ -118,7 +118,7 @@ class Declaration:
 
     @cached_property
     def project_id(self) -> str:
-        """The project's GUID: the same for the same names, so that URLs survive a restart."""
+        """The project's GUID. It is derived from the names, so URLs stay valid after a restart."""
         return str(uuid.uuid5(uuid.NAMESPACE_URL, f"{self.organization}/{self.project}".lower()))
 
     @cached_property
@@ -137,14 +137,14 @@ class Declaration:
 def load_declaration(file: Path = DEFAULT_FILE) -> Declaration:
     """Read a declaration.
 
-    :raises DeclarationError: with everything that is wrong with the file.
+    :raises DeclarationError: with all problems in the file.
     """
     try:
         document = yaml.safe_load(file.read_text(encoding="utf-8"))
     except OSError as exc:
         raise DeclarationError([f"{file}: cannot be read: {exc.strerror}"]) from exc
     except (yaml.YAMLError, UnicodeDecodeError) as exc:
-        raise DeclarationError([f"{file}: is not YAML: {exc}"]) from exc
+        raise DeclarationError([f"{file}: not valid YAML: {exc}"]) from exc
     if found := problems("declaration", document):
         raise DeclarationError([f"{file}: {problem}" for problem in found])
     declaration = _read(**document)
@@ -193,20 +193,21 @@ def _parameter(document: dict[str, Any]) -> ParameterDeclaration:
 
 
 def _contradictions(declaration: Declaration) -> Iterator[str]:
-    """Yield what no schema finds: things with the same name, and values that are not of their parameter's type."""
+    """Yield problems that the schema cannot express: duplicate names and IDs, and values of the wrong type."""
     pipelines = declaration.pipelines
-    yield from _repeated("pipelines", "id", [pipeline.id for pipeline in pipelines])
-    yield from _repeated("pipelines", "name", [f"{pipeline.folder}\\{pipeline.name}".lower() for pipeline in pipelines])
+    yield from _duplicates("pipelines", "id", [pipeline.id for pipeline in pipelines])
+    names = [f"{pipeline.folder}\\{pipeline.name}".lower() for pipeline in pipelines]
+    yield from _duplicates("pipelines", "name", names)
     for index, pipeline in enumerate(pipelines):
         where = f"pipelines[{index}]"
-        yield from _repeated(f"{where}.parameters", "name", [each.name.lower() for each in pipeline.parameters])
-        yield from _repeated(f"{where}.variables", "name", [each.name.lower() for each in pipeline.variables])
+        yield from _duplicates(f"{where}.parameters", "name", [each.name.lower() for each in pipeline.parameters])
+        yield from _duplicates(f"{where}.variables", "name", [each.name.lower() for each in pipeline.variables])
         for position, parameter in enumerate(pipeline.parameters):
             for key, refusal in parameter.contradictions():
                 yield f"{where}.parameters[{position}].{key}: {refusal}"
 
 
-def _repeated(where: str, key: str, values: list[Any]) -> Iterator[str]:
+def _duplicates(where: str, key: str, values: list[Any]) -> Iterator[str]:
     for index, value in enumerate(values):
         if value in values[:index]:
-            yield f"{where}[{index}].{key}: {value!r} is there twice"
+            yield f"{where}[{index}].{key}: {value!r} is a duplicate"

@@ -1,9 +1,10 @@
-"""The emulator itself: a WSGI application with the state of one emulated organization.
+"""The emulator as a WSGI application, with the state of one emulated organization.
 
-A request is entered in the books, then the first planned fault that covers it is applied, and carrying it out means:
-check the credential, find the resource, check the api-version, do it. Every refusal is an ``ApiError``.
+The emulator first records a request in the books, then applies the first planned fault that matches. To carry out a
+request, it checks the credential, finds the resource, checks the api-version and calls the endpoint. Every refusal is
+an ``ApiError``.
 
-Beside Azure DevOps it answers for Azure Resource Manager, below ``/subscriptions/``: the status of Azure ML jobs.
+In addition to Azure DevOps, it emulates Azure Resource Manager below ``/subscriptions/``: the status of Azure ML jobs.
 """
 
 from __future__ import annotations
@@ -47,9 +48,9 @@ _SCHEMES = {"basic": "Basic", "bearer": "Bearer", "": "none"}
 class Emulator:
     """One emulated organization with one project.
 
-    ``pats`` and ``tokens`` are the secrets accepted at first; left out, they are the declaration's defaults. Later
-    they are ``credentials.pats`` and ``credentials.tokens``, sets that may be changed at any time.
-    ``identity_header`` is what a client of the managed identity must show.
+    ``pats`` and ``tokens`` are the secrets that are accepted at first, by default those of the declaration. The sets
+    ``credentials.pats`` and ``credentials.tokens`` may be changed at any time. ``identity_header`` is the value that
+    clients of the managed identity must send.
     """
 
     def __init__(
@@ -73,13 +74,13 @@ class Emulator:
         self._resource_manager = ResourceManager(self.books.jobs, self.credentials.accept_token)
 
     def plan(self, *faults: Fault) -> None:
-        """Plans faults for the requests to come, after those planned already."""
+        """Plan faults for the next requests, after those that are already planned."""
         self.faults.add(*faults)
 
     def finish_run(self, run_id: int, result: RunResult) -> RunRecord:
-        """Ends a run; one that has ended keeps its first result.
+        """End a run. A run that has already ended keeps its first result.
 
-        :raises LookupError: there is no such run.
+        :raises LookupError: the run does not exist.
         """
         run = self.books.finish(run_id, result)
         if run is None:
@@ -94,47 +95,47 @@ class Emulator:
         timeout_minutes: float | None = None,
         early_events: EarlyEvents | None = None,
     ) -> StartedTask:
-        """Starts a plan whose one task waits for TaskCompleted, as ``pool: server`` with ``waitForCompletion`` does.
+        """Start a plan with one task that waits for TaskCompleted, like ``pool: server`` with ``waitForCompletion``.
 
-        With ``inputs`` the task sends its request at once, by a thread; without, whoever asked has the coordinates.
-        What ends a plan, a token's life or a task before its time: ``books.task_hub``.
+        With ``inputs``, the task immediately sends its request, in a thread. Without them, the caller can use the
+        returned coordinates to complete the task. To end a plan, a token or a task early, use ``books.task_hub``.
 
-        :param collection_url: where the organization is served: ``Served.organization_url``.
-        :raises TaskInputError: no request can be made of the inputs; nothing was started.
+        :param collection_url: the URL of the served organization: ``Served.organization_url``.
+        :raises TaskInputError: the inputs do not describe a valid request. Nothing was started.
         """
         return start_wait_task(
             self.state, collection_url, inputs, timeout_minutes=timeout_minutes, early_events=early_events
         )
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        """Answers one request.
+        """Answer one request.
 
-        :raises ConnectionDropped: the client is to get no answer.
+        :raises ConnectionDropped: a fault drops the connection, or the server is shutting down.
         """
         request = Request(environ)
         if request.path.startswith(routes.CONTROL_PREFIX):
-            answer = self._refusing(self._control, request)
+            answer = self._with_error_answers(self._control, request)
         else:
             answer = self._answer(request, partial(_wait, environ.get(STOPPING_KEY)))
         return answer(environ, start_response)
 
     def _answer(self, request: Request, wait: Callable[[float], None]) -> Response:
-        """Does what the request asks for, or what a planned fault makes of it, and writes that down."""
-        place = self.books.receive(_record(request, self.books.clock()))
+        """Carry out a request, with a planned fault if one matches, and record the request and its answer."""
+        index = self.books.receive(_record(request, self.books.clock()))
         fault = self.faults.take(request.method, request.path)
-        carry_out = partial(self._refusing, self._carry_out, request)
+        carry_out = partial(self._with_error_answers, self._carry_out, request)
         try:
             answer = apply_fault(fault, carry_out, wait) if fault else carry_out()
         except ConnectionDropped:
-            self.books.answered(place, "dropped")
+            self.books.answered(index, "dropped")
             raise
         answer.headers.setdefault("ActivityId", str(uuid.uuid4()))
-        self.books.answered(place, answer.status_code)
+        self.books.answered(index, answer.status_code)
         return answer
 
     @staticmethod
-    def _refusing(carry_out: Callable[[Request], Response], request: Request) -> Response:
-        """What ``carry_out`` answers, a refusal included."""
+    def _with_error_answers(carry_out: Callable[[Request], Response], request: Request) -> Response:
+        """Call ``carry_out`` and convert an ``ApiError`` to an answer."""
         try:
             return carry_out(request)
         except ApiError as error:
@@ -147,25 +148,29 @@ class Emulator:
             return self._resource_manager.answer(request)
         if routes.is_task_hub(request.path):
             return self._carry_out_for_task(request)
-        if not self._may_enter(request):
+        if not self._is_authorized(request):
             return refuse(request)
         endpoint, arguments = routes.route(routes.SERVICE, request)
         organization = arguments.pop("organization")
         project = arguments.pop("project", self.declaration.project)
-        if not self._knows(organization, project):
+        if not self._exists(organization, project):
             raise project_not_found(organization, project)
         call = self._call(request)
         if request.method != "OPTIONS":
             call.check_version()
         return endpoint(call, **arguments)
 
-    def _may_enter(self, request: Request) -> bool:
-        """A job token opens nothing but its own plan, and where that is: the official clients ask it first."""
+    def _is_authorized(self, request: Request) -> bool:
+        """Return whether the request's credential is valid outside the task hub.
+
+        Outside its own plan, a job token is valid only for the locations of resources. The official clients ask for
+        them first.
+        """
         authorization = request.headers.get("Authorization", "")
         if self.credentials.accept(authorization):
             return True
-        asks_where = request.method == "OPTIONS" or request.path.lower().endswith("/_apis/resourceareas")
-        return asks_where and self.books.task_hub.plan_of_token(job_token(authorization)) is not None
+        asks_for_locations = request.method == "OPTIONS" or request.path.lower().endswith("/_apis/resourceareas")
+        return asks_for_locations and self.books.task_hub.plan_of_token(job_token(authorization)) is not None
 
     def _carry_out_for_task(self, request: Request) -> Response:
         call = self._call(request)
@@ -174,14 +179,14 @@ class Emulator:
         organization, scope, hub, plan_id = (
             arguments.pop(name) for name in ("organization", "scope", "hub", "plan_id")
         )
-        if not self._knows(organization, scope):
+        if not self._exists(organization, scope):
             raise project_not_found(organization, scope)
         return endpoint(open_plan(call, caller, scope, hub, plan_id), **arguments)
 
-    def _knows(self, organization: str, project: str) -> bool:
-        known = self.declaration
-        projects = {known.project.lower(), known.project_id}
-        return organization.lower() == known.organization.lower() and project.lower() in projects
+    def _exists(self, organization: str, project: str) -> bool:
+        declaration = self.declaration
+        projects = {declaration.project.lower(), declaration.project_id}
+        return organization.lower() == declaration.organization.lower() and project.lower() in projects
 
     def _control(self, request: Request) -> Response:
         endpoint, arguments = routes.route(routes.CONTROL, request)
@@ -193,7 +198,7 @@ class Emulator:
 
 
 def _wait(stopping: threading.Event | None, seconds: float) -> None:
-    """Passes the time; a server that shuts down meanwhile drops the connection."""
+    """Wait, but drop the connection if the server shuts down meanwhile."""
     if not seconds:
         return
     if stopping is None:

@@ -1,7 +1,7 @@
-"""The refusals of the emulated service.
+"""The error answers of the emulated service.
 
-``ApiError`` is raised anywhere below the dispatcher and becomes an answer there. Its body is the wrapped exception
-that Azure DevOps sends: ``$id, innerException, message, typeName, typeKey, errorCode, eventId``.
+Endpoints raise ``ApiError``, and the dispatcher converts it to an answer. Its body is the wrapped exception that Azure
+DevOps sends: ``$id, innerException, message, typeName, typeKey, errorCode, eventId``.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ _FRAMEWORK = "Microsoft.TeamFoundation.Framework.Server"
 _PIPELINES = "Microsoft.Azure.Pipelines.WebApi"
 _BUILD = "Microsoft.TeamFoundation.Build.WebApi"
 _TASKS = "Microsoft.TeamFoundation.DistributedTask.WebApi"
-# The assembly behind the comma is not always called like the namespace.
+# The assembly after the comma does not always have the name of the namespace.
 _ASSEMBLIES = {_BUILD: "Microsoft.TeamFoundation.Build2.WebApi"}
 
 
 class ApiError(Exception):
-    """An error answer: HTTP status, the exception's .NET type, and a message for people."""
+    """An error answer: the HTTP status, the .NET type of the exception, and a message."""
 
     def __init__(
         self, status: int, namespace: str, key: str, message: str, headers: Mapping[str, str] | None = None
@@ -35,7 +35,7 @@ class ApiError(Exception):
 
     @property
     def body(self) -> dict[str, object]:
-        """The wrapped exception. 3000 is the event id that the service puts on nearly all of them."""
+        """The wrapped exception. Nearly all exceptions of the service have the event ID 3000."""
         return {
             "$id": "1",
             "innerException": None,
@@ -75,7 +75,7 @@ def build_not_found(build_id: int) -> ApiError:
 
 
 def invalid_pipeline_request(message: str) -> ApiError:
-    """What the service says of a run that it would not queue: parameters, variables, branch, stages."""
+    """Return the error for a run with invalid parameters, variables, branch or stages."""
     return ApiError(400, _PIPELINES, "PipelineValidationException", message)
 
 
@@ -93,7 +93,7 @@ def build_status_change_refused(build_id: int, status: str) -> ApiError:
 
 
 def plan_not_found(plan_id: str, status: int = 404) -> ApiError:
-    """What an unknown plan and one that has ended have in common; ``status`` may be 410 for the latter."""
+    """Return the error for a plan that is unknown or has ended. For the latter, ``status`` may be 410."""
     message = f"No plan found for identifier {plan_id}."
     return ApiError(status, _TASKS, "TaskOrchestrationPlanNotFoundException", message)
 
@@ -104,7 +104,7 @@ def job_not_found(job_id: str, plan_id: str) -> ApiError:
 
 
 def task_not_found(task_id: str) -> ApiError:
-    message = f"There is no task instance {task_id}; POST /_emulator/tasks starts one."
+    message = f"Task instance {task_id} does not exist. To start one, use POST /_emulator/tasks."
     return ApiError(404, "Devstack", "TaskNotFoundException", message)
 
 
@@ -114,29 +114,38 @@ def record_not_found(record_id: str, plan_id: str, what: str = "timeline record"
 
 def version_not_specified(method: str) -> ApiError:
     message = (
-        f"No api-version was supplied for the {method} request. Name it in the Accept header or in the query, "
-        "as in ?api-version=7.1."
+        f'No api-version was supplied for the "{method}" request. The version must be supplied either as part of the '
+        'Accept header (e.g. "application/json; api-version=1.0") or as a query parameter (e.g. "?api-version=1.0").'
     )
     return ApiError(400, _CORE, "VssVersionNotSpecifiedException", message)
 
 
 def version_out_of_range(version: str, newest: str) -> ApiError:
-    message = f"The requested REST API version of {version} is out of range for this server. The latest is {newest}."
+    message = (
+        f"The requested REST API version of {version} is out of range for this server. "
+        f"The latest REST API version this server supports is {newest}."
+    )
     return ApiError(400, _CORE, "VssVersionOutOfRangeException", message)
 
 
 def version_is_preview(version: str) -> ApiError:
-    message = f'Version "{version}" of the resource is under preview: say "{version}-preview" in the api-version.'
+    message = (
+        f'The requested version "{version}" of the resource is under preview. The -preview flag must be supplied in '
+        f'the api-version for such requests. For example: "{version}-preview"'
+    )
     return ApiError(400, _CORE, "VssInvalidPreviewVersionException", message)
 
 
 def invalid_argument(message: str) -> ApiError:
-    """A query parameter or a body that the service cannot read."""
+    """Return the error for an invalid query parameter or body."""
     return ApiError(400, _CORE, "VssPropertyValidationException", message)
 
 
 def content_type_not_supported(method: str, content_type: str, wanted: str = "application/json") -> ApiError:
-    message = f'The request has the Content-Type "{content_type}", which {method} does not take. Use {wanted}.'
+    message = (
+        f'The request indicated a Content-Type of "{content_type}" for method type "{method}" which is not supported. '
+        f"Valid content types for this method are: {wanted}."
+    )
     return ApiError(415, _FRAMEWORK, "VssRequestContentTypeNotSupportedException", message)
 
 

@@ -1,7 +1,7 @@
-"""Planned faults: what goes wrong with which of the coming requests.
+"""Planned faults, which make some of the next requests fail.
 
-A fault says whether the request is carried out all the same (``accept``), how long that takes, and what the client
-sees of it. Lost answers, throttling, a sign-in page with status 200, slow answers: all are combinations.
+A fault defines whether the request is still carried out (``accept``), how long that takes, and what the client
+receives. Combinations of these result in lost answers, throttling, slow answers or a sign-in page with status 200.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ ANY_METHOD = "*"
 
 
 class FaultError(ValueError):
-    """A fault that makes no sense; the text says which field is wrong and why."""
+    """A fault is invalid. The message names the field and the reason."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Match:
-    """Which requests: a method ("*" for any) and a regular expression that is searched in the path, in any case."""
+    """Selects requests by method ("*" for any), and by a case-insensitive regular expression searched in the path."""
 
     method: str = "POST"
     path: str = RUN_PATH
@@ -40,7 +40,7 @@ class Match:
         try:
             re.compile(self.path)
         except re.error as exc:
-            raise FaultError(f"match.path: {self.path!r} is not a regular expression: {exc}") from exc
+            raise FaultError(f"match.path: must be a regular expression, got {self.path!r}: {exc}") from exc
 
     def covers(self, method: str, path: str) -> bool:
         return self.method in {ANY_METHOD, method} and re.search(self.path, path, re.IGNORECASE) is not None
@@ -50,11 +50,15 @@ class Match:
 class Fault:
     """One planned fault.
 
-    ``accept``: whether the request is really carried out. ``times``: how many matching requests it applies to.
-    ``delay_before_seconds`` pass before it is carried out, ``delay_after_seconds`` after it, before the answer.
-    The client then sees ``status`` (200 if only a body is given), ``headers`` and ``body`` (JSON or text; text that
-    begins with "<" is an HTML page), or with ``drop`` a reset connection, or with none of these the true answer,
-    to which ``headers`` are added.
+    - ``accept``: whether the request is carried out.
+    - ``times``: the number of matching requests that the fault applies to.
+    - ``delay_before_seconds``: the delay before the request is carried out.
+    - ``delay_after_seconds``: the delay between carrying out the request and the answer.
+    - ``status``, ``headers`` and ``body``: the answer that the client receives. The status is 200 if there is only a
+      body. The body is JSON or a string; a string that begins with "<" is sent as an HTML page.
+    - ``drop``: resets the connection instead of sending an answer.
+
+    Without ``status``, ``body`` and ``drop``, the client receives the real answer, with ``headers`` added.
     """
 
     accept: bool
@@ -71,7 +75,7 @@ class Fault:
         if self.drop and (self.status is not None or self.headers or self.body is not None):
             raise FaultError("drop: a dropped connection has no status, headers or body")
         if not (self.accept or self.drop or self.replaces_answer):
-            raise FaultError("accept: a request that is not carried out has no true answer; say status, body or drop")
+            raise FaultError("accept: a request that is not carried out has no real answer; set status, body or drop")
 
     @property
     def replaces_answer(self) -> bool:
@@ -79,9 +83,9 @@ class Fault:
 
 
 def apply_fault(fault: Fault, carry_out: Callable[[], Response], wait: Callable[[float], None]) -> Response:
-    """Does to one request what the fault says; ``wait`` takes seconds.
+    """Apply a fault to one request. ``wait`` waits for a number of seconds.
 
-    :raises ConnectionDropped: where the client is to get no answer.
+    :raises ConnectionDropped: the fault drops the connection.
     """
     wait(fault.delay_before_seconds)
     answer = carry_out() if fault.accept else None
@@ -105,7 +109,7 @@ def _planned_answer(fault: Fault) -> Response:
 
 
 class FaultPlan:
-    """The faults to come, first in first out; safe to use from any thread."""
+    """The planned faults, first in, first out. Thread-safe."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -116,7 +120,7 @@ class FaultPlan:
             self._left.extend((fault, fault.times) for fault in faults)
 
     def clear(self) -> int:
-        """Forgets what is planned; the answer is how many faults that were."""
+        """Remove all planned faults, and return their number."""
         with self._lock:
             count = len(self._left)
             self._left.clear()
@@ -124,12 +128,12 @@ class FaultPlan:
 
     @property
     def pending(self) -> tuple[tuple[Fault, int], ...]:
-        """What is still to come: each fault with the number of times left."""
+        """The planned faults, each with the number of times that it still applies."""
         with self._lock:
             return tuple(self._left)
 
     def take(self, method: str, path: str) -> Fault | None:
-        """The first planned fault that covers the request, used up by one time; None where there is none."""
+        """Return the first planned fault that matches the request, or None, and reduce its remaining times by one."""
         with self._lock:
             for index, (fault, left) in enumerate(self._left):
                 if fault.match.covers(method, path):
@@ -139,9 +143,9 @@ class FaultPlan:
 
 
 def parse_faults(document: object) -> list[Fault]:
-    """A JSON list of faults, with the fields of ``Fault`` and ``Match``.
+    """Return the faults in a JSON list, whose items have the fields of ``Fault`` and ``Match``.
 
-    :raises FaultError: naming the fault's place in the list, the field, and what is wrong with it.
+    :raises FaultError: a fault is invalid. The message includes its position in the list, the field and the reason.
     """
     if found := problems("faults", document):
         raise FaultError("\n".join(found))

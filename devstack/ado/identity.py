@@ -1,11 +1,11 @@
-"""An emulated managed identity, as App Service offers it to the apps it runs.
+"""An emulated managed identity, as App Service provides it to apps.
 
-A client that finds IDENTITY_ENDPOINT and IDENTITY_HEADER in its environment, as azure-identity's
-ManagedIdentityCredential does, asks ``GET {IDENTITY_ENDPOINT}?resource=…&api-version=2019-08-01`` with the latter's
-value in X-IDENTITY-HEADER. Source: App Service docs, managed identities, REST endpoint reference.
+Clients such as azure-identity's ManagedIdentityCredential find IDENTITY_ENDPOINT and IDENTITY_HEADER in their
+environment. They request ``GET {IDENTITY_ENDPOINT}?resource=…&api-version=2019-08-01``, and send the value of
+IDENTITY_HEADER in X-IDENTITY-HEADER. Source: App Service docs, managed identities, REST endpoint reference.
 
-A token is good for the resource that it was asked for, as those of Microsoft Entra are: one for Azure Resource Manager
-is refused by Azure DevOps.
+As with Microsoft Entra, a token is valid only for the resource that it was issued for. Azure DevOps refuses a token for
+Azure Resource Manager.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ _LIFE = timedelta(hours=24)
 
 
 def get_identity_token(call: Call) -> Response:
-    """``{"access_token", "expires_on", …}``; ``expires_on`` is the seconds since 1970, as text."""
-    shown = call.request.headers.get("X-IDENTITY-HEADER", "")
-    if not hmac.compare_digest(shown.encode(), call.state.identity_header.encode()):
+    """Return ``{"access_token", "expires_on", …}``, where ``expires_on`` is a Unix time as a string."""
+    received = call.request.headers.get("X-IDENTITY-HEADER", "")
+    if not hmac.compare_digest(received.encode(), call.state.identity_header.encode()):
         return _refusal(401, "X-IDENTITY-HEADER is not the value of IDENTITY_HEADER.")
     if call.request.args.get("api-version") != API_VERSION:
         return _refusal(400, f"The api-version must be {API_VERSION}.")

@@ -1,7 +1,7 @@
-"""Where the resources are: what the official clients ask before their first real request.
+"""The locations of resources, which the official clients request before their first call.
 
-``OPTIONS {organization}/_apis`` lists the route template of each resource under the resource's well-known id, and
-``GET {organization}/_apis/resourceAreas`` the areas that have a host of their own.
+``OPTIONS {organization}/_apis`` lists the route template of each resource with the resource's well-known ID.
+``GET {organization}/_apis/resourceAreas`` lists the areas that have their own host.
 """
 
 from __future__ import annotations
@@ -51,8 +51,9 @@ def list_locations(_call: Call) -> Response:
 
 
 def list_resource_areas(_call: Call) -> Response:
-    """No areas, as a server on one's own premises answers: clients then stay with the URL they were given.
+    """Return no areas, as an on-premises server does. Clients then use only the URL they are configured with.
 
-    Of an area that is missing from a longer list they would ask a fixed host on the internet, credential and all.
+    If a list had some areas but not the requested one, clients would send the credential to a fixed host on the
+    internet.
     """
     return collection([])

@@ -1,17 +1,17 @@
-"""Keeps secrets out of what the emulator shows."""
+"""Masks secrets in everything that the emulator shows."""
 
 from __future__ import annotations
 
 import threading
 
-from devstack.ado.access import OWN_TOKEN
+from devstack.ado.access import EMULATOR_TOKEN
 
 MASK = "***"
 _SHORTEST_SECRET = 4
 
 
 def without_secrets(body: object) -> object:
-    """A run request's body with the values of secret variables and of repository tokens masked."""
+    """Return the body of a run request with the values of secret variables and repository tokens masked."""
     if isinstance(body, dict):
         secret = body.get("isSecret") is True
         return {
@@ -24,9 +24,9 @@ def without_secrets(body: object) -> object:
 
 
 class Masker:
-    """Replaces secrets wherever they are, as Azure DevOps does in logs. Safe for threads.
+    """Masks secrets in strings, as Azure DevOps does in logs. Thread-safe.
 
-    It knows the tokens that the emulator itself makes, and is told of others: the keys that tasks are given.
+    It recognizes the tokens that the emulator issues. Other secrets, such as the keys of tasks, must be added.
     """
 
     def __init__(self) -> None:
@@ -34,19 +34,19 @@ class Masker:
         self._secrets: tuple[str, ...] = ()
 
     def add(self, secret: str) -> None:
-        """Remembers a secret; a text of a few letters is none, and would be found everywhere."""
+        """Add a secret, unless it is so short that it would match unrelated strings."""
         with self._lock:
             if len(secret) >= _SHORTEST_SECRET and secret not in self._secrets:
-                # The longest first: a secret may be a part of another one.
+                # The longest first, because a secret may be part of another one.
                 self._secrets = tuple(sorted((*self._secrets, secret), key=len, reverse=True))
 
     def text(self, text: str) -> str:
         for secret in self._secrets:
             text = text.replace(secret, MASK)
-        return OWN_TOKEN.sub(MASK, text)
+        return EMULATOR_TOKEN.sub(MASK, text)
 
     def document(self, value: object) -> object:
-        """A JSON document with the secrets in all its texts masked."""
+        """Return a JSON document with the secrets in all its strings masked."""
         if isinstance(value, str):
             return self.text(value)
         if isinstance(value, dict):

@@ -1,4 +1,4 @@
-"""Which function answers which address."""
+"""Maps addresses to the functions that answer them."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def _router(rules: Iterable[Rule]) -> MapAdapter:
     return Map(rules, redirect_defaults=False, merge_slashes=False).bind("")
 
 
-# Rules are compiled, which takes a while: once for all emulators of the process.
+# Compiling the rules is slow, so all emulators of the process share them.
 SERVICE = _router(
     [
         _rule(_ORGANIZATION, "OPTIONS", locations.list_locations),
@@ -88,7 +88,7 @@ def is_task_hub(path: str) -> bool:
 
 
 def route(router: MapAdapter, request: Request) -> tuple[Callable[..., Response], dict[str, Any]]:
-    """The endpoint and its arguments. The service does not tell upper from lower case in a path.
+    """Return the endpoint for a request, and its arguments. As in Azure DevOps, paths are not case-sensitive.
 
     :raises ApiError: 404 or 405.
     """

@@ -1,4 +1,4 @@
-"""Checks what the emulator is given against schemas.json: its declaration, and the bodies of requests."""
+"""Validates the declaration and the bodies of requests against schemas.json."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ RECORD_FIELDS = tuple(_SCHEMAS["$defs"]["timeline_record"]["properties"])
 
 
 def problems(name: str, document: object) -> list[str]:
-    """Return one line for each thing that is wrong with a document, each with the key."""
+    """Return one line for each problem in a document, with the key."""
     found = sorted(_validator(name).iter_errors(document), key=lambda error: error.json_path)
     return [
         f"{error.json_path.removeprefix('$').removeprefix('.') or '(top level)'}: {error.message}" for error in found

@@ -19,7 +19,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Served:
-    """A running server: ``url`` is its root, ``organization_url`` what clients take as the organization."""
+    """A running server. ``url`` is its root URL, ``organization_url`` the organization's URL for clients."""
 
     emulator: Emulator
     port: int
@@ -40,9 +40,10 @@ class Served:
 
 @contextmanager
 def serve(emulator: Emulator, port: int = 0) -> Iterator[Served]:
-    """Serve until the block ends, then break off the requests of agentless tasks. Port 0 takes a free one.
+    """Serve an emulator until the block ends, then cancel the requests of agentless tasks.
 
-    :raises OSError: the port is taken.
+    :param port: the port, or 0 for any free port.
+    :raises OSError: the port is in use.
     """
     server = Server(emulator, port, logger=logger)
     try:

@@ -1,4 +1,4 @@
-"""The state of one emulated organization: what its handlers read and change."""
+"""The state of one emulated organization, which the endpoints read and change."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class State:
-    """Everything that outlasts one request; each part may be changed by any thread.
+    """Everything that persists between requests. Any thread may change each part.
 
-    ``identity_header`` is what a client of the managed identity must show.
+    ``identity_header`` is the value that clients of the managed identity must send.
     """
 
     declaration: Declaration

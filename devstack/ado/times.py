@@ -1,4 +1,4 @@
-"""Times, as the emulator keeps and writes them."""
+"""The time and its format in the emulator."""
 
 from datetime import UTC, datetime
 
@@ -8,5 +8,5 @@ def utc_now() -> datetime:
 
 
 def timestamp(moment: datetime) -> str:
-    """A time as Azure DevOps writes it: UTC, seven fractional digits, Z."""
+    """Format a UTC time as Azure DevOps does, with seven fractional digits and Z."""
     return moment.strftime("%Y-%m-%dT%H:%M:%S.%f") + "0Z"

@@ -1,4 +1,4 @@
-"""The one thing of Azure Machine Learning that nextstage asks for: the status of a job, from Azure Resource Manager.
+"""The only part of Azure Machine Learning that nextstage calls: the status of a job, through Azure Resource Manager.
 
-The Azure DevOps emulator serves it beside its own addresses, so that one process is all of the cloud there is.
+The Azure DevOps emulator also serves this API, so one process emulates the whole cloud.
 """

@@ -1,4 +1,4 @@
-"""The jobs of emulated Azure ML workspaces. A workspace is there as soon as it has a job."""
+"""The jobs of emulated Azure ML workspaces. A workspace exists as soon as it has a job."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ _WORKSPACE = re.compile(
 
 
 class JobError(ValueError):
-    """A job that cannot be; the text says why."""
+    """A job has an invalid workspace, name or status. The message names the invalid value."""
 
 
 @dataclass(frozen=True)
 class Job:
-    """A job, as it was at one moment. ``workspace`` is the workspace's resource id as it was first spelt."""
+    """A snapshot of a job. ``workspace`` is the workspace's resource ID in its first spelling."""
 
     workspace: str
     name: str
@@ -50,12 +50,12 @@ class Job:
     changed: datetime
 
     def book_entry(self) -> dict[str, object]:
-        """The job as the emulator's books show it."""
+        """Return the job as the emulator's books show it."""
         return {"workspace": self.workspace, "name": self.name, "status": self.status}
 
 
 class Jobs:
-    """All jobs of all workspaces, safe for any thread. Azure does not tell upper from lower case in a resource id."""
+    """All jobs of all workspaces. Thread-safe. As in Azure, resource IDs are not case-sensitive."""
 
     def __init__(self, clock: Callable[[], datetime]) -> None:
         self._clock = clock
@@ -68,17 +68,17 @@ class Jobs:
             return tuple(self._jobs.values())
 
     def set(self, workspace: str, name: str, status: str) -> Job:
-        """Adds a job or changes its status; any status may follow any other.
+        """Add a job or change its status. Any status may follow any other.
 
-        :param workspace: the workspace's resource id: ``/subscriptions/…/workspaces/…``.
-        :raises JobError: the id, the name or the status is none.
+        :param workspace: the workspace's resource ID: ``/subscriptions/…/workspaces/…``.
+        :raises JobError: the resource ID, the name or the status is invalid.
         """
         if not _WORKSPACE.fullmatch(workspace):
-            raise JobError(f"{workspace!r} is not the resource id of an Azure ML workspace")
+            raise JobError(f"workspace must be the resource ID of an Azure ML workspace, got {workspace!r}")
         if not name.strip() or "/" in name:
-            raise JobError(f"{name!r} is not the name of a job")
+            raise JobError(f"name must be a job name without a slash, got {name!r}")
         if status not in JOB_STATUSES:
-            raise JobError(f"{status!r} is not a job's status; there are {', '.join(JOB_STATUSES)}")
+            raise JobError(f"status must be one of {', '.join(JOB_STATUSES)}; got {status!r}")
         now = self._clock()
         with self._lock:
             key = (workspace.lower(), name)

@@ -1,7 +1,8 @@
-"""Azure Resource Manager's part: ``GET {workspace}/jobs/{name}?api-version=…``, for a bearer token.
+"""The part of Azure Resource Manager that returns jobs: ``GET {workspace}/jobs/{name}?api-version=…``.
 
-Source of the answer's shape: Azure ML's REST API 2024-04-01, Jobs - Get. Errors are ``{"error": {"code", "message"}}``,
-as Resource Manager writes them: ``ResourceNotFound`` for a workspace, and Azure ML's own ``UserError`` for a job.
+Requests need a bearer token. Source of the answer's shape: Azure ML's REST API 2024-04-01, Jobs - Get. Errors have
+Resource Manager's form, ``{"error": {"code", "message"}}``. The code is ``ResourceNotFound`` for an unknown workspace,
+and Azure ML's own ``UserError`` for an unknown job.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 SUBSCRIPTIONS_PREFIX = "/subscriptions/"
 MANAGEMENT = "https://management.azure.com"
-"""The resource that a token for Azure Resource Manager is issued for."""
+"""The resource of tokens for Azure Resource Manager."""
 
 _JOB_PATH = re.compile(
     r"(?P<workspace>/subscriptions/[^/]+/resourceGroups/(?P<group>[^/]+)"
@@ -33,9 +34,9 @@ _VERSION = re.compile(r"20\d\d-\d\d-\d\d(-preview)?")
 
 
 class ResourceManager:
-    """Answers for the jobs.
+    """Answers requests for jobs.
 
-    :param accept: whether an Authorization header carries a bearer token that is good for a resource.
+    :param accept: returns whether an Authorization header contains a bearer token that is valid for a resource.
     """
 
     def __init__(self, jobs: Jobs, accept: Callable[[str, str], bool]) -> None:
@@ -43,11 +44,11 @@ class ResourceManager:
         self._accept = accept
 
     def answer(self, request: Request) -> Response:
-        """What a request below ``/subscriptions/`` is answered."""
+        """Return the answer to a request below ``/subscriptions/``."""
         authorization = request.headers.get("Authorization", "")
         if not authorization:
             return _unauthorized("AuthenticationFailed", "Authentication failed. There is no 'Authorization' header.")
-        # A client that was told another address than Azure's asks for a token for that address.
+        # A client that is configured with the emulator's URL asks for a token for that URL.
         audiences = (MANAGEMENT, request.host_url.rstrip("/"))
         if not any(self._accept(authorization, audience) for audience in audiences):
             return _unauthorized("InvalidAuthenticationToken", "The access token is invalid.")
@@ -63,7 +64,7 @@ class ResourceManager:
         if not _VERSION.fullmatch(version):
             return _error(400, "InvalidResourceType", f"The api-version '{version}' is not one of this resource type.")
         if request.method != "GET":
-            return _error(405, "MethodNotAllowed", f"The emulator has no {request.method} for jobs.")
+            return _error(405, "MethodNotAllowed", f"The emulator does not support {request.method} for jobs.")
         return self._job(match)
 
     def _job(self, match: re.Match[str]) -> Response:
@@ -78,7 +79,7 @@ class ResourceManager:
 
 
 def job_document(job: Job) -> dict[str, object]:
-    """A command job, as Azure ML describes it."""
+    """Return a command job in Azure ML's form."""
     studio = f"https://ml.azure.com/runs/{job.name}?wsid={job.workspace}"
     return {
         "id": f"{job.workspace}/jobs/{job.name}",

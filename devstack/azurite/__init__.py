@@ -1,11 +1,11 @@
-"""Azurite's table service as a process of its own: Azure Table storage for tests and the devstack, on 127.0.0.1.
+"""Azure Table storage for tests and the devstack: Azurite's table service, as a separate process on 127.0.0.1.
 
     with Azurite(folder) as azurite:
         TablesStore(azurite.connection_string, ...)
         azurite.stop()      # the storage is down
-        azurite.start()     # and there again, on the same port and, unless in memory, with the same data
+        azurite.start()     # the storage is back, on the same port and (unless in memory) with the same data
 
-Installed with ``npm ci --prefix devstack/azurite``. It speaks to nobody: telemetry is off.
+Install it with ``npm ci --prefix devstack/azurite``. Its telemetry is off.
 """
 
 import shutil
@@ -20,7 +20,7 @@ INSTALL_COMMAND: Final = "npm ci --prefix devstack/azurite"
 
 ACCOUNT: Final = "devstoreaccount1"
 
-# Not a secret: the same in every Azurite, published by Microsoft.
+# Not a secret: Microsoft publishes this key, and it is the same in every Azurite.
 # Source: https://learn.microsoft.com/azure/storage/common/storage-use-azurite, "Well-known storage account and key".
 PUBLIC_DEVELOPMENT_KEY: Final = (
     "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
@@ -37,32 +37,30 @@ _TAIL_LINES: Final = 20
 
 
 class AzuriteNotInstalled(Exception):
-    """Node or the npm package is missing; the text has the command that installs it."""
+    """Node.js or the npm package is missing. The message includes the command that installs it."""
 
 
 class AzuriteFailed(Exception):
-    """It ended, or took too long, before it was ready; the text has the end of its log."""
+    """Azurite ended or timed out before it was ready. The message includes the end of its log."""
 
 
 def why_not_installed(program: Path = _PROGRAM) -> str | None:
-    """What is missing and how to get it; None where Azurite can be started."""
+    """Return what is missing and how to install it, or None if Azurite can be started."""
     if shutil.which("node") is None:
-        return (
-            f"Azurite needs Node.js, and there is no 'node' in PATH: install Node.js 20, then run '{INSTALL_COMMAND}'"
-        )
+        return f"Azurite needs Node.js, but 'node' is not in PATH: install Node.js 20, then run '{INSTALL_COMMAND}'"
     if not program.exists():
         return f"Azurite is not installed: run '{INSTALL_COMMAND}' in the project's folder"
     return None
 
 
 class Azurite:
-    """One Azurite with one account and key, both well known. As a context manager it runs from start to end."""
+    """One Azurite process with the well-known account and key. A context manager starts and stops it."""
 
     def __init__(self, folder: Path, *, in_memory: bool = False, program: Path = _PROGRAM) -> None:
-        """Nothing runs yet; see :meth:`start`.
+        """Prepare the folder. :meth:`start` starts the process.
 
-        :param folder: the folder for its data and its log, ``azurite.log``; made if it is not there.
-        :param in_memory: keep no data on disk; a restart begins empty, and everything is a little quicker.
+        :param folder: the folder for the data and the log, ``azurite.log``. It is created if it does not exist.
+        :param in_memory: store no data on disk. This is slightly faster, but a restart loses the data.
         """
         self.log = folder / "azurite.log"
         self._folder = folder
@@ -74,9 +72,9 @@ class Azurite:
 
     @property
     def port(self) -> int:
-        """Where it listens, the same after each start.
+        """The port, which stays the same after a restart.
 
-        :raises AzuriteFailed: it has never been started.
+        :raises AzuriteFailed: Azurite has never been started.
         """
         if self._port is None:
             raise AzuriteFailed("Azurite has not been started, so it has no port yet")
@@ -84,22 +82,24 @@ class Azurite:
 
     @property
     def url(self) -> str:
-        """The table endpoint."""
+        """The URL of the table endpoint."""
         return f"http://{_HOST}:{self.port}/{ACCOUNT}"
 
     @property
     def connection_string(self) -> str:
-        """A storage connection string, as ``JOURNAL_CONNECTION`` takes it."""
+        """The storage connection string, as ``JOURNAL_CONNECTION`` accepts it."""
         return (
             f"DefaultEndpointsProtocol=http;AccountName={ACCOUNT};AccountKey={PUBLIC_DEVELOPMENT_KEY};"
             f"TableEndpoint={self.url};"
         )
 
     def start(self) -> None:
-        """Start it on a free port, or on the one it had, and wait until it serves. Does nothing where it runs.
+        """Start Azurite and wait until it is ready. Do nothing if it is already running.
+
+        The first start uses a free port. Later starts use the same port again.
 
         :raises AzuriteNotInstalled: see ``why_not_installed``.
-        :raises AzuriteFailed: it ended, or was not ready in time; it no longer runs then.
+        :raises AzuriteFailed: it ended, or was not ready in time. It is no longer running.
         """
         if (reason := why_not_installed(self._program)) is not None:
             raise AzuriteNotInstalled(reason)
@@ -111,8 +111,8 @@ class Azurite:
             self._start_on(self._port)
 
     def stop(self, how: signal.Signals = signal.SIGINT) -> int | None:
-        """End it, by default so that its data are on disk. Returns the exit code; None where it did not run."""
-        # SIGTERM would end it at once and lose what it has not saved yet; on SIGINT it saves.
+        """Stop Azurite and return its exit code, or None if it was not running."""
+        # On SIGINT it saves its data first. SIGTERM would lose unsaved data.
         popen, self._popen = self._popen, None
         if popen is None:
             return None
@@ -124,7 +124,7 @@ class Azurite:
             return popen.wait()
 
     def _start_on_free_port(self, tries: int = 3) -> int:
-        """Another program may take a port between our look and Azurite's; then another port is tried."""
+        """Start on a free port, and try another port if a different program takes it first."""
         port = _free_port()
         try:
             self._start_on(port)
@@ -135,12 +135,12 @@ class Azurite:
         return port
 
     def _start_on(self, port: int) -> None:
-        beginning = self.log.stat().st_size if self.log.exists() else 0
-        where = ["--inMemoryPersistence"] if self._in_memory else ["--location", str(self._folder)]
+        log_offset = self.log.stat().st_size if self.log.exists() else 0
+        persistence = ["--inMemoryPersistence"] if self._in_memory else ["--location", str(self._folder)]
         with self.log.open("ab") as output:
             self._popen = subprocess.Popen(  # noqa: S603 - our own pinned program
                 [
-                    *(shutil.which("node") or "node", str(self._program), *where),
+                    *(shutil.which("node") or "node", str(self._program), *persistence),
                     *("--tableHost", _HOST, "--tablePort", str(port), "--disableTelemetry"),
                 ],
                 cwd=self._folder,
@@ -148,30 +148,33 @@ class Azurite:
                 stdout=output,
                 stderr=subprocess.STDOUT,
             )
-        reason = self._wait_until_ready(self._popen, beginning)
+        reason = self._wait_until_ready(self._popen, log_offset)
         if reason is not None:
             code = self.stop(signal.SIGKILL)
-            tail = "\n".join(self.log.read_bytes()[beginning:].decode("utf-8", "replace").splitlines()[-_TAIL_LINES:])
+            tail = "\n".join(self.log.read_bytes()[log_offset:].decode("utf-8", "replace").splitlines()[-_TAIL_LINES:])
             raise AzuriteFailed(f"Azurite on port {port} {reason} (exit code {code}); its log {self.log} ends:\n{tail}")
 
-    def _wait_until_ready(self, popen: subprocess.Popen[bytes], beginning: int) -> str | None:
-        """Wait until it says so in its log, since another program may answer on the port; why it has not, or None."""
+    def _wait_until_ready(self, popen: subprocess.Popen[bytes], log_offset: int) -> str | None:
+        """Wait for the ready line in the log, and return None, or why Azurite is not ready.
+
+        A request to the port would prove nothing, because another program may answer it.
+        """
         limit = time.monotonic() + READY_SECONDS
         while time.monotonic() < limit:
             if popen.poll() is not None:
                 return "ended before it was ready"
-            if _STARTED in self.log.read_bytes()[beginning:]:
+            if _STARTED in self.log.read_bytes()[log_offset:]:
                 return None
             time.sleep(_POLL_SECONDS)
         return f"was not ready within {READY_SECONDS:g} s"
 
     def __enter__(self) -> Self:
-        """Start it."""
+        """Start Azurite."""
         self.start()
         return self
 
     def __exit__(self, *_error: object) -> None:
-        """Stop it."""
+        """Stop Azurite."""
         self.stop()
 
 

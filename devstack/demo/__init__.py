@@ -1,1 +1,1 @@
-"""The demonstration: all sample events delivered as Event Grid does, and what came of each. ``make demo`` runs it."""
+"""The demo: delivers all sample events as Event Grid does, and shows their outcomes. ``make demo`` runs it."""

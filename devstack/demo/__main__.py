@@ -1,9 +1,9 @@
-"""``python -m devstack.demo``: the whole way of an event on this machine, with no cloud.
+"""``python -m devstack.demo``: runs nextstage from event to pipeline run locally, without a cloud.
 
-Starts the Azure DevOps emulator and the function app on free ports, delivers every sample event over HTTP as Event
-Grid does (some of them through bad luck that is planned), shows what came of each, and ends with the verdict of the
-emulator's own books. Two pipelines wait without an agent meanwhile. Exit code 0 only if nothing was lost, nothing was
-doubled, and both were released.
+The demo starts the Azure DevOps emulator and the function app on free ports. It delivers every sample event over HTTP
+as Event Grid does, some of them with planned faults, and shows the outcomes. Meanwhile, two pipelines wait without an
+agent. At the end, the demo compares the runs in the emulator's books with the expected runs. The exit code is 0 only if
+every event was acknowledged, no run was lost or duplicated, and both waiting tasks were completed correctly.
 """
 
 import json
@@ -17,25 +17,25 @@ from typing import Any
 import requests
 from cryptography.fernet import Fernet
 
-from devstack.demo.books import compare, wanted_runs
+from devstack.demo.books import compare, expected_runs
 from devstack.demo.event_grid import Delivery, deliver
 from devstack.demo.table import show
-from devstack.demo.waits import EARLY, LATE, released, show_waiting, start_waiting
+from devstack.demo.waits import EARLY, LATE, completed_as_expected, show_tasks, start_waiting
 from devstack.events import sample_names
 from devstack.processes import ProcessFailed, RunningProcess, start
 from handlers import NAMES
 from shared.composition import load_configuration
 
 ROOT = Path(__file__).resolve().parents[2]
-# A request whose answer was lost is looked for after so many seconds; 30 in earnest.
+# The app searches for a run whose answer was lost after this many seconds. The default is 30.
 SETTLE_SECONDS = "1"
 
 MISHAPS = {
     "model-registered": Delivery("model-registered", "delivered three times, two of them at once", 3, at_once=True),
-    "run-completed.cloud": Delivery("run-completed.cloud", "Azure DevOps queued the run, and its answer was lost"),
+    "run-completed.cloud": Delivery("run-completed.cloud", "Azure DevOps queued the run, but its answer was lost"),
     "model-deployed.cloud": Delivery("model-deployed.cloud", "Azure DevOps answered 503 first and asked for a pause"),
 }
-# Planned just before the event is delivered; see devstack/ado/faults.py.
+# Each fault is planned just before its event is delivered. See devstack/ado/faults.py.
 FAULTS: dict[str, dict[str, Any]] = {
     "run-completed.cloud": {"accept": True, "drop": True},
     "model-deployed.cloud": {"accept": False, "status": 503, "headers": {"Retry-After": "1"}},
@@ -43,16 +43,16 @@ FAULTS: dict[str, dict[str, Any]] = {
 
 
 def main() -> int:
-    """Run the demonstration; returns the exit code."""
+    """Run the demo and return the exit code."""
     with tempfile.TemporaryDirectory(prefix="nextstage-demo-") as folder:
         try:
-            return _demonstrate(Path(folder))
+            return _run(Path(folder))
         except ProcessFailed as exc:
             print(f"demo: {exc}", file=sys.stderr)
             return 1
 
 
-def _demonstrate(folder: Path) -> int:
+def _run(folder: Path) -> int:
     with start("devstack.ado", env={}, cwd=folder, log=folder / "ado.log") as ado:
         settings = {
             "AZURE_DEVOPS_ORG_URL": ado.url,
@@ -70,23 +70,28 @@ def _demonstrate(folder: Path) -> int:
         books = requests.get(_control(ado, "books"), timeout=10).json()
     runs, tasks = books["runs"], books["tasks"]
     show(deliveries, _decisions(folder / "host.log"), {run["id"]: run["pipelineName"] for run in runs})
-    show_waiting(tasks)
-    wanted = wanted_runs(load_configuration(settings, ROOT, NAMES).routes, sample_names())
-    result = compare(wanted, runs)
+    show_tasks(tasks)
+    expected = expected_runs(load_configuration(settings, ROOT, NAMES).routes, sample_names())
+    result = compare(expected, runs)
     print(
         f"demo: {len(deliveries)} events delivered, {result.queued} pipeline runs queued, "
-        f"{result.lost} lost, {result.doubled} doubled"
+        f"{result.lost} lost, {result.duplicated} duplicated"
     )
-    in_order = released(tasks)
-    print(f"demo: {len(tasks)} pipelines waited without an agent, {sum(in_order)} of them released, told once each")
+    completed = completed_as_expected(tasks)
+    print(
+        f"demo: {len(tasks)} pipelines waited without an agent, {sum(completed)} of their tasks completed exactly once"
+    )
     unacknowledged = [delivery.sample for delivery in deliveries if not delivery.acknowledged]
     if unacknowledged:
         print(f"demo: never acknowledged: {', '.join(unacknowledged)}", file=sys.stderr)
-    return 1 if result.lost or result.doubled or unacknowledged or not all(in_order) else 0
+    return 1 if result.lost or result.duplicated or unacknowledged or not all(completed) else 0
 
 
 def _deliver_all(host: RunningProcess, ado: RunningProcess) -> list[Delivery]:
-    """First those with a mishap, one after the other, so that each meets its own; then the rest, four at a time."""
+    """Deliver the samples with a mishap one after another, then the others four at a time.
+
+    The order makes sure that each planned fault affects its own event.
+    """
     endpoint = f"{host.url}/runtime/webhooks/eventgrid?functionName=aml_event"
     deliveries = [MISHAPS.get(name) or Delivery(name) for name in sample_names()]
     for delivery in deliveries:
@@ -106,7 +111,7 @@ def _control(ado: RunningProcess, what: str) -> str:
 
 
 def _decisions(log: Path) -> list[dict[str, Any]]:
-    """The decision records among the host's log lines."""
+    """Return the decision records in the host's log."""
     lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
     documents = [json.loads(line) for line in lines if line.startswith('{"event_id"')]
     return [document for document in documents if "outcome" in document]

@@ -1,4 +1,4 @@
-"""Holds what should have happened against what Azure DevOps' own books say has happened."""
+"""Compares the expected pipeline runs with the runs in the emulator's books."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -13,20 +13,20 @@ from shared.routing.table import Match, RouteTable
 
 @dataclass(frozen=True)
 class Comparison:
-    """How many runs were queued, and how many of them are missing or too many."""
+    """The numbers of runs that were queued, lost and duplicated."""
 
     queued: int
     lost: int
-    doubled: int
+    duplicated: int
 
 
-Wanted = list[RunRequest]
-"""One run that is wanted; where several occurrences share a cooldown window, any of their requests will do."""
+ExpectedRun = list[RunRequest]
+"""The requests that may have queued one expected run: several if occurrences share a cooldown window."""
 
 
-def wanted_runs(routes: RouteTable, samples: Iterable[str]) -> list[Wanted]:
-    """What the routes say of the samples, each occurrence and each cooldown window once."""
-    wanted: dict[str, Wanted] = {}
+def expected_runs(routes: RouteTable, samples: Iterable[str]) -> list[ExpectedRun]:
+    """Return the runs that the routes queue for the samples: one for each occurrence or cooldown window."""
+    expected: dict[str, ExpectedRun] = {}
     for sample in samples:
         event = parse_event(sample_text(sample))
         meaning = DISPATCH[event.type](event)
@@ -34,39 +34,39 @@ def wanted_runs(routes: RouteTable, samples: Iterable[str]) -> list[Wanted]:
             for decision in routes.resolve(event, meaning).decisions:
                 if isinstance(decision, Match):
                     shared = None if decision.window is None else f"{decision.key.route} {decision.window.key}"
-                    wanted.setdefault(shared or decision.key.key, []).append(decision.request)
-    return list(wanted.values())
+                    expected.setdefault(shared or decision.key.key, []).append(decision.request)
+    return list(expected.values())
 
 
-def compare(wanted: Iterable[Wanted], runs: Iterable[Mapping[str, Any]]) -> Comparison:
-    """Pair each run with a request that it answers; a request without a run is lost, a run without one is double.
+def compare(expected: Iterable[ExpectedRun], runs: Iterable[Mapping[str, Any]]) -> Comparison:
+    """Pair each queued run with an expected run. Expected runs that remain are lost, queued ones are duplicated.
 
     :param runs: ``runs`` of the emulator's books.
     """
-    still_open = dict(enumerate(wanted))
+    unmatched = dict(enumerate(expected))
     by_parameters: dict[frozenset[tuple[str, str]], list[int]] = {}
-    for number, requests in still_open.items():
+    for number, requests in unmatched.items():
         for request in requests:
             by_parameters.setdefault(frozenset(request.parameters.items()), []).append(number)
-    queued = doubled = 0
+    queued = duplicated = 0
     for run in runs:
         queued += 1
-        # Most runs carry just what was sent; only for the others everything is looked through.
+        # Most runs have exactly the parameters of their request. For the others, search all expected runs.
         likely = by_parameters.get(frozenset(run["templateParameters"].items()), ())
-        candidates = (number for numbers in (likely, still_open) for number in numbers if number in still_open)
-        answered = next(
-            (number for number in candidates if any(_answers(run, one) for one in still_open[number])), None
+        candidates = (number for numbers in (likely, unmatched) for number in numbers if number in unmatched)
+        found = next(
+            (number for number in candidates if any(_matches(run, request) for request in unmatched[number])), None
         )
-        if answered is None:
-            doubled += 1
+        if found is None:
+            duplicated += 1
         else:
-            del still_open[answered]
-    return Comparison(queued, len(still_open), doubled)
+            del unmatched[found]
+    return Comparison(queued, len(unmatched), duplicated)
 
 
-def _answers(run: Mapping[str, Any], request: RunRequest) -> bool:
-    """A run may carry more parameters than were sent, since the pipeline's defaults are filled in."""
+def _matches(run: Mapping[str, Any], request: RunRequest) -> bool:
+    """Return whether a run results from a request. A run also has the pipeline's default parameters."""
     pipeline = request.pipeline
     names = {run["pipelineId"]} if isinstance(pipeline, int) else {run["pipelineName"].lower()}
-    wanted = pipeline if isinstance(pipeline, int) else pipeline.rpartition("\\")[2].lower()
-    return wanted in names and request.parameters.items() <= run["templateParameters"].items()
+    name = pipeline if isinstance(pipeline, int) else pipeline.rpartition("\\")[2].lower()
+    return name in names and request.parameters.items() <= run["templateParameters"].items()

@@ -1,4 +1,4 @@
-"""Delivers events to a function app as Event Grid does: one event a request, again after anything but success."""
+"""Delivers events to a function app as Event Grid does: one event per request, retried until it is acknowledged."""
 
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -9,22 +9,23 @@ import requests
 from devstack.events import sample_text
 from shared.events.event import parse_event
 
-# Event Grid waits 10 s, 30 s, 1 min, 5 min, …; here the same at a twentieth, since nobody wants to watch that.
+# A twentieth of Event Grid's waits (10 s, 30 s, 1 min, …), and at most 3 s, to keep the demo short.
 # Source: Event Grid docs, delivery and retry.
 RETRY_SECONDS = (0.5, 1.5, 3.0, 3.0, 3.0, 3.0)
-TIMEOUT_SECONDS = 30  # what Event Grid waits for an answer
+TIMEOUT_SECONDS = 30  # how long Event Grid waits for an answer
 
 
 @dataclass
 class Delivery:
     """One sample event and the answers to its deliveries, in order.
 
-    :param copies: how many times it is delivered although it was answered well.
-    :param at_once: whether the first two copies are sent at the same instant.
+    :param note: what the table shows about the delivery, in addition to the outcomes.
+    :param copies: how many times the event is delivered, each time until it is acknowledged.
+    :param at_once: whether the first two copies are sent at the same time.
     """
 
     sample: str
-    story: str = ""
+    note: str = ""
     copies: int = 1
     at_once: bool = False
     statuses: list[int] = field(default_factory=list)
@@ -39,11 +40,11 @@ class Delivery:
 
 
 def deliver(endpoint: str, delivery: Delivery) -> None:
-    """Deliver all copies, each until it is acknowledged or the retries are used up."""
-    twins = 2 if delivery.at_once else 1
-    with ThreadPoolExecutor(twins) as pool:
-        list(pool.map(lambda _: _deliver_until_acknowledged(endpoint, delivery), range(twins)))
-    for _ in range(delivery.copies - twins):
+    """Deliver all copies, each until it is acknowledged or no retries are left."""
+    parallel = 2 if delivery.at_once else 1
+    with ThreadPoolExecutor(parallel) as pool:
+        list(pool.map(lambda _: _deliver_until_acknowledged(endpoint, delivery), range(parallel)))
+    for _ in range(delivery.copies - parallel):
         _deliver_until_acknowledged(endpoint, delivery)
 
 

@@ -1,7 +1,7 @@
-"""Sample events: every type in both schemas (``*.cloud.json`` are CloudEvents), and variants.
+"""Sample events: every event type in both schemas, and variants. ``make docs`` writes them.
 
-``make docs`` writes them. ``run-status-changed-monitor-breach`` and its CloudEvents twin are two signals of one monitor
-run, so the default table queues one retraining for both.
+``*.cloud.json`` are CloudEvents. ``run-status-changed-monitor-breach`` and its CloudEvents counterpart are two signals
+of one monitor run, so the default routes.yaml queues one retraining for both.
 """
 
 from pathlib import Path
@@ -10,13 +10,13 @@ _FOLDER = Path(__file__).parent
 
 
 def sample_names() -> list[str]:
-    """The samples' names, sorted: ``model-deployed``, ``model-deployed.cloud``, …"""
+    """Return the sorted names of the samples: ``model-deployed``, ``model-deployed.cloud``, …"""
     return sorted(path.name.removesuffix(".json") for path in _FOLDER.glob("*.json"))
 
 
 def sample_text(name: str) -> str:
-    """One event as JSON text.
+    """Return one sample event as a JSON string.
 
-    :raises FileNotFoundError: there is no such sample.
+    :raises FileNotFoundError: no sample has this name.
     """
     return (_FOLDER / f"{name}.json").read_text(encoding="utf-8")

@@ -1,11 +1,11 @@
-"""A stand-in for the Azure Functions host: `python -m devstack.host`, or in one process with a test.
+"""A stand-in for the Azure Functions host. Run it with `python -m devstack.host`, or inside a test's process.
 
-    host = Host(app)                    # a FunctionApp, or the module that holds it
-    with serve(host) as served:         # a free port of 127.0.0.1
+    host = Host(app)                    # a FunctionApp, or the module that contains it
+    with serve(host) as served:         # on a free port of 127.0.0.1
         requests.post(served.url + "/runtime/webhooks/eventgrid?functionName=aml_event", ...)
 
-It indexes and calls functions as Microsoft's Python worker does, and answers Event Grid, HTTP and
-administration requests as the Functions host does, except that it asks for no key (nor does Core Tools).
+The stand-in host indexes and calls functions as Microsoft's Python worker does. It answers Event Grid, HTTP and
+administration requests as the Functions host does, except that it does not ask for a key. Neither do Core Tools.
 """
 
 from devstack.host.errors import HostError

@@ -1,7 +1,7 @@
-"""`python -m devstack.host`: runs the function app of a directory, until SIGTERM or SIGINT.
+"""`python -m devstack.host`: runs the function app in a directory until SIGTERM or SIGINT.
 
-Exit codes: 0 stopped by a signal, 1 the app does not load or the port is taken, 2 local.settings.json or
-host.json is broken (or the command line is).
+Exit codes: 0 stopped by a signal, 1 the app cannot be loaded or the port is in use, 2 local.settings.json, host.json or
+the command line is invalid.
 """
 
 import argparse
@@ -21,11 +21,11 @@ from devstack.host.host_json import HostSettings, read_host_settings
 from devstack.host.index import load_app
 from devstack.host.server import serve
 
-DEFAULT_PORT = 7071  # Core Tools'
+DEFAULT_PORT = 7071  # the same as Core Tools
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs the command; returns its exit code."""
+    """Run the command and return its exit code."""
     arguments = _parser().parse_args(argv)
     app_dir = arguments.app_dir.resolve()
     _log_to_stderr(verbose=arguments.verbose)
@@ -37,7 +37,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     if skipped:
         print(
-            f"devstack.host: set in the environment, so not taken from {local_settings.FILE_NAME}: "
+            f"devstack.host: already set in the environment, so ignored in {local_settings.FILE_NAME}: "
             + ", ".join(skipped),
             file=sys.stderr,
         )
@@ -49,33 +49,41 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m devstack.host", description="A stand-in for the Azure Functions host, on 127.0.0.1."
     )
-    parser.add_argument("--port", type=int, default=DEFAULT_PORT, help="0 for a free one (default: %(default)s)")
     parser.add_argument(
-        "--app-dir", type=Path, default=Path(), help="where function_app.py is (default: the current directory)"
+        "--port", type=int, default=DEFAULT_PORT, help="the port; 0 for any free one (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--app-dir",
+        type=Path,
+        default=Path(),
+        help="the directory that contains function_app.py (default: the current directory)",
     )
     parser.add_argument(
         "--drain-seconds",
         type=float,
         default=5.0,
-        help="how long running functions may take to finish at the end (default: %(default)g)",
+        help="on shutdown, how long to wait for running functions (default: %(default)g)",
     )
-    parser.add_argument("--verbose", action="store_true", help="debug messages, and exceptions with tracebacks")
+    parser.add_argument("--verbose", action="store_true", help="show debug messages and tracebacks")
     return parser
 
 
 def _log_to_stderr(*, verbose: bool) -> None:
-    """Messages as they are, from INFO on, as the worker passes them to the host."""
+    """Log messages from INFO without a prefix, as the worker passes them to the host."""
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(message)s")
     logging.getLogger("devstack.host").setLevel(logging.DEBUG if verbose else logging.INFO)
 
 
 def _host(app_dir: Path, settings: HostSettings, *, verbose: bool) -> Host | None:
-    """Imports and indexes the app, in its own directory as the worker does; None once the reason is told."""
+    """Import and index the app in its own directory, as the worker does.
+
+    If that fails, print the reason and return None.
+    """
     os.chdir(app_dir)
     try:
         return Host(load_app(app_dir), settings=settings)
-    except Exception as exc:  # noqa: BLE001 - the app's own code: whatever it raises is for the reader
-        print(f"devstack.host: the function app does not load ({type(exc).__name__}):", file=sys.stderr)
+    except Exception as exc:  # noqa: BLE001 - the app's own code may raise anything
+        print(f"devstack.host: the function app cannot be loaded ({type(exc).__name__}):", file=sys.stderr)
         print(exc, file=sys.stderr)
         if verbose:
             traceback.print_exception(exc)
@@ -96,7 +104,7 @@ def _serve(host: Host, port: int, drain_seconds: float) -> int:
         print(f"devstack.host: {exc}", file=sys.stderr)
         return 1
     if served.abandoned:
-        # Python would wait for their threads, for ever perhaps.
+        # Do not let Python wait for their threads, which may never end.
         logging.shutdown()
         os._exit(0)
     return 0

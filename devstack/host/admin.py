@@ -1,4 +1,4 @@
-"""The host's administration requests: is it up, and a call by hand of a function that has no URL of its own.
+"""The host's administration requests: the host's status, and manual calls of functions that have no URL.
 
 Source: the Azure Functions host's controllers for hosts and functions.
 """
@@ -21,30 +21,34 @@ _log = logging.getLogger("devstack.host")
 
 
 def status(started: float) -> Response:
-    """`GET /admin/host/status`; `started` is of `time.monotonic()`, `processUptime` in milliseconds."""
+    """Answer `GET /admin/host/status`, with `processUptime` in milliseconds.
+
+    :param started: the value of `time.monotonic()` when the host started.
+    """
     uptime_ms = round((time.monotonic() - started) * 1000)
     body = {"id": "devstack", "state": "Running", "version": "devstack.host", "processUptime": uptime_ms}
     return Response(json.dumps(body), mimetype="application/json")
 
 
 def invoke(request: Request, name: str, functions: Mapping[str, IndexedFunction], worker: Worker) -> Response:
-    """`POST /admin/functions/NAME` with `{"input": "text"}`: 202 at once, however the function fares.
+    """Answer `POST /admin/functions/NAME` with the body `{"input": "…"}`.
 
-    400 where the body is not such an object (looked at first) or the function is an HTTP one: those have a
-    URL. 404 where there is none of that name, whose case the host ignores here.
+    The answer is an immediate 202, even if the function fails later. It is 400 if the body is invalid, which is checked
+    first, or if the function has an HTTP trigger and thus a URL. It is 404 if no function has this name. Like the real
+    host, ignore the case of the name.
     """
     text = _input(request.get_data())
     if text is None:
-        return Response('the body must be {"input": "text"}', status=400, mimetype="text/plain")
+        return Response('the body must be {"input": "<string>"}', status=400, mimetype="text/plain")
     function = next((each for each in functions.values() if each.name.casefold() == name.casefold()), None)
     if function is None:
         return Response(status=404)
     if function.trigger_type == HTTP_TRIGGER:
-        return Response("an HTTP function is called by its URL", status=400, mimetype="text/plain")
+        return Response("this function has an HTTP trigger; call its URL", status=400, mimetype="text/plain")
     try:
         datum = _datum(function, text)
     except ValueError as exc:
-        # To the real host this is a failed invocation, which its caller does not hear of.
+        # The real host counts this as a failed invocation and does not report it to the caller.
         _log.error("'%s' was not executed: its input is not JSON (%s)", function.name, exc)
         return Response(status=202)
     invocation = worker.submit(function, datum)
@@ -53,7 +57,7 @@ def invoke(request: Request, name: str, functions: Mapping[str, IndexedFunction]
 
 
 def _watch(result: Callable[[], object]) -> None:
-    """Somebody must wait for the outcome, so that `functionTimeout` holds; it is in the log already."""
+    """Wait for the result, which enforces `functionTimeout`. A failure is already in the log."""
     try:
         result()
     except InvocationFailed:
@@ -61,7 +65,7 @@ def _watch(result: Callable[[], object]) -> None:
 
 
 def _input(body: bytes) -> str | None:
-    """The `input` of the request (a missing one is empty), or None where the body is no such object."""
+    """Return the `input` of the request (empty if missing), or None if the body is invalid."""
     try:
         content = json.loads(body)
     except ValueError:
@@ -71,9 +75,9 @@ def _input(body: bytes) -> str | None:
 
 
 def _datum(function: IndexedFunction, text: str) -> Any:
-    """What the trigger makes of the input; a timer gets its own status, whatever the input is.
+    """Convert the input to what the trigger passes on. A timer ignores the input and passes its own status.
 
-    :raises ValueError: the input should be JSON and is not.
+    :raises ValueError: the input must be JSON, but is not.
     """
     if function.trigger_type == TIMER_TRIGGER:
         return json_datum({"Schedule": {"AdjustForDST": True}, "ScheduleStatus": None, "IsPastDue": False})

@@ -1,7 +1,7 @@
-"""Between what the host has and what a function takes and returns, by way of azure-functions' own converters.
+"""Converts between the host's data and the arguments and results of functions, with azure-functions' own converters.
 
-The worker looks a binding's converter up in azure-functions' registry by the binding's type, hands it a
-`Datum` (a value with the name of its kind), and falls back to a generic converter that passes texts through.
+The worker looks up the converter by the binding's type in azure-functions' registry and passes it a `Datum` (a value
+and the name of its type). If there is no converter, it uses a generic one that passes strings through unchanged.
 Source: Microsoft's Python worker (`azure-functions-runtime`, its bindings package).
 """
 
@@ -15,7 +15,7 @@ from typing import Any
 import azure.functions as func
 from werkzeug.wrappers import Response
 
-# azure-functions is typed in part only; its registry of converters is not.
+# azure-functions has no types for its registry of converters.
 _sdk: Any = importlib.import_module("azure.functions")
 _meta: Any = importlib.import_module("azure.functions.meta")
 
@@ -27,20 +27,20 @@ _thread_local_storage = threading.local()
 
 @dataclass(frozen=True)
 class InvocationContext(func.Context):
-    """What a parameter named `context` gets, named as the worker names it; and neither trace nor retry."""
+    """The argument for a parameter named `context`, as in the worker, but without trace and retry contexts."""
 
     function_name: str = ""
     function_directory: str = ""
-    """Of the file that defines the function."""
+    """The directory of the file that defines the function."""
     invocation_id: str = ""
-    """A UUID, also on the invocation's log line."""
+    """A UUID, which is also in the invocation's log line."""
     thread_local_storage: Any = _thread_local_storage
     trace_context: Any = None
     retry_context: Any = None
 
 
 def accepts(converter: str, annotation: object) -> bool:
-    """Can a parameter with this annotation take what the converter makes?"""
+    """Return whether a parameter with this annotation accepts what the converter produces."""
     if not isinstance(annotation, type):
         return False
     found = _sdk.get_binding_registry().get(converter)
@@ -48,16 +48,16 @@ def accepts(converter: str, annotation: object) -> bool:
 
 
 def has_implicit_output(binding_type: str) -> bool:
-    """Do functions with this binding return something without a `$return` binding?"""
+    """Return whether functions with this binding may return a value without a `$return` binding."""
     found = _sdk.get_binding_registry().get(binding_type)
     return True if found is None else bool(getattr(found, "has_implicit_output", lambda: False)())
 
 
 def json_datum(value: object) -> Any:
-    """A JSON value as the host hands it over: indented by two, nothing but control characters escaped.
+    """Return a JSON value as the host passes it on: indented by two, with only control characters escaped.
 
-    The real host indents where the trigger has `data_type="string"`, and writes it on one line otherwise;
-    a function must not build on the layout.
+    The real host indents if the trigger has `data_type="string"`, and otherwise writes one line. Functions must not
+    depend on the layout.
     """
     return _meta.Datum(type="json", value=json.dumps(value, indent=2, ensure_ascii=False))
 
@@ -71,9 +71,9 @@ def http_datum(
     route_params: Mapping[str, str],
     body: bytes,
 ) -> Any:
-    """An HTTP request as the host hands it over; every text is wrapped by itself."""
+    """Return an HTTP request as the host passes it on, with each string wrapped separately."""
 
-    def texts(values: Mapping[str, str]) -> dict[str, Any]:
+    def strings(values: Mapping[str, str]) -> dict[str, Any]:
         return {name: _meta.Datum(type="string", value=value) for name, value in values.items()}
 
     return _meta.Datum(
@@ -81,19 +81,19 @@ def http_datum(
         value={
             "method": _meta.Datum(type="string", value=method),
             "url": _meta.Datum(type="string", value=url),
-            "headers": texts(headers),
-            "query": texts(query),
-            "params": texts(route_params),
+            "headers": strings(headers),
+            "query": strings(query),
+            "params": strings(route_params),
             "body": _meta.Datum(type="bytes", value=body),
         },
     )
 
 
 def argument(converter: str, datum: Any) -> object:
-    """What the function's trigger parameter gets.
+    """Return the argument for the function's trigger parameter.
 
-    :raises Exception: whatever the converter raises on data that it does not understand; it then counts as
-        the function's failure, as with the worker.
+    :raises Exception: whatever the converter raises for data that it does not understand. As in the worker, this
+        counts as a failure of the function.
     """
     found = _sdk.get_binding_registry().get(converter)
     if found is None:
@@ -102,15 +102,16 @@ def argument(converter: str, datum: Any) -> object:
 
 
 def http_response(function_name: str, value: object) -> Response:
-    """The HTTP answer for what a function returned: a `func.HttpResponse`, or a text.
+    """Convert a function's return value, a `func.HttpResponse` or a string, to an HTTP answer.
 
-    :raises TypeError: anything else, None too: the worker cannot encode it, so the caller gets a 500.
+    :raises TypeError: the value is anything else, including None. The worker cannot encode it, so the caller gets
+        a 500.
     """
     try:
         datum = _sdk.get_binding_registry().get("http").encode(value, expected_type=None)
     except NotImplementedError as exc:
         raise TypeError(
-            f"function {function_name} returned {type(value).__name__}, not a func.HttpResponse or a str"
+            f"function {function_name} must return a func.HttpResponse or a str, got {type(value).__name__}"
         ) from exc
     if datum.type == "string":
         return Response(datum.value, mimetype="text/plain")

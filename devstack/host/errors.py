@@ -1,25 +1,28 @@
-"""What can go wrong in the stand-in host.
+"""The exceptions of the stand-in host.
 
 HostError
-├── InvalidSettingsFile    local.settings.json or host.json cannot be used
-├── IndexingFailed         the function app has something that the worker would not load
-├── AddressUnavailable     the port is taken, or may not be bound
-├── HostStopping           an invocation was asked for while the host is going down
-└── InvocationFailed       the function raised, or returned what its bindings cannot carry
-    └── InvocationTimedOut it took longer than `functionTimeout`
+├── InvalidSettingsFile    local.settings.json or host.json is invalid
+├── IndexingFailed         the function app contains something that the worker would not load
+├── AddressUnavailable     the port is in use or not permitted
+├── HostStopping           an invocation was requested while the host is stopping
+└── InvocationFailed       the function raised an exception, or returned a value that its bindings do not accept
+    └── InvocationTimedOut the function ran longer than `functionTimeout`
 """
 
 
 class HostError(Exception):
-    """The root of everything that the stand-in host raises on purpose."""
+    """The base class of all exceptions of the stand-in host."""
 
 
 class InvalidSettingsFile(HostError):
-    """`local.settings.json` or `host.json` cannot be used; the text is one line and holds no value of it."""
+    """`local.settings.json` or `host.json` is invalid.
+
+    The message is one line, and quotes no value from `local.settings.json`.
+    """
 
 
 class IndexingFailed(HostError):
-    """The function app cannot be indexed; the text says which function and why."""
+    """The function app cannot be indexed. The message names the function and the reason."""
 
 
 class AddressUnavailable(HostError):
@@ -27,12 +30,12 @@ class AddressUnavailable(HostError):
 
 
 class HostStopping(HostError):
-    """The host takes no more invocations."""
+    """The host is stopping and accepts no more invocations."""
 
 
 class InvocationFailed(HostError):
-    """An invocation failed; the text is that of the function's exception, `__cause__` the exception."""
+    """An invocation failed. The message is that of the function's exception, which is the `__cause__`."""
 
 
 class InvocationTimedOut(InvocationFailed):
-    """The function was still running when `functionTimeout` had passed."""
+    """The function was still running after `functionTimeout`."""

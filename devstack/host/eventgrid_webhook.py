@@ -1,10 +1,11 @@
-"""The Event Grid extension's web hook: `/runtime/webhooks/eventgrid?functionName=NAME`.
+"""The Event Grid extension's webhook: `/runtime/webhooks/eventgrid?functionName=NAME`.
 
 Source of the behavior: Microsoft's Event Grid extension for WebJobs (its `EventGridExtensionConfigProvider`
-and `HttpRequestProcessor`), as of the versions that know the CloudEvents handshake (3.2 and later). One
-difference, on purpose: where a function fails, the real answer's body is only "Exception while executing
-function: Functions.NAME", and the exception's own text is in the log. Here the body is the exception's text:
-whoever tries the app wants to see it, and a test that looks for secrets in it sees more, not less.
+and `HttpRequestProcessor`), version 3.2 and later, which support the CloudEvents handshake.
+
+There is one intended difference. When a function fails, the body of the real answer is only "Exception while executing
+function: Functions.NAME", and the exception's message is in the log. Here the body is the exception's message. People
+who try the app see it immediately, and tests that search the answer for secrets see more of it.
 """
 
 import json
@@ -17,7 +18,7 @@ from devstack.host.errors import InvocationFailed
 from devstack.host.index import IndexedFunction
 from devstack.host.worker import Worker
 
-# What the host's route for extensions lets through; the extension itself tells only OPTIONS from the rest.
+# The methods that the host's route for extensions accepts. The extension itself treats only OPTIONS specially.
 METHODS = ("GET", "POST", "DELETE", "OPTIONS")
 
 _PUBLIC_CLOUD_ORIGIN = "eventgrid.azure.net"
@@ -31,10 +32,12 @@ _ORIGINS = (
 
 
 def answer(request: Request, functions: Mapping[str, IndexedFunction], worker: Worker) -> Response:
-    """The extension's answer. `functions` holds the Event Grid-triggered functions by their names.
+    """Answer a request to the webhook.
 
-    404 no such function, 200 a handshake, 202 all events taken, 500 an event's function failed or the body
-    is not what it should be, 400 a header that it does not know.
+    The status is 200 for a handshake, 202 if the function succeeded for all events, 400 for an unknown
+    `aeg-event-type`, 404 for an unknown function, and 500 if the body is invalid or the function failed for any event.
+
+    :param functions: the functions with an Event Grid trigger, by name.
     """
     name = _function_name(request)
     function = functions.get(name)  # exact: the extension keeps its listeners in a case-sensitive dictionary
@@ -53,21 +56,21 @@ def answer(request: Request, functions: Mapping[str, IndexedFunction], worker: W
 
 
 def _function_name(request: Request) -> str:
-    """The extension reads the query with .NET's NameValueCollection, which ignores the case of names."""
+    """Return the query's `functionName`. Like .NET's NameValueCollection, ignore the case of the key."""
     return next((value for key, value in request.args.items() if key.casefold() == "functionname"), "")
 
 
 def _cloud_events_handshake(request: Request) -> Response:
-    """CloudEvents' abuse protection: may this origin send? The real extension never answers `*`."""
+    """Answer CloudEvents' abuse protection, which asks whether an origin may send. The answer is never `*`."""
     origin = request.headers.get("WebHook-Request-Origin")
     allowed = origin if origin in _ORIGINS else _PUBLIC_CLOUD_ORIGIN
     return Response(status=200, headers={"WebHook-Allowed-Origin": allowed})
 
 
 def _validation(body: bytes) -> Response:
-    """Sends the code of a `Microsoft.EventGrid.SubscriptionValidationEvent` back.
+    """Return the validation code of a `Microsoft.EventGrid.SubscriptionValidationEvent`.
 
-    Event Grid's own schema sends an array; CloudEvents one object, whose `data` is JSON in a string.
+    In Event Grid's own schema, the body is an array. In CloudEvents, it is one object whose `data` is JSON in a string.
     """
     try:
         events = json.loads(body)
@@ -76,21 +79,21 @@ def _validation(body: bytes) -> Response:
             data = json.loads(data)
         code = data["validationCode"]
     except (ValueError, LookupError, TypeError) as exc:
-        return _text(f"the body holds no validation code ({type(exc).__name__})", 500)
+        return _text(f"the body does not contain a validation code ({type(exc).__name__})", 500)
     return Response(json.dumps({"validationResponse": str(code)}), mimetype="application/json")
 
 
 def _notification(body: bytes, function: IndexedFunction, worker: Worker) -> Response:
-    """Calls the function once for each event, all at once, and waits for all of them.
+    """Call the function for all events concurrently, and wait for all calls.
 
-    One failure fails the whole request, so that Event Grid sends all of its events again.
+    One failure fails the whole request, and Event Grid then sends all of its events again.
     """
     try:
         events = json.loads(body)
     except ValueError as exc:
         return _text(f"the body is not JSON: {exc}", 500)
     if not isinstance(events, list | dict):
-        return _text("the body is JSON, but neither an array of events nor one event", 500)
+        return _text("the body must be an event or an array of events", 500)
     invocations = [
         worker.submit(function, json_datum(event)) for event in (events if isinstance(events, list) else [events])
     ]

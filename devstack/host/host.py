@@ -1,4 +1,4 @@
-"""The host itself: a WSGI application around an indexed function app."""
+"""The stand-in host as a WSGI application around an indexed function app."""
 
 import logging
 import os
@@ -27,7 +27,7 @@ _log = logging.getLogger("devstack.host")
 
 
 class Host:
-    """Serves one function app over WSGI; :func:`devstack.host.serve` puts it on a port."""
+    """Serves one function app over WSGI. :func:`devstack.host.serve` serves it on a port."""
 
     def __init__(
         self,
@@ -36,11 +36,12 @@ class Host:
         settings: HostSettings | None = None,
         threads: int | None = None,
     ) -> None:
-        """Indexes `app`, or the one app in a module, and starts the worker; :meth:`close` ends it.
+        """Index the app and start the worker. :meth:`close` stops the worker.
 
-        `settings` are those of host.json (its defaults if None). `threads` is how many sync functions run at
-        once (None: PYTHON_THREADPOOL_THREAD_COUNT, or Python's default).
-
+        :param app: the function app, or a module that contains exactly one.
+        :param settings: the settings from host.json. None means the defaults.
+        :param threads: the maximum number of sync functions that run at the same time. None means
+            PYTHON_THREADPOOL_THREAD_COUNT, or Python's default.
         :raises IndexingFailed: see :func:`devstack.host.index.index_app`.
         :raises Exception: whatever the app's own `get_functions` raises.
         """
@@ -59,16 +60,16 @@ class Host:
         )
 
     def __call__(self, environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
-        """Answers one request."""
+        """Answer one request."""
         return self._answer(Request(environ))(environ, start_response)
 
     def close(self, drain_seconds: float = 5.0) -> int:
-        """Waits for running invocations, at most `drain_seconds`; returns how many still run (on threads)."""
+        """Wait at most `drain_seconds` for running invocations, and return how many still run on threads."""
         return self._worker.close(drain_seconds)
 
     def describe(self, function: IndexedFunction, base_url: str) -> str:
-        """One line: the function's name, its trigger's type, and the URL by which it is called."""
-        url = f"{base_url}{FUNCTIONS_PATH}{function.name} (POST, by hand)"
+        """Return one line with the function's name, its trigger's type and its URL."""
+        url = f"{base_url}{FUNCTIONS_PATH}{function.name} (POST, manual call)"
         if function.trigger_type == EVENT_GRID_TRIGGER:
             url = f"{base_url}{EVENT_GRID_PATH}?functionName={function.name}"
         elif function.trigger_type == HTTP_TRIGGER:
@@ -81,12 +82,15 @@ class Host:
             return self._dispatch(request)
         except HostStopping as exc:
             return Response(str(exc), status=503, mimetype="text/plain")
-        except Exception:  # noqa: BLE001 - logged with its traceback, and the caller hears no more of it
+        except Exception:  # noqa: BLE001 - logged with its traceback, and hidden from the caller
             _log.exception("the host failed to answer a %s request", request.method)
             return Response(status=500)
 
     def _dispatch(self, request: Request) -> Response:
-        """The host's own paths come first, and like ASP.NET Core's ignore case; then the HTTP functions."""
+        """Route a request to the host's own paths first, then to the HTTP functions.
+
+        Like ASP.NET Core, ignore the case of the host's own paths.
+        """
         path = request.path.casefold().rstrip("/") or "/"
         if path == "/":
             return _only(request, ("GET",)) or Response("devstack.host is up and running", mimetype="text/plain")
@@ -102,7 +106,7 @@ class Host:
 
 
 def _only(request: Request, methods: tuple[str, ...]) -> Response | None:
-    """The refusal of any other method; for the host's own paths, unlike for HTTP functions, that is a 405."""
+    """Return a 405 if the method is not allowed, else None. HTTP functions answer 404 instead."""
     if request.method in methods:
         return None
     return Response(status=405, headers={"Allow": ", ".join(methods)})

@@ -1,4 +1,4 @@
-"""host.json: the two of its settings that change what a caller sees."""
+"""The two settings in host.json that affect what a caller sees."""
 
 import re
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from devstack.host.local_settings import read_json_object
 
 FILE_NAME = "host.json"
 
-# The host's default in every plan but Consumption (which has 5 minutes).
+# The host's default in every plan except Consumption, where it is 5 minutes.
 DEFAULT_FUNCTION_TIMEOUT_SECONDS = 30 * 60.0
 
 _TIMESPAN = re.compile(r"(?:(\d+)\.)?(\d{1,2}):([0-5]?\d):([0-5]?\d)")
@@ -18,16 +18,16 @@ _TIMESPAN = re.compile(r"(?:(\d+)\.)?(\d{1,2}):([0-5]?\d):([0-5]?\d)")
 
 @dataclass(frozen=True)
 class HostSettings:
-    """What the stand-in takes from host.json."""
+    """The settings that the stand-in host reads from host.json."""
 
     function_timeout_seconds: float | None = DEFAULT_FUNCTION_TIMEOUT_SECONDS  # None: no limit
-    route_prefix: str = "api"  # no slash at either end; "" puts HTTP functions at the root
+    route_prefix: str = "api"  # without slashes at the ends; "" serves HTTP functions at the root
 
 
 def read_host_settings(app_dir: Path) -> HostSettings:
-    """The settings in the app's host.json; the defaults where there is no such file.
+    """Return the settings in the app's host.json, or the defaults if the file does not exist.
 
-    :raises InvalidSettingsFile: broken, or a setting has the wrong shape.
+    :raises InvalidSettingsFile: the file or one of its settings is invalid.
     """
     path = app_dir / FILE_NAME
     if not path.exists():
@@ -35,7 +35,7 @@ def read_host_settings(app_dir: Path) -> HostSettings:
     content = read_json_object(path)
     prefix = _section(_section(content, "extensions"), "http").get("routePrefix", "api")
     if not isinstance(prefix, str):
-        raise InvalidSettingsFile(f"{FILE_NAME}: extensions.http.routePrefix must be a text")
+        raise InvalidSettingsFile(f"{FILE_NAME}: extensions.http.routePrefix must be a string")
     return HostSettings(
         function_timeout_seconds=_timeout_seconds(content.get("functionTimeout")),
         route_prefix=prefix.strip("/"),
@@ -50,16 +50,16 @@ def _section(parent: dict[str, Any], key: str) -> dict[str, Any]:
 
 
 def _timeout_seconds(text: object) -> float | None:
-    """Seconds in a .NET TimeSpan (`[d.]hh:mm:ss`); `-1` is no limit."""
+    """Convert a .NET TimeSpan (`[d.]hh:mm:ss`) to seconds. `-1` means no limit."""
     if text is None:
         return DEFAULT_FUNCTION_TIMEOUT_SECONDS
     if text == "-1":
         return None
     match = _TIMESPAN.fullmatch(text) if isinstance(text, str) else None
     if match is None:
-        raise InvalidSettingsFile(f'{FILE_NAME}: functionTimeout must be "hh:mm:ss" or "-1", not {text!r}')
+        raise InvalidSettingsFile(f'{FILE_NAME}: functionTimeout must be "hh:mm:ss" or "-1", got {text!r}')
     days, hours, minutes, seconds = (int(part or 0) for part in match.groups())
     total_seconds = ((days * 24 + hours) * 60 + minutes) * 60 + seconds
     if total_seconds == 0:
-        raise InvalidSettingsFile(f"{FILE_NAME}: functionTimeout must be longer than nothing")
+        raise InvalidSettingsFile(f"{FILE_NAME}: functionTimeout must be longer than 0 seconds")
     return float(total_seconds)

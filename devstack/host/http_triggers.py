@@ -1,6 +1,7 @@
-"""HTTP-triggered functions: from a request to the function and back.
+"""Routes HTTP requests to functions with an HTTP trigger, and returns their answers.
 
-Of route templates the stand-in knows literal segments, which ignore case, and ``{name}``.
+The stand-in host supports only two kinds of segments in route templates: literal ones, which ignore case, and
+``{name}``.
 
 Source of the behavior: the Azure Functions host (its routes manager and its conversion of requests for
 workers), and Microsoft's Python worker for what a function may return.
@@ -21,18 +22,18 @@ from devstack.host.worker import Worker
 
 @dataclass(frozen=True)
 class HttpRoute:
-    """Where an HTTP-triggered function answers."""
+    """The route of a function with an HTTP trigger."""
 
     function: IndexedFunction
-    path: str  # the template with the route prefix, no slash at either end
-    pattern: re.Pattern[str]  # of a path without its slashes at the ends
-    methods: frozenset[str]  # empty: every method, which is the host's meaning of a trigger without `methods`
+    path: str  # the route prefix and the template, without slashes at the ends
+    pattern: re.Pattern[str]  # matches a path without slashes at the ends
+    methods: frozenset[str]  # empty means every method, like a trigger without `methods` in the real host
 
 
 def routes_of(functions: Iterable[IndexedFunction], route_prefix: str) -> tuple[HttpRoute, ...]:
-    """The HTTP functions' routes, in the order in which they are tried.
+    """Return the routes of the HTTP functions, in the order in which they are matched.
 
-    :raises IndexingFailed: a route that the stand-in cannot match.
+    :raises IndexingFailed: the stand-in host does not support a segment of a route.
     """
     routes = [_route(function, route_prefix) for function in functions if function.trigger_type == HTTP_TRIGGER]
     return tuple(sorted(routes, key=lambda route: ["{" in segment for segment in route.path.split("/")]))
@@ -53,15 +54,15 @@ def _segment(segment: str, template: str) -> str:
     if "{" not in segment:
         return f"(?i:{re.escape(segment)})"
     if not re.fullmatch(r"\{\w+\}", segment):
-        raise IndexingFailed(f"route {template!r}: the stand-in host cannot match {segment!r}")
+        raise IndexingFailed(f"route {template!r}: the stand-in host does not support the segment {segment!r}")
     return f"(?P<{segment[1:-1]}>[^/]+)"
 
 
 def answer(request: Request, routes: Iterable[HttpRoute], worker: Worker) -> Response:
-    """What the function answers; 404 where none has this path *and* method, 500 where it fails.
+    """Return the function's answer: 404 if no function has this path and method, 500 if the function fails.
 
-    The host never says 405: methods are a constraint of the route, so that a wrong one is an unknown route
-    (azure-functions-host issue 10098; HEAD on a GET function too, see pull request 11658).
+    The host never answers 405. Methods are a constraint of the route, so a wrong method is an unknown route. See
+    azure-functions-host issue 10098, and pull request 11658 about HEAD requests to GET functions.
     """
     path = request.path.strip("/")
     for route in routes:
@@ -83,10 +84,10 @@ def _invoke(request: Request, function: IndexedFunction, route_params: dict[str,
     try:
         return cast("Response", worker.submit(function, datum).result())  # see Invocation.result
     except InvocationFailed:
-        return Response(status=500)  # the host keeps a function's exception from its caller
+        return Response(status=500)  # like the real host, hide the function's exception from the caller
 
 
 def _query(request: Request) -> dict[str, str]:
-    """Values of one name are joined by commas, and empty ones left out: so the host hands them to Python."""
+    """Return the query as the host passes it to Python: repeated values joined by commas, empty ones left out."""
     joined = {name: ",".join(values) for name, values in request.args.lists()}
     return {name: value for name, value in joined.items() if value}

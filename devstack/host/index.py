@@ -1,7 +1,7 @@
-"""Finds the function app and indexes it, with azure-functions' own calls and the worker's own checks.
+"""Finds and indexes the function app, with azure-functions' own calls and the same checks as the worker.
 
-Source of what is checked: Microsoft's Python worker (the `azure-functions-runtime` package, its loader and
-its functions registry).
+Source of the checks: Microsoft's Python worker (the `azure-functions-runtime` package, its loader and its functions
+registry).
 """
 
 import importlib
@@ -29,38 +29,38 @@ TIMER_TRIGGER = "timerTrigger"
 
 @dataclass(frozen=True)
 class IndexedFunction:
-    """One function of the app, with all that is needed to call it."""
+    """One function of the app, with everything that is needed to call it."""
 
     name: str
-    trigger: Mapping[str, Any]  # the trigger's binding as function.json would have it
-    trigger_converter: str  # which converter makes the argument: a binding type, or "generic" for str and bytes
+    trigger: Mapping[str, Any]  # the trigger's binding, in the form of function.json
+    trigger_converter: str  # the converter for the argument: a binding type, or "generic" for str and bytes
     user_function: Callable[..., Any]
     requires_context: bool
-    has_return: bool  # may it return something?
-    returns_http: bool  # must what it returns become an HTTP answer?
+    has_return: bool  # whether the function may return a value
+    returns_http: bool  # whether the return value is converted to an HTTP answer
 
     @property
     def trigger_type(self) -> str:
-        """The trigger's binding type, e.g. `eventGridTrigger`."""
+        """The trigger's binding type, for example `eventGridTrigger`."""
         return str(self.trigger["type"])
 
     @property
     def trigger_parameter(self) -> str:
-        """The parameter that takes what triggered the function."""
+        """The name of the parameter that receives the trigger's data."""
         return str(self.trigger["name"])
 
     @property
     def is_async(self) -> bool:
-        """Is it called on the event loop, and not on a thread of the pool?"""
+        """Whether the function runs on the event loop instead of on a thread of the pool."""
         return inspect.iscoroutinefunction(self.user_function)
 
 
 def load_app(app_dir: Path) -> FunctionRegister:
-    """Imports `function_app.py` of `app_dir` and finds the function app in it.
+    """Import `function_app.py` from `app_dir` and return its function app.
 
-    `app_dir` becomes the first entry of `sys.path`, so that the app imports its own modules.
+    `app_dir` becomes the first entry of `sys.path`, because the app imports its own modules.
 
-    :raises IndexingFailed: no such file, or not exactly one function app.
+    :raises IndexingFailed: the file does not exist, or does not contain exactly one function app.
     :raises Exception: whatever the import raises.
     """
     if not (app_dir / f"{SCRIPT_NAME}.py").is_file():
@@ -70,26 +70,25 @@ def load_app(app_dir: Path) -> FunctionRegister:
 
 
 def find_app(module: ModuleType) -> FunctionRegister:
-    """The function app among the module's names.
+    """Return the function app in a module.
 
-    :raises IndexingFailed: none or several. Like the worker, it takes a second name for one app for two apps.
+    :raises IndexingFailed: the module has no app or several. Like the worker, count one app with two names as two.
     """
     apps = {name: value for name, value in vars(module).items() if isinstance(value, FunctionRegister)}
     if not apps:
-        raise IndexingFailed(f"{module.__name__} holds no azure.functions.FunctionApp")
+        raise IndexingFailed(f"{module.__name__} does not contain an azure.functions.FunctionApp")
     if len(apps) > 1:
-        raise IndexingFailed(f"{module.__name__} holds more than one function app: {', '.join(sorted(apps))}")
+        raise IndexingFailed(f"{module.__name__} contains more than one function app: {', '.join(sorted(apps))}")
     return next(iter(apps.values()))
 
 
 def index_app(app: FunctionRegister) -> tuple[IndexedFunction, ...]:
-    """The app's functions, in the order of their definition.
+    """Return the app's functions in the order of their definition.
 
-    :raises IndexingFailed: a function that the worker, or this stand-in, cannot call.
+    :raises IndexingFailed: the worker or the stand-in host cannot call a function.
     :raises Exception: whatever the app's own `get_functions` raises.
     """
-    # azure-functions takes the second indexing of one app for names used twice; a process does it once, but
-    # a test may put two hosts around one app.
+    # If an app is indexed twice, azure-functions reports duplicate names. A test may create two hosts for one app.
     app.functions_bindings = None
     return tuple(_indexed(function) for function in app.get_functions())
 
@@ -118,13 +117,14 @@ def _indexed(function: Any) -> IndexedFunction:
 
 
 def _check_bindings(name: str, function: Any) -> None:
-    """Only a trigger and the HTTP answer: the stand-in brings no other extension with it."""
+    """Reject all bindings except the trigger and the HTTP answer: the stand-in host has no other extensions."""
     trigger = function.get_trigger()
     for binding in function.get_bindings():
         if binding is trigger or (binding.name == RETURN and binding.type == HTTP_OUTPUT):
             continue
         raise IndexingFailed(
-            f"cannot load the {name} function: the stand-in host has no {binding.type} binding ({binding.name})"
+            f"cannot load the {name} function: the stand-in host does not support {binding.type} bindings "
+            f"({binding.name})"
         )
 
 
@@ -136,7 +136,7 @@ def _check_parameters(name: str, parameters: set[str], bound: set[str]) -> None:
 
 
 def _converter_of(name: str, trigger: Any, annotations: Mapping[str, Any]) -> str:
-    """A parameter annotated `str` or `bytes` gets the text as it came; any other goes through the converter."""
+    """Return the converter for the trigger parameter. `str` and `bytes` parameters get the unconverted string."""
     binding_type = str(trigger.type)
     if trigger.name not in annotations:
         return binding_type
@@ -144,7 +144,7 @@ def _converter_of(name: str, trigger: Any, annotations: Mapping[str, Any]) -> st
     converter = GENERIC if annotation in (str, bytes) else binding_type
     if not accepts(converter, annotation):
         raise IndexingFailed(
-            f"cannot load the {name} function: a {binding_type} gives no "
-            f"{getattr(annotation, '__name__', annotation)!s} for parameter {trigger.name}"
+            f"cannot load the {name} function: {binding_type} does not support the type "
+            f"{getattr(annotation, '__name__', annotation)!s} of parameter {trigger.name}"
         )
     return converter

@@ -1,4 +1,4 @@
-"""One call of one function: its arguments, its outcome, its log line."""
+"""One call of a function: its arguments, result and log line."""
 
 import asyncio
 import inspect
@@ -18,13 +18,13 @@ _log = logging.getLogger("devstack.host")
 
 
 class Invocation:
-    """One call of one function, running or ended. Logs one line when it ends."""
+    """One call of a function, running or ended. It logs one line when it ends."""
 
     def __init__(self, function: IndexedFunction, datum: Any, timeout_seconds: float | None) -> None:
-        """Starts the clock: waiting for a thread counts towards `functionTimeout`."""
+        """Start the clock: the time spent waiting for a thread counts towards `functionTimeout`."""
         self.function = function
         self.invocation_id = str(uuid.uuid4())
-        self.future: Future[object] = Future()  # the worker puts the running one here
+        self.future: Future[object] = Future()  # replaced by the worker when the call starts
         self._datum = datum
         self._timeout_seconds = timeout_seconds
         self._started = time.monotonic()
@@ -32,11 +32,12 @@ class Invocation:
         self._lock = threading.Lock()
 
     def result(self) -> object:
-        """Waits, and gives what the function returned (made an HTTP answer, for an HTTP function).
+        """Wait for the function and return its return value, which is an HTTP answer for an HTTP function.
 
-        :raises InvocationFailed: the function raised, or returned what its bindings cannot carry.
-        :raises InvocationTimedOut: it still runs at `functionTimeout`. A thread cannot be killed, so the
-            function runs on, and holds its thread; the real host puts an end to the whole worker process.
+        :raises InvocationFailed: the function raised an exception, or returned a value that its bindings do not
+            accept.
+        :raises InvocationTimedOut: the function is still running after `functionTimeout`. It continues to run and
+            occupies its thread, because a thread cannot be killed. The real host ends the whole worker process.
         """
         remaining_seconds = None
         if self._timeout_seconds is not None:
@@ -44,11 +45,11 @@ class Invocation:
         try:
             return self.future.result(remaining_seconds)
         except CancelledError as exc:
-            error = InvocationFailed("cancelled: the host is stopping")
+            error = InvocationFailed("canceled: the host is stopping")
             self._end(error)
             raise error from exc
-        except TimeoutError as exc:  # never the function's own: that comes as InvocationFailed
-            self.future.cancel()  # not begun: it never will; an async function stops at its next await
+        except TimeoutError as exc:  # not the function's own TimeoutError, which becomes InvocationFailed
+            self.future.cancel()  # prevents a start that is still pending; stops an async function at its next await
             error = InvocationTimedOut(
                 f"Timeout: {self.function.name} was still running after {self._timeout_seconds:g} s"
                 " (functionTimeout of host.json)"
@@ -57,7 +58,7 @@ class Invocation:
             raise error from exc
 
     def run_sync(self) -> object:
-        """Calls a sync function. :raises InvocationFailed: see :meth:`result`."""
+        """Call a sync function. :raises InvocationFailed: see :meth:`result`."""
         try:
             value = self._returned(self.function.user_function(**self._arguments()))
         except BaseException as exc:
@@ -66,7 +67,7 @@ class Invocation:
         return value
 
     async def run_async(self) -> object:
-        """Calls an async function. :raises InvocationFailed: see :meth:`result`."""
+        """Call an async function. :raises InvocationFailed: see :meth:`result`."""
         try:
             value = self._returned(await self.function.user_function(**self._arguments()))
         except asyncio.CancelledError as exc:
@@ -90,7 +91,7 @@ class Invocation:
             return bindings.http_response(self.function.name, value)
         if value is not None and not self.function.has_return:
             raise RuntimeError(
-                f"function {self.function.name} has no $return binding, and returned {type(value).__name__}"
+                f"function {self.function.name} has no $return binding and must return None, got {type(value).__name__}"
             )
         return value
 
@@ -99,7 +100,7 @@ class Invocation:
         return InvocationFailed(str(exc) or type(exc).__name__)
 
     def _end(self, error: BaseException | None) -> None:
-        """Logs the end; only once, where a function ends after its time was up."""
+        """Log the end of the invocation, once, even if the function ends after its timeout was logged."""
         with self._lock:
             ended, self._ended = self._ended, True
         if ended:

@@ -1,4 +1,4 @@
-"""local.settings.json: application settings for a run on one's own machine, read as Core Tools reads them."""
+"""local.settings.json: the application settings for running locally, read as Core Tools read them."""
 
 import json
 from collections.abc import MutableMapping
@@ -11,9 +11,10 @@ FILE_NAME = "local.settings.json"
 
 
 def read_json_object(path: Path) -> dict[str, Any]:
-    """The JSON object in `path`; a byte order mark, which Windows editors leave behind, is skipped.
+    """Return the JSON object in a file. Skip a byte order mark, which some Windows editors add.
 
-    :raises InvalidSettingsFile: unreadable, not JSON, or not an object. The text quotes nothing of the file.
+    :raises InvalidSettingsFile: the file cannot be read, is not JSON, or is not an object. The message quotes nothing
+        from the file.
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8-sig"))
@@ -24,14 +25,15 @@ def read_json_object(path: Path) -> dict[str, Any]:
     except (OSError, UnicodeDecodeError) as exc:
         raise InvalidSettingsFile(f"{path.name} cannot be read: {type(exc).__name__}") from exc
     if not isinstance(content, dict):
-        raise InvalidSettingsFile(f"{path.name} must hold a JSON object")
+        raise InvalidSettingsFile(f"{path.name} must contain a JSON object")
     return content
 
 
 def read_values(app_dir: Path) -> dict[str, str]:
-    """The `Values` of the app's local.settings.json; none if there is no such file.
+    """Return the `Values` of the app's local.settings.json, which are empty if the file does not exist.
 
-    :raises InvalidSettingsFile: broken, encrypted, or of another shape than `{"Values": {"NAME": "text"}}`.
+    :raises InvalidSettingsFile: the file is invalid, encrypted, or does not have the form
+        `{"Values": {"NAME": "string"}}`.
     """
     path = app_dir / FILE_NAME
     if not path.exists():
@@ -39,11 +41,11 @@ def read_values(app_dir: Path) -> dict[str, str]:
     content = read_json_object(path)
     if content.get("IsEncrypted"):
         raise InvalidSettingsFile(
-            f"{FILE_NAME} is encrypted (IsEncrypted is true): run `func settings decrypt`, or write it in the clear"
+            f"{FILE_NAME} is encrypted (IsEncrypted is true): run `func settings decrypt`, or rewrite it unencrypted"
         )
     values = content.get("Values", {})
     if not isinstance(values, dict):
-        raise InvalidSettingsFile(f'{FILE_NAME}: "Values" must be an object of names and texts')
+        raise InvalidSettingsFile(f'{FILE_NAME}: "Values" must be an object with string values')
     wrong = [name for name, value in values.items() if not isinstance(value, str)]
     if wrong:
         raise InvalidSettingsFile(f"{FILE_NAME}: these values must be strings (in quotes): {', '.join(wrong)}")
@@ -51,10 +53,10 @@ def read_values(app_dir: Path) -> dict[str, str]:
 
 
 def apply(app_dir: Path, environ: MutableMapping[str, str]) -> list[str]:
-    """Puts the `Values` into `environ`; what is set there already wins, as with Core Tools.
+    """Add the `Values` to `environ`. As with Core Tools, variables that are already set keep their values.
 
-    :returns: the names that were skipped because they are set already.
-    :raises InvalidSettingsFile: see :func:`read_values`; `environ` is then unchanged.
+    :returns: the names that were skipped because they were already set.
+    :raises InvalidSettingsFile: see :func:`read_values`. `environ` is then unchanged.
     """
     skipped = []
     for name, value in read_values(app_dir).items():

@@ -1,4 +1,4 @@
-"""Puts the host on a port of the loopback address."""
+"""Serves the stand-in host on a port of the loopback address."""
 
 import contextlib
 import logging
@@ -10,31 +10,32 @@ from devstack.host.errors import AddressUnavailable
 from devstack.host.host import Host
 from devstack.http_server import HOST, Server
 
-_CONNECTIONS_SECONDS = 2.0  # for the last answers to be written, once the functions have ended
+_CONNECTIONS_SECONDS = 2.0  # time to send the last answers after the functions have ended
 _log = logging.getLogger("devstack.host")
 
 
 @dataclass
 class Served:
-    """A host on a port."""
+    """A host that is being served."""
 
     host: Host
-    url: str  # http://127.0.0.1:PORT, without a slash at the end
+    url: str  # http://127.0.0.1:PORT, without a trailing slash
     port: int
-    abandoned: int = field(default=0)  # after the end: functions that did not finish in time
+    abandoned: int = field(default=0)  # set at the end: the number of functions that did not finish in time
 
 
 @contextlib.contextmanager
 def serve(host: Host, port: int = 0, *, drain_seconds: float = 5.0) -> Iterator[Served]:
-    """Serves `host` on 127.0.0.1 (port 0: a free one) until the block ends, then closes both.
+    """Serve `host` on 127.0.0.1 until the block ends, then close the server and the host.
 
-    At the end nothing new is taken, running invocations have `drain_seconds` to finish and their answers are
-    still sent.
+    At the end, new connections are not accepted. Running invocations have `drain_seconds` to finish, and their answers
+    are still sent.
 
-    :raises AddressUnavailable: the port is taken, or may not be bound; the host is closed.
+    :param port: the port, or 0 for any free port.
+    :raises AddressUnavailable: the port is in use or not permitted. The host is closed.
     """
     try:
-        server = Server(host, port)  # without a log: a request's query holds the function key
+        server = Server(host, port)  # without a logger, because a request's query contains the function key
     except OSError as exc:
         host.close(0)
         raise AddressUnavailable(f"port {port} of {HOST} cannot be used: {exc.strerror}") from exc
@@ -48,4 +49,4 @@ def serve(host: Host, port: int = 0, *, drain_seconds: float = 5.0) -> Iterator[
         server.join(0.0 if served.abandoned else _CONNECTIONS_SECONDS)
         server.end(socket.SHUT_RDWR)
         if served.abandoned:
-            _log.warning("%d invocations still run after %g s; left behind", served.abandoned, drain_seconds)
+            _log.warning("abandoned %d invocations that were still running after %g s", served.abandoned, drain_seconds)

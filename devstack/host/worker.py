@@ -20,22 +20,25 @@ _log = logging.getLogger("devstack.host")
 
 
 def thread_count(environ: Mapping[str, str]) -> int:
-    """The size of the pool; the worker's default, that of Python, where the setting is absent or unusable."""
+    """Return the size of the thread pool. If the setting is absent or invalid, it is Python's default."""
     default = min(32, (os.cpu_count() or 1) + 4)
     text = environ.get(THREAD_COUNT_SETTING)
     if text is None:
         return default
     if text.strip().isdecimal() and int(text) >= 1:
         return int(text)
-    _log.warning("%s must be a whole number from 1; taking %d", THREAD_COUNT_SETTING, default)
+    _log.warning("%s must be a whole number of at least 1; using %d", THREAD_COUNT_SETTING, default)
     return default
 
 
 class Worker:
-    """The pool and the event loop, for the life of the host."""
+    """The thread pool and the event loop of a host."""
 
     def __init__(self, *, threads: int, timeout_seconds: float | None) -> None:
-        """Starts the event loop's thread; `timeout_seconds` is host.json's `functionTimeout`, None for none."""
+        """Start the thread of the event loop.
+
+        :param timeout_seconds: `functionTimeout` from host.json, or None for no limit.
+        """
         self._timeout_seconds = timeout_seconds
         self._pool = ThreadPoolExecutor(max_workers=threads, thread_name_prefix="function")
         self._lock = threading.Lock()
@@ -52,9 +55,9 @@ class Worker:
         await stop.wait()
 
     def submit(self, function: IndexedFunction, datum: Any) -> Invocation:
-        """Starts an invocation, or queues it for a thread.
+        """Start an invocation, or queue it until a thread is free.
 
-        :raises HostStopping: after :meth:`close` has begun to shut the pool.
+        :raises HostStopping: :meth:`close` has started to shut down the pool.
         """
         invocation = Invocation(function, datum, self._timeout_seconds)
         with self._lock:
@@ -74,9 +77,9 @@ class Worker:
             self._running.discard(future)
 
     def close(self, drain_seconds: float) -> int:
-        """Lets running invocations finish, for at most `drain_seconds`, and frees the threads.
+        """Wait at most `drain_seconds` for running invocations, then shut down the pool and the event loop.
 
-        :returns: how many sync functions are still running; their threads cannot be stopped.
+        :returns: the number of sync functions that are still running. Their threads cannot be stopped.
         """
         deadline = time.monotonic() + drain_seconds
         while True:
@@ -87,7 +90,7 @@ class Worker:
                     break
             wait(running, timeout=max(0.0, deadline - time.monotonic()))
         self._loop.call_soon_threadsafe(self._loop_stop.set)
-        self._loop_thread.join(_LOOP_STOP_SECONDS)  # cancels what still runs on the loop
+        self._loop_thread.join(_LOOP_STOP_SECONDS)  # asyncio.run cancels what still runs on the loop
         self._pool.shutdown(wait=not running, cancel_futures=True)
         with self._lock:
             return len(self._running)

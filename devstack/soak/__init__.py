@@ -1,1 +1,1 @@
-"""The endurance test: thousands of events, faults of all kinds, hosts that are killed. ``make soak`` runs it."""
+"""The soak test: thousands of events against faults of all kinds and killed hosts. ``make soak`` runs it."""

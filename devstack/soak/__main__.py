@@ -1,9 +1,10 @@
-"""``python -m devstack.soak``: thousands of events against faults of all kinds and hosts that are killed.
+"""``python -m devstack.soak``: thousands of events against faults of all kinds and killed hosts.
 
-Azurite holds the journal, the emulator answers one request in ten with a fault, and of two host processes one is
-killed every few seconds. Every event is delivered until it is acknowledged, some of them several times. After three
-minutes the trouble ends and what is left is delivered. At the end what was parked is redriven, and the emulator's own
-books are held against the events. Exit code 0 only if nothing was lost and nothing was doubled.
+Azurite holds the journal. The emulator answers one request in ten with a fault. Every few seconds, one of the two host
+processes is killed. Every event is delivered until it is acknowledged, and some events are delivered several times.
+After three minutes the faults and kills stop, and the remaining events are delivered. Then all parked events are
+redriven, and the runs in the emulator's books are compared with the events. The exit code is 0 only if every event was
+acknowledged, no run was lost and no run was duplicated.
 """
 
 import argparse
@@ -34,16 +35,16 @@ from devstack.soak.faults import FAULTS
 ROOT: Final = Path(__file__).resolve().parents[2]
 PAT: Final = "devstack-pat"
 THREADS: Final = 16
-# After the trouble has ended, what is left must still be delivered.
+# The time to deliver the remaining events after the faults and kills have stopped.
 GRACE_SECONDS: Final = 180
 FAULT_RATE: Final = 0.1
 KILL_SECONDS: Final = (2.0, 5.0)
-# Much shorter than in earnest, so that what was interrupted goes on within the test.
+# Much shorter than in production, so that interrupted deliveries resume within the test.
 TIMES: Final = {"DELIVERY_BUDGET_SECONDS": "6", "JOURNAL_LEASE_SECONDS": "8", "JOURNAL_SETTLE_SECONDS": "1.5"}
 
 
 class Hosts:
-    """Two host processes behind one address book, one of which is killed and started again now and then."""
+    """Two host processes, which are killed and restarted in turn."""
 
     def __init__(self, stack: ExitStack, settings: dict[str, str], folder: Path) -> None:
         self._settings = settings
@@ -53,12 +54,12 @@ class Hosts:
         stack.callback(self._stop)
 
     def pick(self) -> str:
-        """The URL of either."""
+        """Return the URL of one of the hosts at random."""
         return random.choice(self._hosts).url
 
-    def kill_until(self, stopped: threading.Event, chance: random.Random) -> None:
-        """Kill one, start it again, wait a few seconds; until told to stop."""
-        while not stopped.wait(chance.uniform(*KILL_SECONDS)):
+    def kill_until(self, stopped: threading.Event, rng: random.Random) -> None:
+        """Kill and restart a host every few seconds, until ``stopped`` is set."""
+        while not stopped.wait(rng.uniform(*KILL_SECONDS)):
             number = self.kills % 2
             url = self._hosts[number].url
             self._hosts[number].kill()
@@ -80,18 +81,18 @@ class Hosts:
 
 
 class FaultPlanner:
-    """Keeps about one request in ten going wrong."""
+    """Plans faults, so that about one request in ten fails."""
 
-    def __init__(self, control_url: str, chance: random.Random) -> None:
+    def __init__(self, control_url: str, rng: random.Random) -> None:
         self._url = control_url
-        self._chance = chance
+        self._rng = rng
         self.planned: Counter[str] = Counter()
 
     def plan_until(self, stopped: threading.Event, deliveries: Deliveries) -> None:
-        """Plan a fault for every tenth delivery; until told to stop."""
+        """Plan a fault for every tenth delivery, until ``stopped`` is set."""
         while not stopped.wait(0.05):
-            wanted = int(deliveries.progress.deliveries * FAULT_RATE) - self.planned.total()
-            names = [self._chance.choice(list(FAULTS)) for _ in range(wanted)]
+            missing = int(deliveries.progress.deliveries * FAULT_RATE) - self.planned.total()
+            names = [self._rng.choice(list(FAULTS)) for _ in range(missing)]
             if names:
                 requests.post(
                     f"{self._url}/faults", json=[FAULTS[name] for name in names], timeout=60
@@ -100,7 +101,7 @@ class FaultPlanner:
 
 
 def main() -> int:
-    """Run the soak; returns the exit code."""
+    """Run the soak test and return the exit code."""
     arguments = _parse()
     if (reason := why_not_installed()) is not None:
         print(f"soak: {reason}", file=sys.stderr)
@@ -112,16 +113,16 @@ def main() -> int:
 def _parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m devstack.soak", description=(__doc__ or "").partition("\n\n")[2])
     parser.add_argument(
-        "--minutes", type=float, default=3, help="how long the trouble lasts at the most (default: %(default)g)"
+        "--minutes", type=float, default=3, help="the maximum duration of faults and kills (default: %(default)g)"
     )
-    parser.add_argument("--events", type=int, default=5000, help="how many events (default: %(default)d)")
-    parser.add_argument("--seed", type=int, default=1, help="what the chances are drawn from (default: %(default)d)")
+    parser.add_argument("--events", type=int, default=5000, help="the number of events (default: %(default)d)")
+    parser.add_argument("--seed", type=int, default=1, help="the seed of all random choices (default: %(default)d)")
     return parser.parse_args()
 
 
 def _soak(arguments: argparse.Namespace, folder: Path, stack: ExitStack) -> int:
     began = time.monotonic()
-    chance = random.Random(arguments.seed)
+    rng = random.Random(arguments.seed)
     azurite = stack.enter_context(Azurite(folder / "azurite"))
     ado = stack.enter_context(start("devstack.ado", env={"DEVSTACK_PAT": PAT}, cwd=folder, log=folder / "ado.log"))
     control_url = "/".join(ado.url.split("/")[:3]) + "/_emulator"
@@ -134,28 +135,28 @@ def _soak(arguments: argparse.Namespace, folder: Path, stack: ExitStack) -> int:
         **TIMES,
     }
     hosts = Hosts(stack, settings, folder)
-    events = make_events(arguments.events, chance)
+    events = make_events(arguments.events, rng)
     deliveries = Deliveries(events, hosts.pick, seed=arguments.seed)
-    planner = FaultPlanner(control_url, chance)
+    planner = FaultPlanner(control_url, rng)
 
     stopped = threading.Event()
-    troublemakers = [
+    fault_threads = [
         threading.Thread(target=hosts.kill_until, args=(stopped, random.Random(arguments.seed))),
         threading.Thread(target=planner.plan_until, args=(stopped, deliveries)),
     ]
-    for troublemaker in troublemakers:
-        troublemaker.start()
-    trouble_ends = threading.Timer(arguments.minutes * 60, stopped.set)
-    trouble_ends.start()
+    for thread in fault_threads:
+        thread.start()
+    stop_timer = threading.Timer(arguments.minutes * 60, stopped.set)
+    stop_timer.start()
     deliveries.run(THREADS, until=began + arguments.minutes * 60 + GRACE_SECONDS)
-    trouble_ends.cancel()
+    stop_timer.cancel()
     stopped.set()
-    for troublemaker in troublemakers:
-        troublemaker.join()
+    for thread in fault_threads:
+        thread.join()
     requests.delete(f"{control_url}/faults", timeout=60)
     redriven = _redrive(settings, folder)
     runs = requests.get(f"{control_url}/books", timeout=60).json()["runs"]
-    result = compare([event.wanted for event in events], runs)
+    result = compare([event.expected_run for event in events], runs)
     _show(
         {
             "events": len(events),
@@ -175,7 +176,7 @@ def _soak(arguments: argparse.Namespace, folder: Path, stack: ExitStack) -> int:
 
 
 def _redrive(settings: dict[str, str], folder: Path) -> str:
-    """Send again what Azure DevOps had refused, as an operator would."""
+    """Redrive all parked events with the operator's command, and return its last line of output and exit code."""
     command = [sys.executable, str(ROOT / "manage.py"), "redrive", "--all", "--yes", "--limit", "100000"]
     environment = {**os.environ, **settings}
     result = subprocess.run(  # noqa: S603 - our own program
@@ -196,8 +197,11 @@ def _show(figures: dict[str, Any], faults: Counter[str]) -> None:
 
 
 def _verdict(events: int, result: Comparison, unacknowledged: int) -> int:
-    print(f"soak: {events} events, {result.queued} pipeline runs queued, {result.lost} lost, {result.doubled} doubled")
-    return 1 if result.lost or result.doubled or unacknowledged else 0
+    print(
+        f"soak: {events} events, {result.queued} pipeline runs queued, "
+        f"{result.lost} lost, {result.duplicated} duplicated"
+    )
+    return 1 if result.lost or result.duplicated or unacknowledged else 0
 
 
 if __name__ == "__main__":

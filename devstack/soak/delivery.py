@@ -1,4 +1,4 @@
-"""Delivers the soak's events as Event Grid would: many at once, again and again until each is acknowledged."""
+"""Delivers the events of the soak test as Event Grid would: many at once, each until it is acknowledged."""
 
 import random
 import re
@@ -19,7 +19,7 @@ _TIMEOUT_SECONDS = 30
 
 @dataclass
 class Progress:
-    """What has happened so far; counts only."""
+    """Counts the deliveries so far, and their answers."""
 
     deliveries: int = 0
     answers: Counter[str] = field(default_factory=Counter)
@@ -35,11 +35,11 @@ class Deliveries:
     """A queue of events and the threads that deliver them."""
 
     def __init__(self, events: Sequence[SoakEvent], pick_host: Callable[[], str], *, seed: int) -> None:
-        """:param pick_host: gives the URL of the host to deliver to next."""
+        """:param pick_host: returns the URL of the host for the next delivery."""
         self.progress = Progress()
         self._pick_host = pick_host
         self._seed = seed
-        # Each copy is a delivery of its own, so that duplicates meet each other on the way.
+        # Each copy is delivered separately, so that duplicates may arrive at the same time.
         copies = [event for event in events for _ in range(event.copies)]
         random.Random(seed).shuffle(copies)
         self._waiting = deque((0.0, event) for event in copies)
@@ -48,21 +48,21 @@ class Deliveries:
 
     @property
     def left(self) -> int:
-        """How many deliveries are not acknowledged yet."""
+        """The number of deliveries that are not yet acknowledged."""
         return self._left
 
     def reasons(self) -> Counter[str]:
-        """Why what is left was not acknowledged the last time, without the numbers that differ each time."""
+        """Count the last answers to the remaining deliveries, with IDs and numbers replaced with ``#``."""
         return Counter(re.sub(r"[0-9a-f]{12}|\d+", "#", event.last_answer) for _, event in self._waiting)
 
     def run(self, threads: int, until: float) -> None:
-        """Deliver until all are acknowledged, or the monotonic clock says ``until``."""
+        """Deliver until all events are acknowledged or the monotonic clock reaches ``until``."""
         with ThreadPoolExecutor(threads) as pool:
             for worker in [pool.submit(self._work, number, until) for number in range(threads)]:
                 worker.result()
 
     def _work(self, number: int, until: float) -> None:
-        chance = random.Random(self._seed + number)
+        rng = random.Random(self._seed + number)
         with requests.Session() as session:
             while self._left and time.monotonic() < until:
                 event = self._take()
@@ -73,10 +73,10 @@ class Deliveries:
                     with self._lock:
                         self._left -= 1
                 else:
-                    self._waiting.append((time.monotonic() + chance.uniform(*_RETRY_SECONDS), event))
+                    self._waiting.append((time.monotonic() + rng.uniform(*_RETRY_SECONDS), event))
 
     def _take(self) -> SoakEvent | None:
-        """An event whose time has come."""
+        """Remove and return an event that is due, or None if none is."""
         with self._lock:
             for _ in range(min(len(self._waiting), 50)):
                 due_at, event = self._waiting.popleft()

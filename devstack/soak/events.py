@@ -1,11 +1,11 @@
-"""The soak's events: as many as wanted, each with the one run that has to come of it."""
+"""The events of the soak test, each with the one run that must result from it."""
 
 import json
 import random
 import uuid
 from dataclasses import dataclass
 
-from devstack.demo.books import Wanted
+from devstack.demo.books import ExpectedRun
 from shared.azure_devops.runs import RunRequest
 
 _SOURCE = (
@@ -18,24 +18,24 @@ _SOURCE = (
 class SoakEvent:
     """One event.
 
-    :param text: as Event Grid delivers it.
-    :param wanted: the run that the default routes.yaml queues for it.
-    :param copies: how many deliveries are to be acknowledged; all but one are duplicates.
-    :param last_answer: the text of the last answer to any of them.
+    :param text: the event as Event Grid delivers it.
+    :param expected_run: the run that the default routes.yaml queues for it.
+    :param copies: the number of deliveries that must be acknowledged. All but one are duplicates.
+    :param last_answer: the text of the last answer to any of the deliveries.
     """
 
     text: str
-    wanted: Wanted
+    expected_run: ExpectedRun
     copies: int
     last_answer: str = ""
 
 
-def make_events(count: int, chance: random.Random) -> list[SoakEvent]:
-    """Trainings that complete and models that are registered, in either schema; one in five comes more than once."""
-    return [_event(number, chance) for number in range(count)]
+def make_events(count: int, rng: random.Random) -> list[SoakEvent]:
+    """Return RunCompleted and ModelRegistered events in both schemas. One event in five is delivered more than once."""
+    return [_event(number, rng) for number in range(count)]
 
 
-def _event(number: int, chance: random.Random) -> SoakEvent:
+def _event(number: int, rng: random.Random) -> SoakEvent:
     if number % 2:
         name, pipeline = "RunCompleted", "model-evaluation"
         data: dict[str, object] = {"experimentName": "train", "runId": f"soak_run_{number}"}
@@ -46,7 +46,7 @@ def _event(number: int, chance: random.Random) -> SoakEvent:
         parameters = {"modelName": "soak-model", "modelVersion": str(number)}
     event_type = f"Microsoft.MachineLearningServices.{name}"
     common = {"id": str(uuid.UUID(int=number + 1)), "subject": f"soak/{number}", "data": data}
-    if chance.random() < 0.5:
+    if rng.random() < 0.5:
         document = common | {"topic": _SOURCE, "eventType": event_type, "eventTime": "2026-11-20T10:00:00Z"}
     else:
         document = common | {
@@ -56,5 +56,5 @@ def _event(number: int, chance: random.Random) -> SoakEvent:
             "specversion": "1.0",
         }
     request = RunRequest("", "mlops", pipeline, parameters=parameters)
-    copies = chance.choice([2, 2, 3]) if chance.random() < 0.2 else 1
+    copies = rng.choice([2, 2, 3]) if rng.random() < 0.2 else 1
     return SoakEvent(json.dumps(document), [request], copies)

@@ -1,4 +1,4 @@
-"""The Azure DevOps Pipelines client: finds a pipeline, previews or queues a run, finds a run again, cancels one."""
+"""The client for Azure DevOps Pipelines: finds pipelines; previews, queues, finds, tags and cancels runs."""
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -20,7 +20,7 @@ from shared.suggestion import suggestion
 
 
 class PipelinesClient:
-    """Speaks to Azure DevOps for the relay. Every call ends before its deadline. Safe for many threads."""
+    """A client for Azure DevOps. Every call ends before its deadline. Safe for many threads."""
 
     def __init__(
         self,
@@ -38,7 +38,8 @@ class PipelinesClient:
     def run(self, request: RunRequest, deadline: datetime) -> Run:
         """Queue one run.
 
-        :raises AzureDevOpsError: one per kind of answer; only after AnswerLost may a run have been queued.
+        :raises AzureDevOpsError: one class for each kind of answer. After AnswerLost, a run may have been queued; after
+            all others, none was.
         """
         pipeline_id = self.pipeline_id(request, deadline)
         try:
@@ -46,50 +47,50 @@ class PipelinesClient:
         except RequestRefused as refusal:
             if not refusal.not_found or isinstance(request.pipeline, int):
                 raise
-            # The pipeline may have been deleted and made anew under its name since it was looked up.
+            # The pipeline may have been deleted and created again with the same name since it was looked up.
             self._pipeline_ids.pop(_cache_key(request, request.pipeline), None)
-            found_anew = self.pipeline_id(request, deadline)
-            if found_anew == pipeline_id:
+            current_id = self.pipeline_id(request, deadline)
+            if current_id == pipeline_id:
                 raise
-            return self._run(request, found_anew, deadline)
+            return self._run(request, current_id, deadline)
 
     def preview(self, request: RunRequest, deadline: datetime) -> str:
-        """Have a run checked without queuing it; returns the YAML that would run.
+        """Have Azure DevOps check a run without queuing it, and return the YAML that would run.
 
-        :raises RequestRefused: the run would be refused, with the server's own words.
-        :raises AzureDevOpsError: never AnswerLost, since a preview queues nothing.
+        :raises RequestRefused: the run would be refused; the message quotes the server.
+        :raises AzureDevOpsError: there is no usable answer. Never AnswerLost, because a preview queues nothing.
         """
         pipeline_id = self.pipeline_id(request, deadline)
-        with _looking_queues_nothing():
+        with _nothing_queued():
             document, _ = self._call(request, protocol.preview_run(request, pipeline_id), deadline)
             return protocol.read_preview(document)
 
     def find_runs(self, request: RunRequest, since: datetime, until: datetime, deadline: datetime) -> list[Run]:
-        """The runs queued within a time that carry just what the request asks for, oldest first.
+        """Return the runs queued between ``since`` and ``until`` that match the request, oldest first.
 
-        :raises AzureDevOpsError: never AnswerLost, since looking queues nothing.
+        :raises AzureDevOpsError: the search failed. Never AnswerLost, because a search queues nothing.
         """
         pipeline_id = self.pipeline_id(request, deadline)
-        with _looking_queues_nothing():
+        with _nothing_queued():
             pages = self._pages(request, partial(protocol.list_builds, request, pipeline_id, since, until), deadline)
             return [run for page in pages for run in protocol.read_matching_runs(page, request)]
 
     def cancel(self, request: RunRequest, run: Run, deadline: datetime) -> None:
-        """Ask for a run to be cancelled.
+        """Ask Azure DevOps to cancel a run.
 
-        :raises AzureDevOpsError: it could not be asked for.
+        :raises AzureDevOpsError: the request failed.
         """
         self._call(request, protocol.cancel_build(request, run.id), deadline)
 
     def tag(self, request: RunRequest, run: Run, tags: Sequence[str], deadline: datetime) -> None:
         """Tag a run.
 
-        :raises AzureDevOpsError: it could not be tagged, or perhaps it was.
+        :raises AzureDevOpsError: the request failed. After AnswerLost, the run may have been tagged.
         """
         self._call(request, protocol.add_tags(request, run.id, tags), deadline)
 
     def pipeline_id(self, request: RunRequest, deadline: datetime) -> int:
-        """The id of the request's pipeline; a name is looked up once per process.
+        """Return the ID of the request's pipeline. A name is looked up once per process.
 
         :raises RequestRefused: no pipeline has this name, or several have it.
         :raises AzureDevOpsError: the list cannot be read; never AnswerLost.
@@ -102,12 +103,14 @@ class PipelinesClient:
         return self._pipeline_ids[key]
 
     def list_pipelines(self, request: RunRequest, deadline: datetime) -> dict[str, int]:
-        """All pipelines of the request's project that the app may see: ``\\folder\\name`` in lower case, and its id.
+        """Return the IDs of all pipelines in the request's project that the app may see, by ``\\folder\\name``.
+
+        The names are in lower case.
 
         :raises AzureDevOpsError: the list cannot be read; never AnswerLost.
         """
         pipelines: dict[str, int] = {}
-        with _looking_queues_nothing():
+        with _nothing_queued():
             for page in self._pages(request, partial(protocol.list_pipelines, request), deadline):
                 pipelines |= protocol.read_pipelines(page)
         return pipelines
@@ -119,7 +122,7 @@ class PipelinesClient:
     def _pages(
         self, request: RunRequest, ask: Callable[[str | None], HttpRequest], deadline: datetime
     ) -> Iterator[Any]:
-        """The documents of a list that comes in pages."""
+        """Yield the document of each page of a list."""
         token: str | None = None
         while True:
             document, headers = self._call(request, ask(token), deadline)
@@ -131,9 +134,9 @@ class PipelinesClient:
     def _call(
         self, request: RunRequest, http_request: HttpRequest, deadline: datetime
     ) -> tuple[Any, Mapping[str, str]]:
-        """Send, once more with a fresh credential where the first was rejected (so nothing was queued).
+        """Send a request, and return the JSON document and the headers of the answer.
 
-        Returns the answer's JSON document and headers.
+        If the credential is rejected, nothing was queued; the request is sent once more if there is a new credential.
         """
         authorization = self._credential.authorization()
         response = self._sender.send(request.organization_url, http_request, authorization, deadline)
@@ -149,11 +152,12 @@ class PipelinesClient:
 
 
 @contextmanager
-def _looking_queues_nothing() -> Iterator[None]:
+def _nothing_queued() -> Iterator[None]:
+    """Translate AnswerLost to RequestNotSent for requests that do not queue a run."""
     try:
         yield
     except AnswerLost as exc:
-        raise RequestNotSent(f"{exc} (while looking something up, so nothing was queued)") from exc
+        raise RequestNotSent(f"{exc} (during a lookup, so no run was queued)") from exc
 
 
 def _cache_key(request: RunRequest, pipeline: str) -> tuple[str, str, str]:
@@ -161,9 +165,9 @@ def _cache_key(request: RunRequest, pipeline: str) -> tuple[str, str, str]:
 
 
 def choose_pipeline(request: RunRequest, name: str, pipelines: Mapping[str, int]) -> int:
-    """Find a pipeline by ``\\folder\\name``, or by its name alone where that is unique.
+    """Return the ID of a pipeline by ``\\folder\\name``, or by the name alone if only one pipeline has it.
 
-    :param pipelines: as ``PipelinesClient.list_pipelines`` gives them.
+    :param pipelines: the result of ``PipelinesClient.list_pipelines``.
     :raises RequestRefused: no pipeline has this name, or several have it.
     """
     wanted = name.lower()
@@ -176,7 +180,7 @@ def choose_pipeline(request: RunRequest, name: str, pipelines: Mapping[str, int]
     where = f"in project {request.project} of {request.organization_url}"
     if found:
         raise RequestRefused(
-            f"several pipelines {where} are named '{name}': {', '.join(found)}; name one with its folder"
+            f"several pipelines {where} are named '{name}': {', '.join(found)}; write the name with its folder"
         )
     names = [path if wanted.startswith("\\") else path.rpartition("\\")[2] for path in pipelines]
     raise RequestRefused(f"no pipeline {where} is named '{name}'; {suggestion(name, names)}", not_found=True)

@@ -1,6 +1,6 @@
 """The Azure DevOps Pipelines REST API as plain data: builds requests and reads answers. No I/O.
 
-Source of the shapes: Azure DevOps REST API 7.1, Pipelines - Runs and Build - Builds.
+Source of the formats: Azure DevOps REST API 7.1, Pipelines - Runs and Build - Builds.
 """
 
 import json
@@ -16,7 +16,7 @@ from shared.http.message import HttpRequest, parse_number
 API_VERSION: Final = "7.1"
 PAGE_SIZE = 1000
 CONTINUATION_HEADER: Final = "x-ms-continuationtoken"
-# Answer a bad credential with a status instead of a redirect to the sign-in page.
+# Asks the server to answer a bad credential with a status, not with a redirect to the sign-in page.
 _HEADERS: Final = {"X-TFS-FedAuthRedirect": "Suppress"}
 _COMPACT: Final = json.JSONEncoder(separators=(",", ":"))
 
@@ -25,11 +25,12 @@ _COMPACT: Final = json.JSONEncoder(separators=(",", ":"))
 class RunRequest:
     """One run to queue.
 
-    :param organization_url: ``https://dev.azure.com/contoso``, or a collection of Azure DevOps Server; no final slash.
-    :param pipeline: definition id, or name, or ``\\folder\\name``.
-    :param branch: short or full name; None for the pipeline's default branch.
-    :param correlation_parameter: the one of ``parameters`` whose value no other run has, so that it alone tells the
-        request's run from all others.
+    :param organization_url: ``https://dev.azure.com/contoso``, or the URL of a collection of Azure DevOps Server,
+        without a slash at the end.
+    :param pipeline: the pipeline's ID, its name, or ``\\folder\\name``.
+    :param branch: a short or full name; None for the pipeline's default branch.
+    :param correlation_parameter: the name of the parameter whose value is different for every run, and therefore
+        identifies the request's run.
     """
 
     organization_url: str
@@ -44,13 +45,13 @@ class RunRequest:
 
     @property
     def ref_name(self) -> str | None:
-        """The branch as Azure DevOps names it: ``refs/heads/main``."""
+        """The full name of the branch, as in ``refs/heads/main``."""
         if self.branch is None or self.branch.startswith("refs/"):
             return self.branch
         return f"refs/heads/{self.branch}"
 
     def to_json(self) -> str:
-        """The request as the journal keeps it."""
+        """Return the request in the form that the journal stores."""
         return _COMPACT.encode({name: getattr(self, name) for name in self.__slots__})
 
     @classmethod
@@ -61,9 +62,11 @@ class RunRequest:
 
 
 class Run(NamedTuple):
-    """A queued pipeline run: its id (which is the build id too) and the page a person can open.
+    """A queued pipeline run.
 
-    :param tags: as a search finds them; a run that was just queued has none.
+    :param id: the ID of the run, which is also the build ID.
+    :param url: the run's web page.
+    :param tags: the tags that a search has found; empty for a run that was just queued.
     """
 
     id: int
@@ -74,38 +77,38 @@ class Run(NamedTuple):
 def azure_devops_request(
     method: str, url: str, body: bytes | None = None, content_type: str = "application/json"
 ) -> HttpRequest:
-    """A request with the headers that Azure DevOps alone is sent."""
+    """Return a request with the headers that only Azure DevOps needs."""
     return HttpRequest(method, url, body, content_type, _HEADERS)
 
 
 def run_pipeline(request: RunRequest, pipeline_id: int | str) -> HttpRequest:
-    """``POST _apis/pipelines/{id}/runs``, which queues a run and has no idempotency key.
+    """Return ``POST _apis/pipelines/{id}/runs``, which queues a run and has no idempotency key.
 
-    :param pipeline_id: a text where the call is only shown and the id is not known.
+    :param pipeline_id: a string if the request is only shown, and the ID is not known.
     """
     return _ask_for_run(request, f"pipelines/{pipeline_id}/runs", _run_body(request))
 
 
 def preview_run(request: RunRequest, pipeline_id: int) -> HttpRequest:
-    """``POST _apis/pipelines/{id}/preview``: the same request, checked as a run is and never queued.
+    """Return ``POST _apis/pipelines/{id}/preview``, which checks the same request without queuing a run.
 
-    ``previewRun`` says once more in the body what the address says already.
+    The URL already asks for a preview; ``previewRun`` repeats that in the body.
     """
     return _ask_for_run(request, f"pipelines/{pipeline_id}/preview", {**_run_body(request), "previewRun": True})
 
 
 def list_pipelines(request: RunRequest, continuation_token: str | None) -> HttpRequest:
-    """``GET _apis/pipelines``, a page at a time."""
+    """Return ``GET _apis/pipelines`` for one page."""
     return azure_devops_request("GET", _url(request, "pipelines", _page(continuation_token)))
 
 
 def list_builds(
     request: RunRequest, pipeline_id: int, since: datetime, until: datetime, continuation_token: str | None
 ) -> HttpRequest:
-    """``GET _apis/build/builds``: what was queued for the pipeline within a time, oldest first, a page at a time.
+    """Return ``GET _apis/build/builds`` for one page of the pipeline's runs that were queued in a period, oldest first.
 
-    ``minTime`` and ``maxTime`` mean the time that ``queryOrder`` names: without the order they would mean the finish
-    time, and leave out all that is still running.
+    ``minTime`` and ``maxTime`` apply to the time that ``queryOrder`` names. Without the order, they would apply to the
+    finish time, and exclude all runs that have not finished.
     """
     query: dict[str, object] = {
         "definitions": pipeline_id,
@@ -120,37 +123,37 @@ def list_builds(
 
 
 def cancel_build(request: RunRequest, run_id: int) -> HttpRequest:
-    """``PATCH _apis/build/builds/{id}``: ask for a run to be cancelled."""
+    """Return ``PATCH _apis/build/builds/{id}``, which asks to cancel a run."""
     return azure_devops_request("PATCH", _url(request, f"build/builds/{run_id}"), b'{"status":"cancelling"}')
 
 
 def add_tags(request: RunRequest, run_id: int, tags: Sequence[str]) -> HttpRequest:
-    """``POST _apis/build/builds/{id}/tags``: add tags to a run."""
+    """Return ``POST _apis/build/builds/{id}/tags``, which adds tags to a run."""
     return azure_devops_request("POST", _url(request, f"build/builds/{run_id}/tags"), json.dumps(list(tags)).encode())
 
 
 def read_run(document: Any) -> Run:
     """Read the answer to ``run_pipeline``.
 
-    :raises AnswerLost: it names no run, though the status says that all went well.
+    :raises AnswerLost: the answer contains no run ID, although the status is a success.
     """
     if not isinstance(document, dict) or type(document.get("id")) is not int:
-        raise AnswerLost("HTTP 200 with an answer that names no run")
+        raise AnswerLost("HTTP 200, but the answer contains no run ID")
     return Run(document["id"], _web_url(document))
 
 
 def read_preview(document: Any) -> str:
-    """Read the answer to ``preview_run``: the YAML that would run, templates and parameters filled in.
+    """Read the answer to ``preview_run``: the YAML that would run, with templates and parameters filled in.
 
-    :raises AnswerLost: there is none in it.
+    :raises AnswerLost: the answer contains no YAML.
     """
     if not isinstance(document, dict) or not isinstance(document.get("finalYaml"), str):
-        raise AnswerLost("HTTP 200 with an answer that holds no final YAML")
+        raise AnswerLost("HTTP 200, but the answer contains no final YAML")
     return str(document["finalYaml"])
 
 
 def read_pipelines(document: Any) -> dict[str, int]:
-    """Read a page of ``list_pipelines``: from ``\\folder\\name`` in lower case to the id.
+    """Read a page of ``list_pipelines``. Maps ``\\folder\\name`` in lower case to the ID.
 
     :raises AnswerLost: the answer is not a list of pipelines.
     """
@@ -164,16 +167,16 @@ def read_pipelines(document: Any) -> dict[str, int]:
 
 
 def read_matching_runs(document: Any, request: RunRequest) -> list[Run]:
-    """Read ``list_builds``: the runs that carry just what the request asked for, in the server's order.
+    """Read a page of ``list_builds``: the runs that match the request, in the server's order.
 
-    A build may carry more than was sent, since Azure DevOps fills defaults in; all that was sent must be there.
-    (The runs list of the Pipelines API would not do: its runs carry no parameters.)
+    A build matches if it has everything that the request sent. It may have more, because Azure DevOps fills in
+    defaults. The runs in the list of the Pipelines API cannot be matched, because they have no parameters.
 
     :raises AnswerLost: the answer is not a list of builds.
     """
     try:
-        carriers = [build for build in document["value"] if _carries(build, request)]
-        return [Run(build["id"], _web_url(build), tuple(build.get("tags") or ())) for build in carriers]
+        matching = [build for build in document["value"] if _matches(build, request)]
+        return [Run(build["id"], _web_url(build), tuple(build.get("tags") or ())) for build in matching]
     except (TypeError, KeyError, AttributeError, ValueError) as exc:
         raise AnswerLost("the answer is not a list of builds") from exc
 
@@ -217,7 +220,7 @@ def _web_url(document: Mapping[str, Any]) -> str:
     return str(href or document.get("url") or "")
 
 
-def _carries(build: Mapping[str, Any], request: RunRequest) -> bool:
+def _matches(build: Mapping[str, Any], request: RunRequest) -> bool:
     correlation = request.correlation_parameter
     if correlation is not None:
         return _contains(build.get("templateParameters") or {}, {correlation: request.parameters[correlation]})
@@ -229,13 +232,14 @@ def _carries(build: Mapping[str, Any], request: RunRequest) -> bool:
     )
 
 
-def _contains(carried: Mapping[str, Any], sent: Mapping[str, str]) -> bool:
-    """Names are compared without case, values by what they mean: Azure DevOps gives ``true`` back as ``True``."""
-    by_name = {name.lower(): _meaning(value) for name, value in carried.items()}
-    return all(by_name.get(name.lower()) == _meaning(value) for name, value in sent.items())
+def _contains(actual: Mapping[str, Any], sent: Mapping[str, str]) -> bool:
+    """Return whether all sent values are there. Names are compared without case, values after normalization."""
+    by_name = {name.lower(): _normalized(value) for name, value in actual.items()}
+    return all(by_name.get(name.lower()) == _normalized(value) for name, value in sent.items())
 
 
-def _meaning(value: object) -> object:
+def _normalized(value: object) -> object:
+    """Return the value in one spelling: Azure DevOps returns ``true`` as ``True``, for example."""
     text = value if isinstance(value, str) else json.dumps(value)
     if text.lower() in {"true", "false"}:
         return text.lower()

@@ -1,1 +1,1 @@
-"""Azure ML events, whichever schema they came in."""
+"""Azure ML events, the declaration of event types, and their common parts."""

@@ -1,7 +1,7 @@
-"""An Azure ML event, whichever schema it came in. Pure: no I/O, no clock, no environment.
+"""An Azure ML event and how to read it from JSON. Pure: no I/O, no clock, no environment.
 
-Event Grid delivers in its own schema or as CloudEvents 1.0. Both are read into one ``AmlEvent``. The event's type knows
-how the data is to be read: shared/events/event_type.py.
+Event Grid delivers events in its own schema or as CloudEvents 1.0. ``parse_event`` reads both into an ``AmlEvent``.
+The declaration of the event's type reads the data: see shared/events/event_type.py.
 """
 
 import json
@@ -32,12 +32,12 @@ _WORKSPACE_ID: Final = re.compile(
 class AmlEvent:
     """One event.
 
-    :param type: Event Grid's name, for example ``Microsoft.MachineLearningServices.RunCompleted``.
+    :param type: the name in Event Grid, for example ``Microsoft.MachineLearningServices.RunCompleted``.
     :param source: the workspace's resource id (``topic`` in the Event Grid schema).
-    :param time: when it happened, aware; None where absent or unreadable (nothing is decided on it).
-    :param data: the event's data as it was sent; its type's declaration knows how the keys are to be read.
-    :param schema: ``EventGridSchema`` or ``CloudEventSchemaV1_0``, as Event Grid's API names them.
-    :param raw: the text as it was delivered.
+    :param time: when it happened, with a time zone; None if absent or unreadable. No decision depends on it.
+    :param data: the event's data as it was sent.
+    :param schema: ``EventGridSchema`` or ``CloudEventSchemaV1_0``, as in Event Grid's API.
+    :param raw: the event as it was delivered.
     """
 
     id: str
@@ -51,11 +51,11 @@ class AmlEvent:
 
     @property
     def name(self) -> str:
-        """The type as routes.yaml names it: ``RunCompleted``."""
+        """The type's name in routes.yaml: ``RunCompleted``."""
         return self.type.removeprefix(AML_PREFIX)
 
     def envelope(self) -> dict[str, Any]:
-        """What conditions and placeholders see as ``event``; the workspace's parts are None if unknown."""
+        """Return what conditions and placeholders see as ``event``. The parts of the workspace are None if unknown."""
         workspace = _WORKSPACE_ID.match(self.source)
         parts = workspace.groupdict() if workspace else dict.fromkeys(_WORKSPACE_ID.groupindex)
         return {
@@ -70,10 +70,10 @@ class AmlEvent:
 
 
 class RunEnd(NamedTuple):
-    """A run has ended.
+    """The end of a run.
 
-    :param workspace: its workspace's resource id.
-    :param status: ``Completed``, ``Failed`` or ``Canceled``.
+    :param workspace: the resource id of the run's workspace.
+    :param status: the final status: ``Completed``, ``Failed`` or ``Canceled``.
     """
 
     workspace: str
@@ -85,11 +85,11 @@ class RunEnd(NamedTuple):
 class Occurrence:
     """What an event means.
 
-    :param identity: what tells this occurrence from every other of its type and workspace.
-    :param names: what conditions and placeholders may use at the top level.
-    :param is_child_run: a step, trial or nested run, which only a route that asks for children wants.
-    :param run_end: the end of a run, if the event tells of one, for the tasks that wait for the run.
-    :param data: what conditions and placeholders see as ``data``: top-level keys in camelCase, however they were sent.
+    :param identity: unique among the occurrences of the event's type and workspace.
+    :param names: the top-level names of conditions and placeholders, with their values.
+    :param is_child_run: whether the run is a step, trial or nested run. Only routes with ``include_child_runs`` match.
+    :param run_end: the end of a run, if the event reports one; it completes the tasks that wait for the run.
+    :param data: what conditions and placeholders see as ``data``. Its top-level keys are always in camelCase.
     """
 
     identity: str
@@ -101,19 +101,19 @@ class Occurrence:
 
 @dataclass(frozen=True, slots=True)
 class Ignored:
-    """Nothing follows from the event, and why."""
+    """An event that has no effect, and the reason."""
 
     reason: str
 
 
 Handler = Callable[[AmlEvent], Occurrence | Ignored]
-"""Says what an event means. Raises IncompleteEvent where the data lacks what the type promises."""
+"""Returns what an event means. Raises IncompleteEvent if the data lacks a field that the type requires."""
 
 
 def parse_event(raw: str) -> AmlEvent:
-    """Read one event, in either schema.
+    """Read one event in either schema.
 
-    :raises UnreadableEvent: the text is not one event; the message names every problem.
+    :raises UnreadableEvent: the text is not a single event; the message lists every problem.
     """
     document = _read_object(raw)
     envelope = {key.lower(): value for key, value in document.items()}
@@ -126,7 +126,7 @@ def parse_event(raw: str) -> AmlEvent:
     source = _required_text(envelope, source_key, problems)
     data = envelope.get("data")
     if not isinstance(data, dict):
-        problems.append(f"'data' must be an object, not {_kind(data)}")
+        problems.append(f"'data' must be an object, got {_kind(data)}")
         data = {}
     if problems:
         raise UnreadableEvent("the event cannot be read: " + "; ".join(problems))
@@ -145,7 +145,7 @@ def parse_event(raw: str) -> AmlEvent:
 
 
 def is_cloud_event(document: Iterable[str]) -> bool:
-    """Tell a CloudEvent from an event in the Event Grid schema by its keys, in any case: some write "specVersion"."""
+    """Return whether the keys are those of a CloudEvent. Ignore their case, since some senders write "specVersion"."""
     keys = {key.lower() for key in document}
     return "specversion" in keys or ("type" in keys and "eventtype" not in keys)
 
@@ -153,17 +153,17 @@ def is_cloud_event(document: Iterable[str]) -> bool:
 def _read_object(raw: str) -> dict[str, Any]:
     try:
         document = _DECODER.decode(raw)
-        if "\\u" in raw:  # an escaped half of a surrogate pair is JSON, but no text that a store or a header takes
+        if "\\u" in raw:  # JSON allows an escaped half of a surrogate pair, but stores and headers reject it
             json.dumps(document, ensure_ascii=False).encode()
         raw.encode()
     except UnicodeEncodeError as exc:
-        raise UnreadableEvent("the event holds half a surrogate pair, which is not Unicode text") from exc
+        raise UnreadableEvent("the event contains half a surrogate pair, which is not Unicode text") from exc
     except RecursionError as exc:
         raise UnreadableEvent("the event is nested too deeply") from exc
     except ValueError as exc:
         raise UnreadableEvent(f"the event is not JSON: {exc}") from exc
     if not isinstance(document, dict):
-        raise UnreadableEvent(f"an event is one JSON object, not {_kind(document)}")
+        raise UnreadableEvent(f"an event must be one JSON object, got {_kind(document)}")
     return document
 
 
@@ -178,12 +178,12 @@ def _required_text(envelope: Mapping[str, Any], key: str, problems: list[str]) -
     value = envelope.get(key.lower())
     if isinstance(value, str) and value.strip():
         return value
-    problems.append(f"'{key}' must be a text that is not empty, not {_kind(value)}")
+    problems.append(f"'{key}' must be a string that is not empty, got {_kind(value)}")
     return ""
 
 
 def _read_time(value: object) -> datetime | None:
-    """Read Event Grid's times: up to 7 fractional digits, ``Z`` or an offset."""
+    """Read a time as Event Grid writes it: up to 7 fractional digits, and ``Z`` or an offset."""
     if not isinstance(value, str):
         return None
     try:
@@ -197,14 +197,14 @@ _KINDS: Final = {
     bool: "a boolean",
     int: "a number",
     float: "a number",
-    str: "text",
-    list: "an array",
+    str: "a string",
+    list: "a list",
     dict: "an object",
 }
 
 
 def _kind(value: object) -> str:
-    """Name a JSON value's kind for a message, never its content."""
+    """Return the kind of a JSON value for a message, never its content."""
     if isinstance(value, str) and not value.strip():
-        return "an empty text"
+        return "an empty string"
     return _KINDS.get(type(value), "nothing")

@@ -1,4 +1,4 @@
-"""Declares an event type: its names, where each is read, and a sample. Reads events of the type accordingly. Pure."""
+"""The declaration of an event type: its names, where each value comes from, and a sample event. Pure."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -7,21 +7,21 @@ from typing import Any, Literal, NamedTuple
 from shared.errors import IncompleteEvent
 from shared.events.event import AML_PREFIX, AmlEvent, Ignored, Occurrence
 
-Kind = Literal["text", "number", "boolean", "list", "mapping"]
+Kind = Literal["string", "number", "boolean", "list", "object"]
 
 Names = dict[str, Any]
-"""The values of an event's names, in the order of their declaration."""
+"""Each declared name of an event with its value, in the order of declaration."""
 
 Sample = tuple[str, dict[str, Any]]
-"""A subject and the event's data, with keys as Azure ML spells them."""
+"""The subject and the data of a sample event, with keys as Azure ML spells them."""
 
 
 class Name(NamedTuple):
-    """A name that conditions and placeholders may use.
+    """A name that conditions and placeholders can use.
 
-    :param key: the data key that it is read from, in camelCase; empty if the type's ``meaning`` supplies the value.
-    :param may_be_null: only texts may be null.
-    :param one_of: the texts that ``meaning`` may leave in an occurrence; empty: any text.
+    :param key: the data key that holds the value, in camelCase; empty if the type's ``meaning`` supplies the value.
+    :param may_be_null: whether the value may be null; only a string may be.
+    :param one_of: the possible values of a string after ``meaning`` has run; empty if any string is possible.
     """
 
     kind: Kind
@@ -30,12 +30,13 @@ class Name(NamedTuple):
     one_of: tuple[str, ...] = ()
 
     def read(self, value: Any) -> Any:
-        """Return the value that the data holds under the key (None if absent), as conditions see it.
+        """Convert a value of the event's data to the value that conditions see.
 
-        :raises ValueError: it is missing or of the wrong kind.
+        :param value: the value under ``key``; None if the key is absent.
+        :raises ValueError: the value is missing or of the wrong kind.
         """
         match self.kind:
-            case "mapping":
+            case "object":
                 if value is not None and not isinstance(value, dict):
                     raise ValueError("must be an object")
                 return value or {}
@@ -68,11 +69,11 @@ class EventType:
     ) -> None:
         """Declare a type.
 
-        :param name: as routes.yaml names it, for example ``RunCompleted``.
-        :param identified_by: what identifies an occurrence, for the documentation.
-        :param meaning: returns what an event means, given its names. A name without a key is None; ``meaning`` fills
-            it in.
-        :param sample: returns a sample event. Events with different numbers are different occurrences.
+        :param name: the name in routes.yaml, for example ``RunCompleted``.
+        :param identified_by: a phrase for the documentation that states what identifies an occurrence.
+        :param meaning: returns what an event means, given its names. The value of a name without a key is None, and
+            ``meaning`` sets it.
+        :param sample: returns a sample event. Different numbers give different occurrences.
         """
         self.name = name
         self.names = names
@@ -83,13 +84,13 @@ class EventType:
 
     @property
     def type(self) -> str:
-        """Event Grid's name: ``Microsoft.MachineLearningServices.RunCompleted``."""
+        """The name in Event Grid: ``Microsoft.MachineLearningServices.RunCompleted``."""
         return AML_PREFIX + self.name
 
     def handle(self, event: AmlEvent) -> Occurrence | Ignored:
         """Return what an event of this type means.
 
-        :raises IncompleteEvent: the data lacks something; the message names everything that is wrong.
+        :raises IncompleteEvent: a value is missing or of the wrong kind; the message lists all of them.
         """
         data = self._camel_cased(event.data)
         names: Names = {}
@@ -105,33 +106,33 @@ class EventType:
         return replace(found, data=data) if isinstance(found, Occurrence) else found
 
     def camel_case(self, key: str) -> str:
-        """Return a top-level data key as conditions see it, whatever its spelling in the event.
+        """Return the spelling in which conditions see a top-level data key.
 
-        Azure ML writes PascalCase for models and drift, camelCase for runs, and now and then mixes them within one
-        event (``runId`` beside ``RunTags``).
+        Azure ML uses PascalCase for models and drift and camelCase for runs. Some events mix both, for example
+        ``runId`` and ``RunTags``.
         """
         return self._key_by_lowercase.get(key.lower()) or key[:1].lower() + key[1:]
 
     def _camel_cased(self, data: Mapping[str, Any]) -> dict[str, Any]:
-        """Spell the top-level keys in camelCase; tags and properties below keep their owner's spelling."""
+        """Convert the top-level keys to camelCase. Keys below them, such as the names of tags, stay as they are."""
         spelled = {self.camel_case(key): value for key, value in data.items()}
-        # If one event holds two spellings of a key, the one that is already right wins.
+        # If an event contains two spellings of a key, the one in camelCase wins.
         return spelled | {key: value for key, value in data.items() if key in spelled}
 
 
 def _text(value: Any) -> str | None:
-    """Return a text, or None if null, absent or empty. ``modelVersion`` may come as a number, so that is taken too."""
+    """Return a string, or None if it is null, absent or empty. Accept integers, since ``modelVersion`` may be one."""
     if isinstance(value, str):
         return value.strip() or None
     if isinstance(value, int) and not isinstance(value, bool):
         return str(value)
     if value is not None:
-        raise ValueError("must be text")
+        raise ValueError("must be a string")
     return None
 
 
 def _number(value: Any) -> float:
-    """Return a number; a text that spells one is taken."""
+    """Return a number. Accept a string that contains one."""
     if value is None:
         raise ValueError("is missing")
     if isinstance(value, int | float | str) and not isinstance(value, bool):

@@ -1,4 +1,4 @@
-"""What RunCompleted and RunStatusChanged have in common: a run, and whether it is a part of another run."""
+"""The common part of RunCompleted and RunStatusChanged: a run, and whether it is a child of another run. Pure."""
 
 import re
 from collections.abc import Mapping
@@ -7,20 +7,20 @@ from typing import Any, Final
 from shared.events.event_type import Name, Names, Sample
 
 RUN_NAMES: Final[Mapping[str, Name]] = {
-    "experiment_id": Name("text", "experimentId", may_be_null=True),
-    "experiment_name": Name("text", "experimentName", may_be_null=True),
-    "run_id": Name("text", "runId"),
-    "run_type": Name("text", "runType", may_be_null=True),
-    "run_tags": Name("mapping", "runTags"),
-    "run_properties": Name("mapping", "runProperties"),
-    "root_run_id": Name("text"),
+    "experiment_id": Name("string", "experimentId", may_be_null=True),
+    "experiment_name": Name("string", "experimentName", may_be_null=True),
+    "run_id": Name("string", "runId"),
+    "run_type": Name("string", "runType", may_be_null=True),
+    "run_tags": Name("object", "runTags"),
+    "run_properties": Name("object", "runProperties"),
+    "root_run_id": Name("string"),
 }
 
 STEP_RUN_TYPE: Final = "azureml.StepRun"
 COMPLETED: Final = "Completed"
 MONITOR_BREACH_TAG: Final = "azureml_modelmonitor_threshold_breached"
-"""The tag of a model monitor's step that has found a breached threshold."""
-# Azure ML writes a status in any case, and Canceled with one l or two.
+"""The tag that a step of a model monitor puts on its own run if it finds a breached threshold."""
+# Azure ML writes a status in any case, and Canceled with one or two l.
 _FINAL_STATUSES: Final = {
     "completed": COMPLETED,
     "failed": "Failed",
@@ -28,19 +28,19 @@ _FINAL_STATUSES: Final = {
     "cancelled": "Canceled",
 }
 STATUSES: Final = tuple(dict.fromkeys(_FINAL_STATUSES.values()))
-"""What ``run_status`` may be."""
+"""The possible values of ``run_status``."""
 
-# AutoML and HyperDrive name their children after themselves: AutoML_<guid>_<iteration>, HD_<guid>_<trial>.
+# Child runs of AutoML and HyperDrive have ids of the form AutoML_<guid>_<iteration> and HD_<guid>_<trial>.
 _CHILD_RUN_ID: Final = re.compile(r"(AutoML|HD)_[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}_.+", re.IGNORECASE)
 
 
 def final_status(status: str) -> str | None:
-    """A status in its one spelling if no other will follow it; else None."""
+    """Return the uniform spelling of a final status; None if the status is not final."""
     return _FINAL_STATUSES.get(status.lower())
 
 
 def root_run_id(run: Names) -> str:
-    """Return the id of the run that this one is a part of, as far as the event tells; else its own id."""
+    """Return the id of the root run, as far as the event names one; otherwise the run's own id."""
     tags, properties = run["run_tags"], run["run_properties"]
     marks = (
         properties.get("azureml.pipelinerunid"),
@@ -52,11 +52,11 @@ def root_run_id(run: Names) -> str:
 
 
 def is_child_run(run: Mapping[str, Any]) -> bool:
-    """Tell a child (AutoML or sweep trial, pipeline step, nested run) from the run that a person started.
+    """Return whether a run is a child: an AutoML iteration, a sweep trial, a pipeline step or a nested run.
 
-    Azure ML's event data names no parent, so this goes by the marks that each kind of parent leaves on its
-    children: ``azureml.pipelinerunid`` on a pipeline's steps, ``runTemplate`` on AutoML's iterations, MLflow's
-    parent tag on nested runs, and the run id's form.
+    The event's data has no field for the parent. But each kind of parent leaves a mark on its children:
+    ``azureml.pipelinerunid`` on the steps of a pipeline, ``runTemplate`` on the iterations of AutoML, MLflow's parent
+    tag on nested runs, and the form of the run id.
     """
     properties = run["run_properties"]
     templates = (properties.get("runTemplate"), properties.get("run_template"))

@@ -1,1 +1,1 @@
-"""HTTP as plain data, and the thin part that sends."""
+"""HTTP requests and answers as plain data, and the code that sends them."""

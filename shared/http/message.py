@@ -1,7 +1,7 @@
-"""HTTP requests and answers as plain data, and what an answer means. No I/O.
+"""HTTP requests and answers as plain data, and the meaning of each answer. No I/O.
 
-Every answer becomes a value or exactly one typed error; which one decides whether an event is acknowledged, parked or
-delivered again, so ``check`` is the error table of docs/how-it-works.md in code.
+Every answer becomes a value or exactly one typed error. The error decides whether an event is acknowledged, parked or
+delivered again. ``check`` implements the error table in docs/how-it-works.md.
 """
 
 import json
@@ -14,8 +14,8 @@ from typing import Any, Final, NamedTuple
 from shared.errors import AnswerLost, CredentialRejected, PermissionDenied, RequestRefused, Throttled
 from shared.version import VERSION
 
-# Azure DevOps asks for a pause of seconds to minutes. Without a number we take half a minute; a longer one than an
-# hour is a mistake somewhere, and Event Grid comes back anyway.
+# Azure DevOps asks for pauses of seconds to minutes. If it gives no number, the pause is half a minute. A pause of more
+# than an hour is probably a mistake, and Event Grid delivers the event again anyway.
 DEFAULT_PAUSE_SECONDS: Final = 30.0
 MAX_PAUSE_SECONDS: Final = 3600.0
 
@@ -30,7 +30,7 @@ _HEADERS: Final[Mapping[str, str]] = {
 class HttpRequest(NamedTuple):
     """One request, without its Authorization header.
 
-    :param extra_headers: those that its service wants beside what every request carries.
+    :param extra_headers: headers that the service needs in addition to those of every request.
     """
 
     method: str
@@ -40,7 +40,7 @@ class HttpRequest(NamedTuple):
     extra_headers: Mapping[str, str] = MappingProxyType({})
 
     def headers(self, authorization: str) -> dict[str, str]:
-        """All that are sent."""
+        """Return all headers to send."""
         headers = {**_HEADERS, **self.extra_headers, "Authorization": authorization}
         if self.body is not None:
             headers |= {"Content-Type": self.content_type, "Content-Length": str(len(self.body))}
@@ -48,7 +48,7 @@ class HttpRequest(NamedTuple):
 
 
 class HttpResponse(NamedTuple):
-    """One answer; header names in lower case."""
+    """One answer. Header names are in lower case."""
 
     status: int
     headers: Mapping[str, str]
@@ -56,7 +56,7 @@ class HttpResponse(NamedTuple):
 
     @property
     def is_html(self) -> bool:
-        """Whether a page for people came instead of JSON: most often the sign-in page."""
+        """Whether the answer is an HTML page instead of JSON: usually the sign-in page."""
         content_type = self.headers.get("content-type", "")
         return "text/html" in content_type.lower() or self.body[:64].lstrip().lower().startswith(
             (b"<!doctype", b"<html")
@@ -64,26 +64,26 @@ class HttpResponse(NamedTuple):
 
 
 def decipher(response: HttpResponse) -> Any:
-    """Turn an answer into its JSON document, or into the one error that says what to do next.
+    """Return the JSON document of an answer, or raise the error that tells the caller what to do next.
 
     :raises AzureDevOpsError: see ``check``.
-    :raises AnswerLost: also where the answer is not JSON.
+    :raises AnswerLost: also if the answer is not JSON.
     """
     check(response)
     try:
         return json.loads(response.body)
     except (ValueError, RecursionError) as exc:
-        raise AnswerLost(f"HTTP {response.status} with a body that is not JSON") from exc
+        raise AnswerLost(f"HTTP {response.status}, but the body is not JSON") from exc
 
 
 def check(response: HttpResponse) -> None:
-    """Let a good answer pass, and turn any other into the one error that says what to do next.
+    """Raise the error that tells the caller what to do next, unless the answer is a success.
 
-    :raises Throttled: 429, or 503 with a pause; nothing was queued.
-    :raises CredentialRejected: 203, 401, a redirect, or a page instead of JSON; nothing was queued.
-    :raises PermissionDenied: 403; nothing was queued.
-    :raises RequestRefused: any other 4xx; nothing was queued, and never will be by the same request.
-    :raises AnswerLost: whatever else: a run may have been queued.
+    :raises Throttled: 429, or 503 with a pause. No run was queued.
+    :raises CredentialRejected: 203, 401, a redirect, or HTML instead of JSON. No run was queued.
+    :raises PermissionDenied: 403. No run was queued.
+    :raises RequestRefused: any other 4xx. No run was queued, and the same request will always be refused.
+    :raises AnswerLost: any other failure. A run may have been queued.
     """
     status = response.status
     pause = pause_seconds(response)
@@ -103,10 +103,10 @@ def check(response: HttpResponse) -> None:
 
 
 def pause_seconds(response: HttpResponse) -> float | None:
-    """How long the server wants to be left alone, or None.
+    """Return the length of the pause that the server asks for, or None.
 
-    The longer of Retry-After and X-RateLimit-Delay, which may come with a good answer too; a 429 without either
-    gets ``DEFAULT_PAUSE_SECONDS``. Source: Azure DevOps docs, integrate/concepts/rate-limits.
+    It is the longer one of Retry-After and X-RateLimit-Delay, which successful answers may have too. For a 429 without
+    either, it is ``DEFAULT_PAUSE_SECONDS``. Source: Azure DevOps docs, integrate/concepts/rate-limits.
     """
     pauses = [_retry_after(response.headers), parse_number(response.headers.get("x-ratelimit-delay"))]
     wanted = [pause for pause in pauses if pause is not None and pause > 0]
@@ -120,14 +120,14 @@ def _retry_after(headers: Mapping[str, str]) -> float | None:
     seconds = parse_number(value)
     if value is None or seconds is not None:
         return seconds
-    try:  # RFC 9110 allows a date; measured against the server's own Date, so that clocks need not agree
+    try:  # RFC 9110 allows a date. It is compared with the server's own Date, so the clocks may differ.
         return (parsedate_to_datetime(value) - parsedate_to_datetime(headers["date"])) / timedelta(seconds=1)
     except (ValueError, KeyError, TypeError):
         return DEFAULT_PAUSE_SECONDS
 
 
 def parse_number(value: str | None) -> float | None:
-    """A finite number, or None where the text is none."""
+    """Return the string as a finite number, or None if it is not one."""
     try:
         number = float(value) if value is not None else None
     except ValueError:
@@ -136,7 +136,7 @@ def parse_number(value: str | None) -> float | None:
 
 
 def _server_message(response: HttpResponse) -> str:
-    """The server's own words, cut and on one line; Azure DevOps wraps them as ``{"message": …}``."""
+    """Return the server's message, shortened and on one line. Azure DevOps sends it as ``{"message": …}``."""
     try:
         message = json.loads(response.body)["message"]
     except (ValueError, TypeError, KeyError, RecursionError):

@@ -1,4 +1,4 @@
-"""Sends a request to Azure DevOps within a time, where the organization has not asked to be left alone."""
+"""Sends requests to Azure DevOps within a time limit, unless the organization has asked for a pause."""
 
 import time
 from collections.abc import Callable
@@ -11,14 +11,14 @@ from shared.http.message import HttpRequest, HttpResponse, pause_seconds
 from shared.http.throttle import ThrottleGate
 from shared.http.transport import Transport
 
-# A request that is not answered within this time is not worth waiting for while others could be served.
+# Waiting longer than this for one answer would keep a worker thread from other events.
 MAX_REQUEST_SECONDS: Final = 15.0
 MIN_REQUEST_SECONDS: Final = 0.2
 MAX_CONNECT_ATTEMPTS: Final = 4
 
 
 class Sender:
-    """Safe for many threads, as its transport is."""
+    """Sends requests, with retries and the throttle gate. Safe for many threads, like its transport."""
 
     def __init__(
         self,
@@ -34,7 +34,7 @@ class Sender:
         self._sleep = sleep
 
     def send(self, organization_url: str, request: HttpRequest, authorization: str, deadline: datetime) -> HttpResponse:
-        """Send, again where no connection was made, until the deadline.
+        """Send a request. If there is no connection, try again until the deadline.
 
         :raises Throttled: the organization asked for a pause that has not ended; nothing was sent.
         :raises RequestNotSent: no connection was made, or no time is left.
@@ -52,19 +52,19 @@ class Sender:
                 attempt += 1
                 self._sleep(pause)
             else:
-                # On any answer, also on a good one: the server says what it wants before it refuses.
+                # After any answer, including a success: the server asks for a pause before it refuses requests.
                 if (wanted := pause_seconds(response)) is not None:
                     self._gate.close(organization_url, wanted)
                 return response
 
     def _time_for_request(self, deadline: datetime) -> float:
-        """How long a request may take, looked up right before it is sent.
+        """Return how long a request may take. Call it immediately before the request is sent.
 
-        A worker that was frozen since it made its claim finds here that its time is up, and sends nothing.
+        A worker that was frozen after its claim finds here that no time is left, and sends nothing.
         """
         left = self._seconds_left(deadline)
         if left < MIN_REQUEST_SECONDS:
-            raise RequestNotSent("no time is left in this delivery to send the request and hear its answer")
+            raise RequestNotSent("no time is left in this delivery to send the request and receive an answer")
         return min(left, MAX_REQUEST_SECONDS)
 
     def _seconds_left(self, deadline: datetime) -> float:

@@ -1,4 +1,4 @@
-"""Remembers which organization asked for a pause, and until when."""
+"""Remembers which organizations have asked for a pause, and until when."""
 
 import threading
 from datetime import datetime, timedelta
@@ -8,7 +8,7 @@ from shared.errors import Throttled
 
 
 class ThrottleGate:
-    """One gate per organization, closed for as long as Azure DevOps asked. Safe for many threads."""
+    """One gate per organization, closed until the pause that Azure DevOps asked for is over. Safe for many threads."""
 
     def __init__(self, clock: Clock = utc_now) -> None:
         self._clock = clock
@@ -16,15 +16,15 @@ class ThrottleGate:
         self._open_at: dict[str, datetime] = {}
 
     def close(self, organization_url: str, seconds: float) -> None:
-        """Keep requests back for so many seconds; a gate that is closed for longer stays so."""
+        """Close the gate for this many seconds. If it is already closed for longer, nothing changes."""
         open_at = self._clock() + timedelta(seconds=seconds)
         with self._lock:
             self._open_at[organization_url] = max(open_at, self._open_at.get(organization_url, open_at))
 
     def check(self, organization_url: str) -> None:
-        """Let a request pass, or not.
+        """Return if a request may be sent now.
 
-        :raises Throttled: the gate is closed; carries how long it will be.
+        :raises Throttled: the gate is closed; ``retry_after_seconds`` tells for how long.
         """
         with self._lock:
             open_at = self._open_at.get(organization_url)

@@ -1,4 +1,4 @@
-"""Sends one request and says for sure what can be said: answered, surely not sent, or answer lost."""
+"""Sends one request and tells apart three results: answered, certainly not sent, or answer lost."""
 
 from collections.abc import Iterator
 from functools import lru_cache
@@ -13,30 +13,30 @@ from shared.errors import AnswerLost, RequestNotSent
 from shared.http.environment import environment_settings, origin_of
 from shared.http.message import HttpRequest, HttpResponse
 
-# A connection that is not there within this time is tried again, rather than waited for.
+# After this time, it is better to try again than to wait longer for a connection.
 MAX_CONNECT_SECONDS: Final = 5.0
 
 
 class Transport(Protocol):
-    """Carries a request to Azure DevOps."""
+    """A function that sends a request to Azure DevOps."""
 
     def __call__(self, request: HttpRequest, authorization: str, timeout_seconds: float) -> HttpResponse:
-        """Send the request, once, and wait no longer than the timeout for all of it.
+        """Send the request once. The whole exchange takes no longer than the timeout.
 
-        :raises RequestNotSent: the server surely did not get it.
-        :raises AnswerLost: the server may have got it.
+        :raises RequestNotSent: the server certainly did not receive the request.
+        :raises AnswerLost: the server may have received the request.
         """
 
 
 class RequestsTransport:
-    """One pool of ``requests``. Follows no redirect (the credential must not travel) and resends nothing.
+    """A pool of connections with ``requests``. Repeats no request, and follows no redirect with the credential.
 
-    The pool's adapter is used without the session that ``requests`` puts around it: redirects, cookies and .netrc are
-    what it adds, none of which may happen here, and it takes a third of the time that a request costs.
+    It uses the adapter of ``requests`` without a session. A session adds redirects, cookies and .netrc, which are not
+    allowed here, and takes a third of the time of a request.
     """
 
     def __init__(self, connections: int) -> None:
-        """:param connections: how many are kept open; as many as the host has worker threads."""
+        """:param connections: how many connections to keep open. Use the number of the host's worker threads."""
         self._adapter = _Adapter(pool_maxsize=connections, max_retries=0)
         self._environment: dict[str, dict[str, Any]] = {}
 
@@ -45,7 +45,7 @@ class RequestsTransport:
         body = _Body(request.body)
         connect_seconds = min(MAX_CONNECT_SECONDS, timeout_seconds / 2)
         try:
-            # urllib3's own response: see _Adapter.
+            # The type is urllib3's own response; see _Adapter.
             answer: Any = self._adapter.send(
                 self._prepare(request, body, authorization),
                 timeout=(connect_seconds, timeout_seconds - connect_seconds),
@@ -54,7 +54,7 @@ class RequestsTransport:
             content = answer.read(decode_content=True)
         except (requests.RequestException, HTTPError, OSError, UnicodeError) as exc:
             reason = f"{request.method} {request.url.partition('?')[0]}: {_cause(exc)}"
-            if body.was_begun:
+            if body.has_started:
                 raise AnswerLost(f"the answer was lost: {reason}") from exc
             raise RequestNotSent(f"no connection: {reason}") from exc
         headers = {name.lower(): answer.headers[name] for name in answer.headers}
@@ -74,7 +74,7 @@ class RequestsTransport:
         return prepared
 
     def _settings(self, url: str) -> dict[str, Any]:
-        """From the environment, looked up once per organization."""
+        """Return the settings from the environment. They are looked up once per server."""
         origin = origin_of(url)
         if origin not in self._environment:
             self._environment[origin] = environment_settings(url)
@@ -82,9 +82,9 @@ class RequestsTransport:
 
 
 class _Adapter(HTTPAdapter):
-    """Chooses the pool of an organization once, where ``requests`` chooses for each request; makes no cookies.
+    """An adapter that looks up the pool of a server only once, and does not process cookies.
 
-    Both took a third of the CPU time of a request.
+    In ``requests``, which does both for every request, they take a third of the CPU time of a request.
     """
 
     def __init__(self, **options: Any) -> None:
@@ -101,7 +101,7 @@ class _Adapter(HTTPAdapter):
         return self._pools[origin]
 
     def build_response(self, _request: requests.PreparedRequest, answer: Any) -> Any:
-        """See ``HTTPAdapter``; gives urllib3's own response."""
+        """See ``HTTPAdapter``. Returns urllib3's own response."""
         return answer
 
     def close(self) -> None:
@@ -111,31 +111,31 @@ class _Adapter(HTTPAdapter):
 
 
 class _Body:
-    """A request body that knows whether sending it has begun.
+    """A request body that records when it is first read.
 
-    A server can do nothing with a request whose body it never saw. So an error before the first byte of the body,
-    whatever its kind (DNS, TCP, TLS, proxy), means: surely not sent. Any later error means: unknown.
+    A server cannot act on a request without its body. Any error before the body is read (DNS, TCP, TLS, proxy) means
+    that the request was certainly not sent. After any later error, it is unknown what the server has done.
     """
 
     def __init__(self, content: bytes | None) -> None:
         self._content = content or b""
-        self.was_begun = False
+        self.has_started = False
 
     def __iter__(self) -> Iterator[bytes]:
-        self.was_begun = True
+        self.has_started = True
         yield self._content
 
 
 @lru_cache(maxsize=1024)
 def _prepared_url(url: str) -> str | None:
-    """As ``requests`` sends it; mostly the same few pipelines are asked."""
+    """Return the URL as ``requests`` sends it. Cached, because most requests go to the same few pipelines."""
     prepared = requests.PreparedRequest()
     prepared.prepare_url(url, None)
     return prepared.url
 
 
 def _cause(exc: BaseException) -> str:
-    """The innermost reason, which says most in the fewest words."""
+    """Return the innermost cause of an exception, which is the most specific."""
     while (inner := exc.__cause__ or exc.__context__) is not None:
         exc = inner
     return f"{type(exc).__name__}: {exc}"[:200]

@@ -1,4 +1,4 @@
-"""What the app and the commands must know of a kind of journal, apart from its store."""
+"""The interface of a journal backend: what the app and the commands need to know about it, apart from its store."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -11,41 +11,41 @@ if TYPE_CHECKING:
     from azure.core.credentials import TokenCredential
 
 MakeIdentity = Callable[[], "TokenCredential"]
-"""Makes the app's identity in Azure."""
+"""A function that returns the app's identity in Azure."""
 
 
 class Backend(Protocol):
-    """One kind of journal. A connection is what the setting JOURNAL_CONNECTION says; it may hold a secret."""
+    """One journal backend. A connection is the value of the setting JOURNAL_CONNECTION; it may contain a secret."""
 
     def problem(self, connection: str) -> str | None:
-        """Return why the connection cannot be used, as in "is not …; write …", with nothing secret; else None."""
+        """Return why the connection cannot be used, as in "is not …; write …", without secrets; None if it can."""
 
-    def problem_in_azure(self, connection: str) -> str | None:  # noqa: ARG002 - for those who override it
-        """Return why the connection cannot be used by an app in Azure, in the same words."""
+    def problem_in_azure(self, connection: str) -> str | None:  # noqa: ARG002 - overrides use it
+        """Return why an app in Azure cannot use the connection, in the same form; None if it can."""
         return None
 
     def resolved(self, connection: str, app_dir: Path) -> str:  # noqa: ARG002 - the same
-        """Return the connection with relative paths taken from the folder of function_app.py."""
+        """Return the connection with each relative path resolved against the folder of function_app.py."""
         return connection
 
     def place(self, connection: str) -> str:
-        """Return where the journal is, for people; nothing secret."""
+        """Return where the journal is, for messages, without secrets."""
 
     def may_exist(self, connection: str) -> bool:  # noqa: ARG002 - the same
-        """Return False if there surely is no journal yet; opening it would make one."""
+        """Return False if it is certain that there is no journal yet, so that opening it would create one."""
         return True
 
     def open(self, connection: str, make_identity: MakeIdentity, connections: int) -> Store:
         """Open the store.
 
-        :param make_identity: called if the connection names no secret of its own.
-        :param connections: how many to keep open, if the store is a service.
-        :raises JournalUnavailable: it cannot be opened.
+        :param make_identity: called if the connection contains no secret.
+        :param connections: how many connections to keep open, if the store is a service.
+        :raises JournalUnavailable: the store cannot be opened.
         """
 
     def probe(self, connection: str, make_identity: MakeIdentity) -> str:
-        """Try the journal for real, leave nothing behind, and return what was done.
+        """Test the journal with a real record, remove the record, and return what was done.
 
-        :raises JournalUnavailable: it cannot be used.
+        :raises JournalUnavailable: the journal cannot be used.
         """
         return probe_store(self.open(connection, make_identity, 1))

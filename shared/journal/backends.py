@@ -1,4 +1,4 @@
-"""The kinds of journal that JOURNAL_CONNECTION can name. A new kind is its own module and one row here."""
+"""The journal backends that JOURNAL_CONNECTION can name. A new backend is a module of its own and one row here."""
 
 from importlib import import_module
 from typing import Final, NamedTuple, cast
@@ -7,11 +7,11 @@ from shared.journal.backend import Backend
 
 
 class Row(NamedTuple):
-    """A kind of journal.
+    """One journal backend.
 
-    :param name: for people.
-    :param prefix: what its connections begin with; empty: all that begin with none of the others.
-    :param module: has the ``Backend`` as ``BACKEND``; imported only if a connection names it, as it may be slow.
+    :param name: the name in the docs and in messages.
+    :param prefix: how its connections begin. An empty prefix matches every connection, so that row comes last.
+    :param module: contains the ``Backend`` as ``BACKEND``. Imported only when needed, because it may be slow.
     """
 
     name: str
@@ -26,6 +26,6 @@ BACKENDS: Final = (
 
 
 def backend_of(connection: str) -> Backend:
-    """Return the kind of journal that a connection names."""
+    """Return the backend that a connection names."""
     row = next(row for row in BACKENDS if connection.startswith(row.prefix))
     return cast("Backend", import_module(row.module).BACKEND)

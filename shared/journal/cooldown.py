@@ -1,9 +1,9 @@
-"""Cooldowns: at most one run per window of a route, though many occurrences ask for one at once.
+"""Cooldowns: at most one run per window of a route, even if many occurrences ask for one at once.
 
-A window is a record too, in a partition of its own, that names its holder: the occurrence whose run it is for. What
-the window means follows from the holder's own record, so nothing has to be given back: a holder that was parked or
-released no longer holds anything. While a holder is still at work, the others wait, rather than be suppressed for a run
-that may never be queued.
+A window is a record too, in a partition of its own. It names its holder: the occurrence whose run opened the window.
+The holder's own record determines what the window means for others. A holder that was parked or released no longer
+blocks the window, so windows need not be given back. While the holder's outcome is open, other occurrences are deferred
+and not suppressed, because the holder's run may never be queued.
 """
 
 from dataclasses import dataclass, replace
@@ -15,16 +15,16 @@ from shared.clock import Clock, utc_now
 from shared.journal.records import NO_EVENT, JournalKey, Record, State, Store
 
 MAX_COOLDOWN: Final = timedelta(days=30)
-"""Windows are purged with the journal's other records, so a cooldown must be shorter than those are kept."""
+"""Windows are purged like other records, so a cooldown must be shorter than the journal's retention."""
 
 PARTITION_PREFIX: Final = "$cooldown."
 _MAX_TRIES: Final = 4
 
 
 class Window(NamedTuple):
-    """A route's window.
+    """A cooldown window of a route.
 
-    :param key: names what has a window of its own, for example a dataset; usually empty: one window for the route.
+    :param key: names what the window is for, for example a dataset; usually empty, for one window for the whole route.
     """
 
     key: str
@@ -33,29 +33,29 @@ class Window(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Covered:
-    """Another occurrence's run covers this one."""
+    """The run of another occurrence covers this one."""
 
     reason: str
 
 
 @dataclass(frozen=True, slots=True)
 class Undecided:
-    """Another occurrence holds the window, and whether it will have a run is not known yet."""
+    """Another occurrence holds the window, and it is not known yet whether it gets a run."""
 
     reason: str
 
 
 class Cooldowns:
-    """Windows in a journal's store. Safe for many threads, processes and machines, as the store is."""
+    """The windows in a journal's store. Safe for many threads, processes and machines, like the store."""
 
     def __init__(self, store: Store, clock: Clock = utc_now) -> None:
         self._store = store
         self._clock = clock
 
     def enter(self, holder: JournalKey, window: Window) -> Covered | Undecided | None:
-        """Enter the window. None: it is the caller's now, and the run may be queued.
+        """Enter the window for a record. Return None if the record now holds the window, so its run may be queued.
 
-        :param holder: the caller's own record, which it has claimed.
+        :param holder: the key of the record, which the caller has claimed.
         :raises JournalUnavailable: the store does not answer.
         """
         key = _window_key(holder, window)
@@ -67,24 +67,25 @@ class Cooldowns:
             found = self._store.get(key)
             if found is None:
                 continue
-            answer = self._standing(found, holder, window, now)
+            answer = self._obstacle(found, holder, window, now)
             if answer is not None:
                 return answer
-            # Written even if it is ours already: an occurrence that has just seen us released may be taking it over.
+            # Write it even if we hold it already: another occurrence may have read our record while it was released,
+            # and may be about to take over the window.
             if self._store.replace(replace(mine, version=found.version)) is not None:
                 return None
         return Undecided("other occurrences are entering the cooldown window at the same time")
 
     def look(self, holder: JournalKey, window: Window) -> Covered | Undecided | None:
-        """Return what keeps an occurrence from entering the window now, or None. Changes nothing.
+        """Return what currently prevents the occurrence from entering the window, or None. Changes nothing.
 
         :raises JournalUnavailable: the store does not answer.
         """
         found = self._store.get(_window_key(holder, window))
-        return None if found is None else self._standing(found, holder, window, self._clock())
+        return None if found is None else self._obstacle(found, holder, window, self._clock())
 
-    def _standing(self, found: Record, holder: JournalKey, window: Window, now: datetime) -> Covered | Undecided | None:
-        """Return what the window's present holder means for the caller; None if the window is free."""
+    def _obstacle(self, found: Record, holder: JournalKey, window: Window, now: datetime) -> Covered | Undecided | None:
+        """Return what the current holder of the window means for this one; None if the window is free."""
         ends_at = found.claimed_at + window.length
         if found.document == holder.key or now >= ends_at:
             return None
@@ -95,7 +96,7 @@ class Cooldowns:
             return Covered(
                 f"run {other.run_id} was queued within this cooldown, which ends at {ends_at:%Y-%m-%d %H:%M:%S} UTC"
             )
-        return Undecided(f"another occurrence ({found.document[:12]}) holds the cooldown window and is at work")
+        return Undecided(f"another occurrence ({found.document[:12]}) holds the cooldown window and has no outcome yet")
 
 
 def _window_key(holder: JournalKey, window: Window) -> JournalKey:
@@ -103,5 +104,5 @@ def _window_key(holder: JournalKey, window: Window) -> JournalKey:
 
 
 def _window_record(key: JournalKey, holder: JournalKey, now: datetime) -> Record:
-    # Final, so that it is purged with the rest, long after it has ended.
+    # A final state, so that the record is purged like others, long after the window has ended.
     return Record(key, State.QUEUED, NO_EVENT, claimed_at=now, lease_until=now, settled_at=now, document=holder.key)

@@ -1,29 +1,30 @@
-"""The journal: what happened to each occurrence on each route, so that each queues its pipeline exactly once.
+"""The journal: one record per occurrence and route, with which each occurrence queues its pipeline exactly once.
 
-Event Grid delivers at least once, in any order, sometimes twice at the same instant; Azure DevOps' run API has no
-idempotency key. So a delivery first claims the occurrence's record, and only the holder of the claim may send.
+Event Grid delivers an event at least once, in any order, sometimes twice at the same moment. The run API of Azure
+DevOps has no idempotency key. A delivery therefore claims the occurrence's record first, and only the holder of the
+claim may send a request.
 
 The state machine::
 
-                 ┌───────── released ◀──────────┐  surely nothing queued: the next delivery claims it again
+                 ┌───────── released ◀──────────┐  no run was queued: the next delivery claims it again
                  ▼                              │
     (none) ──▶ claimed ────────────▶ queued     │  the run is known                          (final)
                  │ │ ├──────────────▶ suppressed│  inside another occurrence's cooldown      (final)
-                 │ │ └──────────────▶ parked    │  refused for good, kept with its reason    (final)
+                 │ │ └──────────────▶ parked    │  refused permanently, kept with its reason (final)
                  │ └────────────────────────────┘
-                 │  the answer was lost, or the lease lapsed with the holder silent
+                 │  the answer was lost, or the lease expired without a result
                  ▼
              uncertain ─────────────▶ any of these, once it is known whether a run exists
 
-- Every write after the claim carries the version that its writer last wrote or read, and fails if the record has
-  moved on (``ClaimLost``). A worker that has lost its claim can change nothing.
-- ``uncertain`` never goes to ``claimed``: the delivery that takes it over looks in Azure DevOps before it sends.
-- A record is not taken over before it has settled: a lost request may still be under way at the server.
-- Final records stay as they are, except parked ones that an operator redrives (``shared/redrive.py``).
+- Every write after the claim carries the version that the writer last read or wrote. It fails with ``ClaimLost`` if
+  the record has changed since. A worker that has lost its claim can change nothing.
+- ``uncertain`` never becomes ``claimed``: the delivery that takes it over searches Azure DevOps before it sends.
+- A record is not taken over before it has settled, because the server may still be working on a lost request.
+- Final records do not change, except parked ones that an operator redrives (``shared/redrive.py``).
 
-Tasks that wait for a run (``shared/waits``) are records too. They begin as ``waiting``, which can be claimed as
-``released`` can: nothing was sent. They end as ``completed`` or ``closed``. ``noted`` stores a fact; no work
-is attached.
+Tasks that wait for a run (``shared/waits``) are records too. They start as ``waiting``. Like ``released``, this state
+can be claimed, because nothing was sent. They end as ``completed`` or ``closed``. ``noted`` stores a fact; no work is
+attached.
 """
 
 from collections.abc import Iterable, Iterator
@@ -48,16 +49,16 @@ from shared.journal.records import (
     why_not_yet,
 )
 
-# Each further try means that another delivery of the same key wrote in between; it is busy with it, so we let it.
+# Another delivery wrote the record during each of these attempts, so it is already being handled.
 _MAX_CLAIM_TRIES: Final = 4
 
 
 @dataclass(frozen=True, slots=True)
 class Mine:
-    """The record is claimed: its holder may act, until ``record.lease_until``.
+    """The caller holds the claim on the record and may act until ``record.lease_until``.
 
-    :param lost_until: a request may have been carried out before, at this time at the latest, so look in Azure DevOps
-        before sending one; None if nothing can have been sent.
+    :param lost_until: the latest time at which an earlier request may have been carried out. The caller must search
+        Azure DevOps before it sends a request. None if no earlier request can have been sent.
     """
 
     record: Record
@@ -66,7 +67,7 @@ class Mine:
 
 @dataclass(frozen=True, slots=True)
 class NotYet:
-    """Another delivery is at work on the record, or a lost request has not settled: try again later."""
+    """Another delivery is working on the record, or a lost request has not settled: try again later."""
 
     reason: str
 
@@ -82,21 +83,21 @@ Claim = Mine | NotYet | Done
 
 
 class _Lease(TypedDict):
-    """How long only the holder of a claim may act, and when a request that it loses has settled."""
+    """Until when only the holder of a claim may act, and when its last request has settled."""
 
     lease_until: datetime
     settled_at: datetime
 
 
 class Journal:
-    """The state machine over a store. Safe for many threads, processes and machines, as the store is."""
+    """The state machine over a store. Safe for many threads, processes and machines, like the store."""
 
     def __init__(
         self, store: Store, *, lease_seconds: float = 60, settle_seconds: float = 30, clock: Clock = utc_now
     ) -> None:
         """
-        :param lease_seconds: how long a claim protects its holder; longer than a delivery may take.
-        :param settle_seconds: how long a lost request may still be under way at the server.
+        :param lease_seconds: how long only the holder of a claim may act. Longer than a delivery may take.
+        :param settle_seconds: how long the server may still be working on a request whose answer was lost.
         """
         self._store = store
         self._lease = timedelta(seconds=lease_seconds)
@@ -104,9 +105,9 @@ class Journal:
         self._clock = clock
 
     def claim(self, key: JournalKey, entry: Entry, send_by: datetime) -> Claim:
-        """Claim an occurrence, so that only the caller acts on it.
+        """Claim an occurrence. Only the caller may then act on it.
 
-        :param send_by: the claimer promises to begin no request after this.
+        :param send_by: the caller must start no request after this time.
         :raises JournalUnavailable: the store does not answer.
         """
         for _ in range(_MAX_CLAIM_TRIES):
@@ -117,28 +118,28 @@ class Journal:
             found = self._store.get(key)
             if found is not None and (claim := self._claim_found(found, fresh, now, send_by)) is not None:
                 return claim
-        return NotYet("other deliveries of the same event are quicker")
+        return NotYet("other deliveries of the same event keep changing its record")
 
     def take(self, record: Record, send_by: datetime) -> Claim:
-        """Claim an existing record as ``claim`` does, but never create one.
+        """Claim an existing record like ``claim``, but never create one.
 
-        :param record: as it was read.
-        :param send_by: the claimer promises to begin no request after this.
+        :param record: the record as it was read.
+        :param send_by: the caller must start no request after this time.
         :raises JournalUnavailable: the store does not answer.
         """
         found: Record | None = record
         for _ in range(_MAX_CLAIM_TRIES):
             if found is None:
-                return NotYet("its record has been removed meanwhile")
+                return NotYet("its record was removed in the meantime")
             now = self._clock()
             fresh = replace(self._fresh(found.key, found.entry, now, send_by), document=found.document)
             if (claim := self._claim_found(found, fresh, now, send_by)) is not None:
                 return claim
             found = self._store.get(record.key)
-        return NotYet("others at work on the same record are quicker")
+        return NotYet("other workers keep changing the same record")
 
     def write_once(self, key: JournalKey, state: State, document: str) -> Record:
-        """Write a record without claiming it, and return what is stored: this record, or the one that was there.
+        """Write a record without claiming it, and return the stored one: this record, or one that already existed.
 
         :raises JournalUnavailable: the store does not answer.
         """
@@ -149,19 +150,19 @@ class Journal:
             stored = self._store.insert(fresh) or self._store.get(key)
             if stored is not None:
                 return stored
-        raise JournalUnavailable(f"the record {key.key[:12]} of {key.route} comes and goes; try again")
+        raise JournalUnavailable(f"the record {key.key[:12]} of {key.route} keeps appearing and vanishing; try again")
 
     def _claim_found(self, found: Record, fresh: Record, now: datetime, send_by: datetime) -> Claim | None:
-        """Claim a record that is there already; None if another delivery wrote in between."""
+        """Claim a record that exists already. Return None if another delivery has written it in the meantime."""
         if found.state in FINAL_STATES:
             return Done(found)
         if (reason := why_not_yet(found, now)) is not None:
             return NotYet(reason)
         if found.state in NOTHING_SENT or not (found.entry.request or found.document):
-            # Surely nothing was sent: begin anew, with the request as the route makes it today.
+            # Certain that nothing was sent: start again, with the request that the route builds now.
             wanted = replace(fresh, version=found.version, history=(*found.history, *fresh.history)[-MAX_HISTORY:])
         else:
-            # The request that may have been sent stays: it is the one to look for.
+            # Keep the request that may have been sent: it is the one to search for.
             wanted = self._step(found, State.UNCERTAIN, now, "taken over", **self._lease_of(now, send_by))
         written = self._store.replace(wanted)
         lost_until = found.settled_at if wanted.state is State.UNCERTAIN else None
@@ -170,65 +171,65 @@ class Journal:
     def complete(self, record: Record, run_id: int, run_url: str, note: str = "") -> Record:
         """Finish a record whose run is known.
 
-        :raises ClaimLost: another delivery has taken the record over.
-        :raises RunAlreadyOwned: another record of the route has this run.
+        :raises ClaimLost: another delivery has taken over the record.
+        :raises RunAlreadyOwned: the run belongs to another record of the route.
         """
         now = self._clock()
         changes = {"run_id": run_id, "run_url": run_url, "reason": note}
         return self._write(self._step(record, State.QUEUED, now, note or f"run {run_id}", **changes))
 
     def release(self, record: Record, reason: str) -> Record:
-        """Release a claim after which surely nothing was queued; the next delivery may claim the record again.
+        """Release a claim if it is certain that no run was queued. The next delivery may claim the record again.
 
-        :raises ClaimLost: another delivery has taken the record over.
+        :raises ClaimLost: another delivery has taken over the record.
         """
-        return self._write(self._let_go(record, State.RELEASED, reason))
+        return self._write(self._unclaimed(record, State.RELEASED, reason))
 
     def doubt(self, record: Record, reason: str, *, under_way: bool) -> Record:
-        """Note that a run may have been queued; the next holder of the record must look first.
+        """Record that a run may have been queued. The next holder of the record must search for it first.
 
-        :param under_way: a request whose answer was lost may still be at work at the server.
-        :raises ClaimLost: another delivery has taken the record over.
+        :param under_way: whether the server may still be working on a request whose answer was lost.
+        :raises ClaimLost: another delivery has taken over the record.
         """
-        unsure = self._let_go(record, State.UNCERTAIN, reason)
+        uncertain = self._unclaimed(record, State.UNCERTAIN, reason)
         settle = self._settle if under_way else timedelta()
-        return self._write(replace(unsure, settled_at=unsure.settled_at + settle))
+        return self._write(replace(uncertain, settled_at=uncertain.settled_at + settle))
 
     def park(self, record: Record, reason: str) -> Record:
-        """Park what was refused for good. Event, request and reason are kept until an operator redrives them.
+        """Park a record that was refused permanently. Event, request and reason are kept until an operator redrives it.
 
-        :raises ClaimLost: another delivery has taken the record over.
+        :raises ClaimLost: another delivery has taken over the record.
         """
-        return self._write(self._let_go(record, State.PARKED, reason))
+        return self._write(self._unclaimed(record, State.PARKED, reason))
 
     def suppress(self, record: Record, reason: str) -> Record:
-        """Finish a record that another occurrence's cooldown covers.
+        """Finish a record that the cooldown of another occurrence covers.
 
-        :raises ClaimLost: another delivery has taken the record over.
+        :raises ClaimLost: another delivery has taken over the record.
         """
-        return self._write(self._let_go(record, State.SUPPRESSED, reason))
+        return self._write(self._unclaimed(record, State.SUPPRESSED, reason))
 
     def finish(self, record: Record, state: State, reason: str, document: str) -> Record:
         """Finish a record in any final state.
 
-        :param state: a final one.
-        :param document: what is kept from now on.
-        :raises ClaimLost: another delivery has taken the record over.
+        :param state: the final state.
+        :param document: replaces the record's document.
+        :raises ClaimLost: another delivery has taken over the record.
         """
-        return self._write(replace(self._let_go(record, state, reason), document=document))
+        return self._write(replace(self._unclaimed(record, state, reason), document=document))
 
     def reopen(self, record: Record, reason: str) -> Record:
-        """Let a parked record be claimed once more, because an operator asked for it.
+        """Release a parked record because an operator redrives it. It can then be claimed again.
 
-        :raises ClaimLost: another redrive has reopened it since it was read.
-        :raises ValueError: it is not parked.
+        :raises ClaimLost: another redrive has reopened the record since it was read.
+        :raises ValueError: the record is not parked.
         """
         if record.state is not State.PARKED:
-            raise ValueError(f"the record {record.key.key[:12]} is {record.state}; only parked ones can be redriven")
-        return self._write(self._let_go(record, State.RELEASED, reason))
+            raise ValueError(f"the record {record.key.key[:12]} is {record.state}; only parked records can be redriven")
+        return self._write(self._unclaimed(record, State.RELEASED, reason))
 
     def get(self, key: JournalKey) -> Record | None:
-        """Read a record; None if there is none."""
+        """Return a record, or None if there is none."""
         return self._store.get(key)
 
     def select(self, selection: Selection, limit: int) -> Iterator[Record]:
@@ -260,10 +261,11 @@ class Journal:
         return Record(key, State.CLAIMED, entry, now, **self._lease_of(now, send_by), history=(first,))
 
     def _lease_of(self, now: datetime, send_by: datetime) -> "_Lease":
-        # The holder may begin a request until send_by, so the fate of a lost one is known settle_seconds after that.
+        # The holder may start a request until send_by, so a lost one has settled settle_seconds after that.
         return {"lease_until": now + self._lease, "settled_at": max(now, send_by) + self._settle}
 
-    def _let_go(self, record: Record, state: State, reason: str) -> Record:
+    def _unclaimed(self, record: Record, state: State, reason: str) -> Record:
+        """Return the record in another state and without a lease."""
         now = self._clock()
         return self._step(record, state, now, reason, reason=reason, lease_until=now, settled_at=now)
 

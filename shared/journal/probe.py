@@ -1,4 +1,4 @@
-"""Tries a journal's store for real: writes a record, reads it, and removes it again. Nothing of it is left."""
+"""Tests a journal's store: writes a record, reads it and removes it again."""
 
 import os
 from typing import Final
@@ -8,34 +8,36 @@ from shared.errors import JournalUnavailable
 from shared.journal.records import NO_EVENT, JournalKey, Record, State, Step, Store
 
 ROUTE: Final = "$doctor"
-"""The probe's partition; no route can have this name."""
+"""The partition of the probe's record. No route can have this name."""
 
 PROBED: Final = "a record was written, read and removed"
 
 
 def probe_store(store: Store) -> str:
-    """Return what was done, in words.
+    """Test the store, and return what was done, in words.
 
-    :raises JournalUnavailable: the store does not answer, or not as it should.
+    :raises JournalUnavailable: the store does not answer, or not as expected.
     """
     written = store.insert(probe_record())
     if written is None:
-        raise JournalUnavailable("the probe's key is taken, which cannot be; try again")
+        raise JournalUnavailable("the journal has a record under the probe's random key already; try again")
     try:
         found = store.get(written.key)
     finally:
         is_removed = store.delete(written)
     if found is None or found.document != written.document:
-        raise JournalUnavailable("the journal does not give back what was written; is it another application's table?")
+        raise JournalUnavailable(
+            "the journal does not return what was written; check that no other application uses its table"
+        )
     if not is_removed:
         raise JournalUnavailable(
-            f"the probe's record is left behind under the route {ROUTE}; 'manage.py journal' shows it"
+            f"the probe's record could not be removed from the route {ROUTE}; 'manage.py journal' shows it"
         )
     return PROBED
 
 
 def probe_record() -> Record:
-    """Return a record that the nightly purge would take away, should the process die before it can."""
+    """Return a record that the nightly purge removes later if this process dies before it can."""
     now = utc_now()
     return Record(
         key=JournalKey(ROUTE, os.urandom(32).hex()),
@@ -44,7 +46,7 @@ def probe_record() -> Record:
         claimed_at=now,
         lease_until=now,
         settled_at=now,
-        reason="a probe of manage.py doctor",
-        history=(Step(now, State.SUPPRESSED, "a probe of manage.py doctor"),),
+        reason="probe by manage.py doctor",
+        history=(Step(now, State.SUPPRESSED, "probe by manage.py doctor"),),
         document=os.urandom(16).hex(),
     )

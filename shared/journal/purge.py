@@ -1,4 +1,4 @@
-"""Removes what the journal need no longer remember, in batches that end in time."""
+"""Removes old records from the journal, in batches and within a time limit."""
 
 import logging
 from datetime import timedelta
@@ -16,7 +16,7 @@ _log = logging.getLogger("nextstage.purge")
 
 
 def purge(journal: Journal, retention: timedelta, *, batch_records: int = BATCH_RECORDS, clock: Clock = utc_now) -> int:
-    """Remove final records that are older than the retention, for at most ``MAX_DURATION``; parked ones stay.
+    """Remove final records that are older than the retention, for at most ``MAX_DURATION``. Parked records stay.
 
     :raises JournalUnavailable: the journal does not answer.
     """
@@ -26,7 +26,7 @@ def purge(journal: Journal, retention: timedelta, *, batch_records: int = BATCH_
     while clock() < now + MAX_DURATION:
         removed = sum(map(journal.forget, list(journal.select(old, batch_records))))
         purged += removed
-        if removed < batch_records:  # there are no more, or another instance purges too
+        if removed < batch_records:  # there are no more, or another instance is purging too
             break
-    _log.info("%d journal records older than %g days were purged", purged, retention.days)
+    _log.info("purged %d journal records older than %g days", purged, retention.days)
     return purged

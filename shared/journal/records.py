@@ -1,4 +1,4 @@
-"""What the journal keeps of each occurrence on each route, and what it requires of a store."""
+"""The records of the journal, and the interface of a store that keeps them."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -7,13 +7,13 @@ from enum import StrEnum
 from typing import Final, NamedTuple, Protocol
 
 UNROUTED: Final = "$unrouted"
-"""The journal's partition for events that no route could be asked about; no route can have this name."""
+"""The partition for events for which no route could be evaluated. No route can have this name."""
 
 MAX_HISTORY: Final = 20
 
 
 class State(StrEnum):
-    """The state of a record; see the picture in ``shared/journal/journal.py``."""
+    """The state of a record; see the diagram in ``shared/journal/journal.py``."""
 
     CLAIMED = "claimed"
     UNCERTAIN = "uncertain"
@@ -35,24 +35,24 @@ NOTHING_SENT: Final = frozenset({State.RELEASED, State.WAITING})
 class JournalKey(NamedTuple):
     """Identifies a record.
 
-    :param route: the route's name; a route's records share a partition.
-    :param key: SHA-256, in hex, of what identifies the occurrence on this route.
+    :param route: the name of the route, which is also the partition of its records.
+    :param key: SHA-256 hash, in hex, of what identifies the occurrence on this route.
     """
 
     route: str
     key: str
 
     @property
-    def is_of_event(self) -> bool:
-        """Whether the record is about an event. Partitions of other records begin with ``$``, as no route may."""
+    def is_about_event(self) -> bool:
+        """Whether the record is about an event. Partitions of other records start with ``$``; route names cannot."""
         return self.route == UNROUTED or not self.route.startswith("$")
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """What is kept of an event and the request it asks for.
+    """What the journal stores about an event and the request for its run.
 
-    :param request: ``RunRequest.to_json()``, or empty if no request could be made.
+    :param request: ``RunRequest.to_json()``, or empty if no request could be built.
     """
 
     event_id: str
@@ -76,15 +76,15 @@ class Step(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One occurrence on one route; or a cooldown window, or something kept for tasks that wait.
+    """One occurrence on one route, or a cooldown window, or a fact about waiting tasks.
 
-    :param entry: the event; ``NO_EVENT`` if the record is about something else, which ``document`` then describes.
+    :param entry: the event, or ``NO_EVENT`` if the record is about something else. ``document`` then describes it.
     :param claimed_at: no request was sent before this time.
-    :param lease_until: until this time only the holder of the claim may act.
-    :param settled_at: after this time a lost request is no longer under way.
-    :param version: the store's mark of this very write; opaque.
-    :param history: the last changes, oldest first, at most ``MAX_HISTORY``.
-    :param document: what a record that is not about an event keeps; its owner knows the format. Empty for events.
+    :param lease_until: until this time, only the holder of the claim may act.
+    :param settled_at: after this time, the server no longer works on a lost request.
+    :param version: identifies this write; opaque, made by the store.
+    :param history: the most recent changes, oldest first, at most ``MAX_HISTORY``.
+    :param document: the content of a record that is not about an event, in its owner's format. Empty for events.
     """
 
     key: JournalKey
@@ -102,23 +102,23 @@ class Record:
 
 
 def from_earlier_form(key: JournalKey, entry: Entry) -> tuple[Entry, str]:
-    """Return entry and document of a record that was stored before records had a document.
+    """Return the entry and the document of a record that was stored before records had a document.
 
-    Such a record kept its document in a field of an event: a wait and the end of a run in ``request``, the run of a
-    task in ``subject``, a cooldown window's holder in ``event_id``.
+    Such a record has its document in a field of an event: a wait and the final status of a run in ``request``, the run
+    that a task waits for in ``subject``, the holder of a cooldown window in ``event_id``.
     """
-    if key.is_of_event:
+    if key.is_about_event:
         return entry, ""
     return NO_EVENT, entry.request or entry.subject or entry.event_id
 
 
 class Selection(NamedTuple):
-    """Selects the records that match every part that is given.
+    """Selects the records that match all of its parts.
 
-    :param route: of this route only; None for all routes.
-    :param route_prefix: of routes whose names begin so; None for all.
-    :param states: in one of these states; empty for all.
-    :param claimed_before: claimed before this moment.
+    :param route: only records of this route; None for all routes.
+    :param states: only records in one of these states; empty for all states.
+    :param claimed_before: only records claimed before this time; None for all.
+    :param route_prefix: only records of routes whose names start with this; None for all routes.
     """
 
     route: str | None = None
@@ -128,7 +128,7 @@ class Selection(NamedTuple):
 
 
 def after_prefix(prefix: str) -> str:
-    """Return the least string that sorts after every string with this prefix."""
+    """Return the first string, in sort order, after all strings with this prefix."""
     return prefix[:-1] + chr(ord(prefix[-1]) + 1)
 
 
@@ -136,15 +136,15 @@ class Store(Protocol):
     """Keeps records. Each method is one atomic step and raises JournalUnavailable if the store does not answer."""
 
     def insert(self, record: Record) -> Record | None:
-        """Write a new record and return it with its version; None if its key is taken."""
+        """Write a new record and return it with its version. Return None if there is a record with its key."""
 
     def get(self, key: JournalKey) -> Record | None:
-        """Read a record; None if there is none."""
+        """Return a record, or None if there is none."""
 
     def replace(self, record: Record) -> Record | None:
-        """Write a record if it is stored in ``record.version``, and return it with its new one; None if it is not.
+        """Write a record if the stored version is ``record.version``, and return it with its new version; else None.
 
-        :raises RunAlreadyOwned: another record of the route has this run id.
+        :raises RunAlreadyOwned: the run belongs to another record of the route.
         """
 
     def owned_runs(self, route: str, run_ids: Iterable[int]) -> set[int]:
@@ -157,15 +157,15 @@ class Store(Protocol):
         """Return at most ``limit`` records that match, in no particular order."""
 
     def delete(self, record: Record) -> bool:
-        """Remove a record if it is stored in ``record.version``, and return whether it was."""
+        """Remove a record if the stored version is ``record.version``, and return whether it was removed."""
 
 
 def why_not_yet(record: Record, now: datetime) -> str | None:
-    """Return why a record that is not final may not be taken over now, or None."""
+    """Return why a record that is not final cannot be claimed or taken over now, or None if it can."""
     if record.state in NOTHING_SENT:
         return None
     if now < record.lease_until:
-        return f"another delivery is at work on it until {record.lease_until:%H:%M:%S} UTC"
+        return f"another delivery holds the claim until {record.lease_until:%H:%M:%S} UTC"
     if now < record.settled_at:
-        return f"a request whose answer was lost may be under way until {record.settled_at:%H:%M:%S} UTC"
+        return f"a request whose answer was lost may still be in progress until {record.settled_at:%H:%M:%S} UTC"
     return None

@@ -1,4 +1,4 @@
-"""Keeps the journal's records in an SQLite file: for one machine, with any number of threads and processes."""
+"""The journal in a SQLite file, for one machine with any number of threads and processes."""
 
 import json
 import sqlite3
@@ -62,13 +62,14 @@ _SETUP_TRIES: Final = 50
 
 
 class SqliteStore(Store):
-    """The journal in a file. What several threads write at once is committed together."""
+    """The journal in a file. Writes that several threads make at once are committed together."""
 
     def __init__(self, path: Path) -> None:
-        """:raises JournalUnavailable: the file cannot be opened or made."""
+        """:raises JournalUnavailable: the file cannot be opened or created."""
         self._path = path
         self._writer = Writer(partial(_connect, path))
-        # Also when the store is dropped, or the process ends: a connection left open holds up the WAL's clean-up.
+        # Also when the store is garbage-collected or the process ends: SQLite cleans up the WAL when the last
+        # connection closes.
         self._finalizer = weakref.finalize(self, self._writer.close)
         self._set_up()
 
@@ -108,7 +109,7 @@ class SqliteStore(Store):
         if selection.route is not None:
             conditions["route = ?"] = selection.route
         if selection.route_prefix is not None:
-            # A range, which the primary key serves; LIKE would take some characters of the prefix for its own.
+            # A range, because it uses the primary key. LIKE would treat some characters as wildcards.
             conditions["route >= ?"] = selection.route_prefix
             conditions["route < ?"] = after_prefix(selection.route_prefix)
         if selection.states:
@@ -137,28 +138,28 @@ class SqliteStore(Store):
 
     @contextmanager
     def _reading(self) -> Iterator[sqlite3.Connection]:
-        """Open a connection for one query. Readers do not wait for writers."""
+        """Open a connection for one query. It does not wait for writers."""
         with self._errors(), closing(_connect(self._path)) as connection:
             yield connection
 
     @contextmanager
     def _errors(self) -> Iterator[None]:
-        """Translate what SQLite raises to JournalUnavailable."""
+        """Translate SQLite's exceptions to JournalUnavailable."""
         try:
             yield
         except sqlite3.Error as exc:
             raise JournalUnavailable(
                 f"the journal {self._path} does not answer: {exc}; "
-                "check that the disk has room and the file can be written"
+                "check that the disk has space and the app can write to the file"
             ) from exc
 
     def _set_up(self) -> None:
-        """Make the file and its table. Several processes may do so at once, and SQLite does not wait here by itself."""
+        """Create the file and its table. Several processes may do so at once; here, SQLite does not wait for others."""
         for tries_left in range(_SETUP_TRIES, 0, -1):
             try:
                 with self._reading() as connection:
                     connection.execute("PRAGMA journal_mode = WAL")
-                    connection.executescript(f"BEGIN; {_SCHEMA} COMMIT;")  # one wait for the disk, not three
+                    connection.executescript(f"BEGIN; {_SCHEMA} COMMIT;")  # waits for the disk once, not three times
             except JournalUnavailable as exc:
                 if tries_left == 1 or "locked" not in str(exc):
                     raise
@@ -168,15 +169,15 @@ class SqliteStore(Store):
 
 
 class SqliteBackend(Backend):
-    """SQLite as a kind of journal. The connection is ``sqlite:PATH``."""
+    """SQLite as a journal backend. The connection is ``sqlite:PATH``."""
 
     def problem(self, connection: str) -> str | None:
         return "is 'sqlite:' without a path; write sqlite:PATH" if connection == PREFIX else None
 
     def problem_in_azure(self, connection: str) -> str | None:  # noqa: ARG002 - true of every file
         return (
-            "is an SQLite file, which instances in Azure do not share; set it to the table endpoint of a storage "
-            "account, as in https://<account>.table.core.windows.net"
+            "is a SQLite file, which instances in Azure cannot share; set it to the table endpoint of a storage "
+            "account, such as https://<account>.table.core.windows.net"
         )
 
     def resolved(self, connection: str, app_dir: Path) -> str:
@@ -192,8 +193,8 @@ class SqliteBackend(Backend):
         return SqliteStore(self._path(connection))
 
     def probe(self, connection: str, make_identity: MakeIdentity) -> str:  # noqa: ARG002 - a file
-        """See the base class. If there is no journal yet, a file in a folder of its own beside it is tried."""
-        import tempfile  # noqa: PLC0415 - slow, and the app has no need of it
+        """See the base class. If there is no journal yet, test a temporary file in a new folder next to its path."""
+        import tempfile  # noqa: PLC0415 - slow to import, and the app does not need it
 
         path = self._path(connection)
         if path.exists():
@@ -207,10 +208,10 @@ class SqliteBackend(Backend):
                 probe_store(store)
         except OSError as exc:
             raise JournalUnavailable(
-                f"there is no journal {path}, and none can be made: {exc.strerror}; make the folder, and let the app "
-                "write to it"
+                f"the journal {path} does not exist and cannot be created: {exc.strerror}; create the folder, and let "
+                "the app write to it"
             ) from exc
-        return f"there is none yet, and {path.parent} takes one"
+        return f"the file does not exist yet, and can be created in {path.parent}"
 
     @staticmethod
     def _path(connection: str) -> Path:
@@ -224,7 +225,7 @@ def _connect(path: Path) -> sqlite3.Connection:
     """Open the file in autocommit mode, for any thread."""
     connection = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
     try:
-        # FULL, not WAL's usual NORMAL: a claim that a power cut takes back would let a second run be queued.
+        # FULL, not NORMAL as usual with WAL: if a power failure undid a claim, a second run could be queued.
         connection.execute("PRAGMA synchronous = FULL")
     except sqlite3.Error:
         connection.close()
@@ -233,7 +234,7 @@ def _connect(path: Path) -> sqlite3.Connection:
 
 
 def _time_text(moment: datetime) -> str:
-    """Return the time in UTC with all digits, so that strings sort as times do."""
+    """Return the time in UTC with all digits. In this form, strings sort like times."""
     return moment.astimezone(UTC).isoformat(timespec="microseconds")
 
 

@@ -1,9 +1,9 @@
-"""Writes to one SQLite file for many threads: what is asked for during a commit goes into the next one.
+"""Writes to one SQLite file for many threads: writes that arrive during a commit share the next one.
 
-A commit waits for the disk, and then for Python's interpreter lock. With a plain lock around one connection each
-thread would wait for all commits before its own: at 32 threads that costs a third to a half of the throughput
-(bench row 5). So the first thread that wants to write commits, the others leave their writes and wait, and the first
-of them then commits all that has gathered. Each write is still atomic, and on disk before its call returns.
+A commit waits for the disk, and then for Python's interpreter lock. With a plain lock around one connection, each
+thread would wait for all commits before its own. At 32 threads, that costs a third to a half of the throughput (bench
+row 5). Therefore the first thread commits, while the others enqueue their writes and wait. Then the first of those
+commits all writes in the queue. Each write is still atomic, and on disk before its call returns.
 """
 
 import sqlite3
@@ -11,8 +11,8 @@ import threading
 from collections.abc import Callable
 from typing import Any, Final
 
-# One statement alone is wrong: SQLite, or the module before it, has undone it, and the transaction goes on.
-_OF_ONE_WRITE: Final = (
+# Errors of a single statement. SQLite, or the sqlite3 module, has undone the statement, and the transaction goes on.
+_STATEMENT_ERRORS: Final = (
     sqlite3.IntegrityError,
     sqlite3.DataError,
     sqlite3.InterfaceError,
@@ -23,7 +23,7 @@ _OF_ONE_WRITE: Final = (
 
 
 class Writer:
-    """One connection that writes for many threads. Other processes have their own: SQLite lets them in by turns."""
+    """One connection that writes for many threads. Other processes have their own; SQLite gives each its turn."""
 
     def __init__(self, connect: Callable[[], sqlite3.Connection]) -> None:
         """:param connect: opens a connection in autocommit mode, for any thread."""
@@ -32,14 +32,14 @@ class Writer:
         self._in_use = threading.Lock()
         """Guards the connection."""
         self._lock = threading.Lock()
-        """Guards the two below; never held during a commit."""
+        """Guards ``_waiting`` and ``_is_led``. Never held during a commit."""
         self._waiting: list[_Write] = []
         self._is_led = False
 
     def write(self, sql: str, parameters: tuple[Any, ...]) -> int:
         """Carry out one statement and return how many rows it has changed.
 
-        :raises sqlite3.Error: it was not carried out.
+        :raises sqlite3.Error: the statement was not carried out.
         """
         mine, interrupt = _Write(sql, parameters), None
         with self._lock:
@@ -48,7 +48,7 @@ class Writer:
         while not (leads or mine.is_woken):
             try:
                 mine.turn.acquire()
-            except BaseException as exc:  # noqa: BLE001 - the main thread may be interrupted, and still has its turn
+            except BaseException as exc:  # noqa: BLE001 - an interrupted main thread must still take its turn
                 interrupt = exc
         if not mine.is_over:
             self._lead(mine)
@@ -62,7 +62,7 @@ class Writer:
             self._drop()
 
     def _lead(self, mine: "_Write") -> None:
-        """Commit what waits, this thread's own write among it, then wake the other threads and the next leader."""
+        """Commit all waiting writes, including this thread's own, then wake the other threads and the next leader."""
         with self._lock:
             writes, self._waiting = self._waiting, []
         try:
@@ -79,13 +79,13 @@ class Writer:
     def _commit(self, writes: "list[_Write]") -> None:
         try:
             self._connection = self._connection or self._connect()
-            with self._connection as connection:  # rolls back if an error comes through
+            with self._connection as connection:  # rolls back if an exception escapes
                 connection.execute("BEGIN IMMEDIATE")
                 for write in writes:
                     write.carry_out(connection)
         except BaseException as exc:
             self._drop()  # the connection may be the cause
-            for write in writes:  # an exception of its own for each, as each is raised in another thread
+            for write in writes:  # a separate exception for each, because each is raised in another thread
                 write.error = sqlite3.OperationalError(str(exc) or type(exc).__name__)
             if not isinstance(exc, sqlite3.Error):
                 raise
@@ -105,9 +105,9 @@ class _Write:
         self._changed: int | None = None
         self.error: Exception | None = None
         self.is_woken = False
-        """The write is over, or its thread has to lead."""
+        """Whether the write is finished or its thread has to lead."""
         self.turn = threading.Lock()
-        """Held until then. An Event would do the work of both, but is slower (bench row 5)."""
+        """Held until then. A ``threading.Event`` could replace both attributes, but is slower (bench row 5)."""
         self.turn.acquire()
 
     @property
@@ -121,7 +121,7 @@ class _Write:
     def carry_out(self, connection: sqlite3.Connection) -> None:
         try:
             self._changed = connection.execute(self._sql, self._parameters).rowcount
-        except _OF_ONE_WRITE as exc:
+        except _STATEMENT_ERRORS as exc:
             self.error = exc
 
     def result(self) -> int:

@@ -1,1 +1,1 @@
-"""Tells subscribers of outcomes, through an Event Grid topic."""
+"""Notifications: publishes outcomes to an Event Grid topic."""

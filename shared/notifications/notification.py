@@ -1,7 +1,7 @@
-"""What subscribers are told of an outcome, as a CloudEvent 1.0. Pure.
+"""A notification: the CloudEvent 1.0 that reports an outcome. Pure.
 
-CloudEvents wants ``source`` and ``id`` together to name one happening, however often it is told: so the id is made of
-what happened and not drawn at random, and whoever hears it twice can tell.
+In CloudEvents, ``source`` and ``id`` together identify what happened, even if it is published more than once. The id is
+therefore derived from the outcome, not random, and subscribers can recognize repetitions.
 Source: https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/spec.md
 """
 
@@ -19,22 +19,23 @@ TYPES: Final[Mapping[Outcome, str]] = {
     Outcome.PARKED: "nextstage.event.parked",
     Outcome.DEFERRED: "nextstage.delivery.deferred",
 }
-"""The outcomes that are told, and as what; of the others nothing follows for anybody."""
+"""The outcomes that are published, with the type of the CloudEvent. Other outcomes have no effect."""
 
 DATA_FIELDS: Final = (
     *("outcome", "reason", "cause", "route", "run_id", "run_url"),
     *("event_id", "event_type", "subject", "key"),
 )
-"""The fields of the data; each is called as in the decision's log record."""
+"""The fields of the data, with the same names as in the log record of the decision."""
 
 MAX_TEXT: Final = 1000
-"""Events may hold texts of any length. Cut to this, a notification stays below 64 KiB, which Event Grid counts as one
-operation. Source: Event Grid pricing and quotas.
+"""The maximum length of a string. With it, a notification stays below 64 KiB, which Event Grid counts as one operation.
+
+Source: Event Grid documentation, pricing and quotas.
 """
 
 
 class Notification(NamedTuple):
-    """One CloudEvent; every attribute as CloudEvents names it."""
+    """One CloudEvent. The fields have the names of the CloudEvent's attributes."""
 
     id: str
     source: str
@@ -45,10 +46,10 @@ class Notification(NamedTuple):
 
 
 def notification(decision: Decision, source: str, time: datetime) -> Notification | None:
-    """What to tell of a decision; None where nothing is told.
+    """Return the notification for a decision; None if its outcome is not published.
 
-    :param source: names the app, as a URI reference.
-    :param time: when it was decided.
+    :param source: a URI reference that identifies the app.
+    :param time: when the decision was made.
     """
     if decision.outcome not in TYPES:
         return None
@@ -63,25 +64,24 @@ def notification(decision: Decision, source: str, time: datetime) -> Notificatio
     )
 
 
-def concerned(decision: Decision) -> str:
-    """Return what a decision is about: the journal's key, or a hash of the event's id if nothing could be journaled."""
+def subject_key(decision: Decision) -> str:
+    """Return the journal's key of a decision, or a hash of the event's id if nothing could be journaled."""
     return decision.key or _hash(decision.event_id)
 
 
 def _id(decision: Decision) -> str:
-    """The same for the same happening, on every instance and at every try.
+    """Return an id that is the same on every instance and at every attempt.
 
-    A record may be parked again after it was redriven: for another reason that is news. That a delivery is deferred
-    once more is none.
+    If a record is redriven and parked again for another reason, it gets another id. A repeated deferral does not.
     """
-    happening = f"{concerned(decision)}:{decision.outcome}"
+    prefix = f"{subject_key(decision)}:{decision.outcome}"
     match decision.outcome:
         case Outcome.QUEUED:
-            return f"{happening}:{decision.run_id}"
+            return f"{prefix}:{decision.run_id}"
         case Outcome.PARKED:
-            return f"{happening}:{_hash(decision.reason)[:12]}"
+            return f"{prefix}:{_hash(decision.reason)[:12]}"
         case _:
-            return happening
+            return prefix
 
 
 def _hash(text: str) -> str:

@@ -1,8 +1,8 @@
-"""Tells subscribers of outcomes, best effort, and never in the way of a delivery.
+"""Publishes notifications without delaying deliveries.
 
-A delivery only puts its notification into a queue in memory; one thread of the process sends what is there, in batches.
-So a topic that is slow or down costs a delivery nothing. It also means that what waits is lost where the process dies,
-and that nobody may rely on a notification: what happened is in the journal.
+A delivery only adds its notification to a queue in memory, and one thread of the process publishes the queue in
+batches. A slow or unavailable topic therefore does not affect deliveries. If the process dies, the queue is lost. The
+journal, not the notifications, is the record of what happened.
 """
 
 import logging
@@ -14,17 +14,17 @@ from typing import Final
 
 from shared.clock import Clock, utc_now
 from shared.errors import NotificationFailed
-from shared.notifications.notification import Notification, concerned, notification
+from shared.notifications.notification import Notification, notification, subject_key
 from shared.telemetry import Decision, Outcome
 
 Publish = Callable[[Sequence[Notification]], None]
-"""Sends a batch, once, within a few seconds. Raises NotificationFailed."""
+"""Sends a batch once, within a few seconds. Raises NotificationFailed."""
 
 MAX_BATCH: Final = 10
-"""Ten notifications of the greatest length stay below 1 MB, the most that Event Grid takes at once."""
+"""Ten notifications of maximum length stay below 1 MB, the limit of Event Grid for one request."""
 MAX_WAITING: Final = 1000
 MAX_WAITING_DEFERRED: Final = MAX_WAITING // 2
-"""Deferrals come by the thousand when Azure DevOps is down. They must not crowd out what is rarer and matters more."""
+"""If Azure DevOps is down, there are thousands of deferrals. The rest of the queue is for the other notifications."""
 MAX_REMEMBERED: Final = 10_000
 PAUSES_SECONDS: Final = (1.0, 5.0)
 CLOSE_SECONDS: Final = 5.0
@@ -33,7 +33,7 @@ _log = logging.getLogger("nextstage.notifications")
 
 
 class Notifier:
-    """A ``Report`` that publishes. Safe for many threads; never raises, never waits for the topic."""
+    """A ``Report`` that publishes notifications. Never raises an error and never waits for the topic. Thread-safe."""
 
     def __init__(
         self,
@@ -44,7 +44,7 @@ class Notifier:
         sleep: Callable[[float], None] = time.sleep,
         make_thread: Callable[..., Thread] = Thread,
     ) -> None:
-        """:param source: names the app in every notification, as a URI reference."""
+        """:param source: a URI reference that identifies the app in every notification."""
         self._publish = publish
         self._source = source
         self._clock = clock
@@ -59,26 +59,27 @@ class Notifier:
         self._thread: Thread | None = None
 
     def __call__(self, decision: Decision) -> None:
-        """Take note of a decision; if it is one that is told, it is published a moment later."""
-        told = notification(decision, self._source, self._clock())
+        """Queue the notification for a decision, if there is one."""
+        message = notification(decision, self._source, self._clock())
         with self._changed:
             is_repeated = self._is_repeated(decision)
-            if told is None or is_repeated or self._closing:
+            if message is None or is_repeated or self._closing:
                 return
             limit = MAX_WAITING_DEFERRED if decision.outcome is Outcome.DEFERRED else MAX_WAITING
             if len(self._waiting) >= limit:
                 if self._dropped == 0:
-                    _log.warning(
-                        "notifications come faster than the topic takes them: some are dropped; see the journal"
-                    )
+                    _log.warning("notifications are dropped: the topic is too slow; the outcomes are in the journal")
                 self._dropped += 1
                 return
-            self._waiting.append(told)
+            self._waiting.append(message)
             self._start()
             self._changed.notify()
 
     def close(self, seconds: float = CLOSE_SECONDS) -> None:
-        """Publish what waits, for so long at most; what comes later is not published."""
+        """Publish the queued notifications, and accept no more.
+
+        :param seconds: how long to wait at most.
+        """
         with self._changed:
             self._closing = True
             self._changed.notify()
@@ -90,14 +91,14 @@ class Notifier:
             _log.warning("notifications were lost (%d): the process ended before they could be published", left)
 
     def _is_repeated(self, decision: Decision) -> bool:
-        """Whether it is one more deferral of what was told to be deferred; Event Grid comes again for a day."""
-        about = concerned(decision)
+        """Return whether this deferral has been published before. Event Grid repeats a delivery for up to a day."""
+        key = subject_key(decision)
         if decision.outcome is not Outcome.DEFERRED:
-            self._deferred.pop(about, None)
+            self._deferred.pop(key, None)
             return False
-        if about in self._deferred:
+        if key in self._deferred:
             return True
-        self._deferred[about] = None
+        self._deferred[key] = None
         if len(self._deferred) > MAX_REMEMBERED:
             self._deferred.popitem(last=False)
         return False
@@ -108,8 +109,8 @@ class Notifier:
         thread = self._make_thread(target=self._work, name="nextstage-notifier", daemon=True)
         try:
             thread.start()
-        except RuntimeError as exc:  # the system has none to give; the next notification asks again
-            _log.warning("notifications wait, since no thread can be started for them: %s", exc)
+        except RuntimeError as exc:  # the system has no more threads; the next notification tries again
+            _log.warning("notifications are not published yet, since no thread can be started: %s", exc)
         else:
             self._thread = thread
 
@@ -117,23 +118,23 @@ class Notifier:
         while batch := self._next_batch():
             try:
                 self._send(batch)
-            except Exception as exc:  # noqa: BLE001 - whatever it is, those that come after must be published
-                # Not its text: nobody knows what an error holds that nobody has thought of.
+            except Exception as exc:  # noqa: BLE001 - later notifications must still be published
+                # Do not log the text of an unexpected error: it could contain a secret.
                 _log.warning("notifications were lost (%d): %s", len(batch), type(exc).__name__)
 
     def _next_batch(self) -> list[Notification]:
-        """What waits, as soon as something does; empty where the end has come and nothing does."""
+        """Wait for notifications and return them. The list is empty only if the notifier is closing."""
         with self._changed:
             self._in_hand = 0
             if self._dropped and not self._waiting:
-                _log.warning("notifications were dropped (%d) while the topic did not keep up", self._dropped)
+                _log.warning("notifications were dropped (%d), since the topic was too slow", self._dropped)
                 self._dropped = 0
             self._changed.wait_for(lambda: self._waiting or self._closing)
             self._in_hand = min(len(self._waiting), MAX_BATCH)
             return [self._waiting.popleft() for _ in range(self._in_hand)]
 
     def _send(self, batch: Sequence[Notification]) -> None:
-        """Send, again where that may help; one line of warning where it does not."""
+        """Send a batch, and retry if that may help. Log one warning if the batch is lost."""
         for pause in (*PAUSES_SECONDS, None):
             try:
                 self._publish(batch)

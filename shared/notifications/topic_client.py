@@ -1,6 +1,6 @@
-"""A custom topic of Event Grid, over ``azure-eventgrid``: sends one batch, once, and says what came of it.
+"""The client for a custom topic of Event Grid, based on ``azure-eventgrid``. Sends a batch once.
 
-Slow to import, so ``shared/composition.py`` imports it when a first notification is to be published.
+This module is slow to import, so ``shared/composition.py`` imports it only for the first notification.
 """
 
 import logging
@@ -25,7 +25,7 @@ _REFUSALS: Final = range(300, 500)
 _PASSING_STATUSES: Final = frozenset({408, 429})
 _MAX_REASON: Final = 300
 
-_OTHER_ADVICE: Final = "what came of the events is in the journal"
+_OTHER_ADVICE: Final = "the outcomes are in the journal"
 _ADVICE: Final = {
     400: "check that the topic's input schema is CloudEventSchemaV1_0",
     404: "check NOTIFY_TOPIC_ENDPOINT",
@@ -35,12 +35,12 @@ _IDENTITY_ADVICE: Final = (
     "check that the app's identity has the role EventGrid Data Sender on the topic, and the topic's firewall"
 )
 
-# Beside AzureError: OSError, no file of certificates; ValueError, a credential that cannot be used.
+# OSError: the file of certificates is missing. ValueError: the credential is invalid.
 _FOREIGN: Final = (AzureError, OSError, ValueError)
 
 
 class Topic:
-    """See ``shared.notifications.notifier.Publish``. For one thread. Sends nothing before its first call."""
+    """A ``Publish``; see ``shared.notifications.notifier``. Not thread-safe. Sends nothing before its first call."""
 
     def __init__(
         self,
@@ -51,13 +51,13 @@ class Topic:
         read_seconds: float = READ_SECONDS,
     ) -> None:
         """
-        :param endpoint: the topic's, as the settings have checked it.
-        :param key: the topic's key, which no message may hold; None: an identity's token is sent.
-        :param make_identity: called if there is no key.
+        :param endpoint: the endpoint of the topic, checked by the settings.
+        :param key: the key of the topic, which must not appear in a message; None to send an identity's token.
+        :param make_identity: returns the identity; called if there is no key.
         :param read_seconds: how long to wait for an answer.
         """
-        # EventGridPublisherClient takes the options of a request with each request only, and hands them to each event's
-        # model too, which warns of every single one (azure-eventgrid 4.22).
+        # EventGridPublisherClient accepts options only with each request, and also passes them to the model of each
+        # event, which logs a warning for every option (azure-eventgrid 4.22).
         logging.getLogger("azure.eventgrid").setLevel(logging.ERROR)
         self._client = EventGridPublisherClient(endpoint, AzureKeyCredential(key) if key else make_identity())
         self._endpoint = endpoint
@@ -65,18 +65,18 @@ class Topic:
         self._read_seconds = read_seconds
 
     def __call__(self, notifications: Sequence[Notification]) -> None:
-        """Publish all of them in one request.
+        """Publish all notifications in one request.
 
-        :raises NotificationFailed: the topic did not take them, or nobody knows.
+        :raises NotificationFailed: the topic did not accept the notifications, or its answer is unknown.
         """
         try:
             self._client.send(
-                [CloudEvent(**told._asdict(), datacontenttype="application/json") for told in notifications],
+                [CloudEvent(**each._asdict(), datacontenttype="application/json") for each in notifications],
                 connection_timeout=CONNECT_SECONDS,
                 read_timeout=self._read_seconds,
-                retry_total=0,  # the notifier tries again
-                permit_redirects=False,  # a redirect would carry the credential elsewhere
-                auth=lambda request: request,  # without this, an entry in .netrc would replace the Authorization header
+                retry_total=0,  # the notifier retries
+                permit_redirects=False,  # a redirect would send the credential elsewhere
+                auth=lambda request: request,  # otherwise an entry in .netrc replaces the Authorization header
             )
         except _FOREIGN as exc:
             raise NotificationFailed(self._reason(exc), may_pass=not _is_refusal(exc)) from exc
@@ -90,17 +90,17 @@ class Topic:
         if status in {401, 403} or isinstance(exc, ClientAuthenticationError):
             advice = _KEY_ADVICE if self._key else _IDENTITY_ADVICE
         answer = f"HTTP {status}: " if status else ""
-        return f"the topic {self._endpoint} did not take them: {answer}{said}; {advice}"
+        return f"the topic {self._endpoint} did not accept them: {answer}{said}; {advice}"
 
 
 def _status(exc: Exception) -> int | None:
     if isinstance(exc, ResourceNotFoundError):
-        return 404  # raised anew by the client, without the answer
+        return 404  # the client raises this error without the answer
     return exc.status_code if isinstance(exc, HttpResponseError) else None
 
 
 def _is_refusal(exc: Exception) -> bool:
-    """Whether the same request would only be refused again."""
+    """Return whether the topic would refuse the same request again."""
     if isinstance(exc, ClientAuthenticationError):
         return True
     status = _status(exc)

@@ -1,1 +1,1 @@
-"""The dispatch table: reads routes.yaml and says which pipelines an event asks for."""
+"""The dispatch table: reads routes.yaml and decides which pipelines an event queues."""

@@ -1,6 +1,6 @@
-"""Takes a condition apart: which part of it was true or false, with the values it saw. Pure.
+"""Splits a condition into its parts and evaluates each part, to explain why a route matched or did not. Pure.
 
-For people who ask why a route did or did not match; the app itself only asks whether.
+Only the command ``explain`` needs the parts. The app evaluates a condition as a whole.
 """
 
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ from shared.routing.templates import Expression, Scope, is_true
 
 
 class Answer(StrEnum):
-    """What came of a condition or a part of it."""
+    """The result of a condition or of a part of it."""
 
     TRUE = "true"
     FALSE = "false"
@@ -26,9 +26,10 @@ class Answer(StrEnum):
 class Part:
     """A condition, or one operand of ``&&``, ``||`` or ``!``.
 
-    :param parts: its own operands; of a comparison and everything else, none.
-    :param seen: what the part looked at, by name, and what a comparison compared; of a part with parts, nothing.
-    :param reason: why it failed.
+    :param parts: the operands of ``&&``, ``||`` and ``!``; empty for comparisons and all other expressions.
+    :param seen: the values that the part used, by name; for a comparison also the values it computed from them. Empty
+        if the part has parts of its own.
+    :param reason: why the evaluation failed.
     """
 
     text: str
@@ -39,25 +40,25 @@ class Part:
 
 
 def parts_of(condition: Expression, scope: Scope) -> Part:
-    """The condition with all its parts, as they were on this scope."""
+    """Evaluate a condition and all its parts on a scope."""
     return _part(condition.text, condition.tree, scope, is_reached=True)
 
 
 def _part(text: str, tree: Tree, scope: Scope, *, is_reached: bool) -> Part:
     answer, reason = _answer(text, scope) if is_reached else (Answer.NOT_REACHED, "")
     if tree["type"] == "comparator":
-        return Part(text, answer, (), _looked_at(tree, scope) | _compared(text, tree, scope), reason)
+        return Part(text, answer, (), _used_values(tree, scope) | _computed_values(text, tree, scope), reason)
     parts: list[Part] = []
     for operand_text, operand in operands(text, tree):
-        part = _part(operand_text, operand, scope, is_reached=is_reached and _goes_on(tree, parts))
-        # a && b && c is (a && b) && c to the parser, and three parts to whoever wrote it.
+        part = _part(operand_text, operand, scope, is_reached=is_reached and _reaches_next_operand(tree, parts))
+        # The parser reads a && b && c as (a && b) && c. Show it as three parts, as it is written.
         is_chain = operand["type"] == tree["type"] != "not_expression" and not operand_text.startswith("(")
         parts += part.parts if is_chain else [part]
-    return Part(text, answer, tuple(parts), {} if parts else _looked_at(tree, scope), reason)
+    return Part(text, answer, tuple(parts), {} if parts else _used_values(tree, scope), reason)
 
 
-def _goes_on(tree: Tree, parts: list[Part]) -> bool:
-    """Whether the operand after these is evaluated: JMESPath stops as soon as the answer is known."""
+def _reaches_next_operand(tree: Tree, parts: list[Part]) -> bool:
+    """Return whether the next operand is evaluated. JMESPath stops as soon as the result is known."""
     stops = {"and_expression": Answer.FALSE, "or_expression": Answer.TRUE}.get(tree["type"])
     return all(part.answer not in {stops, Answer.FAILED} for part in parts)
 
@@ -70,17 +71,17 @@ def _answer(text: str, scope: Scope) -> tuple[Answer, str]:
     return (Answer.TRUE if is_true(value) else Answer.FALSE), ""
 
 
-def _looked_at(tree: Tree, scope: Scope) -> dict[str, Any]:
+def _used_values(tree: Tree, scope: Scope) -> dict[str, Any]:
     return {".".join(path): value_at(scope, path) for path, _ in free_paths(tree)}
 
 
-def _compared(text: str, tree: Tree, scope: Scope) -> dict[str, Any]:
-    """What was made of the names before it was compared, as ``length(model_ids)``."""
-    made: dict[str, Any] = {}
+def _computed_values(text: str, tree: Tree, scope: Scope) -> dict[str, Any]:
+    """Return the computed sides of a comparison, such as ``length(model_ids)``, with their values."""
+    computed: dict[str, Any] = {}
     for side_text, side in operands(text, tree):
         if side["type"] not in {"field", "literal", "subexpression"}:
             try:
-                made[side_text] = Expression(side_text, None).evaluate(scope)
+                computed[side_text] = Expression(side_text, None).evaluate(scope)
             except ExpressionFailed:
-                continue  # the comparison says why it failed
-    return made
+                continue  # the reason of the comparison explains the failure
+    return computed

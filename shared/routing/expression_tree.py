@@ -1,7 +1,7 @@
-"""A JMESPath expression as jmespath's parser gives it: a tree of nodes, each with a type, children and often a value.
+"""The tree of a JMESPath expression, as jmespath's parser returns it.
 
-Pure. Neither the parser nor the nodes are described in jmespath's documentation; what is relied on here is held by
-tests/shared/routing/test_expression_tree.py, and jmespath's version is pinned.
+Each node has a type, children and often a value. jmespath's documentation describes neither the parser nor the nodes,
+so its version is pinned, and tests/shared/routing/test_expression_tree.py checks every assumption made here. Pure.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -11,9 +11,9 @@ from typing import Any, Final
 from jmespath.lexer import Lexer
 
 Tree = Mapping[str, Any]
-"""``{"type": …, "children": […], "value": …}``; a slice's children are numbers or None."""
+"""``{"type": …, "children": […], "value": …}``. The children of a slice are numbers or None."""
 
-# In these the first child alone is evaluated on the scope; the others see what the first one found.
+# Of these, only the first child is evaluated on the scope. The others are evaluated on the result of the first.
 NARROWING: Final = {"subexpression", "index_expression", "projection", "value_projection", "filter_projection", "pipe"}
 _NAMED: Final = {"field", "function_expression", "key_val_pair"}
 _OPERATORS: Final = {
@@ -29,14 +29,14 @@ _DEPTHS: Final = {
 
 
 def nodes(tree: Tree) -> Iterator[Tree]:
-    """The tree's nodes in the order in which they stand in the text, each before what is below it."""
+    """Yield the nodes of a tree in the order of the text, each before its descendants."""
     yield tree
     for child in _in_order(tree):
         yield from nodes(child)
 
 
 def free_paths(tree: Tree) -> Iterator[tuple[tuple[str, ...], Tree]]:
-    """The names an expression looks up in its scope, each with those below it (``data.runTags.team``) and its node."""
+    """Yield each path that an expression looks up in its scope, such as ``data.runTags.team``, and its first node."""
     kind, children = tree["type"], tree["children"]
     if kind == "field":
         yield (tree["value"],), tree
@@ -52,28 +52,29 @@ def free_paths(tree: Tree) -> Iterator[tuple[tuple[str, ...], Tree]]:
 
 
 def value_at(scope: Any, path: Iterable[str]) -> Any:
-    """Return what JMESPath finds under a path; None if there is nothing."""
+    """Return the value that JMESPath finds under a path, or None if there is none."""
     for name in path:
         scope = scope.get(name) if isinstance(scope, Mapping) else None
     return scope
 
 
 def operands(text: str, tree: Tree) -> list[tuple[str, Tree]]:
-    """What ``&&``, ``||``, ``!`` or a comparison is made of, each with its text; nothing for every other expression.
+    """Return the operands of ``&&``, ``||``, ``!`` or a comparison, each with its text.
 
-    All of these are evaluated on the scope of the whole.
+    Each operand is evaluated on the scope of the whole expression. Other expressions have no operands.
     """
     if tree["type"] not in _OPERATORS:
         return []
     tokens = list(Lexer().tokenize(text))
     depths = list(accumulate(_DEPTHS.get(token["type"], 0) for token in tokens))
     first, end = 0, len(tokens) - 1
-    while tokens[first]["type"] == "lparen" and min(depths[first : end - 1]) > first:  # these enclose the whole
+    # Skip parentheses around the whole text.
+    while tokens[first]["type"] == "lparen" and min(depths[first : end - 1]) > first:
         first, end = first + 1, end - 1
     if tree["type"] == "not_expression":
         pieces = [(first + 1, end)]
     else:
-        # The last one outside of all brackets: these operators bind to the left.
+        # The operators are left-associative, so the root of the tree is the last operator outside of all brackets.
         kinds = _OPERATORS[tree["type"]]
         operator = max(at for at in range(first, end) if depths[at] == first and tokens[at]["type"] in kinds)
         pieces = [(first, operator), (operator + 1, end)]
@@ -82,10 +83,10 @@ def operands(text: str, tree: Tree) -> list[tuple[str, Tree]]:
 
 
 def name_offsets(text: str, tree: Tree) -> dict[int, int]:
-    """From the ``id`` of each node that has a name to where that name stands in the text.
+    """Map the ``id`` of each node that has a name to the offset of that name in the text.
 
-    The nodes hold no places. But names come in the same order in the tree as in the text; where they do not, nothing
-    is said rather than something wrong.
+    The nodes contain no offsets, but the names of the tree are in the same order as those of the text. If they are not,
+    the result is empty rather than wrong.
     """
     named = [node for node in nodes(tree) if node["type"] in _NAMED]
     tokens = [token for token in Lexer().tokenize(text) if token["type"].endswith("quoted_identifier")]

@@ -1,18 +1,18 @@
-"""Tags that say where a pipeline run comes from, for people and queries in Azure DevOps. Pure."""
+"""Tags that show the origin of a pipeline run to people and queries in Azure DevOps. Pure."""
 
 from typing import Final
 
 from shared.events.event import AmlEvent, Occurrence
 
 MAX_TAG_LENGTH: Final = 400
-"""Source: Azure DevOps docs, naming restrictions, tags."""
+"""Source: Azure DevOps documentation, "Naming restrictions", tags."""
 
 
 def lineage_tags(event: AmlEvent, occurrence: Occurrence) -> tuple[str, ...]:
-    """Return the tags that say where a run comes from, as far as the event knows.
+    """Return the tags for the origin of a run, as far as the event contains it.
 
-    They are ``aml-run:<id>``, ``model:<name>:<version>`` and ``event:<id>``. Azure DevOps separates tags with
-    commas and semicolons, so these become underscores.
+    They are ``aml-run:<id>``, ``model:<name>:<version>`` and ``event:<id>``. Commas and semicolons separate tags in
+    Azure DevOps, so they are replaced with underscores.
     """
     names = occurrence.names
     models = [names["model_id"]] if "model_id" in names else names.get("model_ids", ())

@@ -1,4 +1,4 @@
-"""Reads routes.yaml into a RouteTable, or says everything that is wrong with it at once."""
+"""Reads routes.yaml into a RouteTable and reports every problem of the file at once."""
 
 import re
 from collections.abc import Callable, Collection, Mapping
@@ -31,20 +31,19 @@ _LOOPBACK: Final = {"127.0.0.1", "localhost", "::1"}
 Names = Mapping[str, Collection[str]]
 Read = Callable[[yaml.Node], Any]
 
-
 Place = tuple[int, int]
-"""Line and column in the file, from 1."""
+"""Line and column in the file, both counted from 1."""
 
 
 class Reading(NamedTuple):
-    """All that a file says, however wrong it is.
+    """The readable part of a file and its problems.
 
-    :param table: of those routes in which nothing is wrong.
+    :param table: the routes without problems.
     :param problems: what is wrong with the file, whatever the environment.
-    :param unset: where it needs an environment value that is not set; such a value stands in the table as ``${NAME}``,
-        or its route is left out where that would not do.
-    :param places: where each route of the table and its keys stand: ``(route,)``, ``(route, key)``, and one level
-        further down ``(route, "parameters", name)``.
+    :param unset: where the file uses an environment value that is not set. The table then contains ``${NAME}``. A route
+        for which ``${NAME}`` is not a valid value is left out.
+    :param places: the position of each route in the table and of its keys, under ``(route,)``, ``(route, key)`` and
+        ``(route, "parameters", name)``.
     """
 
     table: RouteTable
@@ -57,9 +56,9 @@ def load_routes(text: str, *, source: str, names: Names, environment: Mapping[st
     """Read the dispatch table.
 
     :param source: the file's name, for messages.
-    :param names: from each event type (``RunCompleted``) to the names its handler offers.
+    :param names: maps each event type (``RunCompleted``) to its names.
     :param environment: where ``${NAME}`` is looked up.
-    :raises InvalidRoutes: with every problem of the file (after a YAML syntax error: that one).
+    :raises InvalidRoutes: the file is wrong; the error lists every problem, or only the YAML syntax error.
     """
     reading = read_routes(text, names=names, environment=environment)
     if reading.problems or reading.unset:
@@ -68,7 +67,7 @@ def load_routes(text: str, *, source: str, names: Names, environment: Mapping[st
 
 
 def read_routes(text: str, *, names: Names, environment: Mapping[str, str]) -> Reading:
-    """Read as much of the dispatch table as can be read; parameters as in ``load_routes``."""
+    """Read all valid routes of the dispatch table. The parameters are those of ``load_routes``."""
     nodes = NodeReader(text, environment)
     reader = _RoutesReader(nodes, names)
     table = reader.read()
@@ -90,14 +89,14 @@ class _RoutesReader:
         root = self._nodes.root()
         if root is None:
             if not self.problems:
-                self.problems.append(Problem(1, 1, "", "the file is empty; it needs 'version: 1' and 'routes'"))
+                self.problems.append(Problem(1, 1, "", "the file is empty; add 'version: 1' and 'routes'"))
             return RouteTable([])
         top = self._nodes.mapping(root, "the file", ROUTES_KEYS)
         for key in ("version", "routes"):
             if key not in top:
-                self._nodes.note(root, f"'{key}' is missing from the file", text="")
-        if "version" in top and self._nodes.attempt(positive_integer, top["version"]) not in {FORMAT_VERSION, None}:
-            self._nodes.note(top["version"], f"this version is not known; write 'version: {FORMAT_VERSION}'")
+                self._nodes.add_problem(root, f"'{key}' is missing from the file", text="")
+        if "version" in top and self._nodes.try_read(positive_integer, top["version"]) not in {FORMAT_VERSION, None}:
+            self._nodes.add_problem(top["version"], f"is not a supported version; write 'version: {FORMAT_VERSION}'")
         defaults = self._nodes.mapping(top["defaults"], "defaults", DEFAULTS_KEYS) if "defaults" in top else {}
         default_values = self._values(defaults, names=None)
         route_nodes = self._nodes.sequence(top["routes"], "routes") if "routes" in top else []
@@ -105,23 +104,25 @@ class _RoutesReader:
         return RouteTable([route for route in routes if route is not None])
 
     def _route(self, node: yaml.Node, defaults: Mapping[str, Any]) -> Route | None:
-        before = self._nodes.count_of_mistakes
+        before = self._nodes.invalid_count
         given = self._nodes.mapping(node, "a route", ROUTE_KEYS)
         for key in REQUIRED_KEYS:
             if key not in given and key not in defaults:
-                where = "; put it here or in 'defaults'" if key in DEFAULTS_KEYS else ""
-                self._nodes.note(node, f"'{key}' is missing from this route{where}", text="")
-        event = self._nodes.attempt(self._event, given["event"]) if "event" in given else None
-        # An unknown event type offers no names; then none is checked, rather than a second complaint about each.
+                where = "; add it here or to 'defaults'" if key in DEFAULTS_KEYS else ""
+                self._nodes.add_problem(node, f"'{key}' is missing from this route{where}", text="")
+        event = self._nodes.try_read(self._event, given["event"]) if "event" in given else None
+        # If the event type is unknown, do not check names: each name would cause a second problem.
         names = None if event is None else self._scope_names(event)
         others = {key: value_node for key, value_node in given.items() if key != "event"}
         values = {**defaults, "event": event, **self._values(others, names)}
         self._check_name(given, values)
         self._check_correlation(given, values)
         if "cooldown_key" in given and "cooldown" not in given:
-            self._nodes.note(given["cooldown_key"], "means nothing without 'cooldown'; add one or remove this key")
+            self._nodes.add_problem(
+                given["cooldown_key"], "has no effect without 'cooldown'; add 'cooldown' or remove this key"
+            )
         present = {key: value for key, value in values.items() if value is not None}
-        if self._nodes.count_of_mistakes > before or any(key not in present for key in REQUIRED_KEYS):
+        if self._nodes.invalid_count > before or any(key not in present for key in REQUIRED_KEYS):
             return None
         self._note_places(present["name"], node, given)
         return Route(**present)
@@ -136,10 +137,10 @@ class _RoutesReader:
 
     def _values(self, given: Mapping[str, yaml.Node], names: Names | None) -> dict[str, Any]:
         readers = self._readers(names)
-        return {key: self._nodes.attempt(readers[key], node) for key, node in given.items()}
+        return {key: self._nodes.try_read(readers[key], node) for key, node in given.items()}
 
     def _readers(self, names: Names | None) -> dict[str, Read]:
-        """How each key of a route is read."""
+        """Return the reader of each key of a route."""
         return {
             "name": self._name,
             "organization_url": self._organization_url,
@@ -165,17 +166,19 @@ class _RoutesReader:
     def _event(self, node: yaml.Node) -> str:
         name = self._nodes.text(node)
         if name not in self._names:
-            raise WrongValue(f"is no event type; {suggestion(name.removeprefix(AML_PREFIX), self._names)}")
+            raise WrongValue(f"is not an event type; {suggestion(name.removeprefix(AML_PREFIX), self._names)}")
         return name
 
     def _scope_names(self, event: str) -> Names:
-        """All names that conditions and placeholders may use; what lies below tags and data is not known."""
+        """Return the names that conditions and placeholders can use. Any name is possible below tags and data."""
         return {**dict.fromkeys(self._names[event], ()), "event": ENVELOPE_NAMES, "data": ()}
 
     def _name(self, node: yaml.Node) -> str:
         name = self._nodes.text(node)
         if not ROUTE_NAME.fullmatch(name):
-            raise WrongValue("must begin with a letter or digit and go on with those, '.', '_' or '-', 63 at most")
+            raise WrongValue(
+                "must begin with a letter or digit and have only letters, digits, '.', '_' and '-', at most 63 in all"
+            )
         return name
 
     def _pipeline(self, node: yaml.Node) -> int | str:
@@ -185,7 +188,7 @@ class _RoutesReader:
     def _project(self, node: yaml.Node) -> str:
         project = self._word(node)
         if "/" in project:
-            raise WrongValue("must be a project's name or id, without '/'")
+            raise WrongValue("must be the name or id of a project, without '/'")
         return project
 
     def _organization_url(self, node: yaml.Node) -> str:
@@ -198,10 +201,12 @@ class _RoutesReader:
         except ValueError as exc:
             raise WrongValue("is not a URL; write https://dev.azure.com/<organization>") from exc
         if parts.username or parts.password or parts.query or parts.fragment:
-            raise WrongValue("must hold no user name, password, query or fragment; credentials go into settings")
+            raise WrongValue(
+                "must not contain a user name, password, query or fragment; put credentials into application settings"
+            )
         if not host or (parts.scheme != "https" and not (parts.scheme == "http" and host in _LOOPBACK)):
             raise WrongValue(
-                "must begin with https://, since a credential is sent there (http:// only to this machine)"
+                "must begin with https://, since a credential is sent there (http:// is allowed only for this machine)"
             )
         return url
 
@@ -216,31 +221,31 @@ class _RoutesReader:
         return self._each(given, lambda value: self._expression(parse_template, value, names))
 
     def _items(self, node: yaml.Node, what: str, read: Read) -> tuple[Any, ...]:
-        """The items of a list that can be read."""
-        items = [self._nodes.attempt(read, item) for item in self._nodes.sequence(node, what)]
+        """Return the valid items of a list."""
+        items = [self._nodes.try_read(read, item) for item in self._nodes.sequence(node, what)]
         return tuple(item for item in items if item is not None)
 
     def _each(self, given: Mapping[str, yaml.Node], read: Read) -> dict[str, Any]:
-        """The values that can be read."""
-        values = {key: self._nodes.attempt(read, node) for key, node in given.items()}
+        """Return the valid values of a mapping."""
+        values = {key: self._nodes.try_read(read, node) for key, node in given.items()}
         return {key: value for key, value in values.items() if value is not None}
 
     def _cause(self, node: yaml.Node) -> Cause | None:
-        """An event type, or ``{event: …, with: {name: value}}``."""
+        """Read an event type, or ``{event: …, with: {name: value}}``."""
         if not isinstance(node, yaml.MappingNode):
             return Cause(self._event(node))
         given = self._nodes.mapping(node, "a cause", CAUSE_KEYS)
         if "event" not in given:
             raise WrongValue("'event' is missing from this cause")
-        event = self._nodes.attempt(self._event, given["event"])
-        held = self._nodes.mapping(given["with"], "with") if "with" in given else {}
+        event = self._nodes.try_read(self._event, given["event"])
+        known = self._nodes.mapping(given["with"], "with") if "with" in given else {}
         if event is None:
             return None
-        for name, value in held.items():
+        for name, value in known.items():
             if name.partition(".")[0] not in self._names[event]:
                 advice = suggestion(name, self._names[event])
-                self._nodes.note(value, f"{event} events have no name '{name}'; {advice}", text=name)
-        return Cause(event, self._each(held, plain_value))
+                self._nodes.add_problem(value, f"{event} events have no name '{name}'; {advice}", text=name)
+        return Cause(event, self._each(known, plain_value))
 
     def _duration(self, node: yaml.Node) -> timedelta:
         try:
@@ -248,34 +253,37 @@ class _RoutesReader:
         except ValueError as exc:
             raise WrongValue(f"{exc}, {MAX_COOLDOWN.days}d at most") from exc
         if length > MAX_COOLDOWN:
-            raise WrongValue(f"is longer than {MAX_COOLDOWN.days} days, which is the most")
+            raise WrongValue(f"must be at most {MAX_COOLDOWN.days} days")
         return length
 
     def _pattern(self, node: yaml.Node) -> re.Pattern[str]:
         try:
             return re.compile(self._nodes.text(node))
         except re.error as exc:
-            raise WrongValue(f"is no regular expression: {exc}") from exc
+            raise WrongValue(f"is not a regular expression: {exc}") from exc
 
     def _word(self, node: yaml.Node) -> str:
-        """Literal text that goes to Azure DevOps as it is."""
+        """Read text that is sent to Azure DevOps unchanged."""
         word = self._nodes.text(node).strip()
         if not word:
             raise WrongValue("is empty; give a value or remove the key")
         if (found := forbidden_in(word)) is not None or "{{" in word:
-            raise WrongValue(f"holds {found or 'a placeholder'}, which has no place here; write plain text")
+            raise WrongValue(f"contains {found or 'a placeholder'}, which is not allowed here; write plain text")
         return word
 
     def _check_name(self, given: Mapping[str, yaml.Node], values: Mapping[str, Any]) -> None:
         name = values.get("name")
         if name in self._line_by_name:
-            self._nodes.note(given["name"], f"line {self._line_by_name[name]} has a route of this name; choose another")
+            self._nodes.add_problem(
+                given["name"], f"the route on line {self._line_by_name[name]} already has this name; choose another"
+            )
         elif name is not None:
             self._line_by_name[name] = given["name"].start_mark.line + 1
 
     def _check_correlation(self, given: Mapping[str, yaml.Node], values: Mapping[str, Any]) -> None:
         name = values.get("correlation_parameter")
         if name is not None and name in (values.get("parameters") or {}):
-            self._nodes.note(
-                given["correlation_parameter"], "is also in 'parameters'; nextstage fills it in, so remove it there"
+            self._nodes.add_problem(
+                given["correlation_parameter"],
+                "is also in 'parameters'; nextstage sets its value, so remove it from 'parameters'",
             )

@@ -1,4 +1,4 @@
-"""The dispatch table: which pipelines an event queues, with which parameters, and why not the others. Pure."""
+"""The dispatch table: decides which pipelines an event queues, and with which parameters. Pure."""
 
 import hashlib
 import json
@@ -19,9 +19,9 @@ from shared.routing.templates import Expression, Scope, Template, is_true
 
 @dataclass(frozen=True, slots=True)
 class Cause:
-    """An event that a route's pipeline brings about, for whoever draws or checks the chain; deciding ignores it.
+    """An event that the pipeline of a route leads to. The commands ``graph`` and ``check`` use it; the app ignores it.
 
-    :param names: what the event is known to hold, as conditions name it: ``run_status``, ``model_tags.stage``.
+    :param names: known values of the event, under the names that conditions use: ``run_status``, ``model_tags.stage``.
     """
 
     event: str
@@ -30,7 +30,7 @@ class Cause:
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """One entry of routes.yaml, ready to use; see docs/routes.md for each key."""
+    """One route of routes.yaml, compiled. docs/routes.md describes each key."""
 
     name: str
     event: str
@@ -56,10 +56,10 @@ class Route:
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """The route queues this run.
+    """The route matches the event and queues this run.
 
-    :param window: the cooldown window that must be free for it; None where the route has no cooldown.
-    :param tags: what the run is tagged with once it is queued.
+    :param window: the cooldown window, in which no other run may be queued; None if the route has no cooldown.
+    :param tags: the tags that the run gets after it has been queued.
     """
 
     key: JournalKey
@@ -70,9 +70,9 @@ class Match:
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """The route would queue a run, but no safe request can be made of this event; it is parked.
+    """The route would queue a run, but cannot make a safe request from this event. The event is parked.
 
-    :param cause: the name of the error that said so; empty where none did.
+    :param cause: the name of the error's class; empty if there was no error.
     """
 
     key: JournalKey
@@ -81,7 +81,7 @@ class Refusal:
 
 
 class WhyNot(NamedTuple):
-    """The route is for events of this type and yet does not match, because …"""
+    """The reason why a route for events of this type does not match."""
 
     route: str
     reason: str
@@ -89,9 +89,11 @@ class WhyNot(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Resolution:
-    """What follows from an event: matches and refusals in the table's order, and why the other routes do not match.
+    """What the routes decide about an event.
 
-    :param scope: what conditions and placeholders saw.
+    :param decisions: the matches and refusals, in the order of the table.
+    :param why_not: why each of the other routes does not match.
+    :param scope: the values that conditions and placeholders saw.
     """
 
     decisions: tuple[Match | Refusal, ...]
@@ -100,7 +102,7 @@ class Resolution:
 
 
 class RouteTable:
-    """All routes, by event type. Finding an event's routes costs the same however many are for other types."""
+    """All routes, by event type. Routes of other types do not slow down the decision."""
 
     def __init__(self, routes: Iterable[Route]) -> None:
         self.routes = tuple(routes)
@@ -110,7 +112,7 @@ class RouteTable:
         self._by_event = {event: tuple(found) for event, found in by_event.items()}
 
     def resolve(self, event: AmlEvent, occurrence: Occurrence) -> Resolution:
-        """Decide for every route of the event's type. Never raises for what an event may hold."""
+        """Decide for every route of the event's type. No content of an event raises an error."""
         scope = {**occurrence.names, "event": event.envelope(), "data": occurrence.data}
         decisions: list[Match | Refusal] = []
         why_not: list[WhyNot] = []
@@ -124,9 +126,9 @@ class RouteTable:
 
 
 def journal_key(route: str, source: str, identity: str) -> JournalKey:
-    """The key of an occurrence on a route.
+    """Return the key of an occurrence on a route.
 
-    Resource ids name the same workspace whatever their case, so the source is compared without it.
+    The case of the source is ignored, since resource ids are not case-sensitive.
     """
     parts = json.dumps([route, source.lower(), identity])
     return JournalKey(route, hashlib.sha256(parts.encode()).hexdigest())
@@ -136,7 +138,7 @@ def _resolve_one(route: Route, event: AmlEvent, occurrence: Occurrence, scope: S
     if not route.enabled:
         return WhyNot(route.name, "it is disabled")
     if occurrence.is_child_run and not route.include_child_runs:
-        return WhyNot(route.name, "the run is a child run; include_child_runs: true would take it")
+        return WhyNot(route.name, "the run is a child run; set include_child_runs: true to include it")
     identity = occurrence.identity
     try:
         if route.when is not None and not is_true(route.when.evaluate(scope)):

@@ -1,6 +1,6 @@
-"""Conditions and placeholders of routes.yaml: JMESPath, rendered into text that is safe to hand to a pipeline.
+"""Conditions and templates of routes.yaml: compiles JMESPath and renders values that are safe for a pipeline.
 
-Pure. Expressions are compiled once, when the routes are loaded.
+Expressions are compiled once, when the routes are loaded. Pure.
 """
 
 import math
@@ -21,31 +21,32 @@ from shared.routing.expression_tree import Tree
 from shared.suggestion import suggestion
 
 Scope = Mapping[str, Any]
-"""What an expression sees: the handler's names, ``event`` (the envelope) and ``data``."""
+"""The values that an expression sees: the names of the event type, ``event`` (the envelope) and ``data``."""
 
 Names = Mapping[str, Collection[str]]
-"""The top-level names of a scope, each with the names below it (empty: anything may be below it)."""
+"""Maps each top-level name of a scope to the names below it; an empty collection permits any name below it."""
 
-# Whoever may write to the workspace chooses tags and names, and these land in pipeline scripts. So by default
-# only what no shell, macro or logging command gives a meaning passes.
+# Anyone with write access to the workspace can choose tags and names, and these end up in pipeline scripts. By default,
+# a value may therefore contain only characters that have no special meaning in shells, macros and logging commands.
 SAFE_VALUE: Final = re.compile(r"[A-Za-z0-9._\-:/@ =,+]*")
 MAX_VALUE_LENGTH: Final = 1024
-# Never pass, whatever a route allows: macro, template and runtime expressions, and agent logging commands
-# (azure-devops-docs: pipelines/process/variables, pipelines/scripts/logging-commands).
+# Forbidden whatever a route allows: macro, template and runtime expressions, and logging commands of the agent.
+# Source: azure-devops-docs, pipelines/process/variables and pipelines/scripts/logging-commands.
 _NEVER: Final = ("$(", "${{", "$[", "##vso[", "##[")
 _NEVER_CATEGORIES: Final = {"Cc", "Cf", "Cs", "Zl", "Zp"}  # control, format, surrogate, line and paragraph separators
 
-# One for all expressions and threads: it keeps nothing of what it evaluates, and to make one takes longer than to
-# evaluate most conditions.
+# All expressions and threads share one interpreter. It has no state, and creating one takes longer than evaluating most
+# conditions.
 _INTERPRETER: Final = TreeInterpreter()
 
 _PLACEHOLDER: Final = re.compile(r"\{\{(.*?)\}\}", re.DOTALL)
 
 
 class Fault(NamedTuple):
-    """One mistake in a text.
+    """One mistake in an expression or template.
 
-    :param offset: where in the text it begins; None where that is not known.
+    :param text: what is wrong, and after the last semicolon what would be right.
+    :param offset: where the mistake begins; None if unknown.
     """
 
     text: str
@@ -53,9 +54,9 @@ class Fault(NamedTuple):
 
 
 class InvalidExpression(ValueError):
-    """The text is no JMESPath expression, or uses a name or function that does not exist.
+    """The text is not a JMESPath expression, or uses a name or function that does not exist.
 
-    :param faults: all of them.
+    :param faults: every mistake.
     """
 
     def __init__(self, *faults: Fault) -> None:
@@ -66,17 +67,17 @@ class InvalidExpression(ValueError):
 class Expression:
     """One compiled JMESPath expression.
 
-    :raises InvalidExpression: it does not parse, uses a name outside ``names`` or an unknown function, or calls one
-        with too few or too many values.
+    :raises InvalidExpression: the text does not parse, uses a name outside ``names`` or an unknown function, or calls
+        a function with too few or too many arguments.
     """
 
     def __init__(self, text: str, names: Names | None) -> None:
-        """:param names: the names that exist; None where that is not known."""
+        """:param names: the names that exist; None to accept any name."""
         self.text = text.strip()
         margin = len(text) - len(text.lstrip())
         try:
             self.tree: Tree = jmespath.compile(self.text).parsed
-            """What jmespath made of the text; see ``shared/routing/expression_tree.py``."""
+            """The parsed expression; see ``shared/routing/expression_tree.py``."""
         except JMESPathError as exc:
             offset = getattr(exc, "lex_position", None)
             raise InvalidExpression(
@@ -88,49 +89,51 @@ class Expression:
             raise InvalidExpression(*(Fault(text, None if at is None else at + margin) for text, at in places))
 
     def evaluate(self, scope: Scope) -> Any:
-        """Evaluate on an event's scope; any failure is the value's, not ours.
+        """Evaluate the expression on an event's scope.
 
-        :raises ExpressionFailed: a function was given a value of a kind that it does not take.
+        :raises ExpressionFailed: the event's values do not fit, for example a function received null.
         """
         try:
             return _INTERPRETER.visit(self.tree, scope)  # type: ignore[arg-type]  # its stubs want their own type
-        except Exception as exc:  # the values are foreign: jmespath lets TypeError and ValueError through as well
+        except Exception as exc:  # for unexpected values, jmespath also raises TypeError and ValueError
             raise ExpressionFailed(f"'{self.text}' cannot be evaluated on this event: {shown(str(exc), 200)}") from exc
 
 
 def is_true(answer: Any) -> bool:
-    """Whether JMESPath takes a value for true: everything but null, false, '', [] and {}."""
+    """Return whether a value is true in JMESPath: everything except null, false, '', [] and {}."""
     return answer is not None and answer is not False and answer not in ("", [], {})
 
 
 @dataclass(frozen=True, slots=True)
 class Template:
-    """Literal text with ``{{ JMESPath }}`` in it; ``parts`` are in order."""
+    """Literal text with placeholders of the form ``{{ JMESPath }}``. ``parts`` has both, in order."""
 
     text: str
     parts: tuple[str | Expression, ...]
 
     def render(self, scope: Scope, allow: re.Pattern[str] | None = None) -> str:
-        """Fill the placeholders in.
+        """Replace each placeholder with its value.
 
-        :param allow: what a value may look like instead of ``SAFE_VALUE``.
+        :param allow: the pattern that each value must match, instead of ``SAFE_VALUE``.
         :raises ExpressionFailed: an expression cannot be evaluated on this scope.
-        :raises MissingValue: a placeholder finds null, a list or an object.
-        :raises UnsafeValue: a value could be read as script or macro.
+        :raises MissingValue: the value of a placeholder is null, a list or an object.
+        :raises UnsafeValue: a pipeline could interpret a value as script or macro.
         """
         pattern = allow or SAFE_VALUE
         rendered = "".join(
             part if isinstance(part, str) else _safe_text(part, part.evaluate(scope), pattern) for part in self.parts
         )
-        # Once more over the whole: a value's last character and the literal after it must not form a macro.
+        # Check the whole text again, since a value and the literal after it could together form a macro.
         if (found := forbidden_in(rendered)) is not None:
-            raise UnsafeValue(f"{shown(rendered)} holds {found}, which never passes into a pipeline")
+            raise UnsafeValue(f"{shown(rendered)} contains {found}, which must never reach a pipeline")
         return rendered
 
     def render_any(self, scope: Scope) -> str:
-        """Fill the placeholders in for a key, which is only hashed: any single value will do.
+        """Replace each placeholder with its value, whatever characters it contains.
 
-        :raises ExpressionFailed, MissingValue: as ``render``.
+        For keys, which are hashed and never reach a pipeline.
+
+        :raises ExpressionFailed, MissingValue: as in ``render``.
         """
         return "".join(part if isinstance(part, str) else _text(part, part.evaluate(scope)) for part in self.parts)
 
@@ -138,8 +141,9 @@ class Template:
 def parse_template(text: str, names: Names | None) -> Template:
     """Compile a template.
 
-    :raises InvalidExpression: a placeholder does not parse or is not closed, or the literal text holds what never
-        passes into a pipeline; with every fault.
+    :param names: the names that exist; None to accept any name.
+    :raises InvalidExpression: a placeholder does not parse or is not closed, or the literal text contains something
+        that must never reach a pipeline. The error lists every fault.
     """
     parts: list[str | Expression] = []
     faults: list[Fault] = []
@@ -163,7 +167,7 @@ def _literal_faults(literal: str, start: int) -> list[Fault]:
     unclosed = [at for brackets in ("{{", "}}") if (at := literal.find(brackets)) >= 0]
     faults = [Fault("has a placeholder that is not closed; write {{ expression }}", start + at) for at in unclosed]
     if (found := forbidden_in(literal)) is not None:
-        faults.append(Fault(f"holds {found}, which never passes into a pipeline", start))
+        faults.append(Fault(f"contains {found}, which must never reach a pipeline", start))
     return faults
 
 
@@ -172,7 +176,7 @@ def _moved(fault: Fault, by: int) -> Fault:
 
 
 def forbidden_in(text: str) -> str | None:
-    """Name the first thing in a text that must never reach a pipeline, or None."""
+    """Return a name for the first part of a text that must never reach a pipeline, or None if there is none."""
     lowered = text.lower()
     for sequence in _NEVER:
         if sequence in lowered:
@@ -186,7 +190,7 @@ def forbidden_in(text: str) -> str | None:
 
 
 def shown(value: str, limit: int = 80) -> str:
-    """A foreign text for a message: quoted, ASCII, cut."""
+    """Return untrusted text for a message: quoted, in ASCII and shortened."""
     return ascii(value if len(value) <= limit else value[:limit] + "...")
 
 
@@ -201,48 +205,49 @@ def _text(expression: Expression, value: object) -> str:
         case float() if math.isfinite(value):
             return repr(value)
         case None:
-            raise MissingValue(f"'{expression.text}' finds nothing in this event")
+            raise MissingValue(f"'{expression.text}' has no value in this event")
         case list():
-            raise MissingValue(f"'{expression.text}' finds a list; join(',', …) makes one text of it")
+            raise MissingValue(f"'{expression.text}' is a list, not a single value; write join(',', …)")
         case _:
-            raise MissingValue(f"'{expression.text}' finds {type(value).__name__}, not a single value")
+            kind = "an object" if isinstance(value, dict) else f"of type {type(value).__name__}"
+            raise MissingValue(f"'{expression.text}' is {kind}, not a single value")
 
 
 def _safe_text(expression: Expression, value: object, pattern: re.Pattern[str]) -> str:
     text = _text(expression, value)
     if len(text) > MAX_VALUE_LENGTH:
-        raise UnsafeValue(f"'{expression.text}' is {len(text)} characters long; {MAX_VALUE_LENGTH} may pass")
+        raise UnsafeValue(f"'{expression.text}' is {len(text)} characters long; at most {MAX_VALUE_LENGTH} are allowed")
     if (found := forbidden_in(text)) is not None:
-        raise UnsafeValue(f"'{expression.text}' is {shown(text)}; {found} never passes into a pipeline")
+        raise UnsafeValue(f"'{expression.text}' is {shown(text)}; {found} must never reach a pipeline")
     if not pattern.fullmatch(text):
         raise UnsafeValue(
             f"'{expression.text}' is {shown(text)}, which does not match {pattern.pattern}; "
-            "if such values are right here, say so with the route's 'allow'"
+            "if such values are safe in this pipeline, permit them with the route's 'allow'"
         )
     return text
 
 
-# What people write who think of another language, and how JMESPath says it.
-_MEANT: Final = {"=": "==", "and": "&&", "or": "||", "&": "&&"}
+# Operators of other languages, and their form in JMESPath.
+_OPERATORS: Final = {"=": "==", "and": "&&", "or": "||", "&": "&&"}
 
 
 def _parse_error(exc: JMESPathError) -> str:
-    """The library's reason, without the arrow that it draws."""
+    """Return jmespath's reason, without its drawing of the position."""
     if isinstance(exc, LexerError):
-        # Its value is all the rest of the text.
+        # exc.lexer_value is the whole rest of the text, so it is not quoted.
         return f"{exc.message}{_hint(exc.lexer_value)}"
-    if not isinstance(exc, ParseError) or exc.token_value is None:  # there is no text, or not enough
+    if not isinstance(exc, ParseError) or exc.token_value is None:  # the text is empty or ends too early
         return "the expression is not complete"
     is_named = exc.msg.endswith(f" {exc.token_value}")
     return exc.msg + ("" if is_named else f" at '{exc.token_value}'") + _hint(exc.token_value)
 
 
 def _hint(token: object) -> str:
-    return f"; write {_MEANT[token]}" if isinstance(token, str) and token in _MEANT else ""
+    return f"; write {_OPERATORS[token]}" if isinstance(token, str) and token in _OPERATORS else ""
 
 
 def _unknown_uses(tree: Tree, names: Names | None) -> list[tuple[Tree, str]]:
-    """Each node that uses what does not exist, with what is to be said of it; each thing once."""
+    """Return each node with an unknown name or a wrong call, and the complaint. Each complaint appears once."""
     uses: dict[str, Tree] = {}
     for node in expression_tree.nodes(tree):
         if node["type"] == "function_expression" and (complaint := _wrong_call(node)) is not None:
@@ -262,8 +267,8 @@ def _wrong_call(node: Tree) -> str | None:
     least, is_open = len(signature), bool(signature and signature[-1].get("variadic"))
     if given == least or (is_open and given > least):
         return None
-    values = f"{given} value" + ("" if given == 1 else "s")
-    return f"calls the function '{name}' with {values}; it takes {least}" + (" or more" if is_open else "")
+    arguments = f"{given} argument" + ("" if given == 1 else "s")
+    return f"calls the function '{name}' with {arguments}; it takes {least}" + (" or more" if is_open else "")
 
 
 def _unknown_name(path: tuple[str, ...], names: Names) -> str | None:

@@ -1,6 +1,6 @@
-"""Reads YAML's node tree and notes every problem with its line, instead of stopping at the first.
+"""Reads the nodes of a YAML file and collects every problem with its line, instead of stopping at the first.
 
-Nodes rather than plain values, since only nodes know where they stand.
+The reader works on nodes because plain values have no positions.
 """
 
 import re
@@ -23,9 +23,9 @@ Value = TypeVar("Value")
 
 
 class WrongValue(Exception):
-    """A node is not what it should be; ``attempt`` notes it, so that the reading goes on.
+    """The value of a node is invalid. ``try_read`` turns the error into a problem and continues.
 
-    :param faults: what is wrong; a plain text for the node as a whole.
+    :param faults: what is wrong; a plain string applies to the whole node.
     """
 
     def __init__(self, *faults: Fault | str) -> None:
@@ -34,9 +34,10 @@ class WrongValue(Exception):
 
 
 class NodeReader:
-    """The nodes of one YAML text, and the problems found in it so far.
+    """The nodes of one YAML file and the problems found in it so far.
 
-    :ivar unset: where the text needs an environment value that is not set, for a caller that would read on without.
+    :ivar problems: what is wrong with the file.
+    :ivar unset: where the file uses an environment value that is not set. A caller may accept these problems.
     """
 
     def __init__(self, text: str, environment: Mapping[str, str]) -> None:
@@ -49,34 +50,34 @@ class NodeReader:
         self._excused = 0
 
     @property
-    def count_of_mistakes(self) -> int:
-        """How many problems there are, and values that cannot be read for want of an environment value."""
+    def invalid_count(self) -> int:
+        """Return the number of problems, plus the values that an unset environment value makes unreadable."""
         return len(self.problems) + self._excused
 
     def root(self) -> yaml.Node | None:
-        """The document's node; None where the text is empty or, with its problem noted, no YAML."""
+        """Return the document's node; None if the file is empty, or if it is not YAML, which is added as a problem."""
         try:
             return yaml.compose(self._text, Loader=_Loader)
         except yaml.YAMLError as exc:
             mark = getattr(exc, "problem_mark", None) or getattr(exc, "context_mark", None)
             line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
             what = getattr(exc, "problem", None) or str(exc)
-            self.problems.append(Problem(line, column, "", f"this is not YAML: {what}"))
+            self.problems.append(Problem(line, column, "", f"the file is not valid YAML: {what}"))
             return None
 
-    def note(self, node: yaml.Node, advice: str, *, text: str | None = None, offset: int | None = None) -> None:
-        """Note a problem at a node.
+    def add_problem(self, node: yaml.Node, advice: str, *, text: str | None = None, offset: int | None = None) -> None:
+        """Add a problem of a node.
 
-        :param text: to be shown instead of the node's own.
-        :param offset: where in the node's text (see ``text``) it is.
+        :param text: the text to show instead of the node's own.
+        :param offset: the position of the problem in the node's text, as ``text`` returns it.
         """
         line, column = self.position(node, offset)
         self.problems.append(Problem(line, column, self.shown(node) if text is None else text, advice))
 
-    def attempt(self, read: Callable[[yaml.Node], Value], node: yaml.Node) -> Value | None:
-        """Read a node; where it is wrong, note that and return None.
+    def try_read(self, read: Callable[[yaml.Node], Value], node: yaml.Node) -> Value | None:
+        """Read a node. If it is invalid, add the problem and return None.
 
-        What is wrong with a text that lacks an environment value is not said: it may be right with the value.
+        If the node uses an unset environment value, no problem is added, since it may be valid once the value is set.
         """
         try:
             return read(node)
@@ -85,19 +86,19 @@ class NodeReader:
                 self._excused += 1
                 return None
             for fault in exc.faults:
-                self.note(node, fault.text, offset=fault.offset)
+                self.add_problem(node, fault.text, offset=fault.offset)
             return None
 
     def text(self, node: yaml.Node) -> str:
-        """A scalar's text with the environment's values filled in; a value that is not set is noted and stays ``${…}``.
+        """Return a scalar's text with ``${NAME}`` replaced. A name that is not set is added to ``unset`` and stays.
 
-        :raises WrongValue: the node is null, or no scalar.
+        :raises WrongValue: the node is null or not a scalar.
         """
         text = scalar_text(node)
         missing = [name for name in _ENVIRONMENT_VALUE.findall(text) if not self._environment.get(name)]
         if missing and not self.is_unset(node):
             self._unset_nodes[id(node)] = node
-            line, column = self.position(node, text.index(f"${{{missing[0]}}}"), is_filled_in=False)
+            line, column = self.position(node, text.index(f"${{{missing[0]}}}"), is_expanded=False)
             advice = (
                 f"needs the environment value {', '.join(missing)}, which is not set; set it in the application "
                 "settings, or locally in local.settings.json"
@@ -106,20 +107,20 @@ class NodeReader:
         return _ENVIRONMENT_VALUE.sub(lambda found: self._environment.get(found[1]) or found[0], text)
 
     def is_unset(self, node: yaml.Node) -> bool:
-        """Whether the node's text has been read and lacks an environment value."""
+        """Return whether the node has been read and uses an environment value that is not set."""
         return id(node) in self._unset_nodes
 
-    def position(self, node: yaml.Node, offset: int | None = None, *, is_filled_in: bool = True) -> tuple[int, int]:
-        """Line and column, from 1, of a node or of a place in a scalar's text.
+    def position(self, node: yaml.Node, offset: int | None = None, *, is_expanded: bool = True) -> tuple[int, int]:
+        """Return line and column, from 1, of a node or of a character of a scalar.
 
-        :param offset: in the text; None for the node's beginning.
-        :param is_filled_in: the text is the one with the environment's values.
+        :param offset: the offset of the character in the scalar's text; None for the beginning of the node.
+        :param is_expanded: whether ``offset`` refers to the text with environment values, not to the text as written.
         """
         start = node.start_mark
         at = None
         if offset is not None and isinstance(node, yaml.ScalarNode):
-            if is_filled_in:
-                offset = self._before_filling_in(node.value, offset)
+            if is_expanded:
+                offset = self._unexpanded_offset(node.value, offset)
             at = source_offset(self._text[start.index : node.end_mark.index], node.style or "", node.value, offset)
         if at is None:
             return start.line + 1, start.column + 1
@@ -127,70 +128,76 @@ class NodeReader:
         last_line = before.rpartition("\n")[2]
         return start.line + 1 + before.count("\n"), len(last_line) + 1 + (0 if "\n" in before else start.column)
 
-    def _before_filling_in(self, text: str, offset: int) -> int:
-        """Where a place in the filled-in text is in the text as it is written."""
+    def _unexpanded_offset(self, text: str, offset: int) -> int:
+        """Convert an offset in the text with environment values to an offset in the text as written."""
         for found in _ENVIRONMENT_VALUE.finditer(text):
             length = len(self._environment.get(found[1]) or found[0])
             if offset < found.start():
                 break
-            if offset < found.start() + length:  # within a value: what is meant is where the file names it
+            if offset < found.start() + length:  # within a value: point to its name in the file
                 return found.start()
             offset += len(found[0]) - length
         return offset
 
     def mapping(self, node: yaml.Node, what: str, known: Collection[str] | None = None) -> dict[str, yaml.Node]:
-        """A mapping's values by key; notes keys that are no text, come twice or are not ``known``."""
+        """Return a mapping's nodes by key. Add a problem for each key that is unreadable, repeated or not ``known``."""
         if not isinstance(node, yaml.MappingNode):
-            self.note(node, f"{what} must be a mapping of keys to values")
+            self.add_problem(node, f"{what} must be a mapping of keys to values")
             return {}
         found: dict[str, yaml.Node] = {}
         for key_node, value_node in node.value:
             if not isinstance(key_node, yaml.ScalarNode):
-                self.note(key_node, 'a key must be plain text; a placeholder must stand in quotes: "{{ … }}"')
+                self.add_problem(key_node, 'a key must be a plain string; put a placeholder in quotes: "{{ … }}"')
             elif key_node.value in found:
-                self.note(key_node, f"this key stands twice in {what}; remove one")
+                self.add_problem(key_node, f"this key appears twice in {what}; remove one")
             elif known is not None and key_node.value not in known:
-                self.note(key_node, f"{what} has no such key; {suggestion(key_node.value, known)}")
+                self.add_problem(key_node, f"{what} has no such key; {suggestion(key_node.value, known)}")
             else:
                 found[key_node.value] = value_node
         return found
 
     def sequence(self, node: yaml.Node, what: str) -> list[yaml.Node]:
-        """A list's items."""
+        """Return the nodes of a list's items."""
         if isinstance(node, yaml.SequenceNode):
             return list(node.value)
-        self.note(node, f"{what} must be a list")
+        self.add_problem(node, f"{what} must be a list")
         return []
 
     def shown(self, node: yaml.Node) -> str:
-        """The node as it stands in the file, cut, on one line."""
+        """Return the node's text in the file, on one line and shortened."""
         text = " ".join(self._text[node.start_mark.index : node.end_mark.index].split())
         return text if len(text) <= _SHOWN_LENGTH else text[:_SHOWN_LENGTH] + "…"
 
 
 def scalar_text(node: yaml.Node) -> str:
-    """A scalar's text, just as it is written: ``5.10`` stays ``5.10``.
+    """Return a scalar's text as it is written: ``5.10`` stays ``5.10``.
 
-    :raises WrongValue: it is null, or no scalar.
+    :raises WrongValue: the node is null or not a scalar.
     """
     if isinstance(node, yaml.MappingNode):
-        raise WrongValue('must be text, not a mapping; a placeholder must stand in quotes: "{{ … }}"')
+        raise WrongValue('must be a single value, not a mapping; put a placeholder in quotes: "{{ … }}"')
     if not isinstance(node, yaml.ScalarNode):
-        raise WrongValue("must be text, not a list")
+        raise WrongValue("must be a single value, not a list")
     if node.tag == f"{_TAG}null":
         raise WrongValue("has no value; give one or remove the key")
     return str(node.value)
 
 
 def boolean(node: yaml.Node) -> bool:
-    """:raises WrongValue: the node is not true or false."""
+    """Return a boolean.
+
+    :raises WrongValue: the node is not true or false.
+    """
     if isinstance(node, yaml.ScalarNode) and node.tag == f"{_TAG}bool":
         return str(node.value).lower() in {"true", "yes", "on"}
     raise WrongValue("must be true or false")
 
 
 def positive_integer(node: yaml.Node) -> int:
-    """:raises WrongValue: the node is not a whole number above zero."""
+    """Return a whole number above zero.
+
+    :raises WrongValue: the node is anything else.
+    """
     text = scalar_text(node)
     if not text.isascii() or not text.isdigit() or int(text) == 0:
         raise WrongValue("must be a whole number above zero")
@@ -198,12 +205,12 @@ def positive_integer(node: yaml.Node) -> int:
 
 
 def plain_value(node: yaml.Node) -> str | int | float | bool:
-    """A scalar as YAML reads it: a text, number or boolean.
+    """Return a scalar as YAML reads it: a string, number or boolean.
 
-    :raises WrongValue: it is something else.
+    :raises WrongValue: the node is anything else.
     """
     scalar_text(node)
     value = yaml.SafeLoader("").construct_object(node)
     if not isinstance(value, str | int | float | bool):
-        raise WrongValue("must be a text, a number, true or false; put anything else in quotes")
+        raise WrongValue("must be a string, a number, true or false; put any other value in quotes")
     return value

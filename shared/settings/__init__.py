@@ -1,4 +1,4 @@
-"""The application settings: one row each in ``table.py``, from which reading, checks and docs/settings.md follow."""
+"""The application settings. Each is one row in ``table.py``; loading, checks and docs/settings.md derive from it."""
 
 from shared.settings.loader import load_settings
 from shared.settings.table import SETTINGS, Settings

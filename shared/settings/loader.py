@@ -1,4 +1,4 @@
-"""Reads all settings, and checks those that must fit together."""
+"""Reads all settings and checks that they are consistent."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import fields, replace
@@ -11,15 +11,15 @@ from shared.errors import InvalidSettings
 from shared.http.environment import is_loopback
 from shared.journal.backends import backend_of
 from shared.journal.cooldown import MAX_COOLDOWN
-from shared.settings.setting import ROW, Unusable
+from shared.settings.setting import ROW, InvalidValue
 from shared.settings.table import Settings
 
 _LOCAL: Final = ("http://127.0.0.1:", "http://localhost:")
 _TOPIC_PATH: Final = "/api/events"
-"""Where every custom topic takes events. Source: Event Grid docs, publish events to custom topics."""
+"""The path of every custom topic's endpoint. Source: Event Grid documentation, "Publish events to custom topics"."""
 
 _TOPIC_ADVICE: Final = (
-    "copy it from the topic: az eventgrid topic show --query endpoint, as in "
+    "copy it from 'az eventgrid topic show --query endpoint', for example "
     "https://<topic>.<region>-1.eventgrid.azure.net/api/events"
 )
 
@@ -27,8 +27,8 @@ _TOPIC_ADVICE: Final = (
 def load_settings(environment: Mapping[str, str], app_dir: Path) -> Settings:
     """Read and check all settings.
 
-    :param app_dir: the folder of function_app.py, which relative paths start from.
-    :raises InvalidSettings: with every problem at once; no value of a secret is in the message.
+    :param app_dir: the folder of function_app.py; relative paths start there.
+    :raises InvalidSettings: a setting is wrong. The message lists every problem and contains no secret.
     """
     values: dict[str, Any] = {}
     problems: dict[str, str] = {}
@@ -37,19 +37,19 @@ def load_settings(environment: Mapping[str, str], app_dir: Path) -> Settings:
             continue
         try:
             values[column.name] = row.read(environment)
-        except Unusable as exc:
+        except InvalidValue as exc:
             values[column.name] = row.default_value
             problems[row.name] = str(exc)
     settings = _completed(Settings(**values, environment=environment), app_dir)
-    # A setting that cannot be used has its default here, so a conflict that names it would mislead.
+    # An invalid setting has its default value here, so a conflict that names it would be misleading.
     conflicts = [text for text in _conflicts(settings) if not any(name in text for name in problems)]
-    if told := [*problems.values(), *conflicts]:
-        raise InvalidSettings("the application settings are wrong; nothing was started:\n  " + "\n  ".join(told))
+    if lines := [*problems.values(), *conflicts]:
+        raise InvalidSettings("the application settings are wrong; nothing was started:\n  " + "\n  ".join(lines))
     return settings
 
 
 def _completed(settings: Settings, app_dir: Path) -> Settings:
-    """Make paths absolute, and take from the cloud what is not set."""
+    """Make paths absolute, and derive settings that are not set from the cloud."""
     connection = settings.journal_connection
     return replace(
         settings,
@@ -60,7 +60,7 @@ def _completed(settings: Settings, app_dir: Path) -> Settings:
 
 
 def _conflicts(settings: Settings) -> Iterator[str]:
-    """Yield every problem of settings that do not fit together; each text names them."""
+    """Yield a message for each conflict. The message must contain the names of the settings in conflict."""
     for check in (_pat_conflicts, _journal_conflicts, _wait_conflicts, _topic_conflicts, _cloud_conflicts):
         yield from check(settings)
 
@@ -70,11 +70,11 @@ def _pat_conflicts(settings: Settings) -> Iterator[str]:
         return
     if settings.key_vault_url is None and settings.pat_secret_name is None:
         yield (
-            "AZURE_DEVOPS_AUTH is 'pat' and there is none: set AZURE_DEVOPS_EXT_PAT, "
+            "AZURE_DEVOPS_AUTH is 'pat', but no PAT is configured; set AZURE_DEVOPS_EXT_PAT, "
             "or KEY_VAULT_URL and AZURE_DEVOPS_PAT_SECRET_NAME"
         )
     elif settings.key_vault_url is None or settings.pat_secret_name is None:
-        yield "KEY_VAULT_URL and AZURE_DEVOPS_PAT_SECRET_NAME belong together; set the other one too"
+        yield "KEY_VAULT_URL and AZURE_DEVOPS_PAT_SECRET_NAME must be set together; set the other one too"
 
 
 def _journal_conflicts(settings: Settings) -> Iterator[str]:
@@ -84,22 +84,22 @@ def _journal_conflicts(settings: Settings) -> Iterator[str]:
     if settings.lease_seconds <= settings.budget_seconds:
         yield (
             f"JOURNAL_LEASE_SECONDS ({settings.lease_seconds:g}) must be longer than DELIVERY_BUDGET_SECONDS "
-            f"({settings.budget_seconds:g}): a claim must outlive the delivery that made it"
+            f"({settings.budget_seconds:g}): a claim must last longer than the delivery that made it"
         )
     if settings.retention_days <= MAX_COOLDOWN.days:
         yield (
             f"JOURNAL_RETENTION_DAYS ({settings.retention_days:g}) must be more than {MAX_COOLDOWN.days}, "
-            "the longest cooldown: its window would be forgotten too early"
+            "the longest cooldown: otherwise a cooldown could be deleted before it ends"
         )
 
 
 def _wait_conflicts(settings: Settings) -> Iterator[str]:
     if settings.wait_keys_secret_name and not settings.wait_token_keys and settings.key_vault_url is None:
-        yield "WAIT_TOKEN_KEYS_SECRET_NAME names a secret, and KEY_VAULT_URL does not say in which vault; set it"
+        yield "WAIT_TOKEN_KEYS_SECRET_NAME is set without KEY_VAULT_URL; set KEY_VAULT_URL to the secret's vault"
     if settings.has_waits and settings.retention_days * 24 <= settings.wait_timeout_hours:
         yield (
-            f"WAIT_TIMEOUT_HOURS ({settings.wait_timeout_hours:g}) must be less than JOURNAL_RETENTION_DAYS "
-            f"({settings.retention_days:g}) are: which run a task waits for would be forgotten too early"
+            f"WAIT_TIMEOUT_HOURS ({settings.wait_timeout_hours:g}) must be shorter than JOURNAL_RETENTION_DAYS "
+            f"({settings.retention_days:g}): otherwise the record of a wait could be deleted before the wait ends"
         )
     url = settings.resource_manager_url
     if not url.startswith("https://") and (settings.in_azure or not url.startswith(_LOCAL)):
@@ -110,16 +110,16 @@ def _topic_conflicts(settings: Settings) -> Iterator[str]:
     endpoint, has_key = settings.notify_topic_endpoint, settings.notify_topic_key is not None
     if endpoint is None:
         if has_key:
-            yield "NOTIFY_TOPIC_KEY means nothing without NOTIFY_TOPIC_ENDPOINT; set that one too"
+            yield "NOTIFY_TOPIC_KEY has no effect without NOTIFY_TOPIC_ENDPOINT; set NOTIFY_TOPIC_ENDPOINT too"
         return
     if (problem := _topic_problem(endpoint, has_key=has_key, in_azure=settings.in_azure)) is not None:
         yield f"NOTIFY_TOPIC_ENDPOINT {problem}"
 
 
 def _topic_problem(endpoint: str, *, has_key: bool, in_azure: bool) -> str | None:
-    """Why this endpoint of a custom topic cannot be used; None where it can.
+    """Return why the endpoint of a custom topic cannot be used; None if it can.
 
-    :param has_key: there is a key; without one the app's identity is used.
+    :param has_key: whether a key is configured. Without a key, the app's identity is used.
     """
     try:
         url = urlsplit(endpoint)
@@ -131,28 +131,32 @@ def _topic_problem(endpoint: str, *, has_key: bool, in_azure: bool) -> str | Non
     if url.scheme == "https":
         return None
     if in_azure or not is_loopback(url.hostname or ""):
-        return "must begin with https://, since a credential is sent there (http:// only from a laptop to itself)"
-    return None if has_key else "is http://, where no identity's token is sent; set NOTIFY_TOPIC_KEY, or use https://"
+        return (
+            "must begin with https://, since a credential is sent there (http:// is allowed only on your own machine)"
+        )
+    if has_key:
+        return None
+    return "is http://, which is not allowed for an identity's token; set NOTIFY_TOPIC_KEY, or use https://"
 
 
 def _topic_form_problem(url: SplitResult) -> str | None:
     if url.scheme not in ("http", "https") or not url.hostname:
         return "must begin with https://"
     if url.username or url.password or url.query or url.fragment:
-        return "must hold no user name, password, query or fragment"
+        return "must not contain a user name, password, query or fragment"
     if url.path.rstrip("/") != _TOPIC_PATH:
         return f"must end in {_TOPIC_PATH}"
     return None
 
 
 def _cloud_conflicts(settings: Settings) -> Iterator[str]:
-    """Check at start: an endpoint of another cloud would be refused only at the first event."""
+    """Check that endpoints belong to the cloud. Otherwise the error would occur only with the first event."""
     for name, url in (("KEY_VAULT_URL", settings.key_vault_url), ("JOURNAL_CONNECTION", settings.journal_connection)):
         found = cloud_of(url or "")
         if found is not None and found is not settings.cloud:
-            yield f"{name} is an endpoint of {found.name}, and AZURE_CLOUD is {settings.cloud.name}; correct one"
+            yield f"{name} is an endpoint of {found.name}, but AZURE_CLOUD is {settings.cloud.name}; correct one"
     if settings.cloud is not PUBLIC and settings.auth == "identity":
         yield (
-            f"AZURE_DEVOPS_AUTH is 'identity' in {settings.cloud.name}, whose tokens neither Azure DevOps Services "
-            "nor Azure DevOps Server takes; set it to 'pat'"
+            "AZURE_DEVOPS_AUTH is 'identity', but neither Azure DevOps Services nor Azure DevOps Server accepts tokens "
+            f"of {settings.cloud.name}; set it to 'pat'"
         )

@@ -1,4 +1,4 @@
-"""From a setting's text to its value. Each parser raises Unusable for a text that cannot be used. Pure."""
+"""Parsers that convert the text of a setting to its value. Each raises InvalidValue for an invalid text. Pure."""
 
 import base64
 import re
@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Final, TypeVar
 
 from shared.journal.backends import backend_of
-from shared.settings.setting import Unusable
+from shared.settings.setting import InvalidValue
 
 _FERNET_KEY_BYTES: Final = 32
 _HOST: Final = re.compile(r"[a-z0-9-]+(\.[a-z0-9-]+)*(:[1-9][0-9]{0,4})?", re.ASCII)
@@ -15,7 +15,10 @@ T = TypeVar("T")
 
 
 def number_of(unit: str) -> Callable[[str], float]:
-    """Return a parser of numbers above zero, in a unit."""
+    """Return a parser of numbers above zero.
+
+    :param unit: the unit, for the message.
+    """
 
     def parse(value: str) -> float:
         try:
@@ -23,7 +26,7 @@ def number_of(unit: str) -> Callable[[str], float]:
         except ValueError:
             number = -1.0
         if not 0 < number < float("inf"):
-            raise Unusable(f"must be a number of {unit} above zero")
+            raise InvalidValue(f"must be a number of {unit} above zero")
         return number
 
     return parse
@@ -32,30 +35,30 @@ def number_of(unit: str) -> Callable[[str], float]:
 def whole_number(value: str) -> int:
     """Return a whole number above zero."""
     if not value.isdecimal() or int(value) == 0:
-        raise Unusable("must be a whole number above zero")
+        raise InvalidValue("must be a whole number above zero")
     return int(value)
 
 
 def one_of(choices: Mapping[str, T]) -> Callable[[str], T]:
-    """Return a parser of names, each of which has a value."""
+    """Return a parser that accepts the keys of ``choices`` and returns the value of the key."""
 
     def parse(value: str) -> T:
         if value not in choices:
-            raise Unusable("must be " + " or ".join(f"'{name}'" for name in choices))
+            raise InvalidValue("must be " + " or ".join(f"'{name}'" for name in choices))
         return choices[value]
 
     return parse
 
 
 def matching(pattern: str, problem: str) -> Callable[[str], str]:
-    """Return a parser that takes a text if all of it matches the pattern, in any case.
+    """Return a parser that accepts a text if the whole text matches the pattern, in any case.
 
-    :param problem: what a text must be, for one that does not match.
+    :param problem: the message for a text that does not match.
     """
 
     def parse(value: str) -> str:
         if not re.fullmatch(pattern, value, re.IGNORECASE):
-            raise Unusable(problem)
+            raise InvalidValue(problem)
         return value
 
     return parse
@@ -66,7 +69,9 @@ def hosts(value: str) -> tuple[str, ...]:
     found = tuple(host.lower() for host in _parts(value))
     for host in found:
         if not _HOST.fullmatch(host):
-            raise Unusable(f"holds '{host}', which is not a host, as in tfs.contoso.com or tfs.contoso.com:8443")
+            raise InvalidValue(
+                f"contains '{host}', which is not a host such as tfs.contoso.com or tfs.contoso.com:8443"
+            )
     return found
 
 
@@ -75,17 +80,17 @@ def fernet_keys(value: str) -> tuple[str, ...]:
     keys = _parts(value)
     for number, key in enumerate(keys, 1):
         if not _is_fernet_key(key):
-            raise Unusable(
-                f"cannot be used: key {number} is not a Fernet key (32 bytes in URL-safe base64); make one with: "
+            raise InvalidValue(
+                f"cannot be used: key {number} is not a Fernet key (32 bytes in URL-safe base64); create one with: "
                 'python -c "from cryptography.fernet import Fernet; print(Fernet.generate_key().decode())"'
             )
     return keys
 
 
 def connection(value: str) -> str:
-    """Return the connection to a journal; see ``shared.journal.backends``."""
+    """Return the connection of a journal after checking it; see ``shared.journal.backends``."""
     if (problem := backend_of(value).problem(value)) is not None:
-        raise Unusable(problem)
+        raise InvalidValue(problem)
     return value
 
 

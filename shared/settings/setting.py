@@ -1,29 +1,29 @@
-"""One row of the table of settings."""
+"""A row of the table of settings."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar, overload
 
 ROW: Final = "setting"
-"""The key of a field's metadata that holds its row."""
+"""The key under which the metadata of a field holds its row."""
 
 T = TypeVar("T")
 
 
-class Unusable(Exception):
-    """A value cannot be used. The text continues "it …", as in "must be a number of seconds above zero"."""
+class InvalidValue(Exception):
+    """The value of a setting is invalid. The message continues "it …": "must be a number of seconds above zero"."""
 
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """A setting: what it is called, what it means, and how its text becomes a value.
+    """A setting: its name, its meaning and its parser.
 
-    :param name: the environment variable.
-    :param parse: returns the value; raises Unusable.
-    :param meaning: one table cell of docs/settings.md, in Markdown; names the unit.
-    :param default: as a user would write it; None if the setting may be missing.
-    :param is_secret: whether the value may hold a secret, and so never shows.
-    :param is_set_by_azure: whether Azure's hosts set it, and users do not.
+    :param name: the name of the environment variable.
+    :param parse: converts the text to the value; raises InvalidValue.
+    :param meaning: the description in docs/settings.md, in Markdown. It states the unit.
+    :param default: the text that applies if the setting is not set; None if the value is then None.
+    :param is_secret: whether the value may contain a secret and must never be shown.
+    :param is_set_by_azure: whether Azure sets it, not the user.
     """
 
     name: str
@@ -34,22 +34,22 @@ class Setting:
     is_set_by_azure: bool = False
 
     def read(self, environment: Mapping[str, str]) -> Any:
-        """Return the value; one that is empty is not set.
+        """Return the value. An empty text counts as not set.
 
-        :raises Unusable: with the whole problem; no secret is in the text.
+        :raises InvalidValue: the text is invalid. The message is complete and contains no secret.
         """
         text = environment.get(self.name, "").strip()
         if not text:
             return self.default_value
         try:
             return self.parse(text)
-        except Unusable as exc:
+        except InvalidValue as exc:
             shown = "" if self.is_secret else f"is '{text}'; it "
-            raise Unusable(f"{self.name} {shown}{exc}") from None
+            raise InvalidValue(f"{self.name} {shown}{exc}") from None
 
     @property
     def default_value(self) -> Any:
-        """Return the value of a setting that is not set."""
+        """Return the value that applies if the setting is not set."""
         return None if self.default is None else self.parse(self.default)
 
 
@@ -58,6 +58,6 @@ def setting(name: str, parse: Callable[[str], T], meaning: str, *, default: str,
 @overload
 def setting(name: str, parse: Callable[[str], T], meaning: str, **flags: bool) -> T | None: ...
 def setting(name: str, parse: Callable[[str], Any], meaning: str, **options: Any) -> Any:
-    """Declare a dataclass field that is read from a setting; see ``Setting``. A secret is not in the repr."""
+    """Declare a dataclass field whose value comes from a setting; see ``Setting``. The repr omits secrets."""
     row = Setting(name, parse, meaning, **options)
     return field(repr=not row.is_secret, metadata={ROW: row})

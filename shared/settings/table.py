@@ -1,6 +1,6 @@
-"""The table of settings: a field is a row. Adding a setting adds a field here, and nothing elsewhere.
+"""The table of settings. Each field is a row, so a new setting is a new field here and nothing else.
 
-docs/settings.md is made from the rows by ``make docs``.
+``make docs`` generates docs/settings.md from the rows.
 """
 
 import re
@@ -23,7 +23,7 @@ _WORKSPACE_ID: Final = re.sub("<[a-z]+>", "[^/]+", re.escape(_EXAMPLE_ID)) + "/*
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """Settings that have been checked. An optional one that is not set is None.
+    """The settings, after all checks. An optional setting that is not set is None.
 
     :param environment: where ``${NAME}`` in routes.yaml and a rotated PAT are looked up.
     """
@@ -38,8 +38,8 @@ class Settings:
     auth: Literal["identity", "pat"] = setting(
         "AZURE_DEVOPS_AUTH",
         parse.one_of(_AUTHS),
-        "`identity`: a Microsoft Entra token of the managed identity, or on a laptop of the user who is signed in. "
-        "`pat`: a personal access token",
+        "`identity`: a Microsoft Entra token of the managed identity, or locally of the signed-in user. `pat`: a "
+        "personal access token",
         default="identity",
     )
     pat_at_start: str | None = setting(
@@ -60,7 +60,7 @@ class Settings:
         "AZURE_CLOUD",
         parse.one_of(CLOUDS),
         "`AzureCloud`, `AzureUSGovernment` or `AzureChinaCloud`: the cloud to sign in to. `KEY_VAULT_URL` and "
-        "`JOURNAL_CONNECTION` must belong to it. Outside of the public cloud, `AZURE_DEVOPS_AUTH` must be `pat`",
+        "`JOURNAL_CONNECTION` must belong to it. Outside the public cloud, `AZURE_DEVOPS_AUTH` must be `pat`",
         default=PUBLIC.name,
     )
     journal_connection: str = setting(
@@ -107,7 +107,9 @@ class Settings:
     )
     notify_topic_key: str | None = setting(
         "NOTIFY_TOPIC_KEY",
-        parse.matching("[!-~]+", "holds characters that no key has; copy it again, whole: az eventgrid topic key list"),
+        parse.matching(
+            "[!-~]+", "contains characters that no key has; copy the whole key again: az eventgrid topic key list"
+        ),
         "With `NOTIFY_TOPIC_ENDPOINT`: the topic's key, if the app's identity (role *EventGrid Data Sender*) cannot be "
         "used",
         is_secret=True,
@@ -129,29 +131,29 @@ class Settings:
     wait_allowed_hosts: tuple[str, ...] = setting(
         "WAIT_ALLOWED_HOSTS",
         parse.hosts,
-        "Further hosts of Azure DevOps that a task may name, as `host` or `host:port`, separated by commas",
+        "Additional hosts of Azure DevOps that a waiting task may name, as `host` or `host:port`, separated by commas",
         default="",
     )
     wait_sweep_after_minutes: float = setting(
         "WAIT_SWEEP_AFTER_MINUTES",
         parse.number_of("minutes"),
-        "How many minutes a task waits for its run's event before the app asks Azure ML",
+        "How many minutes a task waits for its run's event before the app asks Azure ML for the run's status",
         default="30",
     )
-    # An agentless job's own token lives about 48 h; tasks that wait with the app's identity get a day more.
+    # The token of an agentless job is valid for about 48 h. After that, the app's identity can still complete the task.
     wait_timeout_hours: float = setting(
         "WAIT_TIMEOUT_HOURS", parse.number_of("hours"), "How many hours a task may wait", default="72"
     )
     workspace_id: str | None = setting(
         "AML_WORKSPACE_ID",
         parse.matching(_WORKSPACE_ID, f"must be a workspace's resource id, as in {_EXAMPLE_ID}"),
-        "The resource id of the workspace to ask. If it is not set, none is asked",
+        "The resource id of the workspace whose runs tasks wait for. If it is not set, the app does not ask Azure ML",
     )
     resource_manager_url: str = setting(
         "AZURE_RESOURCE_MANAGER_URL",
         str,
-        "Where Azure ML is asked. If it is not set, the Azure Resource Manager of `AZURE_CLOUD`: "
-        f"`{PUBLIC.resource_manager}` in the public cloud",
+        "The address of Azure Resource Manager, through which the app asks Azure ML. If it is not set, the one of "
+        f"`AZURE_CLOUD`: `{PUBLIC.resource_manager}` in the public cloud",
         default="",
     )
     worker_threads: int = setting(
@@ -176,16 +178,16 @@ class Settings:
 
     @property
     def in_azure(self) -> bool:
-        """Whether the app runs on one of Azure's own hosts."""
+        """Return whether the app runs in Azure."""
         return self.instance_id is not None or self.pod_name is not None
 
     @property
     def has_waits(self) -> bool:
-        """Whether tasks may wait for runs."""
+        """Return whether tasks can wait for runs."""
         return bool(self.wait_token_keys) or self.wait_keys_secret_name is not None
 
     def pat(self) -> str | None:
-        """Return the PAT in the environment, as it is now."""
+        """Return the PAT that is in the environment now."""
         return self.environment.get(_PAT)
 
 

@@ -1,9 +1,11 @@
-"""The post-back bridge: agentless tasks of Azure Pipelines wait for Azure ML runs, and no agent waits with them.
+"""The post-back bridge: agentless tasks of Azure Pipelines wait for Azure ML runs without occupying an agent.
 
-A task posts which run it waits for (``endpoint.py``, ``request.py``); the wait is kept in the journal (``waits.py``,
-``wait.py``); when the run has ended, the task is told (``tasks.py``), which ends it. That a run has ended is known from
-its event, from an event that came before the task (its final status is remembered), or from asking Azure ML
+1. A task sends a request that names the run it waits for (``endpoint.py``, ``request.py``, ``plan_url.py``).
+2. The journal stores the wait, with the task's token encrypted (``waits.py``, ``wait.py``, ``tokens.py``).
+3. When the run has ended, the task is completed (``task_result.py``, ``task_client.py``, ``task_protocol.py``).
+
+The end of a run is known from its event, which may arrive before or after the task's request, or from Azure ML
 (``sweep.py``, ``aml.py``).
 
-Imported only where the settings turn waits on.
+The package is imported only if the settings turn waits on.
 """

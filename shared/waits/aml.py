@@ -1,4 +1,4 @@
-"""Asks Azure ML what has become of a run, through Azure Resource Manager."""
+"""Gets the final status of a run from Azure ML, through Azure Resource Manager."""
 
 import json
 from datetime import datetime
@@ -17,13 +17,13 @@ API_VERSION: Final = "2024-04-01"
 
 
 class AmlRuns:
-    """The runs of one workspace. Safe for many threads."""
+    """The runs of one workspace. Thread-safe."""
 
     def __init__(self, manager_url: str, workspace_id: str, sender: Sender, credential: Credential) -> None:
         """
-        :param manager_url: Azure Resource Manager's, as in https://management.azure.com.
-        :param workspace_id: the workspace's resource id.
-        :param credential: gives tokens for Azure Resource Manager.
+        :param manager_url: the address of Azure Resource Manager, for example https://management.azure.com.
+        :param workspace_id: the resource id of the workspace.
+        :param credential: provides tokens for Azure Resource Manager.
         """
         self._manager_url = manager_url.rstrip("/")
         self.workspace_id = "/" + workspace_id.strip("/")
@@ -31,17 +31,17 @@ class AmlRuns:
         self._credential = credential
 
     def end_of(self, run_id: str, deadline: datetime) -> RunEnd | None:
-        """How a run has ended; None where it has not, or where the workspace has no such run.
+        """Return the end of a run; None if the run has not ended or does not exist in the workspace.
 
-        :raises RunStatusUnavailable: that cannot be found out.
+        :raises RunStatusUnavailable: Azure ML cannot be reached, or its answer has no status.
         """
         path = f"{quote(self.workspace_id)}/jobs/{quote(run_id, safe='')}?api-version={API_VERSION}"
         try:
             authorization = self._credential.authorization()
             request = HttpRequest("GET", self._manager_url + path)
             response = self._sender.send(self._manager_url, request, authorization, deadline)
-        except AzureDevOpsError as exc:  # no credential, no connection, no time
-            raise RunStatusUnavailable(f"Azure ML cannot be asked for run {run_id}: {exc}") from exc
+        except AzureDevOpsError as exc:  # no credential, no connection or no time
+            raise RunStatusUnavailable(f"cannot get the status of run {run_id} from Azure ML: {exc}") from exc
         if response.status == 401:
             self._credential.reject(authorization)
         status = _read_status(response, run_id)
@@ -54,9 +54,13 @@ def _read_status(response: HttpResponse, run_id: str) -> str | None:
         return None
     if response.status != 200:
         advice = "; give the app's identity the role Reader on the workspace" if response.status in {401, 403} else ""
-        raise RunStatusUnavailable(f"Azure ML answers HTTP {response.status} when asked for run {run_id}{advice}")
+        raise RunStatusUnavailable(
+            f"cannot get the status of run {run_id}: Azure ML answered HTTP {response.status}{advice}"
+        )
     try:
         status = json.loads(response.body)["properties"]["status"]
     except (ValueError, TypeError, KeyError, RecursionError) as exc:
-        raise RunStatusUnavailable(f"Azure ML's answer for run {run_id} names no status") from exc
+        raise RunStatusUnavailable(
+            f"cannot get the status of run {run_id}: the answer of Azure ML has no status"
+        ) from exc
     return str(status)

@@ -1,8 +1,8 @@
-"""``POST /api/waits``: from what a task sends to what it is answered, in time."""
+"""The endpoint ``POST /api/waits``: answers the request of a task within a few seconds."""
 
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from concurrent.futures import TimeoutError as TookTooLong
+from concurrent.futures import TimeoutError as AnswerTimeout
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
@@ -13,22 +13,22 @@ from shared.waits.plan_url import PlanUrls
 from shared.waits.request import read_request
 from shared.waits.waits import Waits
 
-# The task listens for 20 s (azure-pipelines-tasks, HTTP tasks' first call).
+# The task waits 20 s for the answer. Source: azure-pipelines-tasks, first call of the HTTP tasks.
 ANSWER_SECONDS: Final = 3.0
 _WORK_SECONDS: Final = 2.5
-_NOT_KEPT: Final = "the wait was not kept; run the job again"
+_NOT_STORED: Final = "the wait was not stored; run the job again"
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """An HTTP answer; the document becomes JSON."""
+    """An HTTP answer. The document is sent as JSON."""
 
     status: int
     document: Mapping[str, object]
 
 
 class Endpoint:
-    """Safe for many threads. The work is done beside, so that a slow store or Azure DevOps holds up no answer."""
+    """The endpoint. A thread pool does the work, so a slow store or Azure DevOps delays no answer. Thread-safe."""
 
     def __init__(
         self,
@@ -39,7 +39,7 @@ class Endpoint:
         answer_seconds: float = ANSWER_SECONDS,
         clock: Clock = utc_now,
     ) -> None:
-        """:param threads: how many requests may be at work at once; as many as the host has worker threads."""
+        """:param threads: how many requests can be processed at once: the number of the host's worker threads."""
         self._waits = waits
         self._plan_urls = plan_urls
         self._clock = clock
@@ -57,7 +57,9 @@ class Endpoint:
         except WaitsForAnother as exc:
             return Answer(409, {"error": str(exc)})
         except (JournalUnavailable, CredentialUnavailable) as exc:
-            return Answer(503, {"error": f"{exc}; {_NOT_KEPT}"})
-        except TookTooLong:
-            return Answer(503, {"error": f"nextstage did not get it done in {self._answer_seconds:g} s; {_NOT_KEPT}"})
+            return Answer(503, {"error": f"{exc}; {_NOT_STORED}"})
+        except AnswerTimeout:
+            return Answer(
+                503, {"error": f"nextstage could not finish within {self._answer_seconds:g} s; {_NOT_STORED}"}
+            )
         return Answer(202, {"run_id": request.run_id, "task_id": request.task.task_instance_id, "state": state.value})

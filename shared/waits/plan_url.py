@@ -1,8 +1,8 @@
-"""To which addresses a task's token may be sent. Pure.
+"""Checks the address to which a task's token is sent. Pure.
 
-``PlanUrl`` comes with the request, so whoever may call the function could have a token, or the app's own, sent
-anywhere. Only a plain address passes: every trick that makes two programs read one URL in two ways is refused by its
-characters.
+``PlanUrl`` is part of the request. Without a check, a caller could make the app send a token, even its own, to any
+address. Only plain addresses are accepted: the pattern excludes every character with which a URL could mean different
+things to different programs.
 """
 
 import re
@@ -18,20 +18,21 @@ _ADDRESS: Final = re.compile(
 _HTTPS_PORT: Final = 443
 _DEFAULT_PORTS: Final = {"https": _HTTPS_PORT, "http": 80}
 _SERVICES: Final = "dev.azure.com"
-# Each organization's older address: <organization>.visualstudio.com.
+# The older form of an organization's address: <organization>.visualstudio.com.
 _OLDER_SERVICES: Final = ".visualstudio.com"
 _LOOPBACK: Final = frozenset({"localhost", "127.0.0.1"})
 
 
 class PlanUrls:
-    """The addresses that Azure DevOps may have."""
+    """The addresses that are accepted as Azure DevOps."""
 
     def __init__(self, organization_url: str | None, allowed_hosts: Iterable[str], *, in_azure: bool) -> None:
         """
-        :param organization_url: the configured organization or collection; its host is allowed, and it alone is the one
-            where the app's own identity may be used.
-        :param allowed_hosts: further hosts, each ``host`` or ``host:port``.
-        :param in_azure: False lets ``http`` pass for the organization's own address, if that is on this machine.
+        :param organization_url: the configured organization or collection. Its host is accepted, and the app's own
+            identity may be used only there.
+        :param allowed_hosts: additional hosts, each ``host`` or ``host:port``.
+        :param in_azure: whether the app runs in Azure. If not, ``http`` is accepted for the organization's own address,
+            provided that it is on this machine.
         """
         self._organization = _normal(organization_url) if organization_url else None
         self._hosts = {(_SERVICES, _HTTPS_PORT)} | {_host_and_port(host) for host in allowed_hosts}
@@ -46,10 +47,10 @@ class PlanUrls:
             self._local = own
 
     def problem(self, url: str) -> str | None:
-        """What is wrong with an address, and what would be right; None where nothing is."""
+        """Return what is wrong with an address, and how to correct it; None if it is accepted."""
         match = _ADDRESS.fullmatch(url)
         if match is None or any(part in {".", ".."} for part in match["path"].split("/")):
-            return "must be a plain https address without user name, query or fragment, as in https://dev.azure.com/contoso/"
+            return "must be a plain https address without user name, query or fragment, such as https://dev.azure.com/contoso/"
         scheme, host = match["scheme"].lower(), match["host"].lower()
         port = int(match["port"] or _DEFAULT_PORTS[scheme])
         if scheme == "http":
@@ -57,10 +58,10 @@ class PlanUrls:
         if (host, port) in self._hosts or (host.endswith(_OLDER_SERVICES) and port == _HTTPS_PORT):
             return None
         shown = host if port == _HTTPS_PORT else f"{host}:{port}"
-        return f"names {shown}, which is not Azure DevOps; add it to WAIT_ALLOWED_HOSTS if it is your server"
+        return f"has the host {shown}, which is not Azure DevOps; add it to WAIT_ALLOWED_HOSTS if it is your server"
 
     def is_own_organization(self, url: str) -> bool:
-        """Whether an address that has no problem is the configured organization's."""
+        """Return whether an accepted address is that of the configured organization."""
         return self._organization is not None and _normal(url) == self._organization
 
 
@@ -70,7 +71,7 @@ def _host_and_port(host: str) -> tuple[str, int]:
 
 
 def _normal(url: str) -> str:
-    """One spelling for an organization's two addresses."""
+    """Convert the two forms of an organization's address to the same string."""
     plain = url.strip().rstrip("/").lower()
     older = re.fullmatch(r"https://([a-z0-9-]+)\.visualstudio\.com(/defaultcollection)?", plain)
     return f"https://{_SERVICES}/{older[1]}" if older else plain

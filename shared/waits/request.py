@@ -1,7 +1,7 @@
-"""What a task says when it asks to be told of a run's end: its coordinates, its token, the run. Pure.
+"""The request of a task that waits for a run: the task's coordinates, its token and the run. Pure.
 
-Both AzureFunction and InvokeRESTAPI send the coordinates as headers by default. Source: the tasks' own definitions
-(azure-pipelines-tasks, task.json, input ``headers``).
+The tasks AzureFunction and InvokeRESTAPI send the coordinates as headers by default. Source: azure-pipelines-tasks,
+task.json of both tasks, input ``headers``.
 """
 
 import json
@@ -21,7 +21,7 @@ MAX_BODY_BYTES: Final = 64 * 1024
 _GUID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII | re.IGNORECASE)
 _HUB: Final = re.compile(r"[a-z]{1,32}", re.ASCII | re.IGNORECASE)
 _TOKEN: Final = re.compile(r"[A-Za-z0-9._~+/=:-]{1,8192}", re.ASCII)
-# Azure ML's names of jobs: letters, digits, dashes and underscores; the children's have dots and colons too.
+# Names of Azure ML jobs have letters, digits, dashes and underscores. Names of child jobs also have dots and colons.
 _RUN_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:-]{0,254}", re.ASCII)
 _WORKSPACE: Final = re.compile(r"[A-Za-z0-9_.()/ -]{1,400}", re.ASCII)
 _MACRO: Final = re.compile(r"\$[(\[{]")
@@ -29,9 +29,9 @@ _MACRO: Final = re.compile(r"\$[(\[{]")
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """One task of one job of one run of a pipeline: where Azure DevOps finds it.
+    """The coordinates of a task in Azure DevOps: one task of one job of one pipeline run.
 
-    :param plan_url: the organization's or collection's address, no final slash.
+    :param plan_url: the address of the organization or collection, without a final slash.
     """
 
     plan_url: str
@@ -44,7 +44,7 @@ class Task:
 
     @property
     def key(self) -> str:
-        """SHA-256, in hex, of what tells the task from all others."""
+        """The SHA-256 of the coordinates, in hex. It identifies the task."""
         return sha256(json.dumps([part.lower() for part in asdict(self).values()]).encode()).hexdigest()
 
     def __str__(self) -> str:
@@ -53,9 +53,9 @@ class Task:
 
 @dataclass(frozen=True, slots=True)
 class WaitRequest:
-    """A task wants to be told when a run has ended.
+    """A task asks to be completed when a run has ended.
 
-    :param workspace: the workspace's name or resource id; None where the run may be in any.
+    :param workspace: the name or resource id of the run's workspace; None if any workspace will do.
     """
 
     task: Task
@@ -65,9 +65,9 @@ class WaitRequest:
 
 
 def read_request(headers: Mapping[str, str], body: bytes, plan_urls: PlanUrls) -> WaitRequest:
-    """Read what a task has sent: coordinates from the headers, or else from the body.
+    """Read the request of a task. A coordinate that is not in the headers may be in the body.
 
-    :raises InvalidWait: names every wrong field; shows no token.
+    :raises InvalidWait: a field is wrong. The error lists every wrong field and contains no token.
     """
     problems: dict[str, str] = {}
     document = _read_body(body, problems)
@@ -75,7 +75,9 @@ def read_request(headers: Mapping[str, str], body: bytes, plan_urls: PlanUrls) -
     found = {name: _coordinate_problem(name, value, plan_urls) for name, value in given.items()}
     run_id, workspace = document.get("run_id"), document.get("workspace")
     if "body" not in problems:
-        found["run_id"] = _text_problem(run_id, _RUN_ID, "the name of an Azure ML job, as 'az ml job create' prints it")
+        found["run_id"] = _text_problem(
+            run_id, _RUN_ID, "the name of an Azure ML job, as printed by 'az ml job create'"
+        )
         if workspace is not None and workspace != "":
             found["workspace"] = _text_problem(workspace, _WORKSPACE, "a workspace's name or resource id")
     if problems := problems | {name: problem for name, problem in found.items() if problem is not None}:
@@ -89,7 +91,7 @@ def read_request(headers: Mapping[str, str], body: bytes, plan_urls: PlanUrls) -
 
 
 def _read_body(body: bytes, problems: dict[str, str]) -> dict[str, Any]:
-    example = 'must be JSON as in {"run_id": "$(runId)"}'
+    example = 'must be a JSON object such as {"run_id": "$(runId)"}'
     if len(body) > MAX_BODY_BYTES:
         problems["body"] = f"has more than {MAX_BODY_BYTES} bytes; it {example}"
         return {}
@@ -114,17 +116,19 @@ def _coordinate_problem(name: str, value: str, plan_urls: PlanUrls) -> str | Non
     if not value:
         return "is missing; the task sends it as a header unless its 'headers' input was changed"
     if name == "AuthToken":
-        wrong = "was not replaced by Azure Pipelines" if _MACRO.match(value) else "has characters that no token has"
+        wrong = (
+            "was not replaced by Azure Pipelines" if _MACRO.match(value) else "contains characters that no token has"
+        )
         return None if _TOKEN.fullmatch(value) else f"{wrong}; it must be $(system.AccessToken)"
     if name == "PlanUrl" and not _MACRO.match(value):
         return plan_urls.problem(value)
-    pattern, what = (_HUB, "letters only, as in 'build'") if name == "HubName" else (_GUID, "a GUID")
+    pattern, what = (_HUB, "letters only, such as 'build'") if name == "HubName" else (_GUID, "a GUID")
     return _text_problem(value, pattern, what)
 
 
 def _text_problem(value: object, pattern: re.Pattern[str], what: str) -> str | None:
     if not isinstance(value, str) or not value:
-        return f"is missing or not text; it must be {what}"
+        return f"is missing or not a string; it must be {what}"
     if _MACRO.match(value):
-        return f"is {value[:60]!r}, which Azure Pipelines did not replace; is the variable set where it is read?"
+        return f"is {value[:60]!r}, which Azure Pipelines did not replace; check that this variable exists in the job"
     return None if pattern.fullmatch(value) else f"is {value[:60]!r}; it must be {what}"

@@ -1,4 +1,7 @@
-"""Looks after tasks that wait: events can be lost, or never have been subscribed, and tasks be left untold."""
+"""The sweep, which finishes waits that no event has finished.
+
+The event of a run can be lost or have no subscription, and completing a task can fail.
+"""
 
 import logging
 from contextlib import suppress
@@ -13,31 +16,31 @@ from shared.journal.journal import Journal
 from shared.journal.records import Record, Selection
 from shared.telemetry import Outcome
 from shared.waits.aml import AmlRuns
-from shared.waits.task_result import Telling, telling_of, telling_of_silence
+from shared.waits.task_result import TaskResult, result_of, timeout_result
 from shared.waits.wait import OPEN_STATES, WAIT_PREFIX, Wait, names_workspace
 from shared.waits.waits import Waits
 
 MAX_WAITS: Final = 5000
 # The host ends a function after a minute (functionTimeout in host.json).
 MAX_DURATION: Final = timedelta(seconds=40)
-_TELL_SECONDS: Final = 15.0
-# A task that cannot be told for so long after its time is up is not told at all.
+_COMPLETE_SECONDS: Final = 15.0
+# A task that still cannot be completed this long after its timeout is given up.
 _GRACE: Final = timedelta(days=1)
 
 _log = logging.getLogger("nextstage.sweep")
 
 
 @dataclass(slots=True)
-class Swept:
-    """What came of a sweep, as counts of waits."""
+class SweepResult:
+    """The result of a sweep, as numbers of waits."""
 
     open: int = 0
-    told: int = 0
+    completed: int = 0
     given_up: int = 0
 
 
 class Sweep:
-    """Tells tasks what is known already, asks Azure ML for the rest, and ends what has waited for too long."""
+    """Completes tasks whose run has ended, asks Azure ML about the other runs, and ends waits after the timeout."""
 
     def __init__(
         self,
@@ -50,9 +53,9 @@ class Sweep:
         clock: Clock = utc_now,
     ) -> None:
         """
-        :param runs: None where Azure ML is not asked.
-        :param after: for how long an event is waited for before Azure ML is asked.
-        :param timeout: for how long a task may wait.
+        :param runs: where to ask for the status of runs; None if Azure ML is not asked.
+        :param after: how long to wait for the event before Azure ML is asked.
+        :param timeout: how long a task may wait.
         """
         self._journal = journal
         self._waits = waits
@@ -61,34 +64,34 @@ class Sweep:
         self._timeout = timeout
         self._clock = clock
 
-    def run(self) -> Swept:
-        """Look at every open wait once, the oldest first, for at most ``MAX_DURATION``.
+    def run(self) -> SweepResult:
+        """Check every open wait once, oldest first, for at most ``MAX_DURATION``.
 
         :raises JournalUnavailable: the store does not answer.
         """
         ends_at = self._clock() + MAX_DURATION
-        swept = Swept()
+        result = SweepResult()
         runs = self._runs
         found = self._journal.select(Selection(route_prefix=WAIT_PREFIX, states=OPEN_STATES), MAX_WAITS)
         for record in sorted(found, key=lambda record: Wait.of(record).registered_at):
             if self._clock() >= ends_at:
-                _log.warning("the sweep ran out of time; the next one goes on with the waits that are left")
+                _log.warning("the sweep ran out of time; the next sweep checks the remaining waits")
                 break
-            swept.open += 1
+            result.open += 1
             wait = Wait.of(record)
             try:
-                end = self._waits.known_end(wait) or self._ask(wait, runs, ends_at)
+                end = self._waits.known_end(wait) or self._ask_azure_ml(wait, runs, ends_at)
             except RunStatusUnavailable as exc:
-                _log.warning("%s; the other waits of this sweep are left to their events", exc)
+                _log.warning("%s; this sweep does not ask Azure ML again", exc)
                 end = runs = None
             if end is not None:
-                self._tell(record, telling_of(end), ends_at, swept)
+                self._complete(record, result_of(end), ends_at, result)
             elif self._age(wait) > self._timeout:
-                self._end(record, wait, ends_at, swept)
-        _log.info("%d tasks wait; %d were told, %d given up", swept.open, swept.told, swept.given_up)
-        return swept
+                self._time_out(record, wait, ends_at, result)
+        _log.info("%d tasks wait; %d were completed, %d given up", result.open, result.completed, result.given_up)
+        return result
 
-    def _ask(self, wait: Wait, runs: AmlRuns | None, ends_at: datetime) -> RunEnd | None:
+    def _ask_azure_ml(self, wait: Wait, runs: AmlRuns | None, ends_at: datetime) -> RunEnd | None:
         """:raises RunStatusUnavailable: Azure ML does not answer."""
         if runs is None or self._age(wait) <= self._after or not names_workspace(wait.workspace, runs.workspace_id):
             return None
@@ -97,20 +100,25 @@ class Sweep:
     def _age(self, wait: Wait) -> timedelta:
         return self._clock() - wait.registered_at
 
-    def _end(self, record: Record, wait: Wait, ends_at: datetime, swept: Swept) -> None:
+    def _time_out(self, record: Record, wait: Wait, ends_at: datetime, result: SweepResult) -> None:
         hours = self._timeout / timedelta(hours=1)
         _log.error(
-            "%s waits for run %s since %s; after %g h it fails", wait.task, wait.run_id, wait.registered_at, hours
+            "%s has waited for run %s since %s and fails after %g h (WAIT_TIMEOUT_HOURS)",
+            wait.task,
+            wait.run_id,
+            wait.registered_at,
+            hours,
         )
-        told = self._tell(record, telling_of_silence(wait.run_id, hours), ends_at, swept)
-        if not told and self._age(wait) > self._timeout + _GRACE:
-            with suppress(ClaimLost):  # somebody else has just taken it up
-                self._waits.give_up(record, f"{wait.task} could not be told for {_GRACE.days} day that its time is up")
-                swept.given_up += 1
+        completed = self._complete(record, timeout_result(wait.run_id, hours), ends_at, result)
+        if not completed and self._age(wait) > self._timeout + _GRACE:
+            with suppress(ClaimLost):  # another worker has just claimed it
+                reason = f"{wait.task} timed out and could not be completed within {_GRACE.days} day after that"
+                self._waits.give_up(record, reason)
+                result.given_up += 1
 
-    def _tell(self, record: Record, telling: Telling, ends_at: datetime, swept: Swept) -> bool:
-        deadline = min(ends_at, self._clock() + timedelta(seconds=_TELL_SECONDS))
-        decision = self._waits.tell(record, telling, deadline)
-        told = decision is None or decision.outcome is not Outcome.DEFERRED
-        swept.told += told
-        return told
+    def _complete(self, record: Record, task_result: TaskResult, ends_at: datetime, result: SweepResult) -> bool:
+        deadline = min(ends_at, self._clock() + timedelta(seconds=_COMPLETE_SECONDS))
+        decision = self._waits.complete(record, task_result, deadline)
+        completed = decision is None or decision.outcome is not Outcome.DEFERRED
+        result.completed += completed
+        return completed

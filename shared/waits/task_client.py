@@ -1,4 +1,4 @@
-"""Tells a task of its end, writes to its log, asks whether it is over: with its own token, or the app's identity."""
+"""The client for tasks in Azure DevOps: completes a task, writes to its log, and reads whether it has ended."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,10 +14,10 @@ from shared.waits.request import Task
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """What may be used to speak for a task.
+    """The credentials that may be used for a task.
 
-    :param token: the task's own; None where it cannot be read any more.
-    :param identity: whether the app's own identity may be used where the token is not taken.
+    :param token: the task's own token; None if it can no longer be decrypted.
+    :param identity: whether the app's own identity may be used if Azure DevOps rejects the token.
     """
 
     token: Secret | None
@@ -25,39 +25,39 @@ class Access:
 
 
 class TasksClient:
-    """Speaks to Azure DevOps about tasks. Every call ends before its deadline. Safe for many threads."""
+    """Sends requests about tasks to Azure DevOps. Every call ends before its deadline. Thread-safe."""
 
     def __init__(self, sender: Sender, credential: Credential) -> None:
-        """:param credential: the app's own."""
+        """:param credential: the app's own credential."""
         self._sender = sender
         self._credential = credential
 
     def complete(self, task: Task, access: Access, result: str, deadline: datetime) -> None:
-        """End the task.
+        """Complete the task.
 
-        :raises AzureDevOpsError: one per kind of answer; only after AnswerLost may the task have ended.
+        :raises AzureDevOpsError: the task was not completed. After AnswerLost, it may have been.
         """
         self._call(task, access, protocol.complete_task(task, result), deadline)
 
     def is_over(self, task: Task, access: Access, deadline: datetime) -> bool:
-        """Whether the task has ended.
+        """Return whether the task has ended.
 
-        :raises AzureDevOpsError: it is not known; RequestRefused where there is no such task or plan any more.
+        :raises AzureDevOpsError: the answer is unknown. RequestRefused if the task or its plan no longer exists.
         """
         response = self._call(task, access, protocol.list_records(task), deadline)
         return protocol.read_is_over(decipher(response), task)
 
     def say(self, task: Task, access: Access, lines: Sequence[str], deadline: datetime) -> None:
-        """Show lines to whoever looks at the task now.
+        """Show lines in the live console of the task.
 
-        :raises AzureDevOpsError: they may not be shown.
+        :raises AzureDevOpsError: the lines may not have been shown.
         """
         self._call(task, access, protocol.append_to_feed(task, lines), deadline)
 
     def write_log(self, task: Task, access: Access, lines: Sequence[str], deadline: datetime) -> None:
-        """Give the task a log of these lines, for whoever looks later.
+        """Write a permanent log for the task.
 
-        :raises AzureDevOpsError: it may have none, or an empty one.
+        :raises AzureDevOpsError: the task may have no log or an empty one.
         """
         created = self._call(task, access, protocol.create_log(task), deadline)
         log_id = protocol.read_log_id(decipher(created))
@@ -65,7 +65,7 @@ class TasksClient:
         self._call(task, access, protocol.attach_log(task, log_id), deadline)
 
     def _call(self, task: Task, access: Access, request: HttpRequest, deadline: datetime) -> HttpResponse:
-        """Send with the task's token; where that is not taken, once with the app's own identity."""
+        """Send with the task's token. If it is rejected, send once with the app's identity, if that is permitted."""
         if access.token is not None:
             response = self._sender.send(task.plan_url, request, f"Bearer {access.token.value}", deadline)
             try:
@@ -73,7 +73,7 @@ class TasksClient:
             except CredentialRejected:
                 if not access.identity:
                     raise CredentialRejected(
-                        f"the token of {task} is not taken any more, and the app's own identity is not used for it"
+                        f"Azure DevOps rejects the token of {task}, and the app's own identity may not be used for it"
                     ) from None
             else:
                 return response

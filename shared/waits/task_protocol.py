@@ -1,7 +1,7 @@
-"""The part of Azure DevOps' task API that ends an agentless task, as plain data: requests and answers. No I/O.
+"""The requests and answers of Azure DevOps' task API that complete an agentless task. Pure.
 
-Source: Azure DevOps REST API, distributedtask - Events, Logs and Records; the events' version and body as the
-documentation of the tasks gives them ("Where should a task signal completion?").
+Source: Azure DevOps REST API, distributedtask - Events, Logs and Records. For the version and body of events:
+documentation of the tasks, "Where should a task signal completion?".
 """
 
 import json
@@ -19,7 +19,7 @@ API_VERSION: Final = "7.1-preview.1"
 
 
 def complete_task(task: Task, result: str) -> HttpRequest:
-    """``POST …/events``: the task has come to its end.
+    """Return the request that completes a task: ``POST …/events``.
 
     :param result: ``succeeded``, ``failed`` or ``canceled``.
     """
@@ -28,12 +28,12 @@ def complete_task(task: Task, result: str) -> HttpRequest:
 
 
 def list_records(task: Task) -> HttpRequest:
-    """``GET …/timelines/{id}/records``: what has become of the plan's tasks."""
+    """Return the request for the states of the plan's tasks: ``GET …/timelines/{id}/records``."""
     return _request("GET", task, f"timelines/{task.timeline_id}/records")
 
 
 def read_is_over(document: Any, task: Task) -> bool:
-    """Read ``list_records``: whether the task has ended, however.
+    """Read the answer to ``list_records``. Return whether the task has ended, with any result.
 
     :raises RequestRefused: the plan has no such task.
     :raises AnswerLost: the answer is not a list of records.
@@ -48,36 +48,36 @@ def read_is_over(document: Any, task: Task) -> bool:
 
 
 def append_to_feed(task: Task, lines: Sequence[str]) -> HttpRequest:
-    """``POST …/feed``: lines for whoever looks at the task now."""
+    """Return the request that shows lines in the live console: ``POST …/feed``."""
     path = f"timelines/{task.timeline_id}/records/{task.task_instance_id}/feed"
     return _request("POST", task, path, {"value": list(lines), "count": len(lines)})
 
 
 def create_log(task: Task) -> HttpRequest:
-    """``POST …/logs``: a log for whoever looks at the task later."""
+    """Return the request that creates a log: ``POST …/logs``."""
     return _request("POST", task, "logs", {"path": f"logs\\{task.task_instance_id}"})
 
 
 def read_log_id(document: Any) -> int:
-    """Read ``create_log``.
+    """Read the answer to ``create_log``. Return the id of the log.
 
-    :raises AnswerLost: the answer names no log.
+    :raises AnswerLost: the answer contains no log id.
     """
     log_id = document.get("id") if isinstance(document, dict) else None
     if type(log_id) is not int:
-        raise AnswerLost("the answer names no log")
+        raise AnswerLost("the answer contains no log id")
     return log_id
 
 
 def append_to_log(task: Task, log_id: int, lines: Sequence[str]) -> HttpRequest:
-    """``POST …/logs/{id}``: the lines as they are, not JSON."""
+    """Return the request that writes lines into a log, as plain text: ``POST …/logs/{id}``."""
     text = "".join(f"{line}\n" for line in lines).encode()
     request = _request("POST", task, f"logs/{log_id}")
     return azure_devops_request(request.method, request.url, text, "application/octet-stream")
 
 
 def attach_log(task: Task, log_id: int) -> HttpRequest:
-    """``PATCH …/records``: the log belongs to the task."""
+    """Return the request that attaches a log to the task: ``PATCH …/records``."""
     record = {"id": task.task_instance_id, "log": {"id": log_id, "path": f"logs\\{task.task_instance_id}"}}
     return _request("PATCH", task, f"timelines/{task.timeline_id}/records", {"value": [record], "count": 1})
 

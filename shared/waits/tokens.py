@@ -1,4 +1,7 @@
-"""Keeps tasks' tokens so that whoever reads the journal's storage cannot use them (Fernet: AES-128-CBC and HMAC)."""
+"""Encrypts the tokens of tasks, so read access to the journal does not reveal them.
+
+The method is Fernet: AES-128-CBC with an HMAC.
+"""
 
 from collections.abc import Callable, Sequence
 
@@ -9,13 +12,14 @@ from shared.errors import CredentialUnavailable
 
 
 class TokenSeal:
-    """Encrypts with the first key, decrypts with any, so keys can be rotated. Safe for many threads.
+    """Encrypts with the first key and decrypts with any key, so keys can be rotated. Thread-safe.
 
-    The keys are read when they are first needed, and again where they open nothing: they may have been rotated.
+    The keys are read when they are first needed. If none of them decrypts a token, they are read again, since they may
+    have been rotated.
     """
 
     def __init__(self, read_keys: Callable[[], Sequence[Secret]]) -> None:
-        """:param read_keys: gives Fernet keys, the newest first; raises CredentialUnavailable where it gives none."""
+        """:param read_keys: returns Fernet keys, newest first; raises CredentialUnavailable if there are none."""
         self._read_keys = read_keys
         self._fernet: MultiFernet | None = None
 
@@ -27,7 +31,7 @@ class TokenSeal:
         return self._keys().encrypt(token.value.encode()).decode()
 
     def open(self, sealed: str) -> Secret | None:
-        """Decrypt a token; None where no key does.
+        """Decrypt a token. Return None if no key can decrypt it.
 
         :raises CredentialUnavailable: there is no key.
         """
@@ -51,6 +55,6 @@ class TokenSeal:
             except ValueError as exc:
                 raise CredentialUnavailable(
                     "the keys for waiting tasks' tokens are not Fernet keys (32 bytes in URL-safe base64, separated by "
-                    "commas); mend the secret that WAIT_TOKEN_KEYS_SECRET_NAME names"
+                    "commas); correct the secret that WAIT_TOKEN_KEYS_SECRET_NAME names"
                 ) from exc
         return fernet

@@ -1,1 +1,1 @@
-"""Kills a worker process before and after every call that a delivery makes, and lets another one finish."""
+"""Kills a worker process before and after every call of a delivery, and lets another worker finish."""

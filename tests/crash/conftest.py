@@ -1,4 +1,4 @@
-"""The process that forks workers, and the journals that they write."""
+"""The process that forks workers, and the journals that the workers write."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,7 +21,7 @@ def workers() -> Iterator[Workers]:
 
 @pytest.fixture(params=["sqlite", "tables"])
 def empty_journal(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[EmptyJournal]:
-    """Each backend in turn."""
+    """Return a function that returns an empty journal, for each backend in turn."""
     if request.param == "tables":
         connection = request.getfixturevalue("azurite").connection_string
         table = TablesStore(connection, no_identity)

@@ -1,4 +1,4 @@
-"""What a worker acts on: an emulator and a journal, which outlive it."""
+"""The environment of the workers: an emulator and a journal, which outlive each worker."""
 
 import json
 import subprocess
@@ -18,9 +18,9 @@ from tests.support import ROOT
 from tests.support.canaries import secret
 
 EmptyJournal = Callable[[], tuple[str, Store]]
-"""Gives an empty journal: its connection, and its store to look at."""
+"""Returns an empty journal: its connection, and its store for inspection."""
 
-LONG_AGO, EARLIER, NOW = -400, -200, 0  # seconds; each longer than a lease before the next
+LONG_AGO, EARLIER, NOW = -400, -200, 0  # seconds; more than a lease apart
 
 ROUTE = """version: 1
 routes:
@@ -48,7 +48,7 @@ pipelines:
 
 
 class Workers:
-    """Workers that are forked from one process, which has imported the app already."""
+    """Workers that are forked from one process that has already imported the app."""
 
     def __init__(self) -> None:
         self._server = subprocess.Popen(
@@ -61,7 +61,7 @@ class Workers:
         )
 
     def run(self, plan: dict[str, Any]) -> tuple[int, list[str]]:
-        """Do a step in a process of its own; returns its exit code and the points it passed."""
+        """Run a step in a new process, and return its exit code and the points that it passed."""
         assert self._server.stdin is not None
         assert self._server.stdout is not None
         self._server.stdin.write(json.dumps(plan) + "\n")
@@ -81,7 +81,7 @@ class Workers:
 
 @dataclass
 class Stage:
-    """An emulator and a journal, on which one worker after the other acts."""
+    """An emulator and a journal, which one worker after the other uses."""
 
     workers: Workers
     emulator: Emulator
@@ -89,12 +89,12 @@ class Stage:
     store: Store
     environment: dict[str, str]
     offset_seconds: list[int]
-    """How far the clocks of the worker that is at work, and so of Azure DevOps then, are in the past."""
+    """How many seconds the clocks of the current worker and of the emulator are in the past."""
 
     def work(
         self, offset_seconds: int, *, crash_at: int | None = None, die_within: str | None = None, **action: Any
     ) -> tuple[int, list[str]]:
-        """Do a step in a process of its own; returns its exit code and the points it passed."""
+        """Run a step in a new process, and return its exit code and the points that it passed."""
         self.offset_seconds[:] = [offset_seconds]
         return self.workers.run(
             {
@@ -111,7 +111,7 @@ class Stage:
 def new_stage(
     workers: Workers, folder: Path, empty_journal: EmptyJournal, route: str = ROUTE, **settings: str
 ) -> Iterator[Stage]:
-    """Set a stage on which nothing has happened yet."""
+    """Set up a new stage."""
     (folder / "pipelines.yaml").write_text(PIPELINES)
     (folder / "routes.yaml").write_text(route)
     offset = [0]

@@ -1,7 +1,7 @@
-"""Wherever a worker dies, the next one finishes its work: exactly one run, one final record.
+"""After a worker has crashed at any point, the next one finishes its work: exactly one run, one final record.
 
-The points at which a worker dies are those that a delivery really passes: a scenario is played once without a crash,
-and then once for each point that it printed. A call that is added to the code is covered by itself.
+The points are those that a delivery actually passes. A scenario runs once without a crash, and then once for each point
+that it printed. A call that is added to the code is therefore covered automatically.
 """
 
 from collections.abc import Iterator
@@ -26,7 +26,7 @@ DELIVER: dict[str, Any] = {"action": "deliver", "event": run_completed("run-1")}
 
 
 def check(stage: Stage) -> None:
-    """One run in the books, one record, and it is final and names that run."""
+    """Check that there is one run and one record, and that the record is final and names the run."""
     (run,) = stage.emulator.books.runs
     records = [found for found in stage.store.select(Selection(), 100) if not found.key.route.startswith("$")]
     (record,) = records
@@ -36,7 +36,7 @@ def check(stage: Stage) -> None:
 
 @pytest.mark.parametrize("variant", VARIANTS)
 @pytest.mark.parametrize("story", ["fresh", "answer-lost-after-queuing", "answer-lost-before-queuing"])
-def test_a_worker_that_dies_at_any_point(
+def test_a_worker_may_crash_at_any_point_of_a_delivery(
     workers: Workers, tmp_path: Path, empty_journal: EmptyJournal, story: str, variant: str
 ) -> None:
     @contextmanager
@@ -62,7 +62,7 @@ def test_a_worker_that_dies_at_any_point(
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
-def test_a_worker_that_dies_within_the_request(
+def test_a_worker_may_crash_during_the_request(
     workers: Workers, tmp_path: Path, empty_journal: EmptyJournal, variant: str
 ) -> None:
     with new_stage(workers, tmp_path, empty_journal, VARIANTS[variant]) as stage:

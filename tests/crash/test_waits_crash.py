@@ -1,7 +1,7 @@
-"""Wherever a worker dies while a task waits: the task is told exactly once, and the wait ends.
+"""If a worker crashes at any point while a task waits, the task is completed exactly once, and the wait ends.
 
-The points are those that a step really passes, as in ``test_crash_matrix``. To die before a call is to die after the
-one before it, so a worker dies before its first call and after each.
+The points are those that a step actually passes, as in ``test_crash_matrix``. A crash before a call is the same as a
+crash after the previous call, so a worker crashes before its first call and after each call.
 """
 
 import json
@@ -26,19 +26,19 @@ EVENT = event_text("RunStatusChanged", {"runId": "run-1", "runStatus": "Complete
 
 @dataclass
 class Scene:
-    """A stage, and a task that waits."""
+    """A stage and a waiting task."""
 
     stage: Stage
     task: StartedTask
 
     def step(self, action: str, offset: int, crash_at: int | None = None) -> tuple[int, list[str]]:
-        """Do a step in a process of its own; returns its exit code and the points it passed."""
+        """Run a step in a new process, and return its exit code and the points that it passed."""
         return self.stage.work(
             offset, crash_at=crash_at, action=action, headers=self.task.headers, body=BODY, event=EVENT
         )
 
     @property
-    def told(self) -> TaskRecord:
+    def task_record(self) -> TaskRecord:
         return self.stage.emulator.books.task_hub.task(self.task.record.id)
 
     @property
@@ -46,12 +46,12 @@ class Scene:
         return next(self.stage.store.select(Selection(route_prefix=WAIT_PREFIX), 10), None)
 
     def check(self) -> None:
-        """The task was told exactly once, and its wait is over; where none was kept, nobody told it anything."""
+        """Check that the task was completed exactly once and its wait is over; without a wait, it was not completed."""
         wait = self.wait
         if wait is None:
-            assert self.told.completions == 0
+            assert self.task_record.completions == 0
             return
-        assert (self.told.completions, self.told.result) == (1, "succeeded")
+        assert (self.task_record.completions, self.task_record.result) == (1, "succeeded")
         assert wait.state is State.COMPLETED
         assert not Wait.of(wait).sealed_token
 
@@ -59,13 +59,13 @@ class Scene:
 STORIES = {
     "the event after the task": (["register"], "deliver"),
     "the task after the event": (["deliver"], "register"),
-    "the event again, the answer lost after it was heard": (["register", "lost-after"], "deliver"),
-    "the event again, the answer lost before it was heard": (["register", "lost-before"], "deliver"),
-    "a sweep, the task told before its answer": (["deliver", "register"], "sweep"),
+    "the event again, after the task was completed and the answer lost": (["register", "lost-after"], "deliver"),
+    "the event again, after the request to complete the task was lost": (["register", "lost-before"], "deliver"),
+    "a sweep, after the task was completed during its registration": (["deliver", "register"], "sweep"),
 }
 
 
-# What the stores differ in shows in the first two.
+# The first two stories cover the differences between the stores.
 ON_TABLES = list(STORIES)[:2]
 
 
@@ -74,7 +74,7 @@ ON_TABLES = list(STORIES)[:2]
     [*(("sqlite", story) for story in STORIES), *(("tables", story) for story in ON_TABLES)],
     indirect=["empty_journal"],
 )
-def test_a_worker_that_dies_at_any_point(
+def test_a_worker_may_crash_at_any_point_of_a_wait(
     workers: Workers, tmp_path: Path, empty_journal: EmptyJournal, story: str
 ) -> None:
     before, action = STORIES[story]
@@ -104,6 +104,6 @@ def test_a_worker_that_dies_at_any_point(
         with prepared() as scene:
             code, passed = scene.step(action, EARLIER, crash_at=number)
             assert (code, passed[-1]) == (DIED, points[number])
-            # Event Grid comes again with what was not acknowledged; a task does not, and the timer does anyway.
+            # Event Grid delivers an unacknowledged event again. A task does not repeat its request, but the timer runs.
             assert scene.step("deliver" if action == "deliver" else "sweep", NOW)[0] == 0, points[number]
             scene.check()

@@ -1,16 +1,16 @@
-"""``python -m tests.crash.worker``: steps of the app, each in a process of its own, which may die on the way.
+"""``python -m tests.crash.worker``: runs steps of the app, each in a new process that may crash.
 
-The program imports the app once and forks a worker for each line of its standard input, a step as JSON:
+The program imports the app once and forks a worker for each line of its standard input. A line is a step as JSON:
 
 - ``environment``: the settings;
-- ``action``: ``deliver`` (an ``event``), ``register`` (a task that waits, with ``headers`` and ``body``) or ``sweep``;
-- ``clock_offset_seconds``: how far the clock of this worker is off. A worker that lives in the past leaves a claim
-  whose lease has lapsed by the time of the next worker, so no test has to wait for it;
-- ``crash_at``: the number of the point, from 0, at which it dies, or null;
-- ``die_within_request``: dies half a second after this request begins to wait for its answer ("POST runs"), or null.
+- ``action``: ``deliver`` (an ``event``), ``register`` (a waiting task, with ``headers`` and ``body``) or ``sweep``;
+- ``clock_offset_seconds``: added to the clock of this worker. If a worker runs in the past, the lease of its claim has
+  expired when the next worker starts, so tests do not have to wait;
+- ``crash_at``: the number of the point at which the worker crashes, starting at 0, or null;
+- ``die_within_request``: crashes half a second after this request is sent ("POST runs"), or null.
 
-It prints the points that the worker passed, one a line (``point before insert``, ``point after POST runs``, …), what
-else the worker says, and ``exit CODE``. Codes: 0 acknowledged, 3 deferred, 9 died as planned.
+It prints the points that the worker passed, one per line (``point before insert``, ``point after POST runs``, …), the
+worker's other output, and ``exit CODE``. Codes: 0 acknowledged, 3 deferred, 9 crashed as planned.
 """
 
 import faulthandler
@@ -39,7 +39,7 @@ from tests.support.journal.wrapped_store import WrappedStore, stepping
 DEFERRED, DIED = 3, 9
 POINT, EXIT = "point ", "exit "
 
-# What the app imports only when it needs it, so that no worker has to.
+# Modules that the app imports when it needs them. They are imported here, so no worker has to import them.
 PRELOADED = (
     "_strptime",
     "azure.core.pipeline.transport._requests_basic",
@@ -54,7 +54,7 @@ LONGEST_SECONDS = 60
 
 
 class Points:
-    """Counts the points that are passed, and dies at one of them."""
+    """Counts the points that are passed, and ends the process at one of them."""
 
     def __init__(self, plan: Mapping[str, Any]) -> None:
         self._plan = plan
@@ -68,7 +68,7 @@ class Points:
 
 
 def crashing_transport(plan: Mapping[str, Any], points: Points) -> Callable[..., HttpResponse]:
-    """Every request between two points, named by its method and the end of its path."""
+    """Return a transport with a point before and after each request, named after its method and path."""
     transport = RequestsTransport(1)
 
     def send(request: HttpRequest, authorization: str, timeout_seconds: float) -> HttpResponse:
@@ -101,7 +101,7 @@ def _work(plan: Mapping[str, Any]) -> NoReturn:
     try:
         os.environ.update(plan["environment"])
         code = _act(_app(plan), plan)
-    except Exception:  # noqa: BLE001 - the test shows whatever it is
+    except Exception:  # noqa: BLE001 - the test shows any exception
         traceback.print_exc()
     _keep_coverage()
     sys.stdout.flush()
@@ -109,7 +109,7 @@ def _work(plan: Mapping[str, Any]) -> NoReturn:
 
 
 def _keep_coverage() -> None:
-    """Write what was measured since the last time. A worker that dies need not: the same step was also played whole."""
+    """Save the coverage data. A worker that crashes need not, because the same step also runs without a crash."""
     if (measurement := Coverage.current()) is not None:
         measurement.switch_context("")  # unlike save(), it does not look for files that were never imported
 

@@ -1,4 +1,4 @@
-"""The status of Azure ML jobs, as Azure Resource Manager answers for it."""
+"""The emulated Azure Resource Manager returns the status of Azure ML jobs."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def test_a_resource_id_is_the_same_in_any_case(ado: Ado) -> None:
     assert len(ado.emulator.books.jobs.all) == 1
 
 
-def test_jobs_that_there_are_not(ado: Ado) -> None:
+def test_unknown_jobs_and_workspaces_are_not_found(ado: Ado) -> None:
     message = _error(_get(ado, f"{WORKSPACE}/jobs/other"), 404, "UserError")
     assert message == "Job other not found."
     message = _error(_get(ado, JOB.replace("workspaces/ml", "workspaces/other")), 404, "ResourceNotFound")

@@ -1,4 +1,4 @@
-"""Azurite as a process: it starts, ends and starts again, and says what is wrong where it cannot."""
+"""Azurite starts, stops and restarts as a process, and reports why if it cannot."""
 
 import shutil
 import socket
@@ -43,9 +43,7 @@ def installed() -> None:
 @pytest.mark.usefixtures("installed")
 class TestRunning:
     @pytest.mark.parametrize("in_memory", [False, True])
-    def test_data_outlive_a_stop_unless_they_are_in_memory(
-        self, tmp_path: Path, clock: ManualClock, in_memory: bool
-    ) -> None:
+    def test_data_survive_a_restart_unless_in_memory(self, tmp_path: Path, clock: ManualClock, in_memory: bool) -> None:
         with Azurite(tmp_path, in_memory=in_memory) as azurite:
             store = TablesStore(azurite.connection_string, no_identity)
             with closing(store):
@@ -60,7 +58,7 @@ class TestRunning:
         assert "POST /devstoreaccount1/Tables" in azurite.log.read_text()
 
     @pytest.mark.parametrize("times", [1, 2])
-    def test_a_port_that_was_taken_meanwhile_is_given_up(
+    def test_the_first_start_tries_another_port_if_the_port_is_in_use(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, times: int
     ) -> None:
         free_port = module._free_port
@@ -70,7 +68,7 @@ class TestRunning:
             with Azurite(tmp_path) as azurite:
                 assert azurite.port != taken.port
 
-    def test_the_port_it_had_is_not_given_up(self, tmp_path: Path) -> None:
+    def test_a_restart_fails_if_the_port_is_in_use(self, tmp_path: Path) -> None:
         with Azurite(tmp_path) as azurite:
             azurite.stop()
             ended = r"(?s)ended before it was ready \(exit code 1\).*EADDRINUSE"
@@ -79,7 +77,7 @@ class TestRunning:
 
 
 class TestNotInstalled:
-    def test_the_command_is_named(self, tmp_path: Path, program: Path) -> None:
+    def test_the_error_names_the_command(self, tmp_path: Path, program: Path) -> None:
         with pytest.raises(AzuriteNotInstalled, match=r"npm ci --prefix devstack/azurite|install Node\.js"):
             Azurite(tmp_path, program=program).start()
 
@@ -90,18 +88,20 @@ class TestNotInstalled:
 
 @needs_node
 class TestFailing:
-    def test_one_that_ends_at_once(self, tmp_path: Path, program: Path) -> None:
+    def test_a_program_that_ends_immediately(self, tmp_path: Path, program: Path) -> None:
         program.write_text("console.log('no room left'); process.exit(3)")
         with pytest.raises(AzuriteFailed, match=r"(?s)ended before it was ready \(exit code 3\).*no room left"):
             Azurite(tmp_path, program=program).start()
 
-    def test_one_that_never_starts(self, tmp_path: Path, program: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_a_program_that_is_never_ready(
+        self, tmp_path: Path, program: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         monkeypatch.setattr(module, "READY_SECONDS", 0.3)
         program.write_text("setTimeout(() => {}, 60000)")
         with pytest.raises(AzuriteFailed, match=r"was not ready within 0.3 s \(exit code -9\)"):
             Azurite(tmp_path, program=program).start()
 
-    def test_one_that_does_not_want_to_end(
+    def test_a_program_that_ignores_sigint(
         self, tmp_path: Path, program: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(module, "STOP_SECONDS", 0.3)

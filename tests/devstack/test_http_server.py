@@ -1,4 +1,4 @@
-"""The devstack's HTTP server: connections that stay open, bodies of every kind, and an end that leaves nothing."""
+"""The devstack's HTTP server keeps connections open, reads all kinds of bodies, and leaves nothing behind."""
 
 import http.client
 import logging
@@ -15,7 +15,7 @@ from devstack.http_server import ConnectionDropped, Server, serving
 
 @Request.application
 def app(request: Request) -> Response:
-    """Answer the body, and nothing where the path says so."""
+    """Return the request's body, or nothing for the paths /empty and /dropped."""
     if request.path == "/dropped":
         raise ConnectionDropped
     return Response(status=204) if request.path == "/empty" else Response(request.get_data())
@@ -28,7 +28,7 @@ def server() -> Iterator[Server]:
 
 
 def talk(server: Server, message: bytes, after_an_answer: bytes = b"") -> bytes:
-    """Send a message, and another one after something was answered; read until the server closes."""
+    """Send a message, and another one after an answer has started, then read until the server closes."""
     with socket.create_connection(("127.0.0.1", server.port), timeout=10) as line:
         line.sendall(message)
         received = line.recv(65_536) if after_an_answer else b""
@@ -44,7 +44,7 @@ def test_a_connection_serves_one_request_after_another(server: Server) -> None:
     answers = []
     exchanges: list[tuple[str, str, bytes | Iterator[bytes] | None]] = [
         ("POST", "/", b"a" * 100_000),
-        ("POST", "/empty", b"a body that nobody reads"),
+        ("POST", "/empty", b"a body that the app does not read"),
         ("POST", "/", iter([b"in ", b"chunks"])),
         ("HEAD", "/", None),
         ("GET", "/", None),
@@ -73,13 +73,13 @@ def test_expect_continue(server: Server) -> None:
     assert received.endswith(b"\r\nConnection: close\r\n\r\nbody")
 
 
-def test_an_old_client_gets_its_connection_closed(server: Server) -> None:
+def test_the_connection_of_an_http_1_0_client_is_closed(server: Server) -> None:
     assert talk(server, b"GET / HTTP/1.0\r\n\r\n").startswith(b"HTTP/1.1 200 ")
 
 
 @pytest.mark.parametrize("length", ["-1", "many", "10000001", "9"])
 def test_a_body_that_cannot_be_read_ends_the_connection(server: Server, length: str) -> None:
-    """The last one breaks off."""
+    """The last length is longer than the body."""
     received = talk(server, f"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: {length}\r\n\r\nshort".encode())
     assert received.startswith(b"HTTP/1.1 400 ")
     assert b"\r\nConnection: close\r\n" in received
@@ -90,12 +90,12 @@ def test_a_connection_is_reset_without_an_answer(server: Server) -> None:
         requests.get(f"{server.url}/dropped", timeout=10)
 
 
-def test_a_port_that_is_taken(server: Server) -> None:
+def test_a_port_in_use_is_an_error(server: Server) -> None:
     with pytest.raises(OSError, match="in use"):
         Server(app, server.port)
 
 
-def test_nothing_is_left_behind() -> None:
+def test_closing_leaves_no_threads_or_connections() -> None:
     before = set(threading.enumerate())
     with serving(app) as server:
         idle = http.client.HTTPConnection("127.0.0.1", server.port, timeout=10)
@@ -111,14 +111,14 @@ def test_nothing_is_left_behind() -> None:
 
 
 @pytest.mark.parametrize("named", [True, False])
-def test_a_log_is_for_those_who_ask(
+def test_requests_are_logged_only_if_there_is_a_logger(
     named: bool, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
-    with serving(app, logger=logging.getLogger("asked") if named else None) as server:
+    with serving(app, logger=logging.getLogger("requests-log") if named else None) as server:
         requests.get(f"{server.url}/empty?a=b", headers={"Authorization": "canary-logged"}, timeout=10)
         talk(server, b"GET / with-a-fault HTTP/1.1\r\n\r\n")
-    assert [record.getMessage() for record in caplog.records if record.name == "asked"] == [
+    assert [record.getMessage() for record in caplog.records if record.name == "requests-log"] == [
         "'GET /empty?a=b HTTP/1.1' 204 -",
         "code 400, message Bad request syntax ('GET / with-a-fault HTTP/1.1')",
         "'GET / with-a-fault HTTP/1.1' 400 -",

@@ -1,4 +1,4 @@
-"""Making the deployed zip, with a program in pip's place. The real one is looked at in tests/runtime."""
+"""Building the deployed zip, with a stand-in for pip. tests/runtime checks the real zip."""
 
 import importlib.util
 import sys
@@ -9,8 +9,8 @@ import pytest
 
 from devstack.package import PackagingFailed, app_files, build, main
 
-# In place of a Python: compiles as ours does; as pip it puts one module, a script and a cache where --target says, and
-# notes that it was called.
+# A stand-in for a Python executable. It compiles with the real Python. As pip, it installs one module, a script and a
+# cache into the folder of --target, and records the call.
 PIP = """#!/bin/sh
 [ "$2" = compileall ] && exec {python} "$@"
 echo "$@" >> "{calls}"
@@ -65,7 +65,7 @@ def project(tmp_path: Path) -> Path:
     return folder
 
 
-def test_the_ignored_are_left_out_and_dependencies_added(python: Path, project: Path, tmp_path: Path) -> None:
+def test_the_zip_contains_dependencies_but_no_ignored_files(python: Path, project: Path, tmp_path: Path) -> None:
     built = build(python, tmp_path / "dist", project=project)
     with zipfile.ZipFile(built.path) as archive:
         assert archive.namelist() == [
@@ -86,7 +86,7 @@ def test_the_ignored_are_left_out_and_dependencies_added(python: Path, project: 
         }
 
 
-def test_the_zip_is_the_same_whichever_python_made_it_and_bytecode_is_never_held_against_its_source(
+def test_the_zip_does_not_depend_on_the_python_that_builds_it_and_its_bytecode_is_unchecked(
     project: Path, tmp_path: Path, calls: Path
 ) -> None:
     zips = []
@@ -101,14 +101,14 @@ def test_the_zip_is_the_same_whichever_python_made_it_and_bytecode_is_never_held
     assert str(tmp_path).encode() not in compiled
 
 
-def test_what_is_no_python_is_named(python: Path, project: Path, tmp_path: Path) -> None:
+def test_a_file_that_cannot_be_compiled_is_named(python: Path, project: Path, tmp_path: Path) -> None:
     (project / "shared" / "broken.py").write_text("def :")
-    with pytest.raises(PackagingFailed, match=r"mend or leave out: (?s:.*)shared/broken\.py"):
+    with pytest.raises(PackagingFailed, match=r"fix them or exclude them in \.funcignore: (?s:.*)shared/broken\.py"):
         build(python, tmp_path / "dist", project=project)
     assert list((tmp_path / "dist").glob("*.zip")) == []
 
 
-def test_pip_is_asked_for_wheels_for_azure_once_until_something_has_changed(
+def test_pip_installs_wheels_for_azure_only_if_something_has_changed(
     python: Path, project: Path, tmp_path: Path, calls: Path
 ) -> None:
     def built() -> list[str]:
@@ -123,8 +123,8 @@ def test_pip_is_asked_for_wheels_for_azure_once_until_something_has_changed(
     assert (len(built()), len(built())) == (2, 2)
 
 
-def test_somebody_else_may_be_quicker(project: Path, tmp_path: Path, calls: Path) -> None:
-    """Two builds at once: the one that comes second takes what the first has installed."""
+def test_two_builds_at_once_share_the_installed_dependencies(project: Path, tmp_path: Path, calls: Path) -> None:
+    """The build that finishes second uses what the first one has installed."""
     installed = tmp_path / "dist" / "python_packages"
     first = program(tmp_path / "first", PIP.format(calls=calls, python=sys.executable))
     second = program(
@@ -142,7 +142,7 @@ def test_somebody_else_may_be_quicker(project: Path, tmp_path: Path, calls: Path
 
 def test_without_a_funcignore_nothing_is_packaged(project: Path) -> None:
     (project / ".funcignore").unlink()
-    with pytest.raises(PackagingFailed, match=r"there is no \.funcignore in .*; without it everything"):
+    with pytest.raises(PackagingFailed, match=r"has no \.funcignore; without it, every file"):
         list(app_files(project))
 
 
@@ -161,16 +161,15 @@ def test_the_command_prints_every_file_and_the_size(
         ["30", ".python_packages/lib/site-packages/needed-1.dist-info (1 files)"],
     ]
     (zip_file,) = (tmp_path / "dist").glob("*.zip")
-    assert total == f"{zip_file}: {zip_file.stat().st_size:,} bytes, 7 files, 5 of them the app's, and bytecode of 3"
+    assert total == f"{zip_file}: {zip_file.stat().st_size:,} bytes, 7 files (5 of the app), 3 compiled files"
 
 
-def test_what_pip_says_is_told_and_is_exit_code_1(
+def test_a_failure_of_pip_is_reported_with_exit_code_1(
     project: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     failing = program(tmp_path / "python", FAILING_PIP)
     assert main(["--python", str(failing), "--folder", str(tmp_path / "dist"), "--project", str(project)]) == 1
-    said = (
-        "devstack.package: the dependencies cannot be installed; pip says:\nERROR: No matching distribution found for "
+    assert capfd.readouterr().err == (
+        "devstack.package: pip cannot install the dependencies:\nERROR: No matching distribution found for needed\n"
     )
-    assert capfd.readouterr().err == f"{said}needed\n"
     assert [path.name for path in (tmp_path / "dist").rglob("*")] == ["python_packages"]

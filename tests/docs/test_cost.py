@@ -276,6 +276,10 @@ class TestFigures:
                 total = logic_apps(way.removeprefix("Logic Apps "), events, with_free=True)
             assert figure == f"{total:,.2f}", (row, way)
 
+    @staticmethod
+    def _million_a_month() -> float:
+        return sum(cost(item, "queued", 1e6, with_free=True) for item in items())
+
     def test_the_figures_in_the_text(self) -> None:
         names = {**inputs(), **{name: price.usd for name, price in prices().items()}, "always_ready": 1}
         formulas = {
@@ -286,7 +290,8 @@ class TestFigures:
         text = " ".join(PAGE.split())
         assert [formula for formula in formulas if f"`{formula}`" not in text] == []
         computed = {f"${times * compute(formula, names):.2f}" for formula, times in formulas.items()}
-        assert set(re.findall(r"\$\d[\d.]*\d", text)) == computed
+        assert set(re.findall(r"\$\d+\.\d\d", text)) == computed
+        assert re.findall(r"\$\d+\b(?!\.)", text) == [f"${self._million_a_month():.0f}"]
 
     def test_the_retention_is_the_settings_default(self) -> None:
         assert number("retention_months") * 30 == load_settings({}, Path()).retention_days

@@ -1,4 +1,4 @@
-"""The demonstration: that it shows what it promises, and that its verdict can be a bad one."""
+"""The demo shows all outcomes, and its verdict reports failures."""
 
 import re
 import subprocess
@@ -8,40 +8,40 @@ from io import StringIO
 import pytest
 from rich.console import Console
 
-from devstack.demo.books import Comparison, compare, wanted_runs
+from devstack.demo.books import Comparison, compare, expected_runs
 from devstack.demo.event_grid import Delivery
 from devstack.demo.table import show
-from devstack.demo.waits import released
+from devstack.demo.waits import completed_as_expected
 from devstack.events import sample_names
 from shared.azure_devops.runs import RunRequest
 from tests.support import ROOT
 from tests.support.builders import routes
 
 
-def test_it_ends_well_and_shows_the_why_nots() -> None:
+def test_it_succeeds_and_shows_every_outcome_with_its_reason() -> None:
     result = subprocess.run(
         [sys.executable, "-m", "devstack.demo"], cwd=ROOT, capture_output=True, text=True, check=False, timeout=120
     )
     assert (result.returncode, result.stderr) == (0, "")
     lines = result.stdout.splitlines()
     assert lines[-2:] == [
-        "demo: 18 events delivered, 11 pipeline runs queued, 0 lost, 0 doubled",
-        "demo: 2 pipelines waited without an agent, 2 of them released, told once each",
+        "demo: 18 events delivered, 11 pipeline runs queued, 0 lost, 0 duplicated",
+        "demo: 2 pipelines waited without an agent, 2 of their tasks completed exactly once",
     ]
     table = "\n".join(lines)
     for shown in (
-        "found in Azure DevOps after its answer was lost",
+        "found in Azure DevOps after the answer was lost",
         "HTTP 503, throttled for 1 s",
         "when is not true: model_tags.stage == 'candidate'",
-        "'$(' never passes",
+        "'$(' must never reach",
         "is Running, which is not final",
         "was queued within this cooldown",
-        "include_child_runs: true would take it",
+        "set include_child_runs: true to include it",
     ):
         assert shown in table
     assert all(f" {name} " in table for name in sample_names())
-    thrice = next(line for line in lines if line.startswith(" model-registered "))
-    assert sum(int(count or 1) for count in re.findall(r"202(?: x(\d))?", thrice)) == 3
+    delivered_three_times = next(line for line in lines if line.startswith(" model-registered "))
+    assert sum(int(count or 1) for count in re.findall(r"202(?: x(\d))?", delivered_three_times)) == 3
 
 
 def task(result: str = "succeeded", *, completions: int = 1) -> dict[str, object]:
@@ -56,13 +56,13 @@ def task(result: str = "succeeded", *, completions: int = 1) -> dict[str, object
         ([task(completions=2), {"state": "waiting", "result": None, "completions": 0}], [False, False]),
     ],
 )
-def test_a_pipeline_that_was_not_told_once_and_right_is_not_released(
+def test_a_task_must_be_completed_once_with_the_expected_result(
     tasks: list[dict[str, object]], verdict: list[bool]
 ) -> None:
-    assert released(tasks) == verdict
+    assert completed_as_expected(tasks) == verdict
 
 
-def wanted(pipeline: int | str = "p", **parameters: str) -> RunRequest:
+def request(pipeline: int | str = "p", **parameters: str) -> RunRequest:
     return RunRequest("https://dev.azure.com/contoso", "mlops", pipeline, parameters=parameters)
 
 
@@ -75,46 +75,46 @@ class TestVerdict:
         ("requests", "runs", "verdict"),
         [
             ([], [], Comparison(0, 0, 0)),
-            ([wanted(a="1")], [run(a="1")], Comparison(1, 0, 0)),
-            ([wanted(a="1")], [run(a="1", filled="in")], Comparison(1, 0, 0)),
-            ([wanted(7, a="1")], [run("any", 7, a="1")], Comparison(1, 0, 0)),
-            ([wanted("\\f\\P", a="1")], [run("p", a="1")], Comparison(1, 0, 0)),
-            ([wanted(a="1")], [], Comparison(0, 1, 0)),
-            ([wanted(a="1")], [run(a="1"), run(a="1")], Comparison(2, 0, 1)),
-            ([wanted(a="1")], [run(a="2")], Comparison(1, 1, 1)),
-            ([wanted(a="1")], [run("q", a="1")], Comparison(1, 1, 1)),
-            ([wanted(7)], [run("p", 8)], Comparison(1, 1, 1)),
-            ([wanted(a="1"), wanted(a="1")], [run(a="1"), run(a="1")], Comparison(2, 0, 0)),
+            ([request(a="1")], [run(a="1")], Comparison(1, 0, 0)),
+            ([request(a="1")], [run(a="1", filled="in")], Comparison(1, 0, 0)),
+            ([request(7, a="1")], [run("any", 7, a="1")], Comparison(1, 0, 0)),
+            ([request("\\f\\P", a="1")], [run("p", a="1")], Comparison(1, 0, 0)),
+            ([request(a="1")], [], Comparison(0, 1, 0)),
+            ([request(a="1")], [run(a="1"), run(a="1")], Comparison(2, 0, 1)),
+            ([request(a="1")], [run(a="2")], Comparison(1, 1, 1)),
+            ([request(a="1")], [run("q", a="1")], Comparison(1, 1, 1)),
+            ([request(7)], [run("p", 8)], Comparison(1, 1, 1)),
+            ([request(a="1"), request(a="1")], [run(a="1"), run(a="1")], Comparison(2, 0, 0)),
         ],
     )
-    def test_a_request_without_a_run_is_lost_and_a_run_without_a_request_is_double(
+    def test_a_request_without_a_run_is_lost_and_a_run_without_a_request_is_duplicated(
         self, requests: list[RunRequest], runs: list[dict[str, object]], verdict: Comparison
     ) -> None:
         assert compare([[request] for request in requests], runs) == verdict
 
-    def test_of_those_that_share_a_cooldown_window_one_is_wanted(self) -> None:
-        assert compare([[wanted(a="1"), wanted(a="2")]], [run(a="2")]) == Comparison(1, 0, 0)
-        assert compare([[wanted(a="1"), wanted(a="2")]], [run(a="2"), run(a="1")]) == Comparison(2, 0, 1)
+    def test_requests_that_share_a_cooldown_window_expect_one_run(self) -> None:
+        assert compare([[request(a="1"), request(a="2")]], [run(a="2")]) == Comparison(1, 0, 0)
+        assert compare([[request(a="1"), request(a="2")]], [run(a="2"), run(a="1")]) == Comparison(2, 0, 1)
 
-    def test_two_events_of_one_occurrence_want_one_run(self) -> None:
+    def test_two_events_of_one_occurrence_expect_one_run(self) -> None:
         table = routes(
             "name: r\nevent: RunStatusChanged\nwhen: monitor_threshold_breached\n"
             "once_per: '{{ root_run_id }}'\npipeline: p"
         )
         breaches = ["run-status-changed-monitor-breach", "run-status-changed-monitor-breach.cloud"]
-        request = RunRequest("https://dev.azure.com/contoso", "mlops", "p", "main")
-        assert wanted_runs(table, [*breaches, "run-status-changed-running"]) == [[request, request]]
+        expected = RunRequest("https://dev.azure.com/contoso", "mlops", "p", "main")
+        assert expected_runs(table, [*breaches, "run-status-changed-running"]) == [[expected, expected]]
 
-    def test_events_within_a_cooldown_want_one_run(self) -> None:
+    def test_events_within_a_cooldown_expect_one_run(self) -> None:
         table = routes("name: r\nevent: DatasetDriftDetected\ncooldown: 6h\npipeline: p")
         drifts = ["dataset-drift-detected", "dataset-drift-detected-again"]
-        assert [len(requests) for requests in wanted_runs(table, drifts)] == [2]
+        assert [len(requests) for requests in expected_runs(table, drifts)] == [2]
 
 
-def test_the_table_shows_an_event_that_nothing_is_known_of() -> None:
+def test_the_table_shows_the_note_of_an_event_without_decisions() -> None:
     output = StringIO()
-    delivery = Delivery("model-deployed", "a story", statuses=[500, 500, 202])
+    delivery = Delivery("model-deployed", "a note", statuses=[500, 500, 202])
     decision = {"event_id": "elsewhere", "route": None, "outcome": "ignored", "run_id": None, "reason": "x"}
     show([delivery], [decision], {}, Console(file=output, width=100))
-    assert "(a story)" in output.getvalue()
+    assert "(a note)" in output.getvalue()
     assert "elsewhere" not in output.getvalue()

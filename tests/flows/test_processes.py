@@ -1,4 +1,4 @@
-"""Whole flows as processes: two hosts that share one journal, and a host that dies."""
+"""Whole flows as processes: two hosts that share one journal, and a host that is killed."""
 
 import threading
 import time
@@ -31,7 +31,7 @@ class Stage:
         return deliver(web_hook(self.hosts[host].url), text).status_code
 
     def deliver(self, host: int, text: str) -> list[int]:
-        """Deliver until the event is acknowledged; the answers."""
+        """Deliver until the event is acknowledged, and return all status codes."""
         statuses = [self.post(host, text)]
         deadline = time.monotonic() + 60
         while statuses[-1] != 202 and time.monotonic() < deadline:
@@ -72,7 +72,7 @@ def stage(tmp_path: Path) -> Iterator[Stage]:
         yield Stage(ado, hosts)
 
 
-def test_200_duplicates_from_32_threads_to_two_hosts_are_one_run(stage: Stage) -> None:
+def test_200_duplicates_from_32_threads_to_two_hosts_queue_one_run(stage: Stage) -> None:
     event = sample_text("model-registered")
     begin = threading.Barrier(32)
 
@@ -89,7 +89,7 @@ def test_200_duplicates_from_32_threads_to_two_hosts_are_one_run(stage: Stage) -
 
 
 @pytest.mark.parametrize("accept", [True, False], ids=["after-it-was-queued", "before-it-was-queued"])
-def test_what_a_killed_host_had_claimed_is_finished_by_the_other(stage: Stage, accept: bool) -> None:
+def test_the_other_host_finishes_what_a_killed_host_had_claimed(stage: Stage, accept: bool) -> None:
     event = sample_text("run-completed")
     delay = {"delay_after_seconds": 3} if accept else {"delay_before_seconds": 3, "drop": True}
     stage.plan(accept=accept, **delay)
@@ -100,13 +100,13 @@ def test_what_a_killed_host_had_claimed_is_finished_by_the_other(stage: Stage, a
         with pytest.raises(requests.ConnectionError):
             hanging.result()
     statuses = stage.deliver(1, event)
-    assert statuses[0] == 500, "the dead host's lease protects its claim for a while"
+    assert statuses[0] == 500, "the killed host's lease must protect its claim until it expires"
     assert statuses[-1] == 202
     assert [run["templateParameters"]["runId"] for run in stage.runs] == ["sample_run_00000001"]
 
 
 def _wait_for_request(stage: Stage) -> None:
-    """Until the emulator has the request to queue a run."""
+    """Wait until the emulator has received the request to queue a run."""
 
     def arrived() -> bool:
         books = requests.get(f"{stage.emulator}/books", timeout=60).json()

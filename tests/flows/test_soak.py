@@ -1,4 +1,4 @@
-"""The endurance test itself, in small: that it ends well, and makes the trouble it promises."""
+"""A small soak test succeeds, with faults and killed hosts."""
 
 import subprocess
 import sys
@@ -8,7 +8,7 @@ from tests.support import ROOT
 from tests.support.prerequisites import need
 
 
-def test_a_small_soak_loses_and_doubles_nothing() -> None:
+def test_a_small_soak_neither_loses_nor_duplicates_runs() -> None:
     need(why_not_installed())
     result = subprocess.run(
         [sys.executable, "-m", "devstack.soak", "--events", "200", "--minutes", "0.2"],
@@ -20,7 +20,7 @@ def test_a_small_soak_loses_and_doubles_nothing() -> None:
     )
     assert (result.returncode, result.stderr) == (0, "")
     lines = [line.split() for line in result.stdout.splitlines() if line.strip()]
-    assert " ".join(lines[-1]) == "soak: 200 events, 200 pipeline runs queued, 0 lost, 0 doubled"
+    assert " ".join(lines[-1]) == "soak: 200 events, 200 pipeline runs queued, 0 lost, 0 duplicated"
     figures = {" ".join(words[:-1]): words[-1] for words in lines if words[-1].isdigit()}
     assert int(figures["hosts killed"]) >= 1
     assert int(figures["faults"]) >= 10

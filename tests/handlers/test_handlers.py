@@ -1,4 +1,4 @@
-"""What each event means, and the traps of each."""
+"""Tests of what each event type means, with its special cases."""
 
 from typing import Any
 
@@ -31,7 +31,7 @@ def test_every_azure_ml_event_type_that_event_grid_knows_is_handled_and_no_other
     assert len(DISPATCH) == 5
 
 
-def test_data_keys_are_camel_case_and_the_owners_keys_stay() -> None:
+def test_top_level_data_keys_become_camel_case_and_deeper_keys_stay() -> None:
     sent = {"RunId": "r", "RUNTAGS": {"Team Name": "x"}, "ModelVersion": 3, "SomethingNew": 1, "alreadyNew": 2, "": 3}
     assert occurrence("RunCompleted", sent).data == {
         "runId": "r",
@@ -44,13 +44,13 @@ def test_data_keys_are_camel_case_and_the_owners_keys_stay() -> None:
 
 
 @pytest.mark.parametrize("data", [{"RunId": "wrong", "runId": "right"}, {"runId": "right", "RunId": "wrong"}])
-def test_of_two_spellings_the_right_one_wins(data: dict[str, str]) -> None:
+def test_of_two_spellings_of_a_key_camel_case_wins(data: dict[str, str]) -> None:
     found = occurrence("RunCompleted", data)
     assert (found.data, found.identity) == ({"runId": "right"}, "right")
 
 
 @pytest.mark.parametrize("value", [True, False])
-def test_a_type_may_read_booleans(value: bool) -> None:
+def test_a_boolean(value: bool) -> None:
     assert Name("boolean", "isLast").read(value) is value
 
 
@@ -65,12 +65,12 @@ def test_what_is_not_a_boolean(value: object, problem: str) -> None:
     [
         ("RunCompleted", {}, "'runId' is missing"),
         ("RunCompleted", {"runId": ""}, "'runId' is missing"),
-        ("RunCompleted", {"runId": ["r"]}, "'runId' must be text"),
+        ("RunCompleted", {"runId": ["r"]}, "'runId' must be a string"),
         ("RunCompleted", {"runId": "r", "runTags": "x"}, "'runTags' must be an object"),
         ("RunStatusChanged", {}, "a RunStatusChanged event is incomplete: 'runId' is missing; 'runStatus'"),
         ("ModelRegistered", {"modelName": "m", "modelVersion": None}, "'modelVersion' is missing"),
-        ("ModelRegistered", {"modelName": "m", "modelVersion": True}, "'modelVersion' must be text"),
-        ("ModelRegistered", {"modelName": "m", "modelVersion": 1.5}, "'modelVersion' must be text"),
+        ("ModelRegistered", {"modelName": "m", "modelVersion": True}, "'modelVersion' must be a string"),
+        ("ModelRegistered", {"modelName": "m", "modelVersion": 1.5}, "'modelVersion' must be a string"),
         *(
             ("DatasetDriftDetected", {"runId": "r", "driftCoefficient": value}, "'driftCoefficient'")
             for value in (None, "much", True, [1], 10**400)
@@ -112,7 +112,7 @@ class TestRunCompleted:
             ({"runId": f"HD_{GUID}_0"}, f"HD_{GUID}_0"),
         ],
     )
-    def test_child_runs_are_told_from_root_runs(self, data: dict[str, Any], root: str) -> None:
+    def test_child_runs_are_recognized(self, data: dict[str, Any], root: str) -> None:
         result = occurrence("RunCompleted", {"runId": "r"} | data)
         assert result.is_child_run
         assert result.names["root_run_id"] == root
@@ -134,7 +134,7 @@ class TestRunCompleted:
 
 class TestRunStatusChanged:
     @pytest.mark.parametrize(
-        ("spelt", "status"),
+        ("spelling", "status"),
         [
             ("failed", "Failed"),
             ("FAILED", "Failed"),
@@ -143,8 +143,8 @@ class TestRunStatusChanged:
             ("Cancelled", "Canceled"),
         ],
     )
-    def test_final_statuses_in_any_spelling(self, spelt: str, status: str) -> None:
-        result = occurrence("RunStatusChanged", {"runId": "r", "runStatus": spelt})
+    def test_final_statuses_in_any_spelling(self, spelling: str, status: str) -> None:
+        result = occurrence("RunStatusChanged", {"runId": "r", "runStatus": spelling})
         assert result.names["run_status"] == status
         assert result.identity == f"r:{status}"
         assert result.run_end == RunEnd(WORKSPACE, "r", status)
@@ -154,12 +154,12 @@ class TestRunStatusChanged:
     )
     def test_other_statuses_are_ignored_with_a_reason(self, status: str) -> None:
         result = meaning("RunStatusChanged", {"runId": "r", "runStatus": status})
-        assert result == Ignored(f"run r is {status}, which is not final; its final status is another event")
+        assert result == Ignored(f"run r is {status}, which is not final; another event will report the final status")
 
     @pytest.mark.parametrize(
         "tag", ["azureml_modelmonitor_threshold_breached", "AzureML_ModelMonitor_Threshold_Breached"]
     )
-    def test_a_monitor_breach_counts_though_a_child_run_tells_it(self, tag: str) -> None:
+    def test_a_monitor_breach_counts_although_a_child_run_reports_it(self, tag: str) -> None:
         data = {
             "RunId": "step",
             "RunStatus": "completed",
@@ -173,7 +173,7 @@ class TestRunStatusChanged:
         assert result.names["root_run_id"] == "monitor"
 
     @pytest.mark.parametrize("value", [None, "", "false", " None ", False])
-    def test_an_empty_breach_tag_is_no_breach(self, value: object) -> None:
+    def test_an_empty_breach_tag_is_not_a_breach(self, value: object) -> None:
         data = {
             "runId": "step",
             "runStatus": "Completed",
@@ -188,7 +188,7 @@ class TestRunStatusChanged:
 
 class TestModelRegistered:
     @pytest.mark.parametrize("version", [20, "20"])
-    def test_the_version_is_text_whatever_it_was(self, version: object) -> None:
+    def test_the_version_is_always_a_string(self, version: object) -> None:
         data = {"ModelName": "m", "ModelVersion": version, "ModelTags": {"stage": "candidate"}}
         result = occurrence("ModelRegistered", data)
         assert (result.identity, result.run_end) == ("m:20", None)

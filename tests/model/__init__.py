@@ -1,1 +1,1 @@
-"""Checks the whole of claim, send, lose, crash, lapse and redeliver against its promises, in any order."""
+"""Model tests: claims, requests, lost answers, crashes and redeliveries in any order must keep all promises."""

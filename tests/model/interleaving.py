@@ -1,4 +1,4 @@
-"""What may happen to workers whatever they do: they go on, crash, lose answers, and time passes."""
+"""The steps of every model test: workers continue, crash and lose answers, and time passes."""
 
 from typing import Any
 
@@ -15,9 +15,9 @@ a_worker = st.integers(0, 2)
 
 
 class Interleaving(RuleBasedStateMachine):
-    """Rules for any workers; hypothesis looks for an order that breaks a promise.
+    """Rules for any kind of worker. Hypothesis searches for an order of steps that breaks a promise.
 
-    ``workers`` are of ``Process``, ``world`` is a ``SharedWorld``.
+    ``workers`` are instances of ``Process``, and ``world`` is a ``SharedWorld``.
     """
 
     world: Any
@@ -58,27 +58,27 @@ class Interleaving(RuleBasedStateMachine):
         return [sent for sent in self.world.sent if sent.is_under_way]
 
     def step(self, worker: Process, command: str) -> None:
-        """A worker goes on to its next call."""
+        """Let a worker continue to its next call."""
         worker.go_on(command)
         assert worker.error is None, repr(worker.error)
 
     def finish(self, worker: Process) -> None:
-        """A worker comes to the end of its job, and nothing stands in its way any more."""
+        """Let a worker finish its job without further faults."""
         while worker.is_busy:
             for sent in self.under_way():
                 self.world.carry_out(sent)
             self.step(worker, GO)
 
     def settle(self) -> None:
-        """Do what still has to happen once faults have stopped."""
+        """Do what still has to happen after faults have stopped."""
         raise NotImplementedError
 
     def check_the_end(self) -> None:
-        """Check what holds once all has happened."""
+        """Check the final state."""
         raise NotImplementedError
 
     def teardown(self) -> None:
-        """Faults stop: each worker ends its job, and what has not happened yet happens. No thread stays behind."""
+        """Stop faults, let each worker finish, settle and check the final state. Leave no thread running."""
         try:
             for worker in self.workers:
                 self.finish(worker)
@@ -91,9 +91,9 @@ class Interleaving(RuleBasedStateMachine):
 
 
 def play(machine: type[Interleaving], *, examples: int = EXAMPLES, shrink: bool = True) -> None:
-    """Look for an order of events that breaks a promise.
+    """Search for an order of steps that breaks a promise.
 
-    :param shrink: whether to look for the shortest; nobody reads that of a bug that was put in on purpose.
+    :param shrink: whether to search for the shortest such order. For a deliberate bug, that is not needed.
     """
     run_state_machine_as_test(
         machine,

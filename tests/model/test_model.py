@@ -1,8 +1,13 @@
-"""Two or three workers, any interleaving, lost answers, crashes, lapsed leases, late completions and redeliveries.
+"""Model tests of deliveries: several workers in any order, with lost answers, crashes, lapsed leases and redeliveries.
 
-Promises, held after every step: never two runs for one occurrence; no final record changes; every acknowledged
-delivery has a final record. And once faults stop: every event ends in a final record, and there is one run for each
-(with a cooldown: one for each window).
+Promises after every step:
+
+- No occurrence has two runs.
+- No final record changes.
+- Every acknowledged delivery has a final record.
+
+Promises after faults have stopped: every event has a final record, and each has one run. With a cooldown, each window
+has one run.
 """
 
 import pytest
@@ -25,7 +30,7 @@ COOLDOWN = DISTINCT + "\ncooldown: 6h"
 
 
 class Deliveries(Interleaving):
-    """The rules are what may happen next; hypothesis looks for an order that breaks a promise."""
+    """Workers that deliver events."""
 
     table: RouteTable
     most_runs = len(EVENTS)
@@ -42,11 +47,11 @@ class Deliveries(Interleaving):
             self.workers[worker].begin(event)
 
     @invariant()
-    def never_a_run_too_many(self) -> None:
+    def no_occurrence_has_two_runs(self) -> None:
         assert len(self.world.books) <= self.most_runs, "two runs were queued for one occurrence"
 
     @invariant()
-    def final_records_stay_as_they_are(self) -> None:
+    def final_records_do_not_change(self) -> None:
         self.world.check_finals()
 
     def step(self, worker: Process, command: str) -> None:
@@ -60,22 +65,22 @@ class Deliveries(Interleaving):
             worker.delivery, worker.acknowledged = None, True
 
     def check_the_end(self) -> None:
-        self.never_a_run_too_many()
-        self.final_records_stay_as_they_are()
+        self.no_occurrence_has_two_runs()
+        self.final_records_do_not_change()
         records = [record for key, record in self.world.store.records.items() if key.route == "r"]
         assert {record.state for record in records} == {State.QUEUED}
         assert len(records) == len(self.world.books) == len(EVENTS)
         assert {record.run_id for record in records} == {run.id for run, _, _ in self.world.books}
 
     def settle(self) -> None:
-        """Deliver as Event Grid does: every event that is not acknowledged comes again, one after the other."""
+        """Deliver every event that is not acknowledged again, one after the other, as Event Grid does."""
         waiting = list(EVENTS)
         for _ in range(10):
             waiting = [event for event in waiting if not self._deliver_to_the_end(event)]
             if not waiting:
                 return
             self.world.advance(LEASE)
-        raise AssertionError("no progress though faults have stopped")
+        raise AssertionError("no progress although faults have stopped")
 
     def _deliver_to_the_end(self, event: str) -> bool:
         self.workers[0].begin(event)
@@ -84,20 +89,20 @@ class Deliveries(Interleaving):
 
 
 class DeliveriesWithCooldown(Deliveries):
-    """One run for all events of a window."""
+    """Deliveries of a route with a cooldown: all events of a window share one run."""
 
     most_runs = 1
 
     def check_the_end(self) -> None:
-        self.never_a_run_too_many()
-        self.final_records_stay_as_they_are()
+        self.no_occurrence_has_two_runs()
+        self.final_records_do_not_change()
         states = [record.state for key, record in self.world.store.records.items() if key.route == "r"]
         assert sorted(states) == [State.QUEUED, State.SUPPRESSED]
         assert len(self.world.books) == 1
 
 
 def over(machine: type[Deliveries], route: str, *, fenced: bool = True) -> type[Deliveries]:
-    """The machine for a route and a store."""
+    """Return the machine for a route, with or without fencing in the store."""
     return type(machine.__name__, (machine,), {"table": routes(route), "fenced": fenced})
 
 
@@ -111,31 +116,31 @@ def test_the_promises_hold_with_a_cooldown() -> None:
 
 
 def overtake(*, fenced: bool) -> None:
-    """A worker hears that its run was queued after its lease has lapsed and another one has finished its work."""
+    """Freeze a worker until its lease has lapsed and another worker has queued the run. Then let it continue."""
     machine = over(Deliveries, DISTINCT, fenced=fenced)()
     machine.begin()
-    sleeper, other, _ = machine.workers
-    sleeper.begin("event-a")
-    while sleeper.at != "in flight":
-        machine.step(sleeper, GO)
+    frozen, other, _ = machine.workers
+    frozen.begin("event-a")
+    while frozen.at != "in flight":
+        machine.step(frozen, GO)
     machine.world.advance(LEASE)
     other.begin("event-a")
     machine.finish(other)
-    machine.final_records_stay_as_they_are()
-    machine.finish(sleeper)
-    machine.final_records_stay_as_they_are()
+    machine.final_records_do_not_change()
+    machine.finish(frozen)
+    machine.final_records_do_not_change()
     machine.teardown()
 
 
-def test_without_fencing_a_promise_is_seen_to_be_broken() -> None:
-    """The check must be able to fail: without fencing every write succeeds, whoever has taken the record over."""
+def test_the_check_detects_a_store_without_fencing() -> None:
+    """The check must be able to fail. Without fencing, every write succeeds, even after the record was taken over."""
     overtake(fenced=True)
     with pytest.raises(AssertionError, match="a final record has changed"):
         overtake(fenced=False)
 
 
 @only_long
-def test_without_fencing_a_broken_promise_is_found() -> None:
+def test_the_search_finds_a_broken_promise_without_fencing() -> None:
     with pytest.raises(
         AssertionError, match=r"a final record has changed|two runs were queued|record that is not final"
     ):

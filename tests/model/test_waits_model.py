@@ -1,7 +1,12 @@
-"""Tasks that wait, ends of runs and sweeps, in any interleaving, with lost answers, crashes and lapsed leases.
+"""Model tests of waits: registrations, ends of runs and sweeps in any order, with lost answers and crashes.
 
-Promises, held after every step: no task is told twice; no final record changes. And once faults stop: every task whose
-wait was kept and whose run has ended was told, and its token is gone.
+Promises after every step:
+
+- No task is completed twice.
+- No final record changes.
+
+Promise after faults have stopped: every task with a stored wait whose run has ended is completed, and its token is
+erased.
 """
 
 import pytest
@@ -18,7 +23,7 @@ from tests.support.journal.memory_store import MemoryStore
 
 
 class Waiting(Interleaving):
-    """The rules are what may happen next; hypothesis looks for an order that breaks a promise."""
+    """Workers that register tasks, report ends of runs and sweep."""
 
     fenced = True
 
@@ -65,14 +70,14 @@ class Waiting(Interleaving):
 
     def check_the_end(self) -> None:
         self.world.check()
-        told = {task.task_instance_id for task in self.world.tasks.values()}
-        assert set(self.world.heard) == told, "a task was never told"
+        expected = {task.task_instance_id for task in self.world.tasks.values()}
+        assert set(self.world.completions) == expected, "a task was never completed"
         assert {record.state for record in self.world.waits()} == {State.COMPLETED}
         assert not any(Wait.of(record).sealed_token for record in self.world.waits())
 
 
 class Unfenced(Waiting):
-    """Every write succeeds, whoever has taken the record over."""
+    """Waits in a store without fencing: every write succeeds, even after the record was taken over."""
 
     fenced = False
 
@@ -82,24 +87,24 @@ def test_the_promises_hold() -> None:
 
 
 def overtake(machine: Waiting) -> None:
-    """A worker hears that it has told a task after its lease has lapsed and another one has finished its work."""
+    """Freeze a worker until its lease has lapsed and another worker has completed the task. Then let it continue."""
     machine.begin()
-    sleeper, other, _ = machine.workers
-    sleeper.register("task-a")
-    machine.finish(sleeper)
-    sleeper.end("run-1")
-    while sleeper.at != "in flight":
-        machine.step(sleeper, GO)
+    frozen, other, _ = machine.workers
+    frozen.register("task-a")
+    machine.finish(frozen)
+    frozen.end("run-1")
+    while frozen.at != "in flight":
+        machine.step(frozen, GO)
     machine.world.advance(LEASE)
     other.sweep()
     machine.finish(other)
     machine.the_promises()
-    machine.finish(sleeper)
+    machine.finish(frozen)
     machine.the_promises()
     machine.teardown()
 
 
-def test_without_fencing_a_promise_is_seen_to_be_broken() -> None:
+def test_the_check_detects_a_store_without_fencing() -> None:
     """The check must be able to fail."""
     overtake(Waiting())
     with pytest.raises(AssertionError, match="a final record has changed"):
@@ -107,6 +112,6 @@ def test_without_fencing_a_promise_is_seen_to_be_broken() -> None:
 
 
 @only_long
-def test_without_fencing_a_broken_promise_is_found() -> None:
-    with pytest.raises(AssertionError, match=r"a task was told twice|a final record has changed"):
+def test_the_search_finds_a_broken_promise_without_fencing() -> None:
+    with pytest.raises(AssertionError, match=r"a task was completed twice|a final record has changed"):
         play(Unfenced, examples=20_000, shrink=False)

@@ -1,4 +1,4 @@
-"""The same small world for tasks that wait: messages to tasks instead of requests to queue runs."""
+"""The world of the model tests of waits: requests that complete tasks instead of requests that queue runs."""
 
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -24,28 +24,28 @@ RUNS = ("run-1", "run-2")
 
 @dataclass
 class WaitsWorld(SharedWorld):
-    """A world in which tasks are told of their end."""
+    """A world in which tasks are completed."""
 
-    heard: Counter[str] = field(default_factory=Counter)
-    """From each task to how often it was told."""
+    completions: Counter[str] = field(default_factory=Counter)
+    """How often each task was completed."""
     tasks: dict[str, Task] = field(default_factory=lambda: {name: a_task() for name in RUN_BY_TASK})
 
     def carry_out(self, sent: Sent) -> None:
-        """The server ends the task."""
+        """Complete the task on the server."""
         sent.arrived = True
-        self.heard[sent.request] += 1
+        self.completions[sent.request] += 1
 
     def waits(self) -> list[Record]:
         return list(self.store.select(Selection(route_prefix=WAIT_PREFIX), 100))
 
     def check(self) -> None:
-        """No task was told twice, and what is final stays as it is."""
-        assert all(times == 1 for times in self.heard.values()), "a task was told twice"
+        """Check that no task was completed twice and no final record has changed."""
+        assert all(times == 1 for times in self.completions.values()), "a task was completed twice"
         self.check_finals()
 
 
 class WaitsWorker(Process):
-    """A process that registers tasks, brings the end of runs, and sweeps."""
+    """A process that registers tasks, reports ends of runs and sweeps."""
 
     def __init__(self, world: WaitsWorld) -> None:
         super().__init__(world)
@@ -77,7 +77,7 @@ class WaitsWorker(Process):
 
 
 class SteppingTasks:
-    """Azure DevOps, slowly. To look at the clock and to send is one step: see "a frozen worker" in ADR 1."""
+    """Azure DevOps, one step at a time. Checking the clock and sending is one step: see "a frozen worker" in ADR 1."""
 
     def __init__(self, world: WaitsWorld, pause: Callable[[str], str]) -> None:
         self._world = world
@@ -94,11 +94,11 @@ class SteppingTasks:
 
     def is_over(self, task: Task, access: Access, deadline: datetime) -> bool:
         self._pause("before is_over")
-        over = task.task_instance_id in self._world.heard
+        over = task.task_instance_id in self._world.completions
         self._pause("after is_over")
         return over
 
     def say(self, task: Task, access: Access, lines: Sequence[str], deadline: datetime) -> None:
-        """Nothing depends on it."""
+        """Do nothing: no promise depends on the lines."""
 
     write_log = say

@@ -1,8 +1,8 @@
-"""A small world in which time, answers and crashes happen when the test says so.
+"""A small world in which the test controls time, answers and crashes.
 
-Each worker is a process with a relay of its own, on a thread of its own. It stops before and after every call to the
-journal's store and to Azure DevOps, and goes on when it is told to, so that any interleaving can be played; only one
-thread ever runs. The code under test is the real one: relay, queueing, cooldowns and journal.
+Each worker stands for a process and has its own relay and thread. It stops before and after every call to the journal's
+store and to Azure DevOps, and continues when the test lets it. Any order of steps can therefore be played, and only one
+thread runs at a time. The code under test is the real code: relay, queueing, cooldowns and journal.
 """
 
 import threading
@@ -32,12 +32,12 @@ GO, CRASH, LOSE = "go", "crash", "lose"
 
 
 class Crashed(BaseException):
-    """The process is gone: nothing that would catch an exception gets to see this one."""
+    """The process has died. No handler of ``Exception`` catches this."""
 
 
 @dataclass
 class Sent:
-    """A request on its way. The server carries it out within ``SETTLE`` after it was sent, or never."""
+    """A request that was sent. The server carries it out within ``SETTLE`` seconds, or never."""
 
     request: Any
     sent_at: datetime
@@ -52,7 +52,7 @@ class Sent:
 
 @dataclass
 class SharedWorld(ABC):
-    """What workers share: a store, the time, and all that was ever sent."""
+    """What the workers share: the store, the time and every request."""
 
     store: MemoryStore = field(default_factory=MemoryStore)
     clock: ManualClock = field(default_factory=ManualClock)
@@ -60,16 +60,16 @@ class SharedWorld(ABC):
     finals: dict[JournalKey, Record] = field(default_factory=dict)
 
     def send(self, request: object) -> Sent:
-        """A request goes out."""
+        """Send a request."""
         self.sent.append(Sent(request, self.clock()))
         return self.sent[-1]
 
     @abstractmethod
     def carry_out(self, sent: Sent) -> None:
-        """The server does what it was asked for."""
+        """Carry out a request on the server."""
 
     def advance(self, seconds: float) -> None:
-        """Time passes; what is under way is carried out before it would be later than the settle time allows."""
+        """Let time pass. Carry out each request under way before its settle time is over."""
         then = self.clock() + timedelta(seconds=seconds)
         for sent in self.sent:
             latest = sent.sent_at + timedelta(seconds=SETTLE)
@@ -79,7 +79,7 @@ class SharedWorld(ABC):
         self.clock.now = then
 
     def check_finals(self) -> None:
-        """A final record never changes again."""
+        """Check that no final record has changed."""
         for key, record in self.store.records.items():
             if record.state in FINAL_STATES and not key.route.startswith(PARTITION_PREFIX):
                 assert self.finals.setdefault(key, record) == record, "a final record has changed"
@@ -94,14 +94,14 @@ class World(SharedWorld):
     books: list[tuple[Run, RunRequest, datetime]] = field(default_factory=list)
 
     def carry_out(self, sent: Sent) -> None:
-        """The server, whose clock is ahead of ours, queues the run."""
+        """Queue the run on the server, whose clock is ahead of the app's."""
         run_id = 100 + len(self.books)
         sent.run, sent.arrived = Run(run_id, url_of(run_id)), True
         self.books.append((sent.run, sent.request, self.clock() + SKEW))
 
 
 class Process:
-    """A process that does one job at a time, and stops wherever ``pause`` is called."""
+    """A process that does one job at a time, and stops at each call of ``pause``."""
 
     def __init__(self, world: SharedWorld) -> None:
         self.store = WrappedStore(world.store, stepping(self.pause))
@@ -118,20 +118,20 @@ class Process:
         return self._thread is not None
 
     def start(self, job: Callable[[], object]) -> None:
-        """Begin a job; stops at the first call."""
+        """Begin a job, and stop at the first call."""
         self.error = None
         self._thread = threading.Thread(target=self._work, args=(job,), daemon=True)
         self._thread.start()
         self._wait()
 
     def go_on(self, command: str = GO) -> None:
-        """Go on to the next call, crash, or lose the answer to the request that is under way."""
+        """Continue to the next call, crash, or lose the answer to the request under way."""
         self._command = command
         self._turn.release()
         self._wait()
 
     def pause(self, at: str) -> str:
-        """Called by the worker's own thread: stop here until told to go on."""
+        """Stop the worker's own thread until ``go_on`` is called."""
         self.at = at
         self._back.release()
         self._turn.acquire()
@@ -150,7 +150,7 @@ class Process:
             job()
         except (DeliveryDeferred, Crashed):
             pass
-        except Exception as exc:  # noqa: BLE001 - whatever it is, the test's own thread must hear of it
+        except Exception as exc:  # noqa: BLE001 - the thread of the test reports any error
             self.error = exc
         self.at = ""
         self._back.release()
@@ -180,7 +180,7 @@ class Worker(Process):
         )
 
     def begin(self, event: str) -> None:
-        """Begin to deliver an event; stops at the first call."""
+        """Begin to deliver an event, and stop at the first call."""
         self.delivery, self.acknowledged = None, False
 
         def deliver() -> None:
@@ -190,7 +190,7 @@ class Worker(Process):
 
 
 class SteppingPipelines:
-    """Azure DevOps, slowly. To look at the clock and to send is one step: see "a frozen worker" in ADR 1."""
+    """Azure DevOps, one step at a time. Checking the clock and sending is one step: see "a frozen worker" in ADR 1."""
 
     def __init__(self, world: World, pause: Callable[[str], str]) -> None:
         self._world = world
@@ -216,4 +216,4 @@ class SteppingPipelines:
         self._pause("tag")
 
     def cancel(self, request: RunRequest, run: Run, deadline: datetime) -> None:
-        raise AssertionError("with the clock looked at when sending, no run is ever one too many")
+        raise AssertionError("since the clock is checked when a request is sent, there is never an orphan to cancel")

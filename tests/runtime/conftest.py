@@ -1,4 +1,4 @@
-"""Microsoft's runtime on Python 3.13, the app as it is deployed, and the emulator that it speaks to."""
+"""Fixtures: Microsoft's runtime on Python 3.13, the deployed app, and the emulator that it calls."""
 
 import os
 import shutil
@@ -21,12 +21,12 @@ from tests.support.prerequisites import need
 from tests.support.services.host_apps import app_settings
 
 ENVIRONMENT = ROOT / ".venv-runtime"
-INSTALLED = ROOT / "dist" / "python_packages"  # shared with 'make package', since pip takes its time
-# The package runs where it is built for: on Azure's kind of machine, or else on this one.
+INSTALLED = ROOT / "dist" / "python_packages"  # shared with 'make package', because pip is slow
+# The package must run on this machine. It is built for Azure's platform only if this machine has that platform.
 PLATFORM = AZURE if (sys.platform, os.uname().machine) == ("linux", "x86_64") else ()
 
-# Settings for deliveries that are to give up soon.
-IMPATIENT = {"DELIVERY_BUDGET_SECONDS": "4", "JOURNAL_LEASE_SECONDS": "5", "JOURNAL_SETTLE_SECONDS": "0.5"}
+# Settings that make deliveries give up early.
+SHORT_TIMES = {"DELIVERY_BUDGET_SECONDS": "4", "JOURNAL_LEASE_SECONDS": "5", "JOURNAL_SETTLE_SECONDS": "0.5"}
 
 StartWorker = Callable[[Mapping[str, str]], Worker]
 
@@ -36,36 +36,36 @@ def runtime_python() -> Path:
     need(
         None
         if (ENVIRONMENT / ".ready").exists()
-        else f"there is no {ENVIRONMENT.name}: 'make runtime' makes it, and needs Python 3.13"
+        else f"{ENVIRONMENT.name} does not exist: run 'make runtime', which needs Python 3.13"
     )
     return ENVIRONMENT / "bin" / "python"
 
 
 @pytest.fixture(scope="session")
 def package(runtime_python: Path, tmp_path_factory: pytest.TempPathFactory) -> Package:
-    """The deployed zip; on another machine than Azure's, with dependencies for this one."""
+    """The deployed zip. If this machine does not have Azure's platform, the dependencies are for this machine."""
     return build(runtime_python, tmp_path_factory.mktemp("package"), platform=PLATFORM, installed=INSTALLED)
 
 
 @pytest.fixture(scope="session")
 def deployed_app(package: Package, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """The folder that the zip was unpacked into. Tests only read it."""
+    """The folder with the contents of the zip. Tests must not change it."""
     folder = tmp_path_factory.mktemp("wwwroot")
     with zipfile.ZipFile(package.path) as archive:
         archive.extractall(folder)
     yield folder
-    shutil.rmtree(folder)  # 40 MB, of which pytest would keep the last three
+    shutil.rmtree(folder)  # 40 MB, and pytest would keep those of the last three test runs
 
 
 @dataclass
 class Ado:
-    """An emulator that serves, and the settings of an app that is to speak to it."""
+    """A served emulator, and the settings of an app that uses it."""
 
     emulator: Emulator
     served: Served
 
     def settings(self, journal: Path | str) -> dict[str, str]:
-        """:param journal: an SQLite file, or a connection."""
+        """:param journal: an SQLite file, or a connection string."""
         connection = f"sqlite:{journal}" if isinstance(journal, Path) else journal
         return app_settings(self.served.organization_url, connection)
 
@@ -79,7 +79,7 @@ def ado() -> Iterator[Ado]:
 
 @pytest.fixture
 def closed_port() -> Iterator[int]:
-    """A port that nobody listens on, and nobody else gets."""
+    """A port that no program listens on, reserved for the duration of the test."""
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         yield taken.getsockname()[1]
@@ -92,7 +92,7 @@ def settings(ado: Ado, tmp_path: Path) -> dict[str, str]:
 
 @pytest.fixture
 def start_worker(runtime_python: Path, tmp_path: Path) -> Iterator[StartWorker]:
-    """Starts workers with nothing but the given environment; ends them, and looks at all that they have said."""
+    """Start workers with exactly the given environment. At the end, stop them and search their output for secrets."""
     workers: list[Worker] = []
     with ExitStack() as stack:
 

@@ -1,4 +1,4 @@
-"""The host's side of a worker process: starts it, sends it requests, keeps its answers and its logs.
+"""The host's side of a worker process. It starts the worker, sends requests, and collects answers and logs.
 
 with start(python, environment, folder) as worker:
     worker.start_app(app_dir)
@@ -26,12 +26,12 @@ Message = dict[str, Any]
 
 
 class WorkerEnded(Exception):
-    """The worker process has ended, so that nothing more will be answered; the text has the end of its output."""
+    """The worker process has ended and will not answer. The message includes the end of its output."""
 
 
 @dataclass(frozen=True)
 class Invocation:
-    """What came of one call of a function."""
+    """The result of one call of a function."""
 
     invocation_id: str
     result: Message
@@ -43,15 +43,15 @@ class Invocation:
 
     @property
     def error(self) -> str:
-        """The exception as ``Type: text``; empty where there was none."""
+        """The exception as ``Type: message``, or an empty string."""
         return str(self.result.get("exception", {}).get("message", ""))
 
 
 class Worker:
-    """A running worker. May be asked from many threads."""
+    """A running worker. Thread-safe."""
 
     def __init__(self, popen: "subprocess.Popen[bytes]", log: Path) -> None:
-        """:param log: takes every line that the worker sends or prints."""
+        """:param log: the file that receives every line that the worker sends or prints."""
         self.log = log
         self.logs: list[Message] = []
         self.functions: dict[str, Message] = {}
@@ -62,7 +62,7 @@ class Worker:
         self._reader.start()
 
     def start_app(self, app_dir: Path) -> Message:
-        """What the host does at its start: init, ask which functions there are, load each. Returns init's answer."""
+        """Initialize the worker, list its functions and load each, as the host does. Return the answer to the init."""
         answer = self.init(app_dir)
         if answer["result"].get("status") == "Success":
             self.load_functions(app_dir)
@@ -73,7 +73,7 @@ class Worker:
         return self.ask("worker_init", request, "worker_init_response")
 
     def reload(self, app_dir: Path, environment: Mapping[str, str]) -> Message:
-        """Tells a worker that was started for no app in particular which one it is for."""
+        """Tell a worker that was started without an app which app to run."""
         request = {"environment_variables": dict(environment), "function_app_directory": str(app_dir)}
         return self.ask("function_environment_reload", request, "function_environment_reload_response")
 
@@ -88,10 +88,10 @@ class Worker:
             self.functions[metadata["name"]] = metadata
 
     def invoke(self, function: str, *inputs: Message, metadata: Message | None = None) -> Invocation:
-        """Calls a function.
+        """Call a function.
 
-        :param inputs: made by the functions below.
-        :param metadata: the trigger's, from names to TypedData.
+        :param inputs: the results of the ``…_input`` functions below.
+        :param metadata: the trigger's metadata: TypedData by name.
         """
         invocation_id = str(uuid.uuid4())
         request = {
@@ -106,7 +106,7 @@ class Worker:
         return Invocation(invocation_id, answer["result"], answer.get("return_value"))
 
     def logs_of(self, invocation: Invocation) -> list[Message]:
-        """What the app and its libraries logged during an invocation."""
+        """Return the records that the app and its libraries logged during an invocation."""
         return [
             log
             for log in self.logs
@@ -114,9 +114,9 @@ class Worker:
         ]
 
     def ask(self, request: str, content: Message, response: str) -> Message:
-        """Sends one request and waits for its answer, which must be of the kind ``response``.
+        """Send one request and return its answer, which must be of the type ``response``.
 
-        :raises WorkerEnded: there will be none.
+        :raises WorkerEnded: the worker has ended without an answer.
         """
         answer: Future[Message] = Future()
         request_id = str(uuid.uuid4())
@@ -129,11 +129,11 @@ class Worker:
                 self._popen.stdin.flush()
             except BrokenPipeError:
                 answer.set_exception(WorkerEnded(self._end_of_log()))
-        given: Message = answer.result(ANSWER_SECONDS)[response]
-        return given
+        content_of_answer: Message = answer.result(ANSWER_SECONDS)[response]
+        return content_of_answer
 
     def close(self) -> int:
-        """Ends the worker as the host does, and waits for it. Returns its exit code; may be repeated."""
+        """End the worker as the host does, and return its exit code. Calling this method again has no effect."""
         assert self._popen.stdin is not None
         with suppress(BrokenPipeError):
             self._popen.stdin.close()
@@ -150,14 +150,14 @@ class Worker:
         with source, self.log.open("ab", buffering=0) as log:
             for line in source:
                 log.write(line)
-                self._take(json.loads(line))
+                self._receive(json.loads(line))
         self._popen.wait()
         with self._lock:
             for answer in self._waiting.values():
                 answer.set_exception(WorkerEnded(self._end_of_log()))
             self._waiting.clear()
 
-    def _take(self, message: Message) -> None:
+    def _receive(self, message: Message) -> None:
         if "rpc_log" in message:
             self.logs.append(message["rpc_log"])
             return
@@ -171,14 +171,15 @@ class Worker:
 
 @contextmanager
 def start(python: Path, environment: Mapping[str, str], folder: Path) -> Iterator[Worker]:
-    """Runs the worker with this environment, and with nothing else from this process's.
+    """Run the worker with exactly this environment, without the variables of this process.
 
-    :param folder: for its log; also where it runs.
+    :param folder: the working directory, which also contains the log.
     """
     log = folder / f"worker-{uuid.uuid4().hex[:8]}.log"
     with log.open("ab") as errors:
         popen = subprocess.Popen(
-            [str(python), "-P", "-B", str(PROGRAM)],  # imports nothing from beside it, writes nothing beside the app
+            # -P: do not import from the program's folder. -B: do not write bytecode into the app's folder.
+            [str(python), "-P", "-B", str(PROGRAM)],
             cwd=folder,
             env=dict(environment),
             stdin=subprocess.PIPE,
@@ -193,12 +194,12 @@ def start(python: Path, environment: Mapping[str, str], folder: Path) -> Iterato
 
 
 def text_input(name: str, text: str) -> Message:
-    """A text, as the host sends what is no JSON object."""
+    """Return a string, as the host sends data that is not a JSON object."""
     return {"name": name, "data": {"string": text}}
 
 
 def event_grid_input(name: str, text: str) -> Message:
-    """One event, as the host sends a JSON object: on one line.
+    """Return one event, as the host sends a JSON object: on one line.
 
     Source: https://github.com/Azure/azure-functions-host, WebJobs.Script.Grpc, GrpcMessageConversionExtensions.
     """
@@ -220,9 +221,9 @@ def http_input(
     params: Mapping[str, str] | None = None,
     body: bytes = b"",
 ) -> Message:
-    """An HTTP request, as the host sends it to a worker that can take a body as bytes and nothing but the body.
+    """Return an HTTP request, as the host sends it to a worker with RawHttpBodyBytes and RpcHttpBodyOnly.
 
-    Names of headers are in lower case, empty values of the query are left out, and so is an empty body.
+    Header names are in lower case. Empty query values and empty bodies are left out.
     """
     http: Message = {
         "method": method,
@@ -238,7 +239,7 @@ def http_input(
 
 @dataclass(frozen=True)
 class Answer:
-    """What the caller gets, as far as the function decides."""
+    """The parts of the answer to the caller that the function determines."""
 
     status: int
     content_type: str
@@ -247,7 +248,7 @@ class Answer:
 
 
 def answer_of(returned: dict[str, Any]) -> Answer:
-    """What the real host makes of a function's return value: a text is 200 and text/plain."""
+    """Convert a function's return value to an answer, as the real host does. A string becomes 200 with text/plain."""
     if "string" in returned:
         return Answer(200, "text/plain; charset=utf-8", None, returned["string"].encode())
     http = returned["http"]

@@ -1,4 +1,4 @@
-"""The zip as it is deployed, on Microsoft's runtime, in an environment that has nothing else."""
+"""The deployed zip on Microsoft's runtime, in an environment without anything else."""
 
 import json
 import re
@@ -19,7 +19,7 @@ from tests.support.prerequisites import need
 
 @pytest.fixture
 def storage(tmp_path: Path) -> Iterator[Azurite]:
-    """Each test's own: a journal belongs to one Azure DevOps, whose run ids it knows."""
+    """A separate storage for each test, because a journal contains run IDs of one Azure DevOps organization."""
     need(why_not_installed())
     with Azurite(tmp_path / "azurite", in_memory=True) as started:
         yield started
@@ -29,10 +29,10 @@ def files_of(folder: Path) -> set[Path]:
     return {path for path in folder.rglob("*") if path.is_file()}
 
 
-def test_an_event_in_one_run_out_and_the_duplicate_ignored(
+def test_an_event_queues_one_run_and_duplicates_queue_none(
     start_worker: StartWorker, deployed_app: Path, ado: Ado, storage: Azurite
 ) -> None:
-    """A fresh process, the packaged zip and nothing else, Azure Tables by Azurite, Azure DevOps by the emulator."""
+    """The journal is in Azurite. The last duplicate is delivered to a new process."""
     files = files_of(deployed_app)
     text = sample_text("run-completed")
 
@@ -58,19 +58,19 @@ def test_an_event_in_one_run_out_and_the_duplicate_ignored(
         "model-evaluation",
         json.loads(text)["data"]["runId"],
     )
-    assert files_of(deployed_app) == files, "it wrote into its own folder, which Azure may mount read-only"
+    assert files_of(deployed_app) == files, "the app wrote into its own folder, which Azure may mount read-only"
     assert leaks(first.log.read_text(encoding="utf-8") + second.log.read_text(encoding="utf-8")) == []
 
 
 LOADED = re.compile(r"(?:code object from|matches|loaded from) '?(/[^'\n]+)")
-WORKERS_OWN = {"azure_functions_runtime", "google", "grpc", "grpc_tools", "typing_extensions.py"}
-APPS_OWN = {("azure", "functions"), ("azure", "data"), ("requests", "__init__.py"), ("typing_extensions.py",)}
+WORKER_MODULES = {"azure_functions_runtime", "google", "grpc", "grpc_tools", "typing_extensions.py"}
+APP_MODULES = {("azure", "functions"), ("azure", "data"), ("requests", "__init__.py"), ("typing_extensions.py",)}
 
 
 def test_what_the_app_imports_comes_from_the_zip(
     start_worker: StartWorker, deployed_app: Path, runtime_python: Path, ado: Ado, storage: Azurite
 ) -> None:
-    verbose = {"PYTHONVERBOSE": "1"}  # Python tells of each module where it is from
+    verbose = {"PYTHONVERBOSE": "1"}  # Python logs the path of each imported module
     worker = start_worker(ado.settings(storage.connection_string) | verbose)
     worker.start_app(deployed_app)
     assert worker.invoke("aml_event", event_grid_input("event", sample_text("run-completed"))).succeeded
@@ -79,9 +79,9 @@ def test_what_the_app_imports_comes_from_the_zip(
 
     packages = deployed_app / PACKAGES
     from_zip = {path.relative_to(packages).parts[:2] for path in loaded if path.is_relative_to(packages)}
-    assert from_zip >= APPS_OWN
+    assert from_zip >= APP_MODULES
     environment = runtime_python.parents[1]
     site_packages = environment / "lib" / "python3.13" / "site-packages"
     from_worker = {path.relative_to(site_packages).parts[0] for path in loaded if path.is_relative_to(site_packages)}
-    assert {name for name in from_worker if not name.startswith("_")} == WORKERS_OWN
+    assert {name for name in from_worker if not name.startswith("_")} == WORKER_MODULES
     assert not [path for path in loaded if path.is_relative_to(ROOT) and not path.is_relative_to(environment)]

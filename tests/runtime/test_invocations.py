@@ -1,4 +1,4 @@
-"""Microsoft's runtime calls the app's functions: events, timers, HTTP requests, many at once, and what it logs."""
+"""Microsoft's runtime calls the app's functions: events, failures, concurrent calls, and logs."""
 
 import json
 import re
@@ -10,7 +10,7 @@ import pytest
 
 from devstack.ado import Fault
 from devstack.events import sample_text
-from tests.runtime.conftest import IMPATIENT, Ado, StartWorker
+from tests.runtime.conftest import SHORT_TIMES, Ado, StartWorker
 from tests.runtime.functions_host import (
     Invocation,
     Message,
@@ -28,7 +28,7 @@ def deliver(worker: Worker, text: str) -> Invocation:
 
 
 def trigger_metadata(text: str) -> Message:
-    """What the host adds to an event: its data, and what the host itself knows of the call."""
+    """Return the metadata that the host adds to an event: the event's data and information about the call."""
     data = json.dumps(json.loads(text).get("data"))
     return {"data": {"json": data}, "sys": {"json": json.dumps({"MethodName": "aml_event"})}}
 
@@ -37,12 +37,13 @@ def decisions(logs: list[Message]) -> list[dict[str, Any]]:
     return [json.loads(log["message"]) for log in logs if log["category"] == "nextstage.decision"]
 
 
-# As many as there are threads wait for one another, so the next may begin only where all of them run at once.
+# The calls wait for each other in groups as large as the number of threads, so a call ends only if the whole group runs
+# at the same time.
 MEETING = """
 import os
 
 threads = int(os.environ["PYTHON_THREADPOOL_THREAD_COUNT"])
-all_here, lock, running = threading.Barrier(threads), threading.Lock(), 0
+barrier, lock, running = threading.Barrier(threads), threading.Lock(), 0
 
 @app.timer_trigger(arg_name="timer", schedule="0 0 0 * * *")
 def meet(timer: func.TimerRequest) -> None:
@@ -50,19 +51,19 @@ def meet(timer: func.TimerRequest) -> None:
     with lock:
         running += 1
         logging.info("running: %d", running)
-    all_here.wait(20)
+    barrier.wait(20)
     with lock:
         running -= 1
 """
 
 
 class TestEvents:
-    def test_an_event_as_a_text(self, worker: Worker, ado: Ado) -> None:
+    def test_an_event_as_a_string(self, worker: Worker, ado: Ado) -> None:
         assert worker.invoke("aml_event", text_input("event", sample_text("run-completed"))).succeeded
         assert len(ado.emulator.books.runs) == 1
 
     @pytest.mark.parametrize("text", ["{", '"a text"', '{"subject": "half a pair: \\ud800"}', '{"data": null}'])
-    def test_what_is_no_event_is_parked_and_acknowledged(self, worker: Worker, text: str) -> None:
+    def test_an_invalid_event_is_parked_and_acknowledged(self, worker: Worker, text: str) -> None:
         invocation = worker.invoke("aml_event", text_input("event", text))
         assert invocation.succeeded
         assert [decision["outcome"] for decision in decisions(worker.logs_of(invocation))] == ["parked"]
@@ -74,10 +75,10 @@ class TestFailures:
         [
             pytest.param(Fault(accept=False, status=401, body={"message": secret("echoed")}), id="rejected"),
             pytest.param(Fault(accept=True, drop=True), id="connection-dropped"),
-            pytest.param(Fault(accept=True, status=200, body="no JSON"), id="unreadable"),
+            pytest.param(Fault(accept=True, status=200, body="not JSON"), id="unreadable"),
         ],
     )
-    def test_with_everything_logged_no_secret_leaves_the_worker(
+    def test_debug_logs_contain_no_secret(
         self, start_worker: StartWorker, deployed_app: Path, settings: dict[str, str], ado: Ado, fault: Fault
     ) -> None:
         worker = start_worker(settings | {"PYTHON_ENABLE_DEBUG_LOGGING": "1"})
@@ -85,18 +86,18 @@ class TestFailures:
         ado.emulator.plan(fault)
         invocation = deliver(worker, sample_text("run-completed"))
         assert not invocation.succeeded
-        assert [log for log in worker.logs_of(invocation) if log["level"] == "Debug"], "debug logging is on"
+        assert [log for log in worker.logs_of(invocation) if log["level"] == "Debug"], "debug logging is not on"
         assert leaks(worker.log.read_text(encoding="utf-8")) == []
 
     def test_a_journal_that_cannot_be_reached(
         self, start_worker: StartWorker, deployed_app: Path, ado: Ado, closed_port: int
     ) -> None:
-        key = "Y2FuYXJ5LWpvdXJuYWwta2V5"  # of a storage account that is not there; canary-… in base64
+        key = "Y2FuYXJ5LWpvdXJuYWwta2V5"  # "canary-…" in base64; the storage account does not exist
         connection = (
             f"DefaultEndpointsProtocol=http;AccountName=devstoreaccount1;AccountKey={key};"
             f"TableEndpoint=http://127.0.0.1:{closed_port}/devstoreaccount1"
         )
-        worker = start_worker(ado.settings(connection) | IMPATIENT | {"PYTHON_ENABLE_DEBUG_LOGGING": "1"})
+        worker = start_worker(ado.settings(connection) | SHORT_TIMES | {"PYTHON_ENABLE_DEBUG_LOGGING": "1"})
         worker.start_app(deployed_app)
         invocation = deliver(worker, sample_text("run-completed"))
         assert not invocation.succeeded
@@ -106,7 +107,7 @@ class TestFailures:
 
 
 class TestManyAtOnce:
-    def test_100_duplicates_on_32_threads_are_one_run_and_each_knows_its_own_log(
+    def test_100_duplicates_on_32_threads_queue_one_run_and_log_with_their_own_invocation(
         self, start_worker: StartWorker, deployed_app: Path, settings: dict[str, str], ado: Ado
     ) -> None:
         worker = start_worker(settings | {"PYTHON_THREADPOOL_THREAD_COUNT": "32"})
@@ -121,20 +122,20 @@ class TestManyAtOnce:
             assert invocation.succeeded == (outcome != "deferred")
 
     @pytest.mark.parametrize("threads", [1, 4])
-    def test_as_many_run_at_once_as_the_setting_says(
+    def test_the_setting_limits_the_concurrent_calls(
         self, start_worker: StartWorker, tmp_path: Path, threads: int
     ) -> None:
         worker = start_worker({"PYTHON_THREADPOOL_THREAD_COUNT": str(threads)})
         worker.start_app(write_app(tmp_path / "app", MEETING))
         with ThreadPoolExecutor(8) as pool:
-            met = list(pool.map(lambda _: worker.invoke("meet", timer_input("timer")), range(8)))
-        assert all(invocation.succeeded for invocation in met)
+            invocations = list(pool.map(lambda _: worker.invoke("meet", timer_input("timer")), range(8)))
+        assert all(invocation.succeeded for invocation in invocations)
         running = [re.fullmatch(r"running: (\d+)", log["message"]) for log in worker.logs]
         assert max(int(found[1]) for found in running if found) == threads
 
 
 class TestLogs:
-    def test_decisions_go_to_the_users_log_with_their_level_and_invocation(self, worker: Worker, ado: Ado) -> None:
+    def test_decisions_are_logged_as_user_logs_with_level_and_invocation(self, worker: Worker, ado: Ado) -> None:
         ado.emulator.plan(Fault(accept=False, status=400, body={"message": "Unexpected parameter 'x'"}))
         levels = {}
         for sample in ("run-completed", "run-completed.cloud", "run-status-changed-running"):

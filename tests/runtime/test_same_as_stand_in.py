@@ -1,8 +1,8 @@
-"""The stand-in host and Microsoft's runtime make the same of the same app, row by row.
+"""The stand-in host and Microsoft's runtime behave in the same way with the same app.
 
-They meet at the layer of the worker: did the call succeed, what did it return or which exception ended it, what was
-logged, and what does Azure DevOps have to show for it. What the real host makes of that over HTTP is not
-Microsoft's runtime's part; where the stand-in differs from the real host there, its own modules say so.
+The tests compare what the worker determines: whether a call succeeds, its return value or exception, the logs, and the
+runs in Azure DevOps. The runtime does not include the real host's HTTP answers. The modules of the stand-in host
+document where it differs from the real host.
 """
 
 import json
@@ -20,14 +20,14 @@ from devstack.ado import Emulator, Fault, Match, load_declaration, serve
 from devstack.events import sample_names, sample_text
 from devstack.processes import RunningProcess
 from devstack.processes import start as start_process
-from tests.runtime.conftest import IMPATIENT, Ado
+from tests.runtime.conftest import SHORT_TIMES, Ado
 from tests.runtime.functions_host import Worker, event_grid_input
 from tests.runtime.functions_host import start as start_runtime
 from tests.support.canaries import leaks, secret
 from tests.support.polling import wait_until
 
 EVENT_GRID = "/runtime/webhooks/eventgrid?functionName="
-# Of what each side is told to be different, or what no two runs have in common.
+# Replacements for values that differ between the two sides or between test runs.
 DIFFERENCES = (
     (r"http://127\.0\.0\.1:\d+", "http://ado"),
     (r'"(duration_ms|delay_ms)": [\d.]+', r'"\1": 0'),
@@ -38,23 +38,23 @@ DIFFERENCES = (
 )
 
 
-def told(text: str) -> str:
-    for pattern, same in DIFFERENCES:
-        text = re.sub(pattern, same, text)
+def normalized(text: str) -> str:
+    for pattern, replacement in DIFFERENCES:
+        text = re.sub(pattern, replacement, text)
     return text
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What came of one call."""
+    """The result of one call."""
 
-    error: str  # "Type: text"; empty where the call succeeded
+    error: str  # "Type: message", or empty if the call succeeded
     returned: object
     logged: list[str]
 
 
 def is_end(line: str) -> bool:
-    """Whether the host says with this line of its log how a call ended."""
+    """Return whether a line of the host's log reports the end of a call."""
     return line.startswith("Executed '")
 
 
@@ -76,11 +76,14 @@ class StandIn:
         lines, ended = self._lines_until_it_ended()
         assert response.status_code == (202 if ended is None else 500)
         if ended is not None:
-            assert told(ended).endswith(": " + told(response.text)), "the answer has the exception's text"
-        return Answer(told(ended or ""), response.text or None if ended is None else None, lines)
+            assert normalized(ended).endswith(": " + normalized(response.text)), "the answer is the exception's message"
+        return Answer(normalized(ended or ""), response.text or None if ended is None else None, lines)
 
     def _lines_until_it_ended(self) -> tuple[list[str], str | None]:
-        """What was logged since the last call, and how the call ended: the log may come after the answer."""
+        """Return the log lines since the last call, and the call's error or None.
+
+        Wait for the end of the call in the log, because the log may be written after the answer.
+        """
 
         def unread() -> list[str]:
             lines = self._log.read_text(encoding="utf-8").splitlines()[self._read :]
@@ -90,7 +93,7 @@ class StandIn:
         self._read += len(lines)
         ends = [line for line in lines if is_end(line)]
         failed = re.search(r"\(Failed, Id=[^)]*\): (.*)", "\n".join(lines[lines.index(ends[0]) :]), re.DOTALL)
-        return [told(line) for line in lines if line not in ends], failed and failed[1]
+        return [normalized(line) for line in lines if line not in ends], failed and failed[1]
 
 
 class Runtime:
@@ -102,13 +105,13 @@ class Runtime:
     def deliver(self, function: str, text: str) -> Answer:
         invocation = self.worker.invoke(function, event_grid_input("event", text))
         assert invocation.succeeded == (invocation.error == "")
-        logged = [told(log["message"]) for log in self.worker.logs_of(invocation)]
-        return Answer(told(invocation.error), invocation.return_value, logged)
+        logged = [normalized(log["message"]) for log in self.worker.logs_of(invocation)]
+        return Answer(normalized(invocation.error), invocation.return_value, logged)
 
 
 @dataclass
 class Side:
-    """One of the two, with an Azure DevOps and a journal of its own."""
+    """The stand-in host or the runtime, with its own Azure DevOps and journal."""
 
     host: StandIn | Runtime
     ado: Emulator
@@ -121,7 +124,7 @@ class Pair:
     """Both sides."""
 
     def __init__(self, stack: ExitStack, python: Path, app: Path, folder: Path, **settings: str) -> None:
-        """:param settings: of the app, besides those that lead to the emulator and the journal."""
+        """:param settings: the app's settings, in addition to those for the emulator and the journal."""
         self._stack = stack
         self._python = python
         self._app = app
@@ -132,7 +135,7 @@ class Pair:
     def _start(self, name: str) -> Side:
         emulator = Emulator(load_declaration(), pats={secret("pat")})
         served = self._stack.enter_context(serve(emulator))
-        environment = Ado(emulator, served).settings(self._folder / f"{name}.sqlite3") | IMPATIENT | self._settings
+        environment = Ado(emulator, served).settings(self._folder / f"{name}.sqlite3") | SHORT_TIMES | self._settings
         if name == "runtime":
             worker = self._stack.enter_context(start_runtime(self._python, environment, self._folder))
             assert worker.start_app(self._app)["result"]["status"] == "Success"
@@ -143,7 +146,7 @@ class Pair:
         return Side(StandIn(self._stack.enter_context(process), log), emulator)
 
     def deliver(self, text: str, *faults: Fault) -> Answer:
-        """The one answer that both give."""
+        """Deliver an event to both sides, and return their common answer."""
         answers: list[Answer] = []
         for side in self.sides:
             side.ado.plan(*faults)
@@ -153,7 +156,7 @@ class Pair:
         return runtime
 
     def runs(self) -> list[tuple[str, object]]:
-        """The runs that both have queued."""
+        """Return the runs that both sides have queued."""
         stand_in, runtime = (side.runs() for side in self.sides)
         assert stand_in == runtime
         return runtime
@@ -172,19 +175,19 @@ def pair(runtime_python: Path, deployed_app: Path, tmp_path_factory: pytest.Temp
 def test_every_sample_event(pair: Pair, sample: str) -> None:
     answer = pair.deliver(sample_text(sample))
     assert answer.error == ""
-    assert answer.logged, "a decision is logged for every event"
+    assert answer.logged, "no decision was logged"
     pair.runs()
 
 
 @dataclass(frozen=True)
 class Row:
-    """A way to fail, or not to: the outcomes, delivery by delivery."""
+    """A case with the expected outcomes, one per delivery."""
 
     outcomes: list[str]
     faults: list[Fault] = field(default_factory=list)
-    settings: dict[str, str] = field(default_factory=dict)  # so it needs a pair of its own
-    alone: bool = False  # the same, since what it leaves behind would change the rows after it
-    changes: dict[str, Any] = field(default_factory=dict)  # to the event's data
+    settings: dict[str, str] = field(default_factory=dict)  # a row with settings needs a separate pair
+    alone: bool = False  # so does a row whose effects would change later rows
+    changes: dict[str, Any] = field(default_factory=dict)  # changes to the event's data
     runs: int = 0
 
 
@@ -194,12 +197,12 @@ def answered(status: int, message: str = "", **headers: str) -> list[Fault]:
     return [Fault(accept=False, status=status, body=body, headers=named)]
 
 
-LOOKING_FAILS = Fault(accept=False, status=500, match=Match(method="GET", path="build/builds"))
+SEARCH_FAILS = Fault(accept=False, status=500, match=Match(method="GET", path="build/builds"))
 
 ROWS = {
     "queued": Row(["queued", "duplicate"], runs=1),
-    "not wanted by any route": Row(["ignored"], changes={"experimentName": "unknown"}),
-    "a value that may not pass": Row(["parked", "duplicate"], changes={"runId": "$(evil)"}),
+    "no route matches": Row(["ignored"], changes={"experimentName": "unknown"}),
+    "an unsafe value": Row(["parked", "duplicate"], changes={"runId": "$(evil)"}),
     "no run id": Row(["parked"], changes={"runId": None}),
     "401": Row(["deferred", "queued"], answered(401, "TF400813"), runs=1),
     "403": Row(["deferred"], answered(403, "TF215106: needs Queue builds permissions")),
@@ -207,13 +210,13 @@ ROWS = {
     "429": Row(["deferred", "deferred"], answered(429, "TF400733", Retry_After="60"), alone=True),
     "the answer is lost": Row(["deferred"], [Fault(accept=True, drop=True)], runs=1),
     "the answer comes too late": Row(["deferred"], [Fault(accept=True, delay_after_seconds=6)], runs=1),
-    "in doubt, and looking fails": Row(
+    "uncertain, and the search fails": Row(
         ["deferred", "deferred"],
-        [Fault(accept=True, drop=True), LOOKING_FAILS],
+        [Fault(accept=True, drop=True), SEARCH_FAILS],
         settings={"JOURNAL_SETTLE_SECONDS": "0.001"},
         runs=1,
     ),
-    "in doubt, then found": Row(
+    "uncertain, then found": Row(
         ["deferred", "queued"],
         [Fault(accept=True, drop=True)],
         settings={"JOURNAL_SETTLE_SECONDS": "0.001"},
@@ -255,7 +258,7 @@ def test_every_kind_of_failure(
 
 
 def event_of(name: str, changes: dict[str, Any]) -> str:
-    """RunCompleted of a run of its own."""
+    """Return a RunCompleted event with a separate run."""
     event = json.loads(sample_text("run-completed"))
     run_id = "run_" + re.sub(r"\W", "_", name)
     event |= {"id": f"event-{run_id}", "subject": event["subject"].rpartition("/")[0] + f"/{run_id}"}

@@ -1,4 +1,4 @@
-"""HTTP functions: the stand-in host and Microsoft's runtime give them the same, and make the same of them."""
+"""The stand-in host and Microsoft's runtime pass the same requests to HTTP functions and return the same answers."""
 
 import re
 from collections.abc import Iterator
@@ -66,7 +66,7 @@ def number(req: func.HttpRequest) -> func.HttpResponse:
 
 @dataclass(frozen=True)
 class Call:
-    """A request, and what the host makes of its path; what comes of it."""
+    """A request, the function and route parameters that the host finds for its path, and the expected result."""
 
     function: str
     path: str
@@ -76,7 +76,7 @@ class Call:
     headers: dict[str, str] = field(default_factory=dict)
     body: bytes = b""
     status: int = 200
-    error: str = ""  # the beginning of the exception
+    error: str = ""  # the beginning of the exception's message
 
 
 JSON = {"Content-Type": "application/json"}
@@ -144,7 +144,7 @@ def test_every_call(stand_in: RunningProcess, runtime: Worker, app_dir: Path, ca
         assert re.search(rf"\(Failed, Id=.*\): {error}", wait_for(log, seen, "(Failed, Id="))
 
 
-def wait_for(log: Path, beginning: int, text: str) -> str:
-    """What was logged from there on, once the text is in it."""
-    wait_until(lambda: text in log.read_text(encoding="utf-8")[beginning:])
-    return log.read_text(encoding="utf-8")[beginning:]
+def wait_for(log: Path, offset: int, text: str) -> str:
+    """Wait until the log contains a text after an offset, and return everything after the offset."""
+    wait_until(lambda: text in log.read_text(encoding="utf-8")[offset:])
+    return log.read_text(encoding="utf-8")[offset:]

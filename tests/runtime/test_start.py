@@ -1,4 +1,4 @@
-"""Microsoft's runtime starts the app: it loads it, tells the host its functions, and says what is wrong with it."""
+"""Microsoft's runtime loads the app, lists its functions, and reports what is wrong with it."""
 
 import json
 from pathlib import Path
@@ -19,22 +19,22 @@ def bindings(worker: Worker, function: str) -> list[dict[str, Any]]:
 
 
 class TestFunctions:
-    def test_the_host_is_told_who_answers_and_what_it_can_do(
+    def test_the_worker_reports_its_runtime_and_capabilities(
         self, start_worker: StartWorker, deployed_app: Path, settings: dict[str, str]
     ) -> None:
         answer = start_worker(settings).init(deployed_app)
         assert answer["result"] == {"status": "Success"}
         assert answer["worker_metadata"]["runtime_version"] == "3.13"
-        # What functions_host.http_input relies on.
+        # functions_host.http_input relies on these capabilities.
         assert answer["capabilities"].items() >= {"RawHttpBodyBytes": "true", "RpcHttpBodyOnly": "true"}.items()
-        assert "HttpUri" not in answer["capabilities"], "HTTP requests come as messages, not over a socket"
+        assert "HttpUri" not in answer["capabilities"], "HTTP requests must arrive as messages, not over a socket"
 
     def test_the_functions_and_their_bindings(self, worker: Worker) -> None:
         assert bindings(worker, "aml_event") == [{"direction": "IN", "type": "eventGridTrigger", "name": "event"}]
         (timer,) = bindings(worker, "purge_journal")
         assert (timer["type"], timer["schedule"], timer["runOnStartup"]) == ("timerTrigger", "0 30 3 * * *", False)
 
-    def test_every_functions_metadata_is_what_a_function_json_may_say(self, worker: Worker) -> None:
+    def test_the_metadata_of_every_function_is_valid_for_function_json(self, worker: Worker) -> None:
         assert len(worker.functions) >= 2
         for name, metadata in worker.functions.items():
             assert metadata["properties"] == {"worker_indexed": "True"}
@@ -44,7 +44,7 @@ class TestFunctions:
 
 
 class TestWrongConfiguration:
-    def test_every_problem_reaches_the_host_and_no_secret(
+    def test_every_problem_is_reported_to_the_host_without_secrets(
         self, start_worker: StartWorker, deployed_app: Path, settings: dict[str, str]
     ) -> None:
         broken = settings | {"AZURE_DEVOPS_AUTH": "password", "JOURNAL_LEASE_SECONDS": "soon"}
@@ -56,7 +56,7 @@ class TestWrongConfiguration:
         assert "JOURNAL_LEASE_SECONDS is 'soon'; it must be a number of seconds above zero" in message
         assert leaks(message + result["exception"]["stack_trace"]) == []
 
-    def test_what_the_app_needs_comes_from_its_own_packages(
+    def test_the_app_cannot_start_without_its_own_packages(
         self, start_worker: StartWorker, deployed_app: Path, settings: dict[str, str], tmp_path: Path
     ) -> None:
         (tmp_path / "bare").mkdir()
@@ -67,9 +67,9 @@ class TestWrongConfiguration:
 
 
 class TestSpecialization:
-    """A worker that Azure has started in advance, and then tells which app it is for."""
+    """A worker that Azure has started in advance, and that then gets its app."""
 
-    def test_the_app_is_loaded_with_the_environment_that_comes_with_it(
+    def test_the_app_is_loaded_with_the_new_environment(
         self, start_worker: StartWorker, deployed_app: Path, ado: Ado, settings: dict[str, str], tmp_path: Path
     ) -> None:
         (tmp_path / "placeholder").mkdir()
@@ -83,7 +83,7 @@ class TestSpecialization:
         assert worker.invoke("aml_event", event_grid_input("event", sample_text("run-completed"))).succeeded
         assert len(ado.emulator.books.runs) == 1
 
-    def test_a_wrong_environment_is_told(
+    def test_invalid_settings_are_reported(
         self, start_worker: StartWorker, deployed_app: Path, settings: dict[str, str], tmp_path: Path
     ) -> None:
         (tmp_path / "placeholder").mkdir()
@@ -95,7 +95,7 @@ class TestSpecialization:
 
 
 @pytest.mark.parametrize("environment", [{}, {"CI": "1"}])
-def test_what_is_missing_skips_on_a_laptop_and_fails_in_ci(environment: dict[str, str]) -> None:
+def test_a_missing_prerequisite_skips_locally_and_fails_in_ci(environment: dict[str, str]) -> None:
     need(None, environment)
     with pytest.raises(pytest.fail.Exception if environment else pytest.skip.Exception, match="no Python"):
         need("no Python 3.13", environment)

@@ -1,4 +1,4 @@
-"""A pipeline that waits without an agent, on Microsoft's runtime: an HTTP function, an event and a timer together."""
+"""A pipeline waits without an agent, on Microsoft's runtime: an HTTP function, an event and a timer together."""
 
 import json
 from pathlib import Path
@@ -32,7 +32,7 @@ def register(worker: Worker, task: StartedTask) -> dict[str, Any]:
     return {"status": answer.status, **json.loads(answer.body)}
 
 
-def test_a_task_waits_and_is_told(worker: Worker, ado: Ado) -> None:
+def test_a_task_waits_and_is_completed(worker: Worker, ado: Ado) -> None:
     task = ado.emulator.start_wait_task(ado.served.organization_url)
     assert register(worker, task) == {
         "status": 202,
@@ -41,14 +41,14 @@ def test_a_task_waits_and_is_told(worker: Worker, ado: Ado) -> None:
         "state": "waiting",
     }
     assert worker.invoke("aml_event", event_grid_input("event", run_completed())).succeeded
-    told = ado.emulator.books.task_hub.task(task.record.id)
-    assert (told.state, told.result, told.completions) == ("completed", "succeeded", 1)
+    completed = ado.emulator.books.task_hub.task(task.record.id)
+    assert (completed.state, completed.result, completed.completions) == ("completed", "succeeded", 1)
     swept = worker.invoke("sweep_waits", timer_input("timer"))
     assert swept.succeeded
-    assert [log["message"] for log in worker.logs_of(swept)] == ["0 tasks wait; 0 were told, 0 given up"]
+    assert [log["message"] for log in worker.logs_of(swept)] == ["0 tasks wait; 0 were completed, 0 given up"]
 
 
-def test_what_is_wrong_is_said(worker: Worker, ado: Ado) -> None:
+def test_an_invalid_registration_names_the_problem(worker: Worker, ado: Ado) -> None:
     task = ado.emulator.start_wait_task(ado.served.organization_url)
     ado.emulator.books.task_hub.expire_token(task.record.plan_id)
     answer = register(worker, task)

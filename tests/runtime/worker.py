@@ -1,13 +1,14 @@
-"""A Functions worker: Microsoft's runtime library, fed with the host's messages as lines of JSON instead of gRPC.
+"""A Functions worker: Microsoft's runtime library, which gets the host's messages as lines of JSON instead of gRPC.
 
-A program on its own, run as `python -P worker.py` by a Python 3.13 that has requirements/runtime.txt and nothing else.
-It imports nothing of this project but the app that it is told to load.
+This is a standalone program. Run it as `python -P worker.py` with a Python 3.13 that has only requirements/runtime.txt.
+From this project, it imports nothing except the app that it is told to load.
 
-Each line is a StreamingMessage of function_rpc.proto in protobuf's JSON form: requests come on standard input,
-answers and logs go to standard output. What functions print goes to standard error. It ends when its input ends.
+Each line is a StreamingMessage of function_rpc.proto in protobuf's JSON form. Requests arrive on standard input.
+Answers and logs are written to standard output, and the output of functions to standard error. The program ends when
+its input ends.
 
-In Azure, Microsoft's proxy worker stands around the library. What is done here before and after each entry point is
-what it does. Source: https://github.com/Azure/azure-functions-python-worker, workers/proxy_worker.
+In Azure, Microsoft's proxy worker calls the library. The code here does the same before and after each entry point.
+Source: https://github.com/Azure/azure-functions-python-worker, workers/proxy_worker.
 """
 
 import asyncio
@@ -29,9 +30,9 @@ from google.protobuf import json_format
 PROTO = Path(__file__).with_name("function_rpc.proto")
 RUNTIME_LIBRARY = "azure_functions_runtime"
 PACKAGES = Path(".python_packages", "lib", "site-packages")
-WORKERS_PACKAGES = sysconfig.get_path("purelib")
+WORKER_PACKAGES = sysconfig.get_path("purelib")
 
-# From each request to its answer. The library's entry points have the requests' names.
+# The answer to each request. The library's entry points have the names of the requests.
 ANSWERS = {
     "worker_init_request": "worker_init_response",
     "functions_metadata_request": "function_metadata_response",
@@ -39,7 +40,7 @@ ANSWERS = {
     "invocation_request": "invocation_response",
     "function_environment_reload_request": "function_environment_reload_response",
 }
-STARTS = ("worker_init_request", "function_environment_reload_request")
+START_REQUESTS = ("worker_init_request", "function_environment_reload_request")
 
 SYSTEM_LOGS = ("proxy_worker", "azure.functions", "azure_functions_runtime")
 LEVELS = (
@@ -50,14 +51,14 @@ LEVELS = (
     (logging.DEBUG, "Debug"),
 )
 
-NEVER_ANSWERED = 70  # the exit code
+LIBRARY_FAILED = 70  # exit code
 
 _invocation_id: contextvars.ContextVar[str | None] = contextvars.ContextVar("invocation", default=None)
 
 
 @dataclass
 class WorkerRequest:
-    """What the library's entry points take."""
+    """The argument of the library's entry points."""
 
     name: str
     request: Any  # a StreamingMessage
@@ -65,7 +66,7 @@ class WorkerRequest:
 
 
 class Worker:
-    """Hands requests to the library, and sends what it answers."""
+    """Passes requests to the library, and sends its answers."""
 
     def __init__(self, protos: Any, output: BinaryIO) -> None:
         """:param protos: the module of function_rpc.proto."""
@@ -75,7 +76,7 @@ class Worker:
         self._library: Any = None
 
     def send(self, **content: Any) -> None:
-        """One line, from whichever thread."""
+        """Send one message as a line. Any thread may call this method."""
         message = self.protos.StreamingMessage(**content)
         line = json_format.MessageToJson(message, preserving_proto_field_name=True, indent=None)
         with self._lock:
@@ -83,19 +84,22 @@ class Worker:
             self._output.flush()
 
     async def handle(self, line: bytes) -> None:
-        """Answers one request. Where the library raises, the proxy worker never answers; this one says so and ends."""
+        """Answer one request. If the library raises an exception, print it and end the process.
+
+        The proxy worker would never answer such a request.
+        """
         try:
             request = json_format.Parse(line, self.protos.StreamingMessage())
             await self._answer(request)
-        except BaseException:  # noqa: BLE001 - whatever it is, nobody else would hear of it
+        except BaseException:  # noqa: BLE001 - nothing else would report it
             traceback.print_exc()
             sys.stderr.flush()
-            os._exit(NEVER_ANSWERED)
+            os._exit(LIBRARY_FAILED)
 
     async def _answer(self, request: Any) -> None:
         kind = request.WhichOneof("content")
         properties = None
-        if kind in STARTS:
+        if kind in START_REQUESTS:
             self._load_library(request, kind)
             properties = {"protos": self.protos, "host": "127.0.0.1"}
         if kind == "invocation_request":
@@ -104,42 +108,42 @@ class Worker:
         self.send(request_id=request.request_id, **{ANSWERS[kind]: answer})
 
     def _load_library(self, request: Any, kind: str) -> None:
-        # Azure starts some workers in advance, for no app yet, and reloads their environment when it knows which.
+        # Azure starts some workers in advance, without an app, and reloads their environment when the app is known.
         if kind != "worker_init_request" or os.environ.get("WEBSITE_PLACEHOLDER_MODE") != "1":
             use_app_dependencies(Path(getattr(request, kind).function_app_directory))
         self._library = importlib.import_module(RUNTIME_LIBRARY)
         self._library.start_threadpool_executor()
 
     def invocation_id(self) -> str | None:
-        """Of the calling thread's or task's invocation."""
+        """Return the ID of the calling thread's or task's invocation."""
         own: str | None = self._library.invocation_id_cv.get() if self._library else None
         return own or _invocation_id.get()
 
     def stop(self) -> None:
-        """Waits for the functions that still run."""
+        """Wait for running functions."""
         if self._library is not None:
             self._library.stop_threadpool_executor()
 
 
 def use_app_dependencies(app_dir: Path) -> None:
-    """The app's packages come before the worker's, the app itself comes last.
+    """Put the app's packages before the worker's in `sys.path`, and the app itself at the end.
 
-    What the worker has imported from its own packages so far is forgotten, so that the app gets what it brings;
-    all but the messages' own modules, which hold on to one another.
+    Unload the modules that the worker has imported from its own packages, so that the app imports its own versions. The
+    modules of the messages stay loaded, because they depend on each other.
     """
     packages = app_dir / PACKAGES
     if packages.is_dir():
         sys.path.insert(0, str(packages))
     sys.path.append(str(app_dir))
     for name, module in list(sys.modules.items()):
-        from_worker = str(getattr(module, "__file__", None)).startswith(WORKERS_PACKAGES)
+        from_worker = str(getattr(module, "__file__", None)).startswith(WORKER_PACKAGES)
         if from_worker and not name.startswith(("google", "grpc")):
             del sys.modules[name]
     importlib.invalidate_caches()
 
 
 class HostLog(logging.Handler):
-    """Sends every log record to the host. Like the proxy worker's handler it catches nothing."""
+    """Sends every log record to the host. Like the proxy worker's handler, it does not catch exceptions."""
 
     def __init__(self, worker: Worker) -> None:
         super().__init__()
@@ -159,7 +163,7 @@ class HostLog(logging.Handler):
 
 
 def load_protos() -> Any:
-    """The messages of function_rpc.proto, made by protoc."""
+    """Return the module that protoc generates from function_rpc.proto."""
     sys.path.append(str(PROTO.parent))
     try:
         return grpc.protos(PROTO.name)
@@ -168,14 +172,14 @@ def load_protos() -> Any:
 
 
 def protocol_output() -> BinaryIO:
-    """What was standard output, for messages alone; what functions print goes to standard error from now on."""
+    """Reserve standard output for messages, and redirect the output of functions to standard error."""
     output = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
     return output
 
 
 async def serve(worker: Worker) -> None:
-    """Until standard input ends, and with it the host."""
+    """Serve until standard input ends, which means that the host has ended."""
     loop = asyncio.get_running_loop()
     ended = asyncio.Event()
     tasks: set[asyncio.Task[None]] = set()

@@ -26,7 +26,7 @@ VAULT = {"KEY_VAULT_URL": "https://kv.vault.azure.net", "AZURE_DEVOPS_PAT_SECRET
 
 
 class TestConfiguration:
-    def test_settings_and_routes(self) -> None:
+    def test_settings_and_routes_are_loaded(self) -> None:
         configuration = load_configuration({**ENVIRONMENT, **PAT}, ROOT, NAMES)
         assert (configuration.settings.auth, len(configuration.routes.routes)) == ("pat", 6)
 
@@ -37,12 +37,14 @@ class TestConfiguration:
             ({}, InvalidRoutes, "AZURE_DEVOPS_ORG_URL"),
         ],
     )
-    def test_wrong(self, environment: dict[str, str], error: type[NextstageError], words: str) -> None:
+    def test_wrong_configuration_is_refused(
+        self, environment: dict[str, str], error: type[NextstageError], words: str
+    ) -> None:
         with pytest.raises(error, match=words):
             load_configuration(environment, ROOT, NAMES)
 
     @pytest.mark.parametrize("content", [None, b"\xff\xfe\x00"])
-    def test_routes_that_cannot_be_read(self, tmp_path: Path, content: bytes | None) -> None:
+    def test_routes_file_that_cannot_be_read(self, tmp_path: Path, content: bytes | None) -> None:
         if content is not None:
             (tmp_path / "routes.yaml").write_bytes(content)
         with pytest.raises(InvalidSettings, match=r"the routes cannot be read: .*; check the setting ROUTES_FILE"):
@@ -53,21 +55,21 @@ class TestConfiguration:
     ("name", "authority_host"),
     [("AzureCloud", None), ("AzureUSGovernment", US_GOVERNMENT.authority_host)],
 )
-def test_the_identity_signs_in_in_the_settings_cloud(name: str, authority_host: str | None) -> None:
-    """In the public cloud the library's own choice stays, which ``AZURE_AUTHORITY_HOST`` may change."""
+def test_the_identity_signs_in_to_the_configured_cloud(name: str, authority_host: str | None) -> None:
+    """In the public cloud, the library chooses the host itself; ``AZURE_AUTHORITY_HOST`` can change it."""
     environment = {**ENVIRONMENT, **PAT, "AZURE_CLOUD": name, "AZURE_CLIENT_ID": "client"}
     factory = identity_factory(load_configuration(environment, ROOT, NAMES).settings)
     assert isinstance(factory, partial)
     assert (factory.args, factory.keywords) == (("client",), {"in_azure": False, "authority_host": authority_host})
 
 
-def test_a_pat_in_the_environment() -> None:
+def test_the_credential_is_the_pat_from_the_environment() -> None:
     settings = load_configuration({**ENVIRONMENT, **PAT}, ROOT, NAMES).settings
     assert credential(settings).authorization() == pat_authorization(secret("pat")).value
 
 
 def run(program: str, environment: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
-    """Run a program in a process with only this environment, which shows what is really imported."""
+    """Run a program in a new process with this environment only, to see what is really imported."""
     arguments = [sys.executable, "-c", "import os, sys, pathlib\n" + program]
     return subprocess.run(arguments, cwd=ROOT, capture_output=True, text=True, check=False, env=dict(environment))
 
@@ -91,23 +93,23 @@ APP = CONFIGURED + "assert compose(configuration, DISPATCH).bridge is None"
     ],
     ids=["the function app", "an identity", "a vault", "without waits"],
 )
-def test_what_is_slow_is_imported_only_when_it_is_needed(
+def test_slow_modules_are_imported_only_when_needed(
     program: str, environment: dict[str, str], absent: tuple[str, ...], tmp_path: Path
 ) -> None:
-    """An import at start would cost every cold start."""
+    """Imports at the start would slow down every cold start."""
     settings = {name: value.format(tmp_path / "journal.sqlite3") for name, value in environment.items()}
     done = run(f"{program}\nprint([name for name in sys.modules if name.startswith({absent!r})])", settings)
     assert done.stdout.strip() == "[]", done.stderr
 
 
-def test_a_wrong_configuration_stops_the_app_when_the_host_asks_for_its_functions() -> None:
+def test_a_wrong_configuration_fails_when_the_host_asks_for_the_functions() -> None:
     done = run("import function_app; function_app.app.get_functions()", {})
     assert done.returncode != 0
     assert "InvalidRoutes" in done.stderr
     assert "routes.yaml:7:21: '${AZURE_DEVOPS_ORG_URL}'" in done.stderr
 
 
-def test_200_duplicates_from_32_threads_are_one_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_200_duplicates_from_32_threads_queue_one_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     event, start = sample_text("model-registered"), threading.Barrier(32)
     with serving_app(tmp_path, monkeypatch) as (url, emulator):
 
@@ -119,7 +121,7 @@ def test_200_duplicates_from_32_threads_are_one_run(tmp_path: Path, monkeypatch:
             statuses = [status for some in pool.map(deliver_some, [7] * 8 + [6] * 24) for status in some]
         assert len(statuses) == 200
         assert set(statuses) <= {202, 500}
-        assert deliver(url, event).status_code == 202, "what was answered 500 is acknowledged on redelivery"
+        assert deliver(url, event).status_code == 202, "an event answered with 500 is acknowledged when delivered again"
         assert len(emulator.books.runs) == 1
 
 

@@ -1,4 +1,4 @@
-"""Credentials: what is sent, for how long it is kept, and what is said where there is none."""
+"""Credentials: what is sent, how long it is cached, and the errors if there is none."""
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -29,7 +29,7 @@ from tests.support.services.vault import VAULT, Vault, secret_bundle
 
 
 class TestCache:
-    def test_what_was_fetched_is_kept_until_soon_before_it_expires(self, clock: ManualClock) -> None:
+    def test_a_credential_is_cached_until_shortly_before_it_expires(self, clock: ManualClock) -> None:
         values = iter("ab")
         credential = Credential(lambda: Issued(Secret(next(values)), clock() + timedelta(hours=1)), clock)
         seen = []
@@ -38,7 +38,7 @@ class TestCache:
             seen.append(credential.authorization())
         assert seen == ["a", "a", "b"]
 
-    def test_a_late_rejection_of_the_old_one_leaves_the_new_one(self) -> None:
+    def test_a_late_rejection_of_an_old_credential_keeps_the_new_one(self) -> None:
         values = iter("abc")
         credential = Credential(lambda: Issued(Secret(next(values))))
         old = credential.authorization()
@@ -46,7 +46,7 @@ class TestCache:
             credential.reject(old)
             assert credential.authorization() == "b"
 
-    def test_no_thread_waits_for_another_ones_fetch(self) -> None:
+    def test_threads_fetch_without_waiting_for_each_other(self) -> None:
         both = threading.Barrier(2, timeout=60)
 
         def fetch() -> Issued:
@@ -58,14 +58,14 @@ class TestCache:
             assert list(pool.map(lambda _: credential.authorization(), range(2))) == ["a", "a"]
 
 
-def test_a_pat_is_basic_authentication_with_an_empty_user_and_does_not_show() -> None:
+def test_a_pat_is_sent_as_basic_authentication_and_is_masked() -> None:
     assert pat_authorization("abc\n").value == pat_authorization("abc").value == "Basic OmFiYw=="
     issued = Issued(pat_authorization(secret("pat")))
     assert repr(issued) == "Issued(authorization=Secret(***), expires_at=None)"
 
 
 @pytest.mark.parametrize("pat", [None, ""])
-def test_no_pat_in_the_environment(pat: str | None) -> None:
+def test_a_missing_pat_in_the_environment_is_reported(pat: str | None) -> None:
     with pytest.raises(CredentialUnavailable, match="AZURE_DEVOPS_EXT_PAT is empty; set it"):
         pat_from_environment(lambda: pat).authorization()
 
@@ -76,7 +76,7 @@ def from_vault(vault: Vault, error: Exception | None = None) -> Credential:
 
 
 class TestPatFromKeyVault:
-    def test_is_read_with_the_real_client_kept_and_read_anew_after_a_rejection(self) -> None:
+    def test_it_is_cached_and_read_again_after_a_rejection(self) -> None:
         values = iter([secret("one"), secret("two")])
         vault = Vault(lambda: secret_bundle(next(values)))
         credential = from_vault(vault)
@@ -95,21 +95,23 @@ class TestPatFromKeyVault:
             (200, "", ClientAuthenticationError("no identity here\nsecond line"), "no identity here"),
         ],
     )
-    def test_what_is_wrong_and_what_to_do(self, status: int, code: str, error: Exception | None, said: str) -> None:
+    def test_the_error_says_what_is_wrong_and_what_to_do(
+        self, status: int, code: str, error: Exception | None, said: str
+    ) -> None:
         vault = Vault(lambda: (status, {"error": {"code": code, "message": "no"}}))
         advice = f"^the secret ado-pat cannot be read from {VAULT}: {said}; check .* the role Key Vault Secrets User$"
         with pytest.raises(CredentialUnavailable, match=advice):
             from_vault(vault, error).authorization()
 
     @pytest.mark.parametrize("value", [None, ""])
-    def test_an_empty_secret(self, value: str | None) -> None:
+    def test_an_empty_secret_is_reported(self, value: str | None) -> None:
         with pytest.raises(CredentialUnavailable, match=f"the secret ado-pat in {VAULT} is empty"):
             from_vault(Vault(lambda: secret_bundle(value))).authorization()
 
 
 class TestEntraToken:
-    def test_a_new_identity_is_asked_once_a_token_expires_or_is_rejected(self, clock: ManualClock) -> None:
-        """The old one would give a rejected token again."""
+    def test_a_new_identity_is_made_when_a_token_expires_or_is_rejected(self, clock: ManualClock) -> None:
+        """The old identity would return a rejected token again."""
         made: list[FakeIdentity] = []
 
         def make() -> FakeIdentity:
@@ -125,17 +127,17 @@ class TestEntraToken:
         credential.authorization()
         assert [identity.scopes for identity in made] == [[AZURE_DEVOPS_SCOPE]] * 3
 
-    def test_no_token(self) -> None:
+    def test_a_failure_to_get_a_token_is_reported(self) -> None:
         identity = FakeIdentity(ClientAuthenticationError("ManagedIdentityCredential: no endpoint\nmore"))
         words = "no token for Azure DevOps: ManagedIdentityCredential: no endpoint; check the identity"
         with pytest.raises(CredentialUnavailable, match=words):
             entra_token(lambda: identity).authorization()
 
 
-def test_in_azure_the_managed_identity_and_on_a_laptop_whatever_there_is() -> None:
+def test_the_managed_identity_is_used_in_azure_and_the_default_identity_locally() -> None:
     with azure_identity("client", in_azure=True) as managed:  # type: ignore[attr-defined]
         assert isinstance(managed, ManagedIdentityCredential)
     with azure_identity(None, in_azure=False, authority_host=CHINA.authority_host) as local:  # type: ignore[attr-defined]
         assert isinstance(local, DefaultAzureCredential)
-    with pytest.raises(ValueError, match="'http://login' is an invalid authority"):  # so it is really used
+    with pytest.raises(ValueError, match="'http://login' is an invalid authority"):  # shows that it is used
         azure_identity(None, in_azure=False, authority_host="http://login")

@@ -1,6 +1,6 @@
-"""Every answer that Azure DevOps may give, against the emulator over a socket: outcome, journal state, number of runs.
+"""Every answer that Azure DevOps may give: the outcome, the state of the record and the number of runs.
 
-Every row of the error table in docs/how-it-works.md is here.
+The tests use the emulator over a socket, and cover every row of the error table in docs/how-it-works.md.
 """
 
 import re
@@ -31,7 +31,7 @@ HTML = "<!DOCTYPE html><html><title>Sign in</title></html>"
 
 @dataclass
 class Scene:
-    """A relay, a journal, and the emulator it speaks to."""
+    """A relay, a journal, and the emulator to which the relay sends its requests."""
 
     clock: ManualClock
     store: Store
@@ -48,7 +48,7 @@ class Scene:
         self.client = PipelinesClient(credential, self.transport, clock=self.clock, sleep=self.slept.append)
 
     def deliver(self, *, event: str = "run-1", pipeline: str = "11", organization_url: str | None = None) -> Outcome:
-        """Deliver the event that run ``event`` has completed, and give the one route's outcome."""
+        """Deliver the event that run ``event`` has completed, and return the outcome of the only route."""
         url = organization_url or self.organization_url
         table = routes(
             f"name: route\nevent: RunCompleted\npipeline: {pipeline}\norganization_url: {url}\n"
@@ -100,7 +100,7 @@ def scene(clock: ManualClock, store: Store) -> Iterator[Scene]:
 
 
 class TestQueued:
-    def test_200_with_an_id(self, scene: Scene) -> None:
+    def test_200_with_an_id_is_queued(self, scene: Scene) -> None:
         assert scene.deliver() is Outcome.QUEUED
         (run,) = scene.emulator.books.runs
         assert (run.pipeline_name, run.template_parameters["runId"]) == ("model-evaluation", "run-1")
@@ -109,7 +109,7 @@ class TestQueued:
         assert (scene.deliver(), scene.posts) == (Outcome.DUPLICATE, 1)
 
     @pytest.mark.parametrize("header", ["Retry-After", "X-RateLimit-Delay"])
-    def test_200_with_a_wish_for_a_pause_closes_the_gate_and_is_not_sent_again(self, scene: Scene, header: str) -> None:
+    def test_200_with_a_pause_header_closes_the_gate_and_is_not_repeated(self, scene: Scene, header: str) -> None:
         scene.emulator.plan(Fault(accept=True, headers={header: "40"}))
         assert scene.deliver() is Outcome.QUEUED
         assert scene.deliver() is Outcome.DUPLICATE
@@ -133,10 +133,10 @@ class TestQueued:
         (409, {"message": "conflict"}, Outcome.PARKED, "HTTP 409: conflict"),
     ],
 )
-def test_what_is_surely_not_queued_is_released_or_for_good_parked(
+def test_answers_after_which_no_run_exists_release_or_park_the_record(
     scene: Scene, status: int, body: object, outcome: Outcome, reason: str
 ) -> None:
-    """One secret, which has not changed, is sent once. The next delivery begins anew, or finds the record parked."""
+    """A secret that has not changed is not sent twice. The next delivery starts again, or finds the record parked."""
     headers = {"Location": "https://login.invalid/"} if status == 302 else {}
     scene.emulator.plan(Fault(accept=False, status=status, headers=headers, body=body))
     assert scene.deliver() is outcome
@@ -147,7 +147,7 @@ def test_what_is_surely_not_queued_is_released_or_for_good_parked(
 
 
 class TestCredentialRejected:
-    def test_a_secret_that_has_changed_is_sent_once(self, scene: Scene) -> None:
+    def test_a_changed_secret_is_sent_once(self, scene: Scene) -> None:
         scene.emulator.plan(Fault(accept=False, status=203, body=HTML))
         scene.pats[:] = [secret("old")]
         scene.client._credential.authorization()
@@ -169,7 +169,7 @@ class TestCredentialRejected:
         assert scene.deliver() is Outcome.DEFERRED
         assert (scene.record.state, scene.runs, scene.posts) == (State.RELEASED, 0, 2)
 
-    def test_a_secret_that_is_gone_defers_and_says_so(self, scene: Scene) -> None:
+    def test_a_missing_secret_defers_with_a_reason(self, scene: Scene) -> None:
         scene.pats[:] = [""]
         assert scene.deliver() is Outcome.DEFERRED
         assert scene.decision.reason == "AZURE_DEVOPS_EXT_PAT is empty; set it to a PAT that may queue builds"
@@ -184,9 +184,9 @@ class TestCredentialRejected:
         ("model-evaluatoin", "is named 'model-evaluatoin'; did you mean 'model-evaluation'?", 0),
         ("\\model-evaluation", "did you mean", 0),
     ],
-    ids=["parameters that it does not declare", "an id that none has", "a name that none has", "another folder"],
+    ids=["undeclared parameters", "unknown id", "unknown name", "wrong folder"],
 )
-def test_what_the_emulator_itself_refuses(scene: Scene, pipeline: str, reason: str, posts: int) -> None:
+def test_requests_that_the_emulator_refuses_are_parked(scene: Scene, pipeline: str, reason: str, posts: int) -> None:
     assert scene.deliver(pipeline=pipeline) is Outcome.PARKED
     assert reason in scene.record.reason
     assert (scene.runs, scene.posts) == (0, posts)
@@ -224,12 +224,12 @@ class TestNotSent:
             ("http://127.0.0.1:1/contoso", "no connection: POST .*ConnectionRefusedError", 25, [0.25, 0.5, 1]),
             ("http://127.0.0.1:1/contoso", "ConnectionRefusedError", 0.4, []),
             ("https://127.0.0.1:{port}/contoso", "SSL", 25, [0.25, 0.5, 1]),
-            # A label of 64 characters fails in the resolver itself, with no question asked of the network.
+            # The resolver refuses a label of 64 characters without using the network.
             (f"https://{'a' * 64}.invalid/contoso", "no connection", 25, [0.25, 0.5, 1]),
         ],
         ids=["no connection", "short budget", "TLS", "name not found"],
     )
-    def test_it_is_tried_again_inside_the_budget(
+    def test_a_failed_connection_is_retried_within_the_budget(
         self, scene: Scene, url: str, reason: str, budget_seconds: float, slept: list[float]
     ) -> None:
         scene.budget_seconds = budget_seconds
@@ -254,7 +254,7 @@ class TestAnswerLost:
         ],
         ids=["reset", "500", "502", "503 without a pause", "504", "unreadable 200", "200 without id"],
     )
-    def test_in_doubt_until_it_has_settled_and_then_one_run(
+    def test_the_record_is_uncertain_until_settled_and_then_has_one_run(
         self, scene: Scene, answer: dict[str, object], accept: bool
     ) -> None:
         scene.emulator.plan(Fault(accept=accept, **answer))  # type: ignore[arg-type]
@@ -269,8 +269,8 @@ class TestAnswerLost:
         assert scene.posts == (1 if accept else 2)
 
     @pytest.mark.parametrize("when", ["delay_after_seconds", "delay_before_seconds"])
-    def test_a_read_timeout(self, scene: Scene, when: str) -> None:
-        """Also a request that is carried out only after nobody waits for its answer is found."""
+    def test_a_read_timeout_ends_with_one_run(self, scene: Scene, when: str) -> None:
+        """The run is also found if the server carries out the request after the client has given up."""
         scene.budget_seconds = 0.6
         scene.emulator.plan(Fault(accept=True, **{when: 1.0}))  # type: ignore[arg-type]
         assert scene.deliver() is Outcome.DEFERRED
@@ -281,7 +281,7 @@ class TestAnswerLost:
         scene.clock.advance(SETTLE)
         assert (scene.deliver(), scene.runs) == (Outcome.QUEUED, 1)
 
-    def test_while_looking_fails_the_doubt_stays(self, scene: Scene) -> None:
+    def test_the_record_stays_uncertain_while_the_search_fails(self, scene: Scene) -> None:
         scene.emulator.plan(
             Fault(accept=True, drop=True),
             Fault(accept=False, status=500, match=Match(method="GET", path="build/builds")),
@@ -289,11 +289,11 @@ class TestAnswerLost:
         assert scene.deliver() is Outcome.DEFERRED
         scene.clock.advance(SETTLE)
         assert scene.deliver() is Outcome.DEFERRED
-        assert "while looking something up, so nothing was queued" in scene.decision.reason
+        assert "during a lookup, so no run was queued" in scene.decision.reason
         assert scene.record.state is State.UNCERTAIN
         assert (scene.deliver(), scene.runs) == (Outcome.QUEUED, 1)
 
-    def test_it_is_found_on_a_later_page(self, scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_the_run_is_found_on_a_later_page(self, scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("shared.azure_devops.runs.PAGE_SIZE", 2)
         for event in ("a", "b", "c"):
             scene.deliver(event=event)
@@ -310,17 +310,17 @@ class TestPipelineNames:
             assert scene.deliver(event=event, pipeline=name) is Outcome.QUEUED
         assert (scene.gets, scene.runs) == (1, 3)
 
-    def test_a_name_on_a_later_page(self, scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_a_name_is_found_on_a_later_page(self, scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("shared.azure_devops.runs.PAGE_SIZE", 2)
         assert (scene.deliver(pipeline="model-evaluation"), scene.gets) == (Outcome.QUEUED, 3)
 
-    def test_several_pipelines_of_one_name_need_a_folder(self, scene: Scene) -> None:
+    def test_an_ambiguous_name_needs_a_folder(self, scene: Scene) -> None:
         value = [{"id": number, "name": "Same", "folder": f"\\{number}"} for number in (1, 2)]
         scene.emulator.plan(
             Fault(accept=False, status=200, body={"value": value}, match=Match(method="GET", path="_apis/pipelines"))
         )
         assert scene.deliver(pipeline="same") is Outcome.PARKED
-        assert "are named 'same': \\1\\same, \\2\\same; name one with its folder" in scene.record.reason
+        assert "are named 'same': \\1\\same, \\2\\same; write the name with its folder" in scene.record.reason
 
     def test_a_list_that_cannot_be_read_defers(self, scene: Scene) -> None:
         scene.emulator.plan(Fault(accept=False, status=500, match=Match(method="GET", path="_apis/pipelines")))
@@ -328,14 +328,14 @@ class TestPipelineNames:
         assert (scene.record.state, scene.posts) == (State.RELEASED, 0)
         assert scene.deliver(pipeline="model-evaluation") is Outcome.QUEUED
 
-    def test_a_pipeline_made_anew_under_its_name_is_found(self, scene: Scene) -> None:
+    def test_a_pipeline_that_was_deleted_and_created_again_is_found(self, scene: Scene) -> None:
         assert scene.deliver(pipeline="model-evaluation") is Outcome.QUEUED
         for key in scene.client._pipeline_ids:
-            scene.client._pipeline_ids[key] = 98  # what the old pipeline's id was
+            scene.client._pipeline_ids[key] = 98  # the ID of the old pipeline
         assert scene.deliver(event="b", pipeline="model-evaluation") is Outcome.QUEUED
         assert [run.pipeline_id for run in scene.emulator.books.runs] == [11, 11]
 
-    def test_a_pipeline_that_is_gone_is_parked(self, scene: Scene) -> None:
+    def test_a_deleted_pipeline_is_parked(self, scene: Scene) -> None:
         scene.emulator.plan(Fault(accept=False, status=404, body={"message": "pipeline 11 not found"}))
         assert scene.deliver(pipeline="model-evaluation") is Outcome.PARKED
         assert (scene.record.reason, scene.posts) == ("HTTP 404: pipeline 11 not found", 1)

@@ -1,4 +1,4 @@
-"""Redriving: what was parked or abandoned is sent again, once, by the routes as they are today."""
+"""Redriving: parked and abandoned events are sent again, once, by the current routes."""
 
 import json
 import threading
@@ -46,7 +46,7 @@ def die() -> None:
 def interrupted(
     store: Store, run: Callable[[], object], *, after: State | None = None, before: State | None = None
 ) -> Store:
-    """A store in which something happens once: right after, or right before, a record is written in a state."""
+    """Return a store that calls ``run`` once, immediately before or after a record is written in a certain state."""
     pending = [run]
 
     def replace_record(record: Record) -> Record | None:
@@ -62,7 +62,7 @@ def interrupted(
 
 @dataclass
 class Stand(Bench):
-    """A bench whose records can be parked in every way, and redriven by today's routes."""
+    """A bench whose records can be parked for different reasons, and redriven with other routes."""
 
     @property
     def only(self) -> Record:
@@ -70,7 +70,7 @@ class Stand(Bench):
         return record
 
     def stored(self, record: Record) -> Record:
-        """The record as the store has it now."""
+        """Return the record as it is stored now."""
         current = self.store.get(record.key)
         assert current is not None
         return current
@@ -80,7 +80,7 @@ class Stand(Bench):
             self.relay(*entries).deliver(raw)
 
     def park(self, raw: str = "", *entries: str) -> Record:
-        """Delivered, refused by Azure DevOps, parked."""
+        """Deliver an event that Azure DevOps refuses, and return its parked record."""
         before = {record.key for record in self.records}
         self.pipelines.plan.append(REFUSED)
         self.deliver(raw or run_completed(), *entries)
@@ -88,8 +88,8 @@ class Stand(Bench):
         assert record.state is State.PARKED
         return record
 
-    def park_in_doubt(self, *, queued: bool) -> Record:
-        """The answer was lost, and then the run could not be looked for."""
+    def park_uncertain(self, *, queued: bool) -> Record:
+        """Lose the answer to a request, and then refuse the search for its run."""
         self.pipelines.plan.append(LOST if queued else LOST_UNQUEUED)
         self.deliver(run_completed())
         self.clock.advance(SETTLE)
@@ -115,7 +115,7 @@ def stand(store: SqliteStore, clock: ManualClock) -> Iterator[Stand]:
 
 
 class TestParked:
-    def test_it_is_sent_again_and_the_record_tells_the_whole_story(self, stand: Stand) -> None:
+    def test_a_parked_record_is_sent_again_and_its_history_shows_it(self, stand: Stand) -> None:
         record = stand.park()
         (decision,) = stand.redrive(record).decisions
         assert (decision.outcome, decision.run_id, decision.run_url) == (Outcome.QUEUED, 100, url_of(100))
@@ -124,13 +124,13 @@ class TestParked:
         history = [f"{step.state}: {step.note}" for step in stand.only.history]
         assert history == ["claimed: ", f"parked: {REFUSED}", "released: redriven", "claimed: ", "queued: run 100"]
 
-    def test_its_own_route_as_it_is_today_is_asked(self, stand: Stand) -> None:
+    def test_only_its_own_route_is_evaluated_in_its_current_form(self, stand: Stand) -> None:
         assert outcomes(stand.redrive(stand.park(), OTHER, CHANGED)) == [Outcome.QUEUED]
         (queued,) = stand.pipelines.books
         assert (queued.request.pipeline, queued.request.parameters) == ("q", {"id": "run-1"})
         assert json.loads(stand.only.entry.request)["pipeline"] == "q"
 
-    def test_what_is_refused_again_is_parked_again_with_the_new_reason(self, stand: Stand) -> None:
+    def test_a_second_refusal_parks_it_again_with_the_new_reason(self, stand: Stand) -> None:
         record = stand.park()
         stand.pipelines.plan.append(RequestRefused("HTTP 400: Unexpected parameter 'id'"))
         (decision,) = stand.redrive(record, CHANGED).decisions
@@ -140,33 +140,34 @@ class TestParked:
     @pytest.mark.parametrize(
         ("entry", "reason"),
         [
-            (OTHER, "the route is gone, or is for another type of event now"),
-            (OTHER + "\nenabled: false", "the route is gone, or is for another type of event now"),
-            ("name: plain\nevent: ModelDeployed\npipeline: p", "no route is for RunCompleted events"),
-            (DISABLED, "the route does not match any more: it is disabled"),
-            (PLAIN + "\nwhen: run_id == 'x'", "the route does not match any more: when is not true: run_id == 'x'"),
+            (OTHER, "the route was removed, or now handles another event type"),
+            (OTHER + "\nenabled: false", "the route was removed, or now handles another event type"),
+            ("name: plain\nevent: ModelDeployed\npipeline: p", "no route handles RunCompleted events"),
+            (DISABLED, "the route no longer matches: it is disabled"),
+            (PLAIN + "\nwhen: run_id == 'x'", "the route no longer matches: when is not true: run_id == 'x'"),
         ],
     )
-    def test_where_the_route_wants_it_no_more_it_is_parked_again(self, stand: Stand, entry: str, reason: str) -> None:
+    def test_it_is_parked_again_if_the_route_no_longer_matches(self, stand: Stand, entry: str, reason: str) -> None:
         record, reason = stand.park(), f"redriven, but {reason}"
         (decision,) = stand.redrive(record, entry).decisions
         assert (decision.outcome, decision.reason, decision.route) == (Outcome.PARKED, reason, "plain")
         assert (stand.only.state, stand.only.reason, stand.only.key) == (State.PARKED, reason, record.key)
         assert stand.only.entry == record.entry, "the event and the request that was refused are kept"
 
-    def test_an_event_that_the_store_has_cut(self, stand: Stand) -> None:
+    def test_an_event_that_the_store_has_cut_is_parked_again(self, stand: Stand) -> None:
         record = stand.park()
         record = replace(record, entry=replace(record.entry, event=record.entry.event[:50] + "... [cut]"))
         (decision,) = stand.redrive(record).decisions
         assert decision.outcome is Outcome.PARKED
-        assert decision.reason.startswith("redriven, but no route can be asked about the event any more: the event is")
+        reason = "redriven, but the routes can no longer be evaluated for the event: the event is"
+        assert decision.reason.startswith(reason)
         assert stand.only.key == record.key
 
 
 class TestDeferred:
-    """Event Grid was told that a parked event is done with: nobody comes back for it."""
+    """Event Grid does not deliver a parked event again, so a deferred redrive must leave a record to be redriven."""
 
-    def test_where_surely_nothing_was_queued_it_is_parked_again(self, stand: Stand) -> None:
+    def test_it_is_parked_again_if_no_run_was_queued(self, stand: Stand) -> None:
         record = stand.park()
         stand.pipelines.plan.append(DOWN)
         (decision,) = stand.redrive(record).decisions
@@ -174,21 +175,21 @@ class TestDeferred:
         assert (stand.only.state, stand.only.reason) == (State.PARKED, "redriven and deferred: no connection")
         assert outcomes(stand.redrive(stand.only)) == [Outcome.QUEUED]
 
-    def test_a_lost_answer_stays_in_doubt_and_settles_before_it_is_looked_for(self, stand: Stand) -> None:
+    def test_a_lost_answer_is_searched_for_only_after_it_has_settled(self, stand: Stand) -> None:
         record = stand.park()
         stand.pipelines.plan.append(LOST)
         assert outcomes(stand.redrive(record)) == [Outcome.DEFERRED]
         assert stand.only.state is State.UNCERTAIN
         assert awaits_redrive(stand.only)
         (early,) = stand.redrive(stand.only).decisions
-        assert (early.outcome, "may be under way" in early.reason) == (Outcome.DEFERRED, True)
+        assert (early.outcome, "may still be in progress" in early.reason) == (Outcome.DEFERRED, True)
         assert (stand.only.state, stand.pipelines.searches) == (State.UNCERTAIN, 0)
         stand.clock.advance(SETTLE)
         (decision,) = stand.redrive(stand.only).decisions
         assert (decision.outcome, decision.run_id) == (Outcome.QUEUED, 100)
 
-    def test_where_it_cannot_be_looked_for_now_it_is_parked_and_stays_in_doubt(self, stand: Stand) -> None:
-        """However often: what shows that nobody comes back for it must not fall out of the history."""
+    def test_it_is_parked_as_uncertain_if_the_search_fails(self, stand: Stand) -> None:
+        """Many attempts must not drop the steps from the history that show that the record awaits a redrive."""
         record = stand.park()
         stand.pipelines.plan.append(LOST)
         stand.redrive(record)
@@ -200,7 +201,7 @@ class TestDeferred:
         stand.pipelines.search_error = None
         assert [decision.run_id for decision in stand.redrive(stand.only).decisions] == [100]
 
-    def test_one_that_event_grid_still_comes_back_for_is_left_to_it(self, stand: Stand) -> None:
+    def test_a_record_that_event_grid_still_delivers_is_not_parked(self, stand: Stand) -> None:
         stand.pipelines.plan.extend([DOWN, DOWN])
         stand.deliver(run_completed())
         assert not awaits_redrive(stand.only)
@@ -210,58 +211,58 @@ class TestDeferred:
         assert [record.state for record in stand.records] == [State.QUEUED]
 
 
-class TestDoubt:
-    """Parked while a run may exist: what was sent must be looked for before anything is sent again."""
+class TestUncertain:
+    """A record was parked while a run may exist: the run must be searched for before a request is sent again."""
 
     def test_the_run_is_found_and_not_queued_again(self, stand: Stand) -> None:
-        record = stand.park_in_doubt(queued=True)
+        record = stand.park_uncertain(queued=True)
         assert may_have_run(record)
         (decision,) = stand.redrive(record, CHANGED).decisions
         assert (decision.outcome, decision.run_id) == (Outcome.QUEUED, 100)
         assert stand.only.run_id == 100
 
-    def test_where_there_is_none_todays_request_is_sent(self, stand: Stand) -> None:
-        assert outcomes(stand.redrive(stand.park_in_doubt(queued=False), CHANGED)) == [Outcome.QUEUED]
+    def test_the_current_request_is_sent_if_there_is_no_run(self, stand: Stand) -> None:
+        assert outcomes(stand.redrive(stand.park_uncertain(queued=False), CHANGED)) == [Outcome.QUEUED]
         assert [queued.request.pipeline for queued in stand.pipelines.books] == ["q"]
 
-    def test_while_it_cannot_be_looked_for_nothing_is_sent(self, stand: Stand) -> None:
-        record = stand.park_in_doubt(queued=True)
+    def test_nothing_is_sent_while_the_search_is_refused(self, stand: Stand) -> None:
+        record = stand.park_uncertain(queued=True)
         stand.pipelines.search_error = GONE
-        reason = f"a run may have been queued and cannot be looked for: {GONE}"
+        reason = f"a run may have been queued, but the search for it was refused: {GONE}"
         for _ in range(2):
             (decision,) = stand.redrive(record).decisions
             assert (decision.outcome, decision.reason) == (Outcome.PARKED, reason)
             record = stand.only
 
-    def test_the_operator_may_have_looked_himself(self, stand: Stand) -> None:
-        record = stand.park_in_doubt(queued=False)
+    def test_the_operator_can_skip_the_search(self, stand: Stand) -> None:
+        record = stand.park_uncertain(queued=False)
         assert outcomes(stand.redrive(record, CHANGED, look=False)) == [Outcome.QUEUED]
-        assert (len(stand.pipelines.books), stand.pipelines.searches) == (1, 1), "the search was the delivery's"
+        assert (len(stand.pipelines.books), stand.pipelines.searches) == (1, 1), "only the delivery searched"
 
-    def test_but_not_for_one_that_somebody_may_still_be_at_work_on(self, stand: Stand) -> None:
+    def test_the_search_cannot_be_skipped_for_a_record_that_is_not_parked(self, stand: Stand) -> None:
         stand.pipelines.plan.append(LOST)
         stand.deliver(run_completed())
         assert outcomes(stand.redrive(stand.only, look=False)) == [Outcome.DEFERRED]
         stand.clock.advance(SETTLE)
         assert [decision.run_id for decision in stand.redrive(stand.only, look=False).decisions] == [100]
 
-    def test_a_sleepers_run_that_appeared_after_it_was_parked_is_found(self, stand: Stand) -> None:
-        def sleep() -> None:
-            """The request is under way while another delivery looks in vain and is refused."""
+    def test_the_run_of_a_frozen_worker_that_appears_after_parking_is_found(self, stand: Stand) -> None:
+        def freeze() -> None:
+            """While the request is in progress, another delivery finds no run and is refused."""
             late = stand.pipelines.books.pop()
             stand.clock.advance(LEASE)
             stand.pipelines.plan.append(REFUSED)
             stand.deliver(run_completed())
             stand.pipelines.books.append(late)
 
-        stand.pipelines.plan.append(sleep)
+        stand.pipelines.plan.append(freeze)
         stand.deliver(run_completed())
         assert (stand.only.state, len(stand.pipelines.books)) == (State.PARKED, 1)
         assert [decision.run_id for decision in stand.redrive(stand.only).decisions] == [100]
 
 
-class TestGivenUp:
-    """Event Grid gives up after a day; its dead letter may be lost, and the record is what remains."""
+class TestAbandoned:
+    """Event Grid gives up after a day. If its dead letter is lost too, only the record remains."""
 
     @pytest.mark.parametrize(
         ("planned", "queued", "seconds", "entry", "pipeline"),
@@ -274,7 +275,7 @@ class TestGivenUp:
             pytest.param(die, False, LEASE, CHANGED, "q", id="claimed, without"),
         ],
     )
-    def test_a_run_that_is_there_is_adopted_else_the_route_of_today_is_asked(
+    def test_an_existing_run_is_adopted_else_the_current_route_is_evaluated(
         self,
         stand: Stand,
         planned: AzureDevOpsError | Callable[[], None],
@@ -296,7 +297,7 @@ class TestGivenUp:
         assert outcomes(stand.redrive(stand.only, entry)) == [Outcome.QUEUED]
         assert [queued.request.pipeline for queued in stand.pipelines.books] == [pipeline]
 
-    def test_claimed_to_be_refused_has_no_run_to_look_for(self, stand: Stand) -> None:
+    def test_a_claim_without_a_request_is_not_searched_for(self, stand: Stand) -> None:
         stand_in = interrupted(stand.store, die, before=State.PARKED)
         refusing = "name: plain\nevent: RunCompleted\npipeline: p\nparameters: { run: '{{ data.nope }}' }"
         with pytest.raises(KeyboardInterrupt):
@@ -307,7 +308,7 @@ class TestGivenUp:
         assert [step.state for step in stand.only.history] == [State.CLAIMED, State.CLAIMED, State.QUEUED]
         assert stand.pipelines.searches == 0
 
-    def test_nothing_is_left_of_what_is_done_and_of_what_is_not_an_event_s(self, stand: Stand) -> None:
+    def test_finished_records_and_other_kinds_of_records_are_not_redriven(self, stand: Stand) -> None:
         for run_id in "ab":
             stand.deliver(run_completed(run_id), PLAIN + "\ncooldown: 6h")
         reasons = {record.key.route: set[str]() for record in stand.records}
@@ -318,15 +319,15 @@ class TestGivenUp:
             reasons[record.key.route].add(redriven.reason)
         done, window = reasons.pop("plain"), reasons.popitem()[1]
         assert done == {f"it is {state}; nothing is left to do" for state in (State.QUEUED, State.SUPPRESSED)}
-        assert window == {"it is not an event's record; a task that waits is looked after by the timer sweep_waits"}
+        assert window == {"it is not about an event; the timer sweep_waits takes care of waiting tasks"}
 
 
 class TestOncePerChanged:
     def team(self, run_id: str) -> str:
         return run_completed(run_id, runTags={"team": "blue"})
 
-    def test_events_that_are_one_occurrence_today_are_one_run(self, stand: Stand) -> None:
-        """Their once_per could not be rendered, so each was parked for itself; now it can."""
+    def test_events_that_are_now_one_occurrence_queue_one_run(self, stand: Stand) -> None:
+        """Each event was parked on its own, because ``once_per`` could not be rendered; now it can."""
         broken = PLAIN + "\nonce_per: '{{ run_tags.tema }}'"
         for run_id in "ab":
             stand.deliver(self.team(run_id), broken)
@@ -334,7 +335,7 @@ class TestOncePerChanged:
         assert [record.state for record in records] == [State.PARKED] * 2
         redriven = [stand.redrive(record, BY_TEAM) for record in records]
         assert [outcomes(each) for each in redriven] == [[Outcome.QUEUED], [Outcome.DUPLICATE]]
-        assert stand.only.state is State.QUEUED, "the old records have gone"
+        assert stand.only.state is State.QUEUED, "the old records were removed"
         assert stand.only.key.key == redriven[0].decisions[0].key not in {record.key.key for record in records}
 
     def test_the_request_carries_the_key_under_which_it_is_journaled(self, stand: Stand) -> None:
@@ -342,7 +343,7 @@ class TestOncePerChanged:
         stand.redrive(record, BY_TEAM + "\ncorrelation_parameter: key")
         assert stand.pipelines.books[0].request.parameters["key"] == stand.only.key.key != record.key.key
 
-    def test_what_is_deferred_there_stays_parked_here(self, stand: Stand) -> None:
+    def test_the_old_record_stays_parked_if_the_new_one_is_deferred(self, stand: Stand) -> None:
         record = stand.park(self.team("a"))
         stand.pipelines.plan.append(DOWN)
         assert outcomes(stand.redrive(record, BY_TEAM)) == [Outcome.DEFERRED]
@@ -351,14 +352,14 @@ class TestOncePerChanged:
         assert outcomes(stand.redrive(parked, BY_TEAM)) == [Outcome.QUEUED]
         assert stand.only.state is State.QUEUED
 
-    def test_what_is_deferred_there_is_left_here_where_event_grid_still_comes(self, stand: Stand) -> None:
+    def test_the_old_record_is_unchanged_if_event_grid_still_delivers_it(self, stand: Stand) -> None:
         stand.pipelines.plan.extend([DOWN, DOWN])
         stand.deliver(self.team("a"))
         released = stand.only
         assert outcomes(stand.redrive(released, BY_TEAM)) == [Outcome.DEFERRED]
         assert stand.stored(released) == released
 
-    def test_what_is_deferred_there_is_left_here_where_it_was_changed_meanwhile(self, stand: Stand) -> None:
+    def test_the_old_record_is_unchanged_if_it_was_written_in_the_meantime(self, stand: Stand) -> None:
         stale = stand.park(self.team("a"))
         changed = stand.store.replace(stale)
         stand.pipelines.plan.append(DOWN)
@@ -367,7 +368,7 @@ class TestOncePerChanged:
 
     @pytest.mark.parametrize("look", [True, False])
     @pytest.mark.parametrize("planned", [LOST, LOST_UNQUEUED, die], ids=["uncertain", "uncertain, no run", "claimed"])
-    def test_doubt_is_settled_under_the_old_key_first(
+    def test_an_uncertain_record_is_reconciled_under_its_old_key_first(
         self, stand: Stand, planned: AnswerLost | Callable[[], None], look: bool
     ) -> None:
         stand.pipelines.plan.append(planned)
@@ -377,13 +378,13 @@ class TestOncePerChanged:
         (decision,) = stand.redrive(stand.only, BY_TEAM, look=look).decisions
         assert (decision.outcome, decision.run_id, decision.key) == (Outcome.QUEUED, 100, stand.only.key.key)
 
-    def test_one_that_cannot_be_rendered_today_keeps_its_key(self, stand: Stand) -> None:
+    def test_an_event_that_cannot_be_rendered_now_keeps_its_key(self, stand: Stand) -> None:
         record = stand.park(self.team("a"), BY_TEAM)
         broken = PLAIN + "\nonce_per: '{{ run_tags.tema }}'"
         assert outcomes(stand.redrive(record, broken)) == [Outcome.PARKED]
         assert (stand.only.key, stand.only.state) == (record.key, State.PARKED)
 
-    def test_a_journal_that_fails_afterwards_hides_no_run(self, stand: Stand) -> None:
+    def test_a_failure_to_remove_the_old_record_does_not_hide_the_run(self, stand: Stand) -> None:
         def delete(record: Record) -> bool:
             raise JournalUnavailable("the journal is down")
 
@@ -407,7 +408,7 @@ class TestCooldown:
         (decision,) = stand.redrive(record, self.COOLED).decisions
         assert (decision.outcome, "run 100" in decision.reason) == (Outcome.SUPPRESSED, True)
 
-    def test_while_another_holds_the_window_and_is_in_doubt_it_is_parked_again(self, stand: Stand) -> None:
+    def test_it_is_parked_again_while_the_holder_of_the_window_is_uncertain(self, stand: Stand) -> None:
         record = stand.park(run_completed("a"))
         stand.pipelines.plan.append(LOST)
         stand.deliver(run_completed("b"), self.COOLED)
@@ -416,29 +417,29 @@ class TestCooldown:
 
 
 class TestUnrouted:
-    """Events that could not be read or lacked something: no route could be asked about them."""
+    """Events that could not be read or lacked data: no route could be evaluated for them."""
 
-    def mended(self, stand: Stand, raw: str) -> Record:
-        """Parked as unreadable; then as though the reader had learnt to understand it."""
+    def made_readable(self, stand: Stand, raw: str) -> Record:
+        """Park an unreadable event, then replace it by a readable one, as if a new version could read it."""
         stand.deliver("{nonsense")
         record = stand.only
         assert (record.key.route, record.state) == (UNROUTED, State.PARKED)
-        mended = stand.store.replace(replace(record, entry=replace(record.entry, event=raw)))
-        assert mended is not None
-        return mended
+        replaced = stand.store.replace(replace(record, entry=replace(record.entry, event=raw)))
+        assert replaced is not None
+        return replaced
 
     @pytest.mark.parametrize(
         "raw", ["{nonsense", event_text("RunCompleted", {"experimentName": "train"}), "x" * 100_000]
     )
-    def test_what_is_as_it_was_is_parked_again_under_its_key(self, stand: Stand, raw: str) -> None:
+    def test_an_event_that_is_still_unreadable_is_parked_again_under_its_key(self, stand: Stand, raw: str) -> None:
         stand.deliver(raw)
         record = stand.only
         (decision,) = stand.redrive(record).decisions
         assert (decision.outcome, decision.route, decision.key) == (Outcome.PARKED, None, record.key.key)
         assert (stand.only.key, stand.only.entry, stand.only.state) == (record.key, record.entry, State.PARKED)
 
-    def test_what_can_be_read_now_goes_to_every_route_and_the_record_goes(self, stand: Stand) -> None:
-        record = self.mended(stand, run_completed())
+    def test_an_event_that_is_readable_now_goes_to_every_route(self, stand: Stand) -> None:
+        record = self.made_readable(stand, run_completed())
         redriven = stand.redrive(record, PLAIN, OTHER)
         assert [decision.route for decision in redriven.decisions] == ["plain", "other"]
         assert outcomes(redriven) == [Outcome.QUEUED] * 2
@@ -447,8 +448,8 @@ class TestUnrouted:
             ("plain", "event-1"),
         ]
 
-    def test_where_one_route_is_deferred_the_record_stays_and_the_others_are_not_doubled(self, stand: Stand) -> None:
-        record = self.mended(stand, run_completed())
+    def test_the_record_stays_while_one_route_is_deferred(self, stand: Stand) -> None:
+        record = self.made_readable(stand, run_completed())
         stand.pipelines.plan.extend([None, DOWN])
         assert outcomes(stand.redrive(record, PLAIN, OTHER)) == [Outcome.QUEUED, Outcome.DEFERRED]
         current = stand.stored(record)
@@ -456,48 +457,48 @@ class TestUnrouted:
         assert outcomes(stand.redrive(current, PLAIN, OTHER)) == [Outcome.DUPLICATE, Outcome.QUEUED]
         assert stand.store.get(record.key) is None
 
-    def test_what_a_route_refuses_is_parked_there(self, stand: Stand) -> None:
-        record = self.mended(stand, run_completed("a;b"))
+    def test_a_refusal_by_a_route_is_parked_under_that_route(self, stand: Stand) -> None:
+        record = self.made_readable(stand, run_completed("a;b"))
         assert outcomes(stand.redrive(record)) == [Outcome.PARKED]
         assert (stand.only.key.route, stand.only.entry.event) == ("plain", run_completed("a;b"))
 
-    def test_what_no_route_wants_is_ignored_and_the_record_goes(self, stand: Stand) -> None:
-        record = self.mended(stand, run_completed())
+    def test_an_event_that_no_route_matches_is_ignored_and_the_record_removed(self, stand: Stand) -> None:
+        record = self.made_readable(stand, run_completed())
         (decision,) = stand.redrive(record, DISABLED).decisions
         assert (decision.outcome, decision.reason) == (Outcome.IGNORED, "no route matches; plain: it is disabled")
         assert stand.records == []
 
-    def test_the_record_stays_where_it_was_changed_meanwhile(self, stand: Stand) -> None:
-        stale = self.mended(stand, run_completed())
+    def test_a_record_that_was_changed_in_the_meantime_is_not_removed(self, stand: Stand) -> None:
+        stale = self.made_readable(stand, run_completed())
         stand.store.replace(stale)
         stand.redrive(stale)
         assert {record.key.route for record in stand.records} == {UNROUTED, "plain"}
 
 
 class TestManyAtOnce:
-    @pytest.mark.parametrize("doubt", [False, True])
-    def test_a_second_redrive_of_the_same_record_is_told(self, stand: Stand, doubt: bool) -> None:
-        record = stand.park_in_doubt(queued=False) if doubt else stand.park()
+    @pytest.mark.parametrize("uncertain", [False, True])
+    def test_a_second_redrive_of_the_same_record_raises(self, stand: Stand, uncertain: bool) -> None:
+        record = stand.park_uncertain(queued=False) if uncertain else stand.park()
         stand.redrive(record)
         with pytest.raises(ClaimLost):
             stand.redrive(record)
 
-    @pytest.mark.parametrize("doubt", [False, True])
-    def test_eight_at_once_are_one_run(self, stand: Stand, doubt: bool) -> None:
-        record = stand.park_in_doubt(queued=False) if doubt else stand.park()
+    @pytest.mark.parametrize("uncertain", [False, True])
+    def test_eight_redrives_at_once_queue_one_run(self, stand: Stand, uncertain: bool) -> None:
+        record = stand.park_uncertain(queued=False) if uncertain else stand.park()
         begin = threading.Barrier(8)
 
-        def redrive_what_is_there(_: int) -> None:
+        def redrive_once(_: int) -> None:
             begin.wait()
             with suppress(ClaimLost):
                 stand.redrive(record)
 
         with ThreadPoolExecutor(8) as pool:
-            list(pool.map(redrive_what_is_there, range(8)))
+            list(pool.map(redrive_once, range(8)))
         assert stand.only.state is State.QUEUED
 
-    def test_one_that_is_overtaken_between_reopening_and_claiming_leaves_it_to_the_other(self, stand: Stand) -> None:
-        """The other is at work when the first wants to claim; then the other is deferred and parks it."""
+    def test_a_redrive_that_is_overtaken_before_its_claim_reports_parked(self, stand: Stand) -> None:
+        """The second redrive holds the claim when the first one wants it; then it is deferred and parks the record."""
         record = stand.park()
         stand.pipelines.plan.append(DOWN)
         store = interrupted(stand.store, lambda: stand.redrive(stand.only), after=State.RELEASED)
@@ -505,17 +506,17 @@ class TestManyAtOnce:
         assert outcomes(first) == [Outcome.PARKED], "not a duplicate: the record is parked, and nothing was queued"
         assert (stand.only.state, stand.only.reason) == (State.PARKED, "redriven and deferred: no connection")
 
-    def test_an_event_that_is_delivered_again_meanwhile_is_one_run(self, stand: Stand) -> None:
+    def test_a_delivery_between_reopening_and_claiming_queues_the_only_run(self, stand: Stand) -> None:
         record = stand.park()
         store = interrupted(stand.store, lambda: stand.deliver(run_completed()), after=State.RELEASED)
         (decision,) = stand.redrive(record, store=store).decisions
         assert (decision.outcome, decision.run_id) == (Outcome.DUPLICATE, 100)
 
-    def test_one_that_is_at_work_is_not_parked_under_its_hands(self, stand: Stand) -> None:
+    def test_a_claimed_record_is_not_parked_by_another_redrive(self, stand: Stand) -> None:
         record = stand.park()
 
         def second() -> None:
-            """While the first's request is under way."""
+            """Redrive again while the request of the first redrive is in progress."""
             seen.extend(outcomes(stand.redrive(stand.only)))
             assert stand.only.state is State.CLAIMED
 
@@ -524,15 +525,15 @@ class TestManyAtOnce:
         assert outcomes(stand.redrive(record)) == [Outcome.QUEUED]
         assert seen == [Outcome.DEFERRED]
 
-    def test_a_record_in_doubt_that_another_goes_on_with(self, stand: Stand) -> None:
-        """Between the look and what follows it, another redrive takes the record and sends."""
-        record = stand.park_in_doubt(queued=False)
+    def test_another_redrive_continues_between_the_search_and_the_request(self, stand: Stand) -> None:
+        """Another redrive claims the record and sends a request after the search of the first one."""
+        record = stand.park_uncertain(queued=False)
         store = interrupted(stand.store, lambda: stand.redrive(stand.only), after=State.PARKED)
         with pytest.raises(ClaimLost, match="is being redriven by another operator"):
             stand.redrive(record, store=store)
 
-    def test_parking_again_gives_way_to_another_write(self, stand: Stand) -> None:
-        """Right when the first wants to park what was deferred, another claims and queues it."""
+    def test_parking_again_does_not_overwrite_another_write(self, stand: Stand) -> None:
+        """Immediately before the first redrive parks the deferred record, a delivery claims it and queues the run."""
         record = stand.park()
         stand.pipelines.plan.append(DOWN)
         store = interrupted(stand.store, lambda: stand.deliver(run_completed()), before=State.PARKED)
@@ -541,18 +542,18 @@ class TestManyAtOnce:
 
 
 class TestCrashes:
-    """A redriver may die anywhere; the record then awaits a redrive, and that ends with one run."""
+    """A redrive may crash at any point. The record then awaits a redrive, which ends with one run."""
 
     @pytest.mark.parametrize(
         ("after", "before", "planned", "state"),
         [
             pytest.param(State.RELEASED, None, None, State.RELEASED, id="between reopening and claiming"),
             pytest.param(State.CLAIMED, None, None, State.CLAIMED, id="between claiming and sending"),
-            pytest.param(None, State.QUEUED, None, State.CLAIMED, id="between queuing and writing it down"),
+            pytest.param(None, State.QUEUED, None, State.CLAIMED, id="between queuing and recording the run"),
             pytest.param(None, State.PARKED, DOWN, State.RELEASED, id="between a deferral and parking again"),
         ],
     )
-    def test_anywhere(
+    def test_an_interrupted_redrive_can_be_repeated(
         self,
         stand: Stand,
         after: State | None,
@@ -570,8 +571,8 @@ class TestCrashes:
 
     @pytest.mark.parametrize("queued", [True, False])
     @pytest.mark.parametrize("state", [State.UNCERTAIN, State.PARKED])
-    def test_while_a_doubt_is_settled(self, stand: Stand, state: State, queued: bool) -> None:
-        record = stand.park_in_doubt(queued=queued)
+    def test_an_interrupted_search_can_be_repeated(self, stand: Stand, state: State, queued: bool) -> None:
+        record = stand.park_uncertain(queued=queued)
         with suppress(KeyboardInterrupt):
             stand.redrive(record, store=interrupted(stand.store, die, after=state))
         stand.clock.advance(LEASE)
@@ -581,7 +582,7 @@ class TestCrashes:
 
 
 class TestForesight:
-    def test_a_match(self, stand: Stand) -> None:
+    def test_a_match_is_foreseen(self, stand: Stand) -> None:
         record = stand.park()
         before = stand.only
         (decided,) = stand.foresee(record, CHANGED).decisions
@@ -589,13 +590,13 @@ class TestForesight:
         assert (decided.key, decided.request.pipeline) == (record.key, "q")
         assert (stand.only, len(stand.reports)) == (before, 1), "nothing is done, and nothing is reported"
 
-    def test_a_doubt(self, stand: Stand) -> None:
+    def test_a_search_is_foreseen(self, stand: Stand) -> None:
         assert not stand.foresee(stand.park()).looks_first
         stand.pipelines.plan.append(LOST)
         stand.deliver(run_completed("b"))
         assert stand.foresee(stand.record()).looks_first
 
-    def test_unrouted(self, stand: Stand) -> None:
+    def test_an_unreadable_event_is_foreseen(self, stand: Stand) -> None:
         stand.deliver("{nonsense")
         (decided,) = stand.foresee(stand.only).decisions
         assert isinstance(decided, Refusal)

@@ -1,4 +1,4 @@
-"""The flow of a delivery: every outcome, and that each event queues its pipeline once whatever fails on the way."""
+"""The flow of a delivery: every outcome, and exactly one run for each event whatever fails."""
 
 import json
 import logging
@@ -61,7 +61,7 @@ class TestOneRoute:
         assert record.entry.event == run_completed("r-1")
         assert json.loads(record.entry.request)["parameters"] == {"run": "r-1"}
 
-    def test_a_duplicate_does_nothing_and_says_what_was_done(self, bench: Bench) -> None:
+    def test_a_duplicate_does_nothing_and_names_the_run(self, bench: Bench) -> None:
         relay = bench.relay()
         relay.deliver(run_completed())
         (decision,) = relay.deliver(run_completed()).decisions
@@ -75,16 +75,16 @@ class TestOneRoute:
         assert bench.clock() - began == timedelta(seconds=seconds)
 
 
-class TestWhatIsIgnored:
+class TestIgnored:
     @pytest.mark.parametrize(
         ("raw", "reason"),
         [
             (
                 event_text("Other", {}, eventType="Microsoft.Storage.BlobCreated"),
-                "no handler for this event type; handled are Microsoft.MachineLearningServices.Data",
+                "there is no handler for this event type; handled types are Microsoft.MachineLearningServices.Data",
             ),
             (sample_text("run-status-changed-running"), "is Running, which is not final"),
-            (event_text("ModelDeployed", {"serviceName": "s"}), "no route is for ModelDeployed events"),
+            (event_text("ModelDeployed", {"serviceName": "s"}), "no route handles ModelDeployed events"),
         ],
         ids=["no handler", "not final", "no route"],
     )
@@ -94,7 +94,7 @@ class TestWhatIsIgnored:
         assert reason in decision.reason
         assert bench.records == []
 
-    def test_no_route_that_matches_with_all_reasons_to_the_caller_and_some_in_the_log(self, bench: Bench) -> None:
+    def test_the_caller_gets_all_reasons_and_the_log_the_first_five(self, bench: Bench) -> None:
         entries = [f"name: r{number}\nevent: RunCompleted\npipeline: p\nenabled: false" for number in range(7)]
         delivery = bench.relay(*entries).deliver(run_completed())
         assert delivery.why_not == tuple(WhyNot(f"r{number}", "it is disabled") for number in range(7))
@@ -105,7 +105,7 @@ class TestWhatIsIgnored:
         )
 
 
-class TestWhatIsParked:
+class TestParked:
     @pytest.mark.parametrize(
         ("raw", "route", "cause", "reason", "kept"),
         [
@@ -117,7 +117,7 @@ class TestWhatIsParked:
         ],
         ids=["not JSON", "not Unicode", "too long", "incomplete", "unsafe"],
     )
-    def test_an_event_that_can_never_succeed(
+    def test_an_event_that_can_never_succeed_is_parked(
         self, bench: Bench, raw: str, route: str | None, cause: str, reason: str, kept: str | None
     ) -> None:
         relay = bench.relay()
@@ -128,18 +128,18 @@ class TestWhatIsParked:
         assert reason in record.reason
         assert outcomes(relay.deliver(raw)) == [Outcome.DUPLICATE]
 
-    def test_different_texts_with_an_equal_beginning_are_different(self, bench: Bench) -> None:
+    def test_unreadable_events_with_the_same_beginning_have_different_keys(self, bench: Bench) -> None:
         relay = bench.relay()
         relay.deliver("x" * MAX_UNREADABLE_BYTES + "a")
         assert outcomes(relay.deliver("x" * MAX_UNREADABLE_BYTES + "b")) == [Outcome.PARKED]
 
-    def test_incomplete_events_with_another_id_or_of_another_workspace_are_different(self, bench: Bench) -> None:
+    def test_incomplete_events_with_another_id_or_workspace_have_different_keys(self, bench: Bench) -> None:
         relay = bench.relay()
         for envelope in ({}, {"id": "event-2"}, {"topic": WORKSPACE + "-2"}):
             raw = event_text("RunCompleted", {}, **envelope)
             assert outcomes(relay.deliver(raw)) == [Outcome.PARKED]
 
-    def test_what_azure_devops_refuses_for_good(self, bench: Bench) -> None:
+    def test_a_request_that_azure_devops_refuses_is_parked(self, bench: Bench) -> None:
         bench.pipelines.plan.append(RequestRefused("HTTP 400: Unexpected parameter 'run'"))
         relay = bench.relay()
         assert outcomes(relay.deliver(run_completed())) == [Outcome.PARKED]
@@ -150,7 +150,7 @@ class TestWhatIsParked:
         assert (again.outcome, again.reason) == (Outcome.DUPLICATE, reason)
 
 
-class TestWhatIsDeferred:
+class TestDeferred:
     @pytest.mark.parametrize(
         "error",
         [
@@ -161,9 +161,7 @@ class TestWhatIsDeferred:
             Throttled("throttled for 7 s", 7),
         ],
     )
-    def test_surely_nothing_queued_so_the_next_delivery_begins_anew(
-        self, bench: Bench, error: AzureDevOpsError
-    ) -> None:
+    def test_the_next_delivery_starts_again_if_no_run_was_queued(self, bench: Bench, error: AzureDevOpsError) -> None:
         bench.pipelines.plan.append(error)
         relay = bench.relay()
         assert deferred(relay, run_completed()) == f"deferred on plain: {error}"
@@ -172,14 +170,14 @@ class TestWhatIsDeferred:
         assert outcomes(relay.deliver(run_completed())) == [Outcome.QUEUED]
         assert (len(bench.pipelines.books), bench.pipelines.searches) == (1, 0)
 
-    def test_another_delivery_at_work(self, bench: Bench) -> None:
+    def test_a_delivery_is_deferred_while_another_holds_the_claim(self, bench: Bench) -> None:
         relay = bench.relay()
         bench.pipelines.plan.append(lambda: messages.append(deferred(relay, run_completed())))
         messages: list[str] = []
         relay.deliver(run_completed())
-        assert messages == ["deferred on plain: another delivery is at work on it until 12:01:00 UTC"]
+        assert messages == ["deferred on plain: another delivery holds the claim until 12:01:00 UTC"]
 
-    def test_a_journal_that_does_not_answer_when_it_is_claimed(self, bench: Bench) -> None:
+    def test_a_journal_that_does_not_answer_the_claim_defers(self, bench: Bench) -> None:
         def insert(record: Record) -> Record | None:
             raise JournalUnavailable("the journal is down")
 
@@ -189,7 +187,7 @@ class TestWhatIsDeferred:
 
 
 class TestDelay:
-    """How long after the event itself it was decided on; the events of these tests happened two hours before."""
+    """The time from the event to its decision. The events of these tests happened two hours earlier."""
 
     TWO_HOURS_MS = 7_199_876.544
 
@@ -203,7 +201,7 @@ class TestDelay:
             (None, None),
         ],
     )
-    def test_of_a_decision_and_of_what_is_ignored(
+    def test_decisions_and_ignored_events_have_a_delay(
         self, bench: Bench, event_time: str | None, delay_ms: float | None
     ) -> None:
         relay = bench.relay()
@@ -214,7 +212,7 @@ class TestDelay:
             (Outcome.IGNORED, delay_ms),
         ]
 
-    def test_it_grows_until_the_delivery_that_succeeds(self, bench: Bench) -> None:
+    def test_the_delay_grows_until_a_delivery_succeeds(self, bench: Bench) -> None:
         bench.pipelines.plan.append(Throttled("throttled", 7))
         relay = bench.relay()
         deferred(relay, run_completed())
@@ -227,30 +225,30 @@ class TestAnswerLost:
     @pytest.mark.parametrize(
         ("planned", "searches", "reason"),
         [
-            ([LOST], 1, "found in Azure DevOps after its answer was lost"),
+            ([LOST], 1, "found in Azure DevOps after the answer was lost"),
             ([LOST_UNQUEUED], 1, ""),
-            ([LOST_UNQUEUED, LOST], 2, "found in Azure DevOps after its answer was lost"),
+            ([LOST_UNQUEUED, LOST], 2, "found in Azure DevOps after the answer was lost"),
         ],
     )
     @pytest.mark.parametrize("skew", [SKEW, -SKEW], ids=["ahead", "behind"])
-    def test_the_run_is_adopted_or_where_there_is_none_queued(
+    def test_the_run_is_adopted_or_queued_if_there_is_none(
         self, bench: Bench, skew: timedelta, planned: list[AnswerLost], searches: int, reason: str
     ) -> None:
-        """Whatever the clock of Azure DevOps says."""
+        """The clock of Azure DevOps may be ahead or behind."""
         bench.pipelines.skew = skew
         bench.pipelines.plan.extend(planned)
         relay = bench.relay()
         for _ in planned:
             assert "the answer was lost" in deferred(relay, run_completed())
             assert (bench.record().state, bench.reports[-1].cause) == (State.UNCERTAIN, "AnswerLost")
-            assert "may be under way" in deferred(relay, run_completed())
+            assert "may still be in progress" in deferred(relay, run_completed())
             bench.clock.advance(SETTLE)
         (decision,) = relay.deliver(run_completed()).decisions
         assert (decision.outcome, decision.run_id, decision.reason) == (Outcome.QUEUED, 100, reason)
         assert (len(bench.pipelines.books), bench.pipelines.searches) == (1, searches)
 
     @pytest.mark.parametrize("error", [RequestNotSent("down"), Throttled("throttled", 7)])
-    def test_while_azure_devops_cannot_be_asked_the_doubt_stays(self, bench: Bench, error: AzureDevOpsError) -> None:
+    def test_the_record_stays_uncertain_while_the_search_fails(self, bench: Bench, error: AzureDevOpsError) -> None:
         bench.pipelines.plan.append(LOST)
         bench.pipelines.search_error = error
         relay = bench.relay()
@@ -261,17 +259,18 @@ class TestAnswerLost:
         bench.pipelines.search_error = None
         assert outcomes(relay.deliver(run_completed())) == [Outcome.QUEUED]
 
-    def test_where_the_pipeline_is_gone_the_event_is_parked(self, bench: Bench) -> None:
+    def test_the_event_is_parked_if_the_search_is_refused(self, bench: Bench) -> None:
         bench.pipelines.plan.append(LOST)
         bench.pipelines.search_error = RequestRefused("HTTP 404: no such project")
         relay = bench.relay()
         deferred(relay, run_completed())
         bench.clock.advance(SETTLE)
         assert outcomes(relay.deliver(run_completed())) == [Outcome.PARKED]
-        assert bench.record().reason == "a run may have been queued and cannot be looked for: HTTP 404: no such project"
+        reason = "a run may have been queued, but the search for it was refused: HTTP 404: no such project"
+        assert bench.record().reason == reason
         assert bench.reports[-1].cause == "RequestRefused"
 
-    def test_a_request_that_the_store_has_cut_cannot_be_looked_for(self, bench: Bench) -> None:
+    def test_an_uncertain_record_with_a_cut_request_is_parked(self, bench: Bench) -> None:
         bench.pipelines.plan.append(LOST)
         relay = bench.relay()
         deferred(relay, run_completed())
@@ -279,13 +278,11 @@ class TestAnswerLost:
         assert bench.store.replace(replace(record, entry=replace(record.entry, request='{"cut'))) is not None
         bench.clock.advance(SETTLE)
         assert outcomes(relay.deliver(run_completed())) == [Outcome.PARKED]
-        assert "the request that asked for it was cut" in bench.record().reason
+        assert "the journal has only a part of its request" in bench.record().reason
 
     @pytest.mark.parametrize("value", ["other", "{{ data.nope }}"], ids=["asks for another run", "refuses"])
-    def test_the_request_that_was_sent_is_looked_for_though_the_route_has_changed(
-        self, bench: Bench, value: str
-    ) -> None:
-        """It is also the one that is sent again if there is no run: it alone is in the journal."""
+    def test_the_search_uses_the_request_that_was_sent_not_the_changed_route(self, bench: Bench, value: str) -> None:
+        """If there is no run, the same request is sent again, because it is the one in the journal."""
         changed = bench.relay(PLAIN.replace("{{ run_id }}", value) + "\nproject: another")
         without_a_run = Outcome.QUEUED if value == "other" else Outcome.PARKED
         for run_id, planned, outcome in (("a", LOST, Outcome.QUEUED), ("b", LOST_UNQUEUED, without_a_run)):
@@ -298,7 +295,7 @@ class TestAnswerLost:
 
 
 class TestEqualRequests:
-    """Without a correlation parameter, runs of one route with equal parameters cannot be told apart. Nor need they."""
+    """Without a correlation parameter, runs of one route with equal parameters are interchangeable."""
 
     def test_a_run_that_another_record_owns_is_not_adopted(self, bench: Bench) -> None:
         relay = bench.relay(SAME)
@@ -310,9 +307,9 @@ class TestEqualRequests:
         bench.clock.advance(SETTLE)
         (decision,) = relay.deliver(run_completed("a")).decisions
         assert (decision.outcome, decision.run_id) == (Outcome.QUEUED, 101)
-        assert bench.pipelines.searches == 1, "its owner was never in doubt, so no other run is left over"
+        assert bench.pipelines.searches == 1, "the owner was never uncertain, so no other run was displaced"
 
-    def test_of_several_the_oldest_is_adopted_and_the_record_says_so(self, bench: Bench) -> None:
+    def test_the_oldest_of_several_matching_runs_is_adopted(self, bench: Bench) -> None:
         relay = bench.relay(SAME)
         bench.pipelines.plan.extend([LOST, LOST])
         deferred(relay, run_completed("a"))
@@ -320,15 +317,15 @@ class TestEqualRequests:
         bench.clock.advance(SETTLE)
         (first,) = relay.deliver(run_completed("b")).decisions
         assert first.run_id == 100
-        assert first.reason.endswith("; the oldest of 2 runs that fit: 100, 101")
+        assert first.reason.endswith("; the oldest of 2 matching runs: 100, 101")
         (second,) = relay.deliver(run_completed("a")).decisions
         assert second.run_id == 101
 
     @pytest.mark.parametrize("late", [False, True], ids=["none is left", "one is left"])
-    def test_one_whose_run_was_adopted_by_another_takes_that_ones_run(self, bench: Bench, late: bool) -> None:
-        """``a`` lost its answer; while ``b`` is being queued, ``a`` looks and finds b's run before b has noted it.
+    def test_an_event_whose_run_was_adopted_adopts_the_other_events_run(self, bench: Bench, late: bool) -> None:
+        """``a`` has lost its answer. While ``b`` is being queued, ``a`` finds the run of ``b`` and adopts it.
 
-        If a's own request is carried out late, its run is left over for ``b``.
+        If the request of ``a`` is carried out late, its run is the one that ``b`` adopts.
         """
         relay = bench.relay(SAME)
         bench.pipelines.plan.append(LOST_UNQUEUED)
@@ -339,17 +336,18 @@ class TestEqualRequests:
             if late:
                 bench.pipelines.queue(bench.pipelines.books[0].request)
             (decision,) = relay.deliver(run_completed("a")).decisions
-            assert decision.run_id == 100, "the run that is just being queued for b"
+            assert decision.run_id == 100, "the run that is being queued for b"
 
         bench.pipelines.plan.append(adopt)
-        assert "run 100 was taken for another event" in deferred(relay, run_completed("b"))
+        assert "run 100 was adopted for another event" in deferred(relay, run_completed("b"))
         assert outcomes(relay.deliver(run_completed("b"))) == [Outcome.QUEUED]
         assert [queued.run.id for queued in bench.pipelines.books] == [100, 101]
 
-    def test_a_run_that_was_left_over_long_after_ones_own_was_taken(self, bench: Bench) -> None:
-        """``a`` looks, dawdles and sends late; ``b``'s run comes before ``a``'s and is taken for it; ``b`` must find
-        ``a``'s, which is younger than any run that ``b`` itself can have asked for. ``early`` has found its own run
-        long before.
+    def test_a_displaced_run_is_found_even_if_it_was_queued_much_later(self, bench: Bench) -> None:
+        """``a`` searches and then sends its request late. The run of ``b`` is queued first, and ``a`` adopts it.
+
+        ``b`` must find the run of ``a``, which is newer than any run that ``b`` itself can have queued. ``early`` has
+        adopted its own run long before.
         """
         relay, pipelines, find_runs = bench.relay(SAME), bench.pipelines, bench.pipelines.find_runs
         pipelines.plan.extend([LOST, LOST_UNQUEUED, LOST_UNQUEUED, LOST_UNQUEUED])
@@ -360,29 +358,29 @@ class TestEqualRequests:
         bench.clock.advance(10)
         relay.deliver(run_completed("early"))
 
-        def dawdle(*arguments: Any) -> list[Run]:
+        def search_slowly(*arguments: Any) -> list[Run]:
             found = find_runs(*arguments)
             bench.clock.advance(24)
             return found
 
-        pipelines.find_runs = dawdle  # type: ignore[assignment,method-assign]
+        pipelines.find_runs = search_slowly  # type: ignore[assignment,method-assign]
         deferred(relay, run_completed("a"))
         pipelines.find_runs = find_runs  # type: ignore[method-assign]
         request = pipelines.books[0].request
-        # The server is slow: b's request is carried out 29 s after it was sent, a's second one too.
+        # The server is slow: it carries out the request of b, and the second one of a, 29 s after they were sent.
         bench.clock.now -= timedelta(seconds=5)
         pipelines.queue(request)
         bench.clock.advance(34)
         pipelines.queue(request)
         bench.clock.advance(2)
 
-        (taken,) = relay.deliver(run_completed("a")).decisions
-        assert taken.run_id == 101, "the older one, which was asked for for b"
-        (left,) = relay.deliver(run_completed("b")).decisions
-        assert (left.outcome, left.run_id) == (Outcome.QUEUED, 102)
+        (first,) = relay.deliver(run_completed("a")).decisions
+        assert first.run_id == 101, "the older run, which was queued for b"
+        (second,) = relay.deliver(run_completed("b")).decisions
+        assert (second.outcome, second.run_id) == (Outcome.QUEUED, 102)
 
-    def test_a_candidate_that_is_adopted_meanwhile_is_passed_over(self, bench: Bench) -> None:
-        """The store learns of owned runs too late, so that only its constraint tells."""
+    def test_a_candidate_that_is_adopted_in_the_meantime_is_skipped(self, bench: Bench) -> None:
+        """The store reports no owned runs here, so only its constraint detects the conflict."""
         bench.pipelines.plan.extend([LOST, LOST])
         relay = bench.relay(SAME, store=store_with(bench.store, owned_runs=lambda *_: set()))
         deferred(relay, run_completed("a"))
@@ -392,28 +390,28 @@ class TestEqualRequests:
         assert runs == [100, 101]
 
 
-class TestCrashedAndSleepingWorkers:
+class TestCrashedAndFrozenWorkers:
     @pytest.mark.parametrize(
         ("error", "level", "words"),
         [
-            (None, logging.ERROR, "run 100 was queued too late for its event, which has run 101, and is cancelled"),
-            (RequestNotSent("down"), logging.CRITICAL, "cancelled (down); cancel it by hand: " + url_of(100)),
+            (None, logging.ERROR, "run 100 was queued too late and is being canceled: its event has run 101 already"),
+            (RequestNotSent("down"), logging.CRITICAL, "canceled (down); cancel it by hand: " + url_of(100)),
         ],
     )
-    def test_a_sleeper_cancels_its_run_where_another_was_queued(
+    def test_a_frozen_worker_cancels_its_run_if_another_was_queued(
         self, bench: Bench, caplog: pytest.LogCaptureFixture, error: AzureDevOpsError | None, level: int, words: str
     ) -> None:
         relay = bench.relay()
         bench.pipelines.cancel_error = error
 
-        def sleep() -> None:
-            """The POST is under way while everything else happens; its run appears after the others looked."""
+        def freeze() -> None:
+            """Freeze during the POST. The run appears after another delivery has searched for it."""
             late = bench.pipelines.books.pop()
             bench.clock.advance(LEASE)
             relay.deliver(run_completed())
             bench.pipelines.books.append(late)
 
-        bench.pipelines.plan.append(sleep)
+        bench.pipelines.plan.append(freeze)
         (decision,) = relay.deliver(run_completed()).decisions
         assert (decision.outcome, decision.run_id) == (Outcome.DUPLICATE, 101)
         assert bench.record().run_id == 101
@@ -422,28 +420,28 @@ class TestCrashedAndSleepingWorkers:
         (text,) = [text for _, its_level, text in caplog.record_tuples if its_level == level]
         assert words in text
 
-    def test_a_sleeper_whose_run_was_adopted_leaves_it(self, bench: Bench) -> None:
+    def test_a_frozen_worker_does_not_cancel_a_run_that_was_adopted(self, bench: Bench) -> None:
         relay = bench.relay()
 
-        def sleep() -> None:
+        def freeze() -> None:
             bench.clock.advance(LEASE)
             relay.deliver(run_completed())
 
-        bench.pipelines.plan.append(sleep)
+        bench.pipelines.plan.append(freeze)
         (decision,) = relay.deliver(run_completed()).decisions
         assert (decision.outcome, decision.run_id, bench.pipelines.cancelled) == (Outcome.DUPLICATE, 100, [])
 
-    def test_a_sleeper_waits_a_little_for_the_other_to_be_done(
+    def test_a_frozen_worker_waits_a_little_for_the_new_holder(
         self, bench: Bench, caplog: pytest.LogCaptureFixture
     ) -> None:
         relay = bench.relay()
 
-        def sleep() -> None:
+        def freeze() -> None:
             bench.clock.advance(LEASE)
             bench.pipelines.search_error = RequestNotSent("down")
             deferred(relay, run_completed())
 
-        bench.pipelines.plan.append(sleep)
+        bench.pipelines.plan.append(freeze)
         assert "the claim was lost while run 100 was being queued" in deferred(relay, run_completed())
         assert bench.slept == [1.0] * 4
         assert [level for _, level, _ in caplog.record_tuples] == [logging.CRITICAL]
@@ -452,20 +450,20 @@ class TestCrashedAndSleepingWorkers:
         assert outcomes(relay.deliver(run_completed())) == [Outcome.QUEUED]
 
     @pytest.mark.parametrize("error", [RequestNotSent("x"), RequestRefused("x"), LOST])
-    def test_a_sleeper_without_a_run_defers(self, bench: Bench, error: AzureDevOpsError) -> None:
+    def test_a_frozen_worker_without_a_run_defers(self, bench: Bench, error: AzureDevOpsError) -> None:
         relay = bench.relay()
 
-        def sleep() -> None:
+        def freeze() -> None:
             bench.pipelines.books.clear()
             bench.clock.advance(LEASE)
             relay.deliver(run_completed())
             raise error
 
-        bench.pipelines.plan.append(sleep)
+        bench.pipelines.plan.append(freeze)
         assert "has been taken over by another delivery" in deferred(relay, run_completed())
 
-    def test_a_request_as_late_as_can_be_is_found(self, bench: Bench) -> None:
-        """It is sent at the end of its delivery, carried out when it has nearly settled, and its worker dies."""
+    def test_a_request_that_is_carried_out_as_late_as_possible_is_found(self, bench: Bench) -> None:
+        """The request is sent at the end of its delivery and carried out just before it settles; its worker crashes."""
 
         def die() -> None:
             (queued,) = bench.pipelines.books
@@ -481,7 +479,7 @@ class TestCrashedAndSleepingWorkers:
         (decision,) = relay.deliver(run_completed()).decisions
         assert (decision.outcome, decision.run_id) == (Outcome.QUEUED, 100)
 
-    def test_a_journal_that_fails_after_the_run_was_queued(
+    def test_a_run_that_could_not_be_recorded_is_found_later(
         self, bench: Bench, caplog: pytest.LogCaptureFixture
     ) -> None:
         failures = [JournalUnavailable("the journal is down")]
@@ -493,7 +491,7 @@ class TestCrashedAndSleepingWorkers:
 
         relay = bench.relay(store=store_with(bench.store, replace=replace_record))
         assert deferred(relay, run_completed()) == "deferred on plain: the journal is down"
-        assert "run 100 is queued, but the journal could not note it" in caplog.text
+        assert "run 100 was queued, but the journal could not record it" in caplog.text
         bench.clock.advance(LEASE)
         (decision,) = relay.deliver(run_completed()).decisions
         assert (decision.outcome, decision.run_id) == (Outcome.QUEUED, 100)
@@ -502,27 +500,27 @@ class TestCrashedAndSleepingWorkers:
 class TestSeveralRoutes:
     TWO = (PLAIN, "name: second\nevent: RunCompleted\npipeline: q")
 
-    def test_each_has_its_outcome_in_order(self, bench: Bench) -> None:
+    def test_each_route_has_its_own_outcome(self, bench: Bench) -> None:
         delivery = bench.relay(*self.TWO).deliver(run_completed())
         assert {decision.route: decision.run_id for decision in delivery.decisions} == {"plain": 100, "second": 101}
 
-    def test_one_that_fails_does_not_keep_the_other(self, bench: Bench) -> None:
+    def test_a_failure_of_one_route_does_not_affect_the_other(self, bench: Bench) -> None:
         bench.pipelines.plan.append(RequestNotSent("down"))
         relay = bench.relay(*self.TWO)
         assert deferred(relay, run_completed()) == "deferred on plain: down"
         assert outcomes(relay.deliver(run_completed())) == [Outcome.QUEUED, Outcome.DUPLICATE]
         assert sorted(str(queued.request.pipeline) for queued in bench.pipelines.books) == ["p", "q"]
 
-    def test_a_route_that_no_time_is_left_for_is_deferred_unclaimed(self, bench: Bench) -> None:
+    def test_a_route_without_time_is_deferred_and_not_claimed(self, bench: Bench) -> None:
         bench.pipelines.plan.append(HANGS)
         relay = bench.relay(*self.TWO)
-        assert "the time of this delivery went to the routes before this one" in deferred(relay, run_completed())
+        assert "no time is left: earlier routes used up the time of this delivery" in deferred(relay, run_completed())
         assert bench.store.get(JournalKey("second", bench.reports[-1].key)) is None
         bench.clock.advance(SETTLE)
         assert outcomes(relay.deliver(run_completed())) == [Outcome.QUEUED, Outcome.QUEUED]
 
 
-def test_two_signals_of_one_monitor_run_retrain_once(bench: Bench) -> None:
+def test_two_events_of_one_monitor_run_start_one_retraining(bench: Bench) -> None:
     relay = bench.relay(
         "name: retrain\nevent: RunStatusChanged\npipeline: p\n"
         "when: monitor_threshold_breached\nonce_per: '{{ root_run_id }}'"
@@ -532,13 +530,13 @@ def test_two_signals_of_one_monitor_run_retrain_once(bench: Bench) -> None:
 
 
 class TestTags:
-    def test_the_run_is_tagged_with_where_it_comes_from(self, bench: Bench) -> None:
-        """Unless the route does not want it."""
+    def test_the_run_is_tagged_with_its_origin(self, bench: Bench) -> None:
+        """A route can switch the tags off."""
         bench.relay(PLAIN, PLAIN.replace("plain", "untagged") + "\ntags: false").deliver(run_completed("r-1"))
         assert bench.pipelines.tags == {100: ["aml-run:r-1", "event:event-1"]}
 
     @pytest.mark.parametrize("error", [LOST, HANGS])
-    def test_a_failed_tag_never_fails_the_delivery_nor_outlasts_its_budget(
+    def test_a_failed_tag_neither_fails_the_delivery_nor_exceeds_its_budget(
         self, bench: Bench, caplog: pytest.LogCaptureFixture, error: AzureDevOpsError
     ) -> None:
         bench.pipelines.tag_error = error
@@ -575,7 +573,7 @@ class TestCooldown:
         bench.clock.advance(6 * 3600)
         assert outcomes(relay.deliver(run_completed("c"))) == [Outcome.QUEUED]
 
-    def test_each_key_has_a_window_of_its_own(self, bench: Bench) -> None:
+    def test_each_cooldown_key_has_its_own_window(self, bench: Bench) -> None:
         relay = bench.relay(self.COOL + "\ncooldown_key: '{{ experiment_name }}'")
         for experiment, outcome in [("x", Outcome.QUEUED), ("y", Outcome.QUEUED), ("x", Outcome.SUPPRESSED)]:
             raw = run_completed(f"{experiment}-{outcome}", experimentName=experiment)
@@ -586,7 +584,7 @@ class TestCooldown:
         [(RequestRefused("HTTP 400"), Outcome.DUPLICATE), (Throttled("throttled", 7), Outcome.SUPPRESSED)],
         ids=["parked", "released"],
     )
-    def test_a_holder_without_a_run_gives_its_window_back(
+    def test_a_holder_without_a_run_frees_its_window(
         self, bench: Bench, error: AzureDevOpsError, its_next: Outcome
     ) -> None:
         bench.pipelines.plan.append(error)
@@ -596,20 +594,20 @@ class TestCooldown:
         assert outcomes(relay.deliver(run_completed("b"))) == [Outcome.QUEUED]
         assert outcomes(relay.deliver(run_completed("a"))) == [its_next]
 
-    def test_while_the_holder_is_in_doubt_the_others_wait(self, bench: Bench) -> None:
+    def test_others_are_deferred_while_the_holder_is_uncertain(self, bench: Bench) -> None:
         bench.pipelines.plan.append(LOST)
         relay = bench.relay(self.COOL)
         deferred(relay, run_completed("a"))
-        assert "holds the cooldown window and is at work" in deferred(relay, run_completed("b"))
+        assert "holds the cooldown window and has no outcome yet" in deferred(relay, run_completed("b"))
         bench.clock.advance(SETTLE)
         assert outcomes(relay.deliver(run_completed("a"))) == [Outcome.QUEUED]
         assert outcomes(relay.deliver(run_completed("b"))) == [Outcome.SUPPRESSED]
 
     @pytest.mark.parametrize(("planned", "run_id"), [(LOST_UNQUEUED, None), (LOST, 100)])
-    def test_a_holder_in_doubt_blocks_no_longer_than_its_window(
+    def test_an_uncertain_holder_does_not_block_longer_than_its_window(
         self, bench: Bench, planned: AnswerLost, run_id: int | None
     ) -> None:
-        """Its own run, if it has one, is adopted though the window is another's by now."""
+        """If the holder has a run, the run is adopted, even though another occurrence now holds the window."""
         bench.pipelines.plan.append(planned)
         relay = bench.relay(self.COOL)
         deferred(relay, run_completed("a"))
@@ -618,12 +616,12 @@ class TestCooldown:
         (decision,) = relay.deliver(run_completed("a")).decisions
         assert (decision.outcome, decision.run_id) == (Outcome.QUEUED if run_id else Outcome.SUPPRESSED, run_id)
 
-    def test_no_room_for_a_key_that_is_missing(self, bench: Bench) -> None:
+    def test_a_missing_cooldown_key_parks_the_event(self, bench: Bench) -> None:
         relay = bench.relay(self.COOL + "\ncooldown_key: '{{ run_tags.team }}'")
         assert outcomes(relay.deliver(run_completed("a"))) == [Outcome.PARKED]
 
-    def test_of_many_at_once_one_is_queued(self, each_store: Store) -> None:
-        """Real threads and a real clock: 64 occurrences want the same window at the same instant, on every backend."""
+    def test_one_of_many_simultaneous_occurrences_is_queued(self, each_store: Store) -> None:
+        """Real threads and a real clock: 64 occurrences enter the same window at the same time, on every backend."""
         pipelines = FakePipelines(utc_now)
         relay = relay_over(each_store, pipelines, routes(self.COOL), report=Reports())
         start = threading.Barrier(16)

@@ -1,4 +1,4 @@
-"""Whatever text arrives, a delivery ends in a decision: never an unexpected exception, never a retry without end."""
+"""Every string that is delivered ends in a decision: no unexpected exceptions, no endless retries."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -26,7 +26,7 @@ ROUTES = (ROOT / "routes.yaml").read_text()
 
 
 def deliver_payloads(examples: int, journal_store: Callable[[], Store]) -> None:
-    """Deliver this many payloads, each to a relay over the given store."""
+    """Deliver this many generated payloads, each to a relay with a store from ``journal_store``."""
     table = load_routes(ROUTES, source="routes.yaml", names=NAMES, environment=ENVIRONMENT)
     pipelines = FakePipelines(utc_now)
     seen = dict.fromkeys(Outcome, 0)
@@ -54,11 +54,11 @@ def deliver_payloads(examples: int, journal_store: Callable[[], Store]) -> None:
     assert min(seen[outcome] for outcome in (Outcome.QUEUED, Outcome.PARKED, Outcome.IGNORED)) > examples / 100, seen
 
 
-def test_ten_thousand_payloads() -> None:
+def test_ten_thousand_payloads_end_in_a_decision() -> None:
     deliver_payloads(10_000, MemoryStore)
 
 
-def test_payloads_are_kept_in_a_file(tmp_path: Path) -> None:
+def test_payloads_are_stored_in_a_file(tmp_path: Path) -> None:
     store = SqliteStore(tmp_path / "journal.sqlite3")
     deliver_payloads(amount(300, long=10_000), lambda: store)
     store.close()

@@ -1,4 +1,4 @@
-"""Application settings: values, checks, that no secret shows, and that a new one is one row."""
+"""Tests of the settings: values, checks, secrets, and that a new setting is one row."""
 
 import base64
 import shutil
@@ -76,7 +76,7 @@ def complaint(**environment: str) -> str:
         ({"AZURE_RESOURCE_MANAGER_URL": "https://x"}, "resource_manager_url", "https://x"),
         ({"AZURE_RESOURCE_MANAGER_URL": "http://127.0.0.1:7080"}, "resource_manager_url", "http://127.0.0.1:7080"),
         (PAT | {"AZURE_CLOUD": CHINA.name}, "resource_manager_url", CHINA.resource_manager),
-        # A topic that notifications may go to
+        # Topics for notifications
         (IN_AZURE | {"NOTIFY_TOPIC_ENDPOINT": TOPIC}, "notify_topic_endpoint", TOPIC),
         ({"NOTIFY_TOPIC_ENDPOINT": TOPIC + "/"}, "notify_topic_endpoint", TOPIC + "/"),
         (WITH_TOPIC_KEY, "notify_topic_key", "k"),
@@ -85,17 +85,17 @@ def complaint(**environment: str) -> str:
             "notify_topic_key",
             "k",
         ),
-        # Names that tell no cloud, and a connection string, which names its cloud itself
+        # Hosts that belong to no cloud, and a connection string, which contains its own endpoints
         (VAULT_PAT | {"AZURE_CLOUD": CHINA.name, "KEY_VAULT_URL": "https://vault.example.org"}, "cloud", CHINA),
         (VAULT_PAT | {"KEY_VAULT_URL": "https://[kv"}, "cloud", PUBLIC),
         (PAT | {"AZURE_CLOUD": CHINA.name, "JOURNAL_CONNECTION": WITH_KEY}, "cloud", CHINA),
     ],
 )
-def test_each_value(environment: dict[str, str], field: str, value: object) -> None:
+def test_each_setting_is_read(environment: dict[str, str], field: str, value: object) -> None:
     assert getattr(load(**environment), field) == value
 
 
-def test_a_pat_is_read_anew() -> None:
+def test_a_pat_is_read_each_time() -> None:
     environment = dict(PAT)
     settings = load_settings(environment, APP)
     environment["AZURE_DEVOPS_EXT_PAT"] = secret("rotated")
@@ -103,7 +103,7 @@ def test_a_pat_is_read_anew() -> None:
 
 
 @pytest.mark.parametrize(("ours", "theirs"), list(product(CLOUDS.values(), repeat=2)))
-def test_endpoints_are_of_the_cloud(ours: Cloud, theirs: Cloud) -> None:
+def test_endpoints_must_belong_to_the_cloud(ours: Cloud, theirs: Cloud) -> None:
     vault, table = f"https://KV.{theirs.key_vault_suffix}", f"https://account.table.{theirs.storage_suffix}"
     environment = VAULT_PAT | {"AZURE_CLOUD": ours.name, "KEY_VAULT_URL": vault, "JOURNAL_CONNECTION": table}
     if ours is theirs:
@@ -111,7 +111,7 @@ def test_endpoints_are_of_the_cloud(ours: Cloud, theirs: Cloud) -> None:
         return
     text = complaint(**environment)
     for name in ("KEY_VAULT_URL", "JOURNAL_CONNECTION"):
-        assert f"{name} is an endpoint of {theirs.name}, and AZURE_CLOUD is {ours.name}; correct one" in text
+        assert f"{name} is an endpoint of {theirs.name}, but AZURE_CLOUD is {ours.name}; correct one" in text
 
 
 @pytest.mark.parametrize(
@@ -119,10 +119,10 @@ def test_endpoints_are_of_the_cloud(ours: Cloud, theirs: Cloud) -> None:
     [
         ({"AZURE_DEVOPS_AUTH": "PAT"}, "AZURE_DEVOPS_AUTH is 'PAT'; it must be 'identity' or 'pat'"),
         (AUTH_BY_PAT, "set AZURE_DEVOPS_EXT_PAT, or KEY_VAULT_URL and AZURE_DEVOPS_PAT_SECRET_NAME"),
-        (AUTH_BY_PAT | {"KEY_VAULT_URL": "https://kv"}, "belong together"),
-        (VAULT_PAT, "belong together"),
+        (AUTH_BY_PAT | {"KEY_VAULT_URL": "https://kv"}, "must be set together"),
+        (VAULT_PAT, "must be set together"),
         ({"KEY_VAULT_URL": "http://kv"}, "KEY_VAULT_URL is 'http://kv'; it must begin with https://, as in"),
-        ({"AZURE_CLOUD": US_GOVERNMENT.name}, "is 'identity' in AzureUSGovernment, whose tokens neither"),
+        ({"AZURE_CLOUD": US_GOVERNMENT.name}, "accepts tokens of AzureUSGovernment; set it to 'pat'"),
         ({"JOURNAL_LEASE_SECONDS": "25"}, "LEASE_SECONDS (25) must be longer than DELIVERY_BUDGET_SECONDS (25)"),
         ({"JOURNAL_LEASE_SECONDS": "soon"}, "JOURNAL_LEASE_SECONDS is 'soon'; it must be a number of seconds above"),
         ({"DELIVERY_BUDGET_SECONDS": "0"}, "DELIVERY_BUDGET_SECONDS is '0'"),
@@ -135,33 +135,42 @@ def test_endpoints_are_of_the_cloud(ours: Cloud, theirs: Cloud) -> None:
         ({"JOURNAL_CONNECTION": f"AccountKey={secret('key')}"}, "JOURNAL_CONNECTION cannot be used: "),
         ({"JOURNAL_CONNECTION": "http://account.table.core.windows.net"}, "JOURNAL_CONNECTION cannot be used: "),
         ({"JOURNAL_CONNECTION": "sqlite:"}, "JOURNAL_CONNECTION is 'sqlite:' without a path; write sqlite:PATH"),
-        ({"WEBSITE_INSTANCE_ID": "i"}, "JOURNAL_CONNECTION is an SQLite file, which instances in Azure do not share"),
-        ({"WEBSITE_POD_NAME": "p"}, "JOURNAL_CONNECTION is an SQLite file, which instances in Azure do not share"),
+        ({"WEBSITE_INSTANCE_ID": "i"}, "JOURNAL_CONNECTION is a SQLite file, which instances in Azure cannot share"),
+        ({"WEBSITE_POD_NAME": "p"}, "JOURNAL_CONNECTION is a SQLite file, which instances in Azure cannot share"),
         ({"NOTIFY_TOPIC_ENDPOINT": "nextstage"}, "NOTIFY_TOPIC_ENDPOINT must begin with https://; copy it from"),
         ({"NOTIFY_TOPIC_ENDPOINT": "ftp://a/api/events"}, "NOTIFY_TOPIC_ENDPOINT must begin with https://"),
         ({"NOTIFY_TOPIC_ENDPOINT": "https:///api/events"}, "NOTIFY_TOPIC_ENDPOINT must begin with https://"),
         ({"NOTIFY_TOPIC_ENDPOINT": "https://a:b/api/events"}, "NOTIFY_TOPIC_ENDPOINT is not a URL"),
         ({"NOTIFY_TOPIC_ENDPOINT": "https://[a/api/events"}, "NOTIFY_TOPIC_ENDPOINT is not a URL"),
         ({"NOTIFY_TOPIC_ENDPOINT": TOPIC.removesuffix("/api/events")}, "must end in /api/events"),
-        ({"NOTIFY_TOPIC_ENDPOINT": TOPIC + f"?key={secret('sas')}"}, "must hold no user name, password, query"),
-        ({"NOTIFY_TOPIC_ENDPOINT": TOPIC.replace("://", f"://u:{secret('p')}@")}, "must hold no user name, password"),
+        ({"NOTIFY_TOPIC_ENDPOINT": TOPIC + f"?key={secret('sas')}"}, "must not contain a user name, password, query"),
+        (
+            {"NOTIFY_TOPIC_ENDPOINT": TOPIC.replace("://", f"://u:{secret('p')}@")},
+            "must not contain a user name, password",
+        ),
         ({"NOTIFY_TOPIC_ENDPOINT": TOPIC.replace("https", "http")}, "must begin with https://, since a credential"),
         (IN_AZURE | WITH_TOPIC_KEY, "NOTIFY_TOPIC_ENDPOINT must begin with https://, since a credential is sent there"),
-        ({"NOTIFY_TOPIC_ENDPOINT": LOCAL_TOPIC}, "is http://, where no identity's token is sent; set NOTIFY_TOPIC_KEY"),
-        ({"NOTIFY_TOPIC_KEY": secret("topic-key")}, "NOTIFY_TOPIC_KEY means nothing without NOTIFY_TOPIC_ENDPOINT"),
+        (
+            {"NOTIFY_TOPIC_ENDPOINT": LOCAL_TOPIC},
+            "is http://, which is not allowed for an identity's token; set NOTIFY_TOPIC_KEY",
+        ),
+        ({"NOTIFY_TOPIC_KEY": secret("topic-key")}, "NOTIFY_TOPIC_KEY has no effect without NOTIFY_TOPIC_ENDPOINT"),
         (
             WITH_TOPIC_KEY | {"NOTIFY_TOPIC_KEY": secret("topic") + "\n" + secret("key")},
-            "NOTIFY_TOPIC_KEY holds characters that no key has; copy it again",
+            "NOTIFY_TOPIC_KEY contains characters that no key has; copy the whole key again",
         ),
         ({"WAIT_TOKEN_KEYS": f"{KEYS[0]},{secret('key')}"}, "WAIT_TOKEN_KEYS cannot be used: key 2 is not a Fernet"),
-        ({"WAIT_TOKEN_KEYS_SECRET_NAME": "wait-keys"}, "KEY_VAULT_URL does not say in which vault"),
-        ({"WAIT_ALLOWED_HOSTS": "a.b,https://tfs"}, "it holds 'https://tfs', which is not a host, as in tfs.contoso"),
+        ({"WAIT_TOKEN_KEYS_SECRET_NAME": "wait-keys"}, "WAIT_TOKEN_KEYS_SECRET_NAME is set without KEY_VAULT_URL"),
+        (
+            {"WAIT_ALLOWED_HOSTS": "a.b,https://tfs"},
+            "it contains 'https://tfs', which is not a host such as tfs.contoso",
+        ),
         ({"WAIT_ALLOWED_HOSTS": "tfs.contoso.com/tfs"}, "WAIT_ALLOWED_HOSTS is 'tfs.contoso.com/tfs'"),
         ({"WAIT_ALLOWED_HOSTS": "*.contoso.com"}, "WAIT_ALLOWED_HOSTS is '*.contoso.com'"),
         ({"WAIT_ALLOWED_HOSTS": "tfs:0"}, "WAIT_ALLOWED_HOSTS is 'tfs:0'"),
         (
             {"WAIT_TOKEN_KEYS": KEYS[0], "WAIT_TIMEOUT_HOURS": "2160"},
-            "WAIT_TIMEOUT_HOURS (2160) must be less than JOURNAL_RETENTION_DAYS (90)",
+            "WAIT_TIMEOUT_HOURS (2160) must be shorter than JOURNAL_RETENTION_DAYS (90)",
         ),
         ({"AML_WORKSPACE_ID": "ws"}, "AML_WORKSPACE_ID is 'ws'; it must be a workspace's resource id"),
         ({"AZURE_RESOURCE_MANAGER_URL": "http://10.0.0.7:7080"}, "'http://10.0.0.7:7080'; it must begin with https"),
@@ -169,11 +178,11 @@ def test_endpoints_are_of_the_cloud(ours: Cloud, theirs: Cloud) -> None:
         (IN_AZURE | {"AZURE_RESOURCE_MANAGER_URL": "http://127.0.0.1:7080"}, "it must begin with https://"),
     ],
 )
-def test_each_mistake(environment: dict[str, str], expected: str) -> None:
+def test_each_mistake_is_reported(environment: dict[str, str], expected: str) -> None:
     assert expected in complaint(**environment)
 
 
-def test_all_mistakes_at_once_and_no_conflict_with_a_setting_that_cannot_be_used() -> None:
+def test_all_mistakes_are_reported_at_once_without_conflicts_of_invalid_settings() -> None:
     other = {"AZURE_CLOUD": "azure", "JOURNAL_CONNECTION": f"https://account.table.{CHINA.storage_suffix}"}
     text = complaint(**VAULT_PAT, **other, KEY_VAULT_URL="http://kv", JOURNAL_LEASE_SECONDS="x", AML_WORKSPACE_ID="x")
     first, *mistakes = text.split("\n  ")
@@ -187,7 +196,7 @@ def test_all_mistakes_at_once_and_no_conflict_with_a_setting_that_cannot_be_used
 @pytest.mark.parametrize("name", [one.name for one in SETTINGS if one.is_secret])
 @pytest.mark.parametrize("form", ["{}", "{}\n", "é{}", "AccountName=a;AccountKey={}", "sqlite:{}"])
 def test_no_secret_shows(name: str, form: str) -> None:
-    """In the message of a wrong setting, or in the repr of right ones."""
+    """Neither the message about a wrong setting nor the repr of the settings contains a secret."""
     try:
         shown = repr(load(NOTIFY_TOPIC_ENDPOINT=TOPIC, **{name: form.format(secret(name))}))
     except InvalidSettings as exc:
@@ -213,7 +222,7 @@ PAGE.write_text(settings_page())  # as 'make docs' does
 
 
 def test_a_new_setting_is_one_row(tmp_path: Path) -> None:
-    """In a copy of the project: it is read, checked, documented, and accepted by the tests of docs and Bicep."""
+    """In a copy of the project, a new setting is read, checked and documented, and the related tests accept it."""
     copy = tmp_path / "copy"
     others = shutil.ignore_patterns(".git", ".venv*", ".*_cache", ".hypothesis", "node_modules", "dist", "__pycache__")
     shutil.copytree(ROOT, copy, ignore=others)

@@ -1,4 +1,4 @@
-"""The small parts: the lazy value, the throttle gate, the version, the decision log, durations."""
+"""Small modules: the lazy value, the throttle gate, the version, the decision log, durations."""
 
 import json
 import logging
@@ -20,8 +20,8 @@ from tests.support.clock import ManualClock
 
 
 class TestLazy:
-    def test_it_is_made_once_though_many_threads_want_it_at_once(self) -> None:
-        """Nothing is a value too."""
+    def test_the_value_is_made_once_for_many_threads(self) -> None:
+        """None is a value too."""
         made, release = [], threading.Event()
 
         def make() -> None:
@@ -35,7 +35,7 @@ class TestLazy:
             assert [future.result() for future in futures] == [None] * 8
         assert made == [1]
 
-    def test_after_a_failure_it_tries_again(self) -> None:
+    def test_it_tries_again_after_a_failure(self) -> None:
         answers: list[float] = [1, 0]
         lazy = Lazy(lambda: 1 / answers.pop())
         with pytest.raises(ZeroDivisionError):
@@ -44,8 +44,8 @@ class TestLazy:
 
 
 class TestThrottleGate:
-    def test_closes_for_as_long_as_asked_and_says_for_how_long(self, clock: ManualClock) -> None:
-        """A shorter wish does not open it sooner."""
+    def test_it_closes_for_as_long_as_asked_and_reports_the_rest(self, clock: ManualClock) -> None:
+        """A later, shorter pause does not open the gate sooner."""
         gate = ThrottleGate(clock)
         gate.check("https://a")
         gate.close("https://a", 10)
@@ -59,7 +59,7 @@ class TestThrottleGate:
         gate.check("https://a")
 
 
-def test_the_version_is_the_projects() -> None:
+def test_the_version_equals_the_one_in_pyproject() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     assert project["project"]["version"] == VERSION
 
@@ -77,7 +77,7 @@ def test_a_decision_is_one_json_record(outcome: Outcome, caplog: pytest.LogCaptu
     assert json.loads(message) == known | {"duration_ms": 1.5, "cause": "Throttled", "delay_ms": 9.5}
 
 
-def test_durations_are_read_and_written_alike() -> None:
+def test_durations_are_read_and_written_in_the_same_notation() -> None:
     lengths = {"90s": 90, "30m": 1_800, "6h": 21_600, "1h30m": 5_400, "2d": 172_800, "1d12h": 129_600, " 6h ": 21_600}
     for text, seconds in lengths.items():
         read = parse_duration(text)
@@ -85,7 +85,7 @@ def test_durations_are_read_and_written_alike() -> None:
 
 
 @pytest.mark.parametrize("text", ["", "6", "h", "6 h", "6H", "0s", "-1h", "1m1h", "1.5h", "100000d"])
-def test_what_is_not_a_duration(text: str) -> None:
+def test_invalid_durations_are_refused(text: str) -> None:
     with pytest.raises(ValueError, match="'90s', '30m', '6h', '1h30m' or '2d'"):
         parse_duration(text)
 

@@ -117,7 +117,7 @@ class FakePipelines:
         if error is HANGS:
             hang(self.clock, deadline)
         if isinstance(error, AnswerLost) and name == "find_runs":
-            raise RequestNotSent(f"{error} (while looking something up, so nothing was queued)")
+            raise RequestNotSent(f"{error} (during a lookup, so no run was queued)")
         if error is not None:
             raise error
 

@@ -62,11 +62,11 @@ def events_as_declared(draw: st.DrawFn) -> str:
 
 
 _OF_KIND: Final = {
-    "text": st.text(max_size=20) | st.integers(),
+    "string": st.text(max_size=20) | st.integers(),
     "number": st.floats(allow_nan=False, allow_infinity=False) | st.integers().map(str),
     "list": st.lists(st.text(max_size=5)).map(",".join),
     "boolean": st.booleans(),
-    "mapping": st.none() | st.dictionaries(any_text, json_values, max_size=3),
+    "object": st.none() | st.dictionaries(any_text, json_values, max_size=3),
 }
 
 payloads = (

@@ -19,7 +19,7 @@ Path = tuple[str, ...]
 _STRING: Final[Options] = (Some(Kind.STRING, excluded=("",)),)
 _OBJECT: Final[Options] = (Some(Kind.OBJECT),)
 _OF_KIND: Final[Mapping[str, Options]] = {
-    "mapping": _OBJECT,
+    "object": _OBJECT,
     "number": SOME_NUMBER,
     "boolean": BOOLEANS,
     "list": (Some(Kind.LIST),),
@@ -62,7 +62,7 @@ def data_key(event: str, key: str) -> str:
 
 
 def _declared_options(name: Name) -> Options:
-    if name.kind != "text":
+    if name.kind != "string":
         return _OF_KIND[name.kind]
     strings = tuple(Exactly(text) for text in name.one_of) or _STRING
     return (*strings, NULL) if name.may_be_null else strings

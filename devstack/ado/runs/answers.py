@@ -1,7 +1,7 @@
-"""The documents that the Pipelines and Build APIs answer with, made from the books and the declaration.
+"""The JSON documents of the Pipelines and Build APIs, created from the books and the declaration.
 
-``root`` is the organization's URL as the client knows it. Below it the service names the project by its GUID, not
-by its name, whatever the request said.
+``root`` is the organization's URL, as the client knows it. In URLs below it, the service always uses the project's
+GUID, even if the request used its name.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def _links(**addresses: str) -> dict[str, dict[str, str]]:
 
 @dataclass(frozen=True)
 class Answers:
-    """Makes documents for one client's view of the organization."""
+    """Creates the documents, with URLs as one client knows them."""
 
     declaration: Declaration
     root: str
@@ -52,7 +52,7 @@ class Answers:
         return f"{self._project_url}/_build/definition?definitionId={pipeline.id}"
 
     def pipeline_summary(self, pipeline: PipelineDeclaration) -> dict[str, object]:
-        """A pipeline as lists show it: without its configuration."""
+        """Return a pipeline as lists show it, without its configuration."""
         links = _links(self=self._pipeline_url(pipeline), web=self._pipeline_web_url(pipeline))
         return {"_links": links, **self._pipeline_reference(pipeline)}
 
@@ -74,7 +74,7 @@ class Answers:
         return {**self.pipeline_summary(pipeline), "configuration": configuration}
 
     def _run_core(self, run: RunRecord) -> dict[str, object]:
-        """What a run is and where it stands, without what it was asked to do."""
+        """Return the identity and state of a run, without its parameters and resources."""
         pipeline = self.declaration.pipeline_by_id[run.pipeline_id]
         url = f"{self._project_url}/_apis/pipelines/{pipeline.id}/runs/{run.id}"
         links = _links(self=url, web=f"{self._project_url}/_build/results?buildId={run.id}")
@@ -117,7 +117,7 @@ class Answers:
         return document
 
     def build(self, run: RunRecord) -> dict[str, object]:
-        """The same run as the Build API shows it."""
+        """Return a run as the Build API shows it."""
         pipeline = self.declaration.pipeline_by_id[run.pipeline_id]
         url = f"{self._project_url}/_apis/build/Builds/{run.id}"
         document: dict[str, object] = {
@@ -151,7 +151,7 @@ class Answers:
 
     @staticmethod
     def _build_circumstances(run: RunRecord) -> dict[str, object]:
-        """When, by whom and why; the result and the variables only where there are any."""
+        """Return times, users and reason of a build, and the result and the variables if there are any."""
         document: dict[str, object] = {
             "queueTime": timestamp(run.created),
             "startTime": timestamp(run.created),

@@ -1,7 +1,7 @@
-"""Which builds a list of builds shows, and in which order.
+"""Filters, sorts and pages a list of builds.
 
-``minTime`` and ``maxTime`` are about the time that ``queryOrder`` names: the finish time unless it says otherwise.
-With them, a build that has no such time (one that has not finished) is not shown.
+``minTime`` and ``maxTime`` apply to the time that ``queryOrder`` names, by default the finish time. With such a limit,
+builds without this time, such as unfinished ones, are not listed.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from devstack.ado.call import Call
 
 DEFAULT_TOP = 1_000
-# The real API has more, which are refused: better than silently without effect.
+# The real API has more filters. They are refused here instead of being silently ignored.
 _FILTERS = {"definitions", "branchName", "minTime", "maxTime", "queryOrder", "$top", "continuationToken", "api-version"}
 
 _TIMES = {"finishTime": "finished", "queueTime": "created", "startTime": "created"}
@@ -29,9 +29,9 @@ _NOT_YET = datetime.max.replace(tzinfo=UTC)
 
 
 def select_builds(call: Call) -> tuple[list[RunRecord], str | None]:
-    """One page of the builds asked for, and the continuation token of the next page if there is one."""
+    """Return one page of the requested builds, and the continuation token of the next page or None."""
     if unknown := sorted(set(call.request.args) - _FILTERS):
-        raise invalid_argument(f"The emulator does not have the filter {unknown[0]}.")
+        raise invalid_argument(f"The emulator does not support the filter {unknown[0]}.")
     time_of, descending = _order(call)
     definitions, branch = call.integers("definitions"), call.request.args.get("branchName")
     earliest, latest = _moment(call, "minTime"), _moment(call, "maxTime")
@@ -49,14 +49,13 @@ def select_builds(call: Call) -> tuple[list[RunRecord], str | None]:
 
     runs = [run for run in call.books.runs if is_wanted(run)]
     runs.sort(key=key, reverse=descending)
-    last = _read_token(call.request.args.get("continuationToken"))
+    last = _decode_token(call.request.args.get("continuationToken"))
     if last is not None:
-        # By position in the order, not by number, so that builds queued in between are neither skipped nor shown
-        # twice.
+        # Continue after the last build, not at an index. Builds queued meanwhile would shift the index.
         runs = [run for run in runs if (key(run) < last if descending else key(run) > last)]
     top = call.integer("$top", least=1) or DEFAULT_TOP
     page = runs[:top]
-    return page, _write_token(key(page[-1])) if len(runs) > top else None
+    return page, _encode_token(key(page[-1])) if len(runs) > top else None
 
 
 def _order(call: Call) -> tuple[Callable[[RunRecord], datetime | None], bool]:
@@ -68,26 +67,26 @@ def _order(call: Call) -> tuple[Callable[[RunRecord], datetime | None], bool]:
 
 
 def _moment(call: Call, name: str) -> datetime | None:
-    """A time in the query; one without an offset is UTC."""
+    """Return a time in the query, or None. A time without an offset is UTC."""
     text = call.request.args.get(name)
     if text is None:
         return None
     try:
         moment = datetime.fromisoformat(text)
     except ValueError as exc:
-        raise invalid_argument(f"{name} must be a time like 2026-08-12T08:26:45Z.") from exc
+        raise invalid_argument(f"{name} must be a time such as 2026-08-12T08:26:45Z.") from exc
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
-def _write_token(key: tuple[datetime, int]) -> str:
+def _encode_token(key: tuple[datetime, int]) -> str:
     return base64.urlsafe_b64encode(f"{key[0].isoformat()} {key[1]}".encode()).decode()
 
 
-def _read_token(token: str | None) -> tuple[datetime, int] | None:
+def _decode_token(token: str | None) -> tuple[datetime, int] | None:
     if token is None:
         return None
     try:
         moment, _, run_id = base64.urlsafe_b64decode(token).decode().partition(" ")
         return datetime.fromisoformat(moment), int(run_id)
     except (binascii.Error, ValueError) as exc:
-        raise invalid_argument("The continuation token is not one that this server gave.") from exc
+        raise invalid_argument("The continuation token was not issued by this server.") from exc

@@ -1,4 +1,4 @@
-"""The Build API's part: builds (the runs, seen from there) and their tags."""
+"""The Build API: builds, which are the same as runs, and their tags."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ def get_build(call: Call, build_id: int) -> Response:
 
 
 def update_build(call: Call, build_id: int) -> Response:
-    """Cancels a build: ``{"status": "cancelling"}`` is the one change that the emulator makes."""
+    """Cancel a build. The emulator supports no other change than ``{"status": "cancelling"}``."""
     _build(call, build_id)
     if call.json_object() != {"status": "cancelling"}:
-        raise invalid_argument('The emulator takes only {"status": "cancelling"} as a change of a build.')
+        raise invalid_argument('The emulator supports only the change {"status": "cancelling"} to a build.')
     run = _found(call.books.cancel(build_id), build_id)
     if run.state == "completed":
         raise build_status_change_refused(build_id, run.state)
@@ -43,7 +43,7 @@ def get_tags(call: Call, build_id: int) -> Response:
 def add_tags(call: Call, build_id: int) -> Response:
     tags = json_body(call.request)
     if not isinstance(tags, list) or not all(isinstance(tag, str) and tag.strip() for tag in tags):
-        raise invalid_argument("Tags must be a list of strings that are not empty.")
+        raise invalid_argument("Tags must be a list of non-empty strings.")
     return collection(list(_found(call.books.add_tags(build_id, tags), build_id).tags))
 
 

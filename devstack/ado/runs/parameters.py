@@ -1,4 +1,4 @@
-"""Template parameters: what values each type takes, and how Azure DevOps spells a default as text."""
+"""Template parameters: which values each type accepts, and how Azure DevOps converts a default to a string."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ParameterDeclaration:
-    """One runtime parameter of a pipeline.
+    """One template parameter of a pipeline.
 
-    ``default`` is the text that a run without the parameter carries; None means that the parameter is required.
-    ``values`` are the only values there are, as text; empty means any value of the type.
+    ``default`` is the value if a run does not set the parameter. None means that the parameter is required.
+    ``values`` are the allowed values. Empty means any value of the type. All values are strings.
     """
 
     name: str
@@ -26,7 +26,7 @@ class ParameterDeclaration:
     values: tuple[str, ...] = ()
 
     def refusal(self, value: str) -> str | None:
-        """Why the value is refused, or None where it is fine. The value itself is not repeated."""
+        """Return why a value is refused, without quoting the value, or None if it is valid."""
         items = _items(value) if self.type == "stringList" else [value]
         if items is None or not all(_CHECKS[self.type](item) for item in items):
             return f"The value of the '{self.name}' parameter is not a valid {self.type}."
@@ -35,7 +35,7 @@ class ParameterDeclaration:
         return None
 
     def contradictions(self) -> Iterator[tuple[str, str]]:
-        """Yield which of ``values`` and ``default`` cannot be, and why."""
+        """Yield a key, ``values`` or ``default``, and why it is invalid."""
         item_type = "string" if self.type == "stringList" else self.type
         if any(ParameterDeclaration(self.name, item_type).refusal(value) for value in self.values):
             yield "values", f"must all be of type {item_type}"
@@ -51,7 +51,7 @@ class ParameterDeclaration:
 
 
 def as_text(value: object) -> str:
-    """A YAML value as the text that runs carry: booleans are capitalized, compound values are JSON."""
+    """Return a YAML value as the string in a run: booleans are capitalized, lists and objects are JSON."""
     if isinstance(value, str):
         return value
     if isinstance(value, bool):
@@ -84,7 +84,7 @@ def _is_yaml(value: str) -> bool:
 
 
 def _items(value: str) -> list[str] | None:
-    """The items of a stringList's text (a YAML or JSON list of texts), or None where it is none."""
+    """Return the items of a stringList, which is a YAML or JSON list of strings, or None if it is invalid."""
     try:
         items = yaml.safe_load(value)
     except yaml.YAMLError:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from devstack.ado.call import Call, collection, json_answer
 from devstack.ado.errors import invalid_argument, pipeline_not_found, queue_permission_missing, run_not_found
 from devstack.ado.runs.answers import Answers
-from devstack.ado.runs.validation import final_yaml, order_run
+from devstack.ado.runs.validation import final_yaml, validate_run
 
 if TYPE_CHECKING:
     from werkzeug.wrappers import Response
@@ -17,12 +17,12 @@ if TYPE_CHECKING:
 
 
 def list_pipelines(call: Call) -> Response:
-    """``$top`` of them from ``continuationToken`` on, by name: ``orderBy`` is not emulated."""
+    """List ``$top`` pipelines from ``continuationToken``, sorted by name. ``orderBy`` is not supported."""
     if "orderBy" in call.request.args:
-        raise invalid_argument("The emulator does not have the order orderBy.")
+        raise invalid_argument("The emulator does not support orderBy.")
     token = call.request.args.get("continuationToken", "0")
     if not re.fullmatch(r"\d{1,9}", token):
-        raise invalid_argument("The continuation token is not one that this server gave.")
+        raise invalid_argument("The continuation token was not issued by this server.")
     pipelines = sorted(call.declaration.pipelines, key=lambda pipeline: pipeline.name.lower())
     start, top = int(token), call.integer("$top", least=1) or len(pipelines)
     page = pipelines[start : start + top]
@@ -36,18 +36,18 @@ def get_pipeline(call: Call, pipeline_id: int) -> Response:
 
 
 def run_pipeline(call: Call, pipeline_id: int) -> Response:
-    """Queues a run, or with ``previewRun`` only says what it would be."""
+    """Queue a run, or return its preview if ``previewRun`` is set."""
     pipeline, body = _pipeline_to_run(call, pipeline_id), call.body("run_request")
     if body.get("previewRun"):
         return preview_pipeline(call, pipeline_id)
-    run = call.books.queue(order_run(body, pipeline, call.declaration))
+    run = call.books.queue(validate_run(body, pipeline, call.declaration))
     return json_answer(Answers(call.declaration, call.root).run(run))
 
 
 def preview_pipeline(call: Call, pipeline_id: int) -> Response:
     pipeline = _pipeline_to_run(call, pipeline_id)
-    order = order_run(call.body("run_request"), pipeline, call.declaration)
-    return json_answer({"finalYaml": final_yaml(order, pipeline)})
+    run = validate_run(call.body("run_request"), pipeline, call.declaration)
+    return json_answer({"finalYaml": final_yaml(run, pipeline)})
 
 
 def get_run(call: Call, pipeline_id: int, run_id: int) -> Response:
@@ -59,7 +59,7 @@ def get_run(call: Call, pipeline_id: int, run_id: int) -> Response:
 
 
 def _pipeline(call: Call, pipeline_id: int) -> PipelineDeclaration:
-    """The pipeline asked for, at the ``pipelineVersion`` asked for if any."""
+    """Return the requested pipeline, and check the requested ``pipelineVersion`` if there is one."""
     pipeline = call.declaration.pipeline_by_id.get(pipeline_id)
     if pipeline is None:
         raise pipeline_not_found(pipeline_id)

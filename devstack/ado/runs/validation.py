@@ -1,6 +1,6 @@
-"""Whether a run may be queued: the checks that Azure DevOps makes of a run request, in the order it makes them.
+"""The checks of a run request, in the same order as in Azure DevOps.
 
-``order_run`` checks a request against the pipeline's declaration and raises ``ApiError`` with status 400.
+``validate_run`` checks a request against the pipeline's declaration, and raises ``ApiError`` with status 400.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from devstack.ado.books import RunOrder, Variable
+from devstack.ado.books import ValidatedRun, Variable
 from devstack.ado.errors import invalid_pipeline_request
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def _self_repository(resources: Mapping[str, Any]) -> Mapping[str, Any]:
-    """``resources.repositories.self``; the emulated pipelines declare no other resource."""
+    """Return ``resources.repositories.self``. The emulated pipelines do not declare other resources."""
     named = [(kind, alias) for kind, aliases in resources.items() for alias in aliases or ()]
     others = [f"{kind}.{alias}" for kind, alias in named if (kind, alias) != ("repositories", "self")]
     if others:
@@ -34,8 +34,11 @@ def _variable(document: Mapping[str, Any]) -> Variable:
     return Variable(None if is_secret else document.get("value") or "", is_secret)
 
 
-def order_run(body: Mapping[str, Any], pipeline: PipelineDeclaration, declaration: Declaration) -> RunOrder:
-    """The run that a body of the right shape asks for: defaults merged in, the branch resolved to a commit."""
+def validate_run(body: Mapping[str, Any], pipeline: PipelineDeclaration, declaration: Declaration) -> ValidatedRun:
+    """Check a request whose body matches the schema. Add the defaults and resolve the branch to a commit.
+
+    :raises ApiError: 400, the run cannot be queued.
+    """
     repository = _self_repository(body.get("resources") or {})
     variables = {name: _variable(value) for name, value in (body.get("variables") or {}).items()}
     parameters, stages = body.get("templateParameters") or {}, tuple(body.get("stagesToSkip") or ())
@@ -52,7 +55,7 @@ def order_run(body: Mapping[str, Any], pipeline: PipelineDeclaration, declaratio
     unknown = [stage for stage in stages if stage not in pipeline.stages]
     if unknown:
         raise invalid_pipeline_request(f"Stages to skip that the pipeline does not have: {', '.join(unknown)}.")
-    return RunOrder(
+    return ValidatedRun(
         pipeline_id=pipeline.id,
         pipeline_name=pipeline.name,
         branch=branch,
@@ -73,20 +76,20 @@ def _check_settable(variables: Mapping[str, Variable], pipeline: PipelineDeclara
 
 
 def _check_parameters(given: Mapping[str, str], pipeline: PipelineDeclaration) -> None:
-    """Names every parameter that is wrong, each on a line of its own as the service does."""
-    troubles = [f"Unexpected parameter '{name}'" for name in given if name not in pipeline.parameter_by_name]
+    """Check the template parameters. As in Azure DevOps, the error lists all problems, one per line."""
+    problems = [f"Unexpected parameter '{name}'" for name in given if name not in pipeline.parameter_by_name]
     for parameter in pipeline.parameters:
         if parameter.name in given:
-            troubles.append(parameter.refusal(given[parameter.name]) or "")
+            problems.append(parameter.refusal(given[parameter.name]) or "")
         elif parameter.default is None:
-            troubles.append(f"A value for the '{parameter.name}' parameter must be provided.")
-    text = "\n".join(f"/{pipeline.name}.yml: {trouble}" for trouble in troubles if trouble)
-    if text:
-        raise invalid_pipeline_request(text)
+            problems.append(f"A value for the '{parameter.name}' parameter must be provided.")
+    message = "\n".join(f"/{pipeline.name}.yml: {problem}" for problem in problems if problem)
+    if message:
+        raise invalid_pipeline_request(message)
 
 
 def _commit(version: str | None, branch: str) -> str:
-    """The commit asked for or, for a branch alone, an id that is always the same."""
+    """Return the requested commit or, if there is only a branch, an ID derived from the branch's name."""
     if not version:
         return hashlib.sha1(branch.encode(), usedforsecurity=False).hexdigest()
     if not re.fullmatch(r"[0-9a-f]{40}", version):
@@ -94,9 +97,9 @@ def _commit(version: str | None, branch: str) -> str:
     return version
 
 
-def final_yaml(order: RunOrder, pipeline: PipelineDeclaration) -> str:
-    """The YAML of a preview: the pipeline with its parameters replaced by their values."""
-    steps = [{"script": f"echo {name}={value}"} for name, value in order.template_parameters.items()]
+def final_yaml(run: ValidatedRun, pipeline: PipelineDeclaration) -> str:
+    """Return the YAML of a preview, which is the pipeline with the values of its parameters."""
+    steps = [{"script": f"echo {name}={value}"} for name, value in run.template_parameters.items()]
     stages = [
         {"stage": stage, "jobs": [{"job": stage, "steps": steps}]} for stage in (pipeline.stages or ("__default",))
     ]

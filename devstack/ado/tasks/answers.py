@@ -1,4 +1,4 @@
-"""The timeline of a plan, as the Task API shows it: a record for the job, one for the task, and what clients add."""
+"""The timeline of a plan in the Task API: a record for the job, one for the task, and those that clients add."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ _TASK_DEFINITIONS = {
     "AzureFunction": "537fdb7a-a601-4537-aa70-92645a2b5ce4",
     "InvokeRESTAPI": "9c3e8943-130d-4c78-ac63-8af81df62dfb",
 }
-# Left out where they say nothing.
-_SELDOM = {"queueId", "issues", "variables", "previousAttempts", "agentSpecification"}
+# These fields are left out if they are empty.
+_OPTIONAL_FIELDS = {"queueId", "issues", "variables", "previousAttempts", "agentSpecification"}
 
 
 def timeline_records(root: str, plan: PlanRecord, task: TaskRecord) -> list[dict[str, object]]:
-    """All records, each with what clients have written into it on top.
+    """Return all records of a timeline, with the changes that clients have made.
 
     :param root: the URL of the organization.
     """
@@ -32,7 +32,7 @@ def timeline_records(root: str, plan: PlanRecord, task: TaskRecord) -> list[dict
 
 def _complete(root: str, plan: PlanRecord, record: dict[str, object]) -> dict[str, object]:
     plan_url = f"{root}/_apis/distributedtask/plans/{plan.id}"
-    document: dict[str, object] = {name: None for name in RECORD_FIELDS if name not in _SELDOM}
+    document: dict[str, object] = {name: None for name in RECORD_FIELDS if name not in _OPTIONAL_FIELDS}
     document |= {
         "errorCount": 0,
         "warningCount": 0,

@@ -1,6 +1,6 @@
-"""The emulator's own addresses for agentless tasks and Azure ML jobs: start, look, end. See control_api.py.
+"""The emulator's control addresses for agentless tasks and Azure ML jobs. See control_api.py.
 
-``POST /_emulator/tasks`` starts a plan whose one task waits::
+``POST /_emulator/tasks`` starts a plan with one task that waits::
 
     {"task": "AzureFunction@1", "timeoutInMinutes": 60, "earlyEvents": "taken",
      "inputs": {"function": "http://127.0.0.1:7071/api/waits", "key": "…", "queryParameters": "",
@@ -9,8 +9,8 @@
      "inputs": {"serviceConnection": {"url": "http://127.0.0.1:7071", "authorization": "Basic …"},
                 "urlSuffix": "/api/waits?code=…", "body": …, "headers": {…}}}
 
-Everything but the URL may be left out. With no inputs at all nothing is sent, and the answer has the coordinates in
-``headers``, job token included.
+Everything except the URL is optional. Without ``inputs``, the emulator sends no request. Its answer then contains the
+coordinates and the job token in ``headers``.
 """
 
 from __future__ import annotations
@@ -32,16 +32,16 @@ if TYPE_CHECKING:
 
 
 def start_task(call: Call) -> Response:
-    """``{"task": …}``, the task as the books show it, and with no inputs ``headers`` beside it."""
-    order = call.body("task")
-    inputs = _inputs(order["inputs"]) if "inputs" in order else None
+    """Start a task and return it as ``{"task": …}``, in the form of the books. Without inputs, add ``headers``."""
+    body = call.body("task")
+    inputs = _inputs(body["inputs"]) if "inputs" in body else None
     try:
         started = start_wait_task(
             call.state,
             call.root,
             inputs,
-            timeout_minutes=order.get("timeoutInMinutes"),
-            early_events=order.get("earlyEvents"),
+            timeout_minutes=body.get("timeoutInMinutes"),
+            early_events=body.get("earlyEvents"),
         )
     except TaskInputError as exc:
         raise invalid_argument(str(exc)) from exc
@@ -56,12 +56,13 @@ def get_task(call: Call, task_id: UUID) -> Response:
 
 
 def time_task_out(call: Call, task_id: UUID) -> Response:
-    """``{"timedOut": true}`` lets the task's time pass; one that has ended stays as it is: 409."""
+    """Let a task time out: ``{"timedOut": true}``. Answer 409 if the task has already ended."""
     if call.json_object() != {"timedOut": True}:
         raise invalid_argument('The body must be {"timedOut": true}.')
     task = call.books.task_hub.time_out(str(task_id))
     if task.ended_by != "timeout":
-        raise ApiError(409, "Devstack", "TaskEndedException", f"Task {task_id} has ended already: {task.result}.")
+        message = f"Task {task_id} has already ended with the result {task.result}."
+        raise ApiError(409, "Devstack", "TaskEndedException", message)
     return _shown(call, task)
 
 
@@ -70,20 +71,23 @@ def _shown(call: Call, task: TaskRecord) -> Response:
 
 
 def end_plan(call: Call, plan_id: UUID) -> Response:
-    """``{"result": "canceled"}``, "succeeded" or "failed"; ``status`` 404 or 410 is what clients are answered then."""
+    """End a plan: ``{"result": "canceled"}``, "succeeded" or "failed".
+
+    An optional ``status``, 404 or 410, is the status of the answers to later calls for the plan.
+    """
     order = call.body("plan_end")
     plan = call.books.task_hub.end_plan(str(plan_id), order["result"], order.get("status"))
     return json_answer({"planId": plan.id, "result": plan.result, "status": plan.ended_status})
 
 
 def expire_token(call: Call, plan_id: UUID) -> Response:
-    """Ends the life of a plan's job token."""
+    """Let the job token of a plan expire."""
     call.books.task_hub.expire_token(str(plan_id))
     return json_answer({"planId": str(plan_id), "token": "expired"})
 
 
 def set_job(call: Call) -> Response:
-    """``{"workspace": "/subscriptions/…/workspaces/…", "name": …, "status": …}``: an Azure ML job, new or changed."""
+    """Set an Azure ML job: ``{"workspace": "/subscriptions/…/workspaces/…", "name": …, "status": …}``."""
     try:
         job = call.books.jobs.set(**call.body("job"))
     except JobError as exc:

@@ -1,11 +1,13 @@
 """The task hub: plans with agentless tasks, and everything that may happen to them.
 
-What Azure DevOps does not say of itself is decided here, and can be decided otherwise where that matters:
+Azure DevOps does not document some of its behavior. The emulator behaves as follows, with alternatives where they
+matter:
 
-- An event that comes before the task's own request was answered is taken (``early_events``: or dropped, unseen).
-- A task keeps its first result. A later TaskCompleted is accepted, has no effect, and is in the books.
-- A plan goes on after its task has ended, as a pipeline does with its next stage. Once the plan itself has ended it is
-  not found any more (``ended_status``: 404, or 410).
+- An event that arrives before the task's own request is answered is accepted. With ``early_events`` set to "dropped",
+  it is answered with success but ignored.
+- A task keeps its first result. A later TaskCompleted is accepted and has no effect, but the books record it.
+- A plan continues after its task has ended, as a pipeline continues with its next stage. After the plan has ended,
+  requests for it are answered with 404, or with 410 (``ended_status``).
 """
 
 from __future__ import annotations
@@ -33,7 +35,7 @@ HUB_NAME = "build"
 
 @dataclass(frozen=True)
 class TaskEvent:
-    """The body of an event; ``result`` is there for TaskCompleted alone."""
+    """The body of an event. Only TaskCompleted has a ``result``."""
 
     name: str
     job_id: str
@@ -42,9 +44,9 @@ class TaskEvent:
 
 
 class TaskHub:
-    """The plans and tasks of one emulator, safe for any thread. Unknown ids are refused as the service would.
+    """The plans and tasks of one emulator. Thread-safe. Unknown IDs are refused in the same way as in Azure DevOps.
 
-    Time-outs need no timer: whoever looks at a task finds it timed out if its time has passed.
+    Timeouts need no timer, because each access first ends the tasks whose deadline has passed.
     """
 
     def __init__(self, agentless: AgentlessDeclaration, clock: Callable[[], datetime]) -> None:
@@ -59,13 +61,16 @@ class TaskHub:
 
     @property
     def tasks(self) -> tuple[TaskRecord, ...]:
-        """Every task, in the order in which they were started."""
+        """Every task, in the order of their start."""
         with self._lock:
             self._end_overdue()
             return tuple(self._snapshot(task) for task in self._tasks.values())
 
     def task(self, task_id: str) -> TaskRecord:
-        """:raises ApiError: 404, there is no such task."""
+        """Return a task.
+
+        :raises ApiError: 404, the task does not exist.
+        """
         with self._lock:
             self._end_overdue()
             return self._snapshot(self._known_task(task_id))
@@ -73,9 +78,9 @@ class TaskHub:
     def start(
         self, name: str, *, calls: bool, timeout_minutes: float | None = None, early_events: EarlyEvents | None = None
     ) -> tuple[TaskRecord, str]:
-        """Starts a plan with one task; the answer is the task and the job token of its plan.
+        """Start a plan with one task, and return the task and the job token of its plan.
 
-        :param calls: whether the task sends a request of its own, whose answer is to be told with ``answered``.
+        :param calls: whether the task sends its own request. Its answer must then be reported with ``answered``.
         """
         with self._lock:
             now = self._clock()
@@ -104,15 +109,15 @@ class TaskHub:
             return task, token
 
     def plan_of_token(self, token: str) -> str | None:
-        """The plan that a job token is for; None for one that is unknown or has expired."""
+        """Return the ID of the plan that a job token belongs to, or None if the token is unknown or expired."""
         with self._lock:
             plan_id = self._tokens.get(token)
             return plan_id if plan_id and self._clock() < self._plans[plan_id].token_expires else None
 
     def live_plan(self, plan_id: str) -> PlanRecord:
-        """A plan that has not ended.
+        """Return a plan that has not ended.
 
-        :raises ApiError: 404 for an unknown one, the plan's ``ended_status`` for one that has ended.
+        :raises ApiError: 404 if the plan is unknown, or the plan's ``ended_status`` if it has ended.
         """
         with self._lock:
             self._end_overdue()
@@ -122,7 +127,7 @@ class TaskHub:
             return plan
 
     def answered(self, task_id: str, lines: Iterable[str], *, accepted: bool) -> None:
-        """The task's own request was answered: with a 2xx it waits on, else it has failed."""
+        """Record the answer to a task's own request. After a 2xx, the task waits. Otherwise, it fails."""
         with self._lock:
             self._end_overdue()
             task = self._change(task_id, log_lines=self._masked(lines))
@@ -134,7 +139,10 @@ class TaskHub:
                 self._end(task_id, "failed", "call")
 
     def post_event(self, plan_id: str, event: TaskEvent, credential: str) -> None:
-        """Takes an event. :raises ApiError: the plan, its job or its task is not known by these ids."""
+        """Apply an event to its task.
+
+        :raises ApiError: the plan, its job or its task has another ID.
+        """
         with self._lock:
             task = self._tasks[self.live_plan(plan_id).task_id]
             if event.job_id != task.job_id:
@@ -155,7 +163,10 @@ class TaskHub:
             return log
 
     def append_log(self, plan_id: str, log_id: int, content: bytes) -> LogRecord:
-        """:raises ApiError: 404, there is no such log."""
+        """Append bytes to a log.
+
+        :raises ApiError: 404, the log does not exist.
+        """
         with self._lock:
             plan = self.live_plan(plan_id)
             log = plan.log(log_id)
@@ -167,7 +178,7 @@ class TaskHub:
             return log
 
     def update_records(self, plan_id: str, changes: Mapping[str, Mapping[str, object]]) -> PlanRecord:
-        """Changes or adds records of the plan's timeline. It says nothing of the task: only an event ends that."""
+        """Change or add records of the plan's timeline. Unlike an event, this never ends the task."""
         with self._lock:
             plan = self.live_plan(plan_id)
             records = dict(plan.records)
@@ -187,9 +198,9 @@ class TaskHub:
                 self._change(task.id, feed_lines=(*task.feed_lines, *self._masked(lines)))
 
     def end_plan(self, plan_id: str, result: PlanResult, ended_status: int | None = None) -> PlanRecord:
-        """Ends a plan, and its task with it where that has not ended; a plan that has ended keeps its first result.
+        """End a plan and, if it has not ended, its task. A plan that has already ended keeps its first result.
 
-        :raises ApiError: 404, there is no such plan.
+        :raises ApiError: 404, the plan does not exist.
         """
         with self._lock:
             self._end_overdue()
@@ -201,15 +212,18 @@ class TaskHub:
             return plan
 
     def expire_token(self, plan_id: str) -> None:
-        """:raises ApiError: 404, there is no such plan."""
+        """Let the job token of a plan expire.
+
+        :raises ApiError: 404, the plan does not exist.
+        """
         with self._lock:
             plan = self._known_plan(plan_id)
             self._plans[plan_id] = replace(plan, token_expires=self._clock())
 
     def time_out(self, task_id: str) -> TaskRecord:
-        """Lets the task's time pass; one that has ended already stays as it is.
+        """Let a task time out. Do nothing if it has already ended.
 
-        :raises ApiError: 404, there is no such task.
+        :raises ApiError: 404, the task does not exist.
         """
         with self._lock:
             self._known_task(task_id)
@@ -245,7 +259,7 @@ class TaskHub:
         return tuple(self.masker.text(line) for line in lines)
 
     def _snapshot(self, task: TaskRecord) -> TaskRecord:
-        """The task with the lines of the log that its timeline record names."""
+        """Return the task, with the lines of the log that its timeline record names."""
         plan = self._plans[task.plan_id]
         reference = plan.records.get(task.id, {}).get("log")
         log = plan.log(reference["id"]) if isinstance(reference, dict) else None

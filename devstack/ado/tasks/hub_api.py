@@ -1,9 +1,9 @@
 """The part of the Task API that a client of an agentless task uses: events, logs, timeline records, console lines.
 
-Below ``/{organization}/{projectId}/_apis/distributedtask/hubs/{hub}/plans/{planId}``. A request shows the job token of
-its own plan, as a bearer token or as the password of Basic credentials with an empty user name, or one of the
-emulator's other credentials; anything else is a 401 here, never a sign-in page. Only bodies that Azure DevOps' Task API
-describes are taken (see schemas.json), so that a client which sends something else is noticed here.
+All addresses are below ``/{organization}/{projectId}/_apis/distributedtask/hubs/{hub}/plans/{planId}``. A request must
+have the job token of its plan, as a bearer token or as the password of Basic credentials with an empty user name, or
+one of the emulator's other credentials. Other requests are answered with 401, never with a sign-in page. Bodies must
+match the documented Task API (see schemas.json), which reveals mistakes of clients.
 """
 
 from __future__ import annotations
@@ -36,14 +36,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Caller:
-    """Whose request it is: that of a plan's own job, or anybody's whom the emulator knows."""
+    """The sender of a request: the job of a plan, or the holder of another credential of the emulator."""
 
     kind: CredentialKind | Literal["job token"]
     plan_id: str | None = None
 
 
 def identify(call: Call, credentials: Credentials) -> Caller:
-    """:raises ApiError: 401, the request has no valid credential. An expired job token is none."""
+    """Return the sender of a request.
+
+    :raises ApiError: 401, the request has no valid credential, or its job token has expired.
+    """
     authorization = call.request.headers.get("Authorization", "")
     plan_id = call.books.task_hub.plan_of_token(job_token(authorization))
     if plan_id is not None:
@@ -56,7 +59,7 @@ def identify(call: Call, credentials: Credentials) -> Caller:
 
 @dataclass(frozen=True)
 class PlanCall:
-    """A request about one plan that has not ended, by somebody who may make it."""
+    """An authorized request for a plan that has not ended."""
 
     call: Call
     caller: Caller
@@ -68,11 +71,14 @@ class PlanCall:
 
 
 def open_plan(call: Call, caller: Caller, scope: str, hub: str, plan_id: UUID) -> PlanCall:
-    """:raises ApiError: 401 for another plan's job token, 404 for what does not fit together."""
+    """Check that a request may access a plan.
+
+    :raises ApiError: 401 if the job token belongs to another plan, 404 if project, hub or plan do not match.
+    """
     if caller.plan_id not in {None, str(plan_id)}:
         raise unauthorized(call.request.host_url)
     if scope != call.declaration.project_id:
-        # This API names a project by its GUID alone.
+        # This API accepts only the project's GUID, not its name.
         raise project_not_found(call.declaration.organization, scope)
     if hub != HUB_NAME:
         raise plan_not_found(str(plan_id))
@@ -93,7 +99,7 @@ def create_log(request: PlanCall) -> Response:
 
 
 def append_log(request: PlanCall, log_id: int) -> Response:
-    """Takes bytes; the lines may be cut anywhere."""
+    """Append bytes to a log. A request may end in the middle of a line."""
     http = request.call.request
     if http.mimetype != "application/octet-stream":
         raise content_type_not_supported(http.method, http.mimetype, "application/octet-stream")
@@ -106,7 +112,7 @@ def get_records(request: PlanCall, timeline_id: UUID) -> Response:
 
 
 def update_records(request: PlanCall, timeline_id: UUID) -> Response:
-    """Changes records or adds them; the answer has those that were named."""
+    """Change or add records, and return those in the request."""
     _check_timeline(request.plan, timeline_id)
     changes = _changes(request.call.body("timeline_records"), [log.id for log in request.plan.logs])
     plan = request.hub.update_records(request.plan.id, changes)
@@ -120,7 +126,7 @@ def append_feed(request: PlanCall, timeline_id: UUID, record_id: UUID) -> Respon
 
 
 def _values(body: Mapping[str, Any]) -> list[Any]:
-    """What a collection wraps; its count, where there is one, must be right."""
+    """Return the values of a collection, and check its ``count`` if there is one."""
     values: list[Any] = body["value"]
     if body.get("count") not in {None, len(values)}:
         raise invalid_argument(f"count must be the number of values, which is {len(values)}.")
@@ -128,9 +134,9 @@ def _values(body: Mapping[str, Any]) -> list[Any]:
 
 
 def _changes(body: Mapping[str, Any], log_ids: Collection[int]) -> dict[str, dict[str, object]]:
-    """What is to be changed of which records; null means that a field stays as it is.
+    """Return the changes by record ID. A field that is null stays unchanged.
 
-    :param log_ids: the logs that there are; 0 stands for none.
+    :param log_ids: the IDs of the plan's logs. In a record, the log ID 0 means no log.
     """
     changes: dict[str, dict[str, object]] = {}
     for record in _values(body):
@@ -138,7 +144,7 @@ def _changes(body: Mapping[str, Any], log_ids: Collection[int]) -> dict[str, dic
         change["id"] = record_id = record["id"].lower()
         log_id = change.pop("log", {"id": 0})["id"]
         if log_id not in {0, *log_ids}:
-            raise invalid_argument('The log of a timeline record must be one that was created: {"id": …}.')
+            raise invalid_argument('The log of a timeline record must be an existing log: {"id": …}.')
         if log_id:
             change["log"] = {"id": log_id}
         changes[record_id] = {**changes.get(record_id, {}), **change}

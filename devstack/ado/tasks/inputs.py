@@ -1,7 +1,8 @@
-"""The inputs of the two agentless tasks that send an HTTP request, and the request that they make of them.
+"""The inputs of the two agentless tasks that send an HTTP request, and the resulting request.
 
-Source: ``task.json`` of AzureFunction@1 and InvokeRESTAPI@1 (azure-pipelines-tasks): the URL's form, the default
-headers, and that macros are expanded in all of it. The emulator's tasks run as with ``waitForCompletion: "true"``.
+Source: ``task.json`` of AzureFunction@1 and InvokeRESTAPI@1 (azure-pipelines-tasks). It defines the form of the URL,
+the default headers, and that macros are expanded in all inputs. The emulator's tasks behave as with
+``waitForCompletion: "true"``.
 """
 
 from __future__ import annotations
@@ -28,28 +29,28 @@ DEFAULT_HEADERS: Mapping[str, str] = {
     "TaskInstanceId": "$(system.TaskInstanceId)",
     "AuthToken": "$(system.AccessToken)",
 }
-"""What both tasks send unless their ``headers`` input says something else."""
+"""The default of the ``headers`` input of both tasks."""
 
 _MACRO = re.compile(r"\$\(([\w.]+)\)")
 
 
 class TaskInputError(ValueError):
-    """Inputs of which no request can be made; the text says which one and why, and holds no secret."""
+    """The inputs do not describe a valid request. The message names the input and the reason, but no secret."""
 
 
 @dataclass(frozen=True)
 class TaskRequest:
-    """The POST of a task. ``shown_url`` is the URL as a log may show it; everything else may hold a secret."""
+    """The POST request of a task. Only ``masked_url`` may be shown; everything else may contain a secret."""
 
     url: str = field(repr=False)
-    shown_url: str
+    masked_url: str
     headers: Mapping[str, str] = field(repr=False)
     body: str = field(repr=False)
 
 
 @dataclass(frozen=True, kw_only=True)
 class AzureFunction:
-    """AzureFunction@1. ``body`` is text, or a JSON document; ``headers`` replace the default ones."""
+    """AzureFunction@1. ``body`` is a string or a JSON document. ``headers`` replace the default headers."""
 
     function: str
     key: str = field(default="", repr=False)
@@ -59,10 +60,13 @@ class AzureFunction:
     name = "AzureFunction"
 
     def request(self, variables: Mapping[str, str]) -> TaskRequest:
-        """:raises TaskInputError: the URL cannot be requested."""
-        ends = f"&{self.query_parameters}"
-        url, shown = (expanded(f"{self.function}?code={key}{ends}", variables) for key in (self.key, MASK))
-        return _request("function", url, shown, self.headers, self.body, variables)
+        """Return the task's request.
+
+        :raises TaskInputError: the URL or a header is invalid.
+        """
+        more = f"&{self.query_parameters}"
+        url, masked = (expand(f"{self.function}?code={key}{more}", variables) for key in (self.key, MASK))
+        return _request("function", url, masked, self.headers, self.body, variables)
 
     @property
     def secrets(self) -> tuple[str, ...]:
@@ -71,7 +75,7 @@ class AzureFunction:
 
 @dataclass(frozen=True, kw_only=True)
 class InvokeRestApi:
-    """InvokeRESTAPI@1 with a generic service connection of this URL, which may add an Authorization header."""
+    """InvokeRESTAPI@1 with a generic service connection, which has a URL and optionally an Authorization header."""
 
     service_url: str
     url_suffix: str = ""
@@ -81,8 +85,11 @@ class InvokeRestApi:
     name = "InvokeRESTAPI"
 
     def request(self, variables: Mapping[str, str]) -> TaskRequest:
-        """:raises TaskInputError: the URL cannot be requested."""
-        url = expanded(f"{self.service_url}{self.url_suffix}", variables)
+        """Return the task's request.
+
+        :raises TaskInputError: the URL or a header is invalid.
+        """
+        url = expand(f"{self.service_url}{self.url_suffix}", variables)
         headers = {**self.headers, "Authorization": self.authorization} if self.authorization else self.headers
         return _request("serviceConnection", url, _without_code(url), headers, self.body, variables)
 
@@ -95,22 +102,22 @@ class InvokeRestApi:
 TaskInputs = AzureFunction | InvokeRestApi
 
 
-def expanded(text: str, variables: Mapping[str, str]) -> str:
-    """The text with its ``$(name)`` replaced, names in any case; an unknown one stays, as in Azure Pipelines."""
+def expand(text: str, variables: Mapping[str, str]) -> str:
+    """Replace each ``$(name)`` with its value. As in Azure Pipelines, ignore the case, and keep unknown names."""
     known = {name.lower(): value for name, value in variables.items()}
     return _MACRO.sub(lambda match: known.get(match[1].lower(), match[0]), text)
 
 
 def _request(
-    url_input: str, url: str, shown: str, headers: Mapping[str, str], body: object, variables: Mapping[str, str]
+    url_input: str, url: str, masked_url: str, headers: Mapping[str, str], body: object, variables: Mapping[str, str]
 ) -> TaskRequest:
     _check_url(url_input, url)
     text = body if isinstance(body, str) else json.dumps(body)
-    values = {name: expanded(value, variables) for name, value in headers.items()}
+    values = {name: expand(value, variables) for name, value in headers.items()}
     for name, value in values.items():
         if not re.fullmatch(r"[A-Za-z0-9-]+", name) or not re.fullmatch(r"[\x20-\x7e]*", value):
-            raise TaskInputError(f"headers: {name!r} is not a header of printable ASCII")
-    return TaskRequest(url, shown, values, expanded(text, variables))
+            raise TaskInputError(f"headers: the name and value of {name!r} must be printable ASCII")
+    return TaskRequest(url, masked_url, values, expand(text, variables))
 
 
 def _check_url(url_input: str, url: str) -> None:
@@ -120,7 +127,7 @@ def _check_url(url_input: str, url: str) -> None:
     except ValueError:
         usable = False
     if not usable or not re.fullmatch(r"[\x21-\x7e]+", url):
-        raise TaskInputError(f"{url_input}: is not the http or https URL of a function or service")
+        raise TaskInputError(f"{url_input}: must be an http or https URL")
 
 
 def _without_code(url: str) -> str:

@@ -1,7 +1,7 @@
-"""What is kept of agentless tasks: the plan that one belongs to, its events, its logs.
+"""The records of agentless tasks: plans, tasks, events and logs.
 
-A plan is one pipeline run as Azure DevOps' orchestration sees it; its *hub* is "build" for a pipeline. Here each plan
-has one job (``pool: server``) with one task. All records are immutable snapshots, and no token is in any of them.
+A plan is a pipeline run in Azure DevOps' orchestration. The *hub* of a pipeline is "build". In the emulator, each plan
+has one job (``pool: server``) with one task. All records are immutable snapshots and contain no tokens.
 """
 
 from __future__ import annotations
@@ -16,21 +16,22 @@ if TYPE_CHECKING:
     from datetime import datetime
 
 TaskResult = Literal["succeeded", "succeededWithIssues", "failed", "canceled", "skipped", "abandoned"]
-"""All that a task can end with. Source: Azure DevOps' Task API (7.1), ``TaskResult``."""
+"""All results of a task. Source: Azure DevOps' Task API (7.1), ``TaskResult``."""
 
 PlanResult = Literal["succeeded", "failed", "canceled"]
 TaskState = Literal["calling", "waiting", "completed"]
-"""calling: the task's own request has no answer yet. waiting: it had a 2xx, and TaskCompleted is to come."""
+"""calling: the task's own request is not yet answered. waiting: the answer was 2xx, and the task waits for
+TaskCompleted."""
 
 EarlyEvents = Literal["taken", "dropped"]
-"""What becomes of an event that comes before the task's own request was answered."""
+"""What happens to an event that arrives before the task's own request is answered."""
 
 Effect = Literal["completed", "noted", "dropped", "late"]
-"""What an event did: it ended the task, it was only written down, it was dropped as an early one, or the task had
-ended already."""
+"""The effect of an event. completed: it ended the task. noted: it was only recorded. dropped: it was early and ignored.
+late: the task had already ended."""
 
 EndedBy = Literal["event", "call", "timeout", "plan"]
-"""What ended a task: TaskCompleted, its own request that failed, its time-out, or the end of its plan."""
+"""What ended a task: TaskCompleted, the failure of its own request, its timeout, or the end of its plan."""
 
 
 def _text(moment: datetime | None) -> str | None:
@@ -39,7 +40,7 @@ def _text(moment: datetime | None) -> str | None:
 
 @dataclass(frozen=True)
 class EventRecord:
-    """An event that was accepted; ``credential`` says with what ("job token", "PAT" or "token")."""
+    """An accepted event. ``credential`` is the kind of credential: "job token", "PAT" or "token"."""
 
     name: str
     result: TaskResult | None
@@ -59,7 +60,7 @@ class EventRecord:
 
 @dataclass(frozen=True)
 class LogRecord:
-    """A log of a plan: ``content`` is what was appended so far."""
+    """A log of a plan. ``content`` is everything that was appended to it."""
 
     id: int
     path: str
@@ -72,7 +73,7 @@ class LogRecord:
         return tuple(self.content.decode("utf-8", errors="replace").splitlines())
 
     def document(self) -> dict[str, object]:
-        """The TaskLog that the service answers with."""
+        """Return the log in the service's form, ``TaskLog``."""
         return {
             "path": self.path,
             "lineCount": len(self.lines),
@@ -85,7 +86,7 @@ class LogRecord:
 
 @dataclass(frozen=True)
 class PlanRecord:
-    """A plan. ``records`` are what clients have written into its timeline, by the record's id."""
+    """A plan. ``records`` are the changes that clients have made to its timeline, by record ID."""
 
     id: str
     job_id: str
@@ -99,7 +100,7 @@ class PlanRecord:
 
     @property
     def timeline_id(self) -> str:
-        """A plan's first timeline has the plan's own id. Source: the examples of Azure DevOps' Task API."""
+        """The ID of the plan's first timeline, which is the plan's ID. Source: examples of Azure DevOps' Task API."""
         return self.id
 
     def log(self, log_id: int) -> LogRecord | None:
@@ -108,10 +109,10 @@ class PlanRecord:
 
 @dataclass(frozen=True)
 class TaskRecord:
-    """An agentless task, as it was at one moment.
+    """A snapshot of an agentless task.
 
-    ``log_lines`` are those that the task itself writes (its request and the answer to it), then those of the logs
-    that a client has made for its timeline record. ``feed_lines`` are what the console showed.
+    ``log_lines`` are the lines that the task writes about its own request and the answer, then those of the log that a
+    client has added to its timeline record. ``feed_lines`` are the console's lines.
     """
 
     id: str
@@ -131,11 +132,11 @@ class TaskRecord:
 
     @property
     def completions(self) -> int:
-        """How many TaskCompleted events came, whatever they did: 1 for a client that completes exactly once."""
+        """The number of accepted TaskCompleted events, with or without an effect."""
         return sum(event.name == "TaskCompleted" for event in self.events)
 
     def document(self) -> dict[str, object]:
-        """The task as ``GET /_emulator/books`` shows it."""
+        """Return the task as ``GET /_emulator/books`` shows it."""
         return {
             "taskInstanceId": self.id,
             "name": self.name,

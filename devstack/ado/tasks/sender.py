@@ -1,6 +1,6 @@
-"""Sends the request of an agentless task, in a thread of its own as Azure DevOps' servers would.
+"""Sends the requests of agentless tasks in separate threads, as Azure DevOps' servers would.
 
-Not with ``requests``: urllib3 logs the URL, which holds the function's key.
+It does not use ``requests``, because urllib3 logs the URL, which contains the function's key.
 """
 
 from __future__ import annotations
@@ -28,35 +28,35 @@ _JOIN_SECONDS = 0.05
 
 @dataclass(frozen=True)
 class TaskAnswer:
-    """What came of a task's request; status 0 where there was no answer, and then ``text`` says why."""
+    """The answer to a task's request. The status is 0 if there was no answer, and ``text`` is then the reason."""
 
     status: int
     text: str
 
     @property
     def accepted(self) -> bool:
-        """A redirect is not followed and is no success."""
+        """Whether the status is 2xx. Redirects are not followed."""
         return 200 <= self.status < 300
 
     def log_lines(self, request: TaskRequest) -> list[str]:
-        """What the task writes into its log."""
+        """Return the lines for the task's log."""
         try:
             code = "".join(word.capitalize() for word in HTTPStatus(self.status).phrase.split())
         except ValueError:
             code = str(self.status)
         response, *more = self.text.splitlines() or [""]
-        return [f"POST {request.shown_url}", f"Response Code: {code}", f"Response: {response}", *more]
+        return [f"POST {request.masked_url}", f"Response Code: {code}", f"Response: {response}", *more]
 
 
 class TaskSender:
-    """The requests under way. ``stop`` breaks them off."""
+    """The requests in progress. ``stop`` cancels them."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._running: dict[threading.Thread, http.client.HTTPConnection] = {}
 
     def start(self, request: TaskRequest, timeout_seconds: float, done: Callable[[TaskAnswer], None]) -> None:
-        """Sends a request and returns at once; ``done`` is called with what came of it, by another thread."""
+        """Send a request in another thread, which then calls ``done`` with the answer."""
         connection = _connection(request, timeout_seconds)
 
         def run() -> None:
@@ -73,12 +73,12 @@ class TaskSender:
         thread.start()
 
     def stop(self) -> None:
-        """Breaks off what is under way, and waits for its end."""
+        """Cancel all requests in progress, and wait for their threads."""
         with self._lock:
             running = dict(self._running)
         for thread, connection in running.items():
             while thread.is_alive():
-                # Not connected yet, or closed by the other side already.
+                # The connection may not be open yet, or the other side may have closed it.
                 with contextlib.suppress(OSError, AttributeError):
                     connection.sock.shutdown(socket.SHUT_RDWR)
                 thread.join(_JOIN_SECONDS)
@@ -108,17 +108,17 @@ def _send(connection: http.client.HTTPConnection, request: TaskRequest, timeout_
 
 
 def _read(answer: http.client.HTTPResponse, connection: http.client.HTTPConnection, deadline: float) -> bytes:
-    """The answer's body, as much of it as a log would show; the time limit is for the whole of it.
+    """Return the body of the answer, up to the length that is logged. The deadline applies to the whole body.
 
-    :raises TimeoutError: the time has passed.
-    :raises IncompleteRead: the other side hung up before the end.
+    :raises TimeoutError: the deadline has passed.
+    :raises IncompleteRead: the other side closed the connection early.
     """
     content = b""
     while len(content) < _LONGEST_ANSWER_BYTES:
         left = deadline - time.monotonic()
         if left <= 0:
             raise TimeoutError
-        # The connection gives its socket away with an answer that ends it.
+        # The socket is None if the server closes the connection after this answer.
         if connection.sock is not None:
             connection.sock.settimeout(left)
         chunk = answer.read1(_CHUNK_BYTES)

@@ -1,4 +1,4 @@
-"""Starts agentless tasks: makes the plan, and lets the task send its request."""
+"""Starts agentless tasks: creates the plan and sends the task's request."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from devstack.ado.tasks.hub import HUB_NAME
-from devstack.ado.tasks.inputs import DEFAULT_HEADERS, AzureFunction, TaskInputs, expanded
+from devstack.ado.tasks.inputs import DEFAULT_HEADERS, AzureFunction, TaskInputs, expand
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class StartedTask:
-    """A task that was started, and the predefined variables of its job, ``system.AccessToken`` among them."""
+    """A started task and the predefined variables of its job, including ``system.AccessToken``."""
 
     record: TaskRecord
     variables: Mapping[str, str] = field(repr=False)
@@ -31,7 +31,7 @@ class StartedTask:
     @property
     def headers(self) -> dict[str, str]:
         """The task's coordinates as the headers that both tasks send by default."""
-        return {name: expanded(value, self.variables) for name, value in DEFAULT_HEADERS.items()}
+        return {name: expand(value, self.variables) for name, value in DEFAULT_HEADERS.items()}
 
 
 def start_wait_task(
@@ -42,9 +42,9 @@ def start_wait_task(
     timeout_minutes: float | None,
     early_events: EarlyEvents | None,
 ) -> StartedTask:
-    """See ``Emulator.start_wait_task``."""
+    """Start a task. See ``Emulator.start_wait_task``."""
     if inputs is not None:
-        inputs.request({})  # complains about a bad URL before there is a plan
+        inputs.request({})  # checks the inputs before the plan is created
     hub = state.books.task_hub
     for secret in inputs.secrets if inputs else ():
         hub.masker.add(secret)
@@ -75,7 +75,7 @@ def _variables(state: State, collection_url: str, record: TaskRecord, token: str
 
 
 def _send(state: State, inputs: TaskInputs, started: StartedTask) -> None:
-    """No retry: whatever is no 2xx fails the task."""
+    """Send the task's request once. Any answer other than 2xx fails the task."""
     request = inputs.request(started.variables)
 
     def answered(answer: TaskAnswer) -> None:

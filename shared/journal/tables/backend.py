@@ -1,4 +1,4 @@
-"""Azure Tables as a kind of journal. The Azure libraries are slow to import, so only what sends imports them."""
+"""Azure Tables as a journal backend. The Azure libraries are slow to import, and are imported only to open a store."""
 
 from contextlib import closing
 from typing import TYPE_CHECKING, Final
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 class TablesBackend(Backend):
-    """Azure Tables as a kind of journal. The connection is an endpoint's URL or a connection string."""
+    """Azure Tables as a journal backend. The connection is the URL of a table endpoint, or a connection string."""
 
     def problem(self, connection: str) -> str | None:
         problem = connection_problem(connection)
@@ -21,8 +21,8 @@ class TablesBackend(Backend):
         return connection if is_endpoint(connection) else "in Azure Tables"
 
     def open(self, connection: str, make_identity: MakeIdentity, connections: int) -> "TablesStore":
-        """See the base class; sends nothing yet."""
-        from shared.journal.tables.store import TablesStore  # noqa: PLC0415 - slow
+        """See the base class. Sends nothing yet."""
+        from shared.journal.tables.store import TablesStore  # noqa: PLC0415 - slow to import
 
         return TablesStore(connection, make_identity, connections=connections)
 

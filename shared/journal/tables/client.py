@@ -1,11 +1,12 @@
-"""One table of Azure Table storage, over ``azure-data-tables``: sends each request once and translates its answer.
+"""One table of Azure Table storage, over ``azure-data-tables``: sends each request once and translates the answer.
 
-Slow to import, so ``shared/journal/tables/backend.py`` imports the store where a table is opened.
+This module is slow to import, so ``shared/journal/tables/backend.py`` imports it only when it opens a store.
 
-Safe for many threads, though azure-core warns that its transport is not, as it shares one ``requests`` session. Its
-source (azure-core 1.41, azure-data-tables 12.7) keeps what belongs to a request in that request's own context; what
-threads share is the session (connection pools and cookie jar, both locked), made here before the first thread comes
-because the transport's own lazy making of it can race, and the token, of which at worst two are fetched.
+Safe for many threads, although azure-core warns that its transport is not, because it shares one ``requests`` session.
+In its source (azure-core 1.41, azure-data-tables 12.7), the data of a request stay in that request's own context.
+Threads share two things: the session, whose connection pools and cookie jar are locked, and the token, which may be
+fetched twice. This module creates the session before other threads use it, because its creation in the transport has a
+race condition.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -31,23 +32,23 @@ _Answer = TypeVar("_Answer")
 CONNECT_SECONDS: Final = 2.0
 READ_SECONDS: Final = 4.0
 
-# Timeouts, throttling: what another try a moment later may get past. So may any 5xx.
-_REFUSALS: Final = range(300, 500)
-_PASSING_STATUSES: Final = frozenset({408, 429})
+# Timeouts and throttling: a repeated request may succeed. The same applies to any 5xx.
+_REFUSAL_STATUSES: Final = range(300, 500)
+_RETRYABLE_STATUSES: Final = frozenset({408, 429})
 _MAX_REASON: Final = 300
 
-# Beside AzureError: the answer to a batch is parsed outside azure-core's pipeline, so that what the parser finds comes
-# through as it is (ValueError: not multipart; LookupError: parts or ETag missing). OSError: no file of certificates.
-# AttributeError: create_entity looks for the service's words in answers that it could not read.
-_FOREIGN: Final = (AzureError, OSError, ValueError, LookupError, AttributeError)
+# The answer to a batch is parsed outside azure-core's pipeline, so the parser's exceptions are not translated to
+# AzureError (ValueError: not multipart; LookupError: parts or ETag missing). OSError: the file of certificates is
+# missing. AttributeError: create_entity looks for an error message in an answer that it could not read.
+_LIBRARY_ERRORS: Final = (AzureError, OSError, ValueError, LookupError, AttributeError)
 
 
 Operation: TypeAlias = tuple[str, Mapping[str, Any], dict[str, Any]]
-"""One operation of a write: what to do, with which entity, and the options."""
+"""One operation of a write: the kind, the entity and the options."""
 
 
 class Refused(Exception):
-    """The service answered that it did not do it. ``code`` is its error code, or empty. Never leaves the store.
+    """The service refused the operation. ``code`` is its error code, or empty. Never leaves the store.
 
     Codes: https://learn.microsoft.com/rest/api/storageservices/table-service-error-codes
     """
@@ -58,34 +59,34 @@ class Refused(Exception):
 
 
 class NoAnswer(Exception):
-    """There is no answer that can be relied on: the service may have done it, or not. Never leaves the store."""
+    """There is no reliable answer: the service may have done the operation. Never leaves the store."""
 
 
 class Stored(NamedTuple):
-    """An entity as it is stored now."""
+    """A stored entity and its ETag."""
 
     entity: Mapping[str, Any]
     etag: str
 
 
 def put(entity: Mapping[str, Any], etag: str | None = None) -> Operation:
-    """Replace the entity if it is stored under this ETag; None: create it."""
+    """Return the operation that replaces the entity if it has this ETag. If the ETag is None, create the entity."""
     if etag is None:
-        # Else the service sends the whole entity back.
+        # Without this option, the service sends the whole entity back.
         return "create", entity, {"response_preference": "return-no-content"}
     return "update", entity, {"mode": UpdateMode.REPLACE, **_condition(etag)}
 
 
 def drop(partition_key: str, row_key: str, etag: str | None = None) -> Operation:
-    """Delete the entity if it is stored under this ETag; None: in any case."""
+    """Return the operation that deletes the entity if it has this ETag. If the ETag is None, delete it in any case."""
     return "delete", {"PartitionKey": partition_key, "RowKey": row_key}, _condition(etag)
 
 
 class AzureTable:
-    """One table. Each method sends a request once, within so many seconds.
+    """One table. Each method sends one request, within the given number of seconds.
 
-    :raises Refused: with the codes that are named.
-    :raises NoAnswer: see there.
+    :raises Refused: with one of the codes that the method names, or another one.
+    :raises NoAnswer: there is no reliable answer.
     """
 
     def __init__(
@@ -97,12 +98,12 @@ class AzureTable:
         connections: int,
         transport: "PooledTransport | None" = None,
     ) -> None:
-        """Open the table of a connection in which ``connection_problem`` finds none. Sends nothing yet."""
+        """Open the table of a connection that ``connection_problem`` has accepted. Sends nothing yet."""
         options: dict[str, Any] = {
             "transport": transport or PooledTransport(connections),
-            # The store tries again by itself: only it knows how to recognise a write whose answer was lost.
+            # The store repeats requests, because only it can recognize a write whose answer was lost.
             "retry_total": 0,
-            # A redirect would carry the credential elsewhere.
+            # A redirect would send the credential to another host.
             "permit_redirects": False,
         }
         if is_endpoint(connection):
@@ -112,12 +113,15 @@ class AzureTable:
             self._client = TableClient.from_connection_string(known, table_name, **options)
         self._secret = account_key(connection)
         self.endpoint: Final = self._client.url
-        """Where it is, for messages."""
+        """The URL of the service, for messages."""
 
     def write(self, operations: Sequence[Operation], seconds: float) -> str:
-        """Do all of them or none, in one transaction of one partition. Returns the first one's new ETag, if it has one.
+        """Carry out all operations or none, in one transaction on one partition. Return the first entity's new ETag.
 
-        EntityAlreadyExists, UpdateConditionNotSatisfied, ResourceNotFound, TableNotFound.
+        The ETag is empty if the first operation deletes the entity.
+
+        :raises Refused: EntityAlreadyExists, UpdateConditionNotSatisfied, ResourceNotFound, TableNotFound.
+
         Source: https://learn.microsoft.com/rest/api/storageservices/performing-entity-group-transactions
         """
         kind, entity, options = operations[0]
@@ -126,28 +130,31 @@ class AzureTable:
             if len(operations) > 1 or kind == "delete":
                 answers = self._client.submit_transaction(operations, **_timeouts(seconds))
                 return "" if kind == "delete" else cast("str", answers[0]["etag"])
-            # Without the transaction around it, which costs this library more than all the rest together.
+            # Without a transaction, because a transaction costs more time in this library than everything else.
             write = self._client.create_entity if kind == "create" else self._client.update_entity
             etag: str | None = write(entity, **options, **_timeouts(seconds)).get("etag")
             if not etag:
-                raise LookupError("the answer names no version")
+                raise LookupError("the answer contains no ETag")
             return etag
 
         return self._ask(send)
 
     def read(self, partition_key: str, row_key: str, seconds: float) -> Stored:
-        """Read one entity. ResourceNotFound, TableNotFound."""
+        """Read one entity.
+
+        :raises Refused: ResourceNotFound, TableNotFound.
+        """
         return self._ask(lambda: _stored(self._client.get_entity(partition_key, row_key, **_timeouts(seconds))))
 
     def page(
         self, query: str, columns: str | None, page_size: int, page: object, seconds: float
     ) -> tuple[list[Stored], object]:
-        """Read entities that a query finds, and what to ask for the next page with; None if this is the last.
+        """Return one page of a query's entities and the token for the next page, which is None after the last page.
 
-        :param query: in OData; empty for all.
-        :param columns: the properties that are wanted, separated by commas; None for all.
-        :param page_size: how many at most; the service gives no more than 1,000, and fewer as it likes.
-        :param page: where to begin; None for the first page.
+        :param query: an OData filter; empty for all entities.
+        :param columns: the names of the wanted properties, separated by commas; None for all.
+        :param page_size: the maximum number of entities. The service returns at most 1,000, and may return fewer.
+        :param page: the token of the wanted page; None for the first page.
         :raises Refused: TableNotFound.
         """
 
@@ -162,7 +169,10 @@ class AzureTable:
         return self._ask(send)
 
     def create(self, seconds: float) -> None:
-        """Make the table. TableAlreadyExists, TableBeingDeleted."""
+        """Create the table.
+
+        :raises Refused: TableAlreadyExists, TableBeingDeleted.
+        """
         self._ask(lambda: self._client.create_table(**_timeouts(seconds)))
 
     def close(self) -> None:
@@ -172,7 +182,7 @@ class AzureTable:
     def _ask(self, send: Callable[[], _Answer]) -> _Answer:
         try:
             return send()
-        except _FOREIGN as exc:
+        except _LIBRARY_ERRORS as exc:
             reason = _reason(exc)
             if self._secret:
                 reason = reason.replace(self._secret, "***")
@@ -182,11 +192,11 @@ class AzureTable:
 
 
 class PooledTransport(RequestsTransport):  # type: ignore[misc]  # azure-core exports it lazily, unseen by mypy
-    """Speaks to one account over so many kept connections, and resends nothing.
+    """A transport to one storage account, with a pool of open connections. Repeats no request.
 
-    It reads each answer to its end at once: azure-data-tables wants the answer to a batch as a stream, and where it is
-    no batch leaves it unread: the connection would be lost to the pool, and an answer that breaks off would not raise
-    azure-core's errors. It looks into the environment once.
+    It reads each answer completely at once. azure-data-tables asks for the answer to a batch as a stream, and does not
+    read it if it is not a batch: the pool would lose the connection, and a broken answer would not raise azure-core's
+    errors. It reads the environment once.
     """
 
     def __init__(self, connections: int) -> None:
@@ -224,7 +234,7 @@ def _is_refusal(exc: Exception) -> bool:
     if isinstance(exc, ClientAuthenticationError):
         return True
     status = exc.status_code if isinstance(exc, HttpResponseError) else None
-    return status in _REFUSALS and status not in _PASSING_STATUSES
+    return status in _REFUSAL_STATUSES and status not in _RETRYABLE_STATUSES
 
 
 def _code(exc: Exception) -> str:
@@ -234,9 +244,9 @@ def _code(exc: Exception) -> str:
 
 
 def _reason(exc: BaseException) -> str:
-    """The first line of what the service said, or else the innermost cause, which says most in the fewest words."""
+    """Return the first line of the service's message, or of the innermost cause, which is the most specific."""
     while not isinstance(exc, HttpResponseError):
-        # azure-core raises its own error after the handler has ended, so that it has no cause, but names it.
+        # azure-core raises its error outside the except block, so __cause__ is empty, but inner_exception has it.
         inner = getattr(exc, "inner_exception", None) or exc.__cause__ or exc.__context__
         if inner is None:
             break
@@ -246,7 +256,7 @@ def _reason(exc: BaseException) -> str:
 
 
 def _error_in_body(exc: BaseException) -> dict[str, Any]:
-    """What the service says in JSON. Where an entity could not be created, the library does not read it for us."""
+    """Return the service's error from the JSON body. The library does not read it if creating an entity failed."""
     response: Any = exc.response if isinstance(exc, HttpResponseError) else None
     try:
         error: dict[str, Any] = ContentDecodePolicy.deserialize_from_http_generics(response)["odata.error"]

@@ -1,28 +1,28 @@
-"""A journal record as an entity of Azure Table storage, and back. Pure.
+"""Converts journal records to entities of Azure Table storage and back. No I/O.
 
-Limits of an entity: 1 MiB in all, 64 KiB a property, 252 properties, no control characters in its keys.
+Limits of an entity: 1 MiB in total, 64 KiB per property, 252 properties, no control characters in its keys.
 Source: https://learn.microsoft.com/rest/api/storageservices/understanding-the-table-service-data-model
 
-So long texts are compressed (zlib) and split over binary properties of 64 KiB: ``event0`` to ``event7``,
-``request0``, ``request1`` and ``notes0`` (everything else that is text). A record that is not about an event has
-``document0`` and ``document1`` in place of event and request. What is kept exactly:
+Therefore long strings are compressed with zlib and split into binary properties of 64 KiB: ``event0`` to ``event7``,
+``request0``, ``request1`` and ``notes0``, which has all other strings. A record that is not about an event has
+``document0`` and ``document1`` in place of event and request. The limits below which a string is stored exactly:
 
 =========  =====================  ==========================================================================
-text       compressed to at most  beyond that
+string     compressed to at most  above that
 =========  =====================  ==========================================================================
-event      512 KiB                its beginning is kept, at least 506 KiB of it, with a remark that it is cut
+event      512 KiB                its beginning is kept, at least 506 KiB, with a remark that it was cut
 request    128 KiB                the same, at least 126 KiB
 document   128 KiB                the same, at least 126 KiB
-the rest   64 KiB                 each text is cut to 1,500 bytes, with a remark; the last 20 steps are kept
+the rest   64 KiB                 each string is cut to 1,500 bytes, with a remark; the last 20 steps are kept
 =========  =====================  ==========================================================================
 
-Together, and as the base64 in which they travel, these stay below 1 MiB: Azurite measures it there. An event of
-Event Grid has at most 1 MiB, and JSON compresses to much less than half. A request that was cut can no longer be
-read, so it cannot be sent again by mistake; a request has a few KiB.
+Together these stay below 1 MiB even in base64, which is the form that is sent and that Azurite measures. An event of
+Event Grid has at most 1 MiB, and JSON compresses to much less than half. A request has a few KiB. If it was cut, it can
+no longer be read, so it cannot be sent again by mistake.
 
-The binary properties hold any text exactly, even what JSON or the service would not carry (NUL, lone surrogates).
-State, run id and times are properties of their own, to filter by. ``event_type``, ``subject``, ``reason`` and
-``run_url`` are there for people who look at the table, shortened and printable; nothing reads them back.
+The binary properties store every string exactly, even characters that JSON or the service does not support (NUL, lone
+surrogates). State, run ID and times are separate properties, for filters. ``event_type``, ``subject``, ``reason`` and
+``run_url`` are for people who look at the table. They are shortened and printable, and the app does not read them.
 """
 
 import json
@@ -47,7 +47,7 @@ from shared.journal.records import (
 )
 
 Entity = dict[str, Any]
-"""Property names to str, bytes, datetime, or (value, Edm type)."""
+"""Maps property names to str, bytes, datetime, or (value, Edm type)."""
 
 PROPERTY_BYTES: Final = 64 * 1024
 EVENT_BYTES: Final = 8 * PROPERTY_BYTES
@@ -56,24 +56,24 @@ NOTES_BYTES: Final = 1 * PROPERTY_BYTES
 CUT_TEXT_BYTES: Final = 1500
 
 _SHOWN_CHARACTERS: Final = 1000
-# Azurite compares times by the millisecond, where the service does by 100 ns.
+# Azurite compares times in milliseconds, the service in units of 100 ns.
 _AZURITE_TICK: Final = timedelta(milliseconds=1)
 _RUN_PREFIX: Final = "run:"
 _AFTER_RUNS: Final = "run;"
 _RUN_DIGITS: Final = 19
 _INT64: Final = "Edm.Int64"
-# Route names, "$unrouted", and SHA-256 in hex: nothing that a key may not hold, and no quote to escape in a filter.
+# Route names, "$unrouted", and SHA-256 hashes in hex: all are valid keys, and need no escaping in a filter.
 _KEY: Final = re.compile(r"\$?[A-Za-z0-9._-]{1,512}")
 
 
 class UnreadableEntity(ValueError):
-    """The entity is not one that ``record_to_entity`` made."""
+    """The entity was not made by ``record_to_entity``."""
 
 
 def record_to_entity(record: Record, write_id: str) -> Entity:
-    """The whole record, without its version.
+    """Return the entity for a record. It does not contain the version.
 
-    :param write_id: marks this very write, so that its writer recognises it.
+    :param write_id: identifies this write, so that its writer can recognize it.
     :raises ValueError: the route or the key cannot be an entity's key.
     """
     entity: Entity = {
@@ -96,9 +96,9 @@ def record_to_entity(record: Record, write_id: str) -> Entity:
 
 
 def record_from_entity(key: JournalKey, entity: Mapping[str, Any], version: str) -> Record:
-    """What ``record_to_entity`` was given.
+    """Return the record from which ``record_to_entity`` made the entity.
 
-    :raises UnreadableEntity: it was made, or changed, by another program.
+    :raises UnreadableEntity: another program has made or changed the entity.
     """
     try:
         notes = json.loads(_unpacked("notes", entity))
@@ -126,31 +126,34 @@ def record_from_entity(key: JournalKey, entity: Mapping[str, Any], version: str)
 
 
 def run_marker(key: JournalKey, run_id: int) -> Entity:
-    """The entity that says which record of the route owns a run; there can be only one."""
+    """Return the marker of a run: the entity that names the record that owns the run. A run has one per route."""
     return {**entity_key(key.route, ""), "RowKey": run_row_key(run_id), "owner": key.key}
 
 
 def run_row_key(run_id: int) -> str:
-    """The marker's row key: with leading zeros, so that a range of run ids is a range of row keys.
+    """Return the row key of a run's marker.
 
-    A record's key has no colon, so the two never meet.
+    It has leading zeros, so a range of run IDs is a range of row keys. It has a colon, which no record's key has.
     """
     return f"{_RUN_PREFIX}{run_id:0{_RUN_DIGITS}d}"
 
 
 def run_id_of(row_key: str) -> int:
-    """The run id in a marker's row key."""
+    """Return the run ID in a marker's row key."""
     return int(row_key.removeprefix(_RUN_PREFIX))
 
 
 def owned_runs_filter(route: str, first: int, last: int) -> str:
-    """Finds the markers of a route's runs with ids from first to last."""
+    """Return the filter for the markers of a route's runs with IDs from ``first`` to ``last``."""
     partition_key = entity_key(route, "")["PartitionKey"]
     return f"PartitionKey eq '{partition_key}' and RowKey ge '{run_row_key(first)}' and RowKey le '{run_row_key(last)}'"
 
 
 def selection_filter(selection: Selection) -> str:
-    """Finds the records that fit, and no markers; and those of a millisecond more, see ``fits``."""
+    """Return the filter for the records of a selection, without markers.
+
+    It also finds records that were claimed up to a millisecond too late; ``fits`` removes them.
+    """
     parts = [f"(RowKey lt '{_RUN_PREFIX}' or RowKey ge '{_AFTER_RUNS}')"]
     if selection.route is not None:
         partition_key = entity_key(selection.route, "")["PartitionKey"]
@@ -168,18 +171,18 @@ def selection_filter(selection: Selection) -> str:
 
 
 def fits(record: Record, selection: Selection) -> bool:
-    """Whether a record that ``selection_filter`` has found is one that was meant."""
+    """Return whether a record that ``selection_filter`` has found is really part of the selection."""
     return selection.claimed_before is None or record.claimed_at < selection.claimed_before
 
 
 def entity_key(route: str, key: str) -> Entity:
-    """PartitionKey and RowKey.
+    """Return the PartitionKey and the RowKey.
 
-    :raises ValueError: a character in them has no place in a key, or in a filter.
+    :raises ValueError: one of them has a character that is not allowed in a key, or not safe in a filter.
     """
     for name, value in (("route", route), ("key", key or "-")):
         if not _KEY.fullmatch(value):
-            raise ValueError(f"the {name} {value!r} cannot be an entity's key: letters, digits and ._- may be in it")
+            raise ValueError(f"the {name} {value!r} cannot be an entity's key; it may contain letters, digits and ._-")
     return {"PartitionKey": route, "RowKey": key}
 
 
@@ -197,7 +200,7 @@ def _packed(text: str, most: int) -> bytes:
     packed = zlib.compress(raw)
     if len(packed) <= most:
         return packed
-    # Even what does not compress at all grows by less than a hundredth.
+    # Data that cannot be compressed grows by less than 1 %.
     kept = raw[: most - most // 100]
     remark = f"... [cut by the journal: {len(kept)} of {len(raw)} bytes are kept]"
     return zlib.compress(kept.decode("utf-8", "ignore").encode() + remark.encode())
@@ -222,7 +225,7 @@ def _compressed(notes: object) -> bytes:
 
 
 def _shortened(value: Any) -> Any:
-    """The same structure with each long text in it cut."""
+    """Return the same structure with each long string cut."""
     match value:
         case str():
             raw = value.encode("utf-8", "surrogatepass")
@@ -248,5 +251,5 @@ def _shown(text: str) -> str:
 
 
 def _plain(moment: datetime) -> datetime:
-    # The library gives a subclass that remembers the service's text; no other code should have to know of it.
+    # The library returns a subclass with the service's own string, which other code should not depend on.
     return datetime.fromisoformat(moment.isoformat())

@@ -1,16 +1,16 @@
-"""The journal's records in Azure Table storage: for as many instances as you like.
+"""The journal in Azure Table storage, for any number of instances.
 
-A record is an entity (PartitionKey: route, RowKey: key; see ``entities.py``), its version is the ETag.
-A run belongs to one record of a route because a record that names a run is written in one transaction with a marker
-entity ``run:<id>``, which can be created only once, and which goes when its record is deleted. A delivery that goes
-well costs two transactions: create the record; replace it with the marker.
+A record is an entity (PartitionKey: route, RowKey: key; see ``entities.py``). Its version is the ETag. A record that
+names a run is written in one transaction with a marker entity ``run:<id>``. The marker can be created only once, so a
+run belongs to one record of a route. It is deleted together with its record. A successful delivery costs two
+transactions: create the record, and replace it while creating the marker.
 
-**Lost answers.** Of a write whose answer was lost it is not known whether it was done, so it is sent again, and then
-may find its own work in the way: the entity exists, or has another version. Therefore each write carries a random
-write id. A write that is refused *after* a lost answer reads the record: if it carries this write id, the write was
-done, and the record is ours with the ETag that was read. The random id, and not equal content, decides: two
-deliveries may want to write the very same. A caller that comes with the same record a second time, after
-JournalUnavailable, is told None (its version is gone): it must read, and finds what it wrote.
+**Lost answers.** If the answer to a write is lost, it is not known whether the write was done. The write is sent again
+and may then conflict with itself: the entity exists, or has another version. Therefore each write contains a random
+write ID. If a write is refused *after* a lost answer, it reads the record. If the record has this write ID, the write
+was done, and the ETag that was read is the new version. Equal content is not enough, because two deliveries may write
+the same content. If a caller repeats a write after JournalUnavailable, the store returns None, because the version is
+outdated. The caller must then read the record, and finds what it wrote.
 
 For time limits and retries see ``shared/journal/tables/retry_policy.py``.
 """
@@ -45,9 +45,9 @@ if TYPE_CHECKING:
     from azure.core.credentials import TokenCredential
 
 TABLE_NAME: Final = "nextstagejournal"
-NO_TABLE_YET: Final = "it lets us in; the table is made with the first event"
+NO_TABLE_YET: Final = "access is allowed; the table will be created with the first event"
 
-# Each further round means that another worker changed the table or the marker in between.
+# Another worker changed the table or the marker during each of these rounds.
 _MAX_ROUNDS: Final = 4
 _MAX_PAGE: Final = 1000
 
@@ -61,7 +61,7 @@ _ETAG_START: Final = 'W/"'
 
 
 class TablesStore(Store):
-    """The journal in a table. Safe for many threads: one pooled client, see ``client.py``."""
+    """The journal in a table. Safe for many threads, which share one client; see ``client.py``."""
 
     def __init__(
         self,
@@ -72,13 +72,13 @@ class TablesStore(Store):
         connections: int = 32,
         transport: PooledTransport | None = None,
     ) -> None:
-        """Open the store. Sends nothing yet; the table is made when a first record finds none.
+        """Open the store. Sends nothing yet. The table is created with the first record.
 
-        :param connection: a storage connection string with an account key, or a table endpoint's URL.
-        :param make_identity: called if it is a URL.
-        :param connections: how many are kept open; as many as the host has worker threads.
-        :param transport: instead of the pooled one.
-        :raises InvalidSettings: the connection cannot be used; the message shows nothing secret.
+        :param connection: a storage connection string with an account key, or the URL of a table endpoint.
+        :param make_identity: called if the connection is a URL.
+        :param connections: how many connections to keep open. Use the number of the host's worker threads.
+        :param transport: replaces the pooled transport.
+        :raises InvalidSettings: the connection cannot be used; the message contains no secret.
         """
         if (problem := connection_problem(connection)) is not None:
             raise InvalidSettings(f"JOURNAL_CONNECTION cannot be used: {problem}")
@@ -88,9 +88,9 @@ class TablesStore(Store):
         self._makes_table = True
 
     def probe(self) -> str:
-        """Try the store as ``Backend.probe`` says. A missing table is not made: the service tells whether it could be.
+        """Test the store, see ``Backend.probe``. A missing table is not created; the test shows if access is allowed.
 
-        :raises JournalUnavailable: it cannot be used.
+        :raises JournalUnavailable: the store cannot be used.
         """
         self._makes_table = False
         try:
@@ -101,7 +101,7 @@ class TablesStore(Store):
     def insert(self, record: Record) -> Record | None:
         """See the base class.
 
-        :raises RunAlreadyOwned: the record names a run that another record of the route has.
+        :raises RunAlreadyOwned: the record names a run that belongs to another record of the route.
         """
         return self._write(record, None)
 
@@ -111,15 +111,15 @@ class TablesStore(Store):
 
     def replace(self, record: Record) -> Record | None:
         if not record.version.startswith(_ETAG_START):
-            return None  # not a version that this store has given; the service would call the request malformed
+            return None  # not a version of this store; the service would refuse the request as malformed
         return self._write(record, record.version)
 
     def owned_runs(self, route: str, run_ids: Iterable[int]) -> set[int]:
-        """See the base class; also those that a record has named once and no longer does.
+        """See the base class. The result also contains runs that a record named earlier but no longer names.
 
-        One range query from the lowest to the highest id, because the runs asked for are neighbours in time, and so
-        in id: there is little between them. (The service scans the whole partition for a list of ids joined by "or",
-        and a point read for each id costs a request each.)
+        It is one range query from the lowest to the highest ID. The runs are close in time and therefore in ID, so
+        there are few others between them. With a list of IDs joined by "or", the service would scan the whole
+        partition, and reading each ID separately would take one request each.
         """
         wanted = set(run_ids)
         if not wanted:
@@ -133,20 +133,20 @@ class TablesStore(Store):
         return None if record is None or record.run_id != run_id else record
 
     def select(self, selection: Selection, limit: int) -> Iterator[Record]:
-        """See the base class. Asks for page after page as they are wanted, each within a call's limit of time."""
+        """See the base class. Reads the pages as they are needed, each within the time limit of a call."""
         stored = self._found(selection_filter(selection), page_size=max(1, min(limit, _MAX_PAGE)))
         found = (self._record(JournalKey(one.entity["PartitionKey"], one.entity["RowKey"]), one) for one in stored)
         return islice((record for record in found if fits(record, selection)), limit)
 
     def delete(self, record: Record) -> bool:
-        """See the base class. If it is gone after a lost answer, it counts as deleted by another caller."""
+        """See the base class. If the record is missing after a lost answer, it counts as deleted by another caller."""
         if not record.version.startswith(_ETAG_START):
             return False
         drops = [drop(record.key.route, record.key.key, record.version)]
         if record.run_id is not None:
             drops.append(drop(record.key.route, run_row_key(record.run_id)))
         call = self._call()
-        # If only the marker was deleted before, then the record goes alone.
+        # If the marker is already deleted, delete the record alone.
         for operations in (drops, drops[:1]):
             try:
                 call.ask(partial(self._table.write, operations))
@@ -167,7 +167,7 @@ class TablesStore(Store):
         return Call(self._table.endpoint)
 
     def _write(self, record: Record, etag: str | None) -> Record | None:
-        """Write it in place of what is stored under this ETag, or where nothing is stored."""
+        """Replace the record that has this ETag; if the ETag is None, create the record."""
         call, write = self._call(), _Write(record, etag)
         for _ in range(_MAX_ROUNDS):
             try:
@@ -179,24 +179,24 @@ class TablesStore(Store):
             if code == _TABLE_NOT_FOUND and etag is None:
                 self._create_table(call)
                 continue
-            if not call.is_doubtful and not (code == _EXISTS and write.has_marker):
+            if not call.lost_an_answer and not (code == _EXISTS and write.has_marker):
                 return None
             stored = self._read(call, record.key.route, record.key.key)
-            if stored is not None and write.made(stored):
+            if stored is not None and write.produced(stored):
                 return replace(record, version=stored.etag)
             if not write.may_replace(stored):
                 return None
-            # The record is as this write wants it, so the marker is what was in the way.
+            # The record is as this write requires, so the conflict is with the marker.
             write.has_marker = write.has_marker and not self._has_own_marker(call, record)
         raise JournalUnavailable(
-            f"{_name(record.key)} at {self._table.endpoint} could not be written in {_MAX_ROUNDS} rounds, as others "
-            "kept changing the table; try again"
+            f"{_name(record.key)} at {self._table.endpoint} could not be written in {_MAX_ROUNDS} attempts, because "
+            "other workers kept changing the table; try again"
         )
 
     def _has_own_marker(self, call: Call, record: Record) -> bool:
-        """Whether an earlier version of this very record has named the run.
+        """Return whether the run's marker exists and belongs to this record.
 
-        :raises RunAlreadyOwned: another record has.
+        :raises RunAlreadyOwned: the marker belongs to another record.
         """
         marker = self._read(call, record.key.route, run_row_key(record.run_id or 0))
         if marker is None:
@@ -216,9 +216,9 @@ class TablesStore(Store):
     def _found(
         self, query: str, *, columns: str | None = None, page_size: int = _MAX_PAGE, whole: Call | None = None
     ) -> Iterator[Stored]:
-        """Return what a query finds, page after page.
+        """Return the entities that a query finds, page by page.
 
-        :param whole: the call that has to do with all pages; None: each page has a call's time for itself.
+        :param whole: the call whose time limit applies to all pages together. None: each page is a call of its own.
         """
         next_page: object = None
         while True:
@@ -239,8 +239,8 @@ class TablesStore(Store):
             return record_from_entity(key, stored.entity, stored.etag)
         except UnreadableEntity as exc:
             raise JournalUnavailable(
-                f"{_name(key)} at {self._table.endpoint} cannot be read ({exc}); something else has written it: delete "
-                "that entity, or mend it"
+                f"{_name(key)} at {self._table.endpoint} cannot be read ({exc}); another program has changed it: "
+                "repair or delete the entity"
             ) from exc
 
     def _create_table(self, call: Call) -> None:
@@ -254,11 +254,11 @@ class TablesStore(Store):
 
 
 class _TableMissing(Exception):
-    """A first record would make the table now."""
+    """The table does not exist, and must not be created now."""
 
 
 class _Write:
-    """One write of a record, the same each time that it is sent."""
+    """One write of a record, which may be sent several times."""
 
     def __init__(self, record: Record, etag: str | None) -> None:
         self._write_id = uuid.uuid4().hex
@@ -266,21 +266,21 @@ class _Write:
         self._put = put(record_to_entity(record, self._write_id), etag)
         self._marker = None if record.run_id is None else put(run_marker(record.key, record.run_id))
         self.has_marker = self._marker is not None
-        """Whether the marker is to be made with it."""
+        """Whether this write also creates the marker."""
 
     def operations(self) -> list[Operation]:
-        """The record first: where both are in the way, the service names the first one."""
+        """Return the operations, the record first: if both conflict, the service reports the first one."""
         return [self._put, self._marker] if self._marker is not None and self.has_marker else [self._put]
 
-    def made(self, stored: Stored) -> bool:
-        """Whether what is stored is this very write."""
+    def produced(self, stored: Stored) -> bool:
+        """Return whether the stored entity comes from this write."""
         return bool(stored.entity.get("write_id") == self._write_id)
 
     def may_replace(self, stored: Stored | None) -> bool:
-        """Whether what is stored is what this write is to replace."""
+        """Return whether this write is to replace what is stored."""
         if stored is None or self._etag is None:
             return stored is None and self._etag is None
-        # The service gives the ETag as a header here and in a document there; no need to trust in equal escapes.
+        # The ETag comes from a header in one case and from a document in the other, and may be escaped differently.
         return unquote(stored.etag) == unquote(self._etag)
 
 

@@ -1,4 +1,4 @@
-"""What is checked before anything is done: the credential, the address, the method, the api-version."""
+"""The checks before a request is carried out: credential, address, method and api-version."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_a_bad_credential_is_offered_a_sign_in_page(ado: Ado, method: str, path:
     assert ado.emulator.books.runs == ()
 
 
-def test_without_suppress_it_is_sent_to_the_page(ado: Ado) -> None:
+def test_without_suppress_the_answer_is_a_redirect_to_the_page(ado: Ado) -> None:
     answer = ado.ask("POST", RUNS, PLAIN_RUN, headers={**basic(BAD), "X-TFS-FedAuthRedirect": "no"})
 
     assert answer.status_code == 302
@@ -69,7 +69,7 @@ def test_without_suppress_it_is_sent_to_the_page(ado: Ado) -> None:
     ("method", "path"),
     [("PATCH", f"{BUILDS}/501"), ("PUT", f"{BUILDS}/501"), ("DELETE", f"{BUILDS}/501")],
 )
-def test_methods_that_no_browser_sends_get_a_401(ado: Ado, method: str, path: str) -> None:
+def test_methods_that_browsers_do_not_send_get_a_401(ado: Ado, method: str, path: str) -> None:
     answer = ado.ask(method, path, {}, headers=basic(BAD))
     message = ado.refused(401, "UnauthorizedRequestException", method, path, {}, headers=basic(BAD))
 
@@ -77,7 +77,7 @@ def test_methods_that_no_browser_sends_get_a_401(ado: Ado, method: str, path: st
     assert answer.headers["WWW-Authenticate"] == 'Basic realm="http://localhost/"'
 
 
-def test_no_secret_is_written_anywhere(ado: Ado, caplog: pytest.LogCaptureFixture) -> None:
+def test_secrets_are_in_no_answer_book_or_log(ado: Ado, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
     secret_run = {**PLAIN_RUN, "variables": {"apiKey": {"value": "canary-api-key", "isSecret": True}}}
     texts = [ado.ask("POST", RUNS, secret_run).text]
@@ -94,7 +94,7 @@ def test_no_secret_is_written_anywhere(ado: Ado, caplog: pytest.LogCaptureFixtur
     assert [text for text in texts if "canary" in text] == []
 
 
-def test_names_of_the_project(ado: Ado) -> None:
+def test_project_names_and_paths_are_not_case_sensitive(ado: Ado) -> None:
     for path in ("contoso/mlops", "CONTOSO/MLOps", f"contoso/{DECLARATION.project_id}"):
         assert ado.ask("GET", f"/{path}/_APIs/Pipelines/").status_code == 200
 
@@ -107,16 +107,16 @@ def test_names_of_the_project(ado: Ado) -> None:
         ("POST", "/_emulator/books", "GET"),
     ],
 )
-def test_a_method_that_the_resource_does_not_have(ado: Ado, method: str, path: str, allowed: str) -> None:
+def test_a_method_that_the_resource_does_not_support(ado: Ado, method: str, path: str, allowed: str) -> None:
     assert ado.ask(method, path, {}).headers["Allow"] == allowed
     message = ado.refused(405, "MethodNotAllowedException", method, path, {})
     assert message == f"The requested resource does not support the HTTP method {method}."
 
 
 @pytest.mark.parametrize("version", ["1.0", "6.0-preview.1", "7.1", "7.2-preview"])
-def test_versions_that_the_service_has(ado: Ado, version: str) -> None:
+def test_versions_that_the_service_supports(ado: Ado, version: str) -> None:
     assert ado.ask("POST", RUNS, PLAIN_RUN, query={"api-version": version}).status_code == 200
-    assert ado.ask("GET", BUILDS, query={"api-version": ""}).status_code == 200  # a read needs none
+    assert ado.ask("GET", BUILDS, query={"api-version": ""}).status_code == 200  # optional for reads
 
 
 @pytest.mark.parametrize(
@@ -125,7 +125,7 @@ def test_versions_that_the_service_has(ado: Ado, version: str) -> None:
 )
 def test_a_version_in_a_header(ado: Ado, header: dict[str, str]) -> None:
     status = ado.ask("POST", RUNS, PLAIN_RUN, query={"api-version": ""}, headers=header).status_code
-    assert status == 400  # an empty one in the query goes first
+    assert status == 400  # the empty version in the query has precedence
 
     path = f"{RUNS}?previewRun=no"
     client = ado._client

@@ -1,4 +1,4 @@
-"""The books: what they say over HTTP and in process, the end of runs, and many writers at once."""
+"""The books over HTTP and in process, the end of runs, and concurrent writers."""
 
 from __future__ import annotations
 
@@ -83,8 +83,8 @@ def test_the_books_over_http(ado: Ado) -> None:
         ({"Authorization": ""}, "none"),
     ],
 )
-def test_requests_are_entered_whatever_comes_of_them(ado: Ado, headers: dict[str, str], credential: str) -> None:
-    ado.ask("POST", RUNS, data="no JSON", headers=headers)
+def test_refused_requests_are_recorded(ado: Ado, headers: dict[str, str], credential: str) -> None:
+    ado.ask("POST", RUNS, data="not JSON", headers=headers)
 
     (request,) = ado.emulator.books.requests
     assert (request.method, request.path, request.status, request.body) == ("POST", RUNS, 203, None)
@@ -92,7 +92,7 @@ def test_requests_are_entered_whatever_comes_of_them(ado: Ado, headers: dict[str
 
 
 @pytest.mark.parametrize("result", ["succeeded", "failed", "canceled"])
-def test_a_run_ends_once_over_http_too(ado: Ado, result: str) -> None:
+def test_a_run_keeps_its_first_result(ado: Ado, result: str) -> None:
     ado.run()
 
     answer: Any = ado.ask("POST", "/_emulator/runs/501", {"result": result})
@@ -106,7 +106,7 @@ def test_a_run_ends_once_over_http_too(ado: Ado, result: str) -> None:
         ado.emulator.finish_run(502, "failed")
 
 
-def test_many_writers_at_once() -> None:
+def test_concurrent_writers() -> None:
     emulator = Emulator(DECLARATION, pats={PAT})
 
     def queue_some(_writer: int) -> list[int]:

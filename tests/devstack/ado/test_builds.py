@@ -1,4 +1,4 @@
-"""The Build API: filters, order and pages of builds, cancelling, and tags."""
+"""The Build API: filters, order and pages of builds, cancellation, and tags."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ BUILDS = f"{PROJECT}/build/builds"
 
 @pytest.fixture
 def ado() -> Ado:
-    """Four builds: 501 and 503 of pipeline 1, 502 and 504 of pipeline 4; 503 and then 501 have finished.
+    """Four builds: 501 and 503 of pipeline 1, 502 and 504 of pipeline 4. 503 has finished, and after it 501.
 
-    Each look at the clock is a second: the requests take odd ones, so they are queued at :02, :04, :06 and :08.
+    Each reading of the clock advances it by a second. Recording the requests reads it at odd seconds, so the builds
+    are queued at :02, :04, :06 and :08.
     """
     ado = Ado(Emulator(DECLARATION, pats={PAT}, clock=Clock()))
     release: dict[str, object] = {"resources": {"repositories": {"self": {"refName": "refs/heads/release/1"}}}}
@@ -45,7 +46,7 @@ def ado() -> Ado:
         ("queueTimeAscending", {"maxTime": "2026-08-12T08:00:04.685642Z"}, [501, 502]),
         ("startTimeAscending", {"minTime": "2026-08-12T10:00:05+02:00"}, [503, 504]),
         ("startTimeAscending", {"minTime": "2026-08-12T08:00:05", "maxTime": "2026-08-12"}, []),
-        # Without an order the times are finish times: 503 finished at :09, 501 at :10, and the others not at all.
+        # Without an order, the limits apply to finish times. 503 finished at :09 and 501 at :10, the others did not.
         ("", {"minTime": "2026-08-12T08:00:10Z"}, [501]),
         ("", {"minTime": "2026-08-12T08:00:00Z"}, [501, 503]),
         ("", {"maxTime": "2026-08-12T08:00:10Z"}, [503]),
@@ -58,7 +59,7 @@ def test_lists(ado: Ado, order: str, query: dict[str, str], ids: list[int]) -> N
 
 
 @pytest.mark.parametrize("order", ["queueTimeDescending", "queueTimeAscending"])
-def test_pages_hold_every_build_once_though_others_are_queued_meanwhile(ado: Ado, order: str) -> None:
+def test_pages_contain_every_build_once_even_if_others_are_queued_meanwhile(ado: Ado, order: str) -> None:
     pages: list[list[int]] = []
     query = {"$top": "3", "queryOrder": order}
     while True:
@@ -74,7 +75,7 @@ def test_pages_hold_every_build_once_though_others_are_queued_meanwhile(ado: Ado
     assert pages == ([[504, 503, 502], [501]] if order == "queueTimeDescending" else [[501, 502, 503], [504]])
 
 
-def test_a_build_is_the_run_seen_from_elsewhere(ado: Ado) -> None:
+def test_a_build_shows_the_same_values_as_its_run(ado: Ado) -> None:
     build = ado.good("ado_build", "GET", f"{BUILDS}/501")
 
     shown = ("buildNumber", "status", "result", "queueTime", "finishTime", "sourceBranch", "reason")
@@ -88,7 +89,7 @@ def test_a_build_is_the_run_seen_from_elsewhere(ado: Ado) -> None:
     assert "parameters" not in ado.good("ado_build", "GET", f"{BUILDS}/502")  # it has no variables
 
 
-def test_a_build_is_cancelled_and_ends_later(ado: Ado) -> None:
+def test_a_build_is_canceled_and_ends_later(ado: Ado) -> None:
     assert ado.good("ado_build", "PATCH", f"{BUILDS}/502", {"status": "cancelling"})["status"] == "cancelling"
     assert ado.good("ado_run", "GET", f"{PROJECT}/pipelines/4/runs/502")["state"] == "canceling"
 
@@ -98,7 +99,7 @@ def test_a_build_is_cancelled_and_ends_later(ado: Ado) -> None:
     assert (build["status"], build["result"]) == ("completed", "canceled")
 
 
-def test_tags_are_added_in_any_case_once(ado: Ado) -> None:
+def test_tags_are_added_once_and_are_not_case_sensitive(ado: Ado) -> None:
     path = f"{BUILDS}/501/tags"
     assert ado.good("ado_tags", "GET", path)["value"] == []
     assert ado.good("ado_tags", "POST", path, ["b", "a"])["value"] == ["a", "b"]

@@ -1,4 +1,4 @@
-"""``python -m devstack.ado`` as a process: its one line, its secrets, its signals, its exit codes."""
+"""``python -m devstack.ado`` as a process: output, secrets, signals and exit codes."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def _fails(*options: str) -> str:
-    """What a start that fails with exit code 2 says."""
+    """Start the emulator, expect exit code 2, and return its standard error."""
     command = [sys.executable, "-m", "devstack.ado", *options]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=30, check=False)
     assert (done.returncode, done.stdout) == (2, "")
@@ -30,7 +30,7 @@ def _fails(*options: str) -> str:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_it_serves_until_it_is_told_to_stop(tmp_path: Path, number: signal.Signals) -> None:
+def test_it_serves_until_a_signal(tmp_path: Path, number: signal.Signals) -> None:
     secrets = {"DEVSTACK_PAT": "canary-cli-pat", "DEVSTACK_TOKEN": "canary-cli-token"}
     with start("devstack.ado", env=secrets, cwd=tmp_path, log=tmp_path / "log") as ado, requests.Session() as session:
         address = f"{ado.url}/mlops/_apis/pipelines"
@@ -42,7 +42,7 @@ def test_it_serves_until_it_is_told_to_stop(tmp_path: Path, number: signal.Signa
         assert session.get(address, headers=basic("devstack-pat") | suppress, timeout=10).status_code == 203
 
         os.kill(ado.pid, number)
-        # The session still holds its connection open: that must not keep the process.
+        # The connection of the session is still open, but must not keep the process running.
         assert ado.wait() == 0
 
     assert (tmp_path / "log").read_text() == f"devstack.ado: {ado.url} (project mlops)\n"
@@ -62,7 +62,7 @@ def test_without_the_variables_the_declared_secrets_are_accepted_and_verbose_sho
     assert basic("canary-cli-bad")["Authorization"] not in log
 
 
-def test_a_bad_declaration(tmp_path: Path) -> None:
+def test_an_invalid_declaration(tmp_path: Path) -> None:
     file = tmp_path / "bad.yaml"
     file.write_text("organization: contoso\nprojekt: mlops\nbranches: [main]\npipelines: []\n", encoding="utf-8")
 
@@ -73,7 +73,7 @@ def test_a_bad_declaration(tmp_path: Path) -> None:
     ]
 
 
-def test_a_port_that_is_taken_or_none() -> None:
+def test_a_port_in_use_and_an_invalid_port() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         assert _fails("--port", str(port)) == f"devstack.ado: cannot listen on port {port}: Address already in use\n"

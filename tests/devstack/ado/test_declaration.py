@@ -1,4 +1,4 @@
-"""The declaration: the packaged one fits routes.yaml, and a bad one is refused with everything that is wrong."""
+"""The default declaration fits routes.yaml, and an invalid one is refused with all problems."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def _load(tmp_path: Path, document: object) -> Any:
 
 
 def _problems(tmp_path: Path, document: object) -> list[str]:
-    """The problems found, without the file's name that each must begin with."""
+    """Return the problems without the name of the file, which each must begin with."""
     with pytest.raises(DeclarationError) as caught:
         _load(tmp_path, document)
     start = f"{tmp_path / 'pipelines.yaml'}: "
@@ -53,7 +53,7 @@ def _problems(tmp_path: Path, document: object) -> list[str]:
     return [problem.removeprefix(start) for problem in caught.value.problems]
 
 
-def test_the_packaged_declaration_takes_what_the_sample_routes_send() -> None:
+def test_the_default_declaration_accepts_the_parameters_of_the_default_routes() -> None:
     declaration = load_declaration()
     routes = yaml.safe_load(ROUTES_FILE.read_text(encoding="utf-8"))["routes"]
     by_name = {pipeline.name: pipeline for pipeline in declaration.pipelines}
@@ -93,7 +93,7 @@ def test_a_full_declaration_is_read(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("default", "text"), [(True, "True"), ("yes", "yes"), ({"a": [1]}, '{"a": [1]}'), (None, "null"), (2.5, "2.5")]
 )
-def test_a_default_becomes_text(tmp_path: Path, default: object, text: str) -> None:
+def test_a_default_becomes_a_string(tmp_path: Path, default: object, text: str) -> None:
     pipeline = GOOD["pipelines"][0] | {"parameters": [{"name": "x", "type": "object", "default": default}]}
 
     assert _load(tmp_path, GOOD | {"pipelines": [pipeline]}).pipelines[0].defaults == {"x": text}
@@ -109,7 +109,7 @@ def test_a_default_becomes_text(tmp_path: Path, default: object, text: str) -> N
         ({"agentless": {"ended_plan_status": 400}}, "agentless.ended_plan_status: 400 is not one of [404, 410]"),
     ],
 )
-def test_a_bad_declaration_is_refused(tmp_path: Path, change: dict[str, Any], problem: str) -> None:
+def test_an_invalid_declaration_is_refused(tmp_path: Path, change: dict[str, Any], problem: str) -> None:
     assert [found.startswith(problem) for found in _problems(tmp_path, GOOD | change)] == [True]
 
 
@@ -122,34 +122,34 @@ X = {"name": "x"}
         ("folder", "mlops", "folder: 'mlops' does not match"),
         ("parameters", [{**X, "type": "text"}], "parameters[0].type: 'text' is not one of ['string', "),
         ("variables", [{**X, "secret": True}], "variables[0]: Additional properties are not allowed"),
-        ("variables", [X, {"name": "X"}], "variables[1].name: 'x' is there twice"),
-        ("parameters", [{**X, "type": "string"}] * 2, "parameters[1].name: 'x' is there twice"),
+        ("variables", [X, {"name": "X"}], "variables[1].name: 'x' is a duplicate"),
+        ("parameters", [{**X, "type": "string"}] * 2, "parameters[1].name: 'x' is a duplicate"),
         ("parameters", [{**X, "type": "number", "default": "many"}], "parameters[0].default: The value of the 'x' par"),
         ("parameters", [{**X, "type": "number", "values": ["many"]}], "parameters[0].values: must all be of type num"),
     ],
 )
-def test_a_bad_pipeline_is_refused(tmp_path: Path, kind: str, value: object, problem: str) -> None:
+def test_an_invalid_pipeline_is_refused(tmp_path: Path, kind: str, value: object, problem: str) -> None:
     (found,) = _problems(tmp_path, GOOD | {"pipelines": [GOOD["pipelines"][0] | {kind: value}]})
     assert found.startswith(f"pipelines[0].{problem}")
 
 
-def test_all_problems_are_told_at_once(tmp_path: Path) -> None:
+def test_all_problems_are_reported_together(tmp_path: Path) -> None:
     assert _problems(tmp_path, {"project": 7, "branches": ["main"], "pipelines": [{"id": 1, "name": "a"}]}) == [
         "(top level): 'organization' is a required property",
         "project: 7 is not of type 'string'",
     ]
-    twice = [{"id": 1, "name": "a"}, {"id": 1, "name": "A"}]
-    assert _problems(tmp_path, GOOD | {"pipelines": twice}) == [
-        "pipelines[1].id: 1 is there twice",
-        "pipelines[1].name: '\\\\\\\\a' is there twice",
+    duplicates = [{"id": 1, "name": "a"}, {"id": 1, "name": "A"}]
+    assert _problems(tmp_path, GOOD | {"pipelines": duplicates}) == [
+        "pipelines[1].id: 1 is a duplicate",
+        "pipelines[1].name: '\\\\\\\\a' is a duplicate",
     ]
 
 
-def test_a_file_that_cannot_be_used_at_all(tmp_path: Path) -> None:
+def test_a_file_without_a_declaration(tmp_path: Path) -> None:
     assert _problems(tmp_path, ["a", "list"])[0] == "(top level): ['a', 'list'] is not of type 'object'"
     with pytest.raises(DeclarationError, match=r"nowhere\.yaml: cannot be read: No such file or directory"):
         load_declaration(tmp_path / "nowhere.yaml")
     broken = tmp_path / "broken.yaml"
     broken.write_bytes(b"a: [1,\n")
-    with pytest.raises(DeclarationError, match=r"broken\.yaml: is not YAML: "):
+    with pytest.raises(DeclarationError, match=r"broken\.yaml: not valid YAML: "):
         load_declaration(broken)

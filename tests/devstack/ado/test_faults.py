@@ -1,4 +1,4 @@
-"""Planned faults: what is really done and what the client sees of it, over real connections."""
+"""Planned faults over real connections: what is carried out, and what the client receives."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def _statuses(emulator: Emulator) -> list[int | str | None]:
         (Fault(accept=True, body="{not json"), 1, 200, {"Content-Type": "text/plain; charset=utf-8"}, "{not json"),
     ],
 )
-def test_another_answer_than_the_true_one(
+def test_a_planned_answer_replaces_the_real_one(
     served: Served, fault: Fault, runs: int, status: int, headers: dict[str, str], body: str
 ) -> None:
     served.emulator.plan(fault)
@@ -84,7 +84,7 @@ def test_a_dropped_connection(served: Served, accept: bool) -> None:
     assert _run(served).status_code == 200
 
 
-def test_a_true_answer_with_more_headers(served: Served) -> None:
+def test_a_real_answer_with_added_headers(served: Served) -> None:
     served.emulator.plan(Fault(accept=True, headers={"Retry-After": "5", "X-RateLimit-Delay": "2.5"}))
 
     answer = _run(served)
@@ -93,7 +93,7 @@ def test_a_true_answer_with_more_headers(served: Served) -> None:
     assert (answer.headers["Retry-After"], answer.headers["X-RateLimit-Delay"]) == ("5", "2.5")
 
 
-def test_a_slow_answer_comes_after_the_run(served: Served) -> None:
+def test_a_slow_answer_is_sent_after_the_run_is_queued(served: Served) -> None:
     served.emulator.plan(Fault(accept=True, delay_after_seconds=30))
 
     with pytest.raises(requests.ReadTimeout):
@@ -103,7 +103,7 @@ def test_a_slow_answer_comes_after_the_run(served: Served) -> None:
     assert _statuses(served.emulator) == [None]
 
 
-def test_a_request_that_is_given_up_is_carried_out_later(served: Served) -> None:
+def test_a_delayed_request_is_carried_out_after_the_client_has_given_up(served: Served) -> None:
     served.emulator.plan(Fault(accept=True, delay_before_seconds=0.8))
 
     with pytest.raises(requests.ReadTimeout):
@@ -114,7 +114,7 @@ def test_a_request_that_is_given_up_is_carried_out_later(served: Served) -> None
     assert len(served.emulator.books.runs) == 1
 
 
-def test_a_delay_holds_nobody_else_up_and_ends_with_the_server() -> None:
+def test_a_delay_does_not_block_other_requests_and_ends_with_the_server() -> None:
     emulator = Emulator(DECLARATION, pats={PAT})
     emulator.plan(Fault(accept=True, delay_before_seconds=300))
     with ThreadPoolExecutor(1) as pool:
@@ -129,7 +129,7 @@ def test_a_delay_holds_nobody_else_up_and_ends_with_the_server() -> None:
     assert _statuses(emulator) == ["dropped", 200]
 
 
-def test_first_in_first_out_as_often_as_planned() -> None:
+def test_faults_apply_in_order_and_as_many_times_as_planned() -> None:
     ado = Ado()
     ado.emulator.plan(Fault(accept=False, status=500, times=2), Fault(accept=False, status=503))
 
@@ -183,6 +183,6 @@ def test_faults_over_http() -> None:
     assert [(fault["times"], fault["drop"]) for fault in listed["faults"]] == [(1, False), (1, True)]
     assert listed["faults"][1]["match"] == {"method": "POST", "path": Match().path}
     assert parse_faults(listed["faults"])[0].body == {"message": "bad gateway"}
-    assert ado.ask("GET", "/_emulator/books").status_code == 200  # no fault applies to the emulator's own addresses
+    assert ado.ask("GET", "/_emulator/books").status_code == 200  # faults do not affect control addresses
     assert ado.ask("DELETE", "/_emulator/faults").json == {"removed": 2}
     assert ado.ask("GET", f"{PROJECT}/build/builds").status_code == 200

@@ -1,4 +1,4 @@
-"""The emulated managed identity: azure-identity's own client gets tokens there, and the app with it."""
+"""The emulated managed identity issues tokens to azure-identity's client, and thus to the app."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ MANAGEMENT = "https://management.azure.com"
 
 @pytest.fixture
 def served(monkeypatch: pytest.MonkeyPatch) -> Iterator[Served]:
-    """An emulator whose managed identity is the one of this process."""
+    """Serve an emulator whose managed identity is that of this process."""
     emulator = Emulator(DECLARATION, pats={PAT}, tokens=set(), identity_header=IDENTITY_HEADER)
     with serve(emulator) as served:
         monkeypatch.setenv("IDENTITY_ENDPOINT", served.identity_endpoint)
@@ -60,7 +60,7 @@ def test_the_real_managed_identity_credential_gets_tokens_that_are_accepted(serv
 
 
 @pytest.mark.parametrize("in_azure", [True, False])
-def test_the_app_signs_in_with_it(served: Served, in_azure: bool) -> None:
+def test_the_app_signs_in_with_the_managed_identity(served: Served, in_azure: bool) -> None:
     credential = entra_token(lambda: azure_identity(None, in_azure=in_azure))
 
     headers = {"Authorization": credential.authorization()}

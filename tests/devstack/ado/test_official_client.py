@@ -1,4 +1,4 @@
-"""The official Python client works against the emulator: proof that the shapes are Azure DevOps' own."""
+"""The official Python client works against the emulator, so the shapes are those of Azure DevOps."""
 
 from __future__ import annotations
 
@@ -28,7 +28,10 @@ def served() -> Iterator[Served]:
 
 @pytest.fixture
 def connect(served: Served, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Any]:
-    """Makes clients for a PAT or job token, with caches of addresses for this test: they would outlive the port."""
+    """Return a function that connects with a PAT or job token.
+
+    Each test has its own cache of locations, because cached ones contain the port of an earlier emulator.
+    """
     monkeypatch.setenv("AZURE_DEVOPS_CACHE_DIR", str(tmp_path))
     from azure.devops import _file_cache  # noqa: PLC0415 - reads the variable above when it is imported
     from azure.devops.connection import Connection  # noqa: PLC0415
@@ -100,7 +103,7 @@ def test_builds_and_tags(connection: Any, served: Served) -> None:
     assert client.get_build("mlops", run.id).result == "canceled"
 
 
-def test_refusals_are_understood(connection: Any) -> None:
+def test_the_client_reads_error_answers(connection: Any) -> None:
     from azure.devops.exceptions import AzureDevOpsServiceError  # noqa: PLC0415
 
     client = connection.clients_v7_1.get_pipelines_client()
@@ -114,7 +117,7 @@ def test_refusals_are_understood(connection: Any) -> None:
 
 @dataclass(frozen=True)
 class _TaskOfHub:
-    """A started task, and the official client that its callee would use: one with the job token."""
+    """A started task, and the official client with its job token, as a callee would use it."""
 
     client: Any
     started: StartedTask
@@ -129,7 +132,7 @@ class _TaskOfHub:
         return {**self.plan, "timeline_id": self.started.headers["TimelineId"]}
 
     def post(self, location_id: str, version: str, body: object, **values: str) -> int:
-        """What the client has no method for: a request to a resource by its well-known id."""
+        """Send a request that the client has no method for, to a resource given by its well-known ID."""
         headers = self.started.headers
         route = {"scopeIdentifier": headers["ProjectId"], "hubName": "build", "planId": headers["PlanId"], **values}
         answer = self.client._send("POST", location_id, version, route_values=route, content=body)
@@ -144,7 +147,7 @@ def task(connect: Callable[[str], Any], served: Served) -> _TaskOfHub:
 
 
 def _wrapped(values: list[object]) -> object:
-    """What ``update_records`` wants to be given: the client's own package has no such model."""
+    """Return a collection for ``update_records``. The client's package has no model for it."""
     from msrest.serialization import Model  # noqa: PLC0415
 
     keys = {"count": {"key": "count", "type": "int"}, "value": {"key": "value", "type": "[object]"}}
@@ -172,7 +175,7 @@ def test_the_log_and_the_timeline_of_a_task(task: _TaskOfHub, served: Served) ->
     assert _record(served, task).log_lines == ("one", "two")
 
 
-def test_lines_and_the_end_of_a_task(task: _TaskOfHub, served: Served) -> None:
+def test_console_lines_and_the_completion_of_a_task(task: _TaskOfHub, served: Served) -> None:
     headers = task.started.headers
     lines = {"value": ["waits"], "count": 1}
     feed = {"timelineId": headers["TimelineId"], "recordId": headers["TaskInstanceId"]}
@@ -187,7 +190,7 @@ def test_lines_and_the_end_of_a_task(task: _TaskOfHub, served: Served) -> None:
     assert task.client.get_records(**task.timeline)[1].result == "failed"
 
 
-def test_a_plan_that_has_ended_is_understood(task: _TaskOfHub, served: Served) -> None:
+def test_the_client_reads_the_error_for_an_ended_plan(task: _TaskOfHub, served: Served) -> None:
     from azure.devops.exceptions import AzureDevOpsServiceError  # noqa: PLC0415
 
     served.emulator.books.task_hub.end_plan(task.started.record.plan_id, "canceled")

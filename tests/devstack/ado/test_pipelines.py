@@ -44,8 +44,8 @@ def test_a_pipeline_is_shown_with_its_configuration(ado: Ado) -> None:
     assert pipeline["url"] == f"http://localhost/contoso/{PROJECT_ID}/_apis/pipelines/1?revision=3"
 
 
-def test_a_run_is_answered_as_it_was_asked_for(ado: Ado) -> None:
-    """The books have it too: see test_books.py."""
+def test_the_answer_shows_the_run_as_requested(ado: Ado) -> None:
+    """test_books.py checks the run in the books."""
     run = ado.run(
         {
             "templateParameters": {"runId": "brave_fig", "replicas": "2"},
@@ -62,7 +62,7 @@ def test_a_run_is_answered_as_it_was_asked_for(ado: Ado) -> None:
     assert (run["templateParameters"]["replicas"], run["templateParameters"]["regions"]) == ("2", '["west"]')
 
 
-def test_a_run_without_a_body_to_speak_of_takes_the_defaults(ado: Ado) -> None:
+def test_a_run_request_without_values_uses_the_defaults(ado: Ado) -> None:
     run = ado.run({}, pipeline=4)
     commit = ado.run({"resources": {"repositories": {"self": {"version": "a" * 40}}}}, pipeline=4)
 
@@ -72,7 +72,7 @@ def test_a_run_without_a_body_to_speak_of_takes_the_defaults(ado: Ado) -> None:
     assert commit["resources"]["repositories"]["self"]["version"] == "a" * 40
 
 
-def test_names_count_per_pipeline_and_day_and_ids_over_all() -> None:
+def test_names_count_per_pipeline_and_day_but_ids_over_all_runs() -> None:
     clock = Clock()
     ado = Ado(Emulator(DECLARATION, pats={PAT}, clock=clock))
     runs = [ado.run(), ado.run({}, pipeline=4), ado.run()]
@@ -83,7 +83,7 @@ def test_names_count_per_pipeline_and_day_and_ids_over_all() -> None:
     assert [(run["id"], run["name"]) for run in runs] == list(zip((501, 502, 503, 504), names, strict=True))
 
 
-def test_a_run_can_be_read_again(ado: Ado) -> None:
+def test_a_run_can_be_read_later(ado: Ado) -> None:
     queued = ado.run()
     assert ado.good("ado_run", "GET", f"{RUNS}/501") == queued
 

@@ -1,4 +1,4 @@
-"""What the Pipelines and Build APIs and the control API refuse, and why; nothing refused changes anything."""
+"""The refusals of the Pipelines, Build and control APIs. A refused request changes nothing."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ NO_PLAN = 404, "TaskOrchestrationPlanNotFoundException"
 FORBIDDEN = 403, "AccessDeniedException"
 
 Case = tuple[str, str, object, tuple[int, str], str]
-"""Method, path with query, body, status and type of the error, the beginning of its message."""
+"""Method, path with query, body, status and type of the error, and the beginning of its message."""
 
 OF_A_BUILD: list[tuple[str, str, object]] = [
     ("GET", "", None),
@@ -46,7 +46,7 @@ ADDRESSES: list[Case] = [
     *[("GET", path, None, NO_ADDRESS, "") for path in ("/", "/contoso", f"{PROJECT}/git/repositories")],
     ("GET", f"{PIPELINES}/one/runs", None, NO_ADDRESS, ""),
     ("GET", "/_emulator/nothing", None, NO_ADDRESS, ""),
-    ("OPTIONS", "/nobody/_apis", None, NO_PROJECT, "TF200016: "),
+    ("OPTIONS", "/unknown/_apis", None, NO_PROJECT, "TF200016: "),
     ("GET", "/contoso/no/_apis/pipelines", None, NO_PROJECT, "TF200016: The project no does not exist in the org"),
     ("GET", "/no/mlops/_apis/build/builds", None, NO_PROJECT, "TF200016: The project mlops does not exist in the org"),
     *[
@@ -73,7 +73,7 @@ VERSIONS: list[Case] = [
         )
     ],
     *[
-        (method, f"{path}?api-version=+", {}, NO_VERSION, f"No api-version was supplied for the {method} request.")
+        (method, f"{path}?api-version=+", {}, NO_VERSION, f'No api-version was supplied for the "{method}" request.')
         for method, path in (
             ("POST", RUNS),
             ("PATCH", f"{BUILDS}/502"),
@@ -83,16 +83,16 @@ VERSIONS: list[Case] = [
 LISTS: list[Case] = [
     ("GET", f"{path}?{query}", None, UNREADABLE, message)
     for path, query, message in (
-        (PIPELINES, "$top=0", "The query parameter $top must be a whole number from 1 on."),
-        (PIPELINES, "continuationToken=-1", "The continuation token is not one that this server gave."),
-        (PIPELINES, "orderBy=id asc", "The emulator does not have the order orderBy."),
-        (BUILDS, "definitions=evaluation", "The query parameter definitions must be a comma-delimited list of ids."),
-        (BUILDS, "minTime=yesterday", "minTime must be a time like 2026-08-12T08:26:45Z."),
+        (PIPELINES, "$top=0", "The query parameter $top must be a whole number of at least 1."),
+        (PIPELINES, "continuationToken=-1", "The continuation token was not issued by this server."),
+        (PIPELINES, "orderBy=id asc", "The emulator does not support orderBy."),
+        (BUILDS, "definitions=evaluation", "The query parameter definitions must be a comma-separated list of IDs."),
+        (BUILDS, "minTime=yesterday", "minTime must be a time such as 2026-08-12T08:26:45Z."),
         (BUILDS, "queryOrder=name", "queryOrder must be one of finishTime, queueTime, startTime, "),
-        (BUILDS, "continuationToken=%%%", "The continuation token is not one that this server gave."),
-        (BUILDS, "continuationToken=bm8=", "The continuation token is not one that this server gave."),
-        (BUILDS, "buildNumber=1", "The emulator does not have the filter buildNumber."),
-        (BUILDS, "statusFilter=all", "The emulator does not have the filter statusFilter."),
+        (BUILDS, "continuationToken=%%%", "The continuation token was not issued by this server."),
+        (BUILDS, "continuationToken=bm8=", "The continuation token was not issued by this server."),
+        (BUILDS, "buildNumber=1", "The emulator does not support the filter buildNumber."),
+        (BUILDS, "statusFilter=all", "The emulator does not support the filter statusFilter."),
     )
 ]
 
@@ -101,8 +101,8 @@ CHANGES: list[Case] = [
         ("PATCH", f"{BUILDS}/{build_id}", body, (400, key), message)
         for build_id, body, key, message in (
             (501, {"status": "cancelling"}, "BuildStatusInvalidChangeException", "The status of build 501 cannot be "),
-            (502, {"status": "completed"}, UNREADABLE[1], 'The emulator takes only {"status": "cancelling"}'),
-            (502, {"status": "cancelling", "quality": "x"}, UNREADABLE[1], "The emulator takes only"),
+            (502, {"status": "completed"}, UNREADABLE[1], 'The emulator supports only the change {"status": "cancel'),
+            (502, {"status": "cancelling", "quality": "x"}, UNREADABLE[1], "The emulator supports only"),
             (502, [], UNREADABLE[1], "The body of the request must be a JSON object."),
         )
     ],
@@ -118,7 +118,7 @@ def _value(name: str, text: str) -> str:
     return f"/everything.yml: The value of the '{name}' parameter is not {text}"
 
 
-BAD = "the body: "
+BAD = "body: "
 RUN_REQUESTS: list[Case] = [
     *[
         ("POST", RUNS, _run({}, **{name: value}), INVALID, _value(name, text))
@@ -134,7 +134,7 @@ RUN_REQUESTS: list[Case] = [
             ("regions", "[west, north]", "allowed. Allowed values: west, east."),
         )
     ],
-    *[("POST", RUNS, _run({}, runId=value), UNREADABLE, "the body: templateParameters.runId: ") for value in (7, None)],
+    *[("POST", RUNS, _run({}, runId=value), UNREADABLE, f"{BAD}templateParameters.runId: ") for value in (7, None)],
     (
         *("POST", RUNS, {"templateParameters": {"colour": "red", "force": "maybe"}}, INVALID),
         (
@@ -184,7 +184,7 @@ RUN_REQUESTS: list[Case] = [
 
 CONTROL: list[Case] = [
     ("POST", "/_emulator/runs/503", {"result": "failed"}, NO_RUN, ""),
-    ("POST", "/_emulator/runs/501", {"result": "succeeded"}, (409, "RunEndedException"), "Run 501 has ended already"),
+    ("POST", "/_emulator/runs/501", {"result": "succeeded"}, (409, "RunEndedException"), "Run 501 has already ended"),
     ("POST", "/_emulator/runs/502", {"result": "good"}, UNREADABLE, f"{BAD}result: 'good' is not one of"),
     ("GET", f"{TASKS}/{OTHER_GUID}", None, NO_TASK, ""),
     ("POST", f"{TASKS}/{OTHER_GUID}", {"timedOut": True}, NO_TASK, ""),
@@ -203,16 +203,16 @@ CONTROL: list[Case] = [
         for body, message in (
             ({"task": "PowerShell@2"}, f"{BAD}task: 'PowerShell@2' is not one of ['AzureFunction@1', 'InvokeRESTAPI@"),
             ({"inputs": {}}, f"{BAD}inputs: 'function' is a required property"),
-            ({"inputs": {"function": "/x"}}, "function: is not the http or https URL of a function or service"),
+            ({"inputs": {"function": "/x"}}, "function: must be an http or https URL"),
             ({"task": "InvokeRESTAPI@1", "inputs": {}}, f"{BAD}inputs: 'serviceConnection' is a required property"),
         )
     ],
     *[
         ("POST", JOBS, {**JOB, **change}, UNREADABLE, message)
         for change, message in (
-            ({"status": "completed"}, "'completed' is not a job's status; there are NotStarted, "),
-            ({"workspace": "ml"}, "'ml' is not the resource id of an Azure ML workspace"),
-            ({"name": "a/b"}, "'a/b' is not the name of a job"),
+            ({"status": "completed"}, "status must be one of NotStarted, "),
+            ({"workspace": "ml"}, "workspace must be the resource ID of an Azure ML workspace, got 'ml'"),
+            ({"name": "a/b"}, "name must be a job name without a slash, got 'a/b'"),
         )
     ],
 ]
@@ -225,10 +225,10 @@ BAD_FAULTS: list[Case] = [
         ([_FAULT, {"accept": "yes"}], "[1].accept: 'yes' is not of type 'boolean'"),
         ([{**_FAULT, "delay": 1}], "[0]: Additional properties are not allowed ('delay' was unexpected)"),
         ([{**_FAULT, "drop": True, "status": 500}], "[0] drop: a dropped connection has no status, headers or body"),
-        ([{"accept": False}], "[0] accept: a request that is not carried out has no true answer; say status, body or "),
+        ([{"accept": False}], "[0] accept: a request that is not carried out has no real answer; set status, body or "),
         ([{**_FAULT, "headers": {"a b": "x"}}], "[0].headers: 'a b' does not match"),
         ([{**_FAULT, "headers": {"X": "a\r\nb"}}], "[0].headers.X: 'a\\r\\nb' does not match"),
-        ([{**_FAULT, "match": {"path": "("}}], "[0] match.path: '(' is not a regular expression: "),
+        ([{**_FAULT, "match": {"path": "("}}], "[0] match.path: must be a regular expression, got '(': "),
         ([{**_FAULT, "delay_after_seconds": math.nan}], "The body of the request is not JSON."),
     )
 ]
@@ -236,7 +236,7 @@ BAD_FAULTS: list[Case] = [
 
 @pytest.fixture(scope="module")
 def ado() -> Ado:
-    """Two runs: 501 has failed, 502 goes on."""
+    """An emulator with two runs: 501 has failed, 502 is in progress."""
     ado = Ado()
     ado.run()
     ado.run()
@@ -259,7 +259,7 @@ def test_refused(ado: Ado, case: Case) -> None:
 
 
 @pytest.mark.parametrize("data", ["", "{", "[]", '"text"', "null", b"\xff"])
-def test_a_body_that_is_no_object(ado: Ado, data: str | bytes) -> None:
+def test_a_body_that_is_not_an_object(ado: Ado, data: str | bytes) -> None:
     message = ado.refused(*UNREADABLE, "POST", RUNS, data=data)
 
     assert message in {"The body of the request is not JSON.", "The body of the request must be a JSON object."}
@@ -283,14 +283,14 @@ def test_another_content_type(ado: Ado) -> None:
         ("regions", '["east", "west"]'),
     ],
 )
-def test_typed_values_are_taken_as_they_were_sent(name: str, value: str) -> None:
+def test_typed_values_are_accepted_unchanged(name: str, value: str) -> None:
     run = Ado().good("ado_run", "POST", RUNS, _run({"colour": "an unknown key is ignored"}, **{name: value}))
 
     assert run["templateParameters"][name] == value
     assert "colour" not in run
 
 
-def test_the_schemas_name_what_the_types_name() -> None:
+def test_the_schemas_list_the_same_values_as_the_types() -> None:
     schemas = _SCHEMAS["$defs"]
     assert tuple(schemas["task_result"]["enum"]) == get_args(TaskResult)
     assert tuple(schemas["early_events"]["enum"]) == get_args(EarlyEvents)

@@ -1,4 +1,4 @@
-"""The emulator on a port."""
+"""The emulator, served on a port."""
 
 from __future__ import annotations
 

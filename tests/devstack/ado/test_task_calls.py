@@ -1,4 +1,4 @@
-"""Agentless tasks that call a service, over sockets: what they send, and what comes of each answer."""
+"""Agentless tasks that call a service over sockets: what they send, and the effect of each answer."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import requests
 
 from devstack.ado import AzureFunction, Emulator, InvokeRestApi
 from devstack.ado.server import Served, serve
-from devstack.ado.tasks.inputs import DEFAULT_HEADERS, TaskInputError, TaskInputs, expanded
+from devstack.ado.tasks.inputs import DEFAULT_HEADERS, TaskInputError, TaskInputs, expand
 from tests.support.canaries import secret
 from tests.support.polling import wait_until
 from tests.support.services.emulator import PAT, basic
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from devstack.ado import TaskRecord
 
 KEY = secret("function-key")
-SECONDS = 30  # the longest that anything here takes, on a bad day
+SECONDS = 30  # a generous limit for every wait
 
 
 @contextmanager
@@ -48,7 +48,7 @@ def _ended(served: Served, task: TaskRecord) -> TaskRecord:
 
 
 def _complete(served: Served, headers: Headers, result: str = "succeeded") -> int:
-    """What a callee does: it posts TaskCompleted to where the headers of the task say."""
+    """Post TaskCompleted to the address in the task's headers, as a callee does."""
     plan = f"{headers['planurl'].rstrip('/')}/{headers['projectid']}/_apis/distributedtask/hubs/{headers['hubname']}"
     body = {"name": "TaskCompleted", "taskId": headers["taskinstanceid"], "jobId": headers["jobid"], "result": result}
     return requests.post(
@@ -64,7 +64,7 @@ def _accepted(_received: Request) -> tuple[int, str]:
     return 202, '{"state": "waiting"}'
 
 
-def test_an_azure_function_is_called_with_the_default_headers_and_released_later() -> None:
+def test_an_azure_function_is_called_with_the_default_headers_and_completes_the_task_later() -> None:
     with _served() as served, serve_callee(_accepted) as callee:
         inputs = _function(callee, query_parameters="source=pipeline")
         started = served.emulator.start_wait_task(served.organization_url, inputs)
@@ -112,7 +112,7 @@ def test_a_rest_api_is_called_by_its_service_connection() -> None:
     assert record.log_lines[0] == f"POST {callee.url}/api/waits?code=***"
 
 
-def test_headers_and_body_are_the_users_and_macros_are_expanded() -> None:
+def test_macros_are_expanded_in_custom_headers_and_body() -> None:
     body = {"PlanId": "$(system.PlanId)", "AuthToken": "$(System.AccessToken)", "other": "$(unknown)"}
     with _served() as served, serve_callee(_accepted) as callee:
         inputs = AzureFunction(function=f"{callee.url}/x", body=body, headers={"X-Job": "$(system.jobId)"})
@@ -126,7 +126,7 @@ def test_headers_and_body_are_the_users_and_macros_are_expanded() -> None:
     assert callee.json == {"PlanId": started.record.plan_id, "AuthToken": started.token, "other": "$(unknown)"}
 
 
-LOST = "Response Code: 0"
+NO_ANSWER = "Response Code: 0"
 
 
 @pytest.mark.parametrize(
@@ -146,12 +146,12 @@ LOST = "Response Code: 0"
             )
         ],
         (400, "x" * 300_000, ("Response Code: BadRequest", f"Response: {'x' * 100_000}")),
-        ("silence", "", (LOST, "Response: The request timed out after 0.3 seconds: there was no response.")),
-        ("https", "", (LOST, "Response: The request failed: SSLError.")),
-        ("gone", "", (LOST, "Response: The request failed: ConnectionRefusedError.")),
+        ("silence", "", (NO_ANSWER, "Response: The request timed out after 0.3 seconds: there was no response.")),
+        ("https", "", (NO_ANSWER, "Response: The request failed: SSLError.")),
+        ("gone", "", (NO_ANSWER, "Response: The request failed: ConnectionRefusedError.")),
     ],
 )
-def test_anything_but_success_fails_the_task_at_once(status: int | str, text: str, lines: tuple[str, ...]) -> None:
+def test_any_answer_other_than_2xx_fails_the_task(status: int | str, text: str, lines: tuple[str, ...]) -> None:
     def answer(_received: Request) -> tuple[int, str]:
         if status == "silence":
             callee.release.wait(SECONDS)
@@ -171,7 +171,7 @@ def test_anything_but_success_fails_the_task_at_once(status: int | str, text: st
 
 
 @pytest.mark.parametrize(("trickles", "response"), [(True, "timed out after 0.3 s"), (False, "IncompleteRead")])
-def test_half_an_answer_is_none(trickles: bool, response: str) -> None:
+def test_an_incomplete_answer_fails_the_task(trickles: bool, response: str) -> None:
     seconds = 0.3 if trickles else SECONDS
     with socket.create_server(("127.0.0.1", 0)) as listener, _served(call_timeout_seconds=seconds) as served:
         url = f"http://127.0.0.1:{listener.getsockname()[1]}/"
@@ -180,7 +180,7 @@ def test_half_an_answer_is_none(trickles: bool, response: str) -> None:
         with connection:
             connection.recv(65_536)
             connection.sendall(b"HTTP/1.1 202 Accepted\r\nContent-Length: 1000000\r\n\r\nhalf")
-            with contextlib.suppress(OSError):  # the task hangs up
+            with contextlib.suppress(OSError):  # the task closes the connection
                 while trickles:
                     connection.sendall(b".")
                     time.sleep(0.01)
@@ -191,7 +191,7 @@ def test_half_an_answer_is_none(trickles: bool, response: str) -> None:
 
 
 def _completing(served: Served, status: int = 202) -> Callable[[Request], tuple[int, str]]:
-    """A callee that completes the task before it answers the task's request."""
+    """Return a callee that completes the task before it answers the task's request."""
 
     def answer(received: Request) -> tuple[int, str]:
         assert _complete(served, received.headers) == 204
@@ -201,7 +201,7 @@ def _completing(served: Served, status: int = 202) -> Callable[[Request], tuple[
 
 
 @pytest.mark.parametrize("status", [202, 500])
-def test_an_event_before_the_answer_is_taken_whatever_that_is(status: int) -> None:
+def test_an_event_before_the_answer_counts_whatever_the_answer_is(status: int) -> None:
     with _served() as served, serve_callee(_completing(served, status)) as callee:
         started = served.emulator.start_wait_task(served.organization_url, _function(callee))
         record = _ended(served, started.record)
@@ -211,7 +211,7 @@ def test_an_event_before_the_answer_is_taken_whatever_that_is(status: int) -> No
     assert (record.result, record.ended_by, record.events[0].effect) == ("succeeded", "event", "completed")
 
 
-def test_an_event_before_the_answer_may_be_dropped() -> None:
+def test_an_event_before_the_answer_can_be_dropped() -> None:
     with _served(early_events="dropped") as served, serve_callee(_completing(served)) as callee:
         started = served.emulator.start_wait_task(served.organization_url, _function(callee))
         hub = served.emulator.books.task_hub
@@ -224,7 +224,7 @@ def test_an_event_before_the_answer_may_be_dropped() -> None:
     assert (record.result, record.completions) == ("failed", 2)
 
 
-def test_a_server_that_stops_breaks_the_calls_off() -> None:
+def test_stopping_the_server_cancels_the_calls() -> None:
     def slow(_received: Request) -> tuple[int, str]:
         callee.release.wait(SECONDS)
         return 202, ""
@@ -241,13 +241,13 @@ def test_a_server_that_stops_breaks_the_calls_off() -> None:
 @pytest.mark.parametrize(
     ("inputs", "message"),
     [
-        (AzureFunction(function="ftp://127.0.0.1/x"), "function: is not the http or https URL"),
-        (AzureFunction(function="http://127.0.0.1:99999/x"), "function: is not the http or https URL"),
-        (InvokeRestApi(service_url="http://[::1", url_suffix="/x"), "serviceConnection: is not the http or https URL"),
-        (AzureFunction(function="http://127.0.0.1/x", headers={"a": "b\r\nc"}), "headers: 'a' is not a header of "),
+        (AzureFunction(function="ftp://127.0.0.1/x"), "function: must be an http or https URL"),
+        (AzureFunction(function="http://127.0.0.1:99999/x"), "function: must be an http or https URL"),
+        (InvokeRestApi(service_url="http://[::1", url_suffix="/x"), "serviceConnection: must be an http or https URL"),
+        (AzureFunction(function="http://127.0.0.1/x", headers={"a": "b\r\nc"}), "headers: the name and value of 'a'"),
     ],
 )
-def test_inputs_of_which_no_request_can_be_made(inputs: TaskInputs, message: str) -> None:
+def test_inputs_that_do_not_describe_a_valid_request(inputs: TaskInputs, message: str) -> None:
     emulator = Emulator(with_agentless())
 
     with pytest.raises(TaskInputError, match=f"^{message.replace('(', '.')}"):
@@ -255,12 +255,12 @@ def test_inputs_of_which_no_request_can_be_made(inputs: TaskInputs, message: str
     assert emulator.books.tasks == ()
 
 
-def test_macros_are_named_in_any_case() -> None:
+def test_macro_names_are_not_case_sensitive() -> None:
     text = "$(SYSTEM.planid)/$(system.PlanId)/$(plan)/$("
-    assert expanded(text, {"system.PlanId": "7"}) == "7/7/$(plan)/$("
+    assert expand(text, {"system.PlanId": "7"}) == "7/7/$(plan)/$("
 
 
-def test_no_secret_of_a_call_is_shown() -> None:
+def test_the_secrets_of_a_call_are_masked() -> None:
     def leaky(received: Request) -> tuple[int, str]:
         return 400, f"{received.full_path} {received.headers['authtoken']}"
 

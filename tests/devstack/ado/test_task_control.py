@@ -1,4 +1,4 @@
-"""Agentless tasks over the control API: as tests and the demonstration start, watch and end them from outside."""
+"""Agentless tasks over the control API, with which tests and the demo start, watch and end them."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def _complete(ado: Ado, headers: dict[str, str]) -> int:
     return ado.ask("POST", path, {**body, "result": "succeeded"}, headers=bearer).status_code
 
 
-def test_a_task_that_calls_nothing_gives_its_coordinates(ado: Ado) -> None:
+def test_a_task_without_inputs_returns_its_coordinates(ado: Ado) -> None:
     started = _start(ado, {})
     task, headers = started["task"], started["headers"]
 
@@ -57,7 +57,7 @@ def test_a_task_that_calls_nothing_gives_its_coordinates(ado: Ado) -> None:
 
 
 @pytest.mark.parametrize("name", ["AzureFunction@1", "InvokeRESTAPI@1"])
-def test_a_task_that_calls(name: str) -> None:
+def test_a_task_with_inputs_calls_the_service(name: str) -> None:
     def accepted(_received: Request) -> tuple[int, str]:
         return 202, ""
 
@@ -68,8 +68,8 @@ def test_a_task_that_calls(name: str) -> None:
         if name == "InvokeRESTAPI@1":
             connection = {"url": callee.url, "authorization": f"Bearer {key}"}
             inputs = {"serviceConnection": connection, "urlSuffix": "/api/waits", "body": '{"run_id": "brave_fig"}'}
-        order = {"task": name, "inputs": inputs, "timeoutInMinutes": 90, "earlyEvents": "dropped"}
-        started = requests.post(f"{served.url}{TASKS}", json=order, timeout=10)
+        request = {"task": name, "inputs": inputs, "timeoutInMinutes": 90, "earlyEvents": "dropped"}
+        started = requests.post(f"{served.url}{TASKS}", json=request, timeout=10)
 
         assert started.status_code == 201
         assert set(started.json()) == {"task"}
@@ -83,7 +83,7 @@ def test_a_task_that_calls(name: str) -> None:
         assert ((record.deadline - record.started).total_seconds(), record.early_events) == (5400, "dropped")
 
 
-def test_what_ends_a_task_before_its_time(ado: Ado) -> None:
+def test_plans_tokens_and_tasks_can_be_ended_early(ado: Ado) -> None:
     first, second, third = (_start(ado, {}) for _ in range(3))
     plans = [started["task"]["planId"] for started in (first, second, third)]
     tasks = [f"{TASKS}/{started['task']['taskInstanceId']}" for started in (first, second, third)]
@@ -100,10 +100,10 @@ def test_what_ends_a_task_before_its_time(ado: Ado) -> None:
 
     assert _complete(ado, third["headers"]) == 204
     message = ado.refused(409, "TaskEndedException", "POST", tasks[2], {"timedOut": True})
-    assert message.endswith("has ended already: succeeded.")
+    assert message.endswith("has already ended with the result succeeded.")
 
 
-def test_a_job_of_azure_ml_is_set(ado: Ado) -> None:
+def test_an_azure_ml_job_is_set(ado: Ado) -> None:
     for status in ("Running", "Completed"):
         body = {"workspace": WORKSPACE, "name": "brave_fig", "status": status}
         assert ado.ask("POST", "/_emulator/jobs", body).json == body

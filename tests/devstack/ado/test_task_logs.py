@@ -1,4 +1,4 @@
-"""The logs, the timeline and the console lines of the emulator's Task API, by value."""
+"""The logs, timelines and console lines of the emulator's Task API."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ def task() -> TaskClient:
     return TaskClient()
 
 
-def test_a_log_is_made_filled_and_shown(task: TaskClient) -> None:
-    made = {"path": f"logs\\{task.record.id}"}
-    validate("ado_task_log_request", made)
-    log = task.good("ado_task_log", "POST", f"{task.plan_path()}/logs", made)
-    assert (log["id"], log["path"], log["lineCount"]) == (1, made["path"], 0)
+def test_a_log_is_created_filled_and_shown(task: TaskClient) -> None:
+    request = {"path": f"logs\\{task.record.id}"}
+    validate("ado_task_log_request", request)
+    log = task.good("ado_task_log", "POST", f"{task.plan_path()}/logs", request)
+    assert (log["id"], log["path"], log["lineCount"]) == (1, request["path"], 0)
     binary = {**task.bearer, "Content-Type": "application/octet-stream"}
     for content in (b"one\ntw", b"o\nthree \xc3", b"\x9c\n"):
         log = task.good("ado_task_log", "POST", f"{task.plan_path()}/logs/1", data=content, headers=binary)
@@ -31,7 +31,7 @@ def test_a_log_is_made_filled_and_shown(task: TaskClient) -> None:
     assert task.record.log_lines == ("one", "two", "three Ü")
 
 
-def test_log_content_is_bytes_for_a_log_that_there_is(task: TaskClient) -> None:
+def test_log_content_must_be_bytes_and_the_log_must_exist(task: TaskClient) -> None:
     path = f"{task.plan_path()}/logs/1"
     key = "VssRequestContentTypeNotSupportedException"
     assert "application/octet-stream" in task.refused(415, key, "POST", path, data=b"x")
@@ -39,7 +39,7 @@ def test_log_content_is_bytes_for_a_log_that_there_is(task: TaskClient) -> None:
     task.refused(404, "ResourceNotFoundException", "POST", path, data=b"x", headers=binary)
 
 
-def test_records_are_changed_and_added_but_end_no_task(task: TaskClient) -> None:
+def test_changing_and_adding_records_does_not_end_the_task(task: TaskClient) -> None:
     change = [
         {"id": task.record.id, "currentOperation": "waits", "percentComplete": 50, "log": {"id": 0, "location": None}},
         {"id": OTHER_GUID.upper(), "parentId": task.record.job_id, "name": "More", "state": "completed"},
@@ -55,7 +55,7 @@ def test_records_are_changed_and_added_but_end_no_task(task: TaskClient) -> None
     assert task.record.state == "waiting"
 
 
-def test_lines_for_the_console(task: TaskClient) -> None:
+def test_console_lines(task: TaskClient) -> None:
     path = f"{task.records_path}/{task.record.id}/feed"
     lines = {"value": ["waits for brave_fig", "still waits"], "count": 2}
     validate("ado_feed_request", lines)

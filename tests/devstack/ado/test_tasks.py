@@ -1,4 +1,4 @@
-"""The events of the emulator's Task API, by value: who may, what fits together, what an event does."""
+"""The events of the emulator's Task API: credentials, matching IDs, and the effect of each event."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def _effects(task: TaskClient) -> list[str]:
     return [event.effect for event in task.record.events]
 
 
-def test_a_started_task_waits_and_says_where_it_is(task: TaskClient) -> None:
+def test_a_started_task_waits_and_has_coordinates(task: TaskClient) -> None:
     record, headers = task.record, task.started.headers
 
     assert (record.name, record.state, record.result) == ("AzureFunction", "waiting", None)
@@ -54,7 +54,7 @@ def test_a_started_task_waits_and_says_where_it_is(task: TaskClient) -> None:
 
 
 @pytest.mark.parametrize("result", RESULTS)
-def test_the_first_result_wins_and_every_event_is_counted(task: TaskClient, result: str) -> None:
+def test_a_task_keeps_its_first_result_and_counts_every_event(task: TaskClient, result: str) -> None:
     answer = task.complete(result)
 
     assert (answer.status_code, answer.data) == (204, b"")
@@ -75,7 +75,7 @@ def test_other_events_are_noted(task: TaskClient, name: str) -> None:
 
 
 @pytest.mark.parametrize("version", ["2.0-preview.1", "7.1"])
-def test_versions_that_events_are_sent_with(task: TaskClient, version: str) -> None:
+def test_supported_versions_of_events(task: TaskClient, version: str) -> None:
     assert task.complete(query={"api-version": version}).status_code == 204
 
 
@@ -85,16 +85,16 @@ def test_an_event_without_a_version_is_refused(task: TaskClient) -> None:
     assert task.record.events == ()
 
 
-def test_upper_case_ids_and_paths_are_the_same(task: TaskClient) -> None:
+def test_ids_and_paths_are_not_case_sensitive(task: TaskClient) -> None:
     body = task.completion(taskId=task.record.id.upper(), jobId=task.record.job_id.upper())
     assert task.ask("POST", f"{task.plan_path()}/events".upper(), body).status_code == 204
     assert task.record.result == "succeeded"
 
 
-# Who may
+# Credentials
 
 
-def test_other_credentials_that_may_too(task: TaskClient) -> None:
+def test_other_accepted_credentials(task: TaskClient) -> None:
     identity = task.emulator.credentials.issue(AZURE_DEVOPS)
     for headers in (basic(PAT), {"Authorization": f"Bearer {TOKEN}"}, basic(task.started.token, user="")):
         assert task.complete(headers=headers).status_code == 204
@@ -102,7 +102,7 @@ def test_other_credentials_that_may_too(task: TaskClient) -> None:
     assert [event.credential for event in task.record.events] == ["PAT", "token", "job token", "token"]
 
 
-def _unwelcome(task: TaskClient) -> list[dict[str, str]]:
+def _refused_headers(task: TaskClient) -> list[dict[str, str]]:
     other = task.emulator.start_wait_task("http://localhost/contoso")
     return [
         {"Authorization": ""},
@@ -118,8 +118,8 @@ def _unwelcome(task: TaskClient) -> list[dict[str, str]]:
     ]
 
 
-def test_everybody_else_is_refused_with_a_401(task: TaskClient) -> None:
-    for headers in _unwelcome(task):
+def test_all_other_credentials_are_refused_with_401(task: TaskClient) -> None:
+    for headers in _refused_headers(task):
         path = f"{task.plan_path()}/events"
         task.refused(401, "UnauthorizedRequestException", "POST", path, task.completion(), headers=headers)
 
@@ -136,7 +136,7 @@ def test_a_job_token_expires(clock: ManualClock) -> None:
     assert task.complete(headers=basic(PAT)).status_code == 204
 
 
-def test_a_job_token_opens_nothing_else(task: TaskClient) -> None:
+def test_outside_its_plan_a_job_token_is_valid_only_for_locations(task: TaskClient) -> None:
     assert task.ask("OPTIONS", "/contoso/_apis").status_code == 200
     assert task.ask("GET", "/contoso/_apis/resourceAreas").status_code == 200
     assert task.ask("GET", f"{PROJECT}/pipelines").status_code == 203
@@ -144,7 +144,7 @@ def test_a_job_token_opens_nothing_else(task: TaskClient) -> None:
     assert task.ask("OPTIONS", "/contoso/_apis").status_code == 203
 
 
-# What fits together
+# Matching IDs
 
 
 def test_an_unknown_plan(task: TaskClient) -> None:
@@ -159,7 +159,7 @@ def test_an_unknown_plan(task: TaskClient) -> None:
 UNREADABLE = 400, "VssPropertyValidationException"
 NOWHERE = 404, "ResourceNotFoundException"
 NO_PROJECT = 404, "ProjectDoesNotExistWithNameException"
-UNFIT_EVENTS: list[tuple[dict[str, Any], tuple[int, str]]] = [
+INVALID_EVENTS: list[tuple[dict[str, Any], tuple[int, str]]] = [
     ({"jobId": OTHER_GUID}, (404, "TaskOrchestrationJobNotFoundException")),
     ({"taskId": OTHER_GUID}, NOWHERE),
     ({"jobId": "job"}, UNREADABLE),
@@ -171,13 +171,13 @@ UNFIT_EVENTS: list[tuple[dict[str, Any], tuple[int, str]]] = [
 ]
 
 
-@pytest.mark.parametrize(("change", "refusal"), UNFIT_EVENTS)
-def test_events_that_do_not_fit(task: TaskClient, change: dict[str, Any], refusal: tuple[int, str]) -> None:
+@pytest.mark.parametrize(("change", "refusal"), INVALID_EVENTS)
+def test_invalid_events_are_refused(task: TaskClient, change: dict[str, Any], refusal: tuple[int, str]) -> None:
     task.refused(*refusal, "POST", f"{task.plan_path()}/events", task.completion(**change))
     assert task.record.events == ()
 
 
-UNFIT_BODIES: dict[tuple[str, str], list[object]] = {
+INVALID_BODIES: dict[tuple[str, str], list[object]] = {
     ("POST", "{plan}/events"): [[], "TaskCompleted"],
     ("POST", "{plan}/logs"): [{}, {"path": ""}, {"path": "x", "text": "y"}],
     ("POST", "{records}/{task}/feed"): [{}, {"value": []}, {"value": [1]}, {"value": ["x"], "count": 2}],
@@ -186,7 +186,7 @@ UNFIT_BODIES: dict[tuple[str, str], list[object]] = {
         *({"value": [{"id": OTHER_GUID, **change}]} for change in ({"state": "done"}, {"log": {"id": 1}}, {"log": 0})),
     ],
 }
-ELSEWHERE: list[tuple[str, str, object, tuple[int, str]]] = [
+INVALID_REQUESTS: list[tuple[str, str, object, tuple[int, str]]] = [
     ("POST", "{other_project}/events", {}, NO_PROJECT),
     ("POST", "{project_by_name}/events", {}, NO_PROJECT),
     ("POST", "{other_organization}/events", {}, NO_PROJECT),
@@ -196,12 +196,12 @@ ELSEWHERE: list[tuple[str, str, object, tuple[int, str]]] = [
     ("GET", "{plan}/events", None, (405, "MethodNotAllowedException")),
     ("GET", "{other_records}", None, NOWHERE),
     ("POST", "{records}/{other}/feed", {"value": ["x"]}, NOWHERE),
-    *[(method, path, body, UNREADABLE) for (method, path), bodies in UNFIT_BODIES.items() for body in bodies],
+    *[(method, path, body, UNREADABLE) for (method, path), bodies in INVALID_BODIES.items() for body in bodies],
 ]
 
 
-@pytest.mark.parametrize(("method", "path", "body", "refusal"), ELSEWHERE, ids=str)
-def test_requests_that_are_refused(
+@pytest.mark.parametrize(("method", "path", "body", "refusal"), INVALID_REQUESTS, ids=str)
+def test_invalid_requests_are_refused(
     task: TaskClient, method: str, path: str, body: object, refusal: tuple[int, str]
 ) -> None:
     places = {
@@ -220,10 +220,10 @@ def test_requests_that_are_refused(
     assert (task.record.events, task.record.log_lines, task.record.feed_lines) == ((), (), ())
 
 
-# The end of plans, and time
+# The end of plans, and timeouts
 
 
-def test_a_cancelled_plan_is_not_found_any_more(task: TaskClient) -> None:
+def test_a_canceled_plan_is_not_found(task: TaskClient) -> None:
     task.emulator.books.task_hub.end_plan(task.record.plan_id, "canceled")
 
     key = "TaskOrchestrationPlanNotFoundException"
@@ -232,7 +232,7 @@ def test_a_cancelled_plan_is_not_found_any_more(task: TaskClient) -> None:
     assert (task.record.result, task.record.ended_by, task.record.events) == ("canceled", "plan", ())
 
 
-def test_an_ended_plan_keeps_its_first_result_and_may_be_gone() -> None:
+def test_an_ended_plan_keeps_its_first_result_and_may_answer_410() -> None:
     task = TaskClient(Emulator(with_agentless(ended_plan_status=410)))
     hub = task.emulator.books.task_hub
     task.complete("failed")
@@ -255,7 +255,7 @@ def test_a_task_times_out(clock: ManualClock) -> None:
     assert (task.record.result, _effects(task)) == ("canceled", ["late"])
 
 
-# Faults, books, many at once
+# Faults, books, concurrency
 
 
 def test_faults_apply_to_events(task: TaskClient) -> None:
@@ -272,7 +272,7 @@ def test_faults_apply_to_events(task: TaskClient) -> None:
     assert (task.record.result, task.record.completions) == ("succeeded", 1)
 
 
-def test_no_token_is_in_the_books(task: TaskClient) -> None:
+def test_the_books_contain_no_tokens(task: TaskClient) -> None:
     token = task.started.token
     other = task.emulator.credentials.issue("https://management.azure.com")
     path = f"{task.records_path}/{task.record.id}/feed"
@@ -290,7 +290,7 @@ def test_no_token_is_in_the_books(task: TaskClient) -> None:
     assert [text for text in shown if "canary" in text] == []
 
 
-def test_many_completions_at_once() -> None:
+def test_concurrent_completions() -> None:
     task = TaskClient()
     with ThreadPoolExecutor(8) as pool:
         statuses = list(pool.map(lambda number: task.complete(RESULTS[number % 6]).status_code, range(60)))

@@ -1,4 +1,4 @@
-"""The Event Grid web hook, as the real extension answers it."""
+"""The Event Grid webhook answers as the real extension does."""
 
 import json
 import logging
@@ -117,16 +117,16 @@ WITHOUT_EVENTS: list[object] = [b"", b"{", b"\xff", 7, "text", None]
         *[("nobody", kind, b"not JSON", 404, "cannot find function: 'nobody'") for kind in (VALIDATION, None)],
         (None, NOTE, [EVENT], 404, "cannot find function: ''"),
         *[("text", VALIDATION, body, 500, "") for body in WITHOUT_A_CODE],
-        *[("text", NOTE, body, 500, "the body is ") for body in WITHOUT_EVENTS],
+        *[("text", NOTE, body, 500, "the body ") for body in WITHOUT_EVENTS],
         ("text", NOTE, [], 202, ""),
         *[("text", kind, [EVENT], 202, "") for kind in ("Unsubscribe", "unsubscribe")],
         *[("text", kind, [EVENT], 400, "") for kind in ("Else", None)],
         ("typed", NOTE, {**EVENT, "eventTime": "no time"}, 500, ""),
         ("fails_on_loop", NOTE, EVENT, 500, "stop it all"),
-        ("returns", NOTE, EVENT, 500, "function returns has no $return binding, and returned int"),
+        ("returns", NOTE, EVENT, 500, "function returns has no $return binding and must return None, got int"),
     ],
 )
-def test_requests_that_call_nothing_or_in_vain(
+def test_requests_that_call_no_function_or_fail(
     send: Send, module: ModuleType, name: str | None, kind: str | None, body: object, status: int, text: str
 ) -> None:
     response = send(name, body, kind)
@@ -157,7 +157,7 @@ def test_subscription_validation_answers_the_code(send: Send, module: ModuleType
 
 
 @pytest.mark.parametrize("body", [[EVENT], EVENT])
-def test_a_function_gets_the_events_text_indented(send: Send, module: ModuleType, body: object) -> None:
+def test_a_function_gets_the_event_as_indented_json(send: Send, module: ModuleType, body: object) -> None:
     response = send("text", body, "notification")
 
     assert (response.status_code, response.data) == (202, b"")
@@ -190,8 +190,8 @@ def test_one_failure_fails_the_request_with_the_first_text_in_order(
     assert sorted(module.calls) == sorted(names)
 
 
-def test_events_run_side_by_side(send: Send) -> None:
-    # Each waits for the other: one after the other, they would both fail.
+def test_the_events_of_a_request_run_concurrently(send: Send) -> None:
+    # Each call waits for the other, so both would fail if they ran one after another.
     assert send("meets", [EVENT, EVENT]).status_code == 202
 
 
@@ -233,7 +233,7 @@ def test_function_timeout_answers_in_time(module: ModuleType, caplog: pytest.Log
 
     assert (response.status_code, still_running) == (500, 0)
     assert response.text.startswith("Timeout: hangs was still running after 0.05 s")
-    # The first was running, the second waited for the only thread; both are told of once.
+    # The first call was running, the second waited for the only thread. Each is logged once.
     assert len([message for message in caplog.messages if "InvocationTimedOut" in message]) == 2
     assert len([message for message in caplog.messages if "Executed 'hangs'" in message]) == 2
 
@@ -258,14 +258,14 @@ def test_an_invocation_logs_one_line(send: Send, caplog: pytest.LogCaptureFixtur
     assert "Traceback" in caplog.text
 
 
-def test_a_stopping_host_takes_nothing(module: ModuleType) -> None:
+def test_a_stopping_host_accepts_no_events(module: ModuleType) -> None:
     host = Host(module)
     host.close()
     assert (post(host, "text", EVENT).status_code, module.calls) == (503, [])
 
 
 @pytest.mark.parametrize("name", ["hangs_on_loop", "hangs"])
-def test_closing_cancels_what_waits(module: ModuleType, name: str) -> None:
+def test_close_cancels_waiting_invocations(module: ModuleType, name: str) -> None:
     host = Host(module, threads=1)
     with ThreadPoolExecutor(1) as pool:
         answer = pool.submit(post, host, name, [{"n": 1}, {"n": 2}])
@@ -274,4 +274,4 @@ def test_closing_cancels_what_waits(module: ModuleType, name: str) -> None:
         module.release.set()
 
     assert still_running == (1 if name == "hangs" else 0)
-    assert (answer.result().status_code, answer.result().text) == (500, "cancelled: the host is stopping")
+    assert (answer.result().status_code, answer.result().text) == (500, "canceled: the host is stopping")

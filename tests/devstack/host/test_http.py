@@ -65,9 +65,9 @@ def aml_event(event: str) -> None:
     called.set()
 
 @app.event_grid_trigger(arg_name="event")
-async def fails_by_hand(event: str) -> None:
+async def fails_async(event: str) -> None:
     called.set()
-    raise RuntimeError("by hand")
+    raise RuntimeError("manual call")
 """
 
 
@@ -101,11 +101,11 @@ def test_a_function_sees_the_request(client: Client) -> None:
 
 
 @pytest.mark.parametrize(
-    ("method", "path", "status", "text", "said"),
+    ("method", "path", "status", "text", "logged"),
     [
-        ("POST", "/api/echo/fixed", 200, "höchst fixed", ""),  # a literal route goes before a parameter
+        ("POST", "/api/echo/fixed", 200, "höchst fixed", ""),  # a literal route has precedence over a parameter
         *[(method, "/api/plain", 200, method, "") for method in ("GET", "POST", "PUT", "DELETE", "PATCH", "OPTIONS")],
-        ("GET", "/api/echo/fixed", 404, "", ""),  # a wrong method: the host has no 405 for functions
+        ("GET", "/api/echo/fixed", 404, "", ""),  # a wrong method: the host never answers 405 for functions
         ("HEAD", "/api/echo/fixed", 404, "", ""),
         ("POST", "/api/echo/a/b", 404, "", ""),
         *[("GET", path, 404, "", "") for path in ("/api/unknown", "/plain", "/runtime/webhooks/other")],
@@ -114,20 +114,20 @@ def test_a_function_sees_the_request(client: Client) -> None:
         ("POST", "/admin/host/status", 405, "", ""),
         ("GET", "/admin/functions/Nightly", 405, "", ""),
         ("GET", "/api/fails", 500, "", "RuntimeError: the reason"),
-        ("GET", "/api/nothing", 500, "", "function nothing returned NoneType, not a func.HttpResponse or a str"),
+        ("GET", "/api/nothing", 500, "", "function nothing must return a func.HttpResponse or a str, got NoneType"),
     ],
 )
 def test_answers(
-    client: Client, caplog: pytest.LogCaptureFixture, method: str, path: str, status: int, text: str, said: str
+    client: Client, caplog: pytest.LogCaptureFixture, method: str, path: str, status: int, text: str, logged: str
 ) -> None:
     response = client.open(path, method=method)
 
     assert (response.status_code, response.text) == (status, text)
     assert response.headers.get("Allow") == ({"GET": "POST", "POST": "GET"}[method] if status == 405 else None)
-    assert said in caplog.text
+    assert logged in caplog.text
 
 
-def test_headers_cookies_and_bytes_come_back(client: Client) -> None:
+def test_headers_cookies_and_bytes_are_returned(client: Client) -> None:
     response = client.get("/api/cookies")
     assert response.data == b"\x00\x01"
     assert response.headers["X-One"] == "1"
@@ -146,7 +146,7 @@ def test_an_empty_route_prefix_and_no_timeout(module: ModuleType) -> None:
 
 
 @pytest.mark.parametrize("body", ['{"input": ""}', '{"input": "anything"}', "{}"])
-def test_a_timer_is_run_by_hand(client: Client, module: ModuleType, body: str) -> None:
+def test_a_timer_can_be_called_manually(client: Client, module: ModuleType, body: str) -> None:
     response = client.post("/admin/functions/nightly", data=body)
 
     assert (response.status_code, response.data) == (202, b"")
@@ -154,43 +154,43 @@ def test_a_timer_is_run_by_hand(client: Client, module: ModuleType, body: str) -
     assert module.calls == [(False, {"AdjustForDST": True})]
 
 
-def test_an_event_is_sent_by_hand(client: Client, module: ModuleType) -> None:
+def test_an_event_can_be_sent_manually(client: Client, module: ModuleType) -> None:
     event = {"id": "1", "data": {}}
     assert client.post("/admin/functions/aml_event", json={"input": json.dumps(event)}).status_code == 202
     assert module.called.wait(60)
     assert [json.loads(text) for text in module.calls] == [event]
 
 
-def test_a_failure_by_hand_is_only_in_the_log(module: ModuleType, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_failed_manual_call_is_only_in_the_log(module: ModuleType, caplog: pytest.LogCaptureFixture) -> None:
     host = Host(module)
-    response = Client(host).post("/admin/functions/fails_by_hand", json={"input": "{}"})
+    response = Client(host).post("/admin/functions/fails_async", json={"input": "{}"})
     assert module.called.wait(60)
     host.close()
 
     assert response.status_code == 202
-    assert [message for message in caplog.messages if message.endswith("RuntimeError: by hand")]
+    assert [message for message in caplog.messages if message.endswith("RuntimeError: manual call")]
 
 
 @pytest.mark.parametrize(
-    ("name", "body", "status", "said"),
+    ("name", "body", "status", "logged"),
     [
         ("aml_event", "", 400, ""),
         ("aml_event", "[]", 400, ""),
         ("aml_event", '{"input": {}}', 400, ""),
-        ("nobody", "", 400, ""),  # the body comes first
-        ("nobody", '{"input": ""}', 404, ""),
+        ("unknown", "", 400, ""),  # the body is checked first
+        ("unknown", '{"input": ""}', 404, ""),
         ("plain", '{"input": ""}', 400, ""),
         ("aml_event", '{"input": "canary-1"}', 202, "'aml_event' was not executed: its input is not JSON"),
     ],
 )
-def test_calls_by_hand_that_call_nothing(
-    client: Client, module: ModuleType, caplog: pytest.LogCaptureFixture, name: str, body: str, status: int, said: str
+def test_manual_calls_that_call_no_function(
+    client: Client, module: ModuleType, caplog: pytest.LogCaptureFixture, name: str, body: str, status: int, logged: str
 ) -> None:
     assert client.post(f"/admin/functions/{name}", data=body).status_code == status
-    assert (said in caplog.text, "canary" in caplog.text, module.calls) == (True, False, [])
+    assert (logged in caplog.text, "canary" in caplog.text, module.calls) == (True, False, [])
 
 
-def test_no_query_and_no_header_is_logged(client: Client, caplog: pytest.LogCaptureFixture) -> None:
+def test_queries_and_headers_are_not_logged(client: Client, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
     headers = {"x-functions-key": "canary-header", "x-seen": "canary-seen"}
     assert client.post("/api/echo/x?code=canary-query", headers=headers).status_code == 201

@@ -1,4 +1,4 @@
-"""What the host finds in a function app, and what it refuses to load."""
+"""The host indexes a function app, and refuses what the worker would not load."""
 
 from pathlib import Path
 
@@ -49,7 +49,7 @@ def test_functions_are_described_by_their_urls(tmp_path: Path) -> None:
 
     assert lines == [
         "aml_event: eventGridTrigger http://127.0.0.1:7071/runtime/webhooks/eventgrid?functionName=aml_event",
-        "nightly: timerTrigger http://127.0.0.1:7071/admin/functions/nightly (POST, by hand)",
+        "nightly: timerTrigger http://127.0.0.1:7071/admin/functions/nightly (POST, manual call)",
         "run: httpTrigger http://127.0.0.1:7071/v1/runs/{id} (DELETE, GET)",
         "anything: httpTrigger http://127.0.0.1:7071/v1/anything (any method)",
     ]
@@ -60,7 +60,7 @@ def test_functions_are_described_by_their_urls(tmp_path: Path) -> None:
     [
         ("other = func.FunctionApp()", "more than one function app: app, other"),
         ("alias = app", "more than one function app: alias, app"),
-        ("del app", "holds no azure.functions.FunctionApp"),
+        ("del app", "does not contain an azure.functions.FunctionApp"),
         (
             "@app.event_grid_trigger(arg_name='event')\ndef f(): ...",
             "cannot load the f function: it has no parameter for binding event",
@@ -71,11 +71,11 @@ def test_functions_are_described_by_their_urls(tmp_path: Path) -> None:
         ),
         (
             "@app.event_grid_trigger(arg_name='event')\ndef f(event: int): ...",
-            "cannot load the f function: a eventGridTrigger gives no int for parameter event",
+            "cannot load the f function: eventGridTrigger does not support the type int of parameter event",
         ),
         (
             "@app.event_grid_trigger(arg_name='event')\ndef f(event: 'list[str]'): ...",
-            "cannot load the f function: a eventGridTrigger gives no list for parameter event",
+            "cannot load the f function: eventGridTrigger does not support the type list of parameter event",
         ),
         (
             """
@@ -83,11 +83,11 @@ def test_functions_are_described_by_their_urls(tmp_path: Path) -> None:
             @app.event_grid_trigger(arg_name='event')
             def f(event: str, q: func.Out[str]): ...
             """,
-            "cannot load the f function: the stand-in host has no queue binding (q)",
+            "cannot load the f function: the stand-in host does not support queue bindings (q)",
         ),
         (
             "@app.route('a-{b}')\ndef f(req: func.HttpRequest) -> str: ...",
-            "route 'api/a-{b}': the stand-in host cannot match 'a-{b}'",
+            "route 'api/a-{b}': the stand-in host does not support the segment 'a-{b}'",
         ),
     ],
 )
@@ -98,11 +98,11 @@ def test_an_app_that_the_worker_would_not_load(tmp_path: Path, text: str, messag
     assert message in str(caught.value)
 
 
-def test_an_app_may_be_indexed_again_but_a_name_used_once_only(tmp_path: Path) -> None:
+def test_an_app_can_be_indexed_again_but_names_must_be_unique(tmp_path: Path) -> None:
     app = find_app(import_app(tmp_path, EVERY_TRIGGER))
     assert index_app(app) == index_app(app)
 
-    twice = '@app.function_name("aml_event")\n@app.timer_trigger("t", "0 0 0 * * *")\ndef again(t): ...'
-    app = find_app(import_app(tmp_path, EVERY_TRIGGER + twice))
+    duplicate = '@app.function_name("aml_event")\n@app.timer_trigger("t", "0 0 0 * * *")\ndef again(t): ...'
+    app = find_app(import_app(tmp_path, EVERY_TRIGGER + duplicate))
     with pytest.raises(ValueError, match="Function aml_event does not have a unique"):
         index_app(app)

@@ -1,4 +1,4 @@
-"""The host on a port, in this process."""
+"""The host, served on a port in this process."""
 
 import threading
 from pathlib import Path
@@ -30,7 +30,7 @@ def module(tmp_path: Path) -> ModuleType:
     return import_app(tmp_path, APP)
 
 
-def test_a_running_invocation_is_answered_before_the_end(module: ModuleType) -> None:
+def test_a_running_invocation_is_answered_before_the_host_stops(module: ModuleType) -> None:
     answers: list[str] = []
     with serve(Host(module)) as served:
         caller = threading.Thread(

@@ -27,7 +27,7 @@ def write(directory: Path, name: str, content: object) -> Path:
         ('\ufeff{"Values": {"A": "ä"}}', {"A": "ä"}),  # with a byte order mark
     ],
 )
-def test_values_enter_the_environment_unless_they_are_set(
+def test_values_are_added_to_the_environment_unless_already_set(
     tmp_path: Path, content: object, values: dict[str, str]
 ) -> None:
     if content is not None:
@@ -46,13 +46,13 @@ def test_values_enter_the_environment_unless_they_are_set(
     [
         ('{"Values": {"A": "canary-1",}', "not JSON: "),
         ('{"Values": {"A": "canary-1" "B": ""}}', "at line 1 column 29"),
-        (["canary-1"], "must hold a JSON object"),
+        (["canary-1"], "must contain a JSON object"),
         ({"IsEncrypted": True, "Values": {"A": "canary-1"}}, "is encrypted (IsEncrypted is true)"),
         ({"Values": ["canary-1"]}, '"Values" must be an object'),
         ({"Values": {"A": "canary-1", "B": 7, "C": True}}, "must be strings (in quotes): B, C"),
     ],
 )
-def test_a_broken_file_is_one_line_without_values(tmp_path: Path, content: object, message: str) -> None:
+def test_an_invalid_file_is_reported_in_one_line_without_values(tmp_path: Path, content: object, message: str) -> None:
     write(tmp_path, "local.settings.json", content)
     environ: dict[str, str] = {}
 
@@ -97,25 +97,25 @@ def test_host_json(tmp_path: Path, content: object, seconds: float | None, prefi
     [
         ({"functionTimeout": "5 minutes"}, "functionTimeout must be"),
         ({"functionTimeout": 300}, "functionTimeout must be"),
-        ({"functionTimeout": "00:00:00"}, "longer than nothing"),
+        ({"functionTimeout": "00:00:00"}, "longer than 0 seconds"),
         ({"extensions": []}, "extensions must be an object"),
-        ({"extensions": {"http": {"routePrefix": None}}}, "routePrefix must be a text"),
+        ({"extensions": {"http": {"routePrefix": None}}}, "routePrefix must be a string"),
         ("[", "host.json is not JSON"),
     ],
 )
-def test_a_broken_host_json_is_refused(tmp_path: Path, content: object, message: str) -> None:
+def test_an_invalid_host_json_is_refused(tmp_path: Path, content: object, message: str) -> None:
     write(tmp_path, "host.json", content)
     with pytest.raises(InvalidSettingsFile, match=message):
         read_host_settings(tmp_path)
 
 
 @pytest.mark.parametrize("text", ["0", "-3", "many", "", "1.5", "3", None])
-def test_a_thread_count_that_is_unusable_is_said_and_the_default_taken(
+def test_an_invalid_thread_count_is_logged_and_the_default_used(
     text: str | None, caplog: pytest.LogCaptureFixture
 ) -> None:
     default = min(32, (os.cpu_count() or 1) + 4)
-    said = [f"PYTHON_THREADPOOL_THREAD_COUNT must be a whole number from 1; taking {default}"]
+    warning = f"PYTHON_THREADPOOL_THREAD_COUNT must be a whole number of at least 1; using {default}"
 
     environment = {} if text is None else {"PYTHON_THREADPOOL_THREAD_COUNT": text}
     assert thread_count(environment) == (3 if text == "3" else default)
-    assert caplog.messages == ([] if text in {"3", None} else said)
+    assert caplog.messages == ([] if text in {"3", None} else [warning])

@@ -1,4 +1,4 @@
-"""The client beside the fake that stands for it, its preview, and one pipeline name in many projects."""
+"""The client and the fake that replaces it in other tests, previews, and the same pipeline name in several projects."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -33,7 +33,7 @@ MODEL = RunRequest("https://dev.azure.com/contoso", "mlops", 11, "main", {"runId
 
 @dataclass
 class Stand:
-    """The client and the emulator, or the fake; the server's clock is ``SKEW`` ahead of ours."""
+    """The client with the emulator, or the fake. The server's clock is ``SKEW`` ahead of ours."""
 
     clock: ManualClock
     pipelines: PipelinesClient | FakePipelines
@@ -45,7 +45,7 @@ class Stand:
         return self.clock() + timedelta(seconds=10)
 
     def found(self, since: timedelta, until: timedelta) -> list[int]:
-        """The runs from this long before to this long after the present moment, by our clock."""
+        """Return the IDs of the runs between two times, relative to now by our clock."""
         now = self.clock()
         return [run.id for run in self.pipelines.find_runs(self.request, now + since, now + until, self.deadline)]
 
@@ -76,18 +76,18 @@ def stand(request: pytest.FixtureRequest, clock: ManualClock) -> Stand:
 class TestBoth:
     SECOND = timedelta(seconds=1)
 
-    def test_a_run_is_found_in_the_time_of_the_servers_clock(self, stand: Stand) -> None:
+    def test_a_run_is_found_by_the_time_of_the_servers_clock(self, stand: Stand) -> None:
         run = stand.pipelines.run(stand.request, stand.deadline)
         assert stand.found(timedelta(), SKEW) == [run.id]
         assert stand.found(timedelta(), SKEW - self.SECOND) == []
         assert stand.found(SKEW + self.SECOND, SKEW * 2) == []
 
-    def test_one_with_other_parameters_is_not(self, stand: Stand) -> None:
+    def test_a_run_with_other_parameters_is_not_found(self, stand: Stand) -> None:
         other = replace(stand.request, parameters={"runId": "other", "experimentName": "train"})
         stand.pipelines.run(other, stand.deadline)
         assert stand.found(-SKEW, SKEW) == []
 
-    def test_one_whose_answer_was_lost_is(self, stand: Stand) -> None:
+    def test_a_run_whose_answer_was_lost_is_found(self, stand: Stand) -> None:
         stand.lose_an_answer()
         with pytest.raises(AnswerLost):
             stand.pipelines.run(stand.request, stand.deadline)
@@ -106,7 +106,7 @@ class TestPreview:
         assert isinstance(stand.pipelines, PipelinesClient)
         return stand.pipelines.preview(replace(stand.request, **changes), stand.deadline)
 
-    def test_the_yaml_that_would_run(self, client_stand: Stand, emulator: Emulator) -> None:
+    def test_a_preview_returns_the_yaml_that_would_run(self, client_stand: Stand, emulator: Emulator) -> None:
         document = yaml.safe_load(self.preview(client_stand, pipeline="model-evaluation"))
         assert {"script": "echo runId=r"} in document["stages"][0]["jobs"][0]["steps"]
         (asked,) = [request for request in emulator.books.requests if request.method == "POST"]
@@ -120,7 +120,9 @@ class TestPreview:
             ({"pipeline": "model-evaluations"}, "did you mean 'model-evaluation'", True),
         ],
     )
-    def test_what_is_refused(self, client_stand: Stand, changes: dict[str, Any], words: str, not_found: bool) -> None:
+    def test_a_preview_can_be_refused(
+        self, client_stand: Stand, changes: dict[str, Any], words: str, not_found: bool
+    ) -> None:
         with pytest.raises(RequestRefused, match=words) as caught:
             self.preview(client_stand, **changes)
         assert caught.value.not_found is not_found
@@ -135,7 +137,7 @@ class TestPreview:
             ({"status": 200, "body": {}}, RequestNotSent),
         ],
     )
-    def test_no_answer_leaves_a_doubt(
+    def test_a_failed_preview_never_counts_as_a_lost_answer(
         self, client_stand: Stand, emulator: Emulator, seen: dict[str, Any], error: type[AzureDevOpsError]
     ) -> None:
         emulator.plan(Fault(accept=False, match=Match(path="/preview$"), **seen))
@@ -143,7 +145,7 @@ class TestPreview:
             self.preview(client_stand)
 
 
-def test_a_run_is_tagged_and_cancelled(client_stand: Stand, emulator: Emulator) -> None:
+def test_a_run_is_tagged_and_canceled(client_stand: Stand, emulator: Emulator) -> None:
     pipelines, request, deadline = client_stand.pipelines, client_stand.request, client_stand.deadline
     run = pipelines.run(request, deadline)
     pipelines.tag(request, run, ["aml-run:r", "model:a b:1", "event:ü"], deadline)
@@ -157,7 +159,7 @@ def test_a_run_is_tagged_and_cancelled(client_stand: Stand, emulator: Emulator) 
     ]
 
 
-def test_the_pipelines_that_the_app_may_see(client_stand: Stand, emulator: Emulator) -> None:
+def test_the_pipelines_of_the_project_are_listed(client_stand: Stand, emulator: Emulator) -> None:
     assert isinstance(client_stand.pipelines, PipelinesClient)
     pipelines = client_stand.pipelines.list_pipelines(client_stand.request, client_stand.deadline)
     assert pipelines[r"\mlops\release\smoke-test"] == 13
@@ -168,7 +170,7 @@ IDS = {("contoso", "mlops"): 1, ("contoso", "research"): 2, ("fabrikam", "mlops"
 
 
 class Organizations:
-    """A transport to two organizations of two projects, each with a pipeline of the same name and an id of its own."""
+    """A transport to two organizations with two projects each. All have a pipeline of the same name, but another ID."""
 
     def __init__(self) -> None:
         self.started: list[str] = []
@@ -182,7 +184,7 @@ class Organizations:
         return HttpResponse(200, {}, json.dumps({"id": 100, "url": "https://x"}).encode())
 
 
-def test_one_name_in_two_projects_of_two_organizations_is_four_pipelines() -> None:
+def test_the_same_name_in_four_projects_is_four_pipelines() -> None:
     organizations = Organizations()
     client = PipelinesClient(pat_from_environment(lambda: secret("pat")), organizations, clock=(clock := ManualClock()))
     wanted = []

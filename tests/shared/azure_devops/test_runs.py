@@ -1,4 +1,4 @@
-"""Requests and answers of Azure DevOps as plain data: the whole error table by value."""
+"""The requests and answers of Azure DevOps as plain data, including the whole error table."""
 
 import json
 from collections.abc import Callable
@@ -54,7 +54,7 @@ def refusal(message: str) -> dict[str, Any]:
 
 
 class TestRequests:
-    def test_run_with_everything(self) -> None:
+    def test_a_run_request_with_all_fields(self) -> None:
         request = run_pipeline(FULL, 12)
         url = f"{ORG}/ML%20Ops/_apis/pipelines/12/runs?pipelineVersion=3&api-version=7.1"
         assert (request.method, request.url) == ("POST", url)
@@ -67,12 +67,12 @@ class TestRequests:
             "stagesToSkip": ["slow"],
         }
 
-    def test_run_with_nothing(self) -> None:
+    def test_a_minimal_run_request(self) -> None:
         request = run_pipeline(PLAIN, 7)
         assert request.headers("Basic x")["X-TFS-FedAuthRedirect"] == "Suppress"
         assert (request.url, request.body) == (f"{ORG}/mlops/_apis/pipelines/7/runs?api-version=7.1", b"{}")
 
-    def test_preview_is_the_same_request_at_another_address(self) -> None:
+    def test_a_preview_is_the_same_request_at_another_url(self) -> None:
         run, preview = run_pipeline(FULL, 12), preview_run(FULL, 12)
         assert (preview.method, preview.url) == ("POST", run.url.replace("/runs?", "/preview?"))
         body = json.loads(preview.body or b"")
@@ -90,7 +90,7 @@ class TestRequests:
         assert list_pipelines(PLAIN, None).url == f"{ORG}/mlops/_apis/pipelines?$top=1000&api-version=7.1"
         assert "continuationToken=a%2Fb" in list_pipelines(PLAIN, "a/b").url
 
-    def test_list_builds_orders_by_queue_time_so_that_min_time_means_it(self) -> None:
+    def test_list_builds_filters_by_queue_time(self) -> None:
         since = datetime(2026, 11, 20, 12, 0, 0, 5, UTC)
         url = list_builds(FULL, 12, since, since + timedelta(seconds=90), None).url
         assert "definitions=12&minTime=2026-11-20T12%3A00%3A00.000005Z&maxTime=2026-11-20T12%3A01%3A30.000005Z" in url
@@ -104,7 +104,7 @@ class TestRequests:
         assert request.url == f"{ORG}/mlops/_apis/build/builds/99?api-version=7.1"
 
     @pytest.mark.parametrize("request_", [FULL, PLAIN])
-    def test_the_journal_gives_the_same_request_back(self, request_: RunRequest) -> None:
+    def test_a_request_is_read_back_unchanged_from_json(self, request_: RunRequest) -> None:
         assert RunRequest.from_json(request_.to_json()) == request_
 
 
@@ -152,7 +152,7 @@ class TestDecipher:
     def test_documents(self, status: int) -> None:
         assert decipher(response(status, {"id": 5})) == {"id": 5}
 
-    def test_the_servers_words_are_cut_and_on_one_line(self) -> None:
+    def test_the_servers_message_is_shortened_to_one_line(self) -> None:
         with pytest.raises(RequestRefused, match=r"\A.{1,600}\Z"):
             decipher(response(400, refusal("a\nb\r\n" + "x" * 5000)))
 
@@ -196,7 +196,7 @@ API = {"id": 5, "url": "https://api"}
 
 class TestAnswers:
     @pytest.mark.parametrize("links", [None, [], {}, {"web": None}, {"web": {"href": None}}])
-    def test_of_a_run_the_page_for_people_is_preferred(self, links: object) -> None:
+    def test_the_web_page_of_a_run_is_preferred(self, links: object) -> None:
         assert read_run(API | {"_links": {"web": {"href": "https://page"}}}) == Run(5, "https://page")
         assert read_run(API | {"_links": links}) == Run(5, "https://api")
 
@@ -222,7 +222,9 @@ class TestAnswers:
         ],
         ids=["run", "preview", "pipelines", "builds"],
     )
-    def test_anything_else_is_a_lost_answer(self, read: Callable[[object], object], documents: list[object]) -> None:
+    def test_an_unexpected_document_is_a_lost_answer(
+        self, read: Callable[[object], object], documents: list[object]
+    ) -> None:
         for document in documents:
             with pytest.raises(AnswerLost):
                 read(document)
@@ -233,7 +235,7 @@ class TestBuildsAnswer:
         carried = {"templateParameters": {"runId": "r", "filledIn": "default"}, "parameters": '{"V": "x", "W": "y"}'}
         return {"id": 31, "url": "u", "sourceBranch": "refs/heads/main"} | carried | changes
 
-    def test_builds_that_carry_all_that_was_sent_in_their_order(self) -> None:
+    def test_builds_that_match_the_request_keep_their_order(self) -> None:
         document = {"value": [self.build(id=9), self.build(id=4, tags=["a"])]}
         assert read_matching_runs(document, UNCORRELATED) == [Run(9, "u"), Run(4, "u", ("a",))]
 
@@ -247,7 +249,7 @@ class TestBuildsAnswer:
             {"sourceBranch": "refs/heads/dev"},
         ],
     )
-    def test_a_build_that_differs(self, changes: dict[str, Any]) -> None:
+    def test_a_build_that_differs_does_not_match(self, changes: dict[str, Any]) -> None:
         assert read_matching_runs({"value": [self.build(**changes)]}, UNCORRELATED) == []
 
     @pytest.mark.parametrize(
@@ -264,7 +266,7 @@ class TestBuildsAnswer:
             ("", None, False),
         ],
     )
-    def test_names_are_compared_without_case_and_values_by_meaning(
+    def test_names_are_compared_without_case_and_values_normalized(
         self, sent: str, carried: object, same: bool
     ) -> None:
         request = RunRequest(ORG, "p", 1, parameters={"Flag": sent})
@@ -272,8 +274,8 @@ class TestBuildsAnswer:
         assert bool(found) is same
 
     @pytest.mark.parametrize(("carried", "found"), [("the key", True), ("another", False), (None, False)])
-    def test_a_correlation_parameter_alone_decides(self, carried: object, found: bool) -> None:
-        """Azure DevOps may spell the others in a way that we do not know."""
+    def test_only_the_correlation_parameter_is_compared(self, carried: object, found: bool) -> None:
+        """Azure DevOps may return other parameters in a spelling that we do not know."""
         request = replace(FULL, parameters={"runId": "sent", "key": "the key"}, correlation_parameter="key")
-        build = self.build(templateParameters={"runId": "respelt", "key": carried}, sourceBranch="refs/heads/x")
+        build = self.build(templateParameters={"runId": "respelled", "key": carried}, sourceBranch="refs/heads/x")
         assert bool(read_matching_runs({"value": [build]}, request)) is found

@@ -1,4 +1,4 @@
-"""Reading an event: both schemas, every spelling, and what is not an event."""
+"""Tests of parse_event: both schemas, every spelling, and what is not an event."""
 
 import json
 from dataclasses import replace
@@ -25,7 +25,7 @@ def test_both_schemas_give_the_same_event() -> None:
 
 
 @pytest.mark.parametrize("key", ["specversion", "specVersion", "SPECVERSION"])
-def test_cloud_events_are_told_by_their_version_however_spelt(key: str) -> None:
+def test_cloud_events_are_recognized_by_specversion_in_any_spelling(key: str) -> None:
     document = json.loads(cloud_event_text("RunCompleted", {}))
     del document["specversion"]
     assert parse_event(json.dumps(document | {key: "1.0"})).schema == CLOUD_EVENTS_SCHEMA
@@ -36,7 +36,7 @@ def test_cloud_events_are_told_by_their_version_however_spelt(key: str) -> None:
     [
         ("2017-06-26T18:41:00.9584103Z", datetime(2017, 6, 26, 18, 41, 0, 958410, UTC)),
         ("2019-10-18T19:29:55+02:00", datetime(2019, 10, 18, 19, 29, 55, tzinfo=timezone(timedelta(hours=2)))),
-        ("2019-10-18T19:29:55", None),  # no offset: which moment it is, is not known
+        ("2019-10-18T19:29:55", None),  # without an offset, the moment is unknown
         ("yesterday", None),
         (None, None),
         (5, None),
@@ -61,7 +61,7 @@ def test_times(text: object, expected: datetime | None) -> None:
         ({"topic": "my-topic", "eventTime": None}, {"source": "my-topic", "workspace": None, "time": None}),
     ],
 )
-def test_the_envelope_names_the_workspace_if_the_source_is_one(
+def test_the_envelope_contains_the_workspace_if_the_source_is_one(
     changes: dict[str, object], expected: dict[str, object]
 ) -> None:
     envelope = parse_event(event_text("RunCompleted", {}, **changes)).envelope()
@@ -74,23 +74,23 @@ def test_the_envelope_names_the_workspace_if_the_source_is_one(
     [
         ("", "not JSON"),
         ("{", "not JSON"),
-        ("[]", "one JSON object, not an array"),
-        ('"text"', "one JSON object, not text"),
-        ('""', "not an empty text"),
-        ("true", "not a boolean"),
-        ("1", "not a number"),
-        ("null", "not nothing"),
+        ("[]", "one JSON object, got a list"),
+        ('"text"', "one JSON object, got a string"),
+        ('""', "got an empty string"),
+        ("true", "got a boolean"),
+        ("1", "got a number"),
+        ("null", "got nothing"),
         ('{"a": NaN}', "NaN is not a JSON value"),
         ('{"a": ' + "9" * 5000 + "}", "not JSON"),
         ("[" * 200_000, "nested too deeply"),
         ('{"a": "\\ud800"}', "surrogate"),
         ('{"a": "\ud800"}', "surrogate"),
-        ("{}", "'id' must be a text that is not empty, not nothing"),
-        (event_text("RunCompleted", {}, id=" "), "'id' must be a text that is not empty, not an empty text"),
-        (event_text("RunCompleted", {}, topic=7), "'topic' must be a text that is not empty, not a number"),
-        (event_text("RunCompleted", [1]), "'data' must be an object, not an array"),
-        (cloud_event_text("RunCompleted", {}, source={}), "'source' must be a text that is not empty, not an object"),
-        ('{"eventType": "x"}', "'id' .*'topic' .*'data' "),  # all that is missing is said at once
+        ("{}", "'id' must be a string that is not empty, got nothing"),
+        (event_text("RunCompleted", {}, id=" "), "'id' must be a string that is not empty, got an empty string"),
+        (event_text("RunCompleted", {}, topic=7), "'topic' must be a string that is not empty, got a number"),
+        (event_text("RunCompleted", [1]), "'data' must be an object, got a list"),
+        (cloud_event_text("RunCompleted", {}, source={}), "'source' must be a string that is not empty, got an object"),
+        ('{"eventType": "x"}', "'id' .*'topic' .*'data' "),  # every missing key is reported at once
     ],
 )
 def test_what_is_not_an_event(raw: str, reason: str) -> None:
@@ -98,7 +98,7 @@ def test_what_is_not_an_event(raw: str, reason: str) -> None:
         parse_event(raw)
 
 
-def test_samples_are_different_events_in_the_schema_that_their_name_says() -> None:
+def test_samples_are_different_events_in_the_schema_of_their_file_name() -> None:
     events = {name: parse_event(sample_text(name)) for name in sample_names()}
     for name, event in events.items():
         assert event.schema == (CLOUD_EVENTS_SCHEMA if name.endswith(".cloud") else EVENT_GRID_SCHEMA), name

@@ -1,4 +1,4 @@
-"""Proxies and certificates come from the environment, for Azure DevOps and for Azure Tables alike."""
+"""Proxies and certificates come from the environment, both for Azure DevOps and for Azure Tables."""
 
 from contextlib import closing
 from pathlib import Path
@@ -8,7 +8,7 @@ import pytest
 from shared.errors import JournalUnavailable
 from shared.http.environment import environment_settings
 from shared.journal.records import JournalKey
-from shared.journal.tables import retry_policy as tables_patience
+from shared.journal.tables import retry_policy
 from shared.journal.tables.store import TablesStore
 from tests.support.journal.stores import no_identity
 from tests.support.services.raw_server import answering, server
@@ -25,9 +25,7 @@ def bare_environment(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name, raising=False)
 
 
-def test_a_proxy_but_for_the_hosts_that_need_none_and_a_company_s_authority(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_proxies_exceptions_and_certificates_are_read(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     settings = environment_settings("https://dev.azure.com/contoso/_apis?x=y")
     assert (dict(settings["proxies"]), settings["verify"]) == ({}, True)
     monkeypatch.setenv("https_proxy", "http://proxy:3128")
@@ -38,8 +36,8 @@ def test_a_proxy_but_for_the_hosts_that_need_none_and_a_company_s_authority(
     assert "https" not in environment_settings("https://account.table.core.windows.net/t")["proxies"]
 
 
-def test_azure_tables_are_asked_through_the_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tables_patience, "PAUSES_SECONDS", ())
+def test_azure_tables_uses_the_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(retry_policy, "PAUSES_SECONDS", ())
     seen: list[bytes] = []
     connection = "AccountName=a;AccountKey=canaryAccountKey;TableEndpoint=https://storage.invalid/a"
     with server(answering(UNAVAILABLE, seen)) as proxy:

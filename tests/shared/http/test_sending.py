@@ -1,4 +1,4 @@
-"""How long a request may take, what is tried again, and when the gate is looked at."""
+"""The time for a request, the retries, and the checks of the throttle gate."""
 
 from datetime import timedelta
 
@@ -15,7 +15,7 @@ OK = HttpResponse(200, {}, b"{}")
 
 
 class Stand:
-    """A sender over a transport that notes the time it is given, and finds no connection as often as it is told."""
+    """A sender with a transport that records its timeouts and fails to connect ``failures`` times."""
 
     def __init__(self, clock: ManualClock) -> None:
         self.clock = clock
@@ -55,7 +55,7 @@ def stand(clock: ManualClock) -> Stand:
         (60, 3, [15, 15, 15, 15]),
     ],
 )
-def test_a_request_may_take_what_is_left_and_15_seconds_at_most(
+def test_a_request_may_take_the_remaining_time_but_at_most_15_seconds(
     stand: Stand, left: float, failures: int, given: list[float]
 ) -> None:
     stand.failures = failures
@@ -66,17 +66,17 @@ def test_a_request_may_take_what_is_left_and_15_seconds_at_most(
 @pytest.mark.parametrize(
     ("left", "failures", "sent"),
     [(0.19, 0, 0), (-5, 0, 0), (0.44, 1, 1), (60, 4, 4)],
-    ids=["no time", "long past", "no time for a second try", "four tries"],
+    ids=["no time", "long past", "no time for a second attempt", "four attempts"],
 )
-def test_it_is_not_sent(stand: Stand, left: float, failures: int, sent: int) -> None:
+def test_a_request_is_not_sent_without_enough_time(stand: Stand, left: float, failures: int, sent: int) -> None:
     stand.failures = failures
     with pytest.raises(RequestNotSent):
         stand.send(left)
     assert len(stand.given) == sent
 
 
-def test_the_gate_is_looked_at_before_every_try(stand: Stand) -> None:
-    """Another thread may have been asked for a pause while this one waited to try again."""
+def test_the_gate_is_checked_before_every_attempt(stand: Stand) -> None:
+    """While this thread waits to try again, another thread may have received a request for a pause."""
     stand.failures = 1
     stand.closed_while_asleep = 30
     with pytest.raises(Throttled):

@@ -1,4 +1,4 @@
-"""The thin half that sends: what surely was not sent, what may have been, and what never travels."""
+"""The transport: requests that were certainly not sent, requests that may have been, and what is never sent."""
 
 import gzip
 import json
@@ -37,10 +37,10 @@ KEPT_OPEN = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nX-Odd-CASE: v\r\nConnection: close\r\n\r\n{}"
 
 
-def test_what_is_sent_and_what_comes_back(
+def test_a_request_and_its_answer(
     transport: RequestsTransport, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """An entry in .netrc does not replace the credential, and a cookie is not kept."""
+    """An entry in .netrc does not replace the credential, and cookies are not stored."""
     netrc = tmp_path / "netrc"
     netrc.write_text(f"machine 127.0.0.1 login somebody password {secret('netrc')}\n")
     monkeypatch.setenv("NETRC", str(netrc))
@@ -76,7 +76,7 @@ def test_redirects_are_not_followed(transport: RequestsTransport) -> None:
         assert get(transport, url).status == 302
 
 
-def test_the_connection_is_used_again(transport: RequestsTransport) -> None:
+def test_the_connection_is_reused(transport: RequestsTransport) -> None:
     peers: list[object] = []
 
     def serve(connection: socket.socket) -> None:
@@ -91,15 +91,13 @@ def test_the_connection_is_used_again(transport: RequestsTransport) -> None:
     assert len(peers) == 1
 
 
-def test_each_organization_is_asked_at_its_own_server(transport: RequestsTransport) -> None:
+def test_each_organization_has_its_own_connections(transport: RequestsTransport) -> None:
     with server(answering(OK.replace(b"{}", b" 1"))) as one, server(answering(OK.replace(b"{}", b" 2"))) as other:
         bodies = [get(transport, url).body.strip() for url in (one, other, one)]
     assert bodies == [b"1", b"2", b"1"]
 
 
-def test_a_proxy_is_used_and_sees_whole_addresses(
-    transport: RequestsTransport, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_proxy_is_used_and_gets_complete_urls(transport: RequestsTransport, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[bytes] = []
     with server(answering(OK, seen)) as proxy:
         monkeypatch.setenv("http_proxy", proxy.removesuffix("/contoso"))
@@ -111,7 +109,7 @@ def test_a_proxy_is_used_and_sees_whole_addresses(
     ]
 
 
-def test_a_compressed_answer_is_unpacked_and_repeated_headers_are_joined(transport: RequestsTransport) -> None:
+def test_a_compressed_answer_is_decompressed_and_repeated_headers_are_joined(transport: RequestsTransport) -> None:
     packed = gzip.compress(b'{"id": 7}')
     head = b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nWarning: one\r\nWarning: two\r\nConnection: close\r\n"
     with server(answering(head + b"Content-Length: %d\r\n\r\n" % len(packed) + packed)) as url:
@@ -134,7 +132,7 @@ def silence(connection: socket.socket) -> None:
         silence,
     ],
 )
-def test_once_the_body_was_begun_the_answer_is_lost(transport: RequestsTransport, serve: Serve) -> None:
+def test_an_error_after_the_body_has_started_is_a_lost_answer(transport: RequestsTransport, serve: Serve) -> None:
     with server(serve) as url, pytest.raises(AnswerLost, match="the answer was lost: POST http://127"):
         post(transport, url, timeout_seconds=1 if serve is silence else 30)
 
@@ -156,8 +154,8 @@ def test_a_get_that_finds_no_answer_is_not_sent_again(transport: RequestsTranspo
         None,
     ],
 )
-def test_where_there_is_no_connection_it_surely_was_not_sent(transport: RequestsTransport, address: str | None) -> None:
-    """The last is a server that does not speak TLS. Messages hold no query and no credential."""
+def test_a_request_without_a_connection_was_not_sent(transport: RequestsTransport, address: str | None) -> None:
+    """The last case is a server without TLS. Messages contain neither the query nor a credential."""
     with server(lambda connection: connection.sendall(b"this is not TLS")) as url:
         address = address or url.replace("http:", "https:")
         with pytest.raises(NextstageError, match="no connection: POST") as caught:
@@ -182,10 +180,10 @@ def test_connecting_and_reading_share_the_time(
     assert given == [(connect, read)]
 
 
-def test_every_exception_of_requests_is_one_of_ours(
+def test_every_exception_of_requests_is_translated(
     transport: RequestsTransport, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Foreign exceptions are translated at the edge; this finds a new one when the library grows one."""
+    """If a new version of the library adds an exception, this test covers it too."""
     exceptions = [
         value
         for value in vars(requests.exceptions).values()

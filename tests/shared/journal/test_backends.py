@@ -1,4 +1,4 @@
-"""The registry of journals: a row is all that a new kind takes, and nobody pays for a kind that is not used."""
+"""The registry of journal backends: a new backend takes one row, and unused backends are not imported."""
 
 import json
 import os
@@ -45,7 +45,7 @@ print(app.relay.deliver("{nonsense").decisions[0].outcome)
 
 
 class Copy:
-    """A copy of the project whose journal is a toy."""
+    """A copy of the project with an additional journal backend."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -71,7 +71,7 @@ class Copy:
         )
 
 
-def test_a_new_kind_of_journal_takes_its_module_and_one_row(tmp_path: Path) -> None:
+def test_a_new_backend_takes_a_module_and_one_row(tmp_path: Path) -> None:
     copy, journal = Copy(tmp_path), f"toy:{tmp_path / 'journal.toy'}"
     assert copy.run("-c", DELIVER, journal=journal).stdout == "parked\n"
     (record,) = json.loads(copy.run("manage.py", "journal", "--json", journal=journal).stdout)
@@ -90,7 +90,7 @@ def test_a_new_kind_of_journal_takes_its_module_and_one_row(tmp_path: Path) -> N
         ("UseDevelopmentStorage=true", ("shared.journal.sqlite",)),
     ],
 )
-def test_what_another_kind_needs_is_not_imported(tmp_path: Path, journal: str, unused: tuple[str, ...]) -> None:
+def test_the_modules_of_other_backends_are_not_imported(tmp_path: Path, journal: str, unused: tuple[str, ...]) -> None:
     program = (
         "import sys, pathlib; from shared.composition import open_store; from shared.settings import load_settings\n"
         f"open_store(load_settings({{'JOURNAL_CONNECTION': {journal!r}}}, pathlib.Path({str(tmp_path)!r})))\n"
@@ -100,6 +100,6 @@ def test_what_another_kind_needs_is_not_imported(tmp_path: Path, journal: str, u
     assert result.stdout.strip() == "[]"
 
 
-def test_every_kind_is_in_the_docs() -> None:
+def test_every_backend_is_in_the_docs() -> None:
     text = "".join(path.read_text(encoding="utf-8") for path in [ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
     assert [row.name for row in BACKENDS if row.name not in text or row.prefix not in text] == []

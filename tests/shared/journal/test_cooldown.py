@@ -1,4 +1,4 @@
-"""A cooldown's window among many who want it: takeovers and races, one step at a time."""
+"""Several occurrences that compete for a cooldown window: takeovers and races, step by step."""
 
 from dataclasses import dataclass
 from datetime import timedelta
@@ -21,7 +21,7 @@ Entered = Covered | Undecided | None
 
 @dataclass
 class Scene:
-    """Occurrences of two routes, each with a claimed record, that want their route's window."""
+    """Occurrences of two routes, each with a claimed record, that enter their route's window."""
 
     store: MemoryStore
     clock: ManualClock
@@ -40,7 +40,7 @@ class Scene:
         return Cooldowns(store, self.clock).enter(record.key, SIX_HOURS)
 
     def queue(self, name: str, run_id: int, route: str = "route") -> Record:
-        """An occurrence that enters the window and has its run queued."""
+        """Let an occurrence enter the window and queue its run."""
         record = self.claim(name, route)
         assert self.enter(record) is None
         return self.journal.complete(record, run_id, "url")
@@ -52,16 +52,16 @@ def scene(clock: ManualClock) -> Scene:
 
 
 class TestTakeover:
-    """The first holder was released, so the window is free for whoever is quickest."""
+    """The first holder was released, so the next occurrence that enters gets the window."""
 
     @pytest.fixture
     def free(self, scene: Scene) -> Record:
-        """The record whose window it was."""
+        """Return the released record of the first holder."""
         first = scene.claim("first")
         assert scene.enter(first) is None
         return scene.journal.release(first, "throttled")
 
-    def test_of_two_that_see_it_free_one_has_it(self, scene: Scene, free: Record) -> None:
+    def test_one_of_two_that_see_a_free_window_gets_it(self, scene: Scene, free: Record) -> None:
         slow, quick = scene.claim("slow"), scene.claim("quick")
         taken: list[Entered] = []
         meanwhile = Meanwhile("before replace", lambda: taken.append(scene.enter(quick)))
@@ -70,35 +70,37 @@ class TestTakeover:
         scene.journal.complete(quick, 100, "url")
         assert isinstance(scene.enter(slow), Covered)
 
-    def test_a_holder_that_comes_back_keeps_it_from_one_that_has_seen_it_free(self, scene: Scene, free: Record) -> None:
+    def test_a_returning_holder_keeps_the_window_from_another_that_saw_it_free(
+        self, scene: Scene, free: Record
+    ) -> None:
         other = scene.claim("other")
         taken: list[Entered] = []
         meanwhile = Meanwhile("before replace", lambda: taken.append(scene.enter(scene.claim("first"))))
         assert isinstance(scene.enter(other, meanwhile), Undecided)
         assert taken == [None]
 
-    def test_of_a_holder_that_was_suppressed(self, scene: Scene, free: Record) -> None:
-        """By another window, as its route's cooldown_key was changed before it came back."""
+    def test_the_window_is_free_if_the_holder_was_suppressed(self, scene: Scene, free: Record) -> None:
+        """Another window suppressed the holder, because the route's ``cooldown_key`` was changed in the meantime."""
         scene.journal.suppress(scene.claim("first"), "covered by another run")
         assert scene.enter(scene.claim("other")) is None
 
-    def test_of_a_holder_whose_record_is_gone(self, scene: Scene, free: Record) -> None:
+    def test_the_window_is_free_if_the_holders_record_is_gone(self, scene: Scene, free: Record) -> None:
         scene.journal.forget(free)
         assert scene.enter(scene.claim("other")) is None
 
-    def test_a_window_that_is_purged_between_two_steps_is_made_anew(self, scene: Scene, free: Record) -> None:
+    def test_a_window_that_is_purged_between_two_steps_is_created_again(self, scene: Scene, free: Record) -> None:
         (window,) = (record for record in scene.store.select(Selection(), 10) if record.key.route != "route")
         meanwhile = Meanwhile("before get", lambda: scene.store.delete(window))
         assert scene.enter(scene.claim("other"), meanwhile) is None
 
 
-def test_a_window_is_its_routes_own(scene: Scene) -> None:
+def test_each_route_has_its_own_window(scene: Scene) -> None:
     scene.queue("a", 100)
     scene.queue("z", 100, route="second")
     assert isinstance(scene.enter(scene.claim("b")), Covered)
 
 
-def test_a_window_is_purged_with_its_run(scene: Scene) -> None:
+def test_a_window_is_purged_like_its_run(scene: Scene) -> None:
     scene.queue("a", 100)
     scene.clock.advance(91 * 86_400)
     assert purge(scene.journal, timedelta(days=90), clock=scene.clock) == 2

@@ -1,4 +1,4 @@
-"""Records that were written before records had a document: an upgrade in place reads them, and writes them anew."""
+"""Records that were stored before records had a document: the current version reads and rewrites them."""
 
 import json
 import sqlite3
@@ -23,7 +23,7 @@ INSERT = (
 
 
 class Earlier(NamedTuple):
-    """A record whose document was in a field of an event, or that is about an event."""
+    """A record that has its document in a field of an event, or is about an event."""
 
     key: JournalKey
     fields: Entry
@@ -41,7 +41,7 @@ RECORDS = {
 
 
 def check(kind: str, record: Record | None) -> Record:
-    """The record is as it was, with its document in the place of its own."""
+    """Check that the record is unchanged, except that its document has moved to its own field."""
     assert record is not None
     earlier = RECORDS[kind]
     assert (record.entry, record.document) == (NO_EVENT if earlier.document else earlier.fields, earlier.document)
@@ -74,7 +74,7 @@ def insert_row(path: Path, earlier: Earlier, **changes: Any) -> None:
 
 
 @pytest.mark.parametrize("kind", RECORDS)
-def test_a_row(store: SqliteStore, tmp_path: Path, kind: str) -> None:
+def test_a_row_in_the_earlier_form_is_read(store: SqliteStore, tmp_path: Path, kind: str) -> None:
     earlier = RECORDS[kind]
     insert_row(tmp_path / "journal.sqlite3", earlier)
     found = check(kind, store.get(earlier.key))
@@ -85,7 +85,7 @@ def test_a_row(store: SqliteStore, tmp_path: Path, kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", RECORDS)
-def test_an_entity(kind: str) -> None:
+def test_an_entity_in_the_earlier_form_is_read(kind: str) -> None:
     earlier = RECORDS[kind]
     entry = {name: getattr(earlier.fields, name) for name in ("event_id", "event_type", "subject")}
     notes = {"entry": entry, "run_url": "url", "reason": "why", "history": [[NOW.isoformat(), "queued", "note"]]}
@@ -102,8 +102,8 @@ def test_an_entity(kind: str) -> None:
     assert record_from_entity(earlier.key, record_to_entity(found, "w"), "v") == found
 
 
-def test_a_window_still_covers_other_occurrences(store: SqliteStore, tmp_path: Path) -> None:
-    """Its key is the hash of the empty window key, its holder's run was queued an hour ago."""
+def test_a_window_in_the_earlier_form_covers_other_occurrences(store: SqliteStore, tmp_path: Path) -> None:
+    """The window's key is the hash of the empty string. The holder's run was queued an hour ago."""
     key = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
     path = tmp_path / "journal.sqlite3"
     insert_row(path, RECORDS["event"])

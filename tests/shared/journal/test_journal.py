@@ -1,4 +1,4 @@
-"""The state machine: every state, every way out of it, and who may go it."""
+"""The state machine: every state, every transition, and which worker may make it."""
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
@@ -46,57 +46,59 @@ def states(record: Record | None) -> list[State]:
 
 
 class TestClaim:
-    def test_a_new_record(self, journal: Journal, clock: ManualClock) -> None:
+    def test_a_new_record_is_claimed(self, journal: Journal, clock: ManualClock) -> None:
         mine = claim(journal, clock)
         assert (mine.record, mine.lost_until) == (journal.get(KEY), None)
         assert (mine.record.state, mine.record.claimed_at) == (State.CLAIMED, clock())
         assert mine.record.lease_until == clock() + timedelta(seconds=LEASE)
         assert mine.record.settled_at == clock() + timedelta(seconds=BUDGET + SETTLE)
 
-    def test_a_live_lease_keeps_others_away(self, journal: Journal, clock: ManualClock) -> None:
+    def test_a_valid_lease_keeps_others_away(self, journal: Journal, clock: ManualClock) -> None:
         claim(journal, clock)
         clock.advance(LEASE - 1)
         assert journal.claim(KEY, ENTRY, send_by(clock)) == NotYet(
-            "another delivery is at work on it until 12:01:00 UTC"
+            "another delivery holds the claim until 12:01:00 UTC"
         )
 
-    def test_a_lapsed_lease_is_taken_over_with_doubt(self, journal: Journal, clock: ManualClock) -> None:
+    def test_a_record_with_an_expired_lease_is_taken_over_as_uncertain(
+        self, journal: Journal, clock: ManualClock
+    ) -> None:
         first = claim(journal, clock).record
         clock.advance(LEASE)
         mine = claim(journal, clock, NEWER)
-        assert mine.lost_until == first.settled_at, "a run of it is looked for up to then"
+        assert mine.lost_until == first.settled_at, "the search for its run ends there"
         assert mine.record.state is State.UNCERTAIN
-        assert mine.record.entry == ENTRY, "the request that may have been sent is the one to look for"
-        assert mine.record.claimed_at == first.claimed_at, "and it is looked for from its own claim on"
+        assert mine.record.entry == ENTRY, "the request that may have been sent is the one to search for"
+        assert mine.record.claimed_at == first.claimed_at, "the search begins at the first claim"
         assert mine.record.lease_until == clock() + timedelta(seconds=LEASE)
         assert isinstance(journal.claim(KEY, ENTRY, send_by(clock)), NotYet), "only one takes it over"
 
-    def test_a_lapsed_lease_is_not_taken_over_before_its_request_has_settled(
-        self, store: Store, clock: ManualClock
-    ) -> None:
+    def test_a_record_with_an_expired_lease_must_settle_first(self, store: Store, clock: ManualClock) -> None:
         journal = Journal(store, lease_seconds=BUDGET + 1, settle_seconds=SETTLE, clock=clock)
         claim(journal, clock)
         clock.advance(BUDGET + SETTLE - 1)
         assert journal.claim(KEY, ENTRY, send_by(clock)) == NotYet(
-            "a request whose answer was lost may be under way until 12:00:55 UTC"
+            "a request whose answer was lost may still be in progress until 12:00:55 UTC"
         )
         clock.advance(1)
         assert claim(journal, clock).lost_until is not None
 
-    def test_one_who_only_wanted_to_park_left_no_doubt(self, journal: Journal, clock: ManualClock) -> None:
+    def test_a_claim_without_a_request_is_claimed_again(self, journal: Journal, clock: ManualClock) -> None:
         claim(journal, clock, Entry("id", "type", "subject", "{}"))
         clock.advance(BUDGET + SETTLE + LEASE)
         mine = claim(journal, clock, NEWER)
         assert (mine.lost_until, mine.record.entry) == (None, NEWER)
 
-    def test_a_record_that_others_keep_changing_is_left_to_them(self, store: Store, clock: ManualClock) -> None:
+    def test_claiming_gives_up_if_others_keep_changing_the_record(self, store: Store, clock: ManualClock) -> None:
         claim(Journal(store, clock=clock), clock)
         clock.advance(LEASE)
         busy = store_with(store, replace=lambda _: None)
         result = Journal(busy, clock=clock).claim(KEY, ENTRY, send_by(clock))
-        assert result == NotYet("other deliveries of the same event are quicker")
+        assert result == NotYet("other deliveries of the same event keep changing its record")
 
-    def test_a_record_purged_between_two_steps_is_inserted_anew(self, store: Store, clock: ManualClock) -> None:
+    def test_a_record_that_is_purged_between_two_steps_is_inserted_again(
+        self, store: Store, clock: ManualClock
+    ) -> None:
         found = claim(Journal(store, clock=clock), clock).record
         purged = WrappedStore(store, Meanwhile("before get", lambda: store.delete(found)))
         assert isinstance(Journal(purged, clock=clock).claim(KEY, ENTRY, send_by(clock)), Mine)
@@ -110,7 +112,7 @@ FINISHES: dict[State, Callable[[Journal, Record], Record]] = {
 
 
 @pytest.mark.parametrize("state", FINISHES)
-def test_final_states(journal: Journal, clock: ManualClock, state: State) -> None:
+def test_final_records_are_not_claimed(journal: Journal, clock: ManualClock, state: State) -> None:
     done = FINISHES[state](journal, claim(journal, clock).record)
     run = (7, "url") if state is State.QUEUED else (None, "")
     assert (done.state, done.reason, done.run_id, done.run_url) == (state, "why", *run)
@@ -120,7 +122,7 @@ def test_final_states(journal: Journal, clock: ManualClock, state: State) -> Non
 
 
 class TestReopen:
-    def test_a_parked_record_can_be_claimed_once_more(self, journal: Journal, clock: ManualClock) -> None:
+    def test_a_reopened_record_can_be_claimed_again(self, journal: Journal, clock: ManualClock) -> None:
         parked = journal.park(claim(journal, clock).record, "refused")
         journal.reopen(parked, "redriven")
         with pytest.raises(ClaimLost):
@@ -129,13 +131,13 @@ class TestReopen:
         assert (mine.lost_until, mine.record.entry) == (None, NEWER)
         assert states(mine.record) == [State.CLAIMED, State.PARKED, State.RELEASED, State.CLAIMED]
 
-    def test_no_other_record_can_be_reopened(self, journal: Journal, clock: ManualClock) -> None:
+    def test_only_parked_records_can_be_reopened(self, journal: Journal, clock: ManualClock) -> None:
         queued = journal.complete(claim(journal, clock).record, 7, "url")
-        with pytest.raises(ValueError, match="is queued; only parked ones can be redriven"):
+        with pytest.raises(ValueError, match="is queued; only parked records can be redriven"):
             journal.reopen(queued, "redriven")
 
 
-def test_a_released_record_is_begun_anew_at_once(journal: Journal, clock: ManualClock) -> None:
+def test_a_released_record_can_be_claimed_at_once(journal: Journal, clock: ManualClock) -> None:
     released = journal.release(claim(journal, clock).record, "throttled")
     assert (released.state, released.reason) == (State.RELEASED, "throttled")
     clock.advance(1)
@@ -147,7 +149,7 @@ def test_a_released_record_is_begun_anew_at_once(journal: Journal, clock: Manual
 
 
 class TestUncertain:
-    def test_waits_until_the_lost_request_has_settled(self, journal: Journal, clock: ManualClock) -> None:
+    def test_it_is_taken_over_when_the_lost_request_has_settled(self, journal: Journal, clock: ManualClock) -> None:
         record = first = claim(journal, clock).record
         clock.advance(1)
         for _ in range(2):
@@ -161,7 +163,7 @@ class TestUncertain:
             record = mine.record
         assert record.claimed_at == first.claimed_at
 
-    def test_need_not_wait_where_nothing_is_under_way(self, journal: Journal, clock: ManualClock) -> None:
+    def test_it_is_taken_over_at_once_if_no_request_is_in_progress(self, journal: Journal, clock: ManualClock) -> None:
         journal.doubt(claim(journal, clock).record, "could not look", under_way=False)
         mine = claim(journal, clock)
         assert mine.lost_until is not None
@@ -171,7 +173,7 @@ class TestUncertain:
 
 @pytest.mark.parametrize("late", ["complete", "release", "park", "suppress", "doubt"])
 @pytest.mark.parametrize("winner", ["complete", "release", "park", "doubt", "still at work"])
-def test_one_who_has_lost_the_claim_can_change_nothing(
+def test_a_worker_that_has_lost_its_claim_can_change_nothing(
     journal: Journal, clock: ManualClock, late: str, winner: str
 ) -> None:
     def act(record: Record, how: str, run_id: int) -> None:
@@ -183,12 +185,12 @@ def test_one_who_has_lost_the_claim_can_change_nothing(
             case "release" | "park" | "suppress":
                 getattr(journal, how)(record, "why")
 
-    sleeper = claim(journal, clock).record
+    frozen = claim(journal, clock).record
     clock.advance(LEASE)
     act(claim(journal, clock).record, winner, 1)
     before = journal.get(KEY)
     with pytest.raises(ClaimLost, match="the record kkkkkkkkkkkk of route route has been taken over"):
-        act(sleeper, late, 2)
+        act(frozen, late, 2)
     assert journal.get(KEY) == before
 
 

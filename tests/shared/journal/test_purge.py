@@ -1,4 +1,4 @@
-"""The purge: in batches, bounded in time, and as the timer calls it."""
+"""The purge: its batches, its time limit, and the timer that calls it."""
 
 import logging
 from collections import Counter
@@ -24,7 +24,7 @@ RETENTION = timedelta(days=90)
 
 @pytest.fixture
 def filled(each_store: Store, clock: ManualClock) -> Journal:
-    """Every state, each but claimed four times, and the retention has passed."""
+    """Return a journal with four records in each state and one claimed record. Their age equals the retention."""
     journal = Journal(each_store, clock=clock)
     fill(journal, clock, count=17)
     clock.advance(RETENTION.total_seconds())
@@ -45,18 +45,20 @@ def left(store: Store) -> Counter[State]:
     return Counter(record.state for record in store.select(Selection(), 100))
 
 
-def test_all_batches_in_one_go(
+def test_all_batches_are_purged_in_one_call(
     filled: Journal, each_store: Store, clock: ManualClock, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
-    assert purge(filled, RETENTION, batch_records=3, clock=clock) == 0, "they are not older yet"
+    assert purge(filled, RETENTION, batch_records=3, clock=clock) == 0, (
+        "the records are not older than the retention yet"
+    )
     clock.advance(1)
     assert purge(filled, RETENTION, batch_records=3, clock=clock) == 8
     assert left(each_store) == {State.CLAIMED: 1, State.PARKED: 4, State.RELEASED: 4}
-    assert "8 journal records older than 90 days were purged" in caplog.text
+    assert "purged 8 journal records older than 90 days" in caplog.text
 
 
-def test_it_ends_in_time_and_goes_on_the_next_night(filled: Journal, clock: ManualClock) -> None:
+def test_it_stops_at_the_time_limit_and_continues_the_next_night(filled: Journal, clock: ManualClock) -> None:
     def slow_clock() -> datetime:
         clock.advance(MAX_DURATION.total_seconds() / 2)
         return clock()
@@ -65,7 +67,7 @@ def test_it_ends_in_time_and_goes_on_the_next_night(filled: Journal, clock: Manu
     assert purge(filled, RETENTION, batch_records=3, clock=clock) == 5
 
 
-def test_the_timer_purges(tmp_path: Path) -> None:
+def test_the_timer_purges_the_journal(tmp_path: Path) -> None:
     store = SqliteStore(tmp_path / "journal.sqlite3")
     long_ago = ManualClock()
     long_ago.advance(-400 * 86400)

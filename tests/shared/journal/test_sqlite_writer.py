@@ -1,4 +1,4 @@
-"""Writes that several threads ask for at once are committed together, and each is still one step of its own."""
+"""Writes that several threads make at once are committed together, and each is still atomic."""
 
 import signal
 import sqlite3
@@ -25,7 +25,7 @@ class _Connection(sqlite3.Connection):
 
 
 class Database:
-    """A file whose first commit lasts until ``gate`` is set, so that other writes gather behind it."""
+    """A file whose first commit lasts until ``gate`` is set, while other writes wait in the queue."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -45,7 +45,7 @@ class Database:
         return connection
 
     def write_behind_another(self, *writes: Callable[[], int]) -> list[Future[int]]:
-        """One thread writes 0; the others come in this order while it commits."""
+        """Write 0 in one thread. During its commit, start the other writes, in this order."""
         with ThreadPoolExecutor(len(writes) + 1) as pool:
             first = pool.submit(self.write, 0)
             assert self.begun.wait(30)
@@ -79,7 +79,7 @@ def database(tmp_path: Path) -> Iterator[Database]:
     made.writer.close()
 
 
-def test_what_comes_during_a_commit_goes_into_the_next_one(database: Database) -> None:
+def test_writes_during_a_commit_share_the_next_one(database: Database) -> None:
     futures = database.write_behind_another(*[lambda number=number: database.write(number) for number in range(1, 9)])
     assert [future.result() for future in futures] == [1] * 8
     kinds = [statement.split()[0] for statement in database.statements]
@@ -87,7 +87,7 @@ def test_what_comes_during_a_commit_goes_into_the_next_one(database: Database) -
     assert database.numbers() == list(range(9))
 
 
-def test_what_is_wrong_with_one_write_is_its_own(database: Database) -> None:
+def test_an_error_of_one_write_does_not_affect_others(database: Database) -> None:
     writes: list[int | str] = [1, 2**70, "\ud800", 0, 2]
     futures = database.write_behind_another(*[lambda number=number: database.write(number) for number in writes])
     errors = [type(future.exception()) for future in futures]
@@ -95,7 +95,7 @@ def test_what_is_wrong_with_one_write_is_its_own(database: Database) -> None:
     assert database.numbers() == [0, 1, 2]
 
 
-def test_a_commit_that_fails_half_way_fails_for_all_in_it_and_leaves_nothing(database: Database) -> None:
+def test_a_failed_commit_fails_for_all_its_writes_and_leaves_nothing(database: Database) -> None:
     futures = database.write_behind_another(
         lambda: database.write(1), lambda: database.write(2, "INSERT INTO nowhere VALUES (?)")
     )
@@ -110,8 +110,8 @@ class _Alarm(Exception):
     pass
 
 
-def test_an_interrupted_thread_keeps_nobody_waiting(database: Database) -> None:
-    """The main thread waits its turn, is interrupted, and still commits for those behind it."""
+def test_an_interrupted_thread_does_not_block_others(database: Database) -> None:
+    """The main thread is interrupted while it waits, and still commits the writes behind it."""
     main = threading.get_ident()
 
     def interrupt() -> None:
@@ -141,7 +141,7 @@ def test_an_interrupted_thread_keeps_nobody_waiting(database: Database) -> None:
     assert database.numbers() == [0, 1, 2]
 
 
-def test_an_interrupted_commit_fails_for_those_in_it(database: Database) -> None:
+def test_an_interrupted_commit_fails_for_all_its_writes(database: Database) -> None:
     futures = database.write_behind_another(lambda: database.write(1), lambda: database.write(INTERRUPT))
     assert isinstance(futures[0].exception(), KeyboardInterrupt)
     with pytest.raises(sqlite3.OperationalError, match="KeyboardInterrupt"):

@@ -1,4 +1,4 @@
-"""What every journal store promises; each backend is run through the same tests."""
+"""The contract of every journal store. The same tests run for each backend."""
 
 import multiprocessing
 import sqlite3
@@ -21,7 +21,7 @@ class TestStore:
         """Every backend, instead of the suite's usual one."""
         return each_store
 
-    def test_what_is_inserted_is_read_back_whole(self, store: Store) -> None:
+    def test_an_inserted_record_is_read_back_unchanged(self, store: Store) -> None:
         inserted = written(store.insert(record(run_id=5, run_url="u", reason="why", state=State.QUEUED)))
         assert inserted.version
         assert store.get(JournalKey("route", "ab12")) == inserted
@@ -38,7 +38,7 @@ class TestStore:
         assert store.insert(record(route="another")) is not None
         assert store.get(first.key) == first
 
-    def test_a_replacement_gives_a_new_version_and_an_old_one_replaces_nothing(self, store: Store) -> None:
+    def test_replacing_needs_the_current_version_and_returns_a_new_one(self, store: Store) -> None:
         first = written(store.insert(record()))
         second = written(store.replace(replace(first, state=State.PARKED, reason="because")))
         assert second == replace(first, state=State.PARKED, reason="because", version=second.version)
@@ -46,7 +46,7 @@ class TestStore:
         assert store.replace(replace(first, reason="late")) is None
         assert store.get(first.key) == second
 
-    def test_what_is_not_there_is_neither_read_nor_replaced(self, store: Store) -> None:
+    def test_a_missing_record_is_neither_read_nor_replaced(self, store: Store) -> None:
         assert store.get(JournalKey("route", "ab12")) is None
         assert store.replace(record(version="1")) is None
 
@@ -59,7 +59,7 @@ class TestStore:
         elsewhere = written(store.insert(record("c", route="elsewhere")))
         assert store.replace(replace(elsewhere, run_id=5)) is not None
 
-    def test_owned_runs(self, store: Store) -> None:
+    def test_owned_runs_are_those_of_the_route(self, store: Store) -> None:
         store.insert(record("a", run_id=5))
         store.insert(record("b", run_id=6))
         store.insert(record("c", route="elsewhere", run_id=7))
@@ -67,7 +67,7 @@ class TestStore:
         assert store.owned_runs("route", [4, 6]) == {6}
         assert store.owned_runs("route", []) == set()
 
-    def test_the_owner_of_a_run(self, store: Store) -> None:
+    def test_the_owner_of_a_run_is_found(self, store: Store) -> None:
         owner = written(store.insert(record("a", run_id=5)))
         store.insert(record("c", route="elsewhere", run_id=6))
         assert store.owner("route", 5) == owner
@@ -76,7 +76,7 @@ class TestStore:
         assert store.owner("route", 5) is None
         assert store.owned_runs("route", [5]) == set()
 
-    def test_what_has_changed_is_not_deleted(self, store: Store) -> None:
+    def test_a_record_that_has_changed_is_not_deleted(self, store: Store) -> None:
         first = written(store.insert(record()))
         second = written(store.replace(first))
         assert not store.delete(first)
@@ -84,7 +84,7 @@ class TestStore:
         assert store.delete(second)
         assert not store.delete(second)
 
-    def test_of_many_records_one_gets_the_run(self, store: Store) -> None:
+    def test_one_of_many_records_gets_the_run(self, store: Store) -> None:
         records = [written(store.insert(record(f"{number}"))) for number in range(8)]
         start = threading.Barrier(8)
 
@@ -98,7 +98,7 @@ class TestStore:
         with ThreadPoolExecutor(8) as pool:
             assert sum(pool.map(race, records)) == 1
 
-    def test_of_many_threads_one_inserts_and_one_replaces(self, store: Store) -> None:
+    def test_one_of_many_threads_inserts_and_one_replaces(self, store: Store) -> None:
         start = threading.Barrier(16)
 
         def race() -> tuple[bool, bool]:
@@ -123,7 +123,7 @@ def _insert_many(path: Path, count: int) -> list[str]:
 
 
 class TestSqlite:
-    def test_many_processes_share_one_file_and_may_all_make_it(self, tmp_path: Path) -> None:
+    def test_many_processes_can_create_and_share_one_file(self, tmp_path: Path) -> None:
         context = multiprocessing.get_context("spawn")
         with context.Pool(4) as pool:
             taken = pool.starmap(_insert_many, [(tmp_path / "shared.sqlite3", 50)] * 4)
@@ -132,7 +132,7 @@ class TestSqlite:
         everything = sorted(key for keys in taken for key in keys)
         assert everything == sorted(str(number) for number in range(50))
 
-    def test_it_is_there_again_after_a_restart(self, tmp_path: Path) -> None:
+    def test_records_survive_a_restart(self, tmp_path: Path) -> None:
         first = SqliteStore(tmp_path / "j")
         inserted = written(first.insert(record()))
         first.close()
@@ -140,22 +140,22 @@ class TestSqlite:
         assert second.get(inserted.key) == inserted
         second.close()
 
-    def test_a_claim_survives_a_power_cut(self, store: SqliteStore) -> None:
-        """In WAL mode SQLite's default is that the last commits may be lost; FULL is 2."""
+    def test_a_claim_survives_a_power_failure(self, store: SqliteStore) -> None:
+        """By default, SQLite in WAL mode may lose the last commits; 2 means FULL."""
         with store._reading() as connection:
             assert connection.execute("PRAGMA synchronous").fetchone() == (2,)
             assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
 
-    def test_a_path_that_cannot_be_opened_is_named(self, tmp_path: Path) -> None:
+    def test_a_path_that_cannot_be_opened_is_reported(self, tmp_path: Path) -> None:
         with pytest.raises(JournalUnavailable, match=r"the journal .*missing.* does not answer.*check that the disk"):
             SqliteStore(tmp_path / "missing" / "journal.sqlite3")
 
-    def test_a_file_that_is_no_database_is_named(self, tmp_path: Path) -> None:
-        (tmp_path / "j").write_text("this is no database, and long enough to be told from one" * 10)
+    def test_a_file_that_is_not_a_database_is_reported(self, tmp_path: Path) -> None:
+        (tmp_path / "j").write_text("this is not a database, and is long enough to be recognized" * 10)
         with pytest.raises(JournalUnavailable, match="file is not a database"):
             SqliteStore(tmp_path / "j")
 
-    def test_a_locked_file_is_waited_for_and_then_said(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_a_locked_file_is_reported_after_a_wait(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("shared.journal.sqlite.BUSY_SECONDS", 0.05)
         store = SqliteStore(tmp_path / "j")
         blocker = sqlite3.connect(tmp_path / "j", isolation_level=None)

@@ -1,4 +1,4 @@
-"""Selecting and deleting records: what every journal store promises to the operator's commands and the purge."""
+"""Selecting and deleting records, as the operator's commands and the purge do: the contract of every journal store."""
 
 from dataclasses import replace
 from datetime import timedelta
@@ -21,9 +21,9 @@ def keys(store: Store, selection: Selection, limit: int = 100) -> set[str]:
 
 @pytest.fixture
 def filled(store: Store) -> Store:
-    """Eight records: two routes, four states, each an hour older than the one before; four of them with a run.
+    """Return a store with eight records: two routes, four states, each an hour older than the last, four with a run.
 
-    In Azure Tables each run has an entity of its own, whose key sorts between those of the records.
+    In Azure Tables, each run has an entity of its own. The keys of these entities sort between those of the records.
     """
     states = [State.CLAIMED, State.QUEUED, State.PARKED, State.SUPPRESSED]
     for number in range(8):
@@ -56,43 +56,43 @@ def filled(store: Store) -> Store:
         (Selection("odd", frozenset({State.QUEUED}), NOW - timedelta(hours=2)), "5"),
     ],
 )
-def test_every_part_of_a_selection_counts(filled: Store, selection: Selection, expected: str) -> None:
+def test_a_record_must_match_every_part_of_a_selection(filled: Store, selection: Selection, expected: str) -> None:
     assert {key[1:] for key in keys(filled, selection)} == set(expected)
 
 
-def test_selected_records_are_whole(filled: Store) -> None:
+def test_selected_records_are_complete(filled: Store) -> None:
     (found,) = filled.select(
         Selection(route="odd", states=frozenset({State.QUEUED}), claimed_before=NOW - timedelta(hours=2)), 9
     )
     assert found == filled.get(found.key)
 
 
-def test_no_more_than_the_limit(filled: Store) -> None:
+def test_at_most_the_limit_is_selected(filled: Store) -> None:
     assert len(list(filled.select(Selection(), 3))) == 3
     assert list(filled.select(Selection(), 0)) == []
 
 
-def test_many_records_are_found_whatever_the_stores_page_size(store: Store) -> None:
+def test_all_records_are_found_across_pages(store: Store) -> None:
     for number in range(1100):
         store.insert(record(f"k{number}"))
     assert len(keys(store, Selection(route="route"), 2000)) == 1100
 
 
 class TestDelete:
-    def test_it_is_gone_and_its_key_is_free(self, store: Store) -> None:
+    def test_a_deleted_record_is_gone_and_its_key_is_free(self, store: Store) -> None:
         found = written(store.insert(record()))
         assert store.delete(found)
         assert store.get(found.key) is None
         assert not store.delete(found)
         assert store.insert(record()) is not None
 
-    def test_what_has_changed_since_stays(self, store: Store) -> None:
+    def test_a_record_that_has_changed_since_is_not_deleted(self, store: Store) -> None:
         first = written(store.insert(record(run_id=5)))
         second = written(store.replace(replace(first, reason="changed")))
         assert not store.delete(first)
         assert (store.get(first.key), store.owned_runs("route", [5])) == (second, {5})
 
-    def test_its_run_is_owned_by_nobody_any_more(self, store: Store) -> None:
+    def test_the_run_of_a_deleted_record_has_no_owner(self, store: Store) -> None:
         def queued(key: str) -> Record:
             return written(store.replace(replace(written(store.insert(record(key))), run_id=5)))
 

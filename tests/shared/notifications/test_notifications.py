@@ -1,4 +1,4 @@
-"""What subscribers are told, when, and that telling is in nobody's way."""
+"""Tests of notifications: their content, when they are published, and that they never delay a delivery."""
 
 import json
 import threading
@@ -41,7 +41,7 @@ def decision(outcome: Outcome = Outcome.QUEUED, key: str = KEY, **changes: Any) 
     return Decision(**known | (RUN if outcome is Outcome.QUEUED else {"reason": "the reason"}) | changes)
 
 
-def told(what: Decision, clock: ManualClock) -> Notification:
+def notification_of(what: Decision, clock: ManualClock) -> Notification:
     made = notification(what, "/nextstage/app", clock())
     assert made is not None
     return made
@@ -49,7 +49,7 @@ def told(what: Decision, clock: ManualClock) -> Notification:
 
 class TestNotification:
     def test_a_queued_run(self, clock: ManualClock) -> None:
-        assert told(decision(), clock) == Notification(
+        assert notification_of(decision(), clock) == Notification(
             id=f"{KEY}:queued:5",
             source="/nextstage/app",
             type="nextstage.run.queued",
@@ -58,21 +58,19 @@ class TestNotification:
             data={"outcome": "queued", "reason": "", "cause": "", "route": "evaluate", "key": KEY} | EVENT | RUN,
         )
 
-    def test_three_outcomes_are_told(self, clock: ManualClock) -> None:
+    def test_three_outcomes_are_published(self, clock: ManualClock) -> None:
         made = [notification(decision(outcome), "/nextstage/app", clock()) for outcome in Outcome]
         types = {"nextstage.run.queued", "nextstage.event.parked", "nextstage.delivery.deferred"}
         assert {each.type for each in made if each} == types
 
-    def test_an_event_that_no_route_could_be_asked_about(self, clock: ManualClock) -> None:
-        made = told(decision(Outcome.PARKED, route=None, event_id="", event_type="", subject=""), clock)
+    def test_an_event_without_a_route(self, clock: ManualClock) -> None:
+        made = notification_of(decision(Outcome.PARKED, route=None, event_id="", event_type="", subject=""), clock)
         assert made.subject == f"routes/$unrouted/{KEY}"
         assert made.data["route"] is None
 
-    def test_the_same_happening_has_the_same_id_whenever_it_is_told_and_another_has_another(
-        self, clock: ManualClock
-    ) -> None:
-        """One deferral is like another; parked again for another reason is news."""
-        happenings = [
+    def test_the_same_outcome_always_has_the_same_id_and_another_outcome_has_another(self, clock: ManualClock) -> None:
+        """All deferrals of an event have the same id. An event parked again for another reason has another one."""
+        groups = [
             [decision(), decision(duration_ms=99)],
             [decision(run_id=6)],
             [decision(key="cd34")],
@@ -83,47 +81,49 @@ class TestNotification:
             [decision(Outcome.PARKED, reason="undeclared parameter")],
         ]
         ids: list[str] = []
-        for decisions in happenings:
+        for decisions in groups:
             made = set()
             for each in decisions:
-                made.add(told(each, clock).id)
+                made.add(notification_of(each, clock).id)
                 clock.advance(60)
             ids += made
-        assert len(ids) == len(set(ids)) == len(happenings)
+        assert len(ids) == len(set(ids)) == len(groups)
 
-    def test_every_field_of_a_decision_is_told_but_for_how_long_it_took(self) -> None:
+    def test_every_field_of_a_decision_is_published_except_durations(self) -> None:
         assert {*DATA_FIELDS, "duration_ms", "delay_ms"} == {field.name for field in fields(Decision)}
 
     @given(
         outcome=st.sampled_from(sorted(TYPES)),
         texts=st.lists(st.text(max_size=3000), min_size=5, max_size=5),
     )
-    def test_whatever_an_event_says_a_notification_is_one_operation(self, outcome: Outcome, texts: list[str]) -> None:
+    def test_a_notification_is_one_operation_whatever_the_event_contains(
+        self, outcome: Outcome, texts: list[str]
+    ) -> None:
         foreign: dict[str, Any] = dict(zip(FOREIGN, texts, strict=True))
-        made = told(decision(outcome, route="r" * 63, **foreign), ManualClock())
+        made = notification_of(decision(outcome, route="r" * 63, **foreign), ManualClock())
         assert all(made.data[name] == text for name, text in foreign.items() if len(text) <= MAX_TEXT)
         assert _size(made) < 64 * 1024
 
-    def test_ten_of_the_longest_are_less_than_event_grid_takes_at_once(self, clock: ManualClock) -> None:
+    def test_a_batch_of_maximum_length_is_below_the_limit_of_event_grid(self, clock: ManualClock) -> None:
         longest = "\N{PARTY POPPER}" * 5000  # twelve bytes each, escaped
         foreign: dict[str, Any] = dict.fromkeys(FOREIGN, longest)
-        made = told(decision(route="r" * 63, **foreign), clock)
+        made = notification_of(decision(route="r" * 63, **foreign), clock)
         assert made.data["reason"].endswith("...")
         assert len(made.data["reason"]) == MAX_TEXT
         assert MAX_BATCH * _size(made) < 1_000_000
 
 
 def _size(made: Notification) -> int:
-    """In bytes, as the library sends it: JSON in ASCII."""
+    """Return the size in bytes as the library sends it: JSON in ASCII."""
     document = {name: str(getattr(made, name)) for name in ("id", "source", "type", "subject", "time")}
     return len(json.dumps({**document, "specversion": "1.0", "data": made.data}))
 
 
 @dataclass
 class Desk:
-    """A notifier whose topic is in memory.
+    """A notifier with a topic in memory.
 
-    :param plan: what happens to the next batches: None takes one, an error is raised.
+    :param plan: what happens to the next batches: None accepts a batch, an error is raised.
     """
 
     plan: deque[Exception | None] = field(default_factory=deque)
@@ -152,13 +152,13 @@ class Desk:
         self.batches.append(list(notifications))
 
     def hold(self) -> None:
-        """Let the thread wait in the middle of a first batch."""
+        """Make the thread wait in the middle of a first batch."""
         self.open.clear()
         self.notify(decision(key="first"))
         assert self.arrived.wait(20)
 
     def published(self) -> list[str]:
-        """The ids, once everything is published."""
+        """Wait until everything is published. Return the ids."""
         self.open.set()
         self.notify.close(20)
         return [each.id for batch in self.batches for each in batch]
@@ -175,13 +175,13 @@ REFUSED = NotificationFailed("the topic refuses, says the test", may_pass=False)
 
 
 class TestNotifier:
-    def test_what_is_told_is_published(self) -> None:
+    def test_notifications_are_published(self) -> None:
         desk = Desk()
         for outcome in Outcome:
             desk.notify(decision(outcome, key=outcome))
         assert [id_.split(":")[1] for id_ in desk.published()] == ["queued", "parked", "deferred"]
 
-    def test_no_thread_is_started_for_what_is_not_told(self) -> None:
+    def test_no_thread_is_started_without_a_notification(self) -> None:
         desk = Desk(make_thread=lambda **_: pytest.fail("a thread is made"))
         desk.notify(decision(Outcome.DUPLICATE))
         desk.notify(decision(Outcome.IGNORED, key=""))
@@ -194,7 +194,7 @@ class TestNotifier:
         assert desk.batches == []
         assert desk.published() == ["first:queued:5", "second:queued:5"]
 
-    def test_what_waits_goes_in_batches_in_the_order_it_came(self) -> None:
+    def test_queued_notifications_are_published_in_batches_and_in_order(self) -> None:
         desk = Desk()
         desk.hold()
         for number in range(MAX_BATCH + 3):
@@ -209,7 +209,7 @@ class TestNotifier:
             list(pool.map(lambda number: desk.notify(decision(key=f"{number}")), range(400)))
         assert len(set(desk.published())) == 400
 
-    def test_a_failure_that_may_pass_is_tried_again(self, caplog: pytest.LogCaptureFixture) -> None:
+    def test_a_temporary_failure_is_retried(self, caplog: pytest.LogCaptureFixture) -> None:
         desk = Desk(deque([DOWN, DOWN]))
         desk.notify(decision())
         assert desk.published() == [f"{KEY}:queued:5"]
@@ -217,7 +217,7 @@ class TestNotifier:
         assert warnings(caplog) == []
 
     @pytest.mark.parametrize(("plan", "tries"), [([DOWN] * 3, 3), ([REFUSED], 1), ([RuntimeError("a secret?")], 1)])
-    def test_a_failure_is_one_line_of_warning_and_the_next_is_published(
+    def test_a_failure_logs_one_warning_and_the_next_batch_is_published(
         self, plan: list[Exception], tries: int, caplog: pytest.LogCaptureFixture
     ) -> None:
         desk = Desk(deque(plan))
@@ -229,18 +229,18 @@ class TestNotifier:
         assert line.startswith("notifications were lost (1): ")
         assert "a secret?" not in line
 
-    def test_an_event_that_is_deferred_again_and_again_is_told_once_until_it_was_dealt_with(self) -> None:
+    def test_repeated_deferrals_are_published_once_until_another_outcome(self) -> None:
         desk = Desk()
         for outcome in (*[Outcome.DEFERRED] * 20, Outcome.DUPLICATE, Outcome.DEFERRED):
             desk.notify(decision(outcome))
         desk.notify(decision(Outcome.DEFERRED, key="another"))
-        for event_id in ("event-1", "event-2", "event-2"):  # of which nothing could be journaled
+        for event_id in ("event-1", "event-2", "event-2"):  # nothing could be journaled
             desk.notify(decision(Outcome.DEFERRED, key="", event_id=event_id))
         ids = desk.published()
         assert ids[:3] == [f"{KEY}:deferred"] * 2 + ["another:deferred"]
         assert (len(ids), len(set(ids))) == (5, 4)
 
-    def test_it_remembers_a_bounded_number_of_deferrals(self) -> None:
+    def test_the_number_of_remembered_deferrals_is_limited(self) -> None:
         desk = Desk()
         desk.hold()
         for number in range(MAX_REMEMBERED + 5):
@@ -249,7 +249,7 @@ class TestNotifier:
         assert "0" not in desk.notify._deferred
         desk.published()
 
-    def test_a_storm_of_deferrals_leaves_room_for_the_rest(self, caplog: pytest.LogCaptureFixture) -> None:
+    def test_many_deferrals_leave_room_for_other_notifications(self, caplog: pytest.LogCaptureFixture) -> None:
         desk = Desk()
         desk.hold()
         for number in range(3 * MAX_WAITING):
@@ -261,11 +261,11 @@ class TestNotifier:
         assert sum("deferred" in each for each in ids) == MAX_WAITING_DEFERRED
         assert sum("parked" in each for each in ids) == MAX_WAITING - MAX_WAITING_DEFERRED
         assert warnings(caplog) == [
-            "notifications come faster than the topic takes them: some are dropped; see the journal",
-            f"notifications were dropped ({5 * MAX_WAITING}) while the topic did not keep up",
+            "notifications are dropped: the topic is too slow; the outcomes are in the journal",
+            f"notifications were dropped ({5 * MAX_WAITING}), since the topic was too slow",
         ]
 
-    def test_the_end_does_not_wait_for_ever(self, caplog: pytest.LogCaptureFixture) -> None:
+    def test_close_has_a_time_limit(self, caplog: pytest.LogCaptureFixture) -> None:
         desk = Desk()
         desk.hold()
         desk.notify(decision(key="second"))
@@ -274,7 +274,9 @@ class TestNotifier:
         desk.notify(decision(key="too late"))
         assert desk.published() == ["first:queued:5", "second:queued:5"]
 
-    def test_where_no_thread_can_be_started_the_next_one_tries_again(self, caplog: pytest.LogCaptureFixture) -> None:
+    def test_if_no_thread_can_be_started_the_next_notification_tries_again(
+        self, caplog: pytest.LogCaptureFixture
+    ) -> None:
         errors = [RuntimeError("can't start new thread")]
 
         class Refusing(Thread):
@@ -288,5 +290,5 @@ class TestNotifier:
         desk.notify(decision(key="second"))
         assert desk.published() == ["first:queued:5", "second:queued:5"]
         assert warnings(caplog) == [
-            "notifications wait, since no thread can be started for them: can't start new thread"
+            "notifications are not published yet, since no thread can be started: can't start new thread"
         ]

@@ -1,4 +1,4 @@
-"""Notifications of the whole app: in the stand-in host, at the end of a process, and what is imported for them."""
+"""Tests of notifications in the whole app: in the stand-in host, at the end of a process, and their imports."""
 
 import json
 import subprocess
@@ -24,7 +24,7 @@ routes:
   - {name: evaluate, event: RunCompleted, pipeline: 7, parameters: {runId: "{{ run_id }}"}, tags: false}
 """
 
-# A process that delivers events and ends. Azure DevOps is a function that gives runs numbers.
+# A process that delivers events and then ends. A function stands in for Azure DevOps and numbers the runs.
 PROGRAM = """
 import json, sys
 from itertools import count
@@ -60,7 +60,7 @@ def app(topic: CustomTopic, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 class TestInTheHost:
-    def test_a_queued_run_is_told_with_all_that_a_subscriber_needs_and_a_duplicate_is_not(
+    def test_a_queued_run_is_published_and_a_duplicate_is_not(
         self, app: tuple[str, Emulator], topic: CustomTopic
     ) -> None:
         url, emulator = app
@@ -74,7 +74,7 @@ class TestInTheHost:
         assert event["data"]["run_url"].endswith(f"buildId={run.id}")
         assert other["data"]["route"] == "deploy-candidate"
 
-    def test_parked_and_deferred_are_told(self, app: tuple[str, Emulator], topic: CustomTopic) -> None:
+    def test_parked_and_deferred_are_published(self, app: tuple[str, Emulator], topic: CustomTopic) -> None:
         url, emulator = app
         assert deliver(url, sample_text("model-registered-unsafe-version")).status_code == 202
         emulator.credentials.pats.clear()
@@ -82,10 +82,10 @@ class TestInTheHost:
             assert deliver(url, sample_text("run-completed")).status_code == 500
         parked, deferred = topic.wait_for(2)
         assert (parked["type"], deferred["type"]) == ("nextstage.event.parked", "nextstage.delivery.deferred")
-        assert "never passes into a pipeline" in parked["data"]["reason"]
+        assert "must never reach a pipeline" in parked["data"]["reason"]
         assert "HTTP 203 asks to sign in" in deferred["data"]["reason"]
 
-    def test_a_delivery_ends_while_the_topic_hangs_and_one_that_then_refuses_changes_no_outcome(
+    def test_a_hanging_or_refusing_topic_does_not_affect_deliveries(
         self, app: tuple[str, Emulator], topic: CustomTopic, caplog: pytest.LogCaptureFixture
     ) -> None:
         url, emulator = app
@@ -103,24 +103,26 @@ class TestInTheHost:
 
 
 def run_program(app_dir: Path, events: list[str], **environment: str) -> tuple[list[str], list[str]]:
-    """Deliver events in a process of its own; the outcomes, and the modules of Azure's libraries then imported."""
+    """Deliver events in a separate process. Return the outcomes and the imported modules of Azure's libraries."""
     (app_dir / "routes.yaml").write_text(ROUTES)
     known = {**ENVIRONMENT, "AZURE_DEVOPS_AUTH": "pat", "AZURE_DEVOPS_EXT_PAT": secret("pat")}
     arguments: list[Any] = [{**known, **environment}, str(app_dir), events]
-    command, told = [sys.executable, "-c", PROGRAM], json.dumps(arguments)
-    done = subprocess.run(command, input=told, cwd=ROOT, capture_output=True, text=True, check=True)
+    command, document = [sys.executable, "-c", PROGRAM], json.dumps(arguments)
+    done = subprocess.run(command, input=document, cwd=ROOT, capture_output=True, text=True, check=True)
     outcomes, modules = json.loads(done.stdout)
     return outcomes, modules
 
 
 class TestAProcess:
-    def test_nothing_is_imported_for_a_topic_before_something_is_told(self, tmp_path: Path, topic: CustomTopic) -> None:
+    def test_no_library_is_imported_before_the_first_notification(self, tmp_path: Path, topic: CustomTopic) -> None:
         assert run_program(tmp_path, [run_completed()]) == (["queued"], []), "without a topic"
         to_topic = {"NOTIFY_TOPIC_ENDPOINT": topic.url, "NOTIFY_TOPIC_KEY": KEY}
         assert run_program(tmp_path, [run_completed()], **to_topic) == (["duplicate"], [])
         assert topic.answered == []
 
-    def test_what_waits_at_the_end_of_a_process_is_still_published(self, tmp_path: Path, topic: CustomTopic) -> None:
+    def test_queued_notifications_are_published_at_the_end_of_a_process(
+        self, tmp_path: Path, topic: CustomTopic
+    ) -> None:
         events = [run_completed(f"run-{number}") for number in range(25)]
         outcomes, _ = run_program(tmp_path, events, NOTIFY_TOPIC_ENDPOINT=topic.url, NOTIFY_TOPIC_KEY=KEY)
         assert outcomes == ["queued"] * 25

@@ -1,4 +1,4 @@
-"""The custom topic over HTTP and HTTPS: what is sent, what comes of each answer, and that nothing secret shows."""
+"""Tests of Topic over HTTP and HTTPS: the request, each answer, and that no secret appears in a message."""
 
 import logging
 from collections.abc import Iterator
@@ -30,7 +30,7 @@ def notification(number: int = 1) -> Notification:
 
 @pytest.fixture
 def https_topic(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[CustomTopic]:
-    """A topic over HTTPS; its authority is trusted as a company's would be."""
+    """A topic over HTTPS, whose certificate authority is trusted like that of a company."""
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(tmp_path / "authority.pem"))
     with serving_topic(CustomTopic(), certificate(tmp_path / "authority.pem")) as topic:
         yield topic
@@ -54,9 +54,11 @@ def failure(topic: Topic) -> NotificationFailed:
 
 
 class TestWhatIsSent:
-    def test_the_request_is_as_event_grid_wants_it(self, topic: CustomTopic, caplog: pytest.LogCaptureFixture) -> None:
+    def test_the_request(self, topic: CustomTopic, caplog: pytest.LogCaptureFixture) -> None:
         opened(topic)([notification(1), notification(2)])
-        assert [record for record in caplog.records if record.levelno >= logging.WARNING] == [], "of the library"
+        assert [record for record in caplog.records if record.levelno >= logging.WARNING] == [], (
+            "the library must not log warnings"
+        )
         assert topic.answered == [200]
         assert [event["id"] for event in topic.events] == ["ab12:queued:1", "ab12:queued:2"]
         assert topic.events[0] == {
@@ -70,7 +72,7 @@ class TestWhatIsSent:
             "data": {"outcome": "queued", "run_id": 1, "route": None, "reason": "größer"},
         }
 
-    def test_an_identity_s_token_over_https_which_no_entry_of_netrc_replaces(
+    def test_netrc_does_not_replace_the_token_of_the_identity(
         self, https_topic: CustomTopic, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         netrc = tmp_path / "netrc"
@@ -81,7 +83,7 @@ class TestWhatIsSent:
         assert https_topic.answered == [200]
         assert identity.scopes == ["https://eventgrid.azure.net/.default"]
 
-    def test_a_certificate_that_nobody_vouches_for_is_not_trusted(
+    def test_an_unknown_certificate_authority_is_not_trusted(
         self, https_topic: CustomTopic, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.delenv("REQUESTS_CA_BUNDLE")
@@ -100,8 +102,8 @@ class TestAnswers:
             (400, False, "check that the topic's input schema is CloudEventSchemaV1_0"),
             *((status, False, "check that NOTIFY_TOPIC_KEY is the topic's key") for status in (401, 403)),
             (404, False, "check NOTIFY_TOPIC_ENDPOINT"),
-            *((status, False, "what came of the events is in the journal") for status in (302, 413)),
-            *((status, True, "what came of the events is in the journal") for status in (408, 429, 500, 503)),
+            *((status, False, "the outcomes are in the journal") for status in (302, 413)),
+            *((status, True, "the outcomes are in the journal") for status in (408, 429, 500, 503)),
         ],
     )
     def test_each(self, topic: CustomTopic, status: int, may_pass: bool, advice: str) -> None:
@@ -109,10 +111,10 @@ class TestAnswers:
         topic.headers = {"Location": topic.url, "Retry-After": "3600"}
         failed = failure(opened(topic))
         assert failed.may_pass is may_pass
-        assert f"the topic {topic.url} did not take them: HTTP {status}: " in str(failed)
+        assert f"the topic {topic.url} did not accept them: HTTP {status}: " in str(failed)
         assert str(failed).count("\n") == 0
         assert advice in str(failed)
-        assert topic.answered == [status], "sent once: no redirect is followed, nothing is tried again here"
+        assert topic.answered == [status], "sent once: no redirect is followed, and nothing is retried here"
 
     @pytest.mark.parametrize(
         ("error", "words", "answered"),
@@ -121,7 +123,7 @@ class TestAnswers:
             (ClientAuthenticationError("no identity here"), "no identity here", []),
         ],
     )
-    def test_an_identity_without_the_role_or_a_token(
+    def test_an_identity_without_the_role_or_without_a_token(
         self, https_topic: CustomTopic, error: Exception | None, words: str, answered: list[int]
     ) -> None:
         https_topic.statuses.append(403)
@@ -130,13 +132,13 @@ class TestAnswers:
         assert "the app's identity has the role EventGrid Data Sender" in str(failed)
         assert (failed.may_pass, https_topic.answered) == (False, answered)
 
-    def test_nobody_is_there(self) -> None:
+    def test_no_server(self) -> None:
         with serving_topic(CustomTopic()) as gone:
             pass
         failed = failure(opened(gone))
         assert (failed.may_pass, gone.url in str(failed)) == (True, True)
 
-    def test_an_answer_that_does_not_come(self, topic: CustomTopic) -> None:
+    def test_no_answer(self, topic: CustomTopic) -> None:
         topic.open.clear()
         failed = failure(opened(topic, read_seconds=0.05))
         assert (failed.may_pass, "timed out" in str(failed)) == (True, True)

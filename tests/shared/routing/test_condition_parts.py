@@ -1,4 +1,4 @@
-"""A condition taken apart: every part's answer is the one that the whole was made of."""
+"""Tests of condition_parts: the answers of the parts agree with the answer of the whole condition."""
 
 from typing import Any
 
@@ -60,7 +60,7 @@ def test_parts(text: str, expected: list[str]) -> None:
     assert lines(parts_of(Expression(text, None), SCOPE))[: len(expected)] == expected
 
 
-def test_what_fails_says_why_and_what_is_behind_it_is_not_reached() -> None:
+def test_a_failed_part_has_a_reason_and_later_parts_are_not_reached() -> None:
     part = parts_of(Expression("contains(b, 'x') && a", None), SCOPE)
     assert [part.answer, *(inner.answer for inner in part.parts)] == [
         Answer.FAILED,
@@ -73,7 +73,7 @@ def test_what_fails_says_why_and_what_is_behind_it_is_not_reached() -> None:
 
 @settings(deadline=None)
 @given(conditions(["a", "b", "tags.team", "ids"]), st.fixed_dictionaries({"a": st.sampled_from(LITERALS)}))
-def test_the_whole_is_what_the_app_decides_on_and_its_parts_make_it(text: str, values: dict[str, Any]) -> None:
+def test_parts_agree_with_the_decision_of_the_app(text: str, values: dict[str, Any]) -> None:
     scope = SCOPE | values
     condition = Expression(text, None)
     part = parts_of(condition, scope)
@@ -89,7 +89,7 @@ def decided(condition: Expression, scope: dict[str, Any]) -> tuple[Answer, str]:
 
 
 def check(part: Part) -> None:
-    """Each operator's answer follows from its operands' answers."""
+    """Check that the answer of each operator follows from the answers of its operands."""
     answers = [inner.answer for inner in part.parts]
     reached = [answer for answer in answers if answer is not Answer.NOT_REACHED]
     if part.answer in {Answer.TRUE, Answer.FALSE} and answers:

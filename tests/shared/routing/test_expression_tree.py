@@ -1,4 +1,4 @@
-"""What is relied on of jmespath's trees, which its documentation does not describe."""
+"""Tests of the assumptions about jmespath's trees, which its documentation does not describe."""
 
 import jmespath
 import pytest
@@ -28,7 +28,7 @@ def names_at(text: str) -> list[tuple[int, str]]:
         "contains(a, 'b') && length(c) > `1`",
     ],
 )
-def test_every_name_is_found_where_it_stands(text: str) -> None:
+def test_the_offset_of_every_name(text: str) -> None:
     found = names_at(text)
     assert found
     for offset, name in found:
@@ -36,7 +36,7 @@ def test_every_name_is_found_where_it_stands(text: str) -> None:
     assert [offset for offset, _ in found] == sorted(offset for offset, _ in found)
 
 
-def test_where_the_order_is_not_the_texts_nothing_is_said() -> None:
+def test_no_offsets_if_tree_and_text_differ() -> None:
     tree = jmespath.compile("a == b").parsed
     assert name_offsets("b == a", tree) == {}
 
@@ -72,7 +72,7 @@ def test_free_paths(text: str, paths: list[str]) -> None:
         ("'a && b' == c", ["'a && b'", "c"]),
         ("a", []),
         ("f(a && b)", []),
-        ("!a.b", []),  # to jmespath this is (!a).b
+        ("!a.b", []),  # jmespath parses this as (!a).b
     ],
 )
 def test_operands(text: str, parts: list[str]) -> None:
@@ -81,7 +81,7 @@ def test_operands(text: str, parts: list[str]) -> None:
 
 @settings(deadline=None)
 @given(conditions(["a", "b.c", "data.x"]))
-def test_an_operand_is_what_its_text_says(text: str) -> None:
+def test_the_text_of_an_operand_parses_to_its_tree(text: str) -> None:
     waiting: list[tuple[str, Tree]] = [(text, jmespath.compile(text).parsed)]
     while waiting:
         part, tree = waiting.pop()

@@ -1,4 +1,4 @@
-"""routes.yaml: what it may say, and that all mistakes are told at once, each with its line."""
+"""Tests of routes_file: every key, and that all mistakes are reported at once, each with its line."""
 
 from collections.abc import Mapping
 from datetime import timedelta
@@ -21,14 +21,14 @@ def problems(text: str, **environment: str) -> tuple[Problem, ...]:
 
 
 def route_problems(entry: str) -> list[str]:
-    """The advice for one route, which stands from line 4 on."""
+    """Return the problems of a single route, which begins on line 4 of the file."""
     with pytest.raises(InvalidRoutes) as caught:
         routes(entry)
     return [f"{problem.line}: {problem.advice}" for problem in caught.value.problems]
 
 
 def plain(value: object) -> object:
-    """Templates, conditions and patterns as they are written."""
+    """Return templates, conditions and patterns as they are written."""
     if isinstance(value, Mapping):
         return {name: plain(inner) for name, inner in value.items()}
     return getattr(value, "text", None) or getattr(value, "pattern", value)
@@ -64,7 +64,7 @@ def test_the_route_above_uses_every_key() -> None:
     assert {line.partition(":")[0] for line in EVERY_KEY.strip().splitlines()} == set(ROUTE_KEYS)
 
 
-def test_defaults_are_taken_and_may_be_replaced() -> None:
+def test_defaults_apply_unless_a_route_sets_its_own_value() -> None:
     first, second = routes(
         "name: a\nevent: RunCompleted\npipeline: p",
         "name: b\nevent: RunCompleted\npipeline: p\nproject: q\nbranch: dev",
@@ -87,7 +87,7 @@ def test_a_pipeline_is_an_id_or_a_name(written: str, pipeline: int | str) -> Non
     assert routes(entry, environment={**ENVIRONMENT, "ID": "7"}).routes[0].pipeline == pipeline
 
 
-def test_environment_values_are_filled_in_anywhere() -> None:
+def test_environment_values_are_replaced_anywhere() -> None:
     entry = 'name: a\nevent: RunCompleted\npipeline: p\nparameters: { where: "in ${STAGE}/{{ run_id }}" }'
     (route,) = routes(entry, environment={**ENVIRONMENT, "STAGE": "test"}).routes
     assert route.parameters["where"].text == "in test/{{ run_id }}"
@@ -140,7 +140,7 @@ routes:
     ]
 
 
-def test_what_can_be_read_is_read_though_the_environment_lacks_values() -> None:
+def test_valid_routes_are_read_even_if_environment_values_are_not_set() -> None:
     text = """version: 1
 defaults: { organization_url: "${URL}", project: "${PROJECT}" }
 routes:
@@ -157,18 +157,18 @@ routes:
     assert [problem.line for problem in reading.unset] == [2, 2, 6, 7, 9, 10]
     assert reading.unset[0].what == "needs the environment value URL, which is not set"
     assert reading.unset[0].suggestion == "set it in the application settings, or locally in local.settings.json"
-    assert [problem.line for problem in reading.problems] == [11], "what is unset may be right when it is set"
+    assert [problem.line for problem in reading.problems] == [11], "a value that is not set may be valid once it is set"
     (route,) = reading.table.routes
     assert (route.organization_url, route.project, route.pipeline) == ("${URL}", "${PROJECT}", "${PIPELINE}")
     assert reading.places["a",] == (4, 5)
     assert reading.places["a", "when"] == (6, 11)
-    assert reading.places["a", "parameters", "y"] == (8, 25), "the place of its name"
+    assert reading.places["a", "parameters", "y"] == (8, 25), "the position of its name"
     with pytest.raises(InvalidRoutes) as caught:
         load_routes(text, source="routes.yaml", names=NAMES, environment={})
     assert len(caught.value.problems) == 7
 
 
-def test_a_route_in_which_anything_is_wrong_is_not_in_the_table() -> None:
+def test_a_route_with_a_problem_is_not_in_the_table() -> None:
     right = "{ name: a, event: RunCompleted, pipeline: p"
     wrong = ["when: x", "parameters: { a: }", "causes: [Nope]", "nope: 1", "cooldown_key: x", "stages_to_skip: [[]]"]
     entries = "".join(f"  - {right.replace('a,', f'a{number},')}, {each} }}\n" for number, each in enumerate(wrong))
@@ -191,19 +191,19 @@ def test_the_message_shows_all_problems_with_file_line_and_column() -> None:
     [
         ("", 1, "the file is empty"),
         ("# nothing\n", 1, "the file is empty"),
-        ("a: [1\nb: 2", 2, "this is not YAML"),
-        ("\ta: 1", 1, "this is not YAML"),
-        ("version: 1\x07", 1, "this is not YAML"),
+        ("a: [1\nb: 2", 2, "the file is not valid YAML"),
+        ("\ta: 1", 1, "the file is not valid YAML"),
+        ("version: 1\x07", 1, "the file is not valid YAML"),
         ("[1]", 1, "the file must be a mapping"),
-        ("version: 2\nroutes: []", 1, "this version is not known"),
+        ("version: 2\nroutes: []", 1, "is not a supported version"),
         ("version: x\nroutes: []", 1, "must be a whole number"),
         ("routes: []", 1, "'version' is missing"),
         ("version: 1", 1, "'routes' is missing"),
         ("version: 1\nroutes: {}", 2, "routes must be a list"),
         ("version: 1\nroutes: [x]", 2, "a route must be a mapping"),
         ("version: 1\nroutes: []\nrutes: []", 3, "did you mean 'routes'?"),
-        ("version: 1\nroutes: []\nroutes: []", 3, "stands twice"),
-        ("version: 1\nroutes: []\n? [a]\n: b", 3, "a key must be plain text"),
+        ("version: 1\nroutes: []\nroutes: []", 3, "appears twice"),
+        ("version: 1\nroutes: []\n? [a]\n: b", 3, "a key must be a plain string"),
         ("version: 1\nroutes: []\ndefaults: []", 3, "defaults must be a mapping"),
         ("version: 1\nroutes: []\ndefaults: {pipeline: 3}", 3, "defaults has no such key"),
     ],
@@ -216,13 +216,16 @@ def test_mistakes_in_the_file_as_a_whole(text: str, line: int, advice: str) -> N
     ("changes", "expected"),
     [
         ("name: '-x'", "4: must begin with a letter or digit"),
-        ("event: [RunCompleted]", "5: must be text, not a list"),
-        ("event: Microsoft.MachineLearningServices.RunCompleted", "5: is no event type; did you mean 'RunCompleted'?"),
+        ("event: [RunCompleted]", "5: must be a single value, not a list"),
+        (
+            "event: Microsoft.MachineLearningServices.RunCompleted",
+            "5: is not an event type; did you mean 'RunCompleted'?",
+        ),
         ("pipeline: ''", "6: is empty"),
         ("pipeline: ~", "6: has no value"),
-        ('pipeline: "{{ run_id }}"', "6: holds a placeholder"),
-        ("branch: $(evil)", "7: holds '$('"),
-        ("project: a/b", "7: must be a project's name"),
+        ('pipeline: "{{ run_id }}"', "6: contains a placeholder"),
+        ("branch: $(evil)", "7: contains '$('"),
+        ("project: a/b", "7: must be the name or id of a project"),
         ("enabled: perhaps", "7: must be true or false"),
         ("enabled: [true]", "7: must be true or false"),
         ("include_child_runs: 1", "7: must be true or false"),
@@ -231,37 +234,37 @@ def test_mistakes_in_the_file_as_a_whole(text: str, line: int, advice: str) -> N
         ("when: ''", "7: is not JMESPath"),
         ("when: model_name", "7: uses the name 'model_name', which does not exist here"),
         ("once_per: '{{ run_id'", "7: has a placeholder that is not closed"),
-        ("allow: '['", "7: is no regular expression"),
+        ("allow: '['", "7: is not a regular expression"),
         ("stages_to_skip: build", "7: stages_to_skip must be a list"),
-        ("stages_to_skip: [{}]", "7: must be text, not a mapping"),
+        ("stages_to_skip: [{}]", "7: must be a single value, not a mapping"),
         ("parameters: [a]", "7: parameters must be a mapping"),
-        ("parameters: {a: {{ run_id }}}", "7: must be text, not a mapping; a placeholder must stand in quotes"),
+        ("parameters: {a: {{ run_id }}}", "7: must be a single value, not a mapping; put a placeholder in quotes"),
         ("parmeters: {}", "7: a route has no such key; did you mean 'parameters'?"),
         ("parameters: {a: }", "7: has no value"),
         ("parameters: {a: '{{ nope }}'}", "7: uses the name 'nope'"),
-        ("parameters: {a: $(x)}", "7: holds '$(', which never passes"),
+        ("parameters: {a: $(x)}", "7: contains '$(', which must never reach"),
         ("organization_url: dev.azure.com/contoso", "7: must begin with https://"),
         ("organization_url: http://dev.azure.com/contoso", "7: must begin with https://"),
         ("organization_url: https://", "7: must begin with https://"),
         ("organization_url: 'https://[x'", "7: is not a URL"),
         ("organization_url: 'https://a:99999/b'", "7: is not a URL"),
-        ("organization_url: https://dev.azure.com/contoso?x=1", "7: must hold no user name"),
-        ("cooldown: soon", "7: 'soon' is no duration; write '90s', '30m', '6h', '1h30m' or '2d', 30d at most"),
-        ("cooldown: 31d", "7: is longer than 30 days"),
-        ("cooldown_key: '{{ run_id }}'", "7: means nothing without 'cooldown'"),
+        ("organization_url: https://dev.azure.com/contoso?x=1", "7: must not contain a user name"),
+        ("cooldown: soon", "7: 'soon' is not a duration; write '90s', '30m', '6h', '1h30m' or '2d', 30d at most"),
+        ("cooldown: 31d", "7: must be at most 30 days"),
+        ("cooldown_key: '{{ run_id }}'", "7: has no effect without 'cooldown'"),
         ("tags: some", "7: must be true or false"),
         ("correlation_parameter: a\nparameters: {a: b}", "7: is also in 'parameters'"),
         ("causes: RunCompleted", "7: causes must be a list"),
-        ("causes: [RunComplete]", "7: is no event type; did you mean 'RunCompleted'?"),
+        ("causes: [RunComplete]", "7: is not an event type; did you mean 'RunCompleted'?"),
         ("causes: [{with: {}}]", "7: 'event' is missing from this cause"),
-        ("causes: [{event: Nope}]", "7: is no event type"),
+        ("causes: [{event: Nope}]", "7: is not an event type"),
         ("causes: [{event: RunCompleted, when: x}]", "7: a cause has no such key; known: event, with"),
         (
             "causes: [{event: RunCompleted, with: {run: x}}]",
             "7: RunCompleted events have no name 'run'; did you mean 'run_id'?",
         ),
-        ("causes: [{event: RunCompleted, with: {run_id: [x]}}]", "7: must be text, not a list"),
-        ("causes: [{event: RunCompleted, with: {run_id: 2026-01-01}}]", "7: must be a text, a number, true or false"),
+        ("causes: [{event: RunCompleted, with: {run_id: [x]}}]", "7: must be a single value, not a list"),
+        ("causes: [{event: RunCompleted, with: {run_id: 2026-01-01}}]", "7: must be a string, a number, true or false"),
         ("causes: [{event: RunCompleted, with: {run_id: }}]", "7: has no value"),
     ],
 )
@@ -276,7 +279,7 @@ def test_names_are_unique() -> None:
     with pytest.raises(InvalidRoutes) as caught:
         routes("name: a\nevent: RunCompleted\npipeline: p", "name: a\nevent: RunCompleted\npipeline: p")
     (problem,) = caught.value.problems
-    assert (problem.line, problem.advice) == (7, "line 4 has a route of this name; choose another")
+    assert (problem.line, problem.advice) == (7, "the route on line 4 already has this name; choose another")
 
 
 def test_missing_keys_are_named() -> None:
@@ -293,11 +296,11 @@ def test_http_is_for_this_machine_only(host: str) -> None:
 
 
 def test_a_credential_in_a_url_is_refused_and_not_shown() -> None:
-    """The URL comes from the environment, so the message may show its name and never its value."""
+    """The URL comes from the environment: the message may contain the name of the value, never the value."""
     environment = {"AZURE_DEVOPS_ORG_URL": f"https://user:{secret('pat')}@dev.azure.com/contoso"}
     with pytest.raises(InvalidRoutes) as caught:
         routes("name: a\nevent: RunCompleted\npipeline: p", environment={**ENVIRONMENT, **environment})
-    assert "must hold no user name" in str(caught.value)
+    assert "must not contain a user name" in str(caught.value)
     assert "canary" not in str(caught.value)
 
 

@@ -1,4 +1,4 @@
-"""From an event to requests: which routes match, why the others do not, and what is refused."""
+"""Tests of the dispatch table: which routes match an event, why others do not, and what is refused."""
 
 from datetime import timedelta
 
@@ -27,7 +27,7 @@ def only_match(table: RouteTable, raw: str) -> Match:
     return match
 
 
-def test_the_request_is_all_that_the_route_says() -> None:
+def test_the_request_has_every_key_of_the_route() -> None:
     table = routes("""
 name: full
 event: RunCompleted
@@ -52,7 +52,7 @@ stages_to_skip: [slow]
     )
 
 
-def test_the_order_of_the_table_is_kept_and_every_reason_is_given() -> None:
+def test_decisions_are_in_table_order_and_every_other_route_has_a_reason() -> None:
     table = routes(
         PLAIN,
         "name: other-type\nevent: ModelRegistered\npipeline: p",
@@ -69,11 +69,13 @@ def test_the_order_of_the_table_is_kept_and_every_reason_is_given() -> None:
     )
 
 
-def test_child_runs_are_for_routes_that_ask_for_them() -> None:
+def test_child_runs_match_only_routes_that_include_them() -> None:
     table = routes(PLAIN, "name: children\nevent: RunCompleted\npipeline: p\ninclude_child_runs: true")
     resolution = resolve(table, run_completed(runType="azureml.StepRun"))
     assert [decision.key.route for decision in resolution.decisions] == ["children"]
-    assert resolution.why_not == (WhyNot("plain", "the run is a child run; include_child_runs: true would take it"),)
+    assert resolution.why_not == (
+        WhyNot("plain", "the run is a child run; set include_child_runs: true to include it"),
+    )
 
 
 def test_the_correlation_parameter_carries_the_journal_key() -> None:
@@ -83,7 +85,7 @@ def test_the_correlation_parameter_carries_the_journal_key() -> None:
 
 
 class TestKey:
-    def test_of_the_same_occurrence_in_both_schemas_and_any_case_of_the_workspace(self) -> None:
+    def test_is_the_same_in_both_schemas_and_for_any_case_of_the_workspace(self) -> None:
         table = routes(PLAIN)
         first = only_match(table, run_completed("r"))
         again = only_match(table, event_text("RunCompleted", {"RunId": "r"}, id="other", topic=WORKSPACE.upper()))
@@ -108,15 +110,15 @@ class TestKey:
 @pytest.mark.parametrize(
     ("lines", "run_id", "reason", "identity"),
     [
-        ("parameters: { a: '{{ data.nope }}' }", "r", "parameter 'a': 'data.nope' finds nothing in this event", "r"),
+        ("parameters: { a: '{{ data.nope }}' }", "r", "parameter 'a': 'data.nope' has no value in this event", "r"),
         ("variables: { V: '{{ run_id }}' }", "a;b", "variable 'V': 'run_id' is 'a;b', which does not match", "a;b"),
         ("when: contains(run_tags.team, 'x')", "r", "cannot be evaluated on this event", "r"),
-        ("once_per: '{{ run_tags.nope }}'", "r", "'run_tags.nope' finds nothing in this event", "r"),
+        ("once_per: '{{ run_tags.nope }}'", "r", "'run_tags.nope' has no value in this event", "r"),
         ("once_per: x\nparameters: { a: '{{ data.nope }}' }", "r", "parameter 'a'", "x"),
         ("once_per: x\nvariables: { a: '{{ data.nope }}' }", "r", "variable 'a'", "x"),
     ],
 )
-def test_a_refusal_has_the_key_that_a_good_request_would_have(
+def test_a_refusal_has_the_key_that_a_valid_request_would_have(
     lines: str, run_id: str, reason: str, identity: str
 ) -> None:
     (refusal,) = resolve(routes(f"{PLAIN}\n{lines}"), run_completed(run_id)).decisions

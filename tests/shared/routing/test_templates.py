@@ -1,4 +1,4 @@
-"""Conditions and placeholders: what they find, what they refuse, and what they may never let through."""
+"""Tests of conditions and templates: their values, their errors, and what must never reach a pipeline."""
 
 import re
 from typing import Any
@@ -27,7 +27,7 @@ def rendered(text: str, scope: dict[str, Any], allow: re.Pattern[str] | None = N
         ("v >= `0.3`", [0.29, None], False),
     ],
 )
-def test_whether_a_condition_holds(text: str, values: list[Any], expected: bool) -> None:
+def test_which_values_are_true(text: str, values: list[Any], expected: bool) -> None:
     condition = Expression(text, None)
     assert [is_true(condition.evaluate({"v": value})) for value in values] == [expected] * len(values)
 
@@ -37,10 +37,10 @@ def test_whether_a_condition_holds(text: str, values: list[Any], expected: bool)
     [
         ("number >= `0.3`", {"number": "0.5"}, "'>=' not supported"),
         ("contains(tags.owner, 'x')", {"tags": {}}, r"'contains.*cannot be evaluated on this event"),
-        ("sort_by(tags, &@)", {"tags": [{}, {}]}, "cannot be evaluated"),  # jmespath lets a TypeError through
+        ("sort_by(tags, &@)", {"tags": [{}, {}]}, "cannot be evaluated"),  # jmespath raises a TypeError
     ],
 )
-def test_values_of_the_wrong_kind_are_an_error_of_the_event(text: str, scope: dict[str, Any], complaint: str) -> None:
+def test_values_of_the_wrong_kind_make_the_evaluation_fail(text: str, scope: dict[str, Any], complaint: str) -> None:
     with pytest.raises(ExpressionFailed, match=complaint):
         Expression(text, NAMES).evaluate(scope)
 
@@ -93,13 +93,13 @@ class TestExpressionIsCheckedWhenItIsCompiled:
             ("run_id.'x'", "got: literal at 'x'"),
             ("run_id == 'x", "is not JMESPath: Unclosed ' delimiter"),
             ('"run_id"(tags)', "Quoted identifier not allowed for function names. at '('"),
-            ("length()", "calls the function 'length' with 0 values; it takes 1"),
-            ("contains(tags)", "calls the function 'contains' with 1 value; it takes 2"),
-            ("merge()", "calls the function 'merge' with 0 values; it takes 1 or more"),
+            ("length()", "calls the function 'length' with 0 arguments; it takes 1"),
+            ("contains(tags)", "calls the function 'contains' with 1 argument; it takes 2"),
+            ("merge()", "calls the function 'merge' with 0 arguments; it takes 1 or more"),
             ("merge(tags, tags, tags)", None),
         ],
     )
-    def test_unknown_names_and_broken_text(self, text: str, complaint: str | None) -> None:
+    def test_unknown_names_and_syntax_errors(self, text: str, complaint: str | None) -> None:
         if complaint is None:
             Expression(text, NAMES)
             return
@@ -118,15 +118,15 @@ class TestExpressionIsCheckedWhenItIsCompiled:
             ("", [None]),
         ],
     )
-    def test_a_fault_has_its_place(self, text: str, offsets: list[int | None]) -> None:
+    def test_each_fault_has_an_offset(self, text: str, offsets: list[int | None]) -> None:
         with pytest.raises(InvalidExpression) as caught:
             Expression(text, NAMES)
         assert [fault.offset for fault in caught.value.faults] == offsets
 
 
-# What a shell could read.
+# Values that a shell could interpret.
 SHELL = ["a;b", "a&b", "a|b", "`a`", "$a", "a\\b", "'a'", '"a"', "<a>", "a*", "a#b", "é", "a\nb", "a!", "a(b)", "[a]"]
-# What never passes, whatever a route allows.
+# Values that are forbidden whatever a route allows.
 MACROS = ["$(rm -rf)", "x ${{ y", "$[ z ]", "##vso[task.setvariable]", "##VSO[task.setvariable]", "##[error]"]
 CONTROLS = ["a\nb", "a\x00b", "a\x1bb", "a\u202eb", "a\u2028b"]
 
@@ -153,20 +153,20 @@ class TestRendering:
 
     @pytest.mark.parametrize(
         ("value", "complaint"),
-        [(None, "finds nothing"), ([1], "finds a list"), ({}, "finds dict"), (float("inf"), "finds float")],
+        [(None, "has no value"), ([1], "is a list"), ({}, "is an object"), (float("inf"), "is of type float")],
     )
-    def test_what_is_no_single_value(self, value: object, complaint: str) -> None:
+    def test_what_is_not_a_single_value(self, value: object, complaint: str) -> None:
         with pytest.raises(MissingValue, match=complaint):
             rendered("{{ v }}", {"v": value})
 
     @pytest.mark.parametrize(
         ("text", "value", "allow", "complaint"),
         [
-            *(("{{ v }}", value, None, "which does not match|never passes") for value in [*SHELL, "é" * 1000]),
-            *(("{{ v }}", value, ANYTHING, "never passes") for value in [*MACROS, *CONTROLS]),
+            *(("{{ v }}", value, None, "which does not match|must never reach") for value in [*SHELL, "é" * 1000]),
+            *(("{{ v }}", value, ANYTHING, "must never reach") for value in [*MACROS, *CONTROLS]),
             ("{{ v }}", "a;é!", re.compile("[a-z;é]+"), "the route's 'allow'"),
-            ("{{ v }}(secret)", "$", ANYTHING, r"'\$\('"),  # a macro made of a value and a literal
-            ("{{ v }}", "x" * 1025, ANYTHING, "1025 characters long; 1024 may pass"),
+            ("{{ v }}(secret)", "$", ANYTHING, r"'\$\('"),  # a value and a literal form a macro
+            ("{{ v }}", "x" * 1025, ANYTHING, "1025 characters long; at most 1024 are allowed"),
         ],
     )
     def test_what_is_refused(self, text: str, value: str, allow: re.Pattern[str] | None, complaint: str) -> None:
@@ -178,7 +178,7 @@ class TestRendering:
         assert rendered("{{ v }}", {"v": "a;é"}, re.compile("[a-z;é]+")) == "a;é"
 
     @given(st.text())
-    def test_whatever_passes_is_harmless(self, value: str) -> None:
+    def test_no_accepted_value_can_be_interpreted_by_a_pipeline(self, value: str) -> None:
         try:
             text = rendered("{{ v }}", {"v": value}, ANYTHING)
         except UnsafeValue:
@@ -209,12 +209,12 @@ class TestTemplateIsCheckedWhenItIsCompiled:
         with pytest.raises(InvalidExpression):
             parse_template(text, None)
 
-    def test_every_fault_is_told_with_its_place(self) -> None:
+    def test_every_fault_is_reported_with_its_offset(self) -> None:
         text = "a $(b) {{ run_idd }} {{ number == }} {{ tags }} }}"
         with pytest.raises(InvalidExpression) as caught:
             parse_template(text, NAMES)
         assert [(fault.offset, fault.text.split(";")[0]) for fault in caught.value.faults] == [
-            (0, "holds '$(', which never passes into a pipeline"),
+            (0, "contains '$(', which must never reach a pipeline"),
             (text.index("run_idd"), "uses the name 'run_idd', which does not exist here"),
             (text.index("number ==") + len("number =="), "is not JMESPath: the expression is not complete"),
             (text.rindex("}}"), "has a placeholder that is not closed"),

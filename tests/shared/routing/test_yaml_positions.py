@@ -1,4 +1,4 @@
-"""A place in a scalar's text is found in the file, however the scalar is written."""
+"""Tests of yaml_positions: a character of a scalar is found in the file, in every style of scalars."""
 
 import pytest
 import yaml
@@ -45,12 +45,12 @@ def test_every_style(written: str) -> None:
     assert found(written, first) == written.index(text[first], written.find("\n") if "|" in written else len("when:"))
 
 
-def test_behind_the_last_character() -> None:
+def test_the_end_of_the_text() -> None:
     assert found("when: a ==", 4) == len("when: a ==")
     assert found("when: 'a =='", 4) == len("when: 'a =='") - 1
 
 
-def test_where_it_does_not_work_out_nothing_is_said() -> None:
+def test_no_offset_if_source_and_text_differ() -> None:
     assert source_offset("&anchor abc", "", "abc", 2) is None
     assert source_offset("''a'", "'", "xa", 1) is None
     assert source_offset("", "", "abc", 2) is None
@@ -63,7 +63,7 @@ def test_where_it_does_not_work_out_nothing_is_said() -> None:
     st.integers(5, 40),
     st.data(),
 )
-def test_whatever_is_found_is_that_character(text: str, style: str, width: int, data: st.DataObject) -> None:
+def test_the_offset_points_to_the_character(text: str, style: str, width: int, data: st.DataObject) -> None:
     written = yaml.dump({"when": text}, default_style=style or None, width=width, allow_unicode=True)
     node = value_node(written)
     if not node.value:
@@ -75,7 +75,7 @@ def test_whatever_is_found_is_that_character(text: str, style: str, width: int, 
     assert source == character or (character in " \n" and source in " \n") or source == "\\"
 
 
-def test_a_place_behind_an_environment_value() -> None:
+def test_a_position_after_an_environment_value() -> None:
     text = 'when: "${LONG}/${SHORT} X ${UNSET} Y"'
     environment = {"LONG": "a-very-long-value", "SHORT": "s"}
     reader = NodeReader(text, environment)
@@ -84,8 +84,10 @@ def test_a_place_behind_an_environment_value() -> None:
     assert filled == "a-very-long-value/s X ${UNSET} Y"
     for character in "/XY":
         assert reader.position(node, filled.index(character)) == (1, text.index(character) + 1)
-    assert reader.position(node, filled.index("long")) == (1, text.index("$") + 1), "within a value: its name"
+    assert reader.position(node, filled.index("long")) == (1, text.index("$") + 1), (
+        "a position within a value is that of its name"
+    )
     assert [(problem.line, problem.column) for problem in reader.unset] == [(1, text.index("${UNSET}") + 1)]
     assert reader.text(node) == filled
-    assert len(reader.unset) == 1, "told once"
+    assert len(reader.unset) == 1, "reported once"
     assert reader.position(node, None) == (1, 7)

@@ -1,4 +1,4 @@
-"""What is stored of a token is not the token: the raw bytes of both backends, read past our own code."""
+"""Tests that stored tokens are encrypted: the raw bytes of both backends, read without the app's code."""
 
 import zlib
 from collections.abc import Callable, Iterator
@@ -17,31 +17,31 @@ from tests.support.waits import EVENT, Scene, a_request, the_end
 
 
 def file_bytes(path: Path) -> bytes:
-    """The database and whatever SQLite keeps beside it."""
+    """Return the bytes of the database and of SQLite's other files."""
     return b"".join(file.read_bytes() for file in sorted(path.parent.glob(path.name + "*")))
 
 
 def entity_bytes(entities: Iterator[dict[str, Any]]) -> bytes:
-    """Every property as it is, and what is compressed also as it was."""
+    """Return the bytes of every property. Compressed ones are included in both forms."""
     values = [value for entity in entities for value in entity.values()]
     unpacked = [zlib.decompress(value) for value in values if isinstance(value, bytes)]
     return b"\n".join([*unpacked, *(value if isinstance(value, bytes) else str(value).encode() for value in values)])
 
 
 def play(store: Store, read: Callable[[], bytes]) -> None:
-    """Look while a task waits, while it is in doubt whether it was told, and when it was told."""
+    """Check the bytes while a task waits, while its completion is uncertain, and after it is completed."""
     scene = Scene(store, utc_now)
     scene.waits.register(a_request(), scene.in_seconds())
-    look(read())
+    check(read())
     scene.waits.run_ended(the_end(run_id="run-2"), EVENT, scene.in_seconds())
     scene.waits.register(a_request(run_id="run-2"), scene.in_seconds())
-    look(read())
+    check(read())
     scene.waits.run_ended(the_end(), EVENT, scene.in_seconds())
-    look(read())
+    check(read())
 
 
-def look(raw: bytes) -> None:
-    assert b"sealed_token" in raw, "the bytes that are looked at hold the wait"
+def check(raw: bytes) -> None:
+    assert b"sealed_token" in raw, "the checked bytes must contain the wait"
     assert leaks(raw.decode(errors="replace")) == []
 
 

@@ -1,4 +1,4 @@
-"""How the settings reach the bridge: each by its effect, in its unit, with a clock to set."""
+"""Tests that each setting of the bridge takes effect, in its unit."""
 
 import json
 from collections.abc import Iterator
@@ -20,11 +20,11 @@ from tests.support.waits import KEY, TOKEN, a_task, default_headers
 TOKEN_OF_THE_IDENTITY = secret("identity-token")
 MANAGER = "https://management.example"
 IN_AZURE = {"WEBSITE_INSTANCE_ID": "i", "JOURNAL_CONNECTION": "https://account.table.core.windows.net"}
-ON_A_LAPTOP = {"AZURE_DEVOPS_ORG_URL": "http://127.0.0.1:7080/contoso"}
+LOCALLY = {"AZURE_DEVOPS_ORG_URL": "http://127.0.0.1:7080/contoso"}
 
 
 class Azure:
-    """Azure DevOps and Azure Resource Manager as one transport: every run is running, every call succeeds."""
+    """A transport for Azure DevOps and Azure Resource Manager. Every run is running, and every call succeeds."""
 
     def __init__(self) -> None:
         self.asked_with: list[str] = []
@@ -63,7 +63,7 @@ def identity(monkeypatch: pytest.MonkeyPatch) -> Iterator[ManagedIdentity]:
         yield served
 
 
-def test_a_task_is_looked_after_in_minutes_and_fails_after_hours(
+def test_sweep_after_is_in_minutes_and_timeout_in_hours(
     azure: Azure, clock: ManualClock, identity: ManagedIdentity
 ) -> None:
     times = {"WAIT_SWEEP_AFTER_MINUTES": "20", "WAIT_TIMEOUT_HOURS": "5"}
@@ -87,8 +87,8 @@ def test_a_task_is_looked_after_in_minutes_and_fails_after_hours(
         ({}, "https://tfs.contoso.com/tfs", 400),
         ({"WAIT_ALLOWED_HOSTS": "tfs.contoso.com"}, "https://tfs.contoso.com/tfs", 202),
         ({"AZURE_DEVOPS_ORG_URL": "https://tfs.contoso.com/tfs"}, "https://tfs.contoso.com/tfs", 202),
-        (ON_A_LAPTOP, ON_A_LAPTOP["AZURE_DEVOPS_ORG_URL"], 202),
-        (ON_A_LAPTOP | IN_AZURE, ON_A_LAPTOP["AZURE_DEVOPS_ORG_URL"], 400),
+        (LOCALLY, LOCALLY["AZURE_DEVOPS_ORG_URL"], 202),
+        (LOCALLY | IN_AZURE, LOCALLY["AZURE_DEVOPS_ORG_URL"], 400),
     ],
 )
 def test_where_a_token_may_be_sent(

@@ -1,4 +1,4 @@
-"""The whole way over HTTP: tasks of the emulator call the function app in its host, and are told."""
+"""End-to-end tests over HTTP: tasks of the emulator call the function app in its host, and are completed."""
 
 import sys
 import time
@@ -31,7 +31,7 @@ class Stack:
     log: pytest.LogCaptureFixture
 
     def start(self, task: str, run_id: str = "run-1", **options: object) -> str:
-        """Starts an agentless task that waits for a run; its id."""
+        """Start an agentless task that waits for a run. Return its id."""
         body = {"run_id": run_id}
         if task == "AzureFunction":
             inputs: AzureFunction | InvokeRestApi = AzureFunction(function=f"{self.host_url}/api/waits", body=body)
@@ -52,7 +52,7 @@ class Stack:
         return deliver(web_hook(self.host_url), event).status_code
 
     def sweep(self) -> int:
-        """As the timer does, to its end; the host's admin address runs a function by hand, and does not wait for it."""
+        """Run the sweep through the host's admin address, and wait for its end."""
         url = f"{self.host_url}/admin/functions/sweep_waits"
         before = self.swept
         status = requests.post(url, json={"input": ""}, timeout=60).status_code
@@ -98,11 +98,11 @@ def test_both_tasks_and_all_results(stack: Stack, task: str, event: str, status:
     task_id = stack.start(task)
     assert stack.until(task_id, "waiting", "completed").state == "waiting"
     assert stack.deliver(event, **({"runStatus": status} if status else {})) == 202
-    told = stack.task(task_id)
-    assert (told.state, told.result, told.ended_by, told.completions) == ("completed", result, "event", 1)
-    assert told.events[0].credential == "job token"
-    assert told.feed_lines[0] == "nextstage: waiting for Azure ML run run-1; no agent is held meanwhile"
-    assert told.log_lines[-2:] == (
+    ended = stack.task(task_id)
+    assert (ended.state, ended.result, ended.ended_by, ended.completions) == ("completed", result, "event", 1)
+    assert ended.events[0].credential == "job token"
+    assert ended.feed_lines[0] == "nextstage: waiting for Azure ML run run-1; no agent is occupied"
+    assert ended.log_lines[-2:] == (
         f"nextstage: Azure ML run run-1 is {status or 'Completed'}, so this task has {result}",
         f"nextstage: https://ml.azure.com/runs/run-1?wsid={WORKSPACE}",
     )
@@ -113,21 +113,21 @@ def test_the_run_has_ended_already(stack: Stack, task: str) -> None:
     assert stack.deliver("RunStatusChanged", runStatus="Failed") == 202
     task_id = stack.start(task)
     assert stack.until(task_id, "completed").result == "failed"
-    time.sleep(0.2)  # until the message cannot be under way any more
+    time.sleep(0.2)  # until the request can no longer be under way
     assert stack.sweep() == 202
     assert (stack.task(task_id).result, stack.task(task_id).completions) == ("failed", 1)
 
 
-def test_a_request_that_is_wrong_fails_the_task_and_says_why(stack: Stack) -> None:
+def test_an_invalid_request_fails_the_task_with_the_reason(stack: Stack) -> None:
     task_id = stack.start("AzureFunction", run_id="$(runId)")
-    told = stack.until(task_id, "completed")
-    assert (told.result, told.ended_by) == ("failed", "call")
-    log = "\n".join(told.log_lines)
+    ended = stack.until(task_id, "completed")
+    assert (ended.result, ended.ended_by) == ("failed", "call")
+    log = "\n".join(ended.log_lines)
     assert "run_id is '$(runId)', which Azure Pipelines did not replace" in log
     assert leaks(log) == []
 
 
-def test_an_event_that_never_came(stack: Stack) -> None:
+def test_an_event_that_never_arrives(stack: Stack) -> None:
     stack.emulator.books.jobs.set(WORKSPACE, "run-1", "Running")
     task_id = stack.start("AzureFunction")
     stack.until(task_id, "waiting", "completed")
@@ -135,8 +135,8 @@ def test_an_event_that_never_came(stack: Stack) -> None:
     assert stack.task(task_id).state == "waiting"
     stack.emulator.books.jobs.set(WORKSPACE, "run-1", "Canceled")
     stack.sweep()
-    told = stack.until(task_id, "completed")
-    assert (told.result, told.completions) == ("canceled", 1)
+    ended = stack.until(task_id, "completed")
+    assert (ended.result, ended.completions) == ("canceled", 1)
 
 
 def test_waits_that_are_off(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:

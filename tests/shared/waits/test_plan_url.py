@@ -1,4 +1,4 @@
-"""Where a token may be sent, and all the addresses that only look like it."""
+"""Tests of PlanUrls: the accepted addresses, and addresses that only look similar."""
 
 import pytest
 
@@ -44,7 +44,7 @@ NOT_THE_CLOUD = [
     "https://contoso.visualstudio.com.evil.example/",
     "https://.visualstudio.com/",
     "https://dev.azure.com./contoso/",
-    # user information, and what is read as such
+    # user information, and what some programs read as such
     "https://dev.azure.com@evil.example/contoso/",
     "https://user:password@dev.azure.com/contoso/",
     "https://evil.example\\@dev.azure.com/contoso/",
@@ -85,7 +85,7 @@ NOT_THE_CLOUD = [
     "https://dev.azure.com\x00.evil.example/",
     "https://",
     "",
-    # this machine, where the organization is not on it
+    # this machine, if the organization is elsewhere
     "http://127.0.0.1:7080/contoso/",
     "http://localhost:7080/contoso/",
 ]
@@ -95,13 +95,13 @@ NOT_THE_CLOUD = [
     ("urls", "url"),
     [
         *((CLOUD, url) for url in NOT_THE_CLOUD),
-        # a port is a part of a server
+        # another port is another server
         (SERVER, "https://tfs.contoso.com/tfs/"),
         (SERVER, "https://tfs.contoso.com:8444/tfs/"),
         (SERVER, "https://ado.contoso.com:8443/tfs/"),
         (SERVER, "https://10.0.0.7/tfs/"),
         (SERVER, "https://10.0.0.8:8443/tfs/"),
-        # http to this machine only, there only to the organization itself, and never from Azure
+        # http is accepted only for this machine, only for the organization itself, and never in Azure
         (SERVER, "http://tfs.contoso.com:8443/tfs/"),
         (LOCAL, "http://127.0.0.1:7081/contoso/"),
         (LOCAL, "http://localhost:7080/contoso/"),
@@ -134,7 +134,8 @@ def test_the_organization_itself(urls: PlanUrls, url: str, *, expected: bool) ->
     assert urls.is_own_organization(url) is expected
 
 
-def test_the_message_says_what_to_do() -> None:
+def test_the_message_explains_what_to_do() -> None:
     assert CLOUD.problem("https://tfs.contoso.com:8443/tfs/") == (
-        "names tfs.contoso.com:8443, which is not Azure DevOps; add it to WAIT_ALLOWED_HOSTS if it is your server"
+        "has the host tfs.contoso.com:8443, which is not Azure DevOps; "
+        "add it to WAIT_ALLOWED_HOSTS if it is your server"
     )

@@ -1,4 +1,4 @@
-"""Task and run meet in any order, at the same instant, each twice: the task is told exactly once."""
+"""Tests of races: registration and end of a run at the same time, in any order, are completed exactly once."""
 
 import random
 import threading
@@ -19,12 +19,12 @@ from tests.support.journal.memory_store import MemoryStore
 from tests.support.journal.wrapped_store import WrappedStore
 from tests.support.waits import EVENT, Scene, a_request, the_end
 
-# A record in doubt is looked up after so many seconds; 30 in earnest.
+# The task of an uncertain record is checked after this many seconds. In production: 30.
 SETTLE_SECONDS = 0.02
 
 
 def play(scene: Scene, pool: ThreadPoolExecutor, number: int, order: tuple[str, ...]) -> list[str]:
-    """One round with a run and a task of its own; what the task was told."""
+    """Play one round with its own run and task. Return the results that the task received."""
     request = a_request(run_id=f"run-{number}")
     together = threading.Barrier(len(order))
 
@@ -43,18 +43,18 @@ def play(scene: Scene, pool: ThreadPoolExecutor, number: int, order: tuple[str, 
     steps = [{"register": register, "end": end}[name] for name in order]
     for done in [pool.submit(at_once, step) for step in steps]:
         done.result()
-    assert request.task.task_instance_id in scene.tasks.results, "they met, and the task was not told"
-    until_done(end)  # what was told before the task's answer is looked up, and not told again
+    assert request.task.task_instance_id in scene.tasks.results, "both happened, but the task was not completed"
+    until_done(end)  # a completion before the task's answer is checked, and not repeated
     return scene.tasks.results[request.task.task_instance_id]
 
 
 def until_done(step: Callable[[], bool]) -> None:
-    """As Event Grid and the sweep come again."""
+    """Repeat a step, as Event Grid and the sweep do."""
     for _ in range(200):
         if step():
             return
         time.sleep(SETTLE_SECONDS)
-    raise AssertionError("never done")
+    raise AssertionError("the step was never finished")
 
 
 def rounds(store: Store, count: int) -> None:
@@ -66,8 +66,8 @@ def rounds(store: Store, count: int) -> None:
             assert play(scene, pool, number, order) == ["succeeded"]
 
 
-def dawdling(_: str, call: Callable[..., Any]) -> Callable[..., Any]:
-    """Begin a call a little late, each as it happens, so that threads overtake each other."""
+def delayed(_: str, call: Callable[..., Any]) -> Callable[..., Any]:
+    """Delay each call by a random time, so that threads overtake each other."""
 
     def late(*arguments: Any) -> Any:
         time.sleep(random.uniform(0, 0.0005))
@@ -76,14 +76,14 @@ def dawdling(_: str, call: Callable[..., Any]) -> Callable[..., Any]:
     return late
 
 
-def test_rounds_at_once() -> None:
-    rounds(WrappedStore(MemoryStore(), dawdling), amount(250, long=1000))
+def test_rounds_in_parallel() -> None:
+    rounds(WrappedStore(MemoryStore(), delayed), amount(250, long=1000))
 
 
-def test_these_rounds_would_find_a_task_that_is_told_twice() -> None:
+def test_the_rounds_detect_a_task_that_is_completed_twice() -> None:
     with pytest.raises(AssertionError, match="more item"):
-        rounds(WrappedStore(MemoryStore(fenced=False), dawdling), 1000)
+        rounds(WrappedStore(MemoryStore(fenced=False), delayed), 1000)
 
 
-def test_rounds_at_once_on_each_store(each_store: Store) -> None:
+def test_rounds_in_parallel_on_each_store(each_store: Store) -> None:
     rounds(each_store, amount(20, long=50))

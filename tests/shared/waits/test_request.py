@@ -1,4 +1,4 @@
-"""What a task sends: read whole, or refused with every wrong field."""
+"""Tests of read_request: valid requests, and that every wrong field is reported."""
 
 import json
 from dataclasses import replace
@@ -33,7 +33,7 @@ def problems(headers: dict[str, str], body: bytes) -> dict[str, str]:
         (HEADERS, {}),
         ({name.lower(): value for name, value in HEADERS.items()}, {}),
         ({}, {name: HEADERS[name] for name in COORDINATES}),
-        (HEADERS, {"PlanId": "nonsense"}),  # a header goes before the body
+        (HEADERS, {"PlanId": "nonsense"}),  # a header takes precedence over the body
         (HEADERS | {"AuthToken": f"Bearer {TOKEN}"}, {}),
         (HEADERS, {"workspace": None}),
         (HEADERS, {"workspace": ""}),
@@ -70,7 +70,7 @@ def test_every_missing_field_is_named() -> None:
     ],
 )
 def test_a_wrong_coordinate(name: str, value: str) -> None:
-    # Surrounding space is taken off: a header cannot carry it.
+    # Surrounding spaces are removed, since a header cannot contain them.
     wrong = value if value.strip() == value else value + "x"
     assert set(problems({**HEADERS, name: wrong}, BODY)) == {name}
 
@@ -97,7 +97,7 @@ def test_a_wrong_body(body: bytes, field: str) -> None:
     assert set(problems(HEADERS, body)) == {field}
 
 
-def test_a_variable_that_was_never_set() -> None:
+def test_a_variable_that_is_not_set() -> None:
     found = problems(HEADERS, b'{"run_id": "$(runId)"}')
     assert found["run_id"].startswith("is '$(runId)', which Azure Pipelines did not replace")
 
@@ -107,7 +107,7 @@ def test_a_variable_that_was_never_set() -> None:
     st.binary(max_size=60)
     | st.dictionaries(st.text(max_size=12), st.text(max_size=20)).map(lambda d: json.dumps(d).encode()),
 )
-def test_whatever_is_sent_it_is_read_or_refused(headers: dict[str, str], body: bytes) -> None:
+def test_any_request_is_either_read_or_refused(headers: dict[str, str], body: bytes) -> None:
     try:
         read = read_request({**HEADERS, **headers}, body, PLAN_URLS)
     except InvalidWait as exc:

@@ -1,4 +1,4 @@
-"""The sweep: tasks whose run's event never came, tasks that were left untold, tasks that wait for too long."""
+"""Tests of the sweep: missing events, tasks that could not be completed, and waits after the timeout."""
 
 from datetime import timedelta
 from itertools import count
@@ -12,7 +12,7 @@ from shared.http.sending import Sender
 from shared.http.throttle import ThrottleGate
 from shared.journal.records import Record, Selection, State, Store
 from shared.waits.aml import AmlRuns
-from shared.waits.sweep import MAX_DURATION, Sweep, Swept
+from shared.waits.sweep import MAX_DURATION, Sweep, SweepResult
 from shared.waits.wait import WAIT_PREFIX
 from tests.support.builders import WORKSPACE
 from tests.support.canaries import secret
@@ -28,7 +28,7 @@ HOUR = 3600
 
 
 class ManagementPlane:
-    """Azure Resource Manager as a transport: statuses of runs, and what was asked."""
+    """A transport for Azure Resource Manager that knows the statuses of runs and records the requests."""
 
     def __init__(self, clock: ManualClock) -> None:
         self.clock = clock
@@ -60,7 +60,7 @@ class ManagementPlane:
 
 
 class Scene(Waiting):
-    """Waits, the sweep that looks after them, and Azure ML, which knows their runs."""
+    """Waits with a sweep, and Azure ML with their runs."""
 
     def __init__(self, clock: ManualClock, store: Store | None = None) -> None:
         super().__init__(store or MemoryStore(), clock)
@@ -93,7 +93,7 @@ def a_sweep(scene: Scene, runs: AmlRuns | None) -> Sweep:
 
 
 def wait(scene: Scene, run_id: str = "run-1", workspace: str | None = None) -> str:
-    """Lets a task wait; its id."""
+    """Register a task. Return its id."""
     request = a_request(run_id=run_id, workspace=workspace)
     scene.waits.register(request, scene.in_seconds())
     return request.task.task_instance_id
@@ -105,7 +105,7 @@ def records(scene: Scene) -> list[Record]:
 
 class TestAskingAzureMl:
     @pytest.mark.parametrize(
-        ("status", "told"),
+        ("status", "results"),
         [
             ("Completed", ["succeeded"]),
             ("Failed", ["failed"]),
@@ -116,12 +116,12 @@ class TestAskingAzureMl:
             ("", []),
         ],
     )
-    def test_a_run_whose_event_never_came(self, scene: Scene, status: str, told: list[str]) -> None:
+    def test_a_run_whose_event_never_arrived(self, scene: Scene, status: str, results: list[str]) -> None:
         task = wait(scene)
         scene.azure.statuses["run-1"] = status
         scene.clock.advance(31 * MINUTE)
-        assert scene.sweep.run() == Swept(open=1, told=len(told))
-        assert scene.tasks.results.get(task, []) == told
+        assert scene.sweep.run() == SweepResult(open=1, completed=len(results))
+        assert scene.tasks.results.get(task, []) == results
 
     def test_the_address(self, scene: Scene) -> None:
         wait(scene, "a/../b?c")
@@ -129,21 +129,21 @@ class TestAskingAzureMl:
         scene.sweep.run()
         jobs = f"https://management.azure.com{WORKSPACE}/jobs"
         assert scene.azure.asked == [f"{jobs}/a%2F..%2Fb%3Fc?api-version=2024-04-01"]
-        assert set(scene.azure.headers) == {"Accept", "Authorization", "User-Agent"}  # none of Azure DevOps' own
+        assert set(scene.azure.headers) == {"Accept", "Authorization", "User-Agent"}  # and no headers for Azure DevOps
 
     @pytest.mark.parametrize(("minutes", "workspace"), [(29, None), (31, "another")])
-    def test_young_waits_and_other_workspaces_are_left_to_their_events(
+    def test_azure_ml_is_not_asked_about_young_waits_and_other_workspaces(
         self, scene: Scene, minutes: int, workspace: str | None
     ) -> None:
         wait(scene, workspace=workspace)
         scene.clock.advance(minutes * MINUTE)
-        assert scene.sweep.run() == Swept(open=1)
+        assert scene.sweep.run() == SweepResult(open=1)
         assert scene.azure.asked == []
 
     def test_off_when_no_workspace_is_set(self, scene: Scene) -> None:
         wait(scene)
         scene.clock.advance(31 * MINUTE)
-        assert a_sweep(scene, None).run() == Swept(open=1)
+        assert a_sweep(scene, None).run() == SweepResult(open=1)
 
     def test_after_one_failure_it_is_not_asked_again_in_this_sweep(
         self, scene: Scene, caplog: pytest.LogCaptureFixture
@@ -152,83 +152,84 @@ class TestAskingAzureMl:
             wait(scene, f"run-{number}")
         scene.azure.answer = HttpResponse(403, {}, b"{}")
         scene.clock.advance(31 * MINUTE)
-        assert scene.sweep.run() == Swept(open=5)
+        assert scene.sweep.run() == SweepResult(open=5)
         assert len(scene.azure.asked) == 1
         assert "the role Reader" in caplog.text
 
 
-class TestWhatIsKnownAlready:
-    def test_a_task_that_was_told_before_its_answer(self, scene: Scene) -> None:
+class TestKnownEnds:
+    def test_a_task_that_was_completed_before_its_answer(self, scene: Scene) -> None:
         scene.waits.run_ended(the_end(), EVENT, scene.in_seconds())
         task = wait(scene)
         scene.clock.advance(10 * MINUTE)
-        assert scene.sweep.run() == Swept(open=1, told=1)
+        assert scene.sweep.run() == SweepResult(open=1, completed=1)
         assert scene.tasks.results[task] == ["succeeded"]
         assert records(scene)[0].state is State.COMPLETED
 
-    def test_a_task_that_could_not_be_told_then(self, scene: Scene) -> None:
+    def test_a_task_that_could_not_be_completed_at_the_event(self, scene: Scene) -> None:
         task = wait(scene)
         scene.tasks.plan("complete", RequestNotSent("no connection"))
         scene.waits.run_ended(the_end(), EVENT, scene.in_seconds())
-        assert scene.sweep.run() == Swept(open=1, told=1)
+        assert scene.sweep.run() == SweepResult(open=1, completed=1)
         assert scene.tasks.results[task] == ["succeeded"]
         assert scene.azure.asked == []
 
-    def test_somebody_at_work_is_left_alone(self, scene: Scene) -> None:
+    def test_a_claimed_wait_is_skipped(self, scene: Scene) -> None:
         task = wait(scene)
         scene.tasks.plan("complete", RequestNotSent("no connection"))
         scene.waits.run_ended(the_end(), EVENT, scene.in_seconds())
         scene.journal.take(records(scene)[0], scene.in_seconds())
-        assert scene.sweep.run() == Swept(open=1)
+        assert scene.sweep.run() == SweepResult(open=1)
         assert task not in scene.tasks.results
 
 
-class TestTimeIsUp:
-    def test_the_task_fails_and_says_why(self, scene: Scene, caplog: pytest.LogCaptureFixture) -> None:
+class TestTimeout:
+    def test_the_task_fails_with_the_reason(self, scene: Scene, caplog: pytest.LogCaptureFixture) -> None:
         task = wait(scene)
         scene.clock.advance(73 * HOUR)
-        assert scene.sweep.run() == Swept(open=1, told=1)
+        assert scene.sweep.run() == SweepResult(open=1, completed=1)
         assert scene.tasks.results[task] == ["failed"]
         (line,) = scene.tasks.logs[task]
-        assert line.startswith("##[error]nextstage: run run-1 has not been seen to end within 72 h")
-        assert "waits for run run-1 since" in caplog.text
+        assert line.startswith("##[error]nextstage: no final status of run run-1 is known after 72 h")
+        assert "has waited for run run-1 since" in caplog.text
 
-    @pytest.mark.parametrize(("hours", "status", "told"), [(71, "Running", []), (73, "Completed", ["succeeded"])])
-    def test_not_before_it_is_up_nor_if_the_run_has_ended(
-        self, scene: Scene, hours: int, status: str, told: list[str]
+    @pytest.mark.parametrize(("hours", "status", "results"), [(71, "Running", []), (73, "Completed", ["succeeded"])])
+    def test_no_failure_before_the_timeout_or_if_the_run_has_ended(
+        self, scene: Scene, hours: int, status: str, results: list[str]
     ) -> None:
         task = wait(scene)
         scene.azure.statuses["run-1"] = status
         scene.clock.advance(hours * HOUR)
         scene.sweep.run()
-        assert scene.tasks.results.get(task, []) == told
+        assert scene.tasks.results.get(task, []) == results
 
-    def test_though_azure_ml_cannot_be_asked(self, scene: Scene) -> None:
+    def test_the_timeout_applies_even_if_azure_ml_does_not_answer(self, scene: Scene) -> None:
         tasks = [wait(scene, f"run-{number}") for number in range(2)]
         scene.azure.answer = HttpResponse(403, {}, b"{}")
         scene.clock.advance(73 * HOUR)
-        assert scene.sweep.run() == Swept(open=2, told=2)
+        assert scene.sweep.run() == SweepResult(open=2, completed=2)
         assert scene.tasks.results == {task: ["failed"] for task in tasks}
 
-    def test_nobody_can_be_told(self, scene: Scene) -> None:
+    def test_a_task_that_cannot_be_completed_is_given_up_after_a_day(self, scene: Scene) -> None:
         wait(scene)
         scene.clock.advance(73 * HOUR)
         scene.tasks.plan("complete", RequestNotSent("no connection"), RequestNotSent("no connection"))
-        assert scene.sweep.run() == Swept(open=1)
+        assert scene.sweep.run() == SweepResult(open=1)
         scene.clock.advance(24 * HOUR)
-        assert scene.sweep.run() == Swept(open=1, given_up=1)
+        assert scene.sweep.run() == SweepResult(open=1, given_up=1)
         assert records(scene)[0].state is State.CLOSED
-        assert scene.sweep.run() == Swept()
+        assert scene.sweep.run() == SweepResult()
 
-    def test_a_claim_that_is_lost_while_it_is_given_up_ends_no_sweep(self, clock: ManualClock) -> None:
+    def test_a_claim_lost_while_giving_up_does_not_end_the_sweep(self, clock: ManualClock) -> None:
         store = MemoryStore()
 
         def write() -> None:
-            """Somebody else is quicker than the write that closes the oldest wait."""
+            """Write the oldest wait just before the sweep closes it."""
             for record in store.select(Selection(route_prefix=WAIT_PREFIX), 10):
                 store.replace(record)
 
-        # The oldest is claimed and released, then given up: claimed as it was read, in vain, claimed anew, closed.
+        # The oldest wait is claimed and released. Then it is given up: a claim with the old version fails, a second one
+        # succeeds, and the wait is closed.
         meanwhile = Meanwhile("before replace", write, visit=5)
         scene = Scene(clock, WrappedStore(store, meanwhile))
         for number in range(2):
@@ -236,7 +237,7 @@ class TestTimeIsUp:
             scene.clock.advance(1)
         scene.clock.advance(97 * HOUR)
         scene.tasks.plan("complete", *[RequestNotSent("no connection")] * 2)
-        assert a_sweep(scene, None).run() == Swept(open=2, given_up=1)
+        assert a_sweep(scene, None).run() == SweepResult(open=2, given_up=1)
 
     def test_tasks_that_hang_share_the_time_of_the_sweep(self, scene: Scene) -> None:
         for number in range(3):
@@ -244,11 +245,11 @@ class TestTimeIsUp:
         scene.clock.advance(73 * HOUR)
         scene.tasks.plan("complete", HANGS, HANGS, HANGS)
         began = scene.clock()
-        assert scene.sweep.run() == Swept(open=3)
+        assert scene.sweep.run() == SweepResult(open=3)
         assert scene.clock() - began == MAX_DURATION
 
 
-def test_the_oldest_go_first_and_what_is_left_waits_for_the_next_sweep(scene: Scene) -> None:
+def test_oldest_waits_first_and_the_rest_in_the_next_sweep(scene: Scene) -> None:
     tasks = []
     for number in range(3):
         tasks.append(wait(scene, f"run-{number}"))
@@ -256,12 +257,12 @@ def test_the_oldest_go_first_and_what_is_left_waits_for_the_next_sweep(scene: Sc
         scene.clock.advance(1)
     scene.clock.advance(31 * MINUTE)
     scene.azure.takes = 30
-    assert scene.sweep.run() == Swept(open=2, told=1)
+    assert scene.sweep.run() == SweepResult(open=2, completed=1)
     assert scene.tasks.results == {tasks[0]: ["succeeded"]}
     assert scene.azure.given == [15, 10], "each has 15 s at most, and all 40 s"
 
 
-class TestWhatAzureMlMayAnswer:
+class TestAnswersOfAzureMl:
     @pytest.mark.parametrize(
         "answer",
         [
@@ -273,12 +274,12 @@ class TestWhatAzureMlMayAnswer:
             AnswerLost("timeout"),
         ],
     )
-    def test_it_is_not_known(self, scene: Scene, answer: HttpResponse | Exception) -> None:
+    def test_no_status(self, scene: Scene, answer: HttpResponse | Exception) -> None:
         scene.azure.answer = answer
         with pytest.raises(RunStatusUnavailable, match="run-1"):
             aml_runs(scene.azure).end_of("run-1", scene.in_seconds(5))
 
-    def test_a_token_that_is_refused_is_not_shown_again(self, scene: Scene) -> None:
+    def test_a_rejected_token_is_not_sent_again(self, scene: Scene) -> None:
         scene.azure.expired.add(f"Bearer {secret('manager')}-1")
         scene.azure.statuses["run-1"] = "Completed"
         runs = aml_runs(scene.azure)

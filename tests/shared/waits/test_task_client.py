@@ -1,4 +1,4 @@
-"""What is sent to Azure DevOps about a task, and with whose credential; by value, over a transport that records."""
+"""Tests of TasksClient: the requests, the answers, and which credential each request carries."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -34,7 +34,7 @@ OWN = Secret(f"Bearer {secret('own')}")
 
 
 class Recorder:
-    """A transport that notes what it is to send and answers as it is told."""
+    """A transport that records the requests and returns the given answers."""
 
     def __init__(self, *answers: HttpResponse) -> None:
         self.sent: list[tuple[HttpRequest, str]] = []
@@ -88,7 +88,7 @@ class TestAnswers:
     @pytest.mark.parametrize(
         ("state", "over"), [("completed", True), ("inProgress", False), ("pending", False), (None, False)]
     )
-    def test_whether_a_task_is_over(self, state: str | None, *, over: bool) -> None:
+    def test_whether_a_task_has_ended(self, state: str | None, *, over: bool) -> None:
         document = {
             "value": [{"id": "another", "state": "completed"}, {"id": TASK.task_instance_id.upper(), "state": state}]
         }
@@ -141,14 +141,14 @@ class TestCredentials:
             (TOKEN, [401, 204], [f"Bearer {TOKEN}", OWN.value]),
             ("", [204], [OWN.value]),
         ],
-        ids=["the task's own token", "once the app's own where that is refused", "the app's own where there is none"],
+        ids=["the task's token", "the app's identity after a rejected token", "the app's identity without a token"],
     )
-    def test_which_is_shown(self, token: str, statuses: list[int], shown: list[str]) -> None:
+    def test_which_credential_is_sent(self, token: str, statuses: list[int], shown: list[str]) -> None:
         recorder = Recorder(*map(answer, statuses))
         complete(recorder, Access(Secret(token) if token else None, identity=True))
         assert recorder.authorizations == shown
 
-    def test_only_once_and_what_was_refused_is_not_shown_again(self) -> None:
+    def test_the_identity_is_tried_once_and_a_rejected_token_is_not_sent_again(self) -> None:
         recorder = Recorder(answer(401), answer(401), answer(401), answer(204))
         own = iter([OWN, Secret(f"Bearer {secret('renewed')}")])
         tasks = client(recorder, Credential(lambda: Issued(next(own))))
@@ -159,8 +159,8 @@ class TestCredentials:
         tasks.complete(TASK, access, "succeeded", deadline)
         assert recorder.authorizations[3] == f"Bearer {secret('renewed')}"
 
-    def test_not_where_it_may_not_be_used(self) -> None:
-        with pytest.raises(CredentialRejected, match="the app's own identity is not used for it"):
+    def test_the_identity_is_not_used_without_permission(self) -> None:
+        with pytest.raises(CredentialRejected, match="the app's own identity may not be used for it"):
             complete(Recorder(answer(401)), Access(Secret(TOKEN)))
         with pytest.raises(CredentialRejected, match="was a key removed too early"):
             complete(Recorder(), Access(None))
@@ -168,7 +168,7 @@ class TestCredentials:
 
 @dataclass
 class Stand:
-    """A task that waits, and the client and the emulator, or the fake."""
+    """A waiting task, with the client and the emulator, or with the fake."""
 
     tasks: TasksClient | FakeTasks
     task: Task
@@ -199,7 +199,7 @@ def stand(request: pytest.FixtureRequest) -> Stand:
 
 
 @pytest.mark.parametrize("lost", [False, True])
-def test_the_client_and_its_fake_know_whether_a_task_is_over(stand: Stand, lost: bool) -> None:
+def test_client_and_fake_agree_on_whether_a_task_has_ended(stand: Stand, lost: bool) -> None:
     deadline = utc_now() + timedelta(minutes=5)
     assert not stand.tasks.is_over(stand.task, stand.access, deadline)
     if lost:

@@ -1,4 +1,4 @@
-"""Tokens are kept so that only the holder of a key can read them, and keys can be rotated."""
+"""Tests of TokenSeal: only a key decrypts a token, and keys can be rotated."""
 
 import pytest
 from cryptography.fernet import Fernet
@@ -16,7 +16,7 @@ def seal(*keys: str) -> TokenSeal:
     return TokenSeal(lambda: [Secret(key) for key in keys])
 
 
-def test_what_is_sealed_cannot_be_read() -> None:
+def test_an_encrypted_token_cannot_be_read() -> None:
     assert leaks(seal(OLD).close(TOKEN)) == []
 
 
@@ -29,13 +29,13 @@ def test_what_is_sealed_cannot_be_read() -> None:
         (seal(OTHER).close(TOKEN), [OLD], None),
         ("nonsense", [OLD], None),
     ],
-    ids=["the same key", "an older key", "the newest key seals", "no key", "nonsense"],
+    ids=["the same key", "an older key", "encrypted with the newest key", "no key", "nonsense"],
 )
-def test_which_keys_open_it(sealed: str, keys: list[str], token: Secret | None) -> None:
+def test_which_keys_decrypt_it(sealed: str, keys: list[str], token: Secret | None) -> None:
     assert seal(*keys).open(sealed) == token
 
 
-def test_a_key_that_was_rotated_elsewhere_is_read_anew() -> None:
+def test_the_keys_are_read_again_after_a_rotation() -> None:
     keys = [OLD]
     rotating = TokenSeal(lambda: [Secret(key) for key in keys])
     assert rotating.open(rotating.close(TOKEN)) == TOKEN
@@ -44,6 +44,6 @@ def test_a_key_that_was_rotated_elsewhere_is_read_anew() -> None:
 
 
 @pytest.mark.parametrize("keys", [[], ["nonsense"], [""]])
-def test_keys_that_are_none(keys: list[str]) -> None:
+def test_invalid_keys(keys: list[str]) -> None:
     with pytest.raises(CredentialUnavailable, match="WAIT_TOKEN_KEYS_SECRET_NAME"):
         seal(*keys).close(TOKEN)

@@ -1,4 +1,4 @@
-"""Registration, the run's end and what can go wrong between them: the task is told once, and its token is gone."""
+"""Tests of Waits: each task is completed exactly once, in any order and after failures, and its token is erased."""
 
 import json
 from collections import deque
@@ -55,7 +55,7 @@ def wait_record(scene: Scene) -> Record:
 
 
 def kept(scene: Scene) -> tuple[State, bool]:
-    """The state of the only wait, and whether its token is still there."""
+    """Return the state of the only wait, and whether its token is still stored."""
     record = wait_record(scene)
     return record.state, bool(json.loads(record.document)["sealed_token"])
 
@@ -63,7 +63,7 @@ def kept(scene: Scene) -> tuple[State, bool]:
 class TestEitherOrder:
     @pytest.fixture
     def store(self, each_store: Store) -> Store:
-        """Every backend, instead of the suite's usual one."""
+        """Every backend instead of the default one."""
         return each_store
 
     @pytest.mark.parametrize(
@@ -87,7 +87,7 @@ class TestEitherOrder:
         assert end(scene) == []
         assert register(scene, request).state is State.COMPLETED
         assert scene.tasks.results == {request.task.task_instance_id: ["succeeded"]}
-        assert len(scene.tasks.lines[request.task.task_instance_id]) == 3  # one when it began, two at its end
+        assert len(scene.tasks.lines[request.task.task_instance_id]) == 3  # one at registration, two at the end
 
     def test_many_tasks_for_one_run_and_one_for_another(self, scene: Scene) -> None:
         requests = [a_request() for _ in range(5)]
@@ -97,7 +97,7 @@ class TestEitherOrder:
         assert end(scene) == [Outcome.COMPLETED] * 5
         assert scene.tasks.results == {request.task.task_instance_id: ["succeeded"] for request in requests}
 
-    def test_the_first_end_that_was_seen_counts(self, scene: Scene) -> None:
+    def test_the_first_reported_end_counts(self, scene: Scene) -> None:
         end(scene, status="Failed")
         end(scene, status="Completed")
         request = a_request()
@@ -113,14 +113,14 @@ class TestWhichRun:
             (["other", OTHER_WORKSPACE, "w", "workspaces/ws"], None),
         ],
     )
-    def test_the_workspace_that_is_meant(
+    def test_the_workspace_of_a_wait(
         self, scene: Scene, workspaces: list[str | None], expected: Outcome | None
     ) -> None:
         for workspace in workspaces:
             register(scene, a_request(workspace=workspace))
         assert end(scene) == ([expected] * len(workspaces) if expected else [])
 
-    def test_ends_in_several_workspaces_are_told_apart(self, scene: Scene) -> None:
+    def test_ends_in_several_workspaces_are_distinguished(self, scene: Scene) -> None:
         end(scene, workspace=OTHER_WORKSPACE, status="Failed")
         end(scene, workspace=WORKSPACE, status="Completed")
         request = a_request(workspace="ws")
@@ -132,8 +132,8 @@ class TestWhichRun:
         assert end(scene, run_id="rUN-1") == [Outcome.COMPLETED]
 
 
-def test_an_end_that_nobody_waits_for_takes_two_calls(store: Store, clock: ManualClock) -> None:
-    """docs/cost.md counts on it."""
+def test_an_end_without_waits_takes_two_calls(store: Store, clock: ManualClock) -> None:
+    """docs/cost.md relies on this number."""
     calls: list[str] = []
 
     def note(name: str, call: Call) -> Call:
@@ -148,7 +148,7 @@ class TestRegistration:
     def test_another_run_for_the_same_task(self, scene: Scene) -> None:
         task = a_task()
         register(scene, a_request(task))
-        with pytest.raises(WaitsForAnother, match=f"{task} waits for run run-1 already"):
+        with pytest.raises(WaitsForAnother, match=f"{task} already waits for run run-1"):
             register(scene, a_request(task, run_id="run-2"))
         assert Wait.of(wait_record(scene)).run_id == "run-1"
 
@@ -157,7 +157,7 @@ class TestRegistration:
     ) -> None:
         task = a_task()
         meanwhile = Meanwhile("after get", lambda: register(scene, a_request(task, run_id="run-2")))
-        with pytest.raises(WaitsForAnother, match="waits for run run-2 already"):
+        with pytest.raises(WaitsForAnother, match="already waits for run run-2"):
             register(Scene(WrappedStore(store, meanwhile), clock), a_request(task))
         assert Wait.of(wait_record(scene)).run_id == "run-2"
 
@@ -178,7 +178,7 @@ class TestRegistration:
             (RequestRefused("HTTP 400: no"), "PlanId"),
         ],
     )
-    def test_what_azure_devops_does_not_know_is_refused_and_not_kept(
+    def test_a_wait_that_azure_devops_does_not_accept_is_not_stored(
         self, scene: Scene, error: AzureDevOpsError, field: str
     ) -> None:
         scene.tasks.plan("say", error)
@@ -188,7 +188,7 @@ class TestRegistration:
         assert list(scene.journal.select(Selection(), 10)) == []
 
     @pytest.mark.parametrize(("left", "takes"), [(2.5, 1), (0.5, 0.5)])
-    def test_azure_devops_does_not_answer_and_the_wait_is_kept(
+    def test_the_wait_is_stored_even_if_azure_devops_does_not_answer(
         self, scene: Scene, clock: ManualClock, left: float, takes: float
     ) -> None:
         scene.tasks.plan("say", HANGS)
@@ -198,7 +198,7 @@ class TestRegistration:
         assert end(scene) == [Outcome.COMPLETED]
 
     @pytest.mark.parametrize("deaf", [False, True])
-    def test_what_was_told_before_the_answer_is_looked_up_later(
+    def test_a_completion_before_the_answer_is_checked_later(
         self, scene: Scene, clock: ManualClock, deaf: bool
     ) -> None:
         end(scene)
@@ -214,11 +214,11 @@ class TestRegistration:
         assert scene.tasks.results == {request.task.task_instance_id: ["succeeded"]}
 
 
-class TestTelling:
+class TestCompletion:
     @pytest.mark.parametrize(
-        ("lost", "words"), [(LOST, "was found to be over"), (LOST_UNQUEUED, "was told 'succeeded'")]
+        ("lost", "words"), [(LOST, "had already ended"), (LOST_UNQUEUED, "was completed with 'succeeded'")]
     )
-    def test_a_lost_answer_is_looked_up_once_it_has_settled(
+    def test_a_lost_answer_is_checked_once_it_has_settled(
         self, scene: Scene, clock: ManualClock, lost: AnswerLost, words: str
     ) -> None:
         request = a_request()
@@ -231,7 +231,7 @@ class TestTelling:
         assert scene.tasks.results == {request.task.task_instance_id: ["succeeded"]}
         assert words in wait_record(scene).reason
 
-    def test_whether_it_was_heard_cannot_be_looked_up_yet(self, scene: Scene, clock: ManualClock) -> None:
+    def test_a_check_that_fails_is_repeated(self, scene: Scene, clock: ManualClock) -> None:
         register(scene, a_request())
         scene.tasks.plan("complete", LOST)
         scene.tasks.plan("is_over", RequestNotSent("no connection"))
@@ -251,7 +251,7 @@ class TestTelling:
             CredentialUnavailable("no token"),
         ],
     )
-    def test_what_passes_is_tried_again(self, scene: Scene, error: AzureDevOpsError) -> None:
+    def test_temporary_errors_are_retried(self, scene: Scene, error: AzureDevOpsError) -> None:
         register(scene, a_request())
         scene.tasks.plan("complete", error)
         assert end(scene) == [Outcome.DEFERRED]
@@ -271,7 +271,7 @@ class TestTelling:
         assert end(scene) == []
         assert {record.levelname for record in caplog.records} & {"WARNING", "ERROR"} == levels
 
-    def test_the_lines_and_the_decision_say_why(self, scene: Scene) -> None:
+    def test_lines_and_decision_contain_the_reason(self, scene: Scene) -> None:
         request = a_request()
         register(scene, request)
         end(scene, status="Failed")
@@ -279,14 +279,19 @@ class TestTelling:
             "nextstage: Azure ML run run-1 is Failed, so this task has failed",
             f"nextstage: https://ml.azure.com/runs/run-1?wsid={WORKSPACE}",
         ]
-        introduction = "nextstage: waiting for Azure ML run run-1; no agent is held meanwhile"
+        introduction = "nextstage: waiting for Azure ML run run-1; no agent is occupied"
         assert scene.tasks.lines[request.task.task_instance_id] == [introduction, *expected]
         assert scene.tasks.logs[request.task.task_instance_id] == expected
-        (told,) = scene.reports
-        reason = f"{request.task} was told 'failed', because run run-1 is Failed"
-        assert (told.event_id, told.route, told.key, told.reason) == ("event-1", None, request.task.key, reason)
+        (decision,) = scene.reports
+        reason = f"{request.task} was completed with 'failed', because run run-1 is Failed"
+        assert (decision.event_id, decision.route, decision.key, decision.reason) == (
+            "event-1",
+            None,
+            request.task.key,
+            reason,
+        )
 
-    def test_the_first_end_that_was_seen_counts_though_another_one_brings_it(self, scene: Scene) -> None:
+    def test_the_first_reported_end_counts_even_if_a_later_event_completes_the_task(self, scene: Scene) -> None:
         request = a_request()
         register(scene, request)
         scene.tasks.plan("complete", RequestNotSent("no connection"))
@@ -304,7 +309,7 @@ class TestTelling:
             ("complete", 25, 5, 5, Outcome.DEFERRED),
         ],
     )
-    def test_a_call_that_hangs_leaves_time_for_the_next_and_ends_with_the_delivery_and_the_lease(
+    def test_a_hanging_call_ends_with_delivery_or_lease_and_leaves_time_for_the_next(
         self, store: Store, clock: ManualClock, call: str, left: float, lease: float, takes: float, outcome: Outcome
     ) -> None:
         scene = Scene(store, clock, lease_seconds=lease)
@@ -320,31 +325,31 @@ class TestTelling:
         assert decision.outcome is Outcome.DEFERRED
         assert wait_record(scene).state is State.WAITING
 
-    @pytest.mark.parametrize("told", [False, True])
-    def test_a_holder_that_died_is_taken_over_when_its_lease_has_lapsed(
-        self, scene: Scene, clock: ManualClock, told: bool
+    @pytest.mark.parametrize("completed", [False, True])
+    def test_the_claim_of_a_dead_worker_is_taken_over_after_its_lease(
+        self, scene: Scene, clock: ManualClock, completed: bool
     ) -> None:
         request = a_request()
         scene.journal.take(register(scene, request), send_by=scene.in_seconds())
-        if told:
+        if completed:
             scene.tasks.complete(request.task, Access(request.token), "succeeded", scene.in_seconds())
         assert end(scene) == [Outcome.DEFERRED]
         clock.advance(61)
         assert end(scene) == [Outcome.COMPLETED]
         assert scene.tasks.results == {request.task.task_instance_id: ["succeeded"]}
 
-    def test_a_holder_that_slept_past_its_lease_changes_nothing(self, scene: Scene, clock: ManualClock) -> None:
+    def test_a_frozen_worker_changes_nothing_after_its_lease(self, scene: Scene, clock: ManualClock) -> None:
         request = a_request()
         register(scene, request)
-        told: list[Outcome] = []
+        outcomes: list[Outcome] = []
 
-        def sleep() -> None:
+        def freeze() -> None:
             clock.advance(61)
-            told.extend(end(scene))
+            outcomes.extend(end(scene))
 
-        scene.tasks.plan("complete", sleep)
+        scene.tasks.plan("complete", freeze)
         assert end(scene) == [Outcome.DEFERRED]
-        assert told == [Outcome.COMPLETED]
+        assert outcomes == [Outcome.COMPLETED]
         assert scene.tasks.results == {request.task.task_instance_id: ["succeeded"]}
 
 
@@ -354,7 +359,7 @@ def test_a_task_that_the_routes_leave_no_time_for_is_told_with_the_next_delivery
     pipelines = FakePipelines(clock, plan=deque([HANGS]))
     relay = relay_over(store, pipelines, routes(PLAIN), clock, report=Reports(), waits=scene.waits)
     register(scene, a_request())
-    assert "the time of this delivery went to what came before this task" in deferred(relay, run_completed())
+    assert "no time was left to complete task" in deferred(relay, run_completed())
     clock.advance(SETTLE)
     assert outcomes(relay.deliver(run_completed())) == [Outcome.QUEUED, Outcome.COMPLETED]
 
@@ -370,7 +375,7 @@ class TestTheAppsOwnIdentity:
             ({"hub_name": "gates"}, True, False),
             ({"hub_name": "rm"}, True, False),
         ],
-        ids=["its own", "another organization's", "no good token was ever shown", "checks", "gates", "rm"],
+        ids=["own organization", "another organization", "token never accepted", "checks", "gates", "rm"],
     )
     def test_for_which_tasks(self, scene: Scene, changes: dict[str, str], proven: bool, identity: bool) -> None:
         request = a_request(a_task(**changes))
@@ -381,7 +386,7 @@ class TestTheAppsOwnIdentity:
         (access,) = scene.tasks.accesses
         assert (access.token, access.identity) == (request.token, identity)
 
-    def test_where_no_key_opens_the_token(self, scene: Scene, store: Store, clock: ManualClock) -> None:
+    def test_a_token_that_no_key_decrypts(self, scene: Scene, store: Store, clock: ManualClock) -> None:
         register(scene, a_request())
         rotated = Scene(store, clock)
         rotated.waits._seal._read_keys = lambda: [Secret("A" * 43 + "=")]

@@ -79,7 +79,7 @@ class TestAsAProcess:
             "severity": "error",
             "rule": "invalid",
             "text": "RunStatusChange",
-            "message": "is no event type",
+            "message": "is not an event type",
             "suggestion": "did you mean 'RunStatusChanged'?",
         }
         assert (result.code, result.json) == (

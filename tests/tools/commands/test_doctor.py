@@ -97,13 +97,13 @@ def test_all_is_well(busy_desk: Desk, host: RunningProcess) -> None:
     ("settings", "check", "status", "detail", "next_step"),
     [
         ({}, "settings", "ok", "read from the environment, then from local.settings.json", None),
-        ({}, "journal", "ok", "there is none yet, and ", None),
+        ({}, "journal", "ok", "the file does not exist yet, and ", None),
         (journal_in("sqlite:nope/journal.sqlite3"), "journal", "failed",
-         "none can be made: No such file or directory", "make the folder, and let the app write to it"),
+         "cannot be created: No such file or directory", "create the folder, and let the app write to it"),
         (journal_in("sqlite:routes.yaml"), "journal", "failed",
-         "does not answer: file is not a database", "check that the disk has room and the file can be written"),
+         "does not answer: file is not a database", "check that the disk has space and the app can write to the file"),
         (journal_in(f"AccountName=a;AccountKey={KEY};TableEndpoint=http://127.0.0.1:9/a;"), "journal", "failed",
-         "ConnectionRefusedError", "check that the storage account is there and may be reached from here"),
+         "ConnectionRefusedError", "check that the storage account exists and can be reached from here"),
         ({"AZURE_DEVOPS_EXT_PAT": "@Microsoft.KeyVault(SecretUri=https://v.vault.azure.net/secrets/p)"},
          "secret", "failed",
          "AZURE_DEVOPS_EXT_PAT is an unresolved Key Vault reference",
@@ -111,8 +111,8 @@ def test_all_is_well(busy_desk: Desk, host: RunningProcess) -> None:
         ({"AZURE_DEVOPS_EXT_PAT": "", "AZURE_DEVOPS_PAT_SECRET_NAME": "pat-secret", **VAULT},
          "secret", "failed", "pat-secret", ""),
         ({"AZURE_DEVOPS_AUTH": "identity"}, "secret", "skipped", "AZURE_DEVOPS_AUTH is 'identity'", None),
-        ({"AZURE_DEVOPS_AUTH": "identity"}, "token", "failed", "Microsoft Entra gives no token for Azure DevOps:",
-         "check the identity that AZURE_CLIENT_ID names, or sign in with 'az login' on a laptop"),
+        ({"AZURE_DEVOPS_AUTH": "identity"}, "token", "failed", "Microsoft Entra issued no token for Azure DevOps:",
+         "check the identity that AZURE_CLIENT_ID names, or sign in with 'az login' on your own machine"),
         ({"WAIT_TOKEN_KEYS": Fernet.generate_key().decode()}, "waits", "ok", "the keys in WAIT_TOKEN_KEYS", None),
         ({"WAIT_TOKEN_KEYS_SECRET_NAME": "wait-keys", **VAULT}, "waits", "failed", "wait-keys", ""),
         ({}, "Azure DevOps", "failed", f"{UNREACHABLE}/mlops: no connection: ",
@@ -146,9 +146,9 @@ class TestJournal:
     @pytest.mark.parametrize(
         ("faulty", "words"),
         [
-            ({"insert": None}, "the probe's key is taken"),
-            ({"get": None}, "does not give back what was written"),
-            ({"delete": False}, "is left behind under the route \\$doctor"),
+            ({"insert": None}, "a record under the probe's random key"),
+            ({"get": None}, "does not return what was written"),
+            ({"delete": False}, "could not be removed from the route \\$doctor"),
         ],
     )
     def test_a_faulty_store(self, tmp_path: Path, faulty: dict[str, Any], words: str) -> None:
@@ -217,7 +217,7 @@ class TestAzureDevOps:
 
     def test_an_answer_that_is_lost(self, busy_desk: Desk) -> None:
         busy_desk.plan(accept=False, drop=True, match={"method": "POST", "path": "/preview$"})
-        expect(found(busy_desk)["queue"], "failed", "nothing was queued", "")
+        expect(found(busy_desk)["queue"], "failed", "no run was queued", "")
 
     @pytest.mark.parametrize("routes", [f"routes: [{{{OFF.replace(chr(10), ', ')}}}]", "routes: []"])
     def test_no_request_without_enabled_routes(self, busy_desk: Desk, routes: str) -> None:

@@ -307,7 +307,7 @@ class TestJournal:
         busy_desk.clock = lambda: record.settled_at - timedelta(milliseconds=1)
         found = self.explained(busy_desk)
         assert found["outcome"] == "would defer"
-        assert found["because"].startswith("a request whose answer was lost may be under way until")
+        assert found["because"].startswith("a request whose answer was lost may still be in progress until")
         busy_desk.clock = lambda: record.settled_at
         assert self.explained(busy_desk)["outcome"] == "would look"
 
@@ -327,7 +327,7 @@ class TestJournal:
         assert desk.store.replace(replace(record, state=State.CLAIMED)) is not None
         found = self.explained(desk, run_completed("run-2"))
         assert found["outcome"] == "would defer"
-        assert "holds the cooldown window and is at work" in found["because"]
+        assert "holds the cooldown window and has no outcome yet" in found["because"]
 
     @pytest.mark.parametrize(
         "connection", ["sqlite:.", "AccountName=a;AccountKey=Y2FuYXJ5LWtleQ==;TableEndpoint=http://127.0.0.1:9/a"]

@@ -209,7 +209,7 @@ redrive:
         desk.routes(TRIAGE)
         (decision,) = desk.run(*show, "--json").json["redrive"]["decisions"]
         assert decision["request"] is None
-        assert "the route is gone" in decision["refused"]
+        assert "the route was removed" in decision["refused"]
         assert desk.run(*show).rows[-1] == ["evaluate", "would park", decision["refused"]]
         (desk.folder / "routes.yaml").unlink()
         unknown = desk.run(*show, "--json").json["redrive"]["unknown"]

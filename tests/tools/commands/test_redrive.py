@@ -193,7 +193,7 @@ class TestFailures:
             assert redriven(dry_run) == [("evaluate", outcome)]
         result = busy_desk.run("redrive", record.key.key)
         assert (result.code, result.rows[0][2]) == (1, "parked")
-        assert "a run may have been queued and cannot be looked for: HTTP 404" in result.rows[0][3]
+        assert "a run may have been queued, but the search for it was refused: HTTP 404" in result.rows[0][3]
         assert busy_desk.run("redrive", record.key.key, "--without-looking").code == 0
         assert len(busy_desk.runs) == 1
 

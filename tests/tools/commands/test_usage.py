@@ -88,5 +88,5 @@ def test_no_credential(desk: Desk, command: str) -> None:
     desk.settings = {"AZURE_DEVOPS_EXT_PAT": ""}
     result = desk.run(*command.split())
     assert (result.code, result.out) == (2, "")
-    assert "AZURE_DEVOPS_AUTH is 'pat' and there is none" in result.err
+    assert "AZURE_DEVOPS_AUTH is 'pat', but no PAT is configured" in result.err
     assert desk.run("redrive", "--all", "--dry-run").code == 0, "a dry run needs no credential"

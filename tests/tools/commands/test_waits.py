@@ -57,7 +57,7 @@ def test_one_wait_is_shown_without_its_token(desk: Desk) -> None:
     shown = desk.run("journal", "show", key[:8])
     assert shown.code == 0
     assert "(waiting task)" in shown.out
-    assert "redrive: nothing to do: it is not an event's record" in re.sub(r"\s+", " ", shown.out)
+    assert "redrive: nothing to do: it is not about an event" in re.sub(r"\s+", " ", shown.out)
     document = desk.run("journal", "show", key, "--json").json
     assert document["document"]["sealed_token"] == "***"
     assert leaks(shown.out) == []
@@ -70,5 +70,5 @@ def test_a_wait_cannot_be_redriven(desk: Desk, state: State) -> None:
     (record,) = [each for each in desk.records if each.key.key == key and is_wait(each)]
     written = desk.store.replace(replace(record, state=state))
     result = desk.run("redrive", key)
-    assert "looked after by the timer sweep_waits" in re.sub(r"\s+", " ", result.out + result.err)
+    assert "the timer sweep_waits takes care of waiting tasks" in re.sub(r"\s+", " ", result.out + result.err)
     assert [each for each in desk.records if each.key == record.key] == [written]

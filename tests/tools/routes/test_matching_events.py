@@ -92,7 +92,7 @@ class TestConditions:
             ("RunCompleted", "length(run_id) == `4`", "when is not true: length(run_id) == `4`"),
             ("RunCompleted", "run_id == 'a' && run_id == 'b'", "when is not true"),
             ("RunStatusChanged", "run_status == 'Running'", "when is not true"),
-            ("RunCompleted", "run_type == 'azureml.StepRun'", "include_child_runs: true would take it"),
+            ("RunCompleted", "run_type == 'azureml.StepRun'", "set include_child_runs: true to include it"),
             ("RunCompleted", "contains(run_tags.a[0], 'x')", "cannot be evaluated on this event"),
             ("RunCompleted", "data.runId == `null`", "'runId' is missing"),
         ],

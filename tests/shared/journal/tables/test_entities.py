@@ -1,4 +1,4 @@
-"""Records as entities: exact below the stated bounds, readable and remarked on beyond them."""
+"""Records as entities: exact below the documented limits, cut with a remark above them."""
 
 import random
 import zlib
@@ -23,13 +23,13 @@ def round_trip(wanted: Record) -> Record:
 
 
 def holding(name: str, text: str) -> Record:
-    """A record with a text as its document, or in its event's entry."""
+    """Return a record with this string as its document, or in its entry."""
     if name == "document":
         return record(entry=NO_EVENT, document=text)
     return record(entry=replace(record().entry, **{name: text}))
 
 
-def test_an_entity_by_value() -> None:
+def test_the_properties_of_an_entity() -> None:
     lease_until, settled_at = NOW + timedelta(seconds=60), NOW + timedelta(seconds=55)
     wanted = record(
         state=State.QUEUED, lease_until=lease_until, settled_at=settled_at, run_id=2**40, run_url="u", reason="1\n2"
@@ -57,14 +57,14 @@ def test_a_record_without_a_run_has_no_run_id() -> None:
     assert "run_id" not in record_to_entity(record(run_id=None), "w")
 
 
-def test_a_time_of_another_zone_is_the_same_moment() -> None:
+def test_times_are_stored_in_utc() -> None:
     there = NOW.astimezone(timezone(timedelta(hours=5, minutes=30)))
     assert record_to_entity(record(claimed_at=there), "w")["claimed_at"].tzinfo is UTC
     assert round_trip(record(claimed_at=there)).claimed_at == NOW
 
 
 @given(any_record)
-def test_every_record_comes_back_as_it_was(wanted: Record) -> None:
+def test_every_record_is_read_back_unchanged(wanted: Record) -> None:
     assert round_trip(wanted) == wanted
 
 
@@ -74,7 +74,7 @@ def test_every_record_comes_back_as_it_was(wanted: Record) -> None:
     ids=["event", "request", "document"],
 )
 class TestLongTexts:
-    def test_up_to_the_bound_it_is_exact(self, name: str, bound: int) -> None:
+    def test_a_string_up_to_the_limit_is_exact(self, name: str, bound: int) -> None:
         text = noise(bound * 128 // 100)
         assert bound * 96 // 100 < len(zlib.compress(text.encode())) <= bound
         wanted = holding(name, text)
@@ -82,7 +82,7 @@ class TestLongTexts:
         parts = [value for part, value in record_to_entity(wanted, "w").items() if part.startswith(f"{name}")]
         assert max(len(part) for part in parts if isinstance(part, bytes)) == entities.PROPERTY_BYTES
 
-    def test_beyond_it_the_beginning_is_kept_and_the_text_says_so(self, name: str, bound: int) -> None:
+    def test_a_longer_string_is_cut_with_a_remark(self, name: str, bound: int) -> None:
         text = noise(bound * 2)
         wanted = holding(name, text)
         found = round_trip(wanted)
@@ -91,16 +91,16 @@ class TestLongTexts:
         assert text.startswith(beginning)
         assert len(beginning) >= bound * 98 // 100
         assert remark == f"cut by the journal: {len(beginning)} of {len(text)} bytes are kept]"
-        assert round_trip(round_trip(wanted)) == round_trip(wanted), "written again, it stays as it is"
+        assert round_trip(round_trip(wanted)) == round_trip(wanted), "writing it again does not change it"
 
-    def test_what_does_not_compress_at_all_still_fits(self, name: str, bound: int) -> None:
+    def test_a_string_that_cannot_be_compressed_fits(self, name: str, bound: int) -> None:
         text = "".join(map(chr, random.Random(2).choices(range(0x10000, 0x110000), k=bound)))
         packed = record_to_entity(holding(name, text), "w")
         assert sum(len(value) for value in packed.values() if isinstance(value, bytes)) <= bound + 2 * 1024
 
 
 class TestNotes:
-    def test_beyond_it_each_text_is_cut(self) -> None:
+    def test_each_string_is_cut_above_the_limit(self) -> None:
         steps = tuple(Step(NOW, State.RELEASED, noise(9_000, seed)) for seed in range(MAX_HISTORY + 5))
         wanted = record(reason="ü" * 2000, history=steps, run_url="short")
         cut = round_trip(wanted)
@@ -110,7 +110,7 @@ class TestNotes:
         assert cut.entry == wanted.entry
         assert round_trip(cut) == cut
 
-    def test_the_worst_texts_fit(self) -> None:
+    def test_strings_that_compress_worst_fit(self) -> None:
         choices = random.Random(3).choices
         worst = ["".join(map(chr, choices(range(first, last), k=30_000))) for first, last in _PLANES * 9]
         texts = iter(worst)
@@ -129,17 +129,17 @@ _PLANES = [(0, 32), (0x80, 0x800), (0x4E00, 0x9FFF), (0x10000, 0x110000)]
 
 
 def test_the_largest_entity_is_below_a_mebibyte_in_base64() -> None:
-    """Base64 needs four characters for three bytes; what people read has at most 1,000 characters of 4 bytes each."""
+    """Base64 has four characters for three bytes; properties for people have at most 1,000 characters of 4 bytes."""
     assert (entities.EVENT_BYTES + entities.REQUEST_BYTES + entities.NOTES_BYTES) * 4 // 3 + 4 * 4000 < 2**20
 
 
-def test_what_people_read_is_short_and_printable() -> None:
+def test_properties_for_people_are_short_and_printable() -> None:
     assert record_to_entity(record(reason="\ud800\x00a\n" + "b" * 2000), "w")["reason"] == "  a " + "b" * 996
 
 
 class TestKeys:
     @pytest.mark.parametrize("bad", ["", "a/b", "a\\b", "a#b", "a?b", "a\n", "a\x7f", "it's", "é", "run:5"])
-    def test_what_a_key_may_not_hold_is_refused(self, bad: str) -> None:
+    def test_a_key_with_invalid_characters_is_refused(self, bad: str) -> None:
         with pytest.raises(ValueError, match=r"the route .* cannot be an entity's key"):
             entities.entity_key(bad, "ab12")
         if bad:
@@ -147,7 +147,7 @@ class TestKeys:
                 record_to_entity(record(bad), "w")
 
     @given(st.lists(st.integers(0, 2**63 - 1), min_size=2))
-    def test_markers_sort_as_their_runs_do(self, run_ids: list[int]) -> None:
+    def test_markers_sort_like_their_runs(self, run_ids: list[int]) -> None:
         assert [entities.run_id_of(key) for key in sorted(map(entities.run_row_key, run_ids))] == sorted(run_ids)
 
     def test_a_marker_names_its_owner(self) -> None:
@@ -159,9 +159,9 @@ class TestKeys:
 
 
 class TestFilters:
-    """In OData's words. Source: https://learn.microsoft.com/rest/api/storageservices/querying-tables-and-entities"""
+    """Filters in OData. Source: https://learn.microsoft.com/rest/api/storageservices/querying-tables-and-entities"""
 
-    def test_every_part(self) -> None:
+    def test_a_filter_has_every_part_of_the_selection(self) -> None:
         there = NOW.astimezone(timezone(timedelta(hours=2)))
         selection = Selection("$cooldown.a", frozenset({State.QUEUED, State.PARKED}), there)
         assert entities.selection_filter(selection).split(" and ") == [
@@ -172,7 +172,7 @@ class TestFilters:
         ]
 
     @pytest.mark.parametrize("route", ["x' or 'a' eq 'a", "", "a b"])
-    def test_a_route_cannot_say_more_than_its_name(self, route: str) -> None:
+    def test_a_route_cannot_extend_the_filter(self, route: str) -> None:
         with pytest.raises(ValueError, match="cannot be an entity's key"):
             entities.selection_filter(Selection(route=route))
         with pytest.raises(ValueError, match="cannot be an entity's key"):
@@ -192,7 +192,7 @@ class TestFilters:
     ],
     ids=str,
 )
-def test_what_somebody_else_wrote_is_said_to_be_unreadable(change: dict[str, Any]) -> None:
+def test_an_entity_of_another_program_is_unreadable(change: dict[str, Any]) -> None:
     entity = {**record_to_entity(record(), "w"), **change}
     with pytest.raises(UnreadableEntity):
         record_from_entity(KEY, entity, "v")

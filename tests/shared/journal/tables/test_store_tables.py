@@ -1,4 +1,4 @@
-"""What is special about the journal in Azure Table storage: costs, lost answers, connections, limits, secrets."""
+"""The journal in Azure Table storage: its requests, lost answers, connections, limits and secrets."""
 
 import json
 import socket
@@ -24,7 +24,7 @@ from hypothesis import HealthCheck, given, settings
 from devstack.azurite import PUBLIC_DEVELOPMENT_KEY, Azurite
 from shared.errors import InvalidSettings, JournalUnavailable, RunAlreadyOwned
 from shared.journal.records import Entry, JournalKey, Record, Selection, State
-from shared.journal.tables import retry_policy as tables_patience
+from shared.journal.tables import retry_policy
 from shared.journal.tables.client import PooledTransport
 from shared.journal.tables.connection import connection_problem
 from shared.journal.tables.entities import EVENT_BYTES, NOTES_BYTES, REQUEST_BYTES, run_marker
@@ -36,7 +36,7 @@ from tests.support.services.raw_server import read_request, server
 
 KEY = JournalKey("route", "ab12")
 ETAG = "W/\"datetime'2026-11-20T12%3A00%3A00.1234567Z'\""
-# base64, as an account's key is, and a canary all the same.
+# Valid base64, like an account key, and also a canary.
 CANARY_KEY = "canaryAccountKey"
 
 Fault = Callable[[Callable[[], Any]], Any]
@@ -56,7 +56,7 @@ def answer_lost(send: Callable[[], Any]) -> Any:
 
 
 def answer_lost_then(meanwhile: Callable[[], object]) -> Fault:
-    """The answer is lost, and something happens before the next try."""
+    """Return a fault that loses the answer and calls ``meanwhile`` before the next attempt."""
 
     def fault(send: Callable[[], Any]) -> Any:
         try:
@@ -68,7 +68,7 @@ def answer_lost_then(meanwhile: Callable[[], object]) -> Fault:
 
 
 class FaultyTransport(PooledTransport):
-    """Notes each request, and does to each what the next fault says; after the last, what is said to do otherwise."""
+    """Records each request and applies the next fault to it; after the last fault, it applies ``otherwise``."""
 
     def __init__(self, *faults: Fault, otherwise: Fault = answered) -> None:
         super().__init__(16)
@@ -78,7 +78,7 @@ class FaultyTransport(PooledTransport):
 
     @property
     def sent(self) -> list[str]:
-        """Method and end of the path of each request."""
+        """The method and the last part of the path of each request."""
         paths = [urlsplit(request.url).path for request in self.requests]
         ends = [path.rpartition("/")[2].partition("(")[0] for path in paths]
         return [f"{request.method} {end}" for request, end in zip(self.requests, ends, strict=True)]
@@ -92,7 +92,7 @@ class FaultyTransport(PooledTransport):
 
 @dataclass
 class Faulty:
-    """A store over a table that is there, whose requests can be made to fail."""
+    """A store with an existing table, whose requests can be made to fail."""
 
     store: TablesStore
     transport: FaultyTransport
@@ -105,7 +105,7 @@ class Faulty:
 
 @pytest.fixture
 def faulty(open_tables: OpenTables, monkeypatch: pytest.MonkeyPatch) -> Faulty:
-    monkeypatch.setattr(tables_patience, "PAUSES_SECONDS", (0.01, 0.01))
+    monkeypatch.setattr(retry_policy, "PAUSES_SECONDS", (0.01, 0.01))
     transport = FaultyTransport()
     healthy = open_tables()
     healthy.insert(record("00"))
@@ -121,7 +121,7 @@ class TestCost:
         assert faulty.store.owned_runs("route", iter([])) == set()
         assert len(faulty.transport.sent) == 2
 
-    def test_more_than_a_page_of_markers_is_read_to_its_end(self, faulty: Faulty) -> None:
+    def test_all_pages_of_markers_are_read(self, faulty: Faulty) -> None:
         client = faulty.healthy._table._client
         for first in range(1, 1003, 100):
             markers = (run_marker(KEY, number) for number in range(first, min(first + 100, 1003)))
@@ -129,7 +129,7 @@ class TestCost:
         assert faulty.store.owned_runs("route", [1, 1002, 1003]) == {1, 1002}
         assert len(faulty.transport.sent) == 2
 
-    def test_a_table_is_made_when_the_first_record_finds_none(self, open_tables: OpenTables) -> None:
+    def test_the_table_is_created_with_the_first_record(self, open_tables: OpenTables) -> None:
         transport = FaultyTransport()
         store = open_tables(transport=transport)
         assert store.get(KEY) is None
@@ -145,7 +145,7 @@ class TestCost:
 class TestLostAnswers:
     @pytest.mark.parametrize(("run_id", "later_run_id"), [(None, None), (None, 5), (5, 5)])
     @pytest.mark.parametrize("faults", [[], [answer_lost], [never_sent], [answer_lost, answer_lost], [never_sent] * 2])
-    def test_each_write_is_done_once_whatever_is_lost(
+    def test_each_write_is_done_once_whichever_answers_are_lost(
         self, faulty: Faulty, run_id: int | None, later_run_id: int | None, faults: list[Fault]
     ) -> None:
         faulty.fail(*faults)
@@ -160,7 +160,9 @@ class TestLostAnswers:
 
     @pytest.mark.parametrize("fault", [answer_lost, never_sent])
     @pytest.mark.parametrize("run_id", [None, 5])
-    def test_anothers_equal_write_is_not_taken_for_ours(self, faulty: Faulty, run_id: int | None, fault: Fault) -> None:
+    def test_an_equal_write_of_another_worker_is_not_taken_for_ours(
+        self, faulty: Faulty, run_id: int | None, fault: Fault
+    ) -> None:
         first = written(faulty.healthy.insert(record()))
         faulty.fail(fault)
         assert faulty.store.insert(record()) is None
@@ -170,7 +172,7 @@ class TestLostAnswers:
         assert faulty.store.replace(replace(first, reason="equal", run_id=run_id)) is None
         assert faulty.healthy.get(KEY) == second
 
-    def test_our_insert_that_another_has_replaced_since_is_ours_no_more(self, faulty: Faulty) -> None:
+    def test_our_insert_that_was_replaced_since_is_not_returned(self, faulty: Faulty) -> None:
         def take_over() -> None:
             found = written(faulty.healthy.get(KEY))
             assert faulty.healthy.replace(replace(found, reason="taken over")) is not None
@@ -179,7 +181,7 @@ class TestLostAnswers:
         assert faulty.store.insert(record()) is None
 
     @pytest.mark.parametrize("fault", [answer_lost, never_sent])
-    def test_anothers_run_is_said_to_be_anothers(self, faulty: Faulty, fault: Fault) -> None:
+    def test_a_run_of_another_record_is_refused(self, faulty: Faulty, fault: Fault) -> None:
         faulty.healthy.insert(record("cd34", run_id=5))
         first = written(faulty.healthy.insert(record()))
         faulty.fail(fault)
@@ -187,7 +189,7 @@ class TestLostAnswers:
             faulty.store.replace(replace(first, run_id=5))
         assert faulty.healthy.get(KEY) == first
 
-    def test_what_vanished_meanwhile_is_not_replaced(self, faulty: Faulty) -> None:
+    def test_a_record_that_has_vanished_is_not_replaced(self, faulty: Faulty) -> None:
         faulty.fail(never_sent)
         assert faulty.store.replace(record(version=ETAG)) is None
 
@@ -198,10 +200,10 @@ class TestLostAnswers:
         with pytest.raises(JournalUnavailable, match="does not answer: ServiceResponseError: connection reset"):
             faulty.store.replace(wanted)
         assert len(faulty.transport.sent) == 3
-        assert faulty.store.replace(wanted) is None, "its version is gone, with our own write"
+        assert faulty.store.replace(wanted) is None, "its version is outdated by our own write"
         assert written(faulty.store.get(KEY)).run_id == 5
 
-    def test_the_answer_to_making_the_table_may_be_lost(self, open_tables: OpenTables) -> None:
+    def test_the_answer_to_creating_the_table_may_be_lost(self, open_tables: OpenTables) -> None:
         transport = FaultyTransport(answered, answer_lost)
         assert open_tables(transport=transport).insert(record()) is not None
         (table,) = {sent for sent in transport.sent if sent != "POST Tables"}
@@ -209,13 +211,13 @@ class TestLostAnswers:
 
 
 class TestMarkers:
-    def test_a_run_that_was_named_once_stays_owned(self, tables_store: TablesStore) -> None:
+    def test_a_run_stays_owned_after_the_record_no_longer_names_it(self, tables_store: TablesStore) -> None:
         first = written(tables_store.insert(record(run_id=5)))
         written(tables_store.replace(replace(first, run_id=None)))
         assert tables_store.owned_runs("route", [5]) == {5}
-        assert tables_store.owner("route", 5) is None, "no record names it any more"
+        assert tables_store.owner("route", 5) is None, "no record names the run now"
 
-    def test_a_new_record_cannot_have_anothers_run(self, tables_store: TablesStore) -> None:
+    def test_a_new_record_cannot_have_the_run_of_another(self, tables_store: TablesStore) -> None:
         tables_store.insert(record(run_id=5))
         with pytest.raises(RunAlreadyOwned, match="run 5"):
             tables_store.insert(record("cd34", run_id=5))
@@ -225,7 +227,7 @@ class TestMarkers:
 
 
 class TestSelect:
-    def test_pages_are_asked_for_as_they_are_wanted(self, faulty: Faulty, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_pages_are_read_as_they_are_needed(self, faulty: Faulty, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("shared.journal.tables.store._MAX_PAGE", 1)
         faulty.healthy.insert(record())
         found = faulty.store.select(Selection(), 5)
@@ -235,8 +237,8 @@ class TestSelect:
         assert len(list(found)) == 1
         assert len(faulty.transport.sent) > 1
 
-    def test_a_page_is_as_large_as_wanted_and_1000_at_most(self, faulty: Faulty) -> None:
-        """Azure refuses a larger one; Azurite does not."""
+    def test_a_page_has_at_most_1000_records(self, faulty: Faulty) -> None:
+        """Azure refuses larger pages; Azurite does not."""
         for limit in (0, 7, 5000):
             assert len(list(faulty.store.select(Selection(), limit))) == min(limit, 1)
         queries = [parse_qs(urlsplit(request.url).query) for request in faulty.transport.requests]
@@ -244,23 +246,23 @@ class TestSelect:
 
 
 class TestDelete:
-    def test_one_whose_marker_is_missing(self, tables_store: TablesStore) -> None:
+    def test_a_record_without_a_marker_is_deleted(self, tables_store: TablesStore) -> None:
         inserted = written(tables_store.insert(record()))
-        assert not tables_store.delete(record()), "that has no version"
+        assert not tables_store.delete(record()), "the record has no version"
         assert tables_store.delete(replace(inserted, run_id=5))
         assert tables_store.get(KEY) is None
 
-    def test_after_a_lost_answer_it_counts_as_another_ones_work(self, faulty: Faulty) -> None:
+    def test_after_a_lost_answer_it_counts_as_deleted_by_another(self, faulty: Faulty) -> None:
         inserted = written(faulty.healthy.insert(record(run_id=5)))
         faulty.fail(answer_lost)
         assert not faulty.store.delete(inserted)
         assert faulty.healthy.get(KEY) is None
 
 
-class TestWhatIsKept:
+class TestStoredRecords:
     @settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
     @given(any_record)
-    def test_every_record_comes_back_as_it_was(self, tables_store: TablesStore, wanted: Record) -> None:
+    def test_every_record_is_read_back_unchanged(self, tables_store: TablesStore, wanted: Record) -> None:
         fresh = replace(wanted, key=JournalKey(uuid.uuid4().hex, "ab12"))
         inserted = written(tables_store.insert(fresh))
         assert inserted == replace(fresh, version=inserted.version)
@@ -276,7 +278,7 @@ class TestWhatIsKept:
         replaced = written(tables_store.replace(replace(inserted, state=State.QUEUED, run_id=5)))
         assert tables_store.get(KEY) == replaced
 
-    def test_an_entity_of_somebody_else_is_said_to_be_unreadable(self, tables_store: TablesStore) -> None:
+    def test_an_entity_of_another_program_is_reported(self, tables_store: TablesStore) -> None:
         tables_store.insert(record())
         client = tables_store._table._client
         client.upsert_entity({"PartitionKey": "route", "RowKey": "ab12", "state": "queued"}, mode=UpdateMode.REPLACE)
@@ -284,8 +286,8 @@ class TestWhatIsKept:
             tables_store.get(KEY)
 
 
-class TestWhenItIsDown:
-    def test_it_says_so_soon_and_works_again_after(self, tmp_path: Path) -> None:
+class TestUnavailable:
+    def test_it_fails_quickly_and_works_again_afterwards(self, tmp_path: Path) -> None:
         with Azurite(tmp_path) as azurite, closing(TablesStore(azurite.connection_string, no_identity)) as store:
             first = written(store.insert(record()))
             azurite.stop()
@@ -299,15 +301,13 @@ class TestWhenItIsDown:
             for call in calls:
                 with pytest.raises(JournalUnavailable, match=f"journal at {azurite.url} does not answer: .*refused"):
                     call()
-            assert time.monotonic() - began < 4 * tables_patience.CALL_SECONDS
+            assert time.monotonic() - began < 4 * retry_policy.CALL_SECONDS
             azurite.start()
             assert store.get(KEY) == first
             assert store.replace(first) is not None
 
-    def test_one_that_never_answers_is_not_waited_for_longer_than_the_limit(
-        self, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        monkeypatch.setattr(tables_patience, "CALL_SECONDS", 1.5)
+    def test_a_server_that_never_answers_is_given_up_at_the_limit(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(retry_policy, "CALL_SECONDS", 1.5)
         with (
             closing(socket.create_server(("127.0.0.1", 0))) as silent,
             closing(TablesStore(_local(silent.getsockname()[1]), no_identity)) as store,
@@ -320,11 +320,11 @@ class TestWhenItIsDown:
                 assert 0.5 < time.monotonic() - began < 30
 
     def test_the_limit_leaves_time_in_a_delivery(self) -> None:
-        """A claim and a completion, each as slow as can be, fit into the 25 s of a delivery."""
-        assert tables_patience.CALL_SECONDS + tables_patience.LEAST_REQUEST_SECONDS <= 10
+        """A claim and a completion fit into the 25 s of a delivery, even at their slowest."""
+        assert retry_policy.CALL_SECONDS + retry_policy.MIN_REQUEST_SECONDS <= 10
 
-    def test_certificates_that_are_not_there_are_named(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(tables_patience, "PAUSES_SECONDS", ())
+    def test_missing_certificates_are_named(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(retry_policy, "PAUSES_SECONDS", ())
         monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/nowhere/ca.pem")
         connection = f"AccountName=a;AccountKey={CANARY_KEY};TableEndpoint=https://127.0.0.1:9/a"
         with (
@@ -344,10 +344,10 @@ class Answer(NamedTuple):
 
 
 class ScriptedServer:
-    """Gives the next answer to whatever it is asked, the last one for ever. Its connections are kept."""
+    """Answers each request with the next answer, and repeats the last one. Its connections stay open."""
 
     store: TablesStore
-    """Asks this server."""
+    """A store that sends its requests to this server."""
     answers: list[Answer]
     asked = 0
     connections = 0
@@ -368,7 +368,7 @@ class ScriptedServer:
 
 @pytest.fixture
 def scripted(monkeypatch: pytest.MonkeyPatch) -> Iterator[ScriptedServer]:
-    monkeypatch.setattr(tables_patience, "PAUSES_SECONDS", (0.01, 0.01))
+    monkeypatch.setattr(retry_policy, "PAUSES_SECONDS", (0.01, 0.01))
     scripted = ScriptedServer()
     with server(scripted.serve) as url, closing(TablesStore(_local(urlsplit(url).port), no_identity)) as scripted.store:
         yield scripted
@@ -399,7 +399,7 @@ TOO_LARGE = r"refuses \(EntityTooLarge\).*check the setting JOURNAL_CONNECTION"
 
 
 class TestBadAnswers:
-    """Every answer leads to JournalUnavailable; what a moment may mend is asked three times."""
+    """Every bad answer leads to JournalUnavailable. After temporary failures, the request is sent three times."""
 
     @pytest.mark.parametrize(
         ("run_id", "answer", "asked", "message"),
@@ -429,10 +429,10 @@ class TestBadAnswers:
             (5, batch(400, "EntityTooLarge"), 1, TOO_LARGE),
         ],
     )
-    def test_a_write(
+    def test_bad_answers_to_a_write(
         self, scripted: ScriptedServer, run_id: int | None, answer: Answer, asked: int, message: str
     ) -> None:
-        """A write with a run goes as a batch."""
+        """A write with a run is sent as a batch."""
         scripted.answers = [answer]
         with pytest.raises(JournalUnavailable, match=message) as caught:
             scripted.store.insert(record(run_id=run_id))
@@ -450,7 +450,7 @@ class TestBadAnswers:
             (odata(400, "InvalidInput"), 1),
         ],
     )
-    def test_a_read_and_a_removal(self, scripted: ScriptedServer, answer: Answer, asked: int) -> None:
+    def test_bad_answers_to_a_read_and_a_delete(self, scripted: ScriptedServer, answer: Answer, asked: int) -> None:
         scripted.answers = [answer]
         calls: list[Callable[[], object]] = [
             lambda: scripted.store.get(KEY),
@@ -464,36 +464,36 @@ class TestBadAnswers:
             assert scripted.asked == asked
 
     @pytest.mark.parametrize("status", [200, 202, 500])
-    def test_the_connection_is_kept_whatever_was_answered(self, scripted: ScriptedServer, status: int) -> None:
+    def test_the_connection_is_kept_after_any_answer(self, scripted: ScriptedServer, status: int) -> None:
         scripted.answers = [Answer(status, SIGN_IN * 10_000)]
         with pytest.raises(JournalUnavailable):
             scripted.store.insert(record(run_id=5))
         assert (scripted.asked, scripted.connections) == (3, 1)
 
 
-class TestRareOrders:
+class TestRareSequences:
     def test_a_table_that_is_being_deleted_is_not_waited_for(self, scripted: ScriptedServer) -> None:
         scripted.answers = [odata(404, "TableNotFound"), odata(409, "TableBeingDeleted")]
-        with pytest.raises(JournalUnavailable, match="can be made anew about a minute later"):
+        with pytest.raises(JournalUnavailable, match="can be created again about a minute later"):
             scripted.store.insert(record())
         assert scripted.asked == 2
 
-    def test_a_table_that_keeps_vanishing_is_given_up(self, scripted: ScriptedServer) -> None:
+    def test_a_write_gives_up_if_the_table_keeps_vanishing(self, scripted: ScriptedServer) -> None:
         scripted.answers = [odata(404, "TableNotFound"), odata(409, "TableAlreadyExists")] * 5
-        with pytest.raises(JournalUnavailable, match="could not be written in 4 rounds"):
+        with pytest.raises(JournalUnavailable, match="could not be written in 4 attempts"):
             scripted.store.insert(record())
         assert scripted.asked == 8
 
-    def test_a_marker_that_vanishes_is_made_anew(self, scripted: ScriptedServer) -> None:
+    def test_a_marker_that_vanishes_is_created_again(self, scripted: ScriptedServer) -> None:
         scripted.answers = [TAKEN, GONE, GONE, batch(204, etag='W/"2"')]
         assert written(scripted.store.insert(record(run_id=5))).version == 'W/"2"'
 
-    def test_a_record_that_vanishes_after_a_lost_answer_is_inserted_anew(self, scripted: ScriptedServer) -> None:
+    def test_a_record_that_vanishes_after_a_lost_answer_is_inserted_again(self, scripted: ScriptedServer) -> None:
         made = Answer(204, "", headers=('ETag: W/"2"',))
         scripted.answers = [BUSY, odata(409, "EntityAlreadyExists"), GONE, made]
         assert written(scripted.store.insert(record())).version == 'W/"2"'
 
-    def test_an_etag_may_be_escaped_here_and_not_there(self, scripted: ScriptedServer) -> None:
+    def test_an_etag_may_be_escaped_differently(self, scripted: ScriptedServer) -> None:
         stored = json.dumps({"odata.etag": ETAG.replace("%3A", ":"), "write_id": "another"})
         marker = json.dumps({"odata.etag": 'W/"1"', "owner": "cd34"})
         scripted.answers = [TAKEN, Answer(200, stored, "application/json"), Answer(200, marker, "application/json")]
@@ -502,14 +502,14 @@ class TestRareOrders:
 
     @pytest.mark.parametrize(
         ("answer", "message"),
-        [(BUSY, "does not answer"), (NO_LAST_PAGE, "more to say than can be read in 0 s")],
-        ids=["it is not tried again", "no further page is read"],
+        [(BUSY, "does not answer"), (NO_LAST_PAGE, "more records than can be read in 0 s")],
+        ids=["the request is not repeated", "no further page is read"],
     )
-    def test_where_time_is_up(
+    def test_nothing_more_is_sent_when_the_time_is_over(
         self, scripted: ScriptedServer, monkeypatch: pytest.MonkeyPatch, answer: Answer, message: str
     ) -> None:
-        monkeypatch.setattr(tables_patience, "CALL_SECONDS", 0.0)
-        monkeypatch.setattr(tables_patience, "LEAST_REQUEST_SECONDS", 30.0)
+        monkeypatch.setattr(retry_policy, "CALL_SECONDS", 0.0)
+        monkeypatch.setattr(retry_policy, "MIN_REQUEST_SECONDS", 30.0)
         scripted.answers = [answer, LAST_PAGE]
         with pytest.raises(JournalUnavailable, match=message):
             scripted.store.owned_runs("route", [1])
@@ -518,13 +518,13 @@ class TestRareOrders:
     def test_all_pages_of_owned_runs_share_the_time_of_one_call(
         self, scripted: ScriptedServer, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """Each page of a selection has it for itself."""
-        seconds = count(0.0, tables_patience.CALL_SECONDS * 3 / 8)
-        monkeypatch.setattr(tables_patience, "time", SimpleNamespace(monotonic=lambda: next(seconds)))
+        """Each page of a selection has the time of one call."""
+        seconds = count(0.0, retry_policy.CALL_SECONDS * 3 / 8)
+        monkeypatch.setattr(retry_policy, "time", SimpleNamespace(monotonic=lambda: next(seconds)))
         scripted.answers = [NO_LAST_PAGE, LAST_PAGE]
         assert list(scripted.store.select(Selection(), 5)) == []
         scripted.asked = 0
-        with pytest.raises(JournalUnavailable, match="more to say than can be read in 8 s"):
+        with pytest.raises(JournalUnavailable, match="more records than can be read in 8 s"):
             scripted.store.owned_runs("route", [1])
         assert scripted.asked == 2
 
@@ -557,7 +557,7 @@ class TestConnection:
             (_keyed("TableEndpoint=http://[::1]:10002/a"), "http://[::1]:10002/a"),
         ],
     )
-    def test_an_account_key(self, connection: str, endpoint: str) -> None:
+    def test_the_endpoint_of_a_connection_string(self, connection: str, endpoint: str) -> None:
         with closing(TablesStore(connection, no_identity)) as store:
             assert store._table.endpoint == endpoint
 
@@ -570,11 +570,11 @@ class TestConnection:
             "https://myaccount.z12.table.storage.azure.net",
         ],
     )
-    def test_an_identity(self, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(tables_patience, "PAUSES_SECONDS", ())
+    def test_the_endpoint_is_used_with_an_identity(self, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(retry_policy, "PAUSES_SECONDS", ())
         asked, identity = FaultyTransport(otherwise=never_sent), _Identity()
         with closing(TablesStore(url, lambda: identity, transport=asked)) as store:
-            assert identity.scopes == [], "nobody is asked before there is something to do"
+            assert identity.scopes == [], "no token is requested before it is needed"
             with pytest.raises(JournalUnavailable, match=rf"the journal at {url.rstrip('/')} does not answer"):
                 store.insert(record())
         (request,) = asked.requests
@@ -582,7 +582,7 @@ class TestConnection:
         assert request.headers["Authorization"] == f"Bearer {secret('token')}"
         assert identity.scopes == ["https://storage.azure.com/.default"]
 
-    def test_an_identity_that_gets_no_token(self) -> None:
+    def test_a_failure_to_get_a_token_is_reported(self) -> None:
         refused = ClientAuthenticationError("no managed identity here\nlong story")
         store = TablesStore("https://myaccount.table.core.windows.net", lambda: _Identity(refused))
         with (
@@ -614,7 +614,7 @@ class TestConnection:
             ("https://myaccount.table.core.windows.net/journal", "its URL is not"),
         ],
     )
-    def test_what_cannot_be_used_is_refused_at_once_and_shows_nothing(self, connection: str, problem: str) -> None:
+    def test_an_unusable_connection_is_refused_without_showing_secrets(self, connection: str, problem: str) -> None:
         assert problem in (connection_problem(connection) or "")
         with pytest.raises(InvalidSettings, match="JOURNAL_CONNECTION cannot be used") as caught:
             TablesStore(connection, no_identity)
@@ -622,7 +622,7 @@ class TestConnection:
 
 
 class _Identity:
-    """Gives a token, or an error."""
+    """An identity that returns a token, or raises an error."""
 
     def __init__(self, error: Exception | None = None) -> None:
         self._error = error
@@ -644,7 +644,7 @@ class TestSecrets:
         assert leaks(str(caught.value)) == []
         assert leaks(shown.replace(repr(CANARY_KEY), "")) == []
 
-    def test_a_library_that_says_the_key_is_not_repeated(self) -> None:
+    def test_a_key_in_the_librarys_message_is_masked(self) -> None:
         def talkative(send: Callable[[], Any]) -> Any:
             raise ServiceRequestError(f"I was given {CANARY_KEY}")
 
@@ -665,8 +665,8 @@ class TestSecrets:
 
 
 class TestThreads:
-    def test_one_client_serves_many_threads_over_few_connections(self, faulty: Faulty) -> None:
-        """Each thread reads only its own answers: a mix-up of requests or answers would show."""
+    def test_one_client_serves_many_threads(self, faulty: Faulty) -> None:
+        """Each thread checks its own answers, so mixed-up requests or answers would be noticed."""
 
         def work(thread: int) -> bool:
             for number in range(10):
