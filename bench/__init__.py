@@ -1,1 +1,1 @@
-"""How fast it is, measured against the alternatives: ``make bench``. Never deployed."""
+"""Benchmarks that compare the app with the alternatives (``make bench``). Never deployed."""

@@ -1,7 +1,7 @@
-"""``python -m bench``: measures every row, prints one table, and writes bench/results.json and docs/performance.md.
+"""``python -m bench``: measure every row, print one table, and write bench/results.json and docs/performance.md.
 
-Nothing is written with ``--quick`` or ``--only``. Takes a quarter of an hour on two cores; nobody else should be at
-work meanwhile.
+With ``--quick`` or ``--only``, nothing is written. A full run takes a quarter of an hour on two cores. Run nothing else
+on the machine at the same time.
 """
 
 import argparse
@@ -49,11 +49,11 @@ ROWS: Final[dict[str, Callable[[Sizes, Path], list[Comparison]]]] = {
 
 def main() -> int:
     options = _options()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that the servers of a measurement end with it
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # an exception, so the servers are stopped too
     console = Console(width=None if sys.stdout.isatty() else 180)
     load_before = machine.load_average()
     if machine.is_busy(load_before):
-        console.print(f"the machine is busy (load {load_before}): rows 1, 3, 5 and 6 will show worse than they are")
+        console.print(f"the machine is busy (load {load_before}): rows 1, 3, 5 and 6 will be worse than on an idle one")
     started = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
         description = machine.describe(Path(folder))
@@ -71,21 +71,23 @@ def main() -> int:
 
 
 def measure(rows: list[str], sizes: Sizes, folder: Path, console: Console) -> list[Comparison]:
-    """Measure some rows one after the other, each in a folder of its own; lines in the order of their numbers."""
+    """Measure the rows one after the other, each in its own folder, and return their lines sorted by row number."""
     lines: list[Comparison] = []
     for row in rows:
         started = time.monotonic()
-        place = folder / f"row-{row}"
-        place.mkdir()
-        lines += ROWS[row](sizes, place)
+        row_folder = folder / f"row-{row}"
+        row_folder.mkdir()
+        lines += ROWS[row](sizes, row_folder)
         console.print(f"row {row}: {time.monotonic() - started:.0f} s", style="dim")
     return sorted(lines, key=lambda line: (int(line.row.rstrip("bcd")), line.row))
 
 
 def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m bench", description="Measures nextstage against the alternatives.")
-    parser.add_argument("--quick", action="store_true", help="a look, in about two minutes; writes nothing")
-    parser.add_argument("--only", action="append", choices=ROWS, help="this row, and no other; may be repeated")
+    parser = argparse.ArgumentParser(prog="python -m bench", description="Compare nextstage with the alternatives.")
+    parser.add_argument("--quick", action="store_true", help="measure less, in about two minutes; write nothing")
+    parser.add_argument(
+        "--only", action="append", choices=ROWS, help="measure only this row; can be repeated; write nothing"
+    )
     return parser.parse_args()
 
 

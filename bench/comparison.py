@@ -1,4 +1,4 @@
-"""Two things are measured in turn, A B A B, so that whatever else the machine does falls on both alike."""
+"""Comparison of two measurements that alternate (A B A B), because a slow moment of the machine then affects both."""
 
 import statistics
 from collections.abc import Callable, Sequence
@@ -8,7 +8,7 @@ from typing import Literal, TypeVar
 
 @dataclass(frozen=True, slots=True)
 class Spread:
-    """The median of some samples, and between which values the middle half of them lies."""
+    """The median of the samples and the bounds of their middle half."""
 
     median: float
     low: float
@@ -18,13 +18,13 @@ class Spread:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What a ratio should be: at most, at least, or just the bound."""
+    """The target of a ratio: at most, at least, or exactly the bound."""
 
     sign: Literal["≤", "≥", "="]
     bound: float
 
     def is_met_by(self, ratio: float) -> bool:
-        """Whether a ratio is good enough, as it is shown: with two decimals."""
+        """Return whether the ratio meets the target, rounded to two decimals as in the table."""
         shown = round(ratio, 2)
         return {"≤": shown <= self.bound, "≥": shown >= self.bound, "=": shown == self.bound}[self.sign]
 
@@ -36,10 +36,10 @@ class Target:
 class Comparison:
     """One line of the table.
 
-    :param row: its number, for example ``8b``.
-    :param against: what it is compared with; ``ratio`` is ``ours`` by ``theirs``, pair by pair.
-    :param pairs: (ours, theirs), as measured.
-    :param target: None where the figure is only reported.
+    :param row: number of the row, for example ``8b``.
+    :param against: the alternative. ``ratio`` is ``ours`` divided by ``theirs``, pair by pair.
+    :param pairs: measured pairs (ours, theirs).
+    :param target: None if the figure is only reported.
     """
 
     row: str
@@ -53,14 +53,14 @@ class Comparison:
     ratio: Spread = field(init=False)
 
     def __post_init__(self, pairs: Sequence[tuple[float, float]]) -> None:
-        """Reduce the pairs to medians and quartiles."""
+        """Compute medians and quartiles from the pairs."""
         self.ours = spread([ours for ours, _ in pairs])
         self.theirs = spread([theirs for _, theirs in pairs])
         self.ratio = spread([ours / theirs for ours, theirs in pairs])
 
     @property
     def is_met(self) -> bool | None:
-        """None where there is no target."""
+        """Whether the ratio meets its target; None without a target."""
         return None if self.target is None else self.target.is_met_by(self.ratio.median)
 
 
@@ -71,7 +71,7 @@ Clock = Callable[[], float]
 def interleave(
     ours: Callable[[], Measured], theirs: Callable[[], Measured], repeats: int
 ) -> list[tuple[Measured, Measured]]:
-    """Measure both once for nothing, then in turn; the pairs (ours, theirs)."""
+    """Measure both alternately and return the pairs (ours, theirs). The first pair is a warm-up and is discarded."""
     theirs()
     ours()
     pairs = []
@@ -84,25 +84,29 @@ def interleave(
 def alternate(
     ours: Callable[[], object], theirs: Callable[[], object], *, clock: Clock, calls: int, repeats: int
 ) -> list[tuple[float, float]]:
-    """Call both by turns, a block of calls once for nothing and then so many times; by the clock, for one call each.
+    """Alternate single calls of both and return pairs (ours, theirs) of the mean time per call.
 
-    Finer than ``interleave``: a machine that is slower for a second is slower for both.
+    Finer than ``interleave``: a machine that is slow for a second slows both.
+
+    :param clock: unit of the results, for example CPU time in microseconds.
+    :param calls: calls of each per pair.
+    :param repeats: number of pairs. One more block of calls comes first as a warm-up and is discarded.
     """
     pairs = []
     for _ in range(repeats + 1):
         mine = other = 0.0
         for _ in range(calls):
-            begun = clock()
+            started = clock()
             theirs()
             between = clock()
             ours()
-            other += between - begun
+            other += between - started
             mine += clock() - between
         pairs.append((mine / calls, other / calls))
     return pairs[1:]
 
 
 def spread(samples: Sequence[float]) -> Spread:
-    """The median and the quartiles of two samples or more."""
+    """Return the median and the quartiles of at least two samples."""
     low, median, high = statistics.quantiles(samples, n=4, method="inclusive")
     return Spread(median, low, high, len(samples))

@@ -1,4 +1,4 @@
-"""The log of decisions while something is measured: written as in the app, and never read."""
+"""The log of decisions during a measurement, written as in the app."""
 
 import logging
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ from shared.telemetry import LOGGER_NAME
 
 @contextmanager
 def decisions_logged() -> Iterator[None]:
-    """Take the decisions' records as the worker does: formatted, and here kept in memory until the end."""
+    """Format decision records as the worker does, and keep them in memory until the end of the block."""
     log = logging.getLogger(LOGGER_NAME)
     level, propagate = log.level, log.propagate
     handler = logging.StreamHandler(StringIO())

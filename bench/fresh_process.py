@@ -1,4 +1,4 @@
-"""Runs a program in a fresh process, beside the app as it is deployed, and times it until it prints its line."""
+"""Programs that run in a new process in the folder of a deployed app, timed until they print their line."""
 
 import compileall
 import os
@@ -17,18 +17,18 @@ _PROGRAMS: Final = Path(__file__).parent / "programs"
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
-    """The words that a program printed, and how many seconds after the start of its process."""
+class Printed:
+    """The words that a program printed, and the seconds from the start of its process until then."""
 
     words: tuple[str, ...]
     seconds: float
 
 
 def deploy(folder: Path, *, with_bytecode: bool) -> Path:
-    """Copy the app as a package carries it.
+    """Copy the files of the app that a package contains, and return the folder.
 
-    :param with_bytecode: compiled, as Python leaves it after a first start in a folder that it may write; else the
-        sources alone, as on a read-only mount.
+    :param with_bytecode: compile the sources, as ``make package`` does. Without bytecode, every start compiles them, as
+        on a read-only mount.
     """
     folder.mkdir()
     for name in ("function_app.py", "routes.yaml"):
@@ -40,10 +40,10 @@ def deploy(folder: Path, *, with_bytecode: bool) -> Path:
     return folder
 
 
-def run(program: str, *arguments: str, app: Path, environment: Mapping[str, str]) -> Said:
-    """Run one of ``bench/programs``, in the folder of a deployed app.
+def run(program: str, *arguments: str, app: Path, environment: Mapping[str, str]) -> Printed:
+    """Run one of ``bench/programs`` in the folder of a deployed app.
 
-    :raises RuntimeError: it failed.
+    :raises RuntimeError: if the program fails or prints nothing.
     """
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
     started = time.perf_counter()
@@ -60,4 +60,4 @@ def run(program: str, *arguments: str, app: Path, environment: Mapping[str, str]
         _, errors = process.communicate()
     if process.returncode or not line:
         raise RuntimeError(f"bench/programs/{program}.py failed ({process.returncode}): {errors[-2000:]}")
-    return Said(tuple(line.split()), seconds)
+    return Printed(tuple(line.split()), seconds)

@@ -1,4 +1,4 @@
-"""Calls something from many threads for a while, and says how often it was done and how long each call took."""
+"""Load from many threads: the number of calls and the latency of each."""
 
 import threading
 import time
@@ -9,25 +9,29 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """:param latencies: in seconds, sorted."""
+    """The result of a load.
+
+    :param latencies: seconds of each call, sorted.
+    :param seconds: duration of the load.
+    """
 
     latencies: tuple[float, ...]
     seconds: float
 
     @property
     def per_second(self) -> float:
-        """Calls that ended, by the time until the last one did."""
+        """Calls per second, up to the end of the last call."""
         return len(self.latencies) / self.seconds
 
     def percentile(self, percent: float) -> float:
-        """The latency, in seconds, that so many percent of the calls did not exceed."""
+        """Return the latency in seconds that this percentage of the calls did not exceed."""
         return self.latencies[min(len(self.latencies) - 1, int(len(self.latencies) * percent / 100))]
 
 
 def load(call: Callable[[], object], threads: int, seconds: float) -> Load:
-    """Each thread calls again as soon as it can, and at least once.
+    """Call from several threads for some seconds. Each thread calls at least once, and again without a pause.
 
-    :raises Exception: whatever a call has raised; then the measurement means nothing.
+    :raises Exception: if a call raises it. The measurement is then invalid.
     """
     failed = threading.Event()
     began = time.perf_counter()

@@ -1,4 +1,4 @@
-"""Says on what the figures were taken: without it they mean nothing."""
+"""The machine and the software that figures were measured on, without which they mean nothing."""
 
 import os
 import platform
@@ -14,9 +14,9 @@ _BUSY_LOAD: Final = 0.7
 
 
 def describe(folder: Path) -> dict[str, str | float | int]:
-    """The machine, the software, and how long its disk takes to keep a page for sure.
+    """Return the machine, the software versions and the time that the disk needs to store a page durably.
 
-    :param folder: where the journals of the measurements are.
+    :param folder: a folder on the disk where the measurements keep their journals.
     """
     return {
         "processor": _processor(),
@@ -30,12 +30,12 @@ def describe(folder: Path) -> dict[str, str | float | int]:
 
 
 def load_average() -> float:
-    """How many processes wanted to run in the last minute."""
+    """Return the load average of the last minute."""
     return round(os.getloadavg()[0], 2)
 
 
 def is_busy(load: float) -> bool:
-    """Whether somebody else is at work, so that rows 1, 3, 5 and 6 show worse than they are."""
+    """Return whether other processes use the machine, which makes rows 1, 3, 5 and 6 worse."""
     return load > _BUSY_LOAD
 
 

@@ -1,4 +1,4 @@
-"""The tables in docs/performance.md, each between two marks that name it."""
+"""The generated tables in docs/performance.md, each between two marks with its name."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,24 +8,24 @@ PAGE: Final = Path(__file__).parent.parent / "docs" / "performance.md"
 
 
 def put(name: str, text: str, page: Path = PAGE) -> None:
-    """Replace what stands between the marks of this name.
+    """Replace the text between the marks with this name.
 
-    :raises ValueError: the page has no such marks.
+    :raises ValueError: if the page does not have the marks.
     """
     before, _, after = _parts(name, page)
     page.write_text(before + text + after, encoding="utf-8")
 
 
 def get(name: str, page: Path = PAGE) -> str:
-    """What stands between the marks of this name.
+    """Return the text between the marks with this name.
 
-    :raises ValueError: the page has no such marks.
+    :raises ValueError: if the page does not have the marks.
     """
     return _parts(name, page)[1]
 
 
 def table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A table in Markdown."""
+    """Return a table in Markdown."""
     lines = [heads, ["---"] * len(heads), *rows]
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
@@ -35,5 +35,5 @@ def _parts(name: str, page: Path) -> tuple[str, str, str]:
     before, begins, rest = page.read_text(encoding="utf-8").partition(begin)
     shown, ends, after = rest.partition(end)
     if not (begins and ends):
-        raise ValueError(f"{page} has no place for this table; put '{begin.strip()}' and '{end}' into it")
+        raise ValueError(f"{page} lacks the marks of the table '{name}'; put '{begin.strip()}' and '{end}' into it")
     return before + begin, shown, end + after

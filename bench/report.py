@@ -1,4 +1,4 @@
-"""The results as a file, as one table on the screen, and as the table in docs/performance.md."""
+"""The results as a file, as a table on the screen and as a table in docs/performance.md."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -16,11 +16,11 @@ from bench.comparison import Comparison
 RESULTS: Final = Path(__file__).parent / "results.json"
 BLOCK: Final = "figures"
 
-_HEADS: Final = ("row", "measure", "ours", "against", "theirs", "ratio (middle half)", "target", "met")
+_HEADERS: Final = ("row", "measure", "ours", "against", "theirs", "ratio (middle half)", "target", "met")
 
 
 def to_document(machine: Mapping[str, Any], lines: Sequence[Comparison]) -> dict[str, Any]:
-    """The results as they are kept: every figure with its spread, and whether its target is met."""
+    """Return the content of the results file: each figure with its spread, and whether its target is met."""
     rows = [
         {**asdict(line), "target": None if line.target is None else str(line.target), "met": line.is_met}
         for line in lines
@@ -29,13 +29,13 @@ def to_document(machine: Mapping[str, Any], lines: Sequence[Comparison]) -> dict
 
 
 def write(document: Mapping[str, Any], results: Path = RESULTS, shown: Path = page.PAGE) -> None:
-    """Keep the results, and put their table into the page."""
+    """Write the results file and put the table into the page."""
     results.write_text(json.dumps(document, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     page.put(BLOCK, markdown(document), shown)
 
 
 def markdown(document: Mapping[str, Any]) -> str:
-    """The table, and on what machine it was taken."""
+    """Return the table and a description of the machine."""
     machine = document["machine"]
     taken = (
         f"\nTaken on {machine['taken_at'][:10]} in {machine['seconds']:,} s: {machine['cores']} cores "
@@ -44,14 +44,14 @@ def markdown(document: Mapping[str, Any]) -> str:
         f"requests {machine['requests']}, azure-functions {machine['azure-functions']}. "
         f"The load average was {machine['load_before']:g} before.\n"
     )
-    return page.table(_HEADS, [_cells(row) for row in document["rows"]]) + taken
+    return page.table(_HEADERS, [_cells(row) for row in document["rows"]]) + taken
 
 
 def show(document: Mapping[str, Any], console: Console) -> None:
     """Print the table."""
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
-    for head in _HEADS:
-        table.add_column(head, overflow="fold")
+    for header in _HEADERS:
+        table.add_column(header, overflow="fold")
     for row in document["rows"]:
         table.add_row(*_cells(row), style="red" if row["met"] is False else None)
     console.print(table)
@@ -73,7 +73,7 @@ def _cells(row: Mapping[str, Any]) -> list[str]:
 
 
 def _number(value: float) -> str:
-    """Three significant digits or so, without an exponent."""
+    """Format with about three significant digits, without an exponent."""
     if abs(value) >= 100:
         return f"{value:,.0f}"
     return f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}"

@@ -1,9 +1,11 @@
-"""``python -m bench.simulate``: a burst of a million events, past what one machine can show.
+"""``python -m bench.simulate``: simulate a burst of a million events, too large to measure on one machine.
 
-Event Grid delivers and delivers again, Flex Consumption adds instances, each route's partition takes its entities, and
-Azure DevOps refuses what exceeds its limit: with the throttle gate, which keeps requests back for as long as Azure
-DevOps asked, and without it. Writes bench/simulation.json, docs/burst.svg and the table in docs/performance.md. The
-chance in it is seeded, so the same comes of it every time. Takes about a minute.
+In the simulation, Event Grid repeats deliveries, Flex Consumption adds instances, the partition of each route accepts a
+limited number of entities, and Azure DevOps refuses requests above its limit. Scenarios run with the throttle gate,
+which holds requests back for as long as Azure DevOps asks, and without it.
+
+Writes bench/simulation.json, docs/burst.svg and the table in docs/performance.md. The random numbers are seeded, so the
+result is the same every time. Takes about a minute.
 """
 
 import json
@@ -21,7 +23,7 @@ from bench.burst.scenario import Outcome, Scenario
 RESULTS: Final = Path(__file__).parent / "simulation.json"
 PLOT: Final = Path(__file__).parent.parent / "docs" / "burst.svg"
 BLOCK: Final = "burst"
-HEADS: Final = (
+HEADERS: Final = (
     *("scenario", "runs queued within 24 h", "dead letters", "all done after", "redeliveries"),
     *("refused by Azure DevOps", "timed out", "peak instances", "cost"),
 )
@@ -45,12 +47,12 @@ PLOTTED: Final = ("gate", "no gate")
 
 
 def simulate(scenarios: Mapping[str, Scenario]) -> dict[str, Outcome]:
-    """Play each scenario."""
+    """Play each scenario and return the outcomes by name."""
     return {name: Burst(scenario).play() for name, scenario in scenarios.items()}
 
 
 def to_document(outcomes: Mapping[str, Outcome]) -> dict[str, Any]:
-    """The outcomes as they are kept, without their curves."""
+    """Return the content of the results file: the outcomes without their curves."""
     return {
         name: {figure: round(value, 3) for figure, value in asdict(outcome).items() if figure != "curve"}
         for name, outcome in outcomes.items()
@@ -58,7 +60,7 @@ def to_document(outcomes: Mapping[str, Outcome]) -> dict[str, Any]:
 
 
 def markdown(document: Mapping[str, Mapping[str, float]]) -> str:
-    """The table of docs/performance.md."""
+    """Return the table for docs/performance.md."""
     rows = [
         [
             name,
@@ -73,7 +75,7 @@ def markdown(document: Mapping[str, Mapping[str, float]]) -> str:
         ]
         for name, figures in document.items()
     ]
-    return page.table(HEADS, rows)
+    return page.table(HEADERS, rows)
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""How much is measured: the whole, a look, or as little as a test needs."""
+"""How much is measured: everything, a quick look, or the minimum for a test."""
 
 from dataclasses import dataclass
 from typing import Final
@@ -6,15 +6,16 @@ from typing import Final
 
 @dataclass(frozen=True, slots=True)
 class Sizes:
-    """
-    :param repeats: how often each of two things is measured.
-    :param loads: the same, where each measurement takes its time.
+    """Sizes of the measurements.
+
+    :param repeats: pairs of measurements in each comparison.
+    :param loads: the same, for comparisons in which one measurement takes seconds.
     :param block: events in one measurement of CPU time.
-    :param seconds: how long one measurement of throughput or latency lasts.
-    :param routes: how many routes are added, and again.
-    :param sqlite_records, azurite_records: in the journal that is full.
-    :param azurite_route_records: in a journal that is full of one route's.
-    :param few_deliveries, many_deliveries: after which memory is compared.
+    :param seconds: duration of one measurement of throughput or latency.
+    :param routes: sizes of the two large route tables.
+    :param sqlite_records, azurite_records: records in the large journals.
+    :param azurite_route_records: records of the delivery's own route in a large journal.
+    :param few_deliveries, many_deliveries: deliveries after which memory is compared.
     """
 
     repeats: int = 15

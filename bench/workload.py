@@ -1,4 +1,4 @@
-"""What every row delivers: the same kind of event, through the whole app or bare."""
+"""The work that the rows compare: delivering an event with the app, or sending only its HTTP request."""
 
 import uuid
 from collections import deque
@@ -22,10 +22,10 @@ from shared.routing.table import Match
 
 PAT: Final = "devstack-pat"
 PROJECT: Final = "mlops"
-# Of the emulator's model-evaluation; by its id, so that a delivery is one request from the first one on.
+# The emulator's pipeline model-evaluation. By id, because a name would cost the first delivery a second request.
 PIPELINE_ID: Final = 11
 TIMEOUT_SECONDS: Final = 15.0
-RUN_ID_PLACE: Final = b'"id": 0'
+RUN_ID_PLACEHOLDER: Final = b'"id": 0'
 
 ROUTE: Final = "evaluate-after-training"
 ROUTES: Final = f"""\
@@ -46,13 +46,13 @@ _ROOT: Final = Path(__file__).parent.parent
 
 
 def shipped_routes_without_tags() -> str:
-    """The routes.yaml that comes with the app, with run tags off."""
+    """Return the project's routes.yaml with run tags off."""
     text = (_ROOT / "routes.yaml").read_text(encoding="utf-8")
     return text.replace("    pipeline: ", "    tags: false\n    pipeline: ")
 
 
 def environment(organization_url: str, journal: str, routes_file: Path) -> dict[str, str]:
-    """The application settings: PAT from the environment."""
+    """Return the application settings, with the PAT in the environment."""
     return {
         "AZURE_DEVOPS_ORG_URL": organization_url,
         "AZURE_DEVOPS_PROJECT": PROJECT,
@@ -63,12 +63,12 @@ def environment(organization_url: str, journal: str, routes_file: Path) -> dict[
     }
 
 
-def sqlite_in(folder: Path) -> str:
-    """A journal in a fresh file."""
+def new_sqlite_journal(folder: Path) -> str:
+    """Return the connection of a journal in a new file."""
     return f"sqlite:{folder / f'journal-{uuid.uuid4().hex}.sqlite3'}"
 
 
-def composed(
+def compose_app(
     folder: Path,
     organization_url: str,
     journal: str,
@@ -77,9 +77,9 @@ def composed(
     store: Store | None = None,
     routes: str = ROUTES,
 ) -> App:
-    """The app, put together as function_app.py does it.
+    """Compose the app as function_app.py does.
 
-    :param store: instead of the one that ``journal`` names.
+    :param store: a store to use instead of the one that ``journal`` names.
     """
     routes_file = folder / "routes.yaml"
     routes_file.write_text(routes, encoding="utf-8")
@@ -88,16 +88,22 @@ def composed(
 
 
 class Deliveries:
-    """Delivers one event after the other to an app, each another run. Safe for many threads."""
+    """A callable that delivers the next event to the app, each of a different run. Thread-safe."""
 
     def __init__(self, app: App, ready: int = 0) -> None:
-        """:param ready: events made ahead, so that their making is not measured."""
+        """Prepare events.
+
+        :param ready: number of events to create now, to keep their creation out of the measurement.
+        """
         self.app = app
         self._numbers = count(ready)
         self._ready = deque(map(event_text, range(ready)))
 
     def __call__(self) -> None:
-        """:raises DeliveryDeferred: which no measurement expects."""
+        """Deliver one event.
+
+        :raises DeliveryDeferred: if the app defers it, which makes a measurement invalid.
+        """
         try:
             text = self._ready.popleft()
         except IndexError:
@@ -106,11 +112,15 @@ class Deliveries:
 
 
 class BarePost:
-    """The same request as the app's, with ``requests.Session().post``, on a session as warm as the app's pool."""
+    """A callable that sends the same request as the app with ``requests.Session().post``, over pooled connections."""
 
     def __init__(self, app: App, connections: int = 1, adapter: BaseAdapter | None = None) -> None:
-        """:param adapter: instead of a pool of connections."""
-        request = wanted_request(app)
+        """Prepare the request.
+
+        :param connections: size of the pool of connections.
+        :param adapter: an adapter to use instead of the pool.
+        """
+        request = app_request(app)
         self.url = request.url
         self.body = request.body
         self.headers = {"Authorization": pat_authorization(PAT).value, "Content-Type": request.content_type}
@@ -118,9 +128,9 @@ class BarePost:
         self.session.mount("http://", adapter or HTTPAdapter(pool_maxsize=connections))
 
     def __call__(self) -> requests.Response:
-        """Post once.
+        """Send the request once.
 
-        :raises RuntimeError: no run was queued.
+        :raises RuntimeError: if no run was queued.
         """
         answer = self.session.post(self.url, data=self.body, headers=self.headers, timeout=TIMEOUT_SECONDS)
         if answer.status_code != HTTPStatus.OK:
@@ -128,20 +138,23 @@ class BarePost:
         return answer
 
 
-def wanted_request(app: App) -> HttpRequest:
-    """The HTTP request that the app sends for an event."""
+def app_request(app: App) -> HttpRequest:
+    """Return the HTTP request that the app sends for an event."""
     (decided,) = app.relay.decide(event_text(0)).decisions
     if not isinstance(decided, Match):
-        raise TypeError(f"the route refuses its own event: {decided.reason}")
+        raise TypeError(f"the benchmark's route does not match the benchmark's event: {decided.reason}")
     return run_pipeline(decided.request, PIPELINE_ID)
 
 
 class AnswersInMemory:
-    """A transport that answers at once, without a network."""
+    """A transport that answers immediately, without a network."""
 
     def __init__(self, answer: bytes) -> None:
-        """:param answer: the body, with a 0 where the run's id goes."""
-        self._before, self._after = answer.split(RUN_ID_PLACE, 1)
+        """Prepare the answer.
+
+        :param answer: the body, with 0 as the id of the run.
+        """
+        self._before, self._after = answer.split(RUN_ID_PLACEHOLDER, 1)
         self._run_ids = count(1)
 
     def __call__(
@@ -154,5 +167,5 @@ class AnswersInMemory:
         return HttpResponse(200, {"content-type": "application/json; charset=utf-8"}, self.body())
 
     def body(self) -> bytes:
-        """The next answer's body."""
+        """Return the body of the next answer, with a new run id."""
         return b'%b"id": %d%b' % (self._before, next(self._run_ids), self._after)

@@ -1,1 +1,1 @@
-"""What runs in Azure ML."""
+"""Components and jobs that run in Azure ML."""

@@ -1,24 +1,24 @@
-// Everything nextstage needs in a resource group of its own. `azd provision` deploys it.
+// The resource group of nextstage and everything in it. `azd provision` deploys it.
 //
-// Nothing here may reach into another resource group: `azd down` deletes every group that a resource of this
-// deployment is in, whoever made it. What belongs beside the Azure ML workspace is in events/main.bicep, which the
-// postdeploy hook deploys.
+// This template must not use another resource group: `azd down` deletes every group that contains a resource of this
+// deployment, even if the group existed before. The resources next to the Azure ML workspace are in events/main.bicep,
+// which the postdeploy hook deploys.
 targetScope = 'subscription'
 
-@description('Name of the azd environment; all names derive from it.')
+@description('Name of the azd environment, from which all resource names are derived.')
 @minLength(1)
 @maxLength(64)
 param environmentName string
 
-@description('Region of all resources; one that has Flex Consumption (az functionapp list-flexconsumption-locations).')
+@description('Region of all resources. It must offer Flex Consumption (az functionapp list-flexconsumption-locations).')
 @minLength(1)
 param location string
 
-@description('https://dev.azure.com/<organization>, or a collection of Azure DevOps Server.')
+@description('URL of the Azure DevOps organization, https://dev.azure.com/<organization>, or of a collection of Azure DevOps Server.')
 @minLength(1)
 param azureDevOpsOrgUrl string
 
-@description('The Azure DevOps project with the pipelines.')
+@description('Azure DevOps project with the pipelines.')
 @minLength(1)
 param azureDevOpsProject string
 
@@ -26,20 +26,20 @@ param azureDevOpsProject string
 @allowed(['identity', 'pat'])
 param azureDevOpsAuth string = 'identity'
 
-@description('Pipelines may wait for Azure ML runs: makes the Key Vault for the token keys.')
+@description('True if pipelines may wait for Azure ML runs. Creates a Key Vault for the keys that encrypt tokens.')
 param waits bool = false
 
 @description('Resource id of the Azure ML workspace.')
 @minLength(1)
 param amlWorkspaceId string
 
-@description('Make an Event Grid topic that the app tells of queued runs, parked events and deferred deliveries.')
+@description('True to create an Event Grid topic to which the app publishes queued runs, parked events and deferred deliveries.')
 param notificationTopic bool = false
 
-@description('Who gets a mail when an alert fires; nobody where empty.')
+@description('Email address for alerts; if empty, nobody is notified.')
 param alertEmail string = ''
 
-@description('Object id of who operates the app with manage.py (a group, best); nobody where empty.')
+@description('Object id of the group or user that operates the app with manage.py; if empty, nobody gets access.')
 param operatorPrincipalId string = ''
 
 @allowed(['Group', 'ServicePrincipal', 'User'])
@@ -48,20 +48,20 @@ param operatorPrincipalType string = 'Group'
 @allowed(['3.12', '3.13'])
 param pythonVersion string = '3.13'
 
-@description('Instances that are kept warm and paid for by the hour.')
+@description('Number of instances that are always running and billed by the hour.')
 @minValue(0)
 @maxValue(20)
 param alwaysReadyInstances int = 0
 
-@description('Further application settings: what routes.yaml names as a variable, or another value for one of ours.')
+@description('Additional application settings: variables that routes.yaml uses, or other values for settings of this template.')
 param additionalSettings object = {}
 
-@description('Days that logs are kept.')
+@description('Retention of logs in days.')
 @minValue(30)
 @maxValue(730)
 param logRetentionDays int = 90
 
-@description('Redundancy of the storage account with the journal; Standard_ZRS survives the loss of a zone.')
+@description('Redundancy of the storage account with the journal. Standard_ZRS survives the loss of a zone.')
 @allowed(['Standard_LRS', 'Standard_ZRS', 'Standard_GRS', 'Standard_GZRS'])
 param storageSku string = 'Standard_LRS'
 
@@ -139,7 +139,7 @@ module roles 'modules/roles.bicep' = {
 module app 'modules/function-app.bicep' = {
   name: 'function-app'
   scope: group
-  // An app that starts before it may read its storage would not find its package.
+  // The app reads its package from storage when it starts, so it needs the roles before.
   dependsOn: [roles]
   params: {
     name: 'func-nextstage-${token}'
@@ -181,7 +181,7 @@ module workbook 'modules/workbook.bicep' = {
   params: { location: location, tags: tags, componentId: monitoring.outputs.componentId }
 }
 
-// azd keeps these in its environment, for the hooks and for people (`azd env get-values`).
+// azd stores these outputs in its environment, for the hooks and for `azd env get-values`.
 output AZURE_RESOURCE_GROUP string = group.name
 output NEXTSTAGE_FUNCTION_APP_ID string = app.outputs.id
 output NEXTSTAGE_FUNCTION_APP_NAME string = app.outputs.name
@@ -194,5 +194,5 @@ output NEXTSTAGE_DEAD_LETTER_URL string = '${storage.outputs.blobEndpoint}${stor
 output NEXTSTAGE_ACTION_GROUP_ID string = alerts.outputs.actionGroupId
 output NEXTSTAGE_KEY_VAULT_NAME string = needsKeyVault ? keyVault!.outputs.name : ''
 output NEXTSTAGE_NOTIFICATION_TOPIC_ENDPOINT string = notificationTopic ? topic!.outputs.endpoint : ''
-// The journal, as manage.py wants it.
+// The setting that manage.py reads.
 output JOURNAL_CONNECTION string = storage.outputs.tableEndpoint

@@ -12,7 +12,7 @@ from typing import Final
 from shared.errors import IncompleteEvent, UnreadableEvent
 from shared.events.event import AmlEvent, Handler, Ignored, RunEnd, parse_event
 from shared.journal.records import UNROUTED, Entry, JournalKey
-from shared.routing.table import Match, Refusal, RouteTable, WhyNot, journal_key
+from shared.routing.table import Match, NoMatch, Refusal, RouteTable, journal_key
 from shared.routing.templates import Scope
 
 MAX_UNREADABLE_BYTES: Final = 64 * 1024
@@ -35,7 +35,7 @@ class Verdict:
     entry: Entry
     decisions: tuple[Match | Refusal, ...] = ()
     why_nothing: str = ""
-    why_not: tuple[WhyNot, ...] = ()
+    why_not: tuple[NoMatch, ...] = ()
     run_end: RunEnd | None = None
     event_time: datetime | None = None
     scope: Scope = field(default_factory=dict, compare=False, repr=False)
@@ -84,7 +84,7 @@ def _unreadable(raw: str, error: UnreadableEvent) -> Verdict:
     return Verdict(Entry("", "", "", kept), (refusal,))
 
 
-def _why_nothing(event: AmlEvent, why_not: tuple[WhyNot, ...]) -> str:
+def _why_nothing(event: AmlEvent, why_not: tuple[NoMatch, ...]) -> str:
     if not why_not:
         return f"no route handles {event.name} events"
     shown = [f"{reason.route}: {reason.reason}" for reason in why_not[:_MAX_REASONS_SHOWN]]

@@ -25,7 +25,7 @@
     │   ├── JournalUnavailable
     │   ├── ClaimLost
     │   └── RunAlreadyOwned
-    ├── InvalidWait, WaitsForAnother, RunStatusUnavailable    a task cannot wait, or cannot be completed now
+    ├── InvalidWait, AlreadyWaiting, RunStatusUnavailable    a task cannot wait, or cannot be completed now
     ├── NotificationFailed            does not affect any outcome
     └── DeliveryDeferred              the host answers 500, and Event Grid delivers the event again
 
@@ -173,7 +173,7 @@ class InvalidWait(NextstageError):
         super().__init__("; ".join(f"{field} {problem}" for field, problem in self.problems.items()))
 
 
-class WaitsForAnother(NextstageError):
+class AlreadyWaiting(NextstageError):
     """The task already waits for another run."""
 
 
@@ -200,12 +200,12 @@ class RunAlreadyOwned(JournalError):
 class NotificationFailed(NextstageError):
     """The topic did not accept notifications.
 
-    :param may_pass: the same request may succeed a moment later.
+    :param is_transient: the same request may succeed a moment later.
     """
 
-    def __init__(self, message: str, *, may_pass: bool) -> None:
+    def __init__(self, message: str, *, is_transient: bool) -> None:
         super().__init__(message)
-        self.may_pass = may_pass
+        self.is_transient = is_transient
 
 
 class DeliveryDeferred(NextstageError):

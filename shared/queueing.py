@@ -21,7 +21,7 @@ from shared.errors import (
     RunAlreadyOwned,
 )
 from shared.journal.cooldown import Cooldowns, Covered, Undecided, Window
-from shared.journal.journal import Journal, Mine
+from shared.journal.journal import Claimed, Journal
 from shared.journal.records import Record, State
 from shared.routing.table import Match, Refusal
 from shared.telemetry import Outcome, Result
@@ -72,7 +72,7 @@ class Queueing:
         self._clock = clock
         self._sleep = sleep
 
-    def act(self, mine: Mine, decided: Match | Refusal, deadline: datetime) -> Result:
+    def act(self, mine: Claimed, decided: Match | Refusal, deadline: datetime) -> Result:
         """Carry out the route's decision once.
 
         :param deadline: every request ends before this time, and before the lease expires.
@@ -97,7 +97,7 @@ class Queueing:
                 held_back = None if window is None else self._enter(record, window)
                 return held_back or self._send(record, sent or request, deadline)
 
-    def tag(self, mine: Mine, match: Match, result: Result, deadline: datetime) -> None:
+    def tag(self, mine: Claimed, match: Match, result: Result, deadline: datetime) -> None:
         """Tag the run that was queued. An error is only logged, because the tags are not essential."""
         if result.outcome is not Outcome.QUEUED or result.run_id is None or not match.tags:
             return
@@ -124,7 +124,7 @@ class Queueing:
         try:
             run = self._pipelines.run(request, deadline)
         except AnswerLost as exc:
-            self._journal.doubt(record, str(exc), under_way=True)
+            self._journal.mark_uncertain(record, str(exc), in_progress=True)
             return Result.deferred(exc)
         except RequestRefused as exc:
             return self._park(record, str(exc), type(exc).__name__)
@@ -143,7 +143,7 @@ class Queueing:
                 f"run {run.id} was adopted for another event with equal parameters; the next delivery looks for the "
                 "run of that event"
             )
-            self._journal.doubt(record, reason, under_way=False)
+            self._journal.mark_uncertain(record, reason, in_progress=False)
             return Result(Outcome.DEFERRED, reason, cause=type(exc).__name__)
         except ClaimLost:
             return self._claim_lost_after_queuing(record, request, run)
@@ -164,7 +164,7 @@ class Queueing:
                 reason = f"a run may have been queued, but the search for it was refused: {exc}"
                 return self._park(record, reason, type(exc).__name__)
             except AzureDevOpsError as exc:
-                self._journal.doubt(record, str(exc), under_way=False)
+                self._journal.mark_uncertain(record, str(exc), in_progress=False)
                 return Result.deferred(exc)
             owned = self._journal.owned_runs(record.key.route, [run.id for run in found])
             adopted = self._adopt(record, [run for run in found if run.id not in owned])

@@ -35,7 +35,7 @@ _NO_RUN: Final = "redriven: Azure DevOps has no run for it"
 
 
 @dataclass(frozen=True, slots=True)
-class Foreseen:
+class RedriveForecast:
     """What redriving a record would do.
 
     :param decisions: what the redrive would carry out, in this order. A refusal would be parked again.
@@ -76,18 +76,18 @@ def may_have_run(record: Record) -> bool:
     return record.state in {State.UNCERTAIN, State.CLAIMED}
 
 
-def foresee(record: Record, verdict: Verdict) -> Foreseen:
+def foresee(record: Record, verdict: Verdict) -> RedriveForecast:
     """Return what redriving the record would do. No I/O.
 
     :param verdict: the decision about the record's event, by the current routes.
     """
     if not _is_redrivable(record):
-        return Foreseen(why_nothing=_nothing_left(record))
+        return RedriveForecast(why_nothing=_nothing_left(record))
     if record.key.route == UNROUTED:
-        return Foreseen(tuple(_with_key(record, decided) for decided in verdict.decisions), verdict.why_nothing)
+        return RedriveForecast(tuple(_with_key(record, decided) for decided in verdict.decisions), verdict.why_nothing)
     own = next((decided for decided in verdict.decisions if decided.key.route == record.key.route), None)
     decided = Refusal(record.key, _why_no_longer(record, verdict)) if own is None else _with_key(record, own)
-    return Foreseen((decided,), looks_first=may_have_run(record))
+    return RedriveForecast((decided,), looks_first=may_have_run(record))
 
 
 class Redrive:
@@ -123,7 +123,7 @@ class Redrive:
         """Search for the run. If it is certain that there is none, park the record with the reason ``_NO_RUN``."""
         opened = record
         if record.state is State.PARKED:
-            opened = self._journal.doubt(record, "redriven: a run may exist", under_way=False)
+            opened = self._journal.mark_uncertain(record, "redriven: a run may exist", in_progress=False)
         decision = self._relay.carry_out(opened.entry, Refusal(record.key, _NO_RUN))
         return self._after_attempt(record, decision)
 

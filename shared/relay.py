@@ -10,10 +10,10 @@ from shared.clock import Clock, utc_now
 from shared.deciding import Verdict, decide
 from shared.errors import ClaimLost, DeliveryDeferred, JournalUnavailable
 from shared.events.event import Handler, RunEnd
-from shared.journal.journal import Done, Journal, Mine, NotYet
+from shared.journal.journal import AlreadyFinal, Claimed, Journal, NotClaimable
 from shared.journal.records import UNROUTED, Entry, Record
 from shared.queueing import Queueing
-from shared.routing.table import Match, Refusal, RouteTable, WhyNot
+from shared.routing.table import Match, NoMatch, Refusal, RouteTable
 from shared.telemetry import Decision, Outcome, Report, Result, delay_ms, log_decision
 
 
@@ -21,7 +21,7 @@ class Delivery(NamedTuple):
     """The decisions of one delivery, in the order of the routes."""
 
     decisions: tuple[Decision, ...]
-    why_not: tuple[WhyNot, ...] = ()
+    why_not: tuple[NoMatch, ...] = ()
 
 
 class WaitingTasks(Protocol):
@@ -129,11 +129,11 @@ class Relay:
         if isinstance(decided, Match):
             entry = replace(entry, request=decided.request.to_json())
         match self._journal.claim(decided.key, entry, send_by=deadline):
-            case Done(record):
+            case AlreadyFinal(record):
                 return _duplicate(record)
-            case NotYet(reason):
+            case NotClaimable(reason):
                 return Result(Outcome.DEFERRED, reason)
-            case Mine() as mine:
+            case Claimed() as mine:
                 result = self._queueing.act(mine, decided, deadline)
                 if isinstance(decided, Match):
                     self._queueing.tag(mine, decided, result, deadline)

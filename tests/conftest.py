@@ -1,4 +1,4 @@
-"""What all tests share: a clock to set, a journal in a temporary file, and the watch over everything logged."""
+"""Fixtures for all tests: a manual clock, a journal in a temporary file, and a check that no secret is logged."""
 
 import logging
 from collections.abc import Iterator
@@ -11,7 +11,7 @@ from tests.support.canaries import leaks
 from tests.support.clock import ManualClock
 from tests.support.journal.stores import azurite, each_store, open_tables, tables_store
 
-__all__ = ["azurite", "each_store", "open_tables", "tables_store"]  # fixtures, known to every test from here
+__all__ = ["azurite", "each_store", "open_tables", "tables_store"]  # fixtures, available to every test
 
 
 @pytest.fixture
@@ -26,8 +26,8 @@ def store(tmp_path: Path) -> Iterator[SqliteStore]:
     opened.close()
 
 
-class _Watch(logging.Handler):
-    """Looks at every log record of the suite, whatever its logger and level, for a secret."""
+class _LeakDetector(logging.Handler):
+    """A handler that checks every log record, of any logger and level, for secrets."""
 
     def __init__(self) -> None:
         super().__init__(level=logging.NOTSET)
@@ -42,18 +42,18 @@ class _Watch(logging.Handler):
 
 @pytest.fixture(autouse=True)
 def no_secret_is_logged(capfd: pytest.CaptureFixture[str], tmp_path: Path) -> Iterator[None]:
-    """Every test fails that lets a secret into a log, its output, or a log file of a process that it started."""
-    watch = _Watch()
+    """Fail the test if a secret is in a log record, in its output, or in a log file of a process that it started."""
+    detector = _LeakDetector()
     root = logging.getLogger()
     level = root.level
-    root.addHandler(watch)
+    root.addHandler(detector)
     root.setLevel(logging.DEBUG)
     yield
-    root.removeHandler(watch)
+    root.removeHandler(detector)
     root.setLevel(level)
     output = capfd.readouterr()
     files = [path for path in tmp_path.rglob("*.log") if leaks(path.read_text(errors="replace"))]
-    assert watch.leaked == []
+    assert detector.leaked == []
     assert leaks(output.out) == []
     assert leaks(output.err) == []
     assert files == []

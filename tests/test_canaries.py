@@ -1,4 +1,4 @@
-"""The watch over secrets must itself be able to fail."""
+"""The check for leaked secrets finds them."""
 
 import base64
 
@@ -16,9 +16,9 @@ from tests.support.canaries import leaks, secret
         "Basic " + base64.b64encode(secret("pat").encode()).decode(),
     ],
 )
-def test_a_leak_is_seen_however_it_is_encoded(text: str) -> None:
+def test_a_leak_is_found_in_any_encoding(text: str) -> None:
     assert leaks(text)
 
 
-def test_ordinary_text_is_no_leak() -> None:
+def test_ordinary_text_is_not_a_leak() -> None:
     assert leaks("Basic authentication was refused with 203; run 42 queued") == []

@@ -1,4 +1,4 @@
-"""The layout: modules import downwards only, never in a circle, and no folder grows into a heap."""
+"""The layout of the project: modules import only from lower layers, never in a circle, and folders stay small."""
 
 import ast
 from collections import Counter
@@ -14,7 +14,8 @@ from tests.support import ROOT
 
 MAX_MODULES: Final = 16
 
-# From the lowest to the highest. A module imports the rows before its own, and its own row but never in a circle.
+# From the lowest to the highest layer. A module may import from its own row and from the rows before it, but never in a
+# circle.
 _BASE: Final = ("clock", "clouds", "durations", "errors", "lazy", "suggestion", "version")
 LAYERS: Final = (
     tuple(f"shared.{name}" for name in _BASE),
@@ -33,12 +34,12 @@ LAYERS: Final = (
     ("tests",),
 )
 RANKS: Final = {entry: rank for rank, row in enumerate(LAYERS) for entry in row}
-# Lower rows that a program must do without all the same: the component is sent to Azure ML without them.
+# Lower layers that must not be imported either. For example, the component is uploaded to Azure ML without handlers.
 FORBIDDEN: Final = {"components": {"handlers"}, "devstack": {"tools"}}
 
 
 def module_name(path: Path) -> str:
-    """The dotted name; a package is called as its folder is."""
+    """Return the dotted name of a module. A package has the name of its folder."""
     parts = path.relative_to(ROOT).with_suffix("").parts
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
@@ -51,7 +52,7 @@ def modules() -> Mapping[str, Path]:
 
 
 def imports(path: Path) -> Iterator[str]:
-    """The project's modules that a file imports, anywhere in it."""
+    """Yield the project's modules that a file imports, anywhere in it."""
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         match node:
             case ast.Import(names=names):
@@ -65,13 +66,13 @@ def imports(path: Path) -> Iterator[str]:
 
 
 def layer_of(module: str) -> str:
-    """The entry of LAYERS that a module belongs to."""
+    """Return the entry of LAYERS that a module belongs to."""
     entries = [entry for row in LAYERS for entry in row if f"{module}.".startswith(f"{entry}.")]
-    assert len(entries) == 1, f"{module} has no place in LAYERS, or more than one"
+    assert len(entries) == 1, f"{module} must be in exactly one entry of LAYERS"
     return entries[0]
 
 
-def test_every_import_goes_downwards() -> None:
+def test_modules_import_only_from_lower_layers() -> None:
     upward = []
     for module, path in modules().items():
         if module == "shared":
@@ -85,7 +86,7 @@ def test_every_import_goes_downwards() -> None:
 
 
 @pytest.mark.parametrize("by", ["module", "layer"])
-def test_no_import_goes_in_a_circle(by: str) -> None:
+def test_no_imports_are_circular(by: str) -> None:
     graph: dict[str, set[str]] = {}
     for module, path in modules().items():
         if module == "shared":
@@ -100,11 +101,11 @@ def test_no_import_goes_in_a_circle(by: str) -> None:
         pytest.fail(f"these import each other: {' <- '.join(exc.args[1])}")
 
 
-def test_no_folder_is_a_heap() -> None:
+def test_no_folder_has_too_many_modules() -> None:
     sizes = Counter(path.parent for path in modules().values() if path.stem not in {"__init__", "__main__"})
     assert {str(folder.relative_to(ROOT)): size for folder, size in sizes.items() if size > MAX_MODULES} == {}
 
 
-def test_no_test_module_imports_another() -> None:
+def test_no_test_module_imports_another_one() -> None:
     tests = {module for module in modules() if module.rpartition(".")[2].startswith("test_")}
     assert {module: found for module in tests if (found := tests & set(imports(modules()[module])))} == {}

@@ -78,7 +78,7 @@ class Installation:
 
         :raises JournalUnavailable: the journal does not answer.
         """
-        return Cooldowns(self._store, self.clock).look(key, window) if self.has_journal else None
+        return Cooldowns(self._store, self.clock).peek(key, window) if self.has_journal else None
 
     @property
     def journal_name(self) -> str:

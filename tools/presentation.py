@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from shared.azure_devops.runs import RunRequest
 from shared.errors import AzureDevOpsError, RequestNotSent
-from shared.redrive import Foreseen
+from shared.redrive import RedriveForecast
 from shared.routing.table import Refusal
 from shared.telemetry import Decision, Outcome
 from tools.actions.records import SHOWN_KEY, parsed
@@ -77,10 +77,10 @@ def finding_words(finding: Finding) -> str:
     return (f"{finding.text!r}: " if finding.text else "") + finding.message
 
 
-def foreseen_document(foreseen: Foreseen) -> dict[str, Any]:
+def redrive_document(expected: RedriveForecast) -> dict[str, Any]:
     """Return what redriving would do, as a JSON document."""
     return {
-        "looks_first": foreseen.looks_first,
+        "looks_first": expected.looks_first,
         "decisions": [
             {
                 "route": decided.key.route,
@@ -88,7 +88,7 @@ def foreseen_document(foreseen: Foreseen) -> dict[str, Any]:
                 "request": None if isinstance(decided, Refusal) else parsed(decided.request.to_json()),
                 "refused": decided.reason if isinstance(decided, Refusal) else "",
             }
-            for decided in foreseen.decisions
+            for decided in expected.decisions
         ],
-        "why_nothing": foreseen.why_nothing,
+        "why_nothing": expected.why_nothing,
     }

@@ -1,1 +1,1 @@
-"""A burst of events past what one machine can show: models of Azure's services, scenarios, and a plot."""
+"""Simulation of a burst too large for one machine: models of the Azure services, scenarios and a plot."""

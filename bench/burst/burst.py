@@ -1,9 +1,9 @@
-"""Plays a scenario: a discrete-event simulation over cohorts of events.
+"""A discrete-event simulation that plays one scenario over cohorts of events.
 
-Time leaps to the next second in which something is due, and what happens then is counted rather than played one event
-at a time, which would take hours.
+Time jumps to the next second in which something is due. Events are counted, not simulated one by one, which would take
+hours.
 
-Known: a table's partition takes 2,000 entities a second, and each route has its own.
+Documented: a partition of a table accepts 2,000 entities per second. Each route has its own partition.
 https://learn.microsoft.com/azure/storage/tables/scalability-targets (read in November 2026)
 """
 
@@ -18,7 +18,8 @@ from bench.burst.functions import Fleet
 from bench.burst.scenario import Outcome, Point, Scenario
 
 PARTITION_ENTITIES_PER_SECOND: Final = 2_000
-# Transactions, and entities in them: claim, and complete with the run's marker; or claim, and release.
+# Entities written for a queued run: claim, complete and the run's marker. For a deferred delivery: claim and release.
+# Both take two transactions.
 _QUEUED_ENTITIES: Final = 3
 _DEFERRED_ENTITIES: Final = 2
 _TRANSACTIONS: Final = 2
@@ -26,26 +27,30 @@ _POINT_SECONDS: Final = 300
 
 
 @dataclass(slots=True)
-class _Room:
-    """What is left of one second.
+class _Capacity:
+    """The capacity that is left in one second.
 
-    :param places: seconds of the instances' places.
-    :param entities: what the routes' partitions take.
+    :param thread_seconds: time of the instances' threads.
+    :param entities: entities that the routes' partitions still accept.
     """
 
-    places: float
+    thread_seconds: float
     entities: int
 
     def take(self, number: int, seconds: float, entities: int) -> int:
-        """Room for as many deliveries as there is, each of so many seconds and entities."""
-        fitting = min(number, int(self.places / seconds), self.entities // entities)
-        self.places -= fitting * seconds
+        """Use capacity for up to ``number`` deliveries and return how many of them fit.
+
+        :param seconds: thread time of one delivery.
+        :param entities: entities that one delivery writes.
+        """
+        fitting = min(number, int(self.thread_seconds / seconds), self.entities // entities)
+        self.thread_seconds -= fitting * seconds
         self.entities -= fitting * entities
         return fitting
 
 
 class Burst:
-    """Plays one scenario."""
+    """A simulation of one scenario."""
 
     def __init__(self, scenario: Scenario) -> None:
         self._scenario = scenario
@@ -58,7 +63,7 @@ class Burst:
         self._outcome = Outcome()
 
     def play(self) -> Outcome:
-        """From the first event to the last delivery."""
+        """Run the simulation from the first event to the last delivery and return the outcome."""
         second: int | None = 0
         while second is not None:
             self._play_second(second)
@@ -82,7 +87,7 @@ class Burst:
         queued, refused, gated = self._serve(second, waiting)
         self._azure_devops.serve(second, queued, refused)
         if refused and self._scenario.has_gate:
-            # Each instance learns it for itself, from its own refusal.
+            # Each instance closes its gate after its own refusal; instances do not share the information.
             self._fleet.close(second + self._azure_devops.retry_after_seconds(second), self._fleet.open)
         self._take(queued)
         for cohort, count in self._take(refused + gated):
@@ -91,29 +96,30 @@ class Burst:
         self._note(second, queued, refused + gated)
 
     def _serve(self, second: int, waiting: int) -> tuple[int, int, int]:
-        """Of those that wait, as many as there are places, room in the partitions, and TSTU.
+        """Serve waiting deliveries within the limits of threads, partitions and TSTU.
 
-        Returns how many were queued, refused, and deferred without a request since their instance's gate is closed.
+        Return how many were queued, how many were refused, and how many were deferred without a request because the
+        gate of their instance is closed.
         """
         scenario, fleet = self._scenario, self._fleet
         if not fleet.ready:
             return 0, 0, 0
-        room = _Room(fleet.ready * scenario.concurrency, scenario.routes * PARTITION_ENTITIES_PER_SECOND)
-        # What waits is spread over the instances, and those whose gate is closed send nothing.
+        left = _Capacity(fleet.ready * scenario.concurrency, scenario.routes * PARTITION_ENTITIES_PER_SECOND)
+        # Deliveries are spread evenly over the instances. An instance whose gate is closed sends no request.
         sent = waiting * fleet.open // fleet.ready if scenario.has_gate else waiting
         taken = min(sent, self._azure_devops.may_queue(second))
-        queued = room.take(taken, scenario.queued_seconds, _QUEUED_ENTITIES)
+        queued = left.take(taken, scenario.queued_seconds, _QUEUED_ENTITIES)
         if queued < taken:
             return queued, 0, 0
-        # With the gate an instance is refused as often as it has requests under way, and then sends no more.
+        # With the gate, the requests that an instance has in progress are refused; after that it sends none.
         most_refused = fleet.open * scenario.concurrency if scenario.has_gate else sent
-        refused = room.take(min(sent - queued, most_refused), scenario.deferred_seconds, _DEFERRED_ENTITIES)
+        refused = left.take(min(sent - queued, most_refused), scenario.deferred_seconds, _DEFERRED_ENTITIES)
         is_any_closed = scenario.has_gate and (refused or fleet.open < fleet.ready)
-        left = waiting - queued - refused if is_any_closed else 0
-        return queued, refused, room.take(left, scenario.deferred_seconds, _DEFERRED_ENTITIES)
+        gated = waiting - queued - refused if is_any_closed else 0
+        return queued, refused, left.take(gated, scenario.deferred_seconds, _DEFERRED_ENTITIES)
 
     def _take(self, number: int) -> list[tuple[Cohort, int]]:
-        """The first ones in the queue."""
+        """Remove the first deliveries from the queue and return them by cohort."""
         taken: Counter[Cohort] = Counter()
         while number:
             since, cohort, count = self._waiting.popleft()
@@ -125,7 +131,7 @@ class Burst:
         return sorted(taken.items())
 
     def _time_out(self, second: int) -> None:
-        """Event Grid hears nothing from those that wait for a place too long."""
+        """Return deliveries that found no free thread in time to Event Grid, which gets no answer for them."""
         while self._waiting and second - self._waiting[0][0] >= ANSWER_SECONDS:
             _, cohort, count = self._waiting.popleft()
             self._outcome.timed_out += count
@@ -136,9 +142,9 @@ class Burst:
         outcome.queued += queued
         outcome.executions += queued + deferred
         outcome.transactions += _TRANSACTIONS * (queued + deferred)
-        held = queued * scenario.queued_seconds + deferred * scenario.deferred_seconds
-        # An instance is billed for the time in which it executes anything, however much at once.
-        outcome.gb_seconds += -(-held // scenario.concurrency) * scenario.instance_gb
+        thread_seconds = queued * scenario.queued_seconds + deferred * scenario.deferred_seconds
+        # An instance is billed for the time in which it executes anything, regardless of how many executions overlap.
+        outcome.gb_seconds += -(-thread_seconds // scenario.concurrency) * scenario.instance_gb
         if queued:
             outcome.last_queued_hours = (second + 1) / 3600
         point = Point((second // _POINT_SECONDS + 1) * _POINT_SECONDS / 3600, outcome.queued, self._azure_devops.usage)

@@ -1,13 +1,12 @@
-"""A model of Event Grid: delivers what is due, and again what was not acknowledged.
+"""A model of Event Grid, which repeats deliveries that are not acknowledged.
 
-Events are counted, not kept one by one: those that are delivered in the same second by the same attempt share a fate
-but for how many of them are served.
+Events are not modeled one by one. A cohort counts events that are due in the same second and at the same attempt.
 
-Known: it waits 30 s for an answer, then delivers again after 10 s, 30 s, 1, 5, 10 and 30 min, 1, 3, 6 and 12 h, each a
-little randomized, until 24 h after the event; then it is dead-lettered.
+Documented: Event Grid waits 30 s for an answer. It repeats a delivery after 10 s, 30 s, 1, 5, 10 and 30 min, 1, 3, 6
+and 12 h, with a small randomization. 24 h after the event, it writes a dead letter.
 https://learn.microsoft.com/azure/event-grid/delivery-and-retry (read in November 2026)
 
-Left out: that it may skip retries, and hold back new deliveries for hours, where an endpoint fails most of the time.
+Left out: if an endpoint fails most of the time, Event Grid may skip retries and delay new deliveries for hours.
 """
 
 import heapq
@@ -20,21 +19,21 @@ ANSWER_SECONDS: Final = 30
 RETRY_SECONDS: Final = (10, 30, 60, 300, 600, 1800, 3600, 3 * 3600, 6 * 3600, 12 * 3600)
 TIME_TO_LIVE_SECONDS: Final = 24 * 3600
 
-_RANDOMIZATION: Final = 0.1  # nobody says how much; a tenth either way
-# A cohort's retries are spread over so many moments; more would show nothing new.
-_MOMENTS: Final = 12
+_RANDOMIZATION: Final = 0.1  # ±10 %, an assumption: the amount is not documented
+# The retries of a cohort are spread over this many points in time; more would not change the result.
+_RETRY_TIMES: Final = 12
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class Cohort:
-    """Events that Event Grid published in the same minute and delivers in the same attempt, counted from 1."""
+    """Events that were published in the same minute and are at the same delivery attempt, counted from 1."""
 
     published_minute: int
     attempt: int
 
 
 class EventGrid:
-    """Delivers what is due, and again what was not acknowledged."""
+    """The schedule of deliveries and their repetitions."""
 
     def __init__(self, events: int, burst_seconds: int, chance: random.Random) -> None:
         self._chance = chance
@@ -48,11 +47,11 @@ class EventGrid:
 
     @property
     def next_second(self) -> int | None:
-        """When something is due next; None where nothing is."""
+        """The second of the next delivery, or None if none is due."""
         return self._seconds[0] if self._seconds else None
 
     def deliver(self, second: int) -> Counter[Cohort]:
-        """What is due in this second."""
+        """Return the deliveries that are due in this second, and remove them from the schedule."""
         if self.next_second != second:
             return Counter()
         heapq.heappop(self._seconds)
@@ -61,11 +60,11 @@ class EventGrid:
         return due
 
     def was_not_acknowledged(self, second: int, cohort: Cohort, count: int) -> None:
-        """Some of a cohort failed: they come again, or go to the dead letters."""
+        """Schedule the next delivery of ``count`` events of a cohort, or count them as dead letters after a day."""
         delay = RETRY_SECONDS[min(cohort.attempt, len(RETRY_SECONDS)) - 1]
-        moments = min(_MOMENTS, count)
-        for moment in range(moments):
-            some = count * (moment + 1) // moments - count * moment // moments
+        times = min(_RETRY_TIMES, count)
+        for time in range(times):
+            some = count * (time + 1) // times - count * time // times
             due = second + max(1, round(delay * self._chance.uniform(1 - _RANDOMIZATION, 1 + _RANDOMIZATION)))
             if due - cohort.published_minute * 60 > TIME_TO_LIVE_SECONDS:
                 self.dead_lettered += some

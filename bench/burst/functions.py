@@ -1,9 +1,9 @@
-"""A model of Flex Consumption: instances come for what waits, and go when nothing has waited for a while.
+"""A model of Flex Consumption, which adds instances for waiting deliveries and removes idle ones.
 
-Known: it adds instances for what waits, up to a number that the app sets, and bills each while it executes anything.
+Documented: it adds instances up to a maximum that the app sets, and bills each instance while it executes anything.
 https://learn.microsoft.com/azure/azure-functions/flex-consumption-plan (read in November 2026)
 
-Assumed, because nobody says: how fast instances are added and start, and when idle ones go.
+Assumed, because it is not documented: how fast instances are added and start, and when idle ones are removed.
 """
 
 from collections import Counter, deque
@@ -12,10 +12,13 @@ from dataclasses import dataclass
 
 @dataclass
 class Fleet:
-    """Flex Consumption's instances, and how many of them keep their gates closed.
+    """The instances of a function app, some of which have closed their throttle gate.
 
+    :param most: maximum number of instances.
+    :param concurrency: deliveries that one instance serves at the same time.
     :param added_per_second: how fast the platform adds instances.
-    :param start_seconds: from the decision to the first event served.
+    :param start_seconds: time from the decision to add an instance until it serves its first event.
+    :param idle_seconds: time without waiting deliveries after which all instances are removed.
     """
 
     most: int
@@ -33,26 +36,26 @@ class Fleet:
 
     @property
     def open(self) -> int:
-        """Instances that have not been told to wait."""
+        """The number of ready instances whose gate is open."""
         return max(0, self.ready - self._closed.total())
 
     def scale(self, second: int, waiting: int) -> None:
-        """Let instances come for what waits, and go when nothing has waited for a while."""
+        """Start instances if deliveries wait, and remove all instances after a time without any."""
         while self._starting and self._starting[0][0] <= second:
             self.ready += self._starting.popleft()[1]
         for until in [until for until in self._closed if until <= second]:
             del self._closed[until]
-        coming = self.ready + sum(count for _, count in self._starting)
+        expected = self.ready + sum(count for _, count in self._starting)
         wanted = min(self.most, -(-waiting // self.concurrency))
-        if wanted > coming:
-            self._starting.append((second + self.start_seconds, min(self.added_per_second, wanted - coming)))
+        if wanted > expected:
+            self._starting.append((second + self.start_seconds, min(self.added_per_second, wanted - expected)))
         if waiting:
             self._last_busy = second
         elif second - self._last_busy >= self.idle_seconds:
             self.ready = 0
-            self._closed.clear()  # the gate is in the process's memory
+            self._closed.clear()  # the state of a gate is in the memory of its process
         self.peak = max(self.peak, self.ready)
 
     def close(self, until: int, instances: int) -> None:
-        """So many open instances were told to wait."""
+        """Close the gate of up to ``instances`` open instances until the second ``until``."""
         self._closed[until] += min(instances, self.open)

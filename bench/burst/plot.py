@@ -1,4 +1,4 @@
-"""Draws a burst as SVG: runs queued, and what Azure DevOps was asked, over one axis of hours."""
+"""The plot of a burst as SVG: queued runs and TSTU used, over hours."""
 
 from collections.abc import Mapping
 from io import StringIO
@@ -15,18 +15,18 @@ from bench.burst.scenario import Outcome, Point
 _INCHES: Final = (9.0, 6.0)
 _COLORS: Final = ("#0b6e4f", "#b3261e")
 _HOURS_STEP: Final = 3
-# Points further apart than this are no neighbours: nothing was due between them.
+# If two points are further apart than this, nothing was due between them, and the usage is drawn as zero.
 _GAP_HOURS: Final = 0.125
-# Text stays text, and the same figure is the same file.
+# Keep text as text, and make the file reproducible.
 _STYLE: Final[Any] = {"svg.fonttype": "none", "svg.hashsalt": "nextstage", "font.family": "sans-serif", "font.size": 10}
 
 
 def draw(outcomes: Mapping[str, Outcome], *, events: int, limit_tstu: float) -> str:
-    """The plot of two scenarios' outcomes, as a whole SVG file."""
+    """Return the plot of two outcomes as the content of an SVG file."""
     with rc_context(_STYLE):
         figure = Figure(figsize=_INCHES, layout="constrained")
         runs, usage = figure.subplots(2, 1, sharex=True, height_ratios=(3, 2))
-        figure.suptitle(f"A burst of {events:,} events, and what Azure DevOps takes of it")
+        figure.suptitle(f"A burst of {events:,} events at the limit of Azure DevOps")
         for (name, outcome), color in zip(outcomes.items(), _COLORS, strict=True):
             _draw_runs(runs, name, outcome, color, events)
             _draw_usage(usage, name, outcome, color)

@@ -1,20 +1,20 @@
-"""What is played, and what comes of it."""
+"""Input and output of the simulation: scenarios and outcomes."""
 
 from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, slots=True)
 class Scenario:
-    """One burst.
+    """A burst of events, with the properties of the services that handle it.
 
-    :param run_tstu: what it takes Azure DevOps to queue one run; nobody says, so several are tried.
-    :param refusal_tstu: what it takes to refuse one.
-    :param most_instances, concurrency, instance_gb: as the infrastructure sets them.
-    :param added_per_second, start_seconds: how fast instances come.
-    :param queued_seconds: how long a delivery that queues a run holds one of an instance's places. Its CPU is what
-        limits: 11 ms with Azure Tables on the machine of the measurements, and 32 of them share it.
-    :param deferred_seconds: the same for one that is refused, or finds the gate closed: 6 ms.
-    :param gb_second_price and the other prices: US dollars, as in docs/cost.md.
+    :param run_tstu: TSTU of queueing one run. The real value is not documented, so several are simulated.
+    :param refusal_tstu: TSTU of refusing one request.
+    :param most_instances, concurrency, instance_gb: as set in ``infra/``.
+    :param added_per_second, start_seconds: see ``Fleet``.
+    :param queued_seconds: how long a delivery that queues a run occupies a thread. CPU time is the limit: 11 ms with
+        Azure Tables on the machine of the measurements, shared by 32 threads.
+    :param deferred_seconds: the same for a delivery that is refused or finds the gate closed (6 ms of CPU time).
+    :param gb_second_price: US dollars, as in docs/cost.md, like all prices.
     """
 
     events: int = 1_000_000
@@ -39,10 +39,10 @@ class Scenario:
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """One moment.
+    """A point of the plotted curves.
 
     :param queued: runs queued so far.
-    :param tstu: the most that was used within a window in the last minutes.
+    :param tstu: highest usage of the 5-minute window since the previous point.
     """
 
     hours: float
@@ -52,15 +52,15 @@ class Point:
 
 @dataclass(slots=True)
 class Outcome:
-    """What came of a burst.
+    """The result of a burst.
 
-    :param queued: runs that were queued for Event Grid's deliveries; the other events are dead letters.
-    :param redeliveries: deliveries but the first of each event.
+    :param queued: runs queued by deliveries. The remaining events are dead letters.
+    :param redeliveries: deliveries after the first one of each event.
     :param refused: requests that Azure DevOps answered with 429.
-    :param timed_out: deliveries that waited for a place until Event Grid heard nothing for 30 s.
-    :param last_queued_hours: when the last of them was queued.
-    :param drained_hours: when all is done, the dead letters being redriven as fast as Azure DevOps takes them.
-    :param cost: US dollars, without what is free, and without the logs.
+    :param timed_out: deliveries that found no free thread within the 30 s that Event Grid waits for an answer.
+    :param last_queued_hours: when the last run was queued by a delivery.
+    :param drained_hours: when all events are done, if dead letters are redriven as fast as Azure DevOps accepts them.
+    :param cost: US dollars, without free grants and without logs.
     """
 
     queued: int = 0

@@ -1,1 +1,1 @@
-"""Programs that a row runs as fresh processes."""
+"""Programs that rows run as new processes."""

@@ -1,6 +1,6 @@
-"""Delivers many events from some threads, and says how much memory the process has after so many.
+"""Deliver many events from several threads, and print the memory of the process at some points.
 
-python deliveries.py THREADS COUNT... : prints the RSS in bytes after each count, counted from the first delivery.
+python deliveries.py THREADS COUNT... : print the RSS in bytes after each count of deliveries, in ascending order.
 """
 
 import os
@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from events import event_text  # type: ignore[import-not-found]  # beside this program
+from events import event_text  # type: ignore[import-not-found]  # in the folder of this program
 
 import function_app
 
@@ -18,12 +18,12 @@ deliver = functions["aml_event"].get_user_function()
 
 
 def resident_bytes() -> int:
-    """What the process holds in memory now."""
+    """Return the RSS of the process."""
     return int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
 def work(numbers: Iterator[int]) -> None:
-    """Deliver until there are no more numbers; iterating over a range is one step, and so safe for many threads."""
+    """Deliver an event for each number. Threads may share the iterator, since ``next`` on a range is atomic."""
     for number in numbers:
         deliver(event=event_text(number))
 

@@ -1,4 +1,4 @@
-"""The events that are delivered: as many as wanted, all of one kind. Imports nothing of the app."""
+"""Events for the measurements, all of one type. Imports nothing of the app."""
 
 import json
 import uuid
@@ -11,7 +11,7 @@ _SOURCE: Final = (
 
 
 def event_text(number: int) -> str:
-    """A training that has completed, as Event Grid delivers it; each number is another run."""
+    """Return the RunCompleted event of a training as Event Grid delivers it. Each number is a different run."""
     document = {
         "id": str(uuid.UUID(int=number + 1)),
         "topic": _SOURCE,

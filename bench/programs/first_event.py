@@ -1,4 +1,4 @@
-"""A fresh process of the app: what the worker does up to the end of the first event."""
+"""Deliver the first event of a new app process, as the worker does, and print the RSS in bytes."""
 
 import os
 import sys

@@ -1,4 +1,4 @@
-"""Says how many seconds the import of one module takes, by the clock and of CPU."""
+"""Print the seconds that the import of one module takes: elapsed time and CPU time."""
 
 import importlib
 import sys

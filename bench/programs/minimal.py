@@ -1,4 +1,4 @@
-"""The least that queues a run from a fresh process: what a first event is compared with."""
+"""Queue a run from a new process with as little code as possible: the alternative to a first event."""
 
 import os
 import sys

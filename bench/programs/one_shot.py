@@ -1,7 +1,7 @@
-"""One event in a process of its own: read the secret, make a credential and a session, post, end.
+"""Handle one event in its own process: read the secret, make a credential and a session, post, end.
 
-python one_shot.py URL BODY_FILE                    the PAT is in the environment
-python one_shot.py URL BODY_FILE VAULT CERTIFICATE  it is read from Key Vault with the managed identity
+python one_shot.py URL BODY_FILE                    with the PAT from the environment
+python one_shot.py URL BODY_FILE VAULT CERTIFICATE  with the PAT from Key Vault, read with the managed identity
 """
 
 import os
@@ -13,15 +13,15 @@ from requests.auth import HTTPBasicAuth
 
 
 def secret() -> str:
-    """The PAT."""
+    """Return the PAT."""
     if len(sys.argv) < 5:
         return os.environ["AZURE_DEVOPS_EXT_PAT"]
-    from azure.identity import ManagedIdentityCredential  # noqa: PLC0415 - only where it is needed
+    from azure.identity import ManagedIdentityCredential  # noqa: PLC0415 - slow, and not always needed
     from azure.keyvault.secrets import SecretClient  # noqa: PLC0415
 
     vault, certificate = sys.argv[3:]
     identity = ManagedIdentityCredential()
-    # The emulated vault is not below vault.azure.net, and its certificate is nobody's.
+    # The emulated vault is not in the domain vault.azure.net, and its certificate is from our own authority.
     with SecretClient(vault, identity, verify_challenge_resource=False, connection_verify=certificate) as client:
         return client.get_secret("azure-devops-pat").value or ""
 

@@ -1,1 +1,1 @@
-"""One module for each group of rows; each function takes sizes and an empty folder, and gives lines of the table."""
+"""The rows of the table, a module for each group. A function takes sizes and an empty folder, and returns lines."""

@@ -1,18 +1,18 @@
-"""Rows 1 and 2: what a cold start costs, and row 10's first figure: how much memory it takes."""
+"""Rows 1 and 2: the time of a cold start. Row 10b: the memory after it."""
 
 from itertools import count
 from pathlib import Path
 
 from bench.comparison import Comparison, Target, interleave
-from bench.fresh_process import Said, deploy, run
+from bench.fresh_process import Printed, deploy, run
 from bench.programs.events import event_text
 from bench.sizes import Sizes
 from bench.workload import (
-    composed,
+    app_request,
+    compose_app,
     environment,
+    new_sqlite_journal,
     shipped_routes_without_tags,
-    sqlite_in,
-    wanted_request,
 )
 from devstack import processes
 
@@ -20,31 +20,31 @@ _MINIMAL = "import azure.functions, requests, and one POST"
 
 
 def first_event(sizes: Sizes, folder: Path) -> list[Comparison]:
-    """From the start of a process to its first run queued.
+    """Measure the time from the start of a process until it has queued its first run.
 
-    With the routes that come with the app, which name their pipelines, so that the pipeline's id is looked up first,
-    and with a journal that is there, as it is at every start but the very first.
+    The routes are the project's. They name pipelines, so the app looks up the id of the pipeline first. The journal
+    exists already, as it does at every start except the very first.
     """
     event, body, routes = folder / "event.json", folder / "body.json", folder / "shipped.yaml"
-    journal, numbers = sqlite_in(folder), count(1)
+    journal, numbers = new_sqlite_journal(folder), count(1)
     routes.write_text(shipped_routes_without_tags(), encoding="utf-8")
     carried, sources = (deploy(folder / name, with_bytecode=name == "carried") for name in ("carried", "sources"))
     with processes.start("devstack.ado", env={}, cwd=folder, log=folder / "ado.log") as ado:
-        request = wanted_request(composed(folder, ado.url, journal))
+        request = app_request(compose_app(folder, ado.url, journal))
         body.write_bytes(request.body or b"")
 
-        def ours(app: Path) -> Said:
+        def ours(app: Path) -> Printed:
             event.write_text(event_text(next(numbers)), encoding="utf-8")
             return run("first_event", str(event), app=app, environment=environment(ado.url, journal, routes))
 
-        def minimal() -> Said:
+        def minimal() -> Printed:
             return run("minimal", request.url, str(body), app=carried, environment=environment(ado.url, "", routes))
 
         memory: list[tuple[float, float]] = []
 
-        def measured(said: Said, other: Said) -> tuple[float, float]:
-            memory.append((int(said.words[0]) / 2**20, int(other.words[0]) / 2**20))
-            return said.seconds * 1000, other.seconds * 1000
+        def measured(ours: Printed, theirs: Printed) -> tuple[float, float]:
+            memory.append((int(ours.words[0]) / 2**20, int(theirs.words[0]) / 2**20))
+            return ours.seconds * 1000, theirs.seconds * 1000
 
         with_bytecode = [measured(*pair) for pair in interleave(lambda: ours(carried), minimal, sizes.repeats)]
         without = [measured(*pair) for pair in interleave(lambda: ours(sources), minimal, sizes.repeats)]
@@ -57,7 +57,7 @@ def first_event(sizes: Sizes, folder: Path) -> list[Comparison]:
 
 
 def imports(sizes: Sizes, folder: Path) -> list[Comparison]:
-    """The import of function_app, which is all that the worker needs to index the functions' names."""
+    """Measure the import of function_app, after which the worker can list the functions."""
     app = deploy(folder / "app", with_bytecode=True)
 
     def seconds(module: str) -> float:

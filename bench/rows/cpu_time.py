@@ -1,4 +1,4 @@
-"""Rows 3 and 4: CPU time per delivered event, over the network and without it."""
+"""Rows 3 and 4: CPU time per delivered event, with and without a network."""
 
 import time
 from collections.abc import Callable
@@ -14,7 +14,7 @@ from bench.comparison import Comparison, Target, alternate
 from bench.decision_log import decisions_logged
 from bench.servers.azure_devops import emulated_answer
 from bench.sizes import Sizes
-from bench.workload import AnswersInMemory, BarePost, Deliveries, composed, sqlite_in
+from bench.workload import AnswersInMemory, BarePost, Deliveries, compose_app, new_sqlite_journal
 from devstack import processes
 from shared.composition import App
 
@@ -22,29 +22,31 @@ _MICROSECONDS: Final = 1e6
 
 
 def over_the_network(sizes: Sizes, folder: Path) -> list[Comparison]:
-    """One thread, the emulator in another process, the journal in SQLite, every decision logged."""
+    """Measure one thread with the emulator in another process, the journal in SQLite, and every decision logged."""
     with (
         processes.start("devstack.ado", env={}, cwd=folder, log=folder / "ado.log") as ado,
         decisions_logged(),
     ):
-        app = composed(folder, ado.url, sqlite_in(folder))
+        app = compose_app(folder, ado.url, new_sqlite_journal(folder))
         pairs = _cpu_pairs(app, BarePost(app), sizes)
     against = "one requests.Session().post of the same body"
     return [Comparison("3", "CPU time per delivered event, SQLite", against, "µs", pairs, Target("≤", 1.6))]
 
 
 def in_memory(sizes: Sizes, folder: Path) -> list[Comparison]:
-    """The same with answers from memory on both sides, so that what is left is the app's own, the journal included."""
+    """Measure the same with answers from memory on both sides, which leaves the app's own time and the journal's."""
     _, body = emulated_answer()
     with decisions_logged():
-        app = composed(folder, "http://127.0.0.1:1/contoso", sqlite_in(folder), transport=AnswersInMemory(body))
+        app = compose_app(
+            folder, "http://127.0.0.1:1/contoso", new_sqlite_journal(folder), transport=AnswersInMemory(body)
+        )
         pairs = _cpu_pairs(app, BarePost(app, adapter=_AdapterInMemory(body)), sizes)
     against = "Session().post, its adapter answering from memory"
     return [Comparison("4", "CPU time per event without a network, journal included", against, "µs", pairs)]
 
 
 def _cpu_pairs(app: App, theirs: Callable[[], object], sizes: Sizes) -> list[tuple[float, float]]:
-    """Microseconds of CPU time of this process, its calls of the system included, per event."""
+    """Return microseconds of CPU time of this process per event, including system calls."""
     return alternate(
         Deliveries(app, ready=sizes.block * (sizes.repeats + 1)),
         theirs,
@@ -55,7 +57,7 @@ def _cpu_pairs(app: App, theirs: Callable[[], object], sizes: Sizes) -> list[tup
 
 
 class _AdapterInMemory(BaseAdapter):
-    """Answers for requests as its own adapter would, from memory."""
+    """An adapter for ``requests`` that answers from memory."""
 
     def __init__(self, body: bytes) -> None:
         super().__init__()
@@ -72,4 +74,4 @@ class _AdapterInMemory(BaseAdapter):
         return response
 
     def close(self) -> None:
-        """Nothing is open."""
+        """Do nothing: the adapter holds no connection."""

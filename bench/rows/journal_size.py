@@ -1,4 +1,4 @@
-"""Row 9: what a delivery takes with a journal that is nearly empty, and with one that is full."""
+"""Row 9: the time of a delivery with a large journal, compared with a nearly empty one."""
 
 import sqlite3
 import time
@@ -15,20 +15,20 @@ from bench.decision_log import decisions_logged
 from bench.programs.events import event_text
 from bench.servers.azure_devops import emulated_answer
 from bench.sizes import Sizes
-from bench.workload import ROUTE, AnswersInMemory, Deliveries, composed, sqlite_in
+from bench.workload import ROUTE, AnswersInMemory, Deliveries, compose_app, new_sqlite_journal
 from devstack.azurite import Azurite
 from shared.composition import App
 from shared.journal.tables.entities import record_to_entity, run_marker
 from shared.journal.tables.store import TABLE_NAME
 
 FEW: Final = 10
-# Far above those that the answers count up from, since a run belongs to one record.
+# Far above the run ids of the answers, which start at 1: a run must belong to one record only.
 _FIRST_OLD_RUN: Final = 1_000_000_000
 _TRANSACTION: Final = 100
 _RECORDS_PER_ROUTE: Final = 1_000
 _MILLISECONDS: Final = 1000.0
 
-# Copies of a real record: other keys and runs, and an age, so that every index has as many entries.
+# Copies of a real record with different keys, runs and claim times, to give every index the same number of entries.
 _FILL: Final = """
 INSERT INTO records (route, key, version, state, run_id, claimed_at, event, document)
 WITH RECURSIVE numbers (number) AS (SELECT 1 UNION ALL SELECT number + 1 FROM numbers WHERE number < :records)
@@ -39,15 +39,15 @@ FROM numbers, (SELECT * FROM records WHERE state = 'queued' LIMIT 1)
 
 
 def sqlite_journal(sizes: Sizes, folder: Path) -> list[Comparison]:
-    """The journal in SQLite; answers come from memory, so that the network covers nothing."""
+    """Measure the journal in SQLite. Answers come from memory, because a network would hide the difference."""
     _, body = emulated_answer()
     with decisions_logged():
-        few = _delivering(folder, sqlite_in(folder), body)
-        journal = sqlite_in(folder)
-        many = _delivering(folder, journal, body)
+        few = _deliveries_with_few_records(folder, new_sqlite_journal(folder), body)
+        journal = new_sqlite_journal(folder)
+        many = _deliveries_with_few_records(folder, journal, body)
         file = Path(journal.removeprefix("sqlite:"))
         _fill_sqlite(file, sizes.sqlite_records)
-        pairs = _pairs(many, few, sizes, sizes.block)
+        pairs = _timed_pairs(many, few, sizes, sizes.block)
     for path in folder.glob(f"{file.name}*"):
         path.unlink()  # more than a gigabyte
     measure = f"time per delivery, SQLite journal with {sizes.sqlite_records:,} records"
@@ -55,9 +55,9 @@ def sqlite_journal(sizes: Sizes, folder: Path) -> list[Comparison]:
 
 
 def tables_journal(sizes: Sizes, folder: Path) -> list[Comparison]:
-    """The journal on Azurite: full of other routes' records, 1,000 each, and with many on the route of the delivery.
+    """Measure the journal on Azurite: with many records on other routes, and with many on the route of the delivery.
 
-    Azurite looks through a partition entity by entity, which Azure Tables does not; so the second has no target.
+    The second has no target, because Azurite scans the whole partition. Azure Tables does not.
     """
     others, own = sizes.azurite_records, sizes.azurite_route_records
     spread = _tables_pairs(sizes, folder / "spread", others, lambda number: f"route-{number // _RECORDS_PER_ROUTE}")
@@ -73,7 +73,7 @@ def tables_journal(sizes: Sizes, folder: Path) -> list[Comparison]:
 def _tables_pairs(
     sizes: Sizes, folder: Path, records: int, route_of: Callable[[int], str]
 ) -> list[tuple[float, float]]:
-    """In two Azurites, so that neither holds the other's records."""
+    """Measure with two instances of Azurite, one for each journal."""
     _, body = emulated_answer()
     folder.mkdir()
     with (
@@ -81,25 +81,25 @@ def _tables_pairs(
         Azurite(folder / "many", in_memory=True) as large,
         decisions_logged(),
     ):
-        few = _delivering(folder, small.connection_string, body)
-        many = _delivering(folder, large.connection_string, body)
+        few = _deliveries_with_few_records(folder, small.connection_string, body)
+        many = _deliveries_with_few_records(folder, large.connection_string, body)
         _fill_tables(large.connection_string, many.app, records, route_of)
-        return _pairs(many, few, sizes, max(1, sizes.block // 6))
+        return _timed_pairs(many, few, sizes, max(1, sizes.block // 6))
 
 
-def _delivering(folder: Path, journal: str, body: bytes) -> Deliveries:
-    """An app whose journal has a few records."""
-    app = composed(folder, "http://127.0.0.1:1/contoso", journal, transport=AnswersInMemory(body))
+def _deliveries_with_few_records(folder: Path, journal: str, body: bytes) -> Deliveries:
+    """Return the deliveries of an app whose journal has a few records."""
+    app = compose_app(folder, "http://127.0.0.1:1/contoso", journal, transport=AnswersInMemory(body))
     deliver = Deliveries(app)
     for _ in range(FEW):
         deliver()
     return deliver
 
 
-def _pairs(
+def _timed_pairs(
     many: Callable[[], object], few: Callable[[], object], sizes: Sizes, calls: int
 ) -> list[tuple[float, float]]:
-    """Milliseconds for one delivery."""
+    """Return milliseconds per delivery."""
     return alternate(many, few, clock=lambda: time.perf_counter() * _MILLISECONDS, calls=calls, repeats=sizes.repeats)
 
 
@@ -112,11 +112,11 @@ def _fill_sqlite(file: Path, records: int) -> None:
 
 
 def _fill_tables(connection: str, app: App, records: int, route_of: Callable[[int], str]) -> None:
-    """Records and markers as the store writes them, a hundred entities at a time."""
+    """Insert records and markers as the store writes them, a hundred entities per transaction."""
     (decided,) = app.relay.decide(event_text(0)).decisions
     record = app.journal.get(decided.key)
     if record is None:
-        raise LookupError("the first delivery has left no record")
+        raise LookupError("the first delivery did not write a record")
     entity = record_to_entity(record, "0" * 32)
     with TableClient.from_connection_string(connection, TABLE_NAME) as table:
         for first in range(0, records, _TRANSACTION // 2):

@@ -1,4 +1,4 @@
-"""Row 6: how long a delivery takes with the journal in Azure Tables, against the same three calls issued bare."""
+"""Row 6: the latency of a delivery with the journal in Azure Tables, compared with the same three calls alone."""
 
 import itertools
 from pathlib import Path
@@ -16,7 +16,7 @@ from bench.load import Load, load
 from bench.programs.events import event_text
 from bench.rows.throughput import ANSWER_SECONDS
 from bench.sizes import Sizes
-from bench.workload import BarePost, Deliveries, composed
+from bench.workload import BarePost, Deliveries, compose_app
 from devstack import processes
 from devstack.azurite import Azurite
 from shared.composition import App
@@ -26,7 +26,10 @@ THREADS: Final = 16
 
 
 class BareCalls:
-    """Claim, POST, complete, straight to the libraries: an entity is created, and replaced along with its marker."""
+    """The three calls of a delivery, made directly with the libraries.
+
+    Claim: create an entity. POST: queue the run. Complete: replace the entity and create its marker.
+    """
 
     def __init__(self, app: App, connection: str) -> None:
         self._post = BarePost(app, connections=THREADS)
@@ -37,7 +40,7 @@ class BareCalls:
         self._numbers = itertools.count()
 
     def __call__(self) -> None:
-        """Do the three."""
+        """Make the three calls."""
         number = next(self._numbers)
         event = event_text(number).encode()
         entity: dict[str, Any] = {
@@ -62,16 +65,16 @@ class BareCalls:
 
 
 def latency(sizes: Sizes, folder: Path) -> list[Comparison]:
-    """16 threads, answers after 50 ms, the journal on Azurite."""
+    """Measure 16 threads with answers after 50 ms and the journal on Azurite."""
     delay = ("--delay-seconds", str(ANSWER_SECONDS))
     with (
         Azurite(folder / "azurite", in_memory=True) as azurite,
         processes.start("bench.servers.azure_devops", *delay, env={}, cwd=folder, log=folder / "ado.log") as ado,
         decisions_logged(),
     ):
-        app = composed(folder, ado.url, azurite.connection_string)
+        app = compose_app(folder, ado.url, azurite.connection_string)
         deliver, bare = Deliveries(app), BareCalls(app, azurite.connection_string)
-        deliver()  # makes the table
+        deliver()  # creates the table
         pairs = interleave(
             lambda: load(deliver, THREADS, sizes.seconds), lambda: load(bare, THREADS, sizes.seconds), sizes.loads
         )

@@ -1,4 +1,4 @@
-"""Row 8: the time to resolve an event with few and with many routes."""
+"""Row 8: the time to resolve an event with many routes, compared with few."""
 
 import time
 from collections.abc import Sequence
@@ -20,21 +20,21 @@ _OTHER_TYPES: Final = ("ModelRegistered", "ModelDeployed", "DatasetDriftDetected
 
 
 def routing(sizes: Sizes, folder: Path) -> list[Comparison]:  # noqa: ARG001 - needs no files
-    """Added routes of other event types, and of the same with conditions that do not hold; each its own condition."""
+    """Measure added routes of other event types, and added routes of the same type whose conditions do not hold."""
     event = parse_event(event_text(0))
     occurrence = DISPATCH[event.type](event)
     if not isinstance(occurrence, Occurrence):
-        raise TypeError("the event means nothing")
+        raise TypeError("the handler found no occurrence in the event")
     few = RouteTable(_routes(FEW, [event.name]))
     lines = []
     for row, added in zip(("8", "8b"), sizes.routes, strict=True):
         many = RouteTable([*few.routes, *_routes(added - FEW, _OTHER_TYPES)])
-        pairs = _pairs(many, few, event, occurrence, sizes)
+        pairs = _timed_pairs(many, few, event, occurrence, sizes)
         measure = f"time to resolve an event with {added:,} routes, added ones of other types"
         lines.append(Comparison(row, measure, f"{FEW} routes", "µs", pairs, Target("≤", 1.1)))
     for row, added in zip(("8c", "8d"), sizes.routes, strict=True):
         many = RouteTable([*few.routes, *_routes(added - FEW, [event.name])])
-        pairs = _pairs(many, few, event, occurrence, sizes)
+        pairs = _timed_pairs(many, few, event, occurrence, sizes)
         per_route = [((ours - theirs) * 1000 / (added - FEW), theirs * 1000 / FEW) for ours, theirs in pairs]
         measure = f"time per added route of the same type, {added:,} routes"
         lines.append(Comparison(row, measure, f"per route of {FEW}", "ns", per_route))
@@ -42,7 +42,7 @@ def routing(sizes: Sizes, folder: Path) -> list[Comparison]:  # noqa: ARG001 - n
 
 
 def _routes(number: int, events: Sequence[str]) -> list[Route]:
-    """Routes whose conditions are all different, and none of which holds for the event, but for the very first one."""
+    """Return routes with different conditions. Only the condition of the first one holds for the event."""
     return [
         Route(
             name=f"{events[0]}-{index}",
@@ -58,10 +58,10 @@ def _routes(number: int, events: Sequence[str]) -> list[Route]:
     ]
 
 
-def _pairs(
+def _timed_pairs(
     many: RouteTable, few: RouteTable, event: AmlEvent, occurrence: Occurrence, sizes: Sizes
 ) -> list[tuple[float, float]]:
-    """Microseconds for one resolution, the best of a few, since this is a matter of a few microseconds."""
+    """Return microseconds per resolution: the best of several, because a single one is too short to time reliably."""
 
     def measured(table: RouteTable) -> float:
         best = float("inf")

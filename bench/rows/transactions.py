@@ -1,4 +1,4 @@
-"""Row 11: how many storage transactions and calls of Azure DevOps an event takes. Counted, not timed."""
+"""Row 11: the number of storage transactions and of calls to Azure DevOps per event."""
 
 from contextlib import closing
 from pathlib import Path
@@ -8,17 +8,17 @@ from azure.core.pipeline.transport import RequestsTransport
 
 from bench.comparison import Comparison, Target
 from bench.sizes import Sizes
-from bench.workload import ROUTES, Deliveries, composed
+from bench.workload import ROUTES, Deliveries, compose_app
 from devstack.ado import Emulator, load_declaration, serve
 from devstack.azurite import Azurite
 from shared.journal.tables.store import TablesStore
 
-LEAST_TRANSACTIONS: Final = 2  # one to claim, since Event Grid may deliver twice at once; one to note the run
+LEAST_TRANSACTIONS: Final = 2  # claim, because Event Grid may deliver twice at the same time; then record the run
 LEAST_CALLS: Final = 1
 
 
 def transactions(sizes: Sizes, folder: Path) -> list[Comparison]:
-    """The requests to Azurite are counted as they leave, the calls of Azure DevOps in the emulator's books."""
+    """Count the requests sent to Azurite, and the calls to Azure DevOps that the emulator received."""
     plain = _count(sizes, folder, ROUTES)
     tagged = _count(sizes, folder, ROUTES.replace("tags: false", "tags: true"))
     least, exactly = "the least possible", Target("=", 1)
@@ -33,7 +33,10 @@ def transactions(sizes: Sizes, folder: Path) -> list[Comparison]:
 
 
 class CountingTransport(RequestsTransport):  # type: ignore[misc]  # azure-core exports it lazily, unseen by mypy
-    """:ivar sent: how many requests have gone to storage; each is one transaction, a batch too."""
+    """A transport that counts requests to storage. Each is one transaction, even if it is a batch.
+
+    :ivar sent: number of requests so far.
+    """
 
     sent = 0
 
@@ -44,13 +47,13 @@ class CountingTransport(RequestsTransport):  # type: ignore[misc]  # azure-core 
 
 
 def _count(sizes: Sizes, folder: Path, routes: str) -> list[tuple[int, int]]:
-    """For each event: requests to storage, requests to Azure DevOps."""
+    """Return for each event the number of requests to storage and to Azure DevOps."""
     transport, emulator = CountingTransport(), Emulator(load_declaration())
     with Azurite(folder / "azurite", in_memory=True) as azurite, serve(emulator) as served:
         connection = azurite.connection_string
         with closing(TablesStore(connection, _no_identity, transport=transport)) as store:
-            deliver = Deliveries(composed(folder, served.organization_url, connection, store=store, routes=routes))
-            deliver()  # makes the table
+            deliver = Deliveries(compose_app(folder, served.organization_url, connection, store=store, routes=routes))
+            deliver()  # creates the table
             counts = []
             for _ in range(sizes.repeats):
                 sent, called = transport.sent, len(emulator.books.requests)
@@ -60,4 +63,4 @@ def _count(sizes: Sizes, folder: Path, routes: str) -> list[tuple[int, int]]:
 
 
 def _no_identity() -> NoReturn:
-    raise AssertionError("an account key is there, so nobody should ask for an identity")
+    raise AssertionError("the store asked for an identity although the connection has an account key")

@@ -1,1 +1,1 @@
-"""Servers that a measurement talks to, each a process of its own on 127.0.0.1."""
+"""Servers for the measurements, each in its own process on 127.0.0.1."""

@@ -1,8 +1,7 @@
-"""``python -m bench.servers.azure_devops``: answers requests to queue a run, after a set time, with little work.
+"""``python -m bench.servers.azure_devops``: answer requests to queue a run after a set delay, with little work.
 
-The emulator of the devstack keeps books and checks what it is sent, which takes about as long as a delivery; where
-throughput is measured it would be what limits. This program shows what is measured the emulator's own answer, with a
-new run id each time, and does nothing else: it looks at no credential and keeps nothing.
+The emulator checks and records each request, which takes about as long as a delivery and would limit the throughput.
+This server sends the emulator's answer with a new run id each time. It checks no credential and records nothing.
 """
 
 import argparse
@@ -23,7 +22,7 @@ _HEAD_END: Final = b"\r\n\r\n"
 
 
 def emulated_answer() -> tuple[bytes, bytes]:
-    """What the emulator answers to a request to queue a run: its headers, and its body with 0 for the run's id."""
+    """Return headers and body of the emulator's answer to a request to queue a run, with 0 as the id of the run."""
     declaration = load_declaration()
     answer = Client(Emulator(declaration)).post(
         f"/{declaration.organization}/{PROJECT}/_apis/pipelines/{PIPELINE_ID}/runs?api-version={API_VERSION}",
@@ -35,7 +34,7 @@ def emulated_answer() -> tuple[bytes, bytes]:
 
 
 class Connection(asyncio.Protocol):
-    """One connection, which is kept open; a client sends its next request when it has the answer to the last."""
+    """One persistent connection. The client waits for an answer before it sends the next request."""
 
     def __init__(self, headers: bytes, answers: AnswersInMemory, delay_seconds: float) -> None:
         self._headers = headers

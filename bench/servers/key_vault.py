@@ -1,8 +1,8 @@
-"""``python -m bench.servers.key_vault``: Azure Key Vault with one secret, and the managed identity that may read it.
+"""``python -m bench.servers.key_vault``: serve a Key Vault with one secret, and a managed identity that may read it.
 
-The vault speaks TLS, as SecretClient insists, with a certificate of an authority made at the start; the identity
-endpoint is App Service's (``IDENTITY_ENDPOINT``). Both live on 127.0.0.1 and know one secret, the emulator's PAT,
-which is none.
+The vault uses TLS, because SecretClient requires it, with a certificate from an authority that is created at the start.
+The identity endpoint is that of App Service (``IDENTITY_ENDPOINT``). Both listen on 127.0.0.1. The secret is the
+emulator's PAT, which is public.
 """
 
 import argparse
@@ -52,7 +52,7 @@ def _document(document: dict[str, object]) -> Response:
 
 
 def serve(folder: Path) -> None:
-    """Serve for ever. Where the vault is and its certificate are written to the folder first."""
+    """Write the vault's URL and certificate to the folder, then serve until the process is stopped."""
     tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority = trustme.CA()
     authority.issue_cert(HOST).configure_cert(tls)
@@ -65,5 +65,7 @@ def serve(folder: Path) -> None:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(prog="python -m bench.servers.key_vault")
     parser.add_argument("--folder", type=Path, required=True)
-    parser.add_argument("--port", type=int, help="taken for the sake of devstack.processes; always a free one")
+    parser.add_argument(
+        "--port", type=int, help="ignored; devstack.processes passes it, and the server takes a free port"
+    )
     serve(parser.parse_args().folder)

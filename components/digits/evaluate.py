@@ -1,4 +1,4 @@
-"""Evaluates the model that a run has trained; fails where it is not good enough, and says how good it is."""
+"""Evaluate the model that a run trained, and fail if its accuracy is too low."""
 
 import argparse
 import sys
@@ -8,20 +8,20 @@ from data import digits
 
 
 def main() -> int:
-    """0 where the model is good enough, else 1."""
+    """Return 0 if the model is good enough, otherwise 1."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--run-id", required=True, help="the training's run")
-    parser.add_argument("--least-accuracy", type=float, required=True)
+    parser.add_argument("--run-id", required=True, help="the run that trained the model")
+    parser.add_argument("--least-accuracy", type=float, required=True, help="the accuracy that is required")
     options = parser.parse_args()
-    _, images, _, shown = digits()
+    _, images, _, labels = digits()
     model = mlflow.sklearn.load_model(f"runs:/{options.run_id}/model")
-    accuracy = model.score(images, shown)
+    accuracy = model.score(images, labels)
     with mlflow.start_run():
         mlflow.log_metric("accuracy", accuracy)
     good_enough: bool = accuracy >= options.least_accuracy
     sys.stdout.write(
-        f"the model of run {options.run_id} is right about {accuracy:.1%} of the images; "
-        f"{options.least_accuracy:.1%} {'were' if good_enough else 'would have been'} enough\n"
+        f"the model of run {options.run_id} classifies {accuracy:.1%} of the images correctly; "
+        f"{options.least_accuracy:.1%} required\n"
     )
     return 0 if good_enough else 1
 

@@ -1,7 +1,7 @@
-"""Trains a classifier of handwritten digits. Stands for a team's own training: put yours in its place.
+"""Train a classifier of handwritten digits. This is a sample: replace it with your own training.
 
-``--share`` and ``--epochs`` make a toy of it, for the validation of a pull request. The model is logged with the run
-(``runs:/<run id>/model``), and is saved to ``--model`` with the run's id in its MLmodel.
+Small values of ``--share`` and ``--epochs`` make a toy training, for the validation of a pull request. The model is
+logged with the run (``runs:/<run id>/model``) and saved to ``--model``, with the run id in its MLmodel file.
 """
 
 import argparse
@@ -15,16 +15,16 @@ from sklearn.linear_model import SGDClassifier
 
 
 def main() -> None:
-    """Train, log, save."""
+    """Train, log and save the model."""
     options = _options()
-    training, testing, training_shown, testing_shown = digits()
+    training, testing, training_labels, testing_labels = digits()
     count = max(1, round(len(training) * options.share))
     with mlflow.start_run() as run:
         mlflow.log_params({"epochs": options.epochs, "share": options.share})
         model = SGDClassifier(random_state=0)
         for epoch in range(options.epochs):
-            model.partial_fit(training[:count], training_shown[:count], classes=range(10))
-            mlflow.log_metric("accuracy", model.score(testing, testing_shown), step=epoch)
+            model.partial_fit(training[:count], training_labels[:count], classes=range(10))
+            mlflow.log_metric("accuracy", model.score(testing, testing_labels), step=epoch)
         mlflow.sklearn.log_model(model, "model")
         mlflow.sklearn.save_model(model, str(options.model), mlflow_model=Model(run_id=run.info.run_id))
     sys.stdout.write(f"trained on {count} images in {options.epochs} epochs, run {run.info.run_id}\n")
@@ -33,11 +33,11 @@ def main() -> None:
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--epochs", type=int, required=True)
-    parser.add_argument("--share", type=float, required=True, help="of the training images, above 0, up to 1")
-    parser.add_argument("--model", type=Path, required=True, help="the folder for the model")
+    parser.add_argument("--share", type=float, required=True, help="share of the training images to use")
+    parser.add_argument("--model", type=Path, required=True, help="the folder to save the model to")
     options = parser.parse_args()
     if options.epochs < 1 or not 0 < options.share <= 1:
-        parser.error("--epochs must be 1 or more, --share above 0 and not above 1")
+        parser.error("--epochs must be at least 1, --share must be greater than 0 and at most 1")
     return options
 
 

@@ -1,7 +1,7 @@
-"""The last step of an Azure ML job: queues an Azure DevOps pipeline for the model that the job has trained, once.
+"""The last step of an Azure ML job, which queues an Azure DevOps pipeline for the trained model, exactly once.
 
     python -m components.trigger_pipeline --modelpath … --modelname … --org … --project … --pipelineid …
 
-It speaks to Azure DevOps as the app does, with the app's own client. Inputs, exit codes and what "once" means here:
-docs/trigger-component.md.
+It uses the app's client of Azure DevOps. docs/trigger-component.md describes the inputs, the exit codes and the limits
+of "exactly once".
 """

@@ -1,4 +1,4 @@
-"""The component's inputs: the playbook's, and optional ones with defaults. Read and checked all at once."""
+"""The inputs of the component: those of Microsoft's playbook, and optional ones with defaults."""
 
 import argparse
 import json
@@ -20,12 +20,15 @@ VAULT_SUFFIXES: Final = {
     "AzureChinaCloud": "vault.azure.cn",
     "AzureUSGovernment": "vault.usgovcloudapi.net",
 }
-"""Source: Azure docs, key-vault/general/about-keys-secrets-certificates, DNS suffixes."""
+"""DNS suffix of Key Vault in each cloud.
+
+Source: Azure docs, key-vault/general/about-keys-secrets-certificates, DNS suffixes.
+"""
 
 PLACEHOLDERS: Final[Mapping[str, tuple[str, ...]]] = {"model_name": (), "run_id": (), "job_run_id": ()}
-"""The names that a parameter or variable may use."""
+"""The names that placeholders in parameters and variables may use."""
 
-# What the playbook's component sends; sent where neither parameters nor variables are given.
+# The variables that the playbook's component sends. The default if neither parameters nor variables are given.
 _PLAYBOOK_VARIABLES: Final = '{"model_name": "{{ model_name }}", "run_id": "{{ run_id }}"}'
 
 _REQUIRED: Final = ("modelpath", "modelname", "org", "project", "pipelineid")
@@ -41,15 +44,15 @@ _OPTIONAL: Final[Mapping[str, str]] = {
 
 
 class InvalidInputs(Exception):
-    """Inputs are missing or wrong; the message lists all of them."""
+    """Inputs are missing or invalid. The message lists every problem."""
 
 
 @dataclass(frozen=True, slots=True)
 class Inputs:
-    """Inputs that have been checked.
+    """Validated inputs.
 
-    :param vault_url: where the PAT is; None where it is in the environment, or none is needed.
-    :param job_run_id: of the whole job, so that it stays the same however often a step of it is tried.
+    :param vault_url: the Key Vault that contains the PAT. None if the PAT is in the environment or is not needed.
+    :param job_run_id: run id of the whole job, which is the same for each attempt of a step.
     """
 
     model_path: Path
@@ -74,9 +77,9 @@ class Inputs:
 
 
 def read_inputs(arguments: Sequence[str], environment: Mapping[str, str]) -> Inputs:
-    """Read the command line, and from the environment which job this is.
+    """Read the inputs from the command line and the id of the job from the environment.
 
-    :raises InvalidInputs: with every problem.
+    :raises InvalidInputs: if any input is missing or invalid. The message lists every problem.
     """
     return _Reader(_parser().parse_args(arguments), environment).read()
 
@@ -126,20 +129,20 @@ class _Reader:
             job_run_id=self._job_run_id(),
         )
         if inputs.settle * 2 > inputs.time_limit:
-            self._problems.append("timelimit must be at least twice as long as settle, or nothing could be queued")
+            self._problems.append("timelimit must be at least twice as long as settle; otherwise nothing is queued")
         if inputs.correlation_parameter in inputs.parameters:
-            self._problems.append("correlationparameter names one of parameters; its value is set by this step")
+            self._problems.append("correlationparameter must not be one of parameters; the step sets its value")
         if self._problems:
             raise InvalidInputs("; ".join(self._problems))
         return inputs
 
     def _required(self, name: str) -> str:
         if not self._texts[name]:
-            self._problems.append(f"{name} is empty")
+            self._problems.append(f"{name} must not be empty")
         return self._texts[name]
 
     def _organization_url(self) -> str:
-        """From an organization's name, or a URL: of a collection of Azure DevOps Server, or of an emulator."""
+        """Return the URL for an organization's name, or for the URL of Azure DevOps Server or of the emulator."""
         org = self._texts["org"].rstrip("/")
         if re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9-]*", org):
             return f"https://dev.azure.com/{org}"
@@ -148,47 +151,49 @@ class _Reader:
             host, _ = parts.hostname or "", parts.port
         except ValueError:
             parts, host = urlsplit(""), ""
-        # A credential is sent there, so it has to be https.
+        # https, because a credential is sent there.
         is_local = parts.scheme == "http" and is_loopback(host)
         if not host or parts.query or not (parts.scheme == "https" or is_local):
-            self._problems.append(f"org is '{org}'; it must be an organization's name or an https:// URL")
+            self._problems.append(f"org must be an organization's name or an https:// URL, got '{org}'")
         return org
 
     def _number(self, name: str) -> int | None:
         text = self._texts[name]
         if text.isascii() and text.isdigit() and int(text) > 0:
             return int(text)
-        self._problems.append(f"{name} is '{text}'; it must be a whole number above zero")
+        self._problems.append(f"{name} must be a whole number greater than zero, got '{text}'")
         return None
 
     def _api_version(self) -> str:
         text = self._texts["apiversion"]
         if not re.fullmatch(r"\d+\.\d+(-preview(\.\d+)?)?", text):
-            self._problems.append(f"apiversion is '{text}'; write 7.1 or 7.2-preview.1")
+            self._problems.append(f"apiversion must be a version such as 7.1 or 7.2-preview.1, got '{text}'")
         return text
 
     def _auth(self) -> Literal["identity", "pat"]:
-        """As it is said; where nothing is said, ``pat`` where a Key Vault is named, as for the playbook's component."""
+        """Return the given value. The default is ``pat`` if a Key Vault is given, as in the playbook's component."""
         auth, has_vault = self._texts["auth"], bool(self._texts["kvname"])
         if auth not in {"", "identity", "pat"}:
-            self._problems.append(f"auth is '{auth}'; it must be 'identity' or 'pat'")
+            self._problems.append(f"auth must be 'identity' or 'pat', got '{auth}'")
         if has_vault != bool(self._texts["secretname"]):
-            self._problems.append("kvname and secretname belong together; give the other one too")
+            self._problems.append("kvname and secretname must be given together")
         if auth == "identity" and has_vault:
-            self._problems.append("auth is 'identity', which needs no kvname and secretname; remove them or say 'pat'")
+            self._problems.append(
+                "auth 'identity' does not use kvname and secretname; remove them or set auth to 'pat'"
+            )
         if auth == "pat" and not has_vault and not self._environment.get("AZURE_DEVOPS_EXT_PAT"):
-            self._problems.append("auth is 'pat' and there is none; give kvname and secretname")
+            self._problems.append("auth 'pat' needs a PAT; give kvname and secretname")
         return "pat" if auth == "pat" or (not auth and has_vault) else "identity"
 
     def _vault_url(self) -> str | None:
         name, cloud = self._texts["kvname"], self._texts["cloud"]
         suffix = VAULT_SUFFIXES.get(cloud)
         if suffix is None:
-            self._problems.append(f"cloud is '{cloud}'; it must be one of {', '.join(VAULT_SUFFIXES)}")
+            self._problems.append(f"cloud must be one of {', '.join(VAULT_SUFFIXES)}, got '{cloud}'")
         if not name:
             return None
         if not re.fullmatch(r"[A-Za-z0-9-]{3,24}", name):
-            self._problems.append(f"kvname is '{name}'; it must be a Key Vault's name, without its domain")
+            self._problems.append(f"kvname must be the name of a Key Vault without its domain, got '{name}'")
         return f"https://{name}.{suffix}"
 
     def _templates(self, name: str, text: str) -> dict[str, Template]:
@@ -199,7 +204,7 @@ class _Reader:
         except ValueError:
             values = None
         if not isinstance(values, dict) or not all(isinstance(value, str | int | float) for value in values.values()):
-            self._problems.append(f'{name} must be a JSON object of texts, as in {{"runId": "{{{{ run_id }}}}"}}')
+            self._problems.append(f'{name} must be a JSON object of strings such as {{"runId": "{{{{ run_id }}}}"}}')
             return {}
         return {key: template for key, value in values.items() if (template := self._template(name, key, value))}
 
@@ -221,7 +226,7 @@ class _Reader:
         run_id = self._environment.get("AZUREML_ROOT_RUN_ID") or self._environment.get("AZUREML_RUN_ID")
         if not run_id:
             self._problems.append(
-                "neither AZUREML_ROOT_RUN_ID nor AZUREML_RUN_ID is set, so it is not known which job this is; run it "
-                "as a step of an Azure ML job"
+                "neither AZUREML_ROOT_RUN_ID nor AZUREML_RUN_ID is set, so the job is unknown; run it as a step of an "
+                "Azure ML job"
             )
         return run_id or ""

@@ -1,4 +1,4 @@
-"""The program: from its inputs to one request, one run, and an exit code that says what happened."""
+"""The program of the component: it reads the inputs, triggers one run and returns an exit code."""
 
 import hashlib
 import json
@@ -36,7 +36,7 @@ from shared.http.transport import RequestsTransport, Transport
 
 
 class ExitCode(IntEnum):
-    """What happened, for whoever looks at the failed step."""
+    """The exit codes, which docs/trigger-component.md explains."""
 
     DONE = 0
     INVALID_INPUTS = 2
@@ -51,7 +51,7 @@ class ExitCode(IntEnum):
 
 
 def print_line(text: str) -> None:
-    """Tell whoever reads the step's log, at once."""
+    """Write a line to the log of the step and flush it."""
     sys.stdout.write(f"{text}\n")
     sys.stdout.flush()
 
@@ -63,21 +63,23 @@ def main(
     say: Callable[[str], None] = print_line,
     sleep: Callable[[float], None] = time.sleep,
 ) -> ExitCode:
-    """Do what the component is for; whatever goes wrong is said in one line, the last one."""
+    """Run the component and return its exit code. The last line that is printed is the result or the error."""
     try:
         inputs = read_inputs(arguments, environment)
         request = build_request(inputs, training_run(inputs.model_path))
     except InvalidInputs as exc:
-        say(f"error: the inputs are wrong: {exc}")
+        say(f"error: invalid inputs: {exc}")
         return ExitCode.INVALID_INPUTS
     except RenderingRefused as exc:
-        say(f"error: a value may not pass into a pipeline: {exc}")
+        say(f"error: a value is not allowed in a pipeline: {exc}")
         return ExitCode.INVALID_INPUTS
     except NoTrainingRun as exc:
         say(f"error: {exc}")
         return ExitCode.NO_TRAINING_RUN
     transport = RequestsTransport(connections=1)
-    pipelines = PipelinesClient(credential(inputs, environment), speaking(inputs.api_version, transport), sleep=sleep)
+    pipelines = PipelinesClient(
+        credential(inputs, environment), with_api_version(inputs.api_version, transport), sleep=sleep
+    )
     trigger = Trigger(
         pipelines,
         inputs.job_run_id,
@@ -103,9 +105,9 @@ def main(
 
 
 def build_request(inputs: Inputs, run_id: str) -> RunRequest:
-    """The run that is asked for. The values pass the same guard as the app's.
+    """Build the request from the inputs. Values are checked in the same way as in the app.
 
-    :raises RenderingRefused: one could be read as script or macro.
+    :raises RenderingRefused: if a value could be executed as a script or expanded as a macro.
     """
     scope = {"model_name": inputs.model_name, "run_id": run_id, "job_run_id": inputs.job_run_id}
     request = RunRequest(
@@ -125,9 +127,9 @@ def build_request(inputs: Inputs, run_id: str) -> RunRequest:
 
 
 def credential(inputs: Inputs, environment: Mapping[str, str], **options: Any) -> Credential:
-    """The way the inputs choose to prove who the job is. On Azure ML's compute that is its managed identity.
+    """Return the credential that the inputs select: the managed identity of the job's compute, or a PAT.
 
-    :param options: handed to the Key Vault's client, for example its transport.
+    :param options: options of the Key Vault client, for example its transport.
     """
     client_id = environment.get("AZURE_CLIENT_ID") or environment.get("DEFAULT_IDENTITY_CLIENT_ID")
     identity = partial(azure_identity, client_id, in_azure="MSI_ENDPOINT" in environment)
@@ -138,8 +140,8 @@ def credential(inputs: Inputs, environment: Mapping[str, str], **options: Any) -
     return pat_from_environment(lambda: environment.get("AZURE_DEVOPS_EXT_PAT"))
 
 
-def speaking(api_version: str, transport: Transport) -> Transport:
-    """The transport, with another version of the REST API than the one that the client names."""
+def with_api_version(api_version: str, transport: Transport) -> Transport:
+    """Wrap a transport to replace the version of the REST API in every request."""
 
     def send(request: HttpRequest, authorization: str, timeout_seconds: float) -> HttpResponse:
         url = request.url.replace(f"api-version={API_VERSION}", f"api-version={api_version}")
@@ -149,28 +151,31 @@ def speaking(api_version: str, transport: Transport) -> Transport:
 
 
 def explain(error: AzureDevOpsError, inputs: Inputs) -> tuple[ExitCode, str]:
-    """The exit code for an error, and what to do about it."""
+    """Return the exit code for an error, and a message that says what to do about it."""
     pipeline = f"pipeline {inputs.pipeline_id} of project {inputs.project} in {inputs.organization_url}"
     code, what, advice = ExitCode.NOT_NOW, "nothing was queued", "run the step again later"
     match error:
         case CredentialUnavailable():
             code, what = ExitCode.CREDENTIAL_UNAVAILABLE, "there is no credential for Azure DevOps"
-            advice = "on Azure ML's compute the job needs identity: {type: managed}, and the compute a managed identity"
+            advice = "on Azure ML, the job needs identity: {type: managed}, and the compute needs a managed identity"
         case CredentialRejected():
             code, what = ExitCode.CREDENTIAL_REJECTED, f"the {_credential_name(inputs)} was rejected"
             advice = f"nothing was queued for {pipeline}"
         case PermissionDenied():
             code, what = ExitCode.PERMISSION_DENIED, f"the {_credential_name(inputs)} may not queue {pipeline}"
-            advice = "it needs the permission Queue builds"
+            advice = "grant it the permission Queue builds"
         case RequestRefused(not_found=True):
-            code, what = ExitCode.UNKNOWN_PIPELINE, f"there is no {pipeline}, or no such version of it"
-            advice = "correct pipelineid, pipelineversion, project or org; what may not be seen is not there either"
+            code, what = (
+                ExitCode.UNKNOWN_PIPELINE,
+                f"{pipeline}, or this version of it, does not exist or is not visible",
+            )
+            advice = "correct pipelineid, pipelineversion, project or org, or grant access"
         case RequestRefused():
             code, what = ExitCode.REQUEST_REFUSED, f"{pipeline} refuses the run"
-            advice = "declare what is sent under its parameters, and let its variables be set at queue time"
+            advice = "declare the parameters in the pipeline, and make its variables settable at queue time"
         case AnswerLost():
-            code, what = ExitCode.ANSWER_LOST, f"a run of {pipeline} may have been queued, or not"
-            advice = "run the step again, which looks for it"
+            code, what = ExitCode.ANSWER_LOST, f"it is unknown whether a run of {pipeline} was queued"
+            advice = "run the step again; it searches for the run first"
     return code, f"{what}: {error}; {advice}"
 
 

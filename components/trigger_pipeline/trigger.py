@@ -1,8 +1,8 @@
-"""Queues the run of a job, once, although the job's compute keeps no journal.
+"""Queueing the run of a job exactly once, without a journal.
 
-What takes the journal's place is Azure DevOps itself: a run is found again by what it carries, and its tag
-``aml-run:<job>`` says whose it is. So every attempt looks before it sends, and it sends only once a request of an
-attempt before it can no longer be under way.
+The list of runs in Azure DevOps replaces the journal. A run is recognized by its parameters, variables and branch, and
+its tag ``aml-run:<job>`` names the job. Every attempt searches before it queues a run, and it queues one only when no
+request of an earlier attempt can still be in progress.
 """
 
 import time
@@ -19,26 +19,29 @@ from shared.errors import AnswerLost, AzureDevOpsError, RequestNotSent, Throttle
 TAG_PREFIX: Final = "aml-run:"
 _CALL_SECONDS: Final = 60.0
 _PAUSE_SECONDS: Final = 5.0
-_CLOCK_SKEW: Final = timedelta(minutes=5)  # generous, since it lets in nothing that is wrong
+_CLOCK_SKEW: Final = timedelta(minutes=5)  # generous, because a large value does no harm
 
 Answer = TypeVar("Answer")
 
 
 @dataclass(frozen=True, slots=True)
 class Triggered:
-    """The job's run, and how it came to be it."""
+    """The run of the job.
+
+    :param how: how the attempt got it, for the log.
+    """
 
     run: Run
     how: str
 
 
 class Trigger:
-    """One attempt of one job to have its run.
+    """One attempt to trigger the run of a job.
 
-    :param look_back: for how long an attempt before this one may have been at work.
-    :param settle: how long a request may still be under way at Azure DevOps after its sender has gone.
+    :param look_back: how far back to search for runs of earlier attempts.
+    :param settle: how long a request may still be in progress at Azure DevOps after the attempt that sent it has ended.
     :param time_limit: how long the attempt may take.
-    :param say: tells what happens.
+    :param say: writes a line to the log.
     """
 
     def __init__(
@@ -63,48 +66,49 @@ class Trigger:
         self._ends_at = clock() + time_limit
 
     def fire(self, request: RunRequest) -> Triggered:
-        """Find the job's run, or queue it.
+        """Adopt an existing run of the job, or queue one.
 
-        :raises AzureDevOpsError: there is none now; only after AnswerLost may one have been queued.
+        :raises AnswerLost: if it is unknown whether a run was queued.
+        :raises AzureDevOpsError: any other error, if no run was queued.
         """
-        # At once, so that a step that is tried again after all went well need not wait.
+        # Search before the wait: an attempt that follows a successful one then ends immediately.
         if (found := self._find(request)) is not None:
             return self._adopt(request, found)
-        self._say(f"no run is there; waiting {self._settle.total_seconds():g} s for a request that may be under way")
+        self._say(f"found no run; waiting {self._settle.total_seconds():g} s, as a request may still be in progress")
         self._sleep(self._settle.total_seconds())
         lost: AnswerLost | None = None
         while True:
             if (found := self._find_after(request, lost)) is not None:
                 return self._adopt(request, found)
             try:
-                run = self._patiently(lambda: self._pipelines.run(request, self._deadline()))
+                run = self._with_retries(lambda: self._pipelines.run(request, self._deadline()))
             except AnswerLost as exc:
-                self._say(f"{exc}; looking for the run in {self._settle.total_seconds():g} s")
+                self._say(f"{exc}; searching for the run in {self._settle.total_seconds():g} s")
                 self._wait(self._settle.total_seconds(), exc)
                 lost = exc
             else:
-                self._mark(request, run)
-                return self._give_way(request, run)
+                self._tag_run(request, run)
+                return self._prefer_earlier(request, run)
 
     def _find_after(self, request: RunRequest, lost: AnswerLost | None) -> Run | None:
-        """The same as ``_find``; where an answer was lost, that is what an error here leaves behind."""
+        """Find a run like ``_find``. If an answer was lost before, an error here is an AnswerLost too."""
         try:
             return self._find(request)
         except AzureDevOpsError as exc:
             if lost is None:
                 raise
-            raise AnswerLost(f"{lost}, and the run cannot be looked for: {exc}") from exc
+            raise AnswerLost(f"{lost}, and the search for the run failed: {exc}") from exc
 
     def _find(self, request: RunRequest) -> Run | None:
-        """The oldest run that is the job's, or may be."""
+        """Return the oldest run with the tag of the job, otherwise the oldest run that may belong to it."""
         found = self._candidates(request)
         return min((run for run in found if self._tag in run.tags), key=_id, default=min(found, key=_id, default=None))
 
     def _candidates(self, request: RunRequest) -> list[Run]:
-        """The runs that carry what is asked for and are not some other job's."""
+        """Return the runs that match the request and do not have the tag of another job."""
         now = self._clock()
         since, until = now - self._look_back, now + _CLOCK_SKEW
-        found = self._patiently(lambda: self._pipelines.find_runs(request, since, until, self._deadline()))
+        found = self._with_retries(lambda: self._pipelines.find_runs(request, since, until, self._deadline()))
         return [run for run in found if request.correlation_parameter or not self._is_foreign(run)]
 
     def _is_foreign(self, run: Run) -> bool:
@@ -112,35 +116,35 @@ class Trigger:
 
     def _adopt(self, request: RunRequest, run: Run) -> Triggered:
         if self._tag not in run.tags:
-            self._mark(request, run)
-        return Triggered(run, "found: an attempt before this one has queued it")
+            self._tag_run(request, run)
+        return Triggered(run, "found: an earlier attempt has queued it")
 
-    def _give_way(self, request: RunRequest, run: Run) -> Triggered:
-        """Look whether another attempt, at the very same time, was faster; then that one's run stays."""
+    def _prefer_earlier(self, request: RunRequest, run: Run) -> Triggered:
+        """Search for a run that another attempt queued at the same time. If it is older, adopt it and cancel ours."""
         try:
             first = min(self._candidates(request), key=_id, default=run)
         except AzureDevOpsError as exc:
-            self._say(f"warning: run {run.id} is queued, and whether it is the only one is not known: {exc}")
+            self._say(f"warning: run {run.id} is queued, but it is unknown whether it is the only one: {exc}")
             return Triggered(run, "queued")
         if first.id >= run.id:
             return Triggered(run, "queued")
         if self._tag not in first.tags:
-            self._mark(request, first)  # or the next attempt would take the one that is cancelled here
+            self._tag_run(request, first)  # otherwise the next attempt would adopt the run that is canceled here
         try:
             self._pipelines.cancel(request, run, self._deadline())
         except AzureDevOpsError as exc:
-            self._say(f"warning: run {run.id} is one too many and could not be cancelled, so cancel it by hand: {exc}")
-        return Triggered(first, f"found: another attempt was faster, so run {run.id} is cancelled")
+            self._say(f"warning: run {run.id} is an orphan and could not be canceled; cancel it by hand: {exc}")
+        return Triggered(first, f"found: another attempt was faster, so run {run.id} is canceled")
 
-    def _mark(self, request: RunRequest, run: Run) -> None:
-        """Best effort: without its mark a run is still known by what it carries."""
+    def _tag_run(self, request: RunRequest, run: Run) -> None:
+        """Tag the run. If that fails, log a warning: the run can still be recognized by its parameters."""
         try:
             self._pipelines.tag(request, run, [self._tag], self._deadline())
         except AzureDevOpsError as exc:
             self._say(f"warning: run {run.id} could not be tagged with {self._tag}: {exc}")
 
-    def _patiently(self, call: Callable[[], Answer]) -> Answer:
-        """Try again what surely queued nothing and may go well soon."""
+    def _with_retries(self, call: Callable[[], Answer]) -> Answer:
+        """Repeat a call while it fails with an error that queues nothing and may be temporary."""
         while True:
             try:
                 return call()
@@ -152,7 +156,7 @@ class Trigger:
                 self._wait(_PAUSE_SECONDS, exc)
 
     def _wait(self, seconds: float, reason: AzureDevOpsError) -> None:
-        """:raises AzureDevOpsError: the reason, where there would be no time left after the wait."""
+        """Sleep, or raise ``reason`` if the attempt would have no time left afterwards."""
         if self._clock() + timedelta(seconds=seconds) >= self._ends_at:
             raise reason
         self._sleep(seconds)

@@ -44,7 +44,7 @@ class AzuriteFailed(Exception):
     """Azurite ended or timed out before it was ready. The message includes the end of its log."""
 
 
-def why_not_installed(program: Path = _PROGRAM) -> str | None:
+def installation_problem(program: Path = _PROGRAM) -> str | None:
     """Return what is missing and how to install it, or None if Azurite can be started."""
     if shutil.which("node") is None:
         return f"Azurite needs Node.js, but 'node' is not in PATH: install Node.js 20, then run '{INSTALL_COMMAND}'"
@@ -98,10 +98,10 @@ class Azurite:
 
         The first start uses a free port. Later starts use the same port again.
 
-        :raises AzuriteNotInstalled: see ``why_not_installed``.
+        :raises AzuriteNotInstalled: see ``installation_problem``.
         :raises AzuriteFailed: it ended, or was not ready in time. It is no longer running.
         """
-        if (reason := why_not_installed(self._program)) is not None:
+        if (reason := installation_problem(self._program)) is not None:
             raise AzuriteNotInstalled(reason)
         if self._popen is not None:
             return

@@ -25,7 +25,7 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from devstack.azurite import Azurite, why_not_installed
+from devstack.azurite import Azurite, installation_problem
 from devstack.demo.books import Comparison, compare
 from devstack.processes import RunningProcess, start
 from devstack.soak.delivery import Deliveries
@@ -103,7 +103,7 @@ class FaultPlanner:
 def main() -> int:
     """Run the soak test and return the exit code."""
     arguments = _parse()
-    if (reason := why_not_installed()) is not None:
+    if (reason := installation_problem()) is not None:
         print(f"soak: {reason}", file=sys.stderr)
         return 2
     with tempfile.TemporaryDirectory(prefix="nextstage-soak-") as folder, ExitStack() as stack:

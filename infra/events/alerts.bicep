@@ -1,8 +1,9 @@
-// What Event Grid itself could not deliver, by its own metrics: they tell of it even where the app does not start and
-// logs nothing. What to do about each: docs/operating.md.
+// Alerts on events that Event Grid could not deliver. They use Event Grid's metrics, which exist even if the app does
+// not start and logs nothing. docs/operating.md says what to do about each alert.
 //
-// They count all subscriptions of the topic. To name ours would be right where it serves others too; but a name that
-// Event Grid spells in another case would be an alert that never fires, which is worse than one that fires for others.
+// The metrics count all subscriptions of the topic. A filter by subscription name would be exact if others use the
+// topic too, but it never matches if Event Grid spells the name in a different case. An alert that never fires is
+// worse.
 param tags object
 param systemTopicId string
 param actionGroupId string
@@ -10,7 +11,7 @@ param actionGroupId string
 var rules = [
   {
     name: 'dead-letters'
-    description: 'Events were not delivered within a day and lie in the dead-letter container: python manage.py redrive --dead-letters'
+    description: 'Events were not delivered within a day and are in the dead-letter container. Run python manage.py redrive --dead-letters.'
     metric: 'DeadLetteredCount'
     severity: 1
     threshold: 0
@@ -18,7 +19,7 @@ var rules = [
   }
   {
     name: 'events-dropped'
-    description: 'Events were neither delivered nor kept as dead letters: they are lost. Look at the role on the container.'
+    description: 'Events were neither delivered nor stored as dead letters, so they are lost. Check the role on the dead-letter container.'
     metric: 'DroppedEventCount'
     severity: 0
     threshold: 0
@@ -26,7 +27,7 @@ var rules = [
   }
   {
     name: 'deliveries-fail'
-    description: 'Many deliveries fail: the app does not start, or defers nearly everything.'
+    description: 'Many deliveries fail: the app does not start, or it defers most deliveries.'
     metric: 'DeliveryAttemptFailCount'
     severity: 2
     threshold: 20

@@ -1,4 +1,4 @@
-// Storage Blob Data Contributor: Event Grid makes a blob of what it could not deliver. On this container only.
+// Storage Blob Data Contributor on this container only: Event Grid writes a blob for each event it could not deliver.
 param storageAccountName string
 param containerName string
 param topicPrincipalId string

@@ -1,46 +1,46 @@
-// What brings the workspace's events to the app, and lets the app look at the workspace. The postdeploy hook deploys it,
-// beside azd: parts of it are in the workspace's resource group, which `azd down` must not know of.
+// Delivers the workspace's events to the app, and lets the app read the workspace. The postdeploy hook deploys this
+// template, not azd: some resources are in the workspace's resource group, which `azd down` must not delete.
 targetScope = 'subscription'
 
 @description('Resource id of the Azure ML workspace.')
 param workspaceId string
 
-@description('Region of the workspace, which its system topic must be in, too.')
+@description('Region of the workspace. Its system topic must be in the same region.')
 param workspaceLocation string
 
-@description('The workspace\'s system topic. A source can have only one.')
+@description('Name of the workspace\'s system topic. A workspace can have only one.')
 param systemTopicName string
 
-@description('The resource group of the system topic.')
+@description('Resource group of the system topic.')
 param systemTopicResourceGroup string
 
-@description('False where somebody else\'s system topic is there already; it is used, and left as it is.')
+@description('False if the workspace already has a system topic from another deployment. It is then used and not changed.')
 param createSystemTopic bool
 
 @description('Name of the azd environment.')
 param environmentName string
 
-@description('What the names of the event subscriptions begin with.')
+@description('Prefix of the names of the event subscriptions.')
 @maxLength(50)
 param namePrefix string
 
-@description('The app\'s resource group.')
+@description('Resource group of the app.')
 param resourceGroupName string
 
 param functionAppId string
 param storageAccountId string
 param deadLetterContainerName string
 
-@description('Object id of the app\'s managed identity.')
+@description('Object id of the managed identity of the app.')
 param appPrincipalId string
 
-@description('Whether pipelines may wait for runs, so that the app must be able to look at them.')
+@description('True if pipelines may wait for runs. The app then gets the role to read them.')
 param waits bool
 
-@description('Comma-separated statuses: of RunStatusChanged only these are delivered; all where empty.')
+@description('Comma-separated run statuses. Only RunStatusChanged events with these statuses are delivered; if empty, all.')
 param runStatuses string
 
-@description('Told when an alert fires; nobody where empty.')
+@description('Resource id of the action group for alerts; if empty, nobody is notified.')
 param actionGroupId string
 
 var tags = { 'azd-env-name': environmentName }
@@ -72,7 +72,7 @@ module deadLetters 'dead-letter-role.bicep' = {
 module subscriptions 'subscriptions.bicep' = {
   name: '${namePrefix}-events'
   scope: resourceGroup(workspaceSubscription, systemTopicResourceGroup)
-  // Event Grid looks at once whether it may write dead letters.
+  // Event Grid checks the access to the dead-letter container when a subscription is created.
   dependsOn: [deadLetters]
   params: {
     systemTopicName: systemTopicName

@@ -1,25 +1,25 @@
-// Two event subscriptions to one function, which deal the five types between them: an advanced filter on a run's
-// status would drop every event that has none, so the filtered type has a subscription of its own.
+// Two event subscriptions to one function, which share the five event types. An advanced filter on the run's status
+// drops every event without a status, so the filtered type has a separate subscription.
 param systemTopicName string
 param namePrefix string
 param functionId string
 param storageAccountId string
 param deadLetterContainerName string
 
-@description('Of RunStatusChanged only these are delivered; all where empty.')
+@description('Only RunStatusChanged events with these run statuses are delivered; if empty, all.')
 param runStatuses array
 
 var destination = {
   endpointType: 'AzureFunction'
   properties: {
     resourceId: functionId
-    // One event, one answer: of a batch, one event that is deferred would bring all of it again.
+    // One event per delivery. In a batch, a single deferred event would repeat the whole batch.
     maxEventsPerBatch: 1
     preferredBatchSizeInKilobytes: 64
   }
 }
 
-// As long and as often as Event Grid allows: a weekend's outage is not within it, and ends in the dead letters.
+// The maximum that Event Grid allows. During an outage of a whole weekend, events still become dead letters.
 var retryPolicy = {
   eventTimeToLiveInMinutes: 1440
   maxDeliveryAttempts: 30
@@ -64,8 +64,8 @@ resource statuses 'Microsoft.EventGrid/systemTopics/eventSubscriptions@2025-02-1
     eventDeliverySchema: 'EventGridSchema'
     filter: {
       includedEventTypes: ['Microsoft.MachineLearningServices.RunStatusChanged']
-      // A busy workspace tells of a run's every step, of which the app ignores all but the last. Event Grid compares
-      // text without regard to case.
+      // A workspace sends an event for every status of a run, but the app ignores all except final ones. Event Grid
+      // compares strings case-insensitively.
       advancedFilters: empty(runStatuses)
         ? []
         : [{ operatorType: 'StringIn', key: 'data.runStatus', values: runStatuses }]

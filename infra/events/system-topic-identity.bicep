@@ -1,4 +1,4 @@
-// Who the system topic is, whoever made it.
+// The id and the identity of the system topic, which this or another deployment created.
 param name string
 
 resource topic 'Microsoft.EventGrid/systemTopics@2025-02-15' existing = {

@@ -1,4 +1,5 @@
-// The workspace's events. In the workspace's resource group, where Event Grid makes such topics by itself, too.
+// The system topic with the workspace's events. It is in the workspace's resource group, where Event Grid would create
+// it automatically.
 param name string
 param location string
 param tags object
@@ -8,7 +9,7 @@ resource topic 'Microsoft.EventGrid/systemTopics@2025-02-15' = {
   name: name
   location: location
   tags: tags
-  // Writes dead letters: the storage account takes no keys.
+  // For writing dead letters, because the storage account does not accept keys.
   identity: { type: 'SystemAssigned' }
   properties: {
     source: workspaceId

@@ -1,6 +1,6 @@
-// Reader, on this one workspace: the app looks whether a run that a pipeline waits for has ended. AzureML Data
-// Scientist could start runs. A role of our own that only reads jobs would be less still, but to make one takes the
-// right to define roles, which who deploys need not have otherwise. Reader shows no key and no data.
+// Reader on this workspace only: the app reads whether a run that a pipeline waits for has ended. AzureML Data
+// Scientist would also allow starting runs. A custom role that only reads jobs would be narrower, but creating one
+// needs the permission to define roles. Reader gives access neither to keys nor to data.
 param workspaceName string
 param appPrincipalId string
 

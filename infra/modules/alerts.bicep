@@ -1,28 +1,28 @@
-// What somebody should hear of, from the app's own decisions. What Event Grid itself gives up is in
-// ../events/alerts.bicep. What to do about each: docs/operating.md.
+// Alerts on the app's decision records. Alerts on events that Event Grid could not deliver are in
+// ../events/alerts.bicep. docs/operating.md says what to do about each alert.
 param location string
 param tags object
 param componentId string
 
-@description('Who gets a mail; nobody where empty.')
+@description('Email address for alerts; if empty, nobody is notified.')
 param email string
 
-// One rule: it fires where its query finds anything.
+// A rule fires if its query finds anything.
 var rules = [
   {
     name: 'parked'
     displayName: 'nextstage: events were parked'
-    description: 'An event can never succeed as it is and waits for a person: python manage.py journal --state parked'
+    description: 'Some events can never succeed as they are and need an operator. Run python manage.py journal --state parked.'
     query: loadTextContent('../queries/alert-parked.kql')
     severity: 1
     window: 'PT1H'
-    // It stays until somebody closes it: "resolved" would only mean that nothing new was parked.
+    // It stays until a person closes it. Automatic resolution would only mean that no further event was parked.
     resolvesItself: false
   }
   {
     name: 'credential-rejected'
-    displayName: 'nextstage: Azure DevOps takes the credential no more'
-    description: 'Nothing is queued until the credential or its permission is mended; Event Grid comes back for a day.'
+    displayName: 'nextstage: Azure DevOps rejects the credential'
+    description: 'No run is queued until the credential or its permission is corrected. Event Grid repeats deliveries for a day.'
     query: loadTextContent('../queries/alert-credential-rejected.kql')
     severity: 1
     window: 'PT15M'
@@ -31,7 +31,7 @@ var rules = [
   {
     name: 'deferrals-rising'
     displayName: 'nextstage: more and more deliveries are deferred'
-    description: 'Half an hour with at least ten deferrals, and more than twice those of the half hour before.'
+    description: 'At least ten deferrals in half an hour, and more than twice the number of the previous half hour.'
     query: loadTextContent('../queries/alert-deferrals-rising.kql')
     severity: 2
     window: 'PT1H'
@@ -76,7 +76,7 @@ resource alerts 'Microsoft.Insights/scheduledQueryRules@2023-12-01' = [
         ]
       }
       autoMitigate: rule.resolvesItself
-      // One that does not resolve by itself would fire at every look while the window holds the same record.
+      // A rule that does not resolve automatically would fire at every evaluation while the record is in its window.
       muteActionsDuration: rule.resolvesItself ? null : rule.window
       actions: { actionGroups: empty(email) ? [] : [people.id] }
     }

@@ -9,15 +9,15 @@ param storageAccountName string
 param packageContainerName string
 param componentName string
 
-@description('Empty where there is no Key Vault.')
+@description('Empty if there is no Key Vault.')
 param keyVaultUrl string
 
-@description('Empty where nobody is told.')
+@description('Empty if the app sends no notifications.')
 param notificationTopicEndpoint string
 
 param waits bool
 
-@description('Resource id of the Azure ML workspace whose runs are waited for.')
+@description('Resource id of the Azure ML workspace whose runs pipelines wait for.')
 param amlWorkspaceId string
 
 param azureDevOpsOrgUrl string
@@ -67,13 +67,14 @@ resource app 'Microsoft.Web/sites@2024-04-01' = {
       }
       runtime: { name: 'python', version: pythonVersion }
       scaleAndConcurrency: {
-        // The usual size. A delivery waits for Azure DevOps and needs little; less memory is less processor, too, and
-        // a slower start.
+        // The default size. A delivery mostly waits for Azure DevOps and needs little memory, but a smaller instance
+        // also has less CPU and starts more slowly.
         instanceMemoryMB: 2048
-        // The least that every region takes, and plenty: 40 instances of 32 threads have more requests under way than
-        // Azure DevOps lets one identity have, and what it throttles, Event Grid brings again.
+        // The minimum in every region, and more than enough: 40 instances of 32 threads can send more requests than
+        // Azure DevOps accepts from one identity. Event Grid repeats deliveries that are throttled.
         maximumInstanceCount: 40
-        // None by default: a start costs seconds, Event Grid waits 30 and comes again. Who cannot wait pays for one.
+        // None by default: a cold start takes seconds, and Event Grid waits 30 s and then repeats the delivery. Set
+        // alwaysReadyInstances to avoid cold starts, at a cost.
         alwaysReady: alwaysReadyInstances == 0
           ? []
           : [{ name: 'function:aml_event', instanceCount: alwaysReadyInstances }]
@@ -82,7 +83,7 @@ resource app 'Microsoft.Web/sites@2024-04-01' = {
   }
 }
 
-// Deployment is by Microsoft Entra; a publishing password would be a secret that nobody needs.
+// Deployments use Microsoft Entra. A publishing password would be an unnecessary secret.
 resource noFtpPassword 'Microsoft.Web/sites/basicPublishingCredentialsPolicies@2024-04-01' = {
   parent: app
   name: 'ftp'
@@ -101,9 +102,9 @@ resource settings 'Microsoft.Web/sites/config@2024-04-01' = {
   properties: union(hostSettings, isolation, appSettings, vaultSettings, patSettings, notificationSettings, waitSettings, additionalSettings)
 }
 
-// The host's own. Runtime and worker are in functionAppConfig: on Flex Consumption settings of theirs are refused.
+// Settings of the host. Those of the runtime and the worker are in functionAppConfig, as Flex Consumption requires.
 var hostSettings = {
-  // Endpoints and not the account's name, from which the host would build those of the public cloud.
+  // Endpoints instead of the account name, from which the host would derive endpoints in the public cloud.
   AzureWebJobsStorage__blobServiceUri: account.properties.primaryEndpoints.blob
   AzureWebJobsStorage__queueServiceUri: account.properties.primaryEndpoints.queue
   AzureWebJobsStorage__tableServiceUri: account.properties.primaryEndpoints.table
@@ -111,15 +112,16 @@ var hostSettings = {
   AzureWebJobsStorage__clientId: identityClientId
   APPLICATIONINSIGHTS_CONNECTION_STRING: component.properties.ConnectionString
   APPLICATIONINSIGHTS_AUTHENTICATION_STRING: 'ClientId=${identityClientId};Authorization=AAD'
-  // By default the host's exporter keeps five traces a second and drops the log records of all others, decisions too.
+  // By default, the host's exporter keeps five traces per second and drops the log records of all others, including
+  // decision records.
   OTEL_TRACES_SAMPLER: 'microsoft.fixed_percentage'
   OTEL_TRACES_SAMPLER_ARG: '1'
 }
 
-// Up to 3.12 the worker shares its own packages with the app, unless told otherwise.
+// Up to Python 3.12, the worker shares its packages with the app unless this is set.
 var isolation = pythonVersion == '3.12' ? { PYTHON_ISOLATE_WORKER_DEPENDENCIES: '1' } : {}
 
-// The app's: docs/settings.md. What has a default there has it here too, where it is changed most easily.
+// Settings of the app: docs/settings.md. Defaults are repeated here, where they are easy to change.
 var appSettings = {
   AZURE_DEVOPS_ORG_URL: azureDevOpsOrgUrl
   AZURE_DEVOPS_PROJECT: azureDevOpsProject
@@ -132,7 +134,7 @@ var appSettings = {
   JOURNAL_SETTLE_SECONDS: '30'
   JOURNAL_RETENTION_DAYS: '90'
   ROUTES_FILE: 'routes.yaml'
-  // A delivery mostly waits for Azure DevOps, so an instance carries as many at once as it has threads.
+  // A delivery mostly waits for Azure DevOps, so an instance can serve one delivery per thread at the same time.
   PYTHON_THREADPOOL_THREAD_COUNT: '32'
 }
 
@@ -140,8 +142,8 @@ var vaultSettings = !empty(keyVaultUrl) ? { KEY_VAULT_URL: keyVaultUrl } : {}
 var patSettings = azureDevOpsAuth == 'pat' ? { AZURE_DEVOPS_PAT_SECRET_NAME: 'azure-devops-pat' } : {}
 var notificationSettings = !empty(notificationTopicEndpoint) ? { NOTIFY_TOPIC_ENDPOINT: notificationTopicEndpoint } : {}
 
-// The keys themselves are a secret in the Key Vault, which operators put there. Further hosts of Azure DevOps, where a
-// task may come from a server of one's own, are among additionalSettings.
+// The keys themselves are a secret, which operators store in the Key Vault. If tasks also come from an Azure DevOps
+// Server, set its host in additionalSettings.
 var waitSettings = waits
   ? {
       WAIT_TOKEN_KEYS_SECRET_NAME: 'wait-token-keys'

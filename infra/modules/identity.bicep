@@ -1,4 +1,5 @@
-// Who the app is, towards Azure and towards Azure DevOps. User-assigned, so that what it may do outlives the app.
+// The identity of the app in Azure and in Azure DevOps. It is user-assigned, so its roles remain if the app is
+// recreated.
 param name string
 param location string
 param tags object

@@ -1,5 +1,5 @@
-// Made only where there is a secret to keep: a PAT, or the keys of wait tokens. People put them in
-// (docs/azure-devops-setup.md), so that no secret is in a file, a parameter or an application setting.
+// Created only if there is a secret to store: a PAT, or the keys that encrypt wait tokens. Operators store the secrets
+// (docs/azure-devops-setup.md), so no secret is in a file, a parameter or an application setting.
 param name string
 param location string
 param tags object
@@ -21,7 +21,7 @@ resource vault 'Microsoft.KeyVault/vaults@2024-11-01' = {
   }
 }
 
-// Key Vault Secrets User: the app reads the secrets' values, and may neither list nor change anything.
+// Key Vault Secrets User: the app can read secrets, but cannot list or change them.
 resource appReadsSecrets 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
   scope: vault
   name: guid(vault.id, appPrincipalId, 'Key Vault Secrets User')
@@ -32,7 +32,7 @@ resource appReadsSecrets 'Microsoft.Authorization/roleAssignments@2022-04-01' = 
   }
 }
 
-// Key Vault Secrets Officer: operators put the secrets in and rotate them.
+// Key Vault Secrets Officer: operators store and rotate the secrets.
 resource operatorWritesSecrets 'Microsoft.Authorization/roleAssignments@2022-04-01' = if (!empty(operatorPrincipalId)) {
   scope: vault
   name: guid(vault.id, operatorPrincipalId, 'Key Vault Secrets Officer')

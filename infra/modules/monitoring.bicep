@@ -1,4 +1,4 @@
-// Application Insights on a Log Analytics workspace. Neither takes data by key: Microsoft Entra only.
+// Application Insights with a Log Analytics workspace. Both accept data only with Microsoft Entra, not with keys.
 param workspaceName string
 param componentName string
 param location string

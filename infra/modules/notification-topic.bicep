@@ -1,4 +1,4 @@
-// Where the app tells others what came of events. Who listens subscribes to it.
+// The topic to which the app publishes notifications about events. Other systems subscribe to it.
 param name string
 param location string
 param tags object
@@ -15,7 +15,7 @@ resource topic 'Microsoft.EventGrid/topics@2025-02-15' = {
   }
 }
 
-// EventGrid Data Sender: the app publishes, and may do nothing else to the topic.
+// EventGrid Data Sender: the app can only publish to the topic.
 resource appPublishes 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
   scope: topic
   name: guid(topic.id, appPrincipalId, 'EventGrid Data Sender')

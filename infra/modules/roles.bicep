@@ -1,5 +1,5 @@
-// Who may do what with storage and monitoring. Key Vault's and the notification topic's roles are beside them; what
-// the system topic and the app may do around the workspace is in ../events.
+// Roles on storage and monitoring. The roles on the Key Vault and on the notification topic are in the files of these
+// resources. Those of the system topic, and those on the workspace, are in ../events.
 param storageAccountName string
 param deadLetterContainerName string
 param componentName string
@@ -28,8 +28,8 @@ resource component 'Microsoft.Insights/components@2020-02-02' existing = {
   name: componentName
 }
 
-// The host's leases, keys and timer state are blobs of containers that it makes by itself, and the package is one; its
-// documentation asks for Owner. Event Grid, timer and HTTP triggers need no queue.
+// Storage Blob Data Owner, as the documentation of the host requires. The host stores leases, keys and the state of
+// timers as blobs in containers that it creates, and the package is a blob too. The app's triggers need no queue.
 resource appOwnsBlobs 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
   scope: account
   name: guid(account.id, appPrincipalId, storageBlobDataOwner)
@@ -40,7 +40,8 @@ resource appOwnsBlobs 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
   }
 }
 
-// The journal. On the account, because the host writes its diagnostic events into tables that it makes by itself.
+// Storage Table Data Contributor, for the journal. On the account, because the host also creates tables for its
+// diagnostic events.
 resource appWritesTables 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
   scope: account
   name: guid(account.id, appPrincipalId, storageTableDataContributor)
@@ -51,7 +52,7 @@ resource appWritesTables 'Microsoft.Authorization/roleAssignments@2022-04-01' = 
   }
 }
 
-// Telemetry is taken from identities with this role only; it reads nothing.
+// Monitoring Metrics Publisher: required to send telemetry. It does not allow reading.
 resource appSendsTelemetry 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
   scope: component
   name: guid(component.id, appPrincipalId, monitoringMetricsPublisher)
@@ -73,7 +74,7 @@ resource operatorWritesTables 'Microsoft.Authorization/roleAssignments@2022-04-0
   }
 }
 
-// `manage.py redrive --dead-letters` reads the dead letters, and no other blob.
+// `manage.py redrive --dead-letters` reads dead letters. The role is on their container only.
 resource operatorReadsDeadLetters 'Microsoft.Authorization/roleAssignments@2022-04-01' = if (!empty(operatorPrincipalId)) {
   scope: account::blobs::deadLetters
   name: guid(account::blobs::deadLetters.id, operatorPrincipalId, storageBlobDataReader)

@@ -1,5 +1,5 @@
-// The app's one storage account: the host's own blobs, the deployed package, the journal, and dead letters.
-// It has keys that nobody can use: every access is by identity and role (roles.bicep).
+// The app's storage account: the host's blobs, the deployed package, the journal and the dead letters. Access with
+// account keys is disabled; identities have roles (roles.bicep).
 param name string
 param location string
 param tags object
@@ -25,7 +25,7 @@ resource blobs 'Microsoft.Storage/storageAccounts/blobServices@2025-06-01' = {
   parent: account
   name: 'default'
   properties: {
-    // A dead letter that was deleted by mistake can be had back for a week.
+    // A deleted dead letter can be restored for a week.
     deleteRetentionPolicy: { enabled: true, days: 7 }
   }
 }
@@ -35,7 +35,8 @@ resource packages 'Microsoft.Storage/storageAccounts/blobServices/containers@202
   name: 'app-package'
 }
 
-// What Event Grid could not deliver within a day. Nothing deletes it: `manage.py redrive --dead-letters` reads it.
+// Events that Event Grid could not deliver within a day, for `manage.py redrive --dead-letters`. They are never deleted
+// automatically.
 resource deadLetters 'Microsoft.Storage/storageAccounts/blobServices/containers@2025-06-01' = {
   parent: blobs
   name: 'dead-letters'
@@ -46,7 +47,7 @@ resource tables 'Microsoft.Storage/storageAccounts/tableServices@2025-06-01' = {
   name: 'default'
 }
 
-// The app would make it at its first event; made here, that event is no slower than others.
+// Without this, the app would create the table when it handles the first event, which would take longer.
 resource journal 'Microsoft.Storage/storageAccounts/tableServices/tables@2025-06-01' = {
   parent: tables
   name: 'nextstagejournal'

@@ -1,4 +1,4 @@
-// The picture of what the app does: Application Insights > Workbooks > nextstage.
+// The workbook with charts of the app's decisions: Application Insights > Workbooks > nextstage.
 param location string
 param tags object
 param componentId string
@@ -10,12 +10,12 @@ var charts = [
     visualization: 'timechart'
   }
   {
-    title: 'Parked: what waits for a person (what was redriven since is here, too)'
+    title: 'Parked events (including those redriven since)'
     query: loadTextContent('../queries/parked.kql')
     visualization: 'table'
   }
   {
-    title: 'Delivery delay: seconds from the event to its run'
+    title: 'Delivery delay: seconds from the event to its queued run'
     query: loadTextContent('../queries/delivery-delay.kql')
     visualization: 'timechart'
   }
@@ -30,12 +30,12 @@ var charts = [
     visualization: 'timechart'
   }
   {
-    title: 'Duration of a route\'s work in seconds'
+    title: 'Duration of a delivery in seconds'
     query: loadTextContent('../queries/duration.kql')
     visualization: 'timechart'
   }
   {
-    title: 'Runs that were queued'
+    title: 'Queued runs'
     query: loadTextContent('../queries/runs.kql')
     visualization: 'table'
   }

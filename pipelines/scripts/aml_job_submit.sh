@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# Submits an Azure ML job and ends, without waiting for it.
+# Submits an Azure ML job and ends without waiting for it.
 #
-# From the environment, with what aml_job.sh needs:
-#   AML_JOB_FILE   the job's YAML file
-#   AML_JOB_SET    what to change in it, one path=value on each line; may be empty
+# Environment variables, in addition to those of aml_job.sh:
+#   AML_JOB_FILE   the YAML file of the job
+#   AML_JOB_SET    changes to the job, one path=value on each line; may be empty
 #
 # Sets the output variable runId.
 #

@@ -12,7 +12,7 @@ from shared.azure_devops.runs import Run, RunRequest
 from shared.clock import Clock, utc_now
 from shared.credentials import Credential
 from shared.errors import AnswerLost, CredentialRejected, RequestNotSent, RequestRefused
-from shared.http.message import HttpRequest, decipher
+from shared.http.message import HttpRequest, read_document
 from shared.http.sending import Sender
 from shared.http.throttle import ThrottleGate
 from shared.http.transport import Transport
@@ -141,14 +141,14 @@ class PipelinesClient:
         authorization = self._credential.authorization()
         response = self._sender.send(request.organization_url, http_request, authorization, deadline)
         try:
-            return decipher(response), response.headers
+            return read_document(response), response.headers
         except CredentialRejected:
             self._credential.reject(authorization)
             renewed = self._credential.authorization()
             if renewed == authorization:
                 raise
         response = self._sender.send(request.organization_url, http_request, renewed, deadline)
-        return decipher(response), response.headers
+        return read_document(response), response.headers
 
 
 @contextmanager

@@ -63,7 +63,7 @@ class HttpResponse(NamedTuple):
         )
 
 
-def decipher(response: HttpResponse) -> Any:
+def read_document(response: HttpResponse) -> Any:
     """Return the JSON document of an answer, or raise the error that tells the caller what to do next.
 
     :raises AzureDevOpsError: see ``check``.

@@ -76,7 +76,7 @@ class Cooldowns:
                 return None
         return Undecided("other occurrences are entering the cooldown window at the same time")
 
-    def look(self, holder: JournalKey, window: Window) -> Covered | Undecided | None:
+    def peek(self, holder: JournalKey, window: Window) -> Covered | Undecided | None:
         """Return what currently prevents the occurrence from entering the window, or None. Changes nothing.
 
         :raises JournalUnavailable: the store does not answer.

@@ -54,7 +54,7 @@ _MAX_CLAIM_TRIES: Final = 4
 
 
 @dataclass(frozen=True, slots=True)
-class Mine:
+class Claimed:
     """The caller holds the claim on the record and may act until ``record.lease_until``.
 
     :param lost_until: the latest time at which an earlier request may have been carried out. The caller must search
@@ -66,20 +66,20 @@ class Mine:
 
 
 @dataclass(frozen=True, slots=True)
-class NotYet:
+class NotClaimable:
     """Another delivery is working on the record, or a lost request has not settled: try again later."""
 
     reason: str
 
 
 @dataclass(frozen=True, slots=True)
-class Done:
+class AlreadyFinal:
     """The record is final: nothing is left to do."""
 
     record: Record
 
 
-Claim = Mine | NotYet | Done
+Claim = Claimed | NotClaimable | AlreadyFinal
 
 
 class _Lease(TypedDict):
@@ -114,11 +114,11 @@ class Journal:
             now = self._clock()
             fresh = self._fresh(key, entry, now, send_by)
             if (written := self._store.insert(fresh)) is not None:
-                return Mine(written)
+                return Claimed(written)
             found = self._store.get(key)
             if found is not None and (claim := self._claim_found(found, fresh, now, send_by)) is not None:
                 return claim
-        return NotYet("other deliveries of the same event keep changing its record")
+        return NotClaimable("other deliveries of the same event keep changing its record")
 
     def take(self, record: Record, send_by: datetime) -> Claim:
         """Claim an existing record like ``claim``, but never create one.
@@ -130,13 +130,13 @@ class Journal:
         found: Record | None = record
         for _ in range(_MAX_CLAIM_TRIES):
             if found is None:
-                return NotYet("its record was removed in the meantime")
+                return NotClaimable("its record was removed in the meantime")
             now = self._clock()
             fresh = replace(self._fresh(found.key, found.entry, now, send_by), document=found.document)
             if (claim := self._claim_found(found, fresh, now, send_by)) is not None:
                 return claim
             found = self._store.get(record.key)
-        return NotYet("other workers keep changing the same record")
+        return NotClaimable("other workers keep changing the same record")
 
     def write_once(self, key: JournalKey, state: State, document: str) -> Record:
         """Write a record without claiming it, and return the stored one: this record, or one that already existed.
@@ -155,9 +155,9 @@ class Journal:
     def _claim_found(self, found: Record, fresh: Record, now: datetime, send_by: datetime) -> Claim | None:
         """Claim a record that exists already. Return None if another delivery has written it in the meantime."""
         if found.state in FINAL_STATES:
-            return Done(found)
+            return AlreadyFinal(found)
         if (reason := why_not_yet(found, now)) is not None:
-            return NotYet(reason)
+            return NotClaimable(reason)
         if found.state in NOTHING_SENT or not (found.entry.request or found.document):
             # Certain that nothing was sent: start again, with the request that the route builds now.
             wanted = replace(fresh, version=found.version, history=(*found.history, *fresh.history)[-MAX_HISTORY:])
@@ -166,7 +166,7 @@ class Journal:
             wanted = self._step(found, State.UNCERTAIN, now, "taken over", **self._lease_of(now, send_by))
         written = self._store.replace(wanted)
         lost_until = found.settled_at if wanted.state is State.UNCERTAIN else None
-        return None if written is None else Mine(written, lost_until)
+        return None if written is None else Claimed(written, lost_until)
 
     def complete(self, record: Record, run_id: int, run_url: str, note: str = "") -> Record:
         """Finish a record whose run is known.
@@ -185,14 +185,14 @@ class Journal:
         """
         return self._write(self._unclaimed(record, State.RELEASED, reason))
 
-    def doubt(self, record: Record, reason: str, *, under_way: bool) -> Record:
+    def mark_uncertain(self, record: Record, reason: str, *, in_progress: bool) -> Record:
         """Record that a run may have been queued. The next holder of the record must search for it first.
 
-        :param under_way: whether the server may still be working on a request whose answer was lost.
+        :param in_progress: whether the server may still be working on a request whose answer was lost.
         :raises ClaimLost: another delivery has taken over the record.
         """
         uncertain = self._unclaimed(record, State.UNCERTAIN, reason)
-        settle = self._settle if under_way else timedelta()
+        settle = self._settle if in_progress else timedelta()
         return self._write(replace(uncertain, settled_at=uncertain.settled_at + settle))
 
     def park(self, record: Record, reason: str) -> Record:

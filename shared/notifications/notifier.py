@@ -139,7 +139,7 @@ class Notifier:
             try:
                 self._publish(batch)
             except NotificationFailed as exc:
-                if pause is None or not exc.may_pass:
+                if pause is None or not exc.is_transient:
                     _log.warning("notifications were lost (%d): %s", len(batch), exc)
                     return
                 self._sleep(pause)

@@ -79,7 +79,7 @@ class Topic:
                 auth=lambda request: request,  # otherwise an entry in .netrc replaces the Authorization header
             )
         except _FOREIGN as exc:
-            raise NotificationFailed(self._reason(exc), may_pass=not _is_refusal(exc)) from exc
+            raise NotificationFailed(self._reason(exc), is_transient=not _is_refusal(exc)) from exc
 
     def _reason(self, exc: Exception) -> str:
         status = _status(exc)

@@ -39,7 +39,7 @@ class Part:
     reason: str = ""
 
 
-def parts_of(condition: Expression, scope: Scope) -> Part:
+def evaluate_parts(condition: Expression, scope: Scope) -> Part:
     """Evaluate a condition and all its parts on a scope."""
     return _part(condition.text, condition.tree, scope, is_reached=True)
 

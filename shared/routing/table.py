@@ -80,7 +80,7 @@ class Refusal:
     cause: str = ""
 
 
-class WhyNot(NamedTuple):
+class NoMatch(NamedTuple):
     """The reason why a route for events of this type does not match."""
 
     route: str
@@ -97,7 +97,7 @@ class Resolution:
     """
 
     decisions: tuple[Match | Refusal, ...]
-    why_not: tuple[WhyNot, ...]
+    why_not: tuple[NoMatch, ...]
     scope: Scope = field(default_factory=dict, compare=False, repr=False)
 
 
@@ -115,10 +115,10 @@ class RouteTable:
         """Decide for every route of the event's type. No content of an event raises an error."""
         scope = {**occurrence.names, "event": event.envelope(), "data": occurrence.data}
         decisions: list[Match | Refusal] = []
-        why_not: list[WhyNot] = []
+        why_not: list[NoMatch] = []
         for route in self._by_event.get(event.name, ()):
             match _resolve_one(route, event, occurrence, scope):
-                case WhyNot() as answer:
+                case NoMatch() as answer:
                     why_not.append(answer)
                 case answer:
                     decisions.append(answer)
@@ -134,15 +134,15 @@ def journal_key(route: str, source: str, identity: str) -> JournalKey:
     return JournalKey(route, hashlib.sha256(parts.encode()).hexdigest())
 
 
-def _resolve_one(route: Route, event: AmlEvent, occurrence: Occurrence, scope: Scope) -> Match | Refusal | WhyNot:
+def _resolve_one(route: Route, event: AmlEvent, occurrence: Occurrence, scope: Scope) -> Match | Refusal | NoMatch:
     if not route.enabled:
-        return WhyNot(route.name, "it is disabled")
+        return NoMatch(route.name, "it is disabled")
     if occurrence.is_child_run and not route.include_child_runs:
-        return WhyNot(route.name, "the run is a child run; set include_child_runs: true to include it")
+        return NoMatch(route.name, "the run is a child run; set include_child_runs: true to include it")
     identity = occurrence.identity
     try:
         if route.when is not None and not is_true(route.when.evaluate(scope)):
-            return WhyNot(route.name, f"when is not true: {route.when.text}")
+            return NoMatch(route.name, f"when is not true: {route.when.text}")
         if route.once_per is not None:
             identity = route.once_per.render_any(scope)
         key = journal_key(route.name, event.source, identity)

@@ -176,7 +176,7 @@ def _moved(fault: Fault, by: int) -> Fault:
 
 
 def forbidden_in(text: str) -> str | None:
-    """Return a name for the first part of a text that must never reach a pipeline, or None if there is none."""
+    """Return a name for the first part of a string that must never reach a pipeline, or None if there is none."""
     lowered = text.lower()
     for sequence in _NEVER:
         if sequence in lowered:

@@ -51,9 +51,9 @@ def one_of(choices: Mapping[str, T]) -> Callable[[str], T]:
 
 
 def matching(pattern: str, problem: str) -> Callable[[str], str]:
-    """Return a parser that accepts a text if the whole text matches the pattern, in any case.
+    """Return a parser that accepts a string if all of it matches the pattern, in any case.
 
-    :param problem: the message for a text that does not match.
+    :param problem: the message for a string that does not match.
     """
 
     def parse(value: str) -> str:

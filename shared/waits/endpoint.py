@@ -8,7 +8,7 @@ from datetime import timedelta
 from typing import Final
 
 from shared.clock import Clock, utc_now
-from shared.errors import CredentialUnavailable, InvalidWait, JournalUnavailable, WaitsForAnother
+from shared.errors import AlreadyWaiting, CredentialUnavailable, InvalidWait, JournalUnavailable
 from shared.waits.plan_url import PlanUrls
 from shared.waits.request import read_request
 from shared.waits.waits import Waits
@@ -54,7 +54,7 @@ class Endpoint:
             state = self._pool.submit(self._waits.register, request, deadline).result(self._answer_seconds).state
         except InvalidWait as exc:
             return Answer(400, {"error": f"the wait is refused: {exc}", "problems": exc.problems})
-        except WaitsForAnother as exc:
+        except AlreadyWaiting as exc:
             return Answer(409, {"error": str(exc)})
         except (JournalUnavailable, CredentialUnavailable) as exc:
             return Answer(503, {"error": f"{exc}; {_NOT_STORED}"})

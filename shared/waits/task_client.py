@@ -6,7 +6,7 @@ from datetime import datetime
 
 from shared.credentials import Credential, Secret
 from shared.errors import CredentialRejected
-from shared.http.message import HttpRequest, HttpResponse, check, decipher
+from shared.http.message import HttpRequest, HttpResponse, check, read_document
 from shared.http.sending import Sender
 from shared.waits import task_protocol as protocol
 from shared.waits.request import Task
@@ -39,15 +39,15 @@ class TasksClient:
         """
         self._call(task, access, protocol.complete_task(task, result), deadline)
 
-    def is_over(self, task: Task, access: Access, deadline: datetime) -> bool:
+    def has_ended(self, task: Task, access: Access, deadline: datetime) -> bool:
         """Return whether the task has ended.
 
         :raises AzureDevOpsError: the answer is unknown. RequestRefused if the task or its plan no longer exists.
         """
         response = self._call(task, access, protocol.list_records(task), deadline)
-        return protocol.read_is_over(decipher(response), task)
+        return protocol.read_is_over(read_document(response), task)
 
-    def say(self, task: Task, access: Access, lines: Sequence[str], deadline: datetime) -> None:
+    def show_lines(self, task: Task, access: Access, lines: Sequence[str], deadline: datetime) -> None:
         """Show lines in the live console of the task.
 
         :raises AzureDevOpsError: the lines may not have been shown.
@@ -60,7 +60,7 @@ class TasksClient:
         :raises AzureDevOpsError: the task may have no log or an empty one.
         """
         created = self._call(task, access, protocol.create_log(task), deadline)
-        log_id = protocol.read_log_id(decipher(created))
+        log_id = protocol.read_log_id(read_document(created))
         self._call(task, access, protocol.append_to_log(task, log_id, lines), deadline)
         self._call(task, access, protocol.attach_log(task, log_id), deadline)
 

@@ -23,14 +23,14 @@ class TokenSeal:
         self._read_keys = read_keys
         self._fernet: MultiFernet | None = None
 
-    def close(self, token: Secret) -> str:
+    def encrypt(self, token: Secret) -> str:
         """Encrypt a token.
 
         :raises CredentialUnavailable: there is no key.
         """
         return self._keys().encrypt(token.value.encode()).decode()
 
-    def open(self, sealed: str) -> Secret | None:
+    def decrypt(self, sealed: str) -> Secret | None:
         """Decrypt a token. Return None if no key can decrypt it.
 
         :raises CredentialUnavailable: there is no key.

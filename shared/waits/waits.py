@@ -19,6 +19,7 @@ from typing import Final, Protocol
 
 from shared.clock import Clock, utc_now
 from shared.errors import (
+    AlreadyWaiting,
     AnswerLost,
     AzureDevOpsError,
     ClaimLost,
@@ -27,10 +28,9 @@ from shared.errors import (
     JournalUnavailable,
     PermissionDenied,
     RequestRefused,
-    WaitsForAnother,
 )
 from shared.events.event import RunEnd
-from shared.journal.journal import Done, Journal, Mine, NotYet
+from shared.journal.journal import AlreadyFinal, Claimed, Journal, NotClaimable
 from shared.journal.records import FINAL_STATES, NO_EVENT, Entry, Record, Selection, State
 from shared.telemetry import Decision, Outcome, Report, Result, delay_ms, log_decision
 from shared.waits.plan_url import PlanUrls
@@ -54,10 +54,10 @@ class Tasks(Protocol):
     def complete(self, task: Task, access: Access, result: str, deadline: datetime) -> None:
         """Complete the task. After AnswerLost, the task may have been completed; after other errors, it has not."""
 
-    def is_over(self, task: Task, access: Access, deadline: datetime) -> bool:
+    def has_ended(self, task: Task, access: Access, deadline: datetime) -> bool:
         """Return whether the task has ended."""
 
-    def say(self, task: Task, access: Access, lines: Sequence[str], deadline: datetime) -> None:
+    def show_lines(self, task: Task, access: Access, lines: Sequence[str], deadline: datetime) -> None:
         """Show lines in the live console of the task."""
 
     def write_log(self, task: Task, access: Access, lines: Sequence[str], deadline: datetime) -> None:
@@ -98,7 +98,7 @@ class Waits:
         Return the wait's record as it was before the task was completed.
 
         :raises InvalidWait: Azure DevOps does not know the plan, or rejects the token.
-        :raises WaitsForAnother: the same task already waits for another run.
+        :raises AlreadyWaiting: the same task already waits for another run.
         :raises CredentialUnavailable: there is no key to encrypt the token with.
         :raises JournalUnavailable: the wait may not have been stored.
         """
@@ -108,7 +108,7 @@ class Waits:
         wait = Wait(request.task, request.run_id, request.workspace, self._clock(), "", proven=False)
         record = None if noted is None else self._journal.get(wait.key)
         if record is None:
-            token = self._seal.close(request.token)
+            token = self._seal.encrypt(request.token)
             wait = replace(wait, sealed_token=token, proven=self._verify_token(request, deadline))
             _check_run(request, self._journal.write_once(key, State.NOTED, wanted), wanted)
             record = self._journal.write_once(wait.key, State.WAITING, wait.document())
@@ -172,7 +172,7 @@ class Waits:
         :raises ClaimLost: another worker has taken the record over.
         """
         claim = self._journal.take(record, send_by=self._clock())
-        if isinstance(claim, Mine):
+        if isinstance(claim, Claimed):
             self._close(claim.record, Wait.of(claim.record), reason)
 
     def _claim_and_complete(
@@ -181,41 +181,41 @@ class Waits:
         if self._clock() >= deadline:
             return Result(Outcome.DEFERRED, f"no time was left to complete {Wait.of(record).task}")
         match self._journal.take(record, send_by=deadline):
-            case Done():
+            case AlreadyFinal():
                 return None
-            case NotYet(reason):
+            case NotClaimable(reason):
                 return Result(Outcome.DEFERRED, f"{Wait.of(record).task}: {reason}")
-            case Mine() as mine:
+            case Claimed() as mine:
                 until = min(deadline, mine.record.lease_until)
                 return self._complete_claimed(mine, task_result, until, before_answer=before_answer)
 
     def _complete_claimed(
-        self, mine: Mine, task_result: TaskResult, deadline: datetime, *, before_answer: bool
+        self, mine: Claimed, task_result: TaskResult, deadline: datetime, *, before_answer: bool
     ) -> Result:
         record, wait = mine.record, Wait.of(mine.record)
         in_doubt = mine.lost_until is not None
         try:
             access = self._access(wait)
-            if in_doubt and self._tasks.is_over(wait.task, access, deadline):
+            if in_doubt and self._tasks.has_ended(wait.task, access, deadline):
                 return self._finish(record, wait, f"{wait.task} had already ended in Azure DevOps")
             in_doubt = False
             self._write_lines(wait, access, task_result, deadline)
             self._tasks.complete(wait.task, access, task_result.result, deadline)
         except AnswerLost as exc:
-            self._journal.doubt(record, str(exc), under_way=True)
+            self._journal.mark_uncertain(record, str(exc), in_progress=True)
             return Result.deferred(exc, wait.task)
         except RequestRefused as exc:
             return self._close(record, wait, f"cannot complete {wait.task} although {task_result.reason}: {exc}", exc)
         except AzureDevOpsError as exc:
             if in_doubt:
-                self._journal.doubt(record, str(exc), under_way=False)
+                self._journal.mark_uncertain(record, str(exc), in_progress=False)
             else:
                 self._journal.release(record, str(exc))
             return Result.deferred(exc, wait.task)
         reason = f"{wait.task} was completed with '{task_result.result}', because {task_result.reason}"
         if before_answer:
             note = f"{reason}, before it received the answer to its request; this must be checked later"
-            self._journal.doubt(record, note, under_way=True)
+            self._journal.mark_uncertain(record, note, in_progress=True)
             return Result(Outcome.COMPLETED, reason)
         return self._finish(record, wait, reason)
 
@@ -235,7 +235,7 @@ class Waits:
         The app's own identity is permitted only for tasks in the app's own organization whose token was accepted.
         Otherwise a caller with invented coordinates could use it to end other people's tasks or checks.
         """
-        token = self._seal.open(wait.sealed_token) if wait.sealed_token else None
+        token = self._seal.decrypt(wait.sealed_token) if wait.sealed_token else None
         is_own = self._plan_urls.is_own_organization(wait.task.plan_url)
         return Access(token, identity=wait.proven and is_own and wait.task.hub_name.lower() == "build")
 
@@ -247,7 +247,7 @@ class Waits:
         line = f"nextstage: waiting for Azure ML run {request.run_id}; no agent is occupied"
         until = min(deadline, self._clock() + timedelta(seconds=_VERIFY_SECONDS))
         try:
-            self._tasks.say(request.task, Access(request.token), [line], until)
+            self._tasks.show_lines(request.task, Access(request.token), [line], until)
         except (CredentialRejected, PermissionDenied) as exc:
             raise InvalidWait({"AuthToken": "is rejected by Azure DevOps for this plan"}) from exc
         except RequestRefused as exc:
@@ -264,7 +264,7 @@ class Waits:
         now = self._clock()
         until = now + min(timedelta(seconds=_LOG_SECONDS), (deadline - now) / 2)
         try:
-            self._tasks.say(wait.task, access, task_result.lines, until)
+            self._tasks.show_lines(wait.task, access, task_result.lines, until)
             self._tasks.write_log(wait.task, access, task_result.lines, until)
         except AzureDevOpsError as exc:
             _log.info("no log could be written for %s: %s", wait.task, exc)
@@ -283,9 +283,9 @@ class Waits:
 def _check_run(request: WaitRequest, noted: Record | None, wanted: str) -> None:
     """Check that a task does not wait for another run.
 
-    :raises WaitsForAnother: it does.
+    :raises AlreadyWaiting: it does.
     """
     if noted is not None and noted.document != wanted:
-        raise WaitsForAnother(
+        raise AlreadyWaiting(
             f"{request.task} already waits for run {run_of_task(noted)}; a task can wait for only one run"
         )

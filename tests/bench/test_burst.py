@@ -1,4 +1,4 @@
-"""The models of Azure's services by value, and what holds for every burst."""
+"""The models of the Azure services by value, and invariants of every burst."""
 
 import random
 import re
@@ -31,7 +31,7 @@ class TestEventGrid:
         assert grid.deliveries == 10
 
     @pytest.mark.parametrize("attempt", range(1, len(RETRY_SECONDS)))
-    def test_what_failed_comes_again_when_the_schedule_says(self, attempt: int) -> None:
+    def test_a_failed_delivery_is_repeated_on_schedule(self, attempt: int) -> None:
         grid = EventGrid(0, 0, random.Random(attempt))
         grid.was_not_acknowledged(1000, Cohort(16, attempt), 50)
         after = RETRY_SECONDS[attempt - 1]
@@ -41,28 +41,28 @@ class TestEventGrid:
             again += grid.deliver(second)
         assert again == {Cohort(16, attempt + 1): 50}
 
-    def test_after_a_day_it_is_a_dead_letter(self) -> None:
+    def test_after_a_day_an_event_is_a_dead_letter(self) -> None:
         grid = EventGrid(0, 0, random.Random(1))
         grid.was_not_acknowledged(TIME_TO_LIVE_SECONDS - 1, Cohort(0, 3), 7)
         assert (grid.dead_lettered, grid.next_second) == (7, None)
 
 
 class TestAzureDevOps:
-    def test_what_is_used_counts_for_five_minutes(self) -> None:
+    def test_usage_counts_for_five_minutes(self) -> None:
         azure_devops = AzureDevOps(run_tstu=50, refusal_tstu=0)
         assert azure_devops.may_queue(0) == 4
         azure_devops.serve(0, 1, 0)
         azure_devops.serve(100, 3, 0)
         assert [azure_devops.may_queue(second) for second in (100, 299, 300, 399, 400)] == [0, 0, 1, 1, 4]
 
-    def test_it_says_how_long_to_wait(self) -> None:
+    def test_it_returns_how_long_to_wait(self) -> None:
         azure_devops = AzureDevOps(run_tstu=100, refusal_tstu=1)
         azure_devops.serve(10, 1, 0)
         azure_devops.serve(20, 1, 0)
         assert azure_devops.retry_after_seconds(30) == 280
         assert azure_devops.may_queue(30 + 280) == 1
 
-    def test_refusals_are_work_too(self) -> None:
+    def test_refusals_use_tstu_too(self) -> None:
         azure_devops = AzureDevOps(run_tstu=50, refusal_tstu=10)
         azure_devops.serve(0, 2, 6)
         assert azure_devops.usage == 160
@@ -70,7 +70,7 @@ class TestAzureDevOps:
 
 
 class TestFleet:
-    def test_instances_come_for_what_waits_and_no_more(self) -> None:
+    def test_instances_are_added_for_waiting_deliveries_up_to_the_maximum(self) -> None:
         fleet = Fleet(most=3, concurrency=10, added_per_second=1, start_seconds=2)
         ready = []
         for second in range(8):
@@ -78,7 +78,7 @@ class TestFleet:
             ready.append(fleet.ready)
         assert ready == [0, 0, 1, 2, 3, 3, 3, 3]
 
-    def test_they_go_when_nothing_has_waited_for_a_minute(self) -> None:
+    def test_instances_are_removed_after_an_idle_minute(self) -> None:
         fleet = Fleet(most=2, concurrency=10, added_per_second=2, start_seconds=0)
         fleet.scale(0, waiting=20)
         fleet.scale(1, waiting=20)
@@ -88,7 +88,7 @@ class TestFleet:
         fleet.scale(61, waiting=0)
         assert (fleet.ready, fleet.peak) == (0, 2)
 
-    def test_closed_gates_open_in_time(self) -> None:
+    def test_closed_gates_open_again(self) -> None:
         fleet = Fleet(most=2, concurrency=10, added_per_second=2, start_seconds=0)
         fleet.scale(0, waiting=20)
         fleet.scale(1, waiting=20)
@@ -117,10 +117,10 @@ class TestBurst:
         assert outcome.queued + outcome.dead_lettered == scenario.events
         assert outcome.executions + outcome.timed_out == scenario.events + outcome.redeliveries
         assert outcome.peak_instances <= scenario.most_instances
-        # A day, and the burst itself, hold no more than so many whole windows.
+        # A day and the burst itself contain at most this number of whole windows.
         assert outcome.queued <= (24 * 12 + 2) * 200 / scenario.run_tstu
 
-    def test_what_azure_devops_takes_at_once_is_done_at_once(self) -> None:
+    def test_a_burst_within_the_limit_is_queued_without_redeliveries(self) -> None:
         outcome = Burst(replace(SMALL, events=3_000)).play()
         assert (outcome.queued, outcome.redeliveries, outcome.refused) == (3_000, 0, 0)
         assert outcome.last_queued_hours < 0.05
@@ -130,13 +130,13 @@ class TestBurst:
         assert gate.refused < none.refused
         assert gate.queued == none.queued == SMALL.events
 
-    def test_a_partition_holds_one_route_back(self) -> None:
+    def test_the_partition_limits_a_single_route(self) -> None:
         much = replace(SMALL, events=300_000, added_per_second=40, start_seconds=1)
         one, eight = (Burst(replace(much, routes=routes)).play() for routes in (1, 8))
         assert one.timed_out > 0
         assert eight.timed_out == 0
 
-    def test_what_it_costs(self) -> None:
+    def test_the_cost(self) -> None:
         free: dict[str, Any] = {field.name: 0.0 for field in fields(Scenario) if field.name.endswith("_price")}
 
         def cost(**prices: float) -> float:
@@ -145,12 +145,12 @@ class TestBurst:
         assert cost(million_executions_price=1e6) == pytest.approx(3_000)
         assert cost(million_event_grid_operations_price=1e6) == pytest.approx(6_000)  # published, and delivered
         assert cost(ten_thousand_transactions_price=1e4) == pytest.approx(6_000)  # claim, complete
-        # No less than the deliveries' own time on instances of 2 GB, no more than all instances for two minutes.
+        # At least the thread time of the deliveries on 2 GB instances, at most all instances for two minutes.
         assert 3_000 * 0.36 / 32 * 2 <= cost(gb_second_price=1) <= 40 * 120 * 2
 
 
-class TestWhatItTakesForGranted:
-    """The scenario says what the infrastructure, the worker and docs/cost.md say."""
+class TestDefaultsOfTheScenario:
+    """They equal the values in infra/ and docs/cost.md."""
 
     def test_instances(self) -> None:
         bicep = (ROOT / "infra" / "modules" / "function-app.bicep").read_text()
@@ -177,10 +177,10 @@ class TestWhatItTakesForGranted:
     def test_event_grid_retries(self) -> None:
         bicep = (ROOT / "infra" / "events" / "subscriptions.bicep").read_text()
         assert f"eventTimeToLiveInMinutes: {TIME_TO_LIVE_SECONDS // 60}" in bicep
-        assert "maxDeliveryAttempts: 30" in bicep  # more than there are in a day
+        assert "maxDeliveryAttempts: 30" in bicep  # more attempts than fit into a day
 
 
-def test_the_plot_tells_what_it_shows_and_is_the_same_file_each_time() -> None:
+def test_the_plot_is_labeled_and_reproducible() -> None:
     outcomes = {
         "first": Outcome(queued=60, curve=[Point(0.1, 10, 5.0), Point(3.0, 60, 210.0)], drained_hours=4.0),
         "second": Outcome(queued=100, curve=[Point(0.1, 20, 5.0), Point(2.0, 100, 90.0)], drained_hours=2.0),

@@ -1,4 +1,4 @@
-"""How two things are compared: by turns, pair by pair, as medians with their spread."""
+"""Comparison of two measurements: alternating, pair by pair, as medians with their spread."""
 
 import itertools
 import threading
@@ -9,7 +9,7 @@ from bench.comparison import Comparison, Spread, Target, alternate, interleave
 from bench.load import Load, load
 
 
-def test_two_things_are_measured_by_turns_after_one_for_nothing() -> None:
+def test_measurements_alternate_after_a_warm_up() -> None:
     calls: list[str] = []
     numbers = itertools.count()
 
@@ -36,7 +36,7 @@ def test_calls_alternate_and_each_is_charged_for_its_own_time() -> None:
     assert pairs == [(3.0, 2.0)] * 3
 
 
-def test_a_ratio_is_taken_pair_by_pair() -> None:
+def test_the_ratio_is_computed_pair_by_pair() -> None:
     line = Comparison("1", "m", "a", "ms", [(2.0, 1.0), (30.0, 10.0), (4.0, 1.0)], Target("≤", 3))
     assert line.ours.median == 4.0
     assert line.theirs.median == 1.0
@@ -47,7 +47,7 @@ def test_a_ratio_is_taken_pair_by_pair() -> None:
 @pytest.mark.parametrize(
     ("target", "ratio", "met"),
     [
-        (Target("≤", 1.35), 1.354, True),  # shown as 1.35
+        (Target("≤", 1.35), 1.354, True),  # rounded to 1.35
         (Target("≤", 1.35), 1.356, False),
         (Target("≥", 50), 49.99, False),
         (Target("≥", 0.92), 0.92, True),
@@ -55,7 +55,7 @@ def test_a_ratio_is_taken_pair_by_pair() -> None:
         (Target("=", 1), 1.5, False),
     ],
 )
-def test_a_target_is_held_against_what_is_shown(target: Target, ratio: float, met: bool) -> None:
+def test_a_target_is_compared_with_the_rounded_ratio(target: Target, ratio: float, met: bool) -> None:
     assert target.is_met_by(ratio) is met
 
 
@@ -63,7 +63,7 @@ def test_without_a_target_nothing_is_met_or_missed() -> None:
     assert Comparison("4", "m", "a", "", [(1.0, 1.0)] * 2).is_met is None
 
 
-def test_load_calls_from_all_threads_until_the_time_is_over() -> None:
+def test_the_load_comes_from_all_threads() -> None:
     together = threading.Barrier(3)
     called = load(together.wait, threads=3, seconds=0.0)  # each waits for the others, so all three must call
     assert len(called.latencies) == 3

@@ -1,4 +1,4 @@
-"""docs/performance.md shows the figures that were measured and played, and no others."""
+"""docs/performance.md shows exactly the measured and simulated figures."""
 
 import json
 from io import StringIO
@@ -30,31 +30,31 @@ def test_the_page_shows_the_results() -> None:
     assert page.get(report.BLOCK) == report.markdown(document)
 
 
-def test_the_page_owns_up_to_every_target_that_was_missed() -> None:
+def test_the_page_mentions_every_missed_target() -> None:
     prose = page.PAGE.read_text()
     missed = [row["row"] for row in json.loads(report.RESULTS.read_text())["rows"] if row["met"] is False]
     assert [row for row in missed if f"Row {row} misses its target" not in prose] == []
 
 
-def test_the_page_shows_what_was_played() -> None:
+def test_the_page_shows_the_simulation() -> None:
     document = json.loads(simulate.RESULTS.read_text())
     assert list(document) == list(simulate.SCENARIOS)
     assert page.get(simulate.BLOCK) == simulate.markdown(document)
 
 
-def test_what_was_played_comes_of_it_again() -> None:
+def test_the_simulation_is_reproducible() -> None:
     small = {name: scenario for name, scenario in simulate.SCENARIOS.items() if scenario.events == 10_000}
     document = json.loads(simulate.RESULTS.read_text())
     assert simulate.to_document(simulate.simulate(small)) == {name: document[name] for name in small}
 
 
-def test_the_plot_is_of_the_figures_in_the_table() -> None:
+def test_the_plot_shows_the_figures_in_the_table() -> None:
     svg, document = simulate.PLOT.read_text(), json.loads(simulate.RESULTS.read_text())
     for name in simulate.PLOTTED:
         assert f"{name}: {document[name]['queued']:,} within 24 h" in svg
 
 
-def test_results_are_kept_shown_and_put_into_the_page(tmp_path: Path) -> None:
+def test_results_are_written_to_the_file_and_into_the_page(tmp_path: Path) -> None:
     results, shown = tmp_path / "results.json", tmp_path / "page.md"
     shown.write_text("before\n<!-- begin figures, made by bench -->\nof last year\n<!-- end figures -->\nafter\n")
     line = Comparison("1", "cold start", "a script", "ms", [(220.0, 165.0)] * 7, Target("≤", 1.35))
@@ -78,7 +78,7 @@ def test_results_are_shown_as_one_table() -> None:
     assert "8c    per route   4,597 ns   of 10     0.50 ns" in console.export_text()
 
 
-def test_a_page_without_a_place_says_what_to_put_there(tmp_path: Path) -> None:
+def test_the_error_for_a_page_without_marks_names_the_marks(tmp_path: Path) -> None:
     shown = tmp_path / "page.md"
     shown.write_text("nothing")
     with pytest.raises(ValueError, match="put '<!-- begin figures, made by bench -->'"):

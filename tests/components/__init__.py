@@ -1,1 +1,1 @@
-"""What runs in Azure ML."""
+"""Tests of the components and jobs that run in Azure ML."""

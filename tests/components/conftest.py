@@ -1,4 +1,4 @@
-"""An Azure DevOps emulator with pipelines to trigger, and a model to trigger them for."""
+"""Fixtures: an Azure DevOps emulator with pipelines to trigger, and a trained model."""
 
 from collections.abc import Iterator
 from datetime import timedelta
@@ -50,7 +50,7 @@ def pat() -> str:
 
 @pytest.fixture
 def served(clock: ManualClock, pat: str) -> Iterator[Served]:
-    """An emulator whose clock is four minutes ahead of the test's, as a machine's may be."""
+    """An emulator whose clock is four minutes ahead of the test's clock."""
     emulator = Emulator(DECLARATION, pats={pat}, tokens={TOKEN}, clock=lambda: clock() + timedelta(minutes=4))
     with serve(emulator) as served:
         yield served
@@ -58,7 +58,7 @@ def served(clock: ManualClock, pat: str) -> Iterator[Served]:
 
 @pytest.fixture
 def model(tmp_path: Path) -> Path:
-    """An MLflow model, as train.py saves one."""
+    """An MLflow model as train.py saves it."""
     folder = tmp_path / "model"
     folder.mkdir()
     (folder / "MLmodel").write_text("flavors:\n  sklearn:\n    code: null\nrun_id: brave_fig_7k2m\n")

@@ -1,8 +1,8 @@
-"""Loads our components and jobs with the Azure ML SDK and prints what it makes of them, as JSON.
+"""Load the project's components and jobs with the Azure ML SDK and print the result as JSON.
 
     .venv-aml/bin/python tests/components/sdk_program.py
 
-Run from the project's root. One process for all, since the SDK takes seconds to import.
+Run it in the root folder of the project. One process loads all files, because the SDK takes seconds to import.
 """
 
 import json
@@ -38,7 +38,7 @@ def job(file: str) -> dict[str, Any]:
 
 
 def errors_of_broken_job() -> dict[str, str]:
-    """What the SDK says of our pipeline job where an input that must be there is not."""
+    """Return the SDK's errors for the pipeline job without one of its required inputs."""
     document = yaml.safe_load(WITH_COMPONENTS.read_text(encoding="utf-8"))
     for step in document["jobs"].values():
         step["component"] = str((WITH_COMPONENTS.parent / step["component"]).resolve())
@@ -51,7 +51,7 @@ def errors_of_broken_job() -> dict[str, str]:
 
 
 def snapshot() -> list[str]:
-    """The files that go to Azure ML as the code of the trigger component."""
+    """Return the files that are uploaded to Azure ML as the code of the trigger component."""
     files = get_upload_files_from_folder(".", ignore_file=get_ignore_file("."))
     return sorted(name for _, name in files)
 

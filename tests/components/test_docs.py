@@ -1,4 +1,4 @@
-"""The page about the trigger component is held against the component."""
+"""docs/trigger-component.md agrees with the component."""
 
 import yaml
 

@@ -1,4 +1,4 @@
-"""The component's inputs: defaults, and everything that is wrong told at once."""
+"""The inputs of the component: defaults, and errors that are reported together."""
 
 from datetime import timedelta
 
@@ -34,8 +34,8 @@ def problem(environment: dict[str, str] = JOB, /, **changes: str | None) -> str:
     return str(raised.value)
 
 
-class TestThePlaybooks:
-    def test_are_all_there(self) -> None:
+class TestThePlaybooksInputs:
+    def test_all_are_read(self) -> None:
         inputs = read()
         assert (inputs.model_path.name, inputs.model_name) == ("model", "digits")
         credential = ("pat", "https://kv-mlops.vault.azure.net", "ado-pat")
@@ -45,7 +45,7 @@ class TestThePlaybooks:
         assert (inputs.pipeline_id, inputs.pipeline_version) == (12, 3)
         assert sent(inputs) == ({}, {"model_name": "{{ model_name }}", "run_id": "{{ run_id }}"})
 
-    def test_five_of_them_are_enough(self) -> None:
+    def test_only_five_are_required(self) -> None:
         inputs = read(kvname=None, secretname=None, branch=None, apiversion=None, pipelineversion=None)
         assert (inputs.auth, inputs.vault_url) == ("identity", None)
         assert (inputs.branch, inputs.api_version, inputs.pipeline_version) == (None, "7.1", None)
@@ -54,7 +54,7 @@ class TestThePlaybooks:
 
 
 def sent(inputs: Inputs) -> tuple[dict[str, str], dict[str, str]]:
-    """The texts of parameters and variables."""
+    """Return the parameters and the variables as they are written."""
     parameters, variables = (
         {name: template.text for name, template in templates.items()}
         for templates in (inputs.parameters, inputs.variables)
@@ -65,12 +65,12 @@ def sent(inputs: Inputs) -> tuple[dict[str, str], dict[str, str]]:
 @pytest.mark.parametrize(
     ("environment", "job"), [(JOB, "job-1"), ({"AZUREML_RUN_ID": "step-1"}, "step-1")], ids=["of a job", "alone"]
 )
-def test_a_step_is_known_by_its_whole_job(environment: dict[str, str], job: str) -> None:
+def test_a_step_is_identified_by_its_job(environment: dict[str, str], job: str) -> None:
     assert read(environment).job_run_id == job
 
 
 @pytest.mark.parametrize("cloud", VAULT_SUFFIXES)
-def test_the_vaults_domain_is_the_clouds(cloud: str) -> None:
+def test_the_domain_of_the_vault_depends_on_the_cloud(cloud: str) -> None:
     assert read(cloud=cloud).vault_url == f"https://kv-mlops.{VAULT_SUFFIXES[cloud]}"
 
 
@@ -91,7 +91,7 @@ def test_a_pat_may_be_in_the_environment() -> None:
         ({"parameters": '{"a": "x"}', "variables": '{"b": "y"}'}, {"a": "x"}, {"b": "y"}),
     ],
 )
-def test_what_is_given_takes_the_place_of_the_playbooks_variables(
+def test_given_parameters_or_variables_replace_those_of_the_playbook(
     given: dict[str, str], parameters: dict[str, str], variables: dict[str, str]
 ) -> None:
     assert sent(read(**given)) == (parameters, variables)
@@ -115,22 +115,25 @@ def test_an_organization_is_a_name_or_a_url(org: str, url: str) -> None:
     ["", "con toso", "../x", "http://ado.example.com/x", "http://127.0.0.1.evil.example/x", "https://", "ftp://x",
      "https://[x", "https://ado.example.com:tfs/x"],
 )  # fmt: skip
-def test_a_credential_goes_nowhere_else(org: str) -> None:
-    assert f"org is '{org.rstrip('/')}'" in problem(org=org)
+def test_a_credential_is_not_sent_elsewhere(org: str) -> None:
+    assert f"org must be an organization's name or an https:// URL, got '{org.rstrip('/')}'" in problem(org=org)
 
 
 @pytest.mark.parametrize(
-    ("changes", "said"),
+    ("changes", "message"),
     [
-        ({"secretname": None}, "kvname and secretname belong together"),
-        ({"kvname": None}, "kvname and secretname belong together"),
-        ({"auth": "identity"}, "auth is 'identity', which needs no kvname"),
-        ({"auth": "pat", "kvname": None, "secretname": None}, "auth is 'pat' and there is none"),
-        ({"auth": "token"}, "auth is 'token'"),
-        ({"cloud": "AzureGermanCloud"}, "cloud is 'AzureGermanCloud'"),
-        ({"kvname": "kv.vault.azure.net"}, "without its domain"),
-        ({"kvname": "evil.example/x"}, "it must be a Key Vault's name"),
-        ({"parameters": "{runId: x}"}, 'parameters must be a JSON object of texts, as in {"runId": "{{ run_id }}"}'),
+        ({"secretname": None}, "kvname and secretname must be given together"),
+        ({"kvname": None}, "kvname and secretname must be given together"),
+        ({"auth": "identity"}, "auth 'identity' does not use kvname"),
+        ({"auth": "pat", "kvname": None, "secretname": None}, "auth 'pat' needs a PAT"),
+        ({"auth": "token"}, "auth must be 'identity' or 'pat', got 'token'"),
+        ({"cloud": "AzureGermanCloud"}, "AzureUSGovernment, got 'AzureGermanCloud'"),
+        ({"kvname": "kv.vault.azure.net"}, "without its domain, got 'kv.vault.azure.net'"),
+        ({"kvname": "evil.example/x"}, "kvname must be the name of a Key Vault"),
+        (
+            {"parameters": "{runId: x}"},
+            'parameters must be a JSON object of strings such as {"runId": "{{ run_id }}"}',
+        ),
         ({"parameters": '["a"]'}, "parameters must be a JSON object"),
         ({"parameters": '{"a": null}'}, "parameters must be a JSON object"),
         (
@@ -139,24 +142,24 @@ def test_a_credential_goes_nowhere_else(org: str) -> None:
         ),
         ({"parameters": '{"a": "$(secret)"}'}, "parameters.a contains '$('"),
         ({"parameters": '{"a": "{{ run_id"}'}, "parameters.a has a placeholder that is not closed"),
-        ({"parameters": '{"key": "x"}', "correlationparameter": "key"}, "names one of parameters"),
-        ({"project": ""}, "project is empty"),
-        ({"pipelineid": "evaluation"}, "pipelineid is 'evaluation'"),
-        ({"pipelineid": "0"}, "pipelineid is '0'"),
-        ({"pipelineversion": "latest"}, "pipelineversion is 'latest'"),
-        ({"apiversion": "7.1&x=y"}, "apiversion is '7.1&x=y'"),
+        ({"parameters": '{"key": "x"}', "correlationparameter": "key"}, "must not be one of parameters"),
+        ({"project": ""}, "project must not be empty"),
+        ({"pipelineid": "evaluation"}, "pipelineid must be a whole number greater than zero, got 'evaluation'"),
+        ({"pipelineid": "0"}, "greater than zero, got '0'"),
+        ({"pipelineversion": "latest"}, "pipelineversion must be a whole number greater than zero, got 'latest'"),
+        ({"apiversion": "7.1&x=y"}, "apiversion must be a version such as 7.1 or 7.2-preview.1, got '7.1&x=y'"),
         ({"settle": "soon"}, "settle: 'soon' is not a duration"),
         ({"settle": "6m"}, "timelimit must be at least twice as long as settle"),
         ({"modelpath": None}, "required: --modelpath"),
         ({"nonsense": "x"}, "unrecognized arguments"),
     ],
 )
-def test_what_cannot_be_right_is_refused(changes: dict[str, str | None], said: str) -> None:
-    assert said in problem(**changes)
+def test_invalid_inputs_are_refused(changes: dict[str, str | None], message: str) -> None:
+    assert message in problem(**changes)
 
 
-def test_everything_is_said_at_once() -> None:
-    said = problem({}, org="a b", project="", pipelineid="x", auth="y", lookback="z")
-    assert said.count(";") >= 5
+def test_all_problems_are_reported_together() -> None:
+    message = problem({}, org="a b", project="", pipelineid="x", auth="y", lookback="z")
+    assert message.count(";") >= 5
     for name in ("org", "project", "pipelineid", "auth", "lookback", "run it as a step of an Azure ML job"):
-        assert name in said
+        assert name in message

@@ -1,4 +1,4 @@
-"""The run id in an MLmodel file, wherever the file and however it is written."""
+"""The run id in an MLmodel file, for different places and contents of the file."""
 
 from pathlib import Path
 
@@ -53,34 +53,34 @@ def write(folder: Path, text: str | bytes, below: str = "") -> None:
         ("run_id: a\nx: !!python/object/apply:os.system ['false']\n", "a"),
     ],
 )
-def test_the_text_names_the_run(tmp_path: Path, text: str, run_id: str) -> None:
+def test_the_file_names_the_run(tmp_path: Path, text: str, run_id: str) -> None:
     write(tmp_path, text)
     assert training_run(tmp_path) == run_id
 
 
-NAMES_NONE = r"names no run_id; log the model within a run"
+NO_RUN_ID = r"does not contain a run_id; log the model within a run"
 CANNOT_BE_READ = r"MLmodel cannot be read: .+; save the model with MLflow"
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
-        ("", NAMES_NONE),
-        ("flavors: {sklearn: {run_id: nested}}", NAMES_NONE),
-        ("# run_id: in-a-comment", NAMES_NONE),
-        ("signature: 'run_id: in-a-text'", NAMES_NONE),
-        ("run_id:", NAMES_NONE),
-        ("run_id: null", NAMES_NONE),
-        ("run_id: ''", NAMES_NONE),
-        ("run_id: {a: mapping}", NAMES_NONE),
-        ("[run_id, a]", NAMES_NONE),
+        ("", NO_RUN_ID),
+        ("flavors: {sklearn: {run_id: nested}}", NO_RUN_ID),
+        ("# run_id: in-a-comment", NO_RUN_ID),
+        ("signature: 'run_id: in-a-string'", NO_RUN_ID),
+        ("run_id:", NO_RUN_ID),
+        ("run_id: null", NO_RUN_ID),
+        ("run_id: ''", NO_RUN_ID),
+        ("run_id: {a: mapping}", NO_RUN_ID),
+        ("[run_id, a]", NO_RUN_ID),
         ("run_id: 'open", CANNOT_BE_READ),
         (b"run_id: \xff", CANNOT_BE_READ),
     ],
 )
-def test_a_text_that_names_no_run_is_refused_with_advice(tmp_path: Path, text: str | bytes, said: str) -> None:
+def test_a_file_without_a_run_id_is_refused_with_advice(tmp_path: Path, text: str | bytes, message: str) -> None:
     write(tmp_path, text)
-    with pytest.raises(NoTrainingRun, match=said):
+    with pytest.raises(NoTrainingRun, match=message):
         training_run(tmp_path)
 
 
@@ -88,7 +88,7 @@ def test_a_text_that_names_no_run_is_refused_with_advice(tmp_path: Path, text: s
     run_id=st.from_regex(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,60}", fullmatch=True).filter(lambda text: text != "null"),
     flavors=st.dictionaries(st.text("abc_", min_size=1), st.dictionaries(st.just("run_id"), st.text()), max_size=3),
 )
-def test_the_run_is_named_whatever_the_flavors_are(
+def test_flavors_and_metadata_do_not_matter(
     tmp_path_factory: pytest.TempPathFactory, run_id: str, flavors: object
 ) -> None:
     folder = tmp_path_factory.mktemp("model")
@@ -113,15 +113,15 @@ def test_the_file_is_found(tmp_path: Path, folders: list[str], given_path: str, 
 
 
 @pytest.mark.parametrize(
-    ("folders", "given_path", "said"),
+    ("folders", "given_path", "message"),
     [
-        (["a", "b"], "", r"several models in .*: a/MLmodel, b/MLmodel; give the path of one"),
-        ([], "", "there is no MLmodel file in"),
-        ([], "nowhere", "there is no MLmodel file in"),
+        (["a", "b"], "", r"contains several models: a/MLmodel, b/MLmodel; give the path of one"),
+        ([], "", "does not contain an MLmodel file"),
+        ([], "nowhere", "does not contain an MLmodel file"),
     ],
 )
-def test_the_file_is_not_found(tmp_path: Path, folders: list[str], given_path: str, said: str) -> None:
+def test_the_file_is_not_found(tmp_path: Path, folders: list[str], given_path: str, message: str) -> None:
     for folder in folders:
         write(tmp_path, COMPLETE, folder)
-    with pytest.raises(NoTrainingRun, match=said):
+    with pytest.raises(NoTrainingRun, match=message):
         training_run(tmp_path / given_path)

@@ -1,4 +1,4 @@
-"""The component and the jobs, as the Azure ML SDK sees them; and the job's steps, as Azure ML would run them."""
+"""The components and jobs as the Azure ML SDK loads them, and the steps of a job as Azure ML runs them."""
 
 import json
 import os
@@ -32,8 +32,8 @@ PLAYBOOK_INPUTS = (
 
 @pytest.fixture(scope="module")
 def sdk() -> dict[str, Any]:
-    """What the SDK makes of our files."""
-    need(None if SDK.exists() else "the Azure ML SDK is not installed; 'make aml' does it")
+    """The project's components and jobs, loaded with the SDK."""
+    need(None if SDK.exists() else "the Azure ML SDK is not installed; run 'make aml'")
     program = [str(SDK), "tests/components/sdk_program.py"]
     ended = subprocess.run(program, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
     assert ended.returncode == 0, ended.stderr
@@ -47,7 +47,7 @@ class TestTheSdk:
             file: each["errors"] for file, each in (sdk["components"] | sdk["jobs"]).items() if each["errors"]
         } == {}
 
-    def test_would_find_what_is_wrong(self, sdk: Mapping[str, Any]) -> None:
+    def test_finds_a_missing_input(self, sdk: Mapping[str, Any]) -> None:
         assert "pipelineid" in str(sdk["broken"])
 
     def test_sees_the_playbooks_inputs_and_optional_ones(self, sdk: Mapping[str, Any]) -> None:
@@ -59,10 +59,10 @@ class TestTheSdk:
             _, is_optional, default = inputs[name]
             assert is_optional or default is not None, f"{name} must be given, unlike for the playbook's component"
 
-    def test_never_takes_the_trigger_from_its_cache(self, sdk: Mapping[str, Any]) -> None:
+    def test_does_not_reuse_an_earlier_trigger(self, sdk: Mapping[str, Any]) -> None:
         assert sdk["components"][TRIGGER]["is_deterministic"] is False
 
-    def test_uploads_the_component_and_the_client_and_no_more(self, sdk: Mapping[str, Any]) -> None:
+    def test_uploads_only_the_component_and_the_client(self, sdk: Mapping[str, Any]) -> None:
         assert sdk["components"][TRIGGER]["code"] == str(ROOT)
         assert {name.rpartition("/")[0] for name in sdk["snapshot"]} == {
             "components",
@@ -74,12 +74,12 @@ class TestTheSdk:
         }
         assert sum((ROOT / name).stat().st_size for name in sdk["snapshot"]) < 200_000
 
-    def test_keeps_the_jobs_apart_that_are_no_training(self, sdk: Mapping[str, Any]) -> None:
+    def test_only_the_training_job_uses_the_experiment_train(self, sdk: Mapping[str, Any]) -> None:
         experiments = {file.rpartition("/")[2]: each["experiment"] for file, each in sdk["jobs"].items()}
         assert [file for file, experiment in experiments.items() if experiment == "train"] == ["train.yml"]
 
 
-def test_the_environment_is_what_the_component_needs_in_the_versions_of_the_constraints() -> None:
+def test_the_environment_pins_the_needed_packages_to_the_versions_in_constraints_txt() -> None:
     environment = yaml.safe_load((ROOT / "components/trigger_pipeline/conda.yml").read_text())
     pins = dict(pin.split("==") for pin in environment["dependencies"][-1]["pip"])
     pinned = dict(
@@ -91,7 +91,7 @@ def test_the_environment_is_what_the_component_needs_in_the_versions_of_the_cons
 
 
 def _closure(*names: str) -> set[str]:
-    """The packages and all that they require, on any platform that is not Windows."""
+    """Return the packages and all their dependencies on this platform."""
     found: set[str] = set()
     left = list(names)
     while left:
@@ -105,9 +105,9 @@ def _closure(*names: str) -> set[str]:
 
 
 class TestTheJobsSteps:
-    """The sample pipeline job's steps, one after the other, each from just the files that Azure ML would have.
+    """The steps of the sample pipeline job, one after the other, each with only the files that Azure ML would have.
 
-    scikit-learn and MLflow are stand-ins; they are in the environment that the training runs in on Azure ML.
+    scikit-learn and MLflow are stand-ins. On Azure ML, they are part of the training's environment.
     """
 
     def run(
@@ -153,7 +153,7 @@ class TestTheJobsSteps:
             shutil.copy(ROOT / name, code / name)
         with serve(Emulator(load_declaration(), pats={secret("pat")})) as served:
             given = steps["trigger"]["inputs"] | {"modelpath": model, "org": served.organization_url}
-            for _ in range(2):  # as when Azure ML tries the step again
+            for _ in range(2):  # Azure ML may run a step again
                 triggered = self.run(
                     TRIGGER,
                     code,
@@ -169,7 +169,7 @@ class TestTheJobsSteps:
         assert page.read_text().endswith(f"buildId={run.id}\n")
 
     @pytest.mark.parametrize(("epochs", "share", "images", "good_enough"), [(50, 1.0, 80, True), (1, 0.05, 4, False)])
-    def test_a_toy_training_is_small_and_an_evaluation_tells(
+    def test_a_toy_training_is_small_and_fails_the_evaluation(
         self, tmp_path: Path, epochs: int, share: float, images: int, good_enough: bool
     ) -> None:
         trained = self.train(tmp_path, epochs=epochs, share=share)
@@ -181,18 +181,18 @@ class TestTheJobsSteps:
             {},
             **self.standins(tmp_path),
         )
-        assert evaluated.stdout.startswith("the model of run brave_fig is right about ")
+        assert evaluated.stdout.startswith("the model of run brave_fig classifies ")
         assert (evaluated.returncode, evaluated.stderr) == (0 if good_enough else 1, "")
 
     @pytest.mark.parametrize(
         "inputs", [{"epochs": 0, "share": 1}, {"epochs": 1, "share": 0}, {"epochs": 1, "share": 1.5}]
     )
-    def test_a_training_of_nothing_is_refused(self, tmp_path: Path, inputs: dict[str, object]) -> None:
+    def test_a_training_without_epochs_or_images_is_refused(self, tmp_path: Path, inputs: dict[str, object]) -> None:
         assert self.train(tmp_path, **inputs).returncode == 2
 
 
 def rendered(command: str, inputs: Mapping[str, object], outputs: Mapping[str, Path]) -> str:
-    """A component's command as Azure ML fills it in: what is in ``$[[ ]]`` goes where its input is not given.
+    """Render a component's command as Azure ML does. A part in ``$[[ ]]`` is omitted if its input is not given.
 
     Source: Azure docs, machine-learning/how-to-manage-inputs-outputs-pipeline, optional inputs.
     """

@@ -1,4 +1,4 @@
-"""The trigger against the emulator: whatever fails and however often a step is tried, its job has one run."""
+"""The trigger against the emulator: a job has exactly one run, despite failures and repeated attempts."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -29,17 +29,17 @@ JOB = "job-1"
 TAG = f"aml-run:{JOB}"
 SETTLE_SECONDS = 30
 TAGGING = Match(path=r"/tags$")
-CANCELLING = Match(method="PATCH", path=r"/builds/\d+$")
-LOOKING = Match(method="GET", path="/builds$")
+CANCELING = Match(method="PATCH", path=r"/builds/\d+$")
+SEARCHING = Match(method="GET", path="/builds$")
 
 
 class Killed(BaseException):
-    """The step's process ends here."""
+    """The process of the step is killed."""
 
 
 @dataclass
 class Attempts:
-    """Tries a job's step, as Azure ML does."""
+    """Attempts of a job's step, as Azure ML makes them."""
 
     served: Served
     clock: ManualClock
@@ -91,7 +91,7 @@ class Attempts:
             transport.close()
 
     def queue(self, *tags: str, request: RunRequest | None = None) -> int:
-        """Somebody else queues a run, which then carries these tags."""
+        """Queue a run outside of the trigger, with these tags."""
         transport = RequestsTransport(1)
         client = PipelinesClient(Credential(lambda: Issued(pat_authorization(self.pat))), transport)
         run = client.run(request or self.request, utc_now() + timedelta(seconds=30))
@@ -106,7 +106,7 @@ def attempts(served: Served, clock: ManualClock, pat: str) -> Attempts:
 
 
 class TestOneAttempt:
-    def test_queues_a_run_and_says_whose_it_is(self, attempts: Attempts) -> None:
+    def test_queues_a_run_and_tags_it(self, attempts: Attempts) -> None:
         triggered = attempts.fire()
         [run] = attempts.runs
         assert (triggered.run.id, triggered.how) == (run.id, "queued")
@@ -114,12 +114,12 @@ class TestOneAttempt:
         assert run.tags == (TAG,)
         assert attempts.slept == [SETTLE_SECONDS]
 
-    def test_its_tag_is_the_apps(self) -> None:
+    def test_its_tag_is_the_same_as_the_apps(self) -> None:
         event = parse_event(run_completed(JOB))
         assert lineage_tags(event, Occurrence(JOB, {"run_id": JOB}))[0] == f"{TAG_PREFIX}{JOB}"
 
     @pytest.mark.parametrize("status", [203, 400, 403, 404, 429, 500])
-    def test_a_run_without_its_tag_is_a_run(self, attempts: Attempts, status: int) -> None:
+    def test_a_failure_to_tag_the_run_is_a_warning(self, attempts: Attempts, status: int) -> None:
         attempts.served.emulator.plan(Fault(accept=False, status=status, match=TAGGING))
         assert attempts.fire().how == "queued"
         assert any("could not be tagged" in line for line in attempts.said)
@@ -133,7 +133,7 @@ class TestOneAttempt:
         ],
         ids=["throttled", "lost before it was queued", "lost after it was queued"],
     )
-    def test_what_goes_wrong_once_is_mended(self, attempts: Attempts, fault: Fault, slept: int) -> None:
+    def test_recovers_from_a_single_fault(self, attempts: Attempts, fault: Fault, slept: int) -> None:
         attempts.served.emulator.plan(fault)
         triggered = attempts.fire()
         assert [run.id for run in attempts.runs] == [triggered.run.id]
@@ -148,7 +148,7 @@ class TestOneAttempt:
         ],
         ids=["a pause that is too long", "lost again and again"],
     )
-    def test_what_stays_wrong_ends_with_its_time(
+    def test_fails_at_the_time_limit_if_a_fault_lasts(
         self, attempts: Attempts, fault: Fault, error: type[AzureDevOpsError]
     ) -> None:
         attempts.served.emulator.plan(fault)
@@ -156,20 +156,20 @@ class TestOneAttempt:
             attempts.fire()
         assert attempts.runs == ()
 
-    def test_that_goes_wrong_for_good_ends_at_once(self, attempts: Attempts) -> None:
+    def test_fails_immediately_on_a_permanent_error(self, attempts: Attempts) -> None:
         attempts.pat = secret("old-pat")
         with pytest.raises(CredentialRejected):
             attempts.fire()
         assert attempts.slept == []
 
-    def test_without_a_connection_it_tries_until_its_time_is_up(self, attempts: Attempts) -> None:
+    def test_without_a_connection_it_retries_until_the_time_limit(self, attempts: Attempts) -> None:
         nowhere = replace(attempts.request, organization_url="http://127.0.0.1:1/contoso")
         began = attempts.clock()
         with pytest.raises(RequestNotSent):
             attempts.fire(nowhere)
         assert timedelta(minutes=9) < attempts.clock() - began <= timedelta(minutes=10)
 
-    def test_a_run_that_cannot_be_looked_for_may_be_there(self, attempts: Attempts) -> None:
+    def test_if_the_search_fails_after_a_lost_answer_a_run_may_exist(self, attempts: Attempts) -> None:
         emulator = attempts.served.emulator
         emulator.plan(Fault(accept=True, drop=True))
 
@@ -177,7 +177,7 @@ class TestOneAttempt:
             if len(attempts.slept) == 2:
                 emulator.credentials.pats.clear()
 
-        with pytest.raises(AnswerLost, match="cannot be looked for: HTTP 203"):
+        with pytest.raises(AnswerLost, match="the search for the run failed: HTTP 203"):
             attempts.fire(on_sleep=expire)
         assert len(attempts.runs) == 1
 
@@ -189,7 +189,7 @@ class TestTheNextAttempt:
         attempts.clock.advance(3 * 86_400)
         again = attempts.fire()
         assert again.run.id == first.run.id
-        assert "an attempt before this one" in again.how
+        assert "an earlier attempt" in again.how
         assert (len(attempts.runs), attempts.slept) == (1, [])
 
     def test_finds_a_run_that_was_not_tagged_and_tags_it(self, attempts: Attempts) -> None:
@@ -197,7 +197,7 @@ class TestTheNextAttempt:
         assert attempts.fire().run.id == run_id
         assert attempts.runs[0].tags == (TAG,)
 
-    def test_waits_for_a_request_that_is_still_under_way(self, attempts: Attempts) -> None:
+    def test_waits_for_a_request_that_is_still_in_progress(self, attempts: Attempts) -> None:
         def carry_out_late() -> None:
             if len(attempts.slept) == 1:
                 attempts.queue()
@@ -205,7 +205,7 @@ class TestTheNextAttempt:
         triggered = attempts.fire(on_sleep=carry_out_late)
         assert [run.id for run in attempts.runs] == [triggered.run.id]
 
-    def test_takes_the_oldest_of_several_that_may_be_its_own(self, attempts: Attempts) -> None:
+    def test_adopts_the_oldest_of_several_candidates(self, attempts: Attempts) -> None:
         oldest, _ = attempts.queue(), attempts.queue()
         assert attempts.fire().run.id == oldest
 
@@ -214,7 +214,7 @@ class TestTheNextAttempt:
         tagged = attempts.queue(TAG)
         assert attempts.fire().run.id == tagged
 
-    def test_takes_no_run_that_carries_something_else(self, attempts: Attempts) -> None:
+    def test_does_not_adopt_a_run_with_other_parameters_or_branch(self, attempts: Attempts) -> None:
         attempts.queue(request=replace(attempts.request, parameters={"runId": "another"}))
         attempts.queue(request=replace(attempts.request, branch="release"))
         assert attempts.fire().how == "queued"
@@ -222,38 +222,38 @@ class TestTheNextAttempt:
 
 
 class TestAnotherJob:
-    def test_has_a_run_of_its_own(self, attempts: Attempts) -> None:
+    def test_has_its_own_run(self, attempts: Attempts) -> None:
         first, second = attempts.fire(), attempts.fire(job="job-2")
         assert first.run.id != second.run.id
         assert [run.tags for run in attempts.runs] == [(TAG,), ("aml-run:job-2",)]
         assert attempts.fire().run.id == first.run.id
         assert attempts.fire(job="job-2").run.id == second.run.id
 
-    def test_long_ago_does_not_matter(self, attempts: Attempts) -> None:
+    def test_before_the_look_back_is_ignored(self, attempts: Attempts) -> None:
         attempts.queue()
         attempts.clock.advance(8 * 86_400)
         assert attempts.fire().how == "queued"
 
 
 class TestCorrelation:
-    """With a parameter that no other run has the same value of."""
+    """With a parameter whose value is unique to the job."""
 
     def request(self, attempts: Attempts, key: str) -> RunRequest:
         parameters = {"runId": "brave_fig", "correlation": key}
         return replace(attempts.request, parameters=parameters, correlation_parameter="correlation")
 
-    def test_the_run_is_known_whatever_else_it_carries(self, attempts: Attempts) -> None:
+    def test_the_parameter_alone_identifies_the_run(self, attempts: Attempts) -> None:
         mine = attempts.queue("aml-run:somebody", request=self.request(attempts, "mine"))
         assert attempts.fire(self.request(attempts, "mine")).run.id == mine
 
-    def test_no_other_run_is_taken_for_it(self, attempts: Attempts) -> None:
+    def test_no_other_run_is_adopted(self, attempts: Attempts) -> None:
         attempts.queue()
         attempts.queue(request=self.request(attempts, "other"))
         assert attempts.fire(self.request(attempts, "mine")).how == "queued"
 
 
 class TestAtTheSameTime:
-    """Two attempts of the same step: a node that was given up on, and the one that took over."""
+    """Two attempts of the same step: on a node that was considered lost, and on its replacement."""
 
     def other_posts(self, attempts: Attempts, when: str) -> Callable[[Transport], Transport]:
         def wrap(transport: Transport) -> Transport:
@@ -270,32 +270,32 @@ class TestAtTheSameTime:
 
         return wrap
 
-    def test_the_later_one_gives_way(self, attempts: Attempts) -> None:
+    def test_the_later_run_is_canceled(self, attempts: Attempts) -> None:
         triggered = attempts.fire(wrap=self.other_posts(attempts, "before"))
         assert attempts.live_runs == [triggered.run.id] == [attempts.runs[0].id]
-        assert f"run {attempts.runs[1].id} is cancelled" in triggered.how
-        assert attempts.fire().run.id == triggered.run.id, "the next attempt must not take the cancelled one"
+        assert f"run {attempts.runs[1].id} is canceled" in triggered.how
+        assert attempts.fire().run.id == triggered.run.id, "the next attempt must not adopt the canceled run"
 
-    def test_the_earlier_one_stays(self, attempts: Attempts) -> None:
+    def test_the_earlier_run_stays(self, attempts: Attempts) -> None:
         triggered = attempts.fire(wrap=self.other_posts(attempts, "after"))
         assert (triggered.run.id, triggered.how) == (attempts.runs[0].id, "queued")
         assert attempts.runs[0].state != "canceling"
 
-    def test_a_run_that_cannot_be_cancelled_is_told_of(self, attempts: Attempts) -> None:
-        attempts.served.emulator.plan(Fault(accept=False, status=403, match=CANCELLING))
+    def test_a_failure_to_cancel_the_orphan_is_a_warning(self, attempts: Attempts) -> None:
+        attempts.served.emulator.plan(Fault(accept=False, status=403, match=CANCELING))
         triggered = attempts.fire(wrap=self.other_posts(attempts, "before"))
         first, second = attempts.runs
         assert triggered.run.id == first.id
-        assert any(f"run {second.id} is one too many" in line for line in attempts.said)
+        assert any(f"run {second.id} is an orphan" in line for line in attempts.said)
 
-    def test_where_it_cannot_look_the_run_stays(self, attempts: Attempts) -> None:
-        def fail_to_look() -> None:
-            # Looking after the wait goes well, looking after the run was queued does not.
-            plan = Fault(accept=False, status=403, match=LOOKING)
-            attempts.served.emulator.plan(Fault(accept=True, match=LOOKING, headers={"X": "y"}), plan)
+    def test_if_the_last_search_fails_the_run_stays(self, attempts: Attempts) -> None:
+        def fail_last_search() -> None:
+            # The search after the wait succeeds. The search after the run is queued fails.
+            plan = Fault(accept=False, status=403, match=SEARCHING)
+            attempts.served.emulator.plan(Fault(accept=True, match=SEARCHING, headers={"X": "y"}), plan)
 
-        assert attempts.fire(on_sleep=fail_to_look).how == "queued"
-        assert any("whether it is the only one is not known" in line for line in attempts.said)
+        assert attempts.fire(on_sleep=fail_last_search).how == "queued"
+        assert any("it is unknown whether it is the only one" in line for line in attempts.said)
 
 
 FAULTS: dict[str, dict[str, Any] | None] = {
@@ -310,11 +310,11 @@ ATTEMPT = st.tuples(st.sampled_from(sorted(FAULTS)), st.integers(1, 8), st.sampl
 
 @given(plan=st.lists(ATTEMPT, max_size=5))
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_however_often_a_step_is_killed_its_job_has_one_run(
+def test_a_job_has_one_run_even_if_its_step_is_killed_repeatedly(
     attempts: Attempts, plan: list[tuple[str, int, str]]
 ) -> None:
     """Each attempt meets a fault and is killed at some request, right before or right after Azure DevOps acts on it."""
-    attempts.clock.advance(8 * 86_400)  # so that what came before is no longer looked at
+    attempts.clock.advance(8 * 86_400)  # past the look-back, to ignore the runs of earlier examples
     before = len(attempts.runs)
     request = replace(attempts.request, parameters={"runId": f"run-{before}"})
     for fault, at, when in plan:
@@ -331,7 +331,7 @@ def test_however_often_a_step_is_killed_its_job_has_one_run(
 
 
 def killing(transport: Transport, *, at: int, when: str) -> Transport:
-    """A transport that ends the process at its so-many-th request."""
+    """Return a transport that kills the process at request number ``at``."""
     count = 0
 
     def send(request: HttpRequest, authorization: str, timeout_seconds: float) -> HttpResponse:

@@ -9,7 +9,7 @@ import pytest
 from werkzeug.wrappers import Request, Response
 
 from devstack import azurite as module
-from devstack.azurite import Azurite, AzuriteFailed, AzuriteNotInstalled, why_not_installed
+from devstack.azurite import Azurite, AzuriteFailed, AzuriteNotInstalled, installation_problem
 from devstack.http_server import serving
 from shared.journal.records import Entry, JournalKey, Record, State
 from shared.journal.tables.store import TablesStore
@@ -37,7 +37,7 @@ def reachable(port: int) -> bool:
 
 @pytest.fixture
 def installed() -> None:
-    need(why_not_installed())
+    need(installation_problem())
 
 
 @pytest.mark.usefixtures("installed")
@@ -83,7 +83,7 @@ class TestNotInstalled:
 
     def test_without_node(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("PATH", "")
-        assert "install Node.js 20, then run 'npm ci --prefix devstack/azurite'" in (why_not_installed() or "")
+        assert "install Node.js 20, then run 'npm ci --prefix devstack/azurite'" in (installation_problem() or "")
 
 
 @needs_node

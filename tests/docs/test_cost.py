@@ -1,4 +1,4 @@
-"""docs/cost.md is held against the code: its transactions and bytes are measured here, its figures computed anew."""
+"""docs/cost.md agrees with the code: the tests measure its transactions and bytes, and compute its figures again."""
 
 import ast
 import json
@@ -36,7 +36,7 @@ PAGE = (ROOT / "docs" / "cost.md").read_text()
 
 @dataclass
 class Meter:
-    """The app's flow on Azure Tables, with Azure DevOps in memory."""
+    """The app on Azure Tables with Azure DevOps in memory, and a count of its transactions."""
 
     store: TablesStore
     transport: CountingTransport
@@ -45,13 +45,13 @@ class Meter:
     reports: Reports
 
     def deliver(self, raw: str, route: str = PLAIN) -> int:
-        """The transactions of one delivery."""
+        """Deliver once and return the number of transactions."""
         relay = relay_over(self.store, self.pipelines, routes(route), self.clock, report=self.reports)
         return self.count(lambda: relay.deliver(raw))
 
     @property
     def outcomes(self) -> list[str]:
-        """Of all deliveries but the first, which made the table."""
+        """The outcomes of all deliveries except the first, which creates the table."""
         return [str(decision.outcome) for decision in self.reports[1:]]
 
     def count(self, act: Callable[[], object]) -> int:
@@ -65,12 +65,12 @@ class Meter:
 def meter(open_tables: OpenTables, clock: ManualClock) -> Meter:
     transport = CountingTransport()
     meter = Meter(open_tables(transport=transport), transport, clock, FakePipelines(clock), Reports())
-    meter.deliver(run_completed("the first one makes the table"))
+    meter.deliver(run_completed("the first one creates the table"))
     return meter
 
 
 class TestWhatAnEventNeeds:
-    """The first table, row by row, counted at the wire."""
+    """The rows of the first table, counted as requests to storage."""
 
     def test_queued_and_then_a_duplicate(self, meter: Meter) -> None:
         assert meter.deliver(run_completed()) == needs("queued")["transactions"]
@@ -98,7 +98,7 @@ class TestWhatAnEventNeeds:
         assert meter.deliver(sample_text("model-registered")) == needs("ignored")["transactions"]
         assert meter.outcomes == ["ignored"]
 
-    def test_a_purge_is_one_transaction_for_each_record_and_one_to_find_them(self, meter: Meter) -> None:
+    def test_a_purge_takes_one_transaction_for_each_record_and_one_to_find_them(self, meter: Meter) -> None:
         for number in range(4):
             meter.deliver(run_completed(f"{number}"))
         meter.clock.advance(100 * 24 * 3600)
@@ -128,7 +128,7 @@ _TEXT_BYTES: Final = 2
 
 
 def entity_bytes(entity: Entity) -> int:
-    """What an entity takes in Azure Table storage; PartitionKey and RowKey are no properties here."""
+    """Return the size of an entity in Azure Table storage, where PartitionKey and RowKey do not count as properties."""
     keys = entity["PartitionKey"] + entity["RowKey"]
     properties = {name: value for name, value in entity.items() if name not in {"PartitionKey", "RowKey"}}
     return (
@@ -151,7 +151,7 @@ def _value_bytes(value: object) -> int:
 
 
 def tables(heading: str) -> list[list[list[str]]]:
-    """The tables of a section, each as rows of cells; the first row is the head."""
+    """Return the tables of a section as rows of cells. The first row is the header."""
     found = re.search(rf"^## {re.escape(heading)}\n(.*?)(?=^## |\Z)", PAGE, re.MULTILINE | re.DOTALL)
     assert found is not None, f"no section '{heading}'"
     blocks = re.findall(r"(?:^\|.*\n)+", found[1], re.MULTILINE)
@@ -166,20 +166,20 @@ def tables(heading: str) -> list[list[list[str]]]:
 
 
 def amount(text: str) -> float:
-    """The number at the beginning of a cell: ``1,000,000 operations``."""
+    """Return the number at the beginning of a cell such as ``1,000,000 operations``."""
     return float(text.split(maxsplit=1)[0].replace(",", "").removeprefix("$"))
 
 
 def needs(kind: str) -> dict[str, float]:
-    """The quantities in the row of the first table."""
-    head, *rows = tables("What an event needs")[0]
+    """Return the quantities in a row of the first table."""
+    header, *rows = tables("What an event needs")[0]
     (row,) = (row for row in rows if row[0] == kind)
-    return dict(zip(head[1:], map(amount, row[1:]), strict=True))
+    return dict(zip(header[1:], map(amount, row[1:]), strict=True))
 
 
 @dataclass(frozen=True)
 class Price:
-    """Of one unit."""
+    """The price of one unit, and the number of free units."""
 
     usd: float
     free: float
@@ -190,7 +190,7 @@ def prices() -> dict[str, Price]:
 
 
 def inputs() -> dict[str, float]:
-    """All named numbers of the page but for the prices."""
+    """Return all named numbers of the page except the prices."""
     measured, assumed = tables("What an event needs")[1], tables("Assumptions")[0]
     return {row[0]: amount(row[1]) for row in (*measured[1:], *assumed[1:])}
 
@@ -207,7 +207,7 @@ _OPERATORS: Final[Mapping[type[ast.operator], Callable[[Any, Any], Any]]] = {
 
 
 def compute(formula: str, names: Mapping[str, float]) -> float:
-    """Arithmetic with ``+ * / max``, numbers and names; anything else is a mistake in the page."""
+    """Compute a formula with ``+ * / max``, numbers and names. Anything else is an error in the page."""
 
     def value(node: ast.expr) -> float:
         match node:
@@ -226,7 +226,7 @@ def compute(formula: str, names: Mapping[str, float]) -> float:
 
 
 def items() -> dict[str, tuple[str, str]]:
-    """From each item to its formula and the name of its price."""
+    """Return the formula and the name of the price of each item."""
     return {row[0]: (row[1], row[2]) for row in tables("Formulas")[0][1:]}
 
 
@@ -237,10 +237,10 @@ def cost(item: str, kind: str, events: float, *, with_free: bool) -> float:
     return max(0.0, quantity - (price.free if with_free else 0)) * price.usd
 
 
-def logic_apps(way: str, events: float, *, with_free: bool) -> float:
-    """The steps' calls, and what Event Grid asks for one delivery."""
-    head, *rows = tables("The same flow in Logic Apps")[0]
-    calls = [row[head.index(way)] for row in rows]
+def logic_apps(hosting: str, events: float, *, with_free: bool) -> float:
+    """Return the cost of the same flow in Logic Apps: the calls of its steps, and one delivery by Event Grid."""
+    header, *rows = tables("The same flow in Logic Apps")[0]
+    calls = [row[header.index(hosting)] for row in rows]
     total = cost(next(iter(items())), "queued", events, with_free=with_free)
     for name in ("standard_call", "builtin_call"):
         price = prices()[name]
@@ -249,10 +249,10 @@ def logic_apps(way: str, events: float, *, with_free: bool) -> float:
 
 
 def shown(heading: str) -> Iterator[tuple[str, str, str]]:
-    """Row, column and figure of a table of results."""
-    head, *rows = tables(heading)[0]
+    """Yield row, column and figure of a table of results."""
+    header, *rows = tables(heading)[0]
     for row in rows:
-        for column, figure in zip(head[1:], row[1:], strict=True):
+        for column, figure in zip(header[1:], row[1:], strict=True):
             yield row[0].strip("*"), column, figure.strip("*")
 
 
@@ -268,17 +268,13 @@ class TestFigures:
     def test_a_month(self) -> None:
         figures = list(shown("A month"))
         assert len(figures) == 12
-        for row, way, figure in figures:
+        for row, column, figure in figures:
             events = amount(row)
-            if way == "nextstage":
+            if column == "nextstage":
                 total = sum(cost(item, "queued", events, with_free=True) for item in items())
             else:
-                total = logic_apps(way.removeprefix("Logic Apps "), events, with_free=True)
-            assert figure == f"{total:,.2f}", (row, way)
-
-    @staticmethod
-    def _million_a_month() -> float:
-        return sum(cost(item, "queued", 1e6, with_free=True) for item in items())
+                total = logic_apps(column.removeprefix("Logic Apps "), events, with_free=True)
+            assert figure == f"{total:,.2f}", (row, column)
 
     def test_the_figures_in_the_text(self) -> None:
         names = {**inputs(), **{name: price.usd for name, price in prices().items()}, "always_ready": 1}
@@ -289,9 +285,12 @@ class TestFigures:
         }
         text = " ".join(PAGE.split())
         assert [formula for formula in formulas if f"`{formula}`" not in text] == []
-        computed = {f"${times * compute(formula, names):.2f}" for formula, times in formulas.items()}
-        assert set(re.findall(r"\$\d+\.\d\d", text)) == computed
-        assert re.findall(r"\$\d+\b(?!\.)", text) == [f"${self._million_a_month():.0f}"]
+        month = sum(cost(item, "queued", 1e6, with_free=True) for item in items())
+        computed = {
+            f"${month:.0f}",
+            *(f"${times * compute(formula, names):.2f}" for formula, times in formulas.items()),
+        }
+        assert set(re.findall(r"\$\d+(?:\.\d\d)?\b", text)) == computed
 
-    def test_the_retention_is_the_settings_default(self) -> None:
+    def test_the_retention_is_the_default_of_the_setting(self) -> None:
         assert number("retention_months") * 30 == load_settings({}, Path()).retention_days

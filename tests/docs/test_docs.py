@@ -1,4 +1,4 @@
-"""The documentation is held against the code: what one knows, the other must say, and the other way round."""
+"""The documentation agrees with the code in both directions: nothing is missing, and nothing is made up."""
 
 import json
 import re
@@ -31,14 +31,14 @@ def test_every_outcome_is_explained() -> None:
     assert explained == set(Outcome)
 
 
-def test_every_route_key_is_documented_and_no_other() -> None:
+def test_exactly_the_keys_of_a_route_are_documented() -> None:
     table = rows(section(ROUTES, "Keys of a route"))
     assert sorted(codes(row[0])[0] for row in table) == sorted(ROUTE_KEYS)
     assert {codes(row[0])[0] for row in table if row[1].startswith("required")} == set(REQUIRED_KEYS)
     assert {codes(row[0])[0] for row in table if "`defaults`" in row[1]} == set(DEFAULTS_KEYS)
 
 
-def test_every_warning_is_documented_and_no_other() -> None:
+def test_exactly_the_existing_warnings_are_documented() -> None:
     documented = [code for row in rows(section(ROUTES, "Checking a table")) for code in codes(row[0])]
     assert sorted(documented) == sorted(rule for rule in Rule if rule is not Rule.INVALID)
 
@@ -48,7 +48,7 @@ def test_the_envelope_is_documented() -> None:
     assert set(re.findall(r"`event\.(\w+)`", text)) == set(ENVELOPE_NAMES)
 
 
-def test_every_state_is_in_the_picture_and_in_the_table() -> None:
+def test_every_state_is_in_the_diagram_and_in_the_table() -> None:
     text = section(HOW, "The journal")
     drawn = set(re.findall(r"^    (\w+) --> ", text, re.MULTILINE))
     assert drawn == set(State)
@@ -61,7 +61,7 @@ def test_every_field_of_a_decision_is_documented() -> None:
     assert set(documented) == {field.name for field in fields(Decision)}
 
 
-def test_every_notification_is_documented_and_no_other() -> None:
+def test_exactly_the_existing_notifications_are_documented() -> None:
     table = [line for line in NOTIFICATIONS.splitlines() if line.startswith("| `nextstage.")]
     assert {codes(line)[0]: codes(line)[1] for line in table} == {type_: outcome for outcome, type_ in TYPES.items()}
     (example,) = (
@@ -71,13 +71,13 @@ def test_every_notification_is_documented_and_no_other() -> None:
     validate("cloudevents_batch", [example])
 
 
-def test_the_bounds_of_notifications_are_the_codes() -> None:
+def test_the_limits_of_notifications_are_documented() -> None:
     bounds = {MAX_TEXT, MAX_BATCH, MAX_WAITING, MAX_WAITING_DEFERRED}
     assert {f"{bound:,}" for bound in bounds} <= set(re.findall(r"\d[\d,]*\d", NOTIFICATIONS))
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
-def test_links_lead_somewhere(document: Path) -> None:
+def test_links_are_valid(document: Path) -> None:
     prose = re.sub(r"^```.*?^```", "", document.read_text(), flags=re.MULTILINE | re.DOTALL)
     for target, anchor in re.findall(r"\]\((?!https?://)([^)#]*)(?:#([^)]+))?\)", prose):
         linked = document.parent / target if target else document
@@ -86,7 +86,7 @@ def test_links_lead_somewhere(document: Path) -> None:
 
 
 def anchors(document: Path) -> set[str]:
-    """What GitHub makes of a page's headings."""
+    """Return the anchors that GitHub derives from the headings of a page."""
     headings = re.findall(r"^#+ (.+)$", document.read_text(), re.MULTILINE)
     return {re.sub(r"[^\w -]", "", heading).lower().replace(" ", "-") for heading in headings}
 

@@ -1,4 +1,4 @@
-"""What Azure Functions and Core Tools read before any of our code runs: host.json, local.settings.json, .funcignore."""
+"""The files that Azure Functions and Core Tools read first: host.json, local.settings.json and .funcignore."""
 
 import copy
 import json
@@ -20,7 +20,7 @@ BINDING = {"type": "timerTrigger", "direction": "IN", "name": "timer", "schedule
 
 
 def changed(document: dict[str, Any], path: str, value: object) -> dict[str, Any]:
-    """A copy in which the value at ``a.b.c`` is another one; None takes it away."""
+    """Return a copy with another value at the path ``a.b.c``; None removes it."""
     copied = copy.deepcopy(document)
     *parents, last = path.split(".")
     parent = copied
@@ -36,12 +36,12 @@ def changed(document: dict[str, Any], path: str, value: object) -> dict[str, Any
 SHIPPED = {
     "functions_host_json": HOST,
     "functions_local_settings": LOCAL_SETTINGS,
-    # The functions' own bindings are checked in tests/runtime, as Microsoft's runtime tells them.
+    # tests/runtime checks the bindings of the app's functions, as Microsoft's runtime reports them.
     "functions_binding": BINDING,
 }
 
 
-def test_they_say_what_the_host_and_core_tools_understand() -> None:
+def test_they_are_valid_for_the_host_and_core_tools() -> None:
     for schema, document in SHIPPED.items():
         validate(schema, document)
     validate("functions_binding", {"type": "http", "direction": "OUT", "name": "$return"})
@@ -75,12 +75,12 @@ def test_they_say_what_the_host_and_core_tools_understand() -> None:
         ("functions_binding", "name", "the timer"),
     ],
 )
-def test_a_mistake_is_caught(schema: str, path: str, value: object) -> None:
+def test_errors_are_found(schema: str, path: str, value: object) -> None:
     with pytest.raises(ValidationError):
         validate(schema, changed(SHIPPED[schema], path, value))
 
 
-def test_a_delivery_may_use_its_whole_budget() -> None:
+def test_the_function_timeout_allows_the_whole_budget_of_a_delivery() -> None:
     hours, minutes, seconds = map(int, HOST["functionTimeout"].split(":"))
     settings = load_settings({}, ROOT)
     assert settings.lease_seconds <= hours * 3600 + minutes * 60 + seconds
@@ -90,7 +90,7 @@ def test_a_delivery_may_use_its_whole_budget() -> None:
 def test_no_decision_is_dropped_before_it_is_stored() -> None:
     levels = HOST["logging"]["logLevel"]
     assert levels["Function"] == "Information", "decisions are logged as information under Function.<name>.User"
-    # By OpenTelemetry; what the deployment sets switches its sampling off, see tests/infra/test_app_settings.py.
+    # The deployment disables the sampling of OpenTelemetry: tests/infra/test_app_settings.py.
     assert HOST["telemetryMode"] == "OpenTelemetry"
 
 
@@ -103,11 +103,11 @@ class TestFuncignore:
         ".venv-runtime/bin/python", "dist/x.zip", "README.md", "test.http", "Makefile", "pyproject.toml",
     )  # fmt: skip
 
-    def test_what_the_app_needs_is_deployed_and_nothing_else(self) -> None:
+    def test_only_the_files_that_the_app_needs_are_deployed(self) -> None:
         deployed = {entry.name.parts[0] for entry in app_files(ROOT)}
         assert deployed == {*self.NEEDED, *self.FOLDERS}
 
-    def test_what_lies_about_on_a_laptop_is_not(self, tmp_path: Path) -> None:
+    def test_local_files_are_not_deployed(self, tmp_path: Path) -> None:
         (tmp_path / ".funcignore").write_bytes((ROOT / ".funcignore").read_bytes())
         for name in ("function_app.py", *self.NEVER):
             path = tmp_path / name
@@ -115,8 +115,8 @@ class TestFuncignore:
             path.touch()
         assert [str(entry.name) for entry in app_files(tmp_path)] == ["function_app.py"]
 
-    def test_core_tools_reads_it_in_its_own_way_and_loses_nothing_either(self) -> None:
-        """Core Tools takes an entry for the beginning of a path from the root, and * for one character or more.
+    def test_core_tools_ignores_the_same_files(self) -> None:
+        """Core Tools treats an entry as the beginning of a path from the root, and * as one or more characters.
 
         Source: https://github.com/Azure/azure-functions-core-tools, GitIgnoreParser.cs; see its issue 2701.
         """

@@ -1,6 +1,6 @@
-"""docs/local.md and test.http: what they say to send is sent, and what they say comes of it must come of it.
+"""The requests in docs/local.md and test.http are sent, and have the documented outcomes.
 
-tests/tools/commands/test_docs.py holds test.http against the samples.
+tests/tools/commands/test_docs.py compares test.http with the samples.
 """
 
 import json
@@ -31,12 +31,12 @@ CLOUD_EVENTS = "application/cloudevents+json"
 
 @dataclass(frozen=True)
 class Shown:
-    """A request that a document shows, and what it says comes of it."""
+    """A request in a document, and its documented outcome."""
 
     sample: str
     outcome: str
     content_type: str
-    command: str = ""  # for a shell
+    command: str = ""  # shell command, only in docs/local.md
 
 
 def curl_commands() -> list[Shown]:
@@ -58,18 +58,18 @@ def http_requests() -> list[Shown]:
     ]
 
 
-def test_the_commands_are_what_event_grid_sends_in_either_schema() -> None:
+def test_there_is_a_command_for_each_event_schema() -> None:
     assert [shown.content_type for shown in curl_commands()] == ["application/json", CLOUD_EVENTS]
 
 
-def test_the_port_and_the_header_are_core_tools_and_event_grids() -> None:
+def test_the_port_is_that_of_core_tools_and_the_header_that_of_event_grid() -> None:
     assert f"url='{ENDPOINT}'" in LOCAL
     assert f"@host = {HOST}\n" in HTTP
     assert all("-H 'aeg-event-type: Notification'" in shown.command for shown in curl_commands())
 
 
 class TestSent:
-    """In the documents' order, to the stand-in with an empty journal."""
+    """Requests sent in the order of the documents to the stand-in host with an empty journal."""
 
     @pytest.fixture
     def log(self, tmp_path: Path) -> Path:
@@ -100,7 +100,7 @@ class TestSent:
             assert answer.status_code == 202, shown
         assert outcomes(log, len(http_requests())) == [shown.outcome for shown in http_requests()]
 
-    def test_every_function_is_shown_and_no_other(self, url: str, log: Path) -> None:
+    def test_exactly_the_existing_functions_are_documented(self, url: str, log: Path) -> None:
         listed = dict(re.findall(r"^(\w+): (\w+Trigger) ", log.read_text(encoding="utf-8"), re.MULTILINE))
         assert dict(re.findall(r"`(\w+): (\w+Trigger)`", LOCAL)) == listed
         events = {name for name, trigger in listed.items() if trigger == "eventGridTrigger"}
@@ -114,7 +114,7 @@ class TestSent:
 
 
 def outcomes(log: Path, number: int) -> list[str]:
-    """What was decided, in order. A log line may come a moment after the answer to its request."""
+    """Return the outcomes in order. Waits for them, because a log line may follow the answer to its request."""
 
     def decided() -> list[str]:
         lines = log.read_text(encoding="utf-8").splitlines()

@@ -1,5 +1,6 @@
-"""The Makefile's choices: Core Tools or the stand-in, and which Pythons there are."""
+"""The Makefile: the choice between Core Tools and the stand-in host, and the search for Python."""
 
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -8,11 +9,11 @@ import pytest
 
 from tests.support import ROOT
 
-# Programs in place of others: each notes how it was called, and from which environment.
+# A stand-in for a program: it records its arguments, its folder and its virtual environment.
 RECORDER = """#!/bin/sh
 echo "{name} $* | $(pwd) | $VIRTUAL_ENV" >> "{calls}"
 """
-# What a Python answers to a look at its version, in place of a real one.
+# A stand-in for Python: it answers the check of its version.
 PYTHON = """#!/bin/sh
 case "$2" in *'!= "{version}"'*) exit 0;; *) exit 1;; esac
 """
@@ -20,7 +21,7 @@ case "$2" in *'!= "{version}"'*) exit 0;; *) exit 1;; esac
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
-    """A project folder whose `.venv` is up to date, with recorders in place of Python."""
+    """A project folder whose `.venv` is up to date, with a recorder instead of Python."""
     folder = tmp_path / "project"
     (folder / ".venv" / "bin").mkdir(parents=True)
     for name in ("Makefile", "local.settings.sample.json", "constraints.txt"):
@@ -43,7 +44,7 @@ def program(path: Path, text: str) -> Path:
 
 
 def make(project: Path, *targets: str, **environment: str) -> str:
-    """Runs make with nothing on the PATH but what its recipes call, and what a test has put into ``bin``."""
+    """Run make. The PATH has only the programs that the recipes call and those that the test has put into ``bin``."""
     folder = project.parent / "bin"
     folder.mkdir(exist_ok=True)
     for name in ("cp", "touch", "make"):
@@ -61,12 +62,12 @@ def make(project: Path, *targets: str, **environment: str) -> str:
 
 
 class TestStart:
-    def test_core_tools_where_they_are_installed(self, project: Path, tmp_path: Path) -> None:
+    def test_core_tools_are_used_if_they_are_installed(self, project: Path, tmp_path: Path) -> None:
         program(tmp_path / "bin" / "func", RECORDER.format(name="func", calls=tmp_path / "calls"))
         make(project, "start")
         assert (tmp_path / "calls").read_text() == f"func start --port 7071 | {project} | {project}/.venv\n"
 
-    def test_the_stand_in_where_they_are_not(self, project: Path, tmp_path: Path) -> None:
+    def test_the_stand_in_host_is_used_otherwise(self, project: Path, tmp_path: Path) -> None:
         make(project, "start")
         assert (tmp_path / "calls").read_text() == f"python -m devstack.host --port 7071 | {project} | \n"
 
@@ -82,39 +83,48 @@ class TestStart:
 class TestPythons:
     @pytest.mark.parametrize(
         ("target", "end"),
-        [("runtime", "the tests on Microsoft's Functions runtime do not run"), ("package", "Error 1")],
+        [("runtime", "the tests on Microsoft's Functions runtime are skipped"), ("package", "Error 1")],
     )
-    def test_where_there_is_no_python_3_13_that_is_said(self, project: Path, target: str, end: str) -> None:
-        said = make(project, target)
-        assert "there is no Python 3.13 on the PATH or under ~/.pyenv/versions" in said
-        assert end in said
+    def test_a_missing_python_3_13_is_reported(self, project: Path, target: str, end: str) -> None:
+        output = make(project, target)
+        assert "Python 3.13 was not found on the PATH or in ~/.pyenv/versions" in output
+        assert end in output
 
-    def test_pyenvs_is_found_behind_a_shim_that_only_says_it_is_not_there(self, project: Path, tmp_path: Path) -> None:
+    def test_python_is_found_in_pyenv_even_if_its_shim_fails(self, project: Path, tmp_path: Path) -> None:
         program(
             tmp_path / "bin" / "python3.13", "#!/bin/sh\necho 'pyenv: python3.13: command not found' >&2\nexit 127\n"
         )
         found = program(tmp_path / "pyenv" / "versions" / "3.13.7" / "bin" / "python", PYTHON.format(version="3.13"))
         (project / ".venv-runtime").mkdir()
         (project / ".venv-runtime" / ".ready").touch()
-        said = make(project, "--dry-run", "runtime", PYENV_ROOT=str(tmp_path / "pyenv"))
-        assert f'[ -n "{found}" ]' in said
+        output = make(project, "--dry-run", "runtime", PYENV_ROOT=str(tmp_path / "pyenv"))
+        assert f'[ -n "{found}" ]' in output
 
-    def test_each_version_that_is_there_runs_the_tests(self, project: Path, tmp_path: Path) -> None:
+    def test_each_installed_version_runs_the_tests(self, project: Path, tmp_path: Path) -> None:
         for version in ("3.11", "3.12"):
             program(tmp_path / "bin" / f"python{version}", PYTHON.format(version=version))
             recorder = RECORDER.format(name=version, calls=tmp_path / "calls")
             program(project / f".venv-{version}" / "bin" / "python", recorder)
             (project / f".venv-{version}" / ".ready").touch()
-        said = make(project, "test-all")
+        output = make(project, "test-all")
         assert (tmp_path / "calls").read_text().splitlines() == [
             f"{version} -m pytest -n 3 --dist worksteal | {project} | " for version in ("3.11", "3.12")
         ]
-        assert "== no Python 3.13 is there" in said
+        assert "== Python 3.13 was not found" in output
 
-    def test_a_version_that_fails_fails_all_and_is_named(self, project: Path, tmp_path: Path) -> None:
+    def test_a_version_that_fails_is_named_and_fails_the_target(self, project: Path, tmp_path: Path) -> None:
         program(tmp_path / "bin" / "python3.12", PYTHON.format(version="3.12"))
         program(project / ".venv-3.12" / "bin" / "python", "#!/bin/sh\nexit 1\n")
         (project / ".venv-3.12" / ".ready").touch()
-        said = make(project, "test-all")
-        assert "test-all: failed on Python 3.12\n" in said
-        assert "Error 1" in said
+        output = make(project, "test-all")
+        assert "test-all: failed on Python 3.12\n" in output
+        assert "Error 1" in output
+
+
+def test_help_lists_the_targets(project: Path) -> None:
+    """All except those that other targets use."""
+    (project.parent / "bin").mkdir()
+    (project.parent / "bin" / "sed").symlink_to(str(shutil.which("sed")))
+    listed = {line.split()[1] for line in make(project).splitlines() if line.startswith("make ")}
+    (phony,) = re.findall(r"^\.PHONY: (.*)$", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    assert listed == {*phony.split()} - {"help", "azurite", "runtime", "aml"}

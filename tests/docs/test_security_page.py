@@ -1,4 +1,4 @@
-"""docs/security.md is held against the code, claim by claim where a claim can be run."""
+"""docs/security.md agrees with the code. Each claim that can be tested has a test."""
 
 import re
 from dataclasses import replace
@@ -26,28 +26,28 @@ PAGE = (ROOT / "docs" / "security.md").read_text()
 
 
 def values() -> list[tuple[str, str]]:
-    """The table of values, and what comes of each."""
+    """Return the table of values, each with its result."""
     found = re.findall(r"^\| `(.*)` \| (passes|parked) \|$", PAGE, re.MULTILINE)
-    return [(value.replace("\\|", "|"), fate) for value, fate in found]
+    return [(value.replace("\\|", "|"), result) for value, result in found]
 
 
-@pytest.mark.parametrize(("value", "fate"), values())
-def test_each_value_fares_as_the_page_says(value: str, fate: str) -> None:
+@pytest.mark.parametrize(("value", "result"), values())
+def test_each_value_has_the_documented_result(value: str, result: str) -> None:
     template = parse_template("{{ run_id }}", None)
-    if fate == "passes":
+    if result == "passes":
         assert template.render({"run_id": value}) == value
     else:
         with pytest.raises(UnsafeValue):
             template.render({"run_id": value})
 
 
-def test_the_alphabet_and_what_never_passes_are_the_codes() -> None:
+def test_allowed_characters_and_forbidden_sequences_are_documented() -> None:
     assert len(values()) == 12
     assert {SAFE_VALUE.pattern, *templates._NEVER} <= set(codes(PAGE))
     assert f"{MAX_VALUE_LENGTH:,}" in PAGE
 
 
-def test_an_environment_value_in_a_parameter_is_in_the_request_that_the_journal_keeps() -> None:
+def test_an_environment_value_in_a_parameter_is_stored_in_the_journal() -> None:
     table = routes(
         "name: leaky\nevent: RunCompleted\npipeline: p\nparameters: { token: '${TOKEN}' }",
         environment={**ENVIRONMENT, "TOKEN": secret("token")},
@@ -57,17 +57,17 @@ def test_an_environment_value_in_a_parameter_is_in_the_request_that_the_journal_
     assert secret("token") in decided.request.to_json()
 
 
-def test_an_event_may_name_any_workspace_and_a_route_may_say_whose_it_takes() -> None:
+def test_an_event_may_name_any_workspace_and_a_route_can_filter_by_workspace() -> None:
     foreign = event_text(
         "RunCompleted", {"experimentName": "train", "runId": "r"}, topic=WORKSPACE.replace("/ws", "/elsewhere")
     )
     assert len(decide(foreign, DISPATCH, routes(PLAIN)).decisions) == 1
-    choosy = routes(PLAIN + "\nwhen: event.workspace == 'ws'")
-    assert decide(foreign, DISPATCH, choosy).decisions == ()
-    assert len(decide(run_completed(), DISPATCH, choosy).decisions) == 1
+    filtered = routes(PLAIN + "\nwhen: event.workspace == 'ws'")
+    assert decide(foreign, DISPATCH, filtered).decisions == ()
+    assert len(decide(run_completed(), DISPATCH, filtered).decisions) == 1
 
 
-def test_a_run_is_tagged_with_text_that_no_parameter_may_hold() -> None:
+def test_tags_may_contain_characters_that_parameters_may_not() -> None:
     table = routes("name: plain\nevent: ModelRegistered\npipeline: p")
     raw = event_text("ModelRegistered", {"modelName": "a$(b);c,d\u202e" + "x" * 500, "modelVersion": "1"})
     (decided,) = decide(raw, DISPATCH, table).decisions
@@ -77,7 +77,7 @@ def test_a_run_is_tagged_with_text_that_no_parameter_may_hold() -> None:
     assert f"{MAX_TAG_LENGTH}" in PAGE
 
 
-def test_a_record_in_doubt_is_sent_as_it_stands_so_the_table_must_be_trusted(
+def test_the_request_in_an_uncertain_record_is_sent_so_the_table_must_be_trusted(
     store: SqliteStore, clock: ManualClock
 ) -> None:
     (decided,) = decide(run_completed(), DISPATCH, routes(PLAIN)).decisions

@@ -1,4 +1,4 @@
-"""docs/settings.md is what the table of settings makes of it, and no other file names a setting that is not in it."""
+"""docs/settings.md is generated from the table of settings, and other files name only settings in this table."""
 
 import json
 import re
@@ -8,10 +8,10 @@ from tests.support import ROOT
 from tools.settings_docs import PAGE, settings_page
 
 NAMES = {one.name for one in SETTINGS}
-OF_THE_HOST = {"FUNCTIONS_WORKER_RUNTIME", "AzureWebJobsStorage", "PYTHON_ISOLATE_WORKER_DEPENDENCIES"}
+HOST_SETTINGS = {"FUNCTIONS_WORKER_RUNTIME", "AzureWebJobsStorage", "PYTHON_ISOLATE_WORKER_DEPENDENCIES"}
 
 
-def test_the_page_is_what_the_table_makes() -> None:
+def test_the_page_is_up_to_date() -> None:
     assert PAGE.read_text() == settings_page(), "run 'make docs'"
     assert sorted(re.findall(r"^\| `(\w+)` \|", PAGE.read_text(), re.MULTILINE)) == sorted(NAMES)
 
@@ -19,7 +19,7 @@ def test_the_page_is_what_the_table_makes() -> None:
 def test_the_routes_and_the_sample_use_known_settings() -> None:
     assert set(re.findall(r"\$\{(\w+)\}", (ROOT / "routes.yaml").read_text())) <= NAMES
     sample = json.loads((ROOT / "local.settings.sample.json").read_text())["Values"]
-    assert set(sample) <= NAMES | OF_THE_HOST
+    assert set(sample) <= NAMES | HOST_SETTINGS
     assert all(isinstance(value, str) for value in sample.values())
 
 

@@ -3,13 +3,13 @@
 import subprocess
 import sys
 
-from devstack.azurite import why_not_installed
+from devstack.azurite import installation_problem
 from tests.support import ROOT
 from tests.support.prerequisites import need
 
 
 def test_a_small_soak_neither_loses_nor_duplicates_runs() -> None:
-    need(why_not_installed())
+    need(installation_problem())
     result = subprocess.run(
         [sys.executable, "-m", "devstack.soak", "--events", "200", "--minutes", "0.2"],
         cwd=ROOT,

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import requests
 
-from devstack.azurite import Azurite, why_not_installed
+from devstack.azurite import Azurite, installation_problem
 from devstack.demo.books import Comparison, compare
 from devstack.processes import start
 from devstack.soak.delivery import Deliveries
@@ -23,7 +23,7 @@ EVENTS, DOWN_SECONDS = amount((200, 5), long=(400, 30))
 
 
 def test_no_run_is_lost_or_duplicated_while_the_storage_is_down(tmp_path: Path) -> None:
-    need(why_not_installed())
+    need(installation_problem())
     events = make_events(EVENTS, random.Random(7))
     with (
         Azurite(tmp_path / "azurite") as azurite,

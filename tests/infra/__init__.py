@@ -1,1 +1,1 @@
-"""Deployment: Bicep, hooks, queries and pipelines, held against the code and against each other."""
+"""Tests of the deployment: Bicep, hooks, queries and CI agree with the code and with each other."""

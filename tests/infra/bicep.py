@@ -1,4 +1,4 @@
-"""Reads as much of Bicep as the tests ask about: declarations by name, and the keys of object literals."""
+"""A reader for the parts of Bicep that the tests check: declarations by name, and the keys of object literals."""
 
 import re
 from collections.abc import Iterator
@@ -12,17 +12,17 @@ _KEY = re.compile(r"\s*(?P<key>[A-Za-z_]\w*|'[^']+')\s*:\s*")
 
 
 def read(path: str) -> str:
-    """A file below ``infra/``, without its comments."""
+    """Return the text of a file in ``infra/`` without its comments."""
     return re.sub(r"(?m)^\s*//.*$", "", (INFRA / path).read_text())
 
 
 def every_file() -> list[str]:
-    """Every Bicep file, relative to ``infra/``."""
+    """Return the paths of all Bicep files, relative to ``infra/``."""
     return sorted(path.relative_to(INFRA).as_posix() for path in INFRA.rglob("*.bicep"))
 
 
 def params(path: str) -> dict[str, str | None]:
-    """From each parameter's name to its default as text; None where it is required."""
+    """Return the default of each parameter by name, as written; None if the parameter is required."""
     found = re.findall(r"(?m)^param (\w+) \w+(?: = (.*))?$", read(path))
     return {name: default or None for name, default in found}
 
@@ -32,14 +32,14 @@ def outputs(path: str) -> set[str]:
 
 
 def object_of(text: str, name: str) -> dict[str, str]:
-    """From key to value, as text, of the first object literal in ``var <name> = …``."""
+    """Return keys and values, as written, of the first object literal in ``var <name> = …``."""
     start = re.search(rf"(?m)^var {name} = ", text)
     assert start is not None, f"no var {name}"
     return object_at(text, text.index("{", start.end()))
 
 
 def object_at(text: str, start: int) -> dict[str, str]:
-    """From key to value, as text, of the object literal that begins there."""
+    """Return keys and values, as written, of the object literal that starts at this position."""
     return dict(_entries(text[start + 1 : _end(text, start) - 1]))
 
 
@@ -54,7 +54,7 @@ def _entries(body: str) -> Iterator[tuple[str, str]]:
 
 
 def _end(text: str, start: int) -> int:
-    """Where the text or bracket that begins at ``start`` has ended."""
+    """Return the position after the string or bracket that starts at ``start``."""
     if text[start] == "'":
         return text.index("'", start + 1) + 1
     closing, at = _CLOSING[text[start]], start + 1

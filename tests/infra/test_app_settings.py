@@ -1,4 +1,4 @@
-"""Every application setting that the Bicep sets is read, and is its default if it has one; the app starts with them."""
+"""The application settings that Bicep sets: each is read, each equals its default, and the app starts with them."""
 
 import re
 from pathlib import Path
@@ -23,8 +23,8 @@ PARTS = {
     )
 }
 
-# Read by Azure Functions' host and worker. Source: Azure Functions' app settings reference; OTEL_*: the host's Azure
-# Monitor exporter.
+# Read by the host and the worker. Source: app settings reference of Azure Functions; OTEL_*: the host's Azure Monitor
+# exporter.
 READ_BY_THE_HOST = {
     "AzureWebJobsStorage__blobServiceUri",
     "AzureWebJobsStorage__queueServiceUri",
@@ -37,7 +37,7 @@ READ_BY_THE_HOST = {
     "OTEL_TRACES_SAMPLER_ARG",
     "PYTHON_ISOLATE_WORKER_DEPENDENCIES",
 }
-# What stands for the expressions, which only a deployment can evaluate.
+# Values of the expressions, which only a deployment can evaluate.
 EVALUATED = {
     "azureDevOpsOrgUrl": "https://dev.azure.com/contoso",
     "azureDevOpsProject": "mlops",
@@ -55,24 +55,24 @@ def all_set() -> set[str]:
 
 
 def evaluated(part: str, **expressions: str) -> dict[str, str]:
-    """The environment that a part makes."""
+    """Return the environment variables that a part sets."""
     known = EVALUATED | expressions
     return {name: value.strip("'") if value.startswith("'") else known[value] for name, value in PARTS[part].items()}
 
 
-def test_every_part_is_in_the_app_and_no_other() -> None:
+def test_the_app_has_exactly_these_parts() -> None:
     (union,) = re.findall(r"properties: union\(([^)]*)\)", APP)
     assert [name.strip() for name in union.split(",")] == [*PARTS, "additionalSettings"]
 
 
-def test_every_setting_is_one_that_the_code_or_the_host_reads() -> None:
+def test_every_setting_is_read_by_the_code_or_the_host() -> None:
     assert set(PARTS["hostSettings"]) | set(PARTS["isolation"]) == READ_BY_THE_HOST
     assert all_set() - READ_BY_THE_HOST <= {one.name for one in SETTINGS if not one.is_set_by_azure}
 
 
 def test_no_secret_is_set() -> None:
     secrets = {one.name for one in SETTINGS if one.is_secret}
-    assert all_set() & secrets == {"JOURNAL_CONNECTION"}, "which is an endpoint, and not a connection string"
+    assert all_set() & secrets == {"JOURNAL_CONNECTION"}, "an endpoint, not a connection string"
 
 
 @pytest.mark.parametrize("auth", ["identity", "pat"])
@@ -95,7 +95,7 @@ def test_the_app_starts_with_waits_and_notifications() -> None:
     assert (settings.wait_keys_secret_name, settings.workspace_id) == ("wait-token-keys", WORKSPACE)
 
 
-def test_what_has_a_default_is_set_to_it() -> None:
+def test_settings_with_a_default_are_set_to_it() -> None:
     defaults = {one.name: f"'{one.default}'" for one in SETTINGS if one.default}
     constants = {name: value for part in PARTS.values() for name, value in part.items() if value.startswith("'")}
     shared = constants.keys() & defaults.keys()
@@ -108,13 +108,13 @@ def test_no_decision_is_sampled_away() -> None:
     assert (host["OTEL_TRACES_SAMPLER"], host["OTEL_TRACES_SAMPLER_ARG"]) == ("'microsoft.fixed_percentage'", "'1'")
 
 
-def test_the_journals_table_is_the_one_the_app_uses() -> None:
+def test_the_table_has_the_name_that_the_app_uses() -> None:
     text = bicep.read("modules/storage.bicep")
     start = text.index("{", text.index("resource journal "))
     assert bicep.object_at(text, start)["name"] == f"'{TABLE_NAME}'"
 
 
-def test_nothing_that_is_only_for_this_machine_is_deployed() -> None:
+def test_local_files_are_not_deployed() -> None:
     ignored = (ROOT / ".funcignore").read_text().splitlines()
     assert {".azure", "azure.yaml", "infra", "pipelines", ".github", "tests"} <= set(ignored)
     assert ".azure/" in (ROOT / ".gitignore").read_text().splitlines()

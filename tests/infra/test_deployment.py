@@ -1,4 +1,4 @@
-"""The parts of the deployment fit each other: Bicep, parameters, hooks, and what the app calls itself."""
+"""The parts of the deployment agree: Bicep, parameters, hooks and the names that the app uses."""
 
 import json
 import re
@@ -32,7 +32,7 @@ def hook(name: str) -> str:
     return (INFRA / "hooks" / name).read_text()
 
 
-def test_the_parameters_file_gives_what_the_template_wants() -> None:
+def test_the_parameters_file_sets_the_parameters_of_the_template() -> None:
     given = json.loads((INFRA / "main.parameters.json").read_text())["parameters"]
     wanted = bicep.params("main.bicep")
     assert set(given) <= set(wanted)
@@ -44,7 +44,7 @@ def test_the_parameters_file_gives_what_the_template_wants() -> None:
 
 
 @pytest.mark.parametrize("path", bicep.every_file())
-def test_every_module_is_given_what_it_wants(path: str) -> None:
+def test_every_module_gets_its_parameters(path: str) -> None:
     text = bicep.read(path)
     for name, module in re.findall(r"(?m)^module (\w+) '([^']+)'", text):
         body = bicep.object_at(text, text.index("{", text.index(f"module {name} '")))
@@ -54,8 +54,8 @@ def test_every_module_is_given_what_it_wants(path: str) -> None:
         assert set(given) == set(wanted), name
 
 
-def test_azd_down_can_delete_nothing_but_our_own_group() -> None:
-    """azd deletes every resource group that a resource of its deployment is in, whoever made the group."""
+def test_azd_down_can_delete_only_our_own_group() -> None:
+    """azd deletes every resource group that contains a resource of its deployment, even one that existed before."""
     text = bicep.read("main.bicep")
     modules = re.findall(r"(?m)^module (\w+) '", text)
     assert len(re.findall(r"(?m)^  scope: group$", text)) == len(modules) > 5
@@ -65,42 +65,42 @@ def test_azd_down_can_delete_nothing_but_our_own_group() -> None:
 
 
 def test_no_module_comes_from_a_registry() -> None:
-    """What is deployed is in this repository, and can be checked without a network."""
+    """The whole deployment is in this repository and can be checked without a network."""
     for path in bicep.every_file():
         assert not re.findall(r"'(?:br|ts)[:/]", bicep.read(path)), path
 
 
 @pytest.mark.parametrize("path", bicep.every_file())
-def test_no_endpoint_of_one_cloud_is_written_down(path: str) -> None:
-    """Endpoints come from the resources themselves, and so from the cloud that is deployed to."""
+def test_no_endpoint_of_a_cloud_is_hard_coded(path: str) -> None:
+    """Endpoints come from the resources, and therefore from the cloud of the deployment."""
     text = bicep.read(path)
     suffixes = {suffix for cloud in CLOUDS.values() for suffix in (cloud.storage_suffix, cloud.key_vault_suffix)}
     assert [suffix for suffix in sorted(suffixes) if suffix in text] == []
 
 
 @pytest.mark.parametrize("path", bicep.every_file())
-def test_every_role_is_known_and_says_why(path: str) -> None:
+def test_every_role_is_known_and_has_a_comment(path: str) -> None:
     text = (INFRA / path).read_text()
     assert set(re.findall(r"'([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})'", text)) <= set(BUILT_IN_ROLES)
     assignments = list(re.finditer(r"(?m)^resource \w+ 'Microsoft.Authorization/roleAssignments", text))
     for match in assignments:
-        # Right before it; or at the top of a file that is there for this one role.
+        # Right before the role, or at the top of a file that contains only this role.
         before = "" if len(assignments) == 1 else text[: match.start()]
         assert (before.rstrip() or text).splitlines()[-1 if before else 0].startswith("//"), match[0]
 
 
-def test_the_five_types_are_subscribed_to_once_each() -> None:
+def test_each_event_type_is_in_exactly_one_subscription() -> None:
     lists = re.findall(r"includedEventTypes: \[(.*?)\]", EVENTS, re.DOTALL)
     types = [name for text in lists for name in re.findall(r"'([^']+)'", text)]
     assert sorted(types) == sorted(DISPATCH)
-    # A filter on data.runStatus would drop every event without one.
+    # A filter on data.runStatus would drop every event without a status.
     (filtered,) = re.findall(r"resource \w+ [^\n]*\n(?:(?!\nresource ).)*advancedFilters", EVENTS, re.DOTALL)[-1:]
     assert re.findall(r"'(Microsoft\.MachineLearningServices\.\w+)'", filtered.rpartition("resource ")[2]) == [
         "Microsoft.MachineLearningServices.RunStatusChanged"
     ]
 
 
-def test_events_go_to_the_function_that_there_is() -> None:
+def test_events_go_to_the_function_of_the_app() -> None:
     functions = re.findall(
         r'@app\.function_name\("(\w+)"\)\n@app\.event_grid_trigger', (ROOT / "function_app.py").read_text()
     )
@@ -124,15 +124,15 @@ def test_azure_yaml_names_the_hooks_for_both_shells() -> None:
     assert "'azd-service-name': 'app'" in bicep.read("main.bicep")
 
 
-def test_the_hook_gives_the_event_template_what_it_wants() -> None:
+def test_the_hook_sets_the_parameters_of_the_event_template() -> None:
     for text in ("postdeploy.sh", "postdeploy.ps1"):
         given = re.findall(r'^\s+"(\w+)=\$', hook(text), re.MULTILINE)
         assert set(given) == set(bicep.params("events/main.bicep")), text
 
 
-def test_what_the_hooks_read_is_set_by_azd_or_by_a_person() -> None:
+def test_the_variables_that_hooks_read_are_set_by_azd_or_by_a_person() -> None:
     by_azd = {"AZURE_ENV_NAME", "AZURE_LOCATION", "AZURE_SUBSCRIPTION_ID"}
-    # Without the last, the hooks have a value of their own.
+    # The last one has a default in the hooks.
     by_a_person = {"AML_WORKSPACE_ID", "NEXTSTAGE_WAITS", "NEXTSTAGE_RUN_STATUSES", "NEXTSTAGE_HOOK_PAUSE_SECONDS"}
     for suffix in ("sh", "ps1"):
         text = "".join(hook(f"{name}.{suffix}") for name in ("azure", *HOOKS))
@@ -142,21 +142,21 @@ def test_what_the_hooks_read_is_set_by_azd_or_by_a_person() -> None:
 
 @pytest.mark.parametrize("name", ["azure", *HOOKS])
 def test_both_shells_do_the_same(name: str) -> None:
-    """PowerShell is not everywhere to run them, so that their commands and their words are compared."""
+    """The commands and messages of the hooks are compared, because PowerShell is not always available to run them."""
     posix, windows = hook(f"{name}.sh"), hook(f"{name}.ps1")
     assert commands(posix) == commands(windows) != set()
     assert words(posix) == words(windows) != []
 
 
 def commands(text: str) -> set[str]:
-    """The Azure CLI's commands in a hook, without their options."""
+    """Return the Azure CLI commands in a hook, without their options."""
     text = re.sub(r"\bon_topic (?=\w)", "az eventgrid system-topic event-subscription ", text)
     found = re.findall(r"\baz ((?:account|deployment|eventgrid|resource)(?: [a-z-]+)*) (?:--|@)", text)
     return set(found)
 
 
 def words(text: str) -> list[str]:
-    """What a hook says, in order: letters only, since the shells quote, break and fill in differently."""
+    """Return the messages of a hook in order. Only letters, because quoting and variables differ between the shells."""
     text = re.sub(r"\\\n|[\"'] \+\n", "", text)
     said = re.findall(r"(?i:\b(?:fail|say)) \(?[\"'](.*)[\"']", text)
     filled_in = r"\$\(\$?[^)]*\)\)?|\$\w+:?\w*|\$\{[^}]*\}"

@@ -1,4 +1,4 @@
-"""What the pages on deploying and on Azure DevOps say, held against deployment and code."""
+"""docs/deploying.md, docs/azure-devops-setup.md and docs/operating.md agree with the deployment and the code."""
 
 import json
 import re
@@ -21,7 +21,7 @@ PARAMETERS = {
 READ_BY_THE_HOOK = {"AML_WORKSPACE_ID", "NEXTSTAGE_RUN_STATUSES", "NEXTSTAGE_WAITS"}
 
 
-def test_every_value_that_can_be_set_is_documented_with_its_default() -> None:
+def test_every_value_is_documented_with_its_default() -> None:
     table = {codes(row[0])[0]: row for row in rows(section(DEPLOYING, "Configuration"))}
     assert set(table) == (set(PARAMETERS) | READ_BY_THE_HOOK) - {"AZURE_ENV_NAME", "AZURE_LOCATION"}
     for name, (_, default, meaning) in table.items():
@@ -30,7 +30,7 @@ def test_every_value_that_can_be_set_is_documented_with_its_default() -> None:
         assert meaning.endswith("; hook") == (name in READ_BY_THE_HOOK), name
 
 
-def test_the_values_are_those_that_the_template_allows() -> None:
+def test_the_documented_values_are_those_that_the_template_allows() -> None:
     text = bicep.read("main.bicep")
     allowed = {
         param: re.findall(r"'([^']+)'", values)
@@ -60,12 +60,12 @@ def test_every_cloud_is_documented() -> None:
     ]
 
 
-def test_the_pats_secret_has_one_name() -> None:
+def test_the_documented_name_of_the_pat_secret_is_the_deployed_one() -> None:
     (name,) = re.findall(r"AZURE_DEVOPS_PAT_SECRET_NAME: '([^']+)'", bicep.read("modules/function-app.bicep"))
     assert f"--name {name} " in SETUP
 
 
 @pytest.mark.parametrize("document", [DEPLOYING, SETUP, (ROOT / "docs" / "operating.md").read_text()])
-def test_outputs_and_values_that_are_named_exist(document: str) -> None:
+def test_documented_outputs_and_values_exist(document: str) -> None:
     known = bicep.outputs("main.bicep") | set(PARAMETERS) | READ_BY_THE_HOOK
     assert set(re.findall(r"\b(NEXTSTAGE_\w+|AZURE_RESOURCE_GROUP)\b", document)) <= known

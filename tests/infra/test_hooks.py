@@ -143,7 +143,7 @@ class TestEveryHook:
 
 
 class TestPreprovision:
-    # A topic of another source is no concern; before its first `azd provision`, azd has not asked for the subscription.
+    # Topics of other sources do not matter. Before the first `azd provision`, azd has not asked for the subscription.
     @pytest.mark.parametrize("topics", ["", topic("x", identity="None", source="/storage") + "\n" + topic("theirs")])
     @pytest.mark.parametrize("subscription", [SUBSCRIPTION, None])
     def test_all_is_well_and_nothing_made(self, agent: Agent, topics: str, subscription: str | None) -> None:

@@ -1,4 +1,4 @@
-"""The queries of workbook, alerts and documentation use what the app's decision records hold, and nothing else."""
+"""The queries of the workbook, the alerts and the documentation use existing fields of decision records."""
 
 import json
 import logging
@@ -24,7 +24,7 @@ each_query = pytest.mark.parametrize("path", QUERIES, ids=lambda path: path.stem
 
 
 @each_query
-def test_it_begins_with_the_decision_records(path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_it_selects_decision_records(path: Path, caplog: pytest.LogCaptureFixture) -> None:
     table, where, extend = path.read_text().splitlines()[:3]
     assert (table, extend) == ("traces", "| extend decision = parse_json(message)")
     (beginning,) = re.findall(r"\| where message startswith '(.*)'", where)
@@ -35,16 +35,16 @@ def test_it_begins_with_the_decision_records(path: Path, caplog: pytest.LogCaptu
 
 
 @each_query
-def test_it_uses_fields_that_there_are(path: Path) -> None:
+def test_it_uses_existing_fields(path: Path) -> None:
     text = path.read_text()
     used = set(re.findall(r"\bdecision\.(\w+)", text))
     assert used
     assert used <= FIELDS
-    assert not re.search(r"\bdecision\s*\[", text), "write decision.field, which this test can read"
+    assert not re.search(r"\bdecision\s*\[", text), "write decision.field; this test cannot read decision[...]"
 
 
 @each_query
-def test_outcomes_and_causes_in_it_exist(path: Path) -> None:
+def test_its_outcomes_and_causes_exist(path: Path) -> None:
     text = path.read_text()
     for field, known in (("outcome", set(Outcome)), ("cause", CAUSES)):
         compared = re.findall(rf"tostring\(decision\.{field}\) (?:==|in) (\([^)]*\)|\"[^\"]*\")", text)
@@ -52,8 +52,8 @@ def test_outcomes_and_causes_in_it_exist(path: Path) -> None:
 
 
 @each_query
-def test_it_is_written_as_kusto_wants_it(path: Path) -> None:
-    """As far as can be seen without Kusto: its dynamic values are made texts or numbers where they are compared."""
+def test_it_is_valid_kusto(path: Path) -> None:
+    """As far as this can be checked without Kusto: brackets match, and dynamic values are converted for comparisons."""
     lines = path.read_text().splitlines(keepends=True)
     assert all(line.startswith(("| ", "    ")) and line.endswith("\n") for line in lines[1:])
     own = "".join(lines[3:])
@@ -64,12 +64,12 @@ def test_it_is_written_as_kusto_wants_it(path: Path) -> None:
         assert not operand.startswith("decision."), f"{operand} is dynamic; use tostring() or todouble()"
 
 
-def test_every_field_can_be_seen_for_one_event() -> None:
+def test_the_query_for_one_event_shows_every_field() -> None:
     text = (INFRA / "queries" / "one-event.kql").read_text()
     assert set(re.findall(r"\bdecision\.(\w+)", text)) == FIELDS
 
 
-def test_every_query_is_used_and_every_use_is_a_query() -> None:
+def test_every_query_is_used_and_exists() -> None:
     loaded = {
         Path(name).name
         for path in bicep.every_file()
@@ -105,7 +105,7 @@ def test_the_documented_query_is_the_deployed_one(path: Path) -> None:
     assert set(blocks) <= {query.read_text() for query in QUERIES}
 
 
-def test_metrics_are_event_grids() -> None:
-    """Of ``Microsoft.EventGrid/systemTopics``. Source: Azure Event Grid's monitoring data reference."""
+def test_metrics_exist_in_event_grid() -> None:
+    """Metrics of ``Microsoft.EventGrid/systemTopics``. Source: monitoring data reference of Azure Event Grid."""
     known = {"DeadLetteredCount", "DeliveryAttemptFailCount", "DeliverySuccessCount", "DroppedEventCount"}
     assert set(re.findall(r"metric: '(\w+)'", bicep.read("events/alerts.bicep"))) == known - {"DeliverySuccessCount"}

@@ -92,13 +92,13 @@ class SteppingTasks:
         if not sent.arrived or command == LOSE:
             raise AnswerLost("the answer was lost")
 
-    def is_over(self, task: Task, access: Access, deadline: datetime) -> bool:
-        self._pause("before is_over")
+    def has_ended(self, task: Task, access: Access, deadline: datetime) -> bool:
+        self._pause("before has_ended")
         over = task.task_instance_id in self._world.completions
-        self._pause("after is_over")
+        self._pause("after has_ended")
         return over
 
-    def say(self, task: Task, access: Access, lines: Sequence[str], deadline: datetime) -> None:
+    def show_lines(self, task: Task, access: Access, lines: Sequence[str], deadline: datetime) -> None:
         """Do nothing: no promise depends on the lines."""
 
-    write_log = say
+    write_log = show_lines

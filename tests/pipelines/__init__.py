@@ -1,1 +1,1 @@
-"""The Azure Pipelines templates, samples and scripts."""
+"""Tests of the Azure Pipelines templates, samples and scripts."""

@@ -1,4 +1,4 @@
-"""Reads Azure Pipelines YAML as far as our tests look at it: files, templates they use, steps, script texts."""
+"""A reader for the parts of Azure Pipelines YAML that the tests check: files, templates, steps and scripts."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -14,19 +14,19 @@ from tests.support import ROOT
 FOLDER = ROOT / "pipelines"
 FILES = sorted(FOLDER.rglob("*.yml"))
 
-# Keys whose value is a script. Of a task's inputs these are: AzureCLI's, Bash's and PowerShell's.
+# Keys whose value is a script: steps, and inputs of the tasks AzureCLI, Bash and PowerShell.
 SCRIPT_KEYS = {"bash", "script", "pwsh", "powershell", "inlineScript"}
 
 
 class StrictLoader(yaml.SafeLoader):
-    """Refuses a key that stands twice in a mapping."""
+    """A loader that refuses duplicate keys in a mapping."""
 
 
 def _mapping(loader: StrictLoader, node: yaml.MappingNode) -> dict[Any, Any]:
     keys = [str(loader.construct_object(key)) for key, _ in node.value]
-    twice = {key for key in keys if keys.count(key) > 1}
-    if twice:
-        raise yaml.constructor.ConstructorError(None, None, f"twice: {', '.join(twice)}", node.start_mark)
+    duplicates = {key for key in keys if keys.count(key) > 1}
+    if duplicates:
+        raise yaml.constructor.ConstructorError(None, None, f"duplicate keys: {', '.join(duplicates)}", node.start_mark)
     return loader.construct_mapping(node, deep=True)
 
 
@@ -34,14 +34,14 @@ StrictLoader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _ma
 
 
 def load(file: Path) -> dict[str, Any]:
-    """One file, which must be a mapping."""
-    document = yaml.load(file.read_text(encoding="utf-8"), Loader=StrictLoader)  # noqa: S506 - it is a safe one
-    assert isinstance(document, dict), f"{file} is no pipeline"
+    """Load a pipeline file, which must be a mapping."""
+    document = yaml.load(file.read_text(encoding="utf-8"), Loader=StrictLoader)  # noqa: S506 - a SafeLoader
+    assert isinstance(document, dict), f"{file} is not a pipeline"
     return document
 
 
 def walk(document: object) -> Iterator[object]:
-    """A document, and everything in it."""
+    """Yield a document and all values in it."""
     yield document
     if isinstance(document, dict | list):
         for value in document.values() if isinstance(document, dict) else document:
@@ -49,12 +49,12 @@ def walk(document: object) -> Iterator[object]:
 
 
 def nodes(document: object) -> Iterator[dict[str, Any]]:
-    """Every mapping in a document."""
+    """Yield every mapping in a document."""
     return (value for value in walk(document) if isinstance(value, dict))
 
 
 def texts(document: object) -> Iterator[str]:
-    """Every text in a document."""
+    """Yield every string in a document."""
     return (value for value in walk(document) if isinstance(value, str))
 
 
@@ -70,12 +70,12 @@ class Pipeline:
 
     @property
     def parameters(self) -> dict[str, Mapping[str, Any]]:
-        """What it declares, by name."""
+        """Declared parameters by name."""
         return {each["name"]: each for each in self.document.get("parameters", [])}
 
     @property
     def variables(self) -> dict[str, str]:
-        """Its own variables; those of templates are not among them."""
+        """Variables of this file, without those of templates."""
         return {each["name"]: str(each["value"]) for each in self.document.get("variables", []) if "name" in each}
 
     @property
@@ -84,20 +84,20 @@ class Pipeline:
 
     @property
     def calls(self) -> Iterator[tuple[Path, Mapping[str, Any]]]:
-        """The templates that it uses, each with the parameters that it passes."""
+        """The templates that the file uses, each with the parameters that it passes."""
         for node in nodes(self.document):
             if "template" in node:
                 yield self.file.parent / node["template"], node.get("parameters", {})
 
     @property
     def scripts(self) -> Iterator[str]:
-        """The texts that a shell runs."""
+        """The inline scripts."""
         for node in nodes(self.document):
             yield from (str(value) for key, value in node.items() if key in SCRIPT_KEYS)
 
     @property
     def script_files(self) -> Iterator[Path]:
-        """The scripts that tasks run from a file."""
+        """The script files that tasks run."""
         folder = r"(?:\$\(System\.DefaultWorkingDirectory\)/pipelines/scripts|\$\{\{ parameters\.scriptFolder \}\})"
         for node in nodes(self.document):
             for key in ("scriptPath", "filePath"):

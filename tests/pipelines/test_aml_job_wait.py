@@ -1,4 +1,4 @@
-"""The script that submits an Azure ML job and waits, run as a process, through every story that it may live."""
+"""The script that submits an Azure ML job and waits, run as a process through every possible ending."""
 
 import re
 import signal
@@ -34,7 +34,7 @@ def agent(tmp_path: Path) -> Agent:
         "ml job cancel": [""],
     }
     made = Agent(tmp_path, plan)
-    made.link("sleep", "true")  # a pause takes no time, unless a test puts the real one back
+    made.link("sleep", "true")  # a pause takes no time, except in tests that call really_sleep
     return made
 
 
@@ -47,7 +47,7 @@ def really_sleep(agent: Agent) -> None:
     agent.link("sleep", "sleep")
 
 
-class TestTheWholeWay:
+class TestFromStartToEnd:
     def test_a_job_that_completes(self, agent: Agent) -> None:
         ended = run(agent, "Queued", "Queued", "Running", "Finalizing", "Completed")
         assert (ended.code, ended.errors) == (0, [])
@@ -65,7 +65,7 @@ class TestTheWholeWay:
         assert all(re.match(r"20\d\d-\d\d-\d\dT\d\d:\d\d:\d\dZ ", line) for line in ended.log)
         assert not agent.calls_of("ml job cancel")
 
-    def test_what_az_is_asked(self, agent: Agent) -> None:
+    def test_the_arguments_of_az(self, agent: Agent) -> None:
         run(agent, "Completed", AML_JOB_SET="\ninputs.epochs=1\n  inputs.note=two words, $(id) `id` ; 'x'\n\n")
         [create] = agent.calls_of("ml job create")
         assert create.values("--file") == ["train.yml"]
@@ -78,7 +78,7 @@ class TestTheWholeWay:
             assert call.environment["AZUREML_CURRENT_CLOUD"] == "AzureCloud"
 
     @pytest.mark.parametrize("cloud", ["AzureChinaCloud", "AzureUSGovernment"])
-    def test_other_clouds_and_a_missing_extension_that_is_added(self, agent: Agent, cloud: str) -> None:
+    def test_other_clouds_and_a_missing_extension_which_is_added(self, agent: Agent, cloud: str) -> None:
         agent.plan |= {"extension show": [{"code": 3}], "extension add": [""]}
         assert run(agent, "Completed", AML_CLOUD=cloud).code == 0
         assert {call.environment["AZUREML_CURRENT_CLOUD"] for call in agent.calls} == {cloud}
@@ -88,28 +88,28 @@ class TestTheWholeWay:
         agent.plan["ml job show*services"] = ["None"]
         ended = run(agent, "Failed")
         assert ended.code == 5
-        assert ended.errors == [f"job {NAME} has failed; its logs say why"]
+        assert ended.errors == [f"job {NAME} has failed; see its logs"]
 
 
 class TestEnds:
     @pytest.mark.parametrize(
-        ("statuses", "code", "told", "error", "looks"),
+        ("statuses", "code", "reported", "error", "requests"),
         [
-            (["Running", "Failed"], 5, "Failed", f"has failed; its logs are at {STUDIO} say why", 2),
-            (["Running", "CancelRequested", "Canceled"], 6, "Canceled", "was cancelled in Azure ML", 3),
+            (["Running", "Failed"], 5, "Failed", f"has failed; see its logs at {STUDIO}", 2),
+            (["Running", "CancelRequested", "Canceled"], 6, "Canceled", "was canceled in Azure ML", 3),
             *(
-                (["Running", answer], 4, "Running", f"cannot be asked for; the job goes on: {STUDIO}", 1 + 5)
+                (["Running", answer], 4, "Running", f"could not be read; the job continues: {STUDIO}", 1 + 5)
                 for answer in (LOST, "", "two words", "##vso[task.setvariable variable=x]y", {"code": 1})
             ),
         ],
     )
-    def test_a_job_that_is_left_as_it_is(
-        self, agent: Agent, statuses: list[Answer], code: int, told: str, error: str, looks: int
+    def test_a_job_that_is_not_canceled(
+        self, agent: Agent, statuses: list[Answer], code: int, reported: str, error: str, requests: int
     ) -> None:
         ended = run(agent, *statuses)
-        assert (ended.code, ended.outputs["status"]) == (code, told)
+        assert (ended.code, ended.outputs["status"]) == (code, reported)
         assert [text.partition(f"job {NAME} ")[2] for text in ended.errors] == [error]
-        assert len(agent.calls_of("ml job show")) == 1 + looks, "the studio's page, and the status"
+        assert len(agent.calls_of("ml job show")) == 1 + requests, "one for the studio link, the others for the status"
         assert not agent.calls_of("ml job cancel")
 
     @pytest.mark.parametrize(
@@ -117,7 +117,7 @@ class TestEnds:
         [{"err": "ERROR: (UserError) no compute\nnamed x\n", "code": 1}, "", "two words", "##vso[task.x]y"],
         ids=["refused", "empty", "two words", "logging command"],
     )
-    def test_no_job(self, agent: Agent, created: Answer) -> None:
+    def test_a_job_that_cannot_be_created(self, agent: Agent, created: Answer) -> None:
         agent.plan["ml job create"] = [created]
         ended = run(agent, "Completed")
         assert (ended.code, ended.outputs) == (3, {})
@@ -126,7 +126,7 @@ class TestEnds:
             assert ended.errors[0].endswith("could not be created: ERROR: (UserError) no compute named x")
         assert not agent.calls_of("ml job show")
 
-    def test_an_interrupted_status_is_asked_for_again(self, agent: Agent) -> None:
+    def test_a_failed_request_for_the_status_is_repeated(self, agent: Agent) -> None:
         ended = run(agent, LOST, LOST, LOST, LOST, "Running", LOST, LOST, LOST, LOST, "Completed")
         assert ended.code == 0
         assert any("no status (4 of 5): ERROR: (429)" in line for line in ended.log)
@@ -147,17 +147,17 @@ class TestEnds:
         agent.plan["ml job cancel"] = [answer]
         ended = run(agent, status, AML_TIME_LIMIT="1s")
         assert (ended.code, ended.outputs["status"]) == (7, status)
-        assert ended.errors == [f"job {NAME} is {status} after 1s, which is the limit"]
-        assert [text.partition("so ")[2] for text in ended.warnings] == warnings
+        assert ended.errors == [f"job {NAME} is {status} after the time limit of 1s"]
+        assert [text.partition("; ")[2] for text in ended.warnings] == warnings
         assert [call.values("--name") for call in agent.calls_of("ml job cancel")] == [[NAME]]
 
-    def test_a_job_that_completes_right_at_the_limit_has_completed(self, agent: Agent) -> None:
+    def test_a_job_that_completes_at_the_time_limit_has_completed(self, agent: Agent) -> None:
         really_sleep(agent)
         assert run(agent, "Running", "Completed", AML_TIME_LIMIT="3s", AML_POLL_INTERVAL="1h").code == 0
 
 
-class TestPipelineCancelled:
-    """The agent's signals."""
+class TestPipelineCanceled:
+    """Signals of the agent."""
 
     @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
     def test_while_it_waits(self, agent: Agent, number: signal.Signals) -> None:
@@ -169,42 +169,42 @@ class TestPipelineCancelled:
         process.send_signal(number)
         ended = agent.end(process)
         assert ended.code == 8
-        assert ended.errors == [f"the pipeline was cancelled while job {NAME} was Running"]
+        assert ended.errors == [f"the pipeline was canceled while job {NAME} was Running"]
         assert [call.values("--name") for call in agent.calls_of("ml job cancel")] == [[NAME]]
 
-    def test_while_az_is_asked(self, agent: Agent) -> None:
+    def test_during_a_call_of_az(self, agent: Agent) -> None:
         agent.plan["ml job show*--query status"] = [{"out": "Running", "seconds": 60}]
         process = agent.start(SCRIPT, **INPUTS)
         agent.wait_for_calls("ml job show", 2)
         process.send_signal(signal.SIGINT)
         assert agent.end(process).code == 8
         assert len(agent.calls_of("ml job cancel")) == 1
-        assert not agent.calls_of("ml job show")[-1].is_running, "the call that was interrupted goes on"
+        assert not agent.calls_of("ml job show")[-1].is_running, "the interrupted call is still running"
 
     @pytest.mark.parametrize(
         ("answer", "outputs", "error"),
         [
-            ({"out": NAME}, {"runId": NAME}, f"the pipeline was cancelled while job {NAME} was submitted"),
-            ({"err": "ERROR", "code": 1}, {}, "the pipeline was cancelled before it had submitted a job"),
+            ({"out": NAME}, {"runId": NAME}, f"the pipeline was canceled while job {NAME} was submitted"),
+            ({"err": "ERROR", "code": 1}, {}, "the pipeline was canceled before it had submitted a job"),
         ],
-        ids=["and it is", "and it is not"],
+        ids=["successfully", "unsuccessfully"],
     )
     def test_while_the_job_is_being_created(
         self, agent: Agent, answer: dict[str, object], outputs: dict[str, str], error: str
     ) -> None:
-        agent.plan["ml job create"] = [answer | {"until": "signalled"}]
+        agent.plan["ml job create"] = [answer | {"until": "signaled"}]
         process = agent.start(SCRIPT, **INPUTS)
         agent.wait_for_calls("ml job create")
         process.send_signal(signal.SIGTERM)
         self._until(process.stdout.readline if process.stdout else str, "waiting for its name")
-        (agent.folder / "signalled").touch()
+        (agent.folder / "signaled").touch()
         ended = agent.end(process)
         assert (ended.code, ended.outputs, ended.errors) == (8, outputs, [error])
         assert [call.values("--name") for call in agent.calls_of("ml job cancel")] == [
             [name] for name in outputs.values()
         ]
 
-    def test_the_second_signal_does_not_stop_the_cancelling(self, agent: Agent) -> None:
+    def test_the_second_signal_does_not_stop_the_cancellation(self, agent: Agent) -> None:
         agent.plan |= {
             "ml job show*--query status": [{"out": "Running", "seconds": 60}],
             "ml job cancel": [{"seconds": 0.5}],
@@ -219,18 +219,18 @@ class TestPipelineCancelled:
         assert any("asked Azure ML to cancel" in line for line in ended.log)
 
     @pytest.mark.parametrize("step", range(10))
-    def test_whenever_it_comes_no_job_is_left_behind(self, agent: Agent, step: int) -> None:
+    def test_at_any_time_the_job_is_canceled(self, agent: Agent, step: int) -> None:
         really_sleep(agent)
         agent.plan["ml job show*--query status"] = ["Running"]
         process = agent.start(SCRIPT, **LONG)
         agent.wait_for_calls("ml job create")
-        time.sleep(0.02 * step)  # only to begin in another place each time; any will do
+        time.sleep(0.02 * step)  # to hit a different line of the script each time; any line will do
         process.send_signal(signal.SIGINT if step % 2 else signal.SIGTERM)
         assert agent.end(process).code == 8
         assert [call.values("--name") for call in agent.calls_of("ml job cancel")] == [[NAME]]
 
-    def test_no_signal_can_meet_a_command_substitution(self) -> None:
-        """In which bash 5.2 would fail to run the handler, one time in thirty."""
+    def test_the_scripts_use_no_command_substitution_after_the_trap(self) -> None:
+        """During a command substitution, bash 5.2 fails to run the handler about one time in thirty."""
         text = (SCRIPTS / "aml_job.sh").read_text() + (SCRIPTS / SCRIPT).read_text()
         code = "\n".join(line for line in text.splitlines() if not line.startswith("#"))
         assert re.findall(r"\$\((?!\()\S+|`", code) == ["$(mktemp"], "before the trap is set"
@@ -238,35 +238,35 @@ class TestPipelineCancelled:
     @staticmethod
     def _until(readline: Callable[[], str], text: str) -> None:
         while text not in (line := readline()):
-            assert line, f"the script ended before it said: {text}"
+            assert line, f"the script ended before it printed: {text}"
 
 
 class TestWrongUsage:
     @pytest.mark.parametrize(
-        ("inputs", "said"),
+        ("inputs", "message"),
         [
-            ({"AML_RESOURCE_GROUP": "", "AML_WORKSPACE": ""}, "lacks AML_RESOURCE_GROUP AML_WORKSPACE"),
-            ({"AML_JOB_FILE": ""}, "lacks AML_JOB_FILE"),
-            ({"AML_JOB_FILE": "nowhere.yml"}, "there is no job file nowhere.yml"),
-            ({"AML_JOB_SET": "inputs.epochs 1"}, "'inputs.epochs 1' is no change to a job"),
-            ({"AML_JOB_SET": "--file=other.yml"}, "'--file=other.yml' is no change to a job"),
-            ({"AML_CLOUD": "AzureGermanCloud"}, "AML_CLOUD is 'AzureGermanCloud'"),
-            ({"AML_TIME_LIMIT": "soon"}, "AML_TIME_LIMIT is 'soon', which is no duration"),
-            ({"AML_TIME_LIMIT": "0s"}, "which is no duration"),
-            ({"AML_POLL_INTERVAL": "30"}, "AML_POLL_INTERVAL is '30'"),
-            ({"AML_POLL_INTERVAL": "-1s"}, "which is no duration"),
+            ({"AML_RESOURCE_GROUP": "", "AML_WORKSPACE": ""}, "must be set: AML_RESOURCE_GROUP AML_WORKSPACE"),
+            ({"AML_JOB_FILE": ""}, "must be set: AML_JOB_FILE"),
+            ({"AML_JOB_FILE": "nowhere.yml"}, "the job file nowhere.yml does not exist"),
+            ({"AML_JOB_SET": "inputs.epochs 1"}, "a change to the job must be path=value, such as"),
+            ({"AML_JOB_SET": "--file=other.yml"}, "got '--file=other.yml'"),
+            ({"AML_CLOUD": "AzureGermanCloud"}, "AzureUSGovernment, got 'AzureGermanCloud'"),
+            ({"AML_TIME_LIMIT": "soon"}, "AML_TIME_LIMIT must be a duration such as 90s"),
+            ({"AML_TIME_LIMIT": "0s"}, "got '0s'"),
+            ({"AML_POLL_INTERVAL": "30"}, "AML_POLL_INTERVAL must be a duration such as 90s"),
+            ({"AML_POLL_INTERVAL": "-1s"}, "got '-1s'"),
         ],
         ids=lambda value: value if isinstance(value, str) else "",
     )
-    def test_is_said_before_anything_is_done(self, agent: Agent, inputs: dict[str, str], said: str) -> None:
+    def test_is_reported_before_anything_is_done(self, agent: Agent, inputs: dict[str, str], message: str) -> None:
         ended = run(agent, "Completed", **inputs)
         assert (ended.code, ended.outputs) == (2, {})
         assert len(ended.errors) == 1
-        assert said in ended.errors[0]
+        assert message in ended.errors[0]
         assert not agent.calls_of("ml job create")
 
     @pytest.mark.parametrize(("text", "seconds"), [("08s", 8), ("1m", 60), ("2d", 172_800)])
-    def test_durations_are_those_of_the_routes(self, agent: Agent, text: str, seconds: int) -> None:
+    def test_durations_are_written_as_in_routes_yaml(self, agent: Agent, text: str, seconds: int) -> None:
         script = f'source "{SCRIPTS}/aml_job.sh"; read_seconds LENGTH; echo "$REPLY"'
         ended = agent.shell(script, LENGTH=text)
         assert ended.out == f"{seconds}\n"
@@ -275,10 +275,10 @@ class TestWrongUsage:
         (agent.bin / "az").unlink()
         ended = run(agent, "Completed")
         assert ended.code == 2
-        assert "there is no az on the PATH" in ended.errors[0]
+        assert "az is not on the PATH" in ended.errors[0]
 
     def test_without_the_extension(self, agent: Agent) -> None:
         agent.plan |= {"extension show": [{"code": 3}], "extension add": [{"err": "no network", "code": 1}]}
         ended = run(agent, "Completed")
         assert ended.code == 2
-        assert ended.errors == ["the Azure CLI has no extension ml, and it cannot be added: no network"]
+        assert ended.errors == ["the Azure CLI lacks the extension ml, which could not be added: no network"]

@@ -1,4 +1,4 @@
-"""The pages about the ways and about waiting are held against the pipelines."""
+"""docs/choosing-an-approach.md and docs/waiting-on-an-agent.md agree with the pipelines."""
 
 import re
 
@@ -7,21 +7,21 @@ from tests.pipelines.pipeline_files import FOLDER, Pipeline
 from tests.support import ROOT
 from tests.support.docs import codes, rows, section
 
-CHOOSING = (ROOT / "docs" / "choosing-a-way.md").read_text()
+CHOOSING = (ROOT / "docs" / "choosing-an-approach.md").read_text()
 WAITING = (ROOT / "docs" / "waiting-on-an-agent.md").read_text()
 
 
-def test_the_ways_in_the_picture_are_those_in_the_table() -> None:
+def test_the_diagram_and_the_table_have_the_same_approaches() -> None:
     drawn = set(re.findall(r'\["(\d [^"]+)"\]', CHOOSING))
     in_table = {row[0].partition(":")[0] for row in rows(CHOOSING)}
     assert drawn == in_table
     assert len(drawn) == 5
 
 
-def test_every_way_and_every_next_stage_is_named() -> None:
+def test_every_approach_and_every_next_stage_is_linked() -> None:
     stages = {f"{pipeline.name}.yml" for pipeline in load_declaration().pipelines}
-    ways = {file.name for file in FOLDER.glob("train-*.yml")} | {"pr-validation.yml"}
-    for name in stages | ways:
+    approaches = {file.name for file in FOLDER.glob("train-*.yml")} | {"pr-validation.yml"}
+    for name in stages | approaches:
         assert f"(../pipelines/{name})" in CHOOSING, f"the page does not link to {name}"
 
 
@@ -34,7 +34,7 @@ def test_every_parameter_of_the_wait_template_is_documented_with_its_default() -
 
 def test_every_exit_code_of_the_wait_is_documented() -> None:
     script = (FOLDER / "scripts" / "aml_job_wait.sh").read_text()
-    explained = [codes(row[0])[0] for row in rows(section(WAITING, "How it ends"))]
+    explained = [codes(row[0])[0] for row in rows(section(WAITING, "Exit codes"))]
     assert explained == re.findall(r"^#   (\d)  ", script, re.MULTILINE)
     common = (FOLDER / "scripts" / "aml_job.sh").read_text()
     used = set(re.findall(r"\bEXIT_\w+=(\d)", script + common))

@@ -1,4 +1,4 @@
-"""The smaller scripts of the pipelines, run as processes."""
+"""The other scripts of the pipelines, run as processes."""
 
 from pathlib import Path
 
@@ -18,7 +18,7 @@ def agent(tmp_path: Path) -> Agent:
 
 
 class TestSubmit:
-    def test_it_submits_and_does_not_wait(self, agent: Agent) -> None:
+    def test_it_submits_without_waiting(self, agent: Agent) -> None:
         agent.plan |= {"ml job create": ["brave_fig"], "ml job show*services": ["https://ml.azure.com/runs/brave_fig"]}
         ended = agent.run(
             "aml_job_submit.sh", AML_JOB_FILE="train.yml", AML_JOB_SET="tags.reason=drift 0.4", **WORKSPACE
@@ -32,15 +32,15 @@ class TestSubmit:
         ended = agent.run("aml_job_submit.sh", AML_JOB_FILE="train.yml", **WORKSPACE)
         assert (ended.code, ended.errors) == (3, ["the job of train.yml could not be created: ERROR: quota"])
 
-    def test_what_az_complains_about_commands_no_agent(self, agent: Agent) -> None:
+    def test_the_errors_of_az_cannot_contain_a_logging_command(self, agent: Agent) -> None:
         agent.plan |= {"ml job create": [{"err": "##vso[task.setvariable variable=PATH]/evil\n##[group]x", "code": 1}]}
         ended = agent.run("aml_job_submit.sh", AML_JOB_FILE="train.yml", **WORKSPACE)
         assert ended.outputs == {}
-        assert ended.out.count("##") == 1, "the error itself"
+        assert ended.out.count("##") == 1, "only the script's own error"
 
     def test_a_call_that_hangs_is_ended(self, agent: Agent) -> None:
         agent.plan |= {"ml job create": [{"seconds": 60}]}
-        lines = f'source "{SCRIPTS}/aml_job.sh"; prepare; call 1 ml job create || {{ complaint; echo "$REPLY"; }}'
+        lines = f'source "{SCRIPTS}/aml_job.sh"; prepare; call 1 ml job create || {{ read_errors; echo "$REPLY"; }}'
         assert agent.shell(lines, **WORKSPACE).out == "no answer within 1 s\n"
         assert not agent.calls[-1].is_running
 
@@ -58,11 +58,11 @@ class TestCancel:
         assert agent.run("aml_job_cancel.sh", AML_RUN_ID=run_id, **WORKSPACE).code == 0
         assert agent.calls == []
 
-    def test_what_cannot_be_cancelled_is_said(self, agent: Agent) -> None:
+    def test_a_failure_is_a_warning(self, agent: Agent) -> None:
         agent.plan |= {"ml job cancel": [{"err": "ERROR: gone", "code": 1}]}
         ended = agent.run("aml_job_cancel.sh", AML_RUN_ID="brave_fig", **WORKSPACE)
         assert ended.code == 1
-        assert ended.warnings == ["job brave_fig could not be cancelled, so cancel it by hand: ERROR: gone"]
+        assert ended.warnings == ["job brave_fig could not be canceled; cancel it by hand: ERROR: gone"]
 
 
 class TestCheckParameters:
@@ -75,18 +75,18 @@ class TestCheckParameters:
         ],
         ids=lambda value: ascii(value[:20]),
     )
-    def test_it_lets_pass_what_the_app_lets_pass(self, agent: Agent, value: str) -> None:
-        may_pass = SAFE_VALUE.fullmatch(value) is not None and len(value) <= MAX_VALUE_LENGTH
+    def test_it_allows_the_same_values_as_the_app(self, agent: Agent, value: str) -> None:
+        is_allowed = SAFE_VALUE.fullmatch(value) is not None and len(value) <= MAX_VALUE_LENGTH
         ended = agent.run("check_parameters.sh", PARAMETER_runId=value, LC_ALL="C.UTF-8")
-        assert ended.code == (0 if may_pass else 1)
-        assert len(ended.errors) == (0 if may_pass else 1)
-        assert (f"runId = {value}\n" in ended.out) is may_pass
+        assert ended.code == (0 if is_allowed else 1)
+        assert len(ended.errors) == (0 if is_allowed else 1)
+        assert (f"runId = {value}\n" in ended.out) is is_allowed
 
-    def test_all_that_is_wrong_is_said_and_no_refused_value_shown(self, agent: Agent) -> None:
+    def test_all_problems_are_reported_without_the_refused_values(self, agent: Agent) -> None:
         names = {"PARAMETER_a": "$(x)", "PARAMETER_b": "", "PARAMETER_c": "ok", "PARAMETER_model-name": "`x`"}
         ended = agent.run("check_parameters.sh", **names)
         assert ended.code == 1
-        assert {error.split()[2] for error in ended.errors} == {"a", "b", "model-name"}
+        assert {error.split()[1] for error in ended.errors} == {"a", "b", "model-name"}
         assert ended.log == ["c = ok"]
         assert "$(x)" not in ended.out
         assert "`x`" not in ended.out
@@ -95,7 +95,7 @@ class TestCheckParameters:
         ended = agent.run("check_parameters.sh", PARAMETER_modelIds="", PARAMETER_a="1", MAY_BE_EMPTY="x modelIds")
         assert ended.code == 0
 
-    def test_nothing_to_check_is_a_mistake(self, agent: Agent) -> None:
+    def test_no_parameter_to_check_is_an_error(self, agent: Agent) -> None:
         assert agent.run("check_parameters.sh").code == 2
 
 
@@ -109,7 +109,7 @@ class TestDeploy:
 
     @pytest.fixture
     def azure(self, agent: Agent) -> Agent:
-        """An Azure ML that has neither the endpoint nor the deployment."""
+        """Azure ML with neither the endpoint nor the deployment."""
         missing = {"err": "ERROR: (ResourceNotFound)", "code": 3}
         agent.plan |= {
             "online-endpoint show": [missing],
@@ -121,35 +121,39 @@ class TestDeploy:
         }
         return agent
 
-    def done(self, agent: Agent) -> list[str]:
+    def commands(self, agent: Agent) -> list[str]:
+        """The commands that change something."""
         return [call.command.removeprefix("ml ") for call in agent.calls if not call.command.endswith("show")]
 
     def test_the_first_deployment(self, azure: Agent) -> None:
         assert azure.run("deploy_model.sh", **self.MODEL).code == 0
-        assert self.done(azure) == ["online-endpoint create", "online-deployment create", "online-endpoint update"]
+        assert self.commands(azure) == ["online-endpoint create", "online-deployment create", "online-endpoint update"]
         [create] = azure.calls_of("ml online-deployment create")
         assert create.values("--name") + create.values("--endpoint-name") == ["v7", "digits-trial"]
         assert create.values("--set") == ["model=azureml:digits:7"]
         assert azure.calls_of("ml online-endpoint update")[0].values("--traffic") == ["v7=100"]
 
-    def test_again(self, azure: Agent) -> None:
+    def test_a_repeated_deployment(self, azure: Agent) -> None:
         azure.plan |= {"online-endpoint show": ["{}"], "online-deployment show": ["{}"]}
         assert azure.run("deploy_model.sh", **self.MODEL).code == 0
-        assert self.done(azure) == ["online-deployment update", "online-endpoint update"]
+        assert self.commands(azure) == ["online-deployment update", "online-endpoint update"]
 
     @pytest.mark.parametrize(
-        ("command", "said"),
+        ("command", "message"),
         [
-            ("online-endpoint create", "the endpoint digits-trial could not be made: ERROR: no"),
+            ("online-endpoint create", "endpoint digits-trial could not be created: ERROR: no"),
             ("online-deployment create", "deployment v7 of endpoint digits-trial failed: ERROR: no"),
-            ("online-endpoint update", "endpoint digits-trial has deployment v7, but gives it no traffic: ERROR: no"),
+            (
+                "online-endpoint update",
+                "deployment v7 of endpoint digits-trial exists, but could not be given traffic: ERROR: no",
+            ),
         ],
     )
-    def test_what_fails_is_said_and_ends_it(self, azure: Agent, command: str, said: str) -> None:
+    def test_a_failure_is_reported_and_ends_the_script(self, azure: Agent, command: str, message: str) -> None:
         azure.plan[command] = [{"err": "ERROR: no", "code": 1}]
         ended = azure.run("deploy_model.sh", **self.MODEL)
-        assert (ended.code, ended.errors) == (1, [said])
-        assert self.done(azure)[-1] == command
+        assert (ended.code, ended.errors) == (1, [message])
+        assert self.commands(azure)[-1] == command
 
     def test_wrong_usage(self, azure: Agent) -> None:
         assert azure.run("deploy_model.sh", **self.MODEL | {"MODEL_VERSION": ""}).code == 2

@@ -1,4 +1,4 @@
-"""The next stages: routes.yaml, the pipelines in this repository and the emulator's declare the same."""
+"""routes.yaml, the pipelines in this repository and the emulator's pipelines agree."""
 
 import re
 
@@ -23,11 +23,11 @@ each_stage = pytest.mark.parametrize("name", sorted(EMULATED))
 
 
 def stage(name: str | int) -> Pipeline:
-    """The file of a pipeline that a route names: by its name alone, whatever folder Azure DevOps has it in."""
+    """Return the file of a pipeline that a route names. The folder in Azure DevOps does not matter."""
     return Pipeline(FOLDER / f"{str(name).rpartition(chr(92))[2]}.yml")
 
 
-def test_every_route_queues_a_pipeline_of_ours() -> None:
+def test_the_routes_queue_the_pipelines_in_this_repository() -> None:
     assert {str(route.pipeline) for route in ROUTES} == set(EMULATED)
 
 
@@ -59,7 +59,7 @@ def test_the_emulator_declares_what_the_pipeline_declares(name: str) -> None:
 
 @each_stage
 def test_a_stage_checks_each_of_its_parameters_before_anything_else(name: str) -> None:
-    """In its first job, right after the checkout, which brings the script that checks."""
+    """The check is in the first job, right after the checkout, which provides the script."""
     pipeline = stage(name)
     steps = pipeline.document["stages"][0]["jobs"][0]["steps"]
     assert "checkout" in steps[0]
@@ -71,8 +71,8 @@ def test_a_stage_checks_each_of_its_parameters_before_anything_else(name: str) -
 
 
 @each_stage
-def test_no_later_step_runs_where_the_check_has_failed(name: str) -> None:
-    """Which it would with a condition of its own: always(), failed(), succeededOrFailed()."""
+def test_no_later_step_runs_if_the_check_has_failed(name: str) -> None:
+    """A step with a condition such as always(), failed() or succeededOrFailed() would run."""
     for stage_node in stage(name).document["stages"]:
         assert "condition" not in stage_node
         for job in stage_node["jobs"]:
@@ -80,8 +80,8 @@ def test_no_later_step_runs_where_the_check_has_failed(name: str) -> None:
             assert [step for step in job["steps"] if "condition" in step] == []
 
 
-def test_what_the_samples_train_is_what_the_routes_wait_for() -> None:
-    """A pipeline that goes on by itself keeps its run out of the routes, by an experiment of its own."""
+def test_the_samples_use_the_experiments_that_the_routes_expect() -> None:
+    """A pipeline that continues on its own uses another experiment, to which no route reacts."""
     waiting = {
         route.name for route in ROUTES if route.when is not None and "experiment_name == 'train'" in _text(route)
     }
@@ -99,7 +99,7 @@ def _text(route: Route) -> str:
 
 
 @pytest.mark.parametrize("template", ["aml-job-wait.yml", "aml-job-submit.yml", "deploy-model.yml"])
-def test_a_template_passes_on_what_its_scripts_read(template: str) -> None:
+def test_a_template_sets_the_variables_that_its_scripts_read(template: str) -> None:
     pipeline = Pipeline(FOLDER / "templates" / template)
     common = {"AML_RESOURCE_GROUP", "AML_WORKSPACE", "AML_CLOUD"}
     for step, script in zip(pipeline.document["steps"], pipeline.script_files, strict=True):

@@ -1,4 +1,4 @@
-"""The sample pipeline that waits without an agent: its parts fit together, and its tasks send what they should."""
+"""The sample pipeline that waits without an agent: its jobs fit together, and its tasks send the right request."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def _jobs(text: str = TEXT) -> dict[str, Any]:
 
 
 def _with_the_other_task() -> str:
-    """The file with the task that stands in comments instead of the one above it."""
+    """Return the file with the alternative task, which is commented out, instead of the one above it."""
     lines, out, inside = TEXT.splitlines(), [], False
     for line in lines:
         inside = (inside or "# - task: InvokeRESTAPI@1" in line) and line.lstrip().startswith("#")
@@ -48,12 +48,12 @@ def _variables(callee: Callee) -> dict[str, str]:
 
 
 def _filled(text: str, variables: dict[str, str]) -> str:
-    """Variables of the pipeline are replaced; predefined ones are the task's business."""
+    """Replace the variables of the pipeline. The task replaces predefined ones."""
     return re.sub(r"\$\((\w+)\)", lambda match: variables[match[1]], text)
 
 
 @pytest.mark.parametrize("task", ["AzureFunction@1", "InvokeRESTAPI@1"])
-def test_the_tasks_send_the_run_and_where_they_are(task: str) -> None:
+def test_the_tasks_send_the_run_and_their_own_id(task: str) -> None:
     def answer(_received: Request) -> tuple[int, str]:
         return 202, "{}"
 
@@ -80,14 +80,14 @@ def _until_waiting(emulator: Emulator, started: StartedTask) -> None:
     assert emulator.books.task_hub.task(started.record.id).state == "waiting"
 
 
-def test_the_wait_holds_no_agent_and_ends_within_the_life_of_its_token() -> None:
+def test_the_wait_needs_no_agent_and_ends_before_its_token_expires() -> None:
     wait = _jobs()["wait"]
 
     assert wait["pool"] == "server"
     assert 60 < wait["timeoutInMinutes"] <= 24 * 60
 
 
-def test_the_run_id_goes_from_the_job_that_sets_it_to_those_that_need_it() -> None:
+def test_the_run_id_is_passed_from_the_job_that_sets_it_to_the_others() -> None:
     jobs = _jobs()
     (submit,) = (step for step in jobs["submit"]["steps"] if step.get("name"))
     script = submit["inputs"]["inlineScript"]
@@ -101,7 +101,7 @@ def test_the_run_id_goes_from_the_job_that_sets_it_to_those_that_need_it() -> No
     assert jobs["register"]["variables"] == {"runId": f"$[ stageDependencies.train.submit.{output} ]"}
 
 
-def test_scripts_get_values_by_their_environment_alone() -> None:
+def test_scripts_get_values_only_from_their_environment() -> None:
     for job in _jobs().values():
         for step in job["steps"]:
             script = step.get("inputs", {}).get("inlineScript", "")

@@ -1,4 +1,4 @@
-"""The pipelines and templates, as far as they can be checked without Azure DevOps."""
+"""Checks of the pipelines and templates that do not need Azure DevOps."""
 
 import re
 import subprocess
@@ -17,7 +17,7 @@ SHELLCHECK = Path(sys.executable).with_name("shellcheck")
 each_pipeline = pytest.mark.parametrize("pipeline", PIPELINES, ids=lambda each: str(each.file.relative_to(FOLDER)))
 
 
-def test_they_are_all_looked_at() -> None:
+def test_all_files_are_checked() -> None:
     assert {"pr-validation.yml", "train-self-hosted.yml", "train-event-driven.yml"} <= {file.name for file in FILES}
     assert {file.name for file in FILES if file.parent.name == "templates"} >= {
         "aml-job-wait.yml",
@@ -26,18 +26,18 @@ def test_they_are_all_looked_at() -> None:
     assert {file.suffix for file in FOLDER.rglob("*") if file.is_file()} == {".sh", ".yml"}
 
 
-def test_a_key_that_stands_twice_is_found() -> None:
-    with pytest.raises(yaml.YAMLError, match="twice: a"):
-        yaml.load("x: {a: 1, b: 2, a: 3}", Loader=StrictLoader)  # noqa: S506 - it is a safe loader
+def test_a_duplicate_key_is_refused() -> None:
+    with pytest.raises(yaml.YAMLError, match="duplicate keys: a"):
+        yaml.load("x: {a: 1, b: 2, a: 3}", Loader=StrictLoader)  # noqa: S506 - a SafeLoader
 
 
 @each_pipeline
 class TestEveryFile:
-    def test_is_started_only_as_it_says(self, pipeline: Pipeline) -> None:
+    def test_declares_its_triggers(self, pipeline: Pipeline) -> None:
         is_template = pipeline.file.parent.name == "templates"
         assert ("trigger" in pipeline.document, "pr" in pipeline.document) == (not is_template, not is_template)
 
-    def test_uses_templates_that_are_there_with_the_parameters_they_declare(self, pipeline: Pipeline) -> None:
+    def test_uses_existing_templates_with_declared_parameters(self, pipeline: Pipeline) -> None:
         for file, given in pipeline.calls:
             assert file.is_file(), f"{pipeline.file.name} uses {file}"
             declared = Pipeline(file).parameters
@@ -48,25 +48,25 @@ class TestEveryFile:
                 if "values" in declared[name] and "${{" not in str(value):
                     assert value in declared[name]["values"]
 
-    def test_uses_each_parameter_that_it_declares_and_no_other(self, pipeline: Pipeline) -> None:
+    def test_uses_exactly_the_parameters_that_it_declares(self, pipeline: Pipeline) -> None:
         document = {key: value for key, value in pipeline.document.items() if key != "parameters"}
         keys = " ".join(str(key) for node in nodes(document) for key in node)
         used = set(re.findall(r"(?<![\w-])parameters\.(\w+)", " ".join(texts(document)) + keys))
         assert used == set(pipeline.parameters)
 
-    def test_names_files_that_are_there(self, pipeline: Pipeline) -> None:
+    def test_names_existing_files(self, pipeline: Pipeline) -> None:
         for name in re.findall(r"\bcomponents/[\w./-]+", pipeline.file.read_text()):
             assert (ROOT / name).exists(), f"{pipeline.file.name} names {name}"
         for script in pipeline.script_files:
             assert script.stat().st_mode & 0o111, f"{script} is not executable"
 
-    def test_puts_no_foreign_text_into_a_script(self, pipeline: Pipeline) -> None:
-        """Neither by ${{ }}, which makes it a part of the script, nor by $(name), which does the same later."""
+    def test_inserts_no_values_into_scripts(self, pipeline: Pipeline) -> None:
+        """Neither with ${{ }} nor with $(name): the shell would execute the value."""
         for script in pipeline.scripts:
             assert "${{" not in script
             assert not re.search(r"\$\([\w.]+\)", script)
 
-    def test_passes_the_access_token_by_the_environment_alone(self, pipeline: Pipeline) -> None:
+    def test_passes_the_access_token_only_in_the_environment(self, pipeline: Pipeline) -> None:
         for node in nodes(pipeline.document):
             for key, value in node.items():
                 if isinstance(value, str) and "System.AccessToken" in value:
@@ -77,7 +77,7 @@ class TestEveryFile:
             if "\n" in script.strip() and "exit 1" not in script.strip().splitlines()[-1]:
                 assert script.startswith("set -euo pipefail\n")
 
-    def test_has_scripts_that_shellcheck_finds_nothing_in(self, pipeline: Pipeline, tmp_path: Path) -> None:
+    def test_has_scripts_without_shellcheck_findings(self, pipeline: Pipeline, tmp_path: Path) -> None:
         for number, script in enumerate(pipeline.scripts):
             file = tmp_path / f"{number}.sh"
             file.write_text(f"#!/usr/bin/env bash\n{script}\n")
@@ -85,7 +85,7 @@ class TestEveryFile:
             assert (found.stdout, found.returncode) == ("", 0)
 
 
-def test_every_script_says_its_exit_codes_and_is_used() -> None:
+def test_every_script_documents_its_exit_codes_and_is_used() -> None:
     scripts = sorted((FOLDER / "scripts").glob("*.sh"))
     used = {script for pipeline in PIPELINES for script in pipeline.script_files}
     sourced = {script for script in scripts if not script.stat().st_mode & 0o111}
@@ -99,7 +99,7 @@ def test_every_script_says_its_exit_codes_and_is_used() -> None:
 
 
 def test_a_wait_ends_before_its_job_does() -> None:
-    """Else the agent would end the wait, and the Azure ML job would be cancelled by the safety net only."""
+    """Otherwise the agent would end the wait, and only the additional step would cancel the Azure ML job."""
     limit = Pipeline(FOLDER / "templates" / "aml-job-wait.yml").parameters["timeLimit"]["default"]
     for pipeline in PIPELINES:
         for node in nodes(pipeline.document):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from devstack.azurite import Azurite, why_not_installed
+from devstack.azurite import Azurite, installation_problem
 from devstack.events import sample_text
 from devstack.package import PACKAGES
 from tests.runtime.conftest import Ado, StartWorker
@@ -20,7 +20,7 @@ from tests.support.prerequisites import need
 @pytest.fixture
 def storage(tmp_path: Path) -> Iterator[Azurite]:
     """A separate storage for each test, because a journal contains run IDs of one Azure DevOps organization."""
-    need(why_not_installed())
+    need(installation_problem())
     with Azurite(tmp_path / "azurite", in_memory=True) as started:
         yield started
 

@@ -21,7 +21,7 @@ from shared.errors import (
 from shared.journal.journal import Journal
 from shared.journal.records import UNROUTED, Record, State, Store
 from shared.journal.sqlite import SqliteStore
-from shared.redrive import Foreseen, Redrive, Redriven, awaits_redrive, foresee, may_have_run
+from shared.redrive import Redrive, RedriveForecast, Redriven, awaits_redrive, foresee, may_have_run
 from shared.routing.table import Match, Refusal
 from shared.telemetry import Outcome
 from tests.support.builders import event_text, run_completed
@@ -104,13 +104,13 @@ class Stand(Bench):
         journal = Journal(store, lease_seconds=LEASE, settle_seconds=SETTLE, clock=self.clock)
         return Redrive(self.relay(*entries, store=store), journal).redrive(record, look=look)
 
-    def foresee(self, record: Record, *entries: str) -> Foreseen:
+    def foresee(self, record: Record, *entries: str) -> RedriveForecast:
         return foresee(record, self.relay(*entries).decide(record.entry.event))
 
 
 @pytest.fixture
 def stand(store: SqliteStore, clock: ManualClock) -> Iterator[Stand]:
-    with Stand.beside_a_neighbor(store, clock) as stand:
+    with Stand.with_neighbor(store, clock) as stand:
         yield stand
 
 
@@ -315,7 +315,7 @@ class TestAbandoned:
         for record in stand.records:
             redriven = stand.redrive(record)
             assert (redriven.decisions, awaits_redrive(record)) == ((), False)
-            assert stand.foresee(record) == Foreseen(why_nothing=redriven.reason)
+            assert stand.foresee(record) == RedriveForecast(why_nothing=redriven.reason)
             reasons[record.key.route].add(redriven.reason)
         done, window = reasons.pop("plain"), reasons.popitem()[1]
         assert done == {f"it is {state}; nothing is left to do" for state in (State.QUEUED, State.SUPPRESSED)}

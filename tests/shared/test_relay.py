@@ -31,7 +31,7 @@ from shared.errors import (
     Throttled,
 )
 from shared.journal.records import JournalKey, Record, State, Store
-from shared.routing.table import WhyNot
+from shared.routing.table import NoMatch
 from shared.telemetry import Outcome
 from tests.support.builders import WORKSPACE, event_text, routes, run_completed
 from tests.support.clock import ManualClock
@@ -44,7 +44,7 @@ SAME = "name: same\nevent: RunCompleted\npipeline: p\nparameters: { what: anythi
 
 @pytest.fixture
 def bench(store: Store, clock: ManualClock) -> Iterator[Bench]:
-    with Bench.beside_a_neighbor(store, clock) as bench:
+    with Bench.with_neighbor(store, clock) as bench:
         yield bench
 
 
@@ -97,7 +97,7 @@ class TestIgnored:
     def test_the_caller_gets_all_reasons_and_the_log_the_first_five(self, bench: Bench) -> None:
         entries = [f"name: r{number}\nevent: RunCompleted\npipeline: p\nenabled: false" for number in range(7)]
         delivery = bench.relay(*entries).deliver(run_completed())
-        assert delivery.why_not == tuple(WhyNot(f"r{number}", "it is disabled") for number in range(7))
+        assert delivery.why_not == tuple(NoMatch(f"r{number}", "it is disabled") for number in range(7))
         (decision,) = delivery.decisions
         assert decision.reason == (
             "no route matches; r0: it is disabled; r1: it is disabled; r2: it is disabled; r3: it is disabled; "

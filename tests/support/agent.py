@@ -1,6 +1,6 @@
-"""Runs our scripts as a build agent or azd does, with a stand-in for ``az`` as the only one on the PATH.
+"""A build agent, or azd, that runs the project's scripts with a stand-in for ``az`` on the PATH.
 
-The stand-in answers each command from a plan and writes down how it was called, with its environment.
+The stand-in answers each command from a plan, and records its arguments and its environment.
 """
 
 import json
@@ -21,15 +21,15 @@ from tests.support.polling import wait_until
 
 SCRIPTS = ROOT / "pipelines" / "scripts"
 
-# What the pipelines' scripts may use besides az; anything else is not on the PATH, so a new need is found here.
+# The programs that the scripts of the pipelines may use in addition to az. Others are not on the PATH.
 TOOLS = ("bash", "env", "mktemp", "rm", "sleep", "timeout")
 
 WAIT_SECONDS = 60
 
 
 @contextmanager
-def _hearing_interrupts() -> Iterator[None]:
-    """The agent's scripts hear Ctrl-C. What runs in the background does not, and hands that on to its children."""
+def _default_interrupts() -> Iterator[None]:
+    """Reset the handling of SIGINT. A background process ignores it, and its children would inherit that."""
     before = signal.signal(signal.SIGINT, signal.SIG_DFL)
     try:
         yield
@@ -66,12 +66,12 @@ sys.exit("the stand-in has no answer to: az " + line)
 """
 
 Answer = str | dict[str, Any]
-"""What ``az`` prints, or ``out``, ``err``, ``code``, ``seconds`` (to take) and ``until`` (a file is there)."""
+"""The output of ``az``, or a dictionary: ``out``, ``err``, ``code``, ``seconds`` to take, ``until`` a file exists."""
 
 
 @dataclass(frozen=True)
 class Call:
-    """One call of ``az``."""
+    """A call of ``az``."""
 
     arguments: list[str]
     environment: dict[str, str]
@@ -79,7 +79,7 @@ class Call:
 
     @property
     def is_running(self) -> bool:
-        """Whether the call has not ended; it is given a moment for that."""
+        """Whether the call is still running after a generous wait for its end."""
         deadline = time.monotonic() + WAIT_SECONDS
         while time.monotonic() < deadline:
             try:
@@ -96,7 +96,7 @@ class Call:
         return " ".join(self.arguments[: options[0] if options else None])
 
     def values(self, option: str) -> list[str]:
-        """What follows an option, up to the next one."""
+        """Return the arguments between an option and the next one."""
         rest = self.arguments[self.arguments.index(option) + 1 :]
         ends = [index for index, argument in enumerate(rest) if argument.startswith("--")]
         return rest[: ends[0] if ends else None]
@@ -104,10 +104,10 @@ class Call:
 
 @dataclass
 class Agent:
-    """A folder that stands for a build agent.
+    """The folder of a build agent.
 
-    :param plan: from a command, with ``*`` for what may stand between, to its answers in order; the last one repeats.
-    :param may_complain: whether a script may write to standard error.
+    :param plan: answers by command. ``*`` in a command matches anything. The last answer is repeated.
+    :param may_complain: True if a script may write to standard error.
     """
 
     folder: Path
@@ -130,18 +130,18 @@ class Agent:
         return self.folder / "bin"
 
     def link(self, name: str, tool: str) -> None:
-        """Put a tool of this machine on the agent's PATH, under a name."""
+        """Put a program of this machine on the agent's PATH under a name."""
         found = shutil.which(tool)
         assert found is not None, f"the tests need {tool}"
         (self.bin / name).unlink(missing_ok=True)
         (self.bin / name).symlink_to(found)
 
     def start(self, script: str | Path, **environment: str) -> "subprocess.Popen[str]":
-        """Start a script (a path, or a name in ``pipelines/scripts``) with nothing but this in its environment."""
+        """Start a script, a path or a name in ``pipelines/scripts``, with only these environment variables."""
         return self._start([SCRIPTS / script], environment)
 
     def shell(self, text: str, **environment: str) -> "Ended":
-        """Run a few lines of bash to their end, stopping at the first error as the scripts do."""
+        """Run lines of bash to their end. Like the scripts, bash stops at the first error."""
         return self.end(self._start([self.bin / "bash", "-euo", "pipefail", "-c", text], environment))
 
     def _start(self, command: Sequence[str | Path], environment: Mapping[str, str]) -> "subprocess.Popen[str]":
@@ -151,7 +151,7 @@ class Agent:
         }
         (self.folder / "plan.json").write_text(json.dumps(plan))
         home = str(self.folder / "home")
-        with _hearing_interrupts():
+        with _default_interrupts():
             return subprocess.Popen(
                 command,
                 cwd=self.folder,
@@ -167,28 +167,28 @@ class Agent:
         return self.end(self.start(script, **environment))
 
     def end(self, process: "subprocess.Popen[str]") -> "Ended":
-        """Wait for a script's end."""
+        """Wait until a script has ended."""
         with process:
             try:
                 out, err = process.communicate(timeout=30)
             finally:
                 process.kill()
         assert err == "" or self.may_complain, err
-        assert not list(self.folder.glob("tmp.*")), "a script leaves a temporary folder behind"
+        assert not list(self.folder.glob("tmp.*")), "a script has not deleted its temporary folder"
         return Ended(process.returncode, out, err)
 
     @property
     def calls(self) -> list[Call]:
-        """How ``az`` was called so far."""
+        """The calls of ``az`` so far."""
         file = self.folder / "calls.jsonl"
         return [Call(**json.loads(line)) for line in file.read_text().splitlines()] if file.exists() else []
 
     def calls_of(self, command: str) -> list[Call]:
-        """The calls of one command."""
+        """Return the calls of a command."""
         return [call for call in self.calls if call.command == command]
 
     def wait_for_calls(self, command: str, count: int = 1) -> None:
-        """Until ``az`` was called so often with this command."""
+        """Wait until ``az`` was called ``count`` times with this command."""
         wait_until(lambda: len(self.calls_of(command)) >= count)
 
 
@@ -202,7 +202,7 @@ class Ended:
 
     @property
     def outputs(self) -> dict[str, str]:
-        """The output variables as the agent has them at the end."""
+        """The output variables at the end."""
         return dict(_logging_commands(self.out, "task.setvariable variable=", ";isOutput=true"))
 
     @property
@@ -215,11 +215,11 @@ class Ended:
 
     @property
     def log(self) -> list[str]:
-        """The lines that are no logging commands."""
+        """The lines of output that are not logging commands."""
         return [line for line in self.out.splitlines() if "##vso[" not in line]
 
 
 def _logging_commands(out: str, begin: str, end: str) -> list[tuple[str, str]]:
-    """What stands between begin and end, and after; the agent finds a command anywhere in a line."""
+    """Return the name and the text of each logging command. The agent finds a command anywhere in a line."""
     found = [line.partition("##vso[" + begin)[2] for line in out.splitlines() if "##vso[" + begin in line]
     return [(name, text) for name, _, text in (rest.partition(end + "]") for rest in found)]

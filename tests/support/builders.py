@@ -1,4 +1,4 @@
-"""Builds events and routes for tests, small and with names that say what matters."""
+"""Builders of events and routes for tests."""
 
 import json
 from collections.abc import Mapping
@@ -18,7 +18,7 @@ ENVIRONMENT = {"AZURE_DEVOPS_ORG_URL": "https://dev.azure.com/contoso", "AZURE_D
 
 
 def event_text(name: str, data: object, **envelope: Any) -> str:
-    """An event in the Event Grid schema; ``envelope`` replaces or adds keys."""
+    """Return an event in the Event Grid schema. ``envelope`` replaces or adds keys."""
     document = {
         "id": "event-1",
         "topic": WORKSPACE,
@@ -33,17 +33,17 @@ def event_text(name: str, data: object, **envelope: Any) -> str:
 
 
 def cloud_event_text(name: str, data: Mapping[str, Any], **envelope: Any) -> str:
-    """The same event as CloudEvents 1.0."""
+    """Return the same event in the schema of CloudEvents 1.0."""
     return json.dumps(in_schema(json.loads(event_text(name, data)), Schema.CLOUD) | envelope)
 
 
 def run_completed(run_id: str = "run-1", **data: Any) -> str:
-    """A root run of experiment ``train`` has completed."""
+    """Return the RunCompleted event of a root run in the experiment ``train``."""
     return event_text("RunCompleted", {"experimentName": "train", "runId": run_id} | data)
 
 
 def routes(*entries: str, environment: Mapping[str, str] = ENVIRONMENT) -> RouteTable:
-    """A table from routes written as YAML, each beginning with its ``name:`` line, unindented."""
+    """Return a table of routes written in YAML. Each starts with its ``name:`` line, without indentation."""
     indented = ["  - " + entry.strip().replace("\n", "\n    ") for entry in entries]
     return load_routes(
         "version: 1\n"
@@ -81,5 +81,5 @@ causes: [ModelDeployed, { event: RunCompleted, with: { experiment_name: train, r
 
 
 def route(name: str, event: str, *lines: str, pipeline: str = "") -> str:
-    """A route as ``routes`` takes it; its pipeline is its own."""
+    """Return a route for ``routes``. By default it has its own pipeline."""
     return "\n".join([f"name: {name}", f"event: {event}", f"pipeline: {pipeline or name + '-pipeline'}", *lines])

@@ -1,4 +1,4 @@
-"""Secrets for tests. Each holds the word ``canary``, and nothing that the suite logs or prints may hold it."""
+"""Secrets for tests. Each contains the word ``canary``, which must not be in any log or output of the tests."""
 
 import base64
 
@@ -6,12 +6,12 @@ MARK = "canary"
 
 
 def secret(name: str) -> str:
-    """A PAT, token or key for a test."""
+    """Return a PAT, token or key for a test."""
     return f"{MARK}-{name}-7f3a9c"
 
 
 def leaks(text: str) -> list[str]:
-    """The canaries found in a text, as they are or as Basic authentication encodes them."""
+    """Return the canaries in a string, in plain form or encoded as in Basic authentication."""
     encoded = [
         base64.b64encode(f"{prefix}{MARK}".encode()).decode().rstrip("=")[1:-2] for prefix in (":", "::", "x:", "")
     ]

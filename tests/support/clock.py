@@ -1,10 +1,10 @@
-"""A clock to set."""
+"""A clock that tests control."""
 
 from datetime import UTC, datetime, timedelta
 
 
 class ManualClock:
-    """A clock that stands still until a test moves it."""
+    """A clock that does not move until a test advances it."""
 
     def __init__(self) -> None:
         self.now = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)

@@ -1,4 +1,4 @@
-"""How much the tests try: ``make test`` takes minutes, ``make test-long`` the time it needs."""
+"""How much work the tests do: usually some minutes, and much more with ``make test-long``."""
 
 import os
 from typing import TypeVar
@@ -13,5 +13,5 @@ only_long = pytest.mark.skipif(not LONG, reason="runs with 'make test-long' only
 
 
 def amount(usual: Amount, long: Amount) -> Amount:
-    """Return the amount for this run of the tests."""
+    """Return the number for this run of the tests."""
     return long if LONG else usual

@@ -1,4 +1,4 @@
-"""Random JMESPath conditions for property tests: about the names that they are given, and often about the same ones."""
+"""Random JMESPath conditions for property tests, over a few names, which makes relations between them likely."""
 
 import json
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ def literal(value: Any) -> str:
 
 
 def conditions(paths: Sequence[str]) -> st.SearchStrategy[str]:
-    """Conditions over these paths and ``LITERALS``."""
+    """Return a strategy for conditions over these paths and ``LITERALS``."""
     path = st.sampled_from(list(paths))
     value = st.sampled_from(LITERALS).map(literal)
     called = st.builds("{}({})".format, st.sampled_from(["length", "type", "to_number", "not_null"]), path)

@@ -1,6 +1,6 @@
-"""Hand-written collaborators. FakePipelines keeps books as Azure DevOps does, so a test can count runs.
+"""Hand-written fakes. FakePipelines records runs as Azure DevOps does, so a test can count them.
 
-tests/shared/azure_devops/test_client.py holds it against the real client.
+tests/shared/azure_devops/test_client.py compares it with the real client.
 """
 
 from collections import deque
@@ -17,7 +17,7 @@ from shared.telemetry import Decision
 from tests.support.clock import ManualClock
 
 SKEW = timedelta(seconds=29)
-"""How far the clock of Azure DevOps is ahead of ours by default; a run is looked for within 30 s."""
+"""Default lead of Azure DevOps' clock over ours. A search for a run tolerates 30 s."""
 
 
 def url_of(run_id: int) -> str:
@@ -25,23 +25,23 @@ def url_of(run_id: int) -> str:
 
 
 def check_time(call: str, clock: Clock, deadline: datetime) -> None:
-    """Fail the test if a call begins when the client would no longer send it.
+    """Fail the test if a call starts when the client would no longer send it.
 
-    A real clock is not judged: the machine may be slow.
+    With a real clock nothing is checked, because the machine may be slow.
     """
     left = (deadline - clock()).total_seconds()
-    assert left >= MIN_REQUEST_SECONDS or not isinstance(clock, ManualClock), f"{call} begins {left:g} s before its end"
+    assert left >= MIN_REQUEST_SECONDS or not isinstance(clock, ManualClock), f"{call}: {left:g} s before its deadline"
 
 
 def hang(clock: Clock, deadline: datetime) -> None:
-    """Let the time pass until the call's deadline, as an answer that never comes does."""
+    """Advance the clock to the deadline of the call, as if no answer came."""
     assert isinstance(clock, ManualClock)
     clock.now = deadline
 
 
 @dataclass(frozen=True, slots=True)
 class Queued:
-    """One run in the fake's books, with the time of the server's clock."""
+    """A recorded run, with the time of the server's clock."""
 
     run: Run
     request: RunRequest
@@ -50,14 +50,14 @@ class Queued:
 
 @dataclass
 class FakePipelines:
-    """Azure DevOps in memory. A call that begins too late for its deadline fails the test.
+    """Azure DevOps in memory. A call that starts too late for its deadline fails the test.
 
-    :param clock: ours; the server's differs from it by ``skew``.
-    :param plan: what happens to the next requests to queue a run, in order: None lets one pass; an error is raised
-        without queuing; ``LOST`` queues and then loses the answer; ``HANGS`` queues nothing and answers nothing until
-        the deadline; a callable is called once the run is queued, while the process may sleep past its deadline.
+    :param clock: our clock. The server's clock is ahead of it by ``skew``.
+    :param plan: the results of the next requests to queue a run, in order. None: success. An error: raised, and no run
+        is queued. ``LOST``: the run is queued and the answer is lost. ``HANGS``: no run is queued, and no answer comes
+        until the deadline. A callable: called after the run is queued; it may advance the clock past the deadline.
 
-    The errors of the other calls are raised until a test takes them away; ``HANGS`` is such an error too.
+    The errors for the other calls, which may be ``HANGS`` too, are raised until the test removes them.
     """
 
     clock: Clock
@@ -108,7 +108,7 @@ class FakePipelines:
         self.cancelled.append(run.id)
 
     def _check_place(self, request: RunRequest, run: Run) -> None:
-        """Fail the test if a run is looked for in another organization or project than it was queued in."""
+        """Fail the test if the request names an organization or project in which the run was not queued."""
         places = {(one.request.organization_url, one.request.project) for one in self.books if one.run == run}
         assert places == {(request.organization_url, request.project)}
 
@@ -123,17 +123,17 @@ class FakePipelines:
 
 
 LOST = AnswerLost("the answer was lost: ReadTimeout")
-"""Planned: a run is queued, and nobody hears of it."""
+"""Plan: the run is queued, and the answer is lost."""
 
 LOST_UNQUEUED = AnswerLost("the answer was lost: reset")
-"""Planned: nothing is queued, and nobody hears of it."""
+"""Plan: no run is queued, and the answer is lost."""
 
 HANGS = AnswerLost("the answer was lost: it never came")
-"""Planned: nothing is done, and the call ends at its deadline."""
+"""Plan: nothing is done, and the call ends at its deadline."""
 
 
 class Reports(list[Decision]):
-    """Keeps every decision that was reported."""
+    """The list of reported decisions."""
 
     def __call__(self, decision: Decision) -> None:
         self.append(decision)

@@ -1,4 +1,4 @@
-"""Hypothesis strategies for event texts: samples that are changed a little, and text of any kind."""
+"""Hypothesis strategies for the text of events: slightly changed samples, and arbitrary strings."""
 
 import json
 from typing import Any, Final
@@ -20,14 +20,14 @@ json_values = st.recursive(
 
 
 def paths_of(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
-    """The path of every value in a document."""
+    """Return the path of every value in a document."""
     inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
     return [path, *(found for key, child in inner for found in paths_of(child, (*path, key)))]
 
 
 @st.composite
 def events_with_a_value_replaced(draw: st.DrawFn) -> str:
-    """A sample in which one value, key or branch is another one, or gone."""
+    """Return a sample with one value replaced or removed."""
     document = json.loads(draw(st.sampled_from(SAMPLES)))
     path = draw(st.sampled_from(paths_of(document)[1:]))
     parent = document
@@ -42,7 +42,7 @@ def events_with_a_value_replaced(draw: st.DrawFn) -> str:
 
 @st.composite
 def events_with_text_damaged(draw: st.DrawFn) -> str:
-    """A sample whose text has a piece cut out and something else put in."""
+    """Return a sample with a part of its text replaced."""
     text = draw(st.sampled_from(SAMPLES))
     start = draw(st.integers(0, len(text)))
     return text[:start] + draw(any_text) + text[start + draw(st.integers(0, 30)) :]
@@ -50,7 +50,7 @@ def events_with_text_damaged(draw: st.DrawFn) -> str:
 
 @st.composite
 def events_as_declared(draw: st.DrawFn) -> str:
-    """An event of any type with values of the declared kinds, its keys in any spelling."""
+    """Return an event of any type with values of the declared kinds and with any spelling of its keys."""
     declared = draw(st.sampled_from(list(EVENT_TYPES.values())))
     event = sample_event(declared.name)
     event["data"] = {}

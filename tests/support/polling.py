@@ -1,4 +1,4 @@
-"""Waits for something that happens elsewhere, however slow the machine is."""
+"""Waiting for a condition, with a limit that suits slow machines."""
 
 import time
 from collections.abc import Callable
@@ -10,9 +10,9 @@ Seen = TypeVar("Seen")
 
 
 def wait_until(look: Callable[[], Seen]) -> Seen:
-    """Look again and again; returns the first thing seen that is true."""
+    """Call ``look`` repeatedly and return its first true result."""
     limit = time.monotonic() + LONGEST_SECONDS
     while not (seen := look()):
-        assert time.monotonic() < limit, f"it did not happen within {LONGEST_SECONDS} s"
+        assert time.monotonic() < limit, f"the condition was not met within {LONGEST_SECONDS} s"
         time.sleep(0.01)
     return seen

@@ -1,4 +1,4 @@
-"""What a test needs that may be missing: then a laptop skips the test, and CI fails it."""
+"""Optional prerequisites of tests: if one is missing, the test is skipped locally and fails in CI."""
 
 import os
 from collections.abc import Mapping
@@ -7,6 +7,9 @@ import pytest
 
 
 def need(missing: str | None, environment: Mapping[str, str] = os.environ) -> None:
-    """:param missing: what is missing and how to get it; None if all is there."""
+    """Skip the test, or fail it in CI, if a prerequisite is missing.
+
+    :param missing: what is missing and how to get it; None if nothing is.
+    """
     if missing is not None:
         (pytest.fail if environment.get("CI") else pytest.skip)(missing)

@@ -1,6 +1,6 @@
-"""A relay with everything around it, for the tests of the flow.
+"""A relay with all its collaborators, for the tests of the flow.
 
-Beside it works a neighbor: another route, in another project of another organization.
+A neighbor works in the same journal: another route, in another project of another organization.
 """
 
 import time
@@ -70,7 +70,7 @@ def relay_over(
 
 @dataclass
 class Bench:
-    """What a delivery needs. The relays that it makes share a journal and Azure DevOps."""
+    """The collaborators of a relay. All its relays share a journal and Azure DevOps."""
 
     store: Store
     clock: ManualClock
@@ -80,11 +80,11 @@ class Bench:
 
     @classmethod
     @contextmanager
-    def beside_a_neighbor(cls, store: Store, clock: ManualClock) -> Iterator[Self]:
-        """A bench, and another organization's route at work in the same journal, with equal run ids and parameters.
+    def with_neighbor(cls, store: Store, clock: ManualClock) -> Iterator[Self]:
+        """Yield a bench whose journal is also used by a route of another organization, with equal run ids.
 
-        Whatever happens on the bench, the neighbor's events are duplicates and its window stays its own; and the
-        bench has no run that no record owns or may own.
+        At the end, check that the bench did not affect the neighbor: its event is a duplicate, and its cooldown is
+        still running. Also check that every run of the bench belongs to a record, or may belong to one.
         """
         neighbor = Bench(store, clock, FakePipelines(clock))
         relay = neighbor.relay(NEIGHBOR)
@@ -114,11 +114,11 @@ class Bench:
 
     @property
     def records(self) -> list[Record]:
-        """Those of the bench's own routes."""
+        """The records of the bench's routes, without the neighbor's."""
         return [record for record in self.store.select(Selection(), 100) if "neighbor" not in record.key.route]
 
     def record(self, index: int = -1) -> Record:
-        """The record of a reported decision, by default of the last one."""
+        """Return the record of a reported decision, by default of the last one."""
         decision = self.reports[index]
         record = self.store.get(JournalKey(decision.route or UNROUTED, decision.key))
         assert record is not None

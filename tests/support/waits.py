@@ -1,4 +1,4 @@
-"""Builds tasks, requests and bridges for tests."""
+"""Builders of tasks, requests and waits for tests."""
 
 import uuid
 from collections.abc import Callable, Iterator, Sequence
@@ -31,7 +31,7 @@ EVENT = Entry("event-1", "Microsoft.MachineLearningServices.RunCompleted", "subj
 
 
 def a_task(**changes: str) -> Task:
-    """A task of a plan of its own."""
+    """Return a task in its own plan."""
     ids = {name: str(uuid.uuid4()) for name in ("project_id", "plan_id", "job_id", "timeline_id", "task_instance_id")}
     return Task(**{"plan_url": ORGANIZATION, "hub_name": "build"} | ids | changes)
 
@@ -45,7 +45,7 @@ def the_end(run_id: str = "run-1", status: str = "Completed", workspace: str = W
 
 
 def default_headers(task: Task, token: str = TOKEN) -> dict[str, str]:
-    """The headers that AzureFunction and InvokeRESTAPI send unless somebody changes them."""
+    """Return the default headers of the tasks AzureFunction and InvokeRESTAPI."""
     return {
         "Content-Type": "application/json",
         "PlanUrl": task.plan_url + "/",
@@ -60,11 +60,11 @@ def default_headers(task: Task, token: str = TOKEN) -> dict[str, str]:
 
 
 class FakeTasks:
-    """Azure DevOps' tasks, in memory: what was said to each, and which are over; test_tasks.py holds it to the client.
+    """The tasks of Azure DevOps in memory: the messages sent to each, and the tasks that have ended.
 
-    A call that begins too late for its deadline fails the test. ``plan`` says what happens to the next calls of a
-    kind, one each: an error is raised (``LOST`` from ``complete`` after the task ended); ``HANGS`` does nothing and
-    answers nothing until the deadline; a callable is called once it is done, while the process may sleep.
+    A call that starts too late for its deadline fails the test. ``plan`` sets the results of the next calls with a
+    name. An error is raised instead of the call; ``LOST`` is raised after it. ``HANGS`` does nothing, and no answer
+    comes until the deadline. A callable is called after the call; it may advance the clock past the deadline.
     """
 
     def __init__(self, clock: Clock) -> None:
@@ -72,23 +72,23 @@ class FakeTasks:
         self.lines: dict[str, list[str]] = {}
         self.logs: dict[str, list[str]] = {}
         self.accesses: list[Access] = []
-        self.deaf = False
-        """Whether messages are lost without anybody noticing."""
+        self.loses_completions = False
+        """True if completions get lost although the call succeeds."""
         self._clock = clock
         self._planned: dict[str, list[AzureDevOpsError | Callable[[], object]]] = {}
 
     def complete(self, task: Task, access: Access, result: str, deadline: datetime) -> None:
         with self._call("complete", deadline):
             self.accesses.append(access)
-            if not self.deaf:
+            if not self.loses_completions:
                 self.results.setdefault(task.task_instance_id, []).append(result)
 
-    def is_over(self, task: Task, access: Access, deadline: datetime) -> bool:
-        with self._call("is_over", deadline):
+    def has_ended(self, task: Task, access: Access, deadline: datetime) -> bool:
+        with self._call("has_ended", deadline):
             return task.task_instance_id in self.results
 
-    def say(self, task: Task, access: Access, lines: Sequence[str], deadline: datetime) -> None:
-        with self._call("say", deadline):
+    def show_lines(self, task: Task, access: Access, lines: Sequence[str], deadline: datetime) -> None:
+        with self._call("show_lines", deadline):
             self.lines.setdefault(task.task_instance_id, []).extend(lines)
 
     def write_log(self, task: Task, access: Access, lines: Sequence[str], deadline: datetime) -> None:
@@ -118,7 +118,7 @@ GONE = RequestRefused("HTTP 404: the plan does not exist", not_found=True)
 
 
 class Scene:
-    """Waits over a store, with tasks that can be planned to fail."""
+    """Waits on a store, with tasks whose failures can be planned."""
 
     def __init__(self, store: Store, clock: Clock, **options: Any) -> None:
         self.store = store
@@ -136,12 +136,12 @@ class Scene:
         )
 
     def in_seconds(self, seconds: float = 25) -> datetime:
-        """A deadline."""
+        """Return a deadline in this number of seconds."""
         return self.clock() + timedelta(seconds=seconds)
 
 
 class BrokenStore:
-    """A store that does not answer."""
+    """A store whose every call fails."""
 
     def __getattr__(self, name: str) -> object:
         def fail(*arguments: object, **options: object) -> None:

@@ -131,7 +131,9 @@ def _waits(settings: Settings | None) -> CheckResult:
     seal = TokenSeal(partial(wait_keys, settings))
     where = "WAIT_TOKEN_KEYS" if settings.wait_token_keys else f"{settings.wait_keys_secret_name} in the Key Vault"
     words = f"a token was encrypted and decrypted with the keys in {where}"
-    return next(_tried("waits", lambda: seal.open(seal.close(Secret("a token"))), lambda _: words, _CORRECT_SETTINGS))
+    return next(
+        _tried("waits", lambda: seal.decrypt(seal.encrypt(Secret("a token"))), lambda _: words, _CORRECT_SETTINGS)
+    )
 
 
 def _azure_devops(issued: Credential | None, routes: Sequence[Route] | None) -> Iterator[CheckResult]:

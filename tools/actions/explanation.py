@@ -10,7 +10,7 @@ from shared.deciding import Verdict
 from shared.events.event import AML_PREFIX
 from shared.http.message import HttpRequest
 from shared.journal.records import UNROUTED
-from shared.routing.condition_parts import Part, parts_of
+from shared.routing.condition_parts import Part, evaluate_parts
 from shared.routing.table import Match, Refusal, Route, RouteTable
 from tools.actions.forecast import JournalState
 from tools.events.dead_letters import DeadLetter
@@ -92,7 +92,7 @@ def _checked(route: Route, decided: Match | Refusal | None, reason: str, verdict
         decided.reason if isinstance(decided, Refusal) else reason,
         is_checked=True,
         # Shown for a disabled route, too: it is useful to know if the route would match otherwise.
-        condition=None if route.when is None else parts_of(route.when, verdict.scope),
+        condition=None if route.when is None else evaluate_parts(route.when, verdict.scope),
     )
     if not isinstance(decided, Match):
         return checked

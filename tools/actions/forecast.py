@@ -6,7 +6,7 @@ from typing import Final
 
 from shared.journal.cooldown import Covered, Undecided
 from shared.journal.records import FINAL_STATES, Record, State, why_not_yet
-from shared.redrive import Foreseen
+from shared.redrive import RedriveForecast
 from shared.routing.table import Match, Refusal
 from shared.telemetry import Outcome
 from tools.installation import Installation
@@ -79,17 +79,17 @@ def delivery_row(installation: Installation, decided: Match | Refusal) -> Row:
     return _row(decided, *forecast(decided, read_journal(installation, decided), installation.clock()))
 
 
-def redrive_rows(installation: Installation, record: Record, foreseen: Foreseen) -> list[Row]:
+def redrive_rows(installation: Installation, record: Record, expected: RedriveForecast) -> list[Row]:
     """Return what redriving a record would do now, and what it would request.
 
     :raises JournalUnavailable: the journal does not answer.
     """
     rows = []
-    for decided in foreseen.decisions:
+    for decided in expected.decisions:
         found = read_journal(installation, decided)
         if decided.key == record.key and record.state is State.PARKED:  # the redrive reopens it
             found = JournalState(None, found.cooldown_holder)
-        rows.append(_row(decided, *forecast(decided, found, installation.clock(), looks_first=foreseen.looks_first)))
+        rows.append(_row(decided, *forecast(decided, found, installation.clock(), looks_first=expected.looks_first)))
     return rows
 
 

@@ -35,7 +35,7 @@ def redrive_records(
     :raises ConfigurationError: the configuration is invalid; nothing was sent.
     :raises JournalUnavailable: the journal cannot be opened; nothing was sent.
     """
-    rows: Callable[[Record], Iterable[Row]] = partial(_foresee, installation, look=look)
+    rows: Callable[[Record], Iterable[Row]] = partial(_forecast, installation, look=look)
     if not is_dry:
         app = installation.compose(lambda _decision: None)
         rows = partial(_redrive, Redrive(app.relay, app.journal), look=look)
@@ -49,7 +49,7 @@ def redeliver(installation: Installation, letters: Sequence[DeadLetter], console
     :raises ConfigurationError: the configuration is invalid; nothing was sent.
     :raises JournalUnavailable: the journal cannot be opened; nothing was sent.
     """
-    rows: Callable[[DeadLetter], Iterable[Row]] = partial(_foresee_delivery, installation)
+    rows: Callable[[DeadLetter], Iterable[Row]] = partial(_forecast_delivery, installation)
     if not is_dry:
         decisions: list[Decision] = []
         rows = partial(_deliver, installation.compose(decisions.append).relay, decisions)
@@ -94,13 +94,13 @@ def _redrive(redrive: Redrive, record: Record, *, look: bool) -> Iterator[Row]:
         yield record.key.route, Outcome.DUPLICATE, redriven.reason
 
 
-def _foresee(installation: Installation, record: Record, *, look: bool) -> Iterator[Row]:
-    foreseen = foresee(record, installation.decide(record.entry.event))
-    looks_first = foreseen.looks_first and (look or record.state is not State.PARKED)
-    yield from redrive_rows(installation, record, replace(foreseen, looks_first=looks_first))
-    if not foreseen.decisions:
+def _forecast(installation: Installation, record: Record, *, look: bool) -> Iterator[Row]:
+    expected = foresee(record, installation.decide(record.entry.event))
+    looks_first = expected.looks_first and (look or record.state is not State.PARKED)
+    yield from redrive_rows(installation, record, replace(expected, looks_first=looks_first))
+    if not expected.decisions:
         is_done = record.state not in REDRIVABLE_STATES
-        yield record.key.route, Outcome.DUPLICATE if is_done else WOULD_IGNORE, foreseen.why_nothing
+        yield record.key.route, Outcome.DUPLICATE if is_done else WOULD_IGNORE, expected.why_nothing
 
 
 def _deliver(relay: Relay, decisions: list[Decision], letter: DeadLetter) -> Iterator[Row]:
@@ -116,7 +116,7 @@ def _deliver(relay: Relay, decisions: list[Decision], letter: DeadLetter) -> Ite
         yield route, decision.outcome, decision_words(decision)
 
 
-def _foresee_delivery(installation: Installation, letter: DeadLetter) -> Iterator[Row]:
+def _forecast_delivery(installation: Installation, letter: DeadLetter) -> Iterator[Row]:
     verdict = installation.decide(letter.text)
     for decided in verdict.decisions:
         yield delivery_row(installation, decided)

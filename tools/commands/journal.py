@@ -9,7 +9,7 @@ import typer
 from shared.durations import short_duration
 from shared.errors import ConfigurationError
 from shared.journal.records import UNROUTED, Record
-from shared.redrive import Foreseen, foresee
+from shared.redrive import RedriveForecast, foresee
 from tools.actions import records
 from tools.actions.forecast import redrive_rows
 from tools.actions.records import SHOWN_KEY, RecordFilter
@@ -26,7 +26,7 @@ from tools.options import (
     WindowsOption,
     installation_of,
 )
-from tools.presentation import foreseen_document, run_words
+from tools.presentation import redrive_document, run_words
 
 DEFAULT_LIMIT: Final = 50
 _HEAD: Final = ("KEY", "ROUTE", "STATE", "AGE", "EVENT", "RUN", "REASON")
@@ -92,13 +92,13 @@ def show(
     """
     installation, console = installation_of(context), Console()
     (record,) = records.find(installation.journal, [key])
-    foreseen = _foresee(installation, record)
+    expected = _forecast(installation, record)
     if as_json:
-        known = {"unknown": foreseen} if isinstance(foreseen, str) else foreseen_document(foreseen)
+        known = {"unknown": expected} if isinstance(expected, str) else redrive_document(expected)
         console.json({**records.document(record), "redrive": known})
         return
     _show(console, record, installation.clock())
-    _show_forecast(console, installation, record, foreseen)
+    _show_forecast(console, installation, record, expected)
 
 
 def _row(record: Record, now: datetime) -> tuple[str, ...]:
@@ -143,7 +143,7 @@ def _show(console: Console, record: Record, now: datetime) -> None:
         console.row((f"  {step.at:%Y-%m-%d %H:%M:%S} UTC", step.state, step.note), [25, 10])
 
 
-def _foresee(installation: Installation, record: Record) -> Foreseen | str:
+def _forecast(installation: Installation, record: Record) -> RedriveForecast | str:
     """Return what redriving the record would do; a string says why that is not known."""
     try:
         return foresee(record, installation.decide(record.entry.event))
@@ -151,13 +151,15 @@ def _foresee(installation: Installation, record: Record) -> Foreseen | str:
         return next(iter(str(exc).splitlines()))
 
 
-def _show_forecast(console: Console, installation: Installation, record: Record, foreseen: Foreseen | str) -> None:
+def _show_forecast(
+    console: Console, installation: Installation, record: Record, expected: RedriveForecast | str
+) -> None:
     console.line()
-    if isinstance(foreseen, str):
-        console.line(f"redrive: not known: {foreseen}")
-    elif not foreseen.decisions:
-        console.line(f"redrive: nothing to do: {foreseen.why_nothing}")
+    if isinstance(expected, str):
+        console.line(f"redrive: not known: {expected}")
+    elif not expected.decisions:
+        console.line(f"redrive: nothing to do: {expected.why_nothing}")
     else:
         console.line("redrive:")
-        for route, outcome, words in redrive_rows(installation, record, foreseen):
+        for route, outcome, words in redrive_rows(installation, record, expected):
             console.row((f"  {route}", outcome, words), [len(route) + 2, len(outcome)])

@@ -1,1 +1,1 @@
-"""Stand-ins for scikit-learn and MLflow: as much of them as the sample training uses, and nothing learnt."""
+"""Stand-ins for the parts of scikit-learn and MLflow that the sample training uses. They learn nothing."""

@@ -1,4 +1,4 @@
-"""A stand-in for MLflow, whose store is the folder STANDIN_STORE and whose run is STANDIN_RUN_ID."""
+"""A stand-in for MLflow. Its store is the folder STANDIN_STORE and its run is STANDIN_RUN_ID."""
 
 import os
 import sys

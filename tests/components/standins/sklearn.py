@@ -1,4 +1,4 @@
-"""A stand-in for scikit-learn: one set of images, and a model that is right about all once it has seen enough."""
+"""A stand-in for scikit-learn: a dataset, and a model whose accuracy grows with the number of images it has seen."""
 
 import sys
 from typing import Any
@@ -14,22 +14,22 @@ def load_digits(*, return_X_y: bool) -> Any:  # noqa: N803 - scikit-learn's name
     return np.arange(100.0).reshape(100, 1) % 17, np.arange(100) % 10
 
 
-def train_test_split(images: Any, shown: Any, *, test_size: float, random_state: int) -> Any:
+def train_test_split(images: Any, labels: Any, *, test_size: float, random_state: int) -> Any:
     at = round(len(images) * (1 - test_size))
-    return images[:at], images[at:], shown[:at], shown[at:]
+    return images[:at], images[at:], labels[:at], labels[at:]
 
 
 class SGDClassifier:
     def __init__(self, *, random_state: int) -> None:
         self.seen = 0
 
-    def partial_fit(self, images: Any, shown: Any, *, classes: Any) -> None:
-        assert len(images) == len(shown)
+    def partial_fit(self, images: Any, labels: Any, *, classes: Any) -> None:
+        assert len(images) == len(labels)
         assert list(classes) == list(range(10))
         assert images.min() >= 0
         assert images.max() <= 1, "pixels must be scaled"
         self.seen += len(images)
 
-    def score(self, images: Any, shown: Any) -> float:
-        assert len(images) == len(shown)
+    def score(self, images: Any, labels: Any) -> float:
+        assert len(images) == len(labels)
         return min(1.0, self.seen / 400)

@@ -24,7 +24,7 @@ from shared.azure_devops.runs import (
     run_pipeline,
 )
 from shared.errors import AnswerLost, AzureDevOpsError, CredentialRejected, PermissionDenied, RequestRefused, Throttled
-from shared.http.message import HttpResponse, decipher, pause_seconds
+from shared.http.message import HttpResponse, pause_seconds, read_document
 from tests.contracts import validate
 
 ORG = "https://dev.azure.com/contoso"
@@ -143,25 +143,25 @@ class TestDecipher:
     )
     def test_errors(self, answer: HttpResponse, error: type[AzureDevOpsError], words: str) -> None:
         with pytest.raises(AzureDevOpsError) as caught:
-            decipher(answer)
+            read_document(answer)
         assert type(caught.value) is error
         assert words in str(caught.value)
         assert not isinstance(caught.value, RequestRefused) or caught.value.not_found is (answer.status == 404)
 
     @pytest.mark.parametrize("status", [200, 201, 202])
     def test_documents(self, status: int) -> None:
-        assert decipher(response(status, {"id": 5})) == {"id": 5}
+        assert read_document(response(status, {"id": 5})) == {"id": 5}
 
     def test_the_servers_message_is_shortened_to_one_line(self) -> None:
         with pytest.raises(RequestRefused, match=r"\A.{1,600}\Z"):
-            decipher(response(400, refusal("a\nb\r\n" + "x" * 5000)))
+            read_document(response(400, refusal("a\nb\r\n" + "x" * 5000)))
 
     @given(st.integers(100, 599), st.binary(), st.dictionaries(st.sampled_from(["retry-after", "date"]), st.text()))
     def test_any_answer_is_a_document_or_one_of_our_errors(
         self, status: int, body: bytes, headers: dict[str, str]
     ) -> None:
         try:
-            document = decipher(HttpResponse(status, headers, body))
+            document = read_document(HttpResponse(status, headers, body))
         except AzureDevOpsError:
             return
         assert 200 <= status < 300

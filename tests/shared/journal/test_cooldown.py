@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 
 from shared.journal.cooldown import Cooldowns, Covered, Undecided, Window
-from shared.journal.journal import Journal, Mine
+from shared.journal.journal import Claimed, Journal
 from shared.journal.purge import purge
 from shared.journal.records import JournalKey, Record, Selection
 from tests.support.clock import ManualClock
@@ -32,7 +32,7 @@ class Scene:
 
     def claim(self, name: str, route: str = "route") -> Record:
         claimed = self.journal.claim(JournalKey(route, name), EVENT, self.clock() + timedelta(seconds=25))
-        assert isinstance(claimed, Mine)
+        assert isinstance(claimed, Claimed)
         return claimed.record
 
     def enter(self, record: Record, meanwhile: Meanwhile | None = None) -> Entered:

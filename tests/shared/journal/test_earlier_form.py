@@ -110,5 +110,5 @@ def test_a_window_in_the_earlier_form_covers_other_occurrences(store: SqliteStor
     insert_row(path, RECORDS["window"], key=key, run_id=None)
     cooldowns = Cooldowns(store, lambda: NOW + timedelta(hours=1))
     window = Window("", timedelta(hours=2))
-    assert isinstance(cooldowns.look(JournalKey("route", "other"), window), Covered)
-    assert cooldowns.look(JournalKey("route", "ab"), window) is None, "its holder may enter it again"
+    assert isinstance(cooldowns.peek(JournalKey("route", "other"), window), Covered)
+    assert cooldowns.peek(JournalKey("route", "ab"), window) is None, "its holder may enter it again"

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 import pytest
 
 from shared.errors import ClaimLost
-from shared.journal.journal import Done, Journal, Mine, NotYet
+from shared.journal.journal import AlreadyFinal, Claimed, Journal, NotClaimable
 from shared.journal.records import MAX_HISTORY, Entry, JournalKey, Record, State, Store
 from tests.support.clock import ManualClock
 from tests.support.journal.records import store_with
@@ -34,9 +34,9 @@ def send_by(clock: ManualClock) -> datetime:
     return clock() + timedelta(seconds=BUDGET)
 
 
-def claim(journal: Journal, clock: ManualClock, entry: Entry = ENTRY) -> Mine:
+def claim(journal: Journal, clock: ManualClock, entry: Entry = ENTRY) -> Claimed:
     result = journal.claim(KEY, entry, send_by(clock))
-    assert isinstance(result, Mine)
+    assert isinstance(result, Claimed)
     return result
 
 
@@ -56,7 +56,7 @@ class TestClaim:
     def test_a_valid_lease_keeps_others_away(self, journal: Journal, clock: ManualClock) -> None:
         claim(journal, clock)
         clock.advance(LEASE - 1)
-        assert journal.claim(KEY, ENTRY, send_by(clock)) == NotYet(
+        assert journal.claim(KEY, ENTRY, send_by(clock)) == NotClaimable(
             "another delivery holds the claim until 12:01:00 UTC"
         )
 
@@ -71,13 +71,13 @@ class TestClaim:
         assert mine.record.entry == ENTRY, "the request that may have been sent is the one to search for"
         assert mine.record.claimed_at == first.claimed_at, "the search begins at the first claim"
         assert mine.record.lease_until == clock() + timedelta(seconds=LEASE)
-        assert isinstance(journal.claim(KEY, ENTRY, send_by(clock)), NotYet), "only one takes it over"
+        assert isinstance(journal.claim(KEY, ENTRY, send_by(clock)), NotClaimable), "only one takes it over"
 
     def test_a_record_with_an_expired_lease_must_settle_first(self, store: Store, clock: ManualClock) -> None:
         journal = Journal(store, lease_seconds=BUDGET + 1, settle_seconds=SETTLE, clock=clock)
         claim(journal, clock)
         clock.advance(BUDGET + SETTLE - 1)
-        assert journal.claim(KEY, ENTRY, send_by(clock)) == NotYet(
+        assert journal.claim(KEY, ENTRY, send_by(clock)) == NotClaimable(
             "a request whose answer was lost may still be in progress until 12:00:55 UTC"
         )
         clock.advance(1)
@@ -94,14 +94,14 @@ class TestClaim:
         clock.advance(LEASE)
         busy = store_with(store, replace=lambda _: None)
         result = Journal(busy, clock=clock).claim(KEY, ENTRY, send_by(clock))
-        assert result == NotYet("other deliveries of the same event keep changing its record")
+        assert result == NotClaimable("other deliveries of the same event keep changing its record")
 
     def test_a_record_that_is_purged_between_two_steps_is_inserted_again(
         self, store: Store, clock: ManualClock
     ) -> None:
         found = claim(Journal(store, clock=clock), clock).record
         purged = WrappedStore(store, Meanwhile("before get", lambda: store.delete(found)))
-        assert isinstance(Journal(purged, clock=clock).claim(KEY, ENTRY, send_by(clock)), Mine)
+        assert isinstance(Journal(purged, clock=clock).claim(KEY, ENTRY, send_by(clock)), Claimed)
 
 
 FINISHES: dict[State, Callable[[Journal, Record], Record]] = {
@@ -118,7 +118,7 @@ def test_final_records_are_not_claimed(journal: Journal, clock: ManualClock, sta
     assert (done.state, done.reason, done.run_id, done.run_url) == (state, "why", *run)
     assert (done.entry, states(done)) == (ENTRY, [State.CLAIMED, state])
     clock.advance(10**6)
-    assert journal.claim(KEY, ENTRY, send_by(clock)) == Done(done)
+    assert journal.claim(KEY, ENTRY, send_by(clock)) == AlreadyFinal(done)
 
 
 class TestReopen:
@@ -153,10 +153,10 @@ class TestUncertain:
         record = first = claim(journal, clock).record
         clock.advance(1)
         for _ in range(2):
-            doubted = journal.doubt(record, "answer lost", under_way=True)
+            doubted = journal.mark_uncertain(record, "answer lost", in_progress=True)
             assert (doubted.state, doubted.settled_at) == (State.UNCERTAIN, clock() + timedelta(seconds=SETTLE))
             clock.advance(SETTLE - 1)
-            assert isinstance(journal.claim(KEY, ENTRY, send_by(clock)), NotYet)
+            assert isinstance(journal.claim(KEY, ENTRY, send_by(clock)), NotClaimable)
             clock.advance(1)
             mine = claim(journal, clock)
             assert mine.lost_until is not None
@@ -164,7 +164,7 @@ class TestUncertain:
         assert record.claimed_at == first.claimed_at
 
     def test_it_is_taken_over_at_once_if_no_request_is_in_progress(self, journal: Journal, clock: ManualClock) -> None:
-        journal.doubt(claim(journal, clock).record, "could not look", under_way=False)
+        journal.mark_uncertain(claim(journal, clock).record, "could not look", in_progress=False)
         mine = claim(journal, clock)
         assert mine.lost_until is not None
         journal.release(mine.record, "it is known that nothing was queued")
@@ -181,7 +181,7 @@ def test_a_worker_that_has_lost_its_claim_can_change_nothing(
             case "complete":
                 journal.complete(record, run_id, "url")
             case "doubt":
-                journal.doubt(record, "why", under_way=True)
+                journal.mark_uncertain(record, "why", in_progress=True)
             case "release" | "park" | "suppress":
                 getattr(journal, how)(record, "why")
 

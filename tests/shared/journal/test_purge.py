@@ -9,7 +9,7 @@ import pytest
 import requests
 
 from devstack.processes import start
-from shared.journal.journal import Journal, Mine
+from shared.journal.journal import Claimed, Journal
 from shared.journal.purge import MAX_DURATION, purge
 from shared.journal.records import Entry, JournalKey, Selection, State, Store
 from shared.journal.sqlite import SqliteStore
@@ -34,7 +34,7 @@ def filled(each_store: Store, clock: ManualClock) -> Journal:
 def fill(journal: Journal, clock: ManualClock, count: int) -> None:
     for number in range(count):
         mine = journal.claim(JournalKey("route", f"{number:064x}"), Entry("id", "type", "s", "{}"), clock())
-        assert isinstance(mine, Mine)
+        assert isinstance(mine, Claimed)
         if number % 4 == 0 and number < count - 1:
             journal.complete(mine.record, number, "url")
         elif number % 4:

@@ -170,8 +170,8 @@ def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
     return [record.getMessage() for record in records]
 
 
-DOWN = NotificationFailed("the topic is down, says the test", may_pass=True)
-REFUSED = NotificationFailed("the topic refuses, says the test", may_pass=False)
+DOWN = NotificationFailed("the topic is down, says the test", is_transient=True)
+REFUSED = NotificationFailed("the topic refuses, says the test", is_transient=False)
 
 
 class TestNotifier:

@@ -97,7 +97,7 @@ class TestWhatIsSent:
 
 class TestAnswers:
     @pytest.mark.parametrize(
-        ("status", "may_pass", "advice"),
+        ("status", "is_transient", "advice"),
         [
             (400, False, "check that the topic's input schema is CloudEventSchemaV1_0"),
             *((status, False, "check that NOTIFY_TOPIC_KEY is the topic's key") for status in (401, 403)),
@@ -106,11 +106,11 @@ class TestAnswers:
             *((status, True, "the outcomes are in the journal") for status in (408, 429, 500, 503)),
         ],
     )
-    def test_each(self, topic: CustomTopic, status: int, may_pass: bool, advice: str) -> None:
+    def test_each(self, topic: CustomTopic, status: int, is_transient: bool, advice: str) -> None:
         topic.statuses.append(status)
         topic.headers = {"Location": topic.url, "Retry-After": "3600"}
         failed = failure(opened(topic))
-        assert failed.may_pass is may_pass
+        assert failed.is_transient is is_transient
         assert f"the topic {topic.url} did not accept them: HTTP {status}: " in str(failed)
         assert str(failed).count("\n") == 0
         assert advice in str(failed)
@@ -130,15 +130,15 @@ class TestAnswers:
         failed = failure(Topic(https_topic.url, None, FakeIdentity(error)))
         assert words in str(failed)
         assert "the app's identity has the role EventGrid Data Sender" in str(failed)
-        assert (failed.may_pass, https_topic.answered) == (False, answered)
+        assert (failed.is_transient, https_topic.answered) == (False, answered)
 
     def test_no_server(self) -> None:
         with serving_topic(CustomTopic()) as gone:
             pass
         failed = failure(opened(gone))
-        assert (failed.may_pass, gone.url in str(failed)) == (True, True)
+        assert (failed.is_transient, gone.url in str(failed)) == (True, True)
 
     def test_no_answer(self, topic: CustomTopic) -> None:
         topic.open.clear()
         failed = failure(opened(topic, read_seconds=0.05))
-        assert (failed.may_pass, "timed out" in str(failed)) == (True, True)
+        assert (failed.is_transient, "timed out" in str(failed)) == (True, True)

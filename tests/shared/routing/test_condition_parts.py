@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shared.errors import ExpressionFailed
-from shared.routing.condition_parts import Answer, Part, parts_of
+from shared.routing.condition_parts import Answer, Part, evaluate_parts
 from shared.routing.templates import Expression, is_true
 from tests.support.expressions import LITERALS, conditions
 
@@ -57,18 +57,18 @@ def lines(part: Part, margin: str = "") -> list[str]:
     ],
 )
 def test_parts(text: str, expected: list[str]) -> None:
-    assert lines(parts_of(Expression(text, None), SCOPE))[: len(expected)] == expected
+    assert lines(evaluate_parts(Expression(text, None), SCOPE))[: len(expected)] == expected
 
 
 def test_a_failed_part_has_a_reason_and_later_parts_are_not_reached() -> None:
-    part = parts_of(Expression("contains(b, 'x') && a", None), SCOPE)
+    part = evaluate_parts(Expression("contains(b, 'x') && a", None), SCOPE)
     assert [part.answer, *(inner.answer for inner in part.parts)] == [
         Answer.FAILED,
         Answer.FAILED,
         Answer.NOT_REACHED,
     ]
     assert "contains()" in part.parts[0].reason
-    assert parts_of(Expression("length(b) == `1`", None), SCOPE).seen == {"b": None}
+    assert evaluate_parts(Expression("length(b) == `1`", None), SCOPE).seen == {"b": None}
 
 
 @settings(deadline=None)
@@ -76,7 +76,7 @@ def test_a_failed_part_has_a_reason_and_later_parts_are_not_reached() -> None:
 def test_parts_agree_with_the_decision_of_the_app(text: str, values: dict[str, Any]) -> None:
     scope = SCOPE | values
     condition = Expression(text, None)
-    part = parts_of(condition, scope)
+    part = evaluate_parts(condition, scope)
     assert (part.answer, part.reason) == decided(condition, scope)
     check(part)
 

@@ -8,7 +8,7 @@ from handlers import DISPATCH
 from shared.azure_devops.runs import RunRequest
 from shared.events.event import Occurrence, parse_event
 from shared.journal.cooldown import Window
-from shared.routing.table import Match, Refusal, Resolution, RouteTable, WhyNot, journal_key
+from shared.routing.table import Match, NoMatch, Refusal, Resolution, RouteTable, journal_key
 from tests.support.builders import WORKSPACE, event_text, routes, run_completed
 
 PLAIN = "name: plain\nevent: RunCompleted\npipeline: p"
@@ -64,8 +64,8 @@ def test_decisions_are_in_table_order_and_every_other_route_has_a_reason() -> No
     resolution = resolve(table, run_completed())
     assert [decision.key.route for decision in resolution.decisions] == ["plain", "refused", "last"]
     assert resolution.why_not == (
-        WhyNot("off", "it is disabled"),
-        WhyNot("condition", "when is not true: experiment_name == 'nope'"),
+        NoMatch("off", "it is disabled"),
+        NoMatch("condition", "when is not true: experiment_name == 'nope'"),
     )
 
 
@@ -74,7 +74,7 @@ def test_child_runs_match_only_routes_that_include_them() -> None:
     resolution = resolve(table, run_completed(runType="azureml.StepRun"))
     assert [decision.key.route for decision in resolution.decisions] == ["children"]
     assert resolution.why_not == (
-        WhyNot("plain", "the run is a child run; set include_child_runs: true to include it"),
+        NoMatch("plain", "the run is a child run; set include_child_runs: true to include it"),
     )
 
 

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 import pytest
 
 from shared.clock import utc_now
-from shared.errors import CredentialUnavailable, InvalidWait, JournalUnavailable, NextstageError, WaitsForAnother
+from shared.errors import AlreadyWaiting, CredentialUnavailable, InvalidWait, JournalUnavailable, NextstageError
 from shared.journal.sqlite import SqliteStore
 from shared.waits.endpoint import ANSWER_SECONDS, Answer, Endpoint
 from shared.waits.request import WaitRequest
@@ -51,7 +51,7 @@ class Stub:
     ("error", "status", "said"),
     [
         (InvalidWait({"PlanId": "is not known"}), 400, "the wait is refused: PlanId is not known"),
-        (WaitsForAnother("it waits for run-1 already"), 409, "it waits for run-1 already"),
+        (AlreadyWaiting("it waits for run-1 already"), 409, "it waits for run-1 already"),
         (JournalUnavailable("no answer"), 503, "no answer; the wait was not stored; run the job again"),
         (CredentialUnavailable("no keys"), 503, "no keys; the wait was not stored; run the job again"),
     ],

@@ -201,9 +201,9 @@ def stand(request: pytest.FixtureRequest) -> Stand:
 @pytest.mark.parametrize("lost", [False, True])
 def test_client_and_fake_agree_on_whether_a_task_has_ended(stand: Stand, lost: bool) -> None:
     deadline = utc_now() + timedelta(minutes=5)
-    assert not stand.tasks.is_over(stand.task, stand.access, deadline)
+    assert not stand.tasks.has_ended(stand.task, stand.access, deadline)
     if lost:
         stand.lose_an_answer()
     with pytest.raises(AnswerLost) if lost else nullcontext():
         stand.tasks.complete(stand.task, stand.access, "succeeded", deadline)
-    assert stand.tasks.is_over(stand.task, stand.access, deadline)
+    assert stand.tasks.has_ended(stand.task, stand.access, deadline)

@@ -17,33 +17,33 @@ def seal(*keys: str) -> TokenSeal:
 
 
 def test_an_encrypted_token_cannot_be_read() -> None:
-    assert leaks(seal(OLD).close(TOKEN)) == []
+    assert leaks(seal(OLD).encrypt(TOKEN)) == []
 
 
 @pytest.mark.parametrize(
     ("sealed", "keys", "token"),
     [
-        (seal(OLD).close(TOKEN), [OLD], TOKEN),
-        (seal(OLD).close(TOKEN), [NEW, OLD], TOKEN),
-        (seal(NEW, OLD).close(TOKEN), [NEW], TOKEN),
-        (seal(OTHER).close(TOKEN), [OLD], None),
+        (seal(OLD).encrypt(TOKEN), [OLD], TOKEN),
+        (seal(OLD).encrypt(TOKEN), [NEW, OLD], TOKEN),
+        (seal(NEW, OLD).encrypt(TOKEN), [NEW], TOKEN),
+        (seal(OTHER).encrypt(TOKEN), [OLD], None),
         ("nonsense", [OLD], None),
     ],
     ids=["the same key", "an older key", "encrypted with the newest key", "no key", "nonsense"],
 )
 def test_which_keys_decrypt_it(sealed: str, keys: list[str], token: Secret | None) -> None:
-    assert seal(*keys).open(sealed) == token
+    assert seal(*keys).decrypt(sealed) == token
 
 
 def test_the_keys_are_read_again_after_a_rotation() -> None:
     keys = [OLD]
     rotating = TokenSeal(lambda: [Secret(key) for key in keys])
-    assert rotating.open(rotating.close(TOKEN)) == TOKEN
+    assert rotating.decrypt(rotating.encrypt(TOKEN)) == TOKEN
     keys.insert(0, NEW)
-    assert rotating.open(seal(NEW).close(TOKEN)) == TOKEN
+    assert rotating.decrypt(seal(NEW).encrypt(TOKEN)) == TOKEN
 
 
 @pytest.mark.parametrize("keys", [[], ["nonsense"], [""]])
 def test_invalid_keys(keys: list[str]) -> None:
     with pytest.raises(CredentialUnavailable, match="WAIT_TOKEN_KEYS_SECRET_NAME"):
-        seal(*keys).close(TOKEN)
+        seal(*keys).encrypt(TOKEN)

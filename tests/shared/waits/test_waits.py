@@ -8,6 +8,7 @@ import pytest
 
 from shared.credentials import Secret
 from shared.errors import (
+    AlreadyWaiting,
     AnswerLost,
     AzureDevOpsError,
     CredentialRejected,
@@ -18,7 +19,6 @@ from shared.errors import (
     RequestNotSent,
     RequestRefused,
     Throttled,
-    WaitsForAnother,
 )
 from shared.journal.records import Record, Selection, State, Store
 from shared.telemetry import Outcome
@@ -148,7 +148,7 @@ class TestRegistration:
     def test_another_run_for_the_same_task(self, scene: Scene) -> None:
         task = a_task()
         register(scene, a_request(task))
-        with pytest.raises(WaitsForAnother, match=f"{task} already waits for run run-1"):
+        with pytest.raises(AlreadyWaiting, match=f"{task} already waits for run run-1"):
             register(scene, a_request(task, run_id="run-2"))
         assert Wait.of(wait_record(scene)).run_id == "run-1"
 
@@ -157,7 +157,7 @@ class TestRegistration:
     ) -> None:
         task = a_task()
         meanwhile = Meanwhile("after get", lambda: register(scene, a_request(task, run_id="run-2")))
-        with pytest.raises(WaitsForAnother, match="already waits for run run-2"):
+        with pytest.raises(AlreadyWaiting, match="already waits for run run-2"):
             register(Scene(WrappedStore(store, meanwhile), clock), a_request(task))
         assert Wait.of(wait_record(scene)).run_id == "run-2"
 
@@ -181,7 +181,7 @@ class TestRegistration:
     def test_a_wait_that_azure_devops_does_not_accept_is_not_stored(
         self, scene: Scene, error: AzureDevOpsError, field: str
     ) -> None:
-        scene.tasks.plan("say", error)
+        scene.tasks.plan("show_lines", error)
         with pytest.raises(InvalidWait) as caught:
             register(scene, a_request())
         assert set(caught.value.problems) == {field}
@@ -191,21 +191,21 @@ class TestRegistration:
     def test_the_wait_is_stored_even_if_azure_devops_does_not_answer(
         self, scene: Scene, clock: ManualClock, left: float, takes: float
     ) -> None:
-        scene.tasks.plan("say", HANGS)
+        scene.tasks.plan("show_lines", HANGS)
         began = clock()
         assert scene.waits.register(a_request(), scene.in_seconds(left)).state is State.WAITING
         assert clock() - began == timedelta(seconds=takes)
         assert end(scene) == [Outcome.COMPLETED]
 
-    @pytest.mark.parametrize("deaf", [False, True])
+    @pytest.mark.parametrize("loses_completions", [False, True])
     def test_a_completion_before_the_answer_is_checked_later(
-        self, scene: Scene, clock: ManualClock, deaf: bool
+        self, scene: Scene, clock: ManualClock, loses_completions: bool
     ) -> None:
         end(scene)
-        scene.tasks.deaf = deaf
+        scene.tasks.loses_completions = loses_completions
         request = a_request()
         register(scene, request)
-        scene.tasks.deaf = False
+        scene.tasks.loses_completions = False
         assert kept(scene) == (State.UNCERTAIN, True)
         assert end(scene) == [Outcome.DEFERRED], "it may still be under way"
         clock.advance(31)
@@ -234,7 +234,7 @@ class TestCompletion:
     def test_a_check_that_fails_is_repeated(self, scene: Scene, clock: ManualClock) -> None:
         register(scene, a_request())
         scene.tasks.plan("complete", LOST)
-        scene.tasks.plan("is_over", RequestNotSent("no connection"))
+        scene.tasks.plan("has_ended", RequestNotSent("no connection"))
         end(scene)
         clock.advance(31)
         assert end(scene) == [Outcome.DEFERRED]
@@ -302,8 +302,8 @@ class TestCompletion:
     @pytest.mark.parametrize(
         ("call", "left", "lease", "takes", "outcome"),
         [
-            ("say", 25, 60, 4, Outcome.COMPLETED),
-            ("say", 6, 60, 3, Outcome.COMPLETED),
+            ("show_lines", 25, 60, 4, Outcome.COMPLETED),
+            ("show_lines", 6, 60, 3, Outcome.COMPLETED),
             ("write_log", 25, 60, 4, Outcome.COMPLETED),
             ("complete", 25, 60, 25, Outcome.DEFERRED),
             ("complete", 25, 5, 5, Outcome.DEFERRED),
@@ -380,7 +380,7 @@ class TestTheAppsOwnIdentity:
     def test_for_which_tasks(self, scene: Scene, changes: dict[str, str], proven: bool, identity: bool) -> None:
         request = a_request(a_task(**changes))
         if not proven:
-            scene.tasks.plan("say", RequestNotSent("no connection"))
+            scene.tasks.plan("show_lines", RequestNotSent("no connection"))
         register(scene, request)
         end(scene)
         (access,) = scene.tasks.accesses

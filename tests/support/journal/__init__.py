@@ -1,1 +1,1 @@
-"""Journal stores for tests, and what goes around them."""
+"""Journal stores for tests, and wrappers for them."""

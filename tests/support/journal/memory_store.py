@@ -1,4 +1,4 @@
-"""A journal store in memory, for the model check. It passes the same tests as the real ones."""
+"""A journal store in memory for the model check. It passes the same tests as the real stores."""
 
 import threading
 from collections.abc import Iterable, Iterator
@@ -10,10 +10,10 @@ from shared.journal.records import JournalKey, Record, Selection
 
 
 class MemoryStore:
-    """See ``shared.journal.records.Store``.
+    """A store in memory. For its methods, see ``shared.journal.records.Store``.
 
-    :param fenced: False leaves the version out of account, which a journal must never do: the model check has to find
-        what follows from it.
+    :param fenced: False makes ``replace`` ignore the version. A journal must never do that, and the model check must
+        detect it.
     """
 
     def __init__(self, *, fenced: bool = True) -> None:
@@ -56,7 +56,7 @@ class MemoryStore:
 
     def select(self, selection: Selection, limit: int) -> Iterator[Record]:
         with self._lock:
-            # The newest first: the protocol promises no order, and SQLite gives the oldest first.
+            # Newest first, because the protocol guarantees no order and SQLite returns the oldest first.
             found = [record for record in reversed(self.records.values()) if _fits(record, selection)]
             return islice(found, limit)
 

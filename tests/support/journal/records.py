@@ -1,4 +1,4 @@
-"""Builds journal records, and stores that misbehave."""
+"""Builders of journal records, and of stores with replaced methods."""
 
 import base64
 import random
@@ -16,7 +16,7 @@ NOW = datetime(2026, 11, 20, 12, 0, 0, 123456, UTC)
 
 
 def record(key: str = "ab12", route: str = "route", **changes: Any) -> Record:
-    """A record that was claimed just now."""
+    """Return a record that has just been claimed."""
     fresh = Record(
         key=JournalKey(route, key),
         state=State.CLAIMED,
@@ -30,18 +30,18 @@ def record(key: str = "ab12", route: str = "route", **changes: Any) -> Record:
 
 
 def written(result: Record | None) -> Record:
-    """What a store has written."""
+    """Return the record that a store has written, and fail if it has not."""
     assert result is not None
     return result
 
 
 def noise(length: int, seed: int = 1) -> str:
-    """Text of six bits a character, which zlib can make a quarter smaller and no more."""
+    """Return a string with six random bits per character, which zlib can reduce by at most a quarter."""
     return base64.b64encode(random.Random(seed).randbytes(length))[:length].decode()
 
 
 def store_with(store: Store, **methods: Callable[..., Any]) -> Store:
-    """The store with some methods replaced."""
+    """Return a store with some methods replaced."""
     names = ("insert", "get", "replace", "owned_runs", "owner", "select", "delete")
     return cast("Store", SimpleNamespace(**{name: methods.get(name, getattr(store, name)) for name in names}))
 

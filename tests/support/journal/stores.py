@@ -1,6 +1,6 @@
-"""Azure Table storage for tests: one Azurite for the session, one fresh table for each store.
+"""Azure Table storage for tests: one Azurite per session, and a new table for each test.
 
-tests/conftest.py makes its fixtures known.
+tests/conftest.py imports these fixtures.
 """
 
 import uuid
@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from azure.core.credentials import TokenCredential
 
-from devstack.azurite import Azurite, why_not_installed
+from devstack.azurite import Azurite, installation_problem
 from shared.journal.records import Store
 from shared.journal.sqlite import SqliteStore
 from shared.journal.tables.store import TablesStore
@@ -22,19 +22,19 @@ OpenTables = Callable[..., TablesStore]
 
 
 def no_identity() -> TokenCredential:
-    raise AssertionError("an account key is there, so nobody should ask for an identity")
+    raise AssertionError("the store asked for an identity although the connection has an account key")
 
 
 @pytest.fixture(scope="session")
 def azurite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Azurite]:
-    need(why_not_installed())
+    need(installation_problem())
     with Azurite(tmp_path_factory.mktemp("azurite"), in_memory=True) as started:
         yield started
 
 
 @pytest.fixture
 def open_tables(azurite: Azurite) -> Iterator[OpenTables]:
-    """Opens stores over one fresh table; closes them."""
+    """A function that opens stores on a new table. They are closed after the test."""
     opened: list[TablesStore] = []
     table_name = "t" + uuid.uuid4().hex
 
@@ -56,7 +56,7 @@ def tables_store(open_tables: OpenTables) -> TablesStore:
 
 @pytest.fixture(params=["sqlite", "tables", "memory"])
 def each_store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
-    """Every backend in turn, and the stand-in that the model check plays on."""
+    """A store of each backend, and the one of the model check."""
     match request.param:
         case "tables":
             yield request.getfixturevalue("tables_store")

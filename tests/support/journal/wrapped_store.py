@@ -1,4 +1,4 @@
-"""A journal store with something around each of its calls, or something else that happens meanwhile."""
+"""Wrappers for journal stores that act before or after a call."""
 
 from collections.abc import Callable
 from typing import Any
@@ -10,7 +10,7 @@ Around = Callable[[str, Call], Call]
 
 
 class WrappedStore:
-    """A store whose every method, also one that is added some day, is what ``around`` makes of its name and itself."""
+    """A store that wraps every method of another store with ``around(name, method)``."""
 
     def __init__(self, store: Store, around: Around) -> None:
         self._store = store
@@ -21,7 +21,7 @@ class WrappedStore:
 
 
 def stepping(come_to: Callable[[str], object]) -> Around:
-    """Come to a place before each call and to another one after it: "before replace" or "after get", for example."""
+    """Call ``come_to`` before and after each call, with a place such as "before replace" or "after get"."""
 
     def around(name: str, call: Call) -> Call:
         def step(*arguments: Any, **options: Any) -> Any:
@@ -36,10 +36,10 @@ def stepping(come_to: Callable[[str], object]) -> Around:
 
 
 class Meanwhile:
-    """Does something once, when a store comes to a place; for ``WrappedStore``.
+    """An action that runs once, when a ``WrappedStore`` reaches a place.
 
     :param place: as in ``stepping``.
-    :param visit: at which visit of the place, counted from 1.
+    :param visit: the visit of the place at which to act, counted from 1.
     """
 
     def __init__(self, place: str, act: Callable[[], object], visit: int = 1) -> None:

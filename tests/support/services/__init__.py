@@ -1,1 +1,1 @@
-"""Stand-ins for services, each on a socket."""
+"""Stand-ins for services, most of them on a socket."""

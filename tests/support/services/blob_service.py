@@ -1,6 +1,6 @@
-"""Azure Blob storage over HTTP, as much of it as a reader of a container needs: list, page by page, and get.
+"""Azure Blob storage over HTTP, with the two operations that read a container: list, with pages, and get.
 
-Two ways in: a signature in the query, and an Authorization header with a shared key (which is not verified).
+It accepts a signature in the query, or an Authorization header with a shared key, which it does not verify.
 Shapes: https://learn.microsoft.com/rest/api/storageservices/list-blobs and .../get-blob
 """
 
@@ -22,9 +22,9 @@ PAGE_SIZE = 2
 
 @dataclass
 class BlobService:
-    """One account with one container.
+    """An account with one container.
 
-    :param failing: the status with which blobs of these names are refused.
+    :param failing: blobs that cannot be read, with the status of the answer.
     """
 
     blobs: dict[str, bytes] = field(default_factory=dict)
@@ -49,7 +49,7 @@ class BlobService:
         return f"AccountName={ACCOUNT};AccountKey=Y2FuYXJ5LWtleQ==;BlobEndpoint={self.account_url};"
 
     def answer(self, request: Request) -> Response:
-        """List the container or get a blob, or refuse."""
+        """List the container, return a blob, or refuse the request."""
         _, account, container, *name = request.path.split("/", 3)
         self.requests.append(f"{request.args.get('comp', 'get')} {'/'.join(name)}".strip())
         authorization = request.headers.get("Authorization", "")
@@ -70,7 +70,7 @@ class BlobService:
             return Response(content, mimetype="application/json")
         if not content:
             return _refusal(416, "InvalidRange")
-        # The library asks for the first 32 MiB, which is all that there is.
+        # The library requests the first 32 MiB, which is the whole blob.
         headers = {"Content-Range": f"bytes 0-{len(content) - 1}/{len(content)}"}
         return Response(content, 206, headers, mimetype="application/json")
 
@@ -98,7 +98,7 @@ def serving(service: BlobService) -> Iterator[BlobService]:
     """Serve on a free port of the loopback address."""
 
     def answer(request: Request) -> Response:
-        return service.answer(request)  # a test may have put another one in its place
+        return service.answer(request)  # looked up late, because a test may replace the method
 
     with serving_requests(Request.application(answer)) as server:
         service.port = server.port

@@ -1,4 +1,4 @@
-"""What the emulator's tests share: a declaration with every peculiarity, and a client that asks in-process."""
+"""Helpers for the tests of the emulator: a declaration with every feature, and a client in the same process."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ DECLARATION = Declaration(
 
 
 class Clock:
-    """A clock that goes on by one second with each look at it."""
+    """A clock that advances by one second with each call."""
 
     def __init__(self) -> None:
         self.now = datetime(2026, 8, 12, 8, 0, 0, 685642, tzinfo=UTC)
@@ -74,14 +74,18 @@ def basic(secret: str, user: str = "anybody") -> dict[str, str]:
 
 
 class Ado:
-    """Asks an emulator in-process, with a good credential, the Suppress header and the api-version."""
+    """A client of an emulator in the same process, with a valid credential, the Suppress header and the api-version."""
 
     def __init__(self, emulator: Emulator | None = None) -> None:
         self.emulator = emulator or Emulator(DECLARATION, pats={PAT}, tokens={TOKEN})
         self._client = Client(self.emulator)
 
     def ask(self, method: str, path: str, body: object = None, **more: Any) -> TestResponse:
-        """``query`` and ``headers`` are added (None leaves one out); a body is JSON unless ``data`` is given."""
+        """Send a request.
+
+        :param body: sent as JSON, unless ``data`` is given.
+        :param more: ``query`` and ``headers`` to add, in which None removes an entry, and ``data``.
+        """
         headers = {**basic(PAT), "X-TFS-FedAuthRedirect": "Suppress", **more.get("headers", {})}
         query = {"api-version": "7.1", **more.get("query", {})}
         query = {name: value for name, value in query.items() if value is not None}
@@ -93,7 +97,7 @@ class Ado:
         return self._client.open(path, method=method, headers=headers, query_string=query, data=data)
 
     def good(self, contract: str, method: str, path: str, body: object = None, **more: Any) -> Any:
-        """The document of an answer that must be 200 and have the shape of the contract."""
+        """Return the document of an answer, which must be 200 and match the contract."""
         answer = self.ask(method, path, body, **more)
         assert answer.status_code == 200, answer.text
         document = answer.json
@@ -101,7 +105,7 @@ class Ado:
         return document
 
     def refused(self, status: int, key: str, method: str, path: str, body: object = None, **more: Any) -> str:
-        """The message of an answer that must be an error of this status and type."""
+        """Return the message of an answer, which must be an error with this status and type."""
         answer = self.ask(method, path, body, **more)
         assert answer.status_code == status, answer.text
         document = answer.json
@@ -111,7 +115,7 @@ class Ado:
         return str(document["message"])
 
     def run(self, body: dict[str, object] | None = None, pipeline: int = 1) -> dict[str, Any]:
-        """Queues a run and answers it."""
+        """Queue a run and return it."""
         asked = PLAIN_RUN if body is None else body
         validate("ado_run_request", asked)
         run: dict[str, Any] = self.good("ado_run", "POST", f"{PROJECT}/pipelines/{pipeline}/runs", asked)

@@ -1,4 +1,4 @@
-"""A custom topic of Event Grid, over HTTP or HTTPS: it refuses what Event Grid would refuse, and keeps the rest.
+"""A custom topic of Event Grid, over HTTP or HTTPS. It refuses what Event Grid would refuse, and stores the rest.
 
 Shapes: https://learn.microsoft.com/azure/event-grid/post-to-custom-topic and .../cloud-event-schema
 """
@@ -23,7 +23,7 @@ from tests.support.canaries import secret
 
 KEY = secret("topic-key")
 TOKEN = secret("topic-token")
-# Named as the first part of its host is.
+# The name is the first part of the host.
 RESOURCE_ID = "/subscriptions/s/resourceGroups/rg/providers/Microsoft.EventGrid/topics/127"
 MAX_BYTES = 1_000_000
 _PATIENCE_SECONDS = 20.0
@@ -31,12 +31,12 @@ _PATIENCE_SECONDS = 20.0
 
 @dataclass
 class CustomTopic:
-    """One topic and what it was sent. ``KEY`` opens it, or else ``TOKEN``.
+    """A topic and the events it has received. It accepts ``KEY`` or ``TOKEN``.
 
-    :param is_cloud: whether its input schema is CloudEvents 1.0, and not Event Grid's.
-    :param statuses: what the next requests are answered, in order; after the last, what they deserve.
-    :param headers: of each answer.
-    :param deliver: the subscriber, which gets each event as Event Grid hands it on.
+    :param is_cloud: True if its input schema is CloudEvents 1.0, False if it is Event Grid's.
+    :param statuses: status codes of the next answers, in order. After the last one, requests are checked.
+    :param headers: headers of each answer.
+    :param deliver: the subscriber, which is called with each event as Event Grid delivers it.
     """
 
     is_cloud: bool = True
@@ -48,24 +48,24 @@ class CustomTopic:
     url: str = ""
     arrived: threading.Event = field(default_factory=threading.Event)
     open: threading.Event = field(default_factory=threading.Event)
-    """Cleared: requests wait for their answer."""
+    """While this is cleared, requests wait for their answer."""
     _changed: threading.Condition = field(default_factory=threading.Condition)
 
     def __post_init__(self) -> None:
         self.open.set()
 
     def wait_for(self, count: int) -> list[dict[str, Any]]:
-        """Return the events, once there are so many."""
+        """Wait for this number of events and return all."""
         with self._changed:
             assert self._changed.wait_for(lambda: len(self.events) >= count, _PATIENCE_SECONDS), self.answered
             return list(self.events)
 
     def answer(self, request: Request) -> Response:
-        """Take what is published, or refuse it."""
+        """Accept the published events, or refuse them."""
         self.arrived.set()
         self.open.wait(_PATIENCE_SECONDS)
         with self._changed:
-            status, message = (self.statuses.popleft(), "planned") if self.statuses else self._deserved(request)
+            status, message = (self.statuses.popleft(), "planned") if self.statuses else self._check(request)
             events = json.loads(request.get_data()) if status == 200 else []
             self.events += events
             self.answered.append(status)
@@ -75,20 +75,20 @@ class CustomTopic:
         body = json.dumps({"error": {"code": str(status), "message": message}}) if message else ""
         return Response(body, status, self.headers, mimetype="application/json")
 
-    def _deserved(self, request: Request) -> tuple[int, str]:
-        """Return the status, and the message of a refusal."""
+    def _check(self, request: Request) -> tuple[int, str]:
+        """Return the status, and the message if the request is refused."""
         kind = "application/cloudevents-batch+json" if self.is_cloud else "application/json"
-        wrong = [
+        problems = [
             (404, "no such resource", request.path != "/api/events" or request.method != "POST"),
             (400, "no such api-version", request.args.to_dict(flat=False) != {"api-version": ["2018-01-01"]}),
-            (401, "the request authorization key is not authorized", not _lets_in(request)),
+            (401, "the request authorization key is not authorized", not _is_authorized(request)),
             (413, "too large", len(request.get_data()) > MAX_BYTES),
             (415, "the content type is not the input schema's", request.mimetype != kind),
-            (400, "the events are not of the input schema", not self._fit(request.get_data())),
+            (400, "the events are not of the input schema", not self._is_valid(request.get_data())),
         ]
-        return next(((status, message) for status, message, is_so in wrong if is_so), (200, ""))
+        return next(((status, message) for status, message, exists in problems if exists), (200, ""))
 
-    def _fit(self, body: bytes) -> bool:
+    def _is_valid(self, body: bytes) -> bool:
         try:
             events = json.loads(body)
             contracts.validate("cloudevents_batch" if self.is_cloud else "eventgrid_events", events)
@@ -97,14 +97,14 @@ class CustomTopic:
         return self.is_cloud or all(event.get("topic", RESOURCE_ID) == RESOURCE_ID for event in events)
 
 
-def _lets_in(request: Request) -> bool:
-    shown = request.headers.get("aeg-sas-key"), request.headers.get("Authorization")
-    return shown in {(KEY, None), (None, f"Bearer {TOKEN}")}
+def _is_authorized(request: Request) -> bool:
+    credentials = request.headers.get("aeg-sas-key"), request.headers.get("Authorization")
+    return credentials in {(KEY, None), (None, f"Bearer {TOKEN}")}
 
 
 @contextmanager
 def serving_topic(topic: CustomTopic, tls: ssl.SSLContext | None = None) -> Iterator[CustomTopic]:
-    """Serve on a free port of the loopback address; with a certificate over HTTPS."""
+    """Serve on a free port of the loopback address, over HTTPS if a certificate is given."""
     with serving(Request.application(topic.answer), tls=tls) as server:
         topic.url = f"{server.url}/api/events"
         try:
@@ -114,7 +114,7 @@ def serving_topic(topic: CustomTopic, tls: ssl.SSLContext | None = None) -> Iter
 
 
 def certificate(authority_file: Path) -> ssl.SSLContext:
-    """Return a certificate for the loopback address; the authority that vouches for it is written to the file."""
+    """Return a certificate for the loopback address, and write the certificate of its authority to the file."""
     authority, tls = trustme.CA(), ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert(HOST).configure_cert(tls)
     authority.cert_pem.write_to_path(str(authority_file))

@@ -1,4 +1,4 @@
-"""Function apps for the host's tests, written to a directory as a user's would be; and the project's own app."""
+"""Function apps for the tests of the stand-in host, and the project's app."""
 
 import http.client
 import importlib.util
@@ -33,14 +33,14 @@ calls = []
 
 
 def write_app(directory: Path, text: str, *, header: str = HEADER) -> Path:
-    """Writes `function_app.py`, and returns its directory."""
+    """Write `function_app.py` and return its directory."""
     directory.mkdir(exist_ok=True)
     (directory / "function_app.py").write_text(header + textwrap.dedent(text), encoding="utf-8")
     return directory
 
 
 def import_app(directory: Path, text: str, *, header: str = HEADER) -> ModuleType:
-    """Writes an app and imports it, leaving no trace in `sys.modules`. What it was called with is in `calls`."""
+    """Write an app and import it, without adding it to `sys.modules`. The app may record its calls in `calls`."""
     write_app(directory, text, header=header)
     spec = importlib.util.spec_from_file_location("sample_app", directory / "function_app.py")
     assert spec is not None
@@ -53,7 +53,7 @@ def import_app(directory: Path, text: str, *, header: str = HEADER) -> ModuleTyp
 def request_unlogged(
     method: str, url: str, body: str | None = None, headers: dict[str, str] | None = None
 ) -> tuple[int, str]:
-    """One request with a key in its URL: requests and urllib3 would log that, and here only the host may fail."""
+    """Send a request with a key in its URL, without logging the URL as other clients do."""
     parts = urlsplit(url)
     connection = http.client.HTTPConnection(parts.netloc, timeout=60)
     try:
@@ -65,7 +65,7 @@ def request_unlogged(
 
 
 def app_settings(organization_url: str, journal: str) -> dict[str, str]:
-    """What the app needs in its environment to work with an emulator that accepts ``secret("pat")``."""
+    """Return the settings of the app for an emulator that accepts ``secret("pat")``."""
     return {
         "AZURE_DEVOPS_ORG_URL": organization_url,
         "AZURE_DEVOPS_PROJECT": "mlops",
@@ -76,7 +76,7 @@ def app_settings(organization_url: str, journal: str) -> dict[str, str]:
 
 
 def web_hook(host_url: str) -> str:
-    """Where Event Grid delivers to the app of this project."""
+    """Return the URL to which Event Grid delivers the events for the project's app."""
     return f"{host_url}/runtime/webhooks/eventgrid?functionName=aml_event"
 
 
@@ -88,9 +88,9 @@ def deliver(url: str, *events: str) -> requests.Response:
 
 @contextmanager
 def serving_app(folder: Path, monkeypatch: pytest.MonkeyPatch, **settings: str) -> Iterator[tuple[str, Emulator]]:
-    """Serve the real function_app in the stand-in host, in this process; yield its web hook and its Azure DevOps.
+    """Serve the real function_app with the stand-in host in this process; yield its web hook and the emulator.
 
-    :param folder: where its journal is.
+    :param folder: folder of the journal.
     """
     emulator = Emulator(load_declaration(), pats={secret("pat")})
     with serve(emulator) as ado:

@@ -1,4 +1,4 @@
-"""Identities: one in memory, and Azure ML's endpoint as a compute has it, which azure-identity asks on MSI_ENDPOINT."""
+"""Identities: a credential in memory, and the endpoint of Azure ML's compute, which azure-identity uses."""
 
 import json
 import time
@@ -17,7 +17,7 @@ from tests.support.services.event_grid_topic import TOKEN
 
 @dataclass
 class FakeIdentity:
-    """A TokenCredential that gives the same token each time, or fails; called, it is its own maker."""
+    """A TokenCredential that always returns the same token, or always fails. It can serve as its own factory."""
 
     error: Exception | None = None
     expires_on: int = 10**10
@@ -35,7 +35,7 @@ class FakeIdentity:
 
 @dataclass
 class ManagedIdentity:
-    """What was asked for, and what a process needs in its environment to ask."""
+    """The requests to the endpoint, and the environment variables that a process needs to use it."""
 
     environment: dict[str, str]
     asked: list[dict[str, str]] = field(default_factory=list)
@@ -43,7 +43,7 @@ class ManagedIdentity:
 
 @contextmanager
 def managed_identity(token: str) -> Iterator[ManagedIdentity]:
-    """Give this token to every client that knows the secret, for as long as the block lasts."""
+    """Serve this token to every client with the secret until the end of the block."""
     key = secret("msi")
     served = ManagedIdentity({})
 

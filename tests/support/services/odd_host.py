@@ -1,4 +1,4 @@
-"""A host that answers what a test tells it to, and keeps what it was asked."""
+"""A host with scripted answers, which records its requests."""
 
 import json
 from collections.abc import Iterator
@@ -12,12 +12,16 @@ from werkzeug.wrappers import Request, Response
 from devstack.http_server import serving
 
 Answer = tuple[int, dict[str, str], str]
-"""Status, headers and text; CODE in the text is the code of the validation event that was asked."""
+"""Status, headers and text. CODE in the text is replaced by the code of the validation event."""
 
 
 @dataclass
 class OddHost:
-    """The answers to come, and for each request its method, path with query, headers and JSON document."""
+    """A host.
+
+    :param answers: answers in order; the last one is repeated.
+    :param asked: method, path with query, headers and JSON document of each request.
+    """
 
     answers: list[Answer]
     asked: list[tuple[str, str, Headers, Any]] = field(default_factory=list)
@@ -33,7 +37,7 @@ class OddHost:
 
 @contextmanager
 def answering(*answers: Answer) -> Iterator[OddHost]:
-    """A host with these answers, in order; the last one again and again."""
+    """Serve these answers in order; the last one is repeated."""
     odd = OddHost(list(answers))
     with serving(Request.application(odd.answer)) as server:
         odd.url = server.url

@@ -1,4 +1,4 @@
-"""A server that speaks bytes, for what no HTTP server would say: half an answer, nonsense, silence."""
+"""A server that sends raw bytes, for incomplete, invalid or missing answers."""
 
 import socket
 import threading
@@ -10,7 +10,7 @@ Serve = Callable[[socket.socket], None]
 
 @contextmanager
 def server(serve: Serve) -> Iterator[str]:
-    """A server that accepts connections and does with each what the test says."""
+    """Accept connections, one after the other, and call ``serve`` with each."""
     listener = socket.create_server(("127.0.0.1", 0))
     current: list[socket.socket] = []
 
@@ -27,7 +27,7 @@ def server(serve: Serve) -> Iterator[str]:
     try:
         yield f"http://127.0.0.1:{listener.getsockname()[1]}/contoso"
     finally:
-        # The connection may be kept open by a client that is closed later: the thread would wait for it.
+        # A client may keep its connection open. Without the shutdown, the thread would wait until it is closed.
         for waited_for in (listener, *current):
             with suppress(OSError):
                 waited_for.shutdown(socket.SHUT_RDWR)
@@ -36,7 +36,7 @@ def server(serve: Serve) -> Iterator[str]:
 
 
 def read_request(connection: socket.socket) -> bytes:
-    """Head and body of one request."""
+    """Read the head and the body of one request."""
     received = b""
     while b"\r\n\r\n" not in received:
         received += connection.recv(65536)

@@ -1,4 +1,4 @@
-"""What the tests of agentless tasks share: a client that speaks as the task's callee, and a callee on a port."""
+"""Helpers for the tests of agentless tasks: a client with the task's token, and a service that tasks call."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ OTHER_GUID = "5f1a5b0e-58a5-4a4e-9d0f-1a2b3c4d5e6f"
 
 
 class TaskClient:
-    """Asks an emulator in-process about one started task, with the task's own token."""
+    """A client of an emulator in the same process, with the token of one started task."""
 
     def __init__(self, emulator: Emulator | None = None, **start: Any) -> None:
         self.emulator = emulator or Emulator(DECLARATION, pats={PAT}, tokens={TOKEN})
@@ -37,11 +37,11 @@ class TaskClient:
 
     @property
     def record(self) -> TaskRecord:
-        """The task as it is now."""
+        """The current record of the task."""
         return self.emulator.books.task_hub.task(self.started.record.id)
 
     def plan_path(self, **other: str) -> str:
-        """The path of the plan, with parts of it replaced."""
+        """Return the path of the plan, with some parts replaced."""
         headers = self.started.headers
         parts = {"organization": "contoso", "project": headers["ProjectId"], "hub": "build", "plan": headers["PlanId"]}
         parts |= other
@@ -56,7 +56,7 @@ class TaskClient:
         return {"Authorization": f"Bearer {self.started.token}"}
 
     def completion(self, result: str = "succeeded", **other: object) -> dict[str, object]:
-        """The body of TaskCompleted, with fields replaced."""
+        """Return the body of TaskCompleted, with some fields replaced."""
         headers = self.started.headers
         body = {"name": "TaskCompleted", "taskId": headers["TaskInstanceId"], "jobId": headers["JobId"]}
         return {**body, "result": result, **other}
@@ -77,13 +77,16 @@ class TaskClient:
 
 
 def with_agentless(**changes: Any) -> Declaration:
-    """The tests' declaration with another behavior towards agentless tasks."""
+    """Return the declaration of the tests with other settings for agentless tasks."""
     return replace(DECLARATION, agentless=replace(DECLARATION.agentless, **changes))
 
 
 @dataclass
 class Callee:
-    """A service that tasks call. ``reply`` is called for each request and gives status and body."""
+    """A service that tasks call.
+
+    :param reply: returns status and body for each request.
+    """
 
     reply: Callable[[Request], tuple[int, str]]
     url: str = ""
@@ -92,7 +95,7 @@ class Callee:
 
     @property
     def json(self) -> Any:
-        """The JSON document of the one request there was."""
+        """The JSON document of the only request."""
         (request,) = self.received
         return json.loads(request.get_data())
 
@@ -104,7 +107,7 @@ class Callee:
 
 @contextmanager
 def serve_callee(reply: Callable[[Request], tuple[int, str]]) -> Iterator[Callee]:
-    """A callee on a free port; at the end whatever waits for ``release`` goes on."""
+    """Serve on a free port. At the end, set ``release``, for which ``reply`` may wait."""
     callee = Callee(reply)
     with serving(Request.application(callee.answer)) as server:
         callee.url = server.url

@@ -1,4 +1,4 @@
-"""Azure Key Vault in this process, behind the client's own transport."""
+"""Azure Key Vault in memory, as a transport of the client."""
 
 import json
 from collections.abc import Callable
@@ -14,7 +14,7 @@ VAULT = "https://kv.vault.azure.net"
 
 
 class Vault(BaseAdapter):
-    """Key Vault behind a real requests session: first asks for authentication, then answers."""
+    """Key Vault as an adapter for a requests session. It answers 401 with a challenge first."""
 
     def __init__(self, answer: Callable[[], tuple[int, dict[str, Any]]]) -> None:
         super().__init__()
