@@ -135,7 +135,7 @@ class Desk:
         return list(self.store.select(Selection(), 10_000))
 
     def settle(self) -> None:
-        """Let the records settle: no request can be under way any longer."""
+        """Let the records settle: no request can be in progress any longer."""
         past = utc_now() - timedelta(seconds=1)
         for record in self.records:
             assert self.store.replace(replace(record, settled_at=past, lease_until=past)) is not None
