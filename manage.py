@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""The operator's commands: ``python manage.py --help``."""
+"""Runs the operator's commands. ``python manage.py --help`` lists them."""
 
 import sys
 

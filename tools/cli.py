@@ -1,4 +1,4 @@
-"""The program: collects the commands and turns every failure into one line and an exit code."""
+"""The command-line program: collects the commands, and turns every failure into one line and an exit code."""
 
 import io
 import logging
@@ -47,8 +47,8 @@ VersionOption = Annotated[
 def program(context: typer.Context, *, version: VersionOption = False) -> None:  # noqa: ARG001 - see _show_version
     """The operator's commands of nextstage.
 
-    They need `pip install -r requirements/tools.txt`. They read the settings that the app reads: the environment
-    and, for what it does not set, local.settings.json beside function_app.py. To work on a deployed app's journal, set
+    Install them with `pip install -r requirements/tools.txt`. They read the same settings as the app: environment
+    variables first, then local.settings.json next to function_app.py. To work on the journal of a deployed app, set
     JOURNAL_CONNECTION to its table endpoint and sign in with `az login`.
     """
     if context.invoked_subcommand is None:
@@ -63,12 +63,12 @@ def main(
 ) -> int:
     """Run one command and return its exit code.
 
-    :param arguments: of the command line; by default the process's own.
+    :param arguments: the command line's arguments; by default those of this process.
     """
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
-    get_completion_inspect_parameters()  # registers the shells' protocols
+    get_completion_inspect_parameters()  # registers the completion protocols of the shells
     try:
         with _warnings_on_stderr():
             code = typer.main.get_command(app).main(
@@ -79,20 +79,20 @@ def main(
                 obj=Installation(app_dir, environ, clock),
             )
     except typer.TyperException as exc:
-        # Typer hands on the words of the library that it checks values with.
+        # Typer passes on the message of the library that validates values.
         Console().error(f"{exc.format_message().replace('Value error, ', '').rstrip('.')}; see --help")
         return exc.exit_code
     except (CommandFailed, NextstageError) as exc:
         Console().error(str(exc))
         return exc.exit_code if isinstance(exc, CommandFailed) else 2
     if code == INTERRUPTED:
-        Console().error("interrupted; what was sent is in the journal, so the command can simply be repeated")
+        Console().error("interrupted; the journal has recorded what was sent, so it is safe to run the command again")
     return code if isinstance(code, int) else 0
 
 
 @contextmanager
 def _warnings_on_stderr() -> Iterator[None]:
-    """Show our own warnings only: a library's may quote a URL with a signature in it."""
+    """Show only nextstage's own warnings, since a library's warning may quote a URL with a signature."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(logging.Formatter("manage.py: %(message)s"))
     handler.setLevel(logging.WARNING)

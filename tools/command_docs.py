@@ -1,4 +1,4 @@
-"""``python -m tools.command_docs``: writes docs/commands.md from the commands' own help, with Typer's generator."""
+"""``python -m tools.command_docs``: writes docs/commands.md from the help of the commands, with Typer's generator."""
 
 import re
 from pathlib import Path
@@ -12,11 +12,11 @@ from tools.help_pages import PROGRAM, RAW
 
 PAGE: Final = Path(__file__).resolve().parents[1] / "docs" / "commands.md"
 
-_NOTICE: Final = "<!-- Generated from the commands by 'make docs'; change their help texts instead. -->"
+_NOTICE: Final = "<!-- Generated from the help of the commands by 'make docs'. Change the help instead. -->"
 
 
 def commands_page() -> str:
-    """Return the whole page, in Markdown."""
+    """Return the page, in Markdown."""
     program = typer.main.get_command(app)
     context = typer.Context(program, info_name=PROGRAM)
     page = get_docs_for_click(obj=program, ctx=context, name=f"python {PROGRAM}", title="The operator's commands")

@@ -1,7 +1,7 @@
-"""The only place that prints. On a terminal with colour and to its width; elsewhere plain, whole lines.
+"""All output of the commands: colored and cut to the width of a terminal; elsewhere plain and complete lines.
 
-Names and reasons come from events, so characters that a terminal could obey are replaced. Secrets that an error of
-another library may quote are masked.
+Names and reasons come from events, so characters that could control a terminal are replaced. An error of another
+library may quote a secret, so secrets are masked in error messages.
 """
 
 import json
@@ -29,15 +29,15 @@ _MIN_WIDTH: Final = 6
 
 
 class Console:
-    """Prints results on standard output and everything else on standard error."""
+    """Prints results to standard output and everything else to standard error."""
 
     def __init__(self) -> None:
-        """Look at the streams as they are now."""
+        """Use the current standard output."""
         self._is_terminal = sys.stdout.isatty()
         self._rich = RichConsole(force_terminal=self._is_terminal, highlight=False, emoji=False, markup=False)
 
     def line(self, text: str = "") -> None:
-        """Print one line of the result, never folded or cut."""
+        """Print one line of the result, without wrapping or cutting it."""
         self._rich.print(Text(printable(text)), soft_wrap=True)
 
     def text(self, text: str) -> None:
@@ -46,16 +46,16 @@ class Console:
             self.line(line)
 
     def finding(self, place: str, severity: str, text: str) -> None:
-        """Print a line as compilers do: where, how bad, what."""
+        """Print a line as compilers do: place, severity, text."""
         line = Text(f"{printable(place)} ", "bold")
         line.append(f"{severity}: ", _STYLES.get(severity, ""))
         line.append(printable(text), "not bold")
         self._rich.print(line, soft_wrap=True)
 
     def row(self, cells: Sequence[str], widths: Sequence[int]) -> None:
-        """Print one row of a table whose rows become known one by one; the last cell is never cut.
+        """Print one row of a table before its other rows are known. The last cell is never cut.
 
-        :param widths: of all cells but the last.
+        :param widths: the widths of all cells except the last.
         """
         line = Text()
         for cell, width in zip(cells[:-1], widths, strict=True):
@@ -68,7 +68,7 @@ class Console:
     def table(self, head: Sequence[str], rows: Sequence[Sequence[str]], shrinking: Container[str]) -> None:
         """Print a whole table.
 
-        :param shrinking: the columns that are cut on a terminal that is too narrow; elsewhere nothing is cut.
+        :param shrinking: the columns that may be cut on a narrow terminal. Elsewhere nothing is cut.
         """
         widths = [max(len(printable(row[column])) for row in (head, *rows)) for column in range(len(head))]
         if self._is_terminal:
@@ -89,23 +89,23 @@ class Console:
         sys.stderr.flush()
 
     def error(self, text: str) -> None:
-        """Print what went wrong; further lines are indented."""
+        """Print an error message on standard error. Lines after the first are indented."""
         first, *more = text.splitlines() or [""]
         self.note(f"manage.py: {first}")
         for line in more:
             self.note(f"  {line.strip()}")
 
     def confirm(self, question: str) -> bool:
-        """Ask the person at the terminal; anything but yes means no."""
+        """Ask the operator at the terminal. Any answer other than yes means no."""
         sys.stderr.write(f"{printable(question)} [y/N] ")
         sys.stderr.flush()
         return sys.stdin.readline().strip().lower() in {"y", "yes"}
 
 
 def fitted(widths: Sequence[int], may_shrink: Sequence[int], room: int) -> list[int]:
-    """Return the columns' widths, the widest of those that may shrink made smaller until all fit or no more can go.
+    """Return the column widths, with the widest shrinkable column reduced until all fit or the minimum is reached.
 
-    :param may_shrink: the columns' numbers.
+    :param may_shrink: the indexes of the columns that may shrink.
     """
     fitting = [min(width, room) if index in may_shrink else width for index, width in enumerate(widths)]
     while sum(fitting) + len(_GAP) * (len(fitting) - 1) > room:
@@ -121,10 +121,10 @@ def _cut(text: str, width: int) -> str:
 
 
 def printable(text: str) -> str:
-    """Return the text on one line, with a space for each character that is not printable."""
+    """Return the text on one line, with a space in place of each unprintable character."""
     return "".join(character if character.isprintable() else " " for character in text)
 
 
 def masked(text: str) -> str:
-    """Return the text without keys and signatures."""
+    """Return the text with keys and signatures masked."""
     return _SECRET.sub(r"\1=***", text)

@@ -1,10 +1,12 @@
-"""What stops a command, or one part of its work."""
+"""The errors that stop a command, or one part of its work."""
 
 
 class CommandFailed(Exception):
-    """The command cannot do what was asked; the message is one line: what happened, to what, what to do next.
+    """The command cannot do what was requested.
 
-    :param exit_code: 2 where the request or the configuration is wrong, 1 where the work could not be finished.
+    The message is one line: what happened, to what, what to do next.
+
+    :param exit_code: 2 if the request or the configuration is wrong, 1 if the work could not be finished.
     """
 
     def __init__(self, message: str, exit_code: int = 2) -> None:
@@ -13,4 +15,4 @@ class CommandFailed(Exception):
 
 
 class UnreadableFile(Exception):
-    """A dead-letter file or blob cannot be read; the others can."""
+    """One file or blob cannot be read. The command continues with the others."""

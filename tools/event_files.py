@@ -1,6 +1,6 @@
-"""``python -m tools.event_files``: writes the files that follow from the event types in handlers/ and from routes.yaml.
+"""``python -m tools.event_files``: writes the files generated from the event types in handlers/ and from routes.yaml.
 
-These are the sample events in devstack/events, the requests in test.http that send them, the table of names in
+The files are the sample events in devstack/events, the requests in test.http that send them, the table of names in
 docs/routes.md, and routes.schema.json.
 """
 
@@ -31,13 +31,13 @@ Content-Type: {content_type}
 < ./{file}
 
 """
-# What is replaced in a document: between one text and another.
+# The generated part of each document lies between these two strings.
 _REQUESTS: Final = ("@ado = http://127.0.0.1:7080\n\n", "### Is the host up?")
 _TABLE: Final = ("| event | names | identified by |\n|---|---|---|\n", "\n\n")
 
 
 def event_files() -> dict[str, str]:
-    """Return what each file should hold, by its path below the project's folder."""
+    """Return the content of each generated file, by its path in the project."""
     samples = {f"devstack/events/{name}.json": event for name, event in sample_files().items()}
     requests = "".join(map(_HTTP_REQUEST.format_map, _requests(samples)))
     names = "\n".join(map(_table_row, EVENT_TYPES))
@@ -57,7 +57,7 @@ def _replaced(file: str, between: tuple[str, str], text: str) -> str:
 
 
 def _requests(samples: Mapping[str, dict[str, object]]) -> Iterator[dict[str, str]]:
-    """What the templates of requests ask for, sample by sample, with the outcome if they are sent in this order."""
+    """Yield the values for each sample's request, with its outcome if the samples are sent in this order."""
     routes = load_routes(
         (ROOT / "routes.yaml").read_text(encoding="utf-8"), source="routes.yaml", names=NAMES, environment=_ENVIRONMENT
     )
@@ -72,9 +72,9 @@ def _requests(samples: Mapping[str, dict[str, object]]) -> Iterator[dict[str, st
 
 
 def _outcome(verdict: Verdict, seen: set[object]) -> str:
-    """The outcome of a first delivery, in words.
+    """Return the outcome of a first delivery and its reason.
 
-    :param seen: the keys and cooldown windows of the events before; this event's are added.
+    :param seen: the keys and cooldown windows of earlier events; those of this event are added.
     """
     if not verdict.decisions:
         return f"ignored: {verdict.why_nothing}"
@@ -103,7 +103,7 @@ def _remark(name: Name) -> str:
 
 
 def main() -> None:
-    """Write the files, and remove samples that are none any more."""
+    """Write the files, and remove obsolete samples."""
     files = event_files()
     for sample in (ROOT / "devstack" / "events").glob("*.json"):
         if f"devstack/events/{sample.name}" not in files:

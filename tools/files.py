@@ -1,4 +1,4 @@
-"""The files that commands read and write: a dispatch table, a result, and events that could not be read."""
+"""The files that commands read and write, and the report of event files that could not be read."""
 
 from pathlib import Path
 
@@ -8,9 +8,9 @@ from tools.events.dead_letters import Collected
 
 
 def read_text(file: Path) -> str:
-    """Return a dispatch table's text.
+    """Return the text of a dispatch table.
 
-    :raises CommandFailed: it cannot be read.
+    :raises CommandFailed: the file cannot be read.
     """
     try:
         return file.read_text(encoding="utf-8")
@@ -20,13 +20,13 @@ def read_text(file: Path) -> str:
 
 
 def shown_path(file: Path) -> str:
-    """Return a path as it is typed: relative to the working directory if it is below it."""
+    """Return a path as an operator would type it: relative if it is inside the working directory."""
     absolute = file.absolute()
     return str(absolute.relative_to(Path.cwd()) if absolute.is_relative_to(Path.cwd()) else file)
 
 
 def emit(console: Console, text: str, output: Path | None) -> None:
-    """Print a text, or write it to a file.
+    """Print the text, or write it to a file.
 
     :raises CommandFailed: the file cannot be written.
     """
@@ -37,13 +37,13 @@ def emit(console: Console, text: str, output: Path | None) -> None:
         output.write_text(text, encoding="utf-8")
     except OSError as exc:
         raise CommandFailed(f"{output} cannot be written ({exc.strerror}); name another file") from exc
-    console.note(f"{output} is written")
+    console.note(f"wrote {output}")
 
 
 def show_unread(collected: Collected, limit: int, console: Console) -> bool:
-    """Say which files could not be read, and that there are more events; return whether every file could be read."""
+    """Report the files that could not be read and whether the limit was reached; return True if all could be read."""
     for line in collected.unreadable:
         console.error(line)
     if collected.is_cut:
-        console.note(f"only the first {limit} events are read; --limit reads more")
+        console.note(f"only the first {limit} events were read; use --limit to read more")
     return not collected.unreadable

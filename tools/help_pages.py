@@ -1,22 +1,22 @@
-"""The end of a command's help page: examples and exit codes, in one form for --help and docs/commands.md."""
+"""The examples and exit codes at the end of a help page, formatted for both --help and docs/commands.md."""
 
 from collections.abc import Mapping
 from typing import Final
 
 PROGRAM: Final = "manage.py"
 RAW: Final = "\b\n"
-"""Keeps the help page from filling the paragraph that follows."""
+"""Click's mark before a paragraph: the help page prints that paragraph without wrapping it."""
 
 EXIT_CODES: Final = (
-    "Exit codes: 0 done; 1 something is left that needs a look; 2 nothing was done: wrong usage, not found, or wrong "
+    "Exit codes: 0 done; 1 something needs your attention; 2 nothing was done: wrong usage, not found, or wrong "
     "configuration; 130 interrupted."
 )
 
 
 def epilog(examples: Mapping[str, str], exit_codes: str = EXIT_CODES) -> str:
-    """Return the examples and the exit codes, as text that is Markdown too.
+    """Return the examples and the exit codes, as text that is also valid Markdown.
 
-    :param examples: from what follows ``python manage.py`` to what it does, in a few words, or nothing.
+    :param examples: from the arguments after ``python manage.py`` to a short explanation, which may be empty.
     """
     width = max(map(len, examples))
     lines = [

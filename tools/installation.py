@@ -1,4 +1,4 @@
-"""The app that the commands are about: its settings, journal and routes, each read when a command needs it."""
+"""The installation that the commands work on: settings, journal and routes, each read only if a command needs it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -25,9 +25,9 @@ from tools.local_settings import with_local_settings
 class Installation:
     """One installation of the app, as seen from a shell.
 
-    :param app_dir: where function_app.py is.
-    :param environ: the environment; local.settings.json is looked at below it.
-    :param clock: for ages and for what would happen now; the app itself has its own.
+    :param app_dir: the folder that contains function_app.py.
+    :param environ: environment variables. They take precedence over local.settings.json.
+    :param clock: the clock for ages and forecasts; the app itself uses another one.
     """
 
     app_dir: Path
@@ -35,46 +35,46 @@ class Installation:
     clock: Clock = utc_now
 
     def with_routes(self, file: Path | None) -> Self:
-        """The same with another dispatch table; None changes nothing."""
+        """Return the same installation with another dispatch table; None changes nothing."""
         return self if file is None else replace(self, environ={**self.environ, "ROUTES_FILE": str(file.absolute())})
 
     @cached_property
     def settings(self) -> Settings:
-        """The settings as far as the journal and the routes need them: no credential has to be there.
+        """The settings that the journal and the routes need. The credential may be missing.
 
-        :raises InvalidSettings: with every problem.
+        :raises InvalidSettings: lists every problem.
         """
         return load_settings(self._without_credentials, self.app_dir)
 
     @cached_property
     def journal(self) -> Journal:
-        """The journal alone: routes may be broken, and no credential for Azure DevOps is asked for.
+        """The journal. It can be read even if routes are invalid or no credential for Azure DevOps is set.
 
-        :raises JournalUnavailable: it cannot be opened.
-        :raises CommandFailed: there is none; looking at it must not make one.
+        :raises JournalUnavailable: the journal cannot be opened.
+        :raises CommandFailed: the journal does not exist. Reading must not create it.
         """
         if not self.has_journal:
             raise CommandFailed(
-                f"there is no journal {self.journal_name}; check JOURNAL_CONNECTION, or deliver a first event, which "
-                "makes it"
+                f"the journal {self.journal_name} does not exist; check JOURNAL_CONNECTION, or deliver an event, which "
+                "creates it"
             )
         return Journal(self._store)
 
     @property
     def has_journal(self) -> bool:
-        """Whether there may be one to look at; a file is there or not, and Azure Tables must be asked."""
+        """Whether the journal may exist. A file exists or not; for Azure Tables, only a request can tell."""
         connection = self.settings.journal_connection
         return backend_of(connection).may_exist(connection)
 
-    def present(self, key: JournalKey) -> Record | None:
-        """The record that is there now; None where there is none, or no journal yet.
+    def find_record(self, key: JournalKey) -> Record | None:
+        """Return the current record; None if there is no record, or no journal yet.
 
         :raises JournalUnavailable: the journal does not answer.
         """
         return self.journal.get(key) if self.has_journal else None
 
-    def in_the_way(self, key: JournalKey, window: Window) -> Covered | Undecided | None:
-        """The occurrence that holds the route's cooldown window now, as far as it concerns another one.
+    def cooldown_holder(self, key: JournalKey, window: Window) -> Covered | Undecided | None:
+        """Return what the current holder of the route's cooldown window means for another occurrence.
 
         :raises JournalUnavailable: the journal does not answer.
         """
@@ -82,7 +82,7 @@ class Installation:
 
     @property
     def journal_name(self) -> str:
-        """Where the journal is, for people; nothing secret."""
+        """The place of the journal, without secrets, for people to read."""
         connection = self.settings.journal_connection
         return backend_of(connection).place(connection)
 
@@ -90,43 +90,43 @@ class Installation:
     def configuration(self) -> Configuration:
         """Settings and routes, without credentials.
 
-        :raises ConfigurationError: with every problem.
+        :raises ConfigurationError: lists every problem.
         """
         return load_configuration(self._without_credentials, self.app_dir, NAMES)
 
     def decide(self, raw: str) -> Verdict:
-        """What the routes of today say of an event; does nothing.
+        """Return what the current routes decide about an event, without acting on it.
 
-        :raises ConfigurationError: the routes are wrong.
+        :raises ConfigurationError: the routes are invalid.
         """
         return decide(raw, DISPATCH, self.configuration.routes)
 
     def pipelines(self) -> PipelinesClient:
-        """The way to Azure DevOps, with the app's credential; nothing is asked yet.
+        """Return a client for Azure DevOps with the app's credential. Nothing is sent yet.
 
-        :raises ConfigurationError: with every problem of the settings.
+        :raises ConfigurationError: lists every problem of the settings.
         """
         return pipelines_client(load_settings(self.environment, self.app_dir))
 
     def compose(self, report: Report) -> App:
-        """The whole app, to act with.
+        """Return the complete app, ready to handle events.
 
-        :raises ConfigurationError: with every problem.
+        :raises ConfigurationError: lists every problem.
         :raises JournalUnavailable: the journal cannot be opened.
         """
         return compose(load_configuration(self.environment, self.app_dir, NAMES), DISPATCH, report=report)
 
     @cached_property
     def environment(self) -> Mapping[str, str]:
-        """The application settings.
+        """The application settings: the environment, and values that only local.settings.json sets.
 
-        :raises CommandFailed: local.settings.json is broken.
+        :raises CommandFailed: local.settings.json is invalid.
         """
         return with_local_settings(self.environ, self.app_dir)
 
     @property
     def authorization_scheme(self) -> str:
-        """How the app proves to Azure DevOps who it is, as the Authorization header names it."""
+        """The scheme of the Authorization header that the app sends to Azure DevOps."""
         return "Basic" if self.environment.get("AZURE_DEVOPS_AUTH", "").strip() == "pat" else "Bearer"
 
     @cached_property
@@ -135,6 +135,6 @@ class Installation:
 
     @property
     def _without_credentials(self) -> Mapping[str, str]:
-        # With a PAT, whichever it is, nothing about credentials is checked before one is needed.
+        # With any PAT, load_settings does not complain about missing credentials.
         pat = self.environment.get("AZURE_DEVOPS_EXT_PAT") or "-"
         return {**self.environment, "AZURE_DEVOPS_AUTH": "pat", "AZURE_DEVOPS_EXT_PAT": pat}

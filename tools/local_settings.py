@@ -1,4 +1,4 @@
-"""local.settings.json: application settings for one's own machine, read as Core Tools reads them."""
+"""local.settings.json: application settings for running locally, read as Core Tools reads them."""
 
 import json
 from collections.abc import Mapping
@@ -11,9 +11,9 @@ FILE_NAME: Final = "local.settings.json"
 
 
 def with_local_settings(environment: Mapping[str, str], app_dir: Path) -> dict[str, str]:
-    """The environment, and below it the file's ``Values``; what is set in the environment wins.
+    """Return the file's ``Values``, overridden by the environment.
 
-    :raises CommandFailed: the file is broken; the message quotes nothing of it.
+    :raises CommandFailed: the file is invalid. The message quotes nothing from it.
     """
     path = app_dir / FILE_NAME
     if not path.exists():
@@ -21,12 +21,12 @@ def with_local_settings(environment: Mapping[str, str], app_dir: Path) -> dict[s
     try:
         content = json.loads(path.read_text(encoding="utf-8-sig"))
     except json.JSONDecodeError as exc:
-        raise CommandFailed(f"{path} is not JSON: {exc.msg} at line {exc.lineno} column {exc.colno}; mend it") from exc
+        raise CommandFailed(f"{path} is not JSON: {exc.msg} at line {exc.lineno} column {exc.colno}; fix it") from exc
     except (OSError, UnicodeDecodeError) as exc:
         raise CommandFailed(f"{path} cannot be read ({type(exc).__name__}); make it readable, or remove it") from exc
     values = content.get("Values", {}) if isinstance(content, dict) else None
     if not isinstance(values, dict) or not all(isinstance(value, str) for value in values.values()):
-        raise CommandFailed(f'{path} must hold {{"Values": {{"NAME": "text", …}}}}; see local.settings.sample.json')
+        raise CommandFailed(f'{path} must contain {{"Values": {{"NAME": "value"}}}}; see local.settings.sample.json')
     if content.get("IsEncrypted"):
-        raise CommandFailed(f"{path} is encrypted; run 'func settings decrypt', or write it in the clear")
+        raise CommandFailed(f"{path} is encrypted; run 'func settings decrypt', or replace it with an unencrypted file")
     return {**values, **environment}

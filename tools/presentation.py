@@ -1,4 +1,4 @@
-"""Puts what would be done, and what was done, into words for people and documents for programs. Pure."""
+"""Formats requests, decisions and outcomes as text for people and as JSON documents for programs. Pure."""
 
 from collections import Counter
 from collections.abc import Container, Iterable
@@ -13,23 +13,23 @@ from tools.actions.records import SHOWN_KEY, parsed
 from tools.routes.findings import Finding
 
 GOOD_OUTCOMES: Final = frozenset({Outcome.QUEUED, Outcome.DUPLICATE, Outcome.SUPPRESSED, Outcome.IGNORED})
-"""Nothing is left to do after these."""
+"""The outcomes that leave nothing to do."""
 
-CHECK_THE_WAY: Final = "check AZURE_DEVOPS_ORG_URL, and the way there: DNS, proxy, firewall"
-"""What to do if Azure DevOps cannot be reached."""
+CHECK_THE_NETWORK: Final = "check AZURE_DEVOPS_ORG_URL and the network: DNS, proxy, firewall"
+"""The next step if Azure DevOps cannot be reached."""
 
 
 def pipeline_words(request: RunRequest) -> str:
-    """Which pipeline is asked for, and on which branch."""
+    """Return the requested pipeline, its project and its branch, on one line."""
     organization = request.organization_url.rpartition("/")[2]
     on_branch = "" if request.branch is None else f" on {request.branch}"
     return f"{request.pipeline} in {organization}/{request.project}{on_branch}"
 
 
 def request_words(request: RunRequest, sampled: Container[str] = ()) -> str:
-    """What is asked of Azure DevOps, on one line.
+    """Return the request to Azure DevOps, on one line.
 
-    :param sampled: the parameters and variables whose values are marked, because only a sample event gives them.
+    :param sampled: the parameters and variables to mark because their values come only from a sample event.
     """
     words = pipeline_words(request)
     parts = {"": request.parameters, "variables ": request.variables}
@@ -45,42 +45,42 @@ def request_words(request: RunRequest, sampled: Container[str] = ()) -> str:
 
 
 def decision_words(decision: Decision, asked_key: str = "") -> str:
-    """Return the run, the reason, and the key if it is not the one that was asked for."""
+    """Return the run, the reason, and the key if it differs from ``asked_key``."""
     moved = f"under key {decision.key[:SHOWN_KEY]}" if asked_key and decision.key not in {asked_key, ""} else ""
     run = run_words(decision.run_id, decision.run_url).removeprefix(": ")
     return "; ".join(part for part in (moved, run, decision.reason) if part)
 
 
 def run_words(run_id: int | None, run_url: str) -> str:
-    """``: run 7 https://…``, or nothing."""
+    """Return ``: run 7 https://…``, or an empty string if there is no run."""
     return "" if run_id is None else f": run {run_id} {run_url}".rstrip()
 
 
 def with_advice(error: AzureDevOpsError) -> str:
-    """Return the error's words and what to do about it, which most errors say themselves."""
-    return f"{error}; {CHECK_THE_WAY}" if isinstance(error, RequestNotSent) else str(error)
+    """Return the error's message with its next step. Most messages already include one."""
+    return f"{error}; {CHECK_THE_NETWORK}" if isinstance(error, RequestNotSent) else str(error)
 
 
 def summary(what: str, outcomes: Iterable[str]) -> str:
-    """``3 records: 2 queued, 1 parked``; more outcomes than records where an event has several routes."""
+    """Return ``3 records: 2 queued, 1 parked``. An event with several routes has several outcomes."""
     counts = Counter(outcomes)
     return f"{what}: " + ", ".join(f"{count} {outcome}" for outcome, count in sorted(counts.items()))
 
 
 def counted(number: int, thing: str) -> str:
-    """``1 record``, ``2 records``."""
+    """Return ``1 record`` or ``2 records``."""
     return f"{number} {thing}" + ("" if number == 1 else "s")
 
 
 def finding_words(finding: Finding) -> str:
-    """Return what a check found, on one line."""
+    """Return the text and the message of a finding, on one line."""
     return (f"{finding.text!r}: " if finding.text else "") + finding.message
 
 
-def foreseen_document(foreseen: RedriveForecast) -> dict[str, Any]:
-    """What redriving would do, as JSON."""
+def redrive_document(expected: RedriveForecast) -> dict[str, Any]:
+    """Return what redriving would do, as a JSON document."""
     return {
-        "looks_first": foreseen.looks_first,
+        "looks_first": expected.looks_first,
         "decisions": [
             {
                 "route": decided.key.route,
@@ -88,7 +88,7 @@ def foreseen_document(foreseen: RedriveForecast) -> dict[str, Any]:
                 "request": None if isinstance(decided, Refusal) else parsed(decided.request.to_json()),
                 "refused": decided.reason if isinstance(decided, Refusal) else "",
             }
-            for decided in foreseen.decisions
+            for decided in expected.decisions
         ],
-        "why_nothing": foreseen.why_nothing,
+        "why_nothing": expected.why_nothing,
     }

@@ -1,4 +1,4 @@
-"""``python -m tools.settings_docs``: write docs/settings.md from the table of settings."""
+"""``python -m tools.settings_docs``: writes docs/settings.md from the table of settings."""
 
 from pathlib import Path
 from typing import Final
@@ -9,16 +9,16 @@ PAGE: Final = Path(__file__).resolve().parents[1] / "docs" / "settings.md"
 
 _HEAD: Final = """# Settings
 
-<!-- Made from shared/settings/table.py by 'make docs'; change the table instead. -->
+<!-- Generated from shared/settings/table.py by 'make docs'. Change the table instead. -->
 
-Application settings in Azure, `Values` in `local.settings.json`, or environment variables. An empty value counts as not
-set. At its start the app reports all wrong settings at once, and never the value of a secret.
+Settings are application settings in Azure, `Values` in `local.settings.json`, or environment variables. An empty value
+counts as not set. When the app starts, it reports all wrong settings at once, but never the value of a secret.
 """
-_ROUTES: Final = "Routes may use any other environment value as `${NAME}`."
+_ROUTES: Final = "In `routes.yaml`, `${NAME}` can refer to any other environment variable."
 
 
 def settings_page() -> str:
-    """Return the whole page, in Markdown."""
+    """Return the page, in Markdown."""
     rows = ["| setting | default | meaning |", "|---|---|---|"]
     for one in SETTINGS:
         default = f" `{one.default}`" if one.default else ""

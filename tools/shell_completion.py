@@ -1,4 +1,4 @@
-"""What a shell may offer for an option's value. Never fails: a shell cannot show an error while it completes."""
+"""The values that a shell offers for an option. Nothing here fails: a shell cannot show errors during completion."""
 
 import typer
 import yaml
@@ -8,15 +8,15 @@ from tools.events.samples import SAMPLE_NAMES
 
 
 def event_types(incomplete: str) -> list[str]:
-    """The types of event that the app handles, whatever their case."""
+    """Return the event types that begin with the given text, in any case."""
     return [name for name in SAMPLE_NAMES if name.lower().startswith(incomplete.lower())]
 
 
 def route_names(context: typer.Context) -> list[str]:
-    """The names of the routes, also where routes.yaml has mistakes or environment values are missing."""
+    """Return the names of the routes, even if routes.yaml has mistakes or environment values are missing."""
     try:
         document = yaml.safe_load(context.obj.settings.routes_file.read_text(encoding="utf-8"))
         names = [route.get("name") for route in document["routes"]]
-    except Exception:  # noqa: BLE001 - see the module
+    except Exception:  # noqa: BLE001 - see the module's docstring
         return []
     return [name for name in names if isinstance(name, str) and ROUTE_NAME.fullmatch(name)]

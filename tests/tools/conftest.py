@@ -1,4 +1,4 @@
-"""A desk with everything an operator's command is about: an emulated Azure DevOps, routes to change, a journal."""
+"""A desk with everything that the operator's commands work on: an emulated Azure DevOps, routes and a journal."""
 
 import json
 import os
@@ -27,17 +27,17 @@ from tests.support.builders import run_completed
 from tests.support.canaries import leaks, secret
 from tools.cli import main
 
-NOWHERE = "http://127.0.0.1:9/contoso"
+UNREACHABLE = "http://127.0.0.1:9/contoso"
 
 EVALUATE = "name: evaluate\nevent: RunCompleted\npipeline: model-evaluation\nparameters:"
 RIGHT = EVALUATE + " { runId: '{{ run_id }}', experimentName: '{{ experiment_name }}' }"
 WRONG = EVALUATE + " { run: '{{ run_id }}', experimentName: '{{ experiment_name }}' }"
-NOT_SOLVED = "name: odd\nevent: RunCompleted\npipeline: triage\nwhen: length(run_id) == `4`"
+UNSOLVABLE = "name: odd\nevent: RunCompleted\npipeline: triage\nwhen: length(run_id) == `4`"
 TRIAGE = "name: triage\nevent: RunCompleted\npipeline: triage\nparameters: { runId: '{{ run_id }}', runStatus: Failed }"
 
 
 def occurrence_of(raw: str) -> tuple[AmlEvent, Occurrence] | None:
-    """Return the event and what it means, or None if it means nothing."""
+    """Return the event and its occurrence, or None if it is not one."""
     try:
         event = parse_event(raw)
         meaning = DISPATCH[event.type](event) if event.type in DISPATCH else None
@@ -47,8 +47,8 @@ def occurrence_of(raw: str) -> tuple[AmlEvent, Occurrence] | None:
 
 
 @dataclass(frozen=True)
-class Ended:
-    """What came of a command."""
+class Result:
+    """The result of a command."""
 
     code: int
     out: str
@@ -59,28 +59,28 @@ class Ended:
         return json.loads(self.out)
 
     def fails(self, code: int, message: str) -> None:
-        """It printed nothing but one line with this on standard error."""
+        """Assert that the command only printed one line on standard error, with this message."""
         assert (self.code, self.out, self.err.count("\n")) == (code, "", 1), self
         assert self.err.startswith("manage.py: ")
         assert message in self.err
 
     @property
     def rows(self) -> list[list[str]]:
-        """The lines of the output, cut where two spaces or more are."""
+        """The lines of the output, split at two or more spaces."""
         return [[cell.strip() for cell in line.split("  ") if cell.strip()] for line in self.out.splitlines()]
 
 
 @dataclass
 class Desk:
-    """Where an operator sits.
+    """The working place of an operator.
 
-    :param organization_url: of Azure DevOps; by default nobody is there.
-    :param clock: of the commands that run in this process.
+    :param organization_url: the URL of Azure DevOps; by default, no server runs there.
+    :param clock: the clock of commands that run in this process.
     """
 
     folder: Path
     capfd: pytest.CaptureFixture[str]
-    organization_url: str = NOWHERE
+    organization_url: str = UNREACHABLE
     settings: dict[str, str] = field(default_factory=dict)
     clock: Clock = utc_now
 
@@ -96,28 +96,28 @@ class Desk:
             "AZURE_DEVOPS_EXT_PAT": secret("pat"),
             "JOURNAL_CONNECTION": f"sqlite:{self.folder / 'journal.sqlite3'}",
             "JOURNAL_SETTLE_SECONDS": "0.2",
-            # Nobody to wait for where nobody is.
-            "DELIVERY_BUDGET_SECONDS": "0.5" if self.organization_url == NOWHERE else "20",
+            # Without a server, waiting is useless.
+            "DELIVERY_BUDGET_SECONDS": "0.5" if self.organization_url == UNREACHABLE else "20",
             "JOURNAL_LEASE_SECONDS": "30",
             "ROUTES_FILE": str(self.folder / "routes.yaml"),
             **self.settings,
         }
 
     def routes(self, *entries: str) -> None:
-        """Change the routes to these, written as YAML, each beginning with its ``name:`` line, unindented."""
+        """Write the dispatch table. Each route is YAML that begins with its ``name:`` line and is not indented."""
         indented = "\n".join("  - " + entry.replace("\n", "\n    ") for entry in entries)
         defaults = "{organization_url: '${AZURE_DEVOPS_ORG_URL}', project: '${AZURE_DEVOPS_PROJECT}', branch: main}"
         text = f"version: 1\ndefaults: {defaults}\nroutes:\n{indented}\n"
         (self.folder / "routes.yaml").write_text(text)
 
     def deliver(self, raw: str = "") -> None:
-        """One delivery, as the app does it."""
+        """Deliver an event once, with the app's code."""
         configuration = load_configuration(self.environment, self.folder, NAMES)
         with suppress(DeliveryDeferred):
             compose(configuration, DISPATCH).relay.deliver(raw or run_completed())
 
     def park(self, run_id: str = "run-1", **data: Any) -> Record:
-        """An event that a wrong route could make no request of; the route is right afterwards."""
+        """Park an event because of a wrong route, then correct the route."""
         before = {record.key for record in self.records}
         self.routes(EVALUATE + " { runId: '{{ data.nope }}' }")
         self.deliver(run_completed(run_id, **data))
@@ -127,7 +127,7 @@ class Desk:
 
     @property
     def store(self) -> Store:
-        """The journal's store, opened anew."""
+        """The journal's store, newly opened."""
         return open_store(load_settings(self.environment, self.folder))
 
     @property
@@ -135,32 +135,32 @@ class Desk:
         return list(self.store.select(Selection(), 10_000))
 
     def settle(self) -> None:
-        """As though time had passed: no request can be under way any more."""
+        """Let the records settle: no request can be in progress any longer."""
         past = utc_now() - timedelta(seconds=1)
         for record in self.records:
             assert self.store.replace(replace(record, settled_at=past, lease_until=past)) is not None
 
     def file(self, content: str, name: str = "event.json") -> Path:
-        """Write a file into the folder that the commands run in."""
+        """Write a file to the folder in which the commands run."""
         path = self.folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(content)
         return path
 
-    def run(self, *arguments: object) -> Ended:
-        """A command, in this process."""
+    def run(self, *arguments: object) -> Result:
+        """Run a command in this process."""
         self.capfd.readouterr()
         code = main([str(argument) for argument in arguments], self.folder, self.environment, self.clock)
         output = self.capfd.readouterr()
         assert leaks(output.out + output.err) == []
-        return Ended(code, output.out, output.err)
+        return Result(code, output.out, output.err)
 
     def fails(self, code: int, message: str, *arguments: object) -> None:
-        """A command, in this process, that prints nothing but one line with this on standard error."""
+        """Run a command in this process; assert that it only prints one line on standard error, with this message."""
         self.run(*arguments).fails(code, message)
 
     def start(self, *arguments: object, **options: Any) -> "subprocess.Popen[str]":
-        """A command, as a process of its own."""
+        """Start a command in its own process."""
         return subprocess.Popen(
             [sys.executable, str(ROOT / "manage.py"), *map(str, arguments)],
             cwd=self.folder,
@@ -169,14 +169,14 @@ class Desk:
             **{"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **options},
         )
 
-    def ended(self, process: "subprocess.Popen[str]") -> Ended:
+    def finish(self, process: "subprocess.Popen[str]") -> Result:
         out, err = process.communicate(timeout=60)
         assert leaks((out or "") + (err or "")) == []
         assert "Traceback" not in (err or "")
-        return Ended(process.returncode, out or "", err or "")
+        return Result(process.returncode, out or "", err or "")
 
-    def process(self, *arguments: object) -> Ended:
-        return self.ended(self.start(*arguments))
+    def process(self, *arguments: object) -> Result:
+        return self.finish(self.start(*arguments))
 
     @property
     def emulator(self) -> str:
@@ -187,20 +187,20 @@ class Desk:
 
     @property
     def runs(self) -> list[dict[str, Any]]:
-        """The runs in Azure DevOps' own books."""
+        """The runs that the emulator has recorded."""
         return list(requests.get(f"{self.emulator}/books", timeout=10).json()["runs"])
 
 
 @pytest.fixture
 def desk(tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Desk:
-    """Without Azure DevOps; the commands run in its folder."""
+    """A desk without Azure DevOps. The commands run in its folder."""
     monkeypatch.chdir(tmp_path)
     return Desk(tmp_path, capfd)
 
 
 @pytest.fixture
 def busy_desk(desk: Desk) -> Iterator[Desk]:
-    """With Azure DevOps, emulated."""
+    """A desk with the Azure DevOps emulator."""
     folder, pat = desk.folder, {"DEVSTACK_PAT": secret("pat")}
     with start("devstack.ado", env=pat, cwd=folder, log=folder / "ado.log") as ado:
         desk.organization_url = ado.url
@@ -209,7 +209,7 @@ def busy_desk(desk: Desk) -> Iterator[Desk]:
 
 @pytest.fixture
 def host(busy_desk: Desk) -> Iterator[RunningProcess]:
-    """The app, with the desk's settings and the shipped routes."""
+    """The app on the stand-in host, with the desk's settings and the default routes."""
     busy_desk.settings = {"ROUTES_FILE": str(ROOT / "routes.yaml")}
     log = busy_desk.folder / "host.log"
     arguments = ("--app-dir", str(ROOT))

@@ -1,4 +1,4 @@
-"""The parts under the commands: console, local settings, the program itself."""
+"""The parts that the commands use: console, local settings, the program itself."""
 
 import io
 import json
@@ -12,7 +12,7 @@ import pytest
 
 from shared.version import VERSION
 from tests.support import ROOT
-from tests.tools.conftest import Desk, Ended
+from tests.tools.conftest import Desk, Result
 from tools.cli import main
 from tools.console import Console, fitted, masked, printable
 from tools.errors import CommandFailed
@@ -24,7 +24,7 @@ COMMANDS = sorted(path.stem for path in (ROOT / "tools" / "commands").glob("[a-z
 
 class TestConsole:
     @pytest.mark.parametrize("is_terminal", [True, False])
-    def test_only_a_terminals_width_is_kept_to_and_only_there_are_states_coloured(
+    def test_a_table_is_cut_and_colored_only_on_a_terminal(
         self, monkeypatch: pytest.MonkeyPatch, is_terminal: bool
     ) -> None:
         stream = io.StringIO()
@@ -61,19 +61,19 @@ class TestConsole:
     def test_the_widest_shrinks_first(self, widths: list[int], room: int, expected: list[int]) -> None:
         assert fitted(widths, [1, 2], room) == expected
 
-    def test_what_a_person_may_answer(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_answers_to_a_question(self, monkeypatch: pytest.MonkeyPatch) -> None:
         answers = {"y\n": True, "YES\n": True, "n\n": False, "\n": False, "": False, "yep\n": False}
         for answer, means in answers.items():
             monkeypatch.setattr(sys, "stdin", io.StringIO(answer))
             assert Console().confirm("?") is means
 
-    def test_texts_that_must_not_pass(self) -> None:
+    def test_unprintable_characters_and_secrets_are_replaced(self) -> None:
         assert printable("a\nb\x1b[1m\x00\ud800ü") == "a b [1m  ü"
         assert masked("https://x/?sv=1&sig=canary%3D&sp=r 'AccountKey=canary==;x'") == (
             "https://x/?sv=1&sig=***&sp=r 'AccountKey=***;x'"
         )
 
-    def test_an_error_of_several_lines(self, capfd: pytest.CaptureFixture[str]) -> None:
+    def test_an_error_with_several_lines(self, capfd: pytest.CaptureFixture[str]) -> None:
         Console().error("one\n   two sig=canary")
         Console().error("")
         assert capfd.readouterr().err == "manage.py: one\n  two sig=***\nmanage.py: \n"
@@ -84,7 +84,7 @@ class TestLocalSettings:
         text = content if isinstance(content, str) else json.dumps(content)
         (folder / "local.settings.json").write_text(text, encoding="utf-8-sig")
 
-    def test_they_are_below_the_environment(self, tmp_path: Path) -> None:
+    def test_the_environment_overrides_them(self, tmp_path: Path) -> None:
         assert with_local_settings({"A": "1"}, tmp_path) == {"A": "1"}
         self.write(tmp_path, {"Values": {"A": "2", "B": "3"}, "Host": {}})
         assert with_local_settings({"A": "1"}, tmp_path) == {"A": "1", "B": "3"}
@@ -95,14 +95,14 @@ class TestLocalSettings:
         ("content", "message"),
         [
             ('{"Values": {"A": "canary"', "is not JSON: Expecting"),
-            ([], "must hold"),
-            ({"Values": ["canary"]}, "must hold"),
-            ({"Values": {"A": 1}}, "must hold"),
+            ([], "must contain"),
+            ({"Values": ["canary"]}, "must contain"),
+            ({"Values": {"A": 1}}, "must contain"),
             ({"IsEncrypted": True, "Values": {}}, "is encrypted; run 'func settings decrypt'"),
             (None, r"cannot be read \(IsADirectoryError\)"),
         ],
     )
-    def test_what_is_wrong_is_told_and_nothing_is_quoted(self, tmp_path: Path, content: object, message: str) -> None:
+    def test_an_error_quotes_nothing_from_the_file(self, tmp_path: Path, content: object, message: str) -> None:
         if content is None:
             (tmp_path / "local.settings.json").mkdir()
         else:
@@ -129,29 +129,29 @@ def test_the_journal_is_named_without_its_secret(tmp_path: Path) -> None:
 
 
 class TestProgram:
-    def test_help_without_a_command_names_them_and_the_exit_codes(self, desk: Desk) -> None:
-        ended = desk.process()
-        assert (ended.code, ended.out) == (0, desk.process("--help").out)
+    def test_help_lists_the_commands_and_the_exit_codes(self, desk: Desk) -> None:
+        result = desk.process()
+        assert (result.code, result.out) == (0, desk.process("--help").out)
         for words in (*COMMANDS, "Exit codes: 0 done", "local.settings.json"):
-            assert words in ended.out
-        assert ended.out.isascii()
-        assert desk.run("--version") == Ended(0, f"{VERSION}\n", "")
+            assert words in result.out
+        assert result.out.isascii()
+        assert desk.run("--version") == Result(0, f"{VERSION}\n", "")
 
     @pytest.mark.parametrize("command", [*COMMANDS, "journal list", "journal show"])
-    def test_every_command_has_help_though_nothing_is_set_up(self, desk: Desk, command: str) -> None:
+    def test_every_command_has_help_even_without_a_configuration(self, desk: Desk, command: str) -> None:
         (desk.folder / "local.settings.json").write_text("broken")
-        ended = desk.run(*command.split(), "--help")
-        assert (ended.code, ended.err) == (0, "")
-        assert f"Usage: manage.py {command}" in ended.out
-        assert ended.out.isascii()
+        result = desk.run(*command.split(), "--help")
+        assert (result.code, result.err) == (0, "")
+        assert f"Usage: manage.py {command}" in result.out
+        assert result.out.isascii()
 
     def test_without_its_requirements(self, tmp_path: Path) -> None:
         command = [sys.executable, "-S", "-E", str(ROOT / "manage.py")]
-        ended = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
-        assert (ended.returncode, ended.stdout) == (2, "")
-        assert ended.stderr == "manage.py: typer is not installed; run: pip install -r requirements/tools.txt\n"
+        result = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+        assert (result.returncode, result.stdout) == (2, "")
+        assert result.stderr == "manage.py: typer is not installed; run: pip install -r requirements/tools.txt\n"
 
-    def test_a_reader_who_has_seen_enough(self, desk: Desk) -> None:
+    def test_a_closed_pipe(self, desk: Desk) -> None:
         desk.deliver()
         reader, writer = os.pipe()
         process = desk.start("journal", "--json", stdout=writer)
@@ -159,16 +159,16 @@ class TestProgram:
         os.close(writer)
         assert (process.communicate(timeout=60)[1], process.returncode in {0, 1}) == ("", True)
 
-    def test_a_terminal_of_few_letters(self, desk: Desk) -> None:
+    def test_an_ascii_terminal(self, desk: Desk) -> None:
         desk.deliver("{nönsense")
         desk.settings = {"PYTHONIOENCODING": "ascii"}
-        ended = desk.process("journal", "show", desk.records[0].key.key)
-        assert (ended.code, "{n\\xf6nsense" in ended.out) == (0, True)
+        result = desk.process("journal", "show", desk.records[0].key.key)
+        assert (result.code, "{n\\xf6nsense" in result.out) == (0, True)
 
-    def test_what_is_slow_is_imported_where_it_is_used(self, desk: Desk) -> None:
+    def test_slow_libraries_are_imported_only_if_needed(self, desk: Desk) -> None:
         desk.deliver()
         desk.settings = {"PYTHONPROFILEIMPORTTIME": "1"}
-        ended = desk.process("journal")
-        imported = set(re.findall(r"^import time:.*\|\s*(\S+)$", ended.err, re.MULTILINE))
+        result = desk.process("journal")
+        imported = set(re.findall(r"^import time:.*\|\s*(\S+)$", result.err, re.MULTILINE))
         assert "typer" in imported
         assert not {"azure.storage.blob", "azure.data.tables", "azure.identity", "azure.core"} & imported

@@ -1,1 +1,1 @@
-"""What the commands do; what they print is theirs."""
+"""The work of the commands, without their options and help."""

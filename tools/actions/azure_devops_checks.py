@@ -1,7 +1,7 @@
-"""The doctor's look at Azure DevOps: the projects, each route's pipeline, and whether its run would be accepted.
+"""The doctor's checks of Azure DevOps: the projects, each route's pipeline, and whether its run would be accepted.
 
-A run is tried by its preview, which queues nothing whatever goes wrong. A PAT may preview with the scope to read builds
-(``vso.build``); to queue it needs the one to execute them as well (``vso.build_execute``), which no preview can show.
+A preview checks a run and never queues it. A PAT can preview with the scope to read builds (``vso.build``). Queuing
+also needs the scope to execute builds (``vso.build_execute``), which a preview cannot show.
 Source: Azure DevOps REST API 7.1, Preview and Runs.
 """
 
@@ -16,7 +16,7 @@ from shared.clock import utc_now
 from shared.errors import AzureDevOpsError, CredentialRejected, PermissionDenied, RequestRefused
 from shared.routing.table import Route
 from tools.actions.check_results import CheckResult, Status, failed
-from tools.presentation import CHECK_THE_WAY, counted
+from tools.presentation import CHECK_THE_NETWORK, counted
 from tools.routes.matching_events import NoEvent, matching_event
 
 PROJECT: Final = "Azure DevOps"
@@ -25,8 +25,8 @@ QUEUE: Final = "queue"
 
 REQUEST_SECONDS: Final = 30
 
-_CHECK_THE_ROUTE: Final = "correct the route or the pipeline; 'manage.py preview --all' shows what is asked for"
-_CORRECT_PIPELINE: Final = "correct 'pipeline' of the route, or let the app's identity view that pipeline"
+_CHECK_THE_ROUTE: Final = "correct the route or the pipeline; 'manage.py preview --all' shows what is requested"
+_CORRECT_PIPELINE: Final = "correct 'pipeline' in the route, or let the app's identity view that pipeline"
 _RENEW: Final = (
     "renew the PAT, or add the app's identity to the organization and the project; or correct AZURE_DEVOPS_ORG_URL"
 )
@@ -36,35 +36,38 @@ _Pipelines = Mapping[str, int]
 
 
 def check_azure_devops(client: PipelinesClient, routes: Sequence[Route]) -> Iterator[CheckResult]:
-    """Look at the projects, then at the routes' pipelines, then at their runs; queue nothing."""
+    """Check the projects, then the routes' pipelines, then their runs. Nothing is queued."""
     projects: dict[str, _Pipelines] = {}
     for name, route in {_project(route): route for route in routes}.items():
         try:
-            projects[name] = client.list_pipelines(_bare(route), _deadline())
+            projects[name] = client.list_pipelines(_bare_request(route), _deadline())
         except CredentialRejected as exc:
             yield replace(failed(PROJECT, exc, _RENEW, f"{name}: "), next_step=_RENEW)
         except AzureDevOpsError as exc:
-            yield failed(PROJECT, exc, CHECK_THE_WAY, f"{name}: ")
+            yield failed(PROJECT, exc, CHECK_THE_NETWORK, f"{name}: ")
         else:
-            seen = f"{name}: {counted(len(projects[name]), 'pipeline')} can be seen"
-            yield CheckResult(PROJECT, Status.OK, seen)
+            visible = f"{name}: {counted(len(projects[name]), 'pipeline')} visible"
+            yield CheckResult(PROJECT, Status.OK, visible)
     pipelines = [_pipeline(route, projects.get(_project(route))) for route in routes]
     yield from pipelines
     for route, pipeline in zip(routes, pipelines, strict=True):
         if pipeline.status is Status.OK:
             yield _queue(client, route)
         else:
-            yield CheckResult(QUEUE, Status.SKIPPED, f"{route.name}: its pipeline first")
+            yield CheckResult(QUEUE, Status.SKIPPED, f"{route.name}: needs its pipeline")
 
 
 def _pipeline(route: Route, pipelines: _Pipelines | None) -> CheckResult:
-    """Return whether the route's pipeline is among those of its project; None: they are not known."""
+    """Check that the route's pipeline is in its project.
+
+    :param pipelines: the pipelines of the project; None if they are unknown.
+    """
     if pipelines is None:
-        why = f"{route.name}: the pipelines of {_project(route)} cannot be read"
+        why = f"{route.name}: the pipelines of {_project(route)} are unknown"
         return CheckResult(PIPELINE, Status.SKIPPED, why)
     try:
         wanted = route.pipeline
-        pipeline_id = wanted if isinstance(wanted, int) else choose_pipeline(_bare(route), wanted, pipelines)
+        pipeline_id = wanted if isinstance(wanted, int) else choose_pipeline(_bare_request(route), wanted, pipelines)
     except RequestRefused as exc:
         return failed(PIPELINE, exc, _CHECK_THE_ROUTE, f"{route.name}: ")
     for path, number in pipelines.items():
@@ -75,19 +78,19 @@ def _pipeline(route: Route, pipelines: _Pipelines | None) -> CheckResult:
 
 
 def _queue(client: PipelinesClient, route: Route) -> CheckResult:
-    """Return whether the route's run would be accepted; without a sample, whether any is let in."""
+    """Check that the route's run would be accepted; without a sample event, only that a preview is allowed."""
     made = matching_event(route)
     has_sample = not isinstance(made, NoEvent)
     words = "a preview of its run is accepted"
     if not has_sample:
-        words = "a preview is let in; its parameters were not tried, since no sample event could be made for it"
+        words = "a preview is allowed; its parameters were not checked, because no sample event could be made"
     try:
-        client.preview(_bare(route) if isinstance(made, NoEvent) else made.match.request, _deadline())
+        client.preview(_bare_request(route) if isinstance(made, NoEvent) else made.match.request, _deadline())
     except RequestRefused as exc:
         if has_sample:
             return failed(QUEUE, exc, _CHECK_THE_ROUTE, f"{route.name}: ")
     except AzureDevOpsError as exc:
-        advice = _QUEUE_BUILDS if isinstance(exc, PermissionDenied) else CHECK_THE_WAY
+        advice = _QUEUE_BUILDS if isinstance(exc, PermissionDenied) else CHECK_THE_NETWORK
         return failed(QUEUE, exc, advice, f"{route.name}: ")
     return CheckResult(QUEUE, Status.OK, f"{route.name}: {words}")
 
@@ -96,8 +99,8 @@ def _deadline() -> datetime:
     return utc_now() + timedelta(seconds=REQUEST_SECONDS)
 
 
-def _bare(route: Route) -> RunRequest:
-    """Return a run of the route's pipeline, without parameters."""
+def _bare_request(route: Route) -> RunRequest:
+    """Return a request for a run of the route's pipeline, without parameters."""
     return RunRequest(route.organization_url, route.project, route.pipeline, route.branch)
 
 

@@ -1,11 +1,11 @@
-"""The results of the doctor: one for each thing that was tried."""
+"""The results of the doctor's checks."""
 
 from dataclasses import dataclass
 from enum import StrEnum
 
 
 class Status(StrEnum):
-    """How it went: a check is skipped if it does not apply, or cannot be tried."""
+    """The status of a check. A check is skipped if it does not apply or cannot be performed."""
 
     OK = "ok"
     FAILED = "failed"
@@ -14,11 +14,11 @@ class Status(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class CheckResult:
-    """One thing that was tried.
+    """The result of one check.
 
-    :param check: what was looked at: settings, journal, pipeline, …
-    :param detail: what was found; several things are on a line each.
-    :param next_step: what to do if it failed.
+    :param check: what was checked: settings, journal, pipeline, …
+    :param detail: what was found, with one line for each of several problems.
+    :param next_step: what to do if the check failed.
     """
 
     check: str
@@ -28,12 +28,12 @@ class CheckResult:
 
 
 def failed(check: str, error: Exception, otherwise: str, subject: str = "") -> CheckResult:
-    """Return the result of a check that an error ended: what happened, and what to do.
+    """Return the result of a check that failed with an error: what happened, and what to do next.
 
-    Our messages say both, with a semicolon between, or are a heading with a line for each problem.
+    A message of nextstage contains both, separated by a semicolon, or is a heading with one line for each problem.
 
-    :param otherwise: what to do if the message does not say.
-    :param subject: what the check was about, with which the detail begins.
+    :param otherwise: the next step if the message contains none.
+    :param subject: what was checked; the detail begins with it.
     """
     first, *problems = [line.strip() for line in str(error).splitlines()]
     what, _, advice = ("", "", "") if problems else first.rpartition("; ")

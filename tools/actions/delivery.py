@@ -1,4 +1,4 @@
-"""Delivers events to a host or a topic, and waits for their outcomes."""
+"""Sends events to a host or a topic, and waits for their outcomes."""
 
 import json
 import time
@@ -18,29 +18,30 @@ from tools.actions.records import MAX_SCANNED
 from tools.errors import CommandFailed
 from tools.events.documents import Document, Schema, event_name, schema_of
 from tools.events.topic import publish
-from tools.events.webhook import HINTS, HostUnreachable, Webhook
+from tools.events.webhook import CHECK_THE_APP, HINTS, HostUnreachable, Webhook
 from tools.installation import Installation
 from tools.presentation import run_words
 
 NOTHING: Final = "nothing"
-"""Shown for a route of which the journal has no record yet."""
+"""Shown for a route without a record in the journal."""
 
 SENT: Final = "sent"
 
 PAUSES_SECONDS: Final = (0.2, 0.3, 0.5, 1.0, 2.0)
-"""Between two looks; the last one again and again."""
+"""The pauses between two reads of the journal; the last one repeats."""
 
 _SERVER_ERROR: Final = 500
 
 Answer = tuple[str, str]
-"""``sent``, or ``deferred`` if the function failed, and the words to it."""
+"""``sent``, or ``deferred`` if the function failed, and an explanation."""
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One outcome of an event: on a route, or before any route was asked.
+    """One outcome of an event.
 
-    :param outcome: an outcome; if the time was up, the record's state or ``nothing``.
+    :param route: the route; empty if the outcome does not belong to one.
+    :param outcome: an outcome; after a timeout, the record's state or ``nothing``.
     """
 
     route: str
@@ -49,7 +50,7 @@ class Row:
     record: Record | None = None
 
     def document(self) -> dict[str, Any]:
-        """Return it as JSON."""
+        """Return the row as a JSON document."""
         record = self.record
         return {
             "route": self.route or None,
@@ -63,62 +64,64 @@ class Row:
 
 @dataclass(frozen=True)
 class Target:
-    """Where events are sent.
+    """A target for events.
 
-    :param name: the address; nothing secret.
-    :param send: sends an event, given how often it was sent before; raises CommandFailed if it was not taken.
-    :param stamps: whether it puts its own name as the source into an event of Event Grid's schema.
+    :param name: the address, without secrets.
+    :param send: sends an event, given the number of earlier deliveries. Raises CommandFailed if it was not accepted.
+    :param replaces_source: whether the source of an event in Event Grid's schema is replaced with the target's name.
     """
 
     name: str
     send: Callable[[Document, int], Answer]
-    stamps: bool = False
+    replaces_source: bool = False
 
 
 def host_target(webhook: Webhook) -> Target:
-    """Return a function app's host; if the function fails, the event has to be delivered again."""
+    """Return a target for the host of a function app. If the function fails, the event must be delivered again."""
 
     def send(event: Document, deliveries: int) -> Answer:
         try:
             status, text = webhook.notify(event, deliveries)
         except HostUnreachable as exc:
-            advice = "start the app ('make start'), or name another with --url"
+            advice = "start the app ('make start'), or give another address with --url"
             raise CommandFailed(f"{exc}; {advice}", exit_code=1) from exc
         words = f"HTTP {status}" + (f": {text}" if text else "")
         if status in {200, 201, 202, 203, 204}:
             return SENT, f"HTTP {status}"
         if status >= _SERVER_ERROR:
             return Outcome.DEFERRED, words
-        hint = HINTS.get(status, "is this the function app?")
-        raise CommandFailed(f"{webhook.url} did not take {event_name(event)}: {words}; {hint}", exit_code=1)
+        hint = HINTS.get(status, CHECK_THE_APP)
+        raise CommandFailed(f"{webhook.url} did not accept {event_name(event)}: {words}; {hint}", exit_code=1)
 
     return Target(webhook.url, send)
 
 
 def topic_target(name: str, key: str, make_identity: Callable[[], Any]) -> Target:
-    """Return a custom Event Grid topic, which delivers again by itself."""
+    """Return a target for a custom Event Grid topic. Event Grid repeats deliveries automatically."""
 
-    def send(event: Document, deliveries: int) -> Answer:  # noqa: ARG001 - Event Grid counts by itself
+    def send(event: Document, deliveries: int) -> Answer:  # noqa: ARG001 - Event Grid counts deliveries itself
         publish(name, key, make_identity, event)
         return SENT, "published"
 
-    return Target(name, send, stamps=True)
+    return Target(name, send, replaces_source=True)
 
 
 def send_and_wait(
     installation: Installation, target: Target, event: Document, timeout: timedelta, clock: Clock
 ) -> list[Row]:
-    """Send an event, again if that is ours to do, until the journal shows what came of it or the time is up.
+    """Send an event and wait until the journal shows its outcome or the time is up.
 
-    :raises CommandFailed: nobody answers.
-    :raises ConfigurationError: the routes or the settings are wrong; nothing was sent.
+    If the function fails, send the event again.
+
+    :raises CommandFailed: the target does not answer, or does not accept the event.
+    :raises ConfigurationError: the routes or the settings are invalid; nothing was sent.
     :raises JournalUnavailable: the journal does not answer.
     """
     verdict = installation.decide(json.dumps(event))
     keys = [decided.key for decided in verdict.decisions]
-    look: Callable[[JournalKey], Record | None] = installation.present
-    if target.stamps and schema_of(event) is Schema.EVENT_GRID and verdict.entry.event_id:
-        look = partial(_stamped_record, installation, event, verdict.entry, target.name)
+    look: Callable[[JournalKey], Record | None] = installation.find_record
+    if target.replaces_source and schema_of(event) is Schema.EVENT_GRID and verdict.entry.event_id:
+        look = partial(_record_from_topic, installation, event, verdict.entry, target.name)
     before = [look(key) for key in keys]
     until = clock() + timeout
     pauses = chain(PAUSES_SECONDS, repeat(PAUSES_SECONDS[-1]))
@@ -138,14 +141,14 @@ def send_and_wait(
     return [_row(installation, key.route, was, now, answer) for key, was, now in found]
 
 
-def _stamped_record(
+def _record_from_topic(
     installation: Installation, event: Document, entry: Entry, endpoint: str, key: JournalKey
 ) -> Record | None:
-    """Return the record that is there now of an event that arrives with the topic as its source.
+    """Return the current record of an event that reaches the app with the topic as its source.
 
-    It has the event's id, or is of an earlier event that the same topic sent about the same occurrence.
+    The record has the event's id, or belongs to an earlier event of the same topic and the same occurrence.
 
-    :param key: what it would be with the event's own source; only its route is certain.
+    :param key: the key with the event's original source. Only its route is certain.
     """
     if not installation.has_journal:
         return None
@@ -157,8 +160,8 @@ def _stamped_record(
             continue
         source = parse_event(record.entry.event).source
         if source.lower().endswith(name):
-            stamped = installation.decide(json.dumps({**event, "topic": source}))
-            if record.key in {decided.key for decided in stamped.decisions}:
+            verdict = installation.decide(json.dumps({**event, "topic": source}))
+            if record.key in {decided.key for decided in verdict.decisions}:
                 return record
     return None
 
@@ -168,16 +171,17 @@ def _is_done(record: Record | None) -> bool:
 
 
 def _row(installation: Installation, route: str, before: Record | None, record: Record | None, answer: Answer) -> Row:
-    """Return what the journal says; if that is not final, with the answer to the last delivery."""
+    """Return the row for the record; if its state is not final, with the answer to the last delivery."""
     if record is None:
         outcome = NOTHING
         words = (
-            f"the journal {installation.journal_name} has no record of it; does the app use this journal and routes?"
+            f"the journal {installation.journal_name} has no record of it; check that the app uses this journal and "
+            "these routes"
         )
     elif _is_done(record):
         run = run_words(record.run_id, record.run_url)
         if _is_done(before):
-            return Row(route, Outcome.DUPLICATE, f"{record.state} before{run}", record)
+            return Row(route, Outcome.DUPLICATE, f"already {record.state}{run}", record)
         words = "; ".join(part for part in (run.removeprefix(": "), record.reason) if part)
         return Row(route, record.state, words, record)
     else:

@@ -1,4 +1,4 @@
-"""The doctor's round: tries one thing after the other, and goes on as far as what failed allows."""
+"""The doctor's checks, in order. A failed check skips only the checks that depend on it."""
 
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
@@ -25,8 +25,8 @@ from tools.presentation import counted
 
 _KEY_VAULT_REFERENCE: Final = "@microsoft.keyvault("
 _CORRECT_SETTINGS: Final = f"correct the application settings, or {FILE_NAME}"
-_CORRECT_ROUTES: Final = "correct the file; each problem is named with its line and column"
-_SETTINGS_FIRST: Final = "the settings first"
+_CORRECT_ROUTES: Final = "correct the file; each problem is listed with its line and column"
+_NEEDS_SETTINGS: Final = "needs valid settings"
 
 T = TypeVar("T")
 
@@ -34,10 +34,10 @@ T = TypeVar("T")
 def examine(
     installation: Installation, url: str, key: str, function: str, usual_url: str = DEFAULT_URL
 ) -> Iterator[CheckResult]:
-    """Try everything.
+    """Perform all checks.
 
-    :param url: of the app's Event Grid endpoint; empty: the usual one is tried, and its absence is no failure.
-    :raises CommandFailed: the endpoint's address or key cannot be one.
+    :param url: the address of the app. If empty, ``usual_url`` is used, and its absence is not a failure.
+    :raises CommandFailed: the address or the key is invalid.
     """
     target = webhook(url or usual_url, function, checked_key(key or _key_in_environment(installation)))
     settings = yield from _settings(installation)
@@ -51,10 +51,10 @@ def examine(
 def _tried(
     check: str, attempt: Callable[[], T], found: Callable[[T], str], otherwise: str
 ) -> Generator[CheckResult, None, T | None]:
-    """Try one thing; give what it returns, or None if it failed.
+    """Yield the result of one check; return what the attempt returned, or None if it failed.
 
-    :param found: puts into words what the attempt returned.
-    :param otherwise: what to do if it fails and the error does not say.
+    :param found: describes what the attempt returned.
+    :param otherwise: the next step if the attempt fails and the error contains none.
     """
     try:
         result = attempt()
@@ -67,7 +67,7 @@ def _tried(
 
 def _settings(installation: Installation) -> Generator[CheckResult, None, Settings | None]:
     has_file = (installation.app_dir / FILE_NAME).exists()
-    places = "the environment" + (f", and below it {FILE_NAME}" if has_file else "")
+    places = "the environment" + (f", then from {FILE_NAME}" if has_file else "")
 
     def load() -> Settings:
         return load_settings(installation.environment, installation.app_dir)
@@ -79,7 +79,7 @@ def _routes_and_journal(installation: Installation) -> Generator[CheckResult, No
     try:
         settings = installation.settings
     except (ConfigurationError, CommandFailed):
-        yield from (CheckResult(check, Status.SKIPPED, _SETTINGS_FIRST) for check in ("routes", "journal"))
+        yield from (CheckResult(check, Status.SKIPPED, _NEEDS_SETTINGS) for check in ("routes", "journal"))
         return None
     routes = yield from _tried(
         "routes",
@@ -98,22 +98,22 @@ def _routes_and_journal(installation: Installation) -> Generator[CheckResult, No
 
 
 def _credential(settings: Settings | None) -> Generator[CheckResult, None, Credential | None]:
-    """Get what the app would prove itself to Azure DevOps with; None if there is nothing."""
+    """Get the app's credential for Azure DevOps; None if there is none."""
     if settings is None:
-        yield from (CheckResult(check, Status.SKIPPED, _SETTINGS_FIRST) for check in ("secret", "token"))
+        yield from (CheckResult(check, Status.SKIPPED, _NEEDS_SETTINGS) for check in ("secret", "token"))
         return None
     if settings.auth == "identity":
-        yield CheckResult("secret", Status.SKIPPED, "AZURE_DEVOPS_AUTH is 'identity', which needs none")
-        return (yield from _issued(settings, "token", "Microsoft Entra gives a token for Azure DevOps"))
+        yield CheckResult("secret", Status.SKIPPED, "AZURE_DEVOPS_AUTH is 'identity', which needs no secret")
+        return (yield from _issued(settings, "token", "Microsoft Entra issued a token for Azure DevOps"))
     if (settings.pat() or "").strip().lower().startswith(_KEY_VAULT_REFERENCE):
-        what = "AZURE_DEVOPS_EXT_PAT is a Key Vault reference that nobody has resolved, not a token"
-        advice = "give the app's identity the role Key Vault Secrets User, or outside of Azure set the token itself"
+        what = "AZURE_DEVOPS_EXT_PAT is an unresolved Key Vault reference, not a PAT"
+        advice = "give the app's identity the role Key Vault Secrets User; outside Azure, set the PAT itself"
         yield CheckResult("secret", Status.FAILED, what, advice)
         issued = None
     else:
         where = "AZURE_DEVOPS_EXT_PAT" if settings.pat() else f"{settings.pat_secret_name} in {settings.key_vault_url}"
         issued = yield from _issued(settings, "secret", f"the PAT was read from {where}")
-    yield CheckResult("token", Status.SKIPPED, "AZURE_DEVOPS_AUTH is 'pat', which needs none")
+    yield CheckResult("token", Status.SKIPPED, "AZURE_DEVOPS_AUTH is 'pat', which needs no token")
     return issued
 
 
@@ -124,9 +124,9 @@ def _issued(settings: Settings, check: str, words: str) -> Generator[CheckResult
 
 
 def _waits(settings: Settings | None) -> CheckResult:
-    """Return whether a waiting task's token can be kept."""
+    """Check that the token of a waiting task can be encrypted and decrypted."""
     if settings is None or not settings.has_waits:
-        why = _SETTINGS_FIRST if settings is None else "no key for tokens is set, so no task may wait"
+        why = _NEEDS_SETTINGS if settings is None else "no key for tokens is set, so tasks cannot wait"
         return CheckResult("waits", Status.SKIPPED, why)
     seal = TokenSeal(partial(wait_keys, settings))
     where = "WAIT_TOKEN_KEYS" if settings.wait_token_keys else f"{settings.wait_keys_secret_name} in the Key Vault"
@@ -139,9 +139,9 @@ def _waits(settings: Settings | None) -> CheckResult:
 def _azure_devops(issued: Credential | None, routes: Sequence[Route] | None) -> Iterator[CheckResult]:
     enabled = [route for route in routes or [] if route.enabled]
     if routes is None:
-        yield CheckResult(PROJECT, Status.SKIPPED, "the routes first")
+        yield CheckResult(PROJECT, Status.SKIPPED, "needs valid routes")
     elif issued is None:
-        yield CheckResult(PROJECT, Status.SKIPPED, "without a credential nobody is let in")
+        yield CheckResult(PROJECT, Status.SKIPPED, "needs a credential")
     elif not enabled:
         yield CheckResult(PROJECT, Status.SKIPPED, "no route is enabled")
     else:
@@ -154,18 +154,18 @@ def _endpoint(target: Webhook, *, is_named: bool) -> CheckResult:
         target.shake_hands()
     except HostUnreachable as exc:
         if not is_named:
-            why = f"no app runs at {target.url}; --url names a deployed one"
+            why = f"no app runs at {target.url}; use --url for a deployed app"
             return CheckResult("Event Grid", Status.SKIPPED, why)
-        advice = "check --url; is the app started, and may it be reached from here?"
+        advice = "check --url, and that the app is running and can be reached from here"
         return CheckResult("Event Grid", Status.FAILED, str(exc), advice)
     except HandshakeFailed as exc:
         return failed("Event Grid", exc, "check --url and --function")
-    words = f"{target.url} takes events for {target.function}: both schemas' handshakes succeed"
+    words = f"{target.url} accepts events for {target.function}: the handshakes of both schemas succeed"
     return CheckResult("Event Grid", Status.OK, words)
 
 
 def _key_in_environment(installation: Installation) -> str:
     try:
         return installation.environment.get(KEY_VARIABLE, "")
-    except CommandFailed:  # the check of the settings says that local.settings.json is broken
+    except CommandFailed:  # the check of the settings reports that local.settings.json is invalid
         return installation.environ.get(KEY_VARIABLE, "")

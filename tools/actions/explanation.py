@@ -1,6 +1,6 @@
-"""Says what an event leads to on each route, and why. Pure: what the journal says is handed in.
+"""Explains what an event leads to on each route, and why. Pure: the state of the journal is passed in.
 
-The decisions are those of ``shared/deciding.py``, which the app itself makes; nothing is decided here.
+The decisions are made by ``shared/deciding.py``, as in the app; nothing is decided here.
 """
 
 from dataclasses import dataclass, replace
@@ -12,7 +12,7 @@ from shared.http.message import HttpRequest
 from shared.journal.records import UNROUTED
 from shared.routing.condition_parts import Part, evaluate_parts
 from shared.routing.table import Match, Refusal, Route, RouteTable
-from tools.actions.forecast import Present
+from tools.actions.forecast import JournalState
 from tools.events.dead_letters import DeadLetter
 
 
@@ -20,7 +20,7 @@ from tools.events.dead_letters import DeadLetter
 class Value:
     """A parameter or variable of the run.
 
-    :param template: as routes.yaml has it; None where nextstage fills it in itself.
+    :param template: the template in routes.yaml; None if nextstage sets the value itself.
     """
 
     kind: str
@@ -31,37 +31,37 @@ class Value:
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """One route and one event.
+    """The explanation of one event on one route.
 
-    :param route: the route's name, or ``$unrouted`` where no route can be asked about the event.
-    :param event: the type of event that the route is for; empty for ``$unrouted``.
-    :param is_asked: the event came to the route: it is of the route's type, and its handler let it through.
-    :param decided: what follows; None where nothing does.
-    :param reason: why nothing follows, or why no request can be made.
-    :param condition: the route's ``when`` with its parts; None where it has none, or is for other events.
-    :param values: of the run.
-    :param calls: what is sent to Azure DevOps, in order, if the journal lets it.
-    :param present: what the journal says; None where nothing follows, or it was not asked or does not answer.
-    :param outcome: what a delivery would come to now; empty where that is not known.
-    :param because: why that outcome.
+    :param route: the route's name, or ``$unrouted`` if the event cannot be checked against any route.
+    :param event: the route's event type; empty for ``$unrouted``.
+    :param decided: the decision; None if the route does not match.
+    :param reason: why the route does not match, or why no request can be made.
+    :param is_checked: whether the route was checked: the event has its type, and the handler passed the event on.
+    :param condition: the route's ``when`` with its parts; None if there is none, or the route was not checked.
+    :param values: the parameters and variables of the run.
+    :param calls: the calls to Azure DevOps, in order, if the journal permits them.
+    :param journal_state: what the journal holds; None if nothing was decided, or the journal was not read.
+    :param outcome: the outcome of a delivery now; empty if it is not known.
+    :param because: the reason for that outcome.
     """
 
     route: str
     event: str
     decided: Match | Refusal | None
     reason: str = ""
-    is_asked: bool = False
+    is_checked: bool = False
     condition: Part | None = None
     values: tuple[Value, ...] = ()
     calls: tuple[HttpRequest, ...] = ()
-    present: Present | None = None
+    journal_state: JournalState | None = None
     outcome: str = ""
     because: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Explained:
-    """An event as it was read, and what it leads to on every route."""
+    """An event and its explanation on every route."""
 
     letter: DeadLetter
     verdict: Verdict
@@ -69,33 +69,33 @@ class Explained:
 
 
 def explain(verdict: Verdict, routes: RouteTable) -> list[Explanation]:
-    """Every route, in the table's order; first what no route could be asked about."""
+    """Explain the verdict on every route, in the table's order. ``$unrouted`` comes first."""
     decided_by_route = {decided.key.route: decided for decided in verdict.decisions}
     why_not = {each.route: each.reason for each in verdict.why_not}
     explanations = []
     if (unrouted := decided_by_route.get(UNROUTED)) is not None and isinstance(unrouted, Refusal):
-        explanations.append(Explanation(UNROUTED, "", unrouted, unrouted.reason, is_asked=True))
+        explanations.append(Explanation(UNROUTED, "", unrouted, unrouted.reason, is_checked=True))
     for route in routes.routes:
         decided, reason = decided_by_route.get(route.name), why_not.get(route.name)
         if decided is not None or reason is not None:
-            explanations.append(_asked(route, decided, reason or "", verdict))
+            explanations.append(_checked(route, decided, reason or "", verdict))
         else:
-            explanations.append(Explanation(route.name, route.event, None, _why_not_asked(route, verdict)))
+            explanations.append(Explanation(route.name, route.event, None, _why_not_checked(route, verdict)))
     return explanations
 
 
-def _asked(route: Route, decided: Match | Refusal | None, reason: str, verdict: Verdict) -> Explanation:
-    asked = Explanation(
+def _checked(route: Route, decided: Match | Refusal | None, reason: str, verdict: Verdict) -> Explanation:
+    checked = Explanation(
         route.name,
         route.event,
         decided,
         decided.reason if isinstance(decided, Refusal) else reason,
-        is_asked=True,
-        # Also of a route that is off, or wants no child runs: whether it would match otherwise is worth knowing.
+        is_checked=True,
+        # Shown for a disabled route, too: it is useful to know if the route would match otherwise.
         condition=None if route.when is None else evaluate_parts(route.when, verdict.scope),
     )
     if not isinstance(decided, Match):
-        return asked
+        return checked
     values = tuple(
         Value(kind, name, value, written[name].text if name in written else None)
         for kind, written, rendered in (
@@ -104,19 +104,19 @@ def _asked(route: Route, decided: Match | Refusal | None, reason: str, verdict: 
         )
         for name, value in rendered.items()
     )
-    return replace(asked, values=values, calls=_calls(decided))
+    return replace(checked, values=values, calls=_calls(decided))
 
 
 def _calls(match: Match) -> tuple[HttpRequest, ...]:
     request = match.request
     if isinstance(request.pipeline, int):
         return (run_pipeline(request, request.pipeline),)
-    # A name is looked up first, once per process; the id that it has is Azure DevOps' to say.
+    # The id of a named pipeline is looked up first, once per process. Only Azure DevOps knows it.
     return (list_pipelines(request, None), run_pipeline(request, f"{{id of {request.pipeline}}}"))
 
 
-def _why_not_asked(route: Route, verdict: Verdict) -> str:
+def _why_not_checked(route: Route, verdict: Verdict) -> str:
     if UNROUTED in {decided.key.route for decided in verdict.decisions}:
-        return "not asked: the event is parked before any route is"
+        return "not checked: the event is parked before any route is checked"
     name = verdict.entry.event_type.removeprefix(AML_PREFIX)
-    return f"it is for {route.event} events" if route.event != name else f"not asked: {verdict.why_nothing}"
+    return f"it is for {route.event} events" if route.event != name else f"not checked: {verdict.why_nothing}"

@@ -1,4 +1,4 @@
-"""Shows explanations: as text for people, as documents for programs."""
+"""Shows explanations, as text for people or as JSON documents for programs."""
 
 import json
 from dataclasses import asdict
@@ -11,7 +11,7 @@ from shared.routing.condition_parts import Part
 from shared.routing.table import Match, Refusal
 from tools.actions import records
 from tools.actions.explanation import Explained, Explanation
-from tools.actions.forecast import Present
+from tools.actions.forecast import JournalState
 from tools.actions.records import parsed
 from tools.console import Console
 from tools.presentation import pipeline_words, run_words
@@ -25,9 +25,9 @@ _ANSWER: Final = len("not reached")
 
 
 def show(console: Console, explained: Explained, scheme: str, now: datetime) -> None:
-    """One event, for people.
+    """Print the explanation of one event.
 
-    :param scheme: how the Authorization header would name the credential: ``Basic`` or ``Bearer``.
+    :param scheme: the scheme of the Authorization header: ``Basic`` or ``Bearer``.
     """
     entry, letter = explained.verdict.entry, explained.letter
     event_type = entry.event_type.removeprefix(AML_PREFIX)
@@ -36,19 +36,19 @@ def show(console: Console, explained: Explained, scheme: str, now: datetime) -> 
     if letter.why != "-":
         console.line(f"  given up by Event Grid: {letter.why}")
     if explained.verdict.why_nothing:
-        console.line(f"  nothing follows: {explained.verdict.why_nothing}")
+        console.line(f"  nothing to do: {explained.verdict.why_nothing}")
     for explanation in explained.routes:
-        if explanation.is_asked:
+        if explanation.is_checked:
             _show_route(console, explanation, scheme, now)
-    not_asked = [each for each in explained.routes if not each.is_asked]
-    names = [each.route + ("" if each.event == event_type else f" (for {each.event})") for each in not_asked]
+    not_checked = [each for each in explained.routes if not each.is_checked]
+    names = [each.route + ("" if each.event == event_type else f" (for {each.event})") for each in not_checked]
     if names:
-        console.line(f"  not asked: {', '.join(names)}")
+        console.line(f"  not checked: {', '.join(names)}")
     console.line()
 
 
 def document(explained: Explained, scheme: str) -> dict[str, Any]:
-    """One event, as JSON."""
+    """Return the explanation of one event as a JSON document."""
     entry, letter = explained.verdict.entry, explained.letter
     return {
         "file": letter.file,
@@ -64,7 +64,7 @@ def _show_route(console: Console, explanation: Explanation, scheme: str, now: da
     if decided is None:
         console.line(f"  {explanation.route}: {explanation.reason}")
     elif isinstance(decided, Refusal):
-        console.line(f"  {explanation.route}: refused, as {explanation.reason}")
+        console.line(f"  {explanation.route}: refused: {explanation.reason}")
     else:
         console.line(f"  {explanation.route}: matches")
     if explanation.condition is not None:
@@ -73,7 +73,7 @@ def _show_route(console: Console, explanation: Explanation, scheme: str, now: da
         _show_request(console, explanation, decided, scheme)
     if decided is not None:
         _row(console, "key", decided.key.key)
-        _row(console, "journal", _journal_words(explanation.present, now))
+        _row(console, "journal", _journal_words(explanation.journal_state, now))
         because = explanation.because if explanation.because != explanation.reason else ""
         _row(console, "outcome", explanation.outcome or NOT_KNOWN, because)
 
@@ -113,12 +113,12 @@ def _show_request(console: Console, explanation: Explanation, match: Match, sche
     console.line()
 
 
-def _journal_words(present: Present | None, now: datetime) -> str:
-    if present is None:
+def _journal_words(journal_state: JournalState | None, now: datetime) -> str:
+    if journal_state is None:
         return NOT_KNOWN
-    if present.record is None:
-        return "nothing: this occurrence was never seen on this route"
-    record = present.record
+    if journal_state.record is None:
+        return "no record: this occurrence is new on this route"
+    record = journal_state.record
     words = f"{record.state}, for {short_duration(now - records.changed_at(record))}"
     reason = records.reason(record)
     return words + run_words(record.run_id, record.run_url) + (f"; {reason}" if reason else "")
@@ -134,11 +134,11 @@ def _shown(value: Any) -> str:
 
 
 def _route_document(explanation: Explanation, scheme: str) -> dict[str, Any]:
-    decided, present = explanation.decided, explanation.present
+    decided, journal_state = explanation.decided, explanation.journal_state
     return {
         "route": explanation.route,
         "event": explanation.event,
-        "asked": explanation.is_asked,
+        "asked": explanation.is_checked,
         "matches": isinstance(decided, Match),
         "refused": isinstance(decided, Refusal),
         "reason": explanation.reason,
@@ -157,10 +157,10 @@ def _route_document(explanation: Explanation, scheme: str) -> dict[str, Any]:
         ],
         "key": None if decided is None else decided.key.key,
         "journal": None
-        if present is None
+        if journal_state is None
         else {
-            "record": None if present.record is None else records.document(present.record),
-            "in_the_way": None if present.in_the_way is None else present.in_the_way.reason,
+            "record": None if journal_state.record is None else records.document(journal_state.record),
+            "in_the_way": None if journal_state.cooldown_holder is None else journal_state.cooldown_holder.reason,
         },
         "outcome": explanation.outcome or None,
         "because": explanation.because,

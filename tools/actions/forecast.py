@@ -1,4 +1,4 @@
-"""Says what would happen now to something that was decided, by what the journal holds at this moment."""
+"""Forecasts the outcome of a decision from what the journal holds now."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -18,49 +18,51 @@ WOULD_IGNORE: Final = "would ignore"
 WOULD_SUPPRESS: Final = "would suppress"
 WOULD_DEFER: Final = "would defer"
 WOULD_LOOK: Final = "would look"
-"""For the run that may exist; the request is sent again only if there is none."""
+"""The app would search for a run that may exist, and send the request again only if there is none."""
 
-_LOOKS: Final = "a run may exist: it is looked for, and only where there is none is the request sent again"
+_LOOKS: Final = "a run may exist: the app searches for it, and sends the request again only if there is none"
 
 Row = tuple[str, str, str]
-"""A route, an outcome, and the words to it."""
+"""A route, an outcome, and its explanation."""
 
 
 @dataclass(frozen=True, slots=True)
-class Present:
-    """What the journal says of an occurrence now.
+class JournalState:
+    """What the journal holds now for an occurrence.
 
-    :param record: None if the occurrence was never seen.
-    :param in_the_way: the holder of the route's cooldown window, as far as it concerns this occurrence.
+    :param record: None if the occurrence is new.
+    :param cooldown_holder: what the holder of the route's cooldown window means for this occurrence; None if nothing.
     """
 
     record: Record | None = None
-    in_the_way: Covered | Undecided | None = None
+    cooldown_holder: Covered | Undecided | None = None
 
 
-def present(installation: Installation, decided: Match | Refusal) -> Present:
-    """Ask the journal.
+def read_journal(installation: Installation, decided: Match | Refusal) -> JournalState:
+    """Return what the journal holds now for the decision.
 
     :raises JournalUnavailable: the journal does not answer.
     """
-    record = installation.present(decided.key)
+    record = installation.find_record(decided.key)
     if not isinstance(decided, Match) or decided.window is None:
-        return Present(record)
-    return Present(record, installation.in_the_way(decided.key, decided.window))
+        return JournalState(record)
+    return JournalState(record, installation.cooldown_holder(decided.key, decided.window))
 
 
-def forecast(decided: Match | Refusal, found: Present, now: datetime, *, looks_first: bool = False) -> tuple[str, str]:
-    """Return the outcome that is to be expected now, and why.
+def forecast(
+    decided: Match | Refusal, found: JournalState, now: datetime, *, looks_first: bool = False
+) -> tuple[str, str]:
+    """Return the expected outcome and its reason.
 
-    :param looks_first: a run may exist, whatever the journal holds.
+    :param looks_first: whether a run may exist in spite of what the journal holds.
     """
-    if found.record is not None and (standing := _standing(found.record, now)) is not None:
-        return standing
+    if found.record is not None and (outcome := _outcome_of_record(found.record, now)) is not None:
+        return outcome
     if isinstance(decided, Refusal):
         return WOULD_PARK, decided.reason
     if looks_first:
         return WOULD_LOOK, _LOOKS
-    match found.in_the_way:
+    match found.cooldown_holder:
         case Covered(reason):
             return WOULD_SUPPRESS, reason
         case Undecided(reason):
@@ -70,24 +72,24 @@ def forecast(decided: Match | Refusal, found: Present, now: datetime, *, looks_f
 
 
 def delivery_row(installation: Installation, decided: Match | Refusal) -> Row:
-    """Return what a delivery would do now, and what it would ask for.
+    """Return what a delivery would do now, and what it would request.
 
     :raises JournalUnavailable: the journal does not answer.
     """
-    return _row(decided, *forecast(decided, present(installation, decided), installation.clock()))
+    return _row(decided, *forecast(decided, read_journal(installation, decided), installation.clock()))
 
 
-def redrive_rows(installation: Installation, record: Record, foreseen: RedriveForecast) -> list[Row]:
-    """Return what redriving a record would do now, and what it would ask for.
+def redrive_rows(installation: Installation, record: Record, expected: RedriveForecast) -> list[Row]:
+    """Return what redriving a record would do now, and what it would request.
 
     :raises JournalUnavailable: the journal does not answer.
     """
     rows = []
-    for decided in foreseen.decisions:
-        found = present(installation, decided)
-        if decided.key == record.key and record.state is State.PARKED:  # it is opened again
-            found = Present(None, found.in_the_way)
-        rows.append(_row(decided, *forecast(decided, found, installation.clock(), looks_first=foreseen.looks_first)))
+    for decided in expected.decisions:
+        found = read_journal(installation, decided)
+        if decided.key == record.key and record.state is State.PARKED:  # the redrive reopens it
+            found = JournalState(None, found.cooldown_holder)
+        rows.append(_row(decided, *forecast(decided, found, installation.clock(), looks_first=expected.looks_first)))
     return rows
 
 
@@ -96,14 +98,14 @@ def _row(decided: Match | Refusal, outcome: str, because: str) -> Row:
     if isinstance(decided, Match) and outcome in {WOULD_QUEUE, WOULD_LOOK}:
         words.append(request_words(decided.request))
         if decided.window is not None:
-            words.append("unless a run within its cooldown covers it")
+            words.append("unless the cooldown of another run covers it")
     return decided.key.route, outcome, "; ".join(words)
 
 
-def _standing(record: Record, now: datetime) -> tuple[str, str] | None:
-    """Return what the record alone leads to; None if it is claimed as if the occurrence were new."""
+def _outcome_of_record(record: Record, now: datetime) -> tuple[str, str] | None:
+    """Return the outcome that follows from the record alone; None if it is claimed like a new occurrence."""
     if record.state in FINAL_STATES:
-        return Outcome.DUPLICATE, f"{record.state} before{run_words(record.run_id, record.run_url)}"
+        return Outcome.DUPLICATE, f"already {record.state}{run_words(record.run_id, record.run_url)}"
     if (reason := why_not_yet(record, now)) is not None:
         return WOULD_DEFER, reason
     if record.state is State.RELEASED or not record.entry.request:

@@ -1,4 +1,4 @@
-"""Has Azure DevOps check runs without queuing them, and says what came of each."""
+"""Has Azure DevOps check runs without queuing them, and reports the result of each."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -29,12 +29,12 @@ _NO_ROUTE: Final = "-"
 
 @dataclass(frozen=True, slots=True)
 class Preview:
-    """What came of one event on one route.
+    """The preview of one event on one route.
 
-    :param route: ``-`` if no route wants the event.
-    :param file: where the event was read; empty for a sample.
-    :param event: the event that was used, as JSON; empty if none could be made.
-    :param sampled: the parameters and variables whose values only a sample event gives.
+    :param route: the route; ``-`` if no route matches the event.
+    :param file: the file of the event; empty for a sample event.
+    :param event: the event, as JSON; empty if none could be made.
+    :param sampled: the parameters and variables whose values come only from a sample event.
     """
 
     route: str
@@ -48,12 +48,12 @@ class Preview:
 
     @property
     def words(self) -> str:
-        """The request, and what is wrong with it."""
+        """The reason and the request, on one line."""
         request = "" if self.match is None else request_words(self.match.request, self.sampled)
         return ": ".join(part for part in (self.reason, request) if part)
 
     def document(self) -> dict[str, Any]:
-        """All of it as JSON."""
+        """Return the preview as a JSON document."""
         return {
             "file": self.file or None,
             "event": parsed(self.event) if self.event else None,
@@ -68,18 +68,20 @@ class Preview:
 
 @dataclass
 class Previewer:
-    """Asks Azure DevOps; an organization that cannot be reached, or lets nobody in, is asked once only.
+    """Requests previews from Azure DevOps. After a failure, an organization is not contacted again.
 
-    :param troubles: for each organization that could not be asked, why.
+    The exceptions are failures that concern only one run: a refusal, a missing permission, a lost answer.
+
+    :param errors: the error of each organization that cannot be reached or rejects the credential.
     """
 
     pipelines: PipelinesClient
-    troubles: dict[str, AzureDevOpsError] = field(default_factory=dict)
+    errors: dict[str, AzureDevOpsError] = field(default_factory=dict)
 
     def event(self, installation: Installation, event: DeadLetter) -> Iterator[Preview]:
-        """Preview each run that an event asks for.
+        """Preview each run that an event requests.
 
-        :raises ConfigurationError: the routes are wrong.
+        :raises ConfigurationError: the routes are invalid.
         """
         verdict = installation.decide(event.text)
         for decided in verdict.decisions:
@@ -88,9 +90,9 @@ class Previewer:
             yield Preview(_NO_ROUTE, WOULD_IGNORE, verdict.why_nothing, event.file, event.text)
 
     def route(self, installation: Installation, route: Route, events: Sequence[DeadLetter]) -> Preview:
-        """Preview the run that a route asks for, with the first of these events that it matches, or a sample.
+        """Preview the run that a route requests, with the first of these events that it matches, or a sample event.
 
-        :raises ConfigurationError: the routes are wrong.
+        :raises ConfigurationError: the routes are invalid.
         """
         if not route.enabled:
             return Preview(route.name, DISABLED, "enabled: false")
@@ -100,27 +102,27 @@ class Previewer:
                     return self.decided(decided, event.text, event.file)
         made = matching_event(route)
         if isinstance(made, NoEvent):
-            advice = "preview it by hand: manage.py preview EVENT.json, with an event that it matches"
-            return Preview(route.name, NO_SAMPLE, f"no event could be made that it matches ({made.reason}); {advice}")
+            advice = "preview an event that it matches: manage.py preview EVENT.json"
+            return Preview(route.name, NO_SAMPLE, f"no matching event could be made ({made.reason}); {advice}")
         return self.decided(made.match, made.text, sampled=made.sampled)
 
     def decided(
         self, decided: Match | Refusal, event: str, file: str = "", sampled: frozenset[str] = frozenset()
     ) -> Preview:
-        """Preview the run that was decided on, if there is one."""
+        """Preview the run of a decision, if it has one."""
         if isinstance(decided, Refusal):
             return Preview(decided.key.route, WOULD_PARK, decided.reason, file, event)
-        outcome, reason, final_yaml = UNKNOWN, "could not be asked", ""
+        outcome, reason, final_yaml = UNKNOWN, "could not be previewed", ""
         organization = decided.request.organization_url
-        if organization not in self.troubles:
+        if organization not in self.errors:
             try:
                 deadline = utc_now() + timedelta(seconds=PREVIEW_SECONDS)
                 outcome, reason, final_yaml = ACCEPTED, "", self.pipelines.preview(decided.request, deadline)
             except (RequestRefused, PermissionDenied) as exc:
                 outcome, reason = REFUSED, str(exc)
             except AzureDevOpsError as exc:
-                if isinstance(exc.__cause__, AnswerLost):  # this one request may be at fault, so the others are asked
+                if isinstance(exc.__cause__, AnswerLost):  # perhaps only this request fails, so go on
                     reason = str(exc)
                 else:
-                    self.troubles[organization] = exc
+                    self.errors[organization] = exc
         return Preview(decided.key.route, outcome, reason, file, event, decided, sampled, final_yaml)

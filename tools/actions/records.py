@@ -1,4 +1,4 @@
-"""Finds records in the journal, and says what is in one."""
+"""Finds records in the journal, and formats their content."""
 
 import heapq
 import json
@@ -16,22 +16,23 @@ from shared.waits.wait import ENDED_PREFIX, OPEN_STATES, TASK_PARTITION, WAIT_PR
 from tools.errors import CommandFailed
 
 SHOWN_KEY: Final = 12
-"""How many characters of a key are shown; as many as tell all keys of a journal apart, for all practical purposes."""
+"""The number of characters of a key that are shown. In practice, they are unique in a journal."""
 
 MIN_PREFIX: Final = 4
 MAX_SCANNED: Final = 200_000
-"""A journal of more records than this is not looked through to its end."""
+"""The maximum number of records that are read from a journal."""
 
 _HEX: Final = frozenset("0123456789abcdef")
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
-    """Which records, by what a person can say of them.
+class RecordFilter:
+    """A filter for records.
 
-    :param states: in one of these; empty for all.
-    :param older_than: not changed for so long; ``newer_than``: changed within so long.
-    :param windows: cooldown windows, too.
+    :param states: the states; empty for all.
+    :param older_than: the last change is longer ago than this.
+    :param newer_than: the last change is at most this long ago.
+    :param windows: whether to include cooldown windows.
     """
 
     route: str | None = None
@@ -42,36 +43,36 @@ class Wanted:
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
-    """The records to be shown, and how many fit in all."""
+class FoundRecords:
+    """The records to show, and the number of all matching records."""
 
     records: tuple[Record, ...]
     count: int
 
 
-def newest(journal: Journal, wanted: Wanted, limit: int, now: datetime) -> Found:
-    """The records that changed last, the newest first.
+def newest(journal: Journal, wanted: RecordFilter, limit: int, now: datetime) -> FoundRecords:
+    """Return the records that changed last, the newest first.
 
     :raises JournalUnavailable: the journal does not answer.
     """
-    return _first(heapq.nlargest, limit, _fitting(journal, wanted, now))
+    return _first(heapq.nlargest, limit, _matching(journal, wanted, now))
 
 
 def oldest(
-    journal: Journal, wanted: Wanted, limit: int, now: datetime, also: Callable[[Record], bool] = lambda _: True
-) -> Found:
-    """The records that have not changed for longest, the oldest first.
+    journal: Journal, wanted: RecordFilter, limit: int, now: datetime, also: Callable[[Record], bool] = lambda _: True
+) -> FoundRecords:
+    """Return the records whose last change is longest ago, the oldest first.
 
-    :param also: what else must be true of them.
+    :param also: a further condition that the records must meet.
     :raises JournalUnavailable: the journal does not answer.
     """
-    return _first(heapq.nsmallest, limit, filter(also, _fitting(journal, wanted, now)))
+    return _first(heapq.nsmallest, limit, filter(also, _matching(journal, wanted, now)))
 
 
 def find(journal: Journal, prefixes: Iterable[str]) -> list[Record]:
-    """The record of each key, which may be shortened; in this order, each once.
+    """Return the record of each key, in the given order and without repetitions. Keys may be shortened.
 
-    :raises CommandFailed: with every prefix that names none or several, and which these are.
+    :raises CommandFailed: lists every prefix that matches no record or several records.
     :raises JournalUnavailable: the journal does not answer.
     """
     wanted = list(dict.fromkeys(_checked_prefix(prefix) for prefix in prefixes))
@@ -81,7 +82,7 @@ def find(journal: Journal, prefixes: Iterable[str]) -> list[Record]:
             if record.key.key.startswith(prefix):
                 by_prefix[prefix].append(record)
     for prefix, records in by_prefix.items():
-        # Nobody means a window if an occurrence fits, nor the note of a task's run if its wait does.
+        # Prefer an occurrence to a cooldown window, and a wait to the other records that waiting tasks need.
         likely = [record for record in records if is_wait(record) or not (is_window(record) or is_internal(record))]
         by_prefix[prefix] = likely or records
     problems = [_problem(prefix, records) for prefix, records in by_prefix.items() if len(records) != 1]
@@ -92,53 +93,53 @@ def find(journal: Journal, prefixes: Iterable[str]) -> list[Record]:
 
 
 def changed_at(record: Record) -> datetime:
-    """When the record last changed."""
+    """Return the time of the record's last change."""
     return record.history[-1].at if record.history else record.claimed_at
 
 
 def is_window(record: Record) -> bool:
-    """Whether it is a cooldown window rather than an occurrence."""
+    """Return whether the record is a cooldown window rather than an occurrence."""
     return record.key.route.startswith(PARTITION_PREFIX)
 
 
 def is_wait(record: Record) -> bool:
-    """Whether it is a task that waits for a run."""
+    """Return whether the record is a task that waits for a run."""
     return record.key.route.startswith(WAIT_PREFIX)
 
 
 def is_internal(record: Record) -> bool:
-    """Whether it is neither an occurrence nor a window: what the post-back bridge keeps."""
+    """Return whether the record belongs to waiting tasks, and is neither an occurrence nor a cooldown window."""
     return is_wait(record) or record.key.route.startswith(ENDED_PREFIX) or record.key.route == TASK_PARTITION
 
 
-def waits(journal: Journal, *, over_too: bool) -> list[Record]:
-    """The tasks that wait, the oldest wait first.
+def waits(journal: Journal, *, include_over: bool) -> list[Record]:
+    """Return the waiting tasks, the oldest wait first.
 
-    :param over_too: also those that wait no more.
+    :param include_over: whether to include waits that are over.
     :raises JournalUnavailable: the journal does not answer.
     """
-    states = frozenset[State]() if over_too else OPEN_STATES
+    states = frozenset[State]() if include_over else OPEN_STATES
     found = journal.select(Selection(route_prefix=WAIT_PREFIX, states=states), MAX_SCANNED)
     return sorted(found, key=lambda record: Wait.of(record).registered_at)
 
 
 def reason(record: Record) -> str:
-    """Why the record is in its state, in words; of a window, who holds it."""
+    """Return why the record is in its state; for a cooldown window, its holder."""
     return f"held by {record.document[:SHOWN_KEY]}" if is_window(record) else record.reason
 
 
 def event_name(record: Record) -> str:
-    """The event as a list shows it: its type and id, or that it could not be read."""
+    """Return the type and id of the event, or a note if there is no event or it could not be read."""
     if is_window(record):
         return "(cooldown window)"
     if is_internal(record):
-        return "(a task that waits)" if is_wait(record) else "(kept for tasks that wait)"
+        return "(waiting task)" if is_wait(record) else "(kept for waiting tasks)"
     entry = record.entry
     return f"{entry.event_type.removeprefix(AML_PREFIX)} {entry.event_id}".strip() or "(unreadable)"
 
 
 def document(record: Record) -> dict[str, Any]:
-    """All of a record as JSON; times in ISO 8601, the event and the request as documents where they can be read."""
+    """Return the complete record as a JSON document, with times in ISO 8601, and event and request parsed."""
     return {
         "key": record.key.key,
         "route": record.key.route,
@@ -163,26 +164,26 @@ def document(record: Record) -> dict[str, Any]:
 
 
 def kept_document(record: Record) -> Any:
-    """Return what a record that is not about an event keeps; of a wait, all but its token, though that is encrypted."""
+    """Return the document of a record that is not about an event. The encrypted token of a wait is masked."""
     kept = parsed(record.document)
     return {**kept, "sealed_token": "***"} if is_wait(record) else kept
 
 
 def parsed(text: str) -> Any:
-    """The JSON document, or the text where it is none."""
+    """Return the parsed JSON document, or the text itself if it is not JSON."""
     try:
         return json.loads(text)
     except (ValueError, RecursionError):
         return text
 
 
-def _fitting(journal: Journal, wanted: Wanted, now: datetime) -> Iterator[Record]:
+def _matching(journal: Journal, wanted: RecordFilter, now: datetime) -> Iterator[Record]:
     before = None if wanted.older_than is None else now - wanted.older_than
     after = None if wanted.newer_than is None else now - wanted.newer_than
     routes = [wanted.route]
     if wanted.route is not None and wanted.windows:
         routes.append(PARTITION_PREFIX + wanted.route)
-    # Claimed before its last change, so what changed before a moment was claimed before it.
+    # A record is claimed before its last change. If the last change is old enough, so is the claim.
     selections = [Selection(route, wanted.states, claimed_before=before) for route in routes]
     for record in chain.from_iterable(journal.select(selection, MAX_SCANNED) for selection in selections):
         changed = changed_at(record)
@@ -195,10 +196,10 @@ def _fitting(journal: Journal, wanted: Wanted, now: datetime) -> Iterator[Record
             yield record
 
 
-def _first(pick: Callable[..., list[Record]], limit: int, records: Iterable[Record]) -> Found:
+def _first(pick: Callable[..., list[Record]], limit: int, records: Iterable[Record]) -> FoundRecords:
     numbers = count()
     picked = pick(limit, (record for record, _ in zip(records, numbers, strict=False)), key=_age_order)
-    return Found(tuple(picked), next(numbers))
+    return FoundRecords(tuple(picked), next(numbers))
 
 
 def _age_order(record: Record) -> tuple[datetime, str, str]:
@@ -208,16 +209,16 @@ def _age_order(record: Record) -> tuple[datetime, str, str]:
 def _checked_prefix(prefix: str) -> str:
     lowered = prefix.strip().lower()
     if len(lowered) < MIN_PREFIX or not set(lowered) <= _HEX:
-        # Not shown: it may be anything, even an address with a signature in it.
+        # The value is not shown: it may be anything, even a URL with a signature.
         raise CommandFailed(
-            f"a KEY is the beginning of a journal key, {MIN_PREFIX} hexadecimal digits or more; 'manage.py journal' "
-            "lists them (dead letters are read with --dead-letters PATH)"
+            f"KEY must be at least the first {MIN_PREFIX} hexadecimal digits of a journal key; 'manage.py journal' "
+            "lists the keys (for dead letters, use --dead-letters PATH)"
         )
     return lowered
 
 
 def _problem(prefix: str, records: list[Record]) -> str:
     if not records:
-        return f"no record's key begins with {prefix}; 'manage.py journal' lists them"
+        return f"no key begins with {prefix}; 'manage.py journal' lists the keys"
     shown = [f"{record.key.key} {record.key.route} {record.state} {event_name(record)}" for record in records]
     return "\n".join([f"{len(records)} keys begin with {prefix}; give more digits:", *shown])

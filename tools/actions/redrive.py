@@ -1,4 +1,4 @@
-"""Sends records and dead letters again, or says what that would do, and shows a row for each outcome."""
+"""Sends records and dead letters again, or shows what that would do, with one row for each outcome."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
@@ -28,14 +28,14 @@ Item = TypeVar("Item")
 def redrive_records(
     installation: Installation, chosen: Sequence[Record], console: Console, *, is_dry: bool, look: bool
 ) -> bool:
-    """Send each record again; return whether nothing is left to do about any of them.
+    """Redrive each record; return whether nothing is left to do for any of them.
 
-    :param is_dry: change nothing, and show what each record would ask for; return whether none would be parked again.
-    :param look: False: the operator says that no run of these records exists.
-    :raises ConfigurationError: the app is set up wrongly; nothing was sent.
+    :param is_dry: change nothing, and show what each record would request; return whether none would be parked again.
+    :param look: False if the operator has checked that no run of these records exists.
+    :raises ConfigurationError: the configuration is invalid; nothing was sent.
     :raises JournalUnavailable: the journal cannot be opened; nothing was sent.
     """
-    rows: Callable[[Record], Iterable[Row]] = partial(_foresee, installation, look=look)
+    rows: Callable[[Record], Iterable[Row]] = partial(_forecast, installation, look=look)
     if not is_dry:
         app = installation.compose(lambda _decision: None)
         rows = partial(_redrive, Redrive(app.relay, app.journal), look=look)
@@ -43,13 +43,13 @@ def redrive_records(
 
 
 def redeliver(installation: Installation, letters: Sequence[DeadLetter], console: Console, *, is_dry: bool) -> bool:
-    """Deliver each event as Event Grid would have; return whether nothing is left to do about any of them.
+    """Deliver each event as Event Grid would have; return whether nothing is left to do for any of them.
 
     :param is_dry: change nothing, and show what each event would lead to; return whether none would be parked.
-    :raises ConfigurationError: the app is set up wrongly; nothing was sent.
+    :raises ConfigurationError: the configuration is invalid; nothing was sent.
     :raises JournalUnavailable: the journal cannot be opened; nothing was sent.
     """
-    rows: Callable[[DeadLetter], Iterable[Row]] = partial(_foresee_delivery, installation)
+    rows: Callable[[DeadLetter], Iterable[Row]] = partial(_forecast_delivery, installation)
     if not is_dry:
         decisions: list[Decision] = []
         rows = partial(_deliver, installation.compose(decisions.append).relay, decisions)
@@ -67,9 +67,9 @@ def _show(
     *,
     is_dry: bool,
 ) -> bool:
-    """Show the rows of each item as they become known, then their sum; return whether all outcomes are good.
+    """Show the rows of each item when they are known, then a summary; return whether all outcomes are good.
 
-    :param cells: what names an item, before its route.
+    :param cells: returns the cells before the route, which identify an item.
     """
     widths = [max(map(len, column)) for column in zip(*map(cells, items), strict=True)]
     outcomes: list[str] = []
@@ -94,19 +94,19 @@ def _redrive(redrive: Redrive, record: Record, *, look: bool) -> Iterator[Row]:
         yield record.key.route, Outcome.DUPLICATE, redriven.reason
 
 
-def _foresee(installation: Installation, record: Record, *, look: bool) -> Iterator[Row]:
-    foreseen = foresee(record, installation.decide(record.entry.event))
-    looks_first = foreseen.looks_first and (look or record.state is not State.PARKED)
-    yield from redrive_rows(installation, record, replace(foreseen, looks_first=looks_first))
-    if not foreseen.decisions:
+def _forecast(installation: Installation, record: Record, *, look: bool) -> Iterator[Row]:
+    expected = foresee(record, installation.decide(record.entry.event))
+    looks_first = expected.looks_first and (look or record.state is not State.PARKED)
+    yield from redrive_rows(installation, record, replace(expected, looks_first=looks_first))
+    if not expected.decisions:
         is_done = record.state not in REDRIVABLE_STATES
-        yield record.key.route, Outcome.DUPLICATE if is_done else WOULD_IGNORE, foreseen.why_nothing
+        yield record.key.route, Outcome.DUPLICATE if is_done else WOULD_IGNORE, expected.why_nothing
 
 
 def _deliver(relay: Relay, decisions: list[Decision], letter: DeadLetter) -> Iterator[Row]:
     """Deliver one event.
 
-    :param decisions: where the relay reports to, also what was decided for some routes if others are deferred.
+    :param decisions: the list that the relay reports to. It includes finished routes even if others are deferred.
     """
     decisions.clear()
     with suppress(DeliveryDeferred):
@@ -116,7 +116,7 @@ def _deliver(relay: Relay, decisions: list[Decision], letter: DeadLetter) -> Ite
         yield route, decision.outcome, decision_words(decision)
 
 
-def _foresee_delivery(installation: Installation, letter: DeadLetter) -> Iterator[Row]:
+def _forecast_delivery(installation: Installation, letter: DeadLetter) -> Iterator[Row]:
     verdict = installation.decide(letter.text)
     for decided in verdict.decisions:
         yield delivery_row(installation, decided)

@@ -1,1 +1,1 @@
-"""The commands, one module each. Every module's ``app`` is part of the program, so a new command is a new module."""
+"""The commands, one module each. The program includes the ``app`` of every module, so a new command is a new module."""

@@ -1,4 +1,4 @@
-"""``manage.py check``: says what is wrong with routes.yaml before the app does."""
+"""``manage.py check``: reports what is wrong with routes.yaml, before the app refuses to start with it."""
 
 from dataclasses import asdict
 from typing import Any, Final
@@ -18,10 +18,10 @@ app = typer.Typer()
 
 EPILOG: Final = epilog(
     {
-        "check": "the table that the app would read",
-        "check routes.yaml --strict": "in a pipeline that guards the table",
+        "check": "the dispatch table that the app reads",
+        "check routes.yaml --strict": "in a pipeline that checks changes to the table",
     },
-    "Exit codes: 0 nothing is wrong, or there are warnings only; 1 errors were found, or with --strict warnings; "
+    "Exit codes: 0 no errors (without --strict, there may be warnings); 1 there are errors, or with --strict warnings; "
     "2 nothing was checked: wrong usage, or no such file; 130 interrupted.",
 )
 
@@ -34,15 +34,15 @@ def check_routes(
     strict: StrictOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Find every mistake in routes.yaml.
+    """Report every mistake in routes.yaml.
 
-    The app refuses to start with an error. A warning is probably a mistake: a condition that can never be true, a
-    placeholder that never finds a value, a route that asks for the same run as another one, a loop without a
-    cooldown, an environment value that is not set here. If the pipeline's YAML lies beside the file, as
-    pipelines/NAME.yml, the route's parameters are compared with those that it declares.
+    An error keeps the app from starting. A warning is probably a mistake: a condition that can never be true, a
+    placeholder that never finds a value, a route that requests the same run as another route, a loop without a
+    cooldown, or an environment value that is not set here. If the pipeline's YAML is next to routes.yaml, as
+    pipelines/NAME.yml, the route's parameters are compared with the parameters that it declares.
 
-    A warning without "may" is certain. Each finding is one line, as compilers print them (FILE:LINE:COLUMN: error:
-    TEXT), followed by what would be right. Only files are read.
+    Each finding is one line, as compilers print them (FILE:LINE:COLUMN: error: TEXT), followed by a suggestion. A
+    warning without "may" is certain. The command only reads files.
     """
     installation, console = installation_of(context), Console()
     file = routes or installation.settings.routes_file
@@ -58,7 +58,7 @@ def check_routes(
 
 
 def show(console: Console, file: str, finding: Finding) -> None:
-    """A finding as compilers print it, and below it what would be right."""
+    """Print a finding as compilers do, with its suggestion on the next line."""
     console.finding(f"{file}:{finding.line}:{finding.column}:", finding.severity, finding_words(finding))
     if finding.suggestion:
         console.line(f"    {finding.suggestion}")

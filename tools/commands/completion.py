@@ -1,4 +1,4 @@
-"""``manage.py completion``: Typer's script that makes a shell complete commands, options, routes, states and types."""
+"""``manage.py completion``: Typer's shell script that completes commands, options, routes, states and event types."""
 
 from enum import StrEnum
 from typing import Annotated, Final
@@ -10,7 +10,7 @@ from tools.console import Console
 from tools.help_pages import PROGRAM, epilog
 
 VARIABLE: Final = "_NEXTSTAGE_COMPLETE"
-"""Set by the scripts: the program prints what may follow and does nothing else."""
+"""The environment variable that the scripts set. The program then only prints the possible completions."""
 
 app = typer.Typer()
 
@@ -23,8 +23,8 @@ class Shell(StrEnum):
     FISH = "fish"
 
 
-# Typer's scripts for zsh and fish call the program by its bare name, which must then be on the PATH. These call it as
-# it was typed, as Typer's script for bash does.
+# Typer's scripts for zsh and fish call the program by its bare name, which must then be on the PATH. The replacement
+# calls the program as the user typed it, as Typer's script for bash does.
 _BY_NAME: Final = {Shell.ZSH: f"complete_zsh {PROGRAM}", Shell.FISH: f"(commandline -cp) {PROGRAM}"}
 _AS_TYPED: Final = {Shell.ZSH: "complete_zsh ${~words[1]}", Shell.FISH: "(commandline -cp) (commandline -opc)[1]"}
 
@@ -42,9 +42,9 @@ ShellArgument = Annotated[Shell, typer.Argument(metavar="SHELL", help=f"{', '.jo
     )
 )
 def completion(shell: ShellArgument) -> None:
-    """Print a shell's completion script.
+    """Print a completion script for a shell.
 
-    The script completes commands, options, and the names of routes, states and event types after `./manage.py`.
+    After `./manage.py`, the script completes commands, options, and the names of routes, states and event types.
     Add it to the file that the shell reads when it starts.
     """
     script = get_completion_script(prog_name=PROGRAM, complete_var=VARIABLE, shell=shell)

@@ -1,4 +1,4 @@
-"""``manage.py doctor``: tries each thing that the app needs, for real, and says what to do about what fails."""
+"""``manage.py doctor``: tests everything that the app depends on, and suggests a next step for each failure."""
 
 from dataclasses import asdict
 from typing import Annotated, Final
@@ -17,8 +17,8 @@ app = typer.Typer()
 
 EPILOG: Final = epilog(
     {
-        "doctor": "settings, journal, credential, pipelines",
-        "doctor --url https://app.azurewebsites.net": "and the deployed app's endpoint",
+        "doctor": "settings, routes, journal, credential, pipelines",
+        "doctor --url https://app.azurewebsites.net": "the same, and the endpoint of the deployed app",
     },
     "Exit codes: 0 nothing failed; 1 something failed; 2 wrong usage; 130 interrupted.",
 )
@@ -28,14 +28,15 @@ _CHECK_WIDTH: Final = 12
 
 UrlOption = Annotated[
     str | None,
-    typer.Option("--url", metavar="URL", help=f"Where the app is.  [default: {DEFAULT_URL}, if it is there]"),
+    typer.Option("--url", metavar="URL", help=f"The app's URL.  [default: {DEFAULT_URL}, if the app runs there]"),
 ]
 KeyOption = Annotated[
     str | None,
     typer.Option(
         "--key",
         metavar="KEY",
-        help=f"The app's system key. Better put it into {KEY_VARIABLE}: a command line can be seen by others.",
+        help=f"The app's system key. Prefer the environment variable {KEY_VARIABLE}: other users can see the command "
+        "line.",
     ),
 ]
 
@@ -49,16 +50,23 @@ def doctor(
     function: FunctionOption = DEFAULT_FUNCTION,
     as_json: JsonOption = False,
 ) -> None:
-    """Try everything that the app needs, for real.
+    """Test everything that the app depends on.
 
-    Reads the settings and routes.yaml; writes, reads and removes a record of the journal; reads the secret or gets
-    a token; encrypts and decrypts one with the keys of waiting tasks; lists the projects' pipelines; looks for each
-    route's pipeline; has Azure DevOps preview a run of each; and goes through Event Grid's validation handshake
-    with the app's endpoint. Nothing is queued, and nothing is left behind. Every failure has its next
-    step below it.
+    The checks use the real services, in this order:
 
-    With `AZURE_DEVOPS_AUTH=identity` on a laptop, the identity that is tried is yours, not the app's. A preview cannot
-    show whether a PAT has the scope Build (Read & execute), which queuing needs: Build (Read) is enough to preview.
+    \b
+    - read the settings and routes.yaml
+    - write, read and delete a journal record
+    - read the secret or get a token
+    - encrypt and decrypt a token with the keys for waiting tasks
+    - list the pipelines of each project, and find the pipeline of each route
+    - have Azure DevOps preview a run of each route
+    - perform Event Grid's validation handshake with the app's endpoint
+
+    Nothing is queued, and nothing is left behind. Each failure is followed by its next step.
+
+    With `AZURE_DEVOPS_AUTH=identity` on a laptop, the check uses your identity, not the app's. A preview cannot show
+    if a PAT has the scope Build (Read & execute), which queuing needs: Build (Read) is enough for a preview.
     """
     installation, console = installation_of(context), Console()
     results: list[CheckResult] = []

@@ -1,4 +1,4 @@
-"""``manage.py explain``: what an event leads to on each route, and why. Asks the journal, and changes nothing."""
+"""``manage.py explain``: what an event leads to on each route, and why. Reads the journal and changes nothing."""
 
 import sys
 from dataclasses import dataclass, replace
@@ -13,7 +13,7 @@ from shared.journal.records import UNROUTED
 from shared.suggestion import suggestion
 from tools.actions import explanation_view as view
 from tools.actions.explanation import Explained, Explanation, explain
-from tools.actions.forecast import WOULD_PARK, forecast, present
+from tools.actions.forecast import WOULD_PARK, forecast, read_journal
 from tools.console import Console
 from tools.errors import CommandFailed
 from tools.events.dead_letters import STDIN, DeadLetter, collect
@@ -30,10 +30,10 @@ app = typer.Typer()
 EPILOG: Final = epilog(
     {
         "explain event.json": "one event, or an array of them",
-        "explain dead-letters/ --route deploy": "one route's part in what Event Grid gave up",
-        "explain --json < event.json": "for a program",
+        "explain dead-letters/ --route deploy": "the events that Event Grid gave up, on one route",
+        "explain --json < event.json": "as JSON, for a program",
     },
-    "Exit codes: 0 explained, and nothing would be parked; 1 something would be parked, a file could not be read, or "
+    "Exit codes: 0 explained, and nothing would be parked; 1 an event would be parked, a file could not be read, or "
     "the journal does not answer; 2 nothing was explained: wrong usage, no such file, or wrong configuration; "
     "130 interrupted.",
 )
@@ -42,8 +42,8 @@ EventsArgument = Annotated[
     list[str] | None,
     typer.Argument(
         metavar="EVENT.json",
-        help="A file with one event or an array of them, a dead-letter file, a folder of such files, or a blob "
-        "container's URL. `-`, or nothing: standard input.",
+        help="A file with one event or an array of events, a dead-letter file, a folder of such files, or the URL of a "
+        "blob container. `-` reads standard input, which is the default.",
     ),
 ]
 
@@ -59,15 +59,20 @@ def explain_events(
     connection_string_env: ConnectionOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Say what an event leads to, and why.
+    """Explain what an event leads to, and why.
 
-    For each event and route: whether it matches, or which part of its condition was false and what that part saw; the
-    parameters as they are rendered; the HTTP calls just as they would be sent, without the credential; the journal's
-    key; what the journal says of it now, and so the outcome of a delivery. The decision is the app's own, by
-    routes.yaml as it is here and now.
+    For each event and route, the command shows:
 
-    Nothing is sent and nothing is changed. Azure DevOps is not asked either: if a route names its pipeline by its
-    name, its id is shown as `{id of NAME}`.
+    \b
+    - whether the route matches
+    - which part of a false condition is false, and the values that it used
+    - the rendered parameters
+    - the HTTP calls that would be sent, without the credential
+    - the journal's key, and what the journal holds for it now
+    - the resulting outcome of a delivery
+
+    The decision is made by the app's own code, with the routes.yaml on this machine. Nothing is sent or changed. Azure
+    DevOps is not contacted: if a route gives its pipeline by name, the id is shown as `{id of NAME}`.
     """
     installation, console = installation_of(context).with_routes(routes), Console()
     names = [each.name for each in installation.configuration.routes.routes]
@@ -75,7 +80,7 @@ def explain_events(
         raise CommandFailed(f"there is no route '{route}'; {suggestion(route, names)}")
     paths = events or [STDIN]
     if STDIN in paths and sys.stdin.isatty():
-        raise CommandFailed("say which event to explain: EVENT.json, or '-' and the event on standard input")
+        raise CommandFailed("no event was given; name EVENT.json, or pass an event on standard input")
     found = (sources(installation, path, connection_string_env) for path in paths)
     collected = collect(chain.from_iterable(found), limit)
     explainer = Explainer(installation, route, installation.clock())
@@ -93,11 +98,11 @@ def explain_events(
 
 @dataclass
 class Explainer:
-    """Puts together what the routes decide and what the journal says.
+    """Combines what the routes decide with what the journal holds.
 
-    :param route: this one only.
-    :param journal_problem: why the journal does not answer; it is not asked again then.
-    :param would_park: something would be parked.
+    :param route: explain only this route; None for all.
+    :param journal_problem: why the journal does not answer. Once set, the journal is not read again.
+    :param would_park: True once an explained event would be parked.
     """
 
     installation: Installation
@@ -107,9 +112,9 @@ class Explainer:
     would_park: bool = False
 
     def explain(self, letter: DeadLetter) -> Explained:
-        """One event on every route.
+        """Explain one event on every route.
 
-        :raises ConfigurationError: the routes are wrong.
+        :raises ConfigurationError: the routes are invalid.
         """
         verdict = self.installation.decide(letter.text)
         explanations = explain(verdict, self.installation.configuration.routes)
@@ -121,10 +126,10 @@ class Explainer:
         if decided is None or self.journal_problem:
             return explanation
         try:
-            found = present(self.installation, decided)
+            found = read_journal(self.installation, decided)
         except JournalUnavailable as exc:
             self.journal_problem = str(exc)
             return explanation
         outcome, because = forecast(decided, found, self.now)
         self.would_park = self.would_park or outcome == WOULD_PARK
-        return replace(explanation, present=found, outcome=outcome, because=because)
+        return replace(explanation, journal_state=found, outcome=outcome, because=because)

@@ -1,4 +1,4 @@
-"""``manage.py graph``: a picture of what follows from what."""
+"""``manage.py graph``: draws events, routes, pipelines, and the events that pipelines cause."""
 
 import json
 from enum import StrEnum
@@ -19,21 +19,21 @@ from tools.routes.chain.chain import Chain, chain_of, loop_warnings
 from tools.routes.chain.mermaid import mermaid
 from tools.routes.chain.svg import svg
 
-TITLE: Final = "Which Azure ML event queues which pipeline, and what that brings about"
+TITLE: Final = "Which Azure ML event queues which pipeline, and which events the pipelines cause"
 app = typer.Typer()
 
 EPILOG: Final = epilog(
     {
-        "graph": "Mermaid, to put into a page",
+        "graph": "Mermaid text, for a Markdown page",
         "graph --format svg --output routes.svg": "a picture",
     },
-    "Exit codes: 0 drawn; 1 drawn, and with --strict there is a loop without a cooldown; 2 nothing was drawn: wrong "
-    "usage, no such file, or errors in it, which `check` shows; 130 interrupted.",
+    "Exit codes: 0 drawn; 1 drawn, but with --strict there is a loop without a cooldown; 2 nothing was drawn: wrong "
+    "usage, no such file, or errors in the file, which `check` shows; 130 interrupted.",
 )
 
 
 class Format(StrEnum):
-    """How the picture is written."""
+    """The format of the picture."""
 
     MERMAID = "mermaid"
     SVG = "svg"
@@ -44,7 +44,7 @@ FormatOption = Annotated[
     typer.Option(
         "--format",
         metavar="FORMAT",
-        help="mermaid: text that GitHub and Azure DevOps' wikis draw; svg: a picture, for light and dark pages.",
+        help="mermaid: text that GitHub and Azure DevOps wikis render. svg: a picture for light and dark pages.",
     ),
 ]
 
@@ -61,10 +61,10 @@ def graph(
 ) -> None:
     """Draw which event leads to which run.
 
-    The whole chain: event types, routes with their conditions, pipelines, and the events that those cause again,
-    as the routes declare under `causes` (the app itself ignores it). If such events may lead back to a route, and no
-    route on the way has a cooldown, that loop is drawn in red, with a warning on standard error. Environment values
-    need not be set.
+    The picture shows the event types, the routes with their conditions, the pipelines, and the events that the
+    pipelines cause. Routes declare these events under `causes`, a key that the app itself ignores. If the events may
+    lead back to the same route, and no route in the loop has a cooldown, the loop is drawn in red and a warning is
+    printed on standard error. Environment values need not be set.
     """
     installation, console = installation_of(context), Console()
     file = routes or installation.settings.routes_file

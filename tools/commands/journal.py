@@ -1,4 +1,4 @@
-"""``manage.py journal``: what happened to each event on each route. Looks, and changes nothing."""
+"""``manage.py journal``: shows what happened to each event on each route. Reads the journal and changes nothing."""
 
 import json
 from datetime import datetime
@@ -12,7 +12,7 @@ from shared.journal.records import UNROUTED, Record
 from shared.redrive import RedriveForecast, foresee
 from tools.actions import records
 from tools.actions.forecast import redrive_rows
-from tools.actions.records import SHOWN_KEY, Wanted
+from tools.actions.records import SHOWN_KEY, RecordFilter
 from tools.console import Console
 from tools.help_pages import EXIT_CODES, epilog
 from tools.installation import Installation
@@ -26,7 +26,7 @@ from tools.options import (
     WindowsOption,
     installation_of,
 )
-from tools.presentation import foreseen_document, run_words
+from tools.presentation import redrive_document, run_words
 
 DEFAULT_LIMIT: Final = 50
 _HEAD: Final = ("KEY", "ROUTE", "STATE", "AGE", "EVENT", "RUN", "REASON")
@@ -34,9 +34,9 @@ _SHRINKING: Final = ("ROUTE", "EVENT", "REASON")
 
 EPILOG: Final = epilog(
     {
-        "journal --state parked": "what waits for a person",
-        "journal --route R --newer-than 1d": "what one route did today",
-        "journal show 4f1c": "all about one record",
+        "journal --state parked": "what needs your attention",
+        "journal --route R --newer-than 1d": "what one route did in the last day",
+        "journal show 4f1c": "everything about one record",
     }
 )
 
@@ -58,47 +58,47 @@ def list_records(
 ) -> None:
     """List the journal's records, or show one.
 
-    The records that changed last come first. The journal alone is read, so this works whatever is wrong with
-    routes.yaml and without access to Azure DevOps. Events that could not be read, or lacked something that every
-    route needs, are under the route `$unrouted`.
+    The latest change comes first. The command reads only the journal: it works even if routes.yaml is wrong, and needs
+    no access to Azure DevOps. Events that could not be read, or lacked a value that every route needs, are under the
+    route `$unrouted`.
     """
     if context.invoked_subcommand is not None:
         return
     installation, console = installation_of(context), Console()
-    wanted, now = Wanted(route, frozenset(states or ()), older_than, newer_than, windows), installation.clock()
+    wanted, now = RecordFilter(route, frozenset(states or ()), older_than, newer_than, windows), installation.clock()
     found = records.newest(installation.journal, wanted, limit, now)
     if as_json:
         console.json([records.document(record) for record in found.records])
     elif found.records:
         console.table(_HEAD, [_row(record, now) for record in found.records], _SHRINKING)
     else:
-        is_any = wanted in (Wanted(), Wanted(windows=True))
-        console.line(f"no record {'in' if is_any else 'fits; looked in'} the journal {installation.journal_name}")
+        is_any = wanted in (RecordFilter(), RecordFilter(windows=True))
+        console.line(f"no {'' if is_any else 'matching '}records in the journal {installation.journal_name}")
     if found.count > len(found.records):
-        console.note(f"{len(found.records)} of {found.count} records are shown; --limit shows more")
+        console.note(f"showing {len(found.records)} of {found.count} records; use --limit to show more")
 
 
 @app.command("show", epilog=EXIT_CODES)
 def show(
     context: typer.Context,
-    key: Annotated[str, typer.Argument(metavar="KEY", help="A record's key, or its first 4 digits or more.")],
+    key: Annotated[str, typer.Argument(metavar="KEY", help="A record's key, or at least its first 4 digits.")],
     *,
     as_json: JsonOption = False,
 ) -> None:
-    """Show all about one record.
+    """Show everything about one record.
 
-    Its event and request, every attempt with time and answer, the run, and what redriving it would do today (if
-    routes.yaml can be read).
+    The command shows the event, the request, every attempt with its time and answer, the run, and what redriving the
+    record would do now, if routes.yaml can be read.
     """
     installation, console = installation_of(context), Console()
     (record,) = records.find(installation.journal, [key])
-    foreseen = _foresee(installation, record)
+    expected = _forecast(installation, record)
     if as_json:
-        known = {"unknown": foreseen} if isinstance(foreseen, str) else foreseen_document(foreseen)
+        known = {"unknown": expected} if isinstance(expected, str) else redrive_document(expected)
         console.json({**records.document(record), "redrive": known})
         return
     _show(console, record, installation.clock())
-    _show_forecast(console, installation, record, foreseen)
+    _show_forecast(console, installation, record, expected)
 
 
 def _row(record: Record, now: datetime) -> tuple[str, ...]:
@@ -117,7 +117,7 @@ def _show(console: Console, record: Record, now: datetime) -> None:
     age = short_duration(now - records.changed_at(record))
     lines = {
         "key": record.key.key,
-        "route": record.key.route + (" (no route could be asked)" if record.key.route == UNROUTED else ""),
+        "route": record.key.route + (" (checked against no route)" if record.key.route == UNROUTED else ""),
         "state": f"{record.state}, for {age}{run_words(record.run_id, record.run_url)}",
         "reason": records.reason(record),
         "event": records.event_name(record),
@@ -143,8 +143,8 @@ def _show(console: Console, record: Record, now: datetime) -> None:
         console.row((f"  {step.at:%Y-%m-%d %H:%M:%S} UTC", step.state, step.note), [25, 10])
 
 
-def _foresee(installation: Installation, record: Record) -> RedriveForecast | str:
-    """What redriving would do; in words why that is not known."""
+def _forecast(installation: Installation, record: Record) -> RedriveForecast | str:
+    """Return what redriving the record would do; a string says why that is not known."""
     try:
         return foresee(record, installation.decide(record.entry.event))
     except ConfigurationError as exc:
@@ -152,14 +152,14 @@ def _foresee(installation: Installation, record: Record) -> RedriveForecast | st
 
 
 def _show_forecast(
-    console: Console, installation: Installation, record: Record, foreseen: RedriveForecast | str
+    console: Console, installation: Installation, record: Record, expected: RedriveForecast | str
 ) -> None:
     console.line()
-    if isinstance(foreseen, str):
-        console.line(f"redriving it: not known, as {foreseen}")
-    elif not foreseen.decisions:
-        console.line(f"redriving it: nothing, as {foreseen.why_nothing}")
+    if isinstance(expected, str):
+        console.line(f"redrive: not known: {expected}")
+    elif not expected.decisions:
+        console.line(f"redrive: nothing to do: {expected.why_nothing}")
     else:
-        console.line("redriving it:")
-        for route, outcome, words in redrive_rows(installation, record, foreseen):
+        console.line("redrive:")
+        for route, outcome, words in redrive_rows(installation, record, expected):
             console.row((f"  {route}", outcome, words), [len(route) + 2, len(outcome)])

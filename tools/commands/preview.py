@@ -1,4 +1,4 @@
-"""``manage.py preview``: asks Azure DevOps whether it would queue what an event asks for, and queues nothing."""
+"""``manage.py preview``: asks Azure DevOps if it would queue the runs that an event requests, and queues nothing."""
 
 import sys
 from collections.abc import Iterator
@@ -20,10 +20,10 @@ EPILOG: Final = epilog(
     {
         "preview event.json": "the runs of one event, with their YAML",
         "preview --all": "every route, before a deployment",
-        "preview --all own.json": "the same; own.json where it matches",
+        "preview --all own.json": "the same, with own.json for the routes that it matches",
     },
-    "Exit codes: 0 Azure DevOps would queue everything; 1 something would be refused or parked, could not be asked, or "
-    "has no sample event; 2 nothing was asked: wrong usage, not found, or wrong configuration; 130 interrupted.",
+    "Exit codes: 0 Azure DevOps would queue every run; 1 a run would be refused or parked, could not be previewed, or "
+    "has no sample event; 2 nothing was previewed: wrong usage, not found, or wrong configuration; 130 interrupted.",
 )
 
 _OUTCOME_WIDTH: Final = 12
@@ -31,14 +31,17 @@ _OUTCOME_WIDTH: Final = 12
 EventsArgument = Annotated[
     list[str] | None,
     typer.Argument(
-        metavar="EVENT.json", help="Files with an event, an array of events, or a dead-letter blob; `-` reads stdin."
+        metavar="EVENT.json",
+        help="Files with one event, an array of events, or dead letters. `-` reads standard input.",
     ),
 ]
-AllOption = Annotated[bool, typer.Option("--all", help="Every route, each with an event that it matches.")]
+AllOption = Annotated[bool, typer.Option("--all", help="Preview every route, each with an event that it matches.")]
 YamlOption = Annotated[
     bool | None,
     typer.Option(
-        "--yaml/--no-yaml", help="Show the YAML that would run; by default without --all.", show_default=False
+        "--yaml/--no-yaml",
+        help="Show the YAML that would run. By default it is shown, except with --all.",
+        show_default=False,
     ),
 ]
 
@@ -52,19 +55,20 @@ def preview(
     show_yaml: YamlOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Have Azure DevOps check runs; queue none.
+    """Preview runs in Azure DevOps; queue nothing.
 
-    Each run that the events ask for, by routes.yaml as it is here and now, is sent to Azure DevOps' preview endpoint
-    with the app's own credential. It checks pipeline, branch, parameters and variables as for a run, and answers with
-    the YAML that would run. Neither the journal nor cooldowns are looked at.
+    The routes.yaml on this machine decides which runs the events request. Each run is sent to the preview endpoint of
+    Azure DevOps, with the app's credential. Azure DevOps checks pipeline, branch, parameters and variables as it does
+    for a run, and returns the YAML that would run. The journal and cooldowns are ignored.
 
-    With --all every route is previewed: with the first of the given events that it matches, or else with a sample
-    event that is made to fit its condition. Values marked `(sample)` come from that sample alone, so that a pipeline
-    may refuse what you really send. A route whose condition is too involved has no sample: give an event for it.
+    With --all, each route is previewed with the first of the given events that it matches. If none matches, a sample
+    event is made that fits the route's condition. Values marked `(sample)` come only from that sample: the pipeline
+    may refuse the values of a real event. If no sample can be made because the condition is too complex, give an
+    event for that route.
     """
     installation, console = installation_of(context), Console()
     if not files and not every_route:
-        raise CommandFailed("say what to preview: EVENT.json, '-' for the standard input, or --all")
+        raise CommandFailed("nothing to preview was given; name EVENT.json, '-' for standard input, or --all")
     events = read_events(files or [], sys.stdin.buffer)
     previewer = Previewer(installation.pipelines())
     routes = installation.configuration.routes.routes
@@ -78,15 +82,15 @@ def preview(
     else:
         width = max((len(route.name) for route in routes), default=1)
         previews = _show(console, found, width, with_yaml=not every_route if show_yaml is None else show_yaml)
-    for organization, trouble in previewer.troubles.items():
-        console.error(f"{organization} could not be asked: {with_advice(trouble)}")
+    for organization, error in previewer.errors.items():
+        console.error(f"no preview from {organization}: {with_advice(error)}")
     raise typer.Exit(0 if GOOD_PREVIEWS.issuperset(one.outcome for one in previews) else 1)
 
 
 def _show(console: Console, previews: Iterator[Preview], width: int, *, with_yaml: bool) -> list[Preview]:
-    """Show each as it becomes known; returns all of them.
+    """Show each preview when it is known, and return all of them.
 
-    :param width: of the longest route's name.
+    :param width: the length of the longest route name.
     """
     shown: list[Preview] = []
     for one in previews:
@@ -98,5 +102,5 @@ def _show(console: Console, previews: Iterator[Preview], width: int, *, with_yam
     words = summary(counted(len(shown), "preview"), (one.outcome for one in shown))
     console.line(f"{words}; nothing was queued")
     if any(one.sampled for one in shown):
-        console.line("(sample): only the sample event gives this value; what Azure ML sends will be another")
+        console.line("(sample): this value comes only from the sample event; Azure ML will send a different one")
     return shown

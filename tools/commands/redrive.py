@@ -1,4 +1,4 @@
-"""``manage.py redrive``: sends again what was parked, or what Event Grid gave up."""
+"""``manage.py redrive``: sends parked events again, and events that Event Grid gave up."""
 
 import sys
 from typing import Annotated, Final
@@ -8,7 +8,7 @@ import typer
 from shared.journal.records import State
 from shared.redrive import REDRIVABLE_STATES, awaits_redrive
 from tools.actions import records
-from tools.actions.records import Found, Wanted
+from tools.actions.records import FoundRecords, RecordFilter
 from tools.actions.redrive import redeliver, redrive_records
 from tools.console import Console
 from tools.errors import CommandFailed
@@ -28,42 +28,44 @@ app = typer.Typer()
 
 EPILOG: Final = epilog(
     {
-        "redrive 4f1c --dry-run": "what sending it again would ask for",
-        "redrive --all": "everything that was parked",
-        "redrive --dead-letters DIR": "what Event Grid gave up",
+        "redrive 4f1c --dry-run": "what redriving this record would request",
+        "redrive --all": "all parked records",
+        "redrive --dead-letters DIR": "the events that Event Grid gave up",
     },
-    "Exit codes: 0 nothing is left to do (queued, duplicate, suppressed, ignored); 1 something was parked or "
+    "Exit codes: 0 nothing is left to do (queued, duplicate, suppressed, ignored); 1 an event was parked or "
     "deferred, or a file could not be read; 2 nothing was sent: wrong usage, not found, or wrong configuration; "
     "130 interrupted.",
 )
 
 KeysArgument = Annotated[
-    list[str] | None, typer.Argument(metavar="KEY", help="Records' keys, or their first 4 digits or more.")
+    list[str] | None, typer.Argument(metavar="KEY", help="The keys of records, or at least their first 4 digits.")
 ]
-AllOption = Annotated[bool, typer.Option("--all", help="The records of all routes.")]
+AllOption = Annotated[bool, typer.Option("--all", help="Redrive the records of all routes.")]
 StatesOption = Annotated[
     list[State] | None,
     typer.Option(
         "--state",
         metavar="STATE",
-        help="With --route or --all: the records in this state instead of the parked ones. May be repeated: "
-        f"{', '.join(_STATES)}.",
+        help="With --route or --all, redrive records in this state instead of parked ones. One of "
+        f"{', '.join(_STATES)}; may be repeated.",
     ),
 ]
 DeadLettersOption = Annotated[
     str | None,
-    typer.Option("--dead-letters", metavar="PATH", help="A file, a folder, or a blob container's URL."),
+    typer.Option(
+        "--dead-letters", metavar="PATH", help="Redrive dead letters: a file, a folder, or the URL of a blob container."
+    ),
 ]
-DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Show what each would ask for, and change nothing.")]
+DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Show what would be requested, and change nothing.")]
 NoLookOption = Annotated[
     bool,
     typer.Option(
         "--without-looking",
-        help="With KEYs: do not look for the run that may exist of a record that was parked in doubt, because you "
-        "have looked and there is none.",
+        help="With KEY: if the record was parked in doubt, do not search Azure DevOps for a run that may exist. Use it "
+        "only after you have checked that there is none.",
     ),
 ]
-YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask, however many there are.")]
+YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")]
 
 
 @app.command(epilog=EPILOG)
@@ -83,26 +85,26 @@ def redrive(  # noqa: PLR0913 - every parameter is an option
 ) -> None:
     """Send parked or dead-lettered events again.
 
-    What a record asks for is decided anew, by routes.yaml as it is here and now; so correct the route, redrive
-    with --dry-run, then without. However often a record is redriven, at most one run is queued: if the answer to a
-    request was lost, its run is looked for in Azure DevOps before anything is sent again.
+    What a record requests is decided again, by the routes.yaml on this machine. First correct the route, then redrive
+    with --dry-run, then without it. A record leads to at most one run, however often it is redriven: if the answer to
+    a request was lost, the command searches Azure DevOps for the run before it sends anything.
 
-    Records are named by KEY, --route or --all; the oldest is redriven first. Without --state these are the parked
-    records, and those whose earlier redrive was interrupted.
+    Select records with KEY, --route or --all; the oldest is redriven first. Unless --state is given, --route and --all
+    select parked records and records whose last redrive was interrupted.
 
-    Event Grid gives an event up after a day. Records that it left behind are found with `--state released
-    --state uncertain --state claimed`, and its dead letters (events in either schema; of a folder every `*.json`
-    below it) with --dead-letters. The container is read with a signature in its URL, a connection string, or your
-    own identity (`az login`).
+    Event Grid gives up an event after a day. If such an event has a record, redrive it with `--state released
+    --state uncertain --state claimed`. Redrive dead letters, in either schema, with --dead-letters; a folder includes
+    every `*.json` in its subfolders. A container is read with a signature in its URL, a connection string, or your own
+    identity (`az login`).
     """
     if sum([bool(keys), route is not None, everything, dead_letters is not None]) != 1:
-        raise CommandFailed("say what to redrive, in one way: KEY…, --route ROUTE, --all or --dead-letters PATH")
+        raise CommandFailed("redrive needs exactly one of KEY…, --route ROUTE, --all and --dead-letters PATH")
     if states and not (route or everything):
-        raise CommandFailed("--state goes with --route or --all; a KEY is redriven whatever its state")
+        raise CommandFailed("--state needs --route or --all; a record selected by KEY is redriven in any state")
     if done := [state for state in states or [] if state not in REDRIVABLE_STATES]:
-        raise CommandFailed(f"--state {done[0]}: nothing is left to do there; it may be one of {', '.join(_STATES)}")
+        raise CommandFailed(f"--state must be one of {', '.join(_STATES)}, got {done[0]}")
     if without_looking and not keys:
-        raise CommandFailed("--without-looking is said of single records: name their KEYs")
+        raise CommandFailed("--without-looking needs KEY; name each record that you have checked")
     installation, console = installation_of(context), Console()
     is_sure = yes or dry_run
     if dead_letters is not None:
@@ -120,7 +122,7 @@ def redrive(  # noqa: PLR0913 - every parameter is an option
             console.line(f"nothing to redrive in the journal {installation.journal_name}")
             raise typer.Exit
         if chosen.count > shown:
-            console.note(f"the oldest {shown} of {chosen.count} records; run it again for more, or --limit")
+            console.note(f"the oldest {shown} of {chosen.count} records; use --limit for more, or run it again")
         _ask(console, "redrive", shown, "record", is_confirmed=is_sure)
         look = not without_looking
         is_done = redrive_records(installation, chosen.records, console, is_dry=dry_run, look=look)
@@ -129,17 +131,17 @@ def redrive(  # noqa: PLR0913 - every parameter is an option
 
 def _chosen(
     installation: Installation, keys: list[str], route: str | None, states: frozenset[State], limit: int
-) -> Found:
+) -> FoundRecords:
     journal, now = installation.journal, installation.clock()
     if keys:
         found = records.find(journal, keys)
-        return Found(tuple(found[:limit]), len(found))
+        return FoundRecords(tuple(found[:limit]), len(found))
     if states:
-        return records.oldest(journal, Wanted(route, states), limit, now)
-    return records.oldest(journal, Wanted(route, REDRIVABLE_STATES), limit, now, also=awaits_redrive)
+        return records.oldest(journal, RecordFilter(route, states), limit, now)
+    return records.oldest(journal, RecordFilter(route, REDRIVABLE_STATES), limit, now, also=awaits_redrive)
 
 
 def _ask(console: Console, verb: str, number: int, what: str, *, is_confirmed: bool) -> None:
     question = f"{verb} {counted(number, what)}?"
     if number > 1 and not is_confirmed and sys.stdin.isatty() and not console.confirm(question):
-        raise CommandFailed("nothing was sent, as it was not confirmed", exit_code=1)
+        raise CommandFailed("not confirmed; nothing was sent", exit_code=1)

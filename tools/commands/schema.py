@@ -12,11 +12,11 @@ from tools.routes.schema import schema_text
 app = typer.Typer()
 
 
-@app.command(epilog=epilog({"schema --output routes.schema.json": "after a change of the code"}))
+@app.command(epilog=epilog({"schema --output routes.schema.json": "after the code has changed"}))
 def schema(*, output: OutputOption = None) -> None:
     """Write the JSON Schema of routes.yaml.
 
-    It is for editors and is generated from the code. routes.schema.json beside routes.yaml is this text; an editor
-    with the YAML language server finds it by the first line of routes.yaml.
+    Editors use the schema for completion and checks. It is generated from the code and stored as routes.schema.json,
+    next to routes.yaml. An editor with the YAML language server finds it through the first line of routes.yaml.
     """
     emit(Console(), schema_text(NAMES), output)

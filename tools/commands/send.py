@@ -26,9 +26,9 @@ from tools.events.documents import (
     Schema,
     assigned,
     event_name,
-    freshened,
     in_schema,
     parse_assignment,
+    renewed,
 )
 from tools.events.endpoints import checked_key, is_safe_address
 from tools.events.samples import SAMPLE_NAMES, sample_event
@@ -47,14 +47,14 @@ app = typer.Typer()
 
 EPILOG: Final = epilog(
     {
-        "send RunCompleted": "a sample, to the app on this machine",
-        "send RunCompleted --set data.runId=r1 --wait": "its outcome, by the journal",
-        "send event.json --schema cloud": "your own, as a CloudEvent",
-        "send event.json --topic https://TOPIC/api/events": "through Event Grid",
+        "send RunCompleted": "a sample event, to the app on this machine",
+        "send RunCompleted --set data.runId=r1 --wait": "the same, and wait for the outcome",
+        "send event.json --schema cloud": "your own event, as a CloudEvent",
+        "send event.json --topic https://TOPIC/api/events": "through an Event Grid topic",
     },
-    "Exit codes: 0 taken, and with --wait nothing is left to do (queued, duplicate, suppressed, ignored); 1 it was not "
-    "taken, nobody answered, or with --wait it was parked or is not finished; 2 nothing was sent: wrong usage, not "
-    "found, or wrong configuration; 130 interrupted.",
+    "Exit codes: 0 accepted, and with --wait nothing is left to do (queued, duplicate, suppressed, ignored); 1 not "
+    "accepted, no answer, or with --wait parked or not finished; 2 nothing was sent: wrong usage, not found, or wrong "
+    "configuration; 130 interrupted.",
 )
 
 _ROUTE_WIDTH: Final = 24
@@ -72,8 +72,8 @@ EventsArgument = Annotated[
     list[str],
     typer.Argument(
         metavar="EVENT.json|TYPE",
-        help="A file with an event or an array of them (`-` reads stdin), or a type, of which a sample is sent: "
-        f"{', '.join(SAMPLE_NAMES)}.",
+        help="A file with one event or an array of events (`-` reads standard input), or an event type, which sends a "
+        f"sample event: {', '.join(SAMPLE_NAMES)}.",
         autocompletion=event_types,
     ),
 ]
@@ -83,28 +83,29 @@ SetOption = Annotated[
         "--set",
         parser=_assignment,
         metavar="PATH=VALUE",
-        help="Put a value into the event: data.runId=x, subject=y. JSON where it is JSON, else text. May be repeated.",
+        help="Set a value in the event, for example data.runId=x or subject=y. The value is parsed as JSON if "
+        "possible, and is a string otherwise. May be repeated.",
     ),
 ]
 SchemaOption = Annotated[
-    Schema | None, typer.Option("--schema", help="Send it in this schema; by default in the one that it is in.")
+    Schema | None, typer.Option("--schema", help="Send the event in this schema. By default, keep its schema.")
 ]
-AsIsOption = Annotated[bool, typer.Option("--as-is", help="Keep id and time; by default both are fresh.")]
+AsIsOption = Annotated[bool, typer.Option("--as-is", help="Keep id and time. By default, both are replaced.")]
 UrlOption = Annotated[
     str | None,
-    typer.Option("--url", metavar="URL", help=f"Where the app is.  [default: {DEFAULT_URL}]"),
+    typer.Option("--url", metavar="URL", help=f"The app's URL.  [default: {DEFAULT_URL}]"),
 ]
 TopicOption = Annotated[
     str | None,
-    typer.Option("--topic", metavar="ENDPOINT", help="Publish it to this custom Event Grid topic instead."),
+    typer.Option("--topic", metavar="ENDPOINT", help="Publish the event to this custom Event Grid topic instead."),
 ]
 KeyOption = Annotated[
     str | None,
     typer.Option(
         "--key",
         metavar="KEY",
-        help=f"The app's or the topic's key. Better put it into {HOST_KEY_VARIABLE} or {TOPIC_KEY_VARIABLE}: a command "
-        "line can be seen by others.",
+        help=f"The key of the app or topic. Prefer the environment variables {HOST_KEY_VARIABLE} and "
+        f"{TOPIC_KEY_VARIABLE}: other users can see the command line.",
     ),
 ]
 WaitOption = Annotated[bool, typer.Option("--wait", help="Wait until the journal shows the outcome.")]
@@ -114,10 +115,10 @@ TimeoutOption = Annotated[
         "--timeout",
         parser=duration,
         metavar="DURATION",
-        help=f"With --wait: how long at most.  [default: {short_duration(DEFAULT_TIMEOUT)}]",
+        help=f"With --wait, wait at most this long.  [default: {short_duration(DEFAULT_TIMEOUT)}]",
     ),
 ]
-DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Show the events as they would be sent, and send none.")]
+DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Show the events that would be sent, and send none.")]
 
 
 @app.command(epilog=EPILOG)
@@ -139,17 +140,18 @@ def send(  # noqa: PLR0913 - every parameter is an option
 ) -> None:
     """Send an event to the app, as Event Grid does.
 
-    It goes to the app's Event Grid endpoint, on this machine or in Azure (with the system key `eventgrid_extension`,
-    from EVENTGRID_EXTENSION_KEY), or with --topic to a custom Event Grid topic (with an access key from
-    EVENTGRID_TOPIC_KEY, or else your own identity: `az login` and the role EventGrid Data Sender). The app acts on it
-    as on any other event: runs are queued.
+    The app handles it like any other event: runs are queued. The event goes to the app's Event Grid endpoint, on this
+    machine or in Azure. In Azure, the endpoint needs the system key `eventgrid_extension` in EVENTGRID_EXTENSION_KEY.
+    With --topic, the event goes to a custom Event Grid topic. The topic needs an access key in EVENTGRID_TOPIC_KEY, or
+    your own identity (`az login`) with the role EventGrid Data Sender.
 
-    Every sample is an occurrence of its own. A file's event gets a fresh id and time, but names the same run or
-    model as before, which the app has handled once: `--set data.runId=x` makes it another one.
+    Each sample event is a new occurrence. An event from a file gets a new id and time, but still names the same run or
+    model. If the app has already handled that occurrence, the event is a duplicate: make it a new one with, for
+    example, `--set data.runId=x`.
 
-    With --wait the journal is looked at, by the settings and routes.yaml as they are here, until the outcome is there;
-    an event that the app defers is delivered again. A topic that takes Event Grid's schema puts its own name into the
-    event in place of the workspace's.
+    With --wait, the command reads the journal, with the settings and routes.yaml on this machine, until the outcome is
+    known. If the app defers the event, the command delivers it again. A topic with Event Grid's schema replaces the
+    workspace in the event with its own name.
     """
     installation, console = installation_of(context), Console()
     documents = _documents(events, schema, assignments or [], as_is=as_is)
@@ -168,8 +170,8 @@ def send(  # noqa: PLR0913 - every parameter is an option
         if not as_json:
             _show(console, document, rows, target)
     if as_json:
-        told = [(document, [row.document() for row in rows]) for document, rows in sent]
-        console.json([{"event": event, "sent_to": target.name, "outcomes": outcomes} for event, outcomes in told])
+        documented = [(document, [row.document() for row in rows]) for document, rows in sent]
+        console.json([{"event": event, "sent_to": target.name, "outcomes": rows} for event, rows in documented])
     raise typer.Exit(0 if {SENT, *GOOD_OUTCOMES}.issuperset(row.outcome for _, rows in sent for row in rows) else 1)
 
 
@@ -179,21 +181,21 @@ def _documents(
     documents = [document for event in events for document in _read(event, as_is=as_is)]
     documents = [in_schema(document, schema) if schema is not None else document for document in documents]
     if not as_is:
-        documents = [freshened(document, str(uuid.uuid4()), utc_now()) for document in documents]
+        documents = [renewed(document, str(uuid.uuid4()), utc_now()) for document in documents]
     return [assigned(document, assignments) for document in documents]
 
 
 def _read(event: str, *, as_is: bool) -> list[Document]:
-    """What an argument names: the events of a file, or a sample."""
+    """Return the events of a file, or a sample event if the argument is an event type."""
     types = {name.lower(): name for name in SAMPLE_NAMES}
     name = types.get(event.removeprefix(AML_PREFIX).lower())
     if name is not None and not Path(event).exists():
         return [sample_event(name, 1 if as_is else uuid.uuid4().int % 10**9)]
     if event != "-" and not Path(event).exists() and not event.endswith(".json"):
-        raise CommandFailed(f"{event} is neither a file nor a type of event; {suggestion(event, SAMPLE_NAMES)}")
+        raise CommandFailed(f"{event} is neither a file nor an event type; {suggestion(event, SAMPLE_NAMES)}")
     documents: list[Any] = [parsed(one.text) for one in read_events([event], sys.stdin.buffer)]
     if not all(isinstance(document, dict) for document in documents):
-        raise CommandFailed(f"{event} holds something that is no event; an event is one JSON object")
+        raise CommandFailed(f"{event} contains an item that is not an event; each event must be a JSON object")
     return documents
 
 
@@ -202,10 +204,10 @@ def _target(installation: Installation, url: str | None, topic: str | None, key:
         key = key or installation.environment.get(HOST_KEY_VARIABLE, "")
         return host_target(webhook(url or DEFAULT_URL, function, checked_key(key)))
     if url is not None:
-        raise CommandFailed("--url and --topic are two ways; choose one")
+        raise CommandFailed("--url and --topic exclude each other; use only one of them")
     if not is_safe_address(topic):
         raise CommandFailed(
-            "--topic must begin with https://: https://<topic>.<region>-1.eventgrid.azure.net/api/events"
+            "--topic must be an https:// URL such as https://<topic>.<region>-1.eventgrid.azure.net/api/events"
         )
     key = checked_key(key or installation.environment.get(TOPIC_KEY_VARIABLE, ""))
     return topic_target(topic, key, identity_factory(installation.settings))

@@ -1,4 +1,4 @@
-"""``manage.py waits``: which tasks wait for which runs. Looks, and changes nothing."""
+"""``manage.py waits``: lists which tasks wait for which runs. Reads the journal and changes nothing."""
 
 from datetime import datetime
 from typing import Annotated, Any, Final
@@ -19,29 +19,30 @@ _SHRINKING: Final = ("RUN", "WORKSPACE", "REASON")
 
 app = typer.Typer()
 
-EPILOG: Final = epilog({"waits": "which tasks wait now", "waits --all": "and which have waited"})
+EPILOG: Final = epilog({"waits": "the tasks that wait now", "waits --all": "also the tasks that have waited"})
 
 
 @app.command("waits", epilog=EPILOG)
 def list_waits(
     context: typer.Context,
     *,
-    over_too: Annotated[bool, typer.Option("--all", help="Also the waits that are over.")] = False,
+    include_over: Annotated[bool, typer.Option("--all", help="Include waits that are over.")] = False,
     as_json: JsonOption = False,
 ) -> None:
     """List the tasks that wait for Azure ML runs.
 
-    They are tasks of Azure Pipelines; the oldest wait comes first. A task is told when its run's event comes; the
-    app's timer looks after the others every ten minutes. All about one wait: `manage.py journal show KEY`.
+    These are tasks in Azure Pipelines; the oldest wait comes first. nextstage completes a task when the event of its
+    run arrives. A timer checks the remaining tasks every ten minutes. `manage.py journal show KEY` shows everything
+    about one wait.
     """
     installation, console = installation_of(context), Console()
-    found = records.waits(installation.journal, over_too=over_too)
+    found = records.waits(installation.journal, include_over=include_over)
     if as_json:
         console.json([_document(record) for record in found])
     elif found:
         console.table(_HEAD, [_row(record, installation.clock()) for record in found], _SHRINKING)
     else:
-        console.line(f"no task waits, says the journal {installation.journal_name}")
+        console.line(f"no waiting tasks in the journal {installation.journal_name}")
 
 
 def _row(record: Record, now: datetime) -> tuple[str, ...]:

@@ -1,1 +1,1 @@
-"""Events to send: where they come from, how they are made, where they go."""
+"""Events to send: their sources, their content, their targets."""

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from azure.core.exceptions import AzureError
     from azure.storage.blob import ContainerClient
 
-# Three tries within a few seconds: a person waits for it, and may simply repeat the command.
+# Three tries within a few seconds. A person waits for the command, and can simply run it again.
 _OPTIONS: Final[Mapping[str, Any]] = {
     "connection_timeout": 10,
     "read_timeout": 30,
@@ -29,10 +29,10 @@ _SUFFIX: Final = ".json"
 
 @dataclass(frozen=True, slots=True)
 class BlobPlace:
-    """Where the blobs are.
+    """The place of the blobs.
 
-    :param prefix: what the names of the blobs begin with; empty for all of the container's.
-    :param signature: a shared access signature, which must not show.
+    :param prefix: the prefix of the blobs' names; empty for all blobs in the container.
+    :param signature: a shared access signature. It is a secret.
     """
 
     account_url: str
@@ -42,16 +42,16 @@ class BlobPlace:
 
     @property
     def shown(self) -> str:
-        """For people; without the signature."""
+        """The URL without the signature, for people to read."""
         return f"{self.account_url}/{self.container}" + (f"/{self.prefix}" if self.prefix else "")
 
 
 @dataclass(frozen=True, slots=True)
 class BlobAccess:
-    """How to prove who one is, where the URL holds no signature.
+    """The credential for a URL without a signature.
 
-    :param connection_string: a storage account's; used for the account that it names, and for no other.
-    :param is_required: the connection string was asked for by name, so it must be the one.
+    :param connection_string: the connection string of a storage account. It is used only for that account.
+    :param is_required: whether the operator named the connection string, so that only it may be used.
     """
 
     make_identity: "Callable[[], TokenCredential]"
@@ -60,11 +60,11 @@ class BlobAccess:
 
 
 def blob_place(url: str) -> BlobPlace:
-    """``https://<account>.blob.core.windows.net/<container>[/<prefix>][?<signature>]``.
+    """Parse ``https://<account>.blob.core.windows.net/<container>[/<prefix>][?<signature>]``.
 
-    On this machine an emulator's ``http://127.0.0.1:<port>/<account>/<container>[/<prefix>]``.
+    For an emulator on this machine, the URL is ``http://127.0.0.1:<port>/<account>/<container>[/<prefix>]``.
 
-    :raises CommandFailed: it is no such URL; the message quotes nothing of it.
+    :raises CommandFailed: the URL has another form. The message quotes nothing from it.
     """
     try:
         parts = urlsplit(url)
@@ -80,16 +80,16 @@ def blob_place(url: str) -> BlobPlace:
         raise CommandFailed(f"the URL names no container; {_FORM}")
     account_url = f"{parts.scheme}://{parts.netloc}{account}"
     if parts.query and "sig=" not in parts.query:
-        raise CommandFailed("the URL has a query that is no shared access signature; quote the URL for the shell")
+        raise CommandFailed("the query of the URL is not a shared access signature; put the URL in shell quotes")
     return BlobPlace(account_url, segments[0], "/".join(segments[1:]), parts.query)
 
 
 def blobs(place: BlobPlace, access: BlobAccess) -> Iterator[Source]:
-    """Every blob that is a JSON file, in the service's order, which is by name.
+    """Yield every JSON blob, in the order of the service, which sorts by name.
 
     :raises CommandFailed: the container cannot be listed.
     """
-    from azure.core.exceptions import AzureError  # noqa: PLC0415 - slow, and only for those who use it
+    from azure.core.exceptions import AzureError  # noqa: PLC0415 - a slow import, rarely needed
 
     try:
         with _container(place, access) as container:
@@ -100,11 +100,11 @@ def blobs(place: BlobPlace, access: BlobAccess) -> Iterator[Source]:
         raise CommandFailed(f"the container {place.shown} cannot be listed: {_why(exc)}") from exc
 
 
-_FORM: Final = "write https://<account>.blob.core.windows.net/<container>[/<prefix>], with a signature if need be"
+_FORM: Final = "use https://<account>.blob.core.windows.net/<container>[/<prefix>], with a signature if needed"
 
 
 def _container(place: BlobPlace, access: BlobAccess) -> "ContainerClient":
-    from azure.core.credentials import AzureSasCredential  # noqa: PLC0415 - slow, and only for those who use it
+    from azure.core.credentials import AzureSasCredential  # noqa: PLC0415 - a slow import, rarely needed
     from azure.storage.blob import ContainerClient  # noqa: PLC0415 - the same
 
     if place.signature:
@@ -114,31 +114,31 @@ def _container(place: BlobPlace, access: BlobAccess) -> "ContainerClient":
         try:
             container = ContainerClient.from_connection_string(access.connection_string, place.container, **_OPTIONS)
         except ValueError as exc:
-            raise CommandFailed("the connection string is none of a storage account; copy it again, whole") from exc
+            raise CommandFailed("the connection string must be that of a storage account; copy all of it") from exc
         if container.url.partition("?")[0].lower() == f"{place.account_url}/{place.container}".lower():
             return container
         container.close()
         if access.is_required:
-            raise CommandFailed(f"the connection string is not the one of {place.account_url}; name the right one")
+            raise CommandFailed(f"the connection string must be that of {place.account_url}; name the right one")
     if not place.account_url.startswith("https://"):
-        raise CommandFailed(f"{place.shown} needs a signature or a connection string: a token goes over https:// only")
+        raise CommandFailed(f"{place.shown} needs a signature or a connection string; tokens require https://")
     return ContainerClient(place.account_url, place.container, credential=access.make_identity(), **_OPTIONS)
 
 
 def _read(container: "ContainerClient", name: str) -> bytes:
-    from azure.core.exceptions import AzureError  # noqa: PLC0415 - slow, and only for those who use it
+    from azure.core.exceptions import AzureError  # noqa: PLC0415 - a slow import, rarely needed
 
     try:
         return container.download_blob(name).readall()
     except AzureError as exc:
         raise UnreadableFile(f"cannot be read: {_why(exc)}") from exc
-    except ValueError as exc:  # what the library says of an answer that is not as the service's answers are
-        raise UnreadableFile("cannot be read: the answer is not one of a storage account") from exc
+    except ValueError as exc:  # raised by the library for a malformed answer
+        raise UnreadableFile("cannot be read: the answer is not that of a storage account") from exc
 
 
 def _why(exc: "AzureError") -> str:
-    """In our own words: the library's may quote the URL with its signature."""
-    from azure.core.exceptions import (  # noqa: PLC0415 - slow, and only for those who use it
+    """Return why the request failed. The library's own message may quote the URL with its signature."""
+    from azure.core.exceptions import (  # noqa: PLC0415 - a slow import, rarely needed
         ClientAuthenticationError,
         HttpResponseError,
         ServiceRequestError,
@@ -149,7 +149,7 @@ def _why(exc: "AzureError") -> str:
             code = getattr(exc, "error_code", None) or exc.reason or ""
             return f"HTTP {status} {getattr(code, 'value', code)}; {_advice(status)}"
         case ClientAuthenticationError():
-            return "Microsoft Entra gives no token; sign in with 'az login', or put a signature into the URL"
+            return "Microsoft Entra issued no token; sign in with 'az login', or add a signature to the URL"
         case ServiceRequestError():
             return "no connection to the storage account; check its name and the network"
     return f"the answer was lost ({type(exc).__name__}); try again"
@@ -157,5 +157,5 @@ def _why(exc: "AzureError") -> str:
 
 def _advice(status: int) -> str:
     if status in {401, 403}:
-        return "it takes the role Storage Blob Data Reader, or a signature for reading and listing that is still valid"
+        return "use an identity with the role Storage Blob Data Reader, or a valid signature for reading and listing"
     return "check the URL" if status in {400, 404} else "try again later"

@@ -1,7 +1,7 @@
-"""Files of events: one event, an array of them, or Event Grid's dead letters; in either schema.
+"""Files of events in either schema: one event, an array of events, or Event Grid's dead letters.
 
-Event Grid writes a batch of undelivered events into one blob, as they were published, and adds to each why it gave up
-(``deadLetterReason``, ``lastDeliveryOutcome``; all in lower case in CloudEvents).
+Event Grid writes a batch of undelivered events into one blob, in the form in which they were published. To each event
+it adds the fields ``deadLetterReason`` and ``lastDeliveryOutcome``. In CloudEvents, these are in lower case.
 Source: https://learn.microsoft.com/azure/event-grid/manage-event-delivery
 """
 
@@ -17,15 +17,15 @@ from tools.errors import CommandFailed, UnreadableFile
 STDIN: Final = "-"
 
 Source = tuple[str, Callable[[], bytes]]
-"""A file's name, and what reads it; that raises UnreadableFile."""
+"""The name of a file, and a function that reads it and may raise UnreadableFile."""
 
 
 @dataclass(frozen=True, slots=True)
 class DeadLetter:
-    """One event that Event Grid gave up.
+    """One event from a file, perhaps one that Event Grid gave up.
 
-    :param text: the event as JSON, with what Event Grid has added to it.
-    :param why: why Event Grid gave up; empty where it does not say.
+    :param why: why Event Grid gave up; ``-`` if the event does not say.
+    :param text: the event as JSON, with the fields that Event Grid has added.
     """
 
     file: str
@@ -36,10 +36,10 @@ class DeadLetter:
 
 @dataclass(frozen=True, slots=True)
 class Collected:
-    """What was found.
+    """The events that were read.
 
-    :param unreadable: for each file that could not be read, one line that names it.
-    :param is_cut: whether files were left unread because there are enough events.
+    :param unreadable: one line for each file that could not be read.
+    :param is_cut: whether the limit was reached, so that not all events are included.
     """
 
     letters: tuple[DeadLetter, ...]
@@ -48,7 +48,7 @@ class Collected:
 
 
 def collect(sources: Iterable[Source], limit: int) -> Collected:
-    """Read file after file until there are enough events."""
+    """Read the files in order until the limit is reached."""
     letters: list[DeadLetter] = []
     unreadable: list[str] = []
     for name, read in sources:
@@ -57,14 +57,14 @@ def collect(sources: Iterable[Source], limit: int) -> Collected:
         try:
             letters.extend(read_dead_letters(name, read()))
         except UnreadableFile as exc:
-            unreadable.append(f"{name} {exc}; the others are not held up by it")
+            unreadable.append(f"{name} {exc}; the other files are processed")
     return Collected(tuple(letters[:limit]), tuple(unreadable), is_cut=len(letters) > limit)
 
 
 def read_dead_letters(file: str, content: bytes) -> list[DeadLetter]:
-    """The events in a file: an array of them, or a single one.
+    """Return the events in a file, which contains one event or an array of events.
 
-    :raises UnreadableFile: it holds neither.
+    :raises UnreadableFile: the file contains neither.
     """
     try:
         document = json.loads(content.decode("utf-8-sig"))
@@ -75,15 +75,15 @@ def read_dead_letters(file: str, content: bytes) -> list[DeadLetter]:
     if isinstance(document, dict):
         document = [document]
     if not isinstance(document, list):
-        raise UnreadableFile("holds neither an event nor an array of events")
+        raise UnreadableFile("contains neither an event nor an array of events")
     return [_letter(file, item) for item in document]
 
 
 def read_events(paths: Iterable[str], stdin: BinaryIO) -> list[DeadLetter]:
-    """All events of all files, in order.
+    """Return all events of all files, in order.
 
-    :param paths: files' names; ``-`` is the standard input.
-    :raises CommandFailed: one cannot be read, is not JSON, or holds no event.
+    :param paths: the names of the files; ``-`` is standard input.
+    :raises CommandFailed: a file cannot be read, is not JSON, or contains no event.
     """
     events: list[DeadLetter] = []
     for path in paths:
@@ -91,16 +91,16 @@ def read_events(paths: Iterable[str], stdin: BinaryIO) -> list[DeadLetter]:
         try:
             found = read_dead_letters(name, stdin.read() if path == STDIN else _read(Path(path)))
         except UnreadableFile as exc:
-            advice = "name a file with an event: one JSON object, in either of Event Grid's schemas"
+            advice = "name a file with an event: a JSON object in one of Event Grid's two schemas"
             raise CommandFailed(f"{name} {exc}; {advice}") from exc
         if not found:
-            raise CommandFailed(f"{name} holds an empty array; put an event in it")
+            raise CommandFailed(f"{name} contains an empty array; add an event")
         events += found
     return events
 
 
 def local_files(path: Path) -> Iterator[Source]:
-    """One file, or every ``*.json`` below a folder, sorted by name.
+    """Yield one file, or every ``*.json`` in a folder and its subfolders, sorted by name.
 
     :raises CommandFailed: there is no such file or folder.
     """
@@ -108,9 +108,9 @@ def local_files(path: Path) -> Iterator[Source]:
         yield str(path), partial(_read, path)
         return
     if not path.is_dir():
-        # A URL that was typed without its scheme may hold a signature.
+        # The path may be a URL without its scheme, but with a signature.
         shown = str(path).partition("?")[0]
-        raise CommandFailed(f"there is no file or folder {shown}; a blob container is named by its https:// URL")
+        raise CommandFailed(f"there is no file or folder {shown}; for a blob container, use its https:// URL")
     for file in sorted(path.rglob("*.json")):
         yield str(file.relative_to(path)), partial(_read, file)
 

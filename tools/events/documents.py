@@ -1,7 +1,7 @@
-"""Events as JSON documents, to be changed before they are sent. Pure.
+"""Events as JSON documents, with the changes made before they are sent. Pure.
 
-The two schemas say the same under other names: ``topic``, ``eventType`` and ``eventTime`` of Event Grid's are
-``source``, ``type`` and ``time`` of CloudEvents 1.0. Each may be named by either.
+The two schemas use different names for the same fields: ``topic``, ``eventType`` and ``eventTime`` in Event Grid's
+schema are ``source``, ``type`` and ``time`` in CloudEvents 1.0. A path to set may use the names of either schema.
 """
 
 import copy
@@ -20,7 +20,7 @@ Document = dict[str, Any]
 
 
 class Schema(StrEnum):
-    """In which of Event Grid's schemas an event is sent."""
+    """A schema of Event Grid's events."""
 
     EVENT_GRID = "eventgrid"
     CLOUD = "cloud"
@@ -28,7 +28,7 @@ class Schema(StrEnum):
 
 _CLOUD_BY_EVENT_GRID: Final = {"eventtype": "type", "topic": "source", "eventtime": "time"}
 _EVENT_GRID_BY_CLOUD: Final = {"type": "eventType", "source": "topic", "time": "eventTime"}
-# What one schema has and the other does not know.
+# The fields that only one of the schemas has.
 _ONLY_EVENT_GRID: Final = ("dataversion", "metadataversion")
 _ONLY_CLOUD: Final = ("specversion", "datacontenttype", "dataschema")
 _PART: Final = re.compile(r'"([^"]+)"|([^."=]+)')
@@ -37,9 +37,9 @@ _ASSIGNMENT: Final = re.compile(r"""((?:"[^"]+"|[^."=]+)(?:\.(?:"[^"]+"|[^."=]+)
 
 @dataclass(frozen=True, slots=True)
 class Assignment:
-    """``data.runId=x``: where to put what.
+    """A value to set in an event, such as ``data.runId=x``.
 
-    :param path: the keys, from the outermost.
+    :param path: the keys, the outermost first.
     """
 
     path: tuple[str, ...]
@@ -47,12 +47,12 @@ class Assignment:
 
 
 def schema_of(document: Mapping[str, Any]) -> Schema:
-    """The schema that an event is in; where neither can be told, Event Grid's own."""
+    """Return the schema of an event; Event Grid's own if the event fits neither."""
     return Schema.CLOUD if is_cloud_event(document) else Schema.EVENT_GRID
 
 
 def in_schema(document: Document, schema: Schema) -> Document:
-    """The same event in the other schema, or as it is where it is in this one."""
+    """Return the event in the given schema."""
     if schema_of(document) is schema:
         return document
     if schema is Schema.CLOUD:
@@ -62,8 +62,8 @@ def in_schema(document: Document, schema: Schema) -> Document:
     return {**kept, "dataVersion": "2", "metadataVersion": "1"}
 
 
-def freshened(document: Document, event_id: str, now: datetime) -> Document:
-    """The event with another id, as if it had happened now."""
+def renewed(document: Document, event_id: str, now: datetime) -> Document:
+    """Return the event with a new id and the given time."""
     time_key = "eventTime" if schema_of(document) is Schema.EVENT_GRID else "time"
     fresh = copy.deepcopy(document)
     fresh[_key_in(fresh, "id")] = event_id
@@ -72,23 +72,23 @@ def freshened(document: Document, event_id: str, now: datetime) -> Document:
 
 
 def parse_assignment(text: str) -> Assignment:
-    """Read ``data.runId=x``. The value is JSON where it is that, and else the text itself.
+    """Parse ``data.runId=x``. The value is parsed as JSON if possible, and is a string otherwise.
 
-    A key with a dot in it is put in double quotes: ``data.runProperties."azureml.pipelinerunid"=x``.
+    A key that contains a dot needs double quotes: ``data.runProperties."azureml.pipelinerunid"=x``.
 
-    :raises ValueError: it is no path, ``=`` and value; the message shows no value.
+    :raises ValueError: the text has another form. The message does not show the value.
     """
     match = _ASSIGNMENT.fullmatch(text)
     path = [] if match is None else [(quoted or plain).strip() for quoted, plain in _PART.findall(match[1])]
     if match is None or not all(path):
-        raise ValueError("must be a path, '=' and a value: data.runId=x")
+        raise ValueError("must have the form PATH=VALUE, for example data.runId=x")
     return Assignment(tuple(path), _value(match[2]))
 
 
 def assigned(document: Document, assignments: Iterable[Assignment]) -> Document:
-    """The event with these values in it.
+    """Return the event with these values set.
 
-    :raises CommandFailed: a path leads through something that is no object.
+    :raises CommandFailed: a path leads through a value that is not an object.
     """
     changed = copy.deepcopy(document)
     for assignment in assignments:
@@ -97,7 +97,7 @@ def assigned(document: Document, assignments: Iterable[Assignment]) -> Document:
 
 
 def event_name(document: Mapping[str, Any]) -> str:
-    """The event's type and id, for people; whatever is missing is left out."""
+    """Return the type and id of the event, for people to read. Missing fields are left out."""
     fields = {key.lower(): value for key, value in document.items()}
     kind = fields.get("eventtype") or fields.get("type") or "event"
     return f"{str(kind).rpartition('.')[2]} {fields.get('id') or ''}".strip()
@@ -105,24 +105,24 @@ def event_name(document: Mapping[str, Any]) -> str:
 
 def _assign(document: Document, assignment: Assignment) -> None:
     place: Any = document
-    *way, last = _spelled(document, assignment.path)
-    for depth, key in enumerate(way, 1):
+    *parents, last = _resolved(document, assignment.path)
+    for depth, key in enumerate(parents, 1):
         if isinstance(place, dict):
             place = place.setdefault(key, {})
         if not isinstance(place, dict):
             shown = ".".join(assignment.path[:depth])
-            raise CommandFailed(f"--set {'.'.join(assignment.path)}: {shown} is no object of the event")
+            raise CommandFailed(f"--set {'.'.join(assignment.path)}: {shown} is not an object in the event")
     place[last] = assignment.value
 
 
-def _spelled(document: Document, path: Sequence[str]) -> list[str]:
-    """The path as this event spells it: its own keys, and the data's first ones, are read in any case."""
+def _resolved(document: Document, path: Sequence[str]) -> list[str]:
+    """Return the path in this event's spelling. Case is ignored for its own keys and for the keys of ``data``."""
     names = _CLOUD_BY_EVENT_GRID if schema_of(document) is Schema.CLOUD else _EVENT_GRID_BY_CLOUD
-    spelled = [_key_in(document, names.get(path[0].lower(), path[0])), *path[1:]]
-    data = document.get(spelled[0])
-    if spelled[0].lower() == "data" and len(spelled) > 1 and isinstance(data, dict):
-        spelled[1] = _key_in(data, spelled[1])
-    return spelled
+    resolved = [_key_in(document, names.get(path[0].lower(), path[0])), *path[1:]]
+    data = document.get(resolved[0])
+    if resolved[0].lower() == "data" and len(resolved) > 1 and isinstance(data, dict):
+        resolved[1] = _key_in(data, resolved[1])
+    return resolved
 
 
 def _key_in(place: Mapping[str, Any], wanted: str) -> str:

@@ -1,4 +1,4 @@
-"""What may be sent where, with which key, and why nobody answered. Pure."""
+"""Checks of addresses and keys, and the cause of a failed request. Pure."""
 
 from typing import Final
 from urllib.parse import urlsplit
@@ -10,7 +10,7 @@ _MAX_SHOWN: Final = 200
 
 
 def is_safe_address(url: str) -> bool:
-    """Whether a key may be sent there: over TLS, or not beyond this machine."""
+    """Return whether a key may be sent to the address: over TLS, or on this machine only."""
     try:
         parts = urlsplit(url)
         host, _ = parts.hostname or "", parts.port
@@ -22,18 +22,18 @@ def is_safe_address(url: str) -> bool:
 
 
 def checked_key(key: str) -> str:
-    """A key as it goes into a header; a line end that slipped in goes.
+    """Return the key without surrounding whitespace, such as a line end.
 
-    :raises CommandFailed: it can be no key; the message does not show it.
+    :raises CommandFailed: the key contains invalid characters. The message does not show it.
     """
     key = key.strip()
     if not key.isascii() or not key.isprintable():
-        raise CommandFailed("the key holds characters that no key has; copy it again, whole and alone")
+        raise CommandFailed("the key contains invalid characters; copy the complete key, and nothing else")
     return key
 
 
 def cause_of(exc: BaseException) -> str:
-    """The innermost reason, which says most in the fewest words."""
+    """Return the type and message of the innermost cause, which is the most specific one."""
     while (inner := getattr(exc, "inner_exception", None) or exc.__cause__ or exc.__context__) is not None:
         exc = inner
     return f"{type(exc).__name__}: {' '.join(str(exc).split())}"[:_MAX_SHOWN]

@@ -1,6 +1,6 @@
-"""Sample events, made from what the event types declare: what ``send`` sends and ``preview --all`` starts from.
+"""Sample events, generated from the declarations of the event types. ``send`` and ``preview --all`` use them.
 
-``make docs`` writes those of ``sample_files`` to devstack/events.
+``make docs`` writes the events of ``sample_files`` to devstack/events.
 """
 
 import re
@@ -23,7 +23,7 @@ _TIME: Final = "2026-11-20T10:00:00.0000000Z"
 
 
 def _breach(signal: str) -> dict[str, Any]:
-    """What a step of a monitor's run holds if its signal has breached the threshold."""
+    """Return the data of a monitor's step whose signal has breached its threshold."""
     return {
         "experimentName": "sample-monitor",
         "runType": "azureml.StepRun",
@@ -33,7 +33,7 @@ def _breach(signal: str) -> dict[str, Any]:
     }
 
 
-# From a file's name to its event's type and what is different from the type's own sample.
+# By file name: the event type, and the differences from the sample event of that type.
 _VARIANTS: Final[Mapping[str, tuple[str, dict[str, Any]]]] = {
     "run-completed": (
         "RunCompleted",
@@ -67,11 +67,11 @@ _VARIANTS: Final[Mapping[str, tuple[str, dict[str, Any]]]] = {
 
 
 def sample_event(name: str, number: int = 1) -> Document:
-    """One event in the Event Grid schema.
+    """Return one event in the Event Grid schema.
 
-    :param name: the type as routes.yaml names it, for example ``RunCompleted``.
-    :param number: goes into what identifies the occurrence, so that events with other numbers are other occurrences.
-    :raises KeyError: there is no such type.
+    :param name: the event type as routes.yaml names it, for example ``RunCompleted``.
+    :param number: a number that identifies the occurrence; each number is a different occurrence.
+    :raises KeyError: there is no such event type.
     """
     subject, data = EVENT_TYPES[name].sample(number)
     return {
@@ -87,10 +87,10 @@ def sample_event(name: str, number: int = 1) -> Document:
 
 
 def sample_files() -> dict[str, Document]:
-    """Return the events that are kept as files, by the files' names without ``.json``, type by type.
+    """Return the events that are stored as files, by file name without ``.json``, sorted by event type.
 
-    There is one of each type in each schema (``*.cloud`` are CloudEvents), and variants with which routes.yaml deals
-    in other ways. All are different occurrences, in the order in which they are to be sent.
+    There is one event of each type in each schema (``*.cloud`` are CloudEvents), and variants that routes.yaml handles
+    differently. All are different occurrences, in the order in which to send them.
     """
     plain = [(f"{_kebab_case(name)}{suffix}", name) for name in EVENT_TYPES for suffix in ("", ".cloud")]
     files = {**{file: (name, {}) for file, name in plain}, **_VARIANTS}

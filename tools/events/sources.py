@@ -1,4 +1,4 @@
-"""Where a command reads events from: a file, a folder, or a blob container."""
+"""The sources of events: a file, a folder, or a blob container."""
 
 import sys
 from collections.abc import Iterator
@@ -20,16 +20,17 @@ ConnectionOption = Annotated[
     typer.Option(
         "--connection-string-env",
         metavar="NAME",
-        help=f"The environment variable with the container's connection string.  [default: {DEFAULT_CONNECTION_ENV}]",
+        help="The environment variable that holds the container's connection string.  "
+        f"[default: {DEFAULT_CONNECTION_ENV}]",
     ),
 ]
 
 
 def sources(installation: Installation, path: str, connection_env: str | None) -> Iterator[Source]:
-    """The files at a path, the blobs at a container's URL, or for ``-`` the standard input.
+    """Return the files at a path, the blobs of a container's URL, or standard input for ``-``.
 
     :param connection_env: the environment variable that the operator names for the container's connection string.
-    :raises CommandFailed: there is nothing there, or it may not be read.
+    :raises CommandFailed: the path does not exist, or access to it is denied.
     """
     if path == STDIN:
         return iter([("standard input", sys.stdin.buffer.read)])

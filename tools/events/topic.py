@@ -1,7 +1,7 @@
-"""A custom Event Grid topic, which events are published to with ``azure-eventgrid``.
+"""Publishes events to a custom Event Grid topic, with ``azure-eventgrid``.
 
-Event Grid writes a topic's own resource id into what is published in its own schema, and refuses an event that names
-another one there; so ``topic`` is left out, and the app sees the topic as the event's source. CloudEvents keep theirs.
+In Event Grid's schema, the service sets ``topic`` to the topic's own resource id, and refuses an event with another
+one. ``topic`` is therefore removed, and the app sees the topic as the event's source. CloudEvents keep their source.
 Source: Event Grid docs, event-schema and post-to-custom-topic.
 """
 
@@ -15,7 +15,7 @@ from tools.events.endpoints import cause_of
 KEY_VARIABLE: Final = "EVENTGRID_TOPIC_KEY"
 _NOT_FOUND: Final = 404
 _STAMPED: Final = ("topic", "metadataversion")
-# The library's own patience is minutes long. An event that is published twice is one occurrence all the same.
+# By default, the library retries for minutes. An event that is published twice is still one occurrence.
 _OPTIONS: Final[dict[str, Any]] = {
     "retry_total": 2,
     "retry_backoff_factor": 0.2,
@@ -29,14 +29,14 @@ def publish(endpoint: str, key: str, make_identity: Callable[[], Any], event: Do
     """Publish one event.
 
     :param endpoint: ``https://<topic>.<region>-1.eventgrid.azure.net/api/events``.
-    :param key: an access key of the topic; empty: the identity's token is used (role *EventGrid Data Sender*).
-    :raises CommandFailed: it was refused, or nobody answers; the message is one line without the key.
+    :param key: an access key of the topic. If empty, the identity's token is used (role *EventGrid Data Sender*).
+    :raises CommandFailed: the event was refused, or there is no answer. The message is one line without the key.
     """
-    from azure.core.credentials import AzureKeyCredential  # noqa: PLC0415 - slow, and only for those who use it
+    from azure.core.credentials import AzureKeyCredential  # noqa: PLC0415 - a slow import, rarely needed
     from azure.core.exceptions import AzureError, HttpResponseError, ResourceNotFoundError  # noqa: PLC0415 - the same
     from azure.eventgrid import EventGridPublisherClient  # noqa: PLC0415 - the same
 
-    failure = f"{endpoint} did not take {event_name(event)}"
+    failure = f"{endpoint} did not accept {event_name(event)}"
     if schema_of(event) is Schema.EVENT_GRID:
         event = {name: value for name, value in event.items() if name.lower() not in _STAMPED}
     credential = AzureKeyCredential(key) if key else make_identity()
@@ -44,13 +44,13 @@ def publish(endpoint: str, key: str, make_identity: Callable[[], Any], event: Do
         with EventGridPublisherClient(endpoint, credential) as client:
             client.send([event], **_OPTIONS)
     except HttpResponseError as exc:
-        # Where there is no such topic, the library has words of its own instead of the service's.
+        # If there is no such topic, the library raises its own error without a status.
         status = _NOT_FOUND if isinstance(exc, ResourceNotFoundError) else exc.status_code
         reason = next(iter(str(exc.message).splitlines()), "")
         why = f"HTTP {status}: {reason}; {_ADVICE.get(status, _OTHER_ADVICE)}"
-        if status is None:  # the library says so if the identity gave no token
+        if status is None:  # the identity issued no token
             advice = f"sign in with 'az login', or set {KEY_VARIABLE}"
-            why = f"Microsoft Entra gives no token for Event Grid: {reason}; {advice}"
+            why = f"Microsoft Entra issued no token for Event Grid: {reason}; {advice}"
         raise CommandFailed(f"{failure}: {why}", exit_code=1) from exc
     except (AzureError, OSError, ValueError) as exc:
         why = f"no answer: {cause_of(exc)}; check --topic, the identity or key, and the network"
@@ -60,6 +60,6 @@ def publish(endpoint: str, key: str, make_identity: Callable[[], Any], event: Do
 _OTHER_ADVICE: Final = "check that --schema is the topic's input schema"
 _ADVICE: Final[dict[int | None, str]] = {
     401: f"check the key in {KEY_VARIABLE}, or that your identity has the role EventGrid Data Sender",
-    403: "your identity needs the role EventGrid Data Sender, or the topic's firewall keeps you out",
+    403: "give your identity the role EventGrid Data Sender, or allow this machine in the topic's firewall",
     _NOT_FOUND: "check the topic's endpoint: https://<topic>.<region>-1.eventgrid.azure.net/api/events",
 }

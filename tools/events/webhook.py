@@ -1,8 +1,9 @@
-"""The function app's Event Grid endpoint, called as Event Grid calls it.
+"""A client for the function app's Event Grid endpoint, which calls it as Event Grid does.
 
-``/runtime/webhooks/eventgrid?functionName=<name>``, with the system key ``eventgrid_extension`` where the app is in
-Azure. Event Grid sends the key as ``code`` in the query; the host takes it in the header ``x-functions-key`` as well,
-where no log shows it. Source: Azure Functions docs, event-grid-how-tos and functions-bindings-http-webhook-trigger.
+The endpoint is ``/runtime/webhooks/eventgrid?functionName=<name>``. In Azure, it requires the system key
+``eventgrid_extension``. Event Grid sends the key as ``code`` in the query. The host also accepts the header
+``x-functions-key``, which keeps the key out of logs.
+Source: Azure Functions docs, event-grid-how-tos and functions-bindings-http-webhook-trigger.
 """
 
 import json
@@ -24,7 +25,7 @@ DEFAULT_FUNCTION: Final = "aml_event"
 KEY_VARIABLE: Final = "EVENTGRID_EXTENSION_KEY"
 PATH: Final = "/runtime/webhooks/eventgrid"
 
-# Event Grid listens for 30 s; the host may need some of them to wake up.
+# Event Grid waits 30 s for an answer. The host may use part of that time to start.
 TIMEOUT_SECONDS: Final = (5, 35)
 _ORIGIN: Final = "eventgrid.azure.net"
 _MAX_SHOWN: Final = 300
@@ -33,28 +34,29 @@ _CONTENT_TYPES: Final = {
     Schema.CLOUD: "application/cloudevents+json; charset=utf-8",
 }
 
+CHECK_THE_APP: Final = "check that this is the function app"
 HINTS: Final = {
     401: f"set {KEY_VARIABLE} to the app's system key eventgrid_extension",
     403: f"set {KEY_VARIABLE} to the app's system key eventgrid_extension",
-    404: "is this the function app, and does it have this function?",
+    404: f"{CHECK_THE_APP}, and that it has this function",
 }
-"""What to do about an answer of the host."""
+"""The next step for a status of the host; for others, ``CHECK_THE_APP``."""
 
 
 class HostUnreachable(Exception):
-    """No answer came; the message is one line without the key."""
+    """The host does not answer. The message is one line without the key."""
 
 
 class HandshakeFailed(Exception):
-    """The endpoint is there, and does not prove that it takes Event Grid's events."""
+    """The endpoint answers, but does not prove that it accepts Event Grid's events."""
 
 
 @dataclass(frozen=True, slots=True)
 class Webhook:
-    """One function's endpoint.
+    """The endpoint of one function.
 
-    :param url: of the host alone, without path.
-    :param key: not shown.
+    :param url: the URL of the host, without a path.
+    :param key: the system key. It is a secret.
     """
 
     url: str
@@ -62,10 +64,10 @@ class Webhook:
     key: str = field(default="", repr=False)
 
     def notify(self, event: Document, deliveries: int) -> tuple[int, str]:
-        """Deliver one event; return the answer's status, and its text on one line.
+        """Deliver one event; return the status of the answer, and its text on one line.
 
-        :param deliveries: how often it was delivered before.
-        :raises HostUnreachable: nobody answers.
+        :param deliveries: the number of earlier deliveries.
+        :raises HostUnreachable: the host does not answer.
         """
         schema = schema_of(event)
         headers = {
@@ -78,31 +80,29 @@ class Webhook:
         return answer.status_code, " ".join(answer.text.split())[:_MAX_SHOWN]
 
     def shake_hands(self) -> None:
-        """Go through the validation of both schemas, as Event Grid does before it makes a subscription.
+        """Perform the validation handshakes of both schemas, as Event Grid does before it creates a subscription.
 
-        The host answers by itself: no function runs.
+        The host answers on its own: no function runs.
 
-        :raises HostUnreachable: nobody answers.
-        :raises HandshakeFailed: not as Event Grid wants it.
+        :raises HostUnreachable: the host does not answer.
+        :raises HandshakeFailed: the answer does not meet Event Grid's requirements.
         """
         code = str(uuid.uuid4())
         headers = {"Content-Type": _CONTENT_TYPES[Schema.EVENT_GRID], "aeg-event-type": "SubscriptionValidation"}
         answer = self._send("POST", headers, json.dumps([_validation_event(code)]).encode())
         if answer.status_code != requests.codes.ok:
-            hint = HINTS.get(answer.status_code, "is this the function app?")
+            hint = HINTS.get(answer.status_code, CHECK_THE_APP)
             raise HandshakeFailed(f"{self.url} answered HTTP {answer.status_code} to the validation event; {hint}")
         try:
             echoed = answer.json()["validationResponse"]
         except (ValueError, TypeError, KeyError):
             echoed = None
         if echoed != code:
-            raise HandshakeFailed(
-                f"{self.url} answered the validation event without its code; is this the function app?"
-            )
+            raise HandshakeFailed(f"{self.url} answered the validation event without its code; {CHECK_THE_APP}")
         answer = self._send("OPTIONS", {"WebHook-Request-Origin": _ORIGIN})
         allowed = answer.headers.get("WebHook-Allowed-Origin", "")
         if answer.status_code != requests.codes.ok or allowed not in {_ORIGIN, "*"}:
-            raise HandshakeFailed(f"{self.url} does not let Event Grid send CloudEvents; is this the function app?")
+            raise HandshakeFailed(f"{self.url} does not let Event Grid send CloudEvents; {CHECK_THE_APP}")
 
     def _send(self, method: str, headers: Mapping[str, str], body: bytes | None = None) -> requests.Response:
         key = {"x-functions-key": self.key} if self.key else {}
@@ -120,16 +120,17 @@ class Webhook:
 
 
 def webhook(url: str, function: str, key: str) -> Webhook:
-    """The endpoint at an address: a host's, or the whole one that Azure shows for a subscription, with its key.
+    """Return the endpoint at an address.
 
-    :raises CommandFailed: it is no such address, or a key would be sent in the clear.
+    :param url: the address of a host, or the complete endpoint with its key that Azure shows for a subscription.
+    :raises CommandFailed: the address has another form, or a key would be sent without encryption.
     """
     if not is_safe_address(url):
-        raise CommandFailed(f"--url must begin with https://, or be http:// on this machine: {DEFAULT_URL}")
+        raise CommandFailed(f"--url must be an https:// URL, or on this machine an http:// URL such as {DEFAULT_URL}")
     parts = urlsplit(url)
     if parts.path.rstrip("/").lower() not in {"", PATH}:
         raise CommandFailed(
-            f"--url must be a function app's own address, without path, or end in {PATH}?functionName=NAME"
+            f"--url must be the address of a function app without a path, or end in {PATH}?functionName=NAME"
         )
     query = {name.lower(): values[0] for name, values in parse_qs(parts.query).items()}
     return Webhook(

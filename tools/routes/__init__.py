@@ -1,1 +1,1 @@
-"""What can be said of a dispatch table without running it."""
+"""Static analysis of a dispatch table."""

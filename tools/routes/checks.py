@@ -1,4 +1,4 @@
-"""Checks a dispatch table: everything that the app would refuse, and what can hardly be meant."""
+"""Checks a dispatch table for errors, which the app refuses, and for entries that are probably mistakes."""
 
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
@@ -11,12 +11,12 @@ from shared.suggestion import suggestion
 from tools.routes import pipeline_files
 from tools.routes import warnings as route_warnings
 from tools.routes.chain import chain
-from tools.routes.findings import Finding, Rule, Severity, of_problem, place_of, warning
+from tools.routes.findings import Finding, Rule, Severity, from_problem, place_of, warning
 from tools.routes.pipeline_files import DeclaredParameter, UnreadablePipeline
 
 _Declared = Mapping[str, DeclaredParameter]
 
-_THEN: Final = "and if that is the pipeline, Azure DevOps refuses the run"
+_THEN: Final = "if that file is the pipeline, Azure DevOps refuses the run"
 _FINDERS: Final = (
     route_warnings.condition_warnings,
     route_warnings.template_warnings,
@@ -29,15 +29,15 @@ _FINDERS: Final = (
 def check(
     text: str, file: Path, names: Mapping[str, Collection[str]], environment: Mapping[str, str]
 ) -> tuple[Reading, list[Finding]]:
-    """All findings in the file's order; what can be read is checked further even where something is wrong.
+    """Return all findings in the file's order. An error in one place does not prevent checks of the rest.
 
-    :param file: where the text is from; pipelines' files are looked for beside it.
-    :param names: from each event type to the names its handler offers.
+    :param file: the file of the text; pipeline files are searched for next to it.
+    :param names: for each event type, the names that its handler offers.
     """
     reading = read_routes(text, names=names, environment=environment)
-    findings = [of_problem(problem, Severity.ERROR, Rule.INVALID) for problem in reading.problems]
-    # Where the app runs, the value may be set.
-    findings += [of_problem(problem, Severity.WARNING, Rule.UNSET_ENVIRONMENT) for problem in reading.unset]
+    findings = [from_problem(problem, Severity.ERROR, Rule.INVALID) for problem in reading.problems]
+    # Only a warning, because the value may be set where the app runs.
+    findings += [from_problem(problem, Severity.WARNING, Rule.UNSET_ENVIRONMENT) for problem in reading.unset]
     for find in _FINDERS:
         findings += find(reading)
     findings += pipeline_warnings(reading, file)
@@ -45,7 +45,7 @@ def check(
 
 
 def pipeline_warnings(reading: Reading, file: Path) -> Iterator[Finding]:
-    """Where routes and the pipelines' files beside routes.yaml disagree."""
+    """Yield a warning for each difference between the routes and the pipeline files next to routes.yaml."""
     for route in reading.table.routes:
         path = pipeline_files.find(file, route.pipeline)
         if path is None:
@@ -61,7 +61,7 @@ def pipeline_warnings(reading: Reading, file: Path) -> Iterator[Finding]:
 
 
 def _given(reading: Reading, route: Route, file: str, found: _Declared) -> Iterator[Finding]:
-    """What the route gives, and the file does not take."""
+    """Yield a warning for each parameter that the route gives and the file does not accept."""
     declared = [parameter.name for parameter in found.values()]
     given: dict[str, Template | None] = dict(route.parameters)
     if route.correlation_parameter is not None:
@@ -71,7 +71,7 @@ def _given(reading: Reading, route: Route, file: str, found: _Declared) -> Itera
         parameter = found.get(name.lower())
         if parameter is None:
             advice = suggestion(name, declared) if declared else "it declares none"
-            message = f"{file} declares no such parameter, {_THEN}"
+            message = f"{file} declares no such parameter; {_THEN}"
             yield warning(place_of(reading, *path), Rule.UNDECLARED_PARAMETER, name, message, advice)
             continue
         literal = _literal(template)
@@ -81,18 +81,18 @@ def _given(reading: Reading, route: Route, file: str, found: _Declared) -> Itera
 
 
 def _not_given(reading: Reading, route: Route, file: str, found: _Declared) -> Iterator[Finding]:
-    """What the file needs, and the route does not give."""
+    """Yield a warning for each parameter that the file requires and the route does not give."""
     given = {name.lower() for name in (*route.parameters, route.correlation_parameter or "")}
     for name, parameter in found.items():
         if parameter.default is None and name not in given:
-            message = f"{file} needs this parameter, {_THEN}"
-            advice = "give it under 'parameters', or declare a default"
+            message = f"{file} requires this parameter; {_THEN}"
+            advice = "set it under 'parameters', or declare a default in the file"
             place = place_of(reading, route.name, "parameters")
             yield warning(place, Rule.MISSING_PARAMETER, parameter.name, message, advice)
 
 
 def _literal(template: Template | None) -> str | None:
-    """The value of a template without placeholders and environment values."""
+    """Return the value of a template without placeholders and environment values; None for other templates."""
     if template is None or "${" in template.text or not all(isinstance(part, str) for part in template.parts):
         return None
     return template.text

@@ -1,11 +1,11 @@
-"""Answers whether a condition can be true, and with which values. Pure.
+"""Determines if a condition can be true, and with which values. Pure.
 
-Each name stands for a finite list of representative values: every literal of the conditions, and for the values in
-between one or more that the conditions cannot tell apart from the rest. jmespath itself evaluates the conditions on
-the combinations. The representatives cover every value, so what is true of none of them is never true.
+Each name has a finite list of representative values: every literal in the conditions, and one or more values between
+the literals, which the conditions cannot distinguish from their neighbors. jmespath evaluates the conditions on all
+combinations. The representatives cover every value: a condition that is true for none of them is never true.
 
-Functions and the rarer kinds of expression are only known by the kind of their result. To find values that make a
-condition true they are evaluated as well; such values are a proposal, to be checked on a real event.
+For functions and rarer expressions, only the kind of the result is known. They are evaluated as well when the search
+is for values that make a condition true. Such values are a proposal and must be checked on a real event.
 """
 
 import math
@@ -37,13 +37,13 @@ from tools.routes.possible_values import (
 FAILED: Final = "failed"
 """The answer of an expression that cannot be evaluated."""
 SAMPLE: Final = "sample"
-"""The text that stands for any other text."""
+"""The string that represents all strings that are not literals."""
 
 Answer = bool | str
-"""Whether an expression is true, or the kind of its result; or ``FAILED``."""
+"""The truth of an expression, or the kind of its result, or ``FAILED``."""
 
 _MAX_CASES: Final = 2_000
-"""With more, an expression may give anything."""
+"""With more cases, an expression is assumed to give anything."""
 _INTERPRETER: Final = TreeInterpreter()
 _NOTHING: Final[Mapping[Path, Any]] = {}
 _FAILS: Final = object()
@@ -51,7 +51,7 @@ _FAILS: Final = object()
 _CONNECTIVES: Final = {"and_expression", "or_expression", "not_expression"}
 _LISTS: Final = {"projection", "value_projection", "filter_projection", "flatten"}
 _ARGUMENT_KINDS: Final = {
-    "string": {Kind.TEXT},
+    "string": {Kind.STRING},
     "number": {Kind.NUMBER},
     "boolean": {Kind.BOOLEAN},
     "null": {Kind.NULL},
@@ -64,7 +64,7 @@ _RESULTS: Final[Mapping[str, Options]] = {
     **dict.fromkeys(("contains", "starts_with", "ends_with"), BOOLEANS),
     **dict.fromkeys(("abs", "ceil", "floor", "length", "sum"), SOME_NUMBER),
     **dict.fromkeys(("avg", "to_number"), (*SOME_NUMBER, NULL)),
-    **dict.fromkeys(("join", "to_string", "type"), (Some(Kind.TEXT),)),
+    **dict.fromkeys(("join", "to_string", "type"), (Some(Kind.STRING),)),
     **dict.fromkeys(("keys", "values", "map", "sort", "sort_by", "to_array"), (Some(Kind.LIST),)),
     "merge": (Some(Kind.OBJECT),),
 }
@@ -72,11 +72,11 @@ _RESULTS: Final[Mapping[str, Options]] = {
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """What is known of the events that reach a route.
+    """What is known about the events that reach a route.
 
-    :param event: their type.
-    :param with_children: the route takes child runs too.
-    :param values: the values that some names certainly have.
+    :param event: the event type.
+    :param with_children: whether the route includes child runs.
+    :param values: the known values of names.
     """
 
     event: str
@@ -84,7 +84,7 @@ class Known:
     values: Mapping[Path, Any] = field(default_factory=dict)
 
     def options(self, path: Path) -> Options:
-        """Return what a condition may find under a path."""
+        """Return the values that a condition may find at a path."""
         for length in range(len(path), 0, -1):
             if path[:length] in self.values:
                 return (Exactly(value_at(self.values[path[:length]], path[length:])),)
@@ -94,7 +94,7 @@ class Known:
 def truths(trees: Sequence[Tree], known: Known) -> frozenset[tuple[Answer, ...]]:
     """Return the combinations of ``True``, ``False`` and ``FAILED`` that the conditions may give for one event.
 
-    Contains every combination that occurs, and sometimes one that does not.
+    The result contains every possible combination, and sometimes an impossible one.
     """
     return _answers(trees, known, is_true, (True, False, FAILED))
 
@@ -111,13 +111,13 @@ def kinds(tree: Tree, known: Known) -> frozenset[Kind]:
 
 
 def path_of(tree: Tree) -> Path | None:
-    """Return the path that an expression consists of; None if it is anything else."""
+    """Return the path if the expression is only a path; otherwise None."""
     parts = tree["children"] if tree["type"] == "subexpression" else [tree]
     return tuple(part["value"] for part in parts) if all(part["type"] == "field" for part in parts) else None
 
 
 def refused_argument(call: Tree, known: Known) -> Tree | None:
-    """Return the first argument of a kind that the function never takes; None if there is none."""
+    """Return the first argument whose kind the function never accepts; None if there is none."""
     signature = Functions.FUNCTION_TABLE[call["value"]]["signature"]
     for index, argument in enumerate(call["children"]):
         wanted = signature[min(index, len(signature) - 1)]["types"]
@@ -130,9 +130,9 @@ def refused_argument(call: Tree, known: Known) -> Tree | None:
 
 @dataclass(frozen=True, slots=True)
 class Proposal:
-    """Values with which a condition is true.
+    """Values that make a condition true.
 
-    :param required: those paths for which no other value would do.
+    :param required: the paths for which no other value makes it true.
     """
 
     values: Mapping[Path, Any]
@@ -142,7 +142,7 @@ class Proposal:
 def proposals(tree: Tree, known: Known, start: Any) -> Iterator[Proposal]:
     """Propose values that make a condition true.
 
-    :param start: the scope to begin with; its values are kept where they will do.
+    :param start: the scope to start from. Its values are kept if they make the condition true.
     """
     search = _Search([tree], known, is_true, start)
     for case, answers in islice(search.cases(), _MAX_CASES):
@@ -170,7 +170,7 @@ class _Undecided(Exception):
 
 
 class _Case(dict[Path, Any]):
-    """The values chosen so far, as a scope for jmespath; names that are no paths belong to other scopes."""
+    """The values chosen so far, as a scope for jmespath. Names that are not paths belong to other scopes."""
 
     def get(self, key: Any, default: Any = None) -> Any:
         if not isinstance(key, tuple):
@@ -183,10 +183,10 @@ class _Case(dict[Path, Any]):
 
 
 class _Search:
-    """Goes through the combinations of representative values.
+    """A search through the combinations of representative values.
 
-    :param summary: what is asked of each answer.
-    :param start: the scope that proposals begin with; None to cover all values instead.
+    :param summary: the property of each result that is compared, such as its truth or kind.
+    :param start: the scope that proposals start from; None to cover all values instead.
     """
 
     def __init__(
@@ -198,14 +198,14 @@ class _Search:
         self._options: dict[Path, Options] = {}
         self._trees = [self._prepared(tree) for tree in trees]
         self._leaves = [leaf for tree in self._trees for leaf in _leaves(tree)]
-        self._representatives = cache(self._told_apart)
+        self._representatives = cache(self._distinguished)
         together = [paths for leaf in self._leaves if len(paths := _paths(leaf)) > 1]
         self._compared: set[Path] = set().union(*together)
 
     def cases(self, case: Mapping[Path, Any] = _NOTHING) -> Iterator[tuple[Mapping[Path, Any], tuple[Answer, ...]]]:
-        """Yield combinations of the values that matter, each with the expressions' answers.
+        """Yield the relevant combinations of values, each with the answers of the expressions.
 
-        :param case: the values that are chosen already.
+        :param case: the values that are already chosen.
         """
         scope = _Case(case)
         try:
@@ -217,7 +217,7 @@ class _Search:
             yield case, answers
 
     def is_only_value(self, path: Path, case: Mapping[Path, Any]) -> bool:
-        """Return whether no other value of a path would make the condition true."""
+        """Return whether no other value at the path makes the condition true."""
         others = [{**case, path: value} for value in self._values(path) if value != case[path]]
         return not any(next(self.cases(other))[1] == (True,) for other in others)
 
@@ -230,7 +230,7 @@ class _Search:
             return FAILED
 
     def _prepared(self, tree: Tree) -> Tree:
-        """Return the expression with a field of one name, the path, in place of each path."""
+        """Return the expression with each path replaced by a single field that is named by the path."""
         kind, children = tree["type"], tree["children"]
         if (path := path_of(tree)) is not None:
             return self._field(path, self._known.options(path))
@@ -249,7 +249,7 @@ class _Search:
         return {"type": "field", "value": path, "children": []}
 
     def _result(self, tree: Tree) -> Options:
-        """Return what a function or another expression that is not evaluated may give."""
+        """Return the possible results of a function or another expression that is not evaluated."""
         failure = (Exactly(_FAILS),) if _can_fail(tree) else ()
         match tree["type"]:
             case "function_expression" if refused_argument(tree, self._known) is not None:
@@ -263,8 +263,8 @@ class _Search:
                 return (Some(Kind.LIST), NULL, *failure)
         return (*ANYTHING, *failure)
 
-    def _told_apart(self, path: Path) -> list[Any]:
-        """Return the representatives, of those that every leaf answers alike the first."""
+    def _distinguished(self, path: Path) -> list[Any]:
+        """Return the representatives. If every leaf answers several of them alike, only the first is included."""
         if path in self._compared:
             return self._values(path)
         leaves = [leaf for leaf in self._leaves if path in _paths(leaf)]
@@ -276,9 +276,9 @@ class _Search:
         return list(found.values())
 
     def _values(self, path: Path) -> list[Any]:
-        """Return the representatives of a path's values, the plainest first.
+        """Return the representatives of the values at a path, the simplest first.
 
-        Paths that are compared with each other need the same ones, and as many as there are paths.
+        Paths that are compared with each other need the same representatives, one for each path.
         """
         related = self._compared if path in self._compared else {path}
         literals = [value for leaf in self._leaves if _paths(leaf) & related for value in _literals(leaf)]
@@ -287,15 +287,15 @@ class _Search:
         ]
         count = max(2, len(related))
         found = [value for option in self._options[path] for value in _representatives(option, literals, count)]
-        found.sort(key=lambda value: kind_of(value) is not Kind.TEXT)
+        found.sort(key=lambda value: kind_of(value) is not Kind.STRING)
         start = [] if self._start is None else [value_at(self._start, path)]
         return list({repr(value): value for value in (*start, *found)}.values())
 
 
 def _representatives(option: Option, literals: Sequence[Any], count: int) -> Iterator[Any]:
-    """Yield the literals of a kind, and for the values between two of them some each.
+    """Yield the literals of the option's kind, and some values between each two of them.
 
-    :param count: how many values in between.
+    :param count: the number of values between two literals.
     """
     if isinstance(option, Exactly):
         yield option.value
@@ -307,11 +307,11 @@ def _representatives(option: Option, literals: Sequence[Any], count: int) -> Ite
     match option.kind:
         case Kind.NUMBER:
             yield from _around(numbers or [0], count)
-        case Kind.TEXT:
-            # Between a text and the next one in order are those that go on with the least character.
+        case Kind.STRING:
+            # In sort order, a string that is extended with the lowest character is between it and the next one.
             between = (text + "\0" * step for text in ("", *texts) for step in steps)
             found = (SAMPLE, *texts, *map(str, _around(numbers, 1)), "", *between)
-            yield from (text for text in found if text not in option.besides)
+            yield from (text for text in found if text not in option.excluded)
         case Kind.LIST:
             yield from ([], *of_kind, *([text] for text in texts), *([SAMPLE] * step for step in steps))
         case Kind.OBJECT:
@@ -319,7 +319,7 @@ def _representatives(option: Option, literals: Sequence[Any], count: int) -> Ite
 
 
 def _around(numbers: Sequence[float], count: int) -> Iterator[float]:
-    """Yield numbers, which are in order, and some above, below and between them."""
+    """Yield the numbers, which are sorted, and some numbers above, below and between them."""
     steps = range(1, count + 1)
     yield from numbers
     yield from (number + step for number in numbers[-1:] for step in steps)
@@ -328,7 +328,7 @@ def _around(numbers: Sequence[float], count: int) -> Iterator[float]:
 
 
 def _leaves(tree: Tree) -> Iterator[Tree]:
-    """Yield what ``&&``, ``||`` and ``!`` connect."""
+    """Yield the operands of ``&&``, ``||`` and ``!``."""
     if tree["type"] in _CONNECTIVES:
         for child in tree["children"]:
             yield from _leaves(child)
@@ -348,7 +348,7 @@ def _literals(leaf: Tree) -> Iterator[Any]:
 
 
 def _can_fail(tree: Tree) -> bool:
-    """Return whether a function or an ordering is anywhere in the expression."""
+    """Return whether the expression contains a function or an ordering comparison."""
     return any(
         node["type"] == "function_expression" or (node["type"] == "comparator" and node["value"] not in {"eq", "ne"})
         for node in nodes(tree)

@@ -1,4 +1,4 @@
-"""Why an expression can never be true, or never be evaluated, in words. Pure."""
+"""Explains why an expression can never be true, or never be evaluated. Pure."""
 
 from typing import Final
 
@@ -12,43 +12,44 @@ _MAX_NAMED: Final = 6
 
 
 def why_never(text: str, tree: Tree, known: Known) -> str:
-    """The part that is to blame and what would be right; empty where that cannot be told.
+    """Return which part is wrong and what would be right, or an empty string if that is unknown.
 
-    :param tree: of an expression that can never be true; its text comes before it.
+    :param text: an expression that can never be true.
+    :param tree: the tree of the expression.
     """
     inner = operands(text, tree)
     match tree["type"]:
         case "comparator":
-            return _comparison(tree, inner, known) or _lost_names(tree, known)
+            return _comparison(tree, inner, known) or _misspelled_key(tree, known)
         case "and_expression" | "or_expression":
-            return _blame_of_parts(tree, inner, known)
+            return _wrong_part(tree, inner, known)
         case "subexpression" if tree["children"][0]["type"] == "not_expression":
             rest = text.strip().removeprefix("!")
-            return f"'!' is done before '.', so this looks for a name in true or false; write !({rest})"
-    return _lost_names(tree, known) or _wrong_argument(tree, known)
+            return f"'!' binds more tightly than '.', so this looks up a name in a boolean; write !({rest})"
+    return _misspelled_key(tree, known) or _wrong_argument(tree, known)
 
 
-def _blame_of_parts(tree: Tree, parts: list[tuple[str, Tree]], known: Known) -> str:
-    hopeless = [(text, part) for text, part in parts if not may_be_true(part, known)]
-    for text, part in hopeless:
+def _wrong_part(tree: Tree, parts: list[tuple[str, Tree]], known: Known) -> str:
+    never_true = [(text, part) for text, part in parts if not may_be_true(part, known)]
+    for text, part in never_true:
         if reason := why_never(text, part, known):
             return reason
-    if hopeless or tree["type"] == "or_expression":
+    if never_true or tree["type"] == "or_expression":
         return ""
     return f"these exclude each other: {' and '.join(text for text, _ in parts)}"
 
 
 def _comparison(tree: Tree, sides: list[tuple[str, Tree]], known: Known) -> str:
-    """Of a path and a literal: what the path may be instead."""
+    """Return the possible values of a path that is compared with a literal."""
     for (text, side), (_, other) in (sides, sides[::-1]):
         if other["type"] == "literal" and (path := path_of(side)) is not None:
             is_equality = tree["value"] in {"eq", "ne"}
             found = known.options(path)
-            return _lost_names(side, known) or _other_value(text, found, other["value"], is_equality=is_equality)
+            return _misspelled_key(side, known) or _allowed_values(text, found, other["value"], is_equality=is_equality)
     return ""
 
 
-def _other_value(text: str, found: Options, value: object, *, is_equality: bool) -> str:
+def _allowed_values(text: str, found: Options, value: object, *, is_equality: bool) -> str:
     exact = [option.value for option in found if isinstance(option, Exactly)]
     if len(exact) == len(found) <= _MAX_NAMED and all(isinstance(each, str) for each in exact):
         near = suggestion(value, exact) if isinstance(value, str) else ""
@@ -58,18 +59,18 @@ def _other_value(text: str, found: Options, value: object, *, is_equality: bool)
     if kind_of(value) in wanted or not wanted:
         return ""
     advice = ""
-    if wanted == {Kind.TEXT} and kind_of(value) is Kind.NUMBER:
+    if wanted == {Kind.STRING} and kind_of(value) is Kind.NUMBER:
         advice = f"; write '{value}'" if is_equality else f"; write to_number({text})"
-    elif wanted == {Kind.NUMBER} and kind_of(value) is Kind.TEXT:
+    elif wanted == {Kind.NUMBER} and kind_of(value) is Kind.STRING:
         advice = f"; write `{value}`"
-    return f"{text} is {_listed(sorted(wanted))}, and this is {kind_of(value)}{advice}"
+    return f"{text} is {_listed(sorted(wanted))}, but the literal is {kind_of(value)}{advice}"
 
 
-def _lost_names(tree: Tree, known: Known) -> str:
-    """A key of ``data`` in a spelling that never is."""
+def _misspelled_key(tree: Tree, known: Known) -> str:
+    """Return advice for a key of ``data`` in a spelling that never exists."""
     for path, _ in free_paths(tree):
         if path[0] == "data" and len(path) > 1 and (right := data_key(known.event, path[1])) != path[1]:
-            return f"data.{path[1]} is never there, as keys of data are in camelCase; write data.{right}"
+            return f"data.{path[1]} never exists, because keys of data are in camelCase; write data.{right}"
     return ""
 
 
@@ -80,9 +81,9 @@ def _wrong_argument(tree: Tree, known: Known) -> str:
     if argument is None:
         return ""
     paths = [".".join(path) for path, _ in free_paths(argument)]
-    what = paths[0] if len(paths) == 1 and path_of(argument) is not None else "what it is given"
+    what = paths[0] if len(paths) == 1 and path_of(argument) is not None else "the argument"
     given = _listed(sorted(kinds(argument, known)))
-    return f"{what} is {given}, which {tree['value']}() does not take" if given else ""
+    return f"{what} is {given}, which {tree['value']}() does not accept" if given else ""
 
 
 def _listed(words: list[str]) -> str:

@@ -1,6 +1,6 @@
-"""What each name of an event may hold, derived from the event types' declarations.
+"""The possible values of each name of an event, derived from the declarations of the event types.
 
-Only what a declaration promises is in here: a text that Azure ML may send in any form is any text.
+Values are only as narrow as a declaration guarantees. If Azure ML may send any string, any string is possible.
 """
 
 from collections.abc import Mapping
@@ -16,7 +16,7 @@ from tools.routes.possible_values import ANYTHING, BOOLEANS, NULL, SOME_NUMBER, 
 Options = tuple[Option, ...]
 Path = tuple[str, ...]
 
-_TEXT: Final[Options] = (Some(Kind.TEXT, besides=("",)),)
+_STRING: Final[Options] = (Some(Kind.STRING, excluded=("",)),)
 _OBJECT: Final[Options] = (Some(Kind.OBJECT),)
 _OF_KIND: Final[Mapping[str, Options]] = {
     "object": _OBJECT,
@@ -26,23 +26,23 @@ _OF_KIND: Final[Mapping[str, Options]] = {
 }
 
 _ENVELOPE: Final[Mapping[str, Options]] = {
-    **dict.fromkeys(("id", "source"), _TEXT),
-    "subject": (Some(Kind.TEXT),),
+    **dict.fromkeys(("id", "source"), _STRING),
+    "subject": (Some(Kind.STRING),),
     "schema": (Exactly(EVENT_GRID_SCHEMA), Exactly(CLOUD_EVENTS_SCHEMA)),
-    **dict.fromkeys(("time", "subscription_id", "resource_group", "workspace"), (Some(Kind.TEXT), NULL)),
+    **dict.fromkeys(("time", "subscription_id", "resource_group", "workspace"), (Some(Kind.STRING), NULL)),
 }
 
 
 def options(event: str, path: Path, *, with_children: bool) -> Options:
-    """What a condition or placeholder may find under a path such as ``("run_tags", "team")``.
+    """Return the values that a condition or placeholder may find at a path such as ``("run_tags", "team")``.
 
-    :param with_children: the route takes child runs too.
+    :param with_children: whether the route includes child runs.
     """
     top, *below = path
     if top == "data":
         if not below:
             return _OBJECT
-        # Azure ML may send anything; but keys are in camelCase here, so that others are never there.
+        # Azure ML may send any value. But keys are in camelCase here, so a key in another spelling never exists.
         return ANYTHING if data_key(event, below[0]) == below[0] else (NULL,)
     if top == "event":
         envelope = {**_ENVELOPE, "type": (Exactly(EVENT_TYPES[event].type),)}
@@ -51,25 +51,25 @@ def options(event: str, path: Path, *, with_children: bool) -> Options:
         declared = EVENT_TYPES[event].names.get(top)
         found = _below(_declared_options(declared) if declared is not None else ANYTHING, below)
     if path == ("run_type",) and event == "RunCompleted" and not with_children:
-        besides = (STEP_RUN_TYPE,)
-        return tuple(replace(one, besides=one.besides + besides) if isinstance(one, Some) else one for one in found)
+        steps = (STEP_RUN_TYPE,)
+        return tuple(replace(one, excluded=one.excluded + steps) if isinstance(one, Some) else one for one in found)
     return found
 
 
 def data_key(event: str, key: str) -> str:
-    """Return a key of the event's data as conditions see it, whatever its spelling."""
+    """Return a key of the event's data in the spelling that conditions use."""
     return EVENT_TYPES[event].camel_case(key)
 
 
 def _declared_options(name: Name) -> Options:
     if name.kind != "string":
         return _OF_KIND[name.kind]
-    texts = tuple(Exactly(text) for text in name.one_of) or _TEXT
-    return (*texts, NULL) if name.may_be_null else texts
+    strings = tuple(Exactly(text) for text in name.one_of) or _STRING
+    return (*strings, NULL) if name.may_be_null else strings
 
 
 def _below(found: Options, names: list[str]) -> Options:
-    """What is below a value: anything in an object, nothing in anything else."""
+    """Return the values below a value: anything in an object, null in anything else."""
     for _ in names:
         found = ANYTHING if any(option.kind is Kind.OBJECT for option in found) else (NULL,)
     return found

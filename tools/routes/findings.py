@@ -1,4 +1,4 @@
-"""What a check finds: an error or a warning, with its place. Pure."""
+"""The findings of a check: errors and warnings, with their places. Pure."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -8,14 +8,14 @@ from shared.routing.routes_file import Place, Reading
 
 
 class Severity(StrEnum):
-    """An error stops the app at its start; a warning does not."""
+    """An error keeps the app from starting; a warning does not."""
 
     ERROR = "error"
     WARNING = "warning"
 
 
 class Rule(StrEnum):
-    """What kind of finding it is, for programs."""
+    """The kind of a finding, for programs."""
 
     INVALID = "invalid"
     UNSET_ENVIRONMENT = "unset-environment"
@@ -34,11 +34,11 @@ class Rule(StrEnum):
 
 @dataclass(frozen=True, slots=True, order=True)
 class Finding:
-    """One thing that was found. ``line`` and ``column`` count from 1.
+    """One error or warning. ``line`` and ``column`` count from 1.
 
-    :param text: what it is about, as the file has it; empty where something is missing, or a whole route is meant.
+    :param text: the text in the file; empty if something is missing, or the finding concerns the whole route.
     :param message: what is wrong.
-    :param suggestion: what would be right; empty where nothing is to be said.
+    :param suggestion: what would be right; empty if unknown.
     """
 
     line: int
@@ -50,16 +50,16 @@ class Finding:
     suggestion: str = ""
 
 
-def of_problem(problem: Problem, severity: Severity, rule: Rule) -> Finding:
-    """What the reader of the file has found."""
+def from_problem(problem: Problem, severity: Severity, rule: Rule) -> Finding:
+    """Return the finding for a problem that was found while the file was read."""
     return Finding(problem.line, problem.column, severity, rule, problem.text, problem.what, problem.suggestion)
 
 
 def warning(place: Place, rule: Rule, text: str, message: str, suggestion: str = "") -> Finding:
-    """Something that is no mistake to the reader of the file, and yet one to its writer."""
+    """Return a warning: an entry that the app accepts, but that is probably a mistake."""
     return Finding(*place, Severity.WARNING, rule, text, message, suggestion)
 
 
 def place_of(reading: Reading, *path: str) -> Place:
-    """Where a route's key stands, or the route where the key is not in it."""
+    """Return the place of a route's key, or of the route if it does not have the key."""
     return reading.places.get(path) or reading.places[path[0],]

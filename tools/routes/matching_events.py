@@ -1,7 +1,7 @@
-"""Makes, for a route, an event that it matches. Pure.
+"""Makes an event that a given route matches. Pure.
 
-It starts from the sample event of the route's type, grants what the route's condition wishes for, puts something where
-a placeholder would find nothing, and then asks the app's own code whether the route matches.
+The event starts as the sample event of the route's type. It gets the values that the route's condition requires, and a
+value for each placeholder that would find none. The app's own code then checks if the route matches.
 """
 
 import copy
@@ -35,9 +35,9 @@ class MatchingEvent:
     """An event that the route matches.
 
     :param text: the event as JSON, in the Event Grid schema.
-    :param match: what the route makes of it.
-    :param sampled: the names of those parameters and variables whose values nothing but the sample stands behind:
-        neither the route's own text nor what its condition requires.
+    :param match: the route's match.
+    :param sampled: the parameters and variables whose values come only from the sample event: neither the route's text
+        nor its condition determines them.
     """
 
     text: str
@@ -47,7 +47,7 @@ class MatchingEvent:
 
 @dataclass(frozen=True, slots=True)
 class NoEvent:
-    """None could be made, because …"""
+    """The result if no event could be made, with the reason."""
 
     reason: str
 
@@ -62,8 +62,8 @@ def matching_event(route: Route) -> MatchingEvent | NoEvent:
         tried = islice(proposals(route.when.tree, known, start), _MAX_PROPOSALS)
     for proposal in chain(tried, [Proposal({}, frozenset())]):
         wanted = {path: value for path, value in proposal.values.items() if value != value_at(start, path)}
-        document = _granted(route.event, sample, wanted)
-        document = _granted(route.event, document, dict.fromkeys(_missing(route, document), SAMPLE))
+        document = _with_values(route.event, sample, wanted)
+        document = _with_values(route.event, document, dict.fromkeys(_missing(route, document), SAMPLE))
         text = json.dumps(document)
         verdict = decide(text, DISPATCH, RouteTable([route]))
         match verdict.decisions:
@@ -77,7 +77,7 @@ def matching_event(route: Route) -> MatchingEvent | NoEvent:
 
 
 def _scope(document: _Document) -> Scope:
-    """Return what the route sees of an event; empty if the event means nothing."""
+    """Return the scope of the event for conditions; empty if the event is not an occurrence."""
     try:
         event = parse_event(json.dumps(document))
         meaning = DISPATCH[event.type](event)
@@ -86,15 +86,15 @@ def _scope(document: _Document) -> Scope:
     return {**meaning.names, "event": event.envelope(), "data": meaning.data} if isinstance(meaning, Occurrence) else {}
 
 
-def _granted(event: str, document: _Document, wanted: Mapping[Path, Any]) -> _Document:
+def _with_values(event: str, document: _Document, wanted: Mapping[Path, Any]) -> _Document:
     document, names = copy.deepcopy(document), EVENT_TYPES[event].names
     for (first, *below), value in wanted.items():
         if first == "event" and below:
-            _grant_envelope(document, below[0], value)
+            _set_envelope(document, below[0], value)
         elif first == "data" and below:
             _put(document["data"], below, value)
-        elif first in _PLACES:
-            _PLACES[first](document["data"], value)
+        elif first in _SETTERS:
+            _SETTERS[first](document["data"], value)
         elif (declared := names.get(first)) is not None and declared.key:
             is_list = declared.kind == "list" and isinstance(value, list)
             _put(document["data"], [declared.key, *below], ",".join(map(str, value)) if is_list else value)
@@ -102,7 +102,7 @@ def _granted(event: str, document: _Document, wanted: Mapping[Path, Any]) -> _Do
 
 
 def _missing(route: Route, document: _Document) -> Iterator[Path]:
-    """Yield the names that a placeholder asks for and that the event does not hold."""
+    """Yield the paths that placeholders use and that have no value in the event."""
     scope = _scope(document)
     for template in _templates(route):
         yield from (path for path in _paths(template) if scope and value_at(scope, path) is None)
@@ -124,7 +124,7 @@ def _paths(template: Template) -> frozenset[Path]:
     return frozenset(path for tree in trees for path, _ in free_paths(tree))
 
 
-def _grant_envelope(document: _Document, name: str, value: Any) -> None:
+def _set_envelope(document: _Document, name: str, value: Any) -> None:
     if name in _WORKSPACE_PARTS and isinstance(value, str):
         parts = document["topic"].split("/")
         parts[_WORKSPACE_PARTS[name]] = value
@@ -134,7 +134,7 @@ def _grant_envelope(document: _Document, name: str, value: Any) -> None:
 
 
 def _put(place: dict[str, Any], keys: list[str], value: Any) -> None:
-    """Set or remove what is at the end of the keys. The first is found in any case, as the app reads it."""
+    """Set the value at the end of the keys; None removes it. Like the app, ignore the case of the first key."""
     first = next((key for key in place if key.lower() == keys[0].lower()), keys[0])
     for key in [first, *keys[1:]][:-1]:
         if not isinstance(place.get(key), dict):
@@ -154,19 +154,19 @@ def _model_id(data: _Document, value: Any) -> None:
 
 
 def _monitor(data: _Document, value: Any) -> None:
-    """A monitor's breach and its message are told by one tag of the run, so a message that is there stays."""
+    """Set the tag that holds both a monitor's breach and its message. A breach keeps an existing message."""
     tag = ["runTags", MONITOR_BREACH_TAG]
     if value is not True or not value_at(data, tag):
         _put(data, tag, SAMPLE if value is True else value or None)
 
 
 def _root_run_id(data: _Document, value: Any) -> None:
-    """A run that is a part of no other is its own root."""
+    """Set the run id, because a run without a parent is its own root."""
     _put(data, ["runId"], value)
 
 
-# Names without a key of their own: what the data must hold for their values.
-_PLACES: Final[Mapping[str, Callable[[_Document, Any], None]]] = {
+# For names without their own key: the function that sets the data from which their values are derived.
+_SETTERS: Final[Mapping[str, Callable[[_Document, Any], None]]] = {
     "model_id": _model_id,
     "monitor_threshold_breached": _monitor,
     "monitor_message": _monitor,

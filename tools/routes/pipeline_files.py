@@ -1,6 +1,6 @@
-"""The Azure Pipelines YAML that lies beside routes.yaml: which parameters a pipeline declares. Reads, and nothing else.
+"""Reads the Azure Pipelines YAML files next to routes.yaml, for the parameters that a pipeline declares.
 
-Source of the form: https://learn.microsoft.com/azure/devops/pipelines/yaml-schema/parameters
+Source of the format: https://learn.microsoft.com/azure/devops/pipelines/yaml-schema/parameters
 """
 
 import json
@@ -17,16 +17,16 @@ _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 class UnreadablePipeline(Exception):
-    """The file is no pipeline; the message says why."""
+    """The file is not a pipeline. The message says why."""
 
 
 @dataclass(frozen=True, slots=True)
 class DeclaredParameter:
     """A runtime parameter.
 
-    :param type: ``string`` where the file names none.
-    :param default: as text; None where a run has to give it.
-    :param values: the only ones allowed, as text; empty for all.
+    :param type: the type; ``string`` if the file sets none.
+    :param default: the default as a string; None if a run must give the value.
+    :param values: the allowed values as strings; empty if all are allowed.
     """
 
     name: str
@@ -35,19 +35,19 @@ class DeclaredParameter:
     values: tuple[str, ...] = ()
 
     def refusal(self, value: str) -> str | None:
-        """Return why Azure Pipelines refuses a value; None if it does not, or that cannot be told."""
+        """Return why Azure Pipelines refuses a value; None if it does not refuse it, or that is unknown."""
         if self.type not in _READERS:
             return None
         read, refusal = _READERS[self.type]
         if read(value) is None:
             return refusal
         if self.values and read(value) not in map(read, self.values):
-            return f"is none of the values that it may have: {', '.join(self.values)}"
+            return f"must be one of {', '.join(self.values)}"
         return None
 
 
 def find(routes_file: Path, pipeline: int | str) -> Path | None:
-    """``pipelines/<name>.yml`` beside routes.yaml; None where there is none, or the pipeline is named by its id."""
+    """Return ``pipelines/<name>.yml`` next to routes.yaml; None if there is no such file, or the route gives an id."""
     if isinstance(pipeline, int):
         return None
     name = pipeline.rpartition("\\")[2]
@@ -56,9 +56,9 @@ def find(routes_file: Path, pipeline: int | str) -> Path | None:
 
 
 def read(path: Path) -> dict[str, DeclaredParameter]:
-    """The parameters that a file declares, by name in lower case: Azure Pipelines does not tell case apart in them.
+    """Return the parameters that a file declares, by name in lower case, since Azure Pipelines ignores the case.
 
-    :raises UnreadablePipeline: it cannot be read, or is no pipeline.
+    :raises UnreadablePipeline: the file cannot be read, or is not a pipeline.
     """
     try:
         document = yaml.load(path.read_text(encoding="utf-8-sig"), Loader=_Loader)  # noqa: S506 - a safe loader
@@ -67,17 +67,17 @@ def read(path: Path) -> dict[str, DeclaredParameter]:
     except yaml.YAMLError as exc:
         raise UnreadablePipeline(f"is not YAML: {' '.join(str(exc).split())}") from exc
     if not isinstance(document, dict):
-        raise UnreadablePipeline("is no pipeline: it must be a mapping")
+        raise UnreadablePipeline("is not a pipeline: the YAML must be an object")
     return {parameter.name.lower(): parameter for parameter in _parameters(document.get("parameters"))}
 
 
 def _parameters(declared: Any) -> list[DeclaredParameter]:
     if declared is None:
         return []
-    if isinstance(declared, dict):  # the short form: a name and its default
+    if isinstance(declared, dict):  # the short form, which maps names to defaults
         return [DeclaredParameter(str(name), "object", _text(default)) for name, default in declared.items()]
     if not isinstance(declared, list) or not all(isinstance(each, dict) and "name" in each for each in declared):
-        raise UnreadablePipeline("has 'parameters' that are no list of {name: …, type: …}")
+        raise UnreadablePipeline("is not a pipeline: 'parameters' must be a list of {name: …, type: …}")
     return [
         DeclaredParameter(
             name=str(each["name"]),
@@ -106,6 +106,6 @@ def _boolean(text: str) -> bool | None:
 
 _READERS: Final[Mapping[str, tuple[Callable[[str], object], str]]] = {
     "string": (str, ""),
-    "number": (_number, "is no number"),
+    "number": (_number, "must be a number"),
     "boolean": (_boolean, "must be true or false"),
 }

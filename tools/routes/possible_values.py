@@ -1,4 +1,4 @@
-"""Possible values of a name: an exact value, or any value of a kind. Pure."""
+"""The possible values of a name: exact values, or any value of a kind. Pure."""
 
 import math
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ class Kind(StrEnum):
     NULL = "null"
     BOOLEAN = "a boolean"
     NUMBER = "a number"
-    TEXT = "a text"
+    STRING = "a string"
     LIST = "a list"
     OBJECT = "an object"
 
@@ -22,7 +22,7 @@ _KINDS: Final = {
     bool: Kind.BOOLEAN,
     int: Kind.NUMBER,
     float: Kind.NUMBER,
-    str: Kind.TEXT,
+    str: Kind.STRING,
     list: Kind.LIST,
 }
 
@@ -34,7 +34,7 @@ def kind_of(value: Any) -> Kind:
 
 @dataclass(frozen=True, slots=True)
 class Exactly:
-    """This value."""
+    """One exact value."""
 
     value: Any
 
@@ -45,13 +45,13 @@ class Exactly:
 
 @dataclass(frozen=True, slots=True)
 class Some:
-    """Any value of a kind; of numbers, any finite one.
+    """Any value of a kind. For numbers, any finite value.
 
-    :param besides: strings that are excluded.
+    :param excluded: strings that are not possible.
     """
 
     kind: Kind
-    besides: tuple[str, ...] = ()
+    excluded: tuple[str, ...] = ()
 
 
 Option = Exactly | Some
@@ -59,13 +59,13 @@ Option = Exactly | Some
 NULL: Final = Exactly(None)
 BOOLEANS: Final = (Exactly(value=True), Exactly(value=False))
 SOME_NUMBER: Final = (Some(Kind.NUMBER), Exactly(math.inf), Exactly(-math.inf), Exactly(math.nan))
-ANYTHING: Final = (NULL, *BOOLEANS, *SOME_NUMBER, Some(Kind.TEXT), Some(Kind.LIST), Some(Kind.OBJECT))
+ANYTHING: Final = (NULL, *BOOLEANS, *SOME_NUMBER, Some(Kind.STRING), Some(Kind.LIST), Some(Kind.OBJECT))
 
 
 def fits(option: Option, value: Any) -> bool:
-    """Return whether a value is one that the option stands for."""
+    """Return whether the option includes the value."""
     if kind_of(value) is not option.kind:
         return False
     if isinstance(option, Exactly):
         return bool(value == option.value) or (value != value and option.value != option.value)  # noqa: PLR0124 - NaN
-    return math.isfinite(value) if option.kind is Kind.NUMBER else value not in option.besides
+    return math.isfinite(value) if option.kind is Kind.NUMBER else value not in option.excluded

@@ -1,7 +1,7 @@
-"""The JSON Schema of routes.yaml, for editors: made from the reader's own keys, forms and defaults. Pure.
+"""The JSON Schema of routes.yaml for editors, generated from the keys and defaults of the file's reader. Pure.
 
-An editor knows less than the app: what takes more than one value to tell (a name that an event does not have, a
-pipeline's parameters) is ``manage.py check``'s to say. What the app takes, the schema takes.
+The schema accepts everything that the app accepts. It cannot express checks that need several values, such as a name
+that an event does not have, or the parameters of a pipeline: ``manage.py check`` performs these.
 """
 
 import json
@@ -26,55 +26,55 @@ _FLAG: Final[Schema] = {"type": "boolean"}
 _FORMS: Final[Mapping[str, tuple[Schema, str]]] = {
     "name": (
         {"type": _SCALAR, "pattern": f"^{ROUTE_NAME.pattern}$|{_ENVIRONMENT}"},
-        "Unique; names the route in logs and journal. Renaming a route makes it a new one.",
+        "The unique name of the route in logs and journal. A renamed route is a new route.",
     ),
-    "event": ({}, "The type of event that the route is for."),
+    "event": ({}, "The event type that the route is for."),
     "organization_url": (
         {"type": "string", "pattern": rf"^\s*https://|^\s*http://(127\.0\.0\.1|localhost|\[::1\])|{_ENVIRONMENT}"},
         "https://dev.azure.com/<organization>, or a collection of Azure DevOps Server.",
     ),
-    "project": ({"type": _SCALAR, "pattern": r"^[^/]+$"}, "The project's name or id."),
-    "pipeline": (_TEXT, "Definition id, name, or \\folder\\name where a name alone is not unique."),
+    "project": ({"type": _SCALAR, "pattern": r"^[^/]+$"}, "The name or id of the project."),
+    "pipeline": (_TEXT, "Definition id or name; \\folder\\name if the name alone is not unique."),
     "enabled": (_FLAG, "false switches the route off."),
     "when": (
         _TEXT,
-        "A condition in JMESPath, as in 'az --query'; the route matches unless the answer is null, false or empty.",
+        "A condition in JMESPath, as in 'az --query'. The route matches unless the result is null, false or empty.",
     ),
-    "branch": (_TEXT, "main or refs/heads/main; left out: the pipeline's default branch."),
-    "parameters": (_TEMPLATES, 'Template parameters of the pipeline: literal text with "{{ JMESPath }}" in it.'),
+    "branch": (_TEXT, "main or refs/heads/main. If not set, the pipeline's default branch."),
+    "parameters": (_TEMPLATES, 'Template parameters of the pipeline: literal text with "{{ JMESPath }}" placeholders.'),
     "variables": (_TEMPLATES, "Variables, which must be settable at queue time."),
-    "stages_to_skip": ({"type": "array", "items": _TEXT}, "Names of stages that are left out."),
+    "stages_to_skip": ({"type": "array", "items": _TEXT}, "The names of stages to skip."),
     "pipeline_version": (
         {"type": ["integer", "string"], "minimum": 1, "pattern": "^0*[1-9][0-9]*$"},
-        "Run this version of the pipeline.",
+        "The version of the pipeline to run.",
     ),
-    "once_per": (_TEXT, "A template that says what identifies the occurrence, instead of what the event type does."),
-    "allow": ({"type": _SCALAR}, "What values may match instead of the safe alphabet."),
+    "once_per": (_TEXT, "A template that identifies the occurrence. It replaces the default of the event type."),
+    "allow": ({"type": _SCALAR}, "A regular expression. Values may match it instead of the default pattern."),
     "correlation_parameter": (
         _TEXT,
-        "The template parameter that carries the journal's key, so that a run is recognised exactly.",
+        "The template parameter that receives the journal's key, which identifies a run exactly.",
     ),
-    "include_child_runs": (_FLAG, "Take pipeline steps, AutoML iterations and sweep trials too."),
+    "include_child_runs": (_FLAG, "true also includes pipeline steps, AutoML iterations and sweep trials."),
     "cooldown": (
         {"type": "string", "pattern": f"{_DURATION}|{_ENVIRONMENT}"},
-        "At most one run in so long a time: 30m, 6h, 1d12h; 30d at most.",
+        "A duration such as 30m, 6h or 1d12h, 30 days at most. The route queues at most one run within it.",
     ),
-    "cooldown_key": (_TEXT, "A template: each value of it has a window of its own."),
-    "tags": (_FLAG, "Tag the run with the Azure ML run, model and event that it comes from."),
-    "causes": ({}, "Events that the pipeline brings about, for 'manage.py graph' and 'check'; the app ignores it."),
+    "cooldown_key": (_TEXT, "A template. Each of its values has its own cooldown."),
+    "tags": (_FLAG, "true tags the run with its origin: the Azure ML run, model and event."),
+    "causes": ({}, "The events that the pipeline causes, for 'manage.py graph' and 'check'. The app ignores this key."),
 }
 
 
 def routes_schema(names: Mapping[str, Collection[str]]) -> Schema:
-    """The schema of a whole file.
+    """Return the schema of a file.
 
-    :param names: from each event type to the names its handler offers.
+    :param names: for each event type, the names that its handler offers.
     """
     defaulted = [key for key in REQUIRED_KEYS if key in DEFAULTS_KEYS]
     return {
         "$schema": "http://json-schema.org/draft-07/schema#",
         "title": "nextstage: the dispatch table",
-        "description": "Which Azure ML event queues which Azure DevOps pipeline, and with what.",
+        "description": "Defines which Azure ML event queues which Azure DevOps pipeline, and with which parameters.",
         "type": "object",
         "additionalProperties": False,
         "required": ["version", "routes"],
@@ -82,7 +82,7 @@ def routes_schema(names: Mapping[str, Collection[str]]) -> Schema:
             "version": {"const": FORMAT_VERSION, "description": "The format of this file."},
             "defaults": {
                 "type": "object",
-                "description": "For every route that does not say otherwise.",
+                "description": "Values for every route that does not set its own.",
                 "additionalProperties": False,
                 "properties": {key: _property(key, names) for key in DEFAULTS_KEYS},
             },
@@ -102,7 +102,7 @@ def routes_schema(names: Mapping[str, Collection[str]]) -> Schema:
 
 
 def schema_text(names: Mapping[str, Collection[str]]) -> str:
-    """The schema as the file holds it."""
+    """Return the content of the schema file."""
     return json.dumps(routes_schema(names), indent=2, ensure_ascii=False) + "\n"
 
 
@@ -121,7 +121,7 @@ def _property(key: str, names: Mapping[str, Collection[str]]) -> Schema:
 
 
 def _cause(event: str, names: Collection[str]) -> Schema:
-    """One form for each event type, so that an editor offers its names."""
+    """Return the schema of a caused event. Each event type has its own, so that editors offer its names."""
     event_key, with_key = CAUSE_KEYS
     held = {name: {"type": _SCALAR} for name in names}
     below = {f"^({'|'.join(names)})\\.": {"type": _SCALAR}}
@@ -133,7 +133,7 @@ def _cause(event: str, names: Collection[str]) -> Schema:
             event_key: {"const": event},
             with_key: {
                 "type": "object",
-                "description": "What the event is known to hold, by the names that conditions use.",
+                "description": "Known values of the event, by the names that conditions use.",
                 "additionalProperties": False,
                 "properties": held,
                 "patternProperties": below,

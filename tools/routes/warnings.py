@@ -1,6 +1,6 @@
-"""Warns of routes that can be read and yet can hardly be meant: never true, never filled in, or twice the same. Pure.
+"""Warnings for valid routes that are probably mistakes: they never match, find no value, or repeat a route. Pure.
 
-What is said without "may" is certain; see ``conditions``.
+A warning without "may" is certain; see ``conditions``.
 """
 
 from collections.abc import Iterator
@@ -21,7 +21,7 @@ _NEVER_A_VALUE: Final = {Kind.NULL, Kind.LIST, Kind.OBJECT}
 
 
 def condition_warnings(reading: Reading) -> Iterator[Finding]:
-    """Conditions that can never be true, always are, or always fail."""
+    """Yield a warning for each condition that can never be true, is always true, or always fails."""
     for route in reading.table.routes:
         if route.when is None:
             continue
@@ -35,12 +35,12 @@ def condition_warnings(reading: Reading) -> Iterator[Finding]:
             rule, message = Rule.NEVER_MATCHES, "can never be true, so the route never matches"
             if answers == {FAILED}:
                 rule = Rule.ALWAYS_PARKS
-                message = "can never be evaluated, so the route parks every event that it is asked about"
+                message = "can never be evaluated, so the route parks every event that reaches it"
             yield warning(place, rule, text, message, why_never(text, tree, known))
 
 
 def template_warnings(reading: Reading) -> Iterator[Finding]:
-    """Placeholders that can never find a single value."""
+    """Yield a warning for each placeholder that can never find a single value."""
     for route in reading.table.routes:
         for path, template in _templates(route):
             for part in template.parts:
@@ -51,7 +51,7 @@ def template_warnings(reading: Reading) -> Iterator[Finding]:
 
 
 def pair_warnings(reading: Reading) -> Iterator[Finding]:
-    """Two enabled routes of one event type that would queue the same pipeline for one event."""
+    """Yield a warning for each two enabled routes that may request the same run for one event."""
     on = [route for route in reading.table.routes if route.enabled]
     for first, second in combinations(on, 2):
         if _may_queue_the_same(first, second) and (finding := _overlap(reading, first, second)) is not None:
@@ -59,7 +59,7 @@ def pair_warnings(reading: Reading) -> Iterator[Finding]:
 
 
 def known_of(route: Route) -> Known:
-    """What is known of the events that reach a route."""
+    """Return what is known about the events that reach a route."""
     return Known(route.event, with_children=route.include_child_runs)
 
 
@@ -75,12 +75,12 @@ def _templates(route: Route) -> Iterator[tuple[tuple[str, ...], Template]]:
 def _single(expression: Expression, known: Known) -> str:
     found = kinds(expression.tree, known)
     if found == {Kind.LIST}:
-        return f"it is a list: {{{{ join(',', {expression.text}) }}}} makes one text of it"
-    return f"it is {' or '.join(sorted(found))}; name something in it" if found else ""
+        return f"it is a list; join it: {{{{ join(',', {expression.text}) }}}}"
+    return f"it is {' or '.join(sorted(found))}; use an expression that gives a single value" if found else ""
 
 
 def _may_queue_the_same(first: Route, second: Route) -> bool:
-    """Whether the requests of two routes may be equal: they name one pipeline, and differ in nothing that is fixed."""
+    """Return whether the requests of two routes may be equal: their pipeline and all their fixed values are."""
     fixed = ("event", "organization_url", "project", "pipeline", "branch", "pipeline_version", "stages_to_skip")
     if any(getattr(first, key) != getattr(second, key) for key in fixed):
         return False
@@ -89,7 +89,7 @@ def _may_queue_the_same(first: Route, second: Route) -> bool:
 
 
 def _literals(route: Route) -> dict[tuple[str, str], str]:
-    """The literal texts among what a run is given: routes with different ones under a name are meant to be two runs."""
+    """Return the literal parameters and variables of a run. If they differ, two routes intend two runs."""
     return {
         (kind, name): template.text
         for kind, templates in (("parameter", route.parameters), ("variable", route.variables))
@@ -99,22 +99,22 @@ def _literals(route: Route) -> dict[tuple[str, str], str]:
 
 
 def _overlap(reading: Reading, first: Route, second: Route) -> Finding | None:
-    """The warning of two routes that may match one event; None where they exclude each other."""
+    """Return the warning for two routes that may match one event; None if they exclude each other."""
     known = Known(first.event, with_children=first.include_child_runs or second.include_child_runs)
     trees = [_NO_CONDITION if each.when is None else each.when.tree for each in (first, second)]
     answers = truths(trees, known)
     if (True, True) not in answers:
         return None
-    # Child runs may be one route's alone.
+    # A route may also match alone because only it includes child runs.
     first_alone = first.include_child_runs > second.include_child_runs or any(a is True is not b for a, b in answers)
     second_alone = second.include_child_runs > first.include_child_runs or any(b is True is not a for a, b in answers)
-    # Of the later one, as it was written last, unless it is the wider one.
+    # Warn about the later route, which was probably added last, unless it matches more events than the other.
     one, other = (second, first) if first_alone or not second_alone else (first, second)
     if first_alone and second_alone:
         rule, how = Rule.OVERLAP, "may match the same event as"
     else:
-        rule, how = Rule.SHADOWED, "matches only what is matched by"
+        rule, how = Rule.SHADOWED, "matches only events that are also matched by"
     line = place_of(reading, other.name)[0]
-    message = f"{how} '{other.name}' (line {line}), and both ask for the pipeline {one.pipeline}"
+    message = f"{how} '{other.name}' (line {line}), and both request the pipeline {one.pipeline}"
     advice = "make their conditions exclude each other, or remove one"
     return warning(place_of(reading, one.name), rule, one.name, message, advice)

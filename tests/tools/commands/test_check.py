@@ -1,4 +1,4 @@
-"""``manage.py check``: every mistake with its place, and warnings that are true."""
+"""``manage.py check``: every mistake with its place, and no false warnings."""
 
 from pathlib import Path
 
@@ -7,7 +7,7 @@ import pytest
 from handlers import NAMES
 from tests.support import ROOT
 from tests.support.builders import ENVIRONMENT
-from tests.tools.conftest import Desk, Ended
+from tests.tools.conftest import Desk, Result
 from tools.routes.checks import check
 from tools.routes.findings import Finding, Rule, Severity
 
@@ -19,12 +19,12 @@ routes:
 
 
 def findings(*entries: str, file: Path = Path("nowhere/routes.yaml")) -> list[Finding]:
-    """What is found in routes written as YAML, each beginning with its ``name:`` line, unindented."""
+    """Check routes in YAML. Each begins with its ``name:`` line and is not indented."""
     text = HEAD + "\n".join("  - " + entry.strip().replace("\n", "\n    ") for entry in entries) + "\n"
     return check(text, file, NAMES, ENVIRONMENT)[1]
 
 
-def told(*entries: str, file: Path = Path("nowhere/routes.yaml")) -> list[tuple[int, Rule, str]]:
+def brief(*entries: str, file: Path = Path("nowhere/routes.yaml")) -> list[tuple[int, Rule, str]]:
     return [(each.line, each.rule, each.text) for each in findings(*entries, file=file)]
 
 
@@ -34,10 +34,10 @@ def route(event: str, *lines: str, name: str = "a", pipeline: str = "p") -> str:
 
 class TestAsAProcess:
     def test_nothing_is_wrong(self, desk: Desk) -> None:
-        assert desk.process("check") == Ended(0, "routes.yaml: 1 route, nothing is wrong\n", "")
+        assert desk.process("check") == Result(0, "routes.yaml: 1 route, nothing is wrong\n", "")
         assert desk.run("check", ROOT / "routes.yaml", "--strict").code == 0
         desk.settings = {"JOURNAL_LEASE_SECONDS": "x"}
-        assert desk.run("check").code == 2, "wrong settings matter where they name the file"
+        assert desk.run("check").code == 2, "without a file, wrong settings are an error"
         assert desk.run("check", desk.folder / "routes.yaml").code == 0
 
     def test_findings_are_printed_as_compilers_do(self, desk: Desk) -> None:
@@ -45,9 +45,9 @@ class TestAsAProcess:
             "name: a\nevent: RunCompleted\npipeline: p\nwhen: run_idd == 'x'\nparmeters: {}",
             "name: b\nevent: RunStatusChanged\npipeline: p\nwhen: run_status == 'failed'",
         )
-        ended = desk.process("check", "routes.yaml")
-        assert (ended.code, ended.err) == (1, "")
-        assert ended.out.splitlines() == [
+        result = desk.process("check", "routes.yaml")
+        assert (result.code, result.err) == (1, "")
+        assert result.out.splitlines() == [
             "routes.yaml:7:11: error: \"run_idd == 'x'\": uses the name 'run_idd', which does not exist here",
             "    did you mean 'run_id'?",
             "routes.yaml:8:5: error: 'parmeters': a route has no such key",
@@ -59,10 +59,10 @@ class TestAsAProcess:
 
     def test_environment_values_that_are_not_set_are_warnings(self, desk: Desk) -> None:
         desk.settings = {"AZURE_DEVOPS_PROJECT": ""}
-        ended = desk.run("check", "--json")
-        (finding,) = ended.json["findings"]
+        result = desk.run("check", "--json")
+        (finding,) = result.json["findings"]
         line = (desk.folder / "routes.yaml").read_text().splitlines()[1]
-        assert (ended.code, ended.json["errors"], ended.json["warnings"]) == (0, 0, 1)
+        assert (result.code, result.json["errors"], result.json["warnings"]) == (0, 0, 1)
         assert (finding["rule"], finding["line"], finding["column"]) == (
             "unset-environment",
             2,
@@ -72,7 +72,7 @@ class TestAsAProcess:
 
     def test_json_has_every_field(self, desk: Desk) -> None:
         desk.routes("name: b\nevent: RunStatusChange\npipeline: p")
-        ended = desk.run("check", "--json")
+        result = desk.run("check", "--json")
         finding = {
             "line": 5,
             "column": 12,
@@ -82,16 +82,16 @@ class TestAsAProcess:
             "message": "is not an event type",
             "suggestion": "did you mean 'RunStatusChanged'?",
         }
-        assert (ended.code, ended.json) == (
+        assert (result.code, result.json) == (
             1,
             {"file": "routes.yaml", "errors": 1, "warnings": 0, "findings": [finding]},
         )
 
-    def test_it_is_one_finding_where_the_file_is_no_yaml(self, desk: Desk) -> None:
+    def test_a_file_that_is_not_yaml_is_one_finding(self, desk: Desk) -> None:
         (desk.folder / "routes.yaml").write_text("a: [1\n")
-        ended = desk.run("check")
-        assert ended.code == 1
-        assert ended.out.splitlines()[-1].endswith("routes.yaml: 1 error, 0 warnings")
+        result = desk.run("check")
+        assert result.code == 1
+        assert result.out.splitlines()[-1].endswith("routes.yaml: 1 error, 0 warnings")
 
 
 # fmt: off
@@ -103,17 +103,17 @@ DOUBTFUL = [
     ("ModelRegistered", "model_version == `3`", NEVER, "; write '3'"),
     ("ModelRegistered", "`3` < model_version", PARKS, "; write to_number(model_version)"),
     ("DatasetDriftDetected", "drift_coefficient > '0.3'", PARKS, "; write `0.3`"),
-    ("RunStatusChanged", "monitor_threshold_breached == 'true'", NEVER, "is a boolean, and this is a text"),
+    ("RunStatusChanged", "monitor_threshold_breached == 'true'", NEVER, "is a boolean, but the literal is a string"),
     ("ModelRegistered", "data.ModelName == 'x'", NEVER, "write data.modelName"),
     ("ModelRegistered", "data.ModelTags", NEVER, "write data.modelTags"),
-    ("ModelRegistered", "contains(model_tags, 'x')", PARKS, "is an object, which contains() does not take"),
+    ("ModelRegistered", "contains(model_tags, 'x')", PARKS, "is an object, which contains() does not accept"),
     ("ModelRegistered", "!model_tags.old", NEVER, "write !(model_tags.old)"),
     ("RunCompleted", "run_type == 'azureml.StepRun'", NEVER, ""),
-    ("RunCompleted", "sum(length(run_id))", PARKS, "is a number, which sum() does not take"),
+    ("RunCompleted", "sum(length(run_id))", PARKS, "is a number, which sum() does not accept"),
     ("RunCompleted", "!run_id || (`null` && run_id)", NEVER, ""),
     ("RunCompleted", "experiment_name == run_tags && run_id", NEVER, ""),
     ("RunCompleted", "sum(sum(run_id))", PARKS, ""),
-    ("RunCompleted", "keys((`1`).a)", PARKS, "is null, which keys() does not take"),
+    ("RunCompleted", "keys((`1`).a)", PARKS, "is null, which keys() does not accept"),
     ("DatasetDriftDetected", "drift_coefficient", Rule.ALWAYS_TRUE, "leave 'when' out"),
     ("ModelRegistered", "model_id == 'a' || model_id != 'a'", Rule.ALWAYS_TRUE, "leave 'when' out"),
 ]
@@ -141,18 +141,22 @@ def test_conditions_that_are_probably_mistakes(event: str, when: str, rule: Rule
         ("ModelRegistered", "once_per: '{{ model_tags.stage }}{{ model_version }}{{ event.workspace }}{{ data.own }}'"),
     ],
 )
-def test_what_may_be_meant(event: str, line: str) -> None:
-    assert told(route(event, line)) == []
+def test_conditions_that_may_be_intended(event: str, line: str) -> None:
+    assert brief(route(event, line)) == []
 
 
 @pytest.mark.parametrize(
     ("line", "text", "suggestion"),
     [
         ("parameters: { v: '{{ data.ModelVersion }}' }", "data.ModelVersion", "write data.modelVersion"),
-        ("parameters: { v: '{{ model_tags }}' }", "model_tags", "it is an object; name something in it"),
+        (
+            "parameters: { v: '{{ model_tags }}' }",
+            "model_tags",
+            "it is an object; use an expression that gives a single value",
+        ),
         ("variables: { v: '{{ keys(model_tags) }}' }", "keys(model_tags)", "join(',', keys(model_tags)) }}"),
-        ("once_per: '{{ model_id.x }}'", "model_id.x", "it is null; name something in it"),
-        ("once_per: '{{ length(event) }}{{ sum(model_tags) }}'", "sum(model_tags)", "which sum() does not take"),
+        ("once_per: '{{ model_id.x }}'", "model_id.x", "it is null; use an expression that gives a single value"),
+        ("once_per: '{{ length(event) }}{{ sum(model_tags) }}'", "sum(model_tags)", "which sum() does not accept"),
     ],
 )
 def test_placeholders_that_never_find_a_value(line: str, text: str, suggestion: str) -> None:
@@ -178,7 +182,7 @@ class TestPairs:
             (["when: run_id == 'x'"], ["when: nope"], 11, Rule.INVALID),
         ],
     )
-    def test_two_that_ask_for_the_same(self, first: list[str], second: list[str], line: int, rule: Rule) -> None:
+    def test_two_that_request_the_same_run(self, first: list[str], second: list[str], line: int, rule: Rule) -> None:
         (found,) = findings(route("RunCompleted", *first), route("RunCompleted", *second, name="b"))
         text, other = ("a", "'b' (line ") if line == 4 else ("b", "'a' (line 4)")
         assert (found.line, found.rule) == (line, rule)
@@ -197,9 +201,9 @@ class TestPairs:
             (["variables: { stage: test }"], ["variables: { stage: production }"]),
         ],
     )
-    def test_two_that_do_not(self, first: list[str], second: list[str]) -> None:
+    def test_two_that_request_different_runs(self, first: list[str], second: list[str]) -> None:
         others = route("RunStatusChanged", name="c"), route("RunCompleted", name="d", pipeline="q")
-        assert told(route("RunCompleted", *first), route("RunCompleted", *second, name="b"), *others) == []
+        assert brief(route("RunCompleted", *first), route("RunCompleted", *second, name="b"), *others) == []
 
 
 class TestPipelineFiles:
@@ -230,18 +234,18 @@ class TestPipelineFiles:
         ],
     )
     def test_parameters(self, file: Path, lines: list[str], expected: list[tuple[int, Rule, str]]) -> None:
-        assert told(route("RunCompleted", *lines), file=file) == expected
-        assert told(route("RunCompleted", *lines, pipeline="\\folder\\p"), file=file) == expected
+        assert brief(route("RunCompleted", *lines), file=file) == expected
+        assert brief(route("RunCompleted", *lines, pipeline="\\folder\\p"), file=file) == expected
 
-    def test_what_is_declared_is_suggested(self, file: Path) -> None:
+    def test_declared_parameters_are_suggested(self, file: Path) -> None:
         for name, suggestion in {"runid2": "did you mean 'runId'?", "key": "known: count, runId, stage"}.items():
             (found,) = findings(route("RunCompleted", f"parameters: {{ runId: x, {name}: y }}"), file=file)
             assert found.suggestion == suggestion
 
     def test_other_files(self, file: Path) -> None:
-        """Nothing is said without one, and once for each route if it is not a pipeline."""
+        """Without a file there are no findings. A file that is not a pipeline is one finding for each route."""
         for pipeline in ("other", "42"):
-            assert told(route("RunCompleted", "parameters: { x: y }", pipeline=pipeline), file=file) == []
+            assert brief(route("RunCompleted", "parameters: { x: y }", pipeline=pipeline), file=file) == []
         for text, rule, suggestion in (
             ("steps: []", Rule.UNDECLARED_PARAMETER, "it declares none"),
             ("[1]", Rule.PIPELINE_FILE, ""),
@@ -260,7 +264,7 @@ class TestChain:
         assert (found.line, found.rule, found.text) == (7, Rule.LOOP, "a")
         assert "a -> b -> a" in found.message
 
-    def test_what_an_event_never_holds(self) -> None:
+    def test_a_value_that_an_event_never_has(self) -> None:
         causes = (
             "causes: [{ event: RunStatusChanged, with: { run_status: Running, experiment_name: x, run_tags.a: 1 } }]"
         )
@@ -268,7 +272,7 @@ class TestChain:
         assert (found.rule, found.text) == (Rule.CAUSE_VALUE, "run_status: Running")
 
 
-def test_the_order_is_the_files_and_errors_do_not_hide_warnings() -> None:
+def test_findings_are_in_the_files_order_and_errors_do_not_hide_warnings() -> None:
     found = findings(
         route("RunCompleted", "when: run_id == ''"),
         route("RunCompletd", name="b"),

@@ -1,4 +1,4 @@
-"""Shell completion: what a shell is offered, and Typer's scripts in the shells that are installed."""
+"""Shell completion: the values that a shell is offered, and Typer's scripts in the installed shells."""
 
 import os
 import shutil
@@ -20,17 +20,17 @@ Offered = Callable[[str], list[str]]
 
 @pytest.fixture
 def offered(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> Offered:
-    """What bash is told may stand in place of the last word; asked as bash's script asks."""
+    """The completions of the last word, requested as the bash script does."""
 
     def ask(line: str) -> list[str]:
         words = ["manage.py", *line.split(" ")]
         monkeypatch.setenv("COMP_WORDS", "\n".join(words))
         monkeypatch.setenv("COMP_CWORD", str(len(words) - 1))
         monkeypatch.setenv(VARIABLE, "complete_bash")
-        with pytest.raises(SystemExit) as ended:
+        with pytest.raises(SystemExit) as caught:
             main([], desk.folder, desk.environment)
         output = desk.capfd.readouterr()
-        assert (ended.value.code, output.err) == (0, "")
+        assert (caught.value.code, output.err) == (0, "")
         return output.out.split()
 
     return ask
@@ -66,7 +66,7 @@ def test_route_names_of_a_table_with_mistakes(desk: Desk, offered: Offered, text
     assert offered("journal --route ") == names
 
 
-# Each reads Typer's script as $1 and asks what may follow $2, as far as the shell can be asked without a terminal.
+# Each command loads Typer's script $1 and prints the completions after $2, as far as possible without a terminal.
 SHELLS = {
     "bash": 'source $1; COMP_WORDS=($2 ""); COMP_CWORD=3; _managepy_completion $2; echo ${COMPREPLY[@]}',
     "zsh": 'compdef() :; _arguments() echo $@; source $1; words=(${=2} ""); CURRENT=4; _managepy_completion',
@@ -76,7 +76,7 @@ SHELLS = {
 
 @pytest.mark.parametrize("shell", SHELLS)
 def test_in_a_shell(desk: Desk, shell: str) -> None:
-    """The program is called as it is typed, with the Python of the environment."""
+    """The script calls the program as the user typed it, with the Python of the environment."""
     if shutil.which(shell) is None:
         pytest.skip(f"{shell} is not installed")
     script = desk.folder / f"completion.{shell}"

@@ -1,4 +1,4 @@
-"""docs/commands.md, the help pages, a new command and the files that follow from the event types."""
+"""docs/commands.md, the help pages, a new command, and the files generated from the event types."""
 
 import re
 import shutil
@@ -26,7 +26,7 @@ def hello() -> None:
 '''
 
 
-def test_the_page_is_what_the_commands_say_of_themselves() -> None:
+def test_the_page_matches_the_help_of_the_commands() -> None:
     page = commands_page()
     assert PAGE.read_text() == page, "run 'make docs'"
     assert PAGE == ROOT / "docs" / "commands.md"
@@ -34,12 +34,12 @@ def test_the_page_is_what_the_commands_say_of_themselves() -> None:
     sections = {section.partition("`")[0]: section for section in page.split("\n## `python manage.py ")[1:]}
     assert set(sections) == modules
     assert all("\nExit codes: 0 " in section for section in sections.values())
-    assert not re.search(r"\x08|^\* .*\.\.\.$", page, re.MULTILINE), "the list of commands cuts a long first line"
+    assert not re.search(r"\x08|^\* .*\.\.\.$", page, re.MULTILINE), "a first line is too long for the command list"
 
 
-def test_examples_are_not_filled_on_a_help_page(desk: Desk) -> None:
+def test_a_help_page_does_not_wrap_examples(desk: Desk) -> None:
     shown = desk.run("journal", "--help").out
-    assert "\n      python manage.py journal --state parked              # what waits for a person\n" in shown
+    assert "\n      python manage.py journal --state parked              # what needs your attention\n" in shown
 
 
 def test_a_command_is_one_module(tmp_path: Path) -> None:
@@ -59,7 +59,7 @@ def test_a_command_is_one_module(tmp_path: Path) -> None:
     assert "## `python manage.py hello`\n\nGreet the operator.\n" in (tmp_path / "docs" / "commands.md").read_text()
 
 
-def test_the_files_are_those_that_the_event_types_give() -> None:
+def test_the_generated_files_are_up_to_date() -> None:
     files = event_files()
     different = [file for file, text in files.items() if (ROOT / file).read_text(encoding="utf-8") != text]
     assert not different, "run 'make docs'"

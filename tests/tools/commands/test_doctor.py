@@ -1,4 +1,4 @@
-"""``manage.py doctor``: green where all is well, red with a next step where not, and never a trace."""
+"""``manage.py doctor``: reports what works and the next step for what fails, and leaves nothing behind."""
 
 import base64
 import re
@@ -21,7 +21,7 @@ from tests.support import ROOT
 from tests.support.canaries import secret
 from tests.support.journal.stores import OpenTables
 from tests.support.services.odd_host import answering
-from tests.tools.conftest import NOT_SOLVED, NOWHERE, RIGHT, TRIAGE, WRONG, Desk, Ended
+from tests.tools.conftest import RIGHT, TRIAGE, UNREACHABLE, UNSOLVABLE, WRONG, Desk, Result
 from tools.actions.check_results import Status, failed
 from tools.actions.diagnosis import examine
 from tools.installation import Installation
@@ -35,36 +35,36 @@ Findings = dict[str, list[tuple[str, str, str | None]]]
 
 @pytest.fixture(autouse=True)
 def signed_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No managed identity is looked for over the network."""
+    """Use only the credential of the Azure CLI, so that no managed identity is searched for over the network."""
     monkeypatch.setenv("AZURE_TOKEN_CREDENTIALS", "AzureCliCredential")
 
 
-def examined(desk: Desk, *arguments: str) -> Ended:
-    """What the doctor says, after which everything is as it was."""
+def examined(desk: Desk, *arguments: str) -> Result:
+    """Run the doctor, and assert that it leaves nothing behind."""
     before = traces(desk)
-    ended = desk.run("doctor", *arguments)
+    result = desk.run("doctor", *arguments)
     assert traces(desk) == before
-    return ended
+    return result
 
 
 def traces(desk: Desk) -> Any:
-    """All that a doctor could have left behind at a desk."""
+    """Return everything that the doctor could leave behind."""
     files = sorted(path.name for path in desk.folder.iterdir() if path.suffix != ".log")
-    runs = [] if desk.organization_url == NOWHERE else desk.runs
+    runs = [] if desk.organization_url == UNREACHABLE else desk.runs
     return files, runs, desk.records if (desk.folder / "journal.sqlite3").exists() else None
 
 
 def found(desk: Desk, *arguments: str) -> Findings:
-    """Status, detail and next step of each finding, by check; with the exit code that goes with them."""
-    ended, findings = examined(desk, *arguments, "--json"), Findings()
-    for one in ended.json:
+    """Return status, detail and next step of each result, by check; assert that the exit code fits them."""
+    result, findings = examined(desk, *arguments, "--json"), Findings()
+    for one in result.json:
         findings.setdefault(one["check"], []).append((one["status"], one["detail"], one["next_step"]))
-    assert ended.code == int(any(one["status"] == "failed" for one in ended.json))
+    assert result.code == int(any(one["status"] == "failed" for one in result.json))
     return findings
 
 
 def expect(findings: list[tuple[str, str, str | None]], status: str, detail: str, next_step: str | None) -> None:
-    """Compare a check's only finding; of detail and next step a part is given."""
+    """Compare the only result of a check. ``detail`` and ``next_step`` are parts of the actual text."""
     ((found_status, found_detail, found_step),) = findings
     assert (found_status, detail in found_detail) == (status, True), found_detail
     assert (found_step is None) is (next_step is None)
@@ -78,9 +78,9 @@ def journal_in(connection: str) -> dict[str, str]:
 def test_all_is_well(busy_desk: Desk, host: RunningProcess) -> None:
     busy_desk.deliver()
     before = traces(busy_desk)
-    ended = busy_desk.process("doctor", "--url", host.url)
-    assert (ended.code, ended.err) == (0, "")
-    *rows, last = ended.rows
+    result = busy_desk.process("doctor", "--url", host.url)
+    assert (result.code, result.err) == (0, "")
+    *rows, last = result.rows
     assert [tuple(row[:2]) for row in rows] == [
         *[("ok", check) for check in ("settings", "routes", "journal", "secret")],
         *[("skipped", check) for check in ("token", "waits")],
@@ -96,7 +96,7 @@ def test_all_is_well(busy_desk: Desk, host: RunningProcess) -> None:
 @pytest.mark.parametrize(
     ("settings", "check", "status", "detail", "next_step"),
     [
-        ({}, "settings", "ok", "read from the environment, and below it local.settings.json", None),
+        ({}, "settings", "ok", "read from the environment, then from local.settings.json", None),
         ({}, "journal", "ok", "the file does not exist yet, and ", None),
         (journal_in("sqlite:nope/journal.sqlite3"), "journal", "failed",
          "cannot be created: No such file or directory", "create the folder, and let the app write to it"),
@@ -106,7 +106,8 @@ def test_all_is_well(busy_desk: Desk, host: RunningProcess) -> None:
          "ConnectionRefusedError", "check that the storage account exists and can be reached from here"),
         ({"AZURE_DEVOPS_EXT_PAT": "@Microsoft.KeyVault(SecretUri=https://v.vault.azure.net/secrets/p)"},
          "secret", "failed",
-         "AZURE_DEVOPS_EXT_PAT is a Key Vault reference", "give the app's identity the role Key Vault Secrets User"),
+         "AZURE_DEVOPS_EXT_PAT is an unresolved Key Vault reference",
+         "give the app's identity the role Key Vault Secrets User; outside Azure, set the PAT itself"),
         ({"AZURE_DEVOPS_EXT_PAT": "", "AZURE_DEVOPS_PAT_SECRET_NAME": "pat-secret", **VAULT},
          "secret", "failed", "pat-secret", ""),
         ({"AZURE_DEVOPS_AUTH": "identity"}, "secret", "skipped", "AZURE_DEVOPS_AUTH is 'identity'", None),
@@ -114,21 +115,21 @@ def test_all_is_well(busy_desk: Desk, host: RunningProcess) -> None:
          "check the identity that AZURE_CLIENT_ID names, or sign in with 'az login' on your own machine"),
         ({"WAIT_TOKEN_KEYS": Fernet.generate_key().decode()}, "waits", "ok", "the keys in WAIT_TOKEN_KEYS", None),
         ({"WAIT_TOKEN_KEYS_SECRET_NAME": "wait-keys", **VAULT}, "waits", "failed", "wait-keys", ""),
-        ({}, "Azure DevOps", "failed", f"{NOWHERE}/mlops: no connection: ",
-         "check AZURE_DEVOPS_ORG_URL, and the way there: DNS, proxy, firewall"),
+        ({}, "Azure DevOps", "failed", f"{UNREACHABLE}/mlops: no connection: ",
+         "check AZURE_DEVOPS_ORG_URL and the network: DNS, proxy, firewall"),
     ],
 )  # fmt: skip
 def test_without_azure_devops(
     desk: Desk, settings: dict[str, str], check: str, status: str, detail: str, next_step: str | None
 ) -> None:
-    """An empty next step is any."""
+    """An empty next step in a parameter set accepts any."""
     desk.settings = settings
     desk.file('{"Values": {}}', "local.settings.json")
     expect(found(desk)[check], status, detail, next_step)
 
 
 class TestJournal:
-    def test_a_table_is_probed_and_one_that_is_not_there_is_not_made(self, open_tables: OpenTables) -> None:
+    def test_a_table_is_probed_and_a_missing_one_is_not_created(self, open_tables: OpenTables) -> None:
         for _ in range(2):
             assert open_tables().probe() == NO_TABLE_YET
         store = open_tables()
@@ -137,26 +138,26 @@ class TestJournal:
         assert open_tables().probe() == PROBED
         assert list(store.select(Selection(), 10)) == [written]
 
-    def test_a_wrong_key_is_told_before_a_missing_table(self, desk: Desk, azurite: Azurite) -> None:
+    def test_a_wrong_key_is_reported_before_a_missing_table(self, desk: Desk, azurite: Azurite) -> None:
         desk.settings = journal_in(re.sub("AccountKey=[^;]+", f"AccountKey={KEY}", azurite.connection_string))
         next_step = "check the account key, or that the app's identity has the role"
         expect(found(desk)["journal"], "failed", "", next_step)
 
     @pytest.mark.parametrize(
-        ("spoilt", "words"),
+        ("faulty", "words"),
         [
             ({"insert": None}, "a record under the probe's random key"),
             ({"get": None}, "does not return what was written"),
             ({"delete": False}, "could not be removed from the route \\$doctor"),
         ],
     )
-    def test_a_store_that_does_not_do_as_it_should(self, tmp_path: Path, spoilt: dict[str, Any], words: str) -> None:
-        class Spoilt(SqliteStore):
+    def test_a_faulty_store(self, tmp_path: Path, faulty: dict[str, Any], words: str) -> None:
+        class Faulty(SqliteStore):
             def __getattribute__(self, name: str) -> Any:
-                return (lambda *_: spoilt[name]) if name in spoilt else super().__getattribute__(name)
+                return (lambda *_: faulty[name]) if name in faulty else super().__getattribute__(name)
 
         with pytest.raises(JournalUnavailable, match=words):
-            probe_store(Spoilt(tmp_path / "journal.sqlite3"))
+            probe_store(Faulty(tmp_path / "journal.sqlite3"))
 
 
 class TestAzureDevOps:
@@ -167,7 +168,7 @@ class TestAzureDevOps:
         expect(findings["Azure DevOps"], "failed", "HTTP 203 asks to sign in", next_step)
         assert [one[0] for one in findings["pipeline"] + findings["queue"]] == ["skipped", "skipped"]
 
-    def test_a_project_that_is_not_there(self, busy_desk: Desk) -> None:
+    def test_a_project_that_does_not_exist(self, busy_desk: Desk) -> None:
         busy_desk.settings = {"AZURE_DEVOPS_PROJECT": "nope"}
         expect(found(busy_desk)["Azure DevOps"], "failed", "HTTP 404: TF200016", "")
 
@@ -178,7 +179,7 @@ class TestAzureDevOps:
             "name: by-id\nevent: RunCompleted\npipeline: 13\nparameters: { serviceName: x }",
             "name: wrong-id\nevent: RunCompleted\npipeline: 99",
             OFF,
-            NOT_SOLVED,
+            UNSOLVABLE,
             WRONG.replace("evaluate", "wrong"),
         )
         findings = found(busy_desk)
@@ -197,15 +198,15 @@ class TestAzureDevOps:
             expect([pipeline], *expected)
         queue = findings["queue"]
         assert [status for status, _, _ in queue] == ["ok", "skipped", "ok", "skipped", "ok", "failed"]
-        assert "no sample event could be made for it" in queue[4][1]
-        expect(queue[5:], "failed", "Unexpected parameter 'run'", "'manage.py preview --all' shows what is asked for")
+        assert "no sample event could be made" in queue[4][1]
+        expect(queue[5:], "failed", "Unexpected parameter 'run'", "'manage.py preview --all' shows what is requested")
 
     def test_a_permission_that_is_missing(self, desk: Desk) -> None:
         declared = yaml.safe_load((ROOT / "devstack" / "ado" / "pipelines.yaml").read_text())
         for pipeline in declared["pipelines"]:
             pipeline["may_queue"] = pipeline["name"] != "triage"
         arguments = ("--pipelines", str(desk.file(yaml.safe_dump(declared), "pipelines.yaml")))
-        desk.routes(RIGHT, TRIAGE, NOT_SOLVED)
+        desk.routes(RIGHT, TRIAGE, UNSOLVABLE)
         pat, log = {"DEVSTACK_PAT": secret("pat")}, desk.folder / "ado.log"
         with start("devstack.ado", *arguments, env=pat, cwd=desk.folder, log=log) as ado:
             desk.organization_url = ado.url
@@ -219,7 +220,7 @@ class TestAzureDevOps:
         expect(found(busy_desk)["queue"], "failed", "no run was queued", "")
 
     @pytest.mark.parametrize("routes", [f"routes: [{{{OFF.replace(chr(10), ', ')}}}]", "routes: []"])
-    def test_nothing_to_ask_for(self, busy_desk: Desk, routes: str) -> None:
+    def test_no_request_without_enabled_routes(self, busy_desk: Desk, routes: str) -> None:
         text = "version: 1\ndefaults: { organization_url: '${AZURE_DEVOPS_ORG_URL}', project: p }\n"
         busy_desk.file(text + routes, "routes.yaml")
         assert found(busy_desk)["Azure DevOps"] == [("skipped", "no route is enabled", None)]
@@ -229,25 +230,25 @@ class TestAzureDevOps:
 class TestSettingsAndRoutes:
     def test_a_credential_that_is_missing(self, desk: Desk) -> None:
         desk.settings = {"AZURE_DEVOPS_EXT_PAT": ""}
-        ended = examined(desk)
-        first, advice, *others, _ = ended.rows
-        assert (ended.code, ended.err, first[:2]) == (1, "", ["failed", "settings"])
+        result = examined(desk)
+        first, advice, *others, _ = result.rows
+        assert (result.code, result.err, first[:2]) == (1, "", ["failed", "settings"])
         assert "set AZURE_DEVOPS_EXT_PAT" in first[2]
         assert advice == ["next: correct the application settings, or local.settings.json"]
         skipped = ("secret", "token", "waits", "Azure DevOps")
         statuses = {row[1]: row[0] for row in others if row[1] != "Event Grid"}
         assert statuses == {"routes": "ok", "journal": "ok", **dict.fromkeys(skipped, "skipped")}
 
-    def test_every_problem_of_the_routes_is_on_a_line_of_its_own(self, desk: Desk) -> None:
+    def test_each_problem_of_the_routes_is_on_its_own_line(self, desk: Desk) -> None:
         desk.routes("name: a\nevent: Nope\npipeline: 1", "name: a\nevent: RunCompleted\npipeline: 1\nwhen: nope")
-        ended = examined(desk)
-        assert ended.code == 1
-        first, *others = [row for row in ended.rows if "routes.yaml:" in " ".join(row)]
+        result = examined(desk)
+        assert result.code == 1
+        first, *others = [row for row in result.rows if "routes.yaml:" in " ".join(row)]
         assert first[:2] == ["failed", "routes"]
         assert [len(row) for row in others] == [1, 1]
-        assert ["skipped", "Azure DevOps", "the routes first"] in ended.rows
+        assert ["skipped", "Azure DevOps", "needs valid routes"] in result.rows
 
-    def test_wrong_settings_skip_what_needs_them(self, desk: Desk) -> None:
+    def test_wrong_settings_skip_the_checks_that_need_them(self, desk: Desk) -> None:
         desk.settings = {"JOURNAL_LEASE_SECONDS": "x", "JOURNAL_CONNECTION": "sqlite:"}
         findings = {check: one for check, (one, *_) in found(desk).items()}
         assert findings["settings"][1].count("\n") == 1
@@ -260,18 +261,18 @@ class TestSettingsAndRoutes:
 
 
 class TestEndpoint:
-    def test_one_that_was_named_and_is_not_there(self, desk: Desk) -> None:
+    def test_a_given_url_that_does_not_answer(self, desk: Desk) -> None:
         endpoint = found(desk, "--url", "http://127.0.0.1:9")["Event Grid"]
         expect(endpoint, "failed", "no answer from http://127.0.0.1:9: ", "")
 
-    def test_a_key_is_wanted(self, desk: Desk) -> None:
+    def test_a_missing_key(self, desk: Desk) -> None:
         desk.settings = {"EVENTGRID_EXTENSION_KEY": secret("host-key")}
         with answering((401, {}, "")) as odd:
             endpoint = found(desk, "--url", odd.url)["Event Grid"]
         expect(endpoint, "failed", "", "set EVENTGRID_EXTENSION_KEY to the app's system key")
         assert odd.asked[0][2]["x-functions-key"] == secret("host-key")
 
-    def test_the_usual_one_need_not_be_there(self, desk: Desk) -> None:
+    def test_the_default_url_need_not_answer(self, desk: Desk) -> None:
         installation = Installation(desk.folder, desk.environment)
         *_, last = examine(installation, "", "", "aml_event", usual_url="http://127.0.0.1:9")
         assert (last.status, "no app runs at http://127.0.0.1:9" in last.detail) == (Status.SKIPPED, True)
@@ -286,6 +287,6 @@ class TestEndpoint:
         ("a\n  b; c\n  d", ("b; c\nd", "otherwise")),
     ],
 )
-def test_what_happened_and_what_to_do(text: str, parts: tuple[str, str]) -> None:
+def test_a_message_is_split_into_detail_and_next_step(text: str, parts: tuple[str, str]) -> None:
     result = failed("token", CredentialUnavailable(text), "otherwise")
     assert (result.detail, result.next_step) == parts

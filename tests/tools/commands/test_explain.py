@@ -1,4 +1,4 @@
-"""``manage.py explain``: says of every event what the app does with it."""
+"""``manage.py explain``: its explanation of an event agrees with what the app does."""
 
 import json
 from collections import Counter
@@ -67,7 +67,7 @@ def both(desk: Desk) -> "Both":
 
 
 class Both:
-    """The command and the running app, on one journal, at one moment: a clock that is set meanwhile defers nothing."""
+    """The command and the running app, on one journal and at one moment, so that a clock change defers nothing."""
 
     PIPELINES = ("model-evaluation", "model-deployment", "smoke-test", "retraining", "triage")
 
@@ -82,7 +82,7 @@ class Both:
         self.seen = Counter[str]()
 
     def _send(self, request: HttpRequest, authorization: str, timeout_seconds: float) -> HttpResponse:
-        """Answer as Azure DevOps would, and keep the runs it was asked for as ``explain`` shows a call."""
+        """Answer as Azure DevOps would, and record each request for a run in the format of ``explain``."""
         if request.method == "GET":
             found = [{"folder": "\\", "name": name, "id": 11 + n} for n, name in enumerate(self.PIPELINES)]
             return HttpResponse(200, {}, json.dumps({"value": found}).encode())
@@ -96,13 +96,13 @@ class Both:
 
     def agree(self, raw: str) -> None:
         """Explain an event, deliver it, and compare the two."""
-        told = document(self._explainer.explain(DeadLetter("", "", "-", raw)), "Basic")
+        explained = document(self._explainer.explain(DeadLetter("", "", "-", raw)), "Basic")
         before = len(self._calls)
         delivery = self._relay.deliver(raw)
-        following = [each for each in told["routes"] if each["key"] is not None]
+        following = [each for each in explained["routes"] if each["key"] is not None]
         if not following:
             (decision,) = delivery.decisions
-            assert (decision.outcome, decision.reason) == (Outcome.IGNORED, told["why_nothing"])
+            assert (decision.outcome, decision.reason) == (Outcome.IGNORED, explained["why_nothing"])
         else:
             assert [(each["route"], each["key"], each["outcome"]) for each in following] == [
                 (decision.route or UNROUTED, decision.key, EXPECTED[decision.outcome])
@@ -110,10 +110,12 @@ class Both:
             ]
         queued = [each["calls"][-1] for each in following if each["outcome"] == "would queue"]
         assert queued == self._calls[before:]
-        why_not = {each["route"]: each["reason"] for each in told["routes"] if each["asked"] and each["key"] is None}
+        why_not = {
+            each["route"]: each["reason"] for each in explained["routes"] if each["asked"] and each["key"] is None
+        }
         assert why_not == {each.route: each.reason for each in delivery.why_not}
         self.seen.update(decision.outcome for decision in delivery.decisions)
-        for each in told["routes"]:
+        for each in explained["routes"]:
             if each["condition"] is not None:
                 answer = each["condition"]["answer"]
                 assert not each["matches"] or answer == "true"
@@ -137,14 +139,14 @@ deliverable = st.builds(
 )
 
 
-class TestItSaysWhatTheAppDoes:
-    def test_of_all_samples_twice(self, both: Both) -> None:
-        """There are cooldowns and duplicates among them."""
+class TestAgreesWithTheApp:
+    def test_on_all_samples_twice(self, both: Both) -> None:
+        """The samples include cooldowns and duplicates."""
         for name in sample_names() * 2:
             both.agree(sample_text(name))
         assert set(both.seen) == SEEN
 
-    def test_of_generated_ones(self, both: Both) -> None:
+    def test_on_generated_events(self, both: Both) -> None:
         @settings(max_examples=500, deadline=None, database=None, suppress_health_check=list(HealthCheck))
         @given(payloads | deliverable)
         def check(raw: str) -> None:
@@ -154,8 +156,8 @@ class TestItSaysWhatTheAppDoes:
         assert set(both.seen) == SEEN, "the generators should reach every outcome"
 
 
-def test_everything_is_told(desk: Desk) -> None:
-    """The only test of the text as it is laid out; all others look at the JSON."""
+def test_the_complete_text(desk: Desk) -> None:
+    """The only test of the text layout; all others check the JSON."""
     nested = "run_tags.team && (experiment_name == 'a' || length(run_tags.team) > `9`)"
     desk.routes(
         RIGHT + "\nwhen: experiment_name == 'train' && run_tags.team != 'risk'\ncooldown: 6h",
@@ -168,13 +170,13 @@ def test_everything_is_told(desk: Desk) -> None:
         "name: deployed\nevent: ModelDeployed\npipeline: 7",
     )
     desk.file(run_completed(runTags={"team": "fraud", "long": "x" * 300}))
-    ended = desk.process("explain", "event.json")
+    result = desk.process("explain", "event.json")
     routes = desk.run("explain", "event.json", "--json").json[0]["routes"]
     (evaluate_get, evaluate_post), (by_id_post,) = (_http(route["calls"]) for route in routes[:2])
     refused = next(route["reason"] for route in routes if route["route"] == "fails")
-    assert (ended.code, ended.err) == (1, "")
+    assert (result.code, result.err) == (1, "")
     assert (
-        ended.out
+        result.out
         == f"""\
 event.json: RunCompleted event-1, subject
   evaluate: matches
@@ -194,7 +196,7 @@ event.json: RunCompleted event-1, subject
 {evaluate_post}
 
     key       {routes[0]["key"]}
-    journal   nothing: this occurrence was never seen on this route
+    journal   no record: this occurrence is new on this route
     outcome   would queue
   by-id: matches
     run       42 in contoso/mlops on main, version 3
@@ -207,7 +209,7 @@ event.json: RunCompleted event-1, subject
 {by_id_post}
 
     key       {routes[1]["key"]}
-    journal   nothing: this occurrence was never seen on this route
+    journal   no record: this occurrence is new on this route
     outcome   would queue
   triage: when is not true: {nested}
     when      false        {nested}
@@ -219,23 +221,23 @@ event.json: RunCompleted event-1, subject
               false            length(run_tags.team) > `9`
                                  run_tags.team is "fraud"
                                  length(run_tags.team) is 5
-  fails: refused, as {refused}
+  fails: refused: {refused}
     when      failed       length(run_tags.owner) > `1`
                              run_tags.owner is null
                              {refused}
     key       {routes[3]["key"]}
-    journal   nothing: this occurrence was never seen on this route
+    journal   no record: this occurrence is new on this route
     outcome   would park
   off: it is disabled
-  not asked: deployed (for ModelDeployed)
+  not checked: deployed (for ModelDeployed)
 
 """
     )
-    assert not (desk.folder / "journal.sqlite3").exists(), "looking makes no journal"
+    assert not (desk.folder / "journal.sqlite3").exists(), "explaining must not create a journal"
 
 
 def _http(calls: list[dict[str, Any]]) -> Iterator[str]:
-    """Calls as the text shows them."""
+    """The calls in text form."""
     for call in calls:
         lines = [f"{call['method']} {call['url']}", *(f"{name}: {value}" for name, value in call["headers"].items())]
         lines += [] if call["body"] is None else ["", json.dumps(call["body"])]
@@ -243,40 +245,40 @@ def _http(calls: list[dict[str, Any]]) -> Iterator[str]:
 
 
 class TestEvents:
-    def test_standard_input_an_array_and_what_is_refused(self, desk: Desk) -> None:
+    def test_standard_input_with_an_array_and_refused_events(self, desk: Desk) -> None:
         desk.routes(RIGHT, "name: triage\nevent: ModelDeployed\npipeline: triage")
         file = desk.file(f"[{run_completed('$(x)')}, {event_text('ModelDeployed', {})}, 7]")
         with file.open() as stdin:
-            ended = desk.ended(desk.start("explain", "--json", stdin=stdin))
-        assert (ended.code, ended.err) == (1, "")
+            result = desk.finish(desk.start("explain", "--json", stdin=stdin))
+        assert (result.code, result.err) == (1, "")
         found = [
             (event["event"]["type"].rpartition(".")[2], *(each["route"] for each in event["routes"] if each["refused"]))
-            for event in ended.json
+            for event in result.json
         ]
         assert found == [("RunCompleted", "evaluate"), ("ModelDeployed", UNROUTED), ("", UNROUTED)]
-        assert {event["file"] for event in ended.json} == {"standard input"}
-        assert "$(x)" in ended.json[0]["routes"][0]["reason"]
+        assert {event["file"] for event in result.json} == {"standard input"}
+        assert "$(x)" in result.json[0]["routes"][0]["reason"]
         lines = desk.run("explain", file).out.splitlines()
-        assert {"  not asked: triage (for ModelDeployed)", f"{file}: (unreadable)"} <= set(lines)
+        assert {"  not checked: triage (for ModelDeployed)", f"{file}: (unreadable)"} <= set(lines)
 
     def test_dead_letters_say_why_event_grid_gave_up(self, desk: Desk) -> None:
         letter = json.loads(run_completed()) | {"deadLetterReason": "MaxDeliveryAttemptsExceeded"}
         desk.file(json.dumps([letter]), "letters/a.json")
         desk.file("{", "letters/b.json")
-        ended = desk.run("explain", "letters")
-        assert (ended.code, ended.out.splitlines()[1]) == (
+        result = desk.run("explain", "letters")
+        assert (result.code, result.out.splitlines()[1]) == (
             1,
             "  given up by Event Grid: MaxDeliveryAttemptsExceeded",
         )
-        assert ended.err.startswith("manage.py: b.json is not JSON")
+        assert result.err.startswith("manage.py: b.json is not JSON")
 
 
-class TestWhatTheJournalSays:
+class TestJournal:
     def explained(self, desk: Desk, raw: str = "") -> dict[str, Any]:
         desk.file(raw or run_completed())
-        ended = desk.run("explain", "event.json", "--json")
-        assert ended.code == 0
-        (route,) = ended.json[0]["routes"]
+        result = desk.run("explain", "event.json", "--json")
+        assert result.code == 0
+        (route,) = result.json[0]["routes"]
         assert isinstance(route, dict)
         return route
 
@@ -285,13 +287,13 @@ class TestWhatTheJournalSays:
         (record,) = busy_desk.records
         found = self.explained(busy_desk)
         assert (found["outcome"], found["journal"]["record"]["state"]) == ("duplicate", "queued")
-        assert found["because"] == f"queued before: run 501 {record.run_url}"
+        assert found["because"] == f"already queued: run 501 {record.run_url}"
         busy_desk.clock = lambda: record.history[-1].at + timedelta(hours=2)
         text = busy_desk.run("explain", "event.json").out
         assert f"    journal   queued, for 2h: run 501 {record.run_url}\n" in text
         assert f"    outcome   duplicate  {found['because']}\n" in text
 
-    def test_a_deferred_event_is_claimed_anew_and_a_parked_one_is_a_duplicate(self, desk: Desk) -> None:
+    def test_a_deferred_event_is_claimed_again_and_a_parked_one_is_a_duplicate(self, desk: Desk) -> None:
         desk.deliver()
         assert self.explained(desk)["outcome"] == "would queue"
         desk.park("run-2")
@@ -316,9 +318,9 @@ class TestWhatTheJournalSays:
         assert found["outcome"] == "would suppress"
         assert found["because"].startswith("run 501 was queued within this cooldown, which ends at")
         assert found["journal"] == {"record": None, "in_the_way": found["because"]}
-        assert len(busy_desk.records) == 2, "asking has made no window"
+        assert len(busy_desk.records) == 2, "explaining must not create a cooldown window"
 
-    def test_one_that_is_at_work_in_the_window(self, desk: Desk) -> None:
+    def test_a_cooldown_whose_holder_is_at_work(self, desk: Desk) -> None:
         desk.routes(RIGHT + "\ncooldown: 6h")
         desk.deliver()
         (record,) = [each for each in desk.records if not each.key.route.startswith("$")]
@@ -333,24 +335,24 @@ class TestWhatTheJournalSays:
     def test_a_journal_that_does_not_answer(self, desk: Desk, connection: str) -> None:
         desk.settings = {"JOURNAL_CONNECTION": connection}
         desk.file(run_completed())
-        ended = desk.run("explain", "event.json", "event.json")
-        assert ended.code == 1
-        assert ended.out.count("    journal   not known\n    outcome   not known\n") == 2
-        assert (ended.err.count("\n"), "journal" in ended.err) == (1, True)
+        result = desk.run("explain", "event.json", "event.json")
+        assert result.code == 1
+        assert result.out.count("    journal   not known\n    outcome   not known\n") == 2
+        assert (result.err.count("\n"), "journal" in result.err) == (1, True)
 
     @pytest.mark.parametrize(("auth", "scheme"), [("identity", "Bearer"), ("pat", "Basic")])
-    def test_the_credential_is_named_and_not_shown(self, desk: Desk, auth: str, scheme: str) -> None:
+    def test_the_credential_is_masked(self, desk: Desk, auth: str, scheme: str) -> None:
         desk.settings = {"AZURE_DEVOPS_AUTH": auth}
         assert self.explained(desk)["calls"][1]["headers"]["Authorization"] == f"{scheme} ***"
 
 
-def test_another_table_one_route_of_it_and_a_limit(desk: Desk) -> None:
+def test_another_table_one_route_and_a_limit(desk: Desk) -> None:
     desk.routes(TRIAGE, RIGHT)
     (desk.folder / "routes.yaml").rename("other.yaml")
     desk.routes(RIGHT)
     desk.file(f"[{run_completed('a')}, {run_completed('b')}, {run_completed('c')}]")
     arguments = ("explain", "event.json", "--routes", "other.yaml", "--json", "--route", "triage", "--limit")
-    ended = desk.run(*arguments, "2")
-    assert [[each["route"] for each in event["routes"]] for event in ended.json] == [["triage"]] * 2
-    assert ended.err == "only the first 2 events are read; --limit reads more\n"
+    result = desk.run(*arguments, "2")
+    assert [[each["route"] for each in event["routes"]] for event in result.json] == [["triage"]] * 2
+    assert result.err == "only the first 2 events were read; use --limit to read more\n"
     assert desk.run(*arguments, "3").err == ""

@@ -1,4 +1,4 @@
-"""``manage.py graph``: the picture, and the default table's in the README."""
+"""``manage.py graph``: the picture, and the one of the default table in the README."""
 
 from tests.support import ROOT
 from tests.tools.conftest import Desk
@@ -6,26 +6,26 @@ from tests.tools.conftest import Desk
 PICTURE = "docs/routes.svg"
 
 
-def test_the_readme_shows_the_default_tables_picture_as_it_is(desk: Desk) -> None:
-    ended = desk.process("graph", ROOT / "routes.yaml", "--format", "svg", "--strict")
-    assert (ended.code, ended.err) == (0, "")
-    assert ended.out == (ROOT / PICTURE).read_text(), f"run: python manage.py graph --format svg --output {PICTURE}"
+def test_the_picture_in_the_readme_is_up_to_date(desk: Desk) -> None:
+    result = desk.process("graph", ROOT / "routes.yaml", "--format", "svg", "--strict")
+    assert (result.code, result.err) == (0, "")
+    assert result.out == (ROOT / PICTURE).read_text(), f"run: python manage.py graph --format svg --output {PICTURE}"
     assert f"]({PICTURE})" in (ROOT / "README.md").read_text()
 
 
-def test_mermaid_is_the_default_and_environment_values_need_not_be_set(desk: Desk) -> None:
+def test_mermaid_is_the_default_and_needs_no_environment_values(desk: Desk) -> None:
     desk.settings = {"AZURE_DEVOPS_ORG_URL": "", "AZURE_DEVOPS_PROJECT": ""}
-    ended = desk.process("graph")
-    assert (ended.code, ended.err) == (0, "")
-    assert ended.out.splitlines()[:2] == ["graph LR", '    event0(["RunCompleted"])']
-    assert "\x1b" not in ended.out
+    result = desk.process("graph")
+    assert (result.code, result.err) == (0, "")
+    assert result.out.splitlines()[:2] == ["graph LR", '    event0(["RunCompleted"])']
+    assert "\x1b" not in result.out
 
 
-def test_a_loop_is_warned_of(desk: Desk) -> None:
+def test_a_loop_gives_a_warning(desk: Desk) -> None:
     desk.routes("name: a\nevent: RunCompleted\npipeline: p\ncauses: [RunCompleted]")
-    ended = desk.run("graph", "routes.yaml")
-    warning = "'a': may go round without an end: a -> a, and none of these has a cooldown"
-    assert (ended.code, ended.err) == (0, f"routes.yaml:7:13: warning: {warning}\n")
+    result = desk.run("graph", "routes.yaml")
+    warning = "'a': may loop without end: a -> a; none of these routes has a cooldown"
+    assert (result.code, result.err) == (0, f"routes.yaml:7:13: warning: {warning}\n")
     assert desk.run("graph", "--strict").code == 1
 
 
@@ -47,6 +47,6 @@ def test_json_and_files(desk: Desk) -> None:
     # fmt: on
     file = desk.folder / "graph"
     for options in (["--json"], ["--format", "svg"], ["--format", "mermaid"]):
-        ended = desk.run("graph", *options, "--output", file)
-        assert (ended.code, ended.out) == (0, "")
+        result = desk.run("graph", *options, "--output", file)
+        assert (result.code, result.out) == (0, "")
         assert file.read_text() == desk.run("graph", *options).out

@@ -1,4 +1,4 @@
-"""``manage.py journal``: finds, filters and shows what is in the journal."""
+"""``manage.py journal``: finds, filters and shows the records of the journal."""
 
 import json
 from dataclasses import replace
@@ -21,9 +21,9 @@ def put(
     desk: Desk, age: timedelta = 0 * SECOND, state: State = State.QUEUED, route: str = "evaluate", key: str = "",
     **changes: Any,
 ) -> Record:  # fmt: skip
-    """A record, as the app could have written it; for the commands it is ``NOW`` then.
+    """Store a record as the app could have written it, and set the clock of the commands to ``NOW``.
 
-    :param age: of its last change.
+    :param age: the time since its last change.
     """
     desk.clock = lambda: NOW
     at = NOW - age
@@ -42,9 +42,9 @@ def put(
 
 
 def keys(desk: Desk, *arguments: object) -> list[str]:
-    ended = desk.run("journal", *arguments, "--json")
-    assert ended.code == 0
-    return [record["key"] for record in ended.json]
+    result = desk.run("journal", *arguments, "--json")
+    assert result.code == 0
+    return [record["key"] for record in result.json]
 
 
 class TestList:
@@ -52,16 +52,16 @@ class TestList:
         busy_desk.deliver(run_completed("a"))
         busy_desk.routes(WRONG)
         busy_desk.deliver(run_completed("b"))
-        ended = busy_desk.process("journal")
-        assert (ended.code, ended.err) == (0, "")
-        head, *rows = ended.rows
+        result = busy_desk.process("journal")
+        assert (result.code, result.err) == (0, "")
+        head, *rows = result.rows
         assert head == ["KEY", "ROUTE", "STATE", "AGE", "EVENT", "RUN", "REASON"]
         queued, parked = sorted(busy_desk.records, key=lambda record: record.state, reverse=True)
         assert [row[:3] + row[4:] for row in rows] == [
             [parked.key.key[:12], "evaluate", "parked", "RunCompleted event-1", "-", parked.reason],
             [queued.key.key[:12], "evaluate", "queued", "RunCompleted event-1", "501"],
-        ], "nothing is cut where nobody looks at a terminal"
-        assert ended.out.isascii(), "no boxes"
+        ], "without a terminal, nothing is cut"
+        assert result.out.isascii(), "no box-drawing characters"
         assert busy_desk.run("journal", "list", "--json").json == busy_desk.run("journal", "--json").json
 
     def test_json_has_every_field(self, desk: Desk) -> None:
@@ -95,7 +95,7 @@ class TestList:
             ("--older-than 1d", []),
         ],
     )
-    def test_filters_and_the_last_change_first(self, desk: Desk, arguments: str, expected: list[str]) -> None:
+    def test_filters_with_the_last_change_first(self, desk: Desk, arguments: str, expected: list[str]) -> None:
         names = {
             put(desk, timedelta(hours=3), State.PARKED).key.key: "parked",
             put(desk, timedelta(hours=1)).key.key: "queued",
@@ -104,15 +104,15 @@ class TestList:
         }
         assert [names[key] for key in keys(desk, *arguments.split())] == expected
 
-    def test_a_limit_says_what_it_leaves_out(self, desk: Desk) -> None:
+    def test_a_limit_reports_the_number_of_all_records(self, desk: Desk) -> None:
         expected = [put(desk, timedelta(minutes=minutes)).key.key for minutes in range(60)]
         default = desk.run("journal", "--json")
         assert [record["key"] for record in default.json] == expected[:50]
-        assert default.err == "50 of 60 records are shown; --limit shows more\n"
+        assert default.err == "showing 50 of 60 records; use --limit to show more\n"
         assert keys(desk, "--limit", "2") == expected[:2]
         assert desk.run("journal", "--limit", "60").err == ""
 
-    def test_cooldown_windows_only_where_they_are_asked_for(self, desk: Desk) -> None:
+    def test_cooldown_windows_are_listed_on_request(self, desk: Desk) -> None:
         desk.routes(RIGHT + "\ncooldown: 6h", TRIAGE)
         desk.deliver()
         assert sorted(row[1] for row in desk.run("journal").rows[1:]) == ["evaluate", "triage"]
@@ -121,45 +121,45 @@ class TestList:
         assert (window[1], holder[1]) == ("$cooldown.evaluate", "evaluate")
         assert window[4:] == ["(cooldown window)", "-", f"held by {holder[0]}"]
 
-    def test_an_empty_result_says_so(self, desk: Desk) -> None:
+    def test_an_empty_result(self, desk: Desk) -> None:
         put(desk)
         journal = desk.folder / "journal.sqlite3"
-        assert desk.run("journal", "--route", "nope").out == f"no record fits; looked in the journal {journal}\n"
+        assert desk.run("journal", "--route", "nope").out == f"no matching records in the journal {journal}\n"
         desk.store.delete(desk.records[0])
-        assert desk.run("journal").out == f"no record in the journal {journal}\n"
+        assert desk.run("journal").out == f"no records in the journal {journal}\n"
         assert desk.run("journal", "--json").json == []
 
-    def test_nothing_reaches_a_terminal_that_it_could_obey(self, desk: Desk) -> None:
+    def test_control_characters_are_replaced(self, desk: Desk) -> None:
         put(desk, reason="\x1b[2Jgone\r\nsecond \u202eline \x9b1m", state=State.PARKED)
-        ended = desk.run("journal")
-        assert not set("\x1b\r\x9b\u202e") & set(ended.out)
-        assert len(ended.rows) == 2
+        result = desk.run("journal")
+        assert not set("\x1b\r\x9b\u202e") & set(result.out)
+        assert len(result.rows) == 2
 
 
-class TestAtThreeInTheMorning:
+class TestBrokenConfiguration:
     @pytest.mark.parametrize("command", ["journal", "journal show 0000"])
-    def test_routes_may_be_broken_and_credentials_missing(self, desk: Desk, command: str) -> None:
+    def test_routes_may_be_invalid_and_credentials_missing(self, desk: Desk, command: str) -> None:
         put(desk, key="0000")
         desk.file("routes: [", "routes.yaml")
         desk.settings = {"AZURE_DEVOPS_EXT_PAT": "", "AZURE_DEVOPS_AUTH": "pat", "AZURE_CLOUD": "AzureUSGovernment"}
-        ended = desk.process(*command.split())
-        assert (ended.code, ended.err) == (0, "")
+        result = desk.process(*command.split())
+        assert (result.code, result.err) == (0, "")
 
-    def test_there_is_no_journal_and_looking_makes_none(self, desk: Desk) -> None:
+    def test_reading_does_not_create_a_missing_journal(self, desk: Desk) -> None:
         journal = desk.folder / "journal.sqlite3"
-        desk.fails(2, f"there is no journal {journal}; check JOURNAL_CONNECTION", "journal")
+        desk.fails(2, f"the journal {journal} does not exist; check JOURNAL_CONNECTION", "journal")
         assert not journal.exists()
-        journal.write_text("this is no database, whatever its name says" * 100)
+        journal.write_text("this is not a database, in spite of its name" * 100)
         desk.fails(2, "does not answer: file is not a database", "journal")
 
-    def test_settings_that_are_wrong_are_all_named(self, desk: Desk) -> None:
+    def test_all_wrong_settings_are_reported(self, desk: Desk) -> None:
         desk.settings = {"JOURNAL_CONNECTION": "AccountName=x;AccountKey=canary", "JOURNAL_RETENTION_DAYS": "x"}
-        ended = desk.run("journal")
-        assert (ended.code, [line.split()[0] for line in ended.err.splitlines()[1:]]) == (2, list(desk.settings))
+        result = desk.run("journal")
+        assert (result.code, [line.split()[0] for line in result.err.splitlines()[1:]]) == (2, list(desk.settings))
 
 
 class TestShow:
-    def test_all_about_one_record(self, busy_desk: Desk) -> None:
+    def test_one_record(self, busy_desk: Desk) -> None:
         busy_desk.routes(WRONG)
         busy_desk.deliver()
         (record,) = busy_desk.records
@@ -188,7 +188,7 @@ history:
   {steps[0]}  claimed
   {steps[1]}  parked      {record.reason}
 
-redriving it:
+redrive:
   evaluate  would queue  model-evaluation in contoso/mlops on main; runId=run-1, experimentName=train
 """
         )
@@ -204,7 +204,7 @@ redriving it:
         assert (request["pipeline"], request["branch"]) == ("model-evaluation", "main")
         assert request["parameters"] == {"runId": "run-1", "experimentName": "train"}
 
-    def test_where_it_would_be_parked_again_and_where_the_routes_cannot_be_read(self, desk: Desk) -> None:
+    def test_a_record_that_would_be_parked_again_and_unreadable_routes(self, desk: Desk) -> None:
         show = ("journal", "show", desk.park().key.key)
         desk.routes(TRIAGE)
         (decision,) = desk.run(*show, "--json").json["redrive"]["decisions"]
@@ -214,38 +214,38 @@ redriving it:
         (desk.folder / "routes.yaml").unlink()
         unknown = desk.run(*show, "--json").json["redrive"]["unknown"]
         assert unknown.startswith("the routes cannot be read")
-        assert desk.run(*show).out.endswith(f"\nredriving it: not known, as {unknown}\n")
+        assert desk.run(*show).out.endswith(f"\nredrive: not known: {unknown}\n")
 
-    def test_the_run_of_one_that_is_done(self, busy_desk: Desk) -> None:
+    def test_the_run_of_a_queued_record(self, busy_desk: Desk) -> None:
         busy_desk.deliver()
         (record,) = busy_desk.records
         out = busy_desk.run("journal", "show", record.key.key).out
         assert f": run 501 {record.run_url}\n" in out
-        assert out.endswith("redriving it: nothing, as it is queued; nothing is left to do\n")
+        assert out.endswith("redrive: nothing to do: it is queued; nothing is left to do\n")
 
-    def test_an_event_that_is_no_json(self, desk: Desk) -> None:
+    def test_an_event_that_is_not_json(self, desk: Desk) -> None:
         desk.deliver("{nonsense")
         (document,) = desk.run("journal", "--route", "$unrouted", "--json").json
         assert (document["event"], document["request"]) == ("{nonsense", None)
         assert desk.run("journal").rows[1][4] == "(unreadable)"
         lines = desk.run("journal", "show", document["key"]).out.splitlines()
-        assert lines[1] == "route     $unrouted (no route could be asked)"
+        assert lines[1] == "route     $unrouted (checked against no route)"
         assert lines[lines.index("event:") + 1] == "{nonsense"
         assert "request:" not in lines
 
-    def test_what_is_there_already_under_the_key_of_today(self, busy_desk: Desk) -> None:
+    def test_a_record_that_already_exists_under_the_new_key(self, busy_desk: Desk) -> None:
         record = busy_desk.park(runTags={"team": "blue"})
         busy_desk.routes(RIGHT + "\nonce_per: '{{ run_tags.team }}'")
         busy_desk.deliver(run_completed("other", runTags={"team": "blue"}))
         last = busy_desk.run("journal", "show", record.key.key).rows[-1]
         assert last[1] == "duplicate"
-        assert last[2].startswith("queued before: run 501 http")
+        assert last[2].startswith("already queued: run 501 http")
 
-    def test_a_prefix_of_several_keys_lists_them_and_windows_where_nothing_else_fits(self, desk: Desk) -> None:
+    def test_an_ambiguous_prefix_lists_the_keys_and_prefers_occurrences_to_windows(self, desk: Desk) -> None:
         found = [put(desk, key=f"abcd{number}").key.key for number in (1, 2)]
-        ended = desk.run("journal", "show", "abcd")
-        assert (ended.code, ended.out) == (2, "")
-        first, *candidates = ended.err.splitlines()
+        result = desk.run("journal", "show", "abcd")
+        assert (result.code, result.out) == (2, "")
+        first, *candidates = result.err.splitlines()
         assert first == "manage.py: 2 keys begin with abcd; give more digits:"
         assert sorted(candidates) == [f"  {key} evaluate queued RunCompleted event-1" for key in found]
         put(desk, key="abcd23", route="$cooldown.evaluate")

@@ -1,4 +1,4 @@
-"""``manage.py redrive``: sends again what was parked, once, and tells what came of it."""
+"""``manage.py redrive``: sends parked events again, exactly once, and reports their outcomes."""
 
 import os
 import pty
@@ -13,38 +13,38 @@ from shared.journal.journal import Journal
 from shared.journal.records import State
 from tests.support.builders import event_text, run_completed
 from tests.support.clock import ManualClock
-from tests.tools.conftest import EVALUATE, RIGHT, WRONG, Desk, Ended
+from tests.tools.conftest import EVALUATE, RIGHT, WRONG, Desk, Result
 from tools.actions.redrive import redrive_records
 from tools.console import Console
 from tools.installation import Installation
 
 
-def redriven(ended: Ended) -> list[tuple[str, ...]]:
-    """The rows of the records: route and outcome."""
-    return [tuple(row[1:3]) for row in ended.rows[:-1]]
+def redriven(result: Result) -> list[tuple[str, ...]]:
+    """Return the route and the outcome of each record's row."""
+    return [tuple(row[1:3]) for row in result.rows[:-1]]
 
 
-class TestAfterTheRouteWasMended:
-    def test_the_whole_way(self, busy_desk: Desk) -> None:
-        """Parked by Azure DevOps; seen; mended; foreseen; redriven; seen."""
+class TestAfterTheRouteIsCorrected:
+    def test_from_parked_to_queued(self, busy_desk: Desk) -> None:
+        """Azure DevOps refuses the run; the operator finds the record, corrects the route and redrives it."""
         busy_desk.routes(WRONG)
         busy_desk.deliver()
         key = busy_desk.run("journal", "--state", "parked", "--json").json[0]["key"]
         busy_desk.routes(RIGHT)
-        foreseen = busy_desk.process("redrive", key[:8], "--dry-run")
-        assert (foreseen.code, foreseen.err) == (0, "")
-        asked = "model-evaluation in contoso/mlops on main; runId=run-1, experimentName=train"
-        assert foreseen.rows == [
-            [key[:12], "evaluate", "would queue", asked],
+        dry_run = busy_desk.process("redrive", key[:8], "--dry-run")
+        assert (dry_run.code, dry_run.err) == (0, "")
+        request = "model-evaluation in contoso/mlops on main; runId=run-1, experimentName=train"
+        assert dry_run.rows == [
+            [key[:12], "evaluate", "would queue", request],
             ["1 record, and nothing was changed: 1 would queue"],
         ]
         assert ([record.state for record in busy_desk.records], busy_desk.runs) == ([State.PARKED], [])
 
-        ended = busy_desk.process("redrive", key[:8])
+        result = busy_desk.process("redrive", key[:8])
         (run,) = busy_desk.runs
         (record,) = busy_desk.records
-        assert (ended.code, ended.err) == (0, "")
-        assert ended.rows == [
+        assert (result.code, result.err) == (0, "")
+        assert result.rows == [
             [key[:12], "evaluate", "queued", f"run {run['id']} {record.run_url}"],
             ["1 record: 1 queued"],
         ]
@@ -56,36 +56,36 @@ class TestAfterTheRouteWasMended:
         assert (again.code, again.rows[0]) == (0, [key[:12], "evaluate", *outcome])
         assert len(busy_desk.runs) == 1
 
-    def test_two_at_once_are_one_run(self, busy_desk: Desk) -> None:
+    def test_two_redrives_at_once_queue_one_run(self, busy_desk: Desk) -> None:
         key = busy_desk.park().key.key
         busy_desk.plan(accept=True, delay_after_seconds=1)
         processes = [busy_desk.start("redrive", key) for _ in range(2)]
-        codes = sorted(busy_desk.ended(process).code for process in processes)
+        codes = sorted(busy_desk.finish(process).code for process in processes)
         assert len(busy_desk.runs) == 1
-        assert codes in ([0, 0], [0, 1]), "the one that came too late is deferred, or finds it queued"
+        assert codes in ([0, 0], [0, 1]), "the second redrive is deferred, or finds the run queued"
         assert [record.state for record in busy_desk.records] == [State.QUEUED]
 
-    def test_another_once_per_says_under_which_key_it_went(self, busy_desk: Desk) -> None:
+    def test_a_changed_once_per_reports_the_new_key(self, busy_desk: Desk) -> None:
         keys = [busy_desk.park(run_id, runTags={"team": "blue"}).key.key for run_id in "ab"]
         busy_desk.routes(RIGHT + "\nonce_per: '{{ run_tags.team }}'")
-        ended = busy_desk.run("redrive", *keys)
+        result = busy_desk.run("redrive", *keys)
         (record,) = busy_desk.records
-        assert (ended.code, redriven(ended)) == (0, [("evaluate", "queued"), ("evaluate", "duplicate")])
-        assert ended.rows[0][3] == f"under key {record.key.key[:12]}; run 501 {record.run_url}"
+        assert (result.code, redriven(result)) == (0, [("evaluate", "queued"), ("evaluate", "duplicate")])
+        assert result.rows[0][3] == f"under key {record.key.key[:12]}; run 501 {record.run_url}"
         assert len(busy_desk.runs) == 1
 
-    def test_an_event_that_no_route_could_be_asked_about(self, desk: Desk) -> None:
-        """The record's event is complete now; if no route matches, it is ignored as any such event is."""
+    def test_an_unrouted_event_that_is_complete_now(self, desk: Desk) -> None:
+        """If no route matches the event, it is ignored like any other event."""
         desk.deliver(event_text("RunCompleted", {"experimentName": "train"}))
         (record,) = desk.records
-        mended = replace(record, entry=replace(record.entry, event=run_completed()))
-        assert desk.store.replace(mended) is not None
+        complete = replace(record, entry=replace(record.entry, event=run_completed()))
+        assert desk.store.replace(complete) is not None
         desk.routes(RIGHT + "\nenabled: false")
         key, reason = record.key.key, "no route matches; evaluate: it is disabled"
-        assert desk.run("journal", "show", key).out.endswith(f"redriving it: nothing, as {reason}\n")
+        assert desk.run("journal", "show", key).out.endswith(f"redrive: nothing to do: {reason}\n")
         for options, outcome in ((["--dry-run"], "would ignore"), ([], "ignored")):
-            ended = desk.run("redrive", key, *options)
-            assert (ended.code, ended.rows[0]) == (0, [key[:12], "$unrouted", outcome, reason])
+            result = desk.run("redrive", key, *options)
+            assert (result.code, result.rows[0]) == (0, [key[:12], "$unrouted", outcome, reason])
         assert desk.records == []
 
     @pytest.mark.parametrize(
@@ -94,39 +94,39 @@ class TestAfterTheRouteWasMended:
             ("branch: dev", "on dev; runId"),
             ("variables: { system.debug: 'true' }", "; variables system.debug=true"),
             ("stages_to_skip: [report]\npipeline_version: 1", "; without the stages report; version 1"),
-            ("cooldown: 6h", "; unless a run within its cooldown covers it"),
+            ("cooldown: 6h", "; unless the cooldown of another run covers it"),
         ],
     )
     def test_a_dry_run_shows_the_whole_request(self, desk: Desk, more: str, words: str) -> None:
         desk.park()
         desk.routes(f"{RIGHT}\n{more}")
-        ended = desk.run("redrive", "--all", "--dry-run")
-        assert (ended.rows[0][2], words in ended.rows[0][3]) == ("would queue", True)
+        result = desk.run("redrive", "--all", "--dry-run")
+        assert (result.rows[0][2], words in result.rows[0][3]) == ("would queue", True)
 
-    def test_a_cooldown_is_foreseen_and_kept(self, busy_desk: Desk) -> None:
+    def test_a_cooldown_applies_to_the_dry_run_and_the_redrive(self, busy_desk: Desk) -> None:
         key = busy_desk.park().key.key
         busy_desk.routes(RIGHT + "\ncooldown: 6h")
         busy_desk.deliver(run_completed("another"))
         assert redriven(busy_desk.run("redrive", key, "--dry-run")) == [("evaluate", "would suppress")]
-        ended = busy_desk.run("redrive", key)
-        assert (ended.code, redriven(ended)) == (0, [("evaluate", "suppressed")])
+        result = busy_desk.run("redrive", key)
+        assert (result.code, redriven(result)) == (0, [("evaluate", "suppressed")])
 
 
-class TestWhich:
-    def test_all_parked_ones_or_those_of_a_route_the_oldest_first(self, desk: Desk) -> None:
+class TestSelection:
+    def test_all_parked_records_or_those_of_one_route_the_oldest_first(self, desk: Desk) -> None:
         keys = [desk.park(run_id).key.key[:12] for run_id in "abc"]
         desk.deliver(run_completed("released"))
         desk.deliver("{nonsense")
-        ended = desk.run("redrive", "--route", "evaluate", "--dry-run")
-        assert [row[0] for row in ended.rows[:-1]] == keys
+        result = desk.run("redrive", "--route", "evaluate", "--dry-run")
+        assert [row[0] for row in result.rows[:-1]] == keys
         everything = desk.run("redrive", "--all", "--dry-run")
         expected = [("evaluate", "would queue")] * 3 + [("$unrouted", "would park")]
         assert (everything.code, redriven(everything)) == (1, expected)
         limited = desk.run("redrive", "--all", "--dry-run", "--limit", "2")
         assert [row[0] for row in limited.rows[:-1]] == keys[:2]
-        assert limited.err == "the oldest 2 of 4 records; run it again for more, or --limit\n"
+        assert limited.err == "the oldest 2 of 4 records; use --limit for more, or run it again\n"
 
-    def test_what_nobody_came_back_for(self, busy_desk: Desk) -> None:
+    def test_records_that_event_grid_gave_up(self, busy_desk: Desk) -> None:
         busy_desk.plan(accept=False, status=429, times=1)
         busy_desk.deliver(run_completed("released"))
         busy_desk.plan(accept=True, drop=True)
@@ -140,11 +140,11 @@ class TestWhich:
         busy_desk.clock = clock = ManualClock()
         for early, outcome in ((timedelta(milliseconds=1), "would defer"), (timedelta(), "would look")):
             clock.now = unsure.settled_at - early
-            foreseen = busy_desk.run("redrive", "--all", "--dry-run", *states)
-            assert sorted(row[2] for row in foreseen.rows[:-1]) == [outcome, "would queue"]
+            dry_run = busy_desk.run("redrive", "--all", "--dry-run", *states)
+            assert sorted(row[2] for row in dry_run.rows[:-1]) == [outcome, "would queue"]
         busy_desk.settle()
-        ended = busy_desk.run("redrive", "--all", *states)
-        assert (ended.code, redriven(ended)) == (0, [("evaluate", "queued")] * 2)
+        result = busy_desk.run("redrive", "--all", *states)
+        assert (result.code, redriven(result)) == (0, [("evaluate", "queued")] * 2)
         assert sorted(run["templateParameters"]["runId"] for run in busy_desk.runs) == ["released", "uncertain"]
 
     def test_a_redrive_that_was_interrupted_is_found_again(self, desk: Desk) -> None:
@@ -152,24 +152,24 @@ class TestWhich:
         Journal(desk.store).reopen(record, "redriven")
         assert redriven(desk.run("redrive", "--all", "--dry-run")) == [("evaluate", "would queue")]
 
-    def test_several_keys_or_none_of_them(self, desk: Desk) -> None:
+    def test_several_keys_of_which_all_must_exist(self, desk: Desk) -> None:
         first, second = (desk.park(run_id).key.key for run_id in "ab")
-        ended = desk.run("redrive", first, second[:10], first[:6], "--dry-run")
-        assert [row[0] for row in ended.rows[:-1]] == [first[:12], second[:12]]
-        ended = desk.run("redrive", first, "ffffffff", "eeeeeeee")
-        assert (ended.code, ended.out) == (2, "")
-        assert [line.split("; ")[0].split()[-1] for line in ended.err.splitlines()] == ["ffffffff", "eeeeeeee"]
+        result = desk.run("redrive", first, second[:10], first[:6], "--dry-run")
+        assert [row[0] for row in result.rows[:-1]] == [first[:12], second[:12]]
+        result = desk.run("redrive", first, "ffffffff", "eeeeeeee")
+        assert (result.code, result.out) == (2, "")
+        assert [line.split("; ")[0].split()[-1] for line in result.err.splitlines()] == ["ffffffff", "eeeeeeee"]
         assert {record.state for record in desk.records} == {State.PARKED}
 
 
-class TestWhatGoesWrong:
+class TestFailures:
     def test_a_deferral(self, desk: Desk) -> None:
-        ended = desk.run("redrive", desk.park().key.key)
+        result = desk.run("redrive", desk.park().key.key)
         expected = [("evaluate", "deferred")], ["1 record: 1 deferred"]
-        assert (ended.code, redriven(ended), ended.rows[-1]) == (1, *expected)
+        assert (result.code, redriven(result), result.rows[-1]) == (1, *expected)
         assert [record.state for record in desk.records] == [State.PARKED]
 
-    def test_another_redrive_that_is_quicker_holds_up_no_other(self, desk: Desk) -> None:
+    def test_a_record_that_another_redrive_has_claimed_does_not_stop_the_others(self, desk: Desk) -> None:
         first, second = (desk.park(run_id) for run_id in "ab")
         stale = replace(first, version="1")
         installation = Installation(desk.folder, desk.environment)
@@ -177,8 +177,8 @@ class TestWhatGoesWrong:
         out = desk.capfd.readouterr().out
         assert f"of route evaluate has been taken over by another delivery\n{second.key.key[:12]}  evaluate" in out
 
-    def test_a_run_that_cannot_be_looked_for(self, busy_desk: Desk) -> None:
-        """The answer was lost, and then the pipeline was removed; the operator looks himself."""
+    def test_a_run_that_cannot_be_searched_for(self, busy_desk: Desk) -> None:
+        """The answer was lost, and then the pipeline was removed. The operator checks that there is no run."""
         busy_desk.routes(EVALUATE + " { runId: '{{ run_id }}', experimentName: x }")
         busy_desk.plan(accept=False, drop=True)
         busy_desk.deliver()
@@ -189,20 +189,20 @@ class TestWhatGoesWrong:
         (record,) = busy_desk.records
         assert record.state is State.PARKED
         for options, outcome in (([], "would look"), (["--without-looking"], "would queue")):
-            foreseen = busy_desk.run("redrive", record.key.key, "--dry-run", *options)
-            assert redriven(foreseen) == [("evaluate", outcome)]
-        ended = busy_desk.run("redrive", record.key.key)
-        assert (ended.code, ended.rows[0][2]) == (1, "parked")
-        assert "a run may have been queued, but the search for it was refused: HTTP 404" in ended.rows[0][3]
+            dry_run = busy_desk.run("redrive", record.key.key, "--dry-run", *options)
+            assert redriven(dry_run) == [("evaluate", outcome)]
+        result = busy_desk.run("redrive", record.key.key)
+        assert (result.code, result.rows[0][2]) == (1, "parked")
+        assert "a run may have been queued, but the search for it was refused: HTTP 404" in result.rows[0][3]
         assert busy_desk.run("redrive", record.key.key, "--without-looking").code == 0
         assert len(busy_desk.runs) == 1
 
-    def test_what_the_app_warns_of_is_shown(self, busy_desk: Desk) -> None:
+    def test_warnings_of_the_app_are_shown(self, busy_desk: Desk) -> None:
         busy_desk.plan(accept=False, status=500, match={"method": "POST", "path": "tags"}, times=9)
         busy_desk.park()
-        ended = busy_desk.run("redrive", "--all")
-        assert ended.code == 0
-        assert ended.err.startswith("manage.py: run 501 could not be tagged with")
+        result = busy_desk.run("redrive", "--all")
+        assert result.code == 0
+        assert result.err.startswith("manage.py: run 501 could not be tagged with")
 
     def test_an_interruption(self, desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
         def interrupt(self: Journal, *arguments: object) -> None:
@@ -210,7 +210,7 @@ class TestWhatGoesWrong:
 
         desk.park()
         monkeypatch.setattr(Journal, "select", interrupt)
-        message = "interrupted; what was sent is in the journal, so the command can simply be repeated"
+        message = "interrupted; the journal has recorded what was sent, so it is safe to run the command again"
         desk.fails(130, message, "redrive", "--all")
 
 
@@ -218,19 +218,19 @@ class TestWhatGoesWrong:
     ("records", "arguments", "answer", "code"),
     [("ab", "--all", "n", 1), ("ab", "--all", "y", 0), ("ab", "--all --yes", "n", 0), ("a", "--all", "n", 0)],
 )
-def test_more_than_one_is_asked_for_on_a_terminal(
+def test_on_a_terminal_more_than_one_needs_confirmation(
     busy_desk: Desk, records: str, arguments: str, answer: str, code: int
 ) -> None:
     for run_id in records:
         busy_desk.park(run_id)
     ours, theirs = pty.openpty()
     os.write(ours, f"{answer}\n".encode())
-    ended = busy_desk.ended(busy_desk.start("redrive", *arguments.split(), stdin=theirs))
+    result = busy_desk.finish(busy_desk.start("redrive", *arguments.split(), stdin=theirs))
     os.close(ours)
     os.close(theirs)
-    assert (ended.code, len(busy_desk.runs)) == (code, 0 if code else len(records))
+    assert (result.code, len(busy_desk.runs)) == (code, 0 if code else len(records))
     if code:
-        assert ended.err == "redrive 2 records? [y/N] manage.py: nothing was sent, as it was not confirmed\n"
+        assert result.err == "redrive 2 records? [y/N] manage.py: not confirmed; nothing was sent\n"
 
 
 def test_redrive_on_azure_tables(busy_desk: Desk, azurite: Azurite) -> None:
@@ -241,9 +241,9 @@ def test_redrive_on_azure_tables(busy_desk: Desk, azurite: Azurite) -> None:
     busy_desk.routes(RIGHT.replace("evaluate", route))
     (document,) = busy_desk.run("journal", "--route", route, "--json").json
     assert (document["state"], document["event"]["id"]) == ("parked", "event-1")
-    ended = busy_desk.process("redrive", "--route", route)
-    assert (ended.code, redriven(ended)) == (0, [(route, "queued")])
+    result = busy_desk.process("redrive", "--route", route)
+    assert (result.code, redriven(result)) == (0, [(route, "queued")])
     shown = busy_desk.run("journal", "show", document["key"], "--json").json
     assert (shown["state"], shown["run_id"]) == ("queued", busy_desk.runs[0]["id"])
     nothing = busy_desk.run("journal", "--route", "nope").out
-    assert nothing == "no record fits; looked in the journal in Azure Tables\n"
+    assert nothing == "no matching records in the journal in Azure Tables\n"

@@ -1,4 +1,4 @@
-"""``manage.py send``: to the app on a real host, and to hosts that answer as they like."""
+"""``manage.py send``: to the app on the stand-in host, and to hosts with unusual answers."""
 
 import json
 from datetime import timedelta
@@ -21,9 +21,9 @@ from tools.events.webhook import HandshakeFailed, HostUnreachable, webhook
 
 class TestToTheApp:
     def test_a_sample_as_a_process(self, busy_desk: Desk, host: RunningProcess) -> None:
-        ended = busy_desk.process("send", "RunCompleted", "--url", host.url, "--set", "data.runId=r-1", "--wait")
-        assert (ended.code, ended.err) == (0, "")
-        ((event, route, outcome, run),) = ended.rows
+        result = busy_desk.process("send", "RunCompleted", "--url", host.url, "--set", "data.runId=r-1", "--wait")
+        assert (result.code, result.err) == (0, "")
+        ((event, route, outcome, run),) = result.rows
         (queued,) = busy_desk.runs
         assert queued["templateParameters"] == {"runId": "r-1", "experimentName": "train"}
         assert (route, outcome) == ("evaluate-after-training", "queued")
@@ -33,19 +33,19 @@ class TestToTheApp:
 
     @pytest.mark.parametrize("schema", ["cloud", "eventgrid"])
     def test_every_sample_in_either_schema(self, busy_desk: Desk, host: RunningProcess, schema: str) -> None:
-        ended = busy_desk.run("send", *SAMPLE_NAMES, "--url", host.url, "--schema", schema, "--wait")
-        assert (ended.code, [row[2] for row in ended.rows]) == (0, ["queued"] * len(SAMPLE_NAMES))
+        result = busy_desk.run("send", *SAMPLE_NAMES, "--url", host.url, "--schema", schema, "--wait")
+        assert (result.code, [row[2] for row in result.rows]) == (0, ["queued"] * len(SAMPLE_NAMES))
         assert len(busy_desk.runs) == len(SAMPLE_NAMES)
 
-    def test_a_type_that_is_sent_twice_is_two_occurrences(self, busy_desk: Desk, host: RunningProcess) -> None:
+    def test_a_sample_that_is_sent_twice_is_two_occurrences(self, busy_desk: Desk, host: RunningProcess) -> None:
         for _ in range(2):
-            ended = busy_desk.run("send", "runcompleted", "--url", f"{host.url}/")
-            assert ended.rows[0][1:] == ["-", "sent", f"to {host.url}: HTTP 202"]
+            result = busy_desk.run("send", "runcompleted", "--url", f"{host.url}/")
+            assert result.rows[0][1:] == ["-", "sent", f"to {host.url}: HTTP 202"]
         assert len(busy_desk.runs) == 2
-        message = "HTTP 404: cannot find function: 'nope'; is this the function app"
+        message = "HTTP 404: cannot find function: 'nope'; check that this is the function app"
         busy_desk.fails(1, message, "send", "ModelDeployed", "--url", host.url, "--function", "nope", "--wait")
 
-    def test_a_files_event_is_the_same_occurrence_again(self, busy_desk: Desk, host: RunningProcess) -> None:
+    def test_an_event_from_a_file_is_the_same_occurrence_again(self, busy_desk: Desk, host: RunningProcess) -> None:
         arguments = ("send", busy_desk.file(sample_text("run-completed")), "--url", host.url, "--wait", "--json")
         (first,), (second,) = (busy_desk.run(*arguments).json for _ in range(2))
         (run,) = busy_desk.runs
@@ -64,13 +64,13 @@ class TestToTheApp:
         ignored = busy_desk.run("send", event, "--set", "data.modelTags.stage=x", "--url", host.url, "--wait")
         assert (ignored.code, ignored.rows[0][1:3]) == (0, ["-", "ignored"])
 
-    def test_what_the_app_defers_is_delivered_again(self, busy_desk: Desk, host: RunningProcess) -> None:
+    def test_a_deferred_event_is_delivered_again(self, busy_desk: Desk, host: RunningProcess) -> None:
         busy_desk.plan(accept=False, status=503, headers={"Retry-After": "1"})
-        ended = busy_desk.run("send", "ModelDeployed", "--url", host.url, "--wait")
-        assert (ended.code, ended.rows[0][1:3]) == (0, ["smoke-test-after-deployment", "queued"])
+        result = busy_desk.run("send", "ModelDeployed", "--url", host.url, "--wait")
+        assert (result.code, result.rows[0][1:3]) == (0, ["smoke-test-after-deployment", "queued"])
         assert len(busy_desk.runs) == 1
 
-    def test_time_is_up(self, busy_desk: Desk, host: RunningProcess) -> None:
+    def test_timeout(self, busy_desk: Desk, host: RunningProcess) -> None:
         busy_desk.plan(accept=False, status=429, headers={"Retry-After": "60"})
         at_once = busy_desk.run("send", "ModelDeployed", "--url", host.url)
         assert (at_once.code, at_once.rows[0][2]) == (1, "deferred")
@@ -82,7 +82,7 @@ class TestToTheApp:
 
 
 class TestOtherHosts:
-    def test_what_is_sent(self, desk: Desk) -> None:
+    def test_the_requests(self, desk: Desk) -> None:
         with answering((202, {}, "")) as odd:
             desk.settings = {"EVENTGRID_EXTENSION_KEY": secret("host-key")}
             assert desk.run("send", "RunCompleted", "--url", odd.url).code == 0
@@ -101,11 +101,11 @@ class TestOtherHosts:
         [
             (401, "set EVENTGRID_EXTENSION_KEY to the app's system key eventgrid_extension"),
             (403, "set EVENTGRID_EXTENSION_KEY to the app's system key eventgrid_extension"),
-            (302, "is this the function app?"),
+            (302, "check that this is the function app"),
         ],
     )
-    def test_it_is_not_taken(self, desk: Desk, status: int, words: str) -> None:
-        """A redirect is not followed."""
+    def test_a_refusal(self, desk: Desk, status: int, words: str) -> None:
+        """Redirects are not followed."""
         with answering((status, {"Location": "/elsewhere"}, "")) as odd:
             desk.fails(1, f"HTTP {status}; {words}", "send", "RunCompleted", "--url", odd.url, "--key", secret("wrong"))
         assert len(odd.asked) == 1
@@ -113,28 +113,28 @@ class TestOtherHosts:
     def test_the_address_that_azure_shows(self, desk: Desk) -> None:
         with answering((202, {}, "")) as odd:
             url = f"{odd.url}/runtime/webhooks/EventGrid?functionName=other&code={secret('code')}"
-            ended = desk.run("send", "RunCompleted", "--url", url)
-        assert ended.rows[0][3] == f"to {odd.url}: HTTP 202"
+            result = desk.run("send", "RunCompleted", "--url", url)
+        assert result.rows[0][3] == f"to {odd.url}: HTTP 202"
         assert odd.asked[0][1].endswith("?functionName=other")
         assert odd.asked[0][2]["x-functions-key"] == secret("code")
 
-    def test_a_host_that_fails_while_nobody_wants_the_event(self, desk: Desk) -> None:
+    def test_a_failing_host_for_an_event_that_no_route_matches(self, desk: Desk) -> None:
         desk.routes(WRONG + "\nenabled: false")
         with answering((500, {}, "out\n of order")) as odd:
-            ended = desk.run("send", "RunCompleted", "--url", odd.url, "--wait", "--timeout", "1s")
-        assert (ended.code, ended.rows[0][2:]) == (1, ["deferred", f"to {odd.url}: HTTP 500: out of order"])
+            result = desk.run("send", "RunCompleted", "--url", odd.url, "--wait", "--timeout", "1s")
+        assert (result.code, result.rows[0][2:]) == (1, ["deferred", f"to {odd.url}: HTTP 500: out of order"])
 
     def test_deliveries_are_counted(self, desk: Desk) -> None:
         start, seconds = utc_now(), count()
         desk.clock = lambda: start + timedelta(seconds=next(seconds))
         with answering((500, {}, ""), (500, {}, ""), (202, {}, "")) as odd:
-            ended = desk.run("send", "RunCompleted", "--url", odd.url, "--wait", "--timeout", "4s")
+            result = desk.run("send", "RunCompleted", "--url", odd.url, "--wait", "--timeout", "4s")
         assert [headers["aeg-delivery-count"] for _, _, headers, _ in odd.asked] == ["0", "1", "2"]
-        assert (ended.code, ended.rows[0][1:3]) == (1, ["evaluate", "nothing"])
+        assert (result.code, result.rows[0][1:3]) == (1, ["evaluate", "nothing"])
 
 
 class TestUsage:
-    def test_a_dry_run_shows_what_would_be_sent(self, desk: Desk) -> None:
+    def test_a_dry_run_shows_the_event(self, desk: Desk) -> None:
         def shown(*arguments: object) -> dict[str, Any]:
             (event,) = desk.run("send", *arguments, "--dry-run").json
             return dict(event)
@@ -165,7 +165,7 @@ class TestHandshake:
         ("answers", "words"),
         [
             ([(401, {}, "")], "answered HTTP 401 to the validation event; set EVENTGRID_EXTENSION_KEY"),
-            ([(418, {}, "")], "answered HTTP 418 to the validation event; is this the function app"),
+            ([(418, {}, "")], "answered HTTP 418 to the validation event; check that this is the function app"),
             *(
                 ([(200, {}, text)], "answered the validation event without its code")
                 for text in ("hello", "[]", '{"validationResponse": "other"}')
@@ -174,11 +174,11 @@ class TestHandshake:
             ([GOOD, (405, {"WebHook-Allowed-Origin": "*"}, "")], "does not let Event Grid send CloudEvents"),
         ],
     )
-    def test_not_as_event_grid_wants_it(self, answers: list[Answer], words: str) -> None:
+    def test_answers_that_event_grid_would_refuse(self, answers: list[Answer], words: str) -> None:
         with answering(*answers) as odd, pytest.raises(HandshakeFailed, match=words):
             webhook(odd.url, "aml_event", "").shake_hands()
 
-    def test_nobody_answers_and_the_key_does_not_show(self, desk: Desk) -> None:
+    def test_without_an_answer_the_key_is_not_shown(self, desk: Desk) -> None:
         endpoint = webhook("http://127.0.0.1:9", "aml_event", secret("key"))
         with pytest.raises(HostUnreachable) as caught:
             endpoint.shake_hands()

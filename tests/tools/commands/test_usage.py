@@ -1,4 +1,4 @@
-"""Wrong usage of every command: exit code 2, no output and one line that says what to do."""
+"""Wrong usage of every command: exit code 2, no output, and one line that says what to do."""
 
 import shlex
 
@@ -7,8 +7,8 @@ import pytest
 from tests.support.builders import run_completed
 from tests.tools.conftest import Desk
 
-NO_KEY = "a KEY is the beginning of a journal key, 4 hexadecimal digits or more"
-ONE_WAY = "say what to redrive, in one way: KEY…, --route ROUTE, --all or --dead-letters PATH"
+NO_KEY = "KEY must be at least the first 4 hexadecimal digits of a journal key"
+ONE_OF = "redrive needs exactly one of KEY…, --route ROUTE, --all and --dead-letters PATH"
 BLOBS = "redrive --dead-letters https://account.blob.core.windows.net/letters --connection-string-env"
 
 # fmt: off
@@ -16,8 +16,8 @@ WRONG_USAGE = [
     ("check nowhere.yaml", "nowhere.yaml cannot be read (No such file or directory); name another file"),
     ("check binary.json", "binary.json cannot be read (UnicodeDecodeError); name another file"),
     ("completion tcsh", "tcsh"),
-    ("doctor --url http://app.example", "--url must begin with https://"),
-    ("explain", "say which event to explain: EVENT.json, or '-' and the event on standard input"),
+    ("doctor --url http://app.example", "--url must be an https:// URL"),
+    ("explain", "no event was given; name EVENT.json, or pass an event on standard input"),
     ("explain nowhere.json", "there is no file or folder nowhere.json"),
     ("explain event.json --route evaluat", "there is no route 'evaluat'; did you mean 'evaluate'?"),
     ("explain event.json --routes no.yaml", "the routes cannot be read:"),
@@ -29,33 +29,33 @@ WRONG_USAGE = [
     ("journal --limit 0", "--limit"),
     ("journal show abc", NO_KEY),
     ("journal show https://x/?sig=canary", NO_KEY),
-    ("journal show ffff", "no record's key begins with ffff; 'manage.py journal' lists them"),
-    ("preview", "say what to preview: EVENT.json, '-' for the standard input, or --all"),
-    ("redrive", ONE_WAY),
-    ("redrive abcd --all", ONE_WAY),
-    ("redrive abcd --state parked", "--state goes with --route or --all; a KEY is redriven whatever its state"),
-    ("redrive --all --state queued", "it may be one of claimed, uncertain, released, parked"),
-    ("redrive --all --without-looking", "--without-looking is said of single records: name their KEYs"),
+    ("journal show ffff", "no key begins with ffff; 'manage.py journal' lists the keys"),
+    ("preview", "nothing to preview was given; name EVENT.json, '-' for standard input, or --all"),
+    ("redrive", ONE_OF),
+    ("redrive abcd --all", ONE_OF),
+    ("redrive abcd --state parked", "--state needs --route or --all; a record selected by KEY is redriven in"),
+    ("redrive --all --state queued", "--state must be one of claimed, uncertain, released, parked, got queued"),
+    ("redrive --all --without-looking", "--without-looking needs KEY; name each record that you have checked"),
     ("redrive --dead-letters nowhere.blob.core.windows.net/c?sig=canary",
-     "there is no file or folder nowhere.blob.core.windows.net/c; a blob container is named by its https://"),
+     "there is no file or folder nowhere.blob.core.windows.net/c; for a blob container, use its https:// URL"),
     (f"{BLOBS} UNSET", "the environment variable UNSET is not set; set it to a connection string"),
-    (f"{BLOBS} MINE", "the connection string is none of a storage account; copy it again, whole"),
+    (f"{BLOBS} MINE", "the connection string must be that of a storage account; copy all of it"),
     ("schema -o no/such/folder.json", "no/such/folder.json cannot be written (No such file or directory); name"),
     ("send", "Missing argument 'EVENT.json|TYPE'"),
-    ("send RunComplete", "RunComplete is neither a file nor a type of event; did you mean 'RunCompleted'?"),
-    ("send numbers.json", "numbers.json holds something that is no event"),
+    ("send RunComplete", "RunComplete is neither a file nor an event type; did you mean 'RunCompleted'?"),
+    ("send numbers.json", "numbers.json contains an item that is not an event"),
     ("send nope.json", "nope.json cannot be read (No such file or directory); name a file"),
-    ("send RunCompleted --set x", "must be a path, '=' and a value: data.runId=x"),
-    ("send RunCompleted --set subject.x=1", "--set subject.x: subject is no object of the event"),
+    ("send RunCompleted --set x", "must have the form PATH=VALUE, for example data.runId=x"),
+    ("send RunCompleted --set subject.x=1", "--set subject.x: subject is not an object in the event"),
     ("send RunCompleted --schema xml", "Invalid value for '--schema'"),
     ("send RunCompleted --timeout soon", "--timeout"),
-    ("send RunCompleted --url http://app.example", "--url must begin with https://"),
-    ("send RunCompleted --url https://[app", "--url must begin with https://"),
-    ("send RunCompleted --url https://u:p@app.example", "--url must begin with https://"),
-    ("send RunCompleted --url https://app.example/api", "must be a function app's own address"),
-    ("send RunCompleted --topic http://topic.example/api/events", "--topic must begin with https://"),
-    ("send RunCompleted --topic https://t.example/ --url http://127.0.0.1:1", "are two ways; choose one"),
-    ("send RunCompleted --topic https://t.example/ --key 'a\nb'", "the key holds characters that no key has"),
+    ("send RunCompleted --url http://app.example", "--url must be an https:// URL"),
+    ("send RunCompleted --url https://[app", "--url must be an https:// URL"),
+    ("send RunCompleted --url https://u:p@app.example", "--url must be an https:// URL"),
+    ("send RunCompleted --url https://app.example/api", "must be the address of a function app"),
+    ("send RunCompleted --topic http://topic.example/api/events", "--topic must be an https:// URL"),
+    ("send RunCompleted --topic https://t.example/ --url http://127.0.0.1:1", "--url and --topic exclude each other"),
+    ("send RunCompleted --topic https://t.example/ --key 'a\nb'", "the key contains invalid characters"),
 ]
 # fmt: on
 
@@ -77,16 +77,16 @@ def test_wrong_usage(desk: Desk, monkeypatch: pytest.MonkeyPatch, command: str, 
 def test_broken_routes(desk: Desk, command: str) -> None:
     desk.park()
     desk.routes("name: a\nevent: RunComplete\npipeline: p")
-    ended = desk.run(*command.split())
-    assert (ended.code, ended.out) == (2, "")
-    assert ended.err.startswith("manage.py: routes.yaml has 1 problem; nothing was started:\n  routes.yaml:5:")
+    result = desk.run(*command.split())
+    assert (result.code, result.out) == (2, "")
+    assert result.err.startswith("manage.py: routes.yaml has 1 problem; nothing was started:\n  routes.yaml:5:")
 
 
 @pytest.mark.parametrize("command", ["preview --all", "redrive --all"])
 def test_no_credential(desk: Desk, command: str) -> None:
     desk.park()
     desk.settings = {"AZURE_DEVOPS_EXT_PAT": ""}
-    ended = desk.run(*command.split())
-    assert (ended.code, ended.out) == (2, "")
-    assert "AZURE_DEVOPS_AUTH is 'pat', but no PAT is configured" in ended.err
+    result = desk.run(*command.split())
+    assert (result.code, result.out) == (2, "")
+    assert "AZURE_DEVOPS_AUTH is 'pat', but no PAT is configured" in result.err
     assert desk.run("redrive", "--all", "--dry-run").code == 0, "a dry run needs no credential"

@@ -1,4 +1,4 @@
-"""``manage.py waits``: which tasks wait, and that no other command takes their records for events'."""
+"""``manage.py waits``: the waiting tasks. No other command treats their records as events."""
 
 import re
 from dataclasses import replace
@@ -20,7 +20,7 @@ def scene(desk: Desk) -> Scene:
 
 
 def wait(desk: Desk, run_id: str = "run-1", workspace: str | None = None) -> str:
-    """Lets a task wait; the wait's key."""
+    """Register a waiting task; return the key of its wait."""
     request = a_request(run_id=run_id, workspace=workspace)
     scene(desk).waits.register(request, utc_now() + timedelta(minutes=5))
     return request.task.key
@@ -32,13 +32,13 @@ def end(desk: Desk, run_id: str) -> None:
 
 def test_as_a_process(desk: Desk) -> None:
     key = wait(desk)
-    ended = desk.process("waits")
-    assert (ended.code, ended.err) == (0, "")
-    assert ended.rows[0] == ["KEY", "RUN", "WORKSPACE", "STATE", "AGE", "PLAN", "REASON"]
-    assert ended.rows[1][:4] == [key[:12], "run-1", "any", "waiting"]
+    result = desk.process("waits")
+    assert (result.code, result.err) == (0, "")
+    assert result.rows[0] == ["KEY", "RUN", "WORKSPACE", "STATE", "AGE", "PLAN", "REASON"]
+    assert result.rows[1][:4] == [key[:12], "run-1", "any", "waiting"]
 
 
-def test_the_oldest_first_and_those_that_are_over_only_where_asked_for(desk: Desk) -> None:
+def test_the_oldest_comes_first_and_all_includes_waits_that_are_over(desk: Desk) -> None:
     keys = [wait(desk, f"run-{number}", "ws") for number in range(3)]
     end(desk, "run-1")
     assert [found["key"] for found in desk.run("waits", "--json").json] == [keys[0], keys[2]]
@@ -49,15 +49,15 @@ def test_the_oldest_first_and_those_that_are_over_only_where_asked_for(desk: Des
     assert desk.run("journal", "--windows", "--json").json == [], "the journal lists events only"
     for number in (0, 2):
         end(desk, f"run-{number}")
-    assert desk.run("waits").out.startswith("no task waits, says the journal ")
+    assert desk.run("waits").out.startswith("no waiting tasks in the journal ")
 
 
-def test_one_wait_in_full_without_its_token(desk: Desk) -> None:
+def test_one_wait_is_shown_without_its_token(desk: Desk) -> None:
     key = wait(desk)
     shown = desk.run("journal", "show", key[:8])
     assert shown.code == 0
-    assert "(a task that waits)" in shown.out
-    assert "redriving it: nothing, as it is not about an event" in re.sub(r"\s+", " ", shown.out)
+    assert "(waiting task)" in shown.out
+    assert "redrive: nothing to do: it is not about an event" in re.sub(r"\s+", " ", shown.out)
     document = desk.run("journal", "show", key, "--json").json
     assert document["document"]["sealed_token"] == "***"
     assert leaks(shown.out) == []
@@ -65,10 +65,10 @@ def test_one_wait_in_full_without_its_token(desk: Desk) -> None:
 
 @pytest.mark.parametrize("state", [State.WAITING, *sorted(REDRIVABLE_STATES)])
 def test_a_wait_cannot_be_redriven(desk: Desk, state: State) -> None:
-    """Whatever its state: its record is no event's, and to redrive it would park it."""
+    """A redrive would park the record, because it does not belong to an event."""
     key = wait(desk)
     (record,) = [each for each in desk.records if each.key.key == key and is_wait(each)]
     written = desk.store.replace(replace(record, state=state))
-    ended = desk.run("redrive", key)
-    assert "the timer sweep_waits takes care of waiting tasks" in re.sub(r"\s+", " ", ended.out + ended.err)
+    result = desk.run("redrive", key)
+    assert "the timer sweep_waits takes care of waiting tasks" in re.sub(r"\s+", " ", result.out + result.err)
     assert [each for each in desk.records if each.key == record.key] == [written]

@@ -1,4 +1,4 @@
-"""``manage.py redrive --dead-letters``: what Event Grid gave up, from files, folders and blob containers."""
+"""``manage.py redrive --dead-letters``: the events that Event Grid gave up, in files, folders and blob containers."""
 
 import json
 import re
@@ -16,7 +16,7 @@ from tests.support.builders import cloud_event_text, run_completed
 from tests.support.canaries import secret
 from tests.support.journal.stores import no_identity
 from tests.support.services.blob_service import SIGNATURE, BlobService, serving
-from tests.tools.conftest import RIGHT, TRIAGE, Desk, Ended
+from tests.tools.conftest import RIGHT, TRIAGE, Desk, Result
 from tools.errors import CommandFailed, UnreadableFile
 from tools.events.dead_letter_blobs import BlobAccess, BlobPlace, blob_place, blobs
 from tools.events.dead_letters import DeadLetter, read_dead_letters
@@ -42,7 +42,7 @@ def cloud(run_id: str) -> dict[str, Any]:
 
 @pytest.fixture
 def letters(tmp_path: Path) -> Path:
-    """A folder with both schemas, laid out as Event Grid does."""
+    """A folder with events in both schemas, in Event Grid's layout."""
     folder = tmp_path / "letters"
     for name, content in {
         "SUB/2026/11/20/10/a.json": [eg("a"), eg("b")],
@@ -56,20 +56,20 @@ def letters(tmp_path: Path) -> Path:
 
 class TestFiles:
     def test_a_folder_with_both_schemas(self, busy_desk: Desk, letters: Path) -> None:
-        foreseen = busy_desk.run("redrive", "--dead-letters", letters, "--dry-run")
-        assert (foreseen.code, [row[4] for row in foreseen.rows[:-1]]) == (0, ["would queue"] * 3)
+        dry_run = busy_desk.run("redrive", "--dead-letters", letters, "--dry-run")
+        assert (dry_run.code, [row[4] for row in dry_run.rows[:-1]]) == (0, ["would queue"] * 3)
         assert not (busy_desk.folder / "journal.sqlite3").exists()
         assert busy_desk.runs == []
 
-        ended = busy_desk.process("redrive", "--dead-letters", letters)
-        assert (ended.code, ended.err) == (0, "")
+        result = busy_desk.process("redrive", "--dead-letters", letters)
+        assert (result.code, result.err) == (0, "")
         first = "SUB/2026/11/20/10/a.json"
-        assert [row[:5] for row in ended.rows[:-1]] == [
+        assert [row[:5] for row in result.rows[:-1]] == [
             [first, "id-a", "MaxDeliveryAttemptsExceeded (GenericError)", "evaluate", "queued"],
             [first, "id-b", "MaxDeliveryAttemptsExceeded (GenericError)", "evaluate", "queued"],
             ["SUB/2026/11/20/11/c.json", "id-c", "TimeToLiveExceeded (TimedOut)", "evaluate", "queued"],
         ]
-        assert ended.rows[-1] == ["3 events: 3 queued"]
+        assert result.rows[-1] == ["3 events: 3 queued"]
 
         for options in ([], ["--dry-run"]):
             again = busy_desk.run("redrive", "--dead-letters", letters, *options)
@@ -84,31 +84,31 @@ class TestFiles:
             desk.run("redrive", "--dead-letters", "event.json")
             assert {record.key for record in desk.records} == before
 
-    def test_one_that_the_app_had_left_in_doubt_is_looked_for(self, busy_desk: Desk) -> None:
+    def test_a_run_in_doubt_is_searched_for(self, busy_desk: Desk) -> None:
         busy_desk.plan(accept=True, drop=True)
         busy_desk.deliver(run_completed("a"))
         busy_desk.settle()
         busy_desk.file(json.dumps([eg("a")]))
         for options, outcome in ((["--dry-run"], "would look"), ([], "queued")):
-            ended = busy_desk.run("redrive", "--dead-letters", "event.json", *options)
-            assert (ended.code, ended.rows[0][:2], ended.rows[0][4]) == (0, ["event.json", "id-a"], outcome)
+            result = busy_desk.run("redrive", "--dead-letters", "event.json", *options)
+            assert (result.code, result.rows[0][:2], result.rows[0][4]) == (0, ["event.json", "id-a"], outcome)
         assert len(busy_desk.runs) == 1
 
-    def test_one_row_for_each_route_though_one_is_deferred(self, busy_desk: Desk) -> None:
+    def test_each_route_has_a_row_even_if_one_is_deferred(self, busy_desk: Desk) -> None:
         busy_desk.routes(RIGHT, TRIAGE)
         busy_desk.plan(accept=False, status=429, headers={"Retry-After": "1"}, match={"path": "/pipelines/15/runs"})
         busy_desk.file(json.dumps(eg("a")))
-        ended = busy_desk.run("redrive", "--dead-letters", "event.json")
-        assert [row[3:5] for row in ended.rows[:-1]] == [["evaluate", "queued"], ["triage", "deferred"]]
-        assert (ended.code, ended.rows[-1]) == (1, ["1 event: 1 deferred, 1 queued"])
+        result = busy_desk.run("redrive", "--dead-letters", "event.json")
+        assert [row[3:5] for row in result.rows[:-1]] == [["evaluate", "queued"], ["triage", "deferred"]]
+        assert (result.code, result.rows[-1]) == (1, ["1 event: 1 deferred, 1 queued"])
 
-    def test_what_is_not_ours_and_what_cannot_be_read(self, desk: Desk) -> None:
+    def test_foreign_and_unreadable_events(self, desk: Desk) -> None:
         foreign = {"id": "blob", "topic": "t", "eventType": "Microsoft.Storage.BlobCreated", "data": {}}
-        desk.file(json.dumps([foreign, {"id": "half", "subject": "s"}, "a text", eg("a;b")]))
-        foreseen, ended, again = (
+        desk.file(json.dumps([foreign, {"id": "half", "subject": "s"}, "a string", eg("a;b")]))
+        dry_run, result, again = (
             desk.run("redrive", "--dead-letters", "event.json", *options) for options in (["--dry-run"], [], [])
         )
-        assert (foreseen.code, [row[1:5] for row in foreseen.rows[:-1]]) == (
+        assert (dry_run.code, [row[1:5] for row in dry_run.rows[:-1]]) == (
             1,
             [
                 ["blob", "-", "-", "would ignore"],
@@ -117,39 +117,38 @@ class TestFiles:
                 ["id-a;b", "MaxDeliveryAttemptsExceeded (GenericError)", "evaluate", "would park"],
             ],
         )
-        assert (ended.code, [row[4] for row in ended.rows[:-1]]) == (1, ["ignored", "parked", "parked", "parked"])
-        assert ended.rows[-1] == ["4 events: 1 ignored, 3 parked"]
+        assert (result.code, [row[4] for row in result.rows[:-1]]) == (1, ["ignored", "parked", "parked", "parked"])
+        assert result.rows[-1] == ["4 events: 1 ignored, 3 parked"]
         assert [record.state for record in desk.records] == [State.PARKED] * 3
         assert again.rows[-1] == ["4 events: 3 duplicate, 1 ignored"]
         assert again.rows[1][5].startswith("parked before: the event cannot be read")
 
-    def test_a_file_that_cannot_be_read_is_named_and_the_others_go_on(self, desk: Desk, letters: Path) -> None:
+    def test_an_unreadable_file_is_reported_and_the_others_are_processed(self, desk: Desk, letters: Path) -> None:
         (letters / "B.json").write_text('[{"id": "a"')
         (letters / "C.json").write_text("42")
         (letters / "D.json").write_bytes(b"\xff\xfe[]")
         (letters / "E.json").symlink_to(letters / "nowhere")
         (letters / "F.json").write_text("[" * 200_000)
-        ended = desk.run("redrive", "--dead-letters", letters, "--dry-run")
+        result = desk.run("redrive", "--dead-letters", letters, "--dry-run")
         problems = [
             "B.json is not JSON (Expecting",
-            "C.json holds neither an event",
+            "C.json contains neither an event",
             "D.json is not JSON ('utf-8'",
             "E.json cannot be read (No such file",
             "F.json is nested too deeply",
         ]
-        for line, problem in zip(ended.err.splitlines(), problems, strict=True):
+        for line, problem in zip(result.err.splitlines(), problems, strict=True):
             assert line.startswith(f"manage.py: {problem}")
-        assert (ended.code, [row[4:5] for row in ended.rows[:-1]]) == (1, [["would queue"]] * 3)
+        assert (result.code, [row[4:5] for row in result.rows[:-1]]) == (1, [["would queue"]] * 3)
 
-    def test_a_limit_and_none(self, desk: Desk, letters: Path) -> None:
+    def test_a_limit_and_an_empty_folder(self, desk: Desk, letters: Path) -> None:
         for limit in (1, 2, 3):
-            ended = desk.run("redrive", "--dead-letters", letters, "--dry-run", "--limit", limit)
-            assert (len(ended.rows), "are read" in ended.err) == (limit + 1, limit < 3)
+            result = desk.run("redrive", "--dead-letters", letters, "--dry-run", "--limit", limit)
+            assert (len(result.rows), "were read" in result.err) == (limit + 1, limit < 3)
         (desk.folder / "empty").mkdir()
-        assert desk.run("redrive", "--dead-letters", "empty") == Ended(0, "no dead letters were found\n", "")
+        assert desk.run("redrive", "--dead-letters", "empty") == Result(0, "no dead letters were found\n", "")
 
-    def test_the_contracts_example(self) -> None:
-        """As Event Grid's documentation shows it."""
+    def test_the_example_in_event_grids_documentation(self) -> None:
         example = {"id": "caee", "type": "foo", "deadletterreason": "Max", "lastdeliveryoutcome": "NotFound"}
         found = read_dead_letters("x.json", b"\xef\xbb\xbf" + json.dumps([example]).encode())
         assert found == [DeadLetter("x.json", "caee", "Max (NotFound)", json.dumps(example))]
@@ -169,9 +168,9 @@ def service() -> Iterator[BlobService]:
 
 class TestBlobs:
     def test_with_a_signature_in_the_url(self, busy_desk: Desk, service: BlobService) -> None:
-        ended = busy_desk.process("redrive", "--dead-letters", service.signed_url)
-        assert (ended.code, ended.err) == (0, "")
-        assert [row[:2] for row in ended.rows[:-1]] == [
+        result = busy_desk.process("redrive", "--dead-letters", service.signed_url)
+        assert (result.code, result.err) == (0, "")
+        assert [row[:2] for row in result.rows[:-1]] == [
             ["SUB/2026/11/20/10/a.json", "id-a"],
             ["SUB/2026/11/20/10/a.json", "id-b"],
             ["SUB/2026/11/20/11/ü c.json", "id-c"],
@@ -186,26 +185,26 @@ class TestBlobs:
     ) -> None:
         desk.settings = {name or "AZURE_STORAGE_CONNECTION_STRING": service.connection_string}
         options = [] if name is None else ["--connection-string-env", name]
-        ended = desk.run("redrive", "--dead-letters", service.url + prefix, "--dry-run", *options)
-        assert (ended.code, [row[1] for row in ended.rows[:-1]]) == (0, [f"id-{each}" for each in ids])
+        result = desk.run("redrive", "--dead-letters", service.url + prefix, "--dry-run", *options)
+        assert (result.code, [row[1] for row in result.rows[:-1]]) == (0, [f"id-{each}" for each in ids])
 
-    def test_a_blob_that_cannot_be_read_does_not_hold_up_the_others(self, desk: Desk, service: BlobService) -> None:
+    def test_an_unreadable_blob_is_reported_and_the_others_are_processed(
+        self, desk: Desk, service: BlobService
+    ) -> None:
         service.blobs["A.json"] = b""
         service.failing = {"SUB/2026/11/20/10/a.json": 409, "SUB/2026/11/21/10/d.json": 404}
         desk.settings = {"AZURE_STORAGE_CONNECTION_STRING": service.connection_string}
-        ended = desk.run("redrive", "--dead-letters", service.url, "--dry-run")
-        assert (ended.code, [row[1] for row in ended.rows[:-1]]) == (1, ["id-c"])
+        result = desk.run("redrive", "--dead-letters", service.url, "--dry-run")
+        assert (result.code, [row[1] for row in result.rows[:-1]]) == (1, ["id-c"])
         problems = [
             "A.json is not JSON (Expecting value",
             "SUB/2026/11/20/10/a.json cannot be read: HTTP 409 InternalError; try again",
             "SUB/2026/11/21/10/d.json cannot be read: HTTP 404 InternalError; check",
         ]
-        for line, problem in zip(ended.err.splitlines(), problems, strict=True):
+        for line, problem in zip(result.err.splitlines(), problems, strict=True):
             assert line.startswith(f"manage.py: {problem}")
 
-    def test_an_answer_that_is_something_else_or_never_came(
-        self, service: BlobService, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    def test_a_malformed_and_a_lost_answer(self, service: BlobService, monkeypatch: pytest.MonkeyPatch) -> None:
         def break_off(*arguments: object) -> NoReturn:
             raise ConnectionResetError
 
@@ -214,7 +213,7 @@ class TestBlobs:
         (name, read), *_ = blobs(place, access)
         assert name == "SUB/2026/11/20/10/a.json"
         monkeypatch.setattr(service, "answer", lambda _: Response("<html>", mimetype="text/html"))
-        with pytest.raises(UnreadableFile, match="the answer is not one of a storage account"):
+        with pytest.raises(UnreadableFile, match="the answer is not that of a storage account"):
             read()
         monkeypatch.setattr(service, "answer", break_off)
         with pytest.raises(CommandFailed, match=r"the answer was lost \(ServiceResponseError\); try again"):
@@ -223,7 +222,7 @@ class TestBlobs:
     @pytest.mark.parametrize(
         ("change", "why"),
         [
-            ((SIGNATURE, secret("other")), "HTTP 403 AuthenticationFailed; it takes the role Storage Blob Data Reader"),
+            ((SIGNATURE, secret("other")), "HTTP 403 AuthenticationFailed; use an identity with the role Storage Blob"),
             (("dead-letters", "other"), "HTTP 404 ContainerNotFound; check the URL"),
             ((r"127\.0\.0\.1:\d+/", "127.0.0.1:9/"), "no connection to the storage account"),
         ],
@@ -231,7 +230,7 @@ class TestBlobs:
     def test_a_container_that_cannot_be_listed(
         self, desk: Desk, service: BlobService, change: tuple[str, str], why: str
     ) -> None:
-        """If nobody is there, what the library says of it holds the URL, signature and all."""
+        """The library's own message for an unreachable service contains the URL with its signature."""
         url = re.sub(*change, service.signed_url)
         message = f"the container {url.partition('?')[0]} cannot be listed: {why}"
         desk.process("redrive", "--dead-letters", url).fails(2, message)
@@ -239,26 +238,26 @@ class TestBlobs:
     def test_a_connection_string_of_another_account(self, desk: Desk, service: BlobService) -> None:
         url = service.url.replace("devaccount", "other")
         desk.settings = {"MINE": service.connection_string}
-        message = "is not the one of http://127.0.0.1"
+        message = "the connection string must be that of http://127.0.0.1"
         desk.fails(2, message, "redrive", "--dead-letters", url, "--connection-string-env", "MINE")
         desk.settings = {"AZURE_STORAGE_CONNECTION_STRING": service.connection_string}
-        message = "needs a signature or a connection string: a token goes over https:// only"
+        message = "needs a signature or a connection string; tokens require https://"
         desk.fails(2, message, "redrive", "--dead-letters", url)
         assert service.requests == []
 
-    def test_nobody_is_signed_in(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_signed_out(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("tools.events.dead_letter_blobs._OPTIONS", {"retry_total": 0})
-        asked: set[str] = set()
+        requested: set[str] = set()
 
         class SignedOut:
             def get_token(self, *scopes: str, **options: Any) -> NoReturn:
-                asked.update(scopes)
+                requested.update(scopes)
                 raise ClientAuthenticationError("not signed in: canary")
 
         place = blob_place("https://account.blob.core.windows.net/letters")
-        with pytest.raises(CommandFailed, match="Microsoft Entra gives no token; sign in with 'az login'") as caught:
+        with pytest.raises(CommandFailed, match="Microsoft Entra issued no token; sign in with 'az login'") as caught:
             list(blobs(place, BlobAccess(SignedOut)))
-        assert asked == {"https://storage.azure.com/.default"}
+        assert requested == {"https://storage.azure.com/.default"}
         assert "canary" not in str(caught.value)
 
 
@@ -275,7 +274,7 @@ class TestBlobPlace:
             ("http://[::1]:10000/dev/c", BlobPlace("http://[::1]:10000/dev", "c")),
         ],
     )
-    def test_what_it_names(self, url: str, place: BlobPlace) -> None:
+    def test_valid_urls(self, url: str, place: BlobPlace) -> None:
         assert blob_place(url) == place
 
     @pytest.mark.parametrize(
@@ -293,11 +292,11 @@ class TestBlobPlace:
             "https://a.blob.core.windows.net:canary/c",
         ],
     )
-    def test_what_names_none_is_not_quoted(self, url: str) -> None:
+    def test_an_invalid_url_is_not_quoted(self, url: str) -> None:
         with pytest.raises(CommandFailed) as caught:
             blob_place(url)
         assert "canary" not in str(caught.value)
 
-    def test_a_signature_does_not_show(self) -> None:
+    def test_a_signature_is_never_shown(self) -> None:
         place = blob_place("https://a.b.net/c/p?sig=canary")
         assert "canary" not in repr(place) + place.shown + repr(BlobAccess(no_identity, "canary"))

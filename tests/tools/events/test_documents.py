@@ -1,4 +1,4 @@
-"""Events that are changed before they are sent: schemas, fresh ids, values put in; and the reading of files."""
+"""Changes to events before they are sent (schema, new ids, values), and the reading of event files."""
 
 import io
 import json
@@ -20,9 +20,9 @@ from tools.events.documents import (
     Schema,
     assigned,
     event_name,
-    freshened,
     in_schema,
     parse_assignment,
+    renewed,
     schema_of,
 )
 from tools.events.samples import sample_event
@@ -37,7 +37,7 @@ def meaning(document: dict[str, Any]) -> tuple[Any, ...]:
 
 class TestSchemas:
     @pytest.mark.parametrize("name", sample_names())
-    def test_there_and_back_means_the_same(self, name: str) -> None:
+    def test_conversion_keeps_the_meaning(self, name: str) -> None:
         document = json.loads(sample_text(name))
         first = schema_of(document)
         assert first is (Schema.CLOUD if name.endswith(".cloud") else Schema.EVENT_GRID)
@@ -47,23 +47,23 @@ class TestSchemas:
         assert schema_of(turned) is other
         assert meaning(turned) == meaning(document) == meaning(in_schema(turned, first))
 
-    def test_each_schema_has_its_own_keys_alone(self) -> None:
+    def test_each_schema_has_only_its_own_keys(self) -> None:
         document = sample_event("RunCompleted")
         cloud = in_schema(document, Schema.CLOUD)
         assert set(cloud) == {"id", "source", "type", "subject", "time", "data", "specversion"}
         assert set(in_schema(cloud | {"specVersion": "1.0"}, Schema.EVENT_GRID)) == set(document)
 
 
-class TestFreshened:
+class TestRenewed:
     @pytest.mark.parametrize("schema", Schema)
-    def test_id_and_time_and_nothing_else(self, schema: Schema) -> None:
+    def test_only_id_and_time_change(self, schema: Schema) -> None:
         document = in_schema(sample_event("ModelRegistered"), schema)
         _, *before, _, data = meaning(document)
-        assert meaning(freshened(document, "new", NOW)) == ("new", *before, NOW, data)
-        assert "new" not in json.dumps(document), "what was read is not changed"
+        assert meaning(renewed(document, "new", NOW)) == ("new", *before, NOW, data)
+        assert "new" not in json.dumps(document), "the original is not changed"
 
-    def test_keys_as_the_event_spells_them(self) -> None:
-        fresh = freshened({"ID": "a", "type": "t", "Time": "x"}, "b", NOW)
+    def test_keys_keep_the_events_spelling(self) -> None:
+        fresh = renewed({"ID": "a", "type": "t", "Time": "x"}, "b", NOW)
         assert fresh == {"ID": "b", "type": "t", "Time": "2026-11-20T12:00:00Z"}
 
 
@@ -83,39 +83,41 @@ class TestAssignments:
             ('data.runProperties."azureml.pipelinerunid"=r', "data runProperties azureml.pipelinerunid", "r"),
         ],
     )
-    def test_read(self, text: str, path: str, value: Any) -> None:
+    def test_valid(self, text: str, path: str, value: Any) -> None:
         assert parse_assignment(text) == Assignment(tuple(path.split()), value)
         assert parse_assignment("data.runTags.a b=c").path == ("data", "runTags", "a b")
 
     @pytest.mark.parametrize("text", ["", "x", "=x", "a.=x", ".a=x", "a..b=x", 'a."b=x', 'a"b"=x', " =x"])
-    def test_nonsense(self, text: str) -> None:
-        with pytest.raises(ValueError, match="must be a path, '=' and a value"):
+    def test_invalid(self, text: str) -> None:
+        with pytest.raises(ValueError, match="must have the form PATH=VALUE"):
             parse_assignment(text)
 
     @given(st.text())
-    def test_any_text_is_read_or_told_to_be_wrong(self, text: str) -> None:
+    def test_any_text_is_parsed_or_refused(self, text: str) -> None:
         with suppress(ValueError):
             assert all(parse_assignment(text).path)
 
     @pytest.mark.parametrize("schema", Schema)
     @pytest.mark.parametrize("name", ["type", "eventType", "EVENTTYPE"])
-    def test_a_name_of_either_schema(self, schema: Schema, name: str) -> None:
+    def test_names_of_either_schema_are_accepted(self, schema: Schema, name: str) -> None:
         document = in_schema(sample_event("RunCompleted"), schema)
         changed = assigned(document, [parse_assignment(f"{name}=x")])
         assert set(changed) == set(document)
         assert meaning(changed)[1] == "x"
 
-    def test_the_datas_keys_as_the_event_spells_them(self) -> None:
+    def test_keys_of_data_keep_the_events_spelling(self) -> None:
         changed = assigned(sample_event("ModelRegistered"), [parse_assignment("data.modelTags.Stage=x")])
-        assert changed["data"]["ModelTags"] == {"stage": "candidate", "Stage": "x"}, "tags have their owner's spelling"
+        assert changed["data"]["ModelTags"] == {"stage": "candidate", "Stage": "x"}, (
+            "the keys of tags are not matched in any case"
+        )
 
-    def test_what_is_not_there_is_made(self) -> None:
+    def test_missing_objects_are_created(self) -> None:
         changed = assigned({"type": "t"}, [parse_assignment("data.a.x=1"), parse_assignment("data.a.y=2")])
         assert changed == {"type": "t", "data": {"a": {"x": 1, "y": 2}}}
 
     @pytest.mark.parametrize("document", [{"data": "text"}, {"data": {"a": 1}}])
-    def test_a_path_through_what_is_no_object(self, document: dict[str, Any]) -> None:
-        with pytest.raises(CommandFailed, match=r"--set data\.a\.b: data(\.a)? is no object of the event"):
+    def test_a_path_through_a_value_that_is_not_an_object(self, document: dict[str, Any]) -> None:
+        with pytest.raises(CommandFailed, match=r"--set data\.a\.b: data(\.a)? is not an object in the event"):
             assigned(document, [parse_assignment("data.a.b=x")])
 
 
@@ -142,12 +144,12 @@ class TestInput:
         [
             (b"{", "is not JSON"),
             (b"\xff", "is not JSON"),
-            (b"7", "holds neither an event nor an array of events"),
-            (b"[]", "holds an empty array; put an event in it"),
+            (b"7", "contains neither an event nor an array of events"),
+            (b"[]", "contains an empty array; add an event"),
             (b"[" * 100_000, "is nested too deeply"),
         ],
     )
-    def test_what_is_none(self, content: bytes, words: str, tmp_path: Path) -> None:
+    def test_unreadable_input(self, content: bytes, words: str, tmp_path: Path) -> None:
         with pytest.raises(CommandFailed, match=words):
             self.read(content, tmp_path)
         with pytest.raises(CommandFailed, match=r"cannot be read \(.*; name a file"):

@@ -1,4 +1,4 @@
-"""Publishing to a custom topic with Event Grid's own library, over a socket."""
+"""Publishing to a custom topic with Event Grid's library, over a socket."""
 
 import json
 import time
@@ -32,7 +32,7 @@ CLOUD_EVENT = in_schema(EVENT, Schema.CLOUD)
 
 
 class Identity:
-    """A user, signed in unless ``error`` says why not."""
+    """A user who is signed in, unless ``error`` says why not."""
 
     def __init__(self, error: str = "") -> None:
         self.error = error
@@ -56,7 +56,7 @@ class TestPublish:
         publish(topic.url, KEY, no_identity, EVENT)
         (event,) = topic.events
         assert event == {key: value for key, value in EVENT.items() if key not in {"topic", "metadataVersion"}}
-        assert EVENT["topic"] == WORKSPACE, "what was read is not changed"
+        assert EVENT["topic"] == WORKSPACE, "the original is not changed"
 
     def test_cloud_events_keep_their_source(self, topic: CustomTopic) -> None:
         topic.is_cloud = True
@@ -73,7 +73,7 @@ class TestPublish:
         assert [event["id"] for event in topic.events] == [EVENT["id"]]
         assert identity.scopes == ["https://eventgrid.azure.net/.default"]
 
-    def test_a_moment_of_weakness_is_passed_over(self, topic: CustomTopic) -> None:
+    def test_a_temporary_failure_is_retried(self, topic: CustomTopic) -> None:
         topic.statuses.append(503)
         publish(topic.url, KEY, no_identity, EVENT)
         assert (len(topic.events), topic.answered) == (1, [503, 200])
@@ -98,25 +98,25 @@ class TestPublish:
         ("key", "words"),
         [
             (KEY, "no answer: ConnectionRefusedError: .*; check --topic"),
-            ("", "gives no token for Event Grid: nobody is signed in; sign in with"),
+            ("", "issued no token for Event Grid: signed out; sign in with"),
         ],
     )
-    def test_nobody_answers_or_is_signed_in(self, key: str, words: str) -> None:
+    def test_no_answer_or_signed_out(self, key: str, words: str) -> None:
         with pytest.raises(CommandFailed, match=words):
-            publish("https://127.0.0.1:9/api/events", key, lambda: Identity("nobody is signed in\nreally"), EVENT)
+            publish("https://127.0.0.1:9/api/events", key, lambda: Identity("signed out\nreally"), EVENT)
 
 
 class TestAsAProcess:
     def test_the_key_from_the_environment(self, desk: Desk, topic: CustomTopic) -> None:
         arguments = ("send", "ModelRegistered", "--topic", topic.url, "--set", "data.modelName=m")
         desk.settings = {"EVENTGRID_TOPIC_KEY": KEY + "\n"}
-        ended = desk.process(*arguments)
-        assert (ended.code, ended.err) == (0, "")
+        result = desk.process(*arguments)
+        assert (result.code, result.err) == (0, "")
         (event,) = topic.events
         assert event["data"]["ModelName"] == "m"
-        assert ended.rows == [[f"ModelRegistered {event['id']}", "-", "sent", f"to {topic.url}: published"]]
+        assert result.rows == [[f"ModelRegistered {event['id']}", "-", "sent", f"to {topic.url}: published"]]
         desk.settings = {"EVENTGRID_TOPIC_KEY": secret("wrong")}
-        desk.process(*arguments).fails(1, "did not take ModelRegistered")
+        desk.process(*arguments).fails(1, "did not accept ModelRegistered")
 
     @pytest.mark.parametrize(
         ("schema", "source_before", "outcome"),
@@ -130,7 +130,7 @@ class TestAsAProcess:
     def test_waiting(
         self, desk: Desk, topic: CustomTopic, schema: str, source_before: str | None, outcome: str
     ) -> None:
-        """In Event Grid's schema the topic is the source on arrival, and decides which occurrence it is."""
+        """In Event Grid's schema, the app sees the topic as the source, which changes the occurrence."""
         desk.settings = {"EVENTGRID_TOPIC_KEY": KEY}
         desk.routes(PARKING)
         if source_before is not None:
@@ -138,14 +138,14 @@ class TestAsAProcess:
         topic.is_cloud = schema == "cloud"
         topic.deliver = lambda event: desk.deliver(json.dumps(event))
         arguments = ("--topic", topic.url, "--schema", schema, "--wait", "--timeout", "5s", "--json")
-        ended = desk.run("send", desk.file(json.dumps(EVENT)), *arguments)
-        (told,) = ended.json[0]["outcomes"]
-        assert (told["route"], told["outcome"]) == ("evaluate", outcome)
-        (record,) = [each for each in desk.records if each.key.key == told["key"]]
+        result = desk.run("send", desk.file(json.dumps(EVENT)), *arguments)
+        (shown,) = result.json[0]["outcomes"]
+        assert (shown["route"], shown["outcome"]) == ("evaluate", outcome)
+        (record,) = [each for each in desk.records if each.key.key == shown["key"]]
         assert (parse_event(record.entry.event).source == WORKSPACE) is topic.is_cloud
 
-    def test_waiting_for_what_does_not_come(self, desk: Desk, topic: CustomTopic) -> None:
+    def test_waiting_until_the_timeout(self, desk: Desk, topic: CustomTopic) -> None:
         desk.settings = {"EVENTGRID_TOPIC_KEY": KEY}
-        ended = desk.run("send", "RunCompleted", "--topic", topic.url, "--wait", "--timeout", "1s")
-        assert (ended.code, ended.rows[0][1:3]) == (1, ["evaluate", "nothing"])
-        assert "has no record of it; does the app use this journal and routes?" in ended.rows[0][3]
+        result = desk.run("send", "RunCompleted", "--topic", topic.url, "--wait", "--timeout", "1s")
+        assert (result.code, result.rows[0][1:3]) == (1, ["evaluate", "nothing"])
+        assert "has no record of it; check that the app uses this journal and these routes" in result.rows[0][3]

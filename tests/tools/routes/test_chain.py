@@ -1,4 +1,4 @@
-"""The chain: what leads to what, and where it goes round without an end."""
+"""The chain of events, routes and pipelines, its loops, and its pictures."""
 
 import itertools
 import xml.etree.ElementTree as ET
@@ -55,13 +55,13 @@ class TestLoops:
             ("{}", True),
         ],
     )
-    def test_what_is_known_of_an_event_may_break_one(self, known: str, is_loop: bool) -> None:
+    def test_known_values_of_an_event_may_break_a_loop(self, known: str, is_loop: bool) -> None:
         when = "when: experiment_name == 'train' && run_tags.kind != 'nightly'"
         found = chain(route("a", "RunCompleted", when, f"causes: [{{ event: RunCompleted, with: {known} }}]"))
         assert bool(found.loops) is is_loop
         assert found.leads_to == {"a": ("a",) if is_loop else ()}
 
-    def test_only_the_steps_of_a_loop_are_in_it(self) -> None:
+    def test_only_steps_of_a_loop_are_marked(self) -> None:
         found = chain(
             route("a", "RunCompleted", "causes: [ModelRegistered, ModelDeployed]"),
             route("b", "ModelRegistered", "causes: [RunCompleted]"),
@@ -70,14 +70,14 @@ class TestLoops:
         assert marked == [("a-pipeline", "ModelRegistered"), ("b-pipeline", "RunCompleted")]
 
 
-class TestWords:
-    def test_what_else_decides_is_said(self) -> None:
+class TestLabels:
+    def test_a_label_lists_everything_that_decides(self) -> None:
         lines = ["when: run_id", "cooldown: 1d12h30m5s", "cooldown_key: '{{ run_id }}'", "include_child_runs: true"]
         entry = route("a", "RunCompleted", *lines, "once_per: '{{ root_run_id }}'", "enabled: false")
         assert route_lines(routes(entry).routes[0], 80) == [
             "when run_id",
             "switched off",
-            "child runs too",
+            "includes child runs",
             "once per {{ root_run_id }}",
             "at most once in 1d12h30m5s per {{ run_id }}",
         ]
@@ -85,7 +85,7 @@ class TestWords:
 
 @st.composite
 def tables(draw: st.DrawFn) -> Chain:
-    """Tables of all shapes: long names, many routes of one event, shared pipelines, causes to and fro."""
+    """Tables of all shapes: long names, many routes of one event, shared pipelines, causes in both directions."""
     events = st.sampled_from(["RunCompleted", "ModelRegistered", "ModelDeployed", "RunStatusChanged"])
 
     def entry(number: int) -> str:
@@ -109,7 +109,7 @@ def overlap(one: Box, other: Box) -> bool:
 class TestLayout:
     @settings(deadline=None)
     @given(tables())
-    def test_everything_is_there_and_nothing_lies_on_anything_else(self, table: Chain) -> None:
+    def test_everything_is_drawn_and_nothing_overlaps(self, table: Chain) -> None:
         layout = Layout(table)
         boxes = [*layout.events, *layout.routes, *layout.pipelines]
         assert len(boxes) == len(table.events) + len(table.routes) + len(table.pipelines)
@@ -118,13 +118,13 @@ class TestLayout:
             assert 0 < box.x < box.right < layout.width
             assert 0 < box.y < box.bottom < layout.height
         caused = {(route.pipeline, cause.event) for route in table.routes for cause in route.causes}
-        assert len(layout.ways) == 2 * len(table.routes) + len(caused)
-        assert any(way.is_in_loop for way in layout.ways) is bool(table.loops)
-        for way in layout.ways:
-            for (x1, y1), (x2, y2) in itertools.pairwise(way.points) if way.is_caused else ():
-                line = Box(min(x1, x2), min(y1, y2), abs(x1 - x2), abs(y1 - y2), "")
-                assert not [box.name for box in boxes if overlap(line, box)]
-                assert 0 < line.x <= line.right < layout.width
+        assert len(layout.lines) == 2 * len(table.routes) + len(caused)
+        assert any(line.is_in_loop for line in layout.lines) is bool(table.loops)
+        for line in layout.lines:
+            for (x1, y1), (x2, y2) in itertools.pairwise(line.points) if line.is_caused else ():
+                segment = Box(min(x1, x2), min(y1, y2), abs(x1 - x2), abs(y1 - y2), "")
+                assert not [box.name for box in boxes if overlap(segment, box)]
+                assert 0 < segment.x <= segment.right < layout.width
 
 
 class TestSvg:
@@ -139,19 +139,19 @@ class TestSvg:
             assert each.name in texts or each.name in titles
 
     def test_no_text_is_wider_than_its_box(self) -> None:
-        """By the widths of DejaVu, which is the widest of the usual fonts."""
+        """Measured with DejaVu, the widest of the usual fonts."""
         layout = Layout(chain(route("m" * 30, "RunCompleted", "when: " + "experiment_name == 'wwwwww'")))
         for box in (*layout.events, *layout.routes, *layout.pipelines):
             assert all(len(line) * 6.63 <= box.width - 16 for line in box.lines)
 
-    def test_what_is_off_is_dashed_and_what_loops_is_told(self) -> None:
+    def test_disabled_routes_are_dashed_and_loops_are_in_the_legend(self) -> None:
         drawn = svg(chain(f"{A}\ncauses: [RunCompleted]", f"{B}\nenabled: false"), "t")
-        told = ('class="route off"', 'class="way off"', "a loop without a cooldown", "prefers-color-scheme: dark")
-        assert [words for words in told if words not in drawn] == []
+        expected = ('class="route off"', 'class="link off"', "a loop without a cooldown", "prefers-color-scheme: dark")
+        assert [words for words in expected if words not in drawn] == []
         assert "a loop without a cooldown" not in svg(chain(B), "t")
-        assert svg(Chain((), (), (), {}, ()), "t").startswith("<svg "), "an empty table is a picture too"
+        assert svg(Chain((), (), (), {}, ()), "t").startswith("<svg "), "an empty table can be drawn"
 
-    def test_a_name_that_is_cut_is_told_whole(self) -> None:
+    def test_a_name_that_is_cut_has_a_title(self) -> None:
         name = "n" * 63
         drawn = svg(chain(route(name, "RunCompleted", pipeline="p" * 90)), "t")
         assert f"<title>{name}</title>" in drawn
@@ -180,14 +180,14 @@ class TestMermaid:
             "    route1 --> pipeline0",
             "    event0 --> route2",
             "    route2 --> pipeline1",
-            "    pipeline0 -. brings about .-> event0",
-            "    pipeline1 -. brings about .-> event0",
+            "    pipeline0 -. causes .-> event0",
+            "    pipeline1 -. causes .-> event0",
             "    linkStyle 7 stroke:#cf222e,stroke-width:3px",
             "    classDef off stroke-dasharray:4 4",
             "    class route1 off",
         ]
 
-    def test_pipelines_of_several_projects_are_told_apart(self) -> None:
+    def test_pipelines_of_several_projects_are_distinguished(self) -> None:
         drawn = mermaid(chain(A, route("b", "RunCompleted", "project: other")))
         assert '[["a-pipeline in mlops"]]' in drawn
         assert '[["b-pipeline in other"]]' in drawn

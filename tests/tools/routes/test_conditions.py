@@ -1,4 +1,4 @@
-"""The analysis says "never" only of what never happens: compared with conditions as the app evaluates them."""
+"""The analysis of conditions, compared with how the app evaluates them: "never" is only reported if it is true."""
 
 import math
 from typing import Any
@@ -26,7 +26,7 @@ VALUES = [*LITERALS, -1, 0.15, 0.4, math.inf, math.nan, "t", "trainx", "Failed\0
 
 
 def known_and_scope(raw: str) -> tuple[Known, dict[str, Any]] | None:
-    """What is known of an event by its type, and what conditions see; None if it means nothing."""
+    """What is known about an event from its type, and the scope of conditions; None if it is not an occurrence."""
     if (found := occurrence_of(raw)) is None:
         return None
     event, meaning = found
@@ -41,7 +41,7 @@ def usable(event: str) -> list[str]:
 
 @st.composite
 def conditions_and_events(draw: st.DrawFn) -> tuple[Known, dict[str, Any], list[str]]:
-    """Two conditions and an event, made from a sample or of any values."""
+    """Two conditions, and an event that is made from a sample or from any values."""
     if draw(st.booleans()):
         values = draw(st.fixed_dictionaries(dict.fromkeys("abc", st.sampled_from(VALUES))))
         paths = ["data.a", "data.b", "data.c", "data.a.k"]
@@ -55,7 +55,9 @@ def conditions_and_events(draw: st.DrawFn) -> tuple[Known, dict[str, Any], list[
 
 @settings(max_examples=150, deadline=None, database=None, suppress_health_check=list(HealthCheck))
 @given(conditions_and_events())
-def test_what_conditions_give_was_foreseen_alone_and_together(drawn: tuple[Known, dict[str, Any], list[str]]) -> None:
+def test_every_result_was_predicted_for_one_condition_and_for_both(
+    drawn: tuple[Known, dict[str, Any], list[str]],
+) -> None:
     known, scope, texts = drawn
     expressions = [Expression(text, None) for text in texts]
     answers = [answer_of(expression, scope) for expression in expressions]
@@ -107,17 +109,17 @@ def outcomes(event: str, text: str, **values: Any) -> str:
         ("RunStatusChanged", "experiment_name == run_status && !contains(['Completed', 'x'], run_status)", "TF"),
     ],
 )
-def test_what_is_seen(event: str, text: str, expected: str) -> None:
+def test_possible_results(event: str, text: str, expected: str) -> None:
     assert outcomes(event, text) == expected
 
 
-def test_what_is_empty_and_what_is_not_may_give_other_kinds() -> None:
+def test_empty_and_other_values_may_give_different_kinds() -> None:
     for operator in ("&&", "||"):
         condition = Expression(f"event.subject {operator} run_tags", None)
-        assert kinds(condition.tree, Known("RunCompleted")) == {Kind.TEXT, Kind.OBJECT}
+        assert kinds(condition.tree, Known("RunCompleted")) == {Kind.STRING, Kind.OBJECT}
 
 
-def test_known_values_count() -> None:
+def test_known_values_are_used() -> None:
     assert outcomes("RunCompleted", "experiment_name == 'train'", experiment_name="train") == "T"
     assert outcomes("RunCompleted", "experiment_name == 'train'", experiment_name="other") == "F"
     assert outcomes("ModelRegistered", "model_tags.stage.deep", model_tags__stage="x") == "F"

@@ -1,4 +1,4 @@
-"""The values that an analysis reckons with are all that the handlers make."""
+"""The possible values in an analysis include every value that the handlers produce."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ from tools.routes.event_values import options
 from tools.routes.possible_values import fits
 
 
-def test_whatever_handlers_make_is_described() -> None:
+def test_every_value_from_a_handler_is_described() -> None:
     seen: set[str] = set()
 
     @settings(max_examples=2_000, deadline=None, database=None, suppress_health_check=list(HealthCheck))
@@ -40,14 +40,14 @@ def assert_described(event: AmlEvent, path: tuple[str, ...], value: Any) -> None
     assert any(fits(option, value) for option in found), (path, value)
 
 
-def test_a_key_of_data_in_another_spelling_is_never_there() -> None:
+def test_a_key_of_data_in_another_spelling_never_exists() -> None:
     raw = event_text("RunCompleted", {"RunId": "a", "Own": 1, "runtags": {}})
     found = occurrence_of(raw)
     assert found is not None
-    for written, there in (("RunId", False), ("runId", True), ("Own", False), ("own", True), ("runtags", False)):
+    for written, exists in (("RunId", False), ("runId", True), ("Own", False), ("own", True), ("runtags", False)):
         found_options = options("RunCompleted", ("data", written), with_children=True)
         never = [option.kind.value for option in found_options] == ["null"]
-        assert (written in found[1].data) is there is not never
+        assert (written in found[1].data) is exists is not never
 
 
 def test_the_envelope_is_described() -> None:
@@ -55,7 +55,7 @@ def test_the_envelope_is_described() -> None:
         assert len(options("RunCompleted", ("event", name), with_children=True)) <= 2
 
 
-def test_nothing_is_below_what_is_no_object() -> None:
+def test_nothing_is_below_a_value_that_is_not_an_object() -> None:
     for path in (("run_id", "x"), ("event", "id", "x"), ("run_tags", "a", "b")):
         found = options("RunCompleted", path, with_children=True)
         assert (len(found) == 1) is (path[0] != "run_tags")

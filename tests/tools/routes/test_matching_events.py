@@ -1,4 +1,4 @@
-"""Events that are made to fit a route: whatever is made does match, and what people write can be made."""
+"""Events that are made to match a route: they do match, and they can be made for the conditions that people write."""
 
 import json
 from typing import Any
@@ -34,7 +34,7 @@ def data_of(event: MatchingEvent | NoEvent) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("name", SAMPLE_NAMES)
-def test_samples_mean_something_in_either_schema_and_differ_by_number(name: str) -> None:
+def test_samples_are_occurrences_in_either_schema_and_differ_by_number(name: str) -> None:
     identities = []
     for event in (sample_event(name), in_schema(sample_event(name), Schema.CLOUD), sample_event(name, 2)):
         found = occurrence_of(json.dumps(event))
@@ -78,11 +78,11 @@ class TestConditions:
             ("DatasetDriftDetected", "!(drift_coefficient >= `0.3`)", {"driftCoefficient": -0.7}),
         ],
     )
-    def test_what_people_write_is_solved(self, event: str, when: str, expected: dict[str, Any]) -> None:
+    def test_usual_conditions_are_solved(self, event: str, when: str, expected: dict[str, Any]) -> None:
         data = data_of(made(event, when=when))
         assert {key: data[key] for key in expected} == expected
 
-    def test_every_route_of_the_shipped_table(self) -> None:
+    def test_every_route_of_the_default_table(self) -> None:
         for route in load_configuration(ENVIRONMENT, ROOT, NAMES).routes.routes:
             assert isinstance(matching_event(route), MatchingEvent), route.name
 
@@ -97,12 +97,12 @@ class TestConditions:
             ("RunCompleted", "data.runId == `null`", "'runId' is missing"),
         ],
     )
-    def test_what_cannot_be_made_says_why(self, event: str, when: str, reason: str) -> None:
+    def test_the_reason_why_no_event_can_be_made(self, event: str, when: str, reason: str) -> None:
         none = made(event, when=when)
         assert isinstance(none, NoEvent)
         assert reason in none.reason
 
-    def test_what_the_route_says_of_itself(self) -> None:
+    def test_other_keys_of_the_route_count(self) -> None:
         assert data_of(made("RunCompleted", "include_child_runs: true", when="run_type == 'azureml.StepRun'"))
         assert made("RunCompleted", "enabled: false") == NoEvent("it is disabled")
         none = made("RunCompleted", "parameters: { id: '{{ run_id }}' }", "allow: '[0-9]+'")
@@ -128,7 +128,7 @@ class TestConditions:
 
 
 class TestPlaceholders:
-    def test_what_the_sample_lacks_is_put_in(self) -> None:
+    def test_values_that_the_sample_lacks_are_added(self) -> None:
         lines = [
             "parameters: { team: '{{ run_tags.team }}', branch: 'x {{ data.runProperties.\"azureml.git.branch\" }}' }",
             "once_per: '{{ run_tags.batch }}'",
@@ -138,7 +138,7 @@ class TestPlaceholders:
         assert found.match.request.parameters == {"team": "sample", "branch": "x sample"}
         assert data_of(found)["runTags"] == {"team": "sample", "batch": "sample"}
 
-    def test_values_that_only_the_sample_gives(self) -> None:
+    def test_values_that_come_only_from_the_sample(self) -> None:
         lines = [
             "parameters: { id: '{{ run_id }}', experiment: '{{ experiment_name }}', fixed: literal }",
             "variables: { both: '{{ experiment_name }} {{ run_id }}', name: 'x{{ experiment_name }}' }",

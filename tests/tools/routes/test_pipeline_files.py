@@ -12,7 +12,7 @@ def declared(tmp_path: Path, text: str) -> dict[str, DeclaredParameter]:
     return read(tmp_path / "p.yml")
 
 
-def test_parameters_are_read_as_azure_pipelines_has_them(tmp_path: Path) -> None:
+def test_parameters_are_read_as_azure_pipelines_reads_them(tmp_path: Path) -> None:
     text = """
 trigger: none
 parameters:
@@ -45,12 +45,12 @@ steps:
     [
         (b"a: [1", "is not YAML"),
         (b"\xff", "cannot be read"),
-        (b"", "is no pipeline"),
-        (b"parameters: 3", "has 'parameters' that are no list"),
-        (b"parameters: [{type: string}]", "has 'parameters' that are no list"),
+        (b"", "is not a pipeline: the YAML must be an object"),
+        (b"parameters: 3", "is not a pipeline: 'parameters' must be a list"),
+        (b"parameters: [{type: string}]", "is not a pipeline: 'parameters' must be a list"),
     ],
 )
-def test_what_is_no_pipeline(tmp_path: Path, content: bytes, message: str) -> None:
+def test_files_that_are_not_pipelines(tmp_path: Path, content: bytes, message: str) -> None:
     (tmp_path / "p.yml").write_bytes(content)
     with pytest.raises(UnreadablePipeline, match=message):
         read(tmp_path / "p.yml")

@@ -1,4 +1,4 @@
-"""routes.schema.json is what the code knows: it takes what the app takes, and refuses what an editor can see."""
+"""routes.schema.json is generated, accepts what the app accepts, and refuses mistakes that an editor can see."""
 
 import json
 from dataclasses import fields
@@ -33,13 +33,13 @@ def table(entry: str, defaults: str = "{ organization_url: 'https://dev.azure.co
     return f"version: 1\ndefaults: {defaults}\nroutes:\n  - {indented}\n"
 
 
-def test_the_file_is_what_the_code_makes() -> None:
+def test_the_file_is_up_to_date() -> None:
     assert (ROOT / FILE_NAME).read_text() == schema_text(NAMES), (
         "run: python manage.py schema --output routes.schema.json"
     )
 
 
-def test_it_is_a_schema_and_knows_every_key() -> None:
+def test_it_is_a_schema_and_has_every_key() -> None:
     Draft7Validator.check_schema(SCHEMA)
     assert tuple(SCHEMA["properties"]) == ROUTES_KEYS
     assert tuple(SCHEMA["properties"]["defaults"]["properties"]) == DEFAULTS_KEYS
@@ -51,7 +51,7 @@ def test_it_is_a_schema_and_knows_every_key() -> None:
     assert {key: each["default"] for key, each in route["properties"].items() if "default" in each} == defaults
 
 
-def test_the_default_table_names_it_and_fits_it() -> None:
+def test_the_default_table_refers_to_it_and_is_valid() -> None:
     text = (ROOT / "routes.yaml").read_text()
     assert text.splitlines()[0] == f"# yaml-language-server: $schema={FILE_NAME}"
     assert complaints(text) == []
@@ -141,7 +141,7 @@ needed = {key: values.pop(key) for key in ("name", "event", "pipeline")}
 
 @settings(deadline=None)
 @given(st.fixed_dictionaries(needed, optional=values))
-def test_what_the_app_takes_the_schema_takes(route: dict[str, Any]) -> None:
+def test_the_schema_accepts_what_the_app_accepts(route: dict[str, Any]) -> None:
     document = {"version": 1, "defaults": {"organization_url": "https://x", "project": "p"}, "routes": [route]}
     reading = read_routes(yaml.safe_dump(document), names=NAMES, environment=ENVIRONMENT)
     if not reading.problems:
@@ -149,8 +149,8 @@ def test_what_the_app_takes_the_schema_takes(route: dict[str, Any]) -> None:
 
 
 def test_the_command_writes_it(desk: Desk) -> None:
-    ended = desk.process("schema")
-    assert (ended.code, ended.err, ended.out) == (0, "", schema_text(NAMES))
-    ended = desk.run("schema", "--output", "here.json")
-    assert (ended.code, ended.out, ended.err) == (0, "", "here.json is written\n")
+    result = desk.process("schema")
+    assert (result.code, result.err, result.out) == (0, "", schema_text(NAMES))
+    result = desk.run("schema", "--output", "here.json")
+    assert (result.code, result.out, result.err) == (0, "", "wrote here.json\n")
     assert json.loads((desk.folder / "here.json").read_text()) == SCHEMA

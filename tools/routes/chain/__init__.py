@@ -1,1 +1,1 @@
-"""The chain from events over routes to pipelines, and back to events."""
+"""The chain from events through routes to pipelines, and back to events."""

@@ -1,4 +1,4 @@
-"""The whole chain: event types, routes, pipelines, and the events that those bring about again. Pure."""
+"""The complete chain: event types, routes, pipelines, and the events that the pipelines cause. Pure."""
 
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,20 +12,20 @@ from tools.routes.findings import Finding, Rule, place_of, warning
 from tools.routes.possible_values import fits
 
 Loop = tuple[str, ...]
-"""The routes of a loop, in its order; after the last one comes the first again."""
+"""The routes of a loop, in order. The last route leads to the first."""
 
 Pipeline = tuple[str, str, str]
-"""Organization, project, and the pipeline as routes name it."""
+"""The organization, the project, and the pipeline as routes name it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Chain:
-    """What follows from what.
+    """The connections between events, routes and pipelines.
 
-    :param events: all types that a route is for or brings about, in the file's order.
-    :param pipelines: each once, in the file's order.
-    :param leads_to: from each route to the routes that may match the events it brings about.
-    :param loops: those in which no route has a cooldown.
+    :param events: all event types that a route is for or causes, in the file's order.
+    :param pipelines: all pipelines, in the file's order.
+    :param leads_to: for each route, the routes that may match the events it causes.
+    :param loops: the loops in which no route has a cooldown.
     """
 
     routes: tuple[Route, ...]
@@ -35,7 +35,7 @@ class Chain:
     loops: tuple[Loop, ...]
 
     def causes(self) -> dict[tuple[Pipeline, str], bool]:
-        """Return each pipeline with an event that it brings about, and whether that is a step of a loop."""
+        """Return each pair of a pipeline and an event that it causes, and whether that is a step of a loop."""
         routes = {route.name: route for route in self.routes}
         in_loops = {
             (pipeline_of(routes[here]), routes[there].event)
@@ -47,7 +47,7 @@ class Chain:
 
 
 def chain_of(routes: Sequence[Route]) -> Chain:
-    """Put the chain together."""
+    """Return the chain of the routes."""
     leads_to = {
         route.name: tuple(
             each.name for each in routes if route.enabled and any(may_match(cause, each) for cause in route.causes)
@@ -67,18 +67,18 @@ def chain_of(routes: Sequence[Route]) -> Chain:
 
 
 def pipeline_of(route: Route) -> Pipeline:
-    """The pipeline that a route queues."""
+    """Return the pipeline that a route queues."""
     return (route.organization_url, route.project, str(route.pipeline))
 
 
 def pipeline_label(pipeline: Pipeline, chain: Chain) -> str:
-    """Its name, and its project where the table has several."""
+    """Return the pipeline's name, with its project if the table has several."""
     _, project, name = pipeline
     return name if len({(each[0], each[1]) for each in chain.pipelines}) == 1 else f"{name} in {project}"
 
 
 def may_match(cause: Cause, route: Route) -> bool:
-    """Whether an event that is brought about may match a route, by what is known to be in it."""
+    """Return whether a caused event may match a route, given its known values."""
     if not route.enabled or cause.event != route.event:
         return False
     if route.when is None:
@@ -89,29 +89,29 @@ def may_match(cause: Cause, route: Route) -> bool:
 
 
 def loop_warnings(reading: Reading) -> Iterator[Finding]:
-    """Loops without a cooldown, each at the first of its routes."""
+    """Yield a warning for each loop without a cooldown, at the first of its routes."""
     for loop in chain_of(reading.table.routes).loops:
         place = place_of(reading, loop[0], "causes")
-        message = f"may go round without an end: {' -> '.join((*loop, loop[0]))}, and none of these has a cooldown"
-        advice = "give one of them a 'cooldown', or say under 'with' what the events hold that are brought about"
+        message = f"may loop without end: {' -> '.join((*loop, loop[0]))}; none of these routes has a cooldown"
+        advice = "give one of them a 'cooldown', or list known values of the caused events under 'with'"
         yield warning(place, Rule.LOOP, loop[0], message, advice)
 
 
 def cause_warnings(reading: Reading) -> Iterator[Finding]:
-    """What an event is said to hold, and never does."""
+    """Yield a warning for each value under 'with' that the event never has."""
     for route in reading.table.routes:
         for cause in route.causes:
             for name, value in cause.names.items():
                 found = options(cause.event, tuple(name.split(".")), with_children=True)
                 if not any(fits(option, value) for option in found):
-                    message = f"{cause.event} events never hold this as '{name}'"
+                    message = f"'{name}' never has this value in {cause.event} events"
                     yield warning(
                         place_of(reading, route.name, "causes"), Rule.CAUSE_VALUE, f"{name}: {value}", message
                     )
 
 
 def _loops(leads_to: Mapping[str, Sequence[str]], routes: Sequence[Route]) -> tuple[Loop, ...]:
-    """The shortest loop through each route that is in one; of loops with the same routes, one."""
+    """Return the shortest loop through each route that is in a loop, and each set of routes only once."""
     loops: dict[frozenset[str], Loop] = {}
     for route in routes:
         if loop := _shortest_loop(route.name, leads_to):
@@ -120,15 +120,15 @@ def _loops(leads_to: Mapping[str, Sequence[str]], routes: Sequence[Route]) -> tu
 
 
 def _shortest_loop(start: str, leads_to: Mapping[str, Sequence[str]]) -> Loop | None:
-    """Found by going out from a route, step by step, until it is reached again."""
-    ways: deque[Loop] = deque([(start,)])
+    """Return the shortest loop through a route, or None; a breadth-first search."""
+    paths: deque[Loop] = deque([(start,)])
     reached: set[str] = set()
-    while ways:
-        way = ways.popleft()
-        for following in leads_to.get(way[-1], ()):
+    while paths:
+        path = paths.popleft()
+        for following in leads_to.get(path[-1], ()):
             if following == start:
-                return way
+                return path
             if following not in reached:
                 reached.add(following)
-                ways.append((*way, following))
+                paths.append((*path, following))
     return None

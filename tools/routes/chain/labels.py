@@ -1,4 +1,4 @@
-"""What a picture of the chain says of a route, on a few short lines. Pure."""
+"""The text about a route in a picture of the chain, on a few short lines. Pure."""
 
 import re
 from collections.abc import Iterator
@@ -12,9 +12,9 @@ _OPERAND: Final = re.compile(r" (?=&&|\|\|)")
 
 
 def route_lines(route: Route, width: int) -> list[str]:
-    """The route's condition and what else decides whether it queues a run. A line that is too long breaks at operators.
+    """Return the route's condition and its other rules for queuing a run. Long lines are broken at operators.
 
-    :param width: how many characters a line may have; longer words are left whole.
+    :param width: the maximum length of a line; a longer word is not broken.
     """
     fold = TextWrapper(width, break_long_words=False, break_on_hyphens=False).wrap
     notes = (_OPERAND.split(note) if len(note) > width else [note] for note in _notes(route))
@@ -27,7 +27,7 @@ def _notes(route: Route) -> Iterator[str]:
     if not route.enabled:
         yield "switched off"
     if route.include_child_runs:
-        yield "child runs too"
+        yield "includes child runs"
     if route.once_per is not None:
         yield f"once per {route.once_per.text}"
     if route.cooldown is not None:

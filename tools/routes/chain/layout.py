@@ -1,7 +1,7 @@
-"""Places the chain on a sheet: events, routes and pipelines in three columns, and the ways between them. Pure.
+"""Places the chain on a sheet: events, routes and pipelines in three columns, connected by lines. Pure.
 
-What a pipeline brings about goes round the outside, back to the event, through the gap above it; so that lines cross
-boxes nowhere, however long the table is. Lengths are in SVG's user units, which are pixels where nothing scales.
+The line from a pipeline to an event that it causes runs around the outside and through the gap above the event. Lines
+therefore never cross boxes, for tables of any length. Lengths are in SVG user units, which are pixels if unscaled.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -13,9 +13,9 @@ from tools.routes.chain.chain import Chain, Pipeline, pipeline_label, pipeline_o
 from tools.routes.chain.labels import route_lines
 
 NAME_WIDTH: Final = 7.7
-"""Of a character of a name, bold, 13 units high: what the wider common fonts need."""
+"""The width of a character in a name (bold, 13 units high), in the wider common fonts."""
 LINE_WIDTH: Final = 6.7
-"""Of a character of a condition, monospaced, 11 units high."""
+"""The width of a character in a condition (monospaced, 11 units high)."""
 NAME_HEIGHT: Final = 17
 LINE_HEIGHT: Final = 15
 PADDING: Final = 12
@@ -35,7 +35,7 @@ _BOX_HEIGHT: Final = NAME_HEIGHT + 2 * PADDING
 
 @dataclass(frozen=True, slots=True)
 class Box:
-    """A rectangle with a name, and lines below it."""
+    """A rectangle with a name, and lines of text below it."""
 
     x: float
     y: float
@@ -67,10 +67,10 @@ Span = tuple[float, float]
 
 
 @dataclass(frozen=True, slots=True)
-class Way:
+class Line:
     """A line with an arrow at its end.
 
-    :param points: its corners; of a way between two neighbouring columns, its two ends.
+    :param points: the corners; for a line between two neighboring columns, its two ends.
     """
 
     points: tuple[Point, ...]
@@ -80,10 +80,10 @@ class Way:
 
 
 class Layout:
-    """All boxes and ways, and how large the sheet must be for them."""
+    """All boxes and lines, and the size of the sheet."""
 
     def __init__(self, chain: Chain) -> None:
-        """Place events in the file's order, routes beside their event, and pipelines beside their routes."""
+        """Place events in the file's order, routes next to their event, and pipelines next to their routes."""
         self._chain = chain
         self._events: dict[str, Box] = {}
         self._routes: dict[str, Box] = {}
@@ -98,12 +98,12 @@ class Layout:
         boxes = (*self.events, *self.routes, *self.pipelines)
         right = max((box.right for box in boxes), default=right)
         back = self._back(x, right)
-        self.ways = [*self._forward(), *back]
-        self.width = max([right, *(point[0] for way in back for point in way.points)]) + MARGIN
+        self.lines = [*self._forward(), *back]
+        self.width = max([right, *(point[0] for line in back for point in line.points)]) + MARGIN
         self.height = max((box.bottom for box in boxes), default=HEAD) + MARGIN
 
     def _place_events_and_routes(self, x: float) -> None:
-        """The first two columns, each event in the middle of its routes."""
+        """Place the first two columns, with each event in the middle of its routes."""
         routes = self._chain.routes
         lines = {each.name: tuple(_cut(line, MAX_LINE) for line in route_lines(each, MAX_LINE)) for each in routes}
         event_width = _names_width(self._chain.events)
@@ -130,41 +130,41 @@ class Layout:
             y = bottom + _BAND_GAP
 
     def _place_pipelines(self, x: float) -> None:
-        """The third column: each pipeline beside its first route, where no other one is, and out of the ways' gaps."""
+        """Place the third column: each pipeline next to its first route, clear of other pipelines and of the gaps."""
         labels = {pipeline: pipeline_label(pipeline, self._chain) for pipeline in self._chain.pipelines}
         width = _names_width(labels.values())
         for route in self._chain.routes:
             pipeline, top = pipeline_of(route), self._routes[route.name].middle - _BOX_HEIGHT / 2
             self._pipelines.setdefault(pipeline, Box(x, top, width, _BOX_HEIGHT, labels[pipeline]))
 
-    def _forward(self) -> Iterator[Way]:
+    def _forward(self) -> Iterator[Line]:
         for route in self._chain.routes:
             box, event = self._routes[route.name], self._events[route.event]
             pipeline = self._pipelines[pipeline_of(route)]
-            yield Way(((event.right, event.middle), (box.x, box.middle)), is_off=box.is_off)
-            yield Way(((box.right, box.middle), (pipeline.x, pipeline.middle)), is_off=box.is_off)
+            yield Line(((event.right, event.middle), (box.x, box.middle)), is_off=box.is_off)
+            yield Line(((box.right, box.middle), (pipeline.x, pipeline.middle)), is_off=box.is_off)
 
-    def _back(self, left: float, right: float) -> list[Way]:
-        """From each pipeline round the outside to what it brings about."""
+    def _back(self, left: float, right: float) -> list[Line]:
+        """Return the lines from each pipeline around the outside to the events that it causes."""
         steps = self._chain.causes()
         exits = {step: self._exit(step, list(steps)) for step in steps}
         gaps = {event: self._bands[event][0] - _BAND_GAP / 2 for _, event in steps}
         spans = {event: (gap, gap) for event, gap in gaps.items()}
         for (_, event), y in exits.items():
             spans[event] = (min(spans[event][0], y), max(spans[event][1], y))
-        # A lane for each event, the longest outside, so that ways seldom cross.
+        # Each event has a lane. The longest is outermost, which avoids most crossings.
         by_length = sorted(spans, key=lambda event: spans[event][1] - spans[event][0])
         lanes = {event: number for number, event in enumerate(by_length, 1)}
-        ways = []
+        lines = []
         for step, is_in_loop in steps.items():
             start, end, gap = self._pipelines[step[0]], self._events[step[1]], gaps[step[1]]
             out, back, y = right + _LANE * lanes[step[1]], left - _BACK_LANE, exits[step]
             corners = ((start.right, y), (out, y), (out, gap), (back, gap), (back, end.middle), (end.x, end.middle))
-            ways.append(Way(corners, is_caused=True, is_in_loop=is_in_loop))
-        return sorted(ways, key=lambda way: way.is_in_loop)  # loops last, so above the others
+            lines.append(Line(corners, is_caused=True, is_in_loop=is_in_loop))
+        return sorted(lines, key=lambda line: line.is_in_loop)  # loops last, so that they are drawn on top
 
     def _exit(self, step: tuple[Pipeline, str], steps: Sequence[tuple[Pipeline, str]]) -> float:
-        """Where a way leaves its pipeline, beside the pipeline's other ways."""
+        """Return the height at which a line leaves its pipeline, next to the pipeline's other lines."""
         siblings = [other for other in steps if other[0] == step[0]]
         return self._pipelines[step[0]].middle + (siblings.index(step) - (len(siblings) - 1) / 2) * _EXIT_GAP
 
@@ -174,7 +174,7 @@ def _names_width(names: Iterable[str]) -> float:
 
 
 def _width(texts: Iterable[str], of_character: float) -> float:
-    """What the widest of the texts needs."""
+    """Return the width of a box for the widest of the texts."""
     return round(of_character * max(map(len, texts), default=0)) + 2 * PADDING
 
 

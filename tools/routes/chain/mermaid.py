@@ -1,7 +1,7 @@
-"""Draws the chain as a Mermaid flowchart, which GitHub, Azure DevOps' wikis and many editors show. Pure.
+"""Draws the chain as a Mermaid flowchart, which GitHub, Azure DevOps wikis and many editors render. Pure.
 
-Source of the syntax: https://mermaid.js.org/syntax/flowchart.html. Azure DevOps' wikis know ``graph`` alone, which is
-an older name of ``flowchart``.
+Source of the syntax: https://mermaid.js.org/syntax/flowchart.html. Azure DevOps wikis support only ``graph``, an older
+name of ``flowchart``.
 """
 
 from collections.abc import Iterator
@@ -11,12 +11,12 @@ from tools.routes.chain.chain import Chain, pipeline_label, pipeline_of
 from tools.routes.chain.labels import route_lines
 
 _LINE_WIDTH: Final = 44
-# Mermaid ends a quoted text at a quotation mark, reads #…; as a character, and hands the rest on as HTML.
+# In Mermaid, a quotation mark ends a quoted string, #…; is a character, and the rest is passed on as HTML.
 _ESCAPED: Final = {character: f"#{ord(character)};" for character in "#&\"'<>`\\{}[]|"}
 
 
 def mermaid(chain: Chain) -> str:
-    """The flowchart's text."""
+    """Return the text of the flowchart."""
     return "\n".join(["graph LR", *(f"    {line}" for line in _lines(chain))]) + "\n"
 
 
@@ -43,12 +43,12 @@ def _lines(chain: Chain) -> Iterator[str]:
 def _links(
     chain: Chain, events: dict[str, str], pipelines: dict[tuple[str, str, str], str]
 ) -> Iterator[tuple[str, bool]]:
-    """Each arrow, and whether it is a step of a loop without a cooldown."""
+    """Yield each arrow, and whether it is a step of a loop without a cooldown."""
     for number, route in enumerate(chain.routes):
         yield f"{events[route.event]} --> route{number}", False
         yield f"route{number} --> {pipelines[pipeline_of(route)]}", False
     for (pipeline, event), is_in_loop in chain.causes().items():
-        yield f"{pipelines[pipeline]} -. brings about .-> {events[event]}", is_in_loop
+        yield f"{pipelines[pipeline]} -. causes .-> {events[event]}", is_in_loop
 
 
 def _escaped(text: str) -> str:

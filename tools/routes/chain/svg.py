@@ -1,4 +1,4 @@
-"""Draws the chain as an SVG picture that stands by itself: no script, no font, no other file; light and dark. Pure."""
+"""Draws the chain as a self-contained SVG picture (no script, font or other file) for light and dark pages. Pure."""
 
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator
@@ -6,7 +6,7 @@ from typing import Final
 
 from tools.console import printable
 from tools.routes.chain.chain import Chain
-from tools.routes.chain.layout import LINE_HEIGHT, MARGIN, NAME_HEIGHT, PADDING, Box, Layout, Point, Way
+from tools.routes.chain.layout import LINE_HEIGHT, MARGIN, NAME_HEIGHT, PADDING, Box, Layout, Line, Point
 
 _LEGEND: Final = 24
 _STYLES: Final = """
@@ -23,7 +23,7 @@ polygon { fill: currentColor }
 .pipeline { fill: #dafbe1; stroke: #4ac26b }
 .text { fill: #1f2328 }
 .quiet { fill: #59636e }
-.way { color: #6e7781 }
+.link { color: #6e7781 }
 .caused { color: #8250df }
 .loop { color: #cf222e }
 @media (prefers-color-scheme: dark) {
@@ -33,18 +33,18 @@ polygon { fill: currentColor }
   .pipeline { fill: #12261e; stroke: #2ea043 }
   .text { fill: #f0f6fc }
   .quiet { fill: #9198a1 }
-  .way { color: #8d96a0 }
+  .link { color: #8d96a0 }
   .caused { color: #b78aff }
   .loop { color: #ff6a69 }
 }
 """
-_WAYS: Final = ("way", "caused", "loop")
+_LINE_KINDS: Final = ("link", "caused", "loop")
 
 
 def svg(chain: Chain, title: str) -> str:
-    """The picture's text.
+    """Return the text of the picture.
 
-    :param title: for whoever cannot see it.
+    :param title: the picture's title, for screen readers.
     """
     layout = Layout(chain)
     notes = list(_notes(chain, layout))
@@ -62,8 +62,8 @@ def svg(chain: Chain, title: str) -> str:
     _child(root, "style", _STYLES)
     _markers(_child(root, "defs"))
     _rectangle(root, 0.5, 0.5, width - 1, height - 1, "sheet", radius=8)
-    for way in layout.ways:
-        _way(root, way)
+    for line in layout.lines:
+        _line(root, line)
     columns = {"event": layout.events, "route": layout.routes, "pipeline": layout.pipelines}
     for kind, boxes in columns.items():
         for box in boxes[:1]:
@@ -76,24 +76,22 @@ def svg(chain: Chain, title: str) -> str:
 
 
 def _described(chain: Chain) -> Iterator[str]:
-    """The chain in words, for whoever cannot see the picture."""
+    """Yield a description of each route, for screen readers."""
     for route in chain.routes:
         caused = ", ".join(cause.event for cause in route.causes)
-        yield f"{route.event}: {route.name} queues {route.pipeline}" + (
-            f", which brings about {caused}" if caused else ""
-        )
+        yield f"{route.event}: {route.name} queues {route.pipeline}" + (f", which causes {caused}" if caused else "")
 
 
 def _notes(chain: Chain, layout: Layout) -> Iterator[tuple[str, str]]:
-    """What the legend has to explain."""
-    if any(way.is_caused for way in layout.ways):
-        yield "caused", "the pipeline brings the event about"
+    """Yield the kinds of lines that need a legend, each with its explanation."""
+    if any(line.is_caused for line in layout.lines):
+        yield "caused", "the pipeline causes the event"
     if chain.loops:
         yield "loop", "a loop without a cooldown"
 
 
 def _markers(defs: ET.Element) -> None:
-    for kind in _WAYS:
+    for kind in _LINE_KINDS:
         marker = _child(
             defs, "marker", id=f"tip-{kind}", viewBox="0 0 8 8", refX="7", refY="4", markerWidth="7", markerHeight="7"
         )
@@ -116,13 +114,13 @@ def _box(root: ET.Element, box: Box, kind: str) -> None:
         _text(group, box.x + PADDING, y + number * LINE_HEIGHT, line, "line quiet")
 
 
-def _way(root: ET.Element, way: Way) -> None:
-    kind = "loop" if way.is_in_loop else "caused" if way.is_caused else "way"
-    start, end = way.points[0], way.points[-1]
+def _line(root: ET.Element, line: Line) -> None:
+    kind = "loop" if line.is_in_loop else "caused" if line.is_caused else "link"
+    start, end = line.points[0], line.points[-1]
     middle = (start[0] + end[0]) / 2
     curve = f"M{_at(start)} C{_at((middle, start[1]))} {_at((middle, end[1]))} {_at(end)}"
-    drawn = "M" + " L".join(map(_at, way.points)) if way.is_caused else curve
-    path = _child(root, "path", d=drawn, **{"class": f"{kind} off" if way.is_off else kind})
+    drawn = "M" + " L".join(map(_at, line.points)) if line.is_caused else curve
+    path = _child(root, "path", d=drawn, **{"class": f"{kind} off" if line.is_off else kind})
     path.set("marker-end", f"url(#tip-{kind})")
 
 
