@@ -76,7 +76,7 @@ def may_have_run(record: Record) -> bool:
     return record.state in {State.UNCERTAIN, State.CLAIMED}
 
 
-def foresee(record: Record, verdict: Verdict) -> RedriveForecast:
+def forecast_redrive(record: Record, verdict: Verdict) -> RedriveForecast:
     """Return what redriving the record would do. No I/O.
 
     :param verdict: the decision about the record's event, by the current routes.
@@ -112,7 +112,7 @@ class Redrive:
                 return Redriven(record, (searched,))
             record = self._parked(record.key)
         verdict = self._relay.decide(record.entry.event)
-        foreseen = foresee(record, verdict)
+        foreseen = forecast_redrive(record, verdict)
         match foreseen.decisions:
             case (decided,) if decided.key == record.key:
                 return Redriven(record, (self._send_again(record, decided),))

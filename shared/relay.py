@@ -145,5 +145,5 @@ def _why_deferred(decision: Decision) -> str:
 
 
 def _duplicate(record: Record) -> Result:
-    reason = f"{record.state} before" + (f": {record.reason}" if record.reason else "")
+    reason = f"already {record.state}" + (f": {record.reason}" if record.reason else "")
     return Result(Outcome.DUPLICATE, reason, record.run_id, record.run_url)

@@ -34,7 +34,7 @@ from shared.errors import DeliveryDeferred
 from shared.http.message import HttpRequest, HttpResponse
 from shared.http.transport import RequestsTransport
 from tests.support import ROOT
-from tests.support.journal.wrapped_store import WrappedStore, stepping
+from tests.support.journal.wrapped_store import WrappedStore, around_each_call
 
 DEFERRED, DIED = 3, 9
 POINT, EXIT = "point ", "exit "
@@ -75,7 +75,7 @@ def crashing_transport(plan: Mapping[str, Any], points: Points) -> Callable[...,
         name = f"{request.method} {urlsplit(request.url).path.rpartition('/')[2]}"
         if name == plan["die_within_request"]:
             threading.Timer(0.5, os._exit, (DIED,)).start()
-        answer = stepping(points.pass_by)(name, transport)(request, authorization, timeout_seconds)
+        answer = around_each_call(points.pass_by)(name, transport)(request, authorization, timeout_seconds)
         assert isinstance(answer, HttpResponse)
         return answer
 
@@ -125,7 +125,7 @@ def _app(plan: Mapping[str, Any]) -> App:
     return compose(
         configuration,
         DISPATCH,
-        store=WrappedStore(open_store(configuration.settings), stepping(points.pass_by)),
+        store=WrappedStore(open_store(configuration.settings), around_each_call(points.pass_by)),
         transport=crashing_transport(plan, points),
         clock=clock,
     )

@@ -73,7 +73,7 @@ def agent(tmp_path: Path) -> Agent:
             DEPLOYMENT: [YES],
         },
         tools=TOOLS,
-        may_complain=True,
+        may_write_to_stderr=True,
     )
 
 

@@ -25,7 +25,7 @@ from tests.support.builders import run_completed
 from tests.support.clock import ManualClock
 from tests.support.fakes import SKEW, Reports, url_of
 from tests.support.journal.memory_store import MemoryStore
-from tests.support.journal.wrapped_store import WrappedStore, stepping
+from tests.support.journal.wrapped_store import WrappedStore, around_each_call
 
 BUDGET, LEASE, SETTLE = 25, 60, 30
 GO, CRASH, LOSE = "go", "crash", "lose"
@@ -104,7 +104,7 @@ class Process:
     """A process that does one job at a time, and stops at each call of ``pause``."""
 
     def __init__(self, world: SharedWorld) -> None:
-        self.store = WrappedStore(world.store, stepping(self.pause))
+        self.store = WrappedStore(world.store, around_each_call(self.pause))
         self.journal = Journal(self.store, lease_seconds=LEASE, settle_seconds=SETTLE, clock=world.clock)
         self._turn = threading.Semaphore(0)
         self._back = threading.Semaphore(0)

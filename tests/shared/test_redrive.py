@@ -21,7 +21,7 @@ from shared.errors import (
 from shared.journal.journal import Journal
 from shared.journal.records import UNROUTED, Record, State, Store
 from shared.journal.sqlite import SqliteStore
-from shared.redrive import Redrive, RedriveForecast, Redriven, awaits_redrive, foresee, may_have_run
+from shared.redrive import Redrive, RedriveForecast, Redriven, awaits_redrive, forecast_redrive, may_have_run
 from shared.routing.table import Match, Refusal
 from shared.telemetry import Outcome
 from tests.support.builders import event_text, run_completed
@@ -104,8 +104,8 @@ class Stand(Bench):
         journal = Journal(store, lease_seconds=LEASE, settle_seconds=SETTLE, clock=self.clock)
         return Redrive(self.relay(*entries, store=store), journal).redrive(record, look=look)
 
-    def foresee(self, record: Record, *entries: str) -> RedriveForecast:
-        return foresee(record, self.relay(*entries).decide(record.entry.event))
+    def forecast_redrive(self, record: Record, *entries: str) -> RedriveForecast:
+        return forecast_redrive(record, self.relay(*entries).decide(record.entry.event))
 
 
 @pytest.fixture
@@ -315,7 +315,7 @@ class TestAbandoned:
         for record in stand.records:
             redriven = stand.redrive(record)
             assert (redriven.decisions, awaits_redrive(record)) == ((), False)
-            assert stand.foresee(record) == RedriveForecast(why_nothing=redriven.reason)
+            assert stand.forecast_redrive(record) == RedriveForecast(why_nothing=redriven.reason)
             reasons[record.key.route].add(redriven.reason)
         done, window = reasons.pop("plain"), reasons.popitem()[1]
         assert done == {f"it is {state}; nothing is left to do" for state in (State.QUEUED, State.SUPPRESSED)}
@@ -585,19 +585,19 @@ class TestForesight:
     def test_a_match_is_foreseen(self, stand: Stand) -> None:
         record = stand.park()
         before = stand.only
-        (decided,) = stand.foresee(record, CHANGED).decisions
+        (decided,) = stand.forecast_redrive(record, CHANGED).decisions
         assert isinstance(decided, Match)
         assert (decided.key, decided.request.pipeline) == (record.key, "q")
         assert (stand.only, len(stand.reports)) == (before, 1), "nothing is done, and nothing is reported"
 
     def test_a_search_is_foreseen(self, stand: Stand) -> None:
-        assert not stand.foresee(stand.park()).looks_first
+        assert not stand.forecast_redrive(stand.park()).looks_first
         stand.pipelines.plan.append(LOST)
         stand.deliver(run_completed("b"))
-        assert stand.foresee(stand.record()).looks_first
+        assert stand.forecast_redrive(stand.record()).looks_first
 
     def test_an_unreadable_event_is_foreseen(self, stand: Stand) -> None:
         stand.deliver("{nonsense")
-        (decided,) = stand.foresee(stand.only).decisions
+        (decided,) = stand.forecast_redrive(stand.only).decisions
         assert isinstance(decided, Refusal)
         assert decided.key == stand.only.key

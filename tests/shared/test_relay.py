@@ -65,7 +65,7 @@ class TestOneRoute:
         relay = bench.relay()
         relay.deliver(run_completed())
         (decision,) = relay.deliver(run_completed()).decisions
-        assert (decision.outcome, decision.run_id, decision.reason) == (Outcome.DUPLICATE, 100, "queued before")
+        assert (decision.outcome, decision.run_id, decision.reason) == (Outcome.DUPLICATE, 100, "already queued")
 
     @pytest.mark.parametrize(("lease", "seconds"), [(LEASE, BUDGET), (5, 5)])
     def test_no_request_outlasts_budget_or_lease(self, bench: Bench, lease: float, seconds: float) -> None:
@@ -146,7 +146,7 @@ class TestParked:
         assert bench.record().reason == "HTTP 400: Unexpected parameter 'run'"
         assert bench.reports[0].cause == "RequestRefused"
         (again,) = relay.deliver(run_completed()).decisions
-        reason = "parked before: HTTP 400: Unexpected parameter 'run'"
+        reason = "already parked: HTTP 400: Unexpected parameter 'run'"
         assert (again.outcome, again.reason) == (Outcome.DUPLICATE, reason)
 
 

@@ -107,13 +107,13 @@ class Agent:
     """The folder of a build agent.
 
     :param plan: answers by command. ``*`` in a command matches anything. The last answer is repeated.
-    :param may_complain: True if a script may write to standard error.
+    :param may_write_to_stderr: True if a script may write to standard error.
     """
 
     folder: Path
     plan: dict[str, list[Answer]] = field(default_factory=dict)
     tools: Sequence[str] = TOOLS
-    may_complain: bool = False
+    may_write_to_stderr: bool = False
 
     def __post_init__(self) -> None:
         """Put the tools and the stand-in on the PATH."""
@@ -173,7 +173,7 @@ class Agent:
                 out, err = process.communicate(timeout=30)
             finally:
                 process.kill()
-        assert err == "" or self.may_complain, err
+        assert err == "" or self.may_write_to_stderr, err
         assert not list(self.folder.glob("tmp.*")), "a script has not deleted its temporary folder"
         return Ended(process.returncode, out, err)
 

@@ -8,7 +8,7 @@ from typing import Final, TypeVar
 
 from shared.errors import ClaimLost, DeliveryDeferred, JournalUnavailable
 from shared.journal.records import UNROUTED, Record, State
-from shared.redrive import REDRIVABLE_STATES, Redrive, foresee
+from shared.redrive import REDRIVABLE_STATES, Redrive, forecast_redrive
 from shared.relay import Relay
 from shared.telemetry import Decision, Outcome
 from tools.actions.forecast import WOULD_IGNORE, WOULD_PARK, Row, delivery_row, redrive_rows
@@ -95,7 +95,7 @@ def _redrive(redrive: Redrive, record: Record, *, look: bool) -> Iterator[Row]:
 
 
 def _forecast(installation: Installation, record: Record, *, look: bool) -> Iterator[Row]:
-    expected = foresee(record, installation.decide(record.entry.event))
+    expected = forecast_redrive(record, installation.decide(record.entry.event))
     looks_first = expected.looks_first and (look or record.state is not State.PARKED)
     yield from redrive_rows(installation, record, replace(expected, looks_first=looks_first))
     if not expected.decisions:

@@ -9,7 +9,7 @@ import typer
 from shared.durations import short_duration
 from shared.errors import ConfigurationError
 from shared.journal.records import UNROUTED, Record
-from shared.redrive import RedriveForecast, foresee
+from shared.redrive import RedriveForecast, forecast_redrive
 from tools.actions import records
 from tools.actions.forecast import redrive_rows
 from tools.actions.records import SHOWN_KEY, RecordFilter
@@ -146,7 +146,7 @@ def _show(console: Console, record: Record, now: datetime) -> None:
 def _forecast(installation: Installation, record: Record) -> RedriveForecast | str:
     """Return what redriving the record would do; a string says why that is not known."""
     try:
-        return foresee(record, installation.decide(record.entry.event))
+        return forecast_redrive(record, installation.decide(record.entry.event))
     except ConfigurationError as exc:
         return next(iter(str(exc).splitlines()))
 

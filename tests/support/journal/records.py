@@ -35,7 +35,7 @@ def written(result: Record | None) -> Record:
     return result
 
 
-def noise(length: int, seed: int = 1) -> str:
+def incompressible_text(length: int, seed: int = 1) -> str:
     """Return a string with six random bits per character, which zlib can reduce by at most a quarter."""
     return base64.b64encode(random.Random(seed).randbytes(length))[:length].decode()
 

@@ -20,7 +20,7 @@ class WrappedStore:
         return self._around(name, getattr(self._store, name))
 
 
-def stepping(come_to: Callable[[str], object]) -> Around:
+def around_each_call(come_to: Callable[[str], object]) -> Around:
     """Call ``come_to`` before and after each call, with a place such as "before replace" or "after get"."""
 
     def around(name: str, call: Call) -> Call:
@@ -38,7 +38,7 @@ def stepping(come_to: Callable[[str], object]) -> Around:
 class Meanwhile:
     """An action that runs once, when a ``WrappedStore`` reaches a place.
 
-    :param place: as in ``stepping``.
+    :param place: as in ``around_each_call``.
     :param visit: the visit of the place at which to act, counted from 1.
     """
 
@@ -48,7 +48,7 @@ class Meanwhile:
         self._left = visit
 
     def __call__(self, name: str, call: Call) -> Call:
-        return stepping(self._come_to)(name, call)
+        return around_each_call(self._come_to)(name, call)
 
     def _come_to(self, place: str) -> None:
         if place == self._place:

@@ -16,7 +16,7 @@ Answer = tuple[int, dict[str, str], str]
 
 
 @dataclass
-class OddHost:
+class ScriptedHost:
     """A host.
 
     :param answers: answers in order; the last one is repeated.
@@ -36,9 +36,9 @@ class OddHost:
 
 
 @contextmanager
-def answering(*answers: Answer) -> Iterator[OddHost]:
+def answering(*answers: Answer) -> Iterator[ScriptedHost]:
     """Serve these answers in order; the last one is repeated."""
-    odd = OddHost(list(answers))
+    odd = ScriptedHost(list(answers))
     with serving(Request.application(odd.answer)) as server:
         odd.url = server.url
         yield odd

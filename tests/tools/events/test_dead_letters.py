@@ -121,7 +121,7 @@ class TestFiles:
         assert result.rows[-1] == ["4 events: 1 ignored, 3 parked"]
         assert [record.state for record in desk.records] == [State.PARKED] * 3
         assert again.rows[-1] == ["4 events: 3 duplicate, 1 ignored"]
-        assert again.rows[1][5].startswith("parked before: the event cannot be read")
+        assert again.rows[1][5].startswith("already parked: the event cannot be read")
 
     def test_an_unreadable_file_is_reported_and_the_others_are_processed(self, desk: Desk, letters: Path) -> None:
         (letters / "B.json").write_text('[{"id": "a"')

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from shared.journal.records import MAX_HISTORY, NO_EVENT, Entry, JournalKey, Record, Selection, State, Step
 from shared.journal.tables import entities
 from shared.journal.tables.entities import UnreadableEntity, record_from_entity, record_to_entity
-from tests.support.journal.records import NOW, any_record, noise, record
+from tests.support.journal.records import NOW, any_record, incompressible_text, record
 
 KEY = JournalKey("route", "ab12")
 
@@ -75,7 +75,7 @@ def test_every_record_is_read_back_unchanged(wanted: Record) -> None:
 )
 class TestLongTexts:
     def test_a_string_up_to_the_limit_is_exact(self, name: str, bound: int) -> None:
-        text = noise(bound * 128 // 100)
+        text = incompressible_text(bound * 128 // 100)
         assert bound * 96 // 100 < len(zlib.compress(text.encode())) <= bound
         wanted = holding(name, text)
         assert round_trip(wanted) == wanted
@@ -83,7 +83,7 @@ class TestLongTexts:
         assert max(len(part) for part in parts if isinstance(part, bytes)) == entities.PROPERTY_BYTES
 
     def test_a_longer_string_is_cut_with_a_remark(self, name: str, bound: int) -> None:
-        text = noise(bound * 2)
+        text = incompressible_text(bound * 2)
         wanted = holding(name, text)
         found = round_trip(wanted)
         kept: str = found.document or getattr(found.entry, name)
@@ -101,7 +101,7 @@ class TestLongTexts:
 
 class TestNotes:
     def test_each_string_is_cut_above_the_limit(self) -> None:
-        steps = tuple(Step(NOW, State.RELEASED, noise(9_000, seed)) for seed in range(MAX_HISTORY + 5))
+        steps = tuple(Step(NOW, State.RELEASED, incompressible_text(9_000, seed)) for seed in range(MAX_HISTORY + 5))
         wanted = record(reason="ü" * 2000, history=steps, run_url="short")
         cut = round_trip(wanted)
         assert cut.reason == "ü" * 750 + "... [cut]"

@@ -30,7 +30,7 @@ from shared.journal.tables.connection import connection_problem
 from shared.journal.tables.entities import EVENT_BYTES, NOTES_BYTES, REQUEST_BYTES, run_marker
 from shared.journal.tables.store import TablesStore
 from tests.support.canaries import leaks, secret
-from tests.support.journal.records import any_record, noise, record, written
+from tests.support.journal.records import any_record, incompressible_text, record, written
 from tests.support.journal.stores import OpenTables, no_identity
 from tests.support.services.raw_server import read_request, server
 
@@ -271,8 +271,14 @@ class TestStoredRecords:
         assert tables_store.get(fresh.key) == replaced
 
     def test_the_largest_record_is_created_and_replaced(self, tables_store: TablesStore) -> None:
-        entry = Entry("i" * 99, "t" * 2000, "s" * 2000, noise(EVENT_BYTES * 5 // 4), noise(REQUEST_BYTES * 5 // 4))
-        reason = noise(NOTES_BYTES * 5 // 4)
+        entry = Entry(
+            "i" * 99,
+            "t" * 2000,
+            "s" * 2000,
+            incompressible_text(EVENT_BYTES * 5 // 4),
+            incompressible_text(REQUEST_BYTES * 5 // 4),
+        )
+        reason = incompressible_text(NOTES_BYTES * 5 // 4)
         inserted = written(tables_store.insert(record(entry=entry, reason=reason, run_url="u" * 2000)))
         assert tables_store.get(KEY) == inserted
         replaced = written(tables_store.replace(replace(inserted, state=State.QUEUED, run_id=5)))
