@@ -1,6 +1,7 @@
-"""``python -m bench``: measure every row, print one table, and write bench/results.json and docs/performance.md.
+"""``python -m bench``: run every benchmark, which is a row of the table in docs/performance.md, and print the results.
 
-With ``--quick`` or ``--only``, nothing is written. A full run takes a quarter of an hour on two cores. Run nothing else
+The results are written to bench/results.json and to the tables in docs/performance.md, but not with ``--quick`` or
+``--only``. A full run takes a quarter of an hour on two cores. Run nothing else
 on the machine at the same time.
 """
 
@@ -49,11 +50,13 @@ ROWS: Final[dict[str, Callable[[Sizes, Path], list[Comparison]]]] = {
 
 def main() -> int:
     options = _options()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # an exception, so the servers are stopped too
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # raises, so `with` blocks stop the servers
     console = Console(width=None if sys.stdout.isatty() else 180)
     load_before = machine.load_average()
     if machine.is_busy(load_before):
-        console.print(f"the machine is busy (load {load_before}): rows 1, 3, 5 and 6 will be worse than on an idle one")
+        console.print(
+            f"the machine is busy (load {load_before}): rows 1, 3, 5 and 6 will be slower than on an idle machine"
+        )
     started = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
         description = machine.describe(Path(folder))
@@ -71,7 +74,7 @@ def main() -> int:
 
 
 def measure(rows: list[str], sizes: Sizes, folder: Path, console: Console) -> list[Comparison]:
-    """Measure the rows one after the other, each in its own folder, and return their lines sorted by row number."""
+    """Run the benchmarks one after the other, each in its own folder, and return their results sorted by row."""
     lines: list[Comparison] = []
     for row in rows:
         started = time.monotonic()
@@ -83,10 +86,17 @@ def measure(rows: list[str], sizes: Sizes, folder: Path, console: Console) -> li
 
 
 def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m bench", description="Compare nextstage with the alternatives.")
-    parser.add_argument("--quick", action="store_true", help="measure less, in about two minutes; write nothing")
+    parser = argparse.ArgumentParser(
+        prog="python -m bench", description="Compare nextstage with simpler code that does the same."
+    )
     parser.add_argument(
-        "--only", action="append", choices=ROWS, help="measure only this row; can be repeated; write nothing"
+        "--quick", action="store_true", help="measure less, in about two minutes; the results are not written"
+    )
+    parser.add_argument(
+        "--only",
+        action="append",
+        choices=ROWS,
+        help="measure only this row; may be given several times; the results are not written",
     )
     return parser.parse_args()
 

@@ -40,7 +40,7 @@ def markdown(document: Mapping[str, Any]) -> str:
     taken = (
         f"\nTaken on {machine['taken_at'][:10]} in {machine['seconds']:,} s: {machine['cores']} cores "
         f"({machine['processor']}), {machine['memory_gib']:g} GiB, a disk that takes {machine['disk_sync_ms']:g} ms to "
-        f"keep a page for sure, {machine['system']}, Python {machine['python']}, "
+        f"write a page durably, {machine['system']}, Python {machine['python']}, "
         f"requests {machine['requests']}, azure-functions {machine['azure-functions']}. "
         f"The load average was {machine['load_before']:g} before.\n"
     )

@@ -1,4 +1,4 @@
-"""local.settings.json: application settings for running locally, read as Core Tools reads them."""
+"""local.settings.json: application settings for running locally, read the same way as Core Tools does."""
 
 import json
 from collections.abc import Mapping
@@ -13,7 +13,7 @@ FILE_NAME: Final = "local.settings.json"
 def with_local_settings(environment: Mapping[str, str], app_dir: Path) -> dict[str, str]:
     """Return the file's ``Values``, overridden by the environment.
 
-    :raises CommandFailed: the file is invalid. The message quotes nothing from it.
+    :raises CommandFailed: the file is invalid. The message contains no value from it.
     """
     path = app_dir / FILE_NAME
     if not path.exists():

@@ -1,4 +1,4 @@
-"""local.settings.json: the application settings for running locally, read as Core Tools read them."""
+"""local.settings.json: the application settings for running locally, read the same way as Core Tools does."""
 
 import json
 from collections.abc import MutableMapping
@@ -13,8 +13,8 @@ FILE_NAME = "local.settings.json"
 def read_json_object(path: Path) -> dict[str, Any]:
     """Return the JSON object in a file. Skip a byte order mark, which some Windows editors add.
 
-    :raises InvalidSettingsFile: the file cannot be read, is not JSON, or is not an object. The message quotes nothing
-        from the file.
+    :raises InvalidSettingsFile: the file cannot be read, is not JSON, or is not an object. The message contains
+        no value from the file.
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8-sig"))
@@ -30,7 +30,7 @@ def read_json_object(path: Path) -> dict[str, Any]:
 
 
 def read_values(app_dir: Path) -> dict[str, str]:
-    """Return the `Values` of the app's local.settings.json, which are empty if the file does not exist.
+    """Return the `Values` of the app's local.settings.json; an empty dict if the file does not exist.
 
     :raises InvalidSettingsFile: the file is invalid, encrypted, or does not have the form
         `{"Values": {"NAME": "string"}}`.
@@ -41,7 +41,8 @@ def read_values(app_dir: Path) -> dict[str, str]:
     content = read_json_object(path)
     if content.get("IsEncrypted"):
         raise InvalidSettingsFile(
-            f"{FILE_NAME} is encrypted (IsEncrypted is true): run `func settings decrypt`, or rewrite it unencrypted"
+            f"{FILE_NAME} is encrypted (IsEncrypted is true): run `func settings decrypt`, or replace it with an "
+            "unencrypted file"
         )
     values = content.get("Values", {})
     if not isinstance(values, dict):
@@ -53,10 +54,10 @@ def read_values(app_dir: Path) -> dict[str, str]:
 
 
 def apply(app_dir: Path, environ: MutableMapping[str, str]) -> list[str]:
-    """Add the `Values` to `environ`. As with Core Tools, variables that are already set keep their values.
+    """Add the `Values` to `environ`. Like Core Tools, keep variables that are already set.
 
     :returns: the names that were skipped because they were already set.
-    :raises InvalidSettingsFile: see :func:`read_values`. `environ` is then unchanged.
+    :raises InvalidSettingsFile: see :func:`read_values`. In that case `environ` is not changed.
     """
     skipped = []
     for name, value in read_values(app_dir).items():

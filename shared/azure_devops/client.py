@@ -58,7 +58,7 @@ class PipelinesClient:
         """Have Azure DevOps check a run without queuing it, and return the YAML that would run.
 
         :raises RequestRefused: the run would be refused; the message quotes the server.
-        :raises AzureDevOpsError: there is no usable answer. Never AnswerLost, because a preview queues nothing.
+        :raises AzureDevOpsError: there is no usable answer. It is never AnswerLost, because a preview queues nothing.
         """
         pipeline_id = self.pipeline_id(request, deadline)
         with _nothing_queued():

@@ -32,7 +32,7 @@ class Backend(Protocol):
         """Return where the journal is, for messages, without secrets."""
 
     def may_exist(self, connection: str) -> bool:  # noqa: ARG002 - the same
-        """Return False if it is certain that there is no journal yet, so that opening it would create one."""
+        """Return False only if there is certainly no journal yet. Opening the store would then create one."""
         return True
 
     def open(self, connection: str, make_identity: MakeIdentity, connections: int) -> Store:

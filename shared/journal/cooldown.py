@@ -2,8 +2,8 @@
 
 A window is a record too, in a partition of its own. It names its holder: the occurrence whose run opened the window.
 The holder's own record determines what the window means for others. A holder that was parked or released no longer
-blocks the window, so windows need not be given back. While the holder's outcome is open, other occurrences are deferred
-and not suppressed, because the holder's run may never be queued.
+blocks the window, so a window does not have to be released explicitly. While the holder's outcome is open, other
+occurrences are deferred and not suppressed, because the holder's run may never be queued.
 """
 
 from dataclasses import dataclass, replace

@@ -19,7 +19,7 @@ TYPES: Final[Mapping[Outcome, str]] = {
     Outcome.PARKED: "nextstage.event.parked",
     Outcome.DEFERRED: "nextstage.delivery.deferred",
 }
-"""The outcomes that are published, with the type of the CloudEvent. Other outcomes have no effect."""
+"""The outcomes that are published, with the type of the CloudEvent."""
 
 DATA_FIELDS: Final = (
     *("outcome", "reason", "cause", "route", "run_id", "run_url"),

@@ -107,7 +107,7 @@ class TestWhatAnEventNeeds:
         transactions = meter.count(lambda: purged.append(purge(journal, timedelta(days=90), clock=meter.clock)))
         assert purged == [5]
         assert transactions == 1 + purged[0] * needs("queued")["purges"]
-        assert f"query that finds {BATCH_RECORDS} of them" in " ".join(PAGE.split())
+        assert f"One query finds up to {BATCH_RECORDS} records to delete" in " ".join(PAGE.split())
 
     def test_the_bytes_of_a_record(self, meter: Meter) -> None:
         meter.deliver(SAMPLE)

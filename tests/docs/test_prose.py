@@ -46,7 +46,7 @@ def tracked_files() -> list[Path]:
 
 
 def findings(text: str) -> list[tuple[int, str, str]]:
-    """Return line, phrase and replacement of each banned phrase in a text."""
+    """Return line, phrase and replacement of each banned phrase in a string."""
     return sorted(
         (text.count("\n", 0, found.start()) + 1, " ".join(found[0].split()), instead)
         for phrase, instead in BANNED.items()

@@ -144,11 +144,12 @@ def send_and_wait(
 def _record_from_topic(
     installation: Installation, event: Document, entry: Entry, endpoint: str, key: JournalKey
 ) -> Record | None:
-    """Return the current record of an event that reaches the app with the topic as its source.
+    """Find the current record of an event that was published to a topic.
 
-    The record has the event's id, or belongs to an earlier event of the same topic and the same occurrence.
+    Event Grid replaces the event's source with the topic, so the key is not known in advance. The record is the one
+    with the event's id, or else the one of an earlier event from this topic with the same occurrence.
 
-    :param key: the key with the event's original source. Only its route is certain.
+    :param key: the key computed from the original source. Only its route is used.
     """
     if not installation.has_journal:
         return None

@@ -1,7 +1,8 @@
-"""Events as JSON documents, with the changes made before they are sent. Pure.
+"""Changes to events, which are JSON documents, before they are sent. Pure.
 
 The two schemas use different names for the same fields: ``topic``, ``eventType`` and ``eventTime`` in Event Grid's
-schema are ``source``, ``type`` and ``time`` in CloudEvents 1.0. A path to set may use the names of either schema.
+schema are ``source``, ``type`` and ``time`` in CloudEvents 1.0. The path in ``--set`` may use the names of either
+schema.
 """
 
 import copy
@@ -20,7 +21,7 @@ Document = dict[str, Any]
 
 
 class Schema(StrEnum):
-    """A schema of Event Grid's events."""
+    """The two schemas in which Event Grid delivers events."""
 
     EVENT_GRID = "eventgrid"
     CLOUD = "cloud"
@@ -47,7 +48,7 @@ class Assignment:
 
 
 def schema_of(document: Mapping[str, Any]) -> Schema:
-    """Return the schema of an event; Event Grid's own if the event fits neither."""
+    """Return the schema of an event; ``EVENT_GRID`` if the event fits neither."""
     return Schema.CLOUD if is_cloud_event(document) else Schema.EVENT_GRID
 
 
@@ -76,7 +77,7 @@ def parse_assignment(text: str) -> Assignment:
 
     A key that contains a dot needs double quotes: ``data.runProperties."azureml.pipelinerunid"=x``.
 
-    :raises ValueError: the text has another form. The message does not show the value.
+    :raises ValueError: the text is not ``PATH=VALUE``. The message omits the value, which may be a secret.
     """
     match = _ASSIGNMENT.fullmatch(text)
     path = [] if match is None else [(quoted or plain).strip() for quoted, plain in _PART.findall(match[1])]
@@ -86,9 +87,9 @@ def parse_assignment(text: str) -> Assignment:
 
 
 def assigned(document: Document, assignments: Iterable[Assignment]) -> Document:
-    """Return the event with these values set.
+    """Return a copy of the event with these values. Create parent objects that do not exist.
 
-    :raises CommandFailed: a path leads through a value that is not an object.
+    :raises CommandFailed: a parent in a path is not an object.
     """
     changed = copy.deepcopy(document)
     for assignment in assignments:
@@ -97,7 +98,7 @@ def assigned(document: Document, assignments: Iterable[Assignment]) -> Document:
 
 
 def event_name(document: Mapping[str, Any]) -> str:
-    """Return the type and id of the event, for people to read. Missing fields are left out."""
+    """Return the type and id of the event, for messages. Missing fields are left out."""
     fields = {key.lower(): value for key, value in document.items()}
     kind = fields.get("eventtype") or fields.get("type") or "event"
     return f"{str(kind).rpartition('.')[2]} {fields.get('id') or ''}".strip()
@@ -116,7 +117,7 @@ def _assign(document: Document, assignment: Assignment) -> None:
 
 
 def _resolved(document: Document, path: Sequence[str]) -> list[str]:
-    """Return the path in this event's spelling. Case is ignored for its own keys and for the keys of ``data``."""
+    """Return the path, spelled as in this event. Case is ignored at the top level and for the keys of ``data``."""
     names = _CLOUD_BY_EVENT_GRID if schema_of(document) is Schema.CLOUD else _EVENT_GRID_BY_CLOUD
     resolved = [_key_in(document, names.get(path[0].lower(), path[0])), *path[1:]]
     data = document.get(resolved[0])
@@ -131,6 +132,7 @@ def _key_in(place: Mapping[str, Any], wanted: str) -> str:
 
 def _value(text: str) -> Any:
     try:
+        # NaN and Infinity are not JSON, although Python reads them: they stay strings.
         return json.loads(text, parse_constant=_refuse_constant)
     except (ValueError, RecursionError):
         return text

@@ -59,7 +59,7 @@ class Refused(Exception):
 
 
 class NoAnswer(Exception):
-    """There is no reliable answer: the service may have done the operation. Never leaves the store."""
+    """Raised if there is no reliable answer: the service may have done the operation. Used only inside the store."""
 
 
 class Stored(NamedTuple):

@@ -5,20 +5,20 @@ Source: https://learn.microsoft.com/rest/api/storageservices/understanding-the-t
 
 Therefore long strings are compressed with zlib and split into binary properties of 64 KiB: ``event0`` to ``event7``,
 ``request0``, ``request1`` and ``notes0``, which has all other strings. A record that is not about an event has
-``document0`` and ``document1`` in place of event and request. The limits below which a string is stored exactly:
+``document0`` and ``document1`` in place of event and request. A string whose compressed size exceeds its limit is cut:
 
 =========  =====================  ==========================================================================
-string     compressed to at most  above that
+string     limit (compressed)     what is kept of a longer string
 =========  =====================  ==========================================================================
-event      512 KiB                its beginning is kept, at least 506 KiB, with a remark that it was cut
-request    128 KiB                the same, at least 126 KiB
-document   128 KiB                the same, at least 126 KiB
-the rest   64 KiB                 each string is cut to 1,500 bytes, with a remark; the last 20 steps are kept
+event      512 KiB                the first 506 KiB or more, and a note that it was cut
+request    128 KiB                the first 126 KiB or more, and the note
+document   128 KiB                the first 126 KiB or more, and the note
+the rest   64 KiB                 1,500 bytes of each string, and the note; the last 20 steps
 =========  =====================  ==========================================================================
 
 Together these stay below 1 MiB even in base64, which is the form that is sent and that Azurite measures. An event of
-Event Grid has at most 1 MiB, and JSON compresses to much less than half. A request has a few KiB. If it was cut, it can
-no longer be read, so it cannot be sent again by mistake.
+Event Grid has at most 1 MiB, and JSON compresses to much less than half. A request has a few KiB. A request that was
+cut cannot be parsed, so it cannot be sent again by mistake.
 
 The binary properties store every string exactly, even characters that JSON or the service does not support (NUL, lone
 surrogates). State, run ID and times are separate properties, for filters. ``event_type``, ``subject``, ``reason`` and

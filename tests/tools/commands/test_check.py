@@ -243,7 +243,7 @@ class TestPipelineFiles:
             assert found.suggestion == suggestion
 
     def test_other_files(self, file: Path) -> None:
-        """Without a file there are no findings. A file that is not a pipeline is one finding for each route."""
+        """Without a file there are no findings. A file that is not a pipeline gives one finding for each route."""
         for pipeline in ("other", "42"):
             assert brief(route("RunCompleted", "parameters: { x: y }", pipeline=pipeline), file=file) == []
         for text, rule, suggestion in (

@@ -35,7 +35,7 @@ class Chain:
     loops: tuple[Loop, ...]
 
     def causes(self) -> dict[tuple[Pipeline, str], bool]:
-        """Return each pair of a pipeline and an event that it causes, and whether that is a step of a loop."""
+        """Return the pairs of a pipeline and an event that it causes, each with True if the pair is part of a loop."""
         routes = {route.name: route for route in self.routes}
         in_loops = {
             (pipeline_of(routes[here]), routes[there].event)
@@ -111,7 +111,7 @@ def cause_warnings(reading: Reading) -> Iterator[Finding]:
 
 
 def _loops(leads_to: Mapping[str, Sequence[str]], routes: Sequence[Route]) -> tuple[Loop, ...]:
-    """Return the shortest loop through each route that is in a loop, and each set of routes only once."""
+    """Return the shortest loop of each route that is in a loop. Loops of the same routes are returned once."""
     loops: dict[frozenset[str], Loop] = {}
     for route in routes:
         if loop := _shortest_loop(route.name, leads_to):
