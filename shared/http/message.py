@@ -23,6 +23,7 @@ _MAX_MESSAGE_LENGTH: Final = 500
 
 _HEADERS: Final[Mapping[str, str]] = {
     "Accept": "application/json",
+    "Accept-Encoding": "identity",
     "User-Agent": f"nextstage/{VERSION}",
 }
 

@@ -10,11 +10,17 @@ from urllib3.connectionpool import ConnectionPool
 from urllib3.exceptions import HTTPError
 
 from shared.errors import AnswerLost, RequestNotSent
+from shared.http.deadline import POOLS
 from shared.http.environment import environment_settings, origin_of
 from shared.http.message import HttpRequest, HttpResponse
 
 # After this time, it is better to try again than to wait longer for a connection.
 MAX_CONNECT_SECONDS: Final = 5.0
+MAX_ANSWER_BYTES: Final = 32 * 2**20
+"""A longer answer is not read to its end. A page of 1,000 builds has a few MiB."""
+_CHUNK_BYTES: Final = 2**16
+MAX_SERVERS: Final = 64
+"""How many servers to keep connections for. Requests of waiting tasks can name any number of servers."""
 
 
 class Transport(Protocol):
@@ -35,10 +41,14 @@ class RequestsTransport:
     allowed here, and takes a third of the time of a request.
     """
 
-    def __init__(self, connections: int) -> None:
-        """:param connections: how many connections to keep open. Use the number of the host's worker threads."""
-        self._adapter = _Adapter(pool_maxsize=connections, max_retries=0)
-        self._environment: dict[str, dict[str, Any]] = {}
+    def __init__(self, connections: int, servers: int = MAX_SERVERS) -> None:
+        """Create a pool without connections.
+
+        :param connections: how many connections to keep open. Use the number of the host's worker threads.
+        :param servers: how many servers to keep connections and settings for.
+        """
+        self._adapter = _Adapter(pool_connections=servers, pool_maxsize=connections, max_retries=0)
+        self._settings = lru_cache(servers)(environment_settings)
 
     def __call__(self, request: HttpRequest, authorization: str, timeout_seconds: float) -> HttpResponse:
         """See ``Transport``."""
@@ -49,9 +59,9 @@ class RequestsTransport:
             answer: Any = self._adapter.send(
                 self._prepare(request, body, authorization),
                 timeout=(connect_seconds, timeout_seconds - connect_seconds),
-                **self._settings(request.url),
+                **self._settings(origin_of(request.url)) | {"stream": True},
             )
-            content = answer.read(decode_content=True)
+            content = _content(answer)
         except (requests.RequestException, HTTPError, OSError, UnicodeError) as exc:
             reason = f"{request.method} {request.url.partition('?')[0]}: {_cause(exc)}"
             if body.has_started:
@@ -73,13 +83,6 @@ class RequestsTransport:
             prepared.body = body  # type: ignore[assignment]  # an iterable is a body too
         return prepared
 
-    def _settings(self, url: str) -> dict[str, Any]:
-        """Return the settings from the environment. They are looked up once per server."""
-        origin = origin_of(url)
-        if origin not in self._environment:
-            self._environment[origin] = environment_settings(url)
-        return self._environment[origin]
-
 
 class _Adapter(HTTPAdapter):
     """An adapter that looks up the pool of a server only once, and does not process cookies.
@@ -89,6 +92,7 @@ class _Adapter(HTTPAdapter):
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
+        self._servers: int = options["pool_connections"]
         self._pools: dict[str, ConnectionPool] = {}
 
     def get_connection_with_tls_context(
@@ -97,8 +101,21 @@ class _Adapter(HTTPAdapter):
         """See ``HTTPAdapter``. Proxies and certificates are the same for all requests to one origin."""
         origin = origin_of(request.url or "")
         if origin not in self._pools:
+            if len(self._pools) >= self._servers:
+                self.close()
             self._pools[origin] = super().get_connection_with_tls_context(request, *arguments, **options)
         return self._pools[origin]
+
+    def init_poolmanager(self, *arguments: Any, **options: Any) -> None:
+        """See ``HTTPAdapter``."""
+        super().init_poolmanager(*arguments, **options)
+        self.poolmanager.pool_classes_by_scheme = POOLS
+
+    def proxy_manager_for(self, *arguments: Any, **options: Any) -> Any:
+        """See ``HTTPAdapter``."""
+        manager = super().proxy_manager_for(*arguments, **options)
+        manager.pool_classes_by_scheme = POOLS
+        return manager
 
     def build_response(self, _request: requests.PreparedRequest, answer: Any) -> Any:
         """See ``HTTPAdapter``. Returns urllib3's own response."""
@@ -124,6 +141,34 @@ class _Body:
     def __iter__(self) -> Iterator[bytes]:
         self.has_started = True
         yield self._content
+
+
+def _content(answer: Any) -> bytes:
+    """Read the body of an answer. Compressed bodies are not accepted: 2 MB of gzip can become gigabytes.
+
+    :raises HTTPError: the body is compressed, longer than MAX_ANSWER_BYTES, or not complete.
+    """
+    content = bytearray()
+    try:
+        _require_plain(answer)
+        for chunk in answer.stream(_CHUNK_BYTES, decode_content=False):
+            content += chunk
+            _require_short(content)
+    except BaseException:
+        answer.close()  # else the rest could be read as the next answer
+        raise
+    answer.release_conn()
+    return bytes(content)
+
+
+def _require_plain(answer: Any) -> None:
+    if (encoding := answer.headers.get("content-encoding", "identity")) != "identity":
+        raise HTTPError(f"the answer is encoded as {encoding!r:.40}, although the request accepts no encoding")
+
+
+def _require_short(content: bytearray) -> None:
+    if len(content) > MAX_ANSWER_BYTES:
+        raise HTTPError(f"the answer is longer than {MAX_ANSWER_BYTES // 2**20} MiB")
 
 
 @lru_cache(maxsize=1024)

@@ -3,7 +3,9 @@
 import gzip
 import json
 import socket
+import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -12,8 +14,9 @@ from requests.adapters import HTTPAdapter
 
 from shared.errors import AnswerLost, NextstageError, RequestNotSent
 from shared.http.message import HttpRequest, HttpResponse
-from shared.http.transport import RequestsTransport
+from shared.http.transport import MAX_ANSWER_BYTES, RequestsTransport
 from tests.support.canaries import secret
+from tests.support.polling import wait_until
 from tests.support.services.raw_server import Serve, answering, read_request, server
 
 
@@ -97,6 +100,22 @@ def test_each_organization_has_its_own_connections(transport: RequestsTransport)
     assert bodies == [b"1", b"2", b"1"]
 
 
+def test_the_connections_to_a_forgotten_server_are_closed() -> None:
+    hung_up: list[bytes] = []
+
+    def serve(connection: socket.socket) -> None:
+        read_request(connection)
+        connection.sendall(KEPT_OPEN)
+        hung_up.append(connection.recv(1))
+
+    transport = RequestsTransport(2, servers=1)
+    with server(serve) as url, server(answering(OK)) as other, closing(transport):
+        get(transport, url)
+        assert not hung_up
+        get(transport, other)
+        wait_until(lambda: hung_up == [b""])
+
+
 def test_a_proxy_is_used_and_gets_complete_urls(transport: RequestsTransport, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[bytes] = []
     with server(answering(OK, seen)) as proxy:
@@ -109,12 +128,26 @@ def test_a_proxy_is_used_and_gets_complete_urls(transport: RequestsTransport, mo
     ]
 
 
-def test_a_compressed_answer_is_decompressed_and_repeated_headers_are_joined(transport: RequestsTransport) -> None:
-    packed = gzip.compress(b'{"id": 7}')
-    head = b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nWarning: one\r\nWarning: two\r\nConnection: close\r\n"
-    with server(answering(head + b"Content-Length: %d\r\n\r\n" % len(packed) + packed)) as url:
-        response = get(transport, url)
-    assert (response.body, response.headers["warning"]) == (b'{"id": 7}', "one, two")
+def test_repeated_headers_are_joined(transport: RequestsTransport) -> None:
+    with server(answering(OK.replace(b"X-Odd-CASE: v", b"Warning: one\r\nWarning: two"))) as url:
+        assert get(transport, url).headers["warning"] == "one, two"
+
+
+BOMB = b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nConnection: close\r\n\r\n" + gzip.compress(b" " * 2**20)
+ENDLESS = b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n" + b" " * (MAX_ANSWER_BYTES + 2)
+
+
+def dripping(drop: bytes, first: bytes = b"") -> Serve:
+    """Send the same bytes again and again, each time well before a read would time out."""
+
+    def serve(connection: socket.socket) -> None:
+        read_request(connection)
+        connection.sendall(first)
+        while True:
+            connection.sendall(drop)
+            time.sleep(0.05)
+
+    return serve
 
 
 def silence(connection: socket.socket) -> None:
@@ -128,13 +161,17 @@ def silence(connection: socket.socket) -> None:
         pytest.param(read_request, id="hangs up"),
         pytest.param(answering(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{"), id="hangs up in the body"),
         pytest.param(answering(b"\x00\x01 nonsense\r\n\r\n"), id="nonsense"),
-        pytest.param(answering(OK.replace(b"X-Odd-CASE: v", b"Content-Encoding: gzip")), id="bad compression"),
+        pytest.param(answering(BOMB), id="compressed"),
+        pytest.param(answering(ENDLESS), id="endless"),
+        pytest.param(dripping(b"x", OK.replace(b": 2", b": 900")), id="drips in the body"),
+        pytest.param(dripping(b"X-More: 1\r\n", b"HTTP/1.1 200 OK\r\n"), id="drips headers"),
+        pytest.param(dripping(b"HTTP/1.1 100 Continue\r\n\r\n"), id="continues without end"),
         silence,
     ],
 )
 def test_an_error_after_the_body_has_started_is_a_lost_answer(transport: RequestsTransport, serve: Serve) -> None:
     with server(serve) as url, pytest.raises(AnswerLost, match="the answer was lost: POST http://127"):
-        post(transport, url, timeout_seconds=1 if serve is silence else 30)
+        post(transport, url, timeout_seconds=1)
 
 
 def test_a_get_that_finds_no_answer_is_not_sent_again(transport: RequestsTransport) -> None:
