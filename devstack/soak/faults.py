@@ -13,7 +13,7 @@ FAULTS: Final[Mapping[str, Mapping[str, Any]]] = {
     "queued, unreadable 200": {"accept": True, "status": 200, "body": "{ cut off"},
     "queued, answer too late": {"accept": True, "delay_after_seconds": 4},
     "queued late": {"accept": True, "delay_before_seconds": 1},
-    "queued, asks for a pause": {"accept": True, "headers": {"X-RateLimit-Delay": "0.3"}},
+    "queued, asks for a pause": {"accept": True, "headers": {"Retry-After": "0.3"}},
     "dropped": {"accept": False, "drop": True},
     "500": {"accept": False, "status": 500, "body": {"message": "soak"}},
     "502 with an HTML page": {"accept": False, "status": 502, "body": _SIGN_IN},

@@ -15,6 +15,7 @@ from shared.http.message import HttpRequest, parse_number
 
 API_VERSION: Final = "7.1"
 PAGE_SIZE = 1000
+MAX_ID: Final = 2**63 - 1
 CONTINUATION_HEADER: Final = "x-ms-continuationtoken"
 # Asks the server to answer a bad credential with a status, not with a redirect to the sign-in page.
 _HEADERS: Final = {"X-TFS-FedAuthRedirect": "Suppress"}
@@ -137,9 +138,10 @@ def read_run(document: Any) -> Run:
 
     :raises AnswerLost: the answer contains no run ID, although the status is a success.
     """
-    if not isinstance(document, dict) or type(document.get("id")) is not int:
-        raise AnswerLost("HTTP 200, but the answer contains no run ID")
-    return Run(document["id"], _web_url(document))
+    try:
+        return Run(_id(document), _web_url(document))
+    except (TypeError, KeyError, AttributeError, ValueError) as exc:
+        raise AnswerLost("HTTP 200, but the answer contains no run ID") from exc
 
 
 def read_preview(document: Any) -> str:
@@ -159,10 +161,10 @@ def read_pipelines(document: Any) -> dict[str, int]:
     """
     try:
         return {
-            (pipeline["folder"].rstrip("\\") + "\\" + pipeline["name"]).lower(): pipeline["id"]
+            (pipeline["folder"].rstrip("\\") + "\\" + pipeline["name"]).lower(): _id(pipeline)
             for pipeline in document["value"]
         }
-    except (TypeError, KeyError, AttributeError) as exc:
+    except (TypeError, KeyError, AttributeError, ValueError) as exc:
         raise AnswerLost("the answer is not a list of pipelines") from exc
 
 
@@ -176,7 +178,7 @@ def read_matching_runs(document: Any, request: RunRequest) -> list[Run]:
     """
     try:
         matching = [build for build in document["value"] if _matches(build, request)]
-        return [Run(build["id"], _web_url(build), tuple(build.get("tags") or ())) for build in matching]
+        return [Run(_id(build), _web_url(build), tuple(build.get("tags") or ())) for build in matching]
     except (TypeError, KeyError, AttributeError, ValueError) as exc:
         raise AnswerLost("the answer is not a list of builds") from exc
 
@@ -211,6 +213,17 @@ def _page(continuation_token: str | None) -> dict[str, object]:
 def _url(request: RunRequest, path: str, query: Mapping[str, object] | None = None) -> str:
     parameters = urlencode({**(query or {}), "api-version": API_VERSION}, safe="$")
     return f"{request.organization_url}/{quote(request.project, safe='')}/_apis/{path}?{parameters}"
+
+
+def _id(document: Mapping[str, Any]) -> int:
+    """Return the ID of a run, build or pipeline.
+
+    :raises ValueError: it is not a positive integer of 64 bits.
+    """
+    value = document["id"]
+    if type(value) is not int or not 0 < value <= MAX_ID:
+        raise ValueError(f"not an ID: {value!r:.40}")
+    return value
 
 
 def _web_url(document: Mapping[str, Any]) -> str:

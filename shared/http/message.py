@@ -106,13 +106,13 @@ def check(response: HttpResponse) -> None:
 def pause_seconds(response: HttpResponse) -> float | None:
     """Return the length of the pause that the server asks for, or None.
 
-    It is the longer one of Retry-After and X-RateLimit-Delay, which successful answers may have too. For a 429 without
-    either, it is ``DEFAULT_PAUSE_SECONDS``. Source: Azure DevOps docs, integrate/concepts/rate-limits.
+    Only Retry-After asks for a pause, which successful answers may have too. X-RateLimit-Delay tells how long the
+    request was held. For a 429 without Retry-After, the pause is ``DEFAULT_PAUSE_SECONDS``. Source: Azure DevOps docs,
+    integrate/concepts/rate-limits.
     """
-    pauses = [_retry_after(response.headers), parse_number(response.headers.get("x-ratelimit-delay"))]
-    wanted = [pause for pause in pauses if pause is not None and pause > 0]
-    if wanted:
-        return min(max(wanted), MAX_PAUSE_SECONDS)
+    wanted = _retry_after(response.headers)
+    if wanted is not None and wanted > 0:
+        return min(wanted, MAX_PAUSE_SECONDS)
     return DEFAULT_PAUSE_SECONDS if response.status == 429 else None
 
 
@@ -123,7 +123,7 @@ def _retry_after(headers: Mapping[str, str]) -> float | None:
         return seconds
     try:  # RFC 9110 allows a date. It is compared with the server's own Date, so the clocks may differ.
         return (parsedate_to_datetime(value) - parsedate_to_datetime(headers["date"])) / timedelta(seconds=1)
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, OverflowError):
         return DEFAULT_PAUSE_SECONDS
 
 

@@ -108,9 +108,8 @@ class TestQueued:
         assert f"buildId={run.id}" in scene.record.run_url
         assert (scene.deliver(), scene.posts) == (Outcome.DUPLICATE, 1)
 
-    @pytest.mark.parametrize("header", ["Retry-After", "X-RateLimit-Delay"])
-    def test_200_with_a_pause_header_closes_the_gate_and_is_not_repeated(self, scene: Scene, header: str) -> None:
-        scene.emulator.plan(Fault(accept=True, headers={header: "40"}))
+    def test_200_with_retry_after_closes_the_gate_and_is_not_repeated(self, scene: Scene) -> None:
+        scene.emulator.plan(Fault(accept=True, headers={"Retry-After": "40"}))
         assert scene.deliver() is Outcome.QUEUED
         assert scene.deliver() is Outcome.DUPLICATE
         assert scene.deliver(event="run-2") is Outcome.DEFERRED
@@ -118,6 +117,10 @@ class TestQueued:
         assert (scene.runs, scene.posts, scene.record.state) == (1, 1, State.RELEASED)
         scene.clock.advance(40)
         assert (scene.deliver(event="run-2"), scene.runs) == (Outcome.QUEUED, 2)
+
+    def test_a_request_that_was_held_does_not_close_the_gate(self, scene: Scene) -> None:
+        scene.emulator.plan(Fault(accept=True, headers={"X-RateLimit-Delay": "12.5"}))
+        assert scene.deliver() is scene.deliver(event="run-2") is Outcome.QUEUED
 
 
 @pytest.mark.parametrize(
@@ -251,8 +254,9 @@ class TestAnswerLost:
             {"status": 504, "body": ""},
             {"status": 200, "body": "{ cut off"},
             {"status": 200, "body": {"no": "id"}},
+            {"status": 200, "body": {"id": 2**63}},
         ],
-        ids=["reset", "500", "502", "503 without a pause", "504", "unreadable 200", "200 without id"],
+        ids=["reset", "500", "502", "503 without a pause", "504", "unreadable 200", "200 without id", "200 with no id"],
     )
     def test_the_record_is_uncertain_until_settled_and_then_has_one_run(
         self, scene: Scene, answer: dict[str, object], accept: bool

@@ -24,7 +24,7 @@ from shared.azure_devops.runs import (
     run_pipeline,
 )
 from shared.errors import AnswerLost, AzureDevOpsError, CredentialRejected, PermissionDenied, RequestRefused, Throttled
-from shared.http.message import HttpResponse, pause_seconds, read_document
+from shared.http.message import DEFAULT_PAUSE_SECONDS, HttpResponse, pause_seconds, read_document
 from tests.contracts import validate
 
 ORG = "https://dev.azure.com/contoso"
@@ -129,7 +129,7 @@ class TestDecipher:
             (response(429, refusal("slow down")), Throttled, "HTTP 429, throttled for 30 s: slow down"),
             (response(429, b"", retry_after="7"), Throttled, "throttled for 7 s"),
             (response(503, b"", retry_after="7"), Throttled, "HTTP 503, throttled for 7 s"),
-            (response(503, b"", x_ratelimit_delay="2.5"), Throttled, "HTTP 503, throttled for 2.5 s"),
+            (response(503, b"", x_ratelimit_delay="2.5"), AnswerLost, "HTTP 503: no message"),
             (response(503, refusal("down")), AnswerLost, "HTTP 503: down"),
             (response(500, refusal("oops")), AnswerLost, "HTTP 500: oops"),
             (response(502, HTML), AnswerLost, "HTTP 502: no message"),
@@ -168,30 +168,48 @@ class TestDecipher:
         assert repr(document) == repr(json.loads(body))  # NaN is not equal to itself
 
 
+NOON = "Fri, 20 Nov 2026 12:00:00 GMT"
+
+
 class TestPause:
     @pytest.mark.parametrize(
         ("headers", "seconds"),
         [
             ({}, None),
             ({"retry_after": "12"}, 12),
-            ({"x_ratelimit_delay": "0.5"}, 0.5),
-            ({"retry_after": "3", "x_ratelimit_delay": "8"}, 8),
+            ({"x_ratelimit_delay": "12.5"}, None),
+            ({"retry_after": "3", "x_ratelimit_delay": "8"}, 3),
             ({"retry_after": "0"}, None),
             ({"retry_after": "-3"}, None),
             ({"retry_after": "99999999"}, 3600),
             ({"retry_after": "nan"}, 30),
-            ({"x_ratelimit_delay": "lots"}, None),
-            ({"retry_after": "Fri, 20 Nov 2026 12:00:40 GMT", "date": "Fri, 20 Nov 2026 12:00:00 GMT"}, 40),
+            ({"retry_after": "1e999"}, 30),
+            ({"retry_after": "9" * 5000}, 30),
+            ({"retry_after": "Mon, 01 Jan 2024 00:00:00 +99999999999999999", "date": NOON}, 30),
+            ({"retry_after": "Mon, 01 Jan 99999999999999999999 00:00:00 GMT", "date": NOON}, 30),
+            ({"retry_after": "Fri, 20 Nov 2026 12:00:40 GMT", "date": NOON}, 40),
             ({"retry_after": "Fri, 20 Nov 2026 12:00:40 GMT"}, 30),
             ({"retry_after": "sometime"}, 30),
         ],
     )
     def test_headers(self, headers: dict[str, str], seconds: float | None) -> None:
         assert pause_seconds(response(200, {}, **headers)) == seconds
+        assert pause_seconds(response(429, {}, **headers)) == (seconds or DEFAULT_PAUSE_SECONDS)
 
 
 BARE: list[object] = [None, [], {}]
+NO_IDS: list[object] = [10**22, 2**63, 0, -1, None, [1], True, "7", 1.5]
 API = {"id": 5, "url": "https://api"}
+
+
+def pipelines(number: object) -> dict[str, object]:
+    return {"value": [{"id": number, "name": "A", "folder": "\\"}]}
+
+
+def builds(number: object) -> dict[str, object]:
+    """Return a list of one build, which matches UNCORRELATED."""
+    build = {"templateParameters": {"runId": "r"}, "parameters": '{"V": "x"}', "sourceBranch": "refs/heads/main"}
+    return {"value": [build | {"id": number}]}
 
 
 class TestAnswers:
@@ -199,6 +217,11 @@ class TestAnswers:
     def test_the_web_page_of_a_run_is_preferred(self, links: object) -> None:
         assert read_run(API | {"_links": {"web": {"href": "https://page"}}}) == Run(5, "https://page")
         assert read_run(API | {"_links": links}) == Run(5, "https://api")
+
+    @pytest.mark.parametrize("number", [1, 2**63 - 1])
+    def test_an_id_is_a_positive_integer_of_64_bits(self, number: int) -> None:
+        assert read_run({"id": number}).id == number
+        assert [run.id for run in read_matching_runs(builds(number), UNCORRELATED)] == [number]
 
     def test_final_yaml(self) -> None:
         document = {"finalYaml": "stages: []\n"}
@@ -212,12 +235,12 @@ class TestAnswers:
     @pytest.mark.parametrize(
         ("read", "documents"),
         [
-            (read_run, [*BARE, "x", {"id": "5"}, {"id": None}, {"id": True}, {"id": 1.5}]),
+            (read_run, [*BARE, "x", *({"id": value} for value in NO_IDS)]),
             (read_preview, [*BARE, {"finalYaml": None}, {"id": 7}]),
-            (read_pipelines, [*BARE, {"value": [1]}, {"value": [{"id": 1}]}, {"value": None}]),
+            (read_pipelines, [*BARE, {"value": [1]}, {"value": [{"id": 1}]}, {"value": None}, *map(pipelines, NO_IDS)]),
             (
                 lambda document: read_matching_runs(document, UNCORRELATED),
-                [*BARE, {"value": [{"id": 1, "parameters": "{"}]}, {"value": [1]}],
+                [*BARE, {"value": [{"id": 1, "parameters": "{"}]}, {"value": [1]}, *map(builds, NO_IDS)],
             ),
         ],
         ids=["run", "preview", "pipelines", "builds"],
