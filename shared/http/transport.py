@@ -12,6 +12,7 @@ from urllib3.exceptions import HTTPError
 from shared.errors import AnswerLost, RequestNotSent
 from shared.http.deadline import POOLS
 from shared.http.environment import environment_settings, origin_of
+from shared.http.masking import without_credential
 from shared.http.message import HttpRequest, HttpResponse
 
 # After this time, it is better to try again than to wait longer for a connection.
@@ -36,6 +37,8 @@ class Transport(Protocol):
 
 class RequestsTransport:
     """A pool of connections with ``requests``. Repeats no request, and follows no redirect with the credential.
+
+    The credential is masked in everything that it returns or raises, because an answer may quote the request.
 
     It uses the adapter of ``requests`` without a session. A session adds redirects, cookies and .netrc, which are not
     allowed here, and takes a third of the time of a request.
@@ -63,12 +66,15 @@ class RequestsTransport:
             )
             content = _content(answer)
         except (requests.RequestException, HTTPError, OSError, UnicodeError) as exc:
-            reason = f"{request.method} {request.url.partition('?')[0]}: {_cause(exc)}"
+            reason = f"{request.method} {request.url.partition('?')[0]}: {_cause(exc, authorization)}"
             if body.has_started:
                 raise AnswerLost(f"the answer was lost: {reason}") from exc
             raise RequestNotSent(f"no connection: {reason}") from exc
         headers = {name.lower(): answer.headers[name] for name in answer.headers}
-        return HttpResponse(answer.status, headers, content)
+        values = "\n".join(headers.values())
+        if _masked(values, authorization) != values:  # one check for all, because it is rare
+            headers = {name: _masked(value, authorization) for name, value in headers.items()}
+        return HttpResponse(answer.status, headers, without_credential(content, authorization))
 
     def close(self) -> None:
         """Close the pooled connections."""
@@ -179,8 +185,12 @@ def _prepared_url(url: str) -> str | None:
     return prepared.url
 
 
-def _cause(exc: BaseException) -> str:
-    """Return the innermost cause of an exception, which is the most specific."""
+def _masked(text: str, authorization: str) -> str:
+    return without_credential(text.encode("utf-8", "surrogateescape"), authorization).decode("utf-8", "surrogateescape")
+
+
+def _cause(exc: BaseException, authorization: str) -> str:
+    """Return the innermost cause of an exception, which is the most specific. It may quote the answer."""
     while (inner := exc.__cause__ or exc.__context__) is not None:
         exc = inner
-    return f"{type(exc).__name__}: {exc}"[:200]
+    return _masked(f"{type(exc).__name__}: {exc}", authorization)[:200]

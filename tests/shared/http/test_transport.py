@@ -1,5 +1,6 @@
 """The transport: requests that were certainly not sent, requests that may have been, and what is never sent."""
 
+import base64
 import gzip
 import json
 import socket
@@ -12,10 +13,12 @@ import pytest
 import requests
 from requests.adapters import HTTPAdapter
 
+from shared.credentials import pat_authorization
 from shared.errors import AnswerLost, NextstageError, RequestNotSent
+from shared.http.masking import without_credential
 from shared.http.message import HttpRequest, HttpResponse
 from shared.http.transport import MAX_ANSWER_BYTES, RequestsTransport
-from tests.support.canaries import secret
+from tests.support.canaries import leaks, secret
 from tests.support.polling import wait_until
 from tests.support.services.raw_server import Serve, answering, read_request, server
 
@@ -131,6 +134,48 @@ def test_a_proxy_is_used_and_gets_complete_urls(transport: RequestsTransport, mo
 def test_repeated_headers_are_joined(transport: RequestsTransport) -> None:
     with server(answering(OK.replace(b"X-Odd-CASE: v", b"Warning: one\r\nWarning: two"))) as url:
         assert get(transport, url).headers["warning"] == "one, two"
+
+
+ECHOES = [b"%s", b'{"message": "sent: %s"}', b"<title>%s</title>", b"a%s=b"]
+SENT = [pat_authorization(secret("pat")).value, f"Basic {secret('header')}", f"Bearer {secret('token')}"]
+
+
+@pytest.mark.parametrize("authorization", SENT, ids=["PAT", "not base64", "token"])
+@pytest.mark.parametrize("echo", ECHOES)
+def test_a_credential_that_an_answer_quotes_is_masked(
+    transport: RequestsTransport, authorization: str, echo: bytes
+) -> None:
+    scheme, _, sent = authorization.partition(" ")
+    name = sent if "canary" in sent else secret("pat")
+    encoded = [base64.b64encode(f"{before}{name}".encode()) for before in ("", ":", "::", f"{scheme} ")]
+    for form in (authorization.encode(), name.encode(), sent.rstrip("=").encode(), *encoded):
+        said = echo.replace(b"%s", form)
+        answer = b"HTTP/1.1 400 Bad\r\nX-Echo: %s\r\nConnection: close\r\n\r\n%s" % (said, said)
+        with server(answering(answer)) as url:
+            response = transport(HttpRequest("GET", url), authorization, 5)
+        shown = f"{response.headers['x-echo']} {response.body.decode()}"
+        assert "***" in shown
+        assert leaks(shown) == []
+        with (
+            server(answering(said + b"\r\n\r\n")) as url,
+            pytest.raises(RequestNotSent, match="BadStatusLine") as caught,
+        ):
+            transport(HttpRequest("GET", url), authorization, 5)
+        assert leaks(str(caught.value)) == []
+
+
+@pytest.mark.parametrize("plus", ["+", "\\u002b", "\\u002B"])
+@pytest.mark.parametrize("slash", ["/", "\\/"])
+def test_a_credential_is_masked_as_json_may_write_it(plus: str, slash: str) -> None:
+    sent = "OmFiY+Rl/mdoaWpr"
+    quoted = json.dumps({"message": f"got {sent}"}).replace("+", plus).replace("/", slash)
+    assert json.loads(without_credential(quoted.encode(), f"Bearer {sent}")) == {"message": "got ***"}
+
+
+@pytest.mark.parametrize("authorization", ["", "Basic", "Basic x", "Basic YTo=", "Bearer 12345"])
+def test_what_cannot_be_a_credential_is_not_masked(authorization: str) -> None:
+    content = b'{"id": 12345, "x": "YTo=", "": " "}'
+    assert without_credential(content, authorization) == content
 
 
 BOMB = b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nConnection: close\r\n\r\n" + gzip.compress(b" " * 2**20)
