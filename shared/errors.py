@@ -14,13 +14,15 @@
     │       ├── MissingValue
     │       └── UnsafeValue
     ├── AzureDevOpsError              one for each kind of answer, see shared/http/message.py
-    │   ├── RequestNotSent            certain that no run was queued; the same for the next four
+    │   ├── RequestNotSent            certain that no run was queued; the same for the next five
     │   ├── CredentialUnavailable
     │   ├── CredentialRejected
     │   ├── PermissionDenied
+    │   ├── VersionNotSupported
     │   ├── Throttled
     │   ├── RequestRefused            refused permanently, and parked; no run was queued
     │   └── AnswerLost                unknown whether a run was queued
+    │       └── RunExists             an earlier request has queued the run, which must be found
     ├── JournalError
     │   ├── JournalUnavailable
     │   ├── ClaimLost
@@ -136,6 +138,10 @@ class PermissionDenied(AzureDevOpsError):
     """The identity lacks a permission, which the message names. No run was queued."""
 
 
+class VersionNotSupported(AzureDevOpsError):
+    """The server does not support the version of the REST API that the request names. No run was queued."""
+
+
 class Throttled(AzureDevOpsError):
     """Azure DevOps asked for a pause. No run was queued.
 
@@ -160,6 +166,10 @@ class RequestRefused(AzureDevOpsError):
 
 class AnswerLost(AzureDevOpsError):
     """The request was sent and its answer is unknown. A run may have been queued."""
+
+
+class RunExists(AnswerLost):
+    """An earlier request with the same idempotency key was carried out. Its run must be found."""
 
 
 class InvalidWait(NextstageError):

@@ -33,12 +33,12 @@ SETTLE_SECONDS = "1"
 MISHAPS = {
     "model-registered": Delivery("model-registered", "delivered three times, two of them at once", 3, at_once=True),
     "run-completed.cloud": Delivery("run-completed.cloud", "Azure DevOps queued the run, but its answer was lost"),
-    "model-deployed.cloud": Delivery("model-deployed.cloud", "Azure DevOps answered 503 first and asked for a pause"),
+    "model-deployed.cloud": Delivery("model-deployed.cloud", "Azure DevOps answered 429 first and asked for a pause"),
 }
 # Each fault is planned just before its event is delivered. See devstack/ado/faults.py.
 FAULTS: dict[str, dict[str, Any]] = {
     "run-completed.cloud": {"accept": True, "drop": True},
-    "model-deployed.cloud": {"accept": False, "status": 503, "headers": {"Retry-After": "1"}},
+    "model-deployed.cloud": {"accept": False, "status": 429, "headers": {"Retry-After": "1"}},
 }
 
 

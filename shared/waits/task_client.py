@@ -70,10 +70,11 @@ class TasksClient:
             response = self._sender.send(task.plan_url, request, f"Bearer {access.token.value}", deadline)
             try:
                 check(response)
-            except CredentialRejected:
+            except CredentialRejected as exc:
                 if not access.identity:
                     raise CredentialRejected(
-                        f"Azure DevOps rejects the token of {task}, and the app's own identity may not be used for it"
+                        f"Azure DevOps rejects the token of {task}, and the app's own identity may not be used for it: "
+                        f"{exc}"
                     ) from None
             else:
                 return response

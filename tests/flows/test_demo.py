@@ -31,7 +31,7 @@ def test_it_succeeds_and_shows_every_outcome_with_its_reason() -> None:
     table = "\n".join(lines)
     for shown in (
         "found in Azure DevOps after the answer was lost",
-        "HTTP 503, throttled for 1 s",
+        "HTTP 429, throttled for 1 s",
         "when is not true: model_tags.stage == 'candidate'",
         "'$(' must never reach",
         "is Running, which is not final",

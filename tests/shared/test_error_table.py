@@ -12,21 +12,27 @@ from urllib.parse import urlsplit
 import pytest
 
 from devstack.ado import Emulator, Fault, Match, load_declaration, serve
+from devstack.ado.errors import ApiError
 from shared.azure_devops.client import PipelinesClient
-from shared.credentials import pat_from_environment
+from shared.credentials import pat_authorization, pat_from_environment
 from shared.errors import DeliveryDeferred
 from shared.http.transport import RequestsTransport
 from shared.journal.records import JournalKey, Record, State, Store
 from shared.telemetry import Decision, Outcome
 from tests.contracts import validate
 from tests.support.builders import routes, run_completed
-from tests.support.canaries import secret
+from tests.support.canaries import leaks, secret
 from tests.support.clock import ManualClock
 from tests.support.fakes import SKEW, Reports
 from tests.support.polling import wait_until
 from tests.support.relays import SETTLE, relay_over
 
+SIGN_IN = "https://app.vssps.visualstudio.com/_signin?realm=dev.azure.com"
 HTML = "<!DOCTYPE html><html><title>Sign in</title></html>"
+
+
+def wrapped(key: str) -> dict[str, object]:
+    return ApiError(500, "Microsoft.Azure.Pipelines.WebApi", key, "said").body
 
 
 @dataclass
@@ -126,27 +132,45 @@ class TestQueued:
 @pytest.mark.parametrize(
     ("status", "body", "outcome", "reason"),
     [
-        (203, HTML, Outcome.DEFERRED, "HTTP 203 asks to sign in"),
-        (302, HTML, Outcome.DEFERRED, "HTTP 302 asks to sign in"),
-        (401, {"message": "TF400813"}, Outcome.DEFERRED, "HTTP 401 asks to sign in"),
-        (200, HTML, Outcome.DEFERRED, "HTTP 200 asks to sign in"),
+        (203, HTML, Outcome.DEFERRED, "HTTP 203 asks to sign in: Sign in; the PAT or token is wrong"),
+        (302, HTML, Outcome.DEFERRED, "HTTP 302 asks to sign in: Sign in"),
+        (401, {"message": "TF400813: no"}, Outcome.DEFERRED, "HTTP 401 asks to sign in: TF400813: no"),
+        (401, "VS403463: no", Outcome.DEFERRED, "HTTP 401 asks to sign in: VS403463: no"),
         (403, {"message": "TF215106: no"}, Outcome.DEFERRED, "TF215106: no; grant the app's identity"),
         (400, {"message": "Unexpected parameter 'x'"}, Outcome.PARKED, "HTTP 400: Unexpected parameter 'x'"),
         (404, {"message": "no such pipeline"}, Outcome.PARKED, "HTTP 404: no such pipeline"),
         (409, {"message": "conflict"}, Outcome.PARKED, "HTTP 409: conflict"),
+        (404, "The controller was not found", Outcome.PARKED, "HTTP 404: The controller was not found"),
+        (500, wrapped("PipelineNotFoundException"), Outcome.PARKED, "HTTP 500: said"),
+        (500, wrapped("PipelineValidationException"), Outcome.PARKED, "HTTP 500: said"),
+        (500, wrapped("DefinitionNotFoundException"), Outcome.PARKED, "HTTP 500: said"),
+        (500, wrapped("DefinitionDisabledException"), Outcome.PARKED, "HTTP 500: said"),
+        (500, wrapped("RunNotFoundException"), Outcome.PARKED, "HTTP 500: said"),
+        (500, wrapped("AccessDeniedException"), Outcome.DEFERRED, "HTTP 500: said; grant the app's identity"),
+        (400, wrapped("VssVersionOutOfRangeException"), Outcome.DEFERRED, "said; set AZURE_DEVOPS_API_VERSION"),
     ],
 )
 def test_answers_after_which_no_run_exists_release_or_park_the_record(
     scene: Scene, status: int, body: object, outcome: Outcome, reason: str
 ) -> None:
     """A secret that has not changed is not sent twice. The next delivery starts again, or finds the record parked."""
-    headers = {"Location": "https://login.invalid/"} if status == 302 else {}
+    headers = {"Location": SIGN_IN} if status == 302 else {}
     scene.emulator.plan(Fault(accept=False, status=status, headers=headers, body=body))
     assert scene.deliver() is outcome
     assert reason in scene.record.reason
     is_released = outcome is Outcome.DEFERRED
     assert (scene.record.state, scene.runs, scene.posts) == (State.RELEASED if is_released else State.PARKED, 0, 1)
     assert (scene.deliver(), scene.posts) == ((Outcome.QUEUED, 2) if is_released else (Outcome.DUPLICATE, 1))
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 429, 500, 200])
+def test_a_credential_that_an_answer_quotes_is_not_recorded(scene: Scene, status: int) -> None:
+    sent = pat_authorization(secret("pat")).value
+    body = {"message": f"Bad gateway. Authorization: {sent} ({secret('pat')})", "id": None}
+    scene.emulator.plan(Fault(accept=False, status=status, body=body if status != 200 else str(body)))
+    scene.deliver()
+    assert "Bad gateway. Authorization: Basic *** (***)" in scene.record.reason
+    assert leaks(f"{scene.record} {scene.decision}") == []
 
 
 class TestCredentialRejected:
@@ -197,14 +221,12 @@ def test_requests_that_the_emulator_refuses_are_parked(scene: Scene, pipeline: s
 
 class TestThrottled:
     @pytest.mark.parametrize(
-        ("status", "headers"), [(429, {"Retry-After": "30"}), (429, {}), (503, {"Retry-After": "30"})]
+        "headers", [{"Retry-After": "30"}, {}, {"Retry-After": "Mon, 01 Jan 2024 00:00:00 +99999999999999999"}]
     )
-    def test_the_gate_closes_and_nothing_is_sent_until_it_opens(
-        self, scene: Scene, status: int, headers: dict[str, str]
-    ) -> None:
-        scene.emulator.plan(Fault(accept=False, status=status, headers=headers, body={"message": "TF400733"}))
+    def test_the_gate_closes_and_nothing_is_sent_until_it_opens(self, scene: Scene, headers: dict[str, str]) -> None:
+        scene.emulator.plan(Fault(accept=False, status=429, headers=headers, body={"message": "TF400733"}))
         assert scene.deliver() is Outcome.DEFERRED
-        assert f"HTTP {status}, throttled for 30 s: TF400733" in scene.decision.reason
+        assert "HTTP 429, throttled for 30 s: TF400733" in scene.decision.reason
         assert (scene.record.state, scene.runs) == (State.RELEASED, 0)
         scene.clock.advance(29)
         assert scene.deliver() is Outcome.DEFERRED
@@ -251,12 +273,19 @@ class TestAnswerLost:
             {"status": 500, "body": {"message": "oops"}},
             {"status": 502, "body": HTML},
             {"status": 503, "body": {"message": "down"}},
+            {"status": 503, "headers": {"Retry-After": "7"}},
+            {"status": 400, "body": wrapped("RunOrchestrationExistsException")},
+            {"status": 200, "body": HTML},
+            {"status": 302, "headers": {"Location": "https://proxy.invalid/blocked"}},
             {"status": 504, "body": ""},
             {"status": 200, "body": "{ cut off"},
             {"status": 200, "body": {"no": "id"}},
             {"status": 200, "body": {"id": 2**63}},
         ],
-        ids=["reset", "500", "502", "503 without a pause", "504", "unreadable 200", "200 without id", "200 with no id"],
+        ids=[
+            *("reset", "500", "502", "503 without a pause", "503 with a pause", "the orchestration exists", "a page"),
+            *("redirect to a proxy", "504", "unreadable 200", "200 without id", "200 with no id"),
+        ],
     )
     def test_the_record_is_uncertain_until_settled_and_then_has_one_run(
         self, scene: Scene, answer: dict[str, object], accept: bool

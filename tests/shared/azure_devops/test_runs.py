@@ -23,7 +23,16 @@ from shared.azure_devops.runs import (
     read_run,
     run_pipeline,
 )
-from shared.errors import AnswerLost, AzureDevOpsError, CredentialRejected, PermissionDenied, RequestRefused, Throttled
+from shared.errors import (
+    AnswerLost,
+    AzureDevOpsError,
+    CredentialRejected,
+    PermissionDenied,
+    RequestRefused,
+    RunExists,
+    Throttled,
+    VersionNotSupported,
+)
 from shared.http.message import DEFAULT_PAUSE_SECONDS, HttpResponse, pause_seconds, read_document
 from tests.contracts import validate
 
@@ -42,6 +51,10 @@ FULL = RunRequest(
 UNCORRELATED = replace(FULL, correlation_parameter=None)
 PLAIN = RunRequest(ORG, "mlops", 7)
 HTML = b"<!DOCTYPE html><html>Sign in</html>"
+TITLED = (
+    b"<!DOCTYPE html>\n<html><head><Title lang=en>\n Contoso &amp; co |\n Sign In</title></head><body>x</body></html>"
+)
+ENTRA = "https://login.microsoftonline.com/common/oauth2/authorize?client_id=x"
 
 
 def response(status: int, body: object = None, **headers: str) -> HttpResponse:
@@ -51,6 +64,10 @@ def response(status: int, body: object = None, **headers: str) -> HttpResponse:
 
 def refusal(message: str) -> dict[str, Any]:
     return {"$id": "1", "message": message, "typeKey": "SomeException"}
+
+
+def wrapped(type_key: str) -> dict[str, Any]:
+    return refusal("said") | {"typeKey": type_key}
 
 
 class TestRequests:
@@ -114,29 +131,52 @@ class TestDecipher:
         [
             (response(203, HTML), CredentialRejected, "HTTP 203 asks to sign in"),
             (response(203, {"id": 1}), CredentialRejected, "HTTP 203"),
-            (response(302, b"", location="https://login"), CredentialRejected, "HTTP 302"),
-            (response(301, b""), CredentialRejected, "HTTP 301"),
-            (response(401, refusal("TF400813")), CredentialRejected, "HTTP 401"),
-            (response(200, HTML), CredentialRejected, "HTTP 200"),
-            (response(200, b"  <HTML>"), CredentialRejected, "HTTP 200"),
-            (response(200, b"x", content_type="text/html; charset=utf-8"), CredentialRejected, "HTTP 200"),
-            (response(404, HTML), CredentialRejected, "organization's URL is wrong"),
+            (response(203, TITLED), CredentialRejected, "HTTP 203 asks to sign in: Contoso & co | Sign In; the PAT"),
+            *(
+                (response(status, b"", location=location), CredentialRejected, f"HTTP {status} asks to sign in")
+                for status in (301, 302, 303, 307)
+                for location in ("https://app.vssps.visualstudio.com/_signin?realm=x", "/_SignIn", ENTRA)
+            ),
+            *(
+                (response(302, b"", location=location), AnswerLost, f"HTTP 302 redirects to {shown}; check AZURE_DEV")
+                for location, shown in (
+                    ("https://proxy.example/blocked?url=_signin", "https://proxy.example/blocked"),
+                    ("http://[bad", "http://[bad"),
+                    ("", "nowhere"),
+                )
+            ),
+            (response(301, b""), AnswerLost, "HTTP 301 redirects to nowhere"),
+            (response(401, refusal("TF400813: x is not")), CredentialRejected, "sign in: TF400813: x is not; docs/az"),
+            (
+                response(401, b"VS403463: no", content_type="text/html"),
+                CredentialRejected,
+                "sign in: VS403463: no; docs/",
+            ),
+            (response(401, b""), CredentialRejected, "HTTP 401 asks to sign in: no message; the PAT or token is wrong"),
+            (response(200, HTML), AnswerLost, "HTTP 200 with a page instead of JSON: no message"),
+            (response(200, b"  <HTML>"), AnswerLost, "HTTP 200 with a page"),
+            (response(200, b"x", content_type="text/html; charset=utf-8"), AnswerLost, "HTTP 200 with a page"),
+            (response(404, TITLED), RequestRefused, "HTTP 404: Contoso & co | Sign In"),
+            (response(404, b"The controller was not found"), RequestRefused, "HTTP 404: The controller was not found"),
+            (response(400, {"Message": "No\x1b[2J such\u202e"}), RequestRefused, "HTTP 400: No [2J such"),
+            (response(400, {"count": 1, "value": {"Message": "invalid"}}), RequestRefused, "HTTP 400: invalid"),
             (response(403, refusal("TF215106: needs Queue builds")), PermissionDenied, "TF215106: needs Queue builds"),
             (response(400, refusal("Unexpected parameter 'x'")), RequestRefused, "HTTP 400: Unexpected parameter 'x'"),
             (response(404, refusal("not there")), RequestRefused, "HTTP 404: not there"),
             (response(409, refusal("conflict")), RequestRefused, "HTTP 409: conflict"),
-            (response(405, b"nonsense"), RequestRefused, "HTTP 405: no message"),
+            (response(405, b"nonsense"), RequestRefused, "HTTP 405: nonsense"),
             (response(429, refusal("slow down")), Throttled, "HTTP 429, throttled for 30 s: slow down"),
             (response(429, b"", retry_after="7"), Throttled, "throttled for 7 s"),
-            (response(503, b"", retry_after="7"), Throttled, "HTTP 503, throttled for 7 s"),
+            (response(429, wrapped("AccessDeniedException")), Throttled, "HTTP 429, throttled for 30 s: said"),
+            (response(503, b"", retry_after="7"), AnswerLost, "HTTP 503: no message"),
             (response(503, b"", x_ratelimit_delay="2.5"), AnswerLost, "HTTP 503: no message"),
             (response(503, refusal("down")), AnswerLost, "HTTP 503: down"),
             (response(500, refusal("oops")), AnswerLost, "HTTP 500: oops"),
-            (response(502, HTML), AnswerLost, "HTTP 502: no message"),
+            (response(502, TITLED), AnswerLost, "HTTP 502 with a page instead of JSON: Contoso & co | Sign In"),
             (response(504, b""), AnswerLost, "HTTP 504: no message"),
             (response(408, b""), AnswerLost, "HTTP 408"),
             (response(100, b""), AnswerLost, "HTTP 100"),
-            (response(200, b"{"), AnswerLost, "not JSON"),
+            (response(200, b"{ garbage"), AnswerLost, "not JSON: { garbage"),
             (response(200, b"[" * 100_000), AnswerLost, "not JSON"),
             (response(204, b""), AnswerLost, "not JSON"),
         ],
@@ -147,6 +187,30 @@ class TestDecipher:
         assert type(caught.value) is error
         assert words in str(caught.value)
         assert not isinstance(caught.value, RequestRefused) or caught.value.not_found is (answer.status == 404)
+
+    @pytest.mark.parametrize("status", [400, 401, 403, 404, 409, 500, 503])
+    @pytest.mark.parametrize(
+        ("type_key", "error", "words"),
+        [
+            ("PipelineNotFoundException", RequestRefused, ""),
+            ("DefinitionNotFoundException", RequestRefused, ""),
+            ("RunNotFoundException", RequestRefused, ""),
+            ("PipelineValidationException", RequestRefused, ""),
+            ("DefinitionDisabledException", RequestRefused, ""),
+            ("AccessDeniedException", PermissionDenied, "; grant the app's identity this permission"),
+            ("VssVersionOutOfRangeException", VersionNotSupported, "; set AZURE_DEVOPS_API_VERSION to a version that"),
+            ("VssInvalidPreviewVersionException", VersionNotSupported, "; set AZURE_DEVOPS_API_VERSION"),
+            ("RunOrchestrationExistsException", RunExists, "; an earlier request has queued the run"),
+        ],
+    )
+    def test_a_wrapped_error_is_judged_by_its_type(
+        self, status: int, type_key: str, error: type[AzureDevOpsError], words: str
+    ) -> None:
+        with pytest.raises(AzureDevOpsError) as caught:
+            read_document(response(status, wrapped(type_key)))
+        assert type(caught.value) is error
+        assert f"HTTP {status}: said{words}" in str(caught.value)
+        assert getattr(caught.value, "not_found", False) is type_key.endswith("NotFoundException")
 
     @pytest.mark.parametrize("status", [200, 201, 202])
     def test_documents(self, status: int) -> None:

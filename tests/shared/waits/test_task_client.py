@@ -13,7 +13,15 @@ import pytest
 from devstack.ado import Emulator, Fault, Match, load_declaration, serve
 from shared.clock import utc_now
 from shared.credentials import Credential, Issued, Secret
-from shared.errors import AnswerLost, AzureDevOpsError, CredentialRejected, PermissionDenied, RequestRefused, Throttled
+from shared.errors import (
+    AnswerLost,
+    AzureDevOpsError,
+    CredentialRejected,
+    PermissionDenied,
+    RequestRefused,
+    Throttled,
+    VersionNotSupported,
+)
 from shared.http.message import HttpRequest, HttpResponse
 from shared.http.sending import Sender
 from shared.http.throttle import ThrottleGate
@@ -123,7 +131,12 @@ class TestAnswers:
             (answer(429), Throttled),
             (answer(500), AnswerLost),
             (answer(203), CredentialRejected),
-            (answer(302, location="https://evil.example/"), CredentialRejected),
+            (answer(302, location="https://login.microsoftonline.com/"), CredentialRejected),
+            (answer(302, location="https://evil.example/"), AnswerLost),
+            (HttpResponse(200, {"content-type": "text/html"}, b"<html>"), AnswerLost),
+            (answer(503, **{"retry-after": "7"}), AnswerLost),
+            (answer(400, {"typeKey": "VssVersionOutOfRangeException"}), VersionNotSupported),
+            (answer(500, {"typeKey": "AccessDeniedException"}), PermissionDenied),
         ],
     )
     def test_everything_else(self, response: HttpResponse, error: type[AzureDevOpsError]) -> None:

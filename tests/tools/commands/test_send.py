@@ -65,7 +65,7 @@ class TestToTheApp:
         assert (ignored.code, ignored.rows[0][1:3]) == (0, ["-", "ignored"])
 
     def test_a_deferred_event_is_delivered_again(self, busy_desk: Desk, host: RunningProcess) -> None:
-        busy_desk.plan(accept=False, status=503, headers={"Retry-After": "1"})
+        busy_desk.plan(accept=False, status=429, headers={"Retry-After": "1"})
         result = busy_desk.run("send", "ModelDeployed", "--url", host.url, "--wait")
         assert (result.code, result.rows[0][1:3]) == (0, ["smoke-test-after-deployment", "queued"])
         assert len(busy_desk.runs) == 1
