@@ -113,7 +113,7 @@ def compose(
     gate = ThrottleGate(clock)
     own_credential = credential(settings)
     journal = Journal(store, lease_seconds=settings.lease_seconds, settle_seconds=settings.settle_seconds, clock=clock)
-    pipelines = PipelinesClient(own_credential, transport, gate=gate, clock=clock)
+    pipelines = PipelinesClient(own_credential, transport, gate=gate, api_version=settings.api_version, clock=clock)
     bridge = None
     if settings.has_waits:
         bridge = _bridge(settings, journal, Sender(transport, gate, clock=clock), own_credential, report, clock)
@@ -146,7 +146,8 @@ def _bridge(
 
     plan_urls = PlanUrls(settings.organization_url, settings.wait_allowed_hosts, in_azure=settings.in_azure)
     seal = TokenSeal(partial(wait_keys, settings))
-    waits = Waits(journal, TasksClient(sender, own_credential), seal, plan_urls, report=report, clock=clock)
+    tasks = TasksClient(sender, own_credential, settings.api_version)
+    waits = Waits(journal, tasks, seal, plan_urls, report=report, clock=clock)
     sweep = Sweep(
         journal,
         waits,
@@ -187,7 +188,8 @@ def pipelines_client(settings: Settings, transport: Transport | None = None, clo
 
     :param transport: replaces the pooled transport.
     """
-    return PipelinesClient(credential(settings), transport or RequestsTransport(settings.worker_threads), clock=clock)
+    transport = transport or RequestsTransport(settings.worker_threads)
+    return PipelinesClient(credential(settings), transport, api_version=settings.api_version, clock=clock)
 
 
 def open_store(settings: Settings) -> Store:

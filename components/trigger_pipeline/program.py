@@ -14,7 +14,7 @@ from components.trigger_pipeline.inputs import Inputs, InvalidInputs, read_input
 from components.trigger_pipeline.model_file import NoTrainingRun, training_run
 from components.trigger_pipeline.trigger import Trigger
 from shared.azure_devops.client import PipelinesClient
-from shared.azure_devops.runs import API_VERSION, RunRequest
+from shared.azure_devops.runs import RunRequest
 from shared.credentials import (
     Credential,
     azure_identity,
@@ -30,9 +30,9 @@ from shared.errors import (
     PermissionDenied,
     RenderingRefused,
     RequestRefused,
+    VersionNotSupported,
 )
-from shared.http.message import HttpRequest, HttpResponse
-from shared.http.transport import RequestsTransport, Transport
+from shared.http.transport import RequestsTransport
 
 
 class ExitCode(IntEnum):
@@ -77,9 +77,7 @@ def main(
         say(f"error: {exc}")
         return ExitCode.NO_TRAINING_RUN
     transport = RequestsTransport(connections=1)
-    pipelines = PipelinesClient(
-        credential(inputs, environment), with_api_version(inputs.api_version, transport), sleep=sleep
-    )
+    pipelines = PipelinesClient(credential(inputs, environment), transport, api_version=inputs.api_version, sleep=sleep)
     trigger = Trigger(
         pipelines,
         inputs.job_run_id,
@@ -140,16 +138,6 @@ def credential(inputs: Inputs, environment: Mapping[str, str], **options: Any) -
     return pat_from_environment(lambda: environment.get("AZURE_DEVOPS_EXT_PAT"))
 
 
-def with_api_version(api_version: str, transport: Transport) -> Transport:
-    """Wrap a transport to replace the version of the REST API in every request."""
-
-    def send(request: HttpRequest, authorization: str, timeout_seconds: float) -> HttpResponse:
-        url = request.url.replace(f"api-version={API_VERSION}", f"api-version={api_version}")
-        return transport(request._replace(url=url), authorization, timeout_seconds)
-
-    return send
-
-
 def explain(error: AzureDevOpsError, inputs: Inputs) -> tuple[ExitCode, str]:
     """Return the exit code for an error, and a message that says what to do about it."""
     pipeline = f"pipeline {inputs.pipeline_id} of project {inputs.project} in {inputs.organization_url}"
@@ -164,6 +152,9 @@ def explain(error: AzureDevOpsError, inputs: Inputs) -> tuple[ExitCode, str]:
         case PermissionDenied():
             code, what = ExitCode.PERMISSION_DENIED, f"the {_credential_name(inputs)} may not queue {pipeline}"
             advice = "grant it the permission Queue builds"
+        case VersionNotSupported():
+            code, what = ExitCode.REQUEST_REFUSED, "the server does not support this version of the REST API"
+            advice = "set apiversion to one that it supports"
         case RequestRefused(not_found=True):
             code, what = (
                 ExitCode.UNKNOWN_PIPELINE,

@@ -28,10 +28,16 @@ class PipelinesClient:
         transport: Transport,
         *,
         gate: ThrottleGate | None = None,
+        api_version: str = protocol.API_VERSION,
         clock: Clock = utc_now,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
+        """Create a client. Sends no request.
+
+        :param api_version: the version of the REST API. Azure DevOps Server 2022 supports 7.0, and 2020 supports 6.0.
+        """
         self._credential = credential
+        self._api_version = api_version
         self._sender = Sender(transport, gate or ThrottleGate(clock), clock=clock, sleep=sleep)
         self._pipeline_ids: dict[tuple[str, str, str], int] = {}
 
@@ -138,6 +144,7 @@ class PipelinesClient:
 
         If the credential is rejected, nothing was queued; the request is sent once more if there is a new credential.
         """
+        http_request = protocol.with_api_version(http_request, self._api_version)
         authorization = self._credential.authorization()
         response = self._sender.send(request.organization_url, http_request, authorization, deadline)
         try:

@@ -82,6 +82,12 @@ def azure_devops_request(
     return HttpRequest(method, url, body, content_type, _HEADERS)
 
 
+def with_api_version(request: HttpRequest, version: str) -> HttpRequest:
+    """Return the request for another version of the REST API, for example 7.0 instead of 7.1."""
+    url, parameter, rest = request.url.rpartition(f"api-version={API_VERSION}")
+    return request._replace(url=f"{url}api-version={version}{rest}") if parameter else request
+
+
 def run_pipeline(request: RunRequest, pipeline_id: int | str) -> HttpRequest:
     """Return ``POST _apis/pipelines/{id}/runs``, which queues a run and has no idempotency key.
 

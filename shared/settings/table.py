@@ -35,6 +35,12 @@ class Settings:
         "`routes.yaml` use it",
     )
     project: str | None = setting("AZURE_DEVOPS_PROJECT", str, "The project. The default `routes.yaml` uses it")
+    api_version: str = setting(
+        "AZURE_DEVOPS_API_VERSION",
+        parse.matching(r"[0-9]+\.[0-9]+(-preview(\.[0-9]+)?)?", "must be a version such as 7.1 or 6.0-preview.1"),
+        "The version of the REST API of Azure DevOps. Azure DevOps Server 2022 supports 7.0, and 2020 supports 6.0",
+        default="7.1",
+    )
     auth: Literal["identity", "pat"] = setting(
         "AZURE_DEVOPS_AUTH",
         parse.one_of(_AUTHS),

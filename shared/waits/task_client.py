@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from shared.azure_devops.runs import API_VERSION, with_api_version
 from shared.credentials import Credential, Secret
 from shared.errors import CredentialRejected
 from shared.http.message import HttpRequest, HttpResponse, check, read_document
@@ -27,9 +28,13 @@ class Access:
 class TasksClient:
     """Sends requests about tasks to Azure DevOps. Every call ends before its deadline. Thread-safe."""
 
-    def __init__(self, sender: Sender, credential: Credential) -> None:
-        """:param credential: the app's own credential."""
+    def __init__(self, sender: Sender, credential: Credential, api_version: str = API_VERSION) -> None:
+        """
+        :param credential: the app's own credential.
+        :param api_version: the version of the REST API, of which the task API is always a preview.
+        """
         self._sender = sender
+        self._api_version = api_version.partition("-")[0]
         self._credential = credential
 
     def complete(self, task: Task, access: Access, result: str, deadline: datetime) -> None:
@@ -66,6 +71,7 @@ class TasksClient:
 
     def _call(self, task: Task, access: Access, request: HttpRequest, deadline: datetime) -> HttpResponse:
         """Send with the task's token. If it is rejected, send once with the app's identity, if that is permitted."""
+        request = with_api_version(request, self._api_version)
         if access.token is not None:
             response = self._sender.send(task.plan_url, request, f"Bearer {access.token.value}", deadline)
             try:

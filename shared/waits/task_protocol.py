@@ -9,13 +9,13 @@ from collections.abc import Sequence
 from typing import Any, Final
 from urllib.parse import quote
 
-from shared.azure_devops.runs import azure_devops_request
+from shared.azure_devops import runs
 from shared.errors import AnswerLost, RequestRefused
 from shared.http.message import HttpRequest
 from shared.waits.request import Task
 
 EVENTS_VERSION: Final = "2.0-preview.1"
-API_VERSION: Final = "7.1-preview.1"
+API_VERSION: Final = f"{runs.API_VERSION}-preview.1"
 
 
 def complete_task(task: Task, result: str) -> HttpRequest:
@@ -73,7 +73,7 @@ def append_to_log(task: Task, log_id: int, lines: Sequence[str]) -> HttpRequest:
     """Return the request that writes lines into a log, as plain text: ``POST …/logs/{id}``."""
     text = "".join(f"{line}\n" for line in lines).encode()
     request = _request("POST", task, f"logs/{log_id}")
-    return azure_devops_request(request.method, request.url, text, "application/octet-stream")
+    return runs.azure_devops_request(request.method, request.url, text, "application/octet-stream")
 
 
 def attach_log(task: Task, log_id: int) -> HttpRequest:
@@ -85,4 +85,4 @@ def attach_log(task: Task, log_id: int) -> HttpRequest:
 def _request(method: str, task: Task, path: str, body: object | None = None, version: str = API_VERSION) -> HttpRequest:
     plan = f"hubs/{quote(task.hub_name, safe='')}/plans/{task.plan_id}"
     url = f"{task.plan_url}/{task.project_id}/_apis/distributedtask/{plan}/{path}?api-version={version}"
-    return azure_devops_request(method, url, None if body is None else json.dumps(body).encode())
+    return runs.azure_devops_request(method, url, None if body is None else json.dumps(body).encode())

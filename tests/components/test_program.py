@@ -90,6 +90,11 @@ class TestWhatIsSent:
         assert all("api-version=7.2-preview.1" in query and API_VERSION + "&" not in query for query in queries)
         assert [query for query in queries if "pipelineVersion=2" in query]
 
+    def test_a_version_that_the_server_does_not_support(self, step: Step) -> None:
+        code, said = step.run(apiversion="9.9")
+        assert (code, step.runs) == (ExitCode.REQUEST_REFUSED, ())
+        assert said.endswith("; set apiversion to one that it supports")
+
     def test_the_correlation_identifies_the_job(self, step: Step) -> None:
         for job in ("job-1", "job-2", "job-1"):
             assert step.run(job, correlationparameter="correlation")[0] == 0

@@ -125,6 +125,14 @@ def test_200_duplicates_from_32_threads_queue_one_run(tmp_path: Path, monkeypatc
         assert len(emulator.books.runs) == 1
 
 
+def test_the_configured_version_of_the_rest_api_is_requested(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with serving_app(tmp_path, monkeypatch, AZURE_DEVOPS_API_VERSION="7.0") as (url, emulator):
+        assert deliver(url, sample_text("run-completed")).status_code == 202
+    assert [request.query for request in emulator.books.requests if request.path.endswith("/runs")] == [
+        "api-version=7.0"
+    ]
+
+
 def test_a_deferred_event_is_answered_500_with_the_reason(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with serving_app(tmp_path, monkeypatch, AZURE_DEVOPS_EXT_PAT=secret("wrong")) as (url, _):
         response = deliver(url, sample_text("run-completed"))

@@ -219,6 +219,16 @@ def test_requests_that_the_emulator_refuses_are_parked(scene: Scene, pipeline: s
     assert (scene.runs, scene.posts) == (0, posts)
 
 
+def test_a_version_that_the_server_does_not_support_defers(scene: Scene) -> None:
+    scene.client = PipelinesClient(
+        scene.client._credential, scene.transport, api_version="9.9", clock=scene.clock, sleep=scene.slept.append
+    )
+    assert scene.deliver() is Outcome.DEFERRED
+    assert "version of 9.9 is out of range for this server" in scene.record.reason
+    assert scene.record.reason.endswith("; set AZURE_DEVOPS_API_VERSION to a version that the server supports")
+    assert (scene.record.state, scene.runs, scene.decision.cause) == (State.RELEASED, 0, "VersionNotSupported")
+
+
 class TestThrottled:
     @pytest.mark.parametrize(
         "headers", [{"Retry-After": "30"}, {}, {"Retry-After": "Mon, 01 Jan 2024 00:00:00 +99999999999999999"}]

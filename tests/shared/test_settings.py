@@ -172,6 +172,7 @@ def test_endpoints_must_belong_to_the_cloud(ours: Cloud, theirs: Cloud) -> None:
             {"WAIT_TOKEN_KEYS": KEYS[0], "WAIT_TIMEOUT_HOURS": "2160"},
             "WAIT_TIMEOUT_HOURS (2160) must be shorter than JOURNAL_RETENTION_DAYS (90)",
         ),
+        ({"AZURE_DEVOPS_API_VERSION": "v7"}, "AZURE_DEVOPS_API_VERSION is 'v7'; it must be a version such as 7.1"),
         ({"AML_WORKSPACE_ID": "ws"}, "AML_WORKSPACE_ID is 'ws'; it must be a workspace's resource id"),
         ({"AZURE_RESOURCE_MANAGER_URL": "http://10.0.0.7:7080"}, "'http://10.0.0.7:7080'; it must begin with https"),
         ({"AZURE_RESOURCE_MANAGER_URL": "management.azure.com"}, "AZURE_RESOURCE_MANAGER_URL is 'management.azure"),

@@ -44,7 +44,7 @@ def examine(
     routes = yield from _routes_and_journal(installation)
     issued = yield from _credential(settings)
     yield _waits(settings)
-    yield from _azure_devops(issued, routes)
+    yield from _azure_devops(settings, issued, routes)
     yield _endpoint(target, is_named=bool(url))
 
 
@@ -136,17 +136,20 @@ def _waits(settings: Settings | None) -> CheckResult:
     )
 
 
-def _azure_devops(issued: Credential | None, routes: Sequence[Route] | None) -> Iterator[CheckResult]:
+def _azure_devops(
+    settings: Settings | None, issued: Credential | None, routes: Sequence[Route] | None
+) -> Iterator[CheckResult]:
     enabled = [route for route in routes or [] if route.enabled]
     if routes is None:
         yield CheckResult(PROJECT, Status.SKIPPED, "needs valid routes")
-    elif issued is None:
+    elif settings is None or issued is None:
         yield CheckResult(PROJECT, Status.SKIPPED, "needs a credential")
     elif not enabled:
         yield CheckResult(PROJECT, Status.SKIPPED, "no route is enabled")
     else:
         with closing(RequestsTransport(1)) as transport:
-            yield from check_azure_devops(PipelinesClient(issued, transport), enabled)
+            client = PipelinesClient(issued, transport, api_version=settings.api_version)
+            yield from check_azure_devops(client, enabled)
 
 
 def _endpoint(target: Webhook, *, is_named: bool) -> CheckResult:

@@ -5,7 +5,7 @@ The decisions are made by ``shared/deciding.py``, as in the app; nothing is deci
 
 from dataclasses import dataclass, replace
 
-from shared.azure_devops.runs import list_pipelines, run_pipeline
+from shared.azure_devops.runs import list_pipelines, run_pipeline, with_api_version
 from shared.deciding import Verdict
 from shared.events.event import AML_PREFIX
 from shared.http.message import HttpRequest
@@ -68,8 +68,11 @@ class Explained:
     routes: tuple[Explanation, ...]
 
 
-def explain(verdict: Verdict, routes: RouteTable) -> list[Explanation]:
-    """Explain the verdict on every route, in the table's order. ``$unrouted`` comes first."""
+def explain(verdict: Verdict, routes: RouteTable, api_version: str) -> list[Explanation]:
+    """Explain the verdict on every route, in the table's order. ``$unrouted`` comes first.
+
+    :param api_version: the version of the REST API that the calls name.
+    """
     decided_by_route = {decided.key.route: decided for decided in verdict.decisions}
     why_not = {each.route: each.reason for each in verdict.why_not}
     explanations = []
@@ -78,7 +81,9 @@ def explain(verdict: Verdict, routes: RouteTable) -> list[Explanation]:
     for route in routes.routes:
         decided, reason = decided_by_route.get(route.name), why_not.get(route.name)
         if decided is not None or reason is not None:
-            explanations.append(_checked(route, decided, reason or "", verdict))
+            explained = _checked(route, decided, reason or "", verdict)
+            calls = tuple(with_api_version(call, api_version) for call in explained.calls)
+            explanations.append(replace(explained, calls=calls))
         else:
             explanations.append(Explanation(route.name, route.event, None, _why_not_checked(route, verdict)))
     return explanations

@@ -117,7 +117,8 @@ class Explainer:
         :raises ConfigurationError: the routes are invalid.
         """
         verdict = self.installation.decide(letter.text)
-        explanations = explain(verdict, self.installation.configuration.routes)
+        settings, routes = self.installation.configuration
+        explanations = explain(verdict, routes, settings.api_version)
         wanted = [each for each in explanations if self.route in {None, each.route} or each.route == UNROUTED]
         return Explained(letter, verdict, tuple(self._completed(each) for each in wanted))
 

@@ -2,9 +2,11 @@
 
 import json
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, cast
+from urllib.parse import parse_qs
 
 import pytest
 import yaml
@@ -143,6 +145,23 @@ class TestPreview:
         emulator.plan(Fault(accept=False, match=Match(path="/preview$"), **seen))
         with pytest.raises(error):
             self.preview(client_stand)
+
+
+@pytest.mark.parametrize("version", ["7.0", "6.0-preview.1"])
+def test_every_request_names_the_configured_version(
+    client_stand: Stand, emulator: Emulator, clock: ManualClock, version: str
+) -> None:
+    with closing(RequestsTransport(1)) as transport:
+        credential = pat_from_environment(lambda: secret("pat"))
+        pipelines = PipelinesClient(credential, transport, api_version=version, clock=clock)
+        named, deadline = replace(client_stand.request, pipeline="model-evaluation"), client_stand.deadline
+        pipelines.preview(named, deadline)
+        run = pipelines.run(named, deadline)
+        pipelines.find_runs(named, clock(), clock(), deadline)
+        pipelines.tag(named, run, ["a"], deadline)
+        pipelines.cancel(named, run, deadline)
+    versions = [parse_qs(request.query)["api-version"] for request in emulator.books.requests]
+    assert versions == [[version]] * 6
 
 
 def test_a_run_is_tagged_and_canceled(client_stand: Stand, emulator: Emulator) -> None:

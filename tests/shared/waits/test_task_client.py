@@ -92,6 +92,17 @@ def test_requests() -> None:
     assert filled[:4] == ("POST", f"{PLAN}/logs/7?{VERSION}", b"one\ntwo\n", "application/octet-stream")
 
 
+def test_the_version_of_the_task_api_follows_the_setting() -> None:
+    """The event that completes a task has its own version."""
+    recorder = Recorder(answer(200), answer(200))
+    tasks = TasksClient(Sender(recorder, ThrottleGate()), Credential(lambda: Issued(OWN)), "7.0-preview.2")
+    deadline, access = utc_now() + timedelta(seconds=5), Access(Secret(TOKEN))
+    tasks.show_lines(TASK, access, ["a"], deadline)
+    tasks.complete(TASK, access, "succeeded", deadline)
+    versions = [request.url.partition("?")[2] for request, _ in recorder.sent]
+    assert versions == ["api-version=7.0-preview.1", "api-version=2.0-preview.1"]
+
+
 class TestAnswers:
     @pytest.mark.parametrize(
         ("state", "over"), [("completed", True), ("inProgress", False), ("pending", False), (None, False)]

@@ -168,6 +168,11 @@ class TestAzureDevOps:
         expect(findings["Azure DevOps"], "failed", "HTTP 203 asks to sign in", next_step)
         assert [one[0] for one in findings["pipeline"] + findings["queue"]] == ["skipped", "skipped"]
 
+    def test_a_version_that_the_server_does_not_support(self, busy_desk: Desk) -> None:
+        busy_desk.settings = {"AZURE_DEVOPS_API_VERSION": "9.9"}
+        next_step = "set AZURE_DEVOPS_API_VERSION to a version that the server supports"
+        expect(found(busy_desk)["Azure DevOps"], "failed", "version of 9.9 is out of range", next_step)
+
     def test_a_project_that_does_not_exist(self, busy_desk: Desk) -> None:
         busy_desk.settings = {"AZURE_DEVOPS_PROJECT": "nope"}
         expect(found(busy_desk)["Azure DevOps"], "failed", "HTTP 404: TF200016", "")

@@ -236,6 +236,14 @@ event.json: RunCompleted event-1, subject
     assert not (desk.folder / "journal.sqlite3").exists(), "explaining must not create a journal"
 
 
+def test_the_calls_name_the_configured_version_of_the_rest_api(desk: Desk) -> None:
+    desk.routes(RIGHT)
+    desk.settings = {"AZURE_DEVOPS_API_VERSION": "7.0"}
+    desk.file(run_completed())
+    (route,) = desk.run("explain", "event.json", "--json").json[0]["routes"]
+    assert [call["url"].rpartition("api-version=")[2] for call in route["calls"]] == ["7.0", "7.0"]
+
+
 def _http(calls: list[dict[str, Any]]) -> Iterator[str]:
     """The calls in text form."""
     for call in calls:
