@@ -73,7 +73,9 @@ class TestFailures:
     @pytest.mark.parametrize(
         "fault",
         [
-            pytest.param(Fault(accept=False, status=401, body={"message": secret("echoed")}), id="rejected"),
+            pytest.param(
+                Fault(accept=False, status=401, body={"message": f"bad credential {secret('pat')}"}), id="rejected"
+            ),
             pytest.param(Fault(accept=True, drop=True), id="connection-dropped"),
             pytest.param(Fault(accept=True, status=200, body="not JSON"), id="unreadable"),
         ],
