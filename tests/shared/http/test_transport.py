@@ -4,13 +4,15 @@ import base64
 import gzip
 import json
 import socket
+import ssl
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 import requests
+import trustme
 from requests.adapters import HTTPAdapter
 
 from shared.credentials import pat_authorization
@@ -188,11 +190,66 @@ def dripping(drop: bytes, first: bytes = b"") -> Serve:
     def serve(connection: socket.socket) -> None:
         read_request(connection)
         connection.sendall(first)
-        while True:
+        for _ in range(1200):  # a minute, so that a transport without a deadline ends too
             connection.sendall(drop)
             time.sleep(0.05)
 
     return serve
+
+
+@pytest.fixture
+def over_tls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[Serve], Serve]:
+    """Return a function that puts TLS around a server, with a certificate that the transport trusts."""
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(str(tmp_path / "authority.pem"))
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(tmp_path / "authority.pem"))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1").configure_cert(context)
+
+    def wrap(serve: Serve) -> Serve:
+        def wrapped(connection: socket.socket) -> None:
+            with context.wrap_socket(connection, server_side=True) as encrypted:
+                serve(encrypted)
+
+        return wrapped
+
+    return wrap
+
+
+def test_a_tls_connection_is_used_again(transport: RequestsTransport, over_tls: Callable[[Serve], Serve]) -> None:
+    connections: list[socket.socket] = []
+
+    def serve(connection: socket.socket) -> None:
+        connections.append(connection)
+        for _ in range(2):
+            read_request(connection)
+            connection.sendall(KEPT_OPEN)
+
+    with server(over_tls(serve)) as url:
+        answers = [post(transport, url.replace("http:", "https:")) for _ in range(2)]
+    assert [answer.body for answer in answers] == [b"{}"] * 2
+    assert len(connections) == 1
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+@pytest.mark.parametrize(
+    ("first", "drop"),
+    [
+        (OK.replace(b": 2", b": 900"), b"x"),
+        (b"HTTP/1.1 200 OK\r\n", b"X-More: 1\r\n"),
+        (b"", b"HTTP/1.1 100 Continue\r\n\r\n"),
+    ],
+    ids=["body", "headers", "continue"],
+)
+def test_an_answer_that_drips_is_lost(
+    transport: RequestsTransport, over_tls: Callable[[Serve], Serve], scheme: str, first: bytes, drop: bytes
+) -> None:
+    serve = dripping(drop, first)
+    with (
+        server(over_tls(serve) if scheme == "https" else serve) as url,
+        pytest.raises(AnswerLost, match="TimeoutError"),
+    ):
+        post(transport, url.replace("http:", f"{scheme}:"), timeout_seconds=2)
 
 
 def silence(connection: socket.socket) -> None:
@@ -208,9 +265,6 @@ def silence(connection: socket.socket) -> None:
         pytest.param(answering(b"\x00\x01 nonsense\r\n\r\n"), id="nonsense"),
         pytest.param(answering(BOMB), id="compressed"),
         pytest.param(answering(ENDLESS), id="endless"),
-        pytest.param(dripping(b"x", OK.replace(b": 2", b": 900")), id="drips in the body"),
-        pytest.param(dripping(b"X-More: 1\r\n", b"HTTP/1.1 200 OK\r\n"), id="drips headers"),
-        pytest.param(dripping(b"HTTP/1.1 100 Continue\r\n\r\n"), id="continues without end"),
         silence,
     ],
 )
