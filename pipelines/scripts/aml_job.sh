@@ -82,17 +82,13 @@ prepare() {
   export AZUREML_CURRENT_CLOUD=$AML_CLOUD # read by the extension ml
   command -v az >/dev/null || fail "$EXIT_WRONG_USAGE" "az is not on the PATH; install the Azure CLI on this agent"
   scratch=$(mktemp -d)
-  trap '! in_child || exit; rm -rf -- "$scratch"' EXIT
+  # A signal that reaches a child before it has become another program runs this trap in the child too. No exit here: bash
+  # ignores it in a trap that a signal has caused.
+  trap '((BASHPID != $$)) || rm -rf -- "$scratch"' EXIT
   if ! call "$CALL_SECONDS" extension show --name ml && ! call "$CALL_SECONDS" extension add --name ml --yes; then
     read_errors
     fail "$EXIT_WRONG_USAGE" "the Azure CLI lacks the extension ml, which could not be added: $REPLY"
   fi
-}
-
-# True in a child of the script. A signal that reaches a child before it has become another program runs the script's
-# traps there: each trap must leave the script's files and job alone.
-in_child() {
-  ((BASHPID != $$))
 }
 
 # call SECONDS ARGUMENT…: run az for at most SECONDS. It runs in the background, because the shell then handles signals

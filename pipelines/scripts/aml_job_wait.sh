@@ -32,7 +32,6 @@ failed_requests=0
 
 # The agent sends SIGINT, SIGTERM 7.5 s later, and SIGKILL after another 2.5 s.
 on_signal() {
-  ! in_child || exit
   trap '' INT TERM HUP
   log "the pipeline is being canceled"
   end_background
