@@ -38,7 +38,7 @@ _OPTIONAL: Final[Mapping[str, str]] = {
     "apiversion": API_VERSION,
     "cloud": "AzureCloud",
     "lookback": "7d",
-    "settle": "30s",
+    "settle": "2m",
     "timelimit": "10m",
 }
 

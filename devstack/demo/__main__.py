@@ -27,7 +27,7 @@ from handlers import NAMES
 from shared.composition import load_configuration
 
 ROOT = Path(__file__).resolve().parents[2]
-# The app searches for a run whose answer was lost after this many seconds. The default is 30.
+# The app searches for a run whose answer was lost after this many seconds. The default is 120.
 SETTLE_SECONDS = "1"
 
 MISHAPS = {

@@ -131,7 +131,7 @@ var appSettings = {
   JOURNAL_CONNECTION: account.properties.primaryEndpoints.table
   JOURNAL_LEASE_SECONDS: '60'
   DELIVERY_BUDGET_SECONDS: '25'
-  JOURNAL_SETTLE_SECONDS: '30'
+  JOURNAL_SETTLE_SECONDS: '120'
   JOURNAL_RETENTION_DAYS: '90'
   ROUTES_FILE: 'routes.yaml'
   // A delivery mostly waits for Azure DevOps, so an instance can serve one delivery per thread at the same time.

@@ -93,7 +93,7 @@ class Journal:
     """The state machine over a store. Safe for many threads, processes and machines, like the store."""
 
     def __init__(
-        self, store: Store, *, lease_seconds: float = 60, settle_seconds: float = 30, clock: Clock = utc_now
+        self, store: Store, *, lease_seconds: float = 60, settle_seconds: float = 120, clock: Clock = utc_now
     ) -> None:
         """
         :param lease_seconds: how long only the holder of a claim may act. Longer than a delivery may take.

@@ -96,11 +96,6 @@ def _journal_conflicts(settings: Settings) -> Iterator[str]:
 def _wait_conflicts(settings: Settings) -> Iterator[str]:
     if settings.wait_keys_secret_name and not settings.wait_token_keys and settings.key_vault_url is None:
         yield "WAIT_TOKEN_KEYS_SECRET_NAME is set without KEY_VAULT_URL; set KEY_VAULT_URL to the secret's vault"
-    if settings.has_waits and settings.retention_days * 24 <= settings.wait_timeout_hours:
-        yield (
-            f"WAIT_TIMEOUT_HOURS ({settings.wait_timeout_hours:g}) must be shorter than JOURNAL_RETENTION_DAYS "
-            f"({settings.retention_days:g}): otherwise the record of a wait could be deleted before the wait ends"
-        )
     url = settings.resource_manager_url
     if not url.startswith("https://") and (settings.in_azure or not url.startswith(_LOCAL)):
         yield f"AZURE_RESOURCE_MANAGER_URL is '{url}'; it must begin with https://"

@@ -14,10 +14,11 @@ _HOST: Final = re.compile(r"[a-z0-9-]+(\.[a-z0-9-]+)*(:[1-9][0-9]{0,4})?", re.AS
 T = TypeVar("T")
 
 
-def number_of(unit: str) -> Callable[[str], float]:
+def number_of(unit: str, *, at_most: float) -> Callable[[str], float]:
     """Return a parser of numbers above zero.
 
     :param unit: the unit, for the message.
+    :param at_most: the largest number that is accepted. Larger ones are mistakes, or overflow in computations of time.
     """
 
     def parse(value: str) -> float:
@@ -25,18 +26,23 @@ def number_of(unit: str) -> Callable[[str], float]:
             number = float(value)
         except ValueError:
             number = -1.0
-        if not 0 < number < float("inf"):
-            raise InvalidValue(f"must be a number of {unit} above zero")
+        if not 0 < number <= at_most:
+            raise InvalidValue(f"must be a number of {unit} above zero, at most {at_most:g}")
         return number
 
     return parse
 
 
-def whole_number(value: str) -> int:
-    """Return a whole number above zero."""
-    if not value.isdecimal() or int(value) == 0:
-        raise InvalidValue("must be a whole number above zero")
-    return int(value)
+def whole_number(*, at_most: int) -> Callable[[str], int]:
+    """Return a parser of whole numbers above zero."""
+
+    def parse(value: str) -> int:
+        # Python converts no more than 4,300 digits.
+        if not value.isdecimal() or len(value) > len(str(at_most)) or not 0 < int(value) <= at_most:
+            raise InvalidValue(f"must be a whole number above zero, at most {at_most}")
+        return int(value)
+
+    return parse
 
 
 def one_of(choices: Mapping[str, T]) -> Callable[[str], T]:

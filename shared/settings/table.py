@@ -81,28 +81,30 @@ class Settings:
     )
     lease_seconds: float = setting(
         "JOURNAL_LEASE_SECONDS",
-        parse.number_of("seconds"),
-        "How many seconds a claim protects the delivery that made it. Must be more than `DELIVERY_BUDGET_SECONDS`",
+        parse.number_of("seconds", at_most=3600),
+        "How many seconds a claim protects the delivery that made it. If its worker dies, the event waits that long. "
+        "Must be more than `DELIVERY_BUDGET_SECONDS`, at most 3600",
         default="60",
     )
     budget_seconds: float = setting(
         "DELIVERY_BUDGET_SECONDS",
-        parse.number_of("seconds"),
-        "How many seconds one delivery may take. Event Grid stops listening after 30",
+        parse.number_of("seconds", at_most=28),
+        "How many seconds one delivery may take, at most 28: Event Grid stops listening after 30",
         default="25",
     )
     settle_seconds: float = setting(
         "JOURNAL_SETTLE_SECONDS",
-        parse.number_of("seconds"),
-        "How many seconds a request whose answer was lost may still be in progress at Azure DevOps. After that, the "
-        "app looks for its run",
-        default="30",
+        parse.number_of("seconds", at_most=3600),
+        "How many seconds after a lost answer the app looks for the run, at most 3600. Throttling may hold a request "
+        "for 30 s, and a new run may be missing from the list of builds for a while. With a lower value, a second run "
+        "may be queued",
+        default="120",
     )
     retention_days: float = setting(
         "JOURNAL_RETENTION_DAYS",
-        parse.number_of("days"),
-        "How many days records of queued and suppressed events are kept. Must be more than 30, the longest cooldown. "
-        "Parked records are kept forever",
+        parse.number_of("days", at_most=3650),
+        "How many days records of queued and suppressed events are kept. Must be more than 30, the longest cooldown, "
+        "at most 3650. Parked records are kept forever",
         default="90",
     )
     notify_topic_endpoint: str | None = setting(
@@ -142,13 +144,18 @@ class Settings:
     )
     wait_sweep_after_minutes: float = setting(
         "WAIT_SWEEP_AFTER_MINUTES",
-        parse.number_of("minutes"),
-        "How many minutes a task waits for its run's event before the app asks Azure ML for the run's status",
+        parse.number_of("minutes", at_most=1440),
+        "How many minutes a task waits for its run's event before the app asks Azure ML for the run's status, at most "
+        "1440",
         default="30",
     )
     # The token of an agentless job is valid for about 48 h. After that, the app's identity can still complete the task.
+    # 720 h are 30 days. JOURNAL_RETENTION_DAYS is always more, so no record of a wait is deleted before the wait ends.
     wait_timeout_hours: float = setting(
-        "WAIT_TIMEOUT_HOURS", parse.number_of("hours"), "How many hours a task may wait", default="72"
+        "WAIT_TIMEOUT_HOURS",
+        parse.number_of("hours", at_most=720),
+        "How many hours a task may wait, at most 720",
+        default="72",
     )
     workspace_id: str | None = setting(
         "AML_WORKSPACE_ID",
@@ -164,9 +171,9 @@ class Settings:
     )
     worker_threads: int = setting(
         "PYTHON_THREADPOOL_THREAD_COUNT",
-        parse.whole_number,
-        "A setting of Azure Functions: how many threads serve deliveries. The app keeps as many connections to Azure "
-        "DevOps open",
+        parse.whole_number(at_most=1000),
+        "A setting of Azure Functions: how many threads serve deliveries, at most 1000. The app keeps as many "
+        "connections to Azure DevOps open",
         default="32",
     )
     app_name: str = setting(

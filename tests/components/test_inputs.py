@@ -49,7 +49,7 @@ class TestThePlaybooksInputs:
         inputs = read(kvname=None, secretname=None, branch=None, apiversion=None, pipelineversion=None)
         assert (inputs.auth, inputs.vault_url) == ("identity", None)
         assert (inputs.branch, inputs.api_version, inputs.pipeline_version) == (None, "7.1", None)
-        assert (inputs.look_back, inputs.settle) == (timedelta(days=7), timedelta(seconds=30))
+        assert (inputs.look_back, inputs.settle) == (timedelta(days=7), timedelta(minutes=2))
         assert inputs.time_limit == timedelta(minutes=10)
 
 

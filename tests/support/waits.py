@@ -125,7 +125,7 @@ class Scene:
         self.clock = clock
         self.tasks = FakeTasks(clock)
         self.reports = Reports()
-        self.journal = Journal(store, clock=clock, **options)
+        self.journal = Journal(store, clock=clock, **{"settle_seconds": 30, **options})
         self.waits = Waits(
             self.journal,
             self.tasks,

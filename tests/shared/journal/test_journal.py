@@ -89,8 +89,10 @@ class TestClaim:
         mine = claim(journal, clock, NEWER)
         assert (mine.lost_until, mine.record.entry) == (None, NEWER)
 
-    def test_claiming_gives_up_if_others_keep_changing_the_record(self, store: Store, clock: ManualClock) -> None:
-        claim(Journal(store, clock=clock), clock)
+    def test_claiming_gives_up_if_others_keep_changing_the_record(
+        self, store: Store, journal: Journal, clock: ManualClock
+    ) -> None:
+        claim(journal, clock)
         clock.advance(LEASE)
         busy = store_with(store, replace=lambda _: None)
         result = Journal(busy, clock=clock).claim(KEY, ENTRY, send_by(clock))
