@@ -1,11 +1,12 @@
 """The journal in a SQLite file, for one machine with any number of threads and processes."""
 
 import json
+import os
 import sqlite3
 import time
 import weakref
 from collections.abc import Iterable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from functools import partial
@@ -147,7 +148,7 @@ class SqliteStore(Store):
         """Translate SQLite's exceptions to JournalUnavailable."""
         try:
             yield
-        except sqlite3.Error as exc:
+        except (sqlite3.Error, OSError) as exc:
             raise JournalUnavailable(
                 f"the journal {self._path} does not answer: {exc}; "
                 "check that the disk has space and the app can write to the file"
@@ -155,6 +156,8 @@ class SqliteStore(Store):
 
     def _set_up(self) -> None:
         """Create the file and its table. Several processes may do so at once; here, SQLite does not wait for others."""
+        with self._errors():
+            _create(self._path)
         for tries_left in range(_SETUP_TRIES, 0, -1):
             try:
                 with self._reading() as connection:
@@ -219,6 +222,13 @@ class SqliteBackend(Backend):
 
 
 BACKEND: Final = SqliteBackend()
+
+
+def _create(path: Path) -> None:
+    """Create an empty file that only its owner can read, if there is none. SQLite gives -wal and -shm the same mode."""
+    # Only a new file is opened: closing a file drops all locks that SQLite holds on it in this process.
+    with suppress(FileExistsError):
+        os.close(os.open(os.path.realpath(path), os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
 
 
 def _connect(path: Path) -> sqlite3.Connection:

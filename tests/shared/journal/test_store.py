@@ -2,6 +2,7 @@
 
 import multiprocessing
 import sqlite3
+import stat
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -139,6 +140,14 @@ class TestSqlite:
         second = SqliteStore(tmp_path / "j")
         assert second.get(inserted.key) == inserted
         second.close()
+
+    def test_only_the_owner_can_read_the_files(self, tmp_path: Path) -> None:
+        """Events hold names and tags of models. The files beside the journal hold the same."""
+        store = SqliteStore(tmp_path / "j")
+        store.insert(record())
+        modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in tmp_path.iterdir()}
+        assert modes == dict.fromkeys(("j", "j-wal", "j-shm"), 0o600)
+        store.close()
 
     def test_a_claim_survives_a_power_failure(self, store: SqliteStore) -> None:
         """By default, SQLite in WAL mode may lose the last commits; 2 means FULL."""
