@@ -68,10 +68,15 @@ class SqliteStore(Store):
     def __init__(self, path: Path) -> None:
         """:raises JournalUnavailable: the file cannot be opened or created."""
         self._path = path
-        self._writer = Writer(partial(_connect, path))
+        with self._errors():
+            _create(path)
+            self._file = _File(path)
+            # Stays open, so that no new file gets the same inode.
+            anchor = _connect(path)
+        self._writer = Writer(partial(_connect, path), self._file.check)
         # Also when the store is garbage-collected or the process ends: SQLite cleans up the WAL when the last
         # connection closes.
-        self._finalizer = weakref.finalize(self, self._writer.close)
+        self._finalizer = weakref.finalize(self, _close, self._writer, anchor)
         self._set_up()
 
     def insert(self, record: Record) -> Record | None:
@@ -140,14 +145,19 @@ class SqliteStore(Store):
     @contextmanager
     def _reading(self) -> Iterator[sqlite3.Connection]:
         """Open a connection for one query. It does not wait for writers."""
-        with self._errors(), closing(_connect(self._path)) as connection:
-            yield connection
+        with self._errors():
+            self._file.check()  # SQLite would create a missing file
+            with closing(_connect(self._path)) as connection:
+                yield connection
+            self._file.check()
 
     @contextmanager
     def _errors(self) -> Iterator[None]:
         """Translate SQLite's exceptions to JournalUnavailable."""
         try:
             yield
+        except _FileGone as exc:
+            raise JournalUnavailable(str(exc)) from exc
         except (sqlite3.Error, OSError) as exc:
             raise JournalUnavailable(
                 f"the journal {self._path} does not answer: {exc}; "
@@ -156,8 +166,6 @@ class SqliteStore(Store):
 
     def _set_up(self) -> None:
         """Create the file and its table. Several processes may do so at once; here, SQLite does not wait for others."""
-        with self._errors():
-            _create(self._path)
         for tries_left in range(_SETUP_TRIES, 0, -1):
             try:
                 with self._reading() as connection:
@@ -222,6 +230,38 @@ class SqliteBackend(Backend):
 
 
 BACKEND: Final = SqliteBackend()
+
+
+class _FileGone(sqlite3.OperationalError):
+    """The journal's file was deleted or replaced."""
+
+
+class _File:
+    """The file that was at a path at first. What is written to a deleted file is lost with the process."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._identity = self._found()
+
+    def check(self) -> None:
+        """:raises _FileGone: the file is no longer at the path."""
+        if self._found() != self._identity:
+            raise _FileGone(
+                f"the journal {self._path} was deleted or replaced while the app was using it; move the file back, or "
+                "restart the app to use what is there now. A new file does not know the events of the old one"
+            )
+
+    def _found(self) -> tuple[int, int] | None:
+        try:
+            found = self._path.stat()
+        except FileNotFoundError:
+            return None
+        return found.st_dev, found.st_ino
+
+
+def _close(writer: Writer, anchor: sqlite3.Connection) -> None:
+    writer.close()
+    anchor.close()
 
 
 def _create(path: Path) -> None:

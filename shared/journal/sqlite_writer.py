@@ -25,9 +25,13 @@ _STATEMENT_ERRORS: Final = (
 class Writer:
     """One connection that writes for many threads. Other processes have their own; SQLite gives each its turn."""
 
-    def __init__(self, connect: Callable[[], sqlite3.Connection]) -> None:
-        """:param connect: opens a connection in autocommit mode, for any thread."""
+    def __init__(self, connect: Callable[[], sqlite3.Connection], check: Callable[[], None] = lambda: None) -> None:
+        """
+        :param connect: opens a connection in autocommit mode, for any thread.
+        :param check: raises sqlite3.Error if the file is not the one to write to. Called before and after each commit.
+        """
         self._connect = connect
+        self._check = check
         self._connection: sqlite3.Connection | None = None
         self._in_use = threading.Lock()
         """Guards the connection."""
@@ -78,15 +82,18 @@ class Writer:
 
     def _commit(self, writes: "list[_Write]") -> None:
         try:
+            self._check()
             self._connection = self._connection or self._connect()
             with self._connection as connection:  # rolls back if an exception escapes
                 connection.execute("BEGIN IMMEDIATE")
                 for write in writes:
                     write.carry_out(connection)
+            self._check()
         except BaseException as exc:
             self._drop()  # the connection may be the cause
             for write in writes:  # a separate exception for each, because each is raised in another thread
-                write.error = sqlite3.OperationalError(str(exc) or type(exc).__name__)
+                kind = type(exc) if isinstance(exc, sqlite3.OperationalError) else sqlite3.OperationalError
+                write.error = kind(str(exc) or type(exc).__name__)
             if not isinstance(exc, sqlite3.Error):
                 raise
 

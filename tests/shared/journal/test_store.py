@@ -149,6 +149,42 @@ class TestSqlite:
         assert modes == dict.fromkeys(("j", "j-wal", "j-shm"), 0o600)
         store.close()
 
+    @pytest.mark.parametrize("is_replaced", [False, True])
+    def test_a_file_that_is_deleted_or_replaced_is_noticed(self, tmp_path: Path, is_replaced: bool) -> None:
+        """Nothing is written to the deleted file, and no file is created. If the file comes back, it is used again."""
+        path, away = tmp_path / "j", tmp_path / "away"
+        store = SqliteStore(path)
+        kept = written(store.insert(record("kept")))
+        path.rename(away)
+        if is_replaced:
+            path.write_bytes(b"")
+        for operation in (
+            lambda: store.insert(record("lost")),
+            lambda: store.replace(kept),
+            lambda: store.delete(kept),
+            lambda: store.get(kept.key),
+            lambda: store.owner("route", 5),
+        ):
+            with pytest.raises(JournalUnavailable, match=r"was deleted or replaced .* move the file back, or restart"):
+                operation()
+        assert path.exists() == is_replaced
+        away.rename(path)
+        assert store.get(kept.key) == kept
+        assert store.get(JournalKey("route", "lost")) is None
+        store.close()
+
+    def test_a_file_that_is_deleted_during_a_commit_is_noticed(self, tmp_path: Path) -> None:
+        """A claim that only the deleted file has must not be used."""
+        path = tmp_path / "j"
+        store = SqliteStore(path)
+        store.insert(record("first"))
+        connection = store._writer._connection
+        assert connection is not None
+        connection.set_trace_callback(lambda sql: path.unlink() if sql == "COMMIT" else None)
+        with pytest.raises(JournalUnavailable, match="was deleted or replaced"):
+            store.insert(record("second"))
+        store.close()
+
     def test_a_claim_survives_a_power_failure(self, store: SqliteStore) -> None:
         """By default, SQLite in WAL mode may lose the last commits; 2 means FULL."""
         with store._reading() as connection:
