@@ -16,17 +16,24 @@ _log = logging.getLogger("nextstage.purge")
 
 
 def purge(journal: Journal, retention: timedelta, *, batch_records: int = BATCH_RECORDS, clock: Clock = utc_now) -> int:
-    """Remove final records that are older than the retention, for at most ``MAX_DURATION``. Parked records stay.
+    """Remove final records whose last change is older than the retention, for at most ``MAX_DURATION``.
+
+    Parked records stay. A record is claimed before its last change, so the store can select by the claim.
 
     :raises JournalUnavailable: the journal does not answer.
     """
     now = clock()
-    old = Selection(states=PURGED_STATES, claimed_before=now - retention)
-    purged = 0
+    before = now - retention
+    claimed_long_ago = Selection(states=PURGED_STATES, claimed_before=before)
+    purged = kept = 0
     while clock() < now + MAX_DURATION:
-        removed = sum(map(journal.forget, list(journal.select(old, batch_records))))
+        limit = batch_records + kept  # the store may return the kept ones again
+        found = list(journal.select(claimed_long_ago, limit))
+        old = [record for record in found if record.changed_at < before]
+        removed = sum(map(journal.forget, old))
         purged += removed
-        if removed < batch_records:  # there are no more, or another instance is purging too
+        kept = len(found) - len(old)
+        if len(found) < limit or removed < len(old):  # there are no more, or another instance is purging too
             break
     _log.info("purged %d journal records older than %g days", purged, retention.days)
     return purged

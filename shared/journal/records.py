@@ -100,6 +100,11 @@ class Record:
     history: tuple[Step, ...] = ()
     document: str = ""
 
+    @property
+    def changed_at(self) -> datetime:
+        """The time of the last change."""
+        return self.history[-1].at if self.history else self.claimed_at
+
 
 def from_earlier_form(key: JournalKey, entry: Entry) -> tuple[Entry, str]:
     """Return the entry and the document of a record that was stored before records had a document.

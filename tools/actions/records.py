@@ -94,7 +94,7 @@ def find(journal: Journal, prefixes: Iterable[str]) -> list[Record]:
 
 def changed_at(record: Record) -> datetime:
     """Return the time of the record's last change."""
-    return record.history[-1].at if record.history else record.claimed_at
+    return record.changed_at
 
 
 def is_window(record: Record) -> bool:

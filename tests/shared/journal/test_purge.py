@@ -67,6 +67,20 @@ def test_it_stops_at_the_time_limit_and_continues_the_next_night(filled: Journal
     assert purge(filled, RETENTION, batch_records=3, clock=clock) == 5
 
 
+def test_a_record_is_kept_for_the_retention_after_its_last_change(
+    filled: Journal, each_store: Store, clock: ManualClock
+) -> None:
+    """Parked records are redriven after the retention, and adopt the run of a lost request."""
+    clock.advance(1)
+    parked = list(filled.select(Selection(states=frozenset({State.PARKED})), 10))
+    for record in parked:
+        filled.complete(filled.mark_uncertain(record, "redriven", in_progress=False), 100 + int(record.key.key, 16), "")
+    assert purge(filled, RETENTION, batch_records=3, clock=clock) == 8, "more records are kept than a batch has"
+    assert left(each_store) == {State.CLAIMED: 1, State.QUEUED: 4, State.RELEASED: 4}
+    clock.advance(RETENTION.total_seconds() + 1)
+    assert purge(filled, RETENTION, batch_records=3, clock=clock) == 4
+
+
 def test_the_timer_purges_the_journal(tmp_path: Path) -> None:
     store = SqliteStore(tmp_path / "journal.sqlite3")
     long_ago = ManualClock()
