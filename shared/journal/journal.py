@@ -20,7 +20,8 @@ The state machine::
   the record has changed since. A worker that has lost its claim can change nothing.
 - ``uncertain`` never becomes ``claimed``: the delivery that takes it over searches Azure DevOps before it sends.
 - A record is not taken over before it has settled, because the server may still be working on a lost request.
-- Final records do not change, except parked ones that an operator redrives (``shared/redrive.py``).
+- Final records do not change, except parked ones: an operator redrives them (``shared/redrive.py``), or another event
+  with the same identity claims their key. The parked record then moves to a key of its own.
 
 Tasks that wait for a run (``shared/waits``) are records too. They start as ``waiting``. Like ``released``, this state
 can be claimed, because nothing was sent. They end as ``completed`` or ``closed``. ``noted`` stores a fact; no work is
@@ -46,6 +47,8 @@ from shared.journal.records import (
     State,
     Step,
     Store,
+    key_aside,
+    may_be_set_aside,
     why_not_yet,
 )
 
@@ -154,6 +157,8 @@ class Journal:
 
     def _claim_found(self, found: Record, fresh: Record, now: datetime, send_by: datetime) -> Claim | None:
         """Claim a record that exists already. Return None if another delivery has written it in the meantime."""
+        if may_be_set_aside(found, fresh.entry.event_id):
+            return self._set_aside(found, fresh, now)
         if found.state in FINAL_STATES:
             return AlreadyFinal(found)
         if (reason := why_not_yet(found, now)) is not None:
@@ -167,6 +172,21 @@ class Journal:
         written = self._store.replace(wanted)
         lost_until = found.settled_at if wanted.state is State.UNCERTAIN else None
         return None if written is None else Claimed(written, lost_until)
+
+    def _set_aside(self, parked: Record, fresh: Record, now: datetime) -> Claim | None:
+        """Keep a parked record under a key of its own, and claim its key for another event with the same identity.
+
+        The copy is written first and its key follows from the event, so a crash between the two writes loses nothing.
+        """
+        aside = key_aside(parked)
+        note = f"another event with the same identity has claimed the key {parked.key.key[:12]}: "
+        note += fresh.entry.event_id
+        history = (*parked.history, Step(now, State.PARKED, note))[-MAX_HISTORY:]
+        self._store.insert(replace(parked, key=aside, history=history, version=""))
+        note = f"the parked event {parked.entry.event_id} is kept under {aside.key[:12]}"
+        first = fresh.history[0]._replace(note=note)
+        written = self._store.replace(replace(fresh, version=parked.version, history=(first,)))
+        return None if written is None else Claimed(written)
 
     def complete(self, record: Record, run_id: int, run_url: str, note: str = "") -> Record:
         """Finish a record whose run is known.

@@ -1,9 +1,11 @@
 """The records of the journal, and the interface of a store that keeps them."""
 
+import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from hashlib import sha256
 from typing import Final, NamedTuple, Protocol
 
 UNROUTED: Final = "$unrouted"
@@ -163,6 +165,21 @@ class Store(Protocol):
 
     def delete(self, record: Record) -> bool:
         """Remove a record if the stored version is ``record.version``, and return whether it was removed."""
+
+
+def may_be_set_aside(record: Record, event_id: str) -> bool:
+    """Return whether a delivery of this event may claim the record of another event with the same identity.
+
+    A refusal must not silence another event. If a run may exist, only a redrive can tell, so the record keeps its key.
+    """
+    is_refused = record.state is State.PARKED and record.key.is_about_event and record.entry.event_id != event_id
+    return is_refused and all(step.state is not State.UNCERTAIN for step in record.history)
+
+
+def key_aside(record: Record) -> JournalKey:
+    """Return the key under which a parked record is kept after another event has claimed its key."""
+    named = json.dumps([record.key.key, record.entry.event_id])
+    return JournalKey(record.key.route, sha256(named.encode()).hexdigest())
 
 
 def why_not_yet(record: Record, now: datetime) -> str | None:

@@ -124,6 +124,21 @@ class TestParked:
         history = [f"{step.state}: {step.note}" for step in stand.only.history]
         assert history == ["claimed: ", f"parked: {REFUSED}", "released: redriven", "claimed: ", "queued: run 100"]
 
+    def test_a_refused_event_does_not_silence_another_event_with_its_identity(self, stand: Stand) -> None:
+        def of_team(event_id: str) -> str:
+            data = {"experimentName": "train", "runId": f"run-{event_id}", "runTags": {"team": "blue"}}
+            return event_text("RunCompleted", data, id=event_id)
+
+        parked = stand.park(of_team("event-1"), BY_TEAM)
+        stand.deliver(of_team("event-1"), BY_TEAM)
+        assert stand.only == parked, "a repeated delivery of the same event is a duplicate"
+        stand.deliver(of_team("event-2"), BY_TEAM)
+        assert [queued.run.id for queued in stand.pipelines.books] == [100]
+        (aside,) = [record for record in stand.records if record.state is State.PARKED]
+        assert (aside.entry, aside.reason) == (parked.entry, parked.reason)
+        assert outcomes(stand.redrive(aside, BY_TEAM)) == [Outcome.DUPLICATE]
+        assert (stand.only.key, stand.only.run_id) == (parked.key, 100)
+
     def test_only_its_own_route_is_evaluated_in_its_current_form(self, stand: Stand) -> None:
         assert outcomes(stand.redrive(stand.park(), OTHER, CHANGED)) == [Outcome.QUEUED]
         (queued,) = stand.pipelines.books

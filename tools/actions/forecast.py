@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Final
 
 from shared.journal.cooldown import Covered, Undecided
-from shared.journal.records import FINAL_STATES, Record, State, why_not_yet
+from shared.journal.records import FINAL_STATES, Record, State, may_be_set_aside, why_not_yet
 from shared.redrive import RedriveForecast
 from shared.routing.table import Match, Refusal
 from shared.telemetry import Outcome
@@ -31,6 +31,7 @@ class JournalState:
     """What the journal holds now for an occurrence.
 
     :param record: None if the occurrence is new.
+        A parked record of another event with the same identity does not count: a delivery sets it aside.
     :param cooldown_holder: what the holder of the route's cooldown window means for this occurrence; None if nothing.
     """
 
@@ -38,12 +39,15 @@ class JournalState:
     cooldown_holder: Covered | Undecided | None = None
 
 
-def read_journal(installation: Installation, decided: Match | Refusal) -> JournalState:
+def read_journal(installation: Installation, decided: Match | Refusal, event_id: str) -> JournalState:
     """Return what the journal holds now for the decision.
 
+    :param event_id: the event to be delivered or redriven.
     :raises JournalUnavailable: the journal does not answer.
     """
     record = installation.find_record(decided.key)
+    if record is not None and may_be_set_aside(record, event_id):
+        record = None
     if not isinstance(decided, Match) or decided.window is None:
         return JournalState(record)
     return JournalState(record, installation.cooldown_holder(decided.key, decided.window))
@@ -71,12 +75,12 @@ def forecast(
             return WOULD_QUEUE, ""
 
 
-def delivery_row(installation: Installation, decided: Match | Refusal) -> Row:
+def delivery_row(installation: Installation, decided: Match | Refusal, event_id: str) -> Row:
     """Return what a delivery would do now, and what it would request.
 
     :raises JournalUnavailable: the journal does not answer.
     """
-    return _row(decided, *forecast(decided, read_journal(installation, decided), installation.clock()))
+    return _row(decided, *forecast(decided, read_journal(installation, decided, event_id), installation.clock()))
 
 
 def redrive_rows(installation: Installation, record: Record, expected: RedriveForecast) -> list[Row]:
@@ -86,7 +90,7 @@ def redrive_rows(installation: Installation, record: Record, expected: RedriveFo
     """
     rows = []
     for decided in expected.decisions:
-        found = read_journal(installation, decided)
+        found = read_journal(installation, decided, record.entry.event_id)
         if decided.key == record.key and record.state is State.PARKED:  # the redrive reopens it
             found = JournalState(None, found.cooldown_holder)
         rows.append(_row(decided, *forecast(decided, found, installation.clock(), looks_first=expected.looks_first)))

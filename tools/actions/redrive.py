@@ -119,6 +119,6 @@ def _deliver(relay: Relay, decisions: list[Decision], letter: DeadLetter) -> Ite
 def _forecast_delivery(installation: Installation, letter: DeadLetter) -> Iterator[Row]:
     verdict = installation.decide(letter.text)
     for decided in verdict.decisions:
-        yield delivery_row(installation, decided)
+        yield delivery_row(installation, decided, verdict.entry.event_id)
     if not verdict.decisions:
         yield _NO_ROUTE, WOULD_IGNORE, verdict.why_nothing

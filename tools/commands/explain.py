@@ -120,14 +120,14 @@ class Explainer:
         settings, routes = self.installation.configuration
         explanations = explain(verdict, routes, settings.api_version)
         wanted = [each for each in explanations if self.route in {None, each.route} or each.route == UNROUTED]
-        return Explained(letter, verdict, tuple(self._completed(each) for each in wanted))
+        return Explained(letter, verdict, tuple(self._completed(each, verdict.entry.event_id) for each in wanted))
 
-    def _completed(self, explanation: Explanation) -> Explanation:
+    def _completed(self, explanation: Explanation, event_id: str) -> Explanation:
         decided = explanation.decided
         if decided is None or self.journal_problem:
             return explanation
         try:
-            found = read_journal(self.installation, decided)
+            found = read_journal(self.installation, decided, event_id)
         except JournalUnavailable as exc:
             self.journal_problem = str(exc)
             return explanation

@@ -7,7 +7,7 @@ import pytest
 
 from shared.errors import ClaimLost
 from shared.journal.journal import AlreadyFinal, Claimed, Journal, NotClaimable
-from shared.journal.records import MAX_HISTORY, Entry, JournalKey, Record, State, Store
+from shared.journal.records import MAX_HISTORY, Entry, JournalKey, Record, State, Store, key_aside
 from tests.support.clock import ManualClock
 from tests.support.journal.records import store_with
 from tests.support.journal.wrapped_store import Meanwhile, WrappedStore
@@ -121,6 +121,37 @@ def test_final_records_are_not_claimed(journal: Journal, clock: ManualClock, sta
     assert (done.entry, states(done)) == (ENTRY, [State.CLAIMED, state])
     clock.advance(10**6)
     assert journal.claim(KEY, ENTRY, send_by(clock)) == AlreadyFinal(done)
+
+
+class TestParkedRecords:
+    OTHER = Entry("other", "type", "subject", "{}", '{"request": "new"}')
+
+    def test_another_event_with_the_same_identity_claims_the_key_and_the_parked_event_is_kept(
+        self, journal: Journal, clock: ManualClock
+    ) -> None:
+        parked = journal.park(claim(journal, clock).record, "refused")
+        mine = claim(journal, clock, self.OTHER)
+        assert (mine.lost_until, mine.record.entry, states(mine.record)) == (None, self.OTHER, [State.CLAIMED])
+        kept = journal.get(key_aside(parked))
+        assert kept is not None
+        assert (kept.state, kept.entry, kept.reason) == (State.PARKED, ENTRY, "refused")
+        assert kept.history[-1].note.endswith("has claimed the key kkkkkkkkkkkk: other")
+        assert mine.record.history[-1].note == f"the parked event id is kept under {kept.key.key[:12]}"
+
+    def test_a_crash_between_the_two_writes_loses_nothing(
+        self, journal: Journal, store: Store, clock: ManualClock
+    ) -> None:
+        parked = journal.park(claim(journal, clock).record, "refused")
+        busy = Journal(store_with(store, replace=lambda _: None), clock=clock)
+        assert isinstance(busy.claim(KEY, self.OTHER, send_by(clock)), NotClaimable)
+        assert journal.get(KEY) == parked
+        assert claim(journal, clock, self.OTHER).record.entry == self.OTHER
+        assert journal.get(key_aside(parked)) is not None
+
+    def test_a_record_whose_run_may_exist_keeps_its_key(self, journal: Journal, clock: ManualClock) -> None:
+        doubted = journal.mark_uncertain(claim(journal, clock).record, "lost", in_progress=False)
+        parked = journal.park(doubted, "the search was refused")
+        assert journal.claim(KEY, self.OTHER, send_by(clock)) == AlreadyFinal(parked)
 
 
 class TestReopen:
