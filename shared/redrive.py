@@ -23,7 +23,7 @@ from typing import Final
 from shared.deciding import Verdict
 from shared.errors import ClaimLost, JournalUnavailable
 from shared.journal.journal import Journal
-from shared.journal.records import UNROUTED, JournalKey, Record, State
+from shared.journal.records import UNROUTED, JournalKey, Record, State, is_cut
 from shared.relay import Relay
 from shared.routing.table import Match, Refusal
 from shared.telemetry import Decision, Outcome
@@ -31,6 +31,10 @@ from shared.telemetry import Decision, Outcome
 REDRIVABLE_STATES: Final = frozenset({State.PARKED, State.RELEASED, State.UNCERTAIN, State.CLAIMED})
 """Records in these states can be redriven. Queued and suppressed records are finished."""
 
+_CUT: Final = (
+    "the journal has only the beginning of this event, which is too long for a record; send the original event again "
+    "with 'manage.py send', which gives it a new id"
+)
 _NO_RUN: Final = "redriven: Azure DevOps has no run for it"
 
 
@@ -83,6 +87,8 @@ def forecast_redrive(record: Record, verdict: Verdict) -> RedriveForecast:
     """
     if not _is_redrivable(record):
         return RedriveForecast(why_nothing=_nothing_left(record))
+    if is_cut(record.entry.event):
+        return RedriveForecast((Refusal(record.key, _CUT),), looks_first=may_have_run(record))
     if record.key.route == UNROUTED:
         return RedriveForecast(tuple(_with_key(record, decided) for decided in verdict.decisions), verdict.why_nothing)
     own = next((decided for decided in verdict.decisions if decided.key.route == record.key.route), None)

@@ -13,6 +13,9 @@ UNROUTED: Final = "$unrouted"
 
 MAX_HISTORY: Final = 20
 
+_CUT: Final = "... [cut by the journal: "
+_MAX_REMARK: Final = 100
+
 
 class State(StrEnum):
     """The state of a record; see the diagram in ``shared/journal/journal.py``."""
@@ -165,6 +168,16 @@ class Store(Protocol):
 
     def delete(self, record: Record) -> bool:
         """Remove a record if the stored version is ``record.version``, and return whether it was removed."""
+
+
+def cut_remark(kept_bytes: int, all_bytes: int) -> str:
+    """Return the end of a string of which a store keeps only the beginning."""
+    return f"{_CUT}{kept_bytes} of {all_bytes} bytes are kept]"
+
+
+def is_cut(text: str) -> bool:
+    """Return whether a store has kept only the beginning of the string."""
+    return _CUT in text[-_MAX_REMARK:]
 
 
 def may_be_set_aside(record: Record, event_id: str) -> bool:

@@ -19,7 +19,7 @@ from shared.errors import (
     RequestRefused,
 )
 from shared.journal.journal import Journal
-from shared.journal.records import UNROUTED, Record, State, Store
+from shared.journal.records import UNROUTED, Record, State, Store, cut_remark
 from shared.journal.sqlite import SqliteStore
 from shared.redrive import Redrive, RedriveForecast, Redriven, awaits_redrive, forecast_redrive, may_have_run
 from shared.routing.table import Match, Refusal
@@ -123,6 +123,15 @@ class TestParked:
         assert stand.only.run_id == 100
         history = [f"{step.state}: {step.note}" for step in stand.only.history]
         assert history == ["claimed: ", f"parked: {REFUSED}", "released: redriven", "claimed: ", "queued: run 100"]
+
+    def test_an_event_that_the_store_cut_is_parked_again_with_advice(self, stand: Stand) -> None:
+        record = stand.park()
+        event = run_completed()[:40] + cut_remark(40, 700_000)
+        stand.store.replace(replace(record, entry=replace(record.entry, event=event)))
+        (decision,) = stand.redrive(stand.only).decisions
+        assert (decision.outcome, stand.only.state, stand.only.key) == (Outcome.PARKED, State.PARKED, record.key)
+        assert decision.reason.startswith("the journal has only the beginning of this event")
+        assert "manage.py send" in decision.reason
 
     def test_a_refused_event_does_not_silence_another_event_with_its_identity(self, stand: Stand) -> None:
         def of_team(event_id: str) -> str:

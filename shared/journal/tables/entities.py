@@ -43,6 +43,7 @@ from shared.journal.records import (
     State,
     Step,
     after_prefix,
+    cut_remark,
     from_earlier_form,
 )
 
@@ -202,8 +203,7 @@ def _packed(text: str, most: int) -> bytes:
         return packed
     # Data that cannot be compressed grows by less than 1 %.
     kept = raw[: most - most // 100]
-    remark = f"... [cut by the journal: {len(kept)} of {len(raw)} bytes are kept]"
-    return zlib.compress(kept.decode("utf-8", "ignore").encode() + remark.encode())
+    return zlib.compress(kept.decode("utf-8", "ignore").encode() + cut_remark(len(kept), len(raw)).encode())
 
 
 def _packed_notes(record: Record) -> bytes:
