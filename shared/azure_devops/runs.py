@@ -145,7 +145,7 @@ def read_run(document: Any) -> Run:
     :raises AnswerLost: the answer contains no run ID, although the status is a success.
     """
     try:
-        return Run(_id(document), _web_url(document))
+        return Run(read_id(document), web_url(document))
     except (TypeError, KeyError, AttributeError, ValueError) as exc:
         raise AnswerLost("HTTP 200, but the answer contains no run ID") from exc
 
@@ -167,7 +167,7 @@ def read_pipelines(document: Any) -> dict[str, int]:
     """
     try:
         return {
-            (pipeline["folder"].rstrip("\\") + "\\" + pipeline["name"]).lower(): _id(pipeline)
+            (pipeline["folder"].rstrip("\\") + "\\" + pipeline["name"]).lower(): read_id(pipeline)
             for pipeline in document["value"]
         }
     except (TypeError, KeyError, AttributeError, ValueError) as exc:
@@ -184,7 +184,7 @@ def read_matching_runs(document: Any, request: RunRequest) -> list[Run]:
     """
     try:
         matching = [build for build in document["value"] if _matches(build, request)]
-        return [Run(_id(build), _web_url(build), tuple(build.get("tags") or ())) for build in matching]
+        return [Run(read_id(build), web_url(build), tuple(build.get("tags") or ())) for build in matching]
     except (TypeError, KeyError, AttributeError, ValueError) as exc:
         raise AnswerLost("the answer is not a list of builds") from exc
 
@@ -221,7 +221,7 @@ def _url(request: RunRequest, path: str, query: Mapping[str, object] | None = No
     return f"{request.organization_url}/{quote(request.project, safe='')}/_apis/{path}?{parameters}"
 
 
-def _id(document: Mapping[str, Any]) -> int:
+def read_id(document: Mapping[str, Any]) -> int:
     """Return the ID of a run, build or pipeline.
 
     :raises ValueError: it is not a positive integer of 64 bits.
@@ -232,7 +232,7 @@ def _id(document: Mapping[str, Any]) -> int:
     return value
 
 
-def _web_url(document: Mapping[str, Any]) -> str:
+def web_url(document: Mapping[str, Any]) -> str:
     links = document.get("_links")
     web = links.get("web") if isinstance(links, dict) else None
     href = web.get("href") if isinstance(web, dict) else None

@@ -1,0 +1,224 @@
+"""Judges whether a listed build is the run of a request whose answer was lost. Pure.
+
+Source of the shapes: Azure DevOps REST API 7.1, Build - Builds - List. What the service does to values is in
+docs/how-it-works.md: it keeps template parameters as JSON and returns ``value.ToString()``.
+"""
+
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import Enum, auto
+from typing import Any, Final
+
+from shared.azure_devops.runs import Run, RunRequest, read_id, web_url
+from shared.errors import AnswerLost
+
+_BY_A_PERSON_OR_AN_API: Final = "manual"
+_CANCELED: Final = frozenset({"canceled", "cancelling"})
+# Newtonsoft.Json, which the service uses, takes a string for a date-time only in this form.
+_DATE_TIME: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:?\d\d)?")
+_OTHER_DATE_TIMES: Final = ("%m/%d/%Y %H:%M:%S%z", "%m/%d/%Y %I:%M:%S %p%z")
+
+
+class Likeness(Enum):
+    """How far a listed build agrees with a request."""
+
+    EXACT = auto()
+    """It is the request's run: it carries the request's orchestration id or correlation parameter."""
+    FIT = auto()
+    """It may be the request's run: everything that the listing shows is equal."""
+    UNCLEAR = auto()
+    """The listing does not show enough, or shows a value in a form that is not known."""
+    DIFFERENT = auto()
+
+
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """The request whose run is looked for.
+
+    :param orchestration_id: the id that was sent as ``X-VSS-E2EID``, in lower case.
+    :param requester: the id, in lower case, of the identity that sent it; None if unknown: then requesters are not
+        compared.
+    """
+
+    request: RunRequest
+    orchestration_id: str
+    requester: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Build:
+    """A run as the Build API lists it. None stands for what the listing does not show.
+
+    :param requesters: ids of the identities that asked for it, in lower case.
+    :param plan_ids: ids of its orchestration plans, in lower case.
+    :param parameters: template parameters by name in lower case.
+    :param variables: variables set when it was queued, by name in lower case.
+    """
+
+    run: Run
+    is_canceled: bool
+    reason: str | None
+    requesters: frozenset[str]
+    plan_ids: frozenset[str]
+    branch: str | None
+    revision: int | None
+    parameters: Mapping[str, Any] | None
+    variables: Mapping[str, Any] | None
+
+
+def read_builds(document: Any) -> list[Build]:
+    """Read a page of builds, in the server's order. A build that cannot be read is not ours, and is left out.
+
+    :raises AnswerLost: the answer is not a list of builds.
+    """
+    if not isinstance(document, dict) or not isinstance(document.get("value"), list):
+        raise AnswerLost("the answer is not a list of builds")
+    return [build for one in document["value"] if (build := _read_build(one)) is not None]
+
+
+def candidates(builds: Iterable[Build], expected: Expected) -> dict[Likeness, list[Build]]:
+    """Group builds by their likeness; in each group live ones come before canceled ones."""
+    found: dict[Likeness, list[Build]] = {likeness: [] for likeness in Likeness}
+    for build in sorted(builds, key=lambda build: build.is_canceled):
+        found[likeness_of(build, expected)].append(build)
+    return found
+
+
+def likeness_of(build: Build, expected: Expected) -> Likeness:
+    """Compare one build with the request whose run is looked for."""
+    request = expected.request
+    if expected.orchestration_id in build.plan_ids:
+        return Likeness.EXACT
+    if (name := request.correlation_parameter) is not None:
+        match _values_likeness({name: request.parameters[name]}, build.parameters):
+            case Likeness.FIT:
+                return Likeness.EXACT
+            case Likeness.DIFFERENT:
+                return Likeness.DIFFERENT
+    if (
+        build.reason not in {None, _BY_A_PERSON_OR_AN_API}
+        or request.ref_name not in {None, build.branch}
+        or request.pipeline_version not in {None, build.revision}
+        or (expected.requester is not None and build.requesters and expected.requester not in build.requesters)
+    ):
+        return Likeness.DIFFERENT
+    values = _values_likeness(request.parameters, build.parameters)
+    variables = _values_likeness(request.variables, build.variables)
+    is_shown = build.requesters or expected.requester is None
+    return _weakest(values, variables, Likeness.FIT if is_shown else Likeness.UNCLEAR)
+
+
+def extra_parameters(build: Build, request: RunRequest) -> dict[str, str]:
+    """Return the template parameters that a build carries and the request does not send.
+
+    They are the pipeline's defaults if the build is the request's run.
+    """
+    sent = {name.lower() for name in request.parameters}
+    return {name: _text(value) for name, value in (build.parameters or {}).items() if name not in sent}
+
+
+def _read_build(build: Any) -> Build | None:
+    if not isinstance(build, dict):
+        return None
+    parameters, definition = build.get("templateParameters"), build.get("definition")
+    variables = build.get("parameters")
+    try:
+        run_id = read_id(build)
+        variables = None if variables is None else json.loads(variables)
+    except (TypeError, KeyError, ValueError, RecursionError):
+        return None
+    if not all(isinstance(values, dict | None) for values in (parameters, variables)):
+        return None
+    plans = [build.get("orchestrationPlan"), *_list(build.get("plans"))]
+    requesters = [build.get("requestedBy"), build.get("requestedFor")]
+    return Build(
+        Run(run_id, web_url(build), tuple(tag for tag in _list(build.get("tags")) if isinstance(tag, str))),
+        is_canceled=not _CANCELED.isdisjoint((build.get("status"), build.get("result"))),
+        reason=_string(build.get("reason")),
+        requesters=frozenset(_ids(requesters, "id")),
+        plan_ids=frozenset(_ids(plans, "planId")),
+        branch=_string(build.get("sourceBranch")),
+        revision=definition.get("revision") if isinstance(definition, dict) else None,
+        parameters=_by_lower_name(parameters),
+        variables=_by_lower_name(variables),
+    )
+
+
+def _string(value: Any) -> str | None:
+    return value if isinstance(value, str) else None
+
+
+def _list(value: Any) -> Sequence[Any]:
+    return value if isinstance(value, list) else ()
+
+
+def _ids(objects: Iterable[Any], name: str) -> list[str]:
+    return [one[name].lower() for one in objects if isinstance(one, dict) and isinstance(one.get(name), str)]
+
+
+def _by_lower_name(values: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
+    return None if values is None else {name.lower(): value for name, value in values.items()}
+
+
+def _values_likeness(sent: Mapping[str, str], listed: Mapping[str, Any] | None) -> Likeness:
+    if not sent:
+        return Likeness.FIT
+    if listed is None:
+        return Likeness.UNCLEAR
+    if any(name.lower() not in listed for name in sent):
+        return Likeness.DIFFERENT
+    return _weakest(*(_value_likeness(value, listed[name.lower()]) for name, value in sent.items()))
+
+
+def _value_likeness(sent: str, listed: Any) -> Likeness:
+    """Compare values as exact strings, except true and false, JSON objects and lists, and date-times."""
+    if listed is None:
+        return Likeness.UNCLEAR
+    text = _text(listed)
+    if text == sent or (sent.lower() in {"true", "false"} and text.lower() == sent.lower()):
+        return Likeness.FIT
+    if (sent_json := _json_container(sent)) is not None:
+        return _fit_if(is_equal=sent_json == _json_container(text))
+    if _DATE_TIME.fullmatch(sent):
+        instant = _instant(text)
+        return Likeness.UNCLEAR if instant is None else _fit_if(is_equal=instant == _instant(sent))
+    return Likeness.UNCLEAR if text.split() == sent.split() else Likeness.DIFFERENT
+
+
+def _fit_if(*, is_equal: bool) -> Likeness:
+    return Likeness.FIT if is_equal else Likeness.DIFFERENT
+
+
+def _weakest(*likenesses: Likeness) -> Likeness:
+    return max(likenesses, key=lambda likeness: likeness.value)
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def _json_container(text: str) -> dict[str, Any] | list[Any] | None:
+    if not text.lstrip().startswith(("{", "[")):
+        return None
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    return value if isinstance(value, dict | list) else None
+
+
+def _instant(text: str) -> datetime | None:
+    """Return the time that a string names, in UTC if it names no zone; None if its form is not known."""
+    for form in _OTHER_DATE_TIMES:
+        try:
+            return datetime.strptime(f"{text}Z", form)  # noqa: DTZ007 - both forms end in a zone
+        except ValueError:
+            continue
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
