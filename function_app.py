@@ -50,6 +50,9 @@ class _App(func.FunctionApp):
 
 app = _App()
 
+SETTLE_SECONDS = 10.0
+"""How long a timer may cancel runs that are one too many."""
+
 
 # With the annotation str, the worker passes the raw JSON. func.EventGridEvent fails on CloudEvents with old workers, on
 # the spelling "specVersion", and on time offsets.
@@ -76,7 +79,8 @@ def register_wait(request: func.HttpRequest) -> func.HttpResponse:
 @app.function_name("sweep_waits")
 @app.timer_trigger(arg_name="timer", schedule="0 */10 * * * *", run_on_startup=False)
 def sweep_waits(timer: func.TimerRequest) -> None:
-    """Complete the tasks whose run has ended without an event that reported it."""
+    """Complete the tasks whose run has ended without an event that reported it. Cancel runs that are one too many."""
+    _app().orphans.settle(SETTLE_SECONDS)
     if (bridge := _app().bridge) is not None:
         bridge.sweep.run()
 

@@ -28,7 +28,8 @@ from shared.journal.backends import backend_of
 from shared.journal.cooldown import Cooldowns
 from shared.journal.journal import Journal
 from shared.journal.records import Store
-from shared.queueing import Queueing
+from shared.queueing.orphans import Orphans
+from shared.queueing.queueing import Queueing
 from shared.relay import Relay
 from shared.routing.routes_file import load_routes
 from shared.routing.table import RouteTable
@@ -85,6 +86,7 @@ class App(NamedTuple):
 
     relay: Relay
     journal: Journal
+    orphans: Orphans
     retention: timedelta
     bridge: Bridge | None = None
     """None if waiting for runs is switched off."""
@@ -114,6 +116,7 @@ def compose(
     own_credential = credential(settings)
     journal = Journal(store, lease_seconds=settings.lease_seconds, settle_seconds=settings.settle_seconds, clock=clock)
     pipelines = PipelinesClient(own_credential, transport, gate=gate, api_version=settings.api_version, clock=clock)
+    queueing = Queueing(journal, pipelines, Cooldowns(store, clock), clock=clock)
     bridge = None
     if settings.has_waits:
         bridge = _bridge(settings, journal, Sender(transport, gate, clock=clock), own_credential, report, clock)
@@ -121,13 +124,13 @@ def compose(
         dispatch=dispatch,
         routes=configuration.routes,
         journal=journal,
-        queueing=Queueing(journal, pipelines, Cooldowns(store, clock), clock=clock),
+        queueing=queueing,
         waits=None if bridge is None else bridge.waits,
         budget_seconds=settings.budget_seconds,
         report=report,
         clock=clock,
     )
-    return App(relay, journal, timedelta(days=settings.retention_days), bridge)
+    return App(relay, journal, queueing.orphans, timedelta(days=settings.retention_days), bridge)
 
 
 def _bridge(

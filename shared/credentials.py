@@ -4,10 +4,13 @@ The Azure libraries are slow to import, so each function imports the one that it
 """
 
 import base64
+import hashlib
+import json
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from shared.clock import Clock, utc_now
@@ -65,6 +68,15 @@ class Credential:
             with self._lock:
                 self._issued = issued
         return issued.authorization.value
+
+    def fingerprint(self) -> str:
+        """Return a short hash by which a later process recognizes the identity. It does not reveal the credential.
+
+        Of a token, which changes every hour, it is the hash of the identity that the token names (its claim ``oid``).
+
+        :raises CredentialUnavailable: the source has no credential.
+        """
+        return _fingerprint(self.authorization())
 
     def reject(self, authorization: str) -> None:
         """Forget a credential that Azure DevOps has rejected, unless another thread has already replaced it."""
@@ -170,6 +182,22 @@ def azure_identity(client_id: str | None, *, in_azure: bool, authority_host: str
     if in_azure:
         return ManagedIdentityCredential(client_id=client_id)
     return DefaultAzureCredential(managed_identity_client_id=client_id, authority=authority_host)
+
+
+@lru_cache(maxsize=8)
+def _fingerprint(authorization: str) -> str:
+    identity = _object_id(authorization) or authorization
+    return hashlib.sha256(identity.encode()).hexdigest()[:16]
+
+
+def _object_id(authorization: str) -> str | None:
+    """Return the object ID of the identity that a Microsoft Entra token names; None if it cannot be read."""
+    try:
+        claims = authorization.split(".")[1]
+        found = json.loads(base64.urlsafe_b64decode(claims + "=" * (-len(claims) % 4)))["oid"]
+    except (IndexError, KeyError, TypeError, ValueError):
+        return None
+    return found if isinstance(found, str) else None
 
 
 def _first_line(exc: Exception) -> str:

@@ -199,6 +199,10 @@ class JournalUnavailable(JournalError):
     """The journal's store does not answer; the message names it."""
 
 
+class UnreadableRecord(JournalError):
+    """A record cannot be read: another program has changed it."""
+
+
 class ClaimLost(JournalError):
     """Another delivery has taken over the record since this one last wrote it."""
 

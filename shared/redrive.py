@@ -169,7 +169,7 @@ class Redrive:
         current = self._journal.get(key)
         if current is None or current.state not in {State.RELEASED, State.UNCERTAIN}:
             return
-        if current.settled_at > current.history[-1].at:
+        if max(current.settled_at, current.lease_until) > current.changed_at:
             return
         with suppress(ClaimLost):
             self._journal.park(current, _deferred(reason))

@@ -12,7 +12,7 @@ from shared.errors import ClaimLost, DeliveryDeferred, JournalUnavailable
 from shared.events.event import Handler, RunEnd
 from shared.journal.journal import AlreadyFinal, Claimed, Journal, NotClaimable
 from shared.journal.records import UNROUTED, Entry, Record
-from shared.queueing import Queueing
+from shared.queueing.queueing import Queueing
 from shared.routing.table import Match, NoMatch, Refusal, RouteTable
 from shared.telemetry import Decision, Outcome, Report, Result, delay_ms, log_decision
 
@@ -126,10 +126,13 @@ class Relay:
     def _claim_and_act(self, entry: Entry, decided: Match | Refusal, deadline: datetime) -> Result:
         if self._clock() >= deadline:
             return Result(Outcome.DEFERRED, "no time is left: earlier routes used up the time of this delivery")
+        sender = ""
         if isinstance(decided, Match):
             entry = replace(entry, request=decided.request.to_json())
-        match self._journal.claim(decided.key, entry, send_by=deadline):
+            sender = self._queueing.sender()
+        match self._journal.claim(decided.key, entry, deadline, sender):
             case AlreadyFinal(record):
+                self._queueing.settle_orphans(record)
                 return _duplicate(record)
             case NotClaimable(reason):
                 return Result(Outcome.DEFERRED, reason)

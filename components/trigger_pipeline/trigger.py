@@ -1,22 +1,26 @@
 """Queueing the run of a job exactly once, without a journal.
 
-The list of runs in Azure DevOps replaces the journal. A run is recognized by its parameters, variables and branch, and
-its tag ``aml-run:<job>`` names the job. Every attempt searches before it queues a run, and it queues one only when no
-request of an earlier attempt can still be in progress.
+The list of runs in Azure DevOps replaces the journal. A run is recognized by its orchestration ID, otherwise by its
+requester, parameters, variables and branch, and its tag ``aml-run:<job>`` names the job. Every attempt searches before
+it queues a run, and it queues one only when no request of an earlier attempt can still be in progress.
 """
 
 import time
+import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import chain
 from typing import Final, TypeVar
 
 from shared.azure_devops.client import PipelinesClient
+from shared.azure_devops.reconcile import Build, Expected, Likeness, extra_parameters, group_by_likeness
 from shared.azure_devops.runs import Run, RunRequest
 from shared.clock import Clock, utc_now
 from shared.errors import AnswerLost, AzureDevOpsError, RequestNotSent, Throttled
 
 TAG_PREFIX: Final = "aml-run:"
+_NAMESPACE: Final = uuid.UUID("8a1c1f0a-53d4-5f0c-8f0e-6e6578747374")
 _CALL_SECONDS: Final = 60.0
 _PAUSE_SECONDS: Final = 5.0
 _CLOCK_SKEW: Final = timedelta(minutes=5)  # generous, because a large value does no harm
@@ -58,6 +62,7 @@ class Trigger:
     ) -> None:
         self._pipelines = pipelines
         self._tag = f"{TAG_PREFIX}{job_run_id}"
+        self._orchestration_id = str(uuid.uuid5(_NAMESPACE, job_run_id))
         self._look_back = look_back
         self._settle = settle
         self._say = say
@@ -81,7 +86,7 @@ class Trigger:
             if (found := self._find_after(request, lost)) is not None:
                 return self._adopt(request, found)
             try:
-                run = self._with_retries(lambda: self._pipelines.run(request, self._deadline()))
+                run = self._with_retries(lambda: self._pipelines.run(request, self._deadline(), self._orchestration_id))
             except AnswerLost as exc:
                 self._say(f"{exc}; searching for the run in {self._settle.total_seconds():g} s")
                 self._wait(self._settle.total_seconds(), exc)
@@ -105,11 +110,29 @@ class Trigger:
         return min((run for run in found if self._tag in run.tags), key=_id, default=min(found, key=_id, default=None))
 
     def _candidates(self, request: RunRequest) -> list[Run]:
-        """Return the runs that match the request and do not have the tag of another job."""
+        """Return the runs of the job, or else the runs that may be one and do not have the tag of another job.
+
+        :raises AnswerLost: the listing does not show whether a run is one.
+        """
         now = self._clock()
         since, until = now - self._look_back, now + _CLOCK_SKEW
-        found = self._with_retries(lambda: self._pipelines.find_runs(request, since, until, self._deadline()))
-        return [run for run in found if request.correlation_parameter or not self._is_foreign(run)]
+        requester = self._with_retries(lambda: self._pipelines.requester(request, self._deadline()))
+        pages = self._with_retries(lambda: [*self._pipelines.builds(request, since, until, self._deadline())])
+        judged = group_by_likeness(chain(*pages), Expected(request, self._orchestration_id, requester))
+        if judged[Likeness.EXACT]:
+            return [build.run for build in judged[Likeness.EXACT]]
+        fitting = [build for build in judged[Likeness.FIT] if not self._is_foreign(build.run)]
+        unclear = [build.run.url for build in judged[Likeness.UNCLEAR] if not self._is_foreign(build.run)]
+        if unclear and not fitting:
+            raise AnswerLost(f"it cannot be told whether this job has queued one of these runs: {', '.join(unclear)}")
+        return [build.run for build in fitting if self._is_same(request, build)]
+
+    def _is_same(self, request: RunRequest, build: Build) -> bool:
+        """Return whether the parameters that a run has in addition to those of the request are the defaults."""
+        extras = extra_parameters(build, request)
+        if not extras:
+            return True
+        return self._with_retries(lambda: self._pipelines.adds_nothing(request, extras, self._deadline()))
 
     def _is_foreign(self, run: Run) -> bool:
         return self._tag not in run.tags and any(tag.startswith(TAG_PREFIX) for tag in run.tags)

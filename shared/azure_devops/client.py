@@ -1,17 +1,19 @@
-"""The client for Azure DevOps Pipelines: finds pipelines; previews, queues, finds, tags and cancels runs."""
+"""The client for Azure DevOps Pipelines: finds pipelines; previews, queues, lists, tags and cancels runs."""
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import datetime
+from dataclasses import replace
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 
 from shared.azure_devops import runs as protocol
+from shared.azure_devops.reconcile import Build, read_builds
 from shared.azure_devops.runs import Run, RunRequest
 from shared.clock import Clock, utc_now
 from shared.credentials import Credential
-from shared.errors import AnswerLost, CredentialRejected, RequestNotSent, RequestRefused
+from shared.errors import AnswerLost, CredentialRejected, CredentialUnavailable, RequestNotSent, RequestRefused
 from shared.http.message import HttpRequest, read_document
 from shared.http.sending import Sender
 from shared.http.throttle import ThrottleGate
@@ -40,16 +42,18 @@ class PipelinesClient:
         self._api_version = api_version
         self._sender = Sender(transport, gate or ThrottleGate(clock), clock=clock, sleep=sleep)
         self._pipeline_ids: dict[tuple[str, str, str], int] = {}
+        self._requesters: dict[tuple[str, str], str] = {}
 
-    def run(self, request: RunRequest, deadline: datetime) -> Run:
+    def run(self, request: RunRequest, deadline: datetime, orchestration_id: str) -> Run:
         """Queue one run.
 
+        :param orchestration_id: a GUID, always the same one for the run that is wanted.
         :raises AzureDevOpsError: one class for each kind of answer. After AnswerLost, a run may have been queued; after
             all others, none was.
         """
         pipeline_id = self.pipeline_id(request, deadline)
         try:
-            return self._run(request, pipeline_id, deadline)
+            return self._run(request, pipeline_id, deadline, orchestration_id)
         except RequestRefused as refusal:
             if not refusal.not_found or isinstance(request.pipeline, int):
                 raise
@@ -58,7 +62,7 @@ class PipelinesClient:
             current_id = self.pipeline_id(request, deadline)
             if current_id == pipeline_id:
                 raise
-            return self._run(request, current_id, deadline)
+            return self._run(request, current_id, deadline, orchestration_id)
 
     def preview(self, request: RunRequest, deadline: datetime) -> str:
         """Have Azure DevOps check a run without queuing it, and return the YAML that would run.
@@ -71,15 +75,87 @@ class PipelinesClient:
             document, _ = self._call(request, protocol.preview_run(request, pipeline_id), deadline)
             return protocol.read_preview(document)
 
-    def find_runs(self, request: RunRequest, since: datetime, until: datetime, deadline: datetime) -> list[Run]:
-        """Return the runs queued between ``since`` and ``until`` that match the request, oldest first.
+    def builds(
+        self, request: RunRequest, since: datetime, until: datetime, deadline: datetime
+    ) -> Iterator[Sequence[Build]]:
+        """Yield, page by page, the runs of the request's pipeline that were queued in a period, oldest first.
+
+        The times are of this process's clock; the difference to the server's is added.
 
         :raises AzureDevOpsError: the search failed. Never AnswerLost, because a search queues nothing.
         """
         pipeline_id = self.pipeline_id(request, deadline)
+        self.requester(request, deadline)  # its answer shows the server's clock, if no other one has
+        offset = self.clock_offset(request)
         with _nothing_queued():
-            pages = self._pages(request, partial(protocol.list_builds, request, pipeline_id, since, until), deadline)
-            return [run for page in pages for run in protocol.read_matching_runs(page, request)]
+            ask = partial(protocol.list_builds, request, pipeline_id, since + offset, until + offset)
+            for page in self._pages(request, ask, deadline):
+                yield [build.moved(-offset) for build in read_builds(page)]
+
+    def build(self, request: RunRequest, run_id: int, deadline: datetime) -> Build | None:
+        """Return one run of the request's project, or None if there is none with this ID.
+
+        :raises AzureDevOpsError: the answer is not usable; never AnswerLost.
+        """
+        with _nothing_queued():
+            try:
+                document, _ = self._call(request, protocol.ask_for_build(request, run_id), deadline)
+            except RequestRefused as exc:
+                if exc.not_found:
+                    return None
+                raise
+            found = read_builds({"value": [document]})
+        return found[0].moved(-self.clock_offset(request)) if found else None
+
+    def skipped_stages(self, request: RunRequest, run_id: int, deadline: datetime) -> frozenset[str] | None:
+        """Return the stages that a run skipped, in lower case; None if its timeline does not show its stages.
+
+        :raises AzureDevOpsError: the answer is not usable; never AnswerLost.
+        """
+        with _nothing_queued():
+            try:
+                document, _ = self._call(request, protocol.ask_for_timeline(request, run_id), deadline)
+            except RequestRefused as exc:
+                if exc.not_found:
+                    return None
+                raise
+        return protocol.read_skipped_stages(document)
+
+    def adds_nothing(self, request: RunRequest, parameters: Mapping[str, str], deadline: datetime) -> bool:
+        """Return whether a run is the same with these additional template parameters: they are the defaults.
+
+        :raises AzureDevOpsError: Azure DevOps does not show the run; never AnswerLost.
+        """
+        extended = replace(request, parameters={**request.parameters, **parameters})
+        return self.preview(request, deadline) == self.preview(extended, deadline)
+
+    def requester(self, request: RunRequest, deadline: datetime) -> str | None:
+        """Return the ID, in lower case, of the identity that sends the request. Asked once per credential.
+
+        None if the server does not say.
+
+        :raises AzureDevOpsError: the answer is not usable; never AnswerLost.
+        """
+        key = (request.organization_url, self.sender())
+        if key not in self._requesters:
+            with _nothing_queued():
+                try:
+                    document, _ = self._call(request, protocol.ask_for_identity(request), deadline)
+                except RequestRefused:
+                    return None
+                self._requesters[key] = protocol.read_identity(document)
+        return self._requesters[key]
+
+    def sender(self) -> str:
+        """Return a fingerprint of the credential that is sent now, or an empty string if there is none."""
+        try:
+            return self._credential.fingerprint()
+        except CredentialUnavailable:
+            return ""
+
+    def clock_offset(self, request: RunRequest) -> timedelta:  # noqa: ARG002
+        """Return by how much the clock of the request's organization is ahead of this process's."""
+        return timedelta()
 
     def cancel(self, request: RunRequest, run: Run, deadline: datetime) -> None:
         """Ask Azure DevOps to cancel a run.
@@ -121,8 +197,8 @@ class PipelinesClient:
                 pipelines |= protocol.read_pipelines(page)
         return pipelines
 
-    def _run(self, request: RunRequest, pipeline_id: int, deadline: datetime) -> Run:
-        document, _ = self._call(request, protocol.run_pipeline(request, pipeline_id), deadline)
+    def _run(self, request: RunRequest, pipeline_id: int, deadline: datetime, orchestration_id: str) -> Run:
+        document, _ = self._call(request, protocol.run_pipeline(request, pipeline_id, orchestration_id), deadline)
         return protocol.read_run(document)
 
     def _pages(

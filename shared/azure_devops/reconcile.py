@@ -7,10 +7,10 @@ docs/how-it-works.md: it keeps template parameters as JSON and returns ``value.T
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from enum import Enum, auto
-from typing import Any, Final
+from typing import Any, Final, Self
 
 from shared.azure_devops.runs import Run, RunRequest, read_id, web_url
 from shared.errors import AnswerLost
@@ -52,6 +52,8 @@ class Expected:
 class Build:
     """A run as the Build API lists it. None stands for what the listing does not show.
 
+    :param queue_time: when it was queued, as the server wrote it.
+    :param queued_at: the same, in this process's time.
     :param requesters: ids of the identities that asked for it, in lower case.
     :param plan_ids: ids of its orchestration plans, in lower case.
     :param parameters: template parameters by name in lower case.
@@ -59,6 +61,9 @@ class Build:
     """
 
     run: Run
+    queue_time: str
+    queued_at: datetime | None
+    pipeline_id: int | None
     is_canceled: bool
     reason: str | None
     requesters: frozenset[str]
@@ -67,6 +72,10 @@ class Build:
     revision: int | None
     parameters: Mapping[str, Any] | None
     variables: Mapping[str, Any] | None
+
+    def moved(self, by: timedelta) -> Self:
+        """Return the build with another clock's time."""
+        return self if self.queued_at is None else replace(self, queued_at=self.queued_at + by)
 
 
 def read_builds(document: Any) -> list[Build]:
@@ -79,7 +88,7 @@ def read_builds(document: Any) -> list[Build]:
     return [build for one in document["value"] if (build := _read_build(one)) is not None]
 
 
-def candidates(builds: Iterable[Build], expected: Expected) -> dict[Likeness, list[Build]]:
+def group_by_likeness(builds: Iterable[Build], expected: Expected) -> dict[Likeness, list[Build]]:
     """Group builds by their likeness; in each group live ones come before canceled ones."""
     found: dict[Likeness, list[Build]] = {likeness: [] for likeness in Likeness}
     for build in sorted(builds, key=lambda build: build.is_canceled):
@@ -136,6 +145,9 @@ def _read_build(build: Any) -> Build | None:
     requesters = [build.get("requestedBy"), build.get("requestedFor")]
     return Build(
         Run(run_id, web_url(build), tuple(tag for tag in _list(build.get("tags")) if isinstance(tag, str))),
+        queue_time=str(build.get("queueTime") or ""),
+        queued_at=_instant(str(build.get("queueTime"))),
+        pipeline_id=definition.get("id") if isinstance(definition, dict) else None,
         is_canceled=not _CANCELED.isdisjoint((build.get("status"), build.get("result"))),
         reason=_string(build.get("reason")),
         requesters=frozenset(_ids(requesters, "id")),

@@ -11,11 +11,12 @@ from typing import Any, Final, NamedTuple, Self
 from urllib.parse import quote, urlencode
 
 from shared.errors import AnswerLost
-from shared.http.message import HttpRequest, parse_number
+from shared.http.message import HttpRequest
 
 API_VERSION: Final = "7.1"
 PAGE_SIZE = 1000
 MAX_ID: Final = 2**63 - 1
+ORCHESTRATION_HEADER: Final = "X-VSS-E2EID"
 CONTINUATION_HEADER: Final = "x-ms-continuationtoken"
 # Asks the server to answer a bad credential with a status, not with a redirect to the sign-in page.
 _HEADERS: Final = {"X-TFS-FedAuthRedirect": "Suppress"}
@@ -82,18 +83,29 @@ def azure_devops_request(
     return HttpRequest(method, url, body, content_type, _HEADERS)
 
 
+def ask_for_identity(request: RunRequest) -> HttpRequest:
+    """Return ``GET _apis/connectionData`` of the organization, which names the identity that sends the request."""
+    return azure_devops_request("GET", f"{request.organization_url}/_apis/connectionData")
+
+
 def with_api_version(request: HttpRequest, version: str) -> HttpRequest:
     """Return the request for another version of the REST API, for example 7.0 instead of 7.1."""
     url, parameter, rest = request.url.rpartition(f"api-version={API_VERSION}")
     return request._replace(url=f"{url}api-version={version}{rest}") if parameter else request
 
 
-def run_pipeline(request: RunRequest, pipeline_id: int | str) -> HttpRequest:
-    """Return ``POST _apis/pipelines/{id}/runs``, which queues a run and has no idempotency key.
+def run_pipeline(request: RunRequest, pipeline_id: int | str, orchestration_id: str | None = None) -> HttpRequest:
+    """Return ``POST _apis/pipelines/{id}/runs``, which queues a run.
 
     :param pipeline_id: a string if the request is only shown, and the ID is not known.
+    :param orchestration_id: a GUID. If the service uses it, it queues no second run with the same one. That the service
+        takes the run's orchestration ID from this header is known from Microsoft's .NET client and the code of Azure
+        DevOps Server 2022 only; see "An idempotency key" in docs/how-it-works.md.
     """
-    return _ask_for_run(request, f"pipelines/{pipeline_id}/runs", _run_body(request))
+    asked = _ask_for_run(request, f"pipelines/{pipeline_id}/runs", _run_body(request))
+    if orchestration_id is None:
+        return asked
+    return asked._replace(extra_headers={**asked.extra_headers, ORCHESTRATION_HEADER: orchestration_id})
 
 
 def preview_run(request: RunRequest, pipeline_id: int) -> HttpRequest:
@@ -127,6 +139,16 @@ def list_builds(
     if request.ref_name is not None:
         query["branchName"] = request.ref_name
     return azure_devops_request("GET", _url(request, "build/builds", query))
+
+
+def ask_for_build(request: RunRequest, run_id: int) -> HttpRequest:
+    """Return ``GET _apis/build/builds/{id}``, one run as the list shows it."""
+    return azure_devops_request("GET", _url(request, f"build/builds/{run_id}"))
+
+
+def ask_for_timeline(request: RunRequest, run_id: int) -> HttpRequest:
+    """Return ``GET _apis/build/builds/{id}/timeline``, which names the run's stages and their results."""
+    return azure_devops_request("GET", _url(request, f"build/builds/{run_id}/timeline"))
 
 
 def cancel_build(request: RunRequest, run_id: int) -> HttpRequest:
@@ -174,19 +196,28 @@ def read_pipelines(document: Any) -> dict[str, int]:
         raise AnswerLost("the answer is not a list of pipelines") from exc
 
 
-def read_matching_runs(document: Any, request: RunRequest) -> list[Run]:
-    """Read a page of ``list_builds``: the runs that match the request, in the server's order.
+def read_identity(document: Any) -> str:
+    """Read the answer to ``ask_for_identity``: the identity's ID, in lower case.
 
-    A build matches if it has everything that the request sent. It may have more, because Azure DevOps fills in
-    defaults. The runs in the list of the Pipelines API cannot be matched, because they have no parameters.
-
-    :raises AnswerLost: the answer is not a list of builds.
+    :raises AnswerLost: the answer names no identity.
     """
     try:
-        matching = [build for build in document["value"] if _matches(build, request)]
-        return [Run(read_id(build), web_url(build), tuple(build.get("tags") or ())) for build in matching]
-    except (TypeError, KeyError, AttributeError, ValueError) as exc:
-        raise AnswerLost("the answer is not a list of builds") from exc
+        return str(document["authenticatedUser"]["id"]).lower()
+    except (TypeError, KeyError) as exc:
+        raise AnswerLost("the answer names no identity") from exc
+
+
+def read_skipped_stages(document: Any) -> frozenset[str] | None:
+    """Read the answer to ``ask_for_timeline``: the stages that were skipped, in lower case.
+
+    Return None if the timeline shows no stages (yet).
+    """
+    records = document.get("records") if isinstance(document, dict) else None
+    stages = [one for one in records or () if isinstance(one, dict) and one.get("type") == "Stage"]
+    if not stages:
+        return None
+    skipped = [one.get("identifier") or one.get("name") for one in stages if one.get("result") == "skipped"]
+    return frozenset(str(name).lower() for name in skipped)
 
 
 def _ask_for_run(request: RunRequest, path: str, body: Mapping[str, Any]) -> HttpRequest:
@@ -237,30 +268,3 @@ def web_url(document: Mapping[str, Any]) -> str:
     web = links.get("web") if isinstance(links, dict) else None
     href = web.get("href") if isinstance(web, dict) else None
     return str(href or document.get("url") or "")
-
-
-def _matches(build: Mapping[str, Any], request: RunRequest) -> bool:
-    correlation = request.correlation_parameter
-    if correlation is not None:
-        return _contains(build.get("templateParameters") or {}, {correlation: request.parameters[correlation]})
-    variables = json.loads(build.get("parameters") or "{}")
-    return (
-        _contains(build.get("templateParameters") or {}, request.parameters)
-        and _contains(variables, request.variables)
-        and (request.ref_name is None or build.get("sourceBranch") == request.ref_name)
-    )
-
-
-def _contains(actual: Mapping[str, Any], sent: Mapping[str, str]) -> bool:
-    """Return whether all sent values are there. Names are compared without case, values after normalization."""
-    by_name = {name.lower(): _normalized(value) for name, value in actual.items()}
-    return all(by_name.get(name.lower()) == _normalized(value) for name, value in sent.items())
-
-
-def _normalized(value: object) -> object:
-    """Return the value in one spelling: Azure DevOps returns ``true`` as ``True``, for example."""
-    text = value if isinstance(value, str) else json.dumps(value)
-    if text.lower() in {"true", "false"}:
-        return text.lower()
-    number = parse_number(text)
-    return text if number is None else number

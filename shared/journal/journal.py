@@ -1,8 +1,8 @@
 """The journal: one record per occurrence and route, with which each occurrence queues its pipeline exactly once.
 
-Event Grid delivers an event at least once, in any order, sometimes twice at the same moment. The run API of Azure
-DevOps has no idempotency key. A delivery therefore claims the occurrence's record first, and only the holder of the
-claim may send a request.
+Event Grid delivers an event at least once, in any order, sometimes twice at the same moment. It is not proved that the
+run API of Azure DevOps has an idempotency key. A delivery therefore claims the occurrence's record first, and only the
+holder of the claim may send a request.
 
 The state machine::
 
@@ -20,6 +20,8 @@ The state machine::
   the record has changed since. A worker that has lost its claim can change nothing.
 - ``uncertain`` never becomes ``claimed``: the delivery that takes it over searches Azure DevOps before it sends.
 - A record is not taken over before it has settled, because the server may still be working on a lost request.
+- The period in which a lost request may have been carried out is written before the request is sent. Only another
+  request extends it.
 - Final records do not change, except parked ones: an operator redrives them (``shared/redrive.py``), or another event
   with the same identity claims their key. The parked record then moves to a key of its own.
 
@@ -28,6 +30,8 @@ can be claimed, because nothing was sent. They end as ``completed`` or ``closed`
 attached.
 """
 
+import hashlib
+import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -55,17 +59,22 @@ from shared.journal.records import (
 # Another delivery wrote the record during each of these attempts, so it is already being handled.
 _MAX_CLAIM_TRIES: Final = 4
 
+RESERVATIONS: Final = "$runs"
+"""The partition of the records that reserve listed runs."""
+
+_AGAIN: Final = "no run found; the request is sent again"
+
 
 @dataclass(frozen=True, slots=True)
 class Claimed:
     """The caller holds the claim on the record and may act until ``record.lease_until``.
 
-    :param lost_until: the latest time at which an earlier request may have been carried out. The caller must search
-        Azure DevOps before it sends a request. None if no earlier request can have been sent.
+    :param in_doubt: an earlier request may have been carried out, until ``record.sent_until``. The caller must search
+        Azure DevOps before it sends a request.
     """
 
     record: Record
-    lost_until: datetime | None = None
+    in_doubt: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +99,7 @@ class _Lease(TypedDict):
 
     lease_until: datetime
     settled_at: datetime
+    sent_until: datetime
 
 
 class Journal:
@@ -107,23 +117,24 @@ class Journal:
         self._settle = timedelta(seconds=settle_seconds)
         self._clock = clock
 
-    def claim(self, key: JournalKey, entry: Entry, send_by: datetime) -> Claim:
+    def claim(self, key: JournalKey, entry: Entry, send_by: datetime, sender: str = "") -> Claim:
         """Claim an occurrence. Only the caller may then act on it.
 
         :param send_by: the caller must start no request after this time.
+        :param sender: the fingerprint of the credential that the request will be sent with.
         :raises JournalUnavailable: the store does not answer.
         """
         for _ in range(_MAX_CLAIM_TRIES):
             now = self._clock()
-            fresh = self._fresh(key, entry, now, send_by)
+            fresh = self._fresh(key, entry, now, send_by, sender)
             if (written := self._store.insert(fresh)) is not None:
                 return Claimed(written)
             found = self._store.get(key)
-            if found is not None and (claim := self._claim_found(found, fresh, now, send_by)) is not None:
+            if found is not None and (claim := self._claim_found(found, fresh, now)) is not None:
                 return claim
         return NotClaimable("other deliveries of the same event keep changing its record")
 
-    def take(self, record: Record, send_by: datetime) -> Claim:
+    def take(self, record: Record, send_by: datetime, sender: str = "") -> Claim:
         """Claim an existing record like ``claim``, but never create one.
 
         :param record: the record as it was read.
@@ -135,8 +146,8 @@ class Journal:
             if found is None:
                 return NotClaimable("its record was removed in the meantime")
             now = self._clock()
-            fresh = replace(self._fresh(found.key, found.entry, now, send_by), document=found.document)
-            if (claim := self._claim_found(found, fresh, now, send_by)) is not None:
+            fresh = replace(self._fresh(found.key, found.entry, now, send_by, sender), document=found.document)
+            if (claim := self._claim_found(found, fresh, now)) is not None:
                 return claim
             found = self._store.get(record.key)
         return NotClaimable("other workers keep changing the same record")
@@ -155,7 +166,7 @@ class Journal:
                 return stored
         raise JournalUnavailable(f"the record {key.key[:12]} of {key.route} keeps appearing and vanishing; try again")
 
-    def _claim_found(self, found: Record, fresh: Record, now: datetime, send_by: datetime) -> Claim | None:
+    def _claim_found(self, found: Record, fresh: Record, now: datetime) -> Claim | None:
         """Claim a record that exists already. Return None if another delivery has written it in the meantime."""
         if may_be_set_aside(found, fresh.entry.event_id):
             return self._set_aside(found, fresh, now)
@@ -168,10 +179,9 @@ class Journal:
             wanted = replace(fresh, version=found.version, history=(*found.history, *fresh.history)[-MAX_HISTORY:])
         else:
             # Keep the request that may have been sent: it is the one to search for.
-            wanted = self._step(found, State.UNCERTAIN, now, "taken over", **self._lease_of(now, send_by))
+            wanted = self._step(found, State.UNCERTAIN, now, "taken over", lease_until=now + self._lease)
         written = self._store.replace(wanted)
-        lost_until = found.settled_at if wanted.state is State.UNCERTAIN else None
-        return None if written is None else Claimed(written, lost_until)
+        return None if written is None else Claimed(written, in_doubt=wanted.state is State.UNCERTAIN)
 
     def _set_aside(self, parked: Record, fresh: Record, now: datetime) -> Claim | None:
         """Keep a parked record under a key of its own, and claim its key for another event with the same identity.
@@ -188,15 +198,42 @@ class Journal:
         written = self._store.replace(replace(fresh, version=parked.version, history=(first,)))
         return None if written is None else Claimed(written)
 
-    def complete(self, record: Record, run_id: int, run_url: str, note: str = "") -> Record:
+    def will_send(self, record: Record, send_by: datetime, sender: str = "") -> Record:
+        """Write down that a request is sent again, after a search has found no run of the earlier ones.
+
+        :raises ClaimLost: another delivery has taken over the record.
+        """
+        now = self._clock()
+        lease = self._lease_of(now, send_by) | {"lease_until": record.lease_until}
+        return self._write(
+            self._step(record, State.UNCERTAIN, now, _AGAIN, sender=sender, searched_until=None, **lease)
+        )
+
+    def complete(
+        self, record: Record, run_id: int, run_url: str, note: str = "", *, shares_run_id: bool = False
+    ) -> Record:
         """Finish a record whose run is known.
 
+        :param shares_run_id: another record names a run with this ID too; it is not checked.
         :raises ClaimLost: another delivery has taken over the record.
         :raises RunAlreadyOwned: the run belongs to another record of the route.
         """
         now = self._clock()
-        changes = {"run_id": run_id, "run_url": run_url, "reason": note}
+        changes = {"run_id": run_id, "run_url": run_url, "reason": note, "shares_run_id": shares_run_id}
         return self._write(self._step(record, State.QUEUED, now, note or f"run {run_id}", **changes))
+
+    def reserve(self, run: str, holder: JournalKey) -> bool:
+        """Reserve a listed run for a record, and return whether it is reserved for this one.
+
+        :param run: identifies the run among those of all organizations.
+        """
+        key = JournalKey(RESERVATIONS, hashlib.sha256(run.encode()).hexdigest())
+        return self.write_once(key, State.NOTED, json.dumps(holder)).document == json.dumps(holder)
+
+    def fence(self, record: Record, reason: str) -> bool:
+        """Take the claim from a worker whose lease has expired, and return whether that worked."""
+        now = self._clock()
+        return self._store.replace(self._step(record, State.UNCERTAIN, now, reason, lease_until=now)) is not None
 
     def release(self, record: Record, reason: str) -> Record:
         """Release a claim if it is certain that no run was queued. The next delivery may claim the record again.
@@ -205,15 +242,20 @@ class Journal:
         """
         return self._write(self._unclaimed(record, State.RELEASED, reason))
 
-    def mark_uncertain(self, record: Record, reason: str, *, in_progress: bool) -> Record:
+    def mark_uncertain(
+        self, record: Record, reason: str, *, in_progress: bool, searched_until: datetime | None = None
+    ) -> Record:
         """Record that a run may have been queued. The next holder of the record must search for it first.
 
         :param in_progress: whether the server may still be working on a request whose answer was lost.
+        :param searched_until: no run that was queued before this time is a candidate.
         :raises ClaimLost: another delivery has taken over the record.
         """
         uncertain = self._unclaimed(record, State.UNCERTAIN, reason)
-        settle = self._settle if in_progress else timedelta()
-        return self._write(replace(uncertain, settled_at=uncertain.settled_at + settle))
+        if in_progress:
+            settled_at = uncertain.settled_at + self._settle
+            return self._write(replace(uncertain, settled_at=settled_at, sent_until=settled_at, searched_until=None))
+        return self._write(replace(uncertain, searched_until=searched_until or record.searched_until))
 
     def park(self, record: Record, reason: str) -> Record:
         """Park a record that was refused permanently. Event, request and reason are kept until an operator redrives it.
@@ -248,6 +290,26 @@ class Journal:
             raise ValueError(f"the record {record.key.key[:12]} is {record.state}; only parked records can be redriven")
         return self._write(self._unclaimed(record, State.RELEASED, reason))
 
+    @property
+    def settle(self) -> timedelta:
+        """How long the server may still be working on a request whose answer was lost."""
+        return self._settle
+
+    def now(self) -> datetime:
+        """Return the store's time, with which all times of records are compared."""
+        return self._clock()
+
+    def in_local_time(self, moment: datetime) -> datetime:
+        """Return a time of the store as one of this process's clock."""
+        return moment - self._ahead()
+
+    def in_store_time(self, moment: datetime) -> datetime:
+        """Return a time of this process's clock as one of the store."""
+        return moment + self._ahead()
+
+    def _ahead(self) -> timedelta:
+        return timedelta()
+
     def get(self, key: JournalKey) -> Record | None:
         """Return a record, or None if there is none."""
         return self._store.get(key)
@@ -260,13 +322,9 @@ class Journal:
         """Remove a record that has not changed since it was read, and return whether it was removed."""
         return self._store.delete(record)
 
-    def owned_runs(self, route: str, run_ids: Iterable[int]) -> set[int]:
-        """Return those of the runs that a record of the route owns."""
-        return self._store.owned_runs(route, run_ids)
-
-    def owner(self, route: str, run_id: int) -> Record | None:
-        """Return the record of the route that owns this run."""
-        return self._store.owner(route, run_id)
+    def may_own(self, run_ids: Iterable[int]) -> Iterator[Record]:
+        """Return the records of all routes that name one of these runs, or whose request may have queued one."""
+        return self._store.may_own(run_ids)
 
     def _write(self, record: Record) -> Record:
         written = self._store.replace(record)
@@ -276,13 +334,14 @@ class Journal:
             )
         return written
 
-    def _fresh(self, key: JournalKey, entry: Entry, now: datetime, send_by: datetime) -> Record:
+    def _fresh(self, key: JournalKey, entry: Entry, now: datetime, send_by: datetime, sender: str) -> Record:
         first = Step(now, State.CLAIMED, "")
-        return Record(key, State.CLAIMED, entry, now, **self._lease_of(now, send_by), history=(first,))
+        return Record(key, State.CLAIMED, entry, now, **self._lease_of(now, send_by), history=(first,), sender=sender)
 
     def _lease_of(self, now: datetime, send_by: datetime) -> "_Lease":
         # The holder may start a request until send_by, so a lost one has settled settle_seconds after that.
-        return {"lease_until": now + self._lease, "settled_at": max(now, send_by) + self._settle}
+        settled_at = max(now, send_by) + self._settle
+        return {"lease_until": now + self._lease, "settled_at": settled_at, "sent_until": settled_at}
 
     def _unclaimed(self, record: Record, state: State, reason: str) -> Record:
         """Return the record in another state and without a lease."""

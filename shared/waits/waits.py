@@ -193,12 +193,13 @@ class Waits:
         self, mine: Claimed, task_result: TaskResult, deadline: datetime, *, before_answer: bool
     ) -> Result:
         record, wait = mine.record, Wait.of(mine.record)
-        in_doubt = mine.lost_until is not None
+        in_doubt = mine.in_doubt
         try:
             access = self._access(wait)
             if in_doubt and self._tasks.has_ended(wait.task, access, deadline):
                 return self._finish(record, wait, f"{wait.task} had already ended in Azure DevOps")
-            in_doubt = False
+            if in_doubt:
+                record, in_doubt = self._journal.will_send(record, deadline), False
             self._write_lines(wait, access, task_result, deadline)
             self._tasks.complete(wait.task, access, task_result.result, deadline)
         except AnswerLost as exc:

@@ -168,7 +168,7 @@ class TestHowItEnds:
         assert ended == code
         assert said in told
 
-    def test_an_answer_that_is_lost_until_the_time_limit(self, step: Step) -> None:
+    def test_an_answer_that_is_sent_until_the_time_limit(self, step: Step) -> None:
         step.served.emulator.plan(Fault(accept=False, drop=True, times=1_000_000))
         code = main(step.arguments(timelimit="2s"), step.environment, say=step.said.append)
         assert code == ExitCode.ANSWER_LOST

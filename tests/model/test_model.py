@@ -33,12 +33,13 @@ class Deliveries(Interleaving):
     """Workers that deliver events."""
 
     table: RouteTable
+    honors_ids: bool
     most_runs = len(EVENTS)
     fenced = True
 
     @initialize()
     def begin(self) -> None:
-        self.world = World(MemoryStore(fenced=self.fenced), routes=self.table)
+        self.world = World(MemoryStore(fenced=self.fenced), routes=self.table, honors_ids=self.honors_ids)
         self.workers = [Worker(self.world) for _ in range(3)]
 
     @rule(worker=a_worker, event=st.sampled_from(EVENTS))
@@ -67,10 +68,10 @@ class Deliveries(Interleaving):
     def check_the_end(self) -> None:
         self.no_occurrence_has_two_runs()
         self.final_records_do_not_change()
-        records = [record for key, record in self.world.store.records.items() if key.route == "r"]
+        records = [record for key, record in self.world.store.records.items() if key.is_about_event]
         assert {record.state for record in records} == {State.QUEUED}
-        assert len(records) == len(self.world.books) == len(EVENTS)
-        assert {record.run_id for record in records} == {run.id for run, _, _ in self.world.books}
+        assert len(records) == len(self.world.books) == self.most_runs
+        assert {record.run_id for record in records} == {queued.run.id for queued in self.world.books}
 
     def settle(self) -> None:
         """Deliver every event that is not acknowledged again, one after the other, as Event Grid does."""
@@ -101,18 +102,33 @@ class DeliveriesWithCooldown(Deliveries):
         assert len(self.world.books) == 1
 
 
-def over(machine: type[Deliveries], route: str, *, fenced: bool = True) -> type[Deliveries]:
-    """Return the machine for a route, with or without fencing in the store."""
-    return type(machine.__name__, (machine,), {"table": routes(route), "fenced": fenced})
+class DeliveriesToTwoRoutes(Deliveries):
+    """Deliveries of events that two routes turn into equal requests."""
+
+    most_runs = 2 * len(EVENTS)
+
+
+def over(machine: type[Deliveries], *entries: str, fenced: bool = True, honors_ids: bool = False) -> type[Deliveries]:
+    """Return the machine for routes, with or without fencing in the store and orchestration IDs in Azure DevOps."""
+    return type(machine.__name__, (machine,), {"table": routes(*entries), "fenced": fenced, "honors_ids": honors_ids})
+
+
+@pytest.fixture(params=[False, True], ids=["ids ignored", "ids honored"])
+def honors_ids(request: pytest.FixtureRequest) -> bool:
+    return bool(request.param)
 
 
 @pytest.mark.parametrize("route", [DISTINCT, EQUAL, CORRELATED], ids=["distinct", "equal", "correlated"])
-def test_the_promises_hold(route: str) -> None:
-    play(over(Deliveries, route))
+def test_the_promises_hold(route: str, honors_ids: bool) -> None:
+    play(over(Deliveries, route, honors_ids=honors_ids))
 
 
-def test_the_promises_hold_with_a_cooldown() -> None:
-    play(over(DeliveriesWithCooldown, COOLDOWN))
+def test_the_promises_hold_for_two_routes_with_equal_requests(honors_ids: bool) -> None:
+    play(over(DeliveriesToTwoRoutes, EQUAL, EQUAL.replace("name: r", "name: s"), honors_ids=honors_ids))
+
+
+def test_the_promises_hold_with_a_cooldown(honors_ids: bool) -> None:
+    play(over(DeliveriesWithCooldown, COOLDOWN, honors_ids=honors_ids))
 
 
 def overtake(*, fenced: bool) -> None:

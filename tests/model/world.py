@@ -7,25 +7,29 @@ thread runs at a time. The code under test is the real code: relay, queueing, co
 
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 from handlers import DISPATCH
+from shared.azure_devops.reconcile import Build
 from shared.azure_devops.runs import Run, RunRequest
-from shared.errors import AnswerLost, DeliveryDeferred, RequestNotSent
+from shared.errors import AnswerLost, DeliveryDeferred, RequestNotSent, RunExists
 from shared.journal.cooldown import PARTITION_PREFIX, Cooldowns
 from shared.journal.journal import Journal
 from shared.journal.records import FINAL_STATES, JournalKey, Record
-from shared.queueing import Queueing
+from shared.queueing.queueing import Queueing
 from shared.relay import Delivery, Relay
 from shared.routing.table import RouteTable
 from tests.support.builders import run_completed
 from tests.support.clock import ManualClock
-from tests.support.fakes import SKEW, Reports, url_of
+from tests.support.fakes import IDENTITY, SKEW, Queued, Reports, url_of
 from tests.support.journal.memory_store import MemoryStore
 from tests.support.journal.wrapped_store import WrappedStore, around_each_call
+
+if TYPE_CHECKING:
+    from shared.queueing.pipelines import Pipelines
 
 BUDGET, LEASE, SETTLE = 25, 60, 30
 GO, CRASH, LOSE = "go", "crash", "lose"
@@ -91,13 +95,19 @@ class World(SharedWorld):
     """A world in which runs are queued."""
 
     routes: RouteTable = field(kw_only=True)
-    books: list[tuple[Run, RunRequest, datetime]] = field(default_factory=list)
+    honors_ids: bool = False
+    books: list[Queued] = field(default_factory=list)
 
     def carry_out(self, sent: Sent) -> None:
-        """Queue the run on the server, whose clock is ahead of the app's."""
+        """Queue the run on the server, whose clock is ahead of the app's. If it honors IDs, only once for each ID."""
+        request, orchestration_id = sent.request
+        sent.arrived = True
+        if self.honors_ids and any(queued.orchestration_id == orchestration_id for queued in self.books):
+            return
         run_id = 100 + len(self.books)
-        sent.run, sent.arrived = Run(run_id, url_of(run_id)), True
-        self.books.append((sent.run, sent.request, self.clock() + SKEW))
+        sent.run = Run(run_id, url_of(run_id))
+        used = orchestration_id if self.honors_ids else ""
+        self.books.append(Queued(sent.run, request, self.clock() + SKEW, used))
 
 
 class Process:
@@ -169,7 +179,7 @@ class Worker(Process):
             journal=self.journal,
             queueing=Queueing(
                 self.journal,
-                SteppingPipelines(world, self.pause),
+                cast("Pipelines", SteppingPipelines(world, self.pause)),
                 Cooldowns(self.store, world.clock),
                 clock=world.clock,
                 sleep=lambda _: None,
@@ -196,24 +206,38 @@ class SteppingPipelines:
         self._world = world
         self._pause = pause
 
-    def run(self, request: RunRequest, deadline: datetime) -> Run:
+    def run(self, request: RunRequest, deadline: datetime, orchestration_id: str) -> Run:
         self._pause("before run")
         if self._world.clock() >= deadline:
             raise RequestNotSent("no time is left")
-        sent = self._world.send(request)
+        sent = self._world.send((request, orchestration_id))
         command = self._pause("in flight")
-        if sent.run is None or command == LOSE:
+        if not sent.arrived or command == LOSE:
             raise AnswerLost("the answer was lost")
+        if sent.run is None:
+            raise RunExists("RunOrchestrationExistsException")
         return sent.run
 
-    def find_runs(self, request: RunRequest, since: datetime, until: datetime, deadline: datetime) -> list[Run]:
-        self._pause("before find_runs")
-        found = [run for run, queued, at in self._world.books if queued == request and since <= at <= until]
-        self._pause("after find_runs")
-        return found
+    def builds(
+        self, request: RunRequest, since: datetime, until: datetime, deadline: datetime
+    ) -> Iterator[Sequence[Build]]:
+        self._pause("before builds")
+        found = [queued.listed(is_canceled=False) for queued in self._world.books if since <= queued.at <= until]
+        self._pause("after builds")
+        yield found
+
+    def requester(self, request: RunRequest, deadline: datetime) -> str:
+        return IDENTITY
+
+    def sender(self) -> str:
+        return "credential"
 
     def tag(self, request: RunRequest, run: Run, tags: Iterable[str], deadline: datetime) -> None:
         self._pause("tag")
+
+    def build(self, request: RunRequest, run_id: int, deadline: datetime) -> Build:
+        (queued,) = [one for one in self._world.books if one.run.id == run_id]
+        return queued.listed(is_canceled=False)
 
     def cancel(self, request: RunRequest, run: Run, deadline: datetime) -> None:
         raise AssertionError("since the clock is checked when a request is sent, there is never an orphan to cancel")

@@ -10,7 +10,8 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
-from typing import Any
+from itertools import count
+from typing import NoReturn
 
 import pytest
 
@@ -28,6 +29,7 @@ from shared.errors import (
     PermissionDenied,
     RequestNotSent,
     RequestRefused,
+    RunExists,
     Throttled,
 )
 from shared.journal.records import JournalKey, Record, State, Store
@@ -294,6 +296,10 @@ class TestAnswerLost:
         assert sent == (["a", "b"] if value == "other" else ["a"])
 
 
+def fail(*_: object) -> NoReturn:
+    raise JournalUnavailable("the journal is down")
+
+
 class TestEqualRequests:
     """Without a correlation parameter, runs of one route with equal parameters are interchangeable."""
 
@@ -317,85 +323,170 @@ class TestEqualRequests:
         bench.clock.advance(SETTLE)
         (first,) = relay.deliver(run_completed("b")).decisions
         assert first.run_id == 100
-        assert first.reason.endswith("; the oldest of 2 matching runs: 100, 101")
+        assert first.reason.endswith("; one of 2 matching runs: 100, 101")
         (second,) = relay.deliver(run_completed("a")).decisions
         assert second.run_id == 101
 
     @pytest.mark.parametrize("late", [False, True], ids=["none is left", "one is left"])
-    def test_an_event_whose_run_was_adopted_adopts_the_other_events_run(self, bench: Bench, late: bool) -> None:
-        """``a`` has lost its answer. While ``b`` is being queued, ``a`` finds the run of ``b`` and adopts it.
+    def test_a_run_that_may_still_be_another_workers_answer_is_not_adopted(self, bench: Bench, late: bool) -> None:
+        """``a`` has lost its answer. While ``b`` is being queued, ``a`` finds the run of ``b``, and waits.
 
-        If the request of ``a`` is carried out late, its run is the one that ``b`` adopts.
+        If the request of ``a`` is carried out late, ``a`` adopts that run in the end.
         """
         relay = bench.relay(SAME)
         bench.pipelines.plan.append(LOST_UNQUEUED)
         deferred(relay, run_completed("a"))
         bench.clock.advance(SETTLE)
 
-        def adopt() -> None:
+        def search() -> None:
             if late:
                 bench.pipelines.queue(bench.pipelines.books[0].request)
-            (decision,) = relay.deliver(run_completed("a")).decisions
-            assert decision.run_id == 100, "the run that is being queued for b"
+            assert "which has an equal request, is being queued at this moment" in deferred(relay, run_completed("a"))
 
-        bench.pipelines.plan.append(adopt)
-        assert "run 100 was adopted for another event" in deferred(relay, run_completed("b"))
-        assert outcomes(relay.deliver(run_completed("b"))) == [Outcome.QUEUED]
+        bench.pipelines.plan.append(search)
+        (decision,) = relay.deliver(run_completed("b")).decisions
+        assert decision.run_id == 100
+        (decision,) = relay.deliver(run_completed("a")).decisions
+        assert decision.run_id == 101
         assert [queued.run.id for queued in bench.pipelines.books] == [100, 101]
 
-    def test_a_displaced_run_is_found_even_if_it_was_queued_much_later(self, bench: Bench) -> None:
-        """``a`` searches and then sends its request late. The run of ``b`` is queued first, and ``a`` adopts it.
-
-        ``b`` must find the run of ``a``, which is newer than any run that ``b`` itself can have queued. ``early`` has
-        adopted its own run long before.
-        """
-        relay, pipelines, find_runs = bench.relay(SAME), bench.pipelines, bench.pipelines.find_runs
-        pipelines.plan.extend([LOST, LOST_UNQUEUED, LOST_UNQUEUED, LOST_UNQUEUED])
-        deferred(relay, run_completed("early"))
+    def test_the_run_of_a_frozen_worker_may_be_adopted_for_an_equal_event(self, bench: Bench) -> None:
+        """``b`` freezes with its answer. ``a`` takes the claim away from it, then its run; ``b`` gets another one."""
+        relay = bench.relay(SAME)
+        bench.pipelines.plan.append(LOST_UNQUEUED)
         deferred(relay, run_completed("a"))
-        bench.clock.advance(20)
-        deferred(relay, run_completed("b"))
-        bench.clock.advance(10)
-        relay.deliver(run_completed("early"))
+        bench.clock.advance(SETTLE)
 
-        def search_slowly(*arguments: Any) -> list[Run]:
-            found = find_runs(*arguments)
-            bench.clock.advance(24)
-            return found
+        def freeze() -> None:
+            bench.clock.advance(LEASE)
+            (decision,) = relay.deliver(run_completed("a")).decisions
+            assert decision.run_id == 100
 
-        pipelines.find_runs = search_slowly  # type: ignore[assignment,method-assign]
-        deferred(relay, run_completed("a"))
-        pipelines.find_runs = find_runs  # type: ignore[method-assign]
-        request = pipelines.books[0].request
-        # The server is slow: it carries out the request of b, and the second one of a, 29 s after they were sent.
-        bench.clock.now -= timedelta(seconds=5)
-        pipelines.queue(request)
-        bench.clock.advance(34)
-        pipelines.queue(request)
-        bench.clock.advance(2)
-
-        (first,) = relay.deliver(run_completed("a")).decisions
-        assert first.run_id == 101, "the older run, which was queued for b"
-        (second,) = relay.deliver(run_completed("b")).decisions
-        assert (second.outcome, second.run_id) == (Outcome.QUEUED, 102)
+        bench.pipelines.plan.append(freeze)
+        assert "the claim was lost while run 100 was being queued" in deferred(relay, run_completed("b"))
+        (decision,) = relay.deliver(run_completed("b")).decisions
+        assert (decision.outcome, decision.run_id, bench.pipelines.canceled) == (Outcome.QUEUED, 101, [])
+        (orphan,) = bench.orphans
+        assert (orphan.state, orphan.reason) == (State.CLOSED, "run 100 belongs to another event with an equal request")
 
     def test_a_candidate_that_is_adopted_in_the_meantime_is_skipped(self, bench: Bench) -> None:
-        """The store reports no owned runs here, so only its constraint detects the conflict."""
+        """The store names no owners here, so only the reservation of the run detects the conflict."""
         bench.pipelines.plan.extend([LOST, LOST])
-        relay = bench.relay(SAME, store=store_with(bench.store, owned_runs=lambda *_: set()))
+        relay = bench.relay(SAME, store=store_with(bench.store, may_own=lambda *_: iter(())))
         deferred(relay, run_completed("a"))
         deferred(relay, run_completed("b"))
         bench.clock.advance(SETTLE)
         runs = [relay.deliver(run_completed(which)).decisions[0].run_id for which in "ab"]
         assert runs == [100, 101]
 
+    def test_the_run_of_another_route_is_not_adopted(self, bench: Bench) -> None:
+        """Two routes, one pipeline, equal parameters, one lost answer."""
+        relay = bench.relay(SAME, SAME.replace("name: same", "name: twin"))
+        bench.pipelines.plan.extend([None, LOST_UNQUEUED])
+        deferred(relay, run_completed("a"))
+        bench.clock.advance(SETTLE)
+        duplicate, queued = relay.deliver(run_completed("a")).decisions
+        assert (duplicate.outcome, duplicate.run_id) == (Outcome.DUPLICATE, 100)
+        assert (queued.outcome, queued.run_id) == (Outcome.QUEUED, 101)
+
+    def test_a_run_with_fewer_parameters_than_another_route_sends_is_not_its_run(self, bench: Bench) -> None:
+        """A run with additional parameters is ours only if these are the pipeline's defaults."""
+        subset = SAME.replace("name: same", "name: subset").replace("parameters: {", "parameters: { extra: x, ")
+        relay = bench.relay(SAME, subset)
+        bench.pipelines.plan.extend([LOST_UNQUEUED, LOST])
+        deferred(relay, run_completed("a"))
+        bench.clock.advance(SETTLE)
+        first, second = relay.deliver(run_completed("a")).decisions
+        assert (first.run_id, second.run_id) == (101, 100)
+
+    def test_a_run_of_a_stranger_is_not_adopted(self, bench: Bench) -> None:
+        relay = bench.relay(SAME)
+        relay.deliver(run_completed("first"))
+        bench.pipelines.plan.append(LOST_UNQUEUED)
+        deferred(relay, run_completed("a"))
+        request = bench.pipelines.books[0].request
+        bench.pipelines.queue(request, requester="a person")
+        bench.clock.advance(SETTLE)
+        (decision,) = relay.deliver(run_completed("a")).decisions
+        assert decision.run_id == 102
+        bench.pipelines.books.pop(1)  # the bench expects each run to belong to a record
+
+
+class TestRunIdsThatBeginAnew:
+    """The server was restored, or its emulator restarted: it gives the same IDs again."""
+
+    def test_each_event_keeps_its_own_run(self, bench: Bench) -> None:
+        relay = bench.relay()
+        for event in ("a", "b", "c"):
+            bench.pipelines.ids = count(100)
+            (decision,) = relay.deliver(run_completed(event)).decisions
+            assert (decision.outcome, decision.run_id) == (Outcome.QUEUED, 100)
+            assert outcomes(relay.deliver(run_completed(event))) == [Outcome.DUPLICATE]
+        assert len(bench.pipelines.books) == 3
+        notes = [record.reason for record in bench.records]
+        assert sorted("have begun anew" in note for note in notes) == [False, True, True]
+
+    def test_the_owner_of_an_earlier_run_with_the_same_id_does_not_own_the_new_one(self, bench: Bench) -> None:
+        relay = bench.relay(SAME)
+        relay.deliver(run_completed("a"))
+        bench.clock.advance(3600)
+        bench.pipelines.books.clear()
+        bench.pipelines.ids = count(100)
+        bench.pipelines.plan.append(LOST)
+        deferred(relay, run_completed("b"))
+        bench.clock.advance(SETTLE)
+        (decision,) = relay.deliver(run_completed("b")).decisions
+        assert (decision.outcome, decision.run_id) == (Outcome.QUEUED, 100)
+        assert len(bench.pipelines.books) == 1
+
+
+class TestOrchestrationIds:
+    """Azure DevOps honors the idempotency key."""
+
+    def test_a_lost_run_is_found_by_its_id_whatever_else_is_listed(self, bench: Bench) -> None:
+        bench.pipelines.honors_ids = True
+        relay = bench.relay(SAME)
+        bench.pipelines.plan.append(LOST)
+        deferred(relay, run_completed("a"))
+        bench.pipelines.books.insert(0, replace(bench.pipelines.books[0], run=Run(7, ""), orchestration_id="another"))
+        bench.clock.advance(SETTLE)
+        (decision,) = relay.deliver(run_completed("a")).decisions
+        assert decision.run_id == 100
+        bench.pipelines.books.pop(0)
+
+    def test_a_second_request_is_refused_and_the_first_ones_run_adopted(self, bench: Bench) -> None:
+        """The first request was released as certainly not carried out, which was wrong."""
+        bench.pipelines.honors_ids = True
+        relay = bench.relay()
+
+        def lie() -> None:
+            raise Throttled("throttled", 7)
+
+        bench.pipelines.plan.append(lie)
+        deferred(relay, run_completed())
+        assert bench.record().state is State.RELEASED
+        bench.clock.advance(60)
+        (decision,) = relay.deliver(run_completed()).decisions
+        assert (decision.outcome, decision.run_id, len(bench.pipelines.books)) == (Outcome.QUEUED, 100, 1)
+
+    def test_a_run_that_exists_and_is_not_listed_is_searched_for_three_times(self, bench: Bench) -> None:
+        bench.pipelines.plan.extend([RunExists("exists")] * 3)
+        relay = bench.relay()
+        for _ in range(2):
+            assert "an earlier request with the same orchestration ID" in deferred(relay, run_completed())
+            assert "may still be in progress" in deferred(relay, run_completed())
+            bench.clock.advance(SETTLE)
+        (decision,) = relay.deliver(run_completed()).decisions
+        assert (decision.outcome, bench.pipelines.books) == (Outcome.PARKED, [])
+        assert "its run is not listed" in decision.reason
+
 
 class TestCrashedAndFrozenWorkers:
     @pytest.mark.parametrize(
         ("error", "level", "words"),
         [
-            (None, logging.ERROR, "run 100 was queued too late and is being canceled: its event has run 101 already"),
-            (RequestNotSent("down"), logging.CRITICAL, "canceled (down); cancel it by hand: " + url_of(100)),
+            (None, logging.ERROR, "run 100 was queued too late and is being canceled: its event has run 101"),
+            (RequestNotSent("down"), logging.CRITICAL, f"run 100 ({url_of(100)}) of an event that has run 101"),
         ],
     )
     def test_a_frozen_worker_cancels_its_run_if_another_was_queued(
@@ -416,9 +507,12 @@ class TestCrashedAndFrozenWorkers:
         assert (decision.outcome, decision.run_id) == (Outcome.DUPLICATE, 101)
         assert bench.record().run_id == 101
         assert bench.pipelines.canceled == ([100] if error is None else [])
-        bench.pipelines.canceled.append(100)  # by hand
         (text,) = [text for _, its_level, text in caplog.record_tuples if its_level == level]
         assert words in text
+        bench.pipelines.cancel_error = None
+        assert outcomes(relay.deliver(run_completed())) == [Outcome.DUPLICATE], "which learns of the orphan"
+        assert bench.pipelines.canceled == [100]
+        assert [orphan.state for orphan in bench.orphans] == [State.COMPLETED]
 
     def test_a_frozen_worker_does_not_cancel_a_run_that_was_adopted(self, bench: Bench) -> None:
         relay = bench.relay()
@@ -431,9 +525,7 @@ class TestCrashedAndFrozenWorkers:
         (decision,) = relay.deliver(run_completed()).decisions
         assert (decision.outcome, decision.run_id, bench.pipelines.canceled) == (Outcome.DUPLICATE, 100, [])
 
-    def test_a_frozen_worker_waits_a_little_for_the_new_holder(
-        self, bench: Bench, caplog: pytest.LogCaptureFixture
-    ) -> None:
+    def test_the_run_of_a_frozen_worker_is_adopted_if_there_is_no_other_one(self, bench: Bench) -> None:
         relay = bench.relay()
 
         def freeze() -> None:
@@ -443,11 +535,47 @@ class TestCrashedAndFrozenWorkers:
 
         bench.pipelines.plan.append(freeze)
         assert "the claim was lost while run 100 was being queued" in deferred(relay, run_completed())
-        assert bench.slept == [1.0] * 4
-        assert [level for _, level, _ in caplog.record_tuples] == [logging.CRITICAL]
-        assert "run 100" in caplog.text
+        assert [orphan.state for orphan in bench.orphans] == [State.WAITING]
         bench.pipelines.search_error = None
-        assert outcomes(relay.deliver(run_completed())) == [Outcome.QUEUED]
+        (decision,) = relay.deliver(run_completed()).decisions
+        assert (decision.run_id, bench.pipelines.canceled) == (100, [])
+        assert [orphan.reason for orphan in bench.orphans] == ["there is no second run"]
+
+    def test_the_run_of_a_frozen_worker_whose_answer_is_lost_too_is_canceled(self, bench: Bench) -> None:
+        relay = bench.relay()
+
+        def freeze() -> None:
+            late = bench.pipelines.books.pop()
+            bench.clock.advance(LEASE)
+            relay.deliver(run_completed())
+            bench.pipelines.books.append(replace(late, at=bench.clock()))
+            raise LOST
+
+        bench.pipelines.plan.append(freeze)
+        assert "has been taken over by another delivery" in deferred(relay, run_completed())
+        (orphan,) = bench.orphans
+        assert orphan.state is State.WAITING
+        assert outcomes(relay.deliver(run_completed())) == [Outcome.DUPLICATE]
+        assert bench.pipelines.canceled == [], "its request may still be in progress"
+        bench.clock.advance(SETTLE)
+        assert outcomes(relay.deliver(run_completed())) == [Outcome.DUPLICATE]
+        assert bench.pipelines.canceled == [100]
+
+    def test_an_orphan_that_cannot_be_written_down_is_said(
+        self, bench: Bench, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        relay = bench.relay()
+        failing = bench.relay(store=store_with(bench.store, get=fail))
+
+        def freeze() -> None:
+            bench.clock.advance(LEASE)
+            relay.deliver(run_completed())
+
+        bench.pipelines.plan.append(freeze)
+        assert "the journal is down" in deferred(failing, run_completed())
+        assert bench.slept == [1.0] * 4
+        (text,) = [text for _, level, text in caplog.record_tuples if level == logging.CRITICAL]
+        assert f"run 100 ({url_of(100)}) was queued after its claim was lost" in text
 
     @pytest.mark.parametrize("error", [RequestNotSent("x"), RequestRefused("x"), LOST])
     def test_a_frozen_worker_without_a_run_defers(self, bench: Bench, error: AzureDevOpsError) -> None:

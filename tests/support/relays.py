@@ -15,9 +15,11 @@ from handlers import DISPATCH
 from shared.clock import Clock, utc_now
 from shared.errors import DeliveryDeferred
 from shared.journal.cooldown import Cooldowns
-from shared.journal.journal import Journal
+from shared.journal.journal import RESERVATIONS, Journal
 from shared.journal.records import UNROUTED, JournalKey, Record, Selection, Store
-from shared.queueing import Pipelines, Queueing
+from shared.queueing.orphans import PARTITION as ORPHANS
+from shared.queueing.pipelines import Pipelines
+from shared.queueing.queueing import Queueing
 from shared.redrive import Redriven, may_have_run
 from shared.relay import Delivery, Relay, WaitingTasks
 from shared.routing.table import RouteTable
@@ -114,8 +116,14 @@ class Bench:
 
     @property
     def records(self) -> list[Record]:
-        """The records of the bench's routes, without the neighbor's."""
-        return [record for record in self.store.select(Selection(), 100) if "neighbor" not in record.key.route]
+        """The records of the bench's routes, without the neighbor's, reservations of runs and orphans."""
+        found = [record for record in self.store.select(Selection(), 100) if "neighbor" not in record.key.route]
+        return [record for record in found if record.key.route not in {RESERVATIONS, ORPHANS}]
+
+    @property
+    def orphans(self) -> list[Record]:
+        """The runs that are or were one too many."""
+        return [*self.store.select(Selection(route=ORPHANS), 100)]
 
     def record(self, index: int = -1) -> Record:
         """Return the record of a reported decision, by default of the last one."""

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from shared.azure_devops.reconcile import (
     Expected,
     Likeness,
-    candidates,
     extra_parameters,
+    group_by_likeness,
     likeness_of,
     read_builds,
 )
@@ -183,7 +183,7 @@ class TestBuilds:
 
     def test_live_ones_come_first(self) -> None:
         page = {"value": [listed(id=1, result="canceled"), listed(id=2, status="cancelling"), listed(id=3)]}
-        fits = candidates(read_builds(page), EXPECTED)[Likeness.FIT]
+        fits = group_by_likeness(read_builds(page), EXPECTED)[Likeness.FIT]
         assert [build.run.id for build in fits] == [3, 1, 2]
 
 

@@ -1,0 +1,198 @@
+"""Runs that are one too many.
+
+A worker that was frozen while its request was under way may continue after another delivery has taken over its record.
+Its request may then have queued a second run for the event. The worker writes the run down as an orphan, and whoever
+learns which run the event has got cancels it: a delivery of the event, a redrive or a timer.
+
+An orphan is a record of its own. It stays ``waiting`` until the event's record is ``queued``; then it is claimed, and
+ends as ``completed`` (canceled) or ``closed`` (it was none).
+"""
+
+import hashlib
+import json
+import logging
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final, NamedTuple, Self
+
+from shared.azure_devops.reconcile import Build
+from shared.azure_devops.runs import Run, RunRequest
+from shared.clock import Clock
+from shared.errors import AzureDevOpsError, ClaimLost, JournalUnavailable, UnreadableRecord
+from shared.journal.journal import Claimed, Journal
+from shared.journal.records import FINAL_STATES, JournalKey, Record, Selection, State
+from shared.queueing.pipelines import Pipelines
+from shared.queueing.search import Found, LostRequest, NotYet, Search, Unclear
+
+PARTITION: Final = "$orphans"
+_LIMIT: Final = 100
+_OPEN: Final = frozenset(State) - FINAL_STATES
+
+_log = logging.getLogger("nextstage.orphans")
+
+
+@dataclass(frozen=True, slots=True)
+class Orphan:
+    """A request of a worker that had lost its claim.
+
+    :param lost: the request, under the key of the event's record.
+    :param run: the run that it queued; None if its answer was lost too.
+    """
+
+    lost: LostRequest
+    run: Run | None
+
+    def to_json(self) -> str:
+        """Return the orphan in the form that the journal stores."""
+        lost = self.lost
+        return json.dumps(
+            {
+                "key": lost.key,
+                "request": lost.request.to_json(),
+                "sender": lost.sender,
+                "since": lost.since.isoformat(),
+                "until": lost.until.isoformat(),
+                "run": None if self.run is None else self.run[:2],
+            }
+        )
+
+    @classmethod
+    def of(cls, record: Record) -> Self:
+        """Read what ``to_json`` wrote.
+
+        :raises UnreadableRecord: another program has changed the record.
+        """
+        try:
+            fields = json.loads(record.document)
+            lost = LostRequest(
+                JournalKey(*fields["key"]),
+                RunRequest.from_json(fields["request"]),
+                fields["sender"],
+                datetime.fromisoformat(fields["since"]),
+                datetime.fromisoformat(fields["until"]),
+            )
+            return cls(lost, None if fields["run"] is None else Run(*fields["run"]))
+        except (ValueError, TypeError, KeyError) as exc:
+            raise UnreadableRecord(f"the orphan {record.key.key[:12]} cannot be read; remove its record") from exc
+
+
+class OpenOrphan(NamedTuple):
+    """An orphan that has not been settled."""
+
+    record: Record
+    orphan: Orphan
+
+
+class Orphans:
+    """The orphans in the journal. Safe for many threads and processes."""
+
+    def __init__(self, journal: Journal, pipelines: Pipelines, clock: Clock) -> None:
+        self._journal = journal
+        self._pipelines = pipelines
+        self._clock = clock
+
+    def write_down(self, orphan: Orphan) -> None:
+        """Keep an orphan until it is settled.
+
+        :raises JournalUnavailable: the journal does not answer.
+        """
+        key = hashlib.sha256(orphan.to_json().encode()).hexdigest()
+        self._journal.write_once(JournalKey(PARTITION, key), State.WAITING, orphan.to_json())
+
+    def open(self, limit: int = _LIMIT) -> Iterator[OpenOrphan]:
+        """Return the orphans that are not settled.
+
+        :raises JournalUnavailable: the journal does not answer.
+        """
+        for record in self._journal.select(Selection(route=PARTITION, states=_OPEN), limit):
+            try:
+                yield OpenOrphan(record, Orphan.of(record))
+            except UnreadableRecord as exc:
+                _log.warning("%s", exc)
+
+    def settle(self, seconds: float, owner: JournalKey | None = None) -> None:
+        """Cancel each orphan whose event has another run. What fails is logged, and tried again by the next caller.
+
+        :param seconds: how long it may take.
+        :param owner: only orphans of this record.
+        """
+        deadline = self._clock() + timedelta(seconds=seconds)
+        try:
+            for record, orphan in self.open():
+                if owner in {None, orphan.lost.key} and self._clock() < deadline:
+                    with suppress(ClaimLost):  # another worker is settling it
+                        self._settle(record, orphan, deadline)
+        except JournalUnavailable as exc:
+            _log.error("orphans could not be settled: %s", exc)
+
+    def _settle(self, record: Record, orphan: Orphan, deadline: datetime) -> None:
+        owner = self._journal.get(orphan.lost.key)
+        if owner is None or owner.state is not State.QUEUED or owner.run_id is None:
+            return
+        claim = self._journal.take(record, deadline)
+        if not isinstance(claim, Claimed):
+            return
+        mine = claim.record
+        try:
+            state, outcome = self._end(mine, orphan, owner, deadline)
+        except AzureDevOpsError as exc:
+            run = "a second run" if orphan.run is None else f"run {orphan.run.id} ({orphan.run.url})"
+            _log.critical(
+                "%s of an event that has run %d could not be canceled yet: %s; it is tried again, and 'manage.py "
+                "journal --orphans' lists it",
+                *(run, owner.run_id, exc),
+            )
+            self._journal.release(mine, str(exc))
+            return
+        if state is None:
+            self._journal.release(mine, outcome)
+        else:
+            self._journal.finish(mine, state, outcome, mine.document)
+
+    def _end(self, mine: Record, orphan: Orphan, owner: Record, deadline: datetime) -> tuple[State | None, str]:
+        """Cancel the run, if it is certain that it is one too many.
+
+        Return the state in which the orphan ends and why; None and why if it does not end yet.
+        """
+        search = Search(self._journal, self._pipelines, orphan.lost)
+        if orphan.run is not None:
+            build = self._pipelines.build(orphan.lost.request, orphan.run.id, deadline)
+        elif self._journal.now() < orphan.lost.until:
+            return None, "its request may still be in progress"
+        else:
+            match search.find(deadline):
+                case NotYet(reason):
+                    return None, reason
+                case Unclear(builds):
+                    runs = ", ".join(f"{one.run.id} ({one.run.url})" for one in builds)
+                    reason = f"cannot tell whether one of these runs is a second run of an event: {runs}"
+                    _log.critical("%s; its event has run %d; cancel it by hand if it is", reason, owner.run_id)
+                    return State.CLOSED, reason
+                case Found(builds):
+                    build = next((one for one in builds if one.run.id != owner.run_id), None)
+                case _:
+                    build = None
+        if build is None or build.run.id == owner.run_id:
+            return State.CLOSED, "there is no second run"
+        return self._cancel(mine, orphan, owner, build, search, deadline)
+
+    def _cancel(
+        self, mine: Record, orphan: Orphan, owner: Record, build: Build, search: Search, deadline: datetime
+    ) -> tuple[State, str]:
+        if any(search.owns(other, build) for other in self._journal.may_own([build.run.id])):
+            return State.CLOSED, f"run {build.run.id} belongs to another event with an equal request"
+        if not self._journal.reserve(reservation(orphan.lost.request, build), mine.key):
+            return State.CLOSED, f"run {build.run.id} was adopted for another event with an equal request"
+        self._pipelines.cancel(orphan.lost.request, build.run, deadline)
+        outcome = (
+            f"run {build.run.id} was queued too late and is being canceled: its event has run {owner.run_id} already"
+        )
+        _log.error("%s: %s", outcome, build.run.url)
+        return State.COMPLETED, outcome
+
+
+def reservation(request: RunRequest, build: Build) -> str:
+    """Return what identifies a listed run. Its time is a part, because the IDs of a restored server begin anew."""
+    return json.dumps([request.organization_url, build.run.id, build.queue_time])
