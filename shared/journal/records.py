@@ -1,12 +1,12 @@
 """The records of the journal, and the interface of a store that keeps them."""
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from hashlib import sha256
-from typing import Final, NamedTuple, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 UNROUTED: Final = "$unrouted"
 """The partition for events for which no route could be evaluated. No route can have this name."""
@@ -35,6 +35,8 @@ class State(StrEnum):
 PURGED_STATES: Final = frozenset({State.QUEUED, State.SUPPRESSED, State.COMPLETED, State.CLOSED, State.NOTED})
 FINAL_STATES: Final = PURGED_STATES | {State.PARKED}
 NOTHING_SENT: Final = frozenset({State.RELEASED, State.WAITING})
+RUN_UNKNOWN: Final = frozenset({State.CLAIMED, State.UNCERTAIN, State.PARKED})
+"""The states of records that may have a run which they do not name."""
 
 
 class JournalKey(NamedTuple):
@@ -90,6 +92,10 @@ class Record:
     :param version: identifies this write; opaque, made by the store.
     :param history: the most recent changes, oldest first, at most ``MAX_HISTORY``.
     :param document: the content of a record that is not about an event, in its owner's format. Empty for events.
+    :param sent_until: until this time, a request that may have been carried out could be sent. None if unknown.
+    :param searched_until: no build that was queued before this time can be the record's run. None if unknown.
+    :param sender: the fingerprint of the credential that sent the request. Empty if unknown.
+    :param shares_run_id: another record names a run with the same id, because Azure DevOps started its ids again.
     """
 
     key: JournalKey
@@ -104,11 +110,31 @@ class Record:
     reason: str = ""
     history: tuple[Step, ...] = ()
     document: str = ""
+    sent_until: datetime | None = None
+    searched_until: datetime | None = None
+    sender: str = ""
+    shares_run_id: bool = False
 
     @property
     def changed_at(self) -> datetime:
         """The time of the last change."""
         return self.history[-1].at if self.history else self.claimed_at
+
+
+def later_fields(record: Record) -> dict[str, Any]:
+    """Return the fields that records of 0.1.0 do not have, as JSON. A field without a value is left out."""
+    fields = {
+        "sent_until": record.sent_until and record.sent_until.isoformat(),
+        "searched_until": record.searched_until and record.searched_until.isoformat(),
+        "sender": record.sender,
+    }
+    return {name: value for name, value in fields.items() if value}
+
+
+def read_later_fields(stored: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the fields that ``later_fields`` describes, by their names in ``Record``."""
+    times = (name for name in ("sent_until", "searched_until") if name in stored)
+    return {"sender": stored.get("sender", ""), **{name: datetime.fromisoformat(stored[name]) for name in times}}
 
 
 def from_earlier_form(key: JournalKey, entry: Entry) -> tuple[Entry, str]:
@@ -154,7 +180,13 @@ class Store(Protocol):
     def replace(self, record: Record) -> Record | None:
         """Write a record if the stored version is ``record.version``, and return it with its new version; else None.
 
-        :raises RunAlreadyOwned: the run belongs to another record of the route.
+        :raises RunAlreadyOwned: the run belongs to another record of the route, and neither shares its id.
+        """
+
+    def may_own(self, run_ids: Iterable[int]) -> Iterator[Record]:
+        """Return the records about events, of all routes, to which one of these runs may belong, in no order.
+
+        These are the records that name one of the runs, and those in ``RUN_UNKNOWN``.
         """
 
     def owned_runs(self, route: str, run_ids: Iterable[int]) -> set[int]:
@@ -168,6 +200,11 @@ class Store(Protocol):
 
     def delete(self, record: Record) -> bool:
         """Remove a record if the stored version is ``record.version``, and return whether it was removed."""
+
+
+def may_own_one_of(record: Record, run_ids: Collection[int]) -> bool:
+    """Return whether a record is one of those that ``Store.may_own`` returns."""
+    return record.key.is_about_event and (record.state in RUN_UNKNOWN or record.run_id in run_ids)
 
 
 def cut_remark(kept_bytes: int, all_bytes: int) -> str:

@@ -18,6 +18,7 @@ from shared.journal.backend import Backend, MakeIdentity
 from shared.journal.probe import probe_store
 from shared.journal.records import (
     NO_EVENT,
+    RUN_UNKNOWN,
     Entry,
     JournalKey,
     Record,
@@ -27,36 +28,47 @@ from shared.journal.records import (
     Store,
     after_prefix,
     from_earlier_form,
+    later_fields,
+    may_own_one_of,
+    read_later_fields,
 )
 from shared.journal.sqlite_writer import Writer
 
 PREFIX: Final = "sqlite:"
 BUSY_SECONDS: Final = 5.0
 
-_SCHEMA: Final = """
-CREATE TABLE IF NOT EXISTS records (
-    route TEXT NOT NULL,
-    key TEXT NOT NULL,
-    version INTEGER NOT NULL,
-    state TEXT NOT NULL,
-    run_id INTEGER,
-    claimed_at TEXT NOT NULL,
-    event TEXT NOT NULL,
-    document TEXT NOT NULL,
-    PRIMARY KEY (route, key)
-) STRICT;
-CREATE UNIQUE INDEX IF NOT EXISTS one_record_per_run ON records (route, run_id) WHERE run_id IS NOT NULL;
-CREATE INDEX IF NOT EXISTS by_state_and_age ON records (state, claimed_at);
-"""
-_COLUMNS: Final = "route, key, version, state, run_id, claimed_at, event, document"
+_MIGRATIONS: Final = (
+    # To version 1. A file of 0.1.0 has version 0, this table and these two indices.
+    (
+        """CREATE TABLE IF NOT EXISTS records (
+            route TEXT NOT NULL,
+            key TEXT NOT NULL,
+            version INTEGER NOT NULL,
+            state TEXT NOT NULL,
+            run_id INTEGER,
+            claimed_at TEXT NOT NULL,
+            event TEXT NOT NULL,
+            document TEXT NOT NULL,
+            PRIMARY KEY (route, key)
+        ) STRICT""",
+        "CREATE INDEX IF NOT EXISTS by_state_and_age ON records (state, claimed_at)",
+        "ALTER TABLE records ADD COLUMN shares_run INTEGER NOT NULL DEFAULT 0",
+        # 0.1.0 creates the index if there is none with this name, so it must keep its name.
+        "DROP INDEX IF EXISTS one_record_per_run",
+        "CREATE UNIQUE INDEX one_record_per_run ON records (route, run_id) WHERE run_id IS NOT NULL AND shares_run = 0",
+        "CREATE INDEX by_run ON records (run_id) WHERE run_id IS NOT NULL",
+    ),
+)
+"""The statements that upgrade the file to version 1, 2 and so on. ``user_version`` is the version of the file."""
+_COLUMNS: Final = "route, key, version, state, run_id, claimed_at, event, document, shares_run"
 _INSERT: Final = (
-    "INSERT INTO records (version, state, run_id, claimed_at, event, document, route, key)"
-    " VALUES (1, ?, ?, ?, ?, ?, ?, ?)"
+    "INSERT INTO records (version, state, run_id, claimed_at, event, document, shares_run, route, key)"
+    " VALUES (1, ?, ?, ?, ?, ?, ?, ?, ?)"
     " ON CONFLICT (route, key) DO NOTHING"
 )
 _UPDATE: Final = (
-    "UPDATE records SET version = version + 1, state = ?, run_id = ?, claimed_at = ?, event = ?, document = ?"
-    " WHERE route = ? AND key = ? AND version = ?"
+    "UPDATE records SET version = version + 1, state = ?, run_id = ?, claimed_at = ?, event = ?, document = ?,"
+    " shares_run = ? WHERE route = ? AND key = ? AND version = ?"
 )
 _DELETE: Final = "DELETE FROM records WHERE route = ? AND key = ? AND version = ?"
 _SETUP_TRIES: Final = 50
@@ -97,6 +109,13 @@ class SqliteStore(Store):
                     f"run {record.run_id} belongs to another record of route {record.key.route}"
                 ) from exc
         return replace(record, version=str(version + 1)) if written else None
+
+    def may_own(self, run_ids: Iterable[int]) -> Iterator[Record]:
+        wanted = set(run_ids)
+        names_one = "run_id IN (SELECT value FROM json_each(?))"
+        is_unknown = "state IN (SELECT value FROM json_each(?))"
+        found = self._found(f"{names_one} OR {is_unknown}", json.dumps(list(wanted)), json.dumps(list(RUN_UNKNOWN)))
+        return (record for record in found if may_own_one_of(record, wanted))
 
     def owned_runs(self, route: str, run_ids: Iterable[int]) -> set[int]:
         wanted = json.dumps(list(run_ids))
@@ -142,6 +161,11 @@ class SqliteStore(Store):
             row = connection.execute(f"SELECT {_COLUMNS} FROM records WHERE {where}", parameters).fetchone()
         return _record(row) if row else None
 
+    def _found(self, where: str, *parameters: str | int) -> Iterator[Record]:
+        """Return the records one by one: together they may not fit in memory."""
+        with self._reading() as connection:
+            yield from map(_record, connection.execute(f"SELECT {_COLUMNS} FROM records WHERE {where}", parameters))
+
     @contextmanager
     def _reading(self) -> Iterator[sqlite3.Connection]:
         """Open a connection for one query. It does not wait for writers."""
@@ -165,12 +189,12 @@ class SqliteStore(Store):
             ) from exc
 
     def _set_up(self) -> None:
-        """Create the file and its table. Several processes may do so at once; here, SQLite does not wait for others."""
+        """Create or upgrade the table. Several processes may do so at once; SQLite does not always wait for them."""
         for tries_left in range(_SETUP_TRIES, 0, -1):
             try:
                 with self._reading() as connection:
                     connection.execute("PRAGMA journal_mode = WAL")
-                    connection.executescript(f"BEGIN; {_SCHEMA} COMMIT;")  # waits for the disk once, not three times
+                    _upgrade(connection)
             except JournalUnavailable as exc:
                 if tries_left == 1 or "locked" not in str(exc):
                     raise
@@ -283,6 +307,24 @@ def _connect(path: Path) -> sqlite3.Connection:
     return connection
 
 
+def _upgrade(connection: sqlite3.Connection) -> None:
+    """Upgrade the file in one transaction, which waits for the disk only once."""
+    if _version(connection) >= len(_MIGRATIONS):
+        return
+    with connection:  # rolls back if an exception escapes
+        connection.execute("BEGIN IMMEDIATE")
+        # Another process may have upgraded it by now.
+        for statements in _MIGRATIONS[_version(connection) :]:
+            for statement in statements:
+                connection.execute(statement)
+        connection.execute(f"PRAGMA user_version = {len(_MIGRATIONS)}")
+
+
+def _version(connection: sqlite3.Connection) -> int:
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    return int(version)
+
+
 def _time_text(moment: datetime) -> str:
     """Return the time in UTC with all digits. In this form, strings sort like times."""
     return moment.astimezone(UTC).isoformat(timespec="microseconds")
@@ -298,6 +340,7 @@ def _row(record: Record) -> tuple[Any, ...]:
         "run_url": record.run_url,
         "reason": record.reason,
         "history": [(step.at.isoformat(), step.state, step.note) for step in record.history],
+        **later_fields(record),
     }
     return (
         record.state.value,
@@ -305,13 +348,14 @@ def _row(record: Record) -> tuple[Any, ...]:
         _time_text(record.claimed_at),
         event,
         json.dumps(fields),
+        int(record.shares_run_id),
         record.key.route,
         record.key.key,
     )
 
 
 def _record(row: tuple[Any, ...]) -> Record:
-    route, key, version, state, run_id, claimed_at, event, text = row
+    route, key, version, state, run_id, claimed_at, event, text, shares_run = row
     fields = json.loads(text)
     if "document" in fields:
         entry, document = NO_EVENT, fields["document"]
@@ -330,4 +374,6 @@ def _record(row: tuple[Any, ...]) -> Record:
         reason=fields["reason"],
         history=tuple(Step(datetime.fromisoformat(at), State(step), note) for at, step, note in fields["history"]),
         document=document,
+        shares_run_id=bool(shares_run),
+        **read_later_fields(fields),
     )

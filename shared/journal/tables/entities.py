@@ -21,14 +21,15 @@ Event Grid has at most 1 MiB, and JSON compresses to much less than half. A requ
 cut cannot be parsed, so it cannot be sent again by mistake.
 
 The binary properties store every string exactly, even characters that JSON or the service does not support (NUL, lone
-surrogates). State, run ID and times are separate properties, for filters. ``event_type``, ``subject``, ``reason`` and
-``run_url`` are for people who look at the table. They are shortened and printable, and the app does not read them.
+surrogates). State, run ID and the first three times are separate properties, for filters. ``event_type``, ``subject``,
+``reason`` and ``run_url`` are for people who look at the table. They are shortened and printable, and the app does not
+read them.
 """
 
 import json
 import re
 import zlib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import UTC, datetime, timedelta
 from itertools import count, takewhile
 from typing import Any, Final
@@ -36,6 +37,7 @@ from typing import Any, Final
 from shared.journal.records import (
     MAX_HISTORY,
     NO_EVENT,
+    RUN_UNKNOWN,
     Entry,
     JournalKey,
     Record,
@@ -45,6 +47,8 @@ from shared.journal.records import (
     after_prefix,
     cut_remark,
     from_earlier_form,
+    later_fields,
+    read_later_fields,
 )
 
 Entity = dict[str, Any]
@@ -93,6 +97,8 @@ def record_to_entity(record: Record, write_id: str) -> Entity:
     }
     if record.run_id is not None:
         entity["run_id"] = (record.run_id, _INT64)
+    if record.shares_run_id:
+        entity["shares_run"] = True
     return entity
 
 
@@ -121,6 +127,8 @@ def record_from_entity(key: JournalKey, entity: Mapping[str, Any], version: str)
             reason=notes["reason"],
             history=tuple(Step(datetime.fromisoformat(at), State(state), note) for at, state, note in notes["history"]),
             document=document,
+            shares_run_id=entity.get("shares_run", False),
+            **read_later_fields(notes),
         )
     except (KeyError, TypeError, ValueError, AttributeError, zlib.error) as exc:
         raise UnreadableEntity(f"{type(exc).__name__}: {exc}") from exc
@@ -148,6 +156,19 @@ def owned_runs_filter(route: str, first: int, last: int) -> str:
     """Return the filter for the markers of a route's runs with IDs from ``first`` to ``last``."""
     partition_key = entity_key(route, "")["PartitionKey"]
     return f"PartitionKey eq '{partition_key}' and RowKey ge '{run_row_key(first)}' and RowKey le '{run_row_key(last)}'"
+
+
+def may_own_filter(run_ids: Collection[int]) -> str:
+    """Return the filter for the records that may own one of the runs, and others that ``may_own_one_of`` removes.
+
+    It has a range instead of each run ID: a filter has at most 15 comparisons. The runs are close in time and therefore
+    in ID.
+    Source: https://learn.microsoft.com/rest/api/storageservices/querying-tables-and-entities
+    """
+    parts = [f"state eq '{state}'" for state in sorted(RUN_UNKNOWN)]
+    if run_ids:
+        parts.append(f"(run_id ge {min(run_ids)}L and run_id le {max(run_ids)}L)")
+    return " or ".join(parts)
 
 
 def selection_filter(selection: Selection) -> str:
@@ -213,6 +234,7 @@ def _packed_notes(record: Record) -> bytes:
         "run_url": record.run_url,
         "reason": record.reason,
         "history": [[step.at.isoformat(), step.state.value, step.note] for step in record.history],
+        **later_fields(record),
     }
     packed = _compressed(notes)
     if len(packed) <= NOTES_BYTES:

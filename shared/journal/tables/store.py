@@ -2,7 +2,8 @@
 
 A record is an entity (PartitionKey: route, RowKey: key; see ``entities.py``). Its version is the ETag. A record that
 names a run is written in one transaction with a marker entity ``run:<id>``. The marker can be created only once, so a
-run belongs to one record of a route. It is deleted together with its record. A successful delivery costs two
+run belongs to one record of a route. It is deleted together with its record. A record that shares the ID of its run
+with another record has no marker. A successful delivery costs two
 transactions: create the record, and replace it while creating the marker.
 
 **Lost answers.** If the answer to a write is lost, it is not known whether the write was done. The write is sent again
@@ -25,12 +26,13 @@ from urllib.parse import unquote
 
 from shared.errors import InvalidSettings, JournalUnavailable, RunAlreadyOwned
 from shared.journal.probe import probe_store
-from shared.journal.records import JournalKey, Record, Selection, Store
+from shared.journal.records import JournalKey, Record, Selection, Store, may_own_one_of
 from shared.journal.tables.client import AzureTable, Operation, PooledTransport, Refused, Stored, drop, put
 from shared.journal.tables.connection import connection_problem
 from shared.journal.tables.entities import (
     UnreadableEntity,
     fits,
+    may_own_filter,
     owned_runs_filter,
     record_from_entity,
     record_to_entity,
@@ -114,6 +116,11 @@ class TablesStore(Store):
             return None  # not a version of this store; the service would refuse the request as malformed
         return self._write(record, record.version)
 
+    def may_own(self, run_ids: Iterable[int]) -> Iterator[Record]:
+        """See the base class. Reads the pages as they are needed, each within the time limit of a call."""
+        wanted = set(run_ids)
+        return (record for record in self._records(may_own_filter(wanted)) if may_own_one_of(record, wanted))
+
     def owned_runs(self, route: str, run_ids: Iterable[int]) -> set[int]:
         """See the base class. The result also contains runs that a record named earlier but no longer names.
 
@@ -134,8 +141,7 @@ class TablesStore(Store):
 
     def select(self, selection: Selection, limit: int) -> Iterator[Record]:
         """See the base class. Reads the pages as they are needed, each within the time limit of a call."""
-        stored = self._found(selection_filter(selection), page_size=max(1, min(limit, _MAX_PAGE)))
-        found = (self._record(JournalKey(one.entity["PartitionKey"], one.entity["RowKey"]), one) for one in stored)
+        found = self._records(selection_filter(selection), page_size=max(1, min(limit, _MAX_PAGE)))
         return islice((record for record in found if fits(record, selection)), limit)
 
     def delete(self, record: Record) -> bool:
@@ -143,7 +149,7 @@ class TablesStore(Store):
         if not record.version.startswith(_ETAG_START):
             return False
         drops = [drop(record.key.route, record.key.key, record.version)]
-        if record.run_id is not None:
+        if record.run_id is not None and not record.shares_run_id:
             drops.append(drop(record.key.route, run_row_key(record.run_id)))
         call = self._call()
         # If the marker is already deleted, delete the record alone.
@@ -234,6 +240,10 @@ class TablesStore(Store):
             if next_page is None:
                 return
 
+    def _records(self, query: str, page_size: int = _MAX_PAGE) -> Iterator[Record]:
+        for stored in self._found(query, page_size=page_size):
+            yield self._record(JournalKey(stored.entity["PartitionKey"], stored.entity["RowKey"]), stored)
+
     def _record(self, key: JournalKey, stored: Stored) -> Record:
         try:
             return record_from_entity(key, stored.entity, stored.etag)
@@ -264,7 +274,9 @@ class _Write:
         self._write_id = uuid.uuid4().hex
         self._etag = etag
         self._put = put(record_to_entity(record, self._write_id), etag)
-        self._marker = None if record.run_id is None else put(run_marker(record.key, record.run_id))
+        self._marker: Operation | None = None
+        if record.run_id is not None and not record.shares_run_id:
+            self._marker = put(run_marker(record.key, record.run_id))
         self.has_marker = self._marker is not None
         """Whether this write also creates the marker."""
 

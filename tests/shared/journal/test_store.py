@@ -5,15 +5,18 @@ import sqlite3
 import stat
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from shared.errors import JournalUnavailable, RunAlreadyOwned
 from shared.journal.records import NO_EVENT, JournalKey, Record, State, Store
-from shared.journal.sqlite import SqliteStore
-from tests.support.journal.records import record, written
+from shared.journal.sqlite import SqliteStore, _connect
+from tests.support.journal.records import NOW, record, written
 
 
 class TestStore:
@@ -26,6 +29,13 @@ class TestStore:
         inserted = written(store.insert(record(run_id=5, run_url="u", reason="why", state=State.QUEUED)))
         assert inserted.version
         assert store.get(JournalKey("route", "ab12")) == inserted
+
+    def test_what_is_known_about_the_request_is_read_back(self, store: Store) -> None:
+        known: dict[str, Any] = {"sent_until": NOW, "searched_until": NOW + timedelta(seconds=9), "sender": "ab"}
+        inserted = written(store.insert(record(**known)))
+        assert store.get(inserted.key) == inserted == record(**known, version=inserted.version)
+        forgotten = written(store.replace(record(version=inserted.version)))
+        assert store.get(inserted.key) == forgotten == record(version=forgotten.version)
 
     def test_a_record_that_is_not_about_an_event_keeps_its_document(self, store: Store) -> None:
         inserted = written(store.insert(record(route="$wait.a", entry=NO_EVENT, document='{"ü\x00": 1}')))
@@ -59,6 +69,41 @@ class TestStore:
         assert store.get(other.key) == other
         elsewhere = written(store.insert(record("c", route="elsewhere")))
         assert store.replace(replace(elsewhere, run_id=5)) is not None
+
+    def test_a_record_can_share_the_id_of_the_run_of_another(self, store: Store) -> None:
+        """Azure DevOps has started its run ids again, so two runs of the route have the same id."""
+        first = written(store.insert(record("a", run_id=5)))
+        second = written(store.replace(replace(written(store.insert(record("b"))), run_id=5, shares_run_id=True)))
+        third = written(store.insert(record("c", run_id=5, shares_run_id=True)))
+        assert [store.get(one.key) for one in (first, second, third)] == [first, second, third]
+        second = written(store.replace(replace(second, reason="again")))
+        other = written(store.insert(record("d")))
+        with pytest.raises(RunAlreadyOwned):
+            store.replace(replace(other, run_id=5))
+        assert store.delete(second)
+        with pytest.raises(RunAlreadyOwned):
+            store.replace(replace(other, run_id=5))
+        assert store.delete(first)
+        assert store.replace(replace(other, run_id=5)) is not None
+
+    def test_records_that_may_own_a_run_name_it_or_could_have_queued_it(self, store: Store) -> None:
+        for run_id in (4, 5, 6, 7):
+            store.insert(record(f"{run_id}", state=State.QUEUED, run_id=run_id))
+        store.insert(record("5", "elsewhere", state=State.QUEUED, run_id=5))
+        store.insert(record("5b", "elsewhere", state=State.QUEUED, run_id=5, shares_run_id=True))
+        store.insert(record("ab", "$cooldown.route", state=State.CLAIMED, entry=NO_EVENT, document="ab"))
+        store.insert(record("aa", "$unrouted", state=State.PARKED))
+        for state in State:
+            store.insert(record(state, "elsewhere", state=state))
+
+        def found(*run_ids: int) -> set[tuple[str, str]]:
+            return {(one.key.route, one.key.key) for one in store.may_own(run_ids)}
+
+        unknown = {("$unrouted", "aa"), *(("elsewhere", state) for state in ("claimed", "uncertain", "parked"))}
+        assert found() == found(1) == unknown
+        assert found(4, 7) == unknown | {("route", "4"), ("route", "7")}
+        assert found(5) == unknown | {("route", "5"), ("elsewhere", "5"), ("elsewhere", "5b")}
+        assert all(one == store.get(one.key) for one in store.may_own([5]))
 
     def test_owned_runs_are_those_of_the_route(self, store: Store) -> None:
         store.insert(record("a", run_id=5))
@@ -116,6 +161,23 @@ class TestStore:
         assert sum(replaced for _, replaced in results) == 1
 
 
+SCHEMA_OF_0_1_0 = """
+CREATE TABLE IF NOT EXISTS records (
+    route TEXT NOT NULL,
+    key TEXT NOT NULL,
+    version INTEGER NOT NULL,
+    state TEXT NOT NULL,
+    run_id INTEGER,
+    claimed_at TEXT NOT NULL,
+    event TEXT NOT NULL,
+    document TEXT NOT NULL,
+    PRIMARY KEY (route, key)
+) STRICT;
+CREATE UNIQUE INDEX IF NOT EXISTS one_record_per_run ON records (route, run_id) WHERE run_id IS NOT NULL;
+CREATE INDEX IF NOT EXISTS by_state_and_age ON records (state, claimed_at);
+"""
+
+
 def _insert_many(path: Path, count: int) -> list[str]:
     store = SqliteStore(path)
     taken = [str(number) for number in range(count) if store.insert(record(str(number))) is not None]
@@ -142,7 +204,7 @@ class TestSqlite:
         second.close()
 
     def test_only_the_owner_can_read_the_files(self, tmp_path: Path) -> None:
-        """Events hold names and tags of models. The files beside the journal hold the same."""
+        """Events hold names and tags of models. The files next to the journal hold the same."""
         store = SqliteStore(tmp_path / "j")
         store.insert(record())
         modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in tmp_path.iterdir()}
@@ -184,6 +246,43 @@ class TestSqlite:
         with pytest.raises(JournalUnavailable, match="was deleted or replaced"):
             store.insert(record("second"))
         store.close()
+
+    def test_a_file_of_0_1_0_is_upgraded(self, tmp_path: Path) -> None:
+        """0.1.0 wrote no version, and no run could be shared."""
+        path = tmp_path / "j"
+        with closing(sqlite3.connect(path)) as connection:
+            connection.executescript(SCHEMA_OF_0_1_0)
+            insert = "INSERT INTO records VALUES ('route', 'ab12', 1, 'queued', 5, '2026', '', '{}')"
+            connection.execute(insert)
+            connection.commit()
+            with closing(SqliteStore(path)) as store:
+                assert store.insert(record("b", run_id=5, shares_run_id=True)) is not None
+            assert connection.execute("PRAGMA user_version").fetchone() == (1,)
+            assert connection.execute("SELECT key, shares_run FROM records").fetchall() == [("ab12", 0), ("b", 1)]
+            connection.executescript(SCHEMA_OF_0_1_0)
+        with closing(SqliteStore(path)) as store:
+            assert store.insert(record("c", run_id=5, shares_run_id=True)) is not None, "rolled back and upgraded again"
+
+    def test_owners_are_found_with_both_indices(self, store: SqliteStore, monkeypatch: pytest.MonkeyPatch) -> None:
+        plans: list[str] = []
+
+        def traced(path: Path) -> sqlite3.Connection:
+            connection = _connect(path)
+
+            def explain(sql: str) -> None:
+                if sql.startswith("SELECT route"):
+                    with closing(_connect(path)) as other:
+                        plans.extend(row[-1] for row in other.execute(f"EXPLAIN QUERY PLAN {sql}"))
+
+            connection.set_trace_callback(explain)
+            return connection
+
+        monkeypatch.setattr("shared.journal.sqlite._connect", traced)
+        assert list(store.may_own([5])) == []
+        assert {plan for plan in plans if " records" in plan} == {
+            "SEARCH records USING INDEX by_run (run_id=?)",
+            "SEARCH records USING INDEX by_state_and_age (state=?)",
+        }
 
     def test_a_claim_survives_a_power_failure(self, store: SqliteStore) -> None:
         """By default, SQLite in WAL mode may lose the last commits; 2 means FULL."""

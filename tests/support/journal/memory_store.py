@@ -6,7 +6,7 @@ from dataclasses import replace
 from itertools import count, islice
 
 from shared.errors import RunAlreadyOwned
-from shared.journal.records import JournalKey, Record, Selection
+from shared.journal.records import JournalKey, Record, Selection, may_own_one_of
 
 
 class MemoryStore:
@@ -39,6 +39,11 @@ class MemoryStore:
             if any(self._owns(other, record) for other in self.records.values()):
                 raise RunAlreadyOwned(f"run {record.run_id} belongs to another record of route {record.key.route}")
             return self._put(record)
+
+    def may_own(self, run_ids: Iterable[int]) -> Iterator[Record]:
+        wanted = set(run_ids)
+        with self._lock:
+            return iter([record for record in self.records.values() if may_own_one_of(record, wanted)])
 
     def owned_runs(self, route: str, run_ids: Iterable[int]) -> set[int]:
         wanted = set(run_ids)
@@ -80,6 +85,7 @@ class MemoryStore:
             and other.run_id == record.run_id
             and other.key.route == record.key.route
             and other.key != record.key
+            and not (record.shares_run_id or other.shares_run_id)
         )
 
 

@@ -42,7 +42,7 @@ def incompressible_text(length: int, seed: int = 1) -> str:
 
 def store_with(store: Store, **methods: Callable[..., Any]) -> Store:
     """Return a store with some methods replaced."""
-    names = ("insert", "get", "replace", "owned_runs", "owner", "select", "delete")
+    names = ("insert", "get", "replace", "may_own", "owned_runs", "owner", "select", "delete")
     return cast("Store", SimpleNamespace(**{name: methods.get(name, getattr(store, name)) for name in names}))
 
 
@@ -62,4 +62,8 @@ any_record = st.builds(
     run_url=any_text,
     reason=any_text,
     history=st.lists(st.builds(Step, any_moment, any_state, any_text), max_size=MAX_HISTORY).map(tuple),
+    sent_until=st.none() | any_moment,
+    searched_until=st.none() | any_moment,
+    sender=any_text,
+    shares_run_id=st.booleans(),
 )

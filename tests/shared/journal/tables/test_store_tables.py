@@ -226,6 +226,25 @@ class TestMarkers:
         assert tables_store.owned_runs("route", [6]) == set()
 
 
+class TestMayOwn:
+    def test_owners_of_many_runs_are_found_in_one_request(self, faulty: Faulty) -> None:
+        faulty.healthy.insert(record("6", run_id=6, state=State.QUEUED))
+        assert len(list(faulty.store.may_own(range(6, 100_000)))) == 2
+        (request,) = faulty.transport.requests
+        (query,) = parse_qs(urlsplit(request.url).query)["$filter"]
+        states = "state eq 'claimed' or state eq 'parked' or state eq 'uncertain'"
+        assert query == f"{states} or (run_id ge 6L and run_id le 99999L)"
+
+    def test_pages_are_read_as_they_are_needed(self, faulty: Faulty, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("shared.journal.tables.store._MAX_PAGE", 1)
+        faulty.healthy.insert(record())
+        found = faulty.store.may_own([5])
+        assert faulty.transport.sent == []
+        next(found)
+        assert len(faulty.transport.sent) == 1
+        assert len(list(found)) == 1
+
+
 class TestSelect:
     def test_pages_are_read_as_they_are_needed(self, faulty: Faulty, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("shared.journal.tables.store._MAX_PAGE", 1)
