@@ -19,7 +19,7 @@ from werkzeug.wrappers import Request, Response
 
 from devstack.ado import routes
 from devstack.ado.access import SIGN_IN_PATH, Credentials, job_token, refuse, sign_in_page
-from devstack.ado.books import KEPT_HEADERS, Books, RequestRecord, RunRecord, RunResult
+from devstack.ado.books import KEPT_HEADERS, Books, RequestRecord
 from devstack.ado.call import Call, error_answer
 from devstack.ado.errors import ApiError, project_not_found
 from devstack.ado.faults import Fault, apply_fault
@@ -38,7 +38,9 @@ if TYPE_CHECKING:
 
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
+    from devstack.ado.access import User
     from devstack.ado.declaration import Declaration
+    from devstack.ado.runs.records import RunRecord, RunResult
     from devstack.ado.tasks.inputs import TaskInputs
     from devstack.ado.tasks.records import EarlyEvents
 
@@ -148,29 +150,27 @@ class Emulator:
             return self._resource_manager.answer(request)
         if routes.is_task_hub(request.path):
             return self._carry_out_for_task(request)
-        if not self._is_authorized(request):
+        user = self.credentials.user(request.headers.get("Authorization", ""))
+        if user is None and not self._may_ask_for_locations(request):
             return refuse(request)
         endpoint, arguments = routes.route(routes.SERVICE, request)
         organization = arguments.pop("organization")
         project = arguments.pop("project", self.declaration.project)
         if not self._exists(organization, project):
             raise project_not_found(organization, project)
-        call = self._call(request)
+        call = self._call(request, user)
         if request.method != "OPTIONS":
             call.check_version()
         return endpoint(call, **arguments)
 
-    def _is_authorized(self, request: Request) -> bool:
-        """Return whether the request's credential is valid outside the task hub.
+    def _may_ask_for_locations(self, request: Request) -> bool:
+        """Return whether a request asks for the locations of resources with a job token.
 
-        Outside its own plan, a job token is valid only for the locations of resources. The official clients ask for
-        them first.
+        Outside its own plan, a job token is valid for nothing else. The official clients ask for locations first.
         """
-        authorization = request.headers.get("Authorization", "")
-        if self.credentials.accept(authorization):
-            return True
         asks_for_locations = request.method == "OPTIONS" or request.path.lower().endswith("/_apis/resourceareas")
-        return asks_for_locations and self.books.task_hub.plan_of_token(job_token(authorization)) is not None
+        token = job_token(request.headers.get("Authorization", ""))
+        return asks_for_locations and self.books.task_hub.plan_of_token(token) is not None
 
     def _carry_out_for_task(self, request: Request) -> Response:
         call = self._call(request)
@@ -192,9 +192,9 @@ class Emulator:
         endpoint, arguments = routes.route(routes.CONTROL, request)
         return endpoint(self._call(request), **arguments)
 
-    def _call(self, request: Request) -> Call:
+    def _call(self, request: Request, user: User | None = None) -> Call:
         root = f"{request.host_url}{self.declaration.organization}"
-        return Call(request, self.state, root)
+        return Call(request, self.state, root, user)
 
 
 def _wait(stopping: threading.Event | None, seconds: float) -> None:

@@ -42,6 +42,7 @@ def _router(rules: Iterable[Rule]) -> MapAdapter:
 SERVICE = _router(
     [
         _rule(_ORGANIZATION, "OPTIONS", locations.list_locations),
+        _rule(f"{_ORGANIZATION}/connectiondata", "GET", locations.get_connection_data),
         _rule(f"{_ORGANIZATION}/resourceareas", "GET", locations.list_resource_areas),
         _rule(f"{_PROJECT}/pipelines", "GET", pipelines_api.list_pipelines),
         _rule(_PIPELINE, "GET", pipelines_api.get_pipeline),

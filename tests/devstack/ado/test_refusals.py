@@ -8,8 +8,8 @@ from urllib.parse import parse_qsl
 
 import pytest
 
-from devstack.ado.books import RunResult
 from devstack.ado.runs.parameters import _CHECKS
+from devstack.ado.runs.records import RunResult
 from devstack.ado.schemas import _SCHEMAS
 from devstack.ado.tasks.records import EarlyEvents, PlanResult, TaskResult
 from tests.support.services.emulator import PROJECT, RUNS, Ado
@@ -72,6 +72,10 @@ VERSIONS: list[Case] = [
             ("latest", "VssVersionOutOfRangeException"),
         )
     ],
+    (
+        *("GET", "/contoso/_apis/connectionData?api-version=7.1", None, (400, "VssInvalidPreviewVersionException")),
+        'The requested version "7.1" of the resource is under preview.',
+    ),
     *[
         (method, f"{path}?api-version=+", {}, NO_VERSION, f'No api-version was supplied for the "{method}" request.')
         for method, path in (
