@@ -13,6 +13,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Literal
 
 from devstack.ado.declaration import AgentlessDeclaration
+from devstack.ado.errors import orchestration_exists
 from devstack.ado.runs.records import RunRecord, RunResult, ValidatedRun
 from devstack.ado.tasks.hub import TaskHub
 from devstack.ado.times import timestamp, utc_now
@@ -23,12 +24,11 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from devstack.ado.access import User
+    from devstack.ado.runs.behavior import Behavior
     from devstack.ado.tasks.records import TaskRecord
 
-KEPT_HEADERS = ("Accept", "Content-Type", "User-Agent", "X-TFS-FedAuthRedirect")
+KEPT_HEADERS = ("Accept", "Content-Type", "User-Agent", "X-TFS-FedAuthRedirect", "X-VSS-E2EID")
 FIRST_RUN_ID = 501
-START_SECONDS = 5
-"""The time until an agent takes a queued run."""
 
 Dropped = Literal["dropped"]
 
@@ -73,6 +73,7 @@ class Books:
         self.jobs = Jobs(clock)
         self._lock = threading.Lock()
         self._runs: dict[int, RunRecord] = {}
+        self._orchestration_ids: set[str] = set()
         self._counts: dict[tuple[int, str], int] = {}
         self._requests: list[RequestRecord] = []
 
@@ -97,9 +98,19 @@ class Books:
         with self._lock:
             return self._runs.get(run_id)
 
-    def queue(self, request: ValidatedRun, requester: User) -> RunRecord:
-        """Queue a run with the next ID and the pipeline's next name of the day (``yyyymmdd.n``)."""
+    def queue(
+        self, request: ValidatedRun, requester: User, behavior: Behavior, orchestration_id: str | None = None
+    ) -> RunRecord:
+        """Queue a run with the next ID and the pipeline's next name of the day (``yyyymmdd.n``).
+
+        :param orchestration_id: None for a random one.
+        :raises ApiError: 400, there is already a run with this orchestration ID.
+        """
         with self._lock:
+            if orchestration_id is not None and orchestration_id in self._orchestration_ids:
+                raise orchestration_exists(orchestration_id)
+            plan_id = orchestration_id or str(uuid.uuid4())
+            self._orchestration_ids.add(plan_id)
             created = self.clock()
             day = created.strftime("%Y%m%d")
             count = self._counts[request.pipeline_id, day] = self._counts.get((request.pipeline_id, day), 0) + 1
@@ -107,10 +118,12 @@ class Books:
                 **vars(request),
                 id=FIRST_RUN_ID + len(self._runs),
                 name=f"{day}.{count}",
-                plan_id=str(uuid.uuid4()),
+                plan_id=plan_id,
                 requester=requester,
                 created=created,
-                starts=created + timedelta(seconds=START_SECONDS),
+                listed_from=created + timedelta(seconds=behavior.list_lag_seconds),
+                starts=created + timedelta(seconds=behavior.start_after_seconds),
+                parameter_form=behavior.parameters,
             )
             self._runs[run.id] = run
             return run

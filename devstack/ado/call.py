@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from devstack.ado.access import User
     from devstack.ado.books import Books
     from devstack.ado.declaration import Declaration
+    from devstack.ado.runs.behavior import Behavior
     from devstack.ado.state import State
 
 NEWEST_VERSION = (7, 2)
@@ -43,13 +44,15 @@ _HEADER_VERSION = re.compile(r"api-version=([^;,\s]+)", re.IGNORECASE)
 class Call:
     """A request and the emulator's state.
 
-    ``root`` is the URL of the organization, as the client knows it. ``caller`` is the identity that the credential
+    ``root`` is the URL of the organization, as the client knows it. ``behavior`` is what a planned fault changes it to,
+    or else the emulator's. ``caller`` is the identity that the credential
     belongs to, or None for control addresses and job tokens.
     """
 
     request: Request
     state: State
     root: str
+    behavior: Behavior
     caller: User | None = None
 
     @property

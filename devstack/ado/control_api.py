@@ -1,4 +1,4 @@
-"""The emulator's control addresses below ``/_emulator``: books, planned faults, and the end of runs.
+"""The emulator's control addresses below ``/_emulator``: books, planned faults, behavior, and the end of runs.
 
 The control addresses for agentless tasks are in tasks/control.py, that of the managed identity is in identity.py.
 
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from devstack.ado.call import Call, json_answer, json_body
 from devstack.ado.errors import ApiError, invalid_argument, run_not_found
 from devstack.ado.faults import FaultError, parse_faults
+from devstack.ado.runs.behavior import BehaviorError
 
 if TYPE_CHECKING:
     from werkzeug.wrappers import Response
@@ -40,6 +41,19 @@ def plan_faults(call: Call) -> Response:
 
 def clear_faults(call: Call) -> Response:
     return json_answer({"removed": call.state.faults.clear()})
+
+
+def get_behavior(call: Call) -> Response:
+    return json_answer(asdict(call.state.behavior))
+
+
+def change_behavior(call: Call) -> Response:
+    """Change the switches in a JSON object, and return all switches."""
+    try:
+        call.state.behavior = call.state.behavior.changed(json_body(call.request))
+    except BehaviorError as exc:
+        raise invalid_argument(str(exc)) from exc
+    return get_behavior(call)
 
 
 def finish_run(call: Call, run_id: int) -> Response:

@@ -12,6 +12,8 @@ from __future__ import annotations
 import json
 import time
 import uuid
+from dataclasses import replace
+from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -24,6 +26,7 @@ from devstack.ado.call import Call, error_answer
 from devstack.ado.errors import ApiError, project_not_found
 from devstack.ado.faults import Fault, apply_fault
 from devstack.ado.masking import without_secrets
+from devstack.ado.runs.behavior import Behavior
 from devstack.ado.state import State
 from devstack.ado.tasks.hub_api import identify, open_plan
 from devstack.ado.tasks.start import StartedTask, start_wait_task
@@ -38,7 +41,6 @@ if TYPE_CHECKING:
 
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
-    from devstack.ado.access import User
     from devstack.ado.declaration import Declaration
     from devstack.ado.runs.records import RunRecord, RunResult
     from devstack.ado.tasks.inputs import TaskInputs
@@ -52,7 +54,7 @@ class Emulator:
 
     ``pats`` and ``tokens`` are the secrets that are accepted at first, by default those of the declaration. The sets
     ``credentials.pats`` and ``credentials.tokens`` may be changed at any time. ``identity_header`` is the value that
-    clients of the managed identity must send.
+    clients of the managed identity must send. ``behavior`` may be replaced at any time.
     """
 
     def __init__(
@@ -63,17 +65,31 @@ class Emulator:
         tokens: Iterable[str] | None = None,
         identity_header: str | None = None,
         clock: Callable[[], datetime] = utc_now,
+        behavior: Behavior | None = None,
     ) -> None:
         self.declaration = declaration
         self.credentials = Credentials(
             {declaration.pat.default} if pats is None else set(pats),
             {declaration.token.default} if tokens is None else set(tokens),
         )
-        self.books = Books(clock, declaration.agentless)
+        self._own_clock = clock
+        self.books = Books(self.clock, declaration.agentless)
         header = declaration.identity_header.default if identity_header is None else identity_header
-        self.state = State(declaration, self.credentials, self.books, header)
+        self.state = State(declaration, self.credentials, self.books, header, behavior or Behavior())
         self.faults = self.state.faults
         self._resource_manager = ResourceManager(self.books.jobs, self.credentials.accept_token)
+
+    @property
+    def behavior(self) -> Behavior:
+        return self.state.behavior
+
+    @behavior.setter
+    def behavior(self, behavior: Behavior) -> None:
+        self.state.behavior = behavior
+
+    def clock(self) -> datetime:
+        """Return the service's time, which ``behavior`` may set ahead or back."""
+        return self._own_clock() + timedelta(seconds=self.behavior.clock_offset_seconds)
 
     def plan(self, *faults: Fault) -> None:
         """Plan faults for the next requests, after those that are already planned."""
@@ -125,7 +141,8 @@ class Emulator:
         """Carry out a request, with a planned fault if one matches, and record the request and its answer."""
         index = self.books.receive(_record(request, self.books.clock()))
         fault = self.faults.take(request.method, request.path)
-        carry_out = partial(self._with_error_answers, self._carry_out, request)
+        behavior = replace(self.behavior, **fault.behavior) if fault else self.behavior
+        carry_out = partial(self._with_error_answers, partial(self._carry_out, behavior=behavior), request)
         try:
             answer = apply_fault(fault, carry_out, wait) if fault else carry_out()
         except ConnectionDropped:
@@ -143,7 +160,7 @@ class Emulator:
         except ApiError as error:
             return error_answer(error)
 
-    def _carry_out(self, request: Request) -> Response:
+    def _carry_out(self, request: Request, behavior: Behavior) -> Response:
         if request.path == SIGN_IN_PATH:
             return sign_in_page(200)
         if request.path.lower().startswith(SUBSCRIPTIONS_PREFIX):
@@ -158,7 +175,7 @@ class Emulator:
         project = arguments.pop("project", self.declaration.project)
         if not self._exists(organization, project):
             raise project_not_found(organization, project)
-        call = self._call(request, user)
+        call = Call(request, self.state, self._root(request), behavior, user)
         if request.method != "OPTIONS":
             call.check_version()
         return endpoint(call, **arguments)
@@ -192,9 +209,11 @@ class Emulator:
         endpoint, arguments = routes.route(routes.CONTROL, request)
         return endpoint(self._call(request), **arguments)
 
-    def _call(self, request: Request, user: User | None = None) -> Call:
-        root = f"{request.host_url}{self.declaration.organization}"
-        return Call(request, self.state, root, user)
+    def _call(self, request: Request) -> Call:
+        return Call(request, self.state, self._root(request), self.behavior)
+
+    def _root(self, request: Request) -> str:
+        return f"{request.host_url}{self.declaration.organization}"
 
 
 def _wait(stopping: threading.Event | None, seconds: float) -> None:

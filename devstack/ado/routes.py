@@ -72,6 +72,8 @@ CONTROL = _router(
         _rule(f"{CONTROL_PREFIX}faults", "GET", control_api.get_faults),
         _rule(f"{CONTROL_PREFIX}faults", "POST", control_api.plan_faults),
         _rule(f"{CONTROL_PREFIX}faults", "DELETE", control_api.clear_faults),
+        _rule(f"{CONTROL_PREFIX}behavior", "GET", control_api.get_behavior),
+        _rule(f"{CONTROL_PREFIX}behavior", "POST", control_api.change_behavior),
         _rule(f"{CONTROL_PREFIX}runs/<int:run_id>", "POST", control_api.finish_run),
         _rule(f"{CONTROL_PREFIX}tasks", "POST", control_tasks.start_task),
         _rule(f"{CONTROL_PREFIX}tasks/<uuid:task_id>", "GET", control_tasks.get_task),

@@ -11,6 +11,7 @@ import uuid
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from devstack.ado.runs.behavior import shown_parameters
 from devstack.ado.times import timestamp
 
 if TYPE_CHECKING:
@@ -140,7 +141,7 @@ class Answers:
             "project": self._project(),
             "sourceBranch": run.branch,
             "sourceVersion": run.version,
-            "templateParameters": dict(run.template_parameters),
+            "templateParameters": shown_parameters(run.template_parameters, run.parameter_form),
             "triggerInfo": {},
             "tags": list(run.tags),
             "repository": {

@@ -37,7 +37,9 @@ def select_builds(call: Call, now: datetime) -> tuple[list[RunRecord], str | Non
     earliest, latest = _moment(call, "minTime"), _moment(call, "maxTime")
 
     def is_wanted(run: RunRecord) -> bool:
-        if (definitions and run.pipeline_id not in definitions) or (branch and run.branch != branch):
+        if run.listed_from > now or (branch and run.branch != branch):
+            return False
+        if definitions and run.pipeline_id not in definitions:
             return False
         moment = time_of(run)
         if moment is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import uuid
 from typing import TYPE_CHECKING, Any
 
 from devstack.ado.call import Call, collection, json_answer
@@ -43,8 +44,18 @@ def run_pipeline(call: Call, pipeline_id: int) -> Response:
     pipeline, body = _pipeline_to_run(call, pipeline_id), call.body("run_request")
     if body.get("previewRun"):
         return preview_pipeline(call, pipeline_id)
-    run = call.books.queue(_validated(call, pipeline, body), call.user)
+    run = call.books.queue(_validated(call, pipeline, body), call.user, call.behavior, _orchestration_id(call))
     return json_answer(Answers(call.declaration, call.root).run(run))
+
+
+def _orchestration_id(call: Call) -> str | None:
+    """Return the request's end-to-end ID if it is a GUID and the service honors it."""
+    if call.behavior.idempotency == "ignored":
+        return None
+    try:
+        return str(uuid.UUID(call.request.headers.get("X-VSS-E2EID", "")))
+    except ValueError:
+        return None
 
 
 def preview_pipeline(call: Call, pipeline_id: int) -> Response:

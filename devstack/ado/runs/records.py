@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from devstack.ado.access import User
+    from devstack.ado.runs.behavior import ParameterForm
 
 RunState = Literal["inProgress", "canceling", "completed"]
 RunResult = Literal["succeeded", "failed", "canceled"]
@@ -51,7 +52,8 @@ class ValidatedRun:
 class RunRecord(ValidatedRun):
     """A snapshot of a queued run.
 
-    ``plan_id`` is the ID of its orchestration, ``starts`` the time at which an agent takes it.
+    ``plan_id`` is the ID of its orchestration, ``listed_from`` the time from which lists of builds contain it,
+    ``starts`` the time at which an agent takes it. ``parameter_form`` is how builds show its template parameters.
     """
 
     id: int
@@ -59,7 +61,9 @@ class RunRecord(ValidatedRun):
     plan_id: str
     requester: User
     created: datetime
+    listed_from: datetime
     starts: datetime
+    parameter_form: ParameterForm = "sent"
     reason: RunReason = "manual"
     state: RunState = "inProgress"
     result: RunResult | None = None
