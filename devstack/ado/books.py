@@ -10,11 +10,12 @@ import threading
 import uuid
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal
 
 from devstack.ado.declaration import AgentlessDeclaration
 from devstack.ado.errors import orchestration_exists
-from devstack.ado.runs.records import RunRecord, RunResult, ValidatedRun
+from devstack.ado.runs.records import RunReason, RunRecord, RunResult, ValidatedRun
 from devstack.ado.tasks.hub import TaskHub
 from devstack.ado.times import timestamp, utc_now
 from devstack.aml.jobs import Jobs
@@ -99,11 +100,19 @@ class Books:
             return self._runs.get(run_id)
 
     def queue(
-        self, request: ValidatedRun, requester: User, behavior: Behavior, orchestration_id: str | None = None
+        self,
+        request: ValidatedRun,
+        requester: User,
+        behavior: Behavior,
+        *,
+        orchestration_id: str | None = None,
+        reason: RunReason = "manual",
+        build: Mapping[str, object] = MappingProxyType({}),
     ) -> RunRecord:
         """Queue a run with the next ID and the pipeline's next name of the day (``yyyymmdd.n``).
 
         :param orchestration_id: None for a random one.
+        :param build: fields of the build that are shown instead of the real ones.
         :raises ApiError: 400, there is already a run with this orchestration ID.
         """
         with self._lock:
@@ -124,6 +133,8 @@ class Books:
                 listed_from=created + timedelta(seconds=behavior.list_lag_seconds),
                 starts=created + timedelta(seconds=behavior.start_after_seconds),
                 parameter_form=behavior.parameters,
+                reason=reason,
+                build=build,
             )
             self._runs[run.id] = run
             return run

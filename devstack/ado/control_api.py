@@ -1,4 +1,4 @@
-"""The emulator's control addresses below ``/_emulator``: books, planned faults, behavior, and the end of runs.
+"""The emulator's control addresses below ``/_emulator``: books, planned faults, behavior, and runs.
 
 The control addresses for agentless tasks are in tasks/control.py, that of the managed identity is in identity.py.
 
@@ -15,6 +15,7 @@ from devstack.ado.call import Call, json_answer, json_body
 from devstack.ado.errors import ApiError, invalid_argument, run_not_found
 from devstack.ado.faults import FaultError, parse_faults
 from devstack.ado.runs.behavior import BehaviorError
+from devstack.ado.runs.foreign_runs import queue_foreign_run
 
 if TYPE_CHECKING:
     from werkzeug.wrappers import Response
@@ -54,6 +55,11 @@ def change_behavior(call: Call) -> Response:
     except BehaviorError as exc:
         raise invalid_argument(str(exc)) from exc
     return get_behavior(call)
+
+
+def queue_run(call: Call) -> Response:
+    """Queue a run as somebody else would: ``{"pipeline": 13, "reason": "schedule", "templateParameters": {…}}``."""
+    return json_answer(queue_foreign_run(call.state, call.body("foreign_run")).document(), 201)
 
 
 def finish_run(call: Call, run_id: int) -> Response:

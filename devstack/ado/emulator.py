@@ -15,7 +15,7 @@ import uuid
 from dataclasses import replace
 from datetime import timedelta
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from werkzeug.wrappers import Request, Response
 
@@ -27,6 +27,7 @@ from devstack.ado.errors import ApiError, project_not_found
 from devstack.ado.faults import Fault, apply_fault
 from devstack.ado.masking import without_secrets
 from devstack.ado.runs.behavior import Behavior
+from devstack.ado.runs.foreign_runs import queue_foreign_run
 from devstack.ado.state import State
 from devstack.ado.tasks.hub_api import identify, open_plan
 from devstack.ado.tasks.start import StartedTask, start_wait_task
@@ -94,6 +95,10 @@ class Emulator:
     def plan(self, *faults: Fault) -> None:
         """Plan faults for the next requests, after those that are already planned."""
         self.faults.add(*faults)
+
+    def queue_run(self, pipeline: int, **order: Any) -> RunRecord:
+        """Queue a run as somebody else would. For the parameters, see ``queue_foreign_run``."""
+        return queue_foreign_run(self.state, {"pipeline": pipeline, **order})
 
     def finish_run(self, run_id: int, result: RunResult) -> RunRecord:
         """End a run. A run that has already ended keeps its first result.

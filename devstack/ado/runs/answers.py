@@ -152,7 +152,7 @@ class Answers:
                 "checkoutSubmodules": False,
             },
         }
-        return document | self._build_circumstances(run, now)
+        return {**document, **self._build_circumstances(run, now), **run.build}
 
     @staticmethod
     def _build_circumstances(run: RunRecord, now: datetime) -> dict[str, object]:

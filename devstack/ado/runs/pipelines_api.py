@@ -44,7 +44,8 @@ def run_pipeline(call: Call, pipeline_id: int) -> Response:
     pipeline, body = _pipeline_to_run(call, pipeline_id), call.body("run_request")
     if body.get("previewRun"):
         return preview_pipeline(call, pipeline_id)
-    run = call.books.queue(_validated(call, pipeline, body), call.user, call.behavior, _orchestration_id(call))
+    validated, orchestration_id = _validated(call, pipeline, body), _orchestration_id(call)
+    run = call.books.queue(validated, call.user, call.behavior, orchestration_id=orchestration_id)
     return json_answer(Answers(call.declaration, call.root).run(run))
 
 

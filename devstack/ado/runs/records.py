@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 from devstack.ado.times import timestamp
@@ -54,6 +54,7 @@ class RunRecord(ValidatedRun):
 
     ``plan_id`` is the ID of its orchestration, ``listed_from`` the time from which lists of builds contain it,
     ``starts`` the time at which an agent takes it. ``parameter_form`` is how builds show its template parameters.
+    ``build`` has fields of the build that are shown instead of the real ones.
     """
 
     id: int
@@ -64,6 +65,7 @@ class RunRecord(ValidatedRun):
     listed_from: datetime
     starts: datetime
     parameter_form: ParameterForm = "sent"
+    build: Mapping[str, object] = field(default_factory=dict)
     reason: RunReason = "manual"
     state: RunState = "inProgress"
     result: RunResult | None = None

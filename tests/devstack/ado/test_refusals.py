@@ -11,7 +11,7 @@ import pytest
 
 from devstack.ado.runs.behavior import Behavior, Idempotency, ParameterForm
 from devstack.ado.runs.parameters import _CHECKS
-from devstack.ado.runs.records import RunResult
+from devstack.ado.runs.records import RunReason, RunResult
 from devstack.ado.schemas import _SCHEMAS
 from devstack.ado.tasks.records import EarlyEvents, PlanResult, TaskResult
 from tests.support.services.emulator import PROJECT, RUNS, Ado
@@ -189,6 +189,10 @@ RUN_REQUESTS: list[Case] = [
 ]
 
 CONTROL: list[Case] = [
+    ("POST", "/_emulator/runs", {"pipeline": 99}, NO_PIPELINE, ""),
+    ("POST", "/_emulator/runs", {"pipeline": 1}, INVALID, ""),
+    ("POST", "/_emulator/runs", {"pipeline": 4, "requestor": "Ada"}, UNREADABLE, f"{BAD}(top level): Unevaluated prop"),
+    ("POST", "/_emulator/runs", {"pipeline": 4, "reason": "x"}, UNREADABLE, f"{BAD}reason: 'x' is not one of"),
     ("POST", "/_emulator/runs/503", {"result": "failed"}, NO_RUN, ""),
     ("POST", "/_emulator/runs/501", {"result": "succeeded"}, (409, "RunEndedException"), "Run 501 has already ended"),
     ("POST", "/_emulator/runs/502", {"result": "good"}, UNREADABLE, f"{BAD}result: 'good' is not one of"),
@@ -316,6 +320,7 @@ def test_the_schemas_list_the_same_values_as_the_types() -> None:
     assert set(switches) == {field.name for field in fields(Behavior)}
     assert tuple(switches["idempotency"]["enum"]) == get_args(Idempotency)
     assert tuple(switches["parameters"]["enum"]) == get_args(ParameterForm)
+    assert tuple(schemas["foreign_run"]["properties"]["reason"]["enum"]) == get_args(RunReason)
     assert tuple(schemas["run_end"]["properties"]["result"]["enum"]) == get_args(RunResult)
     assert set(schemas["plan_end"]["properties"]["result"]["enum"]) == set(get_args(PlanResult))
     parameter = schemas["pipeline"]["properties"]["parameters"]["items"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -135,6 +136,23 @@ def test_a_build_is_requested_by_the_identity_of_the_credential() -> None:
     renewed = {"Authorization": f"Bearer {ado.emulator.credentials.issue(AZURE_DEVOPS)}"}
     who = ado.good("ado_connection_data", "GET", CONNECTION, headers=renewed, query={"api-version": None})
     assert who["authenticatedUser"]["id"] == users[-1]
+
+
+def test_runs_of_others_have_other_requesters_and_reasons(ado: Ado) -> None:
+    order = {"pipeline": 1, "reason": "schedule", "requester": "Ada Byron", **PLAIN_RUN}
+    answer: Any = ado.ask("POST", "/_emulator/runs", order)
+    ado.emulator.queue_run(4, requester="Ada Byron", build={"parameters": "{ 'x': '1' }"})
+    ado.emulator.queue_run(4)
+
+    builds: list[Any] = [ado.ask("GET", f"{BUILDS}/{number}").json for number in (501, 505, 506, 507)]
+    own, scheduled, manual, unnamed = builds
+
+    assert (answer.status_code, answer.json["id"], answer.json["reason"]) == (201, 505, "schedule")
+    assert [build["reason"] for build in (scheduled, manual)] == ["schedule", "manual"]
+    assert scheduled["requestedBy"] == manual["requestedFor"]
+    assert scheduled["requestedBy"]["displayName"] == "Ada Byron"
+    assert len({build["requestedBy"]["id"] for build in (own, scheduled, unnamed)}) == 3
+    assert manual["parameters"] == "{ 'x': '1' }"
 
 
 def test_a_build_is_canceled_and_ends_later(ado: Ado) -> None:
