@@ -16,6 +16,7 @@ import socket
 import struct
 import threading
 import time
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from werkzeug.serving import ThreadedWSGIServer, WSGIRequestHandler
@@ -23,7 +24,7 @@ from werkzeug.serving import ThreadedWSGIServer, WSGIRequestHandler
 if TYPE_CHECKING:
     import logging
     import ssl
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from _typeshed.wsgi import WSGIApplication
 
@@ -109,6 +110,10 @@ class _RequestHandler(WSGIRequestHandler):
 
     log_error = log_message
 
+    def date_time_string(self, timestamp: float | None = None) -> str:
+        """Return the value of the Date header."""
+        return super().date_time_string(self.server.clock().timestamp() if timestamp is None else timestamp)
+
     def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
         self.log_message("%r %s %s", self.requestline, code, size)
 
@@ -123,14 +128,17 @@ class Server(ThreadedWSGIServer):
         *,
         logger: logging.Logger | None = None,
         tls: ssl.SSLContext | None = None,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         """Start to listen and serve immediately, in a daemon thread.
 
         :param port: the port, or 0 for any free port.
         :param logger: receives one line per request, including the query. None disables logging.
+        :param clock: the time for the Date header.
         :raises OSError: the port is in use or not permitted.
         """
         self.logger = logger
+        self.clock = clock
         self.stopping = threading.Event()
         self._connections: dict[threading.Thread, socket.socket] = {}
         self._connections_lock = threading.Lock()

@@ -12,10 +12,11 @@ To use it over HTTP, run ``python -m devstack.ado`` and call ``POST /_emulator/f
 managed identity. One process thus emulates all cloud services that the app needs.
 """
 
-from devstack.ado.books import RunRecord
 from devstack.ado.declaration import Declaration, load_declaration
 from devstack.ado.emulator import Emulator
 from devstack.ado.faults import EVENTS_PATH, Fault, Match
+from devstack.ado.runs.behavior import Behavior
+from devstack.ado.runs.records import RunRecord
 from devstack.ado.server import Served, serve
 from devstack.ado.tasks.inputs import AzureFunction, InvokeRestApi
 from devstack.ado.tasks.records import TaskRecord
@@ -24,6 +25,7 @@ from devstack.ado.tasks.start import StartedTask
 __all__ = [
     "EVENTS_PATH",
     "AzureFunction",
+    "Behavior",
     "Declaration",
     "Emulator",
     "Fault",

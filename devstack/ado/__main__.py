@@ -7,6 +7,7 @@ declaration are invalid, or the port is in use.
 from __future__ import annotations
 
 import argparse
+import json
 import logging
 import os
 import signal
@@ -16,6 +17,7 @@ from pathlib import Path
 
 from devstack.ado.declaration import DEFAULT_FILE, DeclarationError, load_declaration
 from devstack.ado.emulator import Emulator
+from devstack.ado.runs.behavior import Behavior
 from devstack.ado.server import serve
 
 
@@ -33,6 +35,7 @@ def main() -> int:
         pats=[declaration.pat.resolve(os.environ)],
         tokens=[declaration.token.resolve(os.environ)],
         identity_header=declaration.identity_header.resolve(os.environ),
+        behavior=options.behavior,
     )
     return _serve_until_stopped(emulator, options.port)
 
@@ -43,8 +46,22 @@ def _options() -> argparse.Namespace:
     parser.add_argument(
         "--pipelines", type=Path, default=DEFAULT_FILE, metavar="FILE", help="the file that declares the project"
     )
+    parser.add_argument(
+        "--behavior",
+        type=_behavior,
+        default=Behavior(),
+        metavar="JSON",
+        help="""switches that differ from the defaults, such as '{"idempotency": "honored"}'""",
+    )
     parser.add_argument("--verbose", action="store_true", help="log each request")
     return parser.parse_args()
+
+
+def _behavior(text: str) -> Behavior:
+    try:
+        return Behavior().changed(json.loads(text))
+    except ValueError as exc:
+        raise argparse.ArgumentTypeError(str(exc)) from exc
 
 
 def _port(text: str) -> int:

@@ -11,6 +11,8 @@ import base64
 import binascii
 import re
 import secrets
+import uuid
+from dataclasses import dataclass
 from typing import Literal
 from urllib.parse import quote
 
@@ -31,6 +33,19 @@ _SIGN_IN_PAGE = """<!DOCTYPE html>
 """
 
 
+@dataclass(frozen=True)
+class User:
+    """An identity of the organization."""
+
+    id: str
+    name: str
+
+    @classmethod
+    def named(cls, name: str) -> User:
+        """Return an identity whose ID follows from its name."""
+        return cls(str(uuid.uuid5(uuid.NAMESPACE_DNS, name)), name)
+
+
 class Credentials:
     """The accepted secrets. Any thread may change them at any time.
 
@@ -47,9 +62,20 @@ class Credentials:
         """Return the kind of credential in an Authorization header, or None if Azure DevOps would not accept it."""
         if self.accept_token(authorization, AZURE_DEVOPS):
             return "token"
-        scheme, _, secret = authorization.partition(" ")
-        _user, password = _basic(secret) if scheme.lower() == "basic" else (None, None)
-        return "PAT" if password in self.pats else None
+        return "PAT" if _password(authorization) in self.pats else None
+
+    def user(self, authorization: str) -> User | None:
+        """Return the identity that a credential belongs to, or None if Azure DevOps would not accept the credential.
+
+        Each secret belongs to an identity of its own. All tokens of the managed identity belong to the same one.
+        """
+        kind = self.accept(authorization)
+        if kind is None:
+            return None
+        secret = (_password(authorization) or "") if kind == "PAT" else authorization.partition(" ")[2].strip()
+        if secret in self.issued:
+            return User.named("managed identity")
+        return User(str(uuid.uuid5(uuid.NAMESPACE_OID, secret)), "devstack")
 
     def accept_token(self, authorization: str, resource: str) -> bool:
         """Return whether an Authorization header contains a bearer token that is valid for a resource."""
@@ -82,6 +108,11 @@ def job_token(authorization: str) -> str:
         return secret.strip()
     user, password = _basic(secret) if scheme.lower() == "basic" else (None, None)
     return password if password and user == "" else ""
+
+
+def _password(authorization: str) -> str | None:
+    scheme, _, secret = authorization.partition(" ")
+    return _basic(secret)[1] if scheme.lower() == "basic" else None
 
 
 def _basic(encoded: str) -> tuple[str, str] | tuple[None, None]:

@@ -7,10 +7,15 @@ store only the request headers in ``KEPT_HEADERS``, and replace secret values in
 from __future__ import annotations
 
 import threading
+import uuid
 from dataclasses import dataclass, replace
+from datetime import timedelta
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal
 
 from devstack.ado.declaration import AgentlessDeclaration
+from devstack.ado.errors import orchestration_exists
+from devstack.ado.runs.records import RunReason, RunRecord, RunResult, ValidatedRun
 from devstack.ado.tasks.hub import TaskHub
 from devstack.ado.times import timestamp, utc_now
 from devstack.aml.jobs import Jobs
@@ -19,73 +24,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
     from datetime import datetime
 
+    from devstack.ado.access import User
+    from devstack.ado.runs.behavior import Behavior
     from devstack.ado.tasks.records import TaskRecord
 
-KEPT_HEADERS = ("Accept", "Content-Type", "User-Agent", "X-TFS-FedAuthRedirect")
+KEPT_HEADERS = ("Accept", "Content-Type", "User-Agent", "X-TFS-FedAuthRedirect", "X-VSS-E2EID")
 FIRST_RUN_ID = 501
 
-RunState = Literal["inProgress", "canceling", "completed"]
-RunResult = Literal["succeeded", "failed", "canceled"]
 Dropped = Literal["dropped"]
-
-
-@dataclass(frozen=True)
-class Variable:
-    """A variable of a run. The value of a secret variable is not stored."""
-
-    value: str | None
-    is_secret: bool = False
-
-    def document(self) -> dict[str, object]:
-        """Return ``{"value": …}``, or ``{"isSecret": true}`` without the value."""
-        return {"isSecret": True} if self.is_secret else {"value": self.value}
-
-
-@dataclass(frozen=True, kw_only=True)
-class ValidatedRun:
-    """A run request that passed all checks. The template parameters include the pipeline's defaults.
-
-    ``branch`` is a full ref, ``version`` a commit ID.
-    """
-
-    pipeline_id: int
-    pipeline_name: str
-    branch: str
-    version: str
-    template_parameters: Mapping[str, str]
-    variables: Mapping[str, Variable]
-    stages_to_skip: tuple[str, ...]
-
-
-@dataclass(frozen=True, kw_only=True)
-class RunRecord(ValidatedRun):
-    """A snapshot of a queued run."""
-
-    id: int
-    name: str
-    created: datetime
-    state: RunState = "inProgress"
-    result: RunResult | None = None
-    finished: datetime | None = None
-    tags: tuple[str, ...] = ()
-
-    def document(self) -> dict[str, object]:
-        """Return the run as ``GET /_emulator/books`` shows it."""
-        return {
-            "id": self.id,
-            "pipelineId": self.pipeline_id,
-            "pipelineName": self.pipeline_name,
-            "name": self.name,
-            "branch": self.branch,
-            "templateParameters": dict(self.template_parameters),
-            "variables": {name: variable.document() for name, variable in self.variables.items()},
-            "stagesToSkip": list(self.stages_to_skip),
-            "createdDate": timestamp(self.created),
-            "finishedDate": timestamp(self.finished) if self.finished else None,
-            "state": self.state,
-            "result": self.result,
-            "tags": list(self.tags),
-        }
 
 
 @dataclass(frozen=True)
@@ -128,6 +74,7 @@ class Books:
         self.jobs = Jobs(clock)
         self._lock = threading.Lock()
         self._runs: dict[int, RunRecord] = {}
+        self._orchestration_ids: set[str] = set()
         self._counts: dict[tuple[int, str], int] = {}
         self._requests: list[RequestRecord] = []
 
@@ -152,26 +99,56 @@ class Books:
         with self._lock:
             return self._runs.get(run_id)
 
-    def queue(self, request: ValidatedRun) -> RunRecord:
-        """Queue a run with the next ID and the pipeline's next name of the day (``yyyymmdd.n``)."""
+    def queue(
+        self,
+        request: ValidatedRun,
+        requester: User,
+        behavior: Behavior,
+        *,
+        orchestration_id: str | None = None,
+        reason: RunReason = "manual",
+        build: Mapping[str, object] = MappingProxyType({}),
+    ) -> RunRecord:
+        """Queue a run with the next ID and the pipeline's next name of the day (``yyyymmdd.n``).
+
+        :param orchestration_id: None for a random one.
+        :param build: fields of the build that are shown instead of the real ones.
+        :raises ApiError: 400, there is already a run with this orchestration ID.
+        """
         with self._lock:
+            if orchestration_id is not None and orchestration_id in self._orchestration_ids:
+                raise orchestration_exists(orchestration_id)
+            plan_id = orchestration_id or str(uuid.uuid4())
+            self._orchestration_ids.add(plan_id)
             created = self.clock()
             day = created.strftime("%Y%m%d")
             count = self._counts[request.pipeline_id, day] = self._counts.get((request.pipeline_id, day), 0) + 1
-            run = RunRecord(**vars(request), id=FIRST_RUN_ID + len(self._runs), name=f"{day}.{count}", created=created)
+            run = RunRecord(
+                **vars(request),
+                id=FIRST_RUN_ID + len(self._runs),
+                name=f"{day}.{count}",
+                plan_id=plan_id,
+                requester=requester,
+                created=created,
+                listed_from=created + timedelta(seconds=behavior.list_lag_seconds),
+                starts=created + timedelta(seconds=behavior.start_after_seconds),
+                parameter_form=behavior.parameters,
+                reason=reason,
+                build=build,
+            )
             self._runs[run.id] = run
             return run
 
     def finish(self, run_id: int, result: RunResult) -> RunRecord | None:
         """End a run and return it, or None if it is unknown. A run that has already ended keeps its first result."""
-        return self._change(
-            run_id,
-            lambda run: (
-                replace(run, state="completed", result=result, finished=self.clock())
-                if run.state != "completed"
-                else run
-            ),
-        )
+
+        def ended(run: RunRecord) -> RunRecord:
+            if run.state == "completed":
+                return run
+            now = self.clock()
+            return replace(run, state="completed", result=result, finished=now, starts=min(run.starts, now))
+
+        return self._change(run_id, ended)
 
     def cancel(self, run_id: int) -> RunRecord | None:
         """Start to cancel a run, which stays "canceling" until it is finished. Do nothing if the run has ended."""

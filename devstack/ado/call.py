@@ -17,6 +17,7 @@ from devstack.ado.errors import (
     ApiError,
     content_type_not_supported,
     invalid_argument,
+    unauthorized,
     version_is_preview,
     version_not_specified,
     version_out_of_range,
@@ -26,8 +27,10 @@ from devstack.ado.schemas import problems
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from devstack.ado.access import User
     from devstack.ado.books import Books
     from devstack.ado.declaration import Declaration
+    from devstack.ado.runs.behavior import Behavior
     from devstack.ado.state import State
 
 NEWEST_VERSION = (7, 2)
@@ -39,11 +42,18 @@ _HEADER_VERSION = re.compile(r"api-version=([^;,\s]+)", re.IGNORECASE)
 
 @dataclass(frozen=True)
 class Call:
-    """A request and the emulator's state. ``root`` is the URL of the organization, as the client knows it."""
+    """A request and the emulator's state.
+
+    ``root`` is the URL of the organization, as the client knows it. ``behavior`` is what a planned fault changes it to,
+    or else the emulator's. ``caller`` is the identity that the credential
+    belongs to, or None for control addresses and job tokens.
+    """
 
     request: Request
     state: State
     root: str
+    behavior: Behavior
+    caller: User | None = None
 
     @property
     def declaration(self) -> Declaration:
@@ -52,6 +62,16 @@ class Call:
     @property
     def books(self) -> Books:
         return self.state.books
+
+    @property
+    def user(self) -> User:
+        """The identity that the credential belongs to.
+
+        :raises ApiError: 401, the credential is a job token.
+        """
+        if self.caller is None:
+            raise unauthorized(self.request.host_url)
+        return self.caller
 
     def check_version(self) -> None:
         """Refuse an api-version that the service does not support, and a write without one."""

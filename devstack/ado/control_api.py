@@ -1,4 +1,4 @@
-"""The emulator's control addresses below ``/_emulator``: books, planned faults, and the end of runs.
+"""The emulator's control addresses below ``/_emulator``: books, planned faults, behavior, and runs.
 
 The control addresses for agentless tasks are in tasks/control.py, that of the managed identity is in identity.py.
 
@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING
 from devstack.ado.call import Call, json_answer, json_body
 from devstack.ado.errors import ApiError, invalid_argument, run_not_found
 from devstack.ado.faults import FaultError, parse_faults
+from devstack.ado.runs.behavior import BehaviorError
+from devstack.ado.runs.foreign_runs import queue_foreign_run
 
 if TYPE_CHECKING:
     from werkzeug.wrappers import Response
@@ -40,6 +42,24 @@ def plan_faults(call: Call) -> Response:
 
 def clear_faults(call: Call) -> Response:
     return json_answer({"removed": call.state.faults.clear()})
+
+
+def get_behavior(call: Call) -> Response:
+    return json_answer(asdict(call.state.behavior))
+
+
+def change_behavior(call: Call) -> Response:
+    """Change the switches in a JSON object, and return all switches."""
+    try:
+        call.state.behavior = call.state.behavior.changed(json_body(call.request))
+    except BehaviorError as exc:
+        raise invalid_argument(str(exc)) from exc
+    return get_behavior(call)
+
+
+def queue_run(call: Call) -> Response:
+    """Queue a run as somebody else would: ``{"pipeline": 13, "reason": "schedule", "templateParameters": {…}}``."""
+    return json_answer(queue_foreign_run(call.state, call.body("foreign_run")).document(), 201)
 
 
 def finish_run(call: Call, run_id: int) -> Response:

@@ -117,6 +117,10 @@ class Declaration:
     agentless: AgentlessDeclaration = AgentlessDeclaration()
 
     @cached_property
+    def organization_id(self) -> str:
+        return str(uuid.uuid5(uuid.NAMESPACE_URL, self.organization.lower()))
+
+    @cached_property
     def project_id(self) -> str:
         """The project's GUID. It is derived from the names, so URLs stay valid after a restart."""
         return str(uuid.uuid5(uuid.NAMESPACE_URL, f"{self.organization}/{self.project}".lower()))

@@ -12,18 +12,22 @@ from __future__ import annotations
 import json
 import time
 import uuid
+from dataclasses import replace
+from datetime import timedelta
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from werkzeug.wrappers import Request, Response
 
 from devstack.ado import routes
 from devstack.ado.access import SIGN_IN_PATH, Credentials, job_token, refuse, sign_in_page
-from devstack.ado.books import KEPT_HEADERS, Books, RequestRecord, RunRecord, RunResult
+from devstack.ado.books import KEPT_HEADERS, Books, RequestRecord
 from devstack.ado.call import Call, error_answer
 from devstack.ado.errors import ApiError, project_not_found
 from devstack.ado.faults import Fault, apply_fault
 from devstack.ado.masking import without_secrets
+from devstack.ado.runs.behavior import Behavior
+from devstack.ado.runs.foreign_runs import queue_foreign_run
 from devstack.ado.state import State
 from devstack.ado.tasks.hub_api import identify, open_plan
 from devstack.ado.tasks.start import StartedTask, start_wait_task
@@ -39,6 +43,7 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
     from devstack.ado.declaration import Declaration
+    from devstack.ado.runs.records import RunRecord, RunResult
     from devstack.ado.tasks.inputs import TaskInputs
     from devstack.ado.tasks.records import EarlyEvents
 
@@ -50,7 +55,7 @@ class Emulator:
 
     ``pats`` and ``tokens`` are the secrets that are accepted at first, by default those of the declaration. The sets
     ``credentials.pats`` and ``credentials.tokens`` may be changed at any time. ``identity_header`` is the value that
-    clients of the managed identity must send.
+    clients of the managed identity must send. ``behavior`` may be replaced at any time.
     """
 
     def __init__(
@@ -61,21 +66,39 @@ class Emulator:
         tokens: Iterable[str] | None = None,
         identity_header: str | None = None,
         clock: Callable[[], datetime] = utc_now,
+        behavior: Behavior | None = None,
     ) -> None:
         self.declaration = declaration
         self.credentials = Credentials(
             {declaration.pat.default} if pats is None else set(pats),
             {declaration.token.default} if tokens is None else set(tokens),
         )
-        self.books = Books(clock, declaration.agentless)
+        self._own_clock = clock
+        self.books = Books(self.clock, declaration.agentless)
         header = declaration.identity_header.default if identity_header is None else identity_header
-        self.state = State(declaration, self.credentials, self.books, header)
+        self.state = State(declaration, self.credentials, self.books, header, behavior or Behavior())
         self.faults = self.state.faults
         self._resource_manager = ResourceManager(self.books.jobs, self.credentials.accept_token)
+
+    @property
+    def behavior(self) -> Behavior:
+        return self.state.behavior
+
+    @behavior.setter
+    def behavior(self, behavior: Behavior) -> None:
+        self.state.behavior = behavior
+
+    def clock(self) -> datetime:
+        """Return the service's time, which ``behavior`` may set ahead or back."""
+        return self._own_clock() + timedelta(seconds=self.behavior.clock_offset_seconds)
 
     def plan(self, *faults: Fault) -> None:
         """Plan faults for the next requests, after those that are already planned."""
         self.faults.add(*faults)
+
+    def queue_run(self, pipeline: int, **order: Any) -> RunRecord:
+        """Queue a run as somebody else would. For the parameters, see ``queue_foreign_run``."""
+        return queue_foreign_run(self.state, {"pipeline": pipeline, **order})
 
     def finish_run(self, run_id: int, result: RunResult) -> RunRecord:
         """End a run. A run that has already ended keeps its first result.
@@ -123,7 +146,8 @@ class Emulator:
         """Carry out a request, with a planned fault if one matches, and record the request and its answer."""
         index = self.books.receive(_record(request, self.books.clock()))
         fault = self.faults.take(request.method, request.path)
-        carry_out = partial(self._with_error_answers, self._carry_out, request)
+        behavior = replace(self.behavior, **fault.behavior) if fault else self.behavior
+        carry_out = partial(self._with_error_answers, partial(self._carry_out, behavior=behavior), request)
         try:
             answer = apply_fault(fault, carry_out, wait) if fault else carry_out()
         except ConnectionDropped:
@@ -141,36 +165,34 @@ class Emulator:
         except ApiError as error:
             return error_answer(error)
 
-    def _carry_out(self, request: Request) -> Response:
+    def _carry_out(self, request: Request, behavior: Behavior) -> Response:
         if request.path == SIGN_IN_PATH:
             return sign_in_page(200)
         if request.path.lower().startswith(SUBSCRIPTIONS_PREFIX):
             return self._resource_manager.answer(request)
         if routes.is_task_hub(request.path):
             return self._carry_out_for_task(request)
-        if not self._is_authorized(request):
+        user = self.credentials.user(request.headers.get("Authorization", ""))
+        if user is None and not self._may_ask_for_locations(request):
             return refuse(request)
         endpoint, arguments = routes.route(routes.SERVICE, request)
         organization = arguments.pop("organization")
         project = arguments.pop("project", self.declaration.project)
         if not self._exists(organization, project):
             raise project_not_found(organization, project)
-        call = self._call(request)
+        call = Call(request, self.state, self._root(request), behavior, user)
         if request.method != "OPTIONS":
             call.check_version()
         return endpoint(call, **arguments)
 
-    def _is_authorized(self, request: Request) -> bool:
-        """Return whether the request's credential is valid outside the task hub.
+    def _may_ask_for_locations(self, request: Request) -> bool:
+        """Return whether a request asks for the locations of resources with a job token.
 
-        Outside its own plan, a job token is valid only for the locations of resources. The official clients ask for
-        them first.
+        Outside its own plan, a job token is valid for nothing else. The official clients ask for locations first.
         """
-        authorization = request.headers.get("Authorization", "")
-        if self.credentials.accept(authorization):
-            return True
         asks_for_locations = request.method == "OPTIONS" or request.path.lower().endswith("/_apis/resourceareas")
-        return asks_for_locations and self.books.task_hub.plan_of_token(job_token(authorization)) is not None
+        token = job_token(request.headers.get("Authorization", ""))
+        return asks_for_locations and self.books.task_hub.plan_of_token(token) is not None
 
     def _carry_out_for_task(self, request: Request) -> Response:
         call = self._call(request)
@@ -193,8 +215,10 @@ class Emulator:
         return endpoint(self._call(request), **arguments)
 
     def _call(self, request: Request) -> Call:
-        root = f"{request.host_url}{self.declaration.organization}"
-        return Call(request, self.state, root)
+        return Call(request, self.state, self._root(request), self.behavior)
+
+    def _root(self, request: Request) -> str:
+        return f"{request.host_url}{self.declaration.organization}"
 
 
 def _wait(stopping: threading.Event | None, seconds: float) -> None:

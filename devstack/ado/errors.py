@@ -70,6 +70,11 @@ def run_not_found(run_id: int) -> ApiError:
     return ApiError(404, _PIPELINES, "RunNotFoundException", f"Run {run_id} could not be found.")
 
 
+def orchestration_exists(orchestration_id: str) -> ApiError:
+    message = f"A run with the orchestration ID {orchestration_id} already exists."
+    return ApiError(400, _PIPELINES, "RunOrchestrationExistsException", message)
+
+
 def build_not_found(build_id: int) -> ApiError:
     return ApiError(404, _BUILD, "BuildNotFoundException", f"The requested build {build_id} could not be found.")
 

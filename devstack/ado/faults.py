@@ -57,6 +57,7 @@ class Fault:
     - ``status``, ``headers`` and ``body``: the answer that the client receives. The status is 200 if there is only a
       body. The body is JSON or a string; a string that begins with "<" is sent as an HTML page.
     - ``drop``: resets the connection instead of sending an answer.
+    - ``behavior``: switches that are changed for these requests. See ``Behavior``.
 
     Without ``status``, ``body`` and ``drop``, the client receives the real answer, with ``headers`` added.
     """
@@ -70,6 +71,7 @@ class Fault:
     headers: Mapping[str, str] = field(default_factory=dict)
     body: object = None
     drop: bool = False
+    behavior: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.drop and (self.status is not None or self.headers or self.body is not None):

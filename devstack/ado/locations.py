@@ -1,4 +1,4 @@
-"""The locations of resources, which the official clients request before their first call.
+"""The locations of resources, which the official clients request before their first call, and who the caller is.
 
 ``OPTIONS {organization}/_apis`` lists the route template of each resource with the resource's well-known ID.
 ``GET {organization}/_apis/resourceAreas`` lists the areas that have their own host.
@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from devstack.ado.call import Call, collection
+from devstack.ado.call import Call, collection, json_answer
+from devstack.ado.errors import version_is_preview
 
 if TYPE_CHECKING:
     from werkzeug.wrappers import Response
@@ -20,6 +21,7 @@ _RECORDS = f"{_PLAN}/timelines/{{timelineId}}/records"
 # id, area, resource, route, version of the resource
 _LOCATIONS = (
     ("e81700f7-3be2-46de-8624-2eb35882fcaa", "Location", "ResourceAreas", "_apis/{resource}/{areaId}", 1),
+    ("00d9565f-ed9c-4a06-9a50-00e7896ccab4", "Location", "ConnectionData", "_apis/{resource}", 1),
     ("28e1305e-2afe-47bf-abaf-cbb0e6a91988", "pipelines", "pipelines", "{project}/_apis/{resource}/{pipelineId}", 1),
     ("7859261e-d2e9-4a68-b820-a5d84cc5bb3d", "pipelines", "runs", f"{_PIPELINE}/{{runId}}", 1),
     ("53df2d18-29ea-46a9-bee0-933540f80abf", "pipelines", "preview", _PIPELINE, 1),
@@ -57,3 +59,33 @@ def list_resource_areas(_call: Call) -> Response:
     internet.
     """
     return collection([])
+
+
+def get_connection_data(call: Call) -> Response:
+    """Return the identity that the request's credential belongs to. This resource has never left preview.
+
+    Source: api-versions in public clients, all of which end in -preview.
+    """
+    version = call.requested_version()
+    if version and "-preview" not in version:
+        raise version_is_preview(version)
+    identity = {
+        "id": call.user.id,
+        "descriptor": f"Microsoft.IdentityModel.Claims.ClaimsIdentity;{call.user.id}",
+        "subjectDescriptor": f"aad.{call.user.id}",
+        "providerDisplayName": call.user.name,
+        "isActive": True,
+        "properties": {},
+        "resourceVersion": 2,
+        "metaTypeId": 0,
+    }
+    return json_answer(
+        {
+            "authenticatedUser": identity,
+            "authorizedUser": identity,
+            "instanceId": call.declaration.organization_id,
+            "deploymentId": call.declaration.organization_id,
+            "deploymentType": "hosted",
+            "locationServiceData": {"serviceOwner": call.declaration.organization_id},
+        }
+    )

@@ -42,6 +42,7 @@ def _router(rules: Iterable[Rule]) -> MapAdapter:
 SERVICE = _router(
     [
         _rule(_ORGANIZATION, "OPTIONS", locations.list_locations),
+        _rule(f"{_ORGANIZATION}/connectiondata", "GET", locations.get_connection_data),
         _rule(f"{_ORGANIZATION}/resourceareas", "GET", locations.list_resource_areas),
         _rule(f"{_PROJECT}/pipelines", "GET", pipelines_api.list_pipelines),
         _rule(_PIPELINE, "GET", pipelines_api.get_pipeline),
@@ -71,6 +72,9 @@ CONTROL = _router(
         _rule(f"{CONTROL_PREFIX}faults", "GET", control_api.get_faults),
         _rule(f"{CONTROL_PREFIX}faults", "POST", control_api.plan_faults),
         _rule(f"{CONTROL_PREFIX}faults", "DELETE", control_api.clear_faults),
+        _rule(f"{CONTROL_PREFIX}behavior", "GET", control_api.get_behavior),
+        _rule(f"{CONTROL_PREFIX}behavior", "POST", control_api.change_behavior),
+        _rule(f"{CONTROL_PREFIX}runs", "POST", control_api.queue_run),
         _rule(f"{CONTROL_PREFIX}runs/<int:run_id>", "POST", control_api.finish_run),
         _rule(f"{CONTROL_PREFIX}tasks", "POST", control_tasks.start_task),
         _rule(f"{CONTROL_PREFIX}tasks/<uuid:task_id>", "GET", control_tasks.get_task),

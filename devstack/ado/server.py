@@ -45,7 +45,7 @@ def serve(emulator: Emulator, port: int = 0) -> Iterator[Served]:
     :param port: the port, or 0 for any free port.
     :raises OSError: the port is in use.
     """
-    server = Server(emulator, port, logger=logger)
+    server = Server(emulator, port, logger=logger, clock=emulator.clock)
     try:
         yield Served(emulator, server.port)
     finally:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from devstack.ado.faults import FaultPlan
+from devstack.ado.runs.behavior import Behavior
 from devstack.ado.tasks.sender import TaskSender
 
 if TYPE_CHECKING:
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from devstack.ado.declaration import Declaration
 
 
-@dataclass(frozen=True)
+@dataclass
 class State:
     """Everything that persists between requests. Any thread may change each part.
 
@@ -25,5 +26,6 @@ class State:
     credentials: Credentials
     books: Books
     identity_header: str = field(repr=False)
+    behavior: Behavior = field(default_factory=Behavior)
     faults: FaultPlan = field(default_factory=FaultPlan)
     sender: TaskSender = field(default_factory=TaskSender)

@@ -11,19 +11,23 @@ import uuid
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from devstack.ado.runs.behavior import shown_parameters
 from devstack.ado.times import timestamp
 
 if TYPE_CHECKING:
-    from devstack.ado.books import RunRecord
+    from datetime import datetime
+
+    from devstack.ado.access import User
     from devstack.ado.declaration import Declaration, PipelineDeclaration
+    from devstack.ado.runs.records import RunRecord
 
 _BUILD_STATUS = {"inProgress": "inProgress", "canceling": "cancelling", "completed": "completed"}
-_DEVSTACK_USER = {
-    "displayName": "devstack",
-    "id": str(uuid.uuid5(uuid.NAMESPACE_DNS, "devstack")),
-    "uniqueName": "devstack@example.com",
-    "descriptor": "svc.devstack",
-}
+_QUEUE = {"id": 18, "name": "Azure Pipelines", "pool": {"id": 9, "name": "Azure Pipelines", "isHosted": True}}
+
+
+def _identity(user: User) -> dict[str, object]:
+    unique_name = f"{user.name.replace(' ', '.')}@example.com"
+    return {"displayName": user.name, "id": user.id, "uniqueName": unique_name, "descriptor": f"aad.{user.id}"}
 
 
 def _links(**addresses: str) -> dict[str, dict[str, str]]:
@@ -45,22 +49,23 @@ class Answers:
     def _repository_id(self) -> str:
         return str(uuid.uuid5(uuid.UUID(self.declaration.project_id), "repository"))
 
-    def _pipeline_url(self, pipeline: PipelineDeclaration) -> str:
-        return f"{self._project_url}/_apis/pipelines/{pipeline.id}?revision={pipeline.revision}"
+    def _pipeline_url(self, pipeline: PipelineDeclaration, revision: int) -> str:
+        return f"{self._project_url}/_apis/pipelines/{pipeline.id}?revision={revision}"
 
     def _pipeline_web_url(self, pipeline: PipelineDeclaration) -> str:
         return f"{self._project_url}/_build/definition?definitionId={pipeline.id}"
 
     def pipeline_summary(self, pipeline: PipelineDeclaration) -> dict[str, object]:
         """Return a pipeline as lists show it, without its configuration."""
-        links = _links(self=self._pipeline_url(pipeline), web=self._pipeline_web_url(pipeline))
-        return {"_links": links, **self._pipeline_reference(pipeline)}
+        url = self._pipeline_url(pipeline, pipeline.revision)
+        links = _links(self=url, web=self._pipeline_web_url(pipeline))
+        return {"_links": links, **self._pipeline_reference(pipeline, pipeline.revision)}
 
-    def _pipeline_reference(self, pipeline: PipelineDeclaration) -> dict[str, object]:
+    def _pipeline_reference(self, pipeline: PipelineDeclaration, revision: int) -> dict[str, object]:
         return {
-            "url": self._pipeline_url(pipeline),
+            "url": self._pipeline_url(pipeline, revision),
             "id": pipeline.id,
-            "revision": pipeline.revision,
+            "revision": revision,
             "name": pipeline.name,
             "folder": pipeline.folder,
         }
@@ -78,10 +83,11 @@ class Answers:
         pipeline = self.declaration.pipeline_by_id[run.pipeline_id]
         url = f"{self._project_url}/_apis/pipelines/{pipeline.id}/runs/{run.id}"
         links = _links(self=url, web=f"{self._project_url}/_build/results?buildId={run.id}")
-        links |= _links(**{"pipeline.web": self._pipeline_web_url(pipeline), "pipeline": self._pipeline_url(pipeline)})
+        pipeline_url = self._pipeline_url(pipeline, run.revision)
+        links |= _links(**{"pipeline.web": self._pipeline_web_url(pipeline), "pipeline": pipeline_url})
         summary: dict[str, object] = {
             "_links": links,
-            "pipeline": self._pipeline_reference(pipeline),
+            "pipeline": self._pipeline_reference(pipeline, run.revision),
             "state": run.state,
             "createdDate": timestamp(run.created),
             "url": url,
@@ -116,8 +122,8 @@ class Answers:
             document["variables"] = {name: variable.document() for name, variable in run.variables.items()}
         return document
 
-    def build(self, run: RunRecord) -> dict[str, object]:
-        """Return a run as the Build API shows it."""
+    def build(self, run: RunRecord, now: datetime) -> dict[str, object]:
+        """Return a run as the Build API shows it. Unlike in the Pipelines API, it may not have started."""
         pipeline = self.declaration.pipeline_by_id[run.pipeline_id]
         url = f"{self._project_url}/_apis/build/Builds/{run.id}"
         document: dict[str, object] = {
@@ -131,12 +137,11 @@ class Answers:
             "buildNumberRevision": int(run.name.rpartition(".")[2]),
             "uri": f"vstfs:///Build/Build/{run.id}",
             "url": url,
-            "status": _BUILD_STATUS[run.state],
-            "definition": self._definition(pipeline),
+            "definition": self._definition(pipeline, run.revision),
             "project": self._project(),
             "sourceBranch": run.branch,
             "sourceVersion": run.version,
-            "templateParameters": dict(run.template_parameters),
+            "templateParameters": shown_parameters(run.template_parameters, run.parameter_form),
             "triggerInfo": {},
             "tags": list(run.tags),
             "repository": {
@@ -147,22 +152,28 @@ class Answers:
                 "checkoutSubmodules": False,
             },
         }
-        return document | self._build_circumstances(run)
+        return {**document, **self._build_circumstances(run, now), **run.build}
 
     @staticmethod
-    def _build_circumstances(run: RunRecord) -> dict[str, object]:
-        """Return times, users and reason of a build, and the result and the variables if there are any."""
+    def _build_circumstances(run: RunRecord, now: datetime) -> dict[str, object]:
+        """Return status, times, users and reason of a build, and the result and the variables if there are any."""
+        started, requester, plan = run.started(now), _identity(run.requester), {"planId": run.plan_id}
         document: dict[str, object] = {
+            "status": "notStarted" if run.state == "inProgress" and started is None else _BUILD_STATUS[run.state],
             "queueTime": timestamp(run.created),
-            "startTime": timestamp(run.created),
-            "lastChangedDate": timestamp(run.finished or run.created),
+            "lastChangedDate": timestamp(run.finished or started or run.created),
             "priority": "normal",
-            "reason": "manual",
-            "requestedFor": _DEVSTACK_USER,
-            "requestedBy": _DEVSTACK_USER,
-            "lastChangedBy": _DEVSTACK_USER,
+            "reason": run.reason,
+            "requestedFor": requester,
+            "requestedBy": requester,
+            "lastChangedBy": requester,
             "retainedByRelease": False,
+            "queue": _QUEUE,
+            "orchestrationPlan": plan,
+            "plans": [plan],
         }
+        if started is not None:
+            document["startTime"] = timestamp(started)
         if run.finished is not None:
             document["result"] = run.result
             document["finishTime"] = timestamp(run.finished)
@@ -181,15 +192,15 @@ class Answers:
             "visibility": "private",
         }
 
-    def _definition(self, pipeline: PipelineDeclaration) -> dict[str, object]:
+    def _definition(self, pipeline: PipelineDeclaration, revision: int) -> dict[str, object]:
         return {
             "id": pipeline.id,
             "name": pipeline.name,
             "path": pipeline.folder,
-            "revision": pipeline.revision,
+            "revision": revision,
             "type": "build",
             "queueStatus": "disabled" if pipeline.disabled else "enabled",
             "uri": f"vstfs:///Build/Definition/{pipeline.id}",
-            "url": f"{self._project_url}/_apis/build/Definitions/{pipeline.id}?revision={pipeline.revision}",
+            "url": f"{self._project_url}/_apis/build/Definitions/{pipeline.id}?revision={revision}",
             "project": self._project(),
         }

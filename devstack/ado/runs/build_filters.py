@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import binascii
 from datetime import UTC, datetime
-from operator import attrgetter
+from functools import partial
 from typing import TYPE_CHECKING
 
 from devstack.ado.errors import invalid_argument
@@ -17,27 +17,29 @@ from devstack.ado.errors import invalid_argument
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from devstack.ado.books import RunRecord
     from devstack.ado.call import Call
+    from devstack.ado.runs.records import RunRecord
 
 DEFAULT_TOP = 1_000
 # The real API has more filters. They are refused here instead of being silently ignored.
 _FILTERS = {"definitions", "branchName", "minTime", "maxTime", "queryOrder", "$top", "continuationToken", "api-version"}
 
-_TIMES = {"finishTime": "finished", "queueTime": "created", "startTime": "created"}
+_TIMES = ("finishTime", "queueTime", "startTime")
 _NOT_YET = datetime.max.replace(tzinfo=UTC)
 
 
-def select_builds(call: Call) -> tuple[list[RunRecord], str | None]:
+def select_builds(call: Call, now: datetime) -> tuple[list[RunRecord], str | None]:
     """Return one page of the requested builds, and the continuation token of the next page or None."""
     if unknown := sorted(set(call.request.args) - _FILTERS):
         raise invalid_argument(f"The emulator does not support the filter {unknown[0]}.")
-    time_of, descending = _order(call)
+    time_of, descending = _order(call, now)
     definitions, branch = call.integers("definitions"), call.request.args.get("branchName")
     earliest, latest = _moment(call, "minTime"), _moment(call, "maxTime")
 
     def is_wanted(run: RunRecord) -> bool:
-        if (definitions and run.pipeline_id not in definitions) or (branch and run.branch != branch):
+        if run.listed_from > now or (branch and run.branch != branch):
+            return False
+        if definitions and run.pipeline_id not in definitions:
             return False
         moment = time_of(run)
         if moment is None:
@@ -58,12 +60,16 @@ def select_builds(call: Call) -> tuple[list[RunRecord], str | None]:
     return page, _encode_token(key(page[-1])) if len(runs) > top else None
 
 
-def _order(call: Call) -> tuple[Callable[[RunRecord], datetime | None], bool]:
+def _order(call: Call, now: datetime) -> tuple[Callable[[RunRecord], datetime | None], bool]:
     order = call.request.args.get("queryOrder", "finishTimeDescending")
-    for name, attribute in _TIMES.items():
+    for name in _TIMES:
         if order.lower() in {f"{name}ascending".lower(), f"{name}descending".lower()}:
-            return attrgetter(attribute), order.lower().endswith("descending")
+            return partial(_time_of, name, now), order.lower().endswith("descending")
     raise invalid_argument(f"queryOrder must be one of {', '.join(_TIMES)}, followed by Ascending or Descending.")
+
+
+def _time_of(name: str, now: datetime, run: RunRecord) -> datetime | None:
+    return {"finishTime": run.finished, "queueTime": run.created, "startTime": run.started(now)}[name]
 
 
 def _moment(call: Call, name: str) -> datetime | None:

@@ -12,13 +12,14 @@ from devstack.ado.runs.build_filters import select_builds
 if TYPE_CHECKING:
     from werkzeug.wrappers import Response
 
-    from devstack.ado.books import RunRecord
+    from devstack.ado.runs.records import RunRecord
 
 
 def list_builds(call: Call) -> Response:
-    runs, continuation = select_builds(call)
+    now = call.books.clock()
+    runs, continuation = select_builds(call, now)
     answers = Answers(call.declaration, call.root)
-    return collection([answers.build(run) for run in runs], continuation)
+    return collection([answers.build(run, now) for run in runs], continuation)
 
 
 def get_build(call: Call, build_id: int) -> Response:
@@ -48,7 +49,7 @@ def add_tags(call: Call, build_id: int) -> Response:
 
 
 def _answer(call: Call, run: RunRecord) -> Response:
-    return json_answer(Answers(call.declaration, call.root).build(run))
+    return json_answer(Answers(call.declaration, call.root).build(run, call.books.clock()))
 
 
 def _build(call: Call, build_id: int) -> RunRecord:

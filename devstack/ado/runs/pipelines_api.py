@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+import uuid
+from typing import TYPE_CHECKING, Any
 
 from devstack.ado.call import Call, collection, json_answer
 from devstack.ado.errors import invalid_argument, pipeline_not_found, queue_permission_missing, run_not_found
@@ -11,9 +12,12 @@ from devstack.ado.runs.answers import Answers
 from devstack.ado.runs.validation import final_yaml, validate_run
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from werkzeug.wrappers import Response
 
     from devstack.ado.declaration import PipelineDeclaration
+    from devstack.ado.runs.records import ValidatedRun
 
 
 def list_pipelines(call: Call) -> Response:
@@ -40,13 +44,24 @@ def run_pipeline(call: Call, pipeline_id: int) -> Response:
     pipeline, body = _pipeline_to_run(call, pipeline_id), call.body("run_request")
     if body.get("previewRun"):
         return preview_pipeline(call, pipeline_id)
-    run = call.books.queue(validate_run(body, pipeline, call.declaration))
+    validated, orchestration_id = _validated(call, pipeline, body), _orchestration_id(call)
+    run = call.books.queue(validated, call.user, call.behavior, orchestration_id=orchestration_id)
     return json_answer(Answers(call.declaration, call.root).run(run))
+
+
+def _orchestration_id(call: Call) -> str | None:
+    """Return the request's end-to-end ID if it is a GUID and the service honors it."""
+    if call.behavior.idempotency == "ignored":
+        return None
+    try:
+        return str(uuid.UUID(call.request.headers.get("X-VSS-E2EID", "")))
+    except ValueError:
+        return None
 
 
 def preview_pipeline(call: Call, pipeline_id: int) -> Response:
     pipeline = _pipeline_to_run(call, pipeline_id)
-    run = validate_run(call.body("run_request"), pipeline, call.declaration)
+    run = _validated(call, pipeline, call.body("run_request"))
     return json_answer({"finalYaml": final_yaml(run, pipeline)})
 
 
@@ -56,6 +71,11 @@ def get_run(call: Call, pipeline_id: int, run_id: int) -> Response:
     if run is None or run.pipeline_id != pipeline.id:
         raise run_not_found(run_id)
     return json_answer(Answers(call.declaration, call.root).run(run))
+
+
+def _validated(call: Call, pipeline: PipelineDeclaration, body: Mapping[str, Any]) -> ValidatedRun:
+    revision = call.integer("pipelineVersion", least=1) or pipeline.revision
+    return validate_run(body, pipeline, call.declaration, revision)
 
 
 def _pipeline(call: Call, pipeline_id: int) -> PipelineDeclaration:

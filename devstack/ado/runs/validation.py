@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from devstack.ado.books import ValidatedRun, Variable
 from devstack.ado.errors import invalid_pipeline_request
+from devstack.ado.runs.records import ValidatedRun, Variable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -34,7 +34,9 @@ def _variable(document: Mapping[str, Any]) -> Variable:
     return Variable(None if is_secret else document.get("value") or "", is_secret)
 
 
-def validate_run(body: Mapping[str, Any], pipeline: PipelineDeclaration, declaration: Declaration) -> ValidatedRun:
+def validate_run(
+    body: Mapping[str, Any], pipeline: PipelineDeclaration, declaration: Declaration, revision: int
+) -> ValidatedRun:
     """Check a request whose body matches the schema. Add the defaults and resolve the branch to a commit.
 
     :raises ApiError: 400, the run cannot be queued.
@@ -58,6 +60,7 @@ def validate_run(body: Mapping[str, Any], pipeline: PipelineDeclaration, declara
     return ValidatedRun(
         pipeline_id=pipeline.id,
         pipeline_name=pipeline.name,
+        revision=revision,
         branch=branch,
         version=_commit(repository.get("version"), branch),
         template_parameters={**pipeline.defaults, **parameters},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -37,6 +38,9 @@ def test_the_books_over_http(ado: Ado) -> None:
             "pipelineId": 1,
             "pipelineName": "everything",
             "name": "20260812.1",
+            "planId": ado.emulator.books.runs[0].plan_id,
+            "requester": {"id": str(uuid.uuid5(uuid.NAMESPACE_OID, PAT)), "name": "devstack"},
+            "reason": "manual",
             "branch": "refs/heads/main",
             "templateParameters": {
                 "runId": "brave_fig",

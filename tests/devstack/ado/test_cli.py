@@ -78,3 +78,12 @@ def test_a_port_in_use_and_an_invalid_port() -> None:
         port = taken.getsockname()[1]
         assert _fails("--port", str(port)) == f"devstack.ado: cannot listen on port {port}: Address already in use\n"
     assert "argument --port: must be between 0 and 65535" in _fails("--port", "65536")
+
+
+def test_the_behavior_is_an_option(tmp_path: Path) -> None:
+    switches = '{"idempotency": "honored"}'
+    with start("devstack.ado", "--behavior", switches, env={}, cwd=tmp_path, log=tmp_path / "log") as ado:
+        url = ado.url.replace("/contoso", "/_emulator/behavior")
+        assert requests.get(url, timeout=10).json()["idempotency"] == "honored"
+    assert "argument --behavior: idempotency: 'no' is not one of" in _fails("--behavior", '{"idempotency": "no"}')
+    assert "argument --behavior: Expecting" in _fails("--behavior", "honored")

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+from dataclasses import fields
 
-from devstack.ado import load_declaration
+from devstack.ado import Behavior, load_declaration
 from devstack.ado.routes import CONTROL
 from tests.support import ROOT
 
@@ -23,6 +24,12 @@ def test_exactly_the_addresses_of_the_emulator_are_documented() -> None:
     documented = re.findall(r"^\| `([A-Z]+ /_emulator/[^`]*)` \|", PAGE, re.MULTILINE)
 
     assert sorted(documented) == sorted(_addresses_of_the_code())
+
+
+def test_exactly_the_switches_are_documented_with_their_defaults() -> None:
+    documented = dict(re.findall(r"^\| `(\w+)`: [^|]*\*\*(.+?)\*\*", PAGE, re.MULTILINE))
+
+    assert documented == {field.name: str(field.default) for field in fields(Behavior)}
 
 
 def test_the_secrets_are_documented() -> None:

@@ -172,6 +172,7 @@ def test_faults_over_http() -> None:
             "headers": {"Retry-After": "1"},
             "body": {"message": "bad gateway"},
             "drop": False,
+            "behavior": {"list_lag_seconds": 2},
         },
         {"accept": False, "drop": True},
     ]

@@ -96,6 +96,9 @@ def test_builds_and_tags(connection: Any, served: Served) -> None:
     assert [(each.id, each.source_branch, each.definition.name, each.reason) for each in builds] == [
         (run.id, "refs/heads/main", "bare", "manual")
     ]
+    who = connection.clients_v7_1.get_location_client().get_connection_data()
+    assert builds[0].requested_by.id == who.authenticated_user.id
+    assert builds[0].orchestration_plan.plan_id == builds[0].plans[0].plan_id
     assert finished == []
     assert tags == client.get_build_tags("mlops", run.id) == ["drift", "nightly"]
     assert (build.status, client.get_build("mlops", run.id).status) == ("cancelling", "cancelling")

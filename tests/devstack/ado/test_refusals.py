@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
+from dataclasses import fields
 from typing import Any, get_args
 from urllib.parse import parse_qsl
 
 import pytest
 
-from devstack.ado.books import RunResult
+from devstack.ado.runs.behavior import Behavior, Idempotency, ParameterForm
 from devstack.ado.runs.parameters import _CHECKS
+from devstack.ado.runs.records import RunReason, RunResult
 from devstack.ado.schemas import _SCHEMAS
 from devstack.ado.tasks.records import EarlyEvents, PlanResult, TaskResult
 from tests.support.services.emulator import PROJECT, RUNS, Ado
@@ -17,7 +19,7 @@ from tests.support.services.tasks import OTHER_GUID
 
 BUILDS = f"{PROJECT}/build/builds"
 PIPELINES = f"{PROJECT}/pipelines"
-FAULTS, JOBS, TASKS = "/_emulator/faults", "/_emulator/jobs", "/_emulator/tasks"
+BEHAVIOR, FAULTS, JOBS, TASKS = (f"/_emulator/{name}" for name in ("behavior", "faults", "jobs", "tasks"))
 WORKSPACE = "/subscriptions/s-1/resourceGroups/rg/providers/Microsoft.MachineLearningServices/workspaces/ml"
 JOB = {"workspace": WORKSPACE, "name": "brave_fig", "status": "Running"}
 
@@ -72,6 +74,10 @@ VERSIONS: list[Case] = [
             ("latest", "VssVersionOutOfRangeException"),
         )
     ],
+    (
+        *("GET", "/contoso/_apis/connectionData?api-version=7.1", None, (400, "VssInvalidPreviewVersionException")),
+        'The requested version "7.1" of the resource is under preview.',
+    ),
     *[
         (method, f"{path}?api-version=+", {}, NO_VERSION, f'No api-version was supplied for the "{method}" request.')
         for method, path in (
@@ -183,6 +189,10 @@ RUN_REQUESTS: list[Case] = [
 ]
 
 CONTROL: list[Case] = [
+    ("POST", "/_emulator/runs", {"pipeline": 99}, NO_PIPELINE, ""),
+    ("POST", "/_emulator/runs", {"pipeline": 1}, INVALID, ""),
+    ("POST", "/_emulator/runs", {"pipeline": 4, "requestor": "Ada"}, UNREADABLE, f"{BAD}(top level): Unevaluated prop"),
+    ("POST", "/_emulator/runs", {"pipeline": 4, "reason": "x"}, UNREADABLE, f"{BAD}reason: 'x' is not one of"),
     ("POST", "/_emulator/runs/503", {"result": "failed"}, NO_RUN, ""),
     ("POST", "/_emulator/runs/501", {"result": "succeeded"}, (409, "RunEndedException"), "Run 501 has already ended"),
     ("POST", "/_emulator/runs/502", {"result": "good"}, UNREADABLE, f"{BAD}result: 'good' is not one of"),
@@ -217,6 +227,16 @@ CONTROL: list[Case] = [
     ],
 ]
 
+BAD_BEHAVIOR: list[Case] = [
+    ("POST", BEHAVIOR, document, UNREADABLE, message)
+    for document, message in (
+        ([], "(top level): [] is not of type 'object'"),
+        ({"idempotency": True}, "idempotency: True is not one of ['honored', 'ignored']"),
+        ({"parameters": "late"}, "parameters: 'late' is not one of ['sent', 'reformatted', 'null']"),
+        ({"list_lag_seconds": -1}, "list_lag_seconds: -1 is less than the minimum of 0"),
+        ({"lag": 1}, "(top level): Additional properties are not allowed ('lag' was unexpected)"),
+    )
+]
 _FAULT: dict[str, Any] = {"accept": True}
 BAD_FAULTS: list[Case] = [
     ("POST", FAULTS, document, UNREADABLE, message)
@@ -229,6 +249,8 @@ BAD_FAULTS: list[Case] = [
         ([{**_FAULT, "headers": {"a b": "x"}}], "[0].headers: 'a b' does not match"),
         ([{**_FAULT, "headers": {"X": "a\r\nb"}}], "[0].headers.X: 'a\\r\\nb' does not match"),
         ([{**_FAULT, "match": {"path": "("}}], "[0] match.path: must be a regular expression, got '(': "),
+        ([{**_FAULT, "behavior": {"parameters": "late"}}], "[0].behavior.parameters: 'late' is not one of"),
+        ([{**_FAULT, "behavior": {"clock_offset_seconds": 1}}], "[0].behavior: 'clock_offset_seconds' does not"),
         ([{**_FAULT, "delay_after_seconds": math.nan}], "The body of the request is not JSON."),
     )
 ]
@@ -245,7 +267,7 @@ def ado() -> Ado:
 
 
 @pytest.mark.parametrize(
-    "case", [*ADDRESSES, *VERSIONS, *LISTS, *CHANGES, *RUN_REQUESTS, *CONTROL, *BAD_FAULTS], ids=str
+    "case", [*ADDRESSES, *VERSIONS, *LISTS, *CHANGES, *RUN_REQUESTS, *CONTROL, *BAD_BEHAVIOR, *BAD_FAULTS], ids=str
 )
 def test_refused(ado: Ado, case: Case) -> None:
     method, path, body, (status, key), message = case
@@ -294,6 +316,11 @@ def test_the_schemas_list_the_same_values_as_the_types() -> None:
     schemas = _SCHEMAS["$defs"]
     assert tuple(schemas["task_result"]["enum"]) == get_args(TaskResult)
     assert tuple(schemas["early_events"]["enum"]) == get_args(EarlyEvents)
+    switches = schemas["behavior"]["properties"]
+    assert set(switches) == {field.name for field in fields(Behavior)}
+    assert tuple(switches["idempotency"]["enum"]) == get_args(Idempotency)
+    assert tuple(switches["parameters"]["enum"]) == get_args(ParameterForm)
+    assert tuple(schemas["foreign_run"]["properties"]["reason"]["enum"]) == get_args(RunReason)
     assert tuple(schemas["run_end"]["properties"]["result"]["enum"]) == get_args(RunResult)
     assert set(schemas["plan_end"]["properties"]["result"]["enum"]) == set(get_args(PlanResult))
     parameter = schemas["pipeline"]["properties"]["parameters"]["items"]

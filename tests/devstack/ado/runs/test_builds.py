@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+from datetime import timedelta
+from typing import Any
 
 import pytest
 
+from devstack.ado.access import AZURE_DEVOPS
 from devstack.ado.emulator import Emulator
-from tests.support.services.emulator import DECLARATION, PAT, PLAIN_RUN, PROJECT, Ado, Clock
+from tests.support.services.emulator import DECLARATION, PAT, PLAIN_RUN, PROJECT, RUNS, TOKEN, Ado, Clock, basic
 
 BUILDS = f"{PROJECT}/build/builds"
+CONNECTION = "/contoso/_apis/connectionData"
 
 
 @pytest.fixture
@@ -44,7 +48,8 @@ def ado() -> Ado:
         ("queueTimeAscending", {"minTime": "2026-08-12T08:00:04.685642Z"}, [502, 503, 504]),
         ("queueTimeAscending", {"minTime": "2026-08-12T08:00:04.6856430Z"}, [503, 504]),
         ("queueTimeAscending", {"maxTime": "2026-08-12T08:00:04.685642Z"}, [501, 502]),
-        ("startTimeAscending", {"minTime": "2026-08-12T10:00:05+02:00"}, [503, 504]),
+        # Runs start five seconds after they are queued, or when they end. 504 has not started.
+        ("startTimeAscending", {"minTime": "2026-08-12T10:00:08+02:00"}, [502, 503]),
         ("startTimeAscending", {"minTime": "2026-08-12T08:00:05", "maxTime": "2026-08-12"}, []),
         # Without an order, the limits apply to finish times. 503 finished at :09 and 501 at :10, the others did not.
         ("", {"minTime": "2026-08-12T08:00:10Z"}, [501]),
@@ -83,10 +88,71 @@ def test_a_build_shows_the_same_values_as_its_run(ado: Ado) -> None:
         *("20260812.1", "completed", "failed", "2026-08-12T08:00:02.6856420Z", "2026-08-12T08:00:10.6856420Z"),
         *("refs/heads/main", "manual"),
     ]
+    run = ado.emulator.books.runs[0]
+    assert build["orchestrationPlan"] == {"planId": run.plan_id}
+    assert build["plans"] == [{"planId": run.plan_id}]
     assert build["templateParameters"]["runId"] == "brave_fig"
     assert json.loads(build["parameters"]) == {"system.debug": "true"}
     assert (build["definition"]["id"], build["definition"]["name"]) == (1, "everything")
     assert "parameters" not in ado.good("ado_build", "GET", f"{BUILDS}/502")  # it has no variables
+
+
+def test_a_build_starts_some_seconds_after_it_was_queued() -> None:
+    """A run in the Pipelines API is in progress from the beginning."""
+    clock = Clock()
+    ado = Ado(Emulator(DECLARATION, pats={PAT}, clock=clock))
+
+    assert ado.run()["state"] == "inProgress"
+    waiting = ado.good("ado_build", "GET", f"{BUILDS}/501")
+    clock.now += timedelta(seconds=5)
+    started = ado.good("ado_build", "GET", f"{BUILDS}/501")
+
+    assert (waiting["status"], waiting["queueTime"]) == ("notStarted", "2026-08-12T08:00:02.6856420Z")
+    assert (started["status"], started["startTime"]) == ("inProgress", "2026-08-12T08:00:07.6856420Z")
+
+
+def test_a_build_shows_the_revision_that_was_requested(ado: Ado) -> None:
+    run = ado.good("ado_run", "POST", RUNS, PLAIN_RUN, query={"pipelineVersion": "2"})
+
+    assert ado.good("ado_build", "GET", f"{BUILDS}/{run['id']}")["definition"]["revision"] == 2
+    assert run["pipeline"]["revision"] == 2
+    assert ado.good("ado_build", "GET", f"{BUILDS}/501")["definition"]["revision"] == 3
+
+
+def test_a_build_is_requested_by_the_identity_of_the_credential() -> None:
+    ado = Ado(Emulator(DECLARATION, pats={PAT, "canary-pat-2"}, tokens={TOKEN}))
+    managed = ado.emulator.credentials.issue(AZURE_DEVOPS)
+    credentials = [basic(PAT), basic("canary-pat-2"), *({"Authorization": f"Bearer {x}"} for x in (TOKEN, managed))]
+    users = []
+    for headers in credentials:
+        who = ado.good("ado_connection_data", "GET", CONNECTION, headers=headers, query={"api-version": "7.1-preview"})
+        run = ado.good("ado_run", "POST", RUNS, PLAIN_RUN, headers=headers)
+        build = ado.good("ado_build", "GET", f"{BUILDS}/{run['id']}")
+        assert build["requestedBy"]["id"] == build["requestedFor"]["id"] == who["authenticatedUser"]["id"]
+        users.append(build["requestedBy"]["id"])
+
+    assert len(set(users)) == 4
+    ado.emulator.credentials.issued.clear()
+    renewed = {"Authorization": f"Bearer {ado.emulator.credentials.issue(AZURE_DEVOPS)}"}
+    who = ado.good("ado_connection_data", "GET", CONNECTION, headers=renewed, query={"api-version": None})
+    assert who["authenticatedUser"]["id"] == users[-1]
+
+
+def test_runs_of_others_have_other_requesters_and_reasons(ado: Ado) -> None:
+    order = {"pipeline": 1, "reason": "schedule", "requester": "Ada Byron", **PLAIN_RUN}
+    answer: Any = ado.ask("POST", "/_emulator/runs", order)
+    ado.emulator.queue_run(4, requester="Ada Byron", build={"parameters": "{ 'x': '1' }"})
+    ado.emulator.queue_run(4)
+
+    builds: list[Any] = [ado.ask("GET", f"{BUILDS}/{number}").json for number in (501, 505, 506, 507)]
+    own, scheduled, manual, unnamed = builds
+
+    assert (answer.status_code, answer.json["id"], answer.json["reason"]) == (201, 505, "schedule")
+    assert [build["reason"] for build in (scheduled, manual)] == ["schedule", "manual"]
+    assert scheduled["requestedBy"] == manual["requestedFor"]
+    assert scheduled["requestedBy"]["displayName"] == "Ada Byron"
+    assert len({build["requestedBy"]["id"] for build in (own, scheduled, unnamed)}) == 3
+    assert manual["parameters"] == "{ 'x': '1' }"
 
 
 def test_a_build_is_canceled_and_ends_later(ado: Ado) -> None:

@@ -1,0 +1,98 @@
+"""The records of runs: a validated request, and a queued run with everything that answers show of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
+
+from devstack.ado.times import timestamp
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import datetime
+
+    from devstack.ado.access import User
+    from devstack.ado.runs.behavior import ParameterForm
+
+RunState = Literal["inProgress", "canceling", "completed"]
+RunResult = Literal["succeeded", "failed", "canceled"]
+RunReason = Literal["manual", "individualCI", "schedule", "pullRequest", "resourceTrigger"]
+
+
+@dataclass(frozen=True)
+class Variable:
+    """A variable of a run. The value of a secret variable is not stored."""
+
+    value: str | None
+    is_secret: bool = False
+
+    def document(self) -> dict[str, object]:
+        """Return ``{"value": …}``, or ``{"isSecret": true}`` without the value."""
+        return {"isSecret": True} if self.is_secret else {"value": self.value}
+
+
+@dataclass(frozen=True, kw_only=True)
+class ValidatedRun:
+    """A run request that passed all checks. The template parameters include the pipeline's defaults.
+
+    ``revision`` is that of the pipeline, ``branch`` a full ref, ``version`` a commit ID.
+    """
+
+    pipeline_id: int
+    pipeline_name: str
+    revision: int
+    branch: str
+    version: str
+    template_parameters: Mapping[str, str]
+    variables: Mapping[str, Variable]
+    stages_to_skip: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunRecord(ValidatedRun):
+    """A snapshot of a queued run.
+
+    ``plan_id`` is the ID of its orchestration, ``listed_from`` the time from which lists of builds contain it,
+    ``starts`` the time at which an agent takes it. ``parameter_form`` is how builds show its template parameters.
+    ``build`` has fields of the build that are shown instead of the real ones.
+    """
+
+    id: int
+    name: str
+    plan_id: str
+    requester: User
+    created: datetime
+    listed_from: datetime
+    starts: datetime
+    parameter_form: ParameterForm = "sent"
+    build: Mapping[str, object] = field(default_factory=dict)
+    reason: RunReason = "manual"
+    state: RunState = "inProgress"
+    result: RunResult | None = None
+    finished: datetime | None = None
+    tags: tuple[str, ...] = ()
+
+    def started(self, now: datetime) -> datetime | None:
+        """Return the time at which the run has started, or None if it is still waiting."""
+        return self.starts if self.starts <= (self.finished or now) else None
+
+    def document(self) -> dict[str, object]:
+        """Return the run as ``GET /_emulator/books`` shows it."""
+        return {
+            "id": self.id,
+            "pipelineId": self.pipeline_id,
+            "pipelineName": self.pipeline_name,
+            "name": self.name,
+            "planId": self.plan_id,
+            "requester": {"id": self.requester.id, "name": self.requester.name},
+            "reason": self.reason,
+            "branch": self.branch,
+            "templateParameters": dict(self.template_parameters),
+            "variables": {name: variable.document() for name, variable in self.variables.items()},
+            "stagesToSkip": list(self.stages_to_skip),
+            "createdDate": timestamp(self.created),
+            "finishedDate": timestamp(self.finished) if self.finished else None,
+            "state": self.state,
+            "result": self.result,
+            "tags": list(self.tags),
+        }
