@@ -84,6 +84,16 @@ def test_the_correlation_parameter_carries_the_journal_key() -> None:
     assert match.request.correlation_parameter == "key"
 
 
+@pytest.mark.parametrize("length", [27, 1000])
+def test_no_value_keeps_a_thread_busy(length: int) -> None:
+    """With an engine that backtracks, each character doubles the time: 27 take seconds, and 1,000 never end."""
+    table = routes(f"{PLAIN}\nallow: '([a-z]+[ -]?)+'\nparameters: {{ run: '{{{{ run_id }}}}' }}")
+    assert only_match(table, run_completed("a" * length)).request.parameters == {"run": "a" * length}
+    (refused,) = resolve(table, run_completed("a" * length + "!")).decisions
+    assert isinstance(refused, Refusal)
+    assert "does not match ([a-z]+[ -]?)+; if such values are safe" in refused.reason
+
+
 class TestKey:
     def test_is_the_same_in_both_schemas_and_for_any_case_of_the_workspace(self) -> None:
         table = routes(PLAIN)
