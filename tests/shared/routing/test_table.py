@@ -164,6 +164,13 @@ class TestCooldownAndTags:
         table = routes(f"name: plain\nevent: {name}\npipeline: p")
         assert only_match(table, event_text(name, data)).tags == tags
 
+    def test_the_tags_of_a_large_deployment_are_bounded(self) -> None:
+        """Found by a security test: an event with 0.9 MB of model ids led to a request of 1.8 MB."""
+        table = routes("name: plain\nevent: ModelDeployed\npipeline: p")
+        models = [f"model-{number}:{number}" for number in range(60_000)]
+        tags = only_match(table, event_text("ModelDeployed", {"serviceName": "s", "modelIds": ",".join(models)})).tags
+        assert tags == (*(f"model:{model}" for model in models[:20]), "models:60000", "event:event-1")
+
     def test_no_tags(self) -> None:
         assert only_match(routes(PLAIN + "\ntags: false"), run_completed()).tags == ()
 
