@@ -24,8 +24,11 @@ from shared.version import VERSION
 
 PROJECT: Final = Path(__file__).resolve().parents[1]
 PACKAGES: Final = PurePosixPath(".python_packages/lib/site-packages")
-# This platform means glibc 2.17 or later. Azure's image for Python 3.13 is Debian 12, which has glibc 2.36.
-AZURE: Final = ("--platform", "manylinux2014_x86_64", "--python-version", "3.13")
+# These platforms mean glibc 2.17 and 2.28 or later. Azure's image for Python 3.13 is Debian 12, which has glibc 2.36.
+AZURE: Final = (
+    *("--platform", "manylinux2014_x86_64", "--platform", "manylinux_2_28_x86_64"),
+    *("--python-version", "3.13"),
+)
 
 DEPLOYED_TO: Final = "/home/site/wwwroot"
 """The app's folder in Azure, which tracebacks show."""

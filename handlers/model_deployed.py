@@ -2,12 +2,12 @@
 
 from typing import Final
 
-from shared.events.event import AmlEvent, Occurrence
+from shared.events.event import AmlEvent, Occurrence, joined_identity
 from shared.events.event_type import EventType, Name, Names, Sample
 
 
 def _meaning(event: AmlEvent, names: Names) -> Occurrence:
-    return Occurrence(identity=f"{names['service_name']}:{event.id}", names=names)
+    return Occurrence(identity=joined_identity(names["service_name"], event.id), names=names)
 
 
 def _sample(number: int) -> Sample:

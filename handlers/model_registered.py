@@ -2,13 +2,13 @@
 
 from typing import Final
 
-from shared.events.event import AmlEvent, Occurrence
+from shared.events.event import AmlEvent, Occurrence, joined_identity
 from shared.events.event_type import EventType, Name, Names, Sample
 
 
 def _meaning(event: AmlEvent, names: Names) -> Occurrence:  # noqa: ARG001 - a model's version is registered only once
-    model_id = f"{names['model_name']}:{names['model_version']}"
-    return Occurrence(identity=model_id, names=names | {"model_id": model_id})
+    name, version = names["model_name"], names["model_version"]
+    return Occurrence(identity=joined_identity(name, version), names=names | {"model_id": f"{name}:{version}"})
 
 
 def _sample(number: int) -> Sample:

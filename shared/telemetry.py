@@ -15,6 +15,13 @@ from typing import Final, Protocol, Self
 from shared.errors import NextstageError
 
 LOGGER_NAME: Final = "nextstage.decision"
+MAX_LOGGED: Final = 2000
+"""The maximum length of a string in a log record.
+
+Application Insights cuts a message after 32,768 characters, and a cut record cannot be parsed.
+Source: Application Insights documentation, data model of traces.
+"""
+
 _READABLE: Final = json.JSONEncoder(ensure_ascii=False)
 
 _log = logging.getLogger(LOGGER_NAME)
@@ -147,7 +154,13 @@ Report = Callable[[Decision], None]
 def log_decision(decision: Decision) -> None:
     """Write the decision to the log ``nextstage.decision``. Parked is an error, deferred a warning, the rest info."""
     level = _LEVELS.get(decision.outcome, logging.INFO)
-    _log.log(level, "%s", _READABLE.encode({name: getattr(decision, name) for name in decision.__slots__}))
+    fields = {name: shortened(getattr(decision, name), MAX_LOGGED) for name in decision.__slots__}
+    _log.log(level, "%s", _READABLE.encode(fields))
+
+
+def shortened(value: object, limit: int) -> object:
+    """Return a string of at most ``limit`` characters, and any other value as it is."""
+    return f"{value[: limit - 3]}..." if isinstance(value, str) and len(value) > limit else value
 
 
 def silence_request_logs() -> None:

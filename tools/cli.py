@@ -90,12 +90,17 @@ def main(
     return code if isinstance(code, int) else 0
 
 
+class _Warnings(logging.Handler):
+    """Prints a warning as the commands print everything else: without characters that could control a terminal."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        Console().note(f"manage.py: {record.getMessage()}")
+
+
 @contextmanager
 def _warnings_on_stderr() -> Iterator[None]:
     """Show only nextstage's own warnings, since a library's warning may quote a URL with a signature."""
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter("manage.py: %(message)s"))
-    handler.setLevel(logging.WARNING)
+    handler = _Warnings(logging.WARNING)
     ours, others = logging.getLogger("nextstage"), logging.NullHandler()
     ours.addHandler(handler)
     logging.getLogger().addHandler(others)

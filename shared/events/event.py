@@ -106,6 +106,15 @@ class Ignored:
     reason: str
 
 
+def joined_identity(*parts: str) -> str:
+    """Return the identity of an occurrence that several values identify. Different values give different identities.
+
+    Values are joined with colons, which keeps the keys in existing journals. If a value contains a colon, a JSON list
+    after two colons replaces them: it has more colons than the joined values of the same number.
+    """
+    return "::" + json.dumps(parts) if any(":" in part for part in parts) else ":".join(parts)
+
+
 Handler = Callable[[AmlEvent], Occurrence | Ignored]
 """Returns what an event means. Raises IncompleteEvent if the data lacks a field that the type requires."""
 

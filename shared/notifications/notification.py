@@ -12,7 +12,7 @@ from hashlib import sha256
 from typing import Any, Final, NamedTuple
 
 from shared.journal.records import UNROUTED
-from shared.telemetry import Decision, Outcome
+from shared.telemetry import Decision, Outcome, shortened
 
 TYPES: Final[Mapping[Outcome, str]] = {
     Outcome.QUEUED: "nextstage.run.queued",
@@ -60,7 +60,7 @@ def notification(decision: Decision, source: str, time: datetime) -> Notificatio
         type=TYPES[decision.outcome],
         subject=f"routes/{decision.route or UNROUTED}/{decision.key}",
         time=time,
-        data={name: _cut(fields[name]) for name in DATA_FIELDS},
+        data={name: shortened(fields[name], MAX_TEXT) for name in DATA_FIELDS},
     )
 
 
@@ -86,9 +86,3 @@ def _id(decision: Decision) -> str:
 
 def _hash(text: str) -> str:
     return sha256(text.encode(errors="replace")).hexdigest()
-
-
-def _cut(value: object) -> object:
-    if isinstance(value, str) and len(value) > MAX_TEXT:
-        return value[: MAX_TEXT - 3] + "..."
-    return value

@@ -13,8 +13,9 @@ from shared.durations import parse_duration
 from shared.errors import InvalidRoutes, Problem
 from shared.events.event import AML_PREFIX, ENVELOPE_NAMES
 from shared.journal.cooldown import MAX_COOLDOWN
+from shared.routing.allowed_values import InvalidPattern, ValuePattern, compile_pattern
 from shared.routing.table import Cause, Route, RouteTable
-from shared.routing.templates import Expression, InvalidExpression, Template, forbidden_in, parse_template
+from shared.routing.templates import Expression, Fault, InvalidExpression, Template, forbidden_in, parse_template
 from shared.routing.yaml_nodes import NodeReader, WrongValue, boolean, plain_value, positive_integer
 from shared.suggestion import suggestion
 
@@ -256,11 +257,11 @@ class _RoutesReader:
             raise WrongValue(f"must be at most {MAX_COOLDOWN.days} days")
         return length
 
-    def _pattern(self, node: yaml.Node) -> re.Pattern[str]:
+    def _pattern(self, node: yaml.Node) -> ValuePattern:
         try:
-            return re.compile(self._nodes.text(node))
-        except re.error as exc:
-            raise WrongValue(f"is not a regular expression: {exc}") from exc
+            return compile_pattern(self._nodes.text(node))
+        except InvalidPattern as exc:
+            raise WrongValue(Fault(str(exc), exc.offset)) from exc
 
     def _word(self, node: yaml.Node) -> str:
         """Read text that is sent to Azure DevOps unchanged."""

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -13,6 +12,7 @@ from shared.errors import RenderingRefused
 from shared.events.event import AmlEvent, Occurrence
 from shared.journal.cooldown import Window
 from shared.journal.records import JournalKey
+from shared.routing.allowed_values import ValuePattern
 from shared.routing.lineage import lineage_tags
 from shared.routing.templates import Expression, Scope, Template, is_true
 
@@ -45,7 +45,7 @@ class Route:
     stages_to_skip: tuple[str, ...] = ()
     pipeline_version: int | None = None
     once_per: Template | None = None
-    allow: re.Pattern[str] | None = None
+    allow: ValuePattern | None = None
     correlation_parameter: str | None = None
     include_child_runs: bool = False
     cooldown: timedelta | None = None

@@ -17,6 +17,7 @@ from jmespath.visitor import TreeInterpreter
 
 from shared.errors import ExpressionFailed, MissingValue, UnsafeValue
 from shared.routing import expression_tree
+from shared.routing.allowed_values import ValuePattern
 from shared.routing.expression_tree import Tree
 from shared.suggestion import suggestion
 
@@ -111,7 +112,7 @@ class Template:
     text: str
     parts: tuple[str | Expression, ...]
 
-    def render(self, scope: Scope, allow: re.Pattern[str] | None = None) -> str:
+    def render(self, scope: Scope, allow: ValuePattern | None = None) -> str:
         """Replace each placeholder with its value.
 
         :param allow: the pattern that each value must match, instead of ``SAFE_VALUE``.
@@ -213,7 +214,7 @@ def _text(expression: Expression, value: object) -> str:
             raise MissingValue(f"'{expression.text}' is {kind}, not a single value")
 
 
-def _safe_text(expression: Expression, value: object, pattern: re.Pattern[str]) -> str:
+def _safe_text(expression: Expression, value: object, pattern: ValuePattern) -> str:
     text = _text(expression, value)
     if len(text) > MAX_VALUE_LENGTH:
         raise UnsafeValue(f"'{expression.text}' is {len(text)} characters long; at most {MAX_VALUE_LENGTH} are allowed")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from devstack.package import PackagingFailed, app_files, build, main
+from devstack.package import AZURE, PackagingFailed, app_files, build, main
 
 # A stand-in for a Python executable. It compiles with the real Python. As pip, it installs one module, a script and a
 # cache into the folder of --target, and records the call.
@@ -116,7 +116,8 @@ def test_pip_installs_wheels_for_azure_only_if_something_has_changed(
         return calls.read_text().splitlines()
 
     (call,) = built()
-    assert f"--requirement {project / 'requirements.txt'} --platform manylinux2014_x86_64 --python-version 3.13" in call
+    assert f"--requirement {project / 'requirements.txt'} {' '.join(AZURE)} " in call
+    assert "--python-version 3.13" in call
     assert "--only-binary=:all:" in call
     assert built() == [call]
     (project / "constraints.txt").write_text("other==2")

@@ -4,12 +4,17 @@ from typing import Any
 
 import pytest
 from azure.eventgrid import SystemEventNames
+from hypothesis import given
+from hypothesis import strategies as st
 
 from handlers import DISPATCH
 from shared.errors import IncompleteEvent
-from shared.events.event import Ignored, Occurrence, RunEnd, parse_event
+from shared.events.event import Ignored, Occurrence, RunEnd, joined_identity, parse_event
 from shared.events.event_type import Name
+from shared.routing.table import journal_key
 from tests.support.builders import WORKSPACE, event_text
+
+PART = st.text(':ab["], ', max_size=12)
 
 GUID = "3b8d5f70-6c1e-4a92-b4d7-90e2f1c8a635"
 
@@ -186,7 +191,36 @@ class TestRunStatusChanged:
         assert result.names["monitor_message"] is None
 
 
+@pytest.mark.parametrize(
+    ("name", "data", "key"),
+    [
+        ("RunCompleted", {"runId": "run:1"}, "96954cf6b6da9b67"),
+        ("RunStatusChanged", {"runId": "run:1", "runStatus": "Failed"}, "4f4033569c7ec9b7"),
+        ("ModelRegistered", {"ModelName": "fraud", "ModelVersion": "7"}, "53f9f744d7a93661"),
+        ("ModelDeployed", {"ServiceName": "endpoint", "ModelIds": "m:1"}, "b8e80bf2d6e774fc"),
+    ],
+)
+def test_the_keys_are_those_of_version_0_1_0(name: str, data: dict[str, Any], key: str) -> None:
+    """An event that was delivered before an upgrade, and is delivered again after it, is a duplicate."""
+    assert journal_key("r", WORKSPACE, occurrence(name, data).identity).key.startswith(key)
+
+
+@given(st.lists(st.tuples(PART, PART), min_size=2, max_size=2, unique=True))
+def test_different_values_have_different_identities(pairs: list[tuple[str, str]]) -> None:
+    first, second = pairs
+    assert joined_identity(*first) != joined_identity(*second)
+
+
 class TestModelRegistered:
+    def test_a_colon_belongs_to_the_name_or_to_the_version(self) -> None:
+        """Found by a security test: (a:b, c) and (a, b:c) had one key, so the second was taken for a duplicate."""
+        first, second = (
+            occurrence("ModelRegistered", {"ModelName": name, "ModelVersion": version})
+            for name, version in (("a:b", "c"), ("a", "b:c"))
+        )
+        assert first.identity != second.identity
+        assert first.names["model_id"] == second.names["model_id"] == "a:b:c"
+
     @pytest.mark.parametrize("version", [20, "20"])
     def test_the_version_is_always_a_string(self, version: object) -> None:
         data = {"ModelName": "m", "ModelVersion": version, "ModelTags": {"stage": "candidate"}}

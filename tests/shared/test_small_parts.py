@@ -77,6 +77,15 @@ def test_a_decision_is_one_json_record(outcome: Outcome, caplog: pytest.LogCaptu
     assert json.loads(message) == known | {"duration_ms": 1.5, "cause": "Throttled", "delay_ms": 9.5}
 
 
+def test_a_long_event_leaves_a_short_record(caplog: pytest.LogCaptureFixture) -> None:
+    """Application Insights cuts a message after 32,768 characters, and a cut record cannot be parsed."""
+    long = '"' * 900_000
+    log_decision(Decision(long, long, long, "route", Outcome.PARKED, "key", 5, long, long))
+    (message,) = caplog.messages
+    assert len(message) < 32_768
+    assert json.loads(message)["subject"] == '"' * 1997 + "..."
+
+
 def test_durations_are_read_and_written_in_the_same_notation() -> None:
     lengths = {"90s": 90, "30m": 1_800, "6h": 21_600, "1h30m": 5_400, "2d": 172_800, "1d12h": 129_600, " 6h ": 21_600}
     for text, seconds in lengths.items():

@@ -2,14 +2,18 @@
 
 import io
 import json
+import logging
 import os
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from shared.journal.journal import Journal
+from shared.journal.records import Record
 from shared.version import VERSION
 from tests.support import ROOT
 from tests.tools.conftest import Desk, Result
@@ -77,6 +81,19 @@ class TestConsole:
         Console().error("one\n   two sig=canary")
         Console().error("")
         assert capfd.readouterr().err == "manage.py: one\n  two sig=***\nmanage.py: \n"
+
+
+def test_a_warning_cannot_control_the_operators_terminal(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Warnings quote what servers answer and what the journal contains."""
+
+    def select(*_: object) -> Iterator[Record]:
+        logging.getLogger("nextstage.queueing").warning("it said: %s", "\x1b[2Jall fine\r\x9b1m\u202e, sig=abc")
+        logging.getLogger("azure").warning("a library")
+        yield from ()
+
+    desk.deliver()
+    monkeypatch.setattr(Journal, "select", select)
+    assert desk.run("journal").err == "manage.py: it said:  [2Jall fine  1m , sig=***\n"
 
 
 class TestLocalSettings:

@@ -2,10 +2,11 @@
 
 import heapq
 import json
+import logging
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from itertools import chain, count
+from itertools import chain, count, islice
 from typing import Any, Final
 
 from shared.events.event import AML_PREFIX
@@ -21,6 +22,8 @@ SHOWN_KEY: Final = 12
 MIN_PREFIX: Final = 4
 MAX_SCANNED: Final = 200_000
 """The maximum number of records that are read from a journal."""
+
+_log = logging.getLogger("nextstage.commands")
 
 _HEX: Final = frozenset("0123456789abcdef")
 
@@ -77,7 +80,7 @@ def find(journal: Journal, prefixes: Iterable[str]) -> list[Record]:
     """
     wanted = list(dict.fromkeys(_checked_prefix(prefix) for prefix in prefixes))
     by_prefix: dict[str, list[Record]] = {prefix: [] for prefix in wanted}
-    for record in journal.select(Selection(), MAX_SCANNED):
+    for record in _scan(journal, Selection()):
         for prefix in wanted:
             if record.key.key.startswith(prefix):
                 by_prefix[prefix].append(record)
@@ -119,7 +122,7 @@ def waits(journal: Journal, *, include_over: bool) -> list[Record]:
     :raises JournalUnavailable: the journal does not answer.
     """
     states = frozenset[State]() if include_over else OPEN_STATES
-    found = journal.select(Selection(route_prefix=WAIT_PREFIX, states=states), MAX_SCANNED)
+    found = _scan(journal, Selection(route_prefix=WAIT_PREFIX, states=states))
     return sorted(found, key=lambda record: Wait.of(record).registered_at)
 
 
@@ -177,6 +180,17 @@ def parsed(text: str) -> Any:
         return text
 
 
+def _scan(journal: Journal, selection: Selection) -> Iterator[Record]:
+    """Yield the selected records, and warn if there are more than ``MAX_SCANNED``."""
+    yield from islice(records := journal.select(selection, MAX_SCANNED + 1), MAX_SCANNED)
+    if next(records, None) is not None:
+        _log.warning(
+            "the journal has more than %d such records; the others were not read; narrow the selection, for example "
+            "with --route, or run the command again",
+            MAX_SCANNED,
+        )
+
+
 def _matching(journal: Journal, wanted: RecordFilter, now: datetime) -> Iterator[Record]:
     before = None if wanted.older_than is None else now - wanted.older_than
     after = None if wanted.newer_than is None else now - wanted.newer_than
@@ -185,7 +199,7 @@ def _matching(journal: Journal, wanted: RecordFilter, now: datetime) -> Iterator
         routes.append(PARTITION_PREFIX + wanted.route)
     # A record is claimed before its last change. If the last change is old enough, so is the claim.
     selections = [Selection(route, wanted.states, claimed_before=before) for route in routes]
-    for record in chain.from_iterable(journal.select(selection, MAX_SCANNED) for selection in selections):
+    for record in chain.from_iterable(_scan(journal, selection) for selection in selections):
         changed = changed_at(record)
         if (
             (wanted.windows or not is_window(record))

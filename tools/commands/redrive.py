@@ -5,8 +5,9 @@ from typing import Annotated, Final
 
 import typer
 
-from shared.journal.records import State
+from shared.journal.records import Selection, State
 from shared.redrive import REDRIVABLE_STATES, awaits_redrive
+from shared.suggestion import suggestion
 from tools.actions import records
 from tools.actions.records import FoundRecords, RecordFilter
 from tools.actions.redrive import redeliver, redrive_records
@@ -19,6 +20,7 @@ from tools.help_pages import epilog
 from tools.installation import Installation
 from tools.options import LimitOption, RouteOption, installation_of
 from tools.presentation import counted
+from tools.shell_completion import route_names
 
 DEFAULT_LIMIT: Final = 1000
 
@@ -119,6 +121,8 @@ def redrive(  # noqa: PLR0913 - every parameter is an option
         chosen = _chosen(installation, keys or [], route, frozenset(states or ()), limit)
         shown = len(chosen.records)
         if not shown:
+            if route is not None:
+                _check_route(installation, route, route_names(context))
             console.line(f"nothing to redrive in the journal {installation.journal_name}")
             raise typer.Exit
         if chosen.count > shown:
@@ -139,6 +143,12 @@ def _chosen(
     if states:
         return records.oldest(journal, RecordFilter(route, states), limit, now)
     return records.oldest(journal, RecordFilter(route, REDRIVABLE_STATES), limit, now, also=awaits_redrive)
+
+
+def _check_route(installation: Installation, route: str, known: list[str]) -> None:
+    """Fail if the route has no records and is not in routes.yaml. It is then probably misspelled."""
+    if known and route not in known and next(installation.journal.select(Selection(route), 1), None) is None:
+        raise CommandFailed(f"there is no route '{route}'; {suggestion(route, known)}")
 
 
 def _ask(console: Console, verb: str, number: int, what: str, *, is_confirmed: bool) -> None:

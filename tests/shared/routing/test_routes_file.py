@@ -234,7 +234,7 @@ def test_mistakes_in_the_file_as_a_whole(text: str, line: int, advice: str) -> N
         ("when: ''", "7: is not JMESPath"),
         ("when: model_name", "7: uses the name 'model_name', which does not exist here"),
         ("once_per: '{{ run_id'", "7: has a placeholder that is not closed"),
-        ("allow: '['", "7: is not a regular expression"),
+        ("allow: '['", "7: is not a regular expression: missing ]: [; see https://github.com/google/re2/wiki/Syntax"),
         ("stages_to_skip: build", "7: stages_to_skip must be a list"),
         ("stages_to_skip: [{}]", "7: must be a single value, not a mapping"),
         ("parameters: [a]", "7: parameters must be a mapping"),
@@ -273,6 +273,24 @@ def test_mistakes_in_a_route(changes: str, expected: str) -> None:
     for line in changes.splitlines():
         lines[line.partition(":")[0]] = line
     assert any(problem.startswith(expected) for problem in route_problems("\n".join(lines.values())))
+
+
+@pytest.mark.parametrize(
+    ("pattern", "column", "reason"),
+    [
+        ("[a-z](?!x).*", 18, "invalid perl operator: (?!; RE2 has no lookaround; write out what a value may be"),
+        (r"(a)-\1", 17, r"invalid escape sequence: \1; RE2 has no backreferences; write out the repeated part"),
+        ("(?P<x>a)(?P=x)", 21, "invalid perl operator: (?P; RE2 has no backreferences"),
+        ("[a-z]++", 18, "bad repetition operator: ++; RE2 never backtracks; write a plain group or a single"),
+        (r"[a-z]+\Z", 19, r"invalid escape sequence: \Z; the pattern always has to match the whole value; remove"),
+    ],
+)
+def test_a_pattern_that_needs_backtracking_is_refused_with_its_place(pattern: str, column: int, reason: str) -> None:
+    with pytest.raises(InvalidRoutes) as caught:
+        routes(f"name: a\nevent: RunCompleted\npipeline: p\nallow: '{pattern}'")
+    (problem,) = caught.value.problems
+    assert (problem.line, problem.column) == (7, column)
+    assert problem.advice.startswith(f"is not a regular expression: {reason}")
 
 
 def test_names_are_unique() -> None:

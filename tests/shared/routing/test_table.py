@@ -84,6 +84,16 @@ def test_the_correlation_parameter_carries_the_journal_key() -> None:
     assert match.request.correlation_parameter == "key"
 
 
+@pytest.mark.parametrize("length", [27, 1000])
+def test_no_value_keeps_a_thread_busy(length: int) -> None:
+    """With an engine that backtracks, each character doubles the time: 27 take seconds, and 1,000 never end."""
+    table = routes(f"{PLAIN}\nallow: '([a-z]+[ -]?)+'\nparameters: {{ run: '{{{{ run_id }}}}' }}")
+    assert only_match(table, run_completed("a" * length)).request.parameters == {"run": "a" * length}
+    (refused,) = resolve(table, run_completed("a" * length + "!")).decisions
+    assert isinstance(refused, Refusal)
+    assert "does not match ([a-z]+[ -]?)+; if such values are safe" in refused.reason
+
+
 class TestKey:
     def test_is_the_same_in_both_schemas_and_for_any_case_of_the_workspace(self) -> None:
         table = routes(PLAIN)
@@ -153,6 +163,13 @@ class TestCooldownAndTags:
     def test_tags_say_where_a_run_comes_from(self, name: str, data: dict[str, object], tags: tuple[str, ...]) -> None:
         table = routes(f"name: plain\nevent: {name}\npipeline: p")
         assert only_match(table, event_text(name, data)).tags == tags
+
+    def test_the_tags_of_a_large_deployment_are_bounded(self) -> None:
+        """Found by a security test: an event with 0.9 MB of model ids led to a request of 1.8 MB."""
+        table = routes("name: plain\nevent: ModelDeployed\npipeline: p")
+        models = [f"model-{number}:{number}" for number in range(60_000)]
+        tags = only_match(table, event_text("ModelDeployed", {"serviceName": "s", "modelIds": ",".join(models)})).tags
+        assert tags == (*(f"model:{model}" for model in models[:20]), "models:60000", "event:event-1")
 
     def test_no_tags(self) -> None:
         assert only_match(routes(PLAIN + "\ntags: false"), run_completed()).tags == ()

@@ -13,7 +13,7 @@ from shared.journal.journal import Journal
 from shared.journal.records import State
 from tests.support.builders import event_text, run_completed
 from tests.support.clock import ManualClock
-from tests.tools.conftest import EVALUATE, RIGHT, WRONG, Desk, Result
+from tests.tools.conftest import EVALUATE, RIGHT, TRIAGE, WRONG, Desk, Result
 from tools.actions.redrive import redrive_records
 from tools.console import Console
 from tools.installation import Installation
@@ -151,6 +151,15 @@ class TestSelection:
         record = desk.park()
         Journal(desk.store).reopen(record, "redriven")
         assert redriven(desk.run("redrive", "--all", "--dry-run")) == [("evaluate", "would queue")]
+
+    def test_a_misspelled_route_is_not_an_empty_one(self, desk: Desk) -> None:
+        desk.deliver()  # creates the journal
+        desk.routes(RIGHT, TRIAGE)
+        journal = f"nothing to redrive in the journal {desk.folder / 'journal.sqlite3'}\n"
+        desk.fails(2, "there is no route 'trage'; did you mean 'triage'?", "redrive", "--route", "trage")
+        assert desk.run("redrive", "--route", "triage").out == journal
+        desk.routes(TRIAGE)
+        assert desk.run("redrive", "--route", "evaluate").out == journal, "a removed route that has records"
 
     def test_several_keys_of_which_all_must_exist(self, desk: Desk) -> None:
         first, second = (desk.park(run_id).key.key for run_id in "ab")
