@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 
@@ -80,6 +80,10 @@ class PipelinesClient:
         with _nothing_queued():
             pages = self._pages(request, partial(protocol.list_builds, request, pipeline_id, since, until), deadline)
             return [run for page in pages for run in protocol.read_matching_runs(page, request)]
+
+    def clock_offset(self, request: RunRequest) -> timedelta:
+        """Return by how much the clock of the request's organization is ahead of this process's; 0 if unknown."""
+        return self._sender.clock_offset(request.organization_url)
 
     def cancel(self, request: RunRequest, run: Run, deadline: datetime) -> None:
         """Ask Azure DevOps to cancel a run.
