@@ -110,7 +110,7 @@ def compose(
     """
     settings = configuration.settings
     report = reporter(settings) if report is None else report
-    store = store or open_store(settings)
+    store = store or open_store(settings, clock)
     transport = transport or RequestsTransport(settings.worker_threads)
     gate = ThrottleGate(clock)
     own_credential = credential(settings)
@@ -195,13 +195,14 @@ def pipelines_client(settings: Settings, transport: Transport | None = None, clo
     return PipelinesClient(credential(settings), transport, api_version=settings.api_version, clock=clock)
 
 
-def open_store(settings: Settings) -> Store:
+def open_store(settings: Settings, clock: Clock = utc_now) -> Store:
     """Open the store that the settings name. The code of other stores is not imported.
 
+    :param clock: this process's clock.
     :raises JournalUnavailable: the store cannot be opened.
     """
     backend = backend_of(settings.journal_connection)
-    return backend.open(settings.journal_connection, identity_factory(settings), settings.worker_threads)
+    return backend.open(settings.journal_connection, identity_factory(settings), settings.worker_threads, clock)
 
 
 def identity_factory(settings: Settings) -> "Callable[[], TokenCredential]":

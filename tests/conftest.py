@@ -20,8 +20,8 @@ def clock() -> ManualClock:
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Iterator[SqliteStore]:
-    opened = SqliteStore(tmp_path / "journal.sqlite3")
+def store(tmp_path: Path, clock: ManualClock) -> Iterator[SqliteStore]:
+    opened = SqliteStore(tmp_path / "journal.sqlite3", clock)
     yield opened
     opened.close()
 

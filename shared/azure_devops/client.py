@@ -153,9 +153,9 @@ class PipelinesClient:
         except CredentialUnavailable:
             return ""
 
-    def clock_offset(self, request: RunRequest) -> timedelta:  # noqa: ARG002
-        """Return by how much the clock of the request's organization is ahead of this process's."""
-        return timedelta()
+    def clock_offset(self, request: RunRequest) -> timedelta:
+        """Return by how much the clock of the request's organization is ahead of this process's; 0 if unknown."""
+        return self._sender.clock_offset(request.organization_url)
 
     def cancel(self, request: RunRequest, run: Run, deadline: datetime) -> None:
         """Ask Azure DevOps to cancel a run.

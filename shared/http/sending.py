@@ -2,14 +2,16 @@
 
 import time
 from collections.abc import Callable
-from datetime import datetime
+from datetime import datetime, timedelta
+from functools import lru_cache
 from typing import Final
 
 from shared.clock import Clock, utc_now
 from shared.errors import RequestNotSent
+from shared.http.clock_offset import ClockOffset
 from shared.http.message import HttpRequest, HttpResponse, pause_seconds
 from shared.http.throttle import ThrottleGate
-from shared.http.transport import Transport
+from shared.http.transport import MAX_SERVERS, Transport
 
 # Waiting longer than this for one answer would keep a worker thread from other events.
 MAX_REQUEST_SECONDS: Final = 15.0
@@ -32,6 +34,11 @@ class Sender:
         self._gate = gate
         self._clock = clock
         self._sleep = sleep
+        self._offsets = lru_cache(MAX_SERVERS)(ClockOffset)
+
+    def clock_offset(self, organization_url: str) -> timedelta:
+        """Return how far the server's clock is ahead of this process's; 0 if no answer has shown it."""
+        return self._offsets(organization_url).value
 
     def send(self, organization_url: str, request: HttpRequest, authorization: str, deadline: datetime) -> HttpResponse:
         """Send a request. If there is no connection, try again until the deadline.
@@ -44,7 +51,8 @@ class Sender:
         while True:
             self._gate.check(organization_url)
             try:
-                response = self._transport(request, authorization, self._time_for_request(deadline))
+                timeout_seconds, sent_at = self._time_for_request(deadline), self._clock()
+                response = self._transport(request, authorization, timeout_seconds)
             except RequestNotSent:
                 pause = 0.25 * 2.0 ** (attempt - 1)  # 0.25, 0.5, 1 s
                 if attempt == MAX_CONNECT_ATTEMPTS or self._seconds_left(deadline) < pause + MIN_REQUEST_SECONDS:
@@ -52,6 +60,8 @@ class Sender:
                 attempt += 1
                 self._sleep(pause)
             else:
+                offset = self._offsets(organization_url)
+                offset.measure(response.status, response.headers, sent_at, self._clock())
                 # After any answer, including a success: the server asks for a pause before it refuses requests.
                 if (wanted := pause_seconds(response)) is not None:
                     self._gate.close(organization_url, wanted)

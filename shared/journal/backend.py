@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+from shared.clock import Clock, utc_now
 from shared.journal.probe import probe_store
 from shared.journal.records import Store
 
@@ -35,11 +36,12 @@ class Backend(Protocol):
         """Return False only if there is certainly no journal yet. Opening the store would then create one."""
         return True
 
-    def open(self, connection: str, make_identity: MakeIdentity, connections: int) -> Store:
+    def open(self, connection: str, make_identity: MakeIdentity, connections: int, clock: Clock = utc_now) -> Store:
         """Open the store.
 
         :param make_identity: called if the connection contains no secret.
         :param connections: how many connections to keep open, if the store is a service.
+        :param clock: this process's clock.
         :raises JournalUnavailable: the store cannot be opened.
         """
 

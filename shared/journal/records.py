@@ -3,7 +3,7 @@
 import json
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from hashlib import sha256
 from typing import Any, Final, NamedTuple, Protocol
@@ -170,6 +170,12 @@ def after_prefix(prefix: str) -> str:
 
 class Store(Protocol):
     """Keeps records. Each method is one atomic step and raises JournalUnavailable if the store does not answer."""
+
+    def now(self) -> datetime:
+        """Return the store's time in UTC. All processes that share a store compare times by this clock."""
+
+    def clock_offset(self) -> timedelta:
+        """Return how far the store's clock is known to be ahead of this process's. Sends nothing."""
 
     def insert(self, record: Record) -> Record | None:
         """Write a new record and return it with its version. Return None if there is a record with its key."""

@@ -8,11 +8,12 @@ import weakref
 from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager, suppress
 from dataclasses import asdict, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
+from shared.clock import Clock, utc_now
 from shared.errors import JournalUnavailable, RunAlreadyOwned
 from shared.journal.backend import Backend, MakeIdentity
 from shared.journal.probe import probe_store
@@ -77,9 +78,14 @@ _SETUP_TRIES: Final = 50
 class SqliteStore(Store):
     """The journal in a file. Writes that several threads make at once are committed together."""
 
-    def __init__(self, path: Path) -> None:
-        """:raises JournalUnavailable: the file cannot be opened or created."""
+    def __init__(self, path: Path, clock: Clock = utc_now) -> None:
+        """Open the file, or create it.
+
+        :param clock: this machine's clock, which all processes that use the file share.
+        :raises JournalUnavailable: the file cannot be opened or created.
+        """
         self._path = path
+        self._clock = clock
         with self._errors():
             _create(path)
             self._file = _File(path)
@@ -90,6 +96,12 @@ class SqliteStore(Store):
         # connection closes.
         self._finalizer = weakref.finalize(self, _close, self._writer, anchor)
         self._set_up()
+
+    def now(self) -> datetime:
+        return self._clock()
+
+    def clock_offset(self) -> timedelta:
+        return timedelta()
 
     def insert(self, record: Record) -> Record | None:
         with self._errors():
@@ -224,8 +236,14 @@ class SqliteBackend(Backend):
     def may_exist(self, connection: str) -> bool:
         return self._path(connection).exists()
 
-    def open(self, connection: str, make_identity: MakeIdentity, connections: int) -> Store:  # noqa: ARG002 - a file
-        return SqliteStore(self._path(connection))
+    def open(
+        self,
+        connection: str,
+        make_identity: MakeIdentity,  # noqa: ARG002 - a file needs none
+        connections: int,  # noqa: ARG002 - the same
+        clock: Clock = utc_now,
+    ) -> Store:
+        return SqliteStore(self._path(connection), clock)
 
     def probe(self, connection: str, make_identity: MakeIdentity) -> str:  # noqa: ARG002 - a file
         """See the base class. If there is no journal yet, test a temporary file in a new folder next to its path."""

@@ -3,6 +3,7 @@
 from contextlib import closing
 from typing import TYPE_CHECKING, Final
 
+from shared.clock import Clock, utc_now
 from shared.journal.backend import Backend, MakeIdentity
 from shared.journal.tables.connection import connection_problem, is_endpoint
 
@@ -20,11 +21,13 @@ class TablesBackend(Backend):
     def place(self, connection: str) -> str:
         return connection if is_endpoint(connection) else "in Azure Tables"
 
-    def open(self, connection: str, make_identity: MakeIdentity, connections: int) -> "TablesStore":
+    def open(
+        self, connection: str, make_identity: MakeIdentity, connections: int, clock: Clock = utc_now
+    ) -> "TablesStore":
         """See the base class. Sends nothing yet."""
         from shared.journal.tables.store import TablesStore  # noqa: PLC0415 - slow to import
 
-        return TablesStore(connection, make_identity, connections=connections)
+        return TablesStore(connection, make_identity, connections=connections, clock=clock)
 
     def probe(self, connection: str, make_identity: MakeIdentity) -> str:
         with closing(self.open(connection, make_identity, 1)) as store:

@@ -21,6 +21,8 @@ from azure.core.pipeline.transport import RequestsTransport
 from azure.data.tables import TableClient, TableEntity, UpdateMode
 from requests.adapters import HTTPAdapter
 
+from shared.clock import Clock
+from shared.http.clock_offset import ClockOffset
 from shared.http.environment import environment_settings
 from shared.journal.tables.connection import DEVELOPMENT_STORAGE, account_key, is_development_storage, is_endpoint
 
@@ -36,6 +38,7 @@ READ_SECONDS: Final = 4.0
 _REFUSAL_STATUSES: Final = range(300, 500)
 _RETRYABLE_STATUSES: Final = frozenset({408, 429})
 _MAX_REASON: Final = 300
+_SENT_AT: Final = "nextstage_sent_at"
 
 # The answer to a batch is parsed outside azure-core's pipeline, so the parser's exceptions are not translated to
 # AzureError (ValueError: not multipart; LookupError: parts or ETag missing). OSError: the file of certificates is
@@ -96,6 +99,7 @@ class AzureTable:
         *,
         table_name: str,
         connections: int,
+        clock: Clock,
         transport: "PooledTransport | None" = None,
     ) -> None:
         """Open the table of a connection that ``connection_problem`` has accepted. Sends nothing yet."""
@@ -105,6 +109,8 @@ class AzureTable:
             "retry_total": 0,
             # A redirect would send the credential to another host.
             "permit_redirects": False,
+            "raw_request_hook": self._note_time,
+            "raw_response_hook": self._measure_clock,
         }
         if is_endpoint(connection):
             self._client = TableClient(connection, table_name, credential=make_identity(), **options)
@@ -114,6 +120,8 @@ class AzureTable:
         self._secret = account_key(connection)
         self.endpoint: Final = self._client.url
         """The URL of the service, for messages."""
+        self.clock_offset: Final = ClockOffset(self.endpoint)
+        self._clock = clock
 
     def write(self, operations: Sequence[Operation], seconds: float) -> str:
         """Carry out all operations or none, in one transaction on one partition. Return the first entity's new ETag.
@@ -178,6 +186,14 @@ class AzureTable:
     def close(self) -> None:
         """Close the connections."""
         self._client.close()
+
+    def _note_time(self, request: Any) -> None:
+        request.context[_SENT_AT] = self._clock()
+
+    def _measure_clock(self, answer: Any) -> None:
+        """Measure the service's clock. Called for each answer, which may be a refusal."""
+        found = answer.http_response
+        self.clock_offset.measure(found.status_code, found.headers, answer.context[_SENT_AT], self._clock())
 
     def _ask(self, send: Callable[[], _Answer]) -> _Answer:
         try:

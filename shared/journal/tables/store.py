@@ -19,11 +19,13 @@ For time limits and retries see ``shared/journal/tables/retry_policy.py``.
 import uuid
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
+from datetime import datetime, timedelta
 from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Final
 from urllib.parse import unquote
 
+from shared.clock import Clock, utc_now
 from shared.errors import InvalidSettings, JournalUnavailable, RunAlreadyOwned
 from shared.journal.probe import probe_store
 from shared.journal.records import JournalKey, Record, Selection, Store, may_own_one_of
@@ -60,6 +62,7 @@ _ABSENCES: Final = frozenset({_TABLE_NOT_FOUND, "ResourceNotFound", "EntityNotFo
 # Source: https://learn.microsoft.com/rest/api/storageservices/table-service-error-codes
 _CONFLICTS: Final = _ABSENCES | {_EXISTS, "UpdateConditionNotSatisfied", "ConditionNotMet"}
 _ETAG_START: Final = 'W/"'
+_NO_RECORD: Final = JournalKey("$clock", "0")
 
 
 class TablesStore(Store):
@@ -72,6 +75,7 @@ class TablesStore(Store):
         *,
         table_name: str = TABLE_NAME,
         connections: int = 32,
+        clock: Clock = utc_now,
         transport: PooledTransport | None = None,
     ) -> None:
         """Open the store. Sends nothing yet. The table is created with the first record.
@@ -79,15 +83,33 @@ class TablesStore(Store):
         :param connection: a storage connection string with an account key, or the URL of a table endpoint.
         :param make_identity: called if the connection is a URL.
         :param connections: how many connections to keep open. Use the number of the host's worker threads.
+        :param clock: this process's clock.
         :param transport: replaces the pooled transport.
         :raises InvalidSettings: the connection cannot be used; the message contains no secret.
         """
         if (problem := connection_problem(connection)) is not None:
             raise InvalidSettings(f"JOURNAL_CONNECTION cannot be used: {problem}")
         self._table = AzureTable(
-            connection, make_identity, table_name=table_name, connections=connections, transport=transport
+            connection,
+            make_identity,
+            table_name=table_name,
+            connections=connections,
+            clock=clock,
+            transport=transport,
         )
+        self._clock = clock
+        self._has_asked_for_time = False
         self._makes_table = True
+
+    def now(self) -> datetime:
+        """See the base class. If no answer has shown the service's clock, it reads a record that does not exist."""
+        if not self._has_asked_for_time and not self._table.clock_offset.is_measured:
+            self.get(_NO_RECORD)
+            self._has_asked_for_time = True  # also if the answer has no usable Date
+        return self._clock() + self.clock_offset()
+
+    def clock_offset(self) -> timedelta:
+        return self._table.clock_offset.value
 
     def probe(self) -> str:
         """Test the store, see ``Backend.probe``. A missing table is not created; the test shows if access is allowed.

@@ -16,6 +16,7 @@ from tests.support.builders import ENVIRONMENT
 TOY = """
 from pathlib import Path
 
+from shared.clock import utc_now
 from shared.journal.backend import Backend
 from shared.journal.sqlite import SqliteStore
 
@@ -27,8 +28,8 @@ class ToyBackend(Backend):
     def place(self, connection):
         return "in the toy box"
 
-    def open(self, connection, make_identity, connections):
-        return SqliteStore(Path(connection.removeprefix("toy:")))
+    def open(self, connection, make_identity, connections, clock=utc_now):
+        return SqliteStore(Path(connection.removeprefix("toy:")), clock)
 
 
 BACKEND = ToyBackend()

@@ -3,8 +3,10 @@
 import threading
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from datetime import datetime, timedelta
 from itertools import count, islice
 
+from shared.clock import Clock, utc_now
 from shared.errors import RunAlreadyOwned
 from shared.journal.records import JournalKey, Record, Selection, may_own_one_of
 
@@ -16,11 +18,18 @@ class MemoryStore:
         detect it.
     """
 
-    def __init__(self, *, fenced: bool = True) -> None:
+    def __init__(self, *, fenced: bool = True, clock: Clock = utc_now) -> None:
+        self._clock = clock
         self._fenced = fenced
         self._lock = threading.Lock()
         self._versions = count(1)
         self.records: dict[JournalKey, Record] = {}
+
+    def now(self) -> datetime:
+        return self._clock()
+
+    def clock_offset(self) -> timedelta:
+        return timedelta()
 
     def insert(self, record: Record) -> Record | None:
         with self._lock:

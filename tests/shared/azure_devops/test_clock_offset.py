@@ -1,0 +1,86 @@
+"""The offset of Azure DevOps' clock, against the emulator behind a proxy that makes its clock wrong."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+import pytest
+
+from devstack.ado import Emulator, load_declaration, serve
+from shared.azure_devops.client import PipelinesClient
+from shared.azure_devops.runs import RunRequest
+from shared.clock import utc_now
+from shared.credentials import pat_from_environment
+from shared.errors import CredentialRejected, RequestNotSent
+from shared.http.transport import RequestsTransport
+from tests.support.canaries import secret
+from tests.support.services.raw_server import answering, server
+from tests.support.services.shifted_clock import shifted
+
+MODEL = RunRequest("unknown", "mlops", 11, "main", {"runId": "r", "experimentName": "train"})
+SLACK = timedelta(seconds=1.5)
+
+
+@contextmanager
+def client(pat: str = "pat") -> Iterator[PipelinesClient]:
+    transport = RequestsTransport(1)
+    yield PipelinesClient(pat_from_environment(lambda: secret(pat)), transport)
+    transport.close()
+
+
+@contextmanager
+def azure_devops(shift: timedelta | None) -> Iterator[tuple[RunRequest, list[bytes]]]:
+    """Yield a request for a run, and the list of HTTP requests."""
+    with (
+        serve(Emulator(load_declaration(), pats={secret("pat")})) as served,
+        shifted(served.port, shift) as (port, requests),
+    ):
+        yield replace(MODEL, organization_url=f"http://127.0.0.1:{port}/contoso"), requests
+
+
+def soon() -> datetime:
+    return utc_now() + timedelta(seconds=30)
+
+
+@pytest.mark.parametrize("minutes", [-10, 0, 10])
+def test_the_offset_is_measured_by_the_request_for_a_run(minutes: int) -> None:
+    shift = timedelta(minutes=minutes)
+    with azure_devops(shift) as (request, requests), client() as pipelines:
+        assert pipelines.clock_offset(request) == timedelta()
+        pipelines.run(request, soon())
+        assert abs(pipelines.clock_offset(request) - shift) < SLACK
+        assert len(requests) == 1
+
+
+def test_each_organization_has_its_own_offset() -> None:
+    hour = timedelta(hours=1)
+    with azure_devops(hour) as (ahead, _), azure_devops(-hour) as (behind, _), client() as pipelines:
+        for request in (ahead, behind):
+            pipelines.run(request, soon())
+        assert abs(pipelines.clock_offset(ahead) - hour) < SLACK
+        assert abs(pipelines.clock_offset(behind) + hour) < SLACK
+        assert pipelines.clock_offset(MODEL) == timedelta()
+
+
+def test_an_answer_without_a_date_changes_nothing() -> None:
+    with azure_devops(None) as (request, _), client() as pipelines:
+        pipelines.run(request, soon())
+        assert pipelines.clock_offset(request) == timedelta()
+
+
+def test_a_refusal_shows_the_clock_too() -> None:
+    hour = timedelta(hours=1)
+    with azure_devops(hour) as (request, _), client("wrong") as pipelines:
+        with pytest.raises(CredentialRejected):
+            pipelines.run(request, soon())
+        assert abs(pipelines.clock_offset(request) - hour) < SLACK
+
+
+def test_an_answer_that_is_lost_does_not_show_the_clock() -> None:
+    head = b"HTTP/1.1 200 X\r\nDate: Fri, 20 Nov 2020 12:00:00 GMT\r\nContent-Length: 9\r\n\r\n"
+    with server(answering(head)) as url, client() as pipelines:
+        request = replace(MODEL, organization_url=url)
+        with pytest.raises(RequestNotSent):
+            pipelines.list_pipelines(request, soon())
+        assert pipelines.clock_offset(request) == timedelta()
