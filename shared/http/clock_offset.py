@@ -32,8 +32,9 @@ class _Bounds(NamedTuple):
     measured_at: datetime
 
     @property
-    def middle(self) -> timedelta:
-        return (self.low + self.high) / 2
+    def best(self) -> timedelta:
+        """The offset: 0 if that is possible, otherwise the middle."""
+        return timedelta() if self.low <= timedelta() <= self.high else (self.low + self.high) / 2
 
 
 class ClockOffset:
@@ -54,12 +55,15 @@ class ClockOffset:
     @property
     def value(self) -> timedelta:
         """How far the server's clock is ahead of this process's; 0 if no answer has shown it."""
-        return timedelta() if self._bounds is None else self._bounds.middle
+        return timedelta() if self._bounds is None else self._bounds.best
 
     @property
     def margin(self) -> timedelta:
         """How far ``value`` may be from the real offset at the time of the last answer."""
-        return _MAX_OFFSET if self._bounds is None else (self._bounds.high - self._bounds.low) / 2
+        if self._bounds is None:
+            return _MAX_OFFSET
+        low, high, _ = self._bounds
+        return max(self._bounds.best - low, high - self._bounds.best)
 
     def measure(self, status: int, headers: Mapping[str, str], sent_at: datetime, received_at: datetime) -> None:
         """Measure the offset from one answer. Answers that do not show the server's clock change nothing.
@@ -75,11 +79,11 @@ class ClockOffset:
             fresh = _Bounds(date - received_at, date + _RESOLUTION - sent_at, received_at)
         except (KeyError, ValueError, TypeError, OverflowError):
             return
-        if abs(fresh.middle) > _MAX_OFFSET:
+        if abs(fresh.best) > _MAX_OFFSET:
             return
         with self._lock:
             self._bounds = _combined(self._bounds, fresh)
-            offset = self._bounds.middle
+            offset = self._bounds.best
             if abs(offset - self._logged) <= NOTABLE_OFFSET + self.margin:
                 return
             self._logged = offset

@@ -60,7 +60,7 @@ class Cooldowns:
         """
         key = _window_key(holder, window)
         for _ in range(_MAX_TRIES):
-            now = self._clock()
+            now = self._now()
             mine = _window_record(key, holder, now)
             if self._store.insert(mine) is not None:
                 return None
@@ -82,7 +82,11 @@ class Cooldowns:
         :raises JournalUnavailable: the store does not answer.
         """
         found = self._store.get(_window_key(holder, window))
-        return None if found is None else self._obstacle(found, holder, window, self._clock())
+        return None if found is None else self._obstacle(found, holder, window, self._now())
+
+    def _now(self) -> datetime:
+        """Return the store's time, which the claim of the holder has measured before."""
+        return self._clock() + self._store.clock_offset()
 
     def _obstacle(self, found: Record, holder: JournalKey, window: Window, now: datetime) -> Covered | Undecided | None:
         """Return what the current holder of the window means for this one; None if the window is free."""

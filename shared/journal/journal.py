@@ -16,6 +16,7 @@ The state machine::
                  ▼
              uncertain ─────────────▶ any of these, once it is known whether a run exists
 
+- All times are the store's; see ``Store.now``.
 - Every write after the claim carries the version that the writer last read or wrote. It fails with ``ClaimLost`` if
   the record has changed since. A worker that has lost its claim can change nothing.
 - ``uncertain`` never becomes ``claimed``: the delivery that takes it over searches Azure DevOps before it sends.
@@ -110,6 +111,7 @@ class Journal:
     ) -> None:
         """
         :param lease_seconds: how long only the holder of a claim may act. Longer than a delivery may take.
+        :param clock: this process's clock, to which the store's offset is added.
         :param settle_seconds: how long the server may still be working on a request whose answer was lost.
         """
         self._store = store
@@ -120,12 +122,12 @@ class Journal:
     def claim(self, key: JournalKey, entry: Entry, send_by: datetime, sender: str = "") -> Claim:
         """Claim an occurrence. Only the caller may then act on it.
 
-        :param send_by: the caller must start no request after this time.
+        :param send_by: the caller must start no request after this time of this process's clock.
         :param sender: the fingerprint of the credential that the request will be sent with.
         :raises JournalUnavailable: the store does not answer.
         """
         for _ in range(_MAX_CLAIM_TRIES):
-            now = self._clock()
+            now = self.now()
             fresh = self._fresh(key, entry, now, send_by, sender)
             if (written := self._store.insert(fresh)) is not None:
                 return Claimed(written)
@@ -138,14 +140,14 @@ class Journal:
         """Claim an existing record like ``claim``, but never create one.
 
         :param record: the record as it was read.
-        :param send_by: the caller must start no request after this time.
+        :param send_by: the caller must start no request after this time of this process's clock.
         :raises JournalUnavailable: the store does not answer.
         """
         found: Record | None = record
         for _ in range(_MAX_CLAIM_TRIES):
             if found is None:
                 return NotClaimable("its record was removed in the meantime")
-            now = self._clock()
+            now = self.now()
             fresh = replace(self._fresh(found.key, found.entry, now, send_by, sender), document=found.document)
             if (claim := self._claim_found(found, fresh, now)) is not None:
                 return claim
@@ -157,7 +159,7 @@ class Journal:
 
         :raises JournalUnavailable: the store does not answer.
         """
-        now = self._clock()
+        now = self.now()
         history = (Step(now, state, ""),)
         fresh = Record(key, state, NO_EVENT, now, now, now, history=history, document=document)
         for _ in range(_MAX_CLAIM_TRIES):
@@ -203,7 +205,7 @@ class Journal:
 
         :raises ClaimLost: another delivery has taken over the record.
         """
-        now = self._clock()
+        now = self.now()
         lease = self._lease_of(now, send_by) | {"lease_until": record.lease_until}
         return self._write(
             self._step(record, State.UNCERTAIN, now, _AGAIN, sender=sender, searched_until=None, **lease)
@@ -218,7 +220,7 @@ class Journal:
         :raises ClaimLost: another delivery has taken over the record.
         :raises RunAlreadyOwned: the run belongs to another record of the route.
         """
-        now = self._clock()
+        now = self.now()
         changes = {"run_id": run_id, "run_url": run_url, "reason": note, "shares_run_id": shares_run_id}
         return self._write(self._step(record, State.QUEUED, now, note or f"run {run_id}", **changes))
 
@@ -232,7 +234,7 @@ class Journal:
 
     def fence(self, record: Record, reason: str) -> bool:
         """Take the claim from a worker whose lease has expired, and return whether that worked."""
-        now = self._clock()
+        now = self.now()
         return self._store.replace(self._step(record, State.UNCERTAIN, now, reason, lease_until=now)) is not None
 
     def release(self, record: Record, reason: str) -> Record:
@@ -297,7 +299,7 @@ class Journal:
 
     def now(self) -> datetime:
         """Return the store's time, with which all times of records are compared."""
-        return self._clock()
+        return self._clock() + self._ahead()
 
     def in_local_time(self, moment: datetime) -> datetime:
         """Return a time of the store as one of this process's clock."""
@@ -308,7 +310,8 @@ class Journal:
         return moment + self._ahead()
 
     def _ahead(self) -> timedelta:
-        return timedelta()
+        self._store.now()  # asks for the time if no answer has shown it
+        return self._store.clock_offset()
 
     def get(self, key: JournalKey) -> Record | None:
         """Return a record, or None if there is none."""
@@ -340,12 +343,12 @@ class Journal:
 
     def _lease_of(self, now: datetime, send_by: datetime) -> "_Lease":
         # The holder may start a request until send_by, so a lost one has settled settle_seconds after that.
-        settled_at = max(now, send_by) + self._settle
+        settled_at = max(now, self.in_store_time(send_by)) + self._settle
         return {"lease_until": now + self._lease, "settled_at": settled_at, "sent_until": settled_at}
 
     def _unclaimed(self, record: Record, state: State, reason: str) -> Record:
         """Return the record in another state and without a lease."""
-        now = self._clock()
+        now = self.now()
         return self._step(record, state, now, reason, reason=reason, lease_until=now, settled_at=now)
 
     @staticmethod

@@ -47,6 +47,10 @@ class TestValues:
         assert bounds(offset) == (9.6, 11)
         assert (offset.value, offset.is_measured) == (seconds(10.3), True)
 
+    def test_no_difference_is_assumed_if_there_may_be_none(self, offset: ClockOffset) -> None:
+        measure(offset, ahead=0)
+        assert (offset.value, offset.margin) == (timedelta(), seconds(1))
+
     def test_several_answers_give_closer_bounds(self, offset: ClockOffset) -> None:
         """The server is 10.5 s ahead. Its second begins in the middle of ours."""
         for at, date in [(0.0, 10), (0.4, 10), (0.5, 11), (1.6, 12)]:
@@ -60,7 +64,7 @@ class TestValues:
         measure(offset, ahead=10, latency=0.4, at=100)
         assert bounds(offset) == pytest.approx((9.8996, 11), abs=1e-6)
 
-    @pytest.mark.parametrize("ahead", [0, 8, 12, -3600])
+    @pytest.mark.parametrize("ahead", [4, 8, 12, -3600])
     def test_after_a_clock_was_set_only_the_new_bounds_hold(self, offset: ClockOffset, ahead: float) -> None:
         measure(offset, ahead=10)
         measure(offset, ahead=ahead, at=1)
@@ -85,7 +89,7 @@ class TestAnswersThatDoNotShowTheClock:
         offset.measure(status, {"date": http_date(NOON)}, NOON, NOON)
         assert offset.value == seconds(10.3)
 
-    @pytest.mark.parametrize(("age", "value"), [("60", 10.3), ("0", 0.3)])
+    @pytest.mark.parametrize(("age", "value"), [("60", 10.3), ("0", 0)])
     def test_an_answer_from_a_cache(self, offset: ClockOffset, age: str, value: float) -> None:
         measure(offset, ahead=10)
         measure(offset, ahead=0, age=age)
@@ -126,7 +130,7 @@ def test_the_offset_is_within_the_margin(
         exchange(offset, real, now + gap, latency, position)
         now += gap + latency
         assert abs(offset.value - real) <= offset.margin + ROUNDING * len(answers)
-        assert offset.margin <= (seconds(1) + latency) / 2 + ROUNDING
+        assert offset.margin <= seconds(1) + latency + ROUNDING
 
 
 @given(moments, st.lists(days, min_size=1), exchanges)
@@ -171,7 +175,7 @@ class TestLog:
     ) -> None:
         """The server wrote its Date at the end of 14 s. Its clock may be 7 s away, or exact."""
         measure(offset, ahead=14, latency=14)
-        assert offset.value == seconds(7.5)
+        assert offset.value == timedelta()
         assert caplog.records == []
 
 

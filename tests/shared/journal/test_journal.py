@@ -48,7 +48,7 @@ def states(record: Record | None) -> list[State]:
 class TestClaim:
     def test_a_new_record_is_claimed(self, journal: Journal, clock: ManualClock) -> None:
         mine = claim(journal, clock)
-        assert (mine.record, mine.sent_until) == (journal.get(KEY), None)
+        assert (mine.record, mine.in_doubt) == (journal.get(KEY), False)
         assert (mine.record.state, mine.record.claimed_at) == (State.CLAIMED, clock())
         assert mine.record.lease_until == clock() + timedelta(seconds=LEASE)
         assert mine.record.settled_at == clock() + timedelta(seconds=BUDGET + SETTLE)
@@ -66,7 +66,7 @@ class TestClaim:
         first = claim(journal, clock).record
         clock.advance(LEASE)
         mine = claim(journal, clock, NEWER)
-        assert mine.sent_until == first.settled_at, "the search for its run ends there"
+        assert mine.record.sent_until == first.settled_at, "the search for its run ends there"
         assert mine.record.state is State.UNCERTAIN
         assert mine.record.entry == ENTRY, "the request that may have been sent is the one to search for"
         assert mine.record.claimed_at == first.claimed_at, "the search begins at the first claim"
@@ -81,13 +81,13 @@ class TestClaim:
             "a request whose answer was lost may still be in progress until 12:00:55 UTC"
         )
         clock.advance(1)
-        assert claim(journal, clock).sent_until is not None
+        assert claim(journal, clock).in_doubt
 
     def test_a_claim_without_a_request_is_claimed_again(self, journal: Journal, clock: ManualClock) -> None:
         claim(journal, clock, Entry("id", "type", "subject", "{}"))
         clock.advance(BUDGET + SETTLE + LEASE)
         mine = claim(journal, clock, NEWER)
-        assert (mine.sent_until, mine.record.entry) == (None, NEWER)
+        assert (mine.in_doubt, mine.record.entry) == (False, NEWER)
 
     def test_claiming_gives_up_if_others_keep_changing_the_record(
         self, store: Store, journal: Journal, clock: ManualClock
@@ -131,7 +131,7 @@ class TestParkedRecords:
     ) -> None:
         parked = journal.park(claim(journal, clock).record, "refused")
         mine = claim(journal, clock, self.OTHER)
-        assert (mine.sent_until, mine.record.entry, states(mine.record)) == (None, self.OTHER, [State.CLAIMED])
+        assert (mine.in_doubt, mine.record.entry, states(mine.record)) == (False, self.OTHER, [State.CLAIMED])
         kept = journal.get(key_aside(parked))
         assert kept is not None
         assert (kept.state, kept.entry, kept.reason) == (State.PARKED, ENTRY, "refused")
@@ -161,7 +161,7 @@ class TestReopen:
         with pytest.raises(ClaimLost):
             journal.reopen(parked, "redriven")
         mine = claim(journal, clock, NEWER)
-        assert (mine.sent_until, mine.record.entry) == (None, NEWER)
+        assert (mine.in_doubt, mine.record.entry) == (False, NEWER)
         assert states(mine.record) == [State.CLAIMED, State.PARKED, State.RELEASED, State.CLAIMED]
 
     def test_only_parked_records_can_be_reopened(self, journal: Journal, clock: ManualClock) -> None:
@@ -175,7 +175,7 @@ def test_a_released_record_can_be_claimed_at_once(journal: Journal, clock: Manua
     assert (released.state, released.reason) == (State.RELEASED, "throttled")
     clock.advance(1)
     mine = claim(journal, clock, NEWER)
-    assert mine.sent_until is None
+    assert not mine.in_doubt
     assert mine.record.entry == NEWER, "the route may have been changed since"
     assert (mine.record.claimed_at, mine.record.reason) == (clock(), "")
     assert states(mine.record) == [State.CLAIMED, State.RELEASED, State.CLAIMED]
@@ -192,16 +192,16 @@ class TestUncertain:
             assert isinstance(journal.claim(KEY, ENTRY, send_by(clock)), NotClaimable)
             clock.advance(1)
             mine = claim(journal, clock)
-            assert mine.sent_until is not None
+            assert mine.in_doubt
             record = mine.record
         assert record.claimed_at == first.claimed_at
 
     def test_it_is_taken_over_at_once_if_no_request_is_in_progress(self, journal: Journal, clock: ManualClock) -> None:
         journal.mark_uncertain(claim(journal, clock).record, "could not look", in_progress=False)
         mine = claim(journal, clock)
-        assert mine.sent_until is not None
+        assert mine.in_doubt
         journal.release(mine.record, "it is known that nothing was queued")
-        assert claim(journal, clock).sent_until is None
+        assert not claim(journal, clock).in_doubt
 
 
 @pytest.mark.parametrize("late", ["complete", "release", "park", "suppress", "doubt"])
