@@ -56,8 +56,8 @@ class Build:
     :param queued_at: the same, in this process's time.
     :param requesters: ids of the identities that asked for it, in lower case.
     :param plan_ids: ids of its orchestration plans, in lower case.
-    :param parameters: template parameters by name in lower case.
-    :param variables: variables set when it was queued, by name in lower case.
+    :param parameters: template parameters by name.
+    :param variables: variables set when it was queued, by name.
     """
 
     run: Run
@@ -126,7 +126,7 @@ def extra_parameters(build: Build, request: RunRequest) -> dict[str, str]:
     They are the pipeline's defaults if the build is the request's run.
     """
     sent = {name.lower() for name in request.parameters}
-    return {name: _text(value) for name, value in (build.parameters or {}).items() if name not in sent}
+    return {name: _text(value) for name, value in (build.parameters or {}).items() if name.lower() not in sent}
 
 
 def _read_build(build: Any) -> Build | None:
@@ -154,8 +154,8 @@ def _read_build(build: Any) -> Build | None:
         plan_ids=frozenset(_ids(plans, "planId")),
         branch=_string(build.get("sourceBranch")),
         revision=definition.get("revision") if isinstance(definition, dict) else None,
-        parameters=_by_lower_name(parameters),
-        variables=_by_lower_name(variables),
+        parameters=parameters,
+        variables=variables,
     )
 
 
@@ -171,18 +171,15 @@ def _ids(objects: Iterable[Any], name: str) -> list[str]:
     return [one[name].lower() for one in objects if isinstance(one, dict) and isinstance(one.get(name), str)]
 
 
-def _by_lower_name(values: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
-    return None if values is None else {name.lower(): value for name, value in values.items()}
-
-
 def _values_likeness(sent: Mapping[str, str], listed: Mapping[str, Any] | None) -> Likeness:
     if not sent:
         return Likeness.FIT
     if listed is None:
         return Likeness.UNCLEAR
-    if any(name.lower() not in listed for name in sent):
+    by_name = {name.lower(): value for name, value in listed.items()}
+    if any(name.lower() not in by_name for name in sent):
         return Likeness.DIFFERENT
-    return _weakest(*(_value_likeness(value, listed[name.lower()]) for name, value in sent.items()))
+    return _weakest(*(_value_likeness(value, by_name[name.lower()]) for name, value in sent.items()))
 
 
 def _value_likeness(sent: str, listed: Any) -> Likeness:

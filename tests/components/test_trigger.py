@@ -1,5 +1,6 @@
 """The trigger against the emulator: a job has exactly one run, despite failures and repeated attempts."""
 
+import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
@@ -94,7 +95,7 @@ class Attempts:
         """Queue a run outside of the trigger, with these tags."""
         transport = RequestsTransport(1)
         client = PipelinesClient(Credential(lambda: Issued(pat_authorization(self.pat))), transport)
-        run = client.run(request or self.request, utc_now() + timedelta(seconds=30))
+        run = client.run(request or self.request, utc_now() + timedelta(seconds=30), str(uuid.uuid4()))
         transport.close()
         self.served.emulator.books.add_tags(run.id, tags)
         return run.id

@@ -68,8 +68,8 @@ class Queued:
             plan_ids=frozenset({self.orchestration_id or f"plan of {self.run.id}"}),
             branch=request.ref_name or "refs/heads/main",
             revision=request.pipeline_version,
-            parameters={name.lower(): value for name, value in request.parameters.items()},
-            variables={name.lower(): value for name, value in request.variables.items()},
+            parameters=request.parameters,
+            variables=request.variables,
         )
 
 

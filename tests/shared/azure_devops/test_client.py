@@ -1,10 +1,12 @@
 """The client and the fake that replaces it in other tests, previews, and the same pipeline name in several projects."""
 
 import json
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from itertools import chain
 from typing import Any, cast
 from urllib.parse import parse_qs
 
@@ -13,7 +15,8 @@ import yaml
 
 from devstack.ado import Emulator, Fault, Match, load_declaration, serve
 from shared.azure_devops.client import PipelinesClient
-from shared.azure_devops.runs import RunRequest
+from shared.azure_devops.reconcile import Expected, Likeness, group_by_likeness
+from shared.azure_devops.runs import Run, RunRequest
 from shared.credentials import pat_from_environment
 from shared.errors import (
     AnswerLost,
@@ -46,10 +49,16 @@ class Stand:
     def deadline(self) -> datetime:
         return self.clock() + timedelta(seconds=10)
 
+    def run(self, request: RunRequest | None = None) -> Run:
+        return self.pipelines.run(request or self.request, self.deadline, str(uuid.uuid4()))
+
     def found(self, since: timedelta, until: timedelta) -> list[int]:
-        """Return the IDs of the runs between two times, relative to now by our clock."""
+        """Return the IDs of the runs between two times, relative to now by our clock, that fit the request."""
         now = self.clock()
-        return [run.id for run in self.pipelines.find_runs(self.request, now + since, now + until, self.deadline)]
+        requester = self.pipelines.requester(self.request, self.deadline)
+        pages = self.pipelines.builds(self.request, now + since, now + until, self.deadline)
+        judged = group_by_likeness(chain(*pages), Expected(self.request, str(uuid.uuid4()), requester))
+        return [build.run.id for build in judged[Likeness.FIT]]
 
 
 @pytest.fixture
@@ -76,26 +85,40 @@ def stand(request: pytest.FixtureRequest, clock: ManualClock) -> Stand:
 
 
 class TestBoth:
-    SECOND = timedelta(seconds=1)
+    MINUTE = timedelta(minutes=1)
 
-    def test_a_run_is_found_by_the_time_of_the_servers_clock(self, stand: Stand) -> None:
-        run = stand.pipelines.run(stand.request, stand.deadline)
-        assert stand.found(timedelta(), SKEW) == [run.id]
-        assert stand.found(timedelta(), SKEW - self.SECOND) == []
-        assert stand.found(SKEW + self.SECOND, SKEW * 2) == []
+    def test_a_run_is_found_by_the_time_of_our_clock(self, stand: Stand) -> None:
+        run = stand.run()
+        assert stand.found(-self.MINUTE, self.MINUTE) == [run.id]
+        assert stand.found(self.MINUTE, 2 * self.MINUTE) == []
+        assert stand.found(-2 * self.MINUTE, -self.MINUTE) == []
 
     def test_a_run_with_other_parameters_is_not_found(self, stand: Stand) -> None:
-        other = replace(stand.request, parameters={"runId": "other", "experimentName": "train"})
-        stand.pipelines.run(other, stand.deadline)
-        assert stand.found(-SKEW, SKEW) == []
+        stand.run(replace(stand.request, parameters={"runId": "other", "experimentName": "train"}))
+        assert stand.found(-self.MINUTE, self.MINUTE) == []
 
     def test_a_run_whose_answer_was_lost_is_found(self, stand: Stand) -> None:
         stand.lose_an_answer()
         with pytest.raises(AnswerLost):
-            stand.pipelines.run(stand.request, stand.deadline)
-        second = stand.pipelines.run(stand.request, stand.deadline)
-        first_found, second_found = stand.found(-SKEW, SKEW)
+            stand.run()
+        second = stand.run()
+        first_found, second_found = stand.found(-self.MINUTE, self.MINUTE)
         assert first_found < second_found == second.id
+
+    def test_one_run_is_found_by_its_id(self, stand: Stand) -> None:
+        run = stand.run()
+        build = stand.pipelines.build(stand.request, run.id, stand.deadline)
+        assert build is not None
+        assert (build.run.id, build.pipeline_id) == (run.id, stand.pipelines.pipeline_id(stand.request, stand.deadline))
+        assert build.queued_at is not None
+        assert abs(build.queued_at - stand.clock()) < self.MINUTE
+        assert stand.pipelines.build(stand.request, run.id + 1, stand.deadline) is None
+
+    def test_additional_parameters_are_compared_by_what_would_run(self, stand: Stand) -> None:
+        if isinstance(stand.pipelines, FakePipelines):
+            stand.pipelines.defaults = {"experimentName": "train"}
+        assert stand.pipelines.adds_nothing(stand.request, {"experimentName": "train"}, stand.deadline)
+        assert not stand.pipelines.adds_nothing(stand.request, {"experimentName": "another"}, stand.deadline)
 
 
 class TestPreview:
@@ -156,17 +179,17 @@ def test_every_request_names_the_configured_version(
         pipelines = PipelinesClient(credential, transport, api_version=version, clock=clock)
         named, deadline = replace(client_stand.request, pipeline="model-evaluation"), client_stand.deadline
         pipelines.preview(named, deadline)
-        run = pipelines.run(named, deadline)
-        pipelines.find_runs(named, clock(), clock(), deadline)
+        run = pipelines.run(named, deadline, str(uuid.uuid4()))
+        [*pipelines.builds(named, clock(), clock(), deadline)]
         pipelines.tag(named, run, ["a"], deadline)
         pipelines.cancel(named, run, deadline)
-    versions = [parse_qs(request.query)["api-version"] for request in emulator.books.requests]
-    assert versions == [[version]] * 6
+    asked = [request for request in emulator.books.requests if not request.path.endswith("/connectionData")]
+    assert [parse_qs(request.query)["api-version"] for request in asked] == [[version]] * 6
 
 
 def test_a_run_is_tagged_and_canceled(client_stand: Stand, emulator: Emulator) -> None:
     pipelines, request, deadline = client_stand.pipelines, client_stand.request, client_stand.deadline
-    run = pipelines.run(request, deadline)
+    run = client_stand.run()
     pipelines.tag(request, run, ["aml-run:r", "model:a b:1", "event:ü"], deadline)
     pipelines.cancel(request, run, deadline)
     (queued,) = emulator.books.runs
@@ -209,6 +232,6 @@ def test_the_same_name_in_four_projects_is_four_pipelines() -> None:
     wanted = []
     for (organization, project), pipeline_id in list(IDS.items()) * 2:
         url = f"https://dev.azure.com/{organization}"
-        client.run(RunRequest(url, project, "evaluation", "main"), clock() + timedelta(seconds=10))
+        client.run(RunRequest(url, project, "evaluation", "main"), clock() + timedelta(seconds=10), str(uuid.uuid4()))
         wanted.append(f"{url}/{project}/_apis/pipelines/{pipeline_id}/runs")
     assert organizations.started == wanted

@@ -19,6 +19,7 @@ from tests.support.services.raw_server import answering, server
 from tests.support.services.shifted_clock import shifted
 
 MODEL = RunRequest("unknown", "mlops", 11, "main", {"runId": "r", "experimentName": "train"})
+ORCHESTRATION_ID = "0f0f0f0f-1111-5222-8333-444444444444"
 SLACK = timedelta(seconds=1.5)
 
 
@@ -48,7 +49,7 @@ def test_the_offset_is_measured_by_the_request_for_a_run(minutes: int) -> None:
     shift = timedelta(minutes=minutes)
     with azure_devops(shift) as (request, requests), client() as pipelines:
         assert pipelines.clock_offset(request) == timedelta()
-        pipelines.run(request, soon())
+        pipelines.run(request, soon(), ORCHESTRATION_ID)
         assert abs(pipelines.clock_offset(request) - shift) < SLACK
         assert len(requests) == 1
 
@@ -57,7 +58,7 @@ def test_each_organization_has_its_own_offset() -> None:
     hour = timedelta(hours=1)
     with azure_devops(hour) as (ahead, _), azure_devops(-hour) as (behind, _), client() as pipelines:
         for request in (ahead, behind):
-            pipelines.run(request, soon())
+            pipelines.run(request, soon(), ORCHESTRATION_ID)
         assert abs(pipelines.clock_offset(ahead) - hour) < SLACK
         assert abs(pipelines.clock_offset(behind) + hour) < SLACK
         assert pipelines.clock_offset(MODEL) == timedelta()
@@ -65,7 +66,7 @@ def test_each_organization_has_its_own_offset() -> None:
 
 def test_an_answer_without_a_date_changes_nothing() -> None:
     with azure_devops(None) as (request, _), client() as pipelines:
-        pipelines.run(request, soon())
+        pipelines.run(request, soon(), ORCHESTRATION_ID)
         assert pipelines.clock_offset(request) == timedelta()
 
 
@@ -73,7 +74,7 @@ def test_a_refusal_shows_the_clock_too() -> None:
     hour = timedelta(hours=1)
     with azure_devops(hour) as (request, _), client("wrong") as pipelines:
         with pytest.raises(CredentialRejected):
-            pipelines.run(request, soon())
+            pipelines.run(request, soon(), ORCHESTRATION_ID)
         assert abs(pipelines.clock_offset(request) - hour) < SLACK
 
 

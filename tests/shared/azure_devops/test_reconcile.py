@@ -179,7 +179,7 @@ class TestBuilds:
     def test_more_parameters_than_were_sent(self) -> None:
         (build,) = read_builds({"value": [listed(templateParameters={"v": "1", "Fast": True})]})
         assert likeness_of(build, EXPECTED) is Likeness.FIT
-        assert extra_parameters(build, REQUEST) == {"fast": "true"}
+        assert extra_parameters(build, REQUEST) == {"Fast": "true"}
 
     def test_live_ones_come_first(self) -> None:
         page = {"value": [listed(id=1, result="canceled"), listed(id=2, status="cancelling"), listed(id=3)]}

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from shared.azure_devops.reconcile import read_builds
 from shared.azure_devops.runs import (
     Run,
     RunRequest,
@@ -17,10 +18,11 @@ from shared.azure_devops.runs import (
     list_builds,
     list_pipelines,
     preview_run,
-    read_matching_runs,
+    read_identity,
     read_pipelines,
     read_preview,
     read_run,
+    read_skipped_stages,
     run_pipeline,
 )
 from shared.errors import (
@@ -271,9 +273,7 @@ def pipelines(number: object) -> dict[str, object]:
 
 
 def builds(number: object) -> dict[str, object]:
-    """Return a list of one build, which matches UNCORRELATED."""
-    build = {"templateParameters": {"runId": "r"}, "parameters": '{"V": "x"}', "sourceBranch": "refs/heads/main"}
-    return {"value": [build | {"id": number}]}
+    return {"value": [{"id": number, "parameters": '{"V": "x"}'}]}
 
 
 class TestAnswers:
@@ -285,7 +285,29 @@ class TestAnswers:
     @pytest.mark.parametrize("number", [1, 2**63 - 1])
     def test_an_id_is_a_positive_integer_of_64_bits(self, number: int) -> None:
         assert read_run({"id": number}).id == number
-        assert [run.id for run in read_matching_runs(builds(number), UNCORRELATED)] == [number]
+        assert [build.run.id for build in read_builds(builds(number))] == [number]
+
+    @pytest.mark.parametrize("build", [1, {"id": 1, "parameters": "{"}, *({"id": number} for number in NO_IDS)])
+    def test_a_build_that_cannot_be_read_is_left_out(self, build: object) -> None:
+        (read,) = read_builds({"value": [build, {"id": 7}]})
+        assert read.run.id == 7
+
+    def test_the_identity_of_the_connection(self) -> None:
+        assert read_identity({"authenticatedUser": {"id": "1A"}}) == "1a"
+        documents: list[object] = [{}, {"authenticatedUser": None}, []]
+        for document in documents:
+            with pytest.raises(AnswerLost, match="names no identity"):
+                read_identity(document)
+
+    def test_skipped_stages(self) -> None:
+        records = [
+            {"type": "Stage", "identifier": "Deploy", "name": "Deploy it", "result": "skipped"},
+            {"type": "Stage", "name": "Notify", "result": "skipped"},
+            {"type": "Stage", "identifier": "Build", "result": "succeeded"},
+            {"type": "Job", "identifier": "x", "result": "skipped"},
+        ]
+        assert read_skipped_stages({"records": records}) == frozenset({"deploy", "notify"})
+        assert [read_skipped_stages(none) for none in ({}, None, {"records": records[3:]})] == [None] * 3
 
     def test_final_yaml(self) -> None:
         document = {"finalYaml": "stages: []\n"}
@@ -302,10 +324,7 @@ class TestAnswers:
             (read_run, [*BARE, "x", *({"id": value} for value in NO_IDS)]),
             (read_preview, [*BARE, {"finalYaml": None}, {"id": 7}]),
             (read_pipelines, [*BARE, {"value": [1]}, {"value": [{"id": 1}]}, {"value": None}, *map(pipelines, NO_IDS)]),
-            (
-                lambda document: read_matching_runs(document, UNCORRELATED),
-                [*BARE, {"value": [{"id": 1, "parameters": "{"}]}, {"value": [1]}, *map(builds, NO_IDS)],
-            ),
+            (read_builds, [*BARE, {"value": None}]),
         ],
         ids=["run", "preview", "pipelines", "builds"],
     )
@@ -315,54 +334,3 @@ class TestAnswers:
         for document in documents:
             with pytest.raises(AnswerLost):
                 read(document)
-
-
-class TestBuildsAnswer:
-    def build(self, **changes: Any) -> dict[str, Any]:
-        carried = {"templateParameters": {"runId": "r", "filledIn": "default"}, "parameters": '{"V": "x", "W": "y"}'}
-        return {"id": 31, "url": "u", "sourceBranch": "refs/heads/main"} | carried | changes
-
-    def test_builds_that_match_the_request_keep_their_order(self) -> None:
-        document = {"value": [self.build(id=9), self.build(id=4, tags=["a"])]}
-        assert read_matching_runs(document, UNCORRELATED) == [Run(9, "u"), Run(4, "u", ("a",))]
-
-    @pytest.mark.parametrize(
-        "changes",
-        [
-            {"templateParameters": {"runId": "other"}},
-            {"templateParameters": None},
-            {"parameters": None},
-            {"parameters": '{"V": "other"}'},
-            {"sourceBranch": "refs/heads/dev"},
-        ],
-    )
-    def test_a_build_that_differs_does_not_match(self, changes: dict[str, Any]) -> None:
-        assert read_matching_runs({"value": [self.build(**changes)]}, UNCORRELATED) == []
-
-    @pytest.mark.parametrize(
-        ("sent", "carried", "same"),
-        [
-            ("true", "True", True),
-            ("true", True, True),
-            ("True", "false", False),
-            ("3", 3, True),
-            ("0.10", "0.1", True),
-            ("nan", "nan", True),
-            ("007", "8", False),
-            ("Text", "text", False),
-            ("", None, False),
-        ],
-    )
-    def test_names_are_compared_without_case_and_values_normalized(
-        self, sent: str, carried: object, same: bool
-    ) -> None:
-        request = RunRequest(ORG, "p", 1, parameters={"Flag": sent})
-        found = read_matching_runs({"value": [self.build(templateParameters={"flag": carried})]}, request)
-        assert bool(found) is same
-
-    @pytest.mark.parametrize(("carried", "found"), [("the key", True), ("another", False), (None, False)])
-    def test_only_the_correlation_parameter_is_compared(self, carried: object, found: bool) -> None:
-        """Azure DevOps may return other parameters in a spelling that we do not know."""
-        request = replace(FULL, parameters={"runId": "sent", "key": "the key"}, correlation_parameter="key")
-        build = self.build(templateParameters={"runId": "respelled", "key": carried}, sourceBranch="refs/heads/x")
-        assert bool(read_matching_runs({"value": [build]}, request)) is found
