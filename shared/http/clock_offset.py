@@ -10,6 +10,7 @@ import threading
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from email.utils import parsedate_to_datetime
+from functools import lru_cache
 from typing import Final, NamedTuple
 
 NOTABLE_OFFSET: Final = timedelta(seconds=5)
@@ -23,6 +24,7 @@ _MAYBE_OF_A_PROXY: Final = {407, *range(500, 600)}
 # A server whose Date is further away has no clock. Also, sums of times cannot overflow.
 _MAX_OFFSET: Final = timedelta(days=36_500)
 
+_date = lru_cache(maxsize=16)(parsedate_to_datetime)
 _log = logging.getLogger("nextstage.clock")
 
 
@@ -75,7 +77,7 @@ class ClockOffset:
         if status in _MAYBE_OF_A_PROXY or headers.get("age", "0") != "0" or received_at < sent_at:
             return
         try:
-            date = parsedate_to_datetime(headers["date"])
+            date = _date(headers["date"])
             fresh = _Bounds(date - received_at, date + _RESOLUTION - sent_at, received_at)
         except (KeyError, ValueError, TypeError, OverflowError):
             return

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from shared.clock import Clock, utc_now
-from shared.journal.probe import probe_store
+from shared.journal.probe import Probe, probe_store
 from shared.journal.records import Store
 
 if TYPE_CHECKING:
@@ -45,8 +45,8 @@ class Backend(Protocol):
         :raises JournalUnavailable: the store cannot be opened.
         """
 
-    def probe(self, connection: str, make_identity: MakeIdentity) -> str:
-        """Test the journal with a real record, remove the record, and return what was done.
+    def probe(self, connection: str, make_identity: MakeIdentity) -> Probe:
+        """Test the journal with a real record, and remove the record.
 
         :raises JournalUnavailable: the journal cannot be used.
         """

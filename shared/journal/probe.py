@@ -1,7 +1,8 @@
 """Tests a journal's store: writes a record, reads it and removes it again."""
 
 import os
-from typing import Final
+from datetime import timedelta
+from typing import Final, NamedTuple
 
 from shared.clock import utc_now
 from shared.errors import JournalUnavailable
@@ -13,8 +14,19 @@ ROUTE: Final = "$doctor"
 PROBED: Final = "a record was written, read and removed"
 
 
-def probe_store(store: Store) -> str:
-    """Test the store, and return what was done, in words.
+class Probe(NamedTuple):
+    """The result of a successful test.
+
+    :param done: what was done, in words.
+    :param clock_offset: how far the store's clock is ahead of this process's.
+    """
+
+    done: str
+    clock_offset: timedelta
+
+
+def probe_store(store: Store) -> Probe:
+    """Test the store.
 
     :raises JournalUnavailable: the store does not answer, or not as expected.
     """
@@ -33,7 +45,7 @@ def probe_store(store: Store) -> str:
         raise JournalUnavailable(
             f"the probe's record could not be removed from the route {ROUTE}; 'manage.py journal' shows it"
         )
-    return PROBED
+    return Probe(PROBED, store.clock_offset())
 
 
 def probe_record() -> Record:

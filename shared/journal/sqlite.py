@@ -16,7 +16,7 @@ from typing import Any, Final
 from shared.clock import Clock, utc_now
 from shared.errors import JournalUnavailable, RunAlreadyOwned
 from shared.journal.backend import Backend, MakeIdentity
-from shared.journal.probe import probe_store
+from shared.journal.probe import Probe, probe_store
 from shared.journal.records import (
     NO_EVENT,
     RUN_UNKNOWN,
@@ -245,7 +245,7 @@ class SqliteBackend(Backend):
     ) -> Store:
         return SqliteStore(self._path(connection), clock)
 
-    def probe(self, connection: str, make_identity: MakeIdentity) -> str:  # noqa: ARG002 - a file
+    def probe(self, connection: str, make_identity: MakeIdentity) -> Probe:  # noqa: ARG002 - a file
         """See the base class. If there is no journal yet, test a temporary file in a new folder next to its path."""
         import tempfile  # noqa: PLC0415 - slow to import, and the app does not need it
 
@@ -264,7 +264,7 @@ class SqliteBackend(Backend):
                 f"the journal {path} does not exist and cannot be created: {exc.strerror}; create the folder, and let "
                 "the app write to it"
             ) from exc
-        return f"the file does not exist yet, and can be created in {path.parent}"
+        return Probe(f"the file does not exist yet, and can be created in {path.parent}", timedelta())
 
     @staticmethod
     def _path(connection: str) -> Path:

@@ -1,4 +1,4 @@
-"""The doctor's checks of Azure DevOps: the projects, each route's pipeline, and whether its run would be accepted.
+"""The doctor's checks of Azure DevOps: projects, clocks, each route's pipeline, and whether its run would be accepted.
 
 A preview checks a run and never queues it. A PAT can preview with the scope to read builds (``vso.build``). Queuing
 also needs the scope to execute builds (``vso.build_execute``), which a preview cannot show.
@@ -15,7 +15,7 @@ from shared.azure_devops.runs import RunRequest
 from shared.clock import utc_now
 from shared.errors import AzureDevOpsError, CredentialRejected, PermissionDenied, RequestRefused
 from shared.routing.table import Route
-from tools.actions.check_results import CheckResult, Status, failed
+from tools.actions.check_results import CheckResult, Status, clock_check, failed
 from tools.presentation import CHECK_THE_NETWORK, counted
 from tools.routes.matching_events import NoEvent, matching_event
 
@@ -36,8 +36,9 @@ _Pipelines = Mapping[str, int]
 
 
 def check_azure_devops(client: PipelinesClient, routes: Sequence[Route]) -> Iterator[CheckResult]:
-    """Check the projects, then the routes' pipelines, then their runs. Nothing is queued."""
+    """Check the projects, the organizations' clocks, the routes' pipelines and their runs. Nothing is queued."""
     projects: dict[str, _Pipelines] = {}
+    organizations: dict[str, RunRequest] = {}
     for name, route in {_project(route): route for route in routes}.items():
         try:
             projects[name] = client.list_pipelines(_bare_request(route), _deadline())
@@ -48,6 +49,9 @@ def check_azure_devops(client: PipelinesClient, routes: Sequence[Route]) -> Iter
         else:
             visible = f"{name}: {counted(len(projects[name]), 'pipeline')} visible"
             yield CheckResult(PROJECT, Status.OK, visible)
+            organizations[route.organization_url] = _bare_request(route)
+    for url, request in organizations.items():
+        yield clock_check(url, client.clock_offset(request))
     pipelines = [_pipeline(route, projects.get(_project(route))) for route in routes]
     yield from pipelines
     for route, pipeline in zip(routes, pipelines, strict=True):

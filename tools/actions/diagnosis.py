@@ -15,7 +15,7 @@ from shared.routing.table import Route
 from shared.settings import Settings, load_settings
 from shared.waits.tokens import TokenSeal
 from tools.actions.azure_devops_checks import PROJECT, check_azure_devops
-from tools.actions.check_results import CheckResult, Status, failed
+from tools.actions.check_results import CheckResult, Status, clock_check, failed
 from tools.errors import CommandFailed
 from tools.events.endpoints import checked_key
 from tools.events.webhook import DEFAULT_URL, KEY_VARIABLE, HandshakeFailed, HostUnreachable, Webhook, webhook
@@ -88,12 +88,14 @@ def _routes_and_journal(installation: Installation) -> Generator[CheckResult, No
         _CORRECT_ROUTES,
     )
     connection = settings.journal_connection
-    yield from _tried(
+    probe = yield from _tried(
         "journal",
         lambda: backend_of(connection).probe(connection, identity_factory(settings)),
-        lambda done: f"{installation.journal_name}: {done}",
+        lambda probe: f"{installation.journal_name}: {probe.done}",
         "check the setting JOURNAL_CONNECTION",
     )
+    if probe is not None:
+        yield clock_check("the journal", probe.clock_offset)
     return routes
 
 

@@ -56,14 +56,15 @@ def doctor(
 
     \b
     - read the settings and routes.yaml
-    - write, read and delete a journal record
+    - write, read and delete a journal record, and compare the journal's clock with this machine's
     - read the secret or get a token
     - encrypt and decrypt a token with the keys for waiting tasks
-    - list the pipelines of each project, and find the pipeline of each route
+    - list the pipelines of each project, compare Azure DevOps' clock, and find the pipeline of each route
     - have Azure DevOps preview a run of each route
     - perform Event Grid's validation handshake with the app's endpoint
 
-    Nothing is queued, and nothing is left behind. Each failure is followed by its next step.
+    Nothing is queued, and nothing is left behind. Each failure is followed by its next step. A clock that differs by
+    more than 5 s is a warning: the app allows for the difference.
 
     With `AZURE_DEVOPS_AUTH=identity` on a laptop, the check uses your identity, not the app's. A preview cannot show
     if a PAT has the scope Build (Read & execute), which queuing needs: Build (Read) is enough for a preview.

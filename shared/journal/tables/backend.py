@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Final
 
 from shared.clock import Clock, utc_now
 from shared.journal.backend import Backend, MakeIdentity
+from shared.journal.probe import Probe
 from shared.journal.tables.connection import connection_problem, is_endpoint
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ class TablesBackend(Backend):
 
         return TablesStore(connection, make_identity, connections=connections, clock=clock)
 
-    def probe(self, connection: str, make_identity: MakeIdentity) -> str:
+    def probe(self, connection: str, make_identity: MakeIdentity) -> Probe:
         with closing(self.open(connection, make_identity, 1)) as store:
             return store.probe()
 

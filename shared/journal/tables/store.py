@@ -27,7 +27,7 @@ from urllib.parse import unquote
 
 from shared.clock import Clock, utc_now
 from shared.errors import InvalidSettings, JournalUnavailable, RunAlreadyOwned
-from shared.journal.probe import probe_store
+from shared.journal.probe import Probe, probe_store
 from shared.journal.records import JournalKey, Record, Selection, Store, may_own_one_of
 from shared.journal.tables.client import AzureTable, Operation, PooledTransport, Refused, Stored, drop, put
 from shared.journal.tables.connection import connection_problem
@@ -111,7 +111,7 @@ class TablesStore(Store):
     def clock_offset(self) -> timedelta:
         return self._table.clock_offset.value
 
-    def probe(self) -> str:
+    def probe(self) -> Probe:
         """Test the store, see ``Backend.probe``. A missing table is not created; the test shows if access is allowed.
 
         :raises JournalUnavailable: the store cannot be used.
@@ -120,7 +120,7 @@ class TablesStore(Store):
         try:
             return probe_store(self)
         except _TableMissing:
-            return NO_TABLE_YET
+            return Probe(NO_TABLE_YET, self.clock_offset())
 
     def insert(self, record: Record) -> Record | None:
         """See the base class.

@@ -2,8 +2,10 @@
 
 import base64
 import re
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 import requests
@@ -21,8 +23,9 @@ from tests.support import ROOT
 from tests.support.canaries import secret
 from tests.support.journal.stores import OpenTables
 from tests.support.services.odd_host import answering
+from tests.support.services.shifted_clock import shifted
 from tests.tools.conftest import RIGHT, TRIAGE, UNREACHABLE, UNSOLVABLE, WRONG, Desk, Result
-from tools.actions.check_results import Status, failed
+from tools.actions.check_results import Status, clock_check, failed
 from tools.actions.diagnosis import examine
 from tools.installation import Installation
 
@@ -82,14 +85,15 @@ def test_all_is_well(busy_desk: Desk, host: RunningProcess) -> None:
     assert (result.code, result.err) == (0, "")
     *rows, last = result.rows
     assert [tuple(row[:2]) for row in rows] == [
-        *[("ok", check) for check in ("settings", "routes", "journal", "secret")],
+        *[("ok", check) for check in ("settings", "routes", "journal", "clock", "secret")],
         *[("skipped", check) for check in ("token", "waits")],
         ("ok", "Azure DevOps"),
+        ("ok", "clock"),
         *[("ok", "pipeline")] * 6,
         *[("ok", "queue")] * 6,
         ("ok", "Event Grid"),
     ]
-    assert last == ["20 checks: 18 ok, 2 skipped"]
+    assert last == ["22 checks: 20 ok, 2 skipped"]
     assert traces(busy_desk) == before
 
 
@@ -131,11 +135,11 @@ def test_without_azure_devops(
 class TestJournal:
     def test_a_table_is_probed_and_a_missing_one_is_not_created(self, open_tables: OpenTables) -> None:
         for _ in range(2):
-            assert open_tables().probe() == NO_TABLE_YET
+            assert open_tables().probe().done == NO_TABLE_YET
         store = open_tables()
         written = store.insert(probe_record())
         assert written is not None
-        assert open_tables().probe() == PROBED
+        assert open_tables().probe().done == PROBED
         assert list(store.select(Selection(), 10)) == [written]
 
     def test_a_wrong_key_is_reported_before_a_missing_table(self, desk: Desk, azurite: Azurite) -> None:
@@ -232,6 +236,36 @@ class TestAzureDevOps:
         assert requests.get(f"{busy_desk.emulator}/books", timeout=10).json()["requests"] == []
 
 
+class TestClocks:
+    @pytest.mark.parametrize(
+        ("shift", "status", "words", "next_step"),
+        [
+            (-600, "warning", r"(599|600)\.\d s behind", "check the time synchronization of this machine"),
+            (-2, "ok", r"[0-3]\.\d s behind", None),
+            (600, "warning", r"(599|600)\.\d s ahead of", "check the time synchronization of this machine"),
+        ],
+    )
+    def test_the_clocks_of_the_journal_and_of_azure_devops(
+        self, busy_desk: Desk, azurite: Azurite, shift: int, status: str, words: str, next_step: str | None
+    ) -> None:
+        wrong = timedelta(seconds=shift)
+        behind = urlsplit(busy_desk.organization_url).port or 0
+        with shifted(azurite.port, wrong) as (tables, _), shifted(behind, wrong) as (ado, _):
+            busy_desk.settings = journal_in(azurite.connection_string.replace(f":{azurite.port}", f":{tables}"))
+            busy_desk.organization_url = busy_desk.organization_url.replace(f":{behind}", f":{ado}")
+            clocks = found(busy_desk)["clock"]
+        servers = ["the journal", busy_desk.organization_url]
+        assert [(one[0], one[2]) for one in clocks] == [(status, next_step)] * 2
+        for server, (_, detail, _) in zip(servers, clocks, strict=True):
+            assert re.fullmatch(f"{re.escape(server)}: {words} this machine's clock", detail)
+
+    @pytest.mark.parametrize(
+        ("offset", "status"), [(5, "ok"), (5.1, "warning"), (-5, "ok"), (-5.1, "warning")], ids=str
+    )
+    def test_more_than_5_seconds_are_a_warning(self, offset: float, status: str) -> None:
+        assert clock_check("the journal", timedelta(seconds=offset)).status == status
+
+
 class TestSettingsAndRoutes:
     def test_a_credential_that_is_missing(self, desk: Desk) -> None:
         desk.settings = {"AZURE_DEVOPS_EXT_PAT": ""}
@@ -242,7 +276,7 @@ class TestSettingsAndRoutes:
         assert advice == ["next: correct the application settings, or local.settings.json"]
         skipped = ("secret", "token", "waits", "Azure DevOps")
         statuses = {row[1]: row[0] for row in others if row[1] != "Event Grid"}
-        assert statuses == {"routes": "ok", "journal": "ok", **dict.fromkeys(skipped, "skipped")}
+        assert statuses == {"routes": "ok", "journal": "ok", "clock": "ok", **dict.fromkeys(skipped, "skipped")}
 
     def test_each_problem_of_the_routes_is_on_its_own_line(self, desk: Desk) -> None:
         desk.routes("name: a\nevent: Nope\npipeline: 1", "name: a\nevent: RunCompleted\npipeline: 1\nwhen: nope")
