@@ -131,7 +131,7 @@ class Books:
                 requester=requester,
                 created=created,
                 listed_from=created + timedelta(seconds=behavior.list_lag_seconds),
-                starts=created + timedelta(seconds=behavior.start_after_seconds),
+                starts=None if request.is_paused else created + timedelta(seconds=behavior.start_after_seconds),
                 parameter_form=behavior.parameters,
                 reason=reason,
                 build=build,
@@ -146,7 +146,7 @@ class Books:
             if run.state == "completed":
                 return run
             now = self.clock()
-            return replace(run, state="completed", result=result, finished=now, starts=min(run.starts, now))
+            return replace(run, state="completed", result=result, finished=now, starts=min(run.starts or now, now))
 
         return self._change(run_id, ended)
 

@@ -199,7 +199,7 @@ class Answers:
             "path": pipeline.folder,
             "revision": revision,
             "type": "build",
-            "queueStatus": "disabled" if pipeline.disabled else "enabled",
+            "queueStatus": pipeline.queue_status,
             "uri": f"vstfs:///Build/Definition/{pipeline.id}",
             "url": f"{self._project_url}/_apis/build/Definitions/{pipeline.id}?revision={revision}",
             "project": self._project(),
