@@ -74,6 +74,7 @@ CONTROL = _router(
         _rule(f"{CONTROL_PREFIX}faults", "DELETE", control_api.clear_faults),
         _rule(f"{CONTROL_PREFIX}behavior", "GET", control_api.get_behavior),
         _rule(f"{CONTROL_PREFIX}behavior", "POST", control_api.change_behavior),
+        _rule(f"{CONTROL_PREFIX}restart", "POST", control_api.restart),
         _rule(f"{CONTROL_PREFIX}runs", "POST", control_api.queue_run),
         _rule(f"{CONTROL_PREFIX}runs/<int:run_id>", "POST", control_api.finish_run),
         _rule(f"{CONTROL_PREFIX}tasks", "POST", control_tasks.start_task),

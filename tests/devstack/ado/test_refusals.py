@@ -192,6 +192,7 @@ RUN_REQUESTS: list[Case] = [
 ]
 
 CONTROL: list[Case] = [
+    ("POST", "/_emulator/restart", {"first_run_id": 0}, UNREADABLE, f"{BAD}first_run_id: 0 is less than the minimum"),
     ("POST", "/_emulator/runs", {"pipeline": 99}, NO_PIPELINE, ""),
     ("POST", "/_emulator/runs", {"pipeline": 1}, INVALID, ""),
     ("POST", "/_emulator/runs", {"pipeline": 4, "requestor": "Ada"}, UNREADABLE, f"{BAD}(top level): Unevaluated prop"),
