@@ -13,12 +13,15 @@ import os
 import signal
 import sys
 import threading
+from datetime import UTC, datetime
 from pathlib import Path
 
+from devstack.ado.books import FIRST_RUN_ID
 from devstack.ado.declaration import DEFAULT_FILE, DeclarationError, load_declaration
 from devstack.ado.emulator import Emulator
 from devstack.ado.runs.behavior import Behavior
 from devstack.ado.server import serve
+from devstack.ado.times import utc_now
 
 
 def main() -> int:
@@ -36,6 +39,7 @@ def main() -> int:
         tokens=[declaration.token.resolve(os.environ)],
         identity_header=declaration.identity_header.resolve(os.environ),
         behavior=options.behavior,
+        first_run_id=options.first_run_id or first_run_id(utc_now()),
     )
     return _serve_until_stopped(emulator, options.port)
 
@@ -53,8 +57,19 @@ def _options() -> argparse.Namespace:
         metavar="JSON",
         help="""switches that differ from the defaults, such as '{"idempotency": "honored"}'""",
     )
+    parser.add_argument(
+        "--first-run-id", type=int, metavar="ID", help="by default, a number that is larger after each restart"
+    )
     parser.add_argument("--verbose", action="store_true", help="log each request")
     return parser.parse_args()
+
+
+def first_run_id(now: datetime) -> int:
+    """Return a run ID that is larger than those of an earlier emulator, whose runs may still be in a journal.
+
+    There are ten for each second, so that they have 32 bits until 2032, as in the service.
+    """
+    return max(FIRST_RUN_ID, int((now - datetime(2026, 1, 1, tzinfo=UTC)).total_seconds() * 10))
 
 
 def _behavior(text: str) -> Behavior:

@@ -68,11 +68,18 @@ class RequestRecord:
 class Books:
     """The runs, the agentless tasks, the Azure ML jobs and the requests of one emulator."""
 
-    def __init__(self, clock: Callable[[], datetime] = utc_now, agentless: AgentlessDeclaration | None = None) -> None:
+    def __init__(
+        self,
+        clock: Callable[[], datetime] = utc_now,
+        agentless: AgentlessDeclaration | None = None,
+        first_run_id: int = FIRST_RUN_ID,
+    ) -> None:
         self.clock = clock
         self.task_hub = TaskHub(agentless or AgentlessDeclaration(), clock)
         self.jobs = Jobs(clock)
         self._lock = threading.Lock()
+        self._forgotten: tuple[RunRecord, ...] = ()
+        self._first_run_id = first_run_id
         self._runs: dict[int, RunRecord] = {}
         self._orchestration_ids: set[str] = set()
         self._counts: dict[tuple[int, str], int] = {}
@@ -80,9 +87,23 @@ class Books:
 
     @property
     def runs(self) -> tuple[RunRecord, ...]:
-        """Every run, in the order of queuing."""
+        """Every run, in the order of queuing. Several may have the same ID, after a restart."""
+        with self._lock:
+            return (*self._forgotten, *self._runs.values())
+
+    @property
+    def known_runs(self) -> tuple[RunRecord, ...]:
+        """The runs that the service knows: those since the last restart."""
         with self._lock:
             return tuple(self._runs.values())
+
+    def restart(self, first_run_id: int) -> None:
+        """Let the service forget all runs, like a server that was restored, and begin with this run ID."""
+        with self._lock:
+            self._forgotten = (*self._forgotten, *self._runs.values())
+            self._first_run_id = first_run_id
+            for memory in (self._runs, self._counts, self._orchestration_ids):
+                memory.clear()
 
     @property
     def tasks(self) -> tuple[TaskRecord, ...]:
@@ -125,13 +146,13 @@ class Books:
             count = self._counts[request.pipeline_id, day] = self._counts.get((request.pipeline_id, day), 0) + 1
             run = RunRecord(
                 **vars(request),
-                id=FIRST_RUN_ID + len(self._runs),
+                id=self._first_run_id + len(self._runs),
                 name=f"{day}.{count}",
                 plan_id=plan_id,
                 requester=requester,
                 created=created,
                 listed_from=created + timedelta(seconds=behavior.list_lag_seconds),
-                starts=created + timedelta(seconds=behavior.start_after_seconds),
+                starts=None if request.is_paused else created + timedelta(seconds=behavior.start_after_seconds),
                 parameter_form=behavior.parameters,
                 reason=reason,
                 build=build,
@@ -146,7 +167,7 @@ class Books:
             if run.state == "completed":
                 return run
             now = self.clock()
-            return replace(run, state="completed", result=result, finished=now, starts=min(run.starts, now))
+            return replace(run, state="completed", result=result, finished=now, starts=min(run.starts or now, now))
 
         return self._change(run_id, ended)
 

@@ -57,6 +57,12 @@ def change_behavior(call: Call) -> Response:
     return get_behavior(call)
 
 
+def restart(call: Call) -> Response:
+    """Forget all runs, like a server that was restored, and begin with another run ID: ``{"first_run_id": 1}``."""
+    call.books.restart(**call.body("restart"))
+    return json_answer({"forgotten": len(call.books.runs)})
+
+
 def queue_run(call: Call) -> Response:
     """Queue a run as somebody else would: ``{"pipeline": 13, "reason": "schedule", "templateParameters": {…}}``."""
     return json_answer(queue_foreign_run(call.state, call.body("foreign_run")).document(), 201)

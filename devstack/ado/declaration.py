@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import yaml
 
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     from devstack.ado.tasks.records import EarlyEvents
+
+QueueStatus = Literal["enabled", "paused", "disabled"]
 
 DEFAULT_FILE = Path(__file__).with_name("pipelines.yaml")
 
@@ -59,7 +61,10 @@ class VariableDeclaration:
 
 @dataclass(frozen=True)
 class PipelineDeclaration:
-    """One pipeline. ``may_queue`` defines whether the emulator's credentials have the permission to queue it."""
+    """One pipeline. ``may_queue`` defines whether the emulator's credentials have the permission to queue it.
+
+    Runs of a paused pipeline are queued, but never start. A disabled pipeline refuses runs and previews.
+    """
 
     id: int
     name: str
@@ -68,7 +73,7 @@ class PipelineDeclaration:
     parameters: tuple[ParameterDeclaration, ...] = ()
     variables: tuple[VariableDeclaration, ...] = ()
     stages: tuple[str, ...] = ()
-    disabled: bool = False
+    queue_status: QueueStatus = "enabled"
     may_queue: bool = True
 
     @cached_property

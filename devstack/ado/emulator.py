@@ -21,7 +21,7 @@ from werkzeug.wrappers import Request, Response
 
 from devstack.ado import routes
 from devstack.ado.access import SIGN_IN_PATH, Credentials, job_token, refuse, sign_in_page
-from devstack.ado.books import KEPT_HEADERS, Books, RequestRecord
+from devstack.ado.books import FIRST_RUN_ID, KEPT_HEADERS, Books, RequestRecord
 from devstack.ado.call import Call, error_answer
 from devstack.ado.errors import ApiError, project_not_found
 from devstack.ado.faults import Fault, apply_fault
@@ -67,6 +67,7 @@ class Emulator:
         identity_header: str | None = None,
         clock: Callable[[], datetime] = utc_now,
         behavior: Behavior | None = None,
+        first_run_id: int = FIRST_RUN_ID,
     ) -> None:
         self.declaration = declaration
         self.credentials = Credentials(
@@ -74,7 +75,7 @@ class Emulator:
             {declaration.token.default} if tokens is None else set(tokens),
         )
         self._own_clock = clock
-        self.books = Books(self.clock, declaration.agentless)
+        self.books = Books(self.clock, declaration.agentless, first_run_id)
         header = declaration.identity_header.default if identity_header is None else identity_header
         self.state = State(declaration, self.credentials, self.books, header, behavior or Behavior())
         self.faults = self.state.faults

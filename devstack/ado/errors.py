@@ -61,9 +61,20 @@ def project_not_found(organization: str, project: str) -> ApiError:
     return ApiError(404, "Microsoft.TeamFoundation.Core.WebApi", "ProjectDoesNotExistWithNameException", message)
 
 
-def pipeline_not_found(pipeline_id: int, version: int | None = None) -> ApiError:
-    which = f"Pipeline {pipeline_id}" if version is None else f"Version {version} of pipeline {pipeline_id}"
-    return ApiError(404, _PIPELINES, "PipelineNotFoundException", f"{which} could not be found.")
+def pipeline_not_found(pipeline_id: int, version: int | None = None, status: int = 404) -> ApiError:
+    """Return the error for an unknown pipeline. The service answers previews with 500, and other requests with 404."""
+    which = f"The pipeline '{pipeline_id}'" if version is None else f"Version {version} of pipeline '{pipeline_id}'"
+    return ApiError(status, _PIPELINES, "PipelineNotFoundException", f"{which} does not exist")
+
+
+def definition_disabled(name: str, project: str) -> ApiError:
+    """Return the error for a run or a preview of a disabled pipeline.
+
+    The type is known from code of Azure DevOps Server 2022. The status is inferred: the Pipelines API of that code maps
+    this type to no status, as it does for PipelineNotFoundException in previews, which are answered with 500.
+    """
+    message = f"No run of pipeline {name} in project {project} can be queued, because the pipeline is disabled."
+    return ApiError(500, _BUILD, "DefinitionDisabledException", message)
 
 
 def run_not_found(run_id: int) -> ApiError:

@@ -52,6 +52,7 @@ SERVICE = _router(
         _rule(f"{_PROJECT}/build/builds", "GET", builds_api.list_builds),
         _rule(_BUILD, "GET", builds_api.get_build),
         _rule(_BUILD, "PATCH", builds_api.update_build),
+        _rule(f"{_BUILD}/timeline", "GET", builds_api.get_timeline),
         _rule(f"{_BUILD}/tags", "GET", builds_api.get_tags),
         _rule(f"{_BUILD}/tags", "POST", builds_api.add_tags),
     ]
@@ -74,6 +75,7 @@ CONTROL = _router(
         _rule(f"{CONTROL_PREFIX}faults", "DELETE", control_api.clear_faults),
         _rule(f"{CONTROL_PREFIX}behavior", "GET", control_api.get_behavior),
         _rule(f"{CONTROL_PREFIX}behavior", "POST", control_api.change_behavior),
+        _rule(f"{CONTROL_PREFIX}restart", "POST", control_api.restart),
         _rule(f"{CONTROL_PREFIX}runs", "POST", control_api.queue_run),
         _rule(f"{CONTROL_PREFIX}runs/<int:run_id>", "POST", control_api.finish_run),
         _rule(f"{CONTROL_PREFIX}tasks", "POST", control_tasks.start_task),

@@ -202,7 +202,7 @@ def desk(tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.
 def busy_desk(desk: Desk) -> Iterator[Desk]:
     """A desk with the Azure DevOps emulator."""
     folder, pat = desk.folder, {"DEVSTACK_PAT": secret("pat")}
-    with start("devstack.ado", env=pat, cwd=folder, log=folder / "ado.log") as ado:
+    with start("devstack.ado", "--first-run-id", "501", env=pat, cwd=folder, log=folder / "ado.log") as ado:
         desk.organization_url = ado.url
         yield desk
 

@@ -1,8 +1,9 @@
 """The doctor's checks of Azure DevOps: projects, clocks, each route's pipeline, and whether its run would be accepted.
 
-A preview checks a run and never queues it. A PAT can preview with the scope to read builds (``vso.build``). Queuing
-also needs the scope to execute builds (``vso.build_execute``), which a preview cannot show.
-Source: Azure DevOps REST API 7.1, Preview and Runs.
+A preview checks a run and never queues it. It checks neither the permission to queue builds nor a PAT's scope to
+execute builds (``vso.build_execute``), which queuing needs: a PAT can preview with the scope to read builds
+(``vso.build``).
+Source: Azure DevOps REST API 7.1, Preview and Runs; code of Azure DevOps Server 2022.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,7 +14,7 @@ from typing import Final
 from shared.azure_devops.client import PipelinesClient, choose_pipeline
 from shared.azure_devops.runs import RunRequest
 from shared.clock import utc_now
-from shared.errors import AzureDevOpsError, CredentialRejected, PermissionDenied, RequestRefused
+from shared.errors import AzureDevOpsError, CredentialRejected, RequestRefused
 from shared.routing.table import Route
 from tools.actions.check_results import CheckResult, Status, clock_check, failed
 from tools.presentation import CHECK_THE_NETWORK, counted
@@ -22,6 +23,7 @@ from tools.routes.matching_events import NoEvent, matching_event
 PROJECT: Final = "Azure DevOps"
 PIPELINE: Final = "pipeline"
 QUEUE: Final = "queue"
+PERMISSION: Final = "permission"
 
 REQUEST_SECONDS: Final = 30
 
@@ -30,7 +32,9 @@ _CORRECT_PIPELINE: Final = "correct 'pipeline' in the route, or let the app's id
 _RENEW: Final = (
     "renew the PAT, or add the app's identity to the organization and the project; or correct AZURE_DEVOPS_ORG_URL"
 )
-_QUEUE_BUILDS: Final = "give the app's identity the permission 'Queue builds' on the pipeline or its folder"
+_QUEUE_BUILDS: Final = (
+    "to queue builds: not shown by a preview; see the permissions of the app's identity on the pipeline or its folder"
+)
 
 _Pipelines = Mapping[str, int]
 
@@ -59,6 +63,7 @@ def check_azure_devops(client: PipelinesClient, routes: Sequence[Route]) -> Iter
             yield _queue(client, route)
         else:
             yield CheckResult(QUEUE, Status.SKIPPED, f"{route.name}: needs its pipeline")
+    yield CheckResult(PERMISSION, Status.SKIPPED, _QUEUE_BUILDS)
 
 
 def _pipeline(route: Route, pipelines: _Pipelines | None) -> CheckResult:
@@ -94,8 +99,7 @@ def _queue(client: PipelinesClient, route: Route) -> CheckResult:
         if has_sample:
             return failed(QUEUE, exc, _CHECK_THE_ROUTE, f"{route.name}: ")
     except AzureDevOpsError as exc:
-        advice = _QUEUE_BUILDS if isinstance(exc, PermissionDenied) else CHECK_THE_NETWORK
-        return failed(QUEUE, exc, advice, f"{route.name}: ")
+        return failed(QUEUE, exc, CHECK_THE_NETWORK, f"{route.name}: ")
     return CheckResult(QUEUE, Status.OK, f"{route.name}: {words}")
 
 

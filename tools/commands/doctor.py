@@ -66,8 +66,9 @@ def doctor(
     Nothing is queued, and nothing is left behind. Each failure is followed by its next step. A clock that differs by
     more than 5 s is a warning: the app allows for the difference.
 
-    With `AZURE_DEVOPS_AUTH=identity` on a laptop, the check uses your identity, not the app's. A preview cannot show
-    if a PAT has the scope Build (Read & execute), which queuing needs: Build (Read) is enough for a preview.
+    With `AZURE_DEVOPS_AUTH=identity` on a laptop, the check uses your identity, not the app's. The permission to queue
+    builds is not shown by a preview, and neither is the scope Build (Read & execute) of a PAT: Build (Read) is enough
+    for a preview.
     """
     installation, console = installation_of(context), Console()
     results: list[CheckResult] = []

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from devstack.ado.runs.records import RunRecord
 
 _BUILD_STATUS = {"inProgress": "inProgress", "canceling": "cancelling", "completed": "completed"}
+_ONLY_STAGE = "__default"
 _QUEUE = {"id": 18, "name": "Azure Pipelines", "pool": {"id": 9, "name": "Azure Pipelines", "isHosted": True}}
 
 
@@ -182,6 +183,38 @@ class Answers:
             document["parameters"] = json.dumps(visible)
         return document
 
+    def timeline(self, run: RunRecord) -> dict[str, object]:
+        """Return the timeline of a build, with a record for each stage.
+
+        If the declaration has no stages, only those that are skipped are known.
+        """
+        names = self.declaration.pipeline_by_id[run.pipeline_id].stages or run.stages_to_skip or (_ONLY_STAGE,)
+        changed = timestamp(run.finished or run.created)
+        return {
+            "records": [self._stage(run, name, order) for order, name in enumerate(names, 1)],
+            "lastChangedBy": run.requester.id,
+            "lastChangedOn": changed,
+            "id": run.plan_id,
+            "changeId": len(names),
+            "url": f"{self._project_url}/_apis/build/builds/{run.id}/Timeline/{run.plan_id}",
+        }
+
+    @staticmethod
+    def _stage(run: RunRecord, name: str, order: int) -> dict[str, object]:
+        result = "skipped" if name in run.stages_to_skip else run.result
+        return {
+            "id": str(uuid.uuid5(uuid.UUID(run.plan_id), name)),
+            "parentId": None,
+            "type": "Stage",
+            "name": name,
+            "identifier": name,
+            "refName": name,
+            "order": order,
+            "attempt": 1,
+            "state": "completed" if result else "pending",
+            "result": result,
+        }
+
     def _project(self) -> dict[str, object]:
         return {
             "id": self.declaration.project_id,
@@ -199,7 +232,7 @@ class Answers:
             "path": pipeline.folder,
             "revision": revision,
             "type": "build",
-            "queueStatus": "disabled" if pipeline.disabled else "enabled",
+            "queueStatus": pipeline.queue_status,
             "uri": f"vstfs:///Build/Definition/{pipeline.id}",
             "url": f"{self._project_url}/_apis/build/Definitions/{pipeline.id}?revision={revision}",
             "project": self._project(),

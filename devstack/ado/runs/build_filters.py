@@ -49,7 +49,7 @@ def select_builds(call: Call, now: datetime) -> tuple[list[RunRecord], str | Non
     def key(run: RunRecord) -> tuple[datetime, int]:
         return (time_of(run) or _NOT_YET, run.id)
 
-    runs = [run for run in call.books.runs if is_wanted(run)]
+    runs = [run for run in call.books.known_runs if is_wanted(run)]
     runs.sort(key=key, reverse=descending)
     last = _decode_token(call.request.args.get("continuationToken"))
     if last is not None:

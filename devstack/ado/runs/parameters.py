@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import TYPE_CHECKING
 
 import yaml
@@ -33,6 +34,17 @@ class ParameterDeclaration:
         if self.values and not all(self._is_listed(item) for item in items):
             return f"The value of the '{self.name}' parameter is not allowed. Allowed values: {', '.join(self.values)}."
         return None
+
+    def expanded(self, value: str) -> str:
+        """Return a value as it is inserted into the pipeline's YAML, where each value has only one spelling."""
+        match self.type:
+            case "boolean":
+                return value.capitalize()
+            case "number":
+                return f"{Decimal(value).normalize():f}"
+            case "object" | "stringList":
+                return json.dumps(yaml.safe_load(value), default=str)
+        return value
 
     def contradictions(self) -> Iterator[tuple[str, str]]:
         """Yield a key, ``values`` or ``default``, and why it is invalid."""

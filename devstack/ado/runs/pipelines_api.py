@@ -41,9 +41,11 @@ def get_pipeline(call: Call, pipeline_id: int) -> Response:
 
 def run_pipeline(call: Call, pipeline_id: int) -> Response:
     """Queue a run, or return its preview if ``previewRun`` is set."""
-    pipeline, body = _pipeline_to_run(call, pipeline_id), call.body("run_request")
+    pipeline, body = _pipeline(call, pipeline_id), call.body("run_request")
     if body.get("previewRun"):
-        return preview_pipeline(call, pipeline_id)
+        return _preview(call, pipeline, body)
+    if not pipeline.may_queue:
+        raise queue_permission_missing(pipeline.id, pipeline.name, call.declaration.project)
     validated, orchestration_id = _validated(call, pipeline, body), _orchestration_id(call)
     run = call.books.queue(validated, call.user, call.behavior, orchestration_id=orchestration_id)
     return json_answer(Answers(call.declaration, call.root).run(run))
@@ -60,8 +62,12 @@ def _orchestration_id(call: Call) -> str | None:
 
 
 def preview_pipeline(call: Call, pipeline_id: int) -> Response:
-    pipeline = _pipeline_to_run(call, pipeline_id)
-    run = _validated(call, pipeline, call.body("run_request"))
+    """Return a preview. As in Azure DevOps, it does not need the permission to queue the pipeline."""
+    return _preview(call, _pipeline(call, pipeline_id, unknown_status=500), call.body("run_request"))
+
+
+def _preview(call: Call, pipeline: PipelineDeclaration, body: Mapping[str, Any]) -> Response:
+    run = _validated(call, pipeline, body)
     return json_answer({"finalYaml": final_yaml(run, pipeline)})
 
 
@@ -78,19 +84,12 @@ def _validated(call: Call, pipeline: PipelineDeclaration, body: Mapping[str, Any
     return validate_run(body, pipeline, call.declaration, revision)
 
 
-def _pipeline(call: Call, pipeline_id: int) -> PipelineDeclaration:
+def _pipeline(call: Call, pipeline_id: int, unknown_status: int = 404) -> PipelineDeclaration:
     """Return the requested pipeline, and check the requested ``pipelineVersion`` if there is one."""
     pipeline = call.declaration.pipeline_by_id.get(pipeline_id)
     if pipeline is None:
-        raise pipeline_not_found(pipeline_id)
+        raise pipeline_not_found(pipeline_id, status=unknown_status)
     version = call.integer("pipelineVersion", least=1)
     if version is not None and version > pipeline.revision:
-        raise pipeline_not_found(pipeline_id, version)
-    return pipeline
-
-
-def _pipeline_to_run(call: Call, pipeline_id: int) -> PipelineDeclaration:
-    pipeline = _pipeline(call, pipeline_id)
-    if not pipeline.may_queue:
-        raise queue_permission_missing(pipeline.id, pipeline.name, call.declaration.project)
+        raise pipeline_not_found(pipeline_id, version, unknown_status)
     return pipeline

@@ -35,12 +35,14 @@ class Variable:
 class ValidatedRun:
     """A run request that passed all checks. The template parameters include the pipeline's defaults.
 
-    ``revision`` is that of the pipeline, ``branch`` a full ref, ``version`` a commit ID.
+    ``revision`` is that of the pipeline, ``branch`` a full ref, ``version`` a commit ID. Runs of a paused pipeline
+    never start.
     """
 
     pipeline_id: int
     pipeline_name: str
     revision: int
+    is_paused: bool
     branch: str
     version: str
     template_parameters: Mapping[str, str]
@@ -53,8 +55,8 @@ class RunRecord(ValidatedRun):
     """A snapshot of a queued run.
 
     ``plan_id`` is the ID of its orchestration, ``listed_from`` the time from which lists of builds contain it,
-    ``starts`` the time at which an agent takes it. ``parameter_form`` is how builds show its template parameters.
-    ``build`` has fields of the build that are shown instead of the real ones.
+    ``starts`` the time at which an agent takes it, or None. ``parameter_form`` is how builds show its template
+    parameters. ``build`` has fields of the build that are shown instead of the real ones.
     """
 
     id: int
@@ -63,7 +65,7 @@ class RunRecord(ValidatedRun):
     requester: User
     created: datetime
     listed_from: datetime
-    starts: datetime
+    starts: datetime | None
     parameter_form: ParameterForm = "sent"
     build: Mapping[str, object] = field(default_factory=dict)
     reason: RunReason = "manual"
@@ -74,7 +76,7 @@ class RunRecord(ValidatedRun):
 
     def started(self, now: datetime) -> datetime | None:
         """Return the time at which the run has started, or None if it is still waiting."""
-        return self.starts if self.starts <= (self.finished or now) else None
+        return self.starts if self.starts and self.starts <= (self.finished or now) else None
 
     def document(self) -> dict[str, object]:
         """Return the run as ``GET /_emulator/books`` shows it."""

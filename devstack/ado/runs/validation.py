@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from devstack.ado.errors import invalid_pipeline_request
+from devstack.ado.errors import definition_disabled, invalid_pipeline_request
 from devstack.ado.runs.records import ValidatedRun, Variable
 
 if TYPE_CHECKING:
@@ -39,13 +39,15 @@ def validate_run(
 ) -> ValidatedRun:
     """Check a request whose body matches the schema. Add the defaults and resolve the branch to a commit.
 
-    :raises ApiError: 400, the run cannot be queued.
+    A pipeline whose declaration has no stages may skip any.
+
+    :raises ApiError: 400, or 500 if the pipeline is disabled; the run cannot be queued.
     """
     repository = _self_repository(body.get("resources") or {})
     variables = {name: _variable(value) for name, value in (body.get("variables") or {}).items()}
     parameters, stages = body.get("templateParameters") or {}, tuple(body.get("stagesToSkip") or ())
-    if pipeline.disabled:
-        raise invalid_pipeline_request(f"Pipeline {pipeline.name} is disabled: no run can be queued.")
+    if pipeline.queue_status == "disabled":
+        raise definition_disabled(pipeline.name, declaration.project)
     _check_settable(variables, pipeline)
     branch = repository.get("refName") or declaration.default_branch_ref
     if branch not in declaration.branch_refs:
@@ -54,13 +56,14 @@ def validate_run(
             "Check that the branch exists and is written as a full ref (refs/heads/…)."
         )
     _check_parameters(parameters, pipeline)
-    unknown = [stage for stage in stages if stage not in pipeline.stages]
+    unknown = [stage for stage in stages if pipeline.stages and stage not in pipeline.stages]
     if unknown:
         raise invalid_pipeline_request(f"Stages to skip that the pipeline does not have: {', '.join(unknown)}.")
     return ValidatedRun(
         pipeline_id=pipeline.id,
         pipeline_name=pipeline.name,
         revision=revision,
+        is_paused=pipeline.queue_status == "paused",
         branch=branch,
         version=_commit(repository.get("version"), branch),
         template_parameters={**pipeline.defaults, **parameters},
@@ -79,16 +82,19 @@ def _check_settable(variables: Mapping[str, Variable], pipeline: PipelineDeclara
 
 
 def _check_parameters(given: Mapping[str, str], pipeline: PipelineDeclaration) -> None:
-    """Check the template parameters. As in Azure DevOps, the error lists all problems, one per line."""
+    """Check the template parameters. As in Azure DevOps, the error lists all problems, one per line.
+
+    Only problems of values name the file.
+    """
     problems = [f"Unexpected parameter '{name}'" for name in given if name not in pipeline.parameter_by_name]
     for parameter in pipeline.parameters:
         if parameter.name in given:
-            problems.append(parameter.refusal(given[parameter.name]) or "")
+            refusal = parameter.refusal(given[parameter.name])
+            problems += [f"/{pipeline.name}.yml: {refusal}"] if refusal else []
         elif parameter.default is None:
             problems.append(f"A value for the '{parameter.name}' parameter must be provided.")
-    message = "\n".join(f"/{pipeline.name}.yml: {problem}" for problem in problems if problem)
-    if message:
-        raise invalid_pipeline_request(message)
+    if problems:
+        raise invalid_pipeline_request("\n".join(problems))
 
 
 def _commit(version: str | None, branch: str) -> str:
@@ -101,8 +107,12 @@ def _commit(version: str | None, branch: str) -> str:
 
 
 def final_yaml(run: ValidatedRun, pipeline: PipelineDeclaration) -> str:
-    """Return the YAML of a preview, which is the pipeline with the values of its parameters."""
-    steps = [{"script": f"echo {name}={value}"} for name, value in run.template_parameters.items()]
+    """Return the YAML of a preview, which is the pipeline with the values of its parameters.
+
+    It is the same whether a parameter is left out or has its default value, in any spelling.
+    """
+    values = run.template_parameters
+    steps = [{"script": f"echo {each.name}={each.expanded(values[each.name])}"} for each in pipeline.parameters]
     stages = [
         {"stage": stage, "jobs": [{"job": stage, "steps": steps}]} for stage in (pipeline.stages or ("__default",))
     ]

@@ -11,7 +11,9 @@ import pytest
 from devstack.ado.books import FIRST_RUN_ID
 from devstack.ado.emulator import Emulator
 from devstack.ado.masking import without_secrets
-from tests.support.services.emulator import DECLARATION, PAT, PLAIN_RUN, RUNS, Ado, Clock, basic
+from tests.support.services.emulator import DECLARATION, PAT, PLAIN_RUN, PROJECT, RUNS, Ado, Clock, basic
+
+BUILDS = f"{PROJECT}/build/builds"
 
 
 @pytest.fixture
@@ -108,6 +110,18 @@ def test_a_run_keeps_its_first_result(ado: Ado, result: str) -> None:
     assert ado.emulator.finish_run(501, "failed").result == result
     with pytest.raises(LookupError, match="there is no run 502"):
         ado.emulator.finish_run(502, "failed")
+
+
+def test_after_a_restart_only_the_books_know_the_earlier_runs(ado: Ado) -> None:
+    earlier = ado.run()
+    answer = ado.ask("POST", "/_emulator/restart", {"first_run_id": 501})
+    later = ado.run({}, pipeline=4)
+
+    assert answer.json == {"forgotten": 1}
+    assert [run["pipelineId"] for run in _books(ado)["runs"]] == [1, 4]
+    assert (later["id"], later["name"]) == (earlier["id"], earlier["name"])
+    assert ado.good("ado_build_list", "GET", BUILDS)["count"] == 1
+    assert ado.good("ado_build", "GET", f"{BUILDS}/501")["definition"]["id"] == 4
 
 
 def test_concurrent_writers() -> None:

@@ -7,11 +7,14 @@ import signal
 import socket
 import subprocess
 import sys
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import pytest
 import requests
 
+from devstack.ado.__main__ import first_run_id
+from devstack.ado.books import FIRST_RUN_ID
 from devstack.processes import start
 from tests.contracts import validate
 from tests.support import ROOT
@@ -80,10 +83,21 @@ def test_a_port_in_use_and_an_invalid_port() -> None:
     assert "argument --port: must be between 0 and 65535" in _fails("--port", "65536")
 
 
-def test_the_behavior_is_an_option(tmp_path: Path) -> None:
-    switches = '{"idempotency": "honored"}'
-    with start("devstack.ado", "--behavior", switches, env={}, cwd=tmp_path, log=tmp_path / "log") as ado:
-        url = ado.url.replace("/contoso", "/_emulator/behavior")
-        assert requests.get(url, timeout=10).json()["idempotency"] == "honored"
+def test_the_behavior_and_the_first_run_id_are_options(tmp_path: Path) -> None:
+    options = ("--behavior", '{"idempotency": "honored"}', "--first-run-id", "7")
+    with start("devstack.ado", *options, env={}, cwd=tmp_path, log=tmp_path / "log") as ado:
+        control = ado.url.replace("/contoso", "/_emulator")
+        assert requests.get(f"{control}/behavior", timeout=10).json()["idempotency"] == "honored"
+        order = {"pipeline": 11, "templateParameters": {"runId": "x", "experimentName": "y"}}
+        assert requests.post(f"{control}/runs", json=order, timeout=10).json()["id"] == 7
     assert "argument --behavior: idempotency: 'no' is not one of" in _fails("--behavior", '{"idempotency": "no"}')
     assert "argument --behavior: Expecting" in _fails("--behavior", "honored")
+
+
+def test_run_ids_are_larger_after_a_restart() -> None:
+    now = datetime(2026, 11, 28, 10, tzinfo=UTC)
+    first = first_run_id(now)
+
+    assert first_run_id(now + timedelta(seconds=60)) == first + 600
+    assert FIRST_RUN_ID == first_run_id(datetime(2020, 1, 1, tzinfo=UTC)) < first
+    assert first_run_id(datetime(2032, 1, 1, tzinfo=UTC)) < 1 << 31

@@ -63,7 +63,7 @@ def test_the_default_declaration_accepts_the_parameters_of_the_default_routes() 
         pipeline = by_name[route["pipeline"]]
         sent = set(route["parameters"])
         assert sent == set(pipeline.parameter_by_name), route["name"]
-        assert not pipeline.disabled
+        assert pipeline.queue_status == "enabled"
         assert pipeline.may_queue
 
 
@@ -74,7 +74,7 @@ def test_a_full_declaration_is_read(tmp_path: Path) -> None:
             "identity_header": {"environment": "MY_HEADER", "default": "canary-header"},
         },
         "agentless": {"timeout_minutes": 5, "early_events": "dropped", "ended_plan_status": 410},
-        "pipelines": [*GOOD["pipelines"], {"id": 2, "name": "plain", "disabled": True, "may_queue": False}],
+        "pipelines": [*GOOD["pipelines"], {"id": 2, "name": "plain", "queue_status": "disabled", "may_queue": False}],
     }
     declaration = _load(tmp_path, GOOD | more)
     first, second = declaration.pipelines
@@ -87,7 +87,7 @@ def test_a_full_declaration_is_read(tmp_path: Path) -> None:
     )
     assert (first.defaults, first.parameter_by_name["size"].values) == ({"size": "1"}, ("1", "2"))
     assert (first.settable_variables, first.stages, first.folder) == ({"system.debug"}, ("build",), "\\mlops")
-    assert (second.disabled, second.may_queue, second.folder, second.revision) == (True, False, "\\", 1)
+    assert (second.queue_status, second.may_queue, second.folder, second.revision) == ("disabled", False, "\\", 1)
 
 
 @pytest.mark.parametrize(

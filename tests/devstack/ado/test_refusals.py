@@ -33,6 +33,7 @@ NO_RUN = 404, "RunNotFoundException"
 NO_BUILD = 404, "BuildNotFoundException"
 NO_TASK = 404, "TaskNotFoundException"
 NO_PLAN = 404, "TaskOrchestrationPlanNotFoundException"
+DISABLED = 500, "DefinitionDisabledException"
 FORBIDDEN = 403, "AccessDeniedException"
 
 Case = tuple[str, str, object, tuple[int, str], str]
@@ -42,6 +43,7 @@ OF_A_BUILD: list[tuple[str, str, object]] = [
     ("GET", "", None),
     ("PATCH", "", {"status": "cancelling"}),
     ("GET", "/tags", None),
+    ("GET", "/timeline", None),
     ("POST", "/tags", ["a"]),
 ]
 ADDRESSES: list[Case] = [
@@ -52,10 +54,12 @@ ADDRESSES: list[Case] = [
     ("GET", "/contoso/no/_apis/pipelines", None, NO_PROJECT, "TF200016: The project no does not exist in the org"),
     ("GET", "/no/mlops/_apis/build/builds", None, NO_PROJECT, "TF200016: The project mlops does not exist in the org"),
     *[
-        ("GET", f"{PIPELINES}/{path}", None, NO_PIPELINE, "Pipeline 99 could not be found.")
+        ("GET", f"{PIPELINES}/{path}", None, NO_PIPELINE, "The pipeline '99' does not exist")
         for path in ("99", "99/runs/501")
     ],
-    ("GET", f"{PIPELINES}/1?pipelineVersion=4", None, NO_PIPELINE, "Version 4 of pipeline 1 could not be found."),
+    ("GET", f"{PIPELINES}/1?pipelineVersion=4", None, NO_PIPELINE, "Version 4 of pipeline '1' does not exist"),
+    ("POST", f"{PIPELINES}/99/runs", {}, NO_PIPELINE, "The pipeline '99' does not exist"),
+    ("POST", f"{PIPELINES}/99/preview", {}, (500, NO_PIPELINE[1]), "The pipeline '99' does not exist"),
     ("GET", f"{PIPELINES}/1/runs/503", None, NO_RUN, "Run 503 could not be found."),
     ("GET", f"{PIPELINES}/4/runs/501", None, NO_RUN, "Run 501 could not be found."),
     *[
@@ -144,8 +148,8 @@ RUN_REQUESTS: list[Case] = [
     (
         *("POST", RUNS, {"templateParameters": {"shade": "red", "force": "maybe"}}, INVALID),
         (
-            "/everything.yml: Unexpected parameter 'shade'\n"
-            "/everything.yml: A value for the 'runId' parameter must be provided.\n"
+            "Unexpected parameter 'shade'\n"
+            "A value for the 'runId' parameter must be provided.\n"
             "/everything.yml: The value of the 'force' parameter is not a valid boolean."
         ),
     ),
@@ -179,16 +183,17 @@ RUN_REQUESTS: list[Case] = [
     ],
     (
         *("POST", f"{PIPELINES}/1/preview", {}, INVALID),
-        "/everything.yml: A value for the 'runId' parameter must be provided.",
+        "A value for the 'runId' parameter must be provided.",
     ),
-    ("POST", f"{PIPELINES}/2/runs", {}, INVALID, "Pipeline disabled is disabled: no run can be queued."),
     *[
-        ("POST", f"{PIPELINES}/3/{path}", {}, FORBIDDEN, "TF215106: Access denied. devstack needs Queue builds perm")
+        ("POST", f"{PIPELINES}/2/{path}", {}, DISABLED, "No run of pipeline disabled in project mlops can be queued, ")
         for path in ("runs", "preview")
     ],
+    ("POST", f"{PIPELINES}/3/runs", {}, FORBIDDEN, "TF215106: Access denied. devstack needs Queue builds permissions "),
 ]
 
 CONTROL: list[Case] = [
+    ("POST", "/_emulator/restart", {"first_run_id": 0}, UNREADABLE, f"{BAD}first_run_id: 0 is less than the minimum"),
     ("POST", "/_emulator/runs", {"pipeline": 99}, NO_PIPELINE, ""),
     ("POST", "/_emulator/runs", {"pipeline": 1}, INVALID, ""),
     ("POST", "/_emulator/runs", {"pipeline": 4, "requestor": "Ada"}, UNREADABLE, f"{BAD}(top level): Unevaluated prop"),

@@ -51,9 +51,10 @@ DECLARATION = Declaration(
             ),
             stages=("build", "deploy"),
         ),
-        PipelineDeclaration(id=2, name="disabled", disabled=True),
+        PipelineDeclaration(id=2, name="disabled", queue_status="disabled"),
         PipelineDeclaration(id=3, name="forbidden", may_queue=False),
         PipelineDeclaration(id=4, name="bare"),
+        PipelineDeclaration(id=5, name="paused", queue_status="paused"),
     ),
 )
 

@@ -91,9 +91,10 @@ def test_all_is_well(busy_desk: Desk, host: RunningProcess) -> None:
         ("ok", "clock"),
         *[("ok", "pipeline")] * 6,
         *[("ok", "queue")] * 6,
+        ("skipped", "permission"),
         ("ok", "Event Grid"),
     ]
-    assert last == ["22 checks: 20 ok, 2 skipped"]
+    assert last == ["23 checks: 20 ok, 3 skipped"]
     assert traces(busy_desk) == before
 
 
@@ -210,19 +211,26 @@ class TestAzureDevOps:
         assert "no sample event could be made" in queue[4][1]
         expect(queue[5:], "failed", "Unexpected parameter 'run'", "'manage.py preview --all' shows what is requested")
 
-    def test_a_permission_that_is_missing(self, desk: Desk) -> None:
+    def test_a_disabled_pipeline_and_a_permission_that_no_preview_shows(self, desk: Desk) -> None:
         declared = yaml.safe_load((ROOT / "devstack" / "ado" / "pipelines.yaml").read_text())
         for pipeline in declared["pipelines"]:
             pipeline["may_queue"] = pipeline["name"] != "triage"
+            pipeline["queue_status"] = "disabled" if pipeline["name"] == "model-evaluation" else "paused"
         arguments = ("--pipelines", str(desk.file(yaml.safe_dump(declared), "pipelines.yaml")))
         desk.routes(RIGHT, TRIAGE, UNSOLVABLE)
         pat, log = {"DEVSTACK_PAT": secret("pat")}, desk.folder / "ado.log"
         with start("devstack.ado", *arguments, env=pat, cwd=desk.folder, log=log) as ado:
             desk.organization_url = ado.url
-            queue = found(desk)["queue"]
-        detail = "triage: HTTP 403: TF215106: Access denied. devstack needs Queue builds permissions"
-        assert [status for status, _, _ in queue] == ["ok", "failed", "failed"]
-        expect(queue[1:2], "failed", detail, "grant the app's identity this permission")
+            findings = found(desk)
+        assert [status for status, _, _ in findings["queue"]] == ["failed", "ok", "ok"]
+        expect(findings["queue"][:1], "failed", "because the pipeline is disabled", "correct the route or the pipeline")
+        expect(findings["permission"], "skipped", "to queue builds: not shown by a preview", None)
+
+    def test_a_permission_that_is_missing(self, busy_desk: Desk) -> None:
+        wrapped = {"message": "TF215106: Access denied.", "typeKey": "AccessDeniedException"}
+        match = {"method": "POST", "path": "/preview$"}
+        busy_desk.plan(accept=False, status=403, body=wrapped, match=match)
+        expect(found(busy_desk)["queue"], "failed", "HTTP 403: TF215106", "grant the app's identity this permission")
 
     def test_an_answer_that_is_lost(self, busy_desk: Desk) -> None:
         busy_desk.plan(accept=False, drop=True, match={"method": "POST", "path": "/preview$"})

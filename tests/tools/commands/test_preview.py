@@ -48,7 +48,7 @@ class TestOneEvent:
         previewing.routes(WRONG)
         result = previewing.run("preview", previewing.file(run_completed()))
         assert (result.code, result.rows[0][:2]) == (1, ["evaluate", "refused"])
-        assert "HTTP 400: /model-evaluation.yml: Unexpected parameter 'run'" in result.rows[0][2]
+        assert "HTTP 400: Unexpected parameter 'run'" in result.rows[0][2]
 
     def test_every_matching_route_and_every_event_from_standard_input(self, previewing: Desk) -> None:
         previewing.routes(RIGHT, TRIAGE)

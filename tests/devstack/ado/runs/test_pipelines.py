@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import timedelta
 
 import pytest
 import yaml
@@ -21,8 +22,8 @@ def ado() -> Ado:
 @pytest.mark.parametrize(
     ("top", "pages"),
     [
-        ("3", [["bare", "disabled", "everything"], ["forbidden"]]),
-        ("4", [["bare", "disabled", "everything", "forbidden"]]),
+        ("3", [["bare", "disabled", "everything"], ["forbidden", "paused"]]),
+        ("5", [["bare", "disabled", "everything", "forbidden", "paused"]]),
     ],
 )
 def test_pipelines_are_listed_page_by_page(ado: Ado, top: str, pages: list[list[str]]) -> None:
@@ -104,3 +105,41 @@ def test_a_preview_queues_nothing(ado: Ado, path: str) -> None:
     assert [stage["stage"] for stage in stages] == ["build", "deploy"]
     assert {"script": "echo runId=brave_fig"} in stages[0]["jobs"][0]["steps"]
     assert ado.emulator.books.runs == ()
+
+
+def _final_yaml(ado: Ado, parameters: dict[str, str], pipeline: int = 1) -> str:
+    body = {"templateParameters": parameters}
+    return str(ado.good("ado_preview", "POST", f"{PROJECT}/pipelines/{pipeline}/preview", body)["finalYaml"])
+
+
+@pytest.mark.parametrize(
+    ("name", "default", "other"),
+    [
+        ("environment", "test", "production"),
+        ("replicas", "1.0", "2"),
+        ("force", "false", "true"),
+        ("options", "{ }", '{"a": 1}'),
+        ("regions", "[west]", "[east]"),
+    ],
+)
+def test_a_preview_shows_which_values_differ_from_the_defaults(ado: Ado, name: str, default: str, other: str) -> None:
+    without = _final_yaml(ado, {"runId": "x"})
+
+    assert _final_yaml(ado, {name: default, "runId": "x"}) == without
+    assert _final_yaml(ado, {name: other, "runId": "x"}) != without
+
+
+def test_a_preview_does_not_show_a_missing_permission(ado: Ado) -> None:
+    assert _final_yaml(ado, {}, pipeline=3).startswith("name: forbidden\n")
+
+
+def test_runs_of_a_paused_pipeline_wait(ado: Ado) -> None:
+    _final_yaml(ado, {}, pipeline=5)
+    ado.run({}, pipeline=5)
+    clock = ado.emulator._own_clock
+    assert isinstance(clock, Clock)
+    clock.now += timedelta(days=1)
+
+    build = ado.good("ado_build", "GET", f"{PROJECT}/build/builds/501")
+
+    assert (build["status"], build["definition"]["queueStatus"]) == ("notStarted", "paused")
