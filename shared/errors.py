@@ -25,6 +25,8 @@
     │       └── RunExists             an earlier request has queued the run, which must be found
     ├── JournalError
     │   ├── JournalUnavailable
+    │   │   ├── NewerJournal          written by a newer version of nextstage; the same for the next one
+    │   │   └── NewerRecord
     │   ├── ClaimLost
     │   └── RunAlreadyOwned
     ├── InvalidWait, AlreadyWaiting, RunStatusUnavailable    a task cannot wait, or cannot be completed now
@@ -197,6 +199,14 @@ class JournalError(NextstageError):
 
 class JournalUnavailable(JournalError):
     """The journal's store does not answer; the message names it."""
+
+
+class NewerJournal(JournalUnavailable):
+    """A newer version of nextstage has upgraded the journal's file; the message says what to do."""
+
+
+class NewerRecord(JournalUnavailable):
+    """A newer version of nextstage wrote the record; the message names it and says what to do."""
 
 
 class ClaimLost(JournalError):
