@@ -25,6 +25,8 @@
     │       └── RunExists             an earlier request has queued the run, which must be found
     ├── JournalError
     │   ├── JournalUnavailable
+    │   │   ├── NewerJournal          written by a newer version of nextstage; the same for the next one
+    │   │   └── NewerRecord
     │   ├── ClaimLost
     │   └── RunAlreadyOwned
     ├── InvalidWait, AlreadyWaiting, RunStatusUnavailable    a task cannot wait, or cannot be completed now
@@ -201,6 +203,14 @@ class JournalUnavailable(JournalError):
 
 class UnreadableRecord(JournalError):
     """A record cannot be read: another program has changed it."""
+
+
+class NewerJournal(JournalUnavailable):
+    """A newer version of nextstage has upgraded the journal's file; the message says what to do."""
+
+
+class NewerRecord(JournalUnavailable):
+    """A newer version of nextstage wrote the record; the message names it and says what to do."""
 
 
 class ClaimLost(JournalError):

@@ -1,12 +1,12 @@
 """The records of the journal, and the interface of a store that keeps them."""
 
 import json
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 from hashlib import sha256
-from typing import Any, Final, NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol
 
 UNROUTED: Final = "$unrouted"
 """The partition for events for which no route could be evaluated. No route can have this name."""
@@ -119,33 +119,6 @@ class Record:
     def changed_at(self) -> datetime:
         """The time of the last change."""
         return self.history[-1].at if self.history else self.claimed_at
-
-
-def later_fields(record: Record) -> dict[str, Any]:
-    """Return the fields that records of 0.1.0 do not have, as JSON. A field without a value is left out."""
-    fields = {
-        "sent_until": record.sent_until and record.sent_until.isoformat(),
-        "searched_until": record.searched_until and record.searched_until.isoformat(),
-        "sender": record.sender,
-    }
-    return {name: value for name, value in fields.items() if value}
-
-
-def read_later_fields(stored: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the fields that ``later_fields`` describes, by their names in ``Record``."""
-    times = (name for name in ("sent_until", "searched_until") if name in stored)
-    return {"sender": stored.get("sender", ""), **{name: datetime.fromisoformat(stored[name]) for name in times}}
-
-
-def from_earlier_form(key: JournalKey, entry: Entry) -> tuple[Entry, str]:
-    """Return the entry and the document of a record that was stored before records had a document.
-
-    Such a record has its document in a field of an event: a wait and the final status of a run in ``request``, the run
-    that a task waits for in ``subject``, the holder of a cooldown window in ``event_id``.
-    """
-    if key.is_about_event:
-        return entry, ""
-    return NO_EVENT, entry.request or entry.subject or entry.event_id
 
 
 class Selection(NamedTuple):

@@ -14,13 +14,12 @@ from pathlib import Path
 from typing import Any, Final
 
 from shared.clock import Clock, utc_now
-from shared.errors import JournalUnavailable, RunAlreadyOwned
+from shared.errors import JournalUnavailable, NewerJournal, RunAlreadyOwned
 from shared.journal.backend import Backend, MakeIdentity
 from shared.journal.probe import Probe, probe_store
 from shared.journal.records import (
     NO_EVENT,
     RUN_UNKNOWN,
-    Entry,
     JournalKey,
     Record,
     Selection,
@@ -28,12 +27,10 @@ from shared.journal.records import (
     Step,
     Store,
     after_prefix,
-    from_earlier_form,
-    later_fields,
     may_own_one_of,
-    read_later_fields,
 )
 from shared.journal.sqlite_writer import Writer
+from shared.journal.stored_form import SCHEMA, check_schema, later_fields, read_entry, read_later_fields
 
 PREFIX: Final = "sqlite:"
 BUSY_SECONDS: Final = 5.0
@@ -61,6 +58,8 @@ _MIGRATIONS: Final = (
     ),
 )
 """The statements that upgrade the file to version 1, 2 and so on. ``user_version`` is the version of the file."""
+_VERSION: Final = len(_MIGRATIONS)
+
 _COLUMNS: Final = "route, key, version, state, run_id, claimed_at, event, document, shares_run"
 _INSERT: Final = (
     "INSERT INTO records (version, state, run_id, claimed_at, event, document, shares_run, route, key)"
@@ -201,10 +200,18 @@ class SqliteStore(Store):
             ) from exc
 
     def _set_up(self) -> None:
-        """Create or upgrade the table. Several processes may do so at once; SQLite does not always wait for them."""
+        """Create or upgrade the table. Several processes may do so at once; SQLite does not always wait for them.
+
+        :raises NewerJournal: a newer version of nextstage has upgraded the file.
+        """
         for tries_left in range(_SETUP_TRIES, 0, -1):
             try:
                 with self._reading() as connection:
+                    if (version := _version(connection)) > _VERSION:
+                        raise NewerJournal(
+                            f"the journal {self._path} has version {version}, because a newer version of nextstage has "
+                            f"upgraded it, and this one can read versions up to {_VERSION}; upgrade this instance"
+                        )
                     connection.execute("PRAGMA journal_mode = WAL")
                     _upgrade(connection)
             except JournalUnavailable as exc:
@@ -327,7 +334,7 @@ def _connect(path: Path) -> sqlite3.Connection:
 
 def _upgrade(connection: sqlite3.Connection) -> None:
     """Upgrade the file in one transaction, which waits for the disk only once."""
-    if _version(connection) >= len(_MIGRATIONS):
+    if _version(connection) >= _VERSION:
         return
     with connection:  # rolls back if an exception escapes
         connection.execute("BEGIN IMMEDIATE")
@@ -335,7 +342,7 @@ def _upgrade(connection: sqlite3.Connection) -> None:
         for statements in _MIGRATIONS[_version(connection) :]:
             for statement in statements:
                 connection.execute(statement)
-        connection.execute(f"PRAGMA user_version = {len(_MIGRATIONS)}")
+        connection.execute(f"PRAGMA user_version = {_VERSION}")
 
 
 def _version(connection: sqlite3.Connection) -> int:
@@ -352,6 +359,7 @@ def _row(record: Record) -> tuple[Any, ...]:
     about = asdict(record.entry)
     event = about.pop("event")
     fields = {
+        "schema": SCHEMA,
         **({"document": record.document} if record.document else {"entry": about}),
         "lease_until": record.lease_until.isoformat(),
         "settled_at": record.settled_at.isoformat(),
@@ -375,10 +383,11 @@ def _row(record: Record) -> tuple[Any, ...]:
 def _record(row: tuple[Any, ...]) -> Record:
     route, key, version, state, run_id, claimed_at, event, text, shares_run = row
     fields = json.loads(text)
+    check_schema(JournalKey(route, key), fields.get("schema", 0))
     if "document" in fields:
         entry, document = NO_EVENT, fields["document"]
     else:
-        entry, document = from_earlier_form(JournalKey(route, key), Entry(event=event, **fields["entry"]))
+        entry, document = read_entry(JournalKey(route, key), fields["entry"], event, fields["entry"]["request"])
     return Record(
         key=JournalKey(route, key),
         state=State(state),

@@ -38,7 +38,6 @@ from shared.journal.records import (
     MAX_HISTORY,
     NO_EVENT,
     RUN_UNKNOWN,
-    Entry,
     JournalKey,
     Record,
     Selection,
@@ -46,10 +45,8 @@ from shared.journal.records import (
     Step,
     after_prefix,
     cut_remark,
-    from_earlier_form,
-    later_fields,
-    read_later_fields,
 )
+from shared.journal.stored_form import SCHEMA, check_schema, later_fields, read_entry, read_later_fields
 
 Entity = dict[str, Any]
 """Maps property names to str, bytes, datetime, or (value, Edm type)."""
@@ -84,6 +81,7 @@ def record_to_entity(record: Record, write_id: str) -> Entity:
     entity: Entity = {
         **entity_key(record.key.route, record.key.key),
         "write_id": write_id,
+        "schema": SCHEMA,
         "state": record.state.value,
         "claimed_at": record.claimed_at.astimezone(UTC),
         "lease_until": record.lease_until.astimezone(UTC),
@@ -105,15 +103,17 @@ def record_to_entity(record: Record, write_id: str) -> Entity:
 def record_from_entity(key: JournalKey, entity: Mapping[str, Any], version: str) -> Record:
     """Return the record from which ``record_to_entity`` made the entity.
 
+    :raises NewerRecord: a newer version of nextstage has made the entity.
     :raises UnreadableEntity: another program has made or changed the entity.
     """
     try:
+        check_schema(key, entity.get("schema", 0))
         notes = json.loads(_unpacked("notes", entity))
         if "document0" in entity:
             entry, document = NO_EVENT, _unpacked("document", entity)
         else:
-            texts = {"event": _unpacked("event", entity), "request": _unpacked("request", entity)}
-            entry, document = from_earlier_form(key, Entry(**notes["entry"], **texts))
+            texts = {name: _unpacked(name, entity) for name in ("event", "request")}
+            entry, document = read_entry(key, notes["entry"], **texts)
         return Record(
             key=key,
             state=State(entity["state"]),

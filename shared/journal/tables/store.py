@@ -29,6 +29,7 @@ from shared.clock import Clock, utc_now
 from shared.errors import InvalidSettings, JournalUnavailable, RunAlreadyOwned
 from shared.journal.probe import Probe, probe_store
 from shared.journal.records import JournalKey, Record, Selection, Store, may_own_one_of
+from shared.journal.stored_form import record_name
 from shared.journal.tables.client import AzureTable, Operation, PooledTransport, Refused, Stored, drop, put
 from shared.journal.tables.connection import connection_problem
 from shared.journal.tables.entities import (
@@ -217,8 +218,8 @@ class TablesStore(Store):
             # The record is as this write requires, so the conflict is with the marker.
             write.has_marker = write.has_marker and not self._has_own_marker(call, record)
         raise JournalUnavailable(
-            f"{_name(record.key)} at {self._table.endpoint} could not be written in {_MAX_ROUNDS} attempts, because "
-            "other workers kept changing the table; try again"
+            f"{record_name(record.key)} at {self._table.endpoint} could not be written in {_MAX_ROUNDS} attempts, "
+            "because other workers kept changing the table; try again"
         )
 
     def _has_own_marker(self, call: Call, record: Record) -> bool:
@@ -271,7 +272,7 @@ class TablesStore(Store):
             return record_from_entity(key, stored.entity, stored.etag)
         except UnreadableEntity as exc:
             raise JournalUnavailable(
-                f"{_name(key)} at {self._table.endpoint} cannot be read ({exc}); another program has changed it: "
+                f"{record_name(key)} at {self._table.endpoint} cannot be read ({exc}); another program has changed it: "
                 "repair or delete the entity"
             ) from exc
 
@@ -316,7 +317,3 @@ class _Write:
             return stored is None and self._etag is None
         # The ETag comes from a header in one case and from a document in the other, and may be escaped differently.
         return unquote(stored.etag) == unquote(self._etag)
-
-
-def _name(key: JournalKey) -> str:
-    return f"the record {key.key[:12]} of route {key.route}"

@@ -39,6 +39,7 @@ def test_the_properties_of_an_entity() -> None:
         "PartitionKey": "route",
         "RowKey": "ab12",
         "write_id": "the write",
+        "schema": 1,
         "state": "queued",
         "claimed_at": NOW,
         "lease_until": lease_until,
