@@ -13,6 +13,8 @@ from typing import Any, Final
 from rich.console import Console as RichConsole
 from rich.text import Text
 
+from shared.http.masking import without_url_credentials
+
 _WORDS_BY_STYLE: Final = {
     "green": ("queued", "accepted", "ok", "would queue", "true"),
     "cyan": ("duplicate", "suppressed", "would suppress"),
@@ -126,5 +128,5 @@ def printable(text: str) -> str:
 
 
 def masked(text: str) -> str:
-    """Return the text with keys and signatures masked."""
-    return _SECRET.sub(r"\1=***", text)
+    """Return the text with keys, signatures, and the credentials of URLs masked."""
+    return _SECRET.sub(r"\1=***", without_url_credentials(text))

@@ -153,7 +153,9 @@ class _Reader:
             parts, host = urlsplit(""), ""
         # https, because a credential is sent there.
         is_local = parts.scheme == "http" and is_loopback(host)
-        if not host or parts.query or not (parts.scheme == "https" or is_local):
+        if set(org) & set("@?#"):  # not shown, because it may contain a credential
+            self._problems.append("org must not contain a user name, password, query or fragment")
+        elif not host or not (parts.scheme == "https" or is_local):
             self._problems.append(f"org must be an organization's name or an https:// URL, got '{org}'")
         return org
 

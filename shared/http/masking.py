@@ -1,6 +1,7 @@
-"""Masks the credential of a request in the answer to it: a gateway may quote the request's headers. Pure."""
+"""Masks credentials: that of a request in the answer to it, which may quote the request, and those in URLs. Pure."""
 
 import base64
+import re
 from contextlib import suppress
 from functools import lru_cache
 from itertools import product
@@ -9,6 +10,13 @@ from typing import Final
 MASK: Final = b"***"
 # A shorter string is not a credential of Azure DevOps, and could be a part of ordinary words.
 _MIN_LENGTH: Final = 8
+# A user name and password, or a query such as ?key=... or ?sig=...
+_IN_URL: Final = re.compile(r"(?<=://)[^\s'\"]*@|(?<=://)(?P<place>[^\s'\"?]*\?)[^\s'\"]+")
+
+
+def without_url_credentials(text: str) -> str:
+    """Return the text with the user names, passwords and queries of its URLs masked."""
+    return _IN_URL.sub(lambda found: f"{found['place'] or ''}***{'@' if found[0].endswith('@') else ''}", text)
 
 
 def without_credential(content: bytes, authorization: str) -> bytes:

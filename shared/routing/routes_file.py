@@ -17,6 +17,7 @@ from shared.routing.allowed_values import InvalidPattern, ValuePattern, compile_
 from shared.routing.table import Cause, Route, RouteTable
 from shared.routing.templates import Expression, Fault, InvalidExpression, Template, forbidden_in, parse_template
 from shared.routing.yaml_nodes import NodeReader, WrongValue, boolean, plain_value, positive_integer
+from shared.settings import SETTINGS
 from shared.suggestion import suggestion
 
 ROUTES_KEYS: Final = ("version", "defaults", "routes")
@@ -27,6 +28,10 @@ CAUSE_KEYS: Final = ("event", "with")
 FORMAT_VERSION: Final = 1
 
 ROUTE_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
+_SECRETS: Final = {one.name for one in SETTINGS if one.is_secret} | {
+    *("AZUREWEBJOBSSTORAGE", "APPLICATIONINSIGHTS_CONNECTION_STRING", "AZURE_CLIENT_SECRET"),
+    *("EVENTGRID_EXTENSION_KEY", "EVENTGRID_TOPIC_KEY"),
+}
 _LOOPBACK: Final = {"127.0.0.1", "localhost", "::1"}
 
 Names = Mapping[str, Collection[str]]
@@ -69,7 +74,7 @@ def load_routes(text: str, *, source: str, names: Names, environment: Mapping[st
 
 def read_routes(text: str, *, names: Names, environment: Mapping[str, str]) -> Reading:
     """Read all valid routes of the dispatch table. The parameters are those of ``load_routes``."""
-    nodes = NodeReader(text, environment)
+    nodes = NodeReader(text, environment, _SECRETS)
     reader = _RoutesReader(nodes, names)
     table = reader.read()
     return Reading(table, tuple(sorted(nodes.problems)), tuple(sorted(nodes.unset)), reader.places)

@@ -10,6 +10,7 @@ from typing import Any, Final, TypeVar
 import yaml
 
 from shared.errors import Problem
+from shared.http.masking import without_url_credentials
 from shared.routing.templates import Fault
 from shared.routing.yaml_positions import source_offset
 from shared.suggestion import suggestion
@@ -18,6 +19,8 @@ _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _TAG: Final = "tag:yaml.org,2002:"
 _SHOWN_LENGTH: Final = 60
 _ENVIRONMENT_VALUE: Final = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
+_PASSWORD: Final = re.compile(r"://[^\s/?#'\"]*:(?!\d+[/?#])[^\s'\"]*@")
+_KEEP_SECRETS: Final = "a pipeline reads its secrets from its own variable group or vault"
 
 Value = TypeVar("Value")
 
@@ -40,10 +43,14 @@ class NodeReader:
     :ivar unset: where the file uses an environment value that is not set. A caller may accept these problems.
     """
 
-    def __init__(self, text: str, environment: Mapping[str, str]) -> None:
-        """:param environment: where ``${NAME}`` is looked up."""
+    def __init__(self, text: str, environment: Mapping[str, str], secrets: Collection[str] = ()) -> None:
+        """
+        :param environment: where ``${NAME}`` is looked up.
+        :param secrets: the names, in upper case, that must not be looked up because they may contain a secret.
+        """
         self._text = text
         self._environment = environment
+        self._secrets = secrets
         self.problems: list[Problem] = []
         self.unset: list[Problem] = []
         self._unset_nodes: dict[int, yaml.Node] = {}
@@ -72,7 +79,8 @@ class NodeReader:
         :param offset: the position of the problem in the node's text, as ``text`` returns it.
         """
         line, column = self.position(node, offset)
-        self.problems.append(Problem(line, column, self.shown(node) if text is None else text, advice))
+        shown = self.shown(node) if text is None else text
+        self.problems.append(Problem(line, column, *map(without_url_credentials, (shown, advice))))
 
     def try_read(self, read: Callable[[yaml.Node], Value], node: yaml.Node) -> Value | None:
         """Read a node. If it is invalid, add the problem and return None.
@@ -92,10 +100,16 @@ class NodeReader:
     def text(self, node: yaml.Node) -> str:
         """Return a scalar's text with ``${NAME}`` replaced. A name that is not set is added to ``unset`` and stays.
 
-        :raises WrongValue: the node is null or not a scalar.
+        :raises WrongValue: the node is null or not a scalar, or contains a secret.
         """
         text = scalar_text(node)
-        missing = [name for name in _ENVIRONMENT_VALUE.findall(text) if not self._environment.get(name)]
+        names = _ENVIRONMENT_VALUE.findall(text)
+        if secret := next((name for name in names if name.upper() in self._secrets), None):
+            raise WrongValue(f"uses the secret {secret}; {_KEEP_SECRETS}")
+        expanded = _ENVIRONMENT_VALUE.sub(lambda found: self._environment.get(found[1]) or found[0], text)
+        if _PASSWORD.search(expanded):
+            raise WrongValue(f"must not contain a user name and password in a URL; {_KEEP_SECRETS}")
+        missing = [name for name in names if not self._environment.get(name)]
         if missing and not self.is_unset(node):
             self._unset_nodes[id(node)] = node
             line, column = self.position(node, text.index(f"${{{missing[0]}}}"), is_expanded=False)
@@ -104,7 +118,7 @@ class NodeReader:
                 "settings, or locally in local.settings.json"
             )
             self.unset.append(Problem(line, column, self.shown(node), advice))
-        return _ENVIRONMENT_VALUE.sub(lambda found: self._environment.get(found[1]) or found[0], text)
+        return expanded
 
     def is_unset(self, node: yaml.Node) -> bool:
         """Return whether the node has been read and uses an environment value that is not set."""
@@ -164,8 +178,9 @@ class NodeReader:
         return []
 
     def shown(self, node: yaml.Node) -> str:
-        """Return the node's text in the file, on one line and shortened."""
+        """Return the node's text in the file, on one line, shortened, and without credentials in URLs."""
         text = " ".join(self._text[node.start_mark.index : node.end_mark.index].split())
+        text = without_url_credentials(text)
         return text if len(text) <= _SHOWN_LENGTH else text[:_SHOWN_LENGTH] + "…"
 
 

@@ -8,13 +8,14 @@ from urllib.parse import SplitResult, urlsplit
 
 from shared.clouds import PUBLIC, cloud_of
 from shared.errors import InvalidSettings
-from shared.http.environment import is_loopback
+from shared.http.environment import PROXY_ADVICE, is_loopback, is_proxy
 from shared.journal.backends import backend_of
 from shared.journal.cooldown import MAX_COOLDOWN
 from shared.settings.setting import ROW, InvalidValue
 from shared.settings.table import Settings
 
 _LOCAL: Final = ("http://127.0.0.1:", "http://localhost:")
+_PROXIES: Final = tuple(form for name in ("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY") for form in (name, name.lower()))
 _TOPIC_PATH: Final = "/api/events"
 """The path of every custom topic's endpoint. Source: Event Grid documentation, "Publish events to custom topics"."""
 
@@ -40,6 +41,7 @@ def load_settings(environment: Mapping[str, str], app_dir: Path) -> Settings:
         except InvalidValue as exc:
             values[column.name] = row.default_value
             problems[row.name] = str(exc)
+    problems |= {name: f"{name} {PROXY_ADVICE}" for name in _PROXIES if not is_proxy(environment.get(name) or "unset")}
     settings = _completed(Settings(**values, environment=environment), app_dir)
     # An invalid setting has its default value here, so a conflict that names it would be misleading.
     conflicts = [text for text in _conflicts(settings) if not any(name in text for name in problems)]

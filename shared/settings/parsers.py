@@ -50,7 +50,9 @@ def one_of(choices: Mapping[str, T]) -> Callable[[str], T]:
 
     def parse(value: str) -> T:
         if value not in choices:
-            raise InvalidValue("must be " + " or ".join(f"'{name}'" for name in choices))
+            # A longer value is more than a misspelled choice, for example a PAT.
+            may_show = len(value) <= max(map(len, choices))
+            raise InvalidValue("must be " + " or ".join(f"'{name}'" for name in choices), may_show=may_show)
         return choices[value]
 
     return parse
@@ -68,6 +70,13 @@ def matching(pattern: str, problem: str) -> Callable[[str], str]:
         return value
 
     return parse
+
+
+def url(value: str) -> str:
+    """Return a URL after checking that it contains no credential. Its form is checked where it is used."""
+    if set(value) & set("@?#"):
+        raise InvalidValue("must not contain a user name, password, query or fragment", may_show=False)
+    return value
 
 
 def hosts(value: str) -> tuple[str, ...]:

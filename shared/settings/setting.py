@@ -4,6 +4,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar, overload
 
+from shared.http.masking import without_url_credentials
+
 ROW: Final = "setting"
 """The key under which the metadata of a field holds its row."""
 
@@ -11,7 +13,14 @@ T = TypeVar("T")
 
 
 class InvalidValue(Exception):
-    """The value of a setting is invalid. The message continues "it …": "must be a number of seconds above zero"."""
+    """The value of a setting is invalid. The message continues "it …": "must be a number of seconds above zero".
+
+    :param may_show: False if the value is probably a secret in the wrong place.
+    """
+
+    def __init__(self, message: str, *, may_show: bool = True) -> None:
+        super().__init__(message)
+        self.may_show = may_show
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +53,7 @@ class Setting:
         try:
             return self.parse(text)
         except InvalidValue as exc:
-            shown = "" if self.is_secret else f"is '{text}'; it "
+            shown = "" if self.is_secret or not exc.may_show else f"is '{without_url_credentials(text)}'; it "
             raise InvalidValue(f"{self.name} {shown}{exc}") from None
 
     @property

@@ -30,7 +30,7 @@ class Settings:
 
     organization_url: str | None = setting(
         "AZURE_DEVOPS_ORG_URL",
-        str,
+        parse.url,
         "`https://dev.azure.com/<organization>`, or a collection of Azure DevOps Server. Waiting tasks and the default "
         "`routes.yaml` use it",
     )
@@ -53,7 +53,7 @@ class Settings:
     )
     key_vault_url: str | None = setting(
         "KEY_VAULT_URL",
-        parse.matching("https://.*", "must begin with https://, as in https://<name>.vault.azure.net"),
+        parse.matching("https://[^@?#]*", "must begin with https://, as in https://<name>.vault.azure.net"),
         "`https://<name>.vault.azure.net`: with `pat`, the vault that holds the token. The token is read again when "
         "Azure DevOps rejects it, so it can be rotated without a restart. The vault may also hold the keys of waiting "
         "tasks",
@@ -164,7 +164,7 @@ class Settings:
     )
     resource_manager_url: str = setting(
         "AZURE_RESOURCE_MANAGER_URL",
-        str,
+        parse.url,
         "The address of Azure Resource Manager, through which the app asks Azure ML. If it is not set, the one of "
         f"`AZURE_CLOUD`: `{PUBLIC.resource_manager}` in the public cloud",
         default="",

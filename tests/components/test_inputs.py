@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 
 from components.trigger_pipeline.inputs import VAULT_SUFFIXES, Inputs, InvalidInputs, read_inputs
-from tests.support.canaries import secret
+from tests.support.canaries import leaks, secret
 
 PLAYBOOK = {
     "modelpath": "model",
@@ -117,6 +117,13 @@ def test_an_organization_is_a_name_or_a_url(org: str, url: str) -> None:
 )  # fmt: skip
 def test_a_credential_is_not_sent_elsewhere(org: str) -> None:
     assert f"org must be an organization's name or an https:// URL, got '{org.rstrip('/')}'" in problem(org=org)
+
+
+@pytest.mark.parametrize("org", ["https://user:{}@host/x", "https://{}@host/x", "https://host/x?{}", "user:{}@host"])
+def test_a_credential_in_the_organization_is_refused_and_not_shown(org: str) -> None:
+    message = problem(org=org.format(secret("pat")))
+    assert "org must not contain a user name, password, query or fragment" in message
+    assert leaks(message) == []
 
 
 @pytest.mark.parametrize(

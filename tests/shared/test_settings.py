@@ -28,6 +28,14 @@ IN_AZURE = {"WEBSITE_INSTANCE_ID": "i", "JOURNAL_CONNECTION": "https://account.t
 KEYS = [base64.urlsafe_b64encode(bytes([number]) * 32).decode() for number in range(2)]
 WITH_KEY = f"AccountName=a;AccountKey={base64.b64encode(b'x' * 64).decode()};EndpointSuffix=core.windows.net"
 
+CREDENTIALS_URL = f"https://user:{secret('pw')}@kv.example"
+WRONG_PROXIES = [
+    f"http://user:{secret('pw')}@",
+    f"http://user:{secret('p/w')}@proxy:3128",
+    f"http://user:{secret('pw')}@proxy:99999",
+    f"http://proxy:3128/{secret('path')}",
+]
+
 
 def load(**environment: str) -> Settings:
     return load_settings(environment, APP)
@@ -121,6 +129,12 @@ def test_endpoints_must_belong_to_the_cloud(ours: Cloud, theirs: Cloud) -> None:
         (AUTH_BY_PAT, "set AZURE_DEVOPS_EXT_PAT, or KEY_VAULT_URL and AZURE_DEVOPS_PAT_SECRET_NAME"),
         (AUTH_BY_PAT | {"KEY_VAULT_URL": "https://kv"}, "must be set together"),
         (VAULT_PAT, "must be set together"),
+        ({"AZURE_DEVOPS_AUTH": secret("pat")}, "\n  AZURE_DEVOPS_AUTH must be 'identity' or 'pat'"),
+        ({"AZURE_DEVOPS_ORG_URL": CREDENTIALS_URL}, "\n  AZURE_DEVOPS_ORG_URL must not contain a user name, password"),
+        ({"AZURE_RESOURCE_MANAGER_URL": CREDENTIALS_URL}, "AZURE_RESOURCE_MANAGER_URL must not contain a user name"),
+        ({"KEY_VAULT_URL": CREDENTIALS_URL}, "KEY_VAULT_URL is 'https://***@kv.example'; it must begin with https://"),
+        *(({"HTTPS_PROXY": proxy}, "\n  HTTPS_PROXY must be the URL of a proxy, such as") for proxy in WRONG_PROXIES),
+        ({"all_proxy": WRONG_PROXIES[0]}, "\n  all_proxy must be the URL of a proxy"),
         ({"KEY_VAULT_URL": "http://kv"}, "KEY_VAULT_URL is 'http://kv'; it must begin with https://, as in"),
         ({"AZURE_CLOUD": US_GOVERNMENT.name}, "accepts tokens of AzureUSGovernment; set it to 'pat'"),
         ({"JOURNAL_LEASE_SECONDS": "25"}, "LEASE_SECONDS (25) must be longer than DELIVERY_BUDGET_SECONDS (25)"),
@@ -178,6 +192,11 @@ def test_endpoints_must_belong_to_the_cloud(ours: Cloud, theirs: Cloud) -> None:
 )
 def test_each_mistake_is_reported(environment: dict[str, str], expected: str) -> None:
     assert expected in complaint(**environment)
+
+
+def test_a_proxy_may_have_a_password() -> None:
+    for proxy in ("http://proxy:3128", "proxy:3128", f"http://user:{secret('pw')}@proxy:3128/", "", "socks5://proxy"):
+        load(HTTPS_PROXY=proxy)
 
 
 BOUNDS: Final = {

@@ -74,8 +74,9 @@ class TestConsole:
     def test_unprintable_characters_and_secrets_are_replaced(self) -> None:
         assert printable("a\nb\x1b[1m\x00\ud800ü") == "a b [1m  ü"
         assert masked("https://x/?sv=1&sig=canary%3D&sp=r 'AccountKey=canary==;x'") == (
-            "https://x/?sv=1&sig=***&sp=r 'AccountKey=***;x'"
+            "https://x/?*** 'AccountKey=***;x'"
         )
+        assert masked("no answer from https://user:p/w@host/x: 'a@b'") == "no answer from https://***@host/x: 'a@b'"
 
     def test_an_error_with_several_lines(self, capfd: pytest.CaptureFixture[str]) -> None:
         Console().error("one\n   two sig=canary")

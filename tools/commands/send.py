@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, Final
+from urllib.parse import urlsplit
 
 import typer
 
@@ -209,6 +210,8 @@ def _target(installation: Installation, url: str | None, topic: str | None, key:
         raise CommandFailed(
             "--topic must be an https:// URL such as https://<topic>.<region>-1.eventgrid.azure.net/api/events"
         )
+    if urlsplit(topic).query or urlsplit(topic).fragment:
+        raise CommandFailed(f"--topic must not have a query; give the key with --key or in {TOPIC_KEY_VARIABLE}")
     key = checked_key(key or installation.environment.get(TOPIC_KEY_VARIABLE, ""))
     return topic_target(topic, key, identity_factory(installation.settings))
 

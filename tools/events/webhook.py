@@ -16,6 +16,7 @@ from urllib.parse import parse_qs, quote, urlsplit
 
 import requests
 
+from shared.http.environment import environment_settings
 from tools.errors import CommandFailed
 from tools.events.documents import Document, Schema, schema_of
 from tools.events.endpoints import cause_of, is_safe_address
@@ -107,6 +108,7 @@ class Webhook:
     def _send(self, method: str, headers: Mapping[str, str], body: bytes | None = None) -> requests.Response:
         key = {"x-functions-key": self.key} if self.key else {}
         try:
+            environment_settings(self.url)  # checks the proxy
             return requests.request(
                 method,
                 f"{self.url}{PATH}?functionName={quote(self.function, safe='')}",

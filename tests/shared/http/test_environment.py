@@ -5,11 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from shared.errors import JournalUnavailable
+from shared.errors import JournalUnavailable, RequestNotSent
 from shared.http.environment import environment_settings
+from shared.http.message import HttpRequest
+from shared.http.transport import RequestsTransport
 from shared.journal.records import JournalKey
 from shared.journal.tables import retry_policy
 from shared.journal.tables.store import TablesStore
+from tests.support.canaries import leaks, secret
 from tests.support.journal.stores import no_identity
 from tests.support.services.raw_server import answering, server
 
@@ -34,6 +37,18 @@ def test_proxies_exceptions_and_certificates_are_read(monkeypatch: pytest.Monkey
     settings = environment_settings("https://dev.azure.com/contoso")
     assert (settings["proxies"]["https"], settings["verify"]) == ("http://proxy:3128", str(tmp_path / "ca.pem"))
     assert "https" not in environment_settings("https://account.table.core.windows.net/t")["proxies"]
+
+
+@pytest.mark.parametrize(
+    "proxy",
+    [f"http://user:{secret('pw')}@", f"http://user:{secret('p/w')}@proxy:1", f"http://user:{secret('pw')}@proxy:99999"],
+)
+def test_a_proxy_that_is_not_a_url_is_a_typed_error_and_not_shown(monkeypatch: pytest.MonkeyPatch, proxy: str) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", proxy)
+    with closing(RequestsTransport(1)) as transport, pytest.raises(RequestNotSent) as caught:
+        transport(HttpRequest("GET", "https://dev.azure.com/contoso"), "Bearer token", 5)
+    assert "HTTPS_PROXY, HTTP_PROXY or ALL_PROXY must be the URL of a proxy" in str(caught.value)
+    assert leaks(str(caught.value)) == []
 
 
 def test_azure_tables_uses_the_proxy(monkeypatch: pytest.MonkeyPatch) -> None:

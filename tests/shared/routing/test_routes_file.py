@@ -11,7 +11,7 @@ from shared.routing.routes_file import ROUTE_KEYS, load_routes, read_routes
 from shared.routing.table import Cause, Route
 from tests.support import ROOT
 from tests.support.builders import ENVIRONMENT, EVERY_KEY, routes
-from tests.support.canaries import secret
+from tests.support.canaries import leaks, secret
 
 
 def problems(text: str, **environment: str) -> tuple[Problem, ...]:
@@ -320,6 +320,48 @@ def test_a_credential_in_a_url_is_refused_and_not_shown() -> None:
         routes("name: a\nevent: RunCompleted\npipeline: p", environment={**ENVIRONMENT, **environment})
     assert "must not contain a user name" in str(caught.value)
     assert "canary" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        f"organization_url: https://user:{secret('pat')}@dev.azure.com/contoso",
+        f"organization_url: https://{secret('pat')}@dev.azure.com/contoso",
+        f"organization_url: https://user:{secret('p/w')}@dev.azure.com/contoso",
+        f"organization_url: https://dev.azure.com/contoso?pat={secret('pat')}",
+        f"parameters: {{ url: 'https://user:{secret('pw')}@host' }}",
+        f"when: run_id == 'https://user:{secret('pw')}@host'",
+        f"project: https://user:{secret('pw')}@host",
+        f"causes: [{{event: RunCompleted, with: {{'https://user:{secret('pw')}@host': x}}}}]",
+        f"https://user:{secret('pw')}@host: x",
+    ],
+)
+def test_a_credential_in_the_file_is_refused_and_not_shown(line: str) -> None:
+    with pytest.raises(InvalidRoutes) as caught:
+        routes(f"name: a\nevent: RunCompleted\npipeline: p\n{line}")
+    assert str(caught.value).count("routes.yaml:7:") == 1
+    assert leaks(str(caught.value)) == []
+
+
+@pytest.mark.parametrize(
+    "name", ["AZURE_DEVOPS_EXT_PAT", "azure_devops_ext_pat", "WAIT_TOKEN_KEYS", "AzureWebJobsStorage"]
+)
+@pytest.mark.parametrize("value", ["", secret("pat")])
+def test_a_secret_setting_is_refused(name: str, value: str) -> None:
+    """Parameters can be read by everyone who can view the run, and 'explain' prints them."""
+    text = (
+        "version: 1\ndefaults: { organization_url: https://x, project: p }\nroutes:\n"
+        f"  - name: a\n    event: RunCompleted\n    pipeline: p\n    parameters: {{ token: 'x ${{{name}}}' }}\n"
+    )
+    reading = read_routes(text, names=NAMES, environment={name: value})
+    assert [(problem.line, problem.advice) for problem in (*reading.problems, *reading.unset)] == [
+        (7, f"uses the secret {name}; a pipeline reads its secrets from its own variable group or vault")
+    ]
+
+
+def test_a_port_and_an_at_sign_are_no_password() -> None:
+    entry = "name: a\nevent: RunCompleted\npipeline: p\nparameters: { model: 'http://host:8080/models/fraud@prod' }"
+    assert routes(entry).routes[0].parameters["model"].text == "http://host:8080/models/fraud@prod"
 
 
 def test_the_default_table_is_valid_and_covers_every_event_type() -> None:

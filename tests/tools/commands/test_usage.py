@@ -54,6 +54,9 @@ WRONG_USAGE = [
     ("send RunCompleted --url https://u:p@app.example", "--url must be an https:// URL"),
     ("send RunCompleted --url https://app.example/api", "must be the address of a function app"),
     ("send RunCompleted --topic http://topic.example/api/events", "--topic must be an https:// URL"),
+    ("send RunCompleted --topic https://t.example/api/events?key=canary", "--topic must not have a query"),
+    ("send RunCompleted --topic https://t.example/api/events#canary", "--topic must not have a query"),
+    ("send RunCompleted --topic https://u:canary@t.example/api/events", "--topic must be an https:// URL"),
     ("send RunCompleted --topic https://t.example/ --url http://127.0.0.1:1", "--url and --topic exclude each other"),
     ("send RunCompleted --topic https://t.example/ --key 'a\nb'", "the key contains invalid characters"),
 ]
