@@ -63,6 +63,9 @@ _MAX_CLAIM_TRIES: Final = 4
 RESERVATIONS: Final = "$runs"
 """The partition of the records that reserve listed runs."""
 
+_CLOCK_ERROR: Final = timedelta(seconds=1)
+"""By how much two processes may disagree on the store's time: its Date header has no fractions of a second."""
+
 _AGAIN: Final = "no run found; the request is sent again"
 
 
@@ -296,6 +299,10 @@ class Journal:
     def settle(self) -> timedelta:
         """How long the server may still be working on a request whose answer was lost."""
         return self._settle
+
+    def act_until(self, record: Record) -> datetime:
+        """Return until when the holder of the record's claim may act, by this process's clock."""
+        return self.in_local_time(record.lease_until) - _CLOCK_ERROR
 
     def now(self) -> datetime:
         """Return the store's time, with which all times of records are compared."""

@@ -186,7 +186,7 @@ class Waits:
             case NotClaimable(reason):
                 return Result(Outcome.DEFERRED, f"{Wait.of(record).task}: {reason}")
             case Claimed() as mine:
-                until = min(deadline, self._journal.in_local_time(mine.record.lease_until))
+                until = min(deadline, self._journal.act_until(mine.record))
                 return self._complete_claimed(mine, task_result, until, before_answer=before_answer)
 
     def _complete_claimed(
