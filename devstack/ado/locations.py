@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 _PIPELINE = "{project}/_apis/{area}/{pipelineId}/{resource}"
 _BUILD_TAGS = "{project}/_apis/{area}/builds/{buildId}/{resource}/{*tag}"
+_TIMELINE = "{project}/_apis/{area}/builds/{buildId}/{resource}/{timelineId}"
 _PLAN = "{scopeIdentifier}/_apis/{area}/hubs/{hubName}/plans/{planId}"
 _RECORDS = f"{_PLAN}/timelines/{{timelineId}}/records"
 # id, area, resource, route, version of the resource
@@ -26,6 +27,7 @@ _LOCATIONS = (
     ("7859261e-d2e9-4a68-b820-a5d84cc5bb3d", "pipelines", "runs", f"{_PIPELINE}/{{runId}}", 1),
     ("53df2d18-29ea-46a9-bee0-933540f80abf", "pipelines", "preview", _PIPELINE, 1),
     ("0cd358e1-9217-4d94-8269-1c1ee6f93dcf", "build", "Builds", "{project}/_apis/{area}/{resource}/{buildId}", 7),
+    ("8baac422-4c6e-4de5-8532-db96d92acffa", "build", "Timeline", _TIMELINE, 2),
     ("6e6114b2-8161-44c8-8f6c-c5505782427f", "build", "tags", _BUILD_TAGS, 3),
     ("557624af-b29e-4c20-8ab0-0399d2204f3f", "distributedtask", "events", f"{_PLAN}/{{resource}}", 1),
     ("46f5667d-263a-4684-91b1-dff7fdcf64e2", "distributedtask", "logs", f"{_PLAN}/{{resource}}/{{logId}}", 1),

@@ -52,6 +52,7 @@ SERVICE = _router(
         _rule(f"{_PROJECT}/build/builds", "GET", builds_api.list_builds),
         _rule(_BUILD, "GET", builds_api.get_build),
         _rule(_BUILD, "PATCH", builds_api.update_build),
+        _rule(f"{_BUILD}/timeline", "GET", builds_api.get_timeline),
         _rule(f"{_BUILD}/tags", "GET", builds_api.get_tags),
         _rule(f"{_BUILD}/tags", "POST", builds_api.add_tags),
     ]

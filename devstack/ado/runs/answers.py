@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from devstack.ado.runs.behavior import shown_parameters
+from devstack.ado.runs.records import ONLY_STAGE
 from devstack.ado.times import timestamp
 
 if TYPE_CHECKING:
@@ -181,6 +182,38 @@ class Answers:
         if visible:
             document["parameters"] = json.dumps(visible)
         return document
+
+    def timeline(self, run: RunRecord) -> dict[str, object]:
+        """Return the timeline of a build, with a record for each stage.
+
+        If the declaration has no stages, only those that are skipped are known.
+        """
+        names = self.declaration.pipeline_by_id[run.pipeline_id].stages or run.stages_to_skip or (ONLY_STAGE,)
+        changed = timestamp(run.finished or run.created)
+        return {
+            "records": [self._stage(run, name, order) for order, name in enumerate(names, 1)],
+            "lastChangedBy": run.requester.id,
+            "lastChangedOn": changed,
+            "id": run.plan_id,
+            "changeId": len(names),
+            "url": f"{self._project_url}/_apis/build/builds/{run.id}/Timeline/{run.plan_id}",
+        }
+
+    @staticmethod
+    def _stage(run: RunRecord, name: str, order: int) -> dict[str, object]:
+        result = "skipped" if name in run.stages_to_skip else run.result
+        return {
+            "id": str(uuid.uuid5(uuid.UUID(run.plan_id), name)),
+            "parentId": None,
+            "type": "Stage",
+            "name": name,
+            "identifier": name,
+            "refName": name,
+            "order": order,
+            "attempt": 1,
+            "state": "completed" if result else "pending",
+            "result": result,
+        }
 
     def _project(self) -> dict[str, object]:
         return {

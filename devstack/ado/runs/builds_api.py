@@ -37,6 +37,10 @@ def update_build(call: Call, build_id: int) -> Response:
     return _answer(call, run)
 
 
+def get_timeline(call: Call, build_id: int) -> Response:
+    return json_answer(Answers(call.declaration, call.root).timeline(_build(call, build_id)))
+
+
 def get_tags(call: Call, build_id: int) -> Response:
     return collection(list(_build(call, build_id).tags))
 

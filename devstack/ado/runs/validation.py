@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from devstack.ado.errors import definition_disabled, invalid_pipeline_request
-from devstack.ado.runs.records import ValidatedRun, Variable
+from devstack.ado.runs.records import ONLY_STAGE, ValidatedRun, Variable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -39,6 +39,8 @@ def validate_run(
 ) -> ValidatedRun:
     """Check a request whose body matches the schema. Add the defaults and resolve the branch to a commit.
 
+    A pipeline whose declaration has no stages may skip any.
+
     :raises ApiError: 400, or 500 if the pipeline is disabled; the run cannot be queued.
     """
     repository = _self_repository(body.get("resources") or {})
@@ -54,7 +56,7 @@ def validate_run(
             "Check that the branch exists and is written as a full ref (refs/heads/…)."
         )
     _check_parameters(parameters, pipeline)
-    unknown = [stage for stage in stages if stage not in pipeline.stages]
+    unknown = [stage for stage in stages if pipeline.stages and stage not in pipeline.stages]
     if unknown:
         raise invalid_pipeline_request(f"Stages to skip that the pipeline does not have: {', '.join(unknown)}.")
     return ValidatedRun(
@@ -112,6 +114,6 @@ def final_yaml(run: ValidatedRun, pipeline: PipelineDeclaration) -> str:
     values = run.template_parameters
     steps = [{"script": f"echo {each.name}={each.expanded(values[each.name])}"} for each in pipeline.parameters]
     stages = [
-        {"stage": stage, "jobs": [{"job": stage, "steps": steps}]} for stage in (pipeline.stages or ("__default",))
+        {"stage": stage, "jobs": [{"job": stage, "steps": steps}]} for stage in (pipeline.stages or (ONLY_STAGE,))
     ]
     return yaml.safe_dump({"name": pipeline.name, "trigger": "none", "stages": stages}, sort_keys=False)

@@ -91,6 +91,11 @@ def test_builds_and_tags(connection: Any, served: Served) -> None:
     )
     finished = client.get_builds("mlops", definitions=[4], min_time=since)
     tags = client.add_build_tags(["nightly", "drift"], "mlops", run.id)
+    timeline = client.get_build_timeline("mlops", run.id)
+    assert [(each.type, each.identifier, each.state) for each in timeline.records] == [
+        ("Stage", "__default", "pending")
+    ]
+    assert timeline.id == builds[0].orchestration_plan.plan_id
     build = client.update_build({"status": "cancelling"}, "mlops", run.id)
 
     assert [(each.id, each.source_branch, each.definition.name, each.reason) for each in builds] == [

@@ -43,6 +43,7 @@ OF_A_BUILD: list[tuple[str, str, object]] = [
     ("GET", "", None),
     ("PATCH", "", {"status": "cancelling"}),
     ("GET", "/tags", None),
+    ("GET", "/timeline", None),
     ("POST", "/tags", ["a"]),
 ]
 ADDRESSES: list[Case] = [

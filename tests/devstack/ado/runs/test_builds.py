@@ -165,6 +165,29 @@ def test_a_build_is_canceled_and_ends_later(ado: Ado) -> None:
     assert (build["status"], build["result"]) == ("completed", "canceled")
 
 
+@pytest.mark.parametrize(
+    ("pipeline", "skipped", "expected"),
+    [
+        (1, ["deploy"], [("build", "pending", None), ("deploy", "completed", "skipped")]),
+        (4, ["any", "other"], [("any", "completed", "skipped"), ("other", "completed", "skipped")]),
+        (4, [], [("__default", "pending", None)]),
+    ],
+)
+def test_a_timeline_shows_which_stages_are_skipped(
+    ado: Ado, pipeline: int, skipped: list[str], expected: list[tuple[str, str, str | None]]
+) -> None:
+    run = ado.run({**(PLAIN_RUN if pipeline == 1 else {}), "stagesToSkip": skipped}, pipeline)
+
+    def stages() -> list[tuple[str, str, str | None]]:
+        timeline = ado.good("ado_build_timeline", "GET", f"{BUILDS}/{run['id']}/timeline")
+        assert all(record["type"] == "Stage" for record in timeline["records"])
+        return [(record["identifier"], record["state"], record["result"]) for record in timeline["records"]]
+
+    assert stages() == expected
+    ado.emulator.finish_run(run["id"], "failed")
+    assert stages() == [(name, "completed", result or "failed") for name, _, result in expected]
+
+
 def test_tags_are_added_once_and_are_not_case_sensitive(ado: Ado) -> None:
     path = f"{BUILDS}/501/tags"
     assert ado.good("ado_tags", "GET", path)["value"] == []
