@@ -307,7 +307,7 @@ class TestCompletion:
             ("show_lines", 6, 60, 3, Outcome.COMPLETED),
             ("write_log", 25, 60, 4, Outcome.COMPLETED),
             ("complete", 25, 60, 25, Outcome.DEFERRED),
-            ("complete", 25, 5, 5, Outcome.DEFERRED),
+            ("complete", 25, 5, 4, Outcome.DEFERRED),
         ],
     )
     def test_a_hanging_call_ends_with_delivery_or_lease_and_leaves_time_for_the_next(
