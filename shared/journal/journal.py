@@ -49,10 +49,12 @@ from shared.journal.records import (
     JournalKey,
     Record,
     Selection,
+    Skipped,
     State,
     Step,
     Store,
     key_aside,
+    log_skipped,
     may_be_set_aside,
     why_not_yet,
 )
@@ -324,9 +326,9 @@ class Journal:
         """Return a record, or None if there is none."""
         return self._store.get(key)
 
-    def select(self, selection: Selection, limit: int) -> Iterator[Record]:
-        """Return at most ``limit`` records that match, in no particular order."""
-        return self._store.select(selection, limit)
+    def select(self, selection: Selection, limit: int, skipped: Skipped = log_skipped) -> Iterator[Record]:
+        """Return at most ``limit`` records that match, in no particular order. Skip those that cannot be read."""
+        return self._store.select(selection, limit, skipped)
 
     def forget(self, record: Record) -> bool:
         """Remove a record that has not changed since it was read, and return whether it was removed."""

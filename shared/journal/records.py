@@ -1,20 +1,28 @@
 """The records of the journal, and the interface of a store that keeps them."""
 
 import json
-from collections.abc import Collection, Iterable, Iterator
+import logging
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 from hashlib import sha256
 from typing import Final, NamedTuple, Protocol
 
+from shared.errors import UnreadableRecord
+
 UNROUTED: Final = "$unrouted"
 """The partition for events for which no route could be evaluated. No route can have this name."""
 
 MAX_HISTORY: Final = 20
 
+Skipped = Callable[[UnreadableRecord], None]
+"""Is told of each record that is skipped because it cannot be read."""
+
 _CUT: Final = "... [cut by the journal: "
 _MAX_REMARK: Final = 100
+
+_log = logging.getLogger("nextstage.journal")
 
 
 class State(StrEnum):
@@ -141,8 +149,16 @@ def after_prefix(prefix: str) -> str:
     return prefix[:-1] + chr(ord(prefix[-1]) + 1)
 
 
+def log_skipped(unreadable: UnreadableRecord) -> None:
+    """Log that a record is skipped."""
+    _log.warning("%s", unreadable)
+
+
 class Store(Protocol):
-    """Keeps records. Each method is one atomic step and raises JournalUnavailable if the store does not answer."""
+    """Keeps records. Each method is one atomic step and raises JournalUnavailable if the store does not answer.
+
+    Methods that return a record raise UnreadableRecord if it cannot be read.
+    """
 
     def now(self) -> datetime:
         """Return the store's time in UTC. All processes that share a store compare times by this clock."""
@@ -165,7 +181,8 @@ class Store(Protocol):
     def may_own(self, run_ids: Iterable[int]) -> Iterator[Record]:
         """Return the records about events, of all routes, to which one of these runs may belong, in no order.
 
-        These are the records that name one of the runs, and those in ``RUN_UNKNOWN``.
+        These are the records that name one of the runs, and those in ``RUN_UNKNOWN``. If one of them cannot be read,
+        its run could be taken for another record's, so UnreadableRecord is raised.
         """
 
     def owned_runs(self, route: str, run_ids: Iterable[int]) -> set[int]:
@@ -174,8 +191,8 @@ class Store(Protocol):
     def owner(self, route: str, run_id: int) -> Record | None:
         """Return the record of the route that owns this run."""
 
-    def select(self, selection: Selection, limit: int) -> Iterator[Record]:
-        """Return at most ``limit`` records that match, in no particular order."""
+    def select(self, selection: Selection, limit: int, skipped: Skipped = log_skipped) -> Iterator[Record]:
+        """Return at most ``limit`` records that match, in no particular order. Skip those that cannot be read."""
 
     def delete(self, record: Record) -> bool:
         """Remove a record if the stored version is ``record.version``, and return whether it was removed."""

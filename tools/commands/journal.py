@@ -7,7 +7,7 @@ from typing import Annotated, Final
 import typer
 
 from shared.durations import short_duration
-from shared.errors import ConfigurationError
+from shared.errors import ConfigurationError, UnreadableRecord
 from shared.journal.records import UNROUTED, Record
 from shared.redrive import RedriveForecast, forecast_redrive
 from tools.actions import records
@@ -26,7 +26,7 @@ from tools.options import (
     WindowsOption,
     installation_of,
 )
-from tools.presentation import redrive_document, run_words
+from tools.presentation import counted, redrive_document, run_words
 
 DEFAULT_LIMIT: Final = 50
 _HEAD: Final = ("KEY", "ROUTE", "STATE", "AGE", "EVENT", "RUN", "REASON")
@@ -66,7 +66,8 @@ def list_records(
         return
     installation, console = installation_of(context), Console()
     wanted, now = RecordFilter(route, frozenset(states or ()), older_than, newer_than, windows), installation.clock()
-    found = records.newest(installation.journal, wanted, limit, now)
+    unreadable: list[UnreadableRecord] = []
+    found = records.newest(installation.journal, wanted, limit, now, unreadable.append)
     if as_json:
         console.json([records.document(record) for record in found.records])
     elif found.records:
@@ -76,6 +77,10 @@ def list_records(
         console.line(f"no {'' if is_any else 'matching '}records in the journal {installation.journal_name}")
     if found.count > len(found.records):
         console.note(f"showing {len(found.records)} of {found.count} records; use --limit to show more")
+    if unreadable:
+        console.note(f"{counted(len(unreadable), 'record')} cannot be read:")
+        for one in unreadable[:limit]:
+            console.note(str(one))
 
 
 @app.command("show", epilog=EXIT_CODES)
