@@ -75,7 +75,7 @@ _AGAIN: Final = "no run found; the request is sent again"
 class Claimed:
     """The caller holds the claim on the record and may act until ``record.lease_until``.
 
-    :param in_doubt: an earlier request may have been carried out, until ``record.sent_until``. The caller must search
+    :param in_doubt: an earlier request may have been carried out, until ``record.lost_until``. The caller must search
         Azure DevOps before it sends a request.
     """
 
@@ -105,7 +105,7 @@ class _Lease(TypedDict):
 
     lease_until: datetime
     settled_at: datetime
-    sent_until: datetime
+    lost_until: datetime
 
 
 class Journal:
@@ -261,7 +261,7 @@ class Journal:
         uncertain = self._unclaimed(record, State.UNCERTAIN, reason)
         if in_progress:
             settled_at = uncertain.settled_at + self._settle
-            return self._write(replace(uncertain, settled_at=settled_at, sent_until=settled_at, searched_until=None))
+            return self._write(replace(uncertain, settled_at=settled_at, lost_until=settled_at, searched_until=None))
         return self._write(replace(uncertain, searched_until=searched_until or record.searched_until))
 
     def park(self, record: Record, reason: str) -> Record:
@@ -353,7 +353,7 @@ class Journal:
     def _lease_of(self, now: datetime, send_by: datetime) -> "_Lease":
         # The holder may start a request until send_by, so a lost one has settled settle_seconds after that.
         settled_at = max(now, self.in_store_time(send_by)) + self._settle
-        return {"lease_until": now + self._lease, "settled_at": settled_at, "sent_until": settled_at}
+        return {"lease_until": now + self._lease, "settled_at": settled_at, "lost_until": settled_at}
 
     def _unclaimed(self, record: Record, state: State, reason: str) -> Record:
         """Return the record in another state and without a lease."""

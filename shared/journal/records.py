@@ -100,7 +100,7 @@ class Record:
     :param version: identifies this write; opaque, made by the store.
     :param history: the most recent changes, oldest first, at most ``MAX_HISTORY``.
     :param document: the content of a record that is not about an event, in its owner's format. Empty for events.
-    :param sent_until: until this time, a request that may have been carried out could be sent. None if unknown.
+    :param lost_until: a lost request was not carried out after this time. None in records of before.
     :param searched_until: no build that was queued before this time can be the record's run. None if unknown.
     :param sender: the fingerprint of the credential that sent the request. Empty if unknown.
     :param shares_run_id: another record names a run with the same id, because Azure DevOps started its ids again.
@@ -118,7 +118,7 @@ class Record:
     reason: str = ""
     history: tuple[Step, ...] = ()
     document: str = ""
-    sent_until: datetime | None = None
+    lost_until: datetime | None = None
     searched_until: datetime | None = None
     sender: str = ""
     shares_run_id: bool = False

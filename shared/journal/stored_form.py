@@ -44,7 +44,7 @@ def check_schema(key: JournalKey, version: int) -> None:
 def later_fields(record: Record) -> dict[str, Any]:
     """Return the fields that records of 0.1.0 do not have, as JSON. A field without a value is left out."""
     fields = {
-        "sent_until": record.sent_until and record.sent_until.isoformat(),
+        "lost_until": record.lost_until and record.lost_until.isoformat(),
         "searched_until": record.searched_until and record.searched_until.isoformat(),
         "sender": record.sender,
     }
@@ -53,7 +53,7 @@ def later_fields(record: Record) -> dict[str, Any]:
 
 def read_later_fields(stored: Mapping[str, Any]) -> dict[str, Any]:
     """Return the fields that ``later_fields`` describes, by their names in ``Record``."""
-    times = (name for name in ("sent_until", "searched_until") if name in stored)
+    times = (name for name in ("lost_until", "searched_until") if name in stored)
     return {"sender": stored.get("sender", ""), **{name: datetime.fromisoformat(stored[name]) for name in times}}
 
 
@@ -79,7 +79,7 @@ def checked(record: Record) -> Record:
     if not all(isinstance(text, str) for text in (*texts, *(step.note for step in record.history))):
         raise ValueError("a string is missing")
     moments = [record.claimed_at, record.lease_until, record.settled_at, *(step.at for step in record.history)]
-    moments += [moment for moment in (record.sent_until, record.searched_until) if moment is not None]
+    moments += [moment for moment in (record.lost_until, record.searched_until) if moment is not None]
     if not all(_FIRST_TIME <= moment <= _LAST_TIME for moment in moments):  # TypeError without a time zone
         raise ValueError("a time is not between 1970 and 9999")
     if record.run_id is not None and not isinstance(record.run_id, int):

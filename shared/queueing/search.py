@@ -49,7 +49,7 @@ class LostRequest:
 
         :raises ValueError: the store has cut the request.
         """
-        request, until = RunRequest.from_json(record.entry.request), record.sent_until or record.settled_at
+        request, until = RunRequest.from_json(record.entry.request), record.lost_until or record.settled_at
         return cls(record.key, request, record.sender, record.claimed_at, until, record.searched_until)
 
 
@@ -162,7 +162,7 @@ class Search:
             return False
         if build.queued_at is not None:
             queued_at = self._journal.in_store_time(build.queued_at)
-            until = record.sent_until or record.settled_at
+            until = record.lost_until or record.settled_at
             if not record.claimed_at - MARGIN <= queued_at <= until + MARGIN:
                 return False
         return likeness_of(build, self._expected(request, record.key, None)) is not Likeness.DIFFERENT

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from devstack.ado.runs.records import RunRecord
 
 _BUILD_STATUS = {"inProgress": "inProgress", "canceling": "cancelling", "completed": "completed"}
-_ONLY_STAGE = "__default"
+
 _QUEUE = {"id": 18, "name": "Azure Pipelines", "pool": {"id": 9, "name": "Azure Pipelines", "isHosted": True}}
 
 

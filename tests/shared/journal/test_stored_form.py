@@ -92,7 +92,7 @@ ALTERED_FIELDS: dict[str, Mapping[str, Any]] = {
     "a step has another state": {"history": [[NOW.isoformat(), "unheard-of", ""]]},
     "a step has no time zone": {"history": [["2026-11-20T12:00:00", "queued", ""]]},
     "a step has a number": {"history": [[NOW.isoformat(), "queued", 5]]},
-    **{f"sent_until is {value}": {"sent_until": value} for value in (None, 5, "soon", "2026-11-20", ANOTHER_TIME)},
+    **{f"lost_until is {value}": {"lost_until": value} for value in (None, 5, "soon", "2026-11-20", ANOTHER_TIME)},
     "schema is a string": {"schema": "new"},
 }
 
