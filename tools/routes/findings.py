@@ -8,7 +8,7 @@ from shared.routing.routes_file import Place, Reading
 
 
 class Severity(StrEnum):
-    """An error keeps the app from starting; a warning does not."""
+    """An error keeps the app from starting, or lets values of events become YAML of a pipeline."""
 
     ERROR = "error"
     WARNING = "warning"
@@ -30,6 +30,7 @@ class Rule(StrEnum):
     UNDECLARED_PARAMETER = "undeclared-parameter"
     MISSING_PARAMETER = "missing-parameter"
     PARAMETER_VALUE = "parameter-value"
+    YAML_VALUE = "yaml-value"
 
 
 @dataclass(frozen=True, slots=True, order=True)
