@@ -24,6 +24,7 @@ class Rule(StrEnum):
     ALWAYS_PARKS = "always-parks"
     SHADOWED = "shadowed"
     OVERLAP = "overlap"
+    AMBIGUOUS = "ambiguous"
     LOOP = "loop"
     CAUSE_VALUE = "cause-value"
     PIPELINE_FILE = "pipeline-file"

@@ -202,8 +202,44 @@ class TestPairs:
         ],
     )
     def test_two_that_request_different_runs(self, first: list[str], second: list[str]) -> None:
-        others = route("RunStatusChanged", name="c"), route("RunCompleted", name="d", pipeline="q")
+        others = route("RunStatusChanged", name="c", pipeline="r"), route("RunCompleted", name="d", pipeline="q")
         assert brief(route("RunCompleted", *first), route("RunCompleted", *second, name="b"), *others) == []
+
+    @pytest.mark.parametrize(
+        ("first", "second"),
+        [
+            ([], []),
+            (["parameters: { id: '{{ run_id }}' }"], ["parameters: { ID: '{{ root_run_id }}' }"]),
+            (["parameters: { id: '{{ run_id }}' }"], ["parameters: { id: '{{ run_id }}', b: x }"]),
+            (["parameters: { id: run-1, b: x }"], ["parameters: { id: 'run-{{ run_id }}' }"]),
+            (["variables: { id: '{{ run_id }}' }", "branch: main"], ["variables: { id: '{{ run_id }}' }"]),
+        ],
+    )
+    def test_runs_for_two_events_that_may_be_confused(self, first: list[str], second: list[str]) -> None:
+        """Found by an experiment: after a lost answer, one route adopted the run of the other, and a run was lost."""
+        entries = route("RunCompleted", *first), route("RunStatusChanged", *second, name="b")
+        (found,) = findings(*entries)
+        line = len(first) + 7
+        assert (found.line, found.rule, found.text, found.severity) == (line, Rule.AMBIGUOUS, "b", Severity.WARNING)
+        assert "with the same values as 'a' (line 4), so after a lost answer" in found.message
+        assert found.suggestion == "set a correlation_parameter on both, or a parameter that differs"
+        assert findings(f"{entries[0]}\ncorrelation_parameter: key", entries[1]) == []
+        assert findings(entries[0], f"{entries[1]}\ncorrelation_parameter: key") == []
+
+    @pytest.mark.parametrize(
+        ("first", "second"),
+        [
+            (["parameters: { id: '{{ run_id }}' }"], ["parameters: { other: '{{ run_id }}' }"]),
+            (["parameters: { id: '{{ run_id }}' }"], ["variables: { id: '{{ run_id }}' }"]),
+            (["parameters: { id: 'a {{ run_id }}' }"], ["parameters: { id: 'b {{ run_id }}' }"]),
+            (["parameters: { id: '{{ run_id }} a' }"], ["parameters: { id: '{{ run_id }} b' }"]),
+            (["parameters: { id: a }"], ["parameters: { id: A, b: '{{ run_id }}' }"]),
+            (["branch: main"], ["branch: dev"]),
+            (["enabled: false"], []),
+        ],
+    )
+    def test_runs_for_two_events_that_differ(self, first: list[str], second: list[str]) -> None:
+        assert brief(route("RunCompleted", *first), route("RunStatusChanged", *second, name="b")) == []
 
 
 class TestPipelineFiles:
