@@ -75,7 +75,10 @@ class Build:
 
     def moved(self, by: timedelta) -> Self:
         """Return the build with another clock's time."""
-        return self if self.queued_at is None else replace(self, queued_at=self.queued_at + by)
+        try:
+            return self if self.queued_at is None else replace(self, queued_at=self.queued_at + by)
+        except OverflowError:  # the first or the last time of all stands for a missing one
+            return replace(self, queued_at=None)
 
 
 def read_builds(document: Any) -> list[Build]:
