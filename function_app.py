@@ -80,7 +80,7 @@ def register_wait(request: func.HttpRequest) -> func.HttpResponse:
 @app.timer_trigger(arg_name="timer", schedule="0 */10 * * * *", run_on_startup=False)
 def sweep_waits(timer: func.TimerRequest) -> None:
     """Complete the tasks whose run has ended without an event that reported it. Cancel runs that are one too many."""
-    _app().orphans.settle(SETTLE_SECONDS)
+    _app().queueing.orphans.settle(SETTLE_SECONDS)
     if (bridge := _app().bridge) is not None:
         bridge.sweep.run()
 

@@ -28,7 +28,6 @@ from shared.journal.backends import backend_of
 from shared.journal.cooldown import Cooldowns
 from shared.journal.journal import Journal
 from shared.journal.records import Store
-from shared.queueing.orphans import Orphans
 from shared.queueing.queueing import Queueing
 from shared.relay import Relay
 from shared.routing.routes_file import load_routes
@@ -86,7 +85,7 @@ class App(NamedTuple):
 
     relay: Relay
     journal: Journal
-    orphans: Orphans
+    queueing: Queueing
     retention: timedelta
     bridge: Bridge | None = None
     """None if waiting for runs is switched off."""
@@ -130,7 +129,7 @@ def compose(
         report=report,
         clock=clock,
     )
-    return App(relay, journal, queueing.orphans, timedelta(days=settings.retention_days), bridge)
+    return App(relay, journal, queueing, timedelta(days=settings.retention_days), bridge)
 
 
 def _bridge(

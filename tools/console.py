@@ -16,7 +16,7 @@ from rich.text import Text
 from shared.http.masking import without_url_credentials
 
 _WORDS_BY_STYLE: Final = {
-    "green": ("queued", "accepted", "ok", "would queue", "true"),
+    "green": ("queued", "accepted", "ok", "would queue", "would adopt", "true"),
     "cyan": ("duplicate", "suppressed", "would suppress"),
     "yellow": ("deferred", "uncertain", "released", "claimed", "unknown", "no sample", "would look", "would defer",
                "warning"),

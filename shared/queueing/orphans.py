@@ -85,6 +85,18 @@ class OpenOrphan(NamedTuple):
     orphan: Orphan
 
 
+def open_orphans(journal: Journal, limit: int = _LIMIT) -> Iterator[OpenOrphan]:
+    """Return the orphans that are not settled. Those that cannot be read are only logged.
+
+    :raises JournalUnavailable: the journal does not answer.
+    """
+    for record in journal.select(Selection(route=PARTITION, states=_OPEN), limit):
+        try:
+            yield OpenOrphan(record, Orphan.of(record))
+        except UnreadableRecord as exc:
+            _log.warning("%s", exc)
+
+
 class Orphans:
     """The orphans in the journal. Safe for many threads and processes."""
 
@@ -101,17 +113,6 @@ class Orphans:
         key = hashlib.sha256(orphan.to_json().encode()).hexdigest()
         self._journal.write_once(JournalKey(PARTITION, key), State.WAITING, orphan.to_json())
 
-    def open(self, limit: int = _LIMIT) -> Iterator[OpenOrphan]:
-        """Return the orphans that are not settled.
-
-        :raises JournalUnavailable: the journal does not answer.
-        """
-        for record in self._journal.select(Selection(route=PARTITION, states=_OPEN), limit):
-            try:
-                yield OpenOrphan(record, Orphan.of(record))
-            except UnreadableRecord as exc:
-                _log.warning("%s", exc)
-
     def settle(self, seconds: float, owner: JournalKey | None = None) -> None:
         """Cancel each orphan whose event has another run. What fails is logged, and tried again by the next caller.
 
@@ -120,7 +121,7 @@ class Orphans:
         """
         deadline = self._clock() + timedelta(seconds=seconds)
         try:
-            for record, orphan in self.open():
+            for record, orphan in open_orphans(self._journal):
                 if owner in {None, orphan.lost.key} and self._clock() < deadline:
                     with suppress(ClaimLost):  # another worker is settling it
                         self._settle(record, orphan, deadline)

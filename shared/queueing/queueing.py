@@ -10,6 +10,7 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Final
 
+from shared.azure_devops.reconcile import Build
 from shared.azure_devops.runs import Run, RunRequest
 from shared.clock import Clock, utc_now
 from shared.errors import (
@@ -78,11 +79,10 @@ class Queueing:
             self.settle_orphans(mine.record)
         return result
 
-    def adopt(self, record: Record, run_id: int, deadline: datetime) -> Result:
-        """Make an existing run that of a record, because a person says so.
+    def adoptable(self, record: Record, run_id: int, deadline: datetime) -> Build:
+        """Return an existing run that a person may make that of a record. Changes nothing.
 
         :raises RequestRefused: the run does not exist, or not in this record's pipeline, or another record owns it.
-        :raises ClaimLost: another worker has changed the record, or is at work on it.
         :raises AzureDevOpsError: Azure DevOps does not answer.
         :raises JournalUnavailable: the journal does not answer.
         """
@@ -100,13 +100,22 @@ class Queueing:
         for other in self._journal.may_own([run_id]):
             if other.key != record.key and search.owns(other, build):
                 raise RequestRefused(f"run {run_id} belongs to the record {other.key.key[:12]} of {other.key.route}")
+        return build
+
+    def adopt(self, record: Record, run_id: int, deadline: datetime) -> Result:
+        """Make an existing run that of a record, because a person says so.
+
+        :raises ClaimLost: another worker has changed the record, or is at work on it.
+        :raises RequestRefused: see ``adoptable``, which also raises all other errors.
+        """
+        build = self.adoptable(record, run_id, deadline)
         if record.state is not State.PARKED:
             claim = self._journal.take(record, deadline)
             if not isinstance(claim, Claimed):
                 reason = claim.reason if isinstance(claim, NotClaimable) else f"it is {claim.record.state} already"
                 raise ClaimLost(f"the record {record.key.key[:12]} cannot be changed now: {reason}")
             record = claim.record
-        if not self._journal.reserve(reservation(request, build), record.key):
+        if not self._journal.reserve(reservation(RunRequest.from_json(record.entry.request), build), record.key):
             raise RequestRefused(f"run {run_id} has just been adopted for another record")
         note = "adopted by an operator"
         try:

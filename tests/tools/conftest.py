@@ -185,6 +185,12 @@ class Desk:
     def plan(self, **fault: Any) -> None:
         requests.post(f"{self.emulator}/faults", json=[fault], timeout=10).raise_for_status()
 
+    def queue(self, pipeline: int, **order: Any) -> int:
+        """Queue a run as somebody else would, and return its ID."""
+        answer = requests.post(f"{self.emulator}/runs", json={"pipeline": pipeline, **order}, timeout=10)
+        answer.raise_for_status()
+        return int(answer.json()["id"])
+
     @property
     def runs(self) -> list[dict[str, Any]]:
         """The runs that the emulator has recorded."""

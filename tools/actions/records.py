@@ -11,8 +11,9 @@ from typing import Any, Final
 
 from shared.events.event import AML_PREFIX
 from shared.journal.cooldown import PARTITION_PREFIX
-from shared.journal.journal import Journal
+from shared.journal.journal import RESERVATIONS, Journal
 from shared.journal.records import Record, Selection, Skipped, State, log_skipped
+from shared.queueing.orphans import PARTITION as ORPHANS
 from shared.waits.wait import ENDED_PREFIX, OPEN_STATES, TASK_PARTITION, WAIT_PREFIX, Wait, read_each
 from tools.errors import CommandFailed
 
@@ -22,6 +23,16 @@ SHOWN_KEY: Final = 12
 MIN_PREFIX: Final = 4
 MAX_SCANNED: Final = 200_000
 """The maximum number of records that are read from a journal."""
+
+_NAMES: Final = {
+    PARTITION_PREFIX: "(cooldown window)",
+    WAIT_PREFIX: "(waiting task)",
+    ENDED_PREFIX: "(kept for waiting tasks)",
+    TASK_PARTITION: "(kept for waiting tasks)",
+    ORPHANS: "(orphan)",
+    RESERVATIONS: "(adopted run)",
+}
+"""What a record is about, if not about an event, by the beginning of its partition."""
 
 _log = logging.getLogger("nextstage.commands")
 
@@ -114,8 +125,8 @@ def is_wait(record: Record) -> bool:
 
 
 def is_internal(record: Record) -> bool:
-    """Return whether the record belongs to waiting tasks, and is neither an occurrence nor a cooldown window."""
-    return is_wait(record) or record.key.route.startswith(ENDED_PREFIX) or record.key.route == TASK_PARTITION
+    """Return whether the record is neither an occurrence nor a cooldown window."""
+    return not record.key.is_about_event and not is_window(record)
 
 
 def waits(journal: Journal, *, include_over: bool) -> list[Record]:
@@ -136,10 +147,9 @@ def reason(record: Record) -> str:
 
 def event_name(record: Record) -> str:
     """Return the type and id of the event, or a note if there is no event or it could not be read."""
-    if is_window(record):
-        return "(cooldown window)"
-    if is_internal(record):
-        return "(waiting task)" if is_wait(record) else "(kept for waiting tasks)"
+    for prefix, name in _NAMES.items():
+        if record.key.route.startswith(prefix):
+            return name
     entry = record.entry
     return f"{entry.event_type.removeprefix(AML_PREFIX)} {entry.event_id}".strip() or "(unreadable)"
 

@@ -3,10 +3,21 @@
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from datetime import timedelta
 from functools import partial
 from typing import Final, TypeVar
 
-from shared.errors import ClaimLost, DeliveryDeferred, JournalUnavailable
+from shared.clock import utc_now
+from shared.composition import App
+from shared.errors import (
+    AzureDevOpsError,
+    ClaimLost,
+    DeliveryDeferred,
+    JournalUnavailable,
+    NextstageError,
+    RequestRefused,
+)
+from shared.journal.journal import Journal
 from shared.journal.records import UNROUTED, Record, State
 from shared.redrive import REDRIVABLE_STATES, Redrive, forecast_redrive
 from shared.relay import Relay
@@ -14,13 +25,19 @@ from shared.telemetry import Decision, Outcome
 from tools.actions.forecast import WOULD_IGNORE, WOULD_PARK, Row, delivery_row, redrive_rows
 from tools.actions.records import SHOWN_KEY
 from tools.console import Console
+from tools.errors import CommandFailed
 from tools.events.dead_letters import DeadLetter
 from tools.installation import Installation
-from tools.presentation import GOOD_OUTCOMES, counted, decision_words, summary
+from tools.presentation import GOOD_OUTCOMES, counted, decision_words, run_words, summary
 
 _NO_ROUTE: Final = "-"
 _ROUTE_WIDTH: Final = 24
 _OUTCOME_WIDTH: Final = 12
+_ADOPT_SECONDS: Final = 30.0
+
+WOULD_ADOPT: Final = "would adopt"
+HAS_ANOTHER: Final = "refused"
+"""The record is final, with another run or without one."""
 
 Item = TypeVar("Item")
 
@@ -40,6 +57,55 @@ def redrive_records(
         app = installation.compose(lambda _decision: None)
         rows = partial(_redrive, Redrive(app.relay, app.journal), look=look)
     return _show(console, chosen, lambda record: (record.key.key[:SHOWN_KEY],), rows, "record", is_dry=is_dry)
+
+
+def adopt_run(installation: Installation, record: Record, run_id: int, console: Console, *, is_dry: bool) -> bool:
+    """Make an existing run that of a record; return whether the record has this run.
+
+    :param is_dry: change nothing, and show whether the run could be adopted.
+    :raises CommandFailed: the run cannot be adopted; nothing was changed.
+    :raises ConfigurationError: the configuration is invalid; nothing was changed.
+    :raises JournalUnavailable: the journal cannot be opened; nothing was changed.
+    """
+    app = installation.compose(lambda _decision: None)
+    outcome, words = _known_run(record, run_id) or _adopted(app, record, run_id, is_dry=is_dry)
+    cells = (record.key.key[:SHOWN_KEY], record.key.route, outcome, words)
+    console.row(cells, [SHOWN_KEY, _ROUTE_WIDTH, _OUTCOME_WIDTH])
+    return outcome in {*GOOD_OUTCOMES, WOULD_ADOPT}
+
+
+def _adopted(app: App, record: Record, run_id: int, *, is_dry: bool) -> tuple[str, str]:
+    deadline = utc_now() + timedelta(seconds=_ADOPT_SECONDS)
+    try:
+        if is_dry:
+            build = app.queueing.adoptable(record, run_id, deadline)
+            return WOULD_ADOPT, f"{run_words(run_id, build.run.url)}; nothing was changed".removeprefix(": ")
+        result = app.queueing.adopt(record, run_id, deadline)
+    except RequestRefused as exc:
+        raise CommandFailed(f"{exc}; nothing was changed: the record is {record.state} and has no run") from exc
+    except (ClaimLost, JournalUnavailable, AzureDevOpsError) as exc:
+        return _why_not_adopted(app.journal, record, run_id, exc)
+    return result.outcome, f"{run_words(run_id, result.run_url)}; {result.reason}".removeprefix(": ")
+
+
+def _why_not_adopted(journal: Journal, record: Record, run_id: int, error: NextstageError) -> tuple[str, str]:
+    """Return the outcome after an error. Another operator may have been faster."""
+    with suppress(JournalUnavailable):
+        current = journal.get(record.key)
+        if current is not None:
+            known = _known_run(current, run_id)
+            return known or (Outcome.DEFERRED, f"{error}; the record is {current.state} and has no run")
+    return Outcome.DEFERRED, str(error)
+
+
+def _known_run(record: Record, run_id: int) -> tuple[str, str] | None:
+    """Return the outcome if the record is final already, other than parked."""
+    if record.state in REDRIVABLE_STATES or not record.key.is_about_event:
+        return None
+    known = f"it is {record.state}{run_words(record.run_id, record.run_url)}"
+    if record.run_id == run_id:
+        return Outcome.DUPLICATE, f"{known}; nothing is left to do"
+    return HAS_ANOTHER, f"{known}; run {run_id} was not adopted"
 
 
 def redeliver(installation: Installation, letters: Sequence[DeadLetter], console: Console, *, is_dry: bool) -> bool:

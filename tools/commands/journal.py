@@ -12,8 +12,10 @@ from shared.journal.records import UNROUTED, Record
 from shared.redrive import RedriveForecast, forecast_redrive
 from tools.actions import records
 from tools.actions.forecast import redrive_rows
+from tools.actions.orphans import ListedOrphan, count_orphans, listed_orphans
 from tools.actions.records import SHOWN_KEY, RecordFilter
 from tools.console import Console
+from tools.errors import CommandFailed
 from tools.help_pages import EXIT_CODES, epilog
 from tools.installation import Installation
 from tools.options import (
@@ -30,22 +32,28 @@ from tools.presentation import counted, redrive_document, run_words
 
 DEFAULT_LIMIT: Final = 50
 _HEAD: Final = ("KEY", "ROUTE", "STATE", "AGE", "EVENT", "RUN", "REASON")
+_ORPHAN_HEAD: Final = ("KEY", "ROUTE", "AGE", "RUN", "LINK", "REASON")
 _SHRINKING: Final = ("ROUTE", "EVENT", "REASON")
 
 EPILOG: Final = epilog(
     {
         "journal --state parked": "what needs your attention",
         "journal --route R --newer-than 1d": "what one route did in the last day",
+        "journal --orphans": "second runs of events that are not canceled yet",
         "journal show 4f1c": "everything about one record",
     }
 )
 
 app = typer.Typer(name="journal")
 
+OrphansOption = Annotated[
+    bool, typer.Option("--orphans", help="List the second runs of events that are not canceled yet.")
+]
+
 
 @app.command("list", help="List records; the same as `journal` alone.", epilog=EXIT_CODES)
 @app.callback(invoke_without_command=True, epilog=EPILOG)
-def list_records(
+def list_records(  # noqa: PLR0913 - every parameter is an option
     context: typer.Context,
     *,
     route: RouteOption = None,
@@ -54,6 +62,7 @@ def list_records(
     newer_than: NewerOption = None,
     limit: LimitOption = DEFAULT_LIMIT,
     windows: WindowsOption = False,
+    orphans: OrphansOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """List the journal's records, or show one.
@@ -61,11 +70,19 @@ def list_records(
     The latest change comes first. The command reads only the journal: it works even if routes.yaml is wrong, and needs
     no access to Azure DevOps. Events that could not be read, or lacked a value that every route needs, are under the
     route `$unrouted`.
+
+    An orphan is a second run of an event, queued by a worker that had lost its claim. The app cancels it. As long as it
+    has not, the list ends with a remark, and --orphans shows each orphan and why it is not canceled yet.
     """
     if context.invoked_subcommand is not None:
         return
     installation, console = installation_of(context), Console()
     wanted, now = RecordFilter(route, frozenset(states or ()), older_than, newer_than, windows), installation.clock()
+    if orphans:
+        if wanted != RecordFilter(route):
+            raise CommandFailed("--orphans can be combined only with --route, --limit and --json")
+        _list_orphans(console, installation, route, limit, as_json=as_json)
+        return
     unreadable: list[UnreadableRecord] = []
     found = records.newest(installation.journal, wanted, limit, now, unreadable.append)
     if as_json:
@@ -77,6 +94,8 @@ def list_records(
         console.line(f"no {'' if is_any else 'matching '}records in the journal {installation.journal_name}")
     if found.count > len(found.records):
         console.note(f"showing {len(found.records)} of {found.count} records; use --limit to show more")
+    if number := count_orphans(installation.journal):
+        console.note(f"{counted(number, 'orphan')} not canceled yet; 'manage.py journal --orphans' shows why")
     if unreadable:
         console.note(f"{counted(len(unreadable), 'record')} cannot be read:")
         for one in unreadable[:limit]:
@@ -104,6 +123,32 @@ def show(
         return
     _show(console, record, installation.clock())
     _show_forecast(console, installation, record, expected)
+
+
+def _list_orphans(
+    console: Console, installation: Installation, route: str | None, limit: int, *, as_json: bool
+) -> None:
+    found = listed_orphans(installation.journal, route)
+    if as_json:
+        console.json([one.document() for one in found[:limit]])
+    elif found:
+        now = installation.clock()
+        console.table(_ORPHAN_HEAD, [_orphan_row(one, now) for one in found[:limit]], _SHRINKING)
+    else:
+        console.line(f"no orphans in the journal {installation.journal_name}")
+    if len(found) > limit:
+        console.note(f"showing {limit} of {len(found)} orphans; use --limit to show more")
+
+
+def _orphan_row(orphan: ListedOrphan, now: datetime) -> tuple[str, ...]:
+    return (
+        orphan.key.key[:SHOWN_KEY],
+        orphan.key.route,
+        short_duration(now - orphan.since),
+        "-" if orphan.run is None else str(orphan.run.id),
+        "-" if orphan.run is None else orphan.run.url,
+        orphan.why_open,
+    )
 
 
 def _row(record: Record, now: datetime) -> tuple[str, ...]:

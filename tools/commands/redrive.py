@@ -10,7 +10,7 @@ from shared.redrive import REDRIVABLE_STATES, awaits_redrive
 from shared.suggestion import suggestion
 from tools.actions import records
 from tools.actions.records import FoundRecords, RecordFilter
-from tools.actions.redrive import redeliver, redrive_records
+from tools.actions.redrive import adopt_run, redeliver, redrive_records
 from tools.console import Console
 from tools.errors import CommandFailed
 from tools.events.dead_letters import collect
@@ -31,12 +31,13 @@ app = typer.Typer()
 EPILOG: Final = epilog(
     {
         "redrive 4f1c --dry-run": "what redriving this record would request",
+        "redrive 4f1c --adopt 501": "record that run 501 is the run of this event",
         "redrive --all": "all parked records",
         "redrive --dead-letters DIR": "the events that Event Grid gave up",
     },
     "Exit codes: 0 nothing is left to do (queued, duplicate, suppressed, ignored); 1 an event was parked or "
-    "deferred, or a file could not be read; 2 nothing was sent: wrong usage, not found, or wrong configuration; "
-    "130 interrupted.",
+    "deferred, or has another run than the one to adopt, or a file could not be read; 2 nothing was sent or changed: "
+    "wrong usage, not found, not a run of the record's pipeline, or wrong configuration; 130 interrupted.",
 )
 
 KeysArgument = Annotated[
@@ -67,6 +68,15 @@ NoLookOption = Annotated[
         "only after you have checked that there is none.",
     ),
 ]
+AdoptOption = Annotated[
+    int | None,
+    typer.Option(
+        "--adopt",
+        min=1,
+        metavar="RUN_ID",
+        help="With one KEY: record that this run of Azure DevOps was queued for the event, and send nothing.",
+    ),
+]
 YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")]
 
 
@@ -82,6 +92,7 @@ def redrive(  # noqa: PLR0913 - every parameter is an option
     connection_string_env: ConnectionOption = None,
     dry_run: DryRunOption = False,
     without_looking: NoLookOption = False,
+    adopt: AdoptOption = None,
     limit: LimitOption = DEFAULT_LIMIT,
     yes: YesOption = False,
 ) -> None:
@@ -94,6 +105,10 @@ def redrive(  # noqa: PLR0913 - every parameter is an option
     Select records with KEY, --route or --all; the oldest is redriven first. Unless --state is given, --route and --all
     select parked records and records whose last redrive was interrupted.
 
+    If the app cannot tell whether a run was queued for an event, it parks the event and names the candidates. Look at
+    them. If one of them is the event's run, use `KEY --adopt RUN_ID`; if none is, use `KEY --without-looking`. `KEY`
+    alone searches again.
+
     Event Grid gives up an event after a day. If such an event has a record, redrive it with `--state released
     --state uncertain --state claimed`. Redrive dead letters, in either schema, with --dead-letters; a folder includes
     every `*.json` in its subfolders. A container is read with a signature in its URL, a connection string, or your own
@@ -105,17 +120,18 @@ def redrive(  # noqa: PLR0913 - every parameter is an option
         raise CommandFailed("--state needs --route or --all; a record selected by KEY is redriven in any state")
     if done := [state for state in states or [] if state not in REDRIVABLE_STATES]:
         raise CommandFailed(f"--state must be one of {', '.join(_STATES)}, got {done[0]}")
-    if without_looking and not keys:
-        raise CommandFailed("--without-looking needs KEY; name each record that you have checked")
+    _check_options_of_keys(keys or [], without_looking=without_looking, adopt=adopt)
     installation, console = installation_of(context), Console()
-    is_sure = yes or dry_run
-    if dead_letters is not None:
+    if adopt is not None:
+        (record,) = records.find(installation.journal, keys or [])
+        is_done = adopt_run(installation, record, adopt, console, is_dry=dry_run)
+    elif dead_letters is not None:
         collected = collect(sources(installation, dead_letters, connection_string_env), limit)
         is_whole = show_unread(collected, limit, console)
         if not collected.letters:
             console.line("no dead letters were found")
             raise typer.Exit(0 if is_whole else 1)
-        _ask(console, "deliver", len(collected.letters), "event", is_confirmed=is_sure)
+        _ask(console, "deliver", len(collected.letters), "event", is_confirmed=yes or dry_run)
         is_done = redeliver(installation, collected.letters, console, is_dry=dry_run) and is_whole
     else:
         chosen = _chosen(installation, keys or [], route, frozenset(states or ()), limit)
@@ -127,10 +143,17 @@ def redrive(  # noqa: PLR0913 - every parameter is an option
             raise typer.Exit
         if chosen.count > shown:
             console.note(f"the oldest {shown} of {chosen.count} records; use --limit for more, or run it again")
-        _ask(console, "redrive", shown, "record", is_confirmed=is_sure)
+        _ask(console, "redrive", shown, "record", is_confirmed=yes or dry_run)
         look = not without_looking
         is_done = redrive_records(installation, chosen.records, console, is_dry=dry_run, look=look)
     raise typer.Exit(0 if is_done else 1)
+
+
+def _check_options_of_keys(keys: list[str], *, without_looking: bool, adopt: int | None) -> None:
+    if without_looking and not keys:
+        raise CommandFailed("--without-looking needs KEY; name each record that you have checked")
+    if adopt is not None and (len(keys) != 1 or without_looking):
+        raise CommandFailed("--adopt needs exactly one KEY, and excludes --without-looking")
 
 
 def _chosen(

@@ -10,7 +10,12 @@ from typing import Any
 
 import pytest
 
+from shared.azure_devops.runs import Run, RunRequest
+from shared.journal.journal import RESERVATIONS
 from shared.journal.records import NO_EVENT, Entry, JournalKey, Record, State, Step
+from shared.queueing.orphans import PARTITION as ORPHANS
+from shared.queueing.orphans import Orphan
+from shared.queueing.search import LostRequest
 from tests.support.builders import run_completed
 from tests.tools.conftest import RIGHT, TRIAGE, WRONG, Desk
 
@@ -176,6 +181,76 @@ class TestList:
         result = desk.run("journal")
         assert not set("\x1b\r\x9b\u202e") & set(result.out)
         assert len(result.rows) == 2
+
+
+def orphan(desk: Desk, owner: Record, since: timedelta, run: Run | None, reason: str = "", text: str = "") -> None:
+    """Store an orphan of the event of a record."""
+    request, until = RunRequest("https://dev.azure.com/contoso", "mlops", 11), NOW + SECOND
+    lost = Orphan(LostRequest(owner.key, request, "", NOW - since, until), run)
+    record = put(desk, since, State.WAITING, ORPHANS, entry=NO_EVENT, document=text or lost.to_json(), reason=reason)
+    put(desk, route=RESERVATIONS, state=State.NOTED, entry=NO_EVENT, document=json.dumps(record.key))
+
+
+class TestOrphans:
+    """Second runs of events, and the records that reserve runs, are not events."""
+
+    def test_the_list_shows_why_each_is_not_canceled(self, desk: Desk) -> None:
+        queued = put(desk, run_id=7, run_url="https://dev.azure.com/7")
+        parked = put(desk, state=State.PARKED, route="other")
+        suppressed = put(desk, state=State.SUPPRESSED)
+        removed = replace(queued, key=JournalKey("gone", "f" * 64))
+        orphan(desk, queued, timedelta(hours=5), Run(8, "https://dev.azure.com/8"), "HTTP 403: no Stop builds")
+        orphan(desk, queued, timedelta(hours=4), None)
+        orphan(desk, parked, timedelta(hours=3), Run(9, "https://dev.azure.com/9"))
+        orphan(desk, suppressed, timedelta(hours=2), Run(10, ""))
+        orphan(desk, removed, timedelta(hours=1), Run(11, ""))
+        head, *rows = desk.run("journal", "--orphans").rows
+        assert head == ["KEY", "ROUTE", "AGE", "RUN", "LINK", "REASON"]
+        key = queued.key.key[:12]
+        assert rows[:3] == [
+            [key, "evaluate", "5h", "8", "https://dev.azure.com/8", "HTTP 403: no Stop builds"],
+            [key, "evaluate", "4h", "-", "-", "a delivery, a redrive or the timer sweep_waits will cancel it"],
+            [parked.key.key[:12], "other", "3h", "9", "https://dev.azure.com/9",
+             "its event has no run yet, and is parked: this may become its run"],
+        ]  # fmt: skip
+        assert rows[3][-1] == "its event was suppressed and gets no run; cancel the run yourself"
+        assert rows[4][-1].startswith("the record of its event was removed; cancel the run yourself")
+        first, *_ = desk.run("journal", "--orphans", "--json").json
+        assert first == {
+            "key": queued.key.key, "route": "evaluate", "since": (NOW - timedelta(hours=5)).isoformat(),
+            "run_id": 8, "run_url": "https://dev.azure.com/8",
+            "event_run_id": 7, "event_run_url": "https://dev.azure.com/7", "reason": "HTTP 403: no Stop builds",
+        }  # fmt: skip
+        limited = desk.run("journal", "--orphans", "--limit", 2, "--json")
+        assert (len(limited.json), limited.err) == (2, "showing 2 of 5 orphans; use --limit to show more\n")
+        assert [row[0] for row in desk.run("journal", "--orphans", "--route", "other").rows[1:]] == [rows[2][0]]
+
+    @pytest.mark.parametrize("options", [[], ["--json"]])
+    def test_the_list_of_records_only_mentions_them(self, desk: Desk, options: list[str]) -> None:
+        owner = put(desk, run_id=7)
+        orphan(desk, owner, SECOND, Run(8, ""))
+        result = desk.run("journal", "--windows", *options)
+        assert result.err == "1 orphan not canceled yet; 'manage.py journal --orphans' shows why\n"
+        assert len(result.json if options else result.rows[1:]) == 1
+        assert desk.run("redrive", "--all", "--state", "claimed").out.startswith("nothing to redrive")
+
+    def test_records_of_their_own_are_shown_for_what_they_are(self, desk: Desk) -> None:
+        orphan(desk, put(desk), SECOND, Run(8, ""))
+        for route, name in ((ORPHANS, "(orphan)"), (RESERVATIONS, "(adopted run)")):
+            (record,) = (one for one in desk.records if one.key.route == route)
+            assert f"event     {name}\n" in desk.run("journal", "show", record.key.key).out
+
+    def test_none_and_one_that_cannot_be_read(self, desk: Desk) -> None:
+        owner = put(desk)
+        assert desk.run("journal", "--orphans").out == f"no orphans in the journal {desk.folder / 'journal.sqlite3'}\n"
+        orphan(desk, owner, SECOND, None, text="{}")
+        assert "cannot be read; remove its record\n" in desk.run("journal").err
+
+    @pytest.mark.parametrize("option", [["--state", "parked"], ["--windows"], ["--newer-than", "1d"]])
+    def test_other_filters_are_refused(self, desk: Desk, option: list[str]) -> None:
+        desk.fails(
+            2, "--orphans can be combined only with --route, --limit and --json", "journal", "--orphans", *option
+        )
 
 
 class TestBrokenConfiguration:
