@@ -4,7 +4,6 @@ There, a value such as ``- script: curl …`` is not text but a step. Within quo
 contains no quote and no backslash unless the route's ``allow`` permits them. Pure.
 """
 
-from collections.abc import Iterator
 from typing import Final
 
 import yaml
@@ -17,34 +16,21 @@ YAML_TYPES: Final = frozenset(
 """The types of parameters whose values are parsed, in lower case. Source: Azure Pipelines YAML schema, parameters."""
 
 _STAND_IN: Final = "nextstage0value"
+_QUOTES: Final = {"'", '"'}
 
 
 def parses_a_value(template: Template) -> bool:
     """Return whether the value of a placeholder would be parsed as YAML, because it is not within quotes."""
-    if all(isinstance(part, str) for part in template.parts):
-        return False
     text = "".join(part if isinstance(part, str) else _STAND_IN for part in template.parts)
     try:
-        nodes = list(_scalars(yaml.compose(text, Loader=yaml.SafeLoader)))
+        scalars = [event for event in yaml.parse(text, Loader=yaml.SafeLoader) if isinstance(event, yaml.ScalarEvent)]
     except yaml.YAMLError:
-        return True
-    return any(_STAND_IN in node.value and node.style not in {"'", '"'} for node in nodes)
+        return _STAND_IN in text
+    quoted = sum(scalar.value.count(_STAND_IN) for scalar in scalars if scalar.style in _QUOTES)
+    return quoted < text.count(_STAND_IN)
 
 
 def looks_like_yaml(template: Template) -> bool:
     """Return whether the text is a list or an object, so that a pipeline probably parses it."""
     text = template.text.strip()
     return text.startswith(("[", "- ")) or (text.startswith("{") and not text.startswith("{{"))
-
-
-def _scalars(node: yaml.Node | None) -> Iterator[yaml.ScalarNode]:
-    match node:
-        case yaml.ScalarNode():
-            yield node
-        case yaml.SequenceNode(value=items):
-            for item in items:
-                yield from _scalars(item)
-        case yaml.MappingNode(value=pairs):
-            for pair in pairs:
-                for item in pair:
-                    yield from _scalars(item)

@@ -6,7 +6,7 @@ import pytest
 
 from handlers import NAMES
 from tests.support import ROOT
-from tests.support.builders import ENVIRONMENT
+from tests.support.builders import ENVIRONMENT, run_completed
 from tests.tools.conftest import Desk, Result
 from tools.routes.checks import check
 from tools.routes.findings import Finding, Rule, Severity
@@ -69,6 +69,15 @@ class TestAsAProcess:
             line.index("${AZURE_DEVOPS_PROJECT}") + 1,
         )
         assert desk.run("check", "--strict").code == 1
+
+    def test_a_secret_setting_is_never_printed(self, desk: Desk) -> None:
+        """The desk has a PAT in AZURE_DEVOPS_EXT_PAT, and fails if a command prints it."""
+        desk.routes("name: a\nevent: RunCompleted\npipeline: p\nparameters: { pat: '${AZURE_DEVOPS_EXT_PAT}' }")
+        desk.file(run_completed())
+        result = desk.run("check")
+        assert (result.code, "uses the secret AZURE_DEVOPS_EXT_PAT" in result.out) == (1, True)
+        result = desk.run("explain", "event.json")
+        assert (result.code, "uses the secret AZURE_DEVOPS_EXT_PAT" in result.err) == (2, True)
 
     def test_json_has_every_field(self, desk: Desk) -> None:
         desk.routes("name: b\nevent: RunStatusChange\npipeline: p")

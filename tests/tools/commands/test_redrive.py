@@ -223,6 +223,17 @@ class TestFailures:
         desk.fails(130, message, "redrive", "--all")
 
 
+def test_a_message_of_azure_devops_cannot_control_the_operators_terminal(busy_desk: Desk) -> None:
+    key = busy_desk.park().key.key
+    message = {"message": "\x1b[2Jall fine\r\n\x9b1m\u202e"}
+    busy_desk.plan(accept=False, match={"method": "POST", "path": "/tags"}, status=403, body=message)
+    result = busy_desk.process("redrive", key)
+    assert (result.code, result.err.count("\n")) == (0, 1)
+    assert "could not be tagged" in result.err
+    assert "all fine" in result.err
+    assert not set("\x1b\r\x9b\u202e") & set(result.err)
+
+
 @pytest.mark.parametrize(
     ("records", "arguments", "answer", "code"),
     [("ab", "--all", "n", 1), ("ab", "--all", "y", 0), ("ab", "--all --yes", "n", 0), ("a", "--all", "n", 0)],
