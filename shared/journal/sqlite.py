@@ -44,6 +44,7 @@ from shared.journal.stored_form import (
     readable,
     reading,
     refuse,
+    stored_entry,
 )
 
 PREFIX: Final = "sqlite:"
@@ -369,11 +370,11 @@ def _time_text(moment: datetime) -> str:
 
 
 def _row(record: Record) -> tuple[Any, ...]:
-    about = asdict(record.entry)
+    about = asdict(stored_entry(record))
     event = about.pop("event")
     fields = {
         "schema": SCHEMA,
-        **({"document": record.document} if record.document else {"entry": about}),
+        "entry": about,
         "lease_until": record.lease_until.isoformat(),
         "settled_at": record.settled_at.isoformat(),
         "run_url": record.run_url,
@@ -403,10 +404,10 @@ def _record(row: tuple[Any, ...]) -> Record:
     with reading(key):
         fields = json.loads(text)
         check_schema(key, fields.get("schema", 0))
-        if "document" in fields:
-            entry, document = NO_EVENT, fields["document"]
-        else:
+        if "entry" in fields:
             entry, document = read_entry(key, fields["entry"], event.decode(), fields["entry"]["request"])
+        else:  # written after 0.1.0 and before schema 1
+            entry, document = NO_EVENT, fields["document"]
         return checked(
             Record(
                 key=key,

@@ -10,7 +10,7 @@ Another program can change a stored record. Then anything can be missing or have
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import astuple
+from dataclasses import astuple, replace
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -21,6 +21,9 @@ SCHEMA: Final = 1
 """The version of the schema in which records are written. Records of 0.1.0 have none, which means 0."""
 
 Found = Record | UnreadableRecord
+
+_DOCUMENT_FIELDS: Final = {"$cooldown": "event_id", "$task": "subject"}
+"""Where 0.1.0 looks for the document of a record: in a field of its entry, by the beginning of the partition's name."""
 
 # Earlier and later times overflow when they are converted or a duration is added.
 _FIRST_TIME: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -57,16 +60,24 @@ def read_later_fields(stored: Mapping[str, Any]) -> dict[str, Any]:
     return {"sender": stored.get("sender", ""), **{name: datetime.fromisoformat(stored[name]) for name in times}}
 
 
-def read_entry(key: JournalKey, stored: Mapping[str, Any], event: str, request: str) -> tuple[Entry, str]:
-    """Return the entry and the document of a record that was stored with an entry.
+def stored_entry(record: Record) -> Entry:
+    """Return the entry under which a record is stored.
 
-    A record that is not about an event has one only if 0.1.0 wrote it. Its document is in a field of an event: a wait
-    and the final status of a run in ``request``, the run that a task waits for in ``subject``, the holder of a cooldown
-    window in ``event_id``.
+    A record that is not about an event has its document there, in the field in which 0.1.0 looks for it, so that 0.1.0
+    can use the journal after a roll-back.
     """
+    if record.key.is_about_event:
+        return record.entry
+    field = _DOCUMENT_FIELDS.get(record.key.route.partition(".")[0], "request")
+    return replace(NO_EVENT, **{field: record.document})
+
+
+def read_entry(key: JournalKey, stored: Mapping[str, Any], event: str, request: str) -> tuple[Entry, str]:
+    """Return the entry and the document of a record from its stored entry."""
     entry = Entry(stored["event_id"], stored["event_type"], stored["subject"], event, request)
     if key.is_about_event:
         return entry, ""
+    # 0.1.0 also stored the id of the task of a wait, and the run that it waits for.
     return NO_EVENT, entry.request or entry.subject or entry.event_id
 
 

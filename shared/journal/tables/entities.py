@@ -4,15 +4,15 @@ Limits of an entity: 1 MiB in total, 64 KiB per property, 252 properties, no con
 Source: https://learn.microsoft.com/rest/api/storageservices/understanding-the-table-service-data-model
 
 Therefore long strings are compressed with zlib and split into binary properties of 64 KiB: ``event0`` to ``event7``,
-``request0``, ``request1`` and ``notes0``, which has all other strings. A record that is not about an event has
-``document0`` and ``document1`` in place of event and request. A string whose compressed size exceeds its limit is cut:
+``request0``, ``request1`` and ``notes0``, which has all other strings. A record that is not about an event has its
+document in place of the request or of a string in the notes (``stored_entry``). A string whose compressed size exceeds
+its limit is cut:
 
 =========  =====================  ==========================================================================
 string     limit (compressed)     what is kept of a longer string
 =========  =====================  ==========================================================================
 event      512 KiB                the first 506 KiB or more, and a note that it was cut
 request    128 KiB                the first 126 KiB or more, and the note
-document   128 KiB                the first 126 KiB or more, and the note
 the rest   64 KiB                 1,500 bytes of each string, and the note; the last 20 steps
 =========  =====================  ==========================================================================
 
@@ -38,6 +38,7 @@ from shared.journal.records import (
     MAX_HISTORY,
     NO_EVENT,
     RUN_UNKNOWN,
+    Entry,
     JournalKey,
     Record,
     Selection,
@@ -54,6 +55,7 @@ from shared.journal.stored_form import (
     read_entry,
     read_later_fields,
     reading,
+    stored_entry,
 )
 
 Entity = dict[str, Any]
@@ -82,6 +84,7 @@ def record_to_entity(record: Record, write_id: str) -> Entity:
     :param write_id: identifies this write, so that its writer can recognize it.
     :raises ValueError: the route or the key cannot be an entity's key.
     """
+    entry = stored_entry(record)
     entity: Entity = {
         **entity_key(record.key.route, record.key.key),
         "write_id": write_id,
@@ -90,8 +93,9 @@ def record_to_entity(record: Record, write_id: str) -> Entity:
         "claimed_at": record.claimed_at.astimezone(UTC),
         "lease_until": record.lease_until.astimezone(UTC),
         "settled_at": record.settled_at.astimezone(UTC),
-        **_long_texts(record),
-        **_split("notes", _packed_notes(record)),
+        **_split("event", _packed(entry.event, EVENT_BYTES)),
+        **_split("request", _packed(entry.request, REQUEST_BYTES)),
+        **_split("notes", _packed_notes(record, entry)),
         "event_type": _shown(record.entry.event_type),
         "subject": _shown(record.entry.subject),
         "reason": _shown(record.reason),
@@ -113,11 +117,11 @@ def record_from_entity(key: JournalKey, entity: Mapping[str, Any], version: str)
     with reading(key):
         check_schema(key, entity.get("schema", 0))
         notes = json.loads(_unpacked("notes", entity))
-        if "document0" in entity:
-            entry, document = NO_EVENT, _unpacked("document", entity)
-        else:
+        if "request0" in entity:
             texts = {name: _unpacked(name, entity) for name in ("event", "request")}
             entry, document = read_entry(key, notes["entry"], **texts)
+        else:  # written after 0.1.0 and before schema 1
+            entry, document = NO_EVENT, _unpacked("document", entity)
         return checked(
             Record(
                 key=key,
@@ -212,15 +216,6 @@ def entity_key(route: str, key: str) -> Entity:
     return {"PartitionKey": route, "RowKey": key}
 
 
-def _long_texts(record: Record) -> Entity:
-    if record.document:
-        return _split("document", _packed(record.document, REQUEST_BYTES))
-    return {
-        **_split("event", _packed(record.entry.event, EVENT_BYTES)),
-        **_split("request", _packed(record.entry.request, REQUEST_BYTES)),
-    }
-
-
 def _packed(text: str, most: int) -> bytes:
     raw = text.encode("utf-8", "surrogatepass")
     packed = zlib.compress(raw)
@@ -231,10 +226,9 @@ def _packed(text: str, most: int) -> bytes:
     return zlib.compress(kept.decode("utf-8", "ignore").encode() + cut_remark(len(kept), len(raw)).encode())
 
 
-def _packed_notes(record: Record) -> bytes:
-    about = {name: getattr(record.entry, name) for name in ("event_id", "event_type", "subject")}
+def _packed_notes(record: Record, entry: Entry) -> bytes:
     notes: dict[str, Any] = {
-        **({} if record.document else {"entry": about}),
+        "entry": {name: getattr(entry, name) for name in ("event_id", "event_type", "subject")},
         "run_url": record.run_url,
         "reason": record.reason,
         "history": [[step.at.isoformat(), step.state.value, step.note] for step in record.history],

@@ -16,6 +16,7 @@ import pytest
 from shared.errors import JournalUnavailable, RunAlreadyOwned
 from shared.journal.records import NO_EVENT, JournalKey, Record, State, Store
 from shared.journal.sqlite import SqliteStore, _connect
+from tests.support.journal import version_0_1_0
 from tests.support.journal.records import NOW, record, written
 
 
@@ -161,23 +162,6 @@ class TestStore:
         assert sum(replaced for _, replaced in results) == 1
 
 
-SCHEMA_OF_0_1_0 = """
-CREATE TABLE IF NOT EXISTS records (
-    route TEXT NOT NULL,
-    key TEXT NOT NULL,
-    version INTEGER NOT NULL,
-    state TEXT NOT NULL,
-    run_id INTEGER,
-    claimed_at TEXT NOT NULL,
-    event TEXT NOT NULL,
-    document TEXT NOT NULL,
-    PRIMARY KEY (route, key)
-) STRICT;
-CREATE UNIQUE INDEX IF NOT EXISTS one_record_per_run ON records (route, run_id) WHERE run_id IS NOT NULL;
-CREATE INDEX IF NOT EXISTS by_state_and_age ON records (state, claimed_at);
-"""
-
-
 def _insert_many(path: Path, count: int) -> list[str]:
     store = SqliteStore(path)
     taken = [str(number) for number in range(count) if store.insert(record(str(number))) is not None]
@@ -251,7 +235,7 @@ class TestSqlite:
         """0.1.0 wrote no version, and no run could be shared."""
         path = tmp_path / "j"
         with closing(sqlite3.connect(path)) as connection:
-            connection.executescript(SCHEMA_OF_0_1_0)
+            connection.executescript(version_0_1_0.SCHEMA)
             insert = "INSERT INTO records VALUES ('route', 'ab12', 1, 'queued', 5, '2026', '', '{}')"
             connection.execute(insert)
             connection.commit()
@@ -259,7 +243,7 @@ class TestSqlite:
                 assert store.insert(record("b", run_id=5, shares_run_id=True)) is not None
             assert connection.execute("PRAGMA user_version").fetchone() == (1,)
             assert connection.execute("SELECT key, shares_run FROM records").fetchall() == [("ab12", 0), ("b", 1)]
-            connection.executescript(SCHEMA_OF_0_1_0)
+            connection.executescript(version_0_1_0.SCHEMA)
         with closing(SqliteStore(path)) as store:
             assert store.insert(record("c", run_id=5, shares_run_id=True)) is not None, "rolled back and upgraded again"
 

@@ -167,7 +167,7 @@ class TestRows:
             "document = json_remove(document, '$.entry')",
             "document = json_set(document, '$.entry', 5)",
             "document = json_remove(document, '$.entry.request')",
-            "document = json_set(document, '$.document', 5)",
+            "document = json_set(json_remove(document, '$.entry'), '$.document', 5)",
             "document = json_set(document, '$.lease_until', 5)",
             "document = json_set(document, '$.settled_at', '')",
             f"document = '{'[' * 100_000}'",
