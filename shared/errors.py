@@ -25,8 +25,9 @@
     │       └── RunExists             an earlier request has queued the run, which must be found
     ├── JournalError
     │   ├── JournalUnavailable
-    │   │   ├── NewerJournal          written by a newer version of nextstage; the same for the next one
-    │   │   └── NewerRecord
+    │   │   ├── NewerJournal          written by a newer version of nextstage
+    │   │   └── UnreadableRecord
+    │   │       └── NewerRecord
     │   ├── ClaimLost
     │   └── RunAlreadyOwned
     ├── InvalidWait, AlreadyWaiting, RunStatusUnavailable    a task cannot wait, or cannot be completed now
@@ -201,15 +202,15 @@ class JournalUnavailable(JournalError):
     """The journal's store does not answer; the message names it."""
 
 
-class UnreadableRecord(JournalError):
-    """A record cannot be read: another program has changed it."""
-
-
 class NewerJournal(JournalUnavailable):
     """A newer version of nextstage has upgraded the journal's file; the message says what to do."""
 
 
-class NewerRecord(JournalUnavailable):
+class UnreadableRecord(JournalUnavailable):
+    """Another program has changed the record; the message names it and says what to do."""
+
+
+class NewerRecord(UnreadableRecord):
     """A newer version of nextstage wrote the record; the message names it and says what to do."""
 
 

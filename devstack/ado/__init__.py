@@ -2,7 +2,9 @@
 
     emulator = Emulator(load_declaration())
     with serve(emulator) as served:
+        emulator.behavior = Behavior(idempotency="honored", list_lag_seconds=40)    # for runs from now on
         emulator.plan(Fault(accept=True, drop=True))    # the next run is queued, but its answer is lost
+        emulator.queue_run(13, reason="schedule", templateParameters={…})           # a run of somebody else
         ...                                             # requests to served.organization_url
         emulator.start_wait_task(served.organization_url, AzureFunction(function=…, key=…, body={"run_id": …}))
     emulator.books.runs, emulator.books.tasks, emulator.books.requests        # what really happened

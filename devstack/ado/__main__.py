@@ -58,10 +58,17 @@ def _options() -> argparse.Namespace:
         help="""switches that differ from the defaults, such as '{"idempotency": "honored"}'""",
     )
     parser.add_argument(
-        "--first-run-id", type=int, metavar="ID", help="by default, a number that is larger after each restart"
+        "--first-run-id", type=_run_id, metavar="ID", help="by default, a number that is larger after each restart"
     )
     parser.add_argument("--verbose", action="store_true", help="log each request")
     return parser.parse_args()
+
+
+def _run_id(text: str) -> int:
+    run_id = int(text)
+    if run_id < 1:
+        raise argparse.ArgumentTypeError("must be at least 1")
+    return run_id
 
 
 def first_run_id(now: datetime) -> int:

@@ -70,12 +70,15 @@ class Build:
     plan_ids: frozenset[str]
     branch: str | None
     revision: int | None
-    parameters: Mapping[str, Any] | None
-    variables: Mapping[str, Any] | None
+    parameters: Mapping[str, str | None] | None
+    variables: Mapping[str, str | None] | None
 
     def moved(self, by: timedelta) -> Self:
         """Return the build with another clock's time."""
-        return self if self.queued_at is None else replace(self, queued_at=self.queued_at + by)
+        try:
+            return self if self.queued_at is None else replace(self, queued_at=self.queued_at + by)
+        except OverflowError:  # the first or the last time of all stands for a missing one
+            return replace(self, queued_at=None)
 
 
 def read_builds(document: Any) -> list[Build]:
@@ -132,19 +135,18 @@ def extra_parameters(build: Build, request: RunRequest) -> dict[str, str]:
 def _read_build(build: Any) -> Build | None:
     if not isinstance(build, dict):
         return None
-    parameters, definition = build.get("templateParameters"), build.get("definition")
-    variables = build.get("parameters")
     try:
-        run_id = read_id(build)
-        variables = None if variables is None else json.loads(variables)
+        return _build(build)
     except (TypeError, KeyError, ValueError, RecursionError):
         return None
-    if not all(isinstance(values, dict | None) for values in (parameters, variables)):
-        return None
+
+
+def _build(build: Mapping[str, Any]) -> Build:
+    definition, variables = build.get("definition"), build.get("parameters")
     plans = [build.get("orchestrationPlan"), *_list(build.get("plans"))]
     requesters = [build.get("requestedBy"), build.get("requestedFor")]
     return Build(
-        Run(run_id, web_url(build), tuple(tag for tag in _list(build.get("tags")) if isinstance(tag, str))),
+        Run(read_id(build), web_url(build), tuple(tag for tag in _list(build.get("tags")) if isinstance(tag, str))),
         queue_time=str(build.get("queueTime") or ""),
         queued_at=_instant(str(build.get("queueTime"))),
         pipeline_id=definition.get("id") if isinstance(definition, dict) else None,
@@ -154,9 +156,16 @@ def _read_build(build: Any) -> Build | None:
         plan_ids=frozenset(_ids(plans, "planId")),
         branch=_string(build.get("sourceBranch")),
         revision=definition.get("revision") if isinstance(definition, dict) else None,
-        parameters=parameters,
-        variables=variables,
+        parameters=_texts(build.get("templateParameters")),
+        variables=None if variables is None else _texts(json.loads(variables)),
     )
+
+
+def _texts(values: Any) -> Mapping[str, str | None] | None:
+    """Return values as strings. None stays: the listing does not show the value."""
+    if not isinstance(values, dict | None):
+        raise TypeError("the values are not an object")
+    return None if values is None else {name: None if value is None else _text(value) for name, value in values.items()}
 
 
 def _string(value: Any) -> str | None:
@@ -171,7 +180,7 @@ def _ids(objects: Iterable[Any], name: str) -> list[str]:
     return [one[name].lower() for one in objects if isinstance(one, dict) and isinstance(one.get(name), str)]
 
 
-def _values_likeness(sent: Mapping[str, str], listed: Mapping[str, Any] | None) -> Likeness:
+def _values_likeness(sent: Mapping[str, str], listed: Mapping[str, str | None] | None) -> Likeness:
     if not sent:
         return Likeness.FIT
     if listed is None:
@@ -182,11 +191,10 @@ def _values_likeness(sent: Mapping[str, str], listed: Mapping[str, Any] | None) 
     return _weakest(*(_value_likeness(value, by_name[name.lower()]) for name, value in sent.items()))
 
 
-def _value_likeness(sent: str, listed: Any) -> Likeness:
+def _value_likeness(sent: str, text: str | None) -> Likeness:
     """Compare values as exact strings, except true and false, JSON objects and lists, and date-times."""
-    if listed is None:
+    if text is None:
         return Likeness.UNCLEAR
-    text = _text(listed)
     if text == sent or (sent.lower() in {"true", "false"} and text.lower() == sent.lower()):
         return Likeness.FIT
     if (sent_json := _json_container(sent)) is not None:

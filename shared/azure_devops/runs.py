@@ -58,9 +58,20 @@ class RunRequest:
 
     @classmethod
     def from_json(cls, text: str) -> Self:
-        """Read what ``to_json`` wrote."""
-        fields = json.loads(text)
-        return cls(**fields | {"stages_to_skip": tuple(fields["stages_to_skip"])})
+        """Read what ``to_json`` wrote. Unknown fields are ignored.
+
+        :raises ValueError: the store has cut it, or another program has changed it.
+        """
+        try:
+            fields = {name: value for name, value in json.loads(text).items() if name in cls.__slots__}
+            request = cls(**fields | {"stages_to_skip": tuple(fields["stages_to_skip"])})
+            texts = (*request.parameters.items(), *request.variables.items(), request.stages_to_skip)
+            texts += ((request.organization_url, request.project, request.branch or "", str(request.pipeline)),)
+        except (TypeError, LookupError, AttributeError, RecursionError) as exc:
+            raise ValueError(f"not the request of a run: {type(exc).__name__}") from exc
+        if not all(isinstance(part, str) for group in texts for part in group):
+            raise ValueError("not the request of a run: a value is not a string")
+        return request
 
 
 class Run(NamedTuple):

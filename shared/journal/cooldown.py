@@ -89,9 +89,13 @@ class Cooldowns:
         return self._clock() + self._store.clock_offset()
 
     def _obstacle(self, found: Record, holder: JournalKey, window: Window, now: datetime) -> Covered | Undecided | None:
-        """Return what the current holder of the window means for this one; None if the window is free."""
+        """Return what the current holder of the window means for this one; None if the window is free.
+
+        A window that does not name a key, because another program has changed it, is free.
+        """
         ends_at = found.claimed_at + window.length
-        if found.document == holder.key or now >= ends_at:
+        is_key = found.document.isascii() and found.document.isalnum()
+        if not is_key or found.document == holder.key or now >= ends_at:
             return None
         other = self._store.get(JournalKey(holder.route, found.document))
         if other is None or other.state in {State.PARKED, State.RELEASED, State.SUPPRESSED}:

@@ -49,10 +49,12 @@ from shared.journal.records import (
     JournalKey,
     Record,
     Selection,
+    Skipped,
     State,
     Step,
     Store,
     key_aside,
+    log_skipped,
     may_be_set_aside,
     why_not_yet,
 )
@@ -63,6 +65,9 @@ _MAX_CLAIM_TRIES: Final = 4
 RESERVATIONS: Final = "$runs"
 """The partition of the records that reserve listed runs."""
 
+_CLOCK_ERROR: Final = timedelta(seconds=1)
+"""By how much two processes may disagree on the store's time: its Date header has no fractions of a second."""
+
 _AGAIN: Final = "no run found; the request is sent again"
 
 
@@ -70,7 +75,7 @@ _AGAIN: Final = "no run found; the request is sent again"
 class Claimed:
     """The caller holds the claim on the record and may act until ``record.lease_until``.
 
-    :param in_doubt: an earlier request may have been carried out, until ``record.sent_until``. The caller must search
+    :param in_doubt: an earlier request may have been carried out, until ``record.lost_until``. The caller must search
         Azure DevOps before it sends a request.
     """
 
@@ -100,7 +105,7 @@ class _Lease(TypedDict):
 
     lease_until: datetime
     settled_at: datetime
-    sent_until: datetime
+    lost_until: datetime
 
 
 class Journal:
@@ -256,7 +261,7 @@ class Journal:
         uncertain = self._unclaimed(record, State.UNCERTAIN, reason)
         if in_progress:
             settled_at = uncertain.settled_at + self._settle
-            return self._write(replace(uncertain, settled_at=settled_at, sent_until=settled_at, searched_until=None))
+            return self._write(replace(uncertain, settled_at=settled_at, lost_until=settled_at, searched_until=None))
         return self._write(replace(uncertain, searched_until=searched_until or record.searched_until))
 
     def park(self, record: Record, reason: str) -> Record:
@@ -297,6 +302,10 @@ class Journal:
         """How long the server may still be working on a request whose answer was lost."""
         return self._settle
 
+    def act_until(self, record: Record) -> datetime:
+        """Return until when the holder of the record's claim may act, by this process's clock."""
+        return self.in_local_time(record.lease_until) - _CLOCK_ERROR
+
     def now(self) -> datetime:
         """Return the store's time, with which all times of records are compared."""
         return self._clock() + self._ahead()
@@ -317,9 +326,9 @@ class Journal:
         """Return a record, or None if there is none."""
         return self._store.get(key)
 
-    def select(self, selection: Selection, limit: int) -> Iterator[Record]:
-        """Return at most ``limit`` records that match, in no particular order."""
-        return self._store.select(selection, limit)
+    def select(self, selection: Selection, limit: int, skipped: Skipped = log_skipped) -> Iterator[Record]:
+        """Return at most ``limit`` records that match, in no particular order. Skip those that cannot be read."""
+        return self._store.select(selection, limit, skipped)
 
     def forget(self, record: Record) -> bool:
         """Remove a record that has not changed since it was read, and return whether it was removed."""
@@ -344,7 +353,7 @@ class Journal:
     def _lease_of(self, now: datetime, send_by: datetime) -> "_Lease":
         # The holder may start a request until send_by, so a lost one has settled settle_seconds after that.
         settled_at = max(now, self.in_store_time(send_by)) + self._settle
-        return {"lease_until": now + self._lease, "settled_at": settled_at, "sent_until": settled_at}
+        return {"lease_until": now + self._lease, "settled_at": settled_at, "lost_until": settled_at}
 
     def _unclaimed(self, record: Record, state: State, reason: str) -> Record:
         """Return the record in another state and without a lease."""

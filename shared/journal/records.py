@@ -1,20 +1,28 @@
 """The records of the journal, and the interface of a store that keeps them."""
 
 import json
-from collections.abc import Collection, Iterable, Iterator
+import logging
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 from hashlib import sha256
 from typing import Final, NamedTuple, Protocol
 
+from shared.errors import UnreadableRecord
+
 UNROUTED: Final = "$unrouted"
 """The partition for events for which no route could be evaluated. No route can have this name."""
 
 MAX_HISTORY: Final = 20
 
+Skipped = Callable[[UnreadableRecord], None]
+"""Is told of each record that is skipped because it cannot be read."""
+
 _CUT: Final = "... [cut by the journal: "
 _MAX_REMARK: Final = 100
+
+_log = logging.getLogger("nextstage.journal")
 
 
 class State(StrEnum):
@@ -92,7 +100,7 @@ class Record:
     :param version: identifies this write; opaque, made by the store.
     :param history: the most recent changes, oldest first, at most ``MAX_HISTORY``.
     :param document: the content of a record that is not about an event, in its owner's format. Empty for events.
-    :param sent_until: until this time, a request that may have been carried out could be sent. None if unknown.
+    :param lost_until: a lost request was not carried out after this time. None in records of before.
     :param searched_until: no build that was queued before this time can be the record's run. None if unknown.
     :param sender: the fingerprint of the credential that sent the request. Empty if unknown.
     :param shares_run_id: another record names a run with the same id, because Azure DevOps started its ids again.
@@ -110,7 +118,7 @@ class Record:
     reason: str = ""
     history: tuple[Step, ...] = ()
     document: str = ""
-    sent_until: datetime | None = None
+    lost_until: datetime | None = None
     searched_until: datetime | None = None
     sender: str = ""
     shares_run_id: bool = False
@@ -141,8 +149,16 @@ def after_prefix(prefix: str) -> str:
     return prefix[:-1] + chr(ord(prefix[-1]) + 1)
 
 
+def log_skipped(unreadable: UnreadableRecord) -> None:
+    """Log that a record is skipped."""
+    _log.warning("%s", unreadable)
+
+
 class Store(Protocol):
-    """Keeps records. Each method is one atomic step and raises JournalUnavailable if the store does not answer."""
+    """Keeps records. Each method is one atomic step and raises JournalUnavailable if the store does not answer.
+
+    Methods that return a record raise UnreadableRecord if it cannot be read.
+    """
 
     def now(self) -> datetime:
         """Return the store's time in UTC. All processes that share a store compare times by this clock."""
@@ -165,7 +181,8 @@ class Store(Protocol):
     def may_own(self, run_ids: Iterable[int]) -> Iterator[Record]:
         """Return the records about events, of all routes, to which one of these runs may belong, in no order.
 
-        These are the records that name one of the runs, and those in ``RUN_UNKNOWN``.
+        These are the records that name one of the runs, and those in ``RUN_UNKNOWN``. If one of them cannot be read,
+        its run could be taken for another record's, so UnreadableRecord is raised.
         """
 
     def owned_runs(self, route: str, run_ids: Iterable[int]) -> set[int]:
@@ -174,8 +191,8 @@ class Store(Protocol):
     def owner(self, route: str, run_id: int) -> Record | None:
         """Return the record of the route that owns this run."""
 
-    def select(self, selection: Selection, limit: int) -> Iterator[Record]:
-        """Return at most ``limit`` records that match, in no particular order."""
+    def select(self, selection: Selection, limit: int, skipped: Skipped = log_skipped) -> Iterator[Record]:
+        """Return at most ``limit`` records that match, in no particular order. Skip those that cannot be read."""
 
     def delete(self, record: Record) -> bool:
         """Remove a record if the stored version is ``record.version``, and return whether it was removed."""

@@ -10,11 +10,12 @@ from contextlib import closing, contextmanager, suppress
 from dataclasses import asdict, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
 from shared.clock import Clock, utc_now
-from shared.errors import JournalUnavailable, NewerJournal, RunAlreadyOwned
+from shared.errors import JournalUnavailable, NewerJournal, RunAlreadyOwned, UnreadableRecord
 from shared.journal.backend import Backend, MakeIdentity
 from shared.journal.probe import Probe, probe_store
 from shared.journal.records import (
@@ -23,14 +24,27 @@ from shared.journal.records import (
     JournalKey,
     Record,
     Selection,
+    Skipped,
     State,
     Step,
     Store,
     after_prefix,
+    log_skipped,
     may_own_one_of,
 )
 from shared.journal.sqlite_writer import Writer
-from shared.journal.stored_form import SCHEMA, check_schema, later_fields, read_entry, read_later_fields
+from shared.journal.stored_form import (
+    SCHEMA,
+    Found,
+    check_schema,
+    checked,
+    later_fields,
+    read_entry,
+    read_later_fields,
+    readable,
+    reading,
+    refuse,
+)
 
 PREFIX: Final = "sqlite:"
 BUSY_SECONDS: Final = 5.0
@@ -126,7 +140,7 @@ class SqliteStore(Store):
         names_one = "run_id IN (SELECT value FROM json_each(?))"
         is_unknown = "state IN (SELECT value FROM json_each(?))"
         found = self._found(f"{names_one} OR {is_unknown}", json.dumps(list(wanted)), json.dumps(list(RUN_UNKNOWN)))
-        return (record for record in found if may_own_one_of(record, wanted))
+        return (record for record in readable(found, refuse) if may_own_one_of(record, wanted))
 
     def owned_runs(self, route: str, run_ids: Iterable[int]) -> set[int]:
         wanted = json.dumps(list(run_ids))
@@ -140,7 +154,7 @@ class SqliteStore(Store):
     def owner(self, route: str, run_id: int) -> Record | None:
         return self._one("route = ? AND run_id = ?", route, run_id)
 
-    def select(self, selection: Selection, limit: int) -> Iterator[Record]:
+    def select(self, selection: Selection, limit: int, skipped: Skipped = log_skipped) -> Iterator[Record]:
         conditions: dict[str, Any] = {}
         if selection.route is not None:
             conditions["route = ?"] = selection.route
@@ -152,12 +166,8 @@ class SqliteStore(Store):
             conditions["state IN (SELECT value FROM json_each(?))"] = json.dumps(sorted(selection.states))
         if selection.claimed_before is not None:
             conditions["claimed_at < ?"] = _time_text(selection.claimed_before)
-        where = f"WHERE {' AND '.join(conditions)}" if conditions else ""
-        with self._reading() as connection:
-            rows = connection.execute(
-                f"SELECT {_COLUMNS} FROM records {where} LIMIT ?", (*conditions.values(), limit)
-            ).fetchall()
-        return map(_record, rows)
+        found = self._found(" AND ".join(conditions) or "TRUE", *conditions.values())
+        return islice(readable(found, skipped), limit)
 
     def delete(self, record: Record) -> bool:
         with self._errors():
@@ -168,14 +178,17 @@ class SqliteStore(Store):
         self._finalizer()
 
     def _one(self, where: str, *parameters: str | int) -> Record | None:
-        with self._reading() as connection:
-            row = connection.execute(f"SELECT {_COLUMNS} FROM records WHERE {where}", parameters).fetchone()
-        return _record(row) if row else None
+        return next(readable(self._found(where, *parameters), refuse), None)
 
-    def _found(self, where: str, *parameters: str | int) -> Iterator[Record]:
+    def _found(self, where: str, *parameters: str | int) -> Iterator[Found]:
         """Return the records one by one: together they may not fit in memory."""
         with self._reading() as connection:
-            yield from map(_record, connection.execute(f"SELECT {_COLUMNS} FROM records WHERE {where}", parameters))
+            connection.text_factory = bytes  # SQLite stores any bytes as text, and decoding them would end the query
+            for row in connection.execute(f"SELECT {_COLUMNS} FROM records WHERE {where}", parameters):
+                try:
+                    yield _record(row)
+                except UnreadableRecord as exc:
+                    yield exc
 
     @contextmanager
     def _reading(self) -> Iterator[sqlite3.Connection]:
@@ -381,26 +394,34 @@ def _row(record: Record) -> tuple[Any, ...]:
 
 
 def _record(row: tuple[Any, ...]) -> Record:
-    route, key, version, state, run_id, claimed_at, event, text, shares_run = row
-    fields = json.loads(text)
-    check_schema(JournalKey(route, key), fields.get("schema", 0))
-    if "document" in fields:
-        entry, document = NO_EVENT, fields["document"]
-    else:
-        entry, document = read_entry(JournalKey(route, key), fields["entry"], event, fields["entry"]["request"])
-    return Record(
-        key=JournalKey(route, key),
-        state=State(state),
-        version=str(version),
-        entry=entry,
-        claimed_at=datetime.fromisoformat(claimed_at),
-        lease_until=datetime.fromisoformat(fields["lease_until"]),
-        settled_at=datetime.fromisoformat(fields["settled_at"]),
-        run_id=run_id,
-        run_url=fields["run_url"],
-        reason=fields["reason"],
-        history=tuple(Step(datetime.fromisoformat(at), State(step), note) for at, step, note in fields["history"]),
-        document=document,
-        shares_run_id=bool(shares_run),
-        **read_later_fields(fields),
-    )
+    """Read a row, in which each text is in bytes.
+
+    :raises UnreadableRecord: the row cannot be read.
+    """
+    *names, version, state, run_id, claimed_at, event, text, shares_run = row
+    key = JournalKey(*(name.decode(errors="replace") for name in names))
+    with reading(key):
+        fields = json.loads(text)
+        check_schema(key, fields.get("schema", 0))
+        if "document" in fields:
+            entry, document = NO_EVENT, fields["document"]
+        else:
+            entry, document = read_entry(key, fields["entry"], event.decode(), fields["entry"]["request"])
+        return checked(
+            Record(
+                key=key,
+                state=State(state.decode()),
+                version=str(version),
+                entry=entry,
+                claimed_at=datetime.fromisoformat(claimed_at.decode()),
+                lease_until=datetime.fromisoformat(fields["lease_until"]),
+                settled_at=datetime.fromisoformat(fields["settled_at"]),
+                run_id=run_id,
+                run_url=fields["run_url"],
+                reason=fields["reason"],
+                history=tuple(Step(datetime.fromisoformat(at), State(to), note) for at, to, note in fields["history"]),
+                document=document,
+                shares_run_id=bool(shares_run),
+                **read_later_fields(fields),
+            )
+        )

@@ -3,17 +3,30 @@
 Each stored record has the version of its schema. nextstage reads all earlier versions, and ignores fields that it does
 not know. A change of the schema that an older nextstage would misunderstand gets a new version: the older one then
 raises NewerRecord.
+
+Another program can change a stored record. Then anything can be missing or have another type.
 """
 
-from collections.abc import Mapping
-from datetime import datetime
+import zlib
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import astuple
+from datetime import UTC, datetime
 from typing import Any, Final
 
-from shared.errors import NewerRecord
-from shared.journal.records import NO_EVENT, Entry, JournalKey, Record
+from shared.errors import NewerRecord, UnreadableRecord
+from shared.journal.records import NO_EVENT, Entry, JournalKey, Record, Skipped
 
 SCHEMA: Final = 1
 """The version of the schema in which records are written. Records of 0.1.0 have none, which means 0."""
+
+Found = Record | UnreadableRecord
+
+# Earlier and later times overflow when they are converted or a duration is added.
+_FIRST_TIME: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_LAST_TIME: Final = datetime(9999, 1, 1, tzinfo=UTC)
+_MALFORMED: Final = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError, zlib.error)
+_MAX_REASON: Final = 200
 
 
 def check_schema(key: JournalKey, version: int) -> None:
@@ -31,7 +44,7 @@ def check_schema(key: JournalKey, version: int) -> None:
 def later_fields(record: Record) -> dict[str, Any]:
     """Return the fields that records of 0.1.0 do not have, as JSON. A field without a value is left out."""
     fields = {
-        "sent_until": record.sent_until and record.sent_until.isoformat(),
+        "lost_until": record.lost_until and record.lost_until.isoformat(),
         "searched_until": record.searched_until and record.searched_until.isoformat(),
         "sender": record.sender,
     }
@@ -40,7 +53,7 @@ def later_fields(record: Record) -> dict[str, Any]:
 
 def read_later_fields(stored: Mapping[str, Any]) -> dict[str, Any]:
     """Return the fields that ``later_fields`` describes, by their names in ``Record``."""
-    times = (name for name in ("sent_until", "searched_until") if name in stored)
+    times = (name for name in ("lost_until", "searched_until") if name in stored)
     return {"sender": stored.get("sender", ""), **{name: datetime.fromisoformat(stored[name]) for name in times}}
 
 
@@ -55,6 +68,51 @@ def read_entry(key: JournalKey, stored: Mapping[str, Any], event: str, request: 
     if key.is_about_event:
         return entry, ""
     return NO_EVENT, entry.request or entry.subject or entry.event_id
+
+
+def checked(record: Record) -> Record:
+    """Return a record of which each field may have any type.
+
+    :raises ValueError: a field has a wrong type or value.
+    """
+    texts = (*astuple(record.entry), record.run_url, record.reason, record.document, record.sender)
+    if not all(isinstance(text, str) for text in (*texts, *(step.note for step in record.history))):
+        raise ValueError("a string is missing")
+    moments = [record.claimed_at, record.lease_until, record.settled_at, *(step.at for step in record.history)]
+    moments += [moment for moment in (record.lost_until, record.searched_until) if moment is not None]
+    if not all(_FIRST_TIME <= moment <= _LAST_TIME for moment in moments):  # TypeError without a time zone
+        raise ValueError("a time is not between 1970 and 9999")
+    if record.run_id is not None and not isinstance(record.run_id, int):
+        raise ValueError("the run ID is not a number")
+    return record
+
+
+@contextmanager
+def reading(key: JournalKey) -> Iterator[None]:
+    """Read a record, or its document.
+
+    :raises UnreadableRecord: the content of the record raised an exception.
+    """
+    try:
+        yield
+    except _MALFORMED as exc:
+        why = f"{type(exc).__name__}: {exc}"[:_MAX_REASON]
+        text = f"{record_name(key)} cannot be read ({why}); another program has changed it: repair or delete the record"
+        raise UnreadableRecord("".join(character if character.isprintable() else " " for character in text)) from exc
+
+
+def readable(found: Iterable[Found], skipped: Skipped) -> Iterator[Record]:
+    """Return the records that could be read."""
+    for one in found:
+        if isinstance(one, UnreadableRecord):
+            skipped(one)
+        else:
+            yield one
+
+
+def refuse(unreadable: UnreadableRecord) -> None:
+    """Raise the error of a record that must not be skipped."""
+    raise unreadable
 
 
 def record_name(key: JournalKey) -> str:

@@ -130,12 +130,17 @@ class Orphans:
 
     def _settle(self, record: Record, orphan: Orphan, deadline: datetime) -> None:
         owner = self._journal.get(orphan.lost.key)
-        if owner is None or owner.state is not State.QUEUED or owner.run_id is None:
+        if owner is not None and (owner.state is not State.QUEUED or owner.run_id is None):
             return
         claim = self._journal.take(record, deadline)
         if not isinstance(claim, Claimed):
             return
         mine = claim.record
+        if owner is None:
+            reason = f"the record {orphan.lost.key.key[:12]} of its event was removed"
+            _log.critical("%s; look whether the event has two runs, and cancel one by hand: %s", reason, orphan.run)
+            self._journal.finish(mine, State.CLOSED, reason, mine.document)
+            return
         try:
             state, outcome = self._end(mine, orphan, owner, deadline)
         except AzureDevOpsError as exc:

@@ -73,7 +73,7 @@ class Queueing:
         :raises ClaimLost: another delivery has taken over the record.
         :raises JournalUnavailable: the outcome could not be recorded; a later delivery determines it.
         """
-        deadline = min(deadline, self._journal.in_local_time(mine.record.lease_until))
+        deadline = min(deadline, self._journal.act_until(mine.record))
         result = self._act(mine, decided, deadline)
         if mine.in_doubt:
             self.settle_orphans(mine.record)

@@ -17,7 +17,7 @@ from shared.journal.records import Record, Selection
 from shared.telemetry import Outcome
 from shared.waits.aml import AmlRuns
 from shared.waits.task_result import TaskResult, result_of, timeout_result
-from shared.waits.wait import OPEN_STATES, WAIT_PREFIX, Wait, names_workspace
+from shared.waits.wait import OPEN_STATES, WAIT_PREFIX, Wait, names_workspace, read_each
 from shared.waits.waits import Waits
 
 MAX_WAITS: Final = 5000
@@ -73,12 +73,11 @@ class Sweep:
         result = SweepResult()
         runs = self._runs
         found = self._journal.select(Selection(route_prefix=WAIT_PREFIX, states=OPEN_STATES), MAX_WAITS)
-        for record in sorted(found, key=lambda record: Wait.of(record).registered_at):
+        for record, wait in sorted(read_each(Wait.of, found), key=lambda pair: pair[1].registered_at):
             if self._clock() >= ends_at:
                 _log.warning("the sweep ran out of time; the next sweep checks the remaining waits")
                 break
             result.open += 1
-            wait = Wait.of(record)
             try:
                 end = self._waits.known_end(wait) or self._ask_azure_ml(wait, runs, ends_at)
             except RunStatusUnavailable as exc:

@@ -12,13 +12,16 @@ partition        key          record
 """
 
 import json
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass, fields, replace
 from datetime import datetime
 from hashlib import sha256
-from typing import Final, Self
+from typing import Any, Final, Self, TypeVar
 
+from shared.errors import UnreadableRecord
 from shared.events.event import RunEnd
-from shared.journal.records import FINAL_STATES, JournalKey, Record, State
+from shared.journal.records import FINAL_STATES, JournalKey, Record, State, log_skipped
+from shared.journal.stored_form import reading
 from shared.waits.request import Task, WaitRequest
 
 WAIT_PREFIX: Final = "$wait."
@@ -26,6 +29,8 @@ ENDED_PREFIX: Final = "$ended."
 TASK_PARTITION: Final = "$task"
 OPEN_STATES: Final = frozenset(State) - FINAL_STATES
 """The states of waits that have not ended."""
+
+Content = TypeVar("Content")
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,10 +61,24 @@ class Wait:
 
     @classmethod
     def of(cls, record: Record) -> Self:
-        """Read the wait from its record."""
-        fields = json.loads(record.document)
-        task, registered_at = Task(**fields["task"]), datetime.fromisoformat(fields["registered_at"])
-        return cls(**fields | {"task": task, "registered_at": registered_at})
+        """Read the wait from its record.
+
+        :raises UnreadableRecord: another program has changed it.
+        """
+        with reading(record.key):
+            stored = json.loads(record.document)
+            registered_at = datetime.fromisoformat(stored["registered_at"])
+            if registered_at.tzinfo is None:
+                raise ValueError("registered_at has no time zone")
+            workspace = None if stored["workspace"] is None else _text(stored, "workspace")
+            return cls(
+                task=Task(**{field.name: _text(stored["task"], field.name) for field in fields(Task)}),
+                run_id=_text(stored, "run_id"),
+                workspace=workspace,
+                registered_at=registered_at,
+                sealed_token=_text(stored, "sealed_token"),
+                proven=stored["proven"] is True,
+            )
 
     def without_token(self) -> Self:
         """Return the wait without its token, for the record of a wait that has ended."""
@@ -87,8 +106,13 @@ def end_record(end: RunEnd) -> tuple[JournalKey, str]:
 
 
 def read_end(record: Record) -> RunEnd:
-    """Read the end of a run from the record that ``end_record`` describes."""
-    return RunEnd(**json.loads(record.document))
+    """Read the end of a run from the record that ``end_record`` describes.
+
+    :raises UnreadableRecord: another program has changed it.
+    """
+    with reading(record.key):
+        stored = json.loads(record.document)
+        return RunEnd(*(_text(stored, name) for name in RunEnd._fields))
 
 
 def task_record(request: WaitRequest) -> tuple[JournalKey, str]:
@@ -97,8 +121,26 @@ def task_record(request: WaitRequest) -> tuple[JournalKey, str]:
 
 
 def run_of_task(record: Record) -> str:
-    """Return the id of the run from the record that ``task_record`` describes."""
-    return str(json.loads(record.document)[0])
+    """Return the id of the run from the record that ``task_record`` describes.
+
+    :raises UnreadableRecord: another program has changed it.
+    """
+    with reading(record.key):
+        return str(json.loads(record.document)[0])
+
+
+def read_each(read: Callable[[Record], Content], records: Iterable[Record]) -> Iterator[tuple[Record, Content]]:
+    """Return each record with its content. Skip those that another program has changed.
+
+    :param read: ``Wait.of`` or ``read_end``.
+    """
+    for record in records:
+        try:
+            content = read(record)
+        except UnreadableRecord as exc:
+            log_skipped(exc)
+        else:
+            yield record, content
 
 
 def names_workspace(named: str | None, workspace: str) -> bool:
@@ -107,6 +149,12 @@ def names_workspace(named: str | None, workspace: str) -> bool:
         return True
     known = workspace.strip("/").lower()
     return named.strip("/ ").lower() in {known, known.rpartition("/")[2]}
+
+
+def _text(stored: Mapping[str, Any], name: str) -> str:
+    if not isinstance(value := stored[name], str):
+        raise TypeError(f"{name} is not a string")
+    return value
 
 
 def _run_hash(run_id: str) -> str:

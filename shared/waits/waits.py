@@ -38,7 +38,16 @@ from shared.waits.request import Task, WaitRequest
 from shared.waits.task_client import Access
 from shared.waits.task_result import TaskResult, result_of
 from shared.waits.tokens import TokenSeal
-from shared.waits.wait import Wait, end_record, ends_partition, read_end, run_of_task, task_record, waits_partition
+from shared.waits.wait import (
+    Wait,
+    end_record,
+    ends_partition,
+    read_each,
+    read_end,
+    run_of_task,
+    task_record,
+    waits_partition,
+)
 
 MAX_WAITS_PER_RUN: Final = 1000
 _MAX_WORKSPACES: Final = 100
@@ -128,7 +137,8 @@ class Waits:
         try:
             key, document = end_record(end)
             end = read_end(self._journal.write_once(key, State.NOTED, document))
-            waiting = [record for record in self._waiting_for(end.run_id) if Wait.of(record).waits_for(end)]
+            open_waits = read_each(Wait.of, self._waiting_for(end.run_id))
+            waiting = [record for record, wait in open_waits if wait.waits_for(end)]
         except JournalUnavailable as exc:
             return (self._report_decision(source_event, "", Result.deferred(exc), 0.0),)
         decisions = [self.complete(record, result_of(end), deadline, source_event) for record in waiting]
@@ -140,7 +150,7 @@ class Waits:
         :raises JournalUnavailable: the store does not answer.
         """
         noted = self._journal.select(Selection(ends_partition(wait.run_id)), _MAX_WORKSPACES)
-        return next((end for end in map(read_end, noted) if wait.waits_for(end)), None)
+        return next((end for _, end in read_each(read_end, noted) if wait.waits_for(end)), None)
 
     def complete(
         self,
@@ -186,7 +196,7 @@ class Waits:
             case NotClaimable(reason):
                 return Result(Outcome.DEFERRED, f"{Wait.of(record).task}: {reason}")
             case Claimed() as mine:
-                until = min(deadline, self._journal.in_local_time(mine.record.lease_until))
+                until = min(deadline, self._journal.act_until(mine.record))
                 return self._complete_claimed(mine, task_result, until, before_answer=before_answer)
 
     def _complete_claimed(

@@ -10,7 +10,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from devstack.ado import Emulator, load_declaration, serve
+from devstack.ado import Behavior, Emulator, load_declaration, serve
 from shared.clock import utc_now
 from shared.journal.records import Store
 from tests.crash.worker import DEFERRED, DIED, EXIT, POINT
@@ -109,9 +109,17 @@ class Stage:
 
 @contextmanager
 def new_stage(
-    workers: Workers, folder: Path, empty_journal: EmptyJournal, route: str = ROUTE, **settings: str
+    workers: Workers,
+    folder: Path,
+    empty_journal: EmptyJournal,
+    route: str = ROUTE,
+    behavior: Behavior | None = None,
+    **settings: str,
 ) -> Iterator[Stage]:
-    """Set up a new stage."""
+    """Set up a new stage.
+
+    :param behavior: the emulator's switches; None for its defaults.
+    """
     (folder / "pipelines.yaml").write_text(PIPELINES)
     (folder / "routes.yaml").write_text(route)
     offset = [0]
@@ -119,6 +127,7 @@ def new_stage(
         load_declaration(folder / "pipelines.yaml"),
         pats={secret("pat")},
         clock=lambda: utc_now() + timedelta(seconds=offset[0]),
+        behavior=behavior,
     )
     connection, store = empty_journal()
     with serve(emulator) as served:

@@ -284,7 +284,6 @@ class TestAnswerLost:
             {"status": 502, "body": HTML},
             {"status": 503, "body": {"message": "down"}},
             {"status": 503, "headers": {"Retry-After": "7"}},
-            {"status": 400, "body": wrapped("RunOrchestrationExistsException")},
             {"status": 200, "body": HTML},
             {"status": 302, "headers": {"Location": "https://proxy.invalid/blocked"}},
             {"status": 504, "body": ""},
@@ -293,7 +292,7 @@ class TestAnswerLost:
             {"status": 200, "body": {"id": 2**63}},
         ],
         ids=[
-            *("reset", "500", "502", "503 without a pause", "503 with a pause", "the orchestration exists", "a page"),
+            *("reset", "500", "502", "503 without a pause", "503 with a pause", "a page"),
             *("redirect to a proxy", "504", "unreadable 200", "200 without id", "200 with no id"),
         ],
     )
@@ -310,6 +309,19 @@ class TestAnswerLost:
         assert (scene.runs, scene.record.state) == (1, State.QUEUED)
         assert scene.record.run_id == scene.emulator.books.runs[0].id
         assert scene.posts == (1 if accept else 2)
+
+    def test_an_orchestration_that_exists_has_a_run_which_is_adopted(self, scene: Scene) -> None:
+        exists = {"status": 400, "body": wrapped("RunOrchestrationExistsException")}
+        scene.emulator.plan(Fault(accept=True, **exists))  # type: ignore[arg-type]
+        assert (scene.deliver(), scene.runs, scene.posts) == (Outcome.QUEUED, 1, 1)
+        assert scene.record.run_id == scene.emulator.books.runs[0].id
+
+    def test_an_orchestration_that_exists_without_a_listed_run(self, scene: Scene) -> None:
+        exists = {"status": 400, "body": wrapped("RunOrchestrationExistsException")}
+        scene.emulator.plan(Fault(accept=False, **exists))  # type: ignore[arg-type]
+        assert (scene.deliver(), scene.record.state) == (Outcome.DEFERRED, State.UNCERTAIN)
+        scene.clock.advance(SETTLE)
+        assert (scene.deliver(), scene.runs, scene.posts) == (Outcome.QUEUED, 1, 2)
 
     @pytest.mark.parametrize("when", ["delay_after_seconds", "delay_before_seconds"])
     def test_a_read_timeout_ends_with_one_run(self, scene: Scene, when: str) -> None:
@@ -343,7 +355,8 @@ class TestAnswerLost:
         scene.emulator.plan(Fault(accept=True, drop=True))
         assert scene.deliver() is Outcome.DEFERRED
         scene.clock.advance(SETTLE)
-        assert (scene.deliver(), scene.runs, scene.gets) == (Outcome.QUEUED, 4, 2)
+        # Two pages, and the app's own identity.
+        assert (scene.deliver(), scene.runs, scene.gets) == (Outcome.QUEUED, 4, 3)
 
 
 class TestPipelineNames:

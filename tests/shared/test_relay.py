@@ -69,7 +69,7 @@ class TestOneRoute:
         (decision,) = relay.deliver(run_completed()).decisions
         assert (decision.outcome, decision.run_id, decision.reason) == (Outcome.DUPLICATE, 100, "already queued")
 
-    @pytest.mark.parametrize(("lease", "seconds"), [(LEASE, BUDGET), (5, 5)])
+    @pytest.mark.parametrize(("lease", "seconds"), [(LEASE, BUDGET), (5, 4)])
     def test_no_request_outlasts_budget_or_lease(self, bench: Bench, lease: float, seconds: float) -> None:
         bench.pipelines.plan.append(HANGS)
         began = bench.clock()
@@ -453,6 +453,26 @@ class TestOrchestrationIds:
         (decision,) = relay.deliver(run_completed("a")).decisions
         assert decision.run_id == 100
         bench.pipelines.books.pop(0)
+
+    def test_equal_events_get_their_own_runs_back(self, bench: Bench) -> None:
+        bench.pipelines.honors_ids = True
+        relay = bench.relay(SAME)
+        bench.pipelines.plan.extend([LOST, LOST])
+        deferred(relay, run_completed("a"))
+        deferred(relay, run_completed("b"))
+        bench.clock.advance(SETTLE)
+        runs = [relay.deliver(run_completed(which)).decisions[0].run_id for which in "ba"]
+        assert runs == [101, 100]
+
+    def test_an_equal_event_does_not_take_a_run_with_another_id(self, bench: Bench) -> None:
+        bench.pipelines.honors_ids = True
+        relay = bench.relay(SAME)
+        bench.pipelines.plan.extend([LOST, LOST_UNQUEUED])
+        deferred(relay, run_completed("a"))
+        deferred(relay, run_completed("b"))
+        bench.clock.advance(SETTLE)
+        runs = [relay.deliver(run_completed(which)).decisions[0].run_id for which in "ba"]
+        assert runs == [101, 100]
 
     def test_a_second_request_is_refused_and_the_first_ones_run_adopted(self, bench: Bench) -> None:
         """The first request was released as certainly not carried out, which was wrong."""

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from typing import Self
 
 import pytest
@@ -113,6 +114,15 @@ class Bench:
             lease_seconds=lease_seconds,
             sleep=self.slept.append,
         )
+
+    @property
+    def queueing(self) -> Queueing:
+        journal = Journal(self.store, lease_seconds=LEASE, settle_seconds=SETTLE, clock=self.clock)
+        return Queueing(journal, self.pipelines, Cooldowns(self.store, self.clock), clock=self.clock)
+
+    @property
+    def soon(self) -> datetime:
+        return self.clock() + timedelta(seconds=BUDGET)
 
     @property
     def records(self) -> list[Record]:

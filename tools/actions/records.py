@@ -12,9 +12,9 @@ from typing import Any, Final
 from shared.events.event import AML_PREFIX
 from shared.journal.cooldown import PARTITION_PREFIX
 from shared.journal.journal import RESERVATIONS, Journal
-from shared.journal.records import Record, Selection, State
+from shared.journal.records import Record, Selection, Skipped, State, log_skipped
 from shared.queueing.orphans import PARTITION as ORPHANS
-from shared.waits.wait import ENDED_PREFIX, OPEN_STATES, TASK_PARTITION, WAIT_PREFIX, Wait
+from shared.waits.wait import ENDED_PREFIX, OPEN_STATES, TASK_PARTITION, WAIT_PREFIX, Wait, read_each
 from tools.errors import CommandFailed
 
 SHOWN_KEY: Final = 12
@@ -64,12 +64,15 @@ class FoundRecords:
     count: int
 
 
-def newest(journal: Journal, wanted: RecordFilter, limit: int, now: datetime) -> FoundRecords:
+def newest(
+    journal: Journal, wanted: RecordFilter, limit: int, now: datetime, skipped: Skipped = log_skipped
+) -> FoundRecords:
     """Return the records that changed last, the newest first.
 
+    :param skipped: is told of each record that cannot be read.
     :raises JournalUnavailable: the journal does not answer.
     """
-    return _first(heapq.nlargest, limit, _matching(journal, wanted, now))
+    return _first(heapq.nlargest, limit, _matching(journal, wanted, now, skipped))
 
 
 def oldest(
@@ -134,7 +137,7 @@ def waits(journal: Journal, *, include_over: bool) -> list[Record]:
     """
     states = frozenset[State]() if include_over else OPEN_STATES
     found = _scan(journal, Selection(route_prefix=WAIT_PREFIX, states=states))
-    return sorted(found, key=lambda record: Wait.of(record).registered_at)
+    return [record for record, _ in sorted(read_each(Wait.of, found), key=lambda pair: pair[1].registered_at)]
 
 
 def reason(record: Record) -> str:
@@ -179,7 +182,9 @@ def document(record: Record) -> dict[str, Any]:
 def kept_document(record: Record) -> Any:
     """Return the document of a record that is not about an event. The encrypted token of a wait is masked."""
     kept = parsed(record.document)
-    return {**kept, "sealed_token": "***"} if is_wait(record) else kept
+    if not is_wait(record):
+        return kept
+    return {**kept, "sealed_token": "***"} if isinstance(kept, dict) else "***"
 
 
 def parsed(text: str) -> Any:
@@ -190,9 +195,9 @@ def parsed(text: str) -> Any:
         return text
 
 
-def _scan(journal: Journal, selection: Selection) -> Iterator[Record]:
+def _scan(journal: Journal, selection: Selection, skipped: Skipped = log_skipped) -> Iterator[Record]:
     """Yield the selected records, and warn if there are more than ``MAX_SCANNED``."""
-    yield from islice(records := journal.select(selection, MAX_SCANNED + 1), MAX_SCANNED)
+    yield from islice(records := journal.select(selection, MAX_SCANNED + 1, skipped), MAX_SCANNED)
     if next(records, None) is not None:
         _log.warning(
             "the journal has more than %d such records; the others were not read; narrow the selection, for example "
@@ -201,7 +206,9 @@ def _scan(journal: Journal, selection: Selection) -> Iterator[Record]:
         )
 
 
-def _matching(journal: Journal, wanted: RecordFilter, now: datetime) -> Iterator[Record]:
+def _matching(
+    journal: Journal, wanted: RecordFilter, now: datetime, skipped: Skipped = log_skipped
+) -> Iterator[Record]:
     before = None if wanted.older_than is None else now - wanted.older_than
     after = None if wanted.newer_than is None else now - wanted.newer_than
     routes = [wanted.route]
@@ -209,7 +216,7 @@ def _matching(journal: Journal, wanted: RecordFilter, now: datetime) -> Iterator
         routes.append(PARTITION_PREFIX + wanted.route)
     # A record is claimed before its last change. If the last change is old enough, so is the claim.
     selections = [Selection(route, wanted.states, claimed_before=before) for route in routes]
-    for record in chain.from_iterable(_scan(journal, selection) for selection in selections):
+    for record in chain.from_iterable(_scan(journal, selection, skipped) for selection in selections):
         changed = changed_at(record)
         if (
             (wanted.windows or not is_window(record))

@@ -7,7 +7,7 @@ from typing import Annotated, Final
 import typer
 
 from shared.durations import short_duration
-from shared.errors import ConfigurationError
+from shared.errors import ConfigurationError, UnreadableRecord
 from shared.journal.records import UNROUTED, Record
 from shared.redrive import RedriveForecast, forecast_redrive
 from tools.actions import records
@@ -83,7 +83,8 @@ def list_records(  # noqa: PLR0913 - every parameter is an option
             raise CommandFailed("--orphans can be combined only with --route, --limit and --json")
         _list_orphans(console, installation, route, limit, as_json=as_json)
         return
-    found = records.newest(installation.journal, wanted, limit, now)
+    unreadable: list[UnreadableRecord] = []
+    found = records.newest(installation.journal, wanted, limit, now, unreadable.append)
     if as_json:
         console.json([records.document(record) for record in found.records])
     elif found.records:
@@ -95,6 +96,10 @@ def list_records(  # noqa: PLR0913 - every parameter is an option
         console.note(f"showing {len(found.records)} of {found.count} records; use --limit to show more")
     if number := count_orphans(installation.journal):
         console.note(f"{counted(number, 'orphan')} not canceled yet; 'manage.py journal --orphans' shows why")
+    if unreadable:
+        console.note(f"{counted(len(unreadable), 'record')} cannot be read:")
+        for one in unreadable[:limit]:
+            console.note(str(one))
 
 
 @app.command("show", epilog=EXIT_CODES)

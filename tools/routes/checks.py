@@ -13,10 +13,12 @@ from tools.routes import warnings as route_warnings
 from tools.routes.chain import chain
 from tools.routes.findings import Finding, Rule, Severity, from_problem, place_of, warning
 from tools.routes.pipeline_files import DeclaredParameter, UnreadablePipeline
+from tools.routes.yaml_values import YAML_TYPES, looks_like_yaml, parses_a_value
 
 _Declared = Mapping[str, DeclaredParameter]
 
 _THEN: Final = "if that file is the pipeline, Azure DevOps refuses the run"
+_QUOTE: Final = """put each placeholder in double quotes, as in [{"run": "{{ run_id }}"}], or pass it as a string"""
 _FINDERS: Final = (
     route_warnings.condition_warnings,
     route_warnings.template_warnings,
@@ -45,10 +47,11 @@ def check(
 
 
 def pipeline_warnings(reading: Reading, file: Path) -> Iterator[Finding]:
-    """Yield a warning for each difference between the routes and the pipeline files next to routes.yaml."""
+    """Yield a finding for each difference between the routes and the pipeline files next to routes.yaml."""
     for route in reading.table.routes:
         path = pipeline_files.find(file, route.pipeline)
         if path is None:
+            yield from _perhaps_parsed(reading, route)
             continue
         shown = f"{pipeline_files.FOLDER}/{path.name}"
         try:
@@ -61,7 +64,7 @@ def pipeline_warnings(reading: Reading, file: Path) -> Iterator[Finding]:
 
 
 def _given(reading: Reading, route: Route, file: str, found: _Declared) -> Iterator[Finding]:
-    """Yield a warning for each parameter that the route gives and the file does not accept."""
+    """Yield a finding for each parameter that the route gives and the file does not accept."""
     declared = [parameter.name for parameter in found.values()]
     given: dict[str, Template | None] = dict(route.parameters)
     if route.correlation_parameter is not None:
@@ -74,10 +77,23 @@ def _given(reading: Reading, route: Route, file: str, found: _Declared) -> Itera
             message = f"{file} declares no such parameter; {_THEN}"
             yield warning(place_of(reading, *path), Rule.UNDECLARED_PARAMETER, name, message, advice)
             continue
+        if template is not None and parameter.type.lower() in YAML_TYPES and parses_a_value(template):
+            message = f"{file} declares the type {parameter.type}, so the value of a placeholder is parsed as YAML"
+            place = place_of(reading, *path)
+            yield Finding(*place, Severity.ERROR, Rule.YAML_VALUE, f"{name}: {template.text}", message, _QUOTE)
         literal = _literal(template)
         if literal is not None and (refusal := parameter.refusal(literal)) is not None:
             message = f"{refusal} ({file})"
             yield warning(place_of(reading, *path), Rule.PARAMETER_VALUE, f"{name}: {literal}", message)
+
+
+def _perhaps_parsed(reading: Reading, route: Route) -> Iterator[Finding]:
+    """Yield a warning for each parameter of unknown type that looks like YAML and has a placeholder in it."""
+    for name, template in route.parameters.items():
+        if looks_like_yaml(template) and parses_a_value(template):
+            message = "if the pipeline parses this text, the value of a placeholder may add to it, for example a step"
+            place = place_of(reading, route.name, "parameters", name)
+            yield warning(place, Rule.YAML_VALUE, f"{name}: {template.text}", message, _QUOTE)
 
 
 def _not_given(reading: Reading, route: Route, file: str, found: _Declared) -> Iterator[Finding]:

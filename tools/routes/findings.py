@@ -8,7 +8,7 @@ from shared.routing.routes_file import Place, Reading
 
 
 class Severity(StrEnum):
-    """An error keeps the app from starting; a warning does not."""
+    """An error keeps the app from starting, or lets values of events become YAML of a pipeline."""
 
     ERROR = "error"
     WARNING = "warning"
@@ -24,12 +24,14 @@ class Rule(StrEnum):
     ALWAYS_PARKS = "always-parks"
     SHADOWED = "shadowed"
     OVERLAP = "overlap"
+    AMBIGUOUS = "ambiguous"
     LOOP = "loop"
     CAUSE_VALUE = "cause-value"
     PIPELINE_FILE = "pipeline-file"
     UNDECLARED_PARAMETER = "undeclared-parameter"
     MISSING_PARAMETER = "missing-parameter"
     PARAMETER_VALUE = "parameter-value"
+    YAML_VALUE = "yaml-value"
 
 
 @dataclass(frozen=True, slots=True, order=True)

@@ -75,7 +75,7 @@ def _parameters(declared: Any) -> list[DeclaredParameter]:
     if declared is None:
         return []
     if isinstance(declared, dict):  # the short form, which maps names to defaults
-        return [DeclaredParameter(str(name), "object", _text(default)) for name, default in declared.items()]
+        return [DeclaredParameter(str(name), "legacyObject", _text(default)) for name, default in declared.items()]
     if not isinstance(declared, list) or not all(isinstance(each, dict) and "name" in each for each in declared):
         raise UnreadablePipeline("is not a pipeline: 'parameters' must be a list of {name: …, type: …}")
     return [

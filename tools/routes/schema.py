@@ -49,7 +49,7 @@ _FORMS: Final[Mapping[str, tuple[Schema, str]]] = {
         "The version of the pipeline to run.",
     ),
     "once_per": (_TEXT, "A template that identifies the occurrence. It replaces the default of the event type."),
-    "allow": ({"type": _SCALAR}, "A regular expression. Values may match it instead of the default pattern."),
+    "allow": ({"type": _SCALAR}, "A regular expression of RE2. Values may match it instead of the default pattern."),
     "correlation_parameter": (
         _TEXT,
         "The template parameter that receives the journal's key, which identifies a run exactly.",

@@ -51,11 +51,13 @@ def template_warnings(reading: Reading) -> Iterator[Finding]:
 
 
 def pair_warnings(reading: Reading) -> Iterator[Finding]:
-    """Yield a warning for each two enabled routes that may request the same run for one event."""
+    """Yield a warning for each two enabled routes that may request the same run, for one event or for two."""
     on = [route for route in reading.table.routes if route.enabled]
     for first, second in combinations(on, 2):
         if _may_queue_the_same(first, second) and (finding := _overlap(reading, first, second)) is not None:
             yield finding
+        elif first.event != second.event and _may_be_confused(first, second):
+            yield _confusion(reading, first, second)
 
 
 def known_of(route: Route) -> Known:
@@ -96,6 +98,50 @@ def _literals(route: Route) -> dict[tuple[str, str], str]:
         for name, template in templates.items()
         if all(isinstance(part, str) for part in template.parts)
     }
+
+
+def _may_be_confused(first: Route, second: Route) -> bool:
+    """Return whether a run of one route may look like a run of the other.
+
+    It does if it may have all parameters and variables of the other, and neither has a correlation parameter.
+    """
+    fixed = ("organization_url", "project", "pipeline", "pipeline_version", "stages_to_skip", "correlation_parameter")
+    if first.correlation_parameter is not None or any(getattr(first, key) != getattr(second, key) for key in fixed):
+        return False
+    if None not in {first.branch, second.branch} and first.branch != second.branch:
+        return False
+    few, many = sorted((_values(first), _values(second)), key=len)
+    return few.keys() <= many.keys() and all(_may_be_equal(few[name], many[name]) for name in few)
+
+
+def _values(route: Route) -> dict[tuple[str, str], Template]:
+    """Return the parameters and variables of a run by their names in lower case, since Azure Pipelines ignores case."""
+    kinds = (("parameter", route.parameters), ("variable", route.variables))
+    return {(kind, name.lower()): template for kind, templates in kinds for name, template in templates.items()}
+
+
+def _may_be_equal(one: Template, other: Template) -> bool:
+    """Return whether two templates may give the same text, as far as the text around their placeholders tells."""
+    if all(isinstance(part, str) for part in (*one.parts, *other.parts)):
+        return one.text == other.text
+    begins, ends = (sorted((_literal(one, at), _literal(other, at)), key=len) for at in (0, -1))
+    return begins[1].startswith(begins[0]) and ends[1].endswith(ends[0])
+
+
+def _literal(template: Template, at: int) -> str:
+    """Return the text before the first placeholder (0) or after the last one (-1)."""
+    part = template.parts[at] if template.parts else ""
+    return part if isinstance(part, str) else ""
+
+
+def _confusion(reading: Reading, first: Route, second: Route) -> Finding:
+    line = place_of(reading, first.name)[0]
+    message = (
+        f"may request the pipeline {second.pipeline} with the same values as '{first.name}' (line {line}), so after a "
+        "lost answer, a run of one cannot be told from a run of the other"
+    )
+    advice = "set a correlation_parameter on both, or a parameter that differs"
+    return warning(place_of(reading, second.name), Rule.AMBIGUOUS, second.name, message, advice)
 
 
 def _overlap(reading: Reading, first: Route, second: Route) -> Finding | None:

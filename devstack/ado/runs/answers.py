@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from devstack.ado.runs.behavior import shown_parameters
+from devstack.ado.runs.records import ONLY_STAGE
 from devstack.ado.times import timestamp
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from devstack.ado.runs.records import RunRecord
 
 _BUILD_STATUS = {"inProgress": "inProgress", "canceling": "cancelling", "completed": "completed"}
-_ONLY_STAGE = "__default"
+
 _QUEUE = {"id": 18, "name": "Azure Pipelines", "pool": {"id": 9, "name": "Azure Pipelines", "isHosted": True}}
 
 
@@ -188,7 +189,7 @@ class Answers:
 
         If the declaration has no stages, only those that are skipped are known.
         """
-        names = self.declaration.pipeline_by_id[run.pipeline_id].stages or run.stages_to_skip or (_ONLY_STAGE,)
+        names = self.declaration.pipeline_by_id[run.pipeline_id].stages or run.stages_to_skip or (ONLY_STAGE,)
         changed = timestamp(run.finished or run.created)
         return {
             "records": [self._stage(run, name, order) for order, name in enumerate(names, 1)],

@@ -18,6 +18,9 @@ RunState = Literal["inProgress", "canceling", "completed"]
 RunResult = Literal["succeeded", "failed", "canceled"]
 RunReason = Literal["manual", "individualCI", "schedule", "pullRequest", "resourceTrigger"]
 
+ONLY_STAGE = "__default"
+"""The name of the stage of a pipeline that declares none."""
+
 
 @dataclass(frozen=True)
 class Variable:

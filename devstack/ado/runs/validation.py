@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from devstack.ado.errors import definition_disabled, invalid_pipeline_request
-from devstack.ado.runs.records import ValidatedRun, Variable
+from devstack.ado.runs.records import ONLY_STAGE, ValidatedRun, Variable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -114,6 +114,6 @@ def final_yaml(run: ValidatedRun, pipeline: PipelineDeclaration) -> str:
     values = run.template_parameters
     steps = [{"script": f"echo {each.name}={each.expanded(values[each.name])}"} for each in pipeline.parameters]
     stages = [
-        {"stage": stage, "jobs": [{"job": stage, "steps": steps}]} for stage in (pipeline.stages or ("__default",))
+        {"stage": stage, "jobs": [{"job": stage, "steps": steps}]} for stage in (pipeline.stages or (ONLY_STAGE,))
     ]
     return yaml.safe_dump({"name": pipeline.name, "trigger": "none", "stages": stages}, sort_keys=False)

@@ -46,7 +46,15 @@ from shared.journal.records import (
     after_prefix,
     cut_remark,
 )
-from shared.journal.stored_form import SCHEMA, check_schema, later_fields, read_entry, read_later_fields
+from shared.journal.stored_form import (
+    SCHEMA,
+    check_schema,
+    checked,
+    later_fields,
+    read_entry,
+    read_later_fields,
+    reading,
+)
 
 Entity = dict[str, Any]
 """Maps property names to str, bytes, datetime, or (value, Edm type)."""
@@ -66,10 +74,6 @@ _RUN_DIGITS: Final = 19
 _INT64: Final = "Edm.Int64"
 # Route names, "$unrouted", and SHA-256 hashes in hex: all are valid keys, and need no escaping in a filter.
 _KEY: Final = re.compile(r"\$?[A-Za-z0-9._-]{1,512}")
-
-
-class UnreadableEntity(ValueError):
-    """The entity was not made by ``record_to_entity``."""
 
 
 def record_to_entity(record: Record, write_id: str) -> Entity:
@@ -104,9 +108,9 @@ def record_from_entity(key: JournalKey, entity: Mapping[str, Any], version: str)
     """Return the record from which ``record_to_entity`` made the entity.
 
     :raises NewerRecord: a newer version of nextstage has made the entity.
-    :raises UnreadableEntity: another program has made or changed the entity.
+    :raises UnreadableRecord: another program has made or changed the entity.
     """
-    try:
+    with reading(key):
         check_schema(key, entity.get("schema", 0))
         notes = json.loads(_unpacked("notes", entity))
         if "document0" in entity:
@@ -114,24 +118,24 @@ def record_from_entity(key: JournalKey, entity: Mapping[str, Any], version: str)
         else:
             texts = {name: _unpacked(name, entity) for name in ("event", "request")}
             entry, document = read_entry(key, notes["entry"], **texts)
-        return Record(
-            key=key,
-            state=State(entity["state"]),
-            entry=entry,
-            claimed_at=_plain(entity["claimed_at"]),
-            lease_until=_plain(entity["lease_until"]),
-            settled_at=_plain(entity["settled_at"]),
-            version=version,
-            run_id=entity["run_id"][0] if "run_id" in entity else None,
-            run_url=notes["run_url"],
-            reason=notes["reason"],
-            history=tuple(Step(datetime.fromisoformat(at), State(state), note) for at, state, note in notes["history"]),
-            document=document,
-            shares_run_id=entity.get("shares_run", False),
-            **read_later_fields(notes),
+        return checked(
+            Record(
+                key=key,
+                state=State(entity["state"]),
+                entry=entry,
+                claimed_at=_plain(entity["claimed_at"]),
+                lease_until=_plain(entity["lease_until"]),
+                settled_at=_plain(entity["settled_at"]),
+                version=version,
+                run_id=entity["run_id"][0] if "run_id" in entity else None,
+                run_url=notes["run_url"],
+                reason=notes["reason"],
+                history=tuple(Step(datetime.fromisoformat(at), State(to), note) for at, to, note in notes["history"]),
+                document=document,
+                shares_run_id=entity.get("shares_run", False),
+                **read_later_fields(notes),
+            )
         )
-    except (KeyError, TypeError, ValueError, AttributeError, zlib.error) as exc:
-        raise UnreadableEntity(f"{type(exc).__name__}: {exc}") from exc
 
 
 def run_marker(key: JournalKey, run_id: int) -> Entity:

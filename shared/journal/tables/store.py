@@ -26,14 +26,13 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import unquote
 
 from shared.clock import Clock, utc_now
-from shared.errors import InvalidSettings, JournalUnavailable, RunAlreadyOwned
+from shared.errors import InvalidSettings, JournalUnavailable, RunAlreadyOwned, UnreadableRecord
 from shared.journal.probe import Probe, probe_store
-from shared.journal.records import JournalKey, Record, Selection, Store, may_own_one_of
-from shared.journal.stored_form import record_name
+from shared.journal.records import JournalKey, Record, Selection, Skipped, Store, log_skipped, may_own_one_of
+from shared.journal.stored_form import Found, readable, record_name, refuse
 from shared.journal.tables.client import AzureTable, Operation, PooledTransport, Refused, Stored, drop, put
 from shared.journal.tables.connection import connection_problem
 from shared.journal.tables.entities import (
-    UnreadableEntity,
     fits,
     may_own_filter,
     owned_runs_filter,
@@ -132,7 +131,7 @@ class TablesStore(Store):
 
     def get(self, key: JournalKey) -> Record | None:
         stored = self._read(self._call(), key.route, key.key)
-        return None if stored is None else self._record(key, stored)
+        return None if stored is None else record_from_entity(key, stored.entity, stored.etag)
 
     def replace(self, record: Record) -> Record | None:
         if not record.version.startswith(_ETAG_START):
@@ -142,7 +141,8 @@ class TablesStore(Store):
     def may_own(self, run_ids: Iterable[int]) -> Iterator[Record]:
         """See the base class. Reads the pages as they are needed, each within the time limit of a call."""
         wanted = set(run_ids)
-        return (record for record in self._records(may_own_filter(wanted)) if may_own_one_of(record, wanted))
+        found = readable(self._records(may_own_filter(wanted)), refuse)
+        return (record for record in found if may_own_one_of(record, wanted))
 
     def owned_runs(self, route: str, run_ids: Iterable[int]) -> set[int]:
         """See the base class. The result also contains runs that a record named earlier but no longer names.
@@ -162,10 +162,10 @@ class TablesStore(Store):
         record = None if marker is None else self.get(JournalKey(route, str(marker.entity.get("owner", ""))))
         return None if record is None or record.run_id != run_id else record
 
-    def select(self, selection: Selection, limit: int) -> Iterator[Record]:
+    def select(self, selection: Selection, limit: int, skipped: Skipped = log_skipped) -> Iterator[Record]:
         """See the base class. Reads the pages as they are needed, each within the time limit of a call."""
         found = self._records(selection_filter(selection), page_size=max(1, min(limit, _MAX_PAGE)))
-        return islice((record for record in found if fits(record, selection)), limit)
+        return islice((record for record in readable(found, skipped) if fits(record, selection)), limit)
 
     def delete(self, record: Record) -> bool:
         """See the base class. If the record is missing after a lost answer, it counts as deleted by another caller."""
@@ -263,18 +263,12 @@ class TablesStore(Store):
             if next_page is None:
                 return
 
-    def _records(self, query: str, page_size: int = _MAX_PAGE) -> Iterator[Record]:
-        for stored in self._found(query, page_size=page_size):
-            yield self._record(JournalKey(stored.entity["PartitionKey"], stored.entity["RowKey"]), stored)
-
-    def _record(self, key: JournalKey, stored: Stored) -> Record:
-        try:
-            return record_from_entity(key, stored.entity, stored.etag)
-        except UnreadableEntity as exc:
-            raise JournalUnavailable(
-                f"{record_name(key)} at {self._table.endpoint} cannot be read ({exc}); another program has changed it: "
-                "repair or delete the entity"
-            ) from exc
+    def _records(self, query: str, page_size: int = _MAX_PAGE) -> Iterator[Found]:
+        for entity, etag in self._found(query, page_size=page_size):
+            try:
+                yield record_from_entity(JournalKey(entity["PartitionKey"], entity["RowKey"]), entity, etag)
+            except UnreadableRecord as exc:
+                yield exc
 
     def _create_table(self, call: Call) -> None:
         if not self._makes_table:

@@ -92,6 +92,7 @@ def test_the_behavior_and_the_first_run_id_are_options(tmp_path: Path) -> None:
         assert requests.post(f"{control}/runs", json=order, timeout=10).json()["id"] == 7
     assert "argument --behavior: idempotency: 'no' is not one of" in _fails("--behavior", '{"idempotency": "no"}')
     assert "argument --behavior: Expecting" in _fails("--behavior", "honored")
+    assert "argument --first-run-id: must be at least 1" in _fails("--first-run-id", "0")
 
 
 def test_run_ids_are_larger_after_a_restart() -> None:

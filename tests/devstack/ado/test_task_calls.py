@@ -98,7 +98,8 @@ def test_a_rest_api_is_called_by_its_service_connection() -> None:
             body='{"run_id": "brave_fig"}',
         )
         started = served.emulator.start_wait_task(served.organization_url, inputs)
-        wait_until(lambda: len(callee.received) == 1)
+        hub = served.emulator.books.task_hub
+        wait_until(lambda: hub.task(started.record.id).state == "waiting")
 
         (received,) = callee.received
         assert received.full_path == f"/api/waits?code={KEY}"

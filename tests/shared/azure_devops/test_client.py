@@ -121,6 +121,22 @@ class TestBoth:
         assert not stand.pipelines.adds_nothing(stand.request, {"experimentName": "another"}, stand.deadline)
 
 
+def test_builds_that_cannot_be_read_stop_no_search(client_stand: Stand, emulator: Emulator) -> None:
+    """Found by a security test. Some services of .NET write a missing time as the first or the last one of all."""
+    requester = client_stand.pipelines.requester(client_stand.request, client_stand.deadline)
+    shown = {"reason": "manual", "sourceBranch": "refs/heads/main", "requestedBy": {"id": requester}}
+    ours = shown | {"templateParameters": dict(client_stand.request.parameters)}
+    builds = [
+        shown | {"id": 1, "parameters": "[" * 100_000},
+        shown | {"id": 2, "templateParameters": {"runId": "DEEP"}},
+        ours | {"id": 3, "queueTime": "0001-01-01T00:00:00"},
+        ours | {"id": 4, "queueTime": "9999-12-31T23:59:59.9999999Z"},
+    ]
+    page = json.dumps({"value": builds}).replace('"DEEP"', "[" * 900 + "]" * 900)
+    emulator.plan(Fault(accept=False, match=Match(method="GET", path="/_apis/build/builds$"), body=page))
+    assert client_stand.found(-timedelta(minutes=1), timedelta(minutes=1)) == [3, 4]
+
+
 class TestPreview:
     @pytest.fixture(autouse=True)
     def nothing_is_queued(self, emulator: Emulator) -> Iterator[None]:

@@ -1,5 +1,7 @@
 """Whose run a listed build is, by value."""
 
+import json
+from bisect import bisect_left
 from dataclasses import replace
 from typing import Any
 
@@ -49,6 +51,19 @@ def likeness(expected: Expected = EXPECTED, **changes: Any) -> Likeness:
 def value_likeness(sent: str, answer: Any) -> Likeness:
     expected = Expected(replace(REQUEST, parameters={"v": sent}), PLAN, APP)
     return likeness(expected, templateParameters={"V": answer})
+
+
+def nested(depth: int) -> Any:
+    """Return a nested list, or None if Python cannot read it here."""
+    try:
+        return json.loads("[" * depth + "]" * depth)
+    except RecursionError:
+        return None
+
+
+def deepest(less: int) -> Any:
+    """Return the most deeply nested list that Python can read here, without some of its levels."""
+    return nested(bisect_left(range(100_000), True, key=lambda depth: nested(depth + 1) is None) - less)
 
 
 class TestValues:
@@ -203,6 +218,22 @@ class TestReading:
     def test_what_cannot_be_read_stops_nothing(self, build: Any) -> None:
         read = read_builds({"value": [build, listed(id=501)]})
         assert [one.run.id for one in read] == [501]
+
+    @pytest.mark.parametrize("less", [0, 3, 6, 10, 20, 500])
+    @pytest.mark.parametrize("place", ["templateParameters", "parameters", "_links", "queueTime", "tags"])
+    def test_nested_values_stop_nothing(self, place: str, less: int) -> None:
+        """Found by a security test. What can be read may still be nested too deeply for what is done with it."""
+        deep = deepest(less)
+        value = {
+            "parameters": f'{{"v": {"[" * (1000 - less)}}}',
+            "templateParameters": {"v": deep},
+            "_links": {"web": {"href": deep}},
+            "queueTime": deep,
+            "tags": [deep],
+        }[place]
+        read = read_builds({"value": [listed(**{place: value}), listed(id=501)]})
+        assert read[-1].run.id == 501
+        assert all(likeness_of(one, EXPECTED) in Likeness for one in read)
 
     @pytest.mark.parametrize("document", [None, [], {}, {"value": None}, {"value": {}}, "x"])
     def test_not_a_list_of_builds(self, document: Any) -> None:

@@ -125,6 +125,21 @@ class TestRequests:
     @pytest.mark.parametrize("request_", [FULL, PLAIN])
     def test_a_request_is_read_back_unchanged_from_json(self, request_: RunRequest) -> None:
         assert RunRequest.from_json(request_.to_json()) == request_
+        assert RunRequest.from_json(request_.to_json()[:-1] + ',"invented_later":1}') == request_
+
+    @pytest.mark.parametrize("text", ["", "null", "5", "[]", "{}", "[" * 100_000, FULL.to_json()[:-9]])
+    def test_what_is_not_a_request_is_not_read(self, text: str) -> None:
+        with pytest.raises(ValueError, match=r"not the request of a run|Expecting|Unterminated"):
+            RunRequest.from_json(text)
+
+    @pytest.mark.parametrize(
+        "change",
+        [{"project": 5}, {"branch": 5}, {"parameters": None}, {"variables": {"a": 5}}, {"stages_to_skip": [5]}],
+        ids=str,
+    )
+    def test_an_altered_request_is_not_read(self, change: dict[str, Any]) -> None:
+        with pytest.raises(ValueError, match="not the request of a run"):
+            RunRequest.from_json(json.dumps({**json.loads(FULL.to_json()), **change}))
 
 
 class TestDecipher:

@@ -66,7 +66,7 @@ class TestClaim:
         first = claim(journal, clock).record
         clock.advance(LEASE)
         mine = claim(journal, clock, NEWER)
-        assert mine.record.sent_until == first.settled_at, "the search for its run ends there"
+        assert mine.record.lost_until == first.settled_at, "the search for its run ends there"
         assert mine.record.state is State.UNCERTAIN
         assert mine.record.entry == ENTRY, "the request that may have been sent is the one to search for"
         assert mine.record.claimed_at == first.claimed_at, "the search begins at the first claim"

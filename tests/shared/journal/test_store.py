@@ -31,7 +31,7 @@ class TestStore:
         assert store.get(JournalKey("route", "ab12")) == inserted
 
     def test_what_is_known_about_the_request_is_read_back(self, store: Store) -> None:
-        known: dict[str, Any] = {"sent_until": NOW, "searched_until": NOW + timedelta(seconds=9), "sender": "ab"}
+        known: dict[str, Any] = {"lost_until": NOW, "searched_until": NOW + timedelta(seconds=9), "sender": "ab"}
         inserted = written(store.insert(record(**known)))
         assert store.get(inserted.key) == inserted == record(**known, version=inserted.version)
         forgotten = written(store.replace(record(version=inserted.version)))

@@ -6,16 +6,19 @@ import zlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
 
-from shared.errors import NewerJournal, NewerRecord
-from shared.journal.records import JournalKey, Record, Store
+from shared.errors import JournalUnavailable, NewerJournal, NewerRecord, UnreadableRecord
+from shared.journal.journal import Journal
+from shared.journal.purge import purge
+from shared.journal.records import JournalKey, Record, Selection, State, Store
 from shared.journal.sqlite import SqliteStore
 from shared.journal.tables.store import TablesStore
-from tests.support.journal.records import record, written
+from tests.support.journal.records import NOW, record, written
 
 KEY = JournalKey("route", "ab12")
 
@@ -54,7 +57,8 @@ def in_tables(tables_store: TablesStore) -> Stored:
         entity = client.get_entity(KEY.route, KEY.key)
         notes = json.loads(zlib.decompress(entity["notes0"]))
         notes = {**notes, **fields, "entry": {**notes["entry"], **of_entry}}
-        client.update_entity({**entity, **fields, "notes0": zlib.compress(json.dumps(notes).encode())})
+        properties = {name: value for name, value in fields.items() if isinstance(value, (int, str))}
+        client.update_entity({**entity, **properties, "notes0": zlib.compress(json.dumps(notes).encode())})
 
     return Stored(tables_store, written(tables_store.insert(record(run_id=5))), change)
 
@@ -77,6 +81,122 @@ def test_a_newer_record_is_not_read(stored: Stored) -> None:
     expected = r"^the record ab12 of route route was written by a newer .* 2, .* up to 1; upgrade this instance$"
     with pytest.raises(NewerRecord, match=expected):
         stored.store.get(KEY)
+
+
+ANOTHER_TIME = "0001-01-01T00:00:00+14:00"
+ALTERED_FIELDS: dict[str, Mapping[str, Any]] = {
+    **{f"{name} is {value}": {name: value} for name in ("reason", "run_url") for value in (None, 5)},
+    "sender is a number": {"sender": 5},
+    "history is empty": {"history": None},
+    "a step is empty": {"history": [[]]},
+    "a step has another state": {"history": [[NOW.isoformat(), "unheard-of", ""]]},
+    "a step has no time zone": {"history": [["2026-11-20T12:00:00", "queued", ""]]},
+    "a step has a number": {"history": [[NOW.isoformat(), "queued", 5]]},
+    **{f"lost_until is {value}": {"lost_until": value} for value in (None, 5, "soon", "2026-11-20", ANOTHER_TIME)},
+    "schema is a string": {"schema": "new"},
+}
+
+
+def check_unreadable(store: Store, key: JournalKey = KEY, name: str = "record ab12 of route route") -> None:
+    """Check that a record cannot be read, and does not prevent others from being found."""
+    other = written(store.insert(record("cd34", run_id=6)))
+    skipped: list[str] = []
+    assert list(store.select(Selection(), 1, lambda exc: skipped.append(str(exc)))) == [other]
+    assert len(skipped) <= 1, "it may come after the other record"
+    assert list(store.select(Selection(), 9, lambda exc: skipped.append(str(exc)))) == [other]
+    for read in (lambda: store.get(key), lambda: list(store.may_own([5]))):
+        with pytest.raises(UnreadableRecord) as caught:
+            read()
+        assert str(caught.value).startswith(f"the {name} cannot be read (")
+        assert str(caught.value).endswith("); another program has changed it: repair or delete the record")
+        assert str(caught.value).isprintable()
+        assert str(caught.value) == skipped[-1]
+
+
+@pytest.mark.parametrize("change", ALTERED_FIELDS)
+def test_an_altered_record_is_unreadable(stored: Stored, change: str) -> None:
+    stored.change(ALTERED_FIELDS[change], {})
+    check_unreadable(stored.store)
+
+
+@pytest.mark.parametrize("name", ["event_id", "event_type", "subject"])
+@pytest.mark.parametrize("value", [None, 5, ["x"]])
+def test_a_record_with_an_altered_entry_is_unreadable(stored: Stored, name: str, value: Any) -> None:
+    stored.change({}, {name: value})
+    check_unreadable(stored.store)
+
+
+def test_a_skipped_record_is_logged(stored: Stored, caplog: pytest.LogCaptureFixture) -> None:
+    stored.change({"reason": None}, {})
+    assert list(stored.store.select(Selection(), 9)) == []
+    (logged,) = [one for one in caplog.records if one.name == "nextstage.journal"]
+    assert logged.levelname == "WARNING"
+    assert logged.getMessage().startswith("the record ab12 of route route cannot be read (ValueError: a string is ")
+
+
+def test_a_delivery_of_an_unreadable_record_is_deferred(stored: Stored) -> None:
+    stored.change({"reason": None}, {})
+    with pytest.raises(JournalUnavailable, match="repair or delete"):
+        Journal(stored.store).claim(KEY, stored.kept.entry, NOW)
+
+
+def test_purge_skips_unreadable_records(stored: Stored) -> None:
+    """Also if it reads only one record at once."""
+    stored.change({"reason": None}, {})
+    for key in ("cd34", "ef56"):
+        written(stored.store.insert(record(key, state=State.QUEUED)))
+    assert purge(Journal(stored.store), timedelta(), batch_records=1) == 2
+
+
+class TestRows:
+    """Every column of a row in SQLite."""
+
+    @pytest.mark.parametrize(
+        "change",
+        [
+            "state = 'unheard-of'",
+            "state = CAST(x'ff' AS TEXT)",
+            "claimed_at = 'yesterday'",
+            "claimed_at = '2026-11-20T12:00:00'",
+            f"claimed_at = '{ANOTHER_TIME}'",
+            "event = CAST(x'ff' AS TEXT)",
+            "document = CAST(x'ff' AS TEXT)",
+            "document = ''",
+            "document = 'null'",
+            "document = '[]'",
+            "document = json_remove(document, '$.entry')",
+            "document = json_set(document, '$.entry', 5)",
+            "document = json_remove(document, '$.entry.request')",
+            "document = json_set(document, '$.document', 5)",
+            "document = json_set(document, '$.lease_until', 5)",
+            "document = json_set(document, '$.settled_at', '')",
+            f"document = '{'[' * 100_000}'",
+        ],
+        ids=lambda change: change[:60],
+    )
+    def test_an_altered_row_is_unreadable(self, in_sqlite: Stored, tmp_path: Path, change: str) -> None:
+        alter_row(tmp_path, change)
+        check_unreadable(in_sqlite.store)
+
+    @pytest.mark.parametrize("column", ["route", "key"])
+    def test_a_row_with_an_altered_key_is_read_under_another_name(
+        self, in_sqlite: Stored, tmp_path: Path, column: str
+    ) -> None:
+        alter_row(tmp_path, f"{column} = CAST(x'1b5b32ff' AS TEXT)")
+        assert in_sqlite.store.get(KEY) is None
+        (found,) = in_sqlite.store.select(Selection(), 9)
+        assert getattr(found.key, column) == "\x1b[2\ufffd"
+        assert not in_sqlite.store.delete(found), "no record has this name"
+        alter_row(tmp_path, "document = ''")
+        skipped: list[str] = []
+        assert list(in_sqlite.store.select(Selection(), 9, lambda exc: skipped.append(str(exc)))) == []
+        assert " [2\ufffd " in skipped[0]
+        assert skipped[0].isprintable()
+
+
+def alter_row(folder: Path, change: str) -> None:
+    with closing(sqlite3.connect(folder / "journal.sqlite3")) as connection, connection:
+        connection.execute(f"UPDATE records SET {change}")  # noqa: S608 - the test's own text
 
 
 class TestFile:

@@ -137,7 +137,8 @@ def test_an_end_without_waits_takes_two_calls(store: Store, clock: ManualClock) 
     calls: list[str] = []
 
     def note(name: str, call: Call) -> Call:
-        calls.append(name)
+        if name not in {"now", "clock_offset"}:  # which send nothing to a store that has answered before
+            calls.append(name)
         return call
 
     end(Scene(WrappedStore(store, note), clock))
@@ -306,7 +307,7 @@ class TestCompletion:
             ("show_lines", 6, 60, 3, Outcome.COMPLETED),
             ("write_log", 25, 60, 4, Outcome.COMPLETED),
             ("complete", 25, 60, 25, Outcome.DEFERRED),
-            ("complete", 25, 5, 5, Outcome.DEFERRED),
+            ("complete", 25, 5, 4, Outcome.DEFERRED),
         ],
     )
     def test_a_hanging_call_ends_with_delivery_or_lease_and_leaves_time_for_the_next(

@@ -8,7 +8,7 @@ from itertools import count, islice
 
 from shared.clock import Clock, utc_now
 from shared.errors import RunAlreadyOwned
-from shared.journal.records import JournalKey, Record, Selection, may_own_one_of
+from shared.journal.records import JournalKey, Record, Selection, Skipped, log_skipped, may_own_one_of
 
 
 class MemoryStore:
@@ -68,7 +68,7 @@ class MemoryStore:
             found = (one for key, one in self.records.items() if key.route == route and one.run_id == run_id)
             return next(found, None)
 
-    def select(self, selection: Selection, limit: int) -> Iterator[Record]:
+    def select(self, selection: Selection, limit: int, skipped: Skipped = log_skipped) -> Iterator[Record]:
         with self._lock:
             # Newest first, because the protocol guarantees no order and SQLite returns the oldest first.
             found = [record for record in reversed(self.records.values()) if _fits(record, selection)]

@@ -62,7 +62,7 @@ any_record = st.builds(
     run_url=any_text,
     reason=any_text,
     history=st.lists(st.builds(Step, any_moment, any_state, any_text), max_size=MAX_HISTORY).map(tuple),
-    sent_until=st.none() | any_moment,
+    lost_until=st.none() | any_moment,
     searched_until=st.none() | any_moment,
     sender=any_text,
     shares_run_id=st.booleans(),

@@ -28,7 +28,7 @@ def test_the_operator_learns_of_records_that_were_not_read(
     parked = record("abcd", state=State.PARKED)
     others = repeat(record("ab12", state=State.PARKED), MAX_SCANNED - 1 + more)
 
-    def select(_selection: object, limit: int) -> object:
+    def select(_selection: object, limit: int, _skipped: object) -> object:
         return islice((each for group in ([parked], others) for each in group), limit)
 
     with caplog.at_level(logging.WARNING, "nextstage"):

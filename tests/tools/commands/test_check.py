@@ -202,8 +202,44 @@ class TestPairs:
         ],
     )
     def test_two_that_request_different_runs(self, first: list[str], second: list[str]) -> None:
-        others = route("RunStatusChanged", name="c"), route("RunCompleted", name="d", pipeline="q")
+        others = route("RunStatusChanged", name="c", pipeline="r"), route("RunCompleted", name="d", pipeline="q")
         assert brief(route("RunCompleted", *first), route("RunCompleted", *second, name="b"), *others) == []
+
+    @pytest.mark.parametrize(
+        ("first", "second"),
+        [
+            ([], []),
+            (["parameters: { id: '{{ run_id }}' }"], ["parameters: { ID: '{{ root_run_id }}' }"]),
+            (["parameters: { id: '{{ run_id }}' }"], ["parameters: { id: '{{ run_id }}', b: x }"]),
+            (["parameters: { id: run-1, b: x }"], ["parameters: { id: 'run-{{ run_id }}' }"]),
+            (["variables: { id: '{{ run_id }}' }", "branch: main"], ["variables: { id: '{{ run_id }}' }"]),
+        ],
+    )
+    def test_runs_for_two_events_that_may_be_confused(self, first: list[str], second: list[str]) -> None:
+        """Found by an experiment: after a lost answer, one route adopted the run of the other, and a run was lost."""
+        entries = route("RunCompleted", *first), route("RunStatusChanged", *second, name="b")
+        (found,) = findings(*entries)
+        line = len(first) + 7
+        assert (found.line, found.rule, found.text, found.severity) == (line, Rule.AMBIGUOUS, "b", Severity.WARNING)
+        assert "with the same values as 'a' (line 4), so after a lost answer" in found.message
+        assert found.suggestion == "set a correlation_parameter on both, or a parameter that differs"
+        assert findings(f"{entries[0]}\ncorrelation_parameter: key", entries[1]) == []
+        assert findings(entries[0], f"{entries[1]}\ncorrelation_parameter: key") == []
+
+    @pytest.mark.parametrize(
+        ("first", "second"),
+        [
+            (["parameters: { id: '{{ run_id }}' }"], ["parameters: { other: '{{ run_id }}' }"]),
+            (["parameters: { id: '{{ run_id }}' }"], ["variables: { id: '{{ run_id }}' }"]),
+            (["parameters: { id: 'a {{ run_id }}' }"], ["parameters: { id: 'b {{ run_id }}' }"]),
+            (["parameters: { id: '{{ run_id }} a' }"], ["parameters: { id: '{{ run_id }} b' }"]),
+            (["parameters: { id: a }"], ["parameters: { id: A, b: '{{ run_id }}' }"]),
+            (["branch: main"], ["branch: dev"]),
+            (["enabled: false"], []),
+        ],
+    )
+    def test_runs_for_two_events_that_differ(self, first: list[str], second: list[str]) -> None:
+        assert brief(route("RunCompleted", *first), route("RunStatusChanged", *second, name="b")) == []
 
 
 class TestPipelineFiles:
@@ -215,6 +251,7 @@ class TestPipelineFiles:
             "  - { name: runId, type: string }\n"
             "  - { name: stage, type: string, default: test, values: [test, production] }\n"
             "  - { name: count, type: number, default: 1 }\n"
+            "  - { name: more, type: stepList, default: [] }\n"
         )
         return tmp_path / "routes.yaml"
 
@@ -230,6 +267,11 @@ class TestPipelineFiles:
             (["parameters: { runId: x, stage: '{{ run_id }}' }"], []),
             (["parameters: { runId: x, stage: '${STAGE}' }"], [(7, Rule.UNSET_ENVIRONMENT, "'${STAGE}'")]),
             (["parameters: { runId: x, count: many }"], [(7, Rule.PARAMETER_VALUE, "count: many")]),
+            (["parameters: { runId: x, more: '- script: x' }"], []),
+            (["parameters: { runId: x, more: '[{script: \"{{ run_id }}\"}]' }"], []),
+            (["parameters: { runId: '[{{ run_id }}] x' }"], []),
+            (["parameters: { runId: x, more: '{{ run_id }}' }"], [(7, Rule.YAML_VALUE, "more: {{ run_id }}")]),
+            (["parameters: { runId: x, more: '[{{ run_id }}]' }"], [(7, Rule.YAML_VALUE, "more: [{{ run_id }}]")]),
             (["parameters: { runId: x }", "correlation_parameter: key"], [(8, Rule.UNDECLARED_PARAMETER, "key")]),
         ],
     )
@@ -237,8 +279,21 @@ class TestPipelineFiles:
         assert brief(route("RunCompleted", *lines), file=file) == expected
         assert brief(route("RunCompleted", *lines, pipeline="\\folder\\p"), file=file) == expected
 
+    def test_a_value_that_is_parsed_is_an_error_if_the_type_is_known(self, file: Path) -> None:
+        """Found by a security test: the value '- script: curl …' passes the default pattern and becomes a step."""
+        entry = route("ModelRegistered", "parameters: { runId: x, more: '- script: {{ model_name }}' }")
+        (found,) = findings(entry, file=file)
+        assert (found.severity, found.column) == (Severity.ERROR, 29)
+        assert found.message == (
+            "pipelines/p.yml declares the type stepList, so the value of a placeholder is parsed as YAML"
+        )
+        assert found.suggestion.startswith("put each placeholder in double quotes, as in [{")
+        (found,) = findings(entry)
+        assert (found.severity, found.rule) == (Severity.WARNING, Rule.YAML_VALUE), "the type is not known"
+        assert findings(entry.replace("'- script: {{ model_name }}'", "'{{ model_name }}'")) == []
+
     def test_declared_parameters_are_suggested(self, file: Path) -> None:
-        for name, suggestion in {"runid2": "did you mean 'runId'?", "key": "known: count, runId, stage"}.items():
+        for name, suggestion in {"runid2": "did you mean 'runId'?", "key": "known: count, more, runId, stage"}.items():
             (found,) = findings(route("RunCompleted", f"parameters: {{ runId: x, {name}: y }}"), file=file)
             assert found.suggestion == suggestion
 

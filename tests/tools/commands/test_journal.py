@@ -1,6 +1,8 @@
 """``manage.py journal``: finds, filters and shows the records of the journal."""
 
 import json
+import sqlite3
+from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import count
@@ -50,6 +52,46 @@ def keys(desk: Desk, *arguments: object) -> list[str]:
     result = desk.run("journal", *arguments, "--json")
     assert result.code == 0
     return [record["key"] for record in result.json]
+
+
+def alter(desk: Desk, key: str) -> None:
+    """Change a record as another program could."""
+    with closing(sqlite3.connect(desk.folder / "journal.sqlite3")) as connection, connection:
+        connection.execute("UPDATE records SET document = '{}' WHERE key = ?", [key])
+
+
+class TestUnreadable:
+    def test_unreadable_records_are_counted_and_named(self, desk: Desk) -> None:
+        good, *bad = (put(desk, key=key) for key in ("aa", "bb", "cc"))
+        for record in bad:
+            alter(desk, record.key.key)
+        for arguments in ([], ["--json"]):
+            result = desk.run("journal", *arguments)
+            assert result.code == 0
+            first, *others = result.err.splitlines()
+            assert first == "2 records cannot be read:"
+            assert [other.partition(" cannot be read (KeyError: ")[0] for other in sorted(others)] == [
+                "the record bb0000000000 of route evaluate",
+                "the record cc0000000000 of route evaluate",
+            ]
+        assert keys(desk) == [good.key.key]
+
+    def test_others_can_be_shown_and_redriven(self, desk: Desk) -> None:
+        good, bad = put(desk, key="aaaa"), put(desk, key="bbbb", state=State.PARKED)
+        alter(desk, bad.key.key)
+        warning = "manage.py: the record bbbb00000000 of route evaluate cannot be read"
+        shown = desk.run("journal", "show", "aaaa", "--json")
+        assert (shown.code, shown.json["key"]) == (0, good.key.key)
+        assert shown.err.startswith(warning)
+        for arguments in (["redrive", "--all", "--dry-run"], ["journal", "show", "bbbb"]):
+            assert desk.run(*arguments).err.startswith(warning)
+
+    def test_a_wait_without_a_readable_document_is_masked(self, desk: Desk) -> None:
+        put(desk, state=State.WAITING, route="$wait.ab", key="abcd", entry=NO_EVENT, document='["a token"]')
+        assert desk.run("journal", "show", "abcd", "--json").json["document"] == "***"
+        result = desk.run("waits")
+        assert (result.code, result.out) == (0, f"no waiting tasks in the journal {desk.folder / 'journal.sqlite3'}\n")
+        assert "abcd00000000 of route $wait.ab cannot be read" in result.err
 
 
 class TestList:

@@ -118,6 +118,11 @@ class TestOtherHosts:
         assert odd.asked[0][1].endswith("?functionName=other")
         assert odd.asked[0][2]["x-functions-key"] == secret("code")
 
+    def test_a_proxy_that_is_not_a_url_is_not_shown(self, desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("HTTPS_PROXY", f"http://user:{secret('pw')}@")
+        message = "HTTPS_PROXY, HTTP_PROXY or ALL_PROXY must be the URL of a proxy, such as http://proxy.example:3128"
+        desk.fails(1, message, "send", "RunCompleted", "--url", "https://app.example")
+
     def test_a_failing_host_for_an_event_that_no_route_matches(self, desk: Desk) -> None:
         desk.routes(WRONG + "\nenabled: false")
         with answering((500, {}, "out\n of order")) as odd:

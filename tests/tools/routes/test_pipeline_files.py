@@ -34,8 +34,8 @@ steps:
         "steps": DeclaredParameter("steps", "stepList", "[]"),
     }
     assert declared(tmp_path, "parameters: { a: 1, b: '' }") == {
-        "a": DeclaredParameter("a", "object", "1"),
-        "b": DeclaredParameter("b", "object", ""),
+        "a": DeclaredParameter("a", "legacyObject", "1"),
+        "b": DeclaredParameter("b", "legacyObject", ""),
     }
     assert declared(tmp_path, "steps: []") == {}
 

@@ -10,9 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from shared.errors import UnreadableRecord
 from shared.journal.records import MAX_HISTORY, NO_EVENT, Entry, JournalKey, Record, Selection, State, Step
 from shared.journal.tables import entities
-from shared.journal.tables.entities import UnreadableEntity, record_from_entity, record_to_entity
+from shared.journal.tables.entities import record_from_entity, record_to_entity
 from tests.support.journal.records import NOW, any_record, incompressible_text, record
 
 KEY = JournalKey("route", "ab12")
@@ -195,5 +196,5 @@ class TestFilters:
 )
 def test_an_entity_of_another_program_is_unreadable(change: dict[str, Any]) -> None:
     entity = {**record_to_entity(record(), "w"), **change}
-    with pytest.raises(UnreadableEntity):
+    with pytest.raises(UnreadableRecord, match=r"^the record ab12 of route route cannot be read .*: repair or delete"):
         record_from_entity(KEY, entity, "v")

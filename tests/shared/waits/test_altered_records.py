@@ -1,0 +1,111 @@
+"""Records of waits that another program has changed: they do not prevent other tasks from being completed."""
+
+import json
+import logging
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from shared.errors import UnreadableRecord
+from shared.journal.records import JournalKey, Record, Selection, State
+from shared.telemetry import Outcome
+from shared.waits.sweep import Sweep
+from shared.waits.wait import Wait, end_record, read_end, run_of_task
+from tests.support.clock import ManualClock
+from tests.support.journal.memory_store import MemoryStore
+from tests.support.waits import EVENT, Scene, a_request, the_end
+
+TASK = ("plan_url", "project_id", "hub_name", "plan_id", "job_id", "timeline_id", "task_instance_id")
+
+
+@pytest.fixture
+def scene(clock: ManualClock) -> Scene:
+    return Scene(MemoryStore(), clock)
+
+
+def register(scene: Scene) -> Record:
+    """Register a task, and return its record."""
+    return scene.waits.register(a_request(), scene.in_seconds())
+
+
+def alter(scene: Scene, key: JournalKey, document: str) -> Record:
+    found = scene.store.get(key)
+    assert found is not None
+    altered = scene.store.replace(replace(found, document=document))
+    assert altered is not None
+    return altered
+
+
+def altered_documents(document: str) -> list[str]:
+    """Return the document with each of its fields removed and replaced, and other documents."""
+    fields = json.loads(document)
+    others: list[Any] = [{name: fields[name] for name in fields if name != removed} for removed in fields]
+    others += [{**fields, name: 5} for name in fields if name != "proven"]
+    return ["", "null", "5", "[]", "{}", "[" * 100_000, *map(json.dumps, others)]
+
+
+def test_each_altered_wait_is_unreadable(scene: Scene) -> None:
+    record = register(scene)
+    fields = json.loads(record.document)
+    documents = altered_documents(record.document)
+    documents += [json.dumps({**fields, "task": {**fields["task"], name: None}}) for name in TASK]
+    documents += [json.dumps({**fields, "registered_at": "2026-11-20T12:00:00"})]
+    for document in documents:
+        with pytest.raises(UnreadableRecord, match="cannot be read"):
+            Wait.of(replace(record, document=document))
+    more = {**fields, "invented_later": 1, "task": {**fields["task"], "also_invented": 2}}
+    assert Wait.of(replace(record, document=json.dumps(more))) == Wait.of(record), "unknown fields are ignored"
+    assert not Wait.of(replace(record, document=json.dumps({**fields, "proven": "yes"}))).proven
+
+
+def test_each_altered_end_is_unreadable(scene: Scene) -> None:
+    key, document = end_record(the_end())
+    record = scene.journal.write_once(key, State.NOTED, document)
+    for altered in altered_documents(document):
+        with pytest.raises(UnreadableRecord, match="cannot be read"):
+            read_end(replace(record, document=altered))
+    more = {**json.loads(document), "invented_later": 1}
+    assert read_end(replace(record, document=json.dumps(more))) == the_end()
+
+
+@pytest.mark.parametrize("document", ["", "null", "5", "[]", "{}", "[" * 100_000])
+def test_an_altered_run_of_a_task_is_unreadable(scene: Scene, document: str) -> None:
+    register(scene)
+    (record,) = scene.journal.select(Selection("$task"), 9)
+    with pytest.raises(UnreadableRecord, match=r"of route \$task cannot be read"):
+        run_of_task(replace(record, document=document))
+
+
+def test_the_sweep_skips_an_altered_wait(scene: Scene, clock: ManualClock, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.WARNING)
+    bad, good = register(scene), register(scene)
+    alter(scene, bad.key, "{}")
+    key, document = end_record(the_end())
+    scene.journal.write_once(key, State.NOTED, document)
+    hour = timedelta(hours=1)
+    result = Sweep(scene.journal, scene.waits, None, after=hour, timeout=hour, clock=clock).run()
+    assert (result.open, result.completed) == (1, 1)
+    assert list(scene.tasks.results) == [Wait.of(good).task.task_instance_id]
+    (logged,) = caplog.messages
+    assert logged.startswith(f"the record {bad.key.key[:12]} of route {bad.key.route} cannot be read (KeyError: ")
+
+
+def test_the_end_of_a_run_completes_the_tasks_next_to_an_altered_wait(scene: Scene) -> None:
+    bad, good = register(scene), register(scene)
+    alter(scene, bad.key, "{}")
+    (decision,) = scene.waits.run_ended(the_end(), EVENT, scene.in_seconds())
+    assert decision.outcome is Outcome.COMPLETED
+    assert list(scene.tasks.results) == [Wait.of(good).task.task_instance_id]
+
+
+def test_an_altered_end_is_not_known(scene: Scene) -> None:
+    scene.waits.run_ended(the_end(), EVENT, scene.in_seconds())
+    key, _ = end_record(the_end())
+    alter(scene, key, "{}")
+    register(scene)
+    assert scene.tasks.results == {}
+    (decision,) = scene.waits.run_ended(the_end(), EVENT, scene.in_seconds())
+    assert decision.outcome is Outcome.DEFERRED
+    assert "repair or delete the record" in decision.reason
