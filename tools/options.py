@@ -60,6 +60,7 @@ NewerOption = Annotated[
 ]
 WindowsOption = Annotated[bool, typer.Option("--windows", help="Include cooldown windows.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, with all fields and with times in ISO 8601.")]
+YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")]
 RoutesFileOption = Annotated[
     Path | None,
     typer.Option("--routes", metavar="FILE", help="Use this dispatch table instead of the app's (ROUTES_FILE)."),

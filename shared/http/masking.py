@@ -10,8 +10,10 @@ from typing import Final
 MASK: Final = b"***"
 # A shorter string is not a credential of Azure DevOps, and could be a part of ordinary words.
 _MIN_LENGTH: Final = 8
-# A user name and password, or a query such as ?key=... or ?sig=...
-_IN_URL: Final = re.compile(r"(?<=://)[^\s'\"]*@|(?<=://)(?P<place>[^\s'\"?]*\?)[^\s'\"]+")
+# A user name and password, or a query such as ?key=... or ?sig=..., but not that of a link to a run or a pipeline.
+_IN_URL: Final = re.compile(
+    r"(?<=://)[^\s'\"]*@|(?<=://)(?P<place>[^\s'\"?]*\?)(?!(?:buildId|definitionId)=\d+[).,:;]*(?:[\s'\"]|$))[^\s'\"]+"
+)
 
 
 def without_url_credentials(text: str) -> str:

@@ -18,7 +18,7 @@ from tools.events.sources import ConnectionOption, sources
 from tools.files import show_unread
 from tools.help_pages import epilog
 from tools.installation import Installation
-from tools.options import LimitOption, RouteOption, installation_of
+from tools.options import LimitOption, RouteOption, YesOption, installation_of
 from tools.presentation import counted
 from tools.shell_completion import route_names
 
@@ -77,7 +77,6 @@ AdoptOption = Annotated[
         help="With one KEY: record that this run of Azure DevOps was queued for the event, and send nothing.",
     ),
 ]
-YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")]
 
 
 @app.command(epilog=EPILOG)
