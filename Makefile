@@ -9,7 +9,7 @@
 #   make coverage    run all tests; fail if they run less than 95 % of the code
 #   make test-long   run all tests with more examples, more rounds and longer outages
 #   make test-all    run all tests on each Python from 3.11 to 3.13 that is installed
-#   make soak        deliver 5,000 events with faults of all kinds and killed hosts; SOAK="--minutes 10" for more
+#   make soak        deliver events with faults of all kinds, killed hosts and wrong clocks; SOAK=--help for less or more
 #   make bench       compare with the alternatives, in a quarter of an hour; BENCH=--quick for a first look
 #   make burst       simulate a burst of a million events, in a minute
 #   make docs        write the files that are generated from the code

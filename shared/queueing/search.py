@@ -1,6 +1,6 @@
 """Search Azure DevOps for the run of a lost request, and judge whose each listed run is.
 
-- A run with the request's orchestration ID is its run.
+- A run with the request's orchestration ID is its run, and one with that of another record's key is not.
 - Any other run must be free: no record of the organization owns it, and no other worker may still get it as its answer.
 - A run with the value of the correlation parameter is then its run; other runs only if everything else is equal too.
 - If the listing does not show enough to decide, nobody may guess: sending again could double a run, adopting could lose
@@ -118,6 +118,8 @@ class Search:
 
     def owns(self, record: Record, build: Build) -> bool:
         """Return whether a record owns this run, not one of another organization or an earlier one with the same ID."""
+        if orchestration_id(record.key) in build.plan_ids:
+            return True
         if record.run_id != build.run.id or not self._is_in_organization(record):
             return False
         if build.queued_at is None:

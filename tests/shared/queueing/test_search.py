@@ -1,5 +1,6 @@
 """What the search for the run of a lost request finds, and what it leaves to a person or to a later delivery."""
 
+from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -192,6 +193,36 @@ class TestWhatTheListDoesNotShow:
         (decision,) = bench.relay(route).deliver(run_completed("a")).decisions
         assert decision.outcome is Outcome.PARKED
         assert len(bench.pipelines.books) == 1
+
+    def test_a_run_with_the_orchestration_id_of_another_record_is_that_records(self, bench: Bench) -> None:
+        """Both answers are lost, one run is queued, and the list shows no parameters, but whose plan it is."""
+
+        class Hidden(FakePipelines):
+            def builds(
+                self, request: RunRequest, since: datetime, until: datetime, deadline: datetime
+            ) -> Iterator[Sequence[Build]]:
+                for page in super().builds(request, since, until, deadline):
+                    yield [replace(build, parameters=None) for build in page]
+
+        bench.pipelines = Hidden(bench.clock, honors_ids=True, plan=deque([LOST, LOST_UNQUEUED]))
+        relay = bench.relay(SAME)
+        for event in ("a", "b"):
+            deferred(relay, run_completed(event))
+        bench.clock.advance(SETTLE)
+        for event, run_id in (("b", 101), ("a", 100)):
+            (decision,) = relay.deliver(run_completed(event)).decisions
+            assert (decision.outcome, decision.run_id) == (Outcome.QUEUED, run_id)
+
+    def test_such_a_run_is_not_adopted_for_an_equal_request(self, bench: Bench) -> None:
+        """Both answers are lost, and one run is queued. Both records would name it, because their routes differ."""
+        bench.pipelines = FakePipelines(bench.clock, honors_ids=True, plan=deque([LOST, LOST_UNQUEUED]))
+        relays = [bench.relay(SAME), bench.relay(SAME.replace("name: same", "name: other"))]
+        for relay in relays:
+            deferred(relay, run_completed("a"))
+        bench.clock.advance(SETTLE)
+        for relay, run_id in zip(reversed(relays), (101, 100), strict=True):
+            (decision,) = relay.deliver(run_completed("a")).decisions
+            assert (decision.outcome, decision.run_id) == (Outcome.QUEUED, run_id)
 
 
 class TestAdoptionByAPerson:

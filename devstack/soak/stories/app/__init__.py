@@ -1,0 +1,1 @@
+"""An app directory for the stand-in host: the app on a machine whose clock is off."""

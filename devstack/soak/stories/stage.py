@@ -1,0 +1,316 @@
+"""The processes of a story: one or two emulators, two hosts that share a journal, and a store that can fail."""
+
+import json
+import sqlite3
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Literal
+
+import requests
+
+from devstack.ado.books import FIRST_RUN_ID
+from devstack.azurite import Azurite
+from devstack.processes import RunningProcess, start
+from devstack.soak.delivery import Deliveries
+from devstack.soak.stories.books import Kind, Outcome, StoryEvent, count, read_decisions
+
+StoreName = Literal["sqlite", "azurite"]
+Idempotency = Literal["honored", "ignored"]
+
+ROOT: Final = Path(__file__).resolve().parents[3]
+BUDGET_SECONDS, LEASE_SECONDS, SETTLE_SECONDS = 5.0, 6.0, 2.0
+"""Much shorter than in production, so that a story ends within seconds. Its lags and outages are as much shorter."""
+PATIENCE_SECONDS: Final = 60
+PIPELINE, OTHER_PIPELINE = "story", "other"
+PIPELINE_ID: Final = 1
+RUNS_PATH: Final = r"/_apis/pipelines/\d+/runs/?$"
+LIST_PATH: Final = "/_apis/build/builds/?$"
+
+_PIPELINES: Final = """organization: contoso
+project: mlops
+branches: [main]
+pipelines:
+"""
+_PIPELINE: Final = """  - id: {id}
+    name: {name}
+    parameters: [{{name: value, type: string}}, {{name: note, type: string, default: ""}}]
+"""
+_ROUTES: Final = "version: 1\nroutes:\n"
+ROUTE: Final = """  - name: {name}
+    event: RunCompleted
+    organization_url: ${{{url}}}
+    project: mlops
+    pipeline: {pipeline}
+    allow: '[^$#]*'
+    parameters: {{ value: "{{{{ experiment_name }}}}"{more} }}
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Route:
+    """A route of a story.
+
+    :param note: the value of a second parameter, or None.
+    :param organization: 1 for the second one.
+    """
+
+    name: str = "first"
+    note: str | None = None
+    organization: Literal[0, 1] = 0
+
+    @property
+    def pipeline(self) -> str:
+        """The pipeline's name, by which the runs of the organizations are told apart."""
+        return (PIPELINE, OTHER_PIPELINE)[self.organization]
+
+    def text(self) -> str:
+        """Return the route as it is written in routes.yaml."""
+        url = ("AZURE_DEVOPS_ORG_URL", "OTHER_ORG_URL")[self.organization]
+        more = "" if self.note is None else f", note: {json.dumps(self.note)}"
+        return ROUTE.format(name=self.name, url=url, pipeline=self.pipeline, more=more)
+
+
+class Stage:
+    """The processes of one story, for one story after the other with different behaviors of Azure DevOps."""
+
+    def __init__(
+        self,
+        stack: ExitStack,
+        folder: Path,
+        store: StoreName,
+        routes: Sequence[Route] = (Route(),),
+        *,
+        clocks: Sequence[float] = (0, 0),
+        scale: float = 1,
+        size: float = 1,
+    ) -> None:
+        """Start all processes. They are stopped when the stack is closed.
+
+        :param clocks: how many seconds each host's clock is ahead.
+        :param scale: makes the times shorter, for stories that wait for the end of a lease.
+        :param size: makes the story smaller.
+        """
+        self.store = store
+        self.scale = scale
+        self._size = size
+        self._session = stack.enter_context(requests.Session())
+        self._folder = folder
+        self._routes = routes
+        self._azurite = stack.enter_context(Azurite(folder / "azurite")) if store == "azurite" else None
+        (folder / "routes.yaml").write_text(_ROUTES + "".join(route.text() for route in routes))
+        organizations = 1 + max(route.organization for route in routes)
+        ados = [self._start_ado(stack, number) for number in range(organizations)]
+        self._controls = ["/".join(ado.url.split("/")[:3]) + "/_emulator" for ado in ados]
+        settings = {
+            "AZURE_DEVOPS_ORG_URL": ados[0].url,
+            "OTHER_ORG_URL": ados[-1].url,
+            "AZURE_DEVOPS_AUTH": "pat",
+            "AZURE_DEVOPS_EXT_PAT": "devstack-pat",
+            "JOURNAL_CONNECTION": self._azurite.connection_string if self._azurite else f"sqlite:{self._sqlite}",
+            "ROUTES_FILE": str(folder / "routes.yaml"),
+            "DELIVERY_BUDGET_SECONDS": str(BUDGET_SECONDS * scale),
+            "JOURNAL_LEASE_SECONDS": str(LEASE_SECONDS * scale),
+            "JOURNAL_SETTLE_SECONDS": str(SETTLE_SECONDS * scale),
+        }
+        self.hosts = [self._start_host(stack, number, clock, settings) for number, clock in enumerate(clocks)]
+        self._first_run_id = FIRST_RUN_ID
+        self._next = 0
+        self.begin("ignored")
+
+    @property
+    def _sqlite(self) -> Path:
+        return self._folder / "journal.sqlite3"
+
+    def _start_ado(self, stack: ExitStack, number: int) -> RunningProcess:
+        """Start an emulator. All of them begin with the same run ID."""
+        file = self._folder / f"pipelines{number}.yaml"
+        file.write_text(_PIPELINES + _PIPELINE.format(id=PIPELINE_ID, name=(PIPELINE, OTHER_PIPELINE)[number]))
+        arguments = ("--pipelines", str(file), "--first-run-id", str(FIRST_RUN_ID))
+        log = self._folder / f"ado{number}.log"
+        return stack.enter_context(start("devstack.ado", *arguments, env={}, cwd=self._folder, log=log))
+
+    def _start_host(self, stack: ExitStack, number: int, clock: float, settings: dict[str, str]) -> RunningProcess:
+        app = Path(__file__).parent / "app" if clock else ROOT
+        settings = {**settings, "SOAK_CLOCK_SECONDS": str(clock)}
+        log = self._log(number)
+        return stack.enter_context(
+            start("devstack.host", "--app-dir", str(app), env=settings, cwd=self._folder, log=log)
+        )
+
+    def _log(self, number: int) -> Path:
+        return self._folder / f"host{number}.log"
+
+    def begin(self, idempotency: Idempotency, **switches: Any) -> None:
+        """Start over: the emulators forget their runs and faults, and everything is counted from now on.
+
+        :param switches: of the emulators' behavior.
+        """
+        # Far from the IDs of before, which belong to records in the journal.
+        self._first_run_id += 100_000
+        self.forget_runs()
+        self._behavior = {"clock_offset_seconds": 0, "idempotency": idempotency}
+        self.behave(**switches)
+        self.stop_faults()
+        self.events: list[StoryEvent] = []
+        self.wrong: list[str] = []
+        self._left = 0
+        self._strangers: set[str] = set()
+        self._books_begin = [len(books["runs"]) for books in self.books()]
+        self._requests_begin = len(self.books()[0]["requests"])
+
+    def forget_runs(self) -> None:
+        """Let the emulators begin again with the same run IDs, like a server that was restored from a backup."""
+        for url in self._controls:
+            self._post(f"{url}/restart", {"first_run_id": self._first_run_id})
+
+    def behave(self, **switches: Any) -> None:
+        """Change switches of the emulators' behavior."""
+        for url in self._controls:
+            self._post(f"{url}/behavior", {**self._behavior, **switches})
+
+    def amount(self, full: int) -> int:
+        """Return how many events or runs a story of this size has."""
+        return max(4, round(full * self._size))
+
+    def make_events(self, values: Sequence[str], copies: int = 1) -> list[StoryEvent]:
+        """Return new events, one for each value. Events with the same value have equal requests on each route.
+
+        :param copies: how often each is delivered, at the same time.
+        """
+        made = [self._event(value, copies) for value in values]
+        self.events += made
+        return made
+
+    def _event(self, value: str, copies: int) -> StoryEvent:
+        self._next += 1
+        document = {
+            "id": str(uuid.UUID(int=self._next)),
+            "source": "/subscriptions/0/resourceGroups/rg/providers/Microsoft.MachineLearningServices/workspaces/soak",
+            "type": "Microsoft.MachineLearningServices.RunCompleted",
+            "subject": f"story/{self._next}",
+            "time": "2026-11-20T10:00:00Z",
+            "specversion": "1.0",
+            "data": {"experimentName": value, "runId": f"story_run_{self._next}"},
+        }
+        kinds = (Kind.of(each.pipeline, {"value": value, "note": each.note or ""}) for each in self._routes)
+        return StoryEvent(json.dumps(document), [], copies, kinds=tuple(kinds))
+
+    def values(self, full: int) -> list[str]:
+        """Return different values for so many events."""
+        return [f"value-{self._next}-{number}" for number in range(self.amount(full))]
+
+    def deliver(self, events: Sequence[StoryEvent], host: int | None = None) -> None:
+        """Deliver events until all are acknowledged.
+
+        :param host: the only host to deliver to; otherwise, both in turn.
+        """
+        turn = iter(range(1_000_000))
+        lock = threading.Lock()
+
+        def pick() -> str:
+            with lock:
+                return self.hosts[next(turn) % len(self.hosts) if host is None else host].url
+
+        deliveries = Deliveries(events, pick, seed=1)
+        deliveries.run(16, until=time.monotonic() + PATIENCE_SECONDS)
+        self._left += deliveries.left
+        reasons = (f"{number} times: {reason}" for reason, number in deliveries.reasons().most_common(3))
+        self.wrong += reasons
+
+    @contextmanager
+    def delivering(self, events: Sequence[StoryEvent], host: int | None = None) -> Iterator[None]:
+        """Deliver events in the meantime."""
+        with self.meanwhile(lambda: self.deliver(events, host)):
+            yield
+
+    @contextmanager
+    def meanwhile(self, work: Callable[[], None]) -> Iterator[None]:
+        """Do some work in a thread, and wait for its end."""
+        thread = threading.Thread(target=work)
+        thread.start()
+        try:
+            yield
+        finally:
+            thread.join()
+
+    def plan(self, faults: Sequence[Mapping[str, Any]], organization: int = 0) -> None:
+        """Plan faults for the next run requests, or those that the faults name."""
+        self._post(f"{self._controls[organization]}/faults", list(faults))
+
+    def stop_faults(self) -> None:
+        """Remove all planned faults."""
+        for url in self._controls:
+            self._session.delete(f"{url}/faults", timeout=60).raise_for_status()
+
+    def queue_by_others(self, order: Mapping[str, Any]) -> int:
+        """Queue a run as somebody else would, and return its ID."""
+        run = self._post(f"{self._controls[0]}/runs", {"pipeline": PIPELINE_ID, **order})
+        self._strangers.add(run["planId"])
+        return int(run["id"])
+
+    def cancel_by_others(self, run_id: int) -> None:
+        """End a run as canceled."""
+        self._post(f"{self._controls[0]}/runs/{run_id}", {"result": "canceled"})
+
+    def books(self) -> list[dict[str, Any]]:
+        """Return the books of each emulator."""
+        return [self._session.get(f"{url}/books", timeout=60).json() for url in self._controls]
+
+    def run_requests(self) -> list[dict[str, Any]]:
+        """Return the run requests that the first emulator has received."""
+        return [each for each in self.requests() if each["method"] == "POST" and each["path"].endswith("/runs")]
+
+    def requests(self) -> list[dict[str, Any]]:
+        """Return all requests that the first emulator has received since the story began."""
+        found: list[dict[str, Any]] = self.books()[0]["requests"][self._requests_begin :]
+        return found
+
+    def wait_for(self, condition: Callable[[], bool]) -> None:
+        """Wait until a condition is true; if it takes too long, the story is wrong."""
+        limit = time.monotonic() + PATIENCE_SECONDS
+        while not condition():
+            if time.monotonic() > limit:
+                self.wrong.append("the story did not take its course")
+                return
+            time.sleep(0.02)
+
+    def sleep(self, seconds: float) -> None:
+        """Sleep for a time that is as much shorter as the other times of the story."""
+        time.sleep(seconds * self.scale)
+
+    def sweep(self) -> None:
+        """Call the timer function of a host that cancels second runs of events."""
+        requests.post(f"{self.hosts[-1].url}/admin/functions/sweep_waits", json={}, timeout=60).raise_for_status()
+
+    @contextmanager
+    def no_storage(self) -> Iterator[None]:
+        """Let no host write to the journal in the meantime."""
+        if self._azurite is not None:
+            self._azurite.stop()
+            yield
+            self._azurite.start()
+            return
+        with closing(sqlite3.connect(self._sqlite, timeout=30, isolation_level=None)) as connection:
+            connection.execute("BEGIN IMMEDIATE")
+            yield
+            connection.execute("ROLLBACK")
+
+    def outcome(self) -> Outcome:
+        """Return what came out."""
+        runs = [
+            run for books, first in zip(self.books(), self._books_begin, strict=True) for run in books["runs"][first:]
+        ]
+        ids = {json.loads(event.text)["id"] for event in self.events}
+        decisions = read_decisions(self._log(number) for number in range(len(self.hosts)))
+        mine = [each for each in decisions if each["event_id"] in ids]
+        return count(self.events, runs, self._strangers, mine, self._left, self.wrong)
+
+    def _post(self, url: str, document: object) -> Any:
+        answer = self._session.post(url, json=document, timeout=60)
+        answer.raise_for_status()
+        return answer.json()
