@@ -101,7 +101,7 @@ class Search:
             return None
         may_own = self._journal.may_own([build.run.id for build in suspects])
         others = [record for record in may_own if record.key != self._lost.key]
-        free = [build for build in suspects if not any(self.owns(one, build) or _made(one, build) for one in others)]
+        free = [build for build in suspects if not any(self.owns(record, build) for record in others)]
         rivals = [record for record in others if any(self._may_have_queued(record, build) for build in free)]
         if (reason := self._who_may_still_get_one(rivals)) is not None:
             return NotYet(reason)
@@ -216,11 +216,6 @@ class Search:
         if key not in self._is_default:
             self._is_default[key] = self._pipelines.adds_nothing(self._lost.request, extras, deadline)
         return self._is_default[key]
-
-
-def _made(record: Record, build: Build) -> bool:
-    """Return whether the run has the orchestration ID of another record's request."""
-    return orchestration_id(record.key) in build.plan_ids
 
 
 def _request_of(record: Record) -> RunRequest | None:
