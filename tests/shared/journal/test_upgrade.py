@@ -204,7 +204,7 @@ def test_a_rolled_back_version_reads_every_record(journal: Journal010) -> None:
     """Also those that the current version has changed, and new ones with fields that 0.1.0 does not know."""
     store = journal.open()
     for stored in list(store.select(Selection(), 100)):
-        written(store.replace(replace(stored, reason="upgraded", sent_until=NOW, sender="ab")))
+        written(store.replace(replace(stored, reason="upgraded", lost_until=NOW, sender="ab")))
     written(store.insert(record("ab", state=State.QUEUED, run_id=500, shares_run_id=True)))
     found = journal.old_select()
     assert len(found) == len(ALL) + 1
@@ -222,7 +222,7 @@ def test_a_rolled_back_version_reads_every_record(journal: Journal010) -> None:
 def test_what_a_rolled_back_version_writes_is_read_after_another_upgrade(journal: Journal010) -> None:
     store = journal.open()
     claimed = OF_EVENTS[State.CLAIMED].record
-    written(store.replace(replace(written(store.get(claimed.key)), sent_until=NOW)))
+    written(store.replace(replace(written(store.get(claimed.key)), lost_until=NOW)))
     changed = replace(journal.old_select()[claimed.key], state=State.QUEUED, run_id=7, run_url="seven")
     assert journal.old_replace(changed)
     new = record("cd", reason="written by 0.1.0")
