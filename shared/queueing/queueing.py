@@ -187,6 +187,9 @@ class Queueing:
             except ClaimLost:
                 self._write_down(record, request, None)
                 raise
+            except JournalUnavailable:
+                self._write_down_if_late(record, request, None)
+                raise
             return Result.deferred(exc)
         except RequestRefused as exc:
             return self._park(record, str(exc), type(exc).__name__)
@@ -212,6 +215,7 @@ class Queueing:
             return self._claim_lost_after_queuing(record, request, run)
         except JournalUnavailable:
             _log.error("run %d was queued, but the journal could not record it; the next delivery will find it", run.id)
+            self._write_down_if_late(record, request, run)
             raise
         return Result(Outcome.QUEUED, note, run.id, run.url)
 
@@ -282,6 +286,11 @@ class Queueing:
             return Result(Outcome.DEFERRED, f"the claim was lost while run {run.id} was being queued")
         reason = f"run {run.id} was queued too late and is canceled"
         return Result(Outcome.DUPLICATE, reason, current.run_id, current.run_url)
+
+    def _write_down_if_late(self, record: Record, request: RunRequest, run: Run | None) -> None:
+        """Keep the run as an orphan if the lease has expired: another delivery may have taken over in the meantime."""
+        if self._journal.now() >= record.lease_until:
+            self._write_down(record, request, run)
 
     def _write_down(self, record: Record, request: RunRequest, run: Run | None) -> Record | None:
         """Keep the run of a lost claim as an orphan, unless it is the event's run. Return the event's record.

@@ -581,6 +581,28 @@ class TestCrashedAndFrozenWorkers:
         assert outcomes(relay.deliver(run_completed())) == [Outcome.DUPLICATE]
         assert bench.pipelines.canceled == [100]
 
+    @pytest.mark.parametrize("error", [None, LOST])
+    def test_the_run_of_a_frozen_worker_whose_journal_fails_is_canceled(
+        self, bench: Bench, error: AzureDevOpsError | None
+    ) -> None:
+        """The worker cannot learn that it has lost its claim, so it assumes that after its lease."""
+        relay = bench.relay()
+        failing = bench.relay(store=store_with(bench.store, replace=fail))
+
+        def freeze() -> None:
+            late = bench.pipelines.books.pop()
+            bench.clock.advance(LEASE)
+            relay.deliver(run_completed())
+            bench.pipelines.books.append(replace(late, at=bench.clock()))
+            if error is not None:
+                raise error
+
+        bench.pipelines.plan.append(freeze)
+        assert "the journal is down" in deferred(failing, run_completed())
+        bench.clock.advance(SETTLE)
+        assert outcomes(relay.deliver(run_completed())) == [Outcome.DUPLICATE]
+        assert bench.pipelines.canceled == [100]
+
     def test_an_orphan_that_cannot_be_written_down_is_said(
         self, bench: Bench, caplog: pytest.LogCaptureFixture
     ) -> None:

@@ -25,7 +25,7 @@ Idempotency = Literal["honored", "ignored"]
 ROOT: Final = Path(__file__).resolve().parents[3]
 BUDGET_SECONDS, LEASE_SECONDS, SETTLE_SECONDS = 5.0, 6.0, 2.0
 """Much shorter than in production, so that a story ends within seconds. Its lags and outages are as much shorter."""
-PATIENCE_SECONDS: Final = 60
+PATIENCE_SECONDS: Final = 120
 PIPELINE, OTHER_PIPELINE = "story", "other"
 PIPELINE_ID: Final = 1
 RUNS_PATH: Final = r"/_apis/pipelines/\d+/runs/?$"
