@@ -68,7 +68,8 @@ RESERVATIONS: Final = "$runs"
 _CLOCK_ERROR: Final = timedelta(seconds=1)
 """By how much two processes may disagree on the store's time: its Date header has no fractions of a second."""
 
-_AGAIN: Final = "no run found; the request is sent again"
+SENT_AGAIN: Final = "no run found; the request is sent again"
+"""The note in the history of a record whose request was sent more than once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,7 +214,7 @@ class Journal:
         now = self.now()
         lease = self._lease_of(now, send_by) | {"lease_until": record.lease_until}
         return self._write(
-            self._step(record, State.UNCERTAIN, now, _AGAIN, sender=sender, searched_until=None, **lease)
+            self._step(record, State.UNCERTAIN, now, SENT_AGAIN, sender=sender, searched_until=None, **lease)
         )
 
     def complete(

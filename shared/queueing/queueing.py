@@ -23,7 +23,7 @@ from shared.errors import (
     RunExists,
 )
 from shared.journal.cooldown import Cooldowns, Covered, Undecided, Window
-from shared.journal.journal import Claimed, Journal, NotClaimable
+from shared.journal.journal import SENT_AGAIN, Claimed, Journal, NotClaimable
 from shared.journal.records import Record, State
 from shared.queueing.orphans import Orphan, Orphans, reservation
 from shared.queueing.pipelines import Pipelines, orchestration_id
@@ -245,7 +245,7 @@ class Queueing:
             return Result.deferred(exc)
         match found:
             case Found():
-                return self._adopt(record, lost.request, found)
+                return self._adopt(record, lost, found)
             case NotYet(reason):
                 self._journal.mark_uncertain(record, reason, in_progress=False, searched_until=search.searched_until)
                 return Result(Outcome.DEFERRED, reason)
@@ -255,16 +255,21 @@ class Queueing:
             case None:
                 return None
 
-    def _adopt(self, record: Record, request: RunRequest, found: Found) -> Result | None:
-        """Adopt the first run that nobody else has reserved."""
+    def _adopt(self, record: Record, lost: LostRequest, found: Found) -> Result | None:
+        """Adopt the first run that is not reserved. Cancel the others if the request was sent more than once."""
+        has_orphans = any(step.note == SENT_AGAIN for step in record.history)
+        has_orphans = has_orphans and not found.is_certain and not found.has_rivals
         note = "found in Azure DevOps after the answer was lost"
         if len(found.builds) > 1:
             ids = ", ".join(str(build.run.id) for build in found.builds)
             note += f"; one of {len(found.builds)} matching runs: {ids}"
         for build in found.builds:
-            if not found.is_certain and not self._journal.reserve(reservation(request, build), record.key):
+            if not found.is_certain and not self._journal.reserve(reservation(lost.request, build), record.key):
                 continue
             run = build.run
+            for other in found.builds if has_orphans else ():
+                if other is not build:
+                    self.orphans.write_down(Orphan(lost, other.run))
             try:
                 self._journal.complete(record, run.id, run.url, note)
             except RunAlreadyOwned:  # by a record of the time before the IDs began again

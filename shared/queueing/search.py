@@ -57,10 +57,12 @@ class Found(NamedTuple):
     """The runs that may be adopted, the best one first.
 
     :param is_certain: they carry the request's orchestration ID.
+    :param has_rivals: another record's request may have queued some of them.
     """
 
     builds: Sequence[Build]
     is_certain: bool
+    has_rivals: bool = False
 
 
 class Unclear(NamedTuple):
@@ -113,7 +115,7 @@ class Search:
             elif likeness is not Likeness.DIFFERENT:
                 unclear.append(build)
         if fitting:
-            return Found(fitting, is_certain=False)
+            return Found(fitting, is_certain=False, has_rivals=bool(rivals))
         return Unclear(unclear) if unclear else None
 
     def owns(self, record: Record, build: Build) -> bool:

@@ -603,6 +603,35 @@ class TestCrashedAndFrozenWorkers:
         assert outcomes(relay.deliver(run_completed())) == [Outcome.DUPLICATE]
         assert bench.pipelines.canceled == [100]
 
+    def test_of_two_requests_that_were_both_carried_out_one_run_is_canceled(self, bench: Bench) -> None:
+        """The worker that sent the first one is dead. Its run is listed late, and the second answer is lost."""
+        relay = bench.relay()
+        bench.pipelines.plan.extend([LOST, LOST])
+        deferred(relay, run_completed())
+        late = bench.pipelines.books.pop()
+        bench.clock.advance(SETTLE)
+        deferred(relay, run_completed())
+        bench.pipelines.books.append(late)
+        bench.clock.advance(SETTLE)
+        (decision,) = relay.deliver(run_completed()).decisions
+        assert {decision.run_id, *bench.pipelines.canceled} == {100, 101}
+        assert [orphan.state for orphan in bench.orphans] == [State.COMPLETED]
+
+    def test_they_are_left_to_an_equal_event_that_has_none(self, bench: Bench) -> None:
+        relay = bench.relay(SAME)
+        bench.pipelines.plan.extend([LOST, LOST, LOST_UNQUEUED, LOST_UNQUEUED])
+        late = []
+        for _ in range(2):
+            for event in ("a", "b"):
+                deferred(relay, run_completed(event))
+            late += bench.pipelines.books
+            bench.pipelines.books.clear()
+            bench.clock.advance(SETTLE)
+        bench.pipelines.books.extend(late)
+        decisions = [relay.deliver(run_completed(event)).decisions[0] for event in ("a", "b")]
+        assert {decision.run_id for decision in decisions} == {100, 101}
+        assert bench.pipelines.canceled == []
+
     def test_an_orphan_that_cannot_be_written_down_is_said(
         self, bench: Bench, caplog: pytest.LogCaptureFixture
     ) -> None:
