@@ -12,9 +12,8 @@ import hashlib
 import json
 import logging
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Final, NamedTuple, Self
 
 from shared.azure_devops.reconcile import Build
@@ -23,6 +22,7 @@ from shared.clock import Clock
 from shared.errors import AzureDevOpsError, ClaimLost, JournalUnavailable, UnreadableRecord
 from shared.journal.journal import Claimed, Journal
 from shared.journal.records import FINAL_STATES, JournalKey, Record, Selection, State
+from shared.journal.stored_form import reading
 from shared.queueing.pipelines import Pipelines
 from shared.queueing.search import Found, LostRequest, NotYet, Search, Unclear
 
@@ -64,18 +64,12 @@ class Orphan:
 
         :raises UnreadableRecord: another program has changed the record.
         """
-        try:
+        with reading(record.key):
             fields = json.loads(record.document)
-            lost = LostRequest(
-                JournalKey(*fields["key"]),
-                RunRequest.from_json(fields["request"]),
-                fields["sender"],
-                datetime.fromisoformat(fields["since"]),
-                datetime.fromisoformat(fields["until"]),
-            )
+            since, until = (datetime.fromisoformat(fields[name]).astimezone(UTC) for name in ("since", "until"))
+            request = RunRequest.from_json(fields["request"])
+            lost = LostRequest(JournalKey(*fields["key"]), request, fields["sender"], since, until)
             return cls(lost, None if fields["run"] is None else Run(*fields["run"]))
-        except (ValueError, TypeError, KeyError) as exc:
-            raise UnreadableRecord(f"the orphan {record.key.key[:12]} cannot be read; remove its record") from exc
 
 
 class OpenOrphan(NamedTuple):
@@ -123,10 +117,17 @@ class Orphans:
         try:
             for record, orphan in open_orphans(self._journal):
                 if owner in {None, orphan.lost.key} and self._clock() < deadline:
-                    with suppress(ClaimLost):  # another worker is settling it
-                        self._settle(record, orphan, deadline)
+                    self._settle_one(record, orphan, deadline)
         except JournalUnavailable as exc:
             _log.error("orphans could not be settled: %s", exc)
+
+    def _settle_one(self, record: Record, orphan: Orphan, deadline: datetime) -> None:
+        try:
+            self._settle(record, orphan, deadline)
+        except ClaimLost:
+            pass  # another worker is settling it
+        except UnreadableRecord as exc:
+            _log.warning("an orphan could not be settled: %s", exc)
 
     def _settle(self, record: Record, orphan: Orphan, deadline: datetime) -> None:
         owner = self._journal.get(orphan.lost.key)
