@@ -51,7 +51,7 @@ class _App(func.FunctionApp):
 app = _App()
 
 SETTLE_SECONDS = 10.0
-"""How long a timer may cancel runs that are one too many."""
+"""How long a timer may cancel orphans."""
 
 
 # With the annotation str, the worker passes the raw JSON. func.EventGridEvent fails on CloudEvents with old workers, on
@@ -79,7 +79,7 @@ def register_wait(request: func.HttpRequest) -> func.HttpResponse:
 @app.function_name("sweep_waits")
 @app.timer_trigger(arg_name="timer", schedule="0 */10 * * * *", run_on_startup=False)
 def sweep_waits(timer: func.TimerRequest) -> None:
-    """Complete the tasks whose run has ended without an event that reported it. Cancel runs that are one too many."""
+    """Complete the tasks whose run has ended without an event that reported it. Cancel orphans."""
     _app().queueing.orphans.settle(SETTLE_SECONDS)
     if (bridge := _app().bridge) is not None:
         bridge.sweep.run()

@@ -185,12 +185,6 @@ class Store(Protocol):
         its run could be taken for another record's, so UnreadableRecord is raised.
         """
 
-    def owned_runs(self, route: str, run_ids: Iterable[int]) -> set[int]:
-        """Return those of the runs that a record of the route owns."""
-
-    def owner(self, route: str, run_id: int) -> Record | None:
-        """Return the record of the route that owns this run."""
-
     def select(self, selection: Selection, limit: int, skipped: Skipped = log_skipped) -> Iterator[Record]:
         """Return at most ``limit`` records that match, in no particular order. Skip those that cannot be read."""
 

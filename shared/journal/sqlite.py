@@ -143,18 +143,6 @@ class SqliteStore(Store):
         found = self._found(f"{names_one} OR {is_unknown}", json.dumps(list(wanted)), json.dumps(list(RUN_UNKNOWN)))
         return (record for record in readable(found, refuse) if may_own_one_of(record, wanted))
 
-    def owned_runs(self, route: str, run_ids: Iterable[int]) -> set[int]:
-        wanted = json.dumps(list(run_ids))
-        with self._reading() as connection:
-            rows = connection.execute(
-                "SELECT run_id FROM records WHERE route = ? AND run_id IN (SELECT value FROM json_each(?))",
-                (route, wanted),
-            ).fetchall()
-        return {row[0] for row in rows}
-
-    def owner(self, route: str, run_id: int) -> Record | None:
-        return self._one("route = ? AND run_id = ?", route, run_id)
-
     def select(self, selection: Selection, limit: int, skipped: Skipped = log_skipped) -> Iterator[Record]:
         conditions: dict[str, Any] = {}
         if selection.route is not None:

@@ -1,20 +1,19 @@
-"""Runs that are one too many.
+"""Orphans: second runs of events.
 
-A worker that was frozen while its request was under way may continue after another delivery has taken over its record.
-Its request may then have queued a second run for the event. The worker writes the run down as an orphan, and whoever
-learns which run the event has got cancels it: a delivery of the event, a redrive or a timer.
+A worker that was frozen while it waited for an answer may continue after another delivery has taken over its record.
+Its request may then have queued a second run for the event. The worker writes the run down as an orphan. The first
+process that learns which run the event has cancels the orphan: a delivery of the event, a redrive or a timer.
 
-An orphan is a record of its own. It stays ``waiting`` until the event's record is ``queued``; then it is claimed, and
-ends as ``completed`` (canceled) or ``closed`` (it was none).
+An orphan is a record of its own. It stays ``waiting`` until the event's record is ``queued`` or ``suppressed``; then it
+is claimed, and ends as ``completed`` (canceled) or ``closed`` (it was none).
 """
 
 import hashlib
 import json
 import logging
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Final, NamedTuple, Self
 
 from shared.azure_devops.reconcile import Build
@@ -23,11 +22,12 @@ from shared.clock import Clock
 from shared.errors import AzureDevOpsError, ClaimLost, JournalUnavailable, UnreadableRecord
 from shared.journal.journal import Claimed, Journal
 from shared.journal.records import FINAL_STATES, JournalKey, Record, Selection, State
+from shared.journal.stored_form import reading
 from shared.queueing.pipelines import Pipelines
 from shared.queueing.search import Found, LostRequest, NotYet, Search, Unclear
 
 PARTITION: Final = "$orphans"
-_LIMIT: Final = 100
+_LIMIT: Final = 10_000
 _OPEN: Final = frozenset(State) - FINAL_STATES
 
 _log = logging.getLogger("nextstage.orphans")
@@ -64,18 +64,12 @@ class Orphan:
 
         :raises UnreadableRecord: another program has changed the record.
         """
-        try:
+        with reading(record.key):
             fields = json.loads(record.document)
-            lost = LostRequest(
-                JournalKey(*fields["key"]),
-                RunRequest.from_json(fields["request"]),
-                fields["sender"],
-                datetime.fromisoformat(fields["since"]),
-                datetime.fromisoformat(fields["until"]),
-            )
+            since, until = (datetime.fromisoformat(fields[name]).astimezone(UTC) for name in ("since", "until"))
+            request = RunRequest.from_json(fields["request"])
+            lost = LostRequest(JournalKey(*fields["key"]), request, fields["sender"], since, until)
             return cls(lost, None if fields["run"] is None else Run(*fields["run"]))
-        except (ValueError, TypeError, KeyError) as exc:
-            raise UnreadableRecord(f"the orphan {record.key.key[:12]} cannot be read; remove its record") from exc
 
 
 class OpenOrphan(NamedTuple):
@@ -123,15 +117,22 @@ class Orphans:
         try:
             for record, orphan in open_orphans(self._journal):
                 if owner in {None, orphan.lost.key} and self._clock() < deadline:
-                    with suppress(ClaimLost):  # another worker is settling it
-                        self._settle(record, orphan, deadline)
+                    self._settle_one(record, orphan, deadline)
         except JournalUnavailable as exc:
             _log.error("orphans could not be settled: %s", exc)
 
+    def _settle_one(self, record: Record, orphan: Orphan, deadline: datetime) -> None:
+        try:
+            self._settle(record, orphan, deadline)
+        except ClaimLost:
+            pass  # another worker is settling it
+        except UnreadableRecord as exc:
+            _log.warning("an orphan could not be settled: %s", exc)
+
     def _settle(self, record: Record, orphan: Orphan, deadline: datetime) -> None:
         owner = self._journal.get(orphan.lost.key)
-        if owner is not None and (owner.state is not State.QUEUED or owner.run_id is None):
-            return
+        if owner is not None and owner.state not in {State.QUEUED, State.SUPPRESSED}:
+            return  # it may still become the event's run
         claim = self._journal.take(record, deadline)
         if not isinstance(claim, Claimed):
             return
@@ -146,9 +147,9 @@ class Orphans:
         except AzureDevOpsError as exc:
             run = "a second run" if orphan.run is None else f"run {orphan.run.id} ({orphan.run.url})"
             _log.critical(
-                "%s of an event that has run %d could not be canceled yet: %s; it is tried again, and 'manage.py "
-                "journal --orphans' lists it",
-                *(run, owner.run_id, exc),
+                "%s of an event that %s could not be canceled yet: %s; it is tried again, and 'manage.py journal "
+                "--orphans' lists it",
+                *(run, _has(owner), exc),
             )
             self._journal.release(mine, str(exc))
             return
@@ -158,7 +159,7 @@ class Orphans:
             self._journal.finish(mine, state, outcome, mine.document)
 
     def _end(self, mine: Record, orphan: Orphan, owner: Record, deadline: datetime) -> tuple[State | None, str]:
-        """Cancel the run, if it is certain that it is one too many.
+        """Cancel the run, if it is certain that it is a second one.
 
         Return the state in which the orphan ends and why; None and why if it does not end yet.
         """
@@ -174,7 +175,7 @@ class Orphans:
                 case Unclear(builds):
                     runs = ", ".join(f"{one.run.id} ({one.run.url})" for one in builds)
                     reason = f"cannot tell whether one of these runs is a second run of an event: {runs}"
-                    _log.critical("%s; its event has run %d; cancel it by hand if it is", reason, owner.run_id)
+                    _log.critical("%s; its event %s; cancel it by hand if it is", reason, _has(owner))
                     return State.CLOSED, reason
                 case Found(builds):
                     build = next((one for one in builds if one.run.id != owner.run_id), None)
@@ -192,13 +193,15 @@ class Orphans:
         if not self._journal.reserve(reservation(orphan.lost.request, build), mine.key):
             return State.CLOSED, f"run {build.run.id} was adopted for another event with an equal request"
         self._pipelines.cancel(orphan.lost.request, build.run, deadline)
-        outcome = (
-            f"run {build.run.id} was queued too late and is being canceled: its event has run {owner.run_id} already"
-        )
+        outcome = f"run {build.run.id} was queued too late and is being canceled: its event {_has(owner)}"
         _log.error("%s: %s", outcome, build.run.url)
         return State.COMPLETED, outcome
 
 
+def _has(owner: Record) -> str:
+    return "needs no run" if owner.run_id is None else f"has run {owner.run_id}"
+
+
 def reservation(request: RunRequest, build: Build) -> str:
-    """Return what identifies a listed run. Its time is a part, because the IDs of a restored server begin anew."""
+    """Return what identifies a listed run. Its time is a part, because the IDs of a restored server begin again."""
     return json.dumps([request.organization_url, build.run.id, build.queue_time])

@@ -109,14 +109,14 @@ class Queueing:
         :raises RequestRefused: see ``adoptable``, which also raises all other errors.
         """
         build = self.adoptable(record, run_id, deadline)
+        if not self._journal.reserve(reservation(RunRequest.from_json(record.entry.request), build), record.key):
+            raise RequestRefused(f"run {run_id} has just been adopted for another record")
         if record.state is not State.PARKED:
             claim = self._journal.take(record, deadline)
             if not isinstance(claim, Claimed):
                 reason = claim.reason if isinstance(claim, NotClaimable) else f"it is {claim.record.state} already"
                 raise ClaimLost(f"the record {record.key.key[:12]} cannot be changed now: {reason}")
             record = claim.record
-        if not self._journal.reserve(reservation(RunRequest.from_json(record.entry.request), build), record.key):
-            raise RequestRefused(f"run {run_id} has just been adopted for another record")
         note = "adopted by an operator"
         try:
             self._journal.complete(record, run_id, build.run.url, note)
@@ -126,7 +126,7 @@ class Queueing:
         return Result(Outcome.QUEUED, note, run_id, build.run.url)
 
     def settle_orphans(self, record: Record) -> None:
-        """Cancel the runs of this record that are one too many, if there can be any."""
+        """Cancel the orphans of this record, if there can be any."""
         if any(step.state is State.UNCERTAIN for step in record.history):
             self.orphans.settle(_CANCEL_SECONDS, record.key)
 
@@ -207,7 +207,7 @@ class Queueing:
             except RunAlreadyOwned:
                 note = (
                     f"another record of this route names a run {run.id} too: the run IDs of {request.organization_url} "
-                    "have begun anew"
+                    "have begun again"
                 )
                 _log.warning("run %d was queued; %s", run.id, note)
                 self._journal.complete(record, run.id, run.url, note, shares_run_id=True)
@@ -272,7 +272,7 @@ class Queueing:
                     self.orphans.write_down(Orphan(lost, other.run))
             try:
                 self._journal.complete(record, run.id, run.url, note)
-            except RunAlreadyOwned:  # by a record of the time before the IDs began anew
+            except RunAlreadyOwned:  # by a record of the time before the IDs began again
                 self._journal.complete(record, run.id, run.url, note, shares_run_id=True)
             return Result(Outcome.QUEUED, note, run.id, run.url)
         return None

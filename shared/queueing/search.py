@@ -25,6 +25,9 @@ MARGIN: Final = timedelta(seconds=30)
 As short as possible: a search reads all runs of the period, and a busy pipeline has many.
 """
 
+_OVERLAP: Final = timedelta(seconds=5)
+"""How much of the period before it a search reads again that continues another process's search."""
+
 
 @dataclass(frozen=True, slots=True)
 class LostRequest:
@@ -131,7 +134,9 @@ class Search:
 
     def _list(self, deadline: datetime) -> dict[Likeness, list[Build]]:
         lost, found = self._lost, group_by_likeness((), self._expected(self._lost.request, self._lost.key, None))
-        since = max(lost.since - MARGIN, lost.searched_until or lost.since - MARGIN)
+        since = lost.since - MARGIN
+        if lost.searched_until is not None:
+            since = max(since, lost.searched_until - _OVERLAP)
         since, until = (self._journal.in_local_time(at) for at in (since, lost.until + MARGIN))
         is_same_sender = bool(lost.sender) and lost.sender == self._pipelines.sender()
         requester = self._pipelines.requester(lost.request, deadline) if is_same_sender else None

@@ -146,6 +146,8 @@ def _value_bytes(value: object) -> int:
             return 4 + len(value)
         case datetime() | (int(), "Edm.Int64"):
             return 8
+        case int():  # Edm.Int32
+            return 4
         case _:
             raise AssertionError(f"the size of {type(value).__name__} is not known")
 

@@ -424,7 +424,7 @@ class TestRunIdsThatBeginAnew:
             assert outcomes(relay.deliver(run_completed(event))) == [Outcome.DUPLICATE]
         assert len(bench.pipelines.books) == 3
         notes = [record.reason for record in bench.records]
-        assert sorted("have begun anew" in note for note in notes) == [False, True, True]
+        assert sorted("have begun again" in note for note in notes) == [False, True, True]
 
     def test_the_owner_of_an_earlier_run_with_the_same_id_does_not_own_the_new_one(self, bench: Bench) -> None:
         relay = bench.relay(SAME)

@@ -132,7 +132,7 @@ class Bench:
 
     @property
     def orphans(self) -> list[Record]:
-        """The runs that are or were one too many."""
+        """The records of the orphans."""
         return [*self.store.select(Selection(route=ORPHANS), 100)]
 
     def record(self, index: int = -1) -> Record:

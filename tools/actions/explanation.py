@@ -10,6 +10,7 @@ from shared.deciding import Verdict
 from shared.events.event import AML_PREFIX
 from shared.http.message import HttpRequest
 from shared.journal.records import UNROUTED
+from shared.queueing.pipelines import orchestration_id
 from shared.routing.condition_parts import Part, evaluate_parts
 from shared.routing.table import Match, Refusal, Route, RouteTable
 from tools.actions.forecast import JournalState
@@ -113,11 +114,11 @@ def _checked(route: Route, decided: Match | Refusal | None, reason: str, verdict
 
 
 def _calls(match: Match) -> tuple[HttpRequest, ...]:
-    request = match.request
+    request, run_id = match.request, orchestration_id(match.key)
     if isinstance(request.pipeline, int):
-        return (run_pipeline(request, request.pipeline),)
+        return (run_pipeline(request, request.pipeline, run_id),)
     # The id of a named pipeline is looked up first, once per process. Only Azure DevOps knows it.
-    return (list_pipelines(request, None), run_pipeline(request, f"{{id of {request.pipeline}}}"))
+    return (list_pipelines(request, None), run_pipeline(request, f"{{id of {request.pipeline}}}", run_id))
 
 
 def _why_not_checked(route: Route, verdict: Verdict) -> str:

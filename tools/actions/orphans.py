@@ -67,9 +67,7 @@ def _listed(journal: Journal, found: OpenOrphan) -> ListedOrphan:
 def _why_open(orphan: Record, owner: Record | None) -> str:
     if owner is None:
         return "the record of its event was removed; cancel the run yourself if the event has another one"
-    if owner.state is State.SUPPRESSED:
-        return "its event was suppressed and gets no run; cancel the run yourself"
-    if owner.state is not State.QUEUED:
+    if owner.state not in {State.QUEUED, State.SUPPRESSED}:
         return f"its event has no run yet, and is {owner.state}: this may become its run"
     return orphan.reason or "a delivery, a redrive or the timer sweep_waits will cancel it"
 

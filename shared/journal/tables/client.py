@@ -154,22 +154,17 @@ class AzureTable:
         """
         return self._ask(lambda: _stored(self._client.get_entity(partition_key, row_key, **_timeouts(seconds))))
 
-    def page(
-        self, query: str, columns: str | None, page_size: int, page: object, seconds: float
-    ) -> tuple[list[Stored], object]:
+    def page(self, query: str, page_size: int, page: object, seconds: float) -> tuple[list[Stored], object]:
         """Return one page of a query's entities and the token for the next page, which is None after the last page.
 
         :param query: an OData filter; empty for all entities.
-        :param columns: the names of the wanted properties, separated by commas; None for all.
         :param page_size: the maximum number of entities. The service returns at most 1,000, and may return fewer.
         :param page: the token of the wanted page; None for the first page.
         :raises Refused: TableNotFound.
         """
 
         def send() -> tuple[list[Stored], object]:
-            answer = self._client.query_entities(
-                query, select=columns, results_per_page=page_size, **_timeouts(seconds)
-            )
+            answer = self._client.query_entities(query, results_per_page=page_size, **_timeouts(seconds))
             pages = cast("PageIterator[TableEntity]", answer.by_page(cast("str", page)))
             found = [_stored(entity) for entity in next(pages)]
             return found, pages.continuation_token

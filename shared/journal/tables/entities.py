@@ -155,17 +155,6 @@ def run_row_key(run_id: int) -> str:
     return f"{_RUN_PREFIX}{run_id:0{_RUN_DIGITS}d}"
 
 
-def run_id_of(row_key: str) -> int:
-    """Return the run ID in a marker's row key."""
-    return int(row_key.removeprefix(_RUN_PREFIX))
-
-
-def owned_runs_filter(route: str, first: int, last: int) -> str:
-    """Return the filter for the markers of a route's runs with IDs from ``first`` to ``last``."""
-    partition_key = entity_key(route, "")["PartitionKey"]
-    return f"PartitionKey eq '{partition_key}' and RowKey ge '{run_row_key(first)}' and RowKey le '{run_row_key(last)}'"
-
-
 def may_own_filter(run_ids: Collection[int]) -> str:
     """Return the filter for the records that may own one of the runs, and others that ``may_own_one_of`` removes.
 

@@ -3,8 +3,8 @@
 A record is an entity (PartitionKey: route, RowKey: key; see ``entities.py``). Its version is the ETag. A record that
 names a run is written in one transaction with a marker entity ``run:<id>``. The marker can be created only once, so a
 run belongs to one record of a route. It is deleted together with its record. A record that shares the ID of its run
-with another record has no marker. A successful delivery costs two
-transactions: create the record, and replace it while creating the marker.
+with another record has no marker. A successful delivery costs two transactions: create the record, and replace it while
+creating the marker.
 
 **Lost answers.** If the answer to a write is lost, it is not known whether the write was done. The write is sent again
 and may then conflict with itself: the entity exists, or has another version. Therefore each write contains a random
@@ -35,10 +35,8 @@ from shared.journal.tables.connection import connection_problem
 from shared.journal.tables.entities import (
     fits,
     may_own_filter,
-    owned_runs_filter,
     record_from_entity,
     record_to_entity,
-    run_id_of,
     run_marker,
     run_row_key,
     selection_filter,
@@ -144,24 +142,6 @@ class TablesStore(Store):
         found = readable(self._records(may_own_filter(wanted)), refuse)
         return (record for record in found if may_own_one_of(record, wanted))
 
-    def owned_runs(self, route: str, run_ids: Iterable[int]) -> set[int]:
-        """See the base class. The result also contains runs that a record named earlier but no longer names.
-
-        It is one range query from the lowest to the highest ID. The runs are close in time and therefore in ID, so
-        there are few others between them. With a list of IDs joined by "or", the service would scan the whole
-        partition, and reading each ID separately would take one request each.
-        """
-        wanted = set(run_ids)
-        if not wanted:
-            return set()
-        found = self._found(owned_runs_filter(route, min(wanted), max(wanted)), columns="RowKey", whole=self._call())
-        return wanted & {run_id_of(stored.entity["RowKey"]) for stored in found}
-
-    def owner(self, route: str, run_id: int) -> Record | None:
-        marker = self._read(self._call(), route, run_row_key(run_id))
-        record = None if marker is None else self.get(JournalKey(route, str(marker.entity.get("owner", ""))))
-        return None if record is None or record.run_id != run_id else record
-
     def select(self, selection: Selection, limit: int, skipped: Skipped = log_skipped) -> Iterator[Record]:
         """See the base class. Reads the pages as they are needed, each within the time limit of a call."""
         found = self._records(selection_filter(selection), page_size=max(1, min(limit, _MAX_PAGE)))
@@ -242,18 +222,13 @@ class TablesStore(Store):
                 return None
             raise call.unavailable(exc) from exc
 
-    def _found(
-        self, query: str, *, columns: str | None = None, page_size: int = _MAX_PAGE, whole: Call | None = None
-    ) -> Iterator[Stored]:
-        """Return the entities that a query finds, page by page.
-
-        :param whole: the call whose time limit applies to all pages together. None: each page is a call of its own.
-        """
+    def _found(self, query: str, page_size: int) -> Iterator[Stored]:
+        """Return the entities that a query finds, page by page. Each page is a call of its own."""
         next_page: object = None
         while True:
-            call = whole or self._call()
+            call = self._call()
             try:
-                found, next_page = call.ask(partial(self._table.page, query, columns, page_size, next_page))
+                found, next_page = call.ask(partial(self._table.page, query, page_size, next_page))
             except Refused as exc:
                 if exc.code == _TABLE_NOT_FOUND:
                     return
@@ -264,7 +239,7 @@ class TablesStore(Store):
                 return
 
     def _records(self, query: str, page_size: int = _MAX_PAGE) -> Iterator[Found]:
-        for entity, etag in self._found(query, page_size=page_size):
+        for entity, etag in self._found(query, page_size):
             try:
                 yield record_from_entity(JournalKey(entity["PartitionKey"], entity["RowKey"]), entity, etag)
             except UnreadableRecord as exc:

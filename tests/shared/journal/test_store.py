@@ -106,23 +106,6 @@ class TestStore:
         assert found(5) == unknown | {("route", "5"), ("elsewhere", "5"), ("elsewhere", "5b")}
         assert all(one == store.get(one.key) for one in store.may_own([5]))
 
-    def test_owned_runs_are_those_of_the_route(self, store: Store) -> None:
-        store.insert(record("a", run_id=5))
-        store.insert(record("b", run_id=6))
-        store.insert(record("c", route="elsewhere", run_id=7))
-        assert store.owned_runs("route", [4, 5, 6, 7]) == {5, 6}
-        assert store.owned_runs("route", [4, 6]) == {6}
-        assert store.owned_runs("route", []) == set()
-
-    def test_the_owner_of_a_run_is_found(self, store: Store) -> None:
-        owner = written(store.insert(record("a", run_id=5)))
-        store.insert(record("c", route="elsewhere", run_id=6))
-        assert store.owner("route", 5) == owner
-        assert store.owner("route", 6) is None
-        assert store.delete(owner)
-        assert store.owner("route", 5) is None
-        assert store.owned_runs("route", [5]) == set()
-
     def test_a_record_that_has_changed_is_not_deleted(self, store: Store) -> None:
         first = written(store.insert(record()))
         second = written(store.replace(first))
@@ -209,7 +192,7 @@ class TestSqlite:
             lambda: store.replace(kept),
             lambda: store.delete(kept),
             lambda: store.get(kept.key),
-            lambda: store.owner("route", 5),
+            lambda: list(store.may_own([5])),
         ):
             with pytest.raises(JournalUnavailable, match=r"was deleted or replaced .* move the file back, or restart"):
                 operation()

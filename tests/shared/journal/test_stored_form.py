@@ -81,6 +81,9 @@ def test_a_newer_record_is_not_read(stored: Stored) -> None:
     expected = r"^the record ab12 of route route was written by a newer .* 2, .* up to 1; upgrade this instance$"
     with pytest.raises(NewerRecord, match=expected):
         stored.store.get(KEY)
+    skipped: list[UnreadableRecord] = []
+    assert list(stored.store.select(Selection(), 9, skipped.append)) == []
+    assert [type(one) for one in skipped] == [NewerRecord]
 
 
 ANOTHER_TIME = "0001-01-01T00:00:00+14:00"

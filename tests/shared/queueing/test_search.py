@@ -98,9 +98,11 @@ def test_paging_continues_where_it_stopped(bench: Bench) -> None:
     request = RunRequest.from_json(record.entry.request)
     for number in range(4):  # of strangers
         bench.pipelines.queue(request, requester="a person")
-        bench.pipelines.books[-1] = replace(bench.pipelines.books[-1], at=record.claimed_at + timedelta(seconds=number))
+        bench.pipelines.books[-1] = replace(
+            bench.pipelines.books[-1], at=record.claimed_at + timedelta(seconds=8 * number)
+        )
     bench.pipelines.queue(request)
-    bench.pipelines.books[-1] = replace(bench.pipelines.books[-1], at=record.claimed_at + timedelta(seconds=9))
+    bench.pipelines.books[-1] = replace(bench.pipelines.books[-1], at=record.claimed_at + timedelta(seconds=29))
     for _ in range(3):
         deferred(relay, run_completed("a"))
     (decision,) = relay.deliver(run_completed("a")).decisions

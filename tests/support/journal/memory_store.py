@@ -54,20 +54,6 @@ class MemoryStore:
         with self._lock:
             return iter([record for record in self.records.values() if may_own_one_of(record, wanted)])
 
-    def owned_runs(self, route: str, run_ids: Iterable[int]) -> set[int]:
-        wanted = set(run_ids)
-        with self._lock:
-            return {
-                record.run_id
-                for record in self.records.values()
-                if record.key.route == route and record.run_id is not None and record.run_id in wanted
-            }
-
-    def owner(self, route: str, run_id: int) -> Record | None:
-        with self._lock:
-            found = (one for key, one in self.records.items() if key.route == route and one.run_id == run_id)
-            return next(found, None)
-
     def select(self, selection: Selection, limit: int, skipped: Skipped = log_skipped) -> Iterator[Record]:
         with self._lock:
             # Newest first, because the protocol guarantees no order and SQLite returns the oldest first.

@@ -213,7 +213,7 @@ class TestOrphans:
             [parked.key.key[:12], "other", "3h", "9", "https://dev.azure.com/9",
              "its event has no run yet, and is parked: this may become its run"],
         ]  # fmt: skip
-        assert rows[3][-1] == "its event was suppressed and gets no run; cancel the run yourself"
+        assert rows[3][-1] == "a delivery, a redrive or the timer sweep_waits will cancel it"
         assert rows[4][-1].startswith("the record of its event was removed; cancel the run yourself")
         first, *_ = desk.run("journal", "--orphans", "--json").json
         assert first == {

@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 from hypothesis import given
-from hypothesis import strategies as st
 
 from shared.errors import UnreadableRecord
 from shared.journal.records import MAX_HISTORY, NO_EVENT, Entry, JournalKey, Record, Selection, State, Step
@@ -149,10 +148,6 @@ class TestKeys:
             with pytest.raises(ValueError, match=r"the key .* cannot be an entity's key"):
                 record_to_entity(record(bad), "w")
 
-    @given(st.lists(st.integers(0, 2**63 - 1), min_size=2))
-    def test_markers_sort_like_their_runs(self, run_ids: list[int]) -> None:
-        assert [entities.run_id_of(key) for key in sorted(map(entities.run_row_key, run_ids))] == sorted(run_ids)
-
     def test_a_marker_names_its_owner(self) -> None:
         assert entities.run_marker(KEY, 5) == {
             "PartitionKey": "route",
@@ -178,8 +173,6 @@ class TestFilters:
     def test_a_route_cannot_extend_the_filter(self, route: str) -> None:
         with pytest.raises(ValueError, match="cannot be an entity's key"):
             entities.selection_filter(Selection(route=route))
-        with pytest.raises(ValueError, match="cannot be an entity's key"):
-            entities.owned_runs_filter(route, 1, 2)
 
 
 @pytest.mark.parametrize(

@@ -9,9 +9,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, field, replace
-from itertools import count
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any, NamedTuple
 from urllib.parse import parse_qs, urlsplit
 
@@ -27,7 +25,7 @@ from shared.journal.records import Entry, JournalKey, Record, Selection, State
 from shared.journal.tables import retry_policy
 from shared.journal.tables.client import PooledTransport
 from shared.journal.tables.connection import connection_problem
-from shared.journal.tables.entities import EVENT_BYTES, NOTES_BYTES, REQUEST_BYTES, run_marker
+from shared.journal.tables.entities import EVENT_BYTES, NOTES_BYTES, REQUEST_BYTES
 from shared.journal.tables.store import TablesStore
 from tests.support.canaries import leaks, secret
 from tests.support.journal.records import any_record, incompressible_text, record, written
@@ -113,27 +111,11 @@ def faulty(open_tables: OpenTables, monkeypatch: pytest.MonkeyPatch) -> Faulty:
 
 
 class TestCost:
-    def test_many_runs_are_looked_up_in_one_request(self, faulty: Faulty) -> None:
-        for number in range(5, 9):
-            faulty.healthy.insert(record(f"{number}", run_id=number))
-        assert faulty.store.owned_runs("route", [*range(6, 100_000)]) == {6, 7, 8}
-        assert faulty.store.owned_runs("elsewhere", [6, 7]) == set()
-        assert faulty.store.owned_runs("route", iter([])) == set()
-        assert len(faulty.transport.sent) == 2
-
-    def test_all_pages_of_markers_are_read(self, faulty: Faulty) -> None:
-        client = faulty.healthy._table._client
-        for first in range(1, 1003, 100):
-            markers = (run_marker(KEY, number) for number in range(first, min(first + 100, 1003)))
-            client.submit_transaction([("create", marker) for marker in markers])
-        assert faulty.store.owned_runs("route", [1, 1002, 1003]) == {1, 1002}
-        assert len(faulty.transport.sent) == 2
-
     def test_the_table_is_created_with_the_first_record(self, open_tables: OpenTables) -> None:
         transport = FaultyTransport()
         store = open_tables(transport=transport)
         assert store.get(KEY) is None
-        assert store.owned_runs("route", [1]) == set()
+        assert list(store.may_own([1])) == []
         assert list(store.select(Selection(), 5)) == []
         assert store.replace(record(version=ETAG)) is None
         transport.requests.clear()
@@ -156,7 +138,7 @@ class TestLostAnswers:
         faulty.fail(*faults)
         assert faulty.store.get(KEY) == faulty.healthy.get(KEY) == second
         assert faulty.healthy.replace(inserted) is None
-        assert faulty.healthy.owned_runs("route", [5]) == ({5} if later_run_id else set())
+        assert named(faulty.healthy, 5) == ([KEY] if later_run_id else [])
 
     @pytest.mark.parametrize("fault", [answer_lost, never_sent])
     @pytest.mark.parametrize("run_id", [None, 5])
@@ -214,8 +196,9 @@ class TestMarkers:
     def test_a_run_stays_owned_after_the_record_no_longer_names_it(self, tables_store: TablesStore) -> None:
         first = written(tables_store.insert(record(run_id=5)))
         written(tables_store.replace(replace(first, run_id=None)))
-        assert tables_store.owned_runs("route", [5]) == {5}
-        assert tables_store.owner("route", 5) is None, "no record names the run now"
+        assert named(tables_store, 5) == []
+        with pytest.raises(RunAlreadyOwned, match="run 5"):
+            tables_store.insert(record("cd34", run_id=5))
 
     def test_a_new_record_cannot_have_the_run_of_another(self, tables_store: TablesStore) -> None:
         tables_store.insert(record(run_id=5))
@@ -223,7 +206,7 @@ class TestMarkers:
             tables_store.insert(record("cd34", run_id=5))
         assert tables_store.get(JournalKey("route", "cd34")) is None
         assert tables_store.insert(record(run_id=6)) is None
-        assert tables_store.owned_runs("route", [6]) == set()
+        assert named(tables_store, 6) == []
 
 
 class TestMayOwn:
@@ -321,7 +304,7 @@ class TestUnavailable:
                 lambda: store.insert(record("cd34")),
                 lambda: store.replace(first),
                 lambda: store.get(KEY),
-                lambda: store.owned_runs("route", [1]),
+                lambda: list(store.may_own([1])),
             ]
             for call in calls:
                 with pytest.raises(JournalUnavailable, match=f"journal at {azurite.url} does not answer: .*refused"):
@@ -479,7 +462,7 @@ class TestBadAnswers:
         scripted.answers = [answer]
         calls: list[Callable[[], object]] = [
             lambda: scripted.store.get(KEY),
-            lambda: scripted.store.owned_runs("route", [1]),
+            lambda: list(scripted.store.may_own([1])),
             lambda: scripted.store.delete(record(version=ETAG)),
         ]
         for call in calls:
@@ -537,21 +520,13 @@ class TestRareSequences:
         monkeypatch.setattr(retry_policy, "MIN_REQUEST_SECONDS", 30.0)
         scripted.answers = [answer, LAST_PAGE]
         with pytest.raises(JournalUnavailable, match=message):
-            scripted.store.owned_runs("route", [1])
+            list(scripted.store.may_own([1]))
         assert scripted.asked == 1
 
-    def test_all_pages_of_owned_runs_share_the_time_of_one_call(
-        self, scripted: ScriptedServer, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        """Each page of a selection has the time of one call."""
-        seconds = count(0.0, retry_policy.CALL_SECONDS * 3 / 8)
-        monkeypatch.setattr(retry_policy, "time", SimpleNamespace(monotonic=lambda: next(seconds)))
-        scripted.answers = [NO_LAST_PAGE, LAST_PAGE]
-        assert list(scripted.store.select(Selection(), 5)) == []
-        scripted.asked = 0
-        with pytest.raises(JournalUnavailable, match="more records than can be read in 8 s"):
-            scripted.store.owned_runs("route", [1])
-        assert scripted.asked == 2
+
+def named(store: TablesStore, run_id: int) -> list[JournalKey]:
+    """Return the keys of the records that name a run."""
+    return [one.key for one in store.may_own([run_id]) if one.run_id == run_id]
 
 
 def _local(port: int | None, key: str = PUBLIC_DEVELOPMENT_KEY) -> str:
