@@ -8,6 +8,7 @@ It is not known whether Azure DevOps honors the request's idempotency key, so bo
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -26,11 +27,15 @@ VARIANTS = {
     "cooldown": ROUTE + "    cooldown: 6h\n",
 }
 IGNORED, HONORED = Behavior(idempotency="ignored"), Behavior(idempotency="honored")
-# The store does not matter to the key, so the usual tests cover each store and each behavior, but not all combinations.
-USUAL = [("sqlite", IGNORED), ("sqlite", HONORED), ("tables", IGNORED)]
+STORES = ("sqlite", "tables")
+# Neither the store nor the route matters to the key, so the usual tests do not cover all combinations.
+BOTH_WAYS = [
+    *product(STORES, [IGNORED], VARIANTS),
+    *product(amount(STORES[:1], STORES), [HONORED], amount(["plain"], list(VARIANTS))),
+]
 both_ways = pytest.mark.parametrize(
-    ("empty_journal", "behavior"),
-    amount(USUAL, [*USUAL, ("tables", HONORED)]),
+    ("empty_journal", "behavior", "variant"),
+    BOTH_WAYS,
     indirect=["empty_journal"],
     ids=lambda value: value.idempotency if isinstance(value, Behavior) else value,
 )
@@ -47,7 +52,6 @@ def check(stage: Stage) -> None:
 
 
 @both_ways
-@pytest.mark.parametrize("variant", VARIANTS)
 @pytest.mark.parametrize("story", ["fresh", "answer-lost-after-queuing", "answer-lost-before-queuing"])
 def test_a_worker_may_crash_at_any_point_of_a_delivery(
     workers: Workers, tmp_path: Path, empty_journal: EmptyJournal, behavior: Behavior, story: str, variant: str
@@ -75,7 +79,6 @@ def test_a_worker_may_crash_at_any_point_of_a_delivery(
 
 
 @both_ways
-@pytest.mark.parametrize("variant", VARIANTS)
 def test_a_worker_may_crash_during_the_request(
     workers: Workers, tmp_path: Path, empty_journal: EmptyJournal, behavior: Behavior, variant: str
 ) -> None:

@@ -16,7 +16,7 @@ from hypothesis.stateful import initialize, invariant, rule
 
 from shared.journal.records import FINAL_STATES, State
 from shared.routing.table import RouteTable
-from tests.model.interleaving import Interleaving, a_worker, play
+from tests.model.interleaving import EXAMPLES, Interleaving, a_worker, play
 from tests.model.world import GO, LEASE, Process, Worker, World
 from tests.support.builders import routes
 from tests.support.effort import only_long
@@ -120,15 +120,17 @@ def honors_ids(request: pytest.FixtureRequest) -> bool:
 
 @pytest.mark.parametrize("route", [DISTINCT, EQUAL, CORRELATED], ids=["distinct", "equal", "correlated"])
 def test_the_promises_hold(route: str, honors_ids: bool) -> None:
-    play(over(Deliveries, route, honors_ids=honors_ids))
+    play(over(Deliveries, route, honors_ids=honors_ids), examples=EXAMPLES // (3 if honors_ids else 1))
 
 
 def test_the_promises_hold_for_two_routes_with_equal_requests(honors_ids: bool) -> None:
-    play(over(DeliveriesToTwoRoutes, EQUAL, EQUAL.replace("name: r", "name: s"), honors_ids=honors_ids))
+    machine = over(DeliveriesToTwoRoutes, EQUAL, EQUAL.replace("name: r", "name: s"), honors_ids=honors_ids)
+    play(machine, examples=EXAMPLES // 3)
 
 
 def test_the_promises_hold_with_a_cooldown(honors_ids: bool) -> None:
-    play(over(DeliveriesWithCooldown, COOLDOWN, honors_ids=honors_ids))
+    machine = over(DeliveriesWithCooldown, COOLDOWN, honors_ids=honors_ids)
+    play(machine, examples=EXAMPLES // (3 if honors_ids else 1))
 
 
 def overtake(*, fenced: bool) -> None:

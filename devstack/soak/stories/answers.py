@@ -105,7 +105,7 @@ ANSWERS: Final = (
         play=slow_pages,
         is_long=True,
     ),
-    Story(name="lagging-list", about="the list of builds does not have new runs yet", play=lagging_list),
+    Story(name="lagging-list", is_long=True, about="the list of builds does not have new runs yet", play=lagging_list),
     Story(
         name="hidden-parameters",
         about="builds do not show template parameters: the app cannot tell",
@@ -114,6 +114,7 @@ ANSWERS: Final = (
     ),
     Story(
         name="reformatted-parameters",
+        is_long=True,
         about="builds show date-times and JSON in other forms",
         play=reformatted_parameters,
         routes=(Route(note='{"list": [1, 2], "flag": true}'),),

@@ -55,6 +55,7 @@ CLOCKS: Final = (
     ),
     Story(
         name="service-clock-behind",
+        is_long=True,
         about="Azure DevOps' clock is 10 minutes behind",
         play=partial(wrong_service_clock, seconds=-600),
     ),
@@ -66,6 +67,7 @@ CLOCKS: Final = (
     ),
     Story(
         name="host-clocks-behind",
+        is_long=True,
         about="one host's clock is a minute behind, the other one's is right",
         play=wrong_host_clocks,
         clocks=(-60, 0),

@@ -77,6 +77,7 @@ OWNERSHIP: Final = (
     ),
     Story(
         name="two-organizations",
+        is_long=True,
         about="two organizations give the same IDs, and answers are lost",
         play=two_organizations,
         routes=(Route(), Route(name="second", organization=1)),
