@@ -7,8 +7,10 @@ docs/how-it-works.md: it keeps template parameters as JSON and returns ``value.T
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from enum import Enum, auto
 from typing import Any, Final, Self
 
@@ -18,8 +20,14 @@ from shared.errors import AnswerLost
 _BY_A_PERSON_OR_AN_API: Final = "manual"
 _CANCELED: Final = frozenset({"canceled", "cancelling"})
 # Newtonsoft.Json, which the service uses, takes a string for a date-time only in this form.
-_DATE_TIME: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:?\d\d)?")
-_OTHER_DATE_TIMES: Final = ("%m/%d/%Y %H:%M:%S%z", "%m/%d/%Y %I:%M:%S %p%z")
+_DATE_TIME: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d(:?\d\d)?)?")
+# How .NET writes a date-time: without a fraction and a zone, in an order that depends on the server's culture.
+_FORMATTED: Final = re.compile(r"\d{1,2}[/.-]\d{1,2}[/.-]\d{4} \d{1,2}:\d\d:\d\d( [AP]M)?")
+_FORMS: Final = ("%m/%d/%Y %H:%M:%S", "%m/%d/%Y %I:%M:%S %p")
+_OTHER_FORMS: Final = ("%d/%m/%Y %H:%M:%S", "%d.%m.%Y %H:%M:%S", "%d-%m-%Y %H:%M:%S", "%d/%m/%Y %I:%M:%S %p")
+_SECOND: Final = timedelta(seconds=1)
+_QUARTER: Final = timedelta(minutes=15)
+_MAX_ZONE: Final = timedelta(hours=14)
 
 
 class Likeness(Enum):
@@ -65,6 +73,7 @@ class Build:
     queued_at: datetime | None
     pipeline_id: int | None
     is_canceled: bool
+    is_finished: bool
     reason: str | None
     requesters: frozenset[str]
     plan_ids: frozenset[str]
@@ -128,8 +137,30 @@ def extra_parameters(build: Build, request: RunRequest) -> dict[str, str]:
 
     They are the pipeline's defaults if the build is the request's run.
     """
-    sent = {name.lower() for name in request.parameters}
-    return {name: _text(value) for name, value in (build.parameters or {}).items() if name.lower() not in sent}
+    return {name: _text(value) for name, value in _extras(build.parameters, request.parameters).items()}
+
+
+def may_be_reformatted(build: Build, request: RunRequest) -> bool:
+    """Return whether a parameter that the request does not send may have another value than the list shows."""
+    values = _extras(build.parameters, request.parameters).values()
+    return any(
+        value is None
+        or not isinstance(value, str)
+        or value.lower() in {"true", "false"}
+        or _FORMATTED.fullmatch(value) is not None
+        or _json_container(value) is not None
+        for value in values
+    )
+
+
+def extra_variables(build: Build, request: RunRequest) -> dict[str, Any]:
+    """Return the variables that a build was queued with and the request does not send."""
+    return _extras(build.variables, request.variables)
+
+
+def _extras(listed: Mapping[str, Any] | None, sent: Mapping[str, str]) -> dict[str, Any]:
+    names = {name.lower() for name in sent}
+    return {name: value for name, value in (listed or {}).items() if name.lower() not in names}
 
 
 def _read_build(build: Any) -> Build | None:
@@ -151,6 +182,7 @@ def _build(build: Mapping[str, Any]) -> Build:
         queued_at=_instant(str(build.get("queueTime"))),
         pipeline_id=definition.get("id") if isinstance(definition, dict) else None,
         is_canceled=not _CANCELED.isdisjoint((build.get("status"), build.get("result"))),
+        is_finished=build.get("status") == "completed",
         reason=_string(build.get("reason")),
         requesters=frozenset(_ids(requesters, "id")),
         plan_ids=frozenset(_ids(plans, "planId")),
@@ -198,15 +230,45 @@ def _value_likeness(sent: str, text: str | None) -> Likeness:
     if text == sent or (sent.lower() in {"true", "false"} and text.lower() == sent.lower()):
         return Likeness.FIT
     if (sent_json := _json_container(sent)) is not None:
-        return _fit_if(is_equal=sent_json == _json_container(text))
+        return _json_likeness(sent_json, _json_container(text))
     if _DATE_TIME.fullmatch(sent):
-        instant = _instant(text)
-        return Likeness.UNCLEAR if instant is None else _fit_if(is_equal=instant == _instant(sent))
+        return _date_time_likeness(sent, text)
     return Likeness.UNCLEAR if text.split() == sent.split() else Likeness.DIFFERENT
 
 
-def _fit_if(*, is_equal: bool) -> Likeness:
-    return Likeness.FIT if is_equal else Likeness.DIFFERENT
+def _json_likeness(sent: Any, listed: Any) -> Likeness:
+    """Compare JSON objects or lists. The service may write a number in another form, as 1.1 for 1.10."""
+    if sent == listed:
+        return Likeness.FIT
+    return Likeness.UNCLEAR if _with_numbers(sent) == _with_numbers(listed) else Likeness.DIFFERENT
+
+
+def _date_time_likeness(sent: str, listed: str) -> Likeness:
+    """Compare date-times as instants.
+
+    A list without fractions cannot show them. A form without a zone may be in the server's time, and its first two
+    numbers may be day and month.
+    """
+    instant, expected = _instant(listed), _instant(sent)
+    if instant is None or expected is None:
+        return Likeness.UNCLEAR
+    if _FORMATTED.fullmatch(listed) is None:
+        is_equal = instant == expected and _fraction(listed) in {"", _fraction(sent)}
+        is_truncated = not _fraction(listed) and timedelta() <= expected - instant < _SECOND
+        return Likeness.FIT if is_equal or is_truncated else Likeness.DIFFERENT
+    expected = expected.replace(microsecond=0)
+    if instant == expected:
+        return Likeness.FIT
+    for other in (instant, *_parsed(listed, _OTHER_FORMS)):
+        apart = abs(other - expected)
+        if apart <= _MAX_ZONE and not apart % _QUARTER:
+            return Likeness.UNCLEAR
+    return Likeness.DIFFERENT
+
+
+def _fraction(text: str) -> str:
+    found = re.search(r"\.(\d+)", text)
+    return found[1].rstrip("0") if found else ""
 
 
 def _weakest(*likenesses: Likeness) -> Likeness:
@@ -221,21 +283,51 @@ def _json_container(text: str) -> dict[str, Any] | list[Any] | None:
     if not text.lstrip().startswith(("{", "[")):
         return None
     try:
-        value = json.loads(text)
+        value = json.loads(text, parse_int=_Number, parse_float=_Number)
     except (ValueError, RecursionError):
         return None
     return value if isinstance(value, dict | list) else None
 
 
+class _Number(str):
+    """A number in JSON, as its text."""
+
+    __slots__ = ()
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Number) and str.__eq__(self, other)
+
+    def __hash__(self) -> int:
+        return str.__hash__(self)
+
+
+def _with_numbers(value: Any) -> Any:
+    match value:
+        case _Number():
+            return "number", Decimal(value)
+        case dict():
+            return {name: _with_numbers(inner) for name, inner in value.items()}
+        case list():
+            return [_with_numbers(inner) for inner in value]
+        case _:
+            return value
+
+
 def _instant(text: str) -> datetime | None:
     """Return the time that a string names, in UTC if it names no zone; None if its form is not known."""
-    for form in _OTHER_DATE_TIMES:
-        try:
-            return datetime.strptime(f"{text}Z", form)  # noqa: DTZ007 - both forms end in a zone
-        except ValueError:
-            continue
+    if found := _parsed(text, _FORMS):
+        return found[0]
     try:
-        moment = datetime.fromisoformat(text)
+        moment = datetime.fromisoformat(text.upper())
     except ValueError:
         return None
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+def _parsed(text: str, forms: Iterable[str]) -> list[datetime]:
+    """Return what the string means in each of the forms, in UTC."""
+    found = []
+    for form in forms:
+        with suppress(ValueError):
+            found.append(datetime.strptime(text, form).replace(tzinfo=UTC))
+    return found

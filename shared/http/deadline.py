@@ -70,6 +70,15 @@ class _HttpConnection(HTTPConnection):
 
 
 class _HttpsConnection(HTTPSConnection):
+    def _tunnel(self) -> None:
+        """Ask a proxy for a tunnel. Its answer has a deadline too. TLS then needs the socket itself."""
+        connected = self.sock
+        self.sock = _Socket(connected)
+        self.sock.settimeout(connected.gettimeout())
+        super()._tunnel()
+        self.sock = connected
+        connected.settimeout(self.timeout)
+
     def connect(self) -> None:
         super().connect()
         self.sock = _Socket(self.sock)

@@ -44,6 +44,17 @@ _RENEW: Final = (
 )
 _SEE_DOCS: Final = "docs/azure-devops-setup.md explains the message"
 
+_SIGN_IN_HOSTS: Final = frozenset(
+    {
+        "login.live.com",
+        "login.microsoftonline.com",
+        "login.microsoftonline.us",
+        "login.partner.microsoftonline.cn",
+        "login.chinacloudapi.cn",
+        "login.windows.net",
+    }
+)
+
 _HEADERS: Final[Mapping[str, str]] = {
     "Accept": "application/json",
     "Accept-Encoding": "identity",
@@ -163,7 +174,7 @@ def _is_sign_in(response: HttpResponse) -> bool:
         target = urlsplit(response.headers.get("location", ""))
     except ValueError:
         return False
-    return (target.hostname or "").startswith("login.") or "/_signin" in target.path.lower()
+    return target.hostname in _SIGN_IN_HOSTS or "/_signin" in target.path.lower()
 
 
 def pause_seconds(response: HttpResponse) -> float | None:

@@ -177,6 +177,8 @@ class Orphans:
                     reason = f"cannot tell whether one of these runs is a second run of an event: {runs}"
                     _log.critical("%s; its event %s; cancel it by hand if it is", reason, _has(owner))
                     return State.CLOSED, reason
+                case Found(is_certain=False, has_rivals=True):
+                    return None, "another event with an equal request may need the run that was found"
                 case Found(builds):
                     build = next((one for one in builds if one.run.id != owner.run_id), None)
                 case _:
@@ -192,6 +194,10 @@ class Orphans:
             return State.CLOSED, f"run {build.run.id} belongs to another event with an equal request"
         if not self._journal.reserve(reservation(orphan.lost.request, build), mine.key):
             return State.CLOSED, f"run {build.run.id} was adopted for another event with an equal request"
+        if build.is_finished:
+            outcome = f"run {build.run.id} was queued too late and has already finished: its event {_has(owner)}"
+            _log.critical("%s; look what both have done: %s", outcome, build.run.url)
+            return State.CLOSED, outcome
         self._pipelines.cancel(orphan.lost.request, build.run, deadline)
         outcome = f"run {build.run.id} was queued too late and is being canceled: its event {_has(owner)}"
         _log.error("%s: %s", outcome, build.run.url)

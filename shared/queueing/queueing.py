@@ -263,6 +263,7 @@ class Queueing:
         if len(found.builds) > 1:
             ids = ", ".join(str(build.run.id) for build in found.builds)
             note += f"; one of {len(found.builds)} matching runs: {ids}"
+            _log.warning("the run of event %s was %s", record.entry.event_id, note)
         for build in found.builds:
             if not found.is_certain and not self._journal.reserve(reservation(lost.request, build), record.key):
                 continue

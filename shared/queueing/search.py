@@ -12,7 +12,16 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final, NamedTuple
 
-from shared.azure_devops.reconcile import Build, Expected, Likeness, extra_parameters, group_by_likeness, likeness_of
+from shared.azure_devops.reconcile import (
+    Build,
+    Expected,
+    Likeness,
+    extra_parameters,
+    extra_variables,
+    group_by_likeness,
+    likeness_of,
+    may_be_reformatted,
+)
 from shared.azure_devops.runs import RunRequest
 from shared.errors import RequestRefused
 from shared.journal.journal import Journal
@@ -140,9 +149,13 @@ class Search:
         since, until = (self._journal.in_local_time(at) for at in (since, lost.until + MARGIN))
         is_same_sender = bool(lost.sender) and lost.sender == self._pipelines.sender()
         requester = self._pipelines.requester(lost.request, deadline) if is_same_sender else None
+        is_requester_hidden = is_same_sender and requester is None
         expected = self._expected(lost.request, lost.key, requester)
         for page in self._pipelines.builds(lost.request, since, until, deadline):
             judged = group_by_likeness(page, expected)
+            if is_requester_hidden:
+                judged[Likeness.UNCLEAR] += judged.pop(Likeness.FIT)
+                judged[Likeness.FIT] = []
             for likeness, builds in judged.items():
                 found[likeness] += builds
             if judged[Likeness.EXACT]:
@@ -196,21 +209,42 @@ class Search:
         return None
 
     def _closer_look(self, build: Build, rivals: Sequence[Record], deadline: datetime) -> Likeness:
-        """Compare what the listing does not show: skipped stages, and whether additional parameters are defaults."""
+        """Compare what the request does not name or the list does not show."""
+        requests = (_request_of(record) for record in rivals if self._may_have_queued(record, build))
+        others = [other for other in requests if other is not None]
+        for compare in (self._variables_and_version, self._parameters, self._stages):
+            likeness = compare(build, others, deadline)
+            if likeness is not Likeness.FIT:
+                return likeness
+        return Likeness.FIT
+
+    def _variables_and_version(self, build: Build, others: Sequence[RunRequest], _: datetime) -> Likeness:
+        request = self._lost.request
+        if extra_variables(build, request):
+            is_of_other = any(not extra_variables(build, other) for other in others)
+            return Likeness.DIFFERENT if is_of_other else Likeness.UNCLEAR
+        if request.pipeline_version is None and any(other.pipeline_version is not None for other in others):
+            return Likeness.UNCLEAR
+        return Likeness.FIT
+
+    def _parameters(self, build: Build, _: Sequence[RunRequest], deadline: datetime) -> Likeness:
+        """Compare the parameters that the request does not send: are they the defaults?"""
         request = self._lost.request
         extras = extra_parameters(build, request)
-        if extras:
-            try:
-                if not self._are_defaults(extras, deadline):
-                    return Likeness.DIFFERENT
-            except RequestRefused:
-                return Likeness.UNCLEAR
-        skip = _lower(request.stages_to_skip)
-        others = [_request_of(record) for record in rivals if self._may_have_queued(record, build)]
-        skipped_by_others = _lower(stage for other in others if other for stage in other.stages_to_skip)
+        try:
+            if not extras or self._are_defaults(extras, deadline):
+                return Likeness.FIT
+        except RequestRefused:
+            return Likeness.UNCLEAR
+        return Likeness.UNCLEAR if may_be_reformatted(build, request) else Likeness.DIFFERENT
+
+    def _stages(self, build: Build, others: Sequence[RunRequest], deadline: datetime) -> Likeness:
+        """Compare the skipped stages, which only the timeline of the run shows."""
+        skip = _lower(self._lost.request.stages_to_skip)
+        skipped_by_others = _lower(stage for other in others for stage in other.stages_to_skip)
         if not skip and not skipped_by_others:
             return Likeness.FIT
-        skipped = self._pipelines.skipped_stages(request, build.run.id, deadline)
+        skipped = self._pipelines.skipped_stages(self._lost.request, build.run.id, deadline)
         if skipped is None:
             return Likeness.UNCLEAR
         if not skip <= skipped:

@@ -4,19 +4,20 @@ import json
 import logging
 import threading
 import time
+import uuid
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from itertools import count
 from typing import NoReturn
 
 import pytest
 
 from devstack.events import sample_text
-from shared.azure_devops.runs import Run
+from shared.azure_devops.runs import Run, RunRequest
 from shared.clock import utc_now
 from shared.deciding import MAX_UNREADABLE_BYTES
 from shared.errors import (
@@ -453,6 +454,25 @@ class TestOrchestrationIds:
         (decision,) = relay.deliver(run_completed("a")).decisions
         assert decision.run_id == 100
         bench.pipelines.books.pop(0)
+
+    def test_a_record_always_has_the_same_id(self, bench: Bench) -> None:
+        asked: list[str] = []
+        run = bench.pipelines.run
+
+        def note(request: RunRequest, deadline: datetime, orchestration_id: str) -> Run:
+            asked.append(orchestration_id)
+            return run(request, deadline, orchestration_id)
+
+        bench.pipelines.run = note  # type: ignore[method-assign]
+        bench.pipelines.plan.append(LOST_UNQUEUED)
+        relay = bench.relay(SAME)
+        deferred(relay, run_completed("a"))
+        bench.clock.advance(SETTLE)
+        relay.deliver(run_completed("a"))
+        relay.deliver(run_completed("b"))
+        first, again, other = map(uuid.UUID, asked)
+        assert (first.version, first) == (5, again)
+        assert other != first
 
     def test_equal_events_get_their_own_runs_back(self, bench: Bench) -> None:
         bench.pipelines.honors_ids = True

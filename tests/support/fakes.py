@@ -53,6 +53,7 @@ class Queued:
     orchestration_id: str = ""
     requester: str = IDENTITY
     reason: str = "manual"
+    is_finished: bool = False
 
     def listed(self, *, is_canceled: bool) -> Build:
         """Return the run as the list of builds shows it."""
@@ -63,6 +64,7 @@ class Queued:
             queued_at=self.at,
             pipeline_id=1,
             is_canceled=is_canceled,
+            is_finished=self.is_finished,
             reason=self.reason,
             requesters=frozenset({self.requester}),
             plan_ids=frozenset({self.orchestration_id or f"plan of {self.run.id}"}),

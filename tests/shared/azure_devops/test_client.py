@@ -203,6 +203,32 @@ def test_every_request_names_the_configured_version(
     assert [parse_qs(request.query)["api-version"] for request in asked] == [[version]] * 6
 
 
+def test_only_requests_for_runs_have_the_orchestration_id(
+    client_stand: Stand, emulator: Emulator, clock: ManualClock
+) -> None:
+    sent: list[HttpRequest] = []
+    with closing(RequestsTransport(1)) as transport:
+
+        def record(request: HttpRequest, authorization: str, timeout_seconds: float) -> HttpResponse:
+            sent.append(request)
+            return transport(request, authorization, timeout_seconds)
+
+        pipelines = PipelinesClient(pat_from_environment(lambda: secret("pat")), record, clock=clock)
+        request, deadline, own_id = client_stand.request, client_stand.deadline, str(uuid.uuid4())
+        named = replace(request, pipeline="model-evaluation")
+        run = pipelines.run(named, deadline, own_id)
+        pipelines.preview(named, deadline)
+        [*pipelines.builds(named, clock(), clock(), deadline)]
+        pipelines.build(named, run.id, deadline)
+        pipelines.skipped_stages(named, run.id, deadline)
+        pipelines.tag(named, run, ["a"], deadline)
+        pipelines.cancel(named, run, deadline)
+    assert len(sent) == 9
+    for one in sent:
+        is_run = one.method == "POST" and "/runs?" in one.url
+        assert one.extra_headers.get("X-VSS-E2EID") == (own_id if is_run else None), one.url
+
+
 def test_a_run_is_tagged_and_canceled(client_stand: Stand, emulator: Emulator) -> None:
     pipelines, request, deadline = client_stand.pipelines, client_stand.request, client_stand.deadline
     run = client_stand.run()

@@ -252,6 +252,13 @@ def test_an_answer_that_drips_is_lost(
         post(transport, url.replace("http:", f"{scheme}:"), timeout_seconds=2)
 
 
+def test_a_proxy_whose_answer_drips_ends_in_time(transport: RequestsTransport, monkeypatch: pytest.MonkeyPatch) -> None:
+    with server(dripping(b"X-More: 1\r\n", b"HTTP/1.1 200 OK\r\n")) as url:
+        monkeypatch.setenv("https_proxy", url.removesuffix("/contoso"))
+        with pytest.raises((AnswerLost, RequestNotSent), match=r"TimeoutError|timed out|did not end in time"):
+            post(transport, "https://azure.invalid/contoso", timeout_seconds=2)
+
+
 def silence(connection: socket.socket) -> None:
     read_request(connection)
     connection.recv(1)

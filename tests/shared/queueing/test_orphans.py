@@ -13,7 +13,8 @@ from shared.queueing.orphans import PARTITION, Orphan
 from shared.queueing.search import LostRequest
 from tests.support.builders import run_completed
 from tests.support.clock import ManualClock
-from tests.support.relays import SETTLE, Bench
+from tests.support.fakes import LOST
+from tests.support.relays import SETTLE, Bench, deferred
 
 PLAIN = "name: plain\nevent: RunCompleted\npipeline: p\nparameters: { run: '{{ run_id }}' }"
 SECONDS = 10
@@ -97,5 +98,36 @@ def test_an_unknown_run_is_not_searched_for_before_its_request_has_settled(bench
     bench.queueing.orphans.settle(SECONDS)
     assert [orphan.state for orphan in bench.orphans] == [State.RELEASED]
     bench.clock.advance(SETTLE * 2)
+    bench.queueing.orphans.settle(SECONDS)
+    assert [(orphan.state, orphan.reason) for orphan in bench.orphans] == [(State.CLOSED, "there is no second run")]
+
+
+def test_a_second_run_that_has_finished_is_said(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
+    run = second_run(bench)
+    bench.pipelines.books[-1] = replace(bench.pipelines.books[-1], is_finished=True)
+    bench.queueing.orphans.settle(SECONDS)
+    assert bench.pipelines.canceled == []
+    assert [orphan.state for orphan in bench.orphans] == [State.CLOSED]
+    (text,) = [text for _, level, text in caplog.record_tuples if level == logging.CRITICAL]
+    assert f"run {run.id} was queued too late and has already finished" in text
+    bench.pipelines.books.pop()
+
+
+def test_a_run_that_an_equal_event_may_need_is_left(bench: Bench) -> None:
+    """The request of a worker that had lost its claim was never carried out. An equal event has lost its answer."""
+    same = "name: same\nevent: RunCompleted\npipeline: p\nparameters: { what: anything }"
+    relay = bench.relay(same)
+    relay.deliver(run_completed("a"))
+    record = bench.record()
+    request = RunRequest.from_json(record.entry.request)
+    lost = LostRequest(record.key, request, record.sender, record.claimed_at, record.settled_at)
+    bench.queueing.orphans.write_down(Orphan(lost, None))
+    bench.pipelines.plan.append(LOST)
+    deferred(relay, run_completed("b"))
+    bench.clock.advance(SETTLE * 2)
+    bench.queueing.orphans.settle(SECONDS)
+    assert bench.pipelines.canceled == []
+    (decision,) = relay.deliver(run_completed("b")).decisions
+    assert decision.run_id == 101
     bench.queueing.orphans.settle(SECONDS)
     assert [(orphan.state, orphan.reason) for orphan in bench.orphans] == [(State.CLOSED, "there is no second run")]

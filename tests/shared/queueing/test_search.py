@@ -2,6 +2,7 @@
 
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -10,7 +11,7 @@ import pytest
 
 from shared.azure_devops.reconcile import Build
 from shared.azure_devops.runs import RunRequest
-from shared.errors import ClaimLost, RequestNotSent, RequestRefused
+from shared.errors import ClaimLost, DeliveryDeferred, RequestNotSent, RequestRefused
 from shared.journal.records import Record, State, Store
 from shared.queueing.search import LostRequest
 from shared.telemetry import Outcome
@@ -225,6 +226,58 @@ class TestWhatTheListDoesNotShow:
         for relay, run_id in zip(reversed(relays), (101, 100), strict=True):
             (decision,) = relay.deliver(run_completed("a")).decisions
             assert (decision.outcome, decision.run_id) == (Outcome.QUEUED, run_id)
+
+
+class TestMoreThanWasSent:
+    """A listed run has more than the request names."""
+
+    WITH_VARIABLE = SAME.replace("name: same", "name: verbose") + "\nvariables: { system.debug: 'true' }"
+    WITH_VERSION = SAME.replace("name: same", "name: pinned") + "\npipeline_version: 3"
+
+    def test_a_variable_of_another_routes_request(self, bench: Bench) -> None:
+        relay = bench.relay(SAME, self.WITH_VARIABLE)
+        bench.pipelines.plan.extend([LOST_UNQUEUED, LOST])
+        deferred(relay, run_completed("a"))
+        bench.clock.advance(SETTLE)
+        plain, verbose = relay.deliver(run_completed("a")).decisions
+        assert (plain.run_id, verbose.run_id, len(bench.pipelines.books)) == (101, 100, 2)
+
+    def test_a_variable_that_nobody_has_sent(self, bench: Bench) -> None:
+        record = lose(bench, SAME, queued=True)
+        request = RunRequest.from_json(record.entry.request)
+        bench.pipelines.books[0] = replace(bench.pipelines.books[0], request=replace(request, variables={"x": "y"}))
+        assert outcomes(bench.relay(SAME).deliver(run_completed("a"))) == [Outcome.PARKED]
+
+    def test_the_version_of_another_routes_request(self, bench: Bench) -> None:
+        relay = bench.relay(SAME, self.WITH_VERSION)
+        bench.pipelines.plan.extend([LOST_UNQUEUED, LOST])
+        deferred(relay, run_completed("a"))
+        bench.clock.advance(SETTLE)
+        with suppress(DeliveryDeferred):
+            relay.deliver(run_completed("a"))
+        found = {record.key.route: (record.state, record.run_id) for record in bench.records}
+        assert found == {"same": (State.PARKED, None), "pinned": (State.QUEUED, 100)}
+
+    @pytest.mark.parametrize("listed", [None, "True", True, "11/20/2026 10:00:00", '{ "a": 1 }'])
+    def test_a_default_that_is_not_listed_as_it_is(self, bench: Bench, listed: Any) -> None:
+        """A preview with what the list shows differs from one without, although it is the default."""
+
+        class Changed(FakePipelines):
+            def builds(
+                self, request: RunRequest, since: datetime, until: datetime, deadline: datetime
+            ) -> Iterator[Sequence[Build]]:
+                for page in super().builds(request, since, until, deadline):
+                    yield [replace(build, parameters={**(build.parameters or {}), "extra": listed}) for build in page]
+
+        bench.pipelines = Changed(bench.clock, defaults={"extra": "the default"})
+        lose(bench, SAME, queued=True)
+        assert outcomes(bench.relay(SAME).deliver(run_completed("a"))) == [Outcome.PARKED]
+        assert len(bench.pipelines.books) == 1
+
+    def test_a_server_that_does_not_say_who_the_app_is(self, bench: Bench) -> None:
+        bench.pipelines.requester = lambda *_: None  # type: ignore[method-assign]
+        lose(bench, SAME, queued=True)
+        assert outcomes(bench.relay(SAME).deliver(run_completed("a"))) == [Outcome.PARKED]
 
 
 class TestAdoptionByAPerson:
