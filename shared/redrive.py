@@ -12,6 +12,8 @@ The event of a record is decided again, by the current routes:
 - **There is nothing to send**, because the route was removed or no longer matches: the record is parked again, with
   that reason.
 
+- **The store has cut the event:** the request that the record has is sent again, without another decision.
+
 Event Grid does not deliver a parked event again, because the app has acknowledged it. If a redrive is interrupted by a
 deferral, a lost answer or a crash, it therefore leaves a record for which ``awaits_redrive`` returns true.
 """
@@ -20,6 +22,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Final
 
+from shared.azure_devops.runs import RunRequest
 from shared.deciding import Verdict
 from shared.errors import ClaimLost, JournalUnavailable
 from shared.journal.journal import Journal
@@ -88,7 +91,7 @@ def forecast_redrive(record: Record, verdict: Verdict) -> RedriveForecast:
     if not _is_redrivable(record):
         return RedriveForecast(why_nothing=_nothing_left(record))
     if is_cut(record.entry.event):
-        return RedriveForecast((Refusal(record.key, _CUT),), looks_first=may_have_run(record))
+        return RedriveForecast((_stored(record),), looks_first=may_have_run(record))
     if record.key.route == UNROUTED:
         return RedriveForecast(tuple(_with_key(record, decided) for decided in verdict.decisions), verdict.why_nothing)
     own = next((decided for decided in verdict.decisions if decided.key.route == record.key.route), None)
@@ -195,6 +198,14 @@ def _nothing_left(record: Record) -> str:
     if not record.key.is_about_event:
         return "it is not about an event; the timer sweep_waits takes care of waiting tasks"
     return f"it is {record.state}; nothing is left to do"
+
+
+def _stored(record: Record) -> Match | Refusal:
+    """Return the request that the record has. Its event was cut, so it cannot be decided again."""
+    try:
+        return Match(record.key, RunRequest.from_json(record.entry.request))
+    except ValueError:  # there is none, or it was cut too
+        return Refusal(record.key, _CUT)
 
 
 def _why_no_longer(record: Record, verdict: Verdict) -> str:

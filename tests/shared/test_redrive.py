@@ -124,10 +124,19 @@ class TestParked:
         history = [f"{step.state}: {step.note}" for step in stand.only.history]
         assert history == ["claimed: ", f"parked: {REFUSED}", "released: redriven", "claimed: ", "queued: run 100"]
 
-    def test_an_event_that_the_store_cut_is_parked_again_with_advice(self, stand: Stand) -> None:
+    def test_the_stored_request_of_an_event_that_the_store_cut_is_sent_again(self, stand: Stand) -> None:
         record = stand.park()
         event = run_completed()[:40] + cut_remark(40, 700_000)
         stand.store.replace(replace(record, entry=replace(record.entry, event=event)))
+        (decision,) = stand.redrive(stand.only, CHANGED).decisions
+        assert (decision.outcome, stand.only.key) == (Outcome.QUEUED, record.key)
+        (queued,) = stand.pipelines.books
+        assert queued.request.to_json() == record.entry.request
+
+    def test_an_event_that_the_store_cut_is_parked_again_with_advice_if_it_has_no_request(self, stand: Stand) -> None:
+        record = stand.park()
+        event = run_completed()[:40] + cut_remark(40, 700_000)
+        stand.store.replace(replace(record, entry=replace(record.entry, event=event, request="")))
         (decision,) = stand.redrive(stand.only).decisions
         assert (decision.outcome, stand.only.state, stand.only.key) == (Outcome.PARKED, State.PARKED, record.key)
         assert decision.reason.startswith("the journal has only the beginning of this event")

@@ -1,4 +1,4 @@
-"""Orphans: which runs are canceled, which are not, and what is said about those that stay."""
+"""Orphans: which runs are canceled, which are not, and what is logged about those that stay."""
 
 import logging
 from collections.abc import Iterator
