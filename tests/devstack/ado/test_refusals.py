@@ -196,7 +196,7 @@ CONTROL: list[Case] = [
     ("POST", "/_emulator/restart", {"first_run_id": 0}, UNREADABLE, f"{BAD}first_run_id: 0 is less than the minimum"),
     ("POST", "/_emulator/runs", {"pipeline": 99}, NO_PIPELINE, ""),
     ("POST", "/_emulator/runs", {"pipeline": 1}, INVALID, ""),
-    ("POST", "/_emulator/runs", {"pipeline": 4, "requestor": "Ada"}, UNREADABLE, f"{BAD}(top level): Unevaluated prop"),
+    ("POST", "/_emulator/runs", {"pipeline": 4, "requester_name": "Ada"}, UNREADABLE, f"{BAD}(top level): Unevaluated prop"),
     ("POST", "/_emulator/runs", {"pipeline": 4, "reason": "x"}, UNREADABLE, f"{BAD}reason: 'x' is not one of"),
     ("POST", "/_emulator/runs/503", {"result": "failed"}, NO_RUN, ""),
     ("POST", "/_emulator/runs/501", {"result": "succeeded"}, (409, "RunEndedException"), "Run 501 has already ended"),
