@@ -66,8 +66,8 @@ def _options() -> argparse.Namespace:
 
 def _run_id(text: str) -> int:
     run_id = int(text)
-    if run_id < 1:
-        raise argparse.ArgumentTypeError("must be at least 1")
+    if not 1 <= run_id < 2**62:
+        raise argparse.ArgumentTypeError("must be at least 1 and less than 2^62")
     return run_id
 
 

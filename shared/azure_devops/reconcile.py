@@ -132,6 +132,25 @@ def likeness_of(build: Build, expected: Expected) -> Likeness:
     return _weakest(values, variables, Likeness.FIT if is_shown else Likeness.UNCLEAR)
 
 
+def differences(build: Build, expected: Expected) -> list[str]:
+    """Return in words what shows that a build is not the request's run. For people."""
+    request, found = expected.request, []
+    if build.reason not in {None, _BY_A_PERSON_OR_AN_API}:
+        found.append(f"its reason is {build.reason}")
+    if expected.requester is not None and build.requesters and expected.requester not in build.requesters:
+        found.append("another identity requested it")
+    if request.ref_name not in {None, build.branch}:
+        found.append(f"its branch is {build.branch}")
+    if request.pipeline_version not in {None, build.revision}:
+        found.append(f"its version of the pipeline is {build.revision}")
+    for sent, listed in ((request.parameters, build.parameters), (request.variables, build.variables)):
+        by_name = {name.lower(): value for name, value in (listed or {}).items()}
+        for name, value in sent.items() if listed is not None else ():
+            if _values_likeness({name: value}, listed) is Likeness.DIFFERENT:
+                found.append(f"{name} is {by_name.get(name.lower())!r} instead of {value!r}")
+    return found
+
+
 def extra_parameters(build: Build, request: RunRequest) -> dict[str, str]:
     """Return the template parameters that a build carries and the request does not send.
 

@@ -30,6 +30,7 @@ _FIRST_TIME: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _LAST_TIME: Final = datetime(9999, 1, 1, tzinfo=UTC)
 _MALFORMED: Final = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError, zlib.error)
 _MAX_REASON: Final = 200
+_AFTER_IDS: Final = 2**63
 
 
 def check_schema(key: JournalKey, version: int) -> None:
@@ -93,8 +94,9 @@ def checked(record: Record) -> Record:
     moments += [moment for moment in (record.lost_until, record.searched_until) if moment is not None]
     if not all(_FIRST_TIME <= moment <= _LAST_TIME for moment in moments):  # TypeError without a time zone
         raise ValueError("a time is not between 1970 and 9999")
-    if record.run_id is not None and not isinstance(record.run_id, int):
-        raise ValueError("the run ID is not a number")
+    run_id: object = record.run_id
+    if run_id is not None and not (isinstance(run_id, int) and 0 < run_id < _AFTER_IDS):
+        raise ValueError("the run ID is not a positive number of 64 bits")
     return record
 
 

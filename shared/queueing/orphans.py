@@ -146,11 +146,7 @@ class Orphans:
             state, outcome = self._end(mine, orphan, owner, deadline)
         except AzureDevOpsError as exc:
             run = "a second run" if orphan.run is None else f"run {orphan.run.id} ({orphan.run.url})"
-            _log.critical(
-                "%s of an event that %s could not be canceled yet: %s; it is tried again, and 'manage.py journal "
-                "--orphans' lists it",
-                *(run, _has(owner), exc),
-            )
+            _log.error("%s of an event that %s could not be looked for yet: %s", run, _has(owner), exc)
             self._journal.release(mine, str(exc))
             return
         if state is None:
@@ -189,7 +185,7 @@ class Orphans:
 
     def _cancel(
         self, mine: Record, orphan: Orphan, owner: Record, build: Build, search: Search, deadline: datetime
-    ) -> tuple[State, str]:
+    ) -> tuple[State | None, str]:
         if any(search.owns(other, build) for other in self._journal.may_own([build.run.id])):
             return State.CLOSED, f"run {build.run.id} belongs to another event with an equal request"
         if not self._journal.reserve(reservation(orphan.lost.request, build), mine.key):
@@ -198,7 +194,12 @@ class Orphans:
             outcome = f"run {build.run.id} was queued too late and has already finished: its event {_has(owner)}"
             _log.critical("%s; look what both have done: %s", outcome, build.run.url)
             return State.CLOSED, outcome
-        self._pipelines.cancel(orphan.lost.request, build.run, deadline)
+        try:
+            self._pipelines.cancel(orphan.lost.request, build.run, deadline)
+        except AzureDevOpsError as exc:
+            reason = f"run {build.run.id} ({build.run.url}) could not be canceled: {exc}"
+            _log.critical("%s; its event %s; it is tried again, see 'manage.py journal --orphans'", reason, _has(owner))
+            return None, reason
         outcome = f"run {build.run.id} was queued too late and is being canceled: its event {_has(owner)}"
         _log.error("%s: %s", outcome, build.run.url)
         return State.COMPLETED, outcome

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Final
 
-from shared.azure_devops.reconcile import Build
+from shared.azure_devops.reconcile import Build, Expected, differences
 from shared.azure_devops.runs import Run, RunRequest
 from shared.clock import Clock, utc_now
 from shared.errors import (
@@ -101,6 +101,19 @@ class Queueing:
             if other.key != record.key and search.owns(other, build):
                 raise RequestRefused(f"run {run_id} belongs to the record {other.key.key[:12]} of {other.key.route}")
         return build
+
+    def differences(self, record: Record, build: Build, deadline: datetime) -> list[str]:
+        """Return in words what shows that a run is not that of a record.
+
+        :raises AzureDevOpsError: Azure DevOps does not answer.
+        """
+        request = RunRequest.from_json(record.entry.request)
+        own_id = orchestration_id(record.key)
+        if own_id in build.plan_ids:
+            return []
+        is_same_sender = bool(record.sender) and record.sender == self.sender()
+        requester = self._pipelines.requester(request, deadline) if is_same_sender else None
+        return differences(build, Expected(request, own_id, requester))
 
     def adopt(self, record: Record, run_id: int, deadline: datetime) -> Result:
         """Make an existing run that of a record, because a person says so.
@@ -227,7 +240,8 @@ class Queueing:
             return result
         reason = f"{_EXISTS}: {error}"
         if sum(step.note.startswith(_EXISTS) for step in record.history) + 1 >= _MAX_EXISTS:
-            return self._park(record, f"{reason}; its run is not listed. {_DECIDE}", type(error).__name__)
+            advice = "'manage.py redrive KEY' searches again, and with --adopt RUN_ID adopts a run that you have found"
+            return self._park(record, f"{reason}; its run is not listed; {advice}", type(error).__name__)
         self._journal.mark_uncertain(record, reason, in_progress=True)
         return Result(Outcome.DEFERRED, reason, cause=type(error).__name__)
 

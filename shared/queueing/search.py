@@ -34,6 +34,9 @@ MARGIN: Final = timedelta(seconds=30)
 As short as possible: a search reads all runs of the period, and a busy pipeline has many.
 """
 
+_PRECISION: Final = timedelta(seconds=2)
+"""By how much a measured difference of clocks is usually wrong. Between this and ``MARGIN``, ownership is unclear."""
+
 _OVERLAP: Final = timedelta(seconds=5)
 """How much of the period before it a search reads again that continues another process's search."""
 
@@ -115,14 +118,16 @@ class Search:
             return None
         may_own = self._journal.may_own([build.run.id for build in suspects])
         others = [record for record in may_own if record.key != self._lost.key]
-        free = [build for build in suspects if not any(self.owns(record, build) for record in others)]
+        free = [build for build in suspects if not any(self.owns(record, build, _PRECISION) for record in others)]
         rivals = [record for record in others if any(self._may_have_queued(record, build) for build in free)]
         if (reason := self._who_may_still_get_one(rivals)) is not None:
             return NotYet(reason)
         fitting, unclear = [], []
         for build in free:
             likeness = self._closer_look(build, rivals, deadline) if build in listed[Likeness.FIT] else None
-            if likeness is Likeness.FIT or build in listed[Likeness.EXACT]:
+            if likeness is not Likeness.DIFFERENT and any(self.owns(record, build) for record in others):
+                unclear.append(build)
+            elif likeness is Likeness.FIT or build in listed[Likeness.EXACT]:
                 fitting.append(build)
             elif likeness is not Likeness.DIFFERENT:
                 unclear.append(build)
@@ -130,8 +135,11 @@ class Search:
             return Found(fitting, is_certain=False, has_rivals=bool(rivals))
         return Unclear(unclear) if unclear else None
 
-    def owns(self, record: Record, build: Build) -> bool:
-        """Return whether a record owns this run, not one of another organization or an earlier one with the same ID."""
+    def owns(self, record: Record, build: Build, margin: timedelta = MARGIN) -> bool:
+        """Return whether a record owns this run, not one of another organization or an earlier one with the same ID.
+
+        :param margin: how much before the claim and after the last change of the record the run may have been queued.
+        """
         if orchestration_id(record.key) in build.plan_ids:
             return True
         if record.run_id != build.run.id or not self._is_in_organization(record):
@@ -139,7 +147,7 @@ class Search:
         if build.queued_at is None:
             return True
         queued_at = self._journal.in_store_time(build.queued_at)
-        return record.claimed_at - MARGIN <= queued_at <= record.changed_at + MARGIN
+        return record.claimed_at - margin <= queued_at <= record.changed_at + margin
 
     def _list(self, deadline: datetime) -> dict[Likeness, list[Build]]:
         lost, found = self._lost, group_by_likeness((), self._expected(self._lost.request, self._lost.key, None))

@@ -24,7 +24,7 @@ from shared.relay import Delivery, Relay
 from shared.routing.table import RouteTable
 from tests.support.builders import run_completed
 from tests.support.clock import ManualClock
-from tests.support.fakes import IDENTITY, SKEW, Queued, Reports, url_of
+from tests.support.fakes import IDENTITY, USUAL_SKEW, Queued, Reports, url_of
 from tests.support.journal.memory_store import MemoryStore
 from tests.support.journal.wrapped_store import WrappedStore, around_each_call
 
@@ -107,7 +107,7 @@ class World(SharedWorld):
         run_id = 100 + len(self.books)
         sent.run = Run(run_id, url_of(run_id))
         used = orchestration_id if self.honors_ids else ""
-        self.books.append(Queued(sent.run, request, self.clock() + SKEW, used))
+        self.books.append(Queued(sent.run, request, self.clock() + USUAL_SKEW, used))
 
 
 class Process:

@@ -427,6 +427,19 @@ class TestRunIdsThatBeginAnew:
         notes = [record.reason for record in bench.records]
         assert sorted("have begun again" in note for note in notes) == [False, True, True]
 
+    def test_right_after_an_earlier_run_with_the_same_id_the_app_cannot_tell(self, bench: Bench) -> None:
+        """Both records may own the run, as far as the clocks are known. Sending again could double it."""
+        relay = bench.relay(SAME)
+        relay.deliver(run_completed("a"))
+        bench.clock.advance(10)
+        bench.pipelines.books.clear()
+        bench.pipelines.ids = count(100)
+        bench.pipelines.plan.append(LOST)
+        deferred(relay, run_completed("b"))
+        bench.clock.advance(SETTLE)
+        assert outcomes(relay.deliver(run_completed("b"))) == [Outcome.PARKED]
+        assert len(bench.pipelines.books) == 1
+
     def test_the_owner_of_an_earlier_run_with_the_same_id_does_not_own_the_new_one(self, bench: Bench) -> None:
         relay = bench.relay(SAME)
         relay.deliver(run_completed("a"))
@@ -526,7 +539,7 @@ class TestCrashedAndFrozenWorkers:
         ("error", "level", "words"),
         [
             (None, logging.ERROR, "run 100 was queued too late and is being canceled: its event has run 101"),
-            (RequestNotSent("down"), logging.CRITICAL, f"run 100 ({url_of(100)}) of an event that has run 101"),
+            (RequestNotSent("down"), logging.CRITICAL, f"run 100 ({url_of(100)}) could not be canceled: down"),
         ],
     )
     def test_a_frozen_worker_cancels_its_run_if_another_was_queued(

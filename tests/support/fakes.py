@@ -18,7 +18,10 @@ from shared.telemetry import Decision
 from tests.support.clock import ManualClock
 
 SKEW = timedelta(seconds=29)
-"""By how much the measured offset of Azure DevOps' clock is wrong by default. A search for a run tolerates 30 s."""
+"""How much the measured offset of Azure DevOps' clock may be wrong. A search for a run tolerates 30 s."""
+
+USUAL_SKEW = timedelta(seconds=1)
+"""How much it is wrong by default."""
 
 IDENTITY = "11111111-0000-4000-8000-00000000000a"
 """The identity that sends the app's requests."""
@@ -90,7 +93,7 @@ class FakePipelines:
     """
 
     clock: Clock
-    skew: timedelta = SKEW
+    skew: timedelta = USUAL_SKEW
     books: list[Queued] = field(default_factory=list)
     canceled: list[int] = field(default_factory=list)
     plan: deque[AzureDevOpsError | Callable[[], None] | None] = field(default_factory=deque)

@@ -59,27 +59,37 @@ def redrive_records(
     return _show(console, chosen, lambda record: (record.key.key[:SHOWN_KEY],), rows, "record", is_dry=is_dry)
 
 
-def adopt_run(installation: Installation, record: Record, run_id: int, console: Console, *, is_dry: bool) -> bool:
+def adopt_run(
+    installation: Installation, record: Record, run_id: int, console: Console, *, is_dry: bool, is_sure: bool
+) -> bool:
     """Make an existing run that of a record; return whether the record has this run.
 
     :param is_dry: change nothing, and show whether the run could be adopted.
-    :raises CommandFailed: the run cannot be adopted; nothing was changed.
+    :param is_sure: adopt the run also if it is visibly another one.
+    :raises CommandFailed: the run cannot be adopted, or is visibly another one; nothing was changed.
     :raises ConfigurationError: the configuration is invalid; nothing was changed.
     :raises JournalUnavailable: the journal cannot be opened; nothing was changed.
     """
     app = installation.compose(lambda _decision: None)
-    outcome, words = _known_run(record, run_id) or _adopted(app, record, run_id, is_dry=is_dry)
+    outcome, words = _known_run(record, run_id) or _adopted(app, record, run_id, is_dry=is_dry, is_sure=is_sure)
     cells = (record.key.key[:SHOWN_KEY], record.key.route, outcome, words)
     console.row(cells, [SHOWN_KEY, _ROUTE_WIDTH, _OUTCOME_WIDTH])
     return outcome in {*GOOD_OUTCOMES, WOULD_ADOPT}
 
 
-def _adopted(app: App, record: Record, run_id: int, *, is_dry: bool) -> tuple[str, str]:
+def _adopted(app: App, record: Record, run_id: int, *, is_dry: bool, is_sure: bool) -> tuple[str, str]:
     deadline = utc_now() + timedelta(seconds=_ADOPT_SECONDS)
     try:
+        build = app.queueing.adoptable(record, run_id, deadline)
+        different = "; ".join(app.queueing.differences(record, build, deadline))
         if is_dry:
-            build = app.queueing.adoptable(record, run_id, deadline)
-            return WOULD_ADOPT, f"{run_words(run_id, build.run.url)}; nothing was changed".removeprefix(": ")
+            words = f"; but {different}" if different else ""
+            return WOULD_ADOPT, f"{run_words(run_id, build.run.url)}{words}; nothing was changed".removeprefix(": ")
+        if different and not is_sure:
+            raise CommandFailed(
+                f"run {run_id} does not look like the run of this event: {different}; nothing was changed; if it is "
+                "the event's all the same, repeat the command with --yes"
+            )
         result = app.queueing.adopt(record, run_id, deadline)
     except RequestRefused as exc:
         raise CommandFailed(f"{exc}; nothing was changed: the record is {record.state} and has no run") from exc

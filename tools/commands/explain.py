@@ -8,7 +8,7 @@ from typing import Annotated, Final
 
 import typer
 
-from shared.errors import JournalUnavailable
+from shared.errors import JournalUnavailable, UnreadableRecord
 from shared.journal.records import UNROUTED
 from shared.suggestion import suggestion
 from tools.actions import explanation_view as view
@@ -128,6 +128,8 @@ class Explainer:
             return explanation
         try:
             found = read_journal(self.installation, decided, event_id)
+        except UnreadableRecord:
+            return explanation  # the command says which records cannot be read; the others can
         except JournalUnavailable as exc:
             self.journal_problem = str(exc)
             return explanation

@@ -106,7 +106,7 @@ def redrive(  # noqa: PLR0913 - every parameter is an option
 
     If the app cannot tell whether a run was queued for an event, it parks the event and names the candidates. Look at
     them. If one of them is the event's run, use `KEY --adopt RUN_ID`; if none is, use `KEY --without-looking`. `KEY`
-    alone searches again.
+    alone searches again. A run that is visibly not the event's is adopted only with --yes.
 
     Event Grid gives up an event after a day. If such an event has a record, redrive it with `--state released
     --state uncertain --state claimed`. Redrive dead letters, in either schema, with --dead-letters; a folder includes
@@ -123,7 +123,7 @@ def redrive(  # noqa: PLR0913 - every parameter is an option
     installation, console = installation_of(context), Console()
     if adopt is not None:
         (record,) = records.find(installation.journal, keys or [])
-        is_done = adopt_run(installation, record, adopt, console, is_dry=dry_run)
+        is_done = adopt_run(installation, record, adopt, console, is_dry=dry_run, is_sure=yes)
     elif dead_letters is not None:
         collected = collect(sources(installation, dead_letters, connection_string_env), limit)
         is_whole = show_unread(collected, limit, console)

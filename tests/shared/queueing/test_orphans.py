@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from shared.azure_devops.runs import Run, RunRequest
+from shared.errors import PermissionDenied
 from shared.journal.journal import Journal
 from shared.journal.records import JournalKey, Record, State, Store
 from shared.queueing.orphans import PARTITION, Orphan
@@ -131,3 +132,16 @@ def test_a_run_that_an_equal_event_may_need_is_left(bench: Bench) -> None:
     assert decision.run_id == 101
     bench.queueing.orphans.settle(SECONDS)
     assert [(orphan.state, orphan.reason) for orphan in bench.orphans] == [(State.CLOSED, "there is no second run")]
+
+
+def test_a_run_that_was_found_and_cannot_be_canceled_is_named(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
+    run = second_run(bench, known=False)
+    bench.pipelines.cancel_error = PermissionDenied("HTTP 403: needs Stop builds")
+    bench.queueing.orphans.settle(SECONDS)
+    (orphan,) = bench.orphans
+    words = f"run {run.id} ({run.url}) could not be canceled: HTTP 403: needs Stop builds"
+    assert (orphan.state, orphan.reason) == (State.RELEASED, words)
+    assert [(level, words in text) for _, level, text in caplog.record_tuples] == [(logging.CRITICAL, True)]
+    bench.pipelines.cancel_error = None
+    bench.queueing.orphans.settle(SECONDS)
+    assert bench.pipelines.canceled == [run.id]

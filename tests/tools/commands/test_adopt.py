@@ -103,6 +103,23 @@ def test_runs_that_cannot_be_the_events(doubt: Doubt) -> None:
     assert doubt.stored(record) == record
 
 
+def test_a_run_that_is_visibly_another_one_needs_yes(doubt: Doubt) -> None:
+    desk, record = doubt.desk, doubt.park("run-1")
+    other = desk.queue(11, templateParameters={"runId": "another", "experimentName": "train"})
+    arguments = ("redrive", record.key.key, "--adopt", other)
+    desk.run(*arguments).fails(
+        2, "does not look like the run of this event: another identity requested it; runId is 'another' inst"
+    )
+    dry_run = desk.run(*arguments, "--dry-run")
+    assert (
+        "; but another identity requested it; runId is 'another' instead of 'run-1'; nothing was changed"
+        in dry_run.rows[0][3]
+    )
+    assert doubt.stored(record).state is State.PARKED
+    assert desk.run(*arguments, "--yes").code == 0
+    assert doubt.stored(record).run_id == other
+
+
 def test_two_operators_at_once(doubt: Doubt) -> None:
     desk, record = doubt.desk, doubt.park("run-1")
     run_id = desk.runs[0]["id"]
@@ -142,7 +159,7 @@ def test_another_operator_was_faster(busy_desk: Desk) -> None:
     record, (run,) = doubt.park("run-1"), busy_desk.runs
     assert busy_desk.run("redrive", record.key.key, "--without-looking").code == 0
     installation, (_, second) = Installation(busy_desk.folder, busy_desk.environment), busy_desk.runs
-    assert not adopt_run(installation, record, run["id"], Console(), is_dry=False)
+    assert not adopt_run(installation, record, run["id"], Console(), is_dry=False, is_sure=True)
     out = busy_desk.capfd.readouterr().out
     assert f"refused       it is queued: run {second['id']} " in out
     assert f"; run {run['id']} was not adopted" in out
