@@ -95,8 +95,8 @@ def checked(record: Record) -> Record:
     if not all(_FIRST_TIME <= moment <= _LAST_TIME for moment in moments):  # TypeError without a time zone
         raise ValueError("a time is not between 1970 and 9999")
     run_id: object = record.run_id
-    if run_id is not None and not (isinstance(run_id, int) and 0 < run_id < _AFTER_IDS):
-        raise ValueError("the run ID is not a positive number of 64 bits")
+    if run_id is not None and not (isinstance(run_id, int) and 0 <= run_id < _AFTER_IDS):
+        raise ValueError("the run ID is not a number from 0 to 2^63 - 1")
     return record
 
 

@@ -244,7 +244,7 @@ class TestOrphans:
         owner = put(desk)
         assert desk.run("journal", "--orphans").out == f"no orphans in the journal {desk.folder / 'journal.sqlite3'}\n"
         orphan(desk, owner, SECOND, None, text="{}")
-        assert "cannot be read; remove its record\n" in desk.run("journal").err
+        assert "another program has changed it: repair or delete the record\n" in desk.run("journal").err
 
     @pytest.mark.parametrize("option", [["--state", "parked"], ["--windows"], ["--newer-than", "1d"]])
     def test_other_filters_are_refused(self, desk: Desk, option: list[str]) -> None:
