@@ -9,7 +9,7 @@ from hypothesis.stateful import RuleBasedStateMachine, precondition, rule, run_s
 from tests.model.world import CRASH, GO, LEASE, LOSE, SETTLE, Process
 from tests.support.effort import amount
 
-EXAMPLES = amount(150, long=2000)
+EXAMPLES = amount(75, long=2000)
 
 a_worker = st.integers(0, 2)
 

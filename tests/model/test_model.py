@@ -125,7 +125,7 @@ def test_the_promises_hold(route: str, honors_ids: bool) -> None:
 
 def test_the_promises_hold_for_two_routes_with_equal_requests(honors_ids: bool) -> None:
     machine = over(DeliveriesToTwoRoutes, EQUAL, EQUAL.replace("name: r", "name: s"), honors_ids=honors_ids)
-    play(machine, examples=EXAMPLES // 3)
+    play(machine, examples=EXAMPLES // 2)
 
 
 def test_the_promises_hold_with_a_cooldown(honors_ids: bool) -> None:

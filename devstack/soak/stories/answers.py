@@ -91,6 +91,7 @@ def reformatted_parameters(stage: Stage) -> None:
 ANSWERS: Final = (
     Story(
         name="answers-that-show-nothing",
+        is_long=True,
         about="a page with 200, 503 with Retry-After and others, whether or not a run was queued",
         play=answers_that_show_nothing,
     ),

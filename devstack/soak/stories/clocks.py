@@ -50,6 +50,7 @@ def sleeper(stage: Stage, *, answer: Mapping[str, Any] = ANSWERED, storage_fails
 CLOCKS: Final = (
     Story(
         name="service-clock-ahead",
+        is_long=True,
         about="Azure DevOps' clock is 10 minutes ahead",
         play=partial(wrong_service_clock, seconds=600),
     ),
@@ -80,6 +81,7 @@ CLOCKS: Final = (
     ),
     Story(
         name="sleeper-without-an-answer",
+        is_long=True,
         about="a host wakes, and its own answer is lost too",
         play=partial(sleeper, answer=LOST[0]),
         scale=0.4,

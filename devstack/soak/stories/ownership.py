@@ -72,6 +72,7 @@ def look_alikes(stage: Stage) -> None:
 OWNERSHIP: Final = (
     Story(
         name="run-ids-that-begin-again",
+        is_long=True,
         about="a server that was restored gives IDs again that the journal knows",
         play=run_ids_that_begin_again,
     ),
@@ -93,5 +94,7 @@ OWNERSHIP: Final = (
         about="people, schedules and commits queue runs with equal parameters, and some are canceled",
         play=runs_of_others,
     ),
-    Story(name="look-alikes", about="versions such as 007 and 7, 10.0 and 10, 1_0 and 10", play=look_alikes),
+    Story(
+        name="look-alikes", is_long=True, about="versions such as 007 and 7, 10.0 and 10, 1_0 and 10", play=look_alikes
+    ),
 )
