@@ -84,8 +84,8 @@ $(AML): requirements/aml.txt constraints.txt | $(READY)
 	@.venv-aml/bin/python -m pip install --quiet --disable-pip-version-check -r requirements/aml.txt
 	@touch $@
 
-# Three workers suit two cores: many tests wait for processes and sockets.
-PYTEST := -m pytest -n 3 --dist worksteal
+# Four workers suit two cores: many tests wait for processes and sockets.
+PYTEST := -m pytest -n 4 --dist worksteal
 # The tests start hundreds of processes, so let them write and share bytecode.
 test test-3.%: export PYTHONDONTWRITEBYTECODE =
 test: $(BENCH_READY) azurite runtime aml

@@ -108,7 +108,7 @@ class TestPythons:
             (project / f".venv-{version}" / ".ready").touch()
         output = make(project, "test-all")
         assert (tmp_path / "calls").read_text().splitlines() == [
-            f"{version} -m pytest -n 3 --dist worksteal | {project} | " for version in ("3.11", "3.12")
+            f"{version} -m pytest -n 4 --dist worksteal | {project} | " for version in ("3.11", "3.12")
         ]
         assert "== Python 3.13 was not found" in output
 
