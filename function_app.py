@@ -50,8 +50,8 @@ class _App(func.FunctionApp):
 
 app = _App()
 
-SETTLE_SECONDS = 10.0
-"""How long a timer may cancel orphans."""
+ORPHAN_SECONDS = 10.0
+"""How long one execution of the timer may spend on orphans."""
 
 
 # With the annotation str, the worker passes the raw JSON. func.EventGridEvent fails on CloudEvents with old workers, on
@@ -80,7 +80,7 @@ def register_wait(request: func.HttpRequest) -> func.HttpResponse:
 @app.timer_trigger(arg_name="timer", schedule="0 */10 * * * *", run_on_startup=False)
 def sweep_waits(timer: func.TimerRequest) -> None:
     """Complete the tasks whose run has ended without an event that reported it. Cancel orphans."""
-    _app().queueing.orphans.settle(SETTLE_SECONDS)
+    _app().queueing.orphans.settle(ORPHAN_SECONDS)
     if (bridge := _app().bridge) is not None:
         bridge.sweep.run()
 

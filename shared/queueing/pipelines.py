@@ -3,7 +3,7 @@
 import json
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Final, Protocol
 
 from shared.azure_devops.reconcile import Build
@@ -49,9 +49,6 @@ class Pipelines(Protocol):
 
     def sender(self) -> str:
         """Return a fingerprint of the credential that is sent now, or an empty string if there is none."""
-
-    def clock_offset(self, request: RunRequest) -> timedelta:
-        """Return by how much the clock of the request's organization is ahead of this process's."""
 
     def cancel(self, request: RunRequest, run: Run, deadline: datetime) -> None:
         """Ask Azure DevOps to cancel a run."""

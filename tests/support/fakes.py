@@ -163,9 +163,6 @@ class FakePipelines:
     def sender(self) -> str:
         return "credential"
 
-    def clock_offset(self, request: RunRequest) -> timedelta:
-        return timedelta()
-
     def tag(self, request: RunRequest, run: Run, tags: Sequence[str], deadline: datetime) -> None:
         self._call("tag", self.tag_error, deadline)
         self._check_place(request, run)
