@@ -25,13 +25,9 @@ _STATEMENT_ERRORS: Final = (
 class Writer:
     """One connection that writes for many threads. Other processes have their own; SQLite gives each its turn."""
 
-    def __init__(self, connect: Callable[[], sqlite3.Connection], check: Callable[[], None] = lambda: None) -> None:
-        """
-        :param connect: opens a connection in autocommit mode, for any thread.
-        :param check: raises sqlite3.Error if the file is not the one to write to. Called before and after each commit.
-        """
+    def __init__(self, connect: Callable[[], sqlite3.Connection]) -> None:
+        """:param connect: opens a connection in autocommit mode, for any thread."""
         self._connect = connect
-        self._check = check
         self._connection: sqlite3.Connection | None = None
         self._in_use = threading.Lock()
         """Guards the connection."""
@@ -82,13 +78,11 @@ class Writer:
 
     def _commit(self, writes: "list[_Write]") -> None:
         try:
-            self._check()
             self._connection = self._connection or self._connect()
             with self._connection as connection:  # rolls back if an exception escapes
                 connection.execute("BEGIN IMMEDIATE")
                 for write in writes:
                     write.carry_out(connection)
-            self._check()
         except BaseException as exc:
             self._drop()  # the connection may be the cause
             for write in writes:  # a separate exception for each, because each is raised in another thread

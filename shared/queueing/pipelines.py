@@ -1,6 +1,5 @@
 """The calls to Azure DevOps that queueing makes."""
 
-import json
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
@@ -15,7 +14,7 @@ _NAMESPACE: Final = uuid.UUID("0b4c4a5e-2d0f-5b0e-9c0e-6e6578747374")
 
 def orchestration_id(key: JournalKey) -> str:
     """Return the orchestration ID of the run of a record: a UUID, version 5. A record never has two runs."""
-    return str(uuid.uuid5(_NAMESPACE, json.dumps(key)))
+    return str(uuid.uuid5(_NAMESPACE, "\n".join(key)))
 
 
 class Pipelines(Protocol):
