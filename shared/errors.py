@@ -207,7 +207,16 @@ class NewerJournal(JournalUnavailable):
 
 
 class UnreadableRecord(JournalUnavailable):
-    """Another program has changed the record; the message names it and says what to do."""
+    """Another program has changed the record; the message names it and says what to do.
+
+    :param route: the partition of the record.
+    :param key: its key in this partition.
+    """
+
+    def __init__(self, message: str, route: str, key: str) -> None:
+        super().__init__(message)
+        self.route = route
+        self.key = key
 
 
 class NewerRecord(UnreadableRecord):

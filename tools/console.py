@@ -90,6 +90,12 @@ class Console:
         sys.stderr.write(masked(printable(text)) + "\n")
         sys.stderr.flush()
 
+    def incomplete(self, remarks: Sequence[str]) -> int:
+        """Print why a list is incomplete, and return the command's exit code: 0 if it is complete, else 1."""
+        for remark in remarks:
+            self.note(remark)
+        return 1 if remarks else 0
+
     def error(self, text: str) -> None:
         """Print an error message on standard error. Lines after the first are indented."""
         first, *more = text.splitlines() or [""]

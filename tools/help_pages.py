@@ -12,6 +12,11 @@ EXIT_CODES: Final = (
     "configuration; 130 interrupted."
 )
 
+LIST_EXIT_CODES: Final = (
+    "Exit codes: 0 done; 1 the list is incomplete, because a record of the journal cannot be read; 2 nothing was done: "
+    "wrong usage, not found, or wrong configuration; 130 interrupted."
+)
+
 
 def epilog(examples: Mapping[str, str], exit_codes: str = EXIT_CODES) -> str:
     """Return the examples and the exit codes, as text that is also valid Markdown.

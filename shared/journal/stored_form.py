@@ -41,7 +41,8 @@ def check_schema(key: JournalKey, version: int) -> None:
     if version > SCHEMA:
         raise NewerRecord(
             f"{record_name(key)} was written by a newer version of nextstage: its schema has version {version}, and "
-            f"this instance can read versions up to {SCHEMA}; upgrade this instance"
+            f"this instance can read versions up to {SCHEMA}; upgrade this instance",
+            *key,
         )
 
 
@@ -111,7 +112,8 @@ def reading(key: JournalKey) -> Iterator[None]:
     except _MALFORMED as exc:
         why = f"{type(exc).__name__}: {exc}"[:_MAX_REASON]
         text = f"{record_name(key)} cannot be read ({why}); another program has changed it: repair or delete the record"
-        raise UnreadableRecord("".join(character if character.isprintable() else " " for character in text)) from exc
+        printable = "".join(character if character.isprintable() else " " for character in text)
+        raise UnreadableRecord(printable, *key) from exc
 
 
 def readable(found: Iterable[Found], skipped: Skipped) -> Iterator[Record]:

@@ -21,7 +21,7 @@ from shared.azure_devops.runs import Run, RunRequest
 from shared.clock import Clock
 from shared.errors import AzureDevOpsError, ClaimLost, JournalUnavailable, UnreadableRecord
 from shared.journal.journal import Claimed, Journal
-from shared.journal.records import FINAL_STATES, JournalKey, Record, Selection, State
+from shared.journal.records import FINAL_STATES, JournalKey, Record, Selection, Skipped, State, log_skipped
 from shared.journal.stored_form import reading
 from shared.queueing.pipelines import Pipelines
 from shared.queueing.search import Found, LostRequest, NotYet, Search, Unclear
@@ -79,16 +79,17 @@ class OpenOrphan(NamedTuple):
     orphan: Orphan
 
 
-def open_orphans(journal: Journal, limit: int = _LIMIT) -> Iterator[OpenOrphan]:
-    """Return the orphans that are not settled. Those that cannot be read are only logged.
+def open_orphans(journal: Journal, limit: int = _LIMIT, skipped: Skipped = log_skipped) -> Iterator[OpenOrphan]:
+    """Return the orphans that are not settled.
 
+    :param skipped: is told of each orphan that cannot be read.
     :raises JournalUnavailable: the journal does not answer.
     """
-    for record in journal.select(Selection(route=PARTITION, states=_OPEN), limit):
+    for record in journal.select(Selection(route=PARTITION, states=_OPEN), limit, skipped):
         try:
             yield OpenOrphan(record, Orphan.of(record))
         except UnreadableRecord as exc:
-            _log.warning("%s", exc)
+            skipped(exc)
 
 
 class Orphans:

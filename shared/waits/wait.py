@@ -20,7 +20,7 @@ from typing import Any, Final, Self, TypeVar
 
 from shared.errors import UnreadableRecord
 from shared.events.event import RunEnd
-from shared.journal.records import FINAL_STATES, JournalKey, Record, State, log_skipped
+from shared.journal.records import FINAL_STATES, JournalKey, Record, Skipped, State, log_skipped
 from shared.journal.stored_form import reading
 from shared.waits.request import Task, WaitRequest
 
@@ -129,7 +129,9 @@ def run_of_task(record: Record) -> str:
         return str(json.loads(record.document)[0])
 
 
-def read_each(read: Callable[[Record], Content], records: Iterable[Record]) -> Iterator[tuple[Record, Content]]:
+def read_each(
+    read: Callable[[Record], Content], records: Iterable[Record], skipped: Skipped = log_skipped
+) -> Iterator[tuple[Record, Content]]:
     """Return each record with its content. Skip those that another program has changed.
 
     :param read: ``Wait.of`` or ``read_end``.
@@ -138,7 +140,7 @@ def read_each(read: Callable[[Record], Content], records: Iterable[Record]) -> I
         try:
             content = read(record)
         except UnreadableRecord as exc:
-            log_skipped(exc)
+            skipped(exc)
         else:
             yield record, content
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from shared.azure_devops.runs import Run
 from shared.journal.journal import Journal
-from shared.journal.records import JournalKey, Record, State
+from shared.journal.records import JournalKey, Record, Skipped, State
 from shared.queueing.orphans import OpenOrphan, open_orphans
 from tools.actions.records import MAX_SCANNED
 
@@ -40,20 +40,22 @@ class ListedOrphan:
         }
 
 
-def count_orphans(journal: Journal) -> int:
+def count_orphans(journal: Journal, skipped: Skipped) -> int:
     """Return the number of orphans that are not canceled yet.
 
+    :param skipped: is told of each orphan that cannot be read.
     :raises JournalUnavailable: the journal does not answer.
     """
-    return sum(1 for _ in open_orphans(journal, MAX_SCANNED))
+    return sum(1 for _ in open_orphans(journal, MAX_SCANNED, skipped))
 
 
-def listed_orphans(journal: Journal, route: str | None = None) -> list[ListedOrphan]:
-    """Return the orphans of one route or of all, the oldest first. Those that cannot be read are only logged.
+def listed_orphans(journal: Journal, route: str | None, skipped: Skipped) -> list[ListedOrphan]:
+    """Return the orphans of one route or of all, the oldest first.
 
+    :param skipped: is told of each orphan that cannot be read.
     :raises JournalUnavailable: the journal does not answer.
     """
-    found = [_listed(journal, one) for one in open_orphans(journal, MAX_SCANNED)]
+    found = [_listed(journal, one) for one in open_orphans(journal, MAX_SCANNED, skipped)]
     return sorted((one for one in found if route in {None, one.key.route}), key=lambda one: one.since)
 
 

@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from itertools import chain, count, islice
 from typing import Any, Final
 
+from shared.errors import UnreadableRecord
 from shared.events.event import AML_PREFIX
 from shared.journal.cooldown import PARTITION_PREFIX
 from shared.journal.journal import RESERVATIONS, Journal
@@ -64,6 +65,25 @@ class FoundRecords:
     count: int
 
 
+class Unreadable:
+    """Collects the records that cannot be read, for a command that skips them."""
+
+    def __init__(self) -> None:
+        self._found: dict[tuple[str, str], UnreadableRecord] = {}
+
+    def __call__(self, skipped: UnreadableRecord) -> None:
+        self._found[skipped.route, skipped.key] = skipped
+
+    def words(self, limit: int) -> list[str]:
+        """Return the lines that tell of these records; none if there are none.
+
+        :param limit: the maximum number of records that are named.
+        """
+        number = len(self._found)
+        heading = f"{number} record{'' if number == 1 else 's'} cannot be read:"
+        return [heading, *map(str, islice(self._found.values(), limit))] if number else []
+
+
 def newest(
     journal: Journal, wanted: RecordFilter, limit: int, now: datetime, skipped: Skipped = log_skipped
 ) -> FoundRecords:
@@ -76,25 +96,32 @@ def newest(
 
 
 def oldest(
-    journal: Journal, wanted: RecordFilter, limit: int, now: datetime, also: Callable[[Record], bool] = lambda _: True
+    journal: Journal,
+    wanted: RecordFilter,
+    limit: int,
+    now: datetime,
+    skipped: Skipped = log_skipped,
+    also: Callable[[Record], bool] = lambda _: True,
 ) -> FoundRecords:
     """Return the records whose last change is longest ago, the oldest first.
 
+    :param skipped: is told of each record that cannot be read.
     :param also: a further condition that the records must meet.
     :raises JournalUnavailable: the journal does not answer.
     """
-    return _first(heapq.nsmallest, limit, filter(also, _matching(journal, wanted, now)))
+    return _first(heapq.nsmallest, limit, filter(also, _matching(journal, wanted, now, skipped)))
 
 
 def find(journal: Journal, prefixes: Iterable[str]) -> list[Record]:
     """Return the record of each key, in the given order and without repetitions. Keys may be shortened.
 
-    :raises CommandFailed: lists every prefix that matches no record or several records.
+    :raises CommandFailed: lists every prefix that matches no record or several records, or one that cannot be read.
     :raises JournalUnavailable: the journal does not answer.
     """
     wanted = list(dict.fromkeys(_checked_prefix(prefix) for prefix in prefixes))
     by_prefix: dict[str, list[Record]] = {prefix: [] for prefix in wanted}
-    for record in _scan(journal, Selection()):
+    unreadable: list[UnreadableRecord] = []
+    for record in _scan(journal, Selection(), unreadable.append):
         for prefix in wanted:
             if record.key.key.startswith(prefix):
                 by_prefix[prefix].append(record)
@@ -102,7 +129,11 @@ def find(journal: Journal, prefixes: Iterable[str]) -> list[Record]:
         # Prefer an occurrence to a cooldown window, and a wait to the other records that waiting tasks need.
         likely = [record for record in records if is_wait(record) or not (is_window(record) or is_internal(record))]
         by_prefix[prefix] = likely or records
-    problems = [_problem(prefix, records) for prefix, records in by_prefix.items() if len(records) != 1]
+    problems = [
+        _problem(prefix, records, named)
+        for prefix, records in by_prefix.items()
+        if (named := [one for one in unreadable if one.key.startswith(prefix)]) or len(records) != 1
+    ]
     if problems:
         raise CommandFailed("\n".join(problems))
     found = {records[0].key: records[0] for records in by_prefix.values()}
@@ -129,15 +160,16 @@ def is_internal(record: Record) -> bool:
     return not record.key.is_about_event and not is_window(record)
 
 
-def waits(journal: Journal, *, include_over: bool) -> list[Record]:
+def waits(journal: Journal, skipped: Skipped, *, include_over: bool) -> list[Record]:
     """Return the waiting tasks, the oldest wait first.
 
+    :param skipped: is told of each wait that cannot be read.
     :param include_over: whether to include waits that are over.
     :raises JournalUnavailable: the journal does not answer.
     """
     states = frozenset[State]() if include_over else OPEN_STATES
-    found = _scan(journal, Selection(route_prefix=WAIT_PREFIX, states=states))
-    return [record for record, _ in sorted(read_each(Wait.of, found), key=lambda pair: pair[1].registered_at)]
+    found = read_each(Wait.of, _scan(journal, Selection(route_prefix=WAIT_PREFIX, states=states), skipped), skipped)
+    return [record for record, _ in sorted(found, key=lambda pair: pair[1].registered_at)]
 
 
 def reason(record: Record) -> str:
@@ -248,8 +280,11 @@ def _checked_prefix(prefix: str) -> str:
     return lowered
 
 
-def _problem(prefix: str, records: list[Record]) -> str:
-    if not records:
+def _problem(prefix: str, records: list[Record], unreadable: list[UnreadableRecord]) -> str:
+    if not records and not unreadable:
         return f"no key begins with {prefix}; 'manage.py journal' lists the keys"
+    if not records and len(unreadable) == 1:
+        return str(unreadable[0])
     shown = [f"{record.key.key} {record.key.route} {record.state} {event_name(record)}" for record in records]
-    return "\n".join([f"{len(records)} keys begin with {prefix}; give more digits:", *shown])
+    shown += [f"{one.key} {one.route} (unreadable)" for one in unreadable]
+    return "\n".join([f"{len(shown)} keys begin with {prefix}; give more digits:", *shown])

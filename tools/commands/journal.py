@@ -7,7 +7,7 @@ from typing import Annotated, Final
 import typer
 
 from shared.durations import short_duration
-from shared.errors import ConfigurationError, UnreadableRecord
+from shared.errors import ConfigurationError
 from shared.journal.records import UNROUTED, Record
 from shared.redrive import RedriveForecast, forecast_redrive
 from tools.actions import records
@@ -16,7 +16,7 @@ from tools.actions.orphans import ListedOrphan, count_orphans, listed_orphans
 from tools.actions.records import SHOWN_KEY, RecordFilter
 from tools.console import Console
 from tools.errors import CommandFailed
-from tools.help_pages import EXIT_CODES, epilog
+from tools.help_pages import EXIT_CODES, LIST_EXIT_CODES, epilog
 from tools.installation import Installation
 from tools.options import (
     JsonOption,
@@ -41,7 +41,8 @@ EPILOG: Final = epilog(
         "journal --route R --newer-than 1d": "what one route did in the last day",
         "journal --orphans": "second runs of events that are not canceled yet",
         "journal show 4f1c": "everything about one record",
-    }
+    },
+    LIST_EXIT_CODES,
 )
 
 app = typer.Typer(name="journal")
@@ -51,7 +52,7 @@ OrphansOption = Annotated[
 ]
 
 
-@app.command("list", help="List records; the same as `journal` alone.", epilog=EXIT_CODES)
+@app.command("list", help="List records; the same as `journal` alone.", epilog=LIST_EXIT_CODES)
 @app.callback(invoke_without_command=True, epilog=EPILOG)
 def list_records(  # noqa: PLR0913 - every parameter is an option
     context: typer.Context,
@@ -81,10 +82,9 @@ def list_records(  # noqa: PLR0913 - every parameter is an option
     if orphans:
         if wanted != RecordFilter(route):
             raise CommandFailed("--orphans can be combined only with --route, --limit and --json")
-        _list_orphans(console, installation, route, limit, as_json=as_json)
-        return
-    unreadable: list[UnreadableRecord] = []
-    found = records.newest(installation.journal, wanted, limit, now, unreadable.append)
+        raise typer.Exit(_list_orphans(console, installation, route, limit, as_json=as_json))
+    unreadable = records.Unreadable()
+    found = records.newest(installation.journal, wanted, limit, now, unreadable)
     if as_json:
         console.json([records.document(record) for record in found.records])
     elif found.records:
@@ -94,12 +94,9 @@ def list_records(  # noqa: PLR0913 - every parameter is an option
         console.line(f"no {'' if is_any else 'matching '}records in the journal {installation.journal_name}")
     if found.count > len(found.records):
         console.note(f"showing {len(found.records)} of {found.count} records; use --limit to show more")
-    if number := count_orphans(installation.journal):
+    if number := count_orphans(installation.journal, unreadable):
         console.note(f"{counted(number, 'orphan')} not canceled yet; 'manage.py journal --orphans' shows why")
-    if unreadable:
-        console.note(f"{counted(len(unreadable), 'record')} cannot be read:")
-        for one in unreadable[:limit]:
-            console.note(str(one))
+    raise typer.Exit(console.incomplete(unreadable.words(limit)))
 
 
 @app.command("show", epilog=EXIT_CODES)
@@ -125,10 +122,10 @@ def show(
     _show_forecast(console, installation, record, expected)
 
 
-def _list_orphans(
-    console: Console, installation: Installation, route: str | None, limit: int, *, as_json: bool
-) -> None:
-    found = listed_orphans(installation.journal, route)
+def _list_orphans(console: Console, installation: Installation, route: str | None, limit: int, *, as_json: bool) -> int:
+    """List the orphans, and return the exit code."""
+    unreadable = records.Unreadable()
+    found = listed_orphans(installation.journal, route, unreadable)
     if as_json:
         console.json([one.document() for one in found[:limit]])
     elif found:
@@ -138,6 +135,7 @@ def _list_orphans(
         console.line(f"no orphans in the journal {installation.journal_name}")
     if len(found) > limit:
         console.note(f"showing {limit} of {len(found)} orphans; use --limit to show more")
+    return console.incomplete(unreadable.words(limit))
 
 
 def _orphan_row(orphan: ListedOrphan, now: datetime) -> tuple[str, ...]:

@@ -5,7 +5,7 @@ from typing import Annotated, Final
 
 import typer
 
-from shared.journal.records import Selection, State
+from shared.journal.records import Selection, Skipped, State
 from shared.redrive import REDRIVABLE_STATES, awaits_redrive
 from shared.suggestion import suggestion
 from tools.actions import records
@@ -36,8 +36,8 @@ EPILOG: Final = epilog(
         "redrive --dead-letters DIR": "the events that Event Grid gave up",
     },
     "Exit codes: 0 nothing is left to do (queued, duplicate, suppressed, ignored); 1 an event was parked or "
-    "deferred, or has another run than the one to adopt, or a file could not be read; 2 nothing was sent or changed: "
-    "wrong usage, not found, not a run of the record's pipeline, or wrong configuration; 130 interrupted.",
+    "deferred, or has another run than the one to adopt, or a file or record could not be read; 2 nothing was sent or "
+    "changed: wrong usage, not found, not a run of the record's pipeline, or wrong configuration; 130 interrupted.",
 )
 
 KeysArgument = Annotated[
@@ -133,18 +133,20 @@ def redrive(  # noqa: PLR0913 - every parameter is an option
         _ask(console, "deliver", len(collected.letters), "event", is_confirmed=yes or dry_run)
         is_done = redeliver(installation, collected.letters, console, is_dry=dry_run) and is_whole
     else:
-        chosen = _chosen(installation, keys or [], route, frozenset(states or ()), limit)
+        unreadable = records.Unreadable()
+        chosen = _chosen(installation, keys or [], route, frozenset(states or ()), limit, unreadable)
         shown = len(chosen.records)
         if not shown:
             if route is not None:
-                _check_route(installation, route, route_names(context))
+                _check_route(installation, route, route_names(context), unreadable)
             console.line(f"nothing to redrive in the journal {installation.journal_name}")
-            raise typer.Exit
+            raise typer.Exit(console.incomplete(unreadable.words(limit)))
         if chosen.count > shown:
             console.note(f"the oldest {shown} of {chosen.count} records; use --limit for more, or run it again")
         _ask(console, "redrive", shown, "record", is_confirmed=yes or dry_run)
         look = not without_looking
         is_done = redrive_records(installation, chosen.records, console, is_dry=dry_run, look=look)
+        is_done = not console.incomplete(unreadable.words(limit)) and is_done
     raise typer.Exit(0 if is_done else 1)
 
 
@@ -156,20 +158,25 @@ def _check_options_of_keys(keys: list[str], *, without_looking: bool, adopt: int
 
 
 def _chosen(
-    installation: Installation, keys: list[str], route: str | None, states: frozenset[State], limit: int
+    installation: Installation,
+    keys: list[str],
+    route: str | None,
+    states: frozenset[State],
+    limit: int,
+    skipped: Skipped,
 ) -> FoundRecords:
     journal, now = installation.journal, installation.clock()
     if keys:
         found = records.find(journal, keys)
         return FoundRecords(tuple(found[:limit]), len(found))
     if states:
-        return records.oldest(journal, RecordFilter(route, states), limit, now)
-    return records.oldest(journal, RecordFilter(route, REDRIVABLE_STATES), limit, now, also=awaits_redrive)
+        return records.oldest(journal, RecordFilter(route, states), limit, now, skipped)
+    return records.oldest(journal, RecordFilter(route, REDRIVABLE_STATES), limit, now, skipped, awaits_redrive)
 
 
-def _check_route(installation: Installation, route: str, known: list[str]) -> None:
+def _check_route(installation: Installation, route: str, known: list[str], skipped: Skipped) -> None:
     """Fail if the route has no records and is not in routes.yaml. It is then probably misspelled."""
-    if known and route not in known and next(installation.journal.select(Selection(route), 1), None) is None:
+    if known and route not in known and next(installation.journal.select(Selection(route), 1, skipped), None) is None:
         raise CommandFailed(f"there is no route '{route}'; {suggestion(route, known)}")
 
 

@@ -11,15 +11,18 @@ from shared.waits.wait import Wait
 from tools.actions import records
 from tools.actions.records import SHOWN_KEY
 from tools.console import Console
-from tools.help_pages import epilog
+from tools.help_pages import LIST_EXIT_CODES, epilog
 from tools.options import JsonOption, installation_of
 
 _HEAD: Final = ("KEY", "RUN", "WORKSPACE", "STATE", "AGE", "PLAN", "REASON")
+_MAX_UNREADABLE: Final = 50
 _SHRINKING: Final = ("RUN", "WORKSPACE", "REASON")
 
 app = typer.Typer()
 
-EPILOG: Final = epilog({"waits": "the tasks that wait now", "waits --all": "also the tasks that have waited"})
+EPILOG: Final = epilog(
+    {"waits": "the tasks that wait now", "waits --all": "also the tasks that have waited"}, LIST_EXIT_CODES
+)
 
 
 @app.command("waits", epilog=EPILOG)
@@ -36,13 +39,15 @@ def list_waits(
     about one wait.
     """
     installation, console = installation_of(context), Console()
-    found = records.waits(installation.journal, include_over=include_over)
+    unreadable = records.Unreadable()
+    found = records.waits(installation.journal, unreadable, include_over=include_over)
     if as_json:
         console.json([_document(record) for record in found])
     elif found:
         console.table(_HEAD, [_row(record, installation.clock()) for record in found], _SHRINKING)
     else:
         console.line(f"no waiting tasks in the journal {installation.journal_name}")
+    raise typer.Exit(console.incomplete(unreadable.words(_MAX_UNREADABLE)))
 
 
 def _row(record: Record, now: datetime) -> tuple[str, ...]:

@@ -48,9 +48,9 @@ def put(
     return written
 
 
-def keys(desk: Desk, *arguments: object) -> list[str]:
+def keys(desk: Desk, *arguments: object, code: int = 0) -> list[str]:
     result = desk.run("journal", *arguments, "--json")
-    assert result.code == 0
+    assert result.code == code
     return [record["key"] for record in result.json]
 
 
@@ -67,30 +67,42 @@ class TestUnreadable:
             alter(desk, record.key.key)
         for arguments in ([], ["--json"]):
             result = desk.run("journal", *arguments)
-            assert result.code == 0
+            assert result.code == 1
             first, *others = result.err.splitlines()
             assert first == "2 records cannot be read:"
             assert [other.partition(" cannot be read (KeyError: ")[0] for other in sorted(others)] == [
                 "the record bb0000000000 of route evaluate",
                 "the record cc0000000000 of route evaluate",
             ]
-        assert keys(desk) == [good.key.key]
+        assert keys(desk, code=1) == [good.key.key]
 
     def test_others_can_be_shown_and_redriven(self, desk: Desk) -> None:
         good, bad = put(desk, key="aaaa"), put(desk, key="bbbb", state=State.PARKED)
         alter(desk, bad.key.key)
-        warning = "manage.py: the record bbbb00000000 of route evaluate cannot be read"
         shown = desk.run("journal", "show", "aaaa", "--json")
-        assert (shown.code, shown.json["key"]) == (0, good.key.key)
-        assert shown.err.startswith(warning)
-        for arguments in (["redrive", "--all", "--dry-run"], ["journal", "show", "bbbb"]):
-            assert desk.run(*arguments).err.startswith(warning)
+        assert (shown.code, shown.err, shown.json["key"]) == (0, "", good.key.key)
+        for arguments in (["--all"], ["--route", "evaluate"]):
+            redriven = desk.run("redrive", *arguments, "--dry-run")
+            assert redriven.code == 1
+            assert redriven.err.startswith("1 record cannot be read:\nthe record bbbb00000000 of route evaluate")
+
+    def test_a_record_that_cannot_be_read_is_named(self, desk: Desk) -> None:
+        bad = put(desk, key="bbbb", state=State.PARKED)
+        alter(desk, bad.key.key)
+        words = "another program has changed it: repair or delete the record"
+        for arguments in (["journal", "show"], ["redrive"], ["redrive", "--adopt", "5"]):
+            desk.fails(2, words, *arguments, "bbbb")
+        put(desk, key="bbbb1", state=State.PARKED)
+        result = desk.run("redrive", "bbbb")
+        heading, *others = result.err.splitlines()
+        assert (result.code, heading) == (2, "manage.py: 2 keys begin with bbbb; give more digits:")
+        assert others[-1] == f"  {bad.key.key} evaluate (unreadable)"
 
     def test_a_wait_without_a_readable_document_is_masked(self, desk: Desk) -> None:
         put(desk, state=State.WAITING, route="$wait.ab", key="abcd", entry=NO_EVENT, document='["a token"]')
         assert desk.run("journal", "show", "abcd", "--json").json["document"] == "***"
         result = desk.run("waits")
-        assert (result.code, result.out) == (0, f"no waiting tasks in the journal {desk.folder / 'journal.sqlite3'}\n")
+        assert (result.code, result.out) == (1, f"no waiting tasks in the journal {desk.folder / 'journal.sqlite3'}\n")
         assert "abcd00000000 of route $wait.ab cannot be read" in result.err
 
 
