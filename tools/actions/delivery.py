@@ -11,6 +11,7 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from shared.clock import Clock
+from shared.errors import JournalUnavailable, UnreadableRecord
 from shared.events.event import parse_event
 from shared.journal.records import FINAL_STATES, Entry, JournalKey, Record, Selection
 from shared.telemetry import Outcome
@@ -27,10 +28,15 @@ NOTHING: Final = "nothing"
 
 SENT: Final = "sent"
 
+UNKNOWN: Final = "unknown"
+"""Shown for a route whose record in the journal cannot be read."""
+
 PAUSES_SECONDS: Final = (0.2, 0.3, 0.5, 1.0, 2.0)
 """The pauses between two reads of the journal; the last one repeats."""
 
 _SERVER_ERROR: Final = 500
+
+_Found = Record | JournalUnavailable | None
 
 Answer = tuple[str, str]
 """``sent``, or ``deferred`` if the function failed, and an explanation."""
@@ -41,7 +47,8 @@ class Row:
     """One outcome of an event.
 
     :param route: the route; empty if the outcome does not belong to one.
-    :param outcome: an outcome; after a timeout, the record's state or ``nothing``.
+    :param outcome: an outcome; after a timeout, the record's state or ``nothing``; ``unknown`` if the record cannot be
+        read.
     """
 
     route: str
@@ -111,23 +118,26 @@ def send_and_wait(
 ) -> list[Row]:
     """Send an event and wait until the journal shows its outcome or the time is up.
 
-    If the function fails, send the event again.
+    If the function fails, send the event again. A record that cannot be read has an outcome of its own.
 
     :raises CommandFailed: the target does not answer, or does not accept the event.
     :raises ConfigurationError: the routes or the settings are invalid; nothing was sent.
-    :raises JournalUnavailable: the journal does not answer.
+    :raises JournalUnavailable: the journal does not answer; nothing was sent.
     """
     verdict = installation.decide(json.dumps(event))
     keys = [decided.key for decided in verdict.decisions]
     look: Callable[[JournalKey], Record | None] = installation.find_record
     if target.replaces_source and schema_of(event) is Schema.EVENT_GRID and verdict.entry.event_id:
         look = partial(_record_from_topic, installation, event, verdict.entry, target.name)
-    before = [look(key) for key in keys]
+    before = [_found(look, key) for key in keys]
+    for one in before:
+        if isinstance(one, JournalUnavailable) and not isinstance(one, UnreadableRecord):
+            raise one
     until = clock() + timeout
     pauses = chain(PAUSES_SECONDS, repeat(PAUSES_SECONDS[-1]))
     deliveries, answer = 0, target.send(event, 0)
     while True:
-        present = [look(key) for key in keys]
+        present = [_found(look, key) for key in keys]
         left = (until - clock()) / timedelta(seconds=1)
         if left <= 0 or all(map(_is_done, present)):
             break
@@ -167,12 +177,25 @@ def _record_from_topic(
     return None
 
 
-def _is_done(record: Record | None) -> bool:
-    return record is not None and record.state in FINAL_STATES
+def _found(look: Callable[[JournalKey], Record | None], key: JournalKey) -> _Found:
+    """Return the record, or why it cannot be read now."""
+    try:
+        return look(key)
+    except JournalUnavailable as exc:
+        return exc
 
 
-def _row(installation: Installation, route: str, before: Record | None, record: Record | None, answer: Answer) -> Row:
+def _is_done(found: _Found) -> bool:
+    """Return whether waiting is useless: the record is final, or no delivery can read it."""
+    if isinstance(found, JournalUnavailable):
+        return isinstance(found, UnreadableRecord)
+    return found is not None and found.state in FINAL_STATES
+
+
+def _row(installation: Installation, route: str, before: _Found, record: _Found, answer: Answer) -> Row:
     """Return the row for the record; if its state is not final, with the answer to the last delivery."""
+    if isinstance(record, JournalUnavailable):
+        return Row(route, UNKNOWN, f"the event was sent, but {record}")
     if record is None:
         outcome = NOTHING
         words = (
@@ -181,9 +204,11 @@ def _row(installation: Installation, route: str, before: Record | None, record: 
         )
     elif _is_done(record):
         run = run_words(record.run_id, record.run_url)
-        if _is_done(before):
+        if before == record:
             return Row(route, Outcome.DUPLICATE, f"already {record.state}{run}", record)
-        words = "; ".join(part for part in (run.removeprefix(": "), record.reason) if part)
+        # The note of the claim names the parked event that had the key before.
+        claim = [step.note for step in record.history[:1]] if isinstance(before, Record) else []
+        words = "; ".join(part for part in (run.removeprefix(": "), record.reason, *claim) if part)
         return Row(route, record.state, words, record)
     else:
         outcome = record.state

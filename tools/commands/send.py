@@ -13,10 +13,11 @@ import typer
 from shared.clock import utc_now
 from shared.composition import identity_factory
 from shared.durations import short_duration
+from shared.errors import JournalUnavailable
 from shared.events.event import AML_PREFIX
 from shared.suggestion import suggestion
 from shared.telemetry import Outcome
-from tools.actions.delivery import SENT, Row, Target, host_target, send_and_wait, topic_target
+from tools.actions.delivery import SENT, UNKNOWN, Row, Target, host_target, send_and_wait, topic_target
 from tools.actions.records import parsed
 from tools.console import Console
 from tools.errors import CommandFailed
@@ -54,8 +55,8 @@ EPILOG: Final = epilog(
         "send event.json --topic https://TOPIC/api/events": "through an Event Grid topic",
     },
     "Exit codes: 0 accepted, and with --wait nothing is left to do (queued, duplicate, suppressed, ignored); 1 not "
-    "accepted, no answer, or with --wait parked or not finished; 2 nothing was sent: wrong usage, not found, or wrong "
-    "configuration; 130 interrupted.",
+    "accepted, no answer, or with --wait parked, not finished, or unknown, because the journal cannot be read; 2 "
+    "nothing was sent: wrong usage, not found, or wrong configuration; 130 interrupted.",
 )
 
 _ROUTE_WIDTH: Final = 24
@@ -164,7 +165,12 @@ def send(  # noqa: PLR0913 - every parameter is an option
     for document in documents:
         if wait:
             patience = timeout or DEFAULT_TIMEOUT
-            rows = send_and_wait(installation, target, document, patience, installation.clock)
+            try:
+                rows = send_and_wait(installation, target, document, patience, installation.clock)
+            except JournalUnavailable as exc:
+                if not sent:
+                    raise
+                rows = [Row("", UNKNOWN, f"not sent: {exc}")]
         else:
             rows = [Row("", *target.send(document, 0))]
         sent.append((document, rows))

@@ -1,6 +1,10 @@
 """``manage.py send``: to the app on the stand-in host, and to hosts with unusual answers."""
 
 import json
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import replace
 from datetime import timedelta
 from itertools import count
 from typing import Any
@@ -10,13 +14,15 @@ import pytest
 from devstack.events import sample_text
 from devstack.processes import RunningProcess
 from shared.clock import utc_now
-from shared.journal.records import State
+from shared.errors import JournalUnavailable
+from shared.journal.records import JournalKey, State
 from tests.support.builders import run_completed
 from tests.support.canaries import leaks, secret
 from tests.support.services.odd_host import Answer, answering
 from tests.tools.conftest import WRONG, Desk
 from tools.events.samples import SAMPLE_NAMES
 from tools.events.webhook import HandshakeFailed, HostUnreachable, webhook
+from tools.installation import Installation
 
 
 class TestToTheApp:
@@ -79,6 +85,59 @@ class TestToTheApp:
         assert (waited.code, waited.rows[0][2]) == (1, State.RELEASED)
         assert waited.rows[0][3].startswith("still released: ")
         assert "; the last answer was HTTP 500: " in waited.rows[0][3]
+
+
+class TestWhatTheJournalHolds:
+    """The host accepts the events, and what its app would do is done by hand."""
+
+    def test_a_record_that_cannot_be_read_does_not_stop_the_other_events(self, desk: Desk) -> None:
+        for run_id in ("r1", "r2"):
+            desk.deliver(run_completed(run_id))
+        desk.settle()
+        (bad,) = (one for one in desk.records if "r1" in one.entry.event)
+        with closing(sqlite3.connect(desk.folder / "journal.sqlite3")) as connection, connection:
+            connection.execute("UPDATE records SET document = '{}' WHERE key = ?", [bad.key.key])
+            connection.execute("UPDATE records SET state = 'queued', run_id = 7 WHERE key <> ?", [bad.key.key])
+        events = [desk.file(run_completed(run_id), f"{run_id}.json") for run_id in ("r1", "r2")]
+        with answering((202, {}, "")) as odd:
+            result = desk.run("send", *events, "--url", odd.url, "--wait")
+        assert len(odd.asked) == 2
+        (*_, first, words), second = result.rows
+        assert (result.code, first, second[2:]) == (1, "unknown", ["duplicate", "already queued: run 7"])
+        assert words.startswith(f"the event was sent, but the record {bad.key.key[:12]} of route evaluate cannot be re")
+        assert words.endswith("repair or delete the record")
+
+    def test_a_journal_that_stops_answering(self, desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Before the first event, nothing is sent; later, the command tells what was sent."""
+        desk.deliver()
+        event = desk.file(run_completed())
+        start, hours, find = utc_now(), count(), Installation.find_record
+        desk.clock = lambda: start + timedelta(hours=next(hours))
+        for answers, code, states in ((0, 2, []), (1, 1, ["unknown", "unknown"]), (2, 1, ["released", "unknown"])):
+            asked = count()
+
+            def look(self: Installation, key: JournalKey, last: int = answers, asked: Iterator[int] = asked) -> object:
+                if next(asked) >= last:
+                    raise JournalUnavailable("the journal is away")
+                return find(self, key)
+
+            monkeypatch.setattr(Installation, "find_record", look)
+            with answering((202, {}, "")) as odd:
+                result = desk.run("send", event, event, "--url", odd.url, "--wait")
+            assert (result.code, len(odd.asked)) == (code, min(answers, 1))
+            assert "the journal is away" in result.out + result.err
+            assert [row[-2] for row in result.rows] == states
+
+    def test_an_event_that_takes_the_key_of_a_parked_one(self, busy_desk: Desk, host: RunningProcess) -> None:
+        event = busy_desk.file(sample_text("run-completed"))
+        busy_desk.deliver(event.read_text())
+        (record,) = busy_desk.records
+        assert busy_desk.store.replace(replace(record, state=State.PARKED, run_id=None)) is not None
+        result = busy_desk.run("send", event, "--url", host.url, "--wait")
+        assert (result.code, result.rows[0][2]) == (0, "queued")
+        assert f"; the parked event {record.entry.event_id} is kept under " in result.rows[0][3]
+        again = busy_desk.run("send", event, "--url", host.url, "--wait")
+        assert (again.code, again.rows[0][2]) == (0, "duplicate")
 
 
 class TestOtherHosts:
