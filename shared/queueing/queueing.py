@@ -21,6 +21,7 @@ from shared.errors import (
     RequestRefused,
     RunAlreadyOwned,
     RunExists,
+    UnreadableRecord,
 )
 from shared.journal.cooldown import Cooldowns, Covered, Undecided, Window
 from shared.journal.journal import SENT_AGAIN, Claimed, Journal, NotClaimable
@@ -253,21 +254,24 @@ class Queueing:
         except RequestRefused as exc:
             reason = f"a run may have been queued, but the search for it was refused: {exc}"
             return self._park(record, reason, type(exc).__name__)
-        except AzureDevOpsError as exc:
-            until = search.searched_until
-            self._journal.mark_uncertain(record, str(exc), in_progress=False, searched_until=until)
-            return Result.deferred(exc)
+        except (AzureDevOpsError, UnreadableRecord) as exc:
+            about = "a run that was found may belong to another record" if isinstance(exc, UnreadableRecord) else None
+            return self._search_later(record, search, Result.deferred(exc, about))
         match found:
             case Found():
                 return self._adopt(record, lost, found)
             case NotYet(reason):
-                self._journal.mark_uncertain(record, reason, in_progress=False, searched_until=search.searched_until)
-                return Result(Outcome.DEFERRED, reason)
+                return self._search_later(record, search, Result(Outcome.DEFERRED, reason))
             case Unclear(builds):
                 runs = ", ".join(f"{build.run.id} ({build.run.url})" for build in builds)
                 return self._park(record, f"cannot tell whether one of these runs was queued for it: {runs}. {_DECIDE}")
             case None:
                 return None
+
+    def _search_later(self, record: Record, search: Search, result: Result) -> Result:
+        until = search.searched_until
+        self._journal.mark_uncertain(record, result.reason, in_progress=False, searched_until=until)
+        return result
 
     def _adopt(self, record: Record, lost: LostRequest, found: Found) -> Result | None:
         """Adopt the first run that is not reserved. Cancel the others if the request was sent more than once."""

@@ -11,13 +11,14 @@ import pytest
 
 from shared.azure_devops.reconcile import Build
 from shared.azure_devops.runs import RunRequest
-from shared.errors import ClaimLost, DeliveryDeferred, RequestNotSent, RequestRefused
+from shared.errors import ClaimLost, DeliveryDeferred, RequestNotSent, RequestRefused, UnreadableRecord
 from shared.journal.records import Record, State, Store
 from shared.queueing.search import LostRequest
 from shared.telemetry import Outcome
 from tests.support.builders import run_completed
 from tests.support.clock import ManualClock
 from tests.support.fakes import LOST, LOST_UNQUEUED, FakePipelines
+from tests.support.journal.records import store_with
 from tests.support.relays import LEASE, SETTLE, Bench, deferred, outcomes
 
 SAME = "name: same\nevent: RunCompleted\npipeline: p\nparameters: { what: anything }"
@@ -74,6 +75,23 @@ class TestTheWindow:
     def test_a_record_of_an_earlier_version_has_one_too(self, bench: Bench) -> None:
         record = replace(lose(bench, SAME, queued=True), lost_until=None)
         assert LostRequest.of(record).until == record.settled_at
+
+
+def test_a_record_that_cannot_be_read_is_named_in_each_delivery_that_needs_it(bench: Bench) -> None:
+    """The run may belong to it. Without it, the run is adopted."""
+    broken = UnreadableRecord("the record 1234 of route r cannot be read; repair or delete the record", "r", "1234")
+
+    def unreadable(_run_ids: object) -> Iterator[Record]:
+        raise broken
+
+    lose(bench, SAME, queued=True)
+    relay = bench.relay(SAME, store=store_with(bench.store, may_own=unreadable))
+    reason = f"a run that was found may belong to another record: {broken}"
+    for _ in range(2):
+        assert deferred(relay, run_completed("a")) == f"deferred on same: {reason}"
+        assert (bench.record().state, bench.record().reason) == (State.UNCERTAIN, reason)
+    (decision,) = bench.relay(SAME).deliver(run_completed("a")).decisions
+    assert decision.run_id == 100
 
 
 @dataclass
