@@ -204,6 +204,15 @@ def open_store(settings: Settings, clock: Clock = utc_now) -> Store:
     return backend.open(settings.journal_connection, identity_factory(settings), settings.worker_threads, clock)
 
 
+def open_store_to_read(settings: Settings) -> Store:
+    """Open the store for a command that only reads. A store of an earlier version is not upgraded.
+
+    :raises JournalUnavailable: the store cannot be opened.
+    """
+    backend = backend_of(settings.journal_connection)
+    return backend.open_to_read(settings.journal_connection, identity_factory(settings), settings.worker_threads)
+
+
 def identity_factory(settings: Settings) -> "Callable[[], TokenCredential]":
     """Return a function that makes the app's identity, in the cloud of the settings."""
     authority_host = None if settings.cloud is PUBLIC else settings.cloud.authority_host

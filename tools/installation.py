@@ -9,7 +9,7 @@ from typing import Self
 from handlers import DISPATCH, NAMES
 from shared.azure_devops.client import PipelinesClient
 from shared.clock import Clock, utc_now
-from shared.composition import App, Configuration, compose, load_configuration, open_store, pipelines_client
+from shared.composition import App, Configuration, compose, load_configuration, open_store_to_read, pipelines_client
 from shared.deciding import Verdict, decide
 from shared.journal.backends import backend_of
 from shared.journal.cooldown import Cooldowns, Covered, Undecided, Window
@@ -131,7 +131,7 @@ class Installation:
 
     @cached_property
     def _store(self) -> Store:
-        return open_store(self.settings)
+        return open_store_to_read(self.settings)
 
     @property
     def _without_credentials(self) -> Mapping[str, str]:

@@ -45,6 +45,10 @@ class Backend(Protocol):
         :raises JournalUnavailable: the store cannot be opened.
         """
 
+    def open_to_read(self, connection: str, make_identity: MakeIdentity, connections: int) -> Store:
+        """Open the store for a command that only reads, and upgrade nothing. See ``open``."""
+        return self.open(connection, make_identity, connections)
+
     def probe(self, connection: str, make_identity: MakeIdentity) -> Probe:
         """Test the journal with a real record, and remove the record.
 

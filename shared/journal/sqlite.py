@@ -91,14 +91,16 @@ _SETUP_TRIES: Final = 50
 class SqliteStore(Store):
     """The journal in a file. Writes that several threads make at once are committed together."""
 
-    def __init__(self, path: Path, clock: Clock = utc_now) -> None:
+    def __init__(self, path: Path, clock: Clock = utc_now, *, is_reader: bool = False) -> None:
         """Open the file, or create it.
 
         :param clock: this machine's clock, which all processes that use the file share.
+        :param is_reader: only read, also a file of an earlier version, which is not upgraded.
         :raises JournalUnavailable: the file cannot be opened or created.
         """
         self._path = path
         self._clock = clock
+        self._is_reader = is_reader
         with self._errors():
             _create(path)
             self._file = _File(path)
@@ -180,8 +182,11 @@ class SqliteStore(Store):
     def _found(self, where: str, *parameters: str | int) -> Iterator[Found]:
         """Return the records one by one: together they may not fit in memory."""
         with self._reading() as connection:
+            columns = _columns_to_read(connection) if self._is_reader else _COLUMNS
+            if columns is None:
+                return
             connection.text_factory = bytes  # SQLite stores any bytes as text, and decoding them would end the query
-            for row in connection.execute(f"SELECT {_COLUMNS} FROM records WHERE {where}", parameters):
+            for row in connection.execute(f"SELECT {columns} FROM records WHERE {where}", parameters):
                 try:
                     yield _record(row)
                 except UnreadableRecord as exc:
@@ -221,8 +226,9 @@ class SqliteStore(Store):
                             f"the journal {self._path} has version {version}, because a newer version of nextstage has "
                             f"upgraded it, and this one can read versions up to {_VERSION}; upgrade this instance"
                         )
-                    connection.execute("PRAGMA journal_mode = WAL")
-                    _upgrade(connection)
+                    if not self._is_reader:
+                        connection.execute("PRAGMA journal_mode = WAL")
+                        _upgrade(connection)
             except JournalUnavailable as exc:
                 if tries_left == 1 or "locked" not in str(exc):
                     raise
@@ -260,6 +266,9 @@ class SqliteBackend(Backend):
         clock: Clock = utc_now,
     ) -> Store:
         return SqliteStore(self._path(connection), clock)
+
+    def open_to_read(self, connection: str, make_identity: MakeIdentity, connections: int) -> Store:  # noqa: ARG002
+        return SqliteStore(self._path(connection), is_reader=True)
 
     def probe(self, connection: str, make_identity: MakeIdentity) -> Probe:  # noqa: ARG002 - a file
         """See the base class. If there is no journal yet, test a temporary file in a new folder next to its path."""
@@ -366,6 +375,17 @@ def _upgrade(connection: sqlite3.Connection) -> None:
             for statement in statements:
                 connection.execute(statement)
         connection.execute(f"PRAGMA user_version = {_VERSION}")
+
+
+def _columns_to_read(connection: sqlite3.Connection) -> str | None:
+    """Return the columns to select from a file that may not be upgraded; None if it has no table yet.
+
+    Another process may upgrade the file at any time.
+    """
+    present = {name for _, name, *_ in connection.execute("PRAGMA table_info(records)")}
+    if not present:
+        return None
+    return _COLUMNS if "shares_run" in present else _COLUMNS.replace("shares_run", "0")
 
 
 def _version(connection: sqlite3.Connection) -> int:

@@ -17,6 +17,7 @@ from shared.queueing.orphans import PARTITION as ORPHANS
 from shared.queueing.orphans import Orphan
 from shared.queueing.search import LostRequest
 from tests.support.builders import run_completed
+from tests.support.journal import version_0_1_0
 from tests.tools.conftest import RIGHT, TRIAGE, WRONG, Desk
 
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
@@ -58,6 +59,28 @@ def alter(desk: Desk, key: str) -> None:
     """Change a record as another program could."""
     with closing(sqlite3.connect(desk.folder / "journal.sqlite3")) as connection, connection:
         connection.execute("UPDATE records SET document = '{}' WHERE key = ?", [key])
+
+
+def test_a_file_of_an_earlier_version_is_read_and_not_upgraded(desk: Desk) -> None:
+    """The app upgrades it when it starts. Until then, an empty file is an empty journal."""
+    path = desk.folder / "journal.sqlite3"
+    path.touch()
+    assert desk.run("journal").out == f"no records in the journal {path}\n"
+    at = [Step(NOW, State.CLAIMED, ""), Step(NOW, State.QUEUED, "note")]
+    entry = Entry("event-1", "type", "subject", run_completed())
+    old = Record(JournalKey("evaluate", "ab" * 32), State.QUEUED, entry, NOW, NOW, NOW, run_id=501, history=tuple(at))
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.executescript(version_0_1_0.SCHEMA)
+        version_0_1_0.insert(connection, old)
+    for arguments in (["journal", "--json"], ["journal", "show", "abab"], ["waits"], ["redrive", "--all", "--dry-run"]):
+        assert desk.run(*arguments).code == 0
+    assert keys(desk) == [old.key.key]
+    with closing(sqlite3.connect(path)) as connection:
+        assert connection.execute("PRAGMA user_version").fetchone() == (0,)
+    assert desk.records == [replace(old, version="1")], "opened as the app does"
+    assert keys(desk) == [old.key.key]
+    with closing(sqlite3.connect(path)) as connection:
+        assert connection.execute("PRAGMA user_version").fetchone() == (1,)
 
 
 class TestUnreadable:
