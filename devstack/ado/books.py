@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 KEPT_HEADERS = ("Accept", "Content-Type", "User-Agent", "X-TFS-FedAuthRedirect", "X-VSS-E2EID")
 FIRST_RUN_ID = 501
+CANCEL_SECONDS = 10
+"""How long a run is being canceled before it ends."""
 
 Dropped = Literal["dropped"]
 
@@ -89,13 +91,13 @@ class Books:
     def runs(self) -> tuple[RunRecord, ...]:
         """Every run, in the order of queuing. Several may have the same ID, after a restart."""
         with self._lock:
-            return (*self._forgotten, *self._runs.values())
+            return tuple(map(self._now, (*self._forgotten, *self._runs.values())))
 
     @property
     def known_runs(self) -> tuple[RunRecord, ...]:
         """The runs that the service knows: those since the last restart."""
         with self._lock:
-            return tuple(self._runs.values())
+            return tuple(map(self._now, self._runs.values()))
 
     def restart(self, first_run_id: int) -> None:
         """Let the service forget all runs, like a server that was restored, and begin with this run ID."""
@@ -117,8 +119,7 @@ class Books:
             return tuple(self._requests)
 
     def run(self, run_id: int) -> RunRecord | None:
-        with self._lock:
-            return self._runs.get(run_id)
+        return self._change(run_id, lambda run: run)
 
     def queue(
         self,
@@ -162,18 +163,17 @@ class Books:
 
     def finish(self, run_id: int, result: RunResult) -> RunRecord | None:
         """End a run and return it, or None if it is unknown. A run that has already ended keeps its first result."""
-
-        def ended(run: RunRecord) -> RunRecord:
-            if run.state == "completed":
-                return run
-            now = self.clock()
-            return replace(run, state="completed", result=result, finished=now, starts=min(run.starts or now, now))
-
-        return self._change(run_id, ended)
+        return self._change(run_id, lambda run: run.ended(result, self.clock()))
 
     def cancel(self, run_id: int) -> RunRecord | None:
-        """Start to cancel a run, which stays "canceling" until it is finished. Do nothing if the run has ended."""
-        return self._change(run_id, lambda run: replace(run, state="canceling") if run.state != "completed" else run)
+        """Start to cancel a run, which ends a moment later. Do nothing if it is being canceled or has ended."""
+
+        def canceling(run: RunRecord) -> RunRecord:
+            if run.state != "inProgress":
+                return run
+            return replace(run, state="canceling", cancels=self.clock() + timedelta(seconds=CANCEL_SECONDS))
+
+        return self._change(run_id, canceling)
 
     def add_tags(self, run_id: int, add: Iterable[str]) -> RunRecord | None:
         """Add tags to a run. As in Azure DevOps, tags are not case-sensitive."""
@@ -184,11 +184,17 @@ class Books:
 
         return self._change(run_id, changed)
 
+    def _now(self, run: RunRecord) -> RunRecord:
+        """Return the run as it is now: one that is being canceled may have ended."""
+        if run.state == "canceling" and run.cancels is not None and run.cancels <= self.clock():
+            return run.ended("canceled", run.cancels)
+        return run
+
     def _change(self, run_id: int, change: Callable[[RunRecord], RunRecord]) -> RunRecord | None:
         with self._lock:
             run = self._runs.get(run_id)
             if run is not None:
-                run = self._runs[run_id] = change(run)
+                run = self._runs[run_id] = change(self._now(run))
             return run
 
     def receive(self, request: RequestRecord) -> int:

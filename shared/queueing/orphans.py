@@ -191,6 +191,8 @@ class Orphans:
             return State.CLOSED, f"run {build.run.id} belongs to another event with an equal request"
         if not self._journal.reserve(reservation(orphan.lost.request, build), mine.key):
             return State.CLOSED, f"run {build.run.id} was adopted for another event with an equal request"
+        if build.is_canceled and build.is_finished:
+            return State.COMPLETED, f"run {build.run.id} was queued too late and is canceled: its event {_has(owner)}"
         if build.is_finished:
             outcome = f"run {build.run.id} was queued too late and has already finished: its event {_has(owner)}"
             _log.critical("%s; look what both have done: %s", outcome, build.run.url)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal
 
 from devstack.ado.times import timestamp
@@ -59,7 +59,8 @@ class RunRecord(ValidatedRun):
 
     ``plan_id`` is the ID of its orchestration, ``listed_from`` the time from which lists of builds contain it,
     ``starts`` the time at which an agent takes it, or None. ``parameter_form`` is how builds show its template
-    parameters. ``build`` has fields of the build that are shown instead of the real ones.
+    parameters. ``build`` has fields of the build that are shown instead of the real ones. ``cancels`` is the time at
+    which a run ends that is being canceled.
     """
 
     id: int
@@ -75,7 +76,14 @@ class RunRecord(ValidatedRun):
     state: RunState = "inProgress"
     result: RunResult | None = None
     finished: datetime | None = None
+    cancels: datetime | None = None
     tags: tuple[str, ...] = ()
+
+    def ended(self, result: RunResult, at: datetime) -> RunRecord:
+        """Return the run with its end. A run that has already ended keeps its first result."""
+        if self.state == "completed":
+            return self
+        return replace(self, state="completed", result=result, finished=at, starts=min(self.starts or at, at))
 
     def started(self, now: datetime) -> datetime | None:
         """Return the time at which the run has started, or None if it is still waiting."""

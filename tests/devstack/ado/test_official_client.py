@@ -106,7 +106,7 @@ def test_builds_and_tags(connection: Any, served: Served) -> None:
     assert builds[0].orchestration_plan.plan_id == builds[0].plans[0].plan_id
     assert finished == []
     assert tags == client.get_build_tags("mlops", run.id) == ["drift", "nightly"]
-    assert (build.status, client.get_build("mlops", run.id).status) == ("cancelling", "cancelling")
+    assert build.status == "cancelling"
     served.emulator.finish_run(run.id, "canceled")
     assert client.get_build("mlops", run.id).result == "canceled"
 

@@ -114,6 +114,19 @@ def test_a_second_run_that_has_finished_is_said(bench: Bench, caplog: pytest.Log
     bench.pipelines.books.pop()
 
 
+def test_a_second_run_that_was_canceled_before_is_done(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
+    """The answer to the first attempt was lost, or a person has canceled it."""
+    run = second_run(bench)
+    bench.pipelines.books[-1] = replace(bench.pipelines.books[-1], is_finished=True)
+    bench.pipelines.canceled.append(run.id)
+    bench.queueing.orphans.settle(SECONDS)
+    assert bench.pipelines.canceled == [run.id]
+    assert [(orphan.state, orphan.reason) for orphan in bench.orphans] == [
+        (State.COMPLETED, f"run {run.id} was queued too late and is canceled: its event has run {run.id - 1}")
+    ]
+    assert caplog.record_tuples == []
+
+
 def test_a_run_that_an_equal_event_may_need_is_left(bench: Bench) -> None:
     """The request of a worker that had lost its claim was never carried out. An equal event has lost its answer."""
     same = "name: same\nevent: RunCompleted\npipeline: p\nparameters: { what: anything }"

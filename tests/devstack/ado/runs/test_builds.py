@@ -10,6 +10,7 @@ import pytest
 
 from devstack.ado.access import AZURE_DEVOPS
 from devstack.ado.emulator import Emulator
+from devstack.ado.times import timestamp
 from tests.support.services.emulator import DECLARATION, PAT, PLAIN_RUN, PROJECT, RUNS, TOKEN, Ado, Clock, basic
 
 BUILDS = f"{PROJECT}/build/builds"
@@ -155,14 +156,25 @@ def test_runs_of_others_have_other_requesters_and_reasons(ado: Ado) -> None:
     assert manual["parameters"] == "{ 'x': '1' }"
 
 
-def test_a_build_is_canceled_and_ends_later(ado: Ado) -> None:
-    assert ado.good("ado_build", "PATCH", f"{BUILDS}/502", {"status": "cancelling"})["status"] == "cancelling"
+def test_a_build_is_canceled_and_ends_a_moment_later(ado: Ado) -> None:
+    """Canceling it again changes nothing, and is refused as soon as it has ended."""
+    for _ in range(2):
+        assert ado.good("ado_build", "PATCH", f"{BUILDS}/502", {"status": "cancelling"})["status"] == "cancelling"
     assert ado.good("ado_run", "GET", f"{PROJECT}/pipelines/4/runs/502")["state"] == "canceling"
+    ends = ado.emulator.books.runs[1].cancels
+    assert ends is not None
+    while ado.emulator.books.clock() < ends:  # each call advances it
+        pass
 
-    ado.emulator.finish_run(502, "canceled")
     build = ado.good("ado_build", "GET", f"{BUILDS}/502")
 
-    assert (build["status"], build["result"]) == ("completed", "canceled")
+    assert (build["status"], build["result"], build["finishTime"]) == ("completed", "canceled", timestamp(ends))
+    (recorded,) = [run for run in ado.emulator.books.runs if run.result == "canceled"]
+    assert (recorded.id, ado.emulator.finish_run(502, "failed")) == (502, recorded)
+    builds: Any = ado.good("ado_build_list", "GET", BUILDS)
+    (listed,) = [one for one in builds["value"] if one["id"] == 502]
+    assert listed["result"] == "canceled"
+    assert ado.ask("PATCH", f"{BUILDS}/502", {"status": "cancelling"}).status_code == 400
 
 
 @pytest.mark.parametrize(
