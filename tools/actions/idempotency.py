@@ -3,6 +3,7 @@
 The same request is sent twice, with one ID. What the answers mean is in docs/how-it-works.md, "An idempotency key".
 """
 
+import time
 import uuid
 from collections.abc import Sequence
 from datetime import datetime, timedelta
@@ -10,9 +11,10 @@ from typing import Final
 from urllib.parse import quote
 
 from shared.azure_devops.client import PipelinesClient
+from shared.azure_devops.reconcile import Build
 from shared.azure_devops.runs import Run, RunRequest
 from shared.clock import utc_now
-from shared.errors import AnswerLost, AzureDevOpsError, RunExists
+from shared.errors import AnswerLost, AzureDevOpsError, RunExists, Throttled
 from shared.routing.table import Route
 from shared.suggestion import suggestion
 from tools.actions.check_results import CheckResult, Status, failed
@@ -24,7 +26,10 @@ CLEANUP: Final = "cleanup"
 _REQUEST_SECONDS: Final = 30
 _MARGIN: Final = timedelta(minutes=1)
 _CHOOSE: Final = "name a pipeline that the app's identity may queue, and whose parameters all have defaults"
-_AGAIN: Final = "run the command again; if the result is the same, please report it as an issue"
+_AGAIN: Final = "run the command again"
+_REPORT: Final = f"{_AGAIN}; if the result is the same, please report it as an issue"
+_WAIT: Final = "wait until the pause is over, and run the command again"
+_LOOK: Final = "look at them, and cancel those that still run yourself"
 
 
 def request_for(routes: Sequence[Route], pipeline: str, route_name: str | None) -> RunRequest:
@@ -62,8 +67,8 @@ def examine_idempotency(client: PipelinesClient, request: RunRequest) -> list[Ch
 class _Probe:
     """Two requests with one ID, and the runs that they have queued.
 
-    ``made`` are these runs; ``suspects`` are runs that may be; ``left`` maps runs to the reason why they are not
-    canceled. ``_lost`` counts the requests whose run is not known.
+    ``made`` are these runs; ``suspects`` are runs that may be; ``left`` maps runs to the reason why they may not be
+    canceled. ``_lost`` counts the requests whose run is not known. ``_earlier`` are runs of before.
     """
 
     def __init__(self, client: PipelinesClient, request: RunRequest) -> None:
@@ -72,6 +77,7 @@ class _Probe:
         self._id = str(uuid.uuid4())
         self._since = utc_now()
         self._lost = 0
+        self._earlier: set[int] = set()
         self.made: dict[int, Run] = {}
         self.suspects: dict[int, Run] = {}
         self.canceled: set[int] = set()
@@ -79,11 +85,13 @@ class _Probe:
 
     def verdict(self) -> CheckResult:
         """Send both requests, and return what they show."""
+        self._earlier = {build.run.id for build in self._listed()}
         first = self._send()
         if not isinstance(first, Run):
             if not isinstance(first, AnswerLost):
-                return failed(IDEMPOTENCY, first, _CHOOSE, "nothing was queued: ")
-            return self._unknown(f"the answer to the first request was lost: {first}")
+                advice = _WAIT if isinstance(first, Throttled) else _CHOOSE
+                return failed(IDEMPOTENCY, first, advice, "nothing was queued: ")
+            return self._unknown(f"the answer to the first request was lost: {first}", first)
         second = self._send()
         match second:
             case Run(id=run_id) if run_id == first.id:
@@ -93,7 +101,7 @@ class _Probe:
             case RunExists():
                 is_one, found = True, f"the second request was refused ({second})"
             case _:
-                return self._unknown(f"the second request failed: {second}")
+                return self._unknown(f"the second request failed: {second}", second)
         is_ours, shown = self._plan_of(first)
         found += f", and the plan ID of run {first.id} {shown}"
         if is_one and is_ours:
@@ -102,7 +110,7 @@ class _Probe:
         if not is_one and is_ours is False:
             found += ". The app does not depend on it: it searches for a run before it sends a request again"
             return CheckResult(IDEMPOTENCY, Status.OK, f"ignored: {found}")
-        return CheckResult(IDEMPOTENCY, Status.FAILED, f"neither honored nor ignored: {found}", _AGAIN)
+        return CheckResult(IDEMPOTENCY, Status.FAILED, f"neither honored nor ignored: {found}", _REPORT)
 
     def clean_up(self) -> list[CheckResult]:
         """Cancel the runs that were queued, and return what may be left."""
@@ -110,22 +118,25 @@ class _Probe:
             self._search()
         for run in self.made.values():
             try:
-                self._client.cancel(self._request, run, _deadline())
+                self._cancel(run)
                 self.canceled.add(run.id)
             except AzureDevOpsError as exc:
-                self.left[run.id] = str(exc)
+                if self._is_canceled(run):
+                    self.canceled.add(run.id)
+                else:
+                    self.left[run.id] = str(exc)
         results = []
         if self.canceled:
             canceled = ", ".join(_named(self.made[run_id]) for run_id in sorted(self.canceled))
             results.append(CheckResult(CLEANUP, Status.OK, f"Azure DevOps cancels run {canceled}"))
         if left := self.words_of_what_is_left():
-            results.append(CheckResult(CLEANUP, Status.FAILED, left, "look at them, and cancel them yourself"))
+            results.append(CheckResult(CLEANUP, Status.FAILED, left, _LOOK))
         return results
 
     def words_of_what_is_left(self) -> str:
         """Return which runs may be left, with their links; empty if none are."""
         parts = [
-            f"run {_named(run)} was queued and is not canceled"
+            f"run {_named(run)} was queued and may not be canceled"
             + (f": {self.left[run.id]}" if run.id in self.left else "")
             for run in self.made.values()
             if run.id not in self.canceled
@@ -160,19 +171,45 @@ class _Probe:
 
     def _search(self) -> None:
         """Find the runs whose answers were lost: those with the ID, and those that only may be."""
-        since, until = self._since - _MARGIN, utc_now() + _MARGIN
         try:
             requester = self._client.requester(self._request, _deadline())
-            pages = self._client.builds(self._request, since, until, _deadline())
-            builds = [build for page in pages for build in page if build.run.id not in self.made]
         except AzureDevOpsError:
             return  # the link to all runs of the pipeline is shown anyway
-        for build in builds:
+        for build in self._listed():
+            if build.run.id in self.made or build.run.id in self._earlier:
+                continue
             if self._id in build.plan_ids:
                 self.made[build.run.id] = build.run
                 self._lost -= 1
             elif build.reason in {None, "manual"} and (requester is None or requester in build.requesters):
                 self.suspects[build.run.id] = build.run
+
+    def _listed(self) -> list[Build]:
+        """Return the pipeline's recent runs, as far as they are listed."""
+        since, until = self._since - _MARGIN, utc_now() + _MARGIN
+        try:
+            pages = self._client.builds(self._request, since, until, _deadline())
+            return [build for page in pages for build in page]
+        except AzureDevOpsError:
+            return []
+
+    def _cancel(self, run: Run) -> None:
+        """Cancel a run, after a short pause if Azure DevOps has asked for one."""
+        try:
+            self._client.cancel(self._request, run, _deadline())
+        except Throttled as exc:
+            if exc.retry_after_seconds > _REQUEST_SECONDS:
+                raise
+            time.sleep(exc.retry_after_seconds)
+            self._client.cancel(self._request, run, _deadline())
+
+    def _is_canceled(self, run: Run) -> bool:
+        """Return whether the request to cancel a run was carried out although its answer was lost."""
+        try:
+            build = self._client.build(self._request, run.id, _deadline())
+        except AzureDevOpsError:
+            return False
+        return build is not None and build.is_canceled
 
     def _runs_page(self) -> str:
         page = f"{self._request.organization_url}/{quote(self._request.project, safe='')}/_build"
@@ -182,8 +219,9 @@ class _Probe:
             return page
 
     @staticmethod
-    def _unknown(found: str) -> CheckResult:
-        return CheckResult(IDEMPOTENCY, Status.FAILED, f"not known: {found}", _AGAIN)
+    def _unknown(found: str, error: AzureDevOpsError) -> CheckResult:
+        advice = _WAIT if isinstance(error, Throttled) else _AGAIN
+        return CheckResult(IDEMPOTENCY, Status.FAILED, f"not known: {found}", advice)
 
 
 def _named(run: Run) -> str:

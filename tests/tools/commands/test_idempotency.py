@@ -2,6 +2,7 @@
 
 import os
 import pty
+import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
@@ -136,7 +137,8 @@ class TestWhatIsLeft:
         assert [canceled(state) for state in lab.states] == [False, *[True] * number, False]
 
     def test_a_lost_answer_and_a_list_that_fails(self, lab: Lab) -> None:
-        lab.emulator.plan(Fault(accept=False, drop=True), Fault(accept=False, status=500, match=LIST))
+        failing = Fault(accept=False, status=500, match=LIST)
+        lab.emulator.plan(Fault(accept=False, drop=True), failing, failing)
         _, left = lab.examine(code=1)
         assert left[2].startswith("a run that is not listed yet may have been queued; see ")
 
@@ -144,7 +146,36 @@ class TestWhatIsLeft:
         lab.emulator.plan(Fault(accept=False, status=403, body={"message": "no Stop builds"}, match=CANCEL))
         verdict, done, left = lab.examine(code=1)
         assert (verdict[1], done[2]) == ("ok", f"Azure DevOps cancels run {lab.link(1)}")
-        assert left[2].startswith(f"run {lab.link(0)} was queued and is not canceled: HTTP 403: no Stop builds")
+        assert left[2].startswith(f"run {lab.link(0)} was queued and may not be canceled: HTTP 403: no Stop builds")
+
+    @pytest.mark.parametrize("is_carried_out", [True, False])
+    def test_a_lost_answer_to_a_cancellation(self, lab: Lab, is_carried_out: bool) -> None:
+        """The run itself shows whether it is canceled."""
+        lab.emulator.plan(Fault(accept=is_carried_out, drop=True, match=CANCEL))
+        _, *cleanup = lab.examine(code=0 if is_carried_out else 1)
+        if is_carried_out:
+            assert cleanup == [("cleanup", "ok", f"Azure DevOps cancels run {lab.link(0)}, {lab.link(1)}")]
+        else:
+            assert cleanup[1][2].startswith(f"run {lab.link(0)} was queued and may not be canceled: ")
+
+    def test_runs_of_before_are_not_left(self, lab: Lab) -> None:
+        """An earlier examination has just queued runs, and others of the same identity still run."""
+        lab.examine()
+        own = {"id": str(uuid.uuid5(uuid.NAMESPACE_OID, secret("pat")))}
+        lab.emulator.queue_run(4, build={"requestedBy": own, "requestedFor": own})
+        lab.emulator.plan(Fault(accept=False, drop=True))
+        _, left = lab.examine(code=1)
+        page = f"{lab.desk.organization_url}/mlops/_build?definitionId=4"
+        assert left[2] == f"a run that is not listed yet may have been queued; see {page}"
+
+    @pytest.mark.parametrize("number", [0, 1])
+    def test_throttling(self, lab: Lab, number: int) -> None:
+        lab.emulator.plan(*[Fault(accept=True)] * number, Fault(accept=False, status=429, headers={"Retry-After": "1"}))
+        result = lab.desk.run("doctor", "--idempotency", "bare", "--yes", "--json")
+        verdict, *cleanup = result.json
+        assert (result.code, verdict["next_step"]) == (1, "wait until the pause is over, and run the command again")
+        assert [one["status"] for one in cleanup] == ["ok"] * number
+        assert [canceled(state) for state in lab.states] == [True] * number
 
     @pytest.mark.parametrize("call", ["run", "build", "cancel"])
     def test_an_interruption_names_what_may_be_left(self, lab: Lab, call: str, monkeypatch: pytest.MonkeyPatch) -> None:
