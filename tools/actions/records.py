@@ -3,6 +3,7 @@
 import heapq
 import json
 import logging
+import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -34,6 +35,9 @@ _NAMES: Final = {
     RESERVATIONS: "(adopted run)",
 }
 """What a record is about, if not about an event, by the beginning of its partition."""
+
+_RUNS: Final = re.compile(r"\d+ \(\S*\)(, \d+ \(\S*\))+")
+"""Several runs with their links, as reasons name them."""
 
 _log = logging.getLogger("nextstage.commands")
 
@@ -175,6 +179,16 @@ def waits(journal: Journal, skipped: Skipped, *, include_over: bool) -> list[Rec
 def reason(record: Record) -> str:
     """Return why the record is in its state; for a cooldown window, its holder."""
     return f"held by {record.document[:SHOWN_KEY]}" if is_window(record) else record.reason
+
+
+def short_reason(record: Record) -> str:
+    """Return the reason for a cell of a table: of several runs with links, only the first one is named."""
+
+    def shortened(runs: re.Match[str]) -> str:
+        first, *others = runs[0].split(", ")
+        return f"{first} and {len(others)} more"
+
+    return _RUNS.sub(shortened, reason(record))
 
 
 def event_name(record: Record) -> str:

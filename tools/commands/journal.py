@@ -157,7 +157,7 @@ def _row(record: Record, now: datetime) -> tuple[str, ...]:
         short_duration(now - records.changed_at(record)),
         records.event_name(record),
         "-" if record.run_id is None else str(record.run_id),
-        records.reason(record),
+        records.short_reason(record),
     )
 
 

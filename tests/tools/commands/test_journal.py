@@ -129,6 +129,19 @@ class TestUnreadable:
         assert "abcd00000000 of route $wait.ab cannot be read" in result.err
 
 
+def test_of_many_candidates_a_list_names_the_first(desk: Desk) -> None:
+    runs = [
+        f"{number} (https://dev.azure.com/contoso/a%20b/_build/results?buildId={number})" for number in (501, 502, 9)
+    ]
+    reason = "cannot tell whether one of these runs was queued for it: {}. If there is one, adopt it"
+    put(desk, state=State.PARKED, reason=reason.format(", ".join(runs)), key="abcd")
+    put(desk, timedelta(hours=1), state=State.PARKED, reason=reason.format(runs[0]))
+    shown = [row[-1] for row in desk.run("journal").rows[1:]]
+    assert shown == [reason.format(f"{runs[0]} and 2 more"), reason.format(runs[0])]
+    assert desk.run("journal", "--json").json[0]["reason"] == reason.format(", ".join(runs))
+    assert ", ".join(runs) in desk.run("journal", "show", "abcd").out
+
+
 class TestList:
     def test_as_a_process(self, busy_desk: Desk) -> None:
         busy_desk.deliver(run_completed("a"))
