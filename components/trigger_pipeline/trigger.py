@@ -14,8 +14,9 @@ from itertools import chain
 from typing import Final, TypeVar
 
 from shared.azure_devops.client import PipelinesClient
-from shared.azure_devops.reconcile import Build, Expected, Likeness, extra_parameters, group_by_likeness
+from shared.azure_devops.reconcile import Build, Expected, extra_parameters, group_by_likeness
 from shared.azure_devops.runs import Run, RunRequest
+from shared.azure_devops.values import Likeness
 from shared.clock import Clock, utc_now
 from shared.errors import AnswerLost, AzureDevOpsError, RequestNotSent, Throttled
 

@@ -1,45 +1,20 @@
 """Judges whether a listed build is the run of a request whose answer was lost. Pure.
 
-Source of the shapes: Azure DevOps REST API 7.1, Build - Builds - List. What the service does to values is in
-docs/how-it-works.md: it keeps template parameters as JSON and returns ``value.ToString()``.
+Source of the shapes: Azure DevOps REST API 7.1, Build - Builds - List.
 """
 
 import json
-import re
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
-from decimal import Decimal
-from enum import Enum, auto
+from datetime import datetime, timedelta
 from typing import Any, Final, Self
 
 from shared.azure_devops.runs import Run, RunRequest, read_id, web_url
+from shared.azure_devops.values import Likeness, instant, may_have_another_form, text_of, value_likeness, weaker
 from shared.errors import AnswerLost
 
 _BY_A_PERSON_OR_AN_API: Final = "manual"
 _CANCELED: Final = frozenset({"canceled", "cancelling"})
-# Newtonsoft.Json, which the service uses, takes a string for a date-time only in this form.
-_DATE_TIME: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d(:?\d\d)?)?")
-# How .NET writes a date-time: without a fraction and a zone, in an order that depends on the server's culture.
-_FORMATTED: Final = re.compile(r"\d{1,2}[/.-]\d{1,2}[/.-]\d{4} \d{1,2}:\d\d:\d\d( [AP]M)?")
-_FORMS: Final = ("%m/%d/%Y %H:%M:%S", "%m/%d/%Y %I:%M:%S %p")
-_OTHER_FORMS: Final = ("%d/%m/%Y %H:%M:%S", "%d.%m.%Y %H:%M:%S", "%d-%m-%Y %H:%M:%S", "%d/%m/%Y %I:%M:%S %p")
-_SECOND: Final = timedelta(seconds=1)
-_QUARTER: Final = timedelta(minutes=15)
-_MAX_ZONE: Final = timedelta(hours=14)
-
-
-class Likeness(Enum):
-    """How far a listed build agrees with a request."""
-
-    EXACT = auto()
-    """It is the request's run: it carries the request's orchestration id or correlation parameter."""
-    FIT = auto()
-    """It may be the request's run: everything that the listing shows is equal."""
-    UNCLEAR = auto()
-    """The listing does not show enough, or shows a value in a form that is not known."""
-    DIFFERENT = auto()
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,45 +85,52 @@ def group_by_likeness(builds: Iterable[Build], expected: Expected) -> dict[Liken
 
 def likeness_of(build: Build, expected: Expected) -> Likeness:
     """Compare one build with the request whose run is looked for."""
-    request = expected.request
     if expected.orchestration_id in build.plan_ids:
         return Likeness.EXACT
+    request, found = expected.request, Likeness.FIT
     if (name := request.correlation_parameter) is not None:
-        match _values_likeness({name: request.parameters[name]}, build.parameters):
-            case Likeness.FIT:
-                return Likeness.EXACT
-            case Likeness.DIFFERENT:
-                return Likeness.DIFFERENT
-    if (
-        build.reason not in {None, _BY_A_PERSON_OR_AN_API}
-        or request.ref_name not in {None, build.branch}
-        or request.pipeline_version not in {None, build.revision}
-        or (expected.requester is not None and build.requesters and expected.requester not in build.requesters)
-    ):
-        return Likeness.DIFFERENT
-    values = _values_likeness(request.parameters, build.parameters)
-    variables = _values_likeness(request.variables, build.variables)
-    is_shown = build.requesters or expected.requester is None
-    return _weakest(values, variables, Likeness.FIT if is_shown else Likeness.UNCLEAR)
+        ((likeness, _),) = _compared_values({name: request.parameters[name]}, build.parameters)
+        if likeness is not Likeness.UNCLEAR:
+            return Likeness.EXACT if likeness is Likeness.FIT else likeness
+    for likeness, _ in _compared(build, expected):
+        if likeness is Likeness.DIFFERENT:
+            return likeness
+        found = weaker(found, likeness)
+    return found
 
 
 def differences(build: Build, expected: Expected) -> list[str]:
     """Return in words what shows that a build is not the request's run. For people."""
-    request, found = expected.request, []
-    if build.reason not in {None, _BY_A_PERSON_OR_AN_API}:
-        found.append(f"its reason is {build.reason}")
-    if expected.requester is not None and build.requesters and expected.requester not in build.requesters:
-        found.append("another identity requested it")
-    if request.ref_name not in {None, build.branch}:
-        found.append(f"its branch is {build.branch}")
-    if request.pipeline_version not in {None, build.revision}:
-        found.append(f"its version of the pipeline is {build.revision}")
-    for sent, listed in ((request.parameters, build.parameters), (request.variables, build.variables)):
-        by_name = {name.lower(): value for name, value in (listed or {}).items()}
-        for name, value in sent.items() if listed is not None else ():
-            if _values_likeness({name: value}, listed) is Likeness.DIFFERENT:
-                found.append(f"{name} is {by_name.get(name.lower())!r} instead of {value!r}")
-    return found
+    return [words for likeness, words in _compared(build, expected) if likeness is Likeness.DIFFERENT]
+
+
+def _compared(build: Build, expected: Expected) -> Iterator[tuple[Likeness, str]]:
+    """Yield how far each part of a build agrees with the request, and in words what it is if it does not."""
+    request, requester = expected.request, expected.requester
+    yield _agrees(build.reason in {None, _BY_A_PERSON_OR_AN_API}), f"its reason is {build.reason}"
+    if requester is not None:
+        is_same = requester in build.requesters
+        yield _agrees(is_same) if build.requesters else Likeness.UNCLEAR, "another identity requested it"
+    yield _agrees(request.ref_name in {None, build.branch}), f"its branch is {build.branch}"
+    is_version = request.pipeline_version in {None, build.revision}
+    yield _agrees(is_version), f"its version of the pipeline is {build.revision}"
+    yield from _compared_values(request.parameters, build.parameters)
+    yield from _compared_values(request.variables, build.variables)
+
+
+def _compared_values(
+    sent: Mapping[str, str], listed: Mapping[str, str | None] | None
+) -> Iterator[tuple[Likeness, str]]:
+    shown = dict.fromkeys(sent) if listed is None else listed
+    by_name = {name.lower(): value for name, value in shown.items()}
+    for name, value in sent.items():
+        found = by_name.get(name.lower())
+        likeness = value_likeness(value, found) if name.lower() in by_name else Likeness.DIFFERENT
+        yield likeness, "" if likeness is not Likeness.DIFFERENT else f"{name} is {found!r} instead of {value!r}"
+
+
+def _agrees(is_equal: bool) -> Likeness:  # noqa: FBT001 - it is converted
+    return Likeness.FIT if is_equal else Likeness.DIFFERENT
 
 
 def extra_parameters(build: Build, request: RunRequest) -> dict[str, str]:
@@ -156,20 +138,12 @@ def extra_parameters(build: Build, request: RunRequest) -> dict[str, str]:
 
     They are the pipeline's defaults if the build is the request's run.
     """
-    return {name: _text(value) for name, value in _extras(build.parameters, request.parameters).items()}
+    return {name: text_of(value) for name, value in _extras(build.parameters, request.parameters).items()}
 
 
 def may_be_reformatted(build: Build, request: RunRequest) -> bool:
     """Return whether a parameter that the request does not send may have another value than the list shows."""
-    values = _extras(build.parameters, request.parameters).values()
-    return any(
-        value is None
-        or not isinstance(value, str)
-        or value.lower() in {"true", "false"}
-        or _FORMATTED.fullmatch(value) is not None
-        or _json_container(value) is not None
-        for value in values
-    )
+    return any(map(may_have_another_form, _extras(build.parameters, request.parameters).values()))
 
 
 def extra_variables(build: Build, request: RunRequest) -> dict[str, Any]:
@@ -198,7 +172,7 @@ def _build(build: Mapping[str, Any]) -> Build:
     return Build(
         Run(read_id(build), web_url(build), tuple(tag for tag in _list(build.get("tags")) if isinstance(tag, str))),
         queue_time=str(build.get("queueTime") or ""),
-        queued_at=_instant(str(build.get("queueTime"))),
+        queued_at=instant(str(build.get("queueTime"))),
         pipeline_id=definition.get("id") if isinstance(definition, dict) else None,
         is_canceled=not _CANCELED.isdisjoint((build.get("status"), build.get("result"))),
         is_finished=build.get("status") == "completed",
@@ -216,7 +190,9 @@ def _texts(values: Any) -> Mapping[str, str | None] | None:
     """Return values as strings. None stays: the listing does not show the value."""
     if not isinstance(values, dict | None):
         raise TypeError("the values are not an object")
-    return None if values is None else {name: None if value is None else _text(value) for name, value in values.items()}
+    return (
+        None if values is None else {name: None if value is None else text_of(value) for name, value in values.items()}
+    )
 
 
 def _string(value: Any) -> str | None:
@@ -229,124 +205,3 @@ def _list(value: Any) -> Sequence[Any]:
 
 def _ids(objects: Iterable[Any], name: str) -> list[str]:
     return [one[name].lower() for one in objects if isinstance(one, dict) and isinstance(one.get(name), str)]
-
-
-def _values_likeness(sent: Mapping[str, str], listed: Mapping[str, str | None] | None) -> Likeness:
-    if not sent:
-        return Likeness.FIT
-    if listed is None:
-        return Likeness.UNCLEAR
-    by_name = {name.lower(): value for name, value in listed.items()}
-    if any(name.lower() not in by_name for name in sent):
-        return Likeness.DIFFERENT
-    return _weakest(*(_value_likeness(value, by_name[name.lower()]) for name, value in sent.items()))
-
-
-def _value_likeness(sent: str, text: str | None) -> Likeness:
-    """Compare values as exact strings, except true and false, JSON objects and lists, and date-times."""
-    if text is None:
-        return Likeness.UNCLEAR
-    if text == sent or (sent.lower() in {"true", "false"} and text.lower() == sent.lower()):
-        return Likeness.FIT
-    if (sent_json := _json_container(sent)) is not None:
-        return _json_likeness(sent_json, _json_container(text))
-    if _DATE_TIME.fullmatch(sent):
-        return _date_time_likeness(sent, text)
-    return Likeness.UNCLEAR if text.split() == sent.split() else Likeness.DIFFERENT
-
-
-def _json_likeness(sent: Any, listed: Any) -> Likeness:
-    """Compare JSON objects or lists. The service may write a number in another form, as 1.1 for 1.10."""
-    if sent == listed:
-        return Likeness.FIT
-    return Likeness.UNCLEAR if _with_numbers(sent) == _with_numbers(listed) else Likeness.DIFFERENT
-
-
-def _date_time_likeness(sent: str, listed: str) -> Likeness:
-    """Compare date-times as instants.
-
-    A list without fractions cannot show them. A form without a zone may be in the server's time, and its first two
-    numbers may be day and month.
-    """
-    instant, expected = _instant(listed), _instant(sent)
-    if instant is None or expected is None:
-        return Likeness.UNCLEAR
-    if _FORMATTED.fullmatch(listed) is None:
-        is_equal = instant == expected and _fraction(listed) in {"", _fraction(sent)}
-        is_truncated = not _fraction(listed) and timedelta() <= expected - instant < _SECOND
-        return Likeness.FIT if is_equal or is_truncated else Likeness.DIFFERENT
-    expected = expected.replace(microsecond=0)
-    if instant == expected:
-        return Likeness.FIT
-    for other in (instant, *_parsed(listed, _OTHER_FORMS)):
-        apart = abs(other - expected)
-        if apart <= _MAX_ZONE and not apart % _QUARTER:
-            return Likeness.UNCLEAR
-    return Likeness.DIFFERENT
-
-
-def _fraction(text: str) -> str:
-    found = re.search(r"\.(\d+)", text)
-    return found[1].rstrip("0") if found else ""
-
-
-def _weakest(*likenesses: Likeness) -> Likeness:
-    return max(likenesses, key=lambda likeness: likeness.value)
-
-
-def _text(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value)
-
-
-def _json_container(text: str) -> dict[str, Any] | list[Any] | None:
-    if not text.lstrip().startswith(("{", "[")):
-        return None
-    try:
-        value = json.loads(text, parse_int=_Number, parse_float=_Number)
-    except (ValueError, RecursionError):
-        return None
-    return value if isinstance(value, dict | list) else None
-
-
-class _Number(str):
-    """A number in JSON, as its text."""
-
-    __slots__ = ()
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Number) and str.__eq__(self, other)
-
-    def __hash__(self) -> int:
-        return str.__hash__(self)
-
-
-def _with_numbers(value: Any) -> Any:
-    match value:
-        case _Number():
-            return "number", Decimal(value)
-        case dict():
-            return {name: _with_numbers(inner) for name, inner in value.items()}
-        case list():
-            return [_with_numbers(inner) for inner in value]
-        case _:
-            return value
-
-
-def _instant(text: str) -> datetime | None:
-    """Return the time that a string names, in UTC if it names no zone; None if its form is not known."""
-    if found := _parsed(text, _FORMS):
-        return found[0]
-    try:
-        moment = datetime.fromisoformat(text.upper())
-    except ValueError:
-        return None
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-
-
-def _parsed(text: str, forms: Iterable[str]) -> list[datetime]:
-    """Return what the string means in each of the forms, in UTC."""
-    found = []
-    for form in forms:
-        with suppress(ValueError):
-            found.append(datetime.strptime(text, form).replace(tzinfo=UTC))
-    return found

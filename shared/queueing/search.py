@@ -15,7 +15,6 @@ from typing import Final, NamedTuple
 from shared.azure_devops.reconcile import (
     Build,
     Expected,
-    Likeness,
     extra_parameters,
     extra_variables,
     group_by_likeness,
@@ -23,6 +22,7 @@ from shared.azure_devops.reconcile import (
     may_be_reformatted,
 )
 from shared.azure_devops.runs import RunRequest
+from shared.azure_devops.values import Likeness
 from shared.errors import RequestRefused
 from shared.journal.journal import Journal
 from shared.journal.records import JournalKey, Record, State

@@ -15,8 +15,9 @@ import yaml
 
 from devstack.ado import Emulator, Fault, Match, load_declaration, serve
 from shared.azure_devops.client import PipelinesClient
-from shared.azure_devops.reconcile import Expected, Likeness, group_by_likeness
+from shared.azure_devops.reconcile import Expected, group_by_likeness
 from shared.azure_devops.runs import Run, RunRequest
+from shared.azure_devops.values import Likeness
 from shared.credentials import pat_from_environment
 from shared.errors import (
     AnswerLost,

@@ -11,13 +11,13 @@ from hypothesis import strategies as st
 
 from shared.azure_devops.reconcile import (
     Expected,
-    Likeness,
     extra_parameters,
     group_by_likeness,
     likeness_of,
     read_builds,
 )
 from shared.azure_devops.runs import RunRequest
+from shared.azure_devops.values import Likeness
 from shared.errors import AnswerLost
 
 APP = "aaaaaaaa-0000-0000-0000-000000000001"
