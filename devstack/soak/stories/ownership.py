@@ -3,6 +3,7 @@
 import random
 from typing import Any, Final
 
+from devstack.soak.stories.books import Kind
 from devstack.soak.stories.stage import Route, Stage
 from devstack.soak.stories.story import LOST, Story, mixed
 
@@ -35,10 +36,14 @@ def routes_with_equal_requests(stage: Stage) -> None:
 
 
 def runs_of_others(stage: Stage) -> None:
-    """60 runs with equal parameters among 300 events, of which one in five loses its answer."""
+    """60 runs with equal parameters among 300 events, of which one in five loses its answer.
+
+    Some runs are queued by the app's own identity, and differ only in an additional parameter.
+    """
     events = stage.make_events(stage.values(300))
     rng = random.Random(1)
-    orders = [_order_of_others(event.kinds[0].parameters, rng) for event in rng.sample(events, stage.amount(60))]
+    identity = stage.identity()
+    orders = [_order_of_others(event.kinds[0], identity, rng) for event in rng.sample(events, stage.amount(60))]
     rng.shuffle(events)
     stage.plan(mixed(len(events), 0.2))
 
@@ -54,13 +59,18 @@ def runs_of_others(stage: Stage) -> None:
         stage.deliver(events)
 
 
-def _order_of_others(parameters: frozenset[tuple[str, str]], rng: random.Random) -> dict[str, Any]:
+def _order_of_others(kind: Kind, identity: str, rng: random.Random) -> dict[str, Any]:
+    parameters, same = dict(kind.parameters), {"id": identity}
     kinds: list[dict[str, Any]] = [
+        {
+            "templateParameters": {**parameters, "note": "of another tool"},
+            "build": {"requestedBy": same, "requestedFor": same},
+        },
         {"reason": "manual", "requester": "Ada"},
         {"reason": "schedule", "requester": "devstack"},
         {"reason": "individualCI", "requester": "Ada"},
     ]
-    return {**rng.choice(kinds), "templateParameters": dict(parameters)}
+    return {"templateParameters": parameters, **rng.choice(kinds)}
 
 
 def look_alikes(stage: Stage) -> None:
@@ -91,7 +101,7 @@ OWNERSHIP: Final = (
     ),
     Story(
         name="runs-of-others",
-        about="people, schedules and commits queue runs with equal parameters, and some are canceled",
+        about="people, schedules, commits and other tools queue runs with equal or more parameters; some are canceled",
         play=runs_of_others,
     ),
     Story(

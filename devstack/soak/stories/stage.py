@@ -28,6 +28,7 @@ BUDGET_SECONDS, LEASE_SECONDS, SETTLE_SECONDS = 5.0, 6.0, 2.0
 PATIENCE_SECONDS: Final = 120
 PIPELINE, OTHER_PIPELINE = "story", "other"
 PIPELINE_ID: Final = 1
+PAT: Final = "devstack-pat"
 RUNS_PATH: Final = r"/_apis/pipelines/\d+/runs/?$"
 LIST_PATH: Final = "/_apis/build/builds/?$"
 
@@ -105,12 +106,13 @@ class Stage:
         (folder / "routes.yaml").write_text(_ROUTES + "".join(route.text() for route in routes))
         organizations = 1 + max(route.organization for route in routes)
         ados = [self._start_ado(stack, number) for number in range(organizations)]
+        self._organization = ados[0].url
         self._controls = ["/".join(ado.url.split("/")[:3]) + "/_emulator" for ado in ados]
         settings = {
             "AZURE_DEVOPS_ORG_URL": ados[0].url,
             "OTHER_ORG_URL": ados[-1].url,
             "AZURE_DEVOPS_AUTH": "pat",
-            "AZURE_DEVOPS_EXT_PAT": "devstack-pat",
+            "AZURE_DEVOPS_EXT_PAT": PAT,
             "JOURNAL_CONNECTION": self._azurite.connection_string if self._azurite else f"sqlite:{self._sqlite}",
             "ROUTES_FILE": str(folder / "routes.yaml"),
             "DELIVERY_BUDGET_SECONDS": str(BUDGET_SECONDS * scale),
@@ -252,6 +254,13 @@ class Stage:
         run = self._post(f"{self._controls[0]}/runs", {"pipeline": PIPELINE_ID, **order})
         self._strangers.add(run["planId"])
         return int(run["id"])
+
+    def identity(self) -> str:
+        """Return the ID of the app's own identity."""
+        url = f"{self._organization}/_apis/connectionData"
+        answer = self._session.get(url, auth=("", PAT), timeout=60)
+        answer.raise_for_status()
+        return str(answer.json()["authenticatedUser"]["id"])
 
     def cancel_by_others(self, run_id: int) -> None:
         """End a run as canceled."""
