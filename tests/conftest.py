@@ -21,7 +21,7 @@ def clock() -> ManualClock:
 
 @pytest.fixture
 def store(tmp_path: Path, clock: ManualClock) -> Iterator[SqliteStore]:
-    opened = SqliteStore(tmp_path / "journal.sqlite3", clock)
+    opened = SqliteStore(tmp_path / "journal.sqlite3")
     yield opened
     opened.close()
 

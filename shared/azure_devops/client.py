@@ -97,14 +97,7 @@ class PipelinesClient:
 
         :raises AzureDevOpsError: the answer is not usable; never AnswerLost.
         """
-        with _nothing_queued():
-            try:
-                document, _ = self._call(request, protocol.ask_for_build(request, run_id), deadline)
-            except RequestRefused as exc:
-                if exc.not_found:
-                    return None
-                raise
-            found = read_builds({"value": [document]})
+        found = read_builds({"value": [self._ask(request, protocol.ask_for_build(request, run_id), deadline)]})
         return found[0].moved(-self.clock_offset(request)) if found else None
 
     def skipped_stages(self, request: RunRequest, run_id: int, deadline: datetime) -> frozenset[str] | None:
@@ -112,14 +105,7 @@ class PipelinesClient:
 
         :raises AzureDevOpsError: the answer is not usable; never AnswerLost.
         """
-        with _nothing_queued():
-            try:
-                document, _ = self._call(request, protocol.ask_for_timeline(request, run_id), deadline)
-            except RequestRefused as exc:
-                if exc.not_found:
-                    return None
-                raise
-        return protocol.read_skipped_stages(document)
+        return protocol.read_skipped_stages(self._ask(request, protocol.ask_for_timeline(request, run_id), deadline))
 
     def adds_nothing(self, request: RunRequest, parameters: Mapping[str, str], deadline: datetime) -> bool:
         """Return whether a run is the same with these additional template parameters: they are the defaults.
@@ -212,6 +198,17 @@ class PipelinesClient:
             token = headers.get(protocol.CONTINUATION_HEADER)
             if not token:
                 return
+
+    def _ask(self, request: RunRequest, http_request: HttpRequest, deadline: datetime) -> Any:
+        """Return the JSON document of the answer, or None if there is nothing at the address."""
+        with _nothing_queued():
+            try:
+                document, _ = self._call(request, http_request, deadline)
+            except RequestRefused as exc:
+                if exc.not_found:
+                    return None
+                raise
+        return document
 
     def _call(
         self, request: RunRequest, http_request: HttpRequest, deadline: datetime

@@ -85,8 +85,8 @@ class Cooldowns:
         return None if found is None else self._obstacle(found, holder, window, self._now())
 
     def _now(self) -> datetime:
-        """Return the store's time, which the claim of the holder has measured before."""
-        return self._clock() + self._store.clock_offset()
+        """Return the store's time."""
+        return self._store.clock_offset() + self._clock()
 
     def _obstacle(self, found: Record, holder: JournalKey, window: Window, now: datetime) -> Covered | Undecided | None:
         """Return what the current holder of the window means for this one; None if the window is free.

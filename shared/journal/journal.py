@@ -16,7 +16,7 @@ The state machine::
                  ▼
              uncertain ─────────────▶ any of these, once it is known whether a run exists
 
-- All times are the store's; see ``Store.now``.
+- All times are the store's; see ``Store.clock_offset``.
 - Every write after the claim carries the version that the writer last read or wrote. It fails with ``ClaimLost`` if
   the record has changed since. A worker that has lost its claim can change nothing.
 - ``uncertain`` never becomes ``claimed``: the delivery that takes it over searches Azure DevOps before it sends.
@@ -309,19 +309,15 @@ class Journal:
 
     def now(self) -> datetime:
         """Return the store's time, with which all times of records are compared."""
-        return self._clock() + self._ahead()
+        return self._store.clock_offset() + self._clock()
 
     def in_local_time(self, moment: datetime) -> datetime:
         """Return a time of the store as one of this process's clock."""
-        return moment - self._ahead()
+        return moment - self._store.clock_offset()
 
     def in_store_time(self, moment: datetime) -> datetime:
         """Return a time of this process's clock as one of the store."""
-        return moment + self._ahead()
-
-    def _ahead(self) -> timedelta:
-        self._store.now()  # asks for the time if no answer has shown it
-        return self._store.clock_offset()
+        return moment + self._store.clock_offset()
 
     def get(self, key: JournalKey) -> Record | None:
         """Return a record, or None if there is none."""

@@ -160,11 +160,11 @@ class Store(Protocol):
     Methods that return a record raise UnreadableRecord if it cannot be read.
     """
 
-    def now(self) -> datetime:
-        """Return the store's time in UTC. All processes that share a store compare times by this clock."""
-
     def clock_offset(self) -> timedelta:
-        """Return how far the store's clock is known to be ahead of this process's. Sends nothing."""
+        """Return how far the store's clock is ahead of this process's; a request is sent if no answer has shown it.
+
+        All processes that share a store compare times by the store's clock.
+        """
 
     def insert(self, record: Record) -> Record | None:
         """Write a new record and return it with its version. Return None if there is a record with its key."""

@@ -91,15 +91,13 @@ _SETUP_TRIES: Final = 50
 class SqliteStore(Store):
     """The journal in a file. Writes that several threads make at once are committed together."""
 
-    def __init__(self, path: Path, clock: Clock = utc_now, *, is_reader: bool = False) -> None:
+    def __init__(self, path: Path, *, is_reader: bool = False) -> None:
         """Open the file, or create it.
 
-        :param clock: this machine's clock, which all processes that use the file share.
         :param is_reader: only read, also a file of an earlier version, which is not upgraded.
         :raises JournalUnavailable: the file cannot be opened or created.
         """
         self._path = path
-        self._clock = clock
         self._is_reader = is_reader
         with self._errors():
             _create(path)
@@ -112,10 +110,8 @@ class SqliteStore(Store):
         self._finalizer = weakref.finalize(self, _close, self._writer, anchor)
         self._set_up()
 
-    def now(self) -> datetime:
-        return self._clock()
-
     def clock_offset(self) -> timedelta:
+        """Return zero: all processes that use the file share this machine's clock."""
         return timedelta()
 
     def insert(self, record: Record) -> Record | None:
@@ -263,9 +259,9 @@ class SqliteBackend(Backend):
         connection: str,
         make_identity: MakeIdentity,  # noqa: ARG002 - a file needs none
         connections: int,  # noqa: ARG002 - the same
-        clock: Clock = utc_now,
+        clock: Clock = utc_now,  # noqa: ARG002 - its clock is this machine's
     ) -> Store:
-        return SqliteStore(self._path(connection), clock)
+        return SqliteStore(self._path(connection))
 
     def open_to_read(self, connection: str, make_identity: MakeIdentity, connections: int) -> Store:  # noqa: ARG002
         return SqliteStore(self._path(connection), is_reader=True)

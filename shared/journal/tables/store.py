@@ -19,7 +19,7 @@ For time limits and retries see ``shared/journal/tables/retry_policy.py``.
 import uuid
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Final
@@ -99,14 +99,11 @@ class TablesStore(Store):
         self._has_asked_for_time = False
         self._makes_table = True
 
-    def now(self) -> datetime:
+    def clock_offset(self) -> timedelta:
         """See the base class. If no answer has shown the service's clock, it reads a record that does not exist."""
         if not self._has_asked_for_time and not self._table.clock_offset.is_measured:
             self.get(_NO_RECORD)
             self._has_asked_for_time = True  # also if the answer has no usable Date
-        return self._clock() + self.clock_offset()
-
-    def clock_offset(self) -> timedelta:
         return self._table.clock_offset.value
 
     def probe(self) -> Probe:

@@ -29,7 +29,7 @@ class ToyBackend(Backend):
         return "in the toy box"
 
     def open(self, connection, make_identity, connections, clock=utc_now):
-        return SqliteStore(Path(connection.removeprefix("toy:")), clock)
+        return SqliteStore(Path(connection.removeprefix("toy:")))
 
 
 BACKEND = ToyBackend()

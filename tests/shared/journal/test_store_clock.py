@@ -4,19 +4,19 @@ import re
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
 
 from devstack.azurite import Azurite
 from shared.clock import Clock, utc_now
 from shared.errors import JournalUnavailable
+from shared.journal.journal import Journal
 from shared.journal.records import JournalKey, Store
-from shared.journal.sqlite import SqliteStore
 from shared.journal.tables import retry_policy
 from shared.journal.tables.store import TablesStore
 from tests.support.clock import ManualClock
-from tests.support.journal.records import record
+from tests.support.journal.memory_store import MemoryStore
+from tests.support.journal.records import NOW, record, store_with
 from tests.support.journal.stores import no_identity
 from tests.support.services.raw_server import answering, server
 from tests.support.services.shifted_clock import shifted
@@ -36,21 +36,22 @@ def shifted_tables(
 
 
 def off(store: Store, real: timedelta) -> timedelta:
-    """Return how far the store's time is from the real time and this offset."""
-    return abs(store.now() - utc_now() - real)
+    """Return how far the store's offset is from the real one."""
+    return abs(store.clock_offset() - real)
 
 
-def test_every_store_tells_the_time_and_its_offset(each_store: Store) -> None:
+def test_every_store_tells_its_offset(each_store: Store) -> None:
     assert off(each_store, timedelta()) < SLACK
-    assert abs(each_store.clock_offset()) < SLACK
-    assert each_store.now().utcoffset() == timedelta()
 
 
-def test_the_time_of_a_file_is_this_machines(tmp_path: Path, clock: ManualClock) -> None:
-    with closing(SqliteStore(tmp_path / "j", clock)) as store:
-        assert (store.now(), store.clock_offset()) == (clock(), timedelta())
-        clock.advance(60)
-        assert store.now() == clock()
+def test_the_journal_tells_the_time_of_its_store(clock: ManualClock) -> None:
+    minute = timedelta(minutes=1)
+    journal = Journal(store_with(MemoryStore(), clock_offset=lambda: minute), clock=clock)
+    assert (journal.now(), journal.in_store_time(NOW), journal.in_local_time(NOW)) == (
+        clock() + minute,
+        NOW + minute,
+        NOW - minute,
+    )
 
 
 class TestTables:
@@ -58,25 +59,24 @@ class TestTables:
     def test_the_time_is_the_services(self, azurite: Azurite, minutes: int, caplog: pytest.LogCaptureFixture) -> None:
         shift = timedelta(minutes=minutes)
         with shifted_tables(azurite, shift) as (store, _):
-            assert store.clock_offset() == timedelta()
             assert off(store, shift) < SLACK
-            assert abs(store.clock_offset() - shift) < SLACK
         (logged,) = (one.getMessage() for one in caplog.records if one.name == "nextstage.clock")
         assert re.search(rf"/devstoreaccount1\S* is (599|600)\.\d s {'behind' if minutes < 0 else 'ahead of'} ", logged)
 
     @pytest.mark.parametrize("host", [-60, 60])
     def test_hosts_with_different_clocks_agree(self, azurite: Azurite, host: int) -> None:
-        there = timedelta(seconds=host)
+        there, minute = timedelta(seconds=host), timedelta(minutes=1)
         with (
-            shifted_tables(azurite, timedelta(minutes=1), clock=lambda: utc_now() + there) as (one, _),
-            shifted_tables(azurite, timedelta(minutes=1)) as (other, _),
+            shifted_tables(azurite, minute, clock=lambda: utc_now() + there) as (one, _),
+            shifted_tables(azurite, minute) as (other, _),
         ):
-            assert abs(one.now() - other.now()) < SLACK
+            assert off(one, minute - there) < SLACK
+            assert off(other, minute) < SLACK
 
     def test_only_the_first_call_may_cost_a_read(self, azurite: Azurite) -> None:
         with shifted_tables(azurite, timedelta()) as (store, requests):
             for _ in range(3):
-                store.now()
+                store.clock_offset()
             assert len(requests) == 1
 
     def test_after_any_other_answer_no_read_is_needed(self, azurite: Azurite) -> None:
@@ -101,7 +101,7 @@ class TestTables:
         wrong = azurite.connection_string.replace("AccountKey=E", "AccountKey=F")
         with closing(TablesStore(wrong, no_identity)) as store:
             with pytest.raises(JournalUnavailable, match="account key"):
-                store.now()
+                store.clock_offset()
             assert off(store, timedelta()) < SLACK
 
     def test_there_is_no_time_before_the_service_has_answered(self, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -113,5 +113,5 @@ class TestTables:
             with closing(TablesStore(connection, no_identity)) as store:
                 for _ in range(2):
                     with pytest.raises(JournalUnavailable, match="does not answer"):
-                        store.now()
+                        store.clock_offset()
         assert len(seen) == 6

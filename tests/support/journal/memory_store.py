@@ -3,10 +3,9 @@
 import threading
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 from itertools import count, islice
 
-from shared.clock import Clock, utc_now
 from shared.errors import RunAlreadyOwned
 from shared.journal.records import JournalKey, Record, Selection, Skipped, log_skipped, may_own_one_of
 
@@ -18,15 +17,11 @@ class MemoryStore:
         detect it.
     """
 
-    def __init__(self, *, fenced: bool = True, clock: Clock = utc_now) -> None:
-        self._clock = clock
+    def __init__(self, *, fenced: bool = True) -> None:
         self._fenced = fenced
         self._lock = threading.Lock()
         self._versions = count(1)
         self.records: dict[JournalKey, Record] = {}
-
-    def now(self) -> datetime:
-        return self._clock()
 
     def clock_offset(self) -> timedelta:
         return timedelta()
