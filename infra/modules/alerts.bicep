@@ -1,4 +1,4 @@
-// Alerts on the app's decision records. Alerts on events that Event Grid could not deliver are in
+// Alerts on the app's decision records and critical messages. Alerts on events that Event Grid could not deliver are in
 // ../events/alerts.bicep. docs/operating.md says what to do about each alert.
 param location string
 param tags object
@@ -36,6 +36,16 @@ var rules = [
     severity: 2
     window: 'PT1H'
     resolvesItself: true
+  }
+  {
+    name: 'orphans'
+    displayName: 'nextstage: an event may have two runs'
+    description: 'The app could not cancel the second run of an event, or cannot tell which run it is. Run python manage.py journal --orphans.'
+    query: loadTextContent('../queries/alert-orphans.kql')
+    severity: 1
+    window: 'PT1H'
+    // Only a person can tell whether both runs have done their work.
+    resolvesItself: false
   }
 ]
 

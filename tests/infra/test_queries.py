@@ -20,10 +20,14 @@ OPERATING = (ROOT / "docs" / "operating.md").read_text()
 
 FIELDS = {field.name for field in fields(Decision)}
 CAUSES = {name for name in vars(errors) if isinstance(getattr(errors, name), type)}
+ORPHANS = INFRA / "queries" / "alert-orphans.kql"
 each_query = pytest.mark.parametrize("path", QUERIES, ids=lambda path: path.stem)
+each_query_of_decisions = pytest.mark.parametrize(
+    "path", [path for path in QUERIES if path != ORPHANS], ids=lambda path: path.stem
+)
 
 
-@each_query
+@each_query_of_decisions
 def test_it_selects_decision_records(path: Path, caplog: pytest.LogCaptureFixture) -> None:
     table, where, extend = path.read_text().splitlines()[:3]
     assert (table, extend) == ("traces", "| extend decision = parse_json(message)")
@@ -34,7 +38,7 @@ def test_it_selects_decision_records(path: Path, caplog: pytest.LogCaptureFixtur
     assert set(json.loads(caplog.messages[0])) == FIELDS
 
 
-@each_query
+@each_query_of_decisions
 def test_it_uses_existing_fields(path: Path) -> None:
     text = path.read_text()
     used = set(re.findall(r"\bdecision\.(\w+)", text))
@@ -64,6 +68,18 @@ def test_it_is_valid_kusto(path: Path) -> None:
         assert not operand.startswith("decision."), f"{operand} is dynamic; use tostring() or todouble()"
 
 
+def test_only_second_runs_are_critical() -> None:
+    """Severity 4 of Application Insights is Python's CRITICAL; the alert on orphans selects nothing else."""
+    assert "| where severityLevel == 4\n" in ORPHANS.read_text()
+    critical = {
+        path.relative_to(ROOT).as_posix()
+        for folder in ("shared", "handlers")
+        for path in (ROOT / folder).rglob("*.py")
+        if ".critical(" in path.read_text()
+    }
+    assert critical == {"shared/queueing/orphans.py", "shared/queueing/queueing.py"}
+
+
 def test_the_query_for_one_event_shows_every_field() -> None:
     text = (INFRA / "queries" / "one-event.kql").read_text()
     assert set(re.findall(r"\bdecision\.(\w+)", text)) == FIELDS
@@ -84,13 +100,14 @@ def test_every_alert_rule_has_its_query() -> None:
     assert rules
     assert [f"alert-{name}" for name, _ in rules] == [query for _, query in rules]
     assert {query for _, query in rules} == {path.stem for path in ALERTS}
+    assert f"| `alert_rules` | {len(rules)} |" in (ROOT / "docs" / "cost.md").read_text()
 
 
 def test_every_alert_has_its_runbook() -> None:
     rules = [f"nextstage-{name}" for path in ("modules/alerts.bicep", "events/alerts.bicep")
              for name in re.findall(r"(?m)^    name: '([\w-]+)'", bicep.read(path))]  # fmt: skip
     headings = re.findall(r"(?m)^### `([\w-]+)`", OPERATING)
-    assert len(rules) == 6
+    assert len(rules) == 7
     assert sorted(headings) == sorted(rules)
     for part in re.split(r"(?m)^### ", OPERATING)[1:]:
         text = re.split(r"(?m)^## ", part)[0]
