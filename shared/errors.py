@@ -14,12 +14,13 @@
     │       ├── MissingValue
     │       └── UnsafeValue
     ├── AzureDevOpsError              one for each kind of answer, see shared/http/message.py
-    │   ├── RequestNotSent            certain that no run was queued; the same for the next five
+    │   ├── RequestNotSent            certain that no run was queued; the same for the next six
     │   ├── CredentialUnavailable
     │   ├── CredentialRejected
     │   ├── PermissionDenied
     │   ├── VersionNotSupported
     │   ├── Throttled
+    │   │   └── Paused                Azure DevOps does not answer
     │   ├── RequestRefused            refused permanently, and parked; no run was queued
     │   └── AnswerLost                unknown whether a run was queued
     │       └── RunExists             an earlier request has queued the run, which must be found
@@ -154,6 +155,10 @@ class Throttled(AzureDevOpsError):
     def __init__(self, message: str, retry_after_seconds: float) -> None:
         super().__init__(message)
         self.retry_after_seconds = retry_after_seconds
+
+
+class Paused(Throttled):
+    """The organization did not answer the last requests, so nothing was sent to it. No run was queued."""
 
 
 class RequestRefused(AzureDevOpsError):

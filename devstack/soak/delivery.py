@@ -22,12 +22,14 @@ class Progress:
     """Counts the deliveries so far, and their answers."""
 
     deliveries: int = 0
+    longest_seconds: float = 0
     answers: Counter[str] = field(default_factory=Counter)
     lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def note(self, answer: str) -> None:
+    def note(self, answer: str, seconds: float) -> None:
         with self.lock:
             self.deliveries += 1
+            self.longest_seconds = max(self.longest_seconds, seconds)
             self.answers[answer] += 1
 
 
@@ -86,6 +88,7 @@ class Deliveries:
         return None
 
     def _deliver(self, session: requests.Session, event: SoakEvent) -> bool:
+        started = time.monotonic()
         try:
             response = session.post(
                 f"{self._pick_host()}/runtime/webhooks/eventgrid?functionName=aml_event",
@@ -94,9 +97,9 @@ class Deliveries:
                 timeout=_TIMEOUT_SECONDS,
             )
         except requests.RequestException:
-            self.progress.note("no answer")
+            self.progress.note("no answer", time.monotonic() - started)
             event.last_answer = "no answer"
             return False
-        self.progress.note(str(response.status_code))
+        self.progress.note(str(response.status_code), time.monotonic() - started)
         event.last_answer = response.text
         return response.status_code == 202

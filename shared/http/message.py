@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 
 from shared.errors import (
     AnswerLost,
+    AzureDevOpsError,
     CredentialRejected,
     PermissionDenied,
     RequestRefused,
@@ -146,6 +147,18 @@ def check(response: HttpResponse) -> None:
     if response.is_html:
         raise AnswerLost(f"HTTP {status} with a page instead of JSON: {said}")
     raise AnswerLost(f"HTTP {status}: {said}")
+
+
+def is_failure(response: HttpResponse) -> bool:
+    """Return whether the server failed. An error of a type that is known is an answer, whatever its status."""
+    try:
+        if response.status >= 500:
+            check(response)
+    except AnswerLost as exc:
+        return not isinstance(exc, RunExists)
+    except AzureDevOpsError:
+        pass
+    return False
 
 
 def _check_type(type_key: object, answer: str) -> None:

@@ -7,9 +7,9 @@ from functools import lru_cache
 from typing import Final
 
 from shared.clock import Clock, utc_now
-from shared.errors import RequestNotSent
+from shared.errors import AnswerLost, RequestNotSent
 from shared.http.clock_offset import ClockOffset
-from shared.http.message import HttpRequest, HttpResponse, pause_seconds
+from shared.http.message import HttpRequest, HttpResponse, is_failure, pause_seconds
 from shared.http.throttle import ThrottleGate
 from shared.http.transport import MAX_SERVERS, Transport
 
@@ -43,17 +43,21 @@ class Sender:
     def send(self, organization_url: str, request: HttpRequest, authorization: str, deadline: datetime) -> HttpResponse:
         """Send a request. If there is no connection, try again until the deadline.
 
-        :raises Throttled: the organization asked for a pause that has not ended; nothing was sent.
+        :raises Throttled: the gate is closed; nothing was sent.
         :raises RequestNotSent: no connection was made, or no time is left.
         :raises AnswerLost: the request may have been carried out.
         """
         attempt = 1
         while True:
             self._gate.check(organization_url)
+            timeout_seconds, sent_at = self._time_for_request(deadline), self._clock()
             try:
-                timeout_seconds, sent_at = self._time_for_request(deadline), self._clock()
                 response = self._transport(request, authorization, timeout_seconds)
-            except RequestNotSent:
+            except AnswerLost as exc:
+                self._gate.not_answered(organization_url, str(exc))
+                raise
+            except RequestNotSent as exc:
+                self._gate.not_answered(organization_url, str(exc))
                 pause = 0.25 * 2.0 ** (attempt - 1)  # 0.25, 0.5, 1 s
                 if attempt == MAX_CONNECT_ATTEMPTS or self._seconds_left(deadline) < pause + MIN_REQUEST_SECONDS:
                     raise
@@ -62,6 +66,10 @@ class Sender:
             else:
                 offset = self._offsets(organization_url)
                 offset.measure(response.status, response.headers, sent_at, self._clock())
+                if is_failure(response):
+                    self._gate.not_answered(organization_url, f"HTTP {response.status}")
+                else:
+                    self._gate.answered(organization_url)
                 # After any answer, including a success: the server asks for a pause before it refuses requests.
                 if (wanted := pause_seconds(response)) is not None:
                     self._gate.close(organization_url, wanted)

@@ -9,7 +9,7 @@ from shared.journal.journal import Journal
 from shared.journal.records import PURGED_STATES, Selection
 
 BATCH_RECORDS: Final = 200
-# The host ends a function after a minute (functionTimeout in host.json).
+# A timer function occupies a thread; what is left is done the next time.
 MAX_DURATION: Final = timedelta(seconds=40)
 
 _log = logging.getLogger("nextstage.purge")

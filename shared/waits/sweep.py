@@ -21,7 +21,7 @@ from shared.waits.wait import OPEN_STATES, WAIT_PREFIX, Wait, names_workspace, r
 from shared.waits.waits import Waits
 
 MAX_WAITS: Final = 5000
-# The host ends a function after a minute (functionTimeout in host.json).
+# A timer function occupies a thread; what is left is done the next time.
 MAX_DURATION: Final = timedelta(seconds=40)
 _COMPLETE_SECONDS: Final = 15.0
 # A task that still cannot be completed this long after its timeout is given up.

@@ -87,6 +87,11 @@ def test_the_function_timeout_allows_the_whole_budget_of_a_delivery() -> None:
     assert settings.budget_seconds < settings.lease_seconds
 
 
+def test_the_function_timeout_is_not_reached_by_waiting_for_a_thread() -> None:
+    """The host would end the worker, and with it all other deliveries."""
+    assert HOST["functionTimeout"] == "00:10:00"
+
+
 def test_no_decision_is_dropped_before_it_is_stored() -> None:
     levels = HOST["logging"]["logLevel"]
     assert levels["Function"] == "Information", "decisions are logged as information under Function.<name>.User"

@@ -252,6 +252,19 @@ class TestThrottled:
         assert scene.deliver(event="run-2", organization_url=elsewhere) is Outcome.QUEUED
 
 
+class TestPaused:
+    def test_after_five_lost_answers_nothing_is_sent_for_5_seconds(self, scene: Scene) -> None:
+        scene.emulator.plan(*[Fault(accept=False, drop=True)] * 5)
+        events = [f"run-{number}" for number in range(5)]
+        assert [scene.deliver(event=event) for event in events] == [Outcome.DEFERRED] * 5
+        assert scene.deliver(event="another") is Outcome.DEFERRED
+        assert (scene.decision.cause, scene.posts) == ("Paused", 5)
+        assert scene.decision.reason.startswith("paused for 5 s, because the last 5 requests had no answer (latest: ")
+        scene.clock.advance(5)
+        assert scene.deliver(event="another") is Outcome.QUEUED
+        assert scene.runs == 1
+
+
 class TestNotSent:
     @pytest.mark.parametrize(
         ("url", "reason", "budget_seconds", "slept"),

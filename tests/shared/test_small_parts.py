@@ -10,13 +10,10 @@ from datetime import timedelta
 import pytest
 
 from shared.durations import duration_text, parse_duration, short_duration
-from shared.errors import Throttled
-from shared.http.throttle import ThrottleGate
 from shared.lazy import Lazy
 from shared.telemetry import Decision, Outcome, log_decision
 from shared.version import VERSION
 from tests.support import ROOT
-from tests.support.clock import ManualClock
 
 
 class TestLazy:
@@ -41,22 +38,6 @@ class TestLazy:
         with pytest.raises(ZeroDivisionError):
             lazy()
         assert (lazy(), lazy()) == (1, 1)
-
-
-class TestThrottleGate:
-    def test_it_closes_for_as_long_as_asked_and_reports_the_rest(self, clock: ManualClock) -> None:
-        """A later, shorter pause does not open the gate sooner."""
-        gate = ThrottleGate(clock)
-        gate.check("https://a")
-        gate.close("https://a", 10)
-        gate.close("https://a", 2)
-        clock.advance(4)
-        with pytest.raises(Throttled, match="https://a asked for a pause, which ends in 6 s") as caught:
-            gate.check("https://a")
-        assert caught.value.retry_after_seconds == 6
-        gate.check("https://b")
-        clock.advance(6)
-        gate.check("https://a")
 
 
 def test_the_version_equals_the_one_in_pyproject() -> None:

@@ -4,8 +4,8 @@ from datetime import datetime, timedelta
 from typing import Final
 from urllib.parse import parse_qs
 
-from devstack.soak.stories.stage import LIST_PATH, SETTLE_SECONDS, Route, Stage
-from devstack.soak.stories.story import LOST, Story, mixed
+from devstack.soak.stories.stage import BUDGET_SECONDS, LIST_PATH, SETTLE_SECONDS, Route, Stage
+from devstack.soak.stories.story import LOST, Faults, Story, mixed
 
 _PAGE: Final = "<!DOCTYPE html><html><title>Sign in</title></html>"
 _PAUSE: Final = {"Retry-After": "0.3"}
@@ -21,6 +21,9 @@ _UNCERTAIN: Final = [
     for accept in (True, False)
 ]
 _LIST_FAILS: Final = {"accept": False, "status": 500, "body": {"message": "down"}, "times": 1000}
+_HANGS_SECONDS: Final = 20.0
+# Of a delivery, if it waits for a thread while others use theirs for as long as they may.
+_MAX_BUDGETS: Final = 3
 _MARGIN: Final = timedelta(seconds=30)
 _SLACK: Final = timedelta(seconds=2)
 
@@ -67,6 +70,27 @@ def slow_pages(stage: Stage) -> None:
     stage.deliver(events)
 
 
+def late_answers(stage: Stage) -> None:
+    _hang(stage, ({"accept": True, "delay_after_seconds": _HANGS_SECONDS},))
+
+
+def no_answers(stage: Stage) -> None:
+    _hang(stage, LOST)
+
+
+def _hang(stage: Stage, faults: Faults) -> None:
+    """Deliver a burst while Azure DevOps answers no request in time, so that many deliveries wait for a thread."""
+    events = stage.make_events(stage.values(1_000))
+    stage.plan([faults[number % len(faults)] for number in range(len(events))])
+    stage.plan([{**faults[-1], "match": {"method": "GET"}, "times": 100_000}])
+    longest: list[float] = []
+    with stage.meanwhile(lambda: longest.append(stage.deliver(events, senders=200))):
+        stage.sleep(_HANGS_SECONDS)
+        stage.stop_faults()
+    if longest[0] > _MAX_BUDGETS * BUDGET_SECONDS:
+        stage.wrong.append(f"a delivery took {longest[0]:.0f} s")
+
+
 def lagging_list(stage: Stage) -> None:
     stage.behave(list_lag_seconds=1.2)
     events = stage.make_events(stage.values(40))
@@ -105,6 +129,20 @@ ANSWERS: Final = (
         about="a delivery cannot read all pages of builds: the next one continues",
         play=slow_pages,
         is_long=True,
+    ),
+    Story(
+        name="late-answers",
+        is_long=True,
+        about="a burst while Azure DevOps hangs: no delivery waits long for a thread",
+        play=late_answers,
+        settle_seconds=_HANGS_SECONDS,
+    ),
+    Story(
+        name="no-answers",
+        is_long=True,
+        about="the same while all answers are lost",
+        play=no_answers,
+        settle_seconds=_HANGS_SECONDS,
     ),
     Story(name="lagging-list", is_long=True, about="the list of builds does not have new runs yet", play=lagging_list),
     Story(

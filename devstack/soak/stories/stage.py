@@ -25,7 +25,7 @@ Idempotency = Literal["honored", "ignored"]
 ROOT: Final = Path(__file__).resolve().parents[3]
 BUDGET_SECONDS, LEASE_SECONDS, SETTLE_SECONDS = 5.0, 6.0, 2.0
 """Much shorter than in production, so that a story ends within seconds. Its lags and outages are as much shorter."""
-PATIENCE_SECONDS: Final = 120
+PATIENCE_SECONDS: Final = 300
 PIPELINE, OTHER_PIPELINE = "story", "other"
 PIPELINE_ID: Final = 1
 PAT: Final = "devstack-pat"
@@ -88,12 +88,14 @@ class Stage:
         *,
         clocks: Sequence[float] = (0, 0),
         scale: float = 1,
+        settle_seconds: float = SETTLE_SECONDS,
         size: float = 1,
     ) -> None:
         """Start all processes. They are stopped when the stack is closed.
 
         :param clocks: how many seconds each host's clock is ahead.
         :param scale: makes the times shorter, for stories that wait for the end of a lease.
+        :param settle_seconds: longer than the emulator needs to carry out a request.
         :param size: makes the story smaller.
         """
         self.store = store
@@ -117,7 +119,8 @@ class Stage:
             "ROUTES_FILE": str(folder / "routes.yaml"),
             "DELIVERY_BUDGET_SECONDS": str(BUDGET_SECONDS * scale),
             "JOURNAL_LEASE_SECONDS": str(LEASE_SECONDS * scale),
-            "JOURNAL_SETTLE_SECONDS": str(SETTLE_SECONDS * scale),
+            "JOURNAL_SETTLE_SECONDS": str(settle_seconds * scale),
+            "PYTHON_THREADPOOL_THREAD_COUNT": "32",
         }
         self.hosts = [self._start_host(stack, number, clock, settings) for number, clock in enumerate(clocks)]
         self._first_run_id = FIRST_RUN_ID
@@ -206,10 +209,11 @@ class Stage:
         """Return different values for so many events."""
         return [f"value-{self._next}-{number}" for number in range(self.amount(full))]
 
-    def deliver(self, events: Sequence[StoryEvent], host: int | None = None) -> None:
-        """Deliver events until all are acknowledged.
+    def deliver(self, events: Sequence[StoryEvent], host: int | None = None, senders: int = 16) -> float:
+        """Deliver events until all are acknowledged. Return how many seconds the longest delivery took.
 
         :param host: the only host to deliver to; otherwise, both in turn.
+        :param senders: how many deliveries to make at once.
         """
         turn = iter(range(1_000_000))
         lock = threading.Lock()
@@ -219,10 +223,11 @@ class Stage:
                 return self.hosts[next(turn) % len(self.hosts) if host is None else host].url
 
         deliveries = Deliveries(events, pick, seed=1)
-        deliveries.run(16, until=time.monotonic() + PATIENCE_SECONDS)
+        deliveries.run(senders, until=time.monotonic() + PATIENCE_SECONDS)
         self._left += deliveries.left
         reasons = (f"{number} times: {reason}" for reason, number in deliveries.reasons().most_common(3))
         self.wrong += reasons
+        return deliveries.progress.longest_seconds
 
     @contextmanager
     def delivering(self, events: Sequence[StoryEvent], host: int | None = None) -> Iterator[None]:
@@ -231,7 +236,7 @@ class Stage:
             yield
 
     @contextmanager
-    def meanwhile(self, work: Callable[[], None]) -> Iterator[None]:
+    def meanwhile(self, work: Callable[[], object]) -> Iterator[None]:
         """Do some work in a thread, and wait for its end."""
         thread = threading.Thread(target=work)
         thread.start()

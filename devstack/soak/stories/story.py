@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from devstack.soak.stories.books import Outcome
-from devstack.soak.stories.stage import Idempotency, Route, Stage, StoreName
+from devstack.soak.stories.stage import SETTLE_SECONDS, Idempotency, Route, Stage, StoreName
 
 Faults = Sequence[Mapping[str, Any]]
 """Faults for the emulator; see ``devstack/ado/faults.py``."""
@@ -38,7 +38,7 @@ class Story:
     :param play: plans faults, makes events and delivers them.
     :param clocks: how many seconds the hosts' clocks are ahead. Processes that share a SQLite file share a clock, so
         with SQLite both have that of the first host.
-    :param scale: see ``Stage``.
+    :param scale: see ``Stage``, also for ``settle_seconds``.
     :param may_be_unclear: whether events may be parked because the app cannot tell, if the key is ignored.
     :param is_long: not for the usual tests.
     """
@@ -49,6 +49,7 @@ class Story:
     routes: Sequence[Route] = (Route(),)
     clocks: tuple[float, float] = (0, 0)
     scale: float = 1
+    settle_seconds: float = SETTLE_SECONDS
     may_be_unclear: bool = False
     is_long: bool = False
 
@@ -58,7 +59,16 @@ class Story:
         """Play the story with each behavior of Azure DevOps in turn. Yield what came out, and whether that is right."""
         clocks = self.clocks if store == "azurite" else (self.clocks[0], self.clocks[0])
         with ExitStack() as stack:
-            stage = Stage(stack, folder, store, self.routes, clocks=clocks, scale=self.scale, size=size)
+            stage = Stage(
+                stack,
+                folder,
+                store,
+                self.routes,
+                clocks=clocks,
+                scale=self.scale,
+                settle_seconds=self.settle_seconds,
+                size=size,
+            )
             for way in ways:
                 stage.begin(way)
                 self.play(stage)

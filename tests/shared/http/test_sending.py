@@ -1,10 +1,12 @@
 """The time for a request, the retries, and the checks of the throttle gate."""
 
+import json
+from contextlib import nullcontext, suppress
 from datetime import timedelta
 
 import pytest
 
-from shared.errors import RequestNotSent, Throttled
+from shared.errors import AnswerLost, AzureDevOpsError, Paused, RequestNotSent, Throttled
 from shared.http.message import HttpRequest, HttpResponse
 from shared.http.sending import Sender
 from shared.http.throttle import ThrottleGate
@@ -21,6 +23,7 @@ class Stand:
         self.clock = clock
         self.gate = ThrottleGate(clock)
         self.failures = 0
+        self.answer: HttpResponse | Exception = OK
         self.given: list[float] = []
         self.closed_while_asleep = 0.0
 
@@ -33,7 +36,9 @@ class Stand:
         self.given.append(timeout_seconds)
         if len(self.given) <= self.failures:
             raise RequestNotSent("no connection")
-        return OK
+        if isinstance(self.answer, Exception):
+            raise self.answer
+        return self.answer
 
     def _sleep(self, seconds: float) -> None:
         self.clock.advance(seconds)
@@ -82,3 +87,44 @@ def test_the_gate_is_checked_before_every_attempt(stand: Stand) -> None:
     with pytest.raises(Throttled):
         stand.send(25)
     assert len(stand.given) == 1
+
+
+def error(status: int, type_key: str) -> HttpResponse:
+    return HttpResponse(status, {}, json.dumps({"typeKey": type_key}).encode())
+
+
+@pytest.mark.parametrize(
+    ("answer", "pauses"),
+    [
+        (OK, False),
+        (AnswerLost("timeout"), True),
+        (RequestNotSent("no connection"), True),
+        (HttpResponse(500, {}, b"{}"), True),
+        (HttpResponse(503, {}, b"<html>"), True),
+        (error(500, "SqlTimeoutException"), True),
+        (error(500, "PipelineNotFoundException"), False),
+        (error(500, "RunOrchestrationExistsException"), False),
+        (HttpResponse(400, {}, b"{}"), False),
+        (HttpResponse(401, {}, b""), False),
+        (HttpResponse(200, {"content-type": "text/html"}, b"<html>"), False),
+    ],
+)
+def test_the_gate_closes_after_five_requests_without_an_answer(
+    stand: Stand, answer: HttpResponse | Exception, pauses: bool
+) -> None:
+    """An error of a type that is known is an answer, whatever its status."""
+    stand.answer = answer
+    for _ in range(5):
+        with suppress(AzureDevOpsError):
+            stand.send(0.3)
+    stand.answer = OK
+    with pytest.raises(Paused) if pauses else nullcontext():
+        stand.send(25)
+    assert len(stand.given) == (5 if pauses else 6)
+
+
+def test_a_request_without_time_left_says_nothing_of_the_server(stand: Stand) -> None:
+    for _ in range(9):
+        with pytest.raises(RequestNotSent):
+            stand.send(0)
+    assert stand.send(25) == OK

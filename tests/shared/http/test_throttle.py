@@ -1,0 +1,100 @@
+"""The gate: pauses that Azure DevOps asks for, and pauses because it does not answer."""
+
+import logging
+
+import pytest
+
+from shared.errors import Paused, Throttled
+from shared.http.throttle import ThrottleGate
+from tests.support.clock import ManualClock
+
+A, B = "https://a", "https://b"
+
+
+@pytest.fixture
+def gate(clock: ManualClock) -> ThrottleGate:
+    return ThrottleGate(clock)
+
+
+def fail(gate: ThrottleGate, times: int = 1) -> None:
+    for _ in range(times):
+        gate.not_answered(A, "HTTP 502")
+
+
+def test_it_closes_for_as_long_as_asked_and_reports_the_rest(gate: ThrottleGate, clock: ManualClock) -> None:
+    """A later, shorter pause does not open the gate sooner."""
+    gate.check(A)
+    gate.close(A, 10)
+    gate.close(A, 2)
+    clock.advance(4)
+    with pytest.raises(Throttled, match="https://a asked for a pause, which ends in 6 s") as caught:
+        gate.check(A)
+    assert caught.value.retry_after_seconds == 6
+    gate.check(B)
+    clock.advance(6)
+    gate.check(A)
+
+
+class TestWithoutAnswers:
+    def test_it_closes_after_five_in_a_row_for_this_organization_only(
+        self, gate: ThrottleGate, clock: ManualClock, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        fail(gate, 4)
+        gate.answered(A)
+        fail(gate, 4)
+        gate.check(A)
+        fail(gate)
+        clock.advance(2)
+        with pytest.raises(
+            Paused, match=r"paused for 3 s, because the last 5 requests had no answer \(latest: HTTP 502\)"
+        ) as caught:
+            gate.check(A)
+        assert caught.value.retry_after_seconds == 3
+        gate.check(B)
+        assert caplog.messages == [
+            "no request to https://a for 5 s, because the last 5 requests had no answer (latest: HTTP 502)"
+        ]
+
+    def test_the_pauses_grow_until_a_trial_is_answered(
+        self, gate: ThrottleGate, clock: ManualClock, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        caplog.set_level(logging.INFO)
+        fail(gate, 5)
+        for seconds in (5, 10, 20, 20):
+            with pytest.raises(Paused):
+                gate.check(A)
+            clock.advance(seconds)
+            gate.check(A)
+            with pytest.raises(Paused, match="paused until the answer of another request, because the last") as caught:
+                gate.check(A)
+            assert caught.value.retry_after_seconds == 15
+            fail(gate)
+        clock.advance(20)
+        gate.check(A)
+        gate.answered(A)
+        assert caplog.messages[-1] == "https://a answers again"
+        for _ in range(5):
+            gate.check(A)
+            fail(gate)
+        with pytest.raises(Paused, match="for 5 s"):
+            gate.check(A)
+
+    def test_answers_to_requests_from_before_the_pause_do_not_make_it_longer(
+        self, gate: ThrottleGate, clock: ManualClock
+    ) -> None:
+        fail(gate, 32)
+        clock.advance(5)
+        gate.check(A)
+
+    def test_a_late_answer_ends_it(self, gate: ThrottleGate) -> None:
+        fail(gate, 5)
+        gate.answered(A)
+        gate.check(A)
+
+    def test_a_trial_without_an_outcome_is_followed_by_another(self, gate: ThrottleGate, clock: ManualClock) -> None:
+        """The thread may have died, or have been frozen."""
+        fail(gate, 5)
+        clock.advance(5)
+        gate.check(A)
+        clock.advance(15)
+        gate.check(A)
