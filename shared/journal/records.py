@@ -191,6 +191,9 @@ class Store(Protocol):
     def delete(self, record: Record) -> bool:
         """Remove a record if the stored version is ``record.version``, and return whether it was removed."""
 
+    def close(self) -> None:
+        """Close the connections that are open. The store opens new ones when it needs them."""
+
 
 def may_own_one_of(record: Record, run_ids: Collection[int]) -> bool:
     """Return whether a record is one of those that ``Store.may_own`` returns."""

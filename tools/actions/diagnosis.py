@@ -6,11 +6,12 @@ from functools import partial
 from typing import Final, TypeVar
 
 from shared.azure_devops.client import PipelinesClient
-from shared.composition import credential, identity_factory, wait_keys
+from shared.composition import credential, identity_factory, open_store, wait_keys
 from shared.credentials import Credential, Secret
 from shared.errors import ConfigurationError, NextstageError
 from shared.http.transport import RequestsTransport
 from shared.journal.backends import backend_of
+from shared.journal.records import Selection, State
 from shared.routing.table import Route
 from shared.settings import Settings, load_settings
 from shared.waits.tokens import TokenSeal
@@ -26,6 +27,8 @@ from tools.presentation import counted
 _KEY_VAULT_REFERENCE: Final = "@microsoft.keyvault("
 _CORRECT_SETTINGS: Final = f"correct the application settings, or {FILE_NAME}"
 _CORRECT_ROUTES: Final = "correct the file; each problem is listed with its line and column"
+_DEFERRED: Final = Selection(states=frozenset({State.RELEASED, State.UNCERTAIN}))
+_MAX_DEFERRED: Final = 1_000
 _NEEDS_SETTINGS: Final = "needs valid settings"
 
 T = TypeVar("T")
@@ -96,7 +99,25 @@ def _routes_and_journal(installation: Installation) -> Generator[CheckResult, No
     )
     if probe is not None:
         yield clock_check("the journal", probe.clock_offset)
+        if installation.has_journal:
+            yield from _deferred(settings)
     return routes
+
+
+def _deferred(settings: Settings) -> Iterator[CheckResult]:
+    """Warn if records wait for their next delivery. The reason of the latest one tells what is wrong at the moment."""
+    try:
+        with closing(open_store(settings)) as store:
+            waiting = list(store.select(_DEFERRED, _MAX_DEFERRED))
+    except NextstageError as exc:
+        yield failed("deferred", exc, "check the setting JOURNAL_CONNECTION")
+        return
+    if waiting:
+        latest = max(waiting, key=lambda record: record.changed_at)
+        more = " or more" if len(waiting) == _MAX_DEFERRED else ""
+        words = f"{counted(len(waiting), 'record')}{more} will be tried again; the latest reason: {latest.reason}"
+        advice = "see 'manage.py journal', and correct what is not temporary"
+        yield CheckResult("deferred", Status.WARNING, words, advice)
 
 
 def _credential(settings: Settings | None) -> Generator[CheckResult, None, Credential | None]:

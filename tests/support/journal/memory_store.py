@@ -78,6 +78,9 @@ class MemoryStore:
             and not (record.shares_run_id or other.shares_run_id)
         )
 
+    def close(self) -> None:
+        pass
+
 
 def _fits(record: Record, selection: Selection) -> bool:
     return (

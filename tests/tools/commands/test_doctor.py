@@ -20,6 +20,7 @@ from shared.journal.records import Selection
 from shared.journal.sqlite import SqliteStore
 from shared.journal.tables.store import NO_TABLE_YET
 from tests.support import ROOT
+from tests.support.builders import run_completed
 from tests.support.canaries import secret
 from tests.support.journal.stores import OpenTables
 from tests.support.services.odd_host import answering
@@ -272,6 +273,18 @@ class TestClocks:
     )
     def test_more_than_5_seconds_are_a_warning(self, offset: float, status: str) -> None:
         assert clock_check("the journal", timedelta(seconds=offset)).status == status
+
+
+def test_records_that_wait_for_a_delivery(desk: Desk) -> None:
+    """They show that the app is holding requests back, which only the app's process knows."""
+    for run_id in ("run-1", "run-2"):
+        desk.deliver(run_completed(run_id))
+    expect(
+        found(desk)["deferred"],
+        "warning",
+        "2 records will be tried again; the latest reason: no connection: GET ",
+        "see 'manage.py journal', and correct what is not temporary",
+    )
 
 
 class TestSettingsAndRoutes:
