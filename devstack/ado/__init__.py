@@ -20,12 +20,13 @@ from devstack.ado.faults import EVENTS_PATH, Fault, Match
 from devstack.ado.runs.behavior import Behavior
 from devstack.ado.runs.records import RunRecord
 from devstack.ado.server import Served, serve
-from devstack.ado.tasks.inputs import AzureFunction, InvokeRestApi
+from devstack.ado.tasks.inputs import AmlJobWait, AzureFunction, InvokeRestApi
 from devstack.ado.tasks.records import TaskRecord
 from devstack.ado.tasks.start import StartedTask
 
 __all__ = [
     "EVENTS_PATH",
+    "AmlJobWait",
     "AzureFunction",
     "Behavior",
     "Declaration",

@@ -4,7 +4,8 @@ The emulator first records a request in the books, then applies the first planne
 request, it checks the credential, finds the resource, checks the api-version and calls the endpoint. Every refusal is
 an ``ApiError``.
 
-In addition to Azure DevOps, it emulates Azure Resource Manager below ``/subscriptions/``: the status of Azure ML jobs.
+In addition to Azure DevOps, it emulates Azure Resource Manager below ``/subscriptions/``: the status of Azure ML jobs,
+and the post-backs with which Azure ML completes tasks.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from devstack.ado.runs.behavior import Behavior
 from devstack.ado.runs.foreign_runs import queue_foreign_run
 from devstack.ado.state import State
 from devstack.ado.tasks.hub_api import identify, open_plan
+from devstack.ado.tasks.inputs import TaskRequest
 from devstack.ado.tasks.start import StartedTask, start_wait_task
 from devstack.ado.times import utc_now
 from devstack.aml.resource_manager import SUBSCRIPTIONS_PREFIX, ResourceManager
@@ -46,6 +48,7 @@ if TYPE_CHECKING:
     from devstack.ado.runs.records import RunRecord, RunResult
     from devstack.ado.tasks.inputs import TaskInputs
     from devstack.ado.tasks.records import EarlyEvents
+    from devstack.aml.post_back import PostBack
 
 _SCHEMES = {"basic": "Basic", "bearer": "Bearer", "": "none"}
 
@@ -80,6 +83,7 @@ class Emulator:
         self.state = State(declaration, self.credentials, self.books, header, behavior or Behavior())
         self.faults = self.state.faults
         self._resource_manager = ResourceManager(self.books.jobs, self.credentials.accept_token)
+        self.books.jobs.send = self._send_post_back
 
     @property
     def behavior(self) -> Behavior:
@@ -130,6 +134,12 @@ class Emulator:
         return start_wait_task(
             self.state, collection_url, inputs, timeout_minutes=timeout_minutes, early_events=early_events
         )
+
+    def _send_post_back(self, post_back: PostBack, status: str) -> None:
+        """Tell a waiting task, over the network, that its Azure ML job has ended. The answer does not matter."""
+        headers = {"Content-Type": "application/json", "Authorization": f"Bearer {post_back.auth_token}"}
+        request = TaskRequest(post_back.url, post_back.url, headers, json.dumps(post_back.body(status)))
+        self.state.sender.start(request, self.declaration.agentless.call_timeout_seconds, lambda _answer: None)
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Answer one request.

@@ -8,14 +8,15 @@ from devstack.ado.access import EMULATOR_TOKEN
 
 MASK = "***"
 _SHORTEST_SECRET = 4
+_TOKEN_KEYS = {"token", "AuthToken"}
 
 
 def without_secrets(body: object) -> object:
-    """Return the body of a run request with the values of secret variables and repository tokens masked."""
+    """Return the body of a request with the values of secret variables and tokens masked."""
     if isinstance(body, dict):
         secret = body.get("isSecret") is True
         return {
-            key: MASK if (key == "token" or (secret and key == "value")) and value else without_secrets(value)
+            key: MASK if (key in _TOKEN_KEYS or (secret and key == "value")) and value else without_secrets(value)
             for key, value in body.items()
         }
     if isinstance(body, list):

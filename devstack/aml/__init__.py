@@ -1,4 +1,4 @@
-"""The only part of Azure Machine Learning that nextstage calls: the status of a job, through Azure Resource Manager.
+"""The jobs of Azure Machine Learning: their status, through Azure Resource Manager, and their post-backs to tasks.
 
 The Azure DevOps emulator also serves this API, so one process emulates the whole cloud.
 """

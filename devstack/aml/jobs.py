@@ -7,9 +7,13 @@ import threading
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from devstack.aml.post_back import RESULTS
+
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
     from datetime import datetime
+
+    from devstack.aml.post_back import PostBack
 
 JOB_STATUSES = (
     "NotStarted",
@@ -55,12 +59,17 @@ class Job:
 
 
 class Jobs:
-    """All jobs of all workspaces. Thread-safe. As in Azure, resource IDs are not case-sensitive."""
+    """All jobs of all workspaces. Thread-safe. As in Azure, resource IDs are not case-sensitive.
+
+    ``send`` is called with each post-back of a job that ends, and with the job's final status.
+    """
 
     def __init__(self, clock: Callable[[], datetime]) -> None:
+        self.send: Callable[[PostBack, str], None] = lambda _post_back, _status: None
         self._clock = clock
         self._lock = threading.Lock()
         self._jobs: dict[tuple[str, str], Job] = {}
+        self._post_backs: dict[tuple[str, str], list[PostBack]] = {}
 
     @property
     def all(self) -> tuple[Job, ...]:
@@ -83,10 +92,19 @@ class Jobs:
         with self._lock:
             key = (workspace.lower(), name)
             job = self._jobs.get(key)
-            self._jobs[key] = (
-                replace(job, status=status, changed=now) if job else Job(workspace, name, status, now, now)
-            )
-            return self._jobs[key]
+            job = replace(job, status=status, changed=now) if job else Job(workspace, name, status, now, now)
+            self._jobs[key] = job
+            due = self._post_backs.pop(key, []) if status in RESULTS else []
+        for post_back in due:
+            self.send(post_back, status)
+        return job
+
+    def add_post_backs(self, workspace: str, name: str, post_backs: Iterable[PostBack]) -> None:
+        """Register post-backs of a job. If it has already ended, they are never sent."""
+        key = (workspace.lower(), name)
+        with self._lock:
+            if self._jobs[key].status not in RESULTS:
+                self._post_backs.setdefault(key, []).extend(post_backs)
 
     def get(self, workspace: str, name: str) -> Job | None:
         with self._lock:

@@ -1,8 +1,9 @@
 """The part of Azure Resource Manager that returns jobs: ``GET {workspace}/jobs/{name}?api-version=…``.
 
-Requests need a bearer token. Source of the answer's shape: Azure ML's REST API 2024-04-01, Jobs - Get. Errors have
-Resource Manager's form, ``{"error": {"code", "message"}}``. The code is ``ResourceNotFound`` for an unknown workspace,
-and Azure ML's own ``UserError`` for an unknown job.
+``PATCH`` of the same address registers a post-back; see post_back.py. Requests need a bearer token. Source of the
+answer's shape: Azure ML's REST API 2024-04-01, Jobs - Get. Errors have Resource Manager's form,
+``{"error": {"code", "message"}}``. The code is ``ResourceNotFound`` for an unknown workspace, and Azure ML's own
+``UserError`` for an unknown job and for a wrong body.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ import re
 from typing import TYPE_CHECKING
 
 from werkzeug.wrappers import Response
+
+from devstack.aml.post_back import PostBackError, read_post_backs
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -63,14 +66,21 @@ class ResourceManager:
             return _error(404, "InvalidResourceType", f"There is no resource type at {request.path}.")
         if not _VERSION.fullmatch(version):
             return _error(400, "InvalidResourceType", f"The api-version '{version}' is not one of this resource type.")
-        if request.method != "GET":
+        if request.method not in {"GET", "PATCH"}:
             return _error(405, "MethodNotAllowed", f"The emulator does not support {request.method} for jobs.")
-        return self._job(match)
-
-    def _job(self, match: re.Match[str]) -> Response:
         job = self._jobs.get(match["workspace"], match["job"])
-        if job is not None:
-            return _answer(job_document(job))
+        if job is None:
+            return self._not_found(match)
+        return _answer(job_document(job)) if request.method == "GET" else self._register(job, request)
+
+    def _register(self, job: Job, request: Request) -> Response:
+        try:
+            self._jobs.add_post_backs(job.workspace, job.name, read_post_backs(request.get_json(silent=True)))
+        except PostBackError as exc:
+            return _error(400, "UserError", f"{exc}.")
+        return _answer(job_document(job))
+
+    def _not_found(self, match: re.Match[str]) -> Response:
         if self._jobs.has_workspace(match["workspace"]):
             return _error(404, "UserError", f"Job {match['job']} not found.")
         resource = f"Microsoft.MachineLearningServices/workspaces/{match['name']}"

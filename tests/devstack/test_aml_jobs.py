@@ -92,6 +92,8 @@ def test_only_a_bearer_token_is_accepted(ado: Ado, headers: dict[str, str], code
         ("GET", f"{WORKSPACE}/jobs", "2024-04-01", 404, "InvalidResourceType"),
         ("GET", WORKSPACE, "2024-04-01", 404, "InvalidResourceType"),
         ("PUT", JOB, "2024-04-01", 405, "MethodNotAllowed"),
+        ("PATCH", f"{WORKSPACE}/jobs/other", "2024-04-01", 404, "UserError"),
+        ("PATCH", JOB, None, 400, "MissingApiVersionParameter"),
     ],
 )
 def test_requests_that_are_refused(

@@ -10,8 +10,9 @@ from devstack.ado.times import timestamp
 if TYPE_CHECKING:
     from devstack.ado.tasks.records import PlanRecord, TaskRecord
 
-# Source: task.json of the two tasks.
+# Source: task.json of the two tasks. The ID of AzureMLJobWaitTask, which is not public, is made up.
 _TASK_DEFINITIONS = {
+    "AzureMLJobWaitTask": "00000000-0000-0000-0000-0000000000a1",
     "AzureFunction": "537fdb7a-a601-4537-aa70-92645a2b5ce4",
     "InvokeRESTAPI": "9c3e8943-130d-4c78-ac63-8af81df62dfb",
 }

@@ -5,12 +5,16 @@
     {"task": "AzureFunction@1", "timeoutInMinutes": 60, "earlyEvents": "taken",
      "inputs": {"function": "http://127.0.0.1:7071/api/waits", "key": "…", "queryParameters": "",
                 "body": {"run_id": "…"}, "headers": {…}}}
+    {"task": "AzureFunction@2", "inputs": {"function": "…", "authorization": "Bearer …", "body": …}}
     {"task": "InvokeRESTAPI@1",
      "inputs": {"serviceConnection": {"url": "http://127.0.0.1:7071", "authorization": "Basic …"},
-                "urlSuffix": "/api/waits?code=…", "body": …, "headers": {…}}}
+                "urlSuffix": "/api/waits?code=…", "method": "POST", "body": …, "headers": {…}}}
+    {"task": "AzureMLJobWaitTask@1",
+     "inputs": {"serviceConnection": {"url": "http://127.0.0.1:7080", "authorization": "Bearer …"},
+                "job": "/subscriptions/…/jobs/brave_fig"}}
 
-Everything except the URL is optional. Without ``inputs``, the emulator sends no request. Its answer then contains the
-coordinates and the job token in ``headers``.
+Everything except the URL and the job is optional. Without ``inputs``, the emulator sends no request. Its answer then
+contains the coordinates and the job token in ``headers``.
 """
 
 from __future__ import annotations
@@ -19,7 +23,14 @@ from typing import TYPE_CHECKING, Any
 
 from devstack.ado.call import Call, json_answer
 from devstack.ado.errors import ApiError, invalid_argument
-from devstack.ado.tasks.inputs import DEFAULT_HEADERS, AzureFunction, InvokeRestApi, TaskInputError, TaskInputs
+from devstack.ado.tasks.inputs import (
+    DEFAULT_HEADERS,
+    AmlJobWait,
+    AzureFunction,
+    InvokeRestApi,
+    TaskInputError,
+    TaskInputs,
+)
 from devstack.ado.tasks.start import start_wait_task
 from devstack.aml.jobs import JobError
 
@@ -99,12 +110,16 @@ def _inputs(document: dict[str, Any]) -> TaskInputs:
     body = document.get("body")
     more = {"body": "" if body is None else body, "headers": document.get("headers", DEFAULT_HEADERS)}
     if "function" in document:
-        query = document.get("queryParameters", "")
-        return AzureFunction(function=document["function"], key=document.get("key", ""), query_parameters=query, **more)
+        return AzureFunction(
+            function=document["function"],
+            key=document.get("key", ""),
+            query_parameters=document.get("queryParameters", ""),
+            authorization=document.get("authorization", ""),
+            **more,
+        )
     connection = document["serviceConnection"]
-    return InvokeRestApi(
-        service_url=connection["url"],
-        authorization=connection.get("authorization", ""),
-        url_suffix=document.get("urlSuffix", ""),
-        **more,
-    )
+    service = {"service_url": connection["url"], "authorization": connection.get("authorization", "")}
+    if "job" in document:
+        return AmlJobWait(job=document["job"], **service)
+    suffix, method = document.get("urlSuffix", ""), document.get("method", "POST")
+    return InvokeRestApi(url_suffix=suffix, method=method, **service, **more)

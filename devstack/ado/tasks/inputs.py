@@ -1,15 +1,15 @@
-"""The inputs of the two agentless tasks that send an HTTP request, and the resulting request.
+"""The inputs of the agentless tasks that send an HTTP request, and the resulting request.
 
-Source: ``task.json`` of AzureFunction@1 and InvokeRESTAPI@1 (azure-pipelines-tasks). It defines the form of the URL,
-the default headers, and that macros are expanded in all inputs. The emulator's tasks behave as with
-``waitForCompletion: "true"``.
+Source: ``task.json`` of AzureFunction@1 and @2 and of InvokeRESTAPI@1 (azure-pipelines-tasks). It defines the form of
+the URL, the default headers, and that macros are expanded in all inputs. The emulator's tasks behave as with
+``waitForCompletion: "true"``. AzureMLJobWaitTask@1 is in an extension whose source is not public.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -29,7 +29,29 @@ DEFAULT_HEADERS: Mapping[str, str] = {
     "TaskInstanceId": "$(system.TaskInstanceId)",
     "AuthToken": "$(system.AccessToken)",
 }
-"""The default of the ``headers`` input of both tasks."""
+"""The default of the ``headers`` input of the tasks."""
+
+POST_BACK: Mapping[str, object] = {
+    "Properties": {
+        "NotificationSetting": {
+            "Webhooks": {
+                "ADO_Webhook_$(system.TimelineId)": {
+                    "WebhookType": "AzureDevOps",
+                    "EventType": "RunTerminated",
+                    "PlanUri": "$(system.CollectionUri)",
+                    "ProjectId": "$(system.TeamProjectId)",
+                    "HubName": "$(system.HostType)",
+                    "PlanId": "$(system.PlanId)",
+                    "JobId": "$(system.JobId)",
+                    "TimelineId": "$(system.TimelineId)",
+                    "TaskInstanceId": "$(system.TaskInstanceId)",
+                    "AuthToken": "$(system.AccessToken)",
+                }
+            }
+        }
+    }
+}
+"""The body of the request that registers Azure ML's post-back. See ``devstack/aml/post_back.py``."""
 
 _MACRO = re.compile(r"\$\(([\w.]+)\)")
 
@@ -40,21 +62,26 @@ class TaskInputError(ValueError):
 
 @dataclass(frozen=True)
 class TaskRequest:
-    """The POST request of a task. Only ``masked_url`` may be shown; everything else may contain a secret."""
+    """The request of a task. Only ``method`` and ``masked_url`` may be shown; the rest may contain a secret."""
 
     url: str = field(repr=False)
     masked_url: str
     headers: Mapping[str, str] = field(repr=False)
     body: str = field(repr=False)
+    method: str = "POST"
 
 
 @dataclass(frozen=True, kw_only=True)
 class AzureFunction:
-    """AzureFunction@1. ``body`` is a string or a JSON document. ``headers`` replace the default headers."""
+    """AzureFunction@1 and @2. ``body`` is a string or a JSON document. ``headers`` replace the default headers.
+
+    ``authorization`` is what an Azure service connection adds to a request of AzureFunction@2: ``Bearer`` and a token.
+    """
 
     function: str
     key: str = field(default="", repr=False)
     query_parameters: str = ""
+    authorization: str = field(default="", repr=False)
     body: object = ""
     headers: Mapping[str, str] = field(default_factory=lambda: DEFAULT_HEADERS, repr=False)
     name = "AzureFunction"
@@ -66,20 +93,22 @@ class AzureFunction:
         """
         more = f"&{self.query_parameters}"
         url, masked = (expand(f"{self.function}?code={key}{more}", variables) for key in (self.key, MASK))
-        return _request("function", url, masked, self.headers, self.body, variables)
+        headers = _with_authorization(self.headers, self.authorization)
+        return _request("function", url, masked, headers, self.body, variables)
 
     @property
     def secrets(self) -> tuple[str, ...]:
-        return (self.key,)
+        return (self.key, self.authorization)
 
 
 @dataclass(frozen=True, kw_only=True)
 class InvokeRestApi:
-    """InvokeRESTAPI@1 with a generic service connection, which has a URL and optionally an Authorization header."""
+    """InvokeRESTAPI@1 with a service connection, which has a URL and optionally an Authorization header."""
 
     service_url: str
     url_suffix: str = ""
     authorization: str = field(default="", repr=False)
+    method: str = "POST"
     body: object = ""
     headers: Mapping[str, str] = field(default_factory=lambda: DEFAULT_HEADERS, repr=False)
     name = "InvokeRESTAPI"
@@ -90,8 +119,9 @@ class InvokeRestApi:
         :raises TaskInputError: the URL or a header is invalid.
         """
         url = expand(f"{self.service_url}{self.url_suffix}", variables)
-        headers = {**self.headers, "Authorization": self.authorization} if self.authorization else self.headers
-        return _request("serviceConnection", url, _without_code(url), headers, self.body, variables)
+        headers = _with_authorization(self.headers, self.authorization)
+        request = _request("serviceConnection", url, _without_code(url), headers, self.body, variables)
+        return replace(request, method=self.method)
 
     @property
     def secrets(self) -> tuple[str, ...]:
@@ -99,13 +129,50 @@ class InvokeRestApi:
         return (self.authorization, code[1] if code else "")
 
 
-TaskInputs = AzureFunction | InvokeRestApi
+@dataclass(frozen=True, kw_only=True)
+class AmlJobWait:
+    """AzureMLJobWaitTask@1, with a service connection to Azure Resource Manager.
+
+    Its requests are not documented. Here it registers Azure ML's post-back, as Microsoft documents it for
+    InvokeRESTAPI. ``job`` is the resource ID of the Azure ML job.
+    """
+
+    service_url: str
+    job: str
+    authorization: str = field(default="", repr=False)
+    name = "AzureMLJobWaitTask"
+
+    def request(self, variables: Mapping[str, str]) -> TaskRequest:
+        """Return the task's request.
+
+        :raises TaskInputError: the URL is invalid.
+        """
+        inputs = InvokeRestApi(
+            service_url=self.service_url.rstrip("/"),
+            url_suffix=f"{self.job}?api-version=2024-04-01",
+            authorization=self.authorization,
+            method="PATCH",
+            body=POST_BACK,
+            headers={"Content-Type": "application/json"},
+        )
+        return inputs.request(variables)
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        return (self.authorization,)
+
+
+TaskInputs = AzureFunction | InvokeRestApi | AmlJobWait
 
 
 def expand(text: str, variables: Mapping[str, str]) -> str:
     """Replace each ``$(name)`` with its value. As in Azure Pipelines, ignore the case, and keep unknown names."""
     known = {name.lower(): value for name, value in variables.items()}
     return _MACRO.sub(lambda match: known.get(match[1].lower(), match[0]), text)
+
+
+def _with_authorization(headers: Mapping[str, str], authorization: str) -> Mapping[str, str]:
+    return {**headers, "Authorization": authorization} if authorization else headers
 
 
 def _request(

@@ -1,4 +1,4 @@
-"""Sends the requests of agentless tasks in separate threads, as Azure DevOps' servers would.
+"""Sends the requests of agentless tasks, and Azure ML's post-backs, in separate threads, as their servers would.
 
 It does not use ``requests``, because urllib3 logs the URL, which contains the function's key.
 """
@@ -45,7 +45,7 @@ class TaskAnswer:
         except ValueError:
             code = str(self.status)
         response, *more = self.text.splitlines() or [""]
-        return [f"POST {request.masked_url}", f"Response Code: {code}", f"Response: {response}", *more]
+        return [f"{request.method} {request.masked_url}", f"Response Code: {code}", f"Response: {response}", *more]
 
 
 class TaskSender:
@@ -98,7 +98,7 @@ def _send(connection: http.client.HTTPConnection, request: TaskRequest, timeout_
     parts = urlsplit(request.url)
     target = f"{parts.path or '/'}?{parts.query}" if parts.query else parts.path or "/"
     try:
-        connection.request("POST", target, request.body.encode(errors="replace"), dict(request.headers))
+        connection.request(request.method, target, request.body.encode(errors="replace"), dict(request.headers))
         answer = connection.getresponse()
         return TaskAnswer(answer.status, _read(answer, connection, deadline).decode("utf-8", errors="replace"))
     except TimeoutError:

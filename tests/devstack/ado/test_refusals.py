@@ -222,10 +222,14 @@ CONTROL: list[Case] = [
     *[
         ("POST", TASKS, body, UNREADABLE, message)
         for body, message in (
-            ({"task": "PowerShell@2"}, f"{BAD}task: 'PowerShell@2' is not one of ['AzureFunction@1', 'InvokeRESTAPI@"),
+            ({"task": "PowerShell@2"}, f"{BAD}task: 'PowerShell@2' is not one of ['AzureFunction@1', "),
             ({"inputs": {}}, f"{BAD}inputs: 'function' is a required property"),
             ({"inputs": {"function": "/x"}}, "function: must be an http or https URL"),
             ({"task": "InvokeRESTAPI@1", "inputs": {}}, f"{BAD}inputs: 'serviceConnection' is a required property"),
+            (
+                {"task": "AzureMLJobWaitTask@1", "inputs": {"serviceConnection": {"url": "/"}}},
+                f"{BAD}inputs: 'job' is a",
+            ),
         )
     ],
     *[

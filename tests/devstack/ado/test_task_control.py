@@ -56,7 +56,7 @@ def test_a_task_without_inputs_returns_its_coordinates(ado: Ado) -> None:
     assert _task(ado, task["taskInstanceId"])["result"] == "succeeded"
 
 
-@pytest.mark.parametrize("name", ["AzureFunction@1", "InvokeRESTAPI@1"])
+@pytest.mark.parametrize("name", ["AzureFunction@1", "AzureFunction@2", "InvokeRESTAPI@1"])
 def test_a_task_with_inputs_calls_the_service(name: str) -> None:
     def accepted(_received: Request) -> tuple[int, str]:
         return 202, ""
@@ -65,6 +65,8 @@ def test_a_task_with_inputs_calls_the_service(name: str) -> None:
         body = {"run_id": "brave_fig"}
         key = secret("key")
         inputs: dict[str, object] = {"function": f"{callee.url}/api/waits", "key": key, "body": body}
+        if name == "AzureFunction@2":
+            inputs = {"function": f"{callee.url}/api/waits", "authorization": f"Bearer {key}", "body": body}
         if name == "InvokeRESTAPI@1":
             connection = {"url": callee.url, "authorization": f"Bearer {key}"}
             inputs = {"serviceConnection": connection, "urlSuffix": "/api/waits", "body": '{"run_id": "brave_fig"}'}
@@ -79,6 +81,8 @@ def test_a_task_with_inputs_calls_the_service(name: str) -> None:
         assert (task["name"], callee.json) == (name.partition("@")[0], body)
         assert callee.received[0].headers["planurl"] == f"{served.organization_url}/"
         assert callee.received[0].full_path.partition("?")[0] == "/api/waits"
+        expected = None if name == "AzureFunction@1" else f"Bearer {key}"
+        assert callee.received[0].headers.get("authorization") == expected
         (record,) = served.emulator.books.tasks
         assert ((record.deadline - record.started).total_seconds(), record.early_events) == (5400, "dropped")
 
@@ -108,5 +112,7 @@ def test_an_azure_ml_job_is_set(ado: Ado) -> None:
         body = {"workspace": WORKSPACE, "name": "brave_fig", "status": status}
         assert ado.ask("POST", "/_emulator/jobs", body).json == body
 
+    wait = {"serviceConnection": {"url": "http://127.0.0.1:1"}, "job": f"{WORKSPACE}/jobs/brave_fig"}
+    assert _start(ado, {"task": "AzureMLJobWaitTask@1", "inputs": wait})["task"]["name"] == "AzureMLJobWaitTask"
     books: Any = ado.ask("GET", "/_emulator/books").json
     assert books["jobs"] == [{"workspace": WORKSPACE, "name": "brave_fig", "status": "Completed"}]
