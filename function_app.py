@@ -63,16 +63,29 @@ def aml_event(event: str) -> None:
     _app().relay.deliver(event)
 
 
-# The tasks of Azure Pipelines send a function key in the query or in a header.
+# The tasks AzureFunction@1 and InvokeRESTAPI@1 send a function key in the query or in a header.
 @app.function_name("register_wait")
 @app.route(route="waits", trigger_arg_name="request", methods=["POST"], auth_level=func.AuthLevel.FUNCTION)
 def register_wait(request: func.HttpRequest) -> func.HttpResponse:
     """Register an agentless task that waits for a run, and answer at once. The task is completed when the run ends."""
+    return _register(request, must_sign_in=False)
+
+
+# AzureFunction@2 with a service connection sends a Microsoft Entra token and no key.
+@app.function_name("register_wait_entra")
+@app.route(route="entra/waits", trigger_arg_name="request", methods=["POST"], auth_level=func.AuthLevel.ANONYMOUS)
+def register_wait_entra(request: func.HttpRequest) -> func.HttpResponse:
+    """Do the same for a task that has signed in with Microsoft Entra."""
+    return _register(request, must_sign_in=True)
+
+
+def _register(request: func.HttpRequest, *, must_sign_in: bool) -> func.HttpResponse:
     bridge = _app().bridge
     if bridge is None:
         error = {"error": "waiting for runs is switched off; set WAIT_TOKEN_KEYS or WAIT_TOKEN_KEYS_SECRET_NAME"}
         return func.HttpResponse(json.dumps(error), status_code=501, mimetype="application/json")
-    answer = bridge.endpoint.answer(request.headers, request.get_body())
+    refusal = bridge.sign_in.refusal(request.headers) if must_sign_in else None
+    answer = refusal or bridge.endpoint.answer(request.headers, request.get_body())
     return func.HttpResponse(json.dumps(answer.document), status_code=answer.status, mimetype="application/json")
 
 

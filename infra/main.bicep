@@ -29,6 +29,9 @@ param azureDevOpsAuth string = 'identity'
 @description('True if pipelines may wait for Azure ML runs. Creates a Key Vault for the keys that encrypt tokens.')
 param waits bool = false
 
+@description('Client id of the application of the service connection with which AzureFunction@2 registers waits; if empty, a function key is needed.')
+param waitClientId string = ''
+
 @description('Resource id of the Azure ML workspace.')
 @minLength(1)
 param amlWorkspaceId string
@@ -154,6 +157,7 @@ module app 'modules/function-app.bicep' = {
     keyVaultUrl: needsKeyVault ? keyVault!.outputs.url : ''
     notificationTopicEndpoint: notificationTopic ? topic!.outputs.endpoint : ''
     waits: waits
+    waitClientId: waitClientId
     amlWorkspaceId: amlWorkspaceId
     azureDevOpsOrgUrl: azureDevOpsOrgUrl
     azureDevOpsProject: azureDevOpsProject

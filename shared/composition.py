@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from shared.notifications.notifier import Publish
     from shared.waits.aml import AmlRuns
     from shared.waits.endpoint import Endpoint
+    from shared.waits.sign_in import SignIn
     from shared.waits.sweep import Sweep
     from shared.waits.waits import Waits
 
@@ -78,6 +79,7 @@ class Bridge(NamedTuple):
     waits: "Waits"
     endpoint: "Endpoint"
     sweep: "Sweep"
+    sign_in: "SignIn"
 
 
 class App(NamedTuple):
@@ -141,6 +143,7 @@ def _bridge(
     """
     from shared.waits.endpoint import Endpoint
     from shared.waits.plan_url import PlanUrls
+    from shared.waits.sign_in import SignIn
     from shared.waits.sweep import Sweep
     from shared.waits.task_client import TasksClient
     from shared.waits.tokens import TokenSeal
@@ -158,7 +161,8 @@ def _bridge(
         timeout=timedelta(hours=settings.wait_timeout_hours),
         clock=clock,
     )
-    return Bridge(waits, Endpoint(waits, plan_urls, threads=settings.worker_threads, clock=clock), sweep)
+    endpoint = Endpoint(waits, plan_urls, threads=settings.worker_threads, clock=clock)
+    return Bridge(waits, endpoint, sweep, SignIn(settings.wait_client_ids, is_checked=settings.has_sign_in))
 
 
 def _aml_runs(settings: Settings, sender: Sender, clock: Clock) -> "AmlRuns | None":

@@ -17,6 +17,9 @@ param notificationTopicEndpoint string
 
 param waits bool
 
+@description('Client id of the application whose tokens tasks may send in place of a function key; if empty, only keys are accepted.')
+param waitClientId string
+
 @description('Resource id of the Azure ML workspace whose runs pipelines wait for.')
 param amlWorkspaceId string
 
@@ -78,6 +81,35 @@ resource app 'Microsoft.Web/sites@2024-04-01' = {
         alwaysReady: alwaysReadyInstances == 0
           ? []
           : [{ name: 'function:aml_event', instanceCount: alwaysReadyInstances }]
+      }
+    }
+  }
+}
+
+// Checks the Microsoft Entra tokens of tasks that register waits, and tells the app who called. It lets requests without
+// a token pass, and the host then checks their keys as before: those of Event Grid, of pipelines with a function key,
+// and those to /admin. The app refuses the callers of /api/entra/waits that have not signed in.
+resource signIn 'Microsoft.Web/sites/config@2024-04-01' = if (waits && !empty(waitClientId)) {
+  parent: app
+  name: 'authsettingsV2'
+  properties: {
+    platform: { enabled: true }
+    globalValidation: { requireAuthentication: false, unauthenticatedClientAction: 'AllowAnonymous' }
+    httpSettings: { requireHttps: true }
+    login: { tokenStore: { enabled: false } }
+    identityProviders: {
+      azureActiveDirectory: {
+        enabled: true
+        // Tokens of version 2 have the client id as their audience.
+        registration: {
+          clientId: waitClientId
+          openIdIssuer: '${environment().authentication.loginEndpoint}${tenant().tenantId}/v2.0'
+        }
+        validation: {
+          allowedAudiences: [waitClientId, 'api://${waitClientId}']
+          // Without this, every application of the tenant could sign in.
+          defaultAuthorizationPolicy: { allowedApplications: [waitClientId] }
+        }
       }
     }
   }
@@ -150,6 +182,7 @@ var waitSettings = waits
       WAIT_SWEEP_AFTER_MINUTES: '30'
       WAIT_TIMEOUT_HOURS: '72'
       AML_WORKSPACE_ID: amlWorkspaceId
+      WAIT_CLIENT_IDS: waitClientId
     }
   : {}
 

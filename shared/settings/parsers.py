@@ -9,6 +9,7 @@ from shared.journal.backends import backend_of
 from shared.settings.setting import InvalidValue
 
 _FERNET_KEY_BYTES: Final = 32
+_GUID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII)
 _HOST: Final = re.compile(r"[a-z0-9-]+(\.[a-z0-9-]+)*(:[1-9][0-9]{0,4})?", re.ASCII)
 
 T = TypeVar("T")
@@ -87,6 +88,20 @@ def hosts(value: str) -> tuple[str, ...]:
             raise InvalidValue(
                 f"contains '{host}', which is not a host such as tfs.contoso.com or tfs.contoso.com:8443"
             )
+    return found
+
+
+def is_true(value: str) -> bool:
+    """Return whether the value is ``True``, in any case."""
+    return value.lower() == "true"
+
+
+def client_ids(value: str) -> tuple[str, ...]:
+    """Return the client ids of applications, in lower case."""
+    found = tuple(part.lower() for part in _parts(value))
+    for number, each in enumerate(found, 1):
+        if not _GUID.fullmatch(each):  # perhaps the application's secret
+            raise InvalidValue(f"cannot be used: client id {number} is not a GUID", may_show=False)
     return found
 
 

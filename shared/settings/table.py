@@ -142,6 +142,14 @@ class Settings:
         "Additional hosts of Azure DevOps that a waiting task may name, as `host` or `host:port`, separated by commas",
         default="",
     )
+    wait_client_ids: tuple[str, ...] = setting(
+        "WAIT_CLIENT_IDS",
+        parse.client_ids,
+        "The client ids of the applications that may register waits with "
+        "[a Microsoft Entra token](wait-without-an-agent.md#signing-in-with-microsoft-entra) in place of a function "
+        "key, separated by commas",
+        default="",
+    )
     wait_sweep_after_minutes: float = setting(
         "WAIT_SWEEP_AFTER_MINUTES",
         parse.number_of("minutes", at_most=1440),
@@ -187,6 +195,13 @@ class Settings:
         "WEBSITE_INSTANCE_ID", str, "The app's instance in Azure; no local host sets it", is_set_by_azure=True
     )
     pod_name: str | None = setting("WEBSITE_POD_NAME", str, "The same, on hosts that run in pods", is_set_by_azure=True)
+    has_sign_in: bool = setting(
+        "WEBSITE_AUTH_ENABLED",
+        parse.is_true,
+        "Whether App Service authentication is on",
+        default="False",
+        is_set_by_azure=True,
+    )
     environment: Mapping[str, str] = field(repr=False)
 
     @property

@@ -47,6 +47,7 @@ EVALUATED = {
     "keyVaultUrl": "https://kv.vault.azure.net/",
     "notificationTopicEndpoint": "https://topic.westeurope-1.eventgrid.azure.net/api/events",
     "amlWorkspaceId": WORKSPACE,
+    "waitClientId": "00000000-0000-0000-0000-000000000002",
 }
 
 
@@ -93,6 +94,21 @@ def test_the_app_starts_with_waits_and_notifications() -> None:
     settings = load_configuration(environment, ROOT, NAMES).settings
     assert settings.notify_topic_endpoint == EVALUATED["notificationTopicEndpoint"]
     assert (settings.wait_keys_secret_name, settings.workspace_id) == ("wait-token-keys", WORKSPACE)
+    assert settings.wait_client_ids == (EVALUATED["waitClientId"],)
+    without = load_configuration(environment | {"WAIT_CLIENT_IDS": ""}, ROOT, NAMES).settings
+    assert without.wait_client_ids == ()
+
+
+def test_signing_in_closes_no_other_door() -> None:
+    """The keys of Event Grid and of /admin go on working: only requests with a token are checked for who sent them."""
+    sign_in = bicep.object_at(APP, APP.index("{", APP.index("resource signIn ")))
+    properties = bicep.object_at(sign_in["properties"], 0)
+    assert bicep.object_at(properties["globalValidation"], 0) == {
+        "requireAuthentication": "false",
+        "unauthenticatedClientAction": "'AllowAnonymous'",
+    }
+    validation = APP[APP.index("defaultAuthorizationPolicy") :]
+    assert validation.startswith("defaultAuthorizationPolicy: { allowedApplications: [waitClientId] }")
 
 
 def test_settings_with_a_default_are_set_to_it() -> None:

@@ -26,6 +26,7 @@ PAT = AUTH_BY_PAT | {"AZURE_DEVOPS_EXT_PAT": secret("pat")}
 VAULT_PAT = AUTH_BY_PAT | {"AZURE_DEVOPS_PAT_SECRET_NAME": "ado-pat"}
 IN_AZURE = {"WEBSITE_INSTANCE_ID": "i", "JOURNAL_CONNECTION": "https://account.table.core.windows.net"}
 KEYS = [base64.urlsafe_b64encode(bytes([number]) * 32).decode() for number in range(2)]
+GUID = "5f1a5b0e-58a5-4a4e-9d0f-1a2b3c4d5e6f"
 WITH_KEY = f"AccountName=a;AccountKey={base64.b64encode(b'x' * 64).decode()};EndpointSuffix=core.windows.net"
 
 CREDENTIALS_URL = f"https://user:{secret('pw')}@kv.example"
@@ -78,6 +79,9 @@ def complaint(**environment: str) -> str:
         ({"KEY_VAULT_URL": "https://kv", "WAIT_TOKEN_KEYS_SECRET_NAME": "keys"}, "has_waits", True),
         ({"KEY_VAULT_URL": "https://kv", "WAIT_TOKEN_KEYS_SECRET_NAME": "keys"}, "wait_keys_secret_name", "keys"),
         ({"WAIT_ALLOWED_HOSTS": "tfs.x:8443, ADO.x"}, "wait_allowed_hosts", ("tfs.x:8443", "ado.x")),
+        ({"WAIT_CLIENT_IDS": f"{GUID.upper()}, {GUID}"}, "wait_client_ids", (GUID, GUID)),
+        ({"WEBSITE_AUTH_ENABLED": "True"}, "has_sign_in", True),
+        ({"WEBSITE_AUTH_ENABLED": "0"}, "has_sign_in", False),
         ({"WAIT_SWEEP_AFTER_MINUTES": "5"}, "wait_sweep_after_minutes", 5),
         ({"WAIT_TIMEOUT_HOURS": "12"}, "wait_timeout_hours", 12),
         ({"AML_WORKSPACE_ID": WORKSPACE + "/"}, "workspace_id", WORKSPACE + "/"),
@@ -183,6 +187,7 @@ def test_endpoints_must_belong_to_the_cloud(ours: Cloud, theirs: Cloud) -> None:
         ({"WAIT_ALLOWED_HOSTS": "tfs.contoso.com/tfs"}, "WAIT_ALLOWED_HOSTS is 'tfs.contoso.com/tfs'"),
         ({"WAIT_ALLOWED_HOSTS": "*.contoso.com"}, "WAIT_ALLOWED_HOSTS is '*.contoso.com'"),
         ({"WAIT_ALLOWED_HOSTS": "tfs:0"}, "WAIT_ALLOWED_HOSTS is 'tfs:0'"),
+        ({"WAIT_CLIENT_IDS": f"{GUID},{secret('app')}"}, "WAIT_CLIENT_IDS cannot be used: client id 2 is not a GUID"),
         ({"AZURE_DEVOPS_API_VERSION": "v7"}, "AZURE_DEVOPS_API_VERSION is 'v7'; it must be a version such as 7.1"),
         ({"AML_WORKSPACE_ID": "ws"}, "AML_WORKSPACE_ID is 'ws'; it must be a workspace's resource id"),
         ({"AZURE_RESOURCE_MANAGER_URL": "http://10.0.0.7:7080"}, "'http://10.0.0.7:7080'; it must begin with https"),
@@ -222,7 +227,7 @@ def test_each_number_has_an_upper_bound(name: str, bound: int) -> None:
 
 
 def test_no_number_is_without_a_bound() -> None:
-    numbers = {one.name for one in SETTINGS if isinstance(one.default_value, int | float)}
+    numbers = {one.name for one in SETTINGS if type(one.default_value) in {int, float}}
     assert numbers == BOUNDS.keys()
 
 
