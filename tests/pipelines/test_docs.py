@@ -13,16 +13,22 @@ WAITING = (ROOT / "docs" / "waiting-on-an-agent.md").read_text()
 
 def test_the_diagram_and_the_table_have_the_same_approaches() -> None:
     drawn = set(re.findall(r'\["(\d [^"]+)"\]', CHOOSING))
-    in_table = {row[0].partition(":")[0] for row in rows(CHOOSING)}
+    in_table = {row[0].partition(":")[0] for row in rows(CHOOSING.partition("\nWhat usually decides")[0])}
     assert drawn == in_table
     assert len(drawn) == 5
 
 
 def test_every_approach_and_every_next_stage_is_linked() -> None:
     stages = {f"{pipeline.name}.yml" for pipeline in load_declaration().pipelines}
-    approaches = {file.name for file in FOLDER.glob("train-*.yml")} | {"pr-validation.yml"}
+    approaches = {file.name for file in FOLDER.glob("train-*.yml")} | {"pr-validation.yml", "batch-endpoint.yml"}
     for name in stages | approaches:
         assert f"(../pipelines/{name})" in CHOOSING, f"the page does not link to {name}"
+
+
+def test_every_way_to_wait_without_an_agent_is_compared() -> None:
+    ways = Pipeline(FOLDER / "templates" / "aml-job-wait-agentless.yml").parameters["way"]["values"]
+    table = rows(section(CHOOSING, "Three ways to wait without an agent"))
+    assert {len(row) for row in table} == {1 + len(ways)}
 
 
 def test_every_parameter_of_the_wait_template_is_documented_with_its_default() -> None:
