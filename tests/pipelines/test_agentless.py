@@ -56,8 +56,10 @@ def jobs(way: str, **given: str) -> dict[str, Any]:
     subscription, group, workspace = re.findall(r"/(?:subscriptions|resourceGroups|workspaces)/([^/]+)", WORKSPACE)
     names = {"subscriptionId": subscription, "resourceGroup": group, "workspace": workspace}
     more = {"azureSubscription": "mlops", "nextstageConnection": "nextstage", "nextstageUrl": "$(nextstageUrl)"}
-    found = expanded(TEMPLATE.document["jobs"], defaults | names | more | {"way": way} | given)
-    return {job["job"]: job for job in found}
+    wait, cancel = expanded(TEMPLATE.document["jobs"], defaults | names | more | {"way": way} | given)
+    file = Pipeline(TEMPLATE.file.parent / cancel["template"])
+    own = {name: str(each.get("default", "")) for name, each in file.parameters.items()}
+    return {"wait": wait, "cancel": expanded(file.document["jobs"][0], own | cancel["parameters"])}
 
 
 def wait_inputs(way: str, **variables: str) -> dict[str, str]:
