@@ -174,6 +174,18 @@ class Journal:
                 return stored
         raise JournalUnavailable(f"the record {key.key[:12]} of {key.route} keeps appearing and vanishing; try again")
 
+    def note(self, key: JournalKey, document: str) -> None:
+        """Write a fact in place of an earlier one. If two processes do so at the same time, one of the facts is kept.
+
+        :raises JournalUnavailable: the store does not answer.
+        """
+        now = self.now()
+        fresh = Record(
+            key, State.NOTED, NO_EVENT, now, now, now, history=(Step(now, State.NOTED, ""),), document=document
+        )
+        if self._store.insert(fresh) is None and (found := self._store.get(key)) is not None:
+            self._store.replace(replace(fresh, version=found.version))
+
     def _claim_found(self, found: Record, fresh: Record, now: datetime) -> Claim | None:
         """Claim a record that exists already. Return None if another delivery has written it in the meantime."""
         if may_be_set_aside(found, fresh.entry.event_id):
@@ -324,7 +336,7 @@ class Journal:
         return self._store.get(key)
 
     def select(self, selection: Selection, limit: int, skipped: Skipped = log_skipped) -> Iterator[Record]:
-        """Return at most ``limit`` records that match, in no particular order. Skip those that cannot be read."""
+        """Return at most ``limit`` records that match; see ``Store.select``. Skip those that cannot be read."""
         return self._store.select(selection, limit, skipped)
 
     def forget(self, record: Record) -> bool:

@@ -136,12 +136,14 @@ class Selection(NamedTuple):
     :param states: only records in one of these states; empty for all states.
     :param claimed_before: only records claimed before this time; None for all.
     :param route_prefix: only records of routes whose names start with this; None for all routes.
+    :param after: only records whose keys sort after this one. They are then returned in the order of their keys.
     """
 
     route: str | None = None
     states: frozenset[State] = frozenset()
     claimed_before: datetime | None = None
     route_prefix: str | None = None
+    after: JournalKey | None = None
 
 
 def after_prefix(prefix: str) -> str:
@@ -186,7 +188,10 @@ class Store(Protocol):
         """
 
     def select(self, selection: Selection, limit: int, skipped: Skipped = log_skipped) -> Iterator[Record]:
-        """Return at most ``limit`` records that match, in no particular order. Skip those that cannot be read."""
+        """Return at most ``limit`` records that match. Skip those that cannot be read.
+
+        They are in no particular order, except with ``selection.after``.
+        """
 
     def delete(self, record: Record) -> bool:
         """Remove a record if the stored version is ``record.version``, and return whether it was removed."""

@@ -152,7 +152,11 @@ class SqliteStore(Store):
             conditions["state IN (SELECT value FROM json_each(?))"] = json.dumps(sorted(selection.states))
         if selection.claimed_before is not None:
             conditions["claimed_at < ?"] = _time_text(selection.claimed_before)
-        found = self._found(" AND ".join(conditions) or "TRUE", *conditions.values())
+        where, parameters = " AND ".join(conditions) or "TRUE", list(conditions.values())
+        if selection.after is not None:
+            where += " AND (route, key) > (?, ?) ORDER BY route, key"
+            parameters += selection.after
+        found = self._found(where, *parameters)
         return islice(readable(found, skipped), limit)
 
     def delete(self, record: Record) -> bool:

@@ -171,6 +171,8 @@ def may_own_filter(run_ids: Collection[int]) -> str:
 def selection_filter(selection: Selection) -> str:
     """Return the filter for the records of a selection, without markers.
 
+    The service returns them in the order of their keys.
+
     It also finds records that were claimed up to a millisecond too late; ``fits`` removes them.
     """
     parts = [f"(RowKey lt '{_RUN_PREFIX}' or RowKey ge '{_AFTER_RUNS}')"]
@@ -180,6 +182,10 @@ def selection_filter(selection: Selection) -> str:
     if selection.route_prefix is not None:
         first = entity_key(selection.route_prefix, "")["PartitionKey"]
         parts.append(f"PartitionKey ge '{first}' and PartitionKey lt '{after_prefix(first)}'")
+    if selection.after is not None:
+        route, key = entity_key(*selection.after).values()
+        # The first comparison is a range that the service can seek to.
+        parts.append(f"PartitionKey ge '{route}' and (PartitionKey gt '{route}' or RowKey gt '{key}')")
     if selection.states:
         states = " or ".join(f"state eq '{state}'" for state in sorted(selection.states))
         parts.append(f"({states})")

@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 
-from shared.journal.records import Record, Selection, State, Store
+from shared.journal.records import JournalKey, Record, Selection, State, Store
 from tests.support.journal.records import NOW, record, written
 
 
@@ -53,6 +53,9 @@ def filled(store: Store) -> Store:
         (Selection(states=frozenset({State.PARKED, State.QUEUED})), "1256"),
         (Selection(claimed_before=NOW - timedelta(hours=5)), "67"),
         (Selection(claimed_before=NOW), "1234567"),
+        (Selection(after=JournalKey("even", "k4")), "61357"),
+        (Selection(route_prefix="e", after=JournalKey("even", "k2")), "46"),
+        (Selection(after=JournalKey("even", "z")), "1357"),
         (Selection("odd", frozenset({State.QUEUED}), NOW - timedelta(hours=2)), "5"),
     ],
 )
@@ -70,6 +73,16 @@ def test_selected_records_are_complete(filled: Store) -> None:
 def test_at_most_the_limit_is_selected(filled: Store) -> None:
     assert len(list(filled.select(Selection(), 3))) == 3
     assert list(filled.select(Selection(), 0)) == []
+
+
+def test_records_after_a_key_are_in_the_order_of_their_keys(store: Store) -> None:
+    for name in ("b2", "a1", "c3", "b1", "a2"):
+        store.insert(record(name[1], f"$wait.{name[0]}", state=State.QUEUED if name == "b2" else State.CLAIMED))
+    claimed = frozenset({State.CLAIMED})
+    found = store.select(Selection(states=claimed, route_prefix="$wait.", after=JournalKey("$wait.", "")), 9)
+    assert ["".join(one.key)[-2:] for one in found] == ["a1", "a2", "b1", "c3"]
+    found = store.select(Selection(states=claimed, route_prefix="$wait.", after=JournalKey("$wait.a", "1")), 2)
+    assert ["".join(one.key)[-2:] for one in found] == ["a2", "b1"]
 
 
 def test_all_records_are_found_across_pages(store: Store) -> None:

@@ -22,6 +22,7 @@ class MemoryStore:
         self._lock = threading.Lock()
         self._versions = count(1)
         self.records: dict[JournalKey, Record] = {}
+        self._routes: dict[str, dict[JournalKey, None]] = {}
 
     def clock_offset(self) -> timedelta:
         return timedelta()
@@ -40,7 +41,7 @@ class MemoryStore:
             stored = self.records.get(record.key)
             if stored is None or (self._fenced and stored.version != record.version):
                 return None
-            if any(self._owns(other, record) for other in self.records.values()):
+            if record.run_id is not None and any(self._owns(other, record) for other in self.records.values()):
                 raise RunAlreadyOwned(f"run {record.run_id} belongs to another record of route {record.key.route}")
             return self._put(record)
 
@@ -52,7 +53,10 @@ class MemoryStore:
     def select(self, selection: Selection, limit: int, skipped: Skipped = log_skipped) -> Iterator[Record]:
         with self._lock:
             # Newest first, because the protocol guarantees no order and SQLite returns the oldest first.
-            found = [record for record in reversed(self.records.values()) if _fits(record, selection)]
+            keys = self.records if selection.route is None else self._routes.get(selection.route, {})
+            found = [record for key in reversed(keys) if _fits(record := self.records[key], selection)]
+            if selection.after is not None:
+                found.sort(key=lambda record: record.key)
             return islice(found, limit)
 
     def delete(self, record: Record) -> bool:
@@ -61,18 +65,19 @@ class MemoryStore:
             if stored is None or stored.version != record.version:
                 return False
             del self.records[record.key]
+            del self._routes[record.key.route][record.key]
             return True
 
     def _put(self, record: Record) -> Record:
         written = replace(record, version=str(next(self._versions)))
         self.records[record.key] = written
+        self._routes.setdefault(record.key.route, {})[record.key] = None
         return written
 
     @staticmethod
     def _owns(other: Record, record: Record) -> bool:
         return (
-            record.run_id is not None
-            and other.run_id == record.run_id
+            other.run_id == record.run_id
             and other.key.route == record.key.route
             and other.key != record.key
             and not (record.shares_run_id or other.shares_run_id)
@@ -87,5 +92,6 @@ def _fits(record: Record, selection: Selection) -> bool:
         (selection.route is None or record.key.route == selection.route)
         and (selection.route_prefix is None or record.key.route.startswith(selection.route_prefix))
         and (not selection.states or record.state in selection.states)
+        and (selection.after is None or record.key > selection.after)
         and (selection.claimed_before is None or record.claimed_at < selection.claimed_before)
     )
