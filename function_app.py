@@ -41,17 +41,26 @@ class _App(func.FunctionApp):
 
     A wrong setting or route therefore stops the app at the start, not at the first event, and the error lists
     everything that is wrong. The module itself can be imported without any settings.
+
+    While waits are off, there is no sweep, so that its timer does not wake the app.
     """
 
     def get_functions(self) -> Any:
-        _configuration()
-        return super().get_functions()
+        functions = super().get_functions()
+        if _configuration().settings.has_waits:
+            return functions
+        return [function for function in functions if function.get_function_name() != SWEEP]
 
 
 app = _App()
 
+SWEEP = "sweep_waits"
+
 ORPHAN_SECONDS = 10.0
-"""How long one execution of the timer may spend on orphans."""
+"""How long one execution of a timer may spend on orphans."""
+
+ORPHAN_SECONDS_OF_A_DELIVERY = 2.0
+"""The same, of a delivery. Only one delivery in ten minutes looks for orphans."""
 
 
 # With the annotation str, the worker passes the raw JSON. func.EventGridEvent fails on CloudEvents with old workers, on
@@ -61,6 +70,7 @@ ORPHAN_SECONDS = 10.0
 def aml_event(event: str) -> None:
     """Handle one event of an Azure ML workspace. Return to acknowledge it; raise to have it delivered again."""
     _app().relay.deliver(event)
+    _app().queueing.orphans.settle_sometimes(ORPHAN_SECONDS_OF_A_DELIVERY)
 
 
 # The tasks AzureFunction@1 and InvokeRESTAPI@1 send a function key in the query or in a header.
@@ -89,7 +99,7 @@ def _register(request: func.HttpRequest, *, must_sign_in: bool) -> func.HttpResp
     return func.HttpResponse(json.dumps(answer.document), status_code=answer.status, mimetype="application/json")
 
 
-@app.function_name("sweep_waits")
+@app.function_name(SWEEP)
 @app.timer_trigger(arg_name="timer", schedule="0 */10 * * * *", run_on_startup=False)
 def sweep_waits(timer: func.TimerRequest) -> None:
     """Complete the tasks whose run has ended without an event that reported it. Cancel orphans."""
@@ -102,7 +112,8 @@ def sweep_waits(timer: func.TimerRequest) -> None:
 @app.function_name("purge_journal")
 @app.timer_trigger(arg_name="timer", schedule="0 30 3 * * *", run_on_startup=False)
 def purge_journal(timer: func.TimerRequest) -> None:
-    """Remove final records that are older than JOURNAL_RETENTION_DAYS. Parked records stay."""
+    """Remove final records that are older than JOURNAL_RETENTION_DAYS. Parked records stay. Cancel orphans."""
     from shared.journal.purge import purge
 
+    _app().queueing.orphans.settle(ORPHAN_SECONDS)
     purge(_app().journal, _app().retention)

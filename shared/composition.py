@@ -2,10 +2,10 @@
 
 import atexit
 from collections.abc import Callable, Collection, Mapping, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import cache, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from shared.azure_devops.client import PipelinesClient
 from shared.clock import Clock, utc_now
@@ -20,16 +20,17 @@ from shared.credentials import (
     read_secret,
 )
 from shared.errors import InvalidSettings
-from shared.events.event import Handler
+from shared.events.event import Handler, RunEnd
 from shared.http.sending import Sender
 from shared.http.throttle import ThrottleGate
 from shared.http.transport import RequestsTransport, Transport
 from shared.journal.backends import backend_of
 from shared.journal.cooldown import Cooldowns
 from shared.journal.journal import Journal
-from shared.journal.records import Store
+from shared.journal.records import Entry, Store
+from shared.lazy import Lazy
 from shared.queueing.queueing import Queueing
-from shared.relay import Relay
+from shared.relay import Relay, WaitingTasks
 from shared.routing.routes_file import load_routes
 from shared.routing.table import RouteTable
 from shared.settings import Settings, load_settings
@@ -45,6 +46,10 @@ if TYPE_CHECKING:
     from shared.waits.sign_in import SignIn
     from shared.waits.sweep import Sweep
     from shared.waits.waits import Waits
+
+
+_WORKERS: Final = 8
+"""How many waiting tasks are completed at the same time."""
 
 
 class Configuration(NamedTuple):
@@ -118,20 +123,43 @@ def compose(
     journal = Journal(store, lease_seconds=settings.lease_seconds, settle_seconds=settings.settle_seconds, clock=clock)
     pipelines = PipelinesClient(own_credential, transport, gate=gate, api_version=settings.api_version, clock=clock)
     queueing = Queueing(journal, pipelines, Cooldowns(store, clock), clock=clock)
-    bridge = None
+    bridge: Bridge | None = None
+    waits: WaitingTasks
     if settings.has_waits:
         bridge = _bridge(settings, journal, Sender(transport, gate, clock=clock), own_credential, report, clock)
+        waits = bridge.waits
+    else:
+        waits = _WaitsAreOff(partial(_ends_without_keys, settings, journal, report, clock))
     relay = Relay(
         dispatch=dispatch,
         routes=configuration.routes,
         journal=journal,
         queueing=queueing,
-        waits=None if bridge is None else bridge.waits,
+        waits=waits,
         budget_seconds=settings.budget_seconds,
         report=report,
         clock=clock,
     )
     return App(relay, journal, queueing, timedelta(days=settings.retention_days), bridge)
+
+
+class _WaitsAreOff:
+    """Stores the ends of runs that tasks still wait for. Imports the package when a run has ended."""
+
+    def __init__(self, make: Callable[[], WaitingTasks]) -> None:
+        self._waits = Lazy(make)
+
+    def run_ended(
+        self, end: RunEnd, entry: Entry, deadline: datetime, event_time: datetime | None
+    ) -> tuple[Decision, ...]:
+        return self._waits().run_ended(end, entry, deadline, event_time)
+
+
+def _ends_without_keys(settings: Settings, journal: Journal, report: Report, clock: Clock) -> WaitingTasks:
+    from shared.waits.ends import Ends, EndsWithoutKeys
+    from shared.waits.workspaces import Workspaces
+
+    return EndsWithoutKeys(journal, Ends(journal, Workspaces(journal, settings.workspace_id)), report, clock)
 
 
 def _bridge(
@@ -143,22 +171,34 @@ def _bridge(
     """
     from shared.waits.endpoint import Endpoint
     from shared.waits.plan_url import PlanUrls
+    from shared.waits.quotas import Quotas
+    from shared.waits.sharing import Workers
     from shared.waits.sign_in import SignIn
     from shared.waits.sweep import Sweep
     from shared.waits.task_client import TasksClient
     from shared.waits.tokens import TokenSeal
     from shared.waits.waits import Waits
+    from shared.waits.workspaces import Workspaces
 
+    workspaces, workers = Workspaces(journal, settings.workspace_id), Workers(_WORKERS)
+    quotas = Quotas(
+        journal,
+        per_organization=settings.wait_limit_per_organization,
+        per_plan=settings.wait_limit_per_plan,
+        clock=clock,
+    )
     plan_urls = PlanUrls(settings.organization_url, settings.wait_allowed_hosts, in_azure=settings.in_azure)
     seal = TokenSeal(partial(wait_keys, settings))
     tasks = TasksClient(sender, own_credential, settings.api_version)
-    waits = Waits(journal, tasks, seal, plan_urls, report=report, clock=clock)
+    waits = Waits(journal, tasks, seal, plan_urls, workspaces, quotas, workers=workers, report=report, clock=clock)
     sweep = Sweep(
         journal,
         waits,
+        workspaces,
         _aml_runs(settings, sender, clock),
         after=timedelta(minutes=settings.wait_sweep_after_minutes),
         timeout=timedelta(hours=settings.wait_timeout_hours),
+        workers=workers,
         clock=clock,
     )
     endpoint = Endpoint(waits, plan_urls, threads=settings.worker_threads, clock=clock)

@@ -31,7 +31,8 @@
     │   │       └── NewerRecord
     │   ├── ClaimLost
     │   └── RunAlreadyOwned
-    ├── InvalidWait, AlreadyWaiting, RunStatusUnavailable    a task cannot wait, or cannot be completed now
+    ├── InvalidWait, WaitNotVerified, AlreadyWaiting, TooManyWaits    a task cannot wait
+    ├── RunStatusUnavailable          a task cannot be completed now
     ├── NotificationFailed            does not affect any outcome
     └── DeliveryDeferred              the host answers 500, and Event Grid delivers the event again
 
@@ -189,6 +190,14 @@ class InvalidWait(NextstageError):
     def __init__(self, problems: Mapping[str, str]) -> None:
         self.problems = dict(problems)
         super().__init__("; ".join(f"{field} {problem}" for field, problem in self.problems.items()))
+
+
+class WaitNotVerified(NextstageError):
+    """Azure DevOps could not be asked whether the request comes from the task, so the wait is not kept."""
+
+
+class TooManyWaits(NextstageError):
+    """No more tasks of the same plan or organization may wait."""
 
 
 class AlreadyWaiting(NextstageError):

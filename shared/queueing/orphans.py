@@ -2,7 +2,7 @@
 
 A worker that was frozen while it waited for an answer may continue after another delivery has taken over its record.
 Its request may then have queued a second run for the event. The worker writes the run down as an orphan. The first
-process that learns which run the event has cancels the orphan: a delivery of the event, a redrive or a timer.
+process that learns which run the event has cancels the orphan: a delivery, a redrive or a timer.
 
 An orphan is a record of its own. It stays ``waiting`` until the event's record is ``queued`` or ``suppressed``; then it
 is claimed, and ends as ``completed`` (canceled) or ``closed`` (it was none).
@@ -28,6 +28,7 @@ from shared.queueing.search import Found, LostRequest, NotYet, Search, Unclear
 
 PARTITION: Final = "$orphans"
 _LIMIT: Final = 10_000
+_SETTLE_EVERY: Final = timedelta(minutes=10)
 _OPEN: Final = frozenset(State) - FINAL_STATES
 
 _log = logging.getLogger("nextstage.orphans")
@@ -99,6 +100,7 @@ class Orphans:
         self._journal = journal
         self._pipelines = pipelines
         self._clock = clock
+        self._settle_at = clock() + _SETTLE_EVERY
 
     def write_down(self, orphan: Orphan) -> None:
         """Keep an orphan until it is settled.
@@ -121,6 +123,12 @@ class Orphans:
                     self._settle_one(record, orphan, deadline)
         except JournalUnavailable as exc:
             _log.error("orphans could not be settled: %s", exc)
+
+    def settle_sometimes(self, seconds: float) -> None:
+        """Do the same, but only every ten minutes, because it costs a query. No timer does so while waits are off."""
+        if (now := self._clock()) >= self._settle_at:
+            self._settle_at = now + _SETTLE_EVERY
+            self.settle(seconds)
 
     def _settle_one(self, record: Record, orphan: Orphan, deadline: datetime) -> None:
         try:

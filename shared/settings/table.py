@@ -165,10 +165,23 @@ class Settings:
         "How many hours a task may wait, at most 720",
         default="72",
     )
+    wait_limit_per_organization: int = setting(
+        "WAIT_LIMIT_PER_ORGANIZATION",
+        parse.whole_number(at_most=5000),
+        "How many tasks of one organization or collection may wait at the same time, at most 5000",
+        default="2000",
+    )
+    wait_limit_per_plan: int = setting(
+        "WAIT_LIMIT_PER_PLAN",
+        parse.whole_number(at_most=5000),
+        "How many tasks of one pipeline run may wait at the same time, at most 5000",
+        default="100",
+    )
     workspace_id: str | None = setting(
         "AML_WORKSPACE_ID",
         parse.matching(_WORKSPACE_ID, f"must be a workspace's resource id, as in {_EXAMPLE_ID}"),
-        "The resource id of the workspace whose runs tasks wait for. If it is not set, the app does not ask Azure ML",
+        "The resource id of the workspace whose runs tasks wait for, if they name no other. If it is not set, the app "
+        "does not ask Azure ML",
     )
     resource_manager_url: str = setting(
         "AZURE_RESOURCE_MANAGER_URL",

@@ -50,7 +50,7 @@ class AmlRuns:
 
 
 def _read_status(response: HttpResponse, run_id: str) -> str | None:
-    if response.status == 404:
+    if response.status in {400, 404}:  # 400: no job can have this name
         return None
     if response.status != 200:
         advice = "; give the app's identity the role Reader on the workspace" if response.status in {401, 403} else ""

@@ -8,14 +8,21 @@ from datetime import timedelta
 from typing import Final
 
 from shared.clock import Clock, utc_now
-from shared.errors import AlreadyWaiting, CredentialUnavailable, InvalidWait, JournalUnavailable
+from shared.errors import (
+    AlreadyWaiting,
+    CredentialUnavailable,
+    InvalidWait,
+    JournalUnavailable,
+    TooManyWaits,
+    WaitNotVerified,
+)
 from shared.waits.plan_url import PlanUrls
 from shared.waits.request import read_request
 from shared.waits.waits import Waits
 
 # The task waits 20 s for the answer. Source: azure-pipelines-tasks, first call of the HTTP tasks.
-ANSWER_SECONDS: Final = 3.0
-_WORK_SECONDS: Final = 2.5
+ANSWER_SECONDS: Final = 5.0
+_WORK_SECONDS: Final = 4.5
 _NOT_STORED: Final = "the wait was not stored; run the job again"
 
 
@@ -56,7 +63,9 @@ class Endpoint:
             return Answer(400, {"error": f"the wait is refused: {exc}", "problems": exc.problems})
         except AlreadyWaiting as exc:
             return Answer(409, {"error": str(exc)})
-        except (JournalUnavailable, CredentialUnavailable) as exc:
+        except TooManyWaits as exc:
+            return Answer(429, {"error": str(exc)})
+        except (JournalUnavailable, CredentialUnavailable, WaitNotVerified) as exc:
             return Answer(503, {"error": f"{exc}; {_NOT_STORED}"})
         except AnswerTimeout:
             return Answer(

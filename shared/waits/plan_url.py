@@ -65,6 +65,18 @@ class PlanUrls:
         return self._organization is not None and _normal(url) == self._organization
 
 
+def organization_of(url: str) -> str:
+    """Return the organization or collection of an address, as a key by which its tasks are counted.
+
+    An address of Azure DevOps Services counts for its organization, whatever follows the name of the organization.
+    """
+    parts = url.lower().rstrip("/").replace(":443", "", 1).split("/")
+    host = "".join(parts[2:3])
+    if host.endswith(_OLDER_SERVICES):
+        return f"https://{_SERVICES}/{host.removesuffix(_OLDER_SERVICES)}"
+    return "/".join(parts[:4] if host == _SERVICES else parts)
+
+
 def _host_and_port(host: str) -> tuple[str, int]:
     name, _, port = host.lower().partition(":")
     return name, int(port or _HTTPS_PORT)

@@ -23,7 +23,11 @@ _HUB: Final = re.compile(r"[a-z]{1,32}", re.ASCII | re.IGNORECASE)
 _TOKEN: Final = re.compile(r"[A-Za-z0-9._~+/=:-]{1,8192}", re.ASCII)
 # Names of Azure ML jobs have letters, digits, dashes and underscores. Names of child jobs also have dots and colons.
 _RUN_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:-]{0,254}", re.ASCII)
-_WORKSPACE: Final = re.compile(r"[A-Za-z0-9_.()/ -]{1,400}", re.ASCII)
+_WORKSPACE: Final = re.compile(
+    r"[A-Za-z0-9_.-]{1,260}"
+    r"|/?subscriptions/[^/]+/resourceGroups/[^/]+/providers/Microsoft\.MachineLearningServices/workspaces/[^/]+/?",
+    re.ASCII | re.IGNORECASE,
+)
 _MACRO: Final = re.compile(r"\$[(\[{]")
 
 
@@ -55,13 +59,26 @@ class Task:
 class WaitRequest:
     """A task asks to be completed when a run has ended.
 
-    :param workspace: the name or resource id of the run's workspace; None if any workspace will do.
+    :param workspace: the name or resource id of the run's workspace; None if the request names none.
     """
 
     task: Task
     token: Secret
     run_id: str
     workspace: str | None = None
+
+
+def task_problem(task: Task, plan_urls: PlanUrls) -> str | None:
+    """Return why no request may be sent about a task that was read from the journal; None if one may."""
+    for name, value in zip(COORDINATES[:-1], asdict(task).values(), strict=True):
+        if (problem := _coordinate_problem(name, value, plan_urls)) is not None:
+            return f"{name} {problem}"
+    return None
+
+
+def is_token(text: str) -> bool:
+    """Return whether a string has the form of a task's token."""
+    return _TOKEN.fullmatch(text) is not None
 
 
 def read_request(headers: Mapping[str, str], body: bytes, plan_urls: PlanUrls) -> WaitRequest:

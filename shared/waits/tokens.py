@@ -1,14 +1,18 @@
 """Encrypts the tokens of tasks, so read access to the journal does not reveal them.
 
-The method is Fernet: AES-128-CBC with an HMAC.
+The method is Fernet: AES-128-CBC with an HMAC. A token is encrypted together with everything that the app does with it.
+Write access to the journal therefore does not suffice to send a token elsewhere, or to end a task for another reason.
 """
 
+import json
 from collections.abc import Callable, Sequence
 
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 
 from shared.credentials import Secret
-from shared.errors import CredentialUnavailable
+from shared.errors import CredentialUnavailable, RequestRefused
+from shared.waits.request import is_token
+from shared.waits.wait import Wait
 
 
 class TokenSeal:
@@ -23,18 +27,32 @@ class TokenSeal:
         self._read_keys = read_keys
         self._fernet: MultiFernet | None = None
 
-    def encrypt(self, token: Secret) -> str:
-        """Encrypt a token.
+    def seal(self, wait: Wait, token: Secret) -> str:
+        """Encrypt a token for one wait.
 
         :raises CredentialUnavailable: there is no key.
         """
-        return self._keys().encrypt(token.value.encode()).decode()
+        return self._keys().encrypt(json.dumps([token.value, *wait.terms]).encode()).decode()
 
-    def decrypt(self, sealed: str) -> Secret | None:
-        """Decrypt a token. Return None if no key can decrypt it.
+    def token_of(self, wait: Wait) -> Secret | None:
+        """Decrypt the token of a wait. Return None if no key can decrypt it.
 
         :raises CredentialUnavailable: there is no key.
+        :raises RequestRefused: another program has changed the wait, or the token belongs to another one.
         """
+        opened = self._decrypt(wait.sealed or wait.sealed_token)
+        if opened is None:
+            return None
+        if not wait.sealed and is_token(opened):
+            return Secret(opened)
+        token, *terms = json.loads(opened) if wait.sealed else ("",)
+        if terms != wait.terms:
+            raise RequestRefused("another program has changed the record of the wait, so its token is not used")
+        return Secret(token)
+
+    def _decrypt(self, sealed: str) -> str | None:
+        if not sealed:
+            return None
         try:
             return self._opened(sealed)
         except InvalidToken:
@@ -44,8 +62,8 @@ class TokenSeal:
         except InvalidToken:
             return None
 
-    def _opened(self, sealed: str) -> Secret:
-        return Secret(self._keys().decrypt(sealed.encode()).decode())
+    def _opened(self, sealed: str) -> str:
+        return self._keys().decrypt(sealed.encode()).decode()
 
     def _keys(self) -> MultiFernet:
         fernet = self._fernet

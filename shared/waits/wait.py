@@ -2,13 +2,15 @@
 
 ``<run>`` is a hash of the run's id, and ``<task>`` is a hash of the task's coordinates:
 
-===============  ===========  ====================================================================
-partition        key          record
-===============  ===========  ====================================================================
-``$wait.<run>``  ``<task>``   the wait, which is claimed and finished like the record of an event
-``$ended.<run>`` workspace    the final status of the run (``noted``)
-``$task``        ``<task>``   the run that the task waits for (``noted``)
-===============  ===========  ====================================================================
+================  ===========  ===================================================================
+partition         key          record
+================  ===========  ===================================================================
+``$wait.<run>``   ``<task>``   the wait, which is claimed and finished like the record of an event
+``$ended.<run>``  workspace    the final status of the run (``noted``)
+``$task``         ``<task>``   the run that the task waits for (``noted``)
+``$workspaces``   workspace    a workspace whose run has ended (``noted``); see ``workspaces.py``
+``$sweep``        ``0``        where the next sweep begins (``noted``); see ``sweep.py``
+================  ===========  ===================================================================
 """
 
 import json
@@ -27,6 +29,10 @@ from shared.waits.request import Task, WaitRequest
 WAIT_PREFIX: Final = "$wait."
 ENDED_PREFIX: Final = "$ended."
 TASK_PARTITION: Final = "$task"
+WORKSPACES_PARTITION: Final = "$workspaces"
+SWEEP_PARTITION: Final = "$sweep"
+MAX_WAITS: Final = 5000
+"""The maximum number of open waits that are read at once. They take about 3 KB of memory each."""
 OPEN_STATES: Final = frozenset(State) - FINAL_STATES
 """The states of waits that have not ended."""
 
@@ -37,22 +43,30 @@ Content = TypeVar("Content")
 class Wait:
     """A task that waits for a run.
 
-    :param workspace: the name or resource id of the run's workspace; None if any workspace will do.
-    :param sealed_token: the task's token, encrypted; empty once the wait has ended.
+    :param workspace: the resource id of the run's workspace. It is a name, or None, if nothing was known about the
+        workspace when the task registered.
+    :param sealed: the task's token and ``terms``, encrypted together; empty once the wait has ended.
     :param proven: Azure DevOps accepted the token, so the request came from the task's own pipeline.
+    :param sealed_token: the token alone, encrypted, in a record of 0.1.0. Otherwise empty: 0.1.0 requires the field.
     """
 
     task: Task
     run_id: str
     workspace: str | None
     registered_at: datetime
-    sealed_token: str
+    sealed: str
     proven: bool
+    sealed_token: str = ""
 
     @property
     def key(self) -> JournalKey:
         """The key of the wait's record."""
         return JournalKey(waits_partition(self.run_id), self.task.key)
+
+    @property
+    def terms(self) -> list[object]:
+        """What the app acts on. It is encrypted with the token, so another program cannot change it."""
+        return [asdict(self.task), self.run_id, self.workspace, self.proven]
 
     def document(self) -> str:
         """Return the wait as the document of its record."""
@@ -76,17 +90,14 @@ class Wait:
                 run_id=_text(stored, "run_id"),
                 workspace=workspace,
                 registered_at=registered_at,
-                sealed_token=_text(stored, "sealed_token"),
+                sealed=_text(stored, "sealed") if "sealed" in stored else "",
                 proven=stored["proven"] is True,
+                sealed_token=_text(stored, "sealed_token"),
             )
 
     def without_token(self) -> Self:
         """Return the wait without its token, for the record of a wait that has ended."""
-        return replace(self, sealed_token="")
-
-    def waits_for(self, end: RunEnd) -> bool:
-        """Return whether this is the end of the run that the task waits for. Azure ML ignores the case of names."""
-        return self.run_id.lower() == end.run_id.lower() and names_workspace(self.workspace, end.workspace)
+        return replace(self, sealed="", sealed_token="")
 
 
 def waits_partition(run_id: str) -> str:
@@ -143,14 +154,6 @@ def read_each(
             skipped(exc)
         else:
             yield record, content
-
-
-def names_workspace(named: str | None, workspace: str) -> bool:
-    """Return whether a workspace matches the name or resource id in a request. None matches every workspace."""
-    if named is None:
-        return True
-    known = workspace.strip("/").lower()
-    return named.strip("/ ").lower() in {known, known.rpartition("/")[2]}
 
 
 def _text(stored: Mapping[str, Any], name: str) -> str:

@@ -8,14 +8,18 @@ each other. To complete the task, the wait's record is claimed like the record o
 DevOps is lost, or a task is completed before it receives the answer to its own request. Azure DevOps does not document
 whether it accepts such an early completion. The next worker that claims an uncertain record first asks Azure DevOps
 whether the task has ended.
+
+**No task can starve.** A wait is kept only if Azure DevOps has accepted its token. The tasks of a run are completed
+several at a time, each within a share of the time (``sharing.py``). Those that have been tried before come last, and
+those whose organization does not answer are left out for a while (``backoff.py``).
 """
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from time import perf_counter
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from shared.clock import Clock, utc_now
 from shared.errors import (
@@ -28,31 +32,27 @@ from shared.errors import (
     JournalUnavailable,
     PermissionDenied,
     RequestRefused,
+    WaitNotVerified,
 )
 from shared.events.event import RunEnd
 from shared.journal.journal import AlreadyFinal, Claimed, Journal, NotClaimable
 from shared.journal.records import FINAL_STATES, NO_EVENT, Entry, Record, Selection, State
 from shared.telemetry import Decision, Outcome, Report, Result, delay_ms, log_decision
+from shared.waits.backoff import BackOff
+from shared.waits.ends import Ends
 from shared.waits.plan_url import PlanUrls
-from shared.waits.request import Task, WaitRequest
+from shared.waits.quotas import Quotas
+from shared.waits.request import Task, WaitRequest, task_problem
+from shared.waits.sharing import SHORTEST, Shares, Workers
 from shared.waits.task_client import Access
 from shared.waits.task_result import TaskResult, result_of
 from shared.waits.tokens import TokenSeal
-from shared.waits.wait import (
-    Wait,
-    end_record,
-    ends_partition,
-    read_each,
-    read_end,
-    run_of_task,
-    task_record,
-    waits_partition,
-)
+from shared.waits.wait import MAX_WAITS, OPEN_STATES, Wait, read_each, run_of_task, task_record, waits_partition
+from shared.waits.workspaces import Workspaces
 
-MAX_WAITS_PER_RUN: Final = 1000
-_MAX_WORKSPACES: Final = 100
-_VERIFY_SECONDS: Final = 1.0
+_VERIFY_SECONDS: Final = 2.0
 _LOG_SECONDS: Final = 4.0
+_TIME_FOR_LOG: Final = timedelta(seconds=2.5)
 
 _log = logging.getLogger("nextstage.waits")
 
@@ -81,19 +81,39 @@ class SourceEvent:
     event_time: datetime | None = None
 
 
+class Attempt(NamedTuple):
+    """An attempt to complete a task, which is still to be reported.
+
+    :param result: None if the task had been completed before.
+    """
+
+    key: str
+    result: Result | None
+    seconds: float
+
+
 class Waits:
     """The tasks that wait for runs. Safe for many threads, processes and machines, like the journal."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - its collaborators
         self,
         journal: Journal,
         tasks: Tasks,
         seal: TokenSeal,
         plan_urls: PlanUrls,
+        workspaces: Workspaces,
+        quotas: Quotas,
         *,
+        workers: Workers | None = None,
         report: Report = log_decision,
         clock: Clock = utc_now,
     ) -> None:
+        """:param workers: complete the tasks of a run; by default, one after the other."""
+        self.ends = Ends(journal, workspaces)
+        self._workspaces = workspaces
+        self._quotas = quotas
+        self._workers = workers or Workers()
+        self._back_off = BackOff(clock)
         self._journal = journal
         self._tasks = tasks
         self._seal = seal
@@ -106,23 +126,27 @@ class Waits:
 
         Return the wait's record as it was before the task was completed.
 
-        :raises InvalidWait: Azure DevOps does not know the plan, or rejects the token.
+        :raises InvalidWait: Azure DevOps does not know the plan, or rejects the token; or the workspace is ambiguous.
+        :raises WaitNotVerified: Azure DevOps does not answer.
         :raises AlreadyWaiting: the same task already waits for another run.
+        :raises TooManyWaits: no more tasks of the same plan or organization may wait.
         :raises CredentialUnavailable: there is no key to encrypt the token with.
         :raises JournalUnavailable: the wait may not have been stored.
         """
         key, wanted = task_record(request)
         noted = self._journal.get(key)
         _check_run(request, noted, wanted)
-        wait = Wait(request.task, request.run_id, request.workspace, self._clock(), "", proven=False)
+        wait = Wait(request.task, request.run_id, request.workspace, self._clock(), "", proven=True)
         record = None if noted is None else self._journal.get(wait.key)
         if record is None:
-            token = self._seal.encrypt(request.token)
-            wait = replace(wait, sealed_token=token, proven=self._verify_token(request, deadline))
-            _check_run(request, self._journal.write_once(key, State.NOTED, wanted), wanted)
-            record = self._journal.write_once(wait.key, State.WAITING, wait.document())
-        if record.state not in FINAL_STATES and (end := self.known_end(Wait.of(record))) is not None:
-            self.complete(record, result_of(end), deadline, before_answer=True)
+            wait = replace(wait, workspace=self._workspaces.resolved(request.workspace))
+            wait = replace(wait, sealed=self._seal.seal(wait, request.token))
+            with self._quotas.place_for(request.task):
+                self._verify(request, deadline)
+                _check_run(request, self._journal.write_once(key, State.NOTED, wanted), wanted)
+                record = self._journal.write_once(wait.key, State.WAITING, wait.document())
+        if record.state not in FINAL_STATES and (end := self.ends.of(Wait.of(record))) is not None:
+            self.report(self.attempt(record, result_of(end), deadline, before_answer=True))
         return record
 
     def run_ended(
@@ -135,35 +159,29 @@ class Waits:
         """
         source_event = SourceEvent(entry, event_time)
         try:
-            key, document = end_record(end)
-            end = read_end(self._journal.write_once(key, State.NOTED, document))
-            open_waits = read_each(Wait.of, self._waiting_for(end.run_id))
-            waiting = [record for record, wait in open_waits if wait.waits_for(end)]
+            end = self.ends.note(end)
+            found = list(self._journal.select(Selection(waits_partition(end.run_id), OPEN_STATES), MAX_WAITS))
+            waiting = [record for record, wait in read_each(Wait.of, found) if self.ends.is_of(end, wait)]
         except JournalUnavailable as exc:
             return (self._report_decision(source_event, "", Result.deferred(exc), 0.0),)
-        decisions = [self.complete(record, result_of(end), deadline, source_event) for record in waiting]
-        return tuple(decision for decision in decisions if decision is not None)
+        shares = Shares(len(waiting), deadline, self._workers.count, self._clock)
+        task_result = result_of(end)
+        attempts = self._workers.each(
+            lambda record: self.attempt(record, task_result, shares.next()), longest_untried(waiting)
+        )
+        decisions = [decision for one in attempts if (decision := self.report(one, source_event)) is not None]
+        if len(found) == MAX_WAITS:
+            more = Result(
+                Outcome.DEFERRED, f"more than {MAX_WAITS} tasks wait for run {end.run_id}; the rest comes next"
+            )
+            decisions.append(self._report_decision(source_event, "", more, 0.0))
+        return tuple(decisions)
 
-    def known_end(self, wait: Wait) -> RunEnd | None:
-        """Return the end of the run that a task waits for; None if its event has not arrived.
+    def attempt(
+        self, record: Record, task_result: TaskResult, deadline: datetime, *, before_answer: bool = False
+    ) -> Attempt:
+        """Complete a task, unless it has been completed before. Logs nothing, so that any thread can do it.
 
-        :raises JournalUnavailable: the store does not answer.
-        """
-        noted = self._journal.select(Selection(ends_partition(wait.run_id)), _MAX_WORKSPACES)
-        return next((end for _, end in read_each(read_end, noted) if wait.waits_for(end)), None)
-
-    def complete(
-        self,
-        record: Record,
-        task_result: TaskResult,
-        deadline: datetime,
-        source_event: SourceEvent | None = None,
-        *,
-        before_answer: bool = False,
-    ) -> Decision | None:
-        """Complete a task, unless it has been completed before. Return None if it has been.
-
-        :param source_event: the event that reports the end of the run, if there is one.
         :param before_answer: whether the task has not yet received the answer to its own request.
         """
         started = perf_counter()
@@ -171,12 +189,21 @@ class Waits:
             result = self._claim_and_complete(record, task_result, deadline, before_answer=before_answer)
         except (JournalUnavailable, ClaimLost) as exc:
             result = Result.deferred(exc)
-        if result is None:
+        return Attempt(record.key.key, result, perf_counter() - started)
+
+    def report(self, attempt: Attempt, source_event: SourceEvent | None = None) -> Decision | None:
+        """Report an attempt. Return None if the task had been completed before.
+
+        :param source_event: the event that reports the end of the run, if there is one.
+        """
+        if attempt.result is None:
             return None
-        return self._report_decision(source_event or SourceEvent(), record.key.key, result, perf_counter() - started)
+        if attempt.result.outcome is Outcome.CLOSED and attempt.result.cause:
+            _log.error("a wait was closed: %s", attempt.result.reason)
+        return self._report_decision(source_event or SourceEvent(), attempt.key, attempt.result, attempt.seconds)
 
     def give_up(self, record: Record, reason: str) -> None:
-        """Close a wait although its task could not be completed.
+        """Close a wait although its task could not be completed. Logs nothing.
 
         :raises JournalUnavailable: the store does not answer.
         :raises ClaimLost: another worker has taken the record over.
@@ -188,13 +215,17 @@ class Waits:
     def _claim_and_complete(
         self, record: Record, task_result: TaskResult, deadline: datetime, *, before_answer: bool
     ) -> Result | None:
-        if self._clock() >= deadline:
-            return Result(Outcome.DEFERRED, f"no time was left to complete {Wait.of(record).task}")
+        task = Wait.of(record).task
+        if deadline - self._clock() < SHORTEST:
+            return Result(Outcome.DEFERRED, f"no time was left to complete {task}")
+        if (asks_at := self._back_off.asks_at(task.plan_url)) is not None:
+            reason = f"{task.plan_url} does not answer; {task} is tried again after {asks_at:%H:%M:%S} UTC"
+            return Result(Outcome.DEFERRED, reason)
         match self._journal.take(record, send_by=deadline):
             case AlreadyFinal():
                 return None
             case NotClaimable(reason):
-                return Result(Outcome.DEFERRED, f"{Wait.of(record).task}: {reason}")
+                return Result(Outcome.DEFERRED, f"{task}: {reason}")
             case Claimed() as mine:
                 until = min(deadline, self._journal.act_until(mine.record))
                 return self._complete_claimed(mine, task_result, until, before_answer=before_answer)
@@ -212,12 +243,15 @@ class Waits:
                 record, in_doubt = self._journal.will_send(record, deadline), False
             self._write_lines(wait, access, task_result, deadline)
             self._tasks.complete(wait.task, access, task_result.result, deadline)
+            self._back_off.note(wait.task.plan_url, None)
         except AnswerLost as exc:
+            self._back_off.note(wait.task.plan_url, exc)
             self._journal.mark_uncertain(record, str(exc), in_progress=True)
             return Result.deferred(exc, wait.task)
         except RequestRefused as exc:
             return self._close(record, wait, f"cannot complete {wait.task} although {task_result.reason}: {exc}", exc)
         except AzureDevOpsError as exc:
+            self._back_off.note(wait.task.plan_url, exc)
             if in_doubt:
                 self._journal.mark_uncertain(record, str(exc), in_progress=False)
             else:
@@ -236,24 +270,30 @@ class Waits:
 
     def _close(self, record: Record, wait: Wait, reason: str, refusal: RequestRefused | None = None) -> Result:
         self._journal.finish(record, State.CLOSED, reason, wait.without_token().document())
-        if refusal is None or not refusal.not_found:  # a canceled pipeline is not an error
-            _log.error("a wait was closed: %s", reason)
-        return Result(Outcome.CLOSED, reason, cause="" if refusal is None else type(refusal).__name__)
+        is_error = refusal is not None and not refusal.not_found  # a canceled pipeline is not an error
+        return Result(Outcome.CLOSED, reason, cause=type(refusal).__name__ if is_error else "")
 
     def _access(self, wait: Wait) -> Access:
-        """Return the credentials for a task.
+        """Return the credentials for a task, whose record another program may have changed.
 
         The app's own identity is permitted only for tasks in the app's own organization whose token was accepted.
-        Otherwise a caller with invented coordinates could use it to end other people's tasks or checks.
-        """
-        token = self._seal.decrypt(wait.sealed_token) if wait.sealed_token else None
-        is_own = self._plan_urls.is_own_organization(wait.task.plan_url)
-        return Access(token, identity=wait.proven and is_own and wait.task.hub_name.lower() == "build")
+        Otherwise a caller with invented coordinates could use it to end other people's tasks or checks. A record of
+        0.1.0 does not prove what its token was accepted for.
 
-    def _verify_token(self, request: WaitRequest, deadline: datetime) -> bool:
-        """Show in the task which run it waits for. Return whether this proves that Azure DevOps accepts the token.
+        :raises RequestRefused: nothing may be sent to the address of the record.
+        """
+        if (problem := task_problem(wait.task, self._plan_urls)) is not None:
+            raise RequestRefused(f"{problem}; the token is not sent there")
+        token = self._seal.token_of(wait)
+        is_own = self._plan_urls.is_own_organization(wait.task.plan_url)
+        is_proven = token is not None and bool(wait.sealed) and wait.proven
+        return Access(token, identity=is_proven and is_own and wait.task.hub_name.lower() == "build")
+
+    def _verify(self, request: WaitRequest, deadline: datetime) -> None:
+        """Show in the task which run it waits for. This proves that the request comes from the task's own pipeline.
 
         :raises InvalidWait: Azure DevOps rejects the token or does not know the plan.
+        :raises WaitNotVerified: Azure DevOps does not answer.
         """
         line = f"nextstage: waiting for Azure ML run {request.run_id}; no agent is occupied"
         until = min(deadline, self._clock() + timedelta(seconds=_VERIFY_SECONDS))
@@ -266,13 +306,16 @@ class Waits:
                 {"PlanId": f"is not known to Azure DevOps, or does not contain this task: {exc}"}
             ) from exc
         except AzureDevOpsError as exc:
-            _log.warning("%s was registered without a check of its token: %s", request.task, exc)
-            return False
-        return True
+            raise WaitNotVerified(f"Azure DevOps could not be asked about {request.task}: {exc}") from exc
 
     def _write_lines(self, wait: Wait, access: Access, task_result: TaskResult, deadline: datetime) -> None:
-        """Write the log of the task, if possible. Leave at least half of the time for completing the task."""
+        """Write the log of the task, if possible. Leave at least half of the time for completing the task.
+
+        If many tasks have to share the time, they get no log.
+        """
         now = self._clock()
+        if deadline - now < _TIME_FOR_LOG:
+            return
         until = now + min(timedelta(seconds=_LOG_SECONDS), (deadline - now) / 2)
         try:
             self._tasks.show_lines(wait.task, access, task_result.lines, until)
@@ -280,15 +323,21 @@ class Waits:
         except AzureDevOpsError as exc:
             _log.info("no log could be written for %s: %s", wait.task, exc)
 
-    def _waiting_for(self, run_id: str) -> Iterator[Record]:
-        found = self._journal.select(Selection(waits_partition(run_id)), MAX_WAITS_PER_RUN)
-        return (record for record in found if record.state not in FINAL_STATES)
-
     def _report_decision(self, source_event: SourceEvent, key: str, result: Result, seconds: float) -> Decision:
         delay = delay_ms(source_event.event_time, self._clock())
         decision = Decision.of(source_event.entry, result, key=key, seconds=seconds, delay_ms=delay)
         self._report(decision)
         return decision
+
+
+def longest_untried(records: Iterable[Record]) -> list[Record]:
+    """Return waits in the order in which they are tried: those never tried first, in the given order, then by time.
+
+    Each attempt changes the record, so all processes know the order, also after a restart.
+    """
+    found = list(records)
+    tried = (record for record in found if record.state is not State.WAITING)
+    return [record for record in found if record.state is State.WAITING] + sorted(tried, key=lambda one: one.changed_at)
 
 
 def _check_run(request: WaitRequest, noted: Record | None, wanted: str) -> None:

@@ -8,13 +8,16 @@ from datetime import datetime, timedelta
 from shared.credentials import Secret
 from shared.errors import AnswerLost, RequestNotSent
 from shared.journal.records import Record, Selection
+from shared.waits.quotas import Quotas
 from shared.waits.request import Task
 from shared.waits.sweep import Sweep
 from shared.waits.task_client import Access
 from shared.waits.tokens import TokenSeal
 from shared.waits.wait import WAIT_PREFIX
 from shared.waits.waits import Waits
+from shared.waits.workspaces import Workspaces
 from tests.model.world import BUDGET, LOSE, Process, Sent, SharedWorld
+from tests.support.builders import WORKSPACE
 from tests.support.fakes import Reports
 from tests.support.waits import EVENT, KEY, PLAN_URLS, a_request, a_task, the_end
 
@@ -50,16 +53,25 @@ class WaitsWorker(Process):
     def __init__(self, world: WaitsWorld) -> None:
         super().__init__(world)
         self._world = world
+        workspaces = Workspaces(self.journal, WORKSPACE)
         self._waits = Waits(
             self.journal,
             SteppingTasks(world, self.pause),
             TokenSeal(lambda: [Secret(KEY)]),
             PLAN_URLS,
+            workspaces,
+            Quotas(self.journal, per_organization=10, per_plan=10, clock=world.clock),
             report=Reports(),
             clock=world.clock,
         )
         self._sweep = Sweep(
-            self.journal, self._waits, None, after=timedelta(days=9), timeout=timedelta(days=9), clock=world.clock
+            self.journal,
+            self._waits,
+            workspaces,
+            None,
+            after=timedelta(days=9),
+            timeout=timedelta(days=9),
+            clock=world.clock,
         )
 
     def register(self, name: str) -> None:

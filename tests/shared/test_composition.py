@@ -20,6 +20,7 @@ from tests.support import ROOT
 from tests.support.builders import ENVIRONMENT
 from tests.support.canaries import secret
 from tests.support.services.host_apps import deliver, serving_app
+from tests.support.waits import KEY
 
 PAT = {"AZURE_DEVOPS_AUTH": "pat", "AZURE_DEVOPS_EXT_PAT": secret("pat")}
 VAULT = {"KEY_VAULT_URL": "https://kv.vault.azure.net", "AZURE_DEVOPS_PAT_SECRET_NAME": "x"}
@@ -100,6 +101,14 @@ def test_slow_modules_are_imported_only_when_needed(
     settings = {name: value.format(tmp_path / "journal.sqlite3") for name, value in environment.items()}
     done = run(f"{program}\nprint([name for name in sys.modules if name.startswith({absent!r})])", settings)
     assert done.stdout.strip() == "[]", done.stderr
+
+
+@pytest.mark.parametrize(("keys", "is_there"), [({}, False), ({"WAIT_TOKEN_KEYS": KEY}, True)], ids=["off", "on"])
+def test_no_timer_wakes_the_app_for_waits_that_are_off(keys: dict[str, str], is_there: bool) -> None:
+    program = "import function_app; print(*(one.get_function_name() for one in function_app.app.get_functions()))"
+    done = run(program, ENVIRONMENT | PAT | keys)
+    expected = {"aml_event", "register_wait", "purge_journal"} | ({"sweep_waits"} if is_there else set())
+    assert set(done.stdout.split()) == expected, done.stderr
 
 
 def test_a_wrong_configuration_fails_when_the_host_asks_for_the_functions() -> None:

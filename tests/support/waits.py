@@ -10,17 +10,21 @@ from cryptography.fernet import Fernet
 
 from shared.clock import Clock
 from shared.credentials import Secret
-from shared.errors import AzureDevOpsError, JournalUnavailable, RequestRefused
+from shared.errors import AnswerLost, AzureDevOpsError, JournalUnavailable, RequestRefused
 from shared.events.event import RunEnd
 from shared.journal.journal import Journal
 from shared.journal.records import Entry, Store
 from shared.waits.plan_url import PlanUrls
+from shared.waits.quotas import Quotas
 from shared.waits.request import Task, WaitRequest
+from shared.waits.sharing import Done, Item, Workers
 from shared.waits.task_client import Access
 from shared.waits.tokens import TokenSeal
 from shared.waits.waits import Waits
+from shared.waits.workspaces import Workspaces
 from tests.support.builders import WORKSPACE
 from tests.support.canaries import secret
+from tests.support.clock import ManualClock
 from tests.support.fakes import HANGS, LOST, Reports, check_time, hang
 
 ORGANIZATION = "https://dev.azure.com/contoso"
@@ -59,6 +63,23 @@ def default_headers(task: Task, token: str = TOKEN) -> dict[str, str]:
     }
 
 
+class Lanes(Workers):
+    """Workers whose work takes time of the clock only: the one that is free first takes the next item."""
+
+    def __init__(self, clock: ManualClock, count: int = 8) -> None:
+        super().__init__(count)
+        self._clock = clock
+
+    def each(self, act: Callable[[Item], Done], items: Sequence[Item]) -> Iterator[Done]:
+        free_at = [self._clock.now] * self.count
+        for item in items:
+            lane = free_at.index(min(free_at))
+            self._clock.now = free_at[lane]
+            yield act(item)
+            free_at[lane] = self._clock.now
+        self._clock.now = max(free_at)
+
+
 class FakeTasks:
     """The tasks of Azure DevOps in memory: the messages sent to each, and the tasks that have ended.
 
@@ -74,33 +95,43 @@ class FakeTasks:
         self.accesses: list[Access] = []
         self.loses_completions = False
         """True if completions get lost although the call succeeds."""
+        self.silent: set[str] = set()
+        """The organizations that never answer, by their PlanUrl."""
+        self.takes = 0.0
+        """How many seconds each call takes."""
         self._clock = clock
         self._planned: dict[str, list[AzureDevOpsError | Callable[[], object]]] = {}
 
     def complete(self, task: Task, access: Access, result: str, deadline: datetime) -> None:
-        with self._call("complete", deadline):
+        with self._call("complete", task, deadline):
             self.accesses.append(access)
             if not self.loses_completions:
                 self.results.setdefault(task.task_instance_id, []).append(result)
 
     def has_ended(self, task: Task, access: Access, deadline: datetime) -> bool:
-        with self._call("has_ended", deadline):
+        with self._call("has_ended", task, deadline):
             return task.task_instance_id in self.results
 
     def show_lines(self, task: Task, access: Access, lines: Sequence[str], deadline: datetime) -> None:
-        with self._call("show_lines", deadline):
+        with self._call("show_lines", task, deadline):
             self.lines.setdefault(task.task_instance_id, []).extend(lines)
 
     def write_log(self, task: Task, access: Access, lines: Sequence[str], deadline: datetime) -> None:
-        with self._call("write_log", deadline):
+        with self._call("write_log", task, deadline):
             self.logs.setdefault(task.task_instance_id, []).extend(lines)
 
     def plan(self, call: str, *planned: AzureDevOpsError | Callable[[], object]) -> None:
         self._planned.setdefault(call, []).extend(planned)
 
     @contextmanager
-    def _call(self, name: str, deadline: datetime) -> Iterator[None]:
+    def _call(self, name: str, task: Task, deadline: datetime) -> Iterator[None]:
         check_time(name, self._clock, deadline)
+        if task.plan_url in self.silent:
+            hang(self._clock, deadline)
+            raise AnswerLost("no answer")
+        if self.takes:
+            assert isinstance(self._clock, ManualClock)
+            self._clock.advance(self.takes)
         waiting = self._planned.get(name)
         planned = waiting.pop(0) if waiting else None
         if planned is HANGS:
@@ -120,17 +151,32 @@ GONE = RequestRefused("HTTP 404: the plan does not exist", not_found=True)
 class Scene:
     """Waits on a store, with tasks whose failures can be planned."""
 
-    def __init__(self, store: Store, clock: Clock, **options: Any) -> None:
+    def __init__(
+        self,
+        store: Store,
+        clock: Clock,
+        *,
+        workers: Workers | None = None,
+        workspace_id: str | None = None,
+        per_organization: int = 2000,
+        per_plan: int = 100,
+        **options: Any,
+    ) -> None:
         self.store = store
         self.clock = clock
         self.tasks = FakeTasks(clock)
         self.reports = Reports()
         self.journal = Journal(store, clock=clock, **{"settle_seconds": 30, **options})
+        self.workspaces = Workspaces(self.journal, workspace_id)
+        self.workers = workers or Workers()
         self.waits = Waits(
             self.journal,
             self.tasks,
             TokenSeal(lambda: [Secret(KEY)]),
             PLAN_URLS,
+            self.workspaces,
+            Quotas(self.journal, per_organization=per_organization, per_plan=per_plan, clock=clock),
+            workers=self.workers,
             report=self.reports,
             clock=clock,
         )

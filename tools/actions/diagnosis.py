@@ -2,10 +2,12 @@
 
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
+from dataclasses import replace
 from functools import partial
 from typing import Final, TypeVar
 
 from shared.azure_devops.client import PipelinesClient
+from shared.clock import utc_now
 from shared.composition import credential, identity_factory, open_store, wait_keys
 from shared.credentials import Credential, Secret
 from shared.errors import ConfigurationError, NextstageError
@@ -14,7 +16,9 @@ from shared.journal.backends import backend_of
 from shared.journal.records import Selection, State
 from shared.routing.table import Route
 from shared.settings import Settings, load_settings
+from shared.waits.request import Task
 from shared.waits.tokens import TokenSeal
+from shared.waits.wait import Wait
 from tools.actions.azure_devops_checks import PROJECT, check_azure_devops
 from tools.actions.check_results import CheckResult, Status, clock_check, failed
 from tools.errors import CommandFailed
@@ -154,9 +158,12 @@ def _waits(settings: Settings | None) -> CheckResult:
     seal = TokenSeal(partial(wait_keys, settings))
     where = "WAIT_TOKEN_KEYS" if settings.wait_token_keys else f"{settings.wait_keys_secret_name} in the Key Vault"
     words = f"a token was encrypted and decrypted with the keys in {where}"
-    return next(
-        _tried("waits", lambda: seal.decrypt(seal.encrypt(Secret("a token"))), lambda _: words, _CORRECT_SETTINGS)
-    )
+    return next(_tried("waits", lambda: seal.token_of(_sealed(seal)), lambda _: words, _CORRECT_SETTINGS))
+
+
+def _sealed(seal: TokenSeal) -> Wait:
+    wait = Wait(Task(*[""] * 7), "run", None, utc_now(), "", proven=False)
+    return replace(wait, sealed=seal.seal(wait, Secret("a-token")))
 
 
 def _azure_devops(

@@ -71,7 +71,7 @@ def _why_open(orphan: Record, owner: Record | None) -> str:
         return "the record of its event was removed; cancel the run yourself if the event has another one"
     if owner.state not in {State.QUEUED, State.SUPPRESSED}:
         return f"its event has no run yet, and is {owner.state}: this may become its run"
-    return orphan.reason or "a delivery, a redrive or the timer sweep_waits will cancel it"
+    return orphan.reason or "a delivery, a redrive or a timer will cancel it"
 
 
 def _run_fields(prefix: str, run: Run | None) -> dict[str, Any]:

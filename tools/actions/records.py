@@ -16,7 +16,16 @@ from shared.journal.cooldown import PARTITION_PREFIX
 from shared.journal.journal import RESERVATIONS, Journal
 from shared.journal.records import Record, Selection, Skipped, State, log_skipped
 from shared.queueing.orphans import PARTITION as ORPHANS
-from shared.waits.wait import ENDED_PREFIX, OPEN_STATES, TASK_PARTITION, WAIT_PREFIX, Wait, read_each
+from shared.waits.wait import (
+    ENDED_PREFIX,
+    OPEN_STATES,
+    SWEEP_PARTITION,
+    TASK_PARTITION,
+    WAIT_PREFIX,
+    WORKSPACES_PARTITION,
+    Wait,
+    read_each,
+)
 from tools.errors import CommandFailed
 
 SHOWN_KEY: Final = 12
@@ -31,6 +40,8 @@ _NAMES: Final = {
     WAIT_PREFIX: "(waiting task)",
     ENDED_PREFIX: "(kept for waiting tasks)",
     TASK_PARTITION: "(kept for waiting tasks)",
+    WORKSPACES_PARTITION: "(kept for waiting tasks)",
+    SWEEP_PARTITION: "(kept for waiting tasks)",
     ORPHANS: "(orphan)",
     RESERVATIONS: "(adopted run)",
 }
@@ -230,7 +241,7 @@ def kept_document(record: Record) -> Any:
     kept = parsed(record.document)
     if not is_wait(record):
         return kept
-    return {**kept, "sealed_token": "***"} if isinstance(kept, dict) else "***"
+    return {**kept, "sealed": "***", "sealed_token": "***"} if isinstance(kept, dict) else "***"
 
 
 def parsed(text: str) -> Any:

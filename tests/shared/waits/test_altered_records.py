@@ -7,15 +7,18 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from cryptography.fernet import Fernet
 
+from shared.credentials import Secret
 from shared.errors import UnreadableRecord
 from shared.journal.records import JournalKey, Record, Selection, State
 from shared.telemetry import Outcome
 from shared.waits.sweep import Sweep
+from shared.waits.task_client import Access
 from shared.waits.wait import Wait, end_record, read_end, run_of_task
 from tests.support.clock import ManualClock
 from tests.support.journal.memory_store import MemoryStore
-from tests.support.waits import EVENT, Scene, a_request, the_end
+from tests.support.waits import EVENT, KEY, TOKEN, Scene, a_request, the_end
 
 TASK = ("plan_url", "project_id", "hub_name", "plan_id", "job_id", "timeline_id", "task_instance_id")
 
@@ -41,7 +44,9 @@ def alter(scene: Scene, key: JournalKey, document: str) -> Record:
 def altered_documents(document: str) -> list[str]:
     """Return the document with each of its fields removed and replaced, and other documents."""
     fields = json.loads(document)
-    others: list[Any] = [{name: fields[name] for name in fields if name != removed} for removed in fields]
+    others: list[Any] = [
+        {name: fields[name] for name in fields if name != removed} for removed in fields if removed != "sealed"
+    ]
     others += [{**fields, name: 5} for name in fields if name != "proven"]
     return ["", "null", "5", "[]", "{}", "[" * 100_000, *map(json.dumps, others)]
 
@@ -82,10 +87,9 @@ def test_the_sweep_skips_an_altered_wait(scene: Scene, clock: ManualClock, caplo
     caplog.set_level(logging.WARNING)
     bad, good = register(scene), register(scene)
     alter(scene, bad.key, "{}")
-    key, document = end_record(the_end())
-    scene.journal.write_once(key, State.NOTED, document)
+    scene.waits.ends.note(the_end())
     hour = timedelta(hours=1)
-    result = Sweep(scene.journal, scene.waits, None, after=hour, timeout=hour, clock=clock).run()
+    result = Sweep(scene.journal, scene.waits, scene.workspaces, None, after=hour, timeout=hour, clock=clock).run()
     assert (result.open, result.completed) == (1, 1)
     assert list(scene.tasks.results) == [Wait.of(good).task.task_instance_id]
     (logged,) = caplog.messages
@@ -109,3 +113,66 @@ def test_an_altered_end_is_not_known(scene: Scene) -> None:
     (decision,) = scene.waits.run_ended(the_end(), EVENT, scene.in_seconds())
     assert decision.outcome is Outcome.DEFERRED
     assert "repair or delete the record" in decision.reason
+
+
+def completed_with(scene: Scene) -> list[Outcome]:
+    return [one.outcome for one in scene.waits.run_ended(the_end(), EVENT, scene.in_seconds())]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"plan_url": "https://dev.azure.com/attacker"},
+        {"plan_url": "http://dev.azure.com/contoso"},
+        {"plan_url": "https://attacker.example"},
+        {"project_id": "../../attacker"},
+        {"plan_id": "11111111-2222-3333-4444-555555555555"},
+    ],
+)
+def test_a_token_is_not_sent_elsewhere(scene: Scene, caplog: pytest.LogCaptureFixture, change: dict[str, str]) -> None:
+    """security.md: the app decrypted the token, and sent it to the address that was in the record."""
+    record = register(scene)
+    scene.tasks.lines.clear()
+    fields = json.loads(record.document)
+    alter(scene, record.key, json.dumps({**fields, "task": {**fields["task"], **change}}))
+    assert completed_with(scene) == [Outcome.CLOSED]
+    assert (scene.tasks.accesses, scene.tasks.lines, scene.tasks.results) == ([], {}, {})
+    (logged,) = (record.message for record in caplog.records if record.levelname == "ERROR")
+    assert logged.startswith("a wait was closed: cannot complete task ")
+    assert "changed the record" in logged or "; the token is not sent there" in logged
+
+
+def test_a_wait_for_another_run_does_not_end(scene: Scene) -> None:
+    """A copy of a wait under the key of another run."""
+    record = register(scene)
+    fields = json.loads(record.document) | {"run_id": "run-2"}
+    wait = Wait.of(replace(record, document=json.dumps(fields)))
+    scene.journal.write_once(wait.key, State.WAITING, wait.document())
+    assert [one.outcome for one in scene.waits.run_ended(the_end("run-2"), EVENT, scene.in_seconds())] == [
+        Outcome.CLOSED
+    ]
+    assert scene.tasks.results == {}
+
+
+class TestOf010:
+    """A record of version 0.1.0, which encrypted only the token."""
+
+    @pytest.fixture
+    def record(self, scene: Scene) -> Record:
+        record = register(scene)
+        fields = json.loads(record.document)
+        del fields["sealed"]
+        token = Fernet(KEY).encrypt(TOKEN.encode()).decode()
+        return alter(scene, record.key, json.dumps({**fields, "workspace": None, "sealed_token": token}))
+
+    def test_its_task_is_completed_but_not_with_the_apps_identity(self, scene: Scene, record: Record) -> None:
+        assert completed_with(scene) == [Outcome.COMPLETED]
+        assert scene.tasks.accesses == [Access(Secret(TOKEN), identity=False)]
+        assert list(scene.tasks.results) == [Wait.of(record).task.task_instance_id]
+
+    @pytest.mark.parametrize("plan_url", ["http://dev.azure.com/contoso", "https://attacker.example"])
+    def test_the_address_is_checked_again(self, scene: Scene, record: Record, plan_url: str) -> None:
+        fields = json.loads(record.document)
+        alter(scene, record.key, json.dumps({**fields, "task": {**fields["task"], "plan_url": plan_url}}))
+        assert completed_with(scene) == [Outcome.CLOSED]
+        assert scene.tasks.accesses == []

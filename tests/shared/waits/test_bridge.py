@@ -1,14 +1,13 @@
 """Tests that each setting of the bridge takes effect, in its unit."""
 
-import json
 from collections.abc import Iterator
 
 import pytest
 
 from handlers import DISPATCH, NAMES
 from shared.composition import Bridge, compose, load_configuration
-from shared.http.message import HttpRequest, HttpResponse
 from tests.support import ROOT
+from tests.support.azure import MANAGER, Azure
 from tests.support.builders import ENVIRONMENT, WORKSPACE
 from tests.support.canaries import secret
 from tests.support.clock import ManualClock
@@ -18,25 +17,8 @@ from tests.support.services.managed_identity import ManagedIdentity, managed_ide
 from tests.support.waits import KEY, TOKEN, a_task, default_headers
 
 TOKEN_OF_THE_IDENTITY = secret("identity-token")
-MANAGER = "https://management.example"
 IN_AZURE = {"WEBSITE_INSTANCE_ID": "i", "JOURNAL_CONNECTION": "https://account.table.core.windows.net"}
 LOCALLY = {"AZURE_DEVOPS_ORG_URL": "http://127.0.0.1:7080/contoso"}
-
-
-class Azure:
-    """A transport for Azure DevOps and Azure Resource Manager. Every run is running, and every call succeeds."""
-
-    def __init__(self) -> None:
-        self.asked_with: list[str] = []
-        self.completed: list[tuple[str, object]] = []
-
-    def __call__(self, request: HttpRequest, authorization: str, timeout_seconds: float) -> HttpResponse:
-        if request.url.startswith(MANAGER):
-            self.asked_with.append(authorization)
-            return HttpResponse(200, {}, b'{"properties": {"status": "Running"}}')
-        if "/events?" in request.url:
-            self.completed.append((authorization, json.loads(request.body or b"")["result"]))
-        return HttpResponse(200, {}, b'{"id": 7}')
 
 
 @pytest.fixture

@@ -7,7 +7,15 @@ from datetime import datetime, timedelta
 import pytest
 
 from shared.clock import utc_now
-from shared.errors import AlreadyWaiting, CredentialUnavailable, InvalidWait, JournalUnavailable, NextstageError
+from shared.errors import (
+    AlreadyWaiting,
+    CredentialUnavailable,
+    InvalidWait,
+    JournalUnavailable,
+    NextstageError,
+    TooManyWaits,
+    WaitNotVerified,
+)
 from shared.journal.sqlite import SqliteStore
 from shared.waits.endpoint import ANSWER_SECONDS, Answer, Endpoint
 from shared.waits.request import WaitRequest
@@ -52,6 +60,8 @@ class Stub:
     [
         (InvalidWait({"PlanId": "is not known"}), 400, "the wait is refused: PlanId is not known"),
         (AlreadyWaiting("it waits for run-1 already"), 409, "it waits for run-1 already"),
+        (TooManyWaits("2 wait already"), 429, "2 wait already"),
+        (WaitNotVerified("not asked"), 503, "not asked; the wait was not stored; run the job again"),
         (JournalUnavailable("no answer"), 503, "no answer; the wait was not stored; run the job again"),
         (CredentialUnavailable("no keys"), 503, "no keys; the wait was not stored; run the job again"),
     ],

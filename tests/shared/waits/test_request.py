@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from shared.credentials import Secret
 from shared.errors import InvalidWait
 from shared.waits.request import COORDINATES, MAX_BODY_BYTES, WaitRequest, read_request
+from tests.support.builders import WORKSPACE
 from tests.support.canaries import leaks, secret
 from tests.support.waits import PLAN_URLS, TOKEN, a_task, default_headers
 
@@ -43,7 +44,7 @@ def test_a_request(headers: dict[str, str], body: dict[str, str]) -> None:
     assert read_request(headers, json.dumps(RUN | body).encode(), PLAN_URLS) == EXPECTED
 
 
-@pytest.mark.parametrize("workspace", ["ws", "/subscriptions/0/resourceGroups/rg/providers/x/workspaces/ws"])
+@pytest.mark.parametrize("workspace", ["ws", WORKSPACE, WORKSPACE.upper() + "/"])
 def test_a_workspace(workspace: str) -> None:
     read = read_request(HEADERS, json.dumps(RUN | {"workspace": workspace}).encode(), PLAN_URLS)
     assert read == replace(EXPECTED, workspace=workspace)
@@ -91,6 +92,7 @@ def test_a_wrong_coordinate(name: str, value: str) -> None:
         (b'{"run_id": "r", "workspace": 7}', "workspace"),
         (b'{"run_id": "r", "workspace": ["ws"]}', "workspace"),
         (b'{"run_id": "r", "workspace": "ws?x"}', "workspace"),
+        (b'{"run_id": "r", "workspace": "workspaces/ws"}', "workspace"),
     ],
 )
 def test_a_wrong_body(body: bytes, field: str) -> None:

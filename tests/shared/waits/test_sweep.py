@@ -1,19 +1,17 @@
 """Tests of the sweep: missing events, tasks that could not be completed, and waits after the timeout."""
 
 from datetime import timedelta
-from itertools import count
 
 import pytest
 
-from shared.credentials import Credential, Issued, Secret
 from shared.errors import AnswerLost, RequestNotSent, RunStatusUnavailable
-from shared.http.message import HttpRequest, HttpResponse
-from shared.http.sending import Sender
-from shared.http.throttle import ThrottleGate
+from shared.http.message import HttpResponse
 from shared.journal.records import Record, Selection, State, Store
 from shared.waits.aml import AmlRuns
-from shared.waits.sweep import MAX_DURATION, Sweep, SweepResult
+from shared.waits.sharing import MAX_SHARE
+from shared.waits.sweep import Sweep, SweepResult
 from shared.waits.wait import WAIT_PREFIX
+from tests.support.azure import ManagementPlane, aml_runs
 from tests.support.builders import WORKSPACE
 from tests.support.canaries import secret
 from tests.support.clock import ManualClock
@@ -27,43 +25,11 @@ MINUTE = 60
 HOUR = 3600
 
 
-class ManagementPlane:
-    """A transport for Azure Resource Manager that knows the statuses of runs and records the requests."""
-
-    def __init__(self, clock: ManualClock) -> None:
-        self.clock = clock
-        self.takes = 0.0
-        """How many seconds an answer takes."""
-        self.statuses: dict[str, str] = {}
-        self.asked: list[str] = []
-        self.given: list[float] = []
-        """How many seconds each request may take."""
-        self.headers: dict[str, str] = {}
-        self.answer: HttpResponse | Exception | None = None
-        self.expired: set[str] = set()
-
-    def __call__(self, request: HttpRequest, authorization: str, timeout_seconds: float) -> HttpResponse:
-        self.asked.append(request.url)
-        self.given.append(timeout_seconds)
-        self.headers = request.headers(authorization)
-        self.clock.advance(self.takes)
-        if authorization in self.expired:
-            return HttpResponse(401, {}, b"")
-        if isinstance(self.answer, Exception):
-            raise self.answer
-        if self.answer is not None:
-            return self.answer
-        run_id = request.url.rpartition("/")[2].partition("?")[0]
-        if run_id not in self.statuses:
-            return HttpResponse(404, {}, b'{"error": {"code": "UserError"}}')
-        return HttpResponse(200, {}, b'{"properties": {"status": "%s"}}' % self.statuses[run_id].encode())
-
-
 class Scene(Waiting):
     """Waits with a sweep, and Azure ML with their runs."""
 
     def __init__(self, clock: ManualClock, store: Store | None = None) -> None:
-        super().__init__(store or MemoryStore(), clock)
+        super().__init__(store or MemoryStore(), clock, workspace_id=WORKSPACE)
         self.clock: ManualClock = clock
         self.azure = ManagementPlane(clock)
         self.sweep = a_sweep(self, aml_runs(self.azure))
@@ -74,17 +40,11 @@ def scene(clock: ManualClock) -> Scene:
     return Scene(clock)
 
 
-def aml_runs(azure: ManagementPlane) -> AmlRuns:
-    numbers, clock = count(1), azure.clock
-    credential = Credential(lambda: Issued(Secret(f"Bearer {secret('manager')}-{next(numbers)}")), clock)
-    sender = Sender(azure, ThrottleGate(clock), clock=clock, sleep=lambda _: None)
-    return AmlRuns("https://management.azure.com", WORKSPACE, sender, credential)
-
-
 def a_sweep(scene: Scene, runs: AmlRuns | None) -> Sweep:
     return Sweep(
         scene.journal,
         scene.waits,
+        scene.workspaces,
         runs,
         after=timedelta(minutes=30),
         timeout=timedelta(hours=72),
@@ -146,16 +106,34 @@ class TestAskingAzureMl:
         scene.clock.advance(31 * MINUTE)
         assert a_sweep(scene, None).run() == SweepResult(open=1)
 
-    def test_after_one_failure_it_is_not_asked_again_in_this_sweep(
+    def test_after_three_failures_it_is_not_asked_again_in_this_sweep(
         self, scene: Scene, caplog: pytest.LogCaptureFixture
     ) -> None:
         for number in range(5):
             wait(scene, f"run-{number}")
         scene.azure.answer = HttpResponse(403, {}, b"{}")
         scene.clock.advance(31 * MINUTE)
-        assert scene.sweep.run() == SweepResult(open=5)
-        assert len(scene.azure.asked) == 1
+        assert scene.sweep.run() == SweepResult(open=5, not_reached=2)
+        assert len(scene.azure.asked) == 3
         assert "the role Reader" in caplog.text
+        scene.sweep.run()
+        assert len(set(scene.azure.asked[:5])) == 5, "the next sweep begins with the others"
+
+    def test_tasks_that_wait_for_the_same_run_need_one_answer(self, scene: Scene) -> None:
+        for _ in range(5):
+            wait(scene)
+        scene.azure.statuses["run-1"] = "Completed"
+        scene.clock.advance(31 * MINUTE)
+        assert scene.sweep.run() == SweepResult(open=5, completed=5)
+        assert len(scene.azure.asked) == 1
+
+    def test_a_name_that_no_run_can_have_does_not_keep_azure_ml_from_being_asked(self, scene: Scene) -> None:
+        for number in range(4):
+            wait(scene, f"run:{number}")
+        scene.azure.answer = HttpResponse(400, {}, b"{}")
+        scene.clock.advance(31 * MINUTE)
+        assert scene.sweep.run() == SweepResult(open=4)
+        assert len(scene.azure.asked) == 4
 
 
 class TestKnownEnds:
@@ -247,20 +225,7 @@ class TestTimeout:
         scene.tasks.plan("complete", HANGS, HANGS, HANGS)
         began = scene.clock()
         assert scene.sweep.run() == SweepResult(open=3)
-        assert scene.clock() - began == MAX_DURATION
-
-
-def test_oldest_waits_first_and_the_rest_in_the_next_sweep(scene: Scene) -> None:
-    tasks = []
-    for number in range(3):
-        tasks.append(wait(scene, f"run-{number}"))
-        scene.azure.statuses[f"run-{number}"] = "Completed"
-        scene.clock.advance(1)
-    scene.clock.advance(31 * MINUTE)
-    scene.azure.takes = 30
-    assert scene.sweep.run() == SweepResult(open=2, completed=1)
-    assert scene.tasks.results == {tasks[0]: ["succeeded"]}
-    assert scene.azure.given == [15, 10], "each has 15 s at most, and all 40 s"
+        assert scene.clock() - began == 3 * MAX_SHARE
 
 
 class TestAnswersOfAzureMl:

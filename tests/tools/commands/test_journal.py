@@ -257,11 +257,11 @@ class TestOrphans:
         key = queued.key.key[:12]
         assert rows[:3] == [
             [key, "evaluate", "5h", "8", "https://dev.azure.com/8", "HTTP 403: no Stop builds"],
-            [key, "evaluate", "4h", "-", "-", "a delivery, a redrive or the timer sweep_waits will cancel it"],
+            [key, "evaluate", "4h", "-", "-", "a delivery, a redrive or a timer will cancel it"],
             [parked.key.key[:12], "other", "3h", "9", "https://dev.azure.com/9",
              "its event has no run yet, and is parked: this may become its run"],
         ]  # fmt: skip
-        assert rows[3][-1] == "a delivery, a redrive or the timer sweep_waits will cancel it"
+        assert rows[3][-1] == "a delivery, a redrive or a timer will cancel it"
         assert rows[4][-1].startswith("the record of its event was removed; cancel the run yourself")
         first, *_ = desk.run("journal", "--orphans", "--json").json
         assert first == {

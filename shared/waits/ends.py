@@ -1,0 +1,88 @@
+"""The ends of runs that events have reported. They are stored, because a task may register after its run has ended."""
+
+from datetime import datetime, timedelta
+from typing import Final
+
+from shared.clock import Clock
+from shared.errors import JournalUnavailable
+from shared.events.event import RunEnd
+from shared.journal.journal import Journal
+from shared.journal.records import Entry, Selection, State
+from shared.telemetry import Decision, Report, Result
+from shared.waits.wait import OPEN_STATES, WAIT_PREFIX, Wait, end_record, ends_partition, read_each, read_end
+from shared.waits.workspaces import Workspaces
+
+_MAX_ENDS: Final = 10_000
+_LOOK_EVERY: Final = timedelta(minutes=10)
+
+
+class Ends:
+    """The stored ends of runs. Thread-safe."""
+
+    def __init__(self, journal: Journal, workspaces: Workspaces) -> None:
+        self._journal = journal
+        self._workspaces = workspaces
+
+    def note(self, end: RunEnd) -> RunEnd:
+        """Store the end of a run. Return the one that was reported first.
+
+        :raises JournalUnavailable: the store does not answer.
+        """
+        self._workspaces.note(end.workspace)
+        key, document = end_record(end)
+        return read_end(self._journal.write_once(key, State.NOTED, document))
+
+    def of(self, wait: Wait) -> RunEnd | None:
+        """Return the end of the run that a task waits for; None if its event has not arrived.
+
+        :raises JournalUnavailable: the store does not answer.
+        """
+        noted = self._journal.select(Selection(ends_partition(wait.run_id)), _MAX_ENDS)
+        return next((end for _, end in read_each(read_end, noted) if self.is_of(end, wait)), None)
+
+    def is_of(self, end: RunEnd, wait: Wait) -> bool:
+        """Return whether this is the end of the run that the task waits for. Azure ML ignores the case of names.
+
+        :raises JournalUnavailable: the store does not answer.
+        """
+        return wait.run_id.lower() == end.run_id.lower() and self._workspaces.is_meant(wait.workspace, end.workspace)
+
+
+class EndsWithoutKeys:
+    """Stores the ends of runs while waits are off, if tasks still wait: the keys may come back.
+
+    Whether tasks wait is looked up every ten minutes, because no more can register.
+    """
+
+    def __init__(self, journal: Journal, ends: Ends, report: Report, clock: Clock) -> None:
+        self._journal = journal
+        self._ends = ends
+        self._report = report
+        self._clock = clock
+        self._look_at: datetime | None = None
+        self._tasks_wait = False
+
+    def run_ended(
+        self,
+        end: RunEnd,
+        entry: Entry,
+        deadline: datetime,  # noqa: ARG002 - see WaitingTasks
+        event_time: datetime | None = None,  # noqa: ARG002 - the same
+    ) -> tuple[Decision, ...]:
+        """Store the end of a run if tasks wait. Return a decision only if that fails."""
+        try:
+            if self._do_tasks_wait():
+                self._ends.note(end)
+        except JournalUnavailable as exc:
+            decision = Decision.of(entry, Result.deferred(exc))
+            self._report(decision)
+            return (decision,)
+        return ()
+
+    def _do_tasks_wait(self) -> bool:
+        now = self._clock()
+        if self._look_at is None or now >= self._look_at:
+            found = self._journal.select(Selection(route_prefix=WAIT_PREFIX, states=OPEN_STATES), 1)
+            self._tasks_wait = any(True for _ in found)
+            self._look_at = now + _LOOK_EVERY
+        return self._tasks_wait

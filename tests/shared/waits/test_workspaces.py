@@ -1,0 +1,107 @@
+"""Which workspace a wait means: resource ids are compared, and a name is enough only if it is unique."""
+
+import pytest
+
+from shared.errors import InvalidWait
+from shared.journal.records import Selection
+from shared.telemetry import Outcome
+from shared.waits.wait import WORKSPACES_PARTITION, Wait
+from tests.support.builders import WORKSPACE
+from tests.support.clock import ManualClock
+from tests.support.journal.memory_store import MemoryStore
+from tests.support.waits import EVENT, Scene, a_request, the_end
+
+SAME_NAME = WORKSPACE.replace("/resourceGroups/", "/resourceGroups/another-")
+OTHER = WORKSPACE.replace("workspaces/ws", "workspaces/other")
+
+
+@pytest.fixture
+def store() -> MemoryStore:
+    return MemoryStore()
+
+
+def scene(store: MemoryStore, clock: ManualClock, configured: str | None) -> Scene:
+    return Scene(store, clock, workspace_id=configured)
+
+
+def register(scene: Scene, workspace: str | None) -> str | None:
+    """Register a task. Return the workspace of its wait."""
+    return Wait.of(scene.waits.register(a_request(workspace=workspace), scene.in_seconds())).workspace
+
+
+def end(scene: Scene, workspace: str) -> list[Outcome]:
+    return [one.outcome for one in scene.waits.run_ended(the_end(workspace=workspace), EVENT, scene.in_seconds())]
+
+
+@pytest.mark.parametrize("named", [None, "ws", "WS", WORKSPACE, WORKSPACE.upper().strip("/")])
+def test_a_workspace_of_the_same_name_does_not_end_the_wait(
+    store: MemoryStore, clock: ManualClock, named: str | None
+) -> None:
+    """security.md: it did, because names were compared."""
+    app = scene(store, clock, WORKSPACE)
+    register(app, named)
+    assert end(app, SAME_NAME) == []
+    assert end(app, OTHER) == []
+    assert end(app, WORKSPACE) == [Outcome.COMPLETED]
+
+
+@pytest.mark.parametrize(
+    ("configured", "seen", "named", "meant"),
+    [
+        (WORKSPACE, [], None, WORKSPACE),
+        (WORKSPACE, [OTHER], None, WORKSPACE),
+        (WORKSPACE, [], "Ws", WORKSPACE),
+        (WORKSPACE, [OTHER, WORKSPACE], "ws", WORKSPACE),
+        (WORKSPACE, [OTHER], "other", OTHER),
+        (WORKSPACE, [], "other", "other"),
+        (WORKSPACE, [], OTHER + "/", OTHER),
+        (None, [], None, None),
+        (None, [WORKSPACE, WORKSPACE.upper()], None, WORKSPACE),
+        (None, [WORKSPACE], "ws", WORKSPACE),
+        (None, [WORKSPACE], "other", "other"),
+    ],
+)
+def test_the_workspace_is_known_when_the_task_registers(
+    store: MemoryStore,
+    clock: ManualClock,
+    configured: str | None,
+    seen: list[str],
+    named: str | None,
+    meant: str | None,
+) -> None:
+    for workspace in seen:
+        scene(store, clock, None).waits.ends.note(the_end("another", workspace=workspace))
+    assert register(scene(store, clock, configured), named) == meant
+
+
+@pytest.mark.parametrize(
+    ("configured", "seen", "named"),
+    [(WORKSPACE, [SAME_NAME], "ws"), (None, [WORKSPACE, SAME_NAME], "ws"), (None, [WORKSPACE, OTHER], None)],
+)
+def test_an_ambiguous_workspace_is_refused(
+    store: MemoryStore, clock: ManualClock, configured: str | None, seen: list[str], named: str | None
+) -> None:
+    app = scene(store, clock, configured)
+    for workspace in seen:
+        end(app, workspace)
+    expected = r"workspace .* several such workspaces \(/subscriptions.* the resource id of one of them"
+    with pytest.raises(InvalidWait, match=expected):
+        register(app, named)
+
+
+@pytest.mark.parametrize("named", [None, "ws"])
+def test_an_unknown_workspace_is_the_first_one_that_ends_the_run(
+    store: MemoryStore, clock: ManualClock, named: str | None
+) -> None:
+    app = scene(store, clock, None)
+    assert register(app, named) == named
+    app.waits.ends.note(the_end("another", workspace=SAME_NAME))
+    assert end(app, WORKSPACE) == [], "it is no longer clear which one is meant"
+    assert register(app, WORKSPACE) == WORKSPACE
+
+
+def test_a_workspace_is_written_down_once(store: MemoryStore, clock: ManualClock) -> None:
+    app = scene(store, clock, WORKSPACE)
+    for workspace in (WORKSPACE, OTHER, OTHER.upper()):
+        end(app, workspace)
+    assert len(list(store.select(Selection(WORKSPACES_PARTITION), 9))) == 1
