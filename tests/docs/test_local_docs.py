@@ -20,6 +20,7 @@ from tests.support import ROOT
 from tests.support.canaries import secret
 from tests.support.polling import wait_until
 from tests.support.services.host_apps import app_settings
+from tests.support.waits import KEY
 
 LOCAL = (ROOT / "docs" / "local.md").read_text(encoding="utf-8")
 HTTP = (ROOT / "test.http").read_text(encoding="utf-8")
@@ -79,7 +80,9 @@ class TestSent:
     def url(self, tmp_path: Path, log: Path) -> Iterator[str]:
         emulator = Emulator(load_declaration(), pats={secret("pat")})
         with serve(emulator) as ado:
-            settings = app_settings(ado.organization_url, f"sqlite:{tmp_path / 'journal.sqlite3'}")
+            settings = app_settings(ado.organization_url, f"sqlite:{tmp_path / 'journal.sqlite3'}") | {
+                "WAIT_TOKEN_KEYS": KEY
+            }
             with start("devstack.host", "--app-dir", str(ROOT), env=settings, cwd=tmp_path, log=log) as host:
                 yield host.url
 
