@@ -299,7 +299,7 @@ class Stage:
 
     def sweep(self) -> None:
         """Call the timer function of a host that cancels second runs of events."""
-        requests.post(f"{self.hosts[-1].url}/admin/functions/sweep_waits", json={}, timeout=60).raise_for_status()
+        requests.post(f"{self.hosts[-1].url}/admin/functions/purge_journal", json={}, timeout=60).raise_for_status()
 
     @contextmanager
     def no_storage(self) -> Iterator[None]:

@@ -36,8 +36,8 @@ def aml_event(event: str) -> None:
     _app().relay.deliver(event)
 
 
-@app.function_name("sweep_waits")
-@app.timer_trigger(arg_name="timer", schedule="0 */10 * * * *", run_on_startup=False)
-def sweep_waits(timer: func.TimerRequest) -> None:
+@app.function_name("purge_journal")
+@app.timer_trigger(arg_name="timer", schedule="0 30 3 * * *", run_on_startup=False)
+def purge_journal(timer: func.TimerRequest) -> None:
     """Cancel second runs of events."""
     _app().queueing.orphans.settle(10.0)
