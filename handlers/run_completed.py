@@ -7,16 +7,16 @@ from typing import Final
 
 from shared.events.event import AmlEvent, Occurrence, RunEnd
 from shared.events.event_type import EventType, Names
-from shared.events.runs import COMPLETED, RUN_NAMES, is_child_run, root_run_id, sample_run
+from shared.events.runs import COMPLETED, RUN_NAMES, family, sample_run
 
 
 def _meaning(event: AmlEvent, names: Names) -> Occurrence:
-    run = names | {"root_run_id": root_run_id(names)}
+    names["root_run_id"], is_child_run = family(names)
     return Occurrence(
-        identity=run["run_id"],
-        names=run,
-        is_child_run=is_child_run(run),
-        run_end=RunEnd(event.source, run["run_id"], COMPLETED),
+        identity=names["run_id"],
+        names=names,
+        is_child_run=is_child_run,
+        run_end=RunEnd(event.source, names["run_id"], COMPLETED),
     )
 
 

@@ -13,9 +13,8 @@ from shared.events.runs import (
     MONITOR_BREACH_TAG,
     RUN_NAMES,
     STATUSES,
+    family,
     final_status,
-    is_child_run,
-    root_run_id,
     sample_run,
 )
 
@@ -28,8 +27,9 @@ def _meaning(event: AmlEvent, names: Names) -> Occurrence | Ignored:
             "another event will report the final status"
         )
     message = _breach_message(names["run_tags"])
+    root_run_id, is_child_run = family(names)
     run = names | {
-        "root_run_id": root_run_id(names),
+        "root_run_id": root_run_id,
         "run_status": final,
         "monitor_threshold_breached": message is not None,
         "monitor_message": message,
@@ -38,7 +38,7 @@ def _meaning(event: AmlEvent, names: Names) -> Occurrence | Ignored:
         identity=f"{run['run_id']}:{final}",
         names=run,
         # The step that reports a breach is a child run, but routes must not miss it.
-        is_child_run=is_child_run(run) and message is None,
+        is_child_run=is_child_run and message is None,
         run_end=RunEnd(event.source, run["run_id"], final),
     )
 

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Final
 
 from shared.events.event_type import Name, Names, Sample
 
@@ -30,8 +30,15 @@ _FINAL_STATUSES: Final = {
 STATUSES: Final = tuple(dict.fromkeys(_FINAL_STATUSES.values()))
 """The possible values of ``run_status``."""
 
-# Child runs of AutoML and HyperDrive have ids of the form AutoML_<guid>_<iteration> and HD_<guid>_<trial>.
-_CHILD_RUN_ID: Final = re.compile(r"(AutoML|HD)_[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}_.+", re.IGNORECASE)
+# The first one that names another run names the root. Keys are in lower case.
+_ROOT_MARKS: Final = ("azureml.rootpipelinerunid", "azureml.pipelinerunid", "mlflow.rootrunid", "mlflow.parentrunid")
+# The id of a child that is named after its parent, for example <parent>_3 or <parent>_setup. Only generated ids are
+# parents, since users choose names such as train_2026_1: AutoML_<guid>, HD_<guid>, and two words with ten characters
+# that are neither a number nor a word. Source: azure-ai-ml, job_name_generator.py
+_NAMED_CHILD: Final = re.compile(
+    r"((?i:(?:AutoML|HD)_[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})"
+    r"|[a-z]+_[a-z]+_(?=[a-z0-9]{10}_)(?!\d+_|[a-z]*[aeiou][a-z]*_)[a-z0-9]+)_.+"
+)
 
 
 def final_status(status: str) -> str | None:
@@ -39,33 +46,24 @@ def final_status(status: str) -> str | None:
     return _FINAL_STATUSES.get(status.lower())
 
 
-def root_run_id(run: Names) -> str:
-    """Return the id of the root run, as far as the event names one; otherwise the run's own id."""
-    tags, properties = run["run_tags"], run["run_properties"]
-    marks = (
-        properties.get("azureml.pipelinerunid"),
-        tags.get("mlflow.rootRunId"),
-        tags.get("mlflow.parentRunId"),
-        run["run_id"],
-    )
-    return next(mark for mark in marks if isinstance(mark, str) and mark)
+def family(run: Names) -> tuple[str, bool]:
+    """Return the id of a run's root, and whether the run is a child: an iteration, a trial, a step or a nested run.
 
-
-def is_child_run(run: Mapping[str, Any]) -> bool:
-    """Return whether a run is a child: an AutoML iteration, a sweep trial, a pipeline step or a nested run.
-
-    The event's data has no field for the parent. But each kind of parent leaves a mark on its children:
-    ``azureml.pipelinerunid`` on the steps of a pipeline, ``runTemplate`` on the iterations of AutoML, MLflow's parent
-    tag on nested runs, and the form of the run id.
+    The event's data has no field for the parent. But each kind of parent leaves a mark on its children: a tag or a
+    property with the id of the pipeline's run or of MLflow's parent, ``runTemplate`` on the iterations of AutoML, and
+    the form of the run id. The root is the run itself if the event names no other.
     """
-    properties = run["run_properties"]
-    templates = (properties.get("runTemplate"), properties.get("run_template"))
-    return (
-        run["root_run_id"] != run["run_id"]
-        or "automl_child" in templates
-        or run["run_type"] == STEP_RUN_TYPE
-        or _CHILD_RUN_ID.fullmatch(run["run_id"]) is not None
-    )
+    run_id = run["run_id"]
+    places = (run["run_tags"], run["run_properties"])
+    marks = {key.lower(): value for place in places for key, value in place.items() if value}
+    root = run_id
+    for mark in _ROOT_MARKS:
+        if root == run_id and isinstance(marks.get(mark), str):
+            root = marks[mark]
+    if (named := _NAMED_CHILD.fullmatch(root)) is not None:
+        root = named[1]
+    is_iteration = "automl_child" in (marks.get("runtemplate"), marks.get("run_template"))
+    return root, root != run_id or is_iteration or run["run_type"] == STEP_RUN_TYPE
 
 
 def sample_run_id(number: int) -> str:

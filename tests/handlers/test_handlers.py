@@ -16,8 +16,6 @@ from tests.support.builders import WORKSPACE, event_text
 
 PART = st.text(':ab["], ', max_size=12)
 
-GUID = "3b8d5f70-6c1e-4a92-b4d7-90e2f1c8a635"
-
 
 def meaning(name: str, data: dict[str, Any], **envelope: Any) -> Occurrence | Ignored:
     event = parse_event(event_text(name, data, **envelope))
@@ -103,38 +101,6 @@ class TestRunCompleted:
             "run_properties": {},
             "root_run_id": "r",
         }
-
-    @pytest.mark.parametrize(
-        ("data", "root"),
-        [
-            ({"runProperties": {"runTemplate": "automl_child"}}, "r"),
-            ({"runProperties": {"run_template": "automl_child"}}, "r"),
-            ({"runType": "azureml.StepRun"}, "r"),
-            ({"runProperties": {"azureml.pipelinerunid": "parent"}}, "parent"),
-            ({"runTags": {"mlflow.parentRunId": "parent"}}, "parent"),
-            ({"runTags": {"mlflow.parentRunId": "parent", "mlflow.rootRunId": "root"}}, "root"),
-            ({"runId": f"AutoML_{GUID}_5"}, f"AutoML_{GUID}_5"),
-            ({"runId": f"HD_{GUID}_0"}, f"HD_{GUID}_0"),
-        ],
-    )
-    def test_child_runs_are_recognized(self, data: dict[str, Any], root: str) -> None:
-        result = occurrence("RunCompleted", {"runId": "r"} | data)
-        assert result.is_child_run
-        assert result.names["root_run_id"] == root
-
-    @pytest.mark.parametrize(
-        "data",
-        [
-            {"runId": f"AutoML_{GUID}"},
-            {"runId": f"HD_{GUID}"},
-            {"runId": "HD_1_2"},
-            {"runProperties": {"azureml.pipelinerunid": "r"}},
-            {"runTags": {"mlflow.rootRunId": "r"}},
-            {"runType": "azureml.PipelineRun"},
-        ],
-    )
-    def test_parents_are_root_runs(self, data: dict[str, Any]) -> None:
-        assert not occurrence("RunCompleted", {"runId": "r"} | data).is_child_run
 
 
 class TestRunStatusChanged:
