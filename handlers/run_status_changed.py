@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from shared.events.event import AmlEvent, Ignored, Occurrence, RunEnd
 from shared.events.event_type import EventType, Name, Names, Sample
+from shared.events.keys import look_up
 from shared.events.runs import (
     MONITOR_BREACH_TAG,
     RUN_NAMES,
@@ -45,10 +46,8 @@ def _meaning(event: AmlEvent, names: Names) -> Occurrence | Ignored:
 
 def _breach_message(tags: Mapping[str, Any]) -> str | None:
     """Return the monitor's message about the breach, or None if there is no breach."""
-    for name, value in tags.items():
-        if name.lower() == MONITOR_BREACH_TAG and value and str(value).strip().lower() not in {"false", "none"}:
-            return str(value)
-    return None
+    message = look_up(tags, MONITOR_BREACH_TAG)
+    return str(message) if message and str(message).strip().lower() not in {"false", "none", "null"} else None
 
 
 def _sample(number: int) -> Sample:

@@ -7,7 +7,7 @@ The declaration of the event's type reads the data: see shared/events/event_type
 import json
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, NamedTuple, NoReturn
 
@@ -35,7 +35,7 @@ class AmlEvent:
     :param type: the name in Event Grid, for example ``Microsoft.MachineLearningServices.RunCompleted``.
     :param source: the workspace's resource id (``topic`` in the Event Grid schema).
     :param time: when it happened, with a time zone; None if absent or unreadable. No decision depends on it.
-    :param data: the event's data as it was sent.
+    :param data: the event's data as it was sent; also what conditions and placeholders see as ``data``.
     :param schema: ``EventGridSchema`` or ``CloudEventSchemaV1_0``, as in Event Grid's API.
     :param raw: the event as it was delivered.
     """
@@ -89,14 +89,12 @@ class Occurrence:
     :param names: the top-level names of conditions and placeholders, with their values.
     :param is_child_run: whether the run is a step, trial or nested run. Only routes with ``include_child_runs`` match.
     :param run_end: the end of a run, if the event reports one; it completes the tasks that wait for the run.
-    :param data: what conditions and placeholders see as ``data``. Its top-level keys are always in camelCase.
     """
 
     identity: str
     names: Mapping[str, Any]
     is_child_run: bool = False
     run_end: RunEnd | None = None
-    data: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,6 @@
 """The declaration of an event type: its names, where each value comes from, and a sample event. Pure."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from typing import Any, Literal, NamedTuple
 
 from shared.errors import IncompleteEvent
@@ -19,7 +18,8 @@ Sample = tuple[str, dict[str, Any]]
 class Name(NamedTuple):
     """A name that conditions and placeholders can use.
 
-    :param key: the data key that holds the value, in camelCase; empty if the type's ``meaning`` supplies the value.
+    :param key: the data key that holds the value, in camelCase; empty if the type's ``meaning`` supplies the value. An
+        event may spell it in any case: Azure ML uses PascalCase for models and drift, and some events mix both.
     :param may_be_null: whether the value may be null; only a string may be.
     :param one_of: the possible values of a string after ``meaning`` has run; empty if any string is possible.
     """
@@ -80,7 +80,6 @@ class EventType:
         self.identified_by = identified_by
         self.sample = sample
         self._meaning = meaning
-        self._key_by_lowercase = {declared.key.lower(): declared.key for declared in names.values()}
 
     @property
     def type(self) -> str:
@@ -92,32 +91,19 @@ class EventType:
 
         :raises IncompleteEvent: a value is missing or of the wrong kind; the message lists all of them.
         """
-        data = self._camel_cased(event.data)
+        data = event.data
+        lowercase = {key.lower(): value for key, value in data.items()}
         names: Names = {}
         problems: list[str] = []
         for name, declared in self.names.items():
+            key = declared.key
             try:
-                names[name] = declared.read(data.get(declared.key)) if declared.key else None
+                names[name] = declared.read(data[key] if key in data else lowercase.get(key.lower())) if key else None
             except ValueError as exc:
-                problems.append(f"'{declared.key}' {exc}")
+                problems.append(f"'{key}' {exc}")
         if problems:
             raise IncompleteEvent(f"the data of a {self.name} event is incomplete: " + "; ".join(problems))
-        found = self._meaning(event, names)
-        return replace(found, data=data) if isinstance(found, Occurrence) else found
-
-    def camel_case(self, key: str) -> str:
-        """Return the spelling in which conditions see a top-level data key.
-
-        Azure ML uses PascalCase for models and drift and camelCase for runs. Some events mix both, for example
-        ``runId`` and ``RunTags``.
-        """
-        return self._key_by_lowercase.get(key.lower()) or key[:1].lower() + key[1:]
-
-    def _camel_cased(self, data: Mapping[str, Any]) -> dict[str, Any]:
-        """Convert the top-level keys to camelCase. Keys below them, such as the names of tags, stay as they are."""
-        spelled = {self.camel_case(key): value for key, value in data.items()}
-        # If an event contains two spellings of a key, the one in camelCase wins.
-        return spelled | {key: value for key, value in data.items() if key in spelled}
+        return self._meaning(event, names)
 
 
 def _text(value: Any) -> str | None:

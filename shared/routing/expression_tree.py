@@ -1,4 +1,4 @@
-"""The tree of a JMESPath expression, as jmespath's parser returns it.
+"""The tree of a JMESPath expression, as jmespath's parser returns it, and how it is evaluated.
 
 Each node has a type, children and often a value. jmespath's documentation describes neither the parser nor the nodes,
 so its version is pinned, and tests/shared/routing/test_expression_tree.py checks every assumption made here. Pure.
@@ -9,6 +9,9 @@ from itertools import accumulate, takewhile
 from typing import Any, Final
 
 from jmespath.lexer import Lexer
+from jmespath.visitor import TreeInterpreter
+
+from shared.events.keys import look_up
 
 Tree = Mapping[str, Any]
 """``{"type": …, "children": […], "value": …}``. The children of a slice are numbers or None."""
@@ -26,6 +29,17 @@ _DEPTHS: Final = {
     **dict.fromkeys(("lparen", "lbracket", "lbrace", "filter"), 1),
     **dict.fromkeys(("rparen", "rbracket", "rbrace"), -1),
 }
+
+
+class Interpreter(TreeInterpreter):
+    """jmespath's interpreter, except that it finds the keys of objects in any case. An exact match comes first."""
+
+    def visit_field(self, node: Tree, value: Any) -> Any:
+        """Return the value under the key that the node names; None if there is none."""
+        try:
+            return value[node["value"]]
+        except (KeyError, TypeError):  # a TypeError if the value is not an object
+            return look_up(value, node["value"])
 
 
 def nodes(tree: Tree) -> Iterator[Tree]:
@@ -52,9 +66,9 @@ def free_paths(tree: Tree) -> Iterator[tuple[tuple[str, ...], Tree]]:
 
 
 def value_at(scope: Any, path: Iterable[str]) -> Any:
-    """Return the value that JMESPath finds under a path, or None if there is none."""
+    """Return the value that ``Interpreter`` finds under a path, or None if there is none."""
     for name in path:
-        scope = scope.get(name) if isinstance(scope, Mapping) else None
+        scope = look_up(scope, name)
     return scope
 
 

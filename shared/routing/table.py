@@ -113,7 +113,7 @@ class RouteTable:
 
     def resolve(self, event: AmlEvent, occurrence: Occurrence) -> Resolution:
         """Decide for every route of the event's type. No content of an event raises an error."""
-        scope = {**occurrence.names, "event": event.envelope(), "data": occurrence.data}
+        scope = {**occurrence.names, "event": event.envelope(), "data": event.data}
         decisions: list[Match | Refusal] = []
         why_not: list[NoMatch] = []
         for route in self._by_event.get(event.name, ()):

@@ -13,7 +13,6 @@ from typing import Any, Final, NamedTuple
 import jmespath
 from jmespath.exceptions import JMESPathError, LexerError, ParseError
 from jmespath.functions import Functions
-from jmespath.visitor import TreeInterpreter
 
 from shared.errors import ExpressionFailed, MissingValue, UnsafeValue
 from shared.routing import expression_tree
@@ -38,7 +37,7 @@ _NEVER_CATEGORIES: Final = {"Cc", "Cf", "Cs", "Zl", "Zp"}  # control, format, su
 
 # All expressions and threads share one interpreter. It has no state, and creating one takes longer than evaluating most
 # conditions.
-_INTERPRETER: Final = TreeInterpreter()
+_INTERPRETER: Final = expression_tree.Interpreter()
 
 _PLACEHOLDER: Final = re.compile(r"\{\{(.*?)\}\}", re.DOTALL)
 

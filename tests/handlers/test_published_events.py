@@ -7,12 +7,14 @@ import pytest
 
 from handlers import DISPATCH, NAMES
 from shared.composition import load_configuration
+from shared.deciding import decide
 from shared.events.event import Occurrence, parse_event
 from shared.journal.records import Store
 from shared.relay import Relay
+from shared.routing.table import Match
 from shared.telemetry import Outcome
 from tests.support import ROOT
-from tests.support.builders import ENVIRONMENT, cloud_event_text, event_text
+from tests.support.builders import ENVIRONMENT, cloud_event_text, event_text, routes
 from tests.support.clock import ManualClock
 from tests.support.fakes import FakePipelines, Reports
 from tests.support.relays import relay_over
@@ -89,6 +91,25 @@ def test_a_child_run_names_its_root(text: Text, data: dict[str, Any], root: str)
 def test_a_job_that_its_user_named_and_a_parent_are_no_children(text: Text, data: dict[str, Any]) -> None:
     found = occurrence(text("RunCompleted", data))
     assert (found.names["root_run_id"], found.is_child_run) == (data["runId"], False)
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        *(("run_properties.stepType", "SparkStep"), ("run_properties.StepType", "SparkStep")),
+        *(("run_tags.GITHUB_REPOSITORY", "a/b"), ("run_tags.githuB_REPOSITORY", "a/b"), ("run_tags.Team", "x")),
+        *(("data.runTags.Team", "x"), ("data.RunTags.team", "x")),
+    ],
+)
+def test_keys_of_tags_and_properties_are_found_in_any_case(text: Text, path: str, value: str) -> None:
+    tags, properties = {"githuB_REPOSITORY": "a/b", "team": "x"}, {"stepType": "SparkStep"}
+    raw = text("RunCompleted", run("kk1", runTags=tags, runProperties=properties))
+    table = routes(
+        f"name: r\nevent: RunCompleted\npipeline: p\nwhen: {path} == '{value}'\nparameters: {{ v: '{{{{ {path} }}}}' }}"
+    )
+    (match,) = decide(raw, DISPATCH, table).decisions
+    assert isinstance(match, Match)
+    assert match.request.parameters == {"v": value}
 
 
 class TestRunsQueuedByTheDefaultTable:

@@ -14,6 +14,7 @@ from enum import StrEnum
 from typing import Any, Final, NoReturn
 
 from shared.events.event import is_cloud_event
+from shared.events.keys import spelling
 from tools.errors import CommandFailed
 
 Document = dict[str, Any]
@@ -66,8 +67,8 @@ def renewed(document: Document, event_id: str, now: datetime) -> Document:
     """Return the event with a new id and the given time."""
     time_key = "eventTime" if schema_of(document) is Schema.EVENT_GRID else "time"
     fresh = dict(document)
-    fresh[_key_in(fresh, "id")] = event_id
-    fresh[_key_in(fresh, time_key)] = now.astimezone(UTC).isoformat().replace("+00:00", "Z")
+    fresh[spelling(fresh, "id")] = event_id
+    fresh[spelling(fresh, time_key)] = now.astimezone(UTC).isoformat().replace("+00:00", "Z")
     return fresh
 
 
@@ -104,29 +105,18 @@ def event_name(document: Mapping[str, Any]) -> str:
 
 
 def _assign(document: Document, assignment: Assignment) -> None:
+    """Set a value. Like the app, ignore the case of the keys that the event has."""
+    names = _CLOUD_BY_EVENT_GRID if schema_of(document) is Schema.CLOUD else _EVENT_GRID_BY_CLOUD
+    first, *others = assignment.path
+    *parents, last = names.get(first.lower(), first), *others
     place: Any = document
-    *parents, last = _resolved(document, assignment.path)
     for depth, key in enumerate(parents, 1):
         if isinstance(place, dict):
-            place = place.setdefault(key, {})
+            place = place.setdefault(spelling(place, key), {})
         if not isinstance(place, dict):
             shown = ".".join(assignment.path[:depth])
             raise CommandFailed(f"--set {'.'.join(assignment.path)}: {shown} is not an object in the event")
-    place[last] = assignment.value
-
-
-def _resolved(document: Document, path: Sequence[str]) -> list[str]:
-    """Return the path, spelled as in this event. Case is ignored at the top level and for the keys of ``data``."""
-    names = _CLOUD_BY_EVENT_GRID if schema_of(document) is Schema.CLOUD else _EVENT_GRID_BY_CLOUD
-    resolved = [_key_in(document, names.get(path[0].lower(), path[0])), *path[1:]]
-    data = document.get(resolved[0])
-    if resolved[0].lower() == "data" and len(resolved) > 1 and isinstance(data, dict):
-        resolved[1] = _key_in(data, resolved[1])
-    return resolved
-
-
-def _key_in(place: Mapping[str, Any], wanted: str) -> str:
-    return next((key for key in place if key.lower() == wanted.lower()), wanted)
+    place[spelling(place, last)] = assignment.value
 
 
 def _value(text: str) -> Any:

@@ -85,9 +85,11 @@ class Known:
 
     def options(self, path: Path) -> Options:
         """Return the values that a condition may find at a path."""
+        lowercase = {_lowercase(spelled): value for spelled, value in self.values.items()}
         for length in range(len(path), 0, -1):
-            if path[:length] in self.values:
-                return (Exactly(value_at(self.values[path[:length]], path[length:])),)
+            known = _lowercase(path[:length])
+            if known in lowercase:
+                return (Exactly(value_at(self.values.get(path[:length], lowercase[known]), path[length:])),)
         return options(self.event, path, with_children=self.with_children)
 
 
@@ -325,6 +327,10 @@ def _around(numbers: Sequence[float], count: int) -> Iterator[float]:
     yield from (number + step for number in numbers[-1:] for step in steps)
     yield from (number - step for number in numbers[:1] for step in steps)
     yield from (low + (high - low) * step / (count + 1) for low, high in pairwise(numbers) for step in steps)
+
+
+def _lowercase(path: Path) -> Path:
+    return tuple(map(str.lower, path))
 
 
 def _leaves(tree: Tree) -> Iterator[Tree]:

@@ -5,7 +5,7 @@ from typing import Final
 from shared.routing.expression_tree import Tree, free_paths, operands
 from shared.suggestion import suggestion
 from tools.routes.conditions import Known, kinds, may_be_true, path_of, refused_argument
-from tools.routes.event_values import Options, data_key
+from tools.routes.event_values import Options
 from tools.routes.possible_values import Exactly, Kind, kind_of
 
 _MAX_NAMED: Final = 6
@@ -20,13 +20,13 @@ def why_never(text: str, tree: Tree, known: Known) -> str:
     inner = operands(text, tree)
     match tree["type"]:
         case "comparator":
-            return _comparison(tree, inner, known) or _misspelled_key(tree, known)
+            return _comparison(tree, inner, known)
         case "and_expression" | "or_expression":
             return _wrong_part(tree, inner, known)
         case "subexpression" if tree["children"][0]["type"] == "not_expression":
             rest = text.strip().removeprefix("!")
             return f"'!' binds more tightly than '.', so this looks up a name in a boolean; write !({rest})"
-    return _misspelled_key(tree, known) or _wrong_argument(tree, known)
+    return _wrong_argument(tree, known)
 
 
 def _wrong_part(tree: Tree, parts: list[tuple[str, Tree]], known: Known) -> str:
@@ -44,8 +44,7 @@ def _comparison(tree: Tree, sides: list[tuple[str, Tree]], known: Known) -> str:
     for (text, side), (_, other) in (sides, sides[::-1]):
         if other["type"] == "literal" and (path := path_of(side)) is not None:
             is_equality = tree["value"] in {"eq", "ne"}
-            found = known.options(path)
-            return _misspelled_key(side, known) or _allowed_values(text, found, other["value"], is_equality=is_equality)
+            return _allowed_values(text, known.options(path), other["value"], is_equality=is_equality)
     return ""
 
 
@@ -64,14 +63,6 @@ def _allowed_values(text: str, found: Options, value: object, *, is_equality: bo
     elif wanted == {Kind.NUMBER} and kind_of(value) is Kind.STRING:
         advice = f"; write `{value}`"
     return f"{text} is {_listed(sorted(wanted))}, but the literal is {kind_of(value)}{advice}"
-
-
-def _misspelled_key(tree: Tree, known: Known) -> str:
-    """Return advice for a key of ``data`` in a spelling that never exists."""
-    for path, _ in free_paths(tree):
-        if path[0] == "data" and len(path) > 1 and (right := data_key(known.event, path[1])) != path[1]:
-            return f"data.{path[1]} never exists, because keys of data are in camelCase; write data.{right}"
-    return ""
 
 
 def _wrong_argument(tree: Tree, known: Known) -> str:

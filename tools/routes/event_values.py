@@ -40,10 +40,7 @@ def options(event: str, path: Path, *, with_children: bool) -> Options:
     """
     top, *below = path
     if top == "data":
-        if not below:
-            return _OBJECT
-        # Azure ML may send any value. But keys are in camelCase here, so a key in another spelling never exists.
-        return ANYTHING if data_key(event, below[0]) == below[0] else (NULL,)
+        return ANYTHING if below else _OBJECT  # Azure ML may send any value
     if top == "event":
         envelope = {**_ENVELOPE, "type": (Exactly(EVENT_TYPES[event].type),)}
         found = _below(envelope.get(below[0], ANYTHING), below[1:]) if below else _OBJECT
@@ -54,11 +51,6 @@ def options(event: str, path: Path, *, with_children: bool) -> Options:
         steps = (STEP_RUN_TYPE,)
         return tuple(replace(one, excluded=one.excluded + steps) if isinstance(one, Some) else one for one in found)
     return found
-
-
-def data_key(event: str, key: str) -> str:
-    """Return a key of the event's data in the spelling that conditions use."""
-    return EVENT_TYPES[event].camel_case(key)
 
 
 def _declared_options(name: Name) -> Options:

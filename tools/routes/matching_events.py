@@ -15,6 +15,7 @@ from handlers import DISPATCH, EVENT_TYPES
 from shared.deciding import decide
 from shared.errors import IncompleteEvent
 from shared.events.event import Occurrence, parse_event
+from shared.events.keys import spelling
 from shared.events.runs import MONITOR_BREACH_TAG
 from shared.routing.expression_tree import free_paths, value_at
 from shared.routing.table import Match, Refusal, Route, RouteTable
@@ -83,7 +84,7 @@ def _scope(document: _Document) -> Scope:
         meaning = DISPATCH[event.type](event)
     except IncompleteEvent:
         return {}
-    return {**meaning.names, "event": event.envelope(), "data": meaning.data} if isinstance(meaning, Occurrence) else {}
+    return {**meaning.names, "event": event.envelope(), "data": event.data} if isinstance(meaning, Occurrence) else {}
 
 
 def _with_values(event: str, document: _Document, wanted: Mapping[Path, Any]) -> _Document:
@@ -134,13 +135,13 @@ def _set_envelope(document: _Document, name: str, value: Any) -> None:
 
 
 def _put(place: dict[str, Any], keys: list[str], value: Any) -> None:
-    """Set the value at the end of the keys; None removes it. Like the app, ignore the case of the first key."""
-    first = next((key for key in place if key.lower() == keys[0].lower()), keys[0])
-    for key in [first, *keys[1:]][:-1]:
+    """Set the value at the end of the keys; None removes it. Like the app, ignore the case of the keys."""
+    for each in keys[:-1]:
+        key = spelling(place, each)
         if not isinstance(place.get(key), dict):
             place[key] = {}
         place = place[key]
-    last = first if len(keys) == 1 else keys[-1]
+    last = spelling(place, keys[-1])
     if value is None:
         place.pop(last, None)
     else:

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.errors import ExpressionFailed, MissingValue, UnsafeValue
+from shared.routing.expression_tree import value_at
 from shared.routing.templates import Expression, InvalidExpression, forbidden_in, is_true, parse_template
 
 NAMES = {"run_id": (), "tags": (), "number": (), "event": ("id", "type"), "data": ()}
@@ -43,6 +44,26 @@ def test_which_values_are_true(text: str, values: list[Any], expected: bool) -> 
 def test_values_of_the_wrong_kind_make_the_evaluation_fail(text: str, scope: dict[str, Any], complaint: str) -> None:
     with pytest.raises(ExpressionFailed, match=complaint):
         Expression(text, NAMES).evaluate(scope)
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        *(("tags.team", "exact"), ("tags.Team", "other"), ("tags.TEAM", "exact")),
+        *(("tags.GITHUB_REPOSITORY", "a/b"), ("Tags.github_repository", "a/b"), ("tags.TEAM.x", None)),
+        *(("tags.steam", None), ("list.team", None), ("number.team", None), ("nothing.team", None), ("no", None)),
+    ],
+)
+def test_keys_are_found_in_any_case_and_an_exact_match_comes_first(path: str, value: str | None) -> None:
+    tags = {"team": "exact", "Team": "other", "githuB_REPOSITORY": "a/b"}
+    scope = {"tags": tags, "list": [tags], "number": 1, "nothing": None}
+    assert Expression(path, None).evaluate(scope) == value_at(scope, path.split(".")) == value
+
+
+def test_keys_below_a_list_or_a_function_are_found_in_any_case() -> None:
+    scope = {"tags": [{"Team": "x"}, {"team": "y"}]}
+    for text in ("tags[*].TEAM", "tags[?TEAM].team", "[tags[0].tEAM, max_by(tags, &TEAM).team]", "map(&TEAM, tags)"):
+        assert Expression(text, None).evaluate(scope) == ["x", "y"]
 
 
 class TestExpressionIsCheckedWhenItIsCompiled:

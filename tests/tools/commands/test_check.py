@@ -113,8 +113,6 @@ DOUBTFUL = [
     ("ModelRegistered", "`3` < model_version", PARKS, "; write to_number(model_version)"),
     ("DatasetDriftDetected", "drift_coefficient > '0.3'", PARKS, "; write `0.3`"),
     ("RunStatusChanged", "monitor_threshold_breached == 'true'", NEVER, "is a boolean, but the literal is a string"),
-    ("ModelRegistered", "data.ModelName == 'x'", NEVER, "write data.modelName"),
-    ("ModelRegistered", "data.ModelTags", NEVER, "write data.modelTags"),
     ("ModelRegistered", "contains(model_tags, 'x')", PARKS, "is an object, which contains() does not accept"),
     ("ModelRegistered", "!model_tags.old", NEVER, "write !(model_tags.old)"),
     ("RunCompleted", "run_type == 'azureml.StepRun'", NEVER, ""),
@@ -145,6 +143,8 @@ def test_conditions_that_are_probably_mistakes(event: str, when: str, rule: Rule
         ("RunCompleted", "when: length(run_tags)"),
         ("RunCompleted", "when: run_type == 'azureml.StepRun'\ninclude_child_runs: true"),
         ("ModelRegistered", "when: to_number(model_version) > `3`"),
+        ("ModelRegistered", "when: data.ModelName == 'x' && data.MODELTAGS"),
+        ("ModelRegistered", "parameters: { v: '{{ data.ModelVersion }} {{ model_tags.Stage }}' }"),
         ("ModelDeployed", "when: model_ids[?starts_with(@, 'fraud')]"),
         ("RunStatusChanged", "when: run_status != 'Completed' && !monitor_threshold_breached"),
         ("ModelRegistered", "once_per: '{{ model_tags.stage }}{{ model_version }}{{ event.workspace }}{{ data.own }}'"),
@@ -157,7 +157,6 @@ def test_conditions_that_may_be_intended(event: str, line: str) -> None:
 @pytest.mark.parametrize(
     ("line", "text", "suggestion"),
     [
-        ("parameters: { v: '{{ data.ModelVersion }}' }", "data.ModelVersion", "write data.modelVersion"),
         (
             "parameters: { v: '{{ model_tags }}' }",
             "model_tags",
@@ -196,6 +195,10 @@ class TestPairs:
         text, other = ("a", "'b' (line ") if line == 4 else ("b", "'a' (line 4)")
         assert (found.line, found.rule) == (line, rule)
         assert rule is Rule.INVALID or (found.text == text and other in found.message)
+
+    def test_keys_of_tags_in_two_spellings_may_be_one_key(self) -> None:
+        entries = [route("RunCompleted", f"when: run_tags.{key} == 'x'", name=key) for key in ("Team", "team")]
+        assert [found.rule for found in findings(*entries)] == [Rule.OVERLAP]
 
     @pytest.mark.parametrize(
         ("first", "second"),

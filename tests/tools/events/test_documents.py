@@ -105,11 +105,10 @@ class TestAssignments:
         assert set(changed) == set(document)
         assert meaning(changed)[1] == "x"
 
-    def test_keys_of_data_keep_the_events_spelling(self) -> None:
-        changed = assigned(sample_event("ModelRegistered"), [parse_assignment("data.modelTags.Stage=x")])
-        assert changed["data"]["ModelTags"] == {"stage": "candidate", "Stage": "x"}, (
-            "the keys of tags are not matched in any case"
-        )
+    def test_keys_of_data_and_tags_keep_the_events_spelling(self) -> None:
+        values = ["data.modelTags.Stage=x", "data.modelTags.New=y", "data.modelTags.new=z"]
+        changed = assigned(sample_event("ModelRegistered"), map(parse_assignment, values))
+        assert changed["data"]["ModelTags"] == {"stage": "x", "New": "z"}
 
     def test_missing_objects_are_created(self) -> None:
         changed = assigned({"type": "t"}, [parse_assignment("data.a.x=1"), parse_assignment("data.a.y=2")])

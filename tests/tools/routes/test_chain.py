@@ -52,6 +52,8 @@ class TestLoops:
             ("{ experiment_name: evaluate }", False),
             ("{ run_tags.kind: x }", True),
             ("{ experiment_name: train, run_tags.kind: nightly }", False),
+            ("{ experiment_name: train, run_tags.Kind: nightly }", False),
+            ("{ experiment_name: train, run_tags.KIND: x, run_tags.kind: nightly }", False),
             ("{}", True),
         ],
     )

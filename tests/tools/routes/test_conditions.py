@@ -17,10 +17,9 @@ from tests.tools.conftest import occurrence_of
 from tools.routes.conditions import FAILED, Known, kinds, truths
 from tools.routes.possible_values import Kind, kind_of
 
-PATHS = {
-    event: [*names, "event.type", "event.subject", "data.runId", "data.RunId", "run_tags.team", "model_tags.stage"]
-    for event, names in NAMES.items()
-}
+BELOW = ["event.type", "event.subject", "data.runId", "data.RunId"]
+TAGS = ["run_tags.team", "run_tags.Team", "model_tags.stage", "model_tags.Stage"]
+PATHS = {event: [*names, *BELOW, *TAGS] for event, names in NAMES.items()}
 SAMPLES = [sample_text(name) for name in sample_names()]
 VALUES = [*LITERALS, -1, 0.15, 0.4, math.inf, math.nan, "t", "trainx", "Failed\0", ["y"], [1], {"k": 1}, {"k": "x"}]
 
@@ -30,7 +29,7 @@ def known_and_scope(raw: str) -> tuple[Known, dict[str, Any]] | None:
     if (found := occurrence_of(raw)) is None:
         return None
     event, meaning = found
-    scope = {**meaning.names, "event": event.envelope(), "data": meaning.data}
+    scope = {**meaning.names, "event": event.envelope(), "data": event.data}
     return Known(event.name, with_children=meaning.is_child_run), scope
 
 
