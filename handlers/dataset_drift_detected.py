@@ -11,6 +11,9 @@ from shared.events.runs import sample_run_id
 
 
 def _meaning(event: AmlEvent, names: Names) -> Occurrence:  # noqa: ARG001 - the data is enough, and the subject has two spellings
+    for name in ("start_time", "end_time"):
+        if names[name] == "null":  # instead of null, as in some published events
+            names[name] = None
     return Occurrence(identity=names["run_id"], names=names)
 
 

@@ -107,13 +107,13 @@ class EventType:
 
 
 def _text(value: Any) -> str | None:
-    """Return a string, or None if it is null, absent or empty. Accept integers, since ``modelVersion`` may be one."""
+    """Return a string, or None if it is null, absent or empty. Accept whole numbers: a version may be 3 or 3.0."""
     if isinstance(value, str):
         return value.strip() or None
-    if isinstance(value, int) and not isinstance(value, bool):
-        return str(value)
+    if isinstance(value, int | float) and not isinstance(value, bool) and value % 1 == 0:
+        return str(int(value))
     if value is not None:
-        raise ValueError("must be a string")
+        raise ValueError("must be a string or a whole number")
     return None
 
 

@@ -64,8 +64,10 @@ def test_what_is_not_a_boolean(value: object, problem: str) -> None:
         ("RunCompleted", {"runId": "r", "runTags": "x"}, "'runTags' must be an object"),
         ("RunStatusChanged", {}, "a RunStatusChanged event is incomplete: 'runId' is missing; 'runStatus'"),
         ("ModelRegistered", {"modelName": "m", "modelVersion": None}, "'modelVersion' is missing"),
-        ("ModelRegistered", {"modelName": "m", "modelVersion": True}, "'modelVersion' must be a string"),
-        ("ModelRegistered", {"modelName": "m", "modelVersion": 1.5}, "'modelVersion' must be a string"),
+        *(
+            ("ModelRegistered", {"modelName": "m", "modelVersion": value}, "'modelVersion' must be a string")
+            for value in (1.5, True, [3])
+        ),
         *(
             ("DatasetDriftDetected", {"runId": "r", "driftCoefficient": value}, "'driftCoefficient'")
             for value in (None, "much", True, [1], 10**400)
@@ -179,7 +181,7 @@ class TestModelRegistered:
         assert first.identity != second.identity
         assert first.names["model_id"] == second.names["model_id"] == "a:b:c"
 
-    @pytest.mark.parametrize("version", [20, "20"])
+    @pytest.mark.parametrize("version", [20, "20", 20.0])
     def test_the_version_is_always_a_string(self, version: object) -> None:
         data = {"ModelName": "m", "ModelVersion": version, "ModelTags": {"stage": "candidate"}}
         result = occurrence("ModelRegistered", data)

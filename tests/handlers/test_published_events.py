@@ -8,6 +8,7 @@ import pytest
 from handlers import DISPATCH, NAMES
 from shared.composition import load_configuration
 from shared.deciding import decide
+from shared.errors import IncompleteEvent
 from shared.events.event import Occurrence, parse_event
 from shared.journal.records import Store
 from shared.relay import Relay
@@ -110,6 +111,36 @@ def test_keys_of_tags_and_properties_are_found_in_any_case(text: Text, path: str
     (match,) = decide(raw, DISPATCH, table).decisions
     assert isinstance(match, Match)
     assert match.request.parameters == {"v": value}
+
+
+def test_a_version_may_be_a_whole_number_with_a_fraction(text: Text) -> None:
+    data = {"modelName": "m", "modelVersion": 3.0, "modelTags": {}, "modelProperties": {}}
+    found = occurrence(text("ModelRegistered", data))
+    assert (found.names["model_version"], found.names["model_id"], found.identity) == ("3", "m:3", "m:3")
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "problem"),
+    [
+        (
+            "ModelRegistered",
+            {"ModelName": "m", "ModelVersion": 0.5},
+            "modelVersion' must be a string or a whole number",
+        ),
+        ("ModelRegistered", {"ModelName": "m", "ModelVersion": {}}, "modelVersion' must be a string or a whole number"),
+        ("RunCompleted", {"runId": ["r"]}, "runId' must be a string or a whole number"),
+        ("DatasetDriftDetected", {"RunId": "r", "DriftCoefficient": "null"}, "driftCoefficient' must be a number"),
+    ],
+)
+def test_a_fault_is_reported_once(text: Text, name: str, data: dict[str, Any], problem: str) -> None:
+    with pytest.raises(IncompleteEvent, match=f"^the data of a {name} event is incomplete: '{problem}$"):
+        occurrence(text(name, data))
+
+
+def test_drift_times_may_be_the_text_null(text: Text) -> None:
+    data = {"RunId": "r", "DataDriftName": "null", "DriftCoefficient": 0.5, "StartTime": "null", "EndTime": "null"}
+    names = occurrence(text("DatasetDriftDetected", data)).names
+    assert [names[name] for name in ("start_time", "end_time", "data_drift_name")] == [None, None, "null"]
 
 
 class TestRunsQueuedByTheDefaultTable:
