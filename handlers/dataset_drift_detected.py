@@ -1,6 +1,6 @@
 """DatasetDriftDetected: a dataset monitor has detected drift.
 
-Dataset monitors belong to the retired SDK v1. Model monitoring (v2) reports drift through RunStatusChanged.
+Azure ML retired dataset monitors on 2025-09-01. Model monitoring reports drift through RunStatusChanged.
 """
 
 from typing import Final

@@ -1,4 +1,7 @@
-"""ModelDeployed: one or more models have been deployed to a service."""
+"""ModelDeployed: one or more models have been deployed to a service.
+
+Azure ML describes it for web services on ACI and AKS. No such event of a managed online endpoint is known.
+"""
 
 from typing import Final
 

@@ -80,6 +80,25 @@ def test_no_later_step_runs_if_the_check_has_failed(name: str) -> None:
             assert [step for step in job["steps"] if "condition" in step] == []
 
 
+def test_the_deployment_ends_with_a_probe_and_waits_for_no_event() -> None:
+    """No event reports that a managed online endpoint has been deployed."""
+    production = stage("model-deployment").document["stages"][-1]["jobs"][-1]["steps"]
+    assert [step.get("template") for step in production[-2:]] == [
+        "templates/deploy-model.yml",
+        "templates/probe-endpoint.yml",
+    ]
+    assert production[-1]["parameters"]["endpoint"] == production[-2]["parameters"]["endpoint"]
+    assert "ModelDeployed" not in {cause.event for route in ROUTES for cause in route.causes}
+    assert "ModelDeployed" in {route.event for route in ROUTES}
+
+
+def test_the_table_leads_with_model_monitoring() -> None:
+    retraining = [route.event for route in ROUTES if route.pipeline == "retraining"]
+    assert (ROUTES[0].event, retraining) == ("RunStatusChanged", ["RunStatusChanged", "DatasetDriftDetected"])
+    for file in ("routes.yaml", "docs/routes.md", "README.md"):
+        assert "2025-09-01" in (ROOT / file).read_text(), f"{file} does not say when dataset monitors were retired"
+
+
 def test_the_samples_use_the_experiments_that_the_routes_expect() -> None:
     """A pipeline that continues on its own uses another experiment, to which no route reacts."""
     waiting = {
