@@ -1,13 +1,15 @@
 """The ends of runs that events have reported. They are stored, because a task may register after its run has ended."""
 
+from collections.abc import Iterable
 from datetime import datetime, timedelta
+from functools import cache
 from typing import Final
 
 from shared.clock import Clock
 from shared.errors import JournalUnavailable
 from shared.events.event import RunEnd
 from shared.journal.journal import Journal
-from shared.journal.records import Entry, Selection, State
+from shared.journal.records import Entry, Record, Selection, State
 from shared.telemetry import Decision, Report, Result
 from shared.waits.wait import OPEN_STATES, WAIT_PREFIX, Wait, end_record, ends_partition, read_each, read_end
 from shared.waits.workspaces import Workspaces
@@ -38,14 +40,22 @@ class Ends:
         :raises JournalUnavailable: the store does not answer.
         """
         noted = self._journal.select(Selection(ends_partition(wait.run_id)), _MAX_ENDS)
-        return next((end for _, end in read_each(read_end, noted) if self.is_of(end, wait)), None)
+        return next(
+            (end for _, end in read_each(read_end, noted) if self._workspaces.is_meant(wait.workspace, end.workspace)),
+            None,
+        )
 
-    def is_of(self, end: RunEnd, wait: Wait) -> bool:
-        """Return whether this is the end of the run that the task waits for. Azure ML ignores the case of names.
+    def waiting_for(self, end: RunEnd, records: Iterable[Record]) -> list[Record]:
+        """Return those of the waits for a run with this name that wait for this run.
 
         :raises JournalUnavailable: the store does not answer.
         """
-        return wait.run_id.lower() == end.run_id.lower() and self._workspaces.is_meant(wait.workspace, end.workspace)
+        is_meant = cache(lambda named: self._workspaces.is_meant(named, end.workspace))
+        return [
+            record
+            for record, wait in read_each(Wait.of, records)
+            if wait.run_id.lower() == end.run_id.lower() and is_meant(wait.workspace)
+        ]
 
 
 class EndsWithoutKeys:

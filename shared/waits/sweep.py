@@ -81,7 +81,7 @@ class _Checked:
 class Sweep:
     """Completes tasks whose run has ended, asks Azure ML about the other runs, and ends waits after the timeout."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - its collaborators and limits
         self,
         journal: Journal,
         waits: Waits,
@@ -91,6 +91,7 @@ class Sweep:
         after: timedelta,
         timeout: timedelta,
         workers: Workers | None = None,
+        max_waits: int = MAX_WAITS,
         clock: Clock = utc_now,
     ) -> None:
         """
@@ -98,6 +99,7 @@ class Sweep:
         :param after: how long to wait for the event before Azure ML is asked.
         :param timeout: how long a task may wait.
         :param workers: check the waits; by default, one after the other.
+        :param max_waits: how many waits one sweep reads.
         """
         self._journal = journal
         self._waits = waits
@@ -106,6 +108,7 @@ class Sweep:
         self._after = after
         self._timeout = timeout
         self._workers = workers or Workers()
+        self._max_waits = max_waits
         self._clock = clock
 
     def run(self) -> SweepResult:
@@ -114,7 +117,8 @@ class Sweep:
         :raises JournalUnavailable: the store does not answer.
         """
         ends_at = self._clock() + MAX_DURATION
-        ring = {record.key: (record, wait) for record, wait in read_each(Wait.of, self._open_waits())}
+        found = list(self._open_waits())
+        ring = {record.key: (record, wait) for record, wait in read_each(Wait.of, found)}
         order = [ring[record.key] for record in longest_untried(record for record, _ in ring.values())]
         one = _OneSweep(self._runs, Shares(len(order), ends_at, self._workers.count, self._clock), ends_at)
         result = SweepResult(open=len(order))
@@ -126,7 +130,8 @@ class Sweep:
                 missed.add(checked.record.key)
         if result.not_reached:
             _log.warning("%d waits were not checked; the next sweep begins with them", result.not_reached)
-        if missed and (reached := list(takewhile(lambda key: key not in missed, ring))):
+        there_may_be_more = len(found) == self._max_waits
+        if (missed or there_may_be_more) and (reached := list(takewhile(lambda key: key not in missed, ring))):
             self._journal.note(_PLACE, json.dumps(reached[-1]))
         _log.info("%d tasks wait; %d were completed, %d given up", result.open, result.completed, result.given_up)
         return result
@@ -135,9 +140,9 @@ class Sweep:
         """Return the open waits in the order of their keys, from the place that the previous sweep has reached."""
         place = self._place()
         wanted = Selection(route_prefix=WAIT_PREFIX, states=OPEN_STATES)
-        following = self._journal.select(wanted._replace(after=place), MAX_WAITS)
-        before = () if place == _START else self._journal.select(wanted._replace(after=_START), MAX_WAITS)
-        return islice(chain(following, takewhile(lambda record: record.key <= place, before)), MAX_WAITS)
+        following = self._journal.select(wanted._replace(after=place), self._max_waits)
+        before = () if place == _START else self._journal.select(wanted._replace(after=_START), self._max_waits)
+        return islice(chain(following, takewhile(lambda record: record.key <= place, before)), self._max_waits)
 
     def _place(self) -> JournalKey:
         try:

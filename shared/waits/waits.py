@@ -47,7 +47,7 @@ from shared.waits.sharing import SHORTEST, Shares, Workers
 from shared.waits.task_client import Access
 from shared.waits.task_result import TaskResult, result_of
 from shared.waits.tokens import TokenSeal
-from shared.waits.wait import MAX_WAITS, OPEN_STATES, Wait, read_each, run_of_task, task_record, waits_partition
+from shared.waits.wait import MAX_WAITS, OPEN_STATES, Wait, run_of_task, task_record, waits_partition
 from shared.waits.workspaces import Workspaces
 
 _VERIFY_SECONDS: Final = 2.0
@@ -161,7 +161,7 @@ class Waits:
         try:
             end = self.ends.note(end)
             found = list(self._journal.select(Selection(waits_partition(end.run_id), OPEN_STATES), MAX_WAITS))
-            waiting = [record for record, wait in read_each(Wait.of, found) if self.ends.is_of(end, wait)]
+            waiting = self.ends.waiting_for(end, found)
         except JournalUnavailable as exc:
             return (self._report_decision(source_event, "", Result.deferred(exc), 0.0),)
         shares = Shares(len(waiting), deadline, self._workers.count, self._clock)

@@ -15,7 +15,7 @@ from shared.journal.records import JournalKey, Record, Selection, State
 from shared.telemetry import Outcome
 from shared.waits.sweep import Sweep
 from shared.waits.task_client import Access
-from shared.waits.wait import Wait, end_record, read_end, run_of_task
+from shared.waits.wait import Wait, end_record, read_end, run_of_task, waits_partition
 from tests.support.clock import ManualClock
 from tests.support.journal.memory_store import MemoryStore
 from tests.support.waits import EVENT, KEY, TOKEN, Scene, a_request, the_end
@@ -142,8 +142,13 @@ def test_a_token_is_not_sent_elsewhere(scene: Scene, caplog: pytest.LogCaptureFi
     assert "changed the record" in logged or "; the token is not sent there" in logged
 
 
-def test_a_wait_for_another_run_does_not_end(scene: Scene) -> None:
-    """A copy of a wait under the key of another run."""
+def test_a_copy_of_a_wait_for_another_run_does_not_end(scene: Scene) -> None:
+    record = register(scene)
+    scene.journal.write_once(record.key._replace(route=waits_partition("run-2")), State.WAITING, record.document)
+    assert scene.waits.run_ended(the_end("run-2"), EVENT, scene.in_seconds()) == ()
+
+
+def test_a_wait_whose_run_was_changed_does_not_end(scene: Scene) -> None:
     record = register(scene)
     fields = json.loads(record.document) | {"run_id": "run-2"}
     wait = Wait.of(replace(record, document=json.dumps(fields)))

@@ -11,7 +11,7 @@ from shared.journal.records import Selection, State
 from shared.telemetry import Outcome
 from shared.waits.backoff import LONGEST_PAUSE
 from shared.waits.sweep import MAX_DURATION, Sweep
-from shared.waits.wait import SWEEP_PARTITION
+from shared.waits.wait import MAX_WAITS, SWEEP_PARTITION
 from tests.support.azure import ManagementPlane, aml_runs
 from tests.support.builders import WORKSPACE, routes, run_completed
 from tests.support.clock import ManualClock
@@ -63,7 +63,7 @@ def deliver(scene: Scene, run_id: str = "run-1") -> list[Outcome]:
     return [decision.outcome for decision in decisions]
 
 
-def sweep(scene: Scene, azure: ManagementPlane | None = None) -> Sweep:
+def sweep(scene: Scene, azure: ManagementPlane | None = None, max_waits: int = MAX_WAITS) -> Sweep:
     """Return the sweep of a new process: it remembers nothing."""
     return Sweep(
         scene.journal,
@@ -73,6 +73,7 @@ def sweep(scene: Scene, azure: ManagementPlane | None = None) -> Sweep:
         after=timedelta(minutes=30),
         timeout=timedelta(hours=72),
         workers=scene.workers,
+        max_waits=max_waits,
         clock=scene.clock,
     )
 
@@ -161,6 +162,17 @@ def test_a_sweep_continues_where_the_previous_one_stopped_in_any_process(scene: 
     (place,) = scene.journal.select(Selection(SWEEP_PARTITION), 9)
     scene.store.replace(replace(place, document='["$other", "x"]'))
     assert sweep(scene, azure).run().open == 400, "a place that another program has changed"
+
+
+def test_more_waits_than_one_sweep_reads(scene: Scene) -> None:
+    tasks = [register(scene, f"run-{number}") for number in range(25)]
+    register_silent(scene, 5, "run-x")
+    for number in (*range(25), "x"):
+        scene.waits.ends.note(the_end(f"run-{number}"))
+    for _ in range(4):
+        sweep(scene, max_waits=10).run()
+        advance(scene, 10 * MINUTE)
+    assert scene.tasks.results == {task: ["succeeded"] for task in tasks}
 
 
 def test_1000_waits_for_one_run(scene: Scene) -> None:
