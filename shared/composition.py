@@ -170,9 +170,9 @@ def _bridge(
     :param own_credential: the app's own credential for Azure DevOps.
     """
     from shared.waits.endpoint import Endpoint
+    from shared.waits.fairness.quotas import Quotas
+    from shared.waits.fairness.sharing import Workers
     from shared.waits.plan_url import PlanUrls
-    from shared.waits.quotas import Quotas
-    from shared.waits.sharing import Workers
     from shared.waits.sign_in import SignIn
     from shared.waits.sweep import Sweep
     from shared.waits.task_client import TasksClient

@@ -27,7 +27,7 @@ from shared.journal.records import JournalKey, Record, Selection, State, log_ski
 from shared.journal.stored_form import reading
 from shared.telemetry import Outcome
 from shared.waits.aml import AmlRuns
-from shared.waits.sharing import MIN_SHARE, Shares, Workers
+from shared.waits.fairness.sharing import MIN_SHARE, Shares, Workers
 from shared.waits.task_result import result_of, timeout_result
 from shared.waits.wait import MAX_WAITS, OPEN_STATES, SWEEP_PARTITION, WAIT_PREFIX, Wait, read_each
 from shared.waits.waits import Attempt, Waits, longest_untried

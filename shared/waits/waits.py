@@ -10,8 +10,8 @@ whether it accepts such an early completion. The next worker that claims an unce
 whether the task has ended.
 
 **No task can starve.** A wait is kept only if Azure DevOps has accepted its token. The tasks of a run are completed
-several at a time, each within a share of the time (``sharing.py``). Those that have been tried before come last, and
-those whose organization does not answer are left out for a while (``backoff.py``).
+several at a time, each within a share of the time (``fairness/sharing.py``). Those that have been tried before come last, and
+those whose organization does not answer are left out for a while (``fairness/backoff.py``).
 """
 
 import logging
@@ -38,12 +38,12 @@ from shared.events.event import RunEnd
 from shared.journal.journal import AlreadyFinal, Claimed, Journal, NotClaimable
 from shared.journal.records import FINAL_STATES, NO_EVENT, Entry, Record, Selection, State
 from shared.telemetry import Decision, Outcome, Report, Result, delay_ms, log_decision
-from shared.waits.backoff import BackOff
 from shared.waits.ends import Ends
+from shared.waits.fairness.backoff import BackOff
+from shared.waits.fairness.quotas import Quotas
+from shared.waits.fairness.sharing import SHORTEST, Shares, Workers
 from shared.waits.plan_url import PlanUrls
-from shared.waits.quotas import Quotas
 from shared.waits.request import Task, WaitRequest, task_problem
-from shared.waits.sharing import SHORTEST, Shares, Workers
 from shared.waits.task_client import Access
 from shared.waits.task_result import TaskResult, result_of
 from shared.waits.tokens import TokenSeal

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from shared.credentials import Secret
 from shared.errors import AnswerLost, RequestNotSent
 from shared.journal.records import Record, Selection
-from shared.waits.quotas import Quotas
+from shared.waits.fairness.quotas import Quotas
 from shared.waits.request import Task
 from shared.waits.sweep import Sweep
 from shared.waits.task_client import Access

@@ -14,10 +14,10 @@ from shared.errors import AnswerLost, AzureDevOpsError, JournalUnavailable, Requ
 from shared.events.event import RunEnd
 from shared.journal.journal import Journal
 from shared.journal.records import Entry, Store
+from shared.waits.fairness.quotas import Quotas
+from shared.waits.fairness.sharing import Done, Item, Workers
 from shared.waits.plan_url import PlanUrls
-from shared.waits.quotas import Quotas
 from shared.waits.request import Task, WaitRequest
-from shared.waits.sharing import Done, Item, Workers
 from shared.waits.task_client import Access
 from shared.waits.tokens import TokenSeal
 from shared.waits.waits import Waits

@@ -8,7 +8,7 @@ from shared.errors import AnswerLost, RequestNotSent, RunStatusUnavailable
 from shared.http.message import HttpResponse
 from shared.journal.records import Record, Selection, State, Store
 from shared.waits.aml import AmlRuns
-from shared.waits.sharing import MAX_SHARE
+from shared.waits.fairness.sharing import MAX_SHARE
 from shared.waits.sweep import Sweep, SweepResult
 from shared.waits.wait import WAIT_PREFIX
 from tests.support.azure import ManagementPlane, aml_runs

@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 
-from shared.waits.sharing import MAX_SHARE, MIN_SHARE, Shares, Workers
+from shared.waits.fairness.sharing import MAX_SHARE, MIN_SHARE, Shares, Workers
 from tests.support.clock import ManualClock
 
 

@@ -9,7 +9,7 @@ import pytest
 from shared.errors import DeliveryDeferred
 from shared.journal.records import Selection, State
 from shared.telemetry import Outcome
-from shared.waits.backoff import LONGEST_PAUSE
+from shared.waits.fairness.backoff import LONGEST_PAUSE
 from shared.waits.sweep import MAX_DURATION, Sweep
 from shared.waits.wait import MAX_WAITS, SWEEP_PARTITION
 from tests.support.azure import ManagementPlane, aml_runs
