@@ -10,8 +10,8 @@ whether it accepts such an early completion. The next worker that claims an unce
 whether the task has ended.
 
 **No task can starve.** A wait is kept only if Azure DevOps has accepted its token. The tasks of a run are completed
-several at a time, each within a share of the time (``fairness/sharing.py``). Those that have been tried before come last, and
-those whose organization does not answer are left out for a while (``fairness/backoff.py``).
+several at a time, each within a share of the time (``fairness/sharing.py``). Those that have been tried before come
+last, and those whose organization does not answer are left out for a while (``fairness/backoff.py``).
 """
 
 import logging
