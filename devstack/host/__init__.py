@@ -5,13 +5,14 @@
         requests.post(served.url + "/runtime/webhooks/eventgrid?functionName=aml_event", ...)
 
 The stand-in host indexes and calls functions as Microsoft's Python worker does. It answers Event Grid, HTTP and
-administration requests as the Functions host does, except that it does not ask for a key. Neither do Core Tools.
+administration requests as the Functions host does. It asks for keys only on request (`--keys`), like Core Tools.
 """
 
 from devstack.host.errors import HostError
 from devstack.host.host import Host
 from devstack.host.host_json import HostSettings
 from devstack.host.index import load_app
+from devstack.host.keys import Keys
 from devstack.host.server import Served, serve
 
-__all__ = ["Host", "HostError", "HostSettings", "Served", "load_app", "serve"]
+__all__ = ["Host", "HostError", "HostSettings", "Keys", "Served", "load_app", "serve"]

@@ -19,6 +19,7 @@ from devstack.host.errors import AddressUnavailable, InvalidSettingsFile
 from devstack.host.host import Host
 from devstack.host.host_json import HostSettings, read_host_settings
 from devstack.host.index import load_app
+from devstack.host.keys import Keys
 from devstack.host.server import serve
 
 DEFAULT_PORT = 7071  # the same as Core Tools
@@ -41,7 +42,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             + ", ".join(skipped),
             file=sys.stderr,
         )
-    host = _host(app_dir, settings, verbose=arguments.verbose)
+    keys = Keys.new() if arguments.keys else None
+    host = _host(app_dir, settings, keys, verbose=arguments.verbose)
     return 1 if host is None else _serve(host, arguments.port, arguments.drain_seconds)
 
 
@@ -64,6 +66,11 @@ def _parser() -> argparse.ArgumentParser:
         default=5.0,
         help="on shutdown, how long to wait for running functions (default: %(default)g)",
     )
+    parser.add_argument(
+        "--keys",
+        action="store_true",
+        help="make a system, a function, a host and a master key, print them, and ask for them as in Azure",
+    )
     parser.add_argument("--verbose", action="store_true", help="show debug messages and tracebacks")
     return parser
 
@@ -74,14 +81,14 @@ def _log_to_stderr(*, verbose: bool) -> None:
     logging.getLogger("devstack.host").setLevel(logging.DEBUG if verbose else logging.INFO)
 
 
-def _host(app_dir: Path, settings: HostSettings, *, verbose: bool) -> Host | None:
+def _host(app_dir: Path, settings: HostSettings, keys: Keys | None, *, verbose: bool) -> Host | None:
     """Import and index the app in its own directory, as the worker does.
 
     If that fails, print the reason and return None.
     """
     os.chdir(app_dir)
     try:
-        return Host(load_app(app_dir), settings=settings)
+        return Host(load_app(app_dir), settings=settings, keys=keys)
     except Exception as exc:  # noqa: BLE001 - the app's own code may raise anything
         print(f"devstack.host: the function app cannot be loaded ({type(exc).__name__}):", file=sys.stderr)
         print(exc, file=sys.stderr)
@@ -98,6 +105,8 @@ def _serve(host: Host, port: int, drain_seconds: float) -> int:
         with serve(host, port, drain_seconds=drain_seconds) as served:
             for function in host.functions:
                 print(host.describe(function, served.url))
+            for name, key in host.keys._asdict().items() if host.keys else ():
+                print(f"{name} key: {key}")
             print(f"devstack.host: {served.url}", flush=True)
             stop.wait()
     except AddressUnavailable as exc:

@@ -6,7 +6,8 @@ HostError
 ├── AddressUnavailable     the port is in use or not permitted
 ├── HostStopping           an invocation was requested while the host is stopping
 └── InvocationFailed       the function raised an exception, or returned a value that its bindings do not accept
-    └── InvocationTimedOut the function ran longer than `functionTimeout`
+    ├── InvocationTimedOut the function ran longer than `functionTimeout`
+    └── WorkerKilled       another invocation of the same worker ran longer than `functionTimeout`
 """
 
 
@@ -38,4 +39,8 @@ class InvocationFailed(HostError):
 
 
 class InvocationTimedOut(InvocationFailed):
-    """The function was still running after `functionTimeout`."""
+    """The function was still running after `functionTimeout`. The message is the host's answer."""
+
+
+class WorkerKilled(InvocationFailed):
+    """The worker was killed while it ran the function, because another invocation exceeded `functionTimeout`."""

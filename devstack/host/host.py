@@ -14,14 +14,16 @@ from devstack.host import admin, eventgrid_webhook, http_triggers
 from devstack.host.errors import HostStopping
 from devstack.host.host_json import HostSettings
 from devstack.host.index import EVENT_GRID_TRIGGER, HTTP_TRIGGER, IndexedFunction, find_app, index_app
+from devstack.host.keys import Access, Keys, refusal
 from devstack.host.worker import Worker, thread_count
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
 EVENT_GRID_PATH = "/runtime/webhooks/eventgrid"
-STATUS_PATH = "/admin/host/status"
-FUNCTIONS_PATH = "/admin/functions/"
+ADMIN_PATH = "/admin/"
+STATUS_PATH = ADMIN_PATH + "host/status"
+FUNCTIONS_PATH = ADMIN_PATH + "functions/"
 
 _log = logging.getLogger("devstack.host")
 
@@ -35,17 +37,20 @@ class Host:
         *,
         settings: HostSettings | None = None,
         threads: int | None = None,
+        keys: Keys | None = None,
     ) -> None:
         """Index the app and start the worker. :meth:`close` stops the worker.
 
         :param app: the function app, or a module that contains exactly one.
         :param settings: the settings from host.json. None means the defaults.
         :param threads: the maximum number of sync functions that run at the same time. None means
-            PYTHON_THREADPOOL_THREAD_COUNT, or Python's default.
+            PYTHON_THREADPOOL_THREAD_COUNT, or 1000 if that is not set.
+        :param keys: the keys to ask for. None means that no request needs one.
         :raises IndexingFailed: see :func:`devstack.host.index.index_app`.
         :raises Exception: whatever the app's own `get_functions` raises.
         """
         self.settings = settings or HostSettings()
+        self.keys = keys
         register = find_app(app) if isinstance(app, ModuleType) else app
         self.functions = index_app(register)
         self.routes = http_triggers.routes_of(self.functions, self.settings.route_prefix)
@@ -93,20 +98,23 @@ class Host:
         """
         path = request.path.casefold().rstrip("/") or "/"
         if path == "/":
-            return _only(request, ("GET",)) or Response("devstack.host is up and running", mimetype="text/plain")
+            return _only(request, "GET") or Response("devstack.host is up and running", mimetype="text/plain")
+        if path.startswith(ADMIN_PATH):
+            return refusal(request, Access.ADMIN, self.keys) or self._administer(request, path)
+        if path == EVENT_GRID_PATH:
+            refused = refusal(request, Access.EXTENSION, self.keys)
+            return refused or eventgrid_webhook.answer(request, self._event_grid, self._worker)
+        return http_triggers.answer(request, self.routes, self._worker, self.keys)
+
+    def _administer(self, request: Request, path: str) -> Response:
         if path == STATUS_PATH:
-            return _only(request, ("GET",)) or admin.status(self._started)
+            return _only(request, "GET") or admin.status(self._started)
         if path.startswith(FUNCTIONS_PATH):
             name = path.removeprefix(FUNCTIONS_PATH)
-            return _only(request, ("POST",)) or admin.invoke(request, name, self._by_name, self._worker)
-        if path == EVENT_GRID_PATH:
-            refusal = _only(request, eventgrid_webhook.METHODS)
-            return refusal or eventgrid_webhook.answer(request, self._event_grid, self._worker)
-        return http_triggers.answer(request, self.routes, self._worker)
+            return _only(request, "POST") or admin.invoke(request, name, self._by_name, self._worker)
+        return Response(status=404)
 
 
-def _only(request: Request, methods: tuple[str, ...]) -> Response | None:
-    """Return a 405 if the method is not allowed, else None. HTTP functions answer 404 instead."""
-    if request.method in methods:
-        return None
-    return Response(status=405, headers={"Allow": ", ".join(methods)})
+def _only(request: Request, method: str) -> Response | None:
+    """Return a 405 if the request has another method, else None. HTTP functions answer 404 instead."""
+    return None if request.method == method else Response(status=405, headers={"Allow": method})

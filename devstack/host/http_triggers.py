@@ -17,6 +17,7 @@ from werkzeug.wrappers import Request, Response
 from devstack.host.bindings import http_datum
 from devstack.host.errors import IndexingFailed, InvocationFailed
 from devstack.host.index import HTTP_TRIGGER, IndexedFunction
+from devstack.host.keys import Access, Keys, refusal
 from devstack.host.worker import Worker
 
 
@@ -28,6 +29,7 @@ class HttpRoute:
     path: str  # the route prefix and the template, without slashes at the ends
     pattern: re.Pattern[str]  # matches a path without slashes at the ends
     methods: frozenset[str]  # empty means every method, like a trigger without `methods` in the real host
+    access: Access
 
 
 def routes_of(functions: Iterable[IndexedFunction], route_prefix: str) -> tuple[HttpRoute, ...]:
@@ -47,6 +49,7 @@ def _route(function: IndexedFunction, route_prefix: str) -> HttpRoute:
         path=path,
         pattern=re.compile("/".join(_segment(segment, path) for segment in path.split("/"))),
         methods=frozenset(str(method).upper() for method in function.trigger.get("methods") or ()),
+        access=Access[str(function.trigger.get("authLevel") or "FUNCTION").upper()],
     )
 
 
@@ -58,8 +61,10 @@ def _segment(segment: str, template: str) -> str:
     return f"(?P<{segment[1:-1]}>[^/]+)"
 
 
-def answer(request: Request, routes: Iterable[HttpRoute], worker: Worker) -> Response:
+def answer(request: Request, routes: Iterable[HttpRoute], worker: Worker, keys: Keys | None) -> Response:
     """Return the function's answer: 404 if no function has this path and method, 500 if the function fails.
+
+    Without the key that the function's `authLevel` requires, the answer is 401.
 
     The host never answers 405. Methods are a constraint of the route, so a wrong method is an unknown route. See
     azure-functions-host issue 10098, and pull request 11658 about HEAD requests to GET functions.
@@ -68,7 +73,7 @@ def answer(request: Request, routes: Iterable[HttpRoute], worker: Worker) -> Res
     for route in routes:
         found = route.pattern.fullmatch(path)
         if found and (not route.methods or request.method in route.methods):
-            return _invoke(request, route.function, found.groupdict(), worker)
+            return refusal(request, route.access, keys) or _invoke(request, route.function, found.groupdict(), worker)
     return Response(status=404)
 
 

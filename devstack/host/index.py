@@ -40,6 +40,11 @@ class IndexedFunction:
     returns_http: bool  # whether the return value is converted to an HTTP answer
 
     @property
+    def full_name(self) -> str:
+        """The name as the host writes it in answers, for example `Functions.aml_event`."""
+        return f"Functions.{self.name}"
+
+    @property
     def trigger_type(self) -> str:
         """The trigger's binding type, for example `eventGridTrigger`."""
         return str(self.trigger["type"])

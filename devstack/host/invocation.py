@@ -6,7 +6,8 @@ import logging
 import threading
 import time
 import uuid
-from concurrent.futures import CancelledError, Future
+from collections.abc import Callable
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
@@ -20,63 +21,66 @@ _log = logging.getLogger("devstack.host")
 class Invocation:
     """One call of a function, running or ended. It logs one line when it ends."""
 
-    def __init__(self, function: IndexedFunction, datum: Any, timeout_seconds: float | None) -> None:
+    def __init__(
+        self, function: IndexedFunction, datum: Any, timeout_seconds: float | None, kill_worker: Callable[[], None]
+    ) -> None:
         """Start the clock: the time spent waiting for a thread counts towards `functionTimeout`."""
         self.function = function
         self.invocation_id = str(uuid.uuid4())
-        self.future: Future[object] = Future()  # replaced by the worker when the call starts
         self._datum = datum
         self._timeout_seconds = timeout_seconds
+        self._kill_worker = kill_worker
         self._started = time.monotonic()
-        self._ended = False
+        self._outcome: Future[object] = Future()
         self._lock = threading.Lock()
 
     def result(self) -> object:
         """Wait for the function and return its return value, which is an HTTP answer for an HTTP function.
 
         :raises InvocationFailed: the function raised an exception, or returned a value that its bindings do not
-            accept.
-        :raises InvocationTimedOut: the function is still running after `functionTimeout`. It continues to run and
-            occupies its thread, because a thread cannot be killed. The real host ends the whole worker process.
+            accept, or the worker was killed or stopped.
+        :raises InvocationTimedOut: the function was still running after `functionTimeout`. The worker is killed.
         """
         remaining_seconds = None
         if self._timeout_seconds is not None:
             remaining_seconds = max(0.0, self._started + self._timeout_seconds - time.monotonic())
         try:
-            return self.future.result(remaining_seconds)
-        except CancelledError as exc:
-            error = InvocationFailed("canceled: the host is stopping")
+            return self._outcome.result(remaining_seconds)
+        except TimeoutError:  # not the function's own TimeoutError, which becomes InvocationFailed
+            limit = timespan(self._timeout_seconds or 0.0)
+            text = f"Timeout value of {limit} was exceeded by function: {self.function.full_name}"
+            if self.fail(InvocationTimedOut(text)):
+                self._kill_worker()
+            return self._outcome.result()
+
+    def settle(self, future: "Future[object]") -> None:
+        """Take the outcome over from the worker's future."""
+        if future.cancelled():
+            self.fail(InvocationFailed("canceled: the host is stopping"))
+        elif (error := future.exception()) is not None:
             self._end(error)
-            raise error from exc
-        except TimeoutError as exc:  # not the function's own TimeoutError, which becomes InvocationFailed
-            self.future.cancel()  # prevents a start that is still pending; stops an async function at its next await
-            error = InvocationTimedOut(
-                f"Timeout: {self.function.name} was still running after {self._timeout_seconds:g} s"
-                " (functionTimeout of host.json)"
-            )
-            self._end(error)
-            raise error from exc
+        else:
+            self._end(None, future.result())
+
+    def fail(self, error: InvocationFailed) -> bool:
+        """End the invocation with an error, unless it has ended. Return whether it had not."""
+        return self._end(error)
 
     def run_sync(self) -> object:
         """Call a sync function. :raises InvocationFailed: see :meth:`result`."""
         try:
-            value = self._returned(self.function.user_function(**self._arguments()))
+            return self._returned(self.function.user_function(**self._arguments()))
         except BaseException as exc:
-            raise self._failed(exc) from exc
-        self._end(None)
-        return value
+            raise _failed(exc) from exc
 
     async def run_async(self) -> object:
         """Call an async function. :raises InvocationFailed: see :meth:`result`."""
         try:
-            value = self._returned(await self.function.user_function(**self._arguments()))
-        except asyncio.CancelledError as exc:
-            self._end(exc)
+            return self._returned(await self.function.user_function(**self._arguments()))
+        except asyncio.CancelledError:
             raise
         except BaseException as exc:
-            raise self._failed(exc) from exc
-        self._end(None)
-        return value
+            raise _failed(exc) from exc
 
     def _arguments(self) -> dict[str, object]:
         function = self.function
@@ -95,27 +99,46 @@ class Invocation:
             )
         return value
 
-    def _failed(self, exc: BaseException) -> InvocationFailed:
-        self._end(exc)
-        return InvocationFailed(str(exc) or type(exc).__name__)
-
-    def _end(self, error: BaseException | None) -> None:
-        """Log the end of the invocation, once, even if the function ends after its timeout was logged."""
+    def _end(self, error: BaseException | None, value: object = None) -> bool:
+        """Log the end of the invocation, and set its outcome. Return False if it has ended before."""
         with self._lock:
-            ended, self._ended = self._ended, True
-        if ended:
-            return
+            if self._outcome.done():
+                return False
+            self._log_end(error)
+            if error is None:
+                self._outcome.set_result(value)
+            else:
+                self._outcome.set_exception(error)
+        return True
+
+    def _log_end(self, error: BaseException | None) -> None:
         duration_ms = round((time.monotonic() - self._started) * 1000)
         name, invocation_id = self.function.name, self.invocation_id
         if error is None:
             _log.info("Executed '%s' (Succeeded, Id=%s, Duration=%dms)", name, invocation_id, duration_ms)
             return
+        cause = error.__cause__ or error
         _log.error(
             "Executed '%s' (Failed, Id=%s, Duration=%dms): %s: %s",
             name,
             invocation_id,
             duration_ms,
-            type(error).__name__,
-            error,
-            exc_info=error if _log.isEnabledFor(logging.DEBUG) else None,
+            type(cause).__name__,
+            cause,
+            exc_info=cause if _log.isEnabledFor(logging.DEBUG) else None,
         )
+
+
+def _failed(exc: BaseException) -> InvocationFailed:
+    return InvocationFailed(str(exc) or type(exc).__name__)
+
+
+def timespan(seconds: float) -> str:
+    """Return a duration as .NET writes a TimeSpan: `[d.]hh:mm:ss[.fffffff]`."""
+    whole, fraction = divmod(round(seconds * 10_000_000), 10_000_000)
+    days, rest = divmod(whole, 86_400)
+    return (
+        (f"{days}." if days else "")
+        + f"{rest // 3600:02}:{rest // 60 % 60:02}:{rest % 60:02}"
+        + (f".{fraction:07}" if fraction else "")
+    )

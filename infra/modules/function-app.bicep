@@ -166,7 +166,8 @@ var appSettings = {
   JOURNAL_SETTLE_SECONDS: '120'
   JOURNAL_RETENTION_DAYS: '90'
   ROUTES_FILE: 'routes.yaml'
-  // A delivery mostly waits for Azure DevOps, so an instance can serve one delivery per thread at the same time.
+  // A delivery mostly waits for Azure DevOps, so an instance can serve one delivery per thread at the same time. Without
+  // this setting, the host starts 1000 threads.
   PYTHON_THREADPOOL_THREAD_COUNT: '32'
 }
 

@@ -194,7 +194,7 @@ class Settings:
         "PYTHON_THREADPOOL_THREAD_COUNT",
         parse.whole_number(at_most=1000),
         "A setting of Azure Functions: how many threads serve deliveries, at most 1000. The app keeps as many "
-        "connections to Azure DevOps open",
+        "connections to Azure DevOps open. If it is not set, the Functions host sets 1000",
         default="32",
     )
     app_name: str = setting(

@@ -53,5 +53,6 @@ def test_no_run_is_lost_or_duplicated_while_the_storage_is_down(tmp_path: Path) 
     assert deliveries.left == 0
     assert compare([event.expected_run for event in events], runs) == Comparison(EVENTS, 0, 0)
     assert answer.status_code == 500
-    assert f"127.0.0.1:{azurite.port}" in answer.text
-    assert "does not answer" in answer.text
+    logged = log.read_text(encoding="utf-8")
+    assert f"127.0.0.1:{azurite.port}" in logged
+    assert "does not answer" in logged

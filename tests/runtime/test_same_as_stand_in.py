@@ -75,9 +75,8 @@ class StandIn:
         )
         lines, ended = self._lines_until_it_ended()
         assert response.status_code == (202 if ended is None else 500)
-        if ended is not None:
-            assert normalized(ended).endswith(": " + normalized(response.text)), "the answer is the exception's message"
-        return Answer(normalized(ended or ""), response.text or None if ended is None else None, lines)
+        assert response.text == ("" if ended is None else f"Exception while executing function: Functions.{function}")
+        return Answer(normalized(ended or ""), None, lines)
 
     def _lines_until_it_ended(self) -> tuple[list[str], str | None]:
         """Return the log lines since the last call, and the call's error or None.

@@ -142,9 +142,11 @@ def test_the_configured_version_of_the_rest_api_is_requested(tmp_path: Path, mon
     ]
 
 
-def test_a_deferred_event_is_answered_500_with_the_reason(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_deferred_event_is_answered_500_and_the_reason_logged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     with serving_app(tmp_path, monkeypatch, AZURE_DEVOPS_EXT_PAT=secret("wrong")) as (url, _):
         response = deliver(url, sample_text("run-completed"))
     assert response.status_code == 500
-    assert "deferred on evaluate-after-training: HTTP 203 asks to sign in" in response.text
-    assert "canary" not in response.text
+    assert "deferred on evaluate-after-training: HTTP 203 asks to sign in" in caplog.text
+    assert "canary" not in caplog.text + response.text

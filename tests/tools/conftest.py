@@ -216,8 +216,12 @@ def busy_desk(desk: Desk) -> Iterator[Desk]:
 @pytest.fixture
 def host(busy_desk: Desk) -> Iterator[RunningProcess]:
     """The app on the stand-in host, with the desk's settings and the default routes."""
-    busy_desk.settings = {"ROUTES_FILE": str(ROOT / "routes.yaml")}
-    log = busy_desk.folder / "host.log"
-    arguments = ("--app-dir", str(ROOT))
-    with start("devstack.host", *arguments, env=busy_desk.environment, cwd=busy_desk.folder, log=log) as running:
+    with start_host(busy_desk) as running:
         yield running
+
+
+def start_host(desk: Desk, *arguments: str) -> RunningProcess:
+    """Start the stand-in host with the default routes. It writes to ``host.log`` in the desk's folder."""
+    desk.settings = {"ROUTES_FILE": str(ROOT / "routes.yaml")}
+    log = desk.folder / "host.log"
+    return start("devstack.host", "--app-dir", str(ROOT), *arguments, env=desk.environment, cwd=desk.folder, log=log)

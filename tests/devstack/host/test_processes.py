@@ -74,7 +74,7 @@ def test_it_runs_an_app_and_stops_cleanly(tmp_path: Path) -> None:
             "[{}]",
             {"aeg-event-type": "Notification"},
         )
-        assert failed == (500, "no such luck")
+        assert failed == (500, "Exception while executing function: Functions.aml_event")
         assert host.stop() == 0
         assert host.stop() == 0
 

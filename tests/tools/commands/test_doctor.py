@@ -25,7 +25,7 @@ from tests.support.canaries import secret
 from tests.support.journal.stores import OpenTables
 from tests.support.services.odd_host import answering
 from tests.support.services.shifted_clock import shifted
-from tests.tools.conftest import RIGHT, TRIAGE, UNREACHABLE, UNSOLVABLE, WRONG, Desk, Result
+from tests.tools.conftest import RIGHT, TRIAGE, UNREACHABLE, UNSOLVABLE, WRONG, Desk, Result, start_host
 from tools.actions.check_results import Status, clock_check, failed
 from tools.actions.diagnosis import examine
 from tools.installation import Installation
@@ -73,6 +73,13 @@ def expect(findings: list[tuple[str, str, str | None]], status: str, detail: str
     assert (found_status, detail in found_detail) == (status, True), found_detail
     assert (found_step is None) is (next_step is None)
     assert (next_step or "") in (found_step or "")
+
+
+def endpoint_of(desk: Desk, url: str, key: str) -> list[tuple[str, str, str | None]]:
+    """Return the result of the check of a host with this key. The other checks have nothing to ask."""
+    installation = Installation(desk.folder, {"EVENTGRID_EXTENSION_KEY": key})
+    *_, last = examine(installation, url, "", "aml_event")
+    return [(last.status, last.detail, last.next_step)]
 
 
 def journal_in(connection: str) -> dict[str, str]:
@@ -331,6 +338,17 @@ class TestEndpoint:
             endpoint = found(desk, "--url", odd.url)["Event Grid"]
         expect(endpoint, "failed", "", "set EVENTGRID_EXTENSION_KEY to the app's system key")
         assert odd.asked[0][2]["x-functions-key"] == secret("host-key")
+
+    def test_a_host_that_asks_for_keys(self, busy_desk: Desk) -> None:
+        with start_host(busy_desk, "--keys") as host:
+            log = (busy_desk.folder / "host.log").read_text(encoding="utf-8")
+            keys = dict(re.findall(r"(?m)^(\w+) key: (\S+)$", log))
+            assert set(keys) == {"system", "function", "host", "master"}
+            refused = "set EVENTGRID_EXTENSION_KEY to the app's system key"
+            for key, status in (("", "HTTP 401"), ("wrong", "HTTP 401"), (keys["function"], "HTTP 403")):
+                expect(endpoint_of(busy_desk, host.url, key), "failed", status, refused)
+            for key in (keys["system"], keys["master"]):
+                expect(endpoint_of(busy_desk, host.url, key), "ok", "the handshakes of both schemas succeed", None)
 
     def test_the_default_url_need_not_answer(self, desk: Desk) -> None:
         installation = Installation(desk.folder, desk.environment)
