@@ -58,6 +58,8 @@ def test_they_are_valid_for_the_host_and_core_tools() -> None:
         ("functions_host_json", "extensionBundle.id", "Microsoft.Azure.WebJobs.ExtensionBundle"),
         ("functions_host_json", "logging.logLevel.default", "Warn"),
         ("functions_host_json", "logging.loglevel", {}),
+        ("functions_host_json", "logging.OpenTelemetry.logLevel.default", "Warn"),
+        ("functions_host_json", "logging.OpenTelemetry.LogLevel", {}),
         ("functions_host_json", "logging.applicationInsights", {"samplingSettings": {"isEnabled": "true"}}),
         ("functions_host_json", "logging.applicationInsights", {"samplingSettings": {"excludedTypes": "Trace, Exc"}}),
         ("functions_host_json", "telemetryMode", "opentelemetry"),
@@ -92,9 +94,42 @@ def test_the_function_timeout_is_not_reached_by_waiting_for_a_thread() -> None:
     assert HOST["functionTimeout"] == "00:10:00"
 
 
-def test_no_decision_is_dropped_before_it_is_stored() -> None:
-    levels = HOST["logging"]["logLevel"]
-    assert levels["Function"] == "Information", "decisions are logged as information under Function.<name>.User"
+def exported_level(category: str, levels: dict[str, str]) -> str:
+    """Return the level from which the exporter of the host sends a category.
+
+    The longest beginning of the category wins, without regard to case. Source: .NET documentation, "Logging in C# and
+    .NET", how filtering rules are applied. ``logging.logLevel`` is not looked at: for the categories of functions and
+    of the host, it does not reach the exporter, which then sends everything.
+    """
+    matching = [name for name in levels if category.lower().startswith(name.lower())]
+    return levels[max(matching, key=len)] if matching else "Trace"
+
+
+EXPORTED = HOST["logging"]["OpenTelemetry"]["logLevel"]
+FUNCTIONS = re.findall(r'@app\.function_name\("(\w+)"\)', (ROOT / "function_app.py").read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_what_a_function_logs_is_sent(function: str) -> None:
+    """Its decisions, warnings and errors have the category Function.<name>.User."""
+    assert exported_level(f"Function.{function}.User", EXPORTED) in {"Trace", "Information"}
+
+
+@pytest.mark.parametrize("left_out", ["Function.aml_event.User", "Function.aml_event"])
+def test_a_level_that_is_missing_is_noticed(left_out: str) -> None:
+    levels = {name: level for name, level in EXPORTED.items() if name != left_out}
+    changed = exported_level(left_out, levels) != exported_level(left_out, EXPORTED)
+    assert changed, f"{left_out} has no effect"
+
+
+@pytest.mark.parametrize(
+    "category", ["Microsoft.Azure.WebJobs.Script.WebHost.Host", "Azure.Core", "Function.aml_event"]
+)
+def test_what_the_host_says_about_itself_is_sent_only_if_something_is_wrong(category: str) -> None:
+    assert exported_level(category, EXPORTED) == "Warning"
+
+
+def test_no_record_is_sampled_out() -> None:
     # The deployment disables the sampling of OpenTelemetry: tests/infra/test_app_settings.py.
     assert HOST["telemetryMode"] == "OpenTelemetry"
 
