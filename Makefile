@@ -16,7 +16,7 @@
 #   make package     build the zip that is deployed
 #   make clean       delete what these targets have installed and built
 .DEFAULT_GOAL := help
-.PHONY: help demo test coverage test-long test-all soak bench burst lint format docs start ado azurite runtime aml package clean
+.PHONY: help demo test coverage test-long test-all soak bench burst lint format docs start ado azurite runtime aml mlflow package clean
 
 VENV   := .venv
 BIN    := $(VENV)/bin
@@ -84,11 +84,23 @@ $(AML): requirements/aml.txt constraints.txt | $(READY)
 	@.venv-aml/bin/python -m pip install --quiet --disable-pip-version-check -r requirements/aml.txt
 	@touch $@
 
+# A local MLflow server, and the packages of the sample training. requirements/mlflow.txt explains both.
+MLFLOW := .venv-mlflow/.ready
+mlflow: $(MLFLOW)
+
+$(MLFLOW): requirements/mlflow.txt components/digits/conda.yml | $(READY)
+	@$(PYTHON) -m venv .venv-mlflow
+	@echo "installing MLflow into .venv-mlflow …"
+	@sed -n 's/^      - //p' components/digits/conda.yml > .venv-mlflow/digits.txt
+	@.venv-mlflow/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-compile \
+		-r .venv-mlflow/digits.txt -r requirements/mlflow.txt
+	@touch $@
+
 # Four workers suit two cores: many tests wait for processes and sockets.
 PYTEST := -m pytest -n 4 --dist worksteal
 # The tests start hundreds of processes, so let them write and share bytecode.
 test test-3.%: export PYTHONDONTWRITEBYTECODE =
-test: $(BENCH_READY) azurite runtime aml
+test: $(BENCH_READY) azurite runtime aml mlflow
 	$(BIN)/python $(PYTEST) $(MEASURE)
 
 # Measuring coverage takes half as long again.
@@ -100,13 +112,13 @@ test-long: export NEXTSTAGE_TEST_LONG = 1
 test-long: test
 
 # One Python after the other, each with its version of azure-functions.
-test-all: azurite runtime aml
+test-all: azurite runtime aml mlflow
 	@failed=; for version in 3.11 3.12 3.13; do \
 		$(MAKE) --no-print-directory test-$$version || failed="$$failed $$version"; \
 	done; \
 	if [ -n "$$failed" ]; then echo "test-all: failed on Python$$failed"; exit 1; fi
 
-test-3.%: azurite runtime aml
+test-3.%: azurite runtime aml mlflow
 	@$(if $(call find_python,3.$*),$(MAKE) --no-print-directory .venv-3.$*/.ready,echo "== Python 3.$* was not found")
 	@if [ -e .venv-3.$*/.ready ]; then echo "== Python 3.$*"; .venv-3.$*/bin/python $(PYTEST); fi
 

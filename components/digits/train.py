@@ -1,7 +1,8 @@
 """Train a classifier of handwritten digits. This is a sample: replace it with your own training.
 
 Small values of ``--share`` and ``--epochs`` make a toy training, for the validation of a pull request. The model is
-logged with the run (``runs:/<run id>/model``) and saved to ``--model``, with the run id in its MLmodel file.
+saved to ``--model``, with the run id in its MLmodel file, and the same files are logged with the run
+(``runs:/<run id>/model``).
 """
 
 import argparse
@@ -12,6 +13,10 @@ import mlflow
 from data import digits
 from mlflow.models import Model
 from sklearn.linear_model import SGDClassifier
+
+# What Azure ML needs to serve the model without a scoring script. It becomes part of the model's conda.yaml, and is not
+# needed for the training.
+SERVING = ["azureml-ai-monitoring==1.0.0", "azureml-inference-server-http==1.5.1"]
 
 
 def main() -> None:
@@ -25,8 +30,13 @@ def main() -> None:
         for epoch in range(options.epochs):
             model.partial_fit(training[:count], training_labels[:count], classes=range(10))
             mlflow.log_metric("accuracy", model.score(testing, testing_labels), step=epoch)
-        mlflow.sklearn.log_model(model, "model")
-        mlflow.sklearn.save_model(model, str(options.model), mlflow_model=Model(run_id=run.info.run_id))
+        mlflow.sklearn.save_model(
+            model,
+            str(options.model),
+            mlflow_model=Model(artifact_path="model", run_id=run.info.run_id),
+            extra_pip_requirements=SERVING,
+        )
+        mlflow.log_artifacts(str(options.model), "model")
     sys.stdout.write(f"trained on {count} images in {options.epochs} epochs, run {run.info.run_id}\n")
 
 

@@ -31,8 +31,11 @@ def project(tmp_path: Path) -> Path:
     program(folder / ".venv" / "bin" / "python", RECORDER.format(name="python", calls=tmp_path / "calls"))
     (folder / ".venv" / "bin" / "activate").write_text(f"VIRTUAL_ENV={folder}/.venv\nexport VIRTUAL_ENV\n")
     (folder / ".venv" / ".ready").touch()
-    (folder / ".venv-aml").mkdir()
-    (folder / ".venv-aml" / ".ready").touch()
+    (folder / "components" / "digits").mkdir(parents=True)
+    shutil.copy(ROOT / "components" / "digits" / "conda.yml", folder / "components" / "digits")
+    for name in (".venv-aml", ".venv-mlflow"):
+        (folder / name).mkdir()
+        (folder / name / ".ready").touch()
     return folder
 
 
@@ -127,4 +130,4 @@ def test_help_lists_the_targets(project: Path) -> None:
     (project.parent / "bin" / "sed").symlink_to(str(shutil.which("sed")))
     listed = {line.split()[1] for line in make(project).splitlines() if line.startswith("make ")}
     (phony,) = re.findall(r"^\.PHONY: (.*)$", (ROOT / "Makefile").read_text(), re.MULTILINE)
-    assert listed == {*phony.split()} - {"help", "azurite", "runtime", "aml"}
+    assert listed == {*phony.split()} - {"help", "azurite", "runtime", "aml", "mlflow"}
