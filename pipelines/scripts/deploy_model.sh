@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Deploys a registered MLflow model to a managed online endpoint and gives it all traffic. Creates the endpoint if it
-# does not exist. The script can be repeated for the same version.
+# Deploys a registered MLflow model to a managed online endpoint, gives it all traffic, and deletes the deployments of
+# other versions, which would be billed. Creates the endpoint if it does not exist. The script can be repeated for the
+# same version.
 #
 # Environment variables, in addition to those of aml_job.sh:
 #   ENDPOINT_NAME     the online endpoint
@@ -14,6 +15,21 @@ set -euo pipefail
 source "${BASH_SOURCE[0]%/*}/aml_job.sh"
 
 readonly DEPLOY_SECONDS=3600
+readonly TRAFFIC_SECONDS=900
+readonly MAX_NAME_LENGTH=32
+
+# Set REPLY to the name of the deployment of a version. Azure ML takes 3 to 32 letters, digits and hyphens. Different
+# versions have different names: a character other than a digit or a small letter becomes a hyphen and its code, and is
+# therefore never mistaken for another one. Version 7 is version-7, and 1.2 is version-1-2e2.
+deployment_name() {
+  local index character LC_ALL=C
+  REPLY=version-
+  for ((index = 0; index < ${#1}; index++)); do
+    character=${1:index:1}
+    [[ $character =~ ^[a-z0-9]$ ]] || printf -v character -- '-%02x' "'$character"
+    REPLY+=$character
+  done
+}
 
 # give_up TEXT: exit with the text and the error output of az.
 give_up() {
@@ -23,8 +39,10 @@ give_up() {
 
 require ENDPOINT_NAME DEPLOYMENT_FILE MODEL_NAME MODEL_VERSION
 [[ -f $DEPLOYMENT_FILE ]] || fail "$EXIT_WRONG_USAGE" "the deployment file $DEPLOYMENT_FILE does not exist in $PWD"
-# The name of a deployment consists of letters, digits and hyphens, and starts with a letter.
-deployment=v${MODEL_VERSION//[^A-Za-z0-9]/-}
+deployment_name "$MODEL_VERSION"
+deployment=$REPLY
+((${#deployment} <= MAX_NAME_LENGTH)) ||
+  fail "$EXIT_WRONG_USAGE" "the name $deployment is longer than $MAX_NAME_LENGTH characters; use a shorter version"
 prepare
 
 if ! call_ml "$CALL_SECONDS" online-endpoint show --name "$ENDPOINT_NAME"; then
@@ -41,6 +59,37 @@ log "$action deployment $deployment of endpoint $ENDPOINT_NAME with $MODEL_NAME:
 call_ml "$DEPLOY_SECONDS" online-deployment "$action" --name "$deployment" --endpoint-name "$ENDPOINT_NAME" \
   --file "$DEPLOYMENT_FILE" --set "model=azureml:$MODEL_NAME:$MODEL_VERSION" ||
   give_up "deployment $deployment of endpoint $ENDPOINT_NAME failed"
-call_ml "$CALL_SECONDS" online-endpoint update --name "$ENDPOINT_NAME" --traffic "$deployment=100" ||
+call_ml "$TRAFFIC_SECONDS" online-endpoint update --name "$ENDPOINT_NAME" --traffic "$deployment=100" ||
   give_up "deployment $deployment of endpoint $ENDPOINT_NAME exists, but could not be given traffic"
 log "endpoint $ENDPOINT_NAME serves $MODEL_NAME:$MODEL_VERSION"
+
+# Delete the deployments that earlier runs of this script made, unless somebody has given them traffic since. A failure
+# is only a warning, because the new deployment works.
+remains() {
+  read_errors
+  warn "$1; delete what is no longer needed by hand, because it is billed: $REPLY"
+}
+
+call_ml "$CALL_SECONDS" online-deployment list --endpoint-name "$ENDPOINT_NAME" --query '[].name' --output tsv || {
+  remains "the deployments of endpoint $ENDPOINT_NAME could not be listed"
+  exit 0
+}
+mapfile -t names <"$scratch/answer"
+for name in "${names[@]}"; do
+  [[ $name =~ ^version-[a-z0-9-]+$ && $name != "$deployment" ]] || continue
+  share="\"$name\" || \`0\`"
+  if ! call_ml "$CALL_SECONDS" online-endpoint show --name "$ENDPOINT_NAME" \
+    --query "sum([traffic.$share, mirror_traffic.$share])" --output tsv; then
+    remains "the traffic of deployment $name of endpoint $ENDPOINT_NAME could not be read"
+    continue
+  fi
+  read_answer
+  if [[ $REPLY != 0 ]]; then
+    log "deployment $name has traffic, and remains"
+  elif call_ml "$CALL_SECONDS" online-deployment delete --name "$name" --endpoint-name "$ENDPOINT_NAME" \
+    --yes --no-wait; then
+    log "asked Azure ML to delete deployment $name"
+  else
+    remains "deployment $name of endpoint $ENDPOINT_NAME could not be deleted"
+  fi
+done

@@ -1,8 +1,9 @@
-"""Load the project's components and jobs with the Azure ML SDK and print the result as JSON.
+"""Load the project's components, jobs and deployments with the Azure ML SDK and print the result as JSON.
 
-    .venv-aml/bin/python tests/components/sdk_program.py
+    .venv-aml/bin/python tests/components/sdk_program.py ENDPOINTS DEPLOYMENTS
 
-Run it in the root folder of the project. One process loads all files, because the SDK takes seconds to import.
+Run it in the root folder of the project, with names of endpoints and of deployments to validate, separated by spaces.
+One process loads all files, because the SDK takes seconds to import.
 """
 
 import json
@@ -12,8 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from azure.ai.ml import load_component, load_job
+from azure.ai.ml import load_component, load_job, load_online_deployment
 from azure.ai.ml._utils._asset_utils import get_ignore_file, get_upload_files_from_folder
+from azure.ai.ml.entities import ManagedOnlineEndpoint
+from azure.ai.ml.exceptions import ValidationException
 
 COMPONENTS = ("components/trigger_pipeline/component.yml", "components/digits/component.yml")
 JOBS = ("components/jobs/train.yml", "components/jobs/evaluate.yml", "components/jobs/train-and-trigger.yml")
@@ -56,8 +59,30 @@ def snapshot() -> list[str]:
     return sorted(name for _, name in files)
 
 
+def error_of_endpoint(name: str) -> str | None:
+    try:
+        ManagedOnlineEndpoint(name=name)._to_rest_online_endpoint("westeurope")
+    except ValidationException as exc:
+        return str(exc)
+    return None
+
+
+def error_of_deployment(name: str, endpoint: str) -> str | None:
+    changes = [{"name": name}, {"endpoint_name": endpoint}, {"model": "azureml:digits:7"}]
+    try:
+        load_online_deployment("components/digits/deployment.yml", params_override=changes)._to_rest_object(
+            "westeurope"
+        )
+    except ValidationException as exc:
+        return str(exc)
+    return None
+
+
 if __name__ == "__main__":
+    endpoints, deployments = (names.split() for names in sys.argv[1:])
     found = {
+        "endpoints": {name: error_of_endpoint(name) for name in endpoints},
+        "deployments": {name: error_of_deployment(name, endpoints[0]) for name in deployments},
         "components": {file: component(file) for file in COMPONENTS},
         "jobs": {file: job(file) for file in JOBS},
         "broken": errors_of_broken_job(),

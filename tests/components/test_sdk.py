@@ -1,4 +1,4 @@
-"""The components and jobs as the Azure ML SDK loads them, and the trigger component as a job runs it."""
+"""The components, jobs and deployments as the Azure ML SDK loads them, and the trigger component as a job runs it."""
 
 import json
 import os
@@ -16,6 +16,7 @@ from packaging.utils import canonicalize_name
 from devstack.ado import Emulator, load_declaration, serve
 from tests.components.packages import closure
 from tests.components.rendering import command_of
+from tests.pipelines.pipeline_files import FOLDER, Pipeline
 from tests.support import ROOT
 from tests.support.canaries import secret
 from tests.support.prerequisites import need
@@ -23,6 +24,11 @@ from tests.support.prerequisites import need
 SDK = ROOT / ".venv-aml" / "bin" / "python"
 TRIGGER = "components/trigger_pipeline/component.yml"
 DIGITS = "components/digits/component.yml"
+VARIABLES = Pipeline(FOLDER / "model-deployment.yml").variables
+ENDPOINTS = (VARIABLES["trialEndpoint"], VARIABLES["productionEndpoint"])
+TOO_LONG = "version-" + "1" * 25
+# As in tests/pipelines/test_other_scripts.py, and two that the SDK refuses.
+DEPLOYMENTS = ("version-7", "version-1-2e1", "version--41", "version-" + "1" * 24, "v1", TOO_LONG)
 PLAYBOOK_INPUTS = (
     *("modelpath", "modelname", "kvname", "secretname", "org"),
     *("project", "branch", "apiversion", "pipelineid", "pipelineversion"),
@@ -33,7 +39,7 @@ PLAYBOOK_INPUTS = (
 def sdk() -> dict[str, Any]:
     """The project's components and jobs, loaded with the SDK."""
     need(None if SDK.exists() else "the Azure ML SDK is not installed; run 'make aml'")
-    program = [str(SDK), "tests/components/sdk_program.py"]
+    program = [str(SDK), "tests/components/sdk_program.py", " ".join(ENDPOINTS), " ".join(DEPLOYMENTS)]
     ended = subprocess.run(program, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
     assert ended.returncode == 0, ended.stderr
     found: dict[str, Any] = json.loads(ended.stdout)
@@ -41,6 +47,14 @@ def sdk() -> dict[str, Any]:
 
 
 class TestTheSdk:
+    def test_takes_the_names_of_endpoints_and_deployments(self, sdk: Mapping[str, Any]) -> None:
+        assert sdk["endpoints"] == dict.fromkeys(ENDPOINTS)
+        refused = {name: error for name, error in sdk["deployments"].items() if error}
+        assert {name: "at most 32 characters" in error for name, error in refused.items()} == {
+            "v1": True,
+            TOO_LONG: True,
+        }
+
     def test_finds_nothing_wrong(self, sdk: Mapping[str, Any]) -> None:
         assert {
             file: each["errors"] for file, each in (sdk["components"] | sdk["jobs"]).items() if each["errors"]

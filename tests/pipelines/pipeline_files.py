@@ -75,8 +75,13 @@ class Pipeline:
 
     @property
     def variables(self) -> dict[str, str]:
-        """Variables of this file, without those of templates."""
-        return {each["name"]: str(each["value"]) for each in self.document.get("variables", []) if "name" in each}
+        """Variables of this file, without those of workspace.yml, which their values may use."""
+        shared = load(FOLDER / "templates" / "workspace.yml")["variables"]
+
+        def value(text: str) -> str:
+            return re.sub(r"\$\{\{ variables\.(\w+) \}\}", lambda found: str(shared[found[1]]), text)
+
+        return {each["name"]: value(each["value"]) for each in self.document.get("variables", []) if "name" in each}
 
     @property
     def stages(self) -> list[str]:

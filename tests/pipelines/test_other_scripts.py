@@ -2,12 +2,14 @@
 
 from pathlib import Path
 
+import jmespath
 import pytest
 
 from shared.routing.templates import MAX_VALUE_LENGTH, SAFE_VALUE
-from tests.support.agent import SCRIPTS, Agent
+from tests.support.agent import SCRIPTS, Agent, Answer
 
 WORKSPACE = {"AML_RESOURCE_GROUP": "rg-mlops", "AML_WORKSPACE": "mlops"}
+READS = {"show", "list"}
 
 
 @pytest.fixture
@@ -118,20 +120,26 @@ class TestDeploy:
             "online-deployment create": ["{}"],
             "online-deployment update": ["{}"],
             "online-endpoint update": ["{}"],
+            "online-deployment list": ["version-7"],
+            "online-deployment delete": [""],
         }
         return agent
 
+    def first(self, agent: Agent, answers: dict[str, list[Answer]]) -> None:
+        """Add answers that are preferred to the others."""
+        agent.plan = {**answers, **agent.plan}
+
     def commands(self, agent: Agent) -> list[str]:
         """The commands that change something."""
-        return [call.command.removeprefix("ml ") for call in agent.calls if not call.command.endswith("show")]
+        return [call.command.removeprefix("ml ") for call in agent.calls if call.command.split()[-1] not in READS]
 
     def test_the_first_deployment(self, azure: Agent) -> None:
         assert azure.run("deploy_model.sh", **self.MODEL).code == 0
         assert self.commands(azure) == ["online-endpoint create", "online-deployment create", "online-endpoint update"]
         [create] = azure.calls_of("ml online-deployment create")
-        assert create.values("--name") + create.values("--endpoint-name") == ["v7", "digits-trial"]
+        assert create.values("--name") + create.values("--endpoint-name") == ["version-7", "digits-trial"]
         assert create.values("--set") == ["model=azureml:digits:7"]
-        assert azure.calls_of("ml online-endpoint update")[0].values("--traffic") == ["v7=100"]
+        assert azure.calls_of("ml online-endpoint update")[0].values("--traffic") == ["version-7=100"]
 
     def test_a_repeated_deployment(self, azure: Agent) -> None:
         azure.plan |= {"online-endpoint show": ["{}"], "online-deployment show": ["{}"]}
@@ -142,10 +150,10 @@ class TestDeploy:
         ("command", "message"),
         [
             ("online-endpoint create", "endpoint digits-trial could not be created: ERROR: no"),
-            ("online-deployment create", "deployment v7 of endpoint digits-trial failed: ERROR: no"),
+            ("online-deployment create", "deployment version-7 of endpoint digits-trial failed: ERROR: no"),
             (
                 "online-endpoint update",
-                "deployment v7 of endpoint digits-trial exists, but could not be given traffic: ERROR: no",
+                "deployment version-7 of endpoint digits-trial exists, but could not be given traffic: ERROR: no",
             ),
         ],
     )
@@ -154,6 +162,58 @@ class TestDeploy:
         ended = azure.run("deploy_model.sh", **self.MODEL)
         assert (ended.code, ended.errors) == (1, [message])
         assert self.commands(azure)[-1] == command
+
+    @pytest.mark.parametrize(
+        ("version", "name"),
+        [
+            *(("1.1", "version-1-2e1"), ("1-1", "version-1-2d1"), ("1_1", "version-1-5f1"), ("1:1", "version-1-3a1")),
+            *(("A", "version--41"), ("a", "version-a"), ("é", "version--c3-a9"), ("1" * 24, "version-" + "1" * 24)),
+        ],
+    )
+    def test_different_versions_have_different_deployments(self, azure: Agent, version: str, name: str) -> None:
+        assert azure.run("deploy_model.sh", **self.MODEL | {"MODEL_VERSION": version}).code == 0
+        assert azure.calls_of("ml online-deployment create")[0].values("--name") == [name]
+
+    @pytest.mark.parametrize("version", ["1" * 25, "2026-11-28.build.12"])
+    def test_a_version_whose_deployment_would_have_a_long_name_is_refused(self, azure: Agent, version: str) -> None:
+        ended = azure.run("deploy_model.sh", **self.MODEL | {"MODEL_VERSION": version})
+        assert ended.code == 2
+        assert "is longer than 32 characters; use a shorter version" in ended.errors[0]
+        assert azure.calls == []
+
+    def test_other_deployments_without_traffic_are_deleted(self, azure: Agent) -> None:
+        self.first(azure, {'traffic."version-5"': ["20"], 'traffic."version-6"': ["0"]})
+        azure.plan["online-deployment list"] = ["version-5\nversion-6\nversion-7\ncanary"]
+        ended = azure.run("deploy_model.sh", **self.MODEL)
+        assert (ended.code, ended.warnings) == (0, [])
+        [delete] = azure.calls_of("ml online-deployment delete")
+        assert delete.values("--name") + delete.values("--endpoint-name") == ["version-6", "digits-trial"]
+        assert ended.log[-2].endswith("deployment version-5 has traffic, and remains")
+
+    @pytest.mark.parametrize(
+        ("endpoint", "traffic"),
+        [
+            ({"traffic": {"version-6": 10, "version-7": 90}}, 10),
+            ({"traffic": {"version-6": 0}, "mirror_traffic": {"version-6": 5}}, 5),
+            ({"traffic": {"version-7": 100}, "mirror_traffic": {}}, 0),
+            ({}, 0),
+        ],
+    )
+    def test_the_query_for_traffic(self, azure: Agent, endpoint: dict[str, object], traffic: int) -> None:
+        self.first(azure, {'traffic."version-6"': ["0"]})
+        azure.plan["online-deployment list"] = ["version-6"]
+        azure.run("deploy_model.sh", **self.MODEL)
+        [query] = azure.calls_of("ml online-endpoint show")[-1].values("--query")
+        assert jmespath.search(query, endpoint) == traffic
+
+    @pytest.mark.parametrize("command", ["online-deployment list", "traffic.", "online-deployment delete"])
+    def test_a_deployment_that_cannot_be_deleted_is_a_warning(self, azure: Agent, command: str) -> None:
+        self.first(azure, {"traffic.": ["0"]})
+        azure.plan["online-deployment list"] = ["version-6"]
+        azure.plan[command] = [{"err": "ERROR: no", "code": 1}]
+        ended = azure.run("deploy_model.sh", **self.MODEL)
+        assert (ended.code, ended.errors) == (0, [])
+        assert "because it is billed: ERROR: no" in ended.warnings[0]
 
     def test_wrong_usage(self, azure: Agent) -> None:
         assert azure.run("deploy_model.sh", **self.MODEL | {"MODEL_VERSION": ""}).code == 2

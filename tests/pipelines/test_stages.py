@@ -124,3 +124,11 @@ def test_a_template_sets_the_variables_that_its_scripts_read(template: str) -> N
     for step, script in zip(pipeline.document["steps"], pipeline.script_files, strict=True):
         documented = set(re.findall(r"^#   ([A-Z_]+(?:, [A-Z_]+)*)", script.read_text(), re.MULTILINE))
         assert set(step["env"]) == {name for names in documented for name in names.split(", ")} | common
+
+
+def test_the_names_of_endpoints_end_with_a_suffix() -> None:
+    """Otherwise they are taken, because they must be unique in an Azure region."""
+    variables = Pipeline(FOLDER / "model-deployment.yml").document["variables"]
+    endpoints = [each["value"] for each in variables if each.get("name", "").endswith("Endpoint")]
+    assert len(endpoints) == 2
+    assert all(name.endswith("-${{ variables.endpointSuffix }}") for name in endpoints)
