@@ -10,18 +10,23 @@
 
 readonly EXIT_WRONG_USAGE=2
 readonly EXIT_NOT_CREATED=3
+readonly EXIT_PIPELINE_CANCELED=8
 readonly CREATE_SECONDS=1800 # long, because the call uploads the code
 readonly CALL_SECONDS=120
+readonly ADD_SECONDS=600
+readonly ML_VERSION=2.44.1 # of the extension ml
 
-run_id=        # the name of the job, which is its run id; empty until it is known
-studio_link=   # the job's page in Azure ML studio; empty if Azure ML does not return it
-scratch=       # a folder for the output of az
-is_creating=no # yes while a job may exist whose name is not known yet
+run_id=      # the name of the job, which is its run id; empty until there may be a job
+studio_link= # the job's page in Azure ML studio; empty if Azure ML does not return it
+status=      # the last status that Azure ML reported
+scratch=     # a folder for the output of az
 
 # sanitize TEXT: put the text on one line and disable logging commands in it.
 sanitize() {
   REPLY=${1//[[:cntrl:]]/ }
-  REPLY=${REPLY//'##'/'# #'}
+  while [[ $REPLY == *'##'* ]]; do # once is not enough: ### would become # ##
+    REPLY=${REPLY//'##'/'# #'}
+  done
 }
 
 log() {
@@ -82,12 +87,17 @@ prepare() {
   export AZUREML_CURRENT_CLOUD=$AML_CLOUD # read by the extension ml
   command -v az >/dev/null || fail "$EXIT_WRONG_USAGE" "az is not on the PATH; install the Azure CLI on this agent"
   scratch=$(mktemp -d)
-  # A signal that reaches a child before it has become another program runs this trap in the child too. No exit here: bash
-  # ignores it in a trap that a signal has caused.
-  trap '((BASHPID != $$)) || rm -rf -- "$scratch"' EXIT
-  if ! call "$CALL_SECONDS" extension show --name ml && ! call "$CALL_SECONDS" extension add --name ml --yes; then
+  # A signal that reaches a child before it has become another program runs this trap in the child too. No exit here:
+  # bash ignores it in a trap that a signal has caused. In the background: bash 5.2 sometimes loses a process that it
+  # starts in a trap and waits for ("wait_for: No record of process").
+  trap 'if ((BASHPID == $$)); then rm -rf -- "$scratch" & fi' EXIT
+  # A folder for each version, outside of the configuration that AzureCLI@2 deletes after each step. The extension is
+  # thus installed once on each agent.
+  export AZURE_EXTENSION_DIR=${AGENT_TOOLSDIRECTORY:-$HOME}/azure-cli-ml-$ML_VERSION
+  if ! call "$CALL_SECONDS" extension show --name ml &&
+    ! call "$ADD_SECONDS" extension add --name ml --version "$ML_VERSION" --yes; then
     read_errors
-    fail "$EXIT_WRONG_USAGE" "the Azure CLI lacks the extension ml, which could not be added: $REPLY"
+    fail "$EXIT_WRONG_USAGE" "the Azure CLI lacks the extension ml $ML_VERSION, which could not be added: $REPLY"
   fi
 }
 
@@ -124,6 +134,15 @@ read_errors() {
   [[ -n ${REPLY// /} ]] || REPLY='az printed no error'
 }
 
+# Choose a name for a job. Azure ML would choose one too, but a job whose name is known before it exists can be canceled
+# at any time. The name has no underscore, because Azure ML appends one and a number to name the children of a job.
+choose_name() {
+  local build=${BUILD_BUILDID:-} random
+  [[ $build =~ ^[0-9]+$ ]] || build=0
+  read -r random </proc/sys/kernel/random/uuid
+  REPLY=build-$build-${random%%-*}
+}
+
 # Submit the job in AML_JOB_FILE with the changes in AML_JOB_SET, and log its page. Sets run_id and studio_link.
 submit_job() {
   require AML_JOB_FILE
@@ -136,17 +155,13 @@ submit_job() {
     changes+=("$line")
   done <<<"${AML_JOB_SET:-}"
   ((${#changes[@]} == 0)) || changes=(--set "${changes[@]}")
-  is_creating=yes
-  if ! call_ml "$CREATE_SECONDS" job create --file "$AML_JOB_FILE" "${changes[@]}" --query name --output tsv; then
+  choose_name
+  run_id=$REPLY
+  set_output runId "$run_id"
+  if ! call_ml "$CREATE_SECONDS" job create --name "$run_id" --file "$AML_JOB_FILE" "${changes[@]}"; then
     read_errors
     fail "$EXIT_NOT_CREATED" "the job of $AML_JOB_FILE could not be created: $REPLY"
   fi
-  read_answer
-  run_id=$REPLY
-  is_creating=no
-  [[ -n $run_id ]] ||
-    fail "$EXIT_NOT_CREATED" "az created a job of $AML_JOB_FILE but did not return its name; see Azure ML studio"
-  set_output runId "$run_id"
   if call_ml "$CALL_SECONDS" job show --name "$run_id" --query services.Studio.endpoint --output tsv; then
     read_answer
     [[ $REPLY != https://* ]] || studio_link=$REPLY
@@ -154,16 +169,20 @@ submit_job() {
   log "submitted job $run_id${studio_link:+: $studio_link}"
 }
 
-# For signal handlers: end the background processes. If a job is being created, wait for its name first. The processes
-# come from `jobs`, because a signal may arrive before a process id is assigned to a variable.
+# When the pipeline is canceled, cancel the job and exit. The agent sends SIGINT, SIGTERM 7.5 s later, and SIGKILL after
+# another 2.5 s.
+on_signal() {
+  trap '' INT TERM HUP
+  log "the pipeline is being canceled"
+  end_background
+  [[ -n $run_id ]] || fail "$EXIT_PIPELINE_CANCELED" "the pipeline was canceled before it had submitted a job"
+  cancel_job || true
+  fail "$EXIT_PIPELINE_CANCELED" "the pipeline was canceled while job $run_id was ${status:-submitted}"
+}
+
+# End the background processes. They come from `jobs`, because a signal may arrive before a process id is assigned to a
+# variable.
 end_background() {
-  if [[ $is_creating == yes ]]; then
-    log "the job is being created; waiting for its name"
-    wait
-    read_answer
-    run_id=$REPLY
-    [[ -z $run_id ]] || set_output runId "$run_id"
-  fi
   local pid
   jobs -p >"$scratch/jobs"
   while read -r pid; do
@@ -171,13 +190,18 @@ end_background() {
   done <"$scratch/jobs"
 }
 
-# Ask Azure ML to cancel the job. Returns 1 if the request fails.
+# Ask Azure ML to cancel the job. Returns 1 if the request fails, and 2 if there is no such job.
 cancel_job() {
   if call_ml "$CALL_SECONDS" job cancel --name "$run_id"; then
     log "asked Azure ML to cancel job $run_id"
-  else
-    read_errors
-    warn "job $run_id could not be canceled; cancel it by hand${studio_link:+ at $studio_link}: $REPLY"
-    return 1
+    return
   fi
+  read_errors
+  # The codes of Azure Resource Manager and of Azure ML.
+  if [[ $REPLY == *NotFound* ]]; then
+    log "there is no job $run_id"
+    return 2
+  fi
+  warn "job $run_id could not be canceled; cancel it by hand${studio_link:+ at $studio_link}: $REPLY"
+  return 1
 }

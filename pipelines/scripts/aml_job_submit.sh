@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Submits an Azure ML job and ends without waiting for it.
+# Submits an Azure ML job and ends without waiting for it. Cancels the job if the pipeline is canceled in the meantime.
 #
 # Environment variables, in addition to those of aml_job.sh:
 #   AML_JOB_FILE   the YAML file of the job
@@ -7,11 +7,13 @@
 #
 # Sets the output variable runId.
 #
-# Exit codes: 0 submitted; 2 wrong usage, or az or its extension ml is missing; 3 the job could not be created.
+# Exit codes: 0 submitted; 2 wrong usage, or az or its extension ml is missing; 3 the job could not be created; 8 the
+# pipeline was canceled.
 set -euo pipefail
 
 # shellcheck source=SCRIPTDIR/aml_job.sh
 source "${BASH_SOURCE[0]%/*}/aml_job.sh"
 
 prepare
+trap on_signal INT TERM HUP
 submit_job

@@ -24,21 +24,10 @@ set -euo pipefail
 # shellcheck source=SCRIPTDIR/aml_job.sh
 source "${BASH_SOURCE[0]%/*}/aml_job.sh"
 
-readonly EXIT_NO_STATUS=4 EXIT_FAILED=5 EXIT_CANCELED=6 EXIT_TIMED_OUT=7 EXIT_PIPELINE_CANCELED=8
+readonly EXIT_NO_STATUS=4 EXIT_FAILED=5 EXIT_CANCELED=6 EXIT_TIMED_OUT=7
 readonly MAX_FAILED_REQUESTS=5
 
-status=
 failed_requests=0
-
-# The agent sends SIGINT, SIGTERM 7.5 s later, and SIGKILL after another 2.5 s.
-on_signal() {
-  trap '' INT TERM HUP
-  log "the pipeline is being canceled"
-  end_background
-  [[ -n $run_id ]] || fail "$EXIT_PIPELINE_CANCELED" "the pipeline was canceled before it had submitted a job"
-  cancel_job || true
-  fail "$EXIT_PIPELINE_CANCELED" "the pipeline was canceled while job $run_id was ${status:-submitted}"
-}
 
 # Request the status and log a change. Returns 1 if Azure ML does not return a status.
 read_status() {
@@ -57,7 +46,7 @@ read_status() {
 
 pause() {
   sleep "$1" &>/dev/null & # without the script's output: the agent would wait until a leftover sleep closes it
-  wait "$!"
+  wait "$!" || true
 }
 
 # Exit if the status is final. The time limit ends the wait in any other status, including unknown ones. NotResponding

@@ -102,7 +102,9 @@ class Pipeline:
 
     @property
     def script_files(self) -> Iterator[Path]:
-        """The script files that tasks run."""
+        """The script files that tasks and inline scripts run."""
+        for script in self.scripts:
+            yield from (FOLDER / "scripts" / name for name in re.findall(r"\bpipelines/scripts/(\w+\.sh)", script))
         folder = r"(?:\$\(System\.DefaultWorkingDirectory\)/pipelines/scripts|\$\{\{ parameters\.scriptFolder \}\})"
         for node in nodes(self.document):
             for key in ("scriptPath", "filePath"):

@@ -8,11 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.agent import SCRIPTS, Agent, Answer, Ended
+from tests.support.agent import JOB, SCRIPTS, Agent, Answer, Ended
 
 SCRIPT = "aml_job_wait.sh"
-NAME = "brave_fig_7k2m"
-STUDIO = f"https://ml.azure.com/runs/{NAME}?wsid=/subscriptions/0f0f/resourcegroups/mlops/workspaces/mlops"
+STUDIO = f"https://ml.azure.com/runs/{JOB}?wsid=/subscriptions/0f0f/resourcegroups/mlops/workspaces/mlops"
 INPUTS = {
     "AML_JOB_FILE": "train.yml",
     "AML_RESOURCE_GROUP": "rg-mlops",
@@ -29,7 +28,7 @@ def agent(tmp_path: Path) -> Agent:
     (tmp_path / "train.yml").write_text("type: command\n")
     plan: dict[str, list[Answer]] = {
         "extension show": ["{}"],
-        "ml job create": [NAME],
+        "ml job create": ["{}"],
         "ml job show*services": [STUDIO],
         "ml job cancel": [""],
     }
@@ -51,15 +50,15 @@ class TestFromStartToEnd:
     def test_a_job_that_completes(self, agent: Agent) -> None:
         ended = run(agent, "Queued", "Queued", "Running", "Finalizing", "Completed")
         assert (ended.code, ended.errors) == (0, [])
-        assert ended.outputs == {"runId": NAME, "status": "Completed"}
+        assert ended.outputs == {"runId": JOB, "status": "Completed"}
         told = [line.partition(" ")[2] for line in ended.log]
         assert told == [
-            f"submitted job {NAME}: {STUDIO}",
-            f"job {NAME} is Queued",
-            f"job {NAME} is Running, after Queued",
-            f"job {NAME} is Finalizing, after Running",
-            f"job {NAME} is Completed, after Finalizing",
-            f"job {NAME} has completed",
+            f"submitted job {JOB}: {STUDIO}",
+            f"job {JOB} is Queued",
+            f"job {JOB} is Running, after Queued",
+            f"job {JOB} is Finalizing, after Running",
+            f"job {JOB} is Completed, after Finalizing",
+            f"job {JOB} has completed",
         ]
         assert "--set" not in agent.calls_of("ml job create")[0].arguments
         assert all(re.match(r"20\d\d-\d\d-\d\dT\d\d:\d\d:\d\dZ ", line) for line in ended.log)
@@ -70,9 +69,9 @@ class TestFromStartToEnd:
         [create] = agent.calls_of("ml job create")
         assert create.values("--file") == ["train.yml"]
         assert create.values("--set") == ["inputs.epochs=1", "inputs.note=two words, $(id) `id` ; 'x'"]
-        assert create.values("--query") + create.values("--output") == ["name", "tsv"]
+        assert create.values("--name") == [JOB]
         shows = agent.calls_of("ml job show")
-        assert [show.values("--name") for show in shows] == [[NAME], [NAME]]
+        assert [show.values("--name") for show in shows] == [[JOB], [JOB]]
         for call in (create, *shows):
             assert call.values("--resource-group") + call.values("--workspace-name") == ["rg-mlops", "mlops"]
             assert call.environment["AZUREML_CURRENT_CLOUD"] == "AzureCloud"
@@ -82,13 +81,15 @@ class TestFromStartToEnd:
         agent.plan |= {"extension show": [{"code": 3}], "extension add": [""]}
         assert run(agent, "Completed", AML_CLOUD=cloud).code == 0
         assert {call.environment["AZUREML_CURRENT_CLOUD"] for call in agent.calls} == {cloud}
-        assert len(agent.calls_of("extension add")) == 1
+        [added] = agent.calls_of("extension add")
+        assert added.values("--version") == ["2.44.1"]
+        assert added.environment["AZURE_EXTENSION_DIR"].endswith("/azure-cli-ml-2.44.1")
 
     def test_a_job_without_a_page_in_the_studio(self, agent: Agent) -> None:
         agent.plan["ml job show*services"] = ["None"]
         ended = run(agent, "Failed")
         assert ended.code == 5
-        assert ended.errors == [f"job {NAME} has failed; see its logs"]
+        assert ended.errors == [f"job {JOB} has failed; see its logs"]
 
 
 class TestEnds:
@@ -108,22 +109,16 @@ class TestEnds:
     ) -> None:
         ended = run(agent, *statuses)
         assert (ended.code, ended.outputs["status"]) == (code, reported)
-        assert [text.partition(f"job {NAME} ")[2] for text in ended.errors] == [error]
+        assert [text.partition(f"job {JOB} ")[2] for text in ended.errors] == [error]
         assert len(agent.calls_of("ml job show")) == 1 + requests, "one for the studio link, the others for the status"
         assert not agent.calls_of("ml job cancel")
 
-    @pytest.mark.parametrize(
-        "created",
-        [{"err": "ERROR: (UserError) no compute\nnamed x\n", "code": 1}, "", "two words", "##vso[task.x]y"],
-        ids=["refused", "empty", "two words", "logging command"],
-    )
-    def test_a_job_that_cannot_be_created(self, agent: Agent, created: Answer) -> None:
-        agent.plan["ml job create"] = [created]
+    def test_a_job_that_cannot_be_created(self, agent: Agent) -> None:
+        agent.plan["ml job create"] = [{"err": "ERROR: (UserError) no compute\nnamed x\n", "code": 1}]
         ended = run(agent, "Completed")
-        assert (ended.code, ended.outputs) == (3, {})
-        assert len(ended.errors) == 1
-        if isinstance(created, dict):
-            assert ended.errors[0].endswith("could not be created: ERROR: (UserError) no compute named x")
+        assert ended.code == 3
+        [error] = ended.errors
+        assert error.endswith("could not be created: ERROR: (UserError) no compute named x")
         assert not agent.calls_of("ml job show")
 
     def test_a_failed_request_for_the_status_is_repeated(self, agent: Agent) -> None:
@@ -147,9 +142,9 @@ class TestEnds:
         agent.plan["ml job cancel"] = [answer]
         ended = run(agent, status, AML_TIME_LIMIT="1s")
         assert (ended.code, ended.outputs["status"]) == (7, status)
-        assert ended.errors == [f"job {NAME} is {status} after the time limit of 1s"]
+        assert ended.errors == [f"job {JOB} is {status} after the time limit of 1s"]
         assert [text.partition("; ")[2] for text in ended.warnings] == warnings
-        assert [call.values("--name") for call in agent.calls_of("ml job cancel")] == [[NAME]]
+        assert [call.values("--name") for call in agent.calls_of("ml job cancel")] == [[JOB]]
 
     def test_a_job_that_completes_at_the_time_limit_has_completed(self, agent: Agent) -> None:
         really_sleep(agent)
@@ -169,8 +164,8 @@ class TestPipelineCanceled:
         process.send_signal(number)
         ended = agent.end(process)
         assert ended.code == 8
-        assert ended.errors == [f"the pipeline was canceled while job {NAME} was Running"]
-        assert [call.values("--name") for call in agent.calls_of("ml job cancel")] == [[NAME]]
+        assert ended.errors == [f"the pipeline was canceled while job {JOB} was Running"]
+        assert [call.values("--name") for call in agent.calls_of("ml job cancel")] == [[JOB]]
 
     def test_children_that_are_ended_early_keep_the_files_of_the_script(self, agent: Agent) -> None:
         """A signal that reaches a child before it is another program makes bash run the script's traps in the child."""
@@ -194,27 +189,37 @@ class TestPipelineCanceled:
         assert not agent.calls_of("ml job show")[-1].is_running, "the interrupted call is still running"
 
     @pytest.mark.parametrize(
-        ("answer", "outputs", "error"),
+        ("answer", "logged"),
         [
-            ({"out": NAME}, {"runId": NAME}, f"the pipeline was canceled while job {NAME} was submitted"),
-            ({"err": "ERROR", "code": 1}, {}, "the pipeline was canceled before it had submitted a job"),
+            ("", f"asked Azure ML to cancel job {JOB}"),
+            ({"err": "ERROR: (ResourceNotFound) no job", "code": 3}, f"there is no job {JOB}"),
         ],
-        ids=["successfully", "unsuccessfully"],
+        ids=["created", "not created"],
     )
-    def test_while_the_job_is_being_created(
-        self, agent: Agent, answer: dict[str, object], outputs: dict[str, str], error: str
-    ) -> None:
-        agent.plan["ml job create"] = [answer | {"until": "signaled"}]
-        process = agent.start(SCRIPT, **INPUTS)
+    @pytest.mark.parametrize("script", [SCRIPT, "aml_job_submit.sh"])
+    def test_while_the_job_is_being_created(self, agent: Agent, script: str, answer: Answer, logged: str) -> None:
+        """The name is known before the job exists, also to the step that cancels the job after this one."""
+        agent.plan |= {"ml job create": [{"seconds": 60}], "ml job cancel": [answer]}
+        process = agent.start(script, **INPUTS)
         agent.wait_for_calls("ml job create")
         process.send_signal(signal.SIGTERM)
-        self._until(process.stdout.readline if process.stdout else str, "waiting for its name")
+        ended = agent.end(process)
+        error = f"the pipeline was canceled while job {JOB} was submitted"
+        assert (ended.code, ended.outputs, ended.errors, ended.warnings) == (8, {"runId": JOB}, [error], [])
+        assert ended.log[-1].endswith(logged)
+        assert [call.values("--name") for call in agent.calls_of("ml job cancel")] == [[JOB]]
+        assert not agent.calls_of("ml job create")[0].is_running
+
+    def test_before_a_job_is_submitted(self, agent: Agent) -> None:
+        agent.plan["extension show"] = [{"code": 3}]
+        agent.plan["extension add"] = [{"until": "signaled"}]
+        process = agent.start(SCRIPT, **INPUTS)
+        agent.wait_for_calls("extension add")
+        process.send_signal(signal.SIGTERM)
         (agent.folder / "signaled").touch()
         ended = agent.end(process)
-        assert (ended.code, ended.outputs, ended.errors) == (8, outputs, [error])
-        assert [call.values("--name") for call in agent.calls_of("ml job cancel")] == [
-            [name] for name in outputs.values()
-        ]
+        assert ended.outputs == {}
+        assert not agent.calls_of("ml job create")
 
     def test_the_second_signal_does_not_stop_the_cancellation(self, agent: Agent) -> None:
         agent.plan |= {
@@ -239,7 +244,7 @@ class TestPipelineCanceled:
         time.sleep(0.02 * step)  # to hit a different line of the script each time; any line will do
         process.send_signal(signal.SIGINT if step % 2 else signal.SIGTERM)
         assert agent.end(process).code == 8
-        assert [call.values("--name") for call in agent.calls_of("ml job cancel")] == [[NAME]]
+        assert [call.values("--name") for call in agent.calls_of("ml job cancel")] == [[JOB]]
 
     def test_the_scripts_use_no_command_substitution_after_the_trap(self) -> None:
         """During a command substitution, bash 5.2 fails to run the handler about one time in thirty."""
@@ -293,4 +298,4 @@ class TestWrongUsage:
         agent.plan |= {"extension show": [{"code": 3}], "extension add": [{"err": "no network", "code": 1}]}
         ended = run(agent, "Completed")
         assert ended.code == 2
-        assert ended.errors == ["the Azure CLI lacks the extension ml, which could not be added: no network"]
+        assert ended.errors == ["the Azure CLI lacks the extension ml 2.44.1, which could not be added: no network"]

@@ -1,12 +1,13 @@
 """The other scripts of the pipelines, run as processes."""
 
+import re
 from pathlib import Path
 
 import jmespath
 import pytest
 
 from shared.routing.templates import MAX_VALUE_LENGTH, SAFE_VALUE
-from tests.support.agent import SCRIPTS, Agent, Answer
+from tests.support.agent import JOB, SCRIPTS, Agent, Answer
 
 WORKSPACE = {"AML_RESOURCE_GROUP": "rg-mlops", "AML_WORKSPACE": "mlops"}
 READS = {"show", "list"}
@@ -21,12 +22,12 @@ def agent(tmp_path: Path) -> Agent:
 
 class TestSubmit:
     def test_it_submits_without_waiting(self, agent: Agent) -> None:
-        agent.plan |= {"ml job create": ["brave_fig"], "ml job show*services": ["https://ml.azure.com/runs/brave_fig"]}
+        agent.plan |= {"ml job create": ["{}"], "ml job show*services": [f"https://ml.azure.com/runs/{JOB}"]}
         ended = agent.run(
             "aml_job_submit.sh", AML_JOB_FILE="train.yml", AML_JOB_SET="tags.reason=drift 0.4", **WORKSPACE
         )
-        assert (ended.code, ended.outputs) == (0, {"runId": "brave_fig"})
-        assert ended.log[-1].endswith("submitted job brave_fig: https://ml.azure.com/runs/brave_fig")
+        assert (ended.code, ended.outputs) == (0, {"runId": JOB})
+        assert ended.log[-1].endswith(f"submitted job {JOB}: https://ml.azure.com/runs/{JOB}")
         assert agent.calls_of("ml job create")[0].values("--set") == ["tags.reason=drift 0.4"]
 
     def test_a_job_that_cannot_be_created(self, agent: Agent) -> None:
@@ -34,11 +35,20 @@ class TestSubmit:
         ended = agent.run("aml_job_submit.sh", AML_JOB_FILE="train.yml", **WORKSPACE)
         assert (ended.code, ended.errors) == (3, ["the job of train.yml could not be created: ERROR: quota"])
 
-    def test_the_errors_of_az_cannot_contain_a_logging_command(self, agent: Agent) -> None:
-        agent.plan |= {"ml job create": [{"err": "##vso[task.setvariable variable=PATH]/evil\n##[group]x", "code": 1}]}
+    @pytest.mark.parametrize("mark", ["##", "###", "####", "#\a#", "#####"])
+    def test_the_errors_of_az_cannot_contain_a_logging_command(self, agent: Agent, mark: str) -> None:
+        error = f"{mark}vso[task.setvariable variable=PATH;isOutput=true]/evil\n{mark}[group]x"
+        agent.plan |= {"ml job create": [{"err": error, "code": 1}]}
         ended = agent.run("aml_job_submit.sh", AML_JOB_FILE="train.yml", **WORKSPACE)
-        assert ended.outputs == {}
-        assert ended.out.count("##") == 1, "only the script's own error"
+        assert ended.outputs == {"runId": JOB}
+        assert ended.out.count("##") == 2, "only the script's own output variable and error"
+
+    def test_each_job_has_a_name_of_its_own_that_names_the_build(self, agent: Agent) -> None:
+        lines = f'source "{SCRIPTS}/aml_job.sh"; for _ in 1 2 3; do choose_name; echo "$REPLY"; done'
+        process = agent._start([agent.bin / "bash", "-c", lines], {"BUILD_BUILDID": "4711"})
+        names = process.communicate()[0].splitlines()
+        assert len(set(names)) == 3
+        assert all(re.fullmatch(r"build-4711-[0-9a-f]{8}", name) for name in names)
 
     def test_a_call_that_hangs_is_ended(self, agent: Agent) -> None:
         agent.plan |= {"ml job create": [{"seconds": 60}]}
@@ -60,11 +70,36 @@ class TestCancel:
         assert agent.run("aml_job_cancel.sh", AML_RUN_ID=run_id, **WORKSPACE).code == 0
         assert agent.calls == []
 
+    @pytest.mark.parametrize("created", [True, False])
+    def test_a_job_whose_submission_may_still_be_in_progress_is_looked_for_again(
+        self, agent: Agent, created: bool
+    ) -> None:
+        agent.link("sleep", "true")
+        missing = {"err": "ERROR: (ResourceNotFound) no job", "code": 3}
+        agent.plan |= {"ml job cancel": [missing, missing, "" if created else missing]}
+        ended = agent.run("aml_job_cancel.sh", AML_RUN_ID="brave_fig", **WORKSPACE)
+        assert (ended.code, ended.errors, ended.warnings) == (0, [], [])
+        assert len(agent.calls_of("ml job cancel")) == (3 if created else 5)
+
     def test_a_failure_is_a_warning(self, agent: Agent) -> None:
         agent.plan |= {"ml job cancel": [{"err": "ERROR: gone", "code": 1}]}
         ended = agent.run("aml_job_cancel.sh", AML_RUN_ID="brave_fig", **WORKSPACE)
         assert ended.code == 1
         assert ended.warnings == ["job brave_fig could not be canceled; cancel it by hand: ERROR: gone"]
+
+
+class TestOtherCommands:
+    def test_the_output_cannot_contain_a_logging_command(self, agent: Agent) -> None:
+        agent.plan |= {"ml job download": ["one\n###vso[task.complete]\n##[error]x"]}
+        ended = agent.run("az_ml.sh", "job", "download", "--name", "a b", **WORKSPACE)
+        assert (ended.code, ended.log) == (0, ["one", "# # #vso[task.complete]", "# #[error]x"])
+        [call] = agent.calls_of("ml job download")
+        assert call.values("--name") + call.values("--workspace-name") == ["a b", "mlops"]
+
+    def test_a_failure(self, agent: Agent) -> None:
+        agent.plan |= {"ml compute show": [{"err": "ERROR: (NotFound)", "code": 3}]}
+        ended = agent.run("az_ml.sh", "compute", "show", "--name", "x", **WORKSPACE)
+        assert (ended.code, ended.errors) == (1, ["az ml compute show failed: ERROR: (NotFound)"])
 
 
 class TestCheckParameters:
