@@ -9,7 +9,7 @@ from devstack.ado.runs.parameters import as_text
 from handlers import NAMES
 from shared.routing.routes_file import load_routes
 from shared.routing.table import Route
-from tests.pipelines.pipeline_files import FOLDER, Pipeline
+from tests.pipelines.pipeline_files import FOLDER, Pipeline, nodes
 from tests.support import ROOT
 from tests.support.builders import ENVIRONMENT
 
@@ -32,9 +32,10 @@ def test_the_routes_queue_the_pipelines_in_this_repository() -> None:
 
 
 @each_route
-def test_a_route_sends_exactly_the_parameters_that_its_pipeline_declares(route: Route) -> None:
+def test_a_route_sends_what_its_pipeline_declares_and_everything_that_it_requires(route: Route) -> None:
     pipeline = stage(route.pipeline)
-    assert set(route.parameters) == set(pipeline.parameters)
+    required = {name for name, declared in pipeline.parameters.items() if "default" not in declared}
+    assert required <= set(route.parameters) <= set(pipeline.parameters)
     for name, template in route.parameters.items():
         declared = pipeline.parameters[name]
         if "values" in declared and "{{" not in template.text:
@@ -105,7 +106,7 @@ def test_the_samples_use_the_experiments_that_the_routes_expect() -> None:
         route.name for route in ROUTES if route.when is not None and "experiment_name == 'train'" in _text(route)
     }
     assert waiting == {"evaluate-after-training", "triage-failed-training"}
-    for file in ("pr-validation.yml", "train-self-hosted.yml", "model-evaluation.yml"):
+    for file in ("pr-validation.yml", "train-self-hosted.yml", "train-async.yml", "model-evaluation.yml"):
         calls = [given for _, given in Pipeline(FOLDER / file).calls if "train.yml" in str(given.get("jobFile"))]
         assert all("experiment_name=" in str(given["setArguments"]) for given in calls)
     for file in ("train-event-driven.yml", "retraining.yml"):
@@ -132,3 +133,21 @@ def test_the_names_of_endpoints_end_with_a_suffix() -> None:
     endpoints = [each["value"] for each in variables if each.get("name", "").endswith("Endpoint")]
     assert len(endpoints) == 2
     assert all(name.endswith("-${{ variables.endpointSuffix }}") for name in endpoints)
+
+
+def test_an_approval_needs_an_approver_and_ends_before_its_job() -> None:
+    [approval] = [
+        node for node in nodes(stage("model-deployment").document) if "ManualValidation" in str(node.get("task"))
+    ]
+    [job] = [node for node in nodes(stage("model-deployment").document) if approval in node.get("steps", [])]
+    assert approval["inputs"]["approvers"] == "${{ variables.approvers }}"
+    assert job["timeoutInMinutes"] > approval["timeoutInMinutes"]
+
+
+def test_a_work_item_fits_every_process() -> None:
+    """Basic has no Bug, and the form of a Bug does not show the description."""
+    assert stage("triage").parameters["workItemType"]["default"] == "Task"
+    [script] = [script for script in stage("triage").scripts if "work-item create" in script]
+    assert '--type "$WORK_ITEM_TYPE"' in script
+    assert "--discussion" in script
+    assert "--description" not in script

@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from devstack.ado import AzureFunction, Emulator, InvokeRestApi, StartedTask, load_declaration, serve
+from tests.pipelines.pipeline_files import FOLDER, Pipeline, load
 from tests.support import ROOT
 from tests.support.canaries import secret
 from tests.support.polling import wait_until
@@ -43,8 +44,8 @@ def _wait_inputs(task: str) -> dict[str, str]:
 
 
 def _variables(callee: Callee) -> dict[str, str]:
-    variables = {each["name"]: each["value"] for each in yaml.safe_load(TEXT)["variables"] if "name" in each}
-    return {**variables, "nextstageUrl": callee.url, "nextstageFunctionKey": KEY, "runId": "brave_fig"}
+    shared = load(FOLDER / "templates" / "workspace.yml")["variables"]
+    return {**shared, "nextstageUrl": callee.url, "nextstageFunctionKey": KEY, "runId": "brave_fig"}
 
 
 def _filled(text: str, variables: dict[str, str]) -> str:
@@ -71,7 +72,7 @@ def test_the_tasks_send_the_run_and_their_own_id(task: str) -> None:
 
     (received,) = callee.received
     assert received.full_path.rstrip("&") == f"/api/waits?code={KEY}"
-    assert callee.json == {"run_id": "brave_fig", "workspace": "ml"}
+    assert callee.json == {"run_id": "brave_fig", "workspace": "mlops"}
     assert received.headers["taskinstanceid"] == started.record.id
 
 
@@ -89,21 +90,9 @@ def test_the_wait_needs_no_agent_and_ends_before_its_token_expires() -> None:
 
 def test_the_run_id_is_passed_from_the_job_that_sets_it_to_the_others() -> None:
     jobs = _jobs()
-    (submit,) = (step for step in jobs["submit"]["steps"] if step.get("name"))
-    script = submit["inputs"]["inlineScript"]
-
-    assert "az ml job create" in script
-    assert "--query name -o tsv" in script
-    (variable,) = re.findall(r"task\.setvariable variable=(\w+);isOutput=true", script)
-    output = f"outputs['{submit['name']}.{variable}']"
+    assert jobs["submit"]["steps"][1]["template"] == "templates/aml-job-submit.yml"
+    name = Pipeline(FOLDER / "templates" / "aml-job-submit.yml").parameters["stepName"]["default"]
+    output = f"outputs['{name}.runId']"
     assert jobs["wait"]["variables"] == {"runId": f"$[ dependencies.submit.{output} ]"}
     assert jobs["wait"]["dependsOn"] == "submit"
     assert jobs["register"]["variables"] == {"runId": f"$[ stageDependencies.train.submit.{output} ]"}
-
-
-def test_scripts_get_values_only_from_their_environment() -> None:
-    for job in _jobs().values():
-        for step in job["steps"]:
-            script = step.get("inputs", {}).get("inlineScript", "")
-            assert re.findall(r"\$\(\w+\)|\$\{\{", script) == []
-            assert set(re.findall(r"\$([A-Z_]+)", script)) == set(step.get("env", {}))

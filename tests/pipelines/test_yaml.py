@@ -55,8 +55,11 @@ class TestEveryFile:
         assert used == set(pipeline.parameters)
 
     def test_names_existing_files(self, pipeline: Pipeline) -> None:
-        for name in re.findall(r"\bcomponents/[\w./-]+", pipeline.file.read_text()):
-            assert (ROOT / name).exists(), f"{pipeline.file.name} names {name}"
+        """Every path to a file, in any folder, in comments too."""
+        found = re.findall(r"(?<![\w./<)-])(?:[\w.-]+/)+[\w-]+\.(?:json|md|py|sh|ya?ml)\b", pipeline.file.read_text())
+        for name in found:
+            places = (ROOT / name, FOLDER / name, pipeline.file.parent / name)
+            assert any(place.is_file() for place in places), f"{pipeline.file.name} names {name}"
         for script in pipeline.script_files:
             assert script.stat().st_mode & 0o111, f"{script} is not executable"
 
@@ -99,6 +102,34 @@ def test_every_script_documents_its_exit_codes_and_is_used() -> None:
         assert "\nset -euo pipefail\n" in text
 
 
+def test_extensions_of_the_azure_cli_are_pinned_and_kept_on_the_agent() -> None:
+    files = [*FILES, *(FOLDER / "scripts").glob("*.sh")]
+    adding = {file.name: file.read_text() for file in files if "extension add" in file.read_text()}
+    assert set(adding) == {"aml_job.sh", "triage.yml"}
+    for text in adding.values():
+        assert re.search(r'extension add --name [\w-]+ --version "\$\w+" --yes', text)
+        assert "export AZURE_EXTENSION_DIR=" in text
+
+
+def test_every_job_has_a_limit_below_the_life_of_its_token() -> None:
+    """The token of a job ends after a day or two, on self-hosted agents too: azure-pipelines-agent#5520."""
+    for pipeline in PIPELINES:
+        for node in nodes(pipeline.document):
+            if "steps" in node and "job" in node and node.get("pool") != "server":
+                assert 0 < node.get("timeoutInMinutes", 60) <= 24 * 60, pipeline.file.name
+
+
+def test_ci_is_set_where_the_tests_run() -> None:
+    """Azure Pipelines does not set it. Without it, tests whose prerequisites are missing are skipped."""
+    testing = [pipeline for pipeline in PIPELINES if re.search(r"make (test|coverage)\b", pipeline.file.read_text())]
+    assert {pipeline.file.name for pipeline in testing} == {"deploy-nextstage.yml", "pr-validation.yml"}
+    for pipeline in testing:
+        variables = pipeline.document["variables"]
+        assert (variables if isinstance(variables, dict) else pipeline.variables)["CI"] == "true"
+        tasks = {node["task"] for node in nodes(pipeline.document) if "task" in node}
+        assert {"UseNode@1", "UsePythonVersion@0"} <= tasks
+
+
 def test_a_wait_ends_before_its_job_does() -> None:
     """Otherwise the agent would end the wait, and only the additional step would cancel the Azure ML job."""
     limit = Pipeline(FOLDER / "templates" / "aml-job-wait.yml").parameters["timeLimit"]["default"]
@@ -108,6 +139,8 @@ def test_a_wait_ends_before_its_job_does() -> None:
                 step for step in node.get("steps", []) if str(step.get("template", "")).endswith("aml-job-wait.yml")
             ]
             for step in waits:
-                minutes = node.get("timeoutInMinutes", 60)
-                given = str(step["parameters"].get("timeLimit", limit))
-                assert minutes == 0 or int(given.removesuffix("m")) < minutes, pipeline.file.name
+                given = step["parameters"].get("timeLimit", limit)
+                if given == "${{ parameters.timeLimit }}":
+                    given = pipeline.parameters["timeLimit"]["default"]
+                minutes = int(given[:-1]) * {"m": 1, "h": 60}[given[-1]]
+                assert minutes < node.get("timeoutInMinutes", 60), pipeline.file.name
