@@ -135,12 +135,12 @@ read_errors() {
 }
 
 # Choose a name for a job. Azure ML would choose one too, but a job whose name is known before it exists can be canceled
-# at any time. The name has no underscore, because Azure ML appends one and a number to name the children of a job.
+# at any time. The name has the form of those that Azure ML chooses, word_word_10 characters, so that nextstage recognizes
+# the children of a sweep: Azure ML names them after the parent, with an underscore and a number.
 choose_name() {
-  local build=${BUILD_BUILDID:-} random
-  [[ $build =~ ^[0-9]+$ ]] || build=0
+  local random
   read -r random </proc/sys/kernel/random/uuid
-  REPLY=build-$build-${random%%-*}
+  REPLY=nextstage_job_x0${random%%-*}
 }
 
 # Submit the job in AML_JOB_FILE with the changes in AML_JOB_SET, and log its page. Sets run_id and studio_link.

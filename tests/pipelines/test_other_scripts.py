@@ -1,11 +1,12 @@
 """The other scripts of the pipelines, run as processes."""
 
-import re
 from pathlib import Path
+from typing import Any
 
 import jmespath
 import pytest
 
+from shared.events.runs import family
 from shared.routing.templates import MAX_VALUE_LENGTH, SAFE_VALUE
 from tests.support.agent import JOB, SCRIPTS, Agent, Answer
 
@@ -43,12 +44,14 @@ class TestSubmit:
         assert ended.outputs == {"runId": JOB}
         assert ended.out.count("##") == 2, "only the script's own output variable and error"
 
-    def test_each_job_has_a_name_of_its_own_that_names_the_build(self, agent: Agent) -> None:
+    def test_each_job_has_a_name_of_its_own_by_which_its_children_are_recognized(self, agent: Agent) -> None:
         lines = f'source "{SCRIPTS}/aml_job.sh"; for _ in 1 2 3; do choose_name; echo "$REPLY"; done'
-        process = agent._start([agent.bin / "bash", "-c", lines], {"BUILD_BUILDID": "4711"})
-        names = process.communicate()[0].splitlines()
+        names = agent._start([agent.bin / "bash", "-c", lines], {}).communicate()[0].splitlines()
         assert len(set(names)) == 3
-        assert all(re.fullmatch(r"build-4711-[0-9a-f]{8}", name) for name in names)
+        run: dict[str, Any] = {"run_tags": {}, "run_properties": {}, "run_type": None}
+        for name in names:
+            assert family(run | {"run_id": name}) == (name, False)
+            assert family(run | {"run_id": f"{name}_0"}) == (name, True)
 
     def test_a_call_that_hangs_is_ended(self, agent: Agent) -> None:
         agent.plan |= {"ml job create": [{"seconds": 60}]}

@@ -25,7 +25,7 @@ KEY = secret("function-key")
 
 def _jobs(text: str = TEXT) -> dict[str, Any]:
     stages = yaml.safe_load(text)["stages"]
-    return {job["job"]: job for stage in stages for job in stage["jobs"]}
+    return {job["job"]: job for stage in stages for job in stage["jobs"] if "job" in job}
 
 
 def _with_the_other_task() -> str:
@@ -51,6 +51,11 @@ def _variables(callee: Callee) -> dict[str, str]:
 def _filled(text: str, variables: dict[str, str]) -> str:
     """Replace the variables of the pipeline. The task replaces predefined ones."""
     return re.sub(r"\$\((\w+)\)", lambda match: variables[match[1]], text)
+
+
+def test_a_canceled_pipeline_cancels_the_job() -> None:
+    (template,) = (job for stage in yaml.safe_load(TEXT)["stages"] for job in stage["jobs"] if "template" in job)
+    assert template["template"] == "templates/aml-job-cancel.yml"
 
 
 @pytest.mark.parametrize("task", ["AzureFunction@1", "InvokeRESTAPI@1"])

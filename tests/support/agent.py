@@ -27,10 +27,10 @@ TOOLS = ("bash", "env", "mktemp", "rm", "sleep", "timeout")
 
 WAIT_SECONDS = 60
 
-JOB = "build-0-00000000"
+JOB = "nextstage_job_x000000000"
 """Replaces the name that a script chooses for an Azure ML job."""
 
-_CHOSEN_NAME = re.compile(r"\bbuild-\d+-[0-9a-f]{8}\b")
+_CHOSEN_NAME = re.compile(r"\bnextstage_job_x0[0-9a-f]{8}\b")
 
 # About once in 600 runs that are interrupted by a signal, bash 5.2 does not find a child that it has just started, and
 # says so. The script continues as it should.

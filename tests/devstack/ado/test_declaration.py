@@ -61,8 +61,8 @@ def test_the_default_declaration_accepts_the_parameters_of_the_default_routes() 
     assert {route["pipeline"] for route in routes} == set(by_name)
     for route in routes:
         pipeline = by_name[route["pipeline"]]
-        sent = set(route["parameters"])
-        assert sent == set(pipeline.parameter_by_name), route["name"]
+        required = {name for name, each in pipeline.parameter_by_name.items() if each.default is None}
+        assert required <= set(route["parameters"]) <= set(pipeline.parameter_by_name), route["name"]
         assert pipeline.queue_status == "enabled"
         assert pipeline.may_queue
 
