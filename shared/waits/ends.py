@@ -1,6 +1,6 @@
 """The ends of runs that events have reported. They are stored, because a task may register after its run has ended."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
 from functools import cache
 from typing import Final
@@ -45,17 +45,15 @@ class Ends:
             None,
         )
 
-    def waiting_for(self, end: RunEnd, records: Iterable[Record]) -> list[Record]:
-        """Return those of the waits for a run with this name that wait for this run.
+    def waiting_for(self, end: RunEnd, records: Iterable[Record]) -> Iterator[Record]:
+        """Yield those of the waits for a run with this name that wait for this run.
 
         :raises JournalUnavailable: the store does not answer.
         """
         is_meant = cache(lambda named: self._workspaces.is_meant(named, end.workspace))
-        return [
-            record
-            for record, wait in read_each(Wait.of, records)
-            if wait.run_id.lower() == end.run_id.lower() and is_meant(wait.workspace)
-        ]
+        for record, wait in read_each(Wait.of, records):
+            if wait.run_id.lower() == end.run_id.lower() and is_meant(wait.workspace):
+                yield record
 
 
 class EndsWithoutKeys:

@@ -15,9 +15,11 @@ last, and those whose organization does not answer are left out for a while (``f
 """
 
 import logging
+import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from itertools import islice
 from time import perf_counter
 from typing import Final, NamedTuple, Protocol
 
@@ -160,8 +162,8 @@ class Waits:
         source_event = SourceEvent(entry, event_time)
         try:
             end = self.ends.note(end)
-            found = list(self._journal.select(Selection(waits_partition(end.run_id), OPEN_STATES), MAX_WAITS))
-            waiting = self.ends.waiting_for(end, found)
+            found = self._journal.select(Selection(waits_partition(end.run_id), OPEN_STATES), sys.maxsize)
+            waiting = list(islice(self.ends.waiting_for(end, found), MAX_WAITS))
         except JournalUnavailable as exc:
             return (self._report_decision(source_event, "", Result.deferred(exc), 0.0),)
         shares = Shares(len(waiting), deadline, self._workers.count, self._clock)
@@ -170,7 +172,7 @@ class Waits:
             lambda record: self.attempt(record, task_result, shares.next()), longest_untried(waiting)
         )
         decisions = [decision for one in attempts if (decision := self.report(one, source_event)) is not None]
-        if len(found) == MAX_WAITS:
+        if len(waiting) == MAX_WAITS:
             more = Result(
                 Outcome.DEFERRED, f"more than {MAX_WAITS} tasks wait for run {end.run_id}; the rest comes next"
             )

@@ -51,6 +51,19 @@ def test_a_second_run_is_canceled_once(bench: Bench, known: bool) -> None:
     assert [orphan.state for orphan in bench.orphans] == [State.COMPLETED]
 
 
+def test_deliveries_look_for_orphans_every_ten_minutes(bench: Bench) -> None:
+    orphans = bench.queueing.orphans
+    seen = []
+    runs: list[Run] = []
+    for minutes in (9, 2, 9, 2):
+        runs.append(second_run(bench))
+        bench.clock.advance(minutes * 60)
+        orphans.settle_sometimes(SECONDS)
+        seen.append(len(bench.pipelines.canceled))
+    assert seen == [0, 2, 2, 4]
+    assert sorted(bench.pipelines.canceled) == sorted(run.id for run in runs)
+
+
 def test_the_second_run_of_a_suppressed_event_is_canceled(bench: Bench) -> None:
     run = second_run(bench)
     change(bench, bench.record(), state=State.SUPPRESSED, run_id=None)

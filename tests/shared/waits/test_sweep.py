@@ -119,6 +119,13 @@ class TestAskingAzureMl:
         scene.sweep.run()
         assert len(set(scene.azure.asked[:5])) == 5, "the next sweep begins with the others"
 
+    def test_a_slow_answer_leaves_time_to_complete_the_task(self, scene: Scene) -> None:
+        wait(scene)
+        scene.azure.statuses["run-1"] = "Completed"
+        scene.azure.takes = MAX_SHARE.total_seconds()
+        scene.clock.advance(31 * MINUTE)
+        assert scene.sweep.run() == SweepResult(open=1, completed=1)
+
     def test_tasks_that_wait_for_the_same_run_need_one_answer(self, scene: Scene) -> None:
         for _ in range(5):
             wait(scene)

@@ -15,6 +15,7 @@ from shared.waits.wait import MAX_WAITS, SWEEP_PARTITION
 from tests.support.azure import ManagementPlane, aml_runs
 from tests.support.builders import WORKSPACE, routes, run_completed
 from tests.support.clock import ManualClock
+from tests.support.effort import only_long
 from tests.support.fakes import FakePipelines, Reports
 from tests.support.journal.memory_store import MemoryStore
 from tests.support.relays import PLAIN, relay_over
@@ -165,11 +166,12 @@ def test_a_sweep_continues_where_the_previous_one_stopped_in_any_process(scene: 
 
 
 def test_more_waits_than_one_sweep_reads(scene: Scene) -> None:
-    tasks = [register(scene, f"run-{number}") for number in range(25)]
-    register_silent(scene, 5, "run-x")
-    for number in (*range(25), "x"):
+    tasks = [register(scene, f"run-{number}") for number in range(10)]
+    for number in range(10):
         scene.waits.ends.note(the_end(f"run-{number}"))
-    for _ in range(4):
+    for number in range(100, 120):
+        register(scene, f"run-{number}")
+    for _ in range(5):
         sweep(scene, max_waits=10).run()
         advance(scene, 10 * MINUTE)
     assert scene.tasks.results == {task: ["succeeded"] for task in tasks}
@@ -201,6 +203,48 @@ def test_a_delivery_that_cannot_tell_all_is_deferred_until_all_are_told(scene: S
             break
     assert deliveries > 1
     assert scene.tasks.results == {task: ["succeeded"] for task in tasks}
+
+
+def test_waits_for_a_run_of_the_same_name_do_not_hide_an_open_one(scene: Scene) -> None:
+    other = scene.waits.register(replace(a_request(), workspace=WORKSPACE + "-2"), scene.in_seconds())
+    register(scene)
+    for number in range(MAX_WAITS):
+        scene.store.insert(replace(other, key=other.key._replace(key=f"{number:064x}"), version=""))
+    assert deliver(scene) == [Outcome.COMPLETED]
+
+
+@only_long
+def test_more_waits_than_one_delivery_reads(scene: Scene) -> None:
+    first = scene.waits.register(a_request(), scene.in_seconds())
+    for number in range(MAX_WAITS):
+        scene.store.insert(replace(first, key=first.key._replace(key=f"{number:064x}"), version=""))
+    decisions = scene.waits.run_ended(the_end(), EVENT, scene.in_seconds(BUDGET))
+    assert [one.outcome for one in decisions].count(Outcome.DEFERRED) == 1
+    assert decisions[-1].reason == "more than 5000 tasks wait for run run-1; the next delivery completes the others"
+    assert deliver(scene) == [Outcome.COMPLETED]
+
+
+def test_a_delivery_tries_the_waits_that_the_previous_ones_have_not_reached(scene: Scene) -> None:
+    honest = register(scene)  # the store returns the oldest wait last
+    register_silent(scene, 150)
+    for _ in range(2):
+        deliver(scene)
+        advance(scene, 60)
+    assert scene.tasks.results == {honest: ["succeeded"]}
+
+
+def test_a_delivery_tries_the_waits_first_whose_last_attempt_is_longest_ago(scene: Scene) -> None:
+    honest = register(scene)
+    register_silent(scene, 300)
+    scene.tasks.silent.add(ORGANIZATION)
+    for _ in range(4):
+        deliver(scene)
+        advance(scene, LONGEST_PAUSE.total_seconds() + 1)
+    scene.tasks.silent.remove(ORGANIZATION)
+    for _ in range(4):
+        deliver(scene)
+        advance(scene, LONGEST_PAUSE.total_seconds() + 1)
+    assert scene.tasks.results == {honest: ["succeeded"]}
 
 
 def test_1100_waits_that_are_over_do_not_hide_an_open_one(scene: Scene) -> None:
