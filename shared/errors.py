@@ -205,7 +205,14 @@ class AlreadyWaiting(NextstageError):
 
 
 class RunStatusUnavailable(NextstageError):
-    """Azure ML does not return the status of a run."""
+    """Azure ML does not return the status of a run.
+
+    :param is_about_run: Azure ML may well return the status of other runs.
+    """
+
+    def __init__(self, message: str, *, is_about_run: bool = False) -> None:
+        super().__init__(message)
+        self.is_about_run = is_about_run
 
 
 class JournalError(NextstageError):

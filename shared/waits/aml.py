@@ -50,12 +50,14 @@ class AmlRuns:
 
 
 def _read_status(response: HttpResponse, run_id: str) -> str | None:
-    if response.status in {400, 404}:  # 400: no job can have this name
+    if response.status == 404:
         return None
     if response.status != 200:
         advice = "; give the app's identity the role Reader on the workspace" if response.status in {401, 403} else ""
+        # 400: no job can have this name, for example.
         raise RunStatusUnavailable(
-            f"cannot get the status of run {run_id}: Azure ML answered HTTP {response.status}{advice}"
+            f"cannot get the status of run {run_id}: Azure ML answered HTTP {response.status}{advice}",
+            is_about_run=response.status == 400,
         )
     try:
         status = json.loads(response.body)["properties"]["status"]

@@ -5,18 +5,18 @@ The event of a run can be lost or have no subscription, and completing a task ca
 A sweep has limited time, and what is wrong with one wait must not keep it from the others. Each wait has a share of the
 time. The waits form a ring, in the order of their keys. If a sweep does not reach all of them, it writes down in the
 journal how far it came, and the next one continues there, in whatever process it runs. Waits whose task could not be
-completed come last.
+completed have half of the time, and those that were tried longest ago come first.
 """
 
 import json
 import logging
 import re
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from itertools import chain, islice, takewhile
+from itertools import chain, islice, takewhile, zip_longest
 from typing import Final
 
 from shared.clock import Clock, utc_now
@@ -119,7 +119,7 @@ class Sweep:
         ends_at = self._clock() + MAX_DURATION
         found = list(self._open_waits())
         ring = {record.key: (record, wait) for record, wait in read_each(Wait.of, found)}
-        order = [ring[record.key] for record in longest_untried(record for record, _ in ring.values())]
+        order = [ring[record.key] for record in _in_turn(longest_untried(record for record, _ in ring.values()))]
         one = _OneSweep(self._runs, Shares(len(order), ends_at, self._workers.count, self._clock), ends_at)
         result = SweepResult(open=len(order))
         missed: set[JournalKey] = set()
@@ -193,8 +193,7 @@ class Sweep:
         if not _is_over(checked.attempt) and self._age(checked.wait) > self._timeout + _GRACE:
             reason = f"{checked.wait.task} timed out and could not be completed within {_GRACE.days} day after that"
             with suppress(ClaimLost, JournalUnavailable):  # another worker has just claimed it
-                self._waits.give_up(checked.record, reason)
-                checked.given_up = reason
+                checked.given_up = reason if self._waits.give_up(checked.record, reason) else ""
 
     def _report(self, checked: _Checked, result: SweepResult) -> None:
         if checked.failure is not None:
@@ -240,13 +239,20 @@ class _OneSweep:
                 return False, None
         try:
             end = self._runs.end_of(run_id, deadline)
-        except RunStatusUnavailable:
+        except RunStatusUnavailable as exc:
             with self._lock:
-                self._failures += 1
+                self._failures += not exc.is_about_run
             raise
         with self._lock:
             self._known[run_id] = end
         return True, end
+
+
+def _in_turn(records: Sequence[Record]) -> Iterator[Record]:
+    """Yield waits that were never tried and those that were in turn, so that neither use up the time of the others."""
+    tried = [record for record in records if record.state is not State.WAITING]
+    for pair in zip_longest(records[: len(records) - len(tried)], tried):
+        yield from (record for record in pair if record is not None)
 
 
 def _is_over(attempt: Attempt) -> bool:

@@ -66,7 +66,7 @@ class Wait:
     @property
     def terms(self) -> list[object]:
         """What the app acts on. It is encrypted with the token, so another program cannot change it."""
-        return [asdict(self.task), self.run_id, self.workspace, self.proven]
+        return [asdict(self.task), self.run_id, self.workspace, self.registered_at.isoformat(), self.proven]
 
     def document(self) -> str:
         """Return the wait as the document of its record."""

@@ -173,10 +173,8 @@ class Waits:
         )
         decisions = [decision for one in attempts if (decision := self.report(one, source_event)) is not None]
         if len(waiting) == MAX_WAITS:
-            more = Result(
-                Outcome.DEFERRED, f"more than {MAX_WAITS} tasks wait for run {end.run_id}; the rest comes next"
-            )
-            decisions.append(self._report_decision(source_event, "", more, 0.0))
+            reason = f"more than {MAX_WAITS} tasks wait for run {end.run_id}; the next delivery completes the others"
+            decisions.append(self._report_decision(source_event, "", Result(Outcome.DEFERRED, reason), 0.0))
         return tuple(decisions)
 
     def attempt(
@@ -204,8 +202,8 @@ class Waits:
             _log.error("a wait was closed: %s", attempt.result.reason)
         return self._report_decision(source_event or SourceEvent(), attempt.key, attempt.result, attempt.seconds)
 
-    def give_up(self, record: Record, reason: str) -> None:
-        """Close a wait although its task could not be completed. Logs nothing.
+    def give_up(self, record: Record, reason: str) -> bool:
+        """Close a wait although its task could not be completed, and return whether it was closed. Logs nothing.
 
         :raises JournalUnavailable: the store does not answer.
         :raises ClaimLost: another worker has taken the record over.
@@ -213,6 +211,7 @@ class Waits:
         claim = self._journal.take(record, send_by=self._clock())
         if isinstance(claim, Claimed):
             self._close(claim.record, Wait.of(claim.record), reason)
+        return isinstance(claim, Claimed)
 
     def _claim_and_complete(
         self, record: Record, task_result: TaskResult, deadline: datetime, *, before_answer: bool

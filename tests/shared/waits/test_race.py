@@ -14,6 +14,7 @@ import pytest
 from shared.clock import utc_now
 from shared.journal.records import Store
 from shared.telemetry import Outcome
+from shared.waits.fairness.sharing import Workers
 from tests.support.effort import amount
 from tests.support.journal.memory_store import MemoryStore
 from tests.support.journal.wrapped_store import WrappedStore
@@ -83,6 +84,17 @@ def test_rounds_in_parallel() -> None:
 def test_the_rounds_detect_a_task_that_is_completed_twice() -> None:
     with pytest.raises(AssertionError, match="more item"):
         rounds(WrappedStore(MemoryStore(fenced=False), delayed), 1000)
+
+
+def test_tasks_that_are_completed_at_once_on_each_store(each_store: Store) -> None:
+    scene = Scene(each_store, utc_now, workers=Workers(8))
+    requests = [a_request() for _ in range(20)]
+    for request in requests:
+        scene.waits.register(request, scene.in_seconds())
+    for _ in range(2):
+        scene.waits.run_ended(the_end(), EVENT, scene.in_seconds())
+    assert scene.tasks.results == {request.task.task_instance_id: ["succeeded"] for request in requests}
+    assert len(scene.reports) == 20
 
 
 def test_rounds_in_parallel_on_each_store(each_store: Store) -> None:

@@ -74,6 +74,7 @@ def test_which_keys_decrypt_it(wait: Wait, keys: list[str], token: Secret | None
         replace(sealed(OLD), run_id="run-2"),
         replace(sealed(OLD), workspace="ws"),
         replace(sealed(OLD), proven=False),
+        replace(sealed(OLD), registered_at=datetime(2026, 11, 19, tzinfo=UTC)),
         replace(WAIT, sealed_token=sealed(OLD).sealed),
         of_0_1_0(OLD, "[]"),
         of_0_1_0(OLD, ""),

@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from shared.errors import DeliveryDeferred
+from shared.errors import DeliveryDeferred, RequestNotSent
 from shared.journal.records import Selection, State
 from shared.telemetry import Outcome
 from shared.waits.fairness.backoff import LONGEST_PAUSE
@@ -163,6 +163,20 @@ def test_a_sweep_continues_where_the_previous_one_stopped_in_any_process(scene: 
     (place,) = scene.journal.select(Selection(SWEEP_PARTITION), 9)
     scene.store.replace(replace(place, document='["$other", "x"]'))
     assert sweep(scene, azure).run().open == 400, "a place that another program has changed"
+
+
+def test_runs_that_are_asked_about_leave_time_for_tasks_that_could_not_be_completed(scene: Scene) -> None:
+    honest = register(scene)
+    scene.tasks.plan("complete", RequestNotSent("no connection"))
+    assert deliver(scene) == [Outcome.DEFERRED]
+    azure = ManagementPlane(manual(scene))
+    azure.takes = 1.9
+    for number in range(400):
+        register(scene, f"run-{number}-0")
+        azure.statuses[f"run-{number}-0"] = "Running"
+    advance(scene, 31 * MINUTE)
+    assert sweep(scene, azure).run().not_reached > 0
+    assert scene.tasks.results == {honest: ["succeeded"]}
 
 
 def test_more_waits_than_one_sweep_reads(scene: Scene) -> None:
