@@ -197,8 +197,8 @@ cancel_job() {
     return
   fi
   read_errors
-  # The codes of Azure Resource Manager and of Azure ML.
-  if [[ $REPLY == *NotFound* ]]; then
+  # The message must name the job: a missing workspace is not found either.
+  if [[ ${REPLY,,} =~ not\ ?found && $REPLY == *"$run_id"* ]]; then
     log "there is no job $run_id"
     return 2
   fi

@@ -18,9 +18,9 @@ readonly DEPLOY_SECONDS=3600
 readonly TRAFFIC_SECONDS=900
 readonly MAX_NAME_LENGTH=32
 
-# Set REPLY to the name of the deployment of a version. Azure ML takes 3 to 32 letters, digits and hyphens. Different
-# versions have different names: a character other than a digit or a small letter becomes a hyphen and its code, and is
-# therefore never mistaken for another one. Version 7 is version-7, and 1.2 is version-1-2e2.
+# Set REPLY to the name of the deployment of a version: version-7 for 7, and version-1-2e2 for 1.2. Azure ML takes 3 to
+# 32 letters, digits and hyphens. A character other than a digit or a lowercase letter becomes a hyphen and its code, so
+# that different versions have different names.
 deployment_name() {
   local index character LC_ALL=C
   REPLY=version-

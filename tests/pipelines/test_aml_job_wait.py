@@ -192,7 +192,7 @@ class TestPipelineCanceled:
         ("answer", "logged"),
         [
             ("", f"asked Azure ML to cancel job {JOB}"),
-            ({"err": "ERROR: (ResourceNotFound) no job", "code": 3}, f"there is no job {JOB}"),
+            ({"err": "ERROR: (UserError) Run <name> was not found", "code": 3}, f"there is no job {JOB}"),
         ],
         ids=["created", "not created"],
     )

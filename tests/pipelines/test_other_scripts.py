@@ -78,17 +78,18 @@ class TestCancel:
         self, agent: Agent, created: bool
     ) -> None:
         agent.link("sleep", "true")
-        missing = {"err": "ERROR: (ResourceNotFound) no job", "code": 3}
+        missing = {"err": "ERROR: (ResourceNotFound) jobs/<name>", "code": 3}
         agent.plan |= {"ml job cancel": [missing, missing, "" if created else missing]}
         ended = agent.run("aml_job_cancel.sh", AML_RUN_ID="brave_fig", **WORKSPACE)
         assert (ended.code, ended.errors, ended.warnings) == (0, [], [])
         assert len(agent.calls_of("ml job cancel")) == (3 if created else 5)
 
-    def test_a_failure_is_a_warning(self, agent: Agent) -> None:
-        agent.plan |= {"ml job cancel": [{"err": "ERROR: gone", "code": 1}]}
+    @pytest.mark.parametrize("error", ["ERROR: gone", "ERROR: (ResourceNotFound) workspaces/mlops"])
+    def test_a_failure_is_a_warning(self, agent: Agent, error: str) -> None:
+        agent.plan |= {"ml job cancel": [{"err": error, "code": 1}]}
         ended = agent.run("aml_job_cancel.sh", AML_RUN_ID="brave_fig", **WORKSPACE)
         assert ended.code == 1
-        assert ended.warnings == ["job brave_fig could not be canceled; cancel it by hand: ERROR: gone"]
+        assert ended.warnings == [f"job brave_fig could not be canceled; cancel it by hand: {error}"]
 
 
 class TestOtherCommands:

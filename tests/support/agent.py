@@ -70,13 +70,17 @@ for command, answers in plan.items():
         while "until" in answer and not os.path.exists(folder + "/" + answer["until"]) and time.monotonic() < deadline:
             time.sleep(0.01)
         sys.stdout.write(answer.get("out", ""))
-        sys.stderr.write(answer.get("err", ""))
+        named = arguments[arguments.index("--name") + 1] if "--name" in arguments else ""
+        sys.stderr.write(answer.get("err", "").replace("<name>", named))
         sys.exit(answer.get("code", 0))
 sys.exit("the stand-in has no answer to: az " + line)
 """
 
 Answer = str | dict[str, Any]
-"""The output of ``az``, or a dictionary: ``out``, ``err``, ``code``, ``seconds`` to take, ``until`` a file exists."""
+"""The output of ``az``, or a dictionary: ``out``, ``err``, ``code``, ``seconds`` to take, ``until`` a file exists.
+
+``<name>`` in ``err`` is replaced by the name that was given to ``az``.
+"""
 
 
 @dataclass(frozen=True)
