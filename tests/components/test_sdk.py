@@ -82,6 +82,7 @@ class TestTheSdk:
             "components/trigger_pipeline",
             "shared",
             "shared/azure_devops",
+            "shared/events",
             "shared/http",
             "shared/routing",
         }
