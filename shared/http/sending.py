@@ -49,7 +49,7 @@ class Sender:
         """
         attempt = 1
         while True:
-            self._gate.check(organization_url)
+            self._gate.check(organization_url, authorization)
             timeout_seconds, sent_at = self._time_for_request(deadline), self._clock()
             try:
                 response = self._transport(request, authorization, timeout_seconds)
@@ -72,7 +72,7 @@ class Sender:
                     self._gate.answered(organization_url)
                 # After any answer, including a success: the server asks for a pause before it refuses requests.
                 if (wanted := pause_seconds(response)) is not None:
-                    self._gate.close(organization_url, wanted)
+                    self._gate.close(organization_url, authorization, wanted)
                 return response
 
     def _time_for_request(self, deadline: datetime) -> float:

@@ -4,7 +4,7 @@ import logging
 import threading
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Final, TypeVar
 
 from shared.clock import Clock, utc_now
 from shared.errors import Paused, Throttled
@@ -16,33 +16,41 @@ PAUSES: Final = (5.0, 10.0, 20.0)
 TRIAL_SECONDS: Final = 15.0
 """How long to wait for the outcome of the request that tries whether the organization answers again."""
 
+_MAX_ENTRIES: Final = 1000
+"""For so many organizations and credentials: the request of a waiting task names its organization itself."""
+
+Key = TypeVar("Key")
+Entry = TypeVar("Entry")
+
 _log = logging.getLogger("nextstage.gate")
 
 
 class ThrottleGate:
     """One gate per organization. Safe for many threads.
 
-    It is closed until a pause that Azure DevOps asked for is over. It also closes after several requests in a row
-    without an answer: otherwise, while Azure DevOps hangs, each delivery occupies a thread until its time-out, and new
-    ones wait for a thread for so long that the host ends the worker. After that pause, one request is a trial.
+    It is closed until a pause that Azure DevOps asked for is over. Azure DevOps limits each identity on its own, so
+    such a pause holds for one credential: the token of a throttled pipeline's task holds back neither the app's runs
+    nor the tasks of others. The gate also closes after several requests in a row without an answer, of any credential:
+    otherwise, while Azure DevOps hangs, each delivery occupies a thread until its time-out, and new ones wait for a
+    thread for so long that the host ends the worker. After that pause, one request is a trial.
     """
 
     def __init__(self, clock: Clock = utc_now) -> None:
         self._clock = clock
         self._lock = threading.Lock()
-        self._open_at: dict[str, datetime] = {}
+        self._open_at: dict[tuple[str, int], datetime] = {}  # with the hash of the credential
         self._failures: dict[str, _Failures] = {}
 
-    def close(self, organization_url: str, seconds: float) -> None:
-        """Close the gate for this many seconds. If it is already closed for longer, nothing changes."""
-        open_at = self._clock() + timedelta(seconds=seconds)
+    def close(self, organization_url: str, authorization: str, seconds: float) -> None:
+        """Close the gate for a credential for so many seconds. If it is closed for longer, nothing changes."""
+        open_at, who = self._clock() + timedelta(seconds=seconds), (organization_url, hash(authorization))
         with self._lock:
-            self._open_at[organization_url] = max(open_at, self._open_at.get(organization_url, open_at))
+            _put(self._open_at, who, max(open_at, self._open_at.get(who, open_at)))
 
     def not_answered(self, organization_url: str, reason: str) -> None:
         """Count a request without an answer, and close the gate after several in a row."""
         with self._lock:
-            failures = self._failures.setdefault(organization_url, _Failures())
+            failures = self._failures.get(organization_url) or _put(self._failures, organization_url, _Failures())
             failures.count, failures.last = failures.count + 1, reason
             if failures.count < MAX_FAILURES or self._seconds_until(failures.open_at) > 0:
                 return  # in the second case, the request was sent before the gate closed
@@ -60,13 +68,13 @@ class ThrottleGate:
         if failures is not None and failures.pauses:
             _log.warning("%s answers again", organization_url)
 
-    def check(self, organization_url: str) -> None:
-        """Return if a request may be sent now.
+    def check(self, organization_url: str, authorization: str) -> None:
+        """Return if a request with this credential may be sent now.
 
         :raises Throttled: the gate is closed; ``retry_after_seconds`` tells for how long.
         """
         with self._lock:
-            if (seconds := self._seconds_until(self._open_at.get(organization_url))) > 0:
+            if (seconds := self._seconds_until(self._open_at.get((organization_url, hash(authorization))))) > 0:
                 raise Throttled(f"{organization_url} asked for a pause, which ends in {seconds:.0f} s", seconds)
             failures = self._failures.get(organization_url)
             if failures is None or failures.count < MAX_FAILURES:
@@ -93,3 +101,11 @@ class _Failures:
 
     def __str__(self) -> str:
         return f"the last {self.count} requests had no answer (latest: {self.last})"
+
+
+def _put(entries: dict[Key, Entry], key: Key, entry: Entry) -> Entry:
+    """Set an entry. If there are too many, forget the oldest one."""
+    if key not in entries and len(entries) >= _MAX_ENTRIES:
+        del entries[next(iter(entries))]
+    entries[key] = entry
+    return entry

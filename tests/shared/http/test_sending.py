@@ -42,7 +42,7 @@ class Stand:
 
     def _sleep(self, seconds: float) -> None:
         self.clock.advance(seconds)
-        self.gate.close(ORGANIZATION, self.closed_while_asleep)
+        self.gate.close(ORGANIZATION, "Basic x", self.closed_while_asleep)
 
 
 @pytest.fixture

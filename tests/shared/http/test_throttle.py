@@ -9,6 +9,7 @@ from shared.http.throttle import ThrottleGate
 from tests.support.clock import ManualClock
 
 A, B = "https://a", "https://b"
+APP, TASK = "Basic app", "Bearer task"
 
 
 @pytest.fixture
@@ -23,16 +24,33 @@ def fail(gate: ThrottleGate, times: int = 1) -> None:
 
 def test_it_closes_for_as_long_as_asked_and_reports_the_rest(gate: ThrottleGate, clock: ManualClock) -> None:
     """A later, shorter pause does not open the gate sooner."""
-    gate.check(A)
-    gate.close(A, 10)
-    gate.close(A, 2)
+    gate.check(A, APP)
+    gate.close(A, APP, 10)
+    gate.close(A, APP, 2)
     clock.advance(4)
     with pytest.raises(Throttled, match="https://a asked for a pause, which ends in 6 s") as caught:
-        gate.check(A)
+        gate.check(A, APP)
     assert caught.value.retry_after_seconds == 6
-    gate.check(B)
+    gate.check(B, APP)
     clock.advance(6)
-    gate.check(A)
+    gate.check(A, APP)
+
+
+def test_a_pause_holds_for_the_credential_that_was_throttled(gate: ThrottleGate) -> None:
+    gate.close(A, TASK, 3600)
+    gate.check(A, APP)
+    with pytest.raises(Throttled):
+        gate.check(A, TASK)
+
+
+def test_it_forgets_the_oldest_of_too_many_organizations_and_credentials(gate: ThrottleGate) -> None:
+    for number in range(1001):
+        gate.close(A, f"Bearer {number}", 60)
+        gate.not_answered(f"https://{number}.visualstudio.com", "no connection")
+    assert len(gate._open_at) == len(gate._failures) == 1000
+    gate.check(A, "Bearer 0")
+    with pytest.raises(Throttled):
+        gate.check(A, "Bearer 1000")
 
 
 class TestWithoutAnswers:
@@ -42,15 +60,15 @@ class TestWithoutAnswers:
         fail(gate, 4)
         gate.answered(A)
         fail(gate, 4)
-        gate.check(A)
+        gate.check(A, APP)
         fail(gate)
         clock.advance(2)
         with pytest.raises(
             Paused, match=r"paused for 3 s, because the last 5 requests had no answer \(latest: HTTP 502\)"
         ) as caught:
-            gate.check(A)
+            gate.check(A, APP)
         assert caught.value.retry_after_seconds == 3
-        gate.check(B)
+        gate.check(B, APP)
         assert caplog.messages == [
             "no request to https://a for 5 s, because the last 5 requests had no answer (latest: HTTP 502)"
         ]
@@ -62,39 +80,39 @@ class TestWithoutAnswers:
         fail(gate, 5)
         for seconds in (5, 10, 20, 20):
             with pytest.raises(Paused):
-                gate.check(A)
+                gate.check(A, APP)
             clock.advance(seconds)
-            gate.check(A)
+            gate.check(A, APP)
             with pytest.raises(Paused, match="paused until the answer of another request, because the last") as caught:
-                gate.check(A)
+                gate.check(A, APP)
             assert caught.value.retry_after_seconds == 15
             fail(gate)
         clock.advance(20)
-        gate.check(A)
+        gate.check(A, APP)
         gate.answered(A)
         assert caplog.messages[-1] == "https://a answers again"
         for _ in range(5):
-            gate.check(A)
+            gate.check(A, APP)
             fail(gate)
         with pytest.raises(Paused, match="for 5 s"):
-            gate.check(A)
+            gate.check(A, APP)
 
     def test_answers_to_requests_from_before_the_pause_do_not_make_it_longer(
         self, gate: ThrottleGate, clock: ManualClock
     ) -> None:
         fail(gate, 32)
         clock.advance(5)
-        gate.check(A)
+        gate.check(A, APP)
 
     def test_a_late_answer_ends_it(self, gate: ThrottleGate) -> None:
         fail(gate, 5)
         gate.answered(A)
-        gate.check(A)
+        gate.check(A, APP)
 
     def test_a_trial_without_an_outcome_is_followed_by_another(self, gate: ThrottleGate, clock: ManualClock) -> None:
         """The thread may have died, or have been frozen."""
         fail(gate, 5)
         clock.advance(5)
-        gate.check(A)
+        gate.check(A, APP)
         clock.advance(15)
-        gate.check(A)
+        gate.check(A, APP)
