@@ -237,7 +237,7 @@ class Waits:
         record, wait = mine.record, Wait.of(mine.record)
         in_doubt = mine.in_doubt
         try:
-            access = self._access(wait)
+            access = self._access(record, wait)
             if in_doubt and self._tasks.has_ended(wait.task, access, deadline):
                 return self._finish(record, wait, f"{wait.task} had already ended in Azure DevOps")
             if in_doubt:
@@ -274,8 +274,8 @@ class Waits:
         is_error = refusal is not None and not refusal.not_found  # a canceled pipeline is not an error
         return Result(Outcome.CLOSED, reason, cause=type(refusal).__name__ if is_error else "")
 
-    def _access(self, wait: Wait) -> Access:
-        """Return the credentials for a task, whose record another program may have changed.
+    def _access(self, record: Record, wait: Wait) -> Access:
+        """Return the credentials for a task, whose record another program may have changed or copied.
 
         The app's own identity is permitted only for tasks in the app's own organization whose token was accepted.
         Otherwise a caller with invented coordinates could use it to end other people's tasks or checks. A record of
@@ -286,6 +286,8 @@ class Waits:
         if (problem := task_problem(wait.task, self._plan_urls)) is not None:
             raise RequestRefused(f"{problem}; the token is not sent there")
         token = self._seal.token_of(wait)
+        if record.key != wait.key:
+            raise RequestRefused("another program has copied the record of the wait, so the copy is not used")
         is_own = self._plan_urls.is_own_organization(wait.task.plan_url)
         is_proven = token is not None and bool(wait.sealed) and wait.proven
         return Access(token, identity=is_proven and is_own and wait.task.hub_name.lower() == "build")

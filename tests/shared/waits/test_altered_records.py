@@ -142,6 +142,20 @@ def test_a_token_is_not_sent_elsewhere(scene: Scene, caplog: pytest.LogCaptureFi
     assert "changed the record" in logged or "; the token is not sent there" in logged
 
 
+@pytest.mark.parametrize("swept", [False, True], ids=["event", "sweep"])
+def test_the_task_of_a_wait_with_copies_is_told_once(scene: Scene, clock: ManualClock, swept: bool) -> None:
+    record = register(scene)
+    for key in (record.key._replace(key="0" * 64), record.key._replace(key="f" * 64), JournalKey("$wait.x", "0" * 64)):
+        scene.journal.write_once(key, State.WAITING, record.document)
+    if swept:
+        scene.waits.ends.note(the_end())
+        hour = timedelta(hours=1)
+        Sweep(scene.journal, scene.waits, scene.workspaces, None, after=hour, timeout=hour, clock=clock).run()
+    else:
+        assert sorted(completed_with(scene)) == [Outcome.CLOSED, Outcome.CLOSED, Outcome.COMPLETED]
+    assert scene.tasks.results == {Wait.of(record).task.task_instance_id: ["succeeded"]}
+
+
 def test_a_copy_of_a_wait_for_another_run_does_not_end(scene: Scene) -> None:
     record = register(scene)
     scene.journal.write_once(record.key._replace(route=waits_partition("run-2")), State.WAITING, record.document)
