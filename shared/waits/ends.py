@@ -1,5 +1,6 @@
 """The ends of runs that events have reported. They are stored, because a task may register after its run has ended."""
 
+import logging
 from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
 from functools import cache
@@ -16,6 +17,8 @@ from shared.waits.workspaces import Workspaces
 
 _MAX_ENDS: Final = 10_000
 _LOOK_EVERY: Final = timedelta(minutes=10)
+
+_log = logging.getLogger("nextstage.waits")
 
 
 class Ends:
@@ -52,7 +55,17 @@ class Ends:
         """
         is_meant = cache(lambda named: self._workspaces.is_meant(named, end.workspace))
         for record, wait in read_each(Wait.of, records):
-            if wait.run_id.lower() == end.run_id.lower() and is_meant(wait.workspace):
+            if wait.run_id.lower() != end.run_id.lower():
+                continue
+            if (is_this := is_meant(wait.workspace)) is None:
+                _log.error(
+                    "%s is not completed although run %s has ended in %s: several known workspaces may be meant; "
+                    "cancel its pipeline, and send the workspace's resource id, or set AML_WORKSPACE_ID",
+                    wait.task,
+                    end.run_id,
+                    end.workspace,
+                )
+            elif is_this:
                 yield record
 
 

@@ -181,7 +181,7 @@ class Sweep:
         runs = self._runs
         if runs is None or self._age(wait) <= self._after:
             return False
-        return self._workspaces.is_meant(wait.workspace, runs.workspace_id)
+        return bool(self._workspaces.is_meant(wait.workspace, runs.workspace_id))
 
     def _age(self, wait: Wait) -> timedelta:
         return self._clock() - wait.registered_at

@@ -58,8 +58,8 @@ class Workspaces:
             raise InvalidWait({"workspace": f"{what}, {advice}"})
         return found[0] if found else named
 
-    def is_meant(self, named: str | None, workspace: str) -> bool:
-        """Return whether a wait means this workspace, in which a run has ended.
+    def is_meant(self, named: str | None, workspace: str) -> bool | None:
+        """Return whether a wait means this workspace, in which a run has ended; None if it may mean others too.
 
         :param named: ``Wait.workspace``.
         :raises JournalUnavailable: the store does not answer.
@@ -67,7 +67,7 @@ class Workspaces:
         try:
             return same_workspace(self.resolved(named), workspace)
         except InvalidWait:
-            return False
+            return None if named is None or _plain(named) == _name(workspace) else False
 
     def _found(self, named: str | None) -> list[str]:
         noted = self._journal.select(Selection(WORKSPACES_PARTITION), _MAX_WORKSPACES)

@@ -91,12 +91,16 @@ def test_an_ambiguous_workspace_is_refused(
 
 @pytest.mark.parametrize("named", [None, "ws"])
 def test_an_unknown_workspace_is_the_first_one_that_ends_the_run(
-    store: MemoryStore, clock: ManualClock, named: str | None
+    store: MemoryStore, clock: ManualClock, named: str | None, caplog: pytest.LogCaptureFixture
 ) -> None:
     app = scene(store, clock, None)
     assert register(app, named) == named
     app.waits.ends.note(the_end("another", workspace=SAME_NAME))
     assert end(app, WORKSPACE) == [], "it is no longer clear which one is meant"
+    (logged,) = caplog.messages
+    assert f"is not completed although run run-1 has ended in {WORKSPACE}: several known workspaces" in logged
+    caplog.clear()
+    assert (end(app, OTHER), bool(caplog.messages)) == ([], named is None)
     assert register(app, WORKSPACE) == WORKSPACE
 
 
