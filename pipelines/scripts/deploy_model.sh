@@ -38,6 +38,9 @@ give_up() {
 }
 
 require ENDPOINT_NAME DEPLOYMENT_FILE MODEL_NAME MODEL_VERSION
+# In azureml:<name>:<version>, a name with a colon or a slash would be another model, such as one of a registry.
+[[ $MODEL_NAME =~ ^[A-Za-z0-9][A-Za-z0-9._-]*$ ]] ||
+  fail "$EXIT_WRONG_USAGE" "MODEL_NAME may contain only letters, digits and ._-, got '$MODEL_NAME'"
 [[ -f $DEPLOYMENT_FILE ]] || fail "$EXIT_WRONG_USAGE" "the deployment file $DEPLOYMENT_FILE does not exist in $PWD"
 deployment_name "$MODEL_VERSION"
 deployment=$REPLY

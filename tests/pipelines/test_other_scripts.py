@@ -220,6 +220,15 @@ class TestDeploy:
         assert "is longer than 32 characters; use a shorter version" in ended.errors[0]
         assert azure.calls == []
 
+    @pytest.mark.parametrize(
+        "name", ["a:b", "//registries/r/models/m/versions/1", "--file", "a b", "a=b", "##vso[x]", "a\nb"]
+    )
+    def test_a_name_that_would_be_another_model_is_refused(self, azure: Agent, name: str) -> None:
+        ended = azure.run("deploy_model.sh", **self.MODEL | {"MODEL_NAME": name})
+        assert ended.code == 2
+        assert ended.errors[0].startswith("MODEL_NAME may contain only letters, digits and ._-, got '")
+        assert azure.calls == []
+
     def test_other_deployments_without_traffic_are_deleted(self, azure: Agent) -> None:
         self.first(azure, {'traffic."version-5"': ["20"], 'traffic."version-6"': ["0"]})
         azure.plan["online-deployment list"] = ["version-5\nversion-6\nversion-7\ncanary"]
