@@ -4,6 +4,7 @@ import atexit
 from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import cache, partial
+from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -118,15 +119,16 @@ def compose(
     report = reporter(settings) if report is None else report
     store = store or open_store(settings, clock)
     transport = transport or RequestsTransport(settings.worker_threads)
-    gate = ThrottleGate(clock)
     own_credential = credential(settings)
     journal = Journal(store, lease_seconds=settings.lease_seconds, settle_seconds=settings.settle_seconds, clock=clock)
-    pipelines = PipelinesClient(own_credential, transport, gate=gate, api_version=settings.api_version, clock=clock)
+    pipelines = PipelinesClient(own_credential, transport, api_version=settings.api_version, clock=clock)
     queueing = Queueing(journal, pipelines, Cooldowns(store, clock), clock=clock)
     bridge: Bridge | None = None
     waits: WaitingTasks
     if settings.has_waits:
-        bridge = _bridge(settings, journal, Sender(transport, gate, clock=clock), own_credential, report, clock)
+        # A task that cannot register fails, so it is not held back because other requests had no answer.
+        sender = Sender(transport, ThrottleGate(clock, max_failures=inf), clock=clock)
+        bridge = _bridge(settings, journal, sender, own_credential, report, clock)
         waits = bridge.waits
     else:
         waits = _WaitsAreOff(partial(_ends_without_keys, settings, journal, report, clock))

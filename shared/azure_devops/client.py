@@ -29,7 +29,6 @@ class PipelinesClient:
         credential: Credential,
         transport: Transport,
         *,
-        gate: ThrottleGate | None = None,
         api_version: str = protocol.API_VERSION,
         clock: Clock = utc_now,
         sleep: Callable[[float], None] = time.sleep,
@@ -40,7 +39,7 @@ class PipelinesClient:
         """
         self._credential = credential
         self._api_version = api_version
-        self._sender = Sender(transport, gate or ThrottleGate(clock), clock=clock, sleep=sleep)
+        self._sender = Sender(transport, ThrottleGate(clock), clock=clock, sleep=sleep)
         self._pipeline_ids: dict[tuple[str, str, str], int] = {}
         self._requesters: dict[tuple[str, str], str] = {}
 

@@ -35,8 +35,10 @@ class ThrottleGate:
     thread for so long that the host ends the worker. After that pause, one request is a trial.
     """
 
-    def __init__(self, clock: Clock = utc_now) -> None:
+    def __init__(self, clock: Clock = utc_now, *, max_failures: float = MAX_FAILURES) -> None:
+        """:param max_failures: after so many requests in a row without an answer the gate closes; with inf, never."""
         self._clock = clock
+        self._max_failures = max_failures
         self._lock = threading.Lock()
         self._open_at: dict[tuple[str, int], datetime] = {}  # with the hash of the credential
         self._failures: dict[str, _Failures] = {}
@@ -52,7 +54,7 @@ class ThrottleGate:
         with self._lock:
             failures = self._failures.get(organization_url) or _put(self._failures, organization_url, _Failures())
             failures.count, failures.last = failures.count + 1, reason
-            if failures.count < MAX_FAILURES or self._seconds_until(failures.open_at) > 0:
+            if failures.count < self._max_failures or self._seconds_until(failures.open_at) > 0:
                 return  # in the second case, the request was sent before the gate closed
             seconds = PAUSES[min(failures.pauses, len(PAUSES) - 1)]
             failures.pauses += 1
@@ -77,7 +79,7 @@ class ThrottleGate:
             if (seconds := self._seconds_until(self._open_at.get((organization_url, hash(authorization))))) > 0:
                 raise Throttled(f"{organization_url} asked for a pause, which ends in {seconds:.0f} s", seconds)
             failures = self._failures.get(organization_url)
-            if failures is None or failures.count < MAX_FAILURES:
+            if failures is None or failures.count < self._max_failures:
                 return
             if (seconds := self._seconds_until(failures.open_at)) > 0:
                 raise Paused(f"paused for {seconds:.0f} s, because {failures}", seconds)

@@ -13,6 +13,7 @@ from shared.composition import Bridge, compose, load_configuration
 from shared.journal.records import NO_EVENT, Selection, State
 from shared.waits.wait import WAIT_PREFIX
 from tests.support import ROOT
+from tests.support.builders import run_completed
 from tests.support.canaries import secret
 from tests.support.fakes import Reports
 from tests.support.journal.memory_store import MemoryStore
@@ -48,6 +49,22 @@ def test_a_task_of_a_silent_server_is_not_kept(silent: str, store: MemoryStore) 
     assert "Azure DevOps could not be asked about task" in str(answer.document["error"])
     assert str(answer.document["error"]).endswith("; the wait was not stored; run the job again")
     assert store.records == {}
+
+
+def test_requests_about_tasks_that_get_no_answer_hold_back_neither_other_tasks_nor_events(store: MemoryStore) -> None:
+    """The pause after five requests without an answer refused every task of the organization, and deferred events."""
+    emulator = Emulator(load_declaration(), pats={secret("pat")})
+    with serve(emulator) as ado:
+        settings = app_settings(ado.organization_url, "sqlite:unused") | {"WAIT_TOKEN_KEYS": KEY}
+        app = compose(load_configuration(settings, ROOT, NAMES), DISPATCH, store=store, report=Reports())
+        assert app.bridge is not None
+        stuck, honest = (emulator.start_wait_task(ado.organization_url) for _ in range(2))
+        plan = Match(path=f"/plans/{stuck.record.plan_id}/")
+        emulator.plan(Fault(accept=False, drop=True, times=99, match=plan))
+        for _ in range(6):
+            assert app.bridge.endpoint.answer(stuck.headers, BODY).status == 503
+        assert app.bridge.endpoint.answer(honest.headers, BODY).status == 202
+        app.relay.deliver(run_completed("another"))  # raises if the event is deferred
 
 
 def test_tasks_that_get_no_answer_do_not_keep_the_others_from_being_completed(store: MemoryStore) -> None:
