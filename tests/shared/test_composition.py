@@ -107,7 +107,9 @@ def test_slow_modules_are_imported_only_when_needed(
 def test_no_timer_wakes_the_app_for_waits_that_are_off(keys: dict[str, str], is_there: bool) -> None:
     program = "import function_app; print(*(one.get_function_name() for one in function_app.app.get_functions()))"
     done = run(program, ENVIRONMENT | PAT | keys)
-    expected = {"aml_event", "register_wait", "purge_journal"} | ({"sweep_waits"} if is_there else set())
+    expected = {"aml_event", "register_wait", "register_wait_entra", "purge_journal"} | (
+        {"sweep_waits"} if is_there else set()
+    )
     assert set(done.stdout.split()) == expected, done.stderr
 
 
