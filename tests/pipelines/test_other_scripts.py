@@ -8,6 +8,7 @@ import pytest
 
 from shared.events.runs import family
 from shared.routing.templates import MAX_VALUE_LENGTH, SAFE_VALUE
+from tests.pipelines.pipeline_files import Pipeline
 from tests.support.agent import JOB, SCRIPTS, Agent, Answer
 
 WORKSPACE = {"AML_RESOURCE_GROUP": "rg-mlops", "AML_WORKSPACE": "mlops"}
@@ -104,6 +105,21 @@ class TestOtherCommands:
         agent.plan |= {"ml compute show": [{"err": "ERROR: (NotFound)", "code": 3}]}
         ended = agent.run("az_ml.sh", "compute", "show", "--name", "x", **WORKSPACE)
         assert (ended.code, ended.errors) == (1, ["az ml compute show failed: ERROR: (NotFound)"])
+
+    @pytest.mark.parametrize(
+        ("answer", "code", "errors"),
+        [
+            ('{"predictions": [0]}', 0, []),
+            ({"err": "ERROR: (NotFound)", "code": 3}, 1, ["az ml online-endpoint invoke failed: ERROR: (NotFound)"]),
+            ({"out": ""}, 1, ["endpoint digits returned an empty answer"]),
+        ],
+    )
+    def test_the_probe_of_an_endpoint(self, agent: Agent, answer: Answer, code: int, errors: list[str]) -> None:
+        agent.plan |= {"ml online-endpoint invoke": [answer]}
+        (agent.folder / "pipelines").symlink_to(SCRIPTS.parent)
+        [script] = Pipeline(SCRIPTS.parent / "templates" / "probe-endpoint.yml").scripts
+        ended = agent.shell(script, ENDPOINT_NAME="digits", REQUEST_FILE="request.json", **WORKSPACE)
+        assert (ended.code, ended.errors) == (code, errors)
 
 
 class TestCheckParameters:
