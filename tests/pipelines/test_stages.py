@@ -127,6 +127,15 @@ def test_a_template_sets_the_variables_that_its_scripts_read(template: str) -> N
         assert set(step["env"]) == {name for names in documented for name in names.split(", ")} | common
 
 
+@pytest.mark.parametrize("template", ["aml-job-wait.yml", "aml-job-submit.yml"])
+def test_the_last_step_of_a_canceled_pipeline_cancels_the_job(template: str) -> None:
+    submit, cancel = Pipeline(FOLDER / "templates" / template).document["steps"]
+    assert submit["name"] == "${{ parameters.stepName }}"
+    assert cancel["condition"].startswith("and(canceled(), ne(variables['${{ parameters.stepName }}.runId'], '')")
+    assert cancel["inputs"]["scriptPath"].endswith("/aml_job_cancel.sh")
+    assert cancel["env"]["AML_RUN_ID"] == "$(${{ parameters.stepName }}.runId)"
+
+
 def test_the_names_of_endpoints_end_with_a_suffix() -> None:
     """Otherwise they are taken, because they must be unique in an Azure region."""
     variables = Pipeline(FOLDER / "model-deployment.yml").document["variables"]
