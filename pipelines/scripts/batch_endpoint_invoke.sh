@@ -6,7 +6,8 @@
 #   AML_DEPLOYMENT    the name of a deployment of it, or default for its default deployment
 #   AML_INPUTS_FILE   a YAML file with the inputs, or none
 #
-# Sets the output variable runId, the name of the job.
+# Sets the output variable runId, the name of the job. The endpoint chooses it. If the pipeline is canceled during the
+# invocation, there may be a job that nobody cancels.
 #
 # Exit codes: 0 invoked; 2 wrong usage, or az or its extension ml is missing; 3 the endpoint could not be invoked.
 set -euo pipefail
