@@ -106,12 +106,17 @@ def test_the_samples_use_the_experiments_that_the_routes_expect() -> None:
         route.name for route in ROUTES if route.when is not None and "experiment_name == 'train'" in _text(route)
     }
     assert waiting == {"evaluate-after-training", "triage-failed-training"}
-    for file in ("pr-validation.yml", "train-self-hosted.yml", "train-async.yml", "model-evaluation.yml"):
-        calls = [given for _, given in Pipeline(FOLDER / file).calls if "train.yml" in str(given.get("jobFile"))]
-        assert all("experiment_name=" in str(given["setArguments"]) for given in calls)
-    for file in ("train-event-driven.yml", "retraining.yml"):
-        [given] = [given for _, given in Pipeline(FOLDER / file).calls if "jobFile" in given]
-        assert "experiment_name" not in str(given.get("setArguments"))
+    continued_by_routes = {"train-event-driven.yml", "retraining.yml"}
+    found: dict[str, set[str]] = {}
+    for file in FOLDER.glob("*.yml"):
+        for _, given in Pipeline(file).calls:
+            if str(given.get("jobFile")).endswith("/train.yml"):
+                experiments = re.findall(r"experiment_name=(\S+)", str(given.get("setArguments")))
+                found.setdefault(file.name, set()).update(experiments or {"train"})
+    assert continued_by_routes < set(found)
+    assert {name for name, experiments in found.items() if "train" in experiments} == continued_by_routes
+    [evaluation] = [given for _, given in stage("model-evaluation").calls if "jobFile" in given]
+    assert "experiment_name=evaluate-" in evaluation["setArguments"]
 
 
 def _text(route: Route) -> str:
