@@ -66,14 +66,15 @@ call_ml "$TRAFFIC_SECONDS" online-endpoint update --name "$ENDPOINT_NAME" --traf
   give_up "deployment $deployment of endpoint $ENDPOINT_NAME exists, but could not be given traffic"
 log "endpoint $ENDPOINT_NAME serves $MODEL_NAME:$MODEL_VERSION"
 
-# Delete the deployments that earlier runs of this script made, unless somebody has given them traffic since. A failure
-# is only a warning, because the new deployment works.
+# Delete the deployments that earlier runs of this script made, unless somebody has given them traffic since, or another
+# run is at work on them. A failure is only a warning, because the new deployment works.
 remains() {
   read_errors
   warn "$1; delete what is no longer needed by hand, because it is billed: $REPLY"
 }
 
-call_ml "$CALL_SECONDS" online-deployment list --endpoint-name "$ENDPOINT_NAME" --query '[].name' --output tsv || {
+call_ml "$CALL_SECONDS" online-deployment list --endpoint-name "$ENDPOINT_NAME" \
+  --query "[?!contains(['Creating', 'Updating', 'Deleting'], provisioning_state)].name" --output tsv || {
   remains "the deployments of endpoint $ENDPOINT_NAME could not be listed"
   exit 0
 }

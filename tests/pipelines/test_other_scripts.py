@@ -270,6 +270,14 @@ class TestDeploy:
         [query] = azure.calls_of("ml online-endpoint show")[-1].values("--query")
         assert jmespath.search(query, endpoint) == traffic
 
+    def test_a_deployment_that_another_run_is_creating_is_not_deleted(self, azure: Agent) -> None:
+        """It has no traffic yet."""
+        azure.run("deploy_model.sh", **self.MODEL)
+        [query] = azure.calls_of("ml online-deployment list")[0].values("--query")
+        states = ("Creating", "Updating", "Deleting", "Succeeded", "Failed", "Canceled", None)
+        listed = [{"name": f"version-{number}", "provisioning_state": state} for number, state in enumerate(states)]
+        assert jmespath.search(query, listed) == ["version-3", "version-4", "version-5", "version-6"]
+
     @pytest.mark.parametrize("command", ["online-deployment list", "traffic.", "online-deployment delete"])
     def test_a_deployment_that_cannot_be_deleted_is_a_warning(self, azure: Agent, command: str) -> None:
         self.first(azure, {"traffic.": ["0"]})
