@@ -195,10 +195,9 @@ def test_1000_waits_for_one_run(scene: Scene) -> None:
     """reliability.md: the event was acknowledged although 100 tasks were not told."""
     tasks = [register(scene) for _ in range(1000)]
     scene.tasks.takes = 0.1
-    outcomes = deliver(scene)
-    while Outcome.DEFERRED in outcomes:
+    for _ in range(2):
+        deliver(scene)
         advance(scene, RETRY_SECONDS)
-        outcomes = deliver(scene)
     assert scene.tasks.results == {task: ["succeeded"] for task in tasks}
 
 
