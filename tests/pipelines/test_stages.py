@@ -88,7 +88,9 @@ def test_the_deployment_ends_with_a_probe_and_waits_for_no_event() -> None:
         "templates/deploy-model.yml",
         "templates/probe-endpoint.yml",
     ]
-    assert production[-1]["parameters"]["endpoint"] == production[-2]["parameters"]["endpoint"]
+    assert [step["parameters"]["endpoint"] for step in production[-2:]] == ["${{ variables.productionEndpoint }}"] * 2
+    [trial] = stage("model-deployment").document["stages"][0]["jobs"]
+    assert trial["steps"][-1]["parameters"]["endpoint"] == "${{ variables.trialEndpoint }}"
     assert "ModelDeployed" not in {cause.event for route in ROUTES for cause in route.causes}
     assert "ModelDeployed" in {route.event for route in ROUTES}
 
