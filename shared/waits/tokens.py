@@ -1,7 +1,8 @@
 """Encrypts the tokens of tasks, so read access to the journal does not reveal them.
 
-The method is Fernet: AES-128-CBC with an HMAC. A token is encrypted together with everything that the app does with it.
-Write access to the journal therefore does not suffice to send a token elsewhere, or to end a task for another reason.
+The method is Fernet: AES-128-CBC with an HMAC. A token is encrypted together with the task, the run and the workspace
+that it was sent for. Write access to the journal therefore does not suffice to send a token elsewhere, or to let a task
+wait for another run. But the ends of runs and the times of registration are not encrypted.
 """
 
 import json
