@@ -188,6 +188,7 @@ class Row:
     alone: bool = False  # so does a row whose effects would change later rows
     changes: dict[str, Any] = field(default_factory=dict)  # changes to the event's data
     runs: int = 0
+    decisions: int = 1  # in each delivery
 
 
 def answered(status: int, message: str = "", **headers: str) -> list[Fault]:
@@ -229,6 +230,7 @@ ROWS = {
             "JOURNAL_CONNECTION": "DefaultEndpointsProtocol=http;AccountName=a;AccountKey=Y2FuYXJ5LWtleQ==;"
             "TableEndpoint=http://127.0.0.1:{closed_port}/a"
         },
+        decisions=2,  # the second one is whether tasks wait for the run
     ),
 }
 
@@ -251,7 +253,7 @@ def test_every_kind_of_failure(
         assert len(pair.runs()) - before == row.runs
     for number, answer in enumerate(deliveries):
         outcomes = [json.loads(line)["outcome"] for line in answer.logged if line.startswith('{"event_id"')]
-        assert outcomes == [row.outcomes[number]]
+        assert outcomes == [row.outcomes[number]] * row.decisions
         assert answer.error.startswith("DeliveryDeferred: ") == (outcomes == ["deferred"])
         assert answer.returned is None
 

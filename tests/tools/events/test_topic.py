@@ -119,16 +119,16 @@ class TestAsAProcess:
         desk.process(*arguments).fails(1, "did not accept ModelRegistered")
 
     @pytest.mark.parametrize(
-        ("schema", "source_before", "outcome"),
+        ("schema", "source_before", "is_same"),
         [
-            ("cloud", None, "parked"),
-            ("cloud", WORKSPACE, "duplicate"),
-            ("eventgrid", WORKSPACE, "parked"),
-            ("eventgrid", RESOURCE_ID, "duplicate"),
+            ("cloud", None, False),
+            ("cloud", WORKSPACE, True),
+            ("eventgrid", WORKSPACE, False),
+            ("eventgrid", RESOURCE_ID, True),
         ],
     )
     def test_waiting(
-        self, desk: Desk, topic: CustomTopic, schema: str, source_before: str | None, outcome: str
+        self, desk: Desk, topic: CustomTopic, schema: str, source_before: str | None, is_same: bool
     ) -> None:
         """In Event Grid's schema, the app sees the topic as the source, which changes the occurrence."""
         desk.settings = {"EVENTGRID_TOPIC_KEY": KEY}
@@ -140,7 +140,8 @@ class TestAsAProcess:
         arguments = ("--topic", topic.url, "--schema", schema, "--wait", "--timeout", "5s", "--json")
         result = desk.run("send", desk.file(json.dumps(EVENT)), *arguments)
         (shown,) = result.json[0]["outcomes"]
-        assert (shown["route"], shown["outcome"]) == ("evaluate", outcome)
+        assert (shown["route"], shown["outcome"]) == ("evaluate", "parked")
+        assert (f"the parked event {EVENT['id']} is kept" in shown["words"]) is is_same, "it takes over the key"
         (record,) = [each for each in desk.records if each.key.key == shown["key"]]
         assert (parse_event(record.entry.event).source == WORKSPACE) is topic.is_cloud
 
