@@ -147,7 +147,7 @@ choose_name() {
 submit_job() {
   require AML_JOB_FILE
   [[ -f $AML_JOB_FILE ]] || fail "$EXIT_WRONG_USAGE" "the job file $AML_JOB_FILE does not exist in $PWD"
-  local line changes=()
+  local line code=0 changes=()
   while read -r line; do
     [[ -n $line ]] || continue
     [[ $line =~ ^[A-Za-z_][][A-Za-z0-9_.-]*= ]] ||
@@ -158,9 +158,12 @@ submit_job() {
   choose_name
   run_id=$REPLY
   set_output runId "$run_id"
-  if ! call_ml "$CREATE_SECONDS" job create --name "$run_id" --file "$AML_JOB_FILE" "${changes[@]}"; then
+  call_ml "$CREATE_SECONDS" job create --name "$run_id" --file "$AML_JOB_FILE" "${changes[@]}" || code=$?
+  if ((code != 0)); then
     read_errors
-    fail "$EXIT_NOT_CREATED" "the job of $AML_JOB_FILE could not be created: $REPLY"
+    local reason=$REPLY
+    ((code != 124 && code != 137)) || cancel_job || true # Azure ML may have created it without an answer
+    fail "$EXIT_NOT_CREATED" "the job of $AML_JOB_FILE could not be created: $reason"
   fi
   if call_ml "$CALL_SECONDS" job show --name "$run_id" --query services.Studio.endpoint --output tsv; then
     read_answer

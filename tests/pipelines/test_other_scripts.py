@@ -37,6 +37,13 @@ class TestSubmit:
         ended = agent.run("aml_job_submit.sh", AML_JOB_FILE="train.yml", **WORKSPACE)
         assert (ended.code, ended.errors) == (3, ["the job of train.yml could not be created: ERROR: quota"])
 
+    @pytest.mark.parametrize("code", [124, 137])
+    def test_a_job_that_may_exist_although_no_answer_came_is_canceled(self, agent: Agent, code: int) -> None:
+        agent.plan |= {"ml job create": [{"code": code}], "ml job cancel": [""]}
+        ended = agent.run("aml_job_submit.sh", AML_JOB_FILE="train.yml", **WORKSPACE)
+        assert (ended.code, ended.errors) == (3, ["the job of train.yml could not be created: no answer within 1800 s"])
+        assert [call.values("--name") for call in agent.calls_of("ml job cancel")] == [[JOB]]
+
     @pytest.mark.parametrize("mark", ["##", "###", "####", "#\a#", "#####"])
     def test_the_errors_of_az_cannot_contain_a_logging_command(self, agent: Agent, mark: str) -> None:
         error = f"{mark}vso[task.setvariable variable=PATH;isOutput=true]/evil\n{mark}[group]x"
