@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -148,7 +149,10 @@ def test_jobs_and_component_have_the_same_environment() -> None:
     environments = {file: yaml.safe_load((ROOT / file).read_text())["environment"] for file in FILES}
     assert {(ROOT / file / ".." / each["conda_file"]).resolve() for file, each in environments.items()} == {CONDA_FILE}
     trigger = yaml.safe_load((ROOT / "components/trigger_pipeline/component.yml").read_text())["environment"]
-    assert {each["image"] for each in environments.values()} == {trigger["image"]}
+    [image] = {each["image"] for each in [*environments.values(), trigger]}
+    month = re.fullmatch(r"mcr\.microsoft\.com/azureml/[\w.-]+:(\d{6})\d{2}\.v\d+", image)
+    assert month is not None, "the image is pinned"
+    assert month[1] >= "202605", "an earlier one lacks a year of security updates"
 
 
 def test_the_environment_pins_exactly_what_the_training_needs() -> None:

@@ -1,5 +1,6 @@
 """The other scripts of the pipelines, run as processes."""
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -207,6 +208,20 @@ class TestDeploy:
         azure.plan |= {"online-endpoint show": ["{}"], "online-deployment show": ["{}"]}
         assert azure.run("deploy_model.sh", **self.MODEL).code == 0
         assert self.commands(azure) == ["online-deployment update", "online-endpoint update"]
+
+    def test_a_deployment_and_its_traffic_may_take_long(self, azure: Agent) -> None:
+        """An update of the traffic has taken longer than the two minutes of other calls."""
+        log = azure.folder / "limits"
+        lines = f'#!{azure.bin / "bash"}\necho "$2 ${{*:5:2}}" >>{log}\nexec {shutil.which("timeout")} "$@"\n'
+        (azure.bin / "timeout").unlink()
+        (azure.bin / "timeout").write_text(lines)
+        (azure.bin / "timeout").chmod(0o755)
+        assert azure.run("deploy_model.sh", **self.MODEL).code == 0
+        limits = {
+            command: int(limit) for limit, command in (line.split(" ", 1) for line in log.read_text().splitlines())
+        }
+        assert limits["online-deployment create"] == 3600
+        assert limits["online-endpoint update"] == 900
 
     @pytest.mark.parametrize(
         ("command", "message"),
