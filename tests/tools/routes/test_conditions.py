@@ -123,6 +123,10 @@ def test_known_values_are_used() -> None:
     assert outcomes("RunCompleted", "experiment_name == 'train'", experiment_name="other") == "F"
     assert outcomes("ModelRegistered", "model_tags.stage.deep", model_tags__stage="x") == "F"
     assert outcomes("ModelRegistered", "model_tags.a.b", model_tags__a={"b": 1}) == "T"
+    assert outcomes("ModelRegistered", "model_tags.STAGE == 'x'", model_tags__stage="x") == "T", "in any case"
+    assert outcomes("ModelRegistered", "model_tags.STAGE == 'x'", model_tags__stage="y") == "F"
+    exact = {"model_tags__stage": "x", "model_tags__STAGE": "y"}
+    assert outcomes("ModelRegistered", "model_tags.stage == 'x' && model_tags.STAGE == 'y'", **exact) == "T"
 
 
 def test_with_too_many_cases_anything_is_possible() -> None:
