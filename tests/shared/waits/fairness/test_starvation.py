@@ -149,6 +149,16 @@ def test_1500_waits_and_100_ms_for_each_answer_of_azure_ml(scene: Scene) -> None
     assert scene.tasks.results == {tasks[run_id]: ["succeeded"] for run_id in ended}
 
 
+def test_a_task_is_completed_although_azure_ml_has_used_up_its_share(scene: Scene) -> None:
+    azure = ManagementPlane(manual(scene))
+    azure.takes = 5.8
+    azure.statuses = {"run-1": "Completed"}
+    task = register(scene)
+    advance(scene, 31 * MINUTE)
+    sweep(scene, azure).run()
+    assert scene.tasks.results == {task: ["succeeded"]}
+
+
 def test_a_sweep_continues_where_the_previous_one_stopped_in_any_process(scene: Scene) -> None:
     azure = ManagementPlane(manual(scene))
     azure.takes = 1.9
