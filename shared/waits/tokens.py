@@ -46,8 +46,11 @@ class TokenSeal:
             return None
         if not wait.sealed and is_token(opened):
             return Secret(opened)
-        token, *terms = json.loads(opened) if wait.sealed else ("",)
-        if terms != wait.terms:
+        try:
+            token, *terms = json.loads(opened)
+        except (ValueError, TypeError):  # a token alone, in place of one with its terms
+            token, terms = "", []
+        if not wait.sealed or terms != wait.terms:
             raise RequestRefused("another program has changed the record of the wait, so its token is not used")
         return Secret(token)
 

@@ -159,6 +159,7 @@ def read_each(
 def _text(stored: Mapping[str, Any], name: str) -> str:
     if not isinstance(value := stored[name], str):
         raise TypeError(f"{name} is not a string")
+    value.encode()  # fails for half a surrogate pair, which neither hashes nor keys accept
     return value
 
 

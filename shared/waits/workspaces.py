@@ -87,6 +87,7 @@ def _read(record: Record) -> str:
     with reading(record.key):
         if not isinstance(workspace := json.loads(record.document), str):
             raise TypeError("the workspace is not a string")
+        workspace.encode()  # fails for half a surrogate pair
         return workspace
 
 

@@ -47,7 +47,8 @@ def altered_documents(document: str) -> list[str]:
     others: list[Any] = [
         {name: fields[name] for name in fields if name != removed} for removed in fields if removed != "sealed"
     ]
-    others += [{**fields, name: 5} for name in fields if name != "proven"]
+    half_a_pair = chr(0xD800)
+    others += [{**fields, name: value} for name in fields if name != "proven" for value in (5, half_a_pair)]
     return ["", "null", "5", "[]", "{}", "[" * 100_000, *map(json.dumps, others)]
 
 
@@ -94,6 +95,16 @@ def test_the_sweep_skips_an_altered_wait(scene: Scene, clock: ManualClock, caplo
     assert list(scene.tasks.results) == [Wait.of(good).task.task_instance_id]
     (logged,) = caplog.messages
     assert logged.startswith(f"the record {bad.key.key[:12]} of route {bad.key.route} cannot be read (KeyError: ")
+
+
+@pytest.mark.parametrize("change", [{"run_id": chr(0xD800)}, {"workspace": chr(0xD800)}, {"sealed": chr(0xD800)}])
+def test_half_a_surrogate_pair_stops_no_other_wait(scene: Scene, clock: ManualClock, change: dict[str, str]) -> None:
+    bad, good = register(scene), register(scene)
+    alter(scene, bad.key, json.dumps(json.loads(bad.document) | change))
+    scene.waits.ends.note(the_end())
+    hour = timedelta(hours=1)
+    Sweep(scene.journal, scene.waits, scene.workspaces, None, after=hour, timeout=hour, clock=clock).run()
+    assert list(scene.tasks.results) == [Wait.of(good).task.task_instance_id]
 
 
 def test_the_end_of_a_run_completes_the_tasks_next_to_an_altered_wait(scene: Scene) -> None:

@@ -1,5 +1,8 @@
 """Which workspace a wait means: resource ids are compared, and a name is enough only if it is unique."""
 
+import json
+from dataclasses import replace
+
 import pytest
 
 from shared.errors import InvalidWait
@@ -109,3 +112,12 @@ def test_a_workspace_is_written_down_once(store: MemoryStore, clock: ManualClock
     for workspace in (WORKSPACE, OTHER, OTHER.upper()):
         end(app, workspace)
     assert len(list(store.select(Selection(WORKSPACES_PARTITION), 9))) == 1
+
+
+@pytest.mark.parametrize("document", ["", "5", "[]", json.dumps(chr(0xD800) + "/ws")])
+def test_an_altered_workspace_is_not_known(store: MemoryStore, clock: ManualClock, document: str) -> None:
+    app = scene(store, clock, WORKSPACE)
+    end(app, OTHER)
+    (noted,) = store.select(Selection(WORKSPACES_PARTITION), 9)
+    store.replace(replace(noted, document=document))
+    assert register(app, "ws") == WORKSPACE
