@@ -23,9 +23,10 @@ _HUB: Final = re.compile(r"[a-z]{1,32}", re.ASCII | re.IGNORECASE)
 _TOKEN: Final = re.compile(r"[A-Za-z0-9._~+/=:-]{1,8192}", re.ASCII)
 # Names of Azure ML jobs have letters, digits, dashes and underscores. Names of child jobs also have dots and colons.
 _RUN_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:-]{0,254}", re.ASCII)
-_WORKSPACE: Final = re.compile(
-    r"[A-Za-z0-9_.-]{1,260}"
-    r"|/?subscriptions/[^/]+/resourceGroups/[^/]+/providers/Microsoft\.MachineLearningServices/workspaces/[^/]+/?",
+_NAME: Final = r"[A-Za-z0-9_.-]{1,260}"
+_WORKSPACE: Final = re.compile(  # only the name of a resource group may have letters of other alphabets
+    rf"{_NAME}|/?subscriptions/{_NAME}/resourceGroups/(?u:[\w.()-]{{1,90}})"
+    rf"/providers/Microsoft\.MachineLearningServices/workspaces/{_NAME}/?",
     re.ASCII | re.IGNORECASE,
 )
 _MACRO: Final = re.compile(r"\$[(\[{]")
@@ -146,6 +147,6 @@ def _coordinate_problem(name: str, value: str, plan_urls: PlanUrls) -> str | Non
 def _text_problem(value: object, pattern: re.Pattern[str], what: str) -> str | None:
     if not isinstance(value, str) or not value:
         return f"is missing or not a string; it must be {what}"
-    if _MACRO.match(value):
+    if _MACRO.search(value):
         return f"is {value[:60]!r}, which Azure Pipelines did not replace; check that this variable exists in the job"
     return None if pattern.fullmatch(value) else f"is {value[:60]!r}; it must be {what}"

@@ -8,7 +8,7 @@ import typer
 
 from shared.durations import short_duration
 from shared.errors import ConfigurationError
-from shared.journal.records import UNROUTED, Record
+from shared.journal.records import UNROUTED, Record, State
 from shared.redrive import RedriveForecast, forecast_redrive
 from tools.actions import records
 from tools.actions.forecast import redrive_rows
@@ -34,6 +34,7 @@ DEFAULT_LIMIT: Final = 50
 _HEAD: Final = ("KEY", "ROUTE", "STATE", "AGE", "EVENT", "RUN", "REASON")
 _ORPHAN_HEAD: Final = ("KEY", "ROUTE", "AGE", "RUN", "LINK", "REASON")
 _SHRINKING: Final = ("ROUTE", "EVENT", "REASON")
+_STATES_OF_WAITS: Final = frozenset({State.WAITING, State.COMPLETED, State.CLOSED})
 
 EPILOG: Final = epilog(
     {
@@ -92,6 +93,8 @@ def list_records(  # noqa: PLR0913 - every parameter is an option
     else:
         is_any = wanted in (RecordFilter(), RecordFilter(windows=True))
         console.line(f"no {'' if is_any else 'matching '}records in the journal {installation.journal_name}")
+    if not found.records and wanted.states & _STATES_OF_WAITS:
+        console.note("waiting tasks are not in this list; 'manage.py waits --all' lists them")
     if found.count > len(found.records):
         console.note(f"showing {len(found.records)} of {found.count} records; use --limit to show more")
     if number := count_orphans(installation.journal, unreadable):

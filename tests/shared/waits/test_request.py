@@ -44,7 +44,9 @@ def test_a_request(headers: dict[str, str], body: dict[str, str]) -> None:
     assert read_request(headers, json.dumps(RUN | body).encode(), PLAN_URLS) == EXPECTED
 
 
-@pytest.mark.parametrize("workspace", ["ws", WORKSPACE, WORKSPACE.upper() + "/"])
+@pytest.mark.parametrize(
+    "workspace", ["ws", WORKSPACE, WORKSPACE.upper() + "/", WORKSPACE.replace("/rg/", "/données_(prod).1/")]
+)
 def test_a_workspace(workspace: str) -> None:
     read = read_request(HEADERS, json.dumps(RUN | {"workspace": workspace}).encode(), PLAN_URLS)
     assert read == replace(EXPECTED, workspace=workspace)
@@ -76,6 +78,9 @@ def test_a_wrong_coordinate(name: str, value: str) -> None:
     assert set(problems({**HEADERS, name: wrong}, BODY)) == {name}
 
 
+NOT_NAMES = ("$(resourceGroup)", "a b", "rg\n##vso[x]", "rg\u202e", "r" * 91)
+
+
 @pytest.mark.parametrize(
     ("body", "field"),
     [
@@ -93,6 +98,7 @@ def test_a_wrong_coordinate(name: str, value: str) -> None:
         (b'{"run_id": "r", "workspace": ["ws"]}', "workspace"),
         (b'{"run_id": "r", "workspace": "ws?x"}', "workspace"),
         (b'{"run_id": "r", "workspace": "workspaces/ws"}', "workspace"),
+        *((json.dumps(RUN | {"workspace": WORKSPACE.replace("rg", name)}).encode(), "workspace") for name in NOT_NAMES),
     ],
 )
 def test_a_wrong_body(body: bytes, field: str) -> None:
@@ -102,6 +108,8 @@ def test_a_wrong_body(body: bytes, field: str) -> None:
 def test_a_variable_that_is_not_set() -> None:
     found = problems(HEADERS, b'{"run_id": "$(runId)"}')
     assert found["run_id"].startswith("is '$(runId)', which Azure Pipelines did not replace")
+    found = problems(HEADERS, json.dumps(RUN | {"workspace": WORKSPACE.replace("rg", "$(group)")}).encode())
+    assert "which Azure Pipelines did not replace" in found["workspace"]
 
 
 @given(

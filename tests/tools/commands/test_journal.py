@@ -220,6 +220,8 @@ class TestList:
         put(desk)
         journal = desk.folder / "journal.sqlite3"
         assert desk.run("journal", "--route", "nope").out == f"no matching records in the journal {journal}\n"
+        waits = "waiting tasks are not in this list; 'manage.py waits --all' lists them\n"
+        assert desk.run("journal", "--state", "waiting").err == waits
         desk.store.delete(desk.records[0])
         assert desk.run("journal").out == f"no records in the journal {journal}\n"
         assert desk.run("journal", "--json").json == []
