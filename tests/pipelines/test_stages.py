@@ -151,6 +151,13 @@ def test_the_names_of_endpoints_end_with_a_suffix() -> None:
     assert all(name.endswith("-${{ variables.endpointSuffix }}") for name in endpoints)
 
 
+def test_only_one_run_at_a_time_deploys_to_an_endpoint() -> None:
+    """It deletes the deployments without traffic, also the one that another run is just creating."""
+    stages = stage("model-deployment").document["stages"]
+    deploying = [each for each in stages if "templates/deploy-model.yml" in str(each)]
+    assert [each["lockBehavior"] for each in deploying] == ["sequential", "sequential"]
+
+
 def test_an_approval_needs_an_approver_and_ends_before_its_job() -> None:
     [approval] = [
         node for node in nodes(stage("model-deployment").document) if "ManualValidation" in str(node.get("task"))
