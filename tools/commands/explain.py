@@ -72,7 +72,8 @@ def explain_events(
     - the resulting outcome of a delivery
 
     The decision is made by the app's own code, with the routes.yaml on this machine. Nothing is sent or changed. Azure
-    DevOps is not contacted: if a route gives its pipeline by name, the id is shown as `{id of NAME}`.
+    DevOps is not contacted: if a route gives its pipeline by name, the id is shown as `{id of NAME}`. Tasks that wait
+    for the event's run are not considered: see `manage.py waits`.
     """
     installation, console = installation_of(context).with_routes(routes), Console()
     names = [each.name for each in installation.configuration.routes.routes]

@@ -152,8 +152,9 @@ def send(  # noqa: PLR0913 - every parameter is an option
     example, `--set data.runId=x`.
 
     With --wait, the command reads the journal, with the settings and routes.yaml on this machine, until the outcome is
-    known. If the app defers the event, the command delivers it again. A topic with Event Grid's schema replaces the
-    workspace in the event with its own name.
+    known. If the app defers the event, the command delivers it again. Tasks that wait for the event's run are not part
+    of this outcome: `manage.py waits --all` shows them. A topic with Event Grid's schema replaces the workspace in the
+    event with its own name.
     """
     installation, console = installation_of(context), Console()
     documents = _documents(events, schema, assignments or [], as_is=as_is)
