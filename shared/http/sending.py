@@ -49,6 +49,7 @@ class Sender:
         """
         attempt = 1
         while True:
+            self._time_for_request(deadline)  # first, since the gate may let this request through as its only trial
             self._gate.check(organization_url, authorization)
             timeout_seconds, sent_at = self._time_for_request(deadline), self._clock()
             try:

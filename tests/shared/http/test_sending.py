@@ -128,3 +128,16 @@ def test_a_request_without_time_left_says_nothing_of_the_server(stand: Stand) ->
         with pytest.raises(RequestNotSent):
             stand.send(0)
     assert stand.send(25) == OK
+
+
+def test_a_request_without_time_left_is_not_the_trial(stand: Stand, clock: ManualClock) -> None:
+    """After the pause, the next request would have waited 15 s for the outcome of the trial, which was never sent."""
+    stand.answer = AnswerLost("timeout")
+    for _ in range(5):
+        with pytest.raises(AnswerLost):
+            stand.send(25)
+    clock.advance(5)
+    with pytest.raises(RequestNotSent):
+        stand.send(0)
+    stand.answer = OK
+    assert stand.send(25) == OK
