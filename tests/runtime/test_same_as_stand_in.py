@@ -254,7 +254,7 @@ def test_every_kind_of_failure(
     for number, answer in enumerate(deliveries):
         outcomes = [json.loads(line)["outcome"] for line in answer.logged if line.startswith('{"event_id"')]
         assert outcomes == [row.outcomes[number]] * row.decisions
-        assert answer.error.startswith("DeliveryDeferred: ") == (outcomes == ["deferred"])
+        assert answer.error.startswith("DeliveryDeferred: ") == ("deferred" in outcomes)
         assert answer.returned is None
 
 
