@@ -80,7 +80,7 @@ def no_answers(stage: Stage) -> None:
 
 def _hang(stage: Stage, faults: Faults) -> None:
     """Deliver a burst while Azure DevOps answers no request in time, so that many deliveries wait for a thread."""
-    events = stage.make_events(stage.values(1_000))
+    events = stage.make_events(stage.values(300))
     stage.plan([faults[number % len(faults)] for number in range(len(events))])
     stage.plan([{**faults[-1], "match": {"method": "GET"}, "times": 100_000}])
     longest: list[float] = []
