@@ -4,7 +4,7 @@ from datetime import datetime, timedelta
 from typing import Final
 from urllib.parse import parse_qs
 
-from devstack.soak.stories.stage import BUDGET_SECONDS, LIST_PATH, SETTLE_SECONDS, Route, Stage
+from devstack.soak.stories.stage import LIST_PATH, SETTLE_SECONDS, Route, Stage
 from devstack.soak.stories.story import LOST, Faults, Story, mixed
 
 _PAGE: Final = "<!DOCTYPE html><html><title>Sign in</title></html>"
@@ -22,8 +22,6 @@ _UNCERTAIN: Final = [
 ]
 _LIST_FAILS: Final = {"accept": False, "status": 500, "body": {"message": "down"}, "times": 1000}
 _HANGS_SECONDS: Final = 20.0
-# Of a delivery, if it waits for a thread while others use theirs for as long as they may.
-_MAX_BUDGETS: Final = 3
 _MARGIN: Final = timedelta(seconds=30)
 _SLACK: Final = timedelta(seconds=2)
 
@@ -83,12 +81,9 @@ def _hang(stage: Stage, faults: Faults) -> None:
     events = stage.make_events(stage.values(300))
     stage.plan([faults[number % len(faults)] for number in range(len(events))])
     stage.plan([{**faults[-1], "match": {"method": "GET"}, "times": 100_000}])
-    longest: list[float] = []
-    with stage.meanwhile(lambda: longest.append(stage.deliver(events, senders=200))):
+    with stage.meanwhile(lambda: stage.deliver(events, senders=200)):
         stage.sleep(_HANGS_SECONDS)
         stage.stop_faults()
-    if longest[0] > _MAX_BUDGETS * BUDGET_SECONDS:
-        stage.wrong.append(f"a delivery took {longest[0]:.0f} s")
 
 
 def lagging_list(stage: Stage) -> None:
@@ -133,7 +128,7 @@ ANSWERS: Final = (
     Story(
         name="late-answers",
         is_long=True,
-        about="a burst while Azure DevOps hangs: no delivery waits long for a thread",
+        about="a burst while Azure DevOps answers no request in time",
         play=late_answers,
         settle_seconds=_HANGS_SECONDS,
     ),

@@ -209,8 +209,8 @@ class Stage:
         """Return different values for so many events."""
         return [f"value-{self._next}-{number}" for number in range(self.amount(full))]
 
-    def deliver(self, events: Sequence[StoryEvent], host: int | None = None, senders: int = 16) -> float:
-        """Deliver events until all are acknowledged. Return how many seconds the longest delivery took.
+    def deliver(self, events: Sequence[StoryEvent], host: int | None = None, senders: int = 16) -> None:
+        """Deliver events until all are acknowledged.
 
         :param host: the only host to deliver to; otherwise, both in turn.
         :param senders: how many deliveries to make at once.
@@ -227,7 +227,6 @@ class Stage:
         self._left += deliveries.left
         reasons = (f"{number} times: {reason}" for reason, number in deliveries.reasons().most_common(3))
         self.wrong += reasons
-        return deliveries.progress.longest_seconds
 
     @contextmanager
     def delivering(self, events: Sequence[StoryEvent], host: int | None = None) -> Iterator[None]:
@@ -236,7 +235,7 @@ class Stage:
             yield
 
     @contextmanager
-    def meanwhile(self, work: Callable[[], object]) -> Iterator[None]:
+    def meanwhile(self, work: Callable[[], None]) -> Iterator[None]:
         """Do some work in a thread, and wait for its end."""
         thread = threading.Thread(target=work)
         thread.start()
