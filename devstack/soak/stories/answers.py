@@ -102,7 +102,8 @@ def hidden_parameters(stage: Stage) -> None:
 
 def reformatted_parameters(stage: Stage) -> None:
     stage.behave(parameters="reformatted")
-    events = stage.make_events([f"2026-11-20T10:{number:02}:00Z" for number in range(stage.amount(40))])
+    # No two are a multiple of 15 minutes apart: without a zone, these could be the same time in another zone.
+    events = stage.make_events([f"2026-11-20T10:{number:02}:{number:02}Z" for number in range(stage.amount(40))])
     stage.plan([LOST[number % 2] for number in range(len(events))])
     stage.deliver(events)
 
