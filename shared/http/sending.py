@@ -49,9 +49,10 @@ class Sender:
         """
         attempt = 1
         while True:
-            self._time_for_request(deadline)  # first, since the gate may let this request through as its only trial
+            timeout_seconds = self._time_for_request(deadline)
+            # Afterwards, since the gate may let this request through as its only trial.
             self._gate.check(organization_url, authorization)
-            timeout_seconds, sent_at = self._time_for_request(deadline), self._clock()
+            sent_at = self._clock()
             try:
                 response = self._transport(request, authorization, timeout_seconds)
             except AnswerLost as exc:

@@ -334,7 +334,7 @@ class _File:
 
     def _found(self) -> tuple[int, int] | None:
         try:
-            found = os.stat(self._path)  # noqa: PTH116 - it takes less time, and each event needs four
+            found = os.stat(self._path)  # noqa: PTH116 - it takes less time, and each event needs two
         except FileNotFoundError:
             return None
         return found.st_dev, found.st_ino

@@ -34,6 +34,7 @@ from shared.errors import (
     Throttled,
 )
 from shared.journal.records import JournalKey, Record, State, Store
+from shared.relay import Relay
 from shared.routing.table import NoMatch
 from shared.telemetry import Outcome
 from tests.support.builders import WORKSPACE, event_text, routes, run_completed
@@ -427,28 +428,27 @@ class TestRunIdsThatBeginAnew:
         notes = [record.reason for record in bench.records]
         assert sorted("have begun again" in note for note in notes) == [False, True, True]
 
-    def test_right_after_an_earlier_run_with_the_same_id_the_app_cannot_tell(self, bench: Bench) -> None:
-        """Both records may own the run, as far as the clocks are known. Sending again could double it."""
+    @staticmethod
+    def _lose_the_answer_after_ids_begin_again(bench: Bench, seconds: float) -> Relay:
+        """Queue a run; after some seconds, lose the answer to the request for another one with the same ID."""
         relay = bench.relay(SAME)
         relay.deliver(run_completed("a"))
-        bench.clock.advance(10)
+        bench.clock.advance(seconds)
         bench.pipelines.books.clear()
         bench.pipelines.ids = count(100)
         bench.pipelines.plan.append(LOST)
         deferred(relay, run_completed("b"))
         bench.clock.advance(SETTLE)
+        return relay
+
+    def test_right_after_an_earlier_run_with_the_same_id_the_app_cannot_tell(self, bench: Bench) -> None:
+        """Both records may own the run, as far as the clocks are known. Sending again could double it."""
+        relay = self._lose_the_answer_after_ids_begin_again(bench, 10)
         assert outcomes(relay.deliver(run_completed("b"))) == [Outcome.PARKED]
         assert len(bench.pipelines.books) == 1
 
     def test_the_owner_of_an_earlier_run_with_the_same_id_does_not_own_the_new_one(self, bench: Bench) -> None:
-        relay = bench.relay(SAME)
-        relay.deliver(run_completed("a"))
-        bench.clock.advance(3600)
-        bench.pipelines.books.clear()
-        bench.pipelines.ids = count(100)
-        bench.pipelines.plan.append(LOST)
-        deferred(relay, run_completed("b"))
-        bench.clock.advance(SETTLE)
+        relay = self._lose_the_answer_after_ids_begin_again(bench, 3600)
         (decision,) = relay.deliver(run_completed("b")).decisions
         assert (decision.outcome, decision.run_id) == (Outcome.QUEUED, 100)
         assert len(bench.pipelines.books) == 1

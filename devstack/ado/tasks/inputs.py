@@ -18,9 +18,7 @@ from devstack.ado.masking import MASK
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-DEFAULT_HEADERS: Mapping[str, str] = {
-    "Content-Type": "application/json",
-    "PlanUrl": "$(system.CollectionUri)",
+_TASK: Mapping[str, str] = {
     "ProjectId": "$(system.TeamProjectId)",
     "HubName": "$(system.HostType)",
     "PlanId": "$(system.PlanId)",
@@ -29,6 +27,9 @@ DEFAULT_HEADERS: Mapping[str, str] = {
     "TaskInstanceId": "$(system.TaskInstanceId)",
     "AuthToken": "$(system.AccessToken)",
 }
+_PLAN_URL = "$(system.CollectionUri)"
+
+DEFAULT_HEADERS: Mapping[str, str] = {"Content-Type": "application/json", "PlanUrl": _PLAN_URL, **_TASK}
 """The default of the ``headers`` input of the tasks."""
 
 POST_BACK: Mapping[str, object] = {
@@ -38,14 +39,8 @@ POST_BACK: Mapping[str, object] = {
                 "ADO_Webhook_$(system.TimelineId)": {
                     "WebhookType": "AzureDevOps",
                     "EventType": "RunTerminated",
-                    "PlanUri": "$(system.CollectionUri)",
-                    "ProjectId": "$(system.TeamProjectId)",
-                    "HubName": "$(system.HostType)",
-                    "PlanId": "$(system.PlanId)",
-                    "JobId": "$(system.JobId)",
-                    "TimelineId": "$(system.TimelineId)",
-                    "TaskInstanceId": "$(system.TaskInstanceId)",
-                    "AuthToken": "$(system.AccessToken)",
+                    "PlanUri": _PLAN_URL,
+                    **_TASK,
                 }
             }
         }

@@ -159,13 +159,19 @@ def test_a_task_is_completed_although_azure_ml_has_used_up_its_share(scene: Scen
     assert scene.tasks.results == {task: ["succeeded"]}
 
 
-def test_a_sweep_continues_where_the_previous_one_stopped_in_any_process(scene: Scene) -> None:
+def slow_azure_with_400_runs(scene: Scene) -> ManagementPlane:
+    """Let a task wait for each of 400 runs, for so long that a sweep asks about them all."""
     azure = ManagementPlane(manual(scene))
     azure.takes = 1.9
     for number in range(400):
-        register(scene, f"run-{number}")
-        azure.statuses[f"run-{number}"] = "Running"
+        register(scene, f"run-{number}-0")
+        azure.statuses[f"run-{number}-0"] = "Running"
     advance(scene, 31 * MINUTE)
+    return azure
+
+
+def test_a_sweep_continues_where_the_previous_one_stopped_in_any_process(scene: Scene) -> None:
+    azure = slow_azure_with_400_runs(scene)
     not_reached = [sweep(scene, azure).run().not_reached for _ in range(3)]
     assert all(0 < number < 250 for number in not_reached)
     assert len(set(azure.asked)) == 400
@@ -179,12 +185,7 @@ def test_runs_that_are_asked_about_leave_time_for_tasks_that_could_not_be_comple
     honest = register(scene)
     scene.tasks.plan("complete", RequestNotSent("no connection"))
     assert deliver(scene) == [Outcome.DEFERRED]
-    azure = ManagementPlane(manual(scene))
-    azure.takes = 1.9
-    for number in range(400):
-        register(scene, f"run-{number}-0")
-        azure.statuses[f"run-{number}-0"] = "Running"
-    advance(scene, 31 * MINUTE)
+    azure = slow_azure_with_400_runs(scene)
     assert sweep(scene, azure).run().not_reached > 0
     assert scene.tasks.results == {honest: ["succeeded"]}
 
