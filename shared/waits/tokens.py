@@ -2,7 +2,7 @@
 
 The method is Fernet: AES-128-CBC with an HMAC. A token is encrypted together with the task, the run and the workspace
 that it was sent for. Write access to the journal therefore does not suffice to send a token elsewhere, or to let a task
-wait for another run. But the ends of runs and the times of registration are not encrypted.
+wait for another run. But the ends of runs are not encrypted.
 """
 
 import json
