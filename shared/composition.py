@@ -116,11 +116,11 @@ def compose(
     :raises JournalUnavailable: the journal cannot be opened.
     """
     settings = configuration.settings
-    report = reporter(settings) if report is None else report
     store = store or open_store(settings, clock)
     transport = transport or RequestsTransport(settings.worker_threads)
     own_credential = credential(settings)
     journal = Journal(store, lease_seconds=settings.lease_seconds, settle_seconds=settings.settle_seconds, clock=clock)
+    report = reporter(settings, journal) if report is None else report
     pipelines = PipelinesClient(own_credential, transport, api_version=settings.api_version, clock=clock)
     queueing = Queueing(journal, pipelines, Cooldowns(store, clock), clock=clock)
     bridge: Bridge | None = None
@@ -265,8 +265,11 @@ def identity_factory(settings: Settings) -> "Callable[[], TokenCredential]":
     return partial(azure_identity, settings.client_id, in_azure=settings.in_azure, authority_host=authority_host)
 
 
-def reporter(settings: Settings) -> Report:
-    """Return the function that reports decisions: to the log and, if one is configured, to the notification topic."""
+def reporter(settings: Settings, journal: Journal) -> Report:
+    """Return the function that reports decisions: to the log and, if one is configured, to the notification topic.
+
+    :param journal: counts the notifications that are lost.
+    """
     endpoint = settings.notify_topic_endpoint
     if endpoint is None:
         return log_decision
@@ -283,11 +286,17 @@ def reporter(settings: Settings) -> Report:
         topic()(notifications)
 
     notifier = Notifier(publish, source=f"/nextstage/{settings.app_name}")
-    atexit.register(notifier.close)
 
     def report(decision: Decision) -> None:
         log_decision(decision)
         notifier(decision)
+        notifier.losses.write(journal)
+
+    def end() -> None:
+        notifier.close()
+        notifier.losses.write(journal)
+
+    atexit.register(end)
 
     return report
 

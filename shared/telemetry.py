@@ -13,6 +13,7 @@ from enum import StrEnum
 from typing import Final, Protocol, Self
 
 from shared.errors import NextstageError
+from shared.logs import logger
 
 LOGGER_NAME: Final = "nextstage.decision"
 MAX_LOGGED: Final = 2000
@@ -24,7 +25,7 @@ Source: Application Insights documentation, data model of traces.
 
 _READABLE: Final = json.JSONEncoder(ensure_ascii=False)
 
-_log = logging.getLogger(LOGGER_NAME)
+_log = logger(LOGGER_NAME)
 
 
 class Outcome(StrEnum):

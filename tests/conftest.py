@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from shared.journal.sqlite import SqliteStore
+from shared.logs import NEXT_INVOCATION
 from tests.support.canaries import leaks
 from tests.support.clock import ManualClock
 from tests.support.journal.stores import azurite, each_store, open_tables, tables_store
@@ -24,6 +25,13 @@ def store(tmp_path: Path, clock: ManualClock) -> Iterator[SqliteStore]:
     opened = SqliteStore(tmp_path / "journal.sqlite3")
     yield opened
     opened.close()
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_left_to_say() -> Iterator[None]:
+    """Drop what one test has left to the next invocation."""
+    yield
+    NEXT_INVOCATION.drop()
 
 
 class _LeakDetector(logging.Handler):

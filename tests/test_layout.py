@@ -16,7 +16,7 @@ MAX_MODULES: Final = 16
 
 # From the lowest to the highest layer. A module may import from its own row and from the rows before it, but never in a
 # circle.
-_BASE: Final = ("clock", "clouds", "durations", "errors", "lazy", "suggestion", "version")
+_BASE: Final = ("clock", "clouds", "durations", "errors", "lazy", "logs", "suggestion", "version")
 LAYERS: Final = (
     tuple(f"shared.{name}" for name in _BASE),
     ("shared.credentials", "shared.events", "shared.http", "shared.telemetry"),

@@ -9,10 +9,11 @@ administration requests as the Functions host does. It asks for keys only on req
 """
 
 from devstack.host.errors import HostError
+from devstack.host.hearing import heard
 from devstack.host.host import Host
 from devstack.host.host_json import HostSettings
 from devstack.host.index import load_app
 from devstack.host.keys import Keys
 from devstack.host.server import Served, serve
 
-__all__ = ["Host", "HostError", "HostSettings", "Keys", "Served", "load_app", "serve"]
+__all__ = ["Host", "HostError", "HostSettings", "Keys", "Served", "heard", "load_app", "serve"]

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from devstack.host import local_settings
 from devstack.host.errors import AddressUnavailable, InvalidSettingsFile
+from devstack.host.hearing import heard
 from devstack.host.host import Host
 from devstack.host.host_json import HostSettings, read_host_settings
 from devstack.host.index import load_app
@@ -76,8 +77,10 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _log_to_stderr(*, verbose: bool) -> None:
-    """Log messages from INFO without a prefix, as the worker passes them to the host."""
-    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(message)s")
+    """Log messages from INFO without a prefix, as the worker passes them to the host. Drop what the host drops."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.addFilter(heard)
+    logging.basicConfig(handlers=[handler], level=logging.INFO, format="%(message)s")
     logging.getLogger("devstack.host").setLevel(logging.DEBUG if verbose else logging.INFO)
 
 

@@ -11,7 +11,7 @@ from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
-from devstack.host import bindings
+from devstack.host import bindings, hearing
 from devstack.host.errors import InvocationFailed, InvocationTimedOut
 from devstack.host.index import IndexedFunction
 
@@ -69,14 +69,16 @@ class Invocation:
     def run_sync(self) -> object:
         """Call a sync function. :raises InvocationFailed: see :meth:`result`."""
         try:
-            return self._returned(self.function.user_function(**self._arguments()))
+            with hearing.invocation(self.invocation_id):
+                return self._returned(self.function.user_function(**self._arguments()))
         except BaseException as exc:
             raise _failed(exc) from exc
 
     async def run_async(self) -> object:
         """Call an async function. :raises InvocationFailed: see :meth:`result`."""
         try:
-            return self._returned(await self.function.user_function(**self._arguments()))
+            with hearing.invocation(self.invocation_id):
+                return self._returned(await self.function.user_function(**self._arguments()))
         except asyncio.CancelledError:
             raise
         except BaseException as exc:
@@ -104,6 +106,7 @@ class Invocation:
         with self._lock:
             if self._outcome.done():
                 return False
+            hearing.end(self.invocation_id)
             self._log_end(error)
             if error is None:
                 self._outcome.set_result(value)

@@ -5,13 +5,14 @@ when its clock was somewhere in the second that Date names. So each answer gives
 offset. Several answers together give closer bounds.
 """
 
-import logging
 import threading
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from email.utils import parsedate_to_datetime
 from functools import lru_cache
 from typing import Final, NamedTuple
+
+from shared.logs import logger
 
 NOTABLE_OFFSET: Final = timedelta(seconds=5)
 """A larger offset is logged, and ``doctor`` warns about it."""
@@ -25,7 +26,7 @@ _MAYBE_OF_A_PROXY: Final = {407, *range(500, 600)}
 _MAX_OFFSET: Final = timedelta(days=36_500)
 
 _date = lru_cache(maxsize=16)(parsedate_to_datetime)
-_log = logging.getLogger("nextstage.clock")
+_log = logger("nextstage.clock")
 
 
 class _Bounds(NamedTuple):

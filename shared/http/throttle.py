@@ -1,6 +1,5 @@
 """Holds back requests to an organization that has asked for a pause, or that does not answer."""
 
-import logging
 import threading
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -8,6 +7,7 @@ from typing import Final, TypeVar
 
 from shared.clock import Clock, utc_now
 from shared.errors import Paused, Throttled
+from shared.logs import logger
 
 MAX_FAILURES: Final = 5
 """After so many requests in a row without an answer, the gate closes."""
@@ -22,7 +22,7 @@ _MAX_ENTRIES: Final = 1000
 Key = TypeVar("Key")
 Entry = TypeVar("Entry")
 
-_log = logging.getLogger("nextstage.gate")
+_log = logger("nextstage.gate")
 
 
 class ThrottleGate:

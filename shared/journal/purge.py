@@ -1,18 +1,18 @@
 """Removes old records from the journal, in batches and within a time limit."""
 
-import logging
 from datetime import timedelta
 from typing import Final
 
 from shared.clock import Clock, utc_now
 from shared.journal.journal import Journal
 from shared.journal.records import PURGED_STATES, Selection
+from shared.logs import logger
 
 BATCH_RECORDS: Final = 200
 # A timer function occupies a thread; what is left is done the next time.
 MAX_DURATION: Final = timedelta(seconds=40)
 
-_log = logging.getLogger("nextstage.purge")
+_log = logger("nextstage.purge")
 
 
 def purge(journal: Journal, retention: timedelta, *, batch_records: int = BATCH_RECORDS, clock: Clock = utc_now) -> int:

@@ -1,7 +1,6 @@
 """The records of the journal, and the interface of a store that keeps them."""
 
 import json
-import logging
 from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -10,6 +9,7 @@ from hashlib import sha256
 from typing import Final, NamedTuple, Protocol
 
 from shared.errors import UnreadableRecord
+from shared.logs import logger
 
 UNROUTED: Final = "$unrouted"
 """The partition for events for which no route could be evaluated. No route can have this name."""
@@ -22,7 +22,7 @@ Skipped = Callable[[UnreadableRecord], None]
 _CUT: Final = "... [cut by the journal: "
 _MAX_REMARK: Final = 100
 
-_log = logging.getLogger("nextstage.journal")
+_log = logger("nextstage.journal")
 
 
 class State(StrEnum):

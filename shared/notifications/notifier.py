@@ -3,9 +3,11 @@
 A delivery only adds its notification to a queue in memory, and one thread of the process publishes the queue in
 batches. A slow or unavailable topic therefore does not affect deliveries. If the process dies, the queue is lost. The
 journal, not the notifications, is the record of what happened.
+
+The Functions host drops what the thread logs. Losses are therefore logged by the next delivery, and counted in the
+journal.
 """
 
-import logging
 import time
 from collections import OrderedDict, deque
 from collections.abc import Callable, Sequence
@@ -14,6 +16,8 @@ from typing import Final
 
 from shared.clock import Clock, utc_now
 from shared.errors import NotificationFailed
+from shared.logs import NEXT_INVOCATION, logger
+from shared.notifications.losses import Losses
 from shared.notifications.notification import Notification, notification, subject_key
 from shared.telemetry import Decision, Outcome
 
@@ -28,8 +32,9 @@ MAX_WAITING_DEFERRED: Final = MAX_WAITING // 2
 MAX_REMEMBERED: Final = 10_000
 PAUSES_SECONDS: Final = (1.0, 5.0)
 CLOSE_SECONDS: Final = 5.0
+_TOO_SLOW: Final = "the topic was too slow"
 
-_log = logging.getLogger("nextstage.notifications")
+_log = logger("nextstage.notifications")
 
 
 class Notifier:
@@ -49,6 +54,7 @@ class Notifier:
         self._source = source
         self._clock = clock
         self._sleep = sleep
+        self.losses = Losses()
         self._make_thread = make_thread
         self._changed = Condition()
         self._waiting: deque[Notification] = deque()
@@ -76,7 +82,7 @@ class Notifier:
             self._changed.notify()
 
     def close(self, seconds: float = CLOSE_SECONDS) -> None:
-        """Publish the queued notifications, and accept no more.
+        """Publish the queued notifications, and accept no more. What is left is only counted in ``losses``.
 
         :param seconds: how long to wait at most.
         """
@@ -86,9 +92,11 @@ class Notifier:
         if self._thread is not None:
             self._thread.join(seconds)
         with self._changed:
-            left = len(self._waiting) + self._in_hand
+            left, dropped = len(self._waiting) + self._in_hand, self._dropped
         if left:
-            _log.warning("notifications were lost (%d): the process ended before they could be published", left)
+            self.losses.add(left, "the process ended before they could be published")
+        if dropped:
+            self.losses.add(dropped, _TOO_SLOW)
 
     def _is_repeated(self, decision: Decision) -> bool:
         """Return whether this deferral has been published before. Event Grid repeats a delivery for up to a day."""
@@ -115,19 +123,24 @@ class Notifier:
             self._thread = thread
 
     def _work(self) -> None:
-        while batch := self._next_batch():
-            try:
-                self._send(batch)
-            except Exception as exc:  # noqa: BLE001 - later notifications must still be published
-                # Do not log the text of an unexpected error: it could contain a secret.
-                _log.warning("notifications were lost (%d): %s", len(batch), type(exc).__name__)
+        with NEXT_INVOCATION.keeping():
+            while batch := self._next_batch():
+                try:
+                    self._send(batch)
+                except Exception as exc:  # noqa: BLE001 - later notifications must still be published
+                    # Do not log the text of an unexpected error: it could contain a secret.
+                    self._lose(len(batch), type(exc).__name__)
+
+    def _lose(self, count: int, reason: str) -> None:
+        self.losses.add(count, reason)
+        _log.warning("notifications were lost (%d): %s", count, reason)
 
     def _next_batch(self) -> list[Notification]:
         """Wait for notifications and return them. The list is empty only if the notifier is closing."""
         with self._changed:
             self._in_hand = 0
             if self._dropped and not self._waiting:
-                _log.warning("notifications were dropped (%d), since the topic was too slow", self._dropped)
+                self._lose(self._dropped, _TOO_SLOW)
                 self._dropped = 0
             self._changed.wait_for(lambda: self._waiting or self._closing)
             self._in_hand = min(len(self._waiting), MAX_BATCH)
@@ -140,7 +153,7 @@ class Notifier:
                 self._publish(batch)
             except NotificationFailed as exc:
                 if pause is None or not exc.is_transient:
-                    _log.warning("notifications were lost (%d): %s", len(batch), exc)
+                    self._lose(len(batch), str(exc))
                     return
                 self._sleep(pause)
             else:

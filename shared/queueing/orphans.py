@@ -10,7 +10,6 @@ is claimed, and ends as ``completed`` (canceled) or ``closed`` (it was none).
 
 import hashlib
 import json
-import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -23,6 +22,7 @@ from shared.errors import AzureDevOpsError, ClaimLost, JournalUnavailable, Unrea
 from shared.journal.journal import Claimed, Journal
 from shared.journal.records import FINAL_STATES, JournalKey, Record, Selection, Skipped, State, log_skipped
 from shared.journal.stored_form import reading
+from shared.logs import logger
 from shared.queueing.pipelines import Pipelines
 from shared.queueing.search import Found, LostRequest, NotYet, Search, Unclear
 
@@ -31,7 +31,7 @@ _LIMIT: Final = 10_000
 _SETTLE_EVERY: Final = timedelta(minutes=10)
 _OPEN: Final = frozenset(State) - FINAL_STATES
 
-_log = logging.getLogger("nextstage.orphans")
+_log = logger("nextstage.orphans")
 
 
 @dataclass(frozen=True, slots=True)

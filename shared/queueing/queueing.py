@@ -4,7 +4,6 @@ The choice of the state after an error is what makes "exactly once" work. A reco
 that no run was queued. Otherwise it becomes uncertain.
 """
 
-import logging
 import time
 from collections.abc import Callable
 from datetime import datetime
@@ -26,6 +25,7 @@ from shared.errors import (
 from shared.journal.cooldown import Cooldowns, Covered, Undecided, Window
 from shared.journal.journal import SENT_AGAIN, Claimed, Journal, NotClaimable
 from shared.journal.records import Record, State
+from shared.logs import logger
 from shared.queueing.orphans import Orphan, Orphans, reservation
 from shared.queueing.pipelines import Pipelines, orchestration_id
 from shared.queueing.search import Found, LostRequest, NotYet, Search, Unclear
@@ -41,7 +41,7 @@ _DECIDE: Final = (
     "--without-looking' queues one"
 )
 
-_log = logging.getLogger("nextstage.queueing")
+_log = logger("nextstage.queueing")
 
 
 class Queueing:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures import TimeoutError as AnswerTimeout
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Final
 
 from shared.clock import Clock, utc_now
@@ -16,8 +16,10 @@ from shared.errors import (
     TooManyWaits,
     WaitNotVerified,
 )
+from shared.journal.records import Record
+from shared.logs import NEXT_INVOCATION, Lines
 from shared.waits.plan_url import PlanUrls
-from shared.waits.request import read_request
+from shared.waits.request import WaitRequest, read_request
 from shared.waits.waits import Waits
 
 # The task waits 20 s for the answer. Source: azure-pipelines-tasks, first call of the HTTP tasks.
@@ -55,10 +57,11 @@ class Endpoint:
 
     def answer(self, headers: Mapping[str, str], body: bytes) -> Answer:
         """Answer one request within ``ANSWER_SECONDS``."""
+        lines = Lines(NEXT_INVOCATION)
         try:
             request = read_request(headers, body, self._plan_urls)
             deadline = self._clock() + timedelta(seconds=_WORK_SECONDS)
-            state = self._pool.submit(self._waits.register, request, deadline).result(self._answer_seconds).state
+            state = self._pool.submit(self._register, request, deadline, lines).result(self._answer_seconds).state
         except InvalidWait as exc:
             return Answer(400, {"error": f"the wait is refused: {exc}", "problems": exc.problems})
         except AlreadyWaiting as exc:
@@ -71,4 +74,11 @@ class Endpoint:
             return Answer(
                 503, {"error": f"nextstage could not finish within {self._answer_seconds:g} s; {_NOT_STORED}"}
             )
+        finally:
+            lines.say()
         return Answer(202, {"run_id": request.run_id, "task_id": request.task.task_instance_id, "state": state.value})
+
+    def _register(self, request: WaitRequest, deadline: datetime, lines: Lines) -> Record:
+        """Do the work on a thread of the pool. What is logged there, the invocation says."""
+        with lines.keeping():
+            return self._waits.register(request, deadline)

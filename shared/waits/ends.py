@@ -1,6 +1,5 @@
 """The ends of runs that events have reported. They are stored, because a task may register after its run has ended."""
 
-import logging
 from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
 from functools import cache
@@ -11,6 +10,7 @@ from shared.errors import JournalUnavailable
 from shared.events.event import RunEnd
 from shared.journal.journal import Journal
 from shared.journal.records import Entry, Record, Selection, State
+from shared.logs import logger
 from shared.telemetry import Decision, Report, Result
 from shared.waits.wait import OPEN_STATES, WAIT_PREFIX, Wait, end_record, ends_partition, read_each, read_end
 from shared.waits.workspaces import Workspaces
@@ -18,7 +18,7 @@ from shared.waits.workspaces import Workspaces
 _MAX_ENDS: Final = 10_000
 _LOOK_EVERY: Final = timedelta(minutes=10)
 
-_log = logging.getLogger("nextstage.waits")
+_log = logger("nextstage.waits")
 
 
 class Ends:

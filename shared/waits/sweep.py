@@ -9,7 +9,6 @@ completed have half of the time, and those that were tried longest ago come firs
 """
 
 import json
-import logging
 import re
 import threading
 from collections.abc import Iterator, Sequence
@@ -25,6 +24,7 @@ from shared.events.event import RunEnd
 from shared.journal.journal import Journal
 from shared.journal.records import JournalKey, Record, Selection, State, log_skipped
 from shared.journal.stored_form import reading
+from shared.logs import logger
 from shared.telemetry import Outcome
 from shared.waits.aml import AmlRuns
 from shared.waits.fairness.sharing import MIN_SHARE, Shares, Workers
@@ -45,7 +45,7 @@ _START: Final = JournalKey(WAIT_PREFIX, "")
 
 _KEY_OF_A_WAIT: Final = re.compile(r"\$wait\.[0-9a-f]{64}/[0-9a-f]{64}", re.ASCII)
 
-_log = logging.getLogger("nextstage.sweep")
+_log = logger("nextstage.sweep")
 
 
 @dataclass(slots=True)
@@ -158,7 +158,7 @@ class Sweep:
             return _START
 
     def _check(self, record: Record, wait: Wait, one: "_OneSweep") -> _Checked:
-        """Do what is to be done about one wait. Logs nothing, so that any thread can do it."""
+        """Do what is to be done about one wait. Reports nothing; see ``_report``."""
         checked = _Checked(record, wait)
         deadline = one.shares.next()
         if one.ends_at - self._clock() < MIN_SHARE:

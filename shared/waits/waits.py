@@ -14,7 +14,6 @@ several at a time, each within a share of the time (``fairness/sharing.py``). Th
 last, and those whose organization does not answer are left out for a while (``fairness/backoff.py``).
 """
 
-import logging
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -39,6 +38,7 @@ from shared.errors import (
 from shared.events.event import RunEnd
 from shared.journal.journal import AlreadyFinal, Claimed, Journal, NotClaimable
 from shared.journal.records import FINAL_STATES, NO_EVENT, Entry, Record, Selection, State
+from shared.logs import logger
 from shared.telemetry import Decision, Outcome, Report, Result, delay_ms, log_decision
 from shared.waits.ends import Ends
 from shared.waits.fairness.backoff import BackOff
@@ -56,7 +56,7 @@ _VERIFY_SECONDS: Final = 2.0
 _LOG_SECONDS: Final = 4.0
 _TIME_FOR_LOG: Final = timedelta(seconds=2.5)
 
-_log = logging.getLogger("nextstage.waits")
+_log = logger("nextstage.waits")
 
 
 class Tasks(Protocol):
@@ -180,7 +180,7 @@ class Waits:
     def attempt(
         self, record: Record, task_result: TaskResult, deadline: datetime, *, before_answer: bool = False
     ) -> Attempt:
-        """Complete a task, unless it has been completed before. Logs nothing, so that any thread can do it.
+        """Complete a task, unless it has been completed before. Reports nothing; see ``report``.
 
         :param before_answer: whether the task has not yet received the answer to its own request.
         """
@@ -203,7 +203,7 @@ class Waits:
         return self._report_decision(source_event or SourceEvent(), attempt.key, attempt.result, attempt.seconds)
 
     def give_up(self, record: Record, reason: str) -> bool:
-        """Close a wait although its task could not be completed, and return whether it was closed. Logs nothing.
+        """Close a wait although its task could not be completed, and return whether it was closed.
 
         :raises JournalUnavailable: the store does not answer.
         :raises ClaimLost: another worker has taken the record over.

@@ -54,6 +54,7 @@ class Worker:
         """:param log: the file that receives every line that the worker sends or prints."""
         self.log = log
         self.logs: list[Message] = []
+        self._running: set[str] = set()
         self.functions: dict[str, Message] = {}
         self._popen = popen
         self._waiting: dict[str, Future[Message]] = {}
@@ -94,6 +95,7 @@ class Worker:
         :param metadata: the trigger's metadata: TypedData by name.
         """
         invocation_id = str(uuid.uuid4())
+        self._running.add(invocation_id)
         request = {
             "invocation_id": invocation_id,
             "function_id": self.functions[function]["function_id"],
@@ -106,7 +108,7 @@ class Worker:
         return Invocation(invocation_id, answer["result"], answer.get("return_value"))
 
     def logs_of(self, invocation: Invocation) -> list[Message]:
-        """Return the records that the app and its libraries logged during an invocation."""
+        """Return the records that the host hears of the app and its libraries during an invocation."""
         return [
             log
             for log in self.logs
@@ -159,8 +161,11 @@ class Worker:
 
     def _receive(self, message: Message) -> None:
         if "rpc_log" in message:
-            self.logs.append(message["rpc_log"])
+            # The host drops what is not logged in a running invocation.
+            if message["rpc_log"].get("invocation_id") in self._running:
+                self.logs.append(message["rpc_log"])
             return
+        self._running.discard(message.get("invocation_response", {}).get("invocation_id", ""))
         with self._lock:
             self._waiting.pop(message["request_id"]).set_result(message)
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from cryptography.fernet import Fernet
 
-from devstack.ado import StartedTask
+from devstack.ado import Fault, Match, StartedTask
 from tests.runtime.conftest import Ado, StartWorker
 from tests.runtime.functions_host import Worker, answer_of, event_grid_input, http_input, timer_input
 from tests.support.builders import run_completed
@@ -46,6 +46,19 @@ def test_a_task_waits_and_is_completed(worker: Worker, ado: Ado) -> None:
     swept = worker.invoke("sweep_waits", timer_input("timer"))
     assert swept.succeeded
     assert [log["message"] for log in worker.logs_of(swept)] == ["0 tasks wait; 0 were completed, 0 given up"]
+
+
+def test_what_is_decided_on_a_thread_of_the_app_is_logged(worker: Worker, ado: Ado) -> None:
+    assert worker.invoke("aml_event", event_grid_input("event", run_completed())).succeeded
+    task = ado.emulator.start_wait_task(ado.served.organization_url)
+    ado.emulator.plan(Fault(accept=False, status=500, match=Match(path="/logs$")))
+    assert register(worker, task)["status"] == 202
+    (log, *_) = [
+        log for log in worker.logs if log["category"] == "nextstage.decision" and task.record.id in log["message"]
+    ]
+    assert json.loads(log["message"])["outcome"] == "completed"
+    (log,) = [log for log in worker.logs if log["category"] == "nextstage.waits"]
+    assert log["message"].startswith("no log could be written for")
 
 
 def test_an_invalid_registration_names_the_problem(worker: Worker, ado: Ado) -> None:

@@ -15,6 +15,7 @@ from shared.events.event import AML_PREFIX
 from shared.journal.cooldown import PARTITION_PREFIX
 from shared.journal.journal import RESERVATIONS, Journal
 from shared.journal.records import Record, Selection, Skipped, State, log_skipped
+from shared.notifications.losses import PARTITION as LOST_NOTIFICATIONS
 from shared.queueing.orphans import PARTITION as ORPHANS
 from shared.waits.wait import (
     ENDED_PREFIX,
@@ -43,6 +44,7 @@ _NAMES: Final = {
     WORKSPACES_PARTITION: "(kept for waiting tasks)",
     SWEEP_PARTITION: "(kept for waiting tasks)",
     ORPHANS: "(orphan)",
+    LOST_NOTIFICATIONS: "(lost notifications)",
     RESERVATIONS: "(adopted run)",
 }
 """What a record is about, if not about an event, by the beginning of its partition."""

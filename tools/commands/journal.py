@@ -8,7 +8,9 @@ import typer
 
 from shared.durations import short_duration
 from shared.errors import ConfigurationError
+from shared.journal.journal import Journal
 from shared.journal.records import UNROUTED, Record, State
+from shared.notifications.losses import journaled_losses
 from shared.redrive import RedriveForecast, forecast_redrive
 from tools.actions import records
 from tools.actions.forecast import redrive_rows
@@ -97,8 +99,7 @@ def list_records(  # noqa: PLR0913 - every parameter is an option
         console.note("waiting tasks are not in this list; 'manage.py waits --all' lists them")
     if found.count > len(found.records):
         console.note(f"showing {len(found.records)} of {found.count} records; use --limit to show more")
-    if number := count_orphans(installation.journal, unreadable):
-        console.note(f"{counted(number, 'orphan')} not canceled yet; 'manage.py journal --orphans' shows why")
+    _note_what_needs_attention(console, installation.journal, unreadable)
     raise typer.Exit(console.incomplete(unreadable.words(limit)))
 
 
@@ -123,6 +124,14 @@ def show(
         return
     _show(console, record, installation.clock())
     _show_forecast(console, installation, record, expected)
+
+
+def _note_what_needs_attention(console: Console, journal: Journal, unreadable: records.Unreadable) -> None:
+    if number := count_orphans(journal, unreadable):
+        console.note(f"{counted(number, 'orphan')} not canceled yet; 'manage.py journal --orphans' shows why")
+    if losses := journaled_losses(journal, unreadable):
+        lost = counted(sum(loss.count for loss in losses), "notification")
+        console.note(f"{lost} lost; the last reason: {losses[0].reason}")
 
 
 def _list_orphans(console: Console, installation: Installation, route: str | None, limit: int, *, as_json: bool) -> int:

@@ -4,9 +4,11 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Final, TypeVar
 
 from shared.clock import Clock
+from shared.logs import NEXT_INVOCATION
 
 MIN_SHARE: Final = timedelta(seconds=2)
 MAX_SHARE: Final = timedelta(seconds=6)
@@ -20,7 +22,7 @@ Done = TypeVar("Done")
 class Workers:
     """Does the same for many items, for several of them at once.
 
-    The host drops what other threads log. Therefore the action returns what is to be logged.
+    The host drops what their threads log, so the invocation logs it: before the next line of its own.
     """
 
     def __init__(self, count: int = 1) -> None:
@@ -32,7 +34,12 @@ class Workers:
             yield from map(act, items)
             return
         with ThreadPoolExecutor(min(self.count, len(items)), thread_name_prefix="nextstage-waits") as pool:
-            yield from pool.map(act, items)
+            yield from pool.map(partial(_keeping, act), items)
+
+
+def _keeping(act: Callable[[Item], Done], item: Item) -> Done:
+    with NEXT_INVOCATION.keeping():
+        return act(item)
 
 
 class Shares:

@@ -13,7 +13,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.errors import NotificationFailed
+from shared.errors import JournalUnavailable, NotificationFailed
+from shared.journal.journal import Journal
+from shared.logs import NEXT_INVOCATION
+from shared.notifications.losses import Loss, Losses, journaled_losses
 from shared.notifications.notification import DATA_FIELDS, MAX_TEXT, TYPES, Notification, notification
 from shared.notifications.notifier import (
     MAX_BATCH,
@@ -25,6 +28,7 @@ from shared.notifications.notifier import (
 )
 from shared.telemetry import Decision, Outcome
 from tests.support.clock import ManualClock
+from tests.support.journal.memory_store import MemoryStore
 
 KEY = "ab12" * 16
 FOREIGN = ("event_id", "event_type", "subject", "reason", "run_url")
@@ -165,9 +169,46 @@ class Desk:
 
 
 def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
+    """Return what was logged at once, and what the next invocation logs."""
+    NEXT_INVOCATION.say()
     records = [record for record in caplog.records if record.name == "nextstage.notifications"]
     assert {record.levelname for record in records} <= {"WARNING"}
     return [record.getMessage() for record in records]
+
+
+@pytest.fixture
+def journal(clock: ManualClock) -> Journal:
+    return Journal(MemoryStore(), clock=clock)
+
+
+class TestLosses:
+    def test_they_are_counted_by_their_reason_and_written_once(self, journal: Journal, clock: ManualClock) -> None:
+        losses = Losses()
+        for count, reason in ((1, "down"), (2, "down"), (4, "x" * 5000)):
+            losses.add(count, reason)
+        losses.write(journal)
+        losses.write(journal)
+        assert {(loss.count, len(loss.reason)) for loss in journaled_losses(journal)} == {(3, 4), (4, MAX_TEXT)}
+        clock.advance(60)
+        losses.add(8, "later")
+        losses.write(journal)
+        assert journaled_losses(journal)[0] == Loss(8, "later")
+
+    def test_a_journal_that_does_not_answer_is_written_the_next_time(
+        self, journal: Journal, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        losses = Losses()
+        losses.add(1, "down")
+        with monkeypatch.context() as patch:
+            patch.setattr(journal, "write_once", fails)
+            losses.write(journal)
+        losses.add(1, "down")
+        losses.write(journal)
+        assert journaled_losses(journal) == [Loss(2, "down")]
+
+
+def fails(*_: object) -> None:
+    raise JournalUnavailable("the journal does not answer, says the test")
 
 
 DOWN = NotificationFailed("the topic is down, says the test", is_transient=True)
@@ -225,6 +266,7 @@ class TestNotifier:
         desk.notify(decision(key="second"))
         assert desk.published() == ["second:queued:5"]
         assert len(desk.slept) == tries - 1
+        assert [record for record in caplog.records if record.name == "nextstage.notifications"] == []
         (line,) = warnings(caplog)
         assert line.startswith("notifications were lost (1): ")
         assert "a secret?" not in line
@@ -262,15 +304,17 @@ class TestNotifier:
         assert sum("parked" in each for each in ids) == MAX_WAITING - MAX_WAITING_DEFERRED
         assert warnings(caplog) == [
             "notifications are dropped: the topic is too slow; the outcomes are in the journal",
-            f"notifications were dropped ({5 * MAX_WAITING}), since the topic was too slow",
+            f"notifications were lost ({5 * MAX_WAITING}): the topic was too slow",
         ]
 
-    def test_close_has_a_time_limit(self, caplog: pytest.LogCaptureFixture) -> None:
+    def test_close_has_a_time_limit(self, caplog: pytest.LogCaptureFixture, journal: Journal) -> None:
         desk = Desk()
         desk.hold()
         desk.notify(decision(key="second"))
         desk.notify.close(0.01)
-        assert warnings(caplog) == ["notifications were lost (2): the process ended before they could be published"]
+        assert warnings(caplog) == []
+        desk.notify.losses.write(journal)
+        assert journaled_losses(journal) == [Loss(2, "the process ended before they could be published")]
         desk.notify(decision(key="too late"))
         assert desk.published() == ["first:queued:5", "second:queued:5"]
 

@@ -11,11 +11,15 @@ import pytest
 
 from devstack.ado import Emulator
 from devstack.events import sample_text
+from shared.journal.journal import Journal
+from shared.journal.sqlite import SqliteStore
+from shared.notifications.losses import journaled_losses
 from tests.support import ROOT
 from tests.support.builders import ENVIRONMENT, run_completed
 from tests.support.canaries import secret
+from tests.support.polling import wait_until
 from tests.support.services.event_grid_topic import KEY, CustomTopic, serving_topic
-from tests.support.services.host_apps import deliver, serving_app
+from tests.support.services.host_apps import deliver, exported_log, serving_app
 
 ROUTES = """
 version: 1
@@ -86,9 +90,10 @@ class TestInTheHost:
         assert "HTTP 203 asks to sign in" in deferred["data"]["reason"]
 
     def test_a_hanging_or_refusing_topic_does_not_affect_deliveries(
-        self, app: tuple[str, Emulator], topic: CustomTopic, caplog: pytest.LogCaptureFixture
+        self, app: tuple[str, Emulator], topic: CustomTopic, tmp_path: Path
     ) -> None:
         url, emulator = app
+        journal = Journal(SqliteStore(tmp_path / "journal.sqlite3"))
         topic.open.clear()
         topic.statuses.append(403)
         assert deliver(url, sample_text("run-completed")).status_code == 202
@@ -98,8 +103,16 @@ class TestInTheHost:
         topic.open.set()
         topic.wait_for(1)
         assert len(emulator.books.runs) == 2
-        (lost,) = [record for record in caplog.records if record.name == "nextstage.notifications"]
+        with exported_log() as exported:
+
+            def is_counted() -> bool:
+                assert deliver(url, sample_text("run-completed")).status_code == 202
+                return bool(journaled_losses(journal))
+
+            wait_until(is_counted)
+        (lost,) = [record for record in exported if record.name == "nextstage.notifications"]
         assert (lost.levelname, "HTTP 403" in lost.getMessage()) == ("WARNING", True)
+        assert [loss.count for loss in journaled_losses(journal)] == [1]
 
 
 def run_program(app_dir: Path, events: list[str], **environment: str) -> tuple[list[str], list[str]]:

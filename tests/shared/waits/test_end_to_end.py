@@ -1,5 +1,6 @@
 """End-to-end tests over HTTP: tasks of the emulator call the function app in its host, and are completed."""
 
+import json
 import sys
 import time
 from collections.abc import Iterator
@@ -10,7 +11,7 @@ import pytest
 import requests
 from cryptography.fernet import Fernet
 
-from devstack.ado import AzureFunction, Emulator, InvokeRestApi, TaskRecord, load_declaration
+from devstack.ado import AzureFunction, Emulator, Fault, InvokeRestApi, Match, TaskRecord, load_declaration
 from devstack.ado import serve as serve_ado
 from devstack.host import Host, load_app
 from devstack.host import serve as serve_host
@@ -18,7 +19,7 @@ from tests.support import ROOT
 from tests.support.builders import WORKSPACE, event_text
 from tests.support.canaries import leaks, secret
 from tests.support.polling import wait_until
-from tests.support.services.host_apps import app_settings, deliver, web_hook
+from tests.support.services.host_apps import app_settings, deliver, exported_log, web_hook
 
 
 @dataclass
@@ -116,6 +117,19 @@ def test_the_run_has_ended_already(stack: Stack, task: str) -> None:
     time.sleep(0.2)  # until the request can no longer be in progress
     assert stack.sweep() == 202
     assert (stack.task(task_id).result, stack.task(task_id).completions) == ("failed", 1)
+
+
+def test_what_a_registration_decides_is_logged(stack: Stack) -> None:
+    """The registration does its work on a thread of the app, whose log records the host drops."""
+    assert stack.deliver("RunCompleted") == 202
+    stack.emulator.plan(Fault(accept=False, status=500, match=Match(path="/logs$")))
+    with exported_log() as records:
+        stack.start("AzureFunction")
+        wait_until(lambda: [record for record in records if record.name == "nextstage.decision"])
+    decisions = [json.loads(record.getMessage()) for record in records if record.name == "nextstage.decision"]
+    assert [decision["outcome"] for decision in decisions] == ["completed"]
+    (line,) = [record.getMessage() for record in records if record.name == "nextstage.waits"]
+    assert line.startswith("no log could be written for")
 
 
 def test_an_invalid_request_fails_the_task_with_the_reason(stack: Stack) -> None:

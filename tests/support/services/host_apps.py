@@ -2,6 +2,7 @@
 
 import http.client
 import importlib.util
+import logging
 import sys
 import textwrap
 from collections.abc import Iterator
@@ -14,7 +15,7 @@ import pytest
 import requests
 
 from devstack.ado import Emulator, load_declaration, serve
-from devstack.host import Host, load_app
+from devstack.host import Host, heard, load_app
 from devstack.host import serve as serve_host
 from tests.support import ROOT
 from tests.support.canaries import secret
@@ -84,6 +85,32 @@ def deliver(url: str, *events: str) -> requests.Response:
     """Deliver events to the Event Grid web hook at a URL, in one request."""
     headers = {"aeg-event-type": "Notification", "Content-Type": "application/json"}
     return requests.post(url, data=f"[{','.join(events)}]".encode(), headers=headers, timeout=30)
+
+
+class _Exported(logging.Handler):
+    def __init__(self) -> None:
+        super().__init__()
+        self.records: list[logging.LogRecord] = []
+        self.addFilter(heard)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if record.name != "devstack.host":
+            self.records.append(record)
+
+
+@contextmanager
+def exported_log(level: int = logging.INFO) -> Iterator[list[logging.LogRecord]]:
+    """Yield the log records that the host would send to Application Insights, without its own.
+
+    :param level: the level of the worker's root logger.
+    """
+    handler, root = _Exported(), logging.getLogger()
+    handler.setLevel(level)
+    root.addHandler(handler)
+    try:
+        yield handler.records
+    finally:
+        root.removeHandler(handler)
 
 
 @contextmanager

@@ -11,8 +11,10 @@ from typing import Any
 import pytest
 
 from shared.azure_devops.runs import Run, RunRequest
-from shared.journal.journal import RESERVATIONS
+from shared.journal.journal import RESERVATIONS, Journal
 from shared.journal.records import NO_EVENT, Entry, JournalKey, Record, State, Step
+from shared.notifications.losses import PARTITION as LOST_NOTIFICATIONS
+from shared.notifications.losses import Losses
 from shared.queueing.orphans import PARTITION as ORPHANS
 from shared.queueing.orphans import Orphan
 from shared.queueing.search import LostRequest
@@ -289,6 +291,23 @@ class TestOrphans:
         for route, name in ((ORPHANS, "(orphan)"), (RESERVATIONS, "(adopted run)")):
             (record,) = (one for one in desk.records if one.key.route == route)
             assert f"event     {name}\n" in desk.run("journal", "show", record.key.key).out
+
+    def test_lost_notifications_are_mentioned(self, desk: Desk) -> None:
+        put(desk)
+        losses, journal = Losses(), Journal(desk.store)
+        losses.add(3, "HTTP 403")
+        losses.write(journal)
+        losses.add(4, "the topic was too slow")
+        losses.write(journal)
+        result = desk.run("journal")
+        assert result.err == "7 notifications lost; the last reason: the topic was too slow\n"
+        assert len(result.rows[1:]) == 1
+        journal.write_once(JournalKey(LOST_NOTIFICATIONS, "ab" * 32), State.NOTED, "{")
+        result = desk.run("journal")
+        assert result.code == 1
+        assert "7 notifications lost" in result.err
+        assert "1 record cannot be read:" in result.err
+        assert "event     (lost notifications)\n" in desk.run("journal", "show", "abab").out
 
     def test_none_and_one_that_cannot_be_read(self, desk: Desk) -> None:
         owner = put(desk)
