@@ -1,8 +1,8 @@
-"""The app's loggers. What is logged on the app's own threads is said later, on the thread of an invocation.
+"""The app's loggers. They log the lines of the app's own threads later, on the thread of an invocation.
 
 The Functions host drops a log record unless it comes from the thread or task of a running invocation. So a thread that
-the app starts runs its work with ``Lines.keeping``. The invocation that waits for the work then says the lines. If no
-invocation waits, the next one that logs anything says them.
+the app starts runs its work with ``Lines.keeping``. The invocation that waits for the work then logs the lines. If no
+invocation waits, the next one that logs anything logs them first.
 """
 
 import logging
@@ -18,14 +18,14 @@ MAX_KEPT: Final = 1000
 
 
 class Lines:
-    """Lines to be said by an invocation. Thread-safe."""
+    """Lines to be logged by an invocation. Thread-safe."""
 
     def __init__(self, next_invocation: "Lines | None" = None) -> None:
-        """:param next_invocation: gets the lines that are kept after these were said."""
+        """:param next_invocation: gets the lines that are kept after these were logged."""
         self._next_invocation = next_invocation
         self._lines: deque[_Line] = deque(maxlen=MAX_KEPT)
         self._lock = threading.Lock()
-        self._is_said = False
+        self._is_logged = False
 
     @contextmanager
     def keeping(self) -> Iterator[None]:
@@ -37,14 +37,14 @@ class Lines:
             _own_thread.lines = None
 
     def keep(self, line: "_Line") -> None:
-        """Keep a line until ``say``; a later one is for the next invocation."""
+        """Keep a line until ``log``; a later one is for the next invocation."""
         with self._lock:
-            if self._next_invocation is None or not self._is_said:
+            if self._next_invocation is None or not self._is_logged:
                 self._lines.append(line)
                 return
         self._next_invocation.keep(line)
 
-    def say(self) -> None:
+    def log(self) -> None:
         """Log the lines that were kept. Call this on the thread of an invocation."""
         for line in self.drop():
             line.logger.log(line.level, line.message, *line.arguments)
@@ -52,7 +52,7 @@ class Lines:
     def drop(self) -> "Iterable[_Line]":
         """Forget the lines that were kept, and return them."""
         with self._lock:
-            self._is_said = True
+            self._is_logged = True
             lines, self._lines = self._lines, deque(maxlen=MAX_KEPT)
         return lines
 
@@ -66,8 +66,8 @@ class Logger(logging.LoggerAdapter[logging.Logger]):
         if lines is not None:
             lines.keep(_Line(self.logger, level, msg, args))
             return
-        NEXT_INVOCATION.say()
-        super().log(level, msg, *args, **kwargs)
+        NEXT_INVOCATION.log()
+        super().log(level, msg, *args, **{"stacklevel": 2, **kwargs})
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,7 @@ for ($try = 1; ; $try++) {
     if ($LASTEXITCODE -eq 0) { break }
     if ($try -ge $functionTries) {
         Fail ('the app does not show its function aml_event. It stops at its start where a setting or routes.yaml is ' +
-            'wrong, and says in Application Insights what: traces | where severityLevel >= 3 | order by timestamp desc. ' +
+            'wrong, and says in Application Insights what: union traces, exceptions | where severityLevel >= 3 | order by timestamp desc. ' +
             "Mend that, then run 'azd deploy' again")
     }
     Say "waiting for the function aml_event ($try of $functionTries)"

@@ -27,7 +27,7 @@ until az resource show --ids "$NEXTSTAGE_FUNCTION_APP_ID/functions/aml_event" --
     --output none 2>/dev/null; do
     [ "$try" -lt "$function_tries" ] ||
         fail "the app does not show its function aml_event. It stops at its start where a setting or routes.yaml is \
-wrong, and says in Application Insights what: traces | where severityLevel >= 3 | order by timestamp desc. Mend that, \
+wrong, and says in Application Insights what: union traces, exceptions | where severityLevel >= 3 | order by timestamp desc. Mend that, \
 then run 'azd deploy' again"
     say "waiting for the function aml_event ($try of $function_tries)"
     try=$((try + 1))

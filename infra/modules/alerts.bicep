@@ -1,5 +1,5 @@
-// Alerts on the app's decision records and critical messages. Alerts on events that Event Grid could not deliver are in
-// ../events/alerts.bicep. docs/operating.md says what to do about each alert.
+// Alerts on the app's decision records and critical messages, and on an app without functions. Alerts on events that
+// Event Grid could not deliver are in ../events/alerts.bicep. docs/operating.md says what to do about each alert.
 param location string
 param tags object
 param componentId string
@@ -46,6 +46,15 @@ var rules = [
     window: 'PT1H'
     // Only a person can tell whether both runs have done their work.
     resolvesItself: false
+  }
+  {
+    name: 'no-functions'
+    displayName: 'nextstage: the app has no functions'
+    description: 'The host runs, but a wrong setting or routes.yaml stops the app, and events are answered with 404. Event Grid repeats them for a day.'
+    query: loadTextContent('../queries/alert-no-functions.kql')
+    severity: 1
+    window: 'PT15M'
+    resolvesItself: true
   }
 ]
 

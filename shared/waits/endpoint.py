@@ -75,10 +75,10 @@ class Endpoint:
                 503, {"error": f"nextstage could not finish within {self._answer_seconds:g} s; {_NOT_STORED}"}
             )
         finally:
-            lines.say()
+            lines.log()
         return Answer(202, {"run_id": request.run_id, "task_id": request.task.task_instance_id, "state": state.value})
 
     def _register(self, request: WaitRequest, deadline: datetime, lines: Lines) -> Record:
-        """Do the work on a thread of the pool. What is logged there, the invocation says."""
+        """Do the work on a thread of the pool. The invocation logs the lines that are kept."""
         with lines.keeping():
             return self._waits.register(request, deadline)

@@ -215,7 +215,7 @@ class TestPostdeploy:
         agent.plan[FUNCTION] = [NO]
         text = refusal(agent, "postdeploy")
         assert "the app does not show its function aml_event" in text
-        assert "traces | where severityLevel >= 3" in text
+        assert "union traces, exceptions | where severityLevel >= 3" in text
         assert changes(agent) == []
 
     def test_a_role_that_has_not_arrived_is_waited_for(self, agent: Agent) -> None:

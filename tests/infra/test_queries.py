@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from devstack.host.host import EVENT_GRID_PATH
 from shared import errors
 from shared.telemetry import Decision, Outcome, log_decision
 from tests.infra import bicep
@@ -21,9 +22,12 @@ OPERATING = (ROOT / "docs" / "operating.md").read_text()
 FIELDS = {field.name for field in fields(Decision)}
 CAUSES = {name for name in vars(errors) if isinstance(getattr(errors, name), type)}
 ORPHANS = INFRA / "queries" / "alert-orphans.kql"
+NO_FUNCTIONS = INFRA / "queries" / "alert-no-functions.kql"
+OTHERS = {ORPHANS, NO_FUNCTIONS}
+"""The queries that do not select decision records."""
 each_query = pytest.mark.parametrize("path", QUERIES, ids=lambda path: path.stem)
 each_query_of_decisions = pytest.mark.parametrize(
-    "path", [path for path in QUERIES if path != ORPHANS], ids=lambda path: path.stem
+    "path", [path for path in QUERIES if path not in OTHERS], ids=lambda path: path.stem
 )
 
 
@@ -47,7 +51,7 @@ def test_it_uses_existing_fields(path: Path) -> None:
     assert not re.search(r"\bdecision\s*\[", text), "write decision.field; this test cannot read decision[...]"
 
 
-@each_query
+@each_query_of_decisions
 def test_its_outcomes_and_causes_exist(path: Path) -> None:
     text = path.read_text()
     for field, known in (("outcome", set(Outcome)), ("cause", CAUSES)):
@@ -60,7 +64,7 @@ def test_it_is_valid_kusto(path: Path) -> None:
     """As far as this can be checked without Kusto: brackets match, and dynamic values are converted for comparisons."""
     lines = path.read_text().splitlines(keepends=True)
     assert all(line.startswith(("| ", "    ")) and line.endswith("\n") for line in lines[1:])
-    own = "".join(lines[3:])
+    own = "".join(lines[1 if path in OTHERS else 3 :])
     for opening, closing in ("()", "[]", "{}"):
         assert own.count(opening) == own.count(closing)
     assert own.count('"') % 2 == 0
@@ -78,6 +82,34 @@ def test_only_second_runs_are_critical() -> None:
         if ".critical(" in path.read_text()
     }
     assert critical == {"shared/queueing/orphans.py", "shared/queueing/queueing.py"}
+
+
+def test_an_app_without_functions_is_found_by_its_exception_and_by_its_answers() -> None:
+    """The reason is exported as an exception, not as a trace. tests/runtime/test_start.py shows its message."""
+    text = NO_FUNCTIONS.read_text()
+    assert text.splitlines()[0] == "union traces, exceptions, requests"
+    named = set(re.findall(r'"(Invalid\w+)"', text))
+    assert named == {each.__name__ for each in errors.ConfigurationError.__subclasses__()}
+    assert f'(resultCode == "404" and url has "{EVENT_GRID_PATH}")' in text
+
+
+def test_the_query_for_start_failures_is_the_same_everywhere() -> None:
+    """Nothing that sends an operator to the log leaves out the exceptions."""
+    places = ["docs/operating.md", "infra/hooks/postdeploy.sh", "infra/hooks/postdeploy.ps1",
+              "pipelines/deploy-nextstage.yml"]  # fmt: skip
+    for place in places:
+        asked = re.findall(r".{0,40}where severityLevel >= 3", (ROOT / place).read_text())
+        assert asked, place
+        assert all(each.endswith("union traces, exceptions | where severityLevel >= 3") for each in asked), place
+
+
+def test_whatever_dies_has_its_row() -> None:
+    section = OPERATING.split("## When something dies")[1].split("\n## ")[0]
+    rows = [line.strip("| ").split(" | ") for line in section.splitlines() if line.startswith("| ")]
+    assert {len(row) for row in rows} == {4}
+    died = " ".join(row[0] for row in rows[1:])
+    for word in ("worker", "host", "SIGTERM", "storage", "functionTimeout", "third time", "routes.yaml"):
+        assert word in died, word
 
 
 def test_the_query_for_one_event_shows_every_field() -> None:
@@ -107,7 +139,7 @@ def test_every_alert_has_its_runbook() -> None:
     rules = [f"nextstage-{name}" for path in ("modules/alerts.bicep", "events/alerts.bicep")
              for name in re.findall(r"(?m)^    name: '([\w-]+)'", bicep.read(path))]  # fmt: skip
     headings = re.findall(r"(?m)^### `([\w-]+)`", OPERATING)
-    assert len(rules) == 7
+    assert len(rules) == 8
     assert sorted(headings) == sorted(rules)
     for part in re.split(r"(?m)^### ", OPERATING)[1:]:
         text = re.split(r"(?m)^## ", part)[0]

@@ -196,8 +196,8 @@ class TestLines:
             logger("nextstage.one").warning("first %d", 1)
             logger("nextstage.two").error("second")
         assert caplog.records == []
-        lines.say()
-        lines.say()
+        lines.log()
+        lines.log()
         assert [(record.name, record.levelname, record.getMessage()) for record in caplog.records] == [
             ("nextstage.one", "WARNING", "first 1"),
             ("nextstage.two", "ERROR", "second"),
@@ -205,7 +205,7 @@ class TestLines:
 
     def test_what_comes_too_late_is_said_by_the_next_invocation(self, caplog: pytest.LogCaptureFixture) -> None:
         lines = Lines(NEXT_INVOCATION)
-        lines.say()
+        lines.log()
         with lines.keeping():
             logger("nextstage.one").warning("late")
         assert caplog.messages == []
@@ -217,7 +217,7 @@ class TestLines:
         with lines.keeping():
             for number in range(MAX_KEPT + 5):
                 logger("nextstage.one").warning("%d", number)
-        lines.say()
+        lines.log()
         assert caplog.messages == [str(number) for number in range(5, MAX_KEPT + 5)]
 
     def test_a_logger_says_nothing_below_its_level(self, caplog: pytest.LogCaptureFixture) -> None:
@@ -227,6 +227,6 @@ class TestLines:
         lines = Lines()
         with lines.keeping():
             quiet.warning("kept, and dropped later")
-        lines.say()
+        lines.log()
         quiet.warning("dropped at once")
         assert caplog.messages == []

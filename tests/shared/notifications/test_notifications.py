@@ -170,7 +170,7 @@ class Desk:
 
 def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
     """Return what was logged at once, and what the next invocation logs."""
-    NEXT_INVOCATION.say()
+    NEXT_INVOCATION.log()
     records = [record for record in caplog.records if record.name == "nextstage.notifications"]
     assert {record.levelname for record in records} <= {"WARNING"}
     return [record.getMessage() for record in records]
