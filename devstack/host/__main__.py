@@ -22,6 +22,7 @@ from devstack.host.host_json import HostSettings, read_host_settings
 from devstack.host.index import load_app
 from devstack.host.keys import Keys
 from devstack.host.server import serve
+from devstack.host.worker import DEFAULT_THREAD_COUNT, THREAD_COUNT_SETTING
 
 DEFAULT_PORT = 7071  # the same as Core Tools
 
@@ -33,6 +34,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     _log_to_stderr(verbose=arguments.verbose)
     try:
         skipped = local_settings.apply(app_dir, os.environ)
+        os.environ.setdefault(THREAD_COUNT_SETTING, str(DEFAULT_THREAD_COUNT))  # as the host does
         settings = read_host_settings(app_dir)
     except InvalidSettingsFile as exc:
         print(f"devstack.host: {exc}", file=sys.stderr)

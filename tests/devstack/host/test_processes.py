@@ -67,7 +67,10 @@ def test_it_runs_an_app_and_stops_cleanly(tmp_path: Path) -> None:
     with start_host(tmp_path, FROM_BOTH="shell") as host:
         assert requests.get(host.url + "/admin/host/status", timeout=60).json()["state"] == "Running"
         assert requests.get(host.url + "/v1/setting/FROM_FILE", timeout=60).text == "file"
-        requested = requests.get(host.url + "/v1/setting/DIRECTORY", timeout=60).text
+        directory, threads = (
+            requests.get(f"{host.url}/v1/setting/{name}", timeout=60).text
+            for name in ("DIRECTORY", "PYTHON_THREADPOOL_THREAD_COUNT")
+        )
         with_key = request_unlogged("GET", host.url + "/v1/setting/FROM_BOTH?code=canary-key")
         assert with_key == (200, "shell")
         failed = request_unlogged(
@@ -82,13 +85,13 @@ def test_it_runs_an_app_and_stops_cleanly(tmp_path: Path) -> None:
 
     log = (tmp_path / "host.log").read_text(encoding="utf-8")
     lines = log.splitlines()
-    assert requested == str(app)
+    assert (directory, threads) == (str(app), "1000")
     assert "imported" not in log, "the host drops what is logged without an invocation"
     assert "asked for FROM_FILE" in lines
     assert "devstack.host: already set in the environment, so ignored in local.settings.json: FROM_BOTH" in lines
     assert f"aml_event: eventGridTrigger {host.url}/runtime/webhooks/eventgrid?functionName=aml_event" in lines
     assert f"devstack.host: {host.url}" in lines
-    assert len([line for line in lines if line.startswith("Executed 'setting' (Succeeded, Id=")]) == 3
+    assert len([line for line in lines if line.startswith("Executed 'setting' (Succeeded, Id=")]) == 4
     assert len([line for line in lines if line.endswith("ms): RuntimeError: no such luck")]) == 1
     assert "not shown" not in log
     assert "Traceback" not in log

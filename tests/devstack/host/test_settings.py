@@ -8,7 +8,8 @@ import pytest
 from devstack.host import local_settings
 from devstack.host.errors import InvalidSettingsFile
 from devstack.host.host_json import HostSettings, read_host_settings
-from devstack.host.worker import thread_count
+from devstack.host.worker import DEFAULT_THREAD_COUNT, THREAD_COUNT_SETTING, thread_count
+from tests.support import ROOT
 
 
 def write(directory: Path, name: str, content: object) -> Path:
@@ -112,8 +113,14 @@ def test_an_invalid_host_json_is_refused(tmp_path: Path, content: object, messag
 def test_an_invalid_thread_count_is_logged_and_the_default_used(
     text: str | None, caplog: pytest.LogCaptureFixture
 ) -> None:
-    default = 1000
+    default = 1000  # measured
     warning = f"PYTHON_THREADPOOL_THREAD_COUNT must be a whole number of at least 1; using {default}"
     environment = {} if text is None else {"PYTHON_THREADPOOL_THREAD_COUNT": text}
     assert thread_count(environment) == (3 if text == "3" else default)
     assert caplog.messages == ([] if text in {"3", None} else [warning])
+
+
+def test_the_number_of_threads_that_the_host_sets_is_documented() -> None:
+    page = (ROOT / "docs" / "settings.md").read_text(encoding="utf-8")
+    (row,) = [line for line in page.splitlines() if THREAD_COUNT_SETTING in line]
+    assert f"the Functions host sets {DEFAULT_THREAD_COUNT}" in row
