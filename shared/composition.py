@@ -20,7 +20,7 @@ from shared.credentials import (
     pat_from_key_vault,
     read_secret,
 )
-from shared.errors import InvalidSettings
+from shared.errors import InvalidSettings, JournalUnavailable
 from shared.events.event import Handler, RunEnd
 from shared.http.sending import Sender
 from shared.http.throttle import ThrottleGate
@@ -290,7 +290,8 @@ def reporter(settings: Settings, journal: Journal) -> Report:
     def report(decision: Decision) -> None:
         log_decision(decision)
         notifier(decision)
-        notifier.losses.write(journal)
+        if decision.cause != JournalUnavailable.__name__:  # otherwise, it would only cost the delivery more time
+            notifier.losses.write(journal)
 
     def end() -> None:
         notifier.close()

@@ -11,9 +11,12 @@ import pytest
 
 from devstack.ado import Emulator
 from devstack.events import sample_text
+from shared.composition import reporter
 from shared.journal.journal import Journal
 from shared.journal.sqlite import SqliteStore
 from shared.notifications.losses import journaled_losses
+from shared.settings import load_settings
+from shared.telemetry import Decision, Outcome
 from tests.support import ROOT
 from tests.support.builders import ENVIRONMENT, run_completed
 from tests.support.canaries import secret
@@ -113,6 +116,30 @@ class TestInTheHost:
         (lost,) = [record for record in exported if record.name == "nextstage.notifications"]
         assert (lost.levelname, "HTTP 403" in lost.getMessage()) == ("WARNING", True)
         assert [loss.count for loss in journaled_losses(journal)] == [1]
+
+
+def test_losses_wait_while_the_journal_does_not_answer(topic: CustomTopic, tmp_path: Path) -> None:
+    settings = load_settings(
+        {**ENVIRONMENT, "AZURE_DEVOPS_AUTH": "pat", "AZURE_DEVOPS_EXT_PAT": secret("pat"),
+         "NOTIFY_TOPIC_ENDPOINT": topic.url, "NOTIFY_TOPIC_KEY": KEY}, tmp_path,
+    )  # fmt: skip
+    journal = Journal(SqliteStore(tmp_path / "journal.sqlite3"))
+    report = reporter(settings, journal)
+    topic.statuses.append(403)
+    report(Decision("event-1", "type", "subject", "route", Outcome.QUEUED, key="aa", run_id=1))
+
+    def is_lost() -> bool:
+        report(Decision("event-2", "type", "subject", "route", Outcome.IGNORED, cause="JournalUnavailable"))
+        return topic.answered != []
+
+    wait_until(is_lost)
+    assert journaled_losses(journal) == []
+
+    def is_counted() -> bool:
+        report(Decision("event-3", "type", "subject", "route", Outcome.IGNORED))
+        return journaled_losses(journal) != []
+
+    wait_until(is_counted)
 
 
 def run_program(app_dir: Path, events: list[str], **environment: str) -> tuple[list[str], list[str]]:
