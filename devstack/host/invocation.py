@@ -49,22 +49,18 @@ class Invocation:
         except TimeoutError:  # not the function's own TimeoutError, which becomes InvocationFailed
             limit = timespan(self._timeout_seconds or 0.0)
             text = f"Timeout value of {limit} was exceeded by function: {self.function.full_name}"
-            if self.fail(InvocationTimedOut(text)):
+            if self.end(InvocationTimedOut(text)):
                 self._kill_worker()
             return self._outcome.result()
 
     def settle(self, future: "Future[object]") -> None:
         """Take the outcome over from the worker's future."""
         if future.cancelled():
-            self.fail(InvocationFailed("canceled: the host is stopping"))
+            self.end(InvocationFailed("canceled: the host is stopping"))
         elif (error := future.exception()) is not None:
-            self._end(error)
+            self.end(error)
         else:
-            self._end(None, future.result())
-
-    def fail(self, error: InvocationFailed) -> bool:
-        """End the invocation with an error, unless it has ended. Return whether it had not."""
-        return self._end(error)
+            self.end(None, future.result())
 
     def run_sync(self) -> object:
         """Call a sync function. :raises InvocationFailed: see :meth:`result`."""
@@ -101,7 +97,7 @@ class Invocation:
             )
         return value
 
-    def _end(self, error: BaseException | None, value: object = None) -> bool:
+    def end(self, error: BaseException | None, value: object = None) -> bool:
         """Log the end of the invocation, and set its outcome. Return False if it has ended before."""
         with self._lock:
             if self._outcome.done():

@@ -90,7 +90,7 @@ class Worker:
             pool, self._pool = self._pool, self._new_pool()
             running = dict(self._running)
         for future, invocation in running.items():
-            invocation.fail(WorkerKilled("the worker was killed"))
+            invocation.end(WorkerKilled("the worker was killed"))
             future.cancel()  # prevents a start that is still pending; stops an async function at its next await
         pool.shutdown(wait=False, cancel_futures=True)
 

@@ -11,6 +11,7 @@ import pytest
 from werkzeug.test import Client, TestResponse
 
 from devstack.host import Host, HostSettings
+from devstack.host.invocation import timespan
 from tests.support.polling import wait_until
 from tests.support.services.host_apps import import_app
 
@@ -213,6 +214,14 @@ def test_a_timeout_kills_the_worker_with_everything_that_it_runs(module: ModuleT
     finally:
         module.release.set()
         assert host.close() == 0
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(60, "00:01:00"), (600, "00:10:00"), (0.05, "00:00:00.0500000"), (90_061.5, "1.01:01:01.5000000")],
+)
+def test_durations_are_written_as_in_dotnet(seconds: float, text: str) -> None:
+    assert timespan(seconds) == text
 
 
 def test_an_invocation_logs_one_line(send: Send, caplog: pytest.LogCaptureFixture) -> None:
