@@ -3,6 +3,7 @@
 import ast
 import importlib
 import json
+import logging
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ from shared.errors import JournalUnavailable
 from shared.logs import MAX_KEPT, NEXT_INVOCATION, Lines, Logger, logger
 from shared.notifications.notification import Notification
 from shared.notifications.notifier import Notifier
-from shared.telemetry import Decision, Outcome, log_decision
+from shared.telemetry import LOGGER_NAME, Decision, Outcome, log_decision
 from shared.waits.endpoint import Endpoint
 from shared.waits.fairness.sharing import Workers
 from shared.waits.request import WaitRequest
@@ -41,9 +42,14 @@ class Said:
     level: str
     template: str
 
+    @property
+    def log(self) -> Logger:
+        found = importlib.import_module(self.module)._log
+        assert isinstance(found, Logger)
+        return found
+
     def say(self) -> None:
-        log = getattr(importlib.import_module(self.module), "_log")  # noqa: B009 - it is private
-        getattr(log, self.level)(self.template, *self.arguments)
+        getattr(self.log, self.level)(self.template, *self.arguments)
 
     @property
     def arguments(self) -> list[object]:
@@ -51,8 +57,9 @@ class Said:
         return [kinds[kind] for kind in re.findall(r"%(\w)", self.template)]
 
     @property
-    def message(self) -> str:
-        return self.template % tuple(self.arguments)
+    def record(self) -> tuple[str, str, str]:
+        """The logger, the level and the message."""
+        return self.log.logger.name, self.level.upper(), self.template % tuple(self.arguments)
 
 
 def said_in(path: Path) -> Iterator[Said]:
@@ -166,17 +173,17 @@ PLACES = {"delivery": lambda say: say(), "registration": register, "notifier": n
 @pytest.mark.parametrize("place", PLACES)
 class TestInTheHost:
     def test_every_line_arrives(self, host: Host, module: ModuleType, place: str) -> None:
-        arrived = self._exported(host, module, place, [said.say for said in LINES])
-        assert [said for said in LINES if said.message not in arrived] == []
+        records = self._exported(host, module, place, [said.say for said in LINES])
+        arrived = [(record.name, record.levelname, record.getMessage()) for record in records]
+        assert [record for record in arrived if record[0] != LOGGER_NAME] == [said.record for said in LINES]
 
     def test_every_decision_arrives(self, host: Host, module: ModuleType, place: str) -> None:
         says = [lambda decision=decision: log_decision(decision) for decision in DECISIONS]
-        arrived = self._exported(host, module, place, says)
-        outcomes = [json.loads(line)["outcome"] for line in arrived if '"event_id": "id"' in line]
-        assert outcomes == list(Outcome)
+        decisions = [json.loads(record.getMessage()) for record in self._exported(host, module, place, says)]
+        assert [decision["outcome"] for decision in decisions if decision["event_id"] == "id"] == list(Outcome)
 
     @staticmethod
-    def _exported(host: Host, module: ModuleType, place: str, says: list[Any]) -> list[str]:
+    def _exported(host: Host, module: ModuleType, place: str, says: list[Any]) -> list[logging.LogRecord]:
         """Say everything in one invocation, and return what the host hears."""
         module.say[:] = [lambda: PLACES[place](lambda: [say() for say in says])]
         with exported_log() as records:
@@ -186,7 +193,7 @@ class TestInTheHost:
                 data=b"{}",
             )
         assert response.status_code == 202
-        return [record.getMessage() for record in records]
+        return records
 
 
 class TestLines:
