@@ -97,8 +97,8 @@ def test_a_warning_cannot_control_the_operators_terminal(desk: Desk, monkeypatch
 
     desk.deliver()
     monkeypatch.setattr(Journal, "select", select)
-    lines = desk.run("journal").err.splitlines()  # the command selects records and orphans
-    assert lines == ["manage.py: it said:  [2Jall fine  1m , sig=***"] * 2
+    lines = desk.run("journal").err.splitlines()  # the command selects records, orphans and lost notifications
+    assert lines == ["manage.py: it said:  [2Jall fine  1m , sig=***"] * 3
 
 
 class TestLocalSettings:
