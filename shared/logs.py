@@ -44,6 +44,10 @@ class Lines:
                 return
         self._next_invocation.keep(line)
 
+    def __bool__(self) -> bool:
+        """Return whether there are lines to log."""
+        return bool(self._lines)
+
     def log(self) -> None:
         """Log the lines that were kept. Call this on the thread of an invocation."""
         for line in self.drop():
@@ -66,7 +70,8 @@ class Logger(logging.LoggerAdapter[logging.Logger]):
         if lines is not None:
             lines.keep(_Line(self.logger, level, msg, args))
             return
-        NEXT_INVOCATION.log()
+        if NEXT_INVOCATION:
+            NEXT_INVOCATION.log()
         super().log(level, msg, *args, **{"stacklevel": 2, **kwargs})
 
 

@@ -21,7 +21,9 @@ _UNCERTAIN: Final = [
     for accept in (True, False)
 ]
 _LIST_FAILS: Final = {"accept": False, "status": 500, "body": {"message": "down"}, "times": 1000}
-_HANGS_SECONDS: Final = 20.0
+# In production, a delivery has five times as long as in a story, and Event Grid pauses for 10 s, 30 s and 1 min.
+_HANGS_SECONDS: Final = 120 / 5
+_GROWING: Final = ((2.0, 2.4), (6.0, 7.2), (12.0, 14.4))
 _MARGIN: Final = timedelta(seconds=30)
 _SLACK: Final = timedelta(seconds=2)
 
@@ -78,10 +80,10 @@ def no_answers(stage: Stage) -> None:
 
 def _hang(stage: Stage, faults: Faults) -> None:
     """Deliver a burst while Azure DevOps answers no request in time, so that many deliveries wait for a thread."""
-    events = stage.make_events(stage.values(300))
+    events = stage.make_events(stage.values(1_000))
     stage.plan([faults[number % len(faults)] for number in range(len(events))])
     stage.plan([{**faults[-1], "match": {"method": "GET"}, "times": 100_000}])
-    with stage.meanwhile(lambda: stage.deliver(events, senders=200)):
+    with stage.meanwhile(lambda: stage.deliver(events, senders=200, pauses=_GROWING)):
         stage.sleep(_HANGS_SECONDS)
         stage.stop_faults()
 

@@ -16,7 +16,7 @@ import requests
 from devstack.ado.books import FIRST_RUN_ID
 from devstack.azurite import Azurite
 from devstack.processes import RunningProcess, start
-from devstack.soak.delivery import Deliveries
+from devstack.soak.delivery import SOON, Deliveries, Pauses
 from devstack.soak.stories.books import Kind, Outcome, StoryEvent, count, read_decisions
 
 StoreName = Literal["sqlite", "azurite"]
@@ -209,7 +209,9 @@ class Stage:
         """Return different values for so many events."""
         return [f"value-{self._next}-{number}" for number in range(self.amount(full))]
 
-    def deliver(self, events: Sequence[StoryEvent], host: int | None = None, senders: int = 16) -> None:
+    def deliver(
+        self, events: Sequence[StoryEvent], host: int | None = None, senders: int = 16, pauses: Pauses = SOON
+    ) -> None:
         """Deliver events until all are acknowledged.
 
         :param host: the only host to deliver to; otherwise, both in turn.
@@ -222,7 +224,7 @@ class Stage:
             with lock:
                 return self.hosts[next(turn) % len(self.hosts) if host is None else host].url
 
-        deliveries = Deliveries(events, pick, seed=1)
+        deliveries = Deliveries(events, pick, seed=1, pauses=pauses)
         deliveries.run(senders, until=time.monotonic() + PATIENCE_SECONDS)
         self._left += deliveries.left
         reasons = (f"{number} times: {reason}" for reason, number in deliveries.reasons().most_common(3))
