@@ -4,10 +4,11 @@ import random
 import re
 import threading
 import time
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from heapq import heappop, heappush
 from typing import Final
 
 import requests
@@ -15,6 +16,7 @@ import requests
 from devstack.soak.events import SoakEvent
 
 _TIMEOUT_SECONDS = 30
+_MIN_WAIT_SECONDS, _MAX_WAIT_SECONDS = 0.02, 0.2
 
 Pauses = Sequence[tuple[float, float]]
 """The shortest and the longest pause in seconds after the first try, the second one and so on; the last is repeated."""
@@ -35,6 +37,16 @@ class Progress:
             self.answers[answer] += 1
 
 
+@dataclass(frozen=True, order=True)
+class _Due:
+    """A delivery that is due at a time of the monotonic clock."""
+
+    at: float
+    number: int
+    event: SoakEvent = field(compare=False)
+    tries: int = 0
+
+
 class Deliveries:
     """A queue of events and the threads that deliver them."""
 
@@ -49,7 +61,7 @@ class Deliveries:
         # Each copy is delivered separately, so that duplicates may arrive at the same time.
         copies = [event for event in events for _ in range(event.copies)]
         random.Random(seed).shuffle(copies)
-        self._waiting = deque((0.0, 0, event) for event in copies)
+        self._waiting = [_Due(0.0, number, event) for number, event in enumerate(copies)]
         self._left = len(copies)
         self._lock = threading.Lock()
 
@@ -60,7 +72,7 @@ class Deliveries:
 
     def reasons(self) -> Counter[str]:
         """Count the last answers to the remaining deliveries, with IDs and numbers replaced with ``#``."""
-        return Counter(re.sub(r"[0-9a-f]{12}|\d+", "#", event.last_answer) for _, _, event in self._waiting)
+        return Counter(re.sub(r"[0-9a-f]{12}|\d+", "#", due.event.last_answer) for due in self._waiting)
 
     def run(self, threads: int, until: float) -> None:
         """Deliver until all events are acknowledged or the monotonic clock reaches ``until``."""
@@ -72,27 +84,30 @@ class Deliveries:
         rng = random.Random(self._seed + number)
         with requests.Session() as session:
             while self._left and time.monotonic() < until:
-                taken = self._take()
-                if taken is None:
-                    time.sleep(0.02)
+                due = self._take()
+                if due is None:
+                    time.sleep(self._seconds_to_wait())
                     continue
-                tries, event = taken
-                if self._deliver(session, event):
+                if self._deliver(session, due.event):
                     with self._lock:
                         self._left -= 1
                 else:
-                    pause = self._pauses[min(tries, len(self._pauses) - 1)]
-                    self._waiting.append((time.monotonic() + rng.uniform(*pause), tries + 1, event))
+                    pause = self._pauses[min(due.tries, len(self._pauses) - 1)]
+                    again = replace(due, at=time.monotonic() + rng.uniform(*pause), tries=due.tries + 1)
+                    with self._lock:
+                        heappush(self._waiting, again)
 
-    def _take(self) -> tuple[int, SoakEvent] | None:
-        """Remove and return an event that is due, with the number of its tries, or None if none is."""
+    def _take(self) -> "_Due | None":
+        """Remove and return the delivery that has been due for the longest time, or None if none is due."""
         with self._lock:
-            for _ in range(min(len(self._waiting), 50)):
-                due_at, tries, event = self._waiting.popleft()
-                if due_at <= time.monotonic():
-                    return tries, event
-                self._waiting.append((due_at, tries, event))
-        return None
+            is_due = self._waiting and self._waiting[0].at <= time.monotonic()
+            return heappop(self._waiting) if is_due else None
+
+    def _seconds_to_wait(self) -> float:
+        """Return how long no delivery is due, within limits: the deliveries in progress may fail in the meantime."""
+        with self._lock:
+            seconds = self._waiting[0].at - time.monotonic() if self._waiting else _MAX_WAIT_SECONDS
+        return min(max(seconds, _MIN_WAIT_SECONDS), _MAX_WAIT_SECONDS)
 
     def _deliver(self, session: requests.Session, event: SoakEvent) -> bool:
         try:
