@@ -193,10 +193,12 @@ output NEXTSTAGE_IDENTITY_NAME string = identity.outputs.name
 output NEXTSTAGE_IDENTITY_CLIENT_ID string = identity.outputs.clientId
 output NEXTSTAGE_IDENTITY_PRINCIPAL_ID string = identity.outputs.principalId
 output NEXTSTAGE_STORAGE_ACCOUNT_ID string = storage.outputs.id
+output NEXTSTAGE_STORAGE_ACCOUNT_NAME string = storage.outputs.name
 output NEXTSTAGE_DEAD_LETTER_CONTAINER string = storage.outputs.deadLetterContainerName
 output NEXTSTAGE_DEAD_LETTER_URL string = '${storage.outputs.blobEndpoint}${storage.outputs.deadLetterContainerName}'
 output NEXTSTAGE_ACTION_GROUP_ID string = alerts.outputs.actionGroupId
 output NEXTSTAGE_KEY_VAULT_NAME string = needsKeyVault ? keyVault!.outputs.name : ''
+output NEXTSTAGE_NOTIFICATION_TOPIC_NAME string = notificationTopic ? topic!.outputs.name : ''
 output NEXTSTAGE_NOTIFICATION_TOPIC_ENDPOINT string = notificationTopic ? topic!.outputs.endpoint : ''
 // The setting that manage.py reads.
 output JOURNAL_CONNECTION string = storage.outputs.tableEndpoint

@@ -8,6 +8,8 @@ resource topic 'Microsoft.EventGrid/topics@2025-02-15' = {
   name: name
   location: location
   tags: tags
+  // With it, the topic delivers to queues without a key. It has no role until a subscription needs one.
+  identity: { type: 'SystemAssigned' }
   properties: {
     inputSchema: 'CloudEventSchemaV1_0'
     disableLocalAuth: true
@@ -26,4 +28,5 @@ resource appPublishes 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
   }
 }
 
+output name string = topic.name
 output endpoint string = topic.properties.endpoint

@@ -1,4 +1,4 @@
-"""docs/deploying.md, docs/azure-devops-setup.md and docs/operating.md agree with the deployment and the code."""
+"""The pages on deploying, Azure DevOps, operating and notifications agree with the deployment and the code."""
 
 import json
 import re
@@ -65,7 +65,8 @@ def test_the_documented_name_of_the_pat_secret_is_the_deployed_one() -> None:
     assert f"--name {name} " in SETUP
 
 
-@pytest.mark.parametrize("document", [DEPLOYING, SETUP, (ROOT / "docs" / "operating.md").read_text()])
-def test_documented_outputs_and_values_exist(document: str) -> None:
+@pytest.mark.parametrize("name", ["deploying", "azure-devops-setup", "operating", "notifications"])
+def test_documented_outputs_and_values_exist(name: str) -> None:
+    document = (ROOT / "docs" / f"{name}.md").read_text()
     known = bicep.outputs("main.bicep") | set(PARAMETERS) | READ_BY_THE_HOOK
     assert set(re.findall(r"\b(NEXTSTAGE_\w+|AZURE_RESOURCE_GROUP)\b", document)) <= known
