@@ -8,6 +8,7 @@ import yaml
 from tests.support import ROOT
 
 GITHUB = (ROOT / ".github" / "workflows" / "ci.yml").read_text()
+RELEASE = (ROOT / ".github" / "workflows" / "release.yml").read_text()
 AZURE = (ROOT / "pipelines" / "deploy-nextstage.yml").read_text()
 
 
@@ -24,7 +25,7 @@ def test_both_run_the_same_make_targets() -> None:
 
 
 def test_actions_are_pinned_to_a_commit_with_their_version_in_a_comment() -> None:
-    used = re.findall(r"uses: (.*)", GITHUB)
+    used = re.findall(r"uses: (.*)", GITHUB + RELEASE)
     assert used
     for action in used:
         assert re.fullmatch(r"actions/[a-z-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+", action), action
@@ -38,7 +39,14 @@ def test_jobs_may_only_read_the_repository() -> None:
     assert [step["with"] for step in checkouts] == [{"persist-credentials": False}] * 2
 
 
+def test_only_a_release_may_write_and_only_for_a_tag() -> None:
+    release = yaml.safe_load(RELEASE)
+    assert release[True] == {"push": {"tags": ["v*"]}}  # YAML reads "on" as true
+    assert (release["permissions"], release["jobs"]["release"]["permissions"]) == ({}, {"contents": "write"})
+    assert release["jobs"]["release"]["steps"][0]["with"] == {"persist-credentials": False}
+
+
 def test_only_main_is_deployed_and_no_secret_is_named() -> None:
     (deploy,) = (stage for stage in yaml.safe_load(AZURE)["stages"] if stage["stage"] == "deploy")
     assert "eq(variables['Build.SourceBranch'], 'refs/heads/main')" in deploy["condition"]
-    assert not re.search(r"(?i)secrets\.|password|\bpat\b|connectionstring", GITHUB + AZURE)
+    assert not re.search(r"(?i)secrets\.|password|\bpat\b|connectionstring", GITHUB + RELEASE + AZURE)
