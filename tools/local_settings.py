@@ -20,6 +20,8 @@ def with_local_settings(environment: Mapping[str, str], app_dir: Path) -> dict[s
         return dict(environment)
     try:
         content = json.loads(path.read_text(encoding="utf-8-sig"))
+    except RecursionError as exc:
+        raise CommandFailed(f"{path} is nested too deeply; see local.settings.sample.json") from exc
     except json.JSONDecodeError as exc:
         raise CommandFailed(f"{path} is not JSON: {exc.msg} at line {exc.lineno} column {exc.colno}; fix it") from exc
     except (OSError, UnicodeDecodeError) as exc:

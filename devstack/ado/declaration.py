@@ -16,6 +16,7 @@ import yaml
 
 from devstack.ado.runs.parameters import ParameterDeclaration, as_text
 from devstack.ado.schemas import problems
+from shared.routing import yaml_documents
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -149,7 +150,7 @@ def load_declaration(file: Path = DEFAULT_FILE) -> Declaration:
     :raises DeclarationError: with all problems in the file.
     """
     try:
-        document = yaml.safe_load(file.read_text(encoding="utf-8"))
+        document = yaml_documents.load(file.read_text(encoding="utf-8"))
     except OSError as exc:
         raise DeclarationError([f"{file}: cannot be read: {exc.strerror}"]) from exc
     except (yaml.YAMLError, UnicodeDecodeError) as exc:

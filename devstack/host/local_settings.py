@@ -18,6 +18,8 @@ def read_json_object(path: Path) -> dict[str, Any]:
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8-sig"))
+    except RecursionError as exc:
+        raise InvalidSettingsFile(f"{path.name} is nested too deeply") from exc
     except json.JSONDecodeError as exc:
         raise InvalidSettingsFile(
             f"{path.name} is not JSON: {exc.msg} at line {exc.lineno} column {exc.colno}"

@@ -18,6 +18,8 @@ Tree = Mapping[str, Any]
 
 # Of these, only the first child is evaluated on the scope. The others are evaluated on the result of the first.
 NARROWING: Final = {"subexpression", "index_expression", "projection", "value_projection", "filter_projection", "pipe"}
+MAX_DEPTH: Final = 150
+"""How many levels a tree may have. Each ``&&`` in a row adds a level."""
 _NAMED: Final = {"field", "function_expression", "key_val_pair"}
 _OPERATORS: Final = {
     "and_expression": {"and"},
@@ -47,6 +49,19 @@ def nodes(tree: Tree) -> Iterator[Tree]:
     yield tree
     for child in _in_order(tree):
         yield from nodes(child)
+
+
+def check_depth(tree: Tree) -> None:
+    """Check that functions that call themselves for each level of a tree can follow it.
+
+    :raises RecursionError: the tree has too many levels.
+    """
+    level = [tree]
+    for _ in range(MAX_DEPTH):
+        level = [child for node in level for child in _in_order(node)]
+        if not level:
+            return
+    raise RecursionError
 
 
 def free_paths(tree: Tree) -> Iterator[tuple[tuple[str, ...], Tree]]:

@@ -97,6 +97,10 @@ class _RoutesReader:
             if not self.problems:
                 self.problems.append(Problem(1, 1, "", "the file is empty; add 'version: 1' and 'routes'"))
             return RouteTable([])
+        if not isinstance(root, yaml.MappingNode):
+            advice = f"the file must be a mapping of keys to values; begin it with 'version: {FORMAT_VERSION}'"
+            self._nodes.add_problem(root, advice)
+            return RouteTable([])
         top = self._nodes.mapping(root, "the file", ROUTES_KEYS)
         for key in ("version", "routes"):
             if key not in top:

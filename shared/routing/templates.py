@@ -42,6 +42,9 @@ _INTERPRETER: Final = expression_tree.Interpreter()
 _PLACEHOLDER: Final = re.compile(r"\{\{(.*?)\}\}", re.DOTALL)
 
 
+_TOO_DEEP: Final = "is nested too deeply; write contains([…], name) in place of many '||', or several routes"
+
+
 class Fault(NamedTuple):
     """One mistake in an expression or template.
 
@@ -78,7 +81,10 @@ class Expression:
         try:
             self.tree: Tree = jmespath.compile(self.text).parsed
             """The parsed expression; see ``shared/routing/expression_tree.py``."""
-        except JMESPathError as exc:
+            expression_tree.check_depth(self.tree)
+        except RecursionError as exc:
+            raise InvalidExpression(Fault(_TOO_DEEP)) from exc
+        except ValueError as exc:  # also for a number with too many digits
             offset = getattr(exc, "lex_position", None)
             raise InvalidExpression(
                 Fault(f"is not JMESPath: {_parse_error(exc)}", None if offset is None else offset + margin)
@@ -231,11 +237,13 @@ def _safe_text(expression: Expression, value: object, pattern: ValuePattern) -> 
 _OPERATORS: Final = {"=": "==", "and": "&&", "or": "||", "&": "&&"}
 
 
-def _parse_error(exc: JMESPathError) -> str:
+def _parse_error(exc: ValueError) -> str:
     """Return jmespath's reason, without its drawing of the position."""
     if isinstance(exc, LexerError):
         # exc.lexer_value is the whole rest of the text, so it is not quoted.
         return f"{exc.message}{_hint(exc.lexer_value)}"
+    if not isinstance(exc, JMESPathError):
+        return "a number has too many digits"
     if not isinstance(exc, ParseError) or exc.token_value is None:  # the text is empty or ends too early
         return "the expression is not complete"
     is_named = exc.msg.endswith(f" {exc.token_value}")

@@ -5,21 +5,27 @@ The reader works on nodes because plain values have no positions.
 
 import re
 from collections.abc import Callable, Collection, Mapping
-from typing import Any, Final, TypeVar
+from typing import Final, TypeVar
 
 import yaml
 
 from shared.errors import Problem
 from shared.http.masking import without_url_credentials
+from shared.routing import yaml_documents
 from shared.routing.templates import Fault
 from shared.routing.yaml_positions import source_offset
 from shared.suggestion import suggestion
 
-_Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _TAG: Final = "tag:yaml.org,2002:"
+_PLAIN_TAGS: Final = {f"{_TAG}{kind}" for kind in ("str", "int", "float", "bool")}
+_MAX_INTEGER: Final = 2**31 - 1
 _SHOWN_LENGTH: Final = 60
 _ENVIRONMENT_VALUE: Final = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 _PASSWORD: Final = re.compile(r"://[^\s/?#'\"]*:(?!\d+[/?#])[^\s'\"]*@")
+SINGLE_QUOTES: Final = (
+    r"in double quotes, a backslash begins an escape sequence; use single quotes, as in '\ml\evaluate'"
+)
+"""What to do about a backslash in double quotes."""
 _KEEP_SECRETS: Final = "a pipeline reads its secrets from its own variable group or vault"
 
 Value = TypeVar("Value")
@@ -64,12 +70,12 @@ class NodeReader:
     def root(self) -> yaml.Node | None:
         """Return the document's node; None if the file is empty, or if it is not YAML, which is added as a problem."""
         try:
-            return yaml.compose(self._text, Loader=_Loader)
+            return yaml_documents.compose(self._text)
         except yaml.YAMLError as exc:
             mark = getattr(exc, "problem_mark", None) or getattr(exc, "context_mark", None)
             line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
             what = getattr(exc, "problem", None) or str(exc)
-            self.problems.append(Problem(line, column, "", f"the file is not valid YAML: {what}"))
+            self.problems.append(Problem(line, column, "", f"the file is not valid YAML: {what}{_yaml_hint(exc)}"))
             return None
 
     def add_problem(self, node: yaml.Node, advice: str, *, text: str | None = None, offset: int | None = None) -> None:
@@ -214,8 +220,10 @@ def positive_integer(node: yaml.Node) -> int:
     :raises WrongValue: the node is anything else.
     """
     text = scalar_text(node)
-    if not text.isascii() or not text.isdigit() or int(text) == 0:
+    if not text.isascii() or not text.isdigit() or not text.strip("0"):
         raise WrongValue("must be a whole number above zero")
+    if len(text) > len(str(_MAX_INTEGER)) or int(text) > _MAX_INTEGER:
+        raise WrongValue(f"must be at most {_MAX_INTEGER}")
     return int(text)
 
 
@@ -225,7 +233,16 @@ def plain_value(node: yaml.Node) -> str | int | float | bool:
     :raises WrongValue: the node is anything else.
     """
     scalar_text(node)
-    value = yaml.SafeLoader("").construct_object(node)
+    try:
+        value = yaml.SafeLoader("").construct_object(node) if node.tag in _PLAIN_TAGS else None
+    except (LookupError, ValueError):  # the tag does not fit the value, as in '!!int x'
+        value = None
     if not isinstance(value, str | int | float | bool):
         raise WrongValue("must be a string, a number, true or false; put any other value in quotes")
     return value
+
+
+def _yaml_hint(exc: yaml.YAMLError) -> str:
+    """Return what to write instead of a backslash, which in double quotes begins an escape sequence."""
+    problem = getattr(exc, "problem", None) or ""
+    return f"; {SINGLE_QUOTES}" if "escape" in problem or "hex" in problem else ""

@@ -117,6 +117,7 @@ class TestLocalSettings:
         ("content", "message"),
         [
             ('{"Values": {"A": "canary"', "is not JSON: Expecting"),
+            ("[" * 100_000, "is nested too deeply"),
             ([], "must contain"),
             ({"Values": ["canary"]}, "must contain"),
             ({"Values": {"A": 1}}, "must contain"),

@@ -11,9 +11,10 @@ from typing import Any, Final
 
 import yaml
 
+from shared.routing import yaml_documents
+
 FOLDER: Final = "pipelines"
 _SUFFIXES: Final = (".yml", ".yaml")
-_Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 class UnreadablePipeline(Exception):
@@ -61,7 +62,7 @@ def read(path: Path) -> dict[str, DeclaredParameter]:
     :raises UnreadablePipeline: the file cannot be read, or is not a pipeline.
     """
     try:
-        document = yaml.load(path.read_text(encoding="utf-8-sig"), Loader=_Loader)  # noqa: S506 - a safe loader
+        document = yaml_documents.load(path.read_text(encoding="utf-8-sig"))
     except (OSError, UnicodeDecodeError) as exc:
         raise UnreadablePipeline(f"cannot be read ({type(exc).__name__})") from exc
     except yaml.YAMLError as exc:

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 import yaml
 
+from shared.routing import yaml_documents
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
@@ -43,7 +45,7 @@ class ParameterDeclaration:
             case "number":
                 return f"{Decimal(value).normalize():f}"
             case "object" | "stringList":
-                return json.dumps(yaml.safe_load(value), default=str)
+                return json.dumps(yaml_documents.load(value))
         return value
 
     def contradictions(self) -> Iterator[tuple[str, str]]:
@@ -89,7 +91,7 @@ def _is_boolean(value: str) -> bool:
 
 def _is_yaml(value: str) -> bool:
     try:
-        yaml.safe_load(value)
+        yaml_documents.load(value)
     except yaml.YAMLError:
         return False
     return True
@@ -98,7 +100,7 @@ def _is_yaml(value: str) -> bool:
 def _items(value: str) -> list[str] | None:
     """Return the items of a stringList, which is a YAML or JSON list of strings, or None if it is invalid."""
     try:
-        items = yaml.safe_load(value)
+        items = yaml_documents.load(value)
     except yaml.YAMLError:
         return None
     if isinstance(items, list) and all(isinstance(item, str) for item in items):

@@ -150,6 +150,7 @@ def test_a_file_without_a_declaration(tmp_path: Path) -> None:
     with pytest.raises(DeclarationError, match=r"nowhere\.yaml: cannot be read: No such file or directory"):
         load_declaration(tmp_path / "nowhere.yaml")
     broken = tmp_path / "broken.yaml"
-    broken.write_bytes(b"a: [1,\n")
-    with pytest.raises(DeclarationError, match=r"broken\.yaml: not valid YAML: "):
-        load_declaration(broken)
+    for content in (b"a: [1,\n", b"[" * 100_000):
+        broken.write_bytes(content)
+        with pytest.raises(DeclarationError, match=r"broken\.yaml: not valid YAML: "):
+            load_declaration(broken)

@@ -101,6 +101,7 @@ def test_host_json(tmp_path: Path, content: object, seconds: float | None, prefi
         ({"extensions": []}, "extensions must be an object"),
         ({"extensions": {"http": {"routePrefix": None}}}, "routePrefix must be a string"),
         ("[", "host.json is not JSON"),
+        ("[" * 100_000, "host.json is nested too deeply"),
     ],
 )
 def test_an_invalid_host_json_is_refused(tmp_path: Path, content: object, message: str) -> None:

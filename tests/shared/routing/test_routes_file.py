@@ -194,7 +194,8 @@ def test_the_message_shows_all_problems_with_file_line_and_column() -> None:
         ("a: [1\nb: 2", 2, "the file is not valid YAML"),
         ("\ta: 1", 1, "the file is not valid YAML"),
         ("version: 1\x07", 1, "the file is not valid YAML"),
-        ("[1]", 1, "the file must be a mapping"),
+        (r'name: "\ml"', 1, r"unknown escape character; in double quotes, a backslash begins an escape sequence; use"),
+        (r'name: "\xml"', 1, r"; use single quotes, as in '\ml\evaluate'"),
         ("version: 2\nroutes: []", 1, "is not a supported version"),
         ("version: x\nroutes: []", 1, "must be a whole number"),
         ("routes: []", 1, "'version' is missing"),
@@ -210,6 +211,21 @@ def test_the_message_shows_all_problems_with_file_line_and_column() -> None:
 )
 def test_mistakes_in_the_file_as_a_whole(text: str, line: int, advice: str) -> None:
     assert any(problem.line == line and advice in problem.advice for problem in problems(text))
+
+
+@pytest.mark.parametrize("text", ["- a", "[1]", "text", "~"])
+def test_a_file_that_is_no_mapping_is_one_problem(text: str) -> None:
+    (problem,) = problems(text)
+    assert (problem.line, problem.text) == (1, text)
+    assert problem.advice == "the file must be a mapping of keys to values; begin it with 'version: 1'"
+
+
+@pytest.mark.parametrize("bracket", ["[", "{", "- ", "? ", "[a, ", '{"a": '])
+def test_a_file_that_is_nested_too_deeply_is_one_problem(bracket: str) -> None:
+    """Without a limit, the process ends."""
+    (problem,) = problems(bracket * 100_000)
+    assert problem.advice == "the file is not valid YAML: collections are nested more than 100 levels deep"
+    assert (problem.line, problem.column) == (1, 1 + 100 * len(bracket))
 
 
 @pytest.mark.parametrize(
@@ -231,6 +247,7 @@ def test_mistakes_in_the_file_as_a_whole(text: str, line: int, advice: str) -> N
         ("include_child_runs: 1", "7: must be true or false"),
         ("pipeline_version: 0", "7: must be a whole number above zero"),
         ("pipeline_version: x", "7: must be a whole number above zero"),
+        (f"pipeline_version: {'9' * 5000}", "7: must be at most 2147483647"),
         ("when: ''", "7: is not JMESPath"),
         ("when: model_name", "7: uses the name 'model_name', which does not exist here"),
         ("once_per: '{{ run_id'", "7: has a placeholder that is not closed"),
@@ -265,7 +282,14 @@ def test_mistakes_in_the_file_as_a_whole(text: str, line: int, advice: str) -> N
         ),
         ("causes: [{event: RunCompleted, with: {run_id: [x]}}]", "7: must be a single value, not a list"),
         ("causes: [{event: RunCompleted, with: {run_id: 2026-01-01}}]", "7: must be a string, a number, true or false"),
+        ("causes: [{event: RunCompleted, with: {run_id: 2026-02-30}}]", "7: must be a string, a number, true or false"),
+        ("causes: [{event: RunCompleted, with: {run_id: !!bool x}}]", "7: must be a string, a number, true or false"),
+        (f"causes: [{{event: RunCompleted, with: {{run_id: {'9' * 5000}}}}}]", "7: must be a string, a number, true"),
         ("causes: [{event: RunCompleted, with: {run_id: }}]", "7: has no value"),
+        (f"when: {'(' * 5000}", "7: is nested too deeply; write contains([…], name) in place of many '||'"),
+        (f"when: run_id{' || run_id' * 200}", "7: is nested too deeply"),
+        (f"when: '`{'[' * 100_000}`'", "7: is nested too deeply"),
+        (f"when: run_id[{'9' * 5000}]", "7: is not JMESPath: a number has too many digits"),
     ],
 )
 def test_mistakes_in_a_route(changes: str, expected: str) -> None:

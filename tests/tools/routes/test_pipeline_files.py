@@ -22,6 +22,7 @@ parameters:
   - { name: Flag, type: boolean, default: true }
   - { name: count, type: number, default: 5, values: [1, 5] }
   - { name: plain, default: "" }
+  - { name: day, default: 2026-02-30 }
   - { name: steps, type: stepList, default: [] }
 steps:
   - script: ${{ if eq(parameters.Flag, true) }}
@@ -31,6 +32,7 @@ steps:
         "flag": DeclaredParameter("Flag", "boolean", "true"),
         "count": DeclaredParameter("count", "number", "5", ("1", "5")),
         "plain": DeclaredParameter("plain", "string", ""),
+        "day": DeclaredParameter("day", "string", "2026-02-30"),
         "steps": DeclaredParameter("steps", "stepList", "[]"),
     }
     assert declared(tmp_path, "parameters: { a: 1, b: '' }") == {
@@ -44,6 +46,8 @@ steps:
     ("content", "message"),
     [
         (b"a: [1", "is not YAML"),
+        (b"[" * 100_000, "is not YAML: collections are nested more than 100 levels deep"),
+        (b"parameters: [{name: a, default: !!int x}]", "is not YAML: contains a value that does not fit its tag"),
         (b"\xff", "cannot be read"),
         (b"", "is not a pipeline: the YAML must be an object"),
         (b"parameters: 3", "is not a pipeline: 'parameters' must be a list"),
