@@ -16,8 +16,9 @@ from shared.journal.cooldown import MAX_COOLDOWN
 from shared.routing.allowed_values import InvalidPattern, ValuePattern, compile_pattern
 from shared.routing.table import Cause, Route, RouteTable
 from shared.routing.templates import Expression, Fault, InvalidExpression, Template, forbidden_in, parse_template
-from shared.routing.yaml_nodes import NodeReader, WrongValue, boolean, plain_value, positive_integer
-from shared.settings import SETTINGS
+from shared.routing.yaml_nodes import SET_IT, TEXT_TAG, NodeReader, WrongValue, boolean, plain_value, positive_integer
+from shared.settings import SETTINGS, Settings
+from shared.settings.setting import ROW
 from shared.suggestion import suggestion
 
 ROUTES_KEYS: Final = ("version", "defaults", "routes")
@@ -25,6 +26,10 @@ ROUTE_KEYS: Final = tuple(field.name for field in fields(Route))
 DEFAULTS_KEYS: Final = ("organization_url", "project", "branch")
 REQUIRED_KEYS: Final = ("name", "event", "pipeline", "organization_url", "project")
 CAUSE_KEYS: Final = ("event", "with")
+DEFAULT_SETTINGS: Final[Mapping[str, str]] = {
+    column.name: column.metadata[ROW].name for column in fields(Settings) if column.name in DEFAULTS_KEYS
+}
+"""The settings that are the defaults of keys which the file does not have."""
 FORMAT_VERSION: Final = 1
 
 ROUTE_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
@@ -75,15 +80,17 @@ def load_routes(text: str, *, source: str, names: Names, environment: Mapping[st
 def read_routes(text: str, *, names: Names, environment: Mapping[str, str]) -> Reading:
     """Read all valid routes of the dispatch table. The parameters are those of ``load_routes``."""
     nodes = NodeReader(text, environment, _SECRETS)
-    reader = _RoutesReader(nodes, names)
+    reader = _RoutesReader(nodes, names, environment)
     table = reader.read()
     return Reading(table, tuple(sorted(nodes.problems)), tuple(sorted(nodes.unset)), reader.places)
 
 
 class _RoutesReader:
-    def __init__(self, nodes: NodeReader, names: Names) -> None:
+    def __init__(self, nodes: NodeReader, names: Names, environment: Mapping[str, str]) -> None:
         self._nodes = nodes
         self._names = names
+        self._environment = environment
+        self._settings: dict[str, Any] = {}
         self._line_by_name: dict[str, int] = {}
         self.places: dict[tuple[str, ...], Place] = {}
 
@@ -116,15 +123,16 @@ class _RoutesReader:
     def _route(self, node: yaml.Node, defaults: Mapping[str, Any]) -> Route | None:
         before = self._nodes.invalid_count
         given = self._nodes.mapping(node, "a route", ROUTE_KEYS)
-        for key in REQUIRED_KEYS:
-            if key not in given and key not in defaults:
-                where = "; add it here or to 'defaults'" if key in DEFAULTS_KEYS else ""
-                self._nodes.add_problem(node, f"'{key}' is missing from this route{where}", text="")
+        missing = [key for key in REQUIRED_KEYS if key not in given and key not in defaults]
+        for key in missing:
+            if key not in DEFAULT_SETTINGS:
+                self._nodes.add_problem(node, f"'{key}' is missing from this route", text="")
+        settings = {key: self._setting(key, node) for key in missing if key in DEFAULT_SETTINGS}
         event = self._nodes.try_read(self._event, given["event"]) if "event" in given else None
         # If the event type is unknown, do not check names: each name would cause a second problem.
         names = None if event is None else self._scope_names(event)
         others = {key: value_node for key, value_node in given.items() if key != "event"}
-        values = {**defaults, "event": event, **self._values(others, names)}
+        values = {**settings, **defaults, "event": event, **self._values(others, names)}
         self._check_name(given, values)
         self._check_correlation(given, values)
         if "cooldown_key" in given and "cooldown" not in given:
@@ -136,6 +144,27 @@ class _RoutesReader:
             return None
         self._note_places(present["name"], node, given)
         return Route(**present)
+
+    def _setting(self, key: str, route: yaml.Node) -> Any:
+        """Return the default of a key that the file does not have. A problem is added at the first such route.
+
+        If the setting is not set, the value is ``${NAME}``, as for an environment value in the file.
+        """
+        if key not in self._settings:
+            name = DEFAULT_SETTINGS[key]
+            default = f"${{{name}}}"
+            self._settings[key] = default
+            if self._environment.get(name):
+                node = yaml.ScalarNode(TEXT_TAG, default, route.start_mark, route.start_mark)
+                try:
+                    self._settings[key] = self._readers(None)[key](node)
+                except WrongValue as exc:
+                    self._settings[key] = None
+                    self._nodes.add_problem(route, str(exc), text=name)
+            else:
+                what = f"'{key}' is missing from this route, and its default, the setting {name}, is not set"
+                self._nodes.unset.append(Problem(*self._nodes.position(route), "", f"{what}; {SET_IT}"))
+        return self._settings[key]
 
     def _note_places(self, name: str, route: yaml.Node, given: Mapping[str, yaml.Node]) -> None:
         self.places[name,] = self._nodes.position(route)

@@ -17,6 +17,9 @@ from shared.routing.yaml_positions import source_offset
 from shared.suggestion import suggestion
 
 _TAG: Final = "tag:yaml.org,2002:"
+TEXT_TAG: Final = f"{_TAG}str"
+SET_IT: Final = "set it in the application settings, or locally in local.settings.json"
+"""What to do about an environment value that is not set."""
 _PLAIN_TAGS: Final = {f"{_TAG}{kind}" for kind in ("str", "int", "float", "bool")}
 _MAX_INTEGER: Final = 2**31 - 1
 _SHOWN_LENGTH: Final = 60
@@ -119,10 +122,7 @@ class NodeReader:
         if missing and not self.is_unset(node):
             self._unset_nodes[id(node)] = node
             line, column = self.position(node, text.index(f"${{{missing[0]}}}"), is_expanded=False)
-            advice = (
-                f"needs the environment value {', '.join(missing)}, which is not set; set it in the application "
-                "settings, or locally in local.settings.json"
-            )
+            advice = f"needs the environment value {', '.join(missing)}, which is not set; {SET_IT}"
             self.unset.append(Problem(line, column, self.shown(node), advice))
         return expanded
 

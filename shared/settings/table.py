@@ -31,10 +31,12 @@ class Settings:
     organization_url: str | None = setting(
         "AZURE_DEVOPS_ORG_URL",
         parse.url,
-        "`https://dev.azure.com/<organization>`, or a collection of Azure DevOps Server. Waiting tasks and the default "
-        "`routes.yaml` use it",
+        "`https://dev.azure.com/<organization>`, or a collection of Azure DevOps Server: the default of "
+        "[`organization_url`](routes.md#keys-of-a-route). Waiting tasks use it, too",
     )
-    project: str | None = setting("AZURE_DEVOPS_PROJECT", str, "The project. The default `routes.yaml` uses it")
+    project: str | None = setting(
+        "AZURE_DEVOPS_PROJECT", str, "The project: the default of [`project`](routes.md#keys-of-a-route)"
+    )
     api_version: str = setting(
         "AZURE_DEVOPS_API_VERSION",
         parse.matching(r"[0-9]+\.[0-9]+(-preview(\.[0-9]+)?)?", "must be a version such as 7.1 or 6.0-preview.1"),

@@ -11,7 +11,7 @@ from shared.events.event import ENVELOPE_NAMES
 from shared.journal.records import State
 from shared.notifications.notification import DATA_FIELDS, MAX_TEXT, TYPES
 from shared.notifications.notifier import MAX_BATCH, MAX_WAITING, MAX_WAITING_DEFERRED
-from shared.routing.routes_file import DEFAULTS_KEYS, REQUIRED_KEYS, ROUTE_KEYS
+from shared.routing.routes_file import DEFAULT_SETTINGS, DEFAULTS_KEYS, REQUIRED_KEYS, ROUTE_KEYS
 from shared.telemetry import Decision, Outcome
 from tests.contracts import validate
 from tests.support import ROOT
@@ -34,7 +34,8 @@ def test_every_outcome_is_explained() -> None:
 def test_exactly_the_keys_of_a_route_are_documented() -> None:
     table = rows(section(ROUTES, "Keys of a route"))
     assert sorted(codes(row[0])[0] for row in table) == sorted(ROUTE_KEYS)
-    assert {codes(row[0])[0] for row in table if row[1].startswith("required")} == set(REQUIRED_KEYS)
+    assert {codes(row[0])[0] for row in table if row[1] == "required"} == set(REQUIRED_KEYS) - set(DEFAULT_SETTINGS)
+    assert {codes(row[0])[0]: codes(row[2])[-1] for row in table if "If not set, `" in row[2]} == DEFAULT_SETTINGS
     assert {codes(row[0])[0] for row in table if "`defaults`" in row[1]} == set(DEFAULTS_KEYS)
 
 

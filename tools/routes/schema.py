@@ -9,7 +9,15 @@ from collections.abc import Collection, Mapping
 from dataclasses import fields
 from typing import Any, Final
 
-from shared.routing.routes_file import CAUSE_KEYS, DEFAULTS_KEYS, FORMAT_VERSION, REQUIRED_KEYS, ROUTE_KEYS, ROUTE_NAME
+from shared.routing.routes_file import (
+    CAUSE_KEYS,
+    DEFAULT_SETTINGS,
+    DEFAULTS_KEYS,
+    FORMAT_VERSION,
+    REQUIRED_KEYS,
+    ROUTE_KEYS,
+    ROUTE_NAME,
+)
 from shared.routing.table import Route
 
 FILE_NAME: Final = "routes.schema.json"
@@ -70,7 +78,6 @@ def routes_schema(names: Mapping[str, Collection[str]]) -> Schema:
 
     :param names: for each event type, the names that its handler offers.
     """
-    defaulted = [key for key in REQUIRED_KEYS if key in DEFAULTS_KEYS]
     return {
         "$schema": "http://json-schema.org/draft-07/schema#",
         "title": "nextstage: the dispatch table",
@@ -88,12 +95,11 @@ def routes_schema(names: Mapping[str, Collection[str]]) -> Schema:
             },
             "routes": {"type": "array", "items": {"$ref": "#/definitions/route"}},
         },
-        "allOf": [_required_unless_defaulted(key) for key in defaulted],
         "definitions": {
             "route": {
                 "type": "object",
                 "additionalProperties": False,
-                "required": [key for key in REQUIRED_KEYS if key not in defaulted],
+                "required": [key for key in REQUIRED_KEYS if key not in DEFAULT_SETTINGS],
                 "dependencies": {"cooldown_key": ["cooldown"]},
                 "properties": {key: _property(key, names) for key in ROUTE_KEYS},
             }
@@ -140,9 +146,3 @@ def _cause(event: str, names: Collection[str]) -> Schema:
             },
         },
     }
-
-
-def _required_unless_defaulted(key: str) -> Schema:
-    has_default = {"required": ["defaults"], "properties": {"defaults": {"required": [key]}}}
-    routes = {"properties": {"routes": {"items": {"required": [key]}}}}
-    return {"if": has_default, "else": routes}

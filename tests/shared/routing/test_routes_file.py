@@ -214,7 +214,7 @@ def test_mistakes_in_the_file_as_a_whole(text: str, line: int, advice: str) -> N
 
 
 @pytest.mark.parametrize("text", ["- a", "[1]", "text", "~"])
-def test_a_file_that_is_no_mapping_is_one_problem(text: str) -> None:
+def test_a_file_that_is_not_a_mapping_is_one_problem(text: str) -> None:
     (problem,) = problems(text)
     assert (problem.line, problem.text) == (1, text)
     assert problem.advice == "the file must be a mapping of keys to values; begin it with 'version: 1'"
@@ -327,8 +327,54 @@ def test_names_are_unique() -> None:
 def test_missing_keys_are_named() -> None:
     found = problems("version: 1\nroutes:\n  - enabled: true\n")
     assert [(problem.line, problem.advice.split(" ")[0]) for problem in found] == [
-        (3, f"'{key}'") for key in sorted(["name", "event", "pipeline", "organization_url", "project"])
+        (3, f"'{key}'") for key in sorted(["name", "event", "pipeline"])
     ]
+
+
+class TestWithoutDefaults:
+    """The settings AZURE_DEVOPS_ORG_URL and AZURE_DEVOPS_PROJECT are the defaults."""
+
+    TEXT = """version: 1
+routes:
+  - { name: a, event: RunCompleted, pipeline: p }
+  - { name: b, event: RunCompleted, pipeline: p, project: q, organization_url: https://x }
+  - { name: c, event: RunCompleted, pipeline: p }
+"""
+
+    def test_the_settings_are_the_defaults(self) -> None:
+        found = read_routes(self.TEXT, names=NAMES, environment=ENVIRONMENT)
+        assert (found.problems, found.unset) == ((), ())
+        assert [(route.organization_url, route.project) for route in found.table.routes] == [
+            ("https://dev.azure.com/contoso", "mlops"),
+            ("https://x", "q"),
+            ("https://dev.azure.com/contoso", "mlops"),
+        ]
+
+    def test_defaults_of_the_file_come_first(self) -> None:
+        text = self.TEXT.replace("routes:", "defaults: { project: r }\nroutes:")
+        found = read_routes(text, names=NAMES, environment=ENVIRONMENT)
+        assert [(route.organization_url, route.project) for route in found.table.routes] == [
+            ("https://dev.azure.com/contoso", "r"),
+            ("https://x", "q"),
+            ("https://dev.azure.com/contoso", "r"),
+        ]
+
+    def test_a_setting_that_is_not_set_is_reported_once(self) -> None:
+        found = problems(self.TEXT, AZURE_DEVOPS_ORG_URL="", AZURE_DEVOPS_PROJECT="")
+        assert [(problem.line, problem.column, problem.text) for problem in found] == [(3, 5, ""), (3, 5, "")]
+        assert [problem.what for problem in found] == [
+            f"'{key}' is missing from this route, and its default, the setting {name}, is not set"
+            for key, name in (("organization_url", "AZURE_DEVOPS_ORG_URL"), ("project", "AZURE_DEVOPS_PROJECT"))
+        ]
+        assert found[0].suggestion == "set it in the application settings, or locally in local.settings.json"
+        reading = read_routes(self.TEXT, names=NAMES, environment={})
+        assert len(reading.table.routes) == 3, "they are checked although the settings are not known here"
+
+    def test_a_wrong_setting_is_named_and_its_value_is_not(self) -> None:
+        (problem,) = problems(self.TEXT, AZURE_DEVOPS_ORG_URL=f"http://user:{secret('pat')}@x")
+        assert (problem.line, problem.text) == (3, "AZURE_DEVOPS_ORG_URL")
+        assert problem.advice.startswith("must not contain a user name and password in a URL")
+        assert leaks(problem.advice) == []
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1:7080", "localhost", "[::1]:80"])

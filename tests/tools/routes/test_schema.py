@@ -96,9 +96,9 @@ def test_mistakes_that_an_editor_can_see(changes: str) -> None:
     ("text", "is_right"),
     [
         (table(EVERY_KEY), True),
-        (table(MINIMAL, "{ project: p }"), False),
+        (table(MINIMAL, "{ project: p }"), True),
         (table(f"{MINIMAL}\nproject: p", "{ organization_url: 'https://x' }"), True),
-        (f"version: 1\nroutes: [{{{FLOW}}}]", False),
+        (f"version: 1\nroutes: [{{{FLOW}}}]", True),
         (f"version: 1\nroutes: [{{{FLOW}, project: p, organization_url: 'https://x'}}]", True),
         ("version: 1\nroutes: []", True),
         ("version: 2\nroutes: []", False),
