@@ -15,8 +15,28 @@ from shared.events.event import AML_PREFIX, ENVELOPE_NAMES
 from shared.journal.cooldown import MAX_COOLDOWN
 from shared.routing.allowed_values import InvalidPattern, ValuePattern, compile_pattern
 from shared.routing.table import Cause, Route, RouteTable
-from shared.routing.templates import Expression, Fault, InvalidExpression, Template, forbidden_in, parse_template
-from shared.routing.yaml_nodes import SET_IT, TEXT_TAG, NodeReader, WrongValue, boolean, plain_value, positive_integer
+from shared.routing.templates import (
+    Expression,
+    Fault,
+    InvalidExpression,
+    Template,
+    forbidden_in,
+    literal_placeholders,
+    parse_template,
+)
+from shared.routing.yaml_nodes import (
+    FOLDER_EXAMPLE,
+    SET_IT,
+    SINGLE_QUOTES,
+    TEXT_TAG,
+    NodeReader,
+    WrongValue,
+    bare_name,
+    boolean,
+    plain_value,
+    positive,
+    positive_integer,
+)
 from shared.settings import SETTINGS, Settings
 from shared.settings.setting import ROW
 from shared.suggestion import suggestion
@@ -37,6 +57,7 @@ _SECRETS: Final = {one.name for one in SETTINGS if one.is_secret} | {
     *("AZUREWEBJOBSSTORAGE", "APPLICATIONINSIGHTS_CONNECTION_STRING", "AZURE_CLIENT_SECRET"),
     *("EVENTGRID_EXTENSION_KEY", "EVENTGRID_TOPIC_KEY"),
 }
+_WHOLE_NUMBER: Final = re.compile("[-+]?[0-9]+")
 _LOOPBACK: Final = {"127.0.0.1", "localhost", "::1"}
 
 Names = Mapping[str, Collection[str]]
@@ -53,13 +74,15 @@ class Reading(NamedTuple):
     :param problems: what is wrong with the file, whatever the environment.
     :param unset: where the file uses an environment value that is not set. The table then contains ``${NAME}``. A route
         for which ``${NAME}`` is not a valid value is left out.
+    :param literal: where literal text is probably meant to be a value. The app accepts it.
     :param places: the position of each route in the table and of its keys, under ``(route,)``, ``(route, key)`` and
-        ``(route, "parameters", name)``.
+        ``(route, "parameters", name)``; and of the list of routes, under ``()``.
     """
 
     table: RouteTable
     problems: tuple[Problem, ...]
     unset: tuple[Problem, ...]
+    literal: tuple[Problem, ...]
     places: Mapping[tuple[str, ...], Place]
 
 
@@ -82,7 +105,8 @@ def read_routes(text: str, *, names: Names, environment: Mapping[str, str]) -> R
     nodes = NodeReader(text, environment, _SECRETS)
     reader = _RoutesReader(nodes, names, environment)
     table = reader.read()
-    return Reading(table, tuple(sorted(nodes.problems)), tuple(sorted(nodes.unset)), reader.places)
+    problems, unset, literal = (tuple(sorted(found)) for found in (nodes.problems, nodes.unset, nodes.literal))
+    return Reading(table, problems, unset, literal, reader.places)
 
 
 class _RoutesReader:
@@ -117,6 +141,7 @@ class _RoutesReader:
         defaults = self._nodes.mapping(top["defaults"], "defaults", DEFAULTS_KEYS) if "defaults" in top else {}
         default_values = self._values(defaults, names=None)
         route_nodes = self._nodes.sequence(top["routes"], "routes") if "routes" in top else []
+        self.places[()] = self._nodes.position(top.get("routes", root))
         routes = [self._route(node, default_values) for node in route_nodes]
         return RouteTable([route for route in routes if route is not None])
 
@@ -192,17 +217,19 @@ class _RoutesReader:
             "variables": lambda node: self._templates(node, "variables", names),
             "stages_to_skip": lambda node: self._items(node, "stages_to_skip", self._word),
             "pipeline_version": positive_integer,
-            "once_per": lambda node: self._expression(parse_template, node, names),
+            "once_per": lambda node: self._template(node, names),
             "allow": self._pattern,
             "correlation_parameter": self._word,
             "include_child_runs": boolean,
             "cooldown": self._duration,
-            "cooldown_key": lambda node: self._expression(parse_template, node, names),
+            "cooldown_key": lambda node: self._template(node, names),
             "tags": boolean,
             "causes": lambda node: self._items(node, "causes", self._cause),
         }
 
     def _event(self, node: yaml.Node) -> str:
+        if isinstance(node, yaml.SequenceNode):
+            raise WrongValue("must be one event type, not a list; write one route for each type")
         name = self._nodes.text(node)
         if name not in self._names:
             raise WrongValue(f"is not an event type; {suggestion(name.removeprefix(AML_PREFIX), self._names)}")
@@ -222,7 +249,12 @@ class _RoutesReader:
 
     def _pipeline(self, node: yaml.Node) -> int | str:
         pipeline = self._word(node)
-        return int(pipeline) if pipeline.isascii() and pipeline.isdigit() else pipeline
+        if _WHOLE_NUMBER.fullmatch(pipeline):
+            return positive(pipeline)
+        names = [name for name in re.split(r"[/\\]", pipeline) if name]
+        if pipeline not in {(path := "".join(f"\\{name}" for name in names)), *names}:
+            raise WrongValue(f"is not how Azure DevOps writes folders; write {path or FOLDER_EXAMPLE}")
+        return pipeline
 
     def _project(self, node: yaml.Node) -> str:
         project = self._word(node)
@@ -231,6 +263,9 @@ class _RoutesReader:
         return project
 
     def _organization_url(self, node: yaml.Node) -> str:
+        url = self._nodes.text(node).strip()
+        if (bare := bare_name(url, anywhere=True)) is not None:
+            raise WrongValue(bare)
         url = self._word(node).rstrip("/")
         if self._nodes.is_unset(node):
             return url
@@ -257,7 +292,16 @@ class _RoutesReader:
 
     def _templates(self, node: yaml.Node, what: str, names: Names | None) -> dict[str, Template]:
         given = self._nodes.mapping(node, what)
-        return self._each(given, lambda value: self._expression(parse_template, value, names))
+        return self._each(given, lambda value: self._template(value, names))
+
+    def _template(self, node: yaml.Node, names: Names | None) -> Template:
+        template: Template = self._expression(parse_template, node, names)
+        doubts = [] if names is None else literal_placeholders(template.text, names)
+        if (bare := bare_name(template.text, anywhere=False)) is not None:
+            doubts.append(bare)
+        for doubt in doubts:
+            self._nodes.doubt(node, doubt)
+        return template
 
     def _items(self, node: yaml.Node, what: str, read: Read) -> tuple[Any, ...]:
         """Return the valid items of a list."""
@@ -303,11 +347,15 @@ class _RoutesReader:
 
     def _word(self, node: yaml.Node) -> str:
         """Read text that is sent to Azure DevOps unchanged."""
-        word = self._nodes.text(node).strip()
+        text = self._nodes.text(node)
+        word, is_escaped = text.strip(), getattr(node, "style", "") == '"'
         if not word:
             raise WrongValue("is empty; give a value or remove the key")
-        if (found := forbidden_in(word)) is not None or "{{" in word:
-            raise WrongValue(f"contains {found or 'a placeholder'}, which is not allowed here; write plain text")
+        if (found := forbidden_in(text if is_escaped else word)) is not None or "{{" in word:
+            advice = SINGLE_QUOTES if is_escaped and found and "control" in found else "write plain text"
+            raise WrongValue(f"contains {found or 'a placeholder'}, which is not allowed here; {advice}")
+        if (bare := bare_name(word, anywhere=True)) is not None:
+            self._nodes.doubt(node, bare)
         return word
 
     def _check_name(self, given: Mapping[str, yaml.Node], values: Mapping[str, Any]) -> None:

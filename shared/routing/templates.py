@@ -40,6 +40,7 @@ _NEVER_CATEGORIES: Final = {"Cc", "Cf", "Cs", "Zl", "Zp"}  # control, format, su
 _INTERPRETER: Final = expression_tree.Interpreter()
 
 _PLACEHOLDER: Final = re.compile(r"\{\{(.*?)\}\}", re.DOTALL)
+_SINGLE_BRACES: Final = re.compile(r"(?<![${])\{([^{}]+)\}(?!\})")
 
 
 _TOO_DEEP: Final = "is nested too deeply; write contains([…], name) in place of many '||', or several routes"
@@ -87,12 +88,20 @@ class Expression:
         except ValueError as exc:  # also for a number with too many digits
             offset = getattr(exc, "lex_position", None)
             raise InvalidExpression(
-                Fault(f"is not JMESPath: {_parse_error(exc)}", None if offset is None else offset + margin)
+                Fault(f"is not JMESPath: {_parse_error(self.text, exc)}", None if offset is None else offset + margin)
             ) from exc
         if unknown := _unknown_uses(self.tree, names):
             offsets = expression_tree.name_offsets(self.text, self.tree)
-            places = [(complaint, offsets.get(id(node))) for node, complaint in unknown]
-            raise InvalidExpression(*(Fault(text, None if at is None else at + margin) for text, at in places))
+            raise InvalidExpression(
+                *(self._fault(complaint, offsets.get(id(node)), margin) for node, complaint in unknown)
+            )
+
+    def _fault(self, complaint: str, offset: int | None, margin: int) -> Fault:
+        if offset is None:
+            return Fault(complaint)
+        if (quoted := _DOUBLE_QUOTES.match(self.text, offset)) is not None:
+            complaint = f"{complaint.partition(';')[0]}; if it is a string, write '{quoted[1]}' in single quotes"
+        return Fault(complaint, offset + margin)
 
     def evaluate(self, scope: Scope) -> Any:
         """Evaluate the expression on an event's scope.
@@ -156,6 +165,9 @@ def parse_template(text: str, names: Names | None) -> Template:
     end = 0
     for found in _PLACEHOLDER.finditer(text):
         parts.append(text[end : found.start()])
+        if text[end : found.start()].endswith("$"):
+            advice = f"${{{{ }}}} is the syntax of Azure Pipelines; write {{{{ {found[1].strip()} }}}}"
+            faults.append(Fault(advice, found.start() - 1))
         faults += _literal_faults(text[end : found.start()], end)
         end = found.end()
         try:
@@ -172,9 +184,25 @@ def parse_template(text: str, names: Names | None) -> Template:
 def _literal_faults(literal: str, start: int) -> list[Fault]:
     unclosed = [at for brackets in ("{{", "}}") if (at := literal.find(brackets)) >= 0]
     faults = [Fault("has a placeholder that is not closed; write {{ expression }}", start + at) for at in unclosed]
-    if (found := forbidden_in(literal)) is not None:
-        faults.append(Fault(f"contains {found}, which must never reach a pipeline", start))
+    found = forbidden_in(literal)
+    if found is not None and not faults:
+        advice = "; for a value of the event, write {{ expression }}" if "$" in found else ""
+        faults.append(Fault(f"contains {found}, which must never reach a pipeline{advice}", start))
     return faults
+
+
+def literal_placeholders(text: str, names: Names) -> list[Fault]:
+    """Return each expression in single braces, as in ``{ run_id }``: it is literal text, but probably not meant so."""
+    found = []
+    for braces in _SINGLE_BRACES.finditer(text):
+        try:
+            expression = Expression(braces[1], names)
+        except InvalidExpression:
+            continue
+        if any(expression_tree.free_paths(expression.tree)):
+            advice = f"is literal text, not a value of the event; did you mean {{{{ {expression.text} }}}}?"
+            found.append(Fault(advice, braces.start()))
+    return found
 
 
 def _moved(fault: Fault, by: int) -> Fault:
@@ -234,11 +262,17 @@ def _safe_text(expression: Expression, value: object, pattern: ValuePattern) -> 
 
 
 # Operators of other languages, and their form in JMESPath.
-_OPERATORS: Final = {"=": "==", "and": "&&", "or": "||", "&": "&&"}
+_OPERATORS: Final = {"=": "==", "and": "&&", "or": "||", "&": "&&", "not": "!"}
+# Literals of other languages, and their form in JMESPath.
+_LITERALS: Final = {"true": "true", "false": "false", "null": "null", "none": "null"}
+_DOUBLE_QUOTES: Final = re.compile(r'"([^"\\]*)"')
+_NUMBER: Final = re.compile(r"-?[0-9]*\.?[0-9]+(?:[eE][-+]?[0-9]+)?")
 
 
-def _parse_error(exc: ValueError) -> str:
-    """Return jmespath's reason, without its drawing of the position."""
+def _parse_error(text: str, exc: ValueError) -> str:
+    """Return jmespath's reason, without its drawing of the position, and what to write instead, if that is known."""
+    if "{{" in text:
+        return "'{{' begins a placeholder, but this is an expression already; write it without '{{' and '}}'"
     if isinstance(exc, LexerError):
         # exc.lexer_value is the whole rest of the text, so it is not quoted.
         return f"{exc.message}{_hint(exc.lexer_value)}"
@@ -247,7 +281,10 @@ def _parse_error(exc: ValueError) -> str:
     if not isinstance(exc, ParseError) or exc.token_value is None:  # the text is empty or ends too early
         return "the expression is not complete"
     is_named = exc.msg.endswith(f" {exc.token_value}")
-    return exc.msg + ("" if is_named else f" at '{exc.token_value}'") + _hint(exc.token_value)
+    reason = exc.msg + ("" if is_named else f" at '{exc.token_value}'")
+    if exc.msg == "invalid token" and (number := _NUMBER.match(text, exc.lex_position)) is not None:
+        return f"{reason}; write `{float(number[0]) if number[0][0] == '.' else number[0]}` in backquotes"
+    return reason + _hint(exc.token_value)
 
 
 def _hint(token: object) -> str:
@@ -281,6 +318,11 @@ def _wrong_call(node: Tree) -> str | None:
 
 def _unknown_name(path: tuple[str, ...], names: Names) -> str | None:
     top = path[0]
+    if top not in names and top.lower() in _LITERALS:
+        literal = _LITERALS[top.lower()]
+        return f"uses the name '{top}', which does not exist here; write `{literal}` in backquotes" + (
+            "" if literal == "null" else f", or '{literal}' if the other side is a string"
+        )
     if top not in names:
         return _unknown("name", top, names)
     below = names[top]

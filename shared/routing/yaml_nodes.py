@@ -24,9 +24,12 @@ _PLAIN_TAGS: Final = {f"{_TAG}{kind}" for kind in ("str", "int", "float", "bool"
 _MAX_INTEGER: Final = 2**31 - 1
 _SHOWN_LENGTH: Final = 60
 _ENVIRONMENT_VALUE: Final = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
+_UNCLOSED: Final = re.compile(r"\$\{(?!\{)(\w*)[^}]*\Z")
+_BARE: Final = re.compile(r"\$(?:env:)?([A-Za-z_]\w*)")
 _PASSWORD: Final = re.compile(r"://[^\s/?#'\"]*:(?!\d+[/?#])[^\s'\"]*@")
+FOLDER_EXAMPLE: Final = r"\ml\evaluate"
 SINGLE_QUOTES: Final = (
-    r"in double quotes, a backslash begins an escape sequence; use single quotes, as in '\ml\evaluate'"
+    f"in double quotes, a backslash begins an escape sequence; use single quotes, as in '{FOLDER_EXAMPLE}'"
 )
 """What to do about a backslash in double quotes."""
 _KEEP_SECRETS: Final = "a pipeline reads its secrets from its own variable group or vault"
@@ -50,6 +53,7 @@ class NodeReader:
 
     :ivar problems: what is wrong with the file.
     :ivar unset: where the file uses an environment value that is not set. A caller may accept these problems.
+    :ivar literal: where literal text is probably meant to be a value. The app accepts it.
     """
 
     def __init__(self, text: str, environment: Mapping[str, str], secrets: Collection[str] = ()) -> None:
@@ -62,6 +66,7 @@ class NodeReader:
         self._secrets = secrets
         self.problems: list[Problem] = []
         self.unset: list[Problem] = []
+        self.literal: list[Problem] = []
         self._unset_nodes: dict[int, yaml.Node] = {}
         self._excused = 0
 
@@ -87,9 +92,16 @@ class NodeReader:
         :param text: the text to show instead of the node's own.
         :param offset: the position of the problem in the node's text, as ``text`` returns it.
         """
-        line, column = self.position(node, offset)
+        self.problems.append(self._problem(node, Fault(advice, offset), text))
+
+    def doubt(self, node: yaml.Node, fault: Fault) -> None:
+        """Add literal text that is probably meant to be a value."""
+        self.literal.append(self._problem(node, fault))
+
+    def _problem(self, node: yaml.Node, fault: Fault, text: str | None = None) -> Problem:
+        line, column = self.position(node, fault.offset)
         shown = self.shown(node) if text is None else text
-        self.problems.append(Problem(line, column, *map(without_url_credentials, (shown, advice))))
+        return Problem(line, column, *map(without_url_credentials, (shown, fault.text)))
 
     def try_read(self, read: Callable[[yaml.Node], Value], node: yaml.Node) -> Value | None:
         """Read a node. If it is invalid, add the problem and return None.
@@ -118,6 +130,9 @@ class NodeReader:
         expanded = _ENVIRONMENT_VALUE.sub(lambda found: self._environment.get(found[1]) or found[0], text)
         if _PASSWORD.search(expanded):
             raise WrongValue(f"must not contain a user name and password in a URL; {_KEEP_SECRETS}")
+        if (unclosed := _UNCLOSED.search(expanded)) is not None:
+            advice = f"has an environment value that is not closed; write ${{{unclosed[1] or 'NAME'}}}"
+            raise WrongValue(Fault(advice, unclosed.start()))
         missing = [name for name in names if not self._environment.get(name)]
         if missing and not self.is_unset(node):
             self._unset_nodes[id(node)] = node
@@ -190,6 +205,17 @@ class NodeReader:
         return text if len(text) <= _SHOWN_LENGTH else text[:_SHOWN_LENGTH] + "…"
 
 
+def bare_name(text: str, *, anywhere: bool) -> Fault | None:
+    """Return what is wrong with ``$NAME`` in a string; None if there is none.
+
+    :param anywhere: whether the string is never meant for a shell, so that it must not contain ``$NAME`` at all.
+    """
+    found = _BARE.search(text) if anywhere else _BARE.fullmatch(text.strip())
+    if found is None:
+        return None
+    return Fault(f"is literal text, not an environment value; write ${{{found[1]}}}", text.index("$"))
+
+
 def scalar_text(node: yaml.Node) -> str:
     """Return a scalar's text as it is written: ``5.10`` stays ``5.10``.
 
@@ -219,7 +245,14 @@ def positive_integer(node: yaml.Node) -> int:
 
     :raises WrongValue: the node is anything else.
     """
-    text = scalar_text(node)
+    return positive(scalar_text(node))
+
+
+def positive(text: str) -> int:
+    """Return a whole number above zero.
+
+    :raises WrongValue: the text is anything else.
+    """
     if not text.isascii() or not text.isdigit() or not text.strip("0"):
         raise WrongValue("must be a whole number above zero")
     if len(text) > len(str(_MAX_INTEGER)) or int(text) > _MAX_INTEGER:

@@ -40,6 +40,10 @@ def check(
     findings = [from_problem(problem, Severity.ERROR, Rule.INVALID) for problem in reading.problems]
     # Only a warning, because the value may be set where the app runs.
     findings += [from_problem(problem, Severity.WARNING, Rule.UNSET_ENVIRONMENT) for problem in reading.unset]
+    findings += [from_problem(problem, Severity.WARNING, Rule.LITERAL_TEXT) for problem in reading.literal]
+    if not (reading.table.routes or reading.problems or reading.unset):
+        message = "there is no route, so no event queues a pipeline"
+        findings.append(warning(reading.places[()], Rule.NO_ROUTES, "", message, "add a route"))
     for find in _FINDERS:
         findings += find(reading)
     findings += pipeline_warnings(reading, file)

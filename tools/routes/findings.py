@@ -19,6 +19,8 @@ class Rule(StrEnum):
 
     INVALID = "invalid"
     UNSET_ENVIRONMENT = "unset-environment"
+    NO_ROUTES = "no-routes"
+    LITERAL_TEXT = "literal-text"
     NEVER_MATCHES = "never-matches"
     ALWAYS_TRUE = "always-true"
     ALWAYS_PARKS = "always-parks"

@@ -42,7 +42,10 @@ _FORMS: Final[Mapping[str, tuple[Schema, str]]] = {
         "https://dev.azure.com/<organization>, or a collection of Azure DevOps Server.",
     ),
     "project": ({"type": _SCALAR, "pattern": r"^[^/]+$"}, "The name or id of the project."),
-    "pipeline": (_TEXT, "Definition id or name; \\folder\\name if the name alone is not unique."),
+    "pipeline": (
+        {"type": _SCALAR, "pattern": r"^[^/]*\S[^/]*$", "minimum": 1},
+        "Definition id or name; \\folder\\name if the name alone is not unique.",
+    ),
     "enabled": (_FLAG, "false switches the route off."),
     "when": (
         _TEXT,

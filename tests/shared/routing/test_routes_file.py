@@ -232,7 +232,7 @@ def test_a_file_that_is_nested_too_deeply_is_one_problem(bracket: str) -> None:
     ("changes", "expected"),
     [
         ("name: '-x'", "4: must begin with a letter or digit"),
-        ("event: [RunCompleted]", "5: must be a single value, not a list"),
+        ("event: [RunCompleted]", "5: must be one event type, not a list; write one route for each type"),
         (
             "event: Microsoft.MachineLearningServices.RunCompleted",
             "5: is not an event type; did you mean 'RunCompleted'?",

@@ -1,0 +1,161 @@
+"""Mistakes of people who write their first table: each is one finding with its place and what to write instead.
+
+``check`` reports it, and the app refuses the table at start if it cannot use it.
+"""
+
+from pathlib import Path
+
+import pytest
+
+from handlers import NAMES
+from shared.errors import InvalidRoutes
+from shared.routing.routes_file import load_routes
+from tests.support.builders import ENVIRONMENT
+from tools.routes.checks import check
+from tools.routes.findings import Rule, Severity
+
+HEAD = (
+    "version: 1\ndefaults: { organization_url: https://dev.azure.com/contoso, project: mlops }\nroutes:\n  - name: a\n"
+)
+HERE = "«"
+"""Marks the place of the finding, and is not part of the file."""
+
+
+def route(lines: str, event: str = "RunCompleted") -> str:
+    """Return a table with one route. A pipeline is added unless the lines have one."""
+    pipeline = "" if "pipeline:" in lines else "\npipeline: p"
+    return HEAD + "    " + f"event: {event}{pipeline}\n{lines}".replace("\n", "\n    ") + "\n"
+
+
+# fmt: off
+ERRORS = {
+    "the syntax of Azure Pipelines": (
+        route("""parameters: { runId: "«${{ run_id }}" }"""),
+        "${{ }} is the syntax of Azure Pipelines", "write {{ run_id }}"),
+    "the syntax of Azure Pipelines within text": (
+        route("""once_per: 'of «${{root_run_id}} and x'"""),
+        "${{ }} is the syntax of Azure Pipelines", "write {{ root_run_id }}"),
+    "a macro of Azure Pipelines": (
+        route("""parameters: { runId: «$(run_id) }"""),
+        "contains '$(', which must never reach a pipeline", "for a value of the event, write {{ expression }}"),
+    "a runtime expression of Azure Pipelines": (
+        route("""variables: { runId: '«$[ run_id ]' }"""),
+        "contains '$[', which must never reach a pipeline", "for a value of the event, write {{ expression }}"),
+    "an environment value that is not closed": (
+        route("organization_url: «${AZURE_DEVOPS_ORG_URL"),
+        "has an environment value that is not closed", "write ${AZURE_DEVOPS_ORG_URL}"),
+    "an environment value that is not closed within text": (
+        route("parameters: { text: 'in «${STAGE' }"),
+        "has an environment value that is not closed", "write ${STAGE}"),
+    "a bare environment value as a URL": (
+        route("organization_url: «$AZURE_DEVOPS_ORG_URL"),
+        "is literal text, not an environment value", "write ${AZURE_DEVOPS_ORG_URL}"),
+    "a bare environment value in a URL": (
+        route("organization_url: https://dev.azure.com/«$env:ORGANIZATION"),
+        "is literal text, not an environment value", "write ${ORGANIZATION}"),
+    "forward slashes": (
+        route("pipeline: «/ml/evaluate"), "is not how Azure DevOps writes folders", r"write \ml\evaluate"),
+    "a folder without the first backslash": (
+        route(r"pipeline: «ml\evaluate"), "is not how Azure DevOps writes folders", r"write \ml\evaluate"),
+    "doubled backslashes": (
+        route(r"pipeline: «'\\ml\\evaluate'"), "is not how Azure DevOps writes folders", r"write \ml\evaluate"),
+    "backslashes in double quotes": (
+        route(r'pipeline: "«\ml\evaluate"'),
+        ("the file is not valid YAML: found unknown escape character; in double quotes, a backslash begins an escape "
+        "sequence"), r"use single quotes, as in '\ml\evaluate'"),
+    "backslashes in double quotes that are an escape sequence": (
+        route(r'pipeline: «"\nightly\evaluate"'),
+        ("contains the control character U+000A, which is not allowed here; in double quotes, a backslash begins an "
+        "escape sequence"), r"use single quotes, as in '\ml\evaluate'"),
+    "a negative pipeline": (route("pipeline: «-1"), "must be a whole number above zero", ""),
+    "pipeline zero": (route("pipeline: «0"), "must be a whole number above zero", ""),
+    "a list of events": (
+        route("", "«[RunCompleted, ModelRegistered]"),
+        "must be one event type, not a list", "write one route for each type"),
+    "a bare number": (
+        route("when: drift_coefficient >= «0.3", "DatasetDriftDetected"),
+        "is not JMESPath: invalid token at '0'", "write `0.3` in backquotes"),
+    "a bare negative number": (
+        route("when: drift_coefficient > «-1e3", "DatasetDriftDetected"),
+        "is not JMESPath: invalid token at '-1'", "write `-1e3` in backquotes"),
+    "a bare fraction": (
+        route("when: drift_coefficient > «.5 || run_id", "DatasetDriftDetected"),
+        "is not JMESPath: invalid token at '.'", "write `0.5` in backquotes"),
+    "a bare boolean": (
+        route("when: run_tags.done == «True"),
+        "uses the name 'True', which does not exist here", ("write `true` in backquotes, or 'true' if the other side is "
+        "a string")),
+    "a bare null": (
+        route("when: experiment_name != «null"),
+        "uses the name 'null', which does not exist here", "write `null` in backquotes"),
+    "a string in double quotes": (
+        route("""when: run_status == «"Failed" """, "RunStatusChanged"),
+        "uses the name 'Failed', which does not exist here", "if it is a string, write 'Failed' in single quotes"),
+    "a placeholder as a condition": (
+        route("""when: "{«{ run_status == 'Failed' }}" """, "RunStatusChanged"),
+        "is not JMESPath: '{{' begins a placeholder, but this is an expression already",
+        "write it without '{{' and '}}'"),
+}
+
+WARNINGS = {
+    "a bare environment value": (
+        route("project: «$AZURE_DEVOPS_PROJECT"), Rule.LITERAL_TEXT,
+        "is literal text, not an environment value", "write ${AZURE_DEVOPS_PROJECT}"),
+    "a bare environment value as a parameter": (
+        route("parameters: { stage: «$STAGE }"), Rule.LITERAL_TEXT,
+        "is literal text, not an environment value", "write ${STAGE}"),
+    "single braces": (
+        route("""parameters: { runId: "«{ run_id }" }"""), Rule.LITERAL_TEXT,
+        "is literal text, not a value of the event", "did you mean {{ run_id }}?"),
+    "single braces within text": (
+        route("""once_per: '{{ run_id }} «{run_tags.team}'"""), Rule.LITERAL_TEXT,
+        "is literal text, not a value of the event", "did you mean {{ run_tags.team }}?"),
+    "no route": (
+        "version: 1\nroutes: «[]\n", Rule.NO_ROUTES, "there is no route, so no event queues a pipeline", "add a route"),
+}
+# fmt: on
+
+
+def loads(text: str) -> bool:
+    try:
+        load_routes(text, source="routes.yaml", names=NAMES, environment=ENVIRONMENT)
+    except InvalidRoutes:
+        return False
+    return True
+
+
+def place(text: str) -> tuple[int, int]:
+    before = text.partition(HERE)[0]
+    return before.count("\n") + 1, len(before.rpartition("\n")[2]) + 1
+
+
+@pytest.mark.parametrize(("text", "message", "suggestion"), ERRORS.values(), ids=ERRORS)
+def test_an_error(text: str, message: str, suggestion: str) -> None:
+    written = text.replace(HERE, "")
+    (found,) = check(written, Path("nowhere/routes.yaml"), NAMES, ENVIRONMENT)[1]
+    assert (found.severity, found.message, found.suggestion) == (Severity.ERROR, message, suggestion)
+    assert (found.line, found.column) == place(text)
+    assert not loads(written)
+
+
+@pytest.mark.parametrize(("text", "rule", "message", "suggestion"), WARNINGS.values(), ids=WARNINGS)
+def test_a_warning(text: str, rule: Rule, message: str, suggestion: str) -> None:
+    written = text.replace(HERE, "")
+    (found,) = check(written, Path("nowhere/routes.yaml"), NAMES, ENVIRONMENT)[1]
+    assert (found.severity, found.rule) == (Severity.WARNING, rule)
+    assert (found.message, found.suggestion) == (message, suggestion)
+    assert (found.line, found.column) == place(text)
+    assert loads(written)
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        "parameters: { a: '{ \"x\": 1 }', b: 'costs 5 $', c: '{team}', d: 'in $HOME', e: '{}', f: '{{ run_id }}$' }",
+        r"pipeline: \ml\evaluate",
+        "pipeline: '2024.1'",
+        "allow: '[a-z]{2}$'",
+    ],
+)
+def test_text_that_is_meant(lines: str) -> None:
+    assert check(route(lines), Path("nowhere/routes.yaml"), NAMES, ENVIRONMENT)[1] == []
