@@ -14,6 +14,7 @@ from shared.errors import InvalidRoutes, Problem
 from shared.events.event import AML_PREFIX, ENVELOPE_NAMES
 from shared.journal.cooldown import MAX_COOLDOWN
 from shared.routing.allowed_values import InvalidPattern, ValuePattern, compile_pattern
+from shared.routing.json_templates import JsonReader
 from shared.routing.table import Cause, Route, RouteTable
 from shared.routing.templates import (
     Expression,
@@ -292,7 +293,14 @@ class _RoutesReader:
 
     def _templates(self, node: yaml.Node, what: str, names: Names | None) -> dict[str, Template]:
         given = self._nodes.mapping(node, what)
-        return self._each(given, lambda value: self._template(value, names))
+        read = self._parameter if what == "parameters" else self._template
+        return self._each(given, lambda value: read(value, names))
+
+    def _parameter(self, node: yaml.Node, names: Names | None) -> Template:
+        """Read a parameter. Objects and lists become JSON."""
+        if isinstance(node, yaml.ScalarNode):
+            return self._template(node, names)
+        return JsonReader(self._nodes, lambda value: self._template(value, names)).read(node)
 
     def _template(self, node: yaml.Node, names: Names | None) -> Template:
         template: Template = self._expression(parse_template, node, names)

@@ -3,6 +3,7 @@
 Expressions are compiled once, when the routes are loaded. Pure.
 """
 
+import json
 import math
 import re
 import unicodedata
@@ -121,10 +122,14 @@ def is_true(answer: Any) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Template:
-    """Literal text with placeholders of the form ``{{ JMESPath }}``. ``parts`` has both, in order."""
+    """Literal text with placeholders of the form ``{{ JMESPath }}``. ``parts`` has both, in order.
+
+    :param is_json: whether the text is JSON. Each placeholder is then within a string.
+    """
 
     text: str
     parts: tuple[str | Expression, ...]
+    is_json: bool = False
 
     def render(self, scope: Scope, allow: ValuePattern | None = None) -> str:
         """Replace each placeholder with its value.
@@ -135,13 +140,18 @@ class Template:
         :raises UnsafeValue: a pipeline could interpret a value as script or macro.
         """
         pattern = allow or SAFE_VALUE
-        rendered = "".join(
-            part if isinstance(part, str) else _safe_text(part, part.evaluate(scope), pattern) for part in self.parts
+        values = (
+            part if isinstance(part, str) else self._escaped(_safe_text(part, part.evaluate(scope), pattern))
+            for part in self.parts
         )
+        rendered = "".join(values)
         # Check the whole text again, since a value and the literal after it could together form a macro.
         if (found := forbidden_in(rendered)) is not None:
             raise UnsafeValue(f"{shown(rendered)} contains {found}, which must never reach a pipeline")
         return rendered
+
+    def _escaped(self, value: str) -> str:
+        return json.dumps(value, ensure_ascii=False)[1:-1] if self.is_json else value
 
     def render_any(self, scope: Scope) -> str:
         """Replace each placeholder with its value, whatever characters it contains.

@@ -16,11 +16,11 @@ from shared.routing.templates import Fault
 from shared.routing.yaml_positions import source_offset
 from shared.suggestion import suggestion
 
-_TAG: Final = "tag:yaml.org,2002:"
-TEXT_TAG: Final = f"{_TAG}str"
+TAG: Final = "tag:yaml.org,2002:"
+TEXT_TAG: Final = f"{TAG}str"
 SET_IT: Final = "set it in the application settings, or locally in local.settings.json"
 """What to do about an environment value that is not set."""
-_PLAIN_TAGS: Final = {f"{_TAG}{kind}" for kind in ("str", "int", "float", "bool")}
+_PLAIN_TAGS: Final = {f"{TAG}{kind}" for kind in ("str", "int", "float", "bool")}
 _MAX_INTEGER: Final = 2**31 - 1
 _SHOWN_LENGTH: Final = 60
 _ENVIRONMENT_VALUE: Final = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
@@ -210,10 +210,10 @@ def bare_name(text: str, *, anywhere: bool) -> Fault | None:
 
     :param anywhere: whether the string is never meant for a shell, so that it must not contain ``$NAME`` at all.
     """
-    found = _BARE.search(text) if anywhere else _BARE.fullmatch(text.strip())
-    if found is None:
+    found = _BARE.search(text)
+    if found is None or not (anywhere or found[0] == text.strip()):
         return None
-    return Fault(f"is literal text, not an environment value; write ${{{found[1]}}}", text.index("$"))
+    return Fault(f"is literal text, not an environment value; write ${{{found[1]}}}", found.start())
 
 
 def scalar_text(node: yaml.Node) -> str:
@@ -225,7 +225,7 @@ def scalar_text(node: yaml.Node) -> str:
         raise WrongValue('must be a single value, not a mapping; put a placeholder in quotes: "{{ … }}"')
     if not isinstance(node, yaml.ScalarNode):
         raise WrongValue("must be a single value, not a list")
-    if node.tag == f"{_TAG}null":
+    if node.tag == f"{TAG}null":
         raise WrongValue("has no value; give one or remove the key")
     return str(node.value)
 
@@ -235,7 +235,7 @@ def boolean(node: yaml.Node) -> bool:
 
     :raises WrongValue: the node is not true or false.
     """
-    if isinstance(node, yaml.ScalarNode) and node.tag == f"{_TAG}bool":
+    if isinstance(node, yaml.ScalarNode) and node.tag == f"{TAG}bool":
         return str(node.value).lower() in {"true", "yes", "on"}
     raise WrongValue("must be true or false")
 

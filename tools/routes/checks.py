@@ -112,7 +112,12 @@ def _not_given(reading: Reading, route: Route, file: str, found: _Declared) -> I
 
 
 def _literal(template: Template | None) -> str | None:
-    """Return the value of a template without placeholders and environment values; None for other templates."""
+    """Return the value of a template without placeholders and environment values; None for other templates.
+
+    Objects and lists are returned with their placeholders, because the form is known all the same.
+    """
+    if template is not None and template.is_json:
+        return template.text
     if template is None or "${" in template.text or not all(isinstance(part, str) for part in template.parts):
         return None
     return template.text

@@ -29,6 +29,7 @@ _DURATION: Final = r"^\s*(?=\S)(\d{1,5}d)?(\d{1,5}h)?(\d{1,5}m)?(\d{1,7}s)?\s*$"
 _SCALAR: Final = ["string", "number", "boolean"]
 _TEXT: Final[Schema] = {"type": _SCALAR, "pattern": r"\S"}
 _TEMPLATES: Final[Schema] = {"type": "object", "additionalProperties": {"type": _SCALAR}}
+_PARAMETERS: Final[Schema] = {"type": "object", "additionalProperties": {"type": [*_SCALAR, "object", "array"]}}
 _FLAG: Final[Schema] = {"type": "boolean"}
 
 _FORMS: Final[Mapping[str, tuple[Schema, str]]] = {
@@ -52,7 +53,10 @@ _FORMS: Final[Mapping[str, tuple[Schema, str]]] = {
         "A condition in JMESPath, as in 'az --query'. The route matches unless the result is null, false or empty.",
     ),
     "branch": (_TEXT, "main or refs/heads/main. If not set, the pipeline's default branch."),
-    "parameters": (_TEMPLATES, 'Template parameters of the pipeline: literal text with "{{ JMESPath }}" placeholders.'),
+    "parameters": (
+        _PARAMETERS,
+        'Template parameters of the pipeline: values, objects or lists, with "{{ JMESPath }}" placeholders.',
+    ),
     "variables": (_TEMPLATES, "Variables, which must be settable at queue time."),
     "stages_to_skip": ({"type": "array", "items": _TEXT}, "The names of stages to skip."),
     "pipeline_version": (

@@ -255,7 +255,7 @@ def test_a_file_that_is_nested_too_deeply_is_one_problem(bracket: str) -> None:
         ("stages_to_skip: build", "7: stages_to_skip must be a list"),
         ("stages_to_skip: [{}]", "7: must be a single value, not a mapping"),
         ("parameters: [a]", "7: parameters must be a mapping"),
-        ("parameters: {a: {{ run_id }}}", "7: must be a single value, not a mapping; put a placeholder in quotes"),
+        ("parameters: {a: {{ run_id }}}", "7: has a key without a value; write null, or put a placeholder in"),
         ("parmeters: {}", "7: a route has no such key; did you mean 'parameters'?"),
         ("parameters: {a: }", "7: has no value"),
         ("parameters: {a: '{{ nope }}'}", "7: uses the name 'nope'"),

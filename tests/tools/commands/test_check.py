@@ -281,6 +281,12 @@ class TestPipelineFiles:
             (["parameters: { runId: x, count: many }"], [(7, Rule.PARAMETER_VALUE, "count: many")]),
             (["parameters: { runId: x, more: '- script: x' }"], []),
             (["parameters: { runId: x, more: '[{script: \"{{ run_id }}\"}]' }"], []),
+            (["parameters: { runId: x, more: [{ script: '{{ run_id }}' }] }"], []),
+            (["parameters: { runId: x, count: [1] }"], [(7, Rule.PARAMETER_VALUE, "count: [1]")]),
+            (
+                ["parameters: { runId: x, count: ['{{ run_id }}'] }"],
+                [(7, Rule.PARAMETER_VALUE, 'count: ["{{ run_id }}"]')],
+            ),
             (["parameters: { runId: '[{{ run_id }}] x' }"], []),
             (["parameters: { runId: x, more: '{{ run_id }}' }"], [(7, Rule.YAML_VALUE, "more: {{ run_id }}")]),
             (["parameters: { runId: x, more: '[{{ run_id }}]' }"], [(7, Rule.YAML_VALUE, "more: [{{ run_id }}]")]),

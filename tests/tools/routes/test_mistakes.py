@@ -83,8 +83,8 @@ ERRORS = {
         "is not JMESPath: invalid token at '.'", "write `0.5` in backquotes"),
     "a bare boolean": (
         route("when: run_tags.done == «True"),
-        "uses the name 'True', which does not exist here", ("write `true` in backquotes, or 'true' if the other side is "
-        "a string")),
+        "uses the name 'True', which does not exist here",
+        "write `true` in backquotes, or 'true' if the other side is a string"),
     "a bare null": (
         route("when: experiment_name != «null"),
         "uses the name 'null', which does not exist here", "write `null` in backquotes"),
