@@ -24,7 +24,6 @@ from shared.errors import InvalidSettings, JournalUnavailable
 from shared.events.event import Handler, RunEnd
 from shared.http.sending import Sender
 from shared.http.throttle import ThrottleGate
-from shared.http.transport import RequestsTransport, Transport
 from shared.journal.backends import backend_of
 from shared.journal.cooldown import Cooldowns
 from shared.journal.journal import Journal
@@ -40,6 +39,7 @@ from shared.telemetry import Decision, Report, log_decision
 if TYPE_CHECKING:
     from azure.core.credentials import TokenCredential
 
+    from shared.http.transport import Transport
     from shared.notifications.notification import Notification
     from shared.notifications.notifier import Publish
     from shared.waits.aml import AmlRuns
@@ -104,7 +104,7 @@ def compose(
     dispatch: Mapping[str, Handler],
     *,
     store: Store | None = None,
-    transport: Transport | None = None,
+    transport: "Transport | None" = None,
     report: Report | None = None,
     clock: Clock = utc_now,
 ) -> App:
@@ -117,7 +117,7 @@ def compose(
     """
     settings = configuration.settings
     store = store or open_store(settings, clock)
-    transport = transport or RequestsTransport(settings.worker_threads)
+    transport = transport or _pool(settings)
     own_credential = credential(settings)
     journal = Journal(store, lease_seconds=settings.lease_seconds, settle_seconds=settings.settle_seconds, clock=clock)
     report = reporter(settings, journal) if report is None else report
@@ -231,13 +231,22 @@ def wait_keys(settings: Settings) -> list[Secret]:
     return [Secret(key.strip()) for key in keys]
 
 
-def pipelines_client(settings: Settings, transport: Transport | None = None, clock: Clock = utc_now) -> PipelinesClient:
+def pipelines_client(
+    settings: Settings, transport: "Transport | None" = None, clock: Clock = utc_now
+) -> PipelinesClient:
     """Return a client for Azure DevOps. Sends no request.
 
     :param transport: replaces the pooled transport.
     """
-    transport = transport or RequestsTransport(settings.worker_threads)
-    return PipelinesClient(credential(settings), transport, api_version=settings.api_version, clock=clock)
+    return PipelinesClient(
+        credential(settings), transport or _pool(settings), api_version=settings.api_version, clock=clock
+    )
+
+
+def _pool(settings: Settings) -> "Transport":
+    from shared.http.transport import RequestsTransport
+
+    return RequestsTransport(settings.worker_threads)
 
 
 def open_store(settings: Settings, clock: Clock = utc_now) -> Store:

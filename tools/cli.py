@@ -1,41 +1,47 @@
-"""The command-line program: collects the commands, and turns every failure into one line and an exit code."""
+"""The command-line program: runs a command, and turns every failure into one line and an exit code."""
 
 import io
 import logging
 import os
+import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from importlib import import_module
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from pkgutil import iter_modules
 from typing import Annotated, Final
 
 import typer
-from typer.completion import get_completion_inspect_parameters
 
 from shared.clock import Clock, utc_now
 from shared.errors import NextstageError
 from shared.version import VERSION
-from tools import commands
-from tools.commands.completion import VARIABLE
+from tools.command_group import CommandGroup
 from tools.console import Console
 from tools.errors import CommandFailed
-from tools.help_pages import EXIT_CODES, PROGRAM
+from tools.help_pages import COMPLETION_VARIABLE, EXIT_CODES, PROGRAM
 from tools.installation import Installation
 
 APP_DIR: Final = Path(__file__).resolve().parents[1]
 INTERRUPTED: Final = 130
 
-app = typer.Typer(rich_markup_mode=None, add_completion=False, epilog=EXIT_CODES)
-for _module in iter_modules(commands.__path__):
-    app.add_typer(import_module(f"tools.commands.{_module.name}").app)
+app = typer.Typer(cls=CommandGroup, rich_markup_mode=None, add_completion=False, epilog=EXIT_CODES)
 
 
-def _show_version(wanted: bool) -> None:  # noqa: FBT001 - Typer passes the option's value
+def _show_version(context: typer.Context, wanted: bool) -> None:  # noqa: FBT001 - Typer passes the option's value
     if wanted:
-        Console().line(VERSION)
+        commit = _commit(context.obj.app_dir)
+        Console().line(VERSION + (f" (commit {commit})" if commit else ""))
         raise typer.Exit
+
+
+def _commit(app_dir: Path) -> str:
+    """Return the checked-out commit, with ``-dirty`` after changes; an empty string if the app is not a clone."""
+    if not (app_dir / ".git").exists():
+        return ""
+    command = ["git", "-C", str(app_dir), "describe", "--always", "--dirty", "--exclude=*"]
+    with suppress(OSError, subprocess.SubprocessError):
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()  # noqa: S603
+    return ""
 
 
 VersionOption = Annotated[
@@ -68,13 +74,16 @@ def main(
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
-    get_completion_inspect_parameters()  # registers the completion protocols of the shells
+    if COMPLETION_VARIABLE in os.environ:
+        from typer.completion import get_completion_inspect_parameters  # noqa: PLC0415 - slow, and rarely needed
+
+        get_completion_inspect_parameters()  # registers the completion protocols of the shells
     try:
         with _warnings_on_stderr():
             code = typer.main.get_command(app).main(
                 arguments,
                 prog_name=PROGRAM,
-                complete_var=VARIABLE,
+                complete_var=COMPLETION_VARIABLE,
                 standalone_mode=False,
                 obj=Installation(app_dir, environ, clock),
             )

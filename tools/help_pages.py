@@ -4,6 +4,9 @@ from collections.abc import Mapping
 from typing import Final
 
 PROGRAM: Final = "manage.py"
+COMPLETION_VARIABLE: Final = "_NEXTSTAGE_COMPLETE"
+"""The environment variable that completion scripts set. The program then only prints the possible completions."""
+
 RAW: Final = "\b\n"
 """Click's mark before a paragraph: the help page prints that paragraph without wrapping it."""
 

@@ -1,24 +1,27 @@
-"""The installation that the commands work on: settings, journal and routes, each read only if a command needs it."""
+"""The installation that the commands work on: settings, journal and routes, each read only if a command needs it.
+
+The code for each part is imported only then, too, so that a command starts quickly.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
-from handlers import DISPATCH, NAMES
-from shared.azure_devops.client import PipelinesClient
 from shared.clock import Clock, utc_now
-from shared.composition import App, Configuration, compose, load_configuration, open_store_to_read, pipelines_client
-from shared.deciding import Verdict, decide
-from shared.journal.backends import backend_of
-from shared.journal.cooldown import Cooldowns, Covered, Undecided, Window
-from shared.journal.journal import Journal
-from shared.journal.records import JournalKey, Record, Store
-from shared.settings import Settings, load_settings
-from shared.telemetry import Report
 from tools.errors import CommandFailed
 from tools.local_settings import with_local_settings
+
+if TYPE_CHECKING:
+    from shared.azure_devops.client import PipelinesClient
+    from shared.composition import App, Configuration
+    from shared.deciding import Verdict
+    from shared.journal.cooldown import Covered, Undecided, Window
+    from shared.journal.journal import Journal
+    from shared.journal.records import JournalKey, Record, Store
+    from shared.settings import Settings
+    from shared.telemetry import Report
 
 
 @dataclass(frozen=True)
@@ -39,20 +42,24 @@ class Installation:
         return self if file is None else replace(self, environ={**self.environ, "ROUTES_FILE": str(file.absolute())})
 
     @cached_property
-    def settings(self) -> Settings:
+    def settings(self) -> "Settings":
         """The settings that the journal and the routes need. The credential may be missing.
 
         :raises InvalidSettings: lists every problem.
         """
+        from shared.settings import load_settings
+
         return load_settings(self._without_credentials, self.app_dir)
 
     @cached_property
-    def journal(self) -> Journal:
+    def journal(self) -> "Journal":
         """The journal. It can be read even if routes are invalid or no credential for Azure DevOps is set.
 
         :raises JournalUnavailable: the journal cannot be opened.
         :raises CommandFailed: the journal does not exist. Reading must not create it.
         """
+        from shared.journal.journal import Journal
+
         if not self.has_journal:
             raise CommandFailed(
                 f"the journal {self.journal_name} does not exist; check JOURNAL_CONNECTION, or deliver an event, which "
@@ -63,57 +70,75 @@ class Installation:
     @property
     def has_journal(self) -> bool:
         """Whether the journal may exist. A file exists or not; for Azure Tables, only a request can tell."""
+        from shared.journal.backends import backend_of
+
         connection = self.settings.journal_connection
         return backend_of(connection).may_exist(connection)
 
-    def find_record(self, key: JournalKey) -> Record | None:
+    def find_record(self, key: "JournalKey") -> "Record | None":
         """Return the current record; None if there is no record, or no journal yet.
 
         :raises JournalUnavailable: the journal does not answer.
         """
         return self.journal.get(key) if self.has_journal else None
 
-    def cooldown_holder(self, key: JournalKey, window: Window) -> Covered | Undecided | None:
+    def cooldown_holder(self, key: "JournalKey", window: "Window") -> "Covered | Undecided | None":
         """Return what the current holder of the route's cooldown window means for another occurrence.
 
         :raises JournalUnavailable: the journal does not answer.
         """
+        from shared.journal.cooldown import Cooldowns
+
         return Cooldowns(self._store, self.clock).peek(key, window) if self.has_journal else None
 
     @property
     def journal_name(self) -> str:
         """The place of the journal, without secrets, for people to read."""
+        from shared.journal.backends import backend_of
+
         connection = self.settings.journal_connection
         return backend_of(connection).place(connection)
 
     @cached_property
-    def configuration(self) -> Configuration:
+    def configuration(self) -> "Configuration":
         """Settings and routes, without credentials.
 
         :raises ConfigurationError: lists every problem.
         """
+        from handlers import NAMES
+        from shared.composition import load_configuration
+
         return load_configuration(self._without_credentials, self.app_dir, NAMES)
 
-    def decide(self, raw: str) -> Verdict:
+    def decide(self, raw: str) -> "Verdict":
         """Return what the current routes decide about an event, without acting on it.
 
         :raises ConfigurationError: the routes are invalid.
         """
+        from handlers import DISPATCH
+        from shared.deciding import decide
+
         return decide(raw, DISPATCH, self.configuration.routes)
 
-    def pipelines(self) -> PipelinesClient:
+    def pipelines(self) -> "PipelinesClient":
         """Return a client for Azure DevOps with the app's credential. Nothing is sent yet.
 
         :raises ConfigurationError: lists every problem of the settings.
         """
+        from shared.composition import pipelines_client
+        from shared.settings import load_settings
+
         return pipelines_client(load_settings(self.environment, self.app_dir))
 
-    def compose(self, report: Report) -> App:
+    def compose(self, report: "Report") -> "App":
         """Return the complete app, ready to handle events.
 
         :raises ConfigurationError: lists every problem.
         :raises JournalUnavailable: the journal cannot be opened.
         """
+        from handlers import DISPATCH, NAMES
+        from shared.composition import compose, load_configuration
+
         return compose(load_configuration(self.environment, self.app_dir, NAMES), DISPATCH, report=report)
 
     @cached_property
@@ -130,7 +155,9 @@ class Installation:
         return "Basic" if self.environment.get("AZURE_DEVOPS_AUTH", "").strip() == "pat" else "Bearer"
 
     @cached_property
-    def _store(self) -> Store:
+    def _store(self) -> "Store":
+        from shared.composition import open_store_to_read
+
         return open_store_to_read(self.settings)
 
     @property

@@ -1,16 +1,15 @@
-"""Formats requests, decisions and outcomes as text for people and as JSON documents for programs. Pure."""
+"""Formats requests, findings and outcomes as text for people. Pure."""
 
 from collections import Counter
 from collections.abc import Container, Iterable
-from typing import Any, Final
+from typing import TYPE_CHECKING, Final
 
-from shared.azure_devops.runs import RunRequest
 from shared.errors import AzureDevOpsError, RequestNotSent
-from shared.redrive import RedriveForecast
-from shared.routing.table import Refusal
-from shared.telemetry import Decision, Outcome
-from tools.actions.records import SHOWN_KEY, parsed
-from tools.routes.findings import Finding
+from shared.telemetry import Outcome
+
+if TYPE_CHECKING:
+    from shared.azure_devops.runs import RunRequest
+    from tools.routes.findings import Finding
 
 GOOD_OUTCOMES: Final = frozenset({Outcome.QUEUED, Outcome.DUPLICATE, Outcome.SUPPRESSED, Outcome.IGNORED})
 """The outcomes that leave nothing to do."""
@@ -19,14 +18,14 @@ CHECK_THE_NETWORK: Final = "check AZURE_DEVOPS_ORG_URL and the network: DNS, pro
 """The next step if Azure DevOps cannot be reached."""
 
 
-def pipeline_words(request: RunRequest) -> str:
+def pipeline_words(request: "RunRequest") -> str:
     """Return the requested pipeline, its project and its branch, on one line."""
     organization = request.organization_url.rpartition("/")[2]
     on_branch = "" if request.branch is None else f" on {request.branch}"
     return f"{request.pipeline} in {organization}/{request.project}{on_branch}"
 
 
-def request_words(request: RunRequest, sampled: Container[str] = ()) -> str:
+def request_words(request: "RunRequest", sampled: Container[str] = ()) -> str:
     """Return the request to Azure DevOps, on one line.
 
     :param sampled: the parameters and variables to mark because their values come only from a sample event.
@@ -42,13 +41,6 @@ def request_words(request: RunRequest, sampled: Container[str] = ()) -> str:
     if request.pipeline_version is not None:
         words += f"; version {request.pipeline_version}"
     return words
-
-
-def decision_words(decision: Decision, asked_key: str = "") -> str:
-    """Return the run, the reason, and the key if it differs from ``asked_key``."""
-    moved = f"under key {decision.key[:SHOWN_KEY]}" if asked_key and decision.key not in {asked_key, ""} else ""
-    run = run_words(decision.run_id, decision.run_url).removeprefix(": ")
-    return "; ".join(part for part in (moved, run, decision.reason) if part)
 
 
 def run_words(run_id: int | None, run_url: str) -> str:
@@ -72,23 +64,6 @@ def counted(number: int, thing: str) -> str:
     return f"{number} {thing}" + ("" if number == 1 else "s")
 
 
-def finding_words(finding: Finding) -> str:
+def finding_words(finding: "Finding") -> str:
     """Return the text and the message of a finding, on one line."""
     return (f"{finding.text!r}: " if finding.text else "") + finding.message
-
-
-def redrive_document(expected: RedriveForecast) -> dict[str, Any]:
-    """Return what redriving would do, as a JSON document."""
-    return {
-        "looks_first": expected.looks_first,
-        "decisions": [
-            {
-                "route": decided.key.route,
-                "key": decided.key.key,
-                "request": None if isinstance(decided, Refusal) else parsed(decided.request.to_json()),
-                "refused": decided.reason if isinstance(decided, Refusal) else "",
-            }
-            for decided in expected.decisions
-        ],
-        "why_nothing": expected.why_nothing,
-    }

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from shared.azure_devops import runs as protocol
 from shared.azure_devops.reconcile import Build, read_builds
@@ -17,8 +17,10 @@ from shared.errors import AnswerLost, CredentialRejected, CredentialUnavailable,
 from shared.http.message import HttpRequest, read_document
 from shared.http.sending import Sender
 from shared.http.throttle import ThrottleGate
-from shared.http.transport import Transport
 from shared.suggestion import suggestion
+
+if TYPE_CHECKING:
+    from shared.http.transport import Transport  # imports ``requests``, which is slow
 
 
 class PipelinesClient:
@@ -27,7 +29,7 @@ class PipelinesClient:
     def __init__(
         self,
         credential: Credential,
-        transport: Transport,
+        transport: "Transport",
         *,
         api_version: str = protocol.API_VERSION,
         clock: Clock = utc_now,

@@ -31,6 +31,9 @@ from shared.version import VERSION
 DEFAULT_PAUSE_SECONDS: Final = 30.0
 MAX_PAUSE_SECONDS: Final = 3600.0
 
+MAX_SERVERS: Final = 64
+"""How many servers to keep connections for. Requests of waiting tasks can name any number of servers."""
+
 _MAX_MESSAGE_LENGTH: Final = 500
 _MAX_READ_FOR_MESSAGE: Final = 2**16
 _NO_MESSAGE: Final = "no message"

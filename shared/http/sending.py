@@ -4,14 +4,16 @@ import time
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from functools import lru_cache
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from shared.clock import Clock, utc_now
 from shared.errors import AnswerLost, RequestNotSent
 from shared.http.clock_offset import ClockOffset
-from shared.http.message import HttpRequest, HttpResponse, is_failure, pause_seconds
+from shared.http.message import MAX_SERVERS, HttpRequest, HttpResponse, is_failure, pause_seconds
 from shared.http.throttle import ThrottleGate
-from shared.http.transport import MAX_SERVERS, Transport
+
+if TYPE_CHECKING:
+    from shared.http.transport import Transport  # imports ``requests``, which is slow
 
 # Waiting longer than this for one answer would keep a worker thread from other events.
 MAX_REQUEST_SECONDS: Final = 15.0
@@ -24,7 +26,7 @@ class Sender:
 
     def __init__(
         self,
-        transport: Transport,
+        transport: "Transport",
         gate: ThrottleGate,
         *,
         clock: Clock = utc_now,

@@ -13,15 +13,13 @@ from shared.errors import AnswerLost, RequestNotSent
 from shared.http.deadline import POOLS
 from shared.http.environment import environment_settings, origin_of
 from shared.http.masking import without_credential
-from shared.http.message import HttpRequest, HttpResponse
+from shared.http.message import MAX_SERVERS, HttpRequest, HttpResponse
 
 # After this time, it is better to try again than to wait longer for a connection.
 MAX_CONNECT_SECONDS: Final = 5.0
 MAX_ANSWER_BYTES: Final = 32 * 2**20
 """A longer answer is not read to its end. A page of 1,000 builds has a few MiB."""
 _CHUNK_BYTES: Final = 2**16
-MAX_SERVERS: Final = 64
-"""How many servers to keep connections for. Requests of waiting tasks can name any number of servers."""
 
 
 class Transport(Protocol):

@@ -16,14 +16,16 @@ from shared.journal.journal import Journal
 from shared.journal.records import Record
 from shared.version import VERSION
 from tests.support import ROOT
-from tests.tools.conftest import Desk, Result
+from tests.support.builders import run_completed
+from tests.tools.conftest import UNSOLVABLE, Desk, Result
 from tools.cli import main
+from tools.commands import GROUPS
 from tools.console import Console, fitted, masked, printable
 from tools.errors import CommandFailed
 from tools.installation import Installation
 from tools.local_settings import with_local_settings
 
-COMMANDS = sorted(path.stem for path in (ROOT / "tools" / "commands").glob("[a-z]*.py"))
+COMMANDS = sorted(path.stem.replace("_", "-") for path in (ROOT / "tools" / "commands").glob("[a-z]*.py"))
 
 
 class TestConsole:
@@ -158,7 +160,27 @@ class TestProgram:
         for words in (*COMMANDS, "Exit codes: 0 done", "local.settings.json"):
             assert words in result.out
         assert result.out.isascii()
+
+    def test_the_commands_are_listed_in_the_order_of_use(self, desk: Desk) -> None:
+        listed = re.findall(r"^  ([a-z][a-z-]*) +[A-Z].*\.$", desk.run("--help").out, re.MULTILINE)
+        named = [name for names in GROUPS.values() for name in names]
+        assert listed == [name for name in named if name in COMMANDS]
+        assert sorted(listed) == COMMANDS, "name a new command in tools/commands/__init__.py"
+
+    def test_a_wrong_command_is_corrected(self, desk: Desk) -> None:
+        desk.fails(2, "No such command 'journals'. Did you mean 'journal'?", "journals")
+
+    def test_the_version_names_the_commit(self, desk: Desk) -> None:
         assert desk.run("--version") == Result(0, f"{VERSION}\n", "")
+        git = ["git", "-C", str(desk.folder), "-c", "user.name=n", "-c", "user.email=e", "-c", "commit.gpgsign=false"]
+        for arguments in (["init", "-q"], ["add", "."], ["commit", "-qm", "subject"]):
+            subprocess.run([*git, *arguments], check=True, timeout=60)
+        commit = subprocess.check_output([*git, "rev-parse", "HEAD"], text=True, timeout=60).strip()
+        shown = re.fullmatch(rf"{re.escape(VERSION)} \(commit ([0-9a-f]{{7,}})\)\n", desk.run("--version").out)
+        assert shown is not None
+        assert commit.startswith(shown[1])
+        desk.routes(UNSOLVABLE)
+        assert desk.run("--version").out == f"{VERSION} (commit {shown[1]}-dirty)\n"
 
     @pytest.mark.parametrize("command", [*COMMANDS, "journal list", "journal show"])
     def test_every_command_has_help_even_without_a_configuration(self, desk: Desk, command: str) -> None:
@@ -188,10 +210,15 @@ class TestProgram:
         result = desk.process("journal", "show", desk.records[0].key.key)
         assert (result.code, "{n\\xf6nsense" in result.out) == (0, True)
 
-    def test_slow_libraries_are_imported_only_if_needed(self, desk: Desk) -> None:
+    @pytest.mark.parametrize("command", ["--help", "check", "explain event.json", "journal"])
+    def test_slow_libraries_are_imported_only_if_needed(self, desk: Desk, command: str) -> None:
         desk.deliver()
+        desk.file(run_completed())
         desk.settings = {"PYTHONPROFILEIMPORTTIME": "1"}
-        result = desk.process("journal")
+        result = desk.process(*command.split())
         imported = set(re.findall(r"^import time:.*\|\s*(\S+)$", result.err, re.MULTILINE))
-        assert "typer" in imported
-        assert not {"azure.storage.blob", "azure.data.tables", "azure.identity", "azure.core"} & imported
+        assert (result.code, "typer" in imported) == (0, True)
+        slow = {"azure", "cryptography", "pydantic", "requests", "urllib3", "xml.etree"}
+        assert slow & imported == set()
+        if command == "--help":
+            assert {"handlers", "jmespath", "shared.composition", "yaml"} & imported == set()

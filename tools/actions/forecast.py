@@ -2,13 +2,14 @@
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 
 from shared.journal.cooldown import Covered, Undecided
 from shared.journal.records import FINAL_STATES, Record, State, may_be_set_aside, why_not_yet
 from shared.redrive import RedriveForecast
 from shared.routing.table import Match, Refusal
 from shared.telemetry import Outcome
+from tools.actions.records import parsed
 from tools.installation import Installation
 from tools.presentation import request_words, run_words
 
@@ -95,6 +96,23 @@ def redrive_rows(installation: Installation, record: Record, expected: RedriveFo
             found = JournalState(None, found.cooldown_holder)
         rows.append(_row(decided, *forecast(decided, found, installation.clock(), looks_first=expected.looks_first)))
     return rows
+
+
+def redrive_document(expected: RedriveForecast) -> dict[str, Any]:
+    """Return what redriving would do, as a JSON document."""
+    return {
+        "looks_first": expected.looks_first,
+        "decisions": [
+            {
+                "route": decided.key.route,
+                "key": decided.key.key,
+                "request": None if isinstance(decided, Refusal) else parsed(decided.request.to_json()),
+                "refused": decided.reason if isinstance(decided, Refusal) else "",
+            }
+            for decided in expected.decisions
+        ],
+        "why_nothing": expected.why_nothing,
+    }
 
 
 def _row(decided: Match | Refusal, outcome: str, because: str) -> Row:

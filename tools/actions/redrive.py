@@ -28,7 +28,7 @@ from tools.console import Console
 from tools.errors import CommandFailed
 from tools.events.dead_letters import DeadLetter
 from tools.installation import Installation
-from tools.presentation import GOOD_OUTCOMES, counted, decision_words, run_words, summary
+from tools.presentation import GOOD_OUTCOMES, counted, run_words, summary
 
 _NO_ROUTE: Final = "-"
 _ROUTE_WIDTH: Final = 24
@@ -165,7 +165,7 @@ def _redrive(redrive: Redrive, record: Record, *, look: bool) -> Iterator[Row]:
         yield record.key.route, Outcome.DEFERRED, str(exc)
         return
     for decision in redriven.decisions:
-        yield decision.route or record.key.route, decision.outcome, decision_words(decision, record.key.key)
+        yield decision.route or record.key.route, decision.outcome, _words(decision, record.key.key)
     if not redriven.decisions:
         yield record.key.route, Outcome.DUPLICATE, redriven.reason
 
@@ -179,6 +179,13 @@ def _forecast(installation: Installation, record: Record, *, look: bool) -> Iter
         yield record.key.route, Outcome.DUPLICATE if is_done else WOULD_IGNORE, expected.why_nothing
 
 
+def _words(decision: Decision, asked_key: str = "") -> str:
+    """Return the run, the reason, and the key if it differs from ``asked_key``."""
+    moved = f"under key {decision.key[:SHOWN_KEY]}" if asked_key and decision.key not in {asked_key, ""} else ""
+    run = run_words(decision.run_id, decision.run_url).removeprefix(": ")
+    return "; ".join(part for part in (moved, run, decision.reason) if part)
+
+
 def _deliver(relay: Relay, decisions: list[Decision], letter: DeadLetter) -> Iterator[Row]:
     """Deliver one event.
 
@@ -189,7 +196,7 @@ def _deliver(relay: Relay, decisions: list[Decision], letter: DeadLetter) -> Ite
         relay.deliver(letter.text)
     for decision in decisions:
         route = decision.route or (UNROUTED if decision.key else _NO_ROUTE)
-        yield route, decision.outcome, decision_words(decision)
+        yield route, decision.outcome, _words(decision)
 
 
 def _forecast_delivery(installation: Installation, letter: DeadLetter) -> Iterator[Row]:

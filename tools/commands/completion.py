@@ -7,10 +7,7 @@ import typer
 from typer.completion import get_completion_script  # type: ignore[attr-defined]
 
 from tools.console import Console
-from tools.help_pages import PROGRAM, epilog
-
-VARIABLE: Final = "_NEXTSTAGE_COMPLETE"
-"""The environment variable that the scripts set. The program then only prints the possible completions."""
+from tools.help_pages import COMPLETION_VARIABLE, PROGRAM, epilog
 
 app = typer.Typer()
 
@@ -47,7 +44,7 @@ def completion(shell: ShellArgument) -> None:
     After `./manage.py`, the script completes commands, options, and the names of routes, states and event types.
     Add it to the file that the shell reads when it starts.
     """
-    script = get_completion_script(prog_name=PROGRAM, complete_var=VARIABLE, shell=shell)
+    script = get_completion_script(prog_name=PROGRAM, complete_var=COMPLETION_VARIABLE, shell=shell)
     if shell in _BY_NAME:
         script = script.replace(_BY_NAME[shell], _AS_TYPED[shell])
     Console().text(script)

@@ -13,7 +13,7 @@ from shared.journal.records import UNROUTED, Record, State
 from shared.notifications.losses import journaled_losses
 from shared.redrive import RedriveForecast, forecast_redrive
 from tools.actions import records
-from tools.actions.forecast import redrive_rows
+from tools.actions.forecast import redrive_document, redrive_rows
 from tools.actions.orphans import ListedOrphan, count_orphans, listed_orphans
 from tools.actions.records import SHOWN_KEY, RecordFilter
 from tools.console import Console
@@ -30,7 +30,7 @@ from tools.options import (
     WindowsOption,
     installation_of,
 )
-from tools.presentation import counted, redrive_document, run_words
+from tools.presentation import counted, run_words
 
 DEFAULT_LIMIT: Final = 50
 _HEAD: Final = ("KEY", "ROUTE", "STATE", "AGE", "EVENT", "RUN", "REASON")

@@ -12,8 +12,8 @@ import pytest
 from tests.support import ROOT
 from tests.tools.conftest import RIGHT, TRIAGE, Desk
 from tools.cli import main
-from tools.commands.completion import VARIABLE
 from tools.events.samples import SAMPLE_NAMES
+from tools.help_pages import COMPLETION_VARIABLE
 
 Offered = Callable[[str], list[str]]
 
@@ -26,7 +26,7 @@ def offered(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> Offered:
         words = ["manage.py", *line.split(" ")]
         monkeypatch.setenv("COMP_WORDS", "\n".join(words))
         monkeypatch.setenv("COMP_CWORD", str(len(words) - 1))
-        monkeypatch.setenv(VARIABLE, "complete_bash")
+        monkeypatch.setenv(COMPLETION_VARIABLE, "complete_bash")
         with pytest.raises(SystemExit) as caught:
             main([], desk.folder, desk.environment)
         output = desk.capfd.readouterr()
