@@ -190,12 +190,6 @@ class TestProgram:
         assert f"Usage: manage.py {command}" in result.out
         assert result.out.isascii()
 
-    def test_without_its_requirements(self, tmp_path: Path) -> None:
-        command = [sys.executable, "-S", "-E", str(ROOT / "manage.py")]
-        result = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
-        assert (result.returncode, result.stdout) == (2, "")
-        assert result.stderr == "manage.py: typer is not installed; run: pip install -r requirements/tools.txt\n"
-
     def test_a_closed_pipe(self, desk: Desk) -> None:
         desk.deliver()
         reader, writer = os.pipe()
