@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Runs the operator's commands: ``./manage.py --help`` lists them. Finds the virtual environment .venv by itself.
+"""Runs the operator's commands: ``./manage.py --help`` lists them. Finds the virtual environment .venv.
 
 Even Python 2 can run this file, to find the right Python or to say what is missing. So it has no newer syntax, and
 imports nothing else at the top.

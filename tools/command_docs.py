@@ -19,7 +19,7 @@ def commands_page() -> str:
     """Return the page, in Markdown."""
     program = typer.main.get_command(app)
     context = typer.Context(program, info_name=PROGRAM)
-    page = get_docs_for_click(obj=program, ctx=context, name=f"python {PROGRAM}", title="The operator's commands")
+    page = get_docs_for_click(obj=program, ctx=context, name=f"./{PROGRAM}", title="The operator's commands")
     return re.sub(r"\n{3,}", "\n\n", page.replace(RAW, "").replace("\n\n", f"\n\n{_NOTICE}\n\n", 1)).strip() + "\n"
 
 

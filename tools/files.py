@@ -43,7 +43,7 @@ def emit(console: Console, text: str, output: Path | None) -> None:
 def show_unread(collected: Collected, limit: int, console: Console) -> bool:
     """Report the files that could not be read and whether the limit was reached; return True if all could be read."""
     for line in collected.unreadable:
-        console.error(line)
+        console.error(f"{line}; the other files are processed")
     if collected.is_cut:
         console.note(f"only the first {limit} events were read; use --limit to read more")
     return not collected.unreadable

@@ -62,7 +62,7 @@ class Row:
         return {
             "route": self.route or None,
             "outcome": self.outcome,
-            "words": self.words,
+            "reason": self.words,
             "key": None if record is None else record.key.key,
             "run_id": None if record is None else record.run_id,
             "run_url": None if record is None else record.run_url or None,

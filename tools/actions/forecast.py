@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from shared.journal.cooldown import Covered, Undecided
 from shared.journal.records import FINAL_STATES, Record, State, may_be_set_aside, why_not_yet
@@ -23,8 +23,27 @@ WOULD_LOOK: Final = "would look"
 
 _LOOKS: Final = "a run may exist: the app searches for it, and sends the request again only if there is none"
 
-Row = tuple[str, str, str]
-"""A route, an outcome, and its explanation."""
+
+class Row(NamedTuple):
+    """What happens to an event on a route.
+
+    :param reason: the explanation; empty if a run is simply queued.
+    :param key: the key in the journal; empty if it is that of the record that is redriven, or if there is none.
+    """
+
+    route: str
+    outcome: str
+    reason: str = ""
+    key: str = ""
+    run_id: int | None = None
+    run_url: str = ""
+
+    @property
+    def words(self) -> str:
+        """The run and the reason, on one line."""
+        return "; ".join(
+            part for part in (run_words(self.run_id, self.run_url).removeprefix(": "), self.reason) if part
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +140,7 @@ def _row(decided: Match | Refusal, outcome: str, because: str) -> Row:
         words.append(request_words(decided.request))
         if decided.window is not None:
             words.append("unless the cooldown of another run covers it")
-    return decided.key.route, outcome, "; ".join(words)
+    return Row(decided.key.route, outcome, "; ".join(words))
 
 
 def _outcome_of_record(record: Record, now: datetime) -> tuple[str, str] | None:

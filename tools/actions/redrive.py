@@ -5,7 +5,7 @@ from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
 from functools import partial
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 from shared.clock import utc_now
 from shared.composition import App
@@ -28,7 +28,7 @@ from tools.console import Console
 from tools.errors import CommandFailed
 from tools.events.dead_letters import DeadLetter
 from tools.installation import Installation
-from tools.presentation import GOOD_OUTCOMES, counted, run_words, summary
+from tools.presentation import GOOD_OUTCOMES, counted, summary
 
 _NO_ROUTE: Final = "-"
 _ROUTE_WIDTH: Final = 24
@@ -41,9 +41,58 @@ HAS_ANOTHER: Final = "refused"
 
 Item = TypeVar("Item")
 
+Fields = dict[str, str | None]
+"""What identifies a record or a dead letter, as fields of a JSON document."""
+
+
+class Results:
+    """Shows each outcome when it is known, or all of them as one JSON document at the end."""
+
+    def __init__(self, console: Console, *, as_json: bool) -> None:
+        self._console = console
+        self._documents: list[dict[str, Any]] | None = [] if as_json else None
+
+    def add(self, fields: Fields, row: Row, widths: Sequence[int]) -> None:
+        """Show or keep one outcome.
+
+        :param widths: the widths of the cells for the fields.
+        """
+        if self._documents is not None:
+            key = row.key or fields.get("record")
+            self._documents.append({**fields, **row._asdict(), "key": key, "route": _named(row.route)})
+            return
+        moved = f"under key {row.key[:SHOWN_KEY]}; " if row.key and "record" in fields else ""
+        cells = (*_cells(fields), row.route, row.outcome, (moved + row.words).removesuffix("; "))
+        self._console.row(cells, [*widths, _ROUTE_WIDTH, _OUTCOME_WIDTH])
+
+    def end(self, text: str = "") -> None:
+        """Show the summary, or all outcomes as JSON."""
+        if self._documents is not None:
+            self._console.json(self._documents)
+        elif text:
+            self._console.line(text)
+
+
+def _of_record(record: Record) -> Fields:
+    return {"record": record.key.key, "event_id": record.entry.event_id}
+
+
+def _of_letter(letter: DeadLetter) -> Fields:
+    return {"file": letter.file, "event_id": _named(letter.event_id), "dead_letter_reason": _named(letter.why)}
+
+
+def _named(text: str) -> str | None:
+    return None if text == _NO_ROUTE else text
+
+
+def _cells(fields: Fields) -> tuple[str, ...]:
+    if "record" in fields:
+        return ((fields["record"] or "")[:SHOWN_KEY],)
+    return tuple(value or _NO_ROUTE for value in fields.values())
+
 
 def redrive_records(
-    installation: Installation, chosen: Sequence[Record], console: Console, *, is_dry: bool, look: bool
+    installation: Installation, chosen: Sequence[Record], results: "Results", *, is_dry: bool, look: bool
 ) -> bool:
     """Redrive each record; return whether nothing is left to do for any of them.
 
@@ -56,11 +105,11 @@ def redrive_records(
     if not is_dry:
         app = installation.compose(lambda _decision: None)
         rows = partial(_redrive, Redrive(app.relay, app.journal), look=look)
-    return _show(console, chosen, lambda record: (record.key.key[:SHOWN_KEY],), rows, "record", is_dry=is_dry)
+    return _show(results, chosen, _of_record, rows, "record", is_dry=is_dry)
 
 
 def adopt_run(
-    installation: Installation, record: Record, run_id: int, console: Console, *, is_dry: bool, is_sure: bool
+    installation: Installation, record: Record, run_id: int, results: "Results", *, is_dry: bool, is_sure: bool
 ) -> bool:
     """Make an existing run that of a record; return whether the record has this run.
 
@@ -71,20 +120,20 @@ def adopt_run(
     :raises JournalUnavailable: the journal cannot be opened; nothing was changed.
     """
     app = installation.compose(lambda _decision: None)
-    outcome, words = _known_run(record, run_id) or _adopted(app, record, run_id, is_dry=is_dry, is_sure=is_sure)
-    cells = (record.key.key[:SHOWN_KEY], record.key.route, outcome, words)
-    console.row(cells, [SHOWN_KEY, _ROUTE_WIDTH, _OUTCOME_WIDTH])
-    return outcome in {*GOOD_OUTCOMES, WOULD_ADOPT}
+    row = _known_run(record, run_id) or _adopted(app, record, run_id, is_dry=is_dry, is_sure=is_sure)
+    results.add(_of_record(record), row, [SHOWN_KEY])
+    results.end()
+    return row.outcome in {*GOOD_OUTCOMES, WOULD_ADOPT}
 
 
-def _adopted(app: App, record: Record, run_id: int, *, is_dry: bool, is_sure: bool) -> tuple[str, str]:
+def _adopted(app: App, record: Record, run_id: int, *, is_dry: bool, is_sure: bool) -> Row:
     deadline = utc_now() + timedelta(seconds=_ADOPT_SECONDS)
     try:
         build = app.queueing.adoptable(record, run_id, deadline)
         different = "; ".join(app.queueing.differences(record, build, deadline))
         if is_dry:
-            words = f"; but {different}" if different else ""
-            return WOULD_ADOPT, f"{run_words(run_id, build.run.url)}{words}; nothing was changed".removeprefix(": ")
+            reason = (f"but {different}; " if different else "") + "nothing was changed"
+            return Row(record.key.route, WOULD_ADOPT, reason, run_id=run_id, run_url=build.run.url)
         if different and not is_sure:
             raise CommandFailed(
                 f"run {run_id} does not look like the run of this event: {different}; nothing was changed; if it is "
@@ -95,30 +144,31 @@ def _adopted(app: App, record: Record, run_id: int, *, is_dry: bool, is_sure: bo
         raise CommandFailed(f"{exc}; nothing was changed: the record is {record.state} and has no run") from exc
     except (ClaimLost, JournalUnavailable, AzureDevOpsError) as exc:
         return _why_not_adopted(app.journal, record, run_id, exc)
-    return result.outcome, f"{run_words(run_id, result.run_url)}; {result.reason}".removeprefix(": ")
+    return Row(record.key.route, result.outcome, result.reason, run_id=run_id, run_url=result.run_url)
 
 
-def _why_not_adopted(journal: Journal, record: Record, run_id: int, error: NextstageError) -> tuple[str, str]:
+def _why_not_adopted(journal: Journal, record: Record, run_id: int, error: NextstageError) -> Row:
     """Return the outcome after an error. Another operator may have been faster."""
     with suppress(JournalUnavailable):
         current = journal.get(record.key)
         if current is not None:
             known = _known_run(current, run_id)
-            return known or (Outcome.DEFERRED, f"{error}; the record is {current.state} and has no run")
-    return Outcome.DEFERRED, str(error)
+            reason = f"{error}; the record is {current.state} and has no run"
+            return known or Row(record.key.route, Outcome.DEFERRED, reason)
+    return Row(record.key.route, Outcome.DEFERRED, str(error))
 
 
-def _known_run(record: Record, run_id: int) -> tuple[str, str] | None:
+def _known_run(record: Record, run_id: int) -> Row | None:
     """Return the outcome if the record is final already, other than parked."""
     if record.state in REDRIVABLE_STATES or not record.key.is_about_event:
         return None
-    known = f"it is {record.state}{run_words(record.run_id, record.run_url)}"
+    row = Row(record.key.route, Outcome.DUPLICATE, "", run_id=record.run_id, run_url=record.run_url)
     if record.run_id == run_id:
-        return Outcome.DUPLICATE, f"{known}; nothing is left to do"
-    return HAS_ANOTHER, f"{known}; run {run_id} was not adopted"
+        return row._replace(reason=f"it is {record.state}; nothing is left to do")
+    return row._replace(outcome=HAS_ANOTHER, reason=f"it is {record.state}; run {run_id} was not adopted")
 
 
-def redeliver(installation: Installation, letters: Sequence[DeadLetter], console: Console, *, is_dry: bool) -> bool:
+def redeliver(installation: Installation, letters: Sequence[DeadLetter], results: "Results", *, is_dry: bool) -> bool:
     """Deliver each event as Event Grid would have; return whether nothing is left to do for any of them.
 
     :param is_dry: change nothing, and show what each event would lead to; return whether none would be parked.
@@ -129,15 +179,13 @@ def redeliver(installation: Installation, letters: Sequence[DeadLetter], console
     if not is_dry:
         decisions: list[Decision] = []
         rows = partial(_deliver, installation.compose(decisions.append).relay, decisions)
-    return _show(
-        console, letters, lambda letter: (letter.file, letter.event_id, letter.why), rows, "event", is_dry=is_dry
-    )
+    return _show(results, letters, _of_letter, rows, "event", is_dry=is_dry)
 
 
 def _show(
-    console: Console,
+    results: "Results",
     items: Sequence[Item],
-    cells: Callable[[Item], tuple[str, ...]],
+    fields: Callable[[Item], Fields],
     rows: Callable[[Item], Iterable[Row]],
     thing: str,
     *,
@@ -145,16 +193,16 @@ def _show(
 ) -> bool:
     """Show the rows of each item when they are known, then a summary; return whether all outcomes are good.
 
-    :param cells: returns the cells before the route, which identify an item.
+    :param fields: returns what identifies an item.
     """
-    widths = [max(map(len, column)) for column in zip(*map(cells, items), strict=True)]
+    widths = [max(map(len, column)) for column in zip(*map(_cells, map(fields, items)), strict=True)]
     outcomes: list[str] = []
     for item in items:
         for row in rows(item):
-            console.row((*cells(item), *row), [*widths, _ROUTE_WIDTH, _OUTCOME_WIDTH])
-            outcomes.append(row[1])
+            results.add(fields(item), row, widths)
+            outcomes.append(row.outcome)
     what = counted(len(items), thing) + (", and nothing was changed" if is_dry else "")
-    console.line(summary(what, outcomes))
+    results.end(summary(what, outcomes))
     return WOULD_PARK not in outcomes if is_dry else GOOD_OUTCOMES.issuperset(outcomes)
 
 
@@ -162,12 +210,13 @@ def _redrive(redrive: Redrive, record: Record, *, look: bool) -> Iterator[Row]:
     try:
         redriven = redrive.redrive(record, look=look)
     except (ClaimLost, JournalUnavailable) as exc:
-        yield record.key.route, Outcome.DEFERRED, str(exc)
+        yield Row(record.key.route, Outcome.DEFERRED, str(exc))
         return
     for decision in redriven.decisions:
-        yield decision.route or record.key.route, decision.outcome, _words(decision, record.key.key)
+        moved = decision.key if decision.key != record.key.key else ""
+        yield _row(decision, decision.route or record.key.route, moved)
     if not redriven.decisions:
-        yield record.key.route, Outcome.DUPLICATE, redriven.reason
+        yield Row(record.key.route, Outcome.DUPLICATE, redriven.reason)
 
 
 def _forecast(installation: Installation, record: Record, *, look: bool) -> Iterator[Row]:
@@ -176,14 +225,7 @@ def _forecast(installation: Installation, record: Record, *, look: bool) -> Iter
     yield from redrive_rows(installation, record, replace(expected, looks_first=looks_first))
     if not expected.decisions:
         is_done = record.state not in REDRIVABLE_STATES
-        yield record.key.route, Outcome.DUPLICATE if is_done else WOULD_IGNORE, expected.why_nothing
-
-
-def _words(decision: Decision, asked_key: str = "") -> str:
-    """Return the run, the reason, and the key if it differs from ``asked_key``."""
-    moved = f"under key {decision.key[:SHOWN_KEY]}" if asked_key and decision.key not in {asked_key, ""} else ""
-    run = run_words(decision.run_id, decision.run_url).removeprefix(": ")
-    return "; ".join(part for part in (moved, run, decision.reason) if part)
+        yield Row(record.key.route, Outcome.DUPLICATE if is_done else WOULD_IGNORE, expected.why_nothing)
 
 
 def _deliver(relay: Relay, decisions: list[Decision], letter: DeadLetter) -> Iterator[Row]:
@@ -196,7 +238,11 @@ def _deliver(relay: Relay, decisions: list[Decision], letter: DeadLetter) -> Ite
         relay.deliver(letter.text)
     for decision in decisions:
         route = decision.route or (UNROUTED if decision.key else _NO_ROUTE)
-        yield route, decision.outcome, _words(decision)
+        yield _row(decision, route, decision.key)
+
+
+def _row(decision: Decision, route: str, key: str) -> Row:
+    return Row(route, decision.outcome, decision.reason, key, decision.run_id, decision.run_url)
 
 
 def _forecast_delivery(installation: Installation, letter: DeadLetter) -> Iterator[Row]:
@@ -204,4 +250,4 @@ def _forecast_delivery(installation: Installation, letter: DeadLetter) -> Iterat
     for decided in verdict.decisions:
         yield delivery_row(installation, decided, verdict.entry.event_id)
     if not verdict.decisions:
-        yield _NO_ROUTE, WOULD_IGNORE, verdict.why_nothing
+        yield Row(_NO_ROUTE, WOULD_IGNORE, verdict.why_nothing)

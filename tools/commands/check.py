@@ -21,8 +21,7 @@ EPILOG: Final = epilog(
         "check": "the dispatch table that the app reads",
         "check routes.yaml --strict": "in a pipeline that checks changes to the table",
     },
-    "Exit codes: 0 no errors (without --strict, there may be warnings); 1 there are errors, or with --strict warnings; "
-    "2 nothing was checked: wrong usage, or no such file; 130 interrupted.",
+    "there are errors, or with --strict warnings",
 )
 
 

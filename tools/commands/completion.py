@@ -34,8 +34,7 @@ ShellArgument = Annotated[Shell, typer.Argument(metavar="SHELL", help=f"{', '.jo
             "completion bash >> ~/.bashrc": "",
             "completion zsh >> ~/.zshrc": "after compinit",
             "completion fish >> ~/.config/fish/config.fish": "",
-        },
-        "Exit codes: 0 done; 2 wrong usage.",
+        }
     )
 )
 def completion(shell: ShellArgument) -> None:

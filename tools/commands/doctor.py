@@ -26,8 +26,7 @@ EPILOG: Final = epilog(
         "doctor --url https://app.azurewebsites.net": "the same, and the endpoint of the deployed app",
         "doctor --idempotency probe": "does Azure DevOps use the ID of a request?",
     },
-    "Exit codes: 0 nothing failed; 1 something failed, or with --idempotency: it is not known, or a run may be left; 2 "
-    "wrong usage; 130 interrupted.",
+    "a check failed, or with --idempotency the answer is not known, or a run may be left",
 )
 
 _STATUS_WIDTH: Final = 7
@@ -85,10 +84,12 @@ def doctor(
 
     \b
     - read the settings and routes.yaml
-    - write, read and delete a journal record, and compare the journal's clock with this machine's
+    - write, read and delete a journal record
+    - compare the clocks of the journal and of this machine
     - read the secret or get a token
     - encrypt and decrypt a token with the keys for waiting tasks
-    - list the pipelines of each project, compare Azure DevOps' clock, and find the pipeline of each route
+    - list the pipelines of each project, and compare Azure DevOps' clock
+    - find the pipeline of each route
     - have Azure DevOps preview a run of each route
     - perform Event Grid's validation handshake with the app's endpoint
 

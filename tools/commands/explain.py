@@ -33,9 +33,7 @@ EPILOG: Final = epilog(
         "explain dead-letters/ --route deploy": "the events that Event Grid gave up, on one route",
         "explain --json < event.json": "as JSON, for a program",
     },
-    "Exit codes: 0 explained, and nothing would be parked; 1 an event would be parked, a file could not be read, or "
-    "the journal does not answer; 2 nothing was explained: wrong usage, no such file, or wrong configuration; "
-    "130 interrupted.",
+    "an event would be parked, a file could not be read, or the journal does not answer",
 )
 
 EventsArgument = Annotated[

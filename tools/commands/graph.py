@@ -27,8 +27,7 @@ EPILOG: Final = epilog(
         "graph": "Mermaid text, for a Markdown page",
         "graph --format svg --output routes.svg": "a picture",
     },
-    "Exit codes: 0 drawn; 1 drawn, but with --strict there is a loop without a cooldown; 2 nothing was drawn: wrong "
-    "usage, no such file, or errors in the file, which `check` shows; 130 interrupted.",
+    "with --strict, a loop without a cooldown",
 )
 
 

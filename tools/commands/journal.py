@@ -18,7 +18,7 @@ from tools.actions.orphans import ListedOrphan, count_orphans, listed_orphans
 from tools.actions.records import SHOWN_KEY, RecordFilter
 from tools.console import Console
 from tools.errors import CommandFailed
-from tools.help_pages import EXIT_CODES, LIST_EXIT_CODES, epilog
+from tools.help_pages import INCOMPLETE, epilog
 from tools.installation import Installation
 from tools.options import (
     JsonOption,
@@ -45,7 +45,7 @@ EPILOG: Final = epilog(
         "journal --orphans": "second runs of events that are not canceled yet",
         "journal show 4f1c": "everything about one record",
     },
-    LIST_EXIT_CODES,
+    INCOMPLETE,
 )
 
 app = typer.Typer(name="journal")
@@ -55,7 +55,7 @@ OrphansOption = Annotated[
 ]
 
 
-@app.command("list", help="List records; the same as `journal` alone.", epilog=LIST_EXIT_CODES)
+@app.command("list", help="List records; the same as `journal` alone.", epilog=epilog({}, INCOMPLETE))
 @app.callback(invoke_without_command=True, epilog=EPILOG)
 def list_records(  # noqa: PLR0913 - every parameter is an option
     context: typer.Context,
@@ -103,7 +103,7 @@ def list_records(  # noqa: PLR0913 - every parameter is an option
     raise typer.Exit(console.incomplete(unreadable.words(limit)))
 
 
-@app.command("show", epilog=EXIT_CODES)
+@app.command("show", epilog=epilog({}))
 def show(
     context: typer.Context,
     key: Annotated[str, typer.Argument(metavar="KEY", help="A record's key, or at least its first 4 digits.")],
@@ -221,5 +221,5 @@ def _show_forecast(
         console.line(f"redrive: nothing to do: {expected.why_nothing}")
     else:
         console.line("redrive:")
-        for route, outcome, words in redrive_rows(installation, record, expected):
-            console.row((f"  {route}", outcome, words), [len(route) + 2, len(outcome)])
+        for row in redrive_rows(installation, record, expected):
+            console.row((f"  {row.route}", row.outcome, row.words), [len(row.route) + 2, len(row.outcome)])

@@ -22,8 +22,7 @@ EPILOG: Final = epilog(
         "preview --all": "every route, before a deployment",
         "preview --all own.json": "the same, with own.json for the routes that it matches",
     },
-    "Exit codes: 0 Azure DevOps would queue every run; 1 a run would be refused or parked, could not be previewed, or "
-    "has no sample event; 2 nothing was previewed: wrong usage, not found, or wrong configuration; 130 interrupted.",
+    "a run would be refused or parked, could not be previewed, or has no sample event",
 )
 
 _OUTCOME_WIDTH: Final = 12

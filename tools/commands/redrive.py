@@ -10,7 +10,7 @@ from shared.redrive import REDRIVABLE_STATES, awaits_redrive
 from shared.suggestion import suggestion
 from tools.actions import records
 from tools.actions.records import FoundRecords, RecordFilter
-from tools.actions.redrive import adopt_run, redeliver, redrive_records
+from tools.actions.redrive import Results, adopt_run, redeliver, redrive_records
 from tools.console import Console
 from tools.errors import CommandFailed
 from tools.events.dead_letters import collect
@@ -18,7 +18,7 @@ from tools.events.sources import ConnectionOption, sources
 from tools.files import show_unread
 from tools.help_pages import epilog
 from tools.installation import Installation
-from tools.options import LimitOption, RouteOption, YesOption, installation_of
+from tools.options import JsonOption, LimitOption, RouteOption, YesOption, installation_of
 from tools.presentation import counted
 from tools.shell_completion import route_names
 
@@ -35,9 +35,7 @@ EPILOG: Final = epilog(
         "redrive --all": "all parked records",
         "redrive --dead-letters DIR": "the events that Event Grid gave up",
     },
-    "Exit codes: 0 nothing is left to do (queued, duplicate, suppressed, ignored); 1 an event was parked or "
-    "deferred, or has another run than the one to adopt, or a file or record could not be read; 2 nothing was sent or "
-    "changed: wrong usage, not found, not a run of the record's pipeline, or wrong configuration; 130 interrupted.",
+    "an event was parked or deferred, or has another run than the one to adopt, or a file or record could not be read",
 )
 
 KeysArgument = Annotated[
@@ -94,6 +92,7 @@ def redrive(  # noqa: PLR0913 - every parameter is an option
     adopt: AdoptOption = None,
     limit: LimitOption = DEFAULT_LIMIT,
     yes: YesOption = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Send parked or dead-lettered events again.
 
@@ -121,17 +120,18 @@ def redrive(  # noqa: PLR0913 - every parameter is an option
         raise CommandFailed(f"--state must be one of {', '.join(_STATES)}, got {done[0]}")
     _check_options_of_keys(keys or [], without_looking=without_looking, adopt=adopt)
     installation, console = installation_of(context), Console()
+    results = Results(console, as_json=as_json)
     if adopt is not None:
         (record,) = records.find(installation.journal, keys or [])
-        is_done = adopt_run(installation, record, adopt, console, is_dry=dry_run, is_sure=yes)
+        is_done = adopt_run(installation, record, adopt, results, is_dry=dry_run, is_sure=yes)
     elif dead_letters is not None:
         collected = collect(sources(installation, dead_letters, connection_string_env), limit)
         is_whole = show_unread(collected, limit, console)
         if not collected.letters:
-            console.line("no dead letters were found")
-            raise typer.Exit(0 if is_whole else 1)
+            results.end("no dead letters were found")
+            raise typer.Exit
         _ask(console, "deliver", len(collected.letters), "event", is_confirmed=yes or dry_run)
-        is_done = redeliver(installation, collected.letters, console, is_dry=dry_run) and is_whole
+        is_done = redeliver(installation, collected.letters, results, is_dry=dry_run) and is_whole
     else:
         unreadable = records.Unreadable()
         chosen = _chosen(installation, keys or [], route, frozenset(states or ()), limit, unreadable)
@@ -139,13 +139,13 @@ def redrive(  # noqa: PLR0913 - every parameter is an option
         if not shown:
             if route is not None:
                 _check_route(installation, route, route_names(context), unreadable)
-            console.line(f"nothing to redrive in the journal {installation.journal_name}")
+            results.end(f"nothing to redrive in the journal {installation.journal_name}")
             raise typer.Exit(console.incomplete(unreadable.words(limit)))
         if chosen.count > shown:
             console.note(f"the oldest {shown} of {chosen.count} records; use --limit for more, or run it again")
         _ask(console, "redrive", shown, "record", is_confirmed=yes or dry_run)
         look = not without_looking
-        is_done = redrive_records(installation, chosen.records, console, is_dry=dry_run, look=look)
+        is_done = redrive_records(installation, chosen.records, results, is_dry=dry_run, look=look)
         is_done = not console.incomplete(unreadable.words(limit)) and is_done
     raise typer.Exit(0 if is_done else 1)
 

@@ -54,9 +54,7 @@ EPILOG: Final = epilog(
         "send event.json --schema cloud": "your own event, as a CloudEvent",
         "send event.json --topic https://TOPIC/api/events": "through an Event Grid topic",
     },
-    "Exit codes: 0 accepted, and with --wait nothing is left to do (queued, duplicate, suppressed, ignored); 1 not "
-    "accepted, no answer, or with --wait parked, not finished, or unknown, because the journal cannot be read; 2 "
-    "nothing was sent: wrong usage, not found, or wrong configuration; 130 interrupted.",
+    "not accepted, no answer, or with --wait parked, not finished, or unknown because the journal cannot be read",
 )
 
 _ROUTE_WIDTH: Final = 24

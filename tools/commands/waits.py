@@ -11,7 +11,7 @@ from shared.waits.wait import Wait
 from tools.actions import records
 from tools.actions.records import SHOWN_KEY
 from tools.console import Console
-from tools.help_pages import LIST_EXIT_CODES, epilog
+from tools.help_pages import INCOMPLETE, epilog
 from tools.options import JsonOption, installation_of
 
 _HEAD: Final = ("KEY", "RUN", "WORKSPACE", "STATE", "AGE", "PLAN", "REASON")
@@ -21,7 +21,7 @@ _SHRINKING: Final = ("RUN", "WORKSPACE", "REASON")
 app = typer.Typer()
 
 EPILOG: Final = epilog(
-    {"waits": "the tasks that wait now", "waits --all": "also the tasks that have waited"}, LIST_EXIT_CODES
+    {"waits": "the tasks that wait now", "waits --all": "also the tasks that have waited"}, INCOMPLETE
 )
 
 

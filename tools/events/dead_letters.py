@@ -16,6 +16,8 @@ from tools.errors import CommandFailed, UnreadableFile
 
 STDIN: Final = "-"
 
+_NAME_AN_EVENT: Final = "name a file with an event: a JSON object in one of Event Grid's two schemas"
+
 Source = tuple[str, Callable[[], bytes]]
 """The name of a file, and a function that reads it and may raise UnreadableFile."""
 
@@ -48,7 +50,10 @@ class Collected:
 
 
 def collect(sources: Iterable[Source], limit: int) -> Collected:
-    """Read the files in order until the limit is reached."""
+    """Read the files in order until the limit is reached.
+
+    :raises CommandFailed: no event was read, because of files that cannot be read.
+    """
     letters: list[DeadLetter] = []
     unreadable: list[str] = []
     for name, read in sources:
@@ -57,7 +62,9 @@ def collect(sources: Iterable[Source], limit: int) -> Collected:
         try:
             letters.extend(read_dead_letters(name, read()))
         except UnreadableFile as exc:
-            unreadable.append(f"{name} {exc}; the other files are processed")
+            unreadable.append(f"{name} {exc}")
+    if unreadable and not letters:
+        raise CommandFailed("\n".join([f"{unreadable[0]}; {_NAME_AN_EVENT}", *unreadable[1:]]))
     return Collected(tuple(letters[:limit]), tuple(unreadable), is_cut=len(letters) > limit)
 
 
@@ -91,8 +98,7 @@ def read_events(paths: Iterable[str], stdin: BinaryIO) -> list[DeadLetter]:
         try:
             found = read_dead_letters(name, stdin.read() if path == STDIN else _read(Path(path)))
         except UnreadableFile as exc:
-            advice = "name a file with an event: a JSON object in one of Event Grid's two schemas"
-            raise CommandFailed(f"{name} {exc}; {advice}") from exc
+            raise CommandFailed(f"{name} {exc}; {_NAME_AN_EVENT}") from exc
         if not found:
             raise CommandFailed(f"{name} contains an empty array; add an event")
         events += found

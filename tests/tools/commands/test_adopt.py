@@ -10,7 +10,7 @@ from shared.clock import utc_now
 from shared.journal.records import Record, Selection, State
 from tests.support.builders import run_completed
 from tests.tools.conftest import RIGHT, Desk
-from tools.actions.redrive import adopt_run
+from tools.actions.redrive import Results, adopt_run
 from tools.console import Console
 from tools.installation import Installation
 
@@ -80,8 +80,8 @@ def test_a_candidate_is_adopted_and_no_run_is_queued(doubt: Doubt) -> None:
     assert (again.code, again.rows[0][2]) == (0, "duplicate")
     other = desk.run("redrive", key, "--adopt", 999)
     assert (other.code, other.rows[0][2]) == (1, "refused")
-    assert other.rows[0][3].startswith(f"it is queued: run {run['id']} {doubt.desk.organization_url}/")
-    assert other.rows[0][3].endswith("; run 999 was not adopted")
+    assert other.rows[0][3].startswith(words)
+    assert other.rows[0][3].endswith("; it is queued; run 999 was not adopted")
 
 
 def test_runs_that_cannot_be_the_events(doubt: Doubt) -> None:
@@ -159,9 +159,9 @@ def test_another_operator_was_faster(busy_desk: Desk) -> None:
     record, (run,) = doubt.park("run-1"), busy_desk.runs
     assert busy_desk.run("redrive", record.key.key, "--without-looking").code == 0
     installation, (_, second) = Installation(busy_desk.folder, busy_desk.environment), busy_desk.runs
-    assert not adopt_run(installation, record, run["id"], Console(), is_dry=False, is_sure=True)
+    assert not adopt_run(installation, record, run["id"], Results(Console(), as_json=False), is_dry=False, is_sure=True)
     out = busy_desk.capfd.readouterr().out
-    assert f"refused       it is queued: run {second['id']} " in out
+    assert f"refused       run {second['id']} " in out
     assert f"; run {run['id']} was not adopted" in out
 
 

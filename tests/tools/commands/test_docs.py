@@ -31,16 +31,18 @@ def test_the_page_matches_the_help_of_the_commands() -> None:
     assert PAGE.read_text() == page, "run 'make docs'"
     assert PAGE == ROOT / "docs" / "commands.md"
     modules = {path.stem for path in (ROOT / "tools" / "commands").glob("*.py")} - {"__init__"}
-    sections = {section.partition("`")[0]: section for section in page.split("\n## `python manage.py ")[1:]}
+    sections = {section.partition("`")[0]: section for section in page.split("\n## `./manage.py ")[1:]}
     assert set(sections) == modules
-    without_exit_codes = [name for name, section in sections.items() if "\nExit codes: 0 " not in section]
-    assert without_exit_codes == [], "end the command's help with them: @app.command(epilog='Exit codes: 0 …')"
+    without_exit_codes = [name for name, section in sections.items() if "\nExit code" not in section]
+    assert without_exit_codes == [], "end the command's help with them: @app.command(epilog=epilog({…}, …))"
     assert not re.search(r"\x08|^\* .*\.\.\.$", page, re.MULTILINE), "a first line is too long for the command list"
 
 
 def test_a_help_page_does_not_wrap_examples(desk: Desk) -> None:
+    shown = desk.run("waits", "--help").out
+    assert "\n      ./manage.py waits         # the tasks that wait now\n" in shown
     shown = desk.run("journal", "--help").out
-    assert "\n      python manage.py journal --state parked              # what needs your attention\n" in shown
+    assert "\n      # what needs your attention\n      ./manage.py journal --state parked\n" in shown
 
 
 def test_a_command_is_one_module(tmp_path: Path) -> None:
@@ -57,7 +59,7 @@ def test_a_command_is_one_module(tmp_path: Path) -> None:
     assert run("manage.py", "hello") == "hello, operator\n"
     assert "hello       Greet the operator." in run("manage.py", "--help")
     run("-m", "tools.command_docs")
-    assert "## `python manage.py hello`\n\nGreet the operator.\n" in (tmp_path / "docs" / "commands.md").read_text()
+    assert "## `./manage.py hello`\n\nGreet the operator.\n" in (tmp_path / "docs" / "commands.md").read_text()
 
 
 def test_the_generated_files_are_up_to_date() -> None:

@@ -9,7 +9,7 @@ PICTURE = "docs/routes.svg"
 def test_the_picture_in_the_readme_is_up_to_date(desk: Desk) -> None:
     result = desk.process("graph", ROOT / "routes.yaml", "--format", "svg", "--strict")
     assert (result.code, result.err) == (0, "")
-    assert result.out == (ROOT / PICTURE).read_text(), f"run: python manage.py graph --format svg --output {PICTURE}"
+    assert result.out == (ROOT / PICTURE).read_text(), f"run: ./manage.py graph --format svg --output {PICTURE}"
     assert f"]({PICTURE})" in (ROOT / "README.md").read_text()
 
 

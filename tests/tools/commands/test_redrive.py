@@ -14,7 +14,7 @@ from shared.journal.records import State
 from tests.support.builders import event_text, run_completed
 from tests.support.clock import ManualClock
 from tests.tools.conftest import EVALUATE, RIGHT, TRIAGE, WRONG, Desk, Result
-from tools.actions.redrive import redrive_records
+from tools.actions.redrive import Results, redrive_records
 from tools.console import Console
 from tools.installation import Installation
 
@@ -182,7 +182,9 @@ class TestFailures:
         first, second = (desk.park(run_id) for run_id in "ab")
         stale = replace(first, version="1")
         installation = Installation(desk.folder, desk.environment)
-        assert not redrive_records(installation, [stale, second], Console(), is_dry=False, look=True)
+        assert not redrive_records(
+            installation, [stale, second], Results(Console(), as_json=False), is_dry=False, look=True
+        )
         out = desk.capfd.readouterr().out
         assert f"of route evaluate has been taken over by another delivery\n{second.key.key[:12]}  evaluate" in out
 

@@ -141,7 +141,7 @@ class TestAsAProcess:
         result = desk.run("send", desk.file(json.dumps(EVENT)), *arguments)
         (shown,) = result.json[0]["outcomes"]
         assert (shown["route"], shown["outcome"]) == ("evaluate", "parked")
-        assert (f"the parked event {EVENT['id']} is kept" in shown["words"]) is is_same, "it takes over the key"
+        assert (f"the parked event {EVENT['id']} is kept" in shown["reason"]) is is_same, "it takes over the key"
         (record,) = [each for each in desk.records if each.key.key == shown["key"]]
         assert (parse_event(record.entry.event).source == WORKSPACE) is topic.is_cloud
 

@@ -34,9 +34,7 @@ def table(entry: str, defaults: str = "{ organization_url: 'https://dev.azure.co
 
 
 def test_the_file_is_up_to_date() -> None:
-    assert (ROOT / FILE_NAME).read_text() == schema_text(NAMES), (
-        "run: python manage.py schema --output routes.schema.json"
-    )
+    assert (ROOT / FILE_NAME).read_text() == schema_text(NAMES), "run: ./manage.py schema --output routes.schema.json"
 
 
 def test_it_is_a_schema_and_has_every_key() -> None:
