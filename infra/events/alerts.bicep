@@ -11,7 +11,7 @@ param actionGroupId string
 var rules = [
   {
     name: 'dead-letters'
-    description: 'Events were not delivered within a day and are in the dead-letter container. Run python manage.py redrive --dead-letters.'
+    description: 'Events were not delivered within a day and are in the dead-letter container. Run ./manage.py redrive --dead-letters.'
     metric: 'DeadLetteredCount'
     severity: 1
     threshold: 0

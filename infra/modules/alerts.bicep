@@ -12,7 +12,7 @@ var rules = [
   {
     name: 'parked'
     displayName: 'nextstage: events were parked'
-    description: 'Some events can never succeed as they are and need an operator. Run python manage.py journal --state parked.'
+    description: 'Some events can never succeed as they are and need an operator. Run ./manage.py journal --state parked.'
     query: loadTextContent('../queries/alert-parked.kql')
     severity: 1
     window: 'PT1H'
@@ -40,7 +40,7 @@ var rules = [
   {
     name: 'orphans'
     displayName: 'nextstage: an event may have two runs'
-    description: 'The app could not cancel the second run of an event, or cannot tell which run it is. Run python manage.py journal --orphans.'
+    description: 'The app could not cancel the second run of an event, or cannot tell which run it is. Run ./manage.py journal --orphans.'
     query: loadTextContent('../queries/alert-orphans.kql')
     severity: 1
     window: 'PT1H'
