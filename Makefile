@@ -2,7 +2,7 @@
 #
 #   make demo        run everything locally: deliver events, queue runs in an emulator, show what happened
 #   make start       run the function app on port 7071
-#   make ado         run the Azure DevOps emulator on port 7080
+#   make ado         run the Azure DevOps emulator on port 7080; PIPELINES=FILE for pipelines that have no file here
 #   make lint        check formatting, code, types, shell scripts and spelling
 #   make format      let ruff fix and format the code
 #   make test        run all tests
@@ -162,7 +162,7 @@ start: $(READY) local.settings.json
 	else exec $(BIN)/python -m devstack.host --port 7071; fi
 
 ado: $(READY)
-	@exec $(BIN)/python -m devstack.ado --port 7080
+	@exec $(BIN)/python -m devstack.ado --port 7080 $(if $(PIPELINES),--pipelines "$(PIPELINES)")
 
 clean:
 	rm -rf $(VENV) .venv-* dist devstack/azurite/node_modules .coverage* .mypy_cache .pytest_cache .ruff_cache .hypothesis

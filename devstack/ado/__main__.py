@@ -14,25 +14,39 @@ import signal
 import sys
 import threading
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from devstack.ado.books import FIRST_RUN_ID
-from devstack.ado.declaration import DEFAULT_FILE, DeclarationError, load_declaration
+from devstack.ado.declaration import DEFAULT_FILE, ROOT, DeclarationError, load_project
 from devstack.ado.emulator import Emulator
 from devstack.ado.runs.behavior import Behavior
+from devstack.ado.runs.pipeline_files import FOLDER
 from devstack.ado.server import serve
 from devstack.ado.times import utc_now
+from devstack.watched import Watched
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 
 def main() -> int:
     options = _options()
     if options.verbose:
         logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    routes_file = options.app_dir / (os.environ.get("ROUTES_FILE") or "routes.yaml")
+
+    def files() -> Iterator[Path]:
+        yield from (options.pipelines, routes_file, *sorted((options.app_dir / FOLDER).glob("*.y*ml")))
+
     try:
-        declaration = load_declaration(options.pipelines)
+        load = partial(load_project, options.pipelines, options.app_dir, routes_file)
+        watched = Watched(load, files, logging.getLogger("devstack.ado"))
     except DeclarationError as exc:
         print(exc, file=sys.stderr)
         return 2
+    declaration = watched()
     emulator = Emulator(
         declaration,
         pats=[declaration.pat.resolve(os.environ)],
@@ -40,6 +54,7 @@ def main() -> int:
         identity_header=declaration.identity_header.resolve(os.environ),
         behavior=options.behavior,
         first_run_id=options.first_run_id or first_run_id(utc_now()),
+        refresh=watched,
     )
     return _serve_until_stopped(emulator, options.port)
 
@@ -49,6 +64,13 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--port", type=_port, default=7080, help="0 for any free port (default: %(default)s)")
     parser.add_argument(
         "--pipelines", type=Path, default=DEFAULT_FILE, metavar="FILE", help="the file that declares the project"
+    )
+    parser.add_argument(
+        "--app-dir",
+        type=Path,
+        default=ROOT,
+        metavar="FOLDER",
+        help="the folder with routes.yaml and pipelines/, whose pipelines are added (default: this project's)",
     )
     parser.add_argument(
         "--behavior",

@@ -1,12 +1,15 @@
 """The declaration of the emulated project: branches, credentials and pipelines, read from a YAML file.
 
-The file is read once and validated strictly. ``DeclarationError`` lists all problems, each with the file and the key.
+The file is validated strictly. ``DeclarationError`` lists all problems, each with the file and the key. A pipeline that
+declares neither parameters nor stages has those of its file in pipelines/, and ``load_project`` adds the pipelines that
+routes.yaml names.
 """
 
 from __future__ import annotations
 
+import logging
 import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
@@ -14,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import yaml
 
+from devstack.ado.runs import pipeline_files
 from devstack.ado.runs.parameters import ParameterDeclaration, as_text
 from devstack.ado.schemas import problems
 from shared.routing import yaml_documents
@@ -26,9 +30,12 @@ if TYPE_CHECKING:
 QueueStatus = Literal["enabled", "paused", "disabled"]
 
 DEFAULT_FILE = Path(__file__).with_name("pipelines.yaml")
+ROOT = Path(__file__).resolve().parents[2]
+
+logger = logging.getLogger("devstack.ado")
 
 
-class DeclarationError(Exception):
+class DeclarationError(ValueError):
     """The declaration is invalid. ``problems`` has one line for each problem."""
 
     def __init__(self, problems: list[str]) -> None:
@@ -64,7 +71,8 @@ class VariableDeclaration:
 class PipelineDeclaration:
     """One pipeline. ``may_queue`` defines whether the emulator's credentials have the permission to queue it.
 
-    Runs of a paused pipeline are queued, but never start. A disabled pipeline refuses runs and previews.
+    Runs of a paused pipeline are queued, but never start. A disabled pipeline refuses runs and previews. ``invalid`` is
+    what is wrong in the pipeline's YAML, for which Azure DevOps refuses its runs, or an empty string.
     """
 
     id: int
@@ -76,6 +84,7 @@ class PipelineDeclaration:
     stages: tuple[str, ...] = ()
     queue_status: QueueStatus = "enabled"
     may_queue: bool = True
+    invalid: str = ""
 
     @cached_property
     def parameter_by_name(self) -> dict[str, ParameterDeclaration]:
@@ -144,9 +153,39 @@ class Declaration:
         return f"refs/heads/{self.branches[0]}"
 
 
-def load_declaration(file: Path = DEFAULT_FILE) -> Declaration:
+def load_project(file: Path, app_dir: Path, routes_file: Path, earlier: Declaration | None = None) -> Declaration:
+    """Read a declaration, and add the pipelines that the routes name and that have a file in pipelines/.
+
+    :param earlier: the last declaration. Its pipelines stay, because they may have runs.
+    :raises DeclarationError: with all problems in the declaration.
+    """
+    declaration = load_declaration(file, app_dir)
+    pipelines = list(declaration.pipelines)
+    for path in pipeline_files.named_by_routes(routes_file):
+        folder, _, name = path.rpartition("\\")
+        if any(name.lower() == each.name.lower() for each in pipelines):
+            continue
+        if pipeline_files.find(app_dir, name) is None:
+            logger.warning(
+                "devstack.ado: %s names the pipeline '%s', which does not exist here: create %s/%s.yml, or declare it "
+                "in the file that --pipelines names",
+                routes_file.name,
+                path,
+                pipeline_files.FOLDER,
+                name,
+            )
+            continue
+        number = pipeline_files.free_id(path, [each.id for each in pipelines])
+        pipelines.append(_pipeline({"id": number, "name": name, "folder": folder or "\\"}, app_dir))
+    if earlier is not None:
+        pipelines += [each for each in earlier.pipelines if each.id not in {known.id for known in pipelines}]
+    return replace(declaration, pipelines=tuple(pipelines))
+
+
+def load_declaration(file: Path = DEFAULT_FILE, app_dir: Path = ROOT) -> Declaration:
     """Read a declaration.
 
+    :param app_dir: the folder with the pipelines' files.
     :raises DeclarationError: with all problems in the file.
     """
     try:
@@ -157,13 +196,14 @@ def load_declaration(file: Path = DEFAULT_FILE) -> Declaration:
         raise DeclarationError([f"{file}: not valid YAML: {exc}"]) from exc
     if found := problems("declaration", document):
         raise DeclarationError([f"{file}: {problem}" for problem in found])
-    declaration = _read(**document)
+    declaration = _read(app_dir, **document)
     if found := list(_contradictions(declaration)):
         raise DeclarationError([f"{file}: {problem}" for problem in found])
     return declaration
 
 
 def _read(
+    app_dir: Path,
     organization: str,
     project: str,
     branches: list[str],
@@ -176,13 +216,30 @@ def _read(
         organization=organization,
         project=project,
         branches=tuple(branches),
-        pipelines=tuple(_pipeline(**pipeline) for pipeline in pipelines),
+        pipelines=tuple(_pipeline(pipeline, app_dir) for pipeline in pipelines),
         agentless=AgentlessDeclaration(**agentless),
         **secrets,
     )
 
 
-def _pipeline(
+def _pipeline(document: dict[str, Any], app_dir: Path) -> PipelineDeclaration:
+    """Return a declared pipeline. What the declaration does not say is in the pipeline's file, if there is one."""
+    file = pipeline_files.find(app_dir, document["name"])
+    if file is None or "parameters" in document or "stages" in document:
+        return _declared(**document)
+    try:
+        complete = {**document, **pipeline_files.read(file)}
+        if found := problems("pipeline", complete):
+            return _declared(**document, invalid=f"/{file.name}: {found[0]}")
+        pipeline = _declared(**complete)
+    except pipeline_files.InvalidPipelineFile as exc:
+        return _declared(**document, invalid=f"/{file.name}: {exc}")
+    return replace(
+        pipeline, invalid="".join(f"/{file.name}: {each}" for each in list(_contradictions_of(pipeline))[:1])
+    )
+
+
+def _declared(
     parameters: Iterable[dict[str, Any]] = (),
     variables: Iterable[dict[str, Any]] = (),
     stages: Iterable[str] = (),
@@ -209,12 +266,16 @@ def _contradictions(declaration: Declaration) -> Iterator[str]:
     names = [f"{pipeline.folder}\\{pipeline.name}".lower() for pipeline in pipelines]
     yield from _duplicates("pipelines", "name", names)
     for index, pipeline in enumerate(pipelines):
-        where = f"pipelines[{index}]"
-        yield from _duplicates(f"{where}.parameters", "name", [each.name.lower() for each in pipeline.parameters])
-        yield from _duplicates(f"{where}.variables", "name", [each.name.lower() for each in pipeline.variables])
-        for position, parameter in enumerate(pipeline.parameters):
-            for key, refusal in parameter.contradictions():
-                yield f"{where}.parameters[{position}].{key}: {refusal}"
+        if not pipeline.invalid:
+            yield from (f"pipelines[{index}].{problem}" for problem in _contradictions_of(pipeline))
+
+
+def _contradictions_of(pipeline: PipelineDeclaration) -> Iterator[str]:
+    yield from _duplicates("parameters", "name", [each.name.lower() for each in pipeline.parameters])
+    yield from _duplicates("variables", "name", [each.name.lower() for each in pipeline.variables])
+    for position, parameter in enumerate(pipeline.parameters):
+        for key, refusal in parameter.contradictions():
+            yield f"parameters[{position}].{key}: {refusal}"
 
 
 def _duplicates(where: str, key: str, values: list[Any]) -> Iterator[str]:

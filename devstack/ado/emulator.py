@@ -58,7 +58,8 @@ class Emulator:
 
     ``pats`` and ``tokens`` are the secrets that are accepted at first, by default those of the declaration. The sets
     ``credentials.pats`` and ``credentials.tokens`` may be changed at any time. ``identity_header`` is the value that
-    clients of the managed identity must send. ``behavior`` may be replaced at any time.
+    clients of the managed identity must send. ``behavior`` may be replaced at any time. ``refresh`` returns the current
+    declaration of the pipelines before each request.
     """
 
     def __init__(
@@ -71,8 +72,9 @@ class Emulator:
         clock: Callable[[], datetime] = utc_now,
         behavior: Behavior | None = None,
         first_run_id: int = FIRST_RUN_ID,
+        refresh: Callable[[], Declaration] | None = None,
     ) -> None:
-        self.declaration = declaration
+        self._refresh = refresh
         self.credentials = Credentials(
             {declaration.pat.default} if pats is None else set(pats),
             {declaration.token.default} if tokens is None else set(tokens),
@@ -84,6 +86,10 @@ class Emulator:
         self.faults = self.state.faults
         self._resource_manager = ResourceManager(self.books.jobs, self.credentials.accept_token)
         self.books.jobs.send = self._send_post_back
+
+    @property
+    def declaration(self) -> Declaration:
+        return self.state.declaration
 
     @property
     def behavior(self) -> Behavior:
@@ -146,9 +152,13 @@ class Emulator:
 
         :raises ConnectionDropped: a fault drops the connection, or the server is shutting down.
         """
+        if self._refresh is not None:
+            self.state.declaration = self._refresh()
         request = Request(environ)
         if request.path.startswith(routes.CONTROL_PREFIX):
             answer = self._with_error_answers(self._control, request)
+        elif routes.is_page(request.path):
+            answer = self._with_error_answers(self._page, request)
         else:
             answer = self._answer(request, partial(_wait, environ.get(STOPPING_KEY)))
         return answer(environ, start_response)
@@ -224,6 +234,13 @@ class Emulator:
     def _control(self, request: Request) -> Response:
         endpoint, arguments = routes.route(routes.CONTROL, request)
         return endpoint(self._call(request), **arguments)
+
+    def _page(self, request: Request) -> Response:
+        endpoint, arguments = routes.route(routes.PAGES, request)
+        organization, project = arguments["organization"], arguments["project"]
+        if not self._exists(organization, project):
+            raise project_not_found(organization, project)
+        return endpoint(self._call(request))
 
     def _call(self, request: Request) -> Call:
         return Call(request, self.state, self._root(request), self.behavior)

@@ -10,7 +10,7 @@ from werkzeug.routing import Map, MapAdapter, Rule
 
 from devstack.ado import control_api, identity, locations
 from devstack.ado.errors import method_not_allowed, not_found
-from devstack.ado.runs import builds_api, pipelines_api
+from devstack.ado.runs import builds_api, pages, pipelines_api
 from devstack.ado.tasks import control as control_tasks
 from devstack.ado.tasks import hub_api as task_hub_api
 
@@ -67,6 +67,12 @@ TASK_HUB = _router(
         _rule(f"{_RECORDS}/<uuid:record_id>/feed", "POST", task_hub_api.append_feed),
     ]
 )
+PAGES = _router(
+    [
+        _rule("/<organization>/<project>/_build/results", "GET", pages.run_page),
+        _rule("/<organization>/<project>/_build/definition", "GET", pages.pipeline_page),
+    ]
+)
 CONTROL = _router(
     [
         _rule(f"{CONTROL_PREFIX}books", "GET", control_api.get_books),
@@ -91,6 +97,10 @@ CONTROL = _router(
 
 def is_task_hub(path: str) -> bool:
     return "/_apis/distributedtask/" in path.lower()
+
+
+def is_page(path: str) -> bool:
+    return path.lower().rstrip("/").endswith(("/_build/results", "/_build/definition"))
 
 
 def route(router: MapAdapter, request: Request) -> tuple[Callable[..., Response], dict[str, Any]]:

@@ -82,6 +82,14 @@ class TestStart:
         make(project, "start")
         assert settings.read_text() == "{}"
 
+    def test_the_emulator_gets_the_pipelines_of_another_file(self, project: Path, tmp_path: Path) -> None:
+        make(project, "ado")
+        make(project, "ado", "PIPELINES=my pipelines.yaml")
+        assert (tmp_path / "calls").read_text() == (
+            f"python -m devstack.ado --port 7080 | {project} | \n"
+            f"python -m devstack.ado --port 7080 --pipelines my pipelines.yaml | {project} | \n"
+        )
+
 
 class TestPythons:
     @pytest.mark.parametrize(

@@ -40,13 +40,13 @@ class ParameterDeclaration:
     def expanded(self, value: str) -> str:
         """Return a value as it is inserted into the pipeline's YAML, where each value has only one spelling."""
         match self.type:
+            case "string":
+                return value
             case "boolean":
                 return value.capitalize()
             case "number":
                 return f"{Decimal(value).normalize():f}"
-            case "object" | "stringList":
-                return json.dumps(yaml_documents.load(value))
-        return value
+        return json.dumps(yaml_documents.load(value))
 
     def contradictions(self) -> Iterator[tuple[str, str]]:
         """Yield a key, ``values`` or ``default``, and why it is invalid."""
@@ -112,6 +112,14 @@ _CHECKS: dict[str, Callable[[str], bool]] = {
     "string": _is_text,
     "number": _is_number,
     "boolean": _is_boolean,
-    "object": _is_yaml,
     "stringList": _is_text,
+    "object": _is_yaml,
+    "step": _is_yaml,
+    "stepList": _is_yaml,
+    "job": _is_yaml,
+    "jobList": _is_yaml,
+    "deployment": _is_yaml,
+    "deploymentList": _is_yaml,
+    "stage": _is_yaml,
+    "stageList": _is_yaml,
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import uuid
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 
     from devstack.ado.declaration import PipelineDeclaration
     from devstack.ado.runs.records import ValidatedRun
+
+logger = logging.getLogger("devstack.ado")
 
 
 def list_pipelines(call: Call) -> Response:
@@ -88,6 +91,13 @@ def _pipeline(call: Call, pipeline_id: int, unknown_status: int = 404) -> Pipeli
     """Return the requested pipeline, and check the requested ``pipelineVersion`` if there is one."""
     pipeline = call.declaration.pipeline_by_id.get(pipeline_id)
     if pipeline is None:
+        known = ", ".join(f"{each.id} {each.name}" for each in call.declaration.pipelines)
+        logger.warning(
+            "devstack.ado: there is no pipeline %d, only %s; declare its ID and name in the "
+            "file that --pipelines names, by default devstack/ado/pipelines.yaml",
+            pipeline_id,
+            known,
+        )
         raise pipeline_not_found(pipeline_id, status=unknown_status)
     version = call.integer("pipelineVersion", least=1)
     if version is not None and version > pipeline.revision:

@@ -48,6 +48,8 @@ def validate_run(
     parameters, stages = body.get("templateParameters") or {}, tuple(body.get("stagesToSkip") or ())
     if pipeline.queue_status == "disabled":
         raise definition_disabled(pipeline.name, declaration.project)
+    if pipeline.invalid:
+        raise invalid_pipeline_request(pipeline.invalid)
     _check_settable(variables, pipeline)
     branch = repository.get("refName") or declaration.default_branch_ref
     if branch not in declaration.branch_refs:
