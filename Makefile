@@ -1,5 +1,6 @@
-# Each target installs what it needs. You only need make and Python 3.11, 3.12 or 3.13.
+# Each target installs what it needs, the tools for tests only when you run tests. You only need make and Python 3.11, 3.12 or 3.13.
 #
+#   make setup       install what the demo, the commands (manage.py) and the local app need
 #   make demo        run everything locally: deliver events, queue runs in an emulator, show what happened
 #   make start       run the function app on port 7071
 #   make ado         run the Azure DevOps emulator on port 7080; PIPELINES=FILE for pipelines that have no file here
@@ -16,11 +17,13 @@
 #   make package     build the zip that is deployed
 #   make clean       delete what these targets have installed and built
 .DEFAULT_GOAL := help
-.PHONY: help demo test coverage test-long test-all soak bench burst lint format docs start ado azurite runtime aml mlflow package clean
+.PHONY: help setup demo test coverage test-long test-all soak bench burst lint format docs start ado azurite runtime aml mlflow package clean
 
 VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
+TESTS_READY := $(VENV)/.tests-ready
+INSTALL := -m devstack.install
 PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
 	$$python -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null && echo $$python && break; done)
 
@@ -31,17 +34,23 @@ find_python = $(shell for python in python$(1) python3 $${PYENV_ROOT:-$$HOME/.py
 help:
 	@sed -n 's/^#   make/make/p' Makefile
 
-$(READY): requirements.txt requirements/tools.txt requirements/dev.txt constraints.txt
+# Less than 100 MB. Modules are compiled when they are first imported, since most never are.
+$(READY): requirements.txt requirements/tools.txt requirements/devstack.txt constraints.txt
 	@if [ -z "$(PYTHON)" ]; then echo "nextstage needs Python 3.11, 3.12 or 3.13 on the PATH, or PYTHON=/path/to/python"; exit 1; fi
-	@$(PYTHON) -m venv $(VENV) || { echo "could not create a virtual environment; on Debian and Ubuntu, run apt-get install python3-venv"; exit 1; }
-	@echo "installing the pinned requirements into $(VENV) …"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements/dev.txt
+	@$(PYTHON) $(INSTALL) $(VENV) --no-compile -r requirements/devstack.txt
+	@touch $@
+
+setup: $(READY)
+
+# Additional packages for the tests and checks.
+$(TESTS_READY): requirements/dev.txt constraints.txt $(READY)
+	@$(BIN)/python $(INSTALL) $(VENV) -r requirements/dev.txt
 	@touch $@
 
 # Additional packages for the benchmarks and their tests.
 BENCH_READY := $(VENV)/.bench-ready
-$(BENCH_READY): requirements/bench.txt constraints.txt $(READY)
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements/bench.txt
+$(BENCH_READY): requirements/bench.txt constraints.txt $(TESTS_READY)
+	@$(BIN)/python $(INSTALL) $(VENV) -r requirements/bench.txt
 	@touch $@
 
 demo: $(READY)
@@ -66,9 +75,7 @@ NO_3_13 = Python 3.13 was not found on the PATH or in $${PYENV_ROOT:-~/.pyenv}/v
 
 $(RUNTIME)/.ready: requirements/runtime.txt requirements.txt constraints.txt
 	@if [ -z "$(call find_python,3.13)" ]; then echo "$(NO_3_13)"; exit 1; fi
-	@$(call find_python,3.13) -m venv $(RUNTIME)
-	@echo "installing Microsoft's Functions runtime into $(RUNTIME) …"
-	@$(RUNTIME)/bin/python -m pip install --quiet --disable-pip-version-check -r requirements/runtime.txt
+	@$(call find_python,3.13) $(INSTALL) $(RUNTIME) -r requirements/runtime.txt
 	@touch $@
 
 package: $(READY) $(RUNTIME)/.ready
@@ -79,9 +86,7 @@ AML := .venv-aml/.ready
 aml: $(AML)
 
 $(AML): requirements/aml.txt constraints.txt | $(READY)
-	@$(PYTHON) -m venv .venv-aml
-	@echo "installing the Azure ML SDK into .venv-aml …"
-	@.venv-aml/bin/python -m pip install --quiet --disable-pip-version-check -r requirements/aml.txt
+	@$(PYTHON) $(INSTALL) .venv-aml -r requirements/aml.txt
 	@touch $@
 
 # A local MLflow server, and the packages of the sample training. requirements/mlflow.txt explains both.
@@ -89,11 +94,8 @@ MLFLOW := .venv-mlflow/.ready
 mlflow: $(MLFLOW)
 
 $(MLFLOW): requirements/mlflow.txt components/digits/conda.yml | $(READY)
-	@$(PYTHON) -m venv .venv-mlflow
-	@echo "installing MLflow into .venv-mlflow …"
-	@sed -n 's/^      - //p' components/digits/conda.yml > .venv-mlflow/digits.txt
-	@.venv-mlflow/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-compile \
-		-r .venv-mlflow/digits.txt -r requirements/mlflow.txt
+	@mkdir -p .venv-mlflow && sed -n 's/^      - //p' components/digits/conda.yml > .venv-mlflow/digits.txt
+	@$(PYTHON) $(INSTALL) .venv-mlflow --no-deps --no-compile -r .venv-mlflow/digits.txt -r requirements/mlflow.txt
 	@touch $@
 
 # Four workers suit two cores: many tests wait for processes and sockets.
@@ -122,9 +124,8 @@ test-3.%: azurite runtime aml mlflow
 	@$(if $(call find_python,3.$*),$(MAKE) --no-print-directory .venv-3.$*/.ready,echo "== Python 3.$* was not found")
 	@if [ -e .venv-3.$*/.ready ]; then echo "== Python 3.$*"; .venv-3.$*/bin/python $(PYTEST); fi
 
-.venv-3.%/.ready: requirements.txt requirements/tools.txt requirements/dev.txt requirements/bench.txt constraints.txt
-	@$(call find_python,3.$*) -m venv .venv-3.$*
-	@.venv-3.$*/bin/python -m pip install --quiet --disable-pip-version-check -r requirements/dev.txt -r requirements/bench.txt
+.venv-3.%/.ready: requirements.txt constraints.txt $(patsubst %,requirements/%.txt,tools devstack dev bench)
+	@$(call find_python,3.$*) $(INSTALL) .venv-3.$* -r requirements/dev.txt -r requirements/bench.txt
 	@touch $@
 
 soak: $(READY) azurite
@@ -143,7 +144,7 @@ lint: $(BENCH_READY)
 	$(BIN)/shellcheck $$(find . -name '*.sh' -not -path './.venv*' -not -path '*/node_modules/*')
 	$(BIN)/codespell
 
-format: $(READY)
+format: $(TESTS_READY)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 

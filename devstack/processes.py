@@ -9,13 +9,14 @@ When a program is ready, it prints its URL on standard output, in a line `PACKAG
 import contextlib
 import os
 import re
+import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from queue import Empty, SimpleQueue
-from typing import BinaryIO, Self, cast
+from typing import BinaryIO, NoReturn, Self, cast
 
 READY_SECONDS = 60.0
 STOP_SECONDS = 10.0
@@ -115,21 +116,15 @@ def start(
     }
     ready: SimpleQueue[str | None] = SimpleQueue()
     log_offset = log.stat().st_size if log.exists() else 0
-    popen = subprocess.Popen(  # noqa: S603 - our own module, with arguments from a test or the demo
-        [sys.executable, "-m", module, *port, *arguments],
-        cwd=cwd,
-        env=environment,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,  # one pipe keeps the lines of both streams in order
-    )
-    source = cast("BinaryIO", popen.stdout)  # not None, because of stdout=PIPE
-    reader = threading.Thread(target=_copy, args=(source, log, ready), daemon=True)
-    reader.start()
-    try:
-        url, reason = ready.get(timeout=ready_seconds), "ended before it was ready"
-    except Empty:
-        url, reason = None, f"was not ready after {ready_seconds:g} s"
+    command = [sys.executable, "-m", module, *port, *arguments]
+    with spawned(command, cwd=cwd, env=environment) as popen:
+        source = cast("BinaryIO", popen.stdout)  # not None, because it is a pipe
+        reader = threading.Thread(target=_copy, args=(source, log, ready), daemon=True)
+        reader.start()
+        try:
+            url, reason = ready.get(timeout=ready_seconds), "ended before it was ready"
+        except Empty:
+            url, reason = None, f"was not ready after {ready_seconds:g} s"
     process = RunningProcess(popen, url or "", reader)
     if url is None:
         with contextlib.suppress(subprocess.TimeoutExpired):
@@ -137,6 +132,54 @@ def start(
         code = process.kill()
         raise ProcessFailed(f"{module} {reason} (exit code {code}); its log ends:\n{_tail(log, log_offset)}")
     return process
+
+
+@contextlib.contextmanager
+def spawned(
+    command: Sequence[str | Path], *, cwd: Path | None = None, env: Mapping[str, str] | None = None
+) -> Iterator[subprocess.Popen[bytes]]:
+    """Start a program whose output is one pipe, and kill it if Ctrl-C interrupts the block, or its start."""
+    popen = None
+    try:
+        with _interrupted_at_the_end():
+            popen = subprocess.Popen(  # noqa: S603 - our own module or pip, with arguments from a test or the Makefile
+                command,
+                cwd=cwd,
+                env=env,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,  # one pipe keeps the lines of both streams in order
+            )
+        yield popen
+    except KeyboardInterrupt:
+        if popen is not None:
+            popen.kill()
+            popen.wait()
+        raise
+
+
+def end_interrupted() -> NoReturn:
+    """End this process as Ctrl-C does, so that a shell shows 130 and make stops too. Wait for no thread."""
+    sys.stdout.flush()
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    signal.raise_signal(signal.SIGINT)
+    raise AssertionError("the signal has ended the process")
+
+
+@contextlib.contextmanager
+def _interrupted_at_the_end() -> Iterator[None]:
+    """Let Ctrl-C take effect only at the end of the block, so that no process is started and lost."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    arrived: list[int] = []
+    handler = signal.signal(signal.SIGINT, lambda number, _frame: arrived.append(number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, handler)
+    if arrived:
+        signal.raise_signal(signal.SIGINT)
 
 
 def _copy(source: BinaryIO, log: Path, ready: "SimpleQueue[str | None]") -> None:

@@ -1,8 +1,10 @@
 """Delivers events to a function app as Event Grid does: one event per request, retried until it is acknowledged."""
 
 import time
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 
 import requests
 
@@ -19,7 +21,7 @@ TIMEOUT_SECONDS = 30  # how long Event Grid waits for an answer
 class Delivery:
     """One sample event and the answers to its deliveries, in order.
 
-    :param note: what the table shows about the delivery, in addition to the outcomes.
+    :param note: what the report says about the delivery, in addition to the outcomes.
     :param copies: how many times the event is delivered, each time until it is acknowledged.
     :param at_once: whether the first two copies are sent at the same time.
     """
@@ -42,10 +44,19 @@ class Delivery:
 def deliver(endpoint: str, delivery: Delivery) -> None:
     """Deliver all copies, each until it is acknowledged or no retries are left."""
     parallel = 2 if delivery.at_once else 1
-    with ThreadPoolExecutor(parallel) as pool:
-        list(pool.map(lambda _: _deliver_until_acknowledged(endpoint, delivery), range(parallel)))
+    all_at_once([partial(_deliver_until_acknowledged, endpoint, delivery)] * parallel, parallel)
     for _ in range(delivery.copies - parallel):
         _deliver_until_acknowledged(endpoint, delivery)
+
+
+def all_at_once(calls: Sequence[Callable[[], None]], threads: int) -> None:
+    """Make calls in threads, and return when all have returned. An interruption does not wait for them."""
+    pool = ThreadPoolExecutor(threads)
+    try:
+        for future in [pool.submit(call) for call in calls]:
+            future.result()
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
 
 
 def _deliver_until_acknowledged(endpoint: str, delivery: Delivery) -> None:

@@ -6,6 +6,7 @@ from typing import Any, Final
 
 import requests
 
+from devstack.demo.report import Report
 from devstack.events import sample_text
 from shared.events.event import parse_event
 
@@ -43,11 +44,11 @@ def completed_as_expected(tasks: Sequence[Task]) -> list[bool]:
     ]
 
 
-def show_tasks(tasks: Sequence[Task]) -> None:
-    """Print the state of each task, and the lines in its pipeline's log."""
+def show_tasks(tasks: Sequence[Task], report: Report) -> None:
+    """Print the state of each task, and the lines in its pipeline's log without the link to the sample run."""
     for task in tasks:
-        print(
-            f" pipeline without an agent: {task['state']}, result: {task['result']}, completions: {task['completions']}"
-        )
-        for line in task["feedLines"]:
-            print(f"   {line}")
+        report.line()
+        state, result, completions = task["state"], task["result"], task["completions"]
+        report.line(f"pipeline without an agent: {state}, result: {result}, completions: {completions}", "bold")
+        for line in (each for each in task["feedLines"] if "https://" not in each):
+            report.line(line, "", 2, hanging=2)

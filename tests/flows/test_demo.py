@@ -1,6 +1,8 @@
 """The demo shows all outcomes, and its verdict reports failures."""
 
+import os
 import re
+import signal
 import subprocess
 import sys
 from io import StringIO
@@ -10,7 +12,7 @@ from rich.console import Console
 
 from devstack.demo.books import Comparison, compare, expected_runs
 from devstack.demo.event_grid import Delivery
-from devstack.demo.table import show
+from devstack.demo.report import Report
 from devstack.demo.waits import completed_as_expected
 from devstack.events import sample_names
 from shared.azure_devops.runs import RunRequest
@@ -18,17 +20,25 @@ from tests.support import ROOT
 from tests.support.builders import routes
 
 
-def test_it_succeeds_and_shows_every_outcome_with_its_reason() -> None:
+def test_it_succeeds_and_shows_every_outcome_with_its_reason_at_80_columns() -> None:
     result = subprocess.run(
-        [sys.executable, "-m", "devstack.demo"], cwd=ROOT, capture_output=True, text=True, check=False, timeout=120
+        [sys.executable, "-m", "devstack.demo"],
+        cwd=ROOT,
+        env={**os.environ, "COLUMNS": "80"},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
     )
     assert (result.returncode, result.stderr) == (0, "")
     lines = result.stdout.splitlines()
-    assert lines[-2:] == [
-        "demo: 19 events delivered, 11 pipeline runs queued, 0 lost, 0 duplicated",
-        "demo: 2 pipelines waited without an agent, 2 of their tasks completed exactly once",
-    ]
-    table = "\n".join(lines)
+    assert [line for line in lines if len(line) > 80] == []
+    text = " ".join(result.stdout.split())
+    assert text.endswith(
+        "demo: 19 events delivered, 11 pipeline runs queued, 0 lost, 0 duplicated "
+        "demo: 2 pipelines waited without an agent, 2 of their tasks completed exactly once "
+        "demo: next, write your own route in 10 minutes: docs/first-route.md"
+    )
     for shown in (
         "found in Azure DevOps after the answer was lost",
         "HTTP 429, throttled for 1 s",
@@ -37,11 +47,34 @@ def test_it_succeeds_and_shows_every_outcome_with_its_reason() -> None:
         "is Running, which is not final",
         "was queued within this cooldown",
         "set include_child_runs: true to include it",
+        "retrain-on-monitor-breach: queued, retraining run ",
+        "smoke-test-after-deployment: queued, smoke-test run ",
     ):
-        assert shown in table
-    assert all(f" {name} " in table for name in sample_names())
-    delivered_three_times = next(line for line in lines if line.startswith(" model-registered "))
+        assert shown in text
+    assert [line.partition(":")[0] for line in lines if ": answered " in line] == sample_names()
+    delivered_three_times = next(line for line in lines if line.startswith("model-registered:"))
     assert sum(int(count or 1) for count in re.findall(r"202(?: x(\d))?", delivered_three_times)) == 3
+
+
+@pytest.mark.parametrize("moment", ["starting the emulator", "delivering 19 events"])
+@pytest.mark.parametrize("whole_group", [True, False], ids=["terminal", "process"])
+def test_it_can_be_interrupted_at_any_time(moment: str, whole_group: bool) -> None:
+    """A terminal sends the signal to all processes of the group."""
+    with subprocess.Popen(
+        [sys.executable, "-u", "-m", "devstack.demo"],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    ) as demo:
+        assert demo.stdout is not None
+        next(line for line in demo.stdout if moment in line)
+        (os.killpg if whole_group else os.kill)(demo.pid, signal.SIGINT)
+        output = demo.stdout.read()
+        assert (demo.wait(60), output) == (-signal.SIGINT, "demo: interrupted\n")  # a shell shows 130
+    with pytest.raises(ProcessLookupError):
+        os.killpg(demo.pid, 0)  # nothing is left
 
 
 def task(result: str = "succeeded", *, completions: int = 1) -> dict[str, object]:
@@ -111,10 +144,23 @@ class TestVerdict:
         assert [len(requests) for requests in expected_runs(table, drifts)] == [2]
 
 
-def test_the_table_shows_the_note_of_an_event_without_decisions() -> None:
+def test_the_report_shows_the_note_of_an_event_without_decisions() -> None:
     output = StringIO()
     delivery = Delivery("model-deployed", "a note", statuses=[500, 500, 202])
     decision = {"event_id": "elsewhere", "route": None, "outcome": "ignored", "run_id": None, "reason": "x"}
-    show([delivery], [decision], {}, Console(file=output, width=100))
-    assert "(a note)" in output.getvalue()
-    assert "elsewhere" not in output.getvalue()
+    Report(Console(file=output)).events([delivery], [decision], {})
+    assert output.getvalue() == "\nmodel-deployed: answered 500 x2 202\n  (a note)\n"
+
+
+def test_the_report_breaks_lines_only_between_words() -> None:
+    output = StringIO()
+    reason = "a-name-that-is-longer-than-the-terminal_is_wide because it-has-hyphens"
+    decision = {"event_id": Delivery("run-completed").event_id, "route": "r", "outcome": "parked", "run_id": 7}
+    report = Report(Console(file=output), width=30)
+    report.events([Delivery("run-completed", statuses=[202])], [{**decision, "reason": reason}], {7: "a-pipeline"})
+    assert output.getvalue().splitlines()[1:] == [
+        "run-completed: answered 202",
+        "  r: parked, a-pipeline run 7",
+        "      a-name-that-is-longer-than-the-terminal_is_wide",
+        "      because it-has-hyphens",
+    ]
