@@ -32,21 +32,30 @@ def _compose() -> "App":
     return compose(_configuration(), DISPATCH)
 
 
+def _announce_routes() -> None:
+    from shared.composition import announce_routes
+
+    announce_routes(_configuration())
+
+
 _configuration = Lazy(_load_configuration)
 _app = Lazy(_compose)
+_announce = Lazy(_announce_routes)
 
 
 class _App(func.FunctionApp):
     """Checks the configuration when the host asks for the list of functions, which it does at its start.
 
     A wrong setting or route therefore stops the app at the start, not at the first event, and the error lists
-    everything that is wrong. The module itself can be imported without any settings.
+    everything that is wrong. The module itself can be imported without any settings. A thread then writes down in the
+    journal which routes the app runs.
 
     While waits are off, there is no sweep, so that its timer does not wake the app.
     """
 
     def get_functions(self) -> Any:
         functions = super().get_functions()
+        _announce()
         if _configuration().settings.has_waits:
             return functions
         return [function for function in functions if function.get_function_name() != SWEEP]

@@ -1,7 +1,9 @@
 """Builds the app from its settings, for function_app.py and the operator's commands."""
 
 import atexit
+import threading
 from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import closing
 from datetime import datetime, timedelta
 from functools import cache, partial
 from math import inf
@@ -29,9 +31,11 @@ from shared.journal.cooldown import Cooldowns
 from shared.journal.journal import Journal
 from shared.journal.records import Entry, Store
 from shared.lazy import Lazy
+from shared.logs import NEXT_INVOCATION, logger
 from shared.queueing.queueing import Queueing
 from shared.relay import Relay, WaitingTasks
 from shared.routing.routes_file import load_routes
+from shared.routing.running import announce
 from shared.routing.table import RouteTable
 from shared.settings import Settings, load_settings
 from shared.telemetry import Decision, Report, log_decision
@@ -51,6 +55,8 @@ if TYPE_CHECKING:
 
 _WORKERS: Final = 8
 """How many waiting tasks are completed at the same time."""
+
+_log = logger("nextstage.routes")
 
 
 class Configuration(NamedTuple):
@@ -115,7 +121,8 @@ def compose(
     :param report: receives the decisions, in place of the log and the notification topic.
     :raises JournalUnavailable: the journal cannot be opened.
     """
-    settings = configuration.settings
+    settings, routes = configuration
+    _log.info("%s: digest %s, routes: %d", settings.routes_file.name, routes.digest, len(routes.routes))
     store = store or open_store(settings, clock)
     transport = transport or _pool(settings)
     own_credential = credential(settings)
@@ -134,7 +141,7 @@ def compose(
         waits = _WaitsAreOff(partial(_ends_without_keys, settings, journal, report, clock))
     relay = Relay(
         dispatch=dispatch,
-        routes=configuration.routes,
+        routes=routes,
         journal=journal,
         queueing=queueing,
         waits=waits,
@@ -143,6 +150,20 @@ def compose(
         clock=clock,
     )
     return App(relay, journal, queueing, timedelta(days=settings.retention_days), bridge)
+
+
+def announce_routes(configuration: Configuration) -> None:
+    """Write down in the journal which routes.yaml this app runs. The caller does not wait, and nothing fails."""
+
+    def announce_now() -> None:
+        with NEXT_INVOCATION.keeping():
+            try:
+                with closing(open_store(configuration.settings)) as store:
+                    announce(Journal(store), configuration.routes)
+            except JournalUnavailable as exc:
+                _log.warning("the journal does not say which routes.yaml this app runs: %s", exc)
+
+    threading.Thread(target=announce_now, name="announce routes", daemon=True).start()
 
 
 class _WaitsAreOff:

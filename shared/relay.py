@@ -130,7 +130,7 @@ class Relay:
         if isinstance(decided, Match):
             entry = replace(entry, request=decided.request.to_json())
             sender = self._queueing.sender()
-        match self._journal.claim(decided.key, entry, deadline, sender):
+        match self._journal.claim(decided.key, entry, deadline, sender, self._routes.digest):
             case AlreadyFinal(record):
                 self._queueing.settle_orphans(record)
                 return _duplicate(record)

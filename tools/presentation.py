@@ -3,19 +3,21 @@
 from collections import Counter
 from collections.abc import Container, Iterable
 from typing import TYPE_CHECKING, Final
+from urllib.parse import urlsplit
 
 from shared.errors import AzureDevOpsError, RequestNotSent
+from shared.http.environment import is_loopback
 from shared.telemetry import Outcome
 
 if TYPE_CHECKING:
     from shared.azure_devops.runs import RunRequest
     from tools.routes.findings import Finding
 
-GOOD_OUTCOMES: Final = frozenset({Outcome.QUEUED, Outcome.DUPLICATE, Outcome.SUPPRESSED, Outcome.IGNORED})
+GOOD_OUTCOMES: Final = frozenset(Outcome) - {Outcome.PARKED, Outcome.DEFERRED}
 """The outcomes that leave nothing to do."""
 
 CHECK_THE_NETWORK: Final = "check AZURE_DEVOPS_ORG_URL and the network: DNS, proxy, firewall"
-"""The next step if Azure DevOps cannot be reached."""
+START_THE_EMULATOR: Final = "run 'make ado', which starts the emulator, or correct AZURE_DEVOPS_ORG_URL"
 
 
 def pipeline_words(request: "RunRequest") -> str:
@@ -48,9 +50,14 @@ def run_words(run_id: int | None, run_url: str) -> str:
     return "" if run_id is None else f": run {run_id} {run_url}".rstrip()
 
 
-def with_advice(error: AzureDevOpsError) -> str:
+def with_advice(error: AzureDevOpsError, organization_url: str) -> str:
     """Return the error's message with its next step. Most messages already include one."""
-    return f"{error}; {CHECK_THE_NETWORK}" if isinstance(error, RequestNotSent) else str(error)
+    return f"{error}; {network_advice(organization_url)}" if isinstance(error, RequestNotSent) else str(error)
+
+
+def network_advice(organization_url: str) -> str:
+    """Return the next step if Azure DevOps cannot be reached. On this machine, it is the emulator."""
+    return START_THE_EMULATOR if is_loopback(urlsplit(organization_url).hostname or "") else CHECK_THE_NETWORK
 
 
 def summary(what: str, outcomes: Iterable[str]) -> str:

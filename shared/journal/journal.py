@@ -125,16 +125,17 @@ class Journal:
         self._settle = timedelta(seconds=settle_seconds)
         self._clock = clock
 
-    def claim(self, key: JournalKey, entry: Entry, send_by: datetime, sender: str = "") -> Claim:
+    def claim(self, key: JournalKey, entry: Entry, send_by: datetime, sender: str = "", routes: str = "") -> Claim:
         """Claim an occurrence. Only the caller may then act on it.
 
         :param send_by: the caller must start no request after this time of this process's clock.
         :param sender: the fingerprint of the credential that the request will be sent with.
+        :param routes: the digest of the routes.yaml that has decided.
         :raises JournalUnavailable: the store does not answer.
         """
         for _ in range(_MAX_CLAIM_TRIES):
             now = self.now()
-            fresh = self._fresh(key, entry, now, send_by, sender)
+            fresh = replace(self._fresh(key, entry, now, send_by, sender), routes=routes)
             if (written := self._store.insert(fresh)) is not None:
                 return Claimed(written)
             found = self._store.get(key)
@@ -154,7 +155,8 @@ class Journal:
             if found is None:
                 return NotClaimable("its record was removed in the meantime")
             now = self.now()
-            fresh = replace(self._fresh(found.key, found.entry, now, send_by, sender), document=found.document)
+            fresh = self._fresh(found.key, found.entry, now, send_by, sender)
+            fresh = replace(fresh, document=found.document, routes=found.routes)
             if (claim := self._claim_found(found, fresh, now)) is not None:
                 return claim
             found = self._store.get(record.key)

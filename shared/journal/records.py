@@ -104,6 +104,7 @@ class Record:
     :param searched_until: no build that was queued before this time can be the record's run. None if unknown.
     :param sender: the fingerprint of the credential that sent the request. Empty if unknown.
     :param shares_run_id: another record names a run with the same id, because Azure DevOps started its ids again.
+    :param routes: the digest of the routes.yaml that decided about the event. Empty in records of before.
     """
 
     key: JournalKey
@@ -122,6 +123,7 @@ class Record:
     searched_until: datetime | None = None
     sender: str = ""
     shares_run_id: bool = False
+    routes: str = ""
 
     @property
     def changed_at(self) -> datetime:

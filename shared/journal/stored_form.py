@@ -52,6 +52,7 @@ def later_fields(record: Record) -> dict[str, Any]:
         "lost_until": record.lost_until and record.lost_until.isoformat(),
         "searched_until": record.searched_until and record.searched_until.isoformat(),
         "sender": record.sender,
+        "routes": record.routes,
     }
     return {name: value for name, value in fields.items() if value}
 
@@ -59,7 +60,8 @@ def later_fields(record: Record) -> dict[str, Any]:
 def read_later_fields(stored: Mapping[str, Any]) -> dict[str, Any]:
     """Return the fields that ``later_fields`` describes, by their names in ``Record``."""
     times = (name for name in ("lost_until", "searched_until") if name in stored)
-    return {"sender": stored.get("sender", ""), **{name: datetime.fromisoformat(stored[name]) for name in times}}
+    texts = {name: stored.get(name, "") for name in ("sender", "routes")}
+    return {**texts, **{name: datetime.fromisoformat(stored[name]) for name in times}}
 
 
 def stored_entry(record: Record) -> Entry:
@@ -88,7 +90,7 @@ def checked(record: Record) -> Record:
 
     :raises ValueError: a field has a wrong type or value.
     """
-    texts = (*astuple(record.entry), record.run_url, record.reason, record.document, record.sender)
+    texts = (*astuple(record.entry), record.run_url, record.reason, record.document, record.sender, record.routes)
     if not all(isinstance(text, str) for text in (*texts, *(step.note for step in record.history))):
         raise ValueError("a string is missing")
     moments = [record.claimed_at, record.lease_until, record.settled_at, *(step.at for step in record.history)]

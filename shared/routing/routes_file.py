@@ -14,6 +14,7 @@ from shared.errors import InvalidRoutes, Problem
 from shared.events.event import AML_PREFIX, ENVELOPE_NAMES
 from shared.journal.cooldown import MAX_COOLDOWN
 from shared.routing.allowed_values import InvalidPattern, ValuePattern, compile_pattern
+from shared.routing.digest import digest_of
 from shared.routing.json_templates import JsonReader
 from shared.routing.table import Cause, Route, RouteTable
 from shared.routing.templates import (
@@ -144,7 +145,8 @@ class _RoutesReader:
         route_nodes = self._nodes.sequence(top["routes"], "routes") if "routes" in top else []
         self.places[()] = self._nodes.position(top.get("routes", root))
         routes = [self._route(node, default_values) for node in route_nodes]
-        return RouteTable([route for route in routes if route is not None])
+        digest = "" if self.problems else digest_of(root)
+        return RouteTable([route for route in routes if route is not None], digest)
 
     def _route(self, node: yaml.Node, defaults: Mapping[str, Any]) -> Route | None:
         before = self._nodes.invalid_count

@@ -104,8 +104,10 @@ class Resolution:
 class RouteTable:
     """All routes, by event type. Routes of other types do not slow down the decision."""
 
-    def __init__(self, routes: Iterable[Route]) -> None:
+    def __init__(self, routes: Iterable[Route], digest: str = "") -> None:
+        """:param digest: identifies what the file says; see ``shared.routing.digest``. Empty if it is not known."""
         self.routes = tuple(routes)
+        self.digest = digest
         by_event: dict[str, list[Route]] = {}
         for route in self.routes:
             by_event.setdefault(route.event, []).append(route)

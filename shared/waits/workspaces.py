@@ -39,10 +39,11 @@ class Workspaces:
         self._journal.write_once(key, State.NOTED, json.dumps(workspace))
         self._noted.add(_plain(workspace))
 
-    def resolved(self, named: str | None) -> str | None:
+    def resolved(self, named: str | None, ended: str | None = None) -> str | None:
         """Return the resource id of the workspace that a request means; ``named`` if no such workspace is known.
 
         :param named: the name or resource id in the request.
+        :param ended: a workspace in which a run has ended, which is known even if nobody has noted it.
         :raises InvalidWait: several workspaces may be meant.
         :raises JournalUnavailable: the store does not answer.
         """
@@ -50,7 +51,7 @@ class Workspaces:
             return self._configured
         if named is not None and _is_id(named):
             return "/" + named.strip("/")
-        found = self._found(named)
+        found = self._found(named, ended)
         if len(found) > 1:
             shown = ", ".join(sorted(found)[:_MAX_SHOWN])
             what = "is missing" if named is None else f"is {named!r}"
@@ -65,15 +66,14 @@ class Workspaces:
         :raises JournalUnavailable: the store does not answer.
         """
         try:
-            return same_workspace(self.resolved(named), workspace)
+            return same_workspace(self.resolved(named, workspace), workspace)
         except InvalidWait:
             return None if named is None or _plain(named) == _name(workspace) else False
 
-    def _found(self, named: str | None) -> list[str]:
+    def _found(self, named: str | None, ended: str | None) -> list[str]:
         noted = self._journal.select(Selection(WORKSPACES_PARTITION), _MAX_WORKSPACES)
         known = [workspace for _, workspace in read_each(_read, noted)]
-        if self._configured is not None:
-            known.append(self._configured)
+        known += [workspace for workspace in (self._configured, ended) if workspace is not None]
         meant = [workspace for workspace in known if named is None or _name(workspace) == _plain(named)]
         return list({_plain(workspace): workspace for workspace in meant}.values())
 

@@ -1,10 +1,12 @@
 """From settings to a working app, and function_app.py as the host sees it."""
 
+import os
 import subprocess
 import sys
 import threading
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 
@@ -13,13 +15,19 @@ import pytest
 from devstack.events import sample_text
 from handlers import NAMES
 from shared.clouds import US_GOVERNMENT
-from shared.composition import credential, identity_factory, load_configuration
+from shared.composition import announce_routes, credential, identity_factory, load_configuration, open_store
 from shared.credentials import pat_authorization
 from shared.errors import InvalidRoutes, InvalidSettings, NextstageError
+from shared.journal.journal import Journal
+from shared.journal.records import Selection
+from shared.logs import NEXT_INVOCATION
+from shared.routing.running import running_routes
+from shared.settings import load_settings
 from tests.support import ROOT
 from tests.support.builders import ENVIRONMENT
 from tests.support.canaries import secret
-from tests.support.services.host_apps import deliver, serving_app
+from tests.support.polling import wait_until
+from tests.support.services.host_apps import deliver, exported_log, serving_app
 from tests.support.waits import KEY
 
 PAT = {"AZURE_DEVOPS_AUTH": "pat", "AZURE_DEVOPS_EXT_PAT": secret("pat")}
@@ -104,9 +112,10 @@ def test_slow_modules_are_imported_only_when_needed(
 
 
 @pytest.mark.parametrize(("keys", "is_there"), [({}, False), ({"WAIT_TOKEN_KEYS": KEY}, True)], ids=["off", "on"])
-def test_no_timer_wakes_the_app_for_waits_that_are_off(keys: dict[str, str], is_there: bool) -> None:
+def test_no_timer_wakes_the_app_for_waits_that_are_off(keys: dict[str, str], is_there: bool, tmp_path: Path) -> None:
     program = "import function_app; print(*(one.get_function_name() for one in function_app.app.get_functions()))"
-    done = run(program, ENVIRONMENT | PAT | keys)
+    journal = {"JOURNAL_CONNECTION": f"sqlite:{tmp_path / 'journal.sqlite3'}"}
+    done = run(program, ENVIRONMENT | PAT | journal | keys)
     expected = {"aml_event", "register_wait", "register_wait_entra", "purge_journal"} | (
         {"sweep_waits"} if is_there else set()
     )
@@ -118,6 +127,40 @@ def test_a_wrong_configuration_fails_when_the_host_asks_for_the_functions() -> N
     assert done.returncode != 0
     assert "InvalidRoutes" in done.stderr
     assert "routes.yaml:7:21: '${AZURE_DEVOPS_ORG_URL}'" in done.stderr
+
+
+class TestTheRoutesOfTheApp:
+    """They are written down when the host asks for the functions, and logged by the first invocation."""
+
+    def test_they_are_in_the_journal_before_the_first_event(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        with serving_app(tmp_path, monkeypatch) as (url, _), exported_log() as records:
+            routes = load_configuration(os.environ, ROOT, NAMES).routes
+            with closing(open_store(load_settings(os.environ, ROOT))) as store:
+                running = wait_until(lambda: running_routes(Journal(store)))
+            assert running is not None
+            assert (running.digest, running.count) == (routes.digest, len(routes.routes))
+            assert deliver(url, sample_text("model-deployed")).status_code == 202
+            with closing(open_store(load_settings(os.environ, ROOT))) as store:
+                (record,) = store.select(Selection("smoke-test-after-deployment"), 2)
+        assert record.routes == routes.digest
+        lines = [record.getMessage() for record in records if record.name == "nextstage.routes"]
+        assert lines == [f"routes.yaml: digest {routes.digest}, routes: 6"]
+
+    def test_a_journal_that_does_not_answer_stops_nothing(
+        self, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        journal = {"JOURNAL_CONNECTION": f"sqlite:{tmp_path}/no/journal.sqlite3"}
+        announce_routes(load_configuration(ENVIRONMENT | PAT | journal, ROOT, NAMES))
+        for thread in threading.enumerate():
+            if thread.name == "announce routes":
+                thread.join(60)
+        assert caplog.messages == []
+        NEXT_INVOCATION.log()
+        assert [message.startswith("the journal does not say which routes.yaml") for message in caplog.messages] == [
+            True
+        ]
 
 
 def test_200_duplicates_from_32_threads_queue_one_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -102,6 +102,7 @@ class TestTheCode:
     def test_every_own_thread_is_in_the_walk(self) -> None:
         starts = {str(path.relative_to(ROOT)) for path in APP if THREADS & set(names_in(path))}
         assert starts == {
+            "shared/composition.py",  # see TestTheRoutesOfTheApp in test_composition.py
             "shared/notifications/notifier.py",
             "shared/waits/endpoint.py",
             "shared/waits/fairness/sharing.py",

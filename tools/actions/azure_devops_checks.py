@@ -17,7 +17,7 @@ from shared.clock import utc_now
 from shared.errors import AzureDevOpsError, CredentialRejected, RequestRefused
 from shared.routing.table import Route
 from tools.actions.check_results import CheckResult, Status, clock_check, failed
-from tools.presentation import CHECK_THE_NETWORK, counted
+from tools.presentation import counted, network_advice
 from tools.routes.matching_events import NoEvent, matching_event
 
 PROJECT: Final = "Azure DevOps"
@@ -36,6 +36,9 @@ _QUEUE_BUILDS: Final = (
     "to queue builds: not shown by a preview; see the permissions of the app's identity on the pipeline or its folder"
 )
 
+_NO_SAMPLE: Final = "its parameters were not tried, because no event could be made that its condition matches"
+_PREVIEW_AN_EVENT: Final = "preview an event that it matches: manage.py preview EVENT.json"
+
 _Pipelines = Mapping[str, int]
 
 
@@ -49,7 +52,7 @@ def check_azure_devops(client: PipelinesClient, routes: Sequence[Route]) -> Iter
         except CredentialRejected as exc:
             yield replace(failed(PROJECT, exc, _RENEW, f"{name}: "), next_step=_RENEW)
         except AzureDevOpsError as exc:
-            yield failed(PROJECT, exc, CHECK_THE_NETWORK, f"{name}: ")
+            yield failed(PROJECT, exc, network_advice(route.organization_url), f"{name}: ")
         else:
             visible = f"{name}: {counted(len(projects[name]), 'pipeline')} visible"
             yield CheckResult(PROJECT, Status.OK, visible)
@@ -89,18 +92,16 @@ def _pipeline(route: Route, pipelines: _Pipelines | None) -> CheckResult:
 def _queue(client: PipelinesClient, route: Route) -> CheckResult:
     """Check that the route's run would be accepted; without a sample event, only that a preview is allowed."""
     made = matching_event(route)
-    has_sample = not isinstance(made, NoEvent)
-    words = "a preview of its run is accepted"
-    if not has_sample:
-        words = "a preview is allowed; its parameters were not checked, because no sample event could be made"
     try:
         client.preview(_bare_request(route) if isinstance(made, NoEvent) else made.match.request, _deadline())
     except RequestRefused as exc:
-        if has_sample:
+        if not isinstance(made, NoEvent):
             return failed(QUEUE, exc, _CHECK_THE_ROUTE, f"{route.name}: ")
     except AzureDevOpsError as exc:
-        return failed(QUEUE, exc, CHECK_THE_NETWORK, f"{route.name}: ")
-    return CheckResult(QUEUE, Status.OK, f"{route.name}: {words}")
+        return failed(QUEUE, exc, network_advice(route.organization_url), f"{route.name}: ")
+    if isinstance(made, NoEvent):
+        return CheckResult(QUEUE, Status.SKIPPED, f"{route.name}: {_NO_SAMPLE}", _PREVIEW_AN_EVENT)
+    return CheckResult(QUEUE, Status.OK, f"{route.name}: a preview of its run is accepted")
 
 
 def _deadline() -> datetime:

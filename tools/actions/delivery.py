@@ -2,12 +2,12 @@
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
 from itertools import chain, repeat
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 from urllib.parse import urlsplit
 
 from shared.clock import Clock
@@ -15,7 +15,9 @@ from shared.errors import JournalUnavailable, UnreadableRecord
 from shared.events.event import parse_event
 from shared.journal.records import FINAL_STATES, Entry, JournalKey, Record, Selection
 from shared.telemetry import Outcome
-from tools.actions.records import MAX_SCANNED
+from tools.actions.records import MAX_SCANNED, about
+from tools.actions.running_app import other_routes
+from tools.actions.waiting_tasks import waiting_tasks
 from tools.errors import CommandFailed
 from tools.events.documents import Document, Schema, event_name, schema_of
 from tools.events.topic import publish
@@ -29,7 +31,7 @@ NOTHING: Final = "nothing"
 SENT: Final = "sent"
 
 UNKNOWN: Final = "unknown"
-"""Shown for a route whose record in the journal cannot be read."""
+"""Shown for a route whose record in the journal cannot be read, and for an event that only the app's routes decide."""
 
 PAUSES_SECONDS: Final = (0.2, 0.3, 0.5, 1.0, 2.0)
 """The pauses between two reads of the journal; the last one repeats."""
@@ -75,12 +77,23 @@ class Target:
 
     :param name: the address, without secrets.
     :param send: sends an event, given the number of earlier deliveries. Raises CommandFailed if it was not accepted.
-    :param replaces_source: whether the source of an event in Event Grid's schema is replaced with the target's name.
+    :param is_topic: Event Grid delivers the event later, and replaces the source of an event in its own schema with the
+        target's name. Otherwise, the app has handled each event that is sent.
     """
 
     name: str
     send: Callable[[Document, int], Answer]
-    replaces_source: bool = False
+    is_topic: bool = False
+
+
+class Delivered(NamedTuple):
+    """What became of an event.
+
+    :param remark: says that the app runs another routes.yaml; empty if it does not.
+    """
+
+    rows: list[Row]
+    remark: str = ""
 
 
 def host_target(webhook: Webhook) -> Target:
@@ -110,15 +123,16 @@ def topic_target(name: str, key: str, make_identity: Callable[[], Any]) -> Targe
         publish(name, key, make_identity, event)
         return SENT, "published"
 
-    return Target(name, send, replaces_source=True)
+    return Target(name, send, is_topic=True)
 
 
 def send_and_wait(
     installation: Installation, target: Target, event: Document, timeout: timedelta, clock: Clock
-) -> list[Row]:
+) -> Delivered:
     """Send an event and wait until the journal shows its outcome or the time is up.
 
-    If the function fails, send the event again. A record that cannot be read has an outcome of its own.
+    If the function fails, send the event again. A record that cannot be read has an outcome of its own. The app may run
+    other routes: what they decided is in the journal under the event's ID.
 
     :raises CommandFailed: the target does not answer, or does not accept the event.
     :raises ConfigurationError: the routes or the settings are invalid; nothing was sent.
@@ -127,28 +141,73 @@ def send_and_wait(
     verdict = installation.decide(json.dumps(event))
     keys = [decided.key for decided in verdict.decisions]
     look: Callable[[JournalKey], Record | None] = installation.find_record
-    if target.replaces_source and schema_of(event) is Schema.EVENT_GRID and verdict.entry.event_id:
+    if target.is_topic and schema_of(event) is Schema.EVENT_GRID and verdict.entry.event_id:
         look = partial(_record_from_topic, installation, event, verdict.entry, target.name)
+    else:
+        keys += [record.key for record in waiting_tasks(installation, verdict.run_end)]
     before = [_found(look, key) for key in keys]
     for one in before:
         if isinstance(one, JournalUnavailable) and not isinstance(one, UnreadableRecord):
             raise one
+    known = {record.key: record for record in _of_event(installation, verdict.entry)} if not keys else {}
     until = clock() + timeout
     pauses = chain(PAUSES_SECONDS, repeat(PAUSES_SECONDS[-1]))
     deliveries, answer = 0, target.send(event, 0)
     while True:
         present = [_found(look, key) for key in keys]
+        remark = other_routes(installation)
+        others = _of_event(installation, verdict.entry, present) if remark or not keys else []
         left = (until - clock()) / timedelta(seconds=1)
-        if left <= 0 or all(map(_is_done, present)):
+        has_app_decided = answer[0] == SENT and not target.is_topic
+        if left <= 0 or _is_over(present, others, remark, has_app_decided=has_app_decided):
             break
         time.sleep(min(next(pauses), left))
         if answer[0] != SENT:
             deliveries += 1
             answer = target.send(event, deliveries)
-    if not keys:
-        return [Row("", Outcome.IGNORED, verdict.why_nothing) if answer[0] == SENT else Row("", *answer)]
-    found = zip(keys, before, present, strict=True)
-    return [_row(installation, key.route, was, now, answer) for key, was, now in found]
+    found = list(zip(keys, before, present, strict=True))
+    if None in present:
+        others = others or _of_event(installation, verdict.entry, present)
+        routes = {record.key.route for record in others}
+        found = [one for one in found if one[2] is not None or one[0].route not in routes]
+    found += [(record.key, known.get(record.key), record) for record in others]
+    rows = [_row(installation, about(key), was, now, answer) for key, was, now in found]
+    return Delivered(rows or [_without_record(verdict.why_nothing, answer, remark)], remark)
+
+
+def _of_event(installation: Installation, entry: Entry, apart_from: Sequence[_Found] = ()) -> list[Record]:
+    """Return the records of an event on all routes, also on those that this installation does not have."""
+    if not entry.event_id or not installation.has_journal:
+        return []
+    known = {record.key for record in apart_from if isinstance(record, Record)}
+    try:
+        records = list(installation.journal.select(Selection(), MAX_SCANNED))
+    except JournalUnavailable:
+        return []
+    of_event = (record for record in records if record.key.is_about_event and record.entry.event_id == entry.event_id)
+    return [record for record in of_event if record.key not in known]
+
+
+def _is_over(present: Sequence[_Found], others: Sequence[Record], remark: str, *, has_app_decided: bool) -> bool:
+    """Return whether waiting is useless.
+
+    :param remark: not empty if the app runs other routes, which may not choose what is expected here.
+    :param has_app_decided: by whatever routes.
+    """
+    if remark and has_app_decided:
+        present = [one for one in present if one is not None]
+    elif remark and not (present or others):
+        return False
+    return all(map(_is_done, (*present, *others)))
+
+
+def _without_record(why_nothing: str, answer: Answer, remark: str) -> Row:
+    """Return the row of an event that has no record, because no route matches it."""
+    if answer[0] != SENT:
+        return Row("", *answer)
+    if not remark:
+        return Row("", Outcome.IGNORED, why_nothing)
+    return Row("", UNKNOWN, f"no record was made: the app ignored it, or knew it; by the routes here: {why_nothing}")
 
 
 def _record_from_topic(
@@ -207,7 +266,8 @@ def _row(installation: Installation, route: str, before: _Found, record: _Found,
         if before == record:
             return Row(route, Outcome.DUPLICATE, f"already {record.state}{run}", record)
         # The note of the claim names the parked event that had the key before.
-        claim = [step.note for step in record.history[:1]] if isinstance(before, Record) else []
+        is_claimed_anew = isinstance(before, Record) and record.key.is_about_event
+        claim = [step.note for step in record.history[:1]] if is_claimed_anew else []
         words = "; ".join(part for part in (run.removeprefix(": "), record.reason, *claim) if part)
         return Row(route, record.state, words, record)
     else:

@@ -1,5 +1,6 @@
 """The doctor's checks, in order. A failed check skips only the checks that depend on it."""
 
+import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import replace
@@ -8,12 +9,14 @@ from typing import Final, TypeVar
 
 from shared.azure_devops.client import PipelinesClient
 from shared.clock import utc_now
-from shared.composition import credential, identity_factory, open_store, wait_keys
+from shared.composition import credential, identity_factory, open_store, open_store_to_read, wait_keys
 from shared.credentials import Credential, Secret
 from shared.errors import ConfigurationError, NextstageError
 from shared.http.transport import RequestsTransport
 from shared.journal.backends import backend_of
+from shared.journal.journal import Journal
 from shared.journal.records import Selection, State
+from shared.routing.running import running_routes
 from shared.routing.table import Route
 from shared.settings import Settings, load_settings
 from shared.waits.request import Task
@@ -21,6 +24,7 @@ from shared.waits.tokens import TokenSeal
 from shared.waits.wait import Wait
 from tools.actions.azure_devops_checks import PROJECT, check_azure_devops
 from tools.actions.check_results import CheckResult, Status, clock_check, failed
+from tools.actions.running_app import ADVICE, difference, table_words
 from tools.errors import CommandFailed
 from tools.events.endpoints import checked_key
 from tools.events.webhook import DEFAULT_URL, KEY_VARIABLE, HandshakeFailed, HostUnreachable, Webhook, webhook
@@ -33,7 +37,11 @@ _CORRECT_SETTINGS: Final = f"correct the application settings, or {FILE_NAME}"
 _CORRECT_ROUTES: Final = "correct the file; each problem is listed with its line and column"
 _DEFERRED: Final = Selection(states=frozenset({State.RELEASED, State.UNCERTAIN}))
 _MAX_DEFERRED: Final = 1_000
+_NOT_SAID: Final = "the journal does not say which routes.yaml the app runs"
+_PAUSES: Final = (0.0, 0.5, 1.0, 2.0)
 _NEEDS_SETTINGS: Final = "needs valid settings"
+
+APP: Final = "app"
 
 T = TypeVar("T")
 
@@ -52,7 +60,9 @@ def examine(
     issued = yield from _credential(settings)
     yield _waits(settings)
     yield from _azure_devops(settings, issued, routes)
-    yield _endpoint(target, is_named=bool(url))
+    endpoint = _endpoint(target, is_named=bool(url))
+    yield endpoint
+    yield CheckResult(APP, *_app(installation, settings, endpoint.status, has_routes=routes is not None))
 
 
 def _tried(
@@ -90,8 +100,8 @@ def _routes_and_journal(installation: Installation) -> Generator[CheckResult, No
         return None
     routes = yield from _tried(
         "routes",
-        lambda: installation.configuration.routes.routes,
-        lambda routes: f"{settings.routes_file.name}: {counted(len(routes), 'route')}",
+        lambda: installation.configuration.routes,
+        lambda routes: f"{settings.routes_file.name}: {table_words(routes)}",
         _CORRECT_ROUTES,
     )
     connection = settings.journal_connection
@@ -105,7 +115,7 @@ def _routes_and_journal(installation: Installation) -> Generator[CheckResult, No
         yield clock_check("the journal", probe.clock_offset)
         if installation.has_journal:
             yield from _deferred(settings)
-    return routes
+    return None if routes is None else routes.routes
 
 
 def _deferred(settings: Settings) -> Iterator[CheckResult]:
@@ -195,6 +205,32 @@ def _endpoint(target: Webhook, *, is_named: bool) -> CheckResult:
         return failed("Event Grid", exc, "check --url and --function")
     words = f"{target.url} accepts events for {target.function}: the handshakes of both schemas succeed"
     return CheckResult("Event Grid", Status.OK, words)
+
+
+def _app(
+    installation: Installation, settings: Settings | None, endpoint: Status, *, has_routes: bool
+) -> tuple[Status, str, str | None]:
+    """Compare the routes.yaml that the app runs with the one here. An app that was just woken needs a moment."""
+    if settings is None or not has_routes:
+        return Status.SKIPPED, _NEEDS_SETTINGS if settings is None else "needs valid routes", None
+    backend = backend_of(settings.journal_connection)
+    if endpoint is Status.SKIPPED and backend.problem_in_azure(settings.journal_connection) is not None:
+        return Status.SKIPPED, "no app runs here", None
+    if not installation.has_journal:
+        return Status.SKIPPED, _NOT_SAID, None
+    running, what = None, ""
+    for pause in _PAUSES if endpoint is Status.OK else _PAUSES[:1]:
+        time.sleep(pause)
+        try:
+            with closing(open_store_to_read(settings)) as store:
+                running = running_routes(Journal(store))
+        except NextstageError:
+            return Status.SKIPPED, "needs the journal, which says which routes.yaml the app runs", None
+        what = difference(installation, running)
+        if running is not None and not what:
+            words = table_words(installation.configuration.routes)
+            return Status.OK, f"the app runs this {settings.routes_file.name} ({words})", None
+    return (Status.WARNING, what, ADVICE) if what else (Status.SKIPPED, _NOT_SAID, None)
 
 
 def _key_in_environment(installation: Installation) -> str:

@@ -9,7 +9,7 @@ from shared.azure_devops.runs import list_pipelines, run_pipeline, with_api_vers
 from shared.deciding import Verdict
 from shared.events.event import AML_PREFIX
 from shared.http.message import HttpRequest
-from shared.journal.records import UNROUTED
+from shared.journal.records import UNROUTED, Record
 from shared.queueing.pipelines import orchestration_id
 from shared.routing.condition_parts import Part, evaluate_parts
 from shared.routing.table import Match, Refusal, Route, RouteTable
@@ -62,11 +62,15 @@ class Explanation:
 
 @dataclass(frozen=True, slots=True)
 class Explained:
-    """An event and its explanation on every route."""
+    """An event and its explanation on every route.
+
+    :param waiting: the tasks that wait for the run whose end the event reports. The app completes them.
+    """
 
     letter: DeadLetter
     verdict: Verdict
     routes: tuple[Explanation, ...]
+    waiting: tuple[Record, ...] = ()
 
 
 def explain(verdict: Verdict, routes: RouteTable, api_version: str) -> list[Explanation]:

@@ -9,6 +9,7 @@ from shared.durations import duration_text, short_duration
 from shared.events.event import AML_PREFIX
 from shared.routing.condition_parts import Part
 from shared.routing.table import Match, Refusal
+from shared.waits.wait import Wait
 from tools.actions import records
 from tools.actions.explanation import Explained, Explanation
 from tools.actions.forecast import JournalState
@@ -40,6 +41,11 @@ def show(console: Console, explained: Explained, scheme: str, now: datetime) -> 
     for explanation in explained.routes:
         if explanation.is_checked:
             _show_route(console, explanation, scheme, now)
+    for record in explained.waiting:
+        wait = Wait.of(record)
+        console.line(f"  {records.about(record.key)}: would complete the task of plan {wait.task.plan_id}")
+        _row(console, "key", record.key.key)
+        _row(console, "journal", f"{record.state}, for {short_duration(now - wait.registered_at)}")
     not_checked = [each for each in explained.routes if not each.is_checked]
     names = [each.route + ("" if each.event == event_type else f" (for {each.event})") for each in not_checked]
     if names:
@@ -56,6 +62,7 @@ def document(explained: Explained, scheme: str) -> dict[str, Any]:
         "event": {"id": entry.event_id, "type": entry.event_type, "subject": entry.subject},
         "why_nothing": explained.verdict.why_nothing,
         "routes": [_route_document(each, scheme) for each in explained.routes],
+        "waiting_tasks": [records.document(record) for record in explained.waiting],
     }
 
 

@@ -14,9 +14,10 @@ from shared.errors import UnreadableRecord
 from shared.events.event import AML_PREFIX
 from shared.journal.cooldown import PARTITION_PREFIX
 from shared.journal.journal import RESERVATIONS, Journal
-from shared.journal.records import Record, Selection, Skipped, State, log_skipped
+from shared.journal.records import JournalKey, Record, Selection, Skipped, State, log_skipped
 from shared.notifications.losses import PARTITION as LOST_NOTIFICATIONS
 from shared.queueing.orphans import PARTITION as ORPHANS
+from shared.routing.running import PARTITION as RUNNING_ROUTES
 from shared.waits.wait import (
     ENDED_PREFIX,
     OPEN_STATES,
@@ -46,6 +47,7 @@ _NAMES: Final = {
     ORPHANS: "(orphan)",
     LOST_NOTIFICATIONS: "(lost notifications)",
     RESERVATIONS: "(adopted run)",
+    RUNNING_ROUTES: "(routes.yaml of the app)",
 }
 """What a record is about, if not about an event, by the beginning of its partition."""
 
@@ -204,11 +206,15 @@ def short_reason(record: Record) -> str:
     return _RUNS.sub(shortened, reason(record))
 
 
+def about(key: JournalKey) -> str:
+    """Return the route of a record about an event, or what another record is about."""
+    return next((name for prefix, name in _NAMES.items() if key.route.startswith(prefix)), key.route)
+
+
 def event_name(record: Record) -> str:
     """Return the type and id of the event, or a note if there is no event or it could not be read."""
-    for prefix, name in _NAMES.items():
-        if record.key.route.startswith(prefix):
-            return name
+    if not record.key.is_about_event:
+        return about(record.key)
     entry = record.entry
     return f"{entry.event_type.removeprefix(AML_PREFIX)} {entry.event_id}".strip() or "(unreadable)"
 
@@ -231,6 +237,7 @@ def document(record: Record) -> dict[str, Any]:
         "settled_at": record.settled_at.isoformat(),
         "event": parsed(record.entry.event),
         "request": parsed(record.entry.request) or None,
+        "routes_digest": record.routes or None,
         "document": kept_document(record) or None,
         "history": [
             {"at": step.at.isoformat(), "state": step.state.value, "note": step.note} for step in record.history

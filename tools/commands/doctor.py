@@ -92,6 +92,7 @@ def doctor(
     - find the pipeline of each route
     - have Azure DevOps preview a run of each route
     - perform Event Grid's validation handshake with the app's endpoint
+    - compare the routes.yaml that the app runs with this one
 
     Nothing is queued, and nothing is left behind. Each failure is followed by its next step. A clock that differs by
     more than 5 s is a warning: the app allows for the difference.

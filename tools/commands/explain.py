@@ -9,11 +9,14 @@ from typing import Annotated, Final
 import typer
 
 from shared.errors import JournalUnavailable, UnreadableRecord
-from shared.journal.records import UNROUTED
+from shared.events.event import RunEnd
+from shared.journal.records import UNROUTED, Record
 from shared.suggestion import suggestion
 from tools.actions import explanation_view as view
 from tools.actions.explanation import Explained, Explanation, explain
 from tools.actions.forecast import WOULD_PARK, forecast, read_journal
+from tools.actions.running_app import other_routes
+from tools.actions.waiting_tasks import waiting_tasks
 from tools.console import Console
 from tools.errors import CommandFailed
 from tools.events.dead_letters import STDIN, DeadLetter, collect
@@ -69,9 +72,11 @@ def explain_events(
     - the journal's key, and what the journal holds for it now
     - the resulting outcome of a delivery
 
+    It also shows which tasks wait for the event's run, and would be completed.
+
     The decision is made by the app's own code, with the routes.yaml on this machine. Nothing is sent or changed. Azure
-    DevOps is not contacted: if a route gives its pipeline by name, the id is shown as `{id of NAME}`. Tasks that wait
-    for the event's run are not considered: see `manage.py waits`.
+    DevOps is not contacted: if a route gives its pipeline by name, the id is shown as `{id of NAME}`. If the app runs
+    another routes.yaml, the command says so.
     """
     installation, console = installation_of(context).with_routes(routes), Console()
     names = [each.name for each in installation.configuration.routes.routes]
@@ -89,6 +94,8 @@ def explain_events(
     else:
         for each in explained:
             view.show(console, each, installation.authorization_scheme, explainer.now)
+    if routes is None and (remark := other_routes(installation)):
+        console.note(remark)
     is_whole = show_unread(collected, limit, console)
     if explainer.journal_problem:
         console.error(explainer.journal_problem)
@@ -119,7 +126,17 @@ class Explainer:
         settings, routes = self.installation.configuration
         explanations = explain(verdict, routes, settings.api_version)
         wanted = [each for each in explanations if self.route in {None, each.route} or each.route == UNROUTED]
-        return Explained(letter, verdict, tuple(self._completed(each, verdict.entry.event_id) for each in wanted))
+        completed = tuple(self._completed(each, verdict.entry.event_id) for each in wanted)
+        return Explained(letter, verdict, completed, tuple(self._waiting(verdict.run_end)))
+
+    def _waiting(self, end: RunEnd | None) -> list[Record]:
+        if self.journal_problem or self.route is not None:
+            return []
+        try:
+            return waiting_tasks(self.installation, end)
+        except JournalUnavailable as exc:
+            self.journal_problem = str(exc)
+            return []
 
     def _completed(self, explanation: Explanation, event_id: str) -> Explanation:
         decided = explanation.decided

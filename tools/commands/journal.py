@@ -112,8 +112,8 @@ def show(
 ) -> None:
     """Show everything about one record.
 
-    The command shows the event, the request, every attempt with its time and answer, the run, and what redriving the
-    record would do now, if routes.yaml can be read.
+    The command shows the event, the request, every attempt with its time and answer, the run, the digest of the
+    routes.yaml that decided, and what redriving the record would do now, if routes.yaml can be read.
     """
     installation, console = installation_of(context), Console()
     (record,) = records.find(installation.journal, [key])
@@ -122,7 +122,7 @@ def show(
         known = {"unknown": expected} if isinstance(expected, str) else redrive_document(expected)
         console.json({**records.document(record), "redrive": known})
         return
-    _show(console, record, installation.clock())
+    _show(console, installation, record)
     _show_forecast(console, installation, record, expected)
 
 
@@ -173,7 +173,8 @@ def _row(record: Record, now: datetime) -> tuple[str, ...]:
     )
 
 
-def _show(console: Console, record: Record, now: datetime) -> None:
+def _show(console: Console, installation: Installation, record: Record) -> None:
+    now = installation.clock()
     age = short_duration(now - records.changed_at(record))
     lines = {
         "key": record.key.key,
@@ -182,6 +183,7 @@ def _show(console: Console, record: Record, now: datetime) -> None:
         "reason": records.reason(record),
         "event": records.event_name(record),
         "subject": record.entry.subject,
+        "routes": _routes_words(installation, record),
     }
     for name, value in lines.items():
         if value:
@@ -201,6 +203,19 @@ def _show(console: Console, record: Record, now: datetime) -> None:
     console.line("history:")
     for step in record.history:
         console.row((f"  {step.at:%Y-%m-%d %H:%M:%S} UTC", step.state, step.note), [25, 10])
+
+
+def _routes_words(installation: Installation, record: Record) -> str:
+    """Return which routes.yaml has decided about the event, compared with the one here; empty if it is not known."""
+    if not record.routes:
+        return ""
+    try:
+        routes, file = installation.configuration.routes, installation.settings.routes_file.name
+    except ConfigurationError:
+        return f"digest {record.routes}"
+    if routes.digest == record.routes:
+        return f"digest {record.routes}, as {file} has now"
+    return f"digest {record.routes}; {file} now has {routes.digest}"
 
 
 def _forecast(installation: Installation, record: Record) -> RedriveForecast | str:

@@ -82,7 +82,7 @@ def preview(
         width = max((len(route.name) for route in routes), default=1)
         previews = _show(console, found, width, with_yaml=not every_route if show_yaml is None else show_yaml)
     for organization, error in previewer.errors.items():
-        console.error(f"no preview from {organization}: {with_advice(error)}")
+        console.error(f"no preview from {organization}: {with_advice(error, organization)}")
     raise typer.Exit(0 if GOOD_PREVIEWS.issuperset(one.outcome for one in previews) else 1)
 
 

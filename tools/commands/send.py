@@ -54,7 +54,8 @@ EPILOG: Final = epilog(
         "send event.json --schema cloud": "your own event, as a CloudEvent",
         "send event.json --topic https://TOPIC/api/events": "through an Event Grid topic",
     },
-    "not accepted, no answer, or with --wait parked, not finished, or unknown because the journal cannot be read",
+    "not accepted, no answer, or with --wait parked, not finished, or unknown because the journal cannot be read, or "
+    "because only the app's own routes.yaml tells",
 )
 
 _ROUTE_WIDTH: Final = 24
@@ -150,9 +151,9 @@ def send(  # noqa: PLR0913 - every parameter is an option
     example, `--set data.runId=x`.
 
     With --wait, the command reads the journal, with the settings and routes.yaml on this machine, until the outcome is
-    known. If the app defers the event, the command delivers it again. Tasks that wait for the event's run are not part
-    of this outcome: `manage.py waits --all` shows them. A topic with Event Grid's schema replaces the workspace in the
-    event with its own name.
+    known, also for the tasks that wait for the event's run. If the app defers the event, the command delivers it again.
+    If the app runs another routes.yaml, the command says so, and shows what that one decided. A topic with Event Grid's
+    schema replaces the workspace in the event with its own name.
     """
     installation, console = installation_of(context), Console()
     documents = _documents(events, schema, assignments or [], as_is=as_is)
@@ -161,23 +162,27 @@ def send(  # noqa: PLR0913 - every parameter is an option
         console.json(documents)
         return
     sent: list[tuple[Document, list[Row]]] = []
+    remarks: dict[str, None] = {}
     for document in documents:
         if wait:
             patience = timeout or DEFAULT_TIMEOUT
             try:
-                rows = send_and_wait(installation, target, document, patience, installation.clock)
+                rows, remark = send_and_wait(installation, target, document, patience, installation.clock)
             except JournalUnavailable as exc:
                 if not sent:
                     raise
-                rows = [Row("", UNKNOWN, f"not sent: {exc}")]
+                rows, remark = [Row("", UNKNOWN, f"not sent: {exc}")], ""
         else:
-            rows = [Row("", *target.send(document, 0))]
+            rows, remark = [Row("", *target.send(document, 0))], ""
         sent.append((document, rows))
+        remarks |= {remark: None} if remark else {}
         if not as_json:
             _show(console, document, rows, target)
     if as_json:
         documented = [(document, [row.document() for row in rows]) for document, rows in sent]
         console.json([{"event": event, "sent_to": target.name, "outcomes": rows} for event, rows in documented])
+    for remark in remarks:
+        console.note(remark)
     raise typer.Exit(0 if {SENT, *GOOD_OUTCOMES}.issuperset(row.outcome for _, rows in sent for row in rows) else 1)
 
 

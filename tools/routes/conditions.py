@@ -12,7 +12,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
-from itertools import islice, pairwise, product
+from itertools import islice, pairwise, permutations, product
 from typing import Any, Final
 
 from jmespath.functions import Functions
@@ -44,6 +44,8 @@ Answer = bool | str
 
 _MAX_CASES: Final = 2_000
 """With more cases, an expression is assumed to give anything."""
+_MAX_SPECIAL: Final = 20
+_MAX_LENGTH: Final = 1_024
 _INTERPRETER: Final = TreeInterpreter()
 _NOTHING: Final[Mapping[Path, Any]] = {}
 _FAILS: Final = object()
@@ -141,12 +143,12 @@ class Proposal:
     required: frozenset[Path]
 
 
-def proposals(tree: Tree, known: Known, start: Any) -> Iterator[Proposal]:
-    """Propose values that make a condition true.
+def proposals(tree: Tree, known: Known, start: Any, is_wanted: Callable[[Any], bool] = is_true) -> Iterator[Proposal]:
+    """Propose values that make a condition true, or give an expression another wanted value.
 
     :param start: the scope to start from. Its values are kept if they make the condition true.
     """
-    search = _Search([tree], known, is_true, start)
+    search = _Search([tree], known, is_wanted, start)
     for case, answers in islice(search.cases(), _MAX_CASES):
         if answers == (True,):
             yield Proposal(case, frozenset(path for path in case if search.is_only_value(path, case)))
@@ -289,8 +291,12 @@ class _Search:
         ]
         count = max(2, len(related))
         found = [value for option in self._options[path] for value in _representatives(option, literals, count)]
+        start = []
+        if self._start is not None:
+            start = [value_at(self._start, path)]
+            special = list(_special_texts(literals))
+            found += [text for text in special if any(fits(option, text) for option in self._options[path])]
         found.sort(key=lambda value: kind_of(value) is not Kind.STRING)
-        start = [] if self._start is None else [value_at(self._start, path)]
         return list({repr(value): value for value in (*start, *found)}.values())
 
 
@@ -318,6 +324,15 @@ def _representatives(option: Option, literals: Sequence[Any], count: int) -> Ite
             yield from ([], *of_kind, *([text] for text in texts), *([SAMPLE] * step for step in steps))
         case Kind.OBJECT:
             yield from ({}, *of_kind, *({SAMPLE: step} for step in steps))
+
+
+def _special_texts(literals: Sequence[Any]) -> Iterator[str]:
+    """Yield numbers as text, texts that begin and end with literals, and texts as long as literal numbers say."""
+    yield from ("1", "0")
+    texts = [value for value in literals if isinstance(value, str)]
+    yield from map("".join, islice(permutations(texts, 2), _MAX_SPECIAL))
+    lengths = [value for value in literals if kind_of(value) is Kind.NUMBER and 0 < value <= _MAX_LENGTH]
+    yield from ((SAMPLE * int(value))[: int(value)] for value in lengths)
 
 
 def _around(numbers: Sequence[float], count: int) -> Iterator[float]:

@@ -63,9 +63,7 @@ def matching_event(route: Route) -> MatchingEvent | NoEvent:
         tried = islice(proposals(route.when.tree, known, start), _MAX_PROPOSALS)
     for proposal in chain(tried, [Proposal({}, frozenset())]):
         wanted = {path: value for path, value in proposal.values.items() if value != value_at(start, path)}
-        document = _with_values(route.event, sample, wanted)
-        document = _with_values(route.event, document, dict.fromkeys(_missing(route, document), SAMPLE))
-        text = json.dumps(document)
+        text = json.dumps(_filled(route, _with_values(route.event, sample, wanted)))
         verdict = decide(text, DISPATCH, RouteTable([route]))
         match verdict.decisions:
             case (Match() as found,):
@@ -102,11 +100,21 @@ def _with_values(event: str, document: _Document, wanted: Mapping[Path, Any]) ->
     return document
 
 
-def _missing(route: Route, document: _Document) -> Iterator[Path]:
-    """Yield the paths that placeholders use and that have no value in the event."""
-    scope = _scope(document)
+def _filled(route: Route, document: _Document) -> _Document:
+    """Return the event with a value for each placeholder."""
+    known = Known(route.event, with_children=True)
     for template in _templates(route):
-        yield from (path for path in _paths(template) if scope and value_at(scope, path) is None)
+        for part in template.parts:
+            if isinstance(part, Expression) and (scope := _scope(document)):
+                found = next(proposals(part.tree, known, scope, _has_value), None)
+                values = {} if found is None else found.values
+                changed = {path: value for path, value in values.items() if value != value_at(scope, path)}
+                document = _with_values(route.event, document, changed)
+    return document
+
+
+def _has_value(value: Any) -> bool:
+    return value is not None
 
 
 def _sampled(route: Route, required: frozenset[Path]) -> frozenset[str]:

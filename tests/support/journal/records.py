@@ -65,5 +65,6 @@ any_record = st.builds(
     lost_until=st.none() | any_moment,
     searched_until=st.none() | any_moment,
     sender=any_text,
+    routes=any_text,
     shares_run_id=st.booleans(),
 )

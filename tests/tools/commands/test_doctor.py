@@ -14,11 +14,15 @@ from cryptography.fernet import Fernet
 
 from devstack.azurite import Azurite
 from devstack.processes import RunningProcess, start
+from handlers import NAMES
+from shared.composition import load_configuration
 from shared.errors import CredentialUnavailable, JournalUnavailable
+from shared.journal.journal import Journal
 from shared.journal.probe import PROBED, probe_record, probe_store
 from shared.journal.records import Selection
 from shared.journal.sqlite import SqliteStore
 from shared.journal.tables.store import NO_TABLE_YET
+from shared.routing.running import announce
 from tests.support import ROOT
 from tests.support.builders import run_completed
 from tests.support.canaries import secret
@@ -78,8 +82,8 @@ def expect(findings: list[tuple[str, str, str | None]], status: str, detail: str
 def endpoint_of(desk: Desk, url: str, key: str) -> list[tuple[str, str, str | None]]:
     """Return the result of the check of a host with this key. The other checks have nothing to ask."""
     installation = Installation(desk.folder, {"EVENTGRID_EXTENSION_KEY": key})
-    *_, last = examine(installation, url, "", "aml_event")
-    return [(last.status, last.detail, last.next_step)]
+    results = examine(installation, url, "", "aml_event")
+    return [(one.status, one.detail, one.next_step) for one in results if one.check == "Event Grid"]
 
 
 def journal_in(connection: str) -> dict[str, str]:
@@ -101,8 +105,9 @@ def test_all_is_well(busy_desk: Desk, host: RunningProcess) -> None:
         *[("ok", "queue")] * 6,
         ("skipped", "permission"),
         ("ok", "Event Grid"),
+        ("ok", "app"),
     ]
-    assert last == ["23 checks: 20 ok, 3 skipped"]
+    assert last == ["24 checks: 21 ok, 3 skipped"]
     assert traces(busy_desk) == before
 
 
@@ -129,6 +134,8 @@ def test_all_is_well(busy_desk: Desk, host: RunningProcess) -> None:
         ({"WAIT_TOKEN_KEYS": Fernet.generate_key().decode()}, "waits", "ok", "the keys in WAIT_TOKEN_KEYS", None),
         ({"WAIT_TOKEN_KEYS_SECRET_NAME": "wait-keys", **VAULT}, "waits", "failed", "wait-keys", ""),
         ({}, "Azure DevOps", "failed", f"{UNREACHABLE}/mlops: no connection: ",
+         "run 'make ado', which starts the emulator, or correct AZURE_DEVOPS_ORG_URL"),
+        ({"AZURE_DEVOPS_ORG_URL": "https://azure-devops.invalid/contoso"}, "Azure DevOps", "failed", "no connection: ",
          "check AZURE_DEVOPS_ORG_URL and the network: DNS, proxy, firewall"),
     ],
 )  # fmt: skip
@@ -215,8 +222,8 @@ class TestAzureDevOps:
         ):
             expect([pipeline], *expected)
         queue = findings["queue"]
-        assert [status for status, _, _ in queue] == ["ok", "skipped", "ok", "skipped", "ok", "failed"]
-        assert "no sample event could be made" in queue[4][1]
+        assert [status for status, _, _ in queue] == ["ok", "skipped", "ok", "skipped", "skipped", "failed"]
+        expect(queue[4:5], "skipped", "its parameters were not tried", "manage.py preview EVENT.json")
         expect(queue[5:], "failed", "Unexpected parameter 'run'", "'manage.py preview --all' shows what is requested")
 
     def test_a_disabled_pipeline_and_a_permission_that_no_preview_shows(self, desk: Desk) -> None:
@@ -230,7 +237,7 @@ class TestAzureDevOps:
         with start("devstack.ado", *arguments, env=pat, cwd=desk.folder, log=log) as ado:
             desk.organization_url = ado.url
             findings = found(desk)
-        assert [status for status, _, _ in findings["queue"]] == ["failed", "ok", "ok"]
+        assert [status for status, _, _ in findings["queue"]] == ["failed", "ok", "skipped"]
         expect(findings["queue"][:1], "failed", "because the pipeline is disabled", "correct the route or the pipeline")
         expect(findings["permission"], "skipped", "to queue builds: not shown by a preview", None)
 
@@ -302,7 +309,7 @@ class TestSettingsAndRoutes:
         assert (result.code, result.err, first[:2]) == (1, "", ["failed", "settings"])
         assert "set AZURE_DEVOPS_EXT_PAT" in first[2]
         assert advice == ["next: correct the application settings, or local.settings.json"]
-        skipped = ("secret", "token", "waits", "Azure DevOps")
+        skipped = ("secret", "token", "waits", "Azure DevOps", "app")
         statuses = {row[1]: row[0] for row in others if row[1] != "Event Grid"}
         assert statuses == {"routes": "ok", "journal": "ok", "clock": "ok", **dict.fromkeys(skipped, "skipped")}
 
@@ -352,8 +359,29 @@ class TestEndpoint:
 
     def test_the_default_url_need_not_answer(self, desk: Desk) -> None:
         installation = Installation(desk.folder, desk.environment)
-        *_, last = examine(installation, "", "", "aml_event", usual_url="http://127.0.0.1:9")
-        assert (last.status, "no app runs at http://127.0.0.1:9" in last.detail) == (Status.SKIPPED, True)
+        *_, endpoint, app = examine(installation, "", "", "aml_event", usual_url="http://127.0.0.1:9")
+        assert (endpoint.status, "no app runs at http://127.0.0.1:9" in endpoint.detail) == (Status.SKIPPED, True)
+        assert (app.check, app.status, app.detail) == ("app", Status.SKIPPED, "no app runs here")
+
+
+class TestTheRoutesOfTheApp:
+    """They are in the journal, also of an app whose address is not given or that does not answer here."""
+
+    def app(self, desk: Desk) -> Findings:
+        return found(desk, "--url", "http://127.0.0.1:9")
+
+    def test_nobody_knows_them(self, desk: Desk) -> None:
+        expect(self.app(desk)["app"], "skipped", "the journal does not say which routes.yaml the app runs", None)
+
+    def test_they_are_compared(self, desk: Desk) -> None:
+        theirs = load_configuration(desk.environment, desk.folder, NAMES).routes
+        announce(Journal(desk.store), theirs)
+        expect(self.app(desk)["app"], "ok", f"the app runs this routes.yaml (digest {theirs.digest}, 1 route)", None)
+        desk.routes(RIGHT, TRIAGE)
+        words = f"the app runs an older routes.yaml (digest {theirs.digest}, 1 route) than this one (digest "
+        expect(self.app(desk)["app"], "warning", words, "restart the app, or deploy this file")
+        desk.routes("name: a\nevent: Nope\npipeline: 1")
+        expect(self.app(desk)["app"], "skipped", "needs valid routes", None)
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,9 @@ from handlers import DISPATCH, NAMES
 from shared.clock import utc_now
 from shared.composition import compose, load_configuration
 from shared.http.message import HttpRequest, HttpResponse
+from shared.journal.journal import Journal
 from shared.journal.records import UNROUTED, State
+from shared.routing.running import announce
 from shared.telemetry import Outcome
 from tests.support import ROOT
 from tests.support.builders import event_text, run_completed
@@ -282,6 +284,19 @@ class TestEvents:
 
 
 class TestJournal:
+    def test_an_app_with_other_routes(self, desk: Desk) -> None:
+        theirs = load_configuration(desk.environment, desk.folder, NAMES).routes
+        announce(Journal(desk.store), theirs)
+        event = desk.file(run_completed())
+        assert desk.run("explain", event).err == ""
+        desk.routes(RIGHT, TRIAGE)
+        told = desk.run("explain", event)
+        assert (told.code, told.err.count("\n")) == (0, 1)
+        assert told.err.startswith(
+            f"the app runs an older routes.yaml (digest {theirs.digest}, 1 route) than this one "
+        )
+        assert desk.run("explain", event, "--routes", desk.folder / "routes.yaml").err == "", "another file is meant"
+
     def explained(self, desk: Desk, raw: str = "") -> dict[str, Any]:
         desk.file(raw or run_completed())
         result = desk.run("explain", "event.json", "--json")

@@ -10,7 +10,9 @@ from typing import Any
 
 import pytest
 
+from handlers import NAMES
 from shared.azure_devops.runs import Run, RunRequest
+from shared.composition import load_configuration
 from shared.journal.journal import RESERVATIONS, Journal
 from shared.journal.records import NO_EVENT, Entry, JournalKey, Record, State, Step
 from shared.notifications.losses import PARTITION as LOST_NOTIFICATIONS
@@ -175,6 +177,7 @@ class TestList:
             "run_id": 7, "run_url": "https://dev.azure.com/x",
             "event_id": "event-1", "event_type": record.entry.event_type, "subject": "subject",
             "event": json.loads(run_completed()), "request": {"pipeline": "p"}, "document": None, "history": steps,
+            "routes_digest": None,
         }
         # fmt: on
 
@@ -354,6 +357,7 @@ class TestShow:
         (document,) = busy_desk.run("journal", "--json").json
         pretty = {name: json.dumps(document[name], indent=2) for name in ("event", "request")}
         steps = [f"{step.at:%Y-%m-%d %H:%M:%S} UTC" for step in record.history]
+        digest = load_configuration(busy_desk.environment, busy_desk.folder, NAMES).routes.digest
         assert (
             busy_desk.run("journal", "show", record.key.key[:6].upper()).out
             == f"""\
@@ -363,6 +367,7 @@ state     parked, for 3h
 reason    {record.reason}
 event     RunCompleted event-1
 subject   subject
+routes    digest {record.routes}; routes.yaml now has {digest}
 
 event:
 {pretty["event"]}

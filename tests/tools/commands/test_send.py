@@ -1,9 +1,10 @@
 """``manage.py send``: to the app on the stand-in host, and to hosts with unusual answers."""
 
 import json
+import os
 import sqlite3
-from collections.abc import Iterator
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from contextlib import closing, suppress
 from dataclasses import replace
 from datetime import timedelta
 from itertools import count
@@ -13,15 +14,21 @@ import pytest
 
 from devstack.events import sample_text
 from devstack.processes import RunningProcess
+from handlers import DISPATCH, NAMES
 from shared.clock import utc_now
-from shared.errors import JournalUnavailable
-from shared.journal.records import JournalKey, State
+from shared.composition import compose, load_configuration
+from shared.errors import DeliveryDeferred, JournalUnavailable
+from shared.journal.records import JournalKey, Selection, State
+from shared.routing.running import PARTITION as RUNNING_ROUTES
+from shared.routing.running import announce
+from shared.routing.table import RouteTable
 from tests.support.builders import run_completed
 from tests.support.canaries import leaks, secret
 from tests.support.services.odd_host import Answer, answering
-from tests.tools.conftest import WRONG, Desk
+from tests.tools.conftest import RIGHT, TRIAGE, WRONG, Desk
+from tools.events.documents import Document
 from tools.events.samples import SAMPLE_NAMES
-from tools.events.webhook import HandshakeFailed, HostUnreachable, webhook
+from tools.events.webhook import HandshakeFailed, HostUnreachable, Webhook, webhook
 from tools.installation import Installation
 
 
@@ -138,6 +145,83 @@ class TestWhatTheJournalHolds:
         assert f"; the parked event {record.entry.event_id} is kept under " in result.rows[0][3]
         again = busy_desk.run("send", event, "--url", host.url, "--wait")
         assert (again.code, again.rows[0][2]) == (0, "duplicate")
+
+
+class TestAnAppWithOtherRoutes:
+    """The app has started with another routes.yaml than the one that is here now. It parks or queues without a host."""
+
+    TEST_ONLY = "\nwhen: experiment_name == 'test'"
+
+    @pytest.fixture
+    def started(self, desk: Desk, monkeypatch: pytest.MonkeyPatch) -> Callable[..., RouteTable]:
+        def start(*routes: str) -> RouteTable:
+            """Start the app with these routes. Each record that it makes is as after its run was queued."""
+            desk.routes(*routes)
+            configuration = load_configuration(desk.environment, desk.folder, NAMES)
+            app = compose(configuration, DISPATCH, report=lambda _decision: None)
+            announce(app.journal, configuration.routes)
+
+            def notify(_self: Webhook, event: Document, _deliveries: int) -> tuple[int, str]:
+                with suppress(DeliveryDeferred):
+                    app.relay.deliver(json.dumps(event))
+                for one in desk.records:
+                    if one.state is State.RELEASED:
+                        assert desk.store.replace(replace(one, state=State.QUEUED, run_id=7, reason="")) is not None
+                return 202, ""
+
+            monkeypatch.setattr(Webhook, "notify", notify)
+            return configuration.routes
+
+        return start
+
+    def test_it_queues_a_run_for_an_event_that_the_routes_here_ignore(
+        self, desk: Desk, started: Callable[..., RouteTable]
+    ) -> None:
+        theirs = started(RIGHT)
+        desk.routes(RIGHT + self.TEST_ONLY, TRIAGE + self.TEST_ONLY)
+        result = desk.run("send", "RunCompleted", "--wait")
+        assert (result.code, result.rows[0][1:]) == (0, ["evaluate", "queued", "run 7"])
+        assert result.err.startswith(
+            f"the app runs an older routes.yaml (digest {theirs.digest}, 1 route) than this one ("
+        )
+        assert result.err.endswith(", 2 routes); restart the app, or deploy this file\n")
+
+    def test_it_ignores_an_event_that_the_routes_here_ignore_too(
+        self, desk: Desk, started: Callable[..., RouteTable]
+    ) -> None:
+        started(RIGHT + self.TEST_ONLY)
+        ignored = desk.run("send", "RunCompleted", "--wait")
+        assert (ignored.code, ignored.rows[0][1:3], ignored.err) == (0, ["-", "ignored"], "")
+        desk.routes(TRIAGE + self.TEST_ONLY)
+        unknown = desk.run("send", "RunCompleted", "--wait")
+        assert (unknown.code, unknown.rows[0][1:3]) == (1, ["-", "unknown"])
+
+    def test_it_chooses_another_route(self, desk: Desk, started: Callable[..., RouteTable]) -> None:
+        started(RIGHT)
+        desk.routes(TRIAGE)
+        result = desk.run("send", "RunCompleted", "--wait", "--timeout", "1h")
+        assert [row[1:3] for row in result.rows] == [["triage", "nothing"], ["evaluate", "queued"]]
+        assert (result.code, "an older routes.yaml" in result.err) == (1, True)
+
+    def test_it_identifies_the_occurrence_otherwise(self, desk: Desk, started: Callable[..., RouteTable]) -> None:
+        started(RIGHT + "\nonce_per: '{{ event.id }}'")
+        desk.routes(RIGHT)
+        result = desk.run("send", "RunCompleted", "--wait", "--timeout", "1h")
+        assert (result.code, [row[1:3] for row in result.rows]) == (0, [["evaluate", "queued"]])
+
+    def test_an_app_of_before_says_nothing(self, desk: Desk, started: Callable[..., RouteTable]) -> None:
+        started(RIGHT)
+        (note,) = desk.store.select(Selection(RUNNING_ROUTES), 2)
+        assert desk.store.delete(note)
+        desk.routes(RIGHT + self.TEST_ONLY)
+        result = desk.run("send", "RunCompleted", "--wait")
+        assert (result.code, result.rows[0][1:3], result.err) == (0, ["evaluate", "queued"], "")
+
+    def test_a_newer_one(self, desk: Desk, started: Callable[..., RouteTable]) -> None:
+        started(RIGHT)
+        desk.routes(TRIAGE)
+        os.utime(desk.folder / "routes.yaml", (0, 0))
+        assert desk.run("send", "RunCompleted", "--wait").err.startswith("the app runs another routes.yaml (digest ")
 
 
 class TestOtherHosts:

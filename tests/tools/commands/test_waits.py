@@ -9,10 +9,13 @@ import pytest
 from shared.clock import utc_now
 from shared.journal.records import State
 from shared.redrive import REDRIVABLE_STATES
+from tests.support.builders import run_completed
 from tests.support.canaries import leaks
-from tests.support.waits import EVENT, Scene, a_request, the_end
-from tests.tools.conftest import Desk
+from tests.support.waits import EVENT, KEY, Scene, a_request, the_end
+from tests.tools.conftest import RIGHT, Desk
 from tools.actions.records import is_wait
+from tools.events.documents import Document
+from tools.events.webhook import Webhook
 
 
 def scene(desk: Desk) -> Scene:
@@ -72,3 +75,26 @@ def test_a_wait_cannot_be_redriven(desk: Desk, state: State) -> None:
     result = desk.run("redrive", key)
     assert "the timer sweep_waits takes care of waiting tasks" in re.sub(r"\s+", " ", result.out + result.err)
     assert [each for each in desk.records if each.key == record.key] == [written]
+
+
+def test_the_event_that_completes_a_wait(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    desk.settings = {"WAIT_TOKEN_KEYS": KEY}
+    desk.routes(RIGHT + "\nenabled: false")
+    keys = [wait(desk, "run-1"), wait(desk, "run-2")]
+    event = desk.file(run_completed("run-1"))
+    explained = desk.run("explain", event)
+    assert (explained.code, "  (waiting task): would complete the task of plan " in explained.out) == (0, True)
+    (document,) = desk.run("explain", event, "--json").json
+    assert [one["key"] for one in document["waiting_tasks"]] == keys[:1]
+
+    def notify(_self: Webhook, _event: Document, _deliveries: int) -> tuple[int, str]:
+        end(desk, "run-1")
+        return 202, ""
+
+    monkeypatch.setattr(Webhook, "notify", notify)
+    sent = desk.run("send", event, "--wait")
+    ((*_, what, outcome, words),) = sent.rows
+    assert (sent.code, what, outcome) == (0, "(waiting task)", "completed")
+    assert words.endswith("because run run-1 is Completed")
+    again = desk.run("send", event, "--wait")
+    assert (again.code, again.rows[0][1:3]) == (0, ["-", "ignored"])

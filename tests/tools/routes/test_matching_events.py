@@ -44,7 +44,8 @@ def test_samples_are_occurrences_in_either_schema_and_differ_by_number(name: str
     assert identities[0] == identities[1] != identities[2]
 
 
-AUC = {"modelTags": {"stage": "candidate", "auc": "0.9"}}
+STAGE = {"stage": "candidate"}
+AUC = {"modelTags": {**STAGE, "auc": "0.9"}}
 
 
 class TestConditions:
@@ -62,6 +63,8 @@ class TestConditions:
             ("RunCompleted", "data.experimentName == 'score'", {"experimentName": "score"}),
             ("RunCompleted", "root_run_id == 'r'", {"runId": "r"}),
             ("RunCompleted", "length(run_id) > `3`", {}),
+            ("RunCompleted", "length(run_id) == `8`", {"runId": "samplesa"}),
+            ("RunCompleted", "starts_with(run_id, 'a-') && ends_with(run_id, '-b')", {"runId": "a--b"}),
             ("RunCompleted", "run_id == experiment_id", {"runId": "sample", "experimentId": "sample"}),
             ("RunCompleted", "contains(run_tags.a, run_id)", {"runId": "sample", "runTags": {"a": "sample"}}),
             ("RunStatusChanged", "monitor_threshold_breached", {"runStatus": "Failed"}),
@@ -71,6 +74,7 @@ class TestConditions:
             ("RunStatusChanged", "monitor_message == 'drift' && monitor_threshold_breached", {}),
             ("ModelRegistered", "model_tags.stage == 'candidate' && model_name == 'm'", {"modelName": "m"}),
             ("ModelRegistered", "to_number(model_tags.auc) >= `0.9`", AUC),
+            ("ModelRegistered", "abs(to_number(model_tags.bias)) < `0.1`", {"modelTags": {**STAGE, "bias": "0"}}),
             ("ModelRegistered", "model_id == 'm:7'", {"modelName": "m", "modelVersion": "7"}),
             ("ModelRegistered", "ends_with(model_name, '-prod')", {"modelName": "-prod"}),
             ("ModelRegistered", "model_tags.Stage == 'x' && data.ModelName == 'm'", {"modelTags": {"stage": "x"}}),
@@ -92,7 +96,7 @@ class TestConditions:
     @pytest.mark.parametrize(
         ("event", "when", "reason"),
         [
-            ("RunCompleted", "length(run_id) == `4`", "when is not true: length(run_id) == `4`"),
+            ("RunCompleted", "join('-', [run_id, experiment_id]) == 'a-b'", "when is not true: join("),
             ("RunCompleted", "run_id == 'a' && run_id == 'b'", "when is not true"),
             ("RunStatusChanged", "run_status == 'Running'", "when is not true"),
             ("RunCompleted", "run_type == 'azureml.StepRun'", "set include_child_runs: true to include it"),
