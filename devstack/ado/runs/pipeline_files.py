@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from shared.routing import yaml_documents
+
 if TYPE_CHECKING:
     from collections.abc import Collection
     from pathlib import Path
@@ -34,7 +36,7 @@ def read(path: Path) -> dict[str, Any]:
     :raises InvalidPipelineFile: the file cannot be read, or is not a pipeline.
     """
     try:
-        document = yaml.safe_load(path.read_text(encoding="utf-8-sig"))
+        document = yaml_documents.load(path.read_text(encoding="utf-8-sig"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as exc:
         raise InvalidPipelineFile(" ".join(str(exc).split())) from exc
     if not isinstance(document, dict):
@@ -60,7 +62,7 @@ def named_by_routes(routes_file: Path) -> list[str]:
     The app and ``manage.py check`` report what is wrong in routes.yaml, so this function skips it.
     """
     try:
-        document = yaml.safe_load(routes_file.read_text(encoding="utf-8-sig"))
+        document = yaml_documents.load(routes_file.read_text(encoding="utf-8-sig"))
         routes = document["routes"]
         named = [route.get("pipeline") for route in routes]
     except (OSError, UnicodeDecodeError, yaml.YAMLError, TypeError, KeyError, AttributeError):
