@@ -1,5 +1,6 @@
 """The declaration of an event type: its names, where each value comes from, and a sample event. Pure."""
 
+import json
 from collections.abc import Callable, Mapping
 from typing import Any, Literal, NamedTuple
 
@@ -18,6 +19,7 @@ Sample = tuple[str, dict[str, Any]]
 class Name(NamedTuple):
     """A name that conditions and placeholders can use.
 
+    :param kind: an ``object`` maps keys to strings or null, as tags and properties do.
     :param key: the data key that holds the value, in camelCase; empty if the type's ``meaning`` supplies the value. An
         event may spell it in any case: Azure ML uses PascalCase for models and drift, and some events mix both.
     :param may_be_null: whether the value may be null; only a string may be.
@@ -39,7 +41,7 @@ class Name(NamedTuple):
             case "object":
                 if value is not None and not isinstance(value, dict):
                     raise ValueError("must be an object")
-                return value or {}
+                return _strings(value or {})
             case "number":
                 return _number(value)
             case "boolean" if isinstance(value, bool):
@@ -115,6 +117,19 @@ def _text(value: Any) -> str | None:
     if value is not None:
         raise ValueError("must be a string or a whole number")
     return None
+
+
+def _strings(tags: dict[str, Any]) -> dict[str, Any]:
+    """Return tags or properties. Azure ML sends strings; convert the other values of another publisher to JSON."""
+    if all(isinstance(value, str) for value in tags.values()):
+        return tags
+    try:
+        return {
+            key: value if isinstance(value, str | None) else json.dumps(value, ensure_ascii=False)
+            for key, value in tags.items()
+        }
+    except RecursionError as exc:
+        raise ValueError("is nested too deeply") from exc
 
 
 def _number(value: Any) -> float:

@@ -44,6 +44,19 @@ def test_of_two_spellings_of_a_key_camel_case_wins(data: dict[str, str]) -> None
     assert occurrence("RunCompleted", data).identity == "right"
 
 
+def test_the_values_of_an_object_are_strings() -> None:
+    """Azure ML sends strings. 'check' relies on it, so the values of other publishers become strings."""
+    given = {"a": "x", "b": True, "c": 3, "d": 0.5, "e": None, "f": ["x"], "g": {"é": 1}}
+    read = {"a": "x", "b": "true", "c": "3", "d": "0.5", "e": None, "f": '["x"]', "g": '{"é": 1}'}
+    assert Name("object", "runTags").read(given) == read
+    assert Name("object", "runTags").read(None) == {}
+    deep: list[object] = []
+    for _ in range(100_000):
+        deep = [deep]
+    with pytest.raises(ValueError, match="is nested too deeply"):
+        Name("object", "runTags").read({"a": deep})
+
+
 @pytest.mark.parametrize("value", [True, False])
 def test_a_boolean(value: bool) -> None:
     assert Name("boolean", "isLast").read(value) is value

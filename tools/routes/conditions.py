@@ -70,6 +70,7 @@ _RESULTS: Final[Mapping[str, Options]] = {
     **dict.fromkeys(("keys", "values", "map", "sort", "sort_by", "to_array"), (Some(Kind.LIST),)),
     "merge": (Some(Kind.OBJECT),),
 }
+_ELEMENTS: Final = {"array-number": Kind.NUMBER, "array-string": Kind.STRING}
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,12 +124,20 @@ def path_of(tree: Tree) -> Path | None:
 def refused_argument(call: Tree, known: Known) -> Tree | None:
     """Return the first argument whose kind the function never accepts; None if there is none."""
     signature = Functions.FUNCTION_TABLE[call["value"]]["signature"]
-    for index, argument in enumerate(call["children"]):
+    arguments: Sequence[Tree] = call["children"]
+    for index, argument in enumerate(arguments):
         wanted = signature[min(index, len(signature) - 1)]["types"]
+        if call["value"] == "contains" and index == 1 and kinds(arguments[0], known) <= {Kind.STRING, Kind.NULL}:
+            wanted = ["string"]
         if argument["type"] == "expref" or not wanted or "expref" in wanted:
             continue
         if not kinds(argument, known) & {kind for name in wanted for kind in _ARGUMENT_KINDS[name]}:
-            return argument  # type: ignore[no-any-return]  # a tree's children are trees here
+            return argument
+        if argument["type"] == "multi_select_list" and set(wanted) <= _ELEMENTS.keys():
+            elements: Sequence[Tree] = argument["children"]
+            accepted = {_ELEMENTS[name] for name in wanted}
+            if (refused := next((each for each in elements if not kinds(each, known) & accepted), None)) is not None:
+                return refused
     return None
 
 

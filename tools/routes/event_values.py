@@ -18,6 +18,7 @@ Path = tuple[str, ...]
 
 _STRING: Final[Options] = (Some(Kind.STRING, excluded=("",)),)
 _OBJECT: Final[Options] = (Some(Kind.OBJECT),)
+_TAG: Final[Options] = (Some(Kind.STRING), NULL)
 _OF_KIND: Final[Mapping[str, Options]] = {
     "object": _OBJECT,
     "number": SOME_NUMBER,
@@ -46,7 +47,10 @@ def options(event: str, path: Path, *, with_children: bool) -> Options:
         found = _below(envelope.get(below[0], ANYTHING), below[1:]) if below else _OBJECT
     else:
         declared = EVENT_TYPES[event].names.get(top)
-        found = _below(_declared_options(declared) if declared is not None else ANYTHING, below)
+        found = _declared_options(declared) if declared is not None else ANYTHING
+        if declared is not None and declared.kind == "object" and below:
+            found, below = _TAG, below[1:]
+        found = _below(found, below)
     if path == ("run_type",) and event == "RunCompleted" and not with_children:
         steps = (STEP_RUN_TYPE,)
         return tuple(replace(one, excluded=one.excluded + steps) if isinstance(one, Some) else one for one in found)

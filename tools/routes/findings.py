@@ -22,6 +22,7 @@ class Rule(StrEnum):
     NO_ROUTES = "no-routes"
     LITERAL_TEXT = "literal-text"
     NEVER_MATCHES = "never-matches"
+    WRONG_KIND = "wrong-kind"
     ALWAYS_TRUE = "always-true"
     ALWAYS_PARKS = "always-parks"
     SHADOWED = "shadowed"

@@ -12,7 +12,7 @@ from shared.routing.routes_file import Reading
 from shared.routing.table import Route
 from shared.routing.templates import Expression, Template
 from tools.routes.conditions import FAILED, Known, kinds, truths
-from tools.routes.contradictions import why_never
+from tools.routes.contradictions import why_never, wrong_kinds
 from tools.routes.findings import Finding, Rule, place_of, warning
 from tools.routes.possible_values import Kind
 
@@ -21,33 +21,43 @@ _NEVER_A_VALUE: Final = {Kind.NULL, Kind.LIST, Kind.OBJECT}
 
 
 def condition_warnings(reading: Reading) -> Iterator[Finding]:
-    """Yield a warning for each condition that can never be true, is always true, or always fails."""
+    """Yield a warning for each condition or part of it that can never be true, is always true, or always fails."""
     for route in reading.table.routes:
         if route.when is None:
             continue
         text, tree = route.when.text, route.when.tree
         place, known = place_of(reading, route.name, "when"), known_of(route)
         answers = {answer for (answer,) in truths([tree], known)}
+        wrong = list(wrong_kinds(text, tree, known))
         if answers == {True}:
-            advice = "leave 'when' out, or compare something"
+            advice = wrong[0][2] if wrong else "leave 'when' out, or compare something"
             yield warning(place, Rule.ALWAYS_TRUE, text, "is always true", advice)
         elif True not in answers:
             rule, message = Rule.NEVER_MATCHES, "can never be true, so the route never matches"
+            if FAILED in answers:
+                message = "can never be true, so the route never matches, and parks the events for which it fails"
             if answers == {FAILED}:
                 rule = Rule.ALWAYS_PARKS
                 message = "can never be evaluated, so the route parks every event that reaches it"
             yield warning(place, rule, text, message, why_never(text, tree, known))
+        else:
+            yield from (warning(place, Rule.WRONG_KIND, *each) for each in wrong)
 
 
 def template_warnings(reading: Reading) -> Iterator[Finding]:
-    """Yield a warning for each placeholder that can never find a single value."""
+    """Yield a warning for each placeholder that can never find a single value, or has a part that always fails."""
     for route in reading.table.routes:
         for path, template in _templates(route):
             for part in template.parts:
-                if isinstance(part, Expression) and kinds(part.tree, known_of(route)) <= _NEVER_A_VALUE:
+                if not isinstance(part, Expression):
+                    continue
+                if kinds(part.tree, known_of(route)) <= _NEVER_A_VALUE:
                     message = "never finds a single value, so the route parks every event that it matches"
                     advice = why_never(part.text, part.tree, known_of(route)) or _single(part, known_of(route))
                     yield warning(place_of(reading, *path), Rule.ALWAYS_PARKS, part.text, message, advice)
+                else:
+                    wrong = wrong_kinds(part.text, part.tree, known_of(route))
+                    yield from (warning(place_of(reading, *path), Rule.WRONG_KIND, *each) for each in wrong)
 
 
 def pair_warnings(reading: Reading) -> Iterator[Finding]:

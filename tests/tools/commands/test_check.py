@@ -118,8 +118,8 @@ DOUBTFUL = [
     ("RunCompleted", "run_type == 'azureml.StepRun'", NEVER, ""),
     ("RunCompleted", "sum(length(run_id))", PARKS, "is a number, which sum() does not accept"),
     ("RunCompleted", "!run_id || (`null` && run_id)", NEVER, ""),
-    ("RunCompleted", "experiment_name == run_tags && run_id", NEVER, ""),
-    ("RunCompleted", "sum(sum(run_id))", PARKS, ""),
+    ("RunCompleted", "experiment_name == run_tags && run_id", NEVER, "is a string, but run_tags is an object"),
+    ("RunCompleted", "sum(sum(run_id))", PARKS, "run_id is a string, which sum() does not accept"),
     ("RunCompleted", "keys((`1`).a)", PARKS, "is null, which keys() does not accept"),
     ("DatasetDriftDetected", "drift_coefficient", Rule.ALWAYS_TRUE, "leave 'when' out"),
     ("ModelRegistered", "model_id == 'a' || model_id != 'a'", Rule.ALWAYS_TRUE, "leave 'when' out"),
@@ -341,8 +341,10 @@ class TestChain:
         causes = (
             "causes: [{ event: RunStatusChanged, with: { run_status: Running, experiment_name: x, run_tags.a: 1 } }]"
         )
-        (found,) = findings(route("RunCompleted", causes))
-        assert (found.rule, found.text) == (Rule.CAUSE_VALUE, "run_status: Running")
+        assert [(found.rule, found.text, found.suggestion) for found in findings(route("RunCompleted", causes))] == [
+            (Rule.CAUSE_VALUE, "run_status: Running", ""),
+            (Rule.CAUSE_VALUE, "run_tags.a: 1", "it is a string; put the value in quotes"),
+        ]
 
 
 def test_findings_are_in_the_files_order_and_errors_do_not_hide_warnings() -> None:

@@ -9,7 +9,7 @@ from shared.events.event import ENVELOPE_NAMES, AmlEvent
 from tests.support.payloads import payloads
 from tests.tools.conftest import occurrence_of
 from tools.routes.event_values import options
-from tools.routes.possible_values import fits
+from tools.routes.possible_values import NULL, fits
 
 
 def test_every_value_from_a_handler_is_described() -> None:
@@ -47,4 +47,6 @@ def test_the_envelope_is_described() -> None:
 def test_nothing_is_below_a_value_that_is_not_an_object() -> None:
     for path in (("run_id", "x"), ("event", "id", "x"), ("run_tags", "a", "b")):
         found = options("RunCompleted", path, with_children=True)
-        assert (len(found) == 1) is (path[0] != "run_tags")
+        assert found == (NULL,)
+    for path in (("run_tags", "a"), ("data", "runTags", "a")):
+        assert len(options("RunCompleted", path, with_children=True)) > 1

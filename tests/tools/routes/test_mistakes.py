@@ -110,6 +110,67 @@ WARNINGS = {
     "single braces within text": (
         route("""once_per: '{{ run_id }} «{run_tags.team}'"""), Rule.LITERAL_TEXT,
         "is literal text, not a value of the event", "did you mean {{ run_tags.team }}?"),
+    "a tag as a number": (
+        route("when: «model_tags.auc >= `0.9`", "ModelRegistered"), Rule.NEVER_MATCHES,
+        "can never be true, so the route never matches, and parks the events for which it fails",
+        "model_tags.auc is a string, but the literal is a number; write to_number(model_tags.auc)"),
+    "a tag as a boolean": (
+        route("when: «model_tags.approved == `true`", "ModelRegistered"), Rule.NEVER_MATCHES,
+        "can never be true, so the route never matches",
+        "model_tags.approved is a string, but the literal is a boolean; write 'true'"),
+    "a tag that is never a boolean": (
+        route("when: «service_tags.old != `true`", "ModelDeployed"), Rule.ALWAYS_TRUE, "is always true",
+        "service_tags.old is a string, but the literal is a boolean; write 'true'"),
+    "a property as a number, in a part of a condition": (
+        route("when: «model_name == 'x' || model_properties.n == `3`", "ModelRegistered"),
+        Rule.WRONG_KIND, "never holds", "model_properties.n is a string, but the literal is a number; write '3'"),
+    "a property that is never a number, in a part of a condition": (
+        route("when: «model_tags.stage && model_properties.n != `3`", "ModelRegistered"),
+        Rule.WRONG_KIND, "always holds", "model_properties.n is a string, but the literal is a number; write '3'"),
+    "a number as a string": (
+        route("when: «drift_coefficient == '0.5' || run_id == 'x'", "DatasetDriftDetected"), Rule.WRONG_KIND,
+        "never holds", "drift_coefficient is a number, but the literal is a string; write `0.5`"),
+    "a boolean as a string": (
+        route("when: «monitor_threshold_breached == 'true'", "RunStatusChanged"), Rule.NEVER_MATCHES,
+        "can never be true, so the route never matches",
+        "monitor_threshold_breached is a boolean, but the literal is a string; write `true`"),
+    "the result of a function as a string": (
+        route("when: «to_number(run_tags.auc) >= '0.9'"), Rule.NEVER_MATCHES,
+        "can never be true, so the route never matches, and parks the events for which it fails",
+        "to_number(run_tags.auc) is a number, but the literal is a string; write `0.9`"),
+    "strings compared as numbers": (
+        route("when: «model_version > '3'", "ModelRegistered"), Rule.WRONG_KIND,
+        "may not be meant: strings are compared character by character, so '10' comes before '9'",
+        "write to_number(model_version), and `3` in backquotes"),
+    "a number in a tag": (
+        route("when: «run_id == 'x' || contains(run_tags.ids, `1`)"), Rule.WRONG_KIND,
+        "always fails, so it parks the events for which it is evaluated",
+        "the argument is a number, which contains() does not accept; write '1'"),
+    "arithmetic with a tag": (
+        route("when: «run_id == 'x' || abs(run_tags.x) > `1`"), Rule.WRONG_KIND,
+        "always fails, so it parks the events for which it is evaluated",
+        "run_tags.x is a string or null, which abs() does not accept; write to_number(run_tags.x)"),
+    "arithmetic with several tags": (
+        route("when: «sum([run_tags.a, run_tags.b]) > `1`"), Rule.ALWAYS_PARKS,
+        "can never be evaluated, so the route parks every event that reaches it",
+        "run_tags.a is a string or null, which sum() does not accept; write to_number(run_tags.a)"),
+    "tags sorted like a list": (
+        route("when: «sort_by(run_tags, &x)"), Rule.ALWAYS_PARKS,
+        "can never be evaluated, so the route parks every event that reaches it",
+        "run_tags is an object, which sort_by() does not accept"),
+    "a key with dots": (
+        route("when: «run_properties.azureml.git.branch == 'main'"), Rule.NEVER_MATCHES,
+        "can never be true, so the route never matches",
+        ("the values of run_properties are strings, which have no names; for a key with dots, write "
+        'run_properties."azureml.git.branch"')),
+    "a key with dots in a placeholder": (
+        route("once_per: «'{{ run_tags.mlflow.parentRunId }}'"), Rule.ALWAYS_PARKS,
+        "never finds a single value, so the route parks every event that it matches",
+        ("the values of run_tags are strings, which have no names; for a key with dots, write "
+        'run_tags."mlflow.parentRunId"')),
+    "a tag as a number in a placeholder": (
+        route("parameters: { «best: \"{{ run_tags.auc > `0.9` && 'yes' || 'no' }}\" }"), Rule.WRONG_KIND,
+        "never holds", "run_tags.auc is a string, but the literal is a number; write to_number(run_tags.auc)"),
     "no route": (
         "version: 1\nroutes: «[]\n", Rule.NO_ROUTES, "there is no route, so no event queues a pipeline", "add a route"),
 }
@@ -151,6 +212,10 @@ def test_a_warning(text: str, rule: Rule, message: str, suggestion: str) -> None
 @pytest.mark.parametrize(
     "lines",
     [
+        "when: run_tags.approved == 'true' && to_number(run_tags.auc) > `0.9` && run_tags.a != run_id",
+        "when: experiment_name == `null` || run_tags.a == `null` || contains([run_tags.a, 'x'], run_id)",
+        "when: event.time > '2026-01-01' && run_properties.\"azureml.git.branch\" == 'main' || data.x > `1`",
+        "when: sum([to_number(run_tags.a), `1`]) > `2` || contains(run_tags.a, '1') || data.runTags.a == `1`",
         "parameters: { a: '{ \"x\": 1 }', b: 'costs 5 $', c: '{team}', d: 'in $HOME', e: '{}', f: '{{ run_id }}$' }",
         r"pipeline: \ml\evaluate",
         "pipeline: '2024.1'",

@@ -9,7 +9,7 @@ from shared.routing.table import Cause, Route
 from tools.routes.conditions import Known, may_be_true
 from tools.routes.event_values import options
 from tools.routes.findings import Finding, Rule, place_of, warning
-from tools.routes.possible_values import fits
+from tools.routes.possible_values import Kind, fits
 
 Loop = tuple[str, ...]
 """The routes of a loop, in order. The last route leads to the first."""
@@ -105,9 +105,10 @@ def cause_warnings(reading: Reading) -> Iterator[Finding]:
                 found = options(cause.event, tuple(name.split(".")), with_children=True)
                 if not any(fits(option, value) for option in found):
                     message = f"'{name}' never has this value in {cause.event} events"
-                    yield warning(
-                        place_of(reading, route.name, "causes"), Rule.CAUSE_VALUE, f"{name}: {value}", message
-                    )
+                    is_string = any(option.kind is Kind.STRING for option in found) and not isinstance(value, str)
+                    advice = "it is a string; put the value in quotes" if is_string else ""
+                    place = place_of(reading, route.name, "causes")
+                    yield warning(place, Rule.CAUSE_VALUE, f"{name}: {value}", message, advice)
 
 
 def _loops(leads_to: Mapping[str, Sequence[str]], routes: Sequence[Route]) -> tuple[Loop, ...]:
