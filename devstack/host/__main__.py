@@ -11,20 +11,25 @@ import signal
 import sys
 import threading
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 from devstack.host import local_settings
 from devstack.host.errors import AddressUnavailable, InvalidSettingsFile
 from devstack.host.hearing import heard
 from devstack.host.host import Host
-from devstack.host.host_json import HostSettings, read_host_settings
+from devstack.host.host_json import read_host_settings
 from devstack.host.index import load_app
 from devstack.host.keys import Keys
-from devstack.host.server import serve
+from devstack.host.reloading import Reloader
+from devstack.host.server import Served, serve
 from devstack.host.worker import DEFAULT_THREAD_COUNT, THREAD_COUNT_SETTING
 
 DEFAULT_PORT = 7071  # the same as Core Tools
+LOOK_SECONDS = 1.0  # between two looks at the app's files
+
+MakeReloader = Callable[[Served], Reloader]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -32,10 +37,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = _parser().parse_args(argv)
     app_dir = arguments.app_dir.resolve()
     _log_to_stderr(verbose=arguments.verbose)
+    environ = dict(os.environ)
     try:
         skipped = local_settings.apply(app_dir, os.environ)
-        os.environ.setdefault(THREAD_COUNT_SETTING, str(DEFAULT_THREAD_COUNT))  # as the host does
-        settings = read_host_settings(app_dir)
+        read_host_settings(app_dir)
     except InvalidSettingsFile as exc:
         print(f"devstack.host: {exc}", file=sys.stderr)
         return 2
@@ -46,8 +51,16 @@ def main(argv: Sequence[str] | None = None) -> int:
             file=sys.stderr,
         )
     keys = Keys.new() if arguments.keys else None
-    host = _host(app_dir, settings, keys, verbose=arguments.verbose)
-    return 1 if host is None else _serve(host, arguments.port, arguments.drain_seconds)
+
+    def load() -> Host:
+        os.environ.setdefault(THREAD_COUNT_SETTING, str(DEFAULT_THREAD_COUNT))  # as the host does
+        return Host(load_app(app_dir), settings=read_host_settings(app_dir), keys=keys)
+
+    host = _host(app_dir, load, verbose=arguments.verbose)
+    if host is None:
+        return 1
+    make_reloader = partial(Reloader, app_dir, environ, load) if arguments.reload else None
+    return _serve(host, arguments.port, arguments.drain_seconds, make_reloader)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -74,6 +87,12 @@ def _parser() -> argparse.ArgumentParser:
         action="store_true",
         help="make a system, a function, a host and a master key, print them, and ask for them as in Azure",
     )
+    parser.add_argument(
+        "--no-reload",
+        dest="reload",
+        action="store_false",
+        help="keep the app as it is, also if its files change",
+    )
     parser.add_argument("--verbose", action="store_true", help="show debug messages and tracebacks")
     return parser
 
@@ -86,14 +105,14 @@ def _log_to_stderr(*, verbose: bool) -> None:
     logging.getLogger("devstack.host").setLevel(logging.DEBUG if verbose else logging.INFO)
 
 
-def _host(app_dir: Path, settings: HostSettings, keys: Keys | None, *, verbose: bool) -> Host | None:
+def _host(app_dir: Path, load: Callable[[], Host], *, verbose: bool) -> Host | None:
     """Import and index the app in its own directory, as the worker does.
 
     If that fails, print the reason and return None.
     """
     os.chdir(app_dir)
     try:
-        return Host(load_app(app_dir), settings=settings, keys=keys)
+        return load()
     except Exception as exc:  # noqa: BLE001 - the app's own code may raise anything
         print(f"devstack.host: the function app cannot be loaded ({type(exc).__name__}):", file=sys.stderr)
         print(exc, file=sys.stderr)
@@ -102,18 +121,21 @@ def _host(app_dir: Path, settings: HostSettings, keys: Keys | None, *, verbose: 
         return None
 
 
-def _serve(host: Host, port: int, drain_seconds: float) -> int:
+def _serve(host: Host, port: int, drain_seconds: float, make_reloader: MakeReloader | None) -> int:
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     try:
         with serve(host, port, drain_seconds=drain_seconds) as served:
+            reloader = None if make_reloader is None else make_reloader(served)
             for function in host.functions:
                 print(host.describe(function, served.url))
             for name, key in host.keys._asdict().items() if host.keys else ():
                 print(f"{name} key: {key}")
             print(f"devstack.host: {served.url}", flush=True)
-            stop.wait()
+            while not stop.wait(None if reloader is None else LOOK_SECONDS):
+                if reloader is not None and (told := reloader.reload_if_changed()) is not None:
+                    print(told, flush=True)
     except AddressUnavailable as exc:
         print(f"devstack.host: {exc}", file=sys.stderr)
         return 1

@@ -1,4 +1,4 @@
-"""The two settings in host.json that affect what a caller sees."""
+"""The settings in host.json that the stand-in host reads."""
 
 import re
 from dataclasses import dataclass
@@ -22,6 +22,7 @@ class HostSettings:
 
     function_timeout_seconds: float | None = DEFAULT_FUNCTION_TIMEOUT_SECONDS  # None: no limit
     route_prefix: str = "api"  # without slashes at the ends; "" serves HTTP functions at the root
+    watch_files: tuple[str, ...] = ()  # a change of one of these files reloads the app, like a change of its code
 
 
 def read_host_settings(app_dir: Path) -> HostSettings:
@@ -36,9 +37,13 @@ def read_host_settings(app_dir: Path) -> HostSettings:
     prefix = _section(_section(content, "extensions"), "http").get("routePrefix", "api")
     if not isinstance(prefix, str):
         raise InvalidSettingsFile(f"{FILE_NAME}: extensions.http.routePrefix must be a string")
+    watch_files = content.get("watchFiles", [])
+    if not isinstance(watch_files, list) or not all(isinstance(name, str) for name in watch_files):
+        raise InvalidSettingsFile(f"{FILE_NAME}: watchFiles must be a list of file names")
     return HostSettings(
         function_timeout_seconds=_timeout_seconds(content.get("functionTimeout")),
         route_prefix=prefix.strip("/"),
+        watch_files=tuple(watch_files),
     )
 
 

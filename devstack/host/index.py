@@ -70,7 +70,8 @@ def load_app(app_dir: Path) -> FunctionRegister:
     """
     if not (app_dir / f"{SCRIPT_NAME}.py").is_file():
         raise IndexingFailed(f"there is no {SCRIPT_NAME}.py in {app_dir}")
-    sys.path.insert(0, str(app_dir))
+    if sys.path[0] != str(app_dir):
+        sys.path.insert(0, str(app_dir))
     return find_app(importlib.import_module(SCRIPT_NAME))
 
 

@@ -3,13 +3,21 @@
 import contextlib
 import logging
 import socket
-from collections.abc import Iterator
+import threading
+import time
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from devstack.host.errors import AddressUnavailable
 from devstack.host.host import Host
 from devstack.http_server import HOST, Server
 
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIEnvironment
+
+_NO_LIMIT_SECONDS = 1e6
+_HANDOVER_SECONDS = 1.0  # a request that has just arrived may still reach the old host
 _CONNECTIONS_SECONDS = 2.0  # time to send the last answers after the functions have ended
 _log = logging.getLogger("devstack.host")
 
@@ -19,9 +27,35 @@ class Served:
     """A host that is being served."""
 
     host: Host
-    url: str  # http://127.0.0.1:PORT, without a trailing slash
-    port: int
+    url: str = ""  # http://127.0.0.1:PORT, without a trailing slash
+    port: int = 0
     abandoned: int = field(default=0)  # set at the end: the number of functions that did not finish in time
+    _ending: list[threading.Thread] = field(default_factory=list)
+
+    def __call__(self, environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
+        """Answer one request."""
+        return self.host(environ, start_response)
+
+    def replace(self, host: Host) -> None:
+        """Serve another host from now on. What the old one runs ends there."""
+        old, self.host = self.host, host
+        longest = old.settings.function_timeout_seconds or _NO_LIMIT_SECONDS
+        thread = threading.Thread(target=_retire, args=(old, longest), daemon=True)
+        thread.start()
+        self._ending = [thread, *(one for one in self._ending if one.is_alive())]
+
+    def close(self, drain_seconds: float) -> None:
+        """Close the host, and count what still runs on it and on those that it has replaced."""
+        deadline = time.monotonic() + drain_seconds
+        self.abandoned = self.host.close(drain_seconds)
+        for thread in self._ending:
+            thread.join(max(0.0, deadline - time.monotonic()))
+        self.abandoned += sum(thread.is_alive() for thread in self._ending)
+
+
+def _retire(host: Host, longest_seconds: float) -> None:
+    time.sleep(_HANDOVER_SECONDS)
+    host.close(longest_seconds)
 
 
 @contextlib.contextmanager
@@ -34,18 +68,20 @@ def serve(host: Host, port: int = 0, *, drain_seconds: float = 5.0) -> Iterator[
     :param port: the port, or 0 for any free port.
     :raises AddressUnavailable: the port is in use or not permitted. The host is closed.
     """
+    served = Served(host)
     try:
-        server = Server(host, port)  # without a logger, because a request's query contains the function key
+        # Without a logger, because a request's query contains the function key.
+        server = Server(served, port)
     except OSError as exc:
         host.close(0)
         raise AddressUnavailable(f"port {port} of {HOST} cannot be used: {exc.strerror}") from exc
-    served = Served(host, server.url, server.port)
+    served.url, served.port = server.url, server.port
     try:
         yield served
     finally:
         server.stop_accepting()
         server.end(socket.SHUT_RD)
-        served.abandoned = host.close(drain_seconds)
+        served.close(drain_seconds)
         server.join(0.0 if served.abandoned else _CONNECTIONS_SECONDS)
         server.end(socket.SHUT_RDWR)
         if served.abandoned:

@@ -70,7 +70,7 @@ class Hosts:
     def _start(self, number: int, *arguments: str) -> RunningProcess:
         return start(
             "devstack.host",
-            *("--app-dir", str(ROOT), *arguments),
+            *("--app-dir", str(ROOT), "--no-reload", *arguments),
             env=self._settings,
             cwd=self._folder,
             log=self._folder / f"host{number}.log",

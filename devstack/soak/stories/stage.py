@@ -143,9 +143,8 @@ class Stage:
         app = Path(__file__).parent / "app" if clock else ROOT
         settings = {**settings, "SOAK_CLOCK_SECONDS": str(clock)}
         log = self._log(number)
-        return stack.enter_context(
-            start("devstack.host", "--app-dir", str(app), env=settings, cwd=self._folder, log=log)
-        )
+        arguments = ("--app-dir", str(app), "--no-reload")
+        return stack.enter_context(start("devstack.host", *arguments, env=settings, cwd=self._folder, log=log))
 
     def _log(self, number: int) -> Path:
         return self._folder / f"host{number}.log"

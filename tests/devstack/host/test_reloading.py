@@ -1,0 +1,135 @@
+"""`python -m devstack.host` reloads an app when one of its files changes."""
+
+import json
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+import requests
+
+from devstack.host import HostError
+from devstack.host.host_json import read_host_settings
+from devstack.processes import RunningProcess, start
+from tests.support.polling import wait_until
+from tests.support.services.host_apps import write_app
+
+APP = """
+import os
+from pathlib import Path
+from words.greeting import GREETING
+
+TABLE = Path("routes.yaml").read_text(encoding="utf-8")
+if TABLE == "wrong":
+    raise ValueError("routes.yaml has 1 problem")
+
+@app.route("words")
+def words(req: func.HttpRequest) -> str:
+    return f"{GREETING} {TABLE} {os.environ.get('NAME', '-')}"
+
+@app.route("waits")
+def waits(req: func.HttpRequest) -> str:
+    Path("waiting").touch()
+    while not Path("go").exists():
+        time.sleep(0.05)
+    return TABLE
+"""
+
+
+class App:
+    def __init__(self, folder: Path) -> None:
+        self.folder = write_app(folder / "app", APP)
+        self._log = folder / "host.log"
+        self.write("routes.yaml", "first")
+        self.write("words/greeting.py", "GREETING = 'hello'")
+        self.write("host.json", json.dumps({"watchFiles": ["routes.yaml"]}))
+
+    def write(self, name: str, text: str) -> None:
+        path = self.folder / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+
+    def start(self, *arguments: str) -> RunningProcess:
+        arguments = ("--app-dir", str(self.folder), *arguments)
+        return start("devstack.host", *arguments, env={"FROM": "shell"}, cwd=self.folder, log=self._log)
+
+    def tells(self, line: str) -> None:
+        """Wait for a line that tells of a change; assert that it is the last one of this kind."""
+        wait_until(lambda: line in self._log.read_text(encoding="utf-8"))
+        told = [one for one in self._log.read_text(encoding="utf-8").splitlines() if " changed" in one]
+        assert told[-1].startswith(f"devstack.host: {line}")
+
+
+@pytest.fixture
+def app(tmp_path: Path) -> App:
+    return App(tmp_path)
+
+
+def test_changes_of_data_code_and_settings(app: App) -> None:
+    with app.start() as host:
+
+        def words() -> str:
+            return requests.get(f"{host.url}/api/words", timeout=60).text
+
+        assert words() == "hello first -"
+        app.write("routes.yaml", "second table")
+        app.tells("routes.yaml changed; the app was reloaded")
+        assert words() == "hello second table -"
+        app.write("words/greeting.py", "GREETING = 'good morning'")
+        app.tells("words/greeting.py changed; the app was reloaded")
+        assert words() == "good morning second table -"
+        app.write("local.settings.json", json.dumps({"Values": {"NAME": "you", "FROM": "file"}}))
+        app.tells("local.settings.json changed; the app was reloaded")
+        assert words() == "good morning second table you"
+
+
+def test_mistakes_leave_the_app_in_use_until_they_are_corrected(app: App) -> None:
+    with app.start() as host:
+
+        def words() -> str:
+            return requests.get(f"{host.url}/api/words", timeout=60).text
+
+        app.write("routes.yaml", "wrong")
+        app.tells("routes.yaml changed, but the app cannot be loaded, so the old one stays in use until you correct it")
+        assert words() == "hello first -"
+        app.write("routes.yaml", "right")
+        app.tells("routes.yaml changed; the app was reloaded")
+        assert words() == "hello right -"
+        app.write("local.settings.json", "{")
+        app.tells("local.settings.json changed, but the app cannot be loaded")
+        app.write("local.settings.json", json.dumps({"Values": {"NAME": "me"}}))
+        app.tells("local.settings.json changed; the app was reloaded")
+        assert words() == "hello right me"
+        app.write("others/more.py", "MORE = ")
+        app.write("words/greeting.py", "from others.more import MORE\nGREETING = MORE")
+        app.tells("words/greeting.py changed, but the app cannot be loaded")
+        assert words() == "hello right me"
+        app.write("others/more.py", "MORE = 'good evening'")
+        app.tells("others/more.py changed; the app was reloaded")
+        assert words() == "good evening right me"
+
+
+def test_what_runs_ends_on_the_old_app(app: App) -> None:
+    with app.start() as host, ThreadPoolExecutor(1) as pool:
+        answer = pool.submit(requests.get, f"{host.url}/api/waits", timeout=60)
+        wait_until((app.folder / "waiting").exists)
+        app.write("routes.yaml", "second table")
+        app.tells("routes.yaml changed; the app was reloaded")
+        (app.folder / "go").touch()
+        assert answer.result().text == "first"
+        assert requests.get(f"{host.url}/api/waits", timeout=60).text == "second table"
+        assert host.stop() == 0
+
+
+def test_it_can_be_switched_off(app: App) -> None:
+    with app.start("--no-reload") as unchanged, app.start() as reloading:
+        app.write("routes.yaml", "second table")
+        app.tells("routes.yaml changed; the app was reloaded")
+        assert requests.get(f"{reloading.url}/api/words", timeout=60).text == "hello second table -"
+        assert requests.get(f"{unchanged.url}/api/words", timeout=60).text == "hello first -"
+
+
+@pytest.mark.parametrize("names", ["routes.yaml", [1]])
+def test_watch_files_that_are_no_names(app: App, names: object) -> None:
+    app.write("host.json", json.dumps({"watchFiles": names}))
+    with pytest.raises(HostError, match="watchFiles must be a list of file names"):
+        read_host_settings(app.folder)
