@@ -1,9 +1,9 @@
 # Each target installs what it needs, the tools for tests only when you run tests. You only need make and Python 3.11, 3.12 or 3.13.
 #
-#   make setup       install what the demo, the commands (manage.py) and the local app need
+#   make setup       install what the demo, the commands (manage.py) and the local app need, and make local.settings.json
 #   make demo        run everything locally: deliver events, queue runs in an emulator, show what happened
-#   make start       run the function app on port 7071
-#   make ado         run the Azure DevOps emulator on port 7080; PIPELINES=FILE for pipelines that have no file here
+#   make start       run the function app on port 7071 (PORT=N for another one)
+#   make ado         run the Azure DevOps emulator on port 7080 (ADO_PORT=N); PIPELINES=FILE for pipelines without a file
 #   make lint        check formatting, code, types, shell scripts and spelling
 #   make format      let ruff fix and format the code
 #   make test        run all tests
@@ -40,7 +40,7 @@ $(READY): requirements.txt requirements/tools.txt requirements/devstack.txt cons
 	@$(PYTHON) $(INSTALL) $(VENV) --no-compile -r requirements/devstack.txt
 	@touch $@
 
-setup: $(READY)
+setup: $(READY) local.settings.json
 
 # Additional packages for the tests and checks.
 $(TESTS_READY): requirements/dev.txt constraints.txt $(READY)
@@ -154,16 +154,19 @@ docs: $(READY)
 	@$(BIN)/python -m tools.settings_docs
 	@$(BIN)/python -m tools.event_files
 
+PORT     ?= 7071
+ADO_PORT ?= 7080
+
 local.settings.json:
 	cp local.settings.sample.json $@
 
 # Core Tools if they are installed, otherwise the stand-in host. Both have the same URLs.
 start: $(READY) local.settings.json
-	@if command -v func >/dev/null; then . $(BIN)/activate && exec func start --port 7071; \
-	else exec $(BIN)/python -m devstack.host --port 7071; fi
+	@if command -v func >/dev/null; then . $(BIN)/activate && exec func start --port $(PORT); \
+	else exec $(BIN)/python -m devstack.host --port $(PORT); fi
 
 ado: $(READY)
-	@exec $(BIN)/python -m devstack.ado --port 7080 $(if $(PIPELINES),--pipelines "$(PIPELINES)")
+	@exec $(BIN)/python -m devstack.ado --port $(ADO_PORT) $(if $(PIPELINES),--pipelines "$(PIPELINES)")
 
 clean:
 	rm -rf $(VENV) .venv-* dist devstack/azurite/node_modules .coverage* .mypy_cache .pytest_cache .ruff_cache .hypothesis

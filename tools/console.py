@@ -105,9 +105,19 @@ class Console:
 
     def confirm(self, question: str) -> bool:
         """Ask the operator at the terminal. Any answer other than yes means no."""
-        sys.stderr.write(f"{printable(question)} [y/N] ")
+        return self.ask(f"{question} [y/N] ").lower() in {"y", "yes"}
+
+    def ask(self, question: str) -> str:
+        """Ask a question at the terminal, and return the answer without blanks around it.
+
+        :raises KeyboardInterrupt: the input has ended, as after Ctrl-D.
+        """
+        sys.stderr.write(printable(question))
         sys.stderr.flush()
-        return sys.stdin.readline().strip().lower() in {"y", "yes"}
+        answer = sys.stdin.readline()
+        if not answer:
+            raise KeyboardInterrupt
+        return answer.strip()
 
 
 def fitted(widths: Sequence[int], may_shrink: Sequence[int], room: int) -> list[int]:

@@ -95,12 +95,12 @@ def test_versions_agree_with_the_rest_of_the_project() -> None:
 
 
 def test_ports_agree_with_the_rest_of_the_project() -> None:
-    (emulator,) = re.findall(r"-m devstack\.ado --port (\d+)", MAKEFILE)
+    (emulator,) = re.findall(r"^ADO_PORT \?= (\d+)$", MAKEFILE, re.MULTILINE)
     assert CONTAINER["forwardPorts"] == [DEFAULT_PORT, int(emulator), 10002]
     assert set(CONTAINER["portsAttributes"]) == {str(port) for port in CONTAINER["forwardPorts"]}
     assert CONFIGURATIONS["App in the stand-in host"]["args"] == ["--port", str(DEFAULT_PORT)]
     assert TASKS["func"]["command"] == f"host start --port {DEFAULT_PORT}"
-    assert "func start --port 7071" in MAKEFILE
+    assert f"PORT     ?= {DEFAULT_PORT}\n" in MAKEFILE
 
 
 def test_the_container_has_the_recommended_extensions() -> None:

@@ -74,8 +74,9 @@ class TestStart:
         make(project, "start")
         assert (tmp_path / "calls").read_text() == f"python -m devstack.host --port 7071 | {project} | \n"
 
-    def test_the_settings_are_copied_the_first_time(self, project: Path) -> None:
-        make(project, "start")
+    @pytest.mark.parametrize("target", ["start", "setup"])
+    def test_the_settings_are_copied_the_first_time(self, project: Path, target: str) -> None:
+        make(project, target)
         settings = project / "local.settings.json"
         assert settings.read_text() == (ROOT / "local.settings.sample.json").read_text()
         settings.write_text("{}")

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Final
 
 GROUPS: Final[Mapping[str, tuple[str, ...]]] = {
-    "Write routes": ("new-route", "check", "explain", "graph"),
+    "Write routes": ("new-route", "check", "test", "explain", "graph"),
     "Try them": ("preview", "doctor", "send"),
     "See what happened": ("journal", "redrive", "waits"),
     "Set up your tools": ("completion", "schema"),

@@ -11,7 +11,7 @@ from tools.actions.diagnosis import examine
 from tools.actions.idempotency import examine_idempotency, request_for
 from tools.console import Console
 from tools.errors import CommandFailed
-from tools.events.webhook import DEFAULT_FUNCTION, DEFAULT_URL, KEY_VARIABLE
+from tools.events.webhook import DEFAULT_FUNCTION, DEFAULT_URL, KEY_VARIABLE, URL_VARIABLE
 from tools.help_pages import epilog
 from tools.installation import Installation
 from tools.options import FunctionOption, JsonOption, YesOption, installation_of
@@ -34,7 +34,11 @@ _CHECK_WIDTH: Final = 12
 
 UrlOption = Annotated[
     str | None,
-    typer.Option("--url", metavar="URL", help=f"The app's URL.  [default: {DEFAULT_URL}, if the app runs there]"),
+    typer.Option(
+        "--url",
+        metavar="URL",
+        help=f"The app's URL.  [default: {URL_VARIABLE}, or {DEFAULT_URL} if the app runs there]",
+    ),
 ]
 KeyOption = Annotated[
     str | None,
@@ -113,7 +117,7 @@ def doctor(
         raise CommandFailed("--idempotency excludes --url and --key, because it only asks Azure DevOps")
     results: list[CheckResult] = []
     checks = (
-        examine(installation, url or "", key or "", function)
+        examine(installation, url or installation.environ.get(URL_VARIABLE, ""), key or "", function)
         if idempotency is None
         else _idempotency(installation, console, idempotency, route, is_confirmed=yes)
     )

@@ -35,7 +35,7 @@ from tools.events.documents import (
 from tools.events.endpoints import checked_key, is_safe_address
 from tools.events.samples import SAMPLE_NAMES, sample_event
 from tools.events.topic import KEY_VARIABLE as TOPIC_KEY_VARIABLE
-from tools.events.webhook import DEFAULT_FUNCTION, DEFAULT_URL, webhook
+from tools.events.webhook import DEFAULT_FUNCTION, DEFAULT_URL, URL_VARIABLE, webhook
 from tools.events.webhook import KEY_VARIABLE as HOST_KEY_VARIABLE
 from tools.help_pages import epilog
 from tools.installation import Installation
@@ -94,7 +94,7 @@ SchemaOption = Annotated[
 AsIsOption = Annotated[bool, typer.Option("--as-is", help="Keep id and time. By default, both are replaced.")]
 UrlOption = Annotated[
     str | None,
-    typer.Option("--url", metavar="URL", help=f"The app's URL.  [default: {DEFAULT_URL}]"),
+    typer.Option("--url", metavar="URL", help=f"The app's URL.  [default: {URL_VARIABLE}, else {DEFAULT_URL}]"),
 ]
 TopicOption = Annotated[
     str | None,
@@ -213,7 +213,9 @@ def _read(event: str, *, as_is: bool) -> list[Document]:
 def _target(installation: Installation, url: str | None, topic: str | None, key: str | None, function: str) -> Target:
     if topic is None:
         key = key or installation.environment.get(HOST_KEY_VARIABLE, "")
-        return host_target(webhook(url or DEFAULT_URL, function, checked_key(key)))
+        return host_target(
+            webhook(url or installation.environ.get(URL_VARIABLE) or DEFAULT_URL, function, checked_key(key))
+        )
     if url is not None:
         raise CommandFailed("--url and --topic exclude each other; use only one of them")
     if not is_safe_address(topic):

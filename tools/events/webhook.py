@@ -22,6 +22,7 @@ from tools.events.documents import Document, Schema, schema_of
 from tools.events.endpoints import cause_of, is_safe_address
 
 DEFAULT_URL: Final = "http://127.0.0.1:7071"
+URL_VARIABLE: Final = "NEXTSTAGE_URL"
 DEFAULT_FUNCTION: Final = "aml_event"
 KEY_VARIABLE: Final = "EVENTGRID_EXTENSION_KEY"
 PATH: Final = "/runtime/webhooks/eventgrid"

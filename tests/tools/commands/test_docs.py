@@ -30,7 +30,7 @@ def test_the_page_matches_the_help_of_the_commands() -> None:
     page = commands_page()
     assert PAGE.read_text() == page, "run 'make docs'"
     assert PAGE == ROOT / "docs" / "commands.md"
-    modules = {path.stem for path in (ROOT / "tools" / "commands").glob("*.py")} - {"__init__"}
+    modules = {path.stem.replace("_", "-") for path in (ROOT / "tools" / "commands").glob("[!_]*.py")}
     sections = {section.partition("`")[0]: section for section in page.split("\n## `./manage.py ")[1:]}
     assert set(sections) == modules
     without_exit_codes = [name for name, section in sections.items() if "\nExit code" not in section]

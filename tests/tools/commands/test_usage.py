@@ -41,6 +41,9 @@ WRONG_USAGE = [
     (f"{BLOBS} UNSET", "the environment variable UNSET is not set; set it to a connection string"),
     (f"{BLOBS} MINE", "the connection string must be that of a storage account; copy all of it"),
     ("schema -o no/such/folder.json", "no/such/folder.json cannot be written (No such file or directory); name"),
+    ("test", "routes.test.yaml cannot be read ("),
+    ("test routes.yaml", "routes.yaml must have a list 'cases'; see docs/routes.md"),
+    ("test --routes no.yaml no.test.yaml", "no.test.yaml cannot be read ("),
     ("send", "Missing argument 'EVENT.json|TYPE'"),
     ("send RunComplete", "RunComplete is neither a file nor an event type; did you mean 'RunCompleted'?"),
     ("send numbers.json", "numbers.json contains an item that is not an event"),
@@ -75,11 +78,13 @@ def test_wrong_usage(desk: Desk, monkeypatch: pytest.MonkeyPatch, command: str, 
 
 
 @pytest.mark.parametrize(
-    "command", ["graph", "preview --all", "redrive --all", "redrive --all --dry-run", "send RunCompleted --wait"]
+    "command",
+    ["graph", "preview --all", "test", "redrive --all", "redrive --all --dry-run", "send RunCompleted --wait"],
 )
 def test_broken_routes(desk: Desk, command: str) -> None:
     desk.park()
     desk.routes("name: a\nevent: RunComplete\npipeline: p")
+    desk.file("cases: []", "routes.test.yaml")
     result = desk.run(*command.split())
     assert (result.code, result.out) == (2, "")
     assert result.err.startswith("manage.py: routes.yaml has 1 problem; nothing was started:\n  routes.yaml:5:")

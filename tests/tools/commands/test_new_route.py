@@ -1,0 +1,320 @@
+"""``manage.py new-route`` and ``manage.py test``."""
+
+import os
+import pty
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from devstack.ado.declaration import DEFAULT_FILE, load_project
+from tests.support import ROOT
+from tests.support.builders import ENVIRONMENT, run_completed
+from tests.tools.conftest import Desk
+from tools.errors import CommandFailed
+from tools.routes.new_route import condition, with_item
+
+GOLD = ("new-route", "--event", "ModelRegistered", "--when", "model_tags.stage=gold", "--pipeline", "score")
+TABLE = """\
+# The table of a team.
+version: 1
+routes:
+  - name: a          # the first
+    event: RunCompleted
+    pipeline: p
+    organization_url: https://dev.azure.com/contoso
+    project: mlops
+    # the end of a
+
+# the end of the list
+defaults: {project: mlops, organization_url: 'https://dev.azure.com/contoso'}
+"""
+
+
+def files(desk: Desk) -> dict[str, str]:
+    """Return the files of the desk, by path."""
+    found = (path for path in desk.folder.rglob("*") if path.is_file())
+    return {path.relative_to(desk.folder).as_posix(): path.read_text() for path in found}
+
+
+def test_it_writes_the_route_its_case_and_its_pipeline(desk: Desk) -> None:
+    desk.file(TABLE, "routes.yaml")
+    result = desk.run(*GOLD)
+    assert (result.code, result.err) == (0, "")
+    assert result.out.splitlines()[1:6] == [
+        "wrote pipelines/score.yml",
+        "wrote routes.test.yaml",
+        "wrote routes.yaml",
+        "",
+        "The route is score-on-model-registered. Next:",
+    ]
+    entry = """
+  - name: score-on-model-registered
+    event: ModelRegistered
+    when: model_tags.stage == 'gold'
+    pipeline: score
+    parameters:
+      modelName: "{{ model_name }}"
+      modelVersion: "{{ model_version }}"
+"""
+    end = "    # the end of a\n"
+    assert files(desk)["routes.yaml"] == TABLE.replace(end, end + entry)
+    assert yaml.safe_load(files(desk)["routes.test.yaml"]) == {
+        "cases": [
+            {
+                "name": "score-on-model-registered",
+                "given": {"sample": "ModelRegistered", "set": {"data.ModelTags.stage": "gold"}},
+                "expect": {
+                    "score-on-model-registered": {
+                        "pipeline": "score",
+                        "parameters": {"modelName": "sample-model", "modelVersion": "1"},
+                    }
+                },
+            }
+        ]
+    }
+    (pipeline,) = [
+        each
+        for each in load_project(DEFAULT_FILE, desk.folder, desk.folder / "routes.yaml").pipelines
+        if each.name == "score"
+    ]
+    assert (sorted(pipeline.parameter_by_name), pipeline.stages) == (["modelName", "modelVersion"], ("run",))
+    assert desk.run("check", "--strict").code == 0
+    tested = desk.run("test")
+    assert (tested.code, tested.out) == (
+        0,
+        "ok      score-on-model-registered\nroutes.test.yaml: 1 case, 0 failed\n",
+    )
+    sent = next(line for line in result.out.splitlines() if " send " in line)
+    assert sent == "  ./manage.py send ModelRegistered --set data.ModelTags.stage=gold --wait"
+
+
+def test_a_second_route_is_added_to_what_exists(desk: Desk) -> None:
+    desk.run(*GOLD)
+    desk.file("# mine\nparameters: [{name: runId}]\nsteps: []\n", "pipelines/report.yaml")
+    assert desk.run("new-route", "--event", "RunCompleted", "--pipeline", r"\team\report").code == 0
+    assert "pipelines/report.yml" not in files(desk)
+    assert "pipeline: \\team\\report\n    parameters:\n      runId: " in files(desk)["routes.yaml"]
+    tested = desk.run("test", "--json").json
+    assert [(case["name"], case["ok"]) for case in tested["cases"]] == [
+        ("score-on-model-registered", True),
+        ("report-on-run-completed", True),
+    ]
+
+
+def test_a_dry_run_only_shows_the_files(desk: Desk) -> None:
+    before = files(desk)
+    result = desk.run(*GOLD, "--dry-run", "-p", "-", "--name", "mine")
+    assert result.code == 0
+    assert [line for line in result.out.splitlines() if line.startswith("--- ")] == [
+        "--- pipelines/score.yml",
+        "--- routes.test.yaml",
+        "--- routes.yaml",
+    ]
+    assert "  - name: mine\n    event: ModelRegistered\n" in result.out
+    assert files(desk) == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("new-route",), "--event is missing, and there is no terminal to ask on; see --help"),
+        (("new-route", "--event", "RunComplete"), "'RunComplete' is not an event type; did you mean 'RunCompleted'?"),
+        (("new-route", "--event", "RunCompleted"), "--pipeline is missing"),
+        ((*GOLD, "--pipeline", "7"), "'7' cannot be the name of a pipeline"),
+        ((*GOLD, "--pipeline", "../x"), "'../x' cannot be the name of a pipeline"),
+        ((*GOLD, "--when", "model_nam=x"), "uses the name 'model_nam', which does not exist here; did you mean"),
+        ((*GOLD, "--when", "model_name =="), "'model_name ==' "),
+        ((*GOLD, "-p", "a b"), "'a b' is neither a name such as run_id nor NAME=VALUE"),
+        ((*GOLD, "-p", "x={{ model_nam }}"), "uses the name 'model_nam'"),
+        ((*GOLD, "--name", "evaluate"), "there is already a route 'evaluate'; choose another name with --name"),
+        ((*GOLD, "--name", "-x"), "'-x' cannot be the name of a route"),
+        (
+            (*GOLD, "--when", "length(keys(model_tags)) == `9`"),
+            "no event is found that the route matches, so nothing was",
+        ),
+    ],
+)
+def test_nothing_is_written_if_an_answer_is_wrong(desk: Desk, arguments: tuple[str, ...], message: str) -> None:
+    before = files(desk)
+    desk.fails(2, message, *arguments)
+    assert files(desk) == before
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "message"),
+    [
+        ("routes.yaml", "version: 1\nroutes: 7\n", "routes.yaml has 1 error; run './manage.py check' and correct it"),
+        ("routes.test.yaml", "cases: 7\n", "routes.test.yaml: the file has no list 'cases'"),
+        ("routes.test.yaml", "cases: [{name: a}]\n", "routes.test.yaml: the list 'cases' is written in brackets"),
+        ("routes.test.yaml", "a: [\n", "routes.test.yaml: the file is not YAML: "),
+        ("pipelines/score.yml", "parameters: [{name: other}]\n", "the route is wrong, so nothing was written"),
+    ],
+)
+def test_nothing_is_written_if_a_file_is_wrong(desk: Desk, file: str, text: str, message: str) -> None:
+    desk.file(text, file)
+    before = files(desk)
+    result = desk.run(*GOLD, "-p", "model_name")
+    assert (result.code, result.out) == (2, "")
+    assert message in result.err
+    assert files(desk) == before
+
+
+def test_what_was_written_is_restored_if_a_file_cannot_be_written(desk: Desk) -> None:
+    (desk.folder / "pipelines").mkdir()
+    (desk.folder / "routes.test.yaml").symlink_to(desk.folder / "nowhere" / "routes.test.yaml")
+    desk.fails(2, "cannot be written (No such file or directory); nothing was changed", *GOLD)
+    assert set(files(desk)) == {"routes.yaml"}
+    assert "score" not in files(desk)["routes.yaml"]
+
+
+def test_on_a_terminal_it_asks_until_the_answers_are_right(desk: Desk) -> None:
+    leader, follower = pty.openpty()
+    process = desk.start("new-route", stdin=follower, stdout=follower, stderr=follower)
+    os.close(follower)
+    shown = ""
+    for question, answer in [
+        ("1. Which event?", "9"),
+        ("is not an event type", "3"),
+        ("2. Which ModelRegistered events?", "model_nam=x"),
+        ("did you mean 'model_name'?", "model_tags.stage=gold && model_name=fraud"),
+        ("3. Which pipeline", "score"),
+        ("4. Which values", ""),
+    ]:
+        while not re.search(re.escape(question) + r"[^>]*> (\[[^]]*\] )?", shown):
+            shown += os.read(leader, 4096).decode()
+        assert max(map(len, shown.partition(question)[0].splitlines()[:-1] or [""])) < 120
+        shown = ""
+        os.write(leader, answer.encode() + b"\n")
+    assert process.wait(60) == 0
+    os.close(leader)
+    assert "model_tags.stage == 'gold' && model_name == 'fraud'" in files(desk)["routes.yaml"]
+
+
+@pytest.mark.parametrize(
+    ("answer", "event", "expected"),
+    [
+        ("experiment_name=churn", "RunCompleted", "experiment_name == 'churn'"),
+        (" experiment_name = 'churn' ", "RunCompleted", "experiment_name == 'churn'"),
+        ("run_tags.note=it's", "RunCompleted", r"run_tags.note == 'it\'s'"),
+        ("drift_coefficient=0.5", "DatasetDriftDetected", "drift_coefficient == `0.5`"),
+        ("monitor_threshold_breached=true", "RunStatusChanged", "monitor_threshold_breached == `true`"),
+        ("run_id == 'a' && run_type=b", "RunCompleted", "run_id == 'a' && run_type == 'b'"),
+        ("drift_coefficient >= `0.3`", "DatasetDriftDetected", "drift_coefficient >= `0.3`"),
+        ("", "RunCompleted", ""),
+    ],
+)
+def test_a_condition_by_example(answer: str, event: str, expected: str) -> None:
+    assert condition(answer, event) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("cases: []\n", "cases:\n  - x: 1\n    y: 2\n"),
+        ("cases: [ ]   # none\nother: 1", "cases:   # none\n  - x: 1\n    y: 2\nother: 1\n"),
+        ("cases:\n- a: 1", "cases:\n- a: 1\n\n- x: 1\n  y: 2\n"),
+        (
+            "cases:\n  - a: |\n      text\n\n\nother: 1\n",
+            "cases:\n  - a: |\n      text\n\n  - x: 1\n    y: 2\n\n\nother: 1\n",
+        ),
+        (
+            "cases:\n  - a: 1\n    # of a\n  # of none\n",
+            "cases:\n  - a: 1\n    # of a\n\n  - x: 1\n    y: 2\n  # of none\n",
+        ),
+    ],
+)
+def test_an_item_is_added_and_the_rest_stays_as_it_is(text: str, expected: str) -> None:
+    assert with_item(text, "cases", ["x: 1", "y: 2"]) == expected
+
+
+def test_a_text_without_the_list_is_refused() -> None:
+    with pytest.raises(CommandFailed, match="the file has no list 'cases'"):
+        with_item("- x\n", "cases", ["y: 1"])
+
+
+def test_the_default_table_and_every_event_type_get_a_route(tmp_path: Path) -> None:
+    """The new file is the old one with one block more."""
+    original = (ROOT / "routes.yaml").read_text()
+    (tmp_path / "routes.yaml").write_text(original)
+    for event in ("RunCompleted", "DatasetDriftDetected"):
+        before = (tmp_path / "routes.yaml").read_text()
+        subprocess.run(
+            [sys.executable, ROOT / "manage.py", "new-route", "--event", event, "--pipeline", "score"],
+            env={**os.environ, **ENVIRONMENT, "ROUTES_FILE": str(tmp_path / "routes.yaml")},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            check=True,
+        )
+        assert (tmp_path / "routes.yaml").read_text().startswith(before)
+
+
+class TestCases:
+    def test_differences_are_shown(self, desk: Desk) -> None:
+        desk.routes(
+            "name: a\nevent: RunCompleted\nwhen: experiment_name == 'train'\npipeline: p\n"
+            "parameters: {runId: '{{ run_id }}'}",
+            "name: b\nevent: RunCompleted\nwhen: experiment_name == 'other'\npipeline: p\n"
+            "parameters: {x: '{{ data.no }}'}",
+        )
+        desk.file(run_completed("run-7"), "event.json")
+        desk.file(
+            """
+cases:
+  - {name: right, given: {file: event.json}, expect: {a: {pipeline: p, parameters: {runId: run-7}}}}
+  - {name: less, given: {sample: RunCompleted, set: {data.experimentName: train}}, expect: {a: {}}}
+  - {name: nothing, given: {sample: ModelDeployed}, expect: none, reason: no route handles}
+  - {name: values, given: {file: event.json}, expect: {a: {pipeline: q, parameters: {runId: 8, y: 1}}}}
+  - {name: more, given: {file: event.json}, expect: none}
+  - {name: none, given: {sample: ModelDeployed}, expect: {a: {}}, reason: odd}
+  - {name: parked, given: {sample: RunCompleted, set: {data.experimentName: other}}, expect: {b: {}, a: {}}}
+""",
+            "routes.test.yaml",
+        )
+        result = desk.run("test")
+        assert result.code == 1
+        assert result.out.splitlines() == [
+            "ok      right",
+            "ok      less",
+            "ok      nothing",
+            "failed  values",
+            "    a: pipeline is 'p', expected 'q'",
+            "    a: parameters: runId is 'run-7', expected '8'",
+            "    a: parameters: y is missing, expected 1",
+            "failed  more",
+            "    a: is not expected to match",
+            "failed  none",
+            "    a: queues no run: no route handles ModelDeployed events",
+            "    the reason is not as expected: no route handles ModelDeployed events",
+            "failed  parked",
+            "    b: the event is parked: parameter 'x': 'data.no' has no value in this event",
+            "    a: queues no run: when is not true: experiment_name == 'train'",
+            "routes.test.yaml: 7 cases, 4 failed",
+        ]
+
+    @pytest.mark.parametrize(
+        ("text", "message"),
+        [
+            ("a: [", "routes.test.yaml cannot be read ("),
+            ("- a", "routes.test.yaml must have a list 'cases'; see docs/routes.md"),
+            ("cases: [7]", "routes.test.yaml: case 1 must be an object"),
+            ("cases: [{givn: 1}]", "case 1 has an unknown key 'givn'; did you mean 'given'?"),
+            ("cases: [{given: {}, expect: none}]", "case 1: given must have 'sample' or 'file'"),
+            ("cases: [{given: {sample: RunComplete}, expect: none}]", "there is no sample 'RunComplete'; did you mean"),
+            ("cases: [{given: {file: no.json}, expect: none}]", "no.json cannot be read"),
+            ("cases: [{given: {file: two.json}, expect: none}]", "two.json must contain one event"),
+            (
+                "cases: [{given: {sample: RunCompleted, set: {a=b: 1}}, expect: none}]",
+                "'a=b' must be a path such as data.runId",
+            ),
+            ("cases: [{given: {sample: RunCompleted}}]", "case 1: expect (a mapping of routes, or 'none') must be an"),
+            ("cases: [{given: {sample: RunCompleted}, expect: {a: {x: 1}}}]", "case 1: a has an unknown key 'x'"),
+        ],
+    )
+    def test_a_wrong_file_is_refused(self, desk: Desk, text: str, message: str) -> None:
+        desk.file(f"[{run_completed()},{run_completed()}]", "two.json")
+        desk.file(text, "routes.test.yaml")
+        desk.fails(2, message, "test")
