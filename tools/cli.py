@@ -53,9 +53,9 @@ VersionOption = Annotated[
 def program(context: typer.Context, *, version: VersionOption = False) -> None:  # noqa: ARG001 - see _show_version
     """The operator's commands of nextstage.
 
-    `make setup` installs what they need into .venv. They read the same settings as the app: environment variables first,
-    then local.settings.json next to function_app.py. To work on the journal of a deployed app, set JOURNAL_CONNECTION to
-    its table endpoint and sign in with `az login`.
+    `make setup` installs what they need into .venv. They read the same settings as the app: environment variables
+    first, then local.settings.json next to function_app.py. To work on the journal of a deployed app, set
+    JOURNAL_CONNECTION to its table endpoint and sign in with `az login`.
     """
     if context.invoked_subcommand is None:
         Console().text(context.get_help())

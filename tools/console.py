@@ -1,4 +1,6 @@
-"""All output of the commands: colored and cut to the width of a terminal; elsewhere plain and complete lines.
+"""All output of the commands: colored and wrapped between words on a terminal; elsewhere plain and complete lines.
+
+Nothing is cut. On a terminal, a table whose last column does not fit shows it below each row.
 
 Names and reasons come from events, so characters that could control a terminal are replaced. An error of another
 library may quote a secret, so secrets are masked in error messages.
@@ -7,7 +9,8 @@ library may quote a secret, so secrets are masked in error messages.
 import json
 import re
 import sys
-from collections.abc import Container, Sequence
+import textwrap
+from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 from rich.console import Console as RichConsole
@@ -27,7 +30,10 @@ _WORDS_BY_STYLE: Final = {
 _STYLES: Final = {word: style for style, words in _WORDS_BY_STYLE.items() for word in words}
 _SECRET: Final = re.compile(r"(?i)\b(sig|AccountKey|SharedAccessSignature)=[^&;\s'\"]+")
 _GAP: Final = "  "
-_MIN_WIDTH: Final = 6
+_INDENT: Final = "    "
+"""Begins the lines below the first line of a row."""
+_MIN_WIDTH: Final = 30
+"""If there is less room for it, the last column is shown below the others."""
 
 
 class Console:
@@ -35,51 +41,65 @@ class Console:
 
     def __init__(self) -> None:
         """Use the current standard output."""
-        self._is_terminal = sys.stdout.isatty()
-        self._rich = RichConsole(force_terminal=self._is_terminal, highlight=False, emoji=False, markup=False)
+        is_terminal = sys.stdout.isatty()
+        self._rich = RichConsole(force_terminal=is_terminal, highlight=False, emoji=False, markup=False)
+        self._room = self._rich.width if is_terminal else None
 
     def line(self, text: str = "") -> None:
-        """Print one line of the result, without wrapping or cutting it."""
-        self._rich.print(Text(printable(text)), soft_wrap=True)
+        """Print one line of the result."""
+        for part in wrapped(printable(text), self._room):
+            self._rich.print(Text(part), soft_wrap=True)
 
     def text(self, text: str) -> None:
-        """Print several lines of the result, as they are."""
+        """Print several lines of the result."""
         for line in text.splitlines():
             self.line(line)
 
+    def code(self, text: str) -> None:
+        """Print lines that a program reads, as they are."""
+        for line in text.splitlines():
+            self._rich.print(Text(printable(line)), soft_wrap=True)
+
     def finding(self, place: str, severity: str, text: str) -> None:
         """Print a line as compilers do: place, severity, text."""
-        line = Text(f"{printable(place)} ", "bold")
-        line.append(f"{severity}: ", _STYLES.get(severity, ""))
-        line.append(printable(text), "not bold")
-        self._rich.print(line, soft_wrap=True)
+        place, text = printable(place), printable(text)
+        first, *others = wrapped(f"{place} {severity}: {text}", self._room)
+        line, severity_at = Text(first), len(place) + 1
+        line.stylize("bold", 0, len(place))
+        line.stylize(_STYLES.get(severity, ""), severity_at, severity_at + len(severity) + 1)
+        for part in (line, *map(Text, others)):
+            self._rich.print(part, soft_wrap=True)
 
     def row(self, cells: Sequence[str], widths: Sequence[int]) -> None:
-        """Print one row of a table before its other rows are known. The last cell is never cut.
+        """Print one row of a table before its other rows are known.
 
         :param widths: the widths of all cells except the last.
         """
-        line = Text()
-        for cell, width in zip(cells[:-1], widths, strict=True):
-            line.append(printable(cell).ljust(width), _STYLES.get(cell, ""))
-            line.append(_GAP)
-        line.append(printable(cells[-1]))
-        line.rstrip()
-        self._rich.print(line, soft_wrap=True)
+        self._rows([cells], widths)
 
-    def table(self, head: Sequence[str], rows: Sequence[Sequence[str]], shrinking: Container[str]) -> None:
-        """Print a whole table.
+    def table(self, head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+        """Print a whole table."""
+        widths = [max(len(printable(row[column])) for row in (head, *rows)) for column in range(len(head) - 1)]
+        self._rows([head, *rows], widths)
 
-        :param shrinking: the columns that may be cut on a narrow terminal. Elsewhere nothing is cut.
-        """
-        widths = [max(len(printable(row[column])) for row in (head, *rows)) for column in range(len(head))]
-        if self._is_terminal:
-            may_shrink = [index for index, name in enumerate(head) if name in shrinking]
-            widths = fitted(widths, may_shrink, self._rich.width)
-            rows = [[_cut(cell, width) for cell, width in zip(row, widths, strict=True)] for row in rows]
-        self.row(head, widths[:-1])
-        for row in rows:
-            self.row(row, widths[:-1])
+    def _rows(self, rows: Sequence[Sequence[str]], widths: Sequence[int]) -> None:
+        """Print rows that have the same shape."""
+        rows = [[printable(cell) for cell in row] for row in rows]
+        texts = [row[-1] for row in rows]
+        sizes = [max(width, *(len(row[column]) for row in rows)) for column, width in enumerate(widths)]
+        start = sum(sizes) + len(sizes) * len(_GAP)
+        has_room = self._room is None or all(_fits_after(text, self._room - start) for text in texts)
+        for *cells, text in rows:
+            lines = list(_packed(cells, sizes, None if has_room else self._room))
+            if has_room:
+                first, *others = wrapped(text, None if self._room is None else self._room - start)
+                lines[-1].append(_GAP if cells else "").append(first, _STYLES.get(text, ""))
+                lines += [Text(" " * start + part) for part in others]
+            elif text:
+                lines += [Text(part, _STYLES.get(text, "")) for part in wrapped(_INDENT + text, self._room)]
+            for line in lines:
+                line.rstrip()
+                self._rich.print(line, soft_wrap=True)
 
     def json(self, document: Any) -> None:
         """Print a JSON document in ASCII, so that no value can control a terminal."""
@@ -87,7 +107,8 @@ class Console:
 
     def note(self, text: str) -> None:
         """Print a remark about the result on standard error."""
-        sys.stderr.write(masked(printable(text)) + "\n")
+        room = self._rich.width if sys.stderr.isatty() else None
+        sys.stderr.write("\n".join(wrapped(masked(printable(text)), room)) + "\n")
         sys.stderr.flush()
 
     def incomplete(self, remarks: Sequence[str]) -> int:
@@ -120,22 +141,46 @@ class Console:
         return answer.strip()
 
 
-def fitted(widths: Sequence[int], may_shrink: Sequence[int], room: int) -> list[int]:
-    """Return the column widths, with the widest shrinkable column reduced until all fit or the minimum is reached.
+def wrapped(text: str, room: int | None) -> list[str]:
+    """Return the lines of a string, broken only between words. Further lines are indented by two more spaces.
 
-    :param may_shrink: the indexes of the columns that may shrink.
+    :param room: the width of a line; None if a line may have any length.
     """
-    fitting = [min(width, room) if index in may_shrink else width for index, width in enumerate(widths)]
-    while sum(fitting) + len(_GAP) * (len(fitting) - 1) > room:
-        widest = max(may_shrink, key=fitting.__getitem__)
-        if fitting[widest] <= _MIN_WIDTH:
-            break
-        fitting[widest] -= 1
-    return fitting
+    if room is None or len(text) <= room:
+        return [text]
+    margin = " " * (len(text) - len(text.lstrip()))
+    lines = textwrap.wrap(
+        text.strip(),
+        room,
+        initial_indent=margin,
+        subsequent_indent=margin + _GAP,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+    return lines or [""]
 
 
-def _cut(text: str, width: int) -> str:
-    return text if len(text) <= width else text[: width - 1] + "…"
+def _fits_after(text: str, room: int) -> bool:
+    """Return whether a string fits after other columns, without breaking its longest word."""
+    return len(text) <= room or (room >= _MIN_WIDTH and max(map(len, wrapped(text, room))) <= room)
+
+
+def _packed(cells: Sequence[str], sizes: Sequence[int], room: int | None) -> Iterator[Text]:
+    """Yield the lines of the first columns, broken between cells. A cell that is too long is broken between words."""
+    line = Text()
+    for cell, size in zip(cells, sizes, strict=True):
+        if room is not None and line.cell_len and line.cell_len + len(_GAP) + size > room:
+            yield line
+            line = Text(_INDENT)
+        elif line.cell_len:
+            line.append(_GAP)
+        *first, last = wrapped(line.plain + cell, room) if room is not None and size > room else [cell]
+        if first:
+            yield from map(Text, first)
+            line = Text(last)
+        else:
+            line.append(last.ljust(size), _STYLES.get(cell, ""))
+    yield line
 
 
 def printable(text: str) -> str:

@@ -31,7 +31,7 @@ def emit(console: Console, text: str, output: Path | None) -> None:
     :raises CommandFailed: the file cannot be written.
     """
     if output is None:
-        console.text(text)
+        console.code(text)
         return
     try:
         output.write_text(text, encoding="utf-8")

@@ -20,7 +20,7 @@ from tests.support.builders import run_completed
 from tests.tools.conftest import UNSOLVABLE, Desk, Result
 from tools.cli import main
 from tools.commands import GROUPS
-from tools.console import Console, fitted, masked, printable
+from tools.console import Console, masked, printable
 from tools.errors import CommandFailed
 from tools.installation import Installation
 from tools.local_settings import with_local_settings
@@ -29,43 +29,71 @@ COMMANDS = sorted(path.stem.replace("_", "-") for path in (ROOT / "tools" / "com
 
 
 class TestConsole:
-    @pytest.mark.parametrize("is_terminal", [True, False])
-    def test_a_table_is_cut_and_colored_only_on_a_terminal(
-        self, monkeypatch: pytest.MonkeyPatch, is_terminal: bool
-    ) -> None:
+    ROWS = (("0123456789ab", "parked", "why " * 10 + "not"), ("1", "queued", "b"), ("2", "ok", ""))
+
+    def output(self, monkeypatch: pytest.MonkeyPatch, columns: int, *, is_terminal: bool = True) -> io.StringIO:
+        """Replace standard output. The variables are for terminals only."""
         stream = io.StringIO()
         monkeypatch.setattr(stream, "isatty", lambda: is_terminal)
         monkeypatch.setattr(sys, "stdout", stream)
-        monkeypatch.setenv("COLUMNS", "40")
-        monkeypatch.setenv("TERM", "xterm")
         monkeypatch.delenv("NO_COLOR", raising=False)
-        if not is_terminal:
-            monkeypatch.setenv("FORCE_COLOR", "1")
-        rows = [("0123456789ab", "parked", "a" * 60), ("1", "queued", "b")]
-        Console().table(("KEY", "STATE", "REASON"), rows, {"REASON"})
-        first, second = (
-            (f"\x1b[1;31mparked\x1b[0m  {'a' * 17}…", "\x1b[32mqueued\x1b[0m  b")
-            if is_terminal
-            else (f"parked  {'a' * 60}", "queued  b")
-        )
+        for name, value in {"COLUMNS": str(columns), "FORCE_COLOR": "1", "TERM": "xterm"}.items():
+            monkeypatch.setenv(name, value)
+        return stream
+
+    def test_a_table_in_a_pipe_is_neither_wrapped_nor_colored(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        stream = self.output(monkeypatch, 40, is_terminal=False)
+        Console().table(("KEY", "STATE", "REASON"), self.ROWS)
         assert stream.getvalue().splitlines() == [
             "KEY           STATE   REASON",
-            f"0123456789ab  {first}",
-            f"1             {second}",
+            f"0123456789ab  parked  {'why ' * 10}not",
+            "1             queued  b",
+            "2             ok",
         ]
 
-    @pytest.mark.parametrize(
-        ("widths", "room", "expected"),
-        [
-            ([12, 10, 30], 60, [12, 10, 30]),
-            ([12, 10, 30], 46, [12, 10, 20]),
-            ([12, 10, 30], 32, [12, 8, 8]),
-            ([12, 10, 300], 32, [12, 8, 8]),
-            ([12, 10, 30], 10, [12, 6, 6]),
-        ],
-    )
-    def test_the_widest_shrinks_first(self, widths: list[int], room: int, expected: list[int]) -> None:
-        assert fitted(widths, [1, 2], room) == expected
+    def test_the_last_column_goes_below_if_there_is_no_room(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        terminal = self.output(monkeypatch, 40)
+        Console().table(("KEY", "STATE", "REASON"), self.ROWS)
+        assert terminal.getvalue().splitlines() == [
+            "KEY           STATE",
+            "    REASON",
+            "0123456789ab  \x1b[1;31mparked\x1b[0m",
+            "    why why why why why why why why why",
+            "      why not",
+            "1             \x1b[32mqueued\x1b[0m",
+            "    b",
+            "2             \x1b[32mok\x1b[0m",
+        ]
+
+    def test_with_room_the_last_column_is_wrapped_in_its_place(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        terminal = self.output(monkeypatch, 60)
+        Console().table(("KEY", "REASON"), [("0123456789ab", "why " * 10 + "not"), ("1", "b")])
+        assert terminal.getvalue().splitlines() == [
+            "KEY           REASON",
+            f"0123456789ab  {'why ' * 10}not",
+            "1             b",
+        ]
+        Console().row(("0123456789ab", "why " * 20 + "not"), [12])
+        assert terminal.getvalue().splitlines()[-2:] == [
+            "0123456789ab  " + "why " * 10 + "why",
+            " " * 16 + "why " * 9 + "not",
+        ]
+
+    def test_words_longer_than_the_line_are_never_broken(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        terminal = self.output(monkeypatch, 40)
+        route, link = "r" * 50, f"https://x/{'y' * 50}"
+        Console().row((route, "key", "18 chars and a bit", f"run 7 {link} was queued"), [12, 12, 12])
+        Console().finding("routes.yaml:1:1:", "error", f"see {link}")
+        lines = [re.sub(r"\x1b\[[\d;]*m", "", line) for line in terminal.getvalue().splitlines()]
+        assert lines == [
+            route,
+            "    key           18 chars and a bit",
+            "    run 7",
+            f"      {link}",
+            "      was queued",
+            "routes.yaml:1:1: error: see",
+            f"  {link}",
+        ]
 
     def test_answers_to_a_question(self, monkeypatch: pytest.MonkeyPatch) -> None:
         answers = {"y\n": True, "YES\n": True, "n\n": False, "\n": False, "": False, "yep\n": False}
@@ -157,7 +185,7 @@ class TestProgram:
     def test_help_lists_the_commands_and_the_exit_codes(self, desk: Desk) -> None:
         result = desk.process()
         assert (result.code, result.out) == (0, desk.process("--help").out)
-        for words in (*COMMANDS, "Exit codes: 0 done", "local.settings.json"):
+        for words in (*COMMANDS, "Exit codes of all commands:", "local.settings.json"):
             assert words in result.out
         assert result.out.isascii()
 

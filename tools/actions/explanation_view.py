@@ -132,7 +132,8 @@ def _journal_words(journal_state: JournalState | None, now: datetime) -> str:
 
 
 def _row(console: Console, label: str, text: str, more: str = "") -> None:
-    console.row(("", label, text, more), [len(_MARGIN), _LABEL, 0])
+    cells = ("", label, text, more) if more else ("", label, text)
+    console.row(cells, [len(_MARGIN), _LABEL, len(text)][: len(cells) - 1])
 
 
 def _shown(value: Any) -> str:

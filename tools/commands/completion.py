@@ -46,4 +46,4 @@ def completion(shell: ShellArgument) -> None:
     script = get_completion_script(prog_name=PROGRAM, complete_var=COMPLETION_VARIABLE, shell=shell)
     if shell in _BY_NAME:
         script = script.replace(_BY_NAME[shell], _AS_TYPED[shell])
-    Console().text(script)
+    Console().code(script)

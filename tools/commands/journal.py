@@ -35,7 +35,6 @@ from tools.presentation import counted, run_words
 DEFAULT_LIMIT: Final = 50
 _HEAD: Final = ("KEY", "ROUTE", "STATE", "AGE", "EVENT", "RUN", "REASON")
 _ORPHAN_HEAD: Final = ("KEY", "ROUTE", "AGE", "RUN", "LINK", "REASON")
-_SHRINKING: Final = ("ROUTE", "EVENT", "REASON")
 _STATES_OF_WAITS: Final = frozenset({State.WAITING, State.COMPLETED, State.CLOSED})
 
 EPILOG: Final = epilog(
@@ -91,7 +90,7 @@ def list_records(  # noqa: PLR0913 - every parameter is an option
     if as_json:
         console.json([records.document(record) for record in found.records])
     elif found.records:
-        console.table(_HEAD, [_row(record, now) for record in found.records], _SHRINKING)
+        console.table(_HEAD, [_row(record, now) for record in found.records])
     else:
         is_any = wanted in (RecordFilter(), RecordFilter(windows=True))
         console.line(f"no {'' if is_any else 'matching '}records in the journal {installation.journal_name}")
@@ -142,7 +141,7 @@ def _list_orphans(console: Console, installation: Installation, route: str | Non
         console.json([one.document() for one in found[:limit]])
     elif found:
         now = installation.clock()
-        console.table(_ORPHAN_HEAD, [_orphan_row(one, now) for one in found[:limit]], _SHRINKING)
+        console.table(_ORPHAN_HEAD, [_orphan_row(one, now) for one in found[:limit]])
     else:
         console.line(f"no orphans in the journal {installation.journal_name}")
     if len(found) > limit:

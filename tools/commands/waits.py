@@ -16,7 +16,6 @@ from tools.options import JsonOption, installation_of
 
 _HEAD: Final = ("KEY", "RUN", "WORKSPACE", "STATE", "AGE", "PLAN", "REASON")
 _MAX_UNREADABLE: Final = 50
-_SHRINKING: Final = ("RUN", "WORKSPACE", "REASON")
 
 app = typer.Typer()
 
@@ -44,7 +43,7 @@ def list_waits(
     if as_json:
         console.json([_document(record) for record in found])
     elif found:
-        console.table(_HEAD, [_row(record, installation.clock()) for record in found], _SHRINKING)
+        console.table(_HEAD, [_row(record, installation.clock()) for record in found])
     else:
         console.line(f"no waiting tasks in the journal {installation.journal_name}")
     raise typer.Exit(console.incomplete(unreadable.words(_MAX_UNREADABLE)))

@@ -1,10 +1,14 @@
 """What all commands have in common: exit codes, JSON, and output that fits the terminal."""
 
+import re
 import shlex
+from datetime import timedelta
 
 import pytest
 
+from shared.clock import utc_now
 from tests.support.builders import run_completed
+from tests.support.waits import Scene, a_request
 from tests.tools.conftest import RIGHT, TRIAGE, WRONG, Desk
 from tools.commands import GROUPS
 
@@ -12,8 +16,8 @@ WITHOUT_JSON = {"completion", "schema"}
 """Their output is a script and a JSON document already."""
 
 
-def prepare(desk: Desk) -> str:
-    """Write files for the commands, and return the key of a parked record."""
+def prepare(desk: Desk, route: str = "evaluate") -> str:
+    """Write files for the commands, and return the key of a parked record of this route."""
     desk.file(run_completed("run-2"))
     desk.file("{", "broken.json")
     desk.file(f"[{run_completed('run-3')}]", "letters/one.json")
@@ -22,7 +26,11 @@ def prepare(desk: Desk) -> str:
     desk.file("version: 1\nroutes: []\nrutes: []\n", "wrong.yaml")
     loop = TRIAGE + "\ncauses: [{event: RunCompleted}]"
     desk.file((desk.folder / "routes.yaml").read_text() + "  - " + loop.replace("\n", "\n    ") + "\n", "loop.yaml")
-    record = desk.park()
+    routes = (desk.folder / "routes.yaml").read_text()
+    desk.routes(RIGHT.replace("evaluate", route, 1).replace("run_id", "data.nope"))
+    desk.deliver()
+    (record,) = desk.records
+    desk.file(routes, "routes.yaml")
     desk.file(run_completed("unsafe$(x)"), "unsafe.json")
     return record.key.key[:12]
 
@@ -91,6 +99,7 @@ def test_every_command_with_a_result_has_json(desk: Desk, command: str) -> None:
     result = desk.run(command, "--help")
     if result.code == 0:  # otherwise, there is no such command yet
         assert ("--json" in result.out) == (command not in WITHOUT_JSON)
+        assert [line for line in result.out.splitlines() if len(line) > 80] == []
 
 
 def test_a_redriven_record_and_its_run(busy_desk: Desk) -> None:
@@ -104,3 +113,45 @@ def test_a_redriven_record_and_its_run(busy_desk: Desk) -> None:
         "record": record.key.key, "event_id": "event-1", "key": record.key.key, "route": "evaluate",
         "outcome": "queued", "reason": "", "run_id": 501, "run_url": stored.run_url,
     }])  # fmt: skip
+
+
+LONG = "evaluate-the-model-after-each-training-of-the-fraud-detector"
+LINES = [
+    "--help", "journal --help", "check", "check wrong.yaml", "doctor", "explain event.json", "explain unsafe.json",
+    "explain letters", "explain broken.json", "journal", "journal show KEY", "journal --orphans", "preview --all",
+    "redrive KEY --dry-run", "redrive --all --dry-run", "redrive --dead-letters letters --dry-run",
+    "send event.json --as-is --url http://127.0.0.1:9", "waits --all", "waits --nope",
+]  # fmt: skip
+HELP = {"--help", "journal --help"}
+"""Typer wraps help also for a pipe, to 50 to 80 columns."""
+
+
+def test_output_fits_the_terminal(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lines are broken only between words, so that each word is as in the output to a pipe: no name is cut."""
+    now = utc_now()
+    desk.clock = lambda: now + timedelta(hours=3)
+    desk.routes(RIGHT.replace("evaluate", LONG, 1), TRIAGE + f"\nwhen: experiment_name == '{LONG}'")
+    key = prepare(desk, LONG)
+    scene = Scene(desk.store, lambda: now)
+    scene.waits.register(a_request(run_id=f"{LONG}_run", workspace=None), now + timedelta(minutes=5))
+    lines = [line.replace("KEY", key) for line in LINES]
+    monkeypatch.setenv("COLUMNS", "20")
+    piped = [desk.run(*shlex.split(line)) for line in lines]
+    assert any(LONG in result.out for result in piped)
+    for stream in ("stdout", "stderr"):
+        monkeypatch.setattr(f"sys.{stream}.isatty", lambda: True)
+    monkeypatch.setenv("TERM", "xterm")
+    for columns in (40, 80, 200):
+        monkeypatch.setenv("COLUMNS", str(columns))
+        for line, expected in zip(lines, piped, strict=True):
+            shown = desk.run(*shlex.split(line))
+            texts = [re.sub(r"\x1b\[[\d;]*m", "", text) for text in (shown.out, shown.err)]
+            too_long = [text for text in "\n".join(texts).splitlines() if len(text) > columns and " " in text.strip()]
+            assert too_long == [] or (line in HELP and columns < 80), f"{line} at {columns} columns"
+            if line not in HELP:
+                assert _words(*texts) == _words(expected.out, expected.err), f"{line} at {columns} columns"
+
+
+def _words(*texts: str) -> list[str]:
+    """Return the sorted words, without digits: they differ from one run of a command to the next."""
+    return sorted(re.sub(r"\d", "", " ".join(texts)).split())
