@@ -79,11 +79,13 @@ class Console:
 
     def table(self, head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         """Print a whole table."""
-        widths = [max(len(printable(row[column])) for row in (head, *rows)) for column in range(len(head) - 1)]
-        self._rows([head, *rows], widths)
+        self._rows([head, *rows], [0] * (len(head) - 1))
 
     def _rows(self, rows: Sequence[Sequence[str]], widths: Sequence[int]) -> None:
-        """Print rows that have the same shape."""
+        """Print rows that all have the last column in the same place.
+
+        :param widths: the minimum widths of all cells except the last.
+        """
         rows = [[printable(cell) for cell in row] for row in rows]
         texts = [row[-1] for row in rows]
         sizes = [max(width, *(len(row[column]) for row in rows)) for column, width in enumerate(widths)]

@@ -96,6 +96,8 @@ def explain_events(
             view.show(console, each, installation.authorization_scheme, explainer.now)
     if routes is None and (remark := other_routes(installation)):
         console.note(remark)
+    if not collected.letters:
+        console.note("no events were found")
     is_whole = show_unread(collected, limit, console)
     if explainer.journal_problem:
         console.error(explainer.journal_problem)

@@ -23,7 +23,7 @@ from shared.telemetry import Outcome
 from tests.support import ROOT
 from tests.support.builders import event_text, run_completed
 from tests.support.payloads import payloads
-from tests.tools.conftest import RIGHT, TRIAGE, Desk
+from tests.tools.conftest import RIGHT, TRIAGE, Desk, Result
 from tools.actions.explanation_view import document
 from tools.commands.explain import Explainer
 from tools.events.dead_letters import DeadLetter
@@ -281,6 +281,11 @@ class TestEvents:
             "  given up by Event Grid: MaxDeliveryAttemptsExceeded",
         )
         assert result.err.startswith("manage.py: b.json is not JSON")
+
+
+def test_a_folder_without_events(desk: Desk) -> None:
+    (desk.folder / "letters").mkdir()
+    assert desk.run("explain", "letters") == Result(0, "", "no events were found\n")
 
 
 class TestJournal:
