@@ -1,7 +1,7 @@
 """Reloads the app when one of its files changes, so that a developer need not restart the host.
 
 As on the real host, `watchFiles` in host.json names files that are not code. The stand-in host also watches the file
-that the setting `ROUTES_FILE` names, and `local.settings.json`. It loads the app anew in the same process. What runs
+that the setting `ROUTES_FILE` names, and `local.settings.json`. It loads the app again in the same process. What runs
 ends on the old one. If the new one cannot be loaded, the old one stays in use.
 """
 

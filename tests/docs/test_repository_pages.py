@@ -63,7 +63,7 @@ def test_a_form_is_valid_and_warns_of_secrets(path: Path) -> None:
 
 def test_a_bug_report_asks_for_version_and_doctor() -> None:
     text = (ROOT / ".github" / "ISSUE_TEMPLATE" / "bug.yml").read_text(encoding="utf-8")
-    assert {"manage.py --version", "manage.py doctor --json"} <= set(re.findall(r"`python (manage\.py [^`]+)`", text))
+    assert {"manage.py --version", "manage.py doctor --json"} <= set(re.findall(r"`(?:\./)?(manage\.py [^`]+)`", text))
 
 
 class TestRelease:
