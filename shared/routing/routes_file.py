@@ -151,7 +151,13 @@ class _RoutesReader:
     def _route(self, node: yaml.Node, defaults: Mapping[str, Any]) -> Route | None:
         before = self._nodes.invalid_count
         given = self._nodes.mapping(node, "a route", ROUTE_KEYS)
+        if not isinstance(node, yaml.MappingNode):
+            return None
+        # A key that is misspelled is already a problem.
+        others = [str(key.value) for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
+        meant = {suggestion(key, ROUTE_KEYS) for key in others if key not in ROUTE_KEYS}
         missing = [key for key in REQUIRED_KEYS if key not in given and key not in defaults]
+        missing = [key for key in missing if f"did you mean '{key}'?" not in meant]
         for key in missing:
             if key not in DEFAULT_SETTINGS:
                 self._nodes.add_problem(node, f"'{key}' is missing from this route", text="")
@@ -159,8 +165,8 @@ class _RoutesReader:
         event = self._nodes.try_read(self._event, given["event"]) if "event" in given else None
         # If the event type is unknown, do not check names: each name would cause a second problem.
         names = None if event is None else self._scope_names(event)
-        others = {key: value_node for key, value_node in given.items() if key != "event"}
-        values = {**settings, **defaults, "event": event, **self._values(others, names)}
+        rest = {key: value_node for key, value_node in given.items() if key != "event"}
+        values = {**settings, **defaults, "event": event, **self._values(rest, names)}
         self._check_name(given, values)
         self._check_correlation(given, values)
         if "cooldown_key" in given and "cooldown" not in given:

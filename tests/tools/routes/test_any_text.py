@@ -74,7 +74,7 @@ texts = (any_text | pieces | damaged() | routes_of_pieces()).map(
 )
 
 
-@settings(max_examples=amount(200, 4_000), deadline=None, database=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=amount(200, 2_000), deadline=None, database=None, suppress_health_check=list(HealthCheck))
 @given(texts)
 def test_any_text_is_read_or_refused(text: str) -> None:
     outcome(text)

@@ -29,6 +29,11 @@ def route(lines: str, event: str = "RunCompleted") -> str:
 
 # fmt: off
 ERRORS = {
+    "a route that is not a mapping": (
+        "version: 1\nroutes: [«x]\n", "a route must be a mapping of keys to values", ""),
+    "a required key that is misspelled": (
+        "version: 1\nroutes: [{ name: a, event: RunCompleted, «pipline: p }]\n",
+        "a route has no such key", "did you mean 'pipeline'?"),
     "the syntax of Azure Pipelines": (
         route("""parameters: { runId: "«${{ run_id }}" }"""),
         "${{ }} is the syntax of Azure Pipelines", "write {{ run_id }}"),
