@@ -52,9 +52,14 @@ def modules() -> Mapping[str, Path]:
     return {module_name(path): path for path in [*found, ROOT / "function_app.py", ROOT / "manage.py"]}
 
 
+@cache
+def parsed(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
 def imports(path: Path) -> Iterator[str]:
     """Yield the project's modules that a file imports, anywhere in it."""
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in ast.walk(parsed(path)):
         match node:
             case ast.Import(names=names):
                 wanted = [alias.name for alias in names]
@@ -110,3 +115,48 @@ def test_no_folder_has_too_many_modules() -> None:
 def test_no_test_module_imports_another_one() -> None:
     tests = {module for module in modules() if module.rpartition(".")[2].startswith("test_")}
     assert {module: found for module in tests if (found := tests & set(imports(modules()[module])))} == {}
+
+
+CLOCKS: Final = frozenset({"utc_now", "now", "utcnow", "today", "time", "time_ns", "monotonic", "perf_counter"})
+
+
+def looks_at_the_clock(node: ast.AST) -> Iterator[int]:
+    """Yield the lines of a module that look at the clock when it is imported. The bodies of functions do not."""
+    match node:
+        case ast.FunctionDef() | ast.AsyncFunctionDef():
+            inside: list[ast.AST] = [*node.decorator_list, node.args]
+        case ast.Lambda():
+            inside = [node.args]
+        case _:
+            inside = list(ast.iter_child_nodes(node))
+    if isinstance(node, ast.Call):
+        name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+        if name in CLOCKS:
+            yield node.lineno
+    for each in inside:
+        yield from looks_at_the_clock(each)
+
+
+def test_no_module_looks_at_the_clock_when_it_is_imported() -> None:
+    """A test may run long after its module was imported, and an instance of the app lives for days."""
+    found = [
+        f"{path.relative_to(ROOT)}:{line}"
+        for name, path in modules().items()
+        if name != "bench.programs.import_time"  # measures an import
+        for line in looks_at_the_clock(parsed(path))
+    ]
+    assert found == []
+
+
+@pytest.mark.parametrize(
+    ("source", "lines"),
+    [
+        ("NOW = datetime.now(UTC)", [1]),
+        ("class A:\n    began = utc_now() - timedelta(minutes=15)", [2]),
+        ("@pytest.mark.parametrize('at', [time.time()])\ndef test(at): ...", [1]),
+        ("def f(at=utc_now()): ...", [1]),
+        ("def f():\n    return utc_now()\nclock = lambda: utc_now()\nG = field(default_factory=utc_now)", []),
+    ],
+)
+def test_the_clock_is_found(source: str, lines: list[int]) -> None:
+    assert list(looks_at_the_clock(ast.parse(source))) == lines
