@@ -122,6 +122,8 @@ LINES = [
     "redrive KEY --dry-run", "redrive --all --dry-run", "redrive --dead-letters letters --dry-run",
     "send event.json --as-is --url http://127.0.0.1:9", "waits --all", "waits --nope",
 ]  # fmt: skip
+SLOW = {"doctor", "preview --all"}
+"""They try several times to reach Azure DevOps."""
 HELP = {"--help", "journal --help"}
 """Typer wraps help also for a pipe, to 50 to 80 columns."""
 
@@ -144,6 +146,8 @@ def test_output_fits_the_terminal(desk: Desk, monkeypatch: pytest.MonkeyPatch) -
     for columns in (40, 80, 200):
         monkeypatch.setenv("COLUMNS", str(columns))
         for line, expected in zip(lines, piped, strict=True):
+            if line in SLOW and columns != 80:
+                continue
             shown = desk.run(*shlex.split(line))
             texts = [re.sub(r"\x1b\[[\d;]*m", "", text) for text in (shown.out, shown.err)]
             too_long = [text for text in "\n".join(texts).splitlines() if len(text) > columns and " " in text.strip()]
