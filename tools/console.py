@@ -127,20 +127,24 @@ class Console:
             self.note(f"  {line.strip()}")
 
     def confirm(self, question: str) -> bool:
-        """Ask the operator at the terminal. Any answer other than yes means no."""
-        return self.ask(f"{question} [y/N] ").lower() in {"y", "yes"}
+        """Ask the operator at the terminal. Any answer other than yes means no, and so does the end of the input."""
+        return self._answer(f"{question} [y/N] ").strip().lower() in {"y", "yes"}
 
     def ask(self, question: str) -> str:
         """Ask a question at the terminal, and return the answer without blanks around it.
 
         :raises KeyboardInterrupt: the input has ended, as after Ctrl-D.
         """
-        sys.stderr.write(printable(question))
-        sys.stderr.flush()
-        answer = sys.stdin.readline()
+        answer = self._answer(question)
         if not answer:
             raise KeyboardInterrupt
         return answer.strip()
+
+    def _answer(self, question: str) -> str:
+        """Ask a question, and return the line that was entered; an empty string if the input has ended."""
+        sys.stderr.write(printable(question))
+        sys.stderr.flush()
+        return sys.stdin.readline()
 
 
 def wrapped(text: str, room: int | None) -> list[str]:

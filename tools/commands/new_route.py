@@ -239,7 +239,9 @@ def _show_next_steps(console: Console, route: NewRoute, draft: Draft) -> None:
     console.line()
     console.line(f"The route is {route.name}. Next:")
     console.line(f"  ./{PROGRAM} test")
-    console.line(f"  ./{PROGRAM} {' '.join(['send', route.event, *settings, '--wait'])}")
+    command = [f"./{PROGRAM} send {route.event}", *settings, "--wait"]
+    on_one_line = f"  {' '.join(command)}"
+    console.text(on_one_line if len(on_one_line) <= _WIDTH else "  " + " \\\n    ".join(command))
     console.line("The second command needs 'make ado' and 'make start' in other terminals.")
     console.line(f"Then write what the pipeline does, and create the pipeline '{route.pipeline}' in Azure DevOps.")
 

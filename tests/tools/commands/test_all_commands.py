@@ -12,8 +12,10 @@ from tests.support.waits import Scene, a_request
 from tests.tools.conftest import RIGHT, TRIAGE, WRONG, Desk
 from tools.commands import GROUPS
 
-WITHOUT_JSON = {"completion", "schema"}
-"""Their output is a script and a JSON document already."""
+WITHOUT_JSON = {"completion", "new-route", "schema"}
+"""They print a script and a JSON document, and write files that they then name."""
+
+CASE = "cases:\n  - name: one\n    given: {{sample: RunCompleted}}\n    expect: {{{}: {{pipeline: {}}}}}\n"
 
 
 def prepare(desk: Desk, route: str = "evaluate") -> str:
@@ -32,6 +34,8 @@ def prepare(desk: Desk, route: str = "evaluate") -> str:
     (record,) = desk.records
     desk.file(routes, "routes.yaml")
     desk.file(run_completed("unsafe$(x)"), "unsafe.json")
+    desk.file(CASE.format(route, "model-evaluation"), "routes.test.yaml")
+    desk.file(CASE.format(route, "another-one"), "failing.yaml")
     return record.key.key[:12]
 
 
@@ -49,7 +53,9 @@ EXIT_CODES = [
     ("redrive --dead-letters broken.json", 2), ("redrive", 2),
     ("schema", 0), ("schema -o no/folder", 2),
     ("send event.json --dry-run", 0), ("send event.json --url http://127.0.0.1:9", 1), ("send broken.json", 2),
+    ("test", 0), ("test failing.yaml", 1), ("test nowhere.yaml", 2),
     ("waits", 0), ("waits --nope", 2),
+    ("new-route --event RunCompleted --pipeline report --dry-run", 0), ("new-route", 2),
 ]
 # fmt: on
 
@@ -79,6 +85,7 @@ JSON_FIELDS = {
     "redrive --dead-letters letters --dry-run": {"file", "dead_letter_reason", "event_id", "key", *OUTCOME, *RUN},
     "redrive --dead-letters empty": set(),
     "send event.json --dry-run": {"id", "data"},
+    "test": {"file", "cases"},
     "waits": set(),
 }
 
@@ -120,7 +127,8 @@ LINES = [
     "--help", "journal --help", "check", "check wrong.yaml", "doctor", "explain event.json", "explain unsafe.json",
     "explain letters", "explain broken.json", "journal", "journal show KEY", "journal --orphans", "preview --all",
     "redrive KEY --dry-run", "redrive --all --dry-run", "redrive --dead-letters letters --dry-run",
-    "send event.json --as-is --url http://127.0.0.1:9", "waits --all", "waits --nope",
+    "send event.json --as-is --url http://127.0.0.1:9", "waits --all", "waits --nope", "test", "test failing.yaml",
+    f"new-route --event RunCompleted --pipeline {LONG} --dry-run",
 ]  # fmt: skip
 SLOW = {"doctor", "preview --all"}
 """They try several times to reach Azure DevOps."""
