@@ -18,7 +18,6 @@ from tests.support import ROOT
 from tests.support.docs import codes, rows, section
 from tools.routes.findings import Rule
 
-README = (ROOT / "README.md").read_text()
 ROUTES = (ROOT / "docs" / "routes.md").read_text()
 HOW = (ROOT / "docs" / "how-it-works.md").read_text()
 NOTIFICATIONS = (ROOT / "docs" / "notifications.md").read_text()
@@ -27,7 +26,7 @@ DOCUMENTS = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
 
 
 def test_every_outcome_is_explained() -> None:
-    explained = {codes(row[0])[0] for row in rows(section(README, "What happens to an event"))}
+    explained = {codes(row[0])[0] for row in rows(section(HOW, "What happens to an event"))}
     assert explained == set(Outcome)
 
 

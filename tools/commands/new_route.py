@@ -243,7 +243,7 @@ def _show_next_steps(console: Console, route: NewRoute, draft: Draft) -> None:
     on_one_line = f"  {' '.join(command)}"
     console.text(on_one_line if len(on_one_line) <= _WIDTH else "  " + " \\\n    ".join(command))
     console.line("The second command needs 'make ado' and 'make start' in other terminals.")
-    console.line(f"Then write what the pipeline does, and create the pipeline '{route.pipeline}' in Azure DevOps.")
+    console.line("Then write what the pipeline does, and create it in Azure DevOps.")
 
 
 def _shown(value: object) -> str:

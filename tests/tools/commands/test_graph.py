@@ -1,4 +1,4 @@
-"""``manage.py graph``: the picture, and the one of the default table in the README."""
+"""``manage.py graph``: the picture, and the one of the default table in docs/routes.md."""
 
 from tests.support import ROOT
 from tests.tools.conftest import Desk
@@ -6,11 +6,11 @@ from tests.tools.conftest import Desk
 PICTURE = "docs/routes.svg"
 
 
-def test_the_picture_in_the_readme_is_up_to_date(desk: Desk) -> None:
+def test_the_picture_in_the_docs_is_up_to_date(desk: Desk) -> None:
     result = desk.process("graph", ROOT / "routes.yaml", "--format", "svg", "--strict")
     assert (result.code, result.err) == (0, "")
     assert result.out == (ROOT / PICTURE).read_text(), f"run: ./manage.py graph --format svg --output {PICTURE}"
-    assert f"]({PICTURE})" in (ROOT / "README.md").read_text()
+    assert "](routes.svg)" in (ROOT / "docs" / "routes.md").read_text()
 
 
 def test_mermaid_is_the_default_and_needs_no_environment_values(desk: Desk) -> None:
