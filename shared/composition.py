@@ -2,8 +2,9 @@
 
 import atexit
 import threading
-from collections.abc import Callable, Collection, Mapping, Sequence
-from contextlib import closing
+import time
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import closing, suppress
 from datetime import datetime, timedelta
 from functools import cache, partial
 from math import inf
@@ -55,6 +56,8 @@ if TYPE_CHECKING:
 
 _WORKERS: Final = 8
 """How many waiting tasks are completed at the same time."""
+
+_ANNOUNCE_PAUSES: Final = (0.0, 5.0, 30.0)
 
 _log = logger("nextstage.routes")
 
@@ -152,18 +155,23 @@ def compose(
     return App(relay, journal, queueing, timedelta(days=settings.retention_days), bridge)
 
 
-def announce_routes(configuration: Configuration) -> None:
-    """Write down in the journal which routes.yaml this app runs. The caller does not wait, and nothing fails."""
+def announce_routes(configuration: Configuration, pauses: Iterable[float] = _ANNOUNCE_PAUSES) -> threading.Thread:
+    """Write down in the journal which routes.yaml this app runs, on a thread: the start does not wait.
+
+    Deliveries report a journal that does not answer, so this tries again a few times, and then gives up.
+    """
 
     def announce_now() -> None:
-        with NEXT_INVOCATION.keeping():
-            try:
+        for pause in pauses:
+            time.sleep(pause)
+            with NEXT_INVOCATION.keeping(), suppress(JournalUnavailable):
                 with closing(open_store(configuration.settings)) as store:
                     announce(Journal(store), configuration.routes)
-            except JournalUnavailable as exc:
-                _log.warning("the journal does not say which routes.yaml this app runs: %s", exc)
+                return
 
-    threading.Thread(target=announce_now, name="announce routes", daemon=True).start()
+    thread = threading.Thread(target=announce_now, name="announce routes", daemon=True)
+    thread.start()
+    return thread
 
 
 class _WaitsAreOff:

@@ -13,6 +13,7 @@ import yaml
 
 LENGTH: Final = 8
 _NOT_DECIDING: Final = "causes"
+_ROUTE_DEPTH: Final = 2
 
 
 def digest_of(root: yaml.Node) -> str:
@@ -20,11 +21,12 @@ def digest_of(root: yaml.Node) -> str:
     return sha256(json.dumps(_content(root)).encode()).hexdigest()[:LENGTH]
 
 
-def _content(node: yaml.Node) -> Any:
+def _content(node: yaml.Node, depth: int = 0) -> Any:
     match node:
         case yaml.MappingNode():
-            pairs = [(_content(key), _content(value)) for key, value in node.value if key.value != _NOT_DECIDING]
+            ignored = _NOT_DECIDING if depth == _ROUTE_DEPTH else None
+            pairs = [(key.value, _content(value, depth + 1)) for key, value in node.value if key.value != ignored]
             return {"mapping": sorted(pairs, key=json.dumps)}
         case yaml.SequenceNode():
-            return [_content(item) for item in node.value]
+            return [_content(item, depth + 1) for item in node.value]
     return [node.tag, node.value]
