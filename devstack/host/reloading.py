@@ -77,7 +77,7 @@ class Reloader:
         self._folders.update(map(_folder, self._own_modules().values()))
 
     def _own_modules(self) -> dict[str, ModuleType]:
-        return {name: module for name, module in sys.modules.items() if self._is_own(module)}
+        return {name: module for name, module in list(sys.modules.items()) if self._is_own(module)}
 
     def _is_own(self, module: ModuleType) -> bool:
         folder = _folder(module)
