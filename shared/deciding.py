@@ -3,6 +3,7 @@
 The app and the operator's commands call the same function. What a command explains is therefore what the app does.
 """
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -80,8 +81,16 @@ def _decide(event: AmlEvent, dispatch: Mapping[str, Handler], routes: RouteTable
 def _unreadable(raw: str, error: UnreadableEvent) -> Verdict:
     content = raw.encode(errors="backslashreplace")
     kept = content[:MAX_UNREADABLE_BYTES].decode(errors="ignore")
-    refusal = Refusal(JournalKey(UNROUTED, sha256(content).hexdigest()), str(error), type(error).__name__)
-    return Verdict(Entry("", "", "", kept), (refusal,))
+    key = JournalKey(UNROUTED, sha256(_without_layout(raw)).hexdigest())
+    return Verdict(Entry("", "", "", kept), (Refusal(key, str(error), type(error).__name__),))
+
+
+def _without_layout(raw: str) -> bytes:
+    """Return the content of an event whatever the layout of its JSON, which depends on the Functions host."""
+    try:
+        return json.dumps(json.loads(raw), sort_keys=True).encode()
+    except (ValueError, RecursionError):
+        return raw.encode(errors="backslashreplace")
 
 
 def _why_nothing(event: AmlEvent, why_not: tuple[NoMatch, ...]) -> str:

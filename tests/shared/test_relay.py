@@ -137,6 +137,13 @@ class TestParked:
         relay.deliver("x" * MAX_UNREADABLE_BYTES + "a")
         assert outcomes(relay.deliver("x" * MAX_UNREADABLE_BYTES + "b")) == [Outcome.PARKED]
 
+    @pytest.mark.parametrize("event", [{"id": "ü", "n": [1, 2.5, None]}, ["\ud800"], 7])
+    def test_an_unreadable_event_has_the_same_key_in_every_layout(self, bench: Bench, event: object) -> None:
+        """The Functions host lays out JSON in its own way, in a form that depends on its version."""
+        relay = bench.relay()
+        assert outcomes(relay.deliver(json.dumps(event))) == [Outcome.PARKED]
+        assert outcomes(relay.deliver(json.dumps(event, indent=2, ensure_ascii=False))) == [Outcome.DUPLICATE]
+
     def test_incomplete_events_with_another_id_or_workspace_have_different_keys(self, bench: Bench) -> None:
         relay = bench.relay()
         for envelope in ({}, {"id": "event-2"}, {"topic": WORKSPACE + "-2"}):

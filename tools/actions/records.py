@@ -4,7 +4,7 @@ import heapq
 import json
 import logging
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import chain, count, islice
@@ -14,10 +14,11 @@ from shared.errors import UnreadableRecord
 from shared.events.event import AML_PREFIX
 from shared.journal.cooldown import PARTITION_PREFIX
 from shared.journal.journal import RESERVATIONS, Journal
-from shared.journal.records import JournalKey, Record, Selection, Skipped, State, log_skipped
+from shared.journal.records import UNROUTED, JournalKey, Record, Selection, Skipped, State, log_skipped
 from shared.notifications.losses import PARTITION as LOST_NOTIFICATIONS
 from shared.queueing.orphans import PARTITION as ORPHANS
 from shared.routing.running import PARTITION as RUNNING_ROUTES
+from shared.suggestion import suggestion
 from shared.waits.wait import (
     ENDED_PREFIX,
     OPEN_STATES,
@@ -157,6 +158,19 @@ def find(journal: Journal, prefixes: Iterable[str]) -> list[Record]:
         raise CommandFailed("\n".join(problems))
     found = {records[0].key: records[0] for records in by_prefix.values()}
     return list(found.values())
+
+
+def check_route(journal: Journal, route: str, known: Collection[str], skipped: Skipped = log_skipped) -> None:
+    """Fail if a route has no records and is not in routes.yaml: it is probably misspelled.
+
+    :param known: the names of the routes in routes.yaml; empty if they are not known.
+    :raises CommandFailed: suggests the nearest name.
+    """
+    if not known or route in {*known, UNROUTED}:
+        return
+    partitions = (route, PARTITION_PREFIX + route)
+    if not any(True for name in partitions for _ in journal.select(Selection(name), 1, skipped)):
+        raise CommandFailed(f"there is no route '{route}'; {suggestion(route, known)}")
 
 
 def changed_at(record: Record) -> datetime:

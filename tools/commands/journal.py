@@ -31,6 +31,7 @@ from tools.options import (
     installation_of,
 )
 from tools.presentation import counted, run_words
+from tools.shell_completion import route_names
 
 DEFAULT_LIMIT: Final = 50
 _HEAD: Final = ("KEY", "ROUTE", "STATE", "AGE", "EVENT", "RUN", "REASON")
@@ -84,9 +85,12 @@ def list_records(  # noqa: PLR0913 - every parameter is an option
     if orphans:
         if wanted != RecordFilter(route):
             raise CommandFailed("--orphans can be combined only with --route, --limit and --json")
-        raise typer.Exit(_list_orphans(console, installation, route, limit, as_json=as_json))
+        known = route_names(context)
+        raise typer.Exit(_list_orphans(console, installation, route, known, limit, as_json=as_json))
     unreadable = records.Unreadable()
     found = records.newest(installation.journal, wanted, limit, now, unreadable)
+    if not found.records and route is not None:
+        records.check_route(installation.journal, route, route_names(context), unreadable)
     if as_json:
         console.json([records.document(record) for record in found.records])
     elif found.records:
@@ -133,10 +137,17 @@ def _note_what_needs_attention(console: Console, journal: Journal, unreadable: r
         console.note(f"{lost} lost; the last reason: {losses[0].reason}")
 
 
-def _list_orphans(console: Console, installation: Installation, route: str | None, limit: int, *, as_json: bool) -> int:
-    """List the orphans, and return the exit code."""
+def _list_orphans(
+    console: Console, installation: Installation, route: str | None, known: list[str], limit: int, *, as_json: bool
+) -> int:
+    """List the orphans, and return the exit code.
+
+    :param known: the names of the routes in routes.yaml.
+    """
     unreadable = records.Unreadable()
     found = listed_orphans(installation.journal, route, unreadable)
+    if not found and route is not None:
+        records.check_route(installation.journal, route, known, unreadable)
     if as_json:
         console.json([one.document() for one in found[:limit]])
     elif found:

@@ -5,9 +5,8 @@ from typing import Annotated, Final
 
 import typer
 
-from shared.journal.records import Selection, Skipped, State
+from shared.journal.records import Skipped, State
 from shared.redrive import REDRIVABLE_STATES, awaits_redrive
-from shared.suggestion import suggestion
 from tools.actions import records
 from tools.actions.records import FoundRecords, RecordFilter
 from tools.actions.redrive import Results, adopt_run, redeliver, redrive_records
@@ -138,7 +137,7 @@ def redrive(  # noqa: PLR0913 - every parameter is an option
         shown = len(chosen.records)
         if not shown:
             if route is not None:
-                _check_route(installation, route, route_names(context), unreadable)
+                records.check_route(installation.journal, route, route_names(context), unreadable)
             results.end(f"nothing to redrive in the journal {installation.journal_name}")
             raise typer.Exit(console.incomplete(unreadable.words(limit)))
         if chosen.count > shown:
@@ -172,12 +171,6 @@ def _chosen(
     if states:
         return records.oldest(journal, RecordFilter(route, states), limit, now, skipped)
     return records.oldest(journal, RecordFilter(route, REDRIVABLE_STATES), limit, now, skipped, awaits_redrive)
-
-
-def _check_route(installation: Installation, route: str, known: list[str], skipped: Skipped) -> None:
-    """Fail if the route has no records and is not in routes.yaml. It is then probably misspelled."""
-    if known and route not in known and next(installation.journal.select(Selection(route), 1, skipped), None) is None:
-        raise CommandFailed(f"there is no route '{route}'; {suggestion(route, known)}")
 
 
 def _ask(console: Console, verb: str, number: int, what: str, *, is_confirmed: bool) -> None:

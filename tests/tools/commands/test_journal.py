@@ -224,7 +224,12 @@ class TestList:
     def test_an_empty_result(self, desk: Desk) -> None:
         put(desk)
         journal = desk.folder / "journal.sqlite3"
-        assert desk.run("journal", "--route", "nope").out == f"no matching records in the journal {journal}\n"
+        nothing = f"no matching records in the journal {journal}\n"
+        assert desk.run("journal", "--state", "parked").out == nothing
+        assert desk.run("journal", "--route", "$unrouted").out == nothing
+        desk.routes(TRIAGE)
+        assert desk.run("journal", "--route", "triage").out == nothing
+        assert desk.run("journal", "--route", "evaluate", "--state", "parked").out == nothing, "it was removed"
         waits = "waiting tasks are not in this list; 'manage.py waits --all' lists them\n"
         assert desk.run("journal", "--state", "waiting").err == waits
         desk.store.delete(desk.records[0])

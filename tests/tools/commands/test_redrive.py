@@ -267,5 +267,5 @@ def test_redrive_on_azure_tables(busy_desk: Desk, azurite: Azurite) -> None:
     assert (result.code, redriven(result)) == (0, [(route, "queued")])
     shown = busy_desk.run("journal", "show", document["key"], "--json").json
     assert (shown["state"], shown["run_id"]) == ("queued", busy_desk.runs[0]["id"])
-    nothing = busy_desk.run("journal", "--route", "nope").out
+    nothing = busy_desk.run("journal", "--route", route, "--state", "parked").out
     assert nothing == "no matching records in the journal in Azure Tables\n"

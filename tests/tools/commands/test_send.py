@@ -77,6 +77,14 @@ class TestToTheApp:
         ignored = busy_desk.run("send", event, "--set", "data.modelTags.stage=x", "--url", host.url, "--wait")
         assert (ignored.code, ignored.rows[0][1:3]) == (0, ["-", "ignored"])
 
+    def test_an_event_that_cannot_be_read(self, busy_desk: Desk, host: RunningProcess) -> None:
+        event = busy_desk.file('{"topic": "t", "id": "ü"}')
+        for outcome in ("parked", "duplicate"):
+            result = busy_desk.run("send", event, "--as-is", "--url", host.url, "--wait")
+            assert result.rows[0][-3:-1] == ["$unrouted", outcome]
+        (explained,) = busy_desk.run("explain", event, "--json").json
+        assert explained["routes"][0]["journal"]["record"]["key"] == busy_desk.records[0].key.key
+
     def test_a_deferred_event_is_delivered_again(self, busy_desk: Desk, host: RunningProcess) -> None:
         busy_desk.plan(accept=False, status=429, headers={"Retry-After": "1"})
         result = busy_desk.run("send", "ModelDeployed", "--url", host.url, "--wait")
