@@ -92,7 +92,7 @@ def _cells(fields: Fields) -> tuple[str, ...]:
 
 
 def redrive_records(
-    installation: Installation, chosen: Sequence[Record], results: "Results", *, is_dry: bool, look: bool
+    installation: Installation, chosen: Sequence[Record], results: Results, *, is_dry: bool, look: bool
 ) -> bool:
     """Redrive each record; return whether nothing is left to do for any of them.
 
@@ -109,7 +109,7 @@ def redrive_records(
 
 
 def adopt_run(
-    installation: Installation, record: Record, run_id: int, results: "Results", *, is_dry: bool, is_sure: bool
+    installation: Installation, record: Record, run_id: int, results: Results, *, is_dry: bool, is_sure: bool
 ) -> bool:
     """Make an existing run that of a record; return whether the record has this run.
 
@@ -168,7 +168,7 @@ def _known_run(record: Record, run_id: int) -> Row | None:
     return row._replace(outcome=HAS_ANOTHER, reason=f"it is {record.state}; run {run_id} was not adopted")
 
 
-def redeliver(installation: Installation, letters: Sequence[DeadLetter], results: "Results", *, is_dry: bool) -> bool:
+def redeliver(installation: Installation, letters: Sequence[DeadLetter], results: Results, *, is_dry: bool) -> bool:
     """Deliver each event as Event Grid would have; return whether nothing is left to do for any of them.
 
     :param is_dry: change nothing, and show what each event would lead to; return whether none would be parked.
@@ -183,7 +183,7 @@ def redeliver(installation: Installation, letters: Sequence[DeadLetter], results
 
 
 def _show(
-    results: "Results",
+    results: Results,
     items: Sequence[Item],
     fields: Callable[[Item], Fields],
     rows: Callable[[Item], Iterable[Row]],
