@@ -58,7 +58,9 @@ def has_packages():  # type: () -> bool
 
 def fail(message):  # type: (str) -> int
     """Print what is wrong and what to do next, and return the exit code."""
-    is_broken = os.path.lexists(PYTHON) and (not os.path.exists(PYTHON) or not is_fit())
+    # Where make has installed everything before, it would do nothing.
+    is_installed = os.path.exists(os.path.join(VENV, ".ready"))
+    is_broken = is_installed or (os.path.lexists(PYTHON) and (not os.path.exists(PYTHON) or not is_fit()))
     repair = "rm -rf .venv && make setup" if is_broken else "make setup"
     sys.stderr.write("manage.py: " + message + "; run: " + repair + "\n")
     return 2

@@ -67,6 +67,9 @@ def test_without_the_packages(clone: Path) -> None:
     (clone / ".venv" / "bin" / "python").symlink_to("/nowhere")
     broken = "manage.py: typer is not installed; run: rm -rf .venv && make setup\n"
     assert run(clone, *BARE) == (2, "", broken), "the Python of .venv was removed"
+    (clone / ".venv" / "bin" / "python").unlink()
+    (clone / ".venv" / ".ready").touch()
+    assert run(clone, *BARE) == (2, "", broken), "make would do nothing"
 
 
 @pytest.mark.parametrize("minor", [9, 14])
