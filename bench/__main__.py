@@ -26,6 +26,7 @@ from bench.rows import (
     latency,
     memory,
     one_shot,
+    outage,
     routing,
     throughput,
     transactions,
@@ -45,6 +46,7 @@ ROWS: Final[dict[str, Callable[[Sizes, Path], list[Comparison]]]] = {
     "9b": journal_size.tables_journal,
     "10": memory.memory,
     "11": transactions.transactions,
+    "12": outage.outage,
 }
 
 

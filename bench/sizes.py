@@ -12,6 +12,7 @@ class Sizes:
     :param loads: the same, for comparisons in which one measurement takes seconds.
     :param block: events in one measurement of CPU time.
     :param seconds: duration of one measurement of throughput or latency.
+    :param burst: deliveries during an outage.
     :param routes: sizes of the two large route tables.
     :param sqlite_records, azurite_records: records in the large journals.
     :param azurite_route_records: records of the delivery's own route in a large journal.
@@ -22,6 +23,7 @@ class Sizes:
     loads: int = 7
     block: int = 200
     seconds: float = 3.0
+    burst: int = 1_000
     routes: tuple[int, int] = (1_000, 10_000)
     sqlite_records: int = 1_000_000
     azurite_records: int = 100_000
@@ -36,6 +38,7 @@ QUICK: Final = Sizes(
     loads=2,
     block=50,
     seconds=0.7,
+    burst=200,
     routes=(100, 1_000),
     sqlite_records=20_000,
     azurite_records=1_000,
@@ -48,6 +51,7 @@ TINY: Final = Sizes(
     loads=2,
     block=2,
     seconds=0.1,
+    burst=40,
     routes=(20, 40),
     sqlite_records=200,
     azurite_records=200,
