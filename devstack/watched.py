@@ -11,6 +11,17 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 T = TypeVar("T")
+FileState = tuple[int, int, int]
+"""What changes when a file is written."""
+
+
+def state_of(path: Path) -> FileState | None:
+    """Return the state of a file; None if there is no such file."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_size, found.st_ino
 
 
 class Watched(Generic[T]):
@@ -44,12 +55,5 @@ class Watched(Generic[T]):
                     self._logger.warning("%s: a file has changed, and was read again", self._logger.name)
             return self._value
 
-    def _state(self) -> list[tuple[str, int, int]]:
-        found = []
-        for path in self._files():
-            try:
-                status = path.stat()
-            except OSError:
-                continue
-            found.append((str(path), status.st_mtime_ns, status.st_size))
-        return found
+    def _state(self) -> dict[Path, FileState]:
+        return {path: state for path in self._files() if (state := state_of(path)) is not None}

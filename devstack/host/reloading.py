@@ -16,12 +16,12 @@ from types import ModuleType
 from devstack.host import host_json, local_settings
 from devstack.host.host import Host
 from devstack.host.server import Served
+from devstack.watched import FileState, state_of
 
 _STABLE_SECONDS = 0.1  # an editor may write a file in several steps
 _OWN_FOLDER = Path(__file__).resolve().parents[1]
 
-State = Mapping[Path, tuple[int, int, int] | None]
-"""What changes when a file is written; None if there is no such file."""
+State = Mapping[Path, FileState | None]
 
 
 class Reloader:
@@ -70,7 +70,7 @@ class Reloader:
         names = {host_json.FILE_NAME, local_settings.FILE_NAME, os.environ.get("ROUTES_FILE", "")} - {""}
         paths = {self._app_dir / name for name in names.union(self._served.host.settings.watch_files)}
         paths.update(path for folder in self._folders for path in folder.glob("*.py"))
-        return {path: _state_of(path) for path in paths}
+        return {path: state_of(path) for path in paths}
 
     def _add_folders(self) -> None:
         """Watch the folders of all modules that the app has imported, also of one that could not be loaded."""
@@ -113,11 +113,3 @@ def _replace(environ: "os._Environ[str]", values: Mapping[str, str]) -> None:
     for name in set(environ) - set(values):
         del environ[name]
     environ.update(values)
-
-
-def _state_of(path: Path) -> tuple[int, int, int] | None:
-    try:
-        found = path.stat()
-    except OSError:
-        return None
-    return found.st_mtime_ns, found.st_size, found.st_ino
