@@ -132,7 +132,7 @@ def _object(value: Any, where: str, keys: tuple[str, ...] | None) -> dict[str, A
 
 def _compared(what: str, expected: Any, actual: Any) -> list[str]:
     if not isinstance(expected, dict) or not isinstance(actual, dict):
-        return [] if str(expected) == str(actual) else [f"{what} is {actual!r}, expected {expected!r}"]
+        return [] if _is_equal(expected, actual) else [f"{what} is {actual!r}, expected {expected!r}"]
     found = []
     for name in {**expected, **actual}:
         if name not in actual:
@@ -140,5 +140,17 @@ def _compared(what: str, expected: Any, actual: Any) -> list[str]:
         elif name not in expected:
             found.append(f"{what}: {name} is {actual[name]!r}, but not expected")
         else:
-            found += _compared(f"{what}: {name}", str(expected[name]), actual[name])
+            found += _compared(f"{what}: {name}", expected[name], actual[name])
     return found
+
+
+def _is_equal(expected: Any, actual: Any) -> bool:
+    """Return whether a value is as expected. Parameters are strings: ``7``, ``true`` and objects mean their JSON."""
+    text = str(actual)
+    if isinstance(expected, str):
+        return expected == text
+    try:
+        found = json.loads(text.lower() if isinstance(expected, bool) else text)
+    except ValueError:
+        return False
+    return json.dumps(found, sort_keys=True) == json.dumps(expected, sort_keys=True)

@@ -282,7 +282,7 @@ cases:
             "ok      nothing",
             "failed  values",
             "    a: pipeline is 'p', expected 'q'",
-            "    a: parameters: runId is 'run-7', expected '8'",
+            "    a: parameters: runId is 'run-7', expected 8",
             "    a: parameters: y is missing, expected 1",
             "failed  more",
             "    a: is not expected to match",
@@ -294,6 +294,27 @@ cases:
             "    a: queues no run: when is not true: experiment_name == 'train'",
             "routes.test.yaml: 7 cases, 4 failed",
         ]
+
+    @pytest.mark.parametrize(
+        ("expected", "is_right"),
+        [
+            ("{flag: true, number: 7, list: [1, x], object: {a: {b: 1}}}", True),
+            ("""{flag: 'true', number: '7', list: '[1, "x"]', object: '{"a": {"b": 1}}'}""", True),
+            ("{flag: false, number: 7, list: [1, x], object: {a: {b: 1}}}", False),
+            ("{flag: 1, number: 7, list: [1, x], object: {a: {b: 1}}}", False),
+            ("{flag: true, number: 8, list: [1, x], object: {a: {b: 1}}}", False),
+            ("{flag: true, number: 7, list: [x, 1], object: {a: {b: 1}}}", False),
+            ("{flag: true, number: 7, list: [1, x], object: {a: {b: 2}}}", False),
+        ],
+    )
+    def test_values_are_written_as_in_a_route(self, desk: Desk, expected: str, is_right: bool) -> None:
+        desk.routes(
+            "name: a\nevent: RunCompleted\npipeline: 7\n"
+            "parameters: {flag: true, number: 7, list: [1, x], object: {a: {b: 1}}}"
+        )
+        run = f"{{a: {{pipeline: 7, parameters: {expected}}}}}"
+        desk.file(f"cases: [{{given: {{sample: RunCompleted}}, expect: {run}}}]", "routes.test.yaml")
+        assert desk.run("test").code == (0 if is_right else 1)
 
     @pytest.mark.parametrize(
         ("text", "message"),
