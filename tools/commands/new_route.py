@@ -105,7 +105,7 @@ def make_route(
     if dry_run:
         for file, text in draft.files.items():
             console.line(f"--- {shown_path(file)}")
-            console.text(text)
+            console.code(text)
         return
     write(draft.files)
     _show_next_steps(console, route, draft)

@@ -3,6 +3,7 @@
 import os
 import pty
 import re
+import select
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +14,7 @@ import yaml
 from devstack.ado.declaration import DEFAULT_FILE, load_project
 from tests.support import ROOT
 from tests.support.builders import ENVIRONMENT, run_completed
+from tests.support.polling import LONGEST_SECONDS
 from tests.tools.conftest import Desk
 from tools.errors import CommandFailed
 from tools.routes.new_route import condition, with_item
@@ -171,6 +173,10 @@ def test_what_was_written_is_restored_if_a_file_cannot_be_written(desk: Desk) ->
     assert "score" not in files(desk)["routes.yaml"]
 
 
+def as_one_line(text: str) -> str:
+    return " ".join(text.split())
+
+
 def test_on_a_terminal_it_asks_until_the_answers_are_right(desk: Desk) -> None:
     leader, follower = pty.openpty()
     process = desk.start("new-route", stdin=follower, stdout=follower, stderr=follower)
@@ -184,7 +190,8 @@ def test_on_a_terminal_it_asks_until_the_answers_are_right(desk: Desk) -> None:
         ("3. Which pipeline", "score"),
         ("4. Which values", ""),
     ]:
-        while not re.search(re.escape(question) + r"[^>]*> (\[[^]]*\] )?", re.sub(r"\s+", " ", shown)):
+        while not re.search(re.escape(question) + r"[^>]*>( \[[^]]*\])?$", as_one_line(shown)):
+            assert select.select([leader], [], [], LONGEST_SECONDS)[0], shown
             shown += os.read(leader, 4096).decode()
         assert max(map(len, shown.splitlines())) <= 80
         shown = ""
