@@ -57,7 +57,8 @@ if TYPE_CHECKING:
 _WORKERS: Final = 8
 """How many waiting tasks are completed at the same time."""
 
-_ANNOUNCE_PAUSES: Final = (0.0, 5.0, 30.0)
+_ANNOUNCE_PAUSES: Final = (2.0, 5.0, 30.0)
+"""In seconds. The first event of a new process is not delayed."""
 
 _log = logger("nextstage.routes")
 

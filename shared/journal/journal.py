@@ -135,7 +135,7 @@ class Journal:
         """
         for _ in range(_MAX_CLAIM_TRIES):
             now = self.now()
-            fresh = replace(self._fresh(key, entry, now, send_by, sender), routes=routes)
+            fresh = self._fresh(key, entry, now, send_by, sender, routes)
             if (written := self._store.insert(fresh)) is not None:
                 return Claimed(written)
             found = self._store.get(key)
@@ -155,8 +155,8 @@ class Journal:
             if found is None:
                 return NotClaimable("its record was removed in the meantime")
             now = self.now()
-            fresh = self._fresh(found.key, found.entry, now, send_by, sender)
-            fresh = replace(fresh, document=found.document, routes=found.routes)
+            fresh = self._fresh(found.key, found.entry, now, send_by, sender, found.routes)
+            fresh = replace(fresh, document=found.document)
             if (claim := self._claim_found(found, fresh, now)) is not None:
                 return claim
             found = self._store.get(record.key)
@@ -357,9 +357,11 @@ class Journal:
             )
         return written
 
-    def _fresh(self, key: JournalKey, entry: Entry, now: datetime, send_by: datetime, sender: str) -> Record:
-        first = Step(now, State.CLAIMED, "")
-        return Record(key, State.CLAIMED, entry, now, **self._lease_of(now, send_by), history=(first,), sender=sender)
+    def _fresh(
+        self, key: JournalKey, entry: Entry, now: datetime, send_by: datetime, sender: str, routes: str
+    ) -> Record:
+        lease, history = self._lease_of(now, send_by), (Step(now, State.CLAIMED, ""),)
+        return Record(key, State.CLAIMED, entry, now, **lease, history=history, sender=sender, routes=routes)
 
     def _lease_of(self, now: datetime, send_by: datetime) -> "_Lease":
         # The holder may start a request until send_by, so a lost one has settled settle_seconds after that.

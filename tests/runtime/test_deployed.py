@@ -48,7 +48,11 @@ def test_an_event_queues_one_run_and_duplicates_queue_none(
     elsewhere = second.invoke("aml_event", event_grid_input("event", text))
 
     outcomes = [
-        [json.loads(log["message"])["outcome"] for log in worker.logs_of(invocation)]
+        [
+            json.loads(log["message"])["outcome"]
+            for log in worker.logs_of(invocation)
+            if log["category"] == "nextstage.decision"
+        ]
         for worker, invocation in ((first, queued), (first, duplicate), (second, elsewhere))
     ]
     assert outcomes == [["queued"], ["duplicate"], ["duplicate"]]

@@ -142,6 +142,8 @@ class TestLogs:
         levels = {}
         for sample in ("run-completed", "run-completed.cloud", "run-status-changed-running"):
             invocation = deliver(worker, sample_text(sample))
-            (log,) = worker.logs_of(invocation)
+            *start, log = worker.logs_of(invocation)
+            # The first event of a process also logs which routes the app runs.
+            assert {line["category"] for line in start} <= {"nextstage.routes"}
             levels[decisions([log])[0]["outcome"]] = log["level"]
         assert levels == {"parked": "Error", "queued": "Information", "ignored": "Information"}

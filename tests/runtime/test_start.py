@@ -63,7 +63,7 @@ class TestWrongConfiguration:
         for name in ("function_app.py", "handlers", "shared", "routes.yaml"):
             (tmp_path / "bare" / name).symlink_to(deployed_app / name)
         answer = start_worker(settings).start_app(tmp_path / "bare")
-        assert "No module named 'requests'" in answer["result"]["exception"]["message"]
+        assert "No module named 'jmespath'" in answer["result"]["exception"]["message"]
 
 
 class TestSpecialization:

@@ -36,6 +36,9 @@ UNKNOWN: Final = "unknown"
 PAUSES_SECONDS: Final = (0.2, 0.3, 0.5, 1.0, 2.0)
 """The pauses between two reads of the journal; the last one repeats."""
 
+JUST_STARTED: Final = timedelta(seconds=4)
+"""An app that has just started may not yet have written down which routes it runs."""
+
 _SERVER_ERROR: Final = 500
 
 _Found = Record | JournalUnavailable | None
@@ -150,7 +153,7 @@ def send_and_wait(
         if isinstance(one, JournalUnavailable) and not isinstance(one, UnreadableRecord):
             raise one
     known = {record.key: record for record in _of_event(installation, verdict.entry)} if not keys else {}
-    until = clock() + timeout
+    until, known_by = clock() + timeout, clock() + JUST_STARTED
     pauses = chain(PAUSES_SECONDS, repeat(PAUSES_SECONDS[-1]))
     deliveries, answer = 0, target.send(event, 0)
     while True:
@@ -159,7 +162,8 @@ def send_and_wait(
         others = _of_event(installation, verdict.entry, present) if remark or not keys else []
         left = (until - clock()) / timedelta(seconds=1)
         has_app_decided = answer[0] == SENT and not target.is_topic
-        if left <= 0 or _is_over(present, others, remark, has_app_decided=has_app_decided):
+        is_known = not remark or clock() >= known_by
+        if left <= 0 or (is_known and _is_over(present, others, remark, has_app_decided=has_app_decided)):
             break
         time.sleep(min(next(pauses), left))
         if answer[0] != SENT:

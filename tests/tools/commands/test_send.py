@@ -18,6 +18,7 @@ from handlers import DISPATCH, NAMES
 from shared.clock import utc_now
 from shared.composition import compose, load_configuration
 from shared.errors import DeliveryDeferred, JournalUnavailable
+from shared.journal.journal import Journal
 from shared.journal.records import JournalKey, Selection, State
 from shared.routing.running import PARTITION as RUNNING_ROUTES
 from shared.routing.running import announce
@@ -26,6 +27,7 @@ from tests.support.builders import run_completed
 from tests.support.canaries import leaks, secret
 from tests.support.services.odd_host import Answer, answering
 from tests.tools.conftest import RIGHT, TRIAGE, WRONG, Desk
+from tools.actions import delivery
 from tools.events.documents import Document
 from tools.events.samples import SAMPLE_NAMES
 from tools.events.webhook import HandshakeFailed, HostUnreachable, Webhook, webhook
@@ -178,6 +180,7 @@ class TestAnAppWithOtherRoutes:
                 return 202, ""
 
             monkeypatch.setattr(Webhook, "notify", notify)
+            monkeypatch.setattr(delivery, "JUST_STARTED", timedelta(0))
             return configuration.routes
 
         return start
@@ -224,6 +227,16 @@ class TestAnAppWithOtherRoutes:
         desk.routes(RIGHT + self.TEST_ONLY)
         result = desk.run("send", "RunCompleted", "--wait")
         assert (result.code, result.rows[0][1:3], result.err) == (0, ["evaluate", "queued"], "")
+
+    def test_an_app_that_has_just_started_says_so_a_moment_later(
+        self, desk: Desk, started: Callable[..., RouteTable], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        theirs = started(RIGHT)
+        announce(Journal(desk.store), RouteTable([], "0" * 8))
+        monkeypatch.setattr(delivery, "JUST_STARTED", timedelta(seconds=60))
+        monkeypatch.setattr("time.sleep", lambda _seconds: announce(Journal(desk.store), theirs))
+        result = desk.run("send", "RunCompleted", "--wait")
+        assert (result.code, result.rows[0][1:], result.err) == (0, ["evaluate", "queued", "run 7"], "")
 
     def test_a_newer_one(self, desk: Desk, started: Callable[..., RouteTable]) -> None:
         started(RIGHT)
