@@ -121,8 +121,13 @@ def sweep_waits(timer: func.TimerRequest) -> None:
 @app.function_name("purge_journal")
 @app.timer_trigger(arg_name="timer", schedule="0 30 3 * * *", run_on_startup=False)
 def purge_journal(timer: func.TimerRequest) -> None:
-    """Remove final records that are older than JOURNAL_RETENTION_DAYS. Parked records stay. Cancel orphans."""
+    """Remove final records that are older than JOURNAL_RETENTION_DAYS. Parked records stay. Cancel orphans.
+
+    This also removes the note of which routes the app runs, if it is that old. Therefore, write the note again.
+    """
     from shared.journal.purge import purge
+    from shared.routing.running import announce
 
     _app().queueing.orphans.settle(ORPHAN_SECONDS)
     purge(_app().journal, _app().retention)
+    announce(_app().journal, _configuration().routes)

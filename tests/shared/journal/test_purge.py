@@ -9,10 +9,13 @@ import pytest
 import requests
 
 from devstack.processes import start
+from handlers import NAMES
+from shared.composition import load_configuration
 from shared.journal.journal import Claimed, Journal
 from shared.journal.purge import MAX_DURATION, purge
 from shared.journal.records import Entry, JournalKey, Selection, State, Store
 from shared.journal.sqlite import SqliteStore
+from shared.routing.running import announce, running_routes
 from tests.support import ROOT
 from tests.support.builders import ENVIRONMENT
 from tests.support.canaries import secret
@@ -92,9 +95,11 @@ def test_the_timer_purges_the_journal(tmp_path: Path) -> None:
         "AZURE_DEVOPS_EXT_PAT": secret("pat"),
         "JOURNAL_CONNECTION": f"sqlite:{tmp_path / 'journal.sqlite3'}",
     }
+    routes = load_configuration(settings, ROOT, NAMES).routes
+    announce(Journal(store, clock=long_ago), routes)
     with start("devstack.host", "--app-dir", str(ROOT), env=settings, cwd=tmp_path, log=tmp_path / "host.log") as host:
         response = requests.post(f"{host.url}/admin/functions/purge_journal", json={"input": ""}, timeout=60)
         assert response.status_code == 202
-        about_the_app = {State.NOTED: 1}  # which routes it runs
-        wait_until(lambda: left(store) == {State.PARKED: 1, State.RELEASED: 1, **about_the_app})
+        wait_until(lambda: (running := running_routes(Journal(store))) and running.since > long_ago())
+        assert left(store) == {State.PARKED: 1, State.RELEASED: 1, State.NOTED: 1}
     store.close()
