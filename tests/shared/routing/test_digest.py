@@ -59,6 +59,10 @@ class TestDigest:
         texts = [TEXT.replace("      reason:", f"      causes: {value}\n      reason:") for value in (1, 2)]
         assert digest(texts[0]) != digest(texts[1])
 
+    def test_the_order_of_a_list_counts(self) -> None:
+        one, other = (TEXT.replace("      reason:", f"      x: {x}\n      reason:") for x in ("[a, b]", "[b, a]"))
+        assert "" != digest(one) != digest(other)
+
     def test_the_environment_does_not_count(self) -> None:
         assert digest(TEXT, AZURE_DEVOPS_PROJECT="other") == digest(TEXT)
 

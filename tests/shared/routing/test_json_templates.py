@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from shared.azure_devops.values import Likeness, value_likeness
@@ -42,6 +42,7 @@ def problem(written: str, key: str = "parameters") -> tuple[int, int, str]:
         ("[007, 0x1F, 1_000, .5, 1:30, .inf, 1e3]", '["007", "0x1F", "1_000", ".5", "1:30", ".inf", "1e3"]'),
         ("[true, False, yes, off, 'true', '5']", '[true, false, "yes", "off", "true", "5"]'),
         ("[null, ~, '']", '[null, null, ""]'),
+        ("{a: null, b: ~, c: ''}", '{"a": null, "b": null, "c": ""}'),
         ("[2026-01-01, 2026-02-30]", '["2026-01-01", "2026-02-30"]'),
         ("""{"a\\"b": 'c"d\\e', é: ü}""", '{"a\\"b": "c\\"d\\\\e", "é": "ü"}'),
         ('["of {{ run_id }} in ${STAGE}"]', '["of run-1 in dev\\"x"]'),
@@ -103,7 +104,10 @@ def test_each_placeholder_needs_a_single_value(value: Any) -> None:
         parameter('{a: ["{{ run_id }}"]}').render({"run_id": value})
 
 
-@given(st.text(max_size=50))
+@given(st.text(max_size=50) | st.text('"\\\\,:{}[]n', max_size=10))
+@example('"')
+@example("\\\\")
+@example('", "b": "')
 def test_no_value_breaks_out_of_its_string(value: str) -> None:
     template = parameter('{a: "{{ run_id }}", b: ["x {{ run_id }}"]}')
     try:
