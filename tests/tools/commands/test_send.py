@@ -161,6 +161,8 @@ class TestAnAppWithOtherRoutes:
     """The app has started with another routes.yaml than the one that is here now. It parks or queues without a host."""
 
     TEST_ONLY = "\nwhen: experiment_name == 'test'"
+    failures = 0
+    """How many deliveries the app defers, before it handles one."""
 
     @pytest.fixture
     def started(self, desk: Desk, monkeypatch: pytest.MonkeyPatch) -> Callable[..., RouteTable]:
@@ -171,7 +173,9 @@ class TestAnAppWithOtherRoutes:
             app = compose(configuration, DISPATCH, report=lambda _decision: None)
             announce(app.journal, configuration.routes)
 
-            def notify(_self: Webhook, event: Document, _deliveries: int) -> tuple[int, str]:
+            def notify(_self: Webhook, event: Document, deliveries: int) -> tuple[int, str]:
+                if deliveries < self.failures:
+                    return 500, ""
                 with suppress(DeliveryDeferred):
                     app.relay.deliver(json.dumps(event))
                 for one in desk.records:
@@ -213,6 +217,31 @@ class TestAnAppWithOtherRoutes:
         result = desk.run("send", "RunCompleted", "--wait", "--timeout", "1h")
         assert [row[1:3] for row in result.rows] == [["triage", "nothing"], ["evaluate", "queued"]]
         assert (result.code, "an older routes.yaml" in result.err) == (1, True)
+
+    def test_it_also_has_a_route_that_is_not_here(self, desk: Desk, started: Callable[..., RouteTable]) -> None:
+        started(RIGHT, TRIAGE)
+        desk.routes(TRIAGE)
+        result = desk.run("send", "RunCompleted", "--wait")
+        assert (result.code, [row[1:3] for row in result.rows]) == (0, [["triage", "queued"], ["evaluate", "queued"]])
+
+    def test_it_defers_an_event_that_the_routes_here_ignore(
+        self, desk: Desk, started: Callable[..., RouteTable]
+    ) -> None:
+        started(RIGHT)
+        desk.routes(RIGHT + self.TEST_ONLY)
+        self.failures = 1
+        result = desk.run("send", "RunCompleted", "--wait")
+        assert (result.code, [row[1:3] for row in result.rows]) == (0, [["evaluate", "queued"]])
+
+    def test_it_has_handled_an_event_that_the_routes_here_ignore(
+        self, desk: Desk, started: Callable[..., RouteTable]
+    ) -> None:
+        started(RIGHT)
+        desk.routes(RIGHT + self.TEST_ONLY)
+        event = desk.file(run_completed())
+        for outcome in ("queued", "duplicate"):
+            result = desk.run("send", event, "--as-is", "--wait")
+            assert (result.code, [row[1:3] for row in result.rows]) == (0, [["evaluate", outcome]])
 
     def test_it_identifies_the_occurrence_otherwise(self, desk: Desk, started: Callable[..., RouteTable]) -> None:
         started(RIGHT + "\nonce_per: '{{ event.id }}'")
