@@ -72,6 +72,12 @@ def test_without_the_packages(clone: Path) -> None:
     assert run(clone, *BARE) == (2, "", broken), "make would do nothing"
 
 
+def test_a_missing_module_of_the_program_is_not_a_missing_package(clone: Path) -> None:
+    (clone / "tools").unlink()
+    code, _, error = run(clone, sys.executable)
+    assert (code, "No module named 'tools'" in error, "make setup" in error) == (1, True, False)
+
+
 @pytest.mark.parametrize("minor", [9, 14])
 def test_a_wrong_version(clone: Path, minor: int) -> None:
     assert run(clone, *old_or_new(minor, *BARE)) == (2, "", f"{NEEDS}{minor}; run: make setup\n")

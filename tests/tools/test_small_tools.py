@@ -81,7 +81,7 @@ class TestConsole:
 
     def test_words_longer_than_the_line_are_never_broken(self, monkeypatch: pytest.MonkeyPatch) -> None:
         terminal = self.output(monkeypatch, 40)
-        route, link = "r" * 50, f"https://x/{'y' * 50}"
+        route, link = "long-" * 10, f"https://x/{'y' * 50}"
         Console().row((route, "key", "18 chars and a bit", f"run 7 {link} was queued"), [12, 12, 12])
         Console().finding("routes.yaml:1:1:", "error", f"see {link}")
         lines = [re.sub(r"\x1b\[[\d;]*m", "", line) for line in terminal.getvalue().splitlines()]

@@ -58,7 +58,9 @@ class Case:
                 case refusal:
                     found.append(f"{route}: the event is parked: {refusal.reason}")
         found += [f"{route}: is not expected to match" for route in decided if route not in self.runs]
-        if not decided and self.reason not in verdict.why_nothing:
+        if decided and self.reason:
+            found.append(f"a route matches, so there is no reason as expected: {self.reason}")
+        elif self.reason not in verdict.why_nothing:
             found.append(f"the reason is not as expected: {verdict.why_nothing}")
         return found
 

@@ -278,6 +278,7 @@ cases:
   - {name: more, given: {file: event.json}, expect: none}
   - {name: none, given: {sample: ModelDeployed}, expect: {a: {}}, reason: odd}
   - {name: parked, given: {sample: RunCompleted, set: {data.experimentName: other}}, expect: {b: {}, a: {}}}
+  - {name: both, given: {file: event.json}, expect: {a: {}}, reason: odd}
 """,
             "routes.test.yaml",
         )
@@ -299,29 +300,43 @@ cases:
             "failed  parked",
             "    b: the event is parked: parameter 'x': 'data.no' has no value in this event",
             "    a: queues no run: when is not true: experiment_name == 'train'",
-            "routes.test.yaml: 7 cases, 4 failed",
+            "failed  both",
+            "    a route matches, so there is no reason as expected: odd",
+            "routes.test.yaml: 8 cases, 5 failed",
         ]
 
     @pytest.mark.parametrize(
         ("expected", "is_right"),
         [
-            ("{flag: true, number: 7, list: [1, x], object: {a: {b: 1}}}", True),
-            ("""{flag: 'true', number: '7', list: '[1, "x"]', object: '{"a": {"b": 1}}'}""", True),
-            ("{flag: false, number: 7, list: [1, x], object: {a: {b: 1}}}", False),
-            ("{flag: 1, number: 7, list: [1, x], object: {a: {b: 1}}}", False),
-            ("{flag: true, number: 8, list: [1, x], object: {a: {b: 1}}}", False),
-            ("{flag: true, number: 7, list: [x, 1], object: {a: {b: 1}}}", False),
-            ("{flag: true, number: 7, list: [1, x], object: {a: {b: 2}}}", False),
+            ("{flag: true, number: 7, list: [1, x], object: {c: 2, a: {b: 1}}}", True),
+            ("""{flag: 'True', number: '7', list: '[1, "x"]', object: '{"c": 2, "a": {"b": 1}}'}""", True),
+            ("{flag: false, number: 7, list: [1, x], object: {a: {b: 1}, c: 2}}", False),
+            ("{flag: 1, number: 7, list: [1, x], object: {a: {b: 1}, c: 2}}", False),
+            ("{flag: true, number: 8, list: [1, x], object: {a: {b: 1}, c: 2}}", False),
+            ("{flag: true, number: 7, list: [x, 1], object: {a: {b: 1}, c: 2}}", False),
+            ("{flag: true, number: 7, list: [1, x], object: {a: {b: 2}, c: 2}}", False),
         ],
     )
     def test_values_are_written_as_in_a_route(self, desk: Desk, expected: str, is_right: bool) -> None:
         desk.routes(
             "name: a\nevent: RunCompleted\npipeline: 7\n"
-            "parameters: {flag: true, number: 7, list: [1, x], object: {a: {b: 1}}}"
+            "parameters: {flag: True, number: 7, list: [1, x], object: {c: 2, a: {b: 1}}}"
         )
         run = f"{{a: {{pipeline: 7, parameters: {expected}}}}}"
         desk.file(f"cases: [{{given: {{sample: RunCompleted}}, expect: {run}}}]", "routes.test.yaml")
         assert desk.run("test").code == (0 if is_right else 1)
+
+    def test_the_file_of_an_event_is_next_to_the_cases(self, desk: Desk) -> None:
+        desk.routes("name: a\nevent: RunCompleted\npipeline: p")
+        desk.file(run_completed(), "folder/one.json")
+        desk.file("cases: [{given: {file: one.json}, expect: {a: {}}}]", "folder/cases.yaml")
+        assert desk.run("test", "folder/cases.yaml").out.endswith("cases.yaml: 1 case, 0 failed\n")
+
+    def test_a_date_is_written_as_in_a_route(self, desk: Desk) -> None:
+        desk.routes("name: a\nevent: RunCompleted\npipeline: p\nparameters: {day: 2026-02-30}")
+        run = "{a: {parameters: {day: 2026-02-30}}}"
+        desk.file(f"cases: [{{given: {{sample: RunCompleted}}, expect: {run}}}]", "routes.test.yaml")
+        assert desk.run("test").code == 0
 
     @pytest.mark.parametrize(
         ("text", "message"),
@@ -331,6 +346,7 @@ cases:
             ("cases: [7]", "routes.test.yaml: case 1 must be an object"),
             ("cases: [{givn: 1}]", "case 1 has an unknown key 'givn'; did you mean 'given'?"),
             ("cases: [{given: {}, expect: none}]", "case 1: given must have 'sample' or 'file'"),
+            ("cases: [{given: {sample: RunCompleted, file: two.json}, expect: none}]", "must have 'sample' or 'file'"),
             ("cases: [{given: {sample: RunComplete}, expect: none}]", "there is no sample 'RunComplete'; did you mean"),
             ("cases: [{given: {file: no.json}, expect: none}]", "no.json cannot be read"),
             ("cases: [{given: {file: two.json}, expect: none}]", "two.json must contain one event"),
