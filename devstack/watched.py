@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 FileState = tuple[int, int, int]
-"""What changes when a file is written."""
+"""Time, size and inode: at least one of them changes when a file is written."""
 
 
 def state_of(path: Path) -> FileState | None:

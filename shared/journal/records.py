@@ -104,7 +104,7 @@ class Record:
     :param searched_until: no build that was queued before this time can be the record's run. None if unknown.
     :param sender: the fingerprint of the credential that sent the request. Empty if unknown.
     :param shares_run_id: another record names a run with the same id, because Azure DevOps started its ids again.
-    :param routes: the digest of the routes.yaml that decided about the event. Empty in records of before.
+    :param routes: the digest of the routes.yaml that decided about the event. Empty in records of earlier versions.
     """
 
     key: JournalKey

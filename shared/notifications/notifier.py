@@ -82,7 +82,7 @@ class Notifier:
             self._changed.notify()
 
     def close(self, seconds: float = CLOSE_SECONDS) -> None:
-        """Publish the queued notifications, and accept no more. What is left is only counted in ``losses``.
+        """Publish the queued notifications, and accept no others. The rest is only counted in ``losses``.
 
         :param seconds: how long to wait at most.
         """

@@ -158,7 +158,7 @@ class Sweep:
             return _START
 
     def _check(self, record: Record, wait: Wait, one: "_OneSweep") -> _Checked:
-        """Do what is to be done about one wait. Reports nothing; see ``_report``."""
+        """Handle one wait. Reports nothing; see ``_report``."""
         checked = _Checked(record, wait)
         deadline = one.shares.next()
         if one.ends_at - self._clock() < MIN_SHARE:

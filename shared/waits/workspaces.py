@@ -43,7 +43,7 @@ class Workspaces:
         """Return the resource id of the workspace that a request means; ``named`` if no such workspace is known.
 
         :param named: the name or resource id in the request.
-        :param ended: a workspace in which a run has ended, which is known even if nobody has noted it.
+        :param ended: a workspace in which a run has ended, which is known even if it is not noted.
         :raises InvalidWait: several workspaces may be meant.
         :raises JournalUnavailable: the store does not answer.
         """

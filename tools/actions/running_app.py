@@ -12,7 +12,7 @@ ADVICE = "restart the app, or deploy this file"
 
 
 def other_routes(installation: Installation) -> str:
-    """Return in words that the app runs another routes.yaml, and what to do; empty if it does not, or if nobody knows.
+    """Return in words that the app runs another routes.yaml, and what to do; empty if not, or if that is unknown.
 
     :raises ConfigurationError: the routes are invalid.
     """

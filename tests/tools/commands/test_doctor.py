@@ -370,7 +370,7 @@ class TestTheRoutesOfTheApp:
     def app(self, desk: Desk) -> Findings:
         return found(desk, "--url", "http://127.0.0.1:9")
 
-    def test_nobody_knows_them(self, desk: Desk) -> None:
+    def test_they_are_not_known(self, desk: Desk) -> None:
         expect(self.app(desk)["app"], "skipped", "the journal does not say which routes.yaml the app runs", None)
 
     def test_they_are_compared(self, desk: Desk) -> None:

@@ -249,7 +249,7 @@ class TestAnAppWithOtherRoutes:
         result = desk.run("send", "RunCompleted", "--wait", "--timeout", "1h")
         assert (result.code, [row[1:3] for row in result.rows]) == (0, [["evaluate", "queued"]])
 
-    def test_an_app_of_before_says_nothing(self, desk: Desk, started: Callable[..., RouteTable]) -> None:
+    def test_an_app_of_an_earlier_version_says_nothing(self, desk: Desk, started: Callable[..., RouteTable]) -> None:
         started(RIGHT)
         (note,) = desk.store.select(Selection(RUNNING_ROUTES), 2)
         assert desk.store.delete(note)
