@@ -5,6 +5,7 @@ Source of the format: https://learn.microsoft.com/azure/devops/pipelines/yaml-sc
 
 from __future__ import annotations
 
+import json
 import zlib
 from typing import TYPE_CHECKING, Any
 
@@ -37,7 +38,8 @@ def read(path: Path) -> dict[str, Any]:
     """
     try:
         document = yaml_documents.load(path.read_text(encoding="utf-8-sig"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as exc:
+        json.dumps(document)  # not possible for !!binary and !!set, which Azure Pipelines does not know
+    except (OSError, TypeError, ValueError, yaml.YAMLError) as exc:
         raise InvalidPipelineFile(" ".join(str(exc).split())) from exc
     if not isinstance(document, dict):
         raise InvalidPipelineFile("the YAML must be an object")
@@ -46,6 +48,8 @@ def read(path: Path) -> dict[str, Any]:
         parameters = [{"name": name, "type": "object", "default": default} for name, default in parameters.items()]
     if not isinstance(parameters, list) or not all(isinstance(each, dict) for each in parameters):
         raise InvalidPipelineFile("'parameters' must be a list of {name: …, type: …}")
+    if not isinstance(stages, list | dict):
+        raise InvalidPipelineFile("'stages' must be a list of {stage: …}")
     return {
         "parameters": [{"type": "string", **_without_display_name(each)} for each in parameters],
         "stages": [each["stage"] for each in stages if isinstance(each, dict) and "stage" in each],
