@@ -26,6 +26,15 @@ if TABLE == "wrong":
 def words(req: func.HttpRequest) -> str:
     return f"{GREETING} {TABLE} {os.environ.get('NAME', '-')}"
 
+@app.route("origin")
+def origin(req: func.HttpRequest) -> str:
+    return os.environ["FROM"]
+
+@app.route("imports")
+def imports(req: func.HttpRequest) -> str:
+    import words.greeting
+    return words.greeting.GREETING
+
 @app.route("waits")
 def waits(req: func.HttpRequest) -> str:
     Path("waiting").touch()
@@ -52,9 +61,9 @@ class App:
         arguments = ("--app-dir", str(self.folder), *arguments)
         return start("devstack.host", *arguments, env={"FROM": "shell"}, cwd=self.folder, log=self._log)
 
-    def tells(self, line: str) -> None:
-        """Wait for a line that tells of a change; assert that it is the last one of this kind."""
-        wait_until(lambda: line in self._log.read_text(encoding="utf-8"))
+    def tells(self, line: str, times: int = 1) -> None:
+        """Wait until a line that tells of a change was printed; assert that it is the last one of this kind."""
+        wait_until(lambda: self._log.read_text(encoding="utf-8").count(line) == times)
         told = [one for one in self._log.read_text(encoding="utf-8").splitlines() if " changed" in one]
         assert told[-1].startswith(f"devstack.host: {line}")
 
@@ -77,9 +86,16 @@ def test_changes_of_data_code_and_settings(app: App) -> None:
         app.write("words/greeting.py", "GREETING = 'good morning'")
         app.tells("words/greeting.py changed; the app was reloaded")
         assert words() == "good morning second table -"
+        app.write("new/folder.py", "GREETING = 'hi'")
+        app.write("words/greeting.py", "from new.folder import GREETING")
+        app.tells("words/greeting.py changed; the app was reloaded", times=2)
+        assert words() == "hi second table -"
+        app.write("new/folder.py", "GREETING = 'good morning'")
+        app.tells("new/folder.py changed; the app was reloaded")
         app.write("local.settings.json", json.dumps({"Values": {"NAME": "you", "FROM": "file"}}))
         app.tells("local.settings.json changed; the app was reloaded")
         assert words() == "good morning second table you"
+        assert requests.get(f"{host.url}/api/origin", timeout=60).text == "shell", "the environment comes first"
 
 
 def test_mistakes_leave_the_app_in_use_until_they_are_corrected(app: App) -> None:
@@ -106,6 +122,27 @@ def test_mistakes_leave_the_app_in_use_until_they_are_corrected(app: App) -> Non
         app.write("others/more.py", "MORE = 'good evening'")
         app.tells("others/more.py changed; the app was reloaded")
         assert words() == "good evening right me"
+
+
+def test_after_a_mistake_the_old_app_has_its_modules_and_settings(app: App) -> None:
+    with app.start() as host:
+
+        def answer(function: str) -> str:
+            return requests.get(f"{host.url}/api/{function}", timeout=60).text
+
+        app.write("words/greeting.py", "GREETING = ")
+        app.tells("words/greeting.py changed, but the app cannot be loaded")
+        app.write("local.settings.json", json.dumps({"Values": {"NAME": "you"}}))
+        app.tells("local.settings.json changed, but the app cannot be loaded")
+        assert (answer("words"), answer("imports")) == ("hello first -", "hello")
+
+
+def test_another_table_is_watched(app: App) -> None:
+    app.write("local.settings.json", json.dumps({"Values": {"ROUTES_FILE": "others/table.yaml"}}))
+    app.write("others/table.yaml", "")
+    with app.start():
+        app.write("others/table.yaml", "second")
+        app.tells("others/table.yaml changed; the app was reloaded")
 
 
 def test_what_runs_ends_on_the_old_app(app: App) -> None:
