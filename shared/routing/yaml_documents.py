@@ -9,6 +9,7 @@ from typing import Any, Final
 import yaml
 
 _MAX_DEPTH: Final = 100
+_MAX_ALIASED_VALUES: Final = 10_000
 _Loader: Final[Any] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
@@ -33,9 +34,10 @@ def compose(text: str) -> yaml.Node | None:
 def load(text: str) -> Any:
     """Return the content. Dates are strings.
 
-    :raises yaml.YAMLError: the text is not YAML, or is nested too deeply.
+    :raises yaml.YAMLError: the text is not YAML, is nested too deeply, or its aliases repeat too much.
     """
     _check_depth(text)
+    _check_aliases(text)
     try:
         return yaml.load(text, Loader=_PlainDates)  # noqa: S506 - a safe loader
     except (AttributeError, LookupError, TypeError, ValueError) as exc:  # a tag that does not fit its value
@@ -53,3 +55,31 @@ def _check_depth(text: str) -> None:
             mark: Any = event.start_mark
             problem = f"collections are nested more than {_MAX_DEPTH} levels deep"
             raise yaml.MarkedYAMLError(problem=problem, problem_mark=mark)
+
+
+def _check_aliases(text: str) -> None:
+    """Refuse aliases that stand for very many values or for their own parents: written as JSON, they have no end.
+
+    :raises yaml.YAMLError: there is such an alias.
+    """
+    sizes: dict[str, int] = {}  # the number of values below each anchor, aliases included
+    parents: list[tuple[str | None, int]] = []
+    values = aliased = 0
+    for event in yaml.parse(text, Loader=_Loader):
+        if isinstance(event, yaml.AliasEvent):
+            size = sizes.get(str(event.anchor), 0)
+            values += size
+            aliased += size
+            if aliased > _MAX_ALIASED_VALUES or event.anchor in [anchor for anchor, _ in parents]:
+                mark: Any = event.start_mark
+                problem = f"the alias *{event.anchor} stands for too many values; write them out"
+                raise yaml.MarkedYAMLError(problem=problem, problem_mark=mark)
+        elif isinstance(event, yaml.CollectionStartEvent):
+            parents.append((event.anchor, values))
+            values += 1
+        elif isinstance(event, yaml.CollectionEndEvent):
+            anchor, before = parents.pop()
+            sizes[str(anchor)] = values - before
+        elif isinstance(event, yaml.ScalarEvent):
+            values += 1
+            sizes[str(event.anchor)] = 1
