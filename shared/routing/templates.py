@@ -42,6 +42,7 @@ _INTERPRETER: Final = expression_tree.Interpreter()
 
 _PLACEHOLDER: Final = re.compile(r"\{\{(.*?)\}\}", re.DOTALL)
 _SINGLE_BRACES: Final = re.compile(r"(?<![${])\{([^{}]+)\}(?!\})")
+_NAME_ALONE: Final = re.compile(r"\s*(\w+_\w+(?:\.\w+)*)\s*")
 
 
 _TOO_DEEP: Final = "is nested too deeply; write contains([…], name) in place of many '||', or several routes"
@@ -202,9 +203,10 @@ def _literal_faults(literal: str, start: int) -> list[Fault]:
 
 
 def literal_placeholders(text: str, names: Names) -> list[Fault]:
-    """Return each expression in single braces, as in ``{ run_id }``: it is literal text, but probably not meant so."""
+    """Return what is literal text, but probably not meant so: ``{ run_id }``, and ``run_id`` as the whole text."""
     found = []
-    for braces in _SINGLE_BRACES.finditer(text):
+    alone = _NAME_ALONE.fullmatch(text)
+    for braces in [alone] if alone else _SINGLE_BRACES.finditer(text):
         try:
             expression = Expression(braces[1], names)
         except InvalidExpression:

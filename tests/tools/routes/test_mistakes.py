@@ -115,6 +115,12 @@ WARNINGS = {
     "single braces within text": (
         route("""once_per: '{{ run_id }} «{run_tags.team}'"""), Rule.LITERAL_TEXT,
         "is literal text, not a value of the event", "did you mean {{ run_tags.team }}?"),
+    "a name without braces": (
+        route("parameters: { team: «run_tags.team }"), Rule.LITERAL_TEXT,
+        "is literal text, not a value of the event", "did you mean {{ run_tags.team }}?"),
+    "a name without braces as once_per": (
+        route("once_per: «root_run_id"), Rule.LITERAL_TEXT,
+        "is literal text, not a value of the event", "did you mean {{ root_run_id }}?"),
     "a tag as a number": (
         route("when: «model_tags.auc >= `0.9`", "ModelRegistered"), Rule.NEVER_MATCHES,
         "can never be true, so the route never matches, and parks the events for which it fails",
