@@ -17,12 +17,11 @@ from shared.errors import NextstageError
 from shared.version import VERSION
 from tools.command_group import CommandGroup
 from tools.console import Console
-from tools.errors import CommandFailed
+from tools.errors import INTERRUPTED, CommandFailed
 from tools.help_pages import COMPLETION_VARIABLE, EXIT_CODES, PROGRAM
 from tools.installation import Installation
 
 APP_DIR: Final = Path(__file__).resolve().parents[1]
-INTERRUPTED: Final = 130
 
 app = typer.Typer(cls=CommandGroup, rich_markup_mode=None, add_completion=False, epilog=EXIT_CODES)
 
@@ -95,6 +94,8 @@ def main(
         Console().error(str(exc))
         return exc.exit_code if isinstance(exc, CommandFailed) else 2
     if code == INTERRUPTED:
+        if sys.stderr.isatty():
+            Console().note("")  # the terminal shows ^C, or a question
         Console().error("interrupted; the journal has recorded what was sent, so it is safe to run the command again")
     return code if isinstance(code, int) else 0
 

@@ -1,5 +1,10 @@
 """The errors that stop a command, or one part of its work."""
 
+from typing import Final
+
+INTERRUPTED: Final = 130
+"""The exit code after Ctrl-C, as in shells."""
+
 
 class CommandFailed(Exception):
     """The command cannot do what was requested.

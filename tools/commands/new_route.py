@@ -16,7 +16,7 @@ from shared.routing.routes_file import ROUTE_NAME
 from shared.suggestion import suggestion
 from tools.actions.route_files import Draft, RouteFiles, write
 from tools.console import Console
-from tools.errors import CommandFailed
+from tools.errors import INTERRUPTED, CommandFailed
 from tools.events.samples import sample_event
 from tools.files import shown_path
 from tools.help_pages import PROGRAM, epilog
@@ -140,8 +140,10 @@ class Questions:
         sample = json.dumps(sample_event(event)["data"], indent=2)
         name = next(iter(EVENT_TYPES[event].names))
         lines = [
-            f"2. Which {event} events? Press Enter for all of them, or give an example",
-            f"   such as {name}=VALUE, or a condition in JMESPath. Join several with &&.",
+            *_paragraph(
+                f"2. Which {event} events? Press Enter for all of them, or give an example such as {name}=VALUE, or a "
+                "condition in JMESPath. Join several with &&.",
+            ),
             "   This is the data of a sample event:",
             *textwrap.indent(sample, "     ").splitlines(),
             *_names(event),
@@ -205,7 +207,7 @@ class Questions:
     ) -> Answer:
         """Return what an option gives, or ask until the answer can be read.
 
-        :raises CommandFailed: the option cannot be read, or there is no default and no terminal.
+        :raises CommandFailed: the option cannot be read, there is no default and no terminal, or Ctrl-C was pressed.
         """
         if given is not None:
             return read(given)
@@ -217,7 +219,11 @@ class Questions:
         for line in lines:
             self.console.line(line)
         while True:
-            answer = self.console.ask(f"> [{default}] " if default else "> ") or default
+            try:
+                answer = self.console.ask(f"> [{default}] " if default else "> ") or default
+            except KeyboardInterrupt:
+                self.console.note("")
+                raise CommandFailed("interrupted; nothing was written", INTERRUPTED) from None
             if answer is not None:
                 try:
                     return read(answer)
@@ -226,9 +232,11 @@ class Questions:
 
 
 def _names(event: str) -> list[str]:
-    return textwrap.wrap(
-        f"Names: {', '.join(NAMES[event])}.", _WIDTH, initial_indent=" " * 3, subsequent_indent=" " * 3
-    )
+    return _paragraph(f"   Names: {', '.join(NAMES[event])}.")
+
+
+def _paragraph(text: str) -> list[str]:
+    return textwrap.wrap(text, _WIDTH, subsequent_indent=" " * 3)
 
 
 def _show_next_steps(console: Console, route: NewRoute, draft: Draft) -> None:

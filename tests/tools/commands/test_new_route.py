@@ -4,6 +4,7 @@ import os
 import pty
 import re
 import select
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -199,6 +200,26 @@ def test_on_a_terminal_it_asks_until_the_answers_are_right(desk: Desk) -> None:
     assert process.wait(60) == 0
     os.close(leader)
     assert "model_tags.stage == 'gold' && model_name == 'fraud'" in files(desk)["routes.yaml"]
+
+
+@pytest.mark.parametrize("way", ["Ctrl-C", "Ctrl-D"])
+def test_after_an_interruption_it_says_that_nothing_was_written(desk: Desk, way: str) -> None:
+    before = files(desk)
+    leader, follower = pty.openpty()
+    process = desk.start("new-route", stdin=follower, stdout=follower, stderr=follower)
+    os.close(follower)
+    shown = ""
+    while not shown.endswith("> "):
+        assert select.select([leader], [], [], LONGEST_SECONDS)[0], shown
+        shown += os.read(leader, 4096).decode()
+    if way == "Ctrl-C":
+        process.send_signal(signal.SIGINT)
+    else:
+        os.write(leader, b"\x04")
+    assert process.wait(60) == 130
+    assert os.read(leader, 4096).decode().splitlines() == ["", "manage.py: interrupted; nothing was written"]
+    os.close(leader)
+    assert files(desk) == before
 
 
 @pytest.mark.parametrize(
