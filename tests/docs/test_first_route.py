@@ -21,6 +21,7 @@ from tests.support.polling import wait_until
 
 PAGE = (ROOT / "docs" / "first-route.md").read_text(encoding="utf-8")
 READY = re.compile(r"^devstack\.\w+: http", re.MULTILINE)
+WRITTEN_ROUTE = re.compile(r"^  - name: score-model-on-model-registered\n(?:    .*\n)*", re.MULTILINE)
 COPIED = ("devstack", "handlers", "pipelines", "shared", "tools", "requirements")
 
 
@@ -50,6 +51,7 @@ class Clone:
         for path in ROOT.iterdir():
             if path.is_file() and path.name not in {"local.settings.json", ".git"} and path.suffix != ".sqlite3":
                 shutil.copy(path, folder)
+        self._forget_the_route()
         (folder / ".venv").mkdir()
         for path in Path(sys.prefix).iterdir():
             if not path.name.startswith("."):
@@ -63,6 +65,13 @@ class Clone:
             "NEXTSTAGE_URL": f"http://127.0.0.1:{ports['PORT']}",
             "AZURE_DEVOPS_ORG_URL": f"http://127.0.0.1:{ports['ADO_PORT']}/contoso",
         }
+
+    def _forget_the_route(self) -> None:
+        """Remove what the page writes, in case somebody has followed it in this repository."""
+        for written in ("routes.test.yaml", "pipelines/score-model.yml"):
+            (self.folder / written).unlink(missing_ok=True)
+        table = self.folder / "routes.yaml"
+        table.write_text(WRITTEN_ROUTE.sub("", table.read_text(encoding="utf-8")), encoding="utf-8")
 
     @staticmethod
     def _path_without_core_tools() -> list[str]:
@@ -84,13 +93,17 @@ class Clone:
     def answer(self, command: str, answers: str) -> None:
         """Run a command on a terminal, and give the answers."""
         leader, follower = pty.openpty()
-        with subprocess.Popen(
-            ["/bin/sh", "-c", command], cwd=self.folder, env=self.environment, stdin=follower
-        ) as process:
-            os.close(follower)
-            os.write(leader, answers.encode())
+        process = subprocess.Popen(
+            ["/bin/sh", "-c", f"exec {command}"], cwd=self.folder, env=self.environment, stdin=follower
+        )
+        os.close(follower)
+        os.write(leader, answers.encode())
+        try:
             assert process.wait(60) == 0
-        os.close(leader)
+        finally:
+            process.kill()
+            process.wait()
+            os.close(leader)
 
     @contextmanager
     def terminal(self, command: str, log: Path) -> Iterator[None]:
