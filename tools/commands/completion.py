@@ -31,9 +31,9 @@ ShellArgument = Annotated[Shell, typer.Argument(metavar="SHELL", help=f"{', '.jo
 @app.command(
     epilog=epilog(
         {
-            "completion bash >> ~/.bashrc": "",
-            "completion zsh >> ~/.zshrc": "after compinit",
-            "completion fish >> ~/.config/fish/config.fish": "",
+            "completion bash >> ~/.bashrc": "for bash",
+            "completion zsh >> ~/.zshrc": "for zsh, after compinit",
+            "completion fish >> ~/.config/fish/config.fish": "for fish",
         }
     )
 )

@@ -35,6 +35,7 @@ def test_the_page_matches_the_help_of_the_commands() -> None:
     assert set(sections) == modules
     without_exit_codes = [name for name, section in sections.items() if "\nExit code" not in section]
     assert without_exit_codes == [], "end the command's help with them: @app.command(epilog=epilog({…}, …))"
+    assert not re.search(r"^ *# *$", page, re.MULTILINE), "an example has no explanation"
     assert not re.search(r"\x08|^\* .*\.\.\.$", page, re.MULTILINE), "a first line is too long for the command list"
 
 
