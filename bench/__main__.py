@@ -1,8 +1,8 @@
 """``python -m bench``: run every benchmark, which is a row of the table in docs/performance.md, and print the results.
 
-The results are written to bench/results.json and to the tables in docs/performance.md, but not with ``--quick`` or
-``--only``. A full run takes a quarter of an hour on two cores. Run nothing else
-on the machine at the same time.
+The results are written to bench/results.json and to the table in docs/performance.md, but not with ``--quick``, and
+with ``--only`` if ``--write`` is given, too. A full run takes at least a quarter of an hour on two cores. Run nothing
+else on the machine at the same time.
 """
 
 import argparse
@@ -70,8 +70,8 @@ def main() -> int:
     }
     document = report.to_document(description, lines)
     report.show(document, console)
-    if not options.quick and not options.only:
-        report.write(document)
+    if options.write or not (options.quick or options.only):
+        report.write(report.merged(document) if options.only else document)
     return 0
 
 
@@ -84,7 +84,7 @@ def measure(rows: list[str], sizes: Sizes, folder: Path, console: Console) -> li
         row_folder.mkdir()
         lines += ROWS[row](sizes, row_folder)
         console.print(f"row {row}: {time.monotonic() - started:.0f} s", style="dim")
-    return sorted(lines, key=lambda line: (int(line.row.rstrip("bcd")), line.row))
+    return sorted(lines, key=lambda line: report.in_order(line.row))
 
 
 def _options() -> argparse.Namespace:
@@ -98,9 +98,13 @@ def _options() -> argparse.Namespace:
         "--only",
         action="append",
         choices=ROWS,
-        help="measure only this row; may be given several times; the results are not written",
+        help="measure only this row; may be given several times",
     )
-    return parser.parse_args()
+    parser.add_argument("--write", action="store_true", help="with --only: replace these rows of the results")
+    options = parser.parse_args()
+    if options.write and (options.quick or not options.only):
+        parser.error("--write needs --only, and no --quick: a full run writes all results")
+    return options
 
 
 if __name__ == "__main__":

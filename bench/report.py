@@ -15,6 +15,7 @@ from bench.comparison import Comparison
 
 RESULTS: Final = Path(__file__).parent / "results.json"
 BLOCK: Final = "figures"
+_OF_A_RUN: Final = {"taken_at", "seconds", "load_before", "disk_sync_ms"}
 
 _HEADERS: Final = ("row", "measure", "ours", "against", "theirs", "ratio (middle half)", "target", "met")
 
@@ -26,6 +27,26 @@ def to_document(machine: Mapping[str, Any], lines: Sequence[Comparison]) -> dict
         for line in lines
     ]
     return {"machine": dict(machine), "rows": rows}
+
+
+def merged(document: Mapping[str, Any], results: Path = RESULTS) -> dict[str, Any]:
+    """Return the content of the results file with the rows of a document in place of the earlier ones.
+
+    :raises ValueError: the document is from another machine or other software, so that the rows cannot be compared.
+    """
+    before = json.loads(results.read_text(encoding="utf-8"))
+    machine, again = before["machine"], document["machine"]
+    differing = [name for name in again if name not in _OF_A_RUN and again[name] != machine[name]]
+    if differing:
+        raise ValueError(f"the earlier results have another {', '.join(differing)}; measure all rows again")
+    run = {name: again[name] for name in ("taken_at", "load_before")}
+    rows = {row["row"]: row for row in before["rows"]} | {row["row"]: {**row, **run} for row in document["rows"]}
+    return {"machine": machine, "rows": sorted(rows.values(), key=lambda row: in_order(row["row"]))}
+
+
+def in_order(row: str) -> tuple[int, str]:
+    """Return the sort key of a row such as ``9b``."""
+    return int(row.rstrip("bcd")), row
 
 
 def write(document: Mapping[str, Any], results: Path = RESULTS, shown: Path = page.PAGE) -> None:
@@ -44,7 +65,16 @@ def markdown(document: Mapping[str, Any]) -> str:
         f"requests {machine['requests']}, azure-functions {machine['azure-functions']}. "
         f"The load average was {machine['load_before']:g} before.\n"
     )
-    return page.table(_HEADERS, [_cells(row) for row in document["rows"]]) + taken
+    return page.table(_HEADERS, [_cells(row) for row in document["rows"]]) + taken + _taken_again(document["rows"])
+
+
+def _taken_again(rows: Sequence[Mapping[str, Any]]) -> str:
+    runs: dict[str, list[str]] = {}
+    for row in rows:
+        if "taken_at" in row:
+            run = f"on {row['taken_at'][:10]} at a load average of {row['load_before']:g}"
+            runs.setdefault(run, []).append(row["row"])
+    return "".join(f"Measured again {run}: {', '.join(names)}.\n" for run, names in runs.items())
 
 
 def show(document: Mapping[str, Any], console: Console) -> None:

@@ -75,8 +75,22 @@ def test_lines_are_sorted_by_row_number(tmp_path: Path, console: Console) -> Non
 def test_the_results_file_is_complete() -> None:
     document = json.loads(report.RESULTS.read_text())
     assert [row["row"] for row in document["rows"]] == sorted(
-        (row for rows in LINES.values() for row in rows), key=lambda row: (int(row.rstrip("bcd")), row)
+        (row for rows in LINES.values() for row in rows), key=report.in_order
     )
     for row in document["rows"]:
         assert row["ratio"]["samples"] >= 7
         assert row["ratio"]["low"] <= row["ratio"]["median"] <= row["ratio"]["high"]
+
+
+def test_rows_can_be_measured_again(tmp_path: Path, console: Console) -> None:
+    results = tmp_path / "results.json"
+    machine = {"cores": 2, "taken_at": "2026-11-20T10:00:00+00:00", "load_before": 0.1, "seconds": 700}
+    lines = measure(["2", "8"], TINY, tmp_path, console)
+    results.write_text(json.dumps(report.to_document(machine, lines)))
+    later = {**machine, "taken_at": "2026-11-21T10:00:00+00:00", "load_before": 0.3, "seconds": 9}
+    merged = report.merged(report.to_document(later, lines[:1]), results)
+    assert merged["machine"] == machine
+    taken = [(row["row"], row.get("taken_at", "")[:10], row.get("load_before")) for row in merged["rows"]]
+    assert taken == [("2", "2026-11-21", 0.3), *((row, "", None) for row in LINES["8"])]
+    with pytest.raises(ValueError, match="the earlier results have another cores; measure all rows again"):
+        report.merged(report.to_document({**later, "cores": 4}, lines), results)
