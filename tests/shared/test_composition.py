@@ -156,8 +156,11 @@ class TestTheRoutesOfTheApp:
             yield 0.0
             folder.mkdir()
             yield 0.0
+            yield 0.0
 
-        announce_routes(configuration, pauses()).join(60)
+        left = pauses()
+        announce_routes(configuration, left).join(60)
+        assert len(list(left)) == 1, "nothing is left to do after the second time"
         with closing(open_store(configuration.settings)) as store:
             assert running_routes(Journal(store)) is not None
 
