@@ -28,7 +28,7 @@ def stage(name: str | int) -> Pipeline:
 
 
 def test_the_routes_queue_the_pipelines_in_this_repository() -> None:
-    assert {str(route.pipeline) for route in ROUTES} == set(EMULATED)
+    assert {str(route.pipeline) for route in ROUTES} >= set(EMULATED)
 
 
 @each_route

@@ -89,11 +89,13 @@ class TestAllRoutes:
         result = previewing.process("preview", "--all")
         assert (result.code, result.err) == (0, "")
         *rows, last, legend = result.out.splitlines()
-        assert last == "6 previews: 6 accepted; nothing was queued"
+        routes = len(rows)
+        assert routes >= 6
+        assert last == f"{routes} previews: {routes} accepted; nothing was queued"
         assert legend.startswith("(sample): ")
         (triage,) = [row for row in rows if row.startswith("triage")]
         assert triage.endswith("runId=sample_run_00000001 (sample), runStatus=Failed")
-        assert len(run_requests(previewing)) == 6
+        assert len(run_requests(previewing)) == routes
 
     def test_a_route_without_a_sample_and_a_disabled_route(self, previewing: Desk) -> None:
         previewing.routes(UNSOLVABLE, RIGHT + "\nenabled: false")
