@@ -82,7 +82,11 @@ def load_configuration(
     settings = load_settings(environment, app_dir)
     try:
         text = settings.routes_file.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as exc:
+    except UnicodeDecodeError as exc:
+        raise InvalidSettings(
+            f"the routes cannot be read: {settings.routes_file} is not UTF-8; save it as UTF-8"
+        ) from exc
+    except OSError as exc:
         raise InvalidSettings(f"the routes cannot be read: {exc}; check the setting ROUTES_FILE") from exc
     return Configuration(
         settings, load_routes(text, source=settings.routes_file.name, names=names, environment=environment)

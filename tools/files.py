@@ -14,8 +14,10 @@ def read_text(file: Path) -> str:
     """
     try:
         return file.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as exc:
-        reason = exc.strerror if isinstance(exc, OSError) and exc.strerror else type(exc).__name__
+    except UnicodeDecodeError as exc:
+        raise CommandFailed(f"{file} is not UTF-8; save it as UTF-8, or name another file") from exc
+    except OSError as exc:
+        reason = exc.strerror or type(exc).__name__
         raise CommandFailed(f"{file} cannot be read ({reason}); name another file, or set ROUTES_FILE") from exc
 
 

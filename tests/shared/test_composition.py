@@ -51,11 +51,13 @@ class TestConfiguration:
         with pytest.raises(error, match=words):
             load_configuration(environment, ROOT, NAMES)
 
-    @pytest.mark.parametrize("content", [None, b"\xff\xfe\x00"])
-    def test_routes_file_that_cannot_be_read(self, tmp_path: Path, content: bytes | None) -> None:
+    @pytest.mark.parametrize(
+        ("content", "advice"), [(None, "check the setting ROUTES_FILE"), (b"\xff\xfe\x00", "save it as UTF-8")]
+    )
+    def test_routes_file_that_cannot_be_read(self, tmp_path: Path, content: bytes | None, advice: str) -> None:
         if content is not None:
             (tmp_path / "routes.yaml").write_bytes(content)
-        with pytest.raises(InvalidSettings, match=r"the routes cannot be read: .*; check the setting ROUTES_FILE"):
+        with pytest.raises(InvalidSettings, match=f"the routes cannot be read: .*; {advice}"):
             load_configuration(ENVIRONMENT, tmp_path, NAMES)
 
 

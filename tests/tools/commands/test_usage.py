@@ -14,13 +14,14 @@ BLOBS = "redrive --dead-letters https://account.blob.core.windows.net/letters --
 # fmt: off
 WRONG_USAGE = [
     ("check nowhere.yaml", "nowhere.yaml cannot be read (No such file or directory); name another file"),
-    ("check binary.json", "binary.json cannot be read (UnicodeDecodeError); name another file"),
+    ("check binary.json", "binary.json is not UTF-8; save it as UTF-8, or name another file"),
     ("completion tcsh", "tcsh"),
     ("doctor --url http://app.example", "--url must be an https:// URL"),
     ("explain", "no event was given; name EVENT.json, or pass an event on standard input"),
     ("explain nowhere.json", "there is no file or folder nowhere.json"),
     ("explain event.json --route evaluat", "there is no route 'evaluat'; did you mean 'evaluate'?"),
     ("explain event.json --routes no.yaml", "the routes cannot be read:"),
+    ("explain event.json --routes binary.json", "binary.json is not UTF-8; save it as UTF-8"),
     ("graph nowhere.yaml", "nowhere.yaml cannot be read (No such file or directory); name another file"),
     ("graph --format png", "Invalid value for '--format'"),
     ("journal --older-than soon", "--older-than"),
