@@ -11,7 +11,7 @@ import yaml
 from handlers import EVENT_TYPES, NAMES
 from shared.events.event import ENVELOPE_NAMES
 from shared.routing import yaml_documents
-from shared.routing.templates import Expression, InvalidExpression, parse_template
+from shared.routing.templates import Expression, InvalidExpression, literal_placeholders, parse_template
 from tools.errors import CommandFailed
 from tools.events.samples import sample_event
 
@@ -82,6 +82,8 @@ def _valid(parse: Callable[[str, Mapping[str, Collection[str]]], object], text: 
         parse(text, names)
     except InvalidExpression as exc:
         raise CommandFailed(f"'{text}' " + "; ".join(fault.text for fault in exc.faults)) from exc
+    if parse is parse_template and (doubts := literal_placeholders(text, names)):
+        raise CommandFailed(f"'{text}' {doubts[0].text}")
     return text
 
 

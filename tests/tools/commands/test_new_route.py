@@ -133,6 +133,7 @@ def test_a_dry_run_only_shows_the_files(desk: Desk) -> None:
         ((*GOLD, "--when", "model_name =="), "'model_name ==' "),
         ((*GOLD, "-p", "a b"), "'a b' is neither a name such as run_id nor NAME=VALUE"),
         ((*GOLD, "-p", "x={{ model_nam }}"), "uses the name 'model_nam'"),
+        ((*GOLD, "-p", "x=model_name"), "'model_name' is literal text, not a value of the event; did you mean {{"),
         ((*GOLD, "--name", "evaluate"), "there is already a route 'evaluate'; choose another name with --name"),
         ((*GOLD, "--name", "-x"), "'-x' cannot be the name of a route"),
         (
