@@ -13,9 +13,9 @@ from urllib.parse import urlsplit
 from shared.clock import Clock
 from shared.errors import JournalUnavailable, UnreadableRecord
 from shared.events.event import parse_event
-from shared.journal.records import FINAL_STATES, Entry, JournalKey, Record, Selection
+from shared.journal.records import FINAL_STATES, Entry, JournalKey, Record, Selection, State
 from shared.telemetry import Outcome
-from tools.actions.records import MAX_SCANNED, about
+from tools.actions.records import MAX_SCANNED, SHOWN_KEY, about, parsed
 from tools.actions.running_app import other_routes
 from tools.actions.waiting_tasks import waiting_tasks
 from tools.errors import CommandFailed
@@ -23,12 +23,13 @@ from tools.events.documents import Document, Schema, event_name, schema_of
 from tools.events.topic import publish
 from tools.events.webhook import CHECK_THE_APP, HINTS, HostUnreachable, Webhook
 from tools.installation import Installation
-from tools.presentation import run_words
+from tools.presentation import network_advice, run_words
 
 NOTHING: Final = "nothing"
 """Shown for a route without a record in the journal."""
 
 SENT: Final = "sent"
+_NO_CONNECTION: Final = "no connection"
 
 UNKNOWN: Final = "unknown"
 """Shown for a route whose record in the journal cannot be read, and for an event that only the app's routes decide."""
@@ -72,6 +73,19 @@ class Row:
             "run_id": None if record is None else record.run_id,
             "run_url": None if record is None else record.run_url or None,
         }
+
+
+def next_step(row: Row) -> str:
+    """Return what to do about an event that has no run; empty if the reason says so, or if it has one."""
+    record = row.record
+    if record is None or not record.key.is_about_event or record.state not in {State.PARKED, State.RELEASED}:
+        return ""
+    if record.state is State.RELEASED:
+        request = parsed(record.entry.request)
+        is_unreachable = _NO_CONNECTION in record.reason and isinstance(request, dict)
+        return network_advice(str(request.get("organization_url", ""))) if is_unreachable else ""
+    key = record.key.key[:SHOWN_KEY]
+    return f"'./manage.py journal show {key}' shows all about it, and './manage.py redrive {key}' tries it again"
 
 
 @dataclass(frozen=True)

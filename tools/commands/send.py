@@ -17,7 +17,7 @@ from shared.errors import JournalUnavailable
 from shared.events.event import AML_PREFIX
 from shared.suggestion import suggestion
 from shared.telemetry import Outcome
-from tools.actions.delivery import SENT, UNKNOWN, Row, Target, host_target, send_and_wait, topic_target
+from tools.actions.delivery import SENT, UNKNOWN, Row, Target, host_target, next_step, send_and_wait, topic_target
 from tools.actions.records import parsed
 from tools.console import Console
 from tools.errors import CommandFailed
@@ -175,7 +175,7 @@ def send(  # noqa: PLR0913 - every parameter is an option
         else:
             rows, remark = [Row("", *target.send(document, 0))], ""
         sent.append((document, rows))
-        remarks |= {remark: None} if remark else {}
+        remarks |= dict.fromkeys(filter(None, [remark, *map(next_step, rows)]))
         if not as_json:
             _show(console, document, rows, target)
     if as_json:

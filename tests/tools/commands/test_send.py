@@ -76,6 +76,9 @@ class TestToTheApp:
         parked = busy_desk.run("send", event, "--as-is", "--url", host.url, "--wait")
         assert (parked.code, parked.rows[0][1:3]) == (1, ["deploy-candidate", "parked"])
         assert parked.rows[0][0].endswith(json.loads(event.read_text())["id"])
+        key = busy_desk.records[0].key.key[:12]
+        assert f"'./manage.py journal show {key}' shows all about it" in parked.err
+        assert f"'./manage.py redrive {key}' tries it again" in parked.err
         ignored = busy_desk.run("send", event, "--set", "data.modelTags.stage=x", "--url", host.url, "--wait")
         assert (ignored.code, ignored.rows[0][1:3]) == (0, ["-", "ignored"])
 
@@ -256,6 +259,19 @@ class TestAnAppWithOtherRoutes:
         desk.routes(RIGHT + self.TEST_ONLY)
         result = desk.run("send", "RunCompleted", "--wait")
         assert (result.code, result.rows[0][1:3], result.err) == (0, ["evaluate", "queued"], "")
+
+    def test_the_emulator_is_named_if_it_does_not_run(self, desk: Desk, started: Callable[..., RouteTable]) -> None:
+        started(RIGHT)
+        desk.run("send", "RunCompleted", "--wait")
+        (record,) = (one for one in desk.records if one.key.is_about_event)
+        released = replace(record, state=State.RELEASED, run_id=None, reason="no connection: refused")
+        assert delivery.next_step(delivery.Row("evaluate", "released", "", released)).startswith("run 'make ado'")
+        others = (
+            replace(released, reason="HTTP 429"),
+            replace(released, entry=replace(released.entry, request="{cut")),
+            replace(released, state=State.QUEUED),
+        )
+        assert [delivery.next_step(delivery.Row("evaluate", "", "", other)) for other in (*others, None)] == [""] * 4
 
     def test_an_app_that_has_just_started_says_so_a_moment_later(
         self, desk: Desk, started: Callable[..., RouteTable], monkeypatch: pytest.MonkeyPatch
