@@ -5,7 +5,7 @@ import threading
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import closing, suppress
-from datetime import datetime, timedelta
+from datetime import timedelta
 from functools import cache, partial
 from math import inf
 from pathlib import Path
@@ -24,14 +24,13 @@ from shared.credentials import (
     read_secret,
 )
 from shared.errors import InvalidSettings, JournalUnavailable
-from shared.events.event import Handler, RunEnd
+from shared.events.event import Handler
 from shared.http.sending import Sender
 from shared.http.throttle import ThrottleGate
 from shared.journal.backends import backend_of
 from shared.journal.cooldown import Cooldowns
 from shared.journal.journal import Journal
-from shared.journal.records import Entry, Store
-from shared.lazy import Lazy
+from shared.journal.records import Store
 from shared.logs import NEXT_INVOCATION, logger
 from shared.queueing.queueing import Queueing
 from shared.relay import Relay, WaitingTasks
@@ -40,6 +39,7 @@ from shared.routing.running import announce
 from shared.routing.table import RouteTable
 from shared.settings import Settings, load_settings
 from shared.telemetry import Decision, Report, log_decision
+from shared.waits.off import EndsWithoutKeys
 
 if TYPE_CHECKING:
     from azure.core.credentials import TokenCredential
@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from shared.notifications.notifier import Publish
     from shared.waits.aml import AmlRuns
     from shared.waits.endpoint import Endpoint
+    from shared.waits.ends import Ends
     from shared.waits.sign_in import SignIn
     from shared.waits.sweep import Sweep
     from shared.waits.waits import Waits
@@ -146,7 +147,7 @@ def compose(
         bridge = _bridge(settings, journal, sender, own_credential, report, clock)
         waits = bridge.waits
     else:
-        waits = _WaitsAreOff(partial(_ends_without_keys, settings, journal, report, clock))
+        waits = EndsWithoutKeys(journal, partial(_ends, settings, journal), report, clock)
     relay = Relay(
         dispatch=dispatch,
         routes=routes,
@@ -179,23 +180,11 @@ def announce_routes(configuration: Configuration, pauses: Iterable[float] = _ANN
     return thread
 
 
-class _WaitsAreOff:
-    """Stores the ends of runs that tasks still wait for. Imports the package when a run has ended."""
-
-    def __init__(self, make: Callable[[], WaitingTasks]) -> None:
-        self._waits = Lazy(make)
-
-    def run_ended(
-        self, end: RunEnd, entry: Entry, deadline: datetime, event_time: datetime | None
-    ) -> tuple[Decision, ...]:
-        return self._waits().run_ended(end, entry, deadline, event_time)
-
-
-def _ends_without_keys(settings: Settings, journal: Journal, report: Report, clock: Clock) -> WaitingTasks:
-    from shared.waits.ends import Ends, EndsWithoutKeys
+def _ends(settings: Settings, journal: Journal) -> "Ends":
+    from shared.waits.ends import Ends
     from shared.waits.workspaces import Workspaces
 
-    return EndsWithoutKeys(journal, Ends(journal, Workspaces(journal, settings.workspace_id)), report, clock)
+    return Ends(journal, Workspaces(journal, settings.workspace_id))
 
 
 def _bridge(

@@ -11,6 +11,8 @@ from typing import Final, NamedTuple, Protocol
 from shared.errors import UnreadableRecord
 from shared.logs import logger
 
+WAIT_PREFIX: Final = "$wait."
+"""Begins the partitions of the records of waiting tasks; see ``shared/waits/wait.py``."""
 UNROUTED: Final = "$unrouted"
 """The partition for events for which no route could be evaluated. No route can have this name."""
 
@@ -43,6 +45,7 @@ class State(StrEnum):
 PURGED_STATES: Final = frozenset({State.QUEUED, State.SUPPRESSED, State.COMPLETED, State.CLOSED, State.NOTED})
 FINAL_STATES: Final = PURGED_STATES | {State.PARKED}
 NOTHING_SENT: Final = frozenset({State.RELEASED, State.WAITING})
+OPEN_STATES: Final = frozenset(State) - FINAL_STATES
 RUN_UNKNOWN: Final = frozenset({State.CLAIMED, State.UNCERTAIN, State.PARKED})
 """The states of records that may have a run which they do not name."""
 

@@ -20,7 +20,7 @@ from shared.azure_devops.runs import Run, RunRequest
 from shared.clock import Clock
 from shared.errors import AzureDevOpsError, ClaimLost, JournalUnavailable, UnreadableRecord
 from shared.journal.journal import Claimed, Journal
-from shared.journal.records import FINAL_STATES, JournalKey, Record, Selection, Skipped, State, log_skipped
+from shared.journal.records import OPEN_STATES, JournalKey, Record, Selection, Skipped, State, log_skipped
 from shared.journal.stored_form import reading
 from shared.logs import logger
 from shared.queueing.pipelines import Pipelines
@@ -29,7 +29,6 @@ from shared.queueing.search import Found, LostRequest, NotYet, Search, Unclear
 PARTITION: Final = "$orphans"
 _LIMIT: Final = 10_000
 _SETTLE_EVERY: Final = timedelta(minutes=10)
-_OPEN: Final = frozenset(State) - FINAL_STATES
 
 _log = logger("nextstage.orphans")
 
@@ -86,7 +85,7 @@ def open_orphans(journal: Journal, limit: int = _LIMIT, skipped: Skipped = log_s
     :param skipped: is told of each orphan that cannot be read.
     :raises JournalUnavailable: the journal does not answer.
     """
-    for record in journal.select(Selection(route=PARTITION, states=_OPEN), limit, skipped):
+    for record in journal.select(Selection(route=PARTITION, states=OPEN_STATES), limit, skipped):
         try:
             yield OpenOrphan(record, Orphan.of(record))
         except UnreadableRecord as exc:

@@ -1,22 +1,17 @@
 """The ends of runs that events have reported. They are stored, because a task may register after its run has ended."""
 
 from collections.abc import Iterable, Iterator
-from datetime import datetime, timedelta
 from functools import cache
 from typing import Final
 
-from shared.clock import Clock
-from shared.errors import JournalUnavailable
 from shared.events.event import RunEnd
 from shared.journal.journal import Journal
-from shared.journal.records import Entry, Record, Selection, State
+from shared.journal.records import Record, Selection, State
 from shared.logs import logger
-from shared.telemetry import Decision, Report, Result
-from shared.waits.wait import OPEN_STATES, WAIT_PREFIX, Wait, end_record, ends_partition, read_each, read_end
+from shared.waits.wait import Wait, end_record, ends_partition, read_each, read_end
 from shared.waits.workspaces import Workspaces
 
 _MAX_ENDS: Final = 10_000
-_LOOK_EVERY: Final = timedelta(minutes=10)
 
 _log = logger("nextstage.waits")
 
@@ -67,43 +62,3 @@ class Ends:
                 )
             elif is_this:
                 yield record
-
-
-class EndsWithoutKeys:
-    """Stores the ends of runs while waits are off, if tasks still wait: the keys may come back.
-
-    Whether tasks wait is looked up every ten minutes, because no more can register.
-    """
-
-    def __init__(self, journal: Journal, ends: Ends, report: Report, clock: Clock) -> None:
-        self._journal = journal
-        self._ends = ends
-        self._report = report
-        self._clock = clock
-        self._look_at: datetime | None = None
-        self._tasks_wait = False
-
-    def run_ended(
-        self,
-        end: RunEnd,
-        entry: Entry,
-        deadline: datetime,  # noqa: ARG002 - see WaitingTasks
-        event_time: datetime | None = None,  # noqa: ARG002 - the same
-    ) -> tuple[Decision, ...]:
-        """Store the end of a run if tasks wait. Return a decision only if that fails."""
-        try:
-            if self._do_tasks_wait():
-                self._ends.note(end)
-        except JournalUnavailable as exc:
-            decision = Decision.of(entry, Result.deferred(exc))
-            self._report(decision)
-            return (decision,)
-        return ()
-
-    def _do_tasks_wait(self) -> bool:
-        now = self._clock()
-        if self._look_at is None or now >= self._look_at:
-            found = self._journal.select(Selection(route_prefix=WAIT_PREFIX, states=OPEN_STATES), 1)
-            self._tasks_wait = any(True for _ in found)
-            self._look_at = now + _LOOK_EVERY
-        return self._tasks_wait

@@ -22,14 +22,14 @@ from shared.clock import Clock, utc_now
 from shared.errors import ClaimLost, JournalUnavailable, RunStatusUnavailable, UnreadableRecord
 from shared.events.event import RunEnd
 from shared.journal.journal import Journal
-from shared.journal.records import JournalKey, Record, Selection, State, log_skipped
+from shared.journal.records import OPEN_STATES, WAIT_PREFIX, JournalKey, Record, Selection, State, log_skipped
 from shared.journal.stored_form import reading
 from shared.logs import logger
 from shared.telemetry import Outcome
 from shared.waits.aml import AmlRuns
 from shared.waits.fairness.sharing import MIN_SHARE, Shares, Workers
 from shared.waits.task_result import result_of, timeout_result
-from shared.waits.wait import MAX_WAITS, OPEN_STATES, SWEEP_PARTITION, WAIT_PREFIX, Wait, read_each
+from shared.waits.wait import MAX_WAITS, SWEEP_PARTITION, Wait, read_each
 from shared.waits.waits import Attempt, Waits, longest_untried
 from shared.waits.workspaces import Workspaces
 

@@ -22,19 +22,16 @@ from typing import Any, Final, Self, TypeVar
 
 from shared.errors import UnreadableRecord
 from shared.events.event import RunEnd
-from shared.journal.records import FINAL_STATES, JournalKey, Record, Skipped, State, log_skipped
+from shared.journal.records import WAIT_PREFIX, JournalKey, Record, Skipped, log_skipped
 from shared.journal.stored_form import reading
 from shared.waits.request import Task, WaitRequest
 
-WAIT_PREFIX: Final = "$wait."
 ENDED_PREFIX: Final = "$ended."
 TASK_PARTITION: Final = "$task"
 WORKSPACES_PARTITION: Final = "$workspaces"
 SWEEP_PARTITION: Final = "$sweep"
 MAX_WAITS: Final = 5000
 """The maximum number of open waits that are read at once. They take about 3 KB of memory each."""
-OPEN_STATES: Final = frozenset(State) - FINAL_STATES
-"""The states of waits that have not ended."""
 
 Content = TypeVar("Content")
 

@@ -37,7 +37,7 @@ from shared.errors import (
 )
 from shared.events.event import RunEnd
 from shared.journal.journal import AlreadyFinal, Claimed, Journal, NotClaimable
-from shared.journal.records import FINAL_STATES, NO_EVENT, Entry, Record, Selection, State
+from shared.journal.records import FINAL_STATES, NO_EVENT, OPEN_STATES, Entry, Record, Selection, State
 from shared.logs import logger
 from shared.telemetry import Decision, Outcome, Report, Result, delay_ms, log_decision
 from shared.waits.ends import Ends
@@ -49,7 +49,7 @@ from shared.waits.request import Task, WaitRequest, task_problem
 from shared.waits.task_client import Access
 from shared.waits.task_result import TaskResult, result_of
 from shared.waits.tokens import TokenSeal
-from shared.waits.wait import MAX_WAITS, OPEN_STATES, Wait, run_of_task, task_record, waits_partition
+from shared.waits.wait import MAX_WAITS, Wait, run_of_task, task_record, waits_partition
 from shared.waits.workspaces import Workspaces
 
 _VERIFY_SECONDS: Final = 2.0

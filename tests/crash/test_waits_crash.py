@@ -14,8 +14,8 @@ import pytest
 from cryptography.fernet import Fernet
 
 from devstack.ado import EVENTS_PATH, Fault, Match, StartedTask, TaskRecord
-from shared.journal.records import Record, Selection, State
-from shared.waits.wait import WAIT_PREFIX, Wait
+from shared.journal.records import WAIT_PREFIX, Record, Selection, State
+from shared.waits.wait import Wait
 from tests.crash.stage import EARLIER, LONG_AGO, NOW, EmptyJournal, Stage, Workers, new_stage
 from tests.crash.worker import DEFERRED, DIED
 from tests.support.builders import event_text

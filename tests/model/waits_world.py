@@ -7,13 +7,12 @@ from datetime import datetime, timedelta
 
 from shared.credentials import Secret
 from shared.errors import AnswerLost, RequestNotSent
-from shared.journal.records import Record, Selection
+from shared.journal.records import WAIT_PREFIX, Record, Selection
 from shared.waits.fairness.quotas import Quotas
 from shared.waits.request import Task
 from shared.waits.sweep import Sweep
 from shared.waits.task_client import Access
 from shared.waits.tokens import TokenSeal
-from shared.waits.wait import WAIT_PREFIX
 from shared.waits.waits import Waits
 from shared.waits.workspaces import Workspaces
 from tests.model.world import BUDGET, LOSE, Process, Sent, SharedWorld

@@ -99,7 +99,11 @@ APP = CONFIGURED + "assert compose(configuration, DISPATCH).bridge is None"
         ("import function_app", {}, ("yaml", "jmespath", "sqlite3")),
         (CREDENTIAL, ENVIRONMENT, ("azure.",)),
         (CREDENTIAL, ENVIRONMENT | {"AZURE_DEVOPS_AUTH": "pat"} | VAULT, ("azure.",)),
-        (APP, ENVIRONMENT | PAT | {"JOURNAL_CONNECTION": "sqlite:{}"}, ("shared.waits", "cryptography")),
+        (
+            APP,
+            ENVIRONMENT | PAT | {"JOURNAL_CONNECTION": "sqlite:{}"},
+            ("shared.waits.ends", "shared.waits.request", "shared.waits.wait", "cryptography"),
+        ),
     ],
     ids=["the function app", "an identity", "a vault", "without waits"],
 )

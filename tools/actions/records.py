@@ -14,21 +14,22 @@ from shared.errors import UnreadableRecord
 from shared.events.event import AML_PREFIX
 from shared.journal.cooldown import PARTITION_PREFIX
 from shared.journal.journal import RESERVATIONS, Journal
-from shared.journal.records import UNROUTED, JournalKey, Record, Selection, Skipped, State, log_skipped
+from shared.journal.records import (
+    OPEN_STATES,
+    UNROUTED,
+    WAIT_PREFIX,
+    JournalKey,
+    Record,
+    Selection,
+    Skipped,
+    State,
+    log_skipped,
+)
 from shared.notifications.losses import PARTITION as LOST_NOTIFICATIONS
 from shared.queueing.orphans import PARTITION as ORPHANS
 from shared.routing.running import PARTITION as RUNNING_ROUTES
 from shared.suggestion import suggestion
-from shared.waits.wait import (
-    ENDED_PREFIX,
-    OPEN_STATES,
-    SWEEP_PARTITION,
-    TASK_PARTITION,
-    WAIT_PREFIX,
-    WORKSPACES_PARTITION,
-    Wait,
-    read_each,
-)
+from shared.waits.wait import ENDED_PREFIX, SWEEP_PARTITION, TASK_PARTITION, WORKSPACES_PARTITION, Wait, read_each
 from tools.errors import CommandFailed
 
 SHOWN_KEY: Final = 12

@@ -1,9 +1,9 @@
 """Finds the tasks that wait for the run whose end an event reports."""
 
 from shared.events.event import RunEnd
-from shared.journal.records import Record, Selection
+from shared.journal.records import OPEN_STATES, Record, Selection
 from shared.waits.ends import Ends
-from shared.waits.wait import MAX_WAITS, OPEN_STATES, waits_partition
+from shared.waits.wait import MAX_WAITS, waits_partition
 from shared.waits.workspaces import Workspaces
 from tools.installation import Installation
 

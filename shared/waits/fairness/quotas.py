@@ -10,10 +10,10 @@ from typing import Final
 from shared.clock import Clock
 from shared.errors import TooManyWaits
 from shared.journal.journal import Journal
-from shared.journal.records import Selection
+from shared.journal.records import OPEN_STATES, WAIT_PREFIX, Selection
 from shared.waits.plan_url import organization_of
 from shared.waits.request import Task
-from shared.waits.wait import OPEN_STATES, WAIT_PREFIX, Wait, read_each
+from shared.waits.wait import Wait, read_each
 
 _COUNT_EVERY: Final = timedelta(minutes=1)
 _MAX_COUNTED: Final = 20_000

@@ -6,11 +6,10 @@ import pytest
 
 from shared.errors import AnswerLost, RequestNotSent, RunStatusUnavailable
 from shared.http.message import HttpResponse
-from shared.journal.records import Record, Selection, State, Store
+from shared.journal.records import WAIT_PREFIX, Record, Selection, State, Store
 from shared.waits.aml import AmlRuns
 from shared.waits.fairness.sharing import MAX_SHARE
 from shared.waits.sweep import Sweep, SweepResult
-from shared.waits.wait import WAIT_PREFIX
 from tests.support.azure import ManagementPlane, aml_runs
 from tests.support.builders import WORKSPACE
 from tests.support.canaries import secret

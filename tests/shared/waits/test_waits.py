@@ -21,11 +21,11 @@ from shared.errors import (
     Throttled,
     WaitNotVerified,
 )
-from shared.journal.records import Record, Selection, State, Store
+from shared.journal.records import WAIT_PREFIX, Record, Selection, State, Store
 from shared.telemetry import Outcome
 from shared.waits.request import Task, WaitRequest
 from shared.waits.task_client import Access
-from shared.waits.wait import WAIT_PREFIX, Wait
+from shared.waits.wait import Wait
 from tests.support.builders import WORKSPACE, routes, run_completed
 from tests.support.clock import ManualClock
 from tests.support.fakes import HANGS, LOST, LOST_UNQUEUED, FakePipelines, Reports

@@ -10,8 +10,7 @@ from devstack.ado import Emulator, Fault, Match, load_declaration, serve
 from handlers import DISPATCH, NAMES
 from shared.clock import utc_now
 from shared.composition import Bridge, compose, load_configuration
-from shared.journal.records import NO_EVENT, Selection, State
-from shared.waits.wait import WAIT_PREFIX
+from shared.journal.records import NO_EVENT, WAIT_PREFIX, Selection, State
 from tests.support import ROOT
 from tests.support.builders import run_completed
 from tests.support.canaries import secret
