@@ -35,7 +35,7 @@ def _compose() -> "App":
 def _announce_routes() -> None:
     from shared.composition import announce_routes
 
-    announce_routes(_configuration())
+    announce_routes(_app, _configuration().routes)
 
 
 _configuration = Lazy(_load_configuration)

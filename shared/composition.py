@@ -4,7 +4,7 @@ import atexit
 import threading
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from contextlib import closing, suppress
+from contextlib import suppress
 from datetime import timedelta
 from functools import cache, partial
 from math import inf
@@ -161,18 +161,21 @@ def compose(
     return App(relay, journal, queueing, timedelta(days=settings.retention_days), bridge)
 
 
-def announce_routes(configuration: Configuration, pauses: Iterable[float] = _ANNOUNCE_PAUSES) -> threading.Thread:
+def announce_routes(
+    app: Callable[[], App], routes: RouteTable, pauses: Iterable[float] = _ANNOUNCE_PAUSES
+) -> threading.Thread:
     """Write down in the journal which routes.yaml this app runs, on a thread: the start does not wait.
 
     Deliveries report a journal that does not answer, so this tries again a few times, and then gives up.
+
+    :param app: returns the app, which the first event may have composed already.
     """
 
     def announce_now() -> None:
         for pause in pauses:
             time.sleep(pause)
             with NEXT_INVOCATION.keeping(), suppress(JournalUnavailable):
-                with closing(open_store(configuration.settings)) as store:
-                    announce(Journal(store), configuration.routes)
+                announce(app().journal, routes)
                 return
 
     thread = threading.Thread(target=announce_now, name="announce routes", daemon=True)

@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 
 from devstack.events import sample_text
-from handlers import NAMES
+from handlers import DISPATCH, NAMES
 from shared.clouds import US_GOVERNMENT
-from shared.composition import announce_routes, credential, identity_factory, load_configuration, open_store
+from shared.composition import announce_routes, compose, credential, identity_factory, load_configuration, open_store
 from shared.credentials import pat_authorization
 from shared.errors import InvalidRoutes, InvalidSettings, NextstageError
 from shared.journal.journal import Journal
@@ -165,7 +165,7 @@ class TestTheRoutesOfTheApp:
             yield 0.0
 
         left = pauses()
-        announce_routes(configuration, left).join(60)
+        announce_routes(lambda: compose(configuration, DISPATCH), configuration.routes, left).join(60)
         assert len(list(left)) == 1, "nothing is left to do after the second time"
         with closing(open_store(configuration.settings)) as store:
             assert running_routes(Journal(store)) is not None

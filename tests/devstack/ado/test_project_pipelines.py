@@ -86,7 +86,7 @@ def test_the_pipelines_of_the_routes_are_declared_by_their_files(
         ("parameters: [{name: x, type: text}]", "/scoring.yml: parameters[0].type: 'text' is not one of ["),
         ("parameters: [{name: x, type: number, default: many}]", "/scoring.yml: parameters[0].default: The value of"),
         ("a: [1,", "/scoring.yml: while parsing a flow node"),
-        ("a: &a [*a]", "/scoring.yml: Circular reference detected"),
+        ("a: &a [*a]", "/scoring.yml: the alias *a stands for too many values"),
         ("stages: 7", "/scoring.yml: 'stages' must be a list of {stage: …}"),
         ("parameters: [{name: x, default: !!binary aGk=}]", "/scoring.yml: Object of type bytes is not JSON"),
     ],
