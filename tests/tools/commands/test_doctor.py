@@ -58,7 +58,7 @@ def examined(desk: Desk, *arguments: str) -> Result:
 
 def traces(desk: Desk) -> Any:
     """Return everything that the doctor could leave behind."""
-    # SQLite's files beside the journal belong to whoever has it open, such as a running app.
+    # The files that SQLite keeps next to the journal belong to the process that has it open, such as a running app.
     ignored = (".log", "-shm", "-wal")
     files = sorted(path.name for path in desk.folder.iterdir() if not path.name.endswith(ignored))
     runs = [] if desk.organization_url == UNREACHABLE else desk.runs
