@@ -43,6 +43,8 @@ class Losses:
 
     def write(self, journal: Journal) -> None:
         """Write the losses to the journal. If it does not answer, the next call tries again."""
+        if not self._counts:  # the usual case, which needs no lock
+            return
         with self._lock:
             counts, self._counts = self._counts, Counter()
         for reason, count in counts.items():

@@ -88,3 +88,8 @@ class TestRelease:
         assert found is not None
         assert (tmp_path / "notes.md").read_text(encoding="utf-8").strip() == found[1].strip()
         assert self.run("Take", "v99.0.0", tmp_path) == 1
+
+
+def test_the_readme_makes_the_settings_before_a_command_needs_them() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert 0 < text.index("make setup") < text.index("./manage.py check") < text.index("./manage.py explain")
