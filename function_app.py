@@ -79,7 +79,7 @@ ORPHAN_SECONDS_OF_A_DELIVERY = 2.0
 def aml_event(event: str) -> None:
     """Handle one event of an Azure ML workspace. Return to acknowledge it; raise to have it delivered again."""
     _app().relay.deliver(event)
-    _app().queueing.orphans.settle_sometimes(ORPHAN_SECONDS_OF_A_DELIVERY)
+    _app().queueing.settle_orphans_sometimes(ORPHAN_SECONDS_OF_A_DELIVERY)
 
 
 # The tasks AzureFunction@1 and InvokeRESTAPI@1 send a function key in the query or in a header.
@@ -112,7 +112,7 @@ def _register(request: func.HttpRequest, *, must_sign_in: bool) -> func.HttpResp
 @app.timer_trigger(arg_name="timer", schedule="0 */10 * * * *", run_on_startup=False)
 def sweep_waits(timer: func.TimerRequest) -> None:
     """Complete the tasks whose run has ended without an event that reported it. Cancel orphans."""
-    _app().queueing.orphans.settle(ORPHAN_SECONDS)
+    _app().queueing.recovery.orphans.settle(ORPHAN_SECONDS)
     if (bridge := _app().bridge) is not None:
         bridge.sweep.run()
 
@@ -128,6 +128,6 @@ def purge_journal(timer: func.TimerRequest) -> None:
     from shared.journal.purge import purge
     from shared.routing.running import announce
 
-    _app().queueing.orphans.settle(ORPHAN_SECONDS)
+    _app().queueing.recovery.orphans.settle(ORPHAN_SECONDS)
     purge(_app().journal, _app().retention)
     announce(_app().journal, _configuration().routes)

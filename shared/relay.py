@@ -132,7 +132,7 @@ class Relay:
             sender = self._queueing.sender()
         match self._journal.claim(decided.key, entry, deadline, sender, self._routes.digest):
             case AlreadyFinal(record):
-                self._queueing.settle_orphans(record)
+                self._queueing.recovery.settle_orphans(record)
                 return _duplicate(record)
             case NotClaimable(reason):
                 return Result(Outcome.DEFERRED, reason)

@@ -9,7 +9,6 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from shared.azure_devops import runs as protocol
-from shared.azure_devops.reconcile import Build, read_builds
 from shared.azure_devops.runs import Run, RunRequest
 from shared.clock import Clock, utc_now
 from shared.credentials import Credential
@@ -20,6 +19,7 @@ from shared.http.throttle import ThrottleGate
 from shared.suggestion import suggestion
 
 if TYPE_CHECKING:
+    from shared.azure_devops.reconcile import Build
     from shared.http.transport import Transport  # imports ``requests``, which is slow
 
 
@@ -78,7 +78,7 @@ class PipelinesClient:
 
     def builds(
         self, request: RunRequest, since: datetime, until: datetime, deadline: datetime
-    ) -> Iterator[Sequence[Build]]:
+    ) -> Iterator[Sequence["Build"]]:
         """Yield, page by page, the runs of the request's pipeline that were queued in a period, oldest first.
 
         The times are of this process's clock; the difference to the server's is added.
@@ -91,15 +91,16 @@ class PipelinesClient:
         with _nothing_queued():
             ask = partial(protocol.list_builds, request, pipeline_id, since + offset, until + offset)
             for page in self._pages(request, ask, deadline):
-                yield [build.moved(-offset) for build in read_builds(page)]
+                yield _read_builds(page, offset)
 
-    def build(self, request: RunRequest, run_id: int, deadline: datetime) -> Build | None:
+    def build(self, request: RunRequest, run_id: int, deadline: datetime) -> "Build | None":
         """Return one run of the request's project, or None if there is none with this ID.
 
         :raises AzureDevOpsError: the answer is not usable; never AnswerLost.
         """
-        found = read_builds({"value": [self._ask(request, protocol.ask_for_build(request, run_id), deadline)]})
-        return found[0].moved(-self.clock_offset(request)) if found else None
+        answer = self._ask(request, protocol.ask_for_build(request, run_id), deadline)
+        found = _read_builds({"value": [answer]}, self.clock_offset(request))
+        return found[0] if found else None
 
     def skipped_stages(self, request: RunRequest, run_id: int, deadline: datetime) -> frozenset[str] | None:
         """Return the stages that a run skipped, in lower case; None if its timeline does not show its stages.
@@ -239,6 +240,16 @@ def _nothing_queued() -> Iterator[None]:
         yield
     except AnswerLost as exc:
         raise RequestNotSent(f"{exc} (during a lookup, so no run was queued)") from exc
+
+
+def _read_builds(document: Any, offset: timedelta) -> "list[Build]":
+    """Read a page of builds.
+
+    :param offset: by how much the server's clock is ahead of this process's.
+    """
+    from shared.azure_devops.reconcile import read_builds  # only a search for a lost run needs it
+
+    return [build.moved(-offset) for build in read_builds(document)]
 
 
 def _cache_key(request: RunRequest, pipeline: str) -> tuple[str, str, str]:

@@ -28,7 +28,6 @@ from shared.queueing.search import Found, LostRequest, NotYet, Search, Unclear
 
 PARTITION: Final = "$orphans"
 _LIMIT: Final = 10_000
-_SETTLE_EVERY: Final = timedelta(minutes=10)
 
 _log = logger("nextstage.orphans")
 
@@ -99,7 +98,6 @@ class Orphans:
         self._journal = journal
         self._pipelines = pipelines
         self._clock = clock
-        self._settle_at = clock() + _SETTLE_EVERY
 
     def write_down(self, orphan: Orphan) -> None:
         """Keep an orphan until it is settled.
@@ -122,12 +120,6 @@ class Orphans:
                     self._settle_one(record, orphan, deadline)
         except JournalUnavailable as exc:
             _log.error("orphans could not be settled: %s", exc)
-
-    def settle_sometimes(self, seconds: float) -> None:
-        """Do the same, but only every ten minutes, because it costs a query. No timer does so while waits are off."""
-        if (now := self._clock()) >= self._settle_at:
-            self._settle_at = now + _SETTLE_EVERY
-            self.settle(seconds)
 
     def _settle_one(self, record: Record, orphan: Orphan, deadline: datetime) -> None:
         try:

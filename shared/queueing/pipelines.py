@@ -3,11 +3,13 @@
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
-from shared.azure_devops.reconcile import Build
 from shared.azure_devops.runs import Run, RunRequest
 from shared.journal.records import JournalKey
+
+if TYPE_CHECKING:
+    from shared.azure_devops.reconcile import Build
 
 _NAMESPACE: Final = uuid.UUID("0b4c4a5e-2d0f-5b0e-9c0e-6e6578747374")
 
@@ -31,10 +33,10 @@ class Pipelines(Protocol):
 
     def builds(
         self, request: RunRequest, since: datetime, until: datetime, deadline: datetime
-    ) -> Iterator[Sequence[Build]]:
+    ) -> Iterator[Sequence["Build"]]:
         """Yield, page by page, the runs of the request's pipeline that were queued in a period, oldest first."""
 
-    def build(self, request: RunRequest, run_id: int, deadline: datetime) -> Build | None:
+    def build(self, request: RunRequest, run_id: int, deadline: datetime) -> "Build | None":
         """Return one run of the request's project, or None if there is none with this ID."""
 
     def skipped_stages(self, request: RunRequest, run_id: int, deadline: datetime) -> frozenset[str] | None:

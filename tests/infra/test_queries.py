@@ -81,7 +81,7 @@ def test_only_second_runs_are_critical() -> None:
         for path in (ROOT / folder).rglob("*.py")
         if ".critical(" in path.read_text()
     }
-    assert critical == {"shared/queueing/orphans.py", "shared/queueing/queueing.py"}
+    assert critical == {"shared/queueing/orphans.py", "shared/queueing/recovery.py"}
 
 
 def test_an_app_without_functions_is_found_by_its_exception_and_by_its_answers() -> None:

@@ -30,7 +30,7 @@ def adopt(bench: Bench, record: Record, run_id: int, store: Store | None = None)
     store = store or bench.store
     journal = Journal(store, lease_seconds=LEASE, settle_seconds=SETTLE, clock=bench.clock)
     queueing = Queueing(journal, bench.pipelines, Cooldowns(store, bench.clock), clock=bench.clock)
-    queueing.adopt(record, run_id, bench.clock() + timedelta(seconds=25))
+    queueing.recovery.adopt(record, run_id, bench.clock() + timedelta(seconds=25))
     current = bench.store.get(record.key)
     assert current is not None
     return current

@@ -23,7 +23,7 @@ from shared.journal.records import Selection
 from shared.routing.running import running_routes
 from shared.settings import load_settings
 from tests.support import ROOT
-from tests.support.builders import ENVIRONMENT
+from tests.support.builders import ENVIRONMENT, run_completed
 from tests.support.canaries import secret
 from tests.support.polling import wait_until
 from tests.support.services.host_apps import deliver, exported_log, serving_app
@@ -91,6 +91,15 @@ configuration = load_configuration(os.environ, pathlib.Path.cwd(), NAMES)
 """
 CREDENTIAL = CONFIGURED + "credential(configuration.settings)"
 APP = CONFIGURED + "assert compose(configuration, DISPATCH).bridge is None"
+ROUTE = "version: 1\nroutes: [{name: train, event: RunCompleted, pipeline: 7}]"
+DELIVERY = f"""{CONFIGURED}
+from shared.http.message import HttpResponse
+answer = HttpResponse(200, {{}}, b'{{"id": 1}}')
+app = compose(configuration, DISPATCH, transport=lambda request, authorization, timeout_seconds: answer)
+(decision,) = app.relay.deliver({run_completed("run-1")!r}).decisions
+app.queueing.settle_orphans_sometimes(1)
+assert decision.outcome == "queued", decision
+"""
 
 
 @pytest.mark.parametrize(
@@ -101,17 +110,26 @@ APP = CONFIGURED + "assert compose(configuration, DISPATCH).bridge is None"
         (CREDENTIAL, ENVIRONMENT | {"AZURE_DEVOPS_AUTH": "pat"} | VAULT, ("azure.",)),
         (
             APP,
-            ENVIRONMENT | PAT | {"JOURNAL_CONNECTION": "sqlite:{}"},
+            ENVIRONMENT | PAT | {"JOURNAL_CONNECTION": "sqlite:{}/journal.sqlite3"},
             ("shared.waits.ends", "shared.waits.request", "shared.waits.wait", "cryptography"),
         ),
+        (
+            DELIVERY,
+            ENVIRONMENT | PAT | {"JOURNAL_CONNECTION": "sqlite:{0}/journal.sqlite3", "ROUTES_FILE": "{0}/routes.yaml"},
+            (
+                *("shared.azure_devops.reconcile", "shared.azure_devops.values", "decimal"),
+                *("shared.queueing.orphans", "shared.queueing.recovery", "shared.queueing.search"),
+            ),
+        ),
     ],
-    ids=["the function app", "an identity", "a vault", "without waits"],
+    ids=["the function app", "an identity", "a vault", "without waits", "a first delivery"],
 )
 def test_slow_modules_are_imported_only_when_needed(
     program: str, environment: dict[str, str], absent: tuple[str, ...], tmp_path: Path
 ) -> None:
     """Imports at the start would slow down every cold start."""
-    settings = {name: value.format(tmp_path / "journal.sqlite3") for name, value in environment.items()}
+    (tmp_path / "routes.yaml").write_text(ROUTE, encoding="utf-8")
+    settings = {name: value.format(tmp_path) for name, value in environment.items()}
     done = run(f"{program}\nprint([name for name in sys.modules if name.startswith({absent!r})])", settings)
     assert done.stdout.strip() == "[]", done.stderr
 

@@ -129,8 +129,8 @@ def adopt_run(
 def _adopted(app: App, record: Record, run_id: int, *, is_dry: bool, is_sure: bool) -> Row:
     deadline = utc_now() + timedelta(seconds=_ADOPT_SECONDS)
     try:
-        build = app.queueing.adoptable(record, run_id, deadline)
-        different = "; ".join(app.queueing.differences(record, build, deadline))
+        build = app.queueing.recovery.adoptable(record, run_id, deadline)
+        different = "; ".join(app.queueing.recovery.differences(record, build, deadline))
         if is_dry:
             reason = (f"but {different}; " if different else "") + "nothing was changed"
             return Row(record.key.route, WOULD_ADOPT, reason, run_id=run_id, run_url=build.run.url)
@@ -139,7 +139,7 @@ def _adopted(app: App, record: Record, run_id: int, *, is_dry: bool, is_sure: bo
                 f"run {run_id} does not look like the run of this event: {different}; nothing was changed; if it is "
                 "the event's all the same, repeat the command with --yes"
             )
-        result = app.queueing.adopt(record, run_id, deadline)
+        result = app.queueing.recovery.adopt(record, run_id, deadline)
     except RequestRefused as exc:
         raise CommandFailed(f"{exc}; nothing was changed: the record is {record.state} and has no run") from exc
     except (ClaimLost, JournalUnavailable, AzureDevOpsError) as exc:

@@ -34,7 +34,7 @@ def second_run(bench: Bench, *, known: bool = True) -> Run:
     request = RunRequest.from_json(record.entry.request)
     run = bench.pipelines.queue(request)
     lost = LostRequest(record.key, request, record.sender, record.claimed_at, until=bench.clock())
-    bench.queueing.orphans.write_down(Orphan(lost, run if known else None))
+    bench.queueing.recovery.orphans.write_down(Orphan(lost, run if known else None))
     return run
 
 
@@ -46,19 +46,19 @@ def change(bench: Bench, record: Record, **changes: object) -> None:
 def test_a_second_run_is_canceled_once(bench: Bench, known: bool) -> None:
     run = second_run(bench, known=known)
     for _ in range(2):
-        bench.queueing.orphans.settle(SECONDS)
+        bench.queueing.recovery.orphans.settle(SECONDS)
     assert bench.pipelines.canceled == [run.id]
     assert [orphan.state for orphan in bench.orphans] == [State.COMPLETED]
 
 
 def test_deliveries_look_for_orphans_every_ten_minutes(bench: Bench) -> None:
-    orphans = bench.queueing.orphans
+    queueing = bench.queueing
     seen = []
     runs: list[Run] = []
     for minutes in (9, 2, 9, 2):
         runs.append(second_run(bench))
         bench.clock.advance(minutes * 60)
-        orphans.settle_sometimes(SECONDS)
+        queueing.settle_orphans_sometimes(SECONDS)
         seen.append(len(bench.pipelines.canceled))
     assert seen == [0, 2, 2, 4]
     assert sorted(bench.pipelines.canceled) == sorted(run.id for run in runs)
@@ -67,7 +67,7 @@ def test_deliveries_look_for_orphans_every_ten_minutes(bench: Bench) -> None:
 def test_the_second_run_of_a_suppressed_event_is_canceled(bench: Bench) -> None:
     run = second_run(bench)
     change(bench, bench.record(), state=State.SUPPRESSED, run_id=None)
-    bench.queueing.orphans.settle(SECONDS)
+    bench.queueing.recovery.orphans.settle(SECONDS)
     assert bench.pipelines.canceled == [run.id]
     assert bench.orphans[0].reason.endswith("its event needs no run")
     bench.pipelines.books.pop(0)  # the bench expects each run to belong to a record
@@ -78,7 +78,7 @@ def test_a_run_that_may_still_become_the_events_is_left(bench: Bench, state: Sta
     second_run(bench)
     record = bench.record()
     change(bench, record, state=state, run_id=None)
-    bench.queueing.orphans.settle(SECONDS)
+    bench.queueing.recovery.orphans.settle(SECONDS)
     assert bench.pipelines.canceled == []
     assert [orphan.state for orphan in bench.orphans] == [State.WAITING]
     bench.pipelines.canceled.extend([100, 101])  # the bench expects each run to belong to a record
@@ -87,7 +87,7 @@ def test_a_run_that_may_still_become_the_events_is_left(bench: Bench, state: Sta
 def test_the_run_of_an_event_without_a_record_is_said(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
     second_run(bench)
     assert bench.store.delete(bench.record())
-    bench.queueing.orphans.settle(SECONDS)
+    bench.queueing.recovery.orphans.settle(SECONDS)
     assert [orphan.state for orphan in bench.orphans] == [State.CLOSED]
     assert [level for _, level, _ in caplog.record_tuples] == [logging.CRITICAL]
     bench.pipelines.books.clear()
@@ -98,7 +98,7 @@ def test_an_altered_record_does_not_stop_the_others(bench: Bench, caplog: pytest
     journal = Journal(bench.store, clock=bench.clock)
     for number, document in enumerate(["{", "[]", '{"key": ["a", "b"]}', "[" * 100_000]):
         journal.write_once(JournalKey(PARTITION, f"{number:064x}"), State.WAITING, document)
-    bench.queueing.orphans.settle(SECONDS)
+    bench.queueing.recovery.orphans.settle(SECONDS)
     assert bench.pipelines.canceled == [run.id]
     assert sum("cannot be read" in text for _, _, text in caplog.record_tuples) == 4
 
@@ -108,18 +108,18 @@ def test_an_unknown_run_is_not_searched_for_before_its_request_has_settled(bench
     record = bench.record()
     request = RunRequest.from_json(record.entry.request)
     lost = LostRequest(record.key, request, "", record.claimed_at, record.settled_at)
-    bench.queueing.orphans.write_down(Orphan(lost, None))
-    bench.queueing.orphans.settle(SECONDS)
+    bench.queueing.recovery.orphans.write_down(Orphan(lost, None))
+    bench.queueing.recovery.orphans.settle(SECONDS)
     assert [orphan.state for orphan in bench.orphans] == [State.RELEASED]
     bench.clock.advance(SETTLE * 2)
-    bench.queueing.orphans.settle(SECONDS)
+    bench.queueing.recovery.orphans.settle(SECONDS)
     assert [(orphan.state, orphan.reason) for orphan in bench.orphans] == [(State.CLOSED, "there is no second run")]
 
 
 def test_a_second_run_that_has_finished_is_said(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
     run = second_run(bench)
     bench.pipelines.books[-1] = replace(bench.pipelines.books[-1], is_finished=True)
-    bench.queueing.orphans.settle(SECONDS)
+    bench.queueing.recovery.orphans.settle(SECONDS)
     assert bench.pipelines.canceled == []
     assert [orphan.state for orphan in bench.orphans] == [State.CLOSED]
     (text,) = [text for _, level, text in caplog.record_tuples if level == logging.CRITICAL]
@@ -132,7 +132,7 @@ def test_a_second_run_that_was_canceled_before_is_done(bench: Bench, caplog: pyt
     run = second_run(bench)
     bench.pipelines.books[-1] = replace(bench.pipelines.books[-1], is_finished=True)
     bench.pipelines.canceled.append(run.id)
-    bench.queueing.orphans.settle(SECONDS)
+    bench.queueing.recovery.orphans.settle(SECONDS)
     assert bench.pipelines.canceled == [run.id]
     assert [(orphan.state, orphan.reason) for orphan in bench.orphans] == [
         (State.COMPLETED, f"run {run.id} was queued too late and is canceled: its event has run {run.id - 1}")
@@ -148,26 +148,26 @@ def test_a_run_that_an_equal_event_may_need_is_left(bench: Bench) -> None:
     record = bench.record()
     request = RunRequest.from_json(record.entry.request)
     lost = LostRequest(record.key, request, record.sender, record.claimed_at, record.settled_at)
-    bench.queueing.orphans.write_down(Orphan(lost, None))
+    bench.queueing.recovery.orphans.write_down(Orphan(lost, None))
     bench.pipelines.plan.append(LOST)
     deferred(relay, run_completed("b"))
     bench.clock.advance(SETTLE * 2)
-    bench.queueing.orphans.settle(SECONDS)
+    bench.queueing.recovery.orphans.settle(SECONDS)
     assert bench.pipelines.canceled == []
     (decision,) = relay.deliver(run_completed("b")).decisions
     assert decision.run_id == 101
-    bench.queueing.orphans.settle(SECONDS)
+    bench.queueing.recovery.orphans.settle(SECONDS)
     assert [(orphan.state, orphan.reason) for orphan in bench.orphans] == [(State.CLOSED, "there is no second run")]
 
 
 def test_a_run_that_was_found_and_cannot_be_canceled_is_named(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
     run = second_run(bench, known=False)
     bench.pipelines.cancel_error = PermissionDenied("HTTP 403: needs Stop builds")
-    bench.queueing.orphans.settle(SECONDS)
+    bench.queueing.recovery.orphans.settle(SECONDS)
     (orphan,) = bench.orphans
     words = f"run {run.id} ({run.url}) could not be canceled: HTTP 403: needs Stop builds"
     assert (orphan.state, orphan.reason) == (State.RELEASED, words)
     assert [(level, words in text) for _, level, text in caplog.record_tuples] == [(logging.CRITICAL, True)]
     bench.pipelines.cancel_error = None
-    bench.queueing.orphans.settle(SECONDS)
+    bench.queueing.recovery.orphans.settle(SECONDS)
     assert bench.pipelines.canceled == [run.id]

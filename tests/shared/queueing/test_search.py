@@ -306,37 +306,37 @@ class TestAdoptionByAPerson:
         return bench.record()
 
     def test_the_record_gets_the_run(self, bench: Bench) -> None:
-        result = bench.queueing.adopt(self.park(bench), 100, bench.soon)
+        result = bench.queueing.recovery.adopt(self.park(bench), 100, bench.soon)
         assert (result.outcome, result.run_id) == (Outcome.QUEUED, 100)
         assert (bench.record().state, bench.record().run_id) == (State.QUEUED, 100)
         assert outcomes(bench.relay(SKIPS).deliver(run_completed("a"))) == [Outcome.DUPLICATE]
 
     def test_only_once(self, bench: Bench) -> None:
         record = self.park(bench)
-        bench.queueing.adopt(record, 100, bench.soon)
+        bench.queueing.recovery.adopt(record, 100, bench.soon)
         with pytest.raises(ClaimLost):
-            bench.queueing.adopt(record, 100, bench.soon)
+            bench.queueing.recovery.adopt(record, 100, bench.soon)
 
     def test_not_a_run_that_does_not_exist(self, bench: Bench) -> None:
         with pytest.raises(RequestRefused, match="there is no run 7 in project mlops"):
-            bench.queueing.adopt(self.park(bench), 7, bench.soon)
+            bench.queueing.recovery.adopt(self.park(bench), 7, bench.soon)
 
     def test_not_the_run_of_another_record(self, bench: Bench) -> None:
         record = self.park(bench)
         bench.relay(SAME).deliver(run_completed("b"))
         with pytest.raises(RequestRefused, match=r"run 101 belongs to the record [0-9a-f]{12} of same"):
-            bench.queueing.adopt(record, 101, bench.soon)
+            bench.queueing.recovery.adopt(record, 101, bench.soon)
 
     def test_not_the_run_of_another_pipeline(self, bench: Bench) -> None:
         record = self.park(bench)
         bench.pipelines.pipeline_id = lambda *_: 2  # type: ignore[method-assign]
         with pytest.raises(RequestRefused, match="run 100 is one of another pipeline, not of p"):
-            bench.queueing.adopt(record, 100, bench.soon)
+            bench.queueing.recovery.adopt(record, 100, bench.soon)
 
     def test_not_while_a_delivery_is_at_work(self, bench: Bench) -> None:
         def adopt() -> None:
             with pytest.raises(ClaimLost, match="another delivery holds the claim"):
-                bench.queueing.adopt(bench.records[0], 100, bench.soon)
+                bench.queueing.recovery.adopt(bench.records[0], 100, bench.soon)
 
         bench.pipelines.plan.append(adopt)
         assert outcomes(bench.relay(SAME).deliver(run_completed("a"))) == [Outcome.QUEUED]

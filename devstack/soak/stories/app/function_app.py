@@ -40,4 +40,4 @@ def aml_event(event: str) -> None:
 @app.timer_trigger(arg_name="timer", schedule="0 30 3 * * *", run_on_startup=False)
 def purge_journal(timer: func.TimerRequest) -> None:
     """Cancel second runs of events."""
-    _app().queueing.orphans.settle(10.0)
+    _app().queueing.recovery.orphans.settle(10.0)
