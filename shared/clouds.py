@@ -5,13 +5,11 @@ Source: ``az cloud show``. For Event Grid's audiences: its documentation on publ
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 from urllib.parse import urlsplit
 
 
-@dataclass(frozen=True, slots=True)
-class Cloud:
+class Cloud(NamedTuple):
     """One Azure cloud.
 
     :param authority_host: URL at which Microsoft Entra issues tokens.

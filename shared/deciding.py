@@ -5,10 +5,10 @@ The app and the operator's commands call the same function. What a command expla
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from datetime import datetime
 from hashlib import sha256
-from typing import Final
+from types import MappingProxyType
+from typing import Final, NamedTuple
 
 from shared.errors import IncompleteEvent, UnreadableEvent
 from shared.events.event import AmlEvent, Handler, Ignored, RunEnd, parse_event
@@ -20,8 +20,7 @@ MAX_UNREADABLE_BYTES: Final = 64 * 1024
 _MAX_REASONS_SHOWN: Final = 5
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
+class Verdict(NamedTuple):
     """What to do about an event.
 
     :param entry: what the journal stores about the event. The IDs are empty if the event cannot be read.
@@ -39,7 +38,7 @@ class Verdict:
     why_not: tuple[NoMatch, ...] = ()
     run_end: RunEnd | None = None
     event_time: datetime | None = None
-    scope: Scope = field(default_factory=dict, compare=False, repr=False)
+    scope: Scope = MappingProxyType({})
 
 
 def decide(raw: str, dispatch: Mapping[str, Handler], routes: RouteTable) -> Verdict:

@@ -40,7 +40,7 @@ The host sends the message of an exception to Event Grid, so no message may cont
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 
 class NextstageError(Exception):
@@ -55,8 +55,7 @@ class InvalidSettings(ConfigurationError):
     """Application settings are missing or wrong; the message lists all of them."""
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Problem:
+class Problem(NamedTuple):
     """One mistake in routes.yaml. ``line`` and ``column`` start at 1."""
 
     line: int

@@ -10,8 +10,7 @@ import threading
 from collections import deque
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 MAX_KEPT: Final = 1000
 """How many lines are kept for the next invocation. If there are more, the oldest are dropped."""
@@ -75,8 +74,7 @@ class Logger(logging.LoggerAdapter[logging.Logger]):
         super().log(level, msg, *args, **{"stacklevel": 2, **kwargs})
 
 
-@dataclass(frozen=True, slots=True)
-class _Line:
+class _Line(NamedTuple):
     logger: logging.Logger
     level: int
     message: object

@@ -19,7 +19,7 @@ deferral, a lost answer or a crash, it therefore leaves a record for which ``awa
 """
 
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final
 
 from shared.azure_devops.runs import RunRequest
@@ -164,7 +164,7 @@ class Redrive:
         elif decision.outcome is Outcome.DUPLICATE:
             current = self._journal.get(record.key)
             if current is not None and current.state is State.PARKED:
-                return replace(decision, outcome=Outcome.PARKED)
+                return decision._replace(outcome=Outcome.PARKED)
         return decision
 
     def _park_again(self, key: JournalKey, reason: str) -> None:
@@ -187,7 +187,7 @@ class Redrive:
 def _with_key(record: Record, decided: Match | Refusal) -> Match | Refusal:
     """Return the decision with its current key; a refusal by the record's own route keeps the record's key."""
     stays = isinstance(decided, Refusal) and decided.key.route == record.key.route
-    return replace(decided, key=record.key) if stays else decided
+    return decided._replace(key=record.key) if stays else decided
 
 
 def _is_redrivable(record: Record) -> bool:

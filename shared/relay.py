@@ -1,7 +1,6 @@
 """The flow of a delivery: decide about the event; then claim, act and report for each route."""
 
 from collections.abc import Mapping
-from dataclasses import replace
 from datetime import datetime, timedelta
 from time import perf_counter
 from typing import NamedTuple, Protocol
@@ -128,7 +127,7 @@ class Relay:
             return Result(Outcome.DEFERRED, "no time is left: earlier routes used up the time of this delivery")
         sender = ""
         if isinstance(decided, Match):
-            entry = replace(entry, request=decided.request.to_json())
+            entry = entry._replace(request=decided.request.to_json())
             sender = self._queueing.sender()
         match self._journal.claim(decided.key, entry, deadline, sender, self._routes.digest):
             case AlreadyFinal(record):

@@ -7,10 +7,9 @@ names, IDs and reasons, but no credential.
 import json
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Final, Protocol, Self
+from typing import Final, NamedTuple, Protocol, Self
 
 from shared.errors import NextstageError
 from shared.logs import logger
@@ -44,8 +43,7 @@ class Outcome(StrEnum):
 _LEVELS: Final = {Outcome.PARKED: logging.ERROR, Outcome.DEFERRED: logging.WARNING}
 
 
-@dataclass(frozen=True, slots=True)
-class Result:
+class Result(NamedTuple):
     """What happened to an event on one route, or to a task that waits for a run.
 
     :param reason: the reason, in words; empty if a run was simply queued.
@@ -83,8 +81,7 @@ class EventFacts(Protocol):
         """The subject of the event."""
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
+class Decision(NamedTuple):
     """One decision about an event or a waiting task, as it is logged.
 
     :param route: None if no route is involved, because the event is ignored or unreadable.
@@ -155,7 +152,7 @@ Report = Callable[[Decision], None]
 def log_decision(decision: Decision) -> None:
     """Write the decision to the log ``nextstage.decision``. Parked is an error, deferred a warning, the rest info."""
     level = _LEVELS.get(decision.outcome, logging.INFO)
-    fields = {name: shortened(getattr(decision, name), MAX_LOGGED) for name in decision.__slots__}
+    fields = {name: shortened(value, MAX_LOGGED) for name, value in decision._asdict().items()}
     _log.log(level, "%s", _READABLE.encode(fields))
 
 

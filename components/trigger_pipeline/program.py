@@ -5,7 +5,6 @@ import json
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from enum import IntEnum
 from functools import partial
 from typing import Any
@@ -121,7 +120,7 @@ def build_request(inputs: Inputs, run_id: str) -> RunRequest:
     if correlation is None:
         return request
     key = hashlib.sha256(json.dumps([inputs.job_run_id, request.to_json()]).encode()).hexdigest()
-    return replace(request, parameters={**request.parameters, correlation: key}, correlation_parameter=correlation)
+    return request._replace(parameters={**request.parameters, correlation: key}, correlation_parameter=correlation)
 
 
 def credential(inputs: Inputs, environment: Mapping[str, str], **options: Any) -> Credential:

@@ -3,7 +3,6 @@
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -114,7 +113,7 @@ class PipelinesClient:
 
         :raises AzureDevOpsError: Azure DevOps does not show the run; never AnswerLost.
         """
-        extended = replace(request, parameters={**request.parameters, **parameters})
+        extended = request._replace(parameters={**request.parameters, **parameters})
         return self.preview(request, deadline) == self.preview(extended, deadline)
 
     def requester(self, request: RunRequest, deadline: datetime) -> str | None:

@@ -5,7 +5,6 @@ Source of the formats: Azure DevOps REST API 7.1, Pipelines - Runs and Build - B
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple, Self
 from urllib.parse import quote, urlencode
@@ -23,8 +22,7 @@ _HEADERS: Final = {"X-TFS-FedAuthRedirect": "Suppress"}
 _COMPACT: Final = json.JSONEncoder(separators=(",", ":"))
 
 
-@dataclass(frozen=True, slots=True)
-class RunRequest:
+class RunRequest(NamedTuple):
     """One run to queue.
 
     :param organization_url: ``https://dev.azure.com/contoso``, or the URL of a collection of Azure DevOps Server,
@@ -39,8 +37,8 @@ class RunRequest:
     project: str
     pipeline: int | str
     branch: str | None = None
-    parameters: Mapping[str, str] = field(default_factory=dict)
-    variables: Mapping[str, str] = field(default_factory=dict)
+    parameters: Mapping[str, str] = {}
+    variables: Mapping[str, str] = {}
     stages_to_skip: tuple[str, ...] = ()
     pipeline_version: int | None = None
     correlation_parameter: str | None = None
@@ -54,7 +52,7 @@ class RunRequest:
 
     def to_json(self) -> str:
         """Return the request in the form that the journal stores."""
-        return _COMPACT.encode({name: getattr(self, name) for name in self.__slots__})
+        return _COMPACT.encode(self._asdict())
 
     @classmethod
     def from_json(cls, text: str) -> Self:
@@ -63,7 +61,7 @@ class RunRequest:
         :raises ValueError: the store has cut it, or another program has changed it.
         """
         try:
-            fields = {name: value for name, value in json.loads(text).items() if name in cls.__slots__}
+            fields = {name: value for name, value in json.loads(text).items() if name in cls._fields}
             request = cls(**fields | {"stages_to_skip": tuple(fields["stages_to_skip"])})
             texts = (*request.parameters.items(), *request.variables.items(), request.stages_to_skip)
             texts += ((request.organization_url, request.project, request.branch or "", str(request.pipeline)),)

@@ -7,7 +7,6 @@ The declaration of the event's type reads the data: see shared/events/event_type
 import json
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, NamedTuple, NoReturn
 
@@ -28,8 +27,7 @@ _WORKSPACE_ID: Final = re.compile(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class AmlEvent:
+class AmlEvent(NamedTuple):
     """One event.
 
     :param type: the name in Event Grid, for example ``Microsoft.MachineLearningServices.RunCompleted``.
@@ -81,8 +79,7 @@ class RunEnd(NamedTuple):
     status: str
 
 
-@dataclass(frozen=True, slots=True)
-class Occurrence:
+class Occurrence(NamedTuple):
     """What an event means.
 
     :param identity: unique among the occurrences of the event's type and workspace.
@@ -97,8 +94,7 @@ class Occurrence:
     run_end: RunEnd | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Ignored:
+class Ignored(NamedTuple):
     """An event that has no effect, and the reason."""
 
     reason: str

@@ -6,7 +6,6 @@ blocks the window, so a window does not have to be released explicitly. While th
 occurrences are deferred and not suppressed, because the holder's run may never be queued.
 """
 
-from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from hashlib import sha256
 from typing import Final, NamedTuple
@@ -31,15 +30,13 @@ class Window(NamedTuple):
     length: timedelta
 
 
-@dataclass(frozen=True, slots=True)
-class Covered:
+class Covered(NamedTuple):
     """The run of another occurrence covers this one."""
 
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class Undecided:
+class Undecided(NamedTuple):
     """Another occurrence holds the window, and it is not known yet whether it gets a run."""
 
     reason: str
@@ -72,7 +69,7 @@ class Cooldowns:
                 return answer
             # Write it even if we hold it already: another occurrence may have read our record while it was released,
             # and may be about to take over the window.
-            if self._store.replace(replace(mine, version=found.version)) is not None:
+            if self._store.replace(mine._replace(version=found.version)) is not None:
                 return None
         return Undecided("other occurrences are entering the cooldown window at the same time")
 

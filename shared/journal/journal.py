@@ -34,9 +34,8 @@ attached.
 import hashlib
 import json
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Any, Final, TypedDict
+from typing import Any, Final, NamedTuple, TypedDict
 
 from shared.clock import Clock, utc_now
 from shared.errors import ClaimLost, JournalUnavailable
@@ -72,8 +71,7 @@ SENT_AGAIN: Final = "no run found; the request is sent again"
 """The note in the history of a record whose request was sent more than once."""
 
 
-@dataclass(frozen=True, slots=True)
-class Claimed:
+class Claimed(NamedTuple):
     """The caller holds the claim on the record and may act until ``record.lease_until``.
 
     :param in_doubt: an earlier request may have been carried out, until ``record.lost_until``. The caller must search
@@ -84,15 +82,13 @@ class Claimed:
     in_doubt: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class NotClaimable:
+class NotClaimable(NamedTuple):
     """Another delivery is working on the record, or a lost request has not settled: try again later."""
 
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class AlreadyFinal:
+class AlreadyFinal(NamedTuple):
     """The record is final: nothing is left to do."""
 
     record: Record
@@ -156,7 +152,7 @@ class Journal:
                 return NotClaimable("its record was removed in the meantime")
             now = self.now()
             fresh = self._fresh(found.key, found.entry, now, send_by, sender, found.routes)
-            fresh = replace(fresh, document=found.document)
+            fresh = fresh._replace(document=found.document)
             if (claim := self._claim_found(found, fresh, now)) is not None:
                 return claim
             found = self._store.get(record.key)
@@ -186,7 +182,7 @@ class Journal:
             key, State.NOTED, NO_EVENT, now, now, now, history=(Step(now, State.NOTED, ""),), document=document
         )
         if self._store.insert(fresh) is None and (found := self._store.get(key)) is not None:
-            self._store.replace(replace(fresh, version=found.version))
+            self._store.replace(fresh._replace(version=found.version))
 
     def _claim_found(self, found: Record, fresh: Record, now: datetime) -> Claim | None:
         """Claim a record that exists already. Return None if another delivery has written it in the meantime."""
@@ -198,7 +194,7 @@ class Journal:
             return NotClaimable(reason)
         if found.state in NOTHING_SENT or not (found.entry.request or found.document):
             # Certain that nothing was sent: start again, with the request that the route builds now.
-            wanted = replace(fresh, version=found.version, history=(*found.history, *fresh.history)[-MAX_HISTORY:])
+            wanted = fresh._replace(version=found.version, history=(*found.history, *fresh.history)[-MAX_HISTORY:])
         else:
             # Keep the request that may have been sent: it is the one to search for.
             wanted = self._step(found, State.UNCERTAIN, now, "taken over", lease_until=now + self._lease)
@@ -214,10 +210,10 @@ class Journal:
         note = f"another event with the same identity has claimed the key {parked.key.key[:12]}: "
         note += fresh.entry.event_id
         history = (*parked.history, Step(now, State.PARKED, note))[-MAX_HISTORY:]
-        self._store.insert(replace(parked, key=aside, history=history, version=""))
+        self._store.insert(parked._replace(key=aside, history=history, version=""))
         note = f"the parked event {parked.entry.event_id} is kept under {aside.key[:12]}"
         first = fresh.history[0]._replace(note=note)
-        written = self._store.replace(replace(fresh, version=parked.version, history=(first,)))
+        written = self._store.replace(fresh._replace(version=parked.version, history=(first,)))
         return None if written is None else Claimed(written)
 
     def will_send(self, record: Record, send_by: datetime, sender: str = "") -> Record:
@@ -276,8 +272,8 @@ class Journal:
         uncertain = self._unclaimed(record, State.UNCERTAIN, reason)
         if in_progress:
             settled_at = uncertain.settled_at + self._settle
-            return self._write(replace(uncertain, settled_at=settled_at, lost_until=settled_at, searched_until=None))
-        return self._write(replace(uncertain, searched_until=searched_until or record.searched_until))
+            return self._write(uncertain._replace(settled_at=settled_at, lost_until=settled_at, searched_until=None))
+        return self._write(uncertain._replace(searched_until=searched_until or record.searched_until))
 
     def park(self, record: Record, reason: str) -> Record:
         """Park a record that was refused permanently. Event, request and reason are kept until an operator redrives it.
@@ -300,7 +296,7 @@ class Journal:
         :param document: replaces the record's document.
         :raises ClaimLost: another delivery has taken over the record.
         """
-        return self._write(replace(self._unclaimed(record, state, reason), document=document))
+        return self._write(self._unclaimed(record, state, reason)._replace(document=document))
 
     def reopen(self, record: Record, reason: str) -> Record:
         """Release a parked record because an operator redrives it. It can then be claimed again.
@@ -377,4 +373,4 @@ class Journal:
     def _step(record: Record, state: State, at: datetime, note: str, **changes: Any) -> Record:
         """Return the record as it is after one change."""
         history = (*record.history, Step(at, state, note))[-MAX_HISTORY:]
-        return replace(record, state=state, history=history, **changes)
+        return record._replace(state=state, history=history, **changes)

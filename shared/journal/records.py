@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Callable, Collection, Iterable, Iterator
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 from hashlib import sha256
@@ -66,8 +65,7 @@ class JournalKey(NamedTuple):
         return self.route == UNROUTED or not self.route.startswith("$")
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """What the journal stores about an event and the request for its run.
 
     :param request: ``RunRequest.to_json()``, or empty if no request could be built.
@@ -92,8 +90,7 @@ class Step(NamedTuple):
     note: str
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
+class Record(NamedTuple):
     """One occurrence on one route, or a cooldown window, or a fact about waiting tasks.
 
     :param entry: the event, or ``NO_EVENT`` if the record is about something else. ``document`` then describes it.

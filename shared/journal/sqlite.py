@@ -7,7 +7,6 @@ import time
 import weakref
 from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager, suppress
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import islice
 from pathlib import Path
@@ -117,7 +116,7 @@ class SqliteStore(Store):
     def insert(self, record: Record) -> Record | None:
         with self._errors():
             written = self._write(_INSERT, _row(record))
-        return replace(record, version="1") if written else None
+        return record._replace(version="1") if written else None
 
     def get(self, key: JournalKey) -> Record | None:
         return self._one("route = ? AND key = ?", *key)
@@ -131,7 +130,7 @@ class SqliteStore(Store):
                 raise RunAlreadyOwned(
                     f"run {record.run_id} belongs to another record of route {record.key.route}"
                 ) from exc
-        return replace(record, version=str(version + 1)) if written else None
+        return record._replace(version=str(version + 1)) if written else None
 
     def may_own(self, run_ids: Iterable[int]) -> Iterator[Record]:
         wanted = set(run_ids)

@@ -10,7 +10,6 @@ Another program can change a stored record. Then anything can be missing or have
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import astuple, replace
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -73,7 +72,7 @@ def stored_entry(record: Record) -> Entry:
     if record.key.is_about_event:
         return record.entry
     field = _DOCUMENT_FIELDS.get(record.key.route.partition(".")[0], "request")
-    return replace(NO_EVENT, **{field: record.document})
+    return NO_EVENT._replace(**{field: record.document})
 
 
 def read_entry(key: JournalKey, stored: Mapping[str, Any], event: str, request: str) -> tuple[Entry, str]:
@@ -90,7 +89,7 @@ def checked(record: Record) -> Record:
 
     :raises ValueError: a field has a wrong type or value.
     """
-    texts = (*astuple(record.entry), record.run_url, record.reason, record.document, record.sender, record.routes)
+    texts = (*record.entry, record.run_url, record.reason, record.document, record.sender, record.routes)
     if not all(isinstance(text, str) for text in (*texts, *(step.note for step in record.history))):
         raise ValueError("a string is missing")
     moments = [record.claimed_at, record.lease_until, record.settled_at, *(step.at for step in record.history)]

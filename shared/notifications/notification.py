@@ -6,7 +6,6 @@ Source: https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/spec.md
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict
 from datetime import datetime
 from hashlib import sha256
 from typing import Any, Final, NamedTuple
@@ -53,7 +52,7 @@ def notification(decision: Decision, source: str, time: datetime) -> Notificatio
     """
     if decision.outcome not in TYPES:
         return None
-    fields = asdict(decision)
+    fields = decision._asdict()
     return Notification(
         id=_id(decision),
         source=source,

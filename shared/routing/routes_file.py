@@ -44,7 +44,7 @@ from shared.settings.setting import ROW
 from shared.suggestion import suggestion
 
 ROUTES_KEYS: Final = ("version", "defaults", "routes")
-ROUTE_KEYS: Final = tuple(field.name for field in fields(Route))
+ROUTE_KEYS: Final = Route._fields
 DEFAULTS_KEYS: Final = ("organization_url", "project", "branch")
 REQUIRED_KEYS: Final = ("name", "event", "pipeline", "organization_url", "project")
 CAUSE_KEYS: Final = ("event", "with")

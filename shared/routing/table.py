@@ -3,7 +3,6 @@
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, NamedTuple
 
@@ -17,19 +16,17 @@ from shared.routing.lineage import lineage_tags
 from shared.routing.templates import Expression, Scope, Template, is_true
 
 
-@dataclass(frozen=True, slots=True)
-class Cause:
+class Cause(NamedTuple):
     """An event that the pipeline of a route leads to. The commands ``graph`` and ``check`` use it; the app ignores it.
 
     :param names: known values of the event, under the names that conditions use: ``run_status``, ``model_tags.stage``.
     """
 
     event: str
-    names: Mapping[str, Any] = field(default_factory=dict)
+    names: Mapping[str, Any] = {}
 
 
-@dataclass(frozen=True, slots=True)
-class Route:
+class Route(NamedTuple):
     """One route of routes.yaml, compiled. docs/routes.md describes each key."""
 
     name: str
@@ -40,8 +37,8 @@ class Route:
     enabled: bool = True
     when: Expression | None = None
     branch: str | None = None
-    parameters: Mapping[str, Template] = field(default_factory=dict)
-    variables: Mapping[str, Template] = field(default_factory=dict)
+    parameters: Mapping[str, Template] = {}
+    variables: Mapping[str, Template] = {}
     stages_to_skip: tuple[str, ...] = ()
     pipeline_version: int | None = None
     once_per: Template | None = None
@@ -54,8 +51,7 @@ class Route:
     causes: tuple[Cause, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Match:
+class Match(NamedTuple):
     """The route matches the event and queues this run.
 
     :param window: the cooldown window, in which no other run may be queued; None if the route has no cooldown.
@@ -68,8 +64,7 @@ class Match:
     tags: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Refusal:
+class Refusal(NamedTuple):
     """The route would queue a run, but cannot make a safe request from this event. The event is parked.
 
     :param cause: the name of the error's class; empty if there was no error.
@@ -87,8 +82,7 @@ class NoMatch(NamedTuple):
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class Resolution:
+class Resolution(NamedTuple):
     """What the routes decide about an event.
 
     :param decisions: the matches and refusals, in the order of the table.
@@ -98,7 +92,7 @@ class Resolution:
 
     decisions: tuple[Match | Refusal, ...]
     why_not: tuple[NoMatch, ...]
-    scope: Scope = field(default_factory=dict, compare=False, repr=False)
+    scope: Scope
 
 
 class RouteTable:

@@ -8,7 +8,6 @@ import math
 import re
 import unicodedata
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
 import jmespath
@@ -121,8 +120,7 @@ def is_true(answer: Any) -> bool:
     return answer is not None and answer is not False and answer not in ("", [], {})
 
 
-@dataclass(frozen=True, slots=True)
-class Template:
+class Template(NamedTuple):
     """Literal text with placeholders of the form ``{{ JMESPath }}``. ``parts`` has both, in order.
 
     :param is_json: whether the text is JSON. Each placeholder is then within a string.

@@ -1,8 +1,8 @@
 """A row of the table of settings."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Any, Final, TypeVar, overload
+from dataclasses import field
+from typing import Any, Final, NamedTuple, TypeVar, overload
 
 from shared.http.masking import without_url_credentials
 
@@ -23,8 +23,7 @@ class InvalidValue(Exception):
         self.may_show = may_show
 
 
-@dataclass(frozen=True, slots=True)
-class Setting:
+class Setting(NamedTuple):
     """A setting: its name, its meaning and its parser.
 
     :param name: the name of the environment variable.

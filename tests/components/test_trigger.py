@@ -2,7 +2,7 @@
 
 import uuid
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import partial
 from typing import Any
@@ -164,7 +164,7 @@ class TestOneAttempt:
         assert attempts.slept == []
 
     def test_without_a_connection_it_retries_until_the_time_limit(self, attempts: Attempts) -> None:
-        nowhere = replace(attempts.request, organization_url="http://127.0.0.1:1/contoso")
+        nowhere = attempts.request._replace(organization_url="http://127.0.0.1:1/contoso")
         began = attempts.clock()
         with pytest.raises(Paused, match="no connection: "):
             attempts.fire(nowhere)
@@ -216,8 +216,8 @@ class TestTheNextAttempt:
         assert attempts.fire().run.id == tagged
 
     def test_does_not_adopt_a_run_with_other_parameters_or_branch(self, attempts: Attempts) -> None:
-        attempts.queue(request=replace(attempts.request, parameters={"runId": "another"}))
-        attempts.queue(request=replace(attempts.request, branch="release"))
+        attempts.queue(request=attempts.request._replace(parameters={"runId": "another"}))
+        attempts.queue(request=attempts.request._replace(branch="release"))
         assert attempts.fire().how == "queued"
         assert len(attempts.runs) == 3
 
@@ -241,7 +241,7 @@ class TestCorrelation:
 
     def request(self, attempts: Attempts, key: str) -> RunRequest:
         parameters = {"runId": "brave_fig", "correlation": key}
-        return replace(attempts.request, parameters=parameters, correlation_parameter="correlation")
+        return attempts.request._replace(parameters=parameters, correlation_parameter="correlation")
 
     def test_the_parameter_alone_identifies_the_run(self, attempts: Attempts) -> None:
         mine = attempts.queue("aml-run:somebody", request=self.request(attempts, "mine"))
@@ -317,7 +317,7 @@ def test_a_job_has_one_run_even_if_its_step_is_killed_repeatedly(
     """Each attempt meets a fault and is killed at some request, right before or right after Azure DevOps acts on it."""
     attempts.clock.advance(8 * 86_400)  # past the look-back, to ignore the runs of earlier examples
     before = len(attempts.runs)
-    request = replace(attempts.request, parameters={"runId": f"run-{before}"})
+    request = attempts.request._replace(parameters={"runId": f"run-{before}"})
     for fault, at, when in plan:
         if (given_fault := FAULTS[fault]) is not None:
             attempts.served.emulator.plan(Fault(**given_fault))

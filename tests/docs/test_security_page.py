@@ -1,7 +1,6 @@
 """docs/security.md agrees with the code. Each claim that can be tested has a test."""
 
 import re
-from dataclasses import replace
 
 import pytest
 
@@ -82,7 +81,7 @@ def test_the_request_in_an_uncertain_record_is_sent_so_the_table_must_be_trusted
 ) -> None:
     (decided,) = decide(run_completed(), DISPATCH, routes(PLAIN)).decisions
     assert isinstance(decided, Match)
-    forged = replace(decided.request, organization_url="https://elsewhere.example", pipeline=666)
+    forged = decided.request._replace(organization_url="https://elsewhere.example", pipeline=666)
     entry = Entry("id", "type", "subject", run_completed(), forged.to_json())
     store.insert(Record(decided.key, State.UNCERTAIN, entry, clock(), clock(), clock()))
     pipelines = FakePipelines(clock)

@@ -3,7 +3,6 @@
 import json
 import logging
 import re
-from dataclasses import fields
 from pathlib import Path
 
 import pytest
@@ -19,7 +18,7 @@ QUERIES = sorted((INFRA / "queries").glob("*.kql"))
 ALERTS = [path for path in QUERIES if path.name.startswith("alert-")]
 OPERATING = (ROOT / "docs" / "operating.md").read_text()
 
-FIELDS = {field.name for field in fields(Decision)}
+FIELDS = {*Decision._fields}
 CAUSES = {name for name in vars(errors) if isinstance(getattr(errors, name), type)}
 ORPHANS = INFRA / "queries" / "alert-orphans.kql"
 NO_FUNCTIONS = INFRA / "queries" / "alert-no-functions.kql"

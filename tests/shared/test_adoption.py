@@ -58,7 +58,7 @@ def test_one_run_is_not_adopted_for_two_records(bench: Bench) -> None:
 
     def insert(reservation: Record) -> Record | None:
         if reservation.key.route == RESERVATIONS:
-            other = replace(reservation, document='["plain", "another key"]')
+            other = reservation._replace(document='["plain", "another key"]')
             assert bench.store.insert(other) is not None
         return bench.store.insert(reservation)
 

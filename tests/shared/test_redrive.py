@@ -5,7 +5,7 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import pytest
 
@@ -127,7 +127,7 @@ class TestParked:
     def test_the_stored_request_of_an_event_that_the_store_cut_is_sent_again(self, stand: Stand) -> None:
         record = stand.park()
         event = run_completed()[:40] + cut_remark(40, 700_000)
-        stand.store.replace(replace(record, entry=replace(record.entry, event=event)))
+        stand.store.replace(record._replace(entry=record.entry._replace(event=event)))
         (decision,) = stand.redrive(stand.only, CHANGED).decisions
         assert (decision.outcome, stand.only.key) == (Outcome.QUEUED, record.key)
         (queued,) = stand.pipelines.books
@@ -136,7 +136,7 @@ class TestParked:
     def test_an_event_that_the_store_cut_is_parked_again_with_advice_if_it_has_no_request(self, stand: Stand) -> None:
         record = stand.park()
         event = run_completed()[:40] + cut_remark(40, 700_000)
-        stand.store.replace(replace(record, entry=replace(record.entry, event=event, request="")))
+        stand.store.replace(record._replace(entry=record.entry._replace(event=event, request="")))
         (decision,) = stand.redrive(stand.only).decisions
         assert (decision.outcome, stand.only.state, stand.only.key) == (Outcome.PARKED, State.PARKED, record.key)
         assert decision.reason.startswith("the journal has only the beginning of this event")
@@ -189,7 +189,7 @@ class TestParked:
 
     def test_an_event_that_the_store_has_cut_is_parked_again(self, stand: Stand) -> None:
         record = stand.park()
-        record = replace(record, entry=replace(record.entry, event=record.entry.event[:50] + "... [cut]"))
+        record = record._replace(entry=record.entry._replace(event=record.entry.event[:50] + "... [cut]"))
         (decision,) = stand.redrive(record).decisions
         assert decision.outcome is Outcome.PARKED
         reason = "redriven, but the routes can no longer be evaluated for the event: the event is"
@@ -457,7 +457,7 @@ class TestUnrouted:
         stand.deliver("{nonsense")
         record = stand.only
         assert (record.key.route, record.state) == (UNROUTED, State.PARKED)
-        replaced = stand.store.replace(replace(record, entry=replace(record.entry, event=raw)))
+        replaced = stand.store.replace(record._replace(entry=record.entry._replace(event=raw)))
         assert replaced is not None
         return replaced
 

@@ -286,7 +286,7 @@ class TestAnswerLost:
         relay = bench.relay()
         deferred(relay, run_completed())
         record = bench.record()
-        assert bench.store.replace(replace(record, entry=replace(record.entry, request='{"cut'))) is not None
+        assert bench.store.replace(record._replace(entry=record.entry._replace(request='{"cut'))) is not None
         bench.clock.advance(SETTLE)
         assert outcomes(relay.deliver(run_completed())) == [Outcome.PARKED]
         assert "the journal has only a part of its request" in bench.record().reason

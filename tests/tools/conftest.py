@@ -6,7 +6,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -167,7 +167,7 @@ class Desk:
         """Let the records settle: no request can be in progress any longer."""
         past = utc_now() - timedelta(seconds=1)
         for record in self.records:
-            assert self.store.replace(replace(record, settled_at=past, lease_until=past)) is not None
+            assert self.store.replace(record._replace(settled_at=past, lease_until=past)) is not None
 
     def file(self, content: str, name: str = "event.json") -> Path:
         """Write a file to the folder in which the commands run."""

@@ -6,7 +6,6 @@ that an event does not have, or the parameters of a pipeline: ``manage.py check`
 
 import json
 from collections.abc import Collection, Mapping
-from dataclasses import fields
 from typing import Any, Final
 
 from shared.routing.routes_file import (
@@ -129,7 +128,7 @@ def _property(key: str, names: Mapping[str, Collection[str]]) -> Schema:
             "type": "array",
             "items": {"anyOf": [{"enum": list(names)}, *(_cause(each, names[each]) for each in names)]},
         }
-    default = next(field.default for field in fields(Route) if field.name == key)
+    default = Route._field_defaults.get(key)
     return schema | ({"default": default} if isinstance(default, bool) else {})
 
 

@@ -18,7 +18,6 @@ For time limits and retries see ``shared/journal/tables/retry_policy.py``.
 
 import uuid
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 from itertools import islice
@@ -177,7 +176,7 @@ class TablesStore(Store):
         call, write = self._call(), _Write(record, etag)
         for _ in range(_MAX_ROUNDS):
             try:
-                return replace(record, version=call.ask(partial(self._table.write, write.operations())))
+                return record._replace(version=call.ask(partial(self._table.write, write.operations())))
             except Refused as exc:
                 if exc.code not in _CONFLICTS:
                     raise call.unavailable(exc) from exc
@@ -189,7 +188,7 @@ class TablesStore(Store):
                 return None
             stored = self._read(call, record.key.route, record.key.key)
             if stored is not None and write.produced(stored):
-                return replace(record, version=stored.etag)
+                return record._replace(version=stored.etag)
             if not write.may_replace(stored):
                 return None
             # The record is as this write requires, so the conflict is with the marker.

@@ -4,7 +4,7 @@ import json
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import chain
 from typing import Any, cast
@@ -72,7 +72,7 @@ def client_stand(clock: ManualClock, emulator: Emulator) -> Iterator[Stand]:
     transport = RequestsTransport(1)
     client = PipelinesClient(pat_from_environment(lambda: secret("pat")), transport, clock=clock)
     with serve(emulator) as served:
-        request = replace(MODEL, organization_url=served.organization_url)
+        request = MODEL._replace(organization_url=served.organization_url)
         yield Stand(clock, client, request, lambda: emulator.plan(Fault(accept=True, drop=True)))
         transport.close()
 
@@ -95,7 +95,7 @@ class TestBoth:
         assert stand.found(-2 * self.MINUTE, -self.MINUTE) == []
 
     def test_a_run_with_other_parameters_is_not_found(self, stand: Stand) -> None:
-        stand.run(replace(stand.request, parameters={"runId": "other", "experimentName": "train"}))
+        stand.run(stand.request._replace(parameters={"runId": "other", "experimentName": "train"}))
         assert stand.found(-self.MINUTE, self.MINUTE) == []
 
     def test_a_run_whose_answer_was_lost_is_found(self, stand: Stand) -> None:
@@ -146,7 +146,7 @@ class TestPreview:
 
     def preview(self, stand: Stand, **changes: Any) -> str:
         assert isinstance(stand.pipelines, PipelinesClient)
-        return stand.pipelines.preview(replace(stand.request, **changes), stand.deadline)
+        return stand.pipelines.preview(stand.request._replace(**changes), stand.deadline)
 
     def test_a_preview_returns_the_yaml_that_would_run(self, client_stand: Stand, emulator: Emulator) -> None:
         document = yaml.safe_load(self.preview(client_stand, pipeline="model-evaluation"))
@@ -194,7 +194,7 @@ def test_every_request_names_the_configured_version(
     with closing(RequestsTransport(1)) as transport:
         credential = pat_from_environment(lambda: secret("pat"))
         pipelines = PipelinesClient(credential, transport, api_version=version, clock=clock)
-        named, deadline = replace(client_stand.request, pipeline="model-evaluation"), client_stand.deadline
+        named, deadline = client_stand.request._replace(pipeline="model-evaluation"), client_stand.deadline
         pipelines.preview(named, deadline)
         run = pipelines.run(named, deadline, str(uuid.uuid4()))
         [*pipelines.builds(named, clock(), clock(), deadline)]
@@ -216,7 +216,7 @@ def test_only_requests_for_runs_have_the_orchestration_id(
 
         pipelines = PipelinesClient(pat_from_environment(lambda: secret("pat")), record, clock=clock)
         request, deadline, own_id = client_stand.request, client_stand.deadline, str(uuid.uuid4())
-        named = replace(request, pipeline="model-evaluation")
+        named = request._replace(pipeline="model-evaluation")
         run = pipelines.run(named, deadline, own_id)
         pipelines.preview(named, deadline)
         [*pipelines.builds(named, clock(), clock(), deadline)]

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from datetime import datetime, timedelta
 
 import pytest
@@ -37,7 +36,7 @@ def azure_devops(shift: timedelta | None) -> Iterator[tuple[RunRequest, list[byt
         serve(Emulator(load_declaration(), pats={secret("pat")})) as served,
         shifted(served.port, shift) as (port, requests),
     ):
-        yield replace(MODEL, organization_url=f"http://127.0.0.1:{port}/contoso"), requests
+        yield MODEL._replace(organization_url=f"http://127.0.0.1:{port}/contoso"), requests
 
 
 def soon() -> datetime:
@@ -81,7 +80,7 @@ def test_a_refusal_shows_the_clock_too() -> None:
 def test_an_answer_that_is_lost_does_not_show_the_clock() -> None:
     head = b"HTTP/1.1 200 X\r\nDate: Fri, 20 Nov 2020 12:00:00 GMT\r\nContent-Length: 9\r\n\r\n"
     with server(answering(head)) as url, client() as pipelines:
-        request = replace(MODEL, organization_url=url)
+        request = MODEL._replace(organization_url=url)
         with pytest.raises(RequestNotSent):
             pipelines.list_pipelines(request, soon())
         assert pipelines.clock_offset(request) == timedelta()

@@ -49,7 +49,7 @@ def likeness(expected: Expected = EXPECTED, **changes: Any) -> Likeness:
 
 
 def value_likeness(sent: str, answer: Any) -> Likeness:
-    expected = Expected(replace(REQUEST, parameters={"v": sent}), PLAN, APP)
+    expected = Expected(REQUEST._replace(parameters={"v": sent}), PLAN, APP)
     return likeness(expected, templateParameters={"V": answer})
 
 
@@ -181,7 +181,7 @@ class TestBuilds:
     def test_branch_version_and_variables(
         self, request_changes: dict[str, Any], changes: dict[str, Any], right: Likeness
     ) -> None:
-        expected = replace(EXPECTED, request=replace(REQUEST, **request_changes))
+        expected = replace(EXPECTED, request=REQUEST._replace(**request_changes))
         assert likeness(expected, **changes) is right
 
     @pytest.mark.parametrize(
@@ -205,7 +205,7 @@ class TestBuilds:
         ],
     )
     def test_with_a_correlation_parameter(self, changes: dict[str, Any], right: Likeness) -> None:
-        expected = replace(EXPECTED, request=replace(REQUEST, correlation_parameter="v"))
+        expected = replace(EXPECTED, request=REQUEST._replace(correlation_parameter="v"))
         assert likeness(expected, **changes) is right
 
     def test_more_parameters_than_were_sent(self) -> None:

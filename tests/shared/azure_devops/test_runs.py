@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Callable
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -50,7 +49,7 @@ FULL = RunRequest(
     pipeline_version=3,
     correlation_parameter="runId",
 )
-UNCORRELATED = replace(FULL, correlation_parameter=None)
+UNCORRELATED = FULL._replace(correlation_parameter=None)
 PLAIN = RunRequest(ORG, "mlops", 7)
 HTML = b"<!DOCTYPE html><html>Sign in</html>"
 TITLED = (

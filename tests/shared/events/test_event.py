@@ -1,7 +1,6 @@
 """Tests of parse_event: both schemas, every spelling, and what is not an event."""
 
 import json
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
@@ -18,7 +17,7 @@ def test_both_schemas_give_the_same_event() -> None:
     cloud_event = parse_event(cloud_event_text("RunCompleted", data))
 
     assert (event_grid.schema, cloud_event.schema) == (EVENT_GRID_SCHEMA, CLOUD_EVENTS_SCHEMA)
-    assert replace(event_grid, schema=CLOUD_EVENTS_SCHEMA, raw=cloud_event.raw) == cloud_event
+    assert event_grid._replace(schema=CLOUD_EVENTS_SCHEMA, raw=cloud_event.raw) == cloud_event
     assert (event_grid.id, event_grid.source, event_grid.subject) == ("event-1", WORKSPACE, "subject")
     assert (event_grid.type, event_grid.name) == ("Microsoft.MachineLearningServices.RunCompleted", "RunCompleted")
     assert (event_grid.time, event_grid.data) == (datetime(2026, 11, 20, 10, 0, 0, 123456, UTC), data)

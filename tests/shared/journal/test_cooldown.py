@@ -1,6 +1,6 @@
 """Several occurrences that compete for a cooldown window: takeovers and races, step by step."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import timedelta
 
 import pytest
@@ -112,7 +112,7 @@ def test_a_window_that_was_altered_is_free(scene: Scene, document: str) -> None:
     """Its holder is unknown, so nothing is known that it could be covered by."""
     scene.queue("a", 1)
     (window,) = scene.store.select(Selection("$cooldown.route"), 9)
-    assert scene.store.replace(replace(window, document=document)) is not None
+    assert scene.store.replace(window._replace(document=document)) is not None
     second = scene.claim("b")
     assert scene.enter(second) is None
     assert isinstance(scene.enter(scene.claim("c")), Undecided), "the window has a holder again"

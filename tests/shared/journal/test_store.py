@@ -6,7 +6,6 @@ import stat
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
-from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -41,7 +40,7 @@ class TestStore:
     def test_a_record_that_is_not_about_an_event_keeps_its_document(self, store: Store) -> None:
         inserted = written(store.insert(record(route="$wait.a", entry=NO_EVENT, document='{"ü\x00": 1}')))
         assert store.get(inserted.key) == inserted
-        replaced = written(store.replace(replace(inserted, document="{}")))
+        replaced = written(store.replace(inserted._replace(document="{}")))
         assert store.get(inserted.key) == replaced
 
     def test_a_key_is_inserted_once_on_each_route(self, store: Store) -> None:
@@ -52,10 +51,10 @@ class TestStore:
 
     def test_replacing_needs_the_current_version_and_returns_a_new_one(self, store: Store) -> None:
         first = written(store.insert(record()))
-        second = written(store.replace(replace(first, state=State.PARKED, reason="because")))
-        assert second == replace(first, state=State.PARKED, reason="because", version=second.version)
+        second = written(store.replace(first._replace(state=State.PARKED, reason="because")))
+        assert second == first._replace(state=State.PARKED, reason="because", version=second.version)
         assert second.version != first.version
-        assert store.replace(replace(first, reason="late")) is None
+        assert store.replace(first._replace(reason="late")) is None
         assert store.get(first.key) == second
 
     def test_a_missing_record_is_neither_read_nor_replaced(self, store: Store) -> None:
@@ -66,26 +65,26 @@ class TestStore:
         written(store.insert(record("a", run_id=5)))
         other = written(store.insert(record("b")))
         with pytest.raises(RunAlreadyOwned, match="run 5 belongs to another record of route route"):
-            store.replace(replace(other, run_id=5))
+            store.replace(other._replace(run_id=5))
         assert store.get(other.key) == other
         elsewhere = written(store.insert(record("c", route="elsewhere")))
-        assert store.replace(replace(elsewhere, run_id=5)) is not None
+        assert store.replace(elsewhere._replace(run_id=5)) is not None
 
     def test_a_record_can_share_the_id_of_the_run_of_another(self, store: Store) -> None:
         """Azure DevOps has started its run ids again, so two runs of the route have the same id."""
         first = written(store.insert(record("a", run_id=5)))
-        second = written(store.replace(replace(written(store.insert(record("b"))), run_id=5, shares_run_id=True)))
+        second = written(store.replace(written(store.insert(record("b")))._replace(run_id=5, shares_run_id=True)))
         third = written(store.insert(record("c", run_id=5, shares_run_id=True)))
         assert [store.get(one.key) for one in (first, second, third)] == [first, second, third]
-        second = written(store.replace(replace(second, reason="again")))
+        second = written(store.replace(second._replace(reason="again")))
         other = written(store.insert(record("d")))
         with pytest.raises(RunAlreadyOwned):
-            store.replace(replace(other, run_id=5))
+            store.replace(other._replace(run_id=5))
         assert store.delete(second)
         with pytest.raises(RunAlreadyOwned):
-            store.replace(replace(other, run_id=5))
+            store.replace(other._replace(run_id=5))
         assert store.delete(first)
-        assert store.replace(replace(other, run_id=5)) is not None
+        assert store.replace(other._replace(run_id=5)) is not None
 
     def test_records_that_may_own_a_run_name_it_or_could_have_queued_it(self, store: Store) -> None:
         for run_id in (4, 5, 6, 7):
@@ -121,7 +120,7 @@ class TestStore:
         def race(mine: Record) -> bool:
             start.wait()
             try:
-                return store.replace(replace(mine, run_id=5)) is not None
+                return store.replace(mine._replace(run_id=5)) is not None
             except RunAlreadyOwned:
                 return False
 

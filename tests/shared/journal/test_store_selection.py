@@ -1,6 +1,5 @@
 """Selecting and deleting records, as the operator's commands and the purge do: the contract of every journal store."""
 
-from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -101,14 +100,14 @@ class TestDelete:
 
     def test_a_record_that_has_changed_since_is_not_deleted(self, store: Store) -> None:
         first = written(store.insert(record(run_id=5)))
-        second = written(store.replace(replace(first, reason="changed")))
+        second = written(store.replace(first._replace(reason="changed")))
         assert not store.delete(first)
         assert store.get(first.key) == second
         assert second in store.may_own([5])
 
     def test_the_run_of_a_deleted_record_has_no_owner(self, store: Store) -> None:
         def queued(key: str) -> Record:
-            return written(store.replace(replace(written(store.insert(record(key))), run_id=5)))
+            return written(store.replace(written(store.insert(record(key)))._replace(run_id=5)))
 
         assert store.delete(queued("a"))
         assert [one for one in store.may_own([5]) if one.run_id == 5] == []

@@ -5,7 +5,6 @@ import sqlite3
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
-from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -72,7 +71,7 @@ def stored(request: pytest.FixtureRequest) -> Stored:
 def test_unknown_fields_are_ignored(stored: Stored) -> None:
     stored.change({"invented_later": 1}, {"also_invented": "x"})
     found = stored.store.get(KEY)
-    assert replace(written(found), version=stored.kept.version) == stored.kept
+    assert written(found)._replace(version=stored.kept.version) == stored.kept
 
 
 def test_a_newer_record_is_not_read(stored: Stored) -> None:

@@ -5,7 +5,6 @@ import sqlite3
 import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import closing
-from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import NamedTuple, Protocol
@@ -37,7 +36,7 @@ class Earlier(NamedTuple):
     @property
     def now(self) -> Record:
         """The record as it is read today."""
-        return replace(self.record, entry=NO_EVENT, document=self.document) if self.document else self.record
+        return self.record._replace(entry=NO_EVENT, document=self.document) if self.document else self.record
 
 
 def earlier(route: str, key: str, state: State, entry: Entry, document: str = "", run_id: int | None = None) -> Earlier:
@@ -158,14 +157,14 @@ def journal(request: pytest.FixtureRequest) -> Journal010:
 
 
 def all_records(store: Store) -> dict[JournalKey, Record]:
-    return {found.key: replace(found, version="") for found in store.select(Selection(), 100)}
+    return {found.key: found._replace(version="") for found in store.select(Selection(), 100)}
 
 
 def test_every_record_is_read(journal: Journal010) -> None:
     store = journal.open()
     expected = {each.record.key: each.now for each in ALL}
     assert all_records(store) == expected
-    assert {key: replace(written(store.get(key)), version="") for key in expected} == expected
+    assert {key: written(store.get(key))._replace(version="") for key in expected} == expected
 
 
 def test_every_state_means_the_same(journal: Journal010) -> None:
@@ -195,8 +194,8 @@ def test_a_run_still_has_one_owner(journal: Journal010) -> None:
     store = journal.open()
     mine = written(store.insert(record("ab")))
     with pytest.raises(RunAlreadyOwned):
-        store.replace(replace(mine, run_id=500))
-    assert written(store.replace(replace(mine, run_id=500, shares_run_id=True))).run_id == 500
+        store.replace(mine._replace(run_id=500))
+    assert written(store.replace(mine._replace(run_id=500, shares_run_id=True))).run_id == 500
     assert {found.run_id for found in store.may_own([500]) if found.run_id} == {500}
 
 
@@ -204,14 +203,14 @@ def test_a_rolled_back_version_reads_every_record(journal: Journal010) -> None:
     """Also those that the current version has changed, and new ones with fields that 0.1.0 does not know."""
     store = journal.open()
     for stored in list(store.select(Selection(), 100)):
-        written(store.replace(replace(stored, reason="upgraded", lost_until=NOW, sender="ab")))
+        written(store.replace(stored._replace(reason="upgraded", lost_until=NOW, sender="ab")))
     written(store.insert(record("ab", state=State.QUEUED, run_id=500, shares_run_id=True)))
     found = journal.old_select()
     assert len(found) == len(ALL) + 1
     assert {one.reason for one in found.values()} == {"upgraded", ""}
     for each in OF_EVENTS.values():
         old = found[each.record.key]
-        assert replace(old, version="", reason="why") == each.record
+        assert old._replace(version="", reason="why") == each.record
     for each in OTHERS:
         entry = found[each.record.key].entry
         in_old_place = {"$cooldown": entry.event_id, "$task": entry.subject, "$unrouted": ""}
@@ -222,14 +221,14 @@ def test_a_rolled_back_version_reads_every_record(journal: Journal010) -> None:
 def test_what_a_rolled_back_version_writes_is_read_after_another_upgrade(journal: Journal010) -> None:
     store = journal.open()
     claimed = OF_EVENTS[State.CLAIMED].record
-    written(store.replace(replace(written(store.get(claimed.key)), lost_until=NOW)))
-    changed = replace(journal.old_select()[claimed.key], state=State.QUEUED, run_id=7, run_url="seven")
+    written(store.replace(written(store.get(claimed.key))._replace(lost_until=NOW)))
+    changed = journal.old_select()[claimed.key]._replace(state=State.QUEUED, run_id=7, run_url="seven")
     assert journal.old_replace(changed)
     new = record("cd", reason="written by 0.1.0")
     journal.old_insert([new])
     again = all_records(journal.open())
     assert again[new.key] == new
-    assert again[claimed.key] == replace(changed, version=""), "0.1.0 does not keep the new field"
+    assert again[claimed.key] == changed._replace(version=""), "0.1.0 does not keep the new field"
 
 
 class TestBetween:
@@ -255,4 +254,4 @@ class TestBetween:
         del notes["entry"], entity["event0"], entity["request0"], entity["schema"]
         packed = {"document0": zlib.compress(b"{wait}"), "notes0": zlib.compress(json.dumps(notes).encode())}
         table._client.update_entity({**entity, **packed}, mode=UpdateMode.REPLACE)
-        assert replace(written(store.get(self.KEY)), version=stored.version) == stored
+        assert written(store.get(self.KEY))._replace(version=stored.version) == stored

@@ -39,7 +39,7 @@ def second_run(bench: Bench, *, known: bool = True) -> Run:
 
 
 def change(bench: Bench, record: Record, **changes: object) -> None:
-    assert bench.store.replace(replace(record, **changes)) is not None  # type: ignore[arg-type]
+    assert bench.store.replace(record._replace(**changes)) is not None  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("known", [True, False])

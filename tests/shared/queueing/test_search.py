@@ -73,7 +73,7 @@ class TestTheWindow:
         assert (decision.run_id, len(bench.pipelines.books)) == (100, 1)
 
     def test_a_record_of_an_earlier_version_has_one_too(self, bench: Bench) -> None:
-        record = replace(lose(bench, SAME, queued=True), lost_until=None)
+        record = lose(bench, SAME, queued=True)._replace(lost_until=None)
         assert LostRequest.of(record).until == record.settled_at
 
 
@@ -179,7 +179,7 @@ class TestWhatTheListDoesNotShow:
         bench.pipelines.defaults = {"extra": default}
         record = lose(bench, SAME)
         request = RunRequest.from_json(record.entry.request)
-        bench.pipelines.queue(replace(request, parameters={**request.parameters, "extra": "x"}))
+        bench.pipelines.queue(request._replace(parameters={**request.parameters, "extra": "x"}))
         bench.pipelines.books[0] = replace(bench.pipelines.books[0], at=record.claimed_at)
         (decision,) = bench.relay(SAME).deliver(run_completed("a")).decisions
         assert decision.run_id == (100 if default == "x" else 101)
@@ -192,7 +192,7 @@ class TestWhatTheListDoesNotShow:
 
         record = lose(bench, SAME)
         request = RunRequest.from_json(record.entry.request)
-        bench.pipelines.queue(replace(request, parameters={**request.parameters, "extra": "x"}))
+        bench.pipelines.queue(request._replace(parameters={**request.parameters, "extra": "x"}))
         bench.pipelines.books[0] = replace(bench.pipelines.books[0], at=record.claimed_at)
         bench.pipelines.adds_nothing = refuse  # type: ignore[method-assign]
         assert outcomes(bench.relay(SAME).deliver(run_completed("a"))) == [Outcome.PARKED]
@@ -263,7 +263,7 @@ class TestMoreThanWasSent:
     def test_a_variable_that_nobody_has_sent(self, bench: Bench) -> None:
         record = lose(bench, SAME, queued=True)
         request = RunRequest.from_json(record.entry.request)
-        bench.pipelines.books[0] = replace(bench.pipelines.books[0], request=replace(request, variables={"x": "y"}))
+        bench.pipelines.books[0] = replace(bench.pipelines.books[0], request=request._replace(variables={"x": "y"}))
         assert outcomes(bench.relay(SAME).deliver(run_completed("a"))) == [Outcome.PARKED]
 
     def test_the_version_of_another_routes_request(self, bench: Bench) -> None:

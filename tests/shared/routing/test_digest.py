@@ -1,7 +1,6 @@
 """The digest of routes.yaml, and the note in the journal that says which one the app runs."""
 
 from contextlib import closing
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -93,7 +92,7 @@ class TestRunningRoutes:
             journal, table = Journal(store), RouteTable([], "1a2b3c4d")
             announce(journal, table)
             (note,) = store.select(Selection(PARTITION), 2)
-            assert store.replace(replace(note, document="[]")) is not None
+            assert store.replace(note._replace(document="[]")) is not None
             with pytest.raises(UnreadableRecord):
                 running_routes(journal)
             announce(journal, table)

@@ -176,4 +176,5 @@ class TestCooldownAndTags:
 
 
 def test_no_route_of_the_type() -> None:
-    assert resolve(routes(PLAIN), event_text("ModelDeployed", {"serviceName": "s"})) == Resolution((), ())
+    resolution = resolve(routes(PLAIN), event_text("ModelDeployed", {"serviceName": "s"}))
+    assert (resolution.decisions, resolution.why_not) == ((), ())

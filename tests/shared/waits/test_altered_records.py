@@ -2,7 +2,6 @@
 
 import json
 import logging
-from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -36,7 +35,7 @@ def register(scene: Scene) -> Record:
 def alter(scene: Scene, key: JournalKey, document: str) -> Record:
     found = scene.store.get(key)
     assert found is not None
-    altered = scene.store.replace(replace(found, document=document))
+    altered = scene.store.replace(found._replace(document=document))
     assert altered is not None
     return altered
 
@@ -60,10 +59,10 @@ def test_each_altered_wait_is_unreadable(scene: Scene) -> None:
     documents += [json.dumps({**fields, "registered_at": "2026-11-20T12:00:00"})]
     for document in documents:
         with pytest.raises(UnreadableRecord, match="cannot be read"):
-            Wait.of(replace(record, document=document))
+            Wait.of(record._replace(document=document))
     more = {**fields, "invented_later": 1, "task": {**fields["task"], "also_invented": 2}}
-    assert Wait.of(replace(record, document=json.dumps(more))) == Wait.of(record), "unknown fields are ignored"
-    assert not Wait.of(replace(record, document=json.dumps({**fields, "proven": "yes"}))).proven
+    assert Wait.of(record._replace(document=json.dumps(more))) == Wait.of(record), "unknown fields are ignored"
+    assert not Wait.of(record._replace(document=json.dumps({**fields, "proven": "yes"}))).proven
 
 
 def test_each_altered_end_is_unreadable(scene: Scene) -> None:
@@ -71,9 +70,9 @@ def test_each_altered_end_is_unreadable(scene: Scene) -> None:
     record = scene.journal.write_once(key, State.NOTED, document)
     for altered in altered_documents(document):
         with pytest.raises(UnreadableRecord, match="cannot be read"):
-            read_end(replace(record, document=altered))
+            read_end(record._replace(document=altered))
     more = {**json.loads(document), "invented_later": 1}
-    assert read_end(replace(record, document=json.dumps(more))) == the_end()
+    assert read_end(record._replace(document=json.dumps(more))) == the_end()
 
 
 @pytest.mark.parametrize("document", ["", "null", "5", "[]", "{}", "[" * 100_000])
@@ -81,7 +80,7 @@ def test_an_altered_run_of_a_task_is_unreadable(scene: Scene, document: str) -> 
     register(scene)
     (record,) = scene.journal.select(Selection("$task"), 9)
     with pytest.raises(UnreadableRecord, match=r"of route \$task cannot be read"):
-        run_of_task(replace(record, document=document))
+        run_of_task(record._replace(document=document))
 
 
 def test_the_sweep_skips_an_altered_wait(scene: Scene, clock: ManualClock, caplog: pytest.LogCaptureFixture) -> None:
@@ -176,7 +175,7 @@ def test_a_copy_of_a_wait_for_another_run_does_not_end(scene: Scene) -> None:
 def test_a_wait_whose_run_was_changed_does_not_end(scene: Scene) -> None:
     record = register(scene)
     fields = json.loads(record.document) | {"run_id": "run-2"}
-    wait = Wait.of(replace(record, document=json.dumps(fields)))
+    wait = Wait.of(record._replace(document=json.dumps(fields)))
     scene.journal.write_once(wait.key, State.WAITING, wait.document())
     assert [one.outcome for one in scene.waits.run_ended(the_end("run-2"), EVENT, scene.in_seconds())] == [
         Outcome.CLOSED

@@ -1,7 +1,6 @@
 """Which workspace a wait means: resource ids are compared, and a name is enough only if it is unique."""
 
 import json
-from dataclasses import replace
 
 import pytest
 
@@ -119,5 +118,5 @@ def test_an_altered_workspace_is_not_known(store: MemoryStore, clock: ManualCloc
     app = scene(store, clock, WORKSPACE)
     end(app, OTHER)
     (noted,) = store.select(Selection(WORKSPACES_PARTITION), 9)
-    store.replace(replace(noted, document=document))
+    store.replace(noted._replace(document=document))
     assert register(app, "ws") == WORKSPACE

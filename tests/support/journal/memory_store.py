@@ -2,7 +2,6 @@
 
 import threading
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
 from datetime import timedelta
 from itertools import count, islice
 
@@ -69,7 +68,7 @@ class MemoryStore:
             return True
 
     def _put(self, record: Record) -> Record:
-        written = replace(record, version=str(next(self._versions)))
+        written = record._replace(version=str(next(self._versions)))
         self.records[record.key] = written
         self._routes.setdefault(record.key.route, {})[record.key] = None
         return written

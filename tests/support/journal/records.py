@@ -3,7 +3,6 @@
 import base64
 import random
 from collections.abc import Callable
-from dataclasses import replace
 from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import Any, cast
@@ -26,7 +25,7 @@ def record(key: str = "ab12", route: str = "route", **changes: Any) -> Record:
         settled_at=NOW,
         history=(Step(NOW, State.CLAIMED, "note"),),
     )
-    return replace(fresh, **changes)
+    return fresh._replace(**changes)
 
 
 def written(result: Record | None) -> Record:
@@ -67,4 +66,5 @@ any_record = st.builds(
     sender=any_text,
     routes=any_text,
     shares_run_id=st.booleans(),
+    document=st.just(""),
 )

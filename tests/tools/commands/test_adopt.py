@@ -1,7 +1,7 @@
 """``manage.py redrive KEY --adopt RUN_ID``: an operator says which run is that of an event."""
 
 import uuid
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import timedelta
 
 import pytest
@@ -28,7 +28,7 @@ class Doubt:
         self.desk.deliver(run_completed(run_id))
         past = utc_now() - timedelta(seconds=1)
         (record,) = (one for one in self.records if one.state is State.UNCERTAIN)
-        assert self.desk.store.replace(replace(record, settled_at=past, lease_until=past)) is not None
+        assert self.desk.store.replace(record._replace(settled_at=past, lease_until=past)) is not None
         self.desk.deliver(run_completed(run_id))
         return self.stored(record)
 
@@ -138,8 +138,8 @@ def test_none_of_the_candidates_is_the_events_run(doubt: Doubt) -> None:
 
 def test_without_azure_devops_nothing_is_changed(desk: Desk) -> None:
     record = desk.park()
-    entry = replace(record.entry, request="")
-    assert desk.store.replace(replace(record, entry=entry)) is not None
+    entry = record.entry._replace(request="")
+    assert desk.store.replace(record._replace(entry=entry)) is not None
     desk.fails(2, "has no request that a run could belong to", "redrive", record.key.key, "--adopt", 7)
     desk.deliver(run_completed("released"))
     (released,) = (one for one in desk.records if one.state is State.RELEASED)

@@ -3,7 +3,6 @@
 import json
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -352,7 +351,7 @@ class TestJournal:
         desk.routes(RIGHT + "\ncooldown: 6h")
         desk.deliver()
         (record,) = [each for each in desk.records if not each.key.route.startswith("$")]
-        assert desk.store.replace(replace(record, state=State.CLAIMED)) is not None
+        assert desk.store.replace(record._replace(state=State.CLAIMED)) is not None
         found = self.explained(desk, run_completed("run-2"))
         assert found["outcome"] == "would defer"
         assert "holds the cooldown window and has no outcome yet" in found["because"]

@@ -3,7 +3,6 @@
 import json
 import sqlite3
 from contextlib import closing
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import count
 from typing import Any
@@ -48,7 +47,7 @@ def put(
         settled_at=at,
         history=(Step(at - SECOND, State.CLAIMED, ""), Step(at, state, "note")),
     )
-    written = desk.store.insert(replace(record, **changes))
+    written = desk.store.insert(record._replace(**changes))
     assert written is not None
     return written
 
@@ -81,7 +80,7 @@ def test_a_file_of_an_earlier_version_is_read_and_not_upgraded(desk: Desk) -> No
     assert keys(desk) == [old.key.key]
     with closing(sqlite3.connect(path)) as connection:
         assert connection.execute("PRAGMA user_version").fetchone() == (0,)
-    assert desk.records == [replace(old, version="1")], "opened as the app does"
+    assert desk.records == [old._replace(version="1")], "opened as the app does"
     assert keys(desk) == [old.key.key]
     with closing(sqlite3.connect(path)) as connection:
         assert connection.execute("PRAGMA user_version").fetchone() == (1,)
@@ -165,8 +164,8 @@ class TestList:
 
     def test_json_has_every_field(self, desk: Desk) -> None:
         record = put(desk, run_id=7, run_url="https://dev.azure.com/x", reason="found")
-        entry = replace(record.entry, request='{"pipeline": "p"}')
-        assert desk.store.replace(replace(record, entry=entry)) is not None
+        entry = record.entry._replace(request='{"pipeline": "p"}')
+        assert desk.store.replace(record._replace(entry=entry)) is not None
         (document,) = desk.run("journal", "--json").json
         now, before = NOW.isoformat(), (NOW - SECOND).isoformat()
         steps = [{"at": before, "state": "claimed", "note": ""}, {"at": now, "state": "queued", "note": "note"}]
@@ -258,7 +257,7 @@ class TestOrphans:
         queued = put(desk, run_id=7, run_url="https://dev.azure.com/7")
         parked = put(desk, state=State.PARKED, route="other")
         suppressed = put(desk, state=State.SUPPRESSED)
-        removed = replace(queued, key=JournalKey("gone", "f" * 64))
+        removed = queued._replace(key=JournalKey("gone", "f" * 64))
         orphan(desk, queued, timedelta(hours=5), Run(8, "https://dev.azure.com/8"), "HTTP 403: no Stop builds")
         orphan(desk, queued, timedelta(hours=4), None)
         orphan(desk, parked, timedelta(hours=3), Run(9, "https://dev.azure.com/9"))

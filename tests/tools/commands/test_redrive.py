@@ -3,7 +3,6 @@
 import os
 import pty
 import uuid
-from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -78,7 +77,7 @@ class TestAfterTheRouteIsCorrected:
         """If no route matches the event, it is ignored like any other event."""
         desk.deliver(event_text("RunCompleted", {"experimentName": "train"}))
         (record,) = desk.records
-        complete = replace(record, entry=replace(record.entry, event=run_completed()))
+        complete = record._replace(entry=record.entry._replace(event=run_completed()))
         assert desk.store.replace(complete) is not None
         desk.routes(RIGHT + "\nenabled: false")
         key, reason = record.key.key, "no route matches; evaluate: it is disabled"
@@ -180,7 +179,7 @@ class TestFailures:
 
     def test_a_record_that_another_redrive_has_claimed_does_not_stop_the_others(self, desk: Desk) -> None:
         first, second = (desk.park(run_id) for run_id in "ab")
-        stale = replace(first, version="1")
+        stale = first._replace(version="1")
         installation = Installation(desk.folder, desk.environment)
         assert not redrive_records(
             installation, [stale, second], Results(Console(), as_json=False), is_dry=False, look=True

@@ -5,7 +5,6 @@ import os
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
-from dataclasses import replace
 from datetime import timedelta
 from itertools import count
 from typing import Any
@@ -152,7 +151,7 @@ class TestWhatTheJournalHolds:
         event = busy_desk.file(sample_text("run-completed"))
         busy_desk.deliver(event.read_text())
         (record,) = busy_desk.records
-        assert busy_desk.store.replace(replace(record, state=State.PARKED, run_id=None)) is not None
+        assert busy_desk.store.replace(record._replace(state=State.PARKED, run_id=None)) is not None
         result = busy_desk.run("send", event, "--url", host.url, "--wait")
         assert (result.code, result.rows[0][2]) == (0, "queued")
         assert f"; the parked event {record.entry.event_id} is kept under " in result.rows[0][3]
@@ -183,7 +182,7 @@ class TestAnAppWithOtherRoutes:
                     app.relay.deliver(json.dumps(event))
                 for one in desk.records:
                     if one.state is State.RELEASED:
-                        assert desk.store.replace(replace(one, state=State.QUEUED, run_id=7, reason="")) is not None
+                        assert desk.store.replace(one._replace(state=State.QUEUED, run_id=7, reason="")) is not None
                 return 202, ""
 
             monkeypatch.setattr(Webhook, "notify", notify)
@@ -264,12 +263,12 @@ class TestAnAppWithOtherRoutes:
         started(RIGHT)
         desk.run("send", "RunCompleted", "--wait")
         (record,) = (one for one in desk.records if one.key.is_about_event)
-        released = replace(record, state=State.RELEASED, run_id=None, reason="no connection: refused")
+        released = record._replace(state=State.RELEASED, run_id=None, reason="no connection: refused")
         assert delivery.next_step(delivery.Row("evaluate", "released", "", released)).startswith("run 'make ado'")
         others = (
-            replace(released, reason="HTTP 429"),
-            replace(released, entry=replace(released.entry, request="{cut")),
-            replace(released, state=State.QUEUED),
+            released._replace(reason="HTTP 429"),
+            released._replace(entry=released.entry._replace(request="{cut")),
+            released._replace(state=State.QUEUED),
         )
         assert [delivery.next_step(delivery.Row("evaluate", "", "", other)) for other in (*others, None)] == [""] * 4
 

@@ -1,7 +1,6 @@
 """``manage.py waits``: the waiting tasks. No other command treats their records as events."""
 
 import re
-from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -71,7 +70,7 @@ def test_a_wait_cannot_be_redriven(desk: Desk, state: State) -> None:
     """A redrive would park the record, because it does not belong to an event."""
     key = wait(desk)
     (record,) = [each for each in desk.records if each.key.key == key and is_wait(each)]
-    written = desk.store.replace(replace(record, state=state))
+    written = desk.store.replace(record._replace(state=state))
     result = desk.run("redrive", key)
     assert "the timer sweep_waits takes care of waiting tasks" in re.sub(r"\s+", " ", result.out + result.err)
     assert [each for each in desk.records if each.key == record.key] == [written]

@@ -2,7 +2,6 @@
 
 import random
 import zlib
-from dataclasses import replace
 from datetime import UTC, timedelta, timezone
 from typing import Any
 
@@ -26,7 +25,7 @@ def holding(name: str, text: str) -> Record:
     """Return a record with this string as its document, or in its entry."""
     if name == "document":
         return record(route="$wait.a", entry=NO_EVENT, document=text)
-    return record(entry=replace(record().entry, **{name: text}))
+    return record(entry=record().entry._replace(**{name: text}))
 
 
 def test_the_properties_of_an_entity() -> None:

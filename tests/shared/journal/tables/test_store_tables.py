@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import parse_qs, urlsplit
@@ -134,7 +134,7 @@ class TestLostAnswers:
         inserted = written(faulty.store.insert(record(run_id=run_id)))
         assert faulty.healthy.get(KEY) == inserted
         faulty.fail(*faults)
-        second = written(faulty.store.replace(replace(inserted, run_id=later_run_id, reason="second")))
+        second = written(faulty.store.replace(inserted._replace(run_id=later_run_id, reason="second")))
         faulty.fail(*faults)
         assert faulty.store.get(KEY) == faulty.healthy.get(KEY) == second
         assert faulty.healthy.replace(inserted) is None
@@ -149,15 +149,15 @@ class TestLostAnswers:
         faulty.fail(fault)
         assert faulty.store.insert(record()) is None
         assert faulty.healthy.get(KEY) == first
-        second = written(faulty.healthy.replace(replace(first, reason="equal", run_id=run_id)))
+        second = written(faulty.healthy.replace(first._replace(reason="equal", run_id=run_id)))
         faulty.fail(fault)
-        assert faulty.store.replace(replace(first, reason="equal", run_id=run_id)) is None
+        assert faulty.store.replace(first._replace(reason="equal", run_id=run_id)) is None
         assert faulty.healthy.get(KEY) == second
 
     def test_our_insert_that_was_replaced_since_is_not_returned(self, faulty: Faulty) -> None:
         def take_over() -> None:
             found = written(faulty.healthy.get(KEY))
-            assert faulty.healthy.replace(replace(found, reason="taken over")) is not None
+            assert faulty.healthy.replace(found._replace(reason="taken over")) is not None
 
         faulty.fail(answer_lost_then(take_over))
         assert faulty.store.insert(record()) is None
@@ -168,7 +168,7 @@ class TestLostAnswers:
         first = written(faulty.healthy.insert(record()))
         faulty.fail(fault)
         with pytest.raises(RunAlreadyOwned, match="run 5 belongs to another record of route route"):
-            faulty.store.replace(replace(first, run_id=5))
+            faulty.store.replace(first._replace(run_id=5))
         assert faulty.healthy.get(KEY) == first
 
     def test_a_record_that_has_vanished_is_not_replaced(self, faulty: Faulty) -> None:
@@ -177,7 +177,7 @@ class TestLostAnswers:
 
     def test_after_three_lost_answers_the_caller_must_read(self, faulty: Faulty) -> None:
         first = written(faulty.healthy.insert(record()))
-        wanted = replace(first, run_id=5)
+        wanted = first._replace(run_id=5)
         faulty.fail(*[answer_lost] * 3)
         with pytest.raises(JournalUnavailable, match="does not answer: ServiceResponseError: connection reset"):
             faulty.store.replace(wanted)
@@ -195,7 +195,7 @@ class TestLostAnswers:
 class TestMarkers:
     def test_a_run_stays_owned_after_the_record_no_longer_names_it(self, tables_store: TablesStore) -> None:
         first = written(tables_store.insert(record(run_id=5)))
-        written(tables_store.replace(replace(first, run_id=None)))
+        written(tables_store.replace(first._replace(run_id=None)))
         assert named(tables_store, 5) == []
         with pytest.raises(RunAlreadyOwned, match="run 5"):
             tables_store.insert(record("cd34", run_id=5))
@@ -251,7 +251,7 @@ class TestDelete:
     def test_a_record_without_a_marker_is_deleted(self, tables_store: TablesStore) -> None:
         inserted = written(tables_store.insert(record()))
         assert not tables_store.delete(record()), "the record has no version"
-        assert tables_store.delete(replace(inserted, run_id=5))
+        assert tables_store.delete(inserted._replace(run_id=5))
         assert tables_store.get(KEY) is None
 
     def test_after_a_lost_answer_it_counts_as_deleted_by_another(self, faulty: Faulty) -> None:
@@ -265,9 +265,9 @@ class TestStoredRecords:
     @settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
     @given(any_record)
     def test_every_record_is_read_back_unchanged(self, tables_store: TablesStore, wanted: Record) -> None:
-        fresh = replace(wanted, key=JournalKey(uuid.uuid4().hex, "ab12"))
+        fresh = wanted._replace(key=JournalKey(uuid.uuid4().hex, "ab12"))
         inserted = written(tables_store.insert(fresh))
-        assert inserted == replace(fresh, version=inserted.version)
+        assert inserted == fresh._replace(version=inserted.version)
         assert tables_store.get(fresh.key) == inserted
         replaced = written(tables_store.replace(inserted))
         assert tables_store.get(fresh.key) == replaced
@@ -283,7 +283,7 @@ class TestStoredRecords:
         reason = incompressible_text(NOTES_BYTES * 5 // 4)
         inserted = written(tables_store.insert(record(entry=entry, reason=reason, run_url="u" * 2000)))
         assert tables_store.get(KEY) == inserted
-        replaced = written(tables_store.replace(replace(inserted, state=State.QUEUED, run_id=5)))
+        replaced = written(tables_store.replace(inserted._replace(state=State.QUEUED, run_id=5)))
         assert tables_store.get(KEY) == replaced
 
     def test_an_entity_of_another_program_is_reported(self, tables_store: TablesStore) -> None:
@@ -672,7 +672,7 @@ class TestThreads:
             for number in range(10):
                 key = f"{thread}-{number}"
                 mine = written(faulty.store.insert(record(key, reason=key)))
-                done = written(faulty.store.replace(replace(mine, run_id=thread * 100 + number + 1)))
+                done = written(faulty.store.replace(mine._replace(run_id=thread * 100 + number + 1)))
                 if faulty.store.get(mine.key) != done or done.reason != key:
                     return False
             return True

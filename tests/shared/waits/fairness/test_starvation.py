@@ -177,7 +177,7 @@ def test_a_sweep_continues_where_the_previous_one_stopped_in_any_process(scene: 
     assert len(set(azure.asked)) == 400
     assert len(azure.asked) - 400 < 250, "no run is asked for a second time before the others"
     (place,) = scene.journal.select(Selection(SWEEP_PARTITION), 9)
-    scene.store.replace(replace(place, document='["$other", "x"]'))
+    scene.store.replace(place._replace(document='["$other", "x"]'))
     assert sweep(scene, azure).run().open == 400, "a place that another program has changed"
 
 
@@ -233,7 +233,7 @@ def test_waits_for_a_run_of_the_same_name_do_not_hide_an_open_one(scene: Scene) 
     other = scene.waits.register(replace(a_request(), workspace=WORKSPACE + "-2"), scene.in_seconds())
     register(scene)
     for number in range(MAX_WAITS):
-        scene.store.insert(replace(other, key=other.key._replace(key=f"{number:064x}"), version=""))
+        scene.store.insert(other._replace(key=other.key._replace(key=f"{number:064x}"), version=""))
     assert deliver(scene) == [Outcome.COMPLETED]
 
 
@@ -241,7 +241,7 @@ def test_waits_for_a_run_of_the_same_name_do_not_hide_an_open_one(scene: Scene) 
 def test_more_waits_than_one_delivery_reads(scene: Scene) -> None:
     first = scene.waits.register(a_request(), scene.in_seconds())
     for number in range(MAX_WAITS):
-        scene.store.insert(replace(first, key=first.key._replace(key=f"{number:064x}"), version=""))
+        scene.store.insert(first._replace(key=first.key._replace(key=f"{number:064x}"), version=""))
     decisions = scene.waits.run_ended(the_end(), EVENT, scene.in_seconds(BUDGET))
     assert [one.outcome for one in decisions].count(Outcome.DEFERRED) == 1
     assert decisions[-1].reason == "more than 5000 tasks wait for run run-1; the next delivery completes the others"
@@ -275,8 +275,8 @@ def test_1100_waits_that_are_over_do_not_hide_an_open_one(scene: Scene) -> None:
     first = scene.waits.register(a_request(), scene.in_seconds())
     deliver(scene, "another")
     honest = register(scene)
-    over = replace(first, state=State.COMPLETED, version="")
+    over = first._replace(state=State.COMPLETED, version="")
     for number in range(1100):
-        scene.store.insert(replace(over, key=over.key._replace(key=f"{number:064x}")))
+        scene.store.insert(over._replace(key=over.key._replace(key=f"{number:064x}")))
     assert deliver(scene) == [Outcome.COMPLETED] * 2
     assert scene.tasks.results[honest] == ["succeeded"]
