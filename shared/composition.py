@@ -35,7 +35,6 @@ from shared.logs import NEXT_INVOCATION, logger
 from shared.queueing.queueing import Queueing
 from shared.relay import Relay, WaitingTasks
 from shared.routing.routes_file import load_routes
-from shared.routing.running import announce
 from shared.routing.table import RouteTable
 from shared.settings import Settings, load_settings
 from shared.telemetry import Decision, Report, log_decision
@@ -174,6 +173,8 @@ def announce_routes(
     def announce_now() -> None:
         for pause in pauses:
             time.sleep(pause)
+            from shared.routing.running import announce  # after the pause, when the first event is done
+
             with NEXT_INVOCATION.keeping(), suppress(JournalUnavailable):
                 announce(app().journal, routes)
                 return

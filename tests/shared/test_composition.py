@@ -119,6 +119,7 @@ assert decision.outcome == "queued", decision
             (
                 *("shared.azure_devops.reconcile", "shared.azure_devops.values", "decimal"),
                 *("shared.queueing.orphans", "shared.queueing.recovery", "shared.queueing.search"),
+                "shared.routing.running",
             ),
         ),
     ],
