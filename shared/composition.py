@@ -188,7 +188,7 @@ def _ends(settings: Settings, journal: Journal) -> "Ends":
     from shared.waits.ends import Ends
     from shared.waits.workspaces import Workspaces
 
-    return Ends(journal, Workspaces(journal, settings.workspace_id))
+    return Ends(journal, Workspaces(journal, settings.workspace_id, settings.workspace_ids))
 
 
 def _bridge(
@@ -209,7 +209,8 @@ def _bridge(
     from shared.waits.waits import Waits
     from shared.waits.workspaces import Workspaces
 
-    workspaces, workers = Workspaces(journal, settings.workspace_id), Workers(_WORKERS)
+    workspaces = Workspaces(journal, settings.workspace_id, settings.workspace_ids)
+    workers = Workers(_WORKERS)
     quotas = Quotas(
         journal,
         per_organization=settings.wait_limit_per_organization,
@@ -234,16 +235,16 @@ def _bridge(
     return Bridge(waits, endpoint, sweep, SignIn(settings.wait_client_ids, is_checked=settings.has_sign_in))
 
 
-def _aml_runs(settings: Settings, sender: Sender, clock: Clock) -> "AmlRuns | None":
-    """Return a reader for the runs of the configured workspace, or None if no workspace is configured."""
-    if settings.workspace_id is None:
-        return None
+def _aml_runs(settings: Settings, sender: Sender, clock: Clock) -> "list[AmlRuns]":
+    """Return a reader for the runs of each configured workspace."""
+    if not settings.workspace_ids:
+        return []
     from shared.waits.aml import AmlRuns
 
     url = settings.resource_manager_url
     scope = f"{url.rstrip('/')}/.default"
     manager = entra_token(identity_factory(settings), clock, scope=scope, audience="Azure Resource Manager")
-    return AmlRuns(url, settings.workspace_id, sender, manager)
+    return [AmlRuns(url, each, sender, manager) for each in settings.workspace_ids]
 
 
 def wait_keys(settings: Settings) -> list[Secret]:

@@ -73,6 +73,22 @@ def matching(pattern: str, problem: str) -> Callable[[str], str]:
     return parse
 
 
+def several(pattern: str, what: str) -> Callable[[str], tuple[str, ...]]:
+    """Return a parser of strings that are separated by commas and match the pattern, in any case.
+
+    :param what: what each of them is, for the message.
+    """
+
+    def parse(value: str) -> tuple[str, ...]:
+        found = _parts(value)
+        for each in found:
+            if not re.fullmatch(pattern, each, re.IGNORECASE):
+                raise InvalidValue(f"contains '{each}', which is not {what}")
+        return found
+
+    return parse
+
+
 def url(value: str) -> str:
     """Return a URL after checking that it contains no credential. Its form is checked where it is used."""
     if set(value) & set("@?#"):

@@ -182,8 +182,14 @@ class Settings:
     workspace_id: str | None = setting(
         "AML_WORKSPACE_ID",
         parse.matching(_WORKSPACE_ID, f"must be a workspace's resource id, as in {_EXAMPLE_ID}"),
-        "The resource id of the workspace whose runs tasks wait for, if they name no other. If it is not set, the app "
-        "does not ask Azure ML",
+        "The resource id of the workspace whose runs tasks wait for, if they name no other",
+    )
+    all_workspace_ids: tuple[str, ...] = setting(
+        "AML_WORKSPACE_IDS",
+        parse.several(_WORKSPACE_ID, f"a workspace's resource id, as in {_EXAMPLE_ID}"),
+        "The resource ids of all workspaces whose runs tasks wait for, separated by commas. The one in "
+        "`AML_WORKSPACE_ID` may be among them. If neither is set, the app does not ask Azure ML",
+        default="",
     )
     resource_manager_url: str = setting(
         "AZURE_RESOURCE_MANAGER_URL",
@@ -228,6 +234,12 @@ class Settings:
     def has_waits(self) -> bool:
         """Return whether tasks can wait for runs."""
         return bool(self.wait_token_keys) or self.wait_keys_secret_name is not None
+
+    @property
+    def workspace_ids(self) -> tuple[str, ...]:
+        """Return the resource ids of all configured workspaces. Azure ignores their case."""
+        ids = (*self.all_workspace_ids, *((self.workspace_id,) if self.workspace_id else ()))
+        return tuple({each.strip("/").lower(): each for each in ids}.values())
 
     def pat(self) -> str | None:
         """Return the PAT that is in the environment now."""

@@ -11,6 +11,7 @@ completed have half of the time, and those that were tried longest ago come firs
 import json
 import re
 import threading
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -37,7 +38,7 @@ from shared.waits.workspaces import Workspaces
 MAX_DURATION: Final = timedelta(seconds=40)
 # A task that still cannot be completed this long after its timeout is given up.
 _GRACE: Final = timedelta(days=1)
-# After so many failures, Azure ML is not asked again in a sweep: it does not depend on the run.
+# After so many failures, a workspace is not asked again in a sweep: it does not depend on the run.
 _MAX_FAILURES: Final = 3
 
 _PLACE: Final = JournalKey(SWEEP_PARTITION, "0")
@@ -86,7 +87,7 @@ class Sweep:
         journal: Journal,
         waits: Waits,
         workspaces: Workspaces,
-        runs: AmlRuns | None,
+        runs: Sequence[AmlRuns],
         *,
         after: timedelta,
         timeout: timedelta,
@@ -95,7 +96,7 @@ class Sweep:
         clock: Clock = utc_now,
     ) -> None:
         """
-        :param runs: where to ask for the status of runs; None if Azure ML is not asked.
+        :param runs: where to ask for the status of runs, one for each workspace; empty if Azure ML is not asked.
         :param after: how long to wait for the event before Azure ML is asked.
         :param timeout: how long a task may wait.
         :param workers: check the waits; by default, one after the other.
@@ -120,7 +121,7 @@ class Sweep:
         found = list(self._open_waits())
         ring = {record.key: (record, wait) for record, wait in read_each(Wait.of, found)}
         order = [ring[record.key] for record in _in_turn(longest_untried(record for record, _ in ring.values()))]
-        one = _OneSweep(self._runs, Shares(len(order), ends_at, self._workers.count, self._clock), ends_at)
+        one = _OneSweep(Shares(len(order), ends_at, self._workers.count, self._clock), ends_at)
         result = SweepResult(open=len(order))
         missed: set[JournalKey] = set()
         for checked in self._workers.each(lambda pair: self._check(*pair, one), order):
@@ -166,8 +167,8 @@ class Sweep:
             return checked
         try:
             end = self._waits.ends.of(wait)
-            if end is None and self._may_ask(wait):
-                checked.reached, end = one.ask(wait.run_id, deadline)
+            if end is None and (runs := self._to_ask(wait)) is not None:
+                checked.reached, end = one.ask(runs, wait.run_id, deadline)
         except (RunStatusUnavailable, JournalUnavailable) as exc:
             checked.failure, end = exc, None
         deadline = max(deadline, min(one.ends_at, self._clock() + MIN_SHARE))  # if Azure ML has used up the share
@@ -177,11 +178,11 @@ class Sweep:
             self._time_out(checked, deadline)
         return checked
 
-    def _may_ask(self, wait: Wait) -> bool:
-        runs = self._runs
-        if runs is None or self._age(wait) <= self._after:
-            return False
-        return bool(self._workspaces.is_meant(wait.workspace, runs.workspace_id))
+    def _to_ask(self, wait: Wait) -> AmlRuns | None:
+        """Return the runs of the workspace that a wait means, if it is time to ask there."""
+        if self._age(wait) <= self._after:
+            return None
+        return next((runs for runs in self._runs if self._workspaces.is_meant(wait.workspace, runs.workspace_id)), None)
 
     def _age(self, wait: Wait) -> timedelta:
         return self._clock() - wait.registered_at
@@ -217,34 +218,34 @@ class Sweep:
 class _OneSweep:
     """What the waits of one sweep share. Thread-safe."""
 
-    def __init__(self, runs: AmlRuns | None, shares: Shares, ends_at: datetime) -> None:
-        self._runs = runs
+    def __init__(self, shares: Shares, ends_at: datetime) -> None:
         self.shares = shares
         self.ends_at = ends_at
         self._lock = threading.Lock()
-        self._known: dict[str, RunEnd | None] = {}
-        self._failures = 0
+        self._known: dict[tuple[str, str], RunEnd | None] = {}
+        self._failures: Counter[str] = Counter()
 
-    def ask(self, run_id: str, deadline: datetime) -> tuple[bool, RunEnd | None]:
+    def ask(self, runs: AmlRuns, run_id: str, deadline: datetime) -> tuple[bool, RunEnd | None]:
         """Ask Azure ML about a run, once for all tasks that wait for it.
 
         Return whether it was asked, and the end of the run.
 
         :raises RunStatusUnavailable: Azure ML does not answer.
         """
+        workspace = runs.workspace_id
         with self._lock:
-            if run_id in self._known:
-                return True, self._known[run_id]
-            if self._runs is None or self._failures >= _MAX_FAILURES:
+            if (workspace, run_id) in self._known:
+                return True, self._known[workspace, run_id]
+            if self._failures[workspace] >= _MAX_FAILURES:
                 return False, None
         try:
-            end = self._runs.end_of(run_id, deadline)
+            end = runs.end_of(run_id, deadline)
         except RunStatusUnavailable as exc:
             with self._lock:
-                self._failures += not exc.is_about_run
+                self._failures[workspace] += not exc.is_about_run
             raise
         with self._lock:
-            self._known[run_id] = end
+            self._known[workspace, run_id] = end
         return True, end
 
 

@@ -2,10 +2,11 @@
 
 Two workspaces in different resource groups can have the same name, and their runs too. A wait therefore gets the
 resource id of its workspace when it is registered. A name is enough only if one known workspace has it. Known are the
-configured workspace, and those whose runs have ended.
+configured workspaces, and those whose runs have ended.
 """
 
 import json
+from collections.abc import Sequence
 from hashlib import sha256
 from typing import Final
 
@@ -22,10 +23,16 @@ _MAX_SHOWN: Final = 5
 class Workspaces:
     """The known workspaces. Thread-safe."""
 
-    def __init__(self, journal: Journal, configured: str | None) -> None:
-        """:param configured: the resource id in AML_WORKSPACE_ID, if it is set."""
+    def __init__(self, journal: Journal, default: str | None, configured: Sequence[str] = ()) -> None:
+        """
+        :param default: the resource id in AML_WORKSPACE_ID, if it is set.
+        :param configured: all configured resource ids. If there is only one, it is the default.
+        """
         self._journal = journal
-        self._configured = None if configured is None else "/" + configured.strip("/")
+        self._configured = {_plain(each): "/" + each.strip("/") for each in (*configured, default) if each}
+        if default is None and len(self._configured) == 1:
+            (default,) = self._configured.values()
+        self._default = None if default is None else "/" + default.strip("/")
         self._noted: set[str] = set()
 
     def note(self, workspace: str) -> None:
@@ -33,7 +40,7 @@ class Workspaces:
 
         :raises JournalUnavailable: the store does not answer.
         """
-        if same_workspace(workspace, self._configured) or _plain(workspace) in self._noted:
+        if _plain(workspace) in self._configured or _plain(workspace) in self._noted:
             return
         key = JournalKey(WORKSPACES_PARTITION, sha256(_plain(workspace).encode()).hexdigest())
         self._journal.write_once(key, State.NOTED, json.dumps(workspace))
@@ -47,8 +54,8 @@ class Workspaces:
         :raises InvalidWait: several workspaces may be meant.
         :raises JournalUnavailable: the store does not answer.
         """
-        if named is None and self._configured is not None:
-            return self._configured
+        if named is None and self._default is not None:
+            return self._default
         if named is not None and _is_id(named):
             return "/" + named.strip("/")
         found = self._found(named, ended)
@@ -73,7 +80,7 @@ class Workspaces:
     def _found(self, named: str | None, ended: str | None) -> list[str]:
         noted = self._journal.select(Selection(WORKSPACES_PARTITION), _MAX_WORKSPACES)
         known = [workspace for _, workspace in read_each(_read, noted)]
-        known += [workspace for workspace in (self._configured, ended) if workspace is not None]
+        known += [*self._configured.values(), *([] if ended is None else [ended])]
         meant = [workspace for workspace in known if named is None or _name(workspace) == _plain(named)]
         return list({_plain(workspace): workspace for workspace in meant}.values())
 

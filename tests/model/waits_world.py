@@ -67,7 +67,7 @@ class WaitsWorker(Process):
             self.journal,
             self._waits,
             workspaces,
-            None,
+            [],
             after=timedelta(days=9),
             timeout=timedelta(days=9),
             clock=world.clock,

@@ -85,6 +85,12 @@ def complaint(**environment: str) -> str:
         ({"WAIT_SWEEP_AFTER_MINUTES": "5"}, "wait_sweep_after_minutes", 5),
         ({"WAIT_TIMEOUT_HOURS": "12"}, "wait_timeout_hours", 12),
         ({"AML_WORKSPACE_ID": WORKSPACE + "/"}, "workspace_id", WORKSPACE + "/"),
+        ({"AML_WORKSPACE_IDS": f"{WORKSPACE}, {WORKSPACE}2"}, "workspace_ids", (WORKSPACE, WORKSPACE + "2")),
+        (
+            {"AML_WORKSPACE_ID": WORKSPACE, "AML_WORKSPACE_IDS": f"{WORKSPACE}2,{WORKSPACE.upper()}/"},
+            "workspace_ids",
+            (WORKSPACE + "2", WORKSPACE),
+        ),
         ({"AZURE_RESOURCE_MANAGER_URL": "https://x"}, "resource_manager_url", "https://x"),
         ({"AZURE_RESOURCE_MANAGER_URL": "http://127.0.0.1:7080"}, "resource_manager_url", "http://127.0.0.1:7080"),
         (PAT | {"AZURE_CLOUD": CHINA.name}, "resource_manager_url", CHINA.resource_manager),
@@ -190,6 +196,10 @@ def test_endpoints_must_belong_to_the_cloud(ours: Cloud, theirs: Cloud) -> None:
         ({"WAIT_CLIENT_IDS": f"{GUID},{secret('app')}"}, "WAIT_CLIENT_IDS cannot be used: client id 2 is not a GUID"),
         ({"AZURE_DEVOPS_API_VERSION": "v7"}, "AZURE_DEVOPS_API_VERSION is 'v7'; it must be a version such as 7.1"),
         ({"AML_WORKSPACE_ID": "ws"}, "AML_WORKSPACE_ID is 'ws'; it must be a workspace's resource id"),
+        (
+            {"AML_WORKSPACE_IDS": f"{WORKSPACE},ws"},
+            "it contains 'ws', which is not a workspace's resource id, as in /subscriptions/",
+        ),
         ({"AZURE_RESOURCE_MANAGER_URL": "http://10.0.0.7:7080"}, "'http://10.0.0.7:7080'; it must begin with https"),
         ({"AZURE_RESOURCE_MANAGER_URL": "management.azure.com"}, "AZURE_RESOURCE_MANAGER_URL is 'management.azure"),
         (IN_AZURE | {"AZURE_RESOURCE_MANAGER_URL": "http://127.0.0.1:7080"}, "it must begin with https://"),

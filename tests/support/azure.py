@@ -63,8 +63,8 @@ class ManagementPlane:
         return HttpResponse(200, {}, b'{"properties": {"status": "%s"}}' % self.statuses[run_id].encode())
 
 
-def aml_runs(azure: ManagementPlane) -> AmlRuns:
+def aml_runs(azure: ManagementPlane, workspace: str = WORKSPACE) -> AmlRuns:
     numbers, clock = count(1), azure.clock
     credential = Credential(lambda: Issued(Secret(f"Bearer {secret('manager')}-{next(numbers)}")), clock)
     sender = Sender(azure, ThrottleGate(clock), clock=clock, sleep=lambda _: None)
-    return AmlRuns("https://management.azure.com", WORKSPACE, sender, credential)
+    return AmlRuns("https://management.azure.com", workspace, sender, credential)

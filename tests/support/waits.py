@@ -158,6 +158,7 @@ class Scene:
         *,
         workers: Workers | None = None,
         workspace_id: str | None = None,
+        workspace_ids: Sequence[str] = (),
         per_organization: int = 2000,
         per_plan: int = 100,
         **options: Any,
@@ -167,7 +168,7 @@ class Scene:
         self.tasks = FakeTasks(clock)
         self.reports = Reports()
         self.journal = Journal(store, clock=clock, **{"settle_seconds": 30, **options})
-        self.workspaces = Workspaces(self.journal, workspace_id)
+        self.workspaces = Workspaces(self.journal, workspace_id, workspace_ids)
         self.workers = workers or Workers()
         self.waits = Waits(
             self.journal,

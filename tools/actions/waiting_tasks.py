@@ -17,4 +17,6 @@ def waiting_tasks(installation: Installation, end: RunEnd | None) -> list[Record
         return []
     journal = installation.journal
     waits = journal.select(Selection(waits_partition(end.run_id), OPEN_STATES), MAX_WAITS)
-    return list(Ends(journal, Workspaces(journal, installation.settings.workspace_id)).waiting_for(end, waits))
+    settings = installation.settings
+    workspaces = Workspaces(journal, settings.workspace_id, settings.workspace_ids)
+    return list(Ends(journal, workspaces).waiting_for(end, waits))

@@ -89,7 +89,7 @@ def test_the_sweep_skips_an_altered_wait(scene: Scene, clock: ManualClock, caplo
     alter(scene, bad.key, "{}")
     scene.waits.ends.note(the_end())
     hour = timedelta(hours=1)
-    result = Sweep(scene.journal, scene.waits, scene.workspaces, None, after=hour, timeout=hour, clock=clock).run()
+    result = Sweep(scene.journal, scene.waits, scene.workspaces, [], after=hour, timeout=hour, clock=clock).run()
     assert (result.open, result.completed) == (1, 1)
     assert list(scene.tasks.results) == [Wait.of(good).task.task_instance_id]
     (logged,) = caplog.messages
@@ -102,7 +102,7 @@ def test_half_a_surrogate_pair_stops_no_other_wait(scene: Scene, clock: ManualCl
     alter(scene, bad.key, json.dumps(json.loads(bad.document) | change))
     scene.waits.ends.note(the_end())
     hour = timedelta(hours=1)
-    Sweep(scene.journal, scene.waits, scene.workspaces, None, after=hour, timeout=hour, clock=clock).run()
+    Sweep(scene.journal, scene.waits, scene.workspaces, [], after=hour, timeout=hour, clock=clock).run()
     assert list(scene.tasks.results) == [Wait.of(good).task.task_instance_id]
 
 
@@ -160,7 +160,7 @@ def test_the_task_of_a_wait_with_copies_is_told_once(scene: Scene, clock: Manual
     if swept:
         scene.waits.ends.note(the_end())
         hour = timedelta(hours=1)
-        Sweep(scene.journal, scene.waits, scene.workspaces, None, after=hour, timeout=hour, clock=clock).run()
+        Sweep(scene.journal, scene.waits, scene.workspaces, [], after=hour, timeout=hour, clock=clock).run()
     else:
         assert sorted(completed_with(scene)) == [Outcome.CLOSED, Outcome.CLOSED, Outcome.COMPLETED]
     assert scene.tasks.results == {Wait.of(record).task.task_instance_id: ["succeeded"]}

@@ -1,5 +1,6 @@
 """Tests of the sweep: missing events, tasks that could not be completed, and waits after the timeout."""
 
+from collections.abc import Sequence
 from datetime import timedelta
 
 import pytest
@@ -20,6 +21,7 @@ from tests.support.journal.wrapped_store import Meanwhile, WrappedStore
 from tests.support.waits import EVENT, a_request, the_end
 from tests.support.waits import Scene as Waiting
 
+OTHER = WORKSPACE.replace("workspaces/ws", "workspaces/other")
 MINUTE = 60
 HOUR = 3600
 
@@ -31,7 +33,7 @@ class Scene(Waiting):
         super().__init__(store or MemoryStore(), clock, workspace_id=WORKSPACE)
         self.clock: ManualClock = clock
         self.azure = ManagementPlane(clock)
-        self.sweep = a_sweep(self, aml_runs(self.azure))
+        self.sweep = a_sweep(self, [aml_runs(self.azure)])
 
 
 @pytest.fixture
@@ -39,7 +41,7 @@ def scene(clock: ManualClock) -> Scene:
     return Scene(clock)
 
 
-def a_sweep(scene: Scene, runs: AmlRuns | None) -> Sweep:
+def a_sweep(scene: Waiting, runs: Sequence[AmlRuns]) -> Sweep:
     return Sweep(
         scene.journal,
         scene.waits,
@@ -51,7 +53,7 @@ def a_sweep(scene: Scene, runs: AmlRuns | None) -> Sweep:
     )
 
 
-def wait(scene: Scene, run_id: str = "run-1", workspace: str | None = None) -> str:
+def wait(scene: Waiting, run_id: str = "run-1", workspace: str | None = None) -> str:
     """Register a task. Return its id."""
     request = a_request(run_id=run_id, workspace=workspace)
     scene.waits.register(request, scene.in_seconds())
@@ -103,7 +105,7 @@ class TestAskingAzureMl:
     def test_off_when_no_workspace_is_set(self, scene: Scene) -> None:
         wait(scene)
         scene.clock.advance(31 * MINUTE)
-        assert a_sweep(scene, None).run() == SweepResult(open=1)
+        assert a_sweep(scene, []).run() == SweepResult(open=1)
 
     def test_after_three_failures_it_is_not_asked_again_in_this_sweep(
         self, scene: Scene, caplog: pytest.LogCaptureFixture
@@ -117,6 +119,30 @@ class TestAskingAzureMl:
         assert "the role Reader" in caplog.text
         scene.sweep.run()
         assert len(set(scene.azure.asked[:5])) == 5, "the next sweep begins with the others"
+
+    def test_each_run_is_looked_for_in_its_own_workspace(self, clock: ManualClock) -> None:
+        scene = Waiting(MemoryStore(), clock, workspace_ids=[WORKSPACE, OTHER])
+        here, there = ManagementPlane(clock), ManagementPlane(clock)
+        for workspace in (WORKSPACE, OTHER):
+            wait(scene, "run-1", workspace)
+        here.statuses["run-1"], there.statuses["run-1"] = "Running", "Completed"
+        clock.advance(31 * MINUTE)
+        assert a_sweep(scene, [aml_runs(here), aml_runs(there, OTHER)]).run() == SweepResult(open=2, completed=1)
+        assert [len(plane.asked) for plane in (here, there)] == [1, 1]
+        assert OTHER in there.asked[0]
+
+    def test_a_workspace_that_refuses_does_not_keep_the_others_from_being_asked(self, clock: ManualClock) -> None:
+        scene = Waiting(MemoryStore(), clock, workspace_ids=[WORKSPACE, OTHER])
+        here, there = ManagementPlane(clock), ManagementPlane(clock)
+        for number in range(5):
+            for workspace in (WORKSPACE, OTHER):
+                wait(scene, f"run-{number}", workspace)
+            there.statuses[f"run-{number}"] = "Completed"
+        here.answer = HttpResponse(403, {}, b"{}")
+        clock.advance(31 * MINUTE)
+        runs = [aml_runs(here), aml_runs(there, OTHER)]
+        assert a_sweep(scene, runs).run() == SweepResult(open=10, completed=5, not_reached=2)
+        assert [len(plane.asked) for plane in (here, there)] == [3, 5]
 
     def test_a_slow_answer_leaves_time_to_complete_the_task(self, scene: Scene) -> None:
         wait(scene)
@@ -222,7 +248,7 @@ class TestTimeout:
             scene.clock.advance(1)
         scene.clock.advance(97 * HOUR)
         scene.tasks.plan("complete", *[RequestNotSent("no connection")] * 2)
-        assert a_sweep(scene, None).run() == SweepResult(open=2, given_up=1)
+        assert a_sweep(scene, []).run() == SweepResult(open=2, given_up=1)
 
     def test_tasks_that_hang_share_the_time_of_the_sweep(self, scene: Scene) -> None:
         for number in range(3):

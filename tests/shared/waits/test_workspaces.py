@@ -77,6 +77,31 @@ def test_the_workspace_is_known_when_the_task_registers(
 
 
 @pytest.mark.parametrize(
+    ("default", "configured", "named", "meant"),
+    [
+        (None, [WORKSPACE], None, WORKSPACE),
+        (None, [WORKSPACE, WORKSPACE.upper()], None, WORKSPACE.upper()),
+        (OTHER, [WORKSPACE, OTHER], None, OTHER),
+        (OTHER, [WORKSPACE], None, OTHER),
+        (None, [WORKSPACE, OTHER], "other", OTHER),
+    ],
+)
+def test_several_workspaces_are_configured(
+    store: MemoryStore, clock: ManualClock, default: str | None, configured: list[str], named: str | None, meant: str
+) -> None:
+    app = Scene(store, clock, workspace_id=default, workspace_ids=configured)
+    assert register(app, named) == meant
+    end(app, WORKSPACE)
+    assert list(app.journal.select(Selection(WORKSPACES_PARTITION), 10)) == [], "it is known without a record"
+
+
+def test_none_of_several_workspaces_is_the_default(store: MemoryStore, clock: ManualClock) -> None:
+    app = Scene(store, clock, workspace_ids=[WORKSPACE, OTHER])
+    with pytest.raises(InvalidWait, match="workspace is missing, but there are several such workspaces"):
+        register(app, None)
+
+
+@pytest.mark.parametrize(
     ("configured", "seen", "named"),
     [(WORKSPACE, [SAME_NAME], "ws"), (None, [WORKSPACE, SAME_NAME], "ws"), (None, [WORKSPACE, OTHER], None)],
 )

@@ -70,7 +70,7 @@ def sweep(scene: Scene, azure: ManagementPlane | None = None, max_waits: int = M
         scene.journal,
         scene.waits,
         scene.workspaces,
-        None if azure is None else aml_runs(azure),
+        [] if azure is None else [aml_runs(azure)],
         after=timedelta(minutes=30),
         timeout=timedelta(hours=72),
         workers=scene.workers,
