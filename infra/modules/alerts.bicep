@@ -1,8 +1,8 @@
-// Alerts on the app's decision records and critical messages, and on an app without functions. Alerts on events that
-// Event Grid could not deliver are in ../events/alerts.bicep. docs/operating.md says what to do about each alert.
+// Alerts on the app's decision records and critical messages, and on an app without functions. `manage.py connect`
+// makes those on events that Event Grid could not deliver. docs/operating.md says what to do about each alert.
 param location string
 param tags object
-param componentId string
+param componentName string
 
 @description('Email address for alerts; if empty, nobody is notified.')
 param email string
@@ -58,6 +58,10 @@ var rules = [
   }
 ]
 
+resource component 'Microsoft.Insights/components@2020-02-02' existing = {
+  name: componentName
+}
+
 resource people 'Microsoft.Insights/actionGroups@2023-01-01' = if (!empty(email)) {
   name: 'nextstage'
   location: 'global'
@@ -69,7 +73,7 @@ resource people 'Microsoft.Insights/actionGroups@2023-01-01' = if (!empty(email)
   }
 }
 
-resource alerts 'Microsoft.Insights/scheduledQueryRules@2023-12-01' = [
+resource alerts 'Microsoft.Insights/scheduledQueryRules@2026-03-01' = [
   for rule in rules: {
     name: 'nextstage-${rule.name}'
     location: location
@@ -80,7 +84,9 @@ resource alerts 'Microsoft.Insights/scheduledQueryRules@2023-12-01' = [
       description: rule.description
       severity: rule.severity
       enabled: true
-      scopes: [componentId]
+      // Azure would run the query, and refuse the rule if the component is so new that it has no tables yet.
+      skipQueryValidation: true
+      scopes: [component.id]
       evaluationFrequency: 'PT5M'
       windowSize: rule.window
       criteria: {

@@ -2,7 +2,13 @@
 param name string
 param location string
 param tags object
-param appPrincipalId string
+param isGuarded bool
+param isPrivate bool
+param logWorkspaceId string
+param identityName string
+param roleSeed string
+
+var eventGridDataSender = 'd5a91429-5739-47e2-a06b-3470a27159e7'
 
 resource topic 'Microsoft.EventGrid/topics@2025-02-15' = {
   name: name
@@ -14,19 +20,36 @@ resource topic 'Microsoft.EventGrid/topics@2025-02-15' = {
     inputSchema: 'CloudEventSchemaV1_0'
     disableLocalAuth: true
     minimumTlsVersionAllowed: '1.2'
+    // The app publishes through a private endpoint.
+    publicNetworkAccess: isPrivate ? 'Disabled' : 'Enabled'
   }
+}
+
+resource failures 'Microsoft.Insights/diagnosticSettings@2021-05-01-preview' = if (isGuarded) {
+  scope: topic
+  name: 'nextstage'
+  properties: {
+    workspaceId: logWorkspaceId
+    logs: [
+      { category: 'DeliveryFailures', enabled: true }
+      { category: 'PublishFailures', enabled: true }
+    ]
+  }
+}
+
+resource identity 'Microsoft.ManagedIdentity/userAssignedIdentities@2024-11-30' existing = {
+  name: identityName
 }
 
 // EventGrid Data Sender: the app can only publish to the topic.
 resource appPublishes 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
   scope: topic
-  name: guid(topic.id, appPrincipalId, 'EventGrid Data Sender')
+  name: guid(topic.id, roleSeed, 'EventGrid Data Sender')
   properties: {
-    principalId: appPrincipalId
+    principalId: identity.properties.principalId
     principalType: 'ServicePrincipal'
-    roleDefinitionId: subscriptionResourceId('Microsoft.Authorization/roleDefinitions', 'd5a91429-5739-47e2-a06b-3470a27159e7')
+    roleDefinitionId: subscriptionResourceId('Microsoft.Authorization/roleDefinitions', eventGridDataSender)
   }
 }
 
-output name string = topic.name
 output endpoint string = topic.properties.endpoint

@@ -1,7 +1,7 @@
 // The workbook with charts of the app's decisions: Application Insights > Workbooks > nextstage.
 param location string
 param tags object
-param componentId string
+param componentName string
 
 var charts = [
   {
@@ -59,7 +59,13 @@ var timeRange = {
         isRequired: true
         value: { durationMs: 86400000 }
         typeSettings: {
-          selectableValues: [{ durationMs: 3600000 }, { durationMs: 14400000 }, { durationMs: 86400000 }, { durationMs: 604800000 }, { durationMs: 2592000000 }]
+          selectableValues: [
+            { durationMs: 3600000 }
+            { durationMs: 14400000 }
+            { durationMs: 86400000 }
+            { durationMs: 604800000 }
+            { durationMs: 2592000000 }
+          ]
           allowCustom: true
         }
       }
@@ -84,6 +90,10 @@ var items = [
   }
 ]
 
+resource component 'Microsoft.Insights/components@2020-02-02' existing = {
+  name: componentName
+}
+
 resource workbook 'Microsoft.Insights/workbooks@2023-06-01' = {
   name: guid(resourceGroup().id, 'nextstage')
   location: location
@@ -92,11 +102,11 @@ resource workbook 'Microsoft.Insights/workbooks@2023-06-01' = {
   properties: {
     displayName: 'nextstage'
     category: 'workbook'
-    sourceId: componentId
+    sourceId: component.id
     serializedData: string({
       version: 'Notebook/1.0'
       items: concat([timeRange], items)
-      fallbackResourceIds: [componentId]
+      fallbackResourceIds: [component.id]
     })
   }
 }

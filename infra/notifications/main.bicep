@@ -50,7 +50,7 @@ resource topic 'Microsoft.EventGrid/topics@2025-02-15' existing = {
   name: topicName
 }
 
-resource account 'Microsoft.Storage/storageAccounts@2025-06-01' existing = {
+resource account 'Microsoft.Storage/storageAccounts@2026-04-01' existing = {
   name: storageAccountName
 
   resource queues 'queueServices' existing = {
@@ -58,7 +58,7 @@ resource account 'Microsoft.Storage/storageAccounts@2025-06-01' existing = {
   }
 }
 
-resource queue 'Microsoft.Storage/storageAccounts/queueServices/queues@2025-06-01' = {
+resource queue 'Microsoft.Storage/storageAccounts/queueServices/queues@2026-04-01' = {
   parent: account::queues
   name: 'nextstage-${name}'
 }

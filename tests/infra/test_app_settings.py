@@ -1,27 +1,18 @@
 """The application settings that Bicep sets: each is read, each equals its default, and the app starts with them."""
 
-import re
+from itertools import product
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from handlers import NAMES
-from shared.clouds import PUBLIC
 from shared.composition import load_configuration
 from shared.journal.tables.store import TABLE_NAME
-from shared.settings import SETTINGS
-from tests.infra import bicep
+from shared.settings import SETTINGS, Settings
+from tests.infra.deployment import EVERYTHING, PROFILES, REQUIRED, app_settings, deploy
 from tests.support import ROOT
 from tests.support.builders import WORKSPACE
-
-APP = bicep.read("modules/function-app.bicep")
-PARTS = {
-    name: bicep.object_of(APP, name)
-    for name in (
-        *("hostSettings", "isolation", "appSettings", "vaultSettings", "patSettings"),
-        *("notificationSettings", "waitSettings"),
-    )
-}
 
 # Read by the host and the worker. Source: app settings reference of Azure Functions; OTEL_*: the host's Azure Monitor
 # exporter.
@@ -37,97 +28,100 @@ READ_BY_THE_HOST = {
     "OTEL_TRACES_SAMPLER_ARG",
     "PYTHON_ISOLATE_WORKER_DEPENDENCIES",
 }
-# Values of the expressions, which only a deployment can evaluate.
-EVALUATED = {
-    "azureDevOpsOrgUrl": "https://dev.azure.com/contoso",
-    "azureDevOpsProject": "mlops",
-    "identityClientId": "00000000-0000-0000-0000-000000000001",
-    "environment().name": PUBLIC.name,
-    "account.properties.primaryEndpoints.table": "https://account.table.core.windows.net/",
-    "keyVaultUrl": "https://kv.vault.azure.net/",
-    "notificationTopicEndpoint": "https://topic.westeurope-1.eventgrid.azure.net/api/events",
-    "amlWorkspaceId": WORKSPACE,
-    "waitClientId": "00000000-0000-0000-0000-000000000002",
-}
+AUTHS = ("identity", "pat")
+NAMES_OF_SETTINGS = {one.name for one in SETTINGS if not one.is_set_by_azure}
+each_profile = pytest.mark.parametrize("profile", PROFILES)
 
 
-def all_set() -> set[str]:
-    return {name for part in PARTS.values() for name in part}
+def started(**parameters: Any) -> Settings:
+    """Return the app's settings after a start in Azure."""
+    environment = app_settings(**parameters) | {"WEBSITE_INSTANCE_ID": "in Azure"}
+    return load_configuration(environment, ROOT, NAMES).settings
 
 
-def evaluated(part: str, **expressions: str) -> dict[str, str]:
-    """Return the environment variables that a part sets."""
-    known = EVALUATED | expressions
-    return {name: value.strip("'") if value.startswith("'") else known[value] for name, value in PARTS[part].items()}
+@each_profile
+def test_every_setting_is_read_by_the_code_or_the_host(profile: str) -> None:
+    everything = set(app_settings(profile=profile, **EVERYTHING))
+    assert everything - NAMES_OF_SETTINGS == READ_BY_THE_HOST
+    assert set(app_settings(profile=profile, **REQUIRED)) < everything
 
 
-def test_the_app_has_exactly_these_parts() -> None:
-    (union,) = re.findall(r"properties: union\(([^)]*)\)", APP)
-    assert [name.strip() for name in union.split(",")] == [*PARTS, "additionalSettings"]
-
-
-def test_every_setting_is_read_by_the_code_or_the_host() -> None:
-    assert set(PARTS["hostSettings"]) | set(PARTS["isolation"]) == READ_BY_THE_HOST
-    assert all_set() - READ_BY_THE_HOST <= {one.name for one in SETTINGS if not one.is_set_by_azure}
+@each_profile
+def test_every_setting_with_a_default_is_set_to_it(profile: str) -> None:
+    """They are easy to find and to change in the template. Those whose value Azure knows are not constants."""
+    found = app_settings(profile=profile, **EVERYTHING)
+    defaults = {one.name: one.default for one in SETTINGS if one.default and one.name in NAMES_OF_SETTINGS}
+    del defaults["JOURNAL_CONNECTION"], defaults["AZURE_DEVOPS_AUTH"]  # other values, on purpose
+    assert {name: found[name] for name in defaults} == defaults
 
 
 def test_no_secret_is_set() -> None:
     secrets = {one.name for one in SETTINGS if one.is_secret}
-    assert all_set() & secrets == {"JOURNAL_CONNECTION"}, "an endpoint, not a connection string"
+    assert set(app_settings(**EVERYTHING)) & secrets == {"JOURNAL_CONNECTION"}, "an endpoint, not a connection string"
 
 
-@pytest.mark.parametrize("auth", ["identity", "pat"])
-def test_the_app_starts_with_them(auth: str) -> None:
-    environment = evaluated("appSettings", azureDevOpsAuth=auth) | {"WEBSITE_INSTANCE_ID": "in Azure"}
-    if auth == "pat":
-        environment |= evaluated("vaultSettings") | evaluated("patSettings")
-    settings = load_configuration(environment, ROOT, NAMES).settings
-    assert (settings.auth, settings.in_azure, settings.client_id) == (auth, True, EVALUATED["identityClientId"])
-    assert settings.journal_connection == EVALUATED["account.properties.primaryEndpoints.table"]
+@pytest.mark.parametrize(("profile", "auth", "waits"), list(product(PROFILES, AUTHS, [False, True])))
+def test_the_app_starts_with_them(profile: str, auth: str, waits: bool) -> None:
+    settings = started(profile=profile, azureDevOpsAuth=auth, waits=waits, **REQUIRED)
+    assert (settings.auth, settings.in_azure, settings.has_waits) == (auth, True, waits)
+    journal = deploy("main.bicep", **REQUIRED).outputs["NEXTSTAGE_STORAGE_ACCOUNT_NAME"]
+    assert settings.journal_connection == f"https://{journal}.table.core.windows.net/"
     assert settings.pat_secret_name == ("azure-devops-pat" if auth == "pat" else None)
 
 
-def test_the_app_starts_with_waits_and_notifications() -> None:
-    environment = {"WEBSITE_INSTANCE_ID": "in Azure"}
-    for part in ("appSettings", "vaultSettings", "notificationSettings", "waitSettings"):
-        environment |= evaluated(part, azureDevOpsAuth="identity")
-    settings = load_configuration(environment, ROOT, NAMES).settings
-    assert settings.notify_topic_endpoint == EVALUATED["notificationTopicEndpoint"]
-    assert (settings.wait_keys_secret_name, settings.workspace_id) == ("wait-token-keys", WORKSPACE)
-    assert settings.wait_client_ids == (EVALUATED["waitClientId"],)
-    without = load_configuration(environment | {"WAIT_CLIENT_IDS": ""}, ROOT, NAMES).settings
-    assert without.wait_client_ids == ()
+def test_the_app_starts_with_everything() -> None:
+    settings = started(**EVERYTHING)
+    assert str(settings.notify_topic_endpoint).endswith("eventgrid.azure.net/api/events")
+    assert settings.wait_keys_secret_name == "wait-token-keys"
+    assert settings.wait_client_ids == (EVERYTHING["waitClientId"],)
+    assert (settings.workspace_id, settings.workspace_ids) == (WORKSPACE, (WORKSPACE, f"{WORKSPACE}-2"))
+
+
+@pytest.mark.parametrize(
+    ("given", "default", "configured"),
+    [
+        ({}, None, ()),
+        ({"amlWorkspaceId": WORKSPACE}, WORKSPACE, (WORKSPACE,)),
+        ({"amlWorkspaceIds": WORKSPACE}, None, (WORKSPACE,)),
+    ],
+)
+def test_the_workspaces_of_waits(given: dict[str, str], default: str | None, configured: tuple[str, ...]) -> None:
+    settings = started(waits=True, **REQUIRED, **given)
+    assert (settings.workspace_id, settings.workspace_ids, settings.wait_client_ids) == (default, configured, ())
+
+
+def test_additional_settings_replace_the_others() -> None:
+    more = {"JOURNAL_RETENTION_DAYS": "180", "STAGE": "prod"}
+    assert app_settings(additionalSettings=more, **REQUIRED).items() >= more.items()
 
 
 def test_signing_in_closes_no_other_door() -> None:
     """The keys of Event Grid and of /admin go on working: only requests with a token are checked for who sent them."""
-    sign_in = bicep.object_at(APP, APP.index("{", APP.index("resource signIn ")))
-    properties = bicep.object_at(sign_in["properties"], 0)
-    assert bicep.object_at(properties["globalValidation"], 0) == {
-        "requireAuthentication": "false",
-        "unauthenticatedClientAction": "'AllowAnonymous'",
+    configs = {one.name: one.properties for one in deploy("main.bicep", **EVERYTHING).all("Microsoft.Web/sites/config")}
+    sign_in = configs["authsettingsV2"]
+    assert sign_in["globalValidation"] == {
+        "requireAuthentication": False,
+        "unauthenticatedClientAction": "AllowAnonymous",
     }
-    validation = APP[APP.index("defaultAuthorizationPolicy") :]
-    assert validation.startswith("defaultAuthorizationPolicy: { allowedApplications: [waitClientId] }")
-
-
-def test_settings_with_a_default_are_set_to_it() -> None:
-    defaults = {one.name: f"'{one.default}'" for one in SETTINGS if one.default}
-    constants = {name: value for part in PARTS.values() for name, value in part.items() if value.startswith("'")}
-    shared = constants.keys() & defaults.keys()
-    assert {"JOURNAL_LEASE_SECONDS", "WAIT_TIMEOUT_HOURS"} <= shared
-    assert {name: constants[name] for name in shared} == {name: defaults[name] for name in shared}
+    validation = sign_in["identityProviders"]["azureActiveDirectory"]["validation"]
+    assert validation["defaultAuthorizationPolicy"] == {"allowedApplications": [EVERYTHING["waitClientId"]]}
 
 
 def test_no_decision_is_sampled_away() -> None:
-    host = PARTS["hostSettings"]
-    assert (host["OTEL_TRACES_SAMPLER"], host["OTEL_TRACES_SAMPLER_ARG"]) == ("'microsoft.fixed_percentage'", "'1'")
+    found = app_settings(**REQUIRED)
+    assert (found["OTEL_TRACES_SAMPLER"], found["OTEL_TRACES_SAMPLER_ARG"]) == ("microsoft.fixed_percentage", "1")
+
+
+def test_an_instance_is_given_as_many_requests_as_it_has_threads() -> None:
+    """The default of Flex Consumption for Python is one request per instance."""
+    app = deploy("main.bicep", **REQUIRED).one("Microsoft.Web/sites").properties["functionAppConfig"]
+    concurrency = app["scaleAndConcurrency"]["triggers"]["http"]["perInstanceConcurrency"]
+    assert str(concurrency) == app_settings(**REQUIRED)["PYTHON_THREADPOOL_THREAD_COUNT"]
 
 
 def test_the_table_has_the_name_that_the_app_uses() -> None:
-    text = bicep.read("modules/storage.bicep")
-    start = text.index("{", text.index("resource journal "))
-    assert bicep.object_at(text, start)["name"] == f"'{TABLE_NAME}'"
+    table = deploy("main.bicep", **REQUIRED).one("Microsoft.Storage/storageAccounts/tableServices/tables")
+    assert table.name == TABLE_NAME
 
 
 def test_local_files_are_not_deployed() -> None:
