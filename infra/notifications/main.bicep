@@ -34,8 +34,8 @@ param route string = ''
 
 param location string = resourceGroup().location
 
-var storageQueueDataMessageSender = 'c6a89b2d-59bc-44d0-9896-0f6e12d7b80a'
-var storageQueueDataMessageProcessor = '8a0f0c08-91a1-4084-bc3d-661d67233fed'
+var queueDataMessageSender = 'c6a89b2d-59bc-44d0-9896-0f6e12d7b80a'
+var queueDataMessageProcessor = '8a0f0c08-91a1-4084-bc3d-661d67233fed'
 
 // A message that cannot be posted is tried again for a day.
 var messageLifetimeSeconds = 86400
@@ -66,11 +66,11 @@ resource queue 'Microsoft.Storage/storageAccounts/queueServices/queues@2026-04-0
 // Storage Queue Data Message Sender: the topic can only add messages to this queue.
 resource topicSends 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
   scope: queue
-  name: guid(queue.id, topic.id, storageQueueDataMessageSender)
+  name: guid(queue.id, topic.id, queueDataMessageSender)
   properties: {
     principalId: topic.identity.principalId
     principalType: 'ServicePrincipal'
-    roleDefinitionId: subscriptionResourceId('Microsoft.Authorization/roleDefinitions', storageQueueDataMessageSender)
+    roleDefinitionId: subscriptionResourceId('Microsoft.Authorization/roleDefinitions', queueDataMessageSender)
   }
 }
 
@@ -138,11 +138,11 @@ resource logicApp 'Microsoft.Logic/workflows@2019-05-01' = {
 // Storage Queue Data Message Processor: the Logic App can read and delete the messages of this queue.
 resource logicAppReads 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
   scope: queue
-  name: guid(queue.id, logicApp.id, storageQueueDataMessageProcessor)
+  name: guid(queue.id, logicApp.id, queueDataMessageProcessor)
   properties: {
     principalId: logicApp.identity.principalId
     principalType: 'ServicePrincipal'
-    roleDefinitionId: subscriptionResourceId('Microsoft.Authorization/roleDefinitions', storageQueueDataMessageProcessor)
+    roleDefinitionId: subscriptionResourceId('Microsoft.Authorization/roleDefinitions', queueDataMessageProcessor)
   }
 }
 
