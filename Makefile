@@ -14,10 +14,11 @@
 #   make bench       compare with the alternatives, in a quarter of an hour; BENCH=--quick for a first look
 #   make burst       simulate a burst of a million events, in a minute
 #   make docs        write the files that are generated from the code
-#   make package     build the zip that is deployed
+#   make package     build the zip that is deployed; NEXTSTAGE_PYTHON_VERSION=3.12 for another version of Python in Azure
+#   make lock        write the lists of the deployed packages with their hashes, after a change of requirements.txt
 #   make clean       delete what these targets have installed and built
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test coverage test-long test-all soak bench burst lint format docs start ado azurite runtime aml mlflow package clean
+.PHONY: help setup demo test coverage test-long test-all soak bench burst lint format docs start ado azurite runtime aml mlflow package lock clean
 
 VENV   := .venv
 BIN    := $(VENV)/bin
@@ -69,17 +70,36 @@ $(AZURITE): devstack/azurite/package-lock.json
 RUNTIME := .venv-runtime
 runtime:
 	@if [ -n "$(call find_python,3.13)" ]; then $(MAKE) --no-print-directory $(RUNTIME)/.ready; \
-	else echo "$(NO_3_13): the tests on Microsoft's Functions runtime are skipped"; fi
+	else echo "$(call no_python,3.13): the tests on Microsoft's Functions runtime are skipped"; fi
 
-NO_3_13 = Python 3.13 was not found on the PATH or in $${PYENV_ROOT:-~/.pyenv}/versions
+no_python = Python $(1) was not found on the PATH or in $${PYENV_ROOT:-~/.pyenv}/versions
 
 $(RUNTIME)/.ready: requirements/runtime.txt requirements.txt constraints.txt
-	@if [ -z "$(call find_python,3.13)" ]; then echo "$(NO_3_13)"; exit 1; fi
+	@if [ -z "$(call find_python,3.13)" ]; then echo "$(call no_python,3.13)"; exit 1; fi
 	@$(call find_python,3.13) $(INSTALL) $(RUNTIME) -r requirements/runtime.txt
 	@touch $@
 
-package: $(READY) $(RUNTIME)/.ready
-	@$(BIN)/python -m devstack.package --python $(RUNTIME)/bin/python
+# The app's Python in Azure, which must be on this machine to compile the modules. Everything is installed with hashes.
+APP_PYTHON := $(or $(NEXTSTAGE_PYTHON_VERSION),3.13)
+PACKAGE := .venv-package
+package: $(PACKAGE)/.ready
+	@if [ -z "$(call find_python,$(APP_PYTHON))" ]; then echo "$(call no_python,$(APP_PYTHON))"; exit 1; fi
+	@$(PACKAGE)/bin/python -m devstack.package --python-version $(APP_PYTHON) --python "$(call find_python,$(APP_PYTHON))"
+
+$(PACKAGE)/.ready: requirements/package.txt
+	@$(PYTHON) $(INSTALL) $(PACKAGE) --require-hashes -r requirements/package.txt
+	@touch $@
+
+# What is deployed, with all that it depends on, for each Python that an app in Azure can have; and what packages it.
+LOCK := .venv-lock
+compile = $(LOCK)/bin/uv pip compile --quiet --no-config --generate-hashes --no-annotate --custom-compile-command 'make lock'
+lock:
+	@$(PYTHON) $(INSTALL) $(LOCK) -r requirements/lock.txt
+	@for version in 3.12 3.13; do \
+		$(compile) requirements.txt --output-file requirements/azure-$$version.txt --only-binary :all: \
+			--python-version $$version --python-platform x86_64-manylinux_2_28 || exit 1; \
+	done
+	@echo pathspec | $(compile) - --constraints constraints.txt --output-file requirements/package.txt --universal
 
 # The Azure ML SDK. requirements/aml.txt says why it has its own environment.
 AML := .venv-aml/.ready

@@ -33,8 +33,10 @@ def project(tmp_path: Path) -> Path:
     (folder / ".venv" / ".ready").touch()
     (folder / "components" / "digits").mkdir(parents=True)
     shutil.copy(ROOT / "components" / "digits" / "conda.yml", folder / "components" / "digits")
-    for name in (".venv-aml", ".venv-mlflow"):
-        (folder / name).mkdir()
+    packager = RECORDER.format(name="package", calls=tmp_path / "calls")
+    program(folder / ".venv-package" / "bin" / "python", packager)
+    for name in (".venv-aml", ".venv-mlflow", ".venv-package"):
+        (folder / name).mkdir(exist_ok=True)
         (folder / name / ".ready").touch()
     return folder
 
@@ -111,6 +113,14 @@ class TestPythons:
         (project / ".venv-runtime" / ".ready").touch()
         output = make(project, "--dry-run", "runtime", PYENV_ROOT=str(tmp_path / "pyenv"))
         assert f'[ -n "{found}" ]' in output
+
+    def test_the_package_is_compiled_by_the_python_of_the_app(self, project: Path, tmp_path: Path) -> None:
+        program(tmp_path / "bin" / "python3.12", PYTHON.format(version="3.12"))
+        output = make(project, "package", NEXTSTAGE_PYTHON_VERSION="3.12")
+        assert output == ""
+        assert (tmp_path / "calls").read_text() == (
+            f"package -m devstack.package --python-version 3.12 --python python3.12 | {project} | \n"
+        )
 
     def test_each_installed_version_runs_the_tests(self, project: Path, tmp_path: Path) -> None:
         for version in ("3.11", "3.12"):

@@ -41,10 +41,14 @@ def runtime_python() -> Path:
     return ENVIRONMENT / "bin" / "python"
 
 
+def packaged(python: Path, folder: Path) -> Package:
+    return build(python, folder, pip=python, platform=PLATFORM, installed=INSTALLED)
+
+
 @pytest.fixture(scope="session")
 def package(runtime_python: Path, tmp_path_factory: pytest.TempPathFactory) -> Package:
     """The deployed zip. If this machine does not have Azure's platform, the dependencies are for this machine."""
-    return build(runtime_python, tmp_path_factory.mktemp("package"), platform=PLATFORM, installed=INSTALLED)
+    return packaged(runtime_python, tmp_path_factory.mktemp("package"))
 
 
 @pytest.fixture(scope="session")
