@@ -15,7 +15,7 @@
 #   make burst       simulate a burst of a million events, in a minute
 #   make docs        write the files that are generated from the code
 #   make package     build the zip that is deployed; NEXTSTAGE_PYTHON_VERSION=3.12 for another version of Python in Azure
-#   make lock        write the lists of the deployed packages with their hashes, after a change of requirements.txt
+#   make lock        write the lists of packages with hashes, after a change of the app's or the tools' requirements
 #   make clean       delete what these targets have installed and built
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test coverage test-long test-all soak bench burst lint format docs start ado azurite runtime aml mlflow package lock clean
@@ -90,7 +90,8 @@ $(PACKAGE)/.ready: requirements/package.txt
 	@$(PYTHON) $(INSTALL) $(PACKAGE) --require-hashes -r requirements/package.txt
 	@touch $@
 
-# What is deployed, with all that it depends on, for each Python that an app in Azure can have; and what packages it.
+# With all that they depend on: what is deployed, for each Python that an app in Azure can have; what packages it; and what
+# azd installs for the hooks, on any system.
 LOCK := .venv-lock
 compile = $(LOCK)/bin/uv pip compile --quiet --no-config --generate-hashes --no-annotate --custom-compile-command 'make lock'
 lock:
@@ -99,7 +100,9 @@ lock:
 		$(compile) requirements.txt --output-file requirements/azure-$$version.txt --only-binary :all: \
 			--python-version $$version --python-platform x86_64-manylinux_2_28 || exit 1; \
 	done
-	@echo pathspec | $(compile) - --constraints constraints.txt --output-file requirements/package.txt --universal
+	@echo pathspec | $(compile) - --constraints constraints.txt --universal --output-file requirements/package.txt
+	@$(compile) requirements/tools.txt requirements/package.txt --constraints constraints.txt --universal \
+		--python-version 3.11 --output-file infra/hooks/requirements.txt
 
 # The Azure ML SDK. requirements/aml.txt says why it has its own environment.
 AML := .venv-aml/.ready

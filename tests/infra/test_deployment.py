@@ -87,8 +87,6 @@ def test_azure_yaml_names_the_hooks_for_both_shells() -> None:
             entry = document["hooks"][name][system]
             assert entry == {"shell": shell, "run": f"./infra/hooks/{name}.{suffix}"}
             assert (ROOT / entry["run"]).is_file()
-    assert document["services"]["app"] == {"project": ".", "language": "python", "host": "function"}
-    assert "'azd-service-name': 'app'" in bicep.read("main.bicep")
 
 
 def test_the_hook_sets_the_parameters_of_the_event_template() -> None:

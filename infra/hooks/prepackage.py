@@ -1,0 +1,11 @@
+"""Before ``azd package``: builds the folder dist/app, which azure.yaml names. docs/local.md describes it."""
+
+import os
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from devstack.package import DEFAULT_VERSION, main
+
+sys.exit(main(["--quiet", "--python-version", os.environ.get("NEXTSTAGE_PYTHON_VERSION") or DEFAULT_VERSION]))
