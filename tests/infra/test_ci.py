@@ -1,52 +1,227 @@
-"""CI on GitHub and on Azure Pipelines: both run the same make targets, with minimal permissions."""
+"""CI and deployment on GitHub and in Azure Pipelines: the same commands, minimal permissions and no secret."""
 
+import json
+import os
 import re
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 
+from tests.pipelines.pipeline_files import nodes
 from tests.support import ROOT
 
-GITHUB = (ROOT / ".github" / "workflows" / "ci.yml").read_text()
-RELEASE = (ROOT / ".github" / "workflows" / "release.yml").read_text()
-AZURE = (ROOT / "pipelines" / "deploy-nextstage.yml").read_text()
+WORKFLOWS = ROOT / ".github" / "workflows"
+SIGN_IN = ROOT / ".github" / "scripts" / "azd_sign_in.py"
+# The paths where `azd pipeline config` looks. Source: Azure/azure-dev, cli/azd/pkg/pipeline/pipeline.go and pkg/azdo.
+GITHUB = WORKFLOWS / "azure-dev.yml"
+AZURE = ROOT / ".azdo" / "pipelines" / "azure-dev.yml"
+
+READ = {"contents": "read"}
+SIGN_IN_AND_READ = {"contents": "read", "id-token": "write"}
 
 
-def jobs() -> dict[str, Any]:
-    found: dict[str, Any] = yaml.safe_load(GITHUB)["jobs"]
+def workflow(name: str) -> dict[Any, Any]:
+    found: dict[Any, Any] = yaml.safe_load((WORKFLOWS / f"{name}.yml").read_text())
     return found
 
 
-def test_both_run_the_same_make_targets() -> None:
-    github = [step["run"] for job in jobs().values() for step in job["steps"] if "run" in step]
-    (build,) = (stage for stage in yaml.safe_load(AZURE)["stages"] if stage["stage"] == "build")
-    azure = [step["script"] for job in build["jobs"] for step in job["steps"] if "script" in step]
-    assert github == azure == ["make lint", "make coverage", "make package"]
+def jobs(name: str) -> dict[str, Any]:
+    found: dict[str, Any] = workflow(name)["jobs"]
+    return found
 
 
-def test_actions_are_pinned_to_a_commit_with_their_version_in_a_comment() -> None:
-    used = re.findall(r"uses: (.*)", GITHUB + RELEASE)
-    assert used
-    for action in used:
-        assert re.fullmatch(r"actions/[a-z-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+", action), action
-    assert len({action.split("@")[0] for action in used}) == len(set(used)), "each action has only one version"
+def stages(document: Any) -> dict[str, Any]:
+    """Return the stages by name, also those that template expressions insert."""
+    return {node["stage"].partition("_${{")[0]: node for node in nodes(document) if "stage" in node}
 
 
-def test_jobs_may_only_read_the_repository() -> None:
-    assert yaml.safe_load(GITHUB)["permissions"] == {}
-    assert [job["permissions"] for job in jobs().values()] == [{"contents": "read"}] * 2
-    checkouts = [step for job in jobs().values() for step in job["steps"] if "checkout" in step.get("uses", "")]
-    assert [step["with"] for step in checkouts] == [{"persist-credentials": False}] * 2
+PIPELINE = stages(yaml.safe_load(AZURE.read_text()))
 
 
-def test_only_a_release_may_write_and_only_for_a_tag() -> None:
-    release = yaml.safe_load(RELEASE)
-    assert release[True] == {"push": {"tags": ["v*"]}}  # YAML reads "on" as true
-    assert (release["permissions"], release["jobs"]["release"]["permissions"]) == ({}, {"contents": "write"})
-    assert release["jobs"]["release"]["steps"][0]["with"] == {"persist-credentials": False}
+def scripts(document: Any) -> str:
+    """Return all scripts of a part of a workflow or pipeline."""
+    keys = ("run", "script", "bash", "inlineScript")
+    return "\n".join(str(node[key]) for node in nodes(document) for key in keys if isinstance(node.get(key), str))
 
 
-def test_only_main_is_deployed_and_no_secret_is_named() -> None:
-    (deploy,) = (stage for stage in yaml.safe_load(AZURE)["stages"] if stage["stage"] == "deploy")
-    assert "eq(variables['Build.SourceBranch'], 'refs/heads/main')" in deploy["condition"]
-    assert not re.search(r"(?i)secrets\.|password|\bpat\b|connectionstring", GITHUB + RELEASE + AZURE)
+def azd_commands(document: Any) -> list[str]:
+    """Return the commands of azd that change something, without what names the package."""
+    found = re.findall(r"\bazd ((?:provision|deploy)\b.*? --no-prompt)", scripts(document))
+    return [re.sub(r"(--from-package) \S+", r"\1", command) for command in found]
+
+
+class TestBoth:
+    def test_run_the_same_make_targets(self) -> None:
+        targets = [re.findall(r"make .*", scripts(part)) for part in (workflow("ci"), PIPELINE["build"])]
+        assert targets == [["make lint", "make coverage", "make package"]] * 2
+
+    def test_show_what_would_change_and_then_deploy_the_package_of_the_build(self) -> None:
+        preview, deploy = (
+            ["provision --preview --no-prompt"],
+            ["provision --no-prompt", "deploy app --from-package --no-prompt"],
+        )
+        assert [azd_commands(part) for part in jobs("deploy").values()] == [preview, deploy]
+        assert [azd_commands(part) for part in PIPELINE.values()] == [[], preview, deploy]
+        assert list(jobs("deploy")) == ["what-if", "deploy"]
+        assert list(PIPELINE) == ["build", "what_if", "deploy"]
+
+    def test_deploy_only_main(self) -> None:
+        assert "github.ref == 'refs/heads/main'" in jobs("azure-dev")["deploy"]["if"]
+        for name in ("what_if", "deploy"):
+            assert PIPELINE[name]["condition"] == (
+                "and(succeeded(), eq(variables['Build.SourceBranch'], 'refs/heads/main'))"
+            )
+
+    def test_use_one_version_of_azd_that_is_new_enough(self) -> None:
+        versions = {
+            workflow("deploy")["env"]["AZD_VERSION"],
+            yaml.safe_load(AZURE.read_text())["variables"]["azdVersion"],
+        }
+        (version,) = versions
+        needed = yaml.safe_load((ROOT / "azure.yaml").read_text())["requiredVersions"]["azd"].removeprefix(">= ")
+        assert [*map(int, version.split("."))] >= [*map(int, needed.split("."))]
+
+    def test_name_no_secret(self) -> None:
+        for file in (*WORKFLOWS.glob("*.yml"), AZURE, SIGN_IN):
+            found = re.search(
+                r"(?i)secrets\.|secrets:|password|\bpat\b|connectionstring|client-secret", file.read_text()
+            )
+            assert not found, file.name
+
+
+class TestGitHub:
+    def test_actions_are_pinned_to_a_commit_with_their_version_in_a_comment(self) -> None:
+        used = [each for file in WORKFLOWS.glob("*.yml") for each in re.findall(r"uses: ([^.].*)", file.read_text())]
+        assert used
+        for action in used:
+            assert re.fullmatch(r"(actions|Azure)/[a-z-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+", action), action
+        assert len({action.split("@")[0] for action in used}) == len(set(used)), "each action has only one version"
+
+    def test_each_job_has_only_the_permissions_that_it_needs(self) -> None:
+        expected = {
+            "azure-dev": {"build": READ, "deploy": {**SIGN_IN_AND_READ, "actions": "read"}},
+            "ci": {"check": READ, "package": READ},
+            "deploy": {"what-if": SIGN_IN_AND_READ, "deploy": {**SIGN_IN_AND_READ, "actions": "read"}},
+            "release": {"release": {"contents": "write"}},
+        }
+        assert {file.stem for file in WORKFLOWS.glob("*.yml")} == set(expected)
+        for name, permissions in expected.items():
+            assert workflow(name)["permissions"] == {}
+            assert {job: each["permissions"] for job, each in jobs(name).items()} == permissions
+            steps = [step for job in jobs(name).values() for step in job.get("steps", [])]
+            checkouts = [step["with"] for step in steps if "checkout" in step.get("uses", "")]
+            assert checkouts == [{"persist-credentials": False}] * len(checkouts)
+
+    def test_only_a_release_may_write_and_only_for_a_tag(self) -> None:
+        assert workflow("release")[True] == {"push": {"tags": ["v*"]}}  # YAML reads "on" as true
+
+    def test_a_pull_request_gets_no_token_for_azure(self) -> None:
+        assert workflow("ci")[True] == {"pull_request": None, "workflow_call": None}
+        assert set(workflow("azure-dev")[True]) == {"push", "workflow_dispatch"}
+        assert set(workflow("deploy")[True]) == {"workflow_call"}
+
+    def test_environments_are_deployed_one_after_the_other(self) -> None:
+        strategy = jobs("azure-dev")["deploy"]["strategy"]
+        assert strategy == {
+            "max-parallel": 1,
+            "matrix": {"environment": "${{ fromJSON(vars.NEXTSTAGE_ENVIRONMENTS || '[\"\"]') }}"},
+        }
+        deploy = jobs("deploy")["deploy"]
+        assert deploy["concurrency"] == {"group": "deploy-${{ inputs.environment }}", "cancel-in-progress": False}
+        assert deploy["environment"] == "${{ inputs.environment }}"
+        assert deploy["needs"] == "what-if"
+
+    def test_to_roll_back_only_the_app_is_deployed(self) -> None:
+        assert jobs("azure-dev")["build"]["if"] == jobs("deploy")["what-if"]["if"] == "${{ !inputs.package }}"
+        (provision,) = (step for step in jobs("deploy")["deploy"]["steps"] if step.get("name") == "Provision")
+        assert provision["if"] == "${{ !inputs.package }}"
+
+
+class TestAzurePipelines:
+    def test_to_roll_back_only_the_app_is_deployed(self) -> None:
+        text = AZURE.read_text()
+        assert text.count("${{ if eq(parameters.package, 'none') }}:") == 3  # build, what-if, this run's package
+        assert '[ "$PACKAGE" = none ]; then azd provision' in scripts(PIPELINE["deploy"])
+
+    def test_approvals_and_locks_of_the_environment_apply(self) -> None:
+        (job,) = PIPELINE["deploy"]["jobs"]
+        assert job["environment"] == "${{ target.name }}"
+        assert PIPELINE["deploy"]["lockBehavior"] == "sequential"
+
+    def test_the_service_connection_is_that_of_azd(self) -> None:
+        """Source: Azure/azure-dev, cli/azd/pkg/azdo/azdo.go."""
+        (environments,) = (each for each in yaml.safe_load(AZURE.read_text())["parameters"] if each["type"] == "object")
+        assert environments["default"] == [
+            {"name": "nextstage", "serviceConnection": "azconnection", "variableGroup": ""}
+        ]
+
+
+VARIABLES = {
+    "AZURE_CLIENT_ID": "client",
+    "AZURE_TENANT_ID": "tenant",
+    "AZURE_SUBSCRIPTION_ID": "subscription",
+    "AZURE_ENV_NAME": "prod",
+    "AZURE_LOCATION": "westeurope",
+    "AML_WORKSPACE_ID": "/subscriptions/x\nPATH=/evil",
+    "NEXTSTAGE_WAITS": "true",
+    "OTHER": "unused",
+}
+
+
+class TestSignIn:
+    """The script of the workflow, with a stand-in for azd that records its calls."""
+
+    @pytest.fixture
+    def azd(self, tmp_path: Path) -> Path:
+        program = tmp_path / "bin" / "azd"
+        program.parent.mkdir()
+        program.write_text(
+            f'#!/bin/sh\necho "$NEXTSTAGE_WAITS $*" >> "{tmp_path}/calls"\n'
+            f'[ "$1" = "$(cat "{tmp_path}/failing" 2>/dev/null)" ] && exit 7\nexit 0\n'
+        )
+        program.chmod(0o755)
+        return program
+
+    def run(self, azd: Path, variables: dict[str, str]) -> subprocess.CompletedProcess[str]:
+        folder = azd.parents[1]
+        path = f"{azd.parent}{os.pathsep}{os.environ['PATH']}"
+        environment = {"PATH": path, "VARIABLES": json.dumps(variables), "GITHUB_ENV": str(folder / "github_env")}
+        return subprocess.run(
+            [sys.executable, str(SIGN_IN)], env=environment, capture_output=True, text=True, check=False
+        )
+
+    def test_azd_signs_in_without_a_secret_and_gets_the_values(self, azd: Path, tmp_path: Path) -> None:
+        done = self.run(azd, VARIABLES)
+        assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+        assert (tmp_path / "calls").read_text().splitlines() == [
+            "true auth login --client-id client --tenant-id tenant --federated-credential-provider github",
+            "true env refresh --environment prod --no-prompt",
+        ]
+
+    def test_later_steps_get_the_values_of_nextstage_and_azd_each_on_one_line(self, azd: Path, tmp_path: Path) -> None:
+        self.run(azd, VARIABLES)
+        lines = (tmp_path / "github_env").read_text().splitlines()
+        assert {line.partition("=")[0] for line in lines} == set(VARIABLES) - {"OTHER"}
+        assert "AML_WORKSPACE_ID=/subscriptions/x PATH=/evil" in lines
+
+    def test_a_variable_that_is_missing_or_empty_is_named(self, azd: Path, tmp_path: Path) -> None:
+        done = self.run(azd, {**VARIABLES, "AZURE_LOCATION": "", "AZURE_CLIENT_ID": " "})
+        assert done.returncode == 1
+        assert done.stdout == (
+            "::error::not set: AZURE_CLIENT_ID, AZURE_LOCATION; run 'azd pipeline config', or set them in the GitHub "
+            "environment\n"
+        )
+        assert not (tmp_path / "calls").exists()
+
+    def test_a_refused_sign_in_ends_the_job(self, azd: Path, tmp_path: Path) -> None:
+        (tmp_path / "failing").write_text("auth")
+        assert self.run(azd, VARIABLES).returncode == 7
+
+    def test_a_first_deployment_has_no_outputs(self, azd: Path, tmp_path: Path) -> None:
+        (tmp_path / "failing").write_text("env")
+        done = self.run(azd, VARIABLES)
+        assert (done.returncode, done.stdout) == (0, "::notice::prod has not been deployed yet\n")

@@ -117,5 +117,6 @@ def test_the_documented_name_of_the_pat_secret_is_the_deployed_one() -> None:
 @pytest.mark.parametrize("name", ["deploying", "azure-devops-setup", "operating", "notifications"])
 def test_documented_outputs_and_values_exist(name: str) -> None:
     document = (ROOT / "docs" / f"{name}.md").read_text()
-    known = bicep.outputs("main.bicep") | set(PARAMETERS) | READ_BY_CONNECT
+    read_by_the_workflow = set(re.findall(r"\bvars\.(\w+)", (ROOT / ".github/workflows/azure-dev.yml").read_text()))
+    known = bicep.outputs("main.bicep") | set(PARAMETERS) | READ_BY_CONNECT | read_by_the_workflow
     assert set(re.findall(r"\b(NEXTSTAGE_\w+|AZURE_RESOURCE_GROUP)\b", document)) <= known

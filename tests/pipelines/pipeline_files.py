@@ -12,7 +12,7 @@ import yaml
 from tests.support import ROOT
 
 FOLDER = ROOT / "pipelines"
-FILES = sorted(FOLDER.rglob("*.yml"))
+FILES = sorted([*FOLDER.rglob("*.yml"), *(ROOT / ".azdo").rglob("*.yml")])
 
 # Keys whose value is a script: steps, and inputs of the tasks AzureCLI, Bash and PowerShell.
 SCRIPT_KEYS = {"bash", "script", "pwsh", "powershell", "inlineScript"}

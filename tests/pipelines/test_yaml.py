@@ -14,7 +14,7 @@ from tests.support import ROOT
 PIPELINES = [Pipeline(file) for file in FILES]
 SHELLCHECK = Path(sys.executable).with_name("shellcheck")
 
-each_pipeline = pytest.mark.parametrize("pipeline", PIPELINES, ids=lambda each: str(each.file.relative_to(FOLDER)))
+each_pipeline = pytest.mark.parametrize("pipeline", PIPELINES, ids=lambda each: str(each.file.relative_to(ROOT)))
 
 
 def test_all_files_are_checked() -> None:
@@ -122,7 +122,7 @@ def test_every_job_has_a_limit_below_the_life_of_its_token() -> None:
 def test_ci_is_set_where_the_tests_run() -> None:
     """Azure Pipelines does not set it. Without it, tests whose prerequisites are missing are skipped."""
     testing = [pipeline for pipeline in PIPELINES if re.search(r"make (test|coverage)\b", pipeline.file.read_text())]
-    assert {pipeline.file.name for pipeline in testing} == {"deploy-nextstage.yml", "pr-validation.yml"}
+    assert {pipeline.file.name for pipeline in testing} == {"azure-dev.yml", "pr-validation.yml"}
     for pipeline in testing:
         variables = pipeline.document["variables"]
         assert (variables if isinstance(variables, dict) else pipeline.variables)["CI"] == "true"
