@@ -14,7 +14,7 @@
 #   make bench       compare with the alternatives, in a quarter of an hour; BENCH=--quick for a first look
 #   make burst       simulate a burst of a million events, in a minute
 #   make docs        write the files that are generated from the code
-#   make package     build the zip that is deployed; NEXTSTAGE_PYTHON_VERSION=3.12 for another version of Python in Azure
+#   make package     build the zip that is deployed, for the app's Python (NEXTSTAGE_PYTHON_VERSION, by default 3.13)
 #   make lock        write the lists of packages with hashes, after a change of the app's or the tools' requirements
 #   make clean       delete what these targets have installed and built
 .DEFAULT_GOAL := help
@@ -90,10 +90,11 @@ $(PACKAGE)/.ready: requirements/package.txt
 	@$(PYTHON) $(INSTALL) $(PACKAGE) --require-hashes -r requirements/package.txt
 	@touch $@
 
-# With all that they depend on: what is deployed, for each Python that an app in Azure can have; what packages it; and what
-# azd installs for the hooks, on any system.
+# Lists of packages with all that they depend on: what is deployed, for each Python that an app in Azure can have; what
+# packages it; and what azd installs for the hooks, on any system.
 LOCK := .venv-lock
-compile = $(LOCK)/bin/uv pip compile --quiet --no-config --generate-hashes --no-annotate --custom-compile-command 'make lock'
+compile = $(LOCK)/bin/uv pip compile --quiet --no-config --generate-hashes --no-annotate \
+	--custom-compile-command 'make lock'
 lock:
 	@$(PYTHON) $(INSTALL) $(LOCK) -r requirements/lock.txt
 	@for version in 3.12 3.13; do \
