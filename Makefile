@@ -18,7 +18,7 @@
 #   make lock        write the lists of packages with hashes, after a change of the app's or the tools' requirements
 #   make clean       delete what these targets have installed and built
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test coverage test-long test-all soak bench burst lint format docs start ado azurite runtime aml mlflow package lock clean
+.PHONY: help setup demo test coverage test-long test-all soak bench burst lint format docs start ado azurite kusto runtime aml mlflow package lock clean
 
 VENV   := .venv
 BIN    := $(VENV)/bin
@@ -57,13 +57,15 @@ $(BENCH_READY): requirements/bench.txt constraints.txt $(TESTS_READY)
 demo: $(READY)
 	@$(BIN)/python -m devstack.demo
 
-# Azure Table storage, emulated locally. Installed only if npm is available.
-AZURITE := devstack/azurite/node_modules/.package-lock.json
-azurite: $(if $(shell command -v npm),$(AZURITE))
+# Azure Table storage, emulated locally, and Microsoft's language service for Kusto, which checks the queries. Installed
+# only if npm is available.
+NPM_READY := node_modules/.package-lock.json
+azurite: $(if $(shell command -v npm),devstack/azurite/$(NPM_READY))
+kusto: $(if $(shell command -v npm),devstack/kusto/$(NPM_READY))
 
-$(AZURITE): devstack/azurite/package-lock.json
-	@echo "installing Azurite into devstack/azurite …"
-	@npm ci --prefix devstack/azurite --no-audit --no-fund --loglevel=error
+devstack/%/$(NPM_READY): devstack/%/package-lock.json
+	@echo "installing the npm packages of devstack/$* …"
+	@npm ci --prefix devstack/$* --no-audit --no-fund --loglevel=error
 	@touch $@
 
 # Microsoft's Functions runtime, without the app's packages. On Python 3.13, as in Azure.
@@ -126,7 +128,7 @@ $(MLFLOW): requirements/mlflow.txt components/digits/conda.yml | $(READY)
 PYTEST := -m pytest -n 4 --dist worksteal
 # The tests start hundreds of processes, so let them write and share bytecode.
 test test-3.%: export PYTHONDONTWRITEBYTECODE =
-test: $(BENCH_READY) azurite runtime aml mlflow
+test: $(BENCH_READY) azurite kusto runtime aml mlflow
 	$(BIN)/python $(PYTEST) $(MEASURE)
 
 # Measuring coverage takes half as long again.
@@ -138,13 +140,13 @@ test-long: export NEXTSTAGE_TEST_LONG = 1
 test-long: test
 
 # One Python after the other, each with its version of azure-functions.
-test-all: azurite runtime aml mlflow
+test-all: azurite kusto runtime aml mlflow
 	@failed=; for version in 3.11 3.12 3.13; do \
 		$(MAKE) --no-print-directory test-$$version || failed="$$failed $$version"; \
 	done; \
 	if [ -n "$$failed" ]; then echo "test-all: failed on Python$$failed"; exit 1; fi
 
-test-3.%: azurite runtime aml mlflow
+test-3.%: azurite kusto runtime aml mlflow
 	@$(if $(call find_python,3.$*),$(MAKE) --no-print-directory .venv-3.$*/.ready,echo "== Python 3.$* was not found")
 	@if [ -e .venv-3.$*/.ready ]; then echo "== Python 3.$*"; .venv-3.$*/bin/python $(PYTEST); fi
 
@@ -193,4 +195,4 @@ ado: $(READY)
 	@exec $(BIN)/python -m devstack.ado --port $(ADO_PORT) $(if $(PIPELINES),--pipelines "$(PIPELINES)")
 
 clean:
-	rm -rf $(VENV) .venv-* dist devstack/azurite/node_modules .coverage* .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .venv-* dist devstack/*/node_modules .coverage* .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -16,7 +16,9 @@ import time
 from pathlib import Path
 from typing import Final, Self
 
-INSTALL_COMMAND: Final = "npm ci --prefix devstack/azurite"
+from devstack import npm
+
+INSTALL_COMMAND: Final = npm.install_command("azurite")
 
 ACCOUNT: Final = "devstoreaccount1"
 
@@ -30,7 +32,7 @@ READY_SECONDS: Final = 60.0
 STOP_SECONDS: Final = 10.0
 
 _HOST: Final = "127.0.0.1"
-_PROGRAM: Final = Path(__file__).parent / "node_modules" / "azurite" / "dist" / "src" / "table" / "main.js"
+_PROGRAM: Final = npm.installed("azurite", "azurite/dist/src/table/main.js")
 _POLL_SECONDS: Final = 0.05
 _STARTED: Final = b"Azurite Table service successfully started on "
 _TAIL_LINES: Final = 20
@@ -46,11 +48,7 @@ class AzuriteFailed(Exception):
 
 def installation_problem(program: Path = _PROGRAM) -> str | None:
     """Return what is missing and how to install it, or None if Azurite can be started."""
-    if shutil.which("node") is None:
-        return f"Azurite needs Node.js, but 'node' is not in PATH: install Node.js 20, then run '{INSTALL_COMMAND}'"
-    if not program.exists():
-        return f"Azurite is not installed: run '{INSTALL_COMMAND}' in the project's folder"
-    return None
+    return npm.installation_problem("Azurite", "azurite", program)
 
 
 class Azurite:
