@@ -4,7 +4,7 @@
 #   make demo        run everything locally: deliver events, queue runs in an emulator, show what happened
 #   make start       run the function app on port 7071 (PORT=N for another one)
 #   make ado         run the Azure DevOps emulator on port 7080 (ADO_PORT=N); PIPELINES=FILE for pipelines without a file
-#   make lint        check formatting, code, types, shell scripts and spelling
+#   make lint        check formatting, code, types, shell scripts, workflows and spelling
 #   make format      let ruff fix and format the code
 #   make test        run all tests
 #   make coverage    run all tests; fail if they run less than 95 % of the code
@@ -168,6 +168,9 @@ lint: $(BENCH_READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy .
 	$(BIN)/shellcheck $$(find . -name '*.sh' -not -path './.venv*' -not -path '*/node_modules/*')
+	@if [ -x $(BIN)/actionlint ]; then set -x; $(BIN)/actionlint -shellcheck $(BIN)/shellcheck .github/workflows/*.yml; \
+	else echo "actionlint has no package for this system: CI checks the workflows with it"; fi
+	$(BIN)/zizmor --offline --quiet .github/workflows
 	$(BIN)/codespell
 
 format: $(TESTS_READY)
