@@ -5,6 +5,7 @@
 #   make start       run the function app on port 7071 (PORT=N for another one)
 #   make ado         run the Azure DevOps emulator on port 7080 (ADO_PORT=N); PIPELINES=FILE for pipelines without a file
 #   make lint        check formatting, code, types, shell scripts, workflows and spelling
+#   make bicep       check infra/ with Microsoft's Bicep compiler, if you have it; BICEP=--write writes what differs
 #   make format      let ruff fix and format the code
 #   make test        run all tests
 #   make coverage    run all tests; fail if they run less than 95 % of the code
@@ -18,7 +19,7 @@
 #   make lock        write the lists of packages with hashes, after a change of the app's or the tools' requirements
 #   make clean       delete what these targets have installed and built
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test coverage test-long test-all soak bench burst lint format docs start ado azurite kusto runtime aml mlflow package lock clean
+.PHONY: help setup demo test coverage test-long test-all soak bench burst lint bicep format docs start ado azurite kusto runtime aml mlflow package lock clean
 
 VENV   := .venv
 BIN    := $(VENV)/bin
@@ -172,6 +173,10 @@ lint: $(BENCH_READY)
 	else echo "actionlint has no package for this system: CI checks the workflows with it"; fi
 	$(BIN)/zizmor --offline --quiet .github/workflows
 	$(BIN)/codespell
+
+# The compiler that azd has downloaded, or another one: see devstack/bicep.py.
+bicep: $(READY)
+	@$(BIN)/python -m devstack.bicep $(BICEP)
 
 format: $(TESTS_READY)
 	$(BIN)/ruff check --fix .
