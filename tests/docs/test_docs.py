@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from bench.burst.event_grid import RETRY_SECONDS
 from shared.events.event import ENVELOPE_NAMES
 from shared.journal.records import State
 from shared.notifications.notification import DATA_FIELDS, MAX_TEXT, TYPES
@@ -95,3 +96,25 @@ def test_make_targets_that_the_documents_name_exist() -> None:
     pages = "\n".join(document.read_text() for document in DOCUMENTS)
     named = set(re.findall(r"(?:^|`)make ([a-z-]+)", pages, re.MULTILINE))
     assert {"demo", "test", "test-long", "start", "ado"} <= named <= targets
+
+
+def test_the_documented_retries_are_those_of_the_simulation() -> None:
+    seconds = {"s": 1, "minutes": 60, "hours": 3600}
+    (schedule,) = re.findall(r"\| (after 10 s or later, then .*?) \|", section(HOW, "When Event Grid delivers again"))
+    documented = [
+        int(number) * seconds[unit]
+        for numbers, unit in re.findall(r"((?:\d+(?:, | and )?)+) (s|minutes|hours)\b", schedule)
+        for number in re.findall(r"\d+", numbers)
+    ]
+    assert tuple(documented) == RETRY_SECONDS
+
+
+def test_no_page_promises_that_a_refused_first_delivery_comes_again_at_once() -> None:
+    """On Flex Consumption, it is refused with 401, which Event Grid repeats after five minutes or later."""
+    promises = [
+        (path.name, sentence)
+        for path in DOCUMENTS
+        for sentence in re.split(r"(?<=\.)\s|\|", " ".join(path.read_text().split()))
+        if re.search(r"cold start|just started|woken", sentence) and re.search(r"(?<!not )after ten seconds", sentence)
+    ]
+    assert promises == []
