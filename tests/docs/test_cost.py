@@ -221,6 +221,15 @@ def compute(formula: str, names: Mapping[str, float]) -> float:
     return value(ast.parse(formula, mode="eval").body)
 
 
+WAKE_UP: Final = (
+    "execution + max(1, execution_seconds) * instance_gb * gb_second + wake_minutes * idle_bytes / 1e9 * log_gb"
+)
+
+
+def unit_prices() -> dict[str, float]:
+    return {name: price.usd for name, price in prices().items()}
+
+
 def items() -> dict[str, tuple[str, str]]:
     """Return the formula and the name of the price of each item."""
     return {row[0]: (row[1], row[2]) for row in tables("Formulas")[0][1:]}
@@ -272,13 +281,26 @@ class TestFigures:
                 total = logic_apps(column.removeprefix("Logic Apps "), events, with_free=True)
             assert figure == f"{total:,.2f}", (row, column)
 
+    def test_wake_ups(self) -> None:
+        one = compute(WAKE_UP, {**inputs(), **unit_prices()})
+        for what, times, figure in tables("Wake-ups")[0][1:]:
+            assert figure == f"{amount(times) * one:,.2f}", what
+
+    def test_the_timers_that_wake_the_app_are_those_of_the_app(self) -> None:
+        """A month has 730 hours."""
+        listed = {re.findall(r"the timer `(\w+)`", row[0])[0]: amount(row[1]) for row in tables("Wake-ups")[0][1:-1]}
+        schedules = re.findall(r'schedule="([^"]+)".*?\ndef (\w+)', (ROOT / "function_app.py").read_text(), re.DOTALL)
+        monthly = {"0 30 3 * * *": 730 // 24, "0 */10 * * * *": 730 * 6}
+        assert listed == {name: monthly[schedule] for schedule, name in schedules}
+
     def test_the_figures_in_the_text(self) -> None:
-        names = {**inputs(), **{name: price.usd for name, price in prices().items()}, "always_ready": 1}
+        names = {**inputs(), **unit_prices(), "always_ready": 1}
         formulas = {
             "always_ready * instance_gb * 2_628_000 * baseline": 1,
             "always_ready * 43_800 * idle_bytes / 1e9 * log_gb": 1,
             "alert_rules * alert_rule": 1,
             "(1 + subscriptions) * event_grid": 1e6,
+            WAKE_UP: 1000,
         }
         text = " ".join(PAGE.split())
         assert [formula for formula in formulas if f"`{formula}`" not in text] == []
