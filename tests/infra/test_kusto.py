@@ -24,7 +24,7 @@ def queries() -> dict[str, str]:
     for path in sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]):
         text = path.read_text(encoding="utf-8")
         blocks = re.findall(r"(?ms)^```kusto\n(.*?)^```", text)
-        inline = re.findall(rf"(?s)`({BEGINNING}[^`|]*\|[^`]*)`", text)
+        inline = re.findall(rf"(?s)`({BEGINNING}[^`|]*\|[^`]*)`", text.replace(r"\|", "|"))  # escaped in tables
         found |= {f"{path.name} {number}": query for number, query in enumerate([*blocks, *inline])}
     return found
 
