@@ -1,4 +1,4 @@
-// Two storage accounts: one with the journal and the dead letters, which nobody can restore, and one for the host, with
+// Two storage accounts: one with the journal and the dead letters, which cannot be made again, and one for the host, with
 // its keys, its leases and the deployed package. Access with account keys is disabled; identities have roles.
 param journalAccountName string
 param hostAccountName string
@@ -21,16 +21,7 @@ var storageBlobDataOwner = 'b7e6dc6d-f1e8-4753-8033-0f276bb0955b'
 var storageBlobDataReader = '2a2b9908-6ea1-4ae2-8e65-a410df84e7d1'
 var storageTableDataContributor = '0a9a7e1f-b9d0-4cc4-a60d-0319b160aaa3'
 
-var networkRules = isPrivate
-  ? {
-      // Event Grid writes dead letters as a trusted service, with the topic's system-assigned identity.
-      bypass: 'AzureServices'
-      defaultAction: 'Deny'
-      // Storage takes single addresses without a length.
-      ipRules: map(allowedAddresses, address => { action: 'Allow', value: replace(address, '/32', '') })
-    }
-  : { bypass: 'AzureServices', defaultAction: 'Allow', ipRules: [] }
-
+// What both accounts have in common.
 var secure = {
   allowSharedKeyAccess: false
   allowBlobPublicAccess: false
@@ -38,7 +29,13 @@ var secure = {
   defaultToOAuthAuthentication: true
   minimumTlsVersion: 'TLS1_2'
   supportsHttpsTrafficOnly: true
-  networkAcls: networkRules
+  networkAcls: {
+    // Event Grid writes dead letters as a trusted service, with the topic's system-assigned identity.
+    bypass: 'AzureServices'
+    defaultAction: isPrivate ? 'Deny' : 'Allow'
+    // Storage takes single addresses without a length.
+    ipRules: map(allowedAddresses, address => { action: 'Allow', value: replace(address, '/32', '') })
+  }
 }
 
 // It has the name of the only account that version 0.1.0 had, so that an existing journal stays where it is.

@@ -14,6 +14,7 @@ from tests.support.docs import codes, rows, section
 
 DEPLOYING = (ROOT / "docs" / "deploying.md").read_text()
 COST = (ROOT / "docs" / "cost.md").read_text()
+SECURITY = (ROOT / "docs" / "security.md").read_text()
 SETUP = (ROOT / "docs" / "azure-devops-setup.md").read_text()
 PARAMETERS = {
     name: default or ""
@@ -92,6 +93,23 @@ def test_the_documented_cost_of_a_profile_is_that_of_what_it_deploys() -> None:
         costs = [int(item[1 + n]) * float(item[3]) for item in items]
         assert [item[4 + n] for item in items] == [f"{cost:.2f}" for cost in costs]
         assert total[4 + n] == f"**{sum(costs):.2f}**"
+
+
+def test_what_the_security_page_calls_closed_is_closed() -> None:
+    found = deploy("main.bicep", profile="private", **EVERYTHING)
+    journal, host = found.all("Microsoft.Storage/storageAccounts")
+    deployed = {
+        "the functions of the app": found.one("Microsoft.Web/sites"),
+        "the host's storage": host,
+        "the journal and the dead letters": journal,
+        "Key Vault": found.one("Microsoft.KeyVault/vaults"),
+        "the topic for notifications": found.one("Microsoft.EventGrid/topics"),
+    }
+    documented = {name: public for name, _, public in rows(section(SECURITY, "The private profile"))}
+    del documented["the deployment endpoint of the app"]
+    assert {name: one.properties["publicNetworkAccess"] for name, one in deployed.items()} == {
+        name: "Disabled" if public == "none" else "Enabled" for name, public in documented.items()
+    }
 
 
 def test_every_cloud_is_documented() -> None:
