@@ -9,7 +9,7 @@ import yaml
 from handlers import DISPATCH
 from shared.clouds import CLOUDS
 from tests.infra import bicep
-from tests.infra.bicep import INFRA
+from tests.infra.bicep import BUILT_IN_ROLES, INFRA
 from tests.support import ROOT
 
 HOOKS = ("preprovision", "postdeploy", "postdown")
@@ -48,7 +48,7 @@ def test_no_endpoint_of_a_cloud_is_hard_coded(path: str) -> None:
 @pytest.mark.parametrize("path", bicep.every_file())
 def test_every_role_is_known_and_has_a_comment(path: str) -> None:
     text = (INFRA / path).read_text()
-    assert set(re.findall(r"'([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})'", text)) <= set(bicep.BUILT_IN_ROLES)
+    assert set(re.findall(r"'([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})'", text)) <= set(BUILT_IN_ROLES)
     assignments = list(re.finditer(r"(?m)^resource \w+ 'Microsoft.Authorization/roleAssignments", text))
     for match in assignments:
         # Right before the role, or at the top of a file that contains only this role.

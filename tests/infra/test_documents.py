@@ -21,18 +21,18 @@ PARAMETERS = {
     for entry in json.loads((INFRA / "main.parameters.json").read_text())["parameters"].values()
     for name, default in re.findall(r"\$\{(\w+)(?:=([^}]*))?\}", str(entry["value"]))
 }
-READ_BY_CONNECT = {"AML_WORKSPACE_ID", "AML_WORKSPACE_IDS", "NEXTSTAGE_RUN_STATUSES", "NEXTSTAGE_WAITS"}
+READ_BY_THE_HOOK = {"AML_WORKSPACE_ID", "AML_WORKSPACE_IDS", "NEXTSTAGE_RUN_STATUSES", "NEXTSTAGE_WAITS"}
 SET_BY_AZD = {"AZURE_ENV_NAME", "AZURE_LOCATION", "AZURE_PRINCIPAL_TYPE"} | bicep.outputs("main.bicep")
 CONFIGURATION, _, PROFILES_PART = section(DEPLOYING, "Configuration").partition("### Profiles")
 
 
 def test_every_value_is_documented_with_its_default() -> None:
     table = {codes(row[0])[0]: row for row in rows(CONFIGURATION)}
-    assert set(table) == (set(PARAMETERS) | READ_BY_CONNECT) - SET_BY_AZD
+    assert set(table) == (set(PARAMETERS) | READ_BY_THE_HOOK) - SET_BY_AZD
     for name, (_, default, meaning) in table.items():
         if default != "required":
             assert (codes(default) or [""])[0] == PARAMETERS.get(name, ""), name
-        assert meaning.endswith("; connect") == (name in READ_BY_CONNECT), name
+        assert meaning.endswith("; hook") == (name in READ_BY_THE_HOOK), name
 
 
 def test_the_documented_values_are_those_that_the_template_allows() -> None:
@@ -136,5 +136,5 @@ def test_the_documented_name_of_the_pat_secret_is_the_deployed_one() -> None:
 def test_documented_outputs_and_values_exist(name: str) -> None:
     document = (ROOT / "docs" / f"{name}.md").read_text()
     read_by_the_workflow = set(re.findall(r"\bvars\.(\w+)", (ROOT / ".github/workflows/azure-dev.yml").read_text()))
-    known = bicep.outputs("main.bicep") | set(PARAMETERS) | READ_BY_CONNECT | read_by_the_workflow
+    known = bicep.outputs("main.bicep") | set(PARAMETERS) | READ_BY_THE_HOOK | read_by_the_workflow
     assert set(re.findall(r"\b(NEXTSTAGE_\w+|AZURE_RESOURCE_GROUP)\b", document)) <= known
