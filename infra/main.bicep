@@ -89,6 +89,9 @@ param allowedIps string = ''
 @description('In the profile private: the address range of the virtual network, a /24 or larger.')
 param networkPrefix string = '10.118.0.0/24'
 
+@description('In the profile private: resource id of a NAT gateway that exists, whose address the app then has; if empty, Azure chooses the address.')
+param natGatewayId string = ''
+
 @description('From which the names of the app\'s role assignments are derived. An output of the previous deployment.')
 param roleSeed string = ''
 
@@ -263,6 +266,7 @@ module network 'modules/network.bicep' = if (isPrivate) {
     location: location
     tags: tags
     prefix: networkPrefix
+    natGatewayId: natGatewayId
     // Without repetitions.
     zoneNames: union(map(endpoints, endpoint => endpoint.zone), [])
   }

@@ -7,6 +7,9 @@ param tags object
 @description('The address range of the network, a /24 or larger. To peer it with another network, choose a free range.')
 param prefix string
 
+@description('Resource id of the NAT gateway through which the app calls; if empty, Azure chooses the address.')
+param natGatewayId string
+
 @description('Names of the private DNS zones in which the addresses are published.')
 param zoneNames array
 
@@ -25,8 +28,9 @@ resource network 'Microsoft.Network/virtualNetworks@2025-09-01' = {
           // What Flex Consumption requires. Source: Azure Functions, "Flex Consumption plan hosting", considerations.
           delegations: [{ name: 'flex-consumption', properties: { serviceName: 'Microsoft.App/environments' } }]
           // Azure DevOps, Microsoft Entra and Application Insights are outside. Newer networks have no way out unless
-          // they name one. To have an address of your own, attach a NAT gateway and set this to false.
-          defaultOutboundAccess: true
+          // they name one.
+          natGateway: empty(natGatewayId) ? null : { id: natGatewayId }
+          defaultOutboundAccess: empty(natGatewayId)
         }
       }
       {

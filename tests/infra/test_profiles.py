@@ -227,6 +227,15 @@ class TestNetworks:
         assert app.properties["virtualNetworkSubnetId"] == f"{network.id}/subnets/app"
         assert (app.id, "sites") not in endpoints, "Azure/Azure-Functions#2635: it could not be deployed to"
 
+    @pytest.mark.parametrize(
+        ("given", "gateway", "is_default"),
+        [({}, None, True), ({"natGatewayId": "/a/gateway"}, {"id": "/a/gateway"}, False)],
+    )
+    def test_the_way_out_of_the_network(self, given: dict[str, str], gateway: object, is_default: bool) -> None:
+        subnets = deployed("private", **given).one("Microsoft.Network/virtualNetworks").properties["subnets"]
+        app = subnets[0]["properties"]
+        assert (app["natGateway"], app["defaultOutboundAccess"]) == (gateway, is_default)
+
 
 class TestRoles:
     @each_profile
