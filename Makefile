@@ -171,7 +171,7 @@ lint: $(BENCH_READY)
 	$(BIN)/shellcheck $$(find . -name '*.sh' -not -path './.venv*' -not -path '*/node_modules/*')
 	@if [ -x $(BIN)/actionlint ]; then set -x; $(BIN)/actionlint -shellcheck $(BIN)/shellcheck .github/workflows/*.yml; \
 	else echo "actionlint has no package for this system: CI checks the workflows with it"; fi
-	$(BIN)/zizmor --offline --quiet .github/workflows
+	$(BIN)/zizmor --offline --quiet .github
 	$(BIN)/codespell
 
 # The compiler that azd has downloaded, or another one: see devstack/bicep.py.

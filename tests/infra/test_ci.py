@@ -57,7 +57,7 @@ def azd_commands(document: Any) -> list[str]:
 class TestBoth:
     def test_run_the_same_make_targets(self) -> None:
         targets = [re.findall(r"make .*", scripts(part)) for part in (workflow("ci"), PIPELINE["build"])]
-        assert targets == [["make lint", "make coverage", "make bicep", "make package"]] * 2
+        assert targets == [["make lint", "make bicep", "make coverage", "make package"]] * 2
 
     def test_show_what_would_change_and_then_deploy_the_package_of_the_build(self) -> None:
         preview, deploy = (
@@ -104,7 +104,7 @@ class TestGitHub:
     def test_each_job_has_only_the_permissions_that_it_needs(self) -> None:
         expected = {
             "azure-dev": {"build": READ, "deploy": {**SIGN_IN_AND_READ, "actions": "read"}},
-            "ci": {"check": READ, "infra": READ, "package": READ},
+            "ci": {"check": READ, "package": READ},
             "deploy": {"what-if": SIGN_IN_AND_READ, "deploy": {**SIGN_IN_AND_READ, "actions": "read"}},
             "release": {"release": {"contents": "write"}},
         }
