@@ -58,6 +58,10 @@ class TestBoth:
     def test_run_the_same_make_targets(self) -> None:
         targets = [re.findall(r"make .*", scripts(part)) for part in (workflow("ci"), PIPELINE["build"])]
         assert targets == [["make lint", "make bicep", "make coverage", "make package"]] * 2
+        # The checks install packages without hashes, so the package is built elsewhere.
+        assert list(jobs("ci")) == [each["job"] for each in PIPELINE["build"]["jobs"]] == ["check", "package"]
+        for package in (jobs("ci")["package"], PIPELINE["build"]["jobs"][1]):
+            assert re.findall(r"make .*", scripts(package)) == ["make package"]
 
     def test_show_what_would_change_and_then_deploy_the_package_of_the_build(self) -> None:
         preview, deploy = (
