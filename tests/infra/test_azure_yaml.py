@@ -22,8 +22,11 @@ BY_AZD = {"AZURE_ENV_NAME", "AZURE_LOCATION", "AZURE_PRINCIPAL_TYPE"}
 
 
 def test_azd_must_know_hooks_in_python_and_prebuilt_packages() -> None:
-    """They came with 1.23.15 and 1.23.5. Source: Azure/azure-dev, cli/azd/CHANGELOG.md, #7451 and #6748."""
-    assert AZURE_YAML["requiredVersions"] == {"azd": ">= 1.23.15"}
+    """They came with 1.24.0, as far as hooks have a config, and 1.23.5.
+
+    Source: Azure/azure-dev, cli/azd/CHANGELOG.md, #7451, #7690 and #6748.
+    """
+    assert AZURE_YAML["requiredVersions"] == {"azd": ">= 1.24.0"}
     assert (AZURE_YAML["name"], AZURE_YAML["metadata"]) == ("nextstage", {"template": "nextstage"})
 
 
@@ -35,7 +38,14 @@ def test_azd_deploys_the_folder_of_the_package_as_it_is() -> None:
             "host": "function",
             "dist": "dist/app",
             "remoteBuild": False,
-            "hooks": {"prepackage": {"run": "infra/hooks/prepackage.py"}},
+            "hooks": {
+                "prepackage": {
+                    "run": "infra/hooks/prepackage.py",
+                    "kind": "python",
+                    "interactive": True,
+                    "config": {"virtualEnvName": ".venv"},
+                }
+            },
         }
     }
     assert "'azd-service-name': 'app'" in bicep.read("main.bicep")
