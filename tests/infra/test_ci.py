@@ -1,8 +1,10 @@
 """CI and deployment on GitHub and in Azure Pipelines: the same commands, minimal permissions and no secret."""
 
+import hashlib
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +15,7 @@ import yaml
 
 from tests.pipelines.pipeline_files import nodes
 from tests.support import ROOT
+from tests.support.canaries import secret
 
 WORKFLOWS = ROOT / ".github" / "workflows"
 SIGN_IN = ROOT / ".github" / "scripts" / "azd_sign_in.py"
@@ -52,6 +55,26 @@ def azd_commands(document: Any) -> list[str]:
     """Return the commands of azd that change something, without what names the package."""
     found = re.findall(r"\bazd ((?:provision|deploy)\b.*? --no-prompt)", scripts(document))
     return [re.sub(r"(--from-package) \S+", r"\1", command) for command in found]
+
+
+def program(folder: Path, name: str, script: str) -> None:
+    """Put a stand-in for a program on the PATH of :func:`bash`."""
+    path = folder / "bin" / name
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(f"#!/bin/sh\n{script}\n")
+    path.chmod(0o755)
+
+
+def bash(script: str, folder: Path, environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    """Run a script of a step, as GitHub and Azure Pipelines do."""
+    return subprocess.run(
+        [str(shutil.which("bash")), "--noprofile", "--norc", "-eo", "pipefail", "-c", script],
+        cwd=folder,
+        env={"PATH": f"{folder / 'bin'}{os.pathsep}{os.environ['PATH']}", **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
 
 
 class TestBoth:
@@ -145,11 +168,64 @@ class TestGitHub:
         assert provision["if"] == "${{ !inputs.package }}"
 
 
+class TestPackageOnGitHub:
+    """The step that gets the package, with a stand-in for gh that knows one run and records its calls."""
+
+    @pytest.mark.parametrize(
+        ("package", "run", "call"),
+        [
+            ("", "", "run download 77 --name nextstage --dir package"),
+            ("v0.2.0", "", "release download v0.2.0 --pattern nextstage-*.zip --dir package"),
+            ("55", "push on main", "run download 55 --name nextstage --dir package"),
+            ("55", "workflow_dispatch on main", "run download 55 --name nextstage --dir package"),
+            ("55", "pull_request on main", ""),
+            ("55", "workflow_dispatch on a-branch", ""),
+        ],
+    )
+    def test_it_comes_from_this_run_a_release_or_main(self, tmp_path: Path, package: str, run: str, call: str) -> None:
+        (step,) = (step for step in jobs("deploy")["deploy"]["steps"] if step.get("name") == "Get the package")
+        view = f'[ "$2" = view ] && echo "{run}" && exit 0'
+        program(tmp_path, "gh", f'echo "$*" >> calls; {view}; mkdir package && printf zip > package/nextstage-1.zip')
+        environment = {"PACKAGE": package, "GITHUB_RUN_ID": "77", "GITHUB_STEP_SUMMARY": "summary"}
+        done = bash(step["run"], tmp_path, environment)
+        calls = (tmp_path / "calls").read_text().splitlines()
+        if call:
+            assert (done.returncode, calls[-1]) == (0, call)
+            digest = hashlib.sha256(b"zip").hexdigest()
+            assert (tmp_path / "summary").read_text() == done.stdout == f"{digest}  package/nextstage-1.zip\n"
+        else:
+            assert (done.returncode, len(calls)) == (1, 1)
+            expected = f"the run 55 is of a {run}; only a package that was built on main can be deployed"
+            assert done.stdout == f"::error::{expected}\n"
+
+
 class TestAzurePipelines:
     def test_to_roll_back_only_the_app_is_deployed(self) -> None:
         text = AZURE.read_text()
         assert text.count("${{ if eq(parameters.package, 'none') }}:") == 3  # build, what-if, this run's package
         assert '[ "$PACKAGE" = none ]; then azd provision' in scripts(PIPELINE["deploy"])
+
+    @pytest.mark.parametrize("branch", ["refs/heads/main", "refs/pull/7/merge"])
+    def test_only_a_package_of_main_can_be_deployed_again(self, tmp_path: Path, branch: str) -> None:
+        """The token is in none of the arguments, which every process of the agent can read."""
+        (look,) = (node for node in nodes(PIPELINE["deploy"]) if "sourceBranch" in str(node.get("bash")))
+        answer = json.dumps({"sourceBranch": branch})
+        program(tmp_path, "curl", f"echo \"$*\" > calls; cat > header; echo '{answer}'")
+        program(tmp_path, "python", f'exec "{sys.executable}" "$@"')
+        environment = {
+            "PACKAGE": "55",
+            "AZURE_DEVOPS_EXT_PAT": secret("token"),
+            "SYSTEM_COLLECTIONURI": "https://dev.azure.com/o/",
+            "SYSTEM_TEAMPROJECTID": "p",
+        }
+        done = bash(look["bash"], tmp_path, environment)
+        url = "https://dev.azure.com/o/p/_apis/build/builds/55?api-version=7.1"
+        assert (tmp_path / "calls").read_text() == f"-fsS -H @- {url}\n"
+        assert (tmp_path / "header").read_text() == f"Authorization: Bearer {secret('token')}"
+        expected = f"the run 55 is of {branch}; only a package that was built on main can be deployed"
+        assert (done.returncode, done.stdout) == (
+            (0, "") if branch == "refs/heads/main" else (1, f"##vso[task.logissue type=error]{expected}\n")
+        )
 
     def test_approvals_and_locks_of_the_environment_apply(self) -> None:
         (job,) = PIPELINE["deploy"]["jobs"]
@@ -179,41 +255,31 @@ VARIABLES = {
 class TestSignIn:
     """The script of the workflow, with a stand-in for azd that records its calls."""
 
-    @pytest.fixture
-    def azd(self, tmp_path: Path) -> Path:
-        program = tmp_path / "bin" / "azd"
-        program.parent.mkdir()
-        program.write_text(
-            f'#!/bin/sh\necho "$NEXTSTAGE_WAITS $*" >> "{tmp_path}/calls"\n'
-            f'[ "$1" = "$(cat "{tmp_path}/failing" 2>/dev/null)" ] && exit 7\nexit 0\n'
-        )
-        program.chmod(0o755)
-        return program
+    @pytest.fixture(autouse=True)
+    def azd(self, tmp_path: Path) -> None:
+        calls = 'echo "$NEXTSTAGE_WAITS $*" >> calls; [ "$1" = "$(cat failing 2>/dev/null)" ] && exit 7; exit 0'
+        program(tmp_path, "azd", calls)
 
-    def run(self, azd: Path, variables: dict[str, str]) -> subprocess.CompletedProcess[str]:
-        folder = azd.parents[1]
-        path = f"{azd.parent}{os.pathsep}{os.environ['PATH']}"
-        environment = {"PATH": path, "VARIABLES": json.dumps(variables), "GITHUB_ENV": str(folder / "github_env")}
-        return subprocess.run(
-            [sys.executable, str(SIGN_IN)], env=environment, capture_output=True, text=True, check=False
-        )
+    def run(self, folder: Path, variables: dict[str, str]) -> subprocess.CompletedProcess[str]:
+        environment = {"VARIABLES": json.dumps(variables), "GITHUB_ENV": "github_env"}
+        return bash(f'"{sys.executable}" "{SIGN_IN}"', folder, environment)
 
-    def test_azd_signs_in_without_a_secret_and_gets_the_values(self, azd: Path, tmp_path: Path) -> None:
-        done = self.run(azd, VARIABLES)
+    def test_azd_signs_in_without_a_secret_and_gets_the_values(self, tmp_path: Path) -> None:
+        done = self.run(tmp_path, VARIABLES)
         assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
         assert (tmp_path / "calls").read_text().splitlines() == [
             "true auth login --client-id client --tenant-id tenant --federated-credential-provider github",
             "true env refresh --environment prod --no-prompt",
         ]
 
-    def test_later_steps_get_the_values_of_nextstage_and_azd_each_on_one_line(self, azd: Path, tmp_path: Path) -> None:
-        self.run(azd, VARIABLES)
+    def test_later_steps_get_the_values_of_nextstage_and_azd_each_on_one_line(self, tmp_path: Path) -> None:
+        self.run(tmp_path, VARIABLES)
         lines = (tmp_path / "github_env").read_text().splitlines()
         assert {line.partition("=")[0] for line in lines} == set(VARIABLES) - {"OTHER"}
         assert "AML_WORKSPACE_ID=/subscriptions/x PATH=/evil" in lines
 
-    def test_a_variable_that_is_missing_or_empty_is_named(self, azd: Path, tmp_path: Path) -> None:
-        done = self.run(azd, {**VARIABLES, "AZURE_LOCATION": "", "AZURE_CLIENT_ID": " "})
+    def test_a_variable_that_is_missing_or_empty_is_named(self, tmp_path: Path) -> None:
+        done = self.run(tmp_path, {**VARIABLES, "AZURE_LOCATION": "", "AZURE_CLIENT_ID": " "})
         assert done.returncode == 1
         assert done.stdout == (
             "::error::not set: AZURE_CLIENT_ID, AZURE_LOCATION; run 'azd pipeline config', or set them in the GitHub "
@@ -221,11 +287,11 @@ class TestSignIn:
         )
         assert not (tmp_path / "calls").exists()
 
-    def test_a_refused_sign_in_ends_the_job(self, azd: Path, tmp_path: Path) -> None:
+    def test_a_refused_sign_in_ends_the_job(self, tmp_path: Path) -> None:
         (tmp_path / "failing").write_text("auth")
-        assert self.run(azd, VARIABLES).returncode == 7
+        assert self.run(tmp_path, VARIABLES).returncode == 7
 
-    def test_a_first_deployment_has_no_outputs(self, azd: Path, tmp_path: Path) -> None:
+    def test_a_first_deployment_has_no_outputs(self, tmp_path: Path) -> None:
         (tmp_path / "failing").write_text("env")
-        done = self.run(azd, VARIABLES)
+        done = self.run(tmp_path, VARIABLES)
         assert (done.returncode, done.stdout) == (0, "::notice::prod has not been deployed yet\n")
