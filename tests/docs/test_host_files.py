@@ -139,14 +139,17 @@ class TestFuncignore:
     FOLDERS = ("handlers", "shared", "manage.py", "tools", "requirements")
     NEVER = (
         "local.settings.json", ".env", "journal.sqlite3", "tests/test_x.py", "devstack/x.py", "bench/x.py", "docs/x.md",
-        "infra/main.bicep", "pipelines/x.yaml", "components/x.yaml", "azure.yaml", ".git/config", ".venv/bin/python",
-        ".venv-runtime/bin/python", "dist/x.zip", "README.md", "test.http", "Makefile", "pyproject.toml",
+        "infra/main.bicep", "pipelines/x.yaml", "components/x.yaml", "azure.yaml", ".azdo/x.yml", ".git/config",
+        ".venv/bin/python", ".venv-runtime/bin/python", "dist/x.zip", "README.md", "test.http", "Makefile", "pyproject.toml",
         "routes.test.yaml",
     )  # fmt: skip
 
     def test_only_the_files_that_the_app_needs_are_deployed(self) -> None:
         deployed = {entry.name.parts[0] for entry in app_files(ROOT)}
         assert deployed == {*self.NEEDED, *self.FOLDERS}
+        assert [str(entry.name) for entry in app_files(ROOT) if entry.name.parts[0] == "requirements"] == [
+            "requirements/tools.txt"
+        ]
 
     def test_local_files_are_not_deployed(self, tmp_path: Path) -> None:
         (tmp_path / ".funcignore").write_bytes((ROOT / ".funcignore").read_bytes())
