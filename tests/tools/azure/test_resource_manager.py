@@ -1,0 +1,257 @@
+"""The client for Azure Resource Manager, over a socket, and who signs in to it."""
+
+import json
+import logging
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from azure.core.credentials import AccessToken
+from azure.core.exceptions import ClientAuthenticationError
+from azure.identity import AzureDeveloperCliCredential, DefaultAzureCredential
+from werkzeug.wrappers import Request, Response
+
+from devstack.http_server import serving
+from shared.clouds import CHINA, PUBLIC
+from tests.support.canaries import leaks, secret
+from tools.azure.resource_manager import ResourceManager, ResourceManagerError
+from tools.azure.sign_in import PAUSE_VARIABLE, URL_VARIABLE, credential, pause_seconds, resource_manager
+from tools.errors import CommandFailed
+
+TOPIC = "/subscriptions/0f/resourceGroups/a (b)/providers/Microsoft.EventGrid/systemTopics/t"
+V = "2025-02-15"
+CREATING = {"properties": {"provisioningState": "Creating"}}
+DONE = {"id": TOPIC, "properties": {"provisioningState": "Succeeded"}}
+FORBIDDEN = {
+    "error": {
+        "code": "Forbidden",
+        "message": "May not\n write.",
+        "details": [{"code": "AuthorizationFailed", "message": "No role."}],
+    }
+}
+
+
+class Identity:
+    """An identity that is signed in, unless ``error`` says why not."""
+
+    def __init__(self, error: str = "") -> None:
+        self.error = error
+        self.scopes: list[str] = []
+
+    def get_token(self, *scopes: str, **options: object) -> AccessToken:
+        self.scopes += scopes
+        if self.error:
+            raise ClientAuthenticationError(self.error)
+        return AccessToken(secret("token"), int(time.time()) + 3600)
+
+
+def answer(status: int, document: Any = None, **headers: str) -> Response:
+    """``{url}`` in a header is replaced by the server's."""
+    text = "" if document is None else document if isinstance(document, str) else json.dumps(document)
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    return Response(text, status, named, content_type="application/json")
+
+
+@dataclass
+class Service:
+    """Answers from a list, and records the requests."""
+
+    answers: Sequence[Response] = ()
+    requests: list[str] = field(default_factory=list)
+    bodies: list[Any] = field(default_factory=list)
+    tokens: set[str] = field(default_factory=set)
+
+    def __call__(self, environ: Any, start_response: Any) -> Any:
+        request = Request(environ)
+        self.tokens.add(request.headers.get("Authorization", ""))
+        self.bodies.append(json.loads(request.get_data() or "null"))
+        given = self.answers[len(self.requests)]
+        self.requests.append(f"{request.method} {request.full_path}")
+        for name, value in [*given.headers.items()]:
+            given.headers[name] = value.replace("{url}", request.host_url.rstrip("/"))
+        given.set_data(given.get_data(as_text=True).replace("{url}", request.host_url.rstrip("/")))
+        return given(environ, start_response)
+
+
+@dataclass
+class Side:
+    """The service, and a client of it."""
+
+    service: Service
+    url: str
+    identity: Identity
+
+    @property
+    def client(self) -> ResourceManager:
+        return ResourceManager(self.identity, self.url, pause_seconds=0)
+
+    def answers(self, *answers: Response) -> ResourceManager:
+        self.service.answers = answers
+        return self.client
+
+    def refuses(self, *answers: Response) -> ResourceManagerError:
+        """Return the error that a PUT of a topic ends with."""
+        with pytest.raises(ResourceManagerError) as caught:
+            self.answers(*answers).put(TOPIC, {}, V)
+        return caught.value
+
+
+@pytest.fixture
+def side() -> Iterator[Side]:
+    service = Service()
+    with serving(service) as server:
+        yield Side(service, server.url, Identity())
+
+
+class TestReading:
+    def test_a_resource(self, side: Side) -> None:
+        assert side.answers(answer(200, DONE)).get(TOPIC, V) == DONE
+        assert side.service.requests == [f"GET {TOPIC}?api-version={V}"]
+        assert side.service.tokens == {f"Bearer {secret('token')}"}
+        assert side.identity.scopes == [f"{side.url}/.default"]
+
+    def test_no_such_resource(self, side: Side) -> None:
+        assert side.answers(answer(404, {"error": {"code": "ResourceNotFound"}})).get(TOPIC, V) is None
+
+    def test_a_list_on_several_pages(self, side: Side) -> None:
+        next_link = f"{{url}}/more?api-version={V}&$skiptoken=x"
+        pages = answer(200, {"value": [{"id": "1"}], "nextLink": next_link}), answer(200, {"value": [{"id": "2"}]})
+        assert side.answers(*pages).list("/all", V, filter_="a eq 'b'", stack="Python") == [{"id": "1"}, {"id": "2"}]
+        assert side.service.requests == [
+            f"GET /all?api-version={V}&$filter=a%20eq%20'b'&stack=Python",
+            f"GET /more?api-version={V}&$skiptoken=x",
+        ]
+
+    @pytest.mark.parametrize(("given", "returned"), [(answer(200, {"a": 1}), {"a": 1}), (answer(204), None)])
+    def test_an_action(self, side: Side, given: Response, returned: Any) -> None:
+        assert side.answers(given).post("/app/host/default/sync", V, {"b": 2}) == returned
+        assert side.service.bodies == [{"b": 2}]
+
+    @pytest.mark.parametrize("page", ["<html>", "[]"])
+    def test_an_answer_of_somebody_else(self, side: Side, page: str) -> None:
+        with pytest.raises(ResourceManagerError, match=r"no usable answer: .*; check the network: DNS, proxy"):
+            side.answers(answer(200, page)).get(TOPIC, V)
+
+
+class TestWriting:
+    @pytest.mark.parametrize(
+        "answers",
+        [
+            [answer(200, DONE)],
+            [answer(201, CREATING), answer(200, CREATING), answer(200, DONE)],
+            [
+                answer(201, CREATING, Azure_AsyncOperation="{url}/operation"),
+                answer(200, {"status": "InProgress"}),
+                answer(200, {"status": "Succeeded"}),
+                answer(200, DONE),
+            ],
+            [answer(202, None, Location="{url}/operation"), answer(202, Location="{url}/other"), answer(200, DONE)],
+            [answer(429, None, x_ms_retry_after_ms="1"), answer(503), answer(200, DONE)],
+        ],
+        ids=["at-once", "provisioning-state", "operation", "location", "throttled"],
+    )
+    def test_it_returns_when_the_resource_is_there(self, side: Side, answers: list[Response]) -> None:
+        assert side.answers(*answers).put(TOPIC, {"location": "x"}, V) == DONE
+        assert len(side.service.requests) == len(answers)
+        assert side.service.bodies[0] == {"location": "x"}
+
+    @pytest.mark.parametrize(
+        ("answers", "existed"),
+        [
+            ([answer(200)], True),
+            ([answer(202, None, Location="{url}/operation"), answer(202, Location="{url}/x"), answer(204)], True),
+            ([answer(204)], False),
+            ([answer(404, {"error": {"code": "ResourceGroupNotFound"}})], False),
+        ],
+        ids=["at-once", "operation", "absent", "group-absent"],
+    )
+    def test_a_deletion(self, side: Side, answers: list[Response], *, existed: bool) -> None:
+        assert side.answers(*answers).delete(TOPIC, V) is existed
+        assert len(side.service.requests) == len(answers)
+
+    def test_a_provider_that_is_not_registered(self, side: Side) -> None:
+        """The library registers it. A template did that too, but a plain PUT does not."""
+        error = {"code": "MissingSubscriptionRegistration", "message": "Register 'Microsoft.EventGrid'."}
+        assert side.refuses(answer(409, {"error": error}), answer(403)).code == "MissingSubscriptionRegistration"
+        _, registration = side.service.requests
+        assert registration.startswith("POST /subscriptions/0f/providers/Microsoft.EventGrid/register?")
+
+
+class TestRefusals:
+    def test_what_the_service_says(self, side: Side) -> None:
+        error = side.refuses(answer(403, FORBIDDEN))
+        assert str(error) == (
+            "PUT subscriptions/0f/resourceGroups/a%20(b)/providers/Microsoft.EventGrid/systemTopics/t: "
+            "Forbidden: May not write. No role. (HTTP 403)"
+        )
+        assert (error.status, error.code) == (403, "Forbidden")
+        assert error.codes == ("Forbidden", "AuthorizationFailed")
+        assert error.exit_code == 1
+        assert len(side.service.requests) == 1
+
+    @pytest.mark.parametrize(
+        "answers",
+        [
+            [answer(201, CREATING, Azure_AsyncOperation="{url}/o"), answer(200, {"status": "Failed", **FORBIDDEN})],
+            [answer(201, CREATING), answer(403, FORBIDDEN)],
+        ],
+    )
+    def test_an_operation_that_fails(self, side: Side, answers: list[Response]) -> None:
+        assert side.refuses(*answers).codes == ("Forbidden", "AuthorizationFailed")
+
+    def test_a_resource_that_fails(self, side: Side) -> None:
+        failed = {"properties": {"provisioningState": "Failed"}}
+        error = side.refuses(answer(201, CREATING), answer(200, failed))
+        assert str(error).endswith("systemTopics/t: it failed, and no reason is given")
+
+    def test_a_service_that_stays_down(self, side: Side) -> None:
+        error = side.refuses(*[answer(503, {"error": {"code": "Busy", "message": "Later."}})] * 6)
+        assert str(error).endswith("Busy: Later. (HTTP 503)")
+
+    def test_no_answer(self) -> None:
+        with pytest.raises(
+            ResourceManagerError, match=r"no usable answer: .*; check the network: DNS, proxy"
+        ) as caught:
+            ResourceManager(Identity(), "http://127.0.0.1:9", pause_seconds=0).get(TOPIC, V)
+        assert caught.value.status is None
+
+    def test_nobody_is_signed_in(self, side: Side) -> None:
+        side.identity.error = "not logged in\nmore"
+        with pytest.raises(ResourceManagerError, match="no token for it: not logged in; sign in with 'azd auth login'"):
+            side.client.get(TOPIC, V)
+
+    def test_no_token_over_http_to_another_machine(self) -> None:
+        with pytest.raises(CommandFailed, match=r"AZURE_RESOURCE_MANAGER_URL is 'http://example.com'; it must begin"):
+            resource_manager({URL_VARIABLE: "http://example.com"})
+
+
+def test_keys_are_not_logged(side: Side, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    keys = {"systemKeys": {"eventgrid_extension": secret("key")}}
+    assert side.answers(answer(200, keys)).post("/app/host/default/listKeys", V) == keys
+    assert leaks(caplog.text) == []
+
+
+class TestSignIn:
+    def test_in_an_environment_of_azd_as_its_user(self, tmp_path: Path) -> None:
+        azd = tmp_path / "azd"
+        azd.touch(mode=0o755)
+        environment = {"AZURE_ENV_NAME": "dev", "PATH": str(tmp_path)}
+        assert isinstance(credential(environment, PUBLIC), AzureDeveloperCliCredential)
+
+    @pytest.mark.parametrize("environment", [{}, {"AZURE_ENV_NAME": "dev", "PATH": ""}])
+    def test_elsewhere_as_the_default_chain_finds(self, environment: dict[str, str]) -> None:
+        assert isinstance(credential(environment, CHINA), DefaultAzureCredential)
+
+    def test_which_cloud(self) -> None:
+        assert resource_manager({"AZURE_CLOUD": "AzureChinaCloud"}) is not None
+        with pytest.raises(CommandFailed, match="AZURE_CLOUD is 'Moon'; it must be one of AzureCloud, "):
+            resource_manager({"AZURE_CLOUD": "Moon"})
+
+    @pytest.mark.parametrize("text", ["soon", "-1", "nan", "inf"])
+    def test_a_pause_that_is_not_one(self, text: str) -> None:
+        with pytest.raises(CommandFailed, match=f"{PAUSE_VARIABLE} is '{text}'; it must be a number of seconds"):
+            pause_seconds({PAUSE_VARIABLE: text})

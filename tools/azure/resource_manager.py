@@ -1,0 +1,250 @@
+"""A client for Azure Resource Manager: reads, creates and deletes resources.
+
+Long-running operations are polled until they end. Throttled requests (429) and failures of the service (5xx) are sent
+again, after as long as ``Retry-After`` says. Requests and answers are not logged, since an answer may hold a key.
+Source: Azure Resource Manager's RPC, common-api-details and async-api-reference (Azure/azure-resource-manager-rpc).
+"""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import quote
+
+from azure.core import PipelineClient
+from azure.core.exceptions import AzureError, ClientAuthenticationError, HttpResponseError
+from azure.core.pipeline import Pipeline, PipelineRequest
+from azure.core.pipeline.policies import (
+    ContentDecodePolicy,
+    HeadersPolicy,
+    RequestIdPolicy,
+    RetryPolicy,
+    SansIOHTTPPolicy,
+    UserAgentPolicy,
+)
+from azure.core.pipeline.transport import RequestsTransport
+from azure.core.polling import LROPoller
+from azure.core.rest import HttpRequest, HttpResponse
+from azure.mgmt.core.policies import ARMAutoResourceProviderRegistrationPolicy, ARMChallengeAuthenticationPolicy
+from azure.mgmt.core.polling.arm_polling import ARMPolling
+
+from shared.version import VERSION
+from tools.errors import CommandFailed
+
+if TYPE_CHECKING:
+    from azure.core.credentials import TokenCredential
+
+_NOT_FOUND: Final = 404
+_NO_CONTENT: Final = 204
+_BAD_REQUEST: Final = 400
+_RETRIES: Final = 5
+_BACKOFF_SECONDS: Final = 0.8
+_POLL_SECONDS: Final = 5.0
+_CONNECT_SECONDS: Final = 15
+_READ_SECONDS: Final = 120
+_OPERATION_SECONDS: Final = 30 * 60.0
+"""How long an operation may take. The longest known one, a system topic, takes about a minute."""
+
+
+class ResourceManagerError(CommandFailed):
+    """Azure Resource Manager refused a request, or did not answer.
+
+    :param status: the HTTP status; None if there was no answer, or no token to ask with.
+    :param codes: the error's code, then those of its details. Resource providers often put the cause into a detail.
+    :param reason: what Azure Resource Manager says, on one line.
+    """
+
+    def __init__(self, request: str, reason: str, *, status: int | None = None, codes: tuple[str, ...] = ()) -> None:
+        words = ": ".join(filter(None, (codes[0] if codes else "", reason)))
+        super().__init__(f"{request}: {words}" + (f" (HTTP {status})" if status else ""), exit_code=1)
+        self.status = status
+        self.codes = codes
+        self.reason = reason
+
+    @property
+    def code(self) -> str:
+        """The error's own code; an empty string if there is none."""
+        return self.codes[0] if self.codes else ""
+
+
+class ResourceManager:
+    """Azure Resource Manager, as one signed-in identity sees it. A path is a resource ID, or begins with one."""
+
+    def __init__(self, credential: "TokenCredential", base_url: str, *, pause_seconds: float | None = None) -> None:
+        """:param base_url: ``https://management.azure.com``, or that of another cloud.
+
+        :param pause_seconds: the pause between two requests where the service names none; only tests set it.
+        """
+        backoff = _BACKOFF_SECONDS if pause_seconds is None else pause_seconds
+        transport: Any = RequestsTransport(connection_timeout=_CONNECT_SECONDS, read_timeout=_READ_SECONDS)
+        self._base_url = base_url.rstrip("/")
+        self._poll_seconds = _POLL_SECONDS if pause_seconds is None else pause_seconds
+        policies: list[Any] = [
+            RequestIdPolicy(),
+            HeadersPolicy({"Accept": "application/json"}),
+            UserAgentPolicy(base_user_agent=f"nextstage/{VERSION}"),
+            ContentDecodePolicy(),
+            ARMAutoResourceProviderRegistrationPolicy(),
+            RetryPolicy(retry_total=_RETRIES, retry_status=_RETRIES, retry_backoff_factor=backoff),
+            _Encryption(is_required=self._base_url.startswith("https:")),
+            ARMChallengeAuthenticationPolicy(credential, f"{self._base_url}/.default"),
+        ]
+        self._pipeline = Pipeline(transport, policies)
+        self._client = PipelineClient[HttpRequest, HttpResponse](self._base_url, pipeline=self._pipeline)
+
+    def get(self, resource_id: str, api_version: str) -> dict[str, Any] | None:
+        """Return a resource; None if it does not exist.
+
+        :raises ResourceManagerError: it cannot be read.
+        """
+        request = self._request("GET", resource_id, api_version)
+        with _said(request):
+            response = self._send(request).http_response
+            if response.status_code == _NOT_FOUND:
+                return None
+            response.raise_for_status()
+            return _document(response)
+
+    def list(self, path: str, api_version: str, **query: str) -> list[dict[str, Any]]:
+        """Return all resources of a collection, on however many pages.
+
+        :param query: further parameters of the query; ``filter_`` stands for ``$filter``.
+        :raises ResourceManagerError: they cannot be listed.
+        """
+        request: HttpRequest | None = self._request("GET", path, api_version, query=query)
+        found: list[dict[str, Any]] = []
+        while request is not None:
+            with _said(request):
+                response = self._send(request).http_response
+                response.raise_for_status()
+                page = _document(response)
+            found += page.get("value") or []
+            request = HttpRequest("GET", page["nextLink"]) if page.get("nextLink") else None
+        return found
+
+    def put(self, resource_id: str, body: dict[str, Any], api_version: str) -> dict[str, Any]:
+        """Create a resource, or bring an existing one to this state, and return it when that is done.
+
+        :raises ResourceManagerError: it was refused, or the operation failed.
+        """
+        request = self._request("PUT", resource_id, api_version, body)
+        with _said(request):
+            started = self._send(request)
+            started.http_response.raise_for_status()
+            return self._finish(request, started) or {}
+
+    def delete(self, resource_id: str, api_version: str) -> bool:
+        """Delete a resource, and return when that is done whether it existed.
+
+        :raises ResourceManagerError: it was refused, or the operation failed.
+        """
+        request = self._request("DELETE", resource_id, api_version)
+        with _said(request):
+            started = self._send(request)
+            if started.http_response.status_code in {_NOT_FOUND, _NO_CONTENT}:
+                return False
+            started.http_response.raise_for_status()
+            self._finish(request, started)
+            return True
+
+    def post(self, path: str, api_version: str, body: dict[str, Any] | None = None) -> Any:
+        """Perform an action, and return its answer; None if that is empty.
+
+        :raises ResourceManagerError: it was refused.
+        """
+        request = self._request("POST", path, api_version, body)
+        with _said(request):
+            response = self._send(request).http_response
+            response.raise_for_status()
+            return response.json() if response.content else None
+
+    def _request(
+        self, method: str, path: str, api_version: str, body: Any = None, query: Mapping[str, str] | None = None
+    ) -> HttpRequest:
+        url = self._base_url + quote(path, safe="/()!*'@:$,;=&+-._~")
+        parameters = {name.replace("filter_", "$filter"): value for name, value in (query or {}).items()}
+        return HttpRequest(method, url, params={"api-version": api_version, **parameters}, json=body)
+
+    def _send(self, request: HttpRequest) -> Any:
+        return self._pipeline.run(request)
+
+    def _finish(self, request: HttpRequest, started: Any) -> dict[str, Any] | None:
+        """Follow the operation that a request has started to its end, and return the resource, if there is one then."""
+        polling: Any = ARMPolling(self._poll_seconds)
+        poller: LROPoller[dict[str, Any]] = LROPoller(
+            self._client, started, lambda response: _document(response.http_response), polling
+        )
+        poller.wait(_OPERATION_SECONDS)  # raises the operation's error
+        if not poller.done():
+            minutes = _OPERATION_SECONDS / 60
+            raise ResourceManagerError(_words(request), f"not done after {minutes:g} minutes; run the command again")
+        return poller.result()
+
+
+class _Encryption(SansIOHTTPPolicy[HttpRequest, HttpResponse]):
+    """Tells the next policy whether it may send a token over http, as to a stand-in on this machine."""
+
+    def __init__(self, *, is_required: bool) -> None:
+        self._is_required = is_required
+
+    def on_request(self, request: PipelineRequest[HttpRequest]) -> None:
+        request.context.options["enforce_https"] = self._is_required
+
+
+@contextmanager
+def _said(request: HttpRequest) -> Iterator[None]:
+    """Translate the errors of Azure's libraries into one type."""
+    try:
+        yield
+    except HttpResponseError as exc:
+        response = exc.response
+        if response is None:  # the credential has no token
+            raise _no_token(request, exc) from exc
+        codes, reasons = _causes(exc)
+        # An operation's failure is said by an answer whose own status is 200.
+        status = None if response.status_code is None or response.status_code < _BAD_REQUEST else response.status_code
+        reason = " ".join(dict.fromkeys(reasons)) or (status and exc.reason) or "it failed, and no reason is given"
+        raise ResourceManagerError(_words(request), reason, status=status, codes=codes) from exc
+    except (AzureError, ValueError) as exc:
+        what = _first_line(exc) or type(exc).__name__
+        reason = f"no usable answer: {what}; check the network: DNS, proxy, firewall"
+        raise ResourceManagerError(_words(request), reason) from exc
+
+
+def _no_token(request: HttpRequest, exc: HttpResponseError) -> ResourceManagerError:
+    assert isinstance(exc, ClientAuthenticationError)  # noqa: S101 - only credentials raise an error without an answer
+    reason = f"there is no token for it: {_first_line(exc)}; sign in with 'azd auth login' or 'az login'"
+    return ResourceManagerError(_words(request), reason)
+
+
+def _causes(exc: HttpResponseError) -> tuple[tuple[str, ...], list[str]]:
+    """Return the codes and the messages of an error and of its details."""
+    codes: list[str] = []
+    reasons: list[str] = []
+    waiting: list[Any] = [exc.error]
+    while waiting:
+        error = waiting.pop(0)
+        if error is None:
+            continue
+        codes += [error.code] if error.code else []
+        reasons += [" ".join(error.message.split())] if error.message else []
+        waiting += error.details or []
+    return tuple(codes), reasons
+
+
+def _words(request: HttpRequest) -> str:
+    return f"{request.method} {request.url.split('?')[0].split('/', 3)[-1]}"
+
+
+def _first_line(exc: Exception) -> str:
+    return next((line.strip() for line in str(exc).splitlines() if line.strip()), "")[:300]
+
+
+def _document(response: HttpResponse) -> dict[str, Any]:
+    """Return the answer's JSON object; empty if there is no content, as after a deletion.
+
+    :raises ValueError: it is something else, such as a proxy's page.
+    """
+    document = response.json() if response.content else {}
+    if not isinstance(document, dict):
+        raise ValueError("the answer is not a JSON object")  # noqa: TRY004 - of the content, not of an argument
+    return document
