@@ -24,7 +24,7 @@ from werkzeug.serving import ThreadedWSGIServer, WSGIRequestHandler
 if TYPE_CHECKING:
     import logging
     import ssl
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     from _typeshed.wsgi import WSGIApplication
 
@@ -40,6 +40,18 @@ _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
 class ConnectionDropped(ConnectionError):
     """Raised by an application to reset the client's connection without an answer."""
+
+
+def wait(environ: Mapping[str, Any], seconds: float) -> None:
+    """Wait before a request is answered.
+
+    :raises ConnectionDropped: the server is shutting down.
+    """
+    stopping: threading.Event | None = environ.get(STOPPING_KEY)
+    if stopping is None:
+        time.sleep(seconds)
+    elif seconds and stopping.wait(seconds):
+        raise ConnectionDropped("the server is shutting down")
 
 
 class _RequestHandler(WSGIRequestHandler):

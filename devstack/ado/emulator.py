@@ -11,7 +11,6 @@ and the post-backs with which Azure ML completes tasks.
 from __future__ import annotations
 
 import json
-import time
 import uuid
 from dataclasses import replace
 from datetime import timedelta
@@ -35,10 +34,9 @@ from devstack.ado.tasks.inputs import TaskRequest
 from devstack.ado.tasks.start import StartedTask, start_wait_task
 from devstack.ado.times import utc_now
 from devstack.aml.resource_manager import SUBSCRIPTIONS_PREFIX, ResourceManager
-from devstack.http_server import STOPPING_KEY, ConnectionDropped
+from devstack.http_server import ConnectionDropped, wait
 
 if TYPE_CHECKING:
-    import threading
     from collections.abc import Callable, Iterable
     from datetime import datetime
 
@@ -160,17 +158,17 @@ class Emulator:
         elif routes.is_page(request.path):
             answer = self._with_error_answers(self._page, request)
         else:
-            answer = self._answer(request, partial(_wait, environ.get(STOPPING_KEY)))
+            answer = self._answer(request, partial(wait, environ))
         return answer(environ, start_response)
 
-    def _answer(self, request: Request, wait: Callable[[float], None]) -> Response:
+    def _answer(self, request: Request, pause: Callable[[float], None]) -> Response:
         """Carry out a request, with a planned fault if one matches, and record the request and its answer."""
         index = self.books.receive(_record(request, self.books.clock()))
         fault = self.faults.take(request.method, request.path)
         behavior = replace(self.behavior, **fault.behavior) if fault else self.behavior
         carry_out = partial(self._with_error_answers, partial(self._carry_out, behavior=behavior), request)
         try:
-            answer = apply_fault(fault, carry_out, wait) if fault else carry_out()
+            answer = apply_fault(fault, carry_out, pause) if fault else carry_out()
         except ConnectionDropped:
             self.books.answered(index, "dropped")
             raise
@@ -247,16 +245,6 @@ class Emulator:
 
     def _root(self, request: Request) -> str:
         return f"{request.host_url}{self.declaration.organization}"
-
-
-def _wait(stopping: threading.Event | None, seconds: float) -> None:
-    """Wait, but drop the connection if the server shuts down meanwhile."""
-    if not seconds:
-        return
-    if stopping is None:
-        time.sleep(seconds)
-    elif stopping.wait(seconds):
-        raise ConnectionDropped("the server is shutting down")
 
 
 def _record(request: Request, received: datetime) -> RequestRecord:

@@ -1,0 +1,74 @@
+"""Metric alerts of Azure Monitor.
+
+Sources: Azure/azure-rest-api-specs (Microsoft.Insights, metricAlerts), and Microsoft Learn, "Supported metrics for
+Microsoft.EventGrid/systemTopics". The messages are the stand-in's.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from devstack.arm.errors import ArmError, invalid_content
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from devstack.arm.ids import Address
+    from devstack.arm.store import Document, Store
+
+METRICS = (
+    *("AdvancedFilterEvaluationCount", "DeadLetteredCount", "DeliveryAttemptFailCount", "DeliverySuccessCount"),
+    *("DestinationProcessingDurationInMs", "DroppedEventCount", "MatchedEventCount", "PublishFailCount"),
+    *("PublishSuccessCount", "PublishSuccessLatencyInMs", "ServerDeliverySuccessRate", "UnmatchedEventCount"),
+)
+"""The metrics of an Event Grid system topic."""
+
+_SINGLE_RESOURCE = "Microsoft.Azure.Monitor.SingleResourceMultipleMetricCriteria"
+_FREQUENCIES = {"PT1M": 1, "PT5M": 5, "PT15M": 15, "PT30M": 30, "PT1H": 60}
+_WINDOWS = {**_FREQUENCIES, "PT6H": 360, "PT12H": 720, "P1D": 1440}
+_OPERATORS = ("Equals", "GreaterThan", "GreaterThanOrEqual", "LessThan", "LessThanOrEqual")
+_AGGREGATIONS = ("Average", "Count", "Maximum", "Minimum", "Total")
+_MOST_CRITERIA = 5
+
+
+def check_metric_alert(store: Store, _address: Address, body: Mapping[str, Any]) -> Document:
+    """Return the metric alert that a PUT writes.
+
+    :raises ArmError: Azure Monitor refuses it.
+    """
+    properties = body.get("properties")
+    if not isinstance(properties, dict) or body.get("location") != "global":
+        raise invalid_content("a metric alert has properties, and the location global")
+    required = ("severity", "enabled", "scopes", "evaluationFrequency", "windowSize", "criteria")
+    if missing := [name for name in required if name not in properties]:
+        raise invalid_content(f"properties must have {', '.join(missing)}")
+    frequency, window = properties["evaluationFrequency"], properties["windowSize"]
+    if frequency not in _FREQUENCIES or window not in _WINDOWS or _WINDOWS[window] < _FREQUENCIES[frequency]:
+        raise _bad(f"The evaluation frequency {frequency} or the window size {window} is not supported.")
+    for scope in properties["scopes"]:
+        if store.get(scope) is None:
+            raise _bad(f"The scope {scope} does not exist.")
+    for action in properties.get("actions") or ():
+        if store.get(str(action.get("actionGroupId"))) is None:
+            raise _bad(f"The action group {action.get('actionGroupId')} does not exist.")
+    _check_criteria(properties["criteria"])
+    return {"location": "global", "tags": body.get("tags"), "properties": properties}
+
+
+def _check_criteria(criteria: Mapping[str, Any]) -> None:
+    if criteria.get("odata.type") != _SINGLE_RESOURCE:
+        raise _bad(f"The stand-in supports only criteria of the type {_SINGLE_RESOURCE}.")
+    all_of = criteria.get("allOf") or []
+    if not 1 <= len(all_of) <= _MOST_CRITERIA or len({one.get("name") for one in all_of}) < len(all_of):
+        raise _bad(f"An alert has 1 to {_MOST_CRITERIA} criteria with names of their own.")
+    for one in all_of:
+        if one.get("criterionType") != "StaticThresholdCriterion" or not isinstance(one.get("threshold"), int | float):
+            raise _bad("The stand-in supports only criteria with a static threshold.")
+        if one.get("operator") not in _OPERATORS or one.get("timeAggregation") not in _AGGREGATIONS:
+            raise _bad(f"The operator or the aggregation of the criterion {one.get('name')} is not supported.")
+        if one.get("metricName") not in METRICS and not one.get("skipMetricValidation"):
+            raise _bad(f"The metric {one.get('metricName')} does not exist.")
+
+
+def _bad(message: str) -> ArmError:
+    return ArmError(400, "BadRequest", message)
