@@ -66,9 +66,12 @@ def check_role_assignment(store: Store, address: Address, body: Mapping[str, Any
         if is_same and _content(other) != wanted:
             message = "Tenant ID, application ID, principal ID, and scope are not allowed to be updated."
             raise ArmError(400, "RoleAssignmentUpdateNotPermitted", message)
-    if store.get(address.text) is None and store.behavior.role_checks:
+    known = store.get(address.text)
+    if known is None and store.behavior.role_checks:
         store.arrivals[address.key] = store.behavior.role_checks
-    return {"properties": {"principalType": "ServicePrincipal", **properties, "scope": address.parent}}
+    now = f"{store.clock():%Y-%m-%dT%H:%M:%S.%f}0Z"
+    times = {"createdOn": known["properties"]["createdOn"] if known else now, "updatedOn": now}
+    return {"properties": {"principalType": "ServicePrincipal", **properties, "scope": address.parent, **times}}
 
 
 def _is_guid(text: str) -> bool:

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 from werkzeug.wrappers import Request, Response
 
 from devstack.ado.faults import Fault, FaultError, FaultPlan, apply_fault, parse_faults
+from devstack.ado.times import utc_now
 from devstack.arm.answers import json_answer
 from devstack.arm.errors import ArmError
 from devstack.arm.manager import ResourceManager
@@ -29,6 +30,7 @@ from devstack.http_server import ConnectionDropped, wait
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
+    from datetime import datetime
 
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
@@ -56,8 +58,14 @@ class Emulator:
     :param tokens: the bearer tokens that are accepted. The set may be changed at any time.
     """
 
-    def __init__(self, resources: Iterable[Mapping[str, Any]] = (), *, tokens: Iterable[str] = (TOKEN,)) -> None:
-        self.store = Store(resources)
+    def __init__(
+        self,
+        resources: Iterable[Mapping[str, Any]] = (),
+        *,
+        tokens: Iterable[str] = (TOKEN,),
+        clock: Callable[[], datetime] = utc_now,
+    ) -> None:
+        self.store = Store(resources, clock)
         self.tokens = set(tokens)
         self.faults = FaultPlan()
         self._manager = ResourceManager(self.store, self.tokens)

@@ -8,12 +8,14 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from devstack.ado.access import new_token
+from devstack.ado.times import utc_now
 from devstack.arm import ids
 from devstack.arm.behavior import Behavior
 from devstack.arm.types import TYPES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
+    from datetime import datetime
 
 Document = dict[str, Any]
 
@@ -35,9 +37,11 @@ class Store:
     """Everything that the stand-in knows. It is not thread-safe; the emulator has a lock.
 
     :param resources: documents with an ``id``. They are taken as they are, without the checks of the services.
+    :param clock: the time at which role assignments are created.
     """
 
-    def __init__(self, resources: Iterable[Mapping[str, Any]] = ()) -> None:
+    def __init__(self, resources: Iterable[Mapping[str, Any]] = (), clock: Callable[[], datetime] = utc_now) -> None:
+        self.clock = clock
         self.behavior = Behavior()
         self.tenant = str(uuid.uuid4())
         self.principals: dict[str, int] = {}

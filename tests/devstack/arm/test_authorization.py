@@ -1,5 +1,6 @@
 """Role assignments and locks."""
 
+import re
 from typing import Any
 
 import pytest
@@ -15,9 +16,11 @@ LOCK = f"{sample.STORAGE}/providers/Microsoft.Authorization/locks/journal"
 
 
 def test_an_assignment_is_made_once(arm: Arm) -> None:
-    made = arm.good("PUT", ROLE, assignment(PRINCIPAL), status=201)
-    assert made["properties"]["scope"] == CONTAINER
-    assert arm.good("PUT", ROLE, assignment(PRINCIPAL)) == made
+    made = arm.good("PUT", ROLE, assignment(PRINCIPAL), status=201)["properties"]
+    assert made["scope"] == CONTAINER
+    assert re.fullmatch(r"20\d\d-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{7}Z", made["createdOn"])
+    again = arm.good("PUT", ROLE, assignment(PRINCIPAL))["properties"]
+    assert again == {**made, "updatedOn": again["updatedOn"]}
     assert arm.refused(409, "RoleAssignmentExists", "PUT", OTHER_NAME, assignment(PRINCIPAL)) == (
         "The role assignment already exists."
     )
