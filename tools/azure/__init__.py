@@ -1,1 +1,1 @@
-"""Azure as an operator manages it: Azure Resource Manager, and what the app needs beside the workspace."""
+"""Azure as an operator manages it: Azure Resource Manager, and the resources that bring events to the app."""

@@ -200,7 +200,7 @@ def _said(request: HttpRequest) -> Iterator[None]:
         if response is None:  # the credential has no token
             raise _no_token(request, exc) from exc
         codes, reasons = _causes(exc)
-        # An operation's failure is said by an answer whose own status is 200.
+        # The failure of an operation is reported by an answer whose own status is 200.
         status = None if response.status_code is None or response.status_code < _BAD_REQUEST else response.status_code
         reason = " ".join(dict.fromkeys(reasons)) or (status and exc.reason) or "it failed, and no reason is given"
         raise ResourceManagerError(_words(request), reason, status=status, codes=codes) from exc

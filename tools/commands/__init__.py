@@ -7,6 +7,7 @@ GROUPS: Final[Mapping[str, tuple[str, ...]]] = {
     "Write routes": ("new-route", "check", "test", "explain", "graph"),
     "Try them": ("preview", "doctor", "send"),
     "See what happened": ("journal", "redrive", "waits"),
+    "Connect the deployed app": ("connect", "disconnect"),
     "Set up your tools": ("completion", "schema"),
 }
 """The commands by purpose, in the order in which a user needs them. ``--help`` and docs/commands.md use this order."""

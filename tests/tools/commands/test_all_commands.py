@@ -12,8 +12,8 @@ from tests.support.waits import Scene, a_request
 from tests.tools.conftest import RIGHT, TRIAGE, WRONG, Desk
 from tools.commands import GROUPS
 
-WITHOUT_JSON = {"completion", "new-route", "schema"}
-"""They print a script and a JSON document, and write files that they then name."""
+WITHOUT_JSON = {"completion", "connect", "disconnect", "new-route", "schema"}
+"""They print a script and a JSON document, report progress, and write files that they then name."""
 
 CASE = "cases:\n  - name: one\n    given: {{sample: RunCompleted}}\n    expect: {{{}: {{pipeline: {}}}}}\n"
 

@@ -1,0 +1,100 @@
+"""Checks before a deployment: the work of ``manage.py connect --check``. Nothing is made or changed.
+
+What would fail after minutes of provisioning is found at once.
+"""
+
+from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from shared.clock import Clock
+from tools.azure.connecting import Pauses, read_workspaces
+from tools.azure.event_resources import ROLES, topic_of
+from tools.azure.plan import Plan
+from tools.azure.resource_manager import ResourceManager, ResourceManagerError
+from tools.azure.topics import check_identity, list_topics
+from tools.errors import CommandFailed
+
+LOCATION: Final = "AZURE_LOCATION"
+PYTHON: Final = "NEXTSTAGE_PYTHON_VERSION"
+DEFAULT_PYTHON: Final = "3.13"
+
+_STACKS: Final = "2020-10-01"
+_FLEX: Final = "FC1"
+"""The code of the SKU of Flex Consumption."""
+
+_ROLE_AGE: Final = timedelta(minutes=2)
+"""How old the roles of the app should be when its first package is uploaded. Source: Azure/azure-dev, issue 8026."""
+
+
+def check(manager: ResourceManager, plan: Plan, location: str, python: str, say: Callable[[str], None]) -> None:
+    """Check what the deployment needs.
+
+    :param location: the region of the app; empty if it is not known yet, as before the first ``azd provision``.
+    :param python: the version of Python that the app runs on.
+    :raises CommandFailed: something is missing.
+    """
+    read_workspaces(manager, plan)
+    topics = list_topics(manager, plan)
+    for workspace in plan.workspaces:
+        check_identity(plan, workspace, topic_of(workspace, topics))
+    names = ", ".join(workspace.name for workspace in plan.workspaces)
+    say(f"you are signed in, and may read the workspace{'s' * (len(plan.workspaces) > 1)} {names}")
+    if location:
+        _check_region(manager, location, python, say)
+
+
+def _check_region(manager: ResourceManager, location: str, python: str, say: Callable[[str], None]) -> None:
+    """Check that Flex Consumption has this version of Python in the region.
+
+    Source: how Azure PowerShell's Get-AzFunctionAppFlexConsumptionRuntime asks.
+    """
+    path = f"/providers/Microsoft.Web/locations/{location}/functionAppStacks"
+    query = {"stack": "python", "removeHiddenStacks": "true", "removeDeprecatedStacks": "true"}
+    try:
+        versions = set(_versions(manager.list(path, _STACKS, **query)))
+    except (ResourceManagerError, LookupError, TypeError, AttributeError) as exc:
+        say(f"which versions of Python the region {location} offers is not known: {exc}")
+        return
+    if not versions:
+        raise CommandFailed(
+            f"the region {location} does not offer Flex Consumption with Python; choose another one: "
+            f"'azd env set {LOCATION} <region>'"
+        )
+    if python not in versions:
+        raise CommandFailed(
+            f"the region {location} offers Python {', '.join(sorted(versions))} on Flex Consumption, and not {python}; "
+            f"run 'azd env set {PYTHON} <version>', or choose another region: 'azd env set {LOCATION} <region>'"
+        )
+    say(f"the region {location} offers Python {python} on Flex Consumption")
+
+
+def _versions(stacks: list[dict[str, Any]]) -> Iterator[str]:
+    for stack in stacks:
+        for major in stack["properties"]["majorVersions"]:
+            for minor in major["minorVersions"]:
+                settings = minor["stackSettings"].get("linuxRuntimeSettings") or {}
+                for sku in settings.get("Sku") or settings.get("sku") or ():
+                    if sku["skuCode"] == _FLEX:
+                        yield str(sku["functionAppConfigProperties"]["runtime"]["version"])
+
+
+def wait_for_roles(
+    manager: ResourceManager, plan: Plan, say: Callable[[str], None], pauses: Pauses, clock: Clock
+) -> None:
+    """Wait until the roles of the app's identity are some minutes old, because it reads its package with them.
+
+    Whether a role has arrived cannot be asked, so this is a matter of time.
+    """
+    if not plan.function_app or not plan.identity:
+        return
+    path = f"{plan.function_app.group_id}/providers/Microsoft.Authorization/roleAssignments"
+    try:
+        assigned = manager.list(path, ROLES, filter_=f"principalId eq '{plan.identity}'")
+        made = max(datetime.fromisoformat(each["properties"]["createdOn"]) for each in assigned)
+    except (ResourceManagerError, LookupError, TypeError, ValueError):
+        return  # the resource group is gone, or the roles may not be read
+    missing = min((made + _ROLE_AGE - clock()).total_seconds(), _ROLE_AGE.total_seconds())
+    if missing > 0:
+        say(f"the app's roles are new; waiting {missing:.0f} s before the first upload")
+        pauses.pause(missing)

@@ -1,0 +1,236 @@
+"""Connects workspaces to the app: the work of ``manage.py connect``.
+
+Each step creates a resource, or brings an existing one to the same state. So the work can be interrupted anywhere, and
+run again.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from tools.azure import event_resources
+from tools.azure import plan as variables
+from tools.azure.event_resources import ALERTS, CONTRIBUTOR, EVENT_GRID, FUNCTION, READER, ROLES, WEB, WORKSPACES
+from tools.azure.plan import Plan, Resource
+from tools.azure.resource_manager import ResourceManager, ResourceManagerError
+from tools.azure.topics import check_identity, identity_of, list_topics
+from tools.errors import CommandFailed
+
+_FUNCTION_TRIES: Final = 20
+_FUNCTION_SECONDS: Final = 15.0
+_TRIES: Final = 12
+_SECONDS: Final = 60.0
+"""A new role takes up to 10 minutes to reach every part of Azure. Source: Azure RBAC docs, troubleshooting."""
+
+_EXISTS: Final = "RoleAssignmentExists"
+_EARLY: Final = (
+    "authoriz", "permission", "forbidden", "access denied", "principalnotfound", "endpoint validation",
+    "url validation", "validate the provided endpoint", "conflict",
+)  # fmt: skip
+"""What a code or a message contains if a new identity, role or function is not known everywhere yet.
+
+Event Grid says ``Endpoint validation``, ``Url validation``, ``Managed Identity Authorization Error``, and ``Conflict``
+while an earlier change has not ended, as after an interruption. Source: Azure/bicep, issue 11656;
+MicrosoftDocs/azure-docs, issues 7415, 24291 and 98216; Azure/bicep-registry-modules, issue 5205.
+"""
+_UNAUTHORIZED: Final = frozenset({401, 403})
+_EVENT_GRID_ROLE: Final = "EventGrid Contributor on the workspace's resource group"
+_ADMINISTRATOR: Final = "Role Based Access Control Administrator"
+
+
+@dataclass(frozen=True, slots=True)
+class Pauses:
+    """How to wait.
+
+    :param seconds: replaces the length of each pause, for tests; None for the real ones.
+    """
+
+    seconds: float | None = None
+    sleep: Callable[[float], None] = time.sleep
+
+    def pause(self, seconds: float) -> None:
+        """Wait for so long."""
+        self.sleep(seconds if self.seconds is None else self.seconds)
+
+
+def connect_all(manager: ResourceManager, plan: Plan, say: Callable[[str], None], pauses: Pauses) -> None:
+    """Bring the events of all workspaces to the app.
+
+    :param say: tells the operator about progress, one line at a time.
+    :raises CommandFailed: a step failed. What was done stays, and the next run goes on from there.
+    """
+    plan.require(
+        **{
+            variables.NAME: plan.name,
+            variables.SUBSCRIPTION: plan.subscription,
+            variables.FUNCTION_APP: plan.function_app,
+            variables.STORAGE_ACCOUNT: plan.storage_account,
+            variables.CONTAINER: plan.container,
+            variables.IDENTITY: plan.identity or not plan.waits,
+        }
+    )
+    regions = read_workspaces(manager, plan)
+    topics = list_topics(manager, plan)
+    found = {workspace: event_resources.topic_of(workspace, topics) for workspace in plan.workspaces}
+    for workspace, topic in found.items():
+        check_identity(plan, workspace, topic)
+    _wait_for_function(manager, plan, say, pauses)
+    steps = _Steps(manager, plan, say, pauses, {topic["id"].lower() for topic in topics})
+    for workspace, topic in found.items():
+        steps.connect(workspace, regions[workspace], topic)
+    for alert_id in event_resources.earlier_alert_ids(plan):
+        if manager.delete(alert_id, ALERTS):
+            say(f"deleted the alert {alert_id.rpartition('/')[2]}, which one for each workspace replaces")
+
+
+def read_workspaces(manager: ResourceManager, plan: Plan) -> dict[Resource, str]:
+    """Return the region of each workspace.
+
+    :raises CommandFailed: one does not exist, or may not be read.
+    """
+    regions = {}
+    for workspace in plan.workspaces:
+        try:
+            found, why = manager.get(workspace.id, WORKSPACES), ""
+        except ResourceManagerError as exc:
+            if exc.status not in _UNAUTHORIZED:
+                raise
+            found, why = None, f" ({exc.reason.rstrip('.')})"
+        if found is None:
+            raise CommandFailed(
+                f"there is no workspace {workspace.id} that you may read{why}; correct "
+                f"{' or '.join(variables.WORKSPACE_VARIABLES)}, or ask for the role Reader"
+            )
+        regions[workspace] = str(found["location"])
+    return regions
+
+
+def _wait_for_function(manager: ResourceManager, plan: Plan, say: Callable[[str], None], pauses: Pauses) -> None:
+    """Wait until Azure lists the app's function, to which the event subscriptions refer.
+
+    After a deployment to Flex Consumption, Azure may list none of the app's functions until the triggers are
+    synchronized. Source: Azure/functions-action, issue 373.
+    """
+    app = plan.function_app.id
+    if manager.get(app, WEB) is None:
+        raise CommandFailed(f"there is no function app {app}; run 'azd provision' and 'azd deploy' first")
+    failure = ""
+    for turn in range(1, _FUNCTION_TRIES + 1):
+        try:
+            manager.post(f"{app}/host/default/sync", WEB)
+            failure = ""
+        except ResourceManagerError as exc:  # it helps, but is not always needed
+            failure = f" (its triggers could not be synchronized: {exc.reason.rstrip('.')})"
+        if manager.get(f"{app}/functions/{FUNCTION}", WEB) is not None:
+            return
+        if turn < _FUNCTION_TRIES:
+            say(f"waiting for the function {FUNCTION} ({turn} of {_FUNCTION_TRIES})")
+            pauses.pause(_FUNCTION_SECONDS)
+    raise CommandFailed(
+        f"the app does not show its function {FUNCTION}{failure}. It stops at its start if a setting or routes.yaml is "
+        "wrong, and says in Application Insights what: union traces, exceptions | where severityLevel >= 3 | order by "
+        "timestamp desc; correct that, then run 'azd deploy' again",
+        1,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Steps:
+    """The steps for each workspace.
+
+    :param topic_ids: the system topics that exist, in lower case.
+    """
+
+    manager: ResourceManager
+    plan: Plan
+    say: Callable[[str], None]
+    pauses: Pauses
+    topic_ids: set[str] = field(default_factory=set)
+
+    def connect(self, workspace: Resource, region: str, topic: dict[str, Any] | None) -> None:
+        """Bring the events of one workspace to the app.
+
+        :param topic: the workspace's system topic, if it has one. One of somebody else is never changed.
+        """
+        plan = self.plan
+        if topic is None or not identity_of(topic):
+            topic = self._make_topic(workspace, region, topic)
+        scope = event_resources.container_id(plan)
+        what = f"the role with which {topic['name']} writes dead letters"
+        self._assign(what, plan.storage_account, scope, identity_of(topic), CONTRIBUTOR)
+        for name, body in event_resources.subscriptions(plan).items():
+            path = f"{topic['id']}/eventSubscriptions/{name}"
+            self._put(f"the event subscription {name}", path, body, EVENT_GRID, _EVENT_GRID_ROLE)
+        if plan.waits:
+            what = f"the app's role on the workspace {workspace.name}"
+            self._assign(what, workspace, workspace.id, plan.identity, READER)
+        for alert_id, body in event_resources.alerts(plan, workspace, topic["id"]).items():
+            name = alert_id.rpartition("/")[2]
+            self._put(f"the alert {name}", alert_id, body, ALERTS, f"Contributor on {plan.function_app.group_id}")
+        self.say(
+            f"events of the workspace {workspace.name} come to {plan.function_app.name} by the system topic "
+            f"{topic['name']}"
+        )
+
+    def _make_topic(self, workspace: Resource, region: str, unfinished: dict[str, Any] | None) -> dict[str, Any]:
+        """Create our system topic.
+
+        :param unfinished: the one whose creation a crash has interrupted.
+        """
+        free = [each for each in event_resources.topic_ids(self.plan, workspace) if each.lower() not in self.topic_ids]
+        topic_id = unfinished["id"] if unfinished else free[0]
+        name = topic_id.rpartition("/")[2]
+        body = event_resources.topic(self.plan, workspace, region)
+        topic = self._put(f"the system topic {name}", topic_id, body, EVENT_GRID, _EVENT_GRID_ROLE)
+        self.topic_ids.add(topic_id.lower())
+        if not identity_of(topic):
+            topic = self.manager.get(topic_id, EVENT_GRID) or topic
+        if not identity_of(topic):
+            raise CommandFailed(f"the system topic {name} has no identity yet; run this again in a minute", 1)
+        return topic
+
+    def _assign(self, what: str, resource: Resource, scope: str, principal: str, role: str) -> None:
+        """Give a role, unless somebody has given it already, perhaps under another name."""
+        body = event_resources.role(self.plan, resource, principal, role)
+        try:
+            self._put(what, event_resources.role_id(scope, principal, role), body, ROLES, _ADMINISTRATOR)
+        except _Refused as refused:
+            if _EXISTS not in refused.codes:
+                raise
+
+    def _put(self, what: str, resource_id: str, body: dict[str, Any], version: str, role: str) -> dict[str, Any]:
+        """Create a resource. Wait for a role, an identity or a function that it depends on and that may be new.
+
+        :param role: the role that the operator needs.
+        """
+        for turn in range(1, _TRIES):
+            try:
+                return self._put_once(what, resource_id, body, version, role)
+            except _Refused as refused:
+                if not refused.is_early:
+                    raise
+                self.say(f"{refused.what}; trying again, as something may be too new for it ({turn} of {_TRIES})")
+                self.pauses.pause(_SECONDS)
+        return self._put_once(what, resource_id, body, version, role)
+
+    def _put_once(self, what: str, resource_id: str, body: dict[str, Any], version: str, role: str) -> dict[str, Any]:
+        try:
+            return self.manager.put(resource_id, body, version)
+        except ResourceManagerError as exc:
+            raise _Refused(what, exc, role) from exc
+
+
+class _Refused(CommandFailed):
+    """Azure Resource Manager did not create a resource. ``is_early`` says whether it may do so in some minutes."""
+
+    def __init__(self, what: str, error: ResourceManagerError, role: str) -> None:
+        advice = "correct that, then run 'azd hooks run postdeploy' or './manage.py connect'"
+        if "AuthorizationFailed" in error.codes:
+            advice = f"ask for the role {role}"
+        words = ": ".join(filter(None, (error.code, error.reason))).rstrip(".")
+        self.what = f"{what} could not be made: {words}"
+        super().__init__(f"{self.what}; {advice}", 1)
+        self.codes = error.codes
+        said = " ".join((*error.codes, error.reason)).lower()
+        self.is_early = any(word in said for word in _EARLY) or (error.status in _UNAUTHORIZED and not error.codes)

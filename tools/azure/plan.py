@@ -1,0 +1,164 @@
+"""What is to be connected: an installation of the app, and the workspaces whose events it receives. No I/O.
+
+The values come from azd's environment, or from options of the same meaning.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final, Self
+
+from tools.errors import CommandFailed
+
+WORKSPACE_VARIABLES: Final = ("AML_WORKSPACE_ID", "AML_WORKSPACE_IDS")
+"""Both are read, and either may name several workspaces."""
+
+NAME: Final = "AZURE_ENV_NAME"
+SUBSCRIPTION: Final = "AZURE_SUBSCRIPTION_ID"
+FUNCTION_APP: Final = "NEXTSTAGE_FUNCTION_APP_ID"
+STORAGE_ACCOUNT: Final = "NEXTSTAGE_STORAGE_ACCOUNT_ID"
+CONTAINER: Final = "NEXTSTAGE_DEAD_LETTER_CONTAINER"
+IDENTITY: Final = "NEXTSTAGE_IDENTITY_PRINCIPAL_ID"
+ACTION_GROUP: Final = "NEXTSTAGE_ACTION_GROUP_ID"
+WAITS: Final = "NEXTSTAGE_WAITS"
+RUN_STATUSES: Final = "NEXTSTAGE_RUN_STATUSES"
+
+_WORKSPACE_FORM: Final = (
+    "/subscriptions/<id>/resourceGroups/<group>/providers/Microsoft.MachineLearningServices/workspaces/<name>"
+)
+_WORKSPACE: Final = re.compile(re.sub("<[a-z]+>", "([^/]+)", re.escape(_WORKSPACE_FORM)), re.IGNORECASE)
+_RESOURCE: Final = re.compile(r"/subscriptions/([^/]+)/resourceGroups/([^/]+)/providers/.+/([^/]+)", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class Resource:
+    """A resource, by the parts of its ID."""
+
+    id: str
+    subscription: str
+    group: str
+    name: str
+
+    def __bool__(self) -> bool:
+        """Return whether it is known."""
+        return bool(self.id)
+
+    @property
+    def group_id(self) -> str:
+        """The resource ID of its resource group."""
+        return f"/subscriptions/{self.subscription}/resourceGroups/{self.group}"
+
+
+LENGTH: Final = 30
+"""How much of an environment's name is in the names of what is made: Event Grid allows 50 characters for a topic."""
+
+UNKNOWN: Final = Resource("", "", "", "")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """The values of one installation. All but the workspaces may be missing; ``require`` says for which task.
+
+    :param name: the name of azd's environment.
+    :param subscription: the subscription of the app.
+    :param identity: the object ID of the app's managed identity.
+    :param run_statuses: only RunStatusChanged events with these statuses are delivered; all if empty.
+    """
+
+    workspaces: tuple[Resource, ...]
+    name: str = ""
+    subscription: str = ""
+    function_app: Resource = UNKNOWN
+    storage_account: Resource = UNKNOWN
+    container: str = ""
+    identity: str = ""
+    action_group: str = ""
+    waits: bool = False
+    run_statuses: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, values: Mapping[str, str]) -> Self:
+        """Read the values of an environment.
+
+        :raises CommandFailed: one has the wrong form, or no workspace is named.
+        """
+        given = {name: value.strip() for name, value in values.items()}
+        app = _resource(given, FUNCTION_APP)
+        return cls(
+            workspaces=_workspaces(given),
+            name=given.get(NAME, ""),
+            subscription=given.get(SUBSCRIPTION, "") or app.subscription,
+            function_app=app,
+            storage_account=_resource(given, STORAGE_ACCOUNT),
+            container=given.get(CONTAINER, ""),
+            identity=given.get(IDENTITY, ""),
+            action_group=given.get(ACTION_GROUP, ""),
+            waits=_flag(given, WAITS),
+            run_statuses=tuple(_parts(given.get(RUN_STATUSES, ""))),
+        )
+
+    def require(self, **values: object) -> None:
+        """Check that values are set, each given by the name of its variable.
+
+        :raises CommandFailed: names the first that is not.
+        """
+        for name, value in values.items():
+            if not value:
+                raise CommandFailed(f"{name} is not set; run 'azd provision' first, and this by azd, or see --help")
+
+    @property
+    def prefix(self) -> str:
+        """The name of our system topic and event subscriptions: letters, digits and hyphens, as Event Grid allows.
+
+        It contains the subscription, so that an environment with the same name in another subscription is not taken
+        for ours.
+        """
+        return prefix_of(self.name, self.subscription)
+
+
+def prefix_of(name: str, subscription: str, length: int = LENGTH) -> str:
+    """Return the prefix for an environment of this name in a subscription.
+
+    :param length: how much of the environment's name it contains.
+    """
+    return f"nextstage-{re.sub('[^A-Za-z0-9]', '-', name, flags=re.ASCII)[:length]}-{subscription[:8]}"
+
+
+def _workspaces(given: Mapping[str, str]) -> tuple[Resource, ...]:
+    found: dict[str, Resource] = {}
+    for variable in WORKSPACE_VARIABLES:
+        for text in _parts(given.get(variable, "")):
+            match = _WORKSPACE.fullmatch(text.rstrip("/"))
+            if match is None:
+                raise CommandFailed(
+                    f"{variable} is not the resource id of an Azure ML workspace: {text}; it has the form "
+                    f"{_WORKSPACE_FORM}"
+                )
+            found.setdefault(match[0].lower(), Resource(match[0], *match.groups()))
+    if not found:
+        raise CommandFailed(
+            f"{WORKSPACE_VARIABLES[0]} is not set; run 'azd env set {WORKSPACE_VARIABLES[0]} <id>' with the resource "
+            "id of the workspace, which the portal shows in its JSON View"
+        )
+    return tuple(found.values())
+
+
+def _resource(given: Mapping[str, str], variable: str) -> Resource:
+    text = given.get(variable, "")
+    if not text:
+        return UNKNOWN
+    match = _RESOURCE.fullmatch(text)
+    if match is None:
+        raise CommandFailed(f"{variable} is not a resource id: {text}; it begins with /subscriptions/")
+    return Resource(text, *match.groups())
+
+
+def _flag(given: Mapping[str, str], variable: str) -> bool:
+    text = given.get(variable, "").lower() or "false"
+    if text not in {"true", "false"}:
+        raise CommandFailed(f"{variable} is '{text}'; it must be true or false")
+    return text == "true"
+
+
+def _parts(text: str) -> list[str]:
+    return [part.strip() for part in text.split(",") if part.strip()]

@@ -1,0 +1,130 @@
+"""``manage.py connect``: brings the events of Azure ML workspaces to the deployed app."""
+
+from typing import Annotated, Final
+
+import typer
+
+from tools.azure import plan as variables
+from tools.azure.options import (
+    ContainerOption,
+    FunctionAppOption,
+    NameOption,
+    StorageOption,
+    SubscriptionOption,
+    WorkspacesOption,
+    with_options,
+)
+from tools.azure.plan import Plan
+from tools.console import Console
+from tools.help_pages import epilog
+from tools.options import installation_of
+
+app = typer.Typer()
+
+EPILOG: Final = epilog(
+    {
+        "connect": "with the values of azd's environment",
+        "connect --check": "what a deployment needs, before it",
+    },
+    "something is missing, or was refused; what was done stays, and the next run goes on from there",
+)
+
+IdentityOption = Annotated[
+    str | None,
+    typer.Option(
+        "--identity",
+        metavar="ID",
+        help=f"The object ID of the app's identity, for --waits.  [default: {variables.IDENTITY}]",
+    ),
+]
+ActionGroupOption = Annotated[
+    str | None,
+    typer.Option(
+        "--action-group",
+        metavar="ID",
+        help=f"The action group that alerts notify; may be empty.  [default: {variables.ACTION_GROUP}]",
+    ),
+]
+StatusesOption = Annotated[
+    str | None,
+    typer.Option(
+        "--run-statuses",
+        metavar="LIST",
+        help="Only RunStatusChanged events with these statuses are delivered, such as Completed,Failed,Canceled.  "
+        f"[default: {variables.RUN_STATUSES}, or all]",
+    ),
+]
+WaitsOption = Annotated[
+    bool | None,
+    typer.Option(
+        "--waits/--no-waits", help=f"Let the app read the workspace's runs.  [default: {variables.WAITS}, or no]"
+    ),
+]
+
+
+@app.command(epilog=EPILOG)
+def connect(  # noqa: PLR0913 - one parameter for each option
+    context: typer.Context,
+    *,
+    workspaces: WorkspacesOption = None,
+    name: NameOption = None,
+    subscription: SubscriptionOption = None,
+    function_app: FunctionAppOption = None,
+    storage_account: StorageOption = None,
+    container: ContainerOption = None,
+    identity: IdentityOption = None,
+    action_group: ActionGroupOption = None,
+    run_statuses: StatusesOption = None,
+    waits: WaitsOption = None,
+    only_check: Annotated[
+        bool, typer.Option("--check", help="Only check what a deployment needs. Makes and changes nothing.")
+    ] = False,
+) -> None:
+    """Bring the events of workspaces to the app.
+
+    `azd up` runs it after each deployment. After another kind of deployment, run it yourself, with the options. IDs are
+    resource IDs, unless an option says otherwise. It creates in this order, for each workspace:
+
+    \b
+    - the workspace's Event Grid system topic, if there is none
+    - the topic's role on the container for dead letters
+    - two event subscriptions that lead to the app's function
+    - with --waits: the app's role Reader on the workspace
+    - alerts on events that are not delivered
+
+    It waits until Azure lists the app's function, and until a new role has arrived, at most 12 minutes. A system topic
+    of somebody else is used and never changed. You can run it at any time, also after an interruption: it leaves what
+    is right as it is.
+
+    In an environment of azd you are signed in as with `azd auth login`, elsewhere as with `az login`, or as
+    DefaultAzureCredential finds.
+
+    --check finds what would otherwise fail after minutes of provisioning: it reads the workspaces and their topics,
+    asks whether the region offers the app's version of Python, and waits until the roles of a new app are two minutes
+    old.
+    """
+    from tools.azure import checking  # noqa: PLC0415 - the Azure libraries are slow to import
+    from tools.azure.connecting import Pauses, connect_all  # noqa: PLC0415 - the same
+    from tools.azure.sign_in import pause_seconds, resource_manager  # noqa: PLC0415 - the same
+
+    installation, console = installation_of(context), Console()
+    options = {
+        variables.NAME: name,
+        variables.SUBSCRIPTION: subscription,
+        variables.FUNCTION_APP: function_app,
+        variables.STORAGE_ACCOUNT: storage_account,
+        variables.CONTAINER: container,
+        variables.IDENTITY: identity,
+        variables.ACTION_GROUP: action_group,
+        variables.RUN_STATUSES: run_statuses,
+        variables.WAITS: None if waits is None else str(waits),
+    }
+    values = with_options(installation.environ, workspaces, options)
+    plan = Plan.of(values)
+    manager, pauses = resource_manager(values), Pauses(pause_seconds(values))
+    if only_check:
+        python = values.get(checking.PYTHON) or checking.DEFAULT_PYTHON
+        checking.check(manager, plan, values.get(checking.LOCATION, ""), python, console.note)
+        checking.wait_for_roles(manager, plan, console.note, pauses, installation.clock)
+    else:
+        connect_all(manager, plan, console.note, pauses)

@@ -1,0 +1,63 @@
+"""``manage.py disconnect``: stops the events of Azure ML workspaces to the app."""
+
+from typing import Final
+
+import typer
+
+from tools.azure import plan as variables
+from tools.azure.options import (
+    ContainerOption,
+    FunctionAppOption,
+    NameOption,
+    StorageOption,
+    SubscriptionOption,
+    WorkspacesOption,
+    with_options,
+)
+from tools.azure.plan import Plan
+from tools.console import Console
+from tools.help_pages import epilog
+from tools.options import installation_of
+
+app = typer.Typer()
+
+EPILOG: Final = epilog(
+    {"disconnect": "all workspaces of azd's environment", "disconnect --workspace /subscriptions/…": "one of them"},
+    "something may not be read or deleted; the next run goes on from there",
+)
+
+
+@app.command(epilog=EPILOG)
+def disconnect(
+    context: typer.Context,
+    *,
+    workspaces: WorkspacesOption = None,
+    name: NameOption = None,
+    subscription: SubscriptionOption = None,
+    function_app: FunctionAppOption = None,
+    storage_account: StorageOption = None,
+    container: ContainerOption = None,
+) -> None:
+    """Stop the events of workspaces to the app.
+
+    It deletes what `manage.py connect` has made next to each workspace, and nothing else: the two event subscriptions,
+    the alerts, the role of the topic on the dead letters, and the app's role on the workspace. The system topic goes
+    too if an environment of nextstage has made it, and no other event subscription uses it.
+
+    `azd down` runs it at its end. Then the app is gone already, and so are its alerts and dead letters. You can run it
+    again at any time.
+    """
+    from tools.azure.disconnecting import disconnect_all  # noqa: PLC0415 - the Azure libraries are slow to import
+    from tools.azure.sign_in import resource_manager  # noqa: PLC0415 - the same
+
+    installation, console = installation_of(context), Console()
+    options = {
+        variables.NAME: name,
+        variables.SUBSCRIPTION: subscription,
+        variables.FUNCTION_APP: function_app,
+        variables.STORAGE_ACCOUNT: storage_account,
+        variables.CONTAINER: container,
+    }
+    values = with_options(installation.environ, workspaces, options)
+    plan = Plan.of(values)
+    disconnect_all(resource_manager(values), plan, console.note)
