@@ -17,6 +17,8 @@ from bench.burst.functions import Fleet
 from bench.burst.plot import draw
 from bench.burst.scenario import Outcome, Point, Scenario
 from tests.support import ROOT
+from tools.azure.event_resources import subscriptions
+from tools.azure.plan import Plan
 
 SMALL = Scenario(events=20_000, burst_seconds=60)
 
@@ -175,9 +177,10 @@ class TestDefaultsOfTheScenario:
         assert scenario.ten_thousand_transactions_price == prices["table_transaction"]
 
     def test_event_grid_retries(self) -> None:
-        bicep = (ROOT / "infra" / "events" / "subscriptions.bicep").read_text()
-        assert f"eventTimeToLiveInMinutes: {TIME_TO_LIVE_SECONDS // 60}" in bicep
-        assert "maxDeliveryAttempts: 30" in bicep  # more attempts than fit into a day
+        for subscription in subscriptions(Plan(workspaces=())).values():
+            policy = subscription["properties"]["retryPolicy"]
+            assert policy["eventTimeToLiveInMinutes"] == TIME_TO_LIVE_SECONDS // 60
+            assert policy["maxDeliveryAttempts"] == 30  # more attempts than fit into a day
 
 
 def test_the_plot_is_labeled_and_reproducible() -> None:

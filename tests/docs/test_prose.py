@@ -34,7 +34,7 @@ BANNED: Final = {
     r"lest": "otherwise …",
     r"only then (is|are|does|do|has|have|can|may)": "… only after that",
 }
-EXEMPT: Final = ("tests/contracts/", "infra/hooks/", "tests/infra/test_hooks.py", "tests/docs/test_prose.py")
+EXEMPT: Final = ("tests/contracts/", "tests/docs/test_prose.py")
 
 
 def tracked_files() -> list[Path]:

@@ -6,18 +6,13 @@ import re
 import pytest
 import yaml
 
-from handlers import DISPATCH
 from shared.clouds import CLOUDS
 from tests.infra import bicep
 from tests.infra.bicep import BUILT_IN_ROLES, INFRA
 from tests.support import ROOT
+from tools.azure import checking, event_resources, plan
 
-HOOKS = ("preprovision", "postdeploy", "postdown")
-EVENTS = bicep.read("events/subscriptions.bicep")
-
-
-def hook(name: str) -> str:
-    return (INFRA / "hooks" / name).read_text()
+HOOKS = ("preprovision", "predeploy", "postdeploy", "postdown")
 
 
 def test_the_parameters_file_sets_the_parameters_of_the_template() -> None:
@@ -56,73 +51,41 @@ def test_every_role_is_known_and_has_a_comment(path: str) -> None:
         assert (before.rstrip() or text).splitlines()[-1 if before else 0].startswith("//"), match[0]
 
 
-def test_each_event_type_is_in_exactly_one_subscription() -> None:
-    lists = re.findall(r"includedEventTypes: \[(.*?)\]", EVENTS, re.DOTALL)
-    types = [name for text in lists for name in re.findall(r"'([^']+)'", text)]
-    assert sorted(types) == sorted(DISPATCH)
-    # A filter on data.runStatus would drop every event without a status.
-    (filtered,) = re.findall(r"resource \w+ [^\n]*\n(?:(?!\nresource ).)*advancedFilters", EVENTS, re.DOTALL)[-1:]
-    assert re.findall(r"'(Microsoft\.MachineLearningServices\.\w+)'", filtered.rpartition("resource ")[2]) == [
-        "Microsoft.MachineLearningServices.RunStatusChanged"
-    ]
+def test_the_roles_that_connect_gives_are_known() -> None:
+    given = [event_resources.CONTRIBUTOR, event_resources.READER]
+    assert [BUILT_IN_ROLES[role] for role in given] == ["Storage Blob Data Contributor", "Reader"]
 
 
 def test_events_go_to_the_function_of_the_app() -> None:
     functions = re.findall(
         r'@app\.function_name\("(\w+)"\)\n@app\.event_grid_trigger', (ROOT / "function_app.py").read_text()
     )
-    assert functions == ["aml_event"]
-    assert re.findall(r"/functions/(\w+)'", bicep.read("events/main.bicep")) == functions
+    assert functions == [event_resources.FUNCTION]
     assert re.findall(r"name: 'function:(\w+)'", bicep.read("modules/function-app.bicep")) == functions
-    assert {
-        name for text in ("postdeploy.sh", "postdeploy.ps1") for name in re.findall(r"/functions/(\w+)", hook(text))
-    } == {"aml_event"}
 
 
-def test_azure_yaml_names_the_hooks_for_both_shells() -> None:
+def test_azure_yaml_names_the_hooks() -> None:
+    """They need no shell. A virtual environment of this name is ignored by git and by all checks."""
     document = yaml.safe_load((ROOT / "azure.yaml").read_text())
-    assert set(document["hooks"]) == set(HOOKS)
-    for name in HOOKS:
-        for system, shell, suffix in (("posix", "sh", "sh"), ("windows", "pwsh", "ps1")):
-            entry = document["hooks"][name][system]
-            assert entry == {"shell": shell, "run": f"./infra/hooks/{name}.{suffix}"}
-            assert (ROOT / entry["run"]).is_file()
+    assert document["hooks"] == {
+        name: {
+            "run": f"infra/hooks/{name}.py",
+            "kind": "python",
+            "interactive": True,
+            "config": {"virtualEnvName": ".venv"},
+        }
+        for name in HOOKS
+    }
+    assert all((ROOT / hook["run"]).is_file() for hook in document["hooks"].values())
 
 
-def test_the_hook_sets_the_parameters_of_the_event_template() -> None:
-    for text in ("postdeploy.sh", "postdeploy.ps1"):
-        given = re.findall(r'^\s+"(\w+)=\$', hook(text), re.MULTILINE)
-        assert set(given) == set(bicep.params("events/main.bicep")), text
+def test_the_deployment_needs_no_shell() -> None:
+    assert [path.name for path in INFRA.rglob("*") if path.suffix in {".sh", ".ps1", ".cmd", ".bat"}] == []
 
 
-def test_the_variables_that_hooks_read_are_set_by_azd_or_by_a_person() -> None:
+def test_the_variables_that_connect_reads_are_set_by_azd_or_by_a_person() -> None:
     by_azd = {"AZURE_ENV_NAME", "AZURE_LOCATION", "AZURE_SUBSCRIPTION_ID"}
-    # The last one has a default in the hooks.
-    by_a_person = {"AML_WORKSPACE_ID", "NEXTSTAGE_WAITS", "NEXTSTAGE_RUN_STATUSES", "NEXTSTAGE_HOOK_PAUSE_SECONDS"}
-    for suffix in ("sh", "ps1"):
-        text = "".join(hook(f"{name}.{suffix}") for name in ("azure", *HOOKS))
-        read = set(re.findall(r"\b((?:AZURE|AML|NEXTSTAGE)_[A-Z_]+[A-Z])\b", text))
-        assert read - bicep.outputs("main.bicep") == by_azd | by_a_person, suffix
-
-
-@pytest.mark.parametrize("name", ["azure", *HOOKS])
-def test_both_shells_do_the_same(name: str) -> None:
-    """The commands and messages of the hooks are compared, because PowerShell is not always available to run them."""
-    posix, windows = hook(f"{name}.sh"), hook(f"{name}.ps1")
-    assert commands(posix) == commands(windows) != set()
-    assert words(posix) == words(windows) != []
-
-
-def commands(text: str) -> set[str]:
-    """Return the Azure CLI commands in a hook, without their options."""
-    text = re.sub(r"\bon_topic (?=\w)", "az eventgrid system-topic event-subscription ", text)
-    found = re.findall(r"\baz ((?:account|deployment|eventgrid|resource)(?: [a-z-]+)*) (?:--|@)", text)
-    return set(found)
-
-
-def words(text: str) -> list[str]:
-    """Return the messages of a hook in order. Only letters, because quoting and variables differ between the shells."""
-    text = re.sub(r"\\\n|[\"'] \+\n", "", text)
-    said = re.findall(r"(?i:\b(?:fail|say)) \(?[\"'](.*)[\"']", text)
-    filled_in = r"\$\(\$?[^)]*\)\)?|\$\w+:?\w*|\$\{[^}]*\}"
-    return [re.sub(r"[^a-z]", "", re.sub(filled_in, "", line)) for line in said]
+    by_a_person = {*plan.WORKSPACE_VARIABLES, plan.WAITS, plan.RUN_STATUSES, checking.PYTHON}
+    constants = (*vars(plan).values(), checking.LOCATION, checking.PYTHON)
+    read = {text for text in constants if isinstance(text, str) and re.fullmatch("(AZURE|NEXTSTAGE)_[A-Z_]+", text)}
+    assert {*read, *plan.WORKSPACE_VARIABLES} - bicep.outputs("main.bicep") == by_azd | by_a_person

@@ -7,12 +7,15 @@ from pathlib import Path
 
 import pytest
 
+from devstack.arm import sample
 from devstack.host.host import EVENT_GRID_PATH
 from shared import errors
 from shared.telemetry import Decision, Outcome, log_decision
 from tests.infra import bicep
 from tests.infra.bicep import INFRA
 from tests.support import ROOT
+from tools.azure.event_resources import alerts
+from tools.azure.plan import Plan
 
 QUERIES = sorted((INFRA / "queries").glob("*.kql"))
 ALERTS = [path for path in QUERIES if path.name.startswith("alert-")]
@@ -24,6 +27,10 @@ ORPHANS = INFRA / "queries" / "alert-orphans.kql"
 NO_FUNCTIONS = INFRA / "queries" / "alert-no-functions.kql"
 OTHERS = {ORPHANS, NO_FUNCTIONS}
 """The queries that do not select decision records."""
+_WORKSPACE = Plan.of({"AML_WORKSPACE_ID": sample.WORKSPACE})
+METRIC_ALERTS = {
+    alert_id.rpartition("/")[2]: alert for alert_id, alert in alerts(_WORKSPACE, _WORKSPACE.workspaces[0], "/t").items()
+}
 each_query = pytest.mark.parametrize("path", QUERIES, ids=lambda path: path.stem)
 each_query_of_decisions = pytest.mark.parametrize(
     "path", [path for path in QUERIES if path not in OTHERS], ids=lambda path: path.stem
@@ -88,8 +95,7 @@ def test_an_app_without_functions_is_found_by_its_exception_and_by_its_answers()
 
 def test_the_query_for_start_failures_is_the_same_everywhere() -> None:
     """Nothing that sends an operator to the log leaves out the exceptions."""
-    places = ["docs/operating.md", "infra/hooks/postdeploy.sh", "infra/hooks/postdeploy.ps1"]  # fmt: skip
-    for place in places:
+    for place in ("docs/operating.md", "tools/azure/connecting.py"):
         asked = re.findall(r".{0,40}where severityLevel >= 3", (ROOT / place).read_text())
         assert asked, place
         assert all(each.endswith("union traces, exceptions | where severityLevel >= 3") for each in asked), place
@@ -131,10 +137,10 @@ def test_every_alert_rule_has_its_query() -> None:
 
 
 def test_every_alert_has_its_runbook() -> None:
-    rules = [f"nextstage-{name}" for path in ("modules/alerts.bicep", "events/alerts.bicep")
-             for name in re.findall(r"(?m)^    name: '([\w-]+)'", bicep.read(path))]  # fmt: skip
+    names = re.findall(r"(?m)^    name: '([\w-]+)'", bicep.read("modules/alerts.bicep"))
+    rules = [f"nextstage-{name}" for name in names] + [name.rpartition("-")[0] for name in METRIC_ALERTS]
     headings = re.findall(r"(?m)^### `([\w-]+)`", OPERATING)
-    assert len(rules) == 8
+    assert len(rules) == 9
     assert sorted(headings) == sorted(rules)
     for part in re.split(r"(?m)^### ", OPERATING)[1:]:
         text = re.split(r"(?m)^## ", part)[0]
@@ -152,4 +158,5 @@ def test_the_documented_query_is_the_deployed_one(path: Path) -> None:
 def test_metrics_exist_in_event_grid() -> None:
     """Metrics of ``Microsoft.EventGrid/systemTopics``. Source: monitoring data reference of Azure Event Grid."""
     known = {"DeadLetteredCount", "DeliveryAttemptFailCount", "DeliverySuccessCount", "DroppedEventCount"}
-    assert set(re.findall(r"metric: '(\w+)'", bicep.read("events/alerts.bicep"))) == known - {"DeliverySuccessCount"}
+    criteria = [each for alert in METRIC_ALERTS.values() for each in alert["properties"]["criteria"]["allOf"]]
+    assert {each["metricName"] for each in criteria} == known

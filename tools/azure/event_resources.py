@@ -109,7 +109,7 @@ def topic_of(workspace: Resource, topics: Iterable[dict[str, Any]]) -> dict[str,
 
 
 def topic_ids(plan: Plan, workspace: Resource) -> tuple[str, str]:
-    """Return the IDs that a system topic of ours can have. It is where Event Grid would create one by itself.
+    """Return the IDs that a system topic of ours can have. It is where Event Grid would create one automatically.
 
     The second one is for a resource group with several workspaces.
     """
