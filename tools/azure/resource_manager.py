@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
 from azure.core import PipelineClient
-from azure.core.exceptions import AzureError, ClientAuthenticationError, HttpResponseError
+from azure.core.exceptions import AzureError, HttpResponseError
 from azure.core.pipeline import Pipeline, PipelineRequest
 from azure.core.pipeline.policies import (
-    ContentDecodePolicy,
     HeadersPolicy,
     RequestIdPolicy,
     RetryPolicy,
@@ -82,7 +81,6 @@ class ResourceManager:
             RequestIdPolicy(),
             HeadersPolicy({"Accept": "application/json"}),
             UserAgentPolicy(base_user_agent=f"nextstage/{VERSION}"),
-            ContentDecodePolicy(),
             ARMAutoResourceProviderRegistrationPolicy(),
             RetryPolicy(retry_total=_RETRIES, retry_status=_RETRIES, retry_backoff_factor=backoff),
             _Encryption(is_required=self._base_url.startswith("https:")),
@@ -198,7 +196,8 @@ def _said(request: HttpRequest) -> Iterator[None]:
     except HttpResponseError as exc:
         response = exc.response
         if response is None:  # the credential has no token
-            raise _no_token(request, exc) from exc
+            reason = f"there is no token for it: {_first_line(exc)}; sign in with 'azd auth login' or 'az login'"
+            raise ResourceManagerError(_words(request), reason) from exc
         codes, reasons = _causes(exc)
         # The failure of an operation is reported by an answer whose own status is 200.
         status = None if response.status_code is None or response.status_code < _BAD_REQUEST else response.status_code
@@ -208,12 +207,6 @@ def _said(request: HttpRequest) -> Iterator[None]:
         what = _first_line(exc) or type(exc).__name__
         reason = f"no usable answer: {what}; check the network: DNS, proxy, firewall"
         raise ResourceManagerError(_words(request), reason) from exc
-
-
-def _no_token(request: HttpRequest, exc: HttpResponseError) -> ResourceManagerError:
-    assert isinstance(exc, ClientAuthenticationError)  # noqa: S101 - only credentials raise an error without an answer
-    reason = f"there is no token for it: {_first_line(exc)}; sign in with 'azd auth login' or 'az login'"
-    return ResourceManagerError(_words(request), reason)
 
 
 def _causes(exc: HttpResponseError) -> tuple[tuple[str, ...], list[str]]:

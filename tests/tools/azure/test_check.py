@@ -21,14 +21,15 @@ class TestEveryCommand:
         run(*command).fails(1, "there is no token for it: not logged in; sign in with 'azd auth login'")
 
     def test_it_may_not_list_topics(self, azd: Azd, run: Run, command: tuple[str, ...]) -> None:
-        azd.arm.plan(refusal("/systemTopics", "AuthorizationFailed", "May not read.", 403, method="GET"))
-        run(*command).fails(
-            1,
-            f"the Event Grid system topics of the workspace's subscription {sample.SUBSCRIPTION} cannot be listed: GET "
-            f"subscriptions/{sample.SUBSCRIPTION}/providers/Microsoft.EventGrid/systemTopics: AuthorizationFailed: May "
-            "not read. (HTTP 403); ask for the role EventGrid Contributor on the workspace's resource group",
-        )
+        azd.arm.plan(refusal("/systemTopics", "AuthorizationFailed", "May not read.", 403, method="GET", times=2))
+        group = f"/subscriptions/{sample.SUBSCRIPTION}/resourceGroups/ml"
+        said = f"the Event Grid system topics in {group} cannot be listed: May not read; ask for the role EventGrid "
+        run(*command).fails(1, said + "Contributor on it")
         assert azd.written == []
+
+    def test_it_may_list_the_topics_of_the_group(self, azd: Azd, run: Run, command: tuple[str, ...]) -> None:
+        azd.arm.plan(refusal("/systemTopics", "AuthorizationFailed", "May not read.", 403, method="GET"))
+        lines(run(*command))
 
     @pytest.mark.parametrize("value", [None, "", " , "])
     def test_no_workspace_is_named(self, run: Run, command: tuple[str, ...], value: str | None) -> None:

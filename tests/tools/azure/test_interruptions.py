@@ -60,7 +60,7 @@ def run(azd: Azd, work: Callable[..., None], writes: int | None = None) -> bool:
 
 
 def kept(azd: Azd) -> list[tuple[str, Any]]:
-    """Return all resources without what the service generates anew, and without the names of roles that follow."""
+    """Return all resources without what the service generates again, and without the names of roles that follow."""
 
     def stripped(value: Any) -> Any:
         if isinstance(value, dict):
