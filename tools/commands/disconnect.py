@@ -22,7 +22,7 @@ from tools.options import installation_of
 app = typer.Typer()
 
 EPILOG: Final = epilog(
-    {"disconnect": "all workspaces of azd's environment", "disconnect --workspace /subscriptions/…": "one of them"},
+    {"disconnect": "all workspaces of azd's environment", "disconnect --workspace ID": "one of them"},
     "something may not be read or deleted; the next run goes on from there",
 )
 
