@@ -26,13 +26,12 @@ _SECONDS: Final = 60.0
 _EXISTS: Final = "RoleAssignmentExists"
 _EARLY: Final = (
     "authoriz", "permission", "forbidden", "access denied", "principalnotfound", "endpoint validation",
-    "url validation", "validate the provided endpoint", "conflict",
+    "url validation", "validate the provided endpoint",
 )  # fmt: skip
 """What a code or a message contains if a new identity, role or function is not known everywhere yet.
 
-Event Grid says ``Endpoint validation``, ``Url validation``, ``Managed Identity Authorization Error``, and ``Conflict``
-while an earlier change has not ended, as after an interruption. Source: Azure/bicep, issue 11656;
-MicrosoftDocs/azure-docs, issues 7415, 24291 and 98216; Azure/bicep-registry-modules, issue 5205.
+Event Grid says ``Endpoint validation``, ``Url validation`` and ``Managed Identity Authorization Error``. Source:
+Azure/bicep, issue 11656; MicrosoftDocs/azure-docs, issues 24291 and 98216; Azure/bicep-registry-modules, issue 5205.
 """
 _UNAUTHORIZED: Final = frozenset({401, 403})
 _EVENT_GRID_ROLE: Final = "EventGrid Contributor on the workspace's resource group"

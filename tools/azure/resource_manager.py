@@ -5,8 +5,10 @@ again, after as long as ``Retry-After`` says. Requests and answers are not logge
 Source: Azure Resource Manager's RPC, common-api-details and async-api-reference (Azure/azure-resource-manager-rpc).
 """
 
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
@@ -40,6 +42,10 @@ _BACKOFF_SECONDS: Final = 0.8
 _POLL_SECONDS: Final = 5.0
 _CONNECT_SECONDS: Final = 15
 _READ_SECONDS: Final = 120
+_IN_TRANSITION: Final = "Conflict"
+_TRANSITION_TRIES: Final = 24
+"""How often to ask for a change while an earlier one of the same resource has not ended: for two minutes."""
+
 _OPERATION_SECONDS: Final = 30 * 60.0
 """How long an operation may take. The longest known one, a system topic, takes about a minute."""
 
@@ -126,7 +132,7 @@ class ResourceManager:
         """
         request = self._request("PUT", resource_id, api_version, body)
         with _said(request):
-            started = self._send(request)
+            started = self._start(request)
             started.http_response.raise_for_status()
             return self._finish(request, started) or {}
 
@@ -137,7 +143,7 @@ class ResourceManager:
         """
         request = self._request("DELETE", resource_id, api_version)
         with _said(request):
-            started = self._send(request)
+            started = self._start(request)
             if started.http_response.status_code in {_NOT_FOUND, _NO_CONTENT}:
                 return False
             started.http_response.raise_for_status()
@@ -164,6 +170,19 @@ class ResourceManager:
 
     def _send(self, request: HttpRequest) -> Any:
         return self._pipeline.run(request)
+
+    def _start(self, request: HttpRequest) -> Any:
+        """Send a request that changes a resource, again while an earlier change has not ended.
+
+        That happens after a process was killed, or if an answer was lost. Source: MicrosoftDocs/azure-docs, issue 7415.
+        """
+        for _ in range(_TRANSITION_TRIES):
+            started = self._send(request)
+            response = started.http_response
+            if response.status_code != HTTPStatus.CONFLICT or _error_code(response) != _IN_TRANSITION:
+                return started
+            time.sleep(self._poll_seconds)
+        return self._send(request)
 
     def _finish(self, request: HttpRequest, started: Any) -> dict[str, Any] | None:
         """Follow the operation that a request has started to its end, and return the resource, if there is one then."""
@@ -222,6 +241,11 @@ def _causes(exc: HttpResponseError) -> tuple[tuple[str, ...], list[str]]:
         reasons += [" ".join(error.message.split())] if error.message else []
         waiting += error.details or []
     return tuple(codes), reasons
+
+
+def _error_code(response: HttpResponse) -> str:
+    error = HttpResponseError(response=response).error
+    return (error.code if error else None) or ""
 
 
 def _words(request: HttpRequest) -> str:

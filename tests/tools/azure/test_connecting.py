@@ -208,9 +208,8 @@ class TestWaiting:
             refusal("/eventSubscriptions/", "AuthorizationFailed", status=403, times=2),
             refusal("/eventSubscriptions/", "Endpoint validation", times=2),
             refusal("/roleAssignments/", "PrincipalNotFound", times=2),
-            refusal("/systemTopics/", "Conflict", status=409, times=2),
         ],
-        ids=["role", "validation", "authorization", "endpoint", "identity", "conflict"],
+        ids=["role", "validation", "authorization", "endpoint", "identity"],
     )
     def test_what_is_too_new_is_waited_for(self, azd: Azd, connect: Run, fault: Any) -> None:
         azd.switch(**fault) if isinstance(fault, dict) else azd.arm.plan(fault)

@@ -172,6 +172,18 @@ class TestWriting:
         assert side.answers(*answers).delete(TOPIC, V) is existed
         assert len(side.service.requests) == len(answers)
 
+    def test_a_resource_that_is_still_being_changed(self, side: Side) -> None:
+        """It was created by a process that was killed, or by a request whose answer was lost."""
+        conflict = {"error": {"code": "Conflict", "message": "Its provisioning state is Creating."}}
+        answers = [answer(409, conflict), answer(409, conflict), answer(200, DONE)]
+        assert side.answers(*answers).put(TOPIC, {}, V) == DONE
+        side.service.requests.clear()
+        assert side.answers(answer(409, conflict), answer(204)).delete(TOPIC, V) is False
+        side.service.requests.clear()
+        assert side.refuses(*[answer(409, conflict)] * 25).reason == "Its provisioning state is Creating."
+        side.service.requests.clear()
+        assert side.refuses(answer(409, {"error": {"code": "ScopeLocked", "message": "No."}})).code == "ScopeLocked"
+
     def test_a_provider_that_is_not_registered(self, side: Side) -> None:
         """The library registers it. A template did that too, but a plain PUT does not."""
         error = {"code": "MissingSubscriptionRegistration", "message": "Register 'Microsoft.EventGrid'."}
