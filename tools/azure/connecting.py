@@ -33,6 +33,9 @@ _EARLY: Final = (
 Event Grid says ``Endpoint validation``, ``Url validation`` and ``Managed Identity Authorization Error``. Source:
 Azure/bicep, issue 11656; MicrosoftDocs/azure-docs, issues 24291 and 98216; Azure/bicep-registry-modules, issue 5205.
 """
+_PERMANENT: Final = frozenset({"RequestDisallowedByPolicy", "ScopeLocked"})
+"""Codes of refusals that last, whatever their message contains: it names the policy or the locked scope."""
+
 _UNAUTHORIZED: Final = frozenset({401, 403})
 _EVENT_GRID_ROLE: Final = "EventGrid Contributor on the workspace's resource group"
 _ADMINISTRATOR: Final = "Role Based Access Control Administrator"
@@ -153,7 +156,7 @@ class _Steps:
         :param topic: the workspace's system topic, if it has one. One of somebody else is never changed.
         """
         plan = self.plan
-        if topic is None or not identity_of(topic):
+        if topic is None or not identity_of(topic) or event_resources.has_failed(plan, workspace, topic):
             topic = self._make_topic(workspace, region, topic)
         scope = event_resources.container_id(plan)
         what = f"the role with which {topic['name']} writes dead letters"
@@ -175,7 +178,7 @@ class _Steps:
     def _make_topic(self, workspace: Resource, region: str, unfinished: dict[str, Any] | None) -> dict[str, Any]:
         """Create our system topic.
 
-        :param unfinished: the one whose creation a crash has interrupted.
+        :param unfinished: the one whose creation has failed, or was interrupted by a crash.
         """
         free = [each for each in event_resources.topic_ids(self.plan, workspace) if each.lower() not in self.topic_ids]
         topic_id = unfinished["id"] if unfinished else free[0]
@@ -232,4 +235,5 @@ class _Refused(CommandFailed):
         super().__init__(f"{self.what}; {advice}", 1)
         self.codes = error.codes
         said = " ".join((*error.codes, error.reason)).lower()
-        self.is_early = any(word in said for word in _EARLY) or (error.status in _UNAUTHORIZED and not error.codes)
+        is_new = any(word in said for word in _EARLY) or (error.status in _UNAUTHORIZED and not error.codes)
+        self.is_early = is_new and not _PERMANENT.intersection(error.codes)

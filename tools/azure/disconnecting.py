@@ -16,6 +16,7 @@ from tools.azure.topics import identity_of, list_topics
 from tools.errors import CommandFailed
 
 _GONE: Final = 404
+_LOCKED: Final = "ScopeLocked"
 
 
 def disconnect_all(manager: ResourceManager, plan: Plan, say: Callable[[str], None]) -> None:
@@ -61,13 +62,27 @@ def _leave_topic(manager: ResourceManager, plan: Plan, topic: dict[str, Any], sa
     if plan.storage_account and plan.container and identity_of(topic):
         scope = event_resources.container_id(plan)
         role_id = event_resources.role_id(scope, identity_of(topic), CONTRIBUTOR)
-        _delete(manager, f"the role with which {name} writes dead letters", role_id, ROLES, say)
+        _remove_writer(manager, name, role_id, say)
     if others:
         say(f"the system topic {name} stays: it serves {len(others)} other event subscriptions")
     elif event_resources.is_of_an_environment(topic):
         _delete(manager, f"the system topic {name}", topic["id"], EVENT_GRID, say)
     else:
         say(f"the system topic {name} stays: nextstage has not made it")
+
+
+def _remove_writer(manager: ResourceManager, topic: str, role_id: str, say: Callable[[str], None]) -> None:
+    """Delete the role of a topic on the dead letters, unless a lock keeps it: the account has one in production."""
+    what = f"the role with which {topic} writes dead letters"
+    try:
+        existed = manager.delete(role_id, ROLES)
+    except ResourceManagerError as exc:
+        if exc.code != _LOCKED:
+            raise _failure(what, role_id, exc) from exc
+        say(f"{what} stays, because it is locked: {exc.reason}")
+    else:
+        if existed:
+            say(f"deleted {what}")
 
 
 def _remove_reader(manager: ResourceManager, plan: Plan, workspace: Resource, say: Callable[[str], None]) -> None:
@@ -93,7 +108,11 @@ def _delete(manager: ResourceManager, what: str, resource_id: str, version: str,
     try:
         existed = manager.delete(resource_id, version)
     except ResourceManagerError as exc:
-        words = ": ".join(filter(None, (exc.code, exc.reason))).rstrip(".")
-        raise CommandFailed(f"{what} cannot be deleted: {words}; delete it by hand: {resource_id}", 1) from exc
+        raise _failure(what, resource_id, exc) from exc
     if existed:
         say(f"deleted {what}")
+
+
+def _failure(what: str, resource_id: str, exc: ResourceManagerError) -> CommandFailed:
+    words = ": ".join(filter(None, (exc.code, exc.reason))).rstrip(".")
+    return CommandFailed(f"{what} cannot be deleted: {words}; delete it by hand: {resource_id}", 1)

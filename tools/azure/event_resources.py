@@ -133,6 +133,11 @@ def is_ours(plan: Plan, workspace: Resource, found: Mapping[str, Any]) -> bool:
     return str(found["id"]).lower() in {topic_id.lower() for topic_id in topic_ids(plan, workspace)}
 
 
+def has_failed(plan: Plan, workspace: Resource, found: Mapping[str, Any]) -> bool:
+    """Return whether the creation of our system topic has failed. Event Grid keeps such a topic."""
+    return is_ours(plan, workspace, found) and found["properties"].get("provisioningState") == "Failed"
+
+
 def is_of_an_environment(found: Mapping[str, Any]) -> bool:
     """Return whether any environment of nextstage has created a system topic: by its name and its tag."""
     name, tags = str(found["name"]), found.get("tags") or {}

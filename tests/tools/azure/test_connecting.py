@@ -231,6 +231,7 @@ class TestWaiting:
         ("part", "code", "status", "said"),
         [
             ("/systemTopics/", "RequestDisallowedByPolicy", 403, f"the system topic {PREFIX} could not be made"),
+            ("/systemTopics/", "ScopeLocked", 409, f"the system topic {PREFIX} could not be made"),
             ("/eventSubscriptions/", "InvalidRequest", 400, f"the event subscription {PREFIX} could not be made"),
             (
                 "/roleAssignments/",
