@@ -156,6 +156,7 @@ def compose(
         budget_seconds=settings.budget_seconds,
         report=report,
         clock=clock,
+        instance=settings.instance_id or settings.pod_name or "",
     )
     return App(relay, journal, queueing, timedelta(days=settings.retention_days), bridge)
 

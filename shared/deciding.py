@@ -11,13 +11,14 @@ from types import MappingProxyType
 from typing import Final, NamedTuple
 
 from shared.errors import IncompleteEvent, UnreadableEvent
-from shared.events.event import AmlEvent, Handler, Ignored, RunEnd, parse_event
+from shared.events.event import CANARY_TYPE, AmlEvent, Handler, Ignored, RunEnd, parse_event
 from shared.journal.records import UNROUTED, Entry, JournalKey
 from shared.routing.table import Match, NoMatch, Refusal, RouteTable, journal_key
 from shared.routing.templates import Scope
 
 MAX_UNREADABLE_BYTES: Final = 64 * 1024
 _MAX_REASONS_SHOWN: Final = 5
+_CANARY: Final = "it only tests the deployment: the app writes a note into the journal, and queues nothing"
 
 
 class Verdict(NamedTuple):
@@ -56,6 +57,7 @@ def _decide(event: AmlEvent, dispatch: Mapping[str, Handler], routes: RouteTable
     if handler is None:
         handled = ", ".join(sorted(dispatch))
         why_nothing = f"there is no handler for this event type; handled types are {handled}"
+        why_nothing = _CANARY if event.type == CANARY_TYPE else why_nothing
         return Verdict(entry, why_nothing=why_nothing, event_time=event.time)
     try:
         meaning = handler(event)

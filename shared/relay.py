@@ -8,7 +8,7 @@ from typing import NamedTuple, Protocol
 from shared.clock import Clock, utc_now
 from shared.deciding import Verdict, decide
 from shared.errors import ClaimLost, DeliveryDeferred, JournalUnavailable
-from shared.events.event import Handler, RunEnd
+from shared.events.event import CANARY_TYPE, Handler, RunEnd
 from shared.journal.journal import AlreadyFinal, Claimed, Journal, NotClaimable
 from shared.journal.records import UNROUTED, Entry, Record
 from shared.queueing.queueing import Queueing
@@ -38,7 +38,7 @@ class WaitingTasks(Protocol):
 class Relay:
     """Turns events into pipeline runs. Safe for many threads. After any failure, the event can be delivered again."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - its collaborators
         self,
         *,
         dispatch: Mapping[str, Handler],
@@ -49,10 +49,12 @@ class Relay:
         budget_seconds: float = 25,
         report: Report = log_decision,
         clock: Clock = utc_now,
+        instance: str = "",
     ) -> None:
         """
         :param waits: None if waiting for runs is switched off.
         :param budget_seconds: how long one delivery may take. Event Grid waits 30 s for an answer.
+        :param instance: identifies this instance of the app in Azure; empty if unknown.
         """
         self._dispatch = dispatch
         self._routes = routes
@@ -62,6 +64,7 @@ class Relay:
         self._budget = timedelta(seconds=budget_seconds)
         self._report = report
         self._clock = clock
+        self._instance = instance
 
     def deliver(self, raw: str) -> Delivery:
         """Decide on one event and carry out the decisions.
@@ -78,6 +81,8 @@ class Relay:
         if self._waits is not None and verdict.run_end is not None:
             decisions += self._waits.run_ended(verdict.run_end, verdict.entry, deadline, verdict.event_time)
         if not decisions:
+            if verdict.entry.event_type == CANARY_TYPE:
+                return self._answer_test_event(verdict.entry.event_id)
             return Delivery((self._ignore(verdict),), verdict.why_not)
         deferred = [decision for decision in decisions if decision.outcome is Outcome.DEFERRED]
         if deferred:
@@ -115,6 +120,16 @@ class Relay:
         )
         self._report(decision)
         return decision
+
+    def _answer_test_event(self, event_id: str) -> Delivery:
+        """Write down that a test event has arrived. Nothing is decided, so nothing is reported."""
+        from shared.proof import write_proof  # noqa: PLC0415 - no other event needs it
+
+        try:
+            write_proof(self._journal, event_id, self._routes.digest, self._instance)
+        except JournalUnavailable as exc:
+            raise DeliveryDeferred(f"deferred: {exc}") from exc
+        return Delivery(())
 
     def _ignore(self, verdict: Verdict) -> Decision:
         ignored = Result(Outcome.IGNORED, verdict.why_nothing)

@@ -23,7 +23,7 @@ LAYERS: Final = (
     ("shared.azure_devops", "shared.journal"),
     ("shared.settings",),
     ("shared.routing",),
-    ("shared.deciding", "shared.notifications", "shared.waits"),
+    ("shared.proof", "shared.deciding", "shared.notifications", "shared.waits"),
     ("shared.queueing",),
     ("shared.relay",),
     ("shared.redrive",),

@@ -15,6 +15,8 @@ from shared.errors import UnreadableEvent
 AML_PREFIX: Final = "Microsoft.MachineLearningServices."
 EVENT_GRID_SCHEMA: Final = "EventGridSchema"
 CLOUD_EVENTS_SCHEMA: Final = "CloudEventSchemaV1_0"
+CANARY_TYPE: Final = "nextstage.Canary"
+"""The type of an event that only tests a deployment. No route can name it; see shared/proof.py."""
 
 ENVELOPE_NAMES: Final = (
     *("id", "type", "source", "subject", "time", "schema"),

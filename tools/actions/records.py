@@ -26,6 +26,7 @@ from shared.journal.records import (
     log_skipped,
 )
 from shared.notifications.losses import PARTITION as LOST_NOTIFICATIONS
+from shared.proof import PARTITION as TEST_EVENTS
 from shared.queueing.orphans import PARTITION as ORPHANS
 from shared.routing.running import PARTITION as RUNNING_ROUTES
 from shared.suggestion import suggestion
@@ -50,6 +51,7 @@ _NAMES: Final = {
     LOST_NOTIFICATIONS: "(lost notifications)",
     RESERVATIONS: "(adopted run)",
     RUNNING_ROUTES: "(routes.yaml of the app)",
+    TEST_EVENTS: "(test event)",
 }
 """What a record is about, if not about an event, by the beginning of its partition."""
 
