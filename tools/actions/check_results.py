@@ -1,10 +1,19 @@
 """The results of the doctor's checks."""
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
 from datetime import timedelta
 from enum import StrEnum
+from typing import Final
 
 from shared.http.clock_offset import NOTABLE_OFFSET, offset_words
+from tools.console import Console
+from tools.presentation import counted, summary
+
+JOURNAL: Final = "journal"
+
+_WIDTHS: Final = (7, 12)
+"""Of a status and of the name of a check."""
 
 
 class Status(StrEnum):
@@ -57,3 +66,29 @@ def clock_check(server: str, offset: timedelta) -> CheckResult:
     if abs(offset) <= NOTABLE_OFFSET:
         return CheckResult("clock", Status.OK, words)
     return CheckResult("clock", Status.WARNING, words, "check the time synchronization of this machine")
+
+
+def show_results(console: Console, results: Iterable[CheckResult], *, as_json: bool = False) -> bool:
+    """Print each result as soon as it is known, and then a summary. Return whether no check failed.
+
+    :param as_json: print all of them as a JSON document in the end.
+    """
+    shown = []
+    for result in results:
+        shown.append(result)
+        if not as_json:
+            _show(console, result)
+    if as_json:
+        console.json([asdict(result) for result in shown])
+    else:
+        console.line(summary(counted(len(shown), "check"), (result.status for result in shown)))
+    return all(result.status is not Status.FAILED for result in shown)
+
+
+def _show(console: Console, result: CheckResult) -> None:
+    first, *others = result.detail.splitlines()
+    console.row((result.status, result.check, first), _WIDTHS)
+    for line in others:
+        console.row(("", "", line), _WIDTHS)
+    if result.next_step:
+        console.row(("", "", f"next: {result.next_step}"), _WIDTHS)

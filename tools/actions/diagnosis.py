@@ -17,13 +17,13 @@ from shared.journal.backends import backend_of
 from shared.journal.journal import Journal
 from shared.journal.records import Selection, State
 from shared.routing.running import running_routes
-from shared.routing.table import Route
+from shared.routing.table import Route, RouteTable
 from shared.settings import Settings, load_settings
 from shared.waits.request import Task
 from shared.waits.tokens import TokenSeal
 from shared.waits.wait import Wait
 from tools.actions.azure_devops_checks import PROJECT, check_azure_devops
-from tools.actions.check_results import CheckResult, Status, clock_check, failed
+from tools.actions.check_results import JOURNAL, CheckResult, Status, clock_check, failed
 from tools.actions.running_app import ADVICE, difference, table_words
 from tools.errors import CommandFailed
 from tools.events.endpoints import checked_key
@@ -65,6 +65,23 @@ def examine(
     yield CheckResult(APP, *_app(installation, settings, endpoint.status, has_routes=routes is not None))
 
 
+def examine_deployed(installation: Installation, proof: Iterator[CheckResult]) -> Iterator[CheckResult]:
+    """Perform the checks of a deployed app. Those of this machine's credential for Azure DevOps would tell nothing.
+
+    :param proof: the results for the app in Azure.
+    """
+    words = "those that the journal and the routes need"
+    settings = yield from _tried("settings", lambda: installation.settings, lambda _: words, _CORRECT_SETTINGS)
+    if settings is not None:
+        yield from _routes(installation)
+    may_read = False
+    for result in proof:
+        may_read = may_read or (result.check, result.status) == (JOURNAL, Status.OK)
+        yield result
+    if settings is not None and may_read:
+        yield from _deferred(settings)
+
+
 def _tried(
     check: str, attempt: Callable[[], T], found: Callable[[T], str], otherwise: str
 ) -> Generator[CheckResult, None, T | None]:
@@ -96,17 +113,12 @@ def _routes_and_journal(installation: Installation) -> Generator[CheckResult, No
     try:
         settings = installation.settings
     except (ConfigurationError, CommandFailed):
-        yield from (CheckResult(check, Status.SKIPPED, _NEEDS_SETTINGS) for check in ("routes", "journal"))
+        yield from (CheckResult(check, Status.SKIPPED, _NEEDS_SETTINGS) for check in ("routes", JOURNAL))
         return None
-    routes = yield from _tried(
-        "routes",
-        lambda: installation.configuration.routes,
-        lambda routes: f"{settings.routes_file.name}: {table_words(routes)}",
-        _CORRECT_ROUTES,
-    )
+    routes = yield from _routes(installation)
     connection = settings.journal_connection
     probe = yield from _tried(
-        "journal",
+        JOURNAL,
         lambda: backend_of(connection).probe(connection, identity_factory(settings)),
         lambda probe: f"{installation.journal_name}: {probe.done}",
         "check the setting JOURNAL_CONNECTION",
@@ -116,6 +128,18 @@ def _routes_and_journal(installation: Installation) -> Generator[CheckResult, No
         if installation.has_journal:
             yield from _deferred(settings)
     return None if routes is None else routes.routes
+
+
+def _routes(installation: Installation) -> Generator[CheckResult, None, RouteTable | None]:
+    name = installation.settings.routes_file.name
+    return (
+        yield from _tried(
+            "routes",
+            lambda: installation.configuration.routes,
+            lambda routes: f"{name}: {table_words(routes)}",
+            _CORRECT_ROUTES,
+        )
+    )
 
 
 def _deferred(settings: Settings) -> Iterator[CheckResult]:

@@ -1,21 +1,24 @@
 """``manage.py doctor``: tests everything that the app depends on, and suggests a next step for each failure."""
 
 import sys
-from dataclasses import asdict
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from typing import Annotated, Final
 
 import typer
 
-from tools.actions.check_results import CheckResult, Status
-from tools.actions.diagnosis import examine
+from shared.credentials import Secret
+from tools.actions.check_results import CheckResult, show_results
+from tools.actions.diagnosis import examine, examine_deployed
 from tools.actions.idempotency import examine_idempotency, request_for
 from tools.console import Console
 from tools.errors import CommandFailed
+from tools.events.endpoints import checked_key
 from tools.events.webhook import DEFAULT_FUNCTION, DEFAULT_URL, KEY_VARIABLE, URL_VARIABLE
 from tools.help_pages import epilog
 from tools.installation import Installation
 from tools.options import FunctionOption, JsonOption, YesOption, installation_of
-from tools.presentation import counted, pipeline_words, summary
+from tools.presentation import pipeline_words
 from tools.shell_completion import route_names
 
 app = typer.Typer()
@@ -24,20 +27,19 @@ EPILOG: Final = epilog(
     {
         "doctor": "settings, routes, journal, credential, pipelines",
         "doctor --url https://app.azurewebsites.net": "the same, and the endpoint of the deployed app",
+        "doctor --deployed": "the app in Azure: does an event reach it, and is it this version?",
         "doctor --idempotency probe": "does Azure DevOps use the ID of a request?",
     },
     "a check failed, or with --idempotency the answer is not known, or a run may be left",
 )
-
-_STATUS_WIDTH: Final = 7
-_CHECK_WIDTH: Final = 12
 
 UrlOption = Annotated[
     str | None,
     typer.Option(
         "--url",
         metavar="URL",
-        help=f"The app's URL.  [default: {URL_VARIABLE}, or {DEFAULT_URL} if the app runs there]",
+        help=f"The app's URL.  [default: {URL_VARIABLE}, or {DEFAULT_URL} if the app runs there; with --deployed, "
+        f"{URL_VARIABLE}, or the one that Azure says]",
     ),
 ]
 KeyOption = Annotated[
@@ -48,6 +50,10 @@ KeyOption = Annotated[
         help=f"The app's system key. Prefer the environment variable {KEY_VARIABLE}: other users can see the command "
         "line.",
     ),
+]
+DeployedOption = Annotated[
+    bool,
+    typer.Option("--deployed", help="Test the app in Azure from end to end, with a test event that queues nothing."),
 ]
 IdempotencyOption = Annotated[
     str | None,
@@ -71,12 +77,13 @@ ProbeRouteOption = Annotated[
 
 
 @app.command(epilog=EPILOG)
-def doctor(
+def doctor(  # noqa: PLR0913 - every parameter is an option
     context: typer.Context,
     *,
     url: UrlOption = None,
     key: KeyOption = None,
     function: FunctionOption = DEFAULT_FUNCTION,
+    is_deployed: DeployedOption = False,
     idempotency: IdempotencyOption = None,
     route: ProbeRouteOption = None,
     yes: YesOption = False,
@@ -105,6 +112,22 @@ def doctor(
     builds is not shown by a preview, and neither is the scope Build (Read & execute) of a PAT: Build (Read) is enough
     for a preview.
 
+    With --deployed, the command tests the app in Azure instead, as it runs there. It asks azd for the values of its
+    environment; without azd, set NEXTSTAGE_FUNCTION_APP_ID, AML_WORKSPACE_IDS and JOURNAL_CONNECTION. It signs in to
+    Azure as you. These are the checks:
+
+    \b
+    - read the settings and routes.yaml
+    - Azure says that the app runs, and lists its function
+    - get the system key of the app's Event Grid endpoint
+    - send a test event to this endpoint; the app queues nothing for it
+    - find in the journal what the app wrote down about it
+    - compare version and routes.yaml of the app with those here
+    - look at the event subscriptions that lead from each workspace to the app
+    - see in the journal what the app has to try again
+
+    A key or a role that was just made takes some minutes, so the test event is sent up to six times within a minute.
+
     With --idempotency, the command asks first, and then queues one or two runs of a pipeline that you name for it: one
     that may start at any time, and whose parameters all have defaults. The result is honored (the second request queued
     nothing, and the build has the ID), ignored (two runs), or not known. The runs are canceled; runs that may be left
@@ -113,23 +136,32 @@ def doctor(
     installation, console = installation_of(context), Console()
     if idempotency is None and (route is not None or yes):
         raise CommandFailed("--route and --yes need --idempotency PIPELINE")
-    if idempotency is not None and (url is not None or key is not None):
-        raise CommandFailed("--idempotency excludes --url and --key, because it only asks Azure DevOps")
-    results: list[CheckResult] = []
-    checks = (
-        examine(installation, url or installation.environ.get(URL_VARIABLE, ""), key or "", function)
-        if idempotency is None
-        else _idempotency(installation, console, idempotency, route, is_confirmed=yes)
-    )
-    for result in checks:
-        results.append(result)
-        if not as_json:
-            _show(console, result)
-    if as_json:
-        console.json([asdict(result) for result in results])
+    if idempotency is not None and (url is not None or key is not None or is_deployed):
+        raise CommandFailed("--idempotency excludes --url and --key and --deployed, because it only asks Azure DevOps")
+    checks: Iterable[CheckResult]
+    if idempotency is not None:
+        checks = _idempotency(installation, console, idempotency, route, is_confirmed=yes)
     else:
-        console.line(summary(counted(len(results), "check"), (result.status for result in results)))
-    raise typer.Exit(1 if any(result.status is Status.FAILED for result in results) else 0)
+        url = url or installation.environ.get(URL_VARIABLE, "")
+        checks = (_deployed if is_deployed else examine)(installation, url, key or "", function)
+    raise typer.Exit(0 if show_results(console, checks, as_json=as_json) else 1)
+
+
+def _deployed(installation: Installation, url: str, key: str, function: str) -> Iterator[CheckResult]:
+    # Azure's libraries are slow to import.
+    from tools.actions.canary import prove  # noqa: PLC0415
+    from tools.azure.connecting import Pauses  # noqa: PLC0415
+    from tools.azure.deployment import Deployment, deployed  # noqa: PLC0415
+    from tools.azure.plan import Plan  # noqa: PLC0415
+    from tools.azure.sign_in import pause_seconds, resource_manager  # noqa: PLC0415
+
+    installation = deployed(installation)
+    values = installation.environment
+    named = replace(Deployment.of(Plan.of(values), values, url), function=function)
+    if key := checked_key(key or installation.environ.get(KEY_VARIABLE, "")):
+        named = replace(named, key=Secret(key))
+    proof = prove(installation, resource_manager(values), named, Pauses(pause_seconds(values)))
+    return examine_deployed(installation, proof)
 
 
 def _idempotency(
@@ -143,13 +175,3 @@ def _idempotency(
         if not console.confirm(f"queue up to two runs of {pipeline_words(request)}, and cancel them?"):
             raise CommandFailed("not confirmed; nothing was sent", exit_code=1)
     return examine_idempotency(client, request)
-
-
-def _show(console: Console, result: CheckResult) -> None:
-    widths = [_STATUS_WIDTH, _CHECK_WIDTH]
-    first, *others = result.detail.splitlines()
-    console.row((result.status, result.check, first), widths)
-    for line in others:
-        console.row(("", "", line), widths)
-    if result.next_step:
-        console.row(("", "", f"next: {result.next_step}"), widths)

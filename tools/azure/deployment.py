@@ -1,0 +1,81 @@
+"""A deployed app, as azd's environment names it."""
+
+import json
+import shutil
+import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Final, Self
+
+from shared.credentials import Secret
+from tools.azure.event_resources import FUNCTION
+from tools.azure.plan import FUNCTION_APP, Plan, Resource
+from tools.errors import CommandFailed
+from tools.installation import Installation
+
+PROFILE: Final = "NEXTSTAGE_PROFILE"
+_PRIVATE: Final = "private"
+_AZD_SECONDS: Final = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Deployment:
+    """A deployed app, and the workspaces whose events it receives.
+
+    :param function: the function that receives the events.
+    :param url: the address of the app; empty for the one that Azure Resource Manager names.
+    :param key: the system key of its Event Grid endpoint; None to ask Azure Resource Manager for it.
+    :param is_private: the app admits only Event Grid and its own network.
+    """
+
+    app: Resource
+    plan: Plan
+    function: str = FUNCTION
+    url: str = ""
+    key: Secret | None = None
+    is_private: bool = False
+
+    @classmethod
+    def of(cls, plan: Plan, values: Mapping[str, str], url: str) -> Self:
+        """Return the deployment that the values of an environment name.
+
+        :param url: replaces the address of the app, unless it is empty.
+        :raises CommandFailed: they name no app.
+        """
+        if not plan.function_app:
+            raise CommandFailed(
+                f"it is not known which app is deployed; run this after 'azd provision', or set {FUNCTION_APP} to the "
+                "function app's resource ID"
+            )
+        return cls(plan.function_app, plan, url=url, is_private=values.get(PROFILE, "").strip() == _PRIVATE)
+
+    @property
+    def function_id(self) -> str:
+        """The resource ID of the function."""
+        return f"{self.app.id}/functions/{self.function}"
+
+
+def deployed(installation: Installation) -> Installation:
+    """Return the installation with the values of azd's environment, unless it knows the deployed app already.
+
+    azd passes its values to hooks only, so a command in a shell asks for them. Variables of the shell take precedence
+    over azd's values, and these over local.settings.json, which describes an app on this machine.
+    """
+    azd = shutil.which("azd", path=installation.environ.get("PATH"))
+    if azd is None or installation.environ.get(FUNCTION_APP, "").strip():
+        return installation
+    try:
+        asked = subprocess.run(  # noqa: S603 - the command is fixed
+            [azd, "env", "get-values", "--output", "json", "--no-prompt"],
+            cwd=installation.app_dir,
+            env={**installation.environ},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            check=True,
+            timeout=_AZD_SECONDS,
+        )
+        values = dict(json.loads(asked.stdout))
+    except (OSError, subprocess.SubprocessError, ValueError, TypeError):
+        return installation  # there is no environment; the command reports what is missing
+    own = {name: value for name, value in installation.environ.items() if value or name not in values}
+    return replace(installation, environ=values | own)

@@ -1,0 +1,119 @@
+"""Checks of a deployed app by Azure Resource Manager: the app, its function, its key, and the event subscriptions."""
+
+from collections.abc import Generator, Iterator, Sequence
+from typing import Final
+
+from shared.credentials import Secret
+from tools.actions.check_results import CheckResult, Status, failed
+from tools.azure.deployment import Deployment
+from tools.azure.event_resources import topic_of
+from tools.azure.function_app import Site, enabled_functions, find_site, system_key
+from tools.azure.resource_manager import ResourceManager, ResourceManagerError
+from tools.azure.subscriptions import SUCCEEDED, EventSubscription, missing_types, subscriptions_to
+from tools.azure.topics import list_topics
+from tools.errors import CommandFailed
+from tools.presentation import counted
+
+SITE: Final = "function app"
+FUNCTION: Final = "function"
+KEY: Final = "key"
+SUBSCRIPTION: Final = "events"
+
+_FORBIDDEN: Final = 403
+_READ_THE_APP: Final = "ask for the role Reader or Website Contributor on the function app"
+_LIST_KEYS: Final = "ask for the role Website Contributor on the function app, or set EVENTGRID_EXTENSION_KEY"
+_READ_TOPICS: Final = "ask for the role EventGrid Contributor or Reader on the workspace's resource group"
+_START: Final = "start it: az functionapp start --ids <the app's resource ID>"
+_SEE_START_ERRORS: Final = "see nextstage-no-functions in docs/operating.md"
+_CONNECT: Final = "run './manage.py connect'"
+
+
+def check_app(manager: ResourceManager, deployment: Deployment) -> Generator[CheckResult, None, Site | None]:
+    """Check that the app exists and runs, and return it; None if that is not known."""
+    try:
+        site = find_site(manager, deployment.app.id)
+    except CommandFailed as exc:
+        yield _refused(SITE, exc, _READ_THE_APP)
+        return None
+    if site.runs:
+        yield CheckResult(SITE, Status.OK, f"{site.url or deployment.app.name} runs")
+    else:
+        yield CheckResult(SITE, Status.FAILED, f"{deployment.app.name} is stopped", _START)
+    return site
+
+
+def check_function(manager: ResourceManager, deployment: Deployment) -> CheckResult:
+    """Check that Azure lists the function that receives events, as event subscriptions require."""
+    name = deployment.function
+    try:
+        functions = enabled_functions(manager, deployment.app.id)
+    except CommandFailed as exc:
+        return _refused(FUNCTION, exc, _READ_THE_APP)
+    if name not in functions:
+        listed = f"only {', '.join(sorted(functions))}" if functions else "nor any other"
+        what = f"Azure does not list the function {name}, {listed}; event subscriptions need it"
+        advice = f"{_CONNECT}; if that does not help, {_SEE_START_ERRORS}"
+        return CheckResult(FUNCTION, Status.FAILED, what, advice)
+    if not functions[name]:
+        advice = f"remove the application setting AzureWebJobs.{name}.Disabled"
+        return CheckResult(FUNCTION, Status.FAILED, f"the function {name} is disabled", advice)
+    return CheckResult(FUNCTION, Status.OK, f"Azure lists {name}")
+
+
+def check_key(manager: ResourceManager, deployment: Deployment) -> Generator[CheckResult, None, Secret | None]:
+    """Check that the app has a system key for its Event Grid endpoint, and return it; None if there is none."""
+    try:
+        key = system_key(manager, deployment.app.id)
+    except CommandFailed as exc:
+        yield _refused(KEY, exc, _LIST_KEYS)
+        return None
+    yield CheckResult(KEY, Status.OK, "Azure returned the system key of the app's Event Grid endpoint")
+    return key
+
+
+def check_subscriptions(manager: ResourceManager, deployment: Deployment) -> Iterator[CheckResult]:
+    """Check that the events of each workspace lead to the app, and that undeliverable ones are kept."""
+    try:
+        topics = list_topics(manager, deployment.plan)
+        for workspace in deployment.plan.workspaces:
+            topic = topic_of(workspace, topics)
+            found = [] if topic is None else subscriptions_to(manager, topic, deployment.function_id)
+            yield from _found(workspace.name, deployment.app.name, found)
+    except CommandFailed as exc:
+        yield _refused(SUBSCRIPTION, exc, _READ_TOPICS)
+
+
+def _found(workspace: str, app: str, found: Sequence[EventSubscription]) -> Iterator[CheckResult]:
+    if not found:
+        what = f"{workspace}: no event subscription leads to {app}, so no event arrives"
+        yield CheckResult(SUBSCRIPTION, Status.FAILED, what, _CONNECT)
+        return
+    problems = [*_problems(workspace, found)]
+    yield from problems
+    if not problems:
+        names = ", ".join(one.name for one in found)
+        what = f"{workspace}: {counted(len(found), 'event subscription')} for all event types: {names}"
+        yield CheckResult(SUBSCRIPTION, Status.OK, what)
+
+
+def _problems(workspace: str, found: Sequence[EventSubscription]) -> Iterator[CheckResult]:
+    for one in found:
+        if one.state != SUCCEEDED:
+            what = f"{workspace}: the event subscription {one.name} is in the state {one.state or 'unknown'}"
+            yield CheckResult(SUBSCRIPTION, Status.FAILED, what, _CONNECT)
+        elif not one.writes_dead_letters:
+            what = f"{workspace}: {one.name} cannot keep the events that are not delivered within a day; they are lost"
+            yield CheckResult(SUBSCRIPTION, Status.FAILED, what, _CONNECT)
+    if missing := missing_types(found):
+        what = f"{workspace}: no event subscription delivers {', '.join(missing)}"
+        yield CheckResult(SUBSCRIPTION, Status.WARNING, what, f"if a route needs it, {_CONNECT}")
+
+
+def _refused(check: str, error: CommandFailed, role: str) -> CheckResult:
+    """Return the result of a question that Azure Resource Manager did not answer as hoped.
+
+    :param role: the next step if a role is missing.
+    """
+    if isinstance(error, ResourceManagerError) and error.status == _FORBIDDEN:
+        return CheckResult(check, Status.FAILED, str(error), role)
+    return failed(check, error, f"try again; if it stays so, {_SEE_START_ERRORS}")
