@@ -7,7 +7,7 @@ import pytest
 
 from devstack.arm import sample
 from tests.support import ROOT
-from tests.support.azd import HOOKS, OURS, PREFIX, Azd, serving_azd
+from tests.support.azd import HOOKS, OURS, PREFIX, TESTING, Azd, serving_azd
 
 CONNECTED = f"events of the workspace ws come to func-nextstage-dev by the system topic {PREFIX}"
 
@@ -30,11 +30,12 @@ def test_from_the_first_up_to_the_last_down(azd: Azd) -> None:
     assert azd.written == [], "nothing was made"
 
     connected = azd.hook("postdeploy")
-    assert (connected.code, connected.lines[-1]) == (0, CONNECTED)
+    assert (connected.code, connected.lines[-2:]) == (0, [CONNECTED, TESTING])
+    assert f"{azd.app_url} acknowledged it (HTTP 202)" in connected.out
     made = azd.arm.resources
     assert azd.names("eventSubscriptions") == OURS
     again = azd.hook("postdeploy")
-    assert (again.code, again.lines) == (0, [CONNECTED])
+    assert (again.code, again.lines) == (0, [CONNECTED, TESTING])
     assert [one["id"] for one in azd.arm.resources] == [one["id"] for one in made]
 
     # azd has deleted the app's resource group, and has forgotten the outputs of the deployment.

@@ -18,6 +18,7 @@ from devstack.arm import Behavior, Emulator, sample
 from devstack.http_server import serving
 from tests.support import ROOT
 from tests.support.canaries import leaks, secret
+from tests.support.services.odd_host import answering
 
 HOOKS = ROOT / "infra" / "hooks"
 ENVIRONMENT = {
@@ -34,6 +35,9 @@ ENVIRONMENT = {
     "NEXTSTAGE_HOOK_PAUSE_SECONDS": "0",
 }
 """What azd passes to a hook: its own values, and those of main.bicep's outputs. No pause takes time."""
+
+TESTING = "testing the app with an event that queues nothing"
+"""What connect says before it tests the app."""
 
 PREFIX = "nextstage-dev-0f0f0f0f"
 OURS = [PREFIX, f"{PREFIX}-run-status"]
@@ -57,11 +61,13 @@ class Azd:
     """azd with an environment.
 
     :param folder: an empty folder, which gets the stand-in for the executable.
+    :param app_url: the address of the app, which acknowledges every event.
     """
 
     folder: Path
     arm: Emulator
     url: str
+    app_url: str
 
     def __post_init__(self) -> None:
         """Sign in."""
@@ -79,7 +85,13 @@ class Azd:
 
     def environment(self, **changes: str | None) -> dict[str, str]:
         """Return azd's environment with some changes. None leaves a variable out."""
-        values = {**ENVIRONMENT, "PATH": str(self.folder), "AZURE_RESOURCE_MANAGER_URL": self.url, **changes}
+        own = {
+            "PATH": str(self.folder),
+            "AZURE_RESOURCE_MANAGER_URL": self.url,
+            "NEXTSTAGE_URL": self.app_url,
+            "JOURNAL_CONNECTION": f"sqlite:{self.folder / 'journal.sqlite3'}",  # there is none
+        }
+        values = {**ENVIRONMENT, **own, **changes}
         return {name: value for name, value in values.items() if value is not None}
 
     def hook(self, name: str, **changes: str | None) -> Ended:
@@ -131,5 +143,5 @@ def serving_azd(folder: Path) -> Iterator[Azd]:
     """Serve an environment that ``azd provision`` has made, and a workspace."""
     arm = Emulator(sample.resources(), tokens=[secret("token")])
     arm.behavior = Behavior(retry_after_seconds=0.01)
-    with serving(arm) as server:
-        yield Azd(folder, arm, server.url)
+    with serving(arm) as server, answering((202, {}, "")) as app:
+        yield Azd(folder, arm, server.url, app.url)

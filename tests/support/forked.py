@@ -25,6 +25,7 @@ from tests.support.canaries import leaks
 PRELOADED = (
     "azure.core.pipeline.transport._requests_basic",
     "azure.identity",
+    "tools.actions.canary",
     "tools.azure.checking",
     "tools.azure.connecting",
     "tools.azure.disconnecting",

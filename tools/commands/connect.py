@@ -4,6 +4,7 @@ from typing import Annotated, Final
 
 import typer
 
+from tools.actions.check_results import show_results
 from tools.azure import plan as variables
 from tools.azure.options import (
     ContainerOption,
@@ -16,6 +17,7 @@ from tools.azure.options import (
 )
 from tools.azure.plan import Plan
 from tools.console import Console
+from tools.events.webhook import URL_VARIABLE
 from tools.help_pages import epilog
 from tools.options import installation_of
 
@@ -26,7 +28,8 @@ EPILOG: Final = epilog(
         "connect": "with the values of azd's environment",
         "connect --check": "what a deployment needs, before it",
     },
-    "something is missing, or was refused; what was done stays, and the next run goes on from there",
+    "something is missing or was refused, or the app does not work; what was done stays, and the next run goes on from "
+    "there",
 )
 
 IdentityOption = Annotated[
@@ -54,6 +57,14 @@ StatusesOption = Annotated[
         f"[default: {variables.RUN_STATUSES}, or all]",
     ),
 ]
+UrlOption = Annotated[
+    str | None,
+    typer.Option(
+        "--url",
+        metavar="URL",
+        help=f"The app's URL, for the test at the end.  [default: {URL_VARIABLE}, or the one that Azure says]",
+    ),
+]
 WaitsOption = Annotated[
     bool | None,
     typer.Option(
@@ -76,6 +87,7 @@ def connect(  # noqa: PLR0913 - one parameter for each option
     action_group: ActionGroupOption = None,
     run_statuses: StatusesOption = None,
     waits: WaitsOption = None,
+    url: UrlOption = None,
     only_check: Annotated[
         bool, typer.Option("--check", help="Only check what a deployment needs. Makes and changes nothing.")
     ] = False,
@@ -96,6 +108,9 @@ def connect(  # noqa: PLR0913 - one parameter for each option
     of somebody else is used and never changed. You can run it at any time, also after an interruption: it leaves what
     is right as it is.
 
+    At the end, it tests whether the app works, as `doctor --deployed` does: it sends a test event to the app's Event
+    Grid endpoint, which queues nothing, and looks for the app's note in the journal.
+
     In an environment of azd you are signed in as with `azd auth login`, elsewhere as with `az login`, or as
     DefaultAzureCredential finds.
 
@@ -103,11 +118,15 @@ def connect(  # noqa: PLR0913 - one parameter for each option
     asks whether the region offers the app's version of Python, and waits until the roles of a new app are two minutes
     old.
     """
-    from tools.azure import checking  # noqa: PLC0415 - the Azure libraries are slow to import
+    from tools.actions.canary import prove  # noqa: PLC0415 - the Azure libraries are slow to import
+    from tools.azure import checking  # noqa: PLC0415 - the same
     from tools.azure.connecting import Pauses, connect_all  # noqa: PLC0415 - the same
+    from tools.azure.deployment import Deployment, deployed  # noqa: PLC0415 - the same
     from tools.azure.sign_in import pause_seconds, resource_manager  # noqa: PLC0415 - the same
 
     installation, console = installation_of(context), Console()
+    if not only_check:
+        installation = deployed(installation)
     options = {
         variables.NAME: name,
         variables.SUBSCRIPTION: subscription,
@@ -128,3 +147,7 @@ def connect(  # noqa: PLR0913 - one parameter for each option
         checking.wait_for_roles(manager, plan, console.note, pauses, installation.clock)
     else:
         connect_all(manager, plan, console.note, pauses)
+        console.note("testing the app with an event that queues nothing")
+        deployment = Deployment.of(plan, values, url or values.get(URL_VARIABLE, ""))
+        proof = prove(installation, manager, deployment, pauses)
+        raise typer.Exit(0 if show_results(console, proof) else 1)

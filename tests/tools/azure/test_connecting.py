@@ -6,7 +6,8 @@ import pytest
 
 from devstack.arm import sample
 from handlers import DISPATCH
-from tests.support.azd import OURS, PREFIX, Azd
+from tests.support.azd import OURS, PREFIX, TESTING, Azd
+from tests.support.services.odd_host import answering
 from tests.tools.azure.conftest import (
     LONG_NAME,
     LONG_PREFIX,
@@ -146,7 +147,7 @@ class TestConnect:
         options = {
             "--workspace": OTHER, "--name": "dev", "--function-app": sample.APP, "--storage-account": sample.STORAGE,
             "--container": sample.CONTAINER, "--identity": sample.IDENTITY, "--action-group": sample.ACTION_GROUP,
-            "--run-statuses": "Failed",
+            "--run-statuses": "Failed", "--url": azd.app_url,
         }  # fmt: skip
         given = [word for option in options.items() for word in option]
         lines(connect(*given, "--waits", AML_WORKSPACE_IDS=sample.WORKSPACE, **environment))
@@ -260,3 +261,30 @@ class TestWaiting:
         values = azd.environment()
         connect_all(resource_manager(values), Plan.of(values), lambda line: None, Pauses(sleep=waited.append))
         assert waited == [15.0, 60.0]
+
+
+class TestProof:
+    """At the end, the app is tested."""
+
+    def test_what_is_tested(self, azd: Azd, connect: Run) -> None:
+        result = connect("--workspace", sample.WORKSPACE, "--workspace", OTHER)
+        assert (result.code, result.err.splitlines()[-1]) == (0, TESTING)
+        *rows, last = result.rows
+        found = {row[1]: row[0] for row in rows if row[0] in {"ok", "warning"}}
+        # The app here acknowledges everything, and there is no journal.
+        expected = dict.fromkeys(("function app", "function", "key", "test event", "events"), "ok")
+        assert (found, last) == ({**expected, "journal": "warning"}, ["7 checks: 6 ok, 1 warning"])
+        assert [one.path.rpartition("/")[2] for one in azd.arm.changes if one.method == "POST"] == ["sync", "listKeys"]
+
+    def test_an_app_that_does_not_work(self, azd: Azd, connect: Run) -> None:
+        """The workspace is connected all the same."""
+        with answering((404, {}, "")) as app:
+            result = connect(NEXTSTAGE_URL=app.url)
+        assert (result.code, len(azd.found("eventSubscriptions"))) == (1, 2)
+        (failed,) = [row for row in result.rows if row[0] == "failed"]
+        assert failed[1:] == ["test event", f"{app.url} answered HTTP 404: the app has not loaded the function"]
+
+    def test_from_outside_a_private_network(self, azd: Azd, connect: Run) -> None:
+        with answering((403, {}, "")) as app:
+            result = connect(NEXTSTAGE_URL=app.url, NEXTSTAGE_PROFILE="private")
+        assert (result.code, "does not admit this machine (HTTP 403)" in result.out) == (0, True)

@@ -20,10 +20,11 @@ import pytest
 from devstack.arm import Behavior, Emulator, Fault, Match, sample
 from devstack.http_server import ConnectionDropped, serving
 from tests.support import ROOT
-from tests.support.azd import OURS, PREFIX, Azd, Ended
+from tests.support.azd import OURS, PREFIX, TESTING, Azd, Ended
 from tests.support.canaries import secret
 from tests.support.effort import amount
 from tests.support.forked import Forks
+from tests.support.services.odd_host import ScriptedHost, answering
 
 if TYPE_CHECKING:
     from devstack.arm.emulator import Received
@@ -82,10 +83,10 @@ class World:
         return self.forks.run(arguments, self.azd.environment(**changes), self.folder, self._pids.put)
 
     def succeeds(self, *arguments: str, **changes: str | None) -> list[str]:
-        """Run a command that succeeds, and return the lines that it writes."""
+        """Run a command that succeeds, and return the lines that it writes before it tests the app."""
         ended = self.run(*arguments, **changes)
-        assert (ended.code, ended.out) == (0, ""), ended.err
-        return ended.err.splitlines()
+        assert ended.code == 0, ended
+        return [line for line in ended.lines if line != TESTING]
 
     def fails(self, *arguments: str, **changes: str | None) -> str:
         """Run a command that fails, and return the last line that it writes."""
@@ -124,7 +125,13 @@ def forks() -> Iterator[Forks]:
 
 
 @pytest.fixture
-def new_world(forks: Forks, tmp_path: Path, request: pytest.FixtureRequest) -> NewWorld:
+def app() -> Iterator[ScriptedHost]:
+    with answering((202, {}, "")) as app:
+        yield app
+
+
+@pytest.fixture
+def new_world(forks: Forks, app: ScriptedHost, tmp_path: Path, request: pytest.FixtureRequest) -> NewWorld:
     """Make a world in which ``azd provision`` has ended, with one workspace or with the given resources.
 
     An operation takes two polls, so its resource is in transition when a process is killed that has just begun it.
@@ -135,7 +142,7 @@ def new_world(forks: Forks, tmp_path: Path, request: pytest.FixtureRequest) -> N
         arm.behavior = Behavior(retry_after_seconds=0.01, polls=2)
         world = World(arm, forks, tmp_path)
         server = serving(world)
-        world.azd = Azd(tmp_path, arm, server.__enter__().url)
+        world.azd = Azd(tmp_path, arm, server.__enter__().url, app.url)
         request.addfinalizer(lambda: server.__exit__(None, None, None))
         return world
 
@@ -409,5 +416,5 @@ def test_a_checkout_whose_path_has_spaces(world: World, tmp_path: Path, undistur
     shutil.copy(ROOT / "manage.py", checkout)
     hook = checkout / "infra" / "hooks" / "postdeploy.py"
     ended = world.azd.end(world.azd.start([hook], hook.parent))
-    assert (ended.code, ended.out) == (0, ""), ended.err
+    assert ended.code == 0, ended
     assert world.state == undisturbed
