@@ -140,8 +140,8 @@ class TestFuncignore:
     NEVER = (
         "local.settings.json", ".env", "journal.sqlite3", "tests/test_x.py", "devstack/x.py", "bench/x.py", "docs/x.md",
         "infra/main.bicep", "pipelines/x.yaml", "components/x.yaml", "azure.yaml", ".azdo/x.yml", ".git/config",
-        ".venv/bin/python", ".venv-runtime/bin/python", "dist/x.zip", "README.md", "test.http", "Makefile", "pyproject.toml",
-        "routes.test.yaml",
+        ".venv/bin/python", ".venv-runtime/bin/python", "dist/x.zip", "README.md", "test.http", "Makefile",
+        "pyproject.toml", "routes.test.yaml",
     )  # fmt: skip
 
     def test_only_the_files_that_the_app_needs_are_deployed(self) -> None:

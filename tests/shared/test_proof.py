@@ -4,7 +4,6 @@ import json
 import logging
 import sys
 from contextlib import closing
-from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -126,7 +125,7 @@ class TestNote:
             journal = Journal(store)
             write_proof(journal, "event-1", "1a2b3c4d", "")
             (record,) = notes(store)
-            assert store.replace(replace(record, document=json.dumps(["x"]))) is not None
+            assert store.replace(record._replace(document=json.dumps(["x"]))) is not None
             with pytest.raises(UnreadableRecord):
                 find_proof(journal, "event-1")
             write_proof(journal, "event-1", "1a2b3c4d", "")

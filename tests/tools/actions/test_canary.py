@@ -128,7 +128,7 @@ def app_with(desk: Desk, **facts: str) -> Iterator[str]:
         record = journal.get(key)
         assert record is not None
         document = json.loads(record.document) | facts
-        assert desk.store.replace(replace(record, document=json.dumps(document))) is not None
+        assert desk.store.replace(record._replace(document=json.dumps(document))) is not None
         return Response(status=202)
 
     with serving(Request.application(answer)) as server:
