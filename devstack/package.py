@@ -154,14 +154,14 @@ def locked(project: Path, version: str) -> Path:
             f"set NEXTSTAGE_PYTHON_VERSION to a version that has such a file"
         )
     has, wants = _pins(path), _pins(project / "requirements.txt")
-    missing = [package for package, versions in wants.items() if not has.get(package, set()) & versions]
+    missing = [each for each, versions in wants.items() if each not in has or not versions & {*has[each], ""}]
     if missing:
         raise PackagingFailed(f"{name} does not fit requirements.txt: {', '.join(missing)}; run 'make lock'")
     return path
 
 
 def _pins(requirements: Path) -> Mapping[str, set[str]]:
-    """Return the pinned versions by distribution. There can be several, under conditions."""
+    """Return the pinned versions by distribution, empty if any is meant. There can be several, under conditions."""
     pins: dict[str, set[str]] = {}
     for line in requirements.read_text(encoding="utf-8").splitlines():
         if found := re.match(r"([A-Za-z0-9][\w.-]*)(?:\[.*?\])?\s*(?:==\s*([^\s;]+))?", line):

@@ -175,6 +175,7 @@ class TestLocked:
             ("needed==1", "needed==1 \\\n    --hash=sha256:1"),
             ("# a comment\n-c constraints.txt\nNeeded_One==1", "needed-one==1"),
             ("needed==1; python_version < '3'\nneeded==2; python_version >= '3'", "other==3\nneeded==2"),
+            ("needed[extra]>=1\nother", "other==3\nneeded==2"),
         ],
     )
     def test_it_fits(self, project: Path, required: str, listed: str) -> None:
@@ -182,8 +183,11 @@ class TestLocked:
         (project / "requirements" / f"azure-{VERSION}.txt").write_text(listed)
         assert locked(project, VERSION).name == f"azure-{VERSION}.txt"
 
-    @pytest.mark.parametrize("listed", ["", "needed==2", "other==1"])
-    def test_a_package_that_is_missing_or_differs_is_named(self, project: Path, listed: str) -> None:
+    @pytest.mark.parametrize(
+        ("required", "listed"), [("needed==1", ""), ("needed==1", "needed==2"), ("needed", "other==1")]
+    )
+    def test_a_package_that_is_missing_or_differs_is_named(self, project: Path, required: str, listed: str) -> None:
+        (project / "requirements.txt").write_text(required)
         (project / "requirements" / f"azure-{VERSION}.txt").write_text(listed)
         expected = f"requirements/azure-{VERSION}.txt does not fit requirements.txt: needed; run 'make lock'"
         with pytest.raises(PackagingFailed, match=re.escape(expected)):
