@@ -6,8 +6,7 @@ from pathlib import Path
 import pytest
 
 from devstack.arm import sample
-from tests.support import ROOT
-from tests.support.azd import HOOKS, OURS, PREFIX, TESTING, Azd, serving_azd
+from tests.support.azd import OURS, PREFIX, TESTING, Azd, serving_azd
 
 CONNECTED = f"events of the workspace ws come to func-nextstage-dev by the system topic {PREFIX}"
 
@@ -59,9 +58,3 @@ def test_a_failure_ends_azd_too(azd: Azd) -> None:
     ended = azd.hook("postdeploy", AML_WORKSPACE_ID="ws")
     assert (ended.code, ended.out) == (2, "")
     assert ended.err.startswith("manage.py: AML_WORKSPACE_ID is not the resource id of an Azure ML workspace: ws; ")
-
-
-def test_azd_installs_what_the_commands_need() -> None:
-    """azd runs ``pip install -r`` with the file in the folder of the hook."""
-    (line,) = [line for line in (HOOKS / "requirements.txt").read_text().splitlines() if not line.startswith("#")]
-    assert (HOOKS / line.removeprefix("-r ")).resolve() == ROOT / "requirements" / "tools.txt"
