@@ -10,6 +10,7 @@ import pytest
 
 from devstack.ado import Fault
 from devstack.events import sample_text
+from shared.events.event import CANARY_TYPE
 from tests.runtime.conftest import SHORT_TIMES, Ado, StartWorker
 from tests.runtime.functions_host import (
     Invocation,
@@ -19,6 +20,7 @@ from tests.runtime.functions_host import (
     text_input,
     timer_input,
 )
+from tests.support.builders import event_text
 from tests.support.canaries import leaks, secret
 from tests.support.services.host_apps import write_app
 
@@ -67,6 +69,15 @@ class TestEvents:
         invocation = worker.invoke("aml_event", text_input("event", text))
         assert invocation.succeeded
         assert [decision["outcome"] for decision in decisions(worker.logs_of(invocation))] == ["parked"]
+
+    def test_the_test_event_of_the_doctor(self, worker: Worker, ado: Ado) -> None:
+        """The code of its answer is in the package, although no other event needs it."""
+        invocation = deliver(worker, event_text("", {}, eventType=CANARY_TYPE, id="test-1"))
+        assert invocation.succeeded
+        logs = worker.logs_of(invocation)
+        (line,) = [log for log in logs if log["category"] == "nextstage.test_event"]
+        assert line["message"].startswith("the test event 'test-1' has arrived at version ")
+        assert (line["level"], decisions(logs), len(ado.emulator.books.runs)) == ("Information", [], 0)
 
 
 class TestFailures:

@@ -1,6 +1,7 @@
 """``manage.py doctor --deployed`` against the app on the stand-in host, with stand-ins for azd and Resource Manager."""
 
 import json
+import logging
 import os
 import re
 import shutil
@@ -126,6 +127,7 @@ def test_it_works_as_a_process(laptop: Laptop) -> None:
     laptop.desk.settings |= laptop.settings()
     result: Result = laptop.desk.process("doctor", "--deployed", "--url", laptop.url)
     assert (result.code, result.err) == (0, "")
+    assert laptop.arm.emulator.store.keys["system"] not in result.out
     *rows, last = result.rows
     assert ({row[1] for row in rows}, {row[0] for row in rows}) == (WORKS, {"ok"})
     assert last == ["9 checks: 9 ok"]
@@ -134,9 +136,12 @@ def test_it_works_as_a_process(laptop: Laptop) -> None:
     assert asked == [("POST", "listKeys")]
 
 
-def test_each_fault_has_its_own_message(laptop: Laptop) -> None:
+def test_each_fault_has_its_own_message(laptop: Laptop, caplog: pytest.LogCaptureFixture) -> None:
     arm, desk, key = laptop.arm, laptop.desk, laptop.arm.emulator.store.keys["system"]
-    assert {one["status"] for results in laptop.finds().values() for one in results} == {"ok"}
+    caplog.set_level(logging.DEBUG)
+    found = laptop.finds()
+    assert {one["status"] for results in found.values() for one in results} == {"ok"}
+    assert ("listKeys" in caplog.text, key in caplog.text, key in repr(found)) == (True, False, False)
 
     arm.emulator.store.keys["system"] = "wrong"
     laptop.is_told("test event", "failed", "HTTP 401: the app rejects its system key", "restart the app")
