@@ -236,7 +236,7 @@ class TestAzurePipelines:
         """Source: Azure/azure-dev, cli/azd/pkg/azdo/azdo.go."""
         (environments,) = (each for each in yaml.safe_load(AZURE.read_text())["parameters"] if each["type"] == "object")
         assert environments["default"] == [
-            {"name": "nextstage", "serviceConnection": "azconnection", "variableGroup": ""}
+            {"name": "nextstage", "serviceConnection": "azconnection", "variableGroup": "", "pool": ""}
         ]
 
 

@@ -4,6 +4,7 @@ import json
 import re
 
 import pytest
+import yaml
 
 from shared.clouds import CLOUDS
 from tests.infra import bicep
@@ -21,6 +22,7 @@ PARAMETERS = {
     for entry in json.loads((INFRA / "main.parameters.json").read_text())["parameters"].values()
     for name, default in re.findall(r"\$\{(\w+)(?:=([^}]*))?\}", str(entry["value"]))
 }
+AZURE_YAML = yaml.safe_load((ROOT / "azure.yaml").read_text())
 READ_BY_THE_HOOK = {"AML_WORKSPACE_ID", "AML_WORKSPACE_IDS", "NEXTSTAGE_RUN_STATUSES", "NEXTSTAGE_WAITS"}
 SET_BY_AZD = {"AZURE_ENV_NAME", "AZURE_LOCATION", "AZURE_PRINCIPAL_TYPE"} | bicep.outputs("main.bicep")
 CONFIGURATION, _, PROFILES_PART = section(DEPLOYING, "Configuration").partition("### Profiles")
@@ -135,6 +137,7 @@ def test_the_documented_name_of_the_pat_secret_is_the_deployed_one() -> None:
 @pytest.mark.parametrize("name", ["deploying", "azure-devops-setup", "operating", "notifications"])
 def test_documented_outputs_and_values_exist(name: str) -> None:
     document = (ROOT / "docs" / f"{name}.md").read_text()
-    read_by_the_workflow = set(re.findall(r"\bvars\.(\w+)", (ROOT / ".github/workflows/azure-dev.yml").read_text()))
-    known = bicep.outputs("main.bicep") | set(PARAMETERS) | READ_BY_THE_HOOK | read_by_the_workflow
+    workflows = "".join(file.read_text() for file in (ROOT / ".github" / "workflows").glob("*.yml"))
+    pipelines = set(re.findall(r"\bvars\.(\w+)", workflows)) | set(AZURE_YAML["pipeline"]["variables"])
+    known = bicep.outputs("main.bicep") | set(PARAMETERS) | READ_BY_THE_HOOK | pipelines
     assert set(re.findall(r"\b(NEXTSTAGE_\w+|AZURE_RESOURCE_GROUP)\b", document)) <= known
