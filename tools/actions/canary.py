@@ -85,7 +85,7 @@ def prove(
     key = deployment.key
     if site is not None:
         yield check_function(manager, deployment)
-        key = key or (yield from check_key(manager, deployment))
+        key = key or (yield from check_key(manager, deployment, pauses))
     yield from _endpoint(installation, deployment, site, key, pauses)
     yield from check_subscriptions(manager, deployment)
 

@@ -1,13 +1,15 @@
 """Checks of a deployed app by Azure Resource Manager: the app, its function, its key, and the event subscriptions."""
 
 from collections.abc import Generator, Iterator, Sequence
+from contextlib import suppress
 from typing import Final
 
 from shared.credentials import Secret
 from tools.actions.check_results import CheckResult, Status, failed
+from tools.azure.connecting import Pauses
 from tools.azure.deployment import Deployment
 from tools.azure.event_resources import topic_of
-from tools.azure.function_app import Site, enabled_functions, find_site, system_key
+from tools.azure.function_app import HostNotReady, Site, enabled_functions, find_site, system_key
 from tools.azure.resource_manager import ResourceManager, ResourceManagerError
 from tools.azure.subscriptions import SUCCEEDED, EventSubscription, missing_types, subscriptions_to
 from tools.azure.topics import list_topics
@@ -19,6 +21,7 @@ FUNCTION: Final = "function"
 KEY: Final = "key"
 SUBSCRIPTION: Final = "events"
 
+_PAUSES_SECONDS: Final = (5.0, 10.0, 20.0)
 _FORBIDDEN: Final = 403
 _READ_THE_APP: Final = "ask for the role Reader or Website Contributor on the function app"
 _LIST_KEYS: Final = "ask for the role Website Contributor on the function app, or set EVENTGRID_EXTENSION_KEY"
@@ -60,15 +63,26 @@ def check_function(manager: ResourceManager, deployment: Deployment) -> CheckRes
     return CheckResult(FUNCTION, Status.OK, f"Azure lists {name}")
 
 
-def check_key(manager: ResourceManager, deployment: Deployment) -> Generator[CheckResult, None, Secret | None]:
+def check_key(
+    manager: ResourceManager, deployment: Deployment, pauses: Pauses
+) -> Generator[CheckResult, None, Secret | None]:
     """Check that the app has a system key for its Event Grid endpoint, and return it; None if there is none."""
     try:
-        key = system_key(manager, deployment.app.id)
+        key = _key(manager, deployment, pauses)
     except CommandFailed as exc:
         yield _refused(KEY, exc, _LIST_KEYS)
         return None
     yield CheckResult(KEY, Status.OK, "Azure returned the system key of the app's Event Grid endpoint")
     return key
+
+
+def _key(manager: ResourceManager, deployment: Deployment, pauses: Pauses) -> Secret:
+    """Get the key. Azure asks the app's host for it, which may have to start first."""
+    for seconds in _PAUSES_SECONDS:
+        with suppress(HostNotReady):
+            return system_key(manager, deployment.app.id)
+        pauses.pause(seconds)
+    return system_key(manager, deployment.app.id)
 
 
 def check_subscriptions(manager: ResourceManager, deployment: Deployment) -> Iterator[CheckResult]:

@@ -9,11 +9,16 @@ from urllib.parse import urlsplit
 from shared.credentials import Secret
 from shared.http.environment import is_loopback
 from tools.azure.event_resources import WEB
-from tools.azure.resource_manager import ResourceManager
+from tools.azure.resource_manager import ResourceManager, ResourceManagerError
 from tools.errors import CommandFailed
 from tools.events.endpoints import checked_key
 
 _SYSTEM_KEY: Final = "eventgrid_extension"
+_FROM_THE_HOST: Final = "from host runtime"
+"""Ends the message of an error that a host causes which does not run.
+
+Source: Azure Logic Apps docs, troubleshooting of the storage account.
+"""
 
 
 class Site(NamedTuple):
@@ -63,16 +68,26 @@ def enabled_functions(manager: ResourceManager, app_id: str) -> dict[str, bool]:
     }
 
 
+class HostNotReady(CommandFailed):
+    """The app's host, which keeps the keys, does not answer Azure Resource Manager, or has not made the key yet."""
+
+
 def system_key(manager: ResourceManager, app_id: str) -> Secret:
     """Return the key of the app's Event Grid endpoint. No message contains it.
 
-    :raises CommandFailed: the keys may not be listed, or the host has not made this one yet.
+    :raises HostNotReady: the key may be there a little later.
+    :raises CommandFailed: the keys may not be listed.
     """
-    answer = manager.post(f"{app_id}/host/default/listKeys", WEB)
+    try:
+        answer = manager.post(f"{app_id}/host/default/listKeys", WEB)
+    except ResourceManagerError as exc:
+        if _FROM_THE_HOST in exc.reason:
+            raise HostNotReady(str(exc)) from exc
+        raise
     keys = answer.get("systemKeys") if isinstance(answer, dict) else None
     key = keys.get(_SYSTEM_KEY) if isinstance(keys, dict) else None
     if not isinstance(key, str) or not key:
-        raise CommandFailed(
+        raise HostNotReady(
             f"the app has no system key {_SYSTEM_KEY}: its host makes it when it starts with a function that receives "
             "events; see nextstage-no-functions in docs/operating.md"
         )

@@ -342,6 +342,26 @@ class TestAzure:
         azure = Azure(secret("key"), {path: [subscription("n", None)]})
         assert only(proof(desk, azure, scripted.url), "events")[0] == "ok"
 
+    @pytest.mark.parametrize(("tries", "status"), [(3, "ok"), (4, "failed")])
+    def test_a_host_that_must_start_before_it_gives_the_key(
+        self, desk: Desk, scripted: ScriptedHost, tries: int, status: str
+    ) -> None:
+        starting = ResourceManagerError(
+            "POST x", "Encountered an error (ServiceUnavailable) from host runtime.", status=400
+        )
+        path = f"{APP}/host/default/listKeys"
+        azure = Azure(secret("key"))
+        key = azure.documents[path]
+        left = [starting, {"systemKeys": {}}, starting, starting][:tries]
+
+        class Waking(Azure):
+            def post(self, path: str, api_version: str) -> Any:
+                self.documents[path] = left.pop(0) if left else key
+                return self.get(path, api_version)
+
+        found = proof(desk, Waking(secret("key")), scripted.url)
+        assert (only(found, "key")[0], left) == (status, [])
+
     def test_the_key_goes_to_the_app_only(self, desk: Desk) -> None:
         documents = {APP: {"properties": {"defaultHostName": "func-1.invalid", "hostNames": ["own.invalid"]}}}
         azure = Azure(secret("key"), documents)
