@@ -68,6 +68,8 @@ class Emulator:
         self.store = Store(resources, clock)
         self.tokens = set(tokens)
         self.faults = FaultPlan()
+        self.before_answer: Callable[[], None] = lambda: None
+        """Called when a request has been carried out. It may raise ``ConnectionDropped``, so the answer is lost."""
         self._manager = ResourceManager(self.store, self.tokens)
         self._lock = threading.RLock()
         self._requests: list[Received] = []
@@ -129,6 +131,7 @@ class Emulator:
         carry_out = partial(self._carry_out, request, dict(fault.behavior) if fault else {})
         try:
             answer = apply_fault(fault, carry_out, pause) if fault else carry_out()
+            self.before_answer()
         except ConnectionDropped:
             self._note(index, "dropped")
             raise

@@ -7,6 +7,7 @@ import pytest
 import requests
 
 from devstack.arm import Fault, Match, sample
+from devstack.http_server import ConnectionDropped
 from devstack.processes import start
 from tests.support.services.arm import EVENTS, SYSTEM_TOPIC, Arm, subscription, topic
 
@@ -86,6 +87,17 @@ class TestFaults:
             arm.ask("PUT", SYSTEM_TOPIC, topic())
         assert arm.ask("GET", SYSTEM_TOPIC).status_code == (200 if accept else 404)
         assert [one.status for one in arm.emulator.requests] == ["dropped", 200 if accept else 404]
+
+
+def test_the_answer_to_a_request_that_was_carried_out_can_be_lost_by_a_test(arm: Arm) -> None:
+    def lose() -> None:
+        raise ConnectionDropped
+
+    arm.emulator.before_answer = lose
+    with pytest.raises(requests.ConnectionError):
+        arm.ask("PUT", SYSTEM_TOPIC, topic())
+    assert [one.status for one in arm.emulator.requests] == ["dropped"]
+    assert "nextstage-dev" in {one["name"] for one in arm.emulator.resources}
 
 
 def test_requests_are_recorded(arm: Arm) -> None:

@@ -10,6 +10,7 @@ import re
 import shutil
 import signal
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from queue import SimpleQueue
@@ -17,14 +18,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from devstack.arm import Behavior, Emulator, Fault, Match, sample
-from devstack.http_server import ConnectionDropped, serving
+from devstack.arm import Emulator, Fault, Match, sample
+from devstack.http_server import ConnectionDropped
 from tests.support import ROOT
-from tests.support.azd import OURS, PREFIX, TESTING, Azd, Ended
-from tests.support.canaries import secret
+from tests.support.azd import OURS, PREFIX, Azd, Ended, serving_azd
 from tests.support.effort import amount
 from tests.support.forked import Forks
-from tests.support.services.odd_host import ScriptedHost, answering
 
 if TYPE_CHECKING:
     from devstack.arm.emulator import Received
@@ -59,40 +58,42 @@ def lock(scope: str, level: str) -> dict[str, Any]:
 class World:
     """Azure, and a person who runs commands in an environment of azd. Each request can be the last of its process."""
 
-    arm: Emulator
+    azd: Azd
     forks: Forks
-    folder: Path
-    azd: Azd = field(init=False)
     kill_at: int = 0
     """The number of the request whose answer the process does not live to see, counted from now on; 0 for none."""
     _pids: "SimpleQueue[int]" = field(default_factory=SimpleQueue)
 
-    def __call__(self, environ: Any, start_response: Any) -> Iterable[bytes]:
-        """Answer a request, and kill the process that has sent it if that is planned."""
-        answer = self.arm(environ, start_response)
-        if not self.kill_at:
-            return answer
-        self.kill_at -= 1
+    def __post_init__(self) -> None:
+        """Watch the requests."""
+        self.arm.before_answer = self._count
+
+    @property
+    def arm(self) -> Emulator:
+        return self.azd.arm
+
+    def _count(self) -> None:
         if self.kill_at:
-            return answer
-        os.kill(self._pids.get(timeout=60), signal.SIGKILL)
-        raise ConnectionDropped
+            self.kill_at -= 1
+            if not self.kill_at:
+                os.kill(self._pids.get(timeout=60), signal.SIGKILL)
+                raise ConnectionDropped
 
     def run(self, *arguments: str, **changes: str | None) -> Ended:
         self._pids = SimpleQueue()
-        return self.forks.run(arguments, self.azd.environment(**changes), self.folder, self._pids.put)
+        return self.forks.run(arguments, self.azd.environment(**changes), self.azd.folder, self._pids.put)
 
     def succeeds(self, *arguments: str, **changes: str | None) -> list[str]:
-        """Run a command that succeeds, and return the lines that it writes before it tests the app."""
+        """Run a command that succeeds, and return the lines that it writes."""
         ended = self.run(*arguments, **changes)
         assert ended.code == 0, ended
-        return [line for line in ended.lines if line != TESTING]
+        return ended.lines
 
     def fails(self, *arguments: str, **changes: str | None) -> str:
         """Run a command that fails, and return the last line that it writes."""
         ended = self.run(*arguments, **changes)
-        assert (ended.code, ended.out) == (1, ""), ended.err
-        return ended.err.splitlines()[-1]
+        assert ended.code == 1, ended
+        return ended.lines[-1]
 
     def count(self, status: int | str) -> int:
         """Return how many requests have been answered with a status."""
@@ -125,28 +126,23 @@ def forks() -> Iterator[Forks]:
 
 
 @pytest.fixture
-def app() -> Iterator[ScriptedHost]:
-    with answering((202, {}, "")) as app:
-        yield app
-
-
-@pytest.fixture
-def new_world(forks: Forks, app: ScriptedHost, tmp_path: Path, request: pytest.FixtureRequest) -> NewWorld:
+def new_world(forks: Forks, tmp_path: Path) -> Iterator[NewWorld]:
     """Make a world in which ``azd provision`` has ended, with one workspace or with the given resources.
 
     An operation takes two polls, so its resource is in transition when a process is killed that has just begun it.
     """
 
-    def new(resources: Iterable[dict[str, Any]] = ()) -> World:
-        arm = Emulator(list(resources) or sample.resources(), tokens=[secret("token")])
-        arm.behavior = Behavior(retry_after_seconds=0.01, polls=2)
-        world = World(arm, forks, tmp_path)
-        server = serving(world)
-        world.azd = Azd(tmp_path, arm, server.__enter__().url, app.url)
-        request.addfinalizer(lambda: server.__exit__(None, None, None))
-        return world
+    with ExitStack() as stack:
 
-    return new
+        def new(resources: Iterable[dict[str, Any]] = ()) -> World:
+            azd = stack.enter_context(serving_azd(tmp_path))
+            azd.switch(polls=2)
+            if resources:
+                azd.arm.store.delete(f"/subscriptions/{sample.SUBSCRIPTION}")
+                azd.arm.add(*resources)
+            return World(azd, forks)
+
+        yield new
 
 
 @pytest.fixture
@@ -165,22 +161,18 @@ def undisturbed(new_world: NewWorld) -> list[str]:
 class TestWaiting:
     def test_for_a_function_that_is_listed_late(self, world: World, undisturbed: list[str]) -> None:
         world.azd.switch(syncs=3)
-        assert [line.split("(")[0] for line in world.succeeds("connect")][:-1] == [
-            "waiting for the function aml_event "
-        ] * 2
+        assert "\n".join(world.succeeds("connect")).count("waiting for the function aml_event") == 2
         assert [one.path.rpartition("/")[2] for one in world.arm.changes[:3]] == ["sync"] * 3
         assert world.state == undisturbed
 
     def test_for_a_role_that_arrives_late(self, world: World, undisturbed: list[str]) -> None:
         world.azd.switch(role_checks=4)
-        lines = world.succeeds("connect")
-        assert ["Managed Identity Authorization Error" in line for line in lines] == [True] * 4 + [False]
+        assert "\n".join(world.succeeds("connect")).count("Managed Identity Authorization Error") == 4
         assert world.state == undisturbed
 
     def test_for_a_right_of_the_operator_that_arrives_late(self, world: World, undisturbed: list[str]) -> None:
         world.arm.plan(refusal(WRITES, 403, "AuthorizationFailed", NO_RIGHT, times=3))
-        lines = world.succeeds("connect")
-        assert [NO_RIGHT.rstrip(".") in line for line in lines] == [True] * 3 + [False]
+        assert "\n".join(world.succeeds("connect")).count(NO_RIGHT.rstrip(".")) == 3
         assert world.state == undisturbed
 
     def test_for_a_right_that_never_arrives(self, world: World) -> None:
