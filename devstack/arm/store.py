@@ -68,7 +68,8 @@ class Store:
         if address is None or address.is_collection or address.kind not in TYPES:
             raise ValueError(f"id: must be the ID of a resource of a known type, got {resource.get('id')!r}")
         self.save(address, resource)
-        self.principals.setdefault(str(resource.get("identity", {}).get("principalId", "")), 0)
+        if principal := resource.get("identity", {}).get("principalId"):
+            self.principals.setdefault(principal, 0)
         for path in ("/".join(address.text.split("/")[:length]) for length in (3, 5)):
             above = ids.parse(path)
             if above is not None and above.kind in (ids.GROUP, ids.SUBSCRIPTION) and self.get(path) is None:
