@@ -20,6 +20,8 @@ from shared.version import VERSION
 PARTITION: Final = "$test-events"
 _PLACES: Final = 64
 _MAX_INSTANCE: Final = 100
+_MAX_NAME: Final = 100
+"""How much of an event's ID is logged."""
 
 _log = logger("nextstage.test_event")
 
@@ -46,8 +48,8 @@ def write_proof(journal: Journal, event_id: str, routes: str, instance: str) -> 
     :param routes: the digest of the routes.yaml that the app runs.
     :raises JournalUnavailable: the journal does not answer.
     """
-    words = "the test event %.100r has arrived at version %s with routes %s; it queues nothing"
-    _log.info(words, event_id, VERSION, routes)
+    name = repr(event_id[:_MAX_NAME])
+    _log.info("the test event %s has arrived at version %s with routes %s; it queues nothing", name, VERSION, routes)
     key, event = _place(event_id)
     document = {"event": event, "version": VERSION, "routes": routes, "instance": instance[:_MAX_INSTANCE]}
     journal.note(key, json.dumps(document))

@@ -165,7 +165,7 @@ class TestDefaultsOfTheScenario:
         scenario = Scenario()
         assert scenario.most_instances == number(r"maximumInstanceCount: (\d+)")
         assert scenario.instance_gb == number(r"instanceMemoryMB: (\d+)") / 1024
-        assert scenario.concurrency == number(r"PYTHON_THREADPOOL_THREAD_COUNT: '(\d+)'")
+        assert scenario.concurrency == number(r"var threads = (\d+)")
 
     def test_prices(self) -> None:
         rows = re.findall(r"^\| `(\w+)` \| ([\d.]+) \|", (ROOT / "docs" / "cost.md").read_text(), re.MULTILINE)
