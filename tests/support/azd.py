@@ -36,6 +36,8 @@ ENVIRONMENT = {
 }
 """What azd passes to a hook: its own values, and those of main.bicep's outputs. No pause takes time."""
 
+TOKEN = {"token": secret("token"), "expiresOn": "2099-01-01T00:00:00Z"}
+
 TESTING = "testing the app with an event that queues nothing"
 """What connect says before it tests the app."""
 
@@ -71,12 +73,14 @@ class Azd:
 
     def __post_init__(self) -> None:
         """Sign in."""
-        self.answer({"token": secret("token"), "expiresOn": "2099-01-01T00:00:00Z"})
+        self.answer(TOKEN)
 
-    def answer(self, document: Mapping[str, str], code: int = 0) -> None:
-        """Choose the answer of ``azd auth token``."""
+    def answer(self, document: Mapping[str, str], code: int = 0, values: Mapping[str, str] | None = None) -> None:
+        """Choose the answers of ``azd auth token`` and ``azd env get-values``. By default, it knows no environment."""
         executable = self.folder / "azd"
-        executable.write_text(f"#!/bin/sh\necho '{json.dumps(document)}'\nexit {code}\n")
+        known = f"echo '{json.dumps(values)}'" if values else "exit 1"
+        token = f"echo '{json.dumps(document)}'; exit {code}"
+        executable.write_text(f'#!/bin/sh\nif [ "$1" = env ]; then {known}; else {token}; fi\n')
         executable.chmod(0o755)
 
     def switch(self, **switches: Any) -> None:

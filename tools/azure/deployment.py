@@ -55,14 +55,16 @@ class Deployment:
         return f"{self.app.id}/functions/{self.function}"
 
 
-def deployed(installation: Installation) -> Installation:
+def deployed(installation: Installation, name: str | None = None) -> Installation:
     """Return the installation with the values of azd's environment, unless it knows the deployed app already.
 
     azd passes its values to hooks only, so a command in a shell asks for them. Variables of the shell take precedence
     over azd's values, and these over local.settings.json, which describes an app on this machine.
+
+    :param name: the name of an installation that azd may not know; its values must not be mixed with those of another.
     """
     azd = shutil.which("azd", path=installation.environ.get("PATH"))
-    if azd is None or installation.environ.get(FUNCTION_APP, "").strip():
+    if name or azd is None or installation.environ.get(FUNCTION_APP, "").strip():
         return installation
     try:
         asked = subprocess.run(  # noqa: S603 - the command is fixed

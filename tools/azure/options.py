@@ -20,7 +20,8 @@ NameOption = Annotated[
     typer.Option(
         "--name",
         metavar="NAME",
-        help=f"The name of the installation, of which the names of new resources consist.  [default: {variables.NAME}]",
+        help="The name of the installation, of which the names of new resources consist. With it, azd is not asked for "
+        f"values.  [default: {variables.NAME}]",
     ),
 ]
 SubscriptionOption = Annotated[

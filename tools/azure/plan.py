@@ -104,7 +104,7 @@ class Plan:
         """
         for name, value in values.items():
             if not value:
-                raise CommandFailed(f"{name} is not set; run 'azd provision' first, and this by azd, or see --help")
+                raise CommandFailed(f"{name} is not set; run 'azd provision' first, or see the options in --help")
 
     @property
     def prefix(self) -> str:

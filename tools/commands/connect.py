@@ -124,9 +124,7 @@ def connect(  # noqa: PLR0913 - one parameter for each option
     from tools.azure.deployment import Deployment, deployed  # noqa: PLC0415 - the same
     from tools.azure.sign_in import pause_seconds, resource_manager  # noqa: PLC0415 - the same
 
-    installation, console = installation_of(context), Console()
-    if not only_check:
-        installation = deployed(installation)
+    installation, console = deployed(installation_of(context), name), Console()
     options = {
         variables.NAME: name,
         variables.SUBSCRIPTION: subscription,
@@ -140,7 +138,7 @@ def connect(  # noqa: PLR0913 - one parameter for each option
     }
     values = with_options(installation.environ, workspaces, options)
     plan = Plan.of(values)
-    manager, pauses = resource_manager(values), Pauses(pause_seconds(values))
+    manager, pauses = resource_manager(installation.environ), Pauses(pause_seconds(values))
     if only_check:
         python = values.get(checking.PYTHON) or checking.DEFAULT_PYTHON
         checking.check(manager, plan, values.get(checking.LOCATION, ""), python, console.note)

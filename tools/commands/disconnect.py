@@ -47,10 +47,11 @@ def disconnect(
     `azd down` runs it at its end. Then the app is gone already, and so are its alerts and dead letters. You can run it
     again at any time.
     """
-    from tools.azure.disconnecting import disconnect_all  # noqa: PLC0415 - the Azure libraries are slow to import
+    from tools.azure.deployment import deployed  # noqa: PLC0415 - the Azure libraries are slow to import
+    from tools.azure.disconnecting import disconnect_all  # noqa: PLC0415 - the same
     from tools.azure.sign_in import resource_manager  # noqa: PLC0415 - the same
 
-    installation, console = installation_of(context), Console()
+    installation, console = deployed(installation_of(context), name), Console()
     options = {
         variables.NAME: name,
         variables.SUBSCRIPTION: subscription,
@@ -60,4 +61,4 @@ def disconnect(
     }
     values = with_options(installation.environ, workspaces, options)
     plan = Plan.of(values)
-    disconnect_all(resource_manager(values), plan, console.note)
+    disconnect_all(resource_manager(installation.environ), plan, console.note)
