@@ -229,9 +229,9 @@ var storageAccounts = [names.journalAccount, names.hostAccount]
 var storageEndpoints = [
   for i in range(0, 6): {
     resourceType: 'Microsoft.Storage/storageAccounts'
-    resourceName: storageAccounts[i / 3]
-    service: storageServices[i % 3]
-    zone: 'privatelink.${storageServices[i % 3]}.${environment().suffixes.storage}'
+    resourceName: storageAccounts[i % 2]
+    service: storageServices[i / 2]
+    zone: 'privatelink.${storageServices[i / 2]}.${environment().suffixes.storage}'
   }
 ]
 var keyVaultEndpoint = {
@@ -272,6 +272,9 @@ module network 'modules/network.bicep' = if (isPrivate) {
   }
 }
 
+// No two of the same account at the same time, which can end with StorageAccountOperationInProgress. Source: Azure Functions
+// docs, tutorial on private endpoints.
+@batchSize(2)
 module privateEndpoints 'modules/private-endpoint.bicep' = [
   for endpoint in (isPrivate ? endpoints : []): {
     name: 'endpoint-${endpoint.resourceName}-${endpoint.service}'

@@ -1,5 +1,6 @@
 """What each profile deploys: resources, redundancy, locks, logs, networks and roles, evaluated by value."""
 
+import re
 from collections import Counter
 from typing import Any
 
@@ -226,6 +227,18 @@ class TestNetworks:
         app = found.one("Microsoft.Web/sites")
         assert app.properties["virtualNetworkSubnetId"] == f"{network.id}/subnets/app"
         assert (app.id, "sites") not in endpoints, "Azure/Azure-Functions#2635: it could not be deployed to"
+
+    def test_no_account_gets_two_endpoints_at_the_same_time(self) -> None:
+        """Otherwise a deployment can end with StorageAccountOperationInProgress."""
+        text = (INFRA / "main.bicep").read_text(encoding="utf-8")
+        size = int(re.findall(r"@batchSize\((\d+)\)\nmodule privateEndpoints ", text)[0])
+        assert size > 1, "one after the other takes minutes longer"
+        endpoints = [
+            one.properties["privateLinkServiceConnections"][0]["properties"]["privateLinkServiceId"]
+            for one in everything("private").all("Microsoft.Network/privateEndpoints")
+        ]
+        batches = [endpoints[at : at + size] for at in range(0, len(endpoints), size)]
+        assert [batch for batch in batches if len(set(batch)) < len(batch)] == []
 
     @pytest.mark.parametrize(
         ("given", "gateway", "is_default"),
