@@ -342,6 +342,8 @@ output NEXTSTAGE_STORAGE_ACCOUNT_NAME string = names.journalAccount
 output NEXTSTAGE_DEAD_LETTER_CONTAINER string = storage.outputs.deadLetterContainerName
 output NEXTSTAGE_DEAD_LETTER_URL string = '${storage.outputs.blobEndpoint}${storage.outputs.deadLetterContainerName}'
 output NEXTSTAGE_ACTION_GROUP_ID string = alerts.outputs.actionGroupId
+// The Log Analytics workspace that gets the deliveries that fail of the topics that `manage.py connect` makes.
+output NEXTSTAGE_DELIVERY_LOG_WORKSPACE_ID string = isGuarded ? monitoring.outputs.workspaceId : ''
 output NEXTSTAGE_KEY_VAULT_NAME string = needsKeyVault ? names.keyVault : ''
 output NEXTSTAGE_NOTIFICATION_TOPIC_NAME string = notificationTopic ? names.topic : ''
 output NEXTSTAGE_NOTIFICATION_TOPIC_ENDPOINT string = notificationTopic ? topic!.outputs.endpoint : ''

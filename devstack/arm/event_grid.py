@@ -84,7 +84,7 @@ def check_topic(store: Store, address: Address, body: Mapping[str, Any]) -> Docu
         "tags": body.get("tags"),
         "properties": {"source": source, "topicType": TOPIC_TYPE, "metricResourceId": str(uuid.uuid4())},
     }
-    if known is not None:
+    if known is not None and "metricResourceId" in known["properties"]:
         document["properties"]["metricResourceId"] = known["properties"]["metricResourceId"]
     if identity := _identity(store, known, body.get("identity")):
         document["identity"] = identity

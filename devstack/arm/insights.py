@@ -1,7 +1,8 @@
-"""Metric alerts of Azure Monitor.
+"""Metric alerts and diagnostic settings of Azure Monitor.
 
-Sources: Azure/azure-rest-api-specs (Microsoft.Insights, metricAlerts), and Microsoft Learn, "Supported metrics for
-Microsoft.EventGrid/systemTopics". The messages are the stand-in's.
+Sources: Azure/azure-rest-api-specs (Microsoft.Insights, metricAlerts, diagnosticSettings), and Microsoft Learn,
+"Supported metrics for Microsoft.EventGrid/systemTopics" and "Supported logs for Microsoft.EventGrid/systemTopics". The
+messages are the stand-in's.
 """
 
 from __future__ import annotations
@@ -22,6 +23,9 @@ METRICS = (
     *("PublishSuccessCount", "PublishSuccessLatencyInMs", "ServerDeliverySuccessRate", "UnmatchedEventCount"),
 )
 """The metrics of an Event Grid system topic."""
+
+LOGS = ("DeliveryFailures",)
+"""The categories of its logs."""
 
 _SINGLE_RESOURCE = "Microsoft.Azure.Monitor.SingleResourceMultipleMetricCriteria"
 _FREQUENCIES = {"PT1M": 1, "PT5M": 5, "PT15M": 15, "PT30M": 30, "PT1H": 60}
@@ -53,6 +57,22 @@ def check_metric_alert(store: Store, _address: Address, body: Mapping[str, Any])
             raise _bad(f"The action group {action.get('actionGroupId')} does not exist.")
     _check_criteria(properties["criteria"])
     return {"location": "global", "tags": body.get("tags"), "properties": properties}
+
+
+def check_diagnostic_setting(_store: Store, address: Address, body: Mapping[str, Any]) -> Document:
+    """Return the diagnostic setting that a PUT writes. It may belong to a system topic only.
+
+    :raises ArmError: Azure Monitor refuses it.
+    """
+    properties = body.get("properties")
+    if not isinstance(properties, dict) or not properties.get("workspaceId"):
+        raise _bad("A diagnostic setting needs a destination.")
+    if "/microsoft.eventgrid/systemtopics/" not in address.parent.lower():
+        raise _bad("The stand-in supports only diagnostic settings of system topics.")
+    for one in properties.get("logs") or ():
+        if one.get("category") not in LOGS:
+            raise _bad(f"Category '{one.get('category')}' is not supported.")
+    return {"properties": properties}
 
 
 def _check_criteria(criteria: Mapping[str, Any]) -> None:

@@ -27,6 +27,7 @@ _CHECKS: dict[str, Callable[[Store, ids.Address, Mapping[str, Any]], Document]] 
     types.ROLE_ASSIGNMENT.key: authorization.check_role_assignment,
     types.LOCK.key: authorization.check_lock,
     types.METRIC_ALERT.key: insights.check_metric_alert,
+    types.DIAGNOSTIC_SETTING.key: insights.check_diagnostic_setting,
 }
 
 

@@ -61,6 +61,12 @@ METRIC_ALERT = ResourceType(
     is_written=True,
     created=200,  # the only status in the specification
 )
+DIAGNOSTIC_SETTING = ResourceType(
+    name="Microsoft.Insights/diagnosticSettings",
+    versions=("2016-09-01", "2021-05-01-preview"),
+    is_written=True,
+    created=200,  # the only status in the specification
+)
 GROUP = ResourceType(
     name="Microsoft.Resources/resourceGroups",
     versions=("2024-11-01", "2025-03-01", "2025-04-01"),
@@ -90,6 +96,7 @@ TYPES = {
         ROLE_ASSIGNMENT,
         LOCK,
         METRIC_ALERT,
+        DIAGNOSTIC_SETTING,
         GROUP,
         SUBSCRIPTION,
         WORKSPACE,

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from tools.azure import event_resources
 from tools.azure import plan as variables
-from tools.azure.event_resources import ALERTS, CONTRIBUTOR, EVENT_GRID, FUNCTION, READER, ROLES, WEB, WORKSPACES
+from tools.azure.event_resources import ALERTS, CONTRIBUTOR, EVENT_GRID, FUNCTION, LOGS, READER, ROLES, WEB, WORKSPACES
 from tools.azure.plan import Plan, Resource
 from tools.azure.resource_manager import ResourceManager, ResourceManagerError
 from tools.azure.topics import check_identity, identity_of, list_topics
@@ -170,10 +170,22 @@ class _Steps:
         for alert_id, body in event_resources.alerts(plan, workspace, topic["id"]).items():
             name = alert_id.rpartition("/")[2]
             self._put(f"the alert {name}", alert_id, body, ALERTS, f"Contributor on {plan.function_app.group_id}")
+        if plan.log_workspace and event_resources.is_of_an_environment(topic):
+            self._log_failures(topic)
         self.say(
             f"events of the workspace {workspace.name} come to {plan.function_app.name} by the system topic "
             f"{topic['name']}"
         )
+
+    def _log_failures(self, topic: dict[str, Any]) -> None:
+        """Log the deliveries of a system topic that fail. Events come without the log, so a refusal ends nothing."""
+        try:
+            self.manager.put(event_resources.log_id(self.plan, topic["id"]), event_resources.log(self.plan), LOGS)
+        except ResourceManagerError as exc:
+            self.say(
+                f"the deliveries of {topic['name']} that fail are not logged: {exc.words}; if you need the log, ask "
+                "for the role Monitoring Contributor on the workspace's resource group and the Log Analytics workspace"
+            )
 
     def _make_topic(self, workspace: Resource, region: str, unfinished: dict[str, Any] | None) -> dict[str, Any]:
         """Create our system topic.
@@ -230,8 +242,7 @@ class _Refused(CommandFailed):
         advice = "correct that, then run 'azd hooks run postdeploy' or './manage.py connect'"
         if "AuthorizationFailed" in error.codes:
             advice = f"ask for the role {role}"
-        words = ": ".join(filter(None, (error.code, error.reason))).rstrip(".")
-        self.what = f"{what} could not be made: {words}"
+        self.what = f"{what} could not be made: {error.words}"
         super().__init__(f"{self.what}; {advice}", 1)
         self.codes = error.codes
         said = " ".join((*error.codes, error.reason)).lower()

@@ -9,13 +9,14 @@ from typing import Any, Final
 
 from tools.azure import event_resources
 from tools.azure import plan as variables
-from tools.azure.event_resources import ALERTS, CONTRIBUTOR, EVENT_GRID, READER, ROLES
+from tools.azure.event_resources import ALERTS, CONTRIBUTOR, EVENT_GRID, LOGS, READER, ROLES
 from tools.azure.plan import Plan, Resource
 from tools.azure.resource_manager import ResourceManager, ResourceManagerError
 from tools.azure.topics import identity_of, list_topics
 from tools.errors import CommandFailed
 
 _GONE: Final = 404
+_FORBIDDEN: Final = 403
 _LOCKED: Final = "ScopeLocked"
 
 
@@ -63,6 +64,8 @@ def _leave_topic(manager: ResourceManager, plan: Plan, topic: dict[str, Any], sa
         scope = event_resources.container_id(plan)
         role_id = event_resources.role_id(scope, identity_of(topic), CONTRIBUTOR)
         _remove_writer(manager, name, role_id, say)
+    if event_resources.is_of_an_environment(topic):
+        _remove_log(manager, plan, topic, say)
     if others:
         say(f"the system topic {name} stays: it serves {len(others)} other event subscriptions")
     elif event_resources.is_of_an_environment(topic):
@@ -83,6 +86,21 @@ def _remove_writer(manager: ResourceManager, topic: str, role_id: str, say: Call
     else:
         if existed:
             say(f"deleted {what}")
+
+
+def _remove_log(manager: ResourceManager, plan: Plan, topic: dict[str, Any], say: Callable[[str], None]) -> None:
+    """Delete the setting with which a topic logs deliveries that fail. Left over, it would serve the next such topic.
+
+    Many operators have no right on such settings, and then there hardly is one.
+    """
+    try:
+        existed = manager.delete(event_resources.log_id(plan, topic["id"]), LOGS)
+    except ResourceManagerError as exc:
+        if exc.status != _FORBIDDEN:
+            say(f"the log of deliveries of {topic['name']} that fail stays: {exc.words}")
+    else:
+        if existed:
+            say(f"deleted the log of deliveries of {topic['name']} that fail")
 
 
 def _remove_reader(manager: ResourceManager, plan: Plan, workspace: Resource, say: Callable[[str], None]) -> None:
@@ -114,5 +132,4 @@ def _delete(manager: ResourceManager, what: str, resource_id: str, version: str,
 
 
 def _failure(what: str, resource_id: str, exc: ResourceManagerError) -> CommandFailed:
-    words = ": ".join(filter(None, (exc.code, exc.reason))).rstrip(".")
-    return CommandFailed(f"{what} cannot be deleted: {words}; delete it by hand: {resource_id}", 1)
+    return CommandFailed(f"{what} cannot be deleted: {exc.words}; delete it by hand: {resource_id}", 1)

@@ -4,6 +4,7 @@
 - two event subscriptions on it, and the role with which the topic writes dead letters
 - with waits: the app's role on the workspace
 - alerts on events that were not delivered, in the app's resource group
+- a log of the deliveries that fail, if a topic of ours is to have one
 """
 
 import hashlib
@@ -22,6 +23,7 @@ EVENT_GRID: Final = "2025-02-15"
 ROLES: Final = "2022-04-01"
 ALERTS: Final = "2026-01-01"
 WEB: Final = "2025-03-01"
+LOGS: Final = "2021-05-01-preview"
 WORKSPACES: Final = "2026-05-01"
 
 CONTRIBUTOR: Final = "ba92f5b4-2d11-453d-a403-e96b0029c9fe"
@@ -255,6 +257,20 @@ def alert_ids(plan: Plan, workspace: Resource) -> list[str]:
 def earlier_alert_ids(plan: Plan) -> list[str]:
     """Return the IDs of the alerts that versions made which knew only one workspace."""
     return [_alert_id(plan, name) for name in ("dead-letters", "events-dropped", "deliveries-fail")]
+
+
+def log_id(plan: Plan, topic_id: str) -> str:
+    """Return the ID of the diagnostic setting with which a system topic logs the deliveries that fail."""
+    return f"{topic_id}/providers/Microsoft.Insights/diagnosticSettings/{plan.prefix}"
+
+
+def log(plan: Plan) -> dict[str, Any]:
+    """Return this setting. The log has the error of each delivery, of which the metrics only tell the number.
+
+    Source: Azure Monitor docs, "Supported logs for Microsoft.EventGrid/systemTopics".
+    """
+    logs = [{"category": "DeliveryFailures", "enabled": True}]
+    return {"properties": {"workspaceId": plan.log_workspace, "logs": logs}}
 
 
 def _alert_id(plan: Plan, name: str) -> str:

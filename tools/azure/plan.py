@@ -20,6 +20,7 @@ STORAGE_ACCOUNT: Final = "NEXTSTAGE_STORAGE_ACCOUNT_ID"
 CONTAINER: Final = "NEXTSTAGE_DEAD_LETTER_CONTAINER"
 IDENTITY: Final = "NEXTSTAGE_IDENTITY_PRINCIPAL_ID"
 ACTION_GROUP: Final = "NEXTSTAGE_ACTION_GROUP_ID"
+LOG_WORKSPACE: Final = "NEXTSTAGE_DELIVERY_LOG_WORKSPACE_ID"
 WAITS: Final = "NEXTSTAGE_WAITS"
 RUN_STATUSES: Final = "NEXTSTAGE_RUN_STATUSES"
 
@@ -62,6 +63,7 @@ class Plan:
     :param name: the name of azd's environment.
     :param subscription: the subscription of the app.
     :param identity: the object ID of the app's managed identity.
+    :param log_workspace: the ID of the Log Analytics workspace that gets the deliveries that fail; empty for no log.
     :param run_statuses: only RunStatusChanged events with these statuses are delivered; all if empty.
     """
 
@@ -73,6 +75,7 @@ class Plan:
     container: str = ""
     identity: str = ""
     action_group: str = ""
+    log_workspace: str = ""
     waits: bool = False
     run_statuses: tuple[str, ...] = ()
 
@@ -93,6 +96,7 @@ class Plan:
             container=given.get(CONTAINER, ""),
             identity=given.get(IDENTITY, ""),
             action_group=given.get(ACTION_GROUP, ""),
+            log_workspace=given.get(LOG_WORKSPACE, ""),
             waits=_flag(given, WAITS),
             run_statuses=tuple(_parts(given.get(RUN_STATUSES, ""))),
         )

@@ -55,12 +55,13 @@ class ResourceManagerError(CommandFailed):
 
     :param status: the HTTP status; None if there was no answer, or no token to ask with.
     :param codes: the error's code, then those of its details. Resource providers often put the cause into a detail.
-    :param reason: what Azure Resource Manager says, on one line.
+    :param reason: what Azure Resource Manager says, on one line. ``words`` begins with the error's own code.
     """
 
     def __init__(self, request: str, reason: str, *, status: int | None = None, codes: tuple[str, ...] = ()) -> None:
         words = ": ".join(filter(None, (codes[0] if codes else "", reason)))
         super().__init__(f"{request}: {words}" + (f" (HTTP {status})" if status else ""), exit_code=1)
+        self.words = words.rstrip(".")
         self.status = status
         self.codes = codes
         self.reason = reason

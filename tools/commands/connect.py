@@ -48,6 +48,15 @@ ActionGroupOption = Annotated[
         help=f"The action group that alerts notify; may be empty.  [default: {variables.ACTION_GROUP}]",
     ),
 ]
+LogWorkspaceOption = Annotated[
+    str | None,
+    typer.Option(
+        "--log-workspace",
+        metavar="ID",
+        help="The Log Analytics workspace that gets a log of deliveries that fail; may be empty.  "
+        f"[default: {variables.LOG_WORKSPACE}]",
+    ),
+]
 StatusesOption = Annotated[
     str | None,
     typer.Option(
@@ -85,6 +94,7 @@ def connect(  # noqa: PLR0913 - one parameter for each option
     container: ContainerOption = None,
     identity: IdentityOption = None,
     action_group: ActionGroupOption = None,
+    log_workspace: LogWorkspaceOption = None,
     run_statuses: StatusesOption = None,
     waits: WaitsOption = None,
     url: UrlOption = None,
@@ -103,6 +113,7 @@ def connect(  # noqa: PLR0913 - one parameter for each option
     - two event subscriptions that lead to the app's function
     - with --waits: the app's role Reader on the workspace
     - alerts on events that are not delivered
+    - with --log-workspace: a log of deliveries that fail, if it made the topic
 
     It waits until Azure lists the app's function, and until a new role has arrived, at most 12 minutes. A system topic
     of somebody else is used and never changed. You can run it at any time, also after an interruption: it leaves what
@@ -133,6 +144,7 @@ def connect(  # noqa: PLR0913 - one parameter for each option
         variables.CONTAINER: container,
         variables.IDENTITY: identity,
         variables.ACTION_GROUP: action_group,
+        variables.LOG_WORKSPACE: log_workspace,
         variables.RUN_STATUSES: run_statuses,
         variables.WAITS: None if waits is None else str(waits),
     }

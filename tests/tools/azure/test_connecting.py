@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from devstack.arm import sample
+from devstack.arm import Fault, Match, sample
 from handlers import DISPATCH
 from tests.support.azd import OURS, PREFIX, TESTING, Azd
 from tests.support.services.odd_host import answering
@@ -25,6 +25,10 @@ from tools.azure import event_resources
 from tools.azure.connecting import Pauses, connect_all
 from tools.azure.plan import Plan
 from tools.azure.sign_in import resource_manager
+
+LOGGED = {
+    "NEXTSTAGE_DELIVERY_LOG_WORKSPACE_ID": f"{sample.GROUP}/providers/Microsoft.OperationalInsights/workspaces/log"
+}
 
 
 class TestConnect:
@@ -89,6 +93,46 @@ class TestConnect:
         assert {one["windowSize"] for one in alerts.values()} == {"PT5M", "PT30M", "PT1H"}
         assert all(one["actions"] == [{"actionGroupId": sample.ACTION_GROUP}] for one in alerts.values())
         assert all(one["scopes"] == [f"{TOPICS}/{PREFIX}"] for one in alerts.values())
+        assert all(one["enabled"] and one["autoMitigate"] for one in alerts.values())
+
+    def test_the_log_of_deliveries_that_fail(self, azd: Azd, connect: Run, disconnect: Run) -> None:
+        before = state(azd)
+        lines(connect(**LOGGED))
+        (log,) = azd.found("diagnosticSettings")
+        assert log["id"] == f"{TOPICS}/{PREFIX}/providers/Microsoft.Insights/diagnosticSettings/{PREFIX}"
+        assert log["properties"] == {
+            "workspaceId": LOGGED["NEXTSTAGE_DELIVERY_LOG_WORKSPACE_ID"],
+            "logs": [{"category": "DeliveryFailures", "enabled": True}],
+        }
+        assert f"deleted the log of deliveries of {PREFIX} that fail" in lines(disconnect())
+        assert state(azd) == before
+
+    def test_a_log_without_a_right_ends_nothing(self, azd: Azd, connect: Run, disconnect: Run) -> None:
+        azd.arm.plan(refusal("/diagnosticSettings/", "AuthorizationFailed", status=403))
+        said = lines(connect(**LOGGED))
+        assert said[-2].startswith(f"the deliveries of {PREFIX} that fail are not logged: AuthorizationFailed: No; ")
+        assert said[-2].count("Monitoring Contributor") == 1
+        assert len(said) == 2, "nobody waits for it"
+        azd.arm.plan(refusal("/diagnosticSettings/", "AuthorizationFailed", status=403, method="DELETE"))
+        assert [line for line in lines(disconnect()) if "log of" in line] == []
+
+    def test_a_log_that_is_locked_stays(self, azd: Azd, connect: Run, disconnect: Run) -> None:
+        lines(connect(**LOGGED))
+        azd.arm.plan(refusal("/diagnosticSettings/", "ScopeLocked", status=409, method="DELETE"))
+        assert f"the log of deliveries of {PREFIX} that fail stays: ScopeLocked: No" in lines(disconnect())
+
+    def test_a_topic_of_somebody_else_gets_no_log(self, azd: Azd, connect: Run) -> None:
+        azd.arm.add(topic())
+        lines(connect(**LOGGED))
+        assert azd.found("diagnosticSettings") == []
+
+    def test_our_topic_without_identity_gets_one(self, azd: Azd, connect: Run) -> None:
+        ours = topic(f"{TOPICS}/{PREFIX}", identity=None, tags={"azd-env-name": "dev"})
+        azd.arm.add(ours)
+        lines(connect())
+        (made,) = azd.found("systemTopics")
+        (role,) = azd.found("roleAssignments")
+        assert role["properties"]["principalId"] == made["identity"]["principalId"]
 
     def test_twice_in_a_row(self, azd: Azd, connect: Run) -> None:
         first = lines(connect(NEXTSTAGE_WAITS="true"))
@@ -114,6 +158,14 @@ class TestConnect:
     def test_a_long_name(self, azd: Azd, connect: Run) -> None:
         lines(connect(AZURE_ENV_NAME=LONG_NAME))
         assert azd.names("systemTopics") == [LONG_PREFIX]
+
+    def test_a_long_name_and_two_workspaces(self, azd: Azd, connect: Run, disconnect: Run) -> None:
+        environment = {"AZURE_ENV_NAME": LONG_NAME, "AML_WORKSPACE_IDS": OTHER}
+        lines(connect(**environment))
+        first, second = azd.names("systemTopics")
+        assert (first, len(second)) == (LONG_PREFIX, 49)
+        lines(disconnect(**environment))
+        assert azd.names("systemTopics") == []
 
     def test_run_statuses(self, azd: Azd, connect: Run) -> None:
         lines(connect(NEXTSTAGE_RUN_STATUSES="Completed, Failed"))
@@ -209,8 +261,9 @@ class TestWaiting:
             refusal("/eventSubscriptions/", "AuthorizationFailed", status=403, times=2),
             refusal("/eventSubscriptions/", "Endpoint validation", times=2),
             refusal("/roleAssignments/", "PrincipalNotFound", times=2),
+            Fault(accept=False, match=Match(method="PUT", path="/eventSubscriptions/"), status=403, body={}, times=2),
         ],
-        ids=["role", "validation", "authorization", "endpoint", "identity"],
+        ids=["role", "validation", "authorization", "endpoint", "identity", "no reason"],
     )
     def test_what_is_too_new_is_waited_for(self, azd: Azd, connect: Run, fault: Any) -> None:
         azd.switch(**fault) if isinstance(fault, dict) else azd.arm.plan(fault)
