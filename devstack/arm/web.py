@@ -51,7 +51,7 @@ def host_keys(store: Store) -> dict[str, object]:
 
 
 def stacks(store: Store, location: str) -> dict[str, object]:
-    """Return the Python versions of a region, in the form of Function App Stacks."""
+    """Return the Python versions of a region, in the form of Function App Stacks. 3.9 is not for Flex Consumption."""
     versions = store.behavior.python_versions
     minor = [
         {
@@ -60,10 +60,10 @@ def stacks(store: Store, location: str) -> dict[str, object]:
             "stackSettings": {
                 "linuxRuntimeSettings": {
                     "runtimeVersion": f"Python|{version}",
-                    "isDefault": version == versions[-1],
+                    "isDefault": version in versions[-1:],
                     "Sku": [
                         {
-                            "skuCode": "FC1",
+                            "skuCode": sku,
                             "instanceMemoryMB": [{"size": 2048, "isDefault": True}],
                             "functionAppConfigProperties": {"runtime": {"name": "python", "version": version}},
                         }
@@ -71,7 +71,7 @@ def stacks(store: Store, location: str) -> dict[str, object]:
                 }
             },
         }
-        for version in versions
+        for version, sku in (("3.9", "EP1"), *((version, "FC1") for version in versions))
     ]
     python = {"displayText": "Python", "value": "python", "preferredOs": "linux"}
     properties = {**python, "majorVersions": [{"displayText": "Python 3", "value": "3", "minorVersions": minor}]}

@@ -95,7 +95,8 @@ def test_names_are_not_too_long(profile: str) -> None:
 def test_what_a_profile_brings(profile: str, sku: str, days: int, instances: int, is_guarded: bool) -> None:
     found = everything(profile)
     assert [one.body["sku"]["name"] for one in accounts(found)] == [sku, sku]
-    assert found.one(OWN_LOGS).properties["retentionInDays"] == days
+    logs = found.one(OWN_LOGS).properties
+    assert (logs["retentionInDays"], logs["features"]) == (days, {"disableLocalAuth": True})
     assert always_ready(found) == instances
     locks = [(one.scope, one.properties["level"]) for one in found.all("Microsoft.Authorization/locks")]
     assert locks == [(accounts(found)[0], "CanNotDelete")] * is_guarded
@@ -113,6 +114,7 @@ def test_what_a_profile_brings(profile: str, sku: str, days: int, instances: int
         ("Microsoft.EventGrid/topics", ("DeliveryFailures", "PublishFailures")),
     }
     assert logged == (wanted if is_guarded else set())
+    assert bool(found.outputs["NEXTSTAGE_DELIVERY_LOG_WORKSPACE_ID"]) == is_guarded
 
 
 def always_ready(found: Deployment) -> int:
@@ -248,6 +250,12 @@ class TestNetworks:
         subnets = deployed("private", **given).one("Microsoft.Network/virtualNetworks").properties["subnets"]
         app = subnets[0]["properties"]
         assert (app["natGateway"], app["defaultOutboundAccess"]) == (gateway, is_default)
+        assert subnets[1]["properties"]["defaultOutboundAccess"] is False
+
+    def test_the_app_comes_after_all_that_it_needs_at_its_start(self) -> None:
+        text = (INFRA / "main.bicep").read_text(encoding="utf-8")
+        (needed,) = re.findall(r"^module app .*?^  dependsOn: \[(.*?)\]", text, re.DOTALL | re.MULTILINE)
+        assert set(needed.split(", ")) == {"identity", "monitoring", "storage", "network", "privateEndpoints"}
 
 
 class TestRoles:

@@ -3,6 +3,7 @@
 import re
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from urllib.parse import parse_qsl
 
 import pytest
 
@@ -31,6 +32,10 @@ class TestEveryCommand:
         azd.arm.plan(refusal("/systemTopics", "AuthorizationFailed", "May not read.", 403, method="GET"))
         lines(run(*command))
 
+    def test_it_goes_on_in_the_group_only_without_a_right(self, azd: Azd, run: Run, command: tuple[str, ...]) -> None:
+        azd.arm.plan(refusal("/systemTopics", "SubscriptionNotFound", status=404, method="GET"))
+        run(*command).fails(1, "/systemTopics: SubscriptionNotFound: No.")
+
     @pytest.mark.parametrize("value", [None, "", " , "])
     def test_no_workspace_is_named(self, run: Run, command: tuple[str, ...], value: str | None) -> None:
         said = "AML_WORKSPACE_ID is not set; run 'azd env set AML_WORKSPACE_ID <id>'"
@@ -55,6 +60,9 @@ class TestCheck:
         assert lines(connect("--check", AZURE_SUBSCRIPTION_ID=None, AZURE_LOCATION=None)) == [signed_in]
         region = "the region westeurope offers Python 3.13 on Flex Consumption"
         assert lines(connect("--check", NEXTSTAGE_PYTHON_VERSION="")) == [signed_in, region]
+        (asked,) = [dict(parse_qsl(one.query)) for one in azd.arm.requests if one.path.endswith("/functionAppStacks")]
+        hidden = {"removeHiddenStacks": "true", "removeDeprecatedStacks": "true"}
+        assert asked == {"api-version": "2020-10-01", "stack": "python", **hidden}
         assert azd.arm.changes == ()
 
     def test_several_workspaces(self, connect: Run) -> None:
@@ -116,6 +124,9 @@ class TestCheck:
         assert re.fullmatch(
             r"the app's roles are new; waiting \d+ s before the first upload", lines(connect("--check"))[2]
         )
+        azd.arm.add(assigned(timedelta(hours=-1)))
+        said = "the app's roles are new; waiting 120 s before the first upload"
+        assert lines(connect("--check"))[2] == said, "the clock of this machine is wrong"
         azd.arm.add(assigned(timedelta(hours=1)))
         assert len(lines(connect("--check"))) == 2
         azd.arm.store.delete(sample.GROUP)

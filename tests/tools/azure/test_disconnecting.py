@@ -7,7 +7,21 @@ import pytest
 
 from devstack.arm import Fault, sample
 from tests.support.azd import OURS, PREFIX, Azd
-from tests.tools.azure.conftest import B_PREFIX, ELSEWHERE, OTHER, TOPICS, B, Run, lines, refusal, state, topic
+from tests.tools.azure.conftest import (
+    B_PREFIX,
+    ELSEWHERE,
+    OTHER,
+    SECOND,
+    THEIR_IDENTITY,
+    TOPICS,
+    B,
+    Run,
+    lines,
+    refusal,
+    state,
+    topic,
+)
+from tools.azure.event_resources import CONTRIBUTOR, READER
 
 
 class TestSeveralWorkspaces:
@@ -54,6 +68,35 @@ class TestDisconnect:
         assert said[-1] == "deleted the app's role on the workspace ws"
         assert lines(disconnect()) == ["the workspace ws has no system topic; nothing is left to remove there"]
 
+    def test_roles_of_others_stay(self, azd: Azd, connect: Run, disconnect: Run) -> None:
+        """Only the app's role Reader on the workspace itself goes, even if nextstage did not describe it."""
+        lines(connect())
+        definitions = f"/subscriptions/{sample.SUBSCRIPTION}/providers/Microsoft.Authorization/roleDefinitions"
+        group = sample.WORKSPACE.partition("/providers/")[0]
+        given = [
+            (group, sample.IDENTITY, READER),
+            (sample.WORKSPACE, sample.IDENTITY, CONTRIBUTOR),
+            (sample.WORKSPACE, THEIR_IDENTITY["principalId"], READER),
+            (sample.WORKSPACE, sample.IDENTITY, READER),
+        ]
+        for turn, (scope, principal, role) in enumerate(given):
+            name = f"5a5a5a5a-1111-2222-3333-44444444444{turn}"
+            properties = {"principalId": principal, "roleDefinitionId": f"{definitions}/{role}", "scope": scope}
+            path = f"{scope}/providers/Microsoft.Authorization/roleAssignments/{name}"
+            azd.arm.add({"id": path, "properties": properties})
+        lines(disconnect())
+        left = [one["properties"] for one in azd.found("roleAssignments")]
+        left_roles = [(one["scope"], one["principalId"], one["roleDefinitionId"].rpartition("/")[2]) for one in left]
+        assert left_roles == given[:3]
+
+    def test_alerts_of_earlier_versions_go_too(self, azd: Azd, connect: Run, disconnect: Run) -> None:
+        lines(connect())
+        (new, *_) = azd.found("metricAlerts")
+        path = f"{sample.GROUP}/providers/Microsoft.Insights/metricAlerts/nextstage-deliveries-fail"
+        azd.arm.add({**new, "id": path, "name": "nextstage-deliveries-fail"})
+        assert "deleted the alert nextstage-deliveries-fail" in lines(disconnect())
+        assert azd.names("metricAlerts") == []
+
     def test_others_use_the_topic(self, azd: Azd, connect: Run, disconnect: Run) -> None:
         lines(connect())
         theirs = dict(
@@ -63,12 +106,17 @@ class TestDisconnect:
         assert lines(disconnect())[-1] == f"the system topic {PREFIX} stays: it serves 1 other event subscriptions"
         assert azd.names("eventSubscriptions") == ["theirs"]
 
-    @pytest.mark.parametrize("tags", [None, {"azd-env-name": "x"}])
-    def test_a_topic_of_somebody_else_stays(self, azd: Azd, connect: Run, disconnect: Run, tags: Any) -> None:
-        azd.arm.add(topic(tags=tags))
+    @pytest.mark.parametrize(
+        ("name", "tags"),
+        [("theirs", None), ("theirs", {"azd-env-name": "x"}), ("nextstage--0f0f0f0f", None)],
+    )
+    def test_a_topic_of_somebody_else_stays(
+        self, azd: Azd, connect: Run, disconnect: Run, name: str, tags: Any
+    ) -> None:
+        azd.arm.add(topic(f"{SECOND}/{name}", tags=tags))
         lines(connect())
-        assert lines(disconnect())[-1] == "the system topic theirs stays: nextstage has not made it"
-        assert azd.names("systemTopics") == ["theirs"]
+        assert lines(disconnect())[-1] == f"the system topic {name} stays: nextstage has not made it"
+        assert azd.names("systemTopics") == [name]
 
     def test_two_environments_at_one_workspace(self, azd: Azd, connect: Run, disconnect: Run) -> None:
         """B uses the topic that A has made. It stays when A goes, and goes when B goes."""

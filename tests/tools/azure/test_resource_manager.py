@@ -113,6 +113,11 @@ class TestReading:
         assert side.service.tokens == {f"Bearer {secret('token')}"}
         assert side.identity.scopes == [f"{side.url}/.default"]
 
+    def test_a_name_with_signs_of_a_url(self, side: Side) -> None:
+        side.answers(answer(200, DONE)).get("/subscriptions/s/resourceGroups/a?b#c d", V)
+        (request,) = side.service.requests
+        assert request == f"GET /subscriptions/s/resourceGroups/a?b#c d?api-version={V}", "as the server decodes it"
+
     def test_no_such_resource(self, side: Side) -> None:
         assert side.answers(answer(404, {"error": {"code": "ResourceNotFound"}})).get(TOPIC, V) is None
 
