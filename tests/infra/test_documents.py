@@ -31,6 +31,7 @@ CONFIGURATION, _, PROFILES_PART = section(DEPLOYING, "Configuration").partition(
 def test_every_value_is_documented_with_its_default() -> None:
     table = {codes(row[0])[0]: row for row in rows(CONFIGURATION)}
     assert set(table) == (set(PARAMETERS) | READ_BY_THE_HOOK) - SET_BY_AZD
+    assert {"AZURE_ENV_NAME", "AZURE_LOCATION", "AZURE_PRINCIPAL_TYPE"} <= set(PARAMETERS), "azd sets them"
     for name, (_, default, meaning) in table.items():
         if default != "required":
             assert (codes(default) or [""])[0] == PARAMETERS.get(name, ""), name

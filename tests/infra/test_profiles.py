@@ -175,6 +175,7 @@ class TestNetworks:
         assert found.one("Microsoft.EventGrid/topics").properties["publicNetworkAccess"] == "Disabled"
         vault = found.one("Microsoft.KeyVault/vaults").properties
         assert (vault["publicNetworkAccess"], vault["networkAcls"]["defaultAction"]) == ("Enabled", "Deny")
+        assert vault["networkAcls"]["bypass"] == "AzureServices"
         assert [rule["value"] for rule in vault["networkAcls"]["ipRules"]] == ["203.0.113.7", "198.51.100.0/24"]
         closed = everything("private", allowedIps="").one("Microsoft.KeyVault/vaults").properties
         assert (closed["publicNetworkAccess"], closed["networkAcls"]["ipRules"]) == ("Disabled", [])
