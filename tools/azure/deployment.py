@@ -9,7 +9,7 @@ from typing import Final, Self
 
 from shared.credentials import Secret
 from tools.azure.event_resources import FUNCTION
-from tools.azure.plan import FUNCTION_APP, Plan, Resource
+from tools.azure.plan import FUNCTION_APP, NAME, Plan, Resource
 from tools.errors import CommandFailed
 from tools.installation import Installation
 
@@ -59,7 +59,9 @@ def deployed(installation: Installation, name: str | None = None) -> Installatio
     """Return the installation with the values of azd's environment, unless it knows the deployed app already.
 
     azd passes its values to hooks only, so a command in a shell asks for them. Variables of the shell take precedence
-    over azd's values, and these over local.settings.json, which describes an app on this machine.
+    over azd's values, and these over local.settings.json, which describes an app on this machine. As in azd,
+    AZURE_ENV_NAME chooses the environment. The values of another one are not used: ``disconnect`` would delete what
+    belongs to it.
 
     :param name: the name of an installation that azd may not know; its values must not be mixed with those of another.
     """
@@ -79,5 +81,7 @@ def deployed(installation: Installation, name: str | None = None) -> Installatio
         values = dict(json.loads(asked.stdout))
     except (OSError, subprocess.SubprocessError, ValueError, TypeError):
         return installation  # there is no environment; the command reports what is missing
+    if installation.environ.get(NAME, "") not in {"", values.get(NAME)}:
+        return installation
     own = {name: value for name, value in installation.environ.items() if value or name not in values}
     return replace(installation, environ=values | own)

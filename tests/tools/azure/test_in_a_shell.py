@@ -41,6 +41,15 @@ def test_another_installation_gets_no_values_of_azd(azd: Azd, run: Run) -> None:
     assert state(azd) == kept
 
 
+def test_another_environment_gets_no_values_of_this_one(azd: Azd, run: Run) -> None:
+    """As after ``azd down``, when azd has forgotten the values of the other one."""
+    lines(run("connect", **SHELL))
+    kept = state(azd)
+    other = {**SHELL, "AZURE_ENV_NAME": "prod", "AZURE_SUBSCRIPTION_ID": sample.SUBSCRIPTION}
+    lines(run("disconnect", **other, AML_WORKSPACE_IDS=sample.WORKSPACE))
+    assert state(azd) == kept
+
+
 def test_another_installation_is_not_signed_in_by_azd(azd: Azd, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AZURE_TOKEN_CREDENTIALS", "EnvironmentCredential")
     for name in ("AZURE_CLIENT_ID", "AZURE_CLIENT_SECRET", "AZURE_TENANT_ID", "AZURE_USERNAME"):
