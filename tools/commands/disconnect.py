@@ -41,7 +41,8 @@ def disconnect(
     """Stop the events of workspaces to the app.
 
     It deletes what `manage.py connect` has made next to each workspace, and nothing else: the two event subscriptions,
-    the alerts, the role of the topic on the dead letters, and the app's role on the workspace. The system topic goes
+    the alerts, the log of deliveries that fail, the role of the topic on the dead letters, and the app's role on the
+    workspace. If a lock on the storage account protects the role of the topic, that role stays. The system topic goes
     too if an environment of nextstage has made it, and no other event subscription uses it.
 
     `azd down` runs it at its end. Then the app is gone already, and so are its alerts and dead letters. You can run it
