@@ -59,8 +59,10 @@ def check_metric_alert(store: Store, _address: Address, body: Mapping[str, Any])
     return {"location": "global", "tags": body.get("tags"), "properties": properties}
 
 
-def check_diagnostic_setting(_store: Store, address: Address, body: Mapping[str, Any]) -> Document:
+def check_diagnostic_setting(store: Store, address: Address, body: Mapping[str, Any]) -> Document:
     """Return the diagnostic setting that a PUT writes. It may belong to a system topic only.
+
+    Only one setting may send the only category of a topic to a workspace.
 
     :raises ArmError: Azure Monitor refuses it.
     """
@@ -72,6 +74,10 @@ def check_diagnostic_setting(_store: Store, address: Address, body: Mapping[str,
     for one in properties.get("logs") or ():
         if one.get("category") not in LOGS:
             raise _bad(f"Category '{one.get('category')}' is not supported.")
+    for other in store.of_type(address.kind, address.parent):
+        is_same = str(other["properties"].get("workspaceId")).lower() == str(properties["workspaceId"]).lower()
+        if is_same and other["id"].lower() != address.key:
+            raise ArmError(409, "Conflict", f"The setting {other['name']} sends the same logs to this workspace.")
     return {"properties": properties}
 
 

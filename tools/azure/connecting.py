@@ -178,9 +178,16 @@ class _Steps:
         )
 
     def _log_failures(self, topic: dict[str, Any]) -> None:
-        """Log the deliveries of a system topic that fail. Events come without the log, so a refusal ends nothing."""
+        """Log the deliveries of a system topic that fail. Events come without the log, so a refusal ends nothing.
+
+        A topic can have only one setting for each workspace of logs, and another environment may have made it.
+        """
+        setting = event_resources.log_id(self.plan, topic["id"])
         try:
-            self.manager.put(event_resources.log_id(self.plan, topic["id"]), event_resources.log(self.plan), LOGS)
+            found = self.manager.list(setting.rpartition("/")[0], LOGS)
+            workspaces = {str(one["properties"].get("workspaceId")).lower() for one in found}
+            if self.plan.log_workspace.lower() not in workspaces:
+                self.manager.put(setting, event_resources.log(self.plan), LOGS)
         except ResourceManagerError as exc:
             self.say(
                 f"the deliveries of {topic['name']} that fail are not logged: {exc.words}; if you need the log, ask "

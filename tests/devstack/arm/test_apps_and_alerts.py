@@ -1,4 +1,4 @@
-"""Function apps, the language versions of a region, and metric alerts."""
+"""Function apps, the language versions of a region, metric alerts, and logs of topics."""
 
 from typing import Any
 
@@ -110,3 +110,19 @@ def test_an_alert_is_made_and_deleted(arm: Arm) -> None:
 def test_alerts_that_are_refused(arm: Arm, body: dict[str, Any], code: str) -> None:
     arm.written(SYSTEM_TOPIC, topic())
     assert arm.refused(400, code, "PUT", ALERT, body)
+
+
+def test_logs_of_a_topic(arm: Arm) -> None:
+    def setting(workspace: str = "/a/workspace", category: str = "DeliveryFailures") -> dict[str, Any]:
+        return {"properties": {"workspaceId": workspace, "logs": [{"category": category, "enabled": True}]}}
+
+    settings = f"{SYSTEM_TOPIC}/providers/Microsoft.Insights/diagnosticSettings"
+    arm.emulator.add({"id": SYSTEM_TOPIC, **topic()})
+    arm.good("PUT", f"{settings}/one", setting())
+    arm.good("PUT", f"{settings}/one", setting())
+    assert [one["name"] for one in arm.good("GET", settings)["value"]] == ["one"]
+    arm.refused(409, "Conflict", "PUT", f"{settings}/two", setting("/A/workspace"))
+    arm.refused(400, "BadRequest", "PUT", f"{settings}/two", setting(category="PublishFailures"))
+    arm.refused(400, "BadRequest", "PUT", f"{settings}/two", setting(""))
+    app_settings = f"{sample.APP}/providers/Microsoft.Insights/diagnosticSettings/one"
+    arm.refused(400, "BadRequest", "PUT", app_settings, setting())

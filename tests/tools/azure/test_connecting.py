@@ -15,6 +15,7 @@ from tests.tools.azure.conftest import (
     SECOND,
     THEIR_IDENTITY,
     TOPICS,
+    B,
     Run,
     lines,
     refusal,
@@ -106,6 +107,12 @@ class TestConnect:
         }
         assert f"deleted the log of deliveries of {PREFIX} that fail" in lines(disconnect())
         assert state(azd) == before
+
+    def test_two_environments_have_one_log(self, azd: Azd, connect: Run) -> None:
+        lines(connect(**LOGGED))
+        azd.arm.add(*sample.environment("b", B["NEXTSTAGE_IDENTITY_PRINCIPAL_ID"]))
+        lines(connect(**B, **{name: value.upper() for name, value in LOGGED.items()}))
+        assert azd.names("diagnosticSettings") == [PREFIX]
 
     def test_a_log_without_a_right_ends_nothing(self, azd: Azd, connect: Run, disconnect: Run) -> None:
         azd.arm.plan(refusal("/diagnosticSettings/", "AuthorizationFailed", status=403))
