@@ -76,9 +76,13 @@ class Azd:
         self.answer(TOKEN)
 
     def answer(self, document: Mapping[str, str], code: int = 0, values: Mapping[str, str] | None = None) -> None:
-        """Choose the answers of ``azd auth token`` and ``azd env get-values``. By default, it knows no environment."""
+        """Choose the answers of ``azd auth token`` and ``azd env get-values``. By default, it knows no environment.
+
+        It finds the environment in the folder in which it runs, as azd does.
+        """
         executable = self.folder / "azd"
-        known = f"echo '{json.dumps(values)}'" if values else "exit 1"
+        (self.folder / "values.json").write_text(json.dumps(values) + "\n")
+        known = 'read -r values < values.json && echo "$values"' if values else "exit 1"
         token = f"echo '{json.dumps(document)}'; exit {code}"
         executable.write_text(f'#!/bin/sh\nif [ "$1" = env ]; then {known}; else {token}; fi\n')
         executable.chmod(0o755)

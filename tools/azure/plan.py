@@ -125,7 +125,7 @@ def prefix_of(name: str, subscription: str, length: int = LENGTH) -> str:
 
     :param length: how much of the environment's name it contains.
     """
-    return f"nextstage-{re.sub('[^A-Za-z0-9]', '-', name, flags=re.ASCII)[:length]}-{subscription[:8]}"
+    return f"nextstage-{re.sub('[^A-Za-z0-9]', '-', name)[:length]}-{subscription[:8]}"
 
 
 def _workspaces(given: Mapping[str, str]) -> tuple[Resource, ...]:

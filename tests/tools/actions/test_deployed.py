@@ -24,6 +24,7 @@ from tests.support import ROOT
 from tests.support.services.arm import SYSTEM_TOPIC, Arm, serve_arm, subscription, topic
 from tests.tools.conftest import Desk, Result
 from tools.azure.sign_in import PAUSE_VARIABLE, URL_VARIABLE
+from tools.events.webhook import KEY_VARIABLE
 
 TYPES = [declared.type for declared in EVENT_TYPES.values()]
 EVENTS = f"{SYSTEM_TOPIC}/eventSubscriptions"
@@ -191,12 +192,15 @@ def test_an_older_version_is_deployed(laptop: Laptop) -> None:
 
 
 def test_the_address_is_that_of_azure(laptop: Laptop, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The request goes to https, which no server answers here."""
+    """The request goes to https, which no server answers here. With a key in the shell, Azure is not asked for one."""
+    laptop.desk.settings |= {KEY_VARIABLE: "a-key-of-the-shell"}
     host = {"defaultHostName": "127.0.0.1:9", "state": "Running"}
     site = next(one for one in laptop.arm.emulator.resources if one["id"] == sample.APP)
     laptop.arm.emulator.add({**site, "properties": host})
     laptop.url = ""
-    (result,) = laptop.finds()["test event"]
+    found = laptop.finds()
+    (result,) = found["test event"]
+    assert "key" not in found
     assert result["detail"].startswith("no answer from https://127.0.0.1:9: ")
     assert "private endpoint" in result["next_step"]
 

@@ -141,6 +141,9 @@ class TestConnect:
         (role,) = azd.found("roleAssignments")
         assert role["properties"]["principalId"] == made["identity"]["principalId"]
 
+    def test_a_workspace_that_is_named_twice(self, azd: Azd, connect: Run) -> None:
+        assert len(lines(connect(AML_WORKSPACE_IDS=f"{sample.WORKSPACE.upper()}, {sample.WORKSPACE}/"))) == 1
+
     def test_twice_in_a_row(self, azd: Azd, connect: Run) -> None:
         first = lines(connect(NEXTSTAGE_WAITS="true"))
         before = state(azd)

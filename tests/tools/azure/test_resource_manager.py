@@ -259,6 +259,16 @@ class TestSignIn:
         environment = {"AZURE_ENV_NAME": "dev", "PATH": str(tmp_path)}
         assert isinstance(credential(environment, PUBLIC), AzureDeveloperCliCredential)
 
+    def test_in_the_tenant_of_the_environment(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        azd = tmp_path / "azd"
+        answer = '{"token": "t", "expiresOn": "2099-01-01T00:00:00Z"}'
+        azd.write_text(f"#!/bin/sh\necho \"$@\" >> {tmp_path}/asked\necho '{answer}'\n")
+        azd.chmod(0o755)
+        monkeypatch.setenv("PATH", str(tmp_path))
+        environment = {"AZURE_ENV_NAME": "dev", "AZURE_TENANT_ID": "a-tenant", "PATH": str(tmp_path)}
+        assert credential(environment, PUBLIC).get_token("scope/.default").token == "t"
+        assert "--tenant-id a-tenant" in (tmp_path / "asked").read_text()
+
     @pytest.mark.parametrize("environment", [{}, {"AZURE_ENV_NAME": "dev", "PATH": ""}])
     def test_elsewhere_as_the_default_chain_finds(self, environment: dict[str, str]) -> None:
         assert isinstance(credential(environment, CHINA), DefaultAzureCredential)
