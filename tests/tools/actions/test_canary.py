@@ -86,12 +86,12 @@ class Azure:
     list = post = get
 
 
-def proof(desk: Desk, azure: Azure, url: str, **changes: Any) -> Found:
+def proof(desk: Desk, azure: Azure, url: str, pauses: Pauses | None = None, **changes: Any) -> Found:
     """Return the results by check. Nothing contains the key."""
     values = {FUNCTION_APP: APP, WORKSPACE_VARIABLES[0]: WORKSPACE}
     deployment = replace(Deployment.of(Plan.of(values), values, url), **changes)
     installation = Installation(desk.folder, desk.environment)
-    results = list(prove(installation, azure, deployment, Pauses(0)))  # type: ignore[arg-type]
+    results = list(prove(installation, azure, deployment, pauses or Pauses(0)))  # type: ignore[arg-type]
     assert leaks(repr(results)) == []
     found: Found = {}
     for result in results:
@@ -205,6 +205,16 @@ class TestAnswers:
             True,
             True,
         )
+
+    def test_how_long_it_is_waited_for(self, desk: Desk) -> None:
+        """And for the key, for which Azure asks the host."""
+        waited: list[float] = []
+        pauses = Pauses(None, waited.append)
+        proof(desk, Azure(secret("key")), "http://127.0.0.1:9", pauses)
+        assert waited == [2, 5, 10, 20, 30]
+        waited.clear()
+        proof(desk, Azure(""), "http://127.0.0.1:9", pauses)
+        assert waited == [5, 10, 20]
 
     @pytest.mark.parametrize("url", ["http://127.0.0.1:9", ""])
     def test_none_from_outside_a_private_network(self, desk: Desk, url: str) -> None:
