@@ -253,5 +253,5 @@ class _Refused(CommandFailed):
         super().__init__(f"{self.what}; {advice}", 1)
         self.codes = error.codes
         said = " ".join((*error.codes, error.reason)).lower()
-        is_new = any(word in said for word in _EARLY) or (error.status in _UNAUTHORIZED and not error.codes)
+        is_new = any(word in said for word in _EARLY)
         self.is_early = is_new and not _PERMANENT.intersection(error.codes)
