@@ -30,6 +30,7 @@ class Behavior:
     - ``principal_checks``: how often a role assignment without ``principalType`` does not find a new identity.
     - ``validations``: how many validations of an endpoint by Event Grid fail.
     - ``python_versions``: the versions that the region has for Flex Consumption.
+    - ``unregistered``: the resource providers that are not registered in any subscription.
     """
 
     polls: int = 1
@@ -41,6 +42,7 @@ class Behavior:
     principal_checks: int = 0
     validations: int = 0
     python_versions: tuple[str, ...] = ("3.11", "3.12", "3.13")
+    unregistered: tuple[str, ...] = ()
 
     def changed(self, document: object) -> Behavior:
         """Return a copy with the switches in a JSON object.
@@ -56,11 +58,11 @@ class Behavior:
                 raise BehaviorError(f"behavior: unknown switch {name!r}; there are {', '.join(known)}")
             if name == "failure":
                 is_right = value is None or (isinstance(value, dict) and {*value} == {"code", "message"})
-            elif name == "python_versions":
+            elif isinstance(known[name], tuple):
                 is_right = isinstance(value, list | tuple)
             else:
                 is_right = isinstance(value, int | float) and not isinstance(value, bool) and value >= 0
             if not is_right:
                 raise BehaviorError(f"behavior: {name} must not be {value!r}")
-            values[name] = tuple(value) if name == "python_versions" else value
+            values[name] = tuple(value) if isinstance(known[name], tuple) else value
         return replace(self, **values)

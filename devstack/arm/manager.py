@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from werkzeug.wrappers import Response
 
-from devstack.arm import authorization, errors, event_grid, ids, insights, operations, types, web
+from devstack.arm import authorization, errors, event_grid, ids, insights, operations, providers, types, web
 from devstack.arm.answers import json_answer
 from devstack.arm.errors import ArmError
 
@@ -53,6 +53,9 @@ class ResourceManager:
         if match := web.STACKS.fullmatch(request.path):
             _check_version("Microsoft.Web/locations/functionAppStacks", version, web.STACKS_VERSIONS)
             return json_answer(web.stacks(self.store, match["location"]))
+        if match := providers.PATH.fullmatch(request.path):
+            _check_version("Microsoft.Resources/providers", version, providers.VERSIONS)
+            return json_answer(providers.provider(self.store, match["namespace"]))
         if operations.PATH.fullmatch(request.path):
             return operations.poll(self.store, request)
         address = ids.parse(request.path)

@@ -20,6 +20,8 @@ PYTHON: Final = "NEXTSTAGE_PYTHON_VERSION"
 DEFAULT_PYTHON: Final = "3.13"
 
 _STACKS: Final = "2020-10-01"
+_PROVIDERS: Final = "2021-04-01"
+_OF_SUBNETS: Final = "Microsoft.App"
 _FLEX: Final = "FC1"
 """The code of the SKU of Flex Consumption."""
 
@@ -77,6 +79,30 @@ def _versions(stacks: list[dict[str, Any]]) -> Iterator[str]:
                 for sku in settings.get("Sku") or settings.get("sku") or ():
                     if sku["skuCode"] == _FLEX:
                         yield str(sku["functionAppConfigProperties"]["runtime"]["version"])
+
+
+def check_provider(manager: ResourceManager, subscription: str, say: Callable[[str], None]) -> None:
+    """Check that the subscription has the resource provider that an app on Flex Consumption in a network needs.
+
+    A deployment registers only the providers of its resources. Source: Azure Functions docs, Flex Consumption plan,
+    considerations.
+
+    :param subscription: empty if it is not known yet.
+    :raises CommandFailed: it is not registered.
+    """
+    if not subscription:
+        return
+    try:
+        found = manager.get(f"/subscriptions/{subscription}/providers/{_OF_SUBNETS}", _PROVIDERS) or {}
+    except ResourceManagerError as exc:
+        say(f"whether the resource provider {_OF_SUBNETS} is registered is not known: {exc}")
+        return
+    if found.get("registrationState") != "Registered":
+        raise CommandFailed(
+            f"the resource provider {_OF_SUBNETS}, which the profile private needs for the subnet of the app, is not "
+            f"registered in the subscription {subscription}; register it in the portal, on the subscription's page "
+            f"Resource providers, or run 'az provider register --namespace {_OF_SUBNETS} --wait'"
+        )
 
 
 def wait_for_roles(

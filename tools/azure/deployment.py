@@ -14,7 +14,6 @@ from tools.errors import CommandFailed
 from tools.installation import Installation
 
 PROFILE: Final = "NEXTSTAGE_PROFILE"
-_PRIVATE: Final = "private"
 _AZD_SECONDS: Final = 60
 
 
@@ -47,12 +46,17 @@ class Deployment:
                 f"it is not known which app is deployed; run this after 'azd provision', or set {FUNCTION_APP} to the "
                 "function app's resource ID"
             )
-        return cls(plan.function_app, plan, url=url, is_private=values.get(PROFILE, "").strip() == _PRIVATE)
+        return cls(plan.function_app, plan, url=url, is_private=is_private(values))
 
     @property
     def function_id(self) -> str:
         """The resource ID of the function."""
         return f"{self.app.id}/functions/{self.function}"
+
+
+def is_private(values: Mapping[str, str]) -> bool:
+    """Return whether the values of an environment choose the profile with a virtual network."""
+    return values.get(PROFILE, "").strip() == "private"
 
 
 def deployed(installation: Installation, name: str | None = None) -> Installation:

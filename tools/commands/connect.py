@@ -126,13 +126,13 @@ def connect(  # noqa: PLR0913 - one parameter for each option
     DefaultAzureCredential finds.
 
     --check finds what would otherwise fail after minutes of provisioning: it reads the workspaces and their topics,
-    asks whether the region offers the app's version of Python, and waits until the roles of a new app are two minutes
-    old.
+    asks whether the region offers the app's version of Python, and whether a resource provider is registered that the
+    profile private needs. It waits until the roles of a new app are two minutes old.
     """
     from tools.actions.canary import prove  # noqa: PLC0415 - the Azure libraries are slow to import
     from tools.azure import checking  # noqa: PLC0415 - the same
     from tools.azure.connecting import Pauses, connect_all  # noqa: PLC0415 - the same
-    from tools.azure.deployment import Deployment, deployed  # noqa: PLC0415 - the same
+    from tools.azure.deployment import Deployment, deployed, is_private  # noqa: PLC0415 - the same
     from tools.azure.sign_in import pause_seconds, resource_manager  # noqa: PLC0415 - the same
 
     installation, console = deployed(installation_of(context), name), Console()
@@ -154,6 +154,8 @@ def connect(  # noqa: PLR0913 - one parameter for each option
     if only_check:
         python = values.get(checking.PYTHON) or checking.DEFAULT_PYTHON
         checking.check(manager, plan, values.get(checking.LOCATION, ""), python, console.note)
+        if is_private(values):
+            checking.check_provider(manager, plan.subscription, console.note)
         checking.wait_for_roles(manager, plan, console.note, pauses, installation.clock)
     else:
         connect_all(manager, plan, console.note, pauses)

@@ -111,6 +111,26 @@ class TestCheck:
         azd.arm.plan(refusal("/functionAppStacks", "NoRegisteredProviderFound", method="GET"))
         assert "which versions of Python the region westeurope offers is not known" in lines(connect("--check"))[1]
 
+    def test_a_provider_that_the_private_profile_needs(self, azd: Azd, connect: Run) -> None:
+        azd.switch(unregistered=("Microsoft.App",))
+        assert len(lines(connect("--check", NEXTSTAGE_PROFILE="production"))) == 2
+        private = {"NEXTSTAGE_PROFILE": "private"}
+        result = connect("--check", **private)
+        said = (
+            "manage.py: the resource provider Microsoft.App, which the profile private needs for the subnet of the "
+            f"app, is not registered in the subscription {sample.SUBSCRIPTION}; register it in the portal, "
+        )
+        assert (result.code, result.err.splitlines()[-1].startswith(said)) == (2, True)
+        unknown = {"AZURE_SUBSCRIPTION_ID": None, "NEXTSTAGE_FUNCTION_APP_ID": None}
+        assert len(lines(connect("--check", **private, **unknown))) == 2, "before the first azd provision"
+        azd.arm.plan(refusal("/providers/Microsoft.App", "AuthorizationFailed", status=403, method="GET"))
+        assert (
+            "whether the resource provider Microsoft.App is registered is not known"
+            in lines(connect("--check", **private))[2]
+        )
+        azd.switch(unregistered=())
+        assert len(lines(connect("--check", **private))) == 2
+
     def test_new_roles_of_the_app_are_waited_for(self, azd: Azd, connect: Run) -> None:
         """The first upload would be refused: Azure/azure-dev, issue 8026."""
         scope = f"{sample.STORAGE}/blobServices/default/containers/{sample.CONTAINER}"
