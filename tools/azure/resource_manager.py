@@ -13,13 +13,12 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
 from azure.core import PipelineClient
-from azure.core.exceptions import AzureError, HttpResponseError
-from azure.core.pipeline import Pipeline, PipelineRequest
+from azure.core.exceptions import AzureError, DecodeError, HttpResponseError
+from azure.core.pipeline import Pipeline
 from azure.core.pipeline.policies import (
     HeadersPolicy,
     RequestIdPolicy,
     RetryPolicy,
-    SansIOHTTPPolicy,
     UserAgentPolicy,
 )
 from azure.core.pipeline.transport import RequestsTransport
@@ -29,6 +28,7 @@ from azure.mgmt.core.policies import ARMAutoResourceProviderRegistrationPolicy, 
 from azure.mgmt.core.polling.arm_polling import ARMPolling
 
 from shared.version import VERSION
+from tools.azure.policies import Encryption, OneHost
 from tools.errors import CommandFailed
 
 if TYPE_CHECKING:
@@ -37,6 +37,10 @@ if TYPE_CHECKING:
 _NOT_FOUND: Final = 404
 _NO_CONTENT: Final = 204
 _BAD_REQUEST: Final = 400
+_OF_NONSENSE: Final = (RecursionError, AttributeError, TypeError, LookupError)
+"""What Azure's libraries and the JSON parser raise if an answer has an unknown form, or is nested too deeply."""
+
+_CHECK_NETWORK: Final = "check the network: DNS, proxy, firewall"
 _RETRIES: Final = 5
 _BACKOFF_SECONDS: Final = 0.8
 _POLL_SECONDS: Final = 5.0
@@ -85,12 +89,13 @@ class ResourceManager:
         self._base_url = base_url.rstrip("/")
         self._poll_seconds = _POLL_SECONDS if pause_seconds is None else pause_seconds
         policies: list[Any] = [
+            OneHost(self._base_url),
             RequestIdPolicy(),
             HeadersPolicy({"Accept": "application/json"}),
             UserAgentPolicy(base_user_agent=f"nextstage/{VERSION}"),
             ARMAutoResourceProviderRegistrationPolicy(),
             RetryPolicy(retry_total=_RETRIES, retry_status=_RETRIES, retry_backoff_factor=backoff),
-            _Encryption(is_required=self._base_url.startswith("https:")),
+            Encryption(is_required=self._base_url.startswith("https:")),
             ARMChallengeAuthenticationPolicy(credential, f"{self._base_url}/.default"),
         ]
         self._pipeline = Pipeline(transport, policies)
@@ -117,13 +122,14 @@ class ResourceManager:
         """
         request: HttpRequest | None = self._request("GET", path, api_version, query=query)
         found: list[dict[str, Any]] = []
+        links: set[str] = set()
         while request is not None:
             with _said(request):
                 response = self._send(request).http_response
                 response.raise_for_status()
                 page = _document(response)
-            found += page.get("value") or []
-            request = HttpRequest("GET", page["nextLink"]) if page.get("nextLink") else None
+                found += _resources(page)
+                request = _next_page(page, links)
         return found
 
     def put(self, resource_id: str, body: dict[str, Any], api_version: str) -> dict[str, Any]:
@@ -198,21 +204,13 @@ class ResourceManager:
         return poller.result()
 
 
-class _Encryption(SansIOHTTPPolicy[HttpRequest, HttpResponse]):
-    """Tells the next policy whether it may send a token over http, as to a stand-in on this machine."""
-
-    def __init__(self, *, is_required: bool) -> None:
-        self._is_required = is_required
-
-    def on_request(self, request: PipelineRequest[HttpRequest]) -> None:
-        request.context.options["enforce_https"] = self._is_required
-
-
 @contextmanager
 def _said(request: HttpRequest) -> Iterator[None]:
     """Translate the errors of Azure's libraries into one type."""
     try:
         yield
+    except DecodeError as exc:
+        raise ResourceManagerError(_words(request), f"no usable answer: it is not JSON; {_CHECK_NETWORK}") from exc
     except HttpResponseError as exc:
         response = exc.response
         if response is None:  # the credential has no token
@@ -223,9 +221,9 @@ def _said(request: HttpRequest) -> Iterator[None]:
         status = None if response.status_code is None or response.status_code < _BAD_REQUEST else response.status_code
         reason = " ".join(dict.fromkeys(reasons)) or (status and exc.reason) or "it failed, and no reason is given"
         raise ResourceManagerError(_words(request), reason, status=status, codes=codes) from exc
-    except (AzureError, ValueError) as exc:
+    except (AzureError, ValueError, *_OF_NONSENSE) as exc:
         what = _first_line(exc) or type(exc).__name__
-        reason = f"no usable answer: {what}; check the network: DNS, proxy, firewall"
+        reason = f"no usable answer: {what}; {_CHECK_NETWORK}"
         raise ResourceManagerError(_words(request), reason) from exc
 
 
@@ -266,3 +264,29 @@ def _document(response: HttpResponse) -> dict[str, Any]:
     if not isinstance(document, dict):
         raise ValueError("the answer is not a JSON object")  # noqa: TRY004 - of the content, not of an argument
     return document
+
+
+def _resources(page: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the resources of a page.
+
+    :raises ValueError: they are not a list of JSON objects.
+    """
+    found = page.get("value") or []
+    if not (isinstance(found, list) and all(isinstance(each, dict) for each in found)):
+        raise ValueError("the answer is not a list of JSON objects")
+    return found
+
+
+def _next_page(page: dict[str, Any], links: set[str]) -> HttpRequest | None:
+    """Return the request for the next page; None after the last one.
+
+    :param links: those that were followed; the new one is added.
+    :raises ValueError: it is not a link, or was followed already.
+    """
+    link = page.get("nextLink")
+    if not link:
+        return None
+    if not isinstance(link, str) or link in links:
+        raise ValueError("the pages of the list have no end")
+    links.add(link)
+    return HttpRequest("GET", link)

@@ -3,20 +3,24 @@
 import json
 import logging
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
 from azure.core.credentials import AccessToken
-from azure.core.exceptions import ClientAuthenticationError
+from azure.core.exceptions import AzureError, ClientAuthenticationError
+from azure.core.pipeline import PipelineContext, PipelineRequest
+from azure.core.rest import HttpRequest
 from azure.identity import AzureDeveloperCliCredential, DefaultAzureCredential
 from werkzeug.wrappers import Request, Response
 
 from devstack.http_server import serving
 from shared.clouds import CHINA, PUBLIC
 from tests.support.canaries import leaks, secret
+from tools.azure.policies import OneHost
 from tools.azure.resource_manager import ResourceManager, ResourceManagerError
 from tools.azure.sign_in import PAUSE_VARIABLE, URL_VARIABLE, credential, pause_seconds, resource_manager
 from tools.errors import CommandFailed
@@ -130,12 +134,31 @@ class TestReading:
             f"GET /more?api-version={V}&$skiptoken=x",
         ]
 
+    def test_a_redirect(self, side: Side) -> None:
+        """It comes from a proxy or a sign-in page. It must not pass for an empty answer."""
+        with pytest.raises(ResourceManagerError, match=r"no usable answer: HTTP 302 redirects .*; check the network"):
+            side.answers(answer(302, None, Location="https://login.example.com/")).get(TOPIC, V)
+
     @pytest.mark.parametrize(("given", "returned"), [(answer(200, {"a": 1}), {"a": 1}), (answer(204), None)])
     def test_an_action(self, side: Side, given: Response, returned: Any) -> None:
         assert side.answers(given).post("/app/host/default/sync", V, {"b": 2}) == returned
         assert side.service.bodies == [{"b": 2}]
 
-    @pytest.mark.parametrize("page", ["<html>", "[]"])
+    @pytest.mark.parametrize(
+        "pages",
+        [
+            [answer(200, {"value": "abc"})],
+            [answer(200, {"value": [None]})],
+            [answer(200, {"value": [], "nextLink": 5})],
+            [answer(200, {"value": [], "nextLink": "{url}/all"})] * 2,
+        ],
+        ids=["not-a-list", "not-objects", "not-a-link", "endless"],
+    )
+    def test_a_list_that_is_none(self, side: Side, pages: list[Response]) -> None:
+        with pytest.raises(ResourceManagerError, match=r"no usable answer: .*; check the network: DNS, proxy"):
+            side.answers(*pages).list("/all", V)
+
+    @pytest.mark.parametrize("page", ["<html>", "[]", "null", "[" * 100_000])
     def test_an_answer_of_somebody_else(self, side: Side, page: str) -> None:
         with pytest.raises(ResourceManagerError, match=r"no usable answer: .*; check the network: DNS, proxy"):
             side.answers(answer(200, page)).get(TOPIC, V)
@@ -235,10 +258,49 @@ class TestRefusals:
             ResourceManager(Identity(), "http://127.0.0.1:9", pause_seconds=0).get(TOPIC, V)
         assert caught.value.status is None
 
+    @pytest.mark.parametrize("page", ["<html>", "{", "null", "[" * 100_000])
+    def test_an_answer_of_somebody_else_is_not_a_missing_token(self, side: Side, page: str) -> None:
+        error = side.refuses(answer(200, page))
+        assert "no usable answer: " in str(error)
+        assert str(error).endswith("; check the network: DNS, proxy, firewall")
+
     def test_nobody_is_signed_in(self, side: Side) -> None:
         side.identity.error = "not logged in\nmore"
         with pytest.raises(ResourceManagerError, match="no token for it: not logged in; sign in with 'azd auth login'"):
             side.client.get(TOPIC, V)
+
+    @pytest.mark.parametrize(
+        "ask",
+        [
+            lambda url, side: side.answers(answer(200, {"value": [], "nextLink": f"{url}/next"})).list("/all", V),
+            lambda url, side: side.answers(answer(202, None, Location=f"{url}/operation")).delete(TOPIC, V),
+            lambda url, side: side.answers(answer(201, CREATING, Azure_AsyncOperation=f"{url}/o")).put(TOPIC, {}, V),
+        ],
+        ids=["next-page", "location", "operation"],
+    )
+    def test_no_token_to_another_host(self, side: Side, ask: Callable[[str, Side], object]) -> None:
+        stranger = Service([answer(200, {"status": "Succeeded"})] * 9)
+        with serving(stranger) as server, pytest.raises(ResourceManagerError, match=r"another host, .* gets no token"):
+            ask(server.url, side)
+        assert stranger.requests == []
+
+    @pytest.mark.parametrize(
+        ("url", "is_admitted"),
+        [
+            ("https://Management.azure.com/next", True),
+            ("https://management.azure.com:443/next", True),
+            ("https://westus.management.azure.com/next", True),
+            ("https://management.azure.com:8443/next", False),
+            ("http://management.azure.com/next", False),
+            ("https://management.azure.com.example.com/next", False),
+            ("https://management.azure.com@example.com/next", False),
+            ("https://evilmanagement.azure.com/next", False),
+        ],
+    )
+    def test_which_hosts_get_the_token(self, url: str, *, is_admitted: bool) -> None:
+        request = PipelineRequest(HttpRequest("GET", url), PipelineContext(None))
+        with nullcontext() if is_admitted else pytest.raises(AzureError, match="gets no token"):
+            OneHost("https://management.azure.com").on_request(request)
 
     def test_no_token_over_http_to_another_machine(self) -> None:
         with pytest.raises(CommandFailed, match=r"AZURE_RESOURCE_MANAGER_URL is 'http://example.com'; it must begin"):
