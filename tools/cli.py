@@ -96,7 +96,7 @@ def main(
     if code == INTERRUPTED:
         if sys.stderr.isatty():
             Console().note("")  # the terminal shows ^C, or a question
-        Console().error("interrupted; the journal has recorded what was sent, so it is safe to run the command again")
+        Console().error("interrupted; what was done is kept, so it is safe to run the command again")
     return code if isinstance(code, int) else 0
 
 

@@ -220,7 +220,7 @@ class TestFailures:
 
         desk.park()
         monkeypatch.setattr(Journal, "select", interrupt)
-        message = "interrupted; the journal has recorded what was sent, so it is safe to run the command again"
+        message = "interrupted; what was done is kept, so it is safe to run the command again"
         desk.fails(130, message, "redrive", "--all")
 
 
