@@ -140,6 +140,8 @@ def _sent(target: Webhook, event: Document, pauses: Pauses) -> tuple[int, str]:
     status, text = 0, ""
     for attempt, seconds in enumerate((0.0, *_PAUSES_SECONDS)):
         if seconds:
+            why = f"{target.url} answered HTTP {status}" if status else text
+            pauses.say(f"{why}; trying again ({attempt} of {len(_PAUSES_SECONDS)})")
             pauses.pause(seconds)
         try:
             status, text = target.notify(event, attempt)

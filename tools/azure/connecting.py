@@ -46,10 +46,12 @@ class Pauses:
     """How to wait.
 
     :param seconds: replaces the length of each pause, for tests; None for the real ones.
+    :param say: tells the operator why there is a pause, where only the pauses know the operator.
     """
 
     seconds: float | None = None
     sleep: Callable[[float], None] = time.sleep
+    say: Callable[[str], None] = field(default=lambda _line: None)
 
     def pause(self, seconds: float) -> None:
         """Wait for so long."""

@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from functools import partial
 from typing import Annotated, Final
 
 import typer
@@ -143,11 +144,14 @@ def doctor(  # noqa: PLR0913 - every parameter is an option
         checks = _idempotency(installation, console, idempotency, route, is_confirmed=yes)
     else:
         url = url or installation.environ.get(URL_VARIABLE, "")
-        checks = (_deployed if is_deployed else examine)(installation, url, key or "", function)
+        look = partial(_deployed, None if as_json else console) if is_deployed else examine
+        checks = look(installation, url, key or "", function)
     raise typer.Exit(0 if show_results(console, checks, as_json=as_json) else 1)
 
 
-def _deployed(installation: Installation, url: str, key: str, function: str) -> Iterator[CheckResult]:
+def _deployed(
+    console: Console | None, installation: Installation, url: str, key: str, function: str
+) -> Iterator[CheckResult]:
     # Azure's libraries are slow to import.
     from tools.actions.canary import prove  # noqa: PLC0415
     from tools.azure.connecting import Pauses  # noqa: PLC0415
@@ -160,7 +164,10 @@ def _deployed(installation: Installation, url: str, key: str, function: str) -> 
     named = replace(Deployment.of(Plan.of(values), values, url), function=function)
     if key := checked_key(key or installation.environ.get(KEY_VARIABLE, "")):
         named = replace(named, key=Secret(key))
-    proof = prove(installation, resource_manager(values), named, Pauses(pause_seconds(values)))
+    pauses = Pauses(pause_seconds(values))
+    if console is not None:
+        pauses = replace(pauses, say=console.note)
+    proof = prove(installation, resource_manager(values), named, pauses)
     return examine_deployed(installation, proof)
 
 

@@ -346,6 +346,8 @@ class TestProof:
         with answering((404, {}, "")) as app:
             result = connect(NEXTSTAGE_URL=app.url)
         assert (result.code, len(azd.found("eventSubscriptions"))) == (1, 2)
+        tries = [f"{app.url} answered HTTP 404; trying again ({number} of 5)" for number in range(1, 6)]
+        assert result.err.splitlines()[-5:] == tries
         (failed,) = [row for row in result.rows if row[0] == "failed"]
         assert failed[1:] == ["test event", f"{app.url} answered HTTP 404: the app has not loaded the function"]
 
