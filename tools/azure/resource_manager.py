@@ -5,6 +5,7 @@ again, after as long as ``Retry-After`` says. Requests and answers are not logge
 Source: Azure Resource Manager's RPC, common-api-details and async-api-reference (Azure/azure-resource-manager-rpc).
 """
 
+import re
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -214,7 +215,9 @@ def _said(request: HttpRequest) -> Iterator[None]:
     except HttpResponseError as exc:
         response = exc.response
         if response is None:  # the credential has no token
-            reason = f"there is no token for it: {_first_line(exc)}; sign in with 'azd auth login' or 'az login'"
+            # Output that the library does not understand may contain a token.
+            why = re.sub("(Unexpected output from [^:]*):.*", r"\1", _first_line(exc)).rstrip(".")
+            reason = f"there is no token for it: {why}; sign in with 'azd auth login' or 'az login'"
             raise ResourceManagerError(_words(request), reason) from exc
         codes, reasons = _causes(exc)
         # The failure of an operation is reported by an answer whose own status is 200.

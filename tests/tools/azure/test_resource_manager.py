@@ -302,6 +302,15 @@ class TestRefusals:
         with nullcontext() if is_admitted else pytest.raises(AzureError, match="gets no token"):
             OneHost("https://management.azure.com").on_request(request)
 
+    @pytest.mark.parametrize("cli", ["Azure Developer CLI", "Azure CLI"])
+    def test_output_with_a_token_is_not_shown(self, side: Side, cli: str) -> None:
+        side.identity.error = f'Unexpected output from {cli}: \'{{"token":"{secret("token")}"}}\''
+        with pytest.raises(
+            ResourceManagerError, match=rf"no token for it: Unexpected output from {cli}; sign"
+        ) as caught:
+            side.client.get(TOPIC, V)
+        assert leaks(str(caught.value)) == []
+
     def test_no_token_over_http_to_another_machine(self) -> None:
         with pytest.raises(CommandFailed, match=r"AZURE_RESOURCE_MANAGER_URL is 'http://example.com'; it must begin"):
             resource_manager({URL_VARIABLE: "http://example.com"})
