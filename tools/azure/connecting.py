@@ -233,7 +233,7 @@ class _Steps:
             except _Refused as refused:
                 if not refused.is_early:
                     raise
-                self.say(f"{refused.retried}, as something may be too new for it ({turn} of {_TRIES})")
+                self.say(f"{refused.what}; trying again, as something may be too new for it ({turn} of {_TRIES})")
                 self.pauses.pause(_SECONDS)
         return self._put_once(what, resource_id, body, version, role)
 
@@ -252,10 +252,10 @@ class _Refused(CommandFailed):
         meanwhile = ""
         if "AuthorizationFailed" in error.codes:
             advice = f"ask for the role {role}"
-            meanwhile = f"{advice}, unless you got it in the last minutes; "
+            meanwhile = f"; {advice}, unless you got it in the last minutes"
         failure = f"{what} could not be made: {error.words}"
         super().__init__(f"{failure}; {advice}", 1)
-        self.retried = f"{failure}; {meanwhile}trying again"
+        self.what = f"{failure}{meanwhile}"
         self.codes = error.codes
         said = " ".join((*error.codes, error.reason)).lower()
         is_new = any(word in said for word in _EARLY)
