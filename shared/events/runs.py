@@ -46,6 +46,11 @@ def final_status(status: str) -> str | None:
     return _FINAL_STATUSES.get(status.lower())
 
 
+def spellings(status: str) -> list[str]:
+    """Return how Azure ML spells a final status, apart from the case."""
+    return [spelling.capitalize() for spelling, uniform in _FINAL_STATUSES.items() if uniform == status]
+
+
 def family(run: Names) -> tuple[str, bool]:
     """Return the id of a run's root, and whether the run is a child: an iteration, a trial, a step or a nested run.
 

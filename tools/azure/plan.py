@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, Self
 
+from shared.events.runs import STATUSES, final_status, spellings
 from tools.errors import CommandFailed
 
 WORKSPACE_VARIABLES: Final = ("AML_WORKSPACE_ID", "AML_WORKSPACE_IDS")
@@ -98,7 +99,7 @@ class Plan:
             action_group=given.get(ACTION_GROUP, ""),
             log_workspace=given.get(LOG_WORKSPACE, ""),
             waits=_flag(given, WAITS),
-            run_statuses=tuple(_parts(given.get(RUN_STATUSES, ""))),
+            run_statuses=_statuses(given),
         )
 
     def require(self, **values: object) -> None:
@@ -155,6 +156,20 @@ def _resource(given: Mapping[str, str], variable: str) -> Resource:
     if match is None:
         raise CommandFailed(f"{variable} is not a resource id: {text}; it begins with /subscriptions/")
     return Resource(text, *match.groups())
+
+
+def _statuses(given: Mapping[str, str]) -> tuple[str, ...]:
+    """Return the statuses in each spelling of Azure ML, since a filter drops every event that it does not name."""
+    found: dict[str, None] = {}
+    for text in _parts(given.get(RUN_STATUSES, "")):
+        status = final_status(text)
+        if status is None:
+            raise CommandFailed(
+                f"{RUN_STATUSES} contains '{text}'; it must be a list of {', '.join(STATUSES)}, because the app "
+                "ignores all other statuses"
+            )
+        found |= dict.fromkeys(spellings(status))
+    return tuple(found)
 
 
 def _flag(given: Mapping[str, str], variable: str) -> bool:

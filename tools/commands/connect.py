@@ -62,8 +62,8 @@ StatusesOption = Annotated[
     typer.Option(
         "--run-statuses",
         metavar="LIST",
-        help="Only RunStatusChanged events with these statuses are delivered, such as Completed,Failed,Canceled.  "
-        f"[default: {variables.RUN_STATUSES}, or all]",
+        help="Only RunStatusChanged events with these statuses are delivered: a list of Completed, Failed and Canceled."
+        f"  [default: {variables.RUN_STATUSES}, or all]",
     ),
 ]
 UrlOption = Annotated[

@@ -178,11 +178,12 @@ class TestConnect:
         assert azd.names("systemTopics") == []
 
     def test_run_statuses(self, azd: Azd, connect: Run) -> None:
-        lines(connect(NEXTSTAGE_RUN_STATUSES="Completed, Failed"))
+        lines(connect(NEXTSTAGE_RUN_STATUSES="completed, Failed,Canceled"))
+        values = ["Completed", "Failed", "Canceled", "Cancelled"]
         filters = [one["properties"]["filter"].get("advancedFilters") for one in azd.found("eventSubscriptions")]
         assert filters == [
             None,
-            [{"operatorType": "StringIn", "key": "data.runStatus", "values": ["Completed", "Failed"]}],
+            [{"operatorType": "StringIn", "key": "data.runStatus", "values": values}],
         ]
 
     def test_waits(self, azd: Azd, connect: Run) -> None:
@@ -235,6 +236,11 @@ class TestConnect:
         [
             ("NEXTSTAGE_FUNCTION_APP_ID", "func-1", "is not a resource id: func-1; it begins with /subscriptions/"),
             ("NEXTSTAGE_WAITS", "maybe", "is 'maybe'; it must be true or false"),
+            (
+                "NEXTSTAGE_RUN_STATUSES",
+                "Failed,Complete",
+                "contains 'Complete'; it must be a list of Completed, Failed",
+            ),
             ("AZURE_CLOUD", "Moon", "is 'Moon'; it must be one of AzureCloud"),
         ],
     )
