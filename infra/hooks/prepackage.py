@@ -6,6 +6,11 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from devstack.package import DEFAULT_VERSION, main
+try:
+    from devstack.package import DEFAULT_VERSION, main
+except ModuleNotFoundError as exc:
+    sys.exit(
+        f"prepackage: {exc.name} is not installed; delete infra/hooks/.venv, and run this again: azd makes it anew"
+    )
 
 sys.exit(main(["--quiet", "--python-version", os.environ.get("NEXTSTAGE_PYTHON_VERSION") or DEFAULT_VERSION]))

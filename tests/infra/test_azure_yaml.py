@@ -87,6 +87,13 @@ class TestPrepackage:
             "set NEXTSTAGE_PYTHON_VERSION to a version that has such a file\n"
         )
 
+    def test_an_environment_without_packages(self, tmp_path: Path) -> None:
+        """As azd leaves it if the network fails while it installs them."""
+        command = [sys.executable, "-I", "-S", str(HOOK)]
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+        assert (done.returncode, done.stdout) == (1, "")
+        assert done.stderr.startswith("prepackage: pathspec is not installed; delete infra/hooks/.venv, and run")
+
     def test_it_needs_only_what_azd_installs(self, tmp_path: Path) -> None:
         """With the packages of ``make package``, which are among those of the hooks."""
         code = "import sys; sys.path.insert(0, sys.argv[1]); import devstack.package; print(*sys.modules)"
