@@ -161,7 +161,8 @@ def _deployed(
 
     installation = deployed(installation)
     values = installation.environment
-    named = replace(Deployment.of(Plan.of(values), values, url), function=function)
+    named = Deployment.of(Plan.of(values), values, url or values.get(URL_VARIABLE, ""))
+    named = replace(named, function=function)
     if key := checked_key(key or installation.environ.get(KEY_VARIABLE, "")):
         named = replace(named, key=Secret(key))
     pauses = Pauses(pause_seconds(values))

@@ -205,6 +205,13 @@ def test_the_address_is_that_of_azure(laptop: Laptop, monkeypatch: pytest.Monkey
     assert "private endpoint" in result["next_step"]
 
 
+def test_the_address_is_that_of_azds_environment(laptop: Laptop) -> None:
+    laptop.values["NEXTSTAGE_URL"] = laptop.url
+    laptop.desk.settings |= laptop.settings()
+    result = laptop.desk.run("doctor", "--deployed")
+    assert (result.code, f"{laptop.url} acknowledged it" in result.out) == (0, True), result.out
+
+
 def test_no_azd(desk: Desk) -> None:
     desk.settings = {"PATH": "", "AML_WORKSPACE_ID": sample.WORKSPACE}
     desk.fails(
