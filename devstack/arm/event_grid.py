@@ -84,8 +84,8 @@ def check_topic(store: Store, address: Address, body: Mapping[str, Any]) -> Docu
         "tags": body.get("tags"),
         "properties": {"source": source, "topicType": TOPIC_TYPE, "metricResourceId": str(uuid.uuid4())},
     }
-    if known is not None and "metricResourceId" in known["properties"]:
-        document["properties"]["metricResourceId"] = known["properties"]["metricResourceId"]
+    if known is not None and (metric := known["properties"].get("metricResourceId")):  # an added one may have none
+        document["properties"]["metricResourceId"] = metric
     if identity := _identity(store, known, body.get("identity")):
         document["identity"] = identity
     return document

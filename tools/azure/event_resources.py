@@ -131,8 +131,9 @@ def topic(plan: Plan, workspace: Resource, location: str) -> dict[str, Any]:
 
 
 def is_ours(plan: Plan, workspace: Resource, found: Mapping[str, Any]) -> bool:
-    """Return whether a system topic is the one that this environment creates."""
-    return str(found["id"]).lower() in {topic_id.lower() for topic_id in topic_ids(plan, workspace)}
+    """Return whether a system topic is the one that this environment creates: by its ID and its tag."""
+    is_named = str(found["id"]).lower() in {topic_id.lower() for topic_id in topic_ids(plan, workspace)}
+    return is_named and (found.get("tags") or {}).get(_TAG) == plan.name
 
 
 def has_failed(plan: Plan, workspace: Resource, found: Mapping[str, Any]) -> bool:

@@ -52,7 +52,11 @@ class TestCheck:
     # Topics of other sources do not matter, and one of ours gets its identity later.
     @pytest.mark.parametrize(
         "topics",
-        [[], [topic(f"{SECOND}/x", OTHER, identity=None), topic()], [topic(f"{TOPICS}/{PREFIX}", identity=None)]],
+        [
+            [],
+            [topic(f"{SECOND}/x", OTHER, identity=None), topic()],
+            [topic(f"{TOPICS}/{PREFIX}", identity=None, tags={"azd-env-name": "dev"})],
+        ],
     )
     def test_all_is_well_and_nothing_made(self, azd: Azd, connect: Run, topics: list[dict[str, Any]]) -> None:
         azd.arm.add(*topics)
@@ -90,6 +94,13 @@ class TestCheck:
             f"--ids {SECOND}/theirs --identity systemassigned",
         )
         assert azd.written == []
+
+    @pytest.mark.parametrize("tags", [None, {"azd-env-name": "other"}])
+    def test_a_topic_of_somebody_else_with_our_name(self, azd: Azd, connect: Run, tags: Any) -> None:
+        azd.arm.add(topic(f"{TOPICS}/{PREFIX}", identity=None, tags=tags))
+        result = connect()
+        assert (result.code, azd.written) == (2, [])
+        assert f"the Event Grid system topic {PREFIX} of the workspace ws has no identity" in result.err
 
     def test_a_region_without_the_version_of_python(self, azd: Azd, connect: Run) -> None:
         azd.switch(python_versions=("3.11", "3.12"))
