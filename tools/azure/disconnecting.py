@@ -14,6 +14,7 @@ from tools.azure.plan import Plan, Resource
 from tools.azure.resource_manager import ResourceManager, ResourceManagerError
 from tools.azure.topics import identity_of, list_topics
 from tools.errors import CommandFailed
+from tools.presentation import counted
 
 _GONE: Final = 404
 _FORBIDDEN: Final = 403
@@ -67,7 +68,7 @@ def _leave_topic(manager: ResourceManager, plan: Plan, topic: dict[str, Any], sa
     if event_resources.is_of_an_environment(topic):
         _remove_log(manager, plan, topic, say)
     if others:
-        say(f"the system topic {name} stays: it serves {len(others)} other event subscriptions")
+        say(f"the system topic {name} stays: it serves {counted(len(others), 'other event subscription')}")
     elif event_resources.is_of_an_environment(topic):
         _delete(manager, f"the system topic {name}", topic["id"], EVENT_GRID, say)
     else:

@@ -103,7 +103,7 @@ class TestDisconnect:
             azd.found("eventSubscriptions")[0], id=f"{TOPICS}/{PREFIX}/eventSubscriptions/theirs", name="theirs"
         )
         azd.arm.add(theirs)
-        assert lines(disconnect())[-1] == f"the system topic {PREFIX} stays: it serves 1 other event subscriptions"
+        assert lines(disconnect())[-1] == f"the system topic {PREFIX} stays: it serves 1 other event subscription"
         assert azd.names("eventSubscriptions") == ["theirs"]
 
     @pytest.mark.parametrize(
