@@ -143,7 +143,7 @@ def _workspaces(given: Mapping[str, str]) -> tuple[Resource, ...]:
     if not found:
         raise CommandFailed(
             f"{WORKSPACE_VARIABLES[0]} is not set; run 'azd env set {WORKSPACE_VARIABLES[0]} <id>' with the resource "
-            "id of the workspace, which the portal shows in its JSON View"
+            "id of the workspace, which the portal shows in its JSON View; without azd, see --help"
         )
     return tuple(found.values())
 

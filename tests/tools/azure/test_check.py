@@ -39,7 +39,9 @@ class TestEveryCommand:
     @pytest.mark.parametrize("value", [None, "", " , "])
     def test_no_workspace_is_named(self, run: Run, command: tuple[str, ...], value: str | None) -> None:
         said = "AML_WORKSPACE_ID is not set; run 'azd env set AML_WORKSPACE_ID <id>'"
-        run(*command, AML_WORKSPACE_ID=value).fails(2, said)
+        result = run(*command, AML_WORKSPACE_ID=value)
+        result.fails(2, said)
+        assert result.err.endswith("; without azd, see --help\n")
 
     @pytest.mark.parametrize("value", ["ws", sample.APP, sample.WORKSPACE + "/jobs/j", "x" + sample.WORKSPACE])
     def test_something_else_than_a_workspace(self, run: Run, command: tuple[str, ...], value: str) -> None:
