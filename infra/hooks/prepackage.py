@@ -9,8 +9,6 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 try:
     from devstack.package import DEFAULT_VERSION, main
 except ModuleNotFoundError as exc:
-    sys.exit(
-        f"prepackage: {exc.name} is not installed; delete infra/hooks/.venv, and run this again: azd makes it anew"
-    )
+    sys.exit(f"prepackage: {exc.name} is not installed; delete infra/hooks/.venv, and run azd again, which makes it")
 
 sys.exit(main(["--quiet", "--python-version", os.environ.get("NEXTSTAGE_PYTHON_VERSION") or DEFAULT_VERSION]))

@@ -92,7 +92,7 @@ class TestPrepackage:
         command = [sys.executable, "-I", "-S", str(HOOK)]
         done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
         assert (done.returncode, done.stdout) == (1, "")
-        assert done.stderr.startswith("prepackage: pathspec is not installed; delete infra/hooks/.venv, and run")
+        assert done.stderr.startswith("prepackage: pathspec is not installed; delete infra/hooks/.venv, and run azd")
 
     def test_it_needs_only_what_azd_installs(self, tmp_path: Path) -> None:
         """With the packages of ``make package``, which are among those of the hooks."""
