@@ -1,7 +1,11 @@
-"""Transports that answer for Azure Resource Manager, and for Azure DevOps' tasks."""
+"""Transports that answer for Azure Resource Manager, and for Azure DevOps' tasks; and an identity to sign in with."""
 
 import json
+import time
 from itertools import count
+
+from azure.core.credentials import AccessToken
+from azure.core.exceptions import ClientAuthenticationError
 
 from shared.credentials import Credential, Issued, Secret
 from shared.http.message import HttpRequest, HttpResponse
@@ -13,6 +17,25 @@ from tests.support.canaries import secret
 from tests.support.clock import ManualClock
 
 MANAGER = "https://management.example"
+
+
+class Identity:
+    """An identity that is signed in, unless ``error`` says why not."""
+
+    def __init__(self, token: str, error: str = "") -> None:
+        self.token = token
+        self.error = error
+        self.scopes: list[str] = []
+
+    def get_token(self, *scopes: str, **options: object) -> AccessToken:
+        """Return the token, which is valid for an hour.
+
+        :raises ClientAuthenticationError: there is none.
+        """
+        self.scopes += scopes
+        if self.error:
+            raise ClientAuthenticationError(self.error)
+        return AccessToken(self.token, int(time.time()) + 3600)
 
 
 class Azure:

@@ -1,7 +1,6 @@
 """Checks of a deployed app by Azure Resource Manager: the app, its function, its key, and the event subscriptions."""
 
 from collections.abc import Generator, Iterator, Sequence
-from contextlib import suppress
 from typing import Final
 
 from shared.credentials import Secret
@@ -26,7 +25,7 @@ _FORBIDDEN: Final = 403
 _READ_THE_APP: Final = "ask for the role Reader or Website Contributor on the function app"
 _LIST_KEYS: Final = "ask for the role Website Contributor on the function app, or set EVENTGRID_EXTENSION_KEY"
 _READ_TOPICS: Final = "ask for the role EventGrid Contributor or Reader on the workspace's resource group"
-_START: Final = "start it: az functionapp start --ids <the app's resource ID>"
+_START: Final = "start it on its page in the portal"
 _SEE_START_ERRORS: Final = "see nextstage-no-functions in docs/operating.md"
 _CONNECT: Final = "run './manage.py connect'"
 
@@ -79,8 +78,10 @@ def check_key(
 def _key(manager: ResourceManager, deployment: Deployment, pauses: Pauses) -> Secret:
     """Get the key. Azure asks the app's host for it, which may have to start first."""
     for seconds in _PAUSES_SECONDS:
-        with suppress(HostNotReady):
+        try:
             return system_key(manager, deployment.app.id)
+        except HostNotReady as exc:
+            pauses.say(f"{exc}; trying again in {seconds:g} s")
         pauses.pause(seconds)
     return system_key(manager, deployment.app.id)
 

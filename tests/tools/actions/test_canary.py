@@ -207,14 +207,17 @@ class TestAnswers:
         )
 
     def test_how_long_it_is_waited_for(self, desk: Desk) -> None:
-        """And for the key, for which Azure asks the host."""
+        """And for the key, for which Azure asks the host. Each pause is announced."""
         waited: list[float] = []
-        pauses = Pauses(None, waited.append)
+        said: list[str] = []
+        pauses = Pauses(None, waited.append, said.append)
         proof(desk, Azure(secret("key")), "http://127.0.0.1:9", pauses)
-        assert waited == [2, 5, 10, 20, 30]
+        assert (waited, len(said)) == ([2, 5, 10, 20, 30], 5)
         waited.clear()
+        said.clear()
         proof(desk, Azure(""), "http://127.0.0.1:9", pauses)
         assert waited == [5, 10, 20]
+        assert [line.rpartition("; ")[2] for line in said] == [f"trying again in {each} s" for each in (5, 10, 20)]
 
     @pytest.mark.parametrize("url", ["http://127.0.0.1:9", ""])
     def test_none_from_outside_a_private_network(self, desk: Desk, url: str) -> None:
@@ -306,7 +309,7 @@ class TestAzure:
         ("path", "answer", "check", "detail", "advice"),
         [
             (APP, None, "function app", f"there is no function app {APP}", "check NEXTSTAGE_FUNCTION_APP_ID, or run"),
-            (APP, {"properties": {"state": "Stopped"}}, "function app", "func-1 is stopped", "az functionapp start"),
+            (APP, {"properties": {"state": "Stopped"}}, "function app", "func-1 is stopped", "the portal"),
             (APP, DENIED, "function app", "GET x: AuthorizationFailed: No role. (HTTP 403)", "the role Reader"),
             (APP, BUSY, "function app", "GET x: no usable answer", "check the network"),
             (f"{APP}/functions", [], "function", "does not list the function aml_event, nor any", "manage.py connect"),

@@ -151,7 +151,7 @@ def test_each_fault_has_its_own_message(laptop: Laptop, caplog: pytest.LogCaptur
     site = next(one for one in arm.emulator.resources if one["id"] == sample.APP)
     stopped = {**site, "properties": {**site["properties"], "state": "Stopped"}}
     arm.emulator.add(stopped)
-    laptop.is_told("function app", "failed", "func-nextstage-dev is stopped", "az functionapp start")
+    laptop.is_told("function app", "failed", "func-nextstage-dev is stopped", "the portal")
     arm.emulator.add(site)
 
     with closing(SqliteStore(desk.folder / "other.sqlite3")):

@@ -2,7 +2,6 @@
 
 import json
 import logging
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
@@ -10,8 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from azure.core.credentials import AccessToken
-from azure.core.exceptions import AzureError, ClientAuthenticationError
+from azure.core.exceptions import AzureError
 from azure.core.pipeline import PipelineContext, PipelineRequest
 from azure.core.rest import HttpRequest
 from azure.identity import AzureDeveloperCliCredential, DefaultAzureCredential
@@ -19,6 +17,7 @@ from werkzeug.wrappers import Request, Response
 
 from devstack.http_server import serving
 from shared.clouds import CHINA, PUBLIC
+from tests.support.azure import Identity
 from tests.support.canaries import leaks, secret
 from tools.azure.policies import OneHost
 from tools.azure.resource_manager import ResourceManager, ResourceManagerError
@@ -36,20 +35,6 @@ FORBIDDEN = {
         "details": [{"code": "AuthorizationFailed", "message": "No role."}],
     }
 }
-
-
-class Identity:
-    """An identity that is signed in, unless ``error`` says why not."""
-
-    def __init__(self, error: str = "") -> None:
-        self.error = error
-        self.scopes: list[str] = []
-
-    def get_token(self, *scopes: str, **options: object) -> AccessToken:
-        self.scopes += scopes
-        if self.error:
-            raise ClientAuthenticationError(self.error)
-        return AccessToken(secret("token"), int(time.time()) + 3600)
 
 
 def answer(status: int, document: Any = None, **headers: str) -> Response:
@@ -107,7 +92,7 @@ class Side:
 def side() -> Iterator[Side]:
     service = Service()
     with serving(service) as server:
-        yield Side(service, server.url, Identity())
+        yield Side(service, server.url, Identity(secret("token")))
 
 
 class TestReading:
@@ -255,7 +240,7 @@ class TestRefusals:
         with pytest.raises(
             ResourceManagerError, match=r"no usable answer: .*; check the network: DNS, proxy"
         ) as caught:
-            ResourceManager(Identity(), "http://127.0.0.1:9", pause_seconds=0).get(TOPIC, V)
+            ResourceManager(Identity(secret("token")), "http://127.0.0.1:9", pause_seconds=0).get(TOPIC, V)
         assert caught.value.status is None
 
     @pytest.mark.parametrize("page", ["<html>", "{", "null", "[" * 100_000])

@@ -1,15 +1,13 @@
 """Publishing to a custom topic with Event Grid's library, over a socket."""
 
 import json
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from azure.core.credentials import AccessToken
-from azure.core.exceptions import ClientAuthenticationError
 
 from shared.events.event import parse_event
+from tests.support.azure import Identity
 from tests.support.canaries import leaks, secret
 from tests.support.journal.stores import no_identity
 from tests.support.services.event_grid_topic import (
@@ -29,20 +27,6 @@ from tools.events.topic import publish
 PARKING = "name: evaluate\nevent: RunCompleted\npipeline: 1\nparameters: { x: '{{ data.nope }}' }"
 EVENT = sample_event("RunCompleted")
 CLOUD_EVENT = in_schema(EVENT, Schema.CLOUD)
-
-
-class Identity:
-    """A user who is signed in, unless ``error`` says why not."""
-
-    def __init__(self, error: str = "") -> None:
-        self.error = error
-        self.scopes: list[str] = []
-
-    def get_token(self, *scopes: str, **options: object) -> AccessToken:
-        self.scopes += scopes
-        if self.error:
-            raise ClientAuthenticationError(self.error)
-        return AccessToken(TOKEN, int(time.time()) + 3600)
 
 
 @pytest.fixture
@@ -67,7 +51,7 @@ class TestPublish:
 
     def test_an_identity_over_https(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(tmp_path / "authority.pem"))
-        identity = Identity()
+        identity = Identity(TOKEN)
         with serving_topic(CustomTopic(is_cloud=False), certificate(tmp_path / "authority.pem")) as topic:
             publish(topic.url, "", lambda: identity, EVENT)
         assert [event["id"] for event in topic.events] == [EVENT["id"]]
@@ -103,7 +87,7 @@ class TestPublish:
     )
     def test_no_answer_or_signed_out(self, key: str, words: str) -> None:
         with pytest.raises(CommandFailed, match=words):
-            publish("https://127.0.0.1:9/api/events", key, lambda: Identity("signed out\nreally"), EVENT)
+            publish("https://127.0.0.1:9/api/events", key, lambda: Identity(TOKEN, "signed out\nreally"), EVENT)
 
 
 class TestAsAProcess:
