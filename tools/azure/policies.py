@@ -1,14 +1,17 @@
-"""Policies of the client for Azure Resource Manager: where its token may go."""
+"""Policies of the client for Azure Resource Manager: where its token may go, and when it waits."""
 
-from typing import Final
+from collections.abc import Callable
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 from azure.core.exceptions import AzureError
 from azure.core.pipeline import PipelineRequest, PipelineResponse
-from azure.core.pipeline.policies import SansIOHTTPPolicy
+from azure.core.pipeline.policies import RetryPolicy, SansIOHTTPPolicy
 from azure.core.rest import HttpRequest, HttpResponse
 
 _REDIRECTS: Final = range(300, 400)
+_LONG_SECONDS: Final = 10.0
+_RETRIES: Final = 5
 
 
 class OneHost(SansIOHTTPPolicy[HttpRequest, HttpResponse]):
@@ -45,6 +48,22 @@ class Encryption(SansIOHTTPPolicy[HttpRequest, HttpResponse]):
 
     def on_request(self, request: PipelineRequest[HttpRequest]) -> None:
         request.context.options["enforce_https"] = self._is_required
+
+
+class Retries(RetryPolicy[HttpRequest, HttpResponse]):
+    """Sends throttled requests and those that failed again, and announces long pauses that the service asks for."""
+
+    def __init__(self, backoff_seconds: float, say: Callable[[str], None]) -> None:
+        super().__init__(retry_total=_RETRIES, retry_status=_RETRIES, retry_backoff_factor=backoff_seconds)
+        self._say = say
+
+    def sleep(self, settings: dict[str, Any], transport: Any, response: Any = None) -> None:
+        """Wait for as long as the answer asks for, otherwise for the next pause."""
+        seconds = (self.get_retry_after(response) if response else None) or 0
+        if seconds >= _LONG_SECONDS:
+            status = response.http_response.status_code
+            self._say(f"Azure Resource Manager answered HTTP {status}, and asks to wait {seconds:g} s")
+        super().sleep(settings, transport, response)
 
 
 def _origin(url: str) -> tuple[str, str, int | None]:

@@ -7,7 +7,7 @@ Source: Azure Resource Manager's RPC, common-api-details and async-api-reference
 
 import re
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final
@@ -19,7 +19,6 @@ from azure.core.pipeline import Pipeline
 from azure.core.pipeline.policies import (
     HeadersPolicy,
     RequestIdPolicy,
-    RetryPolicy,
     UserAgentPolicy,
 )
 from azure.core.pipeline.transport import RequestsTransport
@@ -29,7 +28,7 @@ from azure.mgmt.core.policies import ARMAutoResourceProviderRegistrationPolicy, 
 from azure.mgmt.core.polling.arm_polling import ARMPolling
 
 from shared.version import VERSION
-from tools.azure.policies import Encryption, OneHost
+from tools.azure.policies import Encryption, OneHost, Retries
 from tools.errors import CommandFailed
 
 if TYPE_CHECKING:
@@ -42,7 +41,6 @@ _OF_NONSENSE: Final = (RecursionError, AttributeError, TypeError, LookupError)
 """What Azure's libraries and the JSON parser raise if an answer has an unknown form, or is nested too deeply."""
 
 _CHECK_NETWORK: Final = "check the network: DNS, proxy, firewall"
-_RETRIES: Final = 5
 _BACKOFF_SECONDS: Final = 0.8
 _POLL_SECONDS: Final = 5.0
 _CONNECT_SECONDS: Final = 15
@@ -80,11 +78,20 @@ class ResourceManagerError(CommandFailed):
 class ResourceManager:
     """Azure Resource Manager, as one signed-in identity sees it. A path is a resource ID, or begins with one."""
 
-    def __init__(self, credential: "TokenCredential", base_url: str, *, pause_seconds: float | None = None) -> None:
+    def __init__(
+        self,
+        credential: "TokenCredential",
+        base_url: str,
+        *,
+        pause_seconds: float | None = None,
+        say: Callable[[str], None] = lambda _line: None,
+    ) -> None:
         """:param base_url: ``https://management.azure.com``, or that of another cloud.
 
         :param pause_seconds: the pause between two requests where the service names none; only tests set it.
+        :param say: tells the operator about a long pause.
         """
+        self._say = say
         backoff = _BACKOFF_SECONDS if pause_seconds is None else pause_seconds
         transport: Any = RequestsTransport(connection_timeout=_CONNECT_SECONDS, read_timeout=_READ_SECONDS)
         self._base_url = base_url.rstrip("/")
@@ -95,7 +102,7 @@ class ResourceManager:
             HeadersPolicy({"Accept": "application/json"}),
             UserAgentPolicy(base_user_agent=f"nextstage/{VERSION}"),
             ARMAutoResourceProviderRegistrationPolicy(),
-            RetryPolicy(retry_total=_RETRIES, retry_status=_RETRIES, retry_backoff_factor=backoff),
+            Retries(backoff, say),
             Encryption(is_required=self._base_url.startswith("https:")),
             ARMChallengeAuthenticationPolicy(credential, f"{self._base_url}/.default"),
         ]
@@ -184,11 +191,13 @@ class ResourceManager:
 
         That happens after a process was killed, or if an answer was lost. Source: MicrosoftDocs/azure-docs, issue 7415.
         """
-        for _ in range(_TRANSITION_TRIES):
+        for turn in range(_TRANSITION_TRIES):
             started = self._send(request)
             response = started.http_response
             if response.status_code != HTTPStatus.CONFLICT or _error_code(response) != _IN_TRANSITION:
                 return started
+            if not turn:
+                self._say(f"{_words(request)}: an earlier change has not ended; waiting, at most two minutes")
             time.sleep(self._poll_seconds)
         return self._send(request)
 

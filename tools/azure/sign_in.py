@@ -1,7 +1,7 @@
 """Who manages Azure, and at which address, as the environment says."""
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
@@ -21,9 +21,10 @@ _AZD_SECONDS: Final = 60
 """azd is given more than the library's 10 seconds: it may refresh a token through a slow proxy."""
 
 
-def resource_manager(environment: Mapping[str, str]) -> ResourceManager:
+def resource_manager(environment: Mapping[str, str], say: Callable[[str], None]) -> ResourceManager:
     """Return a client for the Azure Resource Manager of the environment. Nothing is sent yet.
 
+    :param say: tells the operator about long pauses.
     :raises CommandFailed: a variable is wrong.
     """
     cloud = cloud_of(environment)
@@ -31,7 +32,7 @@ def resource_manager(environment: Mapping[str, str]) -> ResourceManager:
     parts = urlsplit(url)
     if not parts.hostname or (parts.scheme != "https" and not (parts.scheme == "http" and is_loopback(parts.hostname))):
         raise CommandFailed(f"{URL_VARIABLE} is '{url}'; it must begin with https://")
-    return ResourceManager(credential(environment, cloud), url, pause_seconds=pause_seconds(environment))
+    return ResourceManager(credential(environment, cloud), url, pause_seconds=pause_seconds(environment), say=say)
 
 
 def credential(environment: Mapping[str, str], cloud: Cloud) -> "TokenCredential":

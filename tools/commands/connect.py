@@ -150,7 +150,8 @@ def connect(  # noqa: PLR0913 - one parameter for each option
     }
     values = with_options(installation.environ, workspaces, options)
     plan = Plan.of(values)
-    manager, pauses = resource_manager(installation.environ), Pauses(pause_seconds(values), say=console.note)
+    manager = resource_manager(installation.environ, console.note)
+    pauses = Pauses(pause_seconds(values), say=console.note)
     if only_check:
         python = values.get(checking.PYTHON) or checking.DEFAULT_PYTHON
         checking.check(manager, plan, values.get(checking.LOCATION, ""), python, console.note)

@@ -62,4 +62,4 @@ def disconnect(
     }
     values = with_options(installation.environ, workspaces, options)
     plan = Plan.of(values)
-    disconnect_all(resource_manager(installation.environ), plan, console.note)
+    disconnect_all(resource_manager(installation.environ, console.note), plan, console.note)

@@ -168,7 +168,7 @@ def _deployed(
     pauses = Pauses(pause_seconds(values))
     if console is not None:
         pauses = replace(pauses, say=console.note)
-    proof = prove(installation, resource_manager(values), named, pauses)
+    proof = prove(installation, resource_manager(values, pauses.say), named, pauses)
     return examine_deployed(installation, proof)
 
 

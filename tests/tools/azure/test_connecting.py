@@ -330,7 +330,7 @@ class TestWaiting:
         azd.switch(syncs=2, role_checks=1)
         waited: list[float] = []
         values = azd.environment()
-        connect_all(resource_manager(values), Plan.of(values), lambda line: None, Pauses(sleep=waited.append))
+        connect_all(resource_manager(values, print), Plan.of(values), lambda line: None, Pauses(sleep=waited.append))
         assert waited == [15.0, 60.0]
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -19,7 +20,7 @@ from devstack.http_server import serving
 from shared.clouds import CHINA, PUBLIC
 from tests.support.azure import Identity
 from tests.support.canaries import leaks, secret
-from tools.azure.policies import OneHost
+from tools.azure.policies import OneHost, Retries
 from tools.azure.resource_manager import ResourceManager, ResourceManagerError
 from tools.azure.sign_in import PAUSE_VARIABLE, URL_VARIABLE, credential, pause_seconds, resource_manager
 from tools.errors import CommandFailed
@@ -72,10 +73,11 @@ class Side:
     service: Service
     url: str
     identity: Identity
+    said: list[str] = field(default_factory=list)
 
     @property
     def client(self) -> ResourceManager:
-        return ResourceManager(self.identity, self.url, pause_seconds=0)
+        return ResourceManager(self.identity, self.url, pause_seconds=0, say=self.said.append)
 
     def answers(self, *answers: Response) -> ResourceManager:
         self.service.answers = answers
@@ -190,12 +192,27 @@ class TestWriting:
         conflict = {"error": {"code": "Conflict", "message": "Its provisioning state is Creating."}}
         answers = [answer(409, conflict), answer(409, conflict), answer(200, DONE)]
         assert side.answers(*answers).put(TOPIC, {}, V) == DONE
+        (said,) = side.said
+        assert said.startswith("PUT subscriptions/")
+        assert said.endswith("an earlier change has not ended; waiting, at most two minutes")
         side.service.requests.clear()
         assert side.answers(answer(409, conflict), answer(204)).delete(TOPIC, V) is False
         side.service.requests.clear()
         assert side.refuses(*[answer(409, conflict)] * 25).reason == "Its provisioning state is Creating."
         side.service.requests.clear()
         assert side.refuses(answer(409, {"error": {"code": "ScopeLocked", "message": "No."}})).code == "ScopeLocked"
+
+    @pytest.mark.parametrize(("seconds", "is_announced"), [("3600", True), ("10", True), ("9", False), (None, False)])
+    def test_a_long_pause_is_announced(self, seconds: str | None, is_announced: bool) -> None:
+        said: list[str] = []
+        slept: list[float] = []
+        headers = {"Retry-After": seconds} if seconds else {}
+        response = SimpleNamespace(http_response=SimpleNamespace(status_code=429, headers=headers))
+        retries = Retries(0, said.append)
+        retries.sleep(retries.configure_retries({}), SimpleNamespace(sleep=slept.append), response)
+        assert slept == ([float(seconds)] if seconds else [])
+        words = f"Azure Resource Manager answered HTTP 429, and asks to wait {seconds} s"
+        assert said == ([words] if is_announced else [])
 
     def test_a_provider_that_is_not_registered(self, side: Side) -> None:
         """The library registers it. A template did that too, but a plain PUT does not."""
@@ -298,7 +315,7 @@ class TestRefusals:
 
     def test_no_token_over_http_to_another_machine(self) -> None:
         with pytest.raises(CommandFailed, match=r"AZURE_RESOURCE_MANAGER_URL is 'http://example.com'; it must begin"):
-            resource_manager({URL_VARIABLE: "http://example.com"})
+            resource_manager({URL_VARIABLE: "http://example.com"}, print)
 
 
 def test_keys_are_not_logged(side: Side, caplog: pytest.LogCaptureFixture) -> None:
@@ -330,9 +347,9 @@ class TestSignIn:
         assert isinstance(credential(environment, CHINA), DefaultAzureCredential)
 
     def test_which_cloud(self) -> None:
-        assert resource_manager({"AZURE_CLOUD": "AzureChinaCloud"}) is not None
+        assert resource_manager({"AZURE_CLOUD": "AzureChinaCloud"}, print) is not None
         with pytest.raises(CommandFailed, match="AZURE_CLOUD is 'Moon'; it must be one of AzureCloud, "):
-            resource_manager({"AZURE_CLOUD": "Moon"})
+            resource_manager({"AZURE_CLOUD": "Moon"}, print)
 
     @pytest.mark.parametrize("text", ["soon", "-1", "nan", "inf"])
     def test_a_pause_that_is_not_one(self, text: str) -> None:
