@@ -146,7 +146,8 @@ class Relay:
             sender = self._queueing.sender()
         match self._journal.claim(decided.key, entry, deadline, sender, self._routes.digest):
             case AlreadyFinal(record):
-                self._queueing.recovery.settle_orphans(record)
+                if record.may_have_orphans:
+                    self._queueing.recovery.settle_orphans(record)
                 return _duplicate(record)
             case NotClaimable(reason):
                 return Result(Outcome.DEFERRED, reason)

@@ -130,6 +130,11 @@ class Record(NamedTuple):
         """The time of the last change."""
         return self.history[-1].at if self.history else self.claimed_at
 
+    @property
+    def may_have_orphans(self) -> bool:
+        """Whether there can be second runs of its event: the answer to a request was lost."""
+        return any(step.state is State.UNCERTAIN for step in self.history)
+
 
 class Selection(NamedTuple):
     """Selects the records that match all of its parts.

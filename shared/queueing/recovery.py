@@ -124,7 +124,7 @@ class Recovery:
 
     def settle_orphans(self, record: Record) -> None:
         """Cancel the orphans of this record, if there can be any."""
-        if any(step.state is State.UNCERTAIN for step in record.history):
+        if record.may_have_orphans:
             self.orphans.settle(_CANCEL_SECONDS, record.key)
 
     def adoptable(self, record: Record, run_id: int, deadline: datetime) -> Build:
