@@ -33,6 +33,8 @@
     │   └── RunAlreadyOwned
     ├── InvalidWait, WaitNotVerified, AlreadyWaiting, TooManyWaits    a task cannot wait
     ├── RunStatusUnavailable          a task cannot be completed now
+    ├── ResumeUnavailable             the queue of deferred records does not answer
+    ├── InvalidMessage                a message of this queue does not name a record
     ├── NotificationFailed            does not affect any outcome
     └── DeliveryDeferred              the host answers 500, and Event Grid delivers the event again
 
@@ -249,6 +251,14 @@ class ClaimLost(JournalError):
 
 class RunAlreadyOwned(JournalError):
     """The run already belongs to another record of the same route."""
+
+
+class ResumeUnavailable(NextstageError):
+    """The queue of deferred records does not answer; the message names it."""
+
+
+class InvalidMessage(NextstageError):
+    """A message of the queue of deferred records does not name a record."""
 
 
 class NotificationFailed(NextstageError):

@@ -27,6 +27,7 @@ LAYERS: Final = (
     ("shared.queueing",),
     ("shared.relay",),
     ("shared.redrive",),
+    ("shared.resume",),
     ("shared.composition",),
     ("handlers",),
     ("function_app", "components", "tools"),

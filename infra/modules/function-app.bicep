@@ -249,6 +249,8 @@ var appSettings = {
   DELIVERY_BUDGET_SECONDS: '25'
   JOURNAL_SETTLE_SECONDS: '120'
   JOURNAL_RETENTION_DAYS: '90'
+  RESUME_QUEUE: 'nextstage-resume'
+  RESUME_GIVE_UP_HOURS: '168'
   ROUTES_FILE: 'routes.yaml'
   // A delivery mostly waits for Azure DevOps, so an instance can serve one delivery per thread at the same time.
   // Without this setting, the host starts 1000 threads.

@@ -63,7 +63,15 @@ def _completed(settings: Settings, app_dir: Path) -> Settings:
 
 def _conflicts(settings: Settings) -> Iterator[str]:
     """Yield a message for each conflict. The message must contain the names of the settings in conflict."""
-    for check in (_pat_conflicts, _journal_conflicts, _wait_conflicts, _topic_conflicts, _cloud_conflicts):
+    checks = (
+        _pat_conflicts,
+        _journal_conflicts,
+        _resume_conflicts,
+        _wait_conflicts,
+        _topic_conflicts,
+        _cloud_conflicts,
+    )
+    for check in checks:
         yield from check(settings)
 
 
@@ -92,6 +100,16 @@ def _journal_conflicts(settings: Settings) -> Iterator[str]:
         yield (
             f"JOURNAL_RETENTION_DAYS ({settings.retention_days:g}) must be more than {MAX_COOLDOWN.days}, "
             "the longest cooldown: otherwise a cooldown could be deleted before it ends"
+        )
+
+
+def _resume_conflicts(settings: Settings) -> Iterator[str]:
+    if settings.resume_storage is not None and settings.resume_queue_url is not None:
+        yield "RESUME_STORAGE and RESUME_STORAGE__queueServiceUri name two queues; remove one"
+    if settings.resume_storage == "sqlite" and not settings.journal_connection.startswith("sqlite:"):
+        yield (
+            "RESUME_STORAGE is 'sqlite', but JOURNAL_CONNECTION does not name a SQLite file; set RESUME_STORAGE to a "
+            "storage account's connection string, or set RESUME_STORAGE__queueServiceUri instead"
         )
 
 

@@ -140,6 +140,18 @@ def connection(value: str) -> str:
     return value
 
 
+def resume_storage(value: str) -> str:
+    """Return where the queue of deferred records is: ``sqlite``, or a storage account's connection string."""
+    if value.lower().startswith(("http://", "https://")):
+        raise InvalidValue("is a URL, which belongs in RESUME_STORAGE__queueServiceUri", may_show=False)
+    names = {part.partition("=")[0].strip().lower() for part in value.split(";")}
+    if value != "sqlite" and not ({"accountname", "accountkey"} <= names or "usedevelopmentstorage" in names):
+        raise InvalidValue(
+            "must be 'sqlite', or a storage account's connection string with AccountName and AccountKey", may_show=False
+        )
+    return value
+
+
 def _parts(value: str) -> tuple[str, ...]:
     return tuple(part.strip() for part in value.split(",") if part.strip())
 

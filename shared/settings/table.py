@@ -109,6 +109,34 @@ class Settings:
         "the longest cooldown, at most 3650. Parked records are kept forever",
         default="90",
     )
+    resume_storage: str | None = setting(
+        "RESUME_STORAGE",
+        parse.resume_storage,
+        "Lets deferred events [come back automatically](how-it-works.md#resume) instead of with Event Grid's retries. "
+        "`sqlite`: with a queue in the journal's SQLite file. A storage account's connection string: with a queue in "
+        "Azure Queue Storage; `UseDevelopmentStorage=true` for Azurite",
+        is_secret=True,
+    )
+    resume_queue_url: str | None = setting(
+        "RESUME_STORAGE__queueServiceUri",
+        parse.matching("https://[^@?#]*", "must begin with https://, as in https://<account>.queue.core.windows.net"),
+        "In place of `RESUME_STORAGE`: `https://<account>.queue.core.windows.net`, a queue in Azure Queue Storage with "
+        "the app's identity (role *Storage Queue Data Contributor*)",
+    )
+    resume_queue: str = setting(
+        "RESUME_QUEUE",
+        parse.matching(
+            "(?=.{3,55}$)(?-i:[a-z0-9]+(-[a-z0-9]+)*)", "must be 3 to 55 lowercase letters, digits and single hyphens"
+        ),
+        "The name of the queue in Azure Queue Storage",
+        default="nextstage-resume",
+    )
+    resume_give_up_hours: float = setting(
+        "RESUME_GIVE_UP_HOURS",
+        parse.number_of("hours", at_most=8760),
+        "After how many hours a deferred event is parked, at most 8760",
+        default="168",
+    )
     notify_topic_endpoint: str | None = setting(
         "NOTIFY_TOPIC_ENDPOINT",
         str,
@@ -234,6 +262,11 @@ class Settings:
     def has_waits(self) -> bool:
         """Return whether tasks can wait for runs."""
         return bool(self.wait_token_keys) or self.wait_keys_secret_name is not None
+
+    @property
+    def has_resume(self) -> bool:
+        """Return whether deferred events come back automatically."""
+        return self.resume_storage is not None or self.resume_queue_url is not None
 
     @property
     def workspace_ids(self) -> tuple[str, ...]:

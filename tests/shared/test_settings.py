@@ -29,6 +29,8 @@ KEYS = [base64.urlsafe_b64encode(bytes([number]) * 32).decode() for number in ra
 GUID = "5f1a5b0e-58a5-4a4e-9d0f-1a2b3c4d5e6f"
 WITH_KEY = f"AccountName=a;AccountKey={base64.b64encode(b'x' * 64).decode()};EndpointSuffix=core.windows.net"
 
+QUEUES = "https://account.queue.core.windows.net"
+
 CREDENTIALS_URL = f"https://user:{secret('pw')}@kv.example"
 WRONG_PROXIES = [
     f"http://user:{secret('pw')}@",
@@ -57,6 +59,13 @@ def complaint(**environment: str) -> str:
         ({}, "resource_manager_url", PUBLIC.resource_manager),
         ({}, "in_azure", False),
         ({}, "has_waits", False),
+        ({}, "has_resume", False),
+        ({"RESUME_STORAGE": "sqlite"}, "has_resume", True),
+        ({"RESUME_STORAGE": WITH_KEY}, "resume_storage", WITH_KEY),
+        ({"RESUME_STORAGE": "UseDevelopmentStorage=true"}, "has_resume", True),
+        ({"RESUME_STORAGE__queueServiceUri": QUEUES}, "has_resume", True),
+        ({}, "resume_queue", "nextstage-resume"),
+        ({}, "resume_give_up_hours", 168),
         ({"WAIT_TIMEOUT_HOURS": "5", "AML_WORKSPACE_ID": WORKSPACE}, "has_waits", False),
         ({"JOURNAL_LEASE_SECONDS": " "}, "lease_seconds", 60),
         ({"AZURE_DEVOPS_ORG_URL": " https://dev.azure.com/x "}, "organization_url", "https://dev.azure.com/x"),
@@ -148,6 +157,15 @@ def test_endpoints_must_belong_to_the_cloud(ours: Cloud, theirs: Cloud) -> None:
         ({"KEY_VAULT_URL": "http://kv"}, "KEY_VAULT_URL is 'http://kv'; it must begin with https://, as in"),
         ({"AZURE_CLOUD": US_GOVERNMENT.name}, "accepts tokens of AzureUSGovernment; set it to 'pat'"),
         ({"JOURNAL_LEASE_SECONDS": "25"}, "LEASE_SECONDS (25) must be longer than DELIVERY_BUDGET_SECONDS (25)"),
+        ({"RESUME_STORAGE": "on"}, "RESUME_STORAGE must be 'sqlite', or a storage account's connection string with"),
+        ({"RESUME_STORAGE": QUEUES}, "RESUME_STORAGE is a URL, which belongs in RESUME_STORAGE__queueServiceUri"),
+        (IN_AZURE | {"RESUME_STORAGE": "sqlite"}, "but JOURNAL_CONNECTION does not name a SQLite file; set RESUME_STO"),
+        ({"RESUME_STORAGE": "sqlite", "RESUME_STORAGE__queueServiceUri": QUEUES}, "name two queues; remove one"),
+        (
+            {"RESUME_STORAGE__queueServiceUri": "http://a"},
+            "RESUME_STORAGE__queueServiceUri is 'http://a'; it must begin",
+        ),
+        ({"RESUME_QUEUE": "Nextstage"}, "RESUME_QUEUE is 'Nextstage'; it must be 3 to 55 lowercase letters"),
         ({"JOURNAL_LEASE_SECONDS": "soon"}, "JOURNAL_LEASE_SECONDS is 'soon'; it must be a number of seconds above"),
         ({"DELIVERY_BUDGET_SECONDS": "0"}, "DELIVERY_BUDGET_SECONDS is '0'"),
         ({"JOURNAL_SETTLE_SECONDS": "inf"}, "JOURNAL_SETTLE_SECONDS is 'inf'"),
@@ -219,6 +237,7 @@ BOUNDS: Final = {
     "DELIVERY_BUDGET_SECONDS": 28,
     "JOURNAL_SETTLE_SECONDS": 3600,
     "JOURNAL_RETENTION_DAYS": 3650,
+    "RESUME_GIVE_UP_HOURS": 8760,
     "WAIT_SWEEP_AFTER_MINUTES": 1440,
     "WAIT_TIMEOUT_HOURS": 720,
     "WAIT_LIMIT_PER_ORGANIZATION": 5000,

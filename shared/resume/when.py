@@ -1,0 +1,58 @@
+"""When a deferred record is taken up again. Pure.
+
+- Azure DevOps asked for a pause: when the pause ends. The records that wait for its end are spread.
+- Another worker holds the claim, or a lost request may be in progress: when the record can be taken over.
+- Otherwise: after a random time, whose limit doubles with each attempt.
+"""
+
+from datetime import datetime, timedelta
+from typing import Final
+
+from shared.journal.records import NOTHING_SENT, Record, State
+
+SHORTEST: Final = timedelta(seconds=5)
+LONGEST: Final = timedelta(minutes=15)
+LONGEST_PAUSE: Final = timedelta(days=1)
+"""A longer pause is asked for again."""
+
+_CLOCK_ERROR: Final = timedelta(seconds=1)
+"""By how much two processes may disagree on the store's time."""
+
+_MAX_DOUBLINGS: Final = 10
+_FAILED: Final = frozenset({State.RELEASED, State.UNCERTAIN})
+
+
+def wait_of(record: Record, now: datetime, pause_seconds: float | None, luck: float) -> timedelta:
+    """Return how long to wait before a deferred record is tried again.
+
+    :param now: the store's time.
+    :param pause_seconds: the pause that Azure DevOps asked for, if that was the reason.
+    :param luck: a random number from 0 to 1, which spreads the records.
+    """
+    claimable_in = timedelta()
+    if record.state not in NOTHING_SENT:
+        claimable_in = max(record.lease_until, record.settled_at) - now
+        if claimable_in > timedelta():
+            claimable_in += _CLOCK_ERROR
+    if pause_seconds is not None:
+        pause = min(timedelta(seconds=pause_seconds), LONGEST_PAUSE)
+        return max(pause, claimable_in) + luck * max(SHORTEST, pause / 2)
+    if claimable_in > timedelta():
+        return claimable_in
+    limit = min(SHORTEST * (1 << min(attempts(record), _MAX_DOUBLINGS)), LONGEST)
+    return SHORTEST + luck * (limit - SHORTEST)
+
+
+def attempts(record: Record) -> int:
+    """Return how many attempts have failed, as far as the record's history goes back; at least one."""
+    return max(1, sum(step.state in _FAILED for step in record.history))
+
+
+def is_given_up(record: Record, now: datetime, give_up: timedelta) -> bool:
+    """Return whether a record has been tried for too long."""
+    return now - first_seen(record) > give_up
+
+
+def first_seen(record: Record) -> datetime:
+    """Return the time of the first entry in the record's history, which may have lost earlier ones."""
+    return min([record.claimed_at, *(step.at for step in record.history)])

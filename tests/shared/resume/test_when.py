@@ -1,0 +1,89 @@
+"""When a deferred record is taken up again."""
+
+from datetime import timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shared.journal.records import NO_EVENT, JournalKey, Record, State, Step
+from shared.resume.when import LONGEST, LONGEST_PAUSE, SHORTEST, attempts, first_seen, is_given_up, wait_of
+from tests.support.clock import ManualClock
+
+NOW = ManualClock().now
+
+
+def a_record(
+    state: State = State.RELEASED, *steps: State, lease_seconds: float = 0, settle_seconds: float = 0
+) -> Record:
+    history = tuple(Step(NOW, step, "") for step in (*steps, state))
+    lease, settled = NOW + timedelta(seconds=lease_seconds), NOW + timedelta(seconds=settle_seconds)
+    return Record(JournalKey("train", "ab12"), state, NO_EVENT, NOW, lease, settled, history=history)
+
+
+def seconds(record: Record, pause: float | None = None, luck: float = 0.0) -> float:
+    return wait_of(record, NOW, pause, luck).total_seconds()
+
+
+class TestAPause:
+    @pytest.mark.parametrize(("luck", "expected"), [(0, 20), (0.5, 25), (1, 30)])
+    def test_the_records_that_wait_for_its_end_are_spread(self, luck: float, expected: float) -> None:
+        assert seconds(a_record(), 20, luck) == expected
+
+    @pytest.mark.parametrize(("luck", "expected"), [(0, 2), (1, 7)])
+    def test_also_after_a_short_one(self, luck: float, expected: float) -> None:
+        assert seconds(a_record(), 2, luck) == expected
+
+    def test_a_very_long_one_is_asked_for_again(self) -> None:
+        assert seconds(a_record(), 1e9) == LONGEST_PAUSE.total_seconds()
+
+    def test_a_lost_request_may_be_in_progress_for_longer(self) -> None:
+        assert seconds(a_record(State.UNCERTAIN, settle_seconds=120), 20) == 121
+
+
+class TestAClaimOrALostRequest:
+    @pytest.mark.parametrize(("lease", "settle", "expected"), [(60, 0, 61), (60, 145, 146), (0, 120, 121)])
+    def test_the_record_is_tried_when_it_can_be_taken_over(self, lease: float, settle: float, expected: float) -> None:
+        state = State.CLAIMED if lease else State.UNCERTAIN
+        assert seconds(a_record(state, lease_seconds=lease, settle_seconds=settle)) == expected
+
+    def test_nothing_is_in_progress_for_a_released_record(self) -> None:
+        assert seconds(a_record(State.RELEASED, lease_seconds=60, settle_seconds=120)) == SHORTEST.total_seconds()
+
+
+class TestOtherReasons:
+    @pytest.mark.parametrize(
+        ("failed", "limit"), [(1, 10), (2, 20), (3, 40), (7, 640), (8, 900), (20, 900), (100_000, 900)]
+    )
+    def test_the_limit_doubles_with_each_attempt(self, failed: int, limit: float) -> None:
+        record = a_record(State.RELEASED, *[State.CLAIMED, State.RELEASED] * (failed - 1))
+        assert attempts(record) == failed
+        assert (seconds(record), seconds(record, luck=1)) == (5, limit)
+
+    def test_lost_answers_count(self) -> None:
+        assert attempts(a_record(State.UNCERTAIN, State.CLAIMED, State.RELEASED, State.CLAIMED)) == 2
+
+
+@given(
+    state=st.sampled_from(State),
+    lease=st.floats(-1e6, 1e6),
+    settle=st.floats(-1e6, 1e6),
+    pause=st.none() | st.floats(0, 1e12),
+    luck=st.floats(0, 1),
+)
+def test_the_wait_is_never_negative_or_endless(
+    state: State, lease: float, settle: float, pause: float | None, luck: float
+) -> None:
+    wait = wait_of(a_record(state, lease_seconds=lease, settle_seconds=settle), NOW, pause, luck)
+    open_for = timedelta(seconds=max(lease, settle, 0) + 1)
+    assert timedelta() <= wait <= max(open_for, LONGEST_PAUSE) * 1.5 + LONGEST
+
+
+class TestGivingUp:
+    def test_it_counts_from_the_first_entry(self) -> None:
+        record = a_record(State.RELEASED, State.CLAIMED)
+        first = Step(NOW - timedelta(hours=2), State.CLAIMED, "")
+        record = record._replace(history=(first, *record.history))
+        assert first_seen(record) == first.at
+        assert is_given_up(record, NOW, timedelta(hours=1))
+        assert not is_given_up(record, NOW, timedelta(hours=2))

@@ -1,0 +1,89 @@
+"""A resume queue in memory. It passes the same tests as the real queues."""
+
+import json
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from itertools import count, islice
+
+from shared.clock import Clock
+from shared.errors import ResumeUnavailable
+from shared.journal.records import JournalKey
+from shared.resume.queue import Due, key_in, message_of
+
+
+@dataclass
+class Message:
+    """A message that waits or is in work."""
+
+    text: str
+    at: datetime
+    taken: int = 0
+
+
+@dataclass
+class MemoryQueue:
+    """For its methods, see ``shared.resume.queue.DueQueue``.
+
+    :param is_down: raise ResumeUnavailable.
+    :param lease: for how long a message that was taken is invisible.
+    """
+
+    clock: Clock
+    lease: timedelta = timedelta(minutes=10)
+    is_down: bool = False
+    messages: dict[str, Message] = field(default_factory=dict)
+    numbers: Iterator[int] = field(default_factory=lambda: count(1))
+
+    def put(self, key: JournalKey, after: timedelta, reason: str) -> str:
+        self._check()
+        ticket = str(next(self.numbers))
+        self.messages[ticket] = Message(message_of(key, reason), self.clock() + after)
+        return ticket
+
+    def move(self, ticket: str, after: timedelta) -> bool:
+        self._check()
+        found = self.messages.get(ticket)
+        if found is None or found.taken:
+            return False
+        found.at = self.clock() + after
+        return True
+
+    def drop(self, ticket: str) -> None:
+        self._check()
+        if ticket in self.messages and not self.messages[ticket].taken:
+            del self.messages[ticket]
+
+    def due(self, limit: int) -> Iterator[Due]:
+        self._check()
+        waiting = sorted(self.messages.values(), key=lambda message: message.at)
+        for each in islice(waiting, limit):
+            yield Due(key_in(each.text), each.at, each.taken, json.loads(each.text).get("reason", ""))
+
+    def hurry(self, keys: Collection[JournalKey] | None = None) -> int:
+        self._check()
+        found = [each for each in self.messages.values() if keys is None or key_in(each.text) in keys]
+        for each in found:
+            each.at = self.clock()
+        return len(found)
+
+    def close(self) -> None:
+        pass
+
+    def take(self) -> tuple[str, str] | None:
+        """Take the earliest visible message, as the host does: return its ticket and text."""
+        visible = [(each.at, ticket) for ticket, each in self.messages.items() if each.at <= self.clock()]
+        if not visible:
+            return None
+        _, ticket = min(visible)
+        message = self.messages[ticket]
+        message.at, message.taken = self.clock() + self.lease, message.taken + 1
+        return ticket, message.text
+
+    def finish(self, ticket: str) -> None:
+        """Remove a message that was taken, as the host does after the function has returned."""
+        del self.messages[ticket]
+
+    def _check(self) -> None:
+        if self.is_down:
+            raise ResumeUnavailable("the resume queue does not answer, says the test")
