@@ -194,7 +194,7 @@ class Journal:
             return NotClaimable(reason)
         if found.state in NOTHING_SENT or not (found.entry.request or found.document):
             # Certain that nothing was sent: start again, with the request that the route builds now.
-            wanted = fresh._replace(version=found.version, history=(*found.history, *fresh.history)[-MAX_HISTORY:])
+            wanted = fresh._replace(version=found.version, history=_extended(found.history, *fresh.history))
         else:
             # Keep the request that may have been sent: it is the one to search for.
             wanted = self._step(found, State.UNCERTAIN, now, "taken over", lease_until=now + self._lease)
@@ -209,7 +209,7 @@ class Journal:
         aside = key_aside(parked)
         note = f"another event with the same identity has claimed the key {parked.key.key[:12]}: "
         note += fresh.entry.event_id
-        history = (*parked.history, Step(now, State.PARKED, note))[-MAX_HISTORY:]
+        history = _extended(parked.history, Step(now, State.PARKED, note))
         self._store.insert(parked._replace(key=aside, history=history, version=""))
         note = f"the parked event {parked.entry.event_id} is kept under {aside.key[:12]}"
         first = fresh.history[0]._replace(note=note)
@@ -309,6 +309,11 @@ class Journal:
         return self._write(self._unclaimed(record, State.RELEASED, reason))
 
     @property
+    def lease(self) -> timedelta:
+        """How long only the holder of a claim may act."""
+        return self._lease
+
+    @property
     def settle(self) -> timedelta:
         """How long the server may still be working on a request whose answer was lost."""
         return self._settle
@@ -372,5 +377,10 @@ class Journal:
     @staticmethod
     def _step(record: Record, state: State, at: datetime, note: str, **changes: Any) -> Record:
         """Return the record as it is after one change."""
-        history = (*record.history, Step(at, state, note))[-MAX_HISTORY:]
-        return record._replace(state=state, history=history, **changes)
+        return record._replace(state=state, history=_extended(record.history, Step(at, state, note)), **changes)
+
+
+def _extended(history: tuple[Step, ...], *steps: Step) -> tuple[Step, ...]:
+    """Return the history after more steps. The first step stays, because it shows how old the record is."""
+    longer = (*history, *steps)
+    return longer if len(longer) <= MAX_HISTORY else (longer[0], *longer[1 - MAX_HISTORY :])

@@ -98,7 +98,7 @@ class Record(NamedTuple):
     :param lease_until: until this time, only the holder of the claim may act.
     :param settled_at: after this time, the server no longer works on a lost request.
     :param version: identifies this write; opaque, made by the store.
-    :param history: the most recent changes, oldest first, at most ``MAX_HISTORY``.
+    :param history: the first change and the most recent ones, oldest first, at most ``MAX_HISTORY``.
     :param document: the content of a record that is not about an event, in its owner's format. Empty for events.
     :param lost_until: a lost request was not carried out after this time. None in records of before.
     :param searched_until: no build that was queued before this time can be the record's run. None if unknown.

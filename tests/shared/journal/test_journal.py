@@ -7,7 +7,7 @@ import pytest
 
 from shared.errors import ClaimLost
 from shared.journal.journal import AlreadyFinal, Claimed, Journal, NotClaimable
-from shared.journal.records import MAX_HISTORY, Entry, JournalKey, Record, State, Store, key_aside
+from shared.journal.records import MAX_HISTORY, Entry, JournalKey, Record, State, Step, Store, key_aside
 from tests.support.clock import ManualClock
 from tests.support.journal.records import store_with
 from tests.support.journal.wrapped_store import Meanwhile, WrappedStore
@@ -228,9 +228,12 @@ def test_a_worker_that_has_lost_its_claim_can_change_nothing(
 
 
 def test_the_history_is_bounded(journal: Journal, clock: ManualClock) -> None:
+    first = Step(clock(), State.CLAIMED, "")
     for _ in range(MAX_HISTORY):
         journal.release(claim(journal, clock).record, "again")
+        clock.advance(1)
     record = journal.get(KEY)
     assert record is not None
     assert len(record.history) == MAX_HISTORY
+    assert record.history[0] == first, "it shows how old the record is"
     assert record.history[-1].state is State.RELEASED
