@@ -97,7 +97,7 @@ class SqliteStore(Store):
         :raises JournalUnavailable: the file cannot be opened or created.
         """
         self._path = path
-        self._is_reader = is_reader
+        self.is_reader = is_reader
         with self._errors():
             _create(path)
             self._file = _File(path)
@@ -166,6 +166,16 @@ class SqliteStore(Store):
         """Close the writing connection."""
         self._finalizer()
 
+    def execute(self, sql: str, parameters: tuple[Any, ...] = ()) -> int:
+        """Carry out a statement on another table of the file, and return how many rows it has changed."""
+        with self._errors():
+            return self._write(sql, parameters)
+
+    def query(self, sql: str, parameters: tuple[Any, ...] = ()) -> list[Any]:
+        """Return rows of another table of the file."""
+        with self._reading() as connection:
+            return connection.execute(sql, parameters).fetchall()
+
     def _write(self, sql: str, parameters: tuple[Any, ...]) -> int:
         """Write, and raise an error if the file was deleted meanwhile.
 
@@ -181,7 +191,7 @@ class SqliteStore(Store):
     def _found(self, where: str, *parameters: str | int) -> Iterator[Found]:
         """Return the records one by one: together they may not fit in memory."""
         with self._reading() as connection:
-            columns = _columns_to_read(connection) if self._is_reader else _COLUMNS
+            columns = _columns_to_read(connection) if self.is_reader else _COLUMNS
             if columns is None:
                 return
             connection.text_factory = bytes  # SQLite stores any bytes as text, and decoding them would end the query
@@ -225,7 +235,7 @@ class SqliteStore(Store):
                             f"the journal {self._path} has version {version}, because a newer version of nextstage has "
                             f"upgraded it, and this one can read versions up to {_VERSION}; upgrade this instance"
                         )
-                    if not self._is_reader:
+                    if not self.is_reader:
                         connection.execute("PRAGMA journal_mode = WAL")
                         _upgrade(connection)
             except JournalUnavailable as exc:

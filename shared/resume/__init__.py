@@ -1,1 +1,1 @@
-"""What is deferred comes back by itself: a queue of messages, each with the key of a record."""
+"""Deferred events come back automatically: a queue of messages, each with the key of a record."""
