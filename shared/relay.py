@@ -10,7 +10,7 @@ from shared.deciding import Verdict, decide
 from shared.errors import ClaimLost, DeliveryDeferred, JournalUnavailable
 from shared.events.event import CANARY_TYPE, Handler, RunEnd
 from shared.journal.journal import AlreadyFinal, Claimed, Journal, NotClaimable
-from shared.journal.records import UNROUTED, Entry, Record
+from shared.journal.records import UNROUTED, Entry, JournalKey, Record
 from shared.queueing.queueing import Queueing
 from shared.routing.table import Match, NoMatch, Refusal, RouteTable
 from shared.telemetry import Decision, Outcome, Report, Result, delay_ms, log_decision
@@ -35,6 +35,16 @@ class WaitingTasks(Protocol):
         """
 
 
+class Deferrals(Protocol):
+    """Brings deferred records back; see ``shared.resume.deferrals``."""
+
+    def come_again(self, entry: Entry, key: JournalKey, result: Result) -> datetime | None:
+        """Have a deferred record taken up again. Raises nothing.
+
+        Return when, by this process's clock; None if the event must be delivered again.
+        """
+
+
 class Relay:
     """Turns events into pipeline runs. Safe for many threads. After any failure, the event can be delivered again."""
 
@@ -46,6 +56,7 @@ class Relay:
         journal: Journal,
         queueing: Queueing,
         waits: WaitingTasks | None = None,
+        deferrals: Deferrals | None = None,
         budget_seconds: float = 25,
         report: Report = log_decision,
         clock: Clock = utc_now,
@@ -53,6 +64,7 @@ class Relay:
     ) -> None:
         """
         :param waits: None if waiting for runs is switched off.
+        :param deferrals: None if deferred events come back only with Event Grid's next delivery.
         :param budget_seconds: how long one delivery may take. Event Grid waits 30 s for an answer.
         :param instance: identifies this instance of the app in Azure; empty if unknown.
         """
@@ -61,6 +73,7 @@ class Relay:
         self._journal = journal
         self._queueing = queueing
         self._waits = waits
+        self._deferrals = deferrals
         self._budget = timedelta(seconds=budget_seconds)
         self._report = report
         self._clock = clock
@@ -69,22 +82,27 @@ class Relay:
     def deliver(self, raw: str) -> Delivery:
         """Decide on one event and carry out the decisions.
 
-        If this method returns, the event can be acknowledged: no outcome is ``deferred``.
+        If this method returns, the event can be acknowledged: what is ``deferred`` comes back without it.
 
         :raises DeliveryDeferred: at least one outcome is ``deferred``; Event Grid must deliver the event again.
         """
         deadline = self._clock() + self._budget
         verdict = self.decide(raw)
-        decisions = tuple(
-            self.carry_out(verdict.entry, decided, deadline, verdict.event_time) for decided in verdict.decisions
-        )
+        decisions: tuple[Decision, ...] = ()
+        deferred: list[Decision] = []
+        for decided in verdict.decisions:
+            decision, again = self._carry_out(verdict.entry, decided, deadline, verdict.event_time, self._deferrals)
+            decisions += (decision,)
+            if decision.outcome is Outcome.DEFERRED and again is None:
+                deferred.append(decision)
         if self._waits is not None and verdict.run_end is not None:
-            decisions += self._waits.run_ended(verdict.run_end, verdict.entry, deadline, verdict.event_time)
+            told = self._waits.run_ended(verdict.run_end, verdict.entry, deadline, verdict.event_time)
+            decisions += told
+            deferred += [decision for decision in told if decision.outcome is Outcome.DEFERRED]
         if not decisions:
             if verdict.entry.event_type == CANARY_TYPE:
                 return self._answer_test_event(verdict.entry.event_id)
             return Delivery((self._ignore(verdict),), verdict.why_not)
-        deferred = [decision for decision in decisions if decision.outcome is Outcome.DEFERRED]
         if deferred:
             raise DeliveryDeferred("; ".join(_why_deferred(decision) for decision in deferred))
         return Delivery(decisions, verdict.why_not)
@@ -99,17 +117,34 @@ class Relay:
         decided: Match | Refusal,
         deadline: datetime | None = None,
         event_time: datetime | None = None,
+        deferrals: Deferrals | None = None,
     ) -> Decision:
         """Claim the record and act on it. A failure becomes an outcome, and the next route is still carried out.
 
         :param deadline: when the delivery must end; by default, after the relay's whole time budget.
         :param event_time: when the event happened, if the decision is to report the delay.
+        :param deferrals: brings the record back if it is deferred.
         """
-        started = perf_counter()
+        return self._carry_out(entry, decided, deadline, event_time, deferrals)[0]
+
+    def _carry_out(
+        self,
+        entry: Entry,
+        decided: Match | Refusal,
+        deadline: datetime | None,
+        event_time: datetime | None,
+        deferrals: Deferrals | None,
+    ) -> tuple[Decision, datetime | None]:
+        """Do so, and also return when a deferred record comes again; None if it does not."""
+        started, again = perf_counter(), None
         try:
             result = self._claim_and_act(entry, decided, deadline or self._clock() + self._budget)
         except (JournalUnavailable, ClaimLost) as exc:
             result = Result.deferred(exc)
+        if deferrals is not None and result.outcome is Outcome.DEFERRED:
+            again = deferrals.come_again(entry, decided.key, result)
+        if again is not None:
+            result = result._replace(reason=f"{result.reason}; comes again at {again:%Y-%m-%d %H:%M:%S} UTC")
         decision = Decision.of(
             entry,
             result,
@@ -119,7 +154,7 @@ class Relay:
             delay_ms=delay_ms(event_time, self._clock()),
         )
         self._report(decision)
-        return decision
+        return decision, again
 
     def _answer_test_event(self, event_id: str) -> Delivery:
         """Write down that a test event has arrived. Nothing is decided, so nothing is reported."""

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final, NamedTuple, Protocol, Self
 
-from shared.errors import NextstageError
+from shared.errors import NextstageError, Throttled
 from shared.logs import logger
 
 LOGGER_NAME: Final = "nextstage.decision"
@@ -48,6 +48,7 @@ class Result(NamedTuple):
 
     :param reason: the reason, in words; empty if a run was simply queued.
     :param cause: the name of the error that led to the outcome; empty if there was none.
+    :param pause_seconds: how long Azure DevOps is sent no request, if that led to the outcome.
     """
 
     outcome: Outcome
@@ -55,6 +56,7 @@ class Result(NamedTuple):
     run_id: int | None = None
     run_url: str = ""
     cause: str = ""
+    pause_seconds: float | None = None
 
     @classmethod
     def deferred(cls, error: NextstageError, about: object = None) -> Self:
@@ -62,7 +64,9 @@ class Result(NamedTuple):
 
         :param about: the subject of the error, if its message does not name it.
         """
-        return cls(Outcome.DEFERRED, f"{about}: {error}" if about else str(error), cause=type(error).__name__)
+        pause = error.retry_after_seconds if isinstance(error, Throttled) else None
+        reason = f"{about}: {error}" if about else str(error)
+        return cls(Outcome.DEFERRED, reason, cause=type(error).__name__, pause_seconds=pause)
 
 
 class EventFacts(Protocol):

@@ -2,7 +2,7 @@
 
 - Azure DevOps asked for a pause: when the pause ends. The records that wait for its end are spread.
 - Another worker holds the claim, or a lost request may be in progress: when the record can be taken over.
-- Otherwise: after a random time, whose limit doubles with each attempt.
+- In any case after a random time, whose limit doubles with each attempt, unless there is a pause.
 """
 
 from datetime import datetime, timedelta
@@ -37,10 +37,8 @@ def wait_of(record: Record, now: datetime, pause_seconds: float | None, luck: fl
     if pause_seconds is not None:
         pause = min(timedelta(seconds=pause_seconds), LONGEST_PAUSE)
         return max(pause, claimable_in) + luck * max(SHORTEST, pause / 2)
-    if claimable_in > timedelta():
-        return claimable_in
     limit = min(SHORTEST * (1 << min(attempts(record), _MAX_DOUBLINGS)), LONGEST)
-    return SHORTEST + luck * (limit - SHORTEST)
+    return max(claimable_in, SHORTEST + luck * (limit - SHORTEST))
 
 
 def attempts(record: Record) -> int:

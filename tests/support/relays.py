@@ -22,7 +22,7 @@ from shared.queueing.orphans import PARTITION as ORPHANS
 from shared.queueing.pipelines import Pipelines
 from shared.queueing.queueing import Queueing
 from shared.redrive import Redriven, may_have_run
-from shared.relay import Delivery, Relay, WaitingTasks
+from shared.relay import Deferrals, Delivery, Relay, WaitingTasks
 from shared.routing.table import RouteTable
 from shared.telemetry import Outcome, Report
 from tests.support.builders import routes, run_completed
@@ -55,6 +55,7 @@ def relay_over(
     budget_seconds: float = BUDGET,
     sleep: Callable[[float], None] = time.sleep,
     waits: WaitingTasks | None = None,
+    deferrals: Deferrals | None = None,
 ) -> Relay:
     """Return a relay whose journal and cooldowns are in the store."""
     journal = Journal(store, lease_seconds=lease_seconds, settle_seconds=SETTLE, clock=clock)
@@ -65,6 +66,7 @@ def relay_over(
         journal=journal,
         queueing=queueing,
         waits=waits,
+        deferrals=deferrals,
         budget_seconds=budget_seconds,
         report=report,
         clock=clock,
@@ -104,7 +106,13 @@ class Bench:
             Outcome.SUPPRESSED,
         ]
 
-    def relay(self, *entries: str, store: Store | None = None, lease_seconds: float = LEASE) -> Relay:
+    def relay(
+        self,
+        *entries: str,
+        store: Store | None = None,
+        lease_seconds: float = LEASE,
+        deferrals: Deferrals | None = None,
+    ) -> Relay:
         return relay_over(
             store or self.store,
             self.pipelines,
@@ -113,6 +121,7 @@ class Bench:
             report=self.reports,
             lease_seconds=lease_seconds,
             sleep=self.slept.append,
+            deferrals=deferrals,
         )
 
     @property

@@ -47,6 +47,10 @@ class TestAClaimOrALostRequest:
         state = State.CLAIMED if lease else State.UNCERTAIN
         assert seconds(a_record(state, lease_seconds=lease, settle_seconds=settle)) == expected
 
+    def test_answers_that_are_lost_again_and_again_slow_it_down(self) -> None:
+        record = a_record(State.UNCERTAIN, *[State.CLAIMED, State.UNCERTAIN] * 10, settle_seconds=120)
+        assert (seconds(record), seconds(record, luck=1)) == (121, 900)
+
     def test_nothing_is_in_progress_for_a_released_record(self) -> None:
         assert seconds(a_record(State.RELEASED, lease_seconds=60, settle_seconds=120)) == SHORTEST.total_seconds()
 

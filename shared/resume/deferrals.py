@@ -1,0 +1,45 @@
+"""Puts the records that a delivery has deferred into the queue, so that the event can be acknowledged."""
+
+import random
+from collections.abc import Callable
+from datetime import datetime
+
+from shared.clock import Clock, utc_now
+from shared.errors import JournalUnavailable, ResumeUnavailable
+from shared.journal.journal import Journal
+from shared.journal.records import Entry, JournalKey
+from shared.logs import logger
+from shared.resume.queue import DueQueue
+from shared.resume.when import wait_of
+from shared.telemetry import Result
+
+_log = logger("nextstage.resume")
+
+
+class DeliveryDeferrals:
+    """See ``shared.relay.Deferrals``. The order is: the record, then the message, then the acknowledgment."""
+
+    def __init__(
+        self, journal: Journal, queue: DueQueue, clock: Clock = utc_now, luck: Callable[[], float] = random.random
+    ) -> None:
+        """:param luck: returns a random number from 0 to 1."""
+        self._journal = journal
+        self._queue = queue
+        self._clock = clock
+        self._luck = luck
+
+    def come_again(self, entry: Entry, key: JournalKey, result: Result) -> datetime | None:
+        """Write a message for the record. Without a record of this event, the event must be delivered again."""
+        if result.cause == JournalUnavailable.__name__:
+            return None
+        try:
+            record = self._journal.get(key)
+            # If the record of another event with the same identity is parked, this event may still claim the key.
+            if record is None or record.entry.event_id != entry.event_id:
+                return None
+            after = wait_of(record, self._journal.now(), result.pause_seconds, self._luck())
+            self._queue.put(key, after, result.reason)
+        except (JournalUnavailable, ResumeUnavailable) as exc:
+            _log.error("event %s must be delivered again, because no message could be written: %s", entry.event_id, exc)
+            return None
+        return self._clock() + after

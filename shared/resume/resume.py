@@ -1,0 +1,212 @@
+"""Takes up deferred records again, each when its message is due.
+
+- The record decides. If it is final or gone, the message ends. A message that comes twice or late does no harm.
+- While a record is in work, a message waits for the end of its lease. If the worker dies, that message takes over.
+- What is deferred again waits with that message. So the function returns, and only faults count as failed attempts.
+- The event is decided again, by the current routes, as if it were delivered to the record's route only. If a run may
+  exist, the relay searches for it first.
+"""
+
+import random
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
+from typing import Final
+
+from shared.clock import Clock, utc_now
+from shared.durations import duration_text
+from shared.errors import (
+    ClaimLost,
+    DeliveryDeferred,
+    JournalUnavailable,
+    NewerRecord,
+    ResumeUnavailable,
+    UnreadableRecord,
+)
+from shared.journal.journal import Claimed, Journal
+from shared.journal.records import FINAL_STATES, Entry, JournalKey, Record, why_not_yet
+from shared.logs import logger
+from shared.redrive import Redrive, forecast_redrive, may_have_run
+from shared.relay import Relay
+from shared.resume.queue import DueQueue, key_in
+from shared.resume.when import LONGEST, SHORTEST, is_given_up, wait_of
+from shared.routing.table import Match
+from shared.telemetry import Decision, Outcome, Report, Result, log_decision
+
+_NO_JOURNAL: Final = timedelta(minutes=1)
+"""How long to wait for a journal that does not answer."""
+
+_log = logger("nextstage.resume")
+
+
+class Resume:
+    """Takes up deferred records again. Safe for many threads and processes."""
+
+    def __init__(
+        self,
+        relay: Relay,
+        journal: Journal,
+        queue: DueQueue,
+        *,
+        give_up: timedelta,
+        report: Report = log_decision,
+        clock: Clock = utc_now,
+        luck: Callable[[], float] = random.random,
+    ) -> None:
+        """
+        :param give_up: after this time since its first entry, a record is parked.
+        :param luck: returns a random number from 0 to 1.
+        """
+        self._relay = relay
+        self._redrive = Redrive(relay, journal)
+        self._journal = journal
+        self._queue = queue
+        self._give_up = give_up
+        self._report = report
+        self._clock = clock
+        self._luck = luck
+
+    def take_up(self, message: str, taken: int = 1) -> None:
+        """Handle a message that the caller removes if this method returns. Does not raise for a deferral.
+
+        :param taken: how often the message was taken, including this time.
+        :raises InvalidMessage: the message does not name a record.
+        :raises UnreadableRecord: another program has changed the record.
+        :raises ResumeUnavailable: the record must come again, and the queue does not answer.
+        """
+        self.go_on(key_in(message), is_first=taken <= 1)
+
+    def go_on(self, key: JournalKey, ticket: str | None = None, *, is_first: bool = True) -> None:
+        """Go on with a record. For the errors, see ``take_up``.
+
+        :param ticket: of the message in work, which is moved or removed here. None if the caller removes it: then
+            another message is written before the work begins.
+        :param is_first: False if the message was taken before. Then the other message exists already.
+        """
+        mine = _Mine(self._journal, self._queue, key, ticket, self._clock, self._luck)
+        try:
+            record = self._journal.get(key)
+            if record is None or record.state in FINAL_STATES:
+                mine.drop()
+            elif (reason := why_not_yet(record, self._journal.now())) is not None:
+                mine.wait(record, reason)
+            elif is_given_up(record, self._journal.now(), self._give_up):
+                self._park(record)
+                mine.drop()
+            else:
+                if is_first:
+                    mine.wait_for_death()
+                self._work(record, mine)
+        except NewerRecord as exc:
+            mine.wait_for(LONGEST, str(exc))
+        except UnreadableRecord:
+            raise
+        except JournalUnavailable as exc:
+            mine.wait_for(_NO_JOURNAL * (1 + self._luck()), str(exc))
+        except (ClaimLost, DeliveryDeferred) as exc:
+            mine.wait_for(SHORTEST, str(exc))
+        except BaseException:
+            mine.forget()
+            raise
+
+    def _work(self, record: Record, mine: "_Mine") -> None:
+        decisions = self._decide_and_act(record, mine)
+        deferred = [decision.reason for decision in decisions if decision.outcome is Outcome.DEFERRED]
+        if not deferred:
+            mine.drop()
+        elif not mine.comes_again:
+            mine.wait(record, deferred[0])
+
+    def _decide_and_act(self, record: Record, mine: "_Mine") -> Sequence[Decision]:
+        verdict = self._relay.decide(record.entry.event)
+        match forecast_redrive(record, verdict).decisions:
+            case (Match() as own,) if may_have_run(record):
+                # The request that may have been sent belongs to this key, even if the route makes another one by now.
+                own = own._replace(key=record.key)
+                return (self._relay.carry_out(record.entry, own, deferrals=mine),)
+            case (decided,) if decided.key == record.key:
+                return (self._relay.carry_out(record.entry, decided, deferrals=mine),)
+            case _:
+                return self._redrive.redrive(record).decisions
+
+    def _park(self, record: Record) -> None:
+        """Give up. If a run may exist, the history says so, and a redrive searches for it first."""
+        claim = self._journal.take(record, self._clock())
+        if not isinstance(claim, Claimed):
+            raise ClaimLost(f"the record {record.key.key[:12]} of route {record.key.route} has just changed")
+        reason = f"given up after {duration_text(self._give_up)} (RESUME_GIVE_UP_HOURS): {record.reason or 'deferred'}"
+        self._journal.park(claim.record, reason)
+        parked = Result(Outcome.PARKED, reason)
+        self._report(Decision.of(record.entry, parked, route=record.key.route, key=record.key.key))
+
+
+class _Mine:
+    """The message with which one record comes again. One message in work becomes at most one that waits."""
+
+    def __init__(
+        self,
+        journal: Journal,
+        queue: DueQueue,
+        key: JournalKey,
+        ticket: str | None,
+        clock: Clock,
+        luck: Callable[[], float],
+    ) -> None:
+        self._journal = journal
+        self._queue = queue
+        self._key = key
+        self._ticket = ticket
+        self._clock = clock
+        self._luck = luck
+        self._is_written_here = False
+        self.comes_again = False
+        """Whether ``come_again`` has succeeded."""
+
+    def come_again(self, entry: Entry, key: JournalKey, result: Result) -> datetime | None:  # noqa: ARG002
+        """See ``shared.relay.Deferrals``."""
+        try:
+            if (record := self._journal.get(key)) is None:
+                return None
+            at = self.wait(record, result.reason, result.pause_seconds)
+        except (JournalUnavailable, ResumeUnavailable) as exc:
+            _log.warning("the record %s of route %s comes again later than it could: %s", key.key, key.route, exc)
+            return None
+        self.comes_again = True
+        return at
+
+    def wait_for_death(self) -> None:
+        """Let the message become visible when the lease of the claim ends that is made next."""
+        if self._ticket is None:
+            self._ticket = self._queue.put(self._key, self._journal.lease, "its worker may have died")
+            self._is_written_here = True
+
+    def wait(self, record: Record, reason: str, pause_seconds: float | None = None) -> datetime:
+        """Let the message become visible when it makes sense to try again, and return when."""
+        after = wait_of(record, self._journal.now(), pause_seconds, self._luck())
+        self.wait_for(after, reason)
+        return self._clock() + after
+
+    def wait_for(self, after: timedelta, reason: str) -> None:
+        """Let the message become visible after this time.
+
+        :raises ResumeUnavailable: there is no message yet, and none can be written.
+        """
+        if self._ticket is None:
+            self._ticket = self._queue.put(self._key, after, reason)
+            return
+        try:
+            self._queue.move(self._ticket, after)  # if another worker has taken it, that worker goes on
+        except ResumeUnavailable as exc:
+            _log.warning("a message becomes visible when its lease ends, because it could not be moved: %s", exc)
+
+    def drop(self) -> None:
+        """Remove the message, because nothing is left to do. If that fails, it comes again and ends."""
+        if self._ticket is not None:
+            try:
+                self._queue.drop(self._ticket)
+            except ResumeUnavailable as exc:
+                _log.warning("a message that is no longer needed could not be removed: %s", exc)
+
+    def forget(self) -> None:
+        """Remove the message that was written here, because the one in work comes again: otherwise they multiply."""
+        if self._is_written_here:
+            self.drop()
