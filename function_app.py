@@ -38,9 +38,16 @@ def _announce_routes() -> None:
     announce_routes(_app, _configuration().routes)
 
 
+def _start_resuming() -> None:
+    from shared.composition import start_resuming
+
+    start_resuming(_app)
+
+
 _configuration = Lazy(_load_configuration)
 _app = Lazy(_compose)
 _announce = Lazy(_announce_routes)
+_resuming = Lazy(_start_resuming)
 
 
 class _App(func.FunctionApp):
@@ -48,7 +55,7 @@ class _App(func.FunctionApp):
 
     A wrong setting or route therefore stops the app at the start, not at the first event, and the error lists
     everything that is wrong. The module itself can be imported without any settings. A thread then writes down in the
-    journal which routes the app runs.
+    journal which routes the app runs. If the queue of deferred events is in a SQLite file, another one takes them up.
 
     While waits are off, there is no sweep, so that its timer does not wake the app.
     """
@@ -56,6 +63,8 @@ class _App(func.FunctionApp):
     def get_functions(self) -> Any:
         functions = super().get_functions()
         _announce()
+        if _configuration().settings.resume_storage == "sqlite":
+            _resuming()
         if _configuration().settings.has_waits:
             return functions
         return [function for function in functions if function.get_function_name() != SWEEP]

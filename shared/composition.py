@@ -9,7 +9,7 @@ from datetime import timedelta
 from functools import cache, partial
 from math import inf
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple, cast
 
 from shared.azure_devops.client import PipelinesClient
 from shared.clock import Clock, utc_now
@@ -46,6 +46,11 @@ if TYPE_CHECKING:
     from shared.http.transport import Transport
     from shared.notifications.notification import Notification
     from shared.notifications.notifier import Publish
+    from shared.relay import Deferrals
+    from shared.resume.queue import DueQueue
+    from shared.resume.resume import Resume
+    from shared.resume.sqlite_queue import SqliteQueue
+    from shared.resume.thread import ResumeThread
     from shared.waits.aml import AmlRuns
     from shared.waits.endpoint import Endpoint
     from shared.waits.ends import Ends
@@ -102,6 +107,13 @@ class Bridge(NamedTuple):
     sign_in: "SignIn"
 
 
+class Resumption(NamedTuple):
+    """The parts with which deferred events come back; see ``shared.resume``."""
+
+    resume: "Resume"
+    queue: "DueQueue"
+
+
 class App(NamedTuple):
     """The assembled app."""
 
@@ -111,6 +123,8 @@ class App(NamedTuple):
     retention: timedelta
     bridge: Bridge | None = None
     """None if waiting for runs is switched off."""
+    resumption: Resumption | None = None
+    """None if deferred events come back only with Event Grid's next delivery."""
 
 
 def compose(
@@ -118,6 +132,7 @@ def compose(
     dispatch: Mapping[str, Handler],
     *,
     store: Store | None = None,
+    queue: "DueQueue | None" = None,
     transport: "Transport | None" = None,
     report: Report | None = None,
     clock: Clock = utc_now,
@@ -125,9 +140,11 @@ def compose(
     """Open the journal and build the app. Sends no request to Azure.
 
     :param store: replaces the store that the settings name.
+    :param queue: replaces the queue that the settings name.
     :param transport: replaces the pooled transport.
     :param report: receives the decisions, in place of the log and the notification topic.
     :raises JournalUnavailable: the journal cannot be opened.
+    :raises ResumeUnavailable: the queue cannot be opened.
     """
     settings, routes = configuration
     _log.info("%s: digest %s, routes: %d", settings.routes_file.name, routes.digest, len(routes.routes))
@@ -147,18 +164,22 @@ def compose(
         waits = bridge.waits
     else:
         waits = EndsWithoutKeys(journal, partial(_ends, settings, journal), report, clock)
+    if queue is None and settings.has_resume:
+        queue = open_due_queue(settings, store, clock)
     relay = Relay(
         dispatch=dispatch,
         routes=routes,
         journal=journal,
         queueing=queueing,
         waits=waits,
+        deferrals=None if queue is None else _deferrals(journal, queue, clock),
         budget_seconds=settings.budget_seconds,
         report=report,
         clock=clock,
         instance=settings.instance_id or settings.pod_name or "",
     )
-    return App(relay, journal, queueing, timedelta(days=settings.retention_days), bridge)
+    resumption = None if queue is None else _resumption(settings, relay, journal, queue, report, clock)
+    return App(relay, journal, queueing, timedelta(days=settings.retention_days), bridge, resumption)
 
 
 def announce_routes(
@@ -183,6 +204,50 @@ def announce_routes(
     thread = threading.Thread(target=announce_now, name="announce routes", daemon=True)
     thread.start()
     return thread
+
+
+def _deferrals(journal: Journal, queue: "DueQueue", clock: Clock) -> "Deferrals":
+    from shared.resume.deferrals import DeliveryDeferrals
+
+    return DeliveryDeferrals(journal, queue, clock)
+
+
+def _resumption(
+    settings: Settings, relay: Relay, journal: Journal, queue: "DueQueue", report: Report, clock: Clock
+) -> Resumption:
+    from shared.resume.resume import Resume
+
+    give_up = timedelta(hours=settings.resume_give_up_hours)
+    return Resumption(Resume(relay, journal, queue, give_up=give_up, report=report, clock=clock), queue)
+
+
+def start_resuming(app: Callable[[], App]) -> "ResumeThread":
+    """Take up what is due in a SQLite queue, on a thread of this process. A restart goes on with what was due.
+
+    :param app: returns the app, which the first event may have composed already.
+    """
+    from shared.resume.thread import ResumeThread
+
+    def parts() -> "tuple[Resume, SqliteQueue]":
+        resumption = app().resumption
+        assert resumption is not None  # noqa: S101 - for the type checker
+        return resumption.resume, cast("SqliteQueue", resumption.queue)
+
+    return ResumeThread(parts)
+
+
+def open_due_queue(settings: Settings, store: Store, clock: Clock = utc_now) -> "DueQueue":
+    """Open the queue that the settings name.
+
+    :param store: the journal's store.
+    :raises ResumeUnavailable: the queue cannot be opened.
+    """
+    from shared.journal.sqlite import SqliteStore
+    from shared.resume.sqlite_queue import SqliteQueue
+
+    if isinstance(store, SqliteStore):
+        return SqliteQueue(store, timedelta(seconds=settings.lease_seconds), clock)
+    raise InvalidSettings("RESUME_STORAGE must be 'sqlite'")  # Azure Queue Storage follows
 
 
 def _ends(settings: Settings, journal: Journal) -> "Ends":

@@ -12,16 +12,28 @@ from pathlib import Path
 
 import pytest
 
+from devstack.ado import Fault, Match
 from devstack.events import sample_text
 from handlers import DISPATCH, NAMES
 from shared.clouds import US_GOVERNMENT
-from shared.composition import announce_routes, compose, credential, identity_factory, load_configuration, open_store
+from shared.composition import (
+    announce_routes,
+    compose,
+    credential,
+    identity_factory,
+    load_configuration,
+    open_due_queue,
+    open_store,
+    start_resuming,
+)
 from shared.credentials import pat_authorization
 from shared.errors import InvalidRoutes, InvalidSettings, NextstageError
+from shared.http.message import HttpResponse
 from shared.journal.journal import Journal
-from shared.journal.records import Selection
+from shared.journal.records import JournalKey, Selection, State
 from shared.routing.running import running_routes
 from shared.settings import load_settings
+from shared.telemetry import Outcome
 from tests.support import ROOT
 from tests.support.builders import ENVIRONMENT, run_completed
 from tests.support.canaries import secret
@@ -106,7 +118,7 @@ for outcome in ("queued", "duplicate"):
 @pytest.mark.parametrize(
     ("program", "environment", "absent"),
     [
-        ("import function_app", {}, ("yaml", "jmespath", "sqlite3")),
+        ("import function_app", {}, ("yaml", "jmespath", "sqlite3", "shared.resume")),
         (CREDENTIAL, ENVIRONMENT, ("azure.",)),
         (CREDENTIAL, ENVIRONMENT | {"AZURE_DEVOPS_AUTH": "pat"} | VAULT, ("azure.",)),
         (
@@ -120,7 +132,7 @@ for outcome in ("queued", "duplicate"):
             (
                 *("shared.azure_devops.reconcile", "shared.azure_devops.values", "decimal"),
                 *("shared.queueing.orphans", "shared.queueing.recovery", "shared.queueing.search"),
-                "shared.routing.running",
+                *("shared.routing.running", "shared.resume", "shared.redrive"),
             ),
         ),
     ],
@@ -189,6 +201,43 @@ class TestTheRoutesOfTheApp:
         assert len(list(left)) == 1, "nothing is left to do after the second time"
         with closing(open_store(configuration.settings)) as store:
             assert running_routes(Journal(store)) is not None
+
+
+class TestResuming:
+    """Event Grid delivers once. The app does the rest."""
+
+    FAULT = Fault(accept=False, status=429, headers={"Retry-After": "1"}, match=Match(path="/runs$"))
+
+    def test_what_is_deferred_comes_back(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        with serving_app(tmp_path, monkeypatch, RESUME_STORAGE="sqlite") as (url, emulator):
+            emulator.plan(self.FAULT)
+            assert deliver(url, sample_text("run-completed")).status_code == 202
+            wait_until(lambda: emulator.books.runs)
+            with closing(open_store(load_settings(os.environ, ROOT))) as store:
+                wait_until(lambda: [*store.select(Selection(states=frozenset({State.QUEUED})), 2)])
+                wait_until(lambda: not [*open_due_queue(load_settings(os.environ, ROOT), store).due(9)])
+        assert len(emulator.books.runs) == 1
+
+    def test_a_restart_goes_on_with_what_was_due(self, tmp_path: Path) -> None:
+        (tmp_path / "routes.yaml").write_text(ROUTE, encoding="utf-8")
+        places = {
+            "JOURNAL_CONNECTION": f"sqlite:{tmp_path / 'j.sqlite3'}",
+            "ROUTES_FILE": str(tmp_path / "routes.yaml"),
+        }
+        configuration = load_configuration(ENVIRONMENT | PAT | places | {"RESUME_STORAGE": "sqlite"}, ROOT, NAMES)
+        before = compose(configuration, DISPATCH, transport=lambda *_: HttpResponse(429, {}, b""))
+        (decision,) = before.relay.deliver(run_completed("run-1")).decisions
+        assert decision.outcome is Outcome.DEFERRED
+        app = compose(configuration, DISPATCH, transport=lambda *_: HttpResponse(200, {}, b'{"id": 1}'))
+        assert app.resumption is not None
+        queue = app.resumption.queue
+        queue.hurry()
+        thread = start_resuming(lambda: app)
+        wait_until(lambda: not [*queue.due(9)])
+        thread.stop()
+        record = app.journal.get(JournalKey("train", decision.key))
+        assert record is not None
+        assert record.run_id == 1
 
 
 def test_200_duplicates_from_32_threads_queue_one_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

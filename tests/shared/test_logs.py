@@ -11,16 +11,17 @@ from datetime import datetime
 from pathlib import Path
 from threading import Event
 from types import ModuleType
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 from werkzeug.test import Client
 
 from devstack.host import Host
-from shared.errors import JournalUnavailable
+from shared.errors import JournalUnavailable, ResumeUnavailable
 from shared.logs import MAX_KEPT, NEXT_INVOCATION, Lines, Logger, logger
 from shared.notifications.notification import Notification
 from shared.notifications.notifier import Notifier
+from shared.resume.thread import ResumeThread
 from shared.telemetry import LOGGER_NAME, Decision, Outcome, log_decision
 from shared.waits.endpoint import Endpoint
 from shared.waits.fairness.sharing import Workers
@@ -104,6 +105,7 @@ class TestTheCode:
         assert starts == {
             "shared/composition.py",  # see TestTheRoutesOfTheApp in test_composition.py
             "shared/notifications/notifier.py",
+            "shared/resume/thread.py",
             "shared/waits/endpoint.py",
             "shared/waits/fairness/sharing.py",
         }
@@ -156,6 +158,27 @@ def work(say: Any) -> None:
     log_decision(Decision("event-1", "type", "subject", "route", Outcome.IGNORED))
 
 
+def resume(say: Any) -> None:
+    """Say something on the thread that takes up what is due, and then decide about an event."""
+    done, stopping = Event(), Event()
+
+    def start() -> NoReturn:
+        if not done.is_set():
+            say()
+        done.set()
+        stopping.wait(60)
+        raise ResumeUnavailable("the queue does not answer, says the test")
+
+    thread = ResumeThread(start, look_every_seconds=0)
+    assert done.wait(60)
+    stopping.set()
+    thread.stop()
+    said = [line for line in NEXT_INVOCATION.drop() if "says the test" not in str(line)]
+    for line in said:
+        NEXT_INVOCATION.keep(line)
+    log_decision(Decision("event-1", "type", "subject", "route", Outcome.IGNORED))
+
+
 @pytest.fixture(scope="module")
 def module(tmp_path_factory: pytest.TempPathFactory) -> ModuleType:
     return import_app(tmp_path_factory.mktemp("app"), SPEAKER)
@@ -168,7 +191,13 @@ def host(module: ModuleType) -> Iterator[Host]:
     host.close()
 
 
-PLACES = {"delivery": lambda say: say(), "registration": register, "notifier": notify, "workers": work}
+PLACES = {
+    "delivery": lambda say: say(),
+    "registration": register,
+    "notifier": notify,
+    "workers": work,
+    "resume": resume,
+}
 
 
 @pytest.mark.parametrize("place", PLACES)
