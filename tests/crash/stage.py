@@ -20,7 +20,7 @@ from tests.support.canaries import secret
 EmptyJournal = Callable[[], tuple[str, Store]]
 """Returns an empty journal: its connection, and its store for inspection."""
 
-LONG_AGO, EARLIER, NOW = -400, -200, 0  # seconds; more than a lease apart
+LONG_AGO, EARLIER, NOW, LATER = -400, -200, 0, 200  # seconds; more than a lease apart
 
 ROUTE = """version: 1
 routes:

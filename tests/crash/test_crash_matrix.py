@@ -8,6 +8,7 @@ It is not known whether Azure DevOps honors the request's idempotency key, so bo
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,9 @@ import pytest
 
 from devstack.ado import Behavior, Fault
 from shared.journal.records import FINAL_STATES, Selection
-from tests.crash.stage import EARLIER, LONG_AGO, NOW, ROUTE, EmptyJournal, Stage, Workers, new_stage
+from shared.journal.sqlite import SqliteStore
+from shared.resume.sqlite_queue import SqliteQueue
+from tests.crash.stage import EARLIER, LATER, LONG_AGO, NOW, ROUTE, EmptyJournal, Stage, Workers, new_stage
 from tests.crash.worker import DEFERRED, DIED
 from tests.support.builders import run_completed
 from tests.support.effort import amount
@@ -88,3 +91,75 @@ def test_a_worker_may_crash_during_the_request(
         assert stage.work(EARLIER, die_within="POST runs", **DELIVER)[0] == DIED
         assert stage.work(NOW, **DELIVER)[0] == 0
         check(stage)
+
+
+def deferred(stage: Stage, story: str) -> None:
+    """Make the first request fail in this way."""
+    faults = {
+        "throttled": Fault(accept=False, status=429, headers={"Retry-After": "1"}),
+        "answer-lost-after-queuing": Fault(accept=True, drop=True),
+        "answer-lost-before-queuing": Fault(accept=False, drop=True),
+    }
+    stage.emulator.plan(faults[story])
+
+
+STORIES = ("throttled", "answer-lost-after-queuing", "answer-lost-before-queuing")
+RESUMES = ("resume", "trigger")
+
+
+def resume_until_final(stage: Stage) -> None:
+    """Take up every message, until none is left."""
+    for offset in (NOW, LATER):
+        assert stage.work(offset, action="resume")[0] == 0
+    check(stage)
+    assert not [*due_queue(stage).due(9)]
+
+
+def due_queue(stage: Stage) -> SqliteQueue:
+    assert isinstance(stage.store, SqliteStore)
+    return SqliteQueue(stage.store, timedelta(seconds=60))
+
+
+@pytest.mark.parametrize("empty_journal", ["sqlite"], indirect=True)
+class TestResuming:
+    """The record, the message, the acknowledgment: a worker may crash before and after each."""
+
+    @pytest.mark.parametrize("story", amount(STORIES[:2], long=STORIES))
+    def test_a_worker_may_crash_at_any_point_of_a_delivery_that_is_deferred(
+        self, workers: Workers, tmp_path: Path, empty_journal: EmptyJournal, story: str
+    ) -> None:
+        number, last = 0, ""
+        points: list[str] = []
+        while last != "the end":
+            with new_stage(workers, tmp_path, empty_journal, RESUME_STORAGE="sqlite") as stage:
+                deferred(stage, story)
+                code, points = stage.work(LONG_AGO, crash_at=number, **DELIVER)
+                last = points[-1] if code == DIED else "the end"
+                is_acknowledged = code == 0
+                if last == "after put":
+                    assert len([*due_queue(stage).due(9)]) == 1
+                if not is_acknowledged:  # Event Grid delivers again
+                    assert stage.work(EARLIER, **DELIVER)[0] == 0
+                resume_until_final(stage)
+            number += 1
+        assert "before put" in points
+        assert number > 10
+
+    @pytest.mark.parametrize(
+        ("story", "action"), amount([*zip(STORIES, RESUMES, strict=False)], long=[*product(STORIES, RESUMES)])
+    )
+    def test_a_worker_may_crash_at_any_point_of_a_resume(
+        self, workers: Workers, tmp_path: Path, empty_journal: EmptyJournal, story: str, action: str
+    ) -> None:
+        """Event Grid never delivers again, because the delivery was acknowledged."""
+        number, code = 0, DIED
+        points: list[str] = []
+        while code == DIED:
+            with new_stage(workers, tmp_path, empty_journal, RESUME_STORAGE="sqlite") as stage:
+                deferred(stage, story)
+                assert stage.work(LONG_AGO, **DELIVER)[0] == 0
+                code, points = stage.work(EARLIER, crash_at=number, action=action)
+                resume_until_final(stage)
+            number += 1
+        assert "after drop" in points
+        assert number > 10

@@ -3,7 +3,8 @@
 The program imports the app once and forks a worker for each line of its standard input. A line is a step as JSON:
 
 - ``environment``: the settings;
-- ``action``: ``deliver`` (an ``event``), ``register`` (a waiting task, with ``headers`` and ``body``) or ``sweep``;
+- ``action``: ``deliver`` (an ``event``), ``resume`` (every message, whenever it is due, as the app's thread does),
+  ``trigger`` (the same as the host does), ``register`` (a waiting task, with ``headers`` and ``body``) or ``sweep``;
 - ``clock_offset_seconds``: added to the clock of this worker. If a worker runs in the past, the lease of its claim has
   expired when the next worker starts, so tests do not have to wait;
 - ``crash_at``: the number of the point at which the worker crashes, starting at 0, or null;
@@ -22,19 +23,23 @@ import threading
 import traceback
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, cast
 from urllib.parse import urlsplit
 
 from coverage import Coverage
 
 from handlers import DISPATCH, NAMES
 from shared.clock import utc_now
-from shared.composition import App, compose, load_configuration, open_store
+from shared.composition import App, compose, load_configuration, open_due_queue, open_store
 from shared.errors import DeliveryDeferred
 from shared.http.message import HttpRequest, HttpResponse
 from shared.http.transport import RequestsTransport
+from shared.resume.queue import message_of
 from tests.support import ROOT
-from tests.support.journal.wrapped_store import WrappedStore, around_each_call
+from tests.support.journal.wrapped_store import WrappedQueue, WrappedStore, around_each_call
+
+if TYPE_CHECKING:
+    from shared.resume.sqlite_queue import SqliteQueue
 
 DEFERRED, DIED = 3, 9
 POINT, EXIT = "point ", "exit "
@@ -45,6 +50,9 @@ PRELOADED = (
     "azure.core.pipeline.transport._requests_basic",
     "shared.journal.sqlite",
     "shared.journal.tables.client",
+    "shared.resume.deferrals",
+    "shared.resume.resume",
+    "shared.resume.sqlite_queue",
     "shared.waits.endpoint",
     "shared.waits.sweep",
     "shared.waits.task_client",
@@ -121,11 +129,13 @@ def _app(plan: Mapping[str, Any]) -> App:
         return utc_now() + offset
 
     configuration = load_configuration(os.environ, ROOT, NAMES)
-    points = Points(plan)
+    points, store = Points(plan), open_store(configuration.settings)
+    queue = open_due_queue(configuration.settings, store, clock) if configuration.settings.has_resume else None
     return compose(
         configuration,
         DISPATCH,
-        store=WrappedStore(open_store(configuration.settings), around_each_call(points.pass_by)),
+        store=WrappedStore(store, around_each_call(points.pass_by)),
+        queue=None if queue is None else WrappedQueue(queue, around_each_call(points.pass_by)),
         transport=crashing_transport(plan, points),
         clock=clock,
     )
@@ -138,6 +148,17 @@ def _act(app: App, plan: Mapping[str, Any]) -> int:
         except DeliveryDeferred as exc:
             print(exc, file=sys.stderr)
             return DEFERRED
+        return 0
+    if plan["action"] in {"resume", "trigger"}:
+        assert app.resumption is not None
+        resume, queue = app.resumption.resume, cast("SqliteQueue", app.resumption.queue)
+        queue.hurry()
+        while (taken := queue.take()) is not None:
+            if plan["action"] == "resume":
+                resume.go_on(taken.key, taken.ticket)
+            else:
+                resume.take_up(message_of(taken.key))
+                queue.drop(taken.ticket)
         return 0
     assert app.bridge is not None
     if plan["action"] == "register":

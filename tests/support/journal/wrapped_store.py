@@ -1,4 +1,4 @@
-"""Wrappers for journal stores that act before or after a call."""
+"""Wrappers for journal stores and resume queues that act before or after a call."""
 
 from collections.abc import Callable
 from typing import Any
@@ -18,6 +18,13 @@ class WrappedStore:
 
     def __getattr__(self, name: str) -> Any:
         return self._around(name, getattr(self._store, name))
+
+
+class WrappedQueue(WrappedStore):
+    """The same for a queue."""
+
+    def __init__(self, queue: Any, around: Around) -> None:
+        super().__init__(queue, around)
 
 
 def around_each_call(come_to: Callable[[str], object]) -> Around:
