@@ -25,6 +25,6 @@ def test_the_routes_and_the_sample_use_known_settings() -> None:
 
 def test_the_documents_name_known_settings() -> None:
     documents = [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]
-    ours = r"\b(?:JOURNAL|DELIVERY|NOTIFY|WAIT)_[A-Z_]+\b"
+    ours = r"\b(?:JOURNAL|DELIVERY|NOTIFY|RESUME|WAIT)_[A-Z_]+\b"
     named = {name: path.name for path in documents for name in re.findall(ours, path.read_text())}
     assert {name: document for name, document in named.items() if name not in NAMES} == {}
