@@ -10,9 +10,9 @@ from shared.journal.sqlite import SqliteStore
 from shared.logs import NEXT_INVOCATION
 from tests.support.canaries import leaks
 from tests.support.clock import ManualClock
-from tests.support.journal.stores import azurite, each_store, open_tables, tables_store
+from tests.support.journal.stores import azurite, each_store, open_tables, queue_storage, tables_store
 
-__all__ = ["azurite", "each_store", "open_tables", "tables_store"]  # fixtures, available to every test
+__all__ = ["azurite", "each_store", "open_tables", "queue_storage", "tables_store"]  # fixtures, available to every test
 
 
 @pytest.fixture

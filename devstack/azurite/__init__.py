@@ -1,11 +1,11 @@
-"""Azure Table storage for tests and the devstack: Azurite's table service, as a separate process on 127.0.0.1.
+"""Azure Storage for tests and the devstack: Azurite's tables and, on demand, its queues, on 127.0.0.1.
 
     with Azurite(folder) as azurite:
         TablesStore(azurite.connection_string, ...)
         azurite.stop()      # the storage is down
         azurite.start()     # the storage is back, on the same port and (unless in memory) with the same data
 
-Install it with ``npm ci --prefix devstack/azurite``. Its telemetry is off.
+It is one separate process. Install it with ``npm ci --prefix devstack/azurite``. Its telemetry is off.
 """
 
 import shutil
@@ -35,6 +35,10 @@ _HOST: Final = "127.0.0.1"
 _PROGRAM: Final = npm.installed("azurite", "azurite/dist/src/table/main.js")
 _POLL_SECONDS: Final = 0.05
 _STARTED: Final = b"Azurite Table service successfully started on "
+
+# Serves blobs, queues and tables, in this order; there is no program for two of them.
+_PROGRAM_WITH_QUEUES: Final = npm.installed("azurite", "azurite/dist/src/azurite.js")
+_STARTED_WITH_QUEUES: Final = b"Azurite Table service is successfully listening at "
 _TAIL_LINES: Final = 20
 
 
@@ -54,18 +58,24 @@ def installation_problem(program: Path = _PROGRAM) -> str | None:
 class Azurite:
     """One Azurite process with the well-known account and key. A context manager starts and stops it."""
 
-    def __init__(self, folder: Path, *, in_memory: bool = False, program: Path = _PROGRAM) -> None:
+    def __init__(
+        self, folder: Path, *, in_memory: bool = False, queues: bool = False, program: Path | None = None
+    ) -> None:
         """Prepare the folder. :meth:`start` starts the process.
 
         :param folder: the folder for the data and the log, ``azurite.log``. It is created if it does not exist.
         :param in_memory: store no data on disk. This is slightly faster, but a restart loses the data.
+        :param queues: serve queues too. The start takes longer.
         """
         self.log = folder / "azurite.log"
         self._folder = folder
         folder.mkdir(parents=True, exist_ok=True)
         self._in_memory = in_memory
-        self._program = program
+        self._program = program or (_PROGRAM_WITH_QUEUES if queues else _PROGRAM)
+        self._started_line = _STARTED_WITH_QUEUES if queues else _STARTED
+        self._has_queues = queues
         self._port: int | None = None
+        self._queue_port = 0
         self._popen: subprocess.Popen[bytes] | None = None
 
     @property
@@ -85,10 +95,11 @@ class Azurite:
 
     @property
     def connection_string(self) -> str:
-        """The storage connection string, as ``JOURNAL_CONNECTION`` accepts it."""
+        """The storage connection string, as ``JOURNAL_CONNECTION`` and ``RESUME_STORAGE`` accept it."""
+        queues = f"QueueEndpoint=http://{_HOST}:{self._queue_port}/{ACCOUNT};" if self._has_queues else ""
         return (
             f"DefaultEndpointsProtocol=http;AccountName={ACCOUNT};AccountKey={PUBLIC_DEVELOPMENT_KEY};"
-            f"TableEndpoint={self.url};"
+            f"TableEndpoint={self.url};{queues}"
         )
 
     def start(self) -> None:
@@ -124,6 +135,8 @@ class Azurite:
     def _start_on_free_port(self, tries: int = 3) -> int:
         """Start on a free port, and try another port if a different program takes it first."""
         port = _free_port()
+        if self._has_queues:
+            self._queue_port = _free_port()
         try:
             self._start_on(port)
         except AzuriteFailed as exc:
@@ -135,11 +148,13 @@ class Azurite:
     def _start_on(self, port: int) -> None:
         log_offset = self.log.stat().st_size if self.log.exists() else 0
         persistence = ["--inMemoryPersistence"] if self._in_memory else ["--location", str(self._folder)]
+        queues = ["--queueHost", _HOST, "--queuePort", str(self._queue_port), "--blobHost", _HOST, "--blobPort", "0"]
         with self.log.open("ab") as output:
             self._popen = subprocess.Popen(  # noqa: S603 - our own pinned program
                 [
                     *(shutil.which("node") or "node", str(self._program), *persistence),
                     *("--tableHost", _HOST, "--tablePort", str(port), "--disableTelemetry"),
+                    *(queues if self._has_queues else ()),
                 ],
                 cwd=self._folder,
                 stdin=subprocess.DEVNULL,
@@ -161,7 +176,7 @@ class Azurite:
         while time.monotonic() < limit:
             if popen.poll() is not None:
                 return "ended before it was ready"
-            if _STARTED in self.log.read_bytes()[log_offset:]:
+            if self._started_line in self.log.read_bytes()[log_offset:]:
                 return None
             time.sleep(_POLL_SECONDS)
         return f"was not ready within {READY_SECONDS:g} s"

@@ -18,7 +18,7 @@ from pathlib import Path
 from devstack.host import local_settings
 from devstack.host.errors import AddressUnavailable, InvalidSettingsFile
 from devstack.host.hearing import heard
-from devstack.host.host import Host
+from devstack.host.host import IN_WORK_SECONDS, Host
 from devstack.host.host_json import read_host_settings
 from devstack.host.index import load_app
 from devstack.host.keys import Keys
@@ -54,7 +54,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     def load() -> Host:
         os.environ.setdefault(THREAD_COUNT_SETTING, str(DEFAULT_THREAD_COUNT))  # as the host does
-        return Host(load_app(app_dir), settings=read_host_settings(app_dir), keys=keys)
+        return Host(
+            load_app(app_dir),
+            settings=read_host_settings(app_dir),
+            keys=keys,
+            in_work_seconds=arguments.in_work_seconds,
+        )
 
     host = _host(app_dir, load, verbose=arguments.verbose)
     if host is None:
@@ -86,6 +91,12 @@ def _parser() -> argparse.ArgumentParser:
         "--keys",
         action="store_true",
         help="make a system, a function, a host and a master key, print them, and ask for them as in Azure",
+    )
+    parser.add_argument(
+        "--in-work-seconds",
+        type=float,
+        default=IN_WORK_SECONDS,
+        help="how long a queue message in work is invisible to others (default: %(default)g, as in Azure)",
     )
     parser.add_argument(
         "--no-reload",

@@ -12,9 +12,9 @@ from typing import Any
 
 from werkzeug.wrappers import Request, Response
 
-from devstack.host.bindings import json_datum
+from devstack.host.bindings import json_datum, string_datum
 from devstack.host.errors import InvocationFailed
-from devstack.host.index import HTTP_TRIGGER, TIMER_TRIGGER, IndexedFunction
+from devstack.host.index import HTTP_TRIGGER, QUEUE_TRIGGER, TIMER_TRIGGER, IndexedFunction
 from devstack.host.worker import Worker
 
 _log = logging.getLogger("devstack.host")
@@ -79,6 +79,8 @@ def _datum(function: IndexedFunction, text: str) -> Any:
 
     :raises ValueError: the input must be JSON, but is not.
     """
+    if function.trigger_type == QUEUE_TRIGGER:
+        return string_datum(text)
     if function.trigger_type == TIMER_TRIGGER:
         return json_datum({"Schedule": {"AdjustForDST": True}, "ScheduleStatus": None, "IsPastDue": False})
     return json_datum(json.loads(text))

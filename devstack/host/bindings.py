@@ -62,6 +62,16 @@ def json_datum(value: object) -> Any:
     return _meta.Datum(type="json", value=json.dumps(value, indent=2, ensure_ascii=False))
 
 
+def string_datum(text: str) -> Any:
+    """Return a string as the host passes it on: unchanged, even if it is JSON."""
+    return _meta.Datum(type="string", value=text)
+
+
+def message_metadata(message_id: str, dequeue_count: int) -> dict[str, Any]:
+    """Return what the host says of a queue message, without its receipt and its times."""
+    return {"Id": string_datum(message_id), "DequeueCount": _meta.Datum(type="int", value=dequeue_count)}
+
+
 def http_datum(
     method: str,
     url: str,
@@ -74,13 +84,13 @@ def http_datum(
     """Return an HTTP request as the host passes it on, with each string wrapped separately."""
 
     def strings(values: Mapping[str, str]) -> dict[str, Any]:
-        return {name: _meta.Datum(type="string", value=value) for name, value in values.items()}
+        return {name: string_datum(value) for name, value in values.items()}
 
     return _meta.Datum(
         type="http",
         value={
-            "method": _meta.Datum(type="string", value=method),
-            "url": _meta.Datum(type="string", value=url),
+            "method": string_datum(method),
+            "url": string_datum(url),
             "headers": strings(headers),
             "query": strings(query),
             "params": strings(route_params),
@@ -89,16 +99,17 @@ def http_datum(
     )
 
 
-def argument(converter: str, datum: Any) -> object:
+def argument(converter: str, datum: Any, metadata: Mapping[str, Any]) -> object:
     """Return the argument for the function's trigger parameter.
 
+    :param metadata: what else the trigger says, by name.
     :raises Exception: whatever the converter raises for data that it does not understand. As in the worker, this
         counts as a failure of the function.
     """
     found = _sdk.get_binding_registry().get(converter)
     if found is None:
         return datum.value
-    return found.decode(datum, trigger_metadata={})
+    return found.decode(datum, trigger_metadata=metadata)
 
 
 def http_response(function_name: str, value: object) -> Response:

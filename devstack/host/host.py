@@ -3,7 +3,7 @@
 import logging
 import os
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from types import ModuleType
 from typing import TYPE_CHECKING
 
@@ -13,15 +13,20 @@ from werkzeug.wrappers import Request, Response
 from devstack.host import admin, eventgrid_webhook, http_triggers
 from devstack.host.errors import HostStopping
 from devstack.host.host_json import HostSettings
-from devstack.host.index import EVENT_GRID_TRIGGER, HTTP_TRIGGER, IndexedFunction, find_app, index_app
+from devstack.host.index import EVENT_GRID_TRIGGER, HTTP_TRIGGER, QUEUE_TRIGGER, IndexedFunction, find_app, index_app
 from devstack.host.keys import Access, Keys, refusal
 from devstack.host.worker import Worker, thread_count
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
+    from devstack.host.queue_trigger import QueueListener
+
 EVENT_GRID_PATH = "/runtime/webhooks/eventgrid"
 ADMIN_PATH = "/admin/"
+IN_WORK_SECONDS = 600.0
+"""How long the real host keeps a message in work invisible, whatever host.json says."""
+
 STATUS_PATH = ADMIN_PATH + "host/status"
 FUNCTIONS_PATH = ADMIN_PATH + "functions/"
 
@@ -38,14 +43,17 @@ class Host:
         settings: HostSettings | None = None,
         threads: int | None = None,
         keys: Keys | None = None,
+        in_work_seconds: float = IN_WORK_SECONDS,
     ) -> None:
-        """Index the app and start the worker. :meth:`close` stops the worker.
+        """Index the app, start the worker and listen to the queues of its triggers. :meth:`close` stops all of it.
 
         :param app: the function app, or a module that contains exactly one.
         :param settings: the settings from host.json. None means the defaults.
         :param threads: the maximum number of sync functions that run at the same time. None means
             PYTHON_THREADPOOL_THREAD_COUNT, or 1000 if that is not set.
         :param keys: the keys to ask for. None means that no request needs one.
+        :param in_work_seconds: how long a queue message is invisible that has been taken, but neither deleted nor
+            released: the time until it comes back if the host is killed.
         :raises IndexingFailed: see :func:`devstack.host.index.index_app`.
         :raises Exception: whatever the app's own `get_functions` raises.
         """
@@ -63,6 +71,11 @@ class Host:
             threads=threads or thread_count(os.environ),
             timeout_seconds=self.settings.function_timeout_seconds,
         )
+        try:
+            self._listeners = list(self._listen(in_work_seconds))
+        except BaseException:
+            self._worker.close(0)
+            raise
 
     def __call__(self, environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
         """Answer one request."""
@@ -70,7 +83,19 @@ class Host:
 
     def close(self, drain_seconds: float = 5.0) -> int:
         """Wait at most `drain_seconds` for running invocations, and return how many still run on threads."""
-        return self._worker.close(drain_seconds)
+        for listener in self._listeners:
+            listener.stop()
+        abandoned = self._worker.close(drain_seconds)
+        for listener in self._listeners:
+            listener.close()
+        return abandoned
+
+    def _listen(self, in_work_seconds: float) -> "Iterator[QueueListener]":
+        for function in self.functions:
+            if function.trigger_type == QUEUE_TRIGGER:
+                from devstack.host.queue_trigger import QueueListener  # noqa: PLC0415 - slow to import
+
+                yield QueueListener(function, self.settings.queues, self._worker, os.environ, in_work_seconds)
 
     def describe(self, function: IndexedFunction, base_url: str) -> str:
         """Return one line with the function's name, its trigger's type and its URL."""

@@ -24,6 +24,7 @@ SCRIPT_NAME = "function_app"
 HTTP_TRIGGER = "httpTrigger"
 HTTP_OUTPUT = "http"
 EVENT_GRID_TRIGGER = "eventGridTrigger"
+QUEUE_TRIGGER = "queueTrigger"
 TIMER_TRIGGER = "timerTrigger"
 
 

@@ -6,7 +6,7 @@ import logging
 import threading
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
@@ -22,12 +22,18 @@ class Invocation:
     """One call of a function, running or ended. It logs one line when it ends."""
 
     def __init__(
-        self, function: IndexedFunction, datum: Any, timeout_seconds: float | None, kill_worker: Callable[[], None]
+        self,
+        function: IndexedFunction,
+        datum: Any,
+        metadata: Mapping[str, Any],
+        timeout_seconds: float | None,
+        kill_worker: Callable[[], None],
     ) -> None:
         """Start the clock: the time spent waiting for a thread counts towards `functionTimeout`."""
         self.function = function
         self.invocation_id = str(uuid.uuid4())
         self._datum = datum
+        self._metadata = metadata
         self._timeout_seconds = timeout_seconds
         self._kill_worker = kill_worker
         self._started = time.monotonic()
@@ -82,7 +88,8 @@ class Invocation:
 
     def _arguments(self) -> dict[str, object]:
         function = self.function
-        arguments = {function.trigger_parameter: bindings.argument(function.trigger_converter, self._datum)}
+        argument = bindings.argument(function.trigger_converter, self._datum, self._metadata)
+        arguments = {function.trigger_parameter: argument}
         if function.requires_context:
             directory = str(Path(inspect.getfile(function.user_function)).parent)
             arguments["context"] = bindings.InvocationContext(function.name, directory, self.invocation_id)

@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from types import MappingProxyType
 from typing import Any
 
 from devstack.host.errors import HostStopping, WorkerKilled
@@ -17,6 +18,7 @@ DEFAULT_THREAD_COUNT = 1000
 """The host sets this value if the app does not."""
 
 _LOOP_STOP_SECONDS = 1.0
+_NO_METADATA: Mapping[str, Any] = MappingProxyType({})
 _log = logging.getLogger("devstack.host")
 
 
@@ -43,7 +45,7 @@ class Worker:
 
         :param timeout_seconds: `functionTimeout` from host.json, or None for no limit.
         """
-        self._threads = threads
+        self.threads = threads
         self._timeout_seconds = timeout_seconds
         self._pool = self._new_pool()
         self._lock = threading.Lock()
@@ -55,19 +57,20 @@ class Worker:
         self._loop, self._loop_stop = self._loop_ready.result()
 
     def _new_pool(self) -> ThreadPoolExecutor:
-        return ThreadPoolExecutor(max_workers=self._threads, thread_name_prefix="function")
+        return ThreadPoolExecutor(max_workers=self.threads, thread_name_prefix="function")
 
     async def _run_loop(self) -> None:
         stop = asyncio.Event()
         self._loop_ready.set_result((asyncio.get_running_loop(), stop))
         await stop.wait()
 
-    def submit(self, function: IndexedFunction, datum: Any) -> Invocation:
+    def submit(self, function: IndexedFunction, datum: Any, metadata: Mapping[str, Any] = _NO_METADATA) -> Invocation:
         """Start an invocation, or queue it until a thread is free.
 
+        :param metadata: what else the trigger says, by name.
         :raises HostStopping: :meth:`close` has started to shut down the pool.
         """
-        invocation = Invocation(function, datum, self._timeout_seconds, self._kill)
+        invocation = Invocation(function, datum, metadata, self._timeout_seconds, self._kill)
         with self._lock:
             if self._stopping:
                 raise HostStopping("the host is stopping")

@@ -7,7 +7,7 @@ import pytest
 
 from devstack.host import local_settings
 from devstack.host.errors import InvalidSettingsFile
-from devstack.host.host_json import HostSettings, read_host_settings
+from devstack.host.host_json import HostSettings, QueueSettings, read_host_settings
 from devstack.host.worker import DEFAULT_THREAD_COUNT, THREAD_COUNT_SETTING, thread_count
 from tests.support import ROOT
 
@@ -93,6 +93,23 @@ def test_host_json(tmp_path: Path, content: object, seconds: float | None, prefi
 
 
 @pytest.mark.parametrize(
+    ("queues", "read"),
+    [
+        ({}, QueueSettings()),
+        ({"messageEncoding": "base64", "newBatchSize": 8}, QueueSettings()),
+        (
+            {"messageEncoding": "none", "maxPollingInterval": "00:00:05", "visibilityTimeout": "00:00:10"},
+            QueueSettings(is_base64=False, max_polling_seconds=5.0, visibility_seconds=10.0),
+        ),
+        ({"batchSize": 4, "maxDequeueCount": 3}, QueueSettings(batch_size=4, max_dequeue_count=3)),
+    ],
+)
+def test_queues_in_host_json(tmp_path: Path, queues: object, read: QueueSettings) -> None:
+    write(tmp_path, "host.json", {"extensions": {"queues": queues}})
+    assert read_host_settings(tmp_path).queues == read
+
+
+@pytest.mark.parametrize(
     ("content", "message"),
     [
         ({"functionTimeout": "5 minutes"}, "functionTimeout must be"),
@@ -100,6 +117,11 @@ def test_host_json(tmp_path: Path, content: object, seconds: float | None, prefi
         ({"functionTimeout": "00:00:00"}, "longer than 0 seconds"),
         ({"extensions": []}, "extensions must be an object"),
         ({"extensions": {"http": {"routePrefix": None}}}, "routePrefix must be a string"),
+        ({"extensions": {"queues": 1}}, "queues must be an object"),
+        ({"extensions": {"queues": {"messageEncoding": "utf-8"}}}, 'messageEncoding must be "base64" or "none"'),
+        ({"extensions": {"queues": {"maxPollingInterval": 5}}}, "maxPollingInterval must be"),
+        ({"extensions": {"queues": {"batchSize": 0}}}, "batchSize must be a whole number"),
+        ({"extensions": {"queues": {"maxDequeueCount": True}}}, "maxDequeueCount must be a whole number"),
         ("[", "host.json is not JSON"),
         ("[" * 100_000, "host.json is nested too deeply"),
     ],

@@ -32,6 +32,14 @@ def azurite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Azurite]:
         yield started
 
 
+@pytest.fixture(scope="session")
+def queue_storage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Azurite]:
+    """Another Azurite, which has queues too, and starts more slowly."""
+    need(installation_problem())
+    with Azurite(tmp_path_factory.mktemp("queues"), in_memory=True, queues=True) as started:
+        yield started
+
+
 @pytest.fixture
 def open_tables(azurite: Azurite) -> Iterator[OpenTables]:
     """A function that opens stores on a new table. They are closed after the test."""
