@@ -20,12 +20,10 @@ from devstack.host.errors import HostStopping, IndexingFailed, InvocationFailed
 from devstack.host.host_json import QueueSettings
 from devstack.host.index import IndexedFunction
 from devstack.host.worker import Worker
+from shared.resume.azure_queue import API_VERSION
 
 POISON: Final = "-poison"
 """The end of the name of the queue for messages that have failed too often."""
-
-API_VERSION: Final = "2021-12-02"
-"""Old enough for each Azurite in use: it refuses versions that are newer than itself."""
 
 _MIN_PAUSE_SECONDS = 0.1
 _CLOSE_SECONDS = 2.0  # time to delete or release the last messages after the functions have ended

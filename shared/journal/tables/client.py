@@ -12,18 +12,15 @@ race condition.
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias, TypeVar, cast
 
-import requests
 from azure.core import MatchConditions
 from azure.core.credentials import TokenCredential
 from azure.core.exceptions import AzureError, ClientAuthenticationError, HttpResponseError
 from azure.core.pipeline.policies import ContentDecodePolicy
-from azure.core.pipeline.transport import RequestsTransport
 from azure.data.tables import TableClient, TableEntity, UpdateMode
-from requests.adapters import HTTPAdapter
 
 from shared.clock import Clock
+from shared.http.azure_transport import PooledTransport
 from shared.http.clock_offset import ClockOffset
-from shared.http.environment import environment_settings
 from shared.journal.tables.connection import DEVELOPMENT_STORAGE, account_key, is_development_storage, is_endpoint
 
 if TYPE_CHECKING:
@@ -100,7 +97,7 @@ class AzureTable:
         table_name: str,
         connections: int,
         clock: Clock,
-        transport: "PooledTransport | None" = None,
+        transport: PooledTransport | None = None,
     ) -> None:
         """Open the table of a connection that ``connection_problem`` has accepted. Sends nothing yet."""
         options: dict[str, Any] = {
@@ -200,32 +197,6 @@ class AzureTable:
             if _is_refusal(exc):
                 raise Refused(_code(exc), reason) from exc
             raise NoAnswer(reason) from exc
-
-
-class PooledTransport(RequestsTransport):  # type: ignore[misc]  # azure-core exports it lazily, unseen by mypy
-    """A transport to one storage account, with a pool of open connections. Repeats no request.
-
-    It reads each answer completely at once. azure-data-tables asks for the answer to a batch as a stream, and does not
-    read it if it is not a batch: the pool would lose the connection, and a broken answer would not raise azure-core's
-    errors. It reads the environment once.
-    """
-
-    def __init__(self, connections: int) -> None:
-        session = requests.Session()
-        session.trust_env = False
-        adapter = HTTPAdapter(pool_maxsize=connections, max_retries=0)
-        session.mount("https://", adapter)
-        session.mount("http://", adapter)
-        super().__init__(session=session)
-        self._environment: dict[str, Any] | None = None
-
-    def send(self, request: Any, **options: Any) -> Any:
-        """See ``HttpTransport.send``."""
-        if self._environment is None:
-            self._environment = environment_settings(request.url)
-        options["proxies"] = options.get("proxies") or self._environment["proxies"]
-        options.setdefault("connection_verify", self._environment["verify"])
-        return super().send(request, **{**options, "stream": False})
 
 
 def _stored(entity: TableEntity) -> Stored:

@@ -26,10 +26,11 @@ from urllib.parse import unquote
 
 from shared.clock import Clock, utc_now
 from shared.errors import InvalidSettings, JournalUnavailable, RunAlreadyOwned, UnreadableRecord
+from shared.http.azure_transport import PooledTransport
 from shared.journal.probe import Probe, probe_store
 from shared.journal.records import JournalKey, Record, Selection, Skipped, Store, log_skipped, may_own_one_of
 from shared.journal.stored_form import Found, readable, record_name, refuse
-from shared.journal.tables.client import AzureTable, Operation, PooledTransport, Refused, Stored, drop, put
+from shared.journal.tables.client import AzureTable, Operation, Refused, Stored, drop, put
 from shared.journal.tables.connection import connection_problem
 from shared.journal.tables.entities import (
     fits,

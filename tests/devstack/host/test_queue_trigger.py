@@ -18,8 +18,9 @@ from devstack.azurite import Azurite
 from devstack.host import Host, HostSettings
 from devstack.host.errors import IndexingFailed
 from devstack.host.host_json import QueueSettings
-from devstack.host.queue_trigger import API_VERSION, POISON
+from devstack.host.queue_trigger import POISON
 from devstack.processes import start
+from shared.resume.azure_queue import API_VERSION
 from tests.support.polling import wait_until
 from tests.support.services.host_apps import import_app, write_app
 

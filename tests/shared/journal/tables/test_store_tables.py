@@ -21,9 +21,9 @@ from hypothesis import HealthCheck, given, settings
 
 from devstack.azurite import PUBLIC_DEVELOPMENT_KEY, Azurite
 from shared.errors import InvalidSettings, JournalUnavailable, RunAlreadyOwned, UnreadableRecord
+from shared.http.azure_transport import PooledTransport
 from shared.journal.records import Entry, JournalKey, Record, Selection, State
 from shared.journal.tables import retry_policy
-from shared.journal.tables.client import PooledTransport
 from shared.journal.tables.connection import connection_problem
 from shared.journal.tables.entities import EVENT_BYTES, NOTES_BYTES, REQUEST_BYTES
 from shared.journal.tables.store import TablesStore
