@@ -127,6 +127,9 @@ var names = {
 // under another name, so an environment from then, which knows that id but no seed, keeps its names.
 var appRoleSeed = !empty(roleSeed) ? roleSeed : !empty(identityPrincipalId) ? identityPrincipalId : names.identity
 
+// Both the app and its host have this name as a setting. The host adds -poison for messages that fail.
+var resumeQueueName = 'nextstage-resume'
+
 var operatorId = empty(operatorPrincipalId) ? deployer().objectId : operatorPrincipalId
 // azd knows the type. Without azd: only users have a user principal name.
 var deployerType = !empty(deployerPrincipalType)
@@ -178,6 +181,7 @@ module storage 'modules/storage.bicep' = {
     skuName: storageSku ?? profiles[profile].storageSku
     isGuarded: isGuarded
     isPrivate: isPrivate
+    resumeQueueName: resumeQueueName
     allowedAddresses: allowedAddresses
     logWorkspaceId: monitoring.outputs.workspaceId
     identityName: names.identity
@@ -297,6 +301,7 @@ module app 'modules/function-app.bicep' = {
     identityName: names.identity
     hostAccountName: names.hostAccount
     journalAccountName: names.journalAccount
+    resumeQueueName: resumeQueueName
     componentName: names.component
     keyVaultUrl: needsKeyVault ? keyVault!.outputs.url : ''
     notificationTopicEndpoint: notificationTopic ? topic!.outputs.endpoint : ''
@@ -347,5 +352,6 @@ output NEXTSTAGE_DELIVERY_LOG_WORKSPACE_ID string = isGuarded ? monitoring.outpu
 output NEXTSTAGE_KEY_VAULT_NAME string = needsKeyVault ? names.keyVault : ''
 output NEXTSTAGE_NOTIFICATION_TOPIC_NAME string = notificationTopic ? names.topic : ''
 output NEXTSTAGE_NOTIFICATION_TOPIC_ENDPOINT string = notificationTopic ? topic!.outputs.endpoint : ''
-// The setting that manage.py reads.
+// The settings that manage.py reads.
 output JOURNAL_CONNECTION string = storage.outputs.tableEndpoint
+output RESUME_STORAGE__queueServiceUri string = storage.outputs.queueEndpoint

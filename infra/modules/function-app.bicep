@@ -11,6 +11,9 @@ param hostAccountName string
 @description('Name of the storage account with the journal.')
 param journalAccountName string
 
+@description('Name of the queue of deferred events, in the same account.')
+param resumeQueueName string
+
 param componentName string
 
 @description('Empty if there is no Key Vault.')
@@ -249,7 +252,11 @@ var appSettings = {
   DELIVERY_BUDGET_SECONDS: '25'
   JOURNAL_SETTLE_SECONDS: '120'
   JOURNAL_RETENTION_DAYS: '90'
-  RESUME_QUEUE: 'nextstage-resume'
+  // With this name, the host finds the queue too. It needs the two settings of the identity besides the address.
+  RESUME_STORAGE__queueServiceUri: journalAccount.properties.primaryEndpoints.queue
+  RESUME_STORAGE__credential: 'managedidentity'
+  RESUME_STORAGE__clientId: identity.properties.clientId
+  RESUME_QUEUE: resumeQueueName
   RESUME_GIVE_UP_HOURS: '168'
   ROUTES_FILE: 'routes.yaml'
   // A delivery mostly waits for Azure DevOps, so an instance can serve one delivery per thread at the same time.

@@ -1,5 +1,5 @@
-// Two storage accounts: one with the journal and the dead letters, which cannot be made again, and one for the host, with
-// its keys, its leases and the deployed package. Access with account keys is disabled; identities have roles.
+// Two storage accounts: one with the journal, the resume queue and the dead letters, which cannot be made again, and one
+// for the host, with its keys, its leases and the deployed package. Access with account keys is disabled; identities have roles.
 param journalAccountName string
 param hostAccountName string
 param location string
@@ -7,6 +7,9 @@ param tags object
 param skuName string
 param isGuarded bool
 param isPrivate bool
+
+@description('Name of the queue of deferred events.')
+param resumeQueueName string
 
 @description('Public addresses that may reach the journal and the dead letters, if isPrivate.')
 param allowedAddresses array
@@ -19,6 +22,7 @@ param operatorPrincipalType string
 
 var storageBlobDataOwner = 'b7e6dc6d-f1e8-4753-8033-0f276bb0955b'
 var storageBlobDataReader = '2a2b9908-6ea1-4ae2-8e65-a410df84e7d1'
+var storageQueueDataContributor = '974c5e8b-45b9-4653-ba55-915f855fc88b'
 var storageTableDataContributor = '0a9a7e1f-b9d0-4cc4-a60d-0319b160aaa3'
 
 // What both accounts have in common.
@@ -68,6 +72,20 @@ resource journalAccount 'Microsoft.Storage/storageAccounts@2026-04-01' = {
     // Without this, the app would create the table when it handles the first event, which would take longer.
     resource journal 'tables' = {
       name: 'nextstagejournal'
+    }
+  }
+
+  resource queues 'queueServices' = {
+    name: 'default'
+
+    // A message for each deferred record.
+    resource resume 'queues' = {
+      name: resumeQueueName
+    }
+
+    // Where the host puts messages that the function could not handle.
+    resource poison 'queues' = {
+      name: '${resumeQueueName}-poison'
     }
   }
 }
@@ -143,7 +161,7 @@ resource identity 'Microsoft.ManagedIdentity/userAssignedIdentities@2024-11-30' 
 }
 
 // Storage Blob Data Owner, as the documentation of the host requires. The host stores leases, keys and the state of
-// timers as blobs in containers that it creates, and the package is a blob too. The app's triggers need no queue.
+// timers as blobs in containers that it creates, and the package is a blob too. The app's triggers need no queue here.
 resource appOwnsBlobs 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
   scope: hostAccount
   name: guid(hostAccount.id, roleSeed, storageBlobDataOwner)
@@ -176,6 +194,50 @@ resource appWritesJournal 'Microsoft.Authorization/roleAssignments@2022-04-01' =
   }
 }
 
+// Storage Queue Data Contributor, on this queue only: the app writes, moves and removes messages, and the host takes them.
+resource appResumes 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
+  scope: journalAccount::queues::resume
+  name: guid(journalAccount::queues::resume.id, roleSeed, storageQueueDataContributor)
+  properties: {
+    principalId: identity.properties.principalId
+    principalType: 'ServicePrincipal'
+    roleDefinitionId: subscriptionResourceId('Microsoft.Authorization/roleDefinitions', storageQueueDataContributor)
+  }
+}
+
+// Storage Queue Data Contributor: the host makes the queue if it is missing, and writes messages.
+resource hostPutsAside 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
+  scope: journalAccount::queues::poison
+  name: guid(journalAccount::queues::poison.id, roleSeed, storageQueueDataContributor)
+  properties: {
+    principalId: identity.properties.principalId
+    principalType: 'ServicePrincipal'
+    roleDefinitionId: subscriptionResourceId('Microsoft.Authorization/roleDefinitions', storageQueueDataContributor)
+  }
+}
+
+// Storage Queue Data Contributor: `manage.py resume` lists messages, and writes some that are due now.
+resource operatorResumes 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
+  scope: journalAccount::queues::resume
+  name: guid(journalAccount::queues::resume.id, operatorPrincipalId, storageQueueDataContributor)
+  properties: {
+    principalId: operatorPrincipalId
+    principalType: operatorPrincipalType
+    roleDefinitionId: subscriptionResourceId('Microsoft.Authorization/roleDefinitions', storageQueueDataContributor)
+  }
+}
+
+// Storage Queue Data Contributor: `manage.py resume --poison` lists messages and puts them back.
+resource operatorPutsBack 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
+  scope: journalAccount::queues::poison
+  name: guid(journalAccount::queues::poison.id, operatorPrincipalId, storageQueueDataContributor)
+  properties: {
+    principalId: operatorPrincipalId
+    principalType: operatorPrincipalType
+    roleDefinitionId: subscriptionResourceId('Microsoft.Authorization/roleDefinitions', storageQueueDataContributor)
+  }
+}
+
 // Storage Table Data Contributor: `manage.py journal` and `redrive` read and write the journal.
 resource operatorWritesTables 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
   scope: journalAccount
@@ -200,5 +262,6 @@ resource operatorReadsDeadLetters 'Microsoft.Authorization/roleAssignments@2022-
 
 output id string = journalAccount.id
 output blobEndpoint string = journalAccount.properties.primaryEndpoints.blob
+output queueEndpoint string = journalAccount.properties.primaryEndpoints.queue
 output tableEndpoint string = journalAccount.properties.primaryEndpoints.table
 output deadLetterContainerName string = journalAccount::blobs::deadLetters.name

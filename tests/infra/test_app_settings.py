@@ -22,6 +22,8 @@ READ_BY_THE_HOST = {
     "AzureWebJobsStorage__tableServiceUri",
     "AzureWebJobsStorage__credential",
     "AzureWebJobsStorage__clientId",
+    "RESUME_STORAGE__credential",
+    "RESUME_STORAGE__clientId",
     "APPLICATIONINSIGHTS_CONNECTION_STRING",
     "APPLICATIONINSIGHTS_AUTHENTICATION_STRING",
     "OTEL_TRACES_SAMPLER",
@@ -122,6 +124,21 @@ def test_an_instance_is_given_as_many_requests_as_it_has_threads() -> None:
 def test_the_table_has_the_name_that_the_app_uses() -> None:
     table = deploy("main.bicep", **REQUIRED).one("Microsoft.Storage/storageAccounts/tableServices/tables")
     assert table.name == TABLE_NAME
+
+
+def test_the_queues_have_the_names_that_app_and_host_use() -> None:
+    queue = app_settings(**REQUIRED)["RESUME_QUEUE"]
+    found = deploy("main.bicep", **REQUIRED).all("Microsoft.Storage/storageAccounts/queueServices/queues")
+    assert sorted(one.name for one in found) == [queue, f"{queue}-poison"]
+
+
+@each_profile
+def test_deferred_events_come_back_through_the_account_of_the_journal(profile: str) -> None:
+    found = app_settings(profile=profile, **REQUIRED)
+    settings = started(profile=profile, **REQUIRED)
+    account = deploy("main.bicep", profile=profile, **REQUIRED).outputs["NEXTSTAGE_STORAGE_ACCOUNT_NAME"]
+    assert settings.resume_queue_url == f"https://{account}.queue.core.windows.net/"
+    assert found["RESUME_STORAGE__clientId"] == found["AZURE_CLIENT_ID"]
 
 
 def test_local_files_are_not_deployed() -> None:

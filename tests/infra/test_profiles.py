@@ -276,6 +276,10 @@ class TestRoles:
                 (host, app, "Storage Table Data Contributor"),
                 (journal, app, "Storage Table Data Contributor"),
                 (journal, operator, "Storage Table Data Contributor"),
+                ("nextstage-resume", app, "Storage Queue Data Contributor"),
+                ("nextstage-resume-poison", app, "Storage Queue Data Contributor"),
+                ("nextstage-resume", operator, "Storage Queue Data Contributor"),
+                ("nextstage-resume-poison", operator, "Storage Queue Data Contributor"),
                 ("dead-letters", operator, "Storage Blob Data Reader"),
                 (names["Microsoft.Insights/components"], app, "Monitoring Metrics Publisher"),
                 (names["Microsoft.KeyVault/vaults"], app, "Key Vault Secrets User"),
@@ -303,7 +307,7 @@ class TestRoles:
     ) -> None:
         roles = deployed(**given).all("Microsoft.Authorization/roleAssignments")
         operators = [one.properties for one in roles if not one.properties["principalId"].startswith("<")]
-        assert [(one["principalId"], one["principalType"]) for one in operators] == [(id_, type_name)] * 2
+        assert [(one["principalId"], one["principalType"]) for one in operators] == [(id_, type_name)] * 4
 
     def test_an_environment_of_an_earlier_version_keeps_the_names_of_assignments(self) -> None:
         """Azure refuses a second assignment of a role to the same identity under another name."""
