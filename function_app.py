@@ -48,6 +48,7 @@ _configuration = Lazy(_load_configuration)
 _app = Lazy(_compose)
 _announce = Lazy(_announce_routes)
 _resuming = Lazy(_start_resuming)
+_resume_trigger = Lazy(lambda: _bind_resume(_configuration().settings.resume_queue))
 
 
 class _App(func.FunctionApp):
@@ -57,10 +58,13 @@ class _App(func.FunctionApp):
     everything that is wrong. The module itself can be imported without any settings. A thread then writes down in the
     journal which routes the app runs. If the queue of deferred events is in a SQLite file, another one takes them up.
 
-    While waits are off, there is no sweep, so that its timer does not wake the app.
+    While waits are off, there is no sweep, so that its timer does not wake the app. The function that takes messages of
+    deferred events exists only if their queue is in Azure Queue Storage.
     """
 
     def get_functions(self) -> Any:
+        if _configuration().settings.has_resume_trigger:
+            _resume_trigger()
         functions = super().get_functions()
         _announce()
         if _configuration().settings.resume_storage == "sqlite":
@@ -89,6 +93,19 @@ def aml_event(event: str) -> None:
     """Handle one event of an Azure ML workspace. Return to acknowledge it; raise to have it delivered again."""
     _app().relay.deliver(event)
     _app().queueing.settle_orphans_sometimes(ORPHAN_SECONDS_OF_A_DELIVERY)
+
+
+def resume(message: func.QueueMessage) -> None:
+    """Take up a deferred record. Return to have the message removed, also if the record must come again."""
+    resumption = _app().resumption
+    if resumption is not None:
+        resumption.resume.take_up(message.get_body().decode(), message.dequeue_count or 1)
+
+
+def _bind_resume(queue_name: str) -> None:
+    """Bind the trigger when the settings are known. The host itself has no default for the queue's name."""
+    trigger = app.queue_trigger(arg_name="message", queue_name=queue_name, connection="RESUME_STORAGE")
+    app.function_name("resume")(trigger(resume))
 
 
 # The tasks AzureFunction@1 and InvokeRESTAPI@1 send a function key in the query or in a header.

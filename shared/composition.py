@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from azure.core.credentials import TokenCredential
 
     from shared.http.transport import Transport
+    from shared.journal.sqlite import SqliteStore
     from shared.notifications.notification import Notification
     from shared.notifications.notifier import Publish
     from shared.relay import Deferrals
@@ -242,12 +243,15 @@ def open_due_queue(settings: Settings, store: Store, clock: Clock = utc_now) -> 
     :param store: the journal's store.
     :raises ResumeUnavailable: the queue cannot be opened.
     """
-    from shared.journal.sqlite import SqliteStore
-    from shared.resume.sqlite_queue import SqliteQueue
+    if not settings.has_resume_trigger:
+        from shared.resume.sqlite_queue import SqliteQueue
 
-    if isinstance(store, SqliteStore):
-        return SqliteQueue(store, timedelta(seconds=settings.lease_seconds), clock)
-    raise InvalidSettings("RESUME_STORAGE must be 'sqlite'")  # Azure Queue Storage follows
+        return SqliteQueue(cast("SqliteStore", store), timedelta(seconds=settings.lease_seconds), clock)
+    from shared.resume.azure_queue import AzureQueue
+
+    connection = settings.resume_storage or settings.resume_queue_url or ""
+    identity = identity_factory(settings)
+    return AzureQueue(connection, settings.resume_queue, identity, connections=settings.worker_threads)
 
 
 def _ends(settings: Settings, journal: Journal) -> "Ends":

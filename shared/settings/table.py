@@ -269,6 +269,11 @@ class Settings:
         return self.resume_storage is not None or self.resume_queue_url is not None
 
     @property
+    def has_resume_trigger(self) -> bool:
+        """Return whether the host takes the messages of deferred events, from Azure Queue Storage."""
+        return self.has_resume and self.resume_storage != "sqlite"
+
+    @property
     def workspace_ids(self) -> tuple[str, ...]:
         """Return the resource ids of all configured workspaces. Azure ignores their case."""
         ids = (*self.all_workspace_ids, *((self.workspace_id,) if self.workspace_id else ()))

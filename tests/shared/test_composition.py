@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import threading
+import uuid
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -11,8 +12,10 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from azure.storage.queue import QueueServiceClient
 
 from devstack.ado import Fault, Match
+from devstack.azurite import Azurite
 from devstack.events import sample_text
 from handlers import DISPATCH, NAMES
 from shared.clouds import US_GOVERNMENT
@@ -31,6 +34,7 @@ from shared.errors import InvalidRoutes, InvalidSettings, NextstageError
 from shared.http.message import HttpResponse
 from shared.journal.journal import Journal
 from shared.journal.records import JournalKey, Selection, State
+from shared.resume.azure_queue import API_VERSION
 from shared.routing.running import running_routes
 from shared.settings import load_settings
 from shared.telemetry import Outcome
@@ -159,6 +163,33 @@ def test_no_timer_wakes_the_app_for_waits_that_are_off(keys: dict[str, str], is_
     assert set(done.stdout.split()) == expected, done.stderr
 
 
+@pytest.mark.parametrize(
+    ("settings", "bound"),
+    [
+        ({}, []),
+        ({"RESUME_STORAGE": "sqlite"}, []),
+        ({"RESUME_STORAGE": "UseDevelopmentStorage=true"}, ["nextstage-resume RESUME_STORAGE"]),
+        (
+            {"RESUME_STORAGE__queueServiceUri": "https://a.queue.core.windows.net", "RESUME_QUEUE": "mine"},
+            ["mine RESUME_STORAGE"],
+        ),
+    ],
+)
+def test_the_queue_trigger_is_bound_only_to_a_queue_in_azure_queue_storage(
+    settings: dict[str, str], bound: list[str], tmp_path: Path
+) -> None:
+    program = """
+import function_app
+for _ in "as often as the host wants":
+    triggers = [one.get_trigger() for one in function_app.app.get_functions()]
+    function_app.app.functions_bindings = None
+print(*(f"{one.queue_name} {one.connection}" for one in triggers if one.type == "queueTrigger"), sep=";")
+"""
+    journal = {"JOURNAL_CONNECTION": f"sqlite:{tmp_path / 'journal.sqlite3'}"}
+    done = run(program, ENVIRONMENT | PAT | journal | settings)
+    assert done.stdout.strip().split(";") == (bound or [""]), done.stderr
+
+
 def test_a_wrong_configuration_fails_when_the_host_asks_for_the_functions() -> None:
     done = run("import function_app; function_app.app.get_functions()", {})
     assert done.returncode != 0
@@ -216,6 +247,23 @@ class TestResuming:
             with closing(open_store(load_settings(os.environ, ROOT))) as store:
                 wait_until(lambda: [*store.select(Selection(states=frozenset({State.QUEUED})), 2)])
                 wait_until(lambda: not [*open_due_queue(load_settings(os.environ, ROOT), store).due(9)])
+        assert len(emulator.books.runs) == 1
+
+    def test_what_is_deferred_comes_back_through_the_queue_trigger(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, queue_storage: Azurite
+    ) -> None:
+        name = f"q{uuid.uuid4().hex}"
+        storage = {"RESUME_STORAGE": queue_storage.connection_string, "RESUME_QUEUE": name}
+        with (
+            QueueServiceClient.from_connection_string(storage["RESUME_STORAGE"], api_version=API_VERSION) as service,
+            serving_app(tmp_path, monkeypatch, **storage) as (url, emulator),
+        ):
+            emulator.plan(self.FAULT)
+            assert deliver(url, sample_text("run-completed")).status_code == 202
+            wait_until(lambda: emulator.books.runs)
+            queue = service.get_queue_client(name)
+            wait_until(lambda: queue.get_queue_properties().approximate_message_count == 0)
+            assert [found.name for found in service.list_queues(name)] == [name], "there is no poison"
         assert len(emulator.books.runs) == 1
 
     def test_a_restart_goes_on_with_what_was_due(self, tmp_path: Path) -> None:

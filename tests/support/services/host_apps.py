@@ -17,6 +17,7 @@ import requests
 from devstack.ado import Emulator, load_declaration, serve
 from devstack.host import Host, heard, load_app
 from devstack.host import serve as serve_host
+from devstack.host.host_json import read_host_settings
 from tests.support import ROOT
 from tests.support.canaries import secret
 
@@ -125,5 +126,5 @@ def serving_app(folder: Path, monkeypatch: pytest.MonkeyPatch, **settings: str) 
         for name, value in (environment | settings).items():
             monkeypatch.setenv(name, value)
         monkeypatch.delitem(sys.modules, "function_app", raising=False)
-        with serve_host(Host(load_app(ROOT), threads=32)) as host:
+        with serve_host(Host(load_app(ROOT), settings=read_host_settings(ROOT), threads=32)) as host:
             yield web_hook(host.url), emulator
