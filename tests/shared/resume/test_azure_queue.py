@@ -137,7 +137,7 @@ EMPTY: Answer = lambda: Response("<QueueMessagesList/>", 201, content_type="appl
 
 class TestOnServersThatFail:
     def put(self, *answers: Answer) -> int:
-        """Put a message on a server with these answers, of which the last is repeated. Return how often it was asked."""
+        """Put a message on a server that gives these answers and repeats the last. Return the number of requests."""
         requests = []
         rest = itertools.chain(answers, itertools.repeat(answers[-1]))
 
