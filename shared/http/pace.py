@@ -1,0 +1,91 @@
+"""Learns how many requests a second an organization accepts, and spreads the work that waits.
+
+``python -m bench.simulate`` shows what the numbers below do with a million events.
+"""
+
+import random
+from collections.abc import Callable
+from math import exp
+from typing import Final
+
+WINDOW_SECONDS: Final = 300.0
+"""Azure DevOps limits the load of any five minutes. After so long without a pause, the rate is forgotten."""
+CUT: Final = 0.9
+"""A pause sets the rate to this share of what was sent."""
+STEP: Final = 0.2 / 60
+"""In each second after the pause, the rate grows by this share of its first value."""
+MIN_RATE: Final = 0.1
+"""Requests per second. The rate is never lower."""
+SLACK_SECONDS: Final = 1.0
+"""What the rate has allowed in this time, and was not used, may be used at once."""
+
+OVERBOOKING: Final = 1.25
+"""So many times more work comes back than may be done, because some of it meets an instance that has no room."""
+UNPACED: Final = 50.0
+"""So much work comes back in a second if no rate is known."""
+LEAST: Final = 2.0
+"""At least so much work comes back in a second, whatever the rate."""
+HORIZON_SECONDS: Final = 1800.0
+"""All work comes back within this time after the pause. Thus a rate that is too low does little harm."""
+
+
+class Pace:
+    """The pace of the requests of one process to one organization. All times are in seconds.
+
+    Until Azure DevOps asks for a pause, no rate is known, and nothing waits. A pause sets the rate to a little less
+    than the process has sent on average in the window. From then on, the rate grows linearly until the next pause.
+
+    Instances of the app need not know of each other: what all of them together have sent when Azure DevOps asks for a
+    pause is what it accepts, so the rates of all instances add up to the limit.
+    """
+
+    def __init__(self, luck: Callable[[], float] = random.random) -> None:
+        """:param luck: returns a random number from 0 to 1."""
+        self._luck = luck
+        self._sent_per_second = 0.0  # when the last request was sent
+        self._sent_at = 0.0
+        self._first_rate: float | None = None
+        self._open_at = 0.0
+        self._next_at = 0.0
+        self._booked_until = 0.0
+
+    def rate(self, now: float) -> float | None:
+        """Return how many requests a second may be sent, or None if no limit is known."""
+        if self._first_rate is None or (seconds := now - self._open_at) > WINDOW_SECONDS:
+            return None
+        return self._first_rate * (1 + STEP * max(0.0, seconds))
+
+    def take(self, now: float) -> bool:
+        """Return whether a request may be sent now, and count it if so."""
+        if now < self._open_at:
+            return False
+        if (rate := self.rate(now)) is not None:
+            if now < self._next_at:
+                return False
+            self._next_at = max(self._next_at, now - SLACK_SECONDS) + 1 / rate
+        self._sent_per_second, self._sent_at = self._sent(now) + 1 / WINDOW_SECONDS, now
+        return True
+
+    def pause(self, now: float, seconds: float) -> None:
+        """Send nothing for so long. Several answers that ask for the same pause count as one."""
+        if now >= self._open_at:
+            self._first_rate = max(MIN_RATE, CUT * self._sent(now))
+        self._open_at = max(self._open_at, now + seconds)
+
+    def back_in(self, now: float, closed_seconds: float = 0.0) -> float:
+        """Return after how many seconds work comes back that may not be done now: each time a little later.
+
+        :param closed_seconds: for how long nothing is sent for another reason.
+        """
+        open_at = max(self._open_at, now + closed_seconds)
+        rate = self.rate(now)
+        come_back = UNPACED if rate is None else max(LEAST, OVERBOOKING * rate)
+        self._booked_until = max(self._booked_until, open_at) + 1 / come_back
+        if self._booked_until - open_at > HORIZON_SECONDS:
+            self._booked_until = open_at + HORIZON_SECONDS
+            return open_at - now + self._luck() * HORIZON_SECONDS
+        return self._booked_until - now
+
+    def _sent(self, now: float) -> float:
+        """Return how many requests a second were sent. Those longer ago than the window count little."""
+        return self._sent_per_second * exp((self._sent_at - now) / WINDOW_SECONDS)

@@ -1,0 +1,120 @@
+"""The pace of requests by value: what it learns from pauses, and how it spreads the work that waits."""
+
+import pytest
+
+from shared.http.pace import CUT, HORIZON_SECONDS, LEAST, MIN_RATE, OVERBOOKING, STEP, UNPACED, WINDOW_SECONDS, Pace
+
+
+def sent(per_second: float, seconds: int = 1200) -> Pace:
+    """Return a pace after evenly sent requests, at the time ``seconds``."""
+    pace = Pace(lambda: 0.5)
+    for number in range(round(per_second * seconds)):
+        assert pace.take(number / per_second)
+    return pace
+
+
+def count(pace: Pace, begin: float, end: float) -> int:
+    """Return how many requests may be sent in this time, if one is always ready."""
+    return sum(pace.take(begin + tick / 100) for tick in range(round((end - begin) * 100)))
+
+
+class TestRate:
+    def test_without_a_pause_there_is_none(self) -> None:
+        pace = sent(100.0, 60)
+        assert pace.rate(60) is None
+
+    def test_a_pause_sets_it_to_a_little_less_than_was_sent(self) -> None:
+        pace = sent(10.0)
+        pace.pause(1200, 30)
+        assert pace.rate(1230) == pytest.approx(CUT * 10, rel=0.03)
+
+    def test_a_burst_counts_over_the_whole_window(self) -> None:
+        """The sum over all instances is what Azure DevOps accepts, however fast they sent it."""
+        pace = sent(200.0, 20)
+        pace.pause(20, 280)
+        assert pace.rate(300) == pytest.approx(CUT * 200 * 20 / WINDOW_SECONDS, rel=0.05)
+
+    def test_it_grows_by_the_same_amount_each_second(self) -> None:
+        pace = sent(10.0)
+        pace.pause(1200, 30)
+        first, *later = [pace.rate(1230 + minutes * 60) or 0.0 for minutes in range(5)]
+        assert later == pytest.approx([first * (1 + STEP * 60 * minutes) for minutes in range(1, 5)])
+
+    def test_answers_that_ask_for_the_same_pause_count_once(self) -> None:
+        pace = sent(10.0)
+        pace.pause(1200, 30)
+        pace.pause(1229, 30)
+        assert pace.rate(1259) == pytest.approx(CUT * 10, rel=0.03)
+
+    def test_pauses_do_not_add_up(self) -> None:
+        """Late answers to requests from before the pause ask for another one."""
+        pace = sent(10.0)
+        for second in range(1200, 1210):
+            pace.pause(second, 1)
+        assert pace.rate(1210) == pytest.approx(CUT * 10, rel=0.06)
+
+    def test_it_has_a_least_value(self) -> None:
+        pace = Pace()
+        pace.pause(1000, 1)
+        assert pace.rate(1001) == MIN_RATE
+
+    def test_it_is_forgotten_after_a_window_without_a_pause(self) -> None:
+        pace = sent(10.0)
+        pace.pause(1200, 30)
+        assert pace.rate(1230 + WINDOW_SECONDS) is not None
+        assert pace.rate(1231 + WINDOW_SECONDS) is None
+
+
+class TestTake:
+    def test_nothing_is_sent_within_a_pause(self) -> None:
+        pace = sent(10.0)
+        pace.pause(1200, 30)
+        assert [pace.take(1200), pace.take(1229.9), pace.take(1230)] == [False, False, True]
+
+    def test_a_shorter_pause_does_not_end_a_longer_one(self) -> None:
+        pace = Pace()
+        pace.pause(0, 30)
+        pace.pause(1, 2)
+        assert not pace.take(29)
+
+    def test_as_many_are_sent_as_the_rate_allows(self) -> None:
+        pace = sent(10.0)
+        pace.pause(1200, 30)
+        grown = CUT * 10 * (1 + STEP * 50)  # in the middle of the time
+        assert count(pace, 1230, 1330) == pytest.approx(grown * 100, rel=0.05)
+
+    def test_what_was_not_used_is_not_saved(self) -> None:
+        pace = sent(10.0)
+        pace.pause(1200, 30)
+        burst = sum(pace.take(1400) for _ in range(1000))
+        assert burst == pytest.approx((pace.rate(1400) or 0.0) * 1.0 + 1, abs=1)
+
+
+class TestBackIn:
+    def test_work_comes_back_one_after_the_other_when_the_pause_ends(self) -> None:
+        pace = sent(10.0)
+        pace.pause(1200, 30)
+        rate = OVERBOOKING * (pace.rate(1200) or 0.0)
+        assert [pace.back_in(1200) for _ in range(3)] == pytest.approx([30 + n / rate for n in (1, 2, 3)])
+
+    def test_a_low_rate_does_not_hold_it_back_for_long(self) -> None:
+        pace = Pace()
+        pace.pause(0, 10)
+        assert [pace.back_in(0) for _ in range(3)] == pytest.approx([10 + n / LEAST for n in (1, 2, 3)])
+
+    def test_without_a_rate_it_waits_for_the_gate(self) -> None:
+        assert [Pace().back_in(1000, 5) for _ in range(2)] == pytest.approx([5 + 1 / UNPACED] * 2)
+
+    def test_all_of_it_comes_back_within_the_horizon(self) -> None:
+        pace = Pace(lambda: 0.25)
+        pace.pause(0, 10)
+        waits = [pace.back_in(0) for _ in range(round(HORIZON_SECONDS * LEAST) + 3)]
+        assert waits[-4] == pytest.approx(10 + HORIZON_SECONDS, abs=1)
+        assert waits[-2:] == pytest.approx([10 + 0.25 * HORIZON_SECONDS] * 2)
+
+    def test_time_that_has_passed_makes_room(self) -> None:
+        pace = Pace()
+        pace.pause(0, 10)
+        for _ in range(100):
+            pace.back_in(0)
+        assert pace.back_in(1000) == pytest.approx(1 / UNPACED)
