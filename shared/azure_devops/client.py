@@ -133,6 +133,16 @@ class PipelinesClient:
                 self._requesters[key] = protocol.read_identity(document)
         return self._requesters[key]
 
+    def admit(self, organization_url: str) -> float:
+        """Return 0 if work for an organization may begin now, else the seconds after which to ask again.
+
+        Sends no request. Without a credential, it returns 0: the error that follows says what is wrong.
+        """
+        try:
+            return self._sender.admit(organization_url, self._credential.authorization())
+        except CredentialUnavailable:
+            return 0.0
+
     def sender(self) -> str:
         """Return a fingerprint of the credential that is sent now, or an empty string if there is none."""
         try:

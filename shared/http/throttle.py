@@ -3,11 +3,14 @@
 import threading
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Final, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from shared.clock import Clock, utc_now
 from shared.errors import Paused, Throttled
 from shared.logs import logger
+
+if TYPE_CHECKING:
+    from shared.http.pace import Pace
 
 MAX_FAILURES: Final = 5
 """After so many requests in a row without an answer, the gate closes."""
@@ -15,6 +18,8 @@ PAUSES: Final = (5.0, 10.0, 20.0)
 """For how many seconds: the first time, the second time, and from then on."""
 TRIAL_SECONDS: Final = 15.0
 """How long to wait for the outcome of the request that tries whether the organization answers again."""
+LOOK_AGAIN_SECONDS: Final = 2.0
+"""Work that waits for this outcome comes back sooner, because the outcome is usually known within a second."""
 
 _MAX_ENTRIES: Final = 1000
 """For so many organizations and credentials: the request of a waiting task names its organization itself."""
@@ -42,12 +47,15 @@ class ThrottleGate:
         self._lock = threading.Lock()
         self._open_at: dict[tuple[str, int], datetime] = {}  # with the hash of the credential
         self._failures: dict[str, _Failures] = {}
+        self._paces: dict[str, Pace] = {}
 
     def close(self, organization_url: str, authorization: str, seconds: float) -> None:
         """Close the gate for a credential for so many seconds. If it is closed for longer, nothing changes."""
         open_at, who = self._clock() + timedelta(seconds=seconds), (organization_url, hash(authorization))
         with self._lock:
             _put(self._open_at, who, max(open_at, self._open_at.get(who, open_at)))
+            if (pace := self._paces.get(organization_url)) is not None:
+                pace.pause(self._clock().timestamp(), seconds)
 
     def not_answered(self, organization_url: str, reason: str) -> None:
         """Count a request without an answer, and close the gate after several in a row."""
@@ -86,6 +94,26 @@ class ThrottleGate:
             if (seconds := self._seconds_until(failures.trial_ends_at)) > 0:
                 raise Paused(f"paused until the answer of another request, because {failures}", seconds)
             failures.trial_ends_at = self._clock() + timedelta(seconds=TRIAL_SECONDS)
+
+    def admit(self, organization_url: str, authorization: str) -> float:
+        """Return 0 if work for an organization may begin now. Else return the seconds after which to ask again.
+
+        They are spread: each call returns a little more, at the pace that the organization accepts. Work that has a
+        journal to wait in asks this before it claims a record; ``check`` still holds back its requests.
+        """
+        from shared.http.pace import Pace  # noqa: PLC0415 - only work that comes back by itself needs it
+
+        with self._lock:
+            now = self._clock().timestamp()
+            pace = self._paces.get(organization_url) or _put(self._paces, organization_url, Pace())
+            closed_seconds = self._seconds_until(self._open_at.get((organization_url, hash(authorization))))
+            failures = self._failures.get(organization_url)
+            if failures is not None and failures.count >= self._max_failures:
+                trial_seconds = min(self._seconds_until(failures.trial_ends_at), LOOK_AGAIN_SECONDS)
+                closed_seconds = max(closed_seconds, self._seconds_until(failures.open_at), trial_seconds)
+            if closed_seconds <= 0 and pace.take(now):
+                return 0.0
+            return pace.back_in(now, max(0.0, closed_seconds))
 
     def _seconds_until(self, moment: datetime | None) -> float:
         return 0.0 if moment is None else (moment - self._clock()).total_seconds()

@@ -67,6 +67,13 @@ class Queueing:
         """Return a fingerprint of the credential that a request is sent with, for its record."""
         return self._pipelines.sender()
 
+    def admit(self, organization_url: str) -> float:
+        """Return 0 if work for an organization may begin now, else the seconds after which to ask again.
+
+        Asked before a claim, by work that comes back by itself.
+        """
+        return self._pipelines.admit(organization_url)
+
     def act(self, mine: Claimed, decided: Match | Refusal, deadline: datetime) -> Result:
         """Carry out the route's decision once.
 

@@ -229,6 +229,9 @@ class SteppingPipelines:
     def requester(self, request: RunRequest, deadline: datetime) -> str:
         return IDENTITY
 
+    def admit(self, organization_url: str) -> float:
+        return 0.0
+
     def sender(self) -> str:
         return "credential"
 

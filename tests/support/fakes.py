@@ -160,6 +160,9 @@ class FakePipelines:
     def requester(self, request: RunRequest, deadline: datetime) -> str | None:
         return IDENTITY
 
+    def admit(self, organization_url: str) -> float:
+        return 0.0
+
     def sender(self) -> str:
         return "credential"
 

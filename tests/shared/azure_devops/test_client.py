@@ -5,7 +5,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from itertools import chain
 from typing import Any, cast
 from urllib.parse import parse_qs
@@ -23,9 +23,11 @@ from shared.errors import (
     AnswerLost,
     AzureDevOpsError,
     CredentialRejected,
+    CredentialUnavailable,
     PermissionDenied,
     RequestNotSent,
     RequestRefused,
+    Throttled,
 )
 from shared.http.message import HttpRequest, HttpResponse
 from shared.http.transport import RequestsTransport
@@ -120,6 +122,25 @@ class TestBoth:
             stand.pipelines.defaults = {"experimentName": "train"}
         assert stand.pipelines.adds_nothing(stand.request, {"experimentName": "train"}, stand.deadline)
         assert not stand.pipelines.adds_nothing(stand.request, {"experimentName": "another"}, stand.deadline)
+
+
+def test_work_is_admitted_until_azure_devops_asks_for_a_pause(client_stand: Stand, emulator: Emulator) -> None:
+    assert isinstance(client_stand.pipelines, PipelinesClient)
+    organization_url = client_stand.request.organization_url
+    assert client_stand.pipelines.admit(organization_url) == 0
+    emulator.plan(Fault(accept=False, status=429, headers={"Retry-After": "7"}))
+    with pytest.raises(Throttled):
+        client_stand.run()
+    assert [client_stand.pipelines.admit(organization_url) for _ in range(2)] == pytest.approx([7.5, 8.0])
+    client_stand.clock.advance(7)
+    assert client_stand.pipelines.admit(organization_url) == 0
+
+
+def test_without_a_credential_work_is_admitted_and_fails_with_the_reason() -> None:
+    client = PipelinesClient(pat_from_environment(lambda: None), RequestsTransport(1))
+    assert client.admit(MODEL.organization_url) == 0
+    with pytest.raises(CredentialUnavailable):
+        client.run(MODEL, datetime.max.replace(tzinfo=UTC), str(uuid.uuid4()))
 
 
 def test_builds_that_cannot_be_read_stop_no_search(client_stand: Stand, emulator: Emulator) -> None:

@@ -116,3 +116,35 @@ class TestWithoutAnswers:
         gate.check(A, APP)
         clock.advance(15)
         gate.check(A, APP)
+
+
+class TestAdmit:
+    """What may wait asks before it begins. It is asked often, so it never lets the trial through."""
+
+    def test_work_begins_until_a_pause_and_is_spread_afterwards(self, gate: ThrottleGate, clock: ManualClock) -> None:
+        assert [gate.admit(A, APP) for _ in range(100)] == [0.0] * 100
+        gate.close(A, APP, 10)
+        waits = [gate.admit(A, APP) for _ in range(3)]
+        assert waits == pytest.approx([10.5, 11.0, 11.5])
+        assert gate.admit(B, APP) == 0
+        clock.advance(10)
+        assert gate.admit(A, APP) == 0
+        assert gate.admit(A, APP) == pytest.approx(2.0)  # its rate is 0.3 a second now
+
+    def test_a_renewed_token_does_not_forget_the_rate(self, gate: ThrottleGate, clock: ManualClock) -> None:
+        gate.admit(A, "Bearer 1")
+        gate.close(A, "Bearer 1", 10)
+        clock.advance(10)
+        assert [gate.admit(A, "Bearer 2") > 0 for _ in range(2)] == [False, True]
+
+    def test_without_answers_it_waits_for_the_pause_and_shortly_for_the_trial(
+        self, gate: ThrottleGate, clock: ManualClock
+    ) -> None:
+        fail(gate, 5)
+        assert [gate.admit(A, APP) for _ in range(2)] == pytest.approx([5.02, 5.04])
+        clock.advance(5)
+        assert [gate.admit(A, APP) for _ in range(2)] == [0.0, 0.0]
+        gate.check(A, APP)
+        assert gate.admit(A, APP) == pytest.approx(2.02)
+        gate.answered(A)
+        assert gate.admit(A, APP) == 0
