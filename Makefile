@@ -13,7 +13,7 @@
 #   make test-all    run all tests on each Python from 3.11 to 3.13 that is installed
 #   make soak        deliver events with faults of all kinds, killed hosts and wrong clocks; SOAK=--help for less or more
 #   make bench       compare with the alternatives, in a quarter of an hour; BENCH=--quick for a first look
-#   make burst       simulate a burst of a million events, in a minute
+#   make burst       simulate a burst of a million events, in some minutes
 #   make docs        write the files that are generated from the code
 #   make package     build the zip that is deployed, for the app's Python (NEXTSTAGE_PYTHON_VERSION, by default 3.13)
 #   make lock        write the lists of packages with hashes, after a change of the app's or the tools' requirements

@@ -2,10 +2,11 @@
 
 In the simulation, Event Grid repeats deliveries, Flex Consumption adds instances, the partition of each route accepts a
 limited number of entities, and Azure DevOps refuses requests above its limit. Scenarios run with the throttle gate,
-which holds requests back for as long as Azure DevOps asks, and without it.
+which holds requests back for as long as Azure DevOps asks, without it, and with RESUME_STORAGE, where what is deferred
+waits in a queue of the app.
 
 Writes bench/simulation.json, docs/burst.svg and the table in docs/performance.md. The random numbers are seeded, so the
-result is the same every time. Takes about a minute.
+result is the same every time. Takes some minutes.
 """
 
 import json
@@ -18,13 +19,14 @@ from bench import page
 from bench.burst.azure_devops import LIMIT_TSTU
 from bench.burst.burst import Burst
 from bench.burst.plot import draw
+from bench.burst.resume import ResumedBurst
 from bench.burst.scenario import Outcome, Scenario
 
 RESULTS: Final = Path(__file__).parent / "simulation.json"
 PLOT: Final = Path(__file__).parent.parent / "docs" / "burst.svg"
 BLOCK: Final = "burst"
 HEADERS: Final = (
-    *("scenario", "runs queued within 24 h", "dead letters", "all done after", "redeliveries"),
+    *("scenario", "runs queued by the app", "dead letters", "all done after", "redeliveries"),
     *("refused by Azure DevOps", "timed out", "peak instances", "cost"),
 )
 
@@ -42,13 +44,28 @@ SCENARIOS: Final[Mapping[str, Scenario]] = {
     "no gate, 100,000 events": Scenario(events=100_000, has_gate=False),
     "gate, 10,000 events": Scenario(events=10_000),
     "no gate, 10,000 events": Scenario(events=10_000, has_gate=False),
+    "resume, 100,000 events": Scenario(events=100_000, has_resume=True),
+    "resume, 100,000 events, 1 instance": Scenario(events=100_000, has_resume=True, most_instances=1),
+    "resume, 100,000 events, always 40 instances": Scenario(events=100_000, has_resume=True, least_instances=40),
+    "resume, 100,000 events, a run is 0.01 TSTU": Scenario(
+        events=100_000, has_resume=True, run_tstu=0.01, refusal_tstu=0.001
+    ),
+    "resume, 100,000 events, a run is 0.2 TSTU": Scenario(
+        events=100_000, has_resume=True, run_tstu=0.2, refusal_tstu=0.02
+    ),
+    "resume, 10,000 events": Scenario(events=10_000, has_resume=True),
 }
 PLOTTED: Final = ("gate", "no gate")
 
 
+def burst(scenario: Scenario) -> Burst:
+    """Return the simulation of a scenario."""
+    return ResumedBurst(scenario) if scenario.has_resume else Burst(scenario)
+
+
 def simulate(scenarios: Mapping[str, Scenario]) -> dict[str, Outcome]:
     """Play each scenario and return the outcomes by name."""
-    return {name: Burst(scenario).play() for name, scenario in scenarios.items()}
+    return {name: burst(scenario).play() for name, scenario in scenarios.items()}
 
 
 def to_document(outcomes: Mapping[str, Outcome]) -> dict[str, Any]:

@@ -20,8 +20,8 @@ from bench.burst.scenario import Outcome, Point, Scenario
 PARTITION_ENTITIES_PER_SECOND: Final = 2_000
 # Entities written for a queued run: claim, complete and the run's marker. For a deferred delivery: claim and release.
 # Both take two transactions.
-_QUEUED_ENTITIES: Final = 3
-_DEFERRED_ENTITIES: Final = 2
+QUEUED_ENTITIES: Final = 3
+DEFERRED_ENTITIES: Final = 2
 _TRANSACTIONS: Final = 2
 _POINT_SECONDS: Final = 300
 
@@ -67,11 +67,11 @@ class Burst:
         second: int | None = 0
         while second is not None:
             self._play_second(second)
-            second = second + 1 if self._waiting else self._grid.next_second
+            second = self._next_second(second)
         outcome = self._outcome
         outcome.dead_lettered = self._grid.dead_lettered
         outcome.redeliveries = self._grid.deliveries - self._scenario.events
-        outcome.peak_instances = self._fleet.peak
+        outcome.peak_instances = self.peak_instances
         outcome.drained_hours = outcome.last_queued_hours
         if outcome.dead_lettered:
             seconds_per_run = WINDOW_SECONDS * self._scenario.run_tstu / LIMIT_TSTU
@@ -79,9 +79,19 @@ class Burst:
         outcome.cost = self._cost()
         return outcome
 
-    def _play_second(self, second: int) -> None:
+    @property
+    def peak_instances(self) -> int:
+        return self._fleet.peak
+
+    def _next_second(self, second: int) -> int | None:
+        return second + 1 if self._waiting else self._grid.next_second
+
+    def _receive(self, second: int) -> None:
         self._waiting.extend((second, cohort, count) for cohort, count in sorted(self._grid.deliver(second).items()))
         self._time_out(second)
+
+    def _play_second(self, second: int) -> None:
+        self._receive(second)
         waiting = sum(count for _, _, count in self._waiting)
         self._fleet.scale(second, waiting)
         queued, refused, gated = self._serve(second, waiting)
@@ -108,15 +118,15 @@ class Burst:
         # Deliveries are spread evenly over the instances. An instance whose gate is closed sends no request.
         sent = waiting * fleet.open // fleet.ready if scenario.has_gate else waiting
         taken = min(sent, self._azure_devops.may_queue(second))
-        queued = left.take(taken, scenario.queued_seconds, _QUEUED_ENTITIES)
+        queued = left.take(taken, scenario.queued_seconds, QUEUED_ENTITIES)
         if queued < taken:
             return queued, 0, 0
         # With the gate, the requests that an instance has in progress are refused; after that it sends none.
         most_refused = fleet.open * scenario.concurrency if scenario.has_gate else sent
-        refused = left.take(min(sent - queued, most_refused), scenario.deferred_seconds, _DEFERRED_ENTITIES)
+        refused = left.take(min(sent - queued, most_refused), scenario.deferred_seconds, DEFERRED_ENTITIES)
         is_any_closed = scenario.has_gate and (refused or fleet.open < fleet.ready)
         gated = waiting - queued - refused if is_any_closed else 0
-        return queued, refused, left.take(gated, scenario.deferred_seconds, _DEFERRED_ENTITIES)
+        return queued, refused, left.take(gated, scenario.deferred_seconds, DEFERRED_ENTITIES)
 
     def _take(self, number: int) -> list[tuple[Cohort, int]]:
         """Remove the first deliveries from the queue and return them by cohort."""

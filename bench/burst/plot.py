@@ -13,7 +13,7 @@ from matplotlib.ticker import MultipleLocator, PercentFormatter
 from bench.burst.scenario import Outcome, Point
 
 _INCHES: Final = (9.0, 6.0)
-_COLORS: Final = ("#0b6e4f", "#b3261e")
+_COLORS: Final = ("#0b6e4f", "#b3261e", "#1f4e9c")
 _HOURS_STEP: Final = 3
 # If two points are further apart than this, nothing was due between them, and the usage is drawn as zero.
 _GAP_HOURS: Final = 0.125
@@ -22,12 +22,12 @@ _STYLE: Final[Any] = {"svg.fonttype": "none", "svg.hashsalt": "nextstage", "font
 
 
 def draw(outcomes: Mapping[str, Outcome], *, events: int, limit_tstu: float) -> str:
-    """Return the plot of two outcomes as the content of an SVG file."""
+    """Return the plot of up to three outcomes as the content of an SVG file."""
     with rc_context(_STYLE):
         figure = Figure(figsize=_INCHES, layout="constrained")
         runs, usage = figure.subplots(2, 1, sharex=True, height_ratios=(3, 2))
         figure.suptitle(f"A burst of {events:,} events at the limit of Azure DevOps")
-        for (name, outcome), color in zip(outcomes.items(), _COLORS, strict=True):
+        for (name, outcome), color in zip(outcomes.items(), _COLORS, strict=False):
             _draw_runs(runs, name, outcome, color, events)
             _draw_usage(usage, name, outcome, color)
         runs.set(ylabel="events whose run is queued", ylim=(0, 1.02))
@@ -47,7 +47,7 @@ def draw(outcomes: Mapping[str, Outcome], *, events: int, limit_tstu: float) -> 
 def _draw_runs(axes: Axes, name: str, outcome: Outcome, color: str, events: int) -> None:
     hours = [0.0, *(point.hours for point in outcome.curve)]
     shares = [0.0, *(point.queued / events for point in outcome.curve)]
-    axes.plot(hours, shares, color=color, label=f"{name}: {outcome.queued:,} within 24 h")
+    axes.plot(hours, shares, color=color, label=f"{name}: {outcome.queued:,} queued")
     if outcome.drained_hours > hours[-1]:
         redriven = [hours[-1], outcome.drained_hours], [shares[-1], 1.0]
         axes.plot(*redriven, color=color, linestyle=":", label=f"{name}: dead letters, redriven")

@@ -7,9 +7,11 @@ from dataclasses import dataclass, field
 class Scenario:
     """A burst of events, with the properties of the services that handle it.
 
+    :param has_resume: what is deferred is resumed; see ``bench.burst.resume``.
     :param run_tstu: TSTU of queueing one run. The real value is not documented, so several are simulated.
     :param refusal_tstu: TSTU of refusing one request.
     :param most_instances, concurrency, instance_gb: as set in ``infra/``.
+    :param least_instances: with resume, so many instances are always there.
     :param added_per_second, start_seconds: see ``Fleet``.
     :param queued_seconds: how long a delivery that queues a run occupies a thread. CPU time is the limit: 11 ms with
         Azure Tables on the machine of the measurements, shared by 32 threads.
@@ -20,10 +22,12 @@ class Scenario:
     events: int = 1_000_000
     burst_seconds: int = 600
     has_gate: bool = True
+    has_resume: bool = False
     run_tstu: float = 0.05
     refusal_tstu: float = 0.005
     routes: int = 1
     most_instances: int = 40
+    least_instances: int = 0
     concurrency: int = 32
     instance_gb: float = 2.0
     added_per_second: int = 1

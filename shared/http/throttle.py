@@ -101,7 +101,7 @@ class ThrottleGate:
         They are spread: each call returns a little more, at the pace that the organization accepts. Work that has a
         journal to wait in asks this before it claims a record; ``check`` still holds back its requests.
         """
-        from shared.http.pace import Pace  # noqa: PLC0415 - only work that comes back by itself needs it
+        from shared.http.pace import Pace  # noqa: PLC0415 - only work that is resumed needs it
 
         with self._lock:
             now = self._clock().timestamp()

@@ -70,7 +70,7 @@ class Queueing:
     def admit(self, organization_url: str) -> float:
         """Return 0 if work for an organization may begin now, else the seconds after which to ask again.
 
-        Asked before a claim, by work that comes back by itself.
+        Asked before a claim, by work that has a journal to wait in.
         """
         return self._pipelines.admit(organization_url)
 

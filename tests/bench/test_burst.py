@@ -14,7 +14,9 @@ from bench.burst.azure_devops import AzureDevOps
 from bench.burst.burst import Burst
 from bench.burst.event_grid import RETRY_SECONDS, TIME_TO_LIVE_SECONDS, Cohort, EventGrid
 from bench.burst.functions import Fleet
+from bench.burst.outage import with_event_grid, with_resume
 from bench.burst.plot import draw
+from bench.burst.resume import Instances, ResumedBurst
 from bench.burst.scenario import Outcome, Point, Scenario
 from tests.support import ROOT
 from tools.azure.event_resources import subscriptions
@@ -151,6 +153,58 @@ class TestBurst:
         assert 3_000 * 0.36 / 32 * 2 <= cost(gb_second_price=1) <= 40 * 120 * 2
 
 
+class TestInstances:
+    def test_they_start_for_waiting_work_and_leave_when_not_needed_for_a_minute(self) -> None:
+        instances = Instances(replace(SMALL, start_seconds=2, most_instances=3), random.Random(1))
+        ready = []
+        for second in range(70):
+            instances.scale(second, waiting=1000 if second < 6 else 1)
+            ready.append(len(instances.paces))
+        assert (ready[:6], ready[64], ready[65], instances.peak) == ([0, 0, 1, 2, 3, 3], 3, 1, 3)
+
+
+class TestResumedBurst:
+    @settings(max_examples=10, deadline=None)
+    @given(
+        st.builds(
+            Scenario,
+            events=st.integers(1, 10_000),
+            burst_seconds=st.just(60),
+            has_resume=st.just(True),
+            run_tstu=st.sampled_from([0.01, 0.05, 0.2]),
+            refusal_tstu=st.sampled_from([0.0, 0.002]),
+            routes=st.integers(1, 3),
+            most_instances=st.integers(1, 5),
+        )
+    )
+    def test_each_event_is_queued_once(self, scenario: Scenario) -> None:
+        outcome = ResumedBurst(scenario).play()
+        assert (outcome.queued, outcome.dead_lettered) == (scenario.events, 0)
+        assert outcome.peak_instances <= scenario.most_instances
+        windows = outcome.last_queued_hours * 12 + 1
+        assert outcome.queued <= windows * 200 / scenario.run_tstu + 1
+
+    def test_event_grid_delivers_each_event_once(self) -> None:
+        outcome = ResumedBurst(SMALL).play()
+        assert (outcome.redeliveries, outcome.timed_out) == (0, 0)
+
+    @pytest.mark.parametrize("instances", [{"most_instances": 1}, {"least_instances": 40}], ids=["1", "40"])
+    def test_it_keeps_close_to_the_limit(self, instances: dict[str, Any]) -> None:
+        """However many instances there are, without knowing of each other."""
+        scenario = replace(SMALL, **instances)
+        assert ResumedBurst(scenario).play().last_queued_hours * 3600 <= 1.2 * 20_000 * 0.05 * 300 / 200
+
+
+class TestOutage:
+    def test_with_resume_the_last_run_is_queued_soon(self) -> None:
+        assert 0 < with_resume(500, 60) < 30
+
+    def test_the_page_shows_both_times(self) -> None:
+        page = (ROOT / "docs" / "performance.md").read_text()
+        for seconds in (with_resume(1000, 3600), with_event_grid(1000, 3600)):
+            assert f"{seconds:,.0f} s after" in page.replace("\n", " ")
+
+
 class TestDefaultsOfTheScenario:
     """They equal the values in infra/ and docs/cost.md."""
 
@@ -191,9 +245,9 @@ def test_the_plot_is_labeled_and_reproducible() -> None:
     svg = draw(outcomes, events=100, limit_tstu=200.0)
     for text in (
         "A burst of 100 events",
-        "first: 60 within 24 h",
+        "first: 60 queued",
         "first: dead letters, redriven",
-        "second: 100 within 24 h",
+        "second: 100 queued",
         "limit: 200 TSTU",
         "hours since the burst began",
     ):
