@@ -138,7 +138,8 @@ class Relay:
         """Do so, and also return when a deferred record comes again; None if it does not."""
         started, again = perf_counter(), None
         try:
-            result = self._claim_and_act(entry, decided, deadline or self._clock() + self._budget)
+            held = None if deferrals is None else self._hold(entry, decided)
+            result = held or self._claim_and_act(entry, decided, deadline or self._clock() + self._budget)
         except (JournalUnavailable, ClaimLost) as exc:
             result = Result.deferred(exc)
         if deferrals is not None and result.outcome is Outcome.DEFERRED:
@@ -171,6 +172,19 @@ class Relay:
         decision = Decision.of(verdict.entry, ignored, delay_ms=delay_ms(verdict.event_time, self._clock()))
         self._report(decision)
         return decision
+
+    def _hold(self, entry: Entry, decided: Match | Refusal) -> Result | None:
+        """Return the result if the organization accepts no request now, so that nothing is claimed; else None."""
+        if not isinstance(decided, Match):
+            return None
+        organization_url = decided.request.organization_url
+        if (seconds := self._queueing.admit(organization_url)) <= 0:
+            return None
+        entry = entry._replace(request=decided.request.to_json())
+        reason = f"{organization_url} accepts no more requests now"
+        if self._journal.hold(decided.key, entry, reason, self._routes.digest) is None:
+            return None
+        return Result(Outcome.DEFERRED, reason, pause_seconds=seconds)
 
     def _claim_and_act(self, entry: Entry, decided: Match | Refusal, deadline: datetime) -> Result:
         if self._clock() >= deadline:

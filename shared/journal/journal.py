@@ -139,6 +139,21 @@ class Journal:
                 return claim
         return NotClaimable("other deliveries of the same event keep changing its record")
 
+    def hold(self, key: JournalKey, entry: Entry, reason: str, routes: str = "") -> Record | None:
+        """Have a record that waits: write a released one if there is none, which takes one write and no claim.
+
+        Return None if there is a record that does not wait: it is final.
+
+        :raises JournalUnavailable: the store does not answer.
+        """
+        now = self.now()
+        fresh = self._fresh(key, entry, now, now, "", routes)._replace(history=())
+        fresh = self._unclaimed(fresh, State.RELEASED, reason)
+        if (written := self._store.insert(fresh)) is not None:
+            return written
+        found = self._store.get(key)
+        return found if found is not None and found.state not in FINAL_STATES else None
+
     def take(self, record: Record, send_by: datetime, sender: str = "") -> Claim:
         """Claim an existing record like ``claim``, but never create one.
 

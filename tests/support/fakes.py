@@ -85,6 +85,7 @@ class FakePipelines:
     :param clock: our clock. The server's clock seems to be ahead of it by ``skew``.
     :param honors_ids: the server uses orchestration IDs: it refuses a second run with the same one, and lists them.
     :param defaults: the values of template parameters that a request leaves out.
+    :param held_seconds: what ``admit`` returns.
     :param plan: the results of the next requests to queue a run, in order. None: success. An error: raised, and no run
         is queued. ``LOST``: the run is queued and the answer is lost. ``HANGS``: no run is queued, and no answer comes
         until the deadline. A callable: called after the run is queued; it may advance the clock past the deadline.
@@ -96,6 +97,7 @@ class FakePipelines:
     skew: timedelta = USUAL_SKEW
     books: list[Queued] = field(default_factory=list)
     canceled: list[int] = field(default_factory=list)
+    held_seconds: float = 0.0
     plan: deque[AzureDevOpsError | Callable[[], None] | None] = field(default_factory=deque)
     search_error: AzureDevOpsError | None = None
     cancel_error: AzureDevOpsError | None = None
@@ -161,7 +163,7 @@ class FakePipelines:
         return IDENTITY
 
     def admit(self, organization_url: str) -> float:
-        return 0.0
+        return self.held_seconds
 
     def sender(self) -> str:
         return "credential"

@@ -116,6 +116,22 @@ class TestADelivery:
         assert [record.state for record in stage.bench.records] == [State.QUEUED]
         assert stage.bench.reports[-1].outcome is Outcome.QUEUED
 
+    def test_nothing_is_claimed_while_the_organization_accepts_nothing(self, stage: Stage) -> None:
+        stage.bench.pipelines.held_seconds = 20
+        assert outcomes(stage.relay().deliver(EVENT)) == [Outcome.DEFERRED]
+        (record,) = stage.bench.records
+        assert [step.state for step in record.history] == [State.RELEASED]
+        assert stage.next_in() == [20]
+        stage.take_up()
+        assert stage.next_in() == [20]
+        assert stage.bench.records == [record]
+        stage.bench.pipelines.held_seconds = 0
+        assert stage.until_empty() == 1
+        assert [record.state for record in stage.bench.records] == [State.QUEUED]
+        stage.bench.pipelines.held_seconds = 20
+        assert outcomes(stage.relay().deliver(EVENT)) == [Outcome.DUPLICATE]
+        assert outcomes(stage.bench.relay().deliver(run_completed("run-2"))) == [Outcome.QUEUED]  # as before
+
     def test_without_a_queue_event_grid_delivers_again(self, stage: Stage) -> None:
         stage.bench.pipelines.plan.append(THROTTLED)
         with pytest.raises(DeliveryDeferred, match=r"deferred on plain: HTTP 429$"):
