@@ -44,6 +44,7 @@ SCENARIOS: Final[Mapping[str, Scenario]] = {
     "no gate, 100,000 events": Scenario(events=100_000, has_gate=False),
     "gate, 10,000 events": Scenario(events=10_000),
     "no gate, 10,000 events": Scenario(events=10_000, has_gate=False),
+    "resume": Scenario(has_resume=True),
     "resume, 100,000 events": Scenario(events=100_000, has_resume=True),
     "resume, 100,000 events, 1 instance": Scenario(events=100_000, has_resume=True, most_instances=1),
     "resume, 100,000 events, always 40 instances": Scenario(events=100_000, has_resume=True, least_instances=40),
@@ -55,7 +56,7 @@ SCENARIOS: Final[Mapping[str, Scenario]] = {
     ),
     "resume, 10,000 events": Scenario(events=10_000, has_resume=True),
 }
-PLOTTED: Final = ("gate", "no gate")
+PLOTTED: Final = ("resume", "gate", "no gate")
 
 
 def burst(scenario: Scenario) -> Burst:
