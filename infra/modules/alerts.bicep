@@ -48,6 +48,26 @@ var rules = [
     resolvesItself: false
   }
   {
+    name: 'resume-late'
+    displayName: 'nextstage: an event has been deferred for half an hour'
+    description: 'Whatever defers it has lasted for 30 minutes, or nothing tries again. Run ./manage.py resume.'
+    query: loadTextContent('../queries/alert-resume-late.kql')
+    severity: 2
+    // An event that nothing tries again has no further records, and stays in sight for a day.
+    window: 'P1D'
+    resolvesItself: true
+  }
+  {
+    name: 'resume-poison'
+    displayName: 'nextstage: a resume message is poison'
+    description: 'The function resume has failed on a message several times, and tries no more. Run ./manage.py resume --poison.'
+    query: loadTextContent('../queries/alert-resume-poison.kql')
+    severity: 1
+    window: 'PT1H'
+    // The host deletes a poison message after seven days. Nothing tells that it was put back.
+    resolvesItself: false
+  }
+  {
     name: 'no-functions'
     displayName: 'nextstage: the app has no functions'
     description: 'The host runs, but a wrong setting or routes.yaml stops the app, and events are answered with 404. Event Grid repeats them for a day.'

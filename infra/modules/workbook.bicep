@@ -25,6 +25,11 @@ var charts = [
     visualization: 'timechart'
   }
   {
+    title: 'Deferred events: how many, and the age of the oldest in minutes'
+    query: loadTextContent('../queries/resume.kql')
+    visualization: 'timechart'
+  }
+  {
     title: 'Throttled by Azure DevOps'
     query: loadTextContent('../queries/throttling.kql')
     visualization: 'timechart'

@@ -25,7 +25,8 @@ FIELDS = {*Decision._fields}
 CAUSES = {name for name in vars(errors) if isinstance(getattr(errors, name), type)}
 ORPHANS = INFRA / "queries" / "alert-orphans.kql"
 NO_FUNCTIONS = INFRA / "queries" / "alert-no-functions.kql"
-OTHERS = {ORPHANS, NO_FUNCTIONS}
+POISON = INFRA / "queries" / "alert-resume-poison.kql"
+OTHERS = {ORPHANS, NO_FUNCTIONS, POISON}
 """The queries that do not select decision records."""
 _WORKSPACE = Plan.of({"AML_WORKSPACE_ID": sample.WORKSPACE})
 METRIC_ALERTS = {
@@ -93,6 +94,15 @@ def test_an_app_without_functions_is_found_by_its_exception_and_by_its_answers()
     assert f'(resultCode == "404" and url has "{EVENT_GRID_PATH}")' in text
 
 
+def test_the_alert_on_deferred_events_sees_more_than_its_limit() -> None:
+    """A rule with a shorter window would forget an event that nothing tries again."""
+    (window,) = re.findall(
+        r"alert-resume-late\.kql'\)\n(?:.*\n){1,3}?    window: '(\w+)'", bicep.read("modules/alerts.bicep")
+    )
+    assert window == "P1D"
+    assert "since < ago(30m)" in (INFRA / "queries" / "alert-resume-late.kql").read_text()
+
+
 def test_the_query_for_start_failures_is_the_same_everywhere() -> None:
     """Nothing that sends an operator to the log leaves out the exceptions."""
     for place in ("docs/operating.md", "tools/azure/connecting.py"):
@@ -140,7 +150,7 @@ def test_every_alert_has_its_runbook() -> None:
     names = re.findall(r"(?m)^    name: '([\w-]+)'", bicep.read("modules/alerts.bicep"))
     rules = [f"nextstage-{name}" for name in names] + [name.rpartition("-")[0] for name in METRIC_ALERTS]
     headings = re.findall(r"(?m)^### `([\w-]+)`", OPERATING)
-    assert len(rules) == 9
+    assert len(rules) == 11
     assert sorted(headings) == sorted(rules)
     for part in re.split(r"(?m)^### ", OPERATING)[1:]:
         text = re.split(r"(?m)^## ", part)[0]
