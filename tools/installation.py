@@ -20,8 +20,10 @@ if TYPE_CHECKING:
     from shared.journal.cooldown import Covered, Undecided, Window
     from shared.journal.journal import Journal
     from shared.journal.records import JournalKey, Record, Store
+    from shared.resume.queue import DueQueue
     from shared.settings import Settings
     from shared.telemetry import Report
+    from tools.actions.resume.poison import PoisonQueue
 
 
 @dataclass(frozen=True)
@@ -98,6 +100,34 @@ class Installation:
 
         connection = self.settings.journal_connection
         return backend_of(connection).place(connection)
+
+    def due_queue(self, *, to_write: bool = False) -> "DueQueue | None":
+        """Open the queue of what is deferred; return None if RESUME_STORAGE is not set.
+
+        :param to_write: whether messages are changed. Reading must not change the file of an earlier version.
+        :raises ResumeUnavailable: the queue cannot be opened.
+        """
+        if not self.settings.has_resume:
+            return None
+        from shared.composition import open_due_queue, open_store
+
+        return open_due_queue(self.settings, open_store(self.settings) if to_write else self._store, self.clock)
+
+    @property
+    def lists_all_messages(self) -> bool:
+        """Whether the queue of what is deferred tells of all its messages."""
+        from shared.resume.queue import SQLITE
+
+        return self.settings.resume_storage == SQLITE
+
+    @cached_property
+    def poison_queue(self) -> "PoisonQueue | None":
+        """The queue of the messages that the app could not handle; None if no such queue exists."""
+        if not self.settings.has_resume or self.lists_all_messages:
+            return None
+        from tools.actions.resume.azure_poison import open_poison_queue
+
+        return open_poison_queue(self.settings)
 
     @cached_property
     def configuration(self) -> "Configuration":

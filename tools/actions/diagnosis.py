@@ -42,6 +42,8 @@ _PAUSES: Final = (0.0, 0.5, 1.0, 2.0)
 _NEEDS_SETTINGS: Final = "needs valid settings"
 
 APP: Final = "app"
+RESUME: Final = "resume"
+_QUEUE_ADVICE: Final = "check the setting RESUME_STORAGE, and the role Storage Queue Data Contributor on its account"
 
 T = TypeVar("T")
 
@@ -80,6 +82,8 @@ def examine_deployed(installation: Installation, proof: Iterator[CheckResult]) -
         yield result
     if settings is not None and may_read:
         yield from _deferred(settings)
+        if settings.has_resume:
+            yield from _resume(installation)
 
 
 def _tried(
@@ -127,6 +131,7 @@ def _routes_and_journal(installation: Installation) -> Generator[CheckResult, No
         yield clock_check("the journal", probe.clock_offset)
         if installation.has_journal:
             yield from _deferred(settings)
+            yield from _resume(installation)
     return None if routes is None else routes.routes
 
 
@@ -156,6 +161,29 @@ def _deferred(settings: Settings) -> Iterator[CheckResult]:
         words = f"{counted(len(waiting), 'record')}{more} will be tried again; the latest reason: {latest.reason}"
         advice = "see 'manage.py journal', and correct what is not temporary"
         yield CheckResult("deferred", Status.WARNING, words, advice)
+
+
+def _resume(installation: Installation) -> Iterator[CheckResult]:
+    """Check that the queue of what is deferred answers, and that no message was set aside."""
+    if not installation.settings.has_resume:
+        yield CheckResult(
+            RESUME, Status.SKIPPED, "RESUME_STORAGE is not set: only Event Grid tries deferred events again"
+        )
+        return
+    try:
+        queue = installation.due_queue()
+        waiting = 0 if queue is None else sum(1 for _ in queue.due(_MAX_DEFERRED))
+        poison = installation.poison_queue
+        number = 0 if poison is None else poison.count()
+    except NextstageError as exc:
+        yield failed(RESUME, exc, _QUEUE_ADVICE)
+        return
+    if number:
+        words = f"{counted(number, 'message')} could not be handled"
+        yield CheckResult(RESUME, Status.WARNING, words, "see 'manage.py resume --poison'")
+    else:
+        more = " or more" if waiting == _MAX_DEFERRED else ""
+        yield CheckResult(RESUME, Status.OK, f"the queue answers, and shows {counted(waiting, 'message')}{more}")
 
 
 def _credential(settings: Settings | None) -> Generator[CheckResult, None, Credential | None]:

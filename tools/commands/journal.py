@@ -1,13 +1,14 @@
 """``manage.py journal``: shows what happened to each event on each route. Reads the journal and changes nothing."""
 
 import json
+from collections.abc import Collection
 from datetime import datetime
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 import typer
 
 from shared.durations import short_duration
-from shared.errors import ConfigurationError
+from shared.errors import ConfigurationError, ResumeUnavailable
 from shared.journal.journal import Journal
 from shared.journal.records import UNROUTED, Record, State
 from shared.notifications.losses import journaled_losses
@@ -16,6 +17,8 @@ from tools.actions import records
 from tools.actions.forecast import redrive_document, redrive_rows
 from tools.actions.orphans import ListedOrphan, count_orphans, listed_orphans
 from tools.actions.records import SHOWN_KEY, RecordFilter
+from tools.actions.resume.deferred import STATES as DEFERRED_STATES
+from tools.actions.resume.deferred import Deferred, Waiting, deferred, waiting_messages
 from tools.console import Console
 from tools.errors import CommandFailed
 from tools.help_pages import INCOMPLETE, epilog
@@ -91,10 +94,11 @@ def list_records(  # noqa: PLR0913 - every parameter is an option
     found = records.newest(installation.journal, wanted, limit, now, unreadable)
     if not found.records and route is not None:
         records.check_route(installation.journal, route, route_names(context), unreadable)
+    waiting = _waiting(console, installation, found.records)
     if as_json:
-        console.json([records.document(record) for record in found.records])
+        console.json([_document(record, waiting, now) for record in found.records])
     elif found.records:
-        console.table(_HEAD, [_row(record, now) for record in found.records])
+        console.table(_HEAD, [_row(record, waiting, now) for record in found.records])
     else:
         is_any = wanted in (RecordFilter(), RecordFilter(windows=True))
         console.line(f"no {'' if is_any else 'matching '}records in the journal {installation.journal_name}")
@@ -120,13 +124,35 @@ def show(
     """
     installation, console = installation_of(context), Console()
     (record,) = records.find(installation.journal, [key])
-    expected = _forecast(installation, record)
+    expected, waiting = _forecast(installation, record), _waiting(console, installation, [record])
     if as_json:
         known = {"unknown": expected} if isinstance(expected, str) else redrive_document(expected)
-        console.json({**records.document(record), "redrive": known})
+        console.json({**_document(record, waiting, installation.clock()), "redrive": known})
         return
-    _show(console, installation, record)
+    _show(console, installation, record, waiting)
     _show_forecast(console, installation, record, expected)
+
+
+def _waiting(console: Console, installation: Installation, found: Collection[Record]) -> Waiting | None:
+    """Return the messages of deferred records; None if there is no queue, or nothing is deferred."""
+    if all(record.state not in DEFERRED_STATES for record in found):
+        return None
+    try:
+        queue = installation.due_queue()
+        return None if queue is None else waiting_messages(queue, is_complete=installation.lists_all_messages)
+    except ResumeUnavailable as exc:
+        console.note(f"when deferred records come again is not known: {exc}")
+        return None
+
+
+def _document(record: Record, waiting: Waiting | None, now: datetime) -> dict[str, Any]:
+    one = _deferred(record, waiting, now)
+    at = None if one is None or one.at is None else one.at.isoformat()
+    return {**records.document(record), "comes_again_at": at}
+
+
+def _deferred(record: Record, waiting: Waiting | None, now: datetime) -> Deferred | None:
+    return None if waiting is None else deferred(record, waiting, now)
 
 
 def _note_what_needs_attention(console: Console, journal: Journal, unreadable: records.Unreadable) -> None:
@@ -171,7 +197,8 @@ def _orphan_row(orphan: ListedOrphan, now: datetime) -> tuple[str, ...]:
     )
 
 
-def _row(record: Record, now: datetime) -> tuple[str, ...]:
+def _row(record: Record, waiting: Waiting | None, now: datetime) -> tuple[str, ...]:
+    one = _deferred(record, waiting, now)
     return (
         record.key.key[:SHOWN_KEY],
         record.key.route,
@@ -179,18 +206,20 @@ def _row(record: Record, now: datetime) -> tuple[str, ...]:
         short_duration(now - records.changed_at(record)),
         records.event_name(record),
         "-" if record.run_id is None else str(record.run_id),
-        records.short_reason(record),
+        "; ".join(filter(None, (records.short_reason(record), "" if one is None else one.words()))),
     )
 
 
-def _show(console: Console, installation: Installation, record: Record) -> None:
+def _show(console: Console, installation: Installation, record: Record, waiting: Waiting | None) -> None:
     now = installation.clock()
+    one = _deferred(record, waiting, now)
     age = short_duration(now - records.changed_at(record))
     lines = {
         "key": record.key.key,
         "route": record.key.route + (" (checked against no route)" if record.key.route == UNROUTED else ""),
         "state": f"{record.state}, for {age}{run_words(record.run_id, record.run_url)}",
         "reason": records.reason(record),
+        "resume": "" if one is None else one.words(),
         "event": records.event_name(record),
         "subject": record.entry.subject,
         "routes": _routes_words(installation, record),

@@ -51,6 +51,7 @@ EXIT_CODES = [
     ("preview --all --no-yaml", 1), ("preview broken.json", 2), ("preview", 2),
     ("redrive KEY --dry-run", 0), ("redrive --dead-letters mixed --dry-run", 1), ("redrive KEY", 1),
     ("redrive --dead-letters broken.json", 2), ("redrive", 2),
+    ("resume", 0), ("resume --now", 2), ("resume KEY", 2),
     ("schema", 0), ("schema -o no/folder", 2),
     ("send event.json --dry-run", 0), ("send event.json --url http://127.0.0.1:9", 1), ("send broken.json", 2),
     ("test", 0), ("test failing.yaml", 1), ("test nowhere.yaml", 2),
@@ -84,6 +85,7 @@ JSON_FIELDS = {
     "redrive KEY --dry-run": {"record", "event_id", "key", *OUTCOME, *RUN},
     "redrive --dead-letters letters --dry-run": {"file", "dead_letter_reason", "event_id", "key", *OUTCOME, *RUN},
     "redrive --dead-letters empty": set(),
+    "resume": set(),
     "send event.json --dry-run": {"id", "data"},
     "test": {"file", "cases"},
     "waits": set(),
@@ -126,7 +128,7 @@ LONG = "evaluate-the-model-after-each-training-of-the-fraud-detector"
 LINES = [
     "--help", "journal --help", "check", "check wrong.yaml", "doctor", "explain event.json", "explain unsafe.json",
     "explain letters", "explain broken.json", "journal", "journal show KEY", "journal --orphans", "preview --all",
-    "redrive KEY --dry-run", "redrive --all --dry-run", "redrive --dead-letters letters --dry-run",
+    "resume", "redrive KEY --dry-run", "redrive --all --dry-run", "redrive --dead-letters letters --dry-run",
     "send event.json --as-is --url http://127.0.0.1:9", "waits --all", "waits --nope", "test", "test failing.yaml",
     f"new-route --event RunCompleted --pipeline {LONG} --dry-run",
 ]  # fmt: skip

@@ -172,7 +172,7 @@ class TestList:
         # fmt: off
         assert document == {
             "key": record.key.key, "route": "evaluate", "state": "queued", "reason": "found",
-            "changed_at": now, "claimed_at": before, "lease_until": now, "settled_at": now,
+            "changed_at": now, "claimed_at": before, "lease_until": now, "settled_at": now, "comes_again_at": None,
             "run_id": 7, "run_url": "https://dev.azure.com/x",
             "event_id": "event-1", "event_type": record.entry.event_type, "subject": "subject",
             "event": json.loads(run_completed()), "request": {"pipeline": "p"}, "document": None, "history": steps,

@@ -1,0 +1,140 @@
+"""Lists the records that are tried again, with the time of the next attempt."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any, Final, NamedTuple
+
+from shared.durations import short_duration
+from shared.journal.journal import Journal
+from shared.journal.records import JournalKey, Record, Selection, Skipped, State
+from shared.redrive import awaits_redrive
+from shared.resume.queue import Due, DueQueue
+from shared.resume.sqlite_queue import MAX_TAKEN
+from shared.resume.when import first_seen, wait_of
+from tools.actions.records import MAX_SCANNED
+
+STATES: Final = frozenset({State.RELEASED, State.UNCERTAIN, State.CLAIMED})
+_BY_HAND: Final = "let go by an operator"
+
+
+class Waiting(NamedTuple):
+    """The messages in the queue.
+
+    :param messages: the earliest message of each record, as far as the queue tells.
+    :param is_complete: whether the queue tells of all messages. Azure Queue Storage does not tell of those that are
+        invisible until they are due.
+    """
+
+    messages: Mapping[JournalKey, Due]
+    is_complete: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Deferred:
+    """A record that is tried again.
+
+    :param at: when; None if that is not known, or nothing tries it again.
+    :param is_exact: whether the queue says so. Otherwise, ``at`` is the latest time that follows from the record.
+    :param taken: how often its message was taken in vain.
+    :param is_stuck: the app has failed on it too often, and waits for an operator.
+    """
+
+    record: Record
+    at: datetime | None = None
+    is_exact: bool = True
+    taken: int = 0
+    is_stuck: bool = False
+
+    @property
+    def since(self) -> datetime:
+        """When the event was first tried."""
+        return first_seen(self.record)
+
+    def due(self, now: datetime) -> str:
+        """Return when it is tried again, for the cell of a table."""
+        if self.at is None:
+            return "stuck" if self.is_stuck else "-"
+        if self.at <= now:
+            return "now"
+        return f"{'in' if self.is_exact else 'within'} {short_duration(self.at - now)}"
+
+    def words(self) -> str:
+        """Return when it is tried again, in words; empty if that is not known."""
+        return (
+            "" if self.at is None else f"comes again {'at' if self.is_exact else 'by'} {self.at:%Y-%m-%d %H:%M:%S} UTC"
+        )
+
+    def document(self) -> dict[str, Any]:
+        """Return the record as a JSON document, with times in ISO 8601."""
+        return {
+            "key": self.record.key.key,
+            "route": self.record.key.route,
+            "state": self.record.state.value,
+            "since": self.since.isoformat(),
+            "comes_again_at": None if self.at is None else self.at.isoformat(),
+            "is_exact": self.at is not None and self.is_exact,
+            "taken": self.taken,
+            "is_stuck": self.is_stuck,
+            "event_id": self.record.entry.event_id,
+            "event_type": self.record.entry.event_type,
+            "reason": self.record.reason,
+        }
+
+
+def waiting_messages(queue: DueQueue, *, is_complete: bool) -> Waiting:
+    """Return the messages in the queue.
+
+    :raises ResumeUnavailable: the queue does not answer.
+    """
+    found: dict[JournalKey, Due] = {}
+    for due in queue.due(MAX_SCANNED):
+        found.setdefault(due.key, due)
+    return Waiting(found, is_complete)
+
+
+def deferred_records(
+    journal: Journal, route: str | None, waiting: Waiting | None, now: datetime, skipped: Skipped
+) -> list[Deferred]:
+    """Return the records that are tried again: first those that come next, then those whose time is not known.
+
+    :param waiting: None if there is no queue.
+    :param skipped: is told of each record that cannot be read.
+    :raises JournalUnavailable: the journal does not answer.
+    """
+    found = (deferred(each, waiting, now) for each in journal.select(Selection(route, STATES), MAX_SCANNED, skipped))
+    return sorted(filter(None, found), key=lambda one: (one.at is None, one.at or one.since))
+
+
+def deferred(record: Record, waiting: Waiting | None, now: datetime) -> Deferred | None:
+    """Return when a record is tried again; None if it is final, in work, or only a redrive finishes it.
+
+    If the queue does not tell, the time is estimated. A pause that Azure DevOps has asked for is not in the record, so
+    an estimate that has passed says nothing.
+
+    :param waiting: None if there is no queue.
+    """
+    message = None if waiting is None else waiting.messages.get(record.key)
+    is_in_work = message is None and record.state is State.CLAIMED and record.lease_until > now
+    if record.state not in STATES or not record.key.is_about_event or awaits_redrive(record) or is_in_work:
+        return None
+    if message is not None:
+        is_stuck = waiting is not None and waiting.is_complete and message.taken >= MAX_TAKEN
+        at = message.at or now  # Azure Queue Storage tells only of visible messages
+        return Deferred(record, None if is_stuck else at, taken=message.taken, is_stuck=is_stuck)
+    if waiting is None or waiting.is_complete:
+        return Deferred(record)
+    latest = record.changed_at + wait_of(record, record.changed_at, None, 1.0)
+    return Deferred(record, latest if latest > now else None, is_exact=False)
+
+
+def let_go(queue: DueQueue, waiting: Waiting, chosen: Sequence[Deferred], now: datetime) -> list[Deferred]:
+    """Let records be tried now, and return them with that time. A record without a message gets one.
+
+    :raises ResumeUnavailable: the queue does not answer.
+    """
+    queue.hurry([one.record.key for one in chosen])
+    for one in chosen:
+        if waiting.is_complete and one.record.key not in waiting.messages:
+            queue.put(one.record.key, timedelta(), _BY_HAND)
+    return [replace(one, at=now, is_exact=True, is_stuck=False) for one in chosen]
