@@ -91,7 +91,9 @@ class Relay:
         decisions: tuple[Decision, ...] = ()
         deferred: list[Decision] = []
         for decided in verdict.decisions:
-            decision, again = self._carry_out(verdict.entry, decided, deadline, verdict.event_time, self._deferrals)
+            decision, again = self._carry_out(
+                verdict.entry, decided, deadline, verdict.event_time, self._deferrals, may_hold=True
+            )
             decisions += (decision,)
             if decision.outcome is Outcome.DEFERRED and again is None:
                 deferred.append(decision)
@@ -111,6 +113,12 @@ class Relay:
         """Return what this relay would do about an event, without doing it."""
         return decide(raw, self._dispatch, self._routes)
 
+    def held_back(self, organization_url: str) -> Result | None:
+        """Return the result if the organization accepts no request now, so that nothing is claimed; else None."""
+        if (seconds := self._queueing.admit(organization_url)) <= 0:
+            return None
+        return Result(Outcome.DEFERRED, f"{organization_url} accepts no more requests now", pause_seconds=seconds)
+
     def carry_out(
         self,
         entry: Entry,
@@ -120,6 +128,8 @@ class Relay:
         deferrals: Deferrals | None = None,
     ) -> Decision:
         """Claim the record and act on it. A failure becomes an outcome, and the next route is still carried out.
+
+        It does not ask whether the organization accepts requests now; see ``held_back``.
 
         :param deadline: when the delivery must end; by default, after the relay's whole time budget.
         :param event_time: when the event happened, if the decision is to report the delay.
@@ -134,16 +144,19 @@ class Relay:
         deadline: datetime | None,
         event_time: datetime | None,
         deferrals: Deferrals | None,
+        *,
+        may_hold: bool = False,
     ) -> tuple[Decision, datetime | None]:
         """Do so, and also return when a deferred record comes again; None if it does not."""
-        started, again = perf_counter(), None
+        started, again, held = perf_counter(), None, None
         try:
-            held = None if deferrals is None else self._hold(entry, decided)
+            if deferrals is not None and may_hold:
+                held = self._hold(entry, decided)
             result = held or self._claim_and_act(entry, decided, deadline or self._clock() + self._budget)
         except (JournalUnavailable, ClaimLost) as exc:
             result = Result.deferred(exc)
         if deferrals is not None and result.outcome is Outcome.DEFERRED:
-            again = deferrals.come_again(entry, decided.key, result)
+            again = deferrals.come_again(entry, decided.key, held or self._spread(decided, result))
         if again is not None:
             result = result._replace(reason=f"{result.reason}; comes again at {again:%Y-%m-%d %H:%M:%S} UTC")
         decision = Decision.of(
@@ -174,17 +187,19 @@ class Relay:
         return decision
 
     def _hold(self, entry: Entry, decided: Match | Refusal) -> Result | None:
-        """Return the result if the organization accepts no request now, so that nothing is claimed; else None."""
-        if not isinstance(decided, Match):
-            return None
-        organization_url = decided.request.organization_url
-        if (seconds := self._queueing.admit(organization_url)) <= 0:
+        """Have a record that waits, in place of a claim, if the organization accepts no request now."""
+        if not isinstance(decided, Match) or (held := self.held_back(decided.request.organization_url)) is None:
             return None
         entry = entry._replace(request=decided.request.to_json())
-        reason = f"{organization_url} accepts no more requests now"
-        if self._journal.hold(decided.key, entry, reason, self._routes.digest) is None:
-            return None
-        return Result(Outcome.DEFERRED, reason, pause_seconds=seconds)
+        waits = self._journal.hold(decided.key, entry, held.reason, self._routes.digest) is not None
+        return held if waits else None
+
+    def _spread(self, decided: Match | Refusal, result: Result) -> Result:
+        """Return the result with a pause that is spread, as that of work which is held back."""
+        if result.pause_seconds is None or not isinstance(decided, Match):
+            return result
+        seconds = self._queueing.admit(decided.request.organization_url, later=True)
+        return result._replace(pause_seconds=seconds or result.pause_seconds)
 
     def _claim_and_act(self, entry: Entry, decided: Match | Refusal, deadline: datetime) -> Result:
         if self._clock() >= deadline:

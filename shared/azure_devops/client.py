@@ -133,13 +133,15 @@ class PipelinesClient:
                 self._requesters[key] = protocol.read_identity(document)
         return self._requesters[key]
 
-    def admit(self, organization_url: str) -> float:
+    def admit(self, organization_url: str, *, later: bool = False) -> float:
         """Return 0 if work for an organization may begin now, else the seconds after which to ask again.
 
         Sends no request. Without a credential, it returns 0: the error that follows says what is wrong.
+
+        :param later: the work has just been tried, so it never begins now.
         """
         try:
-            return self._sender.admit(organization_url, self._credential.authorization())
+            return self._sender.admit(organization_url, self._credential.authorization(), later=later)
         except CredentialUnavailable:
             return 0.0
 

@@ -42,9 +42,9 @@ class Sender:
         """Return how far the server's clock is ahead of this process's; 0 if no answer has shown it."""
         return self._offsets(organization_url).value
 
-    def admit(self, organization_url: str, authorization: str) -> float:
+    def admit(self, organization_url: str, authorization: str, *, later: bool = False) -> float:
         """Return 0 if work may begin now, else the seconds after which to ask again; see ``ThrottleGate.admit``."""
-        return self._gate.admit(organization_url, authorization)
+        return self._gate.admit(organization_url, authorization, later=later)
 
     def send(self, organization_url: str, request: HttpRequest, authorization: str, deadline: datetime) -> HttpResponse:
         """Send a request. If there is no connection, try again until the deadline.

@@ -95,11 +95,13 @@ class ThrottleGate:
                 raise Paused(f"paused until the answer of another request, because {failures}", seconds)
             failures.trial_ends_at = self._clock() + timedelta(seconds=TRIAL_SECONDS)
 
-    def admit(self, organization_url: str, authorization: str) -> float:
+    def admit(self, organization_url: str, authorization: str, *, later: bool = False) -> float:
         """Return 0 if work for an organization may begin now. Else return the seconds after which to ask again.
 
         They are spread: each call returns a little more, at the pace that the organization accepts. Work that has a
         journal to wait in asks this before it claims a record; ``check`` still holds back its requests.
+
+        :param later: the work has just been tried, so it never begins now.
         """
         from shared.http.pace import Pace  # noqa: PLC0415 - only work that is resumed needs it
 
@@ -111,7 +113,7 @@ class ThrottleGate:
             if failures is not None and failures.count >= self._max_failures:
                 trial_seconds = min(self._seconds_until(failures.trial_ends_at), LOOK_AGAIN_SECONDS)
                 closed_seconds = max(closed_seconds, self._seconds_until(failures.open_at), trial_seconds)
-            if closed_seconds <= 0 and pace.take(now):
+            if closed_seconds <= 0 and not later and pace.take(now):
                 return 0.0
             return pace.back_in(now, max(0.0, closed_seconds))
 

@@ -48,8 +48,11 @@ class Pipelines(Protocol):
     def requester(self, request: RunRequest, deadline: datetime) -> str | None:
         """Return the ID, in lower case, of the identity that sends the request; None if it is not known."""
 
-    def admit(self, organization_url: str) -> float:
-        """Return 0 if work for an organization may begin now, else the seconds after which to ask again."""
+    def admit(self, organization_url: str, *, later: bool = False) -> float:
+        """Return 0 if work for an organization may begin now, else the seconds after which to ask again.
+
+        With ``later``, the work has just been tried, so it never begins now.
+        """
 
     def sender(self) -> str:
         """Return a fingerprint of the credential that is sent now, or an empty string if there is none."""

@@ -67,12 +67,14 @@ class Queueing:
         """Return a fingerprint of the credential that a request is sent with, for its record."""
         return self._pipelines.sender()
 
-    def admit(self, organization_url: str) -> float:
+    def admit(self, organization_url: str, *, later: bool = False) -> float:
         """Return 0 if work for an organization may begin now, else the seconds after which to ask again.
 
         Asked before a claim, by work that has a journal to wait in.
+
+        :param later: the work has just been tried, so it never begins now.
         """
-        return self._pipelines.admit(organization_url)
+        return self._pipelines.admit(organization_url, later=later)
 
     def act(self, mine: Claimed, decided: Match | Refusal, deadline: datetime) -> Result:
         """Carry out the route's decision once.

@@ -1,6 +1,7 @@
 """Takes up deferred records again, each when its message is due.
 
 - The record decides. If it is final or gone, the message ends. A message that comes twice or late does no harm.
+- While the organization accepts no requests, a message costs one look at the record, and waits again.
 - While a record is in work, a message waits for the end of its lease. If the worker dies, that message takes over.
 - What is deferred again waits with that message. So the function returns, and only faults count as failed attempts.
 - The event is decided again, by the current routes, as if it were delivered to the record's route only. If a run may
@@ -12,6 +13,7 @@ from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
+from shared.azure_devops.runs import RunRequest
 from shared.clock import Clock, utc_now
 from shared.durations import duration_text
 from shared.errors import (
@@ -89,13 +91,8 @@ class Resume:
                 mine.drop()
             elif (reason := why_not_yet(record, self._journal.now())) is not None:
                 mine.wait(record, reason)
-            elif is_given_up(record, self._journal.now(), self._give_up):
-                self._park(record)
-                mine.drop()
             else:
-                if is_first:
-                    mine.wait_for_death()
-                self._work(record, mine)
+                self._work(record, mine, is_first=is_first)
         except NewerRecord as exc:
             mine.wait_for(LONGEST, str(exc))
         except UnreadableRecord:
@@ -108,7 +105,24 @@ class Resume:
             mine.forget()
             raise
 
-    def _work(self, record: Record, mine: "_Mine") -> None:
+    def _held_back(self, record: Record) -> Result | None:
+        """Return the result if the organization of the record's request accepts none now."""
+        try:
+            request = RunRequest.from_json(record.entry.request)
+        except ValueError:  # there is none, or the store has cut it
+            return None
+        return self._relay.held_back(request.organization_url)
+
+    def _work(self, record: Record, mine: "_Mine", *, is_first: bool) -> None:
+        if is_given_up(record, self._journal.now(), self._give_up):
+            self._park(record)
+            mine.drop()
+            return
+        if (held := self._held_back(record)) is not None:
+            mine.wait(record, held.reason, held.pause_seconds)
+            return
+        if is_first:
+            mine.wait_for_death()
         decisions = self._decide_and_act(record, mine)
         deferred = [decision.reason for decision in decisions if decision.outcome is Outcome.DEFERRED]
         if not deferred:

@@ -1,6 +1,6 @@
 """When a deferred record is taken up again. Pure.
 
-- Azure DevOps asked for a pause: when the pause ends. The records that wait for its end are spread.
+- Azure DevOps asked for a pause: when the pause ends. The relay has spread the records that wait for its end.
 - Another worker holds the claim, or a lost request may be in progress: when the record can be taken over.
 - In any case after a random time, whose limit doubles with each attempt, unless there is a pause.
 """
@@ -26,8 +26,8 @@ def wait_of(record: Record, now: datetime, pause_seconds: float | None, luck: fl
     """Return how long to wait before a deferred record is tried again.
 
     :param now: the store's time.
-    :param pause_seconds: the pause that Azure DevOps asked for, if that was the reason.
-    :param luck: a random number from 0 to 1, which spreads the records.
+    :param pause_seconds: how long nothing is sent, if that was the reason; spread already.
+    :param luck: a random number from 0 to 1, which spreads the other records.
     """
     claimable_in = timedelta()
     if record.state not in NOTHING_SENT:
@@ -35,8 +35,7 @@ def wait_of(record: Record, now: datetime, pause_seconds: float | None, luck: fl
         if claimable_in > timedelta():
             claimable_in += _CLOCK_ERROR
     if pause_seconds is not None:
-        pause = min(timedelta(seconds=pause_seconds), LONGEST_PAUSE)
-        return max(pause, claimable_in) + luck * max(SHORTEST, pause / 2)
+        return max(min(timedelta(seconds=pause_seconds), LONGEST_PAUSE), claimable_in)
     limit = min(SHORTEST * (1 << min(attempts(record), _MAX_DOUBLINGS)), LONGEST)
     return max(claimable_in, SHORTEST + luck * (limit - SHORTEST))
 

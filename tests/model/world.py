@@ -229,7 +229,7 @@ class SteppingPipelines:
     def requester(self, request: RunRequest, deadline: datetime) -> str:
         return IDENTITY
 
-    def admit(self, organization_url: str) -> float:
+    def admit(self, organization_url: str, *, later: bool = False) -> float:
         return 0.0
 
     def sender(self) -> str:

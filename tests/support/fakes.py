@@ -86,6 +86,7 @@ class FakePipelines:
     :param honors_ids: the server uses orchestration IDs: it refuses a second run with the same one, and lists them.
     :param defaults: the values of template parameters that a request leaves out.
     :param held_seconds: what ``admit`` returns.
+    :param asked: the calls of ``admit``: whether each was about work that had just been tried.
     :param plan: the results of the next requests to queue a run, in order. None: success. An error: raised, and no run
         is queued. ``LOST``: the run is queued and the answer is lost. ``HANGS``: no run is queued, and no answer comes
         until the deadline. A callable: called after the run is queued; it may advance the clock past the deadline.
@@ -98,6 +99,7 @@ class FakePipelines:
     books: list[Queued] = field(default_factory=list)
     canceled: list[int] = field(default_factory=list)
     held_seconds: float = 0.0
+    asked: list[bool] = field(default_factory=list)
     plan: deque[AzureDevOpsError | Callable[[], None] | None] = field(default_factory=deque)
     search_error: AzureDevOpsError | None = None
     cancel_error: AzureDevOpsError | None = None
@@ -162,7 +164,8 @@ class FakePipelines:
     def requester(self, request: RunRequest, deadline: datetime) -> str | None:
         return IDENTITY
 
-    def admit(self, organization_url: str) -> float:
+    def admit(self, organization_url: str, *, later: bool = False) -> float:
+        self.asked.append(later)
         return self.held_seconds
 
     def sender(self) -> str:

@@ -7,6 +7,7 @@ from datetime import timedelta
 import pytest
 
 from shared.errors import (
+    AzureDevOpsError,
     ClaimLost,
     DeliveryDeferred,
     InvalidMessage,
@@ -21,7 +22,7 @@ from shared.journal.records import JournalKey, State
 from shared.redrive import may_have_run
 from shared.relay import Relay
 from shared.resume.deferrals import DeliveryDeferrals
-from shared.resume.queue import message_of
+from shared.resume.queue import key_in, message_of
 from shared.resume.resume import Resume
 from shared.telemetry import Outcome
 from tests.support.builders import run_completed
@@ -40,10 +41,12 @@ class BrokenStore(MemoryStore):
     """A store whose ``get`` fails if a test says so."""
 
     error: Exception | None = None
+    gets = 0
 
     def get(self, key: JournalKey):  # type: ignore[no-untyped-def]
         if self.error is not None:
             raise self.error
+        self.gets += 1
         return super().get(key)
 
 
@@ -132,6 +135,18 @@ class TestADelivery:
         assert outcomes(stage.relay().deliver(EVENT)) == [Outcome.DUPLICATE]
         assert outcomes(stage.bench.relay().deliver(run_completed("run-2"))) == [Outcome.QUEUED]  # as before
 
+    def test_after_a_pause_it_comes_at_the_pace_of_the_organization(self, stage: Stage) -> None:
+        def throttled() -> None:
+            stage.bench.pipelines.books.clear()
+            stage.bench.pipelines.held_seconds = 20.5
+            raise THROTTLED
+
+        stage.luck = 1.0
+        stage.bench.pipelines.plan.append(throttled)
+        stage.relay().deliver(EVENT)
+        assert stage.bench.pipelines.asked == [False, True]
+        assert stage.next_in() == [20.5]
+
     def test_without_a_queue_event_grid_delivers_again(self, stage: Stage) -> None:
         stage.bench.pipelines.plan.append(THROTTLED)
         with pytest.raises(DeliveryDeferred, match=r"deferred on plain: HTTP 429$"):
@@ -201,6 +216,40 @@ class TestAMessage:
         assert stage.until_empty() == 30
         assert len(stage.bench.pipelines.books) == 1
         assert [decision.outcome for decision in stage.bench.reports] == [Outcome.DEFERRED] * 30 + [Outcome.QUEUED]
+
+    @pytest.mark.parametrize("ticket", [True, False], ids=["moved", "put"])
+    @pytest.mark.parametrize("planned", [THROTTLED, LOST_UNQUEUED], ids=["released", "uncertain"])
+    @pytest.mark.parametrize("once_per", ["", "\nonce_per: '{{ experiment_name }}'"], ids=["", "another key"])
+    def test_at_a_closed_gate_it_costs_a_look_and_a_wait(
+        self, stage: Stage, planned: AzureDevOpsError, once_per: str, *, ticket: bool
+    ) -> None:
+        """Also if the record would be redriven."""
+        stage.luck = 1.0
+        stage.bench.pipelines.plan.append(planned)
+        stage.relay().deliver(EVENT)
+        stage.clock.advance(1000)
+        stage.bench.pipelines.held_seconds = 30
+        ((number, message),) = stage.queue.messages.items()
+        before, gets, reports = stage.bench.records, stage.store.gets, len(stage.bench.reports)
+        if not ticket:
+            stage.queue.drop(number)
+        stage.queue.writes = 0
+        stage.resume(PLAIN + once_per).go_on(key_in(message.text), number if ticket else None)
+        assert (stage.queue.writes, stage.store.gets - gets) == (1, 1)
+        assert stage.bench.records == before
+        assert stage.next_in() == [30]
+        assert len(stage.bench.reports) == reports
+        stage.bench.pipelines.held_seconds = 0
+        stage.until_empty()
+        assert len(stage.bench.pipelines.books) == 1
+
+    def test_a_gate_that_opens_is_asked_once(self, stage: Stage) -> None:
+        """Each answer that work may begin takes a place."""
+        stage.bench.pipelines.plan.append(THROTTLED)
+        stage.relay().deliver(EVENT)
+        stage.bench.pipelines.asked.clear()
+        stage.until_empty()
+        assert stage.bench.pipelines.asked == [False]
 
     def test_there_is_one_message_for_each_record(self, stage: Stage) -> None:
         stage.bench.pipelines.plan.extend([THROTTLED, LOST_UNQUEUED, THROTTLED, THROTTLED])

@@ -27,22 +27,24 @@ class MemoryQueue:
 
     :param is_down: raise ResumeUnavailable.
     :param lease: for how long a message that was taken is invisible.
+    :param writes: how many messages were written, moved or removed.
     """
 
     clock: Clock
     lease: timedelta = timedelta(minutes=10)
     is_down: bool = False
+    writes: int = 0
     messages: dict[str, Message] = field(default_factory=dict)
     numbers: Iterator[int] = field(default_factory=lambda: count(1))
 
     def put(self, key: JournalKey, after: timedelta, reason: str) -> str:
-        self._check()
+        self._write()
         ticket = str(next(self.numbers))
         self.messages[ticket] = Message(message_of(key, reason), self.clock() + after)
         return ticket
 
     def move(self, ticket: str, after: timedelta) -> bool:
-        self._check()
+        self._write()
         found = self.messages.get(ticket)
         if found is None or found.taken:
             return False
@@ -50,7 +52,7 @@ class MemoryQueue:
         return True
 
     def drop(self, ticket: str) -> None:
-        self._check()
+        self._write()
         if ticket in self.messages and not self.messages[ticket].taken:
             del self.messages[ticket]
 
@@ -83,6 +85,10 @@ class MemoryQueue:
     def finish(self, ticket: str) -> None:
         """Remove a message that was taken, as the host does after the function has returned."""
         del self.messages[ticket]
+
+    def _write(self) -> None:
+        self._check()
+        self.writes += 1
 
     def _check(self) -> None:
         if self.is_down:
