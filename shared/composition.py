@@ -5,7 +5,7 @@ import threading
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import cache, partial
 from math import inf
 from pathlib import Path
@@ -30,14 +30,14 @@ from shared.http.throttle import ThrottleGate
 from shared.journal.backends import backend_of
 from shared.journal.cooldown import Cooldowns
 from shared.journal.journal import Journal
-from shared.journal.records import Store
+from shared.journal.records import NO_EVENT, ORPHANS, WAIT_PREFIX, JournalKey, Record, Store
 from shared.logs import NEXT_INVOCATION, logger
 from shared.queueing.queueing import Queueing
 from shared.relay import Relay, WaitingTasks
 from shared.routing.routes_file import load_routes
 from shared.routing.table import RouteTable
 from shared.settings import Settings, load_settings
-from shared.telemetry import Decision, Report, log_decision
+from shared.telemetry import Decision, Report, Result, log_decision
 from shared.waits.off import EndsWithoutKeys
 
 if TYPE_CHECKING:
@@ -155,32 +155,34 @@ def compose(
     journal = Journal(store, lease_seconds=settings.lease_seconds, settle_seconds=settings.settle_seconds, clock=clock)
     report = reporter(settings, journal) if report is None else report
     pipelines = PipelinesClient(own_credential, transport, api_version=settings.api_version, clock=clock)
-    queueing = Queueing(journal, pipelines, Cooldowns(store, clock), clock=clock)
+    if queue is None and settings.has_resume:
+        queue = open_due_queue(settings, store, clock)
+    deferrals = None if queue is None else _deferrals(journal, queue, clock)
+    come_again = None if deferrals is None else partial(deferrals.come_again, NO_EVENT)
+    queueing = Queueing(journal, pipelines, Cooldowns(store, clock), come_again=come_again, clock=clock)
     bridge: Bridge | None = None
     waits: WaitingTasks
     if settings.has_waits:
         # A task that cannot register fails, so it is not held back because other requests had no answer.
         sender = Sender(transport, ThrottleGate(clock, max_failures=inf), clock=clock)
-        bridge = _bridge(settings, journal, sender, own_credential, report, clock)
+        bridge = _bridge(settings, journal, sender, own_credential, come_again, report, clock)
         waits = bridge.waits
     else:
         waits = EndsWithoutKeys(journal, partial(_ends, settings, journal), report, clock)
-    if queue is None and settings.has_resume:
-        queue = open_due_queue(settings, store, clock)
     relay = Relay(
         dispatch=dispatch,
         routes=routes,
         journal=journal,
         queueing=queueing,
         waits=waits,
-        deferrals=None if queue is None else _deferrals(journal, queue, clock),
+        deferrals=deferrals,
         budget_seconds=settings.budget_seconds,
         report=report,
         clock=clock,
         instance=settings.instance_id or settings.pod_name or "",
     )
-    resumption = None if queue is None else _resumption(settings, relay, journal, queue, report, clock)
-    return App(relay, journal, queueing, timedelta(days=settings.retention_days), bridge, resumption)
+    app = App(relay, journal, queueing, timedelta(days=settings.retention_days), bridge)
+    return app if queue is None else app._replace(resumption=_resumption(settings, app, queue, report, clock))
 
 
 def announce_routes(
@@ -213,13 +215,24 @@ def _deferrals(journal: Journal, queue: "DueQueue", clock: Clock) -> "Deferrals"
     return DeliveryDeferrals(journal, queue, clock)
 
 
-def _resumption(
-    settings: Settings, relay: Relay, journal: Journal, queue: "DueQueue", report: Report, clock: Clock
-) -> Resumption:
-    from shared.resume.resume import Resume
+def _resumption(settings: Settings, app: App, queue: "DueQueue", report: Report, clock: Clock) -> Resumption:
+    from shared.resume.resume import Kind, Resume
 
+    def settle(orphan: Record) -> Result | None:
+        return app.queueing.recovery.orphans.take_up(orphan)
+
+    kinds = [Kind(lambda record: record.key.route == ORPHANS, settle)]
+    if app.bridge is not None:
+        waits, budget = app.bridge.waits, timedelta(seconds=settings.budget_seconds)
+        kinds.append(
+            Kind(
+                lambda record: record.key.route.startswith(WAIT_PREFIX),
+                lambda record: waits.take_up(record, clock() + budget),
+            )
+        )
     give_up = timedelta(hours=settings.resume_give_up_hours)
-    return Resumption(Resume(relay, journal, queue, give_up=give_up, report=report, clock=clock), queue)
+    resume = Resume(app.relay, app.journal, queue, give_up=give_up, kinds=kinds, report=report, clock=clock)
+    return Resumption(resume, queue)
 
 
 def start_resuming(app: Callable[[], App]) -> "ResumeThread":
@@ -262,11 +275,18 @@ def _ends(settings: Settings, journal: Journal) -> "Ends":
 
 
 def _bridge(
-    settings: Settings, journal: Journal, sender: Sender, own_credential: Credential, report: Report, clock: Clock
+    settings: Settings,
+    journal: Journal,
+    sender: Sender,
+    own_credential: Credential,
+    come_again: "Callable[[JournalKey, Result], datetime | None] | None",
+    report: Report,
+    clock: Clock,
 ) -> Bridge:
     """Build the parts with which tasks wait for runs. Sends no request to Azure.
 
     :param own_credential: the app's own credential for Azure DevOps.
+    :param come_again: see ``Waits``.
     """
     from shared.waits.endpoint import Endpoint
     from shared.waits.fairness.quotas import Quotas
@@ -290,7 +310,13 @@ def _bridge(
     plan_urls = PlanUrls(settings.organization_url, settings.wait_allowed_hosts, in_azure=settings.in_azure)
     seal = TokenSeal(partial(wait_keys, settings))
     tasks = TasksClient(sender, own_credential, settings.api_version)
-    waits = Waits(journal, tasks, seal, plan_urls, workspaces, quotas, workers=workers, report=report, clock=clock)
+    waits = Waits(
+        *(journal, tasks, seal, plan_urls, workspaces, quotas),
+        workers=workers,
+        come_again=come_again,
+        report=report,
+        clock=clock,
+    )
     sweep = Sweep(
         journal,
         waits,

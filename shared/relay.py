@@ -28,10 +28,11 @@ class WaitingTasks(Protocol):
 
     def run_ended(
         self, end: RunEnd, entry: Entry, deadline: datetime, event_time: datetime | None
-    ) -> tuple[Decision, ...]:
+    ) -> tuple[tuple[Decision, datetime | None], ...]:
         """Record the run's final status and complete every task that waits for the run. Raises nothing.
 
-        Returns and reports one decision for each task.
+        Returns and reports one decision for each task, and returns when a deferred one is tried again; None if the
+        event must be delivered again.
         """
 
 
@@ -88,26 +89,19 @@ class Relay:
         """
         deadline = self._clock() + self._budget
         verdict = self.decide(raw)
-        decisions: tuple[Decision, ...] = ()
-        deferred: list[Decision] = []
-        for decided in verdict.decisions:
-            decision, again = self._carry_out(
-                verdict.entry, decided, deadline, verdict.event_time, self._deferrals, may_hold=True
-            )
-            decisions += (decision,)
-            if decision.outcome is Outcome.DEFERRED and again is None:
-                deferred.append(decision)
+        done = [
+            self._carry_out(verdict.entry, decided, deadline, verdict.event_time, self._deferrals, may_hold=True)
+            for decided in verdict.decisions
+        ]
         if self._waits is not None and verdict.run_end is not None:
-            told = self._waits.run_ended(verdict.run_end, verdict.entry, deadline, verdict.event_time)
-            decisions += told
-            deferred += [decision for decision in told if decision.outcome is Outcome.DEFERRED]
-        if not decisions:
+            done += self._waits.run_ended(verdict.run_end, verdict.entry, deadline, verdict.event_time)
+        if not done:
             if verdict.entry.event_type == CANARY_TYPE:
                 return self._answer_test_event(verdict.entry.event_id)
             return Delivery((self._ignore(verdict),), verdict.why_not)
-        if deferred:
+        if deferred := [one for one, again in done if one.outcome is Outcome.DEFERRED and again is None]:
             raise DeliveryDeferred("; ".join(_why_deferred(decision) for decision in deferred))
-        return Delivery(decisions, verdict.why_not)
+        return Delivery(tuple(decision for decision, _ in done), verdict.why_not)
 
     def decide(self, raw: str) -> Verdict:
         """Return what this relay would do about an event, without doing it."""
@@ -157,11 +151,9 @@ class Relay:
             result = Result.deferred(exc)
         if deferrals is not None and result.outcome is Outcome.DEFERRED:
             again = deferrals.come_again(entry, decided.key, held or self._spread(decided, result))
-        if again is not None:
-            result = result._replace(reason=f"{result.reason}; comes again at {again:%Y-%m-%d %H:%M:%S} UTC")
         decision = Decision.of(
             entry,
-            result,
+            result.coming_again(again),
             route=None if decided.key.route == UNROUTED else decided.key.route,
             key=decided.key.key,
             seconds=perf_counter() - started,

@@ -48,7 +48,8 @@ class Result(NamedTuple):
 
     :param reason: the reason, in words; empty if a run was simply queued.
     :param cause: the name of the error that led to the outcome; empty if there was none.
-    :param pause_seconds: how long Azure DevOps is sent no request, if that led to the outcome.
+    :param pause_seconds: how long to wait before it is tried again, if that is known: for example, because Azure DevOps
+        has asked for a pause.
     """
 
     outcome: Outcome
@@ -67,6 +68,10 @@ class Result(NamedTuple):
         pause = error.retry_after_seconds if isinstance(error, Throttled) else None
         reason = f"{about}: {error}" if about else str(error)
         return cls(Outcome.DEFERRED, reason, cause=type(error).__name__, pause_seconds=pause)
+
+    def coming_again(self, at: datetime | None) -> Self:
+        """Return the result with the time at which it is tried again, if there is one, in its reason."""
+        return self if at is None else self._replace(reason=f"{self.reason}; comes again at {at:%Y-%m-%d %H:%M:%S} UTC")
 
 
 class EventFacts(Protocol):

@@ -12,6 +12,8 @@ from shared.logs import logger
 
 WAIT_PREFIX: Final = "$wait."
 """Begins the partitions of the records of waiting tasks; see ``shared/waits/wait.py``."""
+ORPHANS: Final = "$orphans"
+"""The partition of second runs of events; see ``shared/queueing/orphans.py``."""
 UNROUTED: Final = "$unrouted"
 """The partition for events for which no route could be evaluated. No route can have this name."""
 

@@ -2,7 +2,8 @@
 
 A worker that was frozen while it waited for an answer may continue after another delivery has taken over its record.
 Its request may then have queued a second run for the event. The worker writes the run down as an orphan. The first
-process that learns which run the event has cancels the orphan: a delivery, a redrive or a timer.
+process that learns which run the event has cancels the orphan: a delivery, a redrive, a timer, or a message of the
+resume queue.
 
 An orphan is a record of its own. It stays ``waiting`` until the event's record is ``queued`` or ``suppressed``; then it
 is claimed, and ends as ``completed`` (canceled) or ``closed`` (it was none).
@@ -10,7 +11,7 @@ is claimed, and ends as ``completed`` (canceled) or ``closed`` (it was none).
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final, NamedTuple, Self
@@ -19,15 +20,16 @@ from shared.azure_devops.reconcile import Build
 from shared.azure_devops.runs import Run, RunRequest
 from shared.clock import Clock
 from shared.errors import AzureDevOpsError, ClaimLost, JournalUnavailable, UnreadableRecord
-from shared.journal.journal import Claimed, Journal
-from shared.journal.records import OPEN_STATES, JournalKey, Record, Selection, Skipped, State, log_skipped
+from shared.journal.journal import AlreadyFinal, Claimed, Journal, NotClaimable
+from shared.journal.records import OPEN_STATES, ORPHANS, JournalKey, Record, Selection, Skipped, State, log_skipped
 from shared.journal.stored_form import reading
 from shared.logs import logger
 from shared.queueing.pipelines import Pipelines
 from shared.queueing.search import Found, LostRequest, NotYet, Search, Unclear
+from shared.telemetry import Outcome, Result
 
-PARTITION: Final = "$orphans"
 _LIMIT: Final = 10_000
+_TAKE_UP_SECONDS: Final = 10.0
 
 _log = logger("nextstage.orphans")
 
@@ -84,7 +86,7 @@ def open_orphans(journal: Journal, limit: int = _LIMIT, skipped: Skipped = log_s
     :param skipped: is told of each orphan that cannot be read.
     :raises JournalUnavailable: the journal does not answer.
     """
-    for record in journal.select(Selection(route=PARTITION, states=OPEN_STATES), limit, skipped):
+    for record in journal.select(Selection(route=ORPHANS, states=OPEN_STATES), limit, skipped):
         try:
             yield OpenOrphan(record, Orphan.of(record))
         except UnreadableRecord as exc:
@@ -94,18 +96,37 @@ def open_orphans(journal: Journal, limit: int = _LIMIT, skipped: Skipped = log_s
 class Orphans:
     """The orphans in the journal. Safe for many threads and processes."""
 
-    def __init__(self, journal: Journal, pipelines: Pipelines, clock: Clock) -> None:
+    def __init__(
+        self,
+        journal: Journal,
+        pipelines: Pipelines,
+        clock: Clock,
+        come_again: Callable[[JournalKey, Result], object] | None = None,
+    ) -> None:
+        """:param come_again: has an orphan taken up later. Raises nothing. None if only timers and deliveries do so."""
         self._journal = journal
         self._pipelines = pipelines
         self._clock = clock
+        self._come_again = come_again
 
     def write_down(self, orphan: Orphan) -> None:
         """Keep an orphan until it is settled.
 
         :raises JournalUnavailable: the journal does not answer.
         """
-        key = hashlib.sha256(orphan.to_json().encode()).hexdigest()
-        self._journal.write_once(JournalKey(PARTITION, key), State.WAITING, orphan.to_json())
+        key = JournalKey(ORPHANS, hashlib.sha256(orphan.to_json().encode()).hexdigest())
+        self._journal.write_once(key, State.WAITING, orphan.to_json())
+        if self._come_again is not None:
+            until = None if orphan.run is not None else (orphan.lost.until - self._journal.now()).total_seconds()
+            self._come_again(key, _later("an event may have a second run", until))
+
+    def take_up(self, record: Record) -> Result | None:
+        """Settle one orphan. Return why it must be taken up again, or None if it is settled.
+
+        :raises ClaimLost: another worker is settling it.
+        :raises JournalUnavailable: the journal does not answer, or the orphan cannot be read.
+        """
+        return self._settle(record, Orphan.of(record), self._clock() + timedelta(seconds=_TAKE_UP_SECONDS))
 
     def settle(self, seconds: float, owner: JournalKey | None = None) -> None:
         """Cancel each orphan whose event has another run. What fails is logged, and tried again by the next caller.
@@ -129,30 +150,39 @@ class Orphans:
         except UnreadableRecord as exc:
             _log.warning("an orphan could not be settled: %s", exc)
 
-    def _settle(self, record: Record, orphan: Orphan, deadline: datetime) -> None:
+    def _settle(self, record: Record, orphan: Orphan, deadline: datetime) -> Result | None:
+        """Settle an orphan. Return why it is not settled yet."""
         owner = self._journal.get(orphan.lost.key)
         if owner is not None and owner.state not in {State.QUEUED, State.SUPPRESSED}:
-            return  # it may still become the event's run
-        claim = self._journal.take(record, deadline)
-        if not isinstance(claim, Claimed):
-            return
-        mine = claim.record
+            # The record of the orphan does not change, so its age says how long to wait: half as long.
+            half = (self._journal.now() - record.claimed_at).total_seconds() / 2
+            return _later(f"it may still become the run of its event, which is {owner.state}", half)
+        match self._journal.take(record, deadline):
+            case AlreadyFinal():
+                return None
+            case NotClaimable(reason):
+                return _later(reason)
+            case Claimed(mine):
+                return self._settle_claimed(mine, orphan, owner, deadline)
+
+    def _settle_claimed(self, mine: Record, orphan: Orphan, owner: Record | None, deadline: datetime) -> Result | None:
         if owner is None:
             reason = f"the record {orphan.lost.key.key[:12]} of its event was removed"
             _log.critical("%s; look whether the event has two runs, and cancel one by hand: %s", reason, orphan.run)
             self._journal.finish(mine, State.CLOSED, reason, mine.document)
-            return
+            return None
         try:
             state, outcome = self._end(mine, orphan, owner, deadline)
         except AzureDevOpsError as exc:
             run = "a second run" if orphan.run is None else f"run {orphan.run.id} ({orphan.run.url})"
             _log.error("%s of an event that %s could not be looked for yet: %s", run, _has(owner), exc)
             self._journal.release(mine, str(exc))
-            return
+            return Result.deferred(exc)
         if state is None:
             self._journal.release(mine, outcome)
-        else:
-            self._journal.finish(mine, state, outcome, mine.document)
+            return _later(outcome)
+        self._journal.finish(mine, state, outcome, mine.document)
+        return None
 
     def _end(self, mine: Record, orphan: Orphan, owner: Record, deadline: datetime) -> tuple[State | None, str]:
         """Cancel the run, if it is certain that it is a second one.
@@ -205,6 +235,10 @@ class Orphans:
         outcome = f"run {build.run.id} was queued too late and is being canceled: its event {_has(owner)}"
         _log.error("%s: %s", outcome, build.run.url)
         return State.COMPLETED, outcome
+
+
+def _later(reason: str, pause_seconds: float | None = None) -> Result:
+    return Result(Outcome.DEFERRED, reason, pause_seconds=pause_seconds)
 
 
 def _has(owner: Record) -> str:

@@ -23,7 +23,7 @@ from shared.errors import (
 )
 from shared.journal.cooldown import Cooldowns, Covered, Undecided, Window
 from shared.journal.journal import Claimed, Journal
-from shared.journal.records import Record
+from shared.journal.records import JournalKey, Record
 from shared.logs import logger
 from shared.queueing.pipelines import Pipelines, orchestration_id
 from shared.routing.table import Match, Refusal
@@ -46,9 +46,12 @@ class Queueing:
         pipelines: Pipelines,
         cooldowns: Cooldowns,
         *,
+        come_again: Callable[[JournalKey, Result], object] | None = None,
         clock: Clock = utc_now,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
+        """:param come_again: has a second run of an event looked at later; None if only timers and deliveries do so."""
+        self._come_again = come_again
         self._journal = journal
         self._pipelines = pipelines
         self._cooldowns = cooldowns
@@ -61,7 +64,9 @@ class Queueing:
         """Handles records in doubt. Most processes have none, and do not import it."""
         from shared.queueing.recovery import Recovery
 
-        return Recovery(self._journal, self._pipelines, clock=self._clock, sleep=self._sleep)
+        return Recovery(
+            self._journal, self._pipelines, come_again=self._come_again, clock=self._clock, sleep=self._sleep
+        )
 
     def sender(self) -> str:
         """Return a fingerprint of the credential that a request is sent with, for its record."""

@@ -21,7 +21,7 @@ from shared.errors import (
     UnreadableRecord,
 )
 from shared.journal.journal import SENT_AGAIN, Claimed, Journal, NotClaimable
-from shared.journal.records import Record, State
+from shared.journal.records import JournalKey, Record, State
 from shared.logs import logger
 from shared.queueing.orphans import Orphan, Orphans, reservation
 from shared.queueing.pipelines import Pipelines, orchestration_id
@@ -48,13 +48,15 @@ class Recovery:
         journal: Journal,
         pipelines: Pipelines,
         *,
+        come_again: Callable[[JournalKey, Result], object] | None = None,
         clock: Clock = utc_now,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
+        """:param come_again: see ``Orphans``."""
         self._journal = journal
         self._pipelines = pipelines
         self._sleep = sleep
-        self.orphans = Orphans(journal, pipelines, clock)
+        self.orphans = Orphans(journal, pipelines, clock, come_again)
 
     def search(self, record: Record, deadline: datetime) -> Result | RunRequest:
         """Search for the run of a record in doubt. Return the result, or the request to send again if it has no run."""

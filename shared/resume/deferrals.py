@@ -1,4 +1,7 @@
-"""Puts the records that a delivery has deferred into the queue, so that the event can be acknowledged."""
+"""Puts records that are not final into the queue: those that a delivery has deferred, waits, and orphans.
+
+The event can then be acknowledged.
+"""
 
 import random
 from collections.abc import Callable
@@ -29,7 +32,10 @@ class DeliveryDeferrals:
         self._luck = luck
 
     def come_again(self, entry: Entry, key: JournalKey, result: Result) -> datetime | None:
-        """Write a message for the record. Without a record of this event, the event must be delivered again."""
+        """Write a message for the record. Without a record of this event, the event must be delivered again.
+
+        :param entry: ``NO_EVENT`` for a record that is not about an event.
+        """
         if result.cause == JournalUnavailable.__name__:
             return None
         try:
@@ -40,6 +46,7 @@ class DeliveryDeferrals:
             after = wait_of(record, self._journal.now(), result.pause_seconds, self._luck())
             self._queue.put(key, after, result.reason)
         except (JournalUnavailable, ResumeUnavailable) as exc:
-            _log.error("event %s must be delivered again, because no message could be written: %s", entry.event_id, exc)
+            about = f"event {entry.event_id}" if key.is_about_event else f"the record {key.key[:12]} of {key.route}"
+            _log.error("%s does not come again automatically, because no message could be written: %s", about, exc)
             return None
         return self._clock() + after

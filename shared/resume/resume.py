@@ -6,12 +6,14 @@
 - What is deferred again waits with that message. So the function returns, and only faults count as failed attempts.
 - The event is decided again, by the current routes, as if it were delivered to the record's route only. If a run may
   exist, the relay searches for it first.
+- Waiting tasks and orphans are taken up by their own code; see ``Kind``.
 """
 
 import random
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
-from typing import Final
+from functools import partial
+from typing import Final, NamedTuple
 
 from shared.azure_devops.runs import RunRequest
 from shared.clock import Clock, utc_now
@@ -40,6 +42,19 @@ _NO_JOURNAL: Final = timedelta(minutes=1)
 _log = logger("nextstage.resume")
 
 
+class Kind(NamedTuple):
+    """A kind of records that are taken up in another way than the record of an event.
+
+    :param has: returns whether a record is of this kind.
+    :param take_up: does what is due, for a record that is not final and that no worker holds. If the result is
+        ``deferred``, the record comes again: after ``pause_seconds``, or else when ``wait_of`` says. With another
+        result or None, the message ends. May raise ClaimLost and JournalUnavailable.
+    """
+
+    has: Callable[[Record], bool]
+    take_up: Callable[[Record], Result | None]
+
+
 class Resume:
     """Takes up deferred records again. Safe for many threads and processes."""
 
@@ -50,12 +65,14 @@ class Resume:
         queue: DueQueue,
         *,
         give_up: timedelta,
+        kinds: Sequence[Kind] = (),
         report: Report = log_decision,
         clock: Clock = utc_now,
         luck: Callable[[], float] = random.random,
     ) -> None:
         """
-        :param give_up: after this time since its first entry, a record is parked.
+        :param give_up: after this time since its first entry, the record of an event is parked.
+        :param kinds: the records that the relay does not take up.
         :param luck: returns a random number from 0 to 1.
         """
         self._relay = relay
@@ -63,6 +80,7 @@ class Resume:
         self._journal = journal
         self._queue = queue
         self._give_up = give_up
+        self._kinds = kinds
         self._report = report
         self._clock = clock
         self._luck = luck
@@ -105,6 +123,29 @@ class Resume:
             mine.forget()
             raise
 
+    def _work(self, record: Record, mine: "_Mine", *, is_first: bool) -> None:
+        take_up = next((kind.take_up for kind in self._kinds if kind.has(record)), None)
+        if take_up is None:
+            if not record.key.is_about_event:
+                _log.warning("nothing takes up the record %s of %s", record.key.key, record.key.route)
+                mine.drop()
+                return
+            if is_given_up(record, self._journal.now(), self._give_up):
+                self._park(record)
+                mine.drop()
+                return
+            if (held := self._held_back(record)) is not None:
+                mine.wait(record, held.reason, held.pause_seconds)
+                return
+            take_up = partial(self._decide_and_act, mine=mine)
+        if is_first:
+            mine.wait_for_death()
+        result = take_up(record)
+        if result is None or result.outcome is not Outcome.DEFERRED:
+            mine.drop()
+        elif not mine.comes_again:
+            mine.wait(self._journal.get(record.key) or record, result.reason, result.pause_seconds)
+
     def _held_back(self, record: Record) -> Result | None:
         """Return the result if the organization of the record's request accepts none now."""
         try:
@@ -113,24 +154,13 @@ class Resume:
             return None
         return self._relay.held_back(request.organization_url)
 
-    def _work(self, record: Record, mine: "_Mine", *, is_first: bool) -> None:
-        if is_given_up(record, self._journal.now(), self._give_up):
-            self._park(record)
-            mine.drop()
-            return
-        if (held := self._held_back(record)) is not None:
-            mine.wait(record, held.reason, held.pause_seconds)
-            return
-        if is_first:
-            mine.wait_for_death()
-        decisions = self._decide_and_act(record, mine)
-        deferred = [decision.reason for decision in decisions if decision.outcome is Outcome.DEFERRED]
-        if not deferred:
-            mine.drop()
-        elif not mine.comes_again:
-            mine.wait(record, deferred[0])
+    def _decide_and_act(self, record: Record, mine: "_Mine") -> Result | None:
+        """Go on with the record of an event. Return a result that is deferred, if there is one."""
+        decisions = self._decisions(record, mine)
+        deferred = (decision.reason for decision in decisions if decision.outcome is Outcome.DEFERRED)
+        return next((Result(Outcome.DEFERRED, reason) for reason in deferred), None)
 
-    def _decide_and_act(self, record: Record, mine: "_Mine") -> Sequence[Decision]:
+    def _decisions(self, record: Record, mine: "_Mine") -> Sequence[Decision]:
         verdict = self._relay.decide(record.entry.event)
         match forecast_redrive(record, verdict).decisions:
             case (Match() as own,) if may_have_run(record):

@@ -1,6 +1,7 @@
 """When a deferred record is taken up again. Pure.
 
-- Azure DevOps asked for a pause: when the pause ends. The relay has spread the records that wait for its end.
+- Azure DevOps asked for a pause: when the pause ends. The relay has spread the events that wait for its end. Waiting
+  tasks and orphans, of which there are few, are spread here.
 - Another worker holds the claim, or a lost request may be in progress: when the record can be taken over.
 - In any case after a random time, whose limit doubles with each attempt, unless there is a pause.
 """
@@ -26,7 +27,7 @@ def wait_of(record: Record, now: datetime, pause_seconds: float | None, luck: fl
     """Return how long to wait before a deferred record is tried again.
 
     :param now: the store's time.
-    :param pause_seconds: how long nothing is sent, if that was the reason; spread already.
+    :param pause_seconds: how long to wait, if that is known; spread already for the record of an event.
     :param luck: a random number from 0 to 1, which spreads the other records.
     """
     claimable_in = timedelta()
@@ -35,7 +36,9 @@ def wait_of(record: Record, now: datetime, pause_seconds: float | None, luck: fl
         if claimable_in > timedelta():
             claimable_in += _CLOCK_ERROR
     if pause_seconds is not None:
-        return max(min(timedelta(seconds=pause_seconds), LONGEST_PAUSE), claimable_in)
+        pause = min(timedelta(seconds=pause_seconds), LONGEST_PAUSE)
+        spread = timedelta() if record.key.is_about_event else luck * max(SHORTEST, pause / 2)
+        return max(pause, claimable_in) + spread
     limit = min(SHORTEST * (1 << min(attempts(record), _MAX_DOUBLINGS)), LONGEST)
     return max(claimable_in, SHORTEST + luck * (limit - SHORTEST))
 

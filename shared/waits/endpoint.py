@@ -1,6 +1,6 @@
 """The endpoint ``POST /api/waits``: answers the request of a task within a few seconds."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures import TimeoutError as AnswerTimeout
 from dataclasses import dataclass
@@ -81,4 +81,7 @@ class Endpoint:
     def _register(self, request: WaitRequest, deadline: datetime, lines: Lines) -> Record:
         """Do the work on a thread of the pool. The invocation logs the lines that are kept."""
         with lines.keeping():
-            return self._waits.register(request, deadline)
+            return self._waits.register(request, deadline, self._after_answer)
+
+    def _after_answer(self, work: Callable[[], object]) -> None:
+        self._pool.submit(NEXT_INVOCATION.keeping()(work))

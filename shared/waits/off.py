@@ -39,15 +39,15 @@ class EndsWithoutKeys:
         entry: Entry,
         deadline: datetime,  # noqa: ARG002 - see WaitingTasks
         event_time: datetime | None = None,  # noqa: ARG002 - the same
-    ) -> tuple[Decision, ...]:
-        """Store the end of a run if tasks wait. Return a decision only if that fails."""
+    ) -> tuple[tuple[Decision, datetime | None], ...]:
+        """Store the end of a run if tasks wait. Return a decision only if that fails: see WaitingTasks."""
         try:
             if self._do_tasks_wait():
                 self._ends().note(end)
         except JournalUnavailable as exc:
             decision = Decision.of(entry, Result.deferred(exc))
             self._report(decision)
-            return (decision,)
+            return ((decision, None),)
         return ()
 
     def _do_tasks_wait(self) -> bool:

@@ -15,7 +15,7 @@ last, and those whose organization does not answer are left out for a while (``f
 """
 
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from itertools import islice
@@ -37,7 +37,7 @@ from shared.errors import (
 )
 from shared.events.event import RunEnd
 from shared.journal.journal import AlreadyFinal, Claimed, Journal, NotClaimable
-from shared.journal.records import FINAL_STATES, NO_EVENT, OPEN_STATES, Entry, Record, Selection, State
+from shared.journal.records import FINAL_STATES, NO_EVENT, OPEN_STATES, Entry, JournalKey, Record, Selection, State
 from shared.logs import logger
 from shared.telemetry import Decision, Outcome, Report, Result, delay_ms, log_decision
 from shared.waits.ends import Ends
@@ -55,6 +55,8 @@ from shared.waits.workspaces import Workspaces
 _VERIFY_SECONDS: Final = 2.0
 _LOG_SECONDS: Final = 4.0
 _TIME_FOR_LOG: Final = timedelta(seconds=2.5)
+_TIME_FOR_MESSAGES: Final = timedelta(seconds=2)
+"""How long after its deadline a delivery still writes messages. Event Grid waits for five seconds more."""
 
 _log = logger("nextstage.waits")
 
@@ -87,11 +89,13 @@ class Attempt(NamedTuple):
     """An attempt to complete a task, which is still to be reported.
 
     :param result: None if the task had been completed before.
+    :param again: when it is tried again, if the resume queue sees to it.
     """
 
-    key: str
+    key: JournalKey
     result: Result | None
     seconds: float
+    again: datetime | None = None
 
 
 class Waits:
@@ -107,10 +111,15 @@ class Waits:
         quotas: Quotas,
         *,
         workers: Workers | None = None,
+        come_again: Callable[[JournalKey, Result], datetime | None] | None = None,
         report: Report = log_decision,
         clock: Clock = utc_now,
     ) -> None:
-        """:param workers: complete the tasks of a run; by default, one after the other."""
+        """
+        :param workers: complete the tasks of a run; by default, one after the other.
+        :param come_again: has a wait taken up later, and returns when; None if that fails. Raises nothing. Without it,
+            the next delivery or a sweep does so.
+        """
         self.ends = Ends(journal, workspaces)
         self._workspaces = workspaces
         self._quotas = quotas
@@ -120,14 +129,21 @@ class Waits:
         self._tasks = tasks
         self._seal = seal
         self._plan_urls = plan_urls
+        self._come_again = come_again
         self._report = report
         self._clock = clock
 
-    def register(self, request: WaitRequest, deadline: datetime) -> Record:
+    def register(
+        self,
+        request: WaitRequest,
+        deadline: datetime,
+        after_answer: Callable[[Callable[[], object]], object] = lambda work: work(),
+    ) -> Record:
         """Register a wait. If the run has already ended, complete the task at once. Safe to repeat.
 
         Return the wait's record as it was before the task was completed.
 
+        :param after_answer: does what the answer must not wait for. By default, it is done at once.
         :raises InvalidWait: Azure DevOps does not know the plan, or rejects the token; or the workspace is ambiguous.
         :raises WaitNotVerified: Azure DevOps does not answer.
         :raises AlreadyWaiting: the same task already waits for another run.
@@ -148,13 +164,18 @@ class Waits:
                 _check_run(request, self._journal.write_once(key, State.NOTED, wanted), wanted)
                 record = self._journal.write_once(wait.key, State.WAITING, wait.document())
         if record.state not in FINAL_STATES and (end := self.ends.of(Wait.of(record))) is not None:
-            self.report(self.attempt(record, result_of(end), deadline, before_answer=True))
+            attempt = self.attempt(record, result_of(end), deadline, before_answer=True)
+            self.report(attempt)
+            if self._come_again is not None:  # what was completed before the answer must be checked later
+                after_answer(lambda: self._again(attempt, {Outcome.DEFERRED, Outcome.COMPLETED}))
         return record
 
     def run_ended(
         self, end: RunEnd, entry: Entry, deadline: datetime, event_time: datetime | None = None
-    ) -> tuple[Decision, ...]:
+    ) -> tuple[tuple[Decision, datetime | None], ...]:
         """Store the end of a run and complete every task that waits for it. Failures become outcomes, not errors.
+
+        Return the decisions, and when each deferred one is tried again; None if the event must be delivered again.
 
         :param entry: the event that reports the end.
         :param event_time: when the event happened.
@@ -165,17 +186,33 @@ class Waits:
             found = self._journal.select(Selection(waits_partition(end.run_id), OPEN_STATES), sys.maxsize)
             waiting = list(islice(self.ends.waiting_for(end, found), MAX_WAITS))
         except JournalUnavailable as exc:
-            return (self._report_decision(source_event, "", Result.deferred(exc), 0.0),)
+            return ((self._report_decision(source_event, "", Result.deferred(exc), 0.0), None),)
         shares = Shares(len(waiting), deadline, self._workers.count, self._clock)
         task_result = result_of(end)
-        attempts = self._workers.each(
-            lambda record: self.attempt(record, task_result, shares.next()), longest_untried(waiting)
-        )
-        decisions = [decision for one in attempts if (decision := self.report(one, source_event)) is not None]
+
+        def complete(record: Record) -> Attempt:
+            attempt = self.attempt(record, task_result, shares.next())
+            return attempt if self._clock() > deadline + _TIME_FOR_MESSAGES else self._again(attempt)
+
+        attempts = self._workers.each(complete, longest_untried(waiting))
+        told = [(decision, one.again) for one in attempts if (decision := self.report(one, source_event)) is not None]
         if len(waiting) == MAX_WAITS:
             reason = f"more than {MAX_WAITS} tasks wait for run {end.run_id}; the next delivery completes the others"
-            decisions.append(self._report_decision(source_event, "", Result(Outcome.DEFERRED, reason), 0.0))
-        return tuple(decisions)
+            told.append((self._report_decision(source_event, "", Result(Outcome.DEFERRED, reason), 0.0), None))
+        return tuple(told)
+
+    def take_up(self, record: Record, deadline: datetime) -> Result | None:
+        """Try again to complete a task. Return the reported result; None if the task had been completed before.
+
+        If it is not known that the run has ended, the sweep finds out.
+
+        :raises JournalUnavailable: the journal does not answer, or the wait cannot be read.
+        """
+        if (end := self.ends.of(Wait.of(record))) is None:
+            return None
+        attempt = self.attempt(record, result_of(end), deadline)
+        self.report(attempt)
+        return attempt.result
 
     def attempt(
         self, record: Record, task_result: TaskResult, deadline: datetime, *, before_answer: bool = False
@@ -189,7 +226,7 @@ class Waits:
             result = self._claim_and_complete(record, task_result, deadline, before_answer=before_answer)
         except (JournalUnavailable, ClaimLost) as exc:
             result = Result.deferred(exc)
-        return Attempt(record.key.key, result, perf_counter() - started)
+        return Attempt(record.key, result, perf_counter() - started)
 
     def report(self, attempt: Attempt, source_event: SourceEvent | None = None) -> Decision | None:
         """Report an attempt. Return None if the task had been completed before.
@@ -200,7 +237,9 @@ class Waits:
             return None
         if attempt.result.outcome is Outcome.CLOSED and attempt.result.cause:
             _log.error("a wait was closed: %s", attempt.result.reason)
-        return self._report_decision(source_event or SourceEvent(), attempt.key, attempt.result, attempt.seconds)
+        is_deferred = attempt.result.outcome is Outcome.DEFERRED
+        result = attempt.result.coming_again(attempt.again if is_deferred else None)
+        return self._report_decision(source_event or SourceEvent(), attempt.key.key, result, attempt.seconds)
 
     def give_up(self, record: Record, reason: str) -> bool:
         """Close a wait although its task could not be completed, and return whether it was closed.
@@ -213,6 +252,12 @@ class Waits:
             self._close(claim.record, Wait.of(claim.record), reason)
         return isinstance(claim, Claimed)
 
+    def _again(self, attempt: Attempt, outcomes: Container[Outcome] = (Outcome.DEFERRED,)) -> Attempt:
+        """Have the resume queue take up the wait again if the attempt has one of these outcomes."""
+        if self._come_again is None or attempt.result is None or attempt.result.outcome not in outcomes:
+            return attempt
+        return attempt._replace(again=self._come_again(attempt.key, attempt.result))
+
     def _claim_and_complete(
         self, record: Record, task_result: TaskResult, deadline: datetime, *, before_answer: bool
     ) -> Result | None:
@@ -221,7 +266,8 @@ class Waits:
             return Result(Outcome.DEFERRED, f"no time was left to complete {task}")
         if (asks_at := self._back_off.asks_at(task.plan_url)) is not None:
             reason = f"{task.plan_url} does not answer; {task} is tried again after {asks_at:%H:%M:%S} UTC"
-            return Result(Outcome.DEFERRED, reason)
+            pause_seconds = (asks_at - self._clock()).total_seconds()
+            return Result(Outcome.DEFERRED, reason, pause_seconds=pause_seconds)
         match self._journal.take(record, send_by=deadline):
             case AlreadyFinal():
                 return None

@@ -5,7 +5,7 @@ import importlib
 import json
 import logging
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -127,14 +127,30 @@ class Registration:
     def __init__(self, say: Any) -> None:
         self._say = say
 
-    def register(self, request: WaitRequest, deadline: datetime) -> None:
-        self._say()
+    def register(
+        self, request: WaitRequest, deadline: datetime, after_answer: Callable[[Callable[[], None]], None]
+    ) -> None:
+        self._say(after_answer)
         raise JournalUnavailable("the journal does not answer, says the test")
 
 
 def register(say: Any) -> None:
-    endpoint = Endpoint(Registration(say), PLAN_URLS, threads=1)  # type: ignore[arg-type]
+    endpoint = Endpoint(Registration(lambda _: say()), PLAN_URLS, threads=1)  # type: ignore[arg-type]
     assert endpoint.answer(default_headers(a_task()), b'{"run_id": "run-1"}').status == 503
+
+
+def after_answer(say: Any) -> None:
+    """Say something on the thread of the endpoint after its answer, and then decide about an event."""
+    done = Event()
+
+    def later(act: Callable[[Callable[[], None]], None]) -> None:
+        act(say)
+        act(done.set)
+
+    endpoint = Endpoint(Registration(later), PLAN_URLS, threads=1)  # type: ignore[arg-type]
+    assert endpoint.answer(default_headers(a_task()), b'{"run_id": "run-1"}').status == 503
+    assert done.wait(60)
+    log_decision(Decision("event-1", "type", "subject", "route", Outcome.IGNORED))
 
 
 def notify(say: Any) -> None:
@@ -194,6 +210,7 @@ def host(module: ModuleType) -> Iterator[Host]:
 PLACES = {
     "delivery": lambda say: say(),
     "registration": register,
+    "after the answer": after_answer,
     "notifier": notify,
     "workers": work,
     "resume": resume,

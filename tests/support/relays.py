@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Self
 
 import pytest
@@ -17,8 +18,7 @@ from shared.clock import Clock, utc_now
 from shared.errors import DeliveryDeferred
 from shared.journal.cooldown import Cooldowns
 from shared.journal.journal import RESERVATIONS, Journal
-from shared.journal.records import UNROUTED, JournalKey, Record, Selection, Store
-from shared.queueing.orphans import PARTITION as ORPHANS
+from shared.journal.records import NO_EVENT, ORPHANS, UNROUTED, JournalKey, Record, Selection, Store
 from shared.queueing.pipelines import Pipelines
 from shared.queueing.queueing import Queueing
 from shared.redrive import Redriven, may_have_run
@@ -59,7 +59,9 @@ def relay_over(
 ) -> Relay:
     """Return a relay whose journal and cooldowns are in the store."""
     journal = Journal(store, lease_seconds=lease_seconds, settle_seconds=SETTLE, clock=clock)
-    queueing = Queueing(journal, pipelines, Cooldowns(store, clock), clock=clock, sleep=sleep)
+    come_again = None if deferrals is None else partial(deferrals.come_again, NO_EVENT)
+    cooldowns = Cooldowns(store, clock)
+    queueing = Queueing(journal, pipelines, cooldowns, come_again=come_again, clock=clock, sleep=sleep)
     return Relay(
         dispatch=DISPATCH,
         routes=table,

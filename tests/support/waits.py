@@ -13,7 +13,8 @@ from shared.credentials import Secret
 from shared.errors import AnswerLost, AzureDevOpsError, JournalUnavailable, RequestRefused
 from shared.events.event import RunEnd
 from shared.journal.journal import Journal
-from shared.journal.records import Entry, Store
+from shared.journal.records import Entry, JournalKey, Store
+from shared.telemetry import Result
 from shared.waits.fairness.quotas import Quotas
 from shared.waits.fairness.sharing import Done, Item, Workers
 from shared.waits.plan_url import PlanUrls
@@ -161,6 +162,7 @@ class Scene:
         workspace_ids: Sequence[str] = (),
         per_organization: int = 2000,
         per_plan: int = 100,
+        come_again: Callable[[JournalKey, Result], datetime | None] | None = None,
         **options: Any,
     ) -> None:
         self.store = store
@@ -178,6 +180,7 @@ class Scene:
             self.workspaces,
             Quotas(self.journal, per_organization=per_organization, per_plan=per_plan, clock=clock),
             workers=self.workers,
+            come_again=come_again,
             report=self.reports,
             clock=clock,
         )

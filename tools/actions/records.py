@@ -16,6 +16,7 @@ from shared.journal.cooldown import PARTITION_PREFIX
 from shared.journal.journal import RESERVATIONS, Journal
 from shared.journal.records import (
     OPEN_STATES,
+    ORPHANS,
     UNROUTED,
     WAIT_PREFIX,
     JournalKey,
@@ -27,7 +28,6 @@ from shared.journal.records import (
 )
 from shared.notifications.losses import PARTITION as LOST_NOTIFICATIONS
 from shared.proof import PARTITION as TEST_EVENTS
-from shared.queueing.orphans import PARTITION as ORPHANS
 from shared.routing.running import PARTITION as RUNNING_ROUTES
 from shared.suggestion import suggestion
 from shared.waits.wait import ENDED_PREFIX, SWEEP_PARTITION, TASK_PARTITION, WORKSPACES_PARTITION, Wait, read_each

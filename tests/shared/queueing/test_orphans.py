@@ -9,8 +9,8 @@ import pytest
 from shared.azure_devops.runs import Run, RunRequest
 from shared.errors import PermissionDenied
 from shared.journal.journal import Journal
-from shared.journal.records import JournalKey, Record, State, Store
-from shared.queueing.orphans import PARTITION, Orphan
+from shared.journal.records import ORPHANS, JournalKey, Record, State, Store
+from shared.queueing.orphans import Orphan
 from shared.queueing.search import LostRequest
 from tests.support.builders import run_completed
 from tests.support.clock import ManualClock
@@ -97,7 +97,7 @@ def test_an_altered_record_does_not_stop_the_others(bench: Bench, caplog: pytest
     run = second_run(bench)
     journal = Journal(bench.store, clock=bench.clock)
     for number, document in enumerate(["{", "[]", '{"key": ["a", "b"]}', "[" * 100_000]):
-        journal.write_once(JournalKey(PARTITION, f"{number:064x}"), State.WAITING, document)
+        journal.write_once(JournalKey(ORPHANS, f"{number:064x}"), State.WAITING, document)
     bench.queueing.recovery.orphans.settle(SECONDS)
     assert bench.pipelines.canceled == [run.id]
     assert sum("cannot be read" in text for _, _, text in caplog.record_tuples) == 4

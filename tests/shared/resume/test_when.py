@@ -31,6 +31,11 @@ class TestAPause:
     def test_it_is_spread_already(self, pause: float, luck: float) -> None:
         assert seconds(a_record(), pause, luck) == pause
 
+    @pytest.mark.parametrize(("pause", "luck", "expected"), [(20, 0, 20), (20, 0.5, 25), (20, 1, 30), (2, 1, 7)])
+    def test_waiting_tasks_and_orphans_are_spread_here(self, pause: float, luck: float, expected: float) -> None:
+        record = a_record()._replace(key=JournalKey("$orphans", "ab12"))
+        assert seconds(record, pause, luck) == expected
+
     def test_a_very_long_one_is_asked_for_again(self) -> None:
         assert seconds(a_record(), 1e9) == LONGEST_PAUSE.total_seconds()
 

@@ -109,7 +109,7 @@ def test_half_a_surrogate_pair_stops_no_other_wait(scene: Scene, clock: ManualCl
 def test_the_end_of_a_run_completes_the_tasks_next_to_an_altered_wait(scene: Scene) -> None:
     bad, good = register(scene), register(scene)
     alter(scene, bad.key, "{}")
-    (decision,) = scene.waits.run_ended(the_end(), EVENT, scene.in_seconds())
+    ((decision, _),) = scene.waits.run_ended(the_end(), EVENT, scene.in_seconds())
     assert decision.outcome is Outcome.COMPLETED
     assert list(scene.tasks.results) == [Wait.of(good).task.task_instance_id]
 
@@ -120,13 +120,13 @@ def test_an_altered_end_is_not_known(scene: Scene) -> None:
     alter(scene, key, "{}")
     register(scene)
     assert scene.tasks.results == {}
-    (decision,) = scene.waits.run_ended(the_end(), EVENT, scene.in_seconds())
+    ((decision, _),) = scene.waits.run_ended(the_end(), EVENT, scene.in_seconds())
     assert decision.outcome is Outcome.DEFERRED
     assert "repair or delete the record" in decision.reason
 
 
 def completed_with(scene: Scene) -> list[Outcome]:
-    return [one.outcome for one in scene.waits.run_ended(the_end(), EVENT, scene.in_seconds())]
+    return [one.outcome for one, _ in scene.waits.run_ended(the_end(), EVENT, scene.in_seconds())]
 
 
 @pytest.mark.parametrize(
@@ -177,7 +177,7 @@ def test_a_wait_whose_run_was_changed_does_not_end(scene: Scene) -> None:
     fields = json.loads(record.document) | {"run_id": "run-2"}
     wait = Wait.of(record._replace(document=json.dumps(fields)))
     scene.journal.write_once(wait.key, State.WAITING, wait.document())
-    assert [one.outcome for one in scene.waits.run_ended(the_end("run-2"), EVENT, scene.in_seconds())] == [
+    assert [one.outcome for one, _ in scene.waits.run_ended(the_end("run-2"), EVENT, scene.in_seconds())] == [
         Outcome.CLOSED
     ]
     assert scene.tasks.results == {}

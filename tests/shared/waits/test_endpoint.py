@@ -49,7 +49,7 @@ class Stub:
         self.go = threading.Event()
         self.error = error
 
-    def register(self, _: WaitRequest, deadline: datetime) -> None:
+    def register(self, _: WaitRequest, deadline: datetime, after_answer: object) -> None:
         assert deadline <= utc_now() + timedelta(seconds=ANSWER_SECONDS), "nobody would hear what is done later"
         assert self.go.wait(30)
         raise self.error
@@ -86,3 +86,18 @@ def test_a_slow_store_does_not_delay_the_answer() -> None:
     assert answer.status == 503
     assert "could not finish within 0.05 s" in str(answer.document["error"])
     assert time.monotonic() - began < 20, "the task waits 20 s for the answer"
+
+
+def test_a_slow_resume_queue_does_not_delay_the_answer(store: SqliteStore) -> None:
+    """The run has ended already, so the task is completed before its answer, and must be checked later."""
+    answered, asked = threading.Event(), threading.Event()
+
+    def come_again(*_: object) -> None:
+        assert answered.wait(30)
+        asked.set()
+
+    scene = Scene(store, utc_now, come_again=come_again)
+    scene.waits.run_ended(the_end(), EVENT, scene.in_seconds())
+    assert post(Endpoint(scene.waits, PLAN_URLS, threads=1)).status == 202
+    answered.set()
+    assert asked.wait(30)

@@ -35,7 +35,7 @@ def play(scene: Scene, pool: ThreadPoolExecutor, number: int, order: tuple[str, 
 
     def end() -> bool:
         decisions = scene.waits.run_ended(the_end(f"run-{number}"), EVENT, utc_now() + timedelta(seconds=25))
-        return all(decision.outcome is not Outcome.DEFERRED for decision in decisions)
+        return all(decision.outcome is not Outcome.DEFERRED for decision, _ in decisions)
 
     def at_once(step: Callable[[], bool]) -> None:
         together.wait()

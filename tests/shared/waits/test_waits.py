@@ -48,7 +48,7 @@ def register(scene: Scene, request: WaitRequest) -> Record:
 
 def end(scene: Scene, **what: str) -> list[Outcome]:
     decisions = scene.waits.run_ended(the_end(**what), EVENT, scene.in_seconds())
-    return [decision.outcome for decision in decisions]
+    return [decision.outcome for decision, _ in decisions]
 
 
 def wait_record(scene: Scene) -> Record:
@@ -324,12 +324,12 @@ class TestCompletion:
         register(scene, a_request())
         scene.tasks.plan(call, HANGS)
         began = clock()
-        (decision,) = scene.waits.run_ended(the_end(), EVENT, scene.in_seconds(left))
+        ((decision, _),) = scene.waits.run_ended(the_end(), EVENT, scene.in_seconds(left))
         assert (decision.outcome, clock() - began) == (outcome, timedelta(seconds=takes))
 
     def test_no_time_is_left(self, scene: Scene) -> None:
         register(scene, a_request())
-        (decision,) = scene.waits.run_ended(the_end(), EVENT, scene.clock())
+        ((decision, _),) = scene.waits.run_ended(the_end(), EVENT, scene.clock())
         assert decision.outcome is Outcome.DEFERRED
         assert wait_record(scene).state is State.WAITING
 

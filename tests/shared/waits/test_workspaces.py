@@ -32,7 +32,7 @@ def register(scene: Scene, workspace: str | None) -> str | None:
 
 
 def end(scene: Scene, workspace: str) -> list[Outcome]:
-    return [one.outcome for one in scene.waits.run_ended(the_end(workspace=workspace), EVENT, scene.in_seconds())]
+    return [one.outcome for one, _ in scene.waits.run_ended(the_end(workspace=workspace), EVENT, scene.in_seconds())]
 
 
 @pytest.mark.parametrize("named", [None, "ws", "WS", WORKSPACE, WORKSPACE.upper().strip("/")])

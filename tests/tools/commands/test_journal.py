@@ -13,10 +13,9 @@ from handlers import NAMES
 from shared.azure_devops.runs import Run, RunRequest
 from shared.composition import load_configuration
 from shared.journal.journal import RESERVATIONS, Journal
-from shared.journal.records import NO_EVENT, Entry, JournalKey, Record, State, Step
+from shared.journal.records import NO_EVENT, ORPHANS, Entry, JournalKey, Record, State, Step
 from shared.notifications.losses import PARTITION as LOST_NOTIFICATIONS
 from shared.notifications.losses import Losses
-from shared.queueing.orphans import PARTITION as ORPHANS
 from shared.queueing.orphans import Orphan
 from shared.queueing.search import LostRequest
 from tests.support.builders import run_completed

@@ -61,7 +61,7 @@ def deliver(scene: Scene, run_id: str = "run-1") -> list[Outcome]:
     began = scene.clock()
     decisions = scene.waits.run_ended(the_end(run_id), EVENT, scene.in_seconds(BUDGET))
     assert scene.clock() - began <= timedelta(seconds=BUDGET)
-    return [decision.outcome for decision in decisions]
+    return [decision.outcome for decision, _ in decisions]
 
 
 def sweep(scene: Scene, azure: ManagementPlane | None = None, max_waits: int = MAX_WAITS) -> Sweep:
@@ -243,8 +243,8 @@ def test_more_waits_than_one_delivery_reads(scene: Scene) -> None:
     for number in range(MAX_WAITS):
         scene.store.insert(first._replace(key=first.key._replace(key=f"{number:064x}"), version=""))
     decisions = scene.waits.run_ended(the_end(), EVENT, scene.in_seconds(BUDGET))
-    assert [one.outcome for one in decisions].count(Outcome.DEFERRED) == 1
-    assert decisions[-1].reason == "more than 5000 tasks wait for run run-1; the next delivery completes the others"
+    assert [one.outcome for one, _ in decisions].count(Outcome.DEFERRED) == 1
+    assert decisions[-1][0].reason == "more than 5000 tasks wait for run run-1; the next delivery completes the others"
     assert deliver(scene) == [Outcome.COMPLETED]
 
 
