@@ -16,9 +16,10 @@ from cryptography.fernet import Fernet
 from devstack.ado import EVENTS_PATH, Fault, Match, StartedTask, TaskRecord
 from shared.journal.records import WAIT_PREFIX, Record, Selection, State
 from shared.waits.wait import Wait
-from tests.crash.stage import EARLIER, LONG_AGO, NOW, EmptyJournal, Stage, Workers, new_stage
+from tests.crash.stage import EARLIER, LATER, LONG_AGO, NOW, EmptyJournal, Stage, Workers, new_stage
 from tests.crash.worker import DEFERRED, DIED
 from tests.support.builders import event_text
+from tests.support.effort import amount
 
 BODY = json.dumps({"run_id": "run-1"})
 EVENT = event_text("RunStatusChanged", {"runId": "run-1", "runStatus": "Completed"})
@@ -106,4 +107,60 @@ def test_a_worker_may_crash_at_any_point_of_a_wait(
             assert (code, passed[-1]) == (DIED, points[number])
             # Event Grid delivers an unacknowledged event again. A task does not repeat its request, but the timer runs.
             assert scene.step("deliver" if action == "deliver" else "sweep", NOW)[0] == 0, points[number]
+            scene.check()
+
+
+WRITES = {"after insert", "after replace", "after POST events", "after put", "after move", "after drop"}
+RESUMED = {
+    "the event, while the task cannot be completed": (["register", "throttled"], "deliver"),
+    "the task after the event, which is completed before its answer": (["deliver"], "register"),
+    "a message, after the task was completed and the answer lost": (["register", "lost-after", "deliver"], "resume"),
+}
+
+
+@pytest.mark.parametrize("empty_journal", ["sqlite"], indirect=True)
+@pytest.mark.parametrize("story", RESUMED)
+def test_with_a_resume_queue_no_later_delivery_is_needed(
+    workers: Workers, tmp_path: Path, empty_journal: EmptyJournal, story: str
+) -> None:
+    """Only after a crash before the message of a task that was completed early, the sweep checks the task."""
+    before, action = RESUMED[story]
+    events = Match(method="POST", path=EVENTS_PATH)
+    faults = {
+        "throttled": Fault(accept=False, status=429, match=events),
+        "lost-after": Fault(accept=True, drop=True, match=events),
+    }
+
+    @contextmanager
+    def prepared() -> Iterator[Scene]:
+        keys = Fernet.generate_key().decode()
+        with new_stage(workers, tmp_path, empty_journal, WAIT_TOKEN_KEYS=keys, RESUME_STORAGE="sqlite") as stage:
+            scene = Scene(stage, stage.emulator.start_wait_task(stage.organization_url))
+            for step in before:
+                if step in faults:
+                    stage.emulator.plan(faults[step])
+                else:
+                    assert scene.step(step, LONG_AGO)[0] == 0
+            yield scene
+
+    def finish(scene: Scene) -> None:
+        for offset in (NOW, LATER):
+            assert scene.step("resume", offset)[0] == 0
+
+    with prepared() as scene:
+        code, points = scene.step(action, EARLIER)
+        assert code == 0
+        finish(scene)
+        scene.check()
+    assert {"register": "after put", "deliver": "after put", "resume": "after drop"}[action] in points
+    wanted = amount(WRITES, long={*points})
+    for number in [number for number, point in enumerate(points) if point in wanted]:
+        with prepared() as scene:
+            code, passed = scene.step(action, EARLIER, crash_at=number)
+            assert (code, passed[-1]) == (DIED, points[number])
+            if action == "deliver":
+                assert scene.step("deliver", NOW)[0] == 0
+            finish(scene)
+            if action == "register" and "after put" not in passed:
+                assert scene.step("sweep", LATER)[0] == 0
             scene.check()

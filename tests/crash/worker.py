@@ -163,6 +163,7 @@ def _act(app: App, plan: Mapping[str, Any]) -> int:
     assert app.bridge is not None
     if plan["action"] == "register":
         answer = app.bridge.endpoint.answer(plan["headers"], plan["body"].encode())
+        app.bridge.endpoint._pool.shutdown()  # what it does after the answer is done
         print(answer.document, file=sys.stderr)
         return 0 if answer.status == 202 else DEFERRED
     app.bridge.sweep.run()
