@@ -91,11 +91,13 @@ class SqliteQueue(DueQueue):
             return self._store.execute(_HURRY + _NAMED, (now, names))
 
     def take(self) -> Taken | None:
-        """Take the message that has been due for longest; None if there is none, or another worker took it."""
+        """Take the message that has been due for longest, or None if nothing is due."""
         with _errors():
-            for number, due_at, taken, route, key in self._store.query(_NEXT, (self._at(timedelta()), MAX_TAKEN)):
+            while found := self._store.query(_NEXT, (self._at(timedelta()), MAX_TAKEN)):
+                number, due_at, taken, route, key = found[0]
                 if self._store.execute(_TAKE, (self._at(self._lease), number, due_at, taken)):
                     return Taken(f"{number}.{taken + 1}", JournalKey(route, key))
+                # Another worker has taken it in the meantime.
         return None
 
     def close(self) -> None:

@@ -1,4 +1,4 @@
-"""The thread of the app that takes up what is due in the SQLite queue. One machine has no queue trigger."""
+"""The threads of the app that take up what is due in the SQLite queue. One machine has no queue trigger."""
 
 import threading
 from collections.abc import Callable
@@ -7,32 +7,44 @@ from typing import Final
 from shared.errors import NextstageError
 from shared.logs import NEXT_INVOCATION, logger
 from shared.resume.resume import Resume
-from shared.resume.sqlite_queue import SqliteQueue
+from shared.resume.sqlite_queue import SqliteQueue, Taken
 
 LOOK_EVERY_SECONDS: Final = 1.0
 MAX_PAUSE_SECONDS: Final = 60.0
 """The longest pause after errors."""
+MAX_IN_WORK: Final = 16
+"""How many messages are in work at once, as in a batch of the queue trigger; see host.json."""
 
 _log = logger("nextstage.resume")
 
 
 class ResumeThread:
-    """Takes one message after the other."""
+    """Looks for what is due. Each message gets a thread of its own, which ends with it: while idle, there is one."""
 
     def __init__(
-        self, start: Callable[[], tuple[Resume, SqliteQueue]], look_every_seconds: float = LOOK_EVERY_SECONDS
+        self,
+        start: Callable[[], tuple[Resume, SqliteQueue]],
+        look_every_seconds: float = LOOK_EVERY_SECONDS,
+        max_in_work: int = MAX_IN_WORK,
     ) -> None:
-        """:param start: makes the collaborators, on the thread."""
+        """
+        :param start: makes the collaborators, on the thread.
+        :param max_in_work: how many messages are in work at once.
+        """
         self._start = start
         self._look_every_seconds = look_every_seconds
+        self._max_in_work = max_in_work
+        self._free = threading.Semaphore(max_in_work)
         self._is_stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name="resume", daemon=True)
         self._thread.start()
 
     def stop(self) -> None:
-        """Stop after the message in work."""
+        """Stop after the messages in work."""
         self._is_stopped.set()
         self._thread.join()
+        for _ in range(self._max_in_work):
+            self._free.acquire()
 
     def _run(self) -> None:
         pause = self._look_every_seconds
@@ -42,16 +54,32 @@ class ResumeThread:
                     while not self._is_stopped.is_set() and self._take_up_one():
                         pass
                     pause = self._look_every_seconds
-                except Exception as exc:  # noqa: BLE001 - the thread must live on; the message comes again
-                    _log.error("a record could not be resumed: %s", _shown(exc))
+                except Exception as exc:  # noqa: BLE001 - the thread must live on
+                    _log.error("what is due cannot be taken up: %s", _shown(exc))
                     pause = min(pause * 2, MAX_PAUSE_SECONDS)
 
     def _take_up_one(self) -> bool:
-        resume, queue = self._start()
-        if (taken := queue.take()) is None:
-            return False
-        resume.go_on(taken.key, taken.ticket)
-        return True
+        """Take a message when there is room for it. Return False if nothing is due."""
+        self._free.acquire()
+        worker: threading.Thread | None = None
+        try:
+            resume, queue = self._start()
+            if (taken := queue.take()) is not None:
+                worker = threading.Thread(target=self._work, args=(resume, taken), name="resume one", daemon=True)
+                worker.start()
+        finally:
+            if worker is None:
+                self._free.release()
+        return worker is not None
+
+    def _work(self, resume: Resume, taken: Taken) -> None:
+        with NEXT_INVOCATION.keeping():
+            try:
+                resume.go_on(taken.key, taken.ticket)
+            except Exception as exc:  # noqa: BLE001 - nobody else would say so; the message comes again
+                _log.error("a record could not be resumed: %s", _shown(exc))
+            finally:
+                self._free.release()
 
 
 def _shown(error: Exception) -> str:

@@ -11,22 +11,25 @@ from datetime import datetime
 from pathlib import Path
 from threading import Event
 from types import ModuleType
-from typing import Any, NoReturn
+from typing import Any, ClassVar, NoReturn
 
 import pytest
 from werkzeug.test import Client
 
 from devstack.host import Host
 from shared.errors import JournalUnavailable, ResumeUnavailable
+from shared.journal.records import JournalKey
 from shared.logs import MAX_KEPT, NEXT_INVOCATION, Lines, Logger, logger
 from shared.notifications.notification import Notification
 from shared.notifications.notifier import Notifier
+from shared.resume.sqlite_queue import Taken
 from shared.resume.thread import ResumeThread
 from shared.telemetry import LOGGER_NAME, Decision, Outcome, log_decision
 from shared.waits.endpoint import Endpoint
 from shared.waits.fairness.sharing import Workers
 from shared.waits.request import WaitRequest
 from tests.support import ROOT
+from tests.support.polling import wait_until
 from tests.support.services.host_apps import exported_log, import_app
 from tests.support.waits import PLAN_URLS, a_task, default_headers
 
@@ -175,7 +178,29 @@ def work(say: Any) -> None:
 
 
 def resume(say: Any) -> None:
-    """Say something on the thread that takes up what is due, and then decide about an event."""
+    """Say something on the thread of a message that is due, and then decide about an event."""
+
+    class Messages:
+        """One message, and what takes it up."""
+
+        left: ClassVar = [Taken("1.1", JournalKey("train", "aa"))]
+
+        def take(self) -> Taken | None:
+            return self.left.pop() if self.left else None
+
+        def go_on(self, key: JournalKey, ticket: str) -> None:
+            assert (ticket, key) == ("1.1", ("train", "aa"))
+            say()
+
+    messages: Any = Messages()
+    thread = ResumeThread(lambda: (messages, messages), look_every_seconds=0)
+    wait_until(lambda: not messages.left)
+    thread.stop()
+    log_decision(Decision("event-1", "type", "subject", "route", Outcome.IGNORED))
+
+
+def look(say: Any) -> None:
+    """Say something on the thread that looks for what is due, and then decide about an event."""
     done, stopping = Event(), Event()
 
     def start() -> NoReturn:
@@ -214,6 +239,7 @@ PLACES = {
     "notifier": notify,
     "workers": work,
     "resume": resume,
+    "resume, looking": look,
 }
 
 

@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import pytest
 
@@ -180,14 +180,36 @@ class TestTheSqliteQueue:
         def work(mine: SqliteQueue) -> list[JournalKey]:
             start.wait()
             found = []
-            while any(due.taken == 0 for due in mine.due(99)):
-                if (taken := mine.take()) is not None:
-                    found.append(taken.key)
+            while (taken := mine.take()) is not None:
+                found.append(taken.key)
             return found
 
         with ThreadPoolExecutor(4) as pool:
             found = [key for some in pool.map(work, queues) for key in some]
         assert sorted(found) == sorted(keys)
+
+    def test_a_worker_whose_message_is_taken_in_the_meantime_takes_the_next_one(
+        self, queue: SqliteQueue, store: SqliteStore, clock: ManualClock
+    ) -> None:
+        for key in (A, B):
+            queue.put(key, NOW, "")
+
+        class SlowStore:
+            """Another worker takes a message after each query."""
+
+            is_reader, execute = True, store.execute
+
+            @staticmethod
+            def query(sql: str, parameters: tuple[Any, ...]) -> list[Any]:
+                rows = store.query(sql, parameters)
+                if rows and rows[0][-2:] == tuple(A):
+                    assert queue.take() is not None
+                return rows
+
+        slow: Any = SlowStore()
+        taken = SqliteQueue(slow, LEASE, clock).take()
+        assert taken is not None
+        assert taken.key == B
 
     def test_a_file_that_does_not_answer(self, queue: SqliteQueue, tmp_path: Path) -> None:
         (tmp_path / "journal.sqlite3").rename(tmp_path / "elsewhere")
