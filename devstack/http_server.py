@@ -32,6 +32,8 @@ HOST = "127.0.0.1"
 LONGEST_BODY_BYTES = 10_000_000
 STOPPING_KEY = "devstack.stopping"
 """The WSGI environment's key for an Event that is set when the server closes. Delays wait on it and end early."""
+GO_DOWN_KEY = "devstack.go_down"
+"""The WSGI environment's key for ``Server.go_down``."""
 
 _POLL_SECONDS = 0.02
 _CLOSE_SECONDS = 10.0
@@ -73,6 +75,7 @@ class _RequestHandler(WSGIRequestHandler):
         environ["wsgi.input"] = io.BytesIO(body)
         environ["CONTENT_LENGTH"] = str(len(body))
         environ[STOPPING_KEY] = self.server.stopping
+        environ[GO_DOWN_KEY] = self.server.go_down
         try:
             self._answer(environ)
         except ConnectionDropped:
@@ -157,8 +160,12 @@ class Server(ThreadedWSGIServer):
         # Bind here, because Werkzeug ends the process if it cannot bind.
         with socket.create_server((HOST, port), backlog=self.request_queue_size) as listener:
             super().__init__(HOST, port, app, _RequestHandler, ssl_context=tls, fd=listener.fileno())
-        self._thread = threading.Thread(target=self.serve_forever, args=(_POLL_SECONDS,), daemon=True)
-        self._thread.start()
+        self._thread = self._serve()
+
+    def _serve(self) -> threading.Thread:
+        thread = threading.Thread(target=self.serve_forever, args=(_POLL_SECONDS,), daemon=True)
+        thread.start()
+        return thread
 
     @property
     def url(self) -> str:
@@ -185,10 +192,34 @@ class Server(ThreadedWSGIServer):
         self.shutdown()
         self._thread.join()
 
-    def end(self, how: int) -> None:
-        """Shut down all open connections. With ``socket.SHUT_RD``, running requests are still answered."""
+    def go_down(self, seconds: float) -> None:
+        """Close all connections, except that of the calling thread, and refuse new ones for so long.
+
+        Return when connections are refused. The port stays reserved. Only for a server without TLS.
+        """
+        self.stop_accepting()
+        closed = socket.socket()  # bound, but not listening
+        closed.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        closed.bind((HOST, self.port))
+        self.end(socket.SHUT_RDWR, but=threading.current_thread())
+
+        def come_back() -> None:
+            if self.stopping.wait(seconds):
+                closed.close()
+                return
+            closed.listen(self.request_queue_size)
+            self.socket = closed
+            self._thread = self._serve()
+
+        threading.Thread(target=come_back, daemon=True).start()
+
+    def end(self, how: int, but: threading.Thread | None = None) -> None:
+        """Shut down all open connections. With ``socket.SHUT_RD``, running requests are still answered.
+
+        :param but: the connection of this thread stays open.
+        """
         with self._connections_lock:
-            connections = list(self._connections.values())
+            connections = [connection for thread, connection in self._connections.items() if thread is not but]
         for connection in connections:
             with contextlib.suppress(OSError):  # the client may have closed the connection already
                 connection.shutdown(how)

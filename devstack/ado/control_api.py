@@ -16,6 +16,7 @@ from devstack.ado.errors import ApiError, invalid_argument, run_not_found
 from devstack.ado.faults import FaultError, parse_faults
 from devstack.ado.runs.behavior import BehaviorError
 from devstack.ado.runs.foreign_runs import queue_foreign_run
+from devstack.http_server import GO_DOWN_KEY
 
 if TYPE_CHECKING:
     from werkzeug.wrappers import Response
@@ -55,6 +56,13 @@ def change_behavior(call: Call) -> Response:
     except BehaviorError as exc:
         raise invalid_argument(str(exc)) from exc
     return get_behavior(call)
+
+
+def go_down(call: Call) -> Response:
+    """Refuse connections for a while, as if nothing ran here, also those to control addresses: ``{"seconds": 60}``."""
+    seconds = call.body("outage")["seconds"]
+    call.request.environ[GO_DOWN_KEY](seconds)
+    return json_answer({"seconds": seconds})
 
 
 def restart(call: Call) -> Response:

@@ -81,6 +81,7 @@ CONTROL = _router(
         _rule(f"{CONTROL_PREFIX}faults", "DELETE", control_api.clear_faults),
         _rule(f"{CONTROL_PREFIX}behavior", "GET", control_api.get_behavior),
         _rule(f"{CONTROL_PREFIX}behavior", "POST", control_api.change_behavior),
+        _rule(f"{CONTROL_PREFIX}outage", "POST", control_api.go_down),
         _rule(f"{CONTROL_PREFIX}restart", "POST", control_api.restart),
         _rule(f"{CONTROL_PREFIX}runs", "POST", control_api.queue_run),
         _rule(f"{CONTROL_PREFIX}runs/<int:run_id>", "POST", control_api.finish_run),

@@ -10,7 +10,8 @@ import pytest
 import requests
 from werkzeug.wrappers import Request, Response
 
-from devstack.http_server import ConnectionDropped, Server, serving
+from devstack.http_server import GO_DOWN_KEY, ConnectionDropped, Server, serving
+from tests.support.polling import wait_until
 
 
 @Request.application
@@ -93,6 +94,39 @@ def test_a_connection_is_reset_without_an_answer(server: Server) -> None:
 def test_a_port_in_use_is_an_error(server: Server) -> None:
     with pytest.raises(OSError, match="in use"):
         Server(app, server.port)
+
+
+@Request.application
+def with_a_switch(request: Request) -> Response:
+    """Go down at the path /down."""
+    if request.path == "/down":
+        request.environ[GO_DOWN_KEY](float(request.get_data()))
+    return Response("up")
+
+
+def test_a_server_that_is_down_refuses_connections_and_can_be_closed() -> None:
+    before = set(threading.enumerate())
+    with serving(with_a_switch) as server, requests.Session() as open_connection:
+        assert open_connection.get(server.url, timeout=10).text == "up"
+        assert requests.post(f"{server.url}/down", "60", timeout=10).text == "up", "the order itself is answered"
+        with pytest.raises(requests.ConnectionError):
+            open_connection.get(server.url, timeout=10)
+        assert not is_up(server)
+    wait_until(lambda: set(threading.enumerate()) == before)
+    assert not is_up(server)
+
+
+def test_a_server_comes_back() -> None:
+    with serving(with_a_switch) as server:
+        requests.post(f"{server.url}/down", "0.05", timeout=10)
+        wait_until(lambda: is_up(server))
+
+
+def is_up(server: Server) -> bool:
+    try:
+        return requests.get(server.url, timeout=10).text == "up"
+    except requests.ConnectionError:
+        return False
 
 
 def test_closing_leaves_no_threads_or_connections() -> None:

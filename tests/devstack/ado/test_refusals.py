@@ -193,6 +193,7 @@ RUN_REQUESTS: list[Case] = [
 ]
 
 CONTROL: list[Case] = [
+    ("POST", "/_emulator/outage", {"seconds": -1}, UNREADABLE, f"{BAD}seconds: -1 is less than the minimum"),
     ("POST", "/_emulator/restart", {"first_run_id": 0}, UNREADABLE, f"{BAD}first_run_id: 0 is less than the minimum"),
     ("POST", "/_emulator/runs", {"pipeline": 99}, NO_PIPELINE, ""),
     ("POST", "/_emulator/runs", {"pipeline": 1}, INVALID, ""),
