@@ -21,6 +21,8 @@ _MIN_WAIT_SECONDS, _MAX_WAIT_SECONDS = 0.02, 0.2
 Pauses = Sequence[tuple[float, float]]
 """The shortest and the longest pause in seconds after the first try, the second one and so on; the last is repeated."""
 SOON: Final[Pauses] = ((0.2, 2.0),)
+NEVER: Final[Pauses] = ()
+"""Each event is delivered once, whatever the answer is."""
 
 
 @dataclass
@@ -51,9 +53,18 @@ class Deliveries:
     """A queue of events and the threads that deliver them."""
 
     def __init__(
-        self, events: Sequence[SoakEvent], pick_host: Callable[[], str], *, seed: int, pauses: Pauses = SOON
+        self,
+        events: Sequence[SoakEvent],
+        pick_host: Callable[[], str],
+        *,
+        seed: int,
+        pauses: Pauses = SOON,
+        seconds: float = 0,
     ) -> None:
-        """:param pick_host: returns the URL of the host for the next delivery."""
+        """
+        :param pick_host: returns the URL of the host for the next delivery.
+        :param seconds: over which the first deliveries are spread evenly.
+        """
         self.progress = Progress()
         self._pick_host = pick_host
         self._seed = seed
@@ -61,7 +72,8 @@ class Deliveries:
         # Each copy is delivered separately, so that duplicates may arrive at the same time.
         copies = [event for event in events for _ in range(event.copies)]
         random.Random(seed).shuffle(copies)
-        self._waiting = [_Due(0.0, number, event) for number, event in enumerate(copies)]
+        start, step = time.monotonic(), seconds / max(1, len(copies))
+        self._waiting = [_Due(start + number * step, number, event) for number, event in enumerate(copies)]
         self._left = len(copies)
         self._lock = threading.Lock()
 
@@ -88,7 +100,7 @@ class Deliveries:
                 if due is None:
                     time.sleep(self._seconds_to_wait())
                     continue
-                if self._deliver(session, due.event):
+                if self._deliver(session, due.event) or not self._pauses:
                     with self._lock:
                         self._left -= 1
                 else:

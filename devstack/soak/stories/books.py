@@ -47,6 +47,7 @@ class Outcome:
     :param adopted: runs of others that the app took for its own.
     :param unacknowledged: deliveries that were still refused at the end.
     :param wrong: what else was wrong, one line each.
+    :param notes: what else was measured.
     """
 
     events: int
@@ -57,6 +58,7 @@ class Outcome:
     adopted: int
     unacknowledged: int
     wrong: Sequence[str] = ()
+    notes: Sequence[str] = ()
 
     def is_good(self, *, may_be_unclear: bool) -> bool:
         """Return whether every event has exactly one run, or is parked as unclear if that is allowed."""
@@ -66,7 +68,7 @@ class Outcome:
     def __str__(self) -> str:
         parts = [f"{self.events} events, {self.lost} lost, {self.doubled} doubled"]
         parts += [f"{number} {name}" for name, number in self._rare().items() if number]
-        return ", ".join([*parts, *self.wrong])
+        return ", ".join([*parts, *self.notes, *self.wrong])
 
     def _rare(self) -> dict[str, int]:
         return {
@@ -84,6 +86,7 @@ def count(
     decisions: Sequence[Mapping[str, Any]],
     unacknowledged: int,
     wrong: Sequence[str],
+    notes: Sequence[str] = (),
 ) -> Outcome:
     """Count what came out.
 
@@ -108,6 +111,7 @@ def count(
         adopted=len({each["run_id"] for each in decisions if each["outcome"] == "queued"} & foreign),
         unacknowledged=unacknowledged,
         wrong=wrong,
+        notes=notes,
     )
 
 

@@ -1,6 +1,8 @@
 """The processes of a story: one or two emulators, two hosts that share a journal, and a store that can fail."""
 
+import itertools
 import json
+import math
 import sqlite3
 import threading
 import time
@@ -12,12 +14,14 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 import requests
+from azure.storage.queue import QueueServiceClient
 
 from devstack.ado.books import FIRST_RUN_ID
 from devstack.azurite import Azurite
 from devstack.processes import RunningProcess, start
-from devstack.soak.delivery import SOON, Deliveries, Pauses
+from devstack.soak.delivery import NEVER, SOON, Deliveries, Pauses
 from devstack.soak.stories.books import Kind, Outcome, StoryEvent, count, read_decisions
+from shared.resume.azure_queue import API_VERSION
 
 StoreName = Literal["sqlite", "azurite"]
 Idempotency = Literal["honored", "ignored"]
@@ -79,7 +83,7 @@ class Route:
 class Stage:
     """The processes of one story, for one story after the other with different behaviors of Azure DevOps."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what a story may choose
         self,
         stack: ExitStack,
         folder: Path,
@@ -90,6 +94,7 @@ class Stage:
         scale: float = 1,
         settle_seconds: float = SETTLE_SECONDS,
         size: float = 1,
+        resumes: bool = False,
     ) -> None:
         """Start all processes. They are stopped when the stack is closed.
 
@@ -97,6 +102,7 @@ class Stage:
         :param scale: makes the times shorter, for stories that wait for the end of a lease.
         :param settle_seconds: longer than the emulator needs to carry out a request.
         :param size: makes the story smaller.
+        :param resumes: whether deferred events come back without a redelivery.
         """
         self.store = store
         self.scale = scale
@@ -104,7 +110,11 @@ class Stage:
         self._session = stack.enter_context(requests.Session())
         self._folder = folder
         self._routes = routes
-        self._azurite = stack.enter_context(Azurite(folder / "azurite")) if store == "azurite" else None
+        self._azurite = (
+            stack.enter_context(Azurite(folder / "azurite", in_memory=resumes, queues=resumes))
+            if store == "azurite"
+            else None
+        )
         (folder / "routes.yaml").write_text(_ROUTES + "".join(route.text() for route in routes))
         organizations = 1 + max(route.organization for route in routes)
         ados = [self._start_ado(stack, number) for number in range(organizations)]
@@ -122,6 +132,8 @@ class Stage:
             "JOURNAL_SETTLE_SECONDS": str(settle_seconds * scale),
             "PYTHON_THREADPOOL_THREAD_COUNT": "32",
         }
+        if resumes:
+            settings["RESUME_STORAGE"] = self._azurite.connection_string if self._azurite else "sqlite"
         self.hosts = [self._start_host(stack, number, clock, settings) for number, clock in enumerate(clocks)]
         self._first_run_id = FIRST_RUN_ID
         self._next = 0
@@ -162,6 +174,7 @@ class Stage:
         self.stop_faults()
         self.events: list[StoryEvent] = []
         self.wrong: list[str] = []
+        self.notes: list[str] = []
         self._left = 0
         self._strangers: set[str] = set()
         self._books_begin = [len(books["runs"]) for books in self.books()]
@@ -176,6 +189,11 @@ class Stage:
         """Change switches of the emulators' behavior."""
         for url in self._controls:
             self._post(f"{url}/behavior", {**self._behavior, **switches})
+
+    @property
+    def is_full(self) -> bool:
+        """Whether the story has its full size."""
+        return self._size >= 1
 
     def amount(self, full: int) -> int:
         """Return how many events or runs a story of this size has."""
@@ -229,6 +247,14 @@ class Stage:
         reasons = (f"{number} times: {reason}" for reason, number in deliveries.reasons().most_common(3))
         self.wrong += reasons
 
+    def deliver_once(self, events: Sequence[StoryEvent], seconds: float) -> None:
+        """Deliver each event once, evenly over a time. A delivery that is not acknowledged makes the story wrong."""
+        pick = (host.url for host in itertools.cycle(self.hosts))
+        deliveries = Deliveries(events, lambda: next(pick), seed=1, pauses=NEVER, seconds=seconds * self.scale)
+        deliveries.run(16, until=math.inf)
+        self._left += len(events) - deliveries.progress.answers["202"]
+        self.notes.append(f"{deliveries.progress.deliveries - len(events)} redeliveries")
+
     @contextmanager
     def delivering(self, events: Sequence[StoryEvent], host: int | None = None) -> Iterator[None]:
         """Deliver events in the meantime."""
@@ -253,6 +279,21 @@ class Stage:
         """Remove all planned faults."""
         for url in self._controls:
             self._session.delete(f"{url}/faults", timeout=60).raise_for_status()
+
+    def refuse_connections(self, seconds: float) -> None:
+        """Let the emulators refuse connections for a while, also those of this stage."""
+        for url in self._controls:
+            self._post(f"{url}/outage", {"seconds": seconds * self.scale})
+
+    def messages_left(self) -> int:
+        """Return how many messages of deferred events there are, visible or not."""
+        if self._azurite is None:
+            with closing(sqlite3.connect(self._sqlite, timeout=30)) as connection:
+                return int(connection.execute("SELECT count(*) FROM due").fetchone()[0])
+        connection_string = self._azurite.connection_string
+        with QueueServiceClient.from_connection_string(connection_string, api_version=API_VERSION) as service:
+            queues = [service.get_queue_client(queue.name).get_queue_properties() for queue in service.list_queues()]
+        return sum(queue.approximate_message_count or 0 for queue in queues)
 
     def queue_by_others(self, order: Mapping[str, Any]) -> int:
         """Queue a run as somebody else would, and return its ID."""
@@ -284,14 +325,20 @@ class Stage:
         found: list[dict[str, Any]] = self.books()[0]["requests"][self._requests_begin :]
         return found
 
-    def wait_for(self, condition: Callable[[], bool]) -> None:
+    def runs(self) -> list[dict[str, Any]]:
+        """Return the runs that were queued since the story began."""
+        return [
+            run for books, first in zip(self.books(), self._books_begin, strict=True) for run in books["runs"][first:]
+        ]
+
+    def wait_for(self, condition: Callable[[], bool], look_every_seconds: float = 0.02) -> None:
         """Wait until a condition is true; if it takes too long, the story is wrong."""
         limit = time.monotonic() + PATIENCE_SECONDS
         while not condition():
             if time.monotonic() > limit:
                 self.wrong.append("the story did not take its course")
                 return
-            time.sleep(0.02)
+            time.sleep(look_every_seconds)
 
     def sleep(self, seconds: float) -> None:
         """Sleep for a time that is as much shorter as the other times of the story."""
@@ -316,13 +363,10 @@ class Stage:
 
     def outcome(self) -> Outcome:
         """Return what came out."""
-        runs = [
-            run for books, first in zip(self.books(), self._books_begin, strict=True) for run in books["runs"][first:]
-        ]
         ids = {json.loads(event.text)["id"] for event in self.events}
         decisions = read_decisions(self._log(number) for number in range(len(self.hosts)))
         mine = [each for each in decisions if each["event_id"] in ids]
-        return count(self.events, runs, self._strangers, mine, self._left, self.wrong)
+        return count(self.events, self.runs(), self._strangers, mine, self._left, self.wrong, self.notes)
 
     def _post(self, url: str, document: object) -> Any:
         answer = self._session.post(url, json=document, timeout=60)

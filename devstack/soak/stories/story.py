@@ -39,6 +39,8 @@ class Story:
     :param clocks: how many seconds the hosts' clocks are ahead. Processes that share a SQLite file share a clock, so
         with SQLite both have that of the first host.
     :param scale: see ``Stage``, also for ``settle_seconds``.
+    :param ways: the behaviors of Azure DevOps that make a difference.
+    :param resumes: whether deferred events come back without a redelivery.
     :param may_be_unclear: whether events may be parked because the app cannot tell, if the key is ignored.
     :param is_long: not for the usual tests.
     """
@@ -50,6 +52,8 @@ class Story:
     clocks: tuple[float, float] = (0, 0)
     scale: float = 1
     settle_seconds: float = SETTLE_SECONDS
+    ways: Sequence[Idempotency] = HONORED_FIRST
+    resumes: bool = False
     may_be_unclear: bool = False
     is_long: bool = False
 
@@ -68,8 +72,9 @@ class Story:
                 scale=self.scale,
                 settle_seconds=self.settle_seconds,
                 size=size,
+                resumes=self.resumes,
             )
-            for way in ways:
+            for way in (way for way in ways if way in self.ways):
                 stage.begin(way)
                 self.play(stage)
                 outcome = stage.outcome()

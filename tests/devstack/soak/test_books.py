@@ -54,7 +54,7 @@ GOOD: dict[str, Any] = {
 )
 def test_runs_are_counted_against_events(runs: Any, decisions: Any, expected: dict[str, int]) -> None:
     outcome = count([event(1, "a"), event(2, "b")], runs, {"plan-9"}, decisions, 0, [])
-    assert vars(outcome) == GOOD | expected | {"wrong": []}
+    assert vars(outcome) == GOOD | expected | {"wrong": [], "notes": ()}
 
 
 def test_an_event_has_a_run_on_each_route() -> None:
@@ -79,3 +79,9 @@ def test_an_event_may_be_unclear_only_where_the_design_says_so() -> None:
     assert outcome.is_good(may_be_unclear=True)
     assert not outcome.is_good(may_be_unclear=False)
     assert str(outcome) == "2 events, 0 lost, 0 doubled, 1 parked because the app cannot tell, 2 canceled"
+
+
+def test_what_was_measured_is_shown() -> None:
+    outcome = Outcome(**GOOD, notes=["0 redeliveries", "the last run 7 s after the recovery"])
+    assert str(outcome) == "2 events, 0 lost, 0 doubled, 0 redeliveries, the last run 7 s after the recovery"
+    assert outcome.is_good(may_be_unclear=False)
