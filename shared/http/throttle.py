@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 
 MAX_FAILURES: Final = 5
 """After so many requests in a row without an answer, the gate closes."""
-PAUSES: Final = (5.0, 10.0, 20.0)
-"""For how many seconds: the first time, the second time, and from then on."""
+PAUSES: Final = (5.0, 10.0)
+"""For how many seconds: the first time, and from then on. What waits begins at most so long after a recovery."""
 TRIAL_SECONDS: Final = 15.0
 """How long to wait for the outcome of the request that tries whether the organization answers again."""
 LOOK_AGAIN_SECONDS: Final = 2.0
