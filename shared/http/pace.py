@@ -14,8 +14,8 @@ CUT: Final = 0.9
 """A pause sets the rate to this share of what was sent."""
 STEP: Final = 0.2 / 60
 """In each second after the pause, the rate grows by this share of its first value."""
-MIN_RATE: Final = 0.1
-"""Requests per second. The rate is never lower."""
+LEAST_RATE: Final = 0.1
+"""Requests per second. A process that has sent less is not the reason for a pause, and learns no rate from it."""
 SLACK_SECONDS: Final = 1.0
 """What the rate has allowed in this time, and was not used, may be used at once."""
 
@@ -34,6 +34,7 @@ class Pace:
 
     Until Azure DevOps asks for a pause, no rate is known, and nothing waits. A pause sets the rate to a little less
     than the process has sent on average in the window. From then on, the rate grows linearly until the next pause.
+    If the process has sent very little, others have caused the pause, so it waits for its end and knows no rate.
 
     Instances of the app need not know of each other: what all of them together have sent when Azure DevOps asks for a
     pause is what it accepts, so the rates of all instances add up to the limit.
@@ -69,7 +70,8 @@ class Pace:
     def pause(self, now: float, seconds: float) -> None:
         """Send nothing for so long. Several answers that ask for the same pause count as one."""
         if now >= self._open_at:
-            self._first_rate = max(MIN_RATE, CUT * self._sent(now))
+            rate = CUT * self._sent(now)
+            self._first_rate = rate if rate >= LEAST_RATE else None
         self._open_at = max(self._open_at, now + seconds)
 
     def back_in(self, now: float, closed_seconds: float = 0.0) -> float:

@@ -132,14 +132,14 @@ class TestAdmit:
         assert gate.admit(A, APP) == pytest.approx(2.0)  # its rate is 0.3 a second now
 
     def test_work_that_was_just_tried_takes_no_place(self, gate: ThrottleGate, clock: ManualClock) -> None:
-        gate.admit(A, APP)
+        assert [gate.admit(A, APP) for _ in range(100)] == [0.0] * 100
         gate.close(A, APP, 10)
         clock.advance(10)
         assert [gate.admit(A, APP, later=True) for _ in range(2)] == pytest.approx([0.5, 1.0])
         assert gate.admit(A, APP) == 0
 
     def test_a_renewed_token_does_not_forget_the_rate(self, gate: ThrottleGate, clock: ManualClock) -> None:
-        gate.admit(A, "Bearer 1")
+        assert [gate.admit(A, "Bearer 1") for _ in range(100)] == [0.0] * 100
         gate.close(A, "Bearer 1", 10)
         clock.advance(10)
         assert [gate.admit(A, "Bearer 2") > 0 for _ in range(2)] == [False, True]
