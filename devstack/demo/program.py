@@ -1,9 +1,11 @@
 """Runs nextstage from event to pipeline run locally, without a cloud.
 
 The demo starts the Azure DevOps emulator and the function app on free ports. It delivers every sample event over HTTP
-as Event Grid does, some of them with planned faults, and shows the outcomes. Meanwhile, two pipelines wait without an
-agent. At the end, the demo compares the runs in the emulator's books with the expected runs. The exit code is 0 only if
-every event was acknowledged, no run was lost or duplicated, and both waiting tasks were completed correctly.
+as Event Grid does, some of them with planned faults, and shows the outcomes. During an outage of Azure DevOps, the app
+is killed and started again. Meanwhile, two pipelines wait without an agent. At the end, the demo compares the runs in
+the emulator's books with the expected runs. The exit code is 0 only if every event was acknowledged, no run was lost or
+duplicated, the events of the outage came back without another delivery, and both waiting tasks were completed
+correctly.
 """
 
 import json
@@ -11,6 +13,7 @@ import os
 import signal
 import sys
 import tempfile
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
@@ -20,6 +23,7 @@ from cryptography.fernet import Fernet
 
 from devstack.demo.books import compare, expected_runs
 from devstack.demo.event_grid import Delivery, all_at_once, deliver
+from devstack.demo.outage import came_back, deferred_keys, is_up, wait_until
 from devstack.demo.report import Report
 from devstack.demo.waits import EARLY, LATE, completed_as_expected, show_tasks, start_waiting
 from devstack.events import sample_names
@@ -28,18 +32,29 @@ from handlers import NAMES
 from shared.composition import load_configuration
 
 ROOT = Path(__file__).resolve().parents[2]
-# The app searches for a run whose answer was lost after this many seconds. The default is 120.
-SETTLE_SECONDS = "1"
+# Short times, to keep the demo short. The app searches for a run whose answer was lost after the settle time, and takes
+# over from a process that was killed when the lease ends. The defaults are 120, 60 and 25.
+TIMES = {"JOURNAL_SETTLE_SECONDS": "1", "JOURNAL_LEASE_SECONDS": "6", "DELIVERY_BUDGET_SECONDS": "5"}
+OUTAGE_SECONDS = 4.0
+LONGEST_WAIT_SECONDS = 60.0
 
-MISHAPS = {
-    "model-registered": Delivery("model-registered", "delivered three times, two of them at once", 3, at_once=True),
-    "run-completed.cloud": Delivery("run-completed.cloud", "Azure DevOps queued the run, but its answer was lost"),
-    "model-deployed.cloud": Delivery("model-deployed.cloud", "Azure DevOps answered 429 first and asked for a pause"),
-}
-# Each fault is planned just before its event is delivered. See devstack/ado/faults.py.
-FAULTS: dict[str, dict[str, Any]] = {
-    "run-completed.cloud": {"accept": True, "drop": True},
-    "model-deployed.cloud": {"accept": False, "status": 429, "headers": {"Retry-After": "1"}},
+LOST = Delivery("run-completed.cloud", "Azure DevOps queued the run, but its answer was lost")
+TWINS = Delivery("model-registered", "delivered three times, two of them at once", 3, at_once=True)
+THROTTLED = Delivery("model-deployed.cloud", "Azure DevOps answered 429 first and asked for a pause")
+_OUTAGE = "Azure DevOps was down, and the app was killed; it came back to the event later"
+OUTAGE = [Delivery("dataset-drift-detected.cloud", _OUTAGE), Delivery("model-registered.cloud", _OUTAGE)]
+LAST = Delivery("run-status-changed-running")
+"""The app logs what its own threads have decided when it decides about the next event."""
+IN_TURN = {delivery.sample: delivery for delivery in (LOST, TWINS, *OUTAGE, THROTTLED, LAST)}
+
+# Each fault is planned just before its event is delivered, and events that come back later are for other pipelines. See
+# devstack/ado/faults.py.
+LOST_ANSWER = {"accept": True, "drop": True}
+ASKS_FOR_A_PAUSE = {
+    "accept": False,
+    "status": 429,
+    "headers": {"Retry-After": "1"},
+    "match": {"path": "/pipelines/13/runs"},
 }
 
 
@@ -66,23 +81,42 @@ def _interrupt(_number: int, _frame: object) -> NoReturn:
 def _run(folder: Path, report: Report) -> int:
     report.line("demo: starting the emulator of Azure DevOps and the function app …")
     with start("devstack.ado", env={}, cwd=folder, log=folder / "ado.log") as ado:
+        journal = folder / "journal.sqlite3"
         settings = {
             "AZURE_DEVOPS_ORG_URL": ado.url,
             "AZURE_DEVOPS_PROJECT": "mlops",
             "AZURE_DEVOPS_AUTH": "pat",
             "AZURE_DEVOPS_EXT_PAT": os.environ.get("DEVSTACK_PAT", "devstack-pat"),
-            "JOURNAL_CONNECTION": f"sqlite:{folder / 'journal.sqlite3'}",
-            "JOURNAL_SETTLE_SECONDS": SETTLE_SECONDS,
+            "JOURNAL_CONNECTION": f"sqlite:{journal}",
+            "RESUME_STORAGE": "sqlite",
             "WAIT_TOKEN_KEYS": Fernet.generate_key().decode(),
+            **TIMES,
         }
-        with start("devstack.host", "--app-dir", str(ROOT), env=settings, cwd=folder, log=folder / "host.log") as host:
+        start_host = partial(
+            start, "devstack.host", "--app-dir", str(ROOT), env=settings, cwd=folder, log=folder / "host.log"
+        )
+        with start_host() as host:
             report.line(f"demo: delivering {len(sample_names())} events, some of them with faults …")
             start_waiting(_control(ado, "tasks"), host.url, EARLY)
-            deliveries = _deliver_all(host, ado)
+            _deliver(host, ado, LOST, LOST_ANSWER)
+            _deliver(host, ado, TWINS)
+            others = [Delivery(name) for name in sample_names() if name not in IN_TURN]
+            all_at_once([partial(_deliver, host, ado, delivery) for delivery in others], 4)
+            _ask(_control(ado, "outage"), {"seconds": OUTAGE_SECONDS})
+            all_at_once([partial(_deliver, host, ado, delivery) for delivery in OUTAGE], len(OUTAGE))
+            host.kill()
+        with start_host() as host:
+            wait_until(lambda: is_up(ado.url), LONGEST_WAIT_SECONDS)
+            _deliver(host, ado, THROTTLED, ASKS_FOR_A_PAUSE)
             start_waiting(_control(ado, "tasks"), host.url, LATE)
+            report.line("demo: waiting for the events that the app has deferred …")
+            wait_until(lambda: not deferred_keys(journal), LONGEST_WAIT_SECONDS)
+            _deliver(host, ado, LAST)
         books = requests.get(_control(ado, "books"), timeout=10).json()
     runs, tasks = books["runs"], books["tasks"]
-    report.events(deliveries, _decisions(folder / "host.log"), {run["id"]: run["pipelineName"] for run in runs})
+    deliveries = sorted([*IN_TURN.values(), *others], key=lambda delivery: sample_names().index(delivery.sample))
+    decisions = _decisions(folder / "host.log")
+    report.events(deliveries, decisions, {run["id"]: run["pipelineName"] for run in runs})
     show_tasks(tasks, report)
     report.line()
     expected = expected_runs(load_configuration(settings, ROOT, NAMES).routes, sample_names())
@@ -91,6 +125,11 @@ def _run(folder: Path, report: Report) -> int:
         f"demo: {len(deliveries)} events delivered, {result.queued} pipeline runs queued, "
         f"{result.lost} lost, {result.duplicated} duplicated"
     )
+    healed = [delivery for delivery in OUTAGE if came_back(delivery, decisions)]
+    report.line(
+        f"demo: {len(OUTAGE)} events arrived while Azure DevOps was down, {len(healed)} came back without another "
+        "delivery, although the app was killed"
+    )
     completed = completed_as_expected(tasks)
     report.line(
         f"demo: {len(tasks)} pipelines waited without an agent, {sum(completed)} of their tasks completed exactly once"
@@ -98,26 +137,22 @@ def _run(folder: Path, report: Report) -> int:
     unacknowledged = [delivery.sample for delivery in deliveries if not delivery.acknowledged]
     if unacknowledged:
         print(f"demo: never acknowledged: {', '.join(unacknowledged)}", file=sys.stderr)
-    if result.lost or result.duplicated or unacknowledged or not all(completed):
+    if result.lost or result.duplicated or unacknowledged or healed != OUTAGE or not all(completed):
         return 1
     report.line("demo: next, write your own route in 10 minutes: docs/first-route.md")
     return 0
 
 
-def _deliver_all(host: RunningProcess, ado: RunningProcess) -> list[Delivery]:
-    """Deliver the samples with a mishap one after another, then the others four at a time.
+def _deliver(
+    host: RunningProcess, ado: RunningProcess, delivery: Delivery, fault: Mapping[str, Any] | None = None
+) -> None:
+    if fault is not None:
+        _ask(_control(ado, "faults"), [fault])
+    deliver(f"{host.url}/runtime/webhooks/eventgrid?functionName=aml_event", delivery)
 
-    The order makes sure that each planned fault affects its own event.
-    """
-    endpoint = f"{host.url}/runtime/webhooks/eventgrid?functionName=aml_event"
-    deliveries = [MISHAPS.get(name) or Delivery(name) for name in sample_names()]
-    for delivery in deliveries:
-        if delivery.sample in MISHAPS:
-            if delivery.sample in FAULTS:
-                requests.post(_control(ado, "faults"), json=[FAULTS[delivery.sample]], timeout=10).raise_for_status()
-            deliver(endpoint, delivery)
-    all_at_once([partial(deliver, endpoint, delivery) for delivery in deliveries if delivery.sample not in MISHAPS], 4)
-    return deliveries
+
+def _ask(url: str, document: object) -> None:
+    requests.post(url, json=document, timeout=10).raise_for_status()
 
 
 def _control(ado: RunningProcess, what: str) -> str:

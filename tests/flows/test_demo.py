@@ -12,6 +12,7 @@ from rich.console import Console
 
 from devstack.demo.books import Comparison, compare, expected_runs
 from devstack.demo.event_grid import Delivery
+from devstack.demo.outage import came_back
 from devstack.demo.report import Report
 from devstack.demo.waits import completed_as_expected
 from devstack.events import sample_names
@@ -36,6 +37,8 @@ def test_it_succeeds_and_shows_every_outcome_with_its_reason_at_80_columns() -> 
     text = " ".join(result.stdout.split())
     assert text.endswith(
         "demo: 19 events delivered, 11 pipeline runs queued, 0 lost, 0 duplicated "
+        "demo: 2 events arrived while Azure DevOps was down, 2 came back without another delivery, although the app "
+        "was killed "
         "demo: 2 pipelines waited without an agent, 2 of their tasks completed exactly once "
         "demo: next, write your own route in 10 minutes: docs/first-route.md"
     )
@@ -49,6 +52,7 @@ def test_it_succeeds_and_shows_every_outcome_with_its_reason_at_80_columns() -> 
         "set include_child_runs: true to include it",
         "retrain-on-monitor-breach: queued, retraining run ",
         "smoke-test-after-deployment: queued, smoke-test run ",
+        "because the last 5 requests had no answer (latest: no connection: POST",
     ):
         assert shown in text
     assert [line.partition(":")[0] for line in lines if ": answered " in line] == sample_names()
@@ -93,6 +97,25 @@ def test_a_task_must_be_completed_once_with_the_expected_result(
     tasks: list[dict[str, object]], verdict: list[bool]
 ) -> None:
     assert completed_as_expected(tasks) == verdict
+
+
+@pytest.mark.parametrize(
+    ("statuses", "outcomes", "verdict"),
+    [
+        ([202], ["deferred", "deferred", "queued"], True),
+        ([500, 202], ["deferred", "queued"], False),
+        ([500], ["deferred", "queued"], False),
+        ([202], ["queued"], False),
+        ([202], ["deferred", "parked"], False),
+        ([202], [], False),
+    ],
+)
+def test_an_event_came_back_if_it_was_queued_after_one_delivery(
+    statuses: list[int], outcomes: list[str], verdict: bool
+) -> None:
+    delivery = Delivery("model-registered", statuses=statuses)
+    decisions = [{"event_id": delivery.event_id, "outcome": outcome} for outcome in outcomes]
+    assert came_back(delivery, [{"event_id": "another", "outcome": "parked"}, *decisions]) == verdict
 
 
 def request(pipeline: int | str = "p", **parameters: str) -> RunRequest:
