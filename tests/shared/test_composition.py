@@ -8,6 +8,7 @@ import uuid
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
 
@@ -18,6 +19,8 @@ from devstack.ado import Fault, Match
 from devstack.azurite import Azurite
 from devstack.events import sample_text
 from handlers import DISPATCH, NAMES
+from shared.azure_devops.runs import Run, RunRequest
+from shared.clock import utc_now
 from shared.clouds import US_GOVERNMENT
 from shared.composition import (
     announce_routes,
@@ -34,16 +37,22 @@ from shared.errors import InvalidRoutes, InvalidSettings, NextstageError
 from shared.http.message import HttpResponse
 from shared.journal.journal import Journal
 from shared.journal.records import JournalKey, Selection, State
+from shared.queueing.orphans import Orphan
+from shared.queueing.search import LostRequest
 from shared.resume.azure_queue import API_VERSION
 from shared.routing.running import running_routes
 from shared.settings import load_settings
 from shared.telemetry import Outcome
+from shared.waits.wait import Wait
 from tests.support import ROOT
 from tests.support.builders import ENVIRONMENT, run_completed
 from tests.support.canaries import secret
+from tests.support.fakes import Reports
+from tests.support.journal.memory_queue import MemoryQueue
+from tests.support.journal.memory_store import MemoryStore
 from tests.support.polling import wait_until
 from tests.support.services.host_apps import deliver, exported_log, serving_app
-from tests.support.waits import KEY
+from tests.support.waits import KEY, a_task, the_end
 
 PAT = {"AZURE_DEVOPS_AUTH": "pat", "AZURE_DEVOPS_EXT_PAT": secret("pat")}
 VAULT = {"KEY_VAULT_URL": "https://kv.vault.azure.net", "AZURE_DEVOPS_PAT_SECRET_NAME": "x"}
@@ -232,6 +241,28 @@ class TestTheRoutesOfTheApp:
         assert len(list(left)) == 1, "nothing is left to do after the second time"
         with closing(open_store(configuration.settings)) as store:
             assert running_routes(Journal(store)) is not None
+
+
+def test_a_message_takes_up_an_orphan_and_a_waiting_task() -> None:
+    """Each kind of records has its row."""
+    settings = ENVIRONMENT | PAT | {"JOURNAL_CONNECTION": "sqlite:unused", "WAIT_TOKEN_KEYS": KEY}
+    store, queue, reports = MemoryStore(), MemoryQueue(utc_now), Reports()
+    app = compose(load_configuration(settings, ROOT, NAMES), DISPATCH, store=store, queue=queue, report=reports)
+    assert app.resumption is not None
+    assert app.bridge is not None
+    now = utc_now()
+    request = RunRequest("https://dev.azure.com/contoso", "mlops", "p", "main", {})
+    lost = LostRequest(JournalKey("r", "aa"), request, "", now, now)
+    app.queueing.recovery.orphans.write_down(Orphan(lost, Run(1, "url")))
+    app.bridge.waits.ends.note(the_end())
+    wait = Wait(a_task(plan_url="https://unknown.example"), "run-1", None, now, "", proven=True)
+    app.journal.write_once(wait.key, State.WAITING, wait.document())
+    queue.put(wait.key, timedelta(), "")
+    for message in list(queue.messages.values()):
+        app.resumption.resume.take_up(message.text, taken=2)
+    found = {record.key.route: record.state for record in store.select(Selection(), 9)}
+    assert (found["$orphans"], found[wait.key.route]) == (State.CLOSED, State.CLOSED)
+    assert [decision.outcome for decision in reports] == [Outcome.CLOSED]
 
 
 class TestResuming:
