@@ -176,7 +176,7 @@ class TestOrphans:
         assert stage.bench.pipelines.canceled == [run.id]
 
     def test_the_run_of_a_frozen_worker_is_canceled_without_another_delivery(self, stage: Stage) -> None:
-        """While its request is under way, its lease expires, and a message queues another run."""
+        """While its request is in progress, its lease expires, and a message queues another run."""
         bench = stage.bench
 
         def frozen() -> None:
