@@ -300,6 +300,7 @@ class TestFigures:
             "always_ready * 43_800 * idle_bytes / 1e9 * log_gb": 1,
             "alert_rules * alert_rule": 1,
             "(1 + subscriptions) * event_grid": 1e6,
+            "5 * queue_operation": 1e6,
             WAKE_UP: 1000,
         }
         text = " ".join(PAGE.split())
