@@ -47,6 +47,7 @@ ROWS: Final[dict[str, Callable[[Sizes, Path], list[Comparison]]]] = {
     "10": memory.memory,
     "11": transactions.transactions,
     "12": outage.outage,
+    "13": outage.recovery,
 }
 
 

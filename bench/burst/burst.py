@@ -103,7 +103,7 @@ class Burst:
         for cohort, count in self._take(refused + gated):
             self._grid.was_not_acknowledged(second, cohort, count)
         self._outcome.refused += refused
-        self._note(second, queued, refused + gated)
+        self._note(second, queued, refused + gated, _TRANSACTIONS * (queued + refused + gated))
 
     def _serve(self, second: int, waiting: int) -> tuple[int, int, int]:
         """Serve waiting deliveries within the limits of threads, partitions and TSTU.
@@ -147,11 +147,11 @@ class Burst:
             self._outcome.timed_out += count
             self._grid.was_not_acknowledged(second, cohort, count)
 
-    def _note(self, second: int, queued: int, deferred: int) -> None:
+    def _note(self, second: int, queued: int, deferred: int, transactions: int) -> None:
         outcome, scenario = self._outcome, self._scenario
         outcome.queued += queued
         outcome.executions += queued + deferred
-        outcome.transactions += _TRANSACTIONS * (queued + deferred)
+        outcome.transactions += transactions
         thread_seconds = queued * scenario.queued_seconds + deferred * scenario.deferred_seconds
         # An instance is billed for the time in which it executes anything, regardless of how many executions overlap.
         outcome.gb_seconds += -(-thread_seconds // scenario.concurrency) * scenario.instance_gb
@@ -170,4 +170,5 @@ class Burst:
             + outcome.executions / 1e6 * scenario.million_executions_price
             + operations / 1e6 * scenario.million_event_grid_operations_price
             + outcome.transactions / 1e4 * scenario.ten_thousand_transactions_price
+            + outcome.queue_operations / 1e4 * scenario.ten_thousand_queue_operations_price
         )

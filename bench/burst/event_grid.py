@@ -19,7 +19,7 @@ ANSWER_SECONDS: Final = 30
 RETRY_SECONDS: Final = (10, 30, 60, 300, 600, 1800, 3600, 3 * 3600, 6 * 3600, 12 * 3600)
 TIME_TO_LIVE_SECONDS: Final = 24 * 3600
 
-_RANDOMIZATION: Final = 0.1  # ±10 %, an assumption: the amount is not documented
+RANDOMIZATION: Final = 0.1  # ±10 %, an assumption: the amount is not documented
 # The retries of a cohort are spread over this many points in time; more would not change the result.
 _RETRY_TIMES: Final = 12
 
@@ -65,7 +65,7 @@ class EventGrid:
         times = min(_RETRY_TIMES, count)
         for time in range(times):
             some = count * (time + 1) // times - count * time // times
-            due = second + max(1, round(delay * self._chance.uniform(1 - _RANDOMIZATION, 1 + _RANDOMIZATION)))
+            due = second + max(1, round(delay * self._chance.uniform(1 - RANDOMIZATION, 1 + RANDOMIZATION)))
             if due - cohort.published_minute * 60 > TIME_TO_LIVE_SECONDS:
                 self.dead_lettered += some
             else:

@@ -39,6 +39,7 @@ class Scenario:
     million_executions_price: float = 0.40
     million_event_grid_operations_price: float = 0.60
     ten_thousand_transactions_price: float = 0.00036
+    ten_thousand_queue_operations_price: float = 0.004
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +76,7 @@ class Outcome:
     executions: int = 0
     gb_seconds: float = 0.0
     transactions: int = 0
+    queue_operations: int = 0
     peak_instances: int = 0
     last_queued_hours: float = 0.0
     drained_hours: float = 0.0

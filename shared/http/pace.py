@@ -4,8 +4,8 @@
 """
 
 import random
+from collections import deque
 from collections.abc import Callable
-from math import exp
 from typing import Final
 
 WINDOW_SECONDS: Final = 300.0
@@ -19,11 +19,14 @@ LEAST_RATE: Final = 0.1
 SLACK_SECONDS: Final = 1.0
 """What the rate has allowed in this time, and was not used, may be used at once."""
 
-OVERBOOKING: Final = 1.25
+BUCKET_SECONDS: Final = 10.0
+"""Requests are counted in periods of this length."""
+
+OVERBOOKING: Final = 1.5
 """So many times more work comes back than may be done, because some of it meets an instance that has no room."""
 UNPACED: Final = 50.0
 """So much work comes back in a second if no rate is known."""
-LEAST: Final = 2.0
+LEAST: Final = 3.0
 """At least so much work comes back in a second, whatever the rate."""
 HORIZON_SECONDS: Final = 1800.0
 """All work comes back within this time after the pause. Thus a rate that is too low does little harm."""
@@ -43,8 +46,7 @@ class Pace:
     def __init__(self, luck: Callable[[], float] = random.random) -> None:
         """:param luck: returns a random number from 0 to 1."""
         self._luck = luck
-        self._sent_per_second = 0.0  # when the last request was sent
-        self._sent_at = 0.0
+        self._sent: deque[list[float]] = deque()  # the number of a period, and how many requests were sent in it
         self._first_rate: float | None = None
         self._open_at = 0.0
         self._next_at = 0.0
@@ -64,13 +66,13 @@ class Pace:
             if now < self._next_at:
                 return False
             self._next_at = max(self._next_at, now - SLACK_SECONDS) + 1 / rate
-        self._sent_per_second, self._sent_at = self._sent(now) + 1 / WINDOW_SECONDS, now
+        self._count(now // BUCKET_SECONDS)
         return True
 
     def pause(self, now: float, seconds: float) -> None:
         """Send nothing for so long. Several answers that ask for the same pause count as one."""
         if now >= self._open_at:
-            rate = CUT * self._sent(now)
+            rate = CUT * self._sent_per_second(now)
             self._first_rate = rate if rate >= LEAST_RATE else None
         self._open_at = max(self._open_at, now + seconds)
 
@@ -88,6 +90,15 @@ class Pace:
             return open_at - now + self._luck() * HORIZON_SECONDS
         return self._booked_until - now
 
-    def _sent(self, now: float) -> float:
-        """Return how many requests a second were sent. Those longer ago than the window count little."""
-        return self._sent_per_second * exp((self._sent_at - now) / WINDOW_SECONDS)
+    def _count(self, period: float) -> None:
+        if self._sent and self._sent[-1][0] == period:
+            self._sent[-1][1] += 1
+            return
+        self._sent.append([period, 1])
+        while self._sent[0][0] <= period - WINDOW_SECONDS / BUCKET_SECONDS:
+            self._sent.popleft()
+
+    def _sent_per_second(self, now: float) -> float:
+        """Return how many requests a second were sent in the window."""
+        first = round((now - WINDOW_SECONDS) / BUCKET_SECONDS)
+        return sum(count for period, count in self._sent if period >= first) / WINDOW_SECONDS

@@ -29,6 +29,7 @@ LINES = {
     "10": ["10"],
     "11": ["11", "11b", "11c"],
     "12": ["12"],
+    "13": ["13"],
 }
 LEAST = {"11": 2, "11b": 1, "11c": 2}  # transactions, calls of Azure DevOps, the same with tags
 

@@ -34,6 +34,15 @@ class TestRate:
         pace.pause(20, 280)
         assert pace.rate(300) == pytest.approx(CUT * 200 * 20 / WINDOW_SECONDS, rel=0.05)
 
+    def test_requests_count_fully_for_the_whole_window_and_not_afterwards(self) -> None:
+        """As Azure DevOps counts them."""
+        pace = sent(10.0, 100)
+        pace.pause(290, 30)
+        assert pace.rate(320) == pytest.approx(CUT * 10 * 100 / WINDOW_SECONDS)
+        pace = sent(10.0, 100)
+        pace.pause(401, 30)
+        assert pace.rate(431) is None
+
     def test_it_grows_by_the_same_amount_each_second(self) -> None:
         pace = sent(10.0)
         pace.pause(1200, 30)

@@ -5,6 +5,7 @@ import logging
 import pytest
 
 from shared.errors import Paused, Throttled
+from shared.http.pace import LEAST
 from shared.http.throttle import ThrottleGate
 from tests.support.clock import ManualClock
 
@@ -125,17 +126,17 @@ class TestAdmit:
         assert [gate.admit(A, APP) for _ in range(100)] == [0.0] * 100
         gate.close(A, APP, 10)
         waits = [gate.admit(A, APP) for _ in range(3)]
-        assert waits == pytest.approx([10.5, 11.0, 11.5])
+        assert waits == pytest.approx([10 + number / LEAST for number in (1, 2, 3)])
         assert gate.admit(B, APP) == 0
         clock.advance(10)
         assert gate.admit(A, APP) == 0
-        assert gate.admit(A, APP) == pytest.approx(2.0)  # its rate is 0.3 a second now
+        assert gate.admit(A, APP) == pytest.approx(4 / LEAST)  # its rate is 0.3 a second now
 
     def test_work_that_was_just_tried_takes_no_place(self, gate: ThrottleGate, clock: ManualClock) -> None:
         assert [gate.admit(A, APP) for _ in range(100)] == [0.0] * 100
         gate.close(A, APP, 10)
         clock.advance(10)
-        assert [gate.admit(A, APP, later=True) for _ in range(2)] == pytest.approx([0.5, 1.0])
+        assert [gate.admit(A, APP, later=True) for _ in range(2)] == pytest.approx([1 / LEAST, 2 / LEAST])
         assert gate.admit(A, APP) == 0
 
     def test_a_renewed_token_does_not_forget_the_rate(self, gate: ThrottleGate, clock: ManualClock) -> None:
