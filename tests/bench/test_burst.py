@@ -4,7 +4,9 @@ import json
 import random
 import re
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import fields, replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -18,12 +20,34 @@ from bench.burst.event_grid import RETRY_SECONDS, TIME_TO_LIVE_SECONDS, Cohort, 
 from bench.burst.functions import Fleet
 from bench.burst.outage import POLLING_SECONDS, SETTLE_SECONDS, with_event_grid, with_resume
 from bench.burst.plot import draw
-from bench.burst.resume import MESSAGES_PER_INSTANCE, Instances, ResumedBurst
+from bench.burst.resume import (
+    DELIVERY_HELD,
+    DELIVERY_QUEUED,
+    DELIVERY_REFUSED,
+    MESSAGE_QUEUED,
+    MESSAGE_REFUSED,
+    MESSAGES_PER_INSTANCE,
+    Instances,
+    ResumedBurst,
+)
 from bench.burst.scenario import Outcome, Point, Scenario
+from shared.errors import Throttled
+from shared.journal.journal import Journal
+from shared.resume.deferrals import DeliveryDeferrals
+from shared.resume.resume import Resume
 from tests.support import ROOT
+from tests.support.builders import routes, run_completed
+from tests.support.clock import ManualClock
+from tests.support.fakes import FakePipelines, Reports
+from tests.support.journal.memory_queue import MemoryQueue
+from tests.support.journal.memory_store import MemoryStore
+from tests.support.journal.wrapped_store import Call, WrappedQueue, WrappedStore
+from tests.support.relays import PLAIN, relay_over
 from tools.azure.event_resources import subscriptions
 from tools.azure.plan import Plan
 
+TABLE_CALLS = ("insert", "get", "replace")
+QUEUE_CALLS = ("put", "move", "drop")
 SMALL = Scenario(events=20_000, burst_seconds=60)
 
 
@@ -153,6 +177,65 @@ class TestBurst:
         assert cost(ten_thousand_transactions_price=1e4) == pytest.approx(6_000)  # claim, complete
         # At least the thread time of the deliveries on 2 GB instances, at most all instances for two minutes.
         assert 3_000 * 0.36 / 32 * 2 <= cost(gb_second_price=1) <= 40 * 120 * 2
+
+
+class Counted:
+    """The app on a journal and a queue in memory, and a count of the requests to both."""
+
+    def __init__(self) -> None:
+        self.calls: Counter[str] = Counter()
+        self.clock = ManualClock()
+        self.pipelines = FakePipelines(self.clock)
+        store = WrappedStore(MemoryStore(), self._count)
+        self.messages = MemoryQueue(self.clock)
+        queue = WrappedQueue(self.messages, self._count)
+        journal = Journal(store, clock=self.clock)
+        deferrals = DeliveryDeferrals(journal, queue, self.clock)
+        self.relay = relay_over(store, self.pipelines, routes(PLAIN), self.clock, report=Reports(), deferrals=deferrals)
+        self._resume = Resume(self.relay, journal, queue, give_up=timedelta(days=7), clock=self.clock, report=Reports())
+
+    def deliver(self) -> tuple[int, int]:
+        """Return the requests to the journal and to the queue."""
+        return self._counted(lambda: self.relay.deliver(run_completed()))
+
+    def resume(self) -> tuple[int, int]:
+        """Take up the message. The host takes it before, and removes it afterwards."""
+        self.clock.advance(3600)
+        taken = self.messages.take()
+        assert taken is not None
+        transactions, operations = self._counted(lambda: self._resume.take_up(taken[1]))
+        return transactions, operations + 2
+
+    def _counted(self, act: Callable[[], object]) -> tuple[int, int]:
+        self.calls.clear()
+        act()
+        return tuple(sum(self.calls[name] for name in names) for names in (TABLE_CALLS, QUEUE_CALLS))  # type: ignore[return-value]
+
+    def _count(self, name: str, call: Call) -> Call:
+        def step(*arguments: Any, **options: Any) -> Any:
+            self.calls[name] += 1
+            return call(*arguments, **options)
+
+        return step
+
+
+class TestWork:
+    """The simulation counts the requests that the app makes."""
+
+    def test_of_a_delivery_that_queues_a_run(self) -> None:
+        assert Counted().deliver() == (DELIVERY_QUEUED.transactions, DELIVERY_QUEUED.operations)
+
+    def test_of_what_is_held(self) -> None:
+        app = Counted()
+        app.pipelines.held_seconds = 60
+        assert app.deliver() == (DELIVERY_HELD.transactions, DELIVERY_HELD.operations)
+
+    def test_of_what_is_refused_and_then_queued(self) -> None:
+        app = Counted()
+        app.pipelines.plan += [Throttled("HTTP 429", 20), Throttled("HTTP 429", 20)]
+        assert app.deliver() == (DELIVERY_REFUSED.transactions, DELIVERY_REFUSED.operations)
+        assert app.resume() == (MESSAGE_REFUSED.transactions, MESSAGE_REFUSED.operations)
+        assert app.resume() == (MESSAGE_QUEUED.transactions, MESSAGE_QUEUED.operations)
 
 
 class TestInstances:
