@@ -24,6 +24,7 @@ from bench.burst.resume import (
     DELIVERY_HELD,
     DELIVERY_QUEUED,
     DELIVERY_REFUSED,
+    MESSAGE_HELD,
     MESSAGE_QUEUED,
     MESSAGE_REFUSED,
     MESSAGES_PER_INSTANCE,
@@ -229,6 +230,7 @@ class TestWork:
         app = Counted()
         app.pipelines.held_seconds = 60
         assert app.deliver() == (DELIVERY_HELD.transactions, DELIVERY_HELD.operations)
+        assert app.resume() == (MESSAGE_HELD.transactions, MESSAGE_HELD.operations)
 
     def test_of_what_is_refused_and_then_queued(self) -> None:
         app = Counted()
