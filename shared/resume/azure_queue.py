@@ -11,10 +11,11 @@ import json
 import math
 import time
 from collections.abc import Callable, Collection, Iterator
+from contextlib import suppress
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from azure.core.exceptions import AzureError, HttpResponseError, ResourceNotFoundError
+from azure.core.exceptions import AzureError, HttpResponseError, ResourceExistsError, ResourceNotFoundError
 from azure.storage.queue import QueueClient
 
 from shared.errors import InvalidMessage, ResumeUnavailable
@@ -111,7 +112,7 @@ class AzureQueue(DueQueue):
         try:
             return self._ask(send)
         except _NoQueue:
-            self._ask(lambda options: self._client.create_queue(**options))
+            self._ask(self._create)
             return self._ask(send)
 
     def move(self, ticket: str, after: timedelta) -> bool:
@@ -148,6 +149,10 @@ class AzureQueue(DueQueue):
 
     def close(self) -> None:
         self._transport.close_connections()
+
+    def _create(self, options: dict[str, Any]) -> None:
+        with suppress(ResourceExistsError):  # another worker has just created it
+            self._client.create_queue(**options)
 
     def _change(self, ticket: str, change: Callable[[str, str, dict[str, Any]], object]) -> bool:
         """Change the message of a ticket. Return False if it was taken or is gone."""

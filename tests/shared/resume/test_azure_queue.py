@@ -130,6 +130,8 @@ SENT = (
 Answer = Callable[[], Response]
 BUSY: Answer = lambda: Response("<Error><Code>ServerBusy</Code></Error>", 503, {"x-ms-error-code": "ServerBusy"})  # noqa: E731
 DONE: Answer = lambda: Response(SENT, 201, content_type="application/xml")  # noqa: E731
+NO_QUEUE: Answer = lambda: Response("", 404, {"x-ms-error-code": "QueueNotFound"})  # noqa: E731
+EXISTS: Answer = lambda: Response("", 409, {"x-ms-error-code": "QueueAlreadyExists"})  # noqa: E731
 MOVED: Answer = lambda: Response("", 307, {"Location": "http://127.0.0.1:1/"})  # noqa: E731
 PAGE: Answer = lambda: Response("<html>proxy</html>", 201, content_type="text/html")  # noqa: E731
 EMPTY: Answer = lambda: Response("<QueueMessagesList/>", 201, content_type="application/xml")  # noqa: E731
@@ -154,6 +156,9 @@ class TestOnServersThatFail:
 
     def test_an_unanswered_request_is_sent_again(self) -> None:
         assert self.put(BUSY, BUSY, DONE) == 3
+
+    def test_another_worker_may_create_the_queue_at_the_same_time(self) -> None:
+        assert self.put(NO_QUEUE, EXISTS, DONE) == 3
 
     @pytest.mark.parametrize("answer", [BUSY, MOVED, PAGE, EMPTY])
     def test_anything_else_is_unavailable(self, answer: Answer) -> None:
