@@ -3,7 +3,8 @@
 - Azure DevOps asked for a pause: when the pause ends. The relay has spread the events that wait for its end. Waiting
   tasks and orphans, of which there are few, are spread here.
 - Another worker holds the claim, or a lost request may be in progress: when the record can be taken over.
-- In any case after a random time, whose limit doubles with each attempt, unless there is a pause.
+- In any case after a random time of up to half of the time since the first attempt has failed, unless there is a pause.
+  So what waits for the end of an outage comes at most half of its length after it.
 """
 
 from datetime import datetime, timedelta
@@ -19,7 +20,6 @@ LONGEST_PAUSE: Final = timedelta(days=1)
 _CLOCK_ERROR: Final = timedelta(seconds=1)
 """By how much two processes may disagree on the store's time."""
 
-_MAX_DOUBLINGS: Final = 10
 _FAILED: Final = frozenset({State.RELEASED, State.UNCERTAIN})
 
 
@@ -39,13 +39,9 @@ def wait_of(record: Record, now: datetime, pause_seconds: float | None, luck: fl
         pause = min(timedelta(seconds=pause_seconds), LONGEST_PAUSE)
         spread = timedelta() if record.key.is_about_event else luck * max(SHORTEST, pause / 2)
         return max(pause, claimable_in) + spread
-    limit = min(SHORTEST * (1 << min(attempts(record), _MAX_DOUBLINGS)), LONGEST)
+    first_failure = min((step.at for step in record.history if step.state in _FAILED), default=now)
+    limit = min(max(2 * SHORTEST, (now - first_failure) / 2), LONGEST)
     return max(claimable_in, SHORTEST + luck * (limit - SHORTEST))
-
-
-def attempts(record: Record) -> int:
-    """Return how many attempts have failed, as far as the record's history goes back; at least one."""
-    return max(1, sum(step.state in _FAILED for step in record.history))
 
 
 def is_given_up(record: Record, now: datetime, give_up: timedelta) -> bool:
