@@ -116,8 +116,9 @@ class ResumedBurst(Burst):
         self._azure_devops.serve(second, served.queued, sum(served.refused.values()))
         retry_after = self._azure_devops.retry_after_seconds(second)
         for pace, count in served.refused.items():
-            pace.pause(second + 1, retry_after)
             for _ in range(count):
+                pace.refused()
+                pace.pause(second + 1, retry_after)
                 self._put(second, pace, second + 1)
         self._take(served.delivered)
         self._visible -= served.messages

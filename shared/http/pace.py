@@ -14,8 +14,10 @@ CUT: Final = 0.9
 """A pause sets the rate to this share of what was sent."""
 STEP: Final = 0.2 / 60
 """In each second after the pause, the rate grows by this share of its first value."""
-LEAST_RATE: Final = 0.1
-"""Requests per second. A process that has sent less is not the reason for a pause, and learns no rate from it."""
+LEAST_SENT: Final = 10
+"""A process that has sent fewer requests in the window is not the reason for a pause, and learns no rate from it."""
+MIN_RATE: Final = 0.1
+"""Requests per second. The rate is never lower."""
 SLACK_SECONDS: Final = 1.0
 """What the rate has allowed in this time, and was not used, may be used at once."""
 
@@ -46,7 +48,7 @@ class Pace:
     def __init__(self, luck: Callable[[], float] = random.random) -> None:
         """:param luck: returns a random number from 0 to 1."""
         self._luck = luck
-        self._sent: deque[list[float]] = deque()  # the number of a period, and how many requests were sent in it
+        self._sent: deque[list[int]] = deque()  # the number of a period, and how many requests were sent in it
         self._first_rate: float | None = None
         self._open_at = 0.0
         self._next_at = 0.0
@@ -66,14 +68,19 @@ class Pace:
             if now < self._next_at:
                 return False
             self._next_at = max(self._next_at, now - SLACK_SECONDS) + 1 / rate
-        self._count(now // BUCKET_SECONDS)
+        self._count(int(now // BUCKET_SECONDS))
         return True
+
+    def refused(self) -> None:
+        """Do not count a request that Azure DevOps has refused: the rate is what it accepts."""
+        if self._sent and self._sent[-1][1] > 0:
+            self._sent[-1][1] -= 1
 
     def pause(self, now: float, seconds: float) -> None:
         """Send nothing for so long. Several answers that ask for the same pause count as one."""
         if now >= self._open_at:
-            rate = CUT * self._sent_per_second(now)
-            self._first_rate = rate if rate >= LEAST_RATE else None
+            sent = self._sent_in_window(now)
+            self._first_rate = None if sent < LEAST_SENT else max(MIN_RATE, CUT * sent / WINDOW_SECONDS)
         self._open_at = max(self._open_at, now + seconds)
 
     def back_in(self, now: float, closed_seconds: float = 0.0) -> float:
@@ -90,7 +97,7 @@ class Pace:
             return open_at - now + self._luck() * HORIZON_SECONDS
         return self._booked_until - now
 
-    def _count(self, period: float) -> None:
+    def _count(self, period: int) -> None:
         if self._sent and self._sent[-1][0] == period:
             self._sent[-1][1] += 1
             return
@@ -98,7 +105,6 @@ class Pace:
         while self._sent[0][0] <= period - WINDOW_SECONDS / BUCKET_SECONDS:
             self._sent.popleft()
 
-    def _sent_per_second(self, now: float) -> float:
-        """Return how many requests a second were sent in the window."""
+    def _sent_in_window(self, now: float) -> int:
         first = round((now - WINDOW_SECONDS) / BUCKET_SECONDS)
-        return sum(count for period, count in self._sent if period >= first) / WINDOW_SECONDS
+        return sum(count for period, count in self._sent if period >= first)

@@ -80,7 +80,8 @@ class Sender:
                     self._gate.answered(organization_url)
                 # After any answer, including a success: the server asks for a pause before it refuses requests.
                 if (wanted := pause_seconds(response)) is not None:
-                    self._gate.close(organization_url, authorization, wanted)
+                    is_refused = response.status == 429  # noqa: PLR2004
+                    self._gate.close(organization_url, authorization, wanted, refused=is_refused)
                 return response
 
     def _time_for_request(self, deadline: datetime) -> float:

@@ -49,13 +49,19 @@ class ThrottleGate:
         self._failures: dict[str, _Failures] = {}
         self._paces: dict[str, Pace] = {}
 
-    def close(self, organization_url: str, authorization: str, seconds: float) -> None:
-        """Close the gate for a credential for so many seconds. If it is closed for longer, nothing changes."""
+    def close(self, organization_url: str, authorization: str, seconds: float, *, refused: bool = False) -> None:
+        """Close the gate for a credential for so many seconds. If it is closed for longer, nothing changes.
+
+        :param refused: whether the answer was a refusal.
+        """
         open_at, who = self._clock() + timedelta(seconds=seconds), (organization_url, hash(authorization))
         with self._lock:
             _put(self._open_at, who, max(open_at, self._open_at.get(who, open_at)))
             if (pace := self._paces.get(organization_url)) is not None:
-                pace.pause(self._clock().timestamp(), seconds)
+                now = self._clock().timestamp()
+                if refused:
+                    pace.refused()
+                pace.pause(now, seconds)
 
     def not_answered(self, organization_url: str, reason: str) -> None:
         """Count a request without an answer, and close the gate after several in a row."""

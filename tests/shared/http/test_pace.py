@@ -2,7 +2,7 @@
 
 import pytest
 
-from shared.http.pace import CUT, HORIZON_SECONDS, LEAST, LEAST_RATE, OVERBOOKING, STEP, UNPACED, WINDOW_SECONDS, Pace
+from shared.http.pace import CUT, HORIZON_SECONDS, LEAST, MIN_RATE, OVERBOOKING, STEP, UNPACED, WINDOW_SECONDS, Pace
 
 
 def sent(per_second: float, seconds: int = 1200) -> Pace:
@@ -62,7 +62,7 @@ class TestRate:
             pace.pause(second, 1)
         assert pace.rate(1210) == pytest.approx(CUT * 10, rel=0.06)
 
-    @pytest.mark.parametrize(("requests", "is_known"), [(0, False), (20, False), (33, False), (34, True)])
+    @pytest.mark.parametrize(("requests", "is_known"), [(0, False), (5, False), (9, False), (10, True)])
     def test_a_process_that_has_sent_very_little_learns_none(self, requests: int, is_known: bool) -> None:
         """Azure DevOps limits an identity, which other tools may use too: they have caused the pause."""
         pace = Pace()
@@ -71,7 +71,17 @@ class TestRate:
         assert (pace.rate(1005) is not None) == is_known
         assert not pace.take(1004)
         assert sum(pace.take(1005) for _ in range(100)) == (1 if is_known else 100)
-        assert not is_known or (pace.rate(1005) or 0) >= LEAST_RATE
+        assert not is_known or (pace.rate(1005) or 0) >= MIN_RATE
+
+    def test_what_was_refused_does_not_count(self) -> None:
+        """While Azure DevOps refuses everything, one request after each pause teaches nothing."""
+        pace = Pace()
+        for second in range(0, 600, 6):
+            assert pace.take(second)
+            pace.refused()
+            pace.pause(second, 5)
+        assert pace.rate(600) is None
+        assert sum(pace.take(600) for _ in range(100)) == 100
 
     def test_it_is_forgotten_after_a_window_without_a_pause(self) -> None:
         pace = sent(10.0)
@@ -113,7 +123,7 @@ class TestBackIn:
         assert [pace.back_in(1200) for _ in range(3)] == pytest.approx([30 + n / rate for n in (1, 2, 3)])
 
     def test_a_low_rate_does_not_hold_it_back_for_long(self) -> None:
-        pace = sent(LEAST_RATE * 2)
+        pace = sent(MIN_RATE * 2)
         pace.pause(1200, 10)
         assert [pace.back_in(1200) for _ in range(3)] == pytest.approx([10 + n / LEAST for n in (1, 2, 3)])
 
@@ -121,7 +131,7 @@ class TestBackIn:
         assert [Pace().back_in(1000, 5) for _ in range(2)] == pytest.approx([5 + 1 / UNPACED] * 2)
 
     def test_all_of_it_comes_back_within_the_horizon(self) -> None:
-        pace = sent(LEAST_RATE * 2)
+        pace = sent(MIN_RATE * 2)
         pace.pause(1200, 10)
         waits = [pace.back_in(1200) for _ in range(round(HORIZON_SECONDS * LEAST) + 2)]
         assert waits[-4] == pytest.approx(10 + HORIZON_SECONDS, abs=1)

@@ -132,6 +132,13 @@ class TestAdmit:
         assert gate.admit(A, APP) == 0
         assert gate.admit(A, APP) == pytest.approx(4 / LEAST)  # its rate is 0.3 a second now
 
+    def test_a_refused_request_does_not_count(self, gate: ThrottleGate, clock: ManualClock) -> None:
+        for _ in range(100):
+            assert gate.admit(A, APP) == 0
+            gate.close(A, APP, 1, refused=True)
+            clock.advance(1)
+        assert [gate.admit(A, APP) for _ in range(100)] == [0.0] * 100
+
     def test_work_that_was_just_tried_takes_no_place(self, gate: ThrottleGate, clock: ManualClock) -> None:
         assert [gate.admit(A, APP) for _ in range(100)] == [0.0] * 100
         gate.close(A, APP, 10)
