@@ -22,6 +22,8 @@ class Interleaving(RuleBasedStateMachine):
 
     world: Any
     workers: list[Any]
+    losable = frozenset({"in flight"})
+    """The calls whose answer may be lost."""
 
     @rule(worker=a_worker, steps=st.integers(1, 4))
     def go_on(self, worker: int, steps: int) -> None:
@@ -34,10 +36,10 @@ class Interleaving(RuleBasedStateMachine):
         if self.workers[worker].is_busy:
             self.step(self.workers[worker], CRASH)
 
-    @precondition(lambda self: any(worker.at == "in flight" for worker in self.workers))
+    @precondition(lambda self: any(worker.at in self.losable for worker in self.workers))
     @rule(worker=a_worker)
     def lose_the_answer(self, worker: int) -> None:
-        if self.workers[worker].at == "in flight":
+        if self.workers[worker].at in self.losable:
             self.step(self.workers[worker], LOSE)
 
     @precondition(lambda self: self.under_way())

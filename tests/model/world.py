@@ -15,18 +15,18 @@ from typing import TYPE_CHECKING, Any, cast
 from handlers import DISPATCH
 from shared.azure_devops.reconcile import Build
 from shared.azure_devops.runs import Run, RunRequest
-from shared.errors import AnswerLost, DeliveryDeferred, RequestNotSent, RunExists
+from shared.errors import AnswerLost, DeliveryDeferred, JournalUnavailable, RequestNotSent, RunExists, Throttled
 from shared.journal.cooldown import PARTITION_PREFIX, Cooldowns
 from shared.journal.journal import Journal
 from shared.journal.records import FINAL_STATES, JournalKey, Record
 from shared.queueing.queueing import Queueing
-from shared.relay import Delivery, Relay
+from shared.relay import Deferrals, Delivery, Relay
 from shared.routing.table import RouteTable
 from tests.support.builders import run_completed
 from tests.support.clock import ManualClock
 from tests.support.fakes import IDENTITY, USUAL_SKEW, Queued, Reports, url_of
 from tests.support.journal.memory_store import MemoryStore
-from tests.support.journal.wrapped_store import WrappedStore, around_each_call
+from tests.support.journal.wrapped_store import Around, Call, WrappedStore
 
 if TYPE_CHECKING:
     from shared.queueing.pipelines import Pipelines
@@ -97,6 +97,13 @@ class World(SharedWorld):
     routes: RouteTable = field(kw_only=True)
     honors_ids: bool = False
     books: list[Queued] = field(default_factory=list)
+    closed_until: datetime | None = None
+    """Until when Azure DevOps asks for a pause."""
+
+    @property
+    def pause_seconds(self) -> float:
+        """How long Azure DevOps asks for a pause from now on."""
+        return 0.0 if self.closed_until is None else max(0.0, (self.closed_until - self.clock()).total_seconds())
 
     def carry_out(self, sent: Sent) -> None:
         """Queue the run on the server, whose clock is ahead of the app's. If it honors IDs, only once for each ID."""
@@ -110,11 +117,28 @@ class World(SharedWorld):
         self.books.append(Queued(sent.run, request, self.clock() + USUAL_SKEW, used))
 
 
+def losing(pause: Callable[[str], str], error: type[Exception]) -> Around:
+    """Stop before and after each call. If the test says LOSE, it fails there, before or after its work is done."""
+
+    def around(name: str, call: Call) -> Call:
+        def step(*arguments: Any, **options: Any) -> Any:
+            if pause(f"before {name}") == LOSE:
+                raise error("nothing was done, says the test")
+            answer = call(*arguments, **options)
+            if pause(f"after {name}") == LOSE:
+                raise error("the answer was lost, says the test")
+            return answer
+
+        return step
+
+    return around
+
+
 class Process:
     """A process that does one job at a time, and stops at each call of ``pause``."""
 
     def __init__(self, world: SharedWorld) -> None:
-        self.store = WrappedStore(world.store, around_each_call(self.pause))
+        self.store = WrappedStore(world.store, losing(self.pause, JournalUnavailable))
         self.journal = Journal(self.store, lease_seconds=LEASE, settle_seconds=SETTLE, clock=world.clock)
         self._turn = threading.Semaphore(0)
         self._back = threading.Semaphore(0)
@@ -135,7 +159,7 @@ class Process:
         self._wait()
 
     def go_on(self, command: str = GO) -> None:
-        """Continue to the next call, crash, or lose the answer to the request in progress."""
+        """Continue to the next call, crash, or lose the answer to the call in progress."""
         self._command = command
         self._turn.release()
         self._wait()
@@ -171,9 +195,10 @@ class Worker(Process):
 
     def __init__(self, world: World) -> None:
         super().__init__(world)
+        self.event = ""
         self.delivery: Delivery | None = None
         self.acknowledged = False
-        self._relay = Relay(
+        self.relay = Relay(
             dispatch=DISPATCH,
             routes=world.routes,
             journal=self.journal,
@@ -184,17 +209,22 @@ class Worker(Process):
                 clock=world.clock,
                 sleep=lambda _: None,
             ),
+            deferrals=self.deferrals(world),
             budget_seconds=BUDGET,
             report=Reports(),
             clock=world.clock,
         )
 
+    def deferrals(self, world: World) -> Deferrals | None:
+        """Return what brings deferred records back."""
+        return None
+
     def begin(self, event: str) -> None:
         """Begin to deliver an event, and stop at the first call."""
-        self.delivery, self.acknowledged = None, False
+        self.event, self.delivery, self.acknowledged = event, None, False
 
         def deliver() -> None:
-            self.delivery = self._relay.deliver(run_completed(event))
+            self.delivery = self.relay.deliver(run_completed(event))
 
         self.start(deliver)
 
@@ -210,6 +240,8 @@ class SteppingPipelines:
         self._pause("before run")
         if self._world.clock() >= deadline:
             raise RequestNotSent("no time is left")
+        if (seconds := self._world.pause_seconds) > 0:
+            raise Throttled("Azure DevOps asks for a pause", seconds)
         sent = self._world.send((request, orchestration_id))
         command = self._pause("in flight")
         if not sent.arrived or command == LOSE:
@@ -230,7 +262,7 @@ class SteppingPipelines:
         return IDENTITY
 
     def admit(self, organization_url: str, *, later: bool = False) -> float:
-        return 0.0
+        return self._world.pause_seconds
 
     def sender(self) -> str:
         return "credential"
