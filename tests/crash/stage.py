@@ -4,7 +4,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -13,12 +13,19 @@ from typing import Any
 from devstack.ado import Behavior, Emulator, load_declaration, serve
 from shared.clock import utc_now
 from shared.journal.records import Store
+from shared.journal.sqlite import SqliteStore
+from shared.resume.azure_queue import AzureQueue
+from shared.resume.queue import SQLITE, Due, DueQueue
+from shared.resume.sqlite_queue import SqliteQueue
 from tests.crash.worker import DEFERRED, DIED, EXIT, POINT
 from tests.support import ROOT
 from tests.support.canaries import secret
+from tests.support.journal.stores import no_identity
 
 EmptyJournal = Callable[[], tuple[str, Store]]
 """Returns an empty journal: its connection, and its store for inspection."""
+
+QUEUE = "nextstage-resume"  # the default of RESUME_QUEUE
 
 LONG_AGO, EARLIER, NOW, LATER = -400, -200, 0, 200  # seconds; more than a lease apart
 
@@ -91,6 +98,18 @@ class Stage:
     offset_seconds: list[int]
     """How many seconds the clocks of the current worker and of the emulator are in the past."""
 
+    def messages(self) -> list[Due]:
+        """Return the messages that wait."""
+        storage = self.environment["RESUME_STORAGE"]
+        queue: DueQueue
+        if storage == SQLITE:
+            assert isinstance(self.store, SqliteStore)
+            queue = SqliteQueue(self.store, timedelta(seconds=60))
+        else:
+            queue = AzureQueue(storage, QUEUE, no_identity, connections=1)
+        with closing(queue):
+            return list(queue.due(9))
+
     def work(
         self, offset_seconds: int, *, crash_at: int | None = None, die_within: str | None = None, **action: Any
     ) -> tuple[int, list[str]]:
@@ -114,11 +133,14 @@ def new_stage(
     empty_journal: EmptyJournal,
     route: str = ROUTE,
     behavior: Behavior | None = None,
+    *,
+    resumes: bool = False,
     **settings: str,
 ) -> Iterator[Stage]:
     """Set up a new stage.
 
     :param behavior: the emulator's switches; None for its defaults.
+    :param resumes: whether deferred events come back through a queue, in the storage of the journal.
     """
     (folder / "pipelines.yaml").write_text(PIPELINES)
     (folder / "routes.yaml").write_text(route)
@@ -130,6 +152,8 @@ def new_stage(
         behavior=behavior,
     )
     connection, store = empty_journal()
+    if resumes:
+        settings["RESUME_STORAGE"] = SQLITE if connection.startswith("sqlite:") else connection
     with serve(emulator) as served:
         environment = {
             "AZURE_DEVOPS_ORG_URL": served.organization_url,
