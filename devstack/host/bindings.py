@@ -68,8 +68,11 @@ def string_datum(text: str) -> Any:
 
 
 def message_metadata(message_id: str, dequeue_count: int) -> dict[str, Any]:
-    """Return what the host says of a queue message, without its receipt and its times."""
-    return {"Id": string_datum(message_id), "DequeueCount": _meta.Datum(type="int", value=dequeue_count)}
+    """Return what the host says of a queue message, without its receipt and its times. Numbers are JSON.
+
+    Source: https://github.com/Azure/azure-functions-host, WebJobs.Script.Grpc, GrpcMessageConversionExtensions.
+    """
+    return {"Id": string_datum(message_id), "DequeueCount": json_datum(dequeue_count)}
 
 
 def http_datum(
