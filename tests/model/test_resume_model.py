@@ -19,6 +19,7 @@ from shared.errors import ResumeUnavailable
 from shared.journal.records import Entry, JournalKey, State
 from shared.relay import Deferrals, Delivery
 from shared.resume.queue import key_in
+from shared.resume.when import SHORTEST
 from shared.telemetry import Result
 from tests.model.deliveries import (
     COOLDOWN,
@@ -32,7 +33,7 @@ from tests.model.deliveries import (
 )
 from tests.model.interleaving import EXAMPLES, a_worker, play
 from tests.model.resume_world import CALLS, VISIBILITY, ResumeWorker, ResumeWorld
-from tests.model.world import GO, LEASE, Worker, World
+from tests.model.world import BUDGET, CRASH, GO, LEASE, SETTLE, Worker, World
 from tests.support.builders import run_completed
 from tests.support.effort import amount
 
@@ -267,7 +268,7 @@ def test_the_check_detects_a_message_that_is_written_before_the_record() -> None
         overtake(WritesTheMessageFirst)
 
 
-def freeze(worker: type[ResumeWorker]) -> None:
+def freeze(worker: type[ResumeWorker]) -> Resuming:
     """Stop a host while it resumes."""
     machine = over(Resuming, DISTINCT, worker=worker)()
     machine.begin(is_deferred=True)
@@ -275,10 +276,25 @@ def freeze(worker: type[ResumeWorker]) -> None:
     machine.go_far(0)
     assert machine.workers[0].at == "in flight"
     machine.a_death_is_noticed()
-    machine.teardown()
+    return machine
 
 
 def test_the_check_detects_that_no_message_is_written_before_the_work() -> None:
-    freeze(ResumeWorker)
+    freeze(ResumeWorker).teardown()
     with pytest.raises(AssertionError, match="nothing takes over from a host that dies"):
         freeze(WritesNoMessageBeforeTheWork)
+
+
+def test_another_host_goes_on_when_lease_and_request_have_ended() -> None:
+    """docs/how-it-works.md says how long it takes."""
+    machine = freeze(ResumeWorker)
+    (sent,) = machine.world.sent
+    sent.dropped = True
+    machine.step(machine.workers[0], CRASH)
+    claimed_at = machine.world.clock()
+    while not machine.world.books:
+        machine.take_up(1)
+        machine.finish(machine.workers[1])
+    seconds = (machine.world.clock() - claimed_at).total_seconds()
+    assert max(LEASE, BUDGET + SETTLE) <= seconds <= max(LEASE, BUDGET + SETTLE) + SHORTEST.total_seconds()
+    machine.teardown()
