@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 
 import pytest
 from hypothesis import strategies as st
-from hypothesis.stateful import initialize, invariant, precondition, rule
+from hypothesis.stateful import initialize, precondition, rule
 
 from shared.errors import ResumeUnavailable
 from shared.journal.records import Entry, JournalKey, State
@@ -33,7 +33,7 @@ from tests.model.deliveries import (
 )
 from tests.model.interleaving import EXAMPLES, a_worker, play
 from tests.model.resume_world import CALLS, VISIBILITY, ResumeWorker, ResumeWorld
-from tests.model.world import BUDGET, CRASH, GO, LEASE, SETTLE, Worker, World
+from tests.model.world import BUDGET, CRASH, GO, LEASE, SETTLE, Process, Worker, World
 from tests.support.builders import run_completed
 from tests.support.effort import amount
 
@@ -100,12 +100,15 @@ class Resuming(Deliveries):
     def ask_for_a_pause(self, seconds: int) -> None:
         self.world.closed_until = self.world.clock() + timedelta(seconds=seconds)
 
-    @invariant()
+    def step(self, worker: Process, command: str) -> None:
+        super().step(worker, command)
+        self.what_is_acknowledged_comes_again()
+        self.a_death_is_noticed()
+
     def what_is_acknowledged_comes_again(self) -> None:
         for key in self.acknowledged_keys:
             assert self.world.is_final(key) or self.world.comes_again(key), "an acknowledged record never comes again"
 
-    @invariant()
     def a_death_is_noticed(self) -> None:
         """If the host dies, the message in work is invisible for a long time. Another one does not wait for it."""
         for worker in self.workers:
@@ -116,7 +119,6 @@ class Resuming(Deliveries):
     def acknowledge(self, worker: Worker, delivery: Delivery) -> None:
         self.acknowledged.add(worker.event)
         self.acknowledged_keys |= {JournalKey(decision.route or "", decision.key) for decision in delivery.decisions}
-        self.what_is_acknowledged_comes_again()
 
     def settle(self) -> None:
         """Deliver what is not acknowledged, and take each message when it is due, until there is none."""
@@ -196,7 +198,7 @@ class WritesTheMessageFirst(ResumeWorker):
     """Writes the message before the record."""
 
     def begin(self, event: str) -> None:
-        self.event, self.delivery, self.acknowledged = event, None, False
+        self.event, self.delivery, self.acknowledged, self.in_work = event, None, False, None
 
         def deliver() -> None:
             with suppress(ResumeUnavailable):
@@ -237,8 +239,8 @@ class NeverEnds(ResumeWorker):
         self.world.queue.put(key_in(text), VISIBILITY, "")
 
 
-SOON_FOUND = [AcknowledgesFirst, RemovesTheMessageBeforeTheWork, NeverEnds]
-MUTANTS = [*SOON_FOUND, WritesTheMessageFirst, WritesNoMessageBeforeTheWork]
+SOON_FOUND = [AcknowledgesFirst, WritesNoMessageBeforeTheWork, RemovesTheMessageBeforeTheWork, NeverEnds]
+MUTANTS = [*SOON_FOUND, WritesTheMessageFirst]
 
 
 @pytest.mark.parametrize("worker", amount(SOON_FOUND, long=MUTANTS))
@@ -275,7 +277,6 @@ def freeze(worker: type[ResumeWorker]) -> Resuming:
     machine.take_up(0)
     machine.go_far(0)
     assert machine.workers[0].at == "in flight"
-    machine.a_death_is_noticed()
     return machine
 
 
