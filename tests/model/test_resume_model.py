@@ -28,6 +28,7 @@ from tests.model.deliveries import (
     EQUAL,
     EVENTS,
     Deliveries,
+    DeliveriesToTwoRoutes,
     DeliveriesWithCooldown,
     over,
 )
@@ -142,6 +143,10 @@ class ResumingWithCooldown(Resuming, DeliveriesWithCooldown):
     """The same for a route with a cooldown."""
 
 
+class ResumingToTwoRoutes(Resuming, DeliveriesToTwoRoutes):
+    """The same for two routes with equal requests. The first may use up the time of the second."""
+
+
 class ResumingWithThread(Resuming):
     """The same with a thread of the app that takes the messages, as with SQLite."""
 
@@ -166,19 +171,19 @@ class ResumingAndGivingUp(Resuming):
 
 
 @pytest.mark.parametrize(
-    ("machine", "route", "honors_ids"),
+    ("machine", "entries", "honors_ids"),
     [
-        (Resuming, DISTINCT, False),
-        (Resuming, EQUAL, False),
-        (Resuming, CORRELATED, True),
-        (ResumingWithCooldown, COOLDOWN, False),
-        (ResumingWithThread, EQUAL, False),
-        (ResumingAndGivingUp, DISTINCT, False),
+        pytest.param(Resuming, [DISTINCT], False, id="distinct"),
+        pytest.param(Resuming, [EQUAL], False, id="equal"),
+        pytest.param(Resuming, [CORRELATED], True, id="correlated, ids honored"),
+        pytest.param(ResumingWithCooldown, [COOLDOWN], False, id="cooldown"),
+        pytest.param(ResumingToTwoRoutes, [EQUAL, EQUAL.replace("name: r", "name: s")], False, id="two routes"),
+        pytest.param(ResumingWithThread, [EQUAL], False, id="equal, thread"),
+        pytest.param(ResumingAndGivingUp, [DISTINCT], False, id="distinct, giving up"),
     ],
-    ids=["distinct", "equal", "correlated, ids honored", "cooldown", "equal, thread", "distinct, giving up"],
 )
-def test_the_promises_hold(machine: type[Resuming], route: str, *, honors_ids: bool) -> None:
-    play(over(machine, route, honors_ids=honors_ids), examples=EXAMPLES // 2)
+def test_the_promises_hold(machine: type[Resuming], entries: list[str], *, honors_ids: bool) -> None:
+    play(over(machine, *entries, honors_ids=honors_ids), examples=EXAMPLES // 2)
 
 
 class AcknowledgesFirst(ResumeWorker):
