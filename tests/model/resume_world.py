@@ -127,7 +127,7 @@ class ResumeWorker(Worker):
             give_up=world.give_up,
             report=Reports(),
             clock=world.clock,
-            luck=lambda: 0.0,
+            luck=lambda: 1.0,
         )
 
     @property
@@ -139,7 +139,7 @@ class ResumeWorker(Worker):
         super().begin(event)
 
     def deferrals(self, world: World) -> Deferrals:
-        return DeliveryDeferrals(self.journal, self.queue, world.clock, lambda: 0.0)
+        return DeliveryDeferrals(self.journal, self.queue, world.clock, lambda: 1.0)
 
     def take_up(self) -> None:
         """Take a message that is visible, and stop at the first call."""

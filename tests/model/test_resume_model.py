@@ -124,7 +124,7 @@ class Resuming(Deliveries):
     def settle(self) -> None:
         """Deliver what is not acknowledged, and take each message when it is due, until there is none."""
         self.world.queue.is_down, self.world.closed_until = False, None
-        for _ in range(60):
+        for _ in range(200):
             waiting = [event for event in EVENTS if event not in self.acknowledged]
             for event in waiting:
                 self.workers[0].begin(event)
