@@ -155,7 +155,8 @@ class Stage:
         app = Path(__file__).parent / "app" if clock else ROOT
         settings = {**settings, "SOAK_CLOCK_SECONDS": str(clock)}
         log = self._log(number)
-        arguments = ("--app-dir", str(app), "--no-reload")
+        in_work_seconds = 2 * LEASE_SECONDS  # also much shorter than in production
+        arguments = ("--app-dir", str(app), "--no-reload", "--in-work-seconds", str(in_work_seconds))
         return stack.enter_context(start("devstack.host", *arguments, env=settings, cwd=self._folder, log=log))
 
     def _log(self, number: int) -> Path:
