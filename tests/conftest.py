@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from shared.journal.sqlite import SqliteStore
 from shared.logs import NEXT_INVOCATION
@@ -13,6 +14,11 @@ from tests.support.clock import ManualClock
 from tests.support.journal.stores import azurite, each_store, open_tables, queue_storage, tables_store
 
 __all__ = ["azurite", "each_store", "open_tables", "queue_storage", "tables_store"]  # fixtures, available to every test
+
+
+# A slow machine must not fail a test.
+settings.register_profile("without deadlines", deadline=None)
+settings.load_profile("without deadlines")
 
 
 @pytest.fixture

@@ -130,7 +130,7 @@ class TestFleet:
 
 
 class TestBurst:
-    @settings(max_examples=25, deadline=None)
+    @settings(max_examples=25)
     @given(
         st.builds(
             Scenario,
@@ -258,7 +258,7 @@ class TestInstances:
 
 
 class TestResumedBurst:
-    @settings(max_examples=10, deadline=None)
+    @settings(max_examples=10)
     @given(
         st.builds(
             Scenario,

@@ -310,7 +310,7 @@ ATTEMPT = st.tuples(st.sampled_from(sorted(FAULTS)), st.integers(1, 8), st.sampl
 
 
 @given(plan=st.lists(ATTEMPT, max_size=5))
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_a_job_has_one_run_even_if_its_step_is_killed_repeatedly(
     attempts: Attempts, plan: list[tuple[str, int, str]]
 ) -> None:

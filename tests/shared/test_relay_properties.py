@@ -31,7 +31,7 @@ def deliver_payloads(examples: int, journal_store: Callable[[], Store]) -> None:
     pipelines = FakePipelines(utc_now)
     seen = dict.fromkeys(Outcome, 0)
 
-    @settings(max_examples=examples, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=examples, database=None, suppress_health_check=list(HealthCheck))
     @given(payloads)
     def deliver(raw: str) -> None:
         store = journal_store()

@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.errors import ExpressionFailed
@@ -71,7 +71,6 @@ def test_a_failed_part_has_a_reason_and_later_parts_are_not_reached() -> None:
     assert evaluate_parts(Expression("length(b) == `1`", None), SCOPE).seen == {"b": None}
 
 
-@settings(deadline=None)
 @given(conditions(["a", "b", "tags.team", "ids"]), st.fixed_dictionaries({"a": st.sampled_from(LITERALS)}))
 def test_parts_agree_with_the_decision_of_the_app(text: str, values: dict[str, Any]) -> None:
     scope = SCOPE | values

@@ -2,7 +2,7 @@
 
 import jmespath
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 
 from shared.routing.expression_tree import Tree, free_paths, name_offsets, nodes, operands
 from tests.support.expressions import conditions
@@ -79,7 +79,6 @@ def test_operands(text: str, parts: list[str]) -> None:
     assert [part for part, _ in operands(text, jmespath.compile(text).parsed)] == parts
 
 
-@settings(deadline=None)
 @given(conditions(["a", "b.c", "data.x"]))
 def test_the_text_of_an_operand_parses_to_its_tree(text: str) -> None:
     waiting: list[tuple[str, Tree]] = [(text, jmespath.compile(text).parsed)]

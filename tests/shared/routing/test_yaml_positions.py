@@ -2,7 +2,7 @@
 
 import pytest
 import yaml
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.routing.yaml_nodes import NodeReader
@@ -56,7 +56,6 @@ def test_no_offset_if_source_and_text_differ() -> None:
     assert source_offset("", "", "abc", 2) is None
 
 
-@settings(deadline=None)
 @given(
     st.text(st.sampled_from("ab'\"\\ \n\t:#{}é|>-&"), max_size=30),
     st.sampled_from(STYLES),

@@ -148,7 +148,7 @@ class TestAgreesWithTheApp:
         assert set(both.seen) == SEEN
 
     def test_on_generated_events(self, both: Both) -> None:
-        @settings(max_examples=500, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+        @settings(max_examples=500, database=None, suppress_health_check=list(HealthCheck))
         @given(payloads | deliverable)
         def check(raw: str) -> None:
             both.agree(raw)

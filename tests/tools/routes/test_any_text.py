@@ -74,7 +74,7 @@ texts = (any_text | pieces | damaged() | routes_of_pieces()).map(
 )
 
 
-@settings(max_examples=amount(200, 2_000), deadline=None, database=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=amount(200, 2_000), database=None, suppress_health_check=list(HealthCheck))
 @given(texts)
 def test_any_text_is_read_or_refused(text: str) -> None:
     outcome(text)
@@ -86,7 +86,7 @@ def test_many_of_one_piece(piece: str) -> None:
         outcome(text)
 
 
-@settings(max_examples=amount(50, 2_000), deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=amount(50, 2_000), suppress_health_check=list(HealthCheck))
 @given(st.binary(max_size=60) | pieces.map(str.encode) | pieces.map("parameters: {}".format).map(str.encode))
 def test_any_pipeline_file_is_read_or_refused(tmp_path_factory: pytest.TempPathFactory, content: bytes) -> None:
     file = tmp_path_factory.getbasetemp() / "p.yml"

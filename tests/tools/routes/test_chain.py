@@ -4,7 +4,7 @@ import itertools
 import xml.etree.ElementTree as ET
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.builders import route, routes
@@ -109,7 +109,6 @@ def overlap(one: Box, other: Box) -> bool:
 
 
 class TestLayout:
-    @settings(deadline=None)
     @given(tables())
     def test_everything_is_drawn_and_nothing_overlaps(self, table: Chain) -> None:
         layout = Layout(table)
@@ -130,7 +129,6 @@ class TestLayout:
 
 
 class TestSvg:
-    @settings(deadline=None)
     @given(tables())
     def test_it_is_xml_with_every_name_in_it(self, table: Chain) -> None:
         root = ET.fromstring(svg(table, "title & <more>"))  # noqa: S314 - our own text

@@ -52,7 +52,7 @@ def conditions_and_events(draw: st.DrawFn) -> tuple[Known, dict[str, Any], list[
     return *found, draw(st.lists(texts, min_size=2, max_size=2))
 
 
-@settings(max_examples=150, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=150, database=None, suppress_health_check=list(HealthCheck))
 @given(conditions_and_events())
 def test_every_result_was_predicted_for_one_condition_and_for_both(
     drawn: tuple[Known, dict[str, Any], list[str]],

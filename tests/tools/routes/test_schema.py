@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 import yaml
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from jsonschema import Draft7Validator
 
@@ -139,7 +139,6 @@ values: dict[str, st.SearchStrategy[Any]] = {
 needed = {key: values.pop(key) for key in ("name", "event", "pipeline")}
 
 
-@settings(deadline=None)
 @given(st.fixed_dictionaries(needed, optional=values))
 def test_the_schema_accepts_what_the_app_accepts(route: dict[str, Any]) -> None:
     document = {"version": 1, "defaults": {"organization_url": "https://x", "project": "p"}, "routes": [route]}

@@ -262,7 +262,7 @@ class TestDelete:
 
 
 class TestStoredRecords:
-    @settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+    @settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
     @given(any_record)
     def test_every_record_is_read_back_unchanged(self, tables_store: TablesStore, wanted: Record) -> None:
         fresh = wanted._replace(key=JournalKey(uuid.uuid4().hex, "ab12"))
