@@ -133,10 +133,10 @@ class TestOrphans:
         run = self.second_run(stage)
         stage.bench.pipelines.cancel_error = PermissionDenied("HTTP 403")
         waited = []
-        for _ in range(4):
+        for _ in range(6):
             waited += stage.next_in()
             stage.take_up()
-        assert waited == [10, 10, 20, 40]
+        assert waited == [10, 10, 10, 10, 15, 22.5]
         stage.bench.pipelines.cancel_error = None
         stage.waits_until_final()
         assert stage.bench.pipelines.canceled == [run.id]
@@ -231,7 +231,7 @@ class TestWaits:
         stage.scene.tasks.plan("complete", *[NO_CONNECTION] * 3)
         assert self.end(stage) == [10]
         stage.clock.advance(300)  # the organization is asked again
-        assert stage.waits_until_final()[1:] == [20, 40]
+        assert stage.waits_until_final()[1:] == [150, 225], "half of the time for which attempts have failed"
         assert stage.scene.tasks.results == {task: ["succeeded"]}
 
     def test_tasks_of_an_organization_that_does_not_answer_wait_for_the_next_question(self, stage: Stage) -> None:
