@@ -114,6 +114,7 @@ class Resume:
         except NewerRecord as exc:
             mine.wait_for(LONGEST, str(exc))
         except UnreadableRecord:
+            mine.forget()
             raise
         except JournalUnavailable as exc:
             mine.wait_for(_NO_JOURNAL * (1 + self._luck()), str(exc))

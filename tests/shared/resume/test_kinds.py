@@ -7,13 +7,13 @@ from functools import partial
 import pytest
 
 from shared.azure_devops.runs import Run, RunRequest
-from shared.errors import DeliveryDeferred, PermissionDenied, RequestNotSent, Throttled
+from shared.errors import DeliveryDeferred, PermissionDenied, RequestNotSent, Throttled, UnreadableRecord
 from shared.journal.journal import Journal
 from shared.journal.records import NO_EVENT, ORPHANS, WAIT_PREFIX, JournalKey, Record, Selection, State
 from shared.queueing.orphans import Orphan, Orphans
 from shared.queueing.search import LostRequest
 from shared.resume.deferrals import DeliveryDeferrals
-from shared.resume.queue import key_in
+from shared.resume.queue import key_in, message_of
 from shared.resume.resume import Kind, Resume
 from shared.telemetry import Outcome
 from tests.support.builders import routes, run_completed
@@ -318,4 +318,13 @@ def test_a_worker_that_dies_is_followed_by_a_message(stage: Stage) -> None:
     stage.queue.put(key, timedelta(), "")
     stage.take_up()
     assert LEASE in waiting
+    assert not stage.queue.messages
+
+
+def test_a_record_that_cannot_be_read_leaves_no_other_message(stage: Stage) -> None:
+    """Otherwise, each message would leave one, and become poison."""
+    key = JournalKey(ORPHANS, "aa")
+    stage.journal.write_once(key, State.WAITING, "not an orphan")
+    with pytest.raises(UnreadableRecord):
+        stage.resume(message_of(key))
     assert not stage.queue.messages
