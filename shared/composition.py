@@ -152,7 +152,13 @@ def compose(
     store = store or open_store(settings, clock)
     transport = transport or _pool(settings)
     own_credential = credential(settings)
-    journal = Journal(store, lease_seconds=settings.lease_seconds, settle_seconds=settings.settle_seconds, clock=clock)
+    journal = Journal(
+        store,
+        lease_seconds=settings.lease_seconds,
+        settle_seconds=settings.settle_seconds,
+        spares_others=settings.has_resume or queue is not None,
+        clock=clock,
+    )
     report = reporter(settings, journal) if report is None else report
     pipelines = PipelinesClient(own_credential, transport, api_version=settings.api_version, clock=clock)
     if queue is None and settings.has_resume:

@@ -109,16 +109,25 @@ class Journal:
     """The state machine over a store. Safe for many threads, processes and machines, like the store."""
 
     def __init__(
-        self, store: Store, *, lease_seconds: float = 60, settle_seconds: float = 120, clock: Clock = utc_now
+        self,
+        store: Store,
+        *,
+        lease_seconds: float = 60,
+        settle_seconds: float = 120,
+        spares_others: bool = False,
+        clock: Clock = utc_now,
     ) -> None:
         """
         :param lease_seconds: how long only the holder of a claim may act. Longer than a delivery may take.
         :param clock: this process's clock, to which the store's offset is added.
         :param settle_seconds: how long the server may still be working on a request whose answer was lost.
+        :param spares_others: an event does not claim the record of another event with the same identity that waits:
+            that event may have been acknowledged, and then only its record knows it.
         """
         self._store = store
         self._lease = timedelta(seconds=lease_seconds)
         self._settle = timedelta(seconds=settle_seconds)
+        self._spares_others = spares_others
         self._clock = clock
 
     def claim(self, key: JournalKey, entry: Entry, send_by: datetime, sender: str = "", routes: str = "") -> Claim:
@@ -207,6 +216,8 @@ class Journal:
             return AlreadyFinal(found)
         if (reason := why_not_yet(found, now)) is not None:
             return NotClaimable(reason)
+        if self._spares_others and found.entry.event_id != fresh.entry.event_id:
+            return NotClaimable(f"event {found.entry.event_id} has the same identity, and comes first")
         if found.state in NOTHING_SENT or not (found.entry.request or found.document):
             # Certain that nothing was sent: start again, with the request that the route builds now.
             wanted = fresh._replace(version=found.version, history=_extended(found.history, *fresh.history))

@@ -5,16 +5,20 @@ The event can then be acknowledged.
 
 import random
 from collections.abc import Callable
-from datetime import datetime
+from datetime import datetime, timedelta
+from typing import Final
 
 from shared.clock import Clock, utc_now
 from shared.errors import JournalUnavailable, ResumeUnavailable
 from shared.journal.journal import Journal
-from shared.journal.records import Entry, JournalKey
+from shared.journal.records import FINAL_STATES, Entry, JournalKey
 from shared.logs import logger
 from shared.resume.queue import DueQueue
 from shared.resume.when import wait_of
 from shared.telemetry import Result
+
+_UNATTENDED: Final = timedelta(days=1)
+"""A record that has not changed for so long may have no message: it was deferred while there was no queue."""
 
 _log = logger("nextstage.resume")
 
@@ -34,19 +38,25 @@ class DeliveryDeferrals:
     def come_again(self, entry: Entry, key: JournalKey, result: Result) -> datetime | None:
         """Write a message for the record. Without a record of this event, the event must be delivered again.
 
+        If another event has the record, it comes first, so it gets a message unless it surely has one.
+
         :param entry: ``NO_EVENT`` for a record that is not about an event.
         """
         if result.cause == JournalUnavailable.__name__:
             return None
         try:
             record = self._journal.get(key)
-            # If the record of another event with the same identity is parked, this event may still claim the key.
-            if record is None or record.entry.event_id != entry.event_id:
+            if record is None:
                 return None
-            after = wait_of(record, self._journal.now(), result.pause_seconds, self._luck())
+            now = self._journal.now()
+            # If the record of another event with the same identity is parked, this event may still claim the key.
+            is_own = record.entry.event_id == entry.event_id
+            if not is_own and (record.state in FINAL_STATES or now - record.changed_at < _UNATTENDED):
+                return None
+            after = wait_of(record, now, result.pause_seconds, self._luck())
             self._queue.put(key, after, result.reason)
         except (JournalUnavailable, ResumeUnavailable) as exc:
             about = f"event {entry.event_id}" if key.is_about_event else f"the record {key.key[:12]} of {key.route}"
             _log.error("%s does not come again automatically, because no message could be written: %s", about, exc)
             return None
-        return self._clock() + after
+        return self._clock() + after if is_own else None

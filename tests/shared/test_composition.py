@@ -33,7 +33,7 @@ from shared.composition import (
     start_resuming,
 )
 from shared.credentials import pat_authorization
-from shared.errors import InvalidRoutes, InvalidSettings, NextstageError
+from shared.errors import DeliveryDeferred, InvalidRoutes, InvalidSettings, NextstageError
 from shared.http.message import HttpResponse
 from shared.journal.journal import Journal
 from shared.journal.records import JournalKey, Selection, State
@@ -308,6 +308,8 @@ class TestResuming:
         (decision,) = before.relay.deliver(run_completed("run-1")).decisions
         assert decision.outcome is Outcome.DEFERRED
         app = compose(configuration, DISPATCH, transport=lambda *_: HttpResponse(200, {}, b'{"id": 1}'))
+        with pytest.raises(DeliveryDeferred):  # another event with the same identity leaves the record alone
+            app.relay.deliver(run_completed("run-1").replace("event-1", "event-2"))
         assert app.resumption is not None
         queue = app.resumption.queue
         queue.hurry()
@@ -316,7 +318,7 @@ class TestResuming:
         thread.stop()
         record = app.journal.get(JournalKey("train", decision.key))
         assert record is not None
-        assert record.run_id == 1
+        assert (record.run_id, record.entry.event_id) == (1, "event-1")
 
 
 def test_200_duplicates_from_32_threads_queue_one_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -58,7 +58,10 @@ def relay_over(
     deferrals: Deferrals | None = None,
 ) -> Relay:
     """Return a relay whose journal and cooldowns are in the store."""
-    journal = Journal(store, lease_seconds=lease_seconds, settle_seconds=SETTLE, clock=clock)
+    spares_others = deferrals is not None
+    journal = Journal(
+        store, lease_seconds=lease_seconds, settle_seconds=SETTLE, spares_others=spares_others, clock=clock
+    )
     come_again = None if deferrals is None else partial(deferrals.come_again, NO_EVENT)
     cooldowns = Cooldowns(store, clock)
     queueing = Queueing(journal, pipelines, cooldowns, come_again=come_again, clock=clock, sleep=sleep)

@@ -13,6 +13,7 @@ from shared.errors import (
     InvalidMessage,
     JournalUnavailable,
     NewerRecord,
+    RequestRefused,
     ResumeUnavailable,
     Throttled,
     UnreadableRecord,
@@ -33,6 +34,7 @@ from tests.support.journal.memory_store import MemoryStore
 from tests.support.relays import LEASE, PLAIN, SETTLE, Bench, outcomes
 
 EVENT = run_completed("run-1")
+OTHER = EVENT.replace("event-1", "event-2")
 THROTTLED = Throttled("HTTP 429", 20)
 GIVE_UP = timedelta(hours=168)
 
@@ -44,9 +46,9 @@ class BrokenStore(MemoryStore):
     gets = 0
 
     def get(self, key: JournalKey):  # type: ignore[no-untyped-def]
+        self.gets += 1
         if self.error is not None:
             raise self.error
-        self.gets += 1
         return super().get(key)
 
 
@@ -163,10 +165,11 @@ class TestADelivery:
 
     def test_a_journal_that_does_not_answer_is_not_acknowledged(self, stage: Stage) -> None:
         stage.relay().deliver(EVENT)  # so that the claim finds a record
-        stage.store.error = JournalUnavailable("the journal does not answer")
+        stage.store.error, stage.store.gets = JournalUnavailable("the journal does not answer"), 0
         with pytest.raises(DeliveryDeferred, match="the journal does not answer"):
             stage.relay().deliver(EVENT)
         assert stage.next_in() == []
+        assert stage.store.gets == 1, "it is not asked again, because that takes time"
 
     def test_an_event_without_a_record_is_not_acknowledged(self, stage: Stage) -> None:
         """The first route uses up the time of the delivery, so the second one never claims its record."""
@@ -189,8 +192,47 @@ class TestADelivery:
         stage.bench.pipelines.plan.append(LOST_UNQUEUED)
         stage.relay().deliver(EVENT)
         with pytest.raises(DeliveryDeferred, match="may still be in progress"):
-            stage.relay().deliver(run_completed("run-1").replace("event-1", "event-2"))
+            stage.relay().deliver(OTHER)
         assert len(stage.queue.messages) == 1
+
+    @pytest.mark.parametrize(
+        ("planned", "then"),
+        [(None, Outcome.DUPLICATE), (RequestRefused("no"), Outcome.QUEUED)],
+        ids=["queued", "parked"],
+    )
+    def test_another_event_with_the_same_identity_waits_until_the_acknowledged_one_is_done(
+        self, stage: Stage, planned: AzureDevOpsError | None, then: Outcome
+    ) -> None:
+        """If it took the record and was refused, nothing would know of the first event."""
+        stage.bench.pipelines.plan.append(THROTTLED)
+        stage.relay().deliver(EVENT)
+        with pytest.raises(DeliveryDeferred, match="event event-1 has the same identity, and comes first"):
+            stage.relay().deliver(OTHER)
+        assert stage.next_in() == [20]
+        stage.bench.pipelines.plan.append(planned)
+        stage.until_empty()
+        assert stage.bench.record().entry.event_id == "event-1"
+        assert outcomes(stage.relay().deliver(OTHER)) == [then]
+        assert len(stage.bench.pipelines.books) == 1
+
+    @pytest.mark.parametrize(
+        ("days", "messages", "then"), [(0.9, 0, None), (1, 1, Outcome.DUPLICATE), (8, 1, Outcome.QUEUED)]
+    )
+    def test_an_event_that_was_deferred_without_a_queue_does_not_block_others(
+        self, stage: Stage, days: float, messages: int, then: Outcome | None
+    ) -> None:
+        """After eight days, it is given up, and the other event is as new as it is."""
+        stage.bench.pipelines.plan.append(THROTTLED)
+        with pytest.raises(DeliveryDeferred):
+            stage.bench.relay().deliver(EVENT)
+        stage.clock.advance(days * 24 * 3600)
+        with pytest.raises(DeliveryDeferred, match="comes first"):
+            stage.relay().deliver(OTHER)
+        assert len(stage.queue.messages) == messages
+        stage.until_empty()
+        if then is not None:
+            assert outcomes(stage.relay().deliver(OTHER)) == [then]
+            assert len(stage.bench.pipelines.books) == 1
 
     def test_a_lost_answer_comes_again_when_it_has_settled(self, stage: Stage) -> None:
         stage.bench.pipelines.plan.append(LOST)
@@ -292,11 +334,13 @@ class TestAMessage:
 
     def test_a_message_that_was_taken_before_writes_no_other_one(self, stage: Stage) -> None:
         """The first worker wrote it and died. Otherwise, a message that kills workers would multiply."""
-        stage.bench.pipelines.plan.append(THROTTLED)
+        waiting: list[float] = []
+        stage.bench.pipelines.plan.extend([THROTTLED, lambda: waiting.extend(stage.next_in())])
         stage.relay().deliver(EVENT)
         ((ticket, message),) = stage.queue.messages.items()
         stage.queue.drop(ticket)
         stage.resume().take_up(message.text, taken=2)
+        assert waiting == []
         assert not stage.queue.messages
         assert len(stage.bench.pipelines.books) == 1
 
