@@ -14,8 +14,9 @@ if TYPE_CHECKING:
 
 MAX_FAILURES: Final = 5
 """After so many requests in a row without an answer, the gate closes."""
-PAUSES: Final = (5.0, 10.0)
-"""For how many seconds: the first time, and from then on. What waits begins at most so long after a recovery."""
+PAUSES: Final = (5.0, 10.0, 20.0)
+"""For how many seconds: the first time, the second time, and from then on. Where work is resumed, the last one is not
+used, so that what waits begins at most 10 s after a recovery."""
 TRIAL_SECONDS: Final = 15.0
 """How long to wait for the outcome of the request that tries whether the organization answers again."""
 LOOK_AGAIN_SECONDS: Final = 2.0
@@ -70,7 +71,8 @@ class ThrottleGate:
             failures.count, failures.last = failures.count + 1, reason
             if failures.count < self._max_failures or self._seconds_until(failures.open_at) > 0:
                 return  # in the second case, the request was sent before the gate closed
-            seconds = PAUSES[min(failures.pauses, len(PAUSES) - 1)]
+            pauses = PAUSES[:-1] if organization_url in self._paces else PAUSES
+            seconds = pauses[min(failures.pauses, len(pauses) - 1)]
             failures.pauses += 1
             failures.open_at, failures.trial_ends_at = self._clock() + timedelta(seconds=seconds), None
         _log.warning("no request to %s for %g s, because %s", organization_url, seconds, failures)

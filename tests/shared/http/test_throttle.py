@@ -74,12 +74,17 @@ class TestWithoutAnswers:
             "no request to https://a for 5 s, because the last 5 requests had no answer (latest: HTTP 502)"
         ]
 
+    @pytest.mark.parametrize("is_resumed", [False, True])
     def test_the_pauses_grow_until_a_trial_is_answered(
-        self, gate: ThrottleGate, clock: ManualClock, caplog: pytest.LogCaptureFixture
+        self, gate: ThrottleGate, clock: ManualClock, caplog: pytest.LogCaptureFixture, *, is_resumed: bool
     ) -> None:
+        """With a resume queue, they stay short."""
         caplog.set_level(logging.INFO)
+        if is_resumed:
+            gate.admit(A, APP)
+        longest = 10 if is_resumed else 20
         fail(gate, 5)
-        for seconds in (5, 10, 10, 10):
+        for seconds in (5, 10, longest, longest):
             with pytest.raises(Paused):
                 gate.check(A, APP)
             clock.advance(seconds)
@@ -88,7 +93,7 @@ class TestWithoutAnswers:
                 gate.check(A, APP)
             assert caught.value.retry_after_seconds == 15
             fail(gate)
-        clock.advance(10)
+        clock.advance(longest)
         gate.check(A, APP)
         gate.answered(A)
         assert caplog.messages[-1] == "https://a answers again"
