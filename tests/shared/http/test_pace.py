@@ -83,6 +83,16 @@ class TestRate:
         assert pace.rate(600) is None
         assert sum(pace.take(600) for _ in range(100)) == 100
 
+    def test_more_refusals_than_requests_take_nothing_from_later_ones(self) -> None:
+        """A redrive and the search for a run are refused too, and were not counted."""
+        pace = Pace()
+        assert pace.take(1000)
+        for _ in range(20):
+            pace.refused()
+        assert all(pace.take(1001) for _ in range(10))
+        pace.pause(1001, 5)
+        assert pace.rate(1006) is not None
+
     def test_it_is_forgotten_after_a_window_without_a_pause(self) -> None:
         pace = sent(10.0)
         pace.pause(1200, 30)
@@ -140,6 +150,6 @@ class TestBackIn:
     def test_time_that_has_passed_makes_room(self) -> None:
         pace = Pace()
         pace.pause(0, 10)
-        for _ in range(100):
+        for _ in range(round(HORIZON_SECONDS * UNPACED * 1.2)):
             pace.back_in(0)
-        assert pace.back_in(1000) == pytest.approx(1 / UNPACED)
+        assert pace.back_in(HORIZON_SECONDS + 10) == pytest.approx(1 / UNPACED)
