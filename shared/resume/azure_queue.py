@@ -39,8 +39,7 @@ LONGEST: Final = timedelta(days=7)
 
 _MAX_PEEK: Final = 32
 _MAX_REASON: Final = 300
-_REFUSALS: Final = frozenset({400, 404})  # MessageNotFound, PopReceiptMismatch
-_UNANSWERED: Final = frozenset({408, 429})
+_PROBLEM_OF_THE_MESSAGE: Final = 400  # PopReceiptMismatch
 _NO_ACCESS: Final = frozenset({401, 403})
 _ADVICE: Final = (
     "check RESUME_STORAGE or RESUME_STORAGE__queueServiceUri, and that the storage account can be reached from here"
@@ -111,7 +110,7 @@ class AzureQueue(DueQueue):
 
         try:
             return self._ask(send)
-        except _NoQueue:
+        except _NotFound:
             self._ask(self._create)
             return self._ask(send)
 
@@ -132,7 +131,7 @@ class AzureQueue(DueQueue):
         count = min(max(limit, 1), _MAX_PEEK)
         try:
             found = self._ask(lambda options: self._client.peek_messages(max_messages=count, **options))
-        except _NoQueue:
+        except _NotFound:
             return
         for message in found:
             try:
@@ -159,15 +158,15 @@ class AzureQueue(DueQueue):
         message, _, receipt = ticket.partition(" ")
         try:
             self._ask(lambda options: change(message, receipt, options))
-        except (_Refused, _NoQueue):
+        except (_Refused, _NotFound):
             return False
         return True
 
     def _ask(self, send: Callable[[dict[str, Any]], _Answer]) -> _Answer:
         """Send a request, and again if there is no answer and there is time left.
 
-        :raises _NoQueue: the queue does not exist.
-        :raises _Refused: the service does not know the message, or its receipt.
+        :raises _NotFound: there is no such queue or message.
+        :raises _Refused: the receipt is no longer valid.
         :raises ResumeUnavailable: there is no answer, or another refusal.
         """
         ends_at = time.monotonic() + self._call_seconds
@@ -177,11 +176,11 @@ class AzureQueue(DueQueue):
                 return send({"connection_timeout": seconds, "read_timeout": seconds})
             except _LIBRARY_ERRORS as exc:
                 status = exc.status_code if isinstance(exc, HttpResponseError) else None
-                if isinstance(exc, ResourceNotFoundError) and _code(exc) != "MessageNotFound":
-                    raise _NoQueue(self._unavailable(exc, status)) from exc
-                if status in _REFUSALS:
+                if isinstance(exc, ResourceNotFoundError):
+                    raise _NotFound(self._unavailable(exc, status)) from exc
+                if status == _PROBLEM_OF_THE_MESSAGE:
                     raise _Refused(self._unavailable(exc, status)) from exc
-                is_refused = status is not None and status < 500 and status not in _UNANSWERED  # noqa: PLR2004
+                is_refused = status is not None and status < 500  # noqa: PLR2004
                 if is_refused or ends_at - time.monotonic() < PAUSE_SECONDS + MIN_REQUEST_SECONDS:
                     raise ResumeUnavailable(self._unavailable(exc, status)) from exc
             time.sleep(PAUSE_SECONDS)
@@ -194,12 +193,12 @@ class AzureQueue(DueQueue):
         )
 
 
-class _NoQueue(ResumeUnavailable):
-    """The queue does not exist yet."""
+class _NotFound(ResumeUnavailable):
+    """The queue does not exist yet, or the message no longer."""
 
 
 class _Refused(ResumeUnavailable):
-    """The service does not know the message any longer."""
+    """The message was taken, so its receipt is no longer valid."""
 
 
 def _code(exc: BaseException) -> str:

@@ -34,7 +34,7 @@ class ResumeThread:
         self._start = start
         self._look_every_seconds = look_every_seconds
         self._max_in_work = max_in_work
-        self._free = threading.Semaphore(max_in_work)
+        self._free = threading.BoundedSemaphore(max_in_work)
         self._is_stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name="resume", daemon=True)
         self._thread.start()

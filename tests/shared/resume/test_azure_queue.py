@@ -154,6 +154,21 @@ class TestOnServersThatFail:
             queue.put(ONE, NOW, "")
         return len(requests)
 
+    def test_a_message_is_never_visible_before_its_time(self) -> None:
+        """The service takes whole seconds."""
+        times: list[str] = []
+
+        def answer(request: Request) -> Response:
+            times.append(request.args["visibilitytimeout"])
+            return DONE()
+
+        with (
+            serving(Request.application(answer)) as server,
+            closing(AzureQueue(connection_to(server.url), "queue", no_identity)) as queue,
+        ):
+            queue.put(ONE, timedelta(seconds=1.2), "")
+        assert times == ["2"]
+
     def test_an_unanswered_request_is_sent_again(self) -> None:
         assert self.put(BUSY, BUSY, DONE) == 3
 
