@@ -50,7 +50,7 @@ var rules = [
   {
     name: 'resume-late'
     displayName: 'nextstage: an event has been deferred for half an hour'
-    description: 'Whatever defers it has lasted for 30 minutes, or nothing tries again. Run ./manage.py resume.'
+    description: 'Its cause has lasted for 30 minutes, or nothing tries the event again. Run ./manage.py resume.'
     query: loadTextContent('../queries/alert-resume-late.kql')
     severity: 2
     // An event that nothing tries again has no further records, and stays in sight for a day.
@@ -60,7 +60,7 @@ var rules = [
   {
     name: 'resume-poison'
     displayName: 'nextstage: a resume message is poison'
-    description: 'The function resume has failed on a message several times, and tries no more. Run ./manage.py resume --poison.'
+    description: 'The function resume has failed on a message several times, and no longer tries it. Run ./manage.py resume --poison.'
     query: loadTextContent('../queries/alert-resume-poison.kql')
     severity: 1
     window: 'PT1H'

@@ -132,7 +132,6 @@ BUSY: Answer = lambda: Response("<Error><Code>ServerBusy</Code></Error>", 503, {
 DONE: Answer = lambda: Response(SENT, 201, content_type="application/xml")  # noqa: E731
 NO_QUEUE: Answer = lambda: Response("", 404, {"x-ms-error-code": "QueueNotFound"})  # noqa: E731
 EXISTS: Answer = lambda: Response("", 409, {"x-ms-error-code": "QueueAlreadyExists"})  # noqa: E731
-MOVED: Answer = lambda: Response("", 307, {"Location": "http://127.0.0.1:1/"})  # noqa: E731
 PAGE: Answer = lambda: Response("<html>proxy</html>", 201, content_type="text/html")  # noqa: E731
 EMPTY: Answer = lambda: Response("<QueueMessagesList/>", 201, content_type="application/xml")  # noqa: E731
 
@@ -175,10 +174,26 @@ class TestOnServersThatFail:
     def test_another_worker_may_create_the_queue_at_the_same_time(self) -> None:
         assert self.put(NO_QUEUE, EXISTS, DONE) == 3
 
-    @pytest.mark.parametrize("answer", [BUSY, MOVED, PAGE, EMPTY])
+    @pytest.mark.parametrize("answer", [BUSY, PAGE, EMPTY])
     def test_anything_else_is_unavailable(self, answer: Answer) -> None:
         with pytest.raises(ResumeUnavailable, match=r"the resume queue http://.*/queue cannot be used: "):
             self.put(answer)
+
+    def test_a_redirect_is_not_followed(self) -> None:
+        """It would show the credential to another host."""
+        paths: list[str] = []
+
+        def answer(request: Request) -> Response:
+            paths.append(request.path)
+            return Response("", 307, {"Location": f"{request.host_url}elsewhere"}) if len(paths) == 1 else DONE()
+
+        with (
+            serving(Request.application(answer)) as server,
+            closing(AzureQueue(connection_to(server.url), "queue", no_identity)) as queue,
+            pytest.raises(ResumeUnavailable),
+        ):
+            queue.put(ONE, NOW, "")
+        assert len(paths) == 1
 
     def test_nobody_listens(self) -> None:
         with (
