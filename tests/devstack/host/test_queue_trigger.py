@@ -138,6 +138,18 @@ def test_a_message_whose_function_raises_comes_again_and_is_poison_at_last(stage
     assert [message.content for message in stage.poison.peek_messages()] == ["raise"]
 
 
+def test_a_message_that_dead_hosts_have_taken_too_often_is_poison_without_a_call(stage: Stage) -> None:
+    stage.queue.send_message("text")
+    for _ in range(QUEUES.max_dequeue_count):
+        message = stage.queue.receive_message()
+        assert message is not None
+        stage.queue.update_message(message, visibility_timeout=0)
+    with stage.host():
+        wait_until(lambda: stage.left() == 0)
+    assert stage.module.calls == []
+    assert [message.content for message in stage.poison.peek_messages()] == ["text"]
+
+
 def test_a_message_of_a_worker_that_is_killed_comes_again(stage: Stage) -> None:
     stage.queue.send_message("wait")
     with stage.host(timeout_seconds=0.5):
@@ -172,6 +184,7 @@ def test_only_the_threads_limit_how_many_messages_are_in_work(stage: Stage) -> N
     queues = QueueSettings(is_base64=False, max_polling_seconds=0.2, batch_size=2)
     with stage.host(queues, threads=6):
         wait_until(lambda: len(stage.module.running) == 6)
+        assert len(stage.queue.peek_messages(32)) >= 20 - 6 - 2, "the others wait in the queue, except for a batch"
         stage.module.release.set()
         stage.wait_for(20)
     assert max(stage.module.most) == 6  # more than a batch
