@@ -14,6 +14,7 @@ from shared.lazy import Lazy
 
 if TYPE_CHECKING:
     from shared.composition import App, Configuration
+    from shared.resume.thread import ResumeThread
 
 
 def _load_configuration() -> "Configuration":
@@ -38,10 +39,10 @@ def _announce_routes() -> None:
     announce_routes(_app, _configuration().routes)
 
 
-def _start_resuming() -> None:
+def _start_resuming() -> "ResumeThread":
     from shared.composition import start_resuming
 
-    start_resuming(_app)
+    return start_resuming(_app)
 
 
 _configuration = Lazy(_load_configuration)
@@ -72,6 +73,11 @@ class _App(func.FunctionApp):
         if _configuration().settings.has_waits:
             return functions
         return [function for function in functions if function.get_function_name() != SWEEP]
+
+    def end_threads(self) -> None:
+        """Let the thread take up nothing more. Only the stand-in host calls this, when it has reloaded the app."""
+        if _configuration().settings.resume_storage == "sqlite":
+            _resuming().end()
 
 
 app = _App()

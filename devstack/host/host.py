@@ -60,6 +60,7 @@ class Host:
         self.settings = settings or HostSettings()
         self.keys = keys
         register = find_app(app) if isinstance(app, ModuleType) else app
+        self._app = register
         self.functions = index_app(register)
         self.routes = http_triggers.routes_of(self.functions, self.settings.route_prefix)
         self._by_name = {function.name: function for function in self.functions}
@@ -81,8 +82,18 @@ class Host:
         """Answer one request."""
         return self._answer(Request(environ))(environ, start_response)
 
+    def end_threads(self) -> None:
+        """Call the app's own `end_threads`, if it has one. On the real host, threads end with the worker's process.
+
+        Otherwise, the threads of an app that was reloaded would go on with the old code and settings.
+        """
+        end = getattr(self._app, "end_threads", None)
+        if end is not None:
+            end()
+
     def close(self, drain_seconds: float = 5.0) -> int:
         """Wait at most `drain_seconds` for running invocations, and return how many still run on threads."""
+        self.end_threads()
         for listener in self._listeners:
             listener.stop()
         abandoned = self._worker.close(drain_seconds)

@@ -39,6 +39,7 @@ class Served:
     def replace(self, host: Host) -> None:
         """Serve another host from now on. What the old one runs ends there."""
         old, self.host = self.host, host
+        old.end_threads()
         longest = old.settings.function_timeout_seconds or _NO_LIMIT_SECONDS
         thread = threading.Thread(target=_retire, args=(old, longest), daemon=True)
         thread.start()

@@ -39,9 +39,13 @@ class ResumeThread:
         self._thread = threading.Thread(target=self._run, name="resume", daemon=True)
         self._thread.start()
 
+    def end(self) -> None:
+        """Take up nothing more. Does not wait for the messages in work."""
+        self._is_stopped.set()
+
     def stop(self) -> None:
         """Stop after the messages in work."""
-        self._is_stopped.set()
+        self.end()
         self._thread.join()
         for _ in range(self._max_in_work):
             self._free.acquire()
@@ -59,10 +63,12 @@ class ResumeThread:
                     pause = min(pause * 2, MAX_PAUSE_SECONDS)
 
     def _take_up_one(self) -> bool:
-        """Take a message when there is room for it. Return False if nothing is due."""
+        """Take a message when there is room for it. Return False if nothing is due or the thread ends."""
         self._free.acquire()
         worker: threading.Thread | None = None
         try:
+            if self._is_stopped.is_set():
+                return False
             resume, queue = self._start()
             if (taken := queue.take()) is not None:
                 worker = threading.Thread(target=self._work, args=(resume, taken), name="resume one", daemon=True)

@@ -1,6 +1,7 @@
 """`python -m devstack.host` reloads an app when one of its files changes."""
 
 import json
+import textwrap
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -154,6 +155,31 @@ def test_what_runs_ends_on_the_old_app(app: App) -> None:
         (app.folder / "go").touch()
         assert answer.result().text == "first"
         assert requests.get(f"{host.url}/api/waits", timeout=60).text == "second table"
+        assert host.stop() == 0
+
+
+def test_the_threads_of_the_old_app_end(app: App) -> None:
+    code = """
+        marks = Path("marks")
+        is_over = threading.Event()
+
+        def mark():
+            while not is_over.wait(0.05):
+                with marks.open("a", encoding="utf-8") as file:
+                    file.write(f"{TABLE}\\n")
+
+        threading.Thread(target=mark, daemon=True).start()
+        app.end_threads = is_over.set
+        """
+    write_app(app.folder, APP + textwrap.dedent(code))
+    marks = app.folder / "marks"
+    with app.start() as host:
+        wait_until(marks.exists)
+        app.write("routes.yaml", "second table")
+        app.tells("routes.yaml changed; the app was reloaded")
+        marks.unlink()
+        wait_until(lambda: marks.exists() and marks.read_text(encoding="utf-8").count("second table") >= 5)
+        assert marks.read_text(encoding="utf-8").count("first") <= 1, "one may have been on its way"
         assert host.stop() == 0
 
 

@@ -37,6 +37,10 @@ class Messages:
             raise ResumeUnavailable("the queue does not answer")
         return self.left.popleft() if self.left else None
 
+    def join(self) -> None:
+        """Be one of those that the messages in work wait for."""
+        self._barrier.wait(LONGEST_SECONDS)
+
     def go_on(self, key: JournalKey, ticket: str) -> None:
         assert ticket == f"{key.key}.1"
         with self._lock:
@@ -91,3 +95,13 @@ def test_a_queue_that_does_not_answer_is_tried_again() -> None:
     take_up(messages, max_in_work=1)
     assert messages.done == ["0", "1"]
     assert said() == ["what is due cannot be taken up: the queue does not answer"] * 2
+
+
+def test_a_thread_that_ends_takes_up_nothing_more() -> None:
+    messages = Messages(3, at_once=2)
+    thread = ResumeThread(messages.parts, look_every_seconds=0, max_in_work=1)
+    wait_until(lambda: len(messages.left) == 2)
+    thread.end()  # while one message is in work, and the thread waits for room
+    messages.join()
+    thread.stop()
+    assert (messages.done, len(messages.left)) == (["0"], 2)
