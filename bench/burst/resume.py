@@ -117,7 +117,7 @@ class ResumedBurst(Burst):
         retry_after = self._azure_devops.retry_after_seconds(second)
         for pace, count in served.refused.items():
             for _ in range(count):
-                pace.refused()
+                pace.uncount()
                 pace.pause(second + 1, retry_after)
                 self._put(second, pace, second + 1)
         self._take(served.delivered)

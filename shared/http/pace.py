@@ -71,8 +71,8 @@ class Pace:
         self._count(int(now // BUCKET_SECONDS))
         return True
 
-    def refused(self) -> None:
-        """Do not count a request that Azure DevOps has refused: the rate is what it accepts."""
+    def uncount(self) -> None:
+        """Do not count a request that was refused, or sent in an outage: the rate is what Azure DevOps accepts."""
         if self._sent and self._sent[-1][1] > 0:
             self._sent[-1][1] -= 1
 

@@ -61,7 +61,7 @@ class ThrottleGate:
             if (pace := self._paces.get(organization_url)) is not None:
                 now = self._clock().timestamp()
                 if refused:
-                    pace.refused()
+                    pace.uncount()
                 pace.pause(now, seconds)
 
     def not_answered(self, organization_url: str, reason: str) -> None:
@@ -69,6 +69,8 @@ class ThrottleGate:
         with self._lock:
             failures = self._failures.get(organization_url) or _put(self._failures, organization_url, _Failures())
             failures.count, failures.last = failures.count + 1, reason
+            if failures.count >= self._max_failures and (pace := self._paces.get(organization_url)) is not None:
+                pace.uncount()
             if failures.count < self._max_failures or self._seconds_until(failures.open_at) > 0:
                 return  # in the second case, the request was sent before the gate closed
             pauses = PAUSES[:-1] if organization_url in self._paces else PAUSES

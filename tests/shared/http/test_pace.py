@@ -78,7 +78,7 @@ class TestRate:
         pace = Pace()
         for second in range(0, 600, 6):
             assert pace.take(second)
-            pace.refused()
+            pace.uncount()
             pace.pause(second, 5)
         assert pace.rate(600) is None
         assert sum(pace.take(600) for _ in range(100)) == 100

@@ -144,6 +144,17 @@ class TestAdmit:
             clock.advance(1)
         assert [gate.admit(A, APP) for _ in range(100)] == [0.0] * 100
 
+    def test_the_trials_of_an_outage_do_not_count(self, gate: ThrottleGate, clock: ManualClock) -> None:
+        """Else a 429 after an outage would set the rate of its few trials, and what waits would come back slowly."""
+        for _ in range(30):
+            assert gate.admit(A, APP) == 0
+            gate.not_answered(A, "no connection")
+            clock.advance(10)
+        gate.answered(A)
+        gate.close(A, APP, 10)
+        clock.advance(10)
+        assert [gate.admit(A, APP) for _ in range(100)] == [0.0] * 100
+
     def test_work_that_was_just_tried_takes_no_place(self, gate: ThrottleGate, clock: ManualClock) -> None:
         assert [gate.admit(A, APP) for _ in range(100)] == [0.0] * 100
         gate.close(A, APP, 10)
