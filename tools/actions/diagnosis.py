@@ -44,6 +44,11 @@ _NEEDS_SETTINGS: Final = "needs valid settings"
 APP: Final = "app"
 RESUME: Final = "resume"
 _QUEUE_ADVICE: Final = "check the setting RESUME_STORAGE, and the role Storage Queue Data Contributor on its account"
+_NO_RESUME_ADVICE: Final = (
+    "see 'manage.py journal', and correct what is not temporary. Event Grid has no event that was acknowledged while "
+    "RESUME_STORAGE was set: redrive it with "
+    "'manage.py redrive --all --state released --state uncertain --state claimed'"
+)
 
 T = TypeVar("T")
 
@@ -158,8 +163,12 @@ def _deferred(settings: Settings) -> Iterator[CheckResult]:
     if waiting:
         latest = max(waiting, key=lambda record: record.changed_at)
         more = " or more" if len(waiting) == _MAX_DEFERRED else ""
-        words = f"{counted(len(waiting), 'record')}{more} will be tried again; the latest reason: {latest.reason}"
-        advice = "see 'manage.py journal', and correct what is not temporary"
+        if settings.has_resume:
+            what, advice = "will be tried again", "see 'manage.py resume', and correct what is not temporary"
+        else:
+            what, advice = "waits" if len(waiting) == 1 else "wait", _NO_RESUME_ADVICE
+            what += " for another delivery"
+        words = f"{counted(len(waiting), 'record')}{more} {what}; the latest reason: {latest.reason}"
         yield CheckResult("deferred", Status.WARNING, words, advice)
 
 

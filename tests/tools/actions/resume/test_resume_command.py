@@ -220,12 +220,23 @@ class TestOtherCommands:
         poison.messages = [PoisonMessage("hello")]
         assert found(desk) == ("warning", "1 message could not be handled", "see 'manage.py resume --poison'")
 
+    def test_the_doctor_says_that_deferred_records_come_again(self, desk: Desk, queue: DueQueue) -> None:
+        queue.put(put(desk, "aaaa"), MINUTE, "")
+        assert found(desk, "deferred") == (
+            "warning",
+            "1 record will be tried again; the latest reason: throttled",
+            "see 'manage.py resume', and correct what is not temporary",
+        )
+
     def test_the_doctor_says_that_nothing_resumes(self, desk: Desk) -> None:
         put(desk, "aaaa")
         assert found(desk)[:2] == ("skipped", "RESUME_STORAGE is not set: only Event Grid tries deferred events again")
+        _, detail, step = found(desk, "deferred")
+        assert detail == "1 record waits for another delivery; the latest reason: throttled"
+        assert "redrive --all --state released" in str(step)
 
 
-def found(desk: Desk) -> tuple[str, str, str | None]:
-    """Return status, detail and next step of the doctor's check."""
-    (one,) = [each for each in desk.run("doctor", "--json").json if each["check"] == "resume"]
+def found(desk: Desk, check: str = "resume") -> tuple[str, str, str | None]:
+    """Return status, detail and next step of one of the doctor's checks."""
+    (one,) = [each for each in desk.run("doctor", "--json").json if each["check"] == check]
     return one["status"], one["detail"], one["next_step"]
