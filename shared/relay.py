@@ -39,7 +39,9 @@ class WaitingTasks(Protocol):
 class Deferrals(Protocol):
     """Brings deferred records back; see ``shared.resume.deferrals``."""
 
-    def come_again(self, entry: Entry, key: JournalKey, result: Result) -> datetime | None:
+    def come_again(
+        self, entry: Entry, key: JournalKey, result: Result, record: Record | None = None
+    ) -> datetime | None:
         """Have a deferred record taken up again. Raises nothing.
 
         Return when, by this process's clock; None if the event must be delivered again.
@@ -120,6 +122,7 @@ class Relay:
         deadline: datetime | None = None,
         event_time: datetime | None = None,
         deferrals: Deferrals | None = None,
+        known: Record | None = None,
     ) -> Decision:
         """Claim the record and act on it. A failure becomes an outcome, and the next route is still carried out.
 
@@ -128,8 +131,9 @@ class Relay:
         :param deadline: when the delivery must end; by default, after the relay's whole time budget.
         :param event_time: when the event happened, if the decision is to report the delay.
         :param deferrals: brings the record back if it is deferred.
+        :param known: the record as it was read, if it exists.
         """
-        return self._carry_out(entry, decided, deadline, event_time, deferrals)[0]
+        return self._carry_out(entry, decided, deadline, event_time, deferrals, known=known)[0]
 
     def _carry_out(
         self,
@@ -139,18 +143,24 @@ class Relay:
         event_time: datetime | None,
         deferrals: Deferrals | None,
         *,
+        known: Record | None = None,
         may_hold: bool = False,
     ) -> tuple[Decision, datetime | None]:
         """Do so, and also return when a deferred record comes again; None if it does not."""
-        started, again, held = perf_counter(), None, None
+        started, again = perf_counter(), None
+        held: tuple[Result, Record] | None = None
         try:
             if deferrals is not None and may_hold:
                 held = self._hold(entry, decided)
-            result = held or self._claim_and_act(entry, decided, deadline or self._clock() + self._budget)
+            if held is not None:
+                result, known = held
+            else:
+                result = self._claim_and_act(entry, decided, deadline or self._clock() + self._budget, known)
         except (JournalUnavailable, ClaimLost) as exc:
             result = Result.deferred(exc)
         if deferrals is not None and result.outcome is Outcome.DEFERRED:
-            again = deferrals.come_again(entry, decided.key, held or self._spread(decided, result))
+            waits = held or (self._spread(decided, result), None)
+            again = deferrals.come_again(entry, decided.key, *waits)
         decision = Decision.of(
             entry,
             result.coming_again(again),
@@ -178,13 +188,13 @@ class Relay:
         self._report(decision)
         return decision
 
-    def _hold(self, entry: Entry, decided: Match | Refusal) -> Result | None:
+    def _hold(self, entry: Entry, decided: Match | Refusal) -> tuple[Result, Record] | None:
         """Have a record that waits, in place of a claim, if the organization accepts no request now."""
         if not isinstance(decided, Match) or (held := self.held_back(decided.request.organization_url)) is None:
             return None
         entry = entry._replace(request=decided.request.to_json())
-        waits = self._journal.hold(decided.key, entry, held.reason, self._routes.digest) is not None
-        return held if waits else None
+        waiting = self._journal.hold(decided.key, entry, held.reason, self._routes.digest)
+        return None if waiting is None else (held, waiting)
 
     def _spread(self, decided: Match | Refusal, result: Result) -> Result:
         """Return the result with a pause that is spread, as that of work which is held back."""
@@ -193,14 +203,16 @@ class Relay:
         seconds = self._queueing.admit(decided.request.organization_url, later=True)
         return result._replace(pause_seconds=seconds or result.pause_seconds)
 
-    def _claim_and_act(self, entry: Entry, decided: Match | Refusal, deadline: datetime) -> Result:
+    def _claim_and_act(
+        self, entry: Entry, decided: Match | Refusal, deadline: datetime, known: Record | None
+    ) -> Result:
         if self._clock() >= deadline:
             return Result(Outcome.DEFERRED, "no time is left: earlier routes used up the time of this delivery")
         sender = ""
         if isinstance(decided, Match):
             entry = entry._replace(request=decided.request.to_json())
             sender = self._queueing.sender()
-        match self._journal.claim(decided.key, entry, deadline, sender, self._routes.digest):
+        match self._journal.claim(decided.key, entry, deadline, sender, self._routes.digest, known):
             case AlreadyFinal(record):
                 if record.may_have_orphans:
                     self._queueing.recovery.settle_orphans(record)

@@ -46,13 +46,12 @@ class _Work(NamedTuple):
 
 # Held: there is no claim, only a record that waits. Before a message begins work, it reads the record and writes
 # another message for the case of its death, which is removed or moved afterwards. The host takes and removes a message.
-# The claim of a record that exists takes three requests, which count as one entity.
 DELIVERY_QUEUED: Final = _Work(entities=3, transactions=2, puts=0, operations=0)  # claim, complete
-DELIVERY_HELD: Final = _Work(entities=2, transactions=2, puts=1, operations=1)  # hold, read
+DELIVERY_HELD: Final = _Work(entities=1, transactions=1, puts=1, operations=1)  # hold
 DELIVERY_REFUSED: Final = _Work(entities=3, transactions=3, puts=1, operations=1)  # claim, release, read
-MESSAGE_QUEUED: Final = _Work(entities=4, transactions=5, puts=1, operations=4)  # read, claim, complete
+MESSAGE_QUEUED: Final = _Work(entities=4, transactions=3, puts=1, operations=4)  # read, claim, complete
 MESSAGE_HELD: Final = _Work(entities=1, transactions=1, puts=1, operations=3)  # read
-MESSAGE_REFUSED: Final = _Work(entities=4, transactions=6, puts=1, operations=4)  # read, claim, release, read
+MESSAGE_REFUSED: Final = _Work(entities=4, transactions=4, puts=1, operations=4)  # read, claim, release, read
 
 
 class Instances:

@@ -130,22 +130,34 @@ class Journal:
         self._spares_others = spares_others
         self._clock = clock
 
-    def claim(self, key: JournalKey, entry: Entry, send_by: datetime, sender: str = "", routes: str = "") -> Claim:
+    def claim(
+        self,
+        key: JournalKey,
+        entry: Entry,
+        send_by: datetime,
+        sender: str = "",
+        routes: str = "",
+        known: Record | None = None,
+    ) -> Claim:
         """Claim an occurrence. Only the caller may then act on it.
 
         :param send_by: the caller must start no request after this time of this process's clock.
         :param sender: the fingerprint of the credential that the request will be sent with.
         :param routes: the digest of the routes.yaml that has decided.
+        :param known: the record of the key as it was read, which saves looking for it.
         :raises JournalUnavailable: the store does not answer.
         """
+        found = known
         for _ in range(_MAX_CLAIM_TRIES):
             now = self.now()
             fresh = self._fresh(key, entry, now, send_by, sender, routes)
-            if (written := self._store.insert(fresh)) is not None:
-                return Claimed(written)
-            found = self._store.get(key)
+            if found is None:
+                if (written := self._store.insert(fresh)) is not None:
+                    return Claimed(written)
+                found = self._store.get(key)
             if found is not None and (claim := self._claim_found(found, fresh, now)) is not None:
                 return claim
+            found = None
         return NotClaimable("other deliveries of the same event keep changing its record")
 
     def hold(self, key: JournalKey, entry: Entry, reason: str, routes: str = "") -> Record | None:

@@ -11,7 +11,7 @@ from typing import Final
 from shared.clock import Clock, utc_now
 from shared.errors import JournalUnavailable, ResumeUnavailable
 from shared.journal.journal import Journal
-from shared.journal.records import FINAL_STATES, Entry, JournalKey
+from shared.journal.records import FINAL_STATES, Entry, JournalKey, Record
 from shared.logs import logger
 from shared.resume.queue import DueQueue
 from shared.resume.when import wait_of
@@ -35,17 +35,20 @@ class DeliveryDeferrals:
         self._clock = clock
         self._luck = luck
 
-    def come_again(self, entry: Entry, key: JournalKey, result: Result) -> datetime | None:
+    def come_again(
+        self, entry: Entry, key: JournalKey, result: Result, record: Record | None = None
+    ) -> datetime | None:
         """Write a message for the record. Without a record of this event, the event must be delivered again.
 
         If another event has the record, it comes first, so it gets a message unless it surely has one.
 
         :param entry: ``NO_EVENT`` for a record that is not about an event.
+        :param record: the record as it was read or written just now, if it was.
         """
         if result.cause == JournalUnavailable.__name__:
             return None
         try:
-            record = self._journal.get(key)
+            record = record or self._journal.get(key)
             if record is None:
                 return None
             now = self._journal.now()

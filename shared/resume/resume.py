@@ -167,9 +167,9 @@ class Resume:
             case (Match() as own,) if may_have_run(record):
                 # The request that may have been sent belongs to this key, even if the route makes another one by now.
                 own = own._replace(key=record.key)
-                return (self._relay.carry_out(record.entry, own, deferrals=mine),)
+                return (self._relay.carry_out(record.entry, own, deferrals=mine, known=record),)
             case (decided,) if decided.key == record.key:
-                return (self._relay.carry_out(record.entry, decided, deferrals=mine),)
+                return (self._relay.carry_out(record.entry, decided, deferrals=mine, known=record),)
             case _:
                 return self._redrive.redrive(record).decisions
 
@@ -206,10 +206,16 @@ class _Mine:
         self.comes_again = False
         """Whether ``come_again`` has succeeded."""
 
-    def come_again(self, entry: Entry, key: JournalKey, result: Result) -> datetime | None:  # noqa: ARG002
+    def come_again(
+        self,
+        entry: Entry,  # noqa: ARG002 - see the protocol
+        key: JournalKey,
+        result: Result,
+        record: Record | None = None,
+    ) -> datetime | None:
         """See ``shared.relay.Deferrals``."""
         try:
-            if (record := self._journal.get(key)) is None:
+            if (record := record or self._journal.get(key)) is None:
                 return None
             at = self.wait(record, result.reason, result.pause_seconds)
         except (JournalUnavailable, ResumeUnavailable) as exc:

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import initialize, precondition, rule
 
 from shared.errors import ResumeUnavailable
-from shared.journal.records import Entry, JournalKey, State
+from shared.journal.records import Entry, JournalKey, Record, State
 from shared.relay import Deferrals, Delivery
 from shared.resume.queue import key_in
 from shared.resume.when import SHORTEST
@@ -193,8 +193,10 @@ class AcknowledgesFirst(ResumeWorker):
         real = super().deferrals(world)
 
         class Hasty:
-            def come_again(self, entry: Entry, key: JournalKey, result: Result) -> datetime:
-                return real.come_again(entry, key, result) or world.clock()
+            def come_again(
+                self, entry: Entry, key: JournalKey, result: Result, record: Record | None = None
+            ) -> datetime:
+                return real.come_again(entry, key, result, record) or world.clock()
 
         return Hasty()
 
@@ -215,7 +217,9 @@ class WritesTheMessageFirst(ResumeWorker):
 
     def deferrals(self, world: World) -> Deferrals:
         class Earlier:
-            def come_again(self, entry: Entry, key: JournalKey, result: Result) -> datetime:
+            def come_again(
+                self, entry: Entry, key: JournalKey, result: Result, record: Record | None = None
+            ) -> datetime:
                 return world.clock()
 
         return Earlier()

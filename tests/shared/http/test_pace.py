@@ -88,7 +88,7 @@ class TestRate:
         pace = Pace()
         assert pace.take(1000)
         for _ in range(20):
-            pace.refused()
+            pace.uncount()
         assert all(pace.take(1001) for _ in range(10))
         pace.pause(1001, 5)
         assert pace.rate(1006) is not None

@@ -304,8 +304,8 @@ def test_records_that_wait_for_a_delivery(desk: Desk) -> None:
         found(desk)["deferred"],
         "warning",
         "2 records wait for another delivery; the latest reason: no connection: GET ",
-        "see 'manage.py journal', and correct what is not temporary. Event Grid has no event that was acknowledged while "
-        "RESUME_STORAGE was set: redrive it with ",
+        "see 'manage.py journal', and correct what is not temporary. Event Grid has no event that was acknowledged "
+        "while RESUME_STORAGE was set: redrive it with ",
     )
 
 
