@@ -344,6 +344,32 @@ class TestAMessage:
         assert not stage.queue.messages
         assert len(stage.bench.pipelines.books) == 1
 
+    def test_each_death_of_a_worker_adds_at_most_one_message(self, stage: Stage) -> None:
+        """They do not multiply, although the message in work comes again too."""
+        stage.queue.lease = timedelta(seconds=30)
+        stage.bench.pipelines.plan.append(THROTTLED)
+        stage.relay().deliver(EVENT)
+
+        def die() -> None:
+            stage.bench.pipelines.books.clear()
+            stage.queue.is_down = True  # so that the worker removes nothing
+            raise KeyboardInterrupt
+
+        deaths = 0
+        while deaths < 8:
+            stage.clock.now = max(stage.clock(), min(each.at for each in stage.queue.messages.values()))
+            stage.bench.pipelines.plan.extend([die] if not stage.bench.pipelines.plan else [])
+            ticket, text = stage.queue.take() or ("", "")
+            try:
+                stage.resume().take_up(text, stage.queue.messages[ticket].taken)
+                stage.queue.finish(ticket)
+            except KeyboardInterrupt:
+                stage.queue.is_down, deaths = False, deaths + 1
+            assert len(stage.queue.messages) <= 1 + deaths
+        stage.bench.pipelines.plan.clear()
+        stage.until_empty()
+        assert len(stage.bench.pipelines.books) == 1
+
     def test_a_message_that_names_no_record_raises(self, stage: Stage) -> None:
         with pytest.raises(InvalidMessage):
             stage.resume().take_up("hello")
