@@ -11,7 +11,7 @@ from typing import Final
 from shared.clock import Clock, utc_now
 from shared.errors import JournalUnavailable, ResumeUnavailable
 from shared.journal.journal import Journal
-from shared.journal.records import FINAL_STATES, Entry, JournalKey, Record
+from shared.journal.records import Entry, JournalKey, Record
 from shared.logs import logger
 from shared.resume.queue import DueQueue
 from shared.resume.when import wait_of
@@ -40,7 +40,7 @@ class DeliveryDeferrals:
     ) -> datetime | None:
         """Write a message for the record. Without a record of this event, the event must be delivered again.
 
-        If another event has the record, it comes first, so it gets a message unless it surely has one.
+        If another event has the record, it comes first. It gets a message if it may have none.
 
         :param entry: ``NO_EVENT`` for a record that is not about an event.
         :param record: the record as it was read or written just now, if it was.
@@ -54,7 +54,7 @@ class DeliveryDeferrals:
             now = self._journal.now()
             # If the record of another event with the same identity is parked, this event may still claim the key.
             is_own = record.entry.event_id == entry.event_id
-            if not is_own and (record.state in FINAL_STATES or now - record.changed_at < _UNATTENDED):
+            if not is_own and now - record.changed_at < _UNATTENDED:
                 return None
             after = wait_of(record, now, result.pause_seconds, self._luck())
             self._queue.put(key, after, result.reason)
