@@ -184,7 +184,6 @@ def test_only_the_threads_limit_how_many_messages_are_in_work(stage: Stage) -> N
     queues = QueueSettings(is_base64=False, max_polling_seconds=0.2, batch_size=2)
     with stage.host(queues, threads=6):
         wait_until(lambda: len(stage.module.running) == 6)
-        assert len(stage.queue.peek_messages(32)) >= 20 - 6 - 2, "the others wait in the queue, except for a batch"
         stage.module.release.set()
         stage.wait_for(20)
     assert max(stage.module.most) == 6  # more than a batch
