@@ -212,13 +212,13 @@ def _why_no_longer(record: Record, verdict: Verdict) -> str:
     """Return why the record's route no longer matches the event."""
     for why_not in verdict.why_not:
         if why_not.route == record.key.route:
-            return f"redriven, but the route no longer matches: {why_not.reason}"
+            return f"tried again, but the route no longer matches: {why_not.reason}"
     for decided in verdict.decisions:
         if isinstance(decided, Refusal) and decided.key.route == UNROUTED:
-            return f"redriven, but the routes can no longer be evaluated for the event: {decided.reason}"
+            return f"tried again, but the routes can no longer be evaluated for the event: {decided.reason}"
     if verdict.why_nothing and not verdict.why_not:
-        return f"redriven, but {verdict.why_nothing}"
-    return "redriven, but the route was removed, or now handles another event type"
+        return f"tried again, but {verdict.why_nothing}"
+    return "tried again, but the route was removed, or now handles another event type"
 
 
 def _deferred(reason: str) -> str:

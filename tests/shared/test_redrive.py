@@ -181,7 +181,7 @@ class TestParked:
         ],
     )
     def test_it_is_parked_again_if_the_route_no_longer_matches(self, stand: Stand, entry: str, reason: str) -> None:
-        record, reason = stand.park(), f"redriven, but {reason}"
+        record, reason = stand.park(), f"tried again, but {reason}"
         (decision,) = stand.redrive(record, entry).decisions
         assert (decision.outcome, decision.reason, decision.route) == (Outcome.PARKED, reason, "plain")
         assert (stand.only.state, stand.only.reason, stand.only.key) == (State.PARKED, reason, record.key)
@@ -192,7 +192,7 @@ class TestParked:
         record = record._replace(entry=record.entry._replace(event=record.entry.event[:50] + "... [cut]"))
         (decision,) = stand.redrive(record).decisions
         assert decision.outcome is Outcome.PARKED
-        reason = "redriven, but the routes can no longer be evaluated for the event: the event is"
+        reason = "tried again, but the routes can no longer be evaluated for the event: the event is"
         assert decision.reason.startswith(reason)
         assert stand.only.key == record.key
 
