@@ -113,7 +113,8 @@ class Relay:
         """Return the result if the organization accepts no request now, so that nothing is claimed; else None."""
         if (seconds := self._queueing.admit(organization_url)) <= 0:
             return None
-        return Result(Outcome.DEFERRED, f"{organization_url} accepts no more requests now", pause_seconds=seconds)
+        reason = f"waits because {organization_url} asked for a pause, does not answer, or accepts no faster pace"
+        return Result(Outcome.DEFERRED, reason, pause_seconds=seconds)
 
     def carry_out(
         self,

@@ -126,6 +126,7 @@ class TestADelivery:
         assert outcomes(stage.relay().deliver(EVENT)) == [Outcome.DEFERRED]
         (record,) = stage.bench.records
         assert [step.state for step in record.history] == [State.RELEASED]
+        assert record.reason.endswith(" asked for a pause, does not answer, or accepts no faster pace")
         assert stage.next_in() == [20]
         stage.take_up()
         assert stage.next_in() == [20]
