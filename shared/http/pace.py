@@ -26,7 +26,7 @@ BUCKET_SECONDS: Final = 10.0
 
 OVERBOOKING: Final = 1.5
 """So many times more work comes back than may be done, because some of it meets an instance that has no room."""
-UNPACED: Final = 50.0
+UNPACED: Final = 25.0
 """So much work comes back in a second if no rate is known."""
 LEAST: Final = 3.0
 """At least so much work comes back in a second, whatever the rate."""

@@ -36,7 +36,7 @@ from shared.resume.when import LONGEST, SHORTEST, is_given_up, wait_of
 from shared.routing.table import Match
 from shared.telemetry import Decision, Outcome, Report, Result, log_decision
 
-_NO_JOURNAL: Final = timedelta(minutes=1)
+_NO_JOURNAL: Final = timedelta(seconds=15)
 """How long to wait for a journal that does not answer."""
 
 _log = logger("nextstage.resume")
