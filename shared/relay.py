@@ -7,7 +7,7 @@ from typing import NamedTuple, Protocol
 
 from shared.clock import Clock, utc_now
 from shared.deciding import Verdict, decide
-from shared.errors import ClaimLost, DeliveryDeferred, JournalUnavailable
+from shared.errors import ClaimLost, DeliveryDeferred, JournalUnavailable, Paused
 from shared.events.event import CANARY_TYPE, Handler, RunEnd
 from shared.journal.journal import AlreadyFinal, Claimed, Journal, NotClaimable
 from shared.journal.records import UNROUTED, Entry, JournalKey, Record
@@ -114,7 +114,7 @@ class Relay:
         if (seconds := self._queueing.admit(organization_url)) <= 0:
             return None
         reason = f"waits because {organization_url} asked for a pause, does not answer, or accepts no faster pace"
-        return Result(Outcome.DEFERRED, reason, pause_seconds=seconds)
+        return Result(Outcome.DEFERRED, reason, cause=Paused.__name__, pause_seconds=seconds)
 
     def carry_out(
         self,

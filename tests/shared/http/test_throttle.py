@@ -172,10 +172,10 @@ class TestAdmit:
         self, gate: ThrottleGate, clock: ManualClock
     ) -> None:
         fail(gate, 5)
-        assert [gate.admit(A, APP) for _ in range(2)] == pytest.approx([5.02, 5.04])
+        assert [gate.admit(A, APP) for _ in range(2)] == pytest.approx([5.04, 5.08])
         clock.advance(5)
         assert [gate.admit(A, APP) for _ in range(2)] == [0.0, 0.0]
         gate.check(A, APP)
-        assert gate.admit(A, APP) == pytest.approx(2.02)
+        assert gate.admit(A, APP) == pytest.approx(2.04)
         gate.answered(A)
         assert gate.admit(A, APP) == 0

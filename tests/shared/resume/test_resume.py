@@ -392,7 +392,7 @@ class TestAMessage:
 
     @pytest.mark.parametrize(
         ("error", "seconds"),
-        [(JournalUnavailable("down"), 60), (NewerRecord("newer", "plain", "aa"), 900), (ClaimLost("taken"), 5)],
+        [(JournalUnavailable("down"), 15), (NewerRecord("newer", "plain", "aa"), 900), (ClaimLost("taken"), 5)],
     )
     def test_an_error_of_the_journal_is_a_deferral(self, stage: Stage, error: Exception, seconds: float) -> None:
         stage.store.error = error
