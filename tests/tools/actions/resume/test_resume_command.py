@@ -111,7 +111,7 @@ class TestList:
         queue.put(put(desk, "aaaa", State.QUEUED), MINUTE, "")
         assert desk.run("resume").out.startswith("nothing is deferred in the journal ")
         assert desk.run("resume", "--json").json == []
-        desk.fails(2, "there is no route 'evalute'; did you mean 'evaluate'?", "resume", "--route", "evalute")
+        desk.fails(2, "there is no route 'evaluat'; did you mean 'evaluate'?", "resume", "--route", "evaluat")
         desk.fails(2, "the record aaaa00000000 is queued and not due", "resume", "aaaa")
 
     @pytest.mark.usefixtures("down")
