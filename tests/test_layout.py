@@ -58,8 +58,13 @@ def parsed(path: Path) -> ast.Module:
     return ast.parse(path.read_text(encoding="utf-8"))
 
 
-def imports(path: Path) -> Iterator[str]:
-    """Yield the project's modules that a file imports, anywhere in it."""
+@cache
+def imports(path: Path) -> tuple[str, ...]:
+    """Return the project's modules that a file imports, anywhere in it."""
+    return tuple(_imports(path))
+
+
+def _imports(path: Path) -> Iterator[str]:
     for node in ast.walk(parsed(path)):
         match node:
             case ast.Import(names=names):
@@ -72,6 +77,7 @@ def imports(path: Path) -> Iterator[str]:
         yield from (name for name in wanted if name in modules())
 
 
+@cache
 def layer_of(module: str) -> str:
     """Return the entry of LAYERS that a module belongs to."""
     entries = [entry for row in LAYERS for entry in row if f"{module}.".startswith(f"{entry}.")]

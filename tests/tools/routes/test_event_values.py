@@ -6,6 +6,7 @@ from hypothesis import HealthCheck, given, settings
 
 from handlers import NAMES
 from shared.events.event import ENVELOPE_NAMES, AmlEvent
+from tests.support.effort import amount
 from tests.support.payloads import payloads
 from tests.tools.conftest import occurrence_of
 from tools.routes.event_values import options
@@ -15,7 +16,7 @@ from tools.routes.possible_values import NULL, fits
 def test_every_value_from_a_handler_is_described() -> None:
     seen: set[str] = set()
 
-    @settings(max_examples=2_000, database=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=amount(800, long=2_000), database=None, suppress_health_check=list(HealthCheck))
     @given(payloads)
     def check(raw: str) -> None:
         if (found := occurrence_of(raw)) is None:
