@@ -1,7 +1,5 @@
 """Poison messages: what they say, and how they are put back."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 import pytest
@@ -10,6 +8,7 @@ from shared.errors import ResumeUnavailable
 from shared.journal.records import JournalKey
 from shared.resume.queue import message_of
 from tests.support.journal.memory_queue import MemoryQueue
+from tests.tools.actions.resume.memory_poison import MemoryPoison
 from tools.actions.resume.poison import PoisonMessage, put_back
 
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
@@ -17,25 +16,6 @@ KEY = JournalKey("evaluate", "ab" * 32)
 GOOD = PoisonMessage(message_of(KEY), NOW)
 NEWER = PoisonMessage('{"v": 2, "route": "r", "key": "k"}')
 WRONG = PoisonMessage("hello")
-
-
-@dataclass
-class MemoryPoison:
-    """See ``PoisonQueue``."""
-
-    messages: list[PoisonMessage] = field(default_factory=list)
-
-    def peek(self) -> list[PoisonMessage]:
-        return self.messages
-
-    def count(self) -> int:
-        return len(self.messages)
-
-    def take(self) -> Iterator[PoisonMessage]:
-        yield from list(self.messages)
-
-    def delete(self, message: PoisonMessage) -> None:
-        self.messages.remove(message)
 
 
 def test_as_a_document() -> None:

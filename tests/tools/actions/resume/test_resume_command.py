@@ -1,9 +1,7 @@
 """``manage.py resume``: what is deferred, when it comes again, and how it is let go; and the same in other commands."""
 
 import sqlite3
-from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -14,6 +12,7 @@ from shared.resume.queue import DueQueue, message_of
 from shared.settings import load_settings
 from tests.support.builders import run_completed
 from tests.support.journal.memory_queue import MemoryQueue
+from tests.tools.actions.resume.memory_poison import MemoryPoison
 from tests.tools.conftest import Desk
 from tools.actions.resume.poison import PoisonMessage
 from tools.installation import Installation
@@ -22,25 +21,6 @@ NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
 AGE = timedelta(minutes=40)
 HEAD = ["KEY", "ROUTE", "STATE", "AGE", "DUE", "REASON"]
-
-
-@dataclass
-class MemoryPoison:
-    """See ``PoisonQueue``."""
-
-    messages: list[PoisonMessage] = field(default_factory=list)
-
-    def peek(self) -> list[PoisonMessage]:
-        return self.messages[:2]
-
-    def count(self) -> int:
-        return len(self.messages)
-
-    def take(self) -> Iterator[PoisonMessage]:
-        yield from list(self.messages)
-
-    def delete(self, message: PoisonMessage) -> None:
-        self.messages.remove(message)
 
 
 @pytest.fixture
