@@ -22,12 +22,15 @@ class _PlainDates(_Loader):  # type: ignore[misc]  # its type is not known
     }
 
 
-def compose(text: str) -> yaml.Node | None:
+def compose(text: str, *, follows_aliases: bool = False) -> yaml.Node | None:
     """Return the root node; None if the text is empty.
 
-    :raises yaml.YAMLError: the text is not YAML, or is nested too deeply.
+    :param follows_aliases: whether the caller reads what aliases stand for without a limit of its own.
+    :raises yaml.YAMLError: the text is not YAML, is nested too deeply, or its aliases repeat too much.
     """
     _check_depth(text)
+    if follows_aliases:
+        _check_aliases(text)
     return yaml.compose(text, Loader=_Loader)
 
 

@@ -75,10 +75,13 @@ class NodeReader:
         """Return the number of problems, plus the values that an unset environment value makes unreadable."""
         return len(self.problems) + self._excused
 
-    def root(self) -> yaml.Node | None:
-        """Return the document's node; None if the file is empty, or if it is not YAML, which is added as a problem."""
+    def root(self, *, follows_aliases: bool = False) -> yaml.Node | None:
+        """Return the document's node; None if the file is empty, or if it is not YAML, which is added as a problem.
+
+        :param follows_aliases: as in ``yaml_documents.compose``.
+        """
         try:
-            return yaml_documents.compose(self._text)
+            return yaml_documents.compose(self._text, follows_aliases=follows_aliases)
         except yaml.YAMLError as exc:
             mark = getattr(exc, "problem_mark", None) or getattr(exc, "context_mark", None)
             line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)

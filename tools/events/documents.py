@@ -33,6 +33,7 @@ _EVENT_GRID_BY_CLOUD: Final = {"type": "eventType", "source": "topic", "time": "
 _ONLY_EVENT_GRID: Final = ("dataversion", "metadataversion")
 _ONLY_CLOUD: Final = ("specversion", "datacontenttype", "dataschema")
 _PART: Final = re.compile(r'"([^"]+)"|([^."=]+)')
+_SUBJECT_PART: Final = re.compile("([/:])")
 _ASSIGNMENT: Final = re.compile(r"""((?:"[^"]+"|[^."=]+)(?:\.(?:"[^"]+"|[^."=]+))*)=(.*)""", re.DOTALL)
 
 
@@ -89,11 +90,20 @@ def parse_assignment(text: str) -> Assignment:
 def assigned(document: Document, assignments: Iterable[Assignment]) -> Document:
     """Return a copy of the event with these values. Create parent objects that do not exist.
 
+    If the subject contains a value of the data that changes, as ``models/NAME:VERSION`` does, it follows. A subject
+    that is set itself is kept.
+
     :raises CommandFailed: a parent in a path is not an object.
     """
     changed: Document = json.loads(json.dumps(document))  # copies deeply nested events too
+    assignments = list(assignments)
     for assignment in assignments:
         _assign(changed, assignment)
+    subject = spelling(changed, "subject")
+    if isinstance(document.get(subject), str) and document[subject] == changed[subject]:
+        before, after = (_texts(each.get(spelling(each, "data"))) for each in (document, changed))
+        parts = {old: after[key] for key, old in before.items() if key in after}
+        changed[subject] = "".join(parts.get(part, part) for part in _SUBJECT_PART.split(document[subject]))
     return changed
 
 
@@ -102,6 +112,12 @@ def event_name(document: Mapping[str, Any]) -> str:
     fields = {key.lower(): value for key, value in document.items()}
     kind = fields.get("eventtype") or fields.get("type") or "event"
     return f"{str(kind).rpartition('.')[2]} {fields.get('id') or ''}".strip()
+
+
+def _texts(data: Any) -> dict[str, str]:
+    """Return the values of an event's data that a subject may contain."""
+    values = data.items() if isinstance(data, dict) else ()
+    return {key: str(value) for key, value in values if isinstance(value, str | int)}
 
 
 def _assign(document: Document, assignment: Assignment) -> None:

@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from handlers import EVENT_TYPES
-from shared.events.runs import MONITOR_BREACH_TAG, sample_run_id
-from tools.events.documents import Document, Schema, in_schema
+from shared.events.runs import MONITOR_BREACH_TAG
+from tools.events.documents import Assignment, Document, Schema, assigned, in_schema
 
 WORKSPACE: Final = (
     "/subscriptions/00000000-0000-0000-0000-000000000000/resourceGroups/sample-group"
@@ -108,6 +108,15 @@ def sample_event(name: str, number: int = 1) -> Document:
     }
 
 
+def named_sample(name: str, number: int = 1) -> Document:
+    """Return the sample event of an event type, or the one that is stored as a file with this name.
+
+    :param number: identifies the occurrence, if the name is that of an event type.
+    :raises KeyError: there is no such sample.
+    """
+    return sample_event(name, number) if name in EVENT_TYPES else sample_files()[name]
+
+
 def sample_files() -> dict[str, Document]:
     """Return the events that are stored as files, by file name without ``.json``, sorted by event type.
 
@@ -121,10 +130,7 @@ def sample_files() -> dict[str, Document]:
 
 
 def _file(file: str, number: int, name: str, changes: Mapping[str, Any]) -> Document:
-    event = sample_event(name, number)
-    event["data"] |= changes
-    if "runId" in changes:
-        event["subject"] = event["subject"].replace(sample_run_id(number), changes["runId"])
+    event = assigned(sample_event(name, number), [Assignment(("data", key), value) for key, value in changes.items()])
     event["id"] = str(uuid.uuid5(uuid.NAMESPACE_URL, file))
     return in_schema(event, Schema.CLOUD if file.endswith(".cloud") else Schema.EVENT_GRID)
 

@@ -114,6 +114,23 @@ class TestAssignments:
         changed = assigned({"type": "t"}, [parse_assignment("data.a.x=1"), parse_assignment("data.a.y=2")])
         assert changed == {"type": "t", "data": {"a": {"x": 1, "y": 2}}}
 
+    @pytest.mark.parametrize(
+        ("name", "values", "subject"),
+        [
+            ("ModelRegistered", ["data.ModelVersion=7"], "models/sample-model:7"),
+            ("ModelRegistered", ["data.modelname=a/b", 'data.modelVersion="1"'], "models/a/b:1"),
+            ("ModelRegistered", ["data.ModelVersion=7", "subject=mine"], "mine"),
+            ("ModelRegistered", ["data.ModelTags.models=7", "data.ModelProperties=x"], "models/sample-model:1"),
+            ("ModelRegistered", ["data=7"], "models/sample-model:1"),
+            ("ModelRegistered", ["subject=[1]", "data.ModelVersion=7"], [1]),
+            ("RunCompleted", ["data.runId=r:7"], "experiments/11111111-1111-1111-1111-111111111111/runs/r:7"),
+        ],
+    )
+    @pytest.mark.parametrize("schema", Schema)
+    def test_the_subject_follows_the_data(self, schema: Schema, name: str, values: list[str], subject: str) -> None:
+        document = in_schema(sample_event(name), schema)
+        assert assigned(document, map(parse_assignment, values))["subject"] == subject
+
     @pytest.mark.parametrize("document", [{"data": "text"}, {"data": {"a": 1}}])
     def test_a_path_through_a_value_that_is_not_an_object(self, document: dict[str, Any]) -> None:
         with pytest.raises(CommandFailed, match=r"--set data\.a\.b: data(\.a)? is not an object in the event"):
@@ -153,6 +170,10 @@ class TestInput:
             self.read(content, tmp_path)
         with pytest.raises(CommandFailed, match=r"cannot be read \(.*; name a file"):
             read_events([str(tmp_path)], io.BytesIO())
+
+    def test_a_file_without_an_end(self) -> None:
+        with pytest.raises(CommandFailed, match="/dev/zero is larger than 64 MiB, so it is not a file of events; name"):
+            read_events(["/dev/zero"], io.BytesIO())
 
 
 def test_deeply_nested_events_can_be_changed() -> None:
