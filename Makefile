@@ -4,6 +4,7 @@
 #   make demo        run everything locally: deliver events, queue runs in an emulator, show what happened
 #   make start       run the function app on port 7071 (PORT=N for another one)
 #   make ado         run the Azure DevOps emulator on port 7080 (ADO_PORT=N); PIPELINES=FILE for pipelines without a file
+#   make routes      check routes.yaml, and run the cases of routes.test.yaml; JUNIT=FILE also writes the results there
 #   make lint        check formatting, code, types, shell scripts, workflows and spelling
 #   make bicep       check infra/ with Microsoft's Bicep compiler, if you have it; BICEP=--write writes what differs
 #   make format      let ruff fix and format the code
@@ -19,7 +20,7 @@
 #   make lock        write the lists of packages with hashes, after a change of the app's or the tools' requirements
 #   make clean       delete what these targets have installed and built
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test coverage test-long test-all soak bench burst lint bicep format docs start ado azurite kusto runtime aml mlflow package lock clean
+.PHONY: help setup demo routes test coverage test-long test-all soak bench burst lint bicep format docs start ado azurite kusto runtime aml mlflow package lock clean
 
 VENV   := .venv
 BIN    := $(VENV)/bin
@@ -57,6 +58,10 @@ $(BENCH_READY): requirements/bench.txt constraints.txt $(TESTS_READY)
 
 demo: $(READY)
 	@$(BIN)/python -m devstack.demo
+
+routes: $(READY)
+	@$(BIN)/python manage.py check
+	@$(BIN)/python manage.py test $(if $(JUNIT),--junit-xml "$(JUNIT)")
 
 # Azure Table storage, emulated locally, and Microsoft's language service for Kusto, which checks the queries. Installed
 # only if npm is available.

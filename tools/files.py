@@ -1,19 +1,21 @@
 """The files that commands read and write, and the report of event files that could not be read."""
 
+from io import BytesIO, TextIOWrapper
 from pathlib import Path
 
 from tools.console import Console
 from tools.errors import CommandFailed
 from tools.events.dead_letters import Collected
+from tools.size_limit import read_bytes
 
 
 def read_text(file: Path) -> str:
-    """Return the text of a dispatch table.
+    """Return the text of a dispatch table or its cases, with plain line breaks.
 
     :raises CommandFailed: the file cannot be read.
     """
     try:
-        return file.read_text(encoding="utf-8")
+        return TextIOWrapper(BytesIO(read_bytes(file)), encoding="utf-8").read()
     except UnicodeDecodeError as exc:
         raise CommandFailed(f"{file} is not UTF-8; save it as UTF-8, or name another file") from exc
     except OSError as exc:

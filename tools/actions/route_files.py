@@ -15,7 +15,7 @@ from tools.errors import CommandFailed
 from tools.files import read_text, shown_path
 from tools.presentation import counted, finding_words
 from tools.routes import pipeline_files
-from tools.routes.cases import FILE_NAME as CASES_FILE
+from tools.routes.cases.reading import FILE_NAME as CASES_FILE
 from tools.routes.checks import check
 from tools.routes.findings import Finding, Rule, Severity
 from tools.routes.matching_events import NoEvent, matching_event

@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any, BinaryIO, Final
 
 from tools.errors import CommandFailed, UnreadableFile
+from tools.size_limit import read_bytes
 
 STDIN: Final = "-"
 
-_MAX_BYTES: Final = 64 * 2**20
 _NAME_AN_EVENT: Final = "name a file with an event: a JSON object in one of Event Grid's two schemas"
 
 Source = tuple[str, Callable[[], bytes]]
@@ -124,13 +124,9 @@ def local_files(path: Path) -> Iterator[Source]:
 
 def _read(path: Path) -> bytes:
     try:
-        with path.open("rb") as file:
-            content = file.read(_MAX_BYTES + 1)  # a device such as /dev/zero has no end
+        return read_bytes(path)
     except OSError as exc:
         raise UnreadableFile(f"cannot be read ({exc.strerror or type(exc).__name__})") from exc
-    if len(content) > _MAX_BYTES:
-        raise UnreadableFile(f"is larger than {_MAX_BYTES // 2**20} MiB, so it is not a file of events")
-    return content
 
 
 def _letter(file: str, item: Any) -> DeadLetter:

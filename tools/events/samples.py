@@ -114,7 +114,8 @@ def named_sample(name: str, number: int = 1) -> Document:
     :param number: identifies the occurrence, if the name is that of an event type.
     :raises KeyError: there is no such sample.
     """
-    return sample_event(name, number) if name in EVENT_TYPES else sample_files()[name]
+    stored = {} if name in EVENT_TYPES else sample_files()
+    return stored[name] if name in stored else sample_event(name, number)
 
 
 def sample_files() -> dict[str, Document]:
