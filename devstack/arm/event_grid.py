@@ -6,7 +6,7 @@ letters. If not, the operation fails, and the subscription stays with the provis
 (azure-sdk-for-net issue 51014).
 
 Sources: Azure/azure-rest-api-specs (Microsoft.EventGrid 2025-02-15), and Microsoft Learn, "Event filtering" for the
-limits of filters, "Azure Machine Learning as Event Grid source" for the event types.
+limits of filters.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 from devstack.arm.authorization import BLOB_WRITERS, may
 from devstack.arm.errors import ArmError, invalid_request
-from devstack.arm.types import CONTAINER, SYSTEM_TOPIC, WORKSPACE
+from devstack.arm.topic_types import EVENT_TYPES, TOPIC_TYPES
+from devstack.arm.types import CONTAINER, DOMAIN_TOPIC, SYSTEM_TOPIC
 from devstack.arm.web import listed_functions
 
 if TYPE_CHECKING:
@@ -25,15 +26,6 @@ if TYPE_CHECKING:
 
     from devstack.arm.ids import Address
     from devstack.arm.store import Document, Store
-
-TOPIC_TYPE = "Microsoft.MachineLearningServices.Workspaces"
-EVENT_TYPES = (
-    "Microsoft.MachineLearningServices.ModelRegistered",
-    "Microsoft.MachineLearningServices.ModelDeployed",
-    "Microsoft.MachineLearningServices.RunCompleted",
-    "Microsoft.MachineLearningServices.DatasetDriftDetected",
-    "Microsoft.MachineLearningServices.RunStatusChanged",
-)
 
 _TOPIC_NAME = re.compile(r"[A-Za-z0-9-]{3,50}")
 _SUBSCRIPTION_NAME = re.compile(r"[A-Za-z0-9-]{3,64}")
@@ -47,6 +39,8 @@ _SINGLE_OPERATORS = {
     *(f"Number{how}Than{or_}" for how in ("Less", "Greater") for or_ in ("", "OrEquals")),
 }
 _BARE_OPERATORS = {"IsNotNull", "IsNullOrUndefined"}
+_FILTERS = {"includedEventTypes", "subjectBeginsWith", "subjectEndsWith", "isSubjectCaseSensitive", "advancedFilters"}
+_CLOUD_EVENTS = "CloudEventSchemaV1_0"
 _MOST_VALUES = 25
 _LONGEST_VALUE = 512
 _FUNCTION_ID = re.compile(r"/subscriptions/.+/sites/[^/]+/functions/[^/]+", re.IGNORECASE)
@@ -66,9 +60,10 @@ def check_topic(store: Store, address: Address, body: Mapping[str, Any]) -> Docu
     if known is not None and known["properties"]["source"].lower() != source.lower():
         raise invalid_request("System topic source cannot be modified.")
     found = store.get(source)
-    if found is None or found["type"].lower() != WORKSPACE.key:
+    if found is None or found["type"].lower() not in TOPIC_TYPES:
         raise invalid_request(f"System topic source {source} does not exist.")
-    if topic_type.lower() != TOPIC_TYPE.lower():
+    known_type = TOPIC_TYPES[found["type"].lower()]
+    if topic_type.lower() != known_type.lower():
         raise invalid_request(f"Topic type {topic_type} does not match the source {source}.")
     if str(body.get("location", "")).lower().replace(" ", "") != found["location"].lower():
         raise invalid_request(f"System topic's location must match with location of the source resource {source}.")
@@ -82,7 +77,7 @@ def check_topic(store: Store, address: Address, body: Mapping[str, Any]) -> Docu
     document: Document = {
         "location": found["location"],
         "tags": body.get("tags"),
-        "properties": {"source": source, "topicType": TOPIC_TYPE, "metricResourceId": str(uuid.uuid4())},
+        "properties": {"source": source, "topicType": known_type, "metricResourceId": str(uuid.uuid4())},
     }
     if known is not None and (metric := known["properties"].get("metricResourceId")):  # an added one may have none
         document["properties"]["metricResourceId"] = metric
@@ -113,16 +108,27 @@ def check_subscription(store: Store, address: Address, body: Mapping[str, Any]) 
         message = f"Event subscription name '{address.name}' is invalid: 3 to 64 letters, digits and hyphens."
         raise invalid_request(message)
     properties = _object(body, "properties")
-    topic = store.get(address.parent) or {}  # it exists: parents are looked for first
+    topic = _topic(store, address.parent)
     _check_destination(_object(properties, "destination"))
     _check_numbers("retryPolicy", properties.get("retryPolicy"), _RETRY_POLICY)
     schema = properties.get("eventDeliverySchema", "EventGridSchema")
-    if schema not in ("EventGridSchema", "CloudEventSchemaV1_0"):
+    if schema not in ("EventGridSchema", _CLOUD_EVENTS):
         raise invalid_request(f"The event delivery schema {schema} is not supported.")
-    _check_filter(_object(properties, "filter"))
+    if topic["properties"].get("inputSchema") == _CLOUD_EVENTS != schema:
+        raise invalid_request(f"The topic {topic['name']} receives CloudEvents, which are not delivered as {schema}.")
+    _check_filter(_object(properties, "filter"), str(topic["properties"].get("topicType")))
     if "deadLetterWithResourceIdentity" in properties:
         _check_dead_letters(_object(properties, "deadLetterWithResourceIdentity"), topic)
     return {"properties": {**properties, "eventDeliverySchema": schema, "topic": topic["id"]}}
+
+
+def _topic(store: Store, topic_id: str) -> Document:
+    """Return a topic, with what a topic in a domain has from its domain. It exists: parents are looked for first."""
+    found = store.get(topic_id) or {}
+    if found["type"] != DOMAIN_TOPIC.name:
+        return found
+    domain = store.get(topic_id[: topic_id.lower().rindex("/topics/")]) or {}
+    return {**domain, "id": found["id"], "name": found["name"]}
 
 
 _RETRY_POLICY = {"eventTimeToLiveInMinutes": (1, 1440), "maxDeliveryAttempts": (1, 30)}
@@ -145,11 +151,14 @@ def _check_numbers(what: str, given: object, limits: Mapping[str, tuple[int, int
             raise invalid_request(f"{what}: {name} must be between {least} and {most}, got {value}.")
 
 
-def _check_filter(given: Mapping[str, Any]) -> None:
-    """Check the event types and the advanced filters. Source of a message: cloud-custodian issue 4669."""
+def _check_filter(given: Mapping[str, Any], topic_type: str) -> None:
+    """Check the event types and the other filters. Source of a message: cloud-custodian issue 4669."""
+    known = EVENT_TYPES.get(topic_type)
     for kind in given.get("includedEventTypes") or ():
-        if kind not in EVENT_TYPES:
-            raise invalid_request(f"The event type {kind} is not one of the topic type {TOPIC_TYPE}.")
+        if known is not None and kind not in known:
+            raise invalid_request(f"The event type {kind} is not one of the topic type {topic_type}.")
+    if unknown := {*given} - _FILTERS:
+        raise invalid_request(f"A filter has no property {min(unknown)}.")
     filters = given.get("advancedFilters") or []
     count = sum(_check_advanced_filter(one) for one in filters)
     if max(count, len(filters)) > _MOST_VALUES:
@@ -221,7 +230,7 @@ def _finish_dead_letters(store: Store, document: Document) -> ArmError | None:
     found = store.get(container)
     if found is None or found["type"] != CONTAINER.name:
         return _no_destination(container)
-    topic = store.get(properties["topic"]) or {}
+    topic = _topic(store, properties["topic"])
     if may(store, str(topic.get("identity", {}).get("principalId")), BLOB_WRITERS, container):
         return None
     message = (

@@ -6,29 +6,80 @@ Every refusal is an ``ArmError``.
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from werkzeug.wrappers import Response
 
-from devstack.arm import authorization, errors, event_grid, ids, insights, operations, providers, types, web
+from devstack.arm import (
+    authorization,
+    errors,
+    event_grid,
+    ids,
+    insights,
+    operations,
+    providers,
+    topic_types,
+    types,
+    web,
+)
 from devstack.arm.answers import json_answer
 from devstack.arm.errors import ArmError
 
 if TYPE_CHECKING:
+    import re
     from collections.abc import Callable, Mapping
 
     from werkzeug.wrappers import Request
 
     from devstack.arm.store import Document, Store
 
+
+class Page(Protocol):
+    """Returns what is not a resource."""
+
+    def __call__(self, store: Store, match: re.Match[str], query: Mapping[str, str], /) -> Mapping[str, object]:
+        """:param query: the parameters of the request."""
+
+
 _CHECKS: dict[str, Callable[[Store, ids.Address, Mapping[str, Any]], Document]] = {
     types.SYSTEM_TOPIC.key: event_grid.check_topic,
     types.EVENT_SUBSCRIPTION.key: event_grid.check_subscription,
+    types.CUSTOM_TOPIC_SUBSCRIPTION.key: event_grid.check_subscription,
+    types.DOMAIN_TOPIC_SUBSCRIPTION.key: event_grid.check_subscription,
     types.ROLE_ASSIGNMENT.key: authorization.check_role_assignment,
     types.LOCK.key: authorization.check_lock,
     types.METRIC_ALERT.key: insights.check_metric_alert,
     types.DIAGNOSTIC_SETTING.key: insights.check_diagnostic_setting,
 }
+
+
+_PAGES: tuple[tuple[re.Pattern[str], str, tuple[str, ...], Page], ...] = (
+    (
+        web.STACKS,
+        "Microsoft.Web/locations/functionAppStacks",
+        web.STACKS_VERSIONS,
+        lambda store, match, _query: web.stacks(store, match["location"]),
+    ),
+    (
+        providers.PATH,
+        "Microsoft.Resources/providers",
+        providers.VERSIONS,
+        lambda store, match, _query: providers.provider(store, match["namespace"], match["scope"]),
+    ),
+    (
+        topic_types.PATH,
+        "Microsoft.EventGrid/topicTypes",
+        types.SYSTEM_TOPIC.versions,
+        lambda _store, match, _query: {"value": topic_types.listed(match["kind"])},
+    ),
+    (
+        insights.METRICS_PATH,
+        "Microsoft.Insights/metrics",
+        insights.METRICS_VERSIONS,
+        lambda store, match, query: insights.metrics(store, match["scope"], query),
+    ),
+)
+"""What is not a resource: the pattern of its path, its type, the API versions, and the function that returns it."""
 
 
 class ResourceManager:
@@ -50,12 +101,10 @@ class ResourceManager:
         version = request.args.get("api-version", "")
         if not version:
             raise errors.missing_api_version()
-        if match := web.STACKS.fullmatch(request.path):
-            _check_version("Microsoft.Web/locations/functionAppStacks", version, web.STACKS_VERSIONS)
-            return json_answer(web.stacks(self.store, match["location"]))
-        if match := providers.PATH.fullmatch(request.path):
-            _check_version("Microsoft.Resources/providers", version, providers.VERSIONS)
-            return json_answer(providers.provider(self.store, match["namespace"]))
+        for pattern, name, versions, page in _PAGES:
+            if match := pattern.fullmatch(request.path):
+                _check_version(name, version, versions)
+                return json_answer(page(self.store, match, request.args))
         if operations.PATH.fullmatch(request.path):
             return operations.poll(self.store, request)
         address = ids.parse(request.path)

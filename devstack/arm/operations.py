@@ -89,7 +89,7 @@ def look(store: Store, operation: Operation) -> None:
         store.delete(operation.resource)
     document = store.get(operation.resource)
     if document is not None:
-        if not operation.error and address.kind == types.EVENT_SUBSCRIPTION.key:
+        if not operation.error and address.kind.endswith("/eventsubscriptions"):
             error = event_grid.finish_subscription(store, document)
             operation.error = error.detail if error else None
         document["properties"]["provisioningState"] = "Failed" if operation.error else "Succeeded"

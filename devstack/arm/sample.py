@@ -44,6 +44,12 @@ def workspace(workspace_id: str = WORKSPACE, location: str = LOCATION) -> dict[s
     }
 
 
+def account(name: str = "landing", group: str = "data", kind: str = "StorageV2") -> dict[str, Any]:
+    """Return a storage account for data, without most of its properties."""
+    path = f"/subscriptions/{SUBSCRIPTION}/resourceGroups/{group}/providers/Microsoft.Storage/storageAccounts/{name}"
+    return {"id": path, "location": LOCATION, "kind": kind, "properties": {"provisioningState": "Succeeded"}}
+
+
 def environment(
     name: str = ENVIRONMENT, identity: str = IDENTITY, subscription: str = SUBSCRIPTION
 ) -> list[dict[str, Any]]:

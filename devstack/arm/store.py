@@ -50,6 +50,8 @@ class Store:
         """The role assignments that have not arrived, each with the number of checks that do not see it yet."""
         self.syncs: dict[str, int] = {}
         """How often the functions of a site have been synchronized."""
+        self.matched: dict[str, int] = {}
+        """How many events each event subscription has matched, by its name."""
         self.failed_validations = 0
         """How many validations of an endpoint have failed."""
         self.keys = {name: new_token(f"{name}key") for name in ("master", "default", "system")}

@@ -6,7 +6,7 @@ Event Grid's system topics and event subscriptions are long-running, role assign
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +49,14 @@ EVENT_SUBSCRIPTION = ResourceType(
     versions=_EVENT_GRID,
     is_written=True,
     is_long_running=True,
+)
+CUSTOM_TOPIC = ResourceType(name="Microsoft.EventGrid/topics", versions=_EVENT_GRID, is_tracked=True)
+CUSTOM_TOPIC_SUBSCRIPTION = replace(EVENT_SUBSCRIPTION, name="Microsoft.EventGrid/topics/eventSubscriptions")
+DOMAIN = ResourceType(name="Microsoft.EventGrid/domains", versions=_EVENT_GRID, is_tracked=True)
+DOMAIN_TOPIC = ResourceType(name="Microsoft.EventGrid/domains/topics", versions=_EVENT_GRID)
+DOMAIN_TOPIC_SUBSCRIPTION = replace(EVENT_SUBSCRIPTION, name="Microsoft.EventGrid/domains/topics/eventSubscriptions")
+VAULT = ResourceType(
+    name="Microsoft.KeyVault/vaults", versions=("2024-11-01", "2025-05-01", "2026-02-01"), is_tracked=True
 )
 ROLE_ASSIGNMENT = ResourceType(
     name="Microsoft.Authorization/roleAssignments", versions=("2015-07-01", "2022-04-01"), is_written=True
@@ -93,6 +101,12 @@ TYPES = {
     for one in (
         SYSTEM_TOPIC,
         EVENT_SUBSCRIPTION,
+        CUSTOM_TOPIC,
+        CUSTOM_TOPIC_SUBSCRIPTION,
+        DOMAIN,
+        DOMAIN_TOPIC,
+        DOMAIN_TOPIC_SUBSCRIPTION,
+        VAULT,
         ROLE_ASSIGNMENT,
         LOCK,
         METRIC_ALERT,

@@ -1,6 +1,7 @@
 """Function apps, the language versions of a region, metric alerts, and logs of topics."""
 
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
 
@@ -105,6 +106,7 @@ def test_an_alert_is_made_and_deleted(arm: Arm) -> None:
         (alert(criteria=criteria(criterion(threshold="3"))), "BadRequest"),
         (alert(criteria=criteria(criterion(operator="More"))), "BadRequest"),
         (alert(criteria=criteria(criterion(metricName="Failures"))), "BadRequest"),
+        (alert(criteria=criteria(criterion(metricNamespace="Microsoft.EventGrid/topics"))), "BadRequest"),
     ],
 )
 def test_alerts_that_are_refused(arm: Arm, body: dict[str, Any], code: str) -> None:
@@ -126,3 +128,33 @@ def test_logs_of_a_topic(arm: Arm) -> None:
     arm.refused(400, "BadRequest", "PUT", f"{settings}/two", setting(""))
     app_settings = f"{sample.APP}/providers/Microsoft.Insights/diagnosticSettings/one"
     arm.refused(400, "BadRequest", "PUT", app_settings, setting())
+
+
+def test_the_metric_of_a_topic(arm: Arm) -> None:
+    arm.written(SYSTEM_TOPIC, topic())
+    arm.emulator.store.matched = {"nextstage-dev": 7}
+    query = {
+        "api-version": "2023-10-01",
+        "metricnames": "MatchedEventCount",
+        "aggregation": "Total",
+        "interval": "FULL",
+        "timespan": "2026-01-01T00:00:00Z/2026-01-08T00:00:00Z",
+        "$filter": "EventSubscriptionName eq '*'",
+    }
+
+    def path(topic_id: str = SYSTEM_TOPIC, **changes: str) -> str:
+        return f"{topic_id}/providers/Microsoft.Insights/metrics?{urlencode(query | changes)}"
+
+    (metric,) = arm.good("GET", path())["value"]
+    (series,) = metric["timeseries"]
+    assert (series["metadatavalues"][0]["value"], series["data"][0]["total"]) == ("NEXTSTAGE-DEV", 7)
+    arm.refused(400, "BadRequest", "GET", path(timespan="P7D"))
+    arm.refused(400, "BadRequest", "GET", path(interval="PT1H"))
+    arm.refused(404, "ResourceNotFound", "GET", path(SYSTEM_TOPIC + "-2"))
+
+
+def test_the_provider_of_a_resource_type(arm: Arm) -> None:
+    found = arm.good("GET", "/providers/Microsoft.KeyVault?api-version=2021-04-01")
+    assert "registrationState" not in found
+    (vaults,) = found["resourceTypes"]
+    assert (vaults["resourceType"], vaults["apiVersions"][1]) == ("vaults", "2026-02-01")

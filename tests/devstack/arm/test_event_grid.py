@@ -8,6 +8,7 @@ from devstack.arm import sample
 from tests.support.services.arm import CONTAINER, EVENTS, SYSTEM_TOPIC, Arm, assignment, role, subscription, topic
 
 OTHER_TOPIC = SYSTEM_TOPIC + "-2"
+CUSTOM = SYSTEM_TOPIC.replace("systemTopics/nextstage-dev", "topics/orders")
 
 
 @pytest.fixture
@@ -71,6 +72,26 @@ class TestTopics:
     def test_refusals(self, arm: Arm, changes: dict[str, Any], code: str, message: str) -> None:
         assert arm.refused(400, code, "PUT", SYSTEM_TOPIC, topic(**changes)).startswith(message)
 
+    def test_a_storage_account(self, arm: Arm) -> None:
+        account = sample.account()
+        arm.emulator.add(account)
+        path = f"{account['id'].partition('/providers/')[0]}/providers/Microsoft.EventGrid/systemTopics/landing"
+        source = {"source": account["id"], "topicType": "microsoft.storage.storageaccounts"}
+        assert arm.written(path, topic(properties=source))["properties"]["topicType"] == (
+            "Microsoft.Storage.StorageAccounts"
+        )
+        created = {"includedEventTypes": ["Microsoft.Storage.BlobCreated"], "subjectEndsWith": ".csv"}
+        assert arm.ask("PUT", f"{path}/eventSubscriptions/sub", subscription(filter=created)).status_code == 201
+        said = arm.refused(400, "InvalidRequest", "PUT", f"{path}/eventSubscriptions/sub", subscription())
+        assert said.endswith("is not one of the topic type Microsoft.Storage.StorageAccounts.")
+
+    def test_types_of_topics_and_of_events(self, arm: Arm) -> None:
+        path = "/providers/Microsoft.EventGrid/topicTypes"
+        names = [one["name"] for one in arm.good("GET", f"{path}?api-version=2025-02-15")["value"]]
+        assert "Microsoft.Storage.StorageAccounts" in names
+        found = arm.good("GET", f"{path}/microsoft.keyvault.vaults/eventTypes?api-version=2025-02-15")["value"]
+        assert found[0]["name"] == "Microsoft.KeyVault.SecretNewVersionCreated"
+
     def test_the_source_stays(self, arm: Arm) -> None:
         arm.written(SYSTEM_TOPIC, topic())
         other = sample.workspace(sample.workspace_id("other"))
@@ -82,6 +103,22 @@ class TestTopics:
 
     def test_names(self, arm: Arm) -> None:
         assert "is invalid" in arm.refused(400, "InvalidRequest", "PUT", SYSTEM_TOPIC + "_", topic())
+
+
+class TestCustomTopics:
+    def test_they_are_only_read(self, arm: Arm) -> None:
+        arm.refused(405, "MethodNotAllowed", "PUT", CUSTOM, {"location": "westeurope"})
+
+    def test_cloud_events_stay_cloud_events(self, arm: Arm) -> None:
+        identity = {"type": "SystemAssigned", "principalId": sample.IDENTITY}
+        document = {"id": CUSTOM, "location": "westeurope", "identity": identity}
+        arm.emulator.add({**document, "properties": {"inputSchema": "CloudEventSchemaV1_0"}})
+        path = f"{CUSTOM}/eventSubscriptions/sub"
+        wanted = {"includedEventTypes": ["com.example.ordered"]}
+        said = arm.refused(400, "InvalidRequest", "PUT", path, subscription(filter=wanted))
+        assert said == "The topic orders receives CloudEvents, which are not delivered as EventGridSchema."
+        body = subscription(filter=wanted, eventDeliverySchema="CloudEventSchemaV1_0")
+        assert arm.ask("PUT", path, body).status_code == 201
 
 
 class TestSubscriptions:
@@ -175,6 +212,7 @@ class TestSubscriptions:
             ),
             ({"eventDeliverySchema": "Mine"}, "The event delivery schema Mine is not supported."),
             ({"deadLetterWithResourceIdentity": {"deadLetterDestination": {}}}, "Invalid event subscription request"),
+            ({"filter": {"subject_ends_with": ".csv"}}, "A filter has no property subject_ends_with."),
         ],
     )
     def test_refusals(self, ready: Arm, changes: dict[str, Any], message: str) -> None:
