@@ -9,7 +9,7 @@ INTERRUPTED: Final = 130
 class CommandFailed(Exception):
     """The command cannot do what was requested.
 
-    The message is one line: what happened, to what, what to do next.
+    The message is one line, or one for each mistake: what happened, to what, what to do next.
 
     :param exit_code: 2 if the request or the configuration is wrong, 1 if the work could not be finished.
     """

@@ -32,6 +32,7 @@ from bench.burst.resume import (
     ResumedBurst,
 )
 from bench.burst.scenario import Outcome, Point, Scenario
+from devstack.arm import sample
 from shared.errors import Throttled
 from shared.journal.journal import Journal
 from shared.resume.deferrals import DeliveryDeferrals
@@ -357,7 +358,8 @@ class TestDefaultsOfTheScenario:
         assert scenario.ten_thousand_queue_operations_price == prices["queue_operation"]
 
     def test_event_grid_retries(self) -> None:
-        for subscription in subscriptions(Plan(workspaces=())).values():
+        plan = Plan.of({"AML_WORKSPACE_ID": sample.WORKSPACE})
+        for subscription in subscriptions(plan, plan.workspaces[0], {"properties": {}}).values():
             policy = subscription["properties"]["retryPolicy"]
             assert policy["eventTimeToLiveInMinutes"] == TIME_TO_LIVE_SECONDS // 60
             assert policy["maxDeliveryAttempts"] == 30  # more attempts than fit into a day

@@ -14,6 +14,8 @@ from devstack.package import DEFAULT_VERSION
 from tests.infra import bicep
 from tests.infra.bicep import INFRA
 from tests.support import ROOT
+from tools.azure.plan import RUN_STATUSES
+from tools.azure.sources import SOURCES
 
 AZURE_YAML = yaml.safe_load((ROOT / "azure.yaml").read_text())
 HOOK = ROOT / "infra" / "hooks" / "prepackage.py"
@@ -62,7 +64,7 @@ def test_every_value_that_a_person_sets_reaches_the_pipelines() -> None:
     assert variables == sorted(set(variables), key=lambda name: name.replace("_", ""))
     read = set(re.findall(r"\$\{(\w+)", (INFRA / "main.parameters.json").read_text()))
     assert read - BY_AZD - bicep.outputs("main.bicep") <= set(variables)
-    assert {"AML_WORKSPACE_ID", "AML_WORKSPACE_IDS", "NEXTSTAGE_RUN_STATUSES"} <= set(variables)
+    assert {"AML_WORKSPACE_ID", "AML_WORKSPACE_IDS", SOURCES, RUN_STATUSES} <= set(variables)
 
 
 class TestPrepackage:

@@ -11,6 +11,7 @@ from tests.infra import bicep
 from tests.infra.bicep import BUILT_IN_ROLES, INFRA
 from tests.support import ROOT
 from tools.azure import checking, event_resources, plan
+from tools.azure.sources import SOURCES
 
 HOOKS = ("preprovision", "predeploy", "postdeploy", "postdown")
 
@@ -85,7 +86,7 @@ def test_the_deployment_needs_no_shell() -> None:
 
 def test_the_variables_that_connect_reads_are_set_by_azd_or_by_a_person() -> None:
     by_azd = {"AZURE_ENV_NAME", "AZURE_LOCATION", "AZURE_SUBSCRIPTION_ID"}
-    by_a_person = {*plan.WORKSPACE_VARIABLES, plan.WAITS, plan.RUN_STATUSES, checking.PYTHON}
+    by_a_person = {*plan.WORKSPACE_VARIABLES, SOURCES, plan.WAITS, plan.RUN_STATUSES, checking.PYTHON}
     constants = (*vars(plan).values(), checking.LOCATION, checking.PYTHON)
     read = {text for text in constants if isinstance(text, str) and re.fullmatch("(AZURE|NEXTSTAGE)_[A-Z_]+", text)}
     assert {*read, *plan.WORKSPACE_VARIABLES} - bicep.outputs("main.bicep") == by_azd | by_a_person

@@ -23,7 +23,9 @@ PARAMETERS = {
     for name, default in re.findall(r"\$\{(\w+)(?:=([^}]*))?\}", str(entry["value"]))
 }
 AZURE_YAML = yaml.safe_load((ROOT / "azure.yaml").read_text())
-READ_BY_THE_HOOK = {"AML_WORKSPACE_ID", "AML_WORKSPACE_IDS", "NEXTSTAGE_RUN_STATUSES", "NEXTSTAGE_WAITS"}
+READ_BY_THE_HOOK = {
+    *("AML_WORKSPACE_ID", "AML_WORKSPACE_IDS", "NEXTSTAGE_EVENT_SOURCES", "NEXTSTAGE_RUN_STATUSES", "NEXTSTAGE_WAITS")
+}
 SET_BY_AZD = {"AZURE_ENV_NAME", "AZURE_LOCATION", "AZURE_PRINCIPAL_TYPE"} | bicep.outputs("main.bicep")
 CONFIGURATION, _, PROFILES_PART = section(DEPLOYING, "Configuration").partition("### Profiles")
 

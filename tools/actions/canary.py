@@ -87,7 +87,7 @@ def prove(
         yield check_function(manager, deployment)
         key = key or (yield from check_key(manager, deployment, pauses))
     yield from _endpoint(installation, deployment, site, key, pauses)
-    yield from check_subscriptions(manager, deployment)
+    yield from check_subscriptions(manager, deployment, installation.clock())
 
 
 def _endpoint(

@@ -8,11 +8,12 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 from shared.clock import Clock
-from tools.azure.connecting import Pauses, read_workspaces
-from tools.azure.event_resources import ROLES, topic_of
+from tools.azure.connecting import Pauses
+from tools.azure.event_resources import ROLES
 from tools.azure.plan import Plan
 from tools.azure.resource_manager import ResourceManager, ResourceManagerError
-from tools.azure.topics import check_identity, list_topics
+from tools.azure.sources import WORKSPACE
+from tools.azure.topics import PROVIDERS, find_all
 from tools.errors import CommandFailed
 
 LOCATION: Final = "AZURE_LOCATION"
@@ -20,7 +21,6 @@ PYTHON: Final = "NEXTSTAGE_PYTHON_VERSION"
 DEFAULT_PYTHON: Final = "3.13"
 
 _STACKS: Final = "2020-10-01"
-_PROVIDERS: Final = "2021-04-01"
 _OF_SUBNETS: Final = "Microsoft.App"
 _FLEX: Final = "FC1"
 """The code of the SKU of Flex Consumption."""
@@ -36,14 +36,19 @@ def check(manager: ResourceManager, plan: Plan, location: str, python: str, say:
     :param python: the version of Python that the app runs on.
     :raises CommandFailed: something is missing.
     """
-    read_workspaces(manager, plan)
-    topics = list_topics(manager, plan)
-    for workspace in plan.workspaces:
-        check_identity(plan, workspace, topic_of(workspace, topics))
-    names = ", ".join(workspace.name for workspace in plan.workspaces)
-    say(f"you are signed in, and may read the workspace{'s' * (len(plan.workspaces) > 1)} {names}")
+    find_all(manager, plan)
+    say(f"you are signed in, and may read {_words(plan)}")
     if location:
         _check_region(manager, location, python, say)
+
+
+def _words(plan: Plan) -> str:
+    """Return the names of the resources: ``the workspaces a, b and the storage account landing``."""
+    names = ", ".join(workspace.name for workspace in plan.workspaces)
+    workspaces = [f"the workspace{'s' * (len(plan.workspaces) > 1)} {names}"] if names else []
+    others = [f"the {one.words}" for one in plan.resources if one.type != WORKSPACE]
+    *first, last = [*workspaces, *others]
+    return " and ".join([", ".join(first), last] if first else [last])
 
 
 def _check_region(manager: ResourceManager, location: str, python: str, say: Callable[[str], None]) -> None:
@@ -93,7 +98,7 @@ def check_provider(manager: ResourceManager, subscription: str, say: Callable[[s
     if not subscription:
         return
     try:
-        found = manager.get(f"/subscriptions/{subscription}/providers/{_OF_SUBNETS}", _PROVIDERS) or {}
+        found = manager.get(f"/subscriptions/{subscription}/providers/{_OF_SUBNETS}", PROVIDERS) or {}
     except ResourceManagerError as exc:
         say(f"whether the resource provider {_OF_SUBNETS} is registered is not known: {exc}")
         return

@@ -1,4 +1,4 @@
-"""Connects workspaces to the app: the work of ``manage.py connect``.
+"""Connects workspaces and other sources of events to the app: the work of ``manage.py connect``.
 
 Each step creates a resource, or brings an existing one to the same state. So the work can be interrupted anywhere, and
 run again.
@@ -11,10 +11,11 @@ from typing import Any, Final
 
 from tools.azure import event_resources
 from tools.azure import plan as variables
-from tools.azure.event_resources import ALERTS, CONTRIBUTOR, EVENT_GRID, FUNCTION, LOGS, READER, ROLES, WEB, WORKSPACES
-from tools.azure.plan import Plan, Resource
+from tools.azure.event_resources import ALERTS, CONTRIBUTOR, EVENT_GRID, FUNCTION, LOGS, READER, ROLES, WEB
+from tools.azure.plan import Plan
 from tools.azure.resource_manager import ResourceManager, ResourceManagerError
-from tools.azure.topics import check_identity, identity_of, list_topics
+from tools.azure.sources import Resource
+from tools.azure.topics import Found, find_all, identity_of
 from tools.errors import CommandFailed
 
 _FUNCTION_TRIES: Final = 20
@@ -36,8 +37,6 @@ Azure/bicep, issue 11656; MicrosoftDocs/azure-docs, issues 24291 and 98216; Azur
 _PERMANENT: Final = frozenset({"RequestDisallowedByPolicy", "ScopeLocked"})
 """Codes of refusals that last, whatever their message contains: it names the policy or the locked scope."""
 
-_UNAUTHORIZED: Final = frozenset({401, 403})
-_EVENT_GRID_ROLE: Final = "EventGrid Contributor on the workspace's resource group"
 _ADMINISTRATOR: Final = "Role Based Access Control Administrator"
 
 
@@ -59,7 +58,7 @@ class Pauses:
 
 
 def connect_all(manager: ResourceManager, plan: Plan, say: Callable[[str], None], pauses: Pauses) -> None:
-    """Bring the events of all workspaces to the app.
+    """Bring the events of all workspaces and sources to the app.
 
     :param say: tells the operator about progress, one line at a time.
     :raises CommandFailed: a step failed. What was done stays, and the next run goes on from there.
@@ -74,40 +73,15 @@ def connect_all(manager: ResourceManager, plan: Plan, say: Callable[[str], None]
             variables.IDENTITY: plan.identity or not plan.waits,
         }
     )
-    regions = read_workspaces(manager, plan)
-    topics = list_topics(manager, plan)
-    found = {workspace: event_resources.topic_of(workspace, topics) for workspace in plan.workspaces}
-    for workspace, topic in found.items():
-        check_identity(plan, workspace, topic)
+    found = find_all(manager, plan)
     _wait_for_function(manager, plan, say, pauses)
-    steps = _Steps(manager, plan, say, pauses, {topic["id"].lower() for topic in topics})
-    for workspace, topic in found.items():
-        steps.connect(workspace, regions[workspace], topic)
+    steps = _Steps(manager, plan, say, pauses, {topic["id"].lower() for topic in found.listed})
+    for resource in plan.resources:
+        steps.connect(resource, found)
+    steps.remove_outdated()
     for alert_id in event_resources.earlier_alert_ids(plan):
         if manager.delete(alert_id, ALERTS):
             say(f"deleted the alert {alert_id.rpartition('/')[2]}, which one for each workspace replaces")
-
-
-def read_workspaces(manager: ResourceManager, plan: Plan) -> dict[Resource, str]:
-    """Return the region of each workspace.
-
-    :raises CommandFailed: one does not exist, or may not be read.
-    """
-    regions = {}
-    for workspace in plan.workspaces:
-        try:
-            found, why = manager.get(workspace.id, WORKSPACES), ""
-        except ResourceManagerError as exc:
-            if exc.status not in _UNAUTHORIZED:
-                raise
-            found, why = None, f" ({exc.reason.rstrip('.')})"
-        if found is None:
-            raise CommandFailed(
-                f"there is no workspace {workspace.id} that you may read{why}; correct "
-                f"{' or '.join(variables.WORKSPACE_VARIABLES)}, or ask for the role Reader"
-            )
-        regions[workspace] = str(found["location"])
-    return regions
 
 
 def _wait_for_function(manager: ResourceManager, plan: Plan, say: Callable[[str], None], pauses: Pauses) -> None:
@@ -141,9 +115,10 @@ def _wait_for_function(manager: ResourceManager, plan: Plan, say: Callable[[str]
 
 @dataclass(frozen=True, slots=True)
 class _Steps:
-    """The steps for each workspace.
+    """The steps for each resource.
 
     :param topic_ids: the system topics that exist, in lower case.
+    :param made: the names of our event subscriptions by the ID of their topic, all in lower case.
     """
 
     manager: ResourceManager
@@ -151,35 +126,41 @@ class _Steps:
     say: Callable[[str], None]
     pauses: Pauses
     topic_ids: set[str] = field(default_factory=set)
+    made: dict[str, set[str]] = field(default_factory=dict)
 
-    def connect(self, workspace: Resource, region: str, topic: dict[str, Any] | None) -> None:
-        """Bring the events of one workspace to the app.
-
-        :param topic: the workspace's system topic, if it has one. One of somebody else is never changed.
-        """
-        plan = self.plan
-        if topic is None or not identity_of(topic) or event_resources.has_failed(plan, workspace, topic):
-            topic = self._make_topic(workspace, region, topic)
+    def connect(self, resource: Resource, found: Found) -> None:
+        """Bring the events of one resource to the app. A topic of somebody else is used and never changed."""
+        plan, topic = self.plan, found.topics[resource]
+        if topic is None or not identity_of(topic) or event_resources.has_failed(plan, resource, topic):
+            topic = self._make_topic(resource, found, topic)
         scope = event_resources.container_id(plan)
         what = f"the role with which {topic['name']} writes dead letters"
         self._assign(what, plan.storage_account, scope, identity_of(topic), CONTRIBUTOR)
-        for name, body in event_resources.subscriptions(plan).items():
+        for name, body in event_resources.subscriptions(plan, resource, topic).items():
             path = f"{topic['id']}/eventSubscriptions/{name}"
-            self._put(f"the event subscription {name}", path, body, EVENT_GRID, _EVENT_GRID_ROLE)
-        if plan.waits:
-            what = f"the app's role on the workspace {workspace.name}"
-            self._assign(what, workspace, workspace.id, plan.identity, READER)
-        for alert_id, body in event_resources.alerts(plan, workspace, topic["id"]).items():
+            self._put(f"the event subscription {name}", path, body, EVENT_GRID, _event_grid_role(topic["id"]))
+            self.made.setdefault(topic["id"].lower(), set()).add(name.lower())
+        if plan.waits and resource in plan.workspaces:
+            what = f"the app's role on the {resource.words}"
+            self._assign(what, resource, resource.id, plan.identity, READER)
+        for alert_id, body in event_resources.alerts(plan, resource, topic["id"]).items():
             name = alert_id.rpartition("/")[2]
             self._put(f"the alert {name}", alert_id, body, ALERTS, f"Contributor on {plan.function_app.group_id}")
         if plan.log_workspace and event_resources.is_of_an_environment(topic):
-            self._log_failures(topic)
-        self.say(
-            f"events of the workspace {workspace.name} come to {plan.function_app.name} by the system topic "
-            f"{topic['name']}"
-        )
+            self._log_failures(resource, topic)
+        way = "" if resource.is_topic else f" by the system topic {topic['name']}"
+        self.say(f"events of the {resource.words} come to {plan.function_app.name}{way}")
 
-    def _log_failures(self, topic: dict[str, Any]) -> None:
+    def remove_outdated(self) -> None:
+        """Delete our event subscriptions for sources whose filter has changed, or that are no longer in the plan."""
+        for topic_id, names in self.made.items():
+            for one in self.manager.list(f"{topic_id}/eventSubscriptions", EVENT_GRID):
+                name = str(one["name"])
+                if event_resources.is_for_a_source(self.plan, name) and name.lower() not in names:
+                    self.manager.delete(f"{topic_id}/eventSubscriptions/{name}", EVENT_GRID)
+                    self.say(f"deleted the event subscription {name}, which no source needs any longer")
+
+    def _log_failures(self, resource: Resource, topic: dict[str, Any]) -> None:
         """Log the deliveries of a system topic that fail. Events come without the log, so a refusal ends nothing.
 
         A topic can have only one setting for each workspace of logs, and another environment may have made it.
@@ -193,19 +174,19 @@ class _Steps:
         except ResourceManagerError as exc:
             self.say(
                 f"the deliveries of {topic['name']} that fail are not logged: {exc.words}; if you need the log, ask "
-                "for the role Monitoring Contributor on the workspace's resource group and the Log Analytics workspace"
+                f"for the role Monitoring Contributor on {resource.group_id} and the Log Analytics workspace"
             )
 
-    def _make_topic(self, workspace: Resource, region: str, unfinished: dict[str, Any] | None) -> dict[str, Any]:
+    def _make_topic(self, resource: Resource, found: Found, unfinished: dict[str, Any] | None) -> dict[str, Any]:
         """Create our system topic.
 
         :param unfinished: the one whose creation has failed, or was interrupted by a crash.
         """
-        free = [each for each in event_resources.topic_ids(self.plan, workspace) if each.lower() not in self.topic_ids]
+        free = [each for each in event_resources.topic_ids(self.plan, resource) if each.lower() not in self.topic_ids]
         topic_id = unfinished["id"] if unfinished else free[0]
         name = topic_id.rpartition("/")[2]
-        body = event_resources.topic(self.plan, workspace, region)
-        topic = self._put(f"the system topic {name}", topic_id, body, EVENT_GRID, _EVENT_GRID_ROLE)
+        body = event_resources.topic(self.plan, resource, found.kinds[resource], found.regions[resource])
+        topic = self._put(f"the system topic {name}", topic_id, body, EVENT_GRID, _event_grid_role(topic_id))
         self.topic_ids.add(topic_id.lower())
         if not identity_of(topic):
             topic = self.manager.get(topic_id, EVENT_GRID) or topic
@@ -242,6 +223,10 @@ class _Steps:
             return self.manager.put(resource_id, body, version)
         except ResourceManagerError as exc:
             raise _Refused(what, exc, role) from exc
+
+
+def _event_grid_role(topic_id: str) -> str:
+    return f"EventGrid Contributor on {event_resources.watched(topic_id).group_id}"
 
 
 class _Refused(CommandFailed):

@@ -9,7 +9,8 @@ from typing import Final, Self
 
 from shared.credentials import Secret
 from tools.azure.event_resources import FUNCTION
-from tools.azure.plan import FUNCTION_APP, NAME, Plan, Resource
+from tools.azure.plan import FUNCTION_APP, NAME, Plan
+from tools.azure.sources import Resource
 from tools.errors import CommandFailed
 from tools.installation import Installation
 
@@ -19,7 +20,7 @@ _AZD_SECONDS: Final = 60
 
 @dataclass(frozen=True, slots=True)
 class Deployment:
-    """A deployed app, and the workspaces whose events it receives.
+    """A deployed app, and the plan of what events it receives.
 
     :param function: the function that receives the events.
     :param url: the address of the app; empty for the one that Azure Resource Manager names.

@@ -1,17 +1,19 @@
 """Checks of a deployed app by Azure Resource Manager: the app, its function, its key, and the event subscriptions."""
 
 from collections.abc import Generator, Iterator, Sequence
+from datetime import datetime, timedelta
 from typing import Final
 
 from shared.credentials import Secret
 from tools.actions.check_results import CheckResult, Status, failed
 from tools.azure.connecting import Pauses
 from tools.azure.deployment import Deployment
-from tools.azure.event_resources import topic_of
+from tools.azure.event_resources import WORKSPACE_TYPES, is_for_a_source
 from tools.azure.function_app import HostNotReady, Site, enabled_functions, find_site, system_key
 from tools.azure.resource_manager import ResourceManager, ResourceManagerError
-from tools.azure.subscriptions import SUCCEEDED, EventSubscription, missing_types, subscriptions_to
-from tools.azure.topics import list_topics
+from tools.azure.sources import Resource
+from tools.azure.subscriptions import SUCCEEDED, EventSubscription, matched, missing_types, subscriptions_to
+from tools.azure.topics import list_topics, topic_of
 from tools.errors import CommandFailed
 from tools.presentation import counted
 
@@ -24,7 +26,10 @@ _PAUSES_SECONDS: Final = (5.0, 10.0, 20.0)
 _FORBIDDEN: Final = 403
 _READ_THE_APP: Final = "ask for the role Reader or Website Contributor on the function app"
 _LIST_KEYS: Final = "ask for the role Website Contributor on the function app, or set EVENTGRID_EXTENSION_KEY"
-_READ_TOPICS: Final = "ask for the role EventGrid Contributor or Reader on the workspace's resource group"
+_READ_TOPICS: Final = "ask for the role EventGrid Contributor or Reader on the resource group of the topic"
+_QUIET: Final = timedelta(days=7)
+"""How long no event may match a filter before the check says so. The metrics are kept for 93 days."""
+
 _START: Final = "start it on its page in the portal"
 _SEE_START_ERRORS: Final = "see nextstage-no-functions in docs/operating.md"
 _CONNECT: Final = "run './manage.py connect'"
@@ -86,41 +91,77 @@ def _key(manager: ResourceManager, deployment: Deployment, pauses: Pauses) -> Se
     return system_key(manager, deployment.app.id)
 
 
-def check_subscriptions(manager: ResourceManager, deployment: Deployment) -> Iterator[CheckResult]:
-    """Check that the events of each workspace lead to the app, and that undeliverable ones are kept."""
+def check_subscriptions(manager: ResourceManager, deployment: Deployment, now: datetime) -> Iterator[CheckResult]:
+    """Check that the events of each resource lead to the app, and that undeliverable ones are kept."""
     try:
         topics = list_topics(manager, deployment.plan)
-        for workspace in deployment.plan.workspaces:
-            topic = topic_of(workspace, topics)
+        for resource in deployment.plan.resources:
+            topic = topic_of(manager, resource, topics)
             found = [] if topic is None else subscriptions_to(manager, topic, deployment.function_id)
-            yield from _found(workspace.name, deployment.app.name, found)
+            yield from _found(resource.name, deployment.app.name, found, _wanted(deployment, resource))
+            if topic is not None:
+                yield from _silent(manager, deployment, resource.name, topic["id"], found, now)
     except CommandFailed as exc:
         yield _refused(SUBSCRIPTION, exc, _READ_TOPICS)
 
 
-def _found(workspace: str, app: str, found: Sequence[EventSubscription]) -> Iterator[CheckResult]:
+def _wanted(deployment: Deployment, resource: Resource) -> list[str]:
+    """Return the event types of a resource that the app should receive."""
+    sources = [source.filter.get("includedEventTypes", []) for source in deployment.plan.sources_of(resource)]
+    return [
+        *(WORKSPACE_TYPES if resource in deployment.plan.workspaces else []),
+        *(name for one in sources for name in one),
+    ]
+
+
+def _found(name: str, app: str, found: Sequence[EventSubscription], wanted: Sequence[str]) -> Iterator[CheckResult]:
     if not found:
-        what = f"{workspace}: no event subscription leads to {app}, so no event arrives"
+        what = f"{name}: no event subscription leads to {app}, so no event arrives"
         yield CheckResult(SUBSCRIPTION, Status.FAILED, what, _CONNECT)
         return
-    problems = [*_problems(workspace, found)]
+    problems = [*_problems(name, found, wanted)]
     yield from problems
     if not problems:
         names = ", ".join(one.name for one in found)
-        what = f"{workspace}: {counted(len(found), 'event subscription')} for all event types: {names}"
+        what = f"{name}: {counted(len(found), 'event subscription')} for all event types: {names}"
         yield CheckResult(SUBSCRIPTION, Status.OK, what)
 
 
-def _problems(workspace: str, found: Sequence[EventSubscription]) -> Iterator[CheckResult]:
+def _silent(
+    manager: ResourceManager,
+    deployment: Deployment,
+    name: str,
+    topic_id: str,
+    found: Sequence[EventSubscription],
+    now: datetime,
+) -> Iterator[CheckResult]:
+    """Say which filters of sources no event has matched. A wrong filter is silent otherwise."""
+    ours = [one.name for one in found if is_for_a_source(deployment.plan, one.name)]
+    if not ours:
+        return
+    try:
+        counts = matched(manager, topic_id, now - _QUIET, now)
+    except (CommandFailed, LookupError, TypeError, AttributeError) as exc:
+        what = f"{name}: whether events match the filters is not known: {exc}"
+        yield CheckResult(SUBSCRIPTION, Status.WARNING, what, "ask for the role Monitoring Reader on the topic")
+        return
+    for one in ours:
+        if not counts.get(one.lower()):
+            what = f"{name}: no event has matched the filter of {one} in the last {_QUIET.days} days"
+            advice = "if there were such events, compare the filter with one of them: its type, and all of its subject"
+            yield CheckResult(SUBSCRIPTION, Status.WARNING, what, advice)
+
+
+def _problems(name: str, found: Sequence[EventSubscription], wanted: Sequence[str]) -> Iterator[CheckResult]:
     for one in found:
         if one.state != SUCCEEDED:
-            what = f"{workspace}: the event subscription {one.name} is in the state {one.state or 'unknown'}"
+            what = f"{name}: the event subscription {one.name} is in the state {one.state or 'unknown'}"
             yield CheckResult(SUBSCRIPTION, Status.FAILED, what, _CONNECT)
         elif not one.writes_dead_letters:
-            what = f"{workspace}: {one.name} cannot keep the events that are not delivered within a day; they are lost"
+            what = f"{name}: {one.name} cannot keep the events that are not delivered within a day; they are lost"
             yield CheckResult(SUBSCRIPTION, Status.FAILED, what, _CONNECT)
-    if missing := missing_types(found):
-        what = f"{workspace}: no event subscription delivers {', '.join(missing)}"
+    if missing := missing_types(found, wanted):
+        what = f"{name}: no event subscription delivers {', '.join(missing)}"
         yield CheckResult(SUBSCRIPTION, Status.WARNING, what, f"if a route needs it, {_CONNECT}")
 
 

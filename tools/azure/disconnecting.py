@@ -10,9 +10,10 @@ from typing import Any, Final
 from tools.azure import event_resources
 from tools.azure import plan as variables
 from tools.azure.event_resources import ALERTS, CONTRIBUTOR, EVENT_GRID, LOGS, READER, ROLES
-from tools.azure.plan import Plan, Resource
+from tools.azure.plan import Plan
 from tools.azure.resource_manager import ResourceManager, ResourceManagerError
-from tools.azure.topics import identity_of, list_topics
+from tools.azure.sources import WORKSPACE, Resource
+from tools.azure.topics import identity_of, list_topics, topic_of
 from tools.errors import CommandFailed
 from tools.presentation import counted
 
@@ -22,57 +23,58 @@ _LOCKED: Final = "ScopeLocked"
 
 
 def disconnect_all(manager: ResourceManager, plan: Plan, say: Callable[[str], None]) -> None:
-    """Stop the events of all workspaces.
+    """Stop the events of all workspaces and sources.
 
     :param say: tells the operator about progress, one line at a time.
     :raises CommandFailed: a step failed. The next run goes on from there.
     """
     plan.require(**{variables.NAME: plan.name, variables.SUBSCRIPTION: plan.subscription})
     topics = list_topics(manager, plan)
-    for workspace in plan.workspaces:
-        topic = event_resources.topic_of(workspace, topics)
-        _remove_alerts(manager, plan, workspace, say)
+    for resource in plan.resources:
+        topic = topic_of(manager, resource, topics)
+        _remove_alerts(manager, plan, resource, say)
         if topic is None:
-            say(f"the workspace {workspace.name} has no system topic; nothing is left to remove there")
+            gone = "does not exist" if resource.is_topic else "has no system topic"
+            say(f"the {resource.words} {gone}; nothing is left to remove there")
         else:
             _leave_topic(manager, plan, topic, say)
-        _remove_reader(manager, plan, workspace, say)
+        if resource.type == WORKSPACE:
+            _remove_reader(manager, plan, resource, say)
 
 
-def _remove_alerts(manager: ResourceManager, plan: Plan, workspace: Resource, say: Callable[[str], None]) -> None:
-    """Delete the alerts on a workspace's events, unless they went with the app's resource group."""
+def _remove_alerts(manager: ResourceManager, plan: Plan, resource: Resource, say: Callable[[str], None]) -> None:
+    """Delete the alerts on a resource's events, unless they went with the app's resource group."""
     if plan.function_app:
-        for alert_id in (*event_resources.alert_ids(plan, workspace), *event_resources.earlier_alert_ids(plan)):
+        for alert_id in (*event_resources.alert_ids(plan, resource), *event_resources.earlier_alert_ids(plan)):
             _delete(manager, f"the alert {alert_id.rpartition('/')[2]}", alert_id, ALERTS, say)
 
 
 def _leave_topic(manager: ResourceManager, plan: Plan, topic: dict[str, Any], say: Callable[[str], None]) -> None:
-    """Delete our event subscriptions on a system topic, and the topic if nobody needs it any longer."""
-    name = topic["name"]
+    """Delete our event subscriptions on a topic, and the topic if it is ours and nobody needs it any longer."""
+    name, kind = topic["name"], event_resources.kind_of(topic)
     try:
         listed = manager.list(f"{topic['id']}/eventSubscriptions", EVENT_GRID)
     except ResourceManagerError as exc:
         raise CommandFailed(
             f"the event subscriptions of {name} cannot be listed: {exc}; ask for the role EventGrid Contributor", 1
         ) from exc
-    ours = {each.lower() for each in event_resources.subscription_names(plan)}
-    for subscription in listed:
-        if subscription["name"].lower() in ours:
-            path = f"{topic['id']}/eventSubscriptions/{subscription['name']}"
-            _delete(manager, f"the event subscription {subscription['name']}", path, EVENT_GRID, say)
-    others = [each for each in listed if each["name"].lower() not in ours]
+    ours = [each for each in listed if event_resources.is_our_subscription(plan, str(each["name"]))]
+    for subscription in ours:
+        path = f"{topic['id']}/eventSubscriptions/{subscription['name']}"
+        _delete(manager, f"the event subscription {subscription['name']}", path, EVENT_GRID, say)
     if plan.storage_account and plan.container and identity_of(topic):
         scope = event_resources.container_id(plan)
         role_id = event_resources.role_id(scope, identity_of(topic), CONTRIBUTOR)
         _remove_writer(manager, name, role_id, say)
     if event_resources.is_of_an_environment(topic):
         _remove_log(manager, plan, topic, say)
+    others = len(listed) - len(ours)
     if others:
-        say(f"the system topic {name} stays: it serves {counted(len(others), 'other event subscription')}")
+        say(f"the {kind} {name} stays: it serves {counted(others, 'other event subscription')}")
     elif event_resources.is_of_an_environment(topic):
-        _delete(manager, f"the system topic {name}", topic["id"], EVENT_GRID, say)
+        _delete(manager, f"the {kind} {name}", topic["id"], EVENT_GRID, say)
     else:
-        say(f"the system topic {name} stays: nextstage has not made it")
+        say(f"the {kind} {name} stays: nextstage has not made it")
 
 
 def _remove_writer(manager: ResourceManager, topic: str, role_id: str, say: Callable[[str], None]) -> None:

@@ -1,7 +1,8 @@
-"""The resources that bring a workspace's events to the app: their names, and their content. No I/O.
+"""The resources that bring the events of a resource to the app: their names, and their content. No I/O.
 
-- the workspace's system topic, of which a workspace can have only one, in the workspace's resource group
-- two event subscriptions on it, and the role with which the topic writes dead letters
+- the resource's system topic, of which it can have only one, in its resource group. A custom topic is used as it is
+- event subscriptions on the topic, two for a workspace and one for each source
+- the role with which the topic writes dead letters
 - with waits: the app's role on the workspace
 - alerts on events that were not delivered, in the app's resource group
 - a log of the deliveries that fail, if a topic of ours is to have one
@@ -9,12 +10,14 @@
 
 import hashlib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 from uuid import UUID, uuid5
 
 from handlers import DISPATCH
-from tools.azure.plan import LENGTH, Plan, Resource, prefix_of
+from shared.events.event import AML_PREFIX, CLOUD_EVENTS_SCHEMA, EVENT_GRID_SCHEMA
+from tools.azure.plan import LENGTH, Plan, prefix_of
+from tools.azure.sources import SYSTEM_TOPIC, Resource, Source, resource_of
 
 FUNCTION: Final = "aml_event"
 """The app's function that receives events."""
@@ -36,11 +39,13 @@ AzureML Data Scientist would also allow starting runs. A custom role that only r
 one needs the permission to define roles. Reader gives access neither to keys nor to data.
 """
 
+WORKSPACE_TYPES: Final = sorted(type_ for type_ in DISPATCH if type_.startswith(AML_PREFIX))
+"""The event types of a workspace that the app knows."""
+
 _TAG: Final = "azd-env-name"
 _SHORT: Final = 21
 """The same if the name of the topic also has a hash of 8 characters."""
-_PUBLISHER: Final = "Microsoft.MachineLearningServices."
-_STATUS_TYPE: Final = _PUBLISHER + "RunStatusChanged"
+_STATUS_TYPE: Final = AML_PREFIX + "RunStatusChanged"
 _GUIDS: Final = UUID("11fb06fb-712d-4ddd-98c7-e71bbd588830")
 """The namespace of ``guid()`` in ARM templates, so that the roles keep the names that earlier versions gave them.
 
@@ -104,63 +109,62 @@ _ALERTS: Final = (
 )
 
 
-def topic_of(workspace: Resource, topics: Iterable[dict[str, Any]]) -> dict[str, Any] | None:
-    """Return the system topic of a workspace. Resource IDs are equal whatever their case."""
-    wanted = workspace.id.lower()
-    return next((topic for topic in topics if str(topic["properties"].get("source", "")).lower() == wanted), None)
-
-
-def topic_ids(plan: Plan, workspace: Resource) -> tuple[str, str]:
+def topic_ids(plan: Plan, resource: Resource) -> tuple[str, str]:
     """Return the IDs that a system topic of ours can have. It is where Event Grid would create one automatically.
 
-    The second one is for a resource group with several workspaces.
+    The second one is for a resource group with several resources that have events.
     """
-    topics = f"{workspace.group_id}/providers/Microsoft.EventGrid/systemTopics"
+    topics = f"{resource.group_id}/providers/{SYSTEM_TOPIC}"
     second = prefix_of(plan.name, plan.subscription, _SHORT)
-    return f"{topics}/{plan.prefix}", f"{topics}/{second}-{_hash(workspace)}"
+    return f"{topics}/{plan.prefix}", f"{topics}/{second}-{_hash(resource)}"
 
 
-def topic(plan: Plan, workspace: Resource, location: str) -> dict[str, Any]:
+def topic(plan: Plan, resource: Resource, kind: str, location: str) -> dict[str, Any]:
     """Return a system topic. Its identity writes dead letters, because the storage account does not accept keys."""
     return {
         "location": location,
         "tags": {_TAG: plan.name},
         "identity": {"type": "SystemAssigned"},
-        "properties": {"source": workspace.id, "topicType": "Microsoft.MachineLearningServices.Workspaces"},
+        "properties": {"source": resource.id, "topicType": kind},
     }
 
 
-def is_ours(plan: Plan, workspace: Resource, found: Mapping[str, Any]) -> bool:
-    """Return whether a system topic is the one that this environment creates: by its ID and its tag."""
-    is_named = str(found["id"]).lower() in {topic_id.lower() for topic_id in topic_ids(plan, workspace)}
+def is_ours(plan: Plan, resource: Resource, found: Mapping[str, Any]) -> bool:
+    """Return whether a topic is the system topic that this environment creates: by its ID and its tag."""
+    if resource.is_topic:
+        return False
+    is_named = str(found["id"]).lower() in {topic_id.lower() for topic_id in topic_ids(plan, resource)}
     return is_named and (found.get("tags") or {}).get(_TAG) == plan.name
 
 
-def has_failed(plan: Plan, workspace: Resource, found: Mapping[str, Any]) -> bool:
+def has_failed(plan: Plan, resource: Resource, found: Mapping[str, Any]) -> bool:
     """Return whether the creation of our system topic has failed. Event Grid keeps such a topic."""
-    return is_ours(plan, workspace, found) and found["properties"].get("provisioningState") == "Failed"
+    return is_ours(plan, resource, found) and found["properties"].get("provisioningState") == "Failed"
 
 
 def is_of_an_environment(found: Mapping[str, Any]) -> bool:
-    """Return whether any environment of nextstage has created a system topic: by its name and its tag."""
+    """Return whether any environment of nextstage has created a topic, a system topic then: by its name and its tag."""
     name, tags = str(found["name"]), found.get("tags") or {}
     environment = str(tags.get(_TAG, ""))
     first, second = (re.escape(prefix_of(environment, "", length)) for length in (LENGTH, _SHORT))
     pattern = rf"{first}[0-9A-Za-z]{{1,8}}|{second}[0-9A-Za-z]{{1,8}}-[0-9a-f]{{8}}"
-    return _TAG in tags and re.fullmatch(pattern, name) is not None
+    return kind_of(found) == "system topic" and _TAG in tags and re.fullmatch(pattern, name) is not None
 
 
-def subscriptions(plan: Plan) -> dict[str, dict[str, Any]]:
-    """Return our event subscriptions by name. Together they have all event types of the workspace.
+def kind_of(found: Mapping[str, Any]) -> str:
+    """Return what a topic is, in words: ``system topic``, ``topic`` or ``domain topic``."""
+    resource = resource_of(str(found["id"]))
+    return resource.kind if resource is not None else ""
 
-    An advanced filter on the run's status drops every event without a status, so the filtered type has a separate
-    subscription.
+
+def subscriptions(plan: Plan, resource: Resource, found: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Return our event subscriptions on the topic of a resource by name.
+
+    :param found: the topic.
     """
-    others = sorted(type_ for type_ in DISPATCH if type_.startswith(_PUBLISHER) and type_ != _STATUS_TYPE)
-    # A workspace sends an event for every status of a run, but the app ignores all except final ones. Event Grid
-    # compares strings case-insensitively.
-    by_status = {"operatorType": "StringIn", "key": "data.runStatus", "values": list(plan.run_statuses)}
-    filters = [by_status] if plan.run_statuses else []
+    has_cloud_events = found["properties"].get("inputSchema") == CLOUD_EVENTS_SCHEMA
+    filters = _workspace_filters(plan) if resource in plan.workspaces else {}
+    filters |= {source_name(plan, source): source.filter for source in plan.sources_of(resource)}
     common = {
         "destination": {
             "endpointType": "AzureFunction",
@@ -171,7 +175,8 @@ def subscriptions(plan: Plan) -> dict[str, dict[str, Any]]:
                 "preferredBatchSizeInKilobytes": 64,
             },
         },
-        "eventDeliverySchema": "EventGridSchema",
+        # The app reads both schemas. Event Grid does not convert CloudEvents into its own one.
+        "eventDeliverySchema": CLOUD_EVENTS_SCHEMA if has_cloud_events else EVENT_GRID_SCHEMA,
         # The maximum that Event Grid allows. During an outage of a whole weekend, events still become dead letters.
         "retryPolicy": {"eventTimeToLiveInMinutes": 1440, "maxDeliveryAttempts": 30},
         "deadLetterWithResourceIdentity": {
@@ -182,18 +187,45 @@ def subscriptions(plan: Plan) -> dict[str, dict[str, Any]]:
             },
         },
     }
+    return {name: {"properties": {**common, "filter": wanted}} for name, wanted in filters.items()}
+
+
+def _workspace_filters(plan: Plan) -> dict[str, Mapping[str, Any]]:
+    """Return the filters of the two event subscriptions of a workspace. Together they have all of its event types.
+
+    An advanced filter on the run's status drops every event without a status, so the filtered type has a separate
+    subscription.
+    """
+    others = [type_ for type_ in WORKSPACE_TYPES if type_ != _STATUS_TYPE]
+    # A workspace sends an event for every status of a run, but the app ignores all except final ones. Event Grid
+    # compares strings case-insensitively.
+    by_status = {"operatorType": "StringIn", "key": "data.runStatus", "values": list(plan.run_statuses)}
+    filters = [by_status] if plan.run_statuses else []
     name, status_name = subscription_names(plan)
     return {
-        name: {"properties": {**common, "filter": {"includedEventTypes": others}}},
-        status_name: {
-            "properties": {**common, "filter": {"includedEventTypes": [_STATUS_TYPE], "advancedFilters": filters}}
-        },
+        name: {"includedEventTypes": others},
+        status_name: {"includedEventTypes": [_STATUS_TYPE], "advancedFilters": filters},
     }
 
 
 def subscription_names(plan: Plan) -> tuple[str, str]:
-    """Return the names of our event subscriptions; the second has the statuses of runs."""
+    """Return the names of our event subscriptions for a workspace; the second has the statuses of runs."""
     return plan.prefix, f"{plan.prefix}-run-status"
+
+
+def source_name(plan: Plan, source: Source) -> str:
+    """Return the name of our event subscription for a source. Another filter makes another subscription."""
+    return f"{plan.prefix}-source-{source.key}"
+
+
+def is_our_subscription(plan: Plan, name: str) -> bool:
+    """Return whether an event subscription with this name is one of ours."""
+    return name.lower() in {each.lower() for each in subscription_names(plan)} or is_for_a_source(plan, name)
+
+
+def is_for_a_source(plan: Plan, name: str) -> bool:
+    """Return whether an event subscription with this name is one of ours for a source, perhaps of an earlier plan."""
+    return re.fullmatch(re.escape(plan.prefix) + "-source-[0-9a-f]{6}", name, re.IGNORECASE) is not None
 
 
 def role_id(scope: str, principal: str, role: str) -> str:
@@ -220,26 +252,36 @@ def container_id(plan: Plan) -> str:
     return f"{plan.storage_account.id}/blobServices/default/containers/{plan.container}"
 
 
-def alerts(plan: Plan, workspace: Resource, topic_id: str) -> dict[str, dict[str, Any]]:
-    """Return the alerts on a workspace's events by their IDs.
+def watched(topic_id: str) -> Resource:
+    """Return the resource that has the metrics of a topic: the topic, or the domain that it is in.
+
+    :param topic_id: the ID that Azure Resource Manager answered.
+    """
+    owner = re.sub(r"(?<=/domains/)([^/]+)/topics/[^/]+$", r"\1", topic_id, flags=re.IGNORECASE)
+    return resource_of(owner) or Resource(owner)
+
+
+def alerts(plan: Plan, resource: Resource, topic_id: str) -> dict[str, dict[str, Any]]:
+    """Return the alerts on a resource's events by their IDs.
 
     They use Event Grid's metrics, which exist even if the app does not start and logs nothing. docs/operating.md says
     what to do about each.
     """
+    scope = watched(topic_id)
     bodies = (
         {
             "location": "global",
             "tags": {_TAG: plan.name},
             "properties": {
-                "description": f"Workspace {workspace.name}: {alert.description}",
+                "description": f"{resource.words[0].upper()}{resource.words[1:]}: {alert.description}",
                 "severity": alert.severity,
                 "enabled": True,
-                "scopes": [topic_id],
+                "scopes": [scope.id],
                 "evaluationFrequency": "PT5M",
                 "windowSize": alert.window,
                 "criteria": {
                     "odata.type": "Microsoft.Azure.Monitor.SingleResourceMultipleMetricCriteria",
-                    "allOf": [_criterion(*condition) for condition in alert.conditions],
+                    "allOf": [_criterion(scope.type, *condition) for condition in alert.conditions],
                 },
                 "autoMitigate": True,
                 "actions": [{"actionGroupId": plan.action_group}] if plan.action_group else [],
@@ -247,12 +289,12 @@ def alerts(plan: Plan, workspace: Resource, topic_id: str) -> dict[str, dict[str
         }
         for alert in _ALERTS
     )
-    return dict(zip(alert_ids(plan, workspace), bodies, strict=True))
+    return dict(zip(alert_ids(plan, resource), bodies, strict=True))
 
 
-def alert_ids(plan: Plan, workspace: Resource) -> list[str]:
-    """Return the IDs of the alerts on a workspace's events."""
-    return [_alert_id(plan, f"{alert.name}-{_hash(workspace)}") for alert in _ALERTS]
+def alert_ids(plan: Plan, resource: Resource) -> list[str]:
+    """Return the IDs of the alerts on a resource's events."""
+    return [_alert_id(plan, f"{alert.name}-{_hash(resource)}") for alert in _ALERTS]
 
 
 def earlier_alert_ids(plan: Plan) -> list[str]:
@@ -278,11 +320,11 @@ def _alert_id(plan: Plan, name: str) -> str:
     return f"{plan.function_app.group_id}/providers/Microsoft.Insights/metricAlerts/nextstage-{name}"
 
 
-def _criterion(metric: str, operator: str, threshold: int) -> dict[str, Any]:
+def _criterion(namespace: str, metric: str, operator: str, threshold: int) -> dict[str, Any]:
     return {
         "criterionType": "StaticThresholdCriterion",
         "name": metric,
-        "metricNamespace": "Microsoft.EventGrid/systemTopics",
+        "metricNamespace": namespace,
         "metricName": metric,
         "operator": operator,
         "threshold": threshold,
@@ -290,5 +332,5 @@ def _criterion(metric: str, operator: str, threshold: int) -> dict[str, Any]:
     }
 
 
-def _hash(workspace: Resource) -> str:
-    return hashlib.sha256(workspace.id.lower().encode()).hexdigest()[:8]
+def _hash(resource: Resource) -> str:
+    return hashlib.sha256(resource.id.lower().encode()).hexdigest()[:8]

@@ -1,4 +1,4 @@
-"""Options of the commands that connect and disconnect workspaces. An option replaces a value of azd's environment."""
+"""Options of the commands that connect and disconnect. An option replaces a value of azd's environment."""
 
 from collections.abc import Mapping
 from typing import Annotated
@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from tools.azure import plan as variables
+from tools.azure.sources import SOURCES
 
 WorkspacesOption = Annotated[
     list[str] | None,
@@ -13,6 +14,23 @@ WorkspacesOption = Annotated[
         "--workspace",
         metavar="ID",
         help="A workspace. May be repeated.  [default: those of " + " and ".join(variables.WORKSPACE_VARIABLES) + "]",
+    ),
+]
+SourcesOption = Annotated[
+    str | None,
+    typer.Option(
+        "--sources",
+        metavar="JSON",
+        help="Further sources of events, such as storage accounts: a list as in docs/event-sources.md.  "
+        f"[default: {SOURCES}]",
+    ),
+]
+SourceOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--source",
+        metavar="ID",
+        help=f"Another source of events, such as a storage account. May be repeated.  [default: those of {SOURCES}]",
     ),
 ]
 NameOption = Annotated[
@@ -52,9 +70,16 @@ ContainerOption = Annotated[
 
 
 def with_options(
-    environment: Mapping[str, str], workspaces: list[str] | None, options: Mapping[str, str | None]
+    environment: Mapping[str, str],
+    workspaces: list[str] | None,
+    sources: str | None,
+    options: Mapping[str, str | None],
 ) -> dict[str, str]:
-    """Return the environment, in which the options that are given replace variables."""
+    """Return the environment, in which the options that are given replace variables.
+
+    :param sources: a JSON list. If only workspaces are given, the sources of the environment are not meant.
+    """
     first, second = variables.WORKSPACE_VARIABLES
     given = {name: value for name, value in options.items() if value is not None}
-    return {**environment, **given, **({first: ",".join(workspaces), second: ""} if workspaces else {})}
+    named = {first: ",".join(workspaces or ()), second: "", SOURCES: sources or ""} if workspaces or sources else {}
+    return {**environment, **given, **named}

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Final, Self
 
 from shared.events.runs import STATUSES, final_status, spellings
+from tools.azure.sources import SOURCES, UNKNOWN, WORKSPACE, Resource, Source, read_sources, resource_of
 from tools.errors import CommandFailed
 
 WORKSPACE_VARIABLES: Final = ("AML_WORKSPACE_ID", "AML_WORKSPACE_IDS")
@@ -25,42 +26,18 @@ LOG_WORKSPACE: Final = "NEXTSTAGE_DELIVERY_LOG_WORKSPACE_ID"
 WAITS: Final = "NEXTSTAGE_WAITS"
 RUN_STATUSES: Final = "NEXTSTAGE_RUN_STATUSES"
 
-_WORKSPACE_FORM: Final = (
-    "/subscriptions/<id>/resourceGroups/<group>/providers/Microsoft.MachineLearningServices/workspaces/<name>"
-)
-_WORKSPACE: Final = re.compile(re.sub("<[a-z]+>", "([^/]+)", re.escape(_WORKSPACE_FORM)), re.IGNORECASE)
-_RESOURCE: Final = re.compile(r"/subscriptions/([^/]+)/resourceGroups/([^/]+)/providers/.+/([^/]+)", re.IGNORECASE)
-
-
-@dataclass(frozen=True, slots=True)
-class Resource:
-    """A resource, by the parts of its ID."""
-
-    id: str
-    subscription: str
-    group: str
-    name: str
-
-    def __bool__(self) -> bool:
-        """Return whether it is known."""
-        return bool(self.id)
-
-    @property
-    def group_id(self) -> str:
-        """The resource ID of its resource group."""
-        return f"/subscriptions/{self.subscription}/resourceGroups/{self.group}"
-
+_WORKSPACE_FORM: Final = f"/subscriptions/<id>/resourceGroups/<group>/providers/{WORKSPACE}/<name>"
 
 LENGTH: Final = 30
 """How much of an environment's name is in the names of what is made: Event Grid allows 50 characters for a topic."""
 
-UNKNOWN: Final = Resource("", "", "", "")
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """The values of one installation. All but the workspaces may be missing; ``require`` says for which task.
+    """The values of one installation. All but what is to be connected may be missing; ``require`` says for which task.
 
+    :param workspaces: of which the app receives all event types that it knows.
+    :param sources: what it receives of other resources, or in addition of a workspace.
     :param name: the name of azd's environment.
     :param subscription: the subscription of the app.
     :param identity: the object ID of the app's managed identity.
@@ -68,7 +45,8 @@ class Plan:
     :param run_statuses: only RunStatusChanged events with these statuses are delivered; all if empty.
     """
 
-    workspaces: tuple[Resource, ...]
+    workspaces: tuple[Resource, ...] = ()
+    sources: tuple[Source, ...] = ()
     name: str = ""
     subscription: str = ""
     function_app: Resource = UNKNOWN
@@ -84,12 +62,14 @@ class Plan:
     def of(cls, values: Mapping[str, str]) -> Self:
         """Read the values of an environment.
 
-        :raises CommandFailed: one has the wrong form, or no workspace is named.
+        :raises CommandFailed: one has the wrong form, or neither a workspace nor a source is named.
         """
         given = {name: value.strip() for name, value in values.items()}
         app = _resource(given, FUNCTION_APP)
+        sources = read_sources(given.get(SOURCES, ""))
         return cls(
-            workspaces=_workspaces(given),
+            workspaces=_workspaces(given, is_needed=not sources),
+            sources=sources,
             name=given.get(NAME, ""),
             subscription=given.get(SUBSCRIPTION, "") or app.subscription,
             function_app=app,
@@ -112,6 +92,18 @@ class Plan:
                 raise CommandFailed(f"{name} is not set; run 'azd provision' first, or see the options in --help")
 
     @property
+    def resources(self) -> tuple[Resource, ...]:
+        """The resources whose events the app receives: the workspaces, then those of the sources; each once."""
+        found: dict[str, Resource] = {}
+        for resource in (*self.workspaces, *(source.resource for source in self.sources)):
+            found.setdefault(resource.id.lower(), resource)
+        return tuple(found.values())
+
+    def sources_of(self, resource: Resource) -> list[Source]:
+        """Return the sources that are this resource."""
+        return [one for one in self.sources if one.resource.id.lower() == resource.id.lower()]
+
+    @property
     def prefix(self) -> str:
         """The name of our system topic and event subscriptions: letters, digits and hyphens, as Event Grid allows.
 
@@ -129,18 +121,18 @@ def prefix_of(name: str, subscription: str, length: int = LENGTH) -> str:
     return f"nextstage-{re.sub('[^A-Za-z0-9]', '-', name)[:length]}-{subscription[:8]}"
 
 
-def _workspaces(given: Mapping[str, str]) -> tuple[Resource, ...]:
+def _workspaces(given: Mapping[str, str], *, is_needed: bool) -> tuple[Resource, ...]:
     found: dict[str, Resource] = {}
     for variable in WORKSPACE_VARIABLES:
         for text in _parts(given.get(variable, "")):
-            match = _WORKSPACE.fullmatch(text.rstrip("/"))
-            if match is None:
+            resource = resource_of(text.rstrip("/"))
+            if resource is None or resource.type != WORKSPACE:
                 raise CommandFailed(
                     f"{variable} is not the resource id of an Azure ML workspace: {text}; it has the form "
                     f"{_WORKSPACE_FORM}"
                 )
-            found.setdefault(match[0].lower(), Resource(match[0], *match.groups()))
-    if not found:
+            found.setdefault(resource.id.lower(), resource)
+    if is_needed and not found:
         raise CommandFailed(
             f"{WORKSPACE_VARIABLES[0]} is not set; run 'azd env set {WORKSPACE_VARIABLES[0]} <id>' with the resource "
             "id of the workspace, which the portal shows in its JSON View; without azd, see --help"
@@ -152,10 +144,10 @@ def _resource(given: Mapping[str, str], variable: str) -> Resource:
     text = given.get(variable, "")
     if not text:
         return UNKNOWN
-    match = _RESOURCE.fullmatch(text)
-    if match is None:
+    resource = resource_of(text)
+    if resource is None:
         raise CommandFailed(f"{variable} is not a resource id: {text}; it begins with /subscriptions/")
-    return Resource(text, *match.groups())
+    return resource
 
 
 def _statuses(given: Mapping[str, str]) -> tuple[str, ...]:

@@ -1,21 +1,23 @@
-"""The event subscriptions that lead from a workspace to the app, and what they are good for.
+"""The event subscriptions that lead from a topic to the app, and what they are good for.
 
 They are recognized by their destination, so it does not matter who made them and how they are named.
 Source: Event Grid's REST API 2025-02-15, System Topic Event Subscriptions; its documentation on dead letters with a
 managed identity.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Final
 
-from handlers import EVENT_TYPES
 from shared.events.event import AML_PREFIX
-from tools.azure.event_resources import EVENT_GRID
+from tools.azure.event_resources import EVENT_GRID, watched
 from tools.azure.resource_manager import ResourceManager
 from tools.azure.topics import identity_of
 
 SUCCEEDED: Final = "Succeeded"
+
+_METRICS: Final = "2023-10-01"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +36,7 @@ class EventSubscription:
 
 
 def subscriptions_to(manager: ResourceManager, topic: dict[str, Any], function_id: str) -> list[EventSubscription]:
-    """Return the event subscriptions of a system topic that lead to a function.
+    """Return the event subscriptions of a topic that lead to a function.
 
     :raises ResourceManagerError: they may not be listed.
     """
@@ -45,12 +47,37 @@ def subscriptions_to(manager: ResourceManager, topic: dict[str, Any], function_i
     ]
 
 
-def missing_types(subscriptions: Sequence[EventSubscription]) -> list[str]:
+def missing_types(subscriptions: Sequence[EventSubscription], wanted: Iterable[str]) -> list[str]:
     """Return the event types that no subscription delivers, as routes.yaml names them."""
     if any(one.types is None for one in subscriptions):
         return []
     delivered = {each.lower() for one in subscriptions for each in one.types or ()}
-    return [name for name in EVENT_TYPES if f"{AML_PREFIX}{name}".lower() not in delivered]
+    return [name.removeprefix(AML_PREFIX) for name in wanted if name.lower() not in delivered]
+
+
+def matched(manager: ResourceManager, topic_id: str, since: datetime, until: datetime) -> dict[str, float]:
+    """Return how many events each event subscription of a topic has matched, by its name in lower case.
+
+    A subscription that never matched an event may be missing. Source: Azure Monitor's REST API, Metrics - List, and its
+    docs, "Supported metrics for Microsoft.EventGrid/systemTopics".
+
+    :raises ResourceManagerError: the metrics may not be read.
+    """
+    metrics = manager.list(
+        f"{watched(topic_id).id}/providers/Microsoft.Insights/metrics",
+        _METRICS,
+        metricnames="MatchedEventCount",
+        aggregation="Total",
+        interval="FULL",
+        timespan=f"{since:%Y-%m-%dT%H:%M:%SZ}/{until:%Y-%m-%dT%H:%M:%SZ}",
+        filter_="EventSubscriptionName eq '*'",
+    )
+    found: dict[str, float] = {}
+    for series in (series for metric in metrics for series in metric.get("timeseries") or ()):
+        names = {str(one["name"]["value"]).lower(): str(one["value"]) for one in series.get("metadatavalues") or ()}
+        name = names.get("eventsubscriptionname", "").lower()
+        found[name] = found.get(name, 0) + sum(point.get("total") or 0 for point in series.get("data") or ())
+    return found
 
 
 def _destination(properties: dict[str, Any]) -> str:

@@ -1,4 +1,4 @@
-"""``manage.py connect``: brings the events of Azure ML workspaces to the deployed app."""
+"""``manage.py connect``: brings the events of Azure ML workspaces and other sources to the deployed app."""
 
 from typing import Annotated, Final
 
@@ -10,6 +10,7 @@ from tools.azure.options import (
     ContainerOption,
     FunctionAppOption,
     NameOption,
+    SourcesOption,
     StorageOption,
     SubscriptionOption,
     WorkspacesOption,
@@ -87,6 +88,7 @@ def connect(  # noqa: PLR0913 - one parameter for each option
     context: typer.Context,
     *,
     workspaces: WorkspacesOption = None,
+    sources: SourcesOption = None,
     name: NameOption = None,
     subscription: SubscriptionOption = None,
     function_app: FunctionAppOption = None,
@@ -102,21 +104,22 @@ def connect(  # noqa: PLR0913 - one parameter for each option
         bool, typer.Option("--check", help="Only check what a deployment needs. Makes and changes nothing.")
     ] = False,
 ) -> None:
-    """Bring the events of workspaces to the app.
+    """Bring the events of workspaces and other sources to the app.
 
     `azd up` runs it after each deployment. After another kind of deployment, run it yourself, with the options. IDs are
-    resource IDs, unless an option says otherwise. It creates in this order, for each workspace:
+    resource IDs, unless an option says otherwise. It creates in this order, for each workspace and each source:
 
     \b
-    - the workspace's Event Grid system topic, if there is none
+    - its Event Grid system topic, if there is none and it is not a topic itself
     - the topic's role on the container for dead letters
-    - two event subscriptions that lead to the app's function
+    - event subscriptions that lead to the app's function
     - with --waits: the app's role Reader on the workspace
     - alerts on events that are not delivered
     - with --log-workspace: a log of deliveries that fail, if it made the topic
 
-    It waits until Azure lists the app's function, and until a new role has arrived, at most 12 minutes. A system topic
-    of somebody else is used and never changed. You can run it at any time, also after an interruption: it leaves what
+    It waits until Azure lists the app's function, and until a new role has arrived, at most 12 minutes. A topic
+    of somebody else is used and never changed. It deletes the event subscriptions of sources that have changed, on the
+    topics that it connects. You can run it at any time, also after an interruption: it leaves what
     is right as it is.
 
     At the end, it tests whether the app works, as `doctor --deployed` does: it sends a test event to the app's Event
@@ -125,7 +128,7 @@ def connect(  # noqa: PLR0913 - one parameter for each option
     In an environment of azd you are signed in as with `azd auth login`, elsewhere as with `az login`, or as
     DefaultAzureCredential finds.
 
-    --check finds what would otherwise fail after minutes of provisioning: it reads the workspaces and their topics,
+    --check finds what would otherwise fail after minutes of provisioning: it reads the resources and their topics,
     asks whether the region offers the app's version of Python, and whether a resource provider is registered that the
     profile private needs. It waits until the roles of a new app are two minutes old.
     """
@@ -148,7 +151,7 @@ def connect(  # noqa: PLR0913 - one parameter for each option
         variables.RUN_STATUSES: run_statuses,
         variables.WAITS: None if waits is None else str(waits),
     }
-    values = with_options(installation.environ, workspaces, options)
+    values = with_options(installation.environ, workspaces, sources, options)
     plan = Plan.of(values)
     manager = resource_manager(installation.environ, console.note)
     pauses = Pauses(pause_seconds(values), say=console.note)

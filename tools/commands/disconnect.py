@@ -1,5 +1,6 @@
-"""``manage.py disconnect``: stops the events of Azure ML workspaces to the app."""
+"""``manage.py disconnect``: stops the events of Azure ML workspaces and other sources to the app."""
 
+import json
 from typing import Final
 
 import typer
@@ -9,6 +10,7 @@ from tools.azure.options import (
     ContainerOption,
     FunctionAppOption,
     NameOption,
+    SourceOption,
     StorageOption,
     SubscriptionOption,
     WorkspacesOption,
@@ -22,7 +24,7 @@ from tools.options import installation_of
 app = typer.Typer()
 
 EPILOG: Final = epilog(
-    {"disconnect": "all workspaces of azd's environment", "disconnect --workspace ID": "one of them"},
+    {"disconnect": "all of azd's environment", "disconnect --source ID": "one source only"},
     "something may not be read or deleted; the next run goes on from there",
 )
 
@@ -32,15 +34,16 @@ def disconnect(
     context: typer.Context,
     *,
     workspaces: WorkspacesOption = None,
+    sources: SourceOption = None,
     name: NameOption = None,
     subscription: SubscriptionOption = None,
     function_app: FunctionAppOption = None,
     storage_account: StorageOption = None,
     container: ContainerOption = None,
 ) -> None:
-    """Stop the events of workspaces to the app.
+    """Stop the events of workspaces and other sources to the app.
 
-    It deletes what `manage.py connect` has made next to each workspace, and nothing else: the two event subscriptions,
+    It deletes what `manage.py connect` has made next to each of them, and nothing else: the event subscriptions,
     the alerts, the log of deliveries that fail, the role of the topic on the dead letters, and the app's role on the
     workspace. If a lock on the storage account protects the role of the topic, that role stays. The system topic goes
     too if an environment of nextstage has made it, and no other event subscription uses it.
@@ -60,6 +63,7 @@ def disconnect(
         variables.STORAGE_ACCOUNT: storage_account,
         variables.CONTAINER: container,
     }
-    values = with_options(installation.environ, workspaces, options)
+    named = json.dumps([{"source": source} for source in sources]) if sources else None
+    values = with_options(installation.environ, workspaces, named, options)
     plan = Plan.of(values)
     disconnect_all(resource_manager(installation.environ, console.note), plan, console.note)

@@ -322,7 +322,7 @@ class TestWaiting:
     def test_a_missing_right_is_named(self, azd: Azd, connect: Run) -> None:
         azd.arm.plan(refusal("/systemTopics/", "AuthorizationFailed", "No action.", 403, times=12))
         first, *_, last = connect().err.splitlines()
-        role = "the role EventGrid Contributor on the workspace's resource group"
+        role = f"the role EventGrid Contributor on {sample.WORKSPACE.partition('/providers/')[0]}"
         assert f"No action; ask for {role}, unless you got it in the last minutes; trying again" in first
         assert last.endswith(f"No action; ask for {role}")
 

@@ -43,6 +43,7 @@ AFTER_DOWN = {
 }  # fmt: skip
 """``azd down`` removes the outputs of the deployment from azd's environment."""
 WAITS = {"NEXTSTAGE_WAITS": "true"}
+LANDING = {"source": sample.account()["id"], "types": ["Microsoft.Storage.BlobCreated"]}
 
 
 def refusal(match: Match, status: int, code: str, message: str, times: int = 1) -> Fault:
@@ -323,6 +324,28 @@ class TestInterruptions:
             killed.kill_at = number
             assert killed.run("disconnect").code == -signal.SIGKILL
             killed.succeeds("disconnect")
+            assert killed.state == wanted, f"killed after {requests[number - 1]}"
+
+    def test_of_connect_after_a_filter_has_changed(self, new_world: NewWorld) -> None:
+        """The old event subscription goes when there is a new one."""
+        first, second = (
+            {"AML_WORKSPACE_ID": None, "NEXTSTAGE_EVENT_SOURCES": json.dumps([{**LANDING, **ending}])}
+            for ending in ({}, {"subject_ends_with": "/_SUCCESS"})
+        )
+        world = new_world()
+        world.arm.add(sample.account())
+        world.succeeds("connect", **first)
+        connected, before = world.arm.resources, len(world.arm.requests)
+        world.succeeds("connect", **second)
+        wanted, requests = world.state, world.arm.requests[before:]
+        numbers = [number for number in self.numbers(requests) if "/eventSubscriptions/" in requests[number - 1].path]
+        assert len(numbers) >= 2
+        for number in numbers:
+            killed = new_world(connected)
+            killed.kill_at = number
+            assert killed.run("connect", **second).code == -signal.SIGKILL
+            assert killed.azd.names("eventSubscriptions") != []
+            killed.succeeds("connect", **second)
             assert killed.state == wanted, f"killed after {requests[number - 1]}"
 
 
