@@ -114,8 +114,8 @@ def doctor(  # noqa: PLR0913 - every parameter is an option
     for a preview.
 
     With --deployed, the command tests the app in Azure instead, as it runs there. It asks azd for the values of its
-    environment; without azd, set NEXTSTAGE_FUNCTION_APP_ID, AML_WORKSPACE_IDS and JOURNAL_CONNECTION. It signs in to
-    Azure as you. These are the checks:
+    environment; without azd, set NEXTSTAGE_FUNCTION_APP_ID, AML_WORKSPACE_IDS, NEXTSTAGE_EVENT_SOURCES and
+    JOURNAL_CONNECTION. It signs in to Azure as you. These are the checks:
 
     \b
     - read the settings and routes.yaml
@@ -124,7 +124,8 @@ def doctor(  # noqa: PLR0913 - every parameter is an option
     - send a test event to this endpoint; the app queues nothing for it
     - find in the journal what the app wrote down about it
     - compare version and routes.yaml of the app with those here
-    - look at the event subscriptions that lead from each workspace to the app
+    - look at the event subscriptions that lead to the app
+    - see in the metrics whether an event has matched the filter of each source
     - see in the journal what the app has to try again
 
     A key or a role that was just made takes some minutes, so the test event is sent up to six times within a minute.
