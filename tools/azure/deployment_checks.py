@@ -1,6 +1,6 @@
 """Checks of a deployed app by Azure Resource Manager: the app, its function, its key, and the event subscriptions."""
 
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence, Set
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -8,10 +8,10 @@ from shared.credentials import Secret
 from tools.actions.check_results import CheckResult, Status, failed
 from tools.azure.connecting import Pauses
 from tools.azure.deployment import Deployment
-from tools.azure.event_resources import WORKSPACE_TYPES, is_for_a_source
+from tools.azure.event_resources import WORKSPACE_TYPES, is_for_a_source, source_name
 from tools.azure.function_app import HostNotReady, Site, enabled_functions, find_site, system_key
 from tools.azure.resource_manager import ResourceManager, ResourceManagerError
-from tools.azure.sources import Resource
+from tools.azure.sources import SOURCES, Resource
 from tools.azure.subscriptions import SUCCEEDED, EventSubscription, matched, missing_types, subscriptions_to
 from tools.azure.topics import list_topics, topic_of
 from tools.errors import CommandFailed
@@ -98,9 +98,11 @@ def check_subscriptions(manager: ResourceManager, deployment: Deployment, now: d
         for resource in deployment.plan.resources:
             topic = topic_of(manager, resource, topics)
             found = [] if topic is None else subscriptions_to(manager, topic, deployment.function_id)
-            yield from _found(resource.name, deployment.app.name, found, _wanted(deployment, resource))
-            if topic is not None:
-                yield from _silent(manager, deployment, resource.name, topic["id"], found, now)
+            yield from _found(deployment, resource, found)
+            ours = {one.name.lower() for one in found if is_for_a_source(deployment.plan, one.name)}
+            if topic is not None and ours:
+                yield from _changed(deployment, resource, ours)
+                yield from _silent(manager, resource.name, topic["id"], ours, now)
     except CommandFailed as exc:
         yield _refused(SUBSCRIPTION, exc, _READ_TOPICS)
 
@@ -114,39 +116,42 @@ def _wanted(deployment: Deployment, resource: Resource) -> list[str]:
     ]
 
 
-def _found(name: str, app: str, found: Sequence[EventSubscription], wanted: Sequence[str]) -> Iterator[CheckResult]:
+def _found(deployment: Deployment, resource: Resource, found: Sequence[EventSubscription]) -> Iterator[CheckResult]:
+    name = resource.name
     if not found:
-        what = f"{name}: no event subscription leads to {app}, so no event arrives"
+        what = f"{name}: no event subscription leads to {deployment.app.name}, so no event arrives"
         yield CheckResult(SUBSCRIPTION, Status.FAILED, what, _CONNECT)
         return
-    problems = [*_problems(name, found, wanted)]
+    problems = [*_problems(name, found, _wanted(deployment, resource))]
     yield from problems
     if not problems:
         names = ", ".join(one.name for one in found)
-        what = f"{name}: {counted(len(found), 'event subscription')} for all event types: {names}"
+        which = " for all event types" if resource in deployment.plan.workspaces else ""
+        what = f"{name}: {counted(len(found), 'event subscription')}{which}: {names}"
         yield CheckResult(SUBSCRIPTION, Status.OK, what)
 
 
-def _silent(
-    manager: ResourceManager,
-    deployment: Deployment,
-    name: str,
-    topic_id: str,
-    found: Sequence[EventSubscription],
-    now: datetime,
-) -> Iterator[CheckResult]:
-    """Say which filters of sources no event has matched. A wrong filter is silent otherwise."""
-    ours = [one.name for one in found if is_for_a_source(deployment.plan, one.name)]
-    if not ours:
-        return
+def _changed(deployment: Deployment, resource: Resource, ours: Set[str]) -> Iterator[CheckResult]:
+    """Say if the sources are others than those for which there are event subscriptions."""
+    plan = deployment.plan
+    if ours != {source_name(plan, source).lower() for source in plan.sources_of(resource)}:
+        what = f"{resource.name}: {SOURCES} has changed since its event subscriptions were made"
+        yield CheckResult(SUBSCRIPTION, Status.WARNING, what, _CONNECT)
+
+
+def _silent(manager: ResourceManager, name: str, topic_id: str, ours: Set[str], now: datetime) -> Iterator[CheckResult]:
+    """Say which filters of sources no event has matched. A wrong filter is silent otherwise.
+
+    :param ours: the names of the event subscriptions, in lower case.
+    """
     try:
         counts = matched(manager, topic_id, now - _QUIET, now)
     except (CommandFailed, LookupError, TypeError, AttributeError) as exc:
         what = f"{name}: whether events match the filters is not known: {exc}"
         yield CheckResult(SUBSCRIPTION, Status.WARNING, what, "ask for the role Monitoring Reader on the topic")
         return
-    for one in ours:
-        if not counts.get(one.lower()):
+    for one in sorted(ours):
+        if not counts.get(one):
             what = f"{name}: no event has matched the filter of {one} in the last {_QUIET.days} days"
             advice = "if there were such events, compare the filter with one of them: its type, and all of its subject"
             yield CheckResult(SUBSCRIPTION, Status.WARNING, what, advice)

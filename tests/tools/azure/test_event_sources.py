@@ -1,6 +1,7 @@
 """Sources of events besides workspaces: connect, connect --check, disconnect, and the test at the end of connect."""
 
 import json
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -9,6 +10,11 @@ from devstack.arm import sample
 from tests.support.azd import OURS, PREFIX, Azd
 from tests.tools.azure.conftest import THEIR_IDENTITY, Run, lines, refusal, state, topic
 from tests.tools.conftest import Result
+from tools.actions.check_results import Status
+from tools.azure.deployment import Deployment
+from tools.azure.deployment_checks import check_subscriptions
+from tools.azure.plan import Plan
+from tools.azure.sign_in import resource_manager
 
 LANDING = sample.account()["id"]
 DATA = LANDING.partition("/providers/")[0]
@@ -313,11 +319,23 @@ class TestProof:
         blobs, marks = azd.names("eventSubscriptions")
         silent = "landing: no event has matched the filter of {} in the last 7 days"
         assert first.code == 0
-        assert told(first, "warning") == [silent.format(blobs), silent.format(marks)]
+        assert told(first, "warning") == [silent.format(name) for name in sorted((blobs, marks))]
         azd.arm.store.matched = {blobs: 3, marks: 0}
         second = connect(**of(BLOBS, MARKS))
         assert told(second, "warning") == [silent.format(marks)]
-        assert told(second, "ok") == [f"landing: 2 event subscriptions for all event types: {blobs}, {marks}"]
+        assert told(second, "ok") == [f"landing: 2 event subscriptions: {blobs}, {marks}"]
+
+    def test_sources_that_are_not_connected_yet(self, azd: Azd, connect: Run) -> None:
+        """Not even the types differ."""
+        lines(connect(**of(BLOBS)))
+        values = azd.environment(**of(BLOBS, MARKS))
+        plan = Plan.of(values)
+        manager, now = resource_manager(values, print), datetime.now(UTC)
+        azd.arm.store.matched = dict.fromkeys(azd.names("eventSubscriptions"), 1)
+        first, second = check_subscriptions(manager, Deployment.of(plan, values, ""), now)
+        assert (first.status, second.status) == (Status.OK, Status.WARNING)
+        said = "landing: NEXTSTAGE_EVENT_SOURCES has changed since its event subscriptions were made"
+        assert (second.detail, second.next_step) == (said, "run './manage.py connect'")
 
     def test_metrics_that_may_not_be_read(self, azd: Azd, connect: Run) -> None:
         azd.arm.plan(refusal("/Microsoft.Insights/metrics", "AuthorizationFailed", status=403, method="GET"))
