@@ -30,6 +30,9 @@ ROLES = {
 """The built-in roles that the stand-in knows. Source: Microsoft Learn, "Azure built-in roles"."""
 BLOB_WRITERS = frozenset({"Storage Blob Data Contributor", "Storage Blob Data Owner"})
 
+PERMISSIONS_PATH = re.compile(
+    r"/subscriptions/[^/]+/resourceGroups/[^/]+/providers/Microsoft\.Authorization/permissions", re.IGNORECASE
+)
 _LEVELS = {"CanNotDelete": ("delete",), "ReadOnly": ("delete", "write")}
 _FILTERS: tuple[tuple[re.Pattern[str], Callable[[re.Match[str], Document, str], bool]], ...] = (
     (re.compile(r"atScope\(\)"), lambda _found, assignment, scope: _covers(assignment["properties"]["scope"], scope)),
@@ -72,6 +75,12 @@ def check_role_assignment(store: Store, address: Address, body: Mapping[str, Any
     now = f"{store.clock():%Y-%m-%dT%H:%M:%S.%f}0Z"
     times = {"createdOn": known["properties"]["createdOn"] if known else now, "updatedOn": now}
     return {"properties": {"principalType": "ServicePrincipal", **properties, "scope": address.parent, **times}}
+
+
+def permissions(store: Store) -> dict[str, object]:
+    """Return what the caller may do in a resource group: one permission for each of its role assignments."""
+    granted = [{"actions": [], "notActions": []}, *({"notActions": [], **one} for one in store.behavior.permissions)]
+    return {"value": granted}
 
 
 def _is_guid(text: str) -> bool:

@@ -30,6 +30,8 @@ class Behavior:
     - ``principal_checks``: how often a role assignment without ``principalType`` does not find a new identity.
     - ``validations``: how many validations of an endpoint by Event Grid fail.
     - ``python_versions``: the versions that the region has for Flex Consumption.
+    - ``permissions``: what the caller may do in every resource group, as objects with ``actions`` and ``notActions``.
+      It is only told: nothing is refused because of it.
     - ``unregistered``: the resource providers that are not registered in any subscription.
     """
 
@@ -42,6 +44,7 @@ class Behavior:
     principal_checks: int = 0
     validations: int = 0
     python_versions: tuple[str, ...] = ("3.11", "3.12", "3.13")
+    permissions: tuple[Mapping[str, list[str]], ...] = ({"actions": ["*"]},)
     unregistered: tuple[str, ...] = ()
 
     def changed(self, document: object) -> Behavior:

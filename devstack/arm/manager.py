@@ -73,6 +73,12 @@ _PAGES: tuple[tuple[re.Pattern[str], str, tuple[str, ...], Page], ...] = (
         lambda _store, match, _query: {"value": topic_types.listed(match["kind"])},
     ),
     (
+        authorization.PERMISSIONS_PATH,
+        "Microsoft.Authorization/permissions",
+        types.ROLE_ASSIGNMENT.versions,
+        lambda store, _match, _query: authorization.permissions(store),
+    ),
+    (
         insights.METRICS_PATH,
         "Microsoft.Insights/metrics",
         insights.METRICS_VERSIONS,

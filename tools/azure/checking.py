@@ -3,16 +3,17 @@
 What would fail after minutes of provisioning is found at once.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
+from fnmatch import fnmatchcase
 from typing import Any, Final
 
 from shared.clock import Clock
 from tools.azure.connecting import Pauses
-from tools.azure.event_resources import ROLES
+from tools.azure.event_resources import ROLES, watched
 from tools.azure.plan import Plan
 from tools.azure.resource_manager import ResourceManager, ResourceManagerError
-from tools.azure.sources import WORKSPACE
+from tools.azure.sources import SYSTEM_TOPIC, WORKSPACE, Resource
 from tools.azure.topics import PROVIDERS, find_all
 from tools.errors import CommandFailed
 
@@ -36,10 +37,44 @@ def check(manager: ResourceManager, plan: Plan, location: str, python: str, say:
     :param python: the version of Python that the app runs on.
     :raises CommandFailed: something is missing.
     """
-    find_all(manager, plan)
+    found = find_all(manager, plan)
     say(f"you are signed in, and may read {_words(plan)}")
+    for resource, topic in found.topics.items():
+        _check_rights(manager, resource, topic, say)
     if location:
         _check_region(manager, location, python, say)
+
+
+def _check_rights(
+    manager: ResourceManager, resource: Resource, topic: dict[str, Any] | None, say: Callable[[str], None]
+) -> None:
+    """Say if the operator may not make the topic of a resource, or event subscriptions on it.
+
+    It ends nothing: another person may connect, and rights may be activated only when they are needed. Source: Azure's
+    REST API 2022-04-01, Permissions - List For Resource Group.
+    """
+    owner = Resource("", resource.subscription, resource.group) if topic is None else watched(topic["id"])
+    kind = SYSTEM_TOPIC if topic is None else owner.type
+    needed = [f"{kind}/eventSubscriptions/write", *([f"{kind}/write"] if topic is None else [])]
+    try:
+        permissions = manager.list(f"{owner.group_id}/providers/Microsoft.Authorization/permissions", ROLES)
+        missing = [action for action in needed if not any(_allows(one, action) for one in permissions)]
+    except (ResourceManagerError, LookupError, TypeError, AttributeError):
+        return  # connect names what is missing
+    if missing:
+        say(
+            f"you may not connect the {resource.words}, which needs the permission {' and '.join(missing)}; before the "
+            f"app is deployed, ask for the role EventGrid Contributor on {owner.group_id}"
+        )
+
+
+def _allows(permission: Mapping[str, Any], action: str) -> bool:
+    """Return whether a permission allows an action. Patterns may have a ``*`` anywhere, and case does not matter."""
+
+    def is_in(patterns: Iterable[str] | None) -> bool:
+        return any(fnmatchcase(action.lower(), pattern.lower()) for pattern in patterns or ())
+
+    return is_in(permission["actions"]) and not is_in(permission.get("notActions"))
 
 
 def _words(plan: Plan) -> str:

@@ -117,10 +117,9 @@ def connect(  # noqa: PLR0913 - one parameter for each option
     - alerts on events that are not delivered
     - with --log-workspace: a log of deliveries that fail, if it made the topic
 
-    It waits until Azure lists the app's function, and until a new role has arrived, at most 12 minutes. A topic
-    of somebody else is used and never changed. It deletes the event subscriptions of sources that have changed, on the
-    topics that it connects. You can run it at any time, also after an interruption: it leaves what
-    is right as it is.
+    It waits until Azure lists the app's function, and until a new role has arrived, at most 12 minutes. A topic of
+    somebody else is used and never changed. It deletes the event subscriptions of sources that have changed, on the
+    topics that it connects. You can run it at any time, also after an interruption: it leaves what is right as it is.
 
     At the end, it tests whether the app works, as `doctor --deployed` does: it sends a test event to the app's Event
     Grid endpoint, which queues nothing, and looks for the app's note in the journal.
@@ -128,9 +127,10 @@ def connect(  # noqa: PLR0913 - one parameter for each option
     In an environment of azd you are signed in as with `azd auth login`, elsewhere as with `az login`, or as
     DefaultAzureCredential finds.
 
-    --check finds what would otherwise fail after minutes of provisioning: it reads the resources and their topics,
-    asks whether the region offers the app's version of Python, and whether a resource provider is registered that the
-    profile private needs. It waits until the roles of a new app are two minutes old.
+    --check finds what would otherwise fail after minutes of provisioning: it reads the resources and their topics, says
+    if you may not make their event subscriptions, asks whether the region offers the app's version of Python, and
+    whether a resource provider is registered that the profile private needs. It waits until the roles of a new app are
+    two minutes old.
     """
     from tools.actions.canary import prove  # noqa: PLC0415 - the Azure libraries are slow to import
     from tools.azure import checking  # noqa: PLC0415 - the same

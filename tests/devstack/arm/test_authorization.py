@@ -115,3 +115,9 @@ class TestLocks:
     @pytest.mark.parametrize("body", [{}, {"properties": {"level": "All"}}])
     def test_an_unknown_level(self, arm: Arm, body: dict[str, Any]) -> None:
         arm.refused(400, "LockLevelNotSpecified", "PUT", LOCK, body)
+
+
+def test_what_the_caller_may_do(arm: Arm) -> None:
+    path = f"{sample.GROUP}/providers/Microsoft.Authorization/permissions?api-version=2022-04-01"
+    arm.switch(permissions=({"actions": ["*/read"]},))
+    assert arm.good("GET", path)["value"][-1] == {"actions": ["*/read"], "notActions": []}

@@ -281,6 +281,39 @@ class TestCheck:
         assert lines(connect("--check", **of(BLOBS)))[0].endswith("and may read the storage account landing")
         assert azd.arm.changes == ()
 
+    @pytest.mark.parametrize(
+        ("permissions", "missing"),
+        [
+            ([{"actions": ["*"]}], None),
+            ([{"actions": ["*/read"]}, {"actions": ["microsoft.eventgrid/*"]}], None),
+            ([{"actions": ["*/read"]}], "eventSubscriptions/write and Microsoft.EventGrid/systemTopics/write"),
+            ([{"actions": ["Microsoft.EventGrid/*"], "notActions": ["*/systemTopics/write"]}], "write"),
+            ([{"actions": ["Microsoft.EventGrid/eventSubscriptions/*"]}], "eventSubscriptions/write and Microsoft."),
+        ],
+    )
+    def test_what_may_be_made(
+        self, azd: Azd, connect: Run, permissions: list[dict[str, list[str]]], missing: str | None
+    ) -> None:
+        azd.switch(permissions=tuple(permissions))
+        said = lines(connect("--check", **of(BLOBS)))
+        assert len(said) == 2 + (missing is not None)
+        if missing:
+            needs = "you may not connect the storage account landing, which needs the permission Microsoft.EventGrid/"
+            assert said[1].startswith(f"{needs}systemTopics/{missing}")
+            assert said[1].endswith(f"before the app is deployed, ask for the role EventGrid Contributor on {DATA}")
+
+    def test_what_may_be_made_on_a_topic_elsewhere(self, azd: Azd, connect: Run) -> None:
+        azd.arm.add(custom())
+        azd.switch(permissions=({"actions": ["Microsoft.EventGrid/topics/*"]},))
+        assert len(lines(connect("--check", **of(ORDERS)))) == 2
+        azd.switch(permissions=())
+        said = lines(connect("--check", **of(ORDERS)))[1]
+        assert "needs the permission Microsoft.EventGrid/topics/eventSubscriptions/write; before" in said
+
+    def test_rights_that_may_not_be_read(self, azd: Azd, connect: Run) -> None:
+        azd.arm.plan(refusal("/permissions", "AuthorizationFailed", status=403, method="GET"))
+        assert len(lines(connect("--check", **of(BLOBS)))) == 2
+
     def test_the_sources_are_wrong(self, connect: Run) -> None:
         connect("--check", **of({"source": LANDING, "type": CREATED})).fails(
             2, "NEXTSTAGE_EVENT_SOURCES, entry 1 (landing): has an unknown key 'type'; did you mean 'types'?"
