@@ -96,7 +96,7 @@ ORPHAN_SECONDS_OF_A_DELIVERY = 2.0
 @app.function_name("aml_event")
 @app.event_grid_trigger(arg_name="event")
 def aml_event(event: str) -> None:
-    """Handle one event of an Azure ML workspace. Return to acknowledge it; raise to have it delivered again."""
+    """Handle one event of Event Grid. Return to acknowledge it; raise to have it delivered again."""
     _app().relay.deliver(event)
     _app().queueing.settle_orphans_sometimes(ORPHAN_SECONDS_OF_A_DELIVERY)
 

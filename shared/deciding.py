@@ -11,7 +11,7 @@ from types import MappingProxyType
 from typing import Final, NamedTuple
 
 from shared.errors import IncompleteEvent, UnreadableEvent
-from shared.events.event import CANARY_TYPE, AmlEvent, Handler, Ignored, RunEnd, parse_event
+from shared.events.event import ANY_TYPE, CANARY_TYPE, AmlEvent, Handler, Ignored, RunEnd, parse_event
 from shared.journal.records import UNROUTED, Entry, JournalKey
 from shared.routing.table import Match, NoMatch, Refusal, RouteTable, journal_key
 from shared.routing.templates import Scope
@@ -43,7 +43,10 @@ class Verdict(NamedTuple):
 
 
 def decide(raw: str, dispatch: Mapping[str, Handler], routes: RouteTable) -> Verdict:
-    """Decide on one event. Never raises, whatever the string contains."""
+    """Decide on one event. Never raises, whatever the string contains.
+
+    :param dispatch: the handler of each event type by its name in Event Grid; ``ANY_TYPE`` has that of all others.
+    """
     try:
         event = parse_event(raw)
     except UnreadableEvent as exc:
@@ -53,14 +56,10 @@ def decide(raw: str, dispatch: Mapping[str, Handler], routes: RouteTable) -> Ver
 
 def _decide(event: AmlEvent, dispatch: Mapping[str, Handler], routes: RouteTable) -> Verdict:
     entry = Entry(event.id, event.type, event.subject, event.raw)
-    handler = dispatch.get(event.type)
-    if handler is None:
-        handled = ", ".join(sorted(dispatch))
-        why_nothing = f"there is no handler for this event type; handled types are {handled}"
-        why_nothing = _CANARY if event.type == CANARY_TYPE else why_nothing
-        return Verdict(entry, why_nothing=why_nothing, event_time=event.time)
+    if event.type == CANARY_TYPE:
+        return Verdict(entry, why_nothing=_CANARY, event_time=event.time)
     try:
-        meaning = handler(event)
+        meaning = dispatch.get(event.type, dispatch[ANY_TYPE])(event)
     except IncompleteEvent as exc:
         refusal = Refusal(journal_key(UNROUTED, event.source, event.id), str(exc), type(exc).__name__)
         return Verdict(entry, (refusal,), event_time=event.time)

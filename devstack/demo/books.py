@@ -7,7 +7,7 @@ from typing import Any
 from devstack.events import sample_text
 from handlers import DISPATCH
 from shared.azure_devops.runs import RunRequest
-from shared.events.event import Occurrence, parse_event
+from shared.deciding import decide
 from shared.routing.table import Match, RouteTable
 
 
@@ -28,13 +28,10 @@ def expected_runs(routes: RouteTable, samples: Iterable[str]) -> list[ExpectedRu
     """Return the runs that the routes queue for the samples: one for each occurrence or cooldown window."""
     expected: dict[str, ExpectedRun] = {}
     for sample in samples:
-        event = parse_event(sample_text(sample))
-        meaning = DISPATCH[event.type](event)
-        if isinstance(meaning, Occurrence):
-            for decision in routes.resolve(event, meaning).decisions:
-                if isinstance(decision, Match):
-                    shared = None if decision.window is None else f"{decision.key.route} {decision.window.key}"
-                    expected.setdefault(shared or decision.key.key, []).append(decision.request)
+        for decision in decide(sample_text(sample), DISPATCH, routes).decisions:
+            if isinstance(decision, Match):
+                shared = None if decision.window is None else f"{decision.key.route} {decision.window.key}"
+                expected.setdefault(shared or decision.key.key, []).append(decision.request)
     return list(expected.values())
 
 

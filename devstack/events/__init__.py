@@ -1,7 +1,9 @@
 """Sample events: every event type in both schemas, and variants. ``make docs`` writes them.
 
 ``*.cloud.json`` are CloudEvents. ``run-status-changed-monitor-breach`` and its CloudEvents counterpart are two signals
-of one monitor run, so the default routes.yaml queues one retraining for both.
+of one monitor run, so the default routes.yaml queues one retraining for both. ``blob-created-*`` are files of
+Data Lake, a mark of a directory, and a name that must not reach a pipeline. No service of Azure sends
+``orders-landed``.
 """
 
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""An Azure ML event and how to read it from JSON. Pure: no I/O, no clock, no environment.
+"""An event and how to read it from JSON. Pure: no I/O, no clock, no environment.
 
 Event Grid delivers events in its own schema or as CloudEvents 1.0. ``parse_event`` reads both into an ``AmlEvent``.
 The declaration of the event's type reads the data: see shared/events/event_type.py.
@@ -15,16 +15,22 @@ from shared.errors import UnreadableEvent
 AML_PREFIX: Final = "Microsoft.MachineLearningServices."
 EVENT_GRID_SCHEMA: Final = "EventGridSchema"
 CLOUD_EVENTS_SCHEMA: Final = "CloudEventSchemaV1_0"
-CANARY_TYPE: Final = "nextstage.Canary"
-"""The type of an event that only tests a deployment. No route can name it; see shared/proof.py."""
+OWN_PREFIX: Final = "nextstage."
+"""Begins the types of nextstage's own events. No route can name one, since its runs would cause the next event."""
+CANARY_TYPE: Final = f"{OWN_PREFIX}Canary"
+"""The type of an event that only tests a deployment; see shared/proof.py."""
+ANY_TYPE: Final = "*"
+"""In a table of handlers: the key of the handler for all types that have none of their own."""
+FULL_TYPE: Final = re.compile(r"[^\s.]+(\.[^\s.]+)+")
+"""The name of an event type outside of Azure ML. It has a dot, which tells it from names such as ``RunCompleted``."""
 
 ENVELOPE_NAMES: Final = (
     *("id", "type", "source", "subject", "time", "schema"),
     *("subscription_id", "resource_group", "workspace"),
 )
-_WORKSPACE_ID: Final = re.compile(
+_RESOURCE_ID: Final = re.compile(
     r"/subscriptions/(?P<subscription_id>[^/]+)/resourceGroups/(?P<resource_group>[^/]+)"
-    r"/providers/Microsoft\.MachineLearningServices/workspaces/(?P<workspace>[^/]+)",
+    r"(/providers/Microsoft\.MachineLearningServices/workspaces/(?P<workspace>[^/]+))?",
     re.IGNORECASE,
 )
 
@@ -33,9 +39,10 @@ class AmlEvent(NamedTuple):
     """One event.
 
     :param type: the name in Event Grid, for example ``Microsoft.MachineLearningServices.RunCompleted``.
-    :param source: the workspace's resource id (``topic`` in the Event Grid schema).
+    :param source: ``topic`` in the Event Grid schema; for an event of Azure, the resource id of the workspace or
+        storage account.
     :param time: when it happened, with a time zone; None if absent or unreadable. No decision depends on it.
-    :param data: the event's data as it was sent; also what conditions and placeholders see as ``data``.
+    :param data: the event's data as it was sent, any JSON value; also what conditions and placeholders see as ``data``.
     :param schema: ``EventGridSchema`` or ``CloudEventSchemaV1_0``, as in Event Grid's API.
     :param raw: the event as it was delivered.
     """
@@ -45,19 +52,19 @@ class AmlEvent(NamedTuple):
     source: str
     subject: str
     time: datetime | None
-    data: Mapping[str, Any]
+    data: Any
     schema: str
     raw: str
 
     @property
     def name(self) -> str:
-        """The type's name in routes.yaml: ``RunCompleted``."""
+        """The type's name in routes.yaml: ``RunCompleted``, ``Microsoft.Storage.BlobCreated``."""
         return self.type.removeprefix(AML_PREFIX)
 
     def envelope(self) -> dict[str, Any]:
-        """Return what conditions and placeholders see as ``event``. The parts of the workspace are None if unknown."""
-        workspace = _WORKSPACE_ID.match(self.source)
-        parts = workspace.groupdict() if workspace else dict.fromkeys(_WORKSPACE_ID.groupindex)
+        """Return what conditions and placeholders see as ``event``. The parts of the source are None if unknown."""
+        resource = _RESOURCE_ID.match(self.source)
+        parts = resource.groupdict() if resource else dict.fromkeys(_RESOURCE_ID.groupindex)
         return {
             "id": self.id,
             "type": self.type,
@@ -102,6 +109,11 @@ class Ignored(NamedTuple):
     reason: str
 
 
+def type_of(name: str) -> str:
+    """Return the name in Event Grid of a type that routes.yaml names: a name without a dot is one of Azure ML."""
+    return name if "." in name else AML_PREFIX + name
+
+
 def joined_identity(*parts: str) -> str:
     """Return the identity of an occurrence that several values identify. Different values give different identities.
 
@@ -129,10 +141,6 @@ def parse_event(raw: str) -> AmlEvent:
     event_id = _required_text(envelope, "id", problems)
     event_type = _required_text(envelope, type_key, problems)
     source = _required_text(envelope, source_key, problems)
-    data = envelope.get("data")
-    if not isinstance(data, dict):
-        problems.append(f"'data' must be an object, got {_kind(data)}")
-        data = {}
     if problems:
         raise UnreadableEvent("the event cannot be read: " + "; ".join(problems))
 
@@ -143,7 +151,7 @@ def parse_event(raw: str) -> AmlEvent:
         source=source,
         subject=subject if isinstance(subject, str) else "",
         time=_read_time(envelope.get(time_key.lower())),
-        data=data,
+        data=envelope.get("data"),
         schema=CLOUD_EVENTS_SCHEMA if is_cloud else EVENT_GRID_SCHEMA,
         raw=raw,
     )
@@ -168,7 +176,7 @@ def _read_object(raw: str) -> dict[str, Any]:
     except ValueError as exc:
         raise UnreadableEvent(f"the event is not JSON: {exc}") from exc
     if not isinstance(document, dict):
-        raise UnreadableEvent(f"an event must be one JSON object, got {_kind(document)}")
+        raise UnreadableEvent(f"an event must be one JSON object, got {json_kind(document)}")
     return document
 
 
@@ -183,7 +191,7 @@ def _required_text(envelope: Mapping[str, Any], key: str, problems: list[str]) -
     value = envelope.get(key.lower())
     if isinstance(value, str) and value.strip():
         return value
-    problems.append(f"'{key}' must be a string that is not empty, got {_kind(value)}")
+    problems.append(f"'{key}' must be a string that is not empty, got {json_kind(value)}")
     return ""
 
 
@@ -208,8 +216,8 @@ _KINDS: Final = {
 }
 
 
-def _kind(value: object) -> str:
-    """Return the kind of a JSON value for a message, never its content."""
+def json_kind(value: object) -> str:
+    """Return the kind of a JSON value for a message, such as ``a list``, never its content."""
     if isinstance(value, str) and not value.strip():
         return "an empty string"
     return _KINDS.get(type(value), "nothing")

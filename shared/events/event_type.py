@@ -2,10 +2,10 @@
 
 import json
 from collections.abc import Callable, Mapping
-from typing import Any, Literal, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 
 from shared.errors import IncompleteEvent
-from shared.events.event import AML_PREFIX, AmlEvent, Ignored, Occurrence
+from shared.events.event import AmlEvent, Ignored, Occurrence, json_kind, type_of
 
 Kind = Literal["string", "number", "boolean", "list", "object"]
 
@@ -13,7 +13,10 @@ Names = dict[str, Any]
 """Each declared name of an event with its value, in the order of declaration."""
 
 Sample = tuple[str, dict[str, Any]]
-"""The subject and the data of a sample event, with keys as Azure ML spells them."""
+"""The subject and the data of a sample event, with keys as the publisher spells them."""
+
+SAMPLE_GROUP: Final = "/subscriptions/00000000-0000-0000-0000-000000000000/resourceGroups/sample-group"
+SAMPLE_WORKSPACE: Final = f"{SAMPLE_GROUP}/providers/Microsoft.MachineLearningServices/workspaces/sample-workspace"
 
 
 class Name(NamedTuple):
@@ -23,12 +26,15 @@ class Name(NamedTuple):
     :param key: the data key that holds the value, in camelCase; empty if the type's ``meaning`` supplies the value. An
         event may spell it in any case: Azure ML uses PascalCase for models and drift, and some events mix both.
     :param may_be_null: whether the value may be null; only a string may be.
+    :param may_be_empty: whether the value may be an empty string. Only ``meaning`` supplies one: an empty string of the
+        data is read as null.
     :param one_of: the possible values of a string after ``meaning`` has run; empty if any string is possible.
     """
 
     kind: Kind
     key: str = ""
     may_be_null: bool = False
+    may_be_empty: bool = False
     one_of: tuple[str, ...] = ()
 
     def read(self, value: Any) -> Any:
@@ -58,7 +64,7 @@ class Name(NamedTuple):
 
 
 class EventType:
-    """An event type of Azure ML."""
+    """An event type of Azure ML, of another Azure service, or of your own."""
 
     def __init__(
         self,
@@ -68,32 +74,40 @@ class EventType:
         identified_by: str,
         meaning: Callable[[AmlEvent, Names], Occurrence | Ignored],
         sample: Callable[[int], Sample],
+        sample_source: str = SAMPLE_WORKSPACE,
     ) -> None:
         """Declare a type.
 
-        :param name: the name in routes.yaml, for example ``RunCompleted``.
+        :param name: the name in routes.yaml: ``RunCompleted``, or in full if the type is not one of Azure ML.
+        :param names: empty if nothing is known about the data, which may then be any JSON value.
         :param identified_by: a phrase for the documentation that states what identifies an occurrence.
         :param meaning: returns what an event means, given its names. The value of a name without a key is None, and
-            ``meaning`` sets it.
+            ``meaning`` sets it. May raise IncompleteEvent.
         :param sample: returns a sample event. Different numbers give different occurrences.
+        :param sample_source: the source of the sample events.
         """
         self.name = name
         self.names = names
         self.identified_by = identified_by
         self.sample = sample
+        self.sample_source = sample_source
         self._meaning = meaning
 
     @property
     def type(self) -> str:
         """The name in Event Grid: ``Microsoft.MachineLearningServices.RunCompleted``."""
-        return AML_PREFIX + self.name
+        return type_of(self.name)
 
     def handle(self, event: AmlEvent) -> Occurrence | Ignored:
         """Return what an event of this type means.
 
         :raises IncompleteEvent: a value is missing or of the wrong kind; the message lists all of them.
         """
-        data = event.data
+        return self._meaning(event, self._read(event.data) if self.names else {})
+
+    def _read(self, data: Any) -> Names:
+        if not isinstance(data, dict):
+            raise IncompleteEvent(f"the data of a {self.name} event must be an object, got {json_kind(data)}")
         lowercase = {key.lower(): value for key, value in data.items()}
         names: Names = {}
         problems: list[str] = []
@@ -105,7 +119,7 @@ class EventType:
                 problems.append(f"'{key}' {exc}")
         if problems:
             raise IncompleteEvent(f"the data of a {self.name} event is incomplete: " + "; ".join(problems))
-        return self._meaning(event, names)
+        return names
 
 
 def _text(value: Any) -> str | None:

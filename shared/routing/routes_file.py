@@ -11,7 +11,7 @@ import yaml
 
 from shared.durations import parse_duration
 from shared.errors import InvalidRoutes, Problem
-from shared.events.event import AML_PREFIX, ENVELOPE_NAMES
+from shared.events.event import AML_PREFIX, FULL_TYPE, OWN_PREFIX
 from shared.journal.cooldown import MAX_COOLDOWN
 from shared.routing.allowed_values import InvalidPattern, ValuePattern, compile_pattern
 from shared.routing.digest import digest_of
@@ -25,6 +25,7 @@ from shared.routing.templates import (
     forbidden_in,
     literal_placeholders,
     parse_template,
+    scope_names,
 )
 from shared.routing.yaml_nodes import (
     FOLDER_EXAMPLE,
@@ -48,6 +49,8 @@ ROUTE_KEYS: Final = Route._fields
 DEFAULTS_KEYS: Final = ("organization_url", "project", "branch")
 REQUIRED_KEYS: Final = ("name", "event", "pipeline", "organization_url", "project")
 CAUSE_KEYS: Final = ("event", "with")
+CAUSE_NAMES: Final = ("data",)
+"""The names for ``with`` if the event type has no names of its own."""
 DEFAULT_SETTINGS: Final[Mapping[str, str]] = {
     column.name: column.metadata[ROW].name for column in fields(Settings) if column.name in DEFAULTS_KEYS
 }
@@ -60,6 +63,8 @@ _SECRETS: Final = {one.name for one in SETTINGS if one.is_secret} | {
     *("EVENTGRID_EXTENSION_KEY", "EVENTGRID_TOPIC_KEY"),
 }
 _WHOLE_NUMBER: Final = re.compile("[-+]?[0-9]+")
+OWN_TYPE: Final = "com.example.orders.landed"
+"""An example of a full type."""
 _LOOPBACK: Final = {"127.0.0.1", "localhost", "::1"}
 
 Names = Mapping[str, Collection[str]]
@@ -92,7 +97,7 @@ def load_routes(text: str, *, source: str, names: Names, environment: Mapping[st
     """Read the dispatch table.
 
     :param source: the file's name, for messages.
-    :param names: maps each event type (``RunCompleted``) to its names.
+    :param names: maps each event type with names of its own (``RunCompleted``) to these names.
     :param environment: where ``${NAME}`` is looked up.
     :raises InvalidRoutes: the file is wrong; the error lists every problem, or only the YAML syntax error.
     """
@@ -164,7 +169,7 @@ class _RoutesReader:
         settings = {key: self._setting(key, node) for key in missing if key in DEFAULT_SETTINGS}
         event = self._nodes.try_read(self._event, given["event"]) if "event" in given else None
         # If the event type is unknown, do not check names: each name would cause a second problem.
-        names = None if event is None else self._scope_names(event)
+        names = None if event is None else scope_names(self._names.get(event, ()))
         rest = {key: value_node for key, value_node in given.items() if key != "event"}
         values = {**settings, **defaults, "event": event, **self._values(rest, names)}
         self._check_name(given, values)
@@ -239,14 +244,17 @@ class _RoutesReader:
     def _event(self, node: yaml.Node) -> str:
         if isinstance(node, yaml.SequenceNode):
             raise WrongValue("must be one event type, not a list; write one route for each type")
-        name = self._nodes.text(node)
-        if name not in self._names:
-            raise WrongValue(f"is not an event type; {suggestion(name.removeprefix(AML_PREFIX), self._names)}")
-        return name
-
-    def _scope_names(self, event: str) -> Names:
-        """Return the names that conditions and placeholders can use. Any name is possible below tags and data."""
-        return {**dict.fromkeys(self._names[event], ()), "event": ENVELOPE_NAMES, "data": ()}
+        text = self._nodes.text(node)
+        name = text.removeprefix(AML_PREFIX)
+        if name in self._names:
+            return name
+        if text.startswith(OWN_PREFIX):
+            raise WrongValue("is an event of nextstage, which cannot queue a pipeline")
+        if FULL_TYPE.fullmatch(text) and text.lower() not in map(str.lower, self._names):
+            return text
+        advice = suggestion(name, self._names)
+        rule = f", nor a full type such as {OWN_TYPE}" if advice.startswith("known") else ""
+        raise WrongValue(f"is not an event type{rule}; {advice}")
 
     def _name(self, node: yaml.Node) -> str:
         name = self._nodes.text(node)
@@ -340,9 +348,10 @@ class _RoutesReader:
         known = self._nodes.mapping(given["with"], "with") if "with" in given else {}
         if event is None:
             return None
+        names = self._names.get(event, CAUSE_NAMES)
         for name, value in known.items():
-            if name.partition(".")[0] not in self._names[event]:
-                advice = suggestion(name, self._names[event])
+            if name.partition(".")[0] not in names:
+                advice = suggestion(name, names)
                 self._nodes.add_problem(value, f"{event} events have no name '{name}'; {advice}", text=name)
         return Cause(event, self._each(known, plain_value))
 

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from shared.azure_devops.runs import RunRequest
 from shared.errors import RenderingRefused
-from shared.events.event import AmlEvent, Occurrence
+from shared.events.event import AmlEvent, Occurrence, type_of
 from shared.journal.cooldown import Window
 from shared.journal.records import JournalKey
 from shared.routing.allowed_values import ValuePattern
@@ -102,17 +102,17 @@ class RouteTable:
         """:param digest: identifies what the file says; see ``shared.routing.digest``. Empty if it is not known."""
         self.routes = tuple(routes)
         self.digest = digest
-        by_event: dict[str, list[Route]] = {}
+        by_type: dict[str, list[Route]] = {}
         for route in self.routes:
-            by_event.setdefault(route.event, []).append(route)
-        self._by_event = {event: tuple(found) for event, found in by_event.items()}
+            by_type.setdefault(type_of(route.event), []).append(route)
+        self._by_type = {type_: tuple(found) for type_, found in by_type.items()}
 
     def resolve(self, event: AmlEvent, occurrence: Occurrence) -> Resolution:
         """Decide for every route of the event's type. No content of an event raises an error."""
         scope = {**occurrence.names, "event": event.envelope(), "data": event.data}
         decisions: list[Match | Refusal] = []
         why_not: list[NoMatch] = []
-        for route in self._by_event.get(event.name, ()):
+        for route in self._by_type.get(event.type, ()):
             match _resolve_one(route, event, occurrence, scope):
                 case NoMatch() as answer:
                     why_not.append(answer)

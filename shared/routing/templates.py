@@ -15,6 +15,7 @@ from jmespath.exceptions import JMESPathError, LexerError, ParseError
 from jmespath.functions import Functions
 
 from shared.errors import ExpressionFailed, MissingValue, UnsafeValue
+from shared.events.event import ENVELOPE_NAMES
 from shared.routing import expression_tree
 from shared.routing.allowed_values import ValuePattern
 from shared.routing.expression_tree import Tree
@@ -26,8 +27,15 @@ Scope = Mapping[str, Any]
 Names = Mapping[str, Collection[str]]
 """Maps each top-level name of a scope to the names below it; an empty collection permits any name below it."""
 
-# Anyone with write access to the workspace can choose tags and names, and these end up in pipeline scripts. By default,
-# a value may therefore contain only characters that have no special meaning in shells, macros and logging commands.
+
+def scope_names(names: Collection[str]) -> Names:
+    """Return the names in the scope of an event, given those of its type. Any name is possible below tags and data."""
+    return {**dict.fromkeys(names, ()), "event": ENVELOPE_NAMES, "data": ()}
+
+
+# Anyone with write access to the workspace or to a container can choose tags and names, and these end up in pipeline
+# scripts. By default, a value may therefore contain only characters that have no special meaning in shells, macros and
+# logging commands.
 SAFE_VALUE: Final = re.compile(r"[A-Za-z0-9._\-:/@ =,+]*")
 MAX_VALUE_LENGTH: Final = 1024
 # Forbidden whatever a route allows: macro, template and runtime expressions, and logging commands of the agent.
@@ -334,7 +342,9 @@ def _unknown_name(path: tuple[str, ...], names: Names) -> str | None:
             "" if literal == "null" else f", or '{literal}' if the other side is a string"
         )
     if top not in names:
-        return _unknown("name", top, names)
+        complaint = _unknown("name", top, names)
+        is_below_data = names == scope_names(()) and "did you mean" not in complaint
+        return f"{complaint}; write data.{'.'.join(path)}" if is_below_data else complaint
     below = names[top]
     if below and len(path) > 1 and path[1] not in below:
         return _unknown("name", f"{top}.{path[1]}", [f"{top}.{name}" for name in below])

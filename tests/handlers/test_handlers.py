@@ -17,7 +17,7 @@ from tests.support.builders import WORKSPACE, event_text
 PART = st.text(':ab["], ', max_size=12)
 
 
-def meaning(name: str, data: dict[str, Any], **envelope: Any) -> Occurrence | Ignored:
+def meaning(name: str, data: Any, **envelope: Any) -> Occurrence | Ignored:
     event = parse_event(event_text(name, data, **envelope))
     return DISPATCH[event.type](event)
 
@@ -71,6 +71,8 @@ def test_what_is_not_a_boolean(value: object, problem: str) -> None:
 @pytest.mark.parametrize(
     ("name", "data", "problem"),
     [
+        ("RunCompleted", None, "must be an object, got nothing"),
+        ("RunCompleted", [1], "must be an object, got a list"),
         ("RunCompleted", {}, "'runId' is missing"),
         ("RunCompleted", {"runId": ""}, "'runId' is missing"),
         ("RunCompleted", {"runId": ["r"]}, "'runId' must be a string"),
@@ -87,7 +89,7 @@ def test_what_is_not_a_boolean(value: object, problem: str) -> None:
         ),
     ],
 )
-def test_incomplete_data(name: str, data: dict[str, Any], problem: str) -> None:
+def test_incomplete_data(name: str, data: Any, problem: str) -> None:
     with pytest.raises(IncompleteEvent, match=problem):
         meaning(name, data)
 

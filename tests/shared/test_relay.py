@@ -83,14 +83,11 @@ class TestIgnored:
     @pytest.mark.parametrize(
         ("raw", "reason"),
         [
-            (
-                event_text("Other", {}, eventType="Microsoft.Storage.BlobCreated"),
-                "there is no handler for this event type; handled types are Microsoft.MachineLearningServices.Data",
-            ),
+            (event_text("Other", None, eventType="com.example.landed"), "no route handles com.example.landed events"),
             (sample_text("run-status-changed-running"), "is Running, which is not final"),
             (event_text("ModelDeployed", {"serviceName": "s"}), "no route handles ModelDeployed events"),
         ],
-        ids=["no handler", "not final", "no route"],
+        ids=["any event", "not final", "no route"],
     )
     def test_nothing_is_journaled(self, bench: Bench, raw: str, reason: str) -> None:
         (decision,) = bench.relay().deliver(raw).decisions
@@ -131,6 +128,22 @@ class TestParked:
         assert (record.state, record.entry.event, record.entry.request) == (State.PARKED, kept or raw, "")
         assert reason in record.reason
         assert outcomes(relay.deliver(raw)) == [Outcome.DUPLICATE]
+
+    @pytest.mark.parametrize(
+        "path", ["$(x).csv", "a\n##vso[task.complete]b.csv", "x" * 10_000, "\u202e\U0001f600\0.csv"]
+    )
+    def test_a_blob_with_a_hostile_name_is_parked_and_kept(self, bench: Bench, path: str) -> None:
+        subject = f"/blobServices/default/containers/c/blobs/{path}"
+        data = {"url": "https://a.blob.core.windows.net/c/x", "contentLength": 1, "eTag": "0x1"}
+        raw = event_text("", data, eventType="Microsoft.Storage.BlobCreated", subject=subject)
+        relay = bench.relay(
+            "name: b\nevent: Microsoft.Storage.BlobCreated\npipeline: p\nvariables: { p: '{{ path }}' }"
+        )
+        (decision,) = relay.deliver(raw).decisions
+        assert (decision.outcome, decision.cause) == (Outcome.PARKED, "UnsafeValue")
+        assert bench.record().entry.event == raw
+        assert outcomes(relay.deliver(raw)) == [Outcome.DUPLICATE]
+        assert bench.pipelines.books == []
 
     def test_unreadable_events_with_the_same_beginning_have_different_keys(self, bench: Bench) -> None:
         relay = bench.relay()

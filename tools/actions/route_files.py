@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from handlers import DISPATCH, EVENT_TYPES, NAMES
+from handlers import DISPATCH, NAMES, event_type
 from shared.deciding import decide
 from shared.routing.table import Match, RouteTable
 from tools.errors import CommandFailed
@@ -68,7 +68,7 @@ class RouteFiles:
 
     def usual_parameters(self, event: str, pipeline: str) -> list[str]:
         """Return the names of the event for the parameters that the pipeline declares, or that identify the event."""
-        names = EVENT_TYPES[event].names
+        names = event_type(event).names
         path = pipeline_files.find(self._file, pipeline)
         if path is None:
             return [name for name, each in names.items() if each.kind == "string" and each.key and not each.may_be_null]

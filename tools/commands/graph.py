@@ -19,7 +19,7 @@ from tools.routes.chain.chain import Chain, chain_of, loop_warnings
 from tools.routes.chain.mermaid import mermaid
 from tools.routes.chain.svg import svg
 
-TITLE: Final = "Which Azure ML event queues which pipeline, and which events the pipelines cause"
+TITLE: Final = "Which event queues which pipeline, and which events the pipelines cause"
 app = typer.Typer()
 
 EPILOG: Final = epilog(

@@ -11,13 +11,13 @@ from typing import Annotated, Final, TypeVar
 
 import typer
 
-from handlers import EVENT_TYPES, NAMES
-from shared.routing.routes_file import ROUTE_NAME
+from handlers import EVENT_TYPES, event_type
+from shared.routing.routes_file import OWN_TYPE, ROUTE_NAME
 from shared.suggestion import suggestion
 from tools.actions.route_files import Draft, RouteFiles, write
 from tools.console import Console
 from tools.errors import INTERRUPTED, CommandFailed
-from tools.events.samples import sample_event
+from tools.events.samples import kebab_case, sample_event
 from tools.files import shown_path
 from tools.help_pages import PROGRAM, epilog
 from tools.options import installation_of
@@ -124,30 +124,33 @@ class Questions:
     def event(self, given: str | None) -> str:
         """Return the event type."""
         types = list(EVENT_TYPES)
-        lines = ["1. Which event? Type its number or name.", *(f"   {n}  {each}" for n, each in enumerate(types, 1))]
+        lines = [
+            "1. Which event? Type its number or name.",
+            *(f"   {n}  {each}" for n, each in enumerate(types, 1)),
+            f"   Or type the full type of any other event, such as {OWN_TYPE}.",
+        ]
 
         def read(answer: str) -> str:
             if answer.isdigit() and 0 < int(answer) <= len(types):
                 return types[int(answer) - 1]
-            if answer not in types:
-                raise CommandFailed(f"'{answer}' is not an event type; {suggestion(answer, types)}")
-            return answer
+            try:
+                return event_type(answer).name
+            except KeyError:
+                raise CommandFailed(f"'{answer}' is not an event type; {suggestion(answer, types)}") from None
 
         return self._ask(given, "--event", lines, read)
 
     def condition(self, given: str | None, event: str) -> str:
         """Return the condition; an empty string for every event."""
-        sample = json.dumps(sample_event(event)["data"], indent=2)
-        name = next(iter(EVENT_TYPES[event].names))
-        lines = [
-            *_paragraph(
-                f"2. Which {event} events? Press Enter for all of them, or give an example such as {name}=VALUE, or a "
-                "condition in JMESPath. Join several with &&.",
-            ),
-            "   This is the data of a sample event:",
-            *textwrap.indent(sample, "     ").splitlines(),
-            *_names(event),
-        ]
+        name = next(iter(event_type(event).names), "data.region")
+        lines = _paragraph(
+            f"2. Which {event} events? Press Enter for all of them, or give an example such as {name}=VALUE, or a "
+            "condition in JMESPath. Join several with &&.",
+        )
+        if event_type(event).names:
+            sample = json.dumps(sample_event(event)["data"], indent=2)
+            lines += ["   This is the data of a sample event:", *textwrap.indent(sample, "     ").splitlines()]
+        lines += _names(event)
         return self._ask(given, "--when", lines, lambda answer: condition(answer, event), "")
 
     def pipeline(self, given: str | None) -> str:
@@ -183,8 +186,8 @@ class Questions:
 
     def name(self, given: str | None, pipeline: str, event: str, taken: Container[str]) -> str:
         """Return the route's name. It is asked for only if another route has the name that follows from the answers."""
-        words = re.sub(r"(?<!^)(?=[A-Z])", "-", event).lower()
-        usual = re.sub(r"[^A-Za-z0-9._-]+", "-", pipeline.rpartition("\\")[2]) + f"-on-{words}"
+        name = pipeline.rpartition("\\")[2]
+        usual = re.sub(r"[^A-Za-z0-9._-]+", "-", f"{name}-on-{kebab_case(event)}")
 
         def read(answer: str) -> str:
             if not ROUTE_NAME.fullmatch(answer):
@@ -232,7 +235,8 @@ class Questions:
 
 
 def _names(event: str) -> list[str]:
-    return _paragraph(f"   Names: {', '.join(NAMES[event])}.")
+    names = event_type(event).names or ("data.NAME for each value in the event's data",)
+    return _paragraph(f"   Names: {', '.join(names)}.")
 
 
 def _paragraph(text: str) -> list[str]:

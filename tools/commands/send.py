@@ -1,5 +1,6 @@
 """``manage.py send``: sends an event to the app as Event Grid does, or to an Event Grid topic."""
 
+import contextlib
 import sys
 import uuid
 from collections.abc import Sequence
@@ -10,11 +11,13 @@ from urllib.parse import urlsplit
 
 import typer
 
+from handlers import NAMES
 from shared.clock import utc_now
 from shared.composition import identity_factory
 from shared.durations import short_duration
-from shared.errors import JournalUnavailable
+from shared.errors import InvalidSettings, JournalUnavailable
 from shared.events.event import AML_PREFIX
+from shared.routing.routes_file import read_routes
 from shared.suggestion import suggestion
 from shared.telemetry import Outcome
 from tools.actions.delivery import SENT, UNKNOWN, Row, Target, host_target, next_step, send_and_wait, topic_target
@@ -37,6 +40,7 @@ from tools.events.samples import SAMPLE_NAMES, sample_event
 from tools.events.topic import KEY_VARIABLE as TOPIC_KEY_VARIABLE
 from tools.events.webhook import DEFAULT_FUNCTION, DEFAULT_URL, URL_VARIABLE, webhook
 from tools.events.webhook import KEY_VARIABLE as HOST_KEY_VARIABLE
+from tools.files import read_text
 from tools.help_pages import epilog
 from tools.installation import Installation
 from tools.options import FunctionOption, JsonOption, duration, installation_of
@@ -74,7 +78,7 @@ EventsArgument = Annotated[
     typer.Argument(
         metavar="EVENT.json|TYPE",
         help="A file with one event or an array of events (`-` reads standard input), or an event type, which sends a "
-        f"sample event: {', '.join(SAMPLE_NAMES)}.",
+        f"sample event: {', '.join(SAMPLE_NAMES)}, or another type that a route is for.",
         autocompletion=event_types,
     ),
 ]
@@ -156,7 +160,7 @@ def send(  # noqa: PLR0913 - every parameter is an option
     schema replaces the workspace in the event with its own name.
     """
     installation, console = installation_of(context), Console()
-    documents = _documents(events, schema, assignments or [], as_is=as_is)
+    documents = _documents(installation, events, schema, assignments or [], as_is=as_is)
     target = _target(installation, url, topic, key, function)
     if dry_run:
         console.json(documents)
@@ -187,27 +191,44 @@ def send(  # noqa: PLR0913 - every parameter is an option
 
 
 def _documents(
-    events: Sequence[str], schema: Schema | None, assignments: Sequence[Assignment], *, as_is: bool
+    installation: Installation,
+    events: Sequence[str],
+    schema: Schema | None,
+    assignments: Sequence[Assignment],
+    *,
+    as_is: bool,
 ) -> list[Document]:
-    documents = [document for event in events for document in _read(event, as_is=as_is)]
+    documents = [document for event in events for document in _read(installation, event, as_is=as_is)]
     documents = [in_schema(document, schema) if schema is not None else document for document in documents]
     if not as_is:
         documents = [renewed(document, str(uuid.uuid4()), utc_now()) for document in documents]
     return [assigned(document, assignments) for document in documents]
 
 
-def _read(event: str, *, as_is: bool) -> list[Document]:
+def _read(installation: Installation, event: str, *, as_is: bool) -> list[Document]:
     """Return the events of a file, or a sample event if the argument is an event type."""
-    types = {name.lower(): name for name in SAMPLE_NAMES}
-    name = types.get(event.removeprefix(AML_PREFIX).lower())
-    if name is not None and not Path(event).exists():
-        return [sample_event(name, 1 if as_is else uuid.uuid4().int % 10**9)]
-    if event != "-" and not Path(event).exists() and not event.endswith(".json"):
-        raise CommandFailed(f"{event} is neither a file nor an event type; {suggestion(event, SAMPLE_NAMES)}")
+    if event != "-" and not Path(event).exists():
+        types = {name.lower(): name for name in SAMPLE_NAMES}
+        wanted = event.removeprefix(AML_PREFIX).lower()
+        if wanted not in types and not event.endswith(".json"):
+            types |= {name.lower(): name for name in _routed_types(installation)}
+            if wanted not in types:
+                raise CommandFailed(f"{event} is neither a file nor an event type; {suggestion(event, types.values())}")
+        if wanted in types:
+            return [sample_event(types[wanted], 1 if as_is else uuid.uuid4().int % 10**9)]
     documents: list[Any] = [parsed(one.text) for one in read_events([event], sys.stdin.buffer)]
     if not all(isinstance(document, dict) for document in documents):
         raise CommandFailed(f"{event} contains an item that is not an event; each event must be a JSON object")
     return documents
+
+
+def _routed_types(installation: Installation) -> set[str]:
+    """Return the event types of the routes, as routes.yaml names them; those of the routes that can be read."""
+    with contextlib.suppress(CommandFailed, InvalidSettings):
+        text = read_text(installation.settings.routes_file)
+        reading = read_routes(text, names=NAMES, environment=installation.environment)
+        return {route.event for route in reading.table.routes}
+    return set()
 
 
 def _target(installation: Installation, url: str | None, topic: str | None, key: str | None, function: str) -> Target:

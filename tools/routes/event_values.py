@@ -1,13 +1,13 @@
 """The possible values of each name of an event, derived from the declarations of the event types.
 
-Values are only as narrow as a declaration guarantees. If Azure ML may send any string, any string is possible.
+Values are only as narrow as a declaration guarantees. If the publisher may send any string, any string is possible.
 """
 
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Final
 
-from handlers import EVENT_TYPES
+from handlers import event_type
 from shared.events.event import CLOUD_EVENTS_SCHEMA, EVENT_GRID_SCHEMA
 from shared.events.event_type import Name
 from shared.events.runs import STEP_RUN_TYPE
@@ -17,8 +17,9 @@ Options = tuple[Option, ...]
 Path = tuple[str, ...]
 
 _STRING: Final[Options] = (Some(Kind.STRING, excluded=("",)),)
+_ANY_STRING: Final[Options] = (Some(Kind.STRING),)
 _OBJECT: Final[Options] = (Some(Kind.OBJECT),)
-_TAG: Final[Options] = (Some(Kind.STRING), NULL)
+_TAG: Final[Options] = (*_ANY_STRING, NULL)
 _OF_KIND: Final[Mapping[str, Options]] = {
     "object": _OBJECT,
     "number": SOME_NUMBER,
@@ -28,9 +29,9 @@ _OF_KIND: Final[Mapping[str, Options]] = {
 
 _ENVELOPE: Final[Mapping[str, Options]] = {
     **dict.fromkeys(("id", "source"), _STRING),
-    "subject": (Some(Kind.STRING),),
+    "subject": _ANY_STRING,
     "schema": (Exactly(EVENT_GRID_SCHEMA), Exactly(CLOUD_EVENTS_SCHEMA)),
-    **dict.fromkeys(("time", "subscription_id", "resource_group", "workspace"), (Some(Kind.STRING), NULL)),
+    **dict.fromkeys(("time", "subscription_id", "resource_group", "workspace"), _TAG),
 }
 
 
@@ -40,13 +41,14 @@ def options(event: str, path: Path, *, with_children: bool) -> Options:
     :param with_children: whether the route includes child runs.
     """
     top, *below = path
+    declaration = event_type(event)
     if top == "data":
-        return ANYTHING if below else _OBJECT  # Azure ML may send any value
+        return _OBJECT if declaration.names and not below else ANYTHING  # the publisher may send any value
     if top == "event":
-        envelope = {**_ENVELOPE, "type": (Exactly(EVENT_TYPES[event].type),)}
+        envelope = {**_ENVELOPE, "type": (Exactly(declaration.type),)}
         found = _below(envelope.get(below[0], ANYTHING), below[1:]) if below else _OBJECT
     else:
-        declared = EVENT_TYPES[event].names.get(top)
+        declared = declaration.names.get(top)
         found = _declared_options(declared) if declared is not None else ANYTHING
         if declared is not None and declared.kind == "object" and below:
             found, below = _TAG, below[1:]
@@ -60,7 +62,7 @@ def options(event: str, path: Path, *, with_children: bool) -> Options:
 def _declared_options(name: Name) -> Options:
     if name.kind != "string":
         return _OF_KIND[name.kind]
-    strings = tuple(Exactly(text) for text in name.one_of) or _STRING
+    strings = tuple(Exactly(text) for text in name.one_of) or (_ANY_STRING if name.may_be_empty else _STRING)
     return (*strings, NULL) if name.may_be_null else strings
 
 

@@ -10,8 +10,9 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import chain, islice
 from typing import Any, Final
+from urllib.parse import quote
 
-from handlers import DISPATCH, EVENT_TYPES
+from handlers import DISPATCH, event_type
 from shared.deciding import decide
 from shared.errors import IncompleteEvent
 from shared.events.event import Occurrence, parse_event
@@ -56,7 +57,7 @@ class NoEvent:
 def matching_event(route: Route) -> MatchingEvent | NoEvent:
     """Return an event that the route matches, or why none could be made."""
     sample = sample_event(route.event)
-    start, reason = _scope(sample), ""
+    start, reason = _scope(route, sample), ""
     tried: Iterator[Proposal] = iter(())
     if route.when is not None:
         known = Known(route.event, with_children=True)
@@ -75,28 +76,30 @@ def matching_event(route: Route) -> MatchingEvent | NoEvent:
     return NoEvent(reason)
 
 
-def _scope(document: _Document) -> Scope:
+def _scope(route: Route, document: _Document) -> Scope:
     """Return the scope of the event for conditions; empty if the event is not an occurrence."""
     try:
         event = parse_event(json.dumps(document))
-        meaning = DISPATCH[event.type](event)
+        meaning = event_type(route.event).handle(event)
     except IncompleteEvent:
         return {}
     return {**meaning.names, "event": event.envelope(), "data": event.data} if isinstance(meaning, Occurrence) else {}
 
 
 def _with_values(event: str, document: _Document, wanted: Mapping[Path, Any]) -> _Document:
-    document, names = copy.deepcopy(document), EVENT_TYPES[event].names
+    document, names = copy.deepcopy(document), event_type(event).names
     for (first, *below), value in wanted.items():
         if first == "event" and below:
             _set_envelope(document, below[0], value)
         elif first == "data" and below:
             _put(document["data"], below, value)
-        elif first in _SETTERS:
-            _SETTERS[first](document["data"], value)
         elif (declared := names.get(first)) is not None and declared.key:
             is_list = declared.kind == "list" and isinstance(value, list)
             _put(document["data"], [declared.key, *below], ",".join(map(str, value)) if is_list else value)
+        elif first in _SETTERS:
+            _SETTERS[first](document["data"], value)
+        elif first in _BLOB_PARTS:
+            _set_blob(document, first, str(value))
     return document
 
 
@@ -105,7 +108,7 @@ def _filled(route: Route, document: _Document) -> _Document:
     known = Known(route.event, with_children=True)
     for template in _templates(route):
         for part in template.parts:
-            if isinstance(part, Expression) and (scope := _scope(document)):
+            if isinstance(part, Expression) and (scope := _scope(route, document)):
                 found = next(proposals(part.tree, known, scope, _has_value), None)
                 values = {} if found is None else found.values
                 changed = {path: value for path, value in values.items() if value != value_at(scope, path)}
@@ -174,6 +177,26 @@ def _root_run_id(data: _Document, value: Any) -> None:
     _put(data, ["runId"], value)
 
 
+def _set_blob(document: _Document, part: str, value: str) -> None:
+    """Set a part of a blob's name, which is in the subject and in the URL."""
+    *_, container, _, path = document["subject"].split("/", 6)
+    folder, slash, name = path.rpartition("/")
+    if part == "account":
+        _set_envelope(document, "workspace", value)  # which is at the same place in a resource id
+    elif part == "container":
+        container = value
+    elif part == "folder":
+        path = f"{value}/{name}" if value else name
+    elif part == "extension":
+        stem = name.rpartition(".")[0] or name
+        path = f"{folder}{slash}{stem}.{value}" if value else f"{folder}{slash}{stem}"
+    else:
+        path = value if part == "path" else f"{folder}{slash}{value}"
+    account = document["topic"].rpartition("/")[2]
+    document["subject"] = f"/blobServices/default/containers/{container}/blobs/{path}"
+    document["data"]["url"] = f"https://{account}.blob.core.windows.net/{container}/{quote(path)}"
+
+
 # For names without their own key: the function that sets the data from which their values are derived.
 _SETTERS: Final[Mapping[str, Callable[[_Document, Any], None]]] = {
     "model_id": _model_id,
@@ -181,3 +204,4 @@ _SETTERS: Final[Mapping[str, Callable[[_Document, Any], None]]] = {
     "monitor_message": _monitor,
     "root_run_id": _root_run_id,
 }
+_BLOB_PARTS: Final = {"account", "container", "path", "folder", "name", "extension"}

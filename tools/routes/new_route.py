@@ -8,10 +8,9 @@ from typing import Any, Final
 
 import yaml
 
-from handlers import EVENT_TYPES, NAMES
-from shared.events.event import ENVELOPE_NAMES
+from handlers import event_type
 from shared.routing import yaml_documents
-from shared.routing.templates import Expression, InvalidExpression, literal_placeholders, parse_template
+from shared.routing.templates import Expression, InvalidExpression, literal_placeholders, parse_template, scope_names
 from tools.errors import CommandFailed
 from tools.events.samples import sample_event
 
@@ -77,7 +76,7 @@ def condition(answer: str, event: str) -> str:
 
 
 def _valid(parse: Callable[[str, Mapping[str, Collection[str]]], object], text: str, event: str) -> str:
-    names = {**dict.fromkeys(NAMES[event], ()), "event": ENVELOPE_NAMES, "data": ()}
+    names = scope_names(event_type(event).names)
     try:
         parse(text, names)
     except InvalidExpression as exc:
@@ -93,7 +92,7 @@ def _from_example(part: str, event: str) -> str:
         return part.strip()
     name, value = example.groups()
     value = value.strip("'\"")
-    declared = EVENT_TYPES[event].names.get(name)
+    declared = event_type(event).names.get(name)
     if declared is not None and declared.kind in _LITERAL_KINDS:
         return f"{name} == `{value}`"
     return "{} == '{}'".format(name, value.replace("\\", "\\\\").replace("'", "\\'"))

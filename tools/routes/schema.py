@@ -8,11 +8,14 @@ import json
 from collections.abc import Collection, Mapping
 from typing import Any, Final
 
+from shared.events.event import FULL_TYPE
 from shared.routing.routes_file import (
     CAUSE_KEYS,
+    CAUSE_NAMES,
     DEFAULT_SETTINGS,
     DEFAULTS_KEYS,
     FORMAT_VERSION,
+    OWN_TYPE,
     REQUIRED_KEYS,
     ROUTE_KEYS,
     ROUTE_NAME,
@@ -30,13 +33,17 @@ _TEXT: Final[Schema] = {"type": _SCALAR, "pattern": r"\S"}
 _TEMPLATES: Final[Schema] = {"type": "object", "additionalProperties": {"type": _SCALAR}}
 _PARAMETERS: Final[Schema] = {"type": "object", "additionalProperties": {"type": [*_SCALAR, "object", "array"]}}
 _FLAG: Final[Schema] = {"type": "boolean"}
+_FULL_TYPE: Final[Schema] = {"type": "string", "pattern": f"^{FULL_TYPE.pattern}$"}
 
 _FORMS: Final[Mapping[str, tuple[Schema, str]]] = {
     "name": (
         {"type": _SCALAR, "pattern": f"^{ROUTE_NAME.pattern}$|{_ENVIRONMENT}"},
         "The unique name of the route in logs and journal. A renamed route is a new route.",
     ),
-    "event": ({}, "The event type that the route is for."),
+    "event": (
+        {},
+        f"The event type that the route is for, or the full type of any other event, such as {OWN_TYPE}.",
+    ),
     "organization_url": (
         {"type": "string", "pattern": rf"^\s*https://|^\s*http://(127\.0\.0\.1|localhost|\[::1\])|{_ENVIRONMENT}"},
         "https://dev.azure.com/<organization>, or a collection of Azure DevOps Server.",
@@ -87,7 +94,7 @@ def routes_schema(names: Mapping[str, Collection[str]]) -> Schema:
     return {
         "$schema": "http://json-schema.org/draft-07/schema#",
         "title": "nextstage: the dispatch table",
-        "description": "Defines which Azure ML event queues which Azure DevOps pipeline, and with which parameters.",
+        "description": "Defines which event queues which Azure DevOps pipeline, and with which parameters.",
         "type": "object",
         "additionalProperties": False,
         "required": ["version", "routes"],
@@ -122,17 +129,24 @@ def _property(key: str, names: Mapping[str, Collection[str]]) -> Schema:
     form, description = _FORMS[key]
     schema = {"description": description, **form}
     if key == "event":
-        schema |= {"anyOf": [{"enum": list(names)}, {"type": "string", "pattern": _ENVIRONMENT}]}
+        schema |= {"anyOf": [{"enum": list(names)}, _FULL_TYPE, {"type": "string", "pattern": _ENVIRONMENT}]}
     if key == "causes":
         schema |= {
             "type": "array",
-            "items": {"anyOf": [{"enum": list(names)}, *(_cause(each, names[each]) for each in names)]},
+            "items": {
+                "anyOf": [
+                    {"enum": list(names)},
+                    _FULL_TYPE,
+                    *(_cause({"const": each}, names[each]) for each in names),
+                    _cause({**_FULL_TYPE, "not": {"enum": list(names)}}, CAUSE_NAMES),
+                ]
+            },
         }
     default = Route._field_defaults.get(key)
     return schema | ({"default": default} if isinstance(default, bool) else {})
 
 
-def _cause(event: str, names: Collection[str]) -> Schema:
+def _cause(event: Schema, names: Collection[str]) -> Schema:
     """Return the schema of a caused event. Each event type has its own, so that editors offer its names."""
     event_key, with_key = CAUSE_KEYS
     held = {name: {"type": _SCALAR} for name in names}
@@ -142,7 +156,7 @@ def _cause(event: str, names: Collection[str]) -> Schema:
         "additionalProperties": False,
         "required": [event_key],
         "properties": {
-            event_key: {"const": event},
+            event_key: event,
             with_key: {
                 "type": "object",
                 "description": "Known values of the event, by the names that conditions use.",

@@ -15,6 +15,7 @@ from devstack.http_server import serving
 from handlers import EVENT_TYPES, NAMES
 from shared.composition import load_configuration
 from shared.credentials import Secret
+from shared.events.event import AML_PREFIX
 from shared.journal.journal import Journal
 from shared.proof import _place, write_proof
 from shared.version import VERSION
@@ -35,7 +36,7 @@ GROUP = "/subscriptions/0f/resourceGroups/rg/providers"
 APP = f"{GROUP}/Microsoft.Web/sites/func-1"
 WORKSPACE = f"{GROUP}/Microsoft.MachineLearningServices/workspaces/ws"
 TOPIC = f"{GROUP}/Microsoft.EventGrid/systemTopics/t"
-TYPES = [declared.type for declared in EVENT_TYPES.values()]
+TYPES = [declared.type for declared in EVENT_TYPES.values() if declared.type.startswith(AML_PREFIX)]
 
 DENIED = ResourceManagerError("GET x", "No role.", status=403, codes=("AuthorizationFailed",))
 BUSY = ResourceManagerError("GET x", "no usable answer; check the network")

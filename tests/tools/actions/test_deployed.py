@@ -18,6 +18,7 @@ import pytest
 from devstack.arm import sample
 from devstack.processes import start
 from handlers import EVENT_TYPES
+from shared.events.event import AML_PREFIX
 from shared.journal.sqlite import SqliteStore
 from shared.version import VERSION
 from tests.support import ROOT
@@ -26,7 +27,7 @@ from tests.tools.conftest import Desk, Result
 from tools.azure.sign_in import PAUSE_VARIABLE, URL_VARIABLE
 from tools.events.webhook import KEY_VARIABLE
 
-TYPES = [declared.type for declared in EVENT_TYPES.values()]
+TYPES = [declared.type for declared in EVENT_TYPES.values() if declared.type.startswith(AML_PREFIX)]
 EVENTS = f"{SYSTEM_TOPIC}/eventSubscriptions"
 TOKEN = {"token": "devstack-token", "expiresOn": "2099-01-01T00:00:00Z"}
 WORKS = {"settings", "routes", "function app", "function", "key", "test event", "journal", "app", "events"}

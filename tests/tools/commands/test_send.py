@@ -47,9 +47,22 @@ class TestToTheApp:
 
     @pytest.mark.parametrize("schema", ["cloud", "eventgrid"])
     def test_every_sample_in_either_schema(self, busy_desk: Desk, host: RunningProcess, schema: str) -> None:
-        result = busy_desk.run("send", *SAMPLE_NAMES, "--url", host.url, "--schema", schema, "--wait")
-        assert (result.code, [row[2] for row in result.rows]) == (0, ["queued"] * len(SAMPLE_NAMES))
-        assert len(busy_desk.runs) == len(SAMPLE_NAMES)
+        routed = [name for name in SAMPLE_NAMES if "." not in name]
+        result = busy_desk.run("send", *routed, "--url", host.url, "--schema", schema, "--wait")
+        assert (result.code, [row[2] for row in result.rows]) == (0, ["queued"] * len(routed))
+        assert len(busy_desk.runs) == len(routed)
+
+    def test_a_type_that_only_a_route_names(self, desk: Desk) -> None:
+        desk.fails(
+            2, "com.example.landed is neither a file nor an event type", "send", "com.example.landed", "--dry-run"
+        )
+        desk.routes("name: landed\nevent: com.example.landed\npipeline: triage")
+        for written in ("com.example.landed", "COM.EXAMPLE.Landed"):
+            (event,) = desk.run("send", written, "--set", "data.region=west", "--dry-run").json
+            assert (event["eventType"], event["data"]["region"]) == ("com.example.landed", "west")
+        desk.fails(2, "did you mean 'com.example.landed'?", "send", "com.example.land", "--dry-run")
+        (blob,) = desk.run("send", "Microsoft.Storage.BlobCreated", "--dry-run").json
+        assert blob["subject"].startswith("/blobServices/default/containers/")
 
     def test_a_sample_that_is_sent_twice_is_two_occurrences(self, busy_desk: Desk, host: RunningProcess) -> None:
         for _ in range(2):

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from shared.events.event import parse_event
+from shared.events.event_type import SAMPLE_WORKSPACE
 from tests.support.azure import Identity
 from tests.support.canaries import leaks, secret
 from tests.support.journal.stores import no_identity
@@ -21,7 +22,7 @@ from tests.support.services.event_grid_topic import (
 from tests.tools.conftest import Desk
 from tools.errors import CommandFailed
 from tools.events.documents import Schema, in_schema
-from tools.events.samples import WORKSPACE, sample_event
+from tools.events.samples import sample_event
 from tools.events.topic import publish
 
 PARKING = "name: evaluate\nevent: RunCompleted\npipeline: 1\nparameters: { x: '{{ data.nope }}' }"
@@ -40,7 +41,7 @@ class TestPublish:
         publish(topic.url, KEY, no_identity, EVENT)
         (event,) = topic.events
         assert event == {key: value for key, value in EVENT.items() if key not in {"topic", "metadataVersion"}}
-        assert EVENT["topic"] == WORKSPACE, "the original is not changed"
+        assert EVENT["topic"] == SAMPLE_WORKSPACE, "the original is not changed"
 
     def test_cloud_events_keep_their_source(self, topic: CustomTopic) -> None:
         topic.is_cloud = True
@@ -106,8 +107,8 @@ class TestAsAProcess:
         ("schema", "source_before", "is_same"),
         [
             ("cloud", None, False),
-            ("cloud", WORKSPACE, True),
-            ("eventgrid", WORKSPACE, False),
+            ("cloud", SAMPLE_WORKSPACE, True),
+            ("eventgrid", SAMPLE_WORKSPACE, False),
             ("eventgrid", RESOURCE_ID, True),
         ],
     )
@@ -127,7 +128,7 @@ class TestAsAProcess:
         assert (shown["route"], shown["outcome"]) == ("evaluate", "parked")
         assert (f"the parked event {EVENT['id']} is kept" in shown["reason"]) is is_same, "it takes over the key"
         (record,) = [each for each in desk.records if each.key.key == shown["key"]]
-        assert (parse_event(record.entry.event).source == WORKSPACE) is topic.is_cloud
+        assert (parse_event(record.entry.event).source == SAMPLE_WORKSPACE) is topic.is_cloud
 
     def test_waiting_until_the_timeout(self, desk: Desk, topic: CustomTopic) -> None:
         desk.settings = {"EVENTGRID_TOPIC_KEY": KEY}

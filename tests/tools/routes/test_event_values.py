@@ -10,7 +10,7 @@ from tests.support.effort import amount
 from tests.support.payloads import payloads
 from tests.tools.conftest import occurrence_of
 from tools.routes.event_values import options
-from tools.routes.possible_values import NULL, fits
+from tools.routes.possible_values import ANYTHING, NULL, Exactly, fits
 
 
 def test_every_value_from_a_handler_is_described() -> None:
@@ -43,6 +43,12 @@ def assert_described(event: AmlEvent, path: tuple[str, ...], value: Any) -> None
 def test_the_envelope_is_described() -> None:
     for name in ENVELOPE_NAMES:
         assert len(options("RunCompleted", ("event", name), with_children=True)) <= 2
+
+
+def test_the_data_of_any_event_may_be_anything() -> None:
+    for path in (("data",), ("data", "region"), ("data", "region", "x")):
+        assert options("com.example.landed", path, with_children=True) == ANYTHING
+    assert options("com.example.landed", ("event", "type"), with_children=True) == (Exactly("com.example.landed"),)
 
 
 def test_nothing_is_below_a_value_that_is_not_an_object() -> None:

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from handlers import NAMES
 from shared.composition import load_configuration
+from shared.events.event import parse_event
 from shared.events.keys import look_up
 from shared.routing.templates import Expression
 from tests.support import ROOT
@@ -42,6 +43,31 @@ def test_samples_are_occurrences_in_either_schema_and_differ_by_number(name: str
         assert found is not None
         identities.append(found[1].identity)
     assert identities[0] == identities[1] != identities[2]
+
+
+@pytest.mark.parametrize(
+    "when",
+    [
+        "account == 'contoso' && container == 'raw' && path == 'a/b c.csv'",
+        "folder == 'a/b' && name == 'c.csv'",
+        "folder == '' && extension == 'json'",
+        "extension == '' && name == '_SUCCESS'",
+        "starts_with(path, 'in/') && ends_with(path, '.csv')",
+        "size == `17` && content_type == 'text/csv' && api == 'CopyBlob'",
+        "contains(url, 'samplestorage') && etag == '0x1'",
+        "event.resource_group == 'mine' && data.blobType == 'AppendBlob'",
+    ],
+)
+def test_conditions_on_blobs(when: str) -> None:
+    assert isinstance(made("Microsoft.Storage.BlobCreated", when=when), MatchingEvent)
+
+
+def test_an_event_of_any_type_has_the_data_that_the_route_needs() -> None:
+    lines = "parameters: { batch: '{{ data.batch.id }}', group: '{{ event.resource_group }}' }"
+    event = made("com.example.landed", lines, when="data.region == 'west' && data.orders > `1000`")
+    assert isinstance(event, MatchingEvent)
+    data = parse_event(event.text).data
+    assert data == {"number": 1, "region": "west", "orders": 1001, "batch": {"id": "sample"}}
 
 
 STAGE = {"stage": "candidate"}

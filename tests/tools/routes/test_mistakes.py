@@ -27,8 +27,16 @@ def route(lines: str, event: str = "RunCompleted") -> str:
     return HEAD + "    " + f"event: {event}{pipeline}\n{lines}".replace("\n", "\n    ") + "\n"
 
 
+BLOB_CREATED = "Microsoft.Storage.BlobCreated"
+
 # fmt: off
 ERRORS = {
+    "a value of an event without names of its own": (
+        route("when: «region == 'west'", "com.example.landed"),
+        "uses the name 'region', which does not exist here; known: data, event", "write data.region"),
+    "a name that blobs do not have": (
+        route("when: «flder == 'raw'", BLOB_CREATED),
+        "uses the name 'flder', which does not exist here", "did you mean 'folder'?"),
     "a route that is not a mapping": (
         "version: 1\nroutes: [«x]\n", "a route must be a mapping of keys to values", ""),
     "a required key that is misspelled": (
@@ -103,6 +111,17 @@ ERRORS = {
 }
 
 WARNINGS = {
+    "a size as a string": (
+        route("when: «size != '0'", BLOB_CREATED), Rule.ALWAYS_TRUE, "is always true",
+        "size is a number, but the literal is a string; write `0`"),
+    "a container that is compared with a number": (
+        route("when: «container == `1`", BLOB_CREATED), Rule.NEVER_MATCHES,
+        "can never be true, so the route never matches",
+        "container is a string, but the literal is a number; write '1'"),
+    "another type than the event's": (
+        route("when: «event.type == 'com.example.other'", "com.example.landed"), Rule.NEVER_MATCHES,
+        "can never be true, so the route never matches",
+        "event.type is 'com.example.landed'; did you mean 'com.example.landed'?"),
     "a bare environment value": (
         route("project: «$AZURE_DEVOPS_PROJECT"), Rule.LITERAL_TEXT,
         "is literal text, not an environment value", "write ${AZURE_DEVOPS_PROJECT}"),
@@ -235,3 +254,24 @@ def test_a_warning(text: str, rule: Rule, message: str, suggestion: str) -> None
 )
 def test_text_that_is_meant(lines: str) -> None:
     assert check(route(lines), Path("nowhere/routes.yaml"), NAMES, ENVIRONMENT)[1] == []
+
+
+@pytest.mark.parametrize("event", ["com.example.landed", "Microsoft.KeyVault.SecretNearExpiry"])
+@pytest.mark.parametrize(
+    "lines",
+    [
+        "when: data.region == 'west' && data.orders > `1000` || data == 'x' || contains(data.list, data.item)",
+        "when: data",
+        "when: data[0].region",
+        "parameters: { a: '{{ data }}', b: '{{ data.a.b }}', c: '{{ event.subject }}' }",
+        "causes: [{event: com.example.done, with: {data.region: west}}, com.example.other]",
+    ],
+)
+def test_the_data_of_any_event_may_be_anything(event: str, lines: str) -> None:
+    assert check(route(lines, event), Path("nowhere/routes.yaml"), NAMES, ENVIRONMENT)[1] == []
+
+
+@pytest.mark.parametrize("when", ["folder == '' || extension == ''", "size > `0` && etag == `null`", "account"])
+def test_conditions_on_blobs(when: str) -> None:
+    found = check(route(f"when: {when}", BLOB_CREATED), Path("nowhere/routes.yaml"), NAMES, ENVIRONMENT)[1]
+    assert found == []

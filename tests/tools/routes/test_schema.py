@@ -60,7 +60,7 @@ def test_the_default_table_refers_to_it_and_is_valid() -> None:
         f"{key}: {value}"
         for key, values in {
             "name": ["'a b'", "''"],
-            "event": ["RunComplete", "[RunCompleted]"],
+            "event": ["RunComplete", "[RunCompleted]", "a b.c", "landed"],
             "pipeline": ["''", "~"],
             "project": ["a/b"],
             "enabled": ["perhaps"],
@@ -74,6 +74,7 @@ def test_the_default_table_refers_to_it_and_is_valid() -> None:
             "cooldown": ["soon", "6", "3h2d", "''"],
             "cooldown_key": ["'{{ run_id }}'"],
             "causes": ["RunCompleted", "[RunComplete]", "[{with: {}}]", "[{event: RunCompleted, when: x}]",
+                       "[{event: a.b, with: {region: x}}]", "[{event: RunCompleted, with: {data.x: x}}]",
                        "[{event: RunCompleted, with: {model_name: x}}]",
                        "[{event: RunCompleted, with: {run_id: [x]}}]"],
             "parmeters": ["{}"],
@@ -113,7 +114,7 @@ def test_the_file_as_a_whole(text: str, is_right: bool) -> None:
 
 values: dict[str, st.SearchStrategy[Any]] = {
     "name": st.from_regex(r"\A[A-Za-z0-9][a-z._-]{0,9}\Z") | st.just("${AZURE_DEVOPS_PROJECT}") | st.integers(0),
-    "event": st.sampled_from([*NAMES, "Nope", "${AZURE_DEVOPS_PROJECT}"]),
+    "event": st.sampled_from([*NAMES, "a.b", "Nope", "Nope.", "${AZURE_DEVOPS_PROJECT}"]),
     "pipeline": st.sampled_from([42, "42", "deploy", "\\ml\\deploy", "${AZURE_DEVOPS_PROJECT}", "", True]),
     "project": st.sampled_from(["p", 7, "a b", "a/b", "${AZURE_DEVOPS_PROJECT}"]),
     "organization_url": st.sampled_from(
@@ -132,7 +133,15 @@ values: dict[str, st.SearchStrategy[Any]] = {
     "allow": st.sampled_from([".*", "[", 1]),
     "branch": st.sampled_from(["main", 1, " "]),
     "tags": st.booleans(),
-    "causes": st.lists(st.sampled_from([*NAMES, {"event": "RunCompleted", "with": {"run_id": 1, "run_tags.a": True}}])),
+    "causes": st.lists(
+        st.sampled_from(
+            [
+                *(*NAMES, "a.b", {"event": "a.b"}, {"event": "a.b", "with": {"data.region": "x", "data": 1}}),
+                {"event": "RunCompleted", "with": {"run_id": 1, "run_tags.a": True}},
+                {"event": "Microsoft.Storage.BlobCreated", "with": {"container": "x", "size": 0}},
+            ]
+        )
+    ),
 }
 
 

@@ -67,7 +67,7 @@ def svg(chain: Chain, title: str) -> str:
     columns = {"event": layout.events, "route": layout.routes, "pipeline": layout.pipelines}
     for kind, boxes in columns.items():
         for box in boxes[:1]:
-            _text(root, box.x, MARGIN + 4, "Azure ML event" if kind == "event" else kind, "head quiet")
+            _text(root, box.x, MARGIN + 4, kind, "head quiet")
         for box in boxes:
             _box(root, box, kind)
     _legend(root, notes, height)
