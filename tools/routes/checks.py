@@ -20,6 +20,7 @@ _Declared = Mapping[str, DeclaredParameter]
 _THEN: Final = "if that file is the pipeline, Azure DevOps refuses the run"
 _QUOTE: Final = """put each placeholder in double quotes, as in [{"run": "{{ run_id }}"}], or pass it as a string"""
 _FINDERS: Final = (
+    route_warnings.type_warnings,
     route_warnings.condition_warnings,
     route_warnings.template_warnings,
     route_warnings.pair_warnings,

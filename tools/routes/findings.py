@@ -20,6 +20,7 @@ class Rule(StrEnum):
     INVALID = "invalid"
     UNSET_ENVIRONMENT = "unset-environment"
     NO_ROUTES = "no-routes"
+    UNKNOWN_TYPE = "unknown-type"
     LITERAL_TEXT = "literal-text"
     NEVER_MATCHES = "never-matches"
     WRONG_KIND = "wrong-kind"

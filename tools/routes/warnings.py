@@ -7,17 +7,37 @@ from collections.abc import Iterator
 from itertools import combinations
 from typing import Final
 
+from handlers import EVENT_TYPES
 from shared.routing.expression_tree import Tree
 from shared.routing.routes_file import Reading
 from shared.routing.table import Route
 from shared.routing.templates import Expression, Template
+from shared.suggestion import suggestion
 from tools.routes.conditions import FAILED, Known, kinds, truths
 from tools.routes.contradictions import why_never, wrong_kinds
 from tools.routes.findings import Finding, Rule, place_of, warning
 from tools.routes.possible_values import Kind
 
 _NO_CONDITION: Final[Tree] = {"type": "literal", "value": True, "children": []}
+_AZURE: Final = "Microsoft."
+_TYPES_PAGE: Final = "see https://learn.microsoft.com/azure/event-grid/system-topics"
 _NEVER_A_VALUE: Final = {Kind.NULL, Kind.LIST, Kind.OBJECT}
+
+
+def type_warnings(reading: Reading) -> Iterator[Finding]:
+    """Yield a warning for each type of an Azure service that Event Grid's library does not know."""
+    for route in reading.table.routes:
+        named = [("event", route.event), *(("causes", cause.event) for cause in route.causes)]
+        for key, event in named:
+            if event.startswith(_AZURE) and event not in EVENT_TYPES:
+                from azure.eventgrid import SystemEventNames  # noqa: PLC0415 - a slow import, rarely needed
+
+                known = [each.value for each in SystemEventNames]
+                if event not in known:
+                    advice = suggestion(event, known)
+                    advice = advice if advice.startswith("did you mean") else _TYPES_PAGE
+                    message = "may be misspelled: azure-eventgrid knows no such event type"
+                    yield warning(place_of(reading, route.name, key), Rule.UNKNOWN_TYPE, event, message, advice)
 
 
 def condition_warnings(reading: Reading) -> Iterator[Finding]:

@@ -111,6 +111,17 @@ ERRORS = {
 }
 
 WARNINGS = {
+    "a misspelled type of an Azure service": (
+        route("", "«Microsoft.Storage.BlobCreted"), Rule.UNKNOWN_TYPE,
+        "may be misspelled: azure-eventgrid knows no such event type", "did you mean 'Microsoft.Storage.BlobCreated'?"),
+    "an unknown Azure service": (
+        route("", "«Microsoft.Contoso42.XyzzyQwerty"), Rule.UNKNOWN_TYPE,
+        "may be misspelled: azure-eventgrid knows no such event type",
+        "see https://learn.microsoft.com/azure/event-grid/system-topics"),
+    "a cause of an unknown type": (
+        route("causes: «[Microsoft.KeyVault.SecretExpird]"), Rule.UNKNOWN_TYPE,
+        "may be misspelled: azure-eventgrid knows no such event type",
+        "did you mean 'Microsoft.KeyVault.SecretExpired'?"),
     "a size as a string": (
         route("when: «size != '0'", BLOB_CREATED), Rule.ALWAYS_TRUE, "is always true",
         "size is a number, but the literal is a string; write `0`"),
