@@ -1,1 +1,1 @@
-"""Azure ML events, the declaration of event types, and their common parts."""
+"""Events, the declaration of event types, and their common parts."""

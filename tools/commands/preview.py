@@ -101,5 +101,5 @@ def _show(console: Console, previews: Iterator[Preview], width: int, *, with_yam
     words = summary(counted(len(shown), "preview"), (one.outcome for one in shown))
     console.line(f"{words}; nothing was queued")
     if any(one.sampled for one in shown):
-        console.line("(sample): this value comes only from the sample event; Azure ML will send a different one")
+        console.line("(sample): this value comes only from the sample event; a real event has a different one")
     return shown
