@@ -1,7 +1,7 @@
 """The records of the journal, and the interface of a store that keeps them."""
 
 import json
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 from enum import StrEnum
 from hashlib import sha256
@@ -187,6 +187,14 @@ class Store(Protocol):
         """Write a record if the stored version is ``record.version``, and return it with its new version; else None.
 
         :raises RunAlreadyOwned: the run belongs to another record of the route, and neither shares its id.
+        """
+
+    def write_together(self, records: Sequence[Record]) -> bool:
+        """Write all of these records or none, and return whether they were written.
+
+        A record without a version must be new; of another one, the stored version must be ``record.version``. All have
+        the same route, and none names a run. If the answer was lost, False is returned for records that were written
+        and of which the first has changed since.
         """
 
     def may_own(self, run_ids: Iterable[int]) -> Iterator[Record]:

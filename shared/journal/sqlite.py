@@ -5,7 +5,7 @@ import os
 import sqlite3
 import time
 import weakref
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from itertools import islice
@@ -131,6 +131,16 @@ class SqliteStore(Store):
                     f"run {record.run_id} belongs to another record of route {record.key.route}"
                 ) from exc
         return record._replace(version=str(version + 1)) if written else None
+
+    def write_together(self, records: Sequence[Record]) -> bool:
+        changes = [
+            (_UPDATE, (*_row(record), int(record.version))) if record.version else (_INSERT, _row(record))
+            for record in records
+        ]
+        with self._errors():
+            are_written = self._writer.write_all(changes)
+            self._file.check()
+        return are_written
 
     def may_own(self, run_ids: Iterable[int]) -> Iterator[Record]:
         wanted = set(run_ids)

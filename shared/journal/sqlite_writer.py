@@ -8,8 +8,11 @@ commits all writes in the queue. Each write is still atomic, and on disk before 
 
 import sqlite3
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final
+
+Statement = tuple[str, tuple[Any, ...]]
+"""The text of a statement and its parameters."""
 
 # Errors of a single statement. SQLite, or the sqlite3 module, has undone the statement, and the transaction goes on.
 _STATEMENT_ERRORS: Final = (
@@ -41,7 +44,17 @@ class Writer:
 
         :raises sqlite3.Error: the statement was not carried out.
         """
-        mine, interrupt = _Write(sql, parameters), None
+        return self._write(_Write(sql, parameters))
+
+    def write_all(self, statements: Sequence[Statement]) -> bool:
+        """Carry out all statements if each changes a row, else none. Return whether they were carried out.
+
+        :raises sqlite3.Error: none was carried out.
+        """
+        return self._write(_Writes(statements)) > 0
+
+    def _write(self, mine: "_Write") -> int:
+        interrupt = None
         with self._lock:
             self._waiting.append(mine)
             leads, self._is_led = not self._is_led, True
@@ -131,3 +144,22 @@ class _Write:
         if self._changed is None:
             raise sqlite3.OperationalError("the commit was interrupted before it began")
         return self._changed
+
+
+class _Writes(_Write):
+    """Several statements that are carried out together, or not at all."""
+
+    def __init__(self, statements: Sequence[Statement]) -> None:
+        super().__init__("", ())
+        self._statements = statements
+
+    def carry_out(self, connection: sqlite3.Connection) -> None:
+        connection.execute("SAVEPOINT together")
+        try:
+            are_done = all(connection.execute(sql, parameters).rowcount == 1 for sql, parameters in self._statements)
+            self._changed = len(self._statements) if are_done else 0
+        except _STATEMENT_ERRORS as exc:
+            self.error = exc
+        if not self._changed:
+            connection.execute("ROLLBACK TO together")
+        connection.execute("RELEASE together")

@@ -17,7 +17,7 @@ For time limits and retries see ``shared/journal/tables/retry_policy.py``.
 """
 
 import uuid
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import timedelta
 from functools import partial
 from itertools import islice
@@ -133,6 +133,27 @@ class TablesStore(Store):
             return None  # not a version of this store; the service would refuse the request as malformed
         return self._write(record, record.version)
 
+    def write_together(self, records: Sequence[Record]) -> bool:
+        """See the base class. The records are in one partition, so it is one transaction."""
+        if not all(record.version.startswith(_ETAG_START) for record in records if record.version):
+            return False
+        call, write_id = self._call(), uuid.uuid4().hex
+        operations = [put(record_to_entity(record, write_id), record.version or None) for record in records]
+        for _ in range(_MAX_ROUNDS):
+            try:
+                call.ask(partial(self._table.write, operations))
+            except Refused as exc:
+                if exc.code not in _CONFLICTS:
+                    raise call.unavailable(exc) from exc
+                if exc.code == _TABLE_NOT_FOUND:
+                    self._create_table(call)
+                    continue
+                stored = self._read(call, *records[0].key) if call.lost_an_answer else None
+                return stored is not None and stored.entity.get("write_id") == write_id
+            else:
+                return True
+        raise self._keeps_changing(records[0])
+
     def may_own(self, run_ids: Iterable[int]) -> Iterator[Record]:
         """See the base class. Reads the pages as they are needed, each within the time limit of a call."""
         wanted = set(run_ids)
@@ -194,7 +215,10 @@ class TablesStore(Store):
                 return None
             # The record is as this write requires, so the conflict is with the marker.
             write.has_marker = write.has_marker and not self._has_own_marker(call, record)
-        raise JournalUnavailable(
+        raise self._keeps_changing(record)
+
+    def _keeps_changing(self, record: Record) -> JournalUnavailable:
+        return JournalUnavailable(
             f"{record_name(record.key)} at {self._table.endpoint} could not be written in {_MAX_ROUNDS} attempts, "
             "because other workers kept changing the table; try again"
         )

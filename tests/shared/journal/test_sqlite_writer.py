@@ -106,6 +106,25 @@ def test_a_failed_commit_fails_for_all_its_writes_and_leaves_nothing(database: D
     assert database.numbers() == [0, 3]
 
 
+def test_statements_are_carried_out_together_or_not_at_all(database: Database) -> None:
+    """A part that changes nothing or fails undoes the other part, and no other write of the commit."""
+
+    def together(*numbers: int) -> Callable[[], int]:
+        return lambda: database.writer.write_all([(INSERT, (number,)) for number in numbers])
+
+    futures = database.write_behind_another(
+        lambda: database.write(1),
+        together(2, 3),
+        together(4, 0),
+        lambda: database.writer.write_all([(INSERT, (5,)), ("UPDATE numbers SET number = ? WHERE number = 99", (6,))]),
+        together(7, 8),
+    )
+    errors = [type(future.exception()) for future in futures]
+    assert errors == [type(None), type(None), sqlite3.IntegrityError, type(None), type(None)]
+    assert [future.result() for future in futures if future.exception() is None] == [1, True, False, True]
+    assert database.numbers() == [0, 1, 2, 3, 7, 8]
+
+
 class _Alarm(Exception):
     pass
 

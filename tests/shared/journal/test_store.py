@@ -61,6 +61,50 @@ class TestStore:
         assert store.get(JournalKey("route", "ab12")) is None
         assert store.replace(record(version="1")) is None
 
+    def test_records_are_written_together(self, store: Store) -> None:
+        first = written(store.insert(record("a")))
+        assert store.write_together([record("b"), first._replace(state=State.RELEASED, reason="both")])
+        changed, added = written(store.get(first.key)), written(store.get(JournalKey("route", "b")))
+        assert changed == first._replace(state=State.RELEASED, reason="both", version=changed.version)
+        assert changed.version != first.version
+        assert added == record("b", version=added.version)
+        assert store.replace(added) is not None
+
+    def test_new_records_are_written_together(self, store: Store) -> None:
+        assert store.write_together([record("a"), record("b"), record("c")])
+        assert {written(store.get(JournalKey("route", key))).key.key for key in "abc"} == {"a", "b", "c"}
+
+    @pytest.mark.parametrize("is_first", [True, False])
+    def test_none_is_written_if_one_is_not_new(self, store: Store, is_first: bool) -> None:
+        first = written(store.insert(record("a")))
+        records = [record("a", reason="again"), record("b")]
+        assert not store.write_together(records if is_first else records[::-1])
+        assert store.get(first.key) == first
+        assert store.get(JournalKey("route", "b")) is None
+
+    @pytest.mark.parametrize("is_first", [True, False])
+    def test_none_is_written_if_one_has_changed(self, store: Store, is_first: bool) -> None:
+        old = written(store.insert(record("a")))
+        new = written(store.replace(old._replace(reason="new")))
+        records = [old._replace(reason="late"), record("b")]
+        assert not store.write_together(records if is_first else records[::-1])
+        assert store.get(new.key) == new
+        assert store.get(JournalKey("route", "b")) is None
+
+    def test_each_of_many_threads_writes_its_record_with_a_shared_one(self, store: Store) -> None:
+        """A count that is kept in a record is exact, because it is written together with what it counts."""
+        store.insert(record("shared", reason="0"))
+
+        def count(number: int) -> None:
+            while True:
+                shared = written(store.get(JournalKey("route", "shared")))
+                if store.write_together([record(f"n{number}"), shared._replace(reason=str(int(shared.reason) + 1))]):
+                    return
+
+        with ThreadPoolExecutor(4) as pool:
+            list(pool.map(count, range(20)))
+        assert written(store.get(JournalKey("route", "shared"))).reason == "20"
+
     def test_a_run_belongs_to_one_record_of_a_route(self, store: Store) -> None:
         written(store.insert(record("a", run_id=5)))
         other = written(store.insert(record("b")))

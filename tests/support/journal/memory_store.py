@@ -1,7 +1,7 @@
 """A journal store in memory for the model check. It passes the same tests as the real stores."""
 
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import timedelta
 from itertools import count, islice
 
@@ -43,6 +43,18 @@ class MemoryStore:
             if record.run_id is not None and any(self._owns(other, record) for other in self.records.values()):
                 raise RunAlreadyOwned(f"run {record.run_id} belongs to another record of route {record.key.route}")
             return self._put(record)
+
+    def write_together(self, records: Sequence[Record]) -> bool:
+        with self._lock:
+            for record in records:
+                stored = self.records.get(record.key)
+                if (stored is not None) != bool(record.version):
+                    return False
+                if stored is not None and self._fenced and stored.version != record.version:
+                    return False
+            for record in records:
+                self._put(record)
+            return True
 
     def may_own(self, run_ids: Iterable[int]) -> Iterator[Record]:
         wanted = set(run_ids)

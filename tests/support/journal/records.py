@@ -41,7 +41,7 @@ def incompressible_text(length: int, seed: int = 1) -> str:
 
 def store_with(store: Store, **methods: Callable[..., Any]) -> Store:
     """Return a store with some methods replaced."""
-    names = ("clock_offset", "insert", "get", "replace", "may_own", "select", "delete")
+    names = ("clock_offset", "insert", "get", "replace", "write_together", "may_own", "select", "delete")
     return cast("Store", SimpleNamespace(**{name: methods.get(name, getattr(store, name)) for name in names}))
 
 

@@ -140,6 +140,29 @@ class TestLostAnswers:
         assert faulty.healthy.replace(inserted) is None
         assert named(faulty.healthy, 5) == ([KEY] if later_run_id else [])
 
+    @pytest.mark.parametrize("faults", [[], [answer_lost], [never_sent], [answer_lost, answer_lost], [never_sent] * 2])
+    def test_records_are_written_together_once(self, faulty: Faulty, faults: list[Fault]) -> None:
+        old = written(faulty.healthy.insert(record("other")))
+        faulty.fail(*faults)
+        assert faulty.store.write_together([record(), old._replace(reason="both")])
+        assert faulty.transport.sent[0] == "POST $batch"
+        assert written(faulty.healthy.get(KEY)).version
+        assert written(faulty.healthy.get(old.key)).reason == "both"
+        assert not faulty.store.write_together([record("third"), old._replace(reason="late")])
+
+    @pytest.mark.parametrize("fault", [answer_lost, never_sent])
+    def test_equal_writes_of_another_worker_are_not_taken_for_ours(self, faulty: Faulty, fault: Fault) -> None:
+        assert faulty.healthy.write_together([record(), record("other")])
+        faulty.fail(fault)
+        assert not faulty.store.write_together([record(), record("other")])
+
+    def test_records_are_written_together_into_a_new_table(self, open_tables: OpenTables) -> None:
+        transport = FaultyTransport()
+        store = open_tables(transport=transport)
+        assert store.write_together([record(), record("other")])
+        assert transport.sent == ["POST $batch", "POST Tables", "POST $batch"]
+        assert not store.write_together([record("third"), record("other", version="1")])
+
     @pytest.mark.parametrize("fault", [answer_lost, never_sent])
     @pytest.mark.parametrize("run_id", [None, 5])
     def test_an_equal_write_of_another_worker_is_not_taken_for_ours(
