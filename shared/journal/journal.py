@@ -23,6 +23,7 @@ The state machine::
 - A record is not taken over before it has settled, because the server may still be working on a lost request.
 - The period in which a lost request may have been carried out is written before the request is sent. Only another
   request extends it.
+- Events that a route gathers become ``gathered``, and the run for them has a record of its own (``shared/resume``).
 - Final records do not change, except parked ones: an operator redrives them (``shared/redrive.py``), or another event
   with the same identity claims their key. The parked record then moves to a key of its own.
 
@@ -33,7 +34,7 @@ attached.
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final, NamedTuple, TypedDict
 
@@ -232,7 +233,8 @@ class Journal:
             return NotClaimable(f"event {found.entry.event_id} has the same identity, and comes first")
         if found.state in NOTHING_SENT or not (found.entry.request or found.document):
             # Certain that nothing was sent: start again, with the request that the route builds now.
-            wanted = fresh._replace(version=found.version, history=_extended(found.history, *fresh.history))
+            history = _extended(found.history, *fresh.history)
+            wanted = fresh._replace(version=found.version, history=history, gathered=found.gathered)
         else:
             # Keep the request that may have been sent: it is the one to search for.
             wanted = self._step(found, State.UNCERTAIN, now, "taken over", lease_until=now + self._lease)
@@ -383,6 +385,10 @@ class Journal:
     def forget(self, record: Record) -> bool:
         """Remove a record that has not changed since it was read, and return whether it was removed."""
         return self._store.delete(record)
+
+    def write_together(self, records: Sequence[Record]) -> bool:
+        """Write all of these records or none, and return whether they were written; see ``Store.write_together``."""
+        return self._store.write_together(records)
 
     def may_own(self, run_ids: Iterable[int]) -> Iterator[Record]:
         """Return the records of all routes that name one of these runs, or whose request may have queued one."""

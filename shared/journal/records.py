@@ -36,6 +36,7 @@ class State(StrEnum):
     RELEASED = "released"
     QUEUED = "queued"
     SUPPRESSED = "suppressed"
+    GATHERED = "gathered"
     PARKED = "parked"
     WAITING = "waiting"
     COMPLETED = "completed"
@@ -43,7 +44,9 @@ class State(StrEnum):
     NOTED = "noted"
 
 
-PURGED_STATES: Final = frozenset({State.QUEUED, State.SUPPRESSED, State.COMPLETED, State.CLOSED, State.NOTED})
+PURGED_STATES: Final = frozenset(
+    {State.QUEUED, State.SUPPRESSED, State.GATHERED, State.COMPLETED, State.CLOSED, State.NOTED}
+)
 FINAL_STATES: Final = PURGED_STATES | {State.PARKED}
 NOTHING_SENT: Final = frozenset({State.RELEASED, State.WAITING})
 OPEN_STATES: Final = frozenset(State) - FINAL_STATES
@@ -63,8 +66,12 @@ class JournalKey(NamedTuple):
 
     @property
     def is_about_event(self) -> bool:
-        """Whether the record is about an event. Partitions of other records start with ``$``; route names cannot."""
-        return self.route == UNROUTED or not self.route.startswith("$")
+        """Whether the record is about an event.
+
+        The partitions of other records start with ``$``; route names cannot. Of those that have to be in the partition
+        of a route, the keys do.
+        """
+        return self.route == UNROUTED or not (self.route.startswith("$") or self.key.startswith("$"))
 
 
 class Entry(NamedTuple):
@@ -92,6 +99,19 @@ class Step(NamedTuple):
     note: str
 
 
+class Gathered(NamedTuple):
+    """The period in which a route has gathered events for one run; see ``shared/resume/period.py``.
+
+    :param into: the key of the run's record, which is written when the period ends.
+    :param events: how many events were gathered; in the record of an event, up to and including this one.
+    :param since: when the period began.
+    """
+
+    into: str
+    events: int
+    since: datetime
+
+
 class Record(NamedTuple):
     """One occurrence on one route, or a cooldown window, or a fact about waiting tasks.
 
@@ -107,6 +127,8 @@ class Record(NamedTuple):
     :param sender: the fingerprint of the credential that sent the request. Empty if unknown.
     :param shares_run_id: another record names a run with the same id, because Azure DevOps started its ids again.
     :param routes: the digest of the routes.yaml that decided about the event. Empty in records of earlier versions.
+    :param gathered: the period of an event that was gathered, of the run for such events, and of the record that counts
+        them; None for others.
     """
 
     key: JournalKey
@@ -126,6 +148,7 @@ class Record(NamedTuple):
     sender: str = ""
     shares_run_id: bool = False
     routes: str = ""
+    gathered: Gathered | None = None
 
     @property
     def changed_at(self) -> datetime:

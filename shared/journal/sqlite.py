@@ -32,7 +32,6 @@ from shared.journal.records import (
 )
 from shared.journal.sqlite_writer import Writer
 from shared.journal.stored_form import (
-    SCHEMA,
     Found,
     check_schema,
     checked,
@@ -42,6 +41,7 @@ from shared.journal.stored_form import (
     readable,
     reading,
     refuse,
+    schema_of,
     stored_entry,
 )
 
@@ -420,7 +420,7 @@ def _time_text(moment: datetime) -> str:
 def _row(record: Record) -> tuple[Any, ...]:
     entry = stored_entry(record)
     fields = {
-        "schema": SCHEMA,
+        "schema": schema_of(record),
         "entry": {name: getattr(entry, name) for name in ("event_id", "event_type", "subject", "request")},
         "lease_until": record.lease_until.isoformat(),
         "settled_at": record.settled_at.isoformat(),

@@ -14,10 +14,11 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from shared.errors import NewerRecord, UnreadableRecord
-from shared.journal.records import NO_EVENT, Entry, JournalKey, Record, Skipped
+from shared.journal.records import NO_EVENT, Entry, Gathered, JournalKey, Record, Skipped
 
-SCHEMA: Final = 1
-"""The version of the schema in which records are written. Records of 0.1.0 have none, which means 0."""
+SCHEMA: Final = 2
+"""The latest version of the schema. Records of 0.1.0 have none, which means 0."""
+_SCHEMA_WITHOUT_GATHERED: Final = 1
 
 Found = Record | UnreadableRecord
 
@@ -30,6 +31,11 @@ _LAST_TIME: Final = datetime(9999, 1, 1, tzinfo=UTC)
 _MALFORMED: Final = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError, zlib.error)
 _MAX_REASON: Final = 200
 _AFTER_IDS: Final = 2**63
+
+
+def schema_of(record: Record) -> int:
+    """Return the version of the schema in which a record is written: the earliest one that has all its fields."""
+    return _SCHEMA_WITHOUT_GATHERED if record.gathered is None else SCHEMA
 
 
 def check_schema(key: JournalKey, version: int) -> None:
@@ -52,6 +58,7 @@ def later_fields(record: Record) -> dict[str, Any]:
         "searched_until": record.searched_until and record.searched_until.isoformat(),
         "sender": record.sender,
         "routes": record.routes,
+        "gathered": record.gathered and [*record.gathered[:2], record.gathered.since.isoformat()],
     }
     return {name: value for name, value in fields.items() if value}
 
@@ -59,8 +66,12 @@ def later_fields(record: Record) -> dict[str, Any]:
 def read_later_fields(stored: Mapping[str, Any]) -> dict[str, Any]:
     """Return the fields that ``later_fields`` describes, by their names in ``Record``."""
     times = (name for name in ("lost_until", "searched_until") if name in stored)
-    texts = {name: stored.get(name, "") for name in ("sender", "routes")}
-    return {**texts, **{name: datetime.fromisoformat(stored[name]) for name in times}}
+    fields = {name: stored.get(name, "") for name in ("sender", "routes")}
+    fields |= {name: datetime.fromisoformat(stored[name]) for name in times}
+    if "gathered" in stored:
+        into, events, since = stored["gathered"]
+        fields["gathered"] = Gathered(into, events, datetime.fromisoformat(since))
+    return fields
 
 
 def stored_entry(record: Record) -> Entry:
@@ -94,6 +105,11 @@ def checked(record: Record) -> Record:
         raise ValueError("a string is missing")
     moments = [record.claimed_at, record.lease_until, record.settled_at, *(step.at for step in record.history)]
     moments += [moment for moment in (record.lost_until, record.searched_until) if moment is not None]
+    if record.gathered is not None:
+        moments.append(record.gathered.since)
+        found: tuple[object, object] = record.gathered[:2]
+        if not (isinstance(found[0], str) and isinstance(found[1], int)):
+            raise ValueError("the period of a gathered event is malformed")
     if not all(_FIRST_TIME <= moment <= _LAST_TIME for moment in moments):  # TypeError without a time zone
         raise ValueError("a time is not between 1970 and 9999")
     run_id: object = record.run_id

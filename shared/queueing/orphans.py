@@ -5,7 +5,7 @@ Its request may then have queued a second run for the event. The worker writes t
 process that learns which run the event has cancels the orphan: a delivery, a redrive, a timer, or a message of the
 resume queue.
 
-An orphan is a record of its own. It stays ``waiting`` until the event's record is ``queued`` or ``suppressed``; then it
+An orphan is a record of its own. It stays ``waiting`` until the event's record is final and not parked; then it
 is claimed, and ends as ``completed`` (canceled) or ``closed`` (it was none).
 """
 
@@ -153,7 +153,7 @@ class Orphans:
     def _settle(self, record: Record, orphan: Orphan, deadline: datetime) -> Result | None:
         """Settle an orphan. Return why it is not settled yet."""
         owner = self._journal.get(orphan.lost.key)
-        if owner is not None and owner.state not in {State.QUEUED, State.SUPPRESSED}:
+        if owner is not None and owner.state not in {State.QUEUED, State.SUPPRESSED, State.GATHERED}:
             # The record of the orphan does not change, so its age says how long to wait: half as long.
             half = (self._journal.now() - record.claimed_at).total_seconds() / 2
             return _later(f"it may still become the run of its event, which is {owner.state}", half)

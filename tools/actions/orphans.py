@@ -69,7 +69,7 @@ def _listed(journal: Journal, found: OpenOrphan) -> ListedOrphan:
 def _why_open(orphan: Record, owner: Record | None) -> str:
     if owner is None:
         return "the record of its event was removed; cancel the run yourself if the event has another one"
-    if owner.state not in {State.QUEUED, State.SUPPRESSED}:
+    if owner.state not in {State.QUEUED, State.SUPPRESSED, State.GATHERED}:
         return f"its event has no run yet, and is {owner.state}: this may become its run"
     return orphan.reason or "a delivery, a redrive or a timer will cancel it"
 

@@ -48,13 +48,13 @@ from shared.journal.records import (
     cut_remark,
 )
 from shared.journal.stored_form import (
-    SCHEMA,
     check_schema,
     checked,
     later_fields,
     read_entry,
     read_later_fields,
     reading,
+    schema_of,
     stored_entry,
 )
 
@@ -88,7 +88,7 @@ def record_to_entity(record: Record, write_id: str) -> Entity:
     entity: Entity = {
         **entity_key(record.key.route, record.key.key),
         "write_id": write_id,
-        "schema": SCHEMA,
+        "schema": schema_of(record),
         "state": record.state.value,
         "claimed_at": record.claimed_at.astimezone(UTC),
         "lease_until": record.lease_until.astimezone(UTC),

@@ -14,8 +14,9 @@ import pytest
 from shared.errors import JournalUnavailable, NewerJournal, NewerRecord, UnreadableRecord
 from shared.journal.journal import Journal
 from shared.journal.purge import purge
-from shared.journal.records import JournalKey, Record, Selection, State, Store
+from shared.journal.records import Gathered, JournalKey, Record, Selection, State, Store
 from shared.journal.sqlite import SqliteStore
+from shared.journal.stored_form import SCHEMA, schema_of
 from shared.journal.tables.store import TablesStore
 from tests.support.journal.records import NOW, record, written
 
@@ -76,8 +77,8 @@ def test_unknown_fields_are_ignored(stored: Stored) -> None:
 
 def test_a_newer_record_is_not_read(stored: Stored) -> None:
     """The rest of the record may mean something else."""
-    stored.change({"schema": 2, "history": "in another form"}, {})
-    expected = r"^the record ab12 of route route was written by a newer .* 2, .* up to 1; upgrade this instance$"
+    stored.change({"schema": SCHEMA + 1, "history": "in another form"}, {})
+    expected = r"^the record ab12 of route route was written by a newer .* 3, .* up to 2; upgrade this instance$"
     with pytest.raises(NewerRecord, match=expected):
         stored.store.get(KEY)
     skipped: list[UnreadableRecord] = []
@@ -85,11 +86,25 @@ def test_a_newer_record_is_not_read(stored: Stored) -> None:
     assert [type(one) for one in skipped] == [NewerRecord]
 
 
+def test_only_records_that_an_earlier_version_would_misunderstand_have_the_new_schema() -> None:
+    assert schema_of(record()) == 1
+    assert schema_of(record(gathered=Gathered("ab", 3, NOW))) == 2
+
+
+def test_the_period_of_an_event_is_read_back(stored: Stored) -> None:
+    kept = written(stored.store.replace(stored.kept._replace(gathered=Gathered("ab", 3, NOW))))
+    assert stored.store.get(KEY) == kept
+
+
 ANOTHER_TIME = "0001-01-01T00:00:00+14:00"
 ALTERED_FIELDS: dict[str, Mapping[str, Any]] = {
     **{f"{name} is {value}": {name: value} for name in ("reason", "run_url") for value in (None, 5)},
     "sender is a number": {"sender": 5},
     "history is empty": {"history": None},
+    "period is a number": {"gathered": 5},
+    "period is short": {"gathered": ["ab", 3]},
+    "period has another order": {"gathered": [3, "ab", NOW.isoformat()]},
+    "period has another time": {"gathered": ["ab", 3, ANOTHER_TIME]},
     "a step is empty": {"history": [[]]},
     "a step has another state": {"history": [[NOW.isoformat(), "unheard-of", ""]]},
     "a step has no time zone": {"history": [["2026-11-20T12:00:00", "queued", ""]]},

@@ -64,9 +64,10 @@ def test_deliveries_look_for_orphans_every_ten_minutes(bench: Bench) -> None:
     assert sorted(bench.pipelines.canceled) == sorted(run.id for run in runs)
 
 
-def test_the_second_run_of_a_suppressed_event_is_canceled(bench: Bench) -> None:
+@pytest.mark.parametrize("state", [State.SUPPRESSED, State.GATHERED])
+def test_the_second_run_of_an_event_that_needs_none_is_canceled(bench: Bench, state: State) -> None:
     run = second_run(bench)
-    change(bench, bench.record(), state=State.SUPPRESSED, run_id=None)
+    change(bench, bench.record(), state=state, run_id=None)
     bench.queueing.recovery.orphans.settle(SECONDS)
     assert bench.pipelines.canceled == [run.id]
     assert bench.orphans[0].reason.endswith("its event needs no run")

@@ -9,7 +9,7 @@ from typing import Any, cast
 
 from hypothesis import strategies as st
 
-from shared.journal.records import MAX_HISTORY, Entry, JournalKey, Record, State, Step, Store
+from shared.journal.records import MAX_HISTORY, Entry, Gathered, JournalKey, Record, State, Step, Store
 
 NOW = datetime(2026, 11, 20, 12, 0, 0, 123456, UTC)
 
@@ -66,5 +66,6 @@ any_record = st.builds(
     sender=any_text,
     routes=any_text,
     shares_run_id=st.booleans(),
+    gathered=st.none() | st.builds(Gathered, any_text, st.integers(1, 10**9), any_moment),
     document=st.just(""),
 )
