@@ -12,8 +12,8 @@ from typing import Final, NamedTuple
 
 from shared.errors import IncompleteEvent, UnreadableEvent
 from shared.events.event import ANY_TYPE, CANARY_TYPE, AmlEvent, Handler, Ignored, RunEnd, parse_event
-from shared.journal.records import UNROUTED, Entry, JournalKey
-from shared.routing.table import Match, NoMatch, Refusal, RouteTable, journal_key
+from shared.journal.records import UNROUTED, Entry, JournalKey, Record
+from shared.routing.table import GatheredRun, Match, NoMatch, Refusal, RouteTable, journal_key
 from shared.routing.templates import Scope
 
 MAX_UNREADABLE_BYTES: Final = 64 * 1024
@@ -42,19 +42,33 @@ class Verdict(NamedTuple):
     scope: Scope = MappingProxyType({})
 
 
-def decide(raw: str, dispatch: Mapping[str, Handler], routes: RouteTable) -> Verdict:
+def decide(
+    raw: str, dispatch: Mapping[str, Handler], routes: RouteTable, gathered: GatheredRun | None = None
+) -> Verdict:
     """Decide on one event. Never raises, whatever the string contains.
 
     :param dispatch: the handler of each event type by its name in Event Grid; ``ANY_TYPE`` has that of all others.
+    :param gathered: the run for which the event was gathered last.
     """
     try:
         event = parse_event(raw)
     except UnreadableEvent as exc:
         return _unreadable(raw, exc)
-    return _decide(event, dispatch, routes)
+    return _decide(event, dispatch, routes, gathered)
 
 
-def _decide(event: AmlEvent, dispatch: Mapping[str, Handler], routes: RouteTable) -> Verdict:
+def decide_again(record: Record, dispatch: Mapping[str, Handler], routes: RouteTable) -> Verdict:
+    """Decide on the event of a record, by the current routes. Never raises."""
+    gathered = record.gathered
+    run = None
+    if gathered is not None and gathered.into == record.key.key:
+        run = GatheredRun(record.key, gathered.events, gathered.since)
+    return decide(record.entry.event, dispatch, routes, run)
+
+
+def _decide(
+    event: AmlEvent, dispatch: Mapping[str, Handler], routes: RouteTable, gathered: GatheredRun | None
+) -> Verdict:
     entry = Entry(event.id, event.type, event.subject, event.raw)
     if event.type == CANARY_TYPE:
         return Verdict(entry, why_nothing=_CANARY, event_time=event.time)
@@ -65,7 +79,7 @@ def _decide(event: AmlEvent, dispatch: Mapping[str, Handler], routes: RouteTable
         return Verdict(entry, (refusal,), event_time=event.time)
     if isinstance(meaning, Ignored):
         return Verdict(entry, why_nothing=meaning.reason, event_time=event.time)
-    resolution = routes.resolve(event, meaning)
+    resolution = routes.resolve(event, meaning, gathered)
     why_nothing = "" if resolution.decisions else _why_nothing(event, resolution.why_not)
     return Verdict(
         entry,

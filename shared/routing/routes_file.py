@@ -16,7 +16,7 @@ from shared.journal.cooldown import MAX_COOLDOWN
 from shared.routing.allowed_values import InvalidPattern, ValuePattern, compile_pattern
 from shared.routing.digest import digest_of
 from shared.routing.json_templates import JsonReader
-from shared.routing.table import Cause, Route, RouteTable
+from shared.routing.table import GATHERED_NAMES, Cause, GatherKeys, Route, RouteTable
 from shared.routing.templates import (
     Expression,
     Fault,
@@ -51,6 +51,8 @@ REQUIRED_KEYS: Final = ("name", "event", "pipeline", "organization_url", "projec
 CAUSE_KEYS: Final = ("event", "with")
 CAUSE_NAMES: Final = ("data",)
 """The names for ``with`` if the event type has no names of its own."""
+GATHER_KEYS: Final = GatherKeys._fields
+REQUIRED_GATHER_KEYS: Final = ("quiet", "at_most")
 DEFAULT_SETTINGS: Final[Mapping[str, str]] = {
     column.name: column.metadata[ROW].name for column in fields(Settings) if column.name in DEFAULTS_KEYS
 }
@@ -171,12 +173,17 @@ class _RoutesReader:
         # If the event type is unknown, do not check names: each name would cause a second problem.
         names = None if event is None else scope_names(self._names.get(event, ()))
         rest = {key: value_node for key, value_node in given.items() if key != "event"}
-        values = {**settings, **defaults, "event": event, **self._values(rest, names)}
+        values = {**settings, **defaults, "event": event, **self._values(rest, names, gathers="gather" in given)}
         self._check_name(given, values)
         self._check_correlation(given, values)
         if "cooldown_key" in given and "cooldown" not in given:
             self._nodes.add_problem(
                 given["cooldown_key"], "has no effect without 'cooldown'; add 'cooldown' or remove this key"
+            )
+        if "gather" in given and "cooldown" in given:
+            self._nodes.add_problem(
+                given["gather"],
+                "cannot be combined with 'cooldown': that acts on the first event; remove one of the two",
             )
         present = {key: value for key, value in values.items() if value is not None}
         if self._nodes.invalid_count > before or any(key not in present for key in REQUIRED_KEYS):
@@ -213,12 +220,16 @@ class _RoutesReader:
                 for key_node, _ in node.value:
                     self.places[name, key, str(key_node.value)] = self._nodes.position(key_node)
 
-    def _values(self, given: Mapping[str, yaml.Node], names: Names | None) -> dict[str, Any]:
-        readers = self._readers(names)
+    def _values(self, given: Mapping[str, yaml.Node], names: Names | None, *, gathers: bool = False) -> dict[str, Any]:
+        readers = self._readers(names, gathers=gathers)
         return {key: self._nodes.try_read(readers[key], node) for key, node in given.items()}
 
-    def _readers(self, names: Names | None) -> dict[str, Read]:
-        """Return the reader of each key of a route."""
+    def _readers(self, names: Names | None, *, gathers: bool = False) -> dict[str, Read]:
+        """Return the reader of each key of a route.
+
+        :param gathers: whether the route gathers events, so that its run has additional names.
+        """
+        names_of_run = {**names, **dict.fromkeys(GATHERED_NAMES, ())} if names is not None and gathers else names
         return {
             "name": self._name,
             "organization_url": self._organization_url,
@@ -227,8 +238,8 @@ class _RoutesReader:
             "enabled": boolean,
             "when": lambda node: self._expression(Expression, node, names),
             "branch": self._word,
-            "parameters": lambda node: self._templates(node, "parameters", names),
-            "variables": lambda node: self._templates(node, "variables", names),
+            "parameters": lambda node: self._templates(node, "parameters", names_of_run),
+            "variables": lambda node: self._templates(node, "variables", names_of_run),
             "stages_to_skip": lambda node: self._items(node, "stages_to_skip", self._word),
             "pipeline_version": positive_integer,
             "once_per": lambda node: self._template(node, names),
@@ -237,6 +248,7 @@ class _RoutesReader:
             "include_child_runs": boolean,
             "cooldown": self._duration,
             "cooldown_key": lambda node: self._template(node, names),
+            "gather": lambda node: self._gather(node, names),
             "tags": boolean,
             "causes": lambda node: self._items(node, "causes", self._cause),
         }
@@ -354,6 +366,21 @@ class _RoutesReader:
                 advice = suggestion(name, names)
                 self._nodes.add_problem(value, f"{event} events have no name '{name}'; {advice}", text=name)
         return Cause(event, self._each(known, plain_value))
+
+    def _gather(self, node: yaml.Node, names: Names | None) -> GatherKeys | None:
+        """Read ``{quiet: …, at_most: …, by: …}``."""
+        given = self._nodes.mapping(node, "gather", GATHER_KEYS)
+        if not isinstance(node, yaml.MappingNode):
+            return None
+        if missing := [f"'{key}'" for key in REQUIRED_GATHER_KEYS if key not in given]:
+            raise WrongValue(f"has no {' and no '.join(missing)}; write {{quiet: 10m, at_most: 2h}}")
+        quiet, at_most = (self._nodes.try_read(self._duration, given[key]) for key in REQUIRED_GATHER_KEYS)
+        by = self._nodes.try_read(lambda value: self._template(value, names), given["by"]) if "by" in given else None
+        if quiet is None or at_most is None:
+            return None
+        if at_most < quiet:
+            self._nodes.add_problem(given["at_most"], "is shorter than 'quiet'; a run would never wait for quiet")
+        return GatherKeys(quiet, at_most, by)
 
     def _duration(self, node: yaml.Node) -> timedelta:
         try:

@@ -3,8 +3,8 @@
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
-from datetime import timedelta
-from typing import Any, NamedTuple
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final, NamedTuple
 
 from shared.azure_devops.runs import RunRequest
 from shared.errors import RenderingRefused
@@ -15,6 +15,9 @@ from shared.routing.allowed_values import ValuePattern
 from shared.routing.lineage import lineage_tags
 from shared.routing.templates import Expression, Scope, Template, is_true
 
+GATHERED_NAMES: Final = ("gathered_count", "gathered_since")
+"""The names that the parameters and variables of a route with ``gather`` can use in addition."""
+
 
 class Cause(NamedTuple):
     """An event that the pipeline of a route leads to. The commands ``graph`` and ``check`` use it; the app ignores it.
@@ -24,6 +27,27 @@ class Cause(NamedTuple):
 
     event: str
     names: Mapping[str, Any] = {}
+
+
+class Gather(NamedTuple):
+    """How a route gathers an event: one run is queued for all events of a group that come until it is quiet.
+
+    :param by: names the group, for example a container; usually empty, for one group for the whole route.
+    :param quiet: for how long no event must come.
+    :param at_most: how long after the first event the run is queued in any case.
+    """
+
+    by: str
+    quiet: timedelta
+    at_most: timedelta
+
+
+class GatherKeys(NamedTuple):
+    """The key ``gather`` of a route, compiled; see ``Gather``."""
+
+    quiet: timedelta
+    at_most: timedelta
+    by: Template | None = None
 
 
 class Route(NamedTuple):
@@ -47,8 +71,14 @@ class Route(NamedTuple):
     include_child_runs: bool = False
     cooldown: timedelta | None = None
     cooldown_key: Template | None = None
+    gather: GatherKeys | None = None
     tags: bool = True
     causes: tuple[Cause, ...] = ()
+
+
+def gathers(route: Route) -> bool:
+    """Return whether the route is enabled and gathers events. It then needs a resume queue."""
+    return route.enabled and route.gather is not None
 
 
 class Match(NamedTuple):
@@ -56,12 +86,14 @@ class Match(NamedTuple):
 
     :param window: the cooldown window, in which no other run may be queued; None if the route has no cooldown.
     :param tags: the tags that the run gets after it has been queued.
+    :param gather: the event is only counted, and a run for its group is queued later; None if the run is queued now.
     """
 
     key: JournalKey
     request: RunRequest
     window: Window | None = None
     tags: tuple[str, ...] = ()
+    gather: Gather | None = None
 
 
 class Refusal(NamedTuple):
@@ -73,6 +105,19 @@ class Refusal(NamedTuple):
     key: JournalKey
     reason: str
     cause: str = ""
+
+
+class GatheredRun(NamedTuple):
+    """The run for events that a route has gathered. The last one is decided on again.
+
+    :param key: of the run's record.
+    :param events: how many were gathered.
+    :param since: when the first one came.
+    """
+
+    key: JournalKey
+    events: int
+    since: datetime
 
 
 class NoMatch(NamedTuple):
@@ -107,13 +152,17 @@ class RouteTable:
             by_type.setdefault(type_of(route.event), []).append(route)
         self._by_type = {type_: tuple(found) for type_, found in by_type.items()}
 
-    def resolve(self, event: AmlEvent, occurrence: Occurrence) -> Resolution:
-        """Decide for every route of the event's type. No content of an event raises an error."""
+    def resolve(self, event: AmlEvent, occurrence: Occurrence, gathered: GatheredRun | None = None) -> Resolution:
+        """Decide for every route of the event's type. No content of an event raises an error.
+
+        :param gathered: the route of this run decides on it, and not on the event alone.
+        """
         scope = {**occurrence.names, "event": event.envelope(), "data": event.data}
         decisions: list[Match | Refusal] = []
         why_not: list[NoMatch] = []
         for route in self._by_type.get(event.type, ()):
-            match _resolve_one(route, event, occurrence, scope):
+            own = gathered if gathered is not None and gathered.key.route == route.name else None
+            match _resolve_one(route, event, occurrence, scope, own):
                 case NoMatch() as answer:
                     why_not.append(answer)
                 case answer:
@@ -130,7 +179,9 @@ def journal_key(route: str, source: str, identity: str) -> JournalKey:
     return JournalKey(route, hashlib.sha256(parts.encode()).hexdigest())
 
 
-def _resolve_one(route: Route, event: AmlEvent, occurrence: Occurrence, scope: Scope) -> Match | Refusal | NoMatch:
+def _resolve_one(
+    route: Route, event: AmlEvent, occurrence: Occurrence, scope: Scope, gathered: GatheredRun | None
+) -> Match | Refusal | NoMatch:
     if not route.enabled:
         return NoMatch(route.name, "it is disabled")
     if occurrence.is_child_run and not route.include_child_runs:
@@ -141,9 +192,12 @@ def _resolve_one(route: Route, event: AmlEvent, occurrence: Occurrence, scope: S
             return NoMatch(route.name, f"when is not true: {route.when.text}")
         if route.once_per is not None:
             identity = route.once_per.render_any(scope)
-        key = journal_key(route.name, event.source, identity)
+        key = journal_key(route.name, event.source, identity) if gathered is None else gathered.key
         tags = lineage_tags(event, occurrence) if route.tags else ()
-        return Match(key, _request(route, scope, key), _window(route, scope), tags)
+        gather = _gather(route, scope) if gathered is None else None
+        if route.gather is not None or gathered is not None:
+            scope = {**scope, **_gathered_names(event, gathered)}
+        return Match(key, _request(route, scope, key), _window(route, scope), tags, gather)
     except RenderingRefused as exc:
         return Refusal(journal_key(route.name, event.source, identity), str(exc), type(exc).__name__)
 
@@ -169,6 +223,20 @@ def _window(route: Route, scope: Scope) -> Window | None:
     if route.cooldown is None:
         return None
     return Window("" if route.cooldown_key is None else route.cooldown_key.render_any(scope), route.cooldown)
+
+
+def _gather(route: Route, scope: Scope) -> Gather | None:
+    if route.gather is None:
+        return None
+    by = "" if route.gather.by is None else route.gather.by.render_any(scope)
+    return Gather(by, route.gather.quiet, route.gather.at_most)
+
+
+def _gathered_names(event: AmlEvent, gathered: GatheredRun | None) -> Scope:
+    """Return the values of ``GATHERED_NAMES``. Of one event, they are as if no other came."""
+    since = event.time if gathered is None else gathered.since
+    text = "" if since is None else f"{since.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
+    return dict(zip(GATHERED_NAMES, (1 if gathered is None else gathered.events, text), strict=True))
 
 
 def _rendered(kind: str, templates: Mapping[str, Template], route: Route, scope: Scope) -> dict[str, str]:

@@ -105,8 +105,8 @@ class Settings:
     retention_days: float = setting(
         "JOURNAL_RETENTION_DAYS",
         parse.number_of("days", at_most=3650),
-        "How many days records of queued, suppressed and gathered events are kept after their last change. Must be more than 30, "
-        "the longest cooldown, at most 3650. Parked records are kept forever",
+        "How many days records of queued, suppressed and gathered events are kept after their last change. Must be "
+        "more than 30, the longest cooldown, at most 3650. Parked records are kept forever",
         default="90",
     )
     resume_storage: str | None = setting(

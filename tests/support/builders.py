@@ -77,7 +77,16 @@ cooldown_key: "{{ model_name }}"
 tags: false
 causes: [ModelDeployed, { event: RunCompleted, with: { experiment_name: train, run_tags.size: 3 } }]
 """
-"""A route that uses every key."""
+"""A route that uses every key, except the one that excludes a cooldown."""
+
+GATHERS = """
+name: gathers
+event: RunCompleted
+pipeline: retrain
+parameters: { run: "{{ run_id }}", count: "{{ gathered_count }}", since: "{{ gathered_since }}" }
+gather: { quiet: 10m, at_most: 2h, by: "{{ experiment_name }}" }
+"""
+"""A route that queues one run for several events."""
 
 
 def route(name: str, event: str, *lines: str, pipeline: str = "") -> str:

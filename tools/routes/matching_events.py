@@ -128,7 +128,8 @@ def _sampled(route: Route, required: frozenset[Path]) -> frozenset[str]:
 def _templates(route: Route) -> Iterator[Template]:
     yield from route.parameters.values()
     yield from route.variables.values()
-    yield from (template for template in (route.once_per, route.cooldown_key) if template is not None)
+    by = None if route.gather is None else route.gather.by
+    yield from (template for template in (route.once_per, route.cooldown_key, by) if template is not None)
 
 
 def _paths(template: Template) -> frozenset[Path]:

@@ -15,7 +15,9 @@ from shared.routing.routes_file import (
     DEFAULT_SETTINGS,
     DEFAULTS_KEYS,
     FORMAT_VERSION,
+    GATHER_KEYS,
     OWN_TYPE,
+    REQUIRED_GATHER_KEYS,
     REQUIRED_KEYS,
     ROUTE_KEYS,
     ROUTE_NAME,
@@ -34,6 +36,7 @@ _TEMPLATES: Final[Schema] = {"type": "object", "additionalProperties": {"type": 
 _PARAMETERS: Final[Schema] = {"type": "object", "additionalProperties": {"type": [*_SCALAR, "object", "array"]}}
 _FLAG: Final[Schema] = {"type": "boolean"}
 _FULL_TYPE: Final[Schema] = {"type": "string", "pattern": f"^{FULL_TYPE.pattern}$"}
+_LENGTH: Final[Schema] = {"type": "string", "pattern": f"{_DURATION}|{_ENVIRONMENT}"}
 
 _FORMS: Final[Mapping[str, tuple[Schema, str]]] = {
     "name": (
@@ -77,10 +80,22 @@ _FORMS: Final[Mapping[str, tuple[Schema, str]]] = {
     ),
     "include_child_runs": (_FLAG, "true also includes pipeline steps, AutoML iterations and sweep trials."),
     "cooldown": (
-        {"type": "string", "pattern": f"{_DURATION}|{_ENVIRONMENT}"},
+        _LENGTH,
         "A duration such as 30m, 6h or 1d12h, 30 days at most. The route queues at most one run within it.",
     ),
     "cooldown_key": (_TEXT, "A template. Each of its values has its own cooldown."),
+    "gather": (
+        {
+            "type": "object",
+            "additionalProperties": False,
+            "required": [*REQUIRED_GATHER_KEYS],
+            "properties": dict(zip(GATHER_KEYS, (_LENGTH, _LENGTH, _TEXT), strict=True)),
+        },
+        (
+            "Queue one run for all events that come until none has come for 'quiet', and at the latest 'at_most' after "
+            "the first one. Each value of the template 'by' has its own run."
+        ),
+    ),
     "tags": (_FLAG, "true tags the run with its origin: the Azure ML run, model and event."),
     "causes": ({}, "The events that the pipeline causes, for 'manage.py graph' and 'check'. The app ignores this key."),
 }
@@ -113,7 +128,7 @@ def routes_schema(names: Mapping[str, Collection[str]]) -> Schema:
                 "type": "object",
                 "additionalProperties": False,
                 "required": [key for key in REQUIRED_KEYS if key not in DEFAULT_SETTINGS],
-                "dependencies": {"cooldown_key": ["cooldown"]},
+                "dependencies": {"cooldown_key": ["cooldown"], "gather": {"not": {"required": ["cooldown"]}}},
                 "properties": {key: _property(key, names) for key in ROUTE_KEYS},
             }
         },

@@ -99,9 +99,11 @@ def _templates(route: Route) -> Iterator[tuple[tuple[str, ...], Template]]:
     for key, templates in (("parameters", route.parameters), ("variables", route.variables)):
         for name, template in templates.items():
             yield (route.name, key, name), template
-    for key, single in (("once_per", route.once_per), ("cooldown_key", route.cooldown_key)):
+    by = None if route.gather is None else route.gather.by
+    singles = (("once_per", route.once_per), ("cooldown_key", route.cooldown_key), ("gather by", by))
+    for key, single in singles:
         if single is not None:
-            yield (route.name, key), single
+            yield (route.name, *key.split()), single
 
 
 def _single(expression: Expression, known: Known) -> str:

@@ -8,9 +8,9 @@ import pytest
 from handlers import NAMES
 from shared.errors import InvalidRoutes, Problem
 from shared.routing.routes_file import ROUTE_KEYS, load_routes, read_routes
-from shared.routing.table import Cause, Route
+from shared.routing.table import Cause, GatherKeys, Route
 from tests.support import ROOT
-from tests.support.builders import ENVIRONMENT, EVERY_KEY, routes
+from tests.support.builders import ENVIRONMENT, EVERY_KEY, GATHERS, routes
 from tests.support.canaries import leaks, secret
 
 
@@ -55,13 +55,54 @@ def test_every_key() -> None:
         "include_child_runs": True,
         "cooldown": timedelta(days=1, hours=2, minutes=3, seconds=4),
         "cooldown_key": "{{ model_name }}",
+        "gather": None,
         "tags": False,
         "causes": (Cause("ModelDeployed"), Cause("RunCompleted", {"experiment_name": "train", "run_tags.size": 3})),
     }
 
 
 def test_the_route_above_uses_every_key() -> None:
-    assert {line.partition(":")[0] for line in EVERY_KEY.strip().splitlines()} == set(ROUTE_KEYS)
+    assert {line.partition(":")[0] for line in (EVERY_KEY + GATHERS).split("\n") if line} == set(ROUTE_KEYS)
+
+
+def test_a_route_may_gather() -> None:
+    (route,) = routes(GATHERS).routes
+    assert route.gather is not None
+    assert {key: plain(value) for key, value in route.gather._asdict().items()} == {
+        "quiet": timedelta(minutes=10),
+        "at_most": timedelta(hours=2),
+        "by": "{{ experiment_name }}",
+    }
+    (route,) = routes(GATHERS.replace(', by: "{{ experiment_name }}"', "")).routes
+    assert route.gather == GatherKeys(timedelta(minutes=10), timedelta(hours=2))
+
+
+@pytest.mark.parametrize(
+    ("gather", "problem"),
+    [
+        ("{ quiet: 10m }", "has no 'at_most'; write {quiet: 10m, at_most: 2h}"),
+        ("{}", "has no 'quiet' and no 'at_most'; write {quiet: 10m, at_most: 2h}"),
+        ("10m", "gather must be a mapping of keys to values"),
+        ("{ quiet: ten, at_most: 2h }", "'ten' is not a duration"),
+        ("{ quiet: 1m, at_most: 31d }", "must be at most 30 days"),
+        ("{ quiet: 2h, at_most: 10m }", "is shorter than 'quiet'"),
+        ("{ quiet: 1m, at_most: 2m, per: x }", "gather has no such key; known: at_most, by, quiet"),
+        ("{ quiet: 1m, at_most: 2m, by: '{{ blob }}' }", "uses the name 'blob'"),
+        ("{ quiet: 1m, at_most: 2m, by: '{{ gathered_count }}' }", "uses the name 'gathered_count'"),
+        ("{ quiet: 1m, at_most: 2m }\ncooldown: 1h", "cannot be combined with 'cooldown'"),
+        ("{ quiet: 1m, at_most: 2m }\nwhen: gathered_count > `1`", "uses the name 'gathered_count'"),
+    ],
+)
+def test_a_wrong_gather_is_one_problem(gather: str, problem: str) -> None:
+    with pytest.raises(InvalidRoutes) as caught:
+        routes(f"name: a\nevent: RunCompleted\npipeline: p\ngather: {gather}")
+    (found,) = caught.value.problems
+    assert problem in found.advice
+
+
+def test_only_the_run_of_a_route_that_gathers_knows_how_much() -> None:
+    with pytest.raises(InvalidRoutes, match="uses the name 'gathered_count'"):
+        routes("name: a\nevent: RunCompleted\npipeline: p\nparameters: { count: '{{ gathered_count }}' }")
 
 
 def test_defaults_apply_unless_a_route_sets_its_own_value() -> None:

@@ -1,6 +1,6 @@
 """Tests of the dispatch table: which routes match an event, why others do not, and what is refused."""
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -8,21 +8,32 @@ from handlers import DISPATCH
 from shared.azure_devops.runs import RunRequest
 from shared.events.event import Occurrence, parse_event
 from shared.journal.cooldown import Window
-from shared.routing.table import Match, NoMatch, Refusal, Resolution, RouteTable, journal_key
-from tests.support.builders import WORKSPACE, event_text, routes, run_completed
+from shared.journal.records import JournalKey
+from shared.routing.table import (
+    Gather,
+    GatheredRun,
+    Match,
+    NoMatch,
+    Refusal,
+    Resolution,
+    RouteTable,
+    gathers,
+    journal_key,
+)
+from tests.support.builders import GATHERS, WORKSPACE, event_text, routes, run_completed
 
 PLAIN = "name: plain\nevent: RunCompleted\npipeline: p"
 
 
-def resolve(table: RouteTable, raw: str) -> Resolution:
+def resolve(table: RouteTable, raw: str, gathered: GatheredRun | None = None) -> Resolution:
     event = parse_event(raw)
     meaning = DISPATCH[event.type](event)
     assert isinstance(meaning, Occurrence)
-    return table.resolve(event, meaning)
+    return table.resolve(event, meaning, gathered)
 
 
-def only_match(table: RouteTable, raw: str) -> Match:
-    (match,) = resolve(table, raw).decisions
+def only_match(table: RouteTable, raw: str, gathered: GatheredRun | None = None) -> Match:
+    (match,) = resolve(table, raw, gathered).decisions
     assert isinstance(match, Match)
     return match
 
@@ -67,6 +78,50 @@ def test_decisions_are_in_table_order_and_every_other_route_has_a_reason() -> No
         NoMatch("off", "it is disabled"),
         NoMatch("condition", "when is not true: experiment_name == 'nope'"),
     )
+
+
+SINCE = datetime(2026, 11, 20, 9, 30, 15, 999, UTC)
+
+
+class TestGather:
+    def test_an_event_belongs_to_its_group_and_has_a_request_as_if_it_were_alone(self) -> None:
+        match = only_match(routes(GATHERS), run_completed())
+        assert match.gather == Gather("train", timedelta(minutes=10), timedelta(hours=2))
+        assert match.key == journal_key("gathers", WORKSPACE, "run-1")
+        assert match.request.parameters == {"run": "run-1", "count": "1", "since": "2026-11-20T10:00:00Z"}
+        alone = only_match(routes(GATHERS.replace(', by: "{{ experiment_name }}"', "")), run_completed())
+        assert alone.gather == Gather("", timedelta(minutes=10), timedelta(hours=2))
+
+    @pytest.mark.parametrize("more", ["", "once_per: '{{ experiment_name }}'\n"])
+    def test_the_run_has_the_count_and_its_own_key(self, more: str) -> None:
+        run = GatheredRun(JournalKey("gathers", "ab12"), 40, SINCE)
+        match = only_match(routes(GATHERS + more + "correlation_parameter: key\n"), run_completed(), run)
+        assert (match.key, match.gather) == (run.key, None)
+        assert match.request.parameters == {
+            "run": "run-1", "count": "40", "since": "2026-11-20T09:30:15Z", "key": "ab12",
+        }  # fmt: skip
+
+    def test_only_the_route_of_the_run_decides_on_it(self) -> None:
+        run = GatheredRun(JournalKey("gathers", "ab12"), 40, SINCE)
+        own, other = resolve(routes(GATHERS, GATHERS.replace("gathers", "other")), run_completed(), run).decisions
+        assert isinstance(own, Match)
+        assert isinstance(other, Match)
+        assert (own.key, own.gather) == (run.key, None)
+        assert (other.key.key, other.gather) != ("ab12", None)
+        assert other.request.parameters["count"] == "1"
+
+    def test_a_route_that_no_longer_gathers_keeps_the_key_of_the_run(self) -> None:
+        run = GatheredRun(JournalKey("plain", "ab12"), 40, SINCE)
+        match = only_match(routes(PLAIN + "\ncooldown: 1h"), run_completed(), run)
+        assert (match.key, match.gather, match.window) == (run.key, None, Window("", timedelta(hours=1)))
+
+    def test_an_event_without_a_time_can_be_gathered(self) -> None:
+        raw = event_text("RunCompleted", {"experimentName": "train", "runId": "run-1"}, eventTime="soon")
+        assert only_match(routes(GATHERS), raw).request.parameters["since"] == ""
+
+    def test_a_disabled_route_does_not_gather(self) -> None:
+        on, off, plain = routes(GATHERS, GATHERS.replace("gathers", "off") + "enabled: false", PLAIN).routes
+        assert [gathers(route) for route in (on, off, plain)] == [True, False, False]
 
 
 def test_child_runs_match_only_routes_that_include_them() -> None:

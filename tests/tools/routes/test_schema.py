@@ -13,7 +13,7 @@ from handlers import NAMES
 from shared.routing.routes_file import DEFAULTS_KEYS, REQUIRED_KEYS, ROUTE_KEYS, ROUTES_KEYS, read_routes
 from shared.routing.table import Route
 from tests.support import ROOT
-from tests.support.builders import ENVIRONMENT, EVERY_KEY
+from tests.support.builders import ENVIRONMENT, EVERY_KEY, GATHERS
 from tests.tools.conftest import Desk
 from tools.routes.schema import FILE_NAME, routes_schema, schema_text
 
@@ -94,6 +94,8 @@ def test_mistakes_that_an_editor_can_see(changes: str) -> None:
     ("text", "is_right"),
     [
         (table(EVERY_KEY), True),
+        (table(GATHERS), True),
+        (table(GATHERS + "cooldown: 1h"), False),
         (table(MINIMAL, "{ project: p }"), True),
         (table(f"{MINIMAL}\nproject: p", "{ organization_url: 'https://x' }"), True),
         (f"version: 1\nroutes: [{{{FLOW}}}]", True),
@@ -122,6 +124,16 @@ values: dict[str, st.SearchStrategy[Any]] = {
     ),
     "cooldown": st.sampled_from(["6h", "1d12h", " 90s ", "1m1h", "6", "${AZURE_DEVOPS_PROJECT}", "0s", "90d"]),
     "cooldown_key": st.sampled_from(["x", "{{ event.id }}", 1]),
+    "gather": st.sampled_from(
+        [
+            {"quiet": "10m", "at_most": "2h"},
+            {"quiet": "10m", "at_most": "2h", "by": "{{ event.id }}"},
+            {"quiet": "10m"},
+            {"quiet": "2h", "at_most": "10m"},
+            {"quiet": "10m", "at_most": "2h", "per": "x"},
+            "10m",
+        ]
+    ),
     "pipeline_version": st.sampled_from([1, "3", "03", 0, "x"]),
     "parameters": st.dictionaries(
         st.sampled_from("ab"),

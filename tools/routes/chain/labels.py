@@ -33,3 +33,6 @@ def _notes(route: Route) -> Iterator[str]:
     if route.cooldown is not None:
         key = "" if route.cooldown_key is None else f" per {route.cooldown_key.text}"
         yield f"at most once in {duration_text(route.cooldown)}{key}"
+    if route.gather is not None:
+        key = "" if route.gather.by is None else f" per {route.gather.by.text}"
+        yield f"once it is quiet for {duration_text(route.gather.quiet)}{key}"
