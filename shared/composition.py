@@ -33,9 +33,9 @@ from shared.journal.journal import Journal
 from shared.journal.records import NO_EVENT, ORPHANS, WAIT_PREFIX, JournalKey, Record, Store
 from shared.logs import NEXT_INVOCATION, logger
 from shared.queueing.queueing import Queueing
-from shared.relay import Relay, WaitingTasks
+from shared.relay import SET_RESUME, Relay, WaitingTasks
 from shared.routing.routes_file import load_routes
-from shared.routing.table import RouteTable
+from shared.routing.table import RouteTable, gathers
 from shared.settings import Settings, load_settings
 from shared.telemetry import Decision, Report, Result, log_decision
 from shared.waits.off import EndsWithoutKeys
@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from shared.notifications.notification import Notification
     from shared.notifications.notifier import Publish
     from shared.relay import Deferrals
+    from shared.resume.gathering import Gathering
     from shared.resume.queue import DueQueue
     from shared.resume.resume import Resume
     from shared.resume.sqlite_queue import SqliteQueue
@@ -94,9 +95,13 @@ def load_configuration(
         ) from exc
     except OSError as exc:
         raise InvalidSettings(f"the routes cannot be read: {exc}; check the setting ROUTES_FILE") from exc
-    return Configuration(
-        settings, load_routes(text, source=settings.routes_file.name, names=names, environment=environment)
-    )
+    routes = load_routes(text, source=settings.routes_file.name, names=names, environment=environment)
+    if not settings.has_resume and (gathering := [route.name for route in routes.routes if gathers(route)]):
+        raise InvalidSettings(
+            f"{settings.routes_file.name}: 'gather' needs a resume queue, whose messages end a period; {SET_RESUME}, "
+            f"or disable these routes: {', '.join(gathering)}"
+        )
+    return Configuration(settings, routes)
 
 
 class Bridge(NamedTuple):
@@ -164,6 +169,7 @@ def compose(
     if queue is None and settings.has_resume:
         queue = open_due_queue(settings, store, clock)
     deferrals = None if queue is None else _deferrals(journal, queue, clock)
+    gathering = None if queue is None else _gathering(journal, queue, clock)
     come_again = None if deferrals is None else partial(deferrals.come_again, NO_EVENT)
     queueing = Queueing(journal, pipelines, Cooldowns(store, clock), come_again=come_again, clock=clock)
     bridge: Bridge | None = None
@@ -182,13 +188,16 @@ def compose(
         queueing=queueing,
         waits=waits,
         deferrals=deferrals,
+        gatherings=gathering,
         budget_seconds=settings.budget_seconds,
         report=report,
         clock=clock,
         instance=settings.instance_id or settings.pod_name or "",
     )
     app = App(relay, journal, queueing, timedelta(days=settings.retention_days), bridge)
-    return app if queue is None else app._replace(resumption=_resumption(settings, app, queue, report, clock))
+    if queue is None or gathering is None:
+        return app
+    return app._replace(resumption=_resumption(settings, app, queue, gathering, report, clock))
 
 
 def announce_routes(
@@ -221,13 +230,25 @@ def _deferrals(journal: Journal, queue: "DueQueue", clock: Clock) -> "Deferrals"
     return DeliveryDeferrals(journal, queue, clock)
 
 
-def _resumption(settings: Settings, app: App, queue: "DueQueue", report: Report, clock: Clock) -> Resumption:
+def _gathering(journal: Journal, queue: "DueQueue", clock: Clock) -> "Gathering":
+    from shared.resume.gathering import Gathering
+
+    return Gathering(journal, queue, clock=clock)
+
+
+def _resumption(
+    settings: Settings, app: App, queue: "DueQueue", gathering: "Gathering", report: Report, clock: Clock
+) -> Resumption:
+    from shared.resume.period import is_group
     from shared.resume.resume import Kind, Resume
 
     def settle(orphan: Record) -> Result | None:
         return app.queueing.recovery.orphans.take_up(orphan)
 
-    kinds = [Kind(lambda record: record.key.route == ORPHANS, settle)]
+    kinds = [
+        Kind(lambda record: record.key.route == ORPHANS, settle),
+        Kind(lambda record: is_group(record.key), gathering.end),
+    ]
     if app.bridge is not None:
         waits, budget = app.bridge.waits, timedelta(seconds=settings.budget_seconds)
         kinds.append(

@@ -120,7 +120,7 @@ class Redrive:
             if (searched.outcome, searched.reason) != (Outcome.PARKED, _NO_RUN):
                 return Redriven(record, (searched,))
             record = self._parked(record.key)
-        verdict = self._relay.decide(record.entry.event)
+        verdict = self._relay.decide_again(record)
         foreseen = forecast_redrive(record, verdict)
         match foreseen.decisions:
             case (decided,) if decided.key == record.key:

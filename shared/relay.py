@@ -2,18 +2,21 @@
 
 from collections.abc import Mapping
 from datetime import datetime, timedelta
+from functools import partial
 from time import perf_counter
-from typing import NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from shared.clock import Clock, utc_now
-from shared.deciding import Verdict, decide
-from shared.errors import ClaimLost, DeliveryDeferred, JournalUnavailable, Paused
+from shared.deciding import Verdict, decide, decide_again
+from shared.errors import ClaimLost, DeliveryDeferred, JournalUnavailable, Paused, ResumeUnavailable
 from shared.events.event import CANARY_TYPE, Handler, RunEnd
 from shared.journal.journal import AlreadyFinal, Claimed, Journal, NotClaimable
 from shared.journal.records import UNROUTED, Entry, JournalKey, Record
 from shared.queueing.queueing import Queueing
-from shared.routing.table import Match, NoMatch, Refusal, RouteTable
+from shared.routing.table import Gather, Match, NoMatch, Refusal, RouteTable
 from shared.telemetry import Decision, Outcome, Report, Result, delay_ms, log_decision
+
+SET_RESUME: Final = "set RESUME_STORAGE or RESUME_STORAGE__queueServiceUri"
 
 
 class Delivery(NamedTuple):
@@ -48,6 +51,28 @@ class Deferrals(Protocol):
         """
 
 
+class Gatherings(Protocol):
+    """Counts the events of routes that gather; see ``shared.resume.gathering``."""
+
+    def add(
+        self,
+        key: JournalKey,
+        entry: Entry,
+        gather: Gather,
+        deadline: datetime,
+        *,
+        routes: str = "",
+        mine: Record | None = None,
+    ) -> Result | None:
+        """Count an event. Return None if it has a record already that the caller has not claimed.
+
+        :param mine: the record that the caller has claimed.
+        """
+
+    def remind(self, occurrence: Record, gather: Gather) -> None:
+        """Make sure that the period that this event has begun will end."""
+
+
 class Relay:
     """Turns events into pipeline runs. Safe for many threads. After any failure, the event can be delivered again."""
 
@@ -60,6 +85,7 @@ class Relay:
         queueing: Queueing,
         waits: WaitingTasks | None = None,
         deferrals: Deferrals | None = None,
+        gatherings: Gatherings | None = None,
         budget_seconds: float = 25,
         report: Report = log_decision,
         clock: Clock = utc_now,
@@ -68,6 +94,7 @@ class Relay:
         """
         :param waits: None if waiting for runs is switched off.
         :param deferrals: None if deferred events come back only with Event Grid's next delivery.
+        :param gatherings: None if no route can gather events, because there is no resume queue.
         :param budget_seconds: how long one delivery may take. Event Grid waits 30 s for an answer.
         :param instance: identifies this instance of the app in Azure; empty if unknown.
         """
@@ -77,6 +104,7 @@ class Relay:
         self._queueing = queueing
         self._waits = waits
         self._deferrals = deferrals
+        self._gatherings = gatherings
         self._budget = timedelta(seconds=budget_seconds)
         self._report = report
         self._clock = clock
@@ -115,6 +143,10 @@ class Relay:
             return None
         reason = f"waits because {organization_url} asked for a pause, does not answer, or accepts no faster pace"
         return Result(Outcome.DEFERRED, reason, cause=Paused.__name__, pause_seconds=seconds)
+
+    def decide_again(self, record: Record) -> Verdict:
+        """Return what this relay would do about the event of a record."""
+        return decide_again(record, self._dispatch, self._routes)
 
     def carry_out(
         self,
@@ -157,7 +189,7 @@ class Relay:
                 result, known = held
             else:
                 result = self._claim_and_act(entry, decided, deadline or self._clock() + self._budget, known)
-        except (JournalUnavailable, ClaimLost) as exc:
+        except (JournalUnavailable, ResumeUnavailable, ClaimLost) as exc:
             result = Result.deferred(exc)
         if deferrals is not None and result.outcome is Outcome.DEFERRED:
             waits = held or (self._spread(decided, result), None)
@@ -190,8 +222,13 @@ class Relay:
         return decision
 
     def _hold(self, entry: Entry, decided: Match | Refusal) -> tuple[Result, Record] | None:
-        """Have a record that waits, in place of a claim, if the organization accepts no request now."""
-        if not isinstance(decided, Match) or (held := self.held_back(decided.request.organization_url)) is None:
+        """Have a record that waits, in place of a claim, if the organization accepts no request now.
+
+        An event that is gathered needs no request now.
+        """
+        if not isinstance(decided, Match) or decided.gather is not None:
+            return None
+        if (held := self.held_back(decided.request.organization_url)) is None:
             return None
         entry = entry._replace(request=decided.request.to_json())
         waiting = self._journal.hold(decided.key, entry, held.reason, self._routes.digest)
@@ -211,20 +248,47 @@ class Relay:
             return Result(Outcome.DEFERRED, "no time is left: earlier routes used up the time of this delivery")
         sender = ""
         if isinstance(decided, Match):
+            if decided.gather is not None:
+                return self._gather(entry, decided, decided.gather, deadline)
             entry = entry._replace(request=decided.request.to_json())
             sender = self._queueing.sender()
         match self._journal.claim(decided.key, entry, deadline, sender, self._routes.digest, known):
             case AlreadyFinal(record):
-                if record.may_have_orphans:
-                    self._queueing.recovery.settle_orphans(record)
-                return _duplicate(record)
+                return self._already_final(record)
             case NotClaimable(reason):
                 return Result(Outcome.DEFERRED, reason)
             case Claimed() as mine:
-                result = self._queueing.act(mine, decided, deadline)
-                if isinstance(decided, Match):
-                    self._queueing.tag(mine, decided, result, deadline)
-                return result
+                return self._act(mine, decided, deadline)
+
+    def _gather(self, entry: Entry, match: Match, gather: Gather, deadline: datetime) -> Result:
+        """Count the event for a later run. If its record exists already, claim it first, without a request."""
+        if self._gatherings is None:
+            return Result(Outcome.DEFERRED, f"the route gathers events, which needs a resume queue; {SET_RESUME}")
+        asked = entry._replace(request=match.request.to_json())
+        add = partial(self._gatherings.add, match.key, asked, gather, deadline, routes=self._routes.digest)
+        if (result := add()) is not None:
+            return result
+        match self._journal.claim(match.key, entry._replace(request=""), deadline, routes=self._routes.digest):
+            case AlreadyFinal(record):
+                self._gatherings.remind(record, gather)
+                return self._already_final(record)
+            case NotClaimable(reason):
+                return Result(Outcome.DEFERRED, reason)
+            case Claimed(record, in_doubt=False):
+                return add(mine=record) or _duplicate(record)
+            case Claimed() as mine:  # a run of its own may exist, from before the route gathered events
+                return self._act(mine, match, deadline)
+
+    def _act(self, mine: Claimed, decided: Match | Refusal, deadline: datetime) -> Result:
+        result = self._queueing.act(mine, decided, deadline)
+        if isinstance(decided, Match):
+            self._queueing.tag(mine, decided, result, deadline)
+        return result
+
+    def _already_final(self, record: Record) -> Result:
+        if record.may_have_orphans:
+            self._queueing.recovery.settle_orphans(record)
+        return _duplicate(record)
 
 
 def _why_deferred(decision: Decision) -> str:

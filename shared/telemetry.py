@@ -33,6 +33,7 @@ class Outcome(StrEnum):
     QUEUED = "queued"
     DUPLICATE = "duplicate"
     SUPPRESSED = "suppressed"
+    GATHERED = "gathered"
     PARKED = "parked"
     DEFERRED = "deferred"
     IGNORED = "ignored"

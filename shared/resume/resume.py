@@ -6,7 +6,7 @@
 - What is deferred again waits with that message. So the function returns, and only faults count as failed attempts.
 - The event is decided again, by the current routes, as if it were delivered to the record's route only. If a run may
   exist, the relay searches for it first.
-- Waiting tasks and orphans are taken up by their own code; see ``Kind``.
+- Waiting tasks, orphans and groups of gathered events are taken up by their own code; see ``Kind``.
 """
 
 import random
@@ -162,7 +162,7 @@ class Resume:
         return next((Result(Outcome.DEFERRED, reason) for reason in deferred), None)
 
     def _decisions(self, record: Record, mine: "_Mine") -> Sequence[Decision]:
-        verdict = self._relay.decide(record.entry.event)
+        verdict = self._relay.decide_again(record)
         match forecast_redrive(record, verdict).decisions:
             case (Match() as own,) if may_have_run(record):
                 # The request that may have been sent belongs to this key, even if the route makes another one by now.

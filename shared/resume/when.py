@@ -27,7 +27,8 @@ def wait_of(record: Record, now: datetime, pause_seconds: float | None, luck: fl
     """Return how long to wait before a deferred record is tried again.
 
     :param now: the store's time.
-    :param pause_seconds: how long to wait, if that is known; spread already for the record of an event.
+    :param pause_seconds: how long to wait, if that is known; spread already for the record of an event, and
+        exact for the end of a period.
     :param luck: a random number from 0 to 1, which spreads the other records.
     """
     claimable_in = timedelta()
@@ -37,7 +38,8 @@ def wait_of(record: Record, now: datetime, pause_seconds: float | None, luck: fl
             claimable_in += _CLOCK_ERROR
     if pause_seconds is not None:
         pause = min(timedelta(seconds=pause_seconds), LONGEST_PAUSE)
-        spread = timedelta() if record.key.is_about_event else luck * max(SHORTEST, pause / 2)
+        is_exact = record.key.is_about_event or record.gathered is not None
+        spread = timedelta() if is_exact else luck * max(SHORTEST, pause / 2)
         return max(pause, claimable_in) + spread
     first_failure = min((step.at for step in record.history if step.state in _FAILED), default=now)
     limit = min(max(2 * SHORTEST, (now - first_failure) / 2), LONGEST)

@@ -45,7 +45,7 @@ from shared.settings import load_settings
 from shared.telemetry import Outcome
 from shared.waits.wait import Wait
 from tests.support import ROOT
-from tests.support.builders import ENVIRONMENT, run_completed
+from tests.support.builders import ENVIRONMENT, GATHERS, run_completed
 from tests.support.canaries import secret
 from tests.support.fakes import Reports
 from tests.support.journal.memory_queue import MemoryQueue
@@ -75,6 +75,23 @@ class TestConfiguration:
     ) -> None:
         with pytest.raises(error, match=words):
             load_configuration(environment, ROOT, NAMES)
+
+    @pytest.mark.parametrize("resume", [{}, {"RESUME_STORAGE": "sqlite"}])
+    @pytest.mark.parametrize("is_enabled", [True, False])
+    def test_a_route_that_gathers_needs_a_resume_queue(
+        self, tmp_path: Path, resume: dict[str, str], is_enabled: bool
+    ) -> None:
+        entry = f"{GATHERS.strip()}\nenabled: {str(is_enabled).lower()}".replace("\n", "\n    ")
+        (tmp_path / "routes.yaml").write_text(f"version: 1\nroutes:\n  - {entry}\n")
+        settings = {**ENVIRONMENT, **PAT, "JOURNAL_CONNECTION": "sqlite:journal.sqlite3", **resume}
+        if is_enabled and not resume:
+            needs = (
+                "'gather' needs a resume queue, .*; set RESUME_STORAGE or RESUME_STORAGE__queueServiceUri, .*: gathers$"
+            )
+            with pytest.raises(InvalidSettings, match=needs):
+                load_configuration(settings, tmp_path, NAMES)
+        else:
+            assert len(load_configuration(settings, tmp_path, NAMES).routes.routes) == 1
 
     @pytest.mark.parametrize(
         ("content", "advice"), [(None, "check the setting ROUTES_FILE"), (b"\xff\xfe\x00", "save it as UTF-8")]

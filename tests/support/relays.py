@@ -22,7 +22,7 @@ from shared.journal.records import NO_EVENT, ORPHANS, UNROUTED, JournalKey, Reco
 from shared.queueing.pipelines import Pipelines
 from shared.queueing.queueing import Queueing
 from shared.redrive import Redriven, may_have_run
-from shared.relay import Deferrals, Delivery, Relay, WaitingTasks
+from shared.relay import Deferrals, Delivery, Gatherings, Relay, WaitingTasks
 from shared.routing.table import RouteTable
 from shared.telemetry import Outcome, Report
 from tests.support.builders import routes, run_completed
@@ -56,6 +56,7 @@ def relay_over(
     sleep: Callable[[float], None] = time.sleep,
     waits: WaitingTasks | None = None,
     deferrals: Deferrals | None = None,
+    gatherings: Gatherings | None = None,
 ) -> Relay:
     """Return a relay whose journal and cooldowns are in the store."""
     spares_others = deferrals is not None
@@ -72,6 +73,7 @@ def relay_over(
         queueing=queueing,
         waits=waits,
         deferrals=deferrals,
+        gatherings=gatherings,
         budget_seconds=budget_seconds,
         report=report,
         clock=clock,
@@ -117,6 +119,7 @@ class Bench:
         store: Store | None = None,
         lease_seconds: float = LEASE,
         deferrals: Deferrals | None = None,
+        gatherings: Gatherings | None = None,
     ) -> Relay:
         return relay_over(
             store or self.store,
@@ -127,6 +130,7 @@ class Bench:
             lease_seconds=lease_seconds,
             sleep=self.slept.append,
             deferrals=deferrals,
+            gatherings=gatherings,
         )
 
     @property
