@@ -20,7 +20,7 @@ from shared.http.masking import without_url_credentials
 
 _WORDS_BY_STYLE: Final = {
     "green": ("queued", "accepted", "ok", "would queue", "would adopt", "true"),
-    "cyan": ("duplicate", "suppressed", "would suppress"),
+    "cyan": ("duplicate", "suppressed", "would suppress", "gathered", "would gather"),
     "yellow": ("deferred", "uncertain", "released", "claimed", "unknown", "no sample", "would look", "would defer",
                "warning"),
     "bold red": ("parked", "refused", "failed", "would park", "error"),

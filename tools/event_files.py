@@ -83,6 +83,9 @@ def _outcome(verdict: Verdict, seen: set[object]) -> str:
         return f"parked: {decision.reason}"
     if decision.key in seen:
         return "duplicate: an event above is about the same occurrence"
+    if decision.gather is not None:
+        seen.add(decision.key)
+        return "gathered: one run when it is quiet"
     if decision.window in seen:
         return "suppressed: within the cooldown of an event above"
     seen |= {decision.key, decision.window} - {None}

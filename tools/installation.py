@@ -20,7 +20,9 @@ if TYPE_CHECKING:
     from shared.journal.cooldown import Covered, Undecided, Window
     from shared.journal.journal import Journal
     from shared.journal.records import JournalKey, Record, Store
+    from shared.resume.period import Period
     from shared.resume.queue import DueQueue
+    from shared.routing.table import Gather
     from shared.settings import Settings
     from shared.telemetry import Report
     from tools.actions.resume.poison import PoisonQueue
@@ -93,6 +95,15 @@ class Installation:
 
         return Cooldowns(self._store, self.clock).peek(key, window) if self.has_journal else None
 
+    def open_period(self, route: str, gather: "Gather") -> "Period | None":
+        """Return the period of a route in which an event's group is counted now; None if there is none.
+
+        :raises JournalUnavailable: the journal does not answer.
+        """
+        from shared.resume.period import group_key, open_period
+
+        return open_period(self.find_record(group_key(route, gather.by)))
+
     @property
     def journal_name(self) -> str:
         """The place of the journal, without secrets, for people to read."""
@@ -139,6 +150,16 @@ class Installation:
         from shared.composition import load_configuration
 
         return load_configuration(self._without_credentials, self.app_dir, NAMES)
+
+    def decide_again(self, record: "Record") -> "Verdict":
+        """Return what the current routes decide about the event of a record, without acting on it.
+
+        :raises ConfigurationError: the routes are invalid.
+        """
+        from handlers import DISPATCH
+        from shared.deciding import decide_again
+
+        return decide_again(record, DISPATCH, self.configuration.routes)
 
     def decide(self, raw: str) -> "Verdict":
         """Return what the current routes decide about an event, without acting on it.

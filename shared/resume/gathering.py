@@ -162,7 +162,7 @@ class Gathering:
             (self._confirm if is_written else self._drop)(message)
         if not is_written:
             return None
-        return Result(Outcome.GATHERED, f"event {period.gathered.events} of its group; {period.held}")
+        return Result(Outcome.GATHERED, period.counted)
 
     def remind(self, occurrence: Record, gather: Gather) -> None:
         """Write the message of a period again if this event has begun it, and it is open.

@@ -59,6 +59,17 @@ class Period(NamedTuple):
             return f"held until {_time(self.latest)} UTC"
         return f"held until {_time(self.ends_at)}, or until {_time(self.latest)} UTC at the latest if more events come"
 
+    @property
+    def summary(self) -> str:
+        """How many events there are, since when and of which group, in words."""
+        events = "1 event" if self.gathered.events == 1 else f"{self.gathered.events} events"
+        return f"{events} gathered since {_time(self.gathered.since)} UTC" + (f" for {self.by}" if self.by else "")
+
+    @property
+    def counted(self) -> str:
+        """The number of its last event, and when its run is queued, in words."""
+        return f"event {self.gathered.events} of its group; {self.held}"
+
     @classmethod
     def of(cls, record: Record) -> Self:
         """Return the period in a record that counts.
@@ -162,9 +173,6 @@ def run_record(key: JournalKey, last: Record | None, period: Period, now: dateti
 
     :param last: the record of the period's last event; None if it was removed, for example by a person.
     """
-    count = period.gathered.events
-    events = "1 event" if count == 1 else f"{count} events"
-    reason = f"{events} gathered since {_time(period.gathered.since)} UTC" + (f" for {period.by}" if period.by else "")
     return Record(
         key,
         State.RELEASED,
@@ -172,8 +180,8 @@ def run_record(key: JournalKey, last: Record | None, period: Period, now: dateti
         now,
         now,
         now,
-        reason=reason,
-        history=(Step(now, State.RELEASED, reason),),
+        reason=period.summary,
+        history=(Step(now, State.RELEASED, period.summary),),
         routes="" if last is None else last.routes,
         gathered=period.gathered,
     )

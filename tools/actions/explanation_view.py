@@ -8,7 +8,7 @@ from typing import Any, Final
 from shared.durations import duration_text, short_duration
 from shared.events.event import AML_PREFIX
 from shared.routing.condition_parts import Part
-from shared.routing.table import Match, Refusal
+from shared.routing.table import Gather, Match, Refusal
 from shared.waits.wait import Wait
 from tools.actions import records
 from tools.actions.explanation import Explained, Explanation
@@ -109,6 +109,11 @@ def _show_request(console: Console, explanation: Explanation, match: Match, sche
     if match.window is not None:
         held = f" for {_shown(match.window.key)}" if match.window.key else ""
         _row(console, "", f"at most one run in {duration_text(match.window.length)}{held}")
+    if match.gather is not None:
+        by, quiet, at_most = match.gather
+        held = f" for {_shown(by)}" if by else ""
+        _row(console, "", f"one run for all events{held}, until none has come for {duration_text(quiet)}")
+        _row(console, "", f"at the latest {duration_text(at_most)} after the first one")
     if match.tags:
         _row(console, "", f"tagged {', '.join(match.tags)}")
     for call in explanation.calls:
@@ -141,6 +146,12 @@ def _shown(value: Any) -> str:
     return text if len(text) <= _MAX_VALUE_LENGTH else text[:_MAX_VALUE_LENGTH] + "…"
 
 
+def _gather_document(gather: Gather | None) -> dict[str, str] | None:
+    if gather is None:
+        return None
+    return {"by": gather.by, "quiet": duration_text(gather.quiet), "at_most": duration_text(gather.at_most)}
+
+
 def _route_document(explanation: Explanation, scheme: str) -> dict[str, Any]:
     decided, journal_state = explanation.decided, explanation.journal_state
     return {
@@ -153,6 +164,7 @@ def _route_document(explanation: Explanation, scheme: str) -> dict[str, Any]:
         "condition": None if explanation.condition is None else asdict(explanation.condition),
         "request": parsed(decided.request.to_json()) if isinstance(decided, Match) else None,
         "values": [asdict(value) for value in explanation.values],
+        "gather": None if not isinstance(decided, Match) else _gather_document(decided.gather),
         "tags": list(decided.tags) if isinstance(decided, Match) else [],
         "calls": [
             {

@@ -1,12 +1,13 @@
 """Forecasts the outcome of a decision from what the journal holds now."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final, NamedTuple
 
 from shared.journal.cooldown import Covered, Undecided
 from shared.journal.records import FINAL_STATES, Record, State, may_be_set_aside, why_not_yet
 from shared.redrive import RedriveForecast
+from shared.resume.period import Period, with_event
 from shared.routing.table import Match, Refusal
 from shared.telemetry import Outcome
 from tools.actions.records import parsed
@@ -17,6 +18,7 @@ WOULD_QUEUE: Final = "would queue"
 WOULD_PARK: Final = "would park"
 WOULD_IGNORE: Final = "would ignore"
 WOULD_SUPPRESS: Final = "would suppress"
+WOULD_GATHER: Final = "would gather"
 WOULD_DEFER: Final = "would defer"
 WOULD_LOOK: Final = "would look"
 """The app would search for a run that may exist, and send the request again only if there is none."""
@@ -53,10 +55,12 @@ class JournalState:
     :param record: None if the occurrence is new.
         A parked record of another event with the same identity does not count: a delivery sets it aside.
     :param cooldown_holder: what the holder of the route's cooldown window means for this occurrence; None if nothing.
+    :param period: the open period of the occurrence's group; None if there is none.
     """
 
     record: Record | None = None
     cooldown_holder: Covered | Undecided | None = None
+    period: Period | None = None
 
 
 def read_journal(installation: Installation, decided: Match | Refusal, event_id: str) -> JournalState:
@@ -68,6 +72,8 @@ def read_journal(installation: Installation, decided: Match | Refusal, event_id:
     record = installation.find_record(decided.key)
     if record is not None and may_be_set_aside(record, event_id):
         record = None
+    if isinstance(decided, Match) and decided.gather is not None:
+        return JournalState(record, period=installation.open_period(decided.key.route, decided.gather))
     if not isinstance(decided, Match) or decided.window is None:
         return JournalState(record)
     return JournalState(record, installation.cooldown_holder(decided.key, decided.window))
@@ -86,6 +92,12 @@ def forecast(
         return WOULD_PARK, decided.reason
     if looks_first:
         return WOULD_LOOK, _LOOKS
+    return _of_match(decided, found, now)
+
+
+def _of_match(decided: Match, found: JournalState, now: datetime) -> tuple[str, str]:
+    if decided.gather is not None:
+        return WOULD_GATHER, with_event(found.period, decided.key, decided.gather, now).counted
     match found.cooldown_holder:
         case Covered(reason):
             return WOULD_SUPPRESS, reason
@@ -112,7 +124,7 @@ def redrive_rows(installation: Installation, record: Record, expected: RedriveFo
     for decided in expected.decisions:
         found = read_journal(installation, decided, record.entry.event_id)
         if decided.key == record.key and record.state is State.PARKED:  # the redrive reopens it
-            found = JournalState(None, found.cooldown_holder)
+            found = replace(found, record=None)
         rows.append(_row(decided, *forecast(decided, found, installation.clock(), looks_first=expected.looks_first)))
     return rows
 
@@ -136,7 +148,7 @@ def redrive_document(expected: RedriveForecast) -> dict[str, Any]:
 
 def _row(decided: Match | Refusal, outcome: str, because: str) -> Row:
     words = [because] if because else []
-    if isinstance(decided, Match) and outcome in {WOULD_QUEUE, WOULD_LOOK}:
+    if isinstance(decided, Match) and outcome in {WOULD_QUEUE, WOULD_GATHER, WOULD_LOOK}:
         words.append(request_words(decided.request))
         if decided.window is not None:
             words.append("unless the cooldown of another run covers it")

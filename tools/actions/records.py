@@ -28,6 +28,7 @@ from shared.journal.records import (
 )
 from shared.notifications.losses import PARTITION as LOST_NOTIFICATIONS
 from shared.proof import PARTITION as TEST_EVENTS
+from shared.resume.period import is_group
 from shared.routing.running import PARTITION as RUNNING_ROUTES
 from shared.suggestion import suggestion
 from shared.waits.wait import ENDED_PREFIX, SWEEP_PARTITION, TASK_PARTITION, WORKSPACES_PARTITION, Wait, read_each
@@ -225,6 +226,8 @@ def short_reason(record: Record) -> str:
 
 def about(key: JournalKey) -> str:
     """Return the route of a record about an event, or what another record is about."""
+    if is_group(key):
+        return "(group of gathered events)"
     return next((name for prefix, name in _NAMES.items() if key.route.startswith(prefix)), key.route)
 
 
@@ -255,6 +258,9 @@ def document(record: Record) -> dict[str, Any]:
         "event": parsed(record.entry.event),
         "request": parsed(record.entry.request) or None,
         "routes_digest": record.routes or None,
+        "gathered": None
+        if record.gathered is None
+        else {**record.gathered._asdict(), "since": record.gathered.since.isoformat()},
         "document": kept_document(record) or None,
         "history": [
             {"at": step.at.isoformat(), "state": step.state.value, "note": step.note} for step in record.history

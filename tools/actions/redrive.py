@@ -220,7 +220,7 @@ def _redrive(redrive: Redrive, record: Record, *, look: bool) -> Iterator[Row]:
 
 
 def _forecast(installation: Installation, record: Record, *, look: bool) -> Iterator[Row]:
-    expected = forecast_redrive(record, installation.decide(record.entry.event))
+    expected = forecast_redrive(record, installation.decide_again(record))
     looks_first = expected.looks_first and (look or record.state is not State.PARKED)
     yield from redrive_rows(installation, record, replace(expected, looks_first=looks_first))
     if not expected.decisions:

@@ -19,6 +19,7 @@ from tools.actions.orphans import ListedOrphan, count_orphans, listed_orphans
 from tools.actions.records import SHOWN_KEY, RecordFilter
 from tools.actions.resume.deferred import STATES as DEFERRED_STATES
 from tools.actions.resume.deferred import Deferred, Waiting, deferred, waiting_messages
+from tools.actions.resume.gathered import GatheredEvents
 from tools.console import Console
 from tools.errors import CommandFailed
 from tools.help_pages import INCOMPLETE, epilog
@@ -37,6 +38,8 @@ from tools.presentation import counted, run_words
 from tools.shell_completion import route_names
 
 DEFAULT_LIMIT: Final = 50
+_MAX_GATHERED: Final = 50
+"""How many events of a run are shown."""
 _HEAD: Final = ("KEY", "ROUTE", "STATE", "AGE", "EVENT", "RUN", "REASON")
 _ORPHAN_HEAD: Final = ("KEY", "ROUTE", "AGE", "RUN", "LINK", "REASON")
 _STATES_OF_WAITS: Final = frozenset({State.WAITING, State.COMPLETED, State.CLOSED})
@@ -98,7 +101,8 @@ def list_records(  # noqa: PLR0913 - every parameter is an option
     if as_json:
         console.json([_document(record, waiting, now) for record in found.records])
     elif found.records:
-        console.table(_HEAD, [_row(record, waiting, now) for record in found.records])
+        gathered = GatheredEvents(installation.journal, unreadable)
+        console.table(_HEAD, [_row(record, waiting, gathered, now) for record in found.records])
     else:
         is_any = wanted in (RecordFilter(), RecordFilter(windows=True))
         console.line(f"no {'' if is_any else 'matching '}records in the journal {installation.journal_name}")
@@ -120,14 +124,16 @@ def show(
     """Show everything about one record.
 
     The command shows the event, the request, every attempt with its time and answer, the run, the digest of the
-    routes.yaml that decided, and what redriving the record would do now, if routes.yaml can be read.
+    routes.yaml that decided, and what redriving the record would do now, if routes.yaml can be read. For a run for
+    which several events were gathered, it also lists these events.
     """
     installation, console = installation_of(context), Console()
     (record,) = records.find(installation.journal, [key])
     expected, waiting = _forecast(installation, record), _waiting(console, installation, [record])
     if as_json:
         known = {"unknown": expected} if isinstance(expected, str) else redrive_document(expected)
-        console.json({**_document(record, waiting, installation.clock()), "redrive": known})
+        events = [each.key.key for each in GatheredEvents(installation.journal).of_run(record)]
+        console.json({**_document(record, waiting, installation.clock()), "gathered_events": events, "redrive": known})
         return
     _show(console, installation, record, waiting)
     _show_forecast(console, installation, record, expected)
@@ -197,8 +203,9 @@ def _orphan_row(orphan: ListedOrphan, now: datetime) -> tuple[str, ...]:
     )
 
 
-def _row(record: Record, waiting: Waiting | None, now: datetime) -> tuple[str, ...]:
+def _row(record: Record, waiting: Waiting | None, gathered: GatheredEvents, now: datetime) -> tuple[str, ...]:
     one = _deferred(record, waiting, now)
+    words = (records.short_reason(record), gathered.words(record), "" if one is None else one.words())
     return (
         record.key.key[:SHOWN_KEY],
         record.key.route,
@@ -206,13 +213,13 @@ def _row(record: Record, waiting: Waiting | None, now: datetime) -> tuple[str, .
         short_duration(now - records.changed_at(record)),
         records.event_name(record),
         "-" if record.run_id is None else str(record.run_id),
-        "; ".join(filter(None, (records.short_reason(record), "" if one is None else one.words()))),
+        "; ".join(filter(None, words)),
     )
 
 
 def _show(console: Console, installation: Installation, record: Record, waiting: Waiting | None) -> None:
     now = installation.clock()
-    one = _deferred(record, waiting, now)
+    one, gathered = _deferred(record, waiting, now), GatheredEvents(installation.journal)
     age = short_duration(now - records.changed_at(record))
     lines = {
         "key": record.key.key,
@@ -220,6 +227,7 @@ def _show(console: Console, installation: Installation, record: Record, waiting:
         "state": f"{record.state}, for {age}{run_words(record.run_id, record.run_url)}",
         "reason": records.reason(record),
         "resume": "" if one is None else one.words(),
+        "gather": gathered.words(record),
         "event": records.event_name(record),
         "subject": record.entry.subject,
         "routes": _routes_words(installation, record),
@@ -238,6 +246,14 @@ def _show(console: Console, installation: Installation, record: Record, waiting:
             console.line(title)
             is_text = isinstance(document, str)
             console.text(document if is_text else json.dumps(document, indent=2, ensure_ascii=False))
+    if events := gathered.of_run(record):
+        console.line()
+        console.line("gathered:")
+        for each in events[:_MAX_GATHERED]:
+            shown = each.gathered and each.gathered.events
+            console.row((f"  {shown}", each.key.key[:SHOWN_KEY], records.event_name(each)), [6, SHOWN_KEY])
+        if len(events) > _MAX_GATHERED:
+            console.line(f"  and {len(events) - _MAX_GATHERED} more; --json shows the keys of all")
     console.line()
     console.line("history:")
     for step in record.history:
@@ -260,7 +276,7 @@ def _routes_words(installation: Installation, record: Record) -> str:
 def _forecast(installation: Installation, record: Record) -> RedriveForecast | str:
     """Return what redriving the record would do; a string says why that is not known."""
     try:
-        return forecast_redrive(record, installation.decide(record.entry.event))
+        return forecast_redrive(record, installation.decide_again(record))
     except ConfigurationError as exc:
         return next(iter(str(exc).splitlines()))
 

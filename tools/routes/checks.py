@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Final
 
 from shared.routing.routes_file import Reading, read_routes
-from shared.routing.table import Route
+from shared.routing.table import Route, gathers
 from shared.routing.templates import Template
 from shared.suggestion import suggestion
 from tools.routes import pipeline_files
@@ -19,6 +19,7 @@ _Declared = Mapping[str, DeclaredParameter]
 
 _THEN: Final = "if that file is the pipeline, Azure DevOps refuses the run"
 _QUOTE: Final = """put each placeholder in double quotes, as in [{"run": "{{ run_id }}"}], or pass it as a string"""
+_RESUME: Final = ("RESUME_STORAGE", "RESUME_STORAGE__queueServiceUri")
 _FINDERS: Final = (
     route_warnings.type_warnings,
     route_warnings.condition_warnings,
@@ -45,10 +46,21 @@ def check(
     if not (reading.table.routes or reading.problems or reading.unset):
         message = "there is no route, so no event queues a pipeline"
         findings.append(warning(reading.places[()], Rule.NO_ROUTES, "", message, "add a route"))
+    findings += resume_warnings(reading, environment)
     for find in _FINDERS:
         findings += find(reading)
     findings += pipeline_warnings(reading, file)
     return reading, sorted(findings)
+
+
+def resume_warnings(reading: Reading, environment: Mapping[str, str]) -> Iterator[Finding]:
+    """Yield a warning for each route that gathers, if there is no resume queue here. The app may have one."""
+    if any(environment.get(name) for name in _RESUME):
+        return
+    for route in filter(gathers, reading.table.routes):
+        message = "needs a resume queue, and none is set here; without it, the app does not start"
+        place = place_of(reading, route.name, "gather")
+        yield warning(place, Rule.UNSET_ENVIRONMENT, "gather", message, f"set {' or '.join(_RESUME)}")
 
 
 def pipeline_warnings(reading: Reading, file: Path) -> Iterator[Finding]:

@@ -6,7 +6,7 @@ import pytest
 
 from handlers import NAMES
 from tests.support import ROOT
-from tests.support.builders import ENVIRONMENT, run_completed
+from tests.support.builders import ENVIRONMENT, GATHERS, run_completed
 from tests.tools.conftest import Desk, Result
 from tools.routes.checks import check
 from tools.routes.findings import Finding, Rule, Severity
@@ -56,6 +56,18 @@ class TestAsAProcess:
             "    run_status is 'Completed', 'Failed' or 'Canceled'; did you mean 'Failed'?",
             "routes.yaml: 2 errors, 1 warning",
         ]
+
+    def test_a_route_that_gathers_needs_a_resume_queue(self, desk: Desk) -> None:
+        desk.routes(GATHERS, GATHERS.replace("gathers", "off") + "enabled: false")
+        assert desk.run("check").out.splitlines()[:2] == [
+            (
+                "routes.yaml:9:13: warning: 'gather': needs a resume queue, and none is set here; without it, the app "
+                "does not start"
+            ),
+            "    set RESUME_STORAGE or RESUME_STORAGE__queueServiceUri",
+        ]
+        desk.settings = {"RESUME_STORAGE__queueServiceUri": "https://a.queue.core.windows.net"}
+        assert desk.run("check", "--strict").out == "routes.yaml: 2 routes, nothing is wrong\n"
 
     def test_environment_values_that_are_not_set_are_warnings(self, desk: Desk) -> None:
         desk.settings = {"AZURE_DEVOPS_PROJECT": ""}

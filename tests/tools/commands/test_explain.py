@@ -50,11 +50,17 @@ MORE_ROUTES = """
     once_per: "{{ model_name }}"
     pipeline: triage
   - { name: switched-off, event: RunCompleted, pipeline: triage, enabled: false }
+  - name: gathers
+    event: RunCompleted
+    pipeline: retraining
+    parameters: { run: "{{ run_id }}", count: "{{ gathered_count }}" }
+    gather: { quiet: 10m, at_most: 2h, by: "{{ experiment_name || 'none' }}" }
 """
 EXPECTED = {
     Outcome.QUEUED: "would queue",
     Outcome.PARKED: "would park",
     Outcome.SUPPRESSED: "would suppress",
+    Outcome.GATHERED: "would gather",
     Outcome.DUPLICATE: "duplicate",
 }
 # Nothing is deferred here, and no task waits.
@@ -64,6 +70,7 @@ SEEN = set(Outcome) - {Outcome.DEFERRED, Outcome.COMPLETED, Outcome.CLOSED}
 @pytest.fixture
 def both(desk: Desk) -> "Both":
     (desk.folder / "routes.yaml").write_text((ROOT / "routes.yaml").read_text() + MORE_ROUTES)
+    desk.settings = {"RESUME_STORAGE": "sqlite"}
     return Both(desk)
 
 
@@ -109,6 +116,8 @@ class Both:
                 (decision.route or UNROUTED, decision.key, EXPECTED[decision.outcome])
                 for decision in delivery.decisions
             ]
+            held = [each["because"] for each in following if each["outcome"] == "would gather"]
+            assert held == [each.reason for each in delivery.decisions if each.outcome is Outcome.GATHERED]
         queued = [each["calls"][-1] for each in following if each["outcome"] == "would queue"]
         assert queued == self._calls[before:]
         why_not = {

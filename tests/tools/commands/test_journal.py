@@ -175,7 +175,7 @@ class TestList:
             "run_id": 7, "run_url": "https://dev.azure.com/x",
             "event_id": "event-1", "event_type": record.entry.event_type, "subject": "subject",
             "event": json.loads(run_completed()), "request": {"pipeline": "p"}, "document": None, "history": steps,
-            "routes_digest": None,
+            "routes_digest": None, "gathered": None,
         }
         # fmt: on
 
@@ -391,6 +391,7 @@ redrive:
         record = busy_desk.park()
         document = busy_desk.run("journal", "show", record.key.key, "--json").json
         redrive = document.pop("redrive")
+        assert document.pop("gathered_events") == []
         assert [document] == busy_desk.run("journal", "--json").json
         request = redrive["decisions"][0].pop("request")
         decision = {"route": "evaluate", "key": record.key.key, "refused": ""}

@@ -9,12 +9,13 @@ from shared.durations import short_duration
 from shared.journal.journal import Journal
 from shared.journal.records import JournalKey, Record, Selection, Skipped, State
 from shared.redrive import awaits_redrive
+from shared.resume.period import Period, is_group, open_period
 from shared.resume.queue import Due, DueQueue
 from shared.resume.sqlite_queue import MAX_TAKEN
 from shared.resume.when import first_seen, wait_of
-from tools.actions.records import MAX_SCANNED
+from tools.actions.records import MAX_SCANNED, short_reason
 
-STATES: Final = frozenset({State.RELEASED, State.UNCERTAIN, State.CLAIMED})
+STATES: Final = frozenset({State.RELEASED, State.UNCERTAIN, State.CLAIMED, State.WAITING})
 _BY_HAND: Final = "let go by an operator"
 
 
@@ -38,6 +39,7 @@ class Deferred:
     :param is_exact: whether the queue says so. Otherwise, ``at`` is the latest time that follows from the record.
     :param taken: how often its message was taken in vain.
     :param is_stuck: the app has failed on it too often, and waits for an operator.
+    :param period: the open period, if the record counts events that are gathered.
     """
 
     record: Record
@@ -45,6 +47,14 @@ class Deferred:
     is_exact: bool = True
     taken: int = 0
     is_stuck: bool = False
+    period: Period | None = None
+
+    @property
+    def reason(self) -> str:
+        """Return why it waits."""
+        if self.period is None:
+            return short_reason(self.record)
+        return f"{self.period.summary}; {self.period.held}"
 
     @property
     def since(self) -> datetime:
@@ -78,7 +88,7 @@ class Deferred:
             "is_stuck": self.is_stuck,
             "event_id": self.record.entry.event_id,
             "event_type": self.record.entry.event_type,
-            "reason": self.record.reason,
+            "reason": self.record.reason or self.reason,
         }
 
 
@@ -114,6 +124,8 @@ def deferred(record: Record, waiting: Waiting | None, now: datetime) -> Deferred
 
     :param waiting: None if there is no queue.
     """
+    if is_group(record.key) and (period := open_period(record)) is not None:
+        return Deferred(record, period.ends_at, period=period)
     message = None if waiting is None else waiting.messages.get(record.key)
     is_in_work = message is None and record.state is State.CLAIMED and record.lease_until > now
     if record.state not in STATES or not record.key.is_about_event or awaits_redrive(record) or is_in_work:
@@ -131,8 +143,11 @@ def deferred(record: Record, waiting: Waiting | None, now: datetime) -> Deferred
 def let_go(queue: DueQueue, waiting: Waiting, chosen: Sequence[Deferred], now: datetime) -> list[Deferred]:
     """Let records be tried now, and return them with that time. A record without a message gets one.
 
+    A period of gathered events cannot be ended by hand.
+
     :raises ResumeUnavailable: the queue does not answer.
     """
+    chosen = [one for one in chosen if one.period is None]
     queue.hurry([one.record.key for one in chosen])
     for one in chosen:
         if waiting.is_complete and one.record.key not in waiting.messages:
