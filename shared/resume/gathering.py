@@ -38,8 +38,8 @@ _FIRST_PAUSE: Final = 0.02
 _LONGEST_PAUSE: Final = 0.5
 """In seconds. Another process writes meanwhile."""
 
-_RESERVE: Final = timedelta(seconds=5)
-"""What is left of a delivery's time when it stops trying."""
+_SHARE: Final = 0.8
+"""The share of a delivery's time in which it tries to count its event. Then it has the event wait."""
 
 _LOCKS: Final = 64
 _BUSY: Final = "many events of its group come at the same moment"
@@ -119,8 +119,9 @@ class Gathering:
         """
         event = _Event(key, entry, gather, routes, mine)
         lock = self._locks[hash(event.group) % _LOCKS]
-        until = deadline - _RESERVE
-        if lock.acquire(timeout=max(0.0, (until - self._clock()).total_seconds())):
+        left = max(timedelta(), deadline - self._clock()) * _SHARE
+        until = self._clock() + left
+        if lock.acquire(timeout=left.total_seconds()):
             try:
                 return self._add(event, until)
             except ResumeUnavailable as exc:

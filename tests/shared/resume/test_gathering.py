@@ -1,6 +1,5 @@
 """Events are gathered, each counts once, and each period queues one run, whatever comes twice, late or dies."""
 
-import json
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -24,6 +23,7 @@ from shared.telemetry import Outcome
 from tests.support.builders import event_text
 from tests.support.clock import ManualClock
 from tests.support.fakes import LOST, LOST_UNQUEUED
+from tests.support.gathering import expected_runs, run_of, value_of
 from tests.support.journal.memory_queue import MemoryQueue
 from tests.support.journal.memory_store import MemoryStore
 from tests.support.journal.wrapped_store import WrappedQueue, WrappedStore, around_each_call
@@ -417,35 +417,6 @@ def test_a_process_may_die_at_every_step() -> None:
     assert number > 50
 
 
-def quiet_periods(records: list[Record]) -> list[list[Record]]:
-    """Return the events of one group by the periods that follow from their times, as the docs describe them."""
-    periods: list[list[Record]] = []
-    for record in sorted(records, key=lambda one: (one.changed_at, one.gathered and one.gathered.events)):
-        at = record.changed_at
-        is_open = bool(periods) and (
-            at - periods[-1][-1].changed_at < timedelta(seconds=QUIET)
-            and at - periods[-1][0].changed_at < timedelta(seconds=AT_MOST)
-        )
-        periods = [*periods[:-1], [*periods[-1], record]] if is_open else [*periods, [record]]
-    return periods
-
-
-def judge(world: World, delivered: set[tuple[str, str]]) -> None:
-    """Check that each event counts once, and that each period has one run, with its last event."""
-    events = [record for record in world.records if record.state is State.GATHERED]
-    named = {record.key.key: json.loads(record.entry.event)["data"] for record in events}
-    assert {(data["runId"], data["experimentName"]) for data in named.values()} == delivered
-    expected = []
-    for group in {data["experimentName"] for data in named.values()}:
-        for period in quiet_periods([record for record in events if named[record.key.key]["experimentName"] == group]):
-            since = f"{period[0].changed_at:%Y-%m-%dT%H:%M:%SZ}"
-            last = named[period[-1].key.key]["runId"]
-            expected.append({"run": last, "of": group, "count": str(len(period)), "since": since})
-            assert len({record.gathered.into for record in period if record.gathered}) == 1
-    assert sorted(map(str, world.runs)) == sorted(map(str, expected))
-    assert world.states == Counter({State.GATHERED: len(events), State.QUEUED: len(expected)})
-
-
 NAMES = [f"run-{number}" for number in range(8)]
 WAITS = [0.2, 30, QUIET - 1, QUIET, QUIET + 1, AT_MOST]
 step = st.one_of(
@@ -502,7 +473,11 @@ def test_the_runs_are_those_of_the_quiet_periods(steps: list[tuple[Any, ...]], a
         for _ in range(60):
             world.advance(AT_MOST)
         assert not world.queue.messages
-        judge(world, delivered)
+        events = [record for record in world.records if record.state is State.GATHERED]
+        assert {(value_of(each, "runId"), value_of(each, "experimentName")) for each in events} == delivered
+        expected = expected_runs(events, timedelta(seconds=QUIET), timedelta(seconds=AT_MOST))
+        assert sorted(map(run_of, world.runs)) == expected
+        assert world.states == Counter({State.GATHERED: len(events), State.QUEUED: len(expected)})
 
 
 def test_selection_finds_only_what_is_about_events(world: World) -> None:
