@@ -239,16 +239,12 @@ def _gathering(journal: Journal, queue: "DueQueue", clock: Clock) -> "Gathering"
 def _resumption(
     settings: Settings, app: App, queue: "DueQueue", gathering: "Gathering", report: Report, clock: Clock
 ) -> Resumption:
-    from shared.resume.period import is_group
     from shared.resume.resume import Kind, Resume
 
     def settle(orphan: Record) -> Result | None:
         return app.queueing.recovery.orphans.take_up(orphan)
 
-    kinds = [
-        Kind(lambda record: record.key.route == ORPHANS, settle),
-        Kind(lambda record: is_group(record.key), gathering.end),
-    ]
+    kinds = [Kind(lambda record: record.key.route == ORPHANS, settle), *gathering.kinds()]
     if app.bridge is not None:
         waits, budget = app.bridge.waits, timedelta(seconds=settings.budget_seconds)
         kinds.append(

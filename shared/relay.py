@@ -69,7 +69,7 @@ class Gatherings(Protocol):
         :param mine: the record that the caller has claimed.
         """
 
-    def remind(self, occurrence: Record, gather: Gather) -> None:
+    def remind(self, occurrence: Record) -> None:
         """Make sure that the period that this event has begun will end."""
 
 
@@ -270,7 +270,7 @@ class Relay:
             return result
         match self._journal.claim(match.key, entry._replace(request=""), deadline, routes=self._routes.digest):
             case AlreadyFinal(record):
-                self._gatherings.remind(record, gather)
+                self._gatherings.remind(record)
                 return self._already_final(record)
             case NotClaimable(reason):
                 return Result(Outcome.DEFERRED, reason)

@@ -105,11 +105,13 @@ class Gathered(NamedTuple):
     :param into: the key of the run's record, which is written when the period ends.
     :param events: how many events were gathered; in the record of an event, up to and including this one.
     :param since: when the period began.
+    :param group: the key of the record that counts the events.
     """
 
     into: str
     events: int
     since: datetime
+    group: str
 
 
 class Record(NamedTuple):

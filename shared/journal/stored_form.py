@@ -11,7 +11,7 @@ import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from shared.errors import NewerRecord, UnreadableRecord
 from shared.journal.records import NO_EVENT, Entry, Gathered, JournalKey, Record, Skipped
@@ -58,7 +58,7 @@ def later_fields(record: Record) -> dict[str, Any]:
         "searched_until": record.searched_until and record.searched_until.isoformat(),
         "sender": record.sender,
         "routes": record.routes,
-        "gathered": record.gathered and [*record.gathered[:2], record.gathered.since.isoformat()],
+        "gathered": record.gathered and {**record.gathered._asdict(), "since": record.gathered.since.isoformat()},
     }
     return {name: value for name, value in fields.items() if value}
 
@@ -69,8 +69,8 @@ def read_later_fields(stored: Mapping[str, Any]) -> dict[str, Any]:
     fields = {name: stored.get(name, "") for name in ("sender", "routes")}
     fields |= {name: datetime.fromisoformat(stored[name]) for name in times}
     if "gathered" in stored:
-        into, events, since = stored["gathered"]
-        fields["gathered"] = Gathered(into, events, datetime.fromisoformat(since))
+        into, events, since, group = (stored["gathered"][name] for name in Gathered._fields)
+        fields["gathered"] = Gathered(into, events, datetime.fromisoformat(since), group)
     return fields
 
 
@@ -107,8 +107,8 @@ def checked(record: Record) -> Record:
     moments += [moment for moment in (record.lost_until, record.searched_until) if moment is not None]
     if record.gathered is not None:
         moments.append(record.gathered.since)
-        found: tuple[object, object] = record.gathered[:2]
-        if not (isinstance(found[0], str) and isinstance(found[1], int)):
+        into, events, _, group = cast("tuple[object, ...]", record.gathered)
+        if not (isinstance(into, str) and isinstance(group, str) and isinstance(events, int)):
             raise ValueError("the period of a gathered event is malformed")
     if not all(_FIRST_TIME <= moment <= _LAST_TIME for moment in moments):  # TypeError without a time zone
         raise ValueError("a time is not between 1970 and 9999")

@@ -18,18 +18,20 @@ from typing import Final, NamedTuple
 from shared.clock import Clock, utc_now
 from shared.errors import ClaimLost, ResumeUnavailable
 from shared.journal.journal import Journal
-from shared.journal.records import Entry, JournalKey, Record, State
+from shared.journal.records import FINAL_STATES, Entry, JournalKey, Record, State
 from shared.logs import logger
 from shared.resume.period import (
     Period,
     closed,
     gathered_event,
     group_key,
+    is_group,
     open_period,
     run_record,
     with_event,
 )
 from shared.resume.queue import DueQueue
+from shared.resume.resume import Kind
 from shared.routing.table import Gather
 from shared.telemetry import Outcome, Result
 
@@ -165,7 +167,14 @@ class Gathering:
             return None
         return Result(Outcome.GATHERED, period.counted)
 
-    def remind(self, occurrence: Record, gather: Gather) -> None:
+    def kinds(self) -> tuple[Kind, Kind]:
+        """Return what the messages of groups do, and those of events that were gathered."""
+        return (
+            Kind(lambda record: is_group(record.key), self.end, also_final=True),
+            Kind(lambda record: record.state is State.GATHERED, self.remind, also_final=True),
+        )
+
+    def remind(self, occurrence: Record) -> None:
         """Write the message of a period again if this event has begun it, and it is open.
 
         The event comes again, so the delivery that has begun the period may have died before its last step.
@@ -175,7 +184,7 @@ class Gathering:
         """
         if occurrence.gathered is None or occurrence.gathered.events != 1:
             return
-        group = group_key(occurrence.key.route, gather.by)
+        group = JournalKey(occurrence.key.route, occurrence.gathered.group)
         period = open_period(self._journal.get(group))
         if period is not None and period.gathered.into == occurrence.gathered.into:
             self._queue.put(group, max(period.ends_at - self._journal.now(), timedelta()), period.held)
@@ -183,14 +192,21 @@ class Gathering:
     def end(self, group: Record) -> Result | None:
         """End the period of a group, if it is over. If it is not, the result is ``deferred``, and says for how long.
 
+        If it has ended already, its message comes again, because a process may have died before its last step.
+
         :raises JournalUnavailable: the store does not answer.
         :raises ResumeUnavailable: the queue does not answer. Nothing was changed.
         """
         period, now = Period.of(group), self._journal.now()
+        if group.state in FINAL_STATES:
+            run = self._journal.get(JournalKey(group.key.route, period.gathered.into))
+            if run is not None and run.state not in FINAL_STATES:
+                self._queue.put(run.key, timedelta(), run.reason)
+            return None
         if now < period.ends_at:
             return Result(Outcome.DEFERRED, period.held, pause_seconds=(period.ends_at - now).total_seconds())
-        message, run = self._end(group.key.route, period, now)
-        if not self._journal.write_together([run, closed(group, now)]):
+        message, fresh = self._end(group.key.route, period, now)
+        if not self._journal.write_together([fresh, closed(group, now)]):
             self._drop(message)
             return Result(Outcome.DEFERRED, "an event came at the end of its period")
         self._confirm(message)

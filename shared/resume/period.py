@@ -124,7 +124,7 @@ def with_event(current: Period | None, event: JournalKey, gather: Gather, now: d
     :param now: the store's time.
     """
     if current is None or current.ends_at <= now:
-        gathered = Gathered(_run_key(event, gather, now), 1, now)
+        gathered = Gathered(_run_key(event, gather, now), 1, now, group_key(event.route, gather.by).key)
         return Period(gather.by[:_MAX_SHOWN], gathered, event.key, now, gather.quiet, gather.at_most)
     return current._replace(
         gathered=current.gathered._replace(events=current.gathered.events + 1),

@@ -49,10 +49,12 @@ class Kind(NamedTuple):
     :param take_up: does what is due, for a record that is not final and that no worker holds. If the result is
         ``deferred``, the record comes again: after ``pause_seconds``, or else when ``wait_of`` says. With another
         result or None, the message ends. May raise ClaimLost and JournalUnavailable.
+    :param also_final: whether final records are taken up too: the worker may have died before its last step.
     """
 
     has: Callable[[Record], bool]
     take_up: Callable[[Record], Result | None]
+    also_final: bool = False
 
 
 class Resume:
@@ -105,7 +107,7 @@ class Resume:
         mine = _Mine(self._journal, self._queue, key, ticket, self._clock, self._luck)
         try:
             record = self._journal.get(key)
-            if record is None or record.state in FINAL_STATES:
+            if record is None or self._is_over(record):
                 mine.drop()
             elif (reason := why_not_yet(record, self._journal.now())) is not None:
                 mine.wait(record, reason)
@@ -124,6 +126,10 @@ class Resume:
             mine.forget()
             raise
 
+    def _is_over(self, record: Record) -> bool:
+        """Return whether nothing is left to do."""
+        return record.state in FINAL_STATES and not any(kind.also_final and kind.has(record) for kind in self._kinds)
+
     def _work(self, record: Record, mine: "_Mine", *, is_first: bool) -> None:
         take_up = next((kind.take_up for kind in self._kinds if kind.has(record)), None)
         if take_up is None:
@@ -139,7 +145,7 @@ class Resume:
                 mine.wait(record, held.reason, held.pause_seconds)
                 return
             take_up = partial(self._decide_and_act, mine=mine)
-        if is_first:
+        if is_first and record.state not in FINAL_STATES:
             mine.wait_for_death()
         result = take_up(record)
         if result is None or result.outcome is not Outcome.DEFERRED:

@@ -88,23 +88,25 @@ def test_a_newer_record_is_not_read(stored: Stored) -> None:
 
 def test_only_records_that_an_earlier_version_would_misunderstand_have_the_new_schema() -> None:
     assert schema_of(record()) == 1
-    assert schema_of(record(gathered=Gathered("ab", 3, NOW))) == 2
+    assert schema_of(record(gathered=Gathered("ab", 3, NOW, "cd"))) == 2
 
 
 def test_the_period_of_an_event_is_read_back(stored: Stored) -> None:
-    kept = written(stored.store.replace(stored.kept._replace(gathered=Gathered("ab", 3, NOW))))
+    kept = written(stored.store.replace(stored.kept._replace(gathered=Gathered("ab", 3, NOW, "cd"))))
     assert stored.store.get(KEY) == kept
 
 
+PERIOD = {"into": "ab", "events": 3, "since": NOW.isoformat(), "group": "cd"}
 ANOTHER_TIME = "0001-01-01T00:00:00+14:00"
 ALTERED_FIELDS: dict[str, Mapping[str, Any]] = {
     **{f"{name} is {value}": {name: value} for name in ("reason", "run_url") for value in (None, 5)},
     "sender is a number": {"sender": 5},
     "history is empty": {"history": None},
     "period is a number": {"gathered": 5},
-    "period is short": {"gathered": ["ab", 3]},
-    "period has another order": {"gathered": [3, "ab", NOW.isoformat()]},
-    "period has another time": {"gathered": ["ab", 3, ANOTHER_TIME]},
+    "period is short": {"gathered": {"into": "ab", "events": 3}},
+    "period has another type": {"gathered": {**PERIOD, "events": "3"}},
+    "period has another time": {"gathered": {**PERIOD, "since": ANOTHER_TIME}},
+    "period has another group": {"gathered": {**PERIOD, "group": 5}},
     "a step is empty": {"history": [[]]},
     "a step has another state": {"history": [[NOW.isoformat(), "unheard-of", ""]]},
     "a step has no time zone": {"history": [["2026-11-20T12:00:00", "queued", ""]]},

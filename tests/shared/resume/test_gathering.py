@@ -18,7 +18,7 @@ from shared.relay import Relay
 from shared.resume.deferrals import DeliveryDeferrals
 from shared.resume.gathering import Gathering
 from shared.resume.period import is_group
-from shared.resume.resume import Kind, Resume
+from shared.resume.resume import Resume
 from shared.telemetry import Outcome
 from tests.support.builders import event_text
 from tests.support.clock import ManualClock
@@ -99,7 +99,7 @@ class World:
             self.journal,
             self._queue,
             give_up=timedelta(days=7),
-            kinds=[Kind(lambda record: is_group(record.key), self.gathering.end)],
+            kinds=self.gathering.kinds(),
             report=self.bench.reports,
             clock=self.clock,
             luck=lambda: 0.5,
@@ -299,6 +299,35 @@ class TestFaults:
         world.deliver("run-1")
         world.advance(1)
         assert world.counts == ["1"]
+
+    @pytest.mark.parametrize("is_deferred", [False, True])
+    def test_a_process_may_freeze_and_then_die(self, world: World, is_deferred: bool) -> None:
+        """Others take over from it, or it writes too late what its message was for, and then no other message."""
+        original = world.bench.store.write_together
+
+        def freeze_and_die(records: list[Record]) -> bool:
+            world.bench.store.write_together = original  # type: ignore[method-assign]
+            world.advance(QUIET + 1)
+            original(records)
+            raise Killed
+
+        if is_deferred:
+            world.bench.store.write_together = lambda records: False  # type: ignore[method-assign]
+            assert world.deliver("run-1") == [Outcome.DEFERRED]
+        world.bench.store.write_together = freeze_and_die  # type: ignore[method-assign, assignment]
+        with pytest.raises(Killed):
+            world.advance(60) if is_deferred else world.deliver("run-1")
+        if not is_deferred:
+            assert world.deliver("run-1") == [Outcome.DUPLICATE]
+        world.advance(AT_MOST)
+        assert world.counts == ["1"]
+        world.deliver("run-2", "run-3")
+        world.bench.store.write_together = freeze_and_die  # type: ignore[method-assign, assignment]
+        with pytest.raises(Killed):
+            world.advance(AT_MOST)
+        world.advance(AT_MOST)
+        assert world.counts == ["1", "2"]
+        assert not world.queue.messages
 
     def test_a_first_event_that_comes_again_has_its_message_written(self, world: World) -> None:
         """The delivery froze, and then died."""

@@ -11,8 +11,7 @@ from shared.journal.journal import Journal
 from shared.journal.records import Record, Selection, State, Store
 from shared.resume.deferrals import DeliveryDeferrals
 from shared.resume.gathering import Gathering
-from shared.resume.period import is_group
-from shared.resume.resume import Kind, Resume
+from shared.resume.resume import Resume
 from shared.telemetry import Outcome
 from tests.support.builders import event_text, routes
 from tests.support.fakes import FakePipelines, Reports
@@ -44,8 +43,9 @@ class Process:
         self.relay = relay_over(
             store, pipelines, routes(ROUTE), clock, report=self.reports, deferrals=deferrals, gatherings=gathering
         )
-        kinds = [Kind(lambda record: is_group(record.key), gathering.end)]
-        self.resume = Resume(self.relay, journal, queue, give_up=timedelta(days=7), kinds=kinds, clock=clock)
+        self.resume = Resume(
+            self.relay, journal, queue, give_up=timedelta(days=7), kinds=gathering.kinds(), clock=clock
+        )
 
     def deliver(self, number: int) -> None:
         data = {"experimentName": f"group-{number % GROUPS}", "runId": f"run-{number}"}

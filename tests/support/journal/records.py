@@ -66,6 +66,6 @@ any_record = st.builds(
     sender=any_text,
     routes=any_text,
     shares_run_id=st.booleans(),
-    gathered=st.none() | st.builds(Gathered, any_text, st.integers(1, 10**9), any_moment),
+    gathered=st.none() | st.builds(Gathered, any_text, st.integers(1, 10**9), any_moment, any_text),
     document=st.just(""),
 )

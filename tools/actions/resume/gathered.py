@@ -1,17 +1,12 @@
 """Tells which run an event was gathered into, or until when it is held."""
 
-from collections.abc import Mapping
 from functools import cache
-from itertools import islice
-from typing import Final
 
 from shared.journal.journal import Journal
 from shared.journal.records import JournalKey, Record, Selection, Skipped, State, log_skipped
-from shared.resume.period import Period, is_group
+from shared.resume.period import open_period
 from tools.actions.records import MAX_SCANNED, SHOWN_KEY
 from tools.presentation import counted
-
-_MAX_GROUPS: Final = 10_000
 
 
 class GatheredEvents:
@@ -21,8 +16,7 @@ class GatheredEvents:
         """:param skipped: is told of each record that cannot be read."""
         self._journal = journal
         self._skipped = skipped
-        self._run = cache(journal.get)
-        self._open_periods = cache(self._read_open_periods)
+        self._get = cache(journal.get)
 
     def words(self, record: Record) -> str:
         """Return into which run an event was gathered, or how many events a run is for; empty for other records.
@@ -31,13 +25,14 @@ class GatheredEvents:
         """
         if record.gathered is None:
             return ""
-        into, events, _ = record.gathered
+        into, events, _, group = record.gathered
         if into == record.key.key:
             return f"for {counted(events, 'event')}"
-        run = self._run(JournalKey(record.key.route, into))
+        run = self._get(JournalKey(record.key.route, into))
         if run is None:
-            period = self._open_periods(record.key.route).get(into)
-            return f"event {events} of its group" + ("" if period is None else f"; {period.held}")
+            period = open_period(self._get(JournalKey(record.key.route, group)))
+            is_open = period is not None and period.gathered.into == into
+            return f"event {events} of its group" + (f"; {period.held}" if period is not None and is_open else "")
         others = 0 if run.gathered is None else run.gathered.events - 1
         named = f"into {into[:SHOWN_KEY]}, which is {run.state}" if run.run_id is None else f"into run {run.run_id}"
         return f"gathered {named}" + (f", with {counted(others, 'other')}" if others else "")
@@ -56,9 +51,3 @@ class GatheredEvents:
             if one.gathered is not None and one.gathered.into == record.key.key
         ]
         return [one for _, one in sorted(found, key=lambda pair: pair[0])]
-
-    def _read_open_periods(self, route: str) -> Mapping[str, Period]:
-        """Return the open periods of a route by the keys of their runs."""
-        found = self._journal.select(Selection(route, frozenset({State.WAITING})), _MAX_GROUPS, self._skipped)
-        periods = (Period.of(group) for group in islice(found, _MAX_GROUPS) if is_group(group.key))
-        return {period.gathered.into: period for period in periods}
