@@ -23,7 +23,7 @@ from shared.journal.records import Record, Selection, State
 from shared.resume.period import is_group
 from tests.support import ROOT
 from tests.support.effort import LONG, amount
-from tests.support.gathering import expected_runs, run_of
+from tests.support.journal.gathered_runs import expected_runs, run_of
 from tests.support.polling import wait_until
 from tests.support.prerequisites import need
 

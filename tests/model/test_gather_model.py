@@ -35,7 +35,7 @@ from tests.model.world import LEASE, LOSE, SETTLE, Process, SharedWorld
 from tests.support.builders import event_text, routes
 from tests.support.effort import only_long
 from tests.support.fakes import FakePipelines, Reports
-from tests.support.gathering import expected_runs, run_of
+from tests.support.journal.gathered_runs import expected_runs, run_of
 from tests.support.journal.memory_queue import MemoryQueue
 from tests.support.journal.memory_store import MemoryStore
 from tests.support.journal.wrapped_store import Around, Call, WrappedQueue, WrappedStore
@@ -89,7 +89,7 @@ class GatherWorld(SharedWorld):
         self.pipelines = PunctualPipelines(self.clock)
 
     def carry_out(self, sent: Any) -> None:
-        raise AssertionError("no request is under way after a step")
+        raise AssertionError("no request is in progress after a step")
 
     def advance_to_a_message(self) -> None:
         self.clock.now = max(self.clock.now, min(message.at for message in self.queue.messages.values()))

@@ -23,7 +23,7 @@ from shared.telemetry import Outcome
 from tests.support.builders import event_text
 from tests.support.clock import ManualClock
 from tests.support.fakes import LOST, LOST_UNQUEUED
-from tests.support.gathering import expected_runs, run_of, value_of
+from tests.support.journal.gathered_runs import expected_runs, run_of, value_of
 from tests.support.journal.memory_queue import MemoryQueue
 from tests.support.journal.memory_store import MemoryStore
 from tests.support.journal.wrapped_store import WrappedQueue, WrappedStore, around_each_call

@@ -15,7 +15,7 @@ from shared.resume.resume import Resume
 from shared.telemetry import Outcome
 from tests.support.builders import event_text, routes
 from tests.support.fakes import FakePipelines, Reports
-from tests.support.gathering import expected_runs, run_of
+from tests.support.journal.gathered_runs import expected_runs, run_of
 from tests.support.journal.memory_queue import MemoryQueue
 from tests.support.relays import relay_over
 
