@@ -355,6 +355,15 @@ class TestFaults:
         assert world.counts == ["2"]
         assert world.states == {State.GATHERED: 2, State.QUEUED: 1}
 
+    def test_a_last_event_that_was_removed_parks_the_run(self, world: World) -> None:
+        world.deliver("run-1", "run-2")
+        last = max(world.records, key=lambda record: (record.gathered and record.gathered.events) or 0)
+        assert world.bench.store.delete(last)
+        world.advance(QUIET)
+        assert world.runs == []
+        assert world.states == {State.GATHERED: 1, State.PARKED: 1}
+        assert not world.queue.messages
+
 
 class TestChangedRoutes:
     def test_a_route_that_no_longer_matches_parks_the_run_and_a_redrive_sends_it(self, world: World) -> None:
