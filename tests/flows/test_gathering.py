@@ -89,7 +89,8 @@ class Hosts:
         stack.callback(lambda: [host.stop() for host in self._hosts])
 
     def _start(self, number: int, *arguments: str) -> RunningProcess:
-        program = ("devstack.host", "--app-dir", str(ROOT), "--no-reload", *arguments)
+        # A killed host forgets the messages that it has taken. In production, they are invisible for 10 minutes.
+        program = ("devstack.host", "--app-dir", str(ROOT), "--no-reload", "--in-work-seconds", "16", *arguments)
         log = self._folder / f"host{number}.log"
         return start(*program, env=self._settings, cwd=self._folder, log=log)
 
