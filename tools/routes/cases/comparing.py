@@ -100,8 +100,10 @@ def observed(case: Case, played: Played) -> Observed:
 def _observed_run(known: str | Mapping[str, Any] | None, run: Mapping[str, Any]) -> Any:
     outcome = run["outcome"]
     if known is None or expected_run(known)["outcome"] != outcome:
-        is_queued = outcome == Outcome.QUEUED
-        return {key: _written(run[key]) for key in ("pipeline", "parameters")} if is_queued else outcome
+        if outcome not in {Outcome.QUEUED, Outcome.GATHERED}:
+            return outcome
+        requested = {key: _written(run[key]) for key in ("pipeline", "parameters")}
+        return requested if outcome == Outcome.QUEUED else {"outcome": outcome, **requested}
     if isinstance(known, str):
         return known
     values = {key: _updated(value, run[key]) for key, value in known.items() if key in run}

@@ -15,10 +15,13 @@ from shared.deciding import Verdict
 from shared.errors import DeliveryDeferred
 from shared.journal.cooldown import Cooldowns
 from shared.journal.journal import Journal
-from shared.journal.records import UNROUTED, Selection
+from shared.journal.records import UNROUTED, JournalKey, Selection
 from shared.journal.sqlite import SqliteStore
 from shared.queueing.queueing import Queueing
 from shared.relay import Relay
+from shared.resume.gathering import Gathering
+from shared.resume.period import group_key, open_period, run_record
+from shared.resume.sqlite_queue import SqliteQueue
 from shared.routing.table import Match, RouteTable
 from shared.telemetry import Decision
 from tools.routes.cases.reading import REQUEST_KEYS, Case
@@ -35,7 +38,8 @@ Play = Callable[[Case], "Played"]
 class Played(NamedTuple):
     """What the app does with the event of a case.
 
-    :param runs: for each route that matches, the outcome, the reason for it, and the values of the request.
+    :param runs: for each route that matches, the outcome, the reason for it, and the values of the request. If the
+        event is gathered, they are those of the run that follows if no other event comes.
     """
 
     verdict: Verdict
@@ -76,9 +80,20 @@ def playing(table: RouteTable) -> Iterator[Play]:
             routes=table,
             journal=journal,
             queueing=queueing,
+            gatherings=Gathering(journal, SqliteQueue(store, timedelta(), lambda: now), clock=lambda: now),
             report=decisions.append,
             clock=lambda: now,
         )
+
+        def request_of(match: Match) -> RunRequest:
+            """Return what is requested now, or when the period of the event ends."""
+            route = match.key.route
+            period = match.gather and open_period(journal.get(group_key(route, match.gather.by)))
+            if not period:
+                return match.request
+            run = run_record(JournalKey(route, period.gathered.into), journal.get(match.key), period, now)
+            after = [each for each in relay.decide_again(run).decisions if isinstance(each, Match)]
+            return next((each.request for each in after if each.key.route == route), match.request)
 
         def play(case: Case) -> Played:
             nonlocal now
@@ -90,16 +105,16 @@ def playing(table: RouteTable) -> Iterator[Play]:
                 decisions.clear()
                 with suppress(DeliveryDeferred):  # the decision says so, too
                     relay.deliver(dumps(event))
-            return _played(relay.decide(dumps(case.event)), decisions)
+            return _played(relay.decide(dumps(case.event)), decisions, request_of)
 
         yield play
 
 
-def _played(verdict: Verdict, decisions: Iterable[Decision]) -> Played:
+def _played(verdict: Verdict, decisions: Iterable[Decision], request_of: Callable[[Match], RunRequest]) -> Played:
     decided = {each.route or UNROUTED: each for each in decisions}
     runs: dict[str, dict[str, Any]] = {}
     for each in verdict.decisions:
-        request = each.request._asdict() if isinstance(each, Match) else {}
+        request = request_of(each)._asdict() if isinstance(each, Match) else {}
         decision = decided[each.key.route]
         values = {key: request[key] for key in REQUEST_KEYS if key in request}
         runs[each.key.route] = {"outcome": decision.outcome.value, "reason": decision.reason, **values}

@@ -167,6 +167,55 @@ class TestHistory:
         assert desk.run("test").code == 0
 
 
+class TestGathering:
+    """A route that gathers counts the events of a case, and the case expects the run that follows."""
+
+    ROUTE = (
+        "name: fresh\nevent: Microsoft.Storage.BlobCreated\ngather: {quiet: 10m, at_most: 25m, by: '{{ container }}'}\n"
+        "pipeline: p\nparameters: {files: '{{ gathered_count }}', since: '{{ gathered_since }}', last: '{{ name }}'}"
+    )
+    BLOB = "sample: Microsoft.Storage.BlobCreated"
+    OTHER = "set: {subject: /blobServices/default/containers/other/blobs/b.csv}"
+
+    @pytest.mark.parametrize(
+        ("ago", "files", "since"),
+        [
+            ([], 1, "2026-01-01T00:00:00Z"),
+            (["5m", "9m"], 3, "2025-12-31T23:51:00Z"),
+            (["10m"], 1, "2026-01-01T00:00:00Z"),  # it was quiet
+            (["6m", "12m", "18m", "24m"], 5, "2025-12-31T23:36:00Z"),
+            (["1m", "9m", "18m", "26m"], 2, "2025-12-31T23:59:00Z"),  # after 25 minutes, the next period begins
+        ],
+    )
+    def test_the_run_is_that_of_the_open_period(self, desk: Desk, ago: list[str], files: int, since: str) -> None:
+        desk.routes(self.ROUTE)
+        after = ", ".join(f"{{{self.BLOB}, ago: {each}}}" for each in ago)
+        parameters = f"{{files: {files}, since: '{since}', last: part-00001.parquet}}"
+        run = f"{{outcome: gathered, pipeline: p, parameters: {parameters}}}"
+        case = f"{{given: {{{self.BLOB}, after: [{after}]}}, expect: {{fresh: {run}}}}}"
+        desk.file(f"cases: [{case}, {case}]", FILE)
+        assert desk.run("test").out.splitlines() == ["ok      1", "ok      2", f"{FILE}: 2 cases, 0 failed"]
+
+    def test_other_groups_and_repeated_deliveries_do_not_count(self, desk: Desk) -> None:
+        desk.routes(self.ROUTE)
+        twice = "{sample: blob-created, ago: 2m}, {sample: blob-created, ago: 3m}"
+        after = f"{{{self.BLOB}, {self.OTHER}, ago: 1m}}, {twice}"
+        run = "{outcome: gathered, parameters: {files: 2, since: '2025-12-31T23:57:00Z', last: part-00001.parquet}}"
+        desk.file(f"cases: [{{given: {{{self.BLOB}, after: [{after}]}}, expect: {{fresh: {run}}}}}]", FILE)
+        assert desk.run("test").code == 0
+        given = "{sample: blob-created, after: [{sample: blob-created, ago: 1m}]}"
+        desk.file(f"cases: [{{given: {given}, expect: {{fresh: duplicate}}}}]", FILE)
+        assert desk.run("test").code == 0
+
+    def test_a_gathered_event_is_not_queued_and_an_update_writes_its_run(self, desk: Desk) -> None:
+        desk.routes(self.ROUTE)
+        file = desk.file(f"cases:\n  - given: {{{self.BLOB}}}\n    expect: {{fresh: {{}}}}\n", FILE)
+        assert "fresh: the event is gathered, expected queued: event 1 of its group; held until" in desk.run("test").out
+        assert desk.run("test", "--update").code == 0
+        assert "fresh: {outcome: gathered, pipeline: p, parameters: {files: '1', since: " in file.read_text()
+        assert desk.run("test").code == 0
+
+
 class TestCoverage:
     def test_untested_routes_and_parts_of_conditions(self, desk: Desk) -> None:
         desk.routes(
