@@ -61,7 +61,7 @@ VAULT = {"KEY_VAULT_URL": "https://kv.vault.azure.net", "AZURE_DEVOPS_PAT_SECRET
 class TestConfiguration:
     def test_settings_and_routes_are_loaded(self) -> None:
         configuration = load_configuration({**ENVIRONMENT, **PAT}, ROOT, NAMES)
-        assert (configuration.settings.auth, len(configuration.routes.routes)) == ("pat", 6)
+        assert (configuration.settings.auth, len(configuration.routes.routes)) == ("pat", 7)
 
     @pytest.mark.parametrize(
         ("environment", "error", "words"),
@@ -240,7 +240,7 @@ class TestTheRoutesOfTheApp:
                 (record,) = store.select(Selection("smoke-test-after-deployment"), 2)
         assert record.routes == routes.digest
         lines = [record.getMessage() for record in records if record.name == "nextstage.routes"]
-        assert lines == [f"routes.yaml: digest {routes.digest}, routes: 6"]
+        assert lines == [f"routes.yaml: digest {routes.digest}, routes: 7"]
 
     def test_a_journal_that_does_not_answer_is_tried_again(self, tmp_path: Path) -> None:
         folder = tmp_path / "later"

@@ -154,7 +154,7 @@ class TestWhole:
             "key": "Azure returned the system key of the app's Event Grid endpoint",
             "test event": f"{host.url} acknowledged it (HTTP 202)",
             "journal": f"{desk.folder / 'journal.sqlite3'}: the app wrote down the test event",
-            "app": f"the app runs version {VERSION} and this routes.yaml (digest {routes.digest}, 6 routes)",
+            "app": f"the app runs version {VERSION} and this routes.yaml (digest {routes.digest}, 7 routes)",
             "events": "ws: 2 event subscriptions for all event types: n, n-run",
         }
         assert again == found

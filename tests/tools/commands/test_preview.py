@@ -90,12 +90,13 @@ class TestAllRoutes:
         assert (result.code, result.err) == (0, "")
         *rows, last, legend = result.out.splitlines()
         routes = len(rows)
-        assert routes >= 6
-        assert last == f"{routes} previews: {routes} accepted; nothing was queued"
+        assert routes >= 7
+        assert last == f"{routes} previews: {routes - 1} accepted, 1 disabled; nothing was queued"
+        assert [row.split()[:2] for row in rows if "disabled" in row] == [["retrain-on-new-data", "disabled"]]
         assert legend.startswith("(sample): ")
         (triage,) = [row for row in rows if row.startswith("triage")]
         assert triage.endswith("runId=sample_run_00000001 (sample), runStatus=Failed")
-        assert len(run_requests(previewing)) == routes
+        assert len(run_requests(previewing)) == routes - 1
 
     def test_a_route_without_a_sample_and_a_disabled_route(self, previewing: Desk) -> None:
         previewing.routes(UNSOLVABLE, RIGHT + "\nenabled: false")

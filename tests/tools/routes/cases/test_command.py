@@ -1,6 +1,7 @@
 """``manage.py test``: what it prints and writes, and its exit codes."""
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -316,3 +317,26 @@ def test_the_default_table_is_tested_completely() -> None:
     )
     assert (result.returncode, result.stderr) == (0, ""), result.stdout
     assert "warning" not in result.stdout
+
+
+def test_the_route_for_new_data_is_enabled_with_one_word(desk: Desk) -> None:
+    """Nothing else needs a change, except the expectations of its cases, which the command writes."""
+    for name in ("routes.yaml", FILE):
+        text = (ROOT / name).read_text()
+        desk.file(text.replace("enabled: false", "enabled: true"), name)
+        assert text.count("enabled: false") == (name == "routes.yaml")
+    shutil.copytree(ROOT / "pipelines", desk.folder / "pipelines")
+    assert "warning: 'gather': needs a resume queue" in desk.run("check", "--strict").out
+    desk.settings = {"RESUME_STORAGE": "sqlite"}
+    assert desk.run("check", "--strict").code == 0
+    assert [
+        line for line in desk.run("test", "--update", "--strict").out.splitlines() if not line.startswith("ok")
+    ] == [
+        "updated  new data has landed",
+        "updated  more new data has landed",
+        f"{FILE}: 23 cases, 0 failed",
+    ]
+    assert desk.run("test", "--strict").code == 0
+    written = (desk.folder / FILE).read_text()
+    assert "newData: training-data/landing/2026-11-20\n" in written
+    assert [count in written for count in ("newFiles: '1'", "newFiles: '3'")] == [True, True]
