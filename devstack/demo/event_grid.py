@@ -24,17 +24,23 @@ class Delivery:
     :param note: what the report says about the delivery, in addition to the outcomes.
     :param copies: how many times the event is delivered, each time until it is acknowledged.
     :param at_once: whether the first two copies are sent at the same time.
+    :param changed: the event that is delivered, if it differs from the sample.
     """
 
     sample: str
     note: str = ""
     copies: int = 1
     at_once: bool = False
+    changed: str = ""
     statuses: list[int] = field(default_factory=list)
 
     @property
+    def text(self) -> str:
+        return self.changed or sample_text(self.sample)
+
+    @property
     def event_id(self) -> str:
-        return parse_event(sample_text(self.sample)).id
+        return parse_event(self.text).id
 
     @property
     def acknowledged(self) -> bool:
@@ -67,7 +73,7 @@ def _deliver_until_acknowledged(endpoint: str, delivery: Delivery) -> None:
 
 
 def _deliver_once(endpoint: str, delivery: Delivery) -> int:
-    text = sample_text(delivery.sample)
+    text = delivery.text
     if delivery.sample.endswith(".cloud"):
         body, content_type = text, "application/cloudevents+json; charset=utf-8"
     else:

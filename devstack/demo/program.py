@@ -1,11 +1,11 @@
 """Runs nextstage from event to pipeline run locally, without a cloud.
 
 The demo starts the Azure DevOps emulator and the function app on free ports. It delivers every sample event over HTTP
-as Event Grid does, some of them with planned faults, and shows the outcomes. During an outage of Azure DevOps, the app
-is killed and started again. Meanwhile, two pipelines wait without an agent. At the end, the demo compares the runs in
-the emulator's books with the expected runs. The exit code is 0 only if every event was acknowledged, no run was lost or
-duplicated, the events of the outage came back without another delivery, and both waiting tasks were completed
-correctly.
+as Event Grid does, some of them with planned faults, and shows the outcomes. During an outage of Azure DevOps, many
+blobs land within a second, and the app is killed and started again. Meanwhile, two pipelines wait without an agent. At
+the end, the demo compares the runs in the emulator's books with the expected runs. The exit code is 0 only if every
+event was acknowledged, no run was lost or duplicated, one retraining was queued for all the blobs, the events of the
+outage came back without another delivery, and both waiting tasks were completed correctly.
 """
 
 import json
@@ -21,6 +21,7 @@ from typing import Any, NoReturn
 import requests
 from cryptography.fernet import Fernet
 
+from devstack.demo.blobs import BLOBS, REPEATED, blobs, files_per_run, with_new_data
 from devstack.demo.books import compare, expected_runs
 from devstack.demo.event_grid import Delivery, all_at_once, deliver
 from devstack.demo.outage import came_back, deferred_keys, is_up, wait_until
@@ -81,7 +82,8 @@ def _interrupt(_number: int, _frame: object) -> NoReturn:
 def _run(folder: Path, report: Report) -> int:
     report.line("demo: starting the emulator of Azure DevOps and the function app …")
     with start("devstack.ado", env={}, cwd=folder, log=folder / "ado.log") as ado:
-        journal = folder / "journal.sqlite3"
+        journal, table = folder / "journal.sqlite3", folder / "routes.yaml"
+        table.write_text(with_new_data((ROOT / "routes.yaml").read_text(encoding="utf-8")), encoding="utf-8")
         settings = {
             "AZURE_DEVOPS_ORG_URL": ado.url,
             "AZURE_DEVOPS_PROJECT": "mlops",
@@ -89,6 +91,7 @@ def _run(folder: Path, report: Report) -> int:
             "AZURE_DEVOPS_EXT_PAT": os.environ.get("DEVSTACK_PAT", "devstack-pat"),
             "JOURNAL_CONNECTION": f"sqlite:{journal}",
             "RESUME_STORAGE": "sqlite",
+            "ROUTES_FILE": str(table),
             "WAIT_TOKEN_KEYS": Fernet.generate_key().decode(),
             **TIMES,
         }
@@ -104,6 +107,9 @@ def _run(folder: Path, report: Report) -> int:
             all_at_once([partial(_deliver, host, ado, delivery) for delivery in others], 4)
             _ask(_control(ado, "outage"), {"seconds": OUTAGE_SECONDS})
             all_at_once([partial(_deliver, host, ado, delivery) for delivery in OUTAGE], len(OUTAGE))
+            report.line(f"demo: {BLOBS} blobs land within a second …")
+            landed = blobs()
+            all_at_once([partial(_deliver, host, ado, delivery) for delivery in landed], 8)
             host.kill()
         with start_host() as host:
             wait_until(lambda: is_up(ado.url), LONGEST_WAIT_SECONDS)
@@ -116,14 +122,22 @@ def _run(folder: Path, report: Report) -> int:
     runs, tasks = books["runs"], books["tasks"]
     deliveries = sorted([*IN_TURN.values(), *others], key=lambda delivery: sample_names().index(delivery.sample))
     decisions = _decisions(folder / "host.log")
-    report.events(deliveries, decisions, {run["id"]: run["pipelineName"] for run in runs})
+    pipelines = {run["id"]: run["pipelineName"] for run in runs}
+    report.events(deliveries, decisions, pipelines)
+    report.many(f"{BLOBS} blobs in several folders", landed, decisions, pipelines)
     show_tasks(tasks, report)
     report.line()
-    expected = expected_runs(load_configuration(settings, ROOT, NAMES).routes, sample_names())
+    events = [delivery.text for delivery in (*deliveries, *landed)]
+    expected = expected_runs(load_configuration(settings, ROOT, NAMES).routes, events)
     result = compare(expected, runs)
     report.line(
-        f"demo: {len(deliveries)} events delivered, {result.queued} pipeline runs queued, "
+        f"demo: {len(events)} events delivered, {result.queued} pipeline runs queued, "
         f"{result.lost} lost, {result.duplicated} duplicated"
+    )
+    files = files_per_run(runs)
+    report.line(
+        f"demo: {BLOBS} blobs landed within a second, {REPEATED} of them were delivered twice; {len(files)} retraining "
+        f"was queued for {sum(files)} files, although the app was killed"
     )
     healed = [delivery for delivery in OUTAGE if came_back(delivery, decisions)]
     report.line(
@@ -134,10 +148,10 @@ def _run(folder: Path, report: Report) -> int:
     report.line(
         f"demo: {len(tasks)} pipelines waited without an agent, {sum(completed)} of their tasks completed exactly once"
     )
-    unacknowledged = [delivery.sample for delivery in deliveries if not delivery.acknowledged]
+    unacknowledged = [delivery.sample for delivery in (*deliveries, *landed) if not delivery.acknowledged]
     if unacknowledged:
         print(f"demo: never acknowledged: {', '.join(unacknowledged)}", file=sys.stderr)
-    if result.lost or result.duplicated or unacknowledged or healed != OUTAGE or not all(completed):
+    if result.lost or result.duplicated or unacknowledged or files != [BLOBS] or healed != OUTAGE or not all(completed):
         return 1
     report.line("demo: next, write your own route in 10 minutes: docs/first-route.md")
     return 0

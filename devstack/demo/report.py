@@ -2,7 +2,7 @@
 
 import shutil
 import textwrap
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from rich.console import Console
@@ -13,6 +13,7 @@ from devstack.demo.event_grid import Delivery
 _STYLES: Final = {
     "queued": "bold green",
     "duplicate": "cyan",
+    "gathered": "cyan",
     "ignored": "dim",
     "parked": "bold red",
     "deferred": "yellow",
@@ -64,23 +65,40 @@ class Report:
         for decision in decisions:
             by_event.setdefault(decision["event_id"], []).append(decision)
         for delivery in deliveries:
-            self.line()
-            self.line(f"{delivery.sample}: answered {_answers(delivery.statuses)}", "bold", hanging=2)
-            if delivery.note:
-                self.line(f"({delivery.note})", "italic dim", 2)
-            for decision in _grouped(by_event.get(delivery.event_id, [])):
-                self.line(_outcome(decision, pipelines), _STYLES.get(decision["outcome"], ""), 2, hanging=2)
-                if decision["reason"]:
-                    self.line(decision["reason"], "", 6)
+            self._block(delivery.sample, delivery.statuses, delivery.note)
+            self._outcomes(by_event.get(delivery.event_id, []), pipelines)
+
+    def many(
+        self,
+        what: str,
+        deliveries: Sequence[Delivery],
+        decisions: Iterable[Decision],
+        pipelines: Mapping[int, str],
+    ) -> None:
+        """Print one block for several events."""
+        events = {delivery.event_id for delivery in deliveries}
+        self._block(what, sorted(status for delivery in deliveries for status in delivery.statuses))
+        self._outcomes([decision for decision in decisions if decision["event_id"] in events], pipelines)
+
+    def _block(self, what: str, statuses: list[int], note: str = "") -> None:
+        self.line()
+        self.line(f"{what}: answered {_answers(statuses)}", "bold", hanging=2)
+        if note:
+            self.line(f"({note})", "italic dim", 2)
+
+    def _outcomes(self, decisions: Iterable[Decision], pipelines: Mapping[int, str]) -> None:
+        for decision in _grouped(decisions):
+            self.line(_outcome(decision, pipelines), _STYLES.get(decision["outcome"], ""), 2, hanging=2)
+            if decision["reason"]:
+                self.line(decision["reason"], "", 6)
 
 
-def _grouped(decisions: list[Decision]) -> Iterable[Decision]:
-    """Merge equal decisions, as retries repeat them, and count them in ``times``."""
+def _grouped(decisions: Iterable[Decision]) -> Iterable[Decision]:
+    """Merge equal decisions, as retries repeat them, into the last one, and count them in ``times``."""
     rows: dict[tuple[Any, ...], dict[str, Any]] = {}
     for decision in decisions:
         key = (decision["route"], decision["outcome"], _reason_without_digits(decision))
-        row = rows.setdefault(key, {**decision, "times": 0})
-        row["times"] += 1
+        rows[key] = {**decision, "times": rows.get(key, {}).get("times", 0) + 1}
     return rows.values()
 
 

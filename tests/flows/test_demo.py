@@ -5,18 +5,22 @@ import re
 import signal
 import subprocess
 import sys
+from datetime import timedelta
 from io import StringIO
 
 import pytest
+import yaml
 from rich.console import Console
 
+from devstack.demo.blobs import BLOBS, REPEATED, blobs, files_per_run, with_new_data
 from devstack.demo.books import Comparison, compare, expected_runs
 from devstack.demo.event_grid import Delivery
 from devstack.demo.outage import came_back
 from devstack.demo.report import Report
 from devstack.demo.waits import completed_as_expected
-from devstack.events import sample_names
+from devstack.events import sample_names, sample_text
 from shared.azure_devops.runs import RunRequest
+from shared.events.event import parse_event
 from tests.support import ROOT
 from tests.support.builders import routes
 
@@ -36,7 +40,9 @@ def test_it_succeeds_and_shows_every_outcome_with_its_reason_at_80_columns() -> 
     assert [line for line in lines if len(line) > 80] == []
     text = " ".join(result.stdout.split())
     assert text.endswith(
-        f"demo: {len(sample_names())} events delivered, 11 pipeline runs queued, 0 lost, 0 duplicated "
+        f"demo: {len(sample_names()) + BLOBS} events delivered, 13 pipeline runs queued, 0 lost, 0 duplicated "
+        "demo: 40 blobs landed within a second, 8 of them were delivered twice; 1 retraining was queued for 40 files, "
+        "although the app was killed "
         "demo: 2 events arrived while Azure DevOps was down, 2 came back without another delivery, although the app "
         "was killed "
         "demo: 2 pipelines waited without an agent, 2 of their tasks completed exactly once "
@@ -53,9 +59,14 @@ def test_it_succeeds_and_shows_every_outcome_with_its_reason_at_80_columns() -> 
         "retrain-on-monitor-breach: queued, retraining run ",
         "smoke-test-after-deployment: queued, smoke-test run ",
         "because the last 5 requests had no answer (latest: no connection: POST",
+        "retrain-on-new-data: gathered, 40 times event ",
+        "retrain-on-new-data: duplicate, 8 times already gathered",
+        "retrain-on-new-data: queued, retraining run ",
     ):
         assert shown in text
-    assert [line.partition(":")[0] for line in lines if ": answered " in line] == sample_names()
+    shown_events = [*sample_names(), "40 blobs in several folders"]
+    assert [line.partition(":")[0] for line in lines if ": answered " in line] == shown_events
+    assert "40 blobs in several folders: answered 202 x48" in lines
     delivered_three_times = next(line for line in lines if line.startswith("model-registered:"))
     assert sum(int(count or 1) for count in re.findall(r"202(?: x(\d))?", delivered_three_times)) == 3
 
@@ -159,12 +170,50 @@ class TestVerdict:
         )
         breaches = ["run-status-changed-monitor-breach", "run-status-changed-monitor-breach.cloud"]
         expected = RunRequest("https://dev.azure.com/contoso", "mlops", "p", "main")
-        assert expected_runs(table, [*breaches, "run-status-changed-running"]) == [[expected, expected]]
+        samples = [*breaches, "run-status-changed-running"]
+        assert expected_runs(table, map(sample_text, samples)) == [[expected, expected]]
 
     def test_events_within_a_cooldown_expect_one_run(self) -> None:
         table = routes("name: r\nevent: DatasetDriftDetected\ncooldown: 6h\npipeline: p")
         drifts = ["dataset-drift-detected", "dataset-drift-detected-again"]
-        assert [len(requests) for requests in expected_runs(table, drifts)] == [2]
+        assert [len(requests) for requests in expected_runs(table, map(sample_text, drifts))] == [2]
+
+    def test_a_group_of_gathered_events_expects_one_run_for_all_of_them(self) -> None:
+        """Each event counts once, and each may be the last."""
+        table = routes(
+            "name: r\nevent: Microsoft.Storage.BlobCreated\ngather: {quiet: 1m, at_most: 1h, by: '{{ container }}'}\n"
+            "pipeline: p\nparameters: {files: '{{ gathered_count }}', last: '{{ name }}', folder: '{{ container }}'}"
+        )
+        events = [*map(sample_text, ["blob-created", "blob-created", "blob-created.cloud"]), *(b.text for b in blobs())]
+        training, line = expected_runs(table, events)
+        assert [dict(request.parameters) for request in training] == [
+            {"files": "2", "last": f"part-{number:05}.parquet", "folder": "training-data"} for number in (20, 26)
+        ]
+        assert [dict(request.parameters) for request in line] == [
+            {"files": "40", "last": f"part-{number:05}.parquet", "folder": "line-1"} for number in range(40)
+        ]
+        assert compare([training, line], [run(files="40", last="part-00007.parquet", folder="line-1")]).lost == 1
+
+
+class TestBlobs:
+    def test_only_the_route_for_new_data_changes(self) -> None:
+        text = (ROOT / "routes.yaml").read_text()
+        before, after = yaml.safe_load(text), yaml.safe_load(with_new_data(text))
+        (route,) = [route for route in before["routes"] if route["name"] == "retrain-on-new-data"]
+        route["enabled"], route["gather"]["quiet"] = True, "5s"
+        assert after == before
+
+    def test_they_are_different_files_within_a_second(self) -> None:
+        events = [parse_event(blob.text) for blob in blobs()]
+        times = sorted(event.time for event in events if event.time is not None)
+        assert (len({event.id for event in events}), len(times)) == (BLOBS, BLOBS)
+        assert times[-1] - times[0] < timedelta(seconds=1)
+        assert sum(blob.copies for blob in blobs()) == BLOBS + REPEATED
+
+    def test_only_runs_for_these_blobs_count(self) -> None:
+        mine = {"templateParameters": {"newData": "line-1/landing/camera 1", "newFiles": "40"}}
+        other = {"templateParameters": {"newData": "training-data/landing", "newFiles": "2"}}
+        assert files_per_run([mine, other, {"templateParameters": {"reason": "drift"}}]) == [40]
 
 
 def test_the_report_shows_the_note_of_an_event_without_decisions() -> None:
