@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -20,14 +21,18 @@ from shared.journal.purge import BATCH_RECORDS, purge
 from shared.journal.records import JournalKey
 from shared.journal.tables.entities import Entity, record_to_entity, run_marker
 from shared.journal.tables.store import TablesStore
+from shared.resume.gathering import Gathering
+from shared.resume.resume import Resume
 from shared.settings import load_settings
 from tests.support import ROOT
 from tests.support.builders import routes, run_completed
 from tests.support.clock import ManualClock
 from tests.support.fakes import FakePipelines, Reports
+from tests.support.journal.memory_queue import MemoryQueue
 from tests.support.journal.stores import OpenTables
-from tests.support.relays import PLAIN, relay_over
+from tests.support.relays import LEASE, PLAIN, SETTLE, relay_over
 
+GATHERING = PLAIN.replace("plain", "gathering") + "\ngather: { quiet: 10m, at_most: 1h }"
 COOLING = PLAIN.replace("plain", "cooling") + "\ncooldown: 6h"
 
 PAGE = (ROOT / "docs" / "cost.md").read_text()
@@ -81,6 +86,35 @@ class TestWhatAnEventNeeds:
         assert meter.deliver(first, COOLING) == needs("queued, the route has a cooldown")["transactions"]
         assert meter.deliver(second, COOLING) == needs("suppressed by a cooldown")["transactions"]
         assert meter.outcomes == ["queued", "suppressed"]
+
+    def test_gathered_events_and_the_end_of_their_period(self, meter: Meter) -> None:
+        queue, clock = MemoryQueue(meter.clock), meter.clock
+        journal = Journal(meter.store, lease_seconds=LEASE, settle_seconds=SETTLE, clock=clock)
+        gathering = Gathering(journal, queue, clock=clock)
+        table, report = routes(GATHERING), meter.reports
+        relay = relay_over(meter.store, meter.pipelines, table, clock, report=report, gatherings=gathering)
+        give_up = timedelta(days=7)
+        resume = Resume(relay, journal, queue, give_up=give_up, kinds=gathering.kinds(), report=report, clock=clock)
+
+        def take_up_what_is_due() -> int:
+            """Return the number of requests to the queue. The host takes and removes each message."""
+            before, taken = queue.writes, 0
+            while due := queue.take():
+                resume.take_up(due[1])
+                queue.finish(due[0])
+                taken += 1
+            return queue.writes - before + 2 * taken
+
+        for name in ("first", "second"):
+            assert meter.count(partial(relay.deliver, run_completed(name))) == needs("gathered")["transactions"]
+            clock.advance(60)
+        asked, transactions = [queue.writes], [0]
+        for seconds in (600 - 120, 60):  # it is not yet quiet for long enough, and then it is
+            clock.advance(seconds)
+            transactions.append(meter.count(lambda: asked.append(take_up_what_is_due())))
+        assert meter.outcomes == ["gathered", "gathered", "queued"]
+        documented = [(amount(row[1]), amount(row[2])) for row in tables("Gathered events")[0][1:]]
+        assert documented == [*zip(transactions, asked, strict=True)]
 
     def test_deferred_once_and_then_queued(self, meter: Meter) -> None:
         meter.pipelines.plan.append(Throttled("a pause, says the test", 1))
@@ -301,6 +335,7 @@ class TestFigures:
             "alert_rules * alert_rule": 1,
             "(1 + subscriptions) * event_grid": 1e6,
             "5 * queue_operation": 1e6,
+            "11 * queue_operation + 8 * table_transaction": 10_000,
             WAKE_UP: 1000,
         }
         text = " ".join(PAGE.split())
