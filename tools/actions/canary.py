@@ -6,6 +6,7 @@ queues nothing for it; see shared/proof.py. The key is never shown or logged.
 
 import uuid
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -21,7 +22,7 @@ from tools.actions.check_results import JOURNAL, CheckResult, Status, failed
 from tools.actions.running_app import table_words
 from tools.azure.connecting import Pauses
 from tools.azure.deployment import Deployment
-from tools.azure.deployment_checks import check_app, check_function, check_key, check_subscriptions
+from tools.azure.deployment_checks import check_app, check_function, check_key, check_routes, check_subscriptions
 from tools.azure.function_app import Site
 from tools.azure.resource_manager import ResourceManager
 from tools.errors import CommandFailed
@@ -88,6 +89,8 @@ def prove(
         key = key or (yield from check_key(manager, deployment, pauses))
     yield from _endpoint(installation, deployment, site, key, pauses)
     yield from check_subscriptions(manager, deployment, installation.clock())
+    with suppress(ConfigurationError, CommandFailed):  # the check of the routes has said so
+        yield from check_routes(deployment.plan, installation.configuration.routes.routes)
 
 
 def _endpoint(

@@ -16,6 +16,7 @@ from shared.http.transport import RequestsTransport
 from shared.journal.backends import backend_of
 from shared.journal.journal import Journal
 from shared.journal.records import Selection, State
+from shared.resume.period import is_group
 from shared.routing.running import running_routes
 from shared.routing.table import Route, RouteTable
 from shared.settings import Settings, load_settings
@@ -36,6 +37,7 @@ _KEY_VAULT_REFERENCE: Final = "@microsoft.keyvault("
 _CORRECT_SETTINGS: Final = f"correct the application settings, or {FILE_NAME}"
 _CORRECT_ROUTES: Final = "correct the file; each problem is listed with its line and column"
 _DEFERRED: Final = Selection(states=frozenset({State.RELEASED, State.UNCERTAIN}))
+_WAITING: Final = Selection(states=frozenset({State.WAITING}))
 _MAX_DEFERRED: Final = 1_000
 _NOT_SAID: Final = "the journal does not say which routes.yaml the app runs"
 _PAUSES: Final = (0.0, 0.5, 1.0, 2.0)
@@ -153,10 +155,14 @@ def _routes(installation: Installation) -> Generator[CheckResult, None, RouteTab
 
 
 def _deferred(settings: Settings) -> Iterator[CheckResult]:
-    """Warn if records wait for their next delivery. The reason of the latest one tells what is wrong at the moment."""
+    """Warn if records wait for their next delivery. The reason of the latest one tells what is wrong at the moment.
+
+    Also count the events that are gathered now.
+    """
     try:
         with closing(open_store(settings)) as store:
             waiting = list(store.select(_DEFERRED, _MAX_DEFERRED))
+            gathering = [one for one in store.select(_WAITING, _MAX_DEFERRED) if is_group(one.key)]
     except NextstageError as exc:
         yield failed("deferred", exc, "check the setting JOURNAL_CONNECTION")
         return
@@ -170,6 +176,10 @@ def _deferred(settings: Settings) -> Iterator[CheckResult]:
             what += " for another delivery"
         words = f"{counted(len(waiting), 'record')}{more} {what}; the latest reason: {latest.reason}"
         yield CheckResult("deferred", Status.WARNING, words, advice)
+    if gathering:
+        events = sum(one.gathered.events for one in gathering if one.gathered is not None)
+        words = f"{counted(events, 'event')} in {counted(len(gathering), 'group')} wait for one run per group"
+        yield CheckResult("gathered", Status.OK, f"{words}; see 'manage.py resume'")
 
 
 def _resume(installation: Installation) -> Iterator[CheckResult]:

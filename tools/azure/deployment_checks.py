@@ -1,15 +1,18 @@
 """Checks of a deployed app by Azure Resource Manager: the app, its function, its key, and the event subscriptions."""
 
-from collections.abc import Generator, Iterator, Sequence, Set
+from collections.abc import Generator, Iterable, Iterator, Sequence, Set
 from datetime import datetime, timedelta
 from typing import Final
 
+from handlers import event_type
 from shared.credentials import Secret
+from shared.routing.table import Route
 from tools.actions.check_results import CheckResult, Status, failed
 from tools.azure.connecting import Pauses
 from tools.azure.deployment import Deployment
 from tools.azure.event_resources import WORKSPACE_TYPES, is_for_a_source, source_name
 from tools.azure.function_app import HostNotReady, Site, enabled_functions, find_site, system_key
+from tools.azure.plan import Plan
 from tools.azure.resource_manager import ResourceManager, ResourceManagerError
 from tools.azure.sources import SOURCES, Resource
 from tools.azure.subscriptions import SUCCEEDED, EventSubscription, matched, missing_types, subscriptions_to
@@ -107,11 +110,24 @@ def check_subscriptions(manager: ResourceManager, deployment: Deployment, now: d
         yield _refused(SUBSCRIPTION, exc, _READ_TOPICS)
 
 
-def _wanted(deployment: Deployment, resource: Resource) -> list[str]:
+def check_routes(plan: Plan, routes: Iterable[Route]) -> Iterator[CheckResult]:
+    """Warn about each enabled route whose event type no workspace and no source should deliver."""
+    if any("includedEventTypes" not in source.filter for source in plan.sources):
+        return  # only the source knows what it sends
+    delivered = {type_.lower() for resource in plan.resources for type_ in _wanted(plan, resource)}
+    for route in routes:
+        type_ = event_type(route.event).type
+        if route.enabled and type_.lower() not in delivered:
+            what = f"{route.name}: no workspace and no source delivers {type_}, so the route never queues a run"
+            advice = f"add a source to {SOURCES}, see docs/event-sources.md; or disable the route"
+            yield CheckResult(SUBSCRIPTION, Status.WARNING, what, advice)
+
+
+def _wanted(plan: Plan, resource: Resource) -> list[str]:
     """Return the event types of a resource that the app should receive."""
-    sources = [source.filter.get("includedEventTypes", []) for source in deployment.plan.sources_of(resource)]
+    sources = [source.filter.get("includedEventTypes", []) for source in plan.sources_of(resource)]
     return [
-        *(WORKSPACE_TYPES if resource in deployment.plan.workspaces else []),
+        *(WORKSPACE_TYPES if resource in plan.workspaces else []),
         *(name for one in sources for name in one),
     ]
 
@@ -122,7 +138,7 @@ def _found(deployment: Deployment, resource: Resource, found: Sequence[EventSubs
         what = f"{name}: no event subscription leads to {deployment.app.name}, so no event arrives"
         yield CheckResult(SUBSCRIPTION, Status.FAILED, what, _CONNECT)
         return
-    problems = [*_problems(name, found, _wanted(deployment, resource))]
+    problems = [*_problems(name, found, _wanted(deployment.plan, resource))]
     yield from problems
     if not problems:
         names = ", ".join(one.name for one in found)

@@ -126,6 +126,7 @@ def doctor(  # noqa: PLR0913 - every parameter is an option
     - compare version and routes.yaml of the app with those here
     - look at the event subscriptions that lead to the app
     - see in the metrics whether an event has matched the filter of each source
+    - see whether the event type of each enabled route is delivered
     - see in the journal what the app has to try again
 
     A key or a role that was just made takes some minutes, so the test event is sent up to six times within a minute.

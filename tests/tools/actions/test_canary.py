@@ -356,6 +356,14 @@ class TestAzure:
         azure = Azure(secret("key"), {path: [subscription("n", None)]})
         assert only(proof(desk, azure, scripted.url), "events")[0] == "ok"
 
+    def test_a_route_whose_events_nothing_delivers(self, desk: Desk, scripted: ScriptedHost) -> None:
+        desk.routes("name: new-data\nevent: Microsoft.Storage.BlobCreated\npipeline: p")
+        last = proof(desk, Azure(secret("key")), scripted.url)["events"][-1]
+        expected = "new-data: no workspace and no source delivers Microsoft.Storage.BlobCreated, so the route never"
+        assert (last.status, last.detail.startswith(expected)) == ("warning", True)
+        desk.routes("name: new-data\nevent: Nope\npipeline: p")  # another check says so
+        assert only(proof(desk, Azure(secret("key")), scripted.url), "events")[0] == "ok"
+
     @pytest.mark.parametrize(("tries", "status"), [(3, "ok"), (4, "failed")])
     def test_a_host_that_must_start_before_it_gives_the_key(
         self, desk: Desk, scripted: ScriptedHost, tries: int, status: str

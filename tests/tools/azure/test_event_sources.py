@@ -8,11 +8,12 @@ import pytest
 
 from devstack.arm import sample
 from tests.support.azd import OURS, PREFIX, Azd
+from tests.support.builders import routes
 from tests.tools.azure.conftest import THEIR_IDENTITY, Run, lines, refusal, state, topic
 from tests.tools.conftest import Result
 from tools.actions.check_results import Status
 from tools.azure.deployment import Deployment
-from tools.azure.deployment_checks import check_subscriptions
+from tools.azure.deployment_checks import check_routes, check_subscriptions
 from tools.azure.plan import Plan
 from tools.azure.sign_in import resource_manager
 
@@ -369,6 +370,30 @@ class TestProof:
         assert (first.status, second.status) == (Status.OK, Status.WARNING)
         said = "landing: NEXTSTAGE_EVENT_SOURCES has changed since its event subscriptions were made"
         assert (second.detail, second.next_step) == (said, "run './manage.py connect'")
+
+    @pytest.mark.parametrize(
+        ("sources", "workspace", "missing"),
+        [
+            ([], sample.WORKSPACE, ["new-data", "orders"]),
+            ([BLOBS], sample.WORKSPACE, ["orders"]),
+            ([{**BLOBS, "types": ["Microsoft.STORAGE.blobcreated"]}], None, ["trained", "orders"]),
+            ([BLOBS, {**ORDERS, "types": ["com.example.orders"]}], sample.WORKSPACE, []),
+            ([ORDERS], None, []),  # the topic may have events of any type
+        ],
+    )
+    def test_a_route_for_which_nothing_is_connected(
+        self, sources: list[dict[str, Any]], workspace: str | None, missing: list[str]
+    ) -> None:
+        values = {name: value or "" for name, value in of(*sources, workspace=workspace).items()}
+        table = routes(
+            "name: trained\nevent: RunCompleted\npipeline: p",
+            f"name: new-data\nevent: {CREATED}\npipeline: p",
+            f"name: off\nevent: {CREATED}\npipeline: p\nenabled: false",
+            "name: orders\nevent: com.example.orders\npipeline: p",
+        )
+        found = [*check_routes(Plan.of(values), table.routes)]
+        assert [one.detail.partition(":")[0] for one in found] == missing
+        assert {one.status for one in found} <= {Status.WARNING}
 
     def test_metrics_that_may_not_be_read(self, azd: Azd, connect: Run) -> None:
         azd.arm.plan(refusal("/Microsoft.Insights/metrics", "AuthorizationFailed", status=403, method="GET"))

@@ -55,6 +55,14 @@ def gathering(desk: Desk) -> Gathering:
 HELD = "held until 2026-11-20 12:12:00, or until 2026-11-20 14:00:00 UTC at the latest if more events come"
 
 
+def test_the_doctor_counts_the_events_that_are_held(desk: Desk, gathering: Gathering) -> None:
+    gathering.deliver(1, 2, 3)
+    words = "3 events in 1 group wait for one run per group; see 'manage.py resume'"
+    assert ["ok", "gathered", words] in desk.run("doctor").rows
+    gathering.end()
+    assert [row for row in desk.run("doctor").rows if row[1:2] == ["gathered"]] == []
+
+
 def test_while_the_period_is_open(desk: Desk, gathering: Gathering) -> None:
     gathering.deliver(1, 2, 3)
     rows = desk.run("journal").rows[1:]
