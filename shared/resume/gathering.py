@@ -5,7 +5,9 @@
   message without a period ends.
 - A period ends in one step too: its run gets a record, and the group's record is closed. The run is then like that of
   any deferred event, and its message was also written before.
-- The end is noticed by the message, or by an event that comes later; it makes no difference which.
+- The end is noticed by the message, or by an event that comes later; both do the same.
+- A process may freeze until a message was taken in vain, and then die after it has written what the message was for. The
+  repetition of its event or message writes the message again, and so does the event that begins the next period.
 """
 
 import random
@@ -147,25 +149,24 @@ class Gathering:
         return self._put_off(event, Result(Outcome.DEFERRED, _BUSY))
 
     def _try(self, event: _Event) -> Result | None:
-        """Count the event. Return None if one of the records is not as it was read."""
+        """Count the event. Return None if one of the records is not as it was read, or a period had to end first."""
         found, now = self._journal.get(event.group), self._journal.now()
         current = open_period(found)
+        if found is not None and current is not None and current.ends_at <= now:
+            self.end(found)
+            return None
         period = with_event(current, event.key, event.gather, now)
         fresh = event.mine or Record(event.key, State.GATHERED, event.entry, now, now, now, routes=event.routes)
         counted = period.record(event.group, "" if found is None else found.version, now)
-        records, messages = [gathered_event(fresh, event.entry, period, now), counted], []
-        if period.gathered.events == 1:
-            messages.append(self._announce(event.group, now, event.gather.quiet, period.held))
-            if current is not None:
-                message, run = self._end(event.key.route, current, now)
-                messages.append(message)
-                records.append(run)
-        is_written = self._journal.write_together(records)
-        for message in messages:
+        message = None
+        if current is None:
+            if found is not None:
+                self._remind_of_run(found)
+            message = self._announce(event.group, now, event.gather.quiet, period.held)
+        is_written = self._journal.write_together([gathered_event(fresh, event.entry, period, now), counted])
+        if message is not None:
             (self._confirm if is_written else self._drop)(message)
-        if not is_written:
-            return None
-        return Result(Outcome.GATHERED, period.counted)
+        return Result(Outcome.GATHERED, period.counted) if is_written else None
 
     def kinds(self) -> tuple[Kind, Kind]:
         """Return what the messages of groups do, and those of events that were gathered."""
@@ -199,24 +200,28 @@ class Gathering:
         """
         period, now = Period.of(group), self._journal.now()
         if group.state in FINAL_STATES:
-            run = self._journal.get(JournalKey(group.key.route, period.gathered.into))
-            if run is not None and run.state not in FINAL_STATES:
-                self._queue.put(run.key, timedelta(), run.reason)
+            self._remind_of_run(group)
             return None
         if now < period.ends_at:
             return Result(Outcome.DEFERRED, period.held, pause_seconds=(period.ends_at - now).total_seconds())
-        message, fresh = self._end(group.key.route, period, now)
-        if not self._journal.write_together([fresh, closed(group, now)]):
+        last = self._journal.get(JournalKey(group.key.route, period.last))
+        run = run_record(JournalKey(group.key.route, period.gathered.into), last, period, now)
+        message = self._announce(run.key, now, timedelta(), run.reason)
+        if not self._journal.write_together([run, closed(group, now)]):
             self._drop(message)
             return Result(Outcome.DEFERRED, "an event came at the end of its period")
         self._confirm(message)
         return None
 
-    def _end(self, route: str, period: Period, now: datetime) -> tuple[_Message, Record]:
-        """Write the message of a period's run, and return its record."""
-        key = JournalKey(route, period.gathered.into)
-        run = run_record(key, self._journal.get(JournalKey(route, period.last)), period, now)
-        return self._announce(key, now, timedelta(), run.reason), run
+    def _remind_of_run(self, group: Record) -> None:
+        """Write the message of the run of a closed period again, unless the run has ended.
+
+        The process that has closed the period may have frozen until the message was taken in vain, and then died. So
+        this is done before the group's record forgets the run.
+        """
+        run = self._journal.get(JournalKey(group.key.route, Period.of(group).gathered.into))
+        if run is not None and run.state not in FINAL_STATES:
+            self._queue.put(run.key, timedelta(), run.reason)
 
     def _announce(self, key: JournalKey, now: datetime, after: timedelta, reason: str) -> _Message:
         """Write a message before what it is for. It is not visible before that is written, or has failed."""

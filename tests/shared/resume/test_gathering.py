@@ -18,6 +18,7 @@ from shared.relay import Relay
 from shared.resume.deferrals import DeliveryDeferrals
 from shared.resume.gathering import Gathering
 from shared.resume.period import is_group
+from shared.resume.queue import key_in
 from shared.resume.resume import Resume
 from shared.telemetry import Outcome
 from tests.support.builders import event_text
@@ -327,6 +328,29 @@ class TestFaults:
             world.advance(AT_MOST)
         world.advance(AT_MOST)
         assert world.counts == ["1", "2"]
+        assert not world.queue.messages
+
+    @pytest.mark.parametrize("ends_with_an_event", [False, True])
+    def test_an_event_may_come_before_a_dead_process_is_replaced(self, world: World, ends_with_an_event: bool) -> None:
+        """The process froze until the message of the run was taken in vain, closed the period, and died."""
+        original = world.bench.store.write_together
+
+        def freeze_and_die(records: list[Record]) -> bool:
+            world.bench.store.write_together = original  # type: ignore[method-assign]
+            waiting = world.queue.messages
+            world.queue.messages = {n: each for n, each in waiting.items() if is_group(key_in(each.text))}
+            original(records)
+            raise Killed
+
+        world.deliver("run-1", "run-2")
+        world.bench.store.write_together = freeze_and_die  # type: ignore[method-assign, assignment]
+        if ends_with_an_event:
+            world.clock.advance(QUIET)
+        with pytest.raises(Killed):
+            world.deliver("run-3") if ends_with_an_event else world.advance(QUIET)
+        assert world.deliver("run-3") == [Outcome.GATHERED]
+        world.advance(AT_MOST)
+        assert world.counts == ["2", "1"]
         assert not world.queue.messages
 
     def test_a_first_event_that_comes_again_has_its_message_written(self, world: World) -> None:
