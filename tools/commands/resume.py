@@ -70,7 +70,8 @@ def resume(
     time that follows from the record, unless Azure DevOps asked for a pause. `-` means that the time is not known, or
     that nothing tries the record again, because it was deferred while RESUME_STORAGE was not set. Then use --now.
 
-    A group of gathered events is `waiting` until it is quiet. It is due when its period ends; --now does not end it.
+    A group of gathered events is `waiting` until it is quiet. It is due when its period ends; --now does not end it
+    earlier, but ends one whose message is lost.
 
     If the app fails on a message several times, the Functions host sets the message aside; --poison lists these. With
     a SQLite queue, DUE is `stuck`, and --now tries again. The record is still in the journal.

@@ -143,11 +143,11 @@ def deferred(record: Record, waiting: Waiting | None, now: datetime) -> Deferred
 def let_go(queue: DueQueue, waiting: Waiting, chosen: Sequence[Deferred], now: datetime) -> list[Deferred]:
     """Let records be tried now, and return them with that time. A record without a message gets one.
 
-    A period of gathered events cannot be ended by hand.
+    A period of gathered events cannot be ended before its time.
 
     :raises ResumeUnavailable: the queue does not answer.
     """
-    chosen = [one for one in chosen if one.period is None]
+    chosen = [one for one in chosen if one.period is None or one.period.ends_at <= now]
     queue.hurry([one.record.key for one in chosen])
     for one in chosen:
         if waiting.is_complete and one.record.key not in waiting.messages:

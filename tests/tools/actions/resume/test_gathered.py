@@ -83,7 +83,21 @@ def test_while_the_period_is_open(desk: Desk, gathering: Gathering) -> None:
     assert f"gather    event 3 of its group; {HELD}\n" in desk.run("journal", "show", rows[0][0]).out
 
 
-def test_a_period_cannot_be_ended_by_hand(desk: Desk, gathering: Gathering) -> None:
+def test_a_period_whose_message_is_lost_is_ended_by_hand(desk: Desk, gathering: Gathering) -> None:
+    gathering.deliver(1)
+    resumption = gathering.app.resumption
+    assert resumption is not None
+    assert isinstance(resumption.queue, SqliteQueue)
+    gathering.clock.advance(540)
+    while (taken := resumption.queue.take()) is not None:
+        resumption.queue.drop(taken.ticket)
+    assert desk.run("resume").rows[1][4] == "now"
+    assert desk.run("resume", "--now").code == 0
+    gathering.end()
+    assert [row[2] for row in desk.run("journal").rows[1:]] == ["queued", "gathered"]
+
+
+def test_a_period_is_not_ended_by_hand_before_its_time(desk: Desk, gathering: Gathering) -> None:
     gathering.deliver(1)
     assert desk.run("resume", "--now").code == 0
     assert desk.run("resume").rows[1][4] == "in 9m"
