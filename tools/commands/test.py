@@ -74,7 +74,7 @@ def run_cases(
     installation, console = installation_of(context).with_routes(routes), Console()
     table_file = installation.settings.routes_file
     file = cases or table_file.with_name(FILE_NAME)
-    text = read_text(file)
+    text = read_text(file).removeprefix("\ufeff")  # PyYAML does not count it
     # An environment value that is not set here may be set where the app runs.
     reading = read_routes(read_text(table_file), names=NAMES, environment=installation.environment)
     if reading.problems:

@@ -319,6 +319,13 @@ class TestCommand:
         assert (again.code, again.err, path.read_bytes()) == (0, "", written)
         assert desk.run("test", "--strict").code == 0
 
+    def test_a_byte_order_mark_moves_nothing(self, desk: Desk) -> None:
+        desk.routes("name: a\nevent: RunCompleted\npipeline: p")
+        desk.file("\ufeffcases:\n- given: {sample: RunCompleted}\n  expect: none # why\n", FILE)
+        assert desk.run("test", "--update").code == 0
+        text = (desk.folder / FILE).read_text()
+        assert text.startswith("cases:\n- given: {sample: RunCompleted}\n  expect: # why\n    a:\n")
+
     def test_nothing_is_written_if_the_layout_makes_it_impossible(self, desk: Desk) -> None:
         text = f"cases:\n- {{given: {NOTHING}, expect: &x {{evaluate: {{}}}}}}\n- {{given: {TRAIN}, expect: *x}}\n"
         desk.file(text, FILE)
