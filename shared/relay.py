@@ -1,6 +1,6 @@
 """The flow of a delivery: decide about the event; then claim, act and report for each route."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from functools import partial
 from time import perf_counter
@@ -13,7 +13,7 @@ from shared.events.event import CANARY_TYPE, Handler, RunEnd
 from shared.journal.journal import AlreadyFinal, Claimed, Journal, NotClaimable
 from shared.journal.records import UNROUTED, Entry, JournalKey, Record
 from shared.queueing.queueing import Queueing
-from shared.routing.table import Gather, Match, NoMatch, Refusal, RouteTable
+from shared.routing.table import Gather, GatheredRun, Match, NoMatch, Refusal, RouteTable
 from shared.telemetry import Decision, Outcome, Report, Result, delay_ms, log_decision
 
 SET_RESUME: Final = "set RESUME_STORAGE or RESUME_STORAGE__queueServiceUri"
@@ -61,11 +61,13 @@ class Gatherings(Protocol):
         gather: Gather,
         deadline: datetime,
         *,
+        request_in: Callable[[GatheredRun], str],
         routes: str = "",
         mine: Record | None = None,
     ) -> Result | None:
         """Count an event. Return None if it has a record already that the caller has not claimed.
 
+        :param request_in: returns the request for the run of a period.
         :param mine: the record that the caller has claimed.
         """
 
@@ -264,11 +266,12 @@ class Relay:
         """Count the event for a later run. If its record exists already, claim it first, without a request."""
         if self._gatherings is None:
             return Result(Outcome.DEFERRED, f"the route gathers events, which needs a resume queue; {SET_RESUME}")
-        asked = entry._replace(request=match.request.to_json())
-        add = partial(self._gatherings.add, match.key, asked, gather, deadline, routes=self._routes.digest)
+        entry = entry._replace(request="")
+        request_in, routes = partial(self._request_in, entry, match), self._routes.digest
+        add = partial(self._gatherings.add, match.key, entry, gather, deadline, request_in=request_in, routes=routes)
         if (result := add()) is not None:
             return result
-        match self._journal.claim(match.key, entry._replace(request=""), deadline, routes=self._routes.digest):
+        match self._journal.claim(match.key, entry, deadline, routes=self._routes.digest):
             case AlreadyFinal(record):
                 self._gatherings.remind(record)
                 return self._already_final(record)
@@ -278,6 +281,12 @@ class Relay:
                 return add(mine=record) or _duplicate(record)
             case Claimed() as mine:  # a run of its own may exist, from before the route gathered events
                 return self._act(mine, match, deadline)
+
+    def _request_in(self, entry: Entry, match: Match, run: GatheredRun) -> str:
+        """Return the request for a period's run. It is sent if the store cuts the event: it cannot be decided again."""
+        verdict = decide(entry.event, self._dispatch, self._routes, run)
+        own = next((one for one in verdict.decisions if isinstance(one, Match) and one.key == run.key), match)
+        return own.request.to_json()
 
     def _act(self, mine: Claimed, decided: Match | Refusal, deadline: datetime) -> Result:
         result = self._queueing.act(mine, decided, deadline)

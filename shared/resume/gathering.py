@@ -6,8 +6,8 @@
 - A period ends in one step too: its run gets a record, and the group's record is closed. The run is then like that of
   any deferred event, and its message was also written before.
 - The end is noticed by the message, or by an event that comes later; both do the same.
-- A process may freeze until a message was taken in vain, and then die after it has written what the message was for. The
-  repetition of its event or message writes the message again, and so does the event that begins the next period.
+- A process may freeze until a message was taken in vain, and then die after it has written what the message was for.
+  The repetition of its event or message writes the message again, and so does the event that begins the next period.
 """
 
 import random
@@ -34,7 +34,7 @@ from shared.resume.period import (
 )
 from shared.resume.queue import DueQueue
 from shared.resume.resume import Kind
-from shared.routing.table import Gather
+from shared.routing.table import Gather, GatheredRun
 from shared.telemetry import Outcome, Result
 
 _MAX_TRIES: Final = 12
@@ -57,6 +57,7 @@ class _Event(NamedTuple):
     key: JournalKey
     entry: Entry
     gather: Gather
+    request_in: Callable[[GatheredRun], str]
     routes: str
     mine: Record | None
 
@@ -107,6 +108,7 @@ class Gathering:
         gather: Gather,
         deadline: datetime,
         *,
+        request_in: Callable[[GatheredRun], str],
         routes: str = "",
         mine: Record | None = None,
     ) -> Result | None:
@@ -116,12 +118,13 @@ class Gathering:
         now, the result is ``deferred``, and the record waits.
 
         :param deadline: when the delivery must end.
+        :param request_in: returns the request for the run of a period, as if no other event came.
         :param routes: the digest of the routes.yaml that has decided.
         :param mine: the record that the caller has claimed. Nothing was sent for it.
         :raises ClaimLost: another delivery has taken over the record.
         :raises JournalUnavailable: the store does not answer.
         """
-        event = _Event(key, entry, gather, routes, mine)
+        event = _Event(key, entry, gather, request_in, routes, mine)
         lock = self._locks[hash(event.group) % _LOCKS]
         left = max(timedelta(), deadline - self._clock()) * _SHARE
         until = self._clock() + left
@@ -156,14 +159,17 @@ class Gathering:
             self.end(found)
             return None
         period = with_event(current, event.key, event.gather, now)
-        fresh = event.mine or Record(event.key, State.GATHERED, event.entry, now, now, now, routes=event.routes)
+        into, events, since, _ = period.gathered
+        run = GatheredRun(JournalKey(event.key.route, into), events, since)
+        entry = event.entry._replace(request=event.request_in(run))
+        fresh = event.mine or Record(event.key, State.GATHERED, entry, now, now, now, routes=event.routes)
         counted = period.record(event.group, "" if found is None else found.version, now)
         message = None
         if current is None:
             if found is not None:
                 self._remind_of_run(found)
             message = self._announce(event.group, now, event.gather.quiet, period.held)
-        is_written = self._journal.write_together([gathered_event(fresh, event.entry, period, now), counted])
+        is_written = self._journal.write_together([gathered_event(fresh, entry, period, now), counted])
         if message is not None:
             (self._confirm if is_written else self._drop)(message)
         return Result(Outcome.GATHERED, period.counted) if is_written else None
@@ -243,7 +249,7 @@ class Gathering:
         """Have the event wait in the journal. Return None if it is final by now."""
         if event.mine is not None:
             self._journal.release(event.mine, result.reason)
-        elif self._journal.hold(event.key, event.entry._replace(request=""), result.reason, event.routes) is None:
+        elif self._journal.hold(event.key, event.entry, result.reason, event.routes) is None:
             return None
         return result
 

@@ -152,7 +152,7 @@ def gathered_event(mine: Record, entry: Entry, period: Period, now: datetime) ->
     """Return the record of the event that was counted last.
 
     :param mine: its record so far, which is new or claimed by the caller.
-    :param entry: with the request as if no other event came.
+    :param entry: with the request for the period's run, as if no other event came.
     """
     step = Step(now, State.GATHERED, f"event {period.gathered.events} since {_time(period.gathered.since)} UTC")
     history = (*mine.history[: MAX_HISTORY - 1], step) if mine.version else (step,)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from shared.errors import DeliveryDeferred, ResumeUnavailable, Throttled
 from shared.journal.journal import Journal
-from shared.journal.records import Record, Selection, State
+from shared.journal.records import Record, Selection, State, cut_remark
 from shared.redrive import Redrive
 from shared.relay import Relay
 from shared.resume.deferrals import DeliveryDeferrals
@@ -387,6 +387,18 @@ class TestFaults:
         assert world.runs == []
         assert world.states == {State.GATHERED: 1, State.PARKED: 1}
         assert not world.queue.messages
+
+    def test_a_store_may_cut_the_last_event(self, world: World) -> None:
+        """Then the run has the request that was made for the period when the event was counted."""
+        world.route = ROUTE + "correlation_parameter: key\n"
+        world.deliver("run-1", "run-2")
+        last = max(world.records, key=lambda record: (record.gathered and record.gathered.events) or 0)
+        cut = last._replace(entry=last.entry._replace(event=last.entry.event[:50] + cut_remark(50, 900_000)))
+        assert world.bench.store.replace(cut)
+        world.advance(QUIET)
+        (queued,) = (record for record in world.records if record.state is State.QUEUED)
+        since = f"{MORNING:%Y-%m-%dT%H:%M:%SZ}"
+        assert world.runs == [{"run": "run-2", "of": "train", "count": "2", "since": since, "key": queued.key.key}]
 
 
 class TestChangedRoutes:
