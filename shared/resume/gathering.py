@@ -164,11 +164,11 @@ class Gathering:
         entry = event.entry._replace(request=event.request_in(run))
         fresh = event.mine or Record(event.key, State.GATHERED, entry, now, now, now, routes=event.routes)
         counted = period.record(event.group, "" if found is None else found.version, now)
+        if current is None and found is not None:
+            self._remind_of_run(found)
         message = None
-        if current is None:
-            if found is not None:
-                self._remind_of_run(found)
-            message = self._announce(event.group, now, event.gather.quiet, period.held)
+        if current is None or period.ends_at < current.ends_at:  # the route may have changed
+            message = self._announce(event.group, now, period.ends_at - now, period.held)
         is_written = self._journal.write_together([gathered_event(fresh, entry, period, now), counted])
         if message is not None:
             (self._confirm if is_written else self._drop)(message)

@@ -246,6 +246,15 @@ class TestCost:
         more = [call.removeprefix("before ") for call in world.calls if call.startswith("before")]
         assert [call for call in more if call != "clock_offset"] == ["get", "write_together"]
 
+    def test_the_first_event_of_the_next_period_also_costs_a_read_of_the_run(self, world: World) -> None:
+        world.deliver("run-1")
+        world.advance(QUIET)
+        world.calls.clear()
+        world.deliver("run-2")
+        begun = [call.removeprefix("before ") for call in world.calls if call.startswith("before")]
+        assert [call for call in begun if call != "clock_offset"] == ["get", "get", "put", "write_together"]
+        assert len(world.queue.messages) == 1
+
     def test_a_gate_that_is_closed_holds_no_event_that_is_gathered(self, world: World) -> None:
         world.bench.pipelines.held_seconds = 20
         assert world.deliver("run-1") == [Outcome.GATHERED]
@@ -420,6 +429,17 @@ class TestChangedRoutes:
         world.advance(QUIET)
         assert world.runs == [{"run": "run-2", "of": "train"}]
         assert world.states == {State.GATHERED: 2, State.QUEUED: 1}
+
+    @pytest.mark.parametrize(("shorter", "seconds"), [("20s, at_most: 1h", 20), ("30s, at_most: 40s", 10)])
+    def test_a_shorter_time_applies_from_the_next_event_on(self, world: World, shorter: str, seconds: int) -> None:
+        world.deliver("run-1")
+        world.advance(30)
+        world.route = ROUTE.replace("10m, at_most: 1h", shorter)
+        world.deliver("run-2")
+        world.advance(seconds - 1)
+        assert world.counts == []
+        world.advance(1)
+        assert world.counts == ["2"]
 
     def test_a_group_of_before_ends_as_it_is(self, world: World) -> None:
         world.deliver("run-1", "run-2")
