@@ -218,6 +218,24 @@ class TestPeriods:
         world.advance(10)
         assert world.counts == ["1"]
 
+    def test_a_message_is_hidden_until_what_it_is_for_is_written(self, world: World) -> None:
+        world.route = ROUTE.replace("10m", "10s")
+        original, hidden = world.bench.store.write_together, list[float]()
+
+        def write(records: list[Record]) -> bool:
+            hidden.append(max((due.at - world.clock()).total_seconds() for due in world.queue.due(9) if due.at))
+            return original(records)
+
+        world.bench.store.write_together = write  # type: ignore[method-assign, assignment]
+        world.deliver("run-1")
+        world.queue.messages.clear()
+        (group,) = world.groups
+        world.clock.advance(10)
+        world.gathering.end(group)
+        assert hidden == [LEASE, LEASE]
+        world.advance(0)
+        assert world.counts == ["1"]
+
     def test_the_keys_of_runs_are_their_own(self, world: World) -> None:
         world.route = ROUTE + "correlation_parameter: key\n"
         world.deliver("run-1")
