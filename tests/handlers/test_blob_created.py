@@ -233,6 +233,12 @@ def test_a_redelivery_is_the_same_occurrence_and_another_content_is_not(text: Te
     assert len({identity, *(occurrence(raw).identity for raw in others)}) == 1 + len(others)
 
 
+def test_without_an_etag_the_event_identifies_it(text: Text) -> None:
+    one = text("a/b.csv", eTag=None)
+    other = one.replace("831e1650-001e-001b-66ab-eeb76e069631", "831e1650-001e-001b-66ab-eeb76e069632")
+    assert occurrence(one).identity == occurrence(one).identity != occurrence(other).identity
+
+
 def test_both_schemas_are_one_occurrence(text: Text) -> None:
     assert occurrence(text("a/b.csv")).identity == occurrence(event_grid("a/b.csv")).identity
 

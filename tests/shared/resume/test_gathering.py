@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shared.errors import DeliveryDeferred, ResumeUnavailable, Throttled
-from shared.journal.journal import Journal
-from shared.journal.records import Record, Selection, State, cut_remark
+from shared.errors import ClaimLost, DeliveryDeferred, ResumeUnavailable, Throttled
+from shared.journal.journal import Claimed, Journal
+from shared.journal.records import Entry, JournalKey, Record, Selection, State, cut_remark
 from shared.redrive import Redrive
 from shared.relay import Relay
 from shared.resume.deferrals import DeliveryDeferrals
@@ -20,6 +20,7 @@ from shared.resume.gathering import Gathering
 from shared.resume.period import is_group
 from shared.resume.queue import key_in
 from shared.resume.resume import Resume
+from shared.routing.table import Gather
 from shared.telemetry import Outcome
 from tests.support.builders import event_text
 from tests.support.clock import ManualClock
@@ -387,6 +388,65 @@ class TestFaults:
         assert world.deliver("run-1") == [Outcome.DUPLICATE]
         world.advance(QUIET)
         assert world.counts == ["1"]
+
+    def test_a_deferred_event_that_comes_again_has_its_message_written(self, world: World) -> None:
+        """The process has taken up the event, frozen until the message of its period was taken in vain, and died."""
+        original = world.bench.store.write_together
+
+        def freeze_and_die(records: list[Record]) -> bool:
+            if not records[0].version:  # the delivery has not claimed the record yet
+                return original(records)
+            world.bench.store.write_together = original  # type: ignore[method-assign]
+            waiting = world.queue.messages
+            world.queue.messages = {n: each for n, each in waiting.items() if not is_group(key_in(each.text))}
+            original(records)
+            raise Killed
+
+        world.bench.store.write_together = lambda records: False  # type: ignore[method-assign]
+        assert world.deliver("run-1") == [Outcome.DEFERRED]
+        world.bench.store.write_together = freeze_and_die  # type: ignore[method-assign, assignment]
+        with pytest.raises(Killed):
+            world.advance(60)
+        world.advance(AT_MOST)
+        assert world.counts == ["1"]
+        assert not world.queue.messages
+
+    def test_what_is_not_needed_leaves_no_message(self, world: World) -> None:
+        """An event at the end of a period, and a message that comes after it."""
+        world.deliver("run-1")
+        (group,) = world.groups
+        world.clock.advance(QUIET)
+        assert world.bench.store.replace(group)
+        result = world.gathering.end(group)
+        assert result is not None
+        assert result.outcome is Outcome.DEFERRED
+        assert [is_group(key_in(each.text)) for each in world.queue.messages.values()] == [True]
+        world.advance(1)
+        assert world.counts == ["1"]
+        world.queue.put(group.key, timedelta(), "")
+        writes = world.queue.writes
+        assert world.take_up()
+        assert (world.queue.writes, world.queue.messages) == (writes, {})
+
+    def test_other_events_that_come_again_have_no_message_written(self, world: World) -> None:
+        world.deliver("run-1", "run-2", "run-2")
+        assert len(world.queue.messages) == 1
+        world.advance(QUIET)
+        world.deliver("run-3", "run-1")
+        assert len(world.queue.messages) == 1
+
+    def test_a_claim_that_was_lost_is_noticed_at_once(self, world: World) -> None:
+        entry = Entry("event", "RunCompleted", "", event("run-1"))
+        key, deadline = JournalKey("retrain", "ab12"), world.clock() + timedelta(seconds=25)
+        mine = world.journal.claim(key, entry, deadline)
+        world.clock.advance(LEASE + SETTLE + 30)
+        assert isinstance(world.journal.claim(key, entry, world.clock()), Claimed)
+        assert isinstance(mine, Claimed)
+        gather, deadline = Gather("", timedelta(minutes=10), timedelta(hours=1)), world.clock() + timedelta(seconds=25)
+        with pytest.raises(ClaimLost):
+            world.gathering.add(key, entry, gather, deadline, request_in=lambda _: "", mine=mine.record)
+        assert world.bench.slept == []
+        assert world.groups == []
 
     def test_an_outage_of_azure_devops_holds_the_run_and_not_the_next_period(self, world: World) -> None:
         world.bench.pipelines.plan.extend([Throttled("HTTP 429", 1200)] * 2)

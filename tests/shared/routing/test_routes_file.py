@@ -75,6 +75,9 @@ def test_a_route_may_gather() -> None:
     }
     (route,) = routes(GATHERS.replace(', by: "{{ experiment_name }}"', "")).routes
     assert route.gather == GatherKeys(timedelta(minutes=10), timedelta(hours=2))
+    (route,) = routes(GATHERS.replace("2h", "10m")).routes
+    assert route.gather is not None
+    assert route.gather.at_most == route.gather.quiet
 
 
 @pytest.mark.parametrize(
