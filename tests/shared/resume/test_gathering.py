@@ -315,6 +315,19 @@ class TestFaults:
         assert world.counts == ["2"]
         assert world.states == {State.GATHERED: 2, State.QUEUED: 1}
 
+    def test_a_delivery_keeps_time_to_let_its_event_wait(self, world: World) -> None:
+        """It tries for four fifths of its 25 seconds."""
+        tries = iter(range(99))
+        world.bench.store.write_together = lambda records: next(tries) < 0  # type: ignore[method-assign]
+        key, deadline = JournalKey("retrain", "ab12"), world.clock() + timedelta(seconds=25)
+        gather = Gather("", timedelta(minutes=10), timedelta(hours=1))
+        slow = Gathering(world.journal, world.queue, clock=world.clock, sleep=lambda _: world.clock.advance(6))
+        entry = Entry("event", "RunCompleted", "", event("run-1"))
+        result = slow.add(key, entry, gather, deadline, request_in=lambda _: "")
+        assert result is not None
+        assert result.outcome is Outcome.DEFERRED
+        assert next(tries) == 5
+
     def test_a_delivery_that_freezes_writes_another_message(self, world: World) -> None:
         """Its message was taken in vain before the period was written."""
         original = world.bench.store.write_together
