@@ -84,7 +84,9 @@ def _value_edits(text: str, key: yaml.Node, node: yaml.Node, new: Any, *, is_flo
         yield Edit(colon, colon, f" {_flow(new)}")
         yield Edit(text.rindex("\n", 0, _start(node)), _end(text, node), "")
     elif is_object and isinstance(node, yaml.ScalarNode) and not is_flow:
-        yield Edit(colon, max(colon, _end(text, node)), "")
+        is_below_comment = "#" in text[colon : _start(node)]
+        start = text.rindex("\n", 0, _start(node)) if is_below_comment else colon
+        yield Edit(start, max(start, _end(text, node)), "")
         at = _end_of_line(text, max(colon, _end(text, node)))
         yield Edit(at, at, "\n" + _block(new, key.start_mark.column + 2))
     elif _is_empty(node):

@@ -326,6 +326,16 @@ class TestCommand:
         text = (desk.folder / FILE).read_text()
         assert text.startswith("cases:\n- given: {sample: RunCompleted}\n  expect: # why\n    a:\n")
 
+    def test_a_comment_above_a_value_stays(self, desk: Desk) -> None:
+        desk.routes("name: a\nevent: RunCompleted\npipeline: p")
+        desk.file("cases:\n- given: {sample: RunCompleted}\n  expect: # why\n    # so\n    none # then\n", FILE)
+        assert desk.run("test", "--update").code == 0
+        text = (desk.folder / FILE).read_text()
+        assert text == (
+            "cases:\n- given: {sample: RunCompleted}\n  expect: # why\n    # so # then\n"
+            "    a:\n      pipeline: p\n      parameters: {}\n"
+        )
+
     def test_nothing_is_written_if_the_layout_makes_it_impossible(self, desk: Desk) -> None:
         text = f"cases:\n- {{given: {NOTHING}, expect: &x {{evaluate: {{}}}}}}\n- {{given: {TRAIN}, expect: *x}}\n"
         desk.file(text, FILE)
