@@ -7,7 +7,8 @@ Promises after every step:
 - Each open period and each run that is not queued yet has a message, unless a worker is about to write it.
 
 Promises after faults have stopped: the runs are those of the quiet periods, each event counts once, and no message is
-left. A worker that freezes for longer than a lease is not played here; see ``tests/shared/resume/test_gathering.py``.
+left. They also hold if workers freeze for longer than a lease. Then the repetition of a delivery, or the next event,
+may have to write a message first.
 """
 
 from collections.abc import Iterator, Sequence
@@ -51,8 +52,6 @@ parameters:
 gather: { quiet: 2m, at_most: 5m, by: "{{ experiment_name }}" }
 """)
 EVENTS = ("a-1", "a-2", "a-3", "b-1")
-FROZEN = LEASE // 2
-"""For how long a worker stops at most."""
 
 
 class PunctualPipelines(FakePipelines):
@@ -160,7 +159,7 @@ class GatherWorker(Process):
         def work() -> None:
             with suppress(ResumeUnavailable):
                 self.resume.take_up(text, number)
-                self.world.queue.finish(ticket)
+                self.world.queue.finish(ticket, number)
 
         self.start(work)
 
@@ -170,6 +169,8 @@ class Gatherings(Interleaving):
 
     worker: type[GatherWorker] = GatherWorker
     fenced = True
+    longest = LEASE // 2
+    """For how many seconds a worker stops at most."""
 
     @initialize()
     def begin(self) -> None:
@@ -210,7 +211,7 @@ class Gatherings(Interleaving):
     def time_passes(self, seconds: int) -> None:
         if not any(worker.is_busy for worker in self.workers):
             self.frozen = 0
-        elif (self.frozen + seconds) <= FROZEN:
+        elif (self.frozen + seconds) <= self.longest:
             self.frozen += seconds
         else:
             return
@@ -311,6 +312,20 @@ def over(worker: type[GatherWorker] = GatherWorker, *, fenced: bool = True) -> t
 
 def test_the_promises_hold() -> None:
     play(Gatherings, examples=EXAMPLES)
+
+
+class Freezes(Gatherings):
+    """Workers that may also stop for longer than a lease."""
+
+    longest = 10**9
+
+    @invariant()
+    def what_waits_has_a_message(self) -> None:
+        pass
+
+
+def test_the_promises_for_the_end_hold_after_long_freezes() -> None:
+    play(Freezes, examples=EXAMPLES)
 
 
 class WritesTheMessageAfterwards(GatherWorker):

@@ -82,9 +82,13 @@ class MemoryQueue:
         message.at, message.taken = self.clock() + self.lease, message.taken + 1
         return ticket, message.text
 
-    def finish(self, ticket: str) -> None:
-        """Remove a message that was taken, as the host does after the function has returned."""
-        del self.messages[ticket]
+    def finish(self, ticket: str, taken: int | None = None) -> None:
+        """Remove a message that was taken, as the host does after the function has returned.
+
+        :param taken: how often it was taken then. If it was taken again since, it stays.
+        """
+        if taken is None or (ticket in self.messages and self.messages[ticket].taken == taken):
+            del self.messages[ticket]
 
     def _write(self) -> None:
         self._check()
