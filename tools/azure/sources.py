@@ -144,7 +144,7 @@ def read_sources(text: str) -> tuple[Source, ...]:
         return ()
     try:
         entries = json.loads(text)
-    except ValueError as exc:
+    except (ValueError, RecursionError) as exc:
         raise CommandFailed(f"{SOURCES} is not JSON: {exc}; it has the form {_EXAMPLE}") from exc
     if not isinstance(entries, list):
         raise CommandFailed(f"{SOURCES} must be a list; it has the form {_EXAMPLE}")
@@ -251,4 +251,16 @@ def _filter_problem(one: Mapping[str, Any]) -> str:
         return f"needs a list of 'values' for {operator}"
     if any(isinstance(value, str) and len(value) > _LONGEST for value in values):
         return f"has a value of more than {_LONGEST} characters"
-    return ""
+    compared = values if needed == "values" else [one[needed]] if needed else []
+    wrong = (value for value in compared if not _is_comparable(value, operator))
+    return next((f"cannot compare with {json.dumps(value)} by {operator}" for value in wrong), "")
+
+
+def _is_comparable(value: Any, operator: str) -> bool:
+    if operator.startswith("String"):
+        return isinstance(value, str)
+    if operator.startswith("Bool"):
+        return isinstance(value, bool)
+    numbers = value if operator.endswith("InRange") and isinstance(value, list) else [value]
+    is_complete = len(numbers) == (2 if operator.endswith("InRange") else 1)
+    return is_complete and all(isinstance(each, int | float) and not isinstance(each, bool) for each in numbers)

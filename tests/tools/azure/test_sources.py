@@ -73,13 +73,29 @@ class TestTheFilter:
 
 
 class TestMistakes:
-    @pytest.mark.parametrize("text", ["[", "landing", "[{'source': 'x'}]"])
+    @pytest.mark.parametrize("text", ["[", "[" * 100_000, "landing", "[{'source': 'x'}]"])
     def test_it_is_not_json(self, text: str) -> None:
         (said,) = mistakes(text)
         assert said.startswith("is not JSON: ")
         assert said.endswith(
             'it has the form [{"source": "<resource id>", "types": ["Microsoft.Storage.BlobCreated"]}]'
         )
+
+    @pytest.mark.parametrize(
+        ("operator", "value", "shown"),
+        [
+            ("BoolEquals", {"value": "true"}, '"true"'),
+            ("NumberGreaterThan", {"value": "0"}, '"0"'),
+            ("NumberIn", {"values": [1, True]}, "true"),
+            ("NumberInRange", {"values": [[1, 2], [1]]}, "[1]"),
+            ("NumberNotInRange", {"values": [1]}, "1"),
+            ("StringIn", {"values": ["PutBlob", 1]}, "1"),
+        ],
+    )
+    def test_a_value_is_of_another_kind(self, operator: str, value: dict[str, Any], shown: str) -> None:
+        one = {"key": "data.x", "operatorType": operator, **value}
+        (said,) = mistakes(json.dumps([{"source": LANDING, "advanced_filters": [one]}]))
+        assert said.endswith(f"filter 1 of 'advanced_filters' cannot compare with {shown} by {operator}")
 
     def test_it_is_not_a_list(self) -> None:
         assert mistakes('{"source": "x"}')[0].startswith("must be a list; it has the form [")
