@@ -104,7 +104,7 @@ def connect(  # noqa: PLR0913 - one parameter for each option
         bool, typer.Option("--check", help="Only check what a deployment needs. Makes and changes nothing.")
     ] = False,
 ) -> None:
-    """Bring the events of workspaces and other sources to the app.
+    """Bring events of Azure resources to the app.
 
     `azd up` runs it after each deployment. After another kind of deployment, run it yourself, with the options. IDs are
     resource IDs, unless an option says otherwise. It creates in this order, for each workspace and each source:

@@ -41,7 +41,7 @@ def disconnect(
     storage_account: StorageOption = None,
     container: ContainerOption = None,
 ) -> None:
-    """Stop the events of workspaces and other sources to the app.
+    """Stop events of Azure resources to the app.
 
     It deletes what `manage.py connect` has made next to each of them, and nothing else: the event subscriptions,
     the alerts, the log of deliveries that fail, the role of the topic on the dead letters, and the app's role on the
