@@ -1,8 +1,22 @@
 """The pace of requests by value: what it learns from pauses, and how it spreads the work that waits."""
 
+from itertools import pairwise
+
 import pytest
 
-from shared.http.pace import CUT, HORIZON_SECONDS, LEAST, MIN_RATE, OVERBOOKING, STEP, UNPACED, WINDOW_SECONDS, Pace
+from shared.http.pace import (
+    CUT,
+    HORIZON_SECONDS,
+    LEAST,
+    MIN_RATE,
+    OVERBOOKING,
+    REFUSED_SECONDS,
+    STEP,
+    TRIAL_RATE,
+    UNPACED,
+    WINDOW_SECONDS,
+    Pace,
+)
 
 
 def sent(per_second: float, seconds: int = 1200) -> Pace:
@@ -74,14 +88,11 @@ class TestRate:
         assert not is_known or (pace.rate(1005) or 0) >= MIN_RATE
 
     def test_what_was_refused_does_not_count(self) -> None:
-        """While Azure DevOps refuses everything, one request after each pause teaches nothing."""
-        pace = Pace()
-        for second in range(0, 600, 6):
-            assert pace.take(second)
+        pace = sent(10.0)
+        for _ in range(5):
             pace.uncount()
-            pace.pause(second, 5)
-        assert pace.rate(600) is None
-        assert sum(pace.take(600) for _ in range(100)) == 100
+        pace.pause(1200, 30)
+        assert pace.rate(1230) == pytest.approx(CUT * (10 - 5 / WINDOW_SECONDS), rel=0.03)
 
     def test_more_refusals_than_requests_take_nothing_from_later_ones(self) -> None:
         """A redrive and the search for a run are refused too, and were not counted."""
@@ -98,6 +109,60 @@ class TestRate:
         pace.pause(1200, 30)
         assert pace.rate(1230 + WINDOW_SECONDS) is not None
         assert pace.rate(1231 + WINDOW_SECONDS) is None
+
+
+def refused(pace: Pace, begin: int, end: int) -> None:
+    """Refuse each request, and ask for a pause of 5 s."""
+    for second in range(begin, end):
+        if pace.take(second):
+            pace.uncount()
+            pace.pause(second, 5)
+
+
+class TestRefusals:
+    """Azure DevOps refuses everything for a while, as in an outage, so the rate is not the reason."""
+
+    def test_the_rate_is_forgotten(self) -> None:
+        pace = sent(1.0, 12)
+        pace.pause(12, 5)
+        assert pace.rate(17) == MIN_RATE
+        refused(pace, 18, 18 + round(REFUSED_SECONDS) + 6)
+        assert pace.rate(60) == TRIAL_RATE
+
+    def test_a_few_requests_try_what_is_accepted(self) -> None:
+        pace = sent(1.0, 12)
+        refused(pace, 12, 60)
+        taken = [tick / 100 for tick in range(6000, 6400) if pace.take(tick / 100)]
+        assert [later - earlier for earlier, later in pairwise(taken[:6])] == pytest.approx(
+            [0, 1 / 2, 1 / 4, 1 / 8, 0],
+            abs=0.02,  # SLACK_SECONDS allow the second one at once
+        )
+        assert pace.rate(64) is None
+        assert sum(pace.take(64) for _ in range(100)) == 100
+
+    def test_one_that_is_accepted_begins_the_time_again(self) -> None:
+        pace = sent(1.0, 12)
+        refused(pace, 12, 30)
+        assert pace.take(36)
+        refused(pace, 37, 50)
+        assert pace.rate(60) == pytest.approx(MIN_RATE, rel=0.05)
+
+    def test_after_the_first_refusal_ever_none_is_known(self) -> None:
+        pace = Pace()
+        refused(pace, 1_800_000_000, 1_800_000_006)
+        assert pace.rate(1_800_000_006) is None
+
+    def test_the_next_pause_teaches_again(self) -> None:
+        pace = sent(1.0, 12)
+        refused(pace, 12, 60)
+        assert sum(pace.take(100 + tick / 10) for tick in range(3000)) > 2900
+        pace.pause(400, 5)
+        assert pace.rate(405) == pytest.approx(CUT * 10, rel=0.05)
+
+    def test_work_comes_back_as_if_no_rate_were_known(self) -> None:
+        pace = sent(1.0, 12)
+        refused(pace, 12, 60)
+        assert [pace.back_in(70) for _ in range(2)] == pytest.approx([1 / UNPACED, 2 / UNPACED])
 
 
 class TestTake:
