@@ -14,6 +14,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator, Mapping, Sequence
+from io import FileIO
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import BinaryIO, NoReturn, Self, cast
@@ -119,7 +120,8 @@ def start(
     command = [sys.executable, "-m", module, *port, *arguments]
     with spawned(command, cwd=cwd, env=environment) as popen:
         source = cast("BinaryIO", popen.stdout)  # not None, because it is a pipe
-        reader = threading.Thread(target=_copy, args=(source, log, ready), daemon=True)
+        # Opened here: after Ctrl-C, the folder may be gone when the thread begins.
+        reader = threading.Thread(target=_copy, args=(source, log.open("ab", buffering=0), ready), daemon=True)
         reader.start()
         try:
             url, reason = ready.get(timeout=ready_seconds), "ended before it was ready"
@@ -182,11 +184,11 @@ def _interrupted_at_the_end() -> Iterator[None]:
         signal.raise_signal(signal.SIGINT)
 
 
-def _copy(source: BinaryIO, log: Path, ready: "SimpleQueue[str | None]") -> None:
+def _copy(source: BinaryIO, log: FileIO, ready: "SimpleQueue[str | None]") -> None:
     """Append the program's output to the log, and report the URL of each ready line, then None at the end."""
-    with source, log.open("ab", buffering=0) as output:
+    with source, log:
         for line in source:
-            output.write(line)
+            log.write(line)
             if found := _READY_LINE.match(line):
                 ready.put(found[1].decode("ascii", "replace"))
     ready.put(None)

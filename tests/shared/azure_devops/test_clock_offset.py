@@ -78,7 +78,7 @@ def test_a_refusal_shows_the_clock_too() -> None:
 
 
 def test_an_answer_that_is_lost_does_not_show_the_clock() -> None:
-    head = b"HTTP/1.1 200 X\r\nDate: Fri, 20 Nov 2020 12:00:00 GMT\r\nContent-Length: 9\r\n\r\n"
+    head = b"HTTP/1.1 200 X\r\nDate: Fri, 20 Nov 2020 12:00:00 GMT\r\nConnection: close\r\nContent-Length: 9\r\n\r\n"
     with server(answering(head)) as url, client() as pipelines:
         request = MODEL._replace(organization_url=url)
         with pytest.raises(RequestNotSent):

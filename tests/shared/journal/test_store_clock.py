@@ -107,7 +107,8 @@ class TestTables:
     def test_there_is_no_time_before_the_service_has_answered(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(retry_policy, "PAUSES_SECONDS", (0.01, 0.01))
         seen: list[bytes] = []
-        busy = b"HTTP/1.1 503 X\r\nDate: Fri, 20 Nov 2026 12:00:00 GMT\r\nContent-Length: 0\r\n\r\n"
+        head = b"HTTP/1.1 503 X\r\nDate: Fri, 20 Nov 2026 12:00:00 GMT\r\n"
+        busy = head + b"Connection: close\r\nContent-Length: 0\r\n\r\n"
         with server(answering(busy, seen)) as url:
             connection = f"AccountName=a;AccountKey=Zm9v;TableEndpoint={url.replace('contoso', 'a')}"
             with closing(TablesStore(connection, no_identity)) as store:
