@@ -3,7 +3,7 @@
 import json
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -124,6 +124,18 @@ class Stage:
                 **action,
             }
         )
+
+
+def deaths(points: list[str], calls: Collection[str] | None = None) -> list[int]:
+    """Return the points at which to die: a death before a call is the same as one after the previous call.
+
+    :param calls: only after these calls; None for all.
+    """
+    return [
+        number
+        for number, (when, _, call) in enumerate(point.partition(" ") for point in points)
+        if number == 0 or (when == "after" and (calls is None or call in calls))
+    ]
 
 
 @contextmanager

@@ -17,7 +17,7 @@ import pytest
 from devstack.ado import Behavior, Fault
 from shared.journal.records import FINAL_STATES, Selection
 from shared.resume.queue import SQLITE
-from tests.crash.stage import EARLIER, LATER, LONG_AGO, NOW, ROUTE, EmptyJournal, Stage, Workers, new_stage
+from tests.crash.stage import EARLIER, LATER, LONG_AGO, NOW, ROUTE, EmptyJournal, Stage, Workers, deaths, new_stage
 from tests.crash.worker import DEFERRED, DIED
 from tests.support.builders import run_completed
 from tests.support.effort import LONG, amount
@@ -71,12 +71,12 @@ def test_a_worker_may_crash_at_any_point_of_a_delivery(
         assert code == 0
         check(stage)
     assert len(points) >= 6
-    for number, point in enumerate(points):
+    for number in deaths(points):
         with prepared() as stage:
             code, passed = stage.work(EARLIER, crash_at=number, **DELIVER)
-            assert (code, passed[-1]) == (DIED, point)
+            assert (code, passed[-1]) == (DIED, points[number])
             code, _ = stage.work(NOW, **DELIVER)
-            assert code == 0, f"not finished after a crash at '{point}'"
+            assert code == 0, f"not finished after a crash at '{points[number]}'"
             check(stage)
 
 
@@ -115,17 +115,9 @@ def resume_until_final(stage: Stage) -> None:
     assert not stage.messages()
 
 
-def deaths(points: list[str], storage: str) -> list[int]:
-    """Return the points at which to die: a death before a call is the same as one after the previous call.
-
-    In Azure, only the calls to the queue differ.
-    """
-    names = QUEUE_CALLS if storage != SQLITE and not LONG else {point.partition(" ")[2] for point in points}
-    return [
-        number
-        for number, (when, _, name) in enumerate(point.partition(" ") for point in points)
-        if number == 0 or (when == "after" and name in names)
-    ]
+def deaths_of(points: list[str], storage: str) -> list[int]:
+    """Return the points at which to die. In Azure, only the calls to the queue differ."""
+    return deaths(points, QUEUE_CALLS if storage != SQLITE and not LONG else None)
 
 
 class TestResuming:
@@ -145,7 +137,7 @@ class TestResuming:
             assert code == 0
             resume_until_final(stage)
         assert "before put" in points
-        for number in deaths(points, stage.environment["RESUME_STORAGE"]):
+        for number in deaths_of(points, stage.environment["RESUME_STORAGE"]):
             with new_stage(workers, tmp_path, empty_journal, resumes=True) as stage:
                 deferred(stage, story)
                 code, passed = stage.work(LONG_AGO, crash_at=number, **DELIVER)
@@ -176,7 +168,7 @@ class TestResuming:
             assert code == 0
             resume_until_final(stage)
         assert "after drop" in points
-        for number in deaths(points, stage.environment["RESUME_STORAGE"]):
+        for number in deaths_of(points, stage.environment["RESUME_STORAGE"]):
             with acknowledged() as stage:
                 code, passed = stage.work(EARLIER, crash_at=number, action="resume")
                 assert (code, passed[-1]) == (DIED, points[number])

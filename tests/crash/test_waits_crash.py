@@ -1,7 +1,6 @@
 """If a worker crashes at any point while a task waits, the task is completed exactly once, and the wait ends.
 
-The points are those that a step actually passes, as in ``test_crash_matrix``. A crash before a call is the same as a
-crash after the previous call, so a worker crashes before its first call and after each call.
+The points are those that a step actually passes, as in ``test_crash_matrix``.
 """
 
 import json
@@ -16,7 +15,7 @@ from cryptography.fernet import Fernet
 from devstack.ado import EVENTS_PATH, Fault, Match, StartedTask, TaskRecord
 from shared.journal.records import WAIT_PREFIX, Record, Selection, State
 from shared.waits.wait import Wait
-from tests.crash.stage import EARLIER, LATER, LONG_AGO, NOW, EmptyJournal, Stage, Workers, new_stage
+from tests.crash.stage import EARLIER, LATER, LONG_AGO, NOW, EmptyJournal, Stage, Workers, deaths, new_stage
 from tests.crash.worker import DEFERRED, DIED
 from tests.support.builders import event_text
 from tests.support.effort import amount
@@ -100,8 +99,7 @@ def test_a_worker_may_crash_at_any_point_of_a_wait(
         scene.step("sweep", NOW)
         scene.check()
     assert len(points) >= 6
-    deaths = [number for number, point in enumerate(points) if number == 0 or point.startswith("after ")]
-    for number in deaths:
+    for number in deaths(points):
         with prepared() as scene:
             code, passed = scene.step(action, EARLIER, crash_at=number)
             assert (code, passed[-1]) == (DIED, points[number])
