@@ -335,7 +335,7 @@ class TestFigures:
             "alert_rules * alert_rule": 1,
             "(1 + subscriptions) * event_grid": 1e6,
             "5 * queue_operation": 1e6,
-            "11 * queue_operation + 8 * table_transaction": 10_000,
+            "11 * queue_operation + 6 * table_transaction": 10_000,
             WAKE_UP: 1000,
         }
         text = " ".join(PAGE.split())

@@ -507,7 +507,7 @@ class TestChangedRoutes:
         world.route = ROUTE + "when: experiment_name == 'other'\n"
         world.advance(QUIET)
         (parked,) = (record for record in world.records if record.state is State.PARKED)
-        assert parked.reason.startswith("redriven, but the route no longer matches")
+        assert parked.reason.startswith("tried again, but the route no longer matches")
         world.route = ROUTE
         redriven = Redrive(world.relay(), world.journal).redrive(parked)
         assert outcomes(redriven) == [Outcome.QUEUED]

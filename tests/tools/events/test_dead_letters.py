@@ -103,7 +103,7 @@ class TestFiles:
         assert (result.code, result.rows[-1]) == (1, ["1 event: 1 deferred, 1 queued"])
 
     def test_foreign_and_unreadable_events(self, desk: Desk) -> None:
-        foreign = {"id": "blob", "topic": "t", "eventType": "Microsoft.Storage.BlobCreated", "data": {}}
+        foreign = {"id": "blob", "topic": "t", "eventType": "Microsoft.KeyVault.SecretExpired", "data": {}}
         desk.file(json.dumps([foreign, {"id": "half", "subject": "s"}, "a string", eg("a;b")]))
         dry_run, result, again = (
             desk.run("redrive", "--dead-letters", "event.json", *options) for options in (["--dry-run"], [], [])

@@ -117,7 +117,7 @@ class TestConditions:
 
     def test_every_route_of_the_default_table(self) -> None:
         for route in load_configuration(ENVIRONMENT, ROOT, NAMES).routes.routes:
-            assert isinstance(matching_event(route), MatchingEvent), route.name
+            assert isinstance(matching_event(route._replace(enabled=True)), MatchingEvent), route.name
 
     @pytest.mark.parametrize(
         ("event", "when", "reason"),
