@@ -69,8 +69,8 @@ def test_a_quick_run_prints_a_table_and_writes_nothing() -> None:
 
 
 def test_lines_are_sorted_by_row_number(tmp_path: Path, console: Console) -> None:
-    lines = measure(["10", "2"], TINY, tmp_path, console)
-    assert [line.row for line in lines] == ["2", "10"]
+    lines = measure(["13", "3"], TINY, tmp_path, console)
+    assert [line.row for line in lines] == ["3", "13"]
 
 
 def test_the_results_file_is_complete() -> None:

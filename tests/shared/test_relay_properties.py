@@ -55,12 +55,12 @@ def deliver_payloads(examples: int, journal_store: Callable[[], Store]) -> None:
 
 
 def test_payloads_end_in_a_decision() -> None:
-    deliver_payloads(amount(1_000, long=10_000), MemoryStore)
+    deliver_payloads(amount(500, long=10_000), MemoryStore)
 
 
 def test_payloads_are_stored_in_a_file(tmp_path: Path) -> None:
     store = SqliteStore(tmp_path / "journal.sqlite3")
-    deliver_payloads(amount(300, long=10_000), lambda: store)
+    deliver_payloads(amount(200, long=10_000), lambda: store)
     store.close()
 
 

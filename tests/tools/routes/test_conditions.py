@@ -11,6 +11,7 @@ from devstack.events import sample_names, sample_text
 from handlers import NAMES
 from shared.errors import ExpressionFailed
 from shared.routing.templates import Expression, is_true
+from tests.support.effort import amount
 from tests.support.expressions import LITERALS, conditions
 from tests.support.payloads import events_with_a_value_replaced
 from tests.tools.conftest import occurrence_of
@@ -52,7 +53,7 @@ def conditions_and_events(draw: st.DrawFn) -> tuple[Known, dict[str, Any], list[
     return *found, draw(st.lists(texts, min_size=2, max_size=2))
 
 
-@settings(max_examples=150, database=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=amount(60, long=1_000), database=None, suppress_health_check=list(HealthCheck))
 @given(conditions_and_events())
 def test_every_result_was_predicted_for_one_condition_and_for_both(
     drawn: tuple[Known, dict[str, Any], list[str]],

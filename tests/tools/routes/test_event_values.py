@@ -16,7 +16,7 @@ from tools.routes.possible_values import ANYTHING, NULL, Exactly, fits
 def test_every_value_from_a_handler_is_described() -> None:
     seen: set[str] = set()
 
-    @settings(max_examples=amount(800, long=2_000), database=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=amount(400, long=2_000), database=None, suppress_health_check=list(HealthCheck))
     @given(payloads)
     def check(raw: str) -> None:
         if (found := occurrence_of(raw)) is None:
