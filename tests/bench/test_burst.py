@@ -289,7 +289,7 @@ class TestResumedBurst:
             ({"most_instances": 1}, 1.05),
             ({"least_instances": 40}, 1.05),
             ({}, 1.05),
-            ({"run_tstu": 0.2, "refusal_tstu": 0.02, "events": 5_000}, 1.1),
+            ({"run_tstu": 0.2, "refusal_tstu": 0.02, "events": 5_000}, 1.2),  # five windows: 1.05 to 1.2, by seed
             ({"run_tstu": 0.01, "refusal_tstu": 0.001, "events": 100_000, "burst_seconds": 600}, 1.2),
         ],
         ids=["1 instance", "40 instances", "0.05 TSTU", "0.2 TSTU", "0.01 TSTU"],
