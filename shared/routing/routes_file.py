@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import fields
 from datetime import timedelta
+from functools import partial
 from typing import Any, Final, NamedTuple
 from urllib.parse import urlsplit
 
@@ -242,12 +243,12 @@ class _RoutesReader:
             "variables": lambda node: self._templates(node, "variables", names_of_run),
             "stages_to_skip": lambda node: self._items(node, "stages_to_skip", self._word),
             "pipeline_version": positive_integer,
-            "once_per": lambda node: self._template(node, names),
+            "once_per": lambda node: self._template(node, names, identifies=True),
             "allow": self._pattern,
             "correlation_parameter": self._word,
             "include_child_runs": boolean,
             "cooldown": self._duration,
-            "cooldown_key": lambda node: self._template(node, names),
+            "cooldown_key": lambda node: self._template(node, names, identifies=True),
             "gather": lambda node: self._gather(node, names),
             "tags": boolean,
             "causes": lambda node: self._items(node, "causes", self._cause),
@@ -330,9 +331,13 @@ class _RoutesReader:
             return self._template(node, names)
         return JsonReader(self._nodes, lambda value: self._template(value, names)).read(node)
 
-    def _template(self, node: yaml.Node, names: Names | None) -> Template:
+    def _template(self, node: yaml.Node, names: Names | None, *, identifies: bool = False) -> Template:
+        """Read a template.
+
+        :param identifies: whether its value tells events apart.
+        """
         template: Template = self._expression(parse_template, node, names)
-        doubts = [] if names is None else literal_placeholders(template.text, names)
+        doubts = [] if names is None else literal_placeholders(template.text, names, identifies=identifies)
         if (bare := bare_name(template.text, anywhere=False)) is not None:
             doubts.append(bare)
         for doubt in doubts:
@@ -375,7 +380,8 @@ class _RoutesReader:
         if missing := [f"'{key}'" for key in REQUIRED_GATHER_KEYS if key not in given]:
             raise WrongValue(f"has no {' and no '.join(missing)}; write {{quiet: 10m, at_most: 2h}}")
         quiet, at_most = (self._nodes.try_read(self._duration, given[key]) for key in REQUIRED_GATHER_KEYS)
-        by = self._nodes.try_read(lambda value: self._template(value, names), given["by"]) if "by" in given else None
+        group = partial(self._template, names=names, identifies=True)
+        by = self._nodes.try_read(group, given["by"]) if "by" in given else None
         if quiet is None or at_most is None:
             return None
         if at_most < quiet:

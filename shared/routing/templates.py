@@ -49,7 +49,7 @@ _INTERPRETER: Final = expression_tree.Interpreter()
 
 _PLACEHOLDER: Final = re.compile(r"\{\{(.*?)\}\}", re.DOTALL)
 _SINGLE_BRACES: Final = re.compile(r"(?<![${])\{([^{}]+)\}(?!\})")
-_NAME_ALONE: Final = re.compile(r"\s*(\w+_\w+(?:\.\w+)*)\s*")
+_NAME_ALONE: Final = re.compile(r"\s*(\w+(?:\.\w+)*)\s*")
 
 
 _TOO_DEEP: Final = "is nested too deeply; write contains([…], name) in place of many '||', or several routes"
@@ -208,11 +208,16 @@ def _literal_faults(literal: str, start: int) -> list[Fault]:
     return faults
 
 
-def literal_placeholders(text: str, names: Names) -> list[Fault]:
-    """Return what is literal text, but probably not meant so: ``{ run_id }``, and ``run_id`` as the whole text."""
+def literal_placeholders(text: str, names: Names, *, identifies: bool = False) -> list[Fault]:
+    """Return what is literal text, but probably not meant so: ``{ run_id }``, and ``run_id`` as the whole text.
+
+    :param identifies: whether the text tells events apart. Then a name that is also a word, such as ``path``, is
+        probably meant as a name.
+    """
     found = []
     alone = _NAME_ALONE.fullmatch(text)
-    for braces in [alone] if alone else _SINGLE_BRACES.finditer(text):
+    is_name = alone is not None and (identifies or "_" in alone[1].partition(".")[0])
+    for braces in [alone] if alone is not None and is_name else _SINGLE_BRACES.finditer(text):
         try:
             expression = Expression(braces[1], names)
         except InvalidExpression:

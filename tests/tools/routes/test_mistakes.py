@@ -151,6 +151,12 @@ WARNINGS = {
     "a name without braces as once_per": (
         route("once_per: «root_run_id"), Rule.LITERAL_TEXT,
         "is literal text, not a value of the event", "did you mean {{ root_run_id }}?"),
+    "a word without braces as once_per": (
+        route("once_per: «path", BLOB_CREATED), Rule.LITERAL_TEXT,
+        "is literal text, not a value of the event", "did you mean {{ path }}?"),
+    "a word without braces as cooldown_key": (
+        route("cooldown: 1h\ncooldown_key: «container", BLOB_CREATED), Rule.LITERAL_TEXT,
+        "is literal text, not a value of the event", "did you mean {{ container }}?"),
     "a tag as a number": (
         route("when: «model_tags.auc >= `0.9`", "ModelRegistered"), Rule.NEVER_MATCHES,
         "can never be true, so the route never matches, and parks the events for which it fails",
@@ -238,6 +244,14 @@ def test_an_error(text: str, message: str, suggestion: str) -> None:
     assert (found.severity, found.message, found.suggestion) == (Severity.ERROR, message, suggestion)
     assert (found.line, found.column) == place(text)
     assert not loads(written)
+
+
+def test_a_group_without_braces() -> None:
+    gathers = "gather: {{ quiet: 1m, at_most: 1h, by: {} }}"
+    environment = {**ENVIRONMENT, "RESUME_STORAGE": "sqlite"}
+    for by, advice in [("container", ["did you mean {{ container }}?"]), ("one", []), ("'{{ container }}'", [])]:
+        found = check(route(gathers.format(by), BLOB_CREATED), Path("nowhere/routes.yaml"), NAMES, environment)[1]
+        assert [each.suggestion for each in found] == advice
 
 
 @pytest.mark.parametrize(("text", "rule", "message", "suggestion"), WARNINGS.values(), ids=WARNINGS)
