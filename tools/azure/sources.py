@@ -66,6 +66,10 @@ _MOST: Final = 25
 """The most advanced filters, and the most values of all of them together. A range counts as one value."""
 _LONGEST: Final = 512
 """The most characters of a value."""
+_BLOB_TYPES: Final = re.compile(
+    r"Microsoft\.Storage\.(Blob(Created|Deleted|Renamed|TierChanged)|Directory\w+)", re.IGNORECASE
+)
+_CONTAINERS: Final = "/blobServices/default/containers/"
 _EXAMPLE: Final = '[{"source": "<resource id>", "types": ["Microsoft.Storage.BlobCreated"]}]'
 
 
@@ -192,6 +196,7 @@ def _problems(entry: Any, resource: Resource | None) -> Iterator[str]:
     yield from _source_problems(entry.get("source"), resource)
     types = entry.get("types", ["all"])
     if not isinstance(types, list) or not types or not all(isinstance(each, str) and each.strip() for each in types):
+        types = ["all"]
         yield "'types' must be a list of event types, such as [\"Microsoft.Storage.BlobCreated\"]"
     for name in ("subject_begins_with", "subject_ends_with"):
         text = entry.get(name, "all")
@@ -199,7 +204,23 @@ def _problems(entry: Any, resource: Resource | None) -> Iterator[str]:
             yield f"'{name}' must be a string that is not empty"
         elif "*" in text:
             yield f"'{name}' has a '*', but Event Grid knows no wildcards"
+    begins = str(entry.get("subject_begins_with", ""))
+    is_storage = resource is not None and resource.type == STORAGE
+    if is_storage and all(_BLOB_TYPES.fullmatch(str(each)) for each in types) and not _is_beginning_of_blobs(begins):
+        yield (
+            f"'subject_begins_with' matches no blob: {begins}; the subject of a blob is "
+            f"{_CONTAINERS}<container>/blobs/<path>"
+        )
     yield from _filter_problems(entry.get("advanced_filters", []))
+
+
+def _is_beginning_of_blobs(text: str) -> bool:
+    """Return whether the subject of an event about a blob can begin with this text, in any case."""
+    text, containers = text.lower(), _CONTAINERS.lower()
+    if not text.startswith(containers):
+        return containers.startswith(text)
+    _, _, rest = text.removeprefix(containers).partition("/")
+    return rest.startswith("blobs/") or "blobs/".startswith(rest)
 
 
 def _source_problems(source: Any, resource: Resource | None) -> Iterator[str]:

@@ -14,6 +14,7 @@ from tools.errors import CommandFailed
 
 LANDING = sample.account()["id"]
 CREATED = "Microsoft.Storage.BlobCreated"
+CONTAINERS = "/blobServices/default/containers/"
 GROUP = f"/subscriptions/{sample.SUBSCRIPTION}/resourceGroups/data/providers"
 
 
@@ -116,12 +117,30 @@ class TestMistakes:
             ({"subject_begins_with": ""}, "'subject_begins_with' must be a string that is not empty"),
             ({"subject_ends_with": [".csv"]}, "'subject_ends_with' must be a string that is not empty"),
             ({"subject_ends_with": "*.csv"}, "'subject_ends_with' has a '*', but Event Grid knows no wildcards"),
+            ({"subject_begins_with": "landing/"}, "'subject_begins_with' matches no blob: landing/; the subject of a"),
+            ({"subject_begins_with": f"{CONTAINERS}landing/day="}, "'subject_begins_with' matches no blob: /blobServ"),
             ({"advanced_filters": {}}, "'advanced_filters' must be a list of filters in Event Grid's form"),
         ],
     )
     def test_of_an_entry(self, changes: dict[str, Any], said: str) -> None:
         (found,) = mistakes(json.dumps([{"source": LANDING, "types": [CREATED], **changes}]))
         assert found.partition(": ")[2].startswith(said)
+
+    @pytest.mark.parametrize(
+        "begins",
+        [
+            "/blob",
+            CONTAINERS,
+            f"{CONTAINERS}land",
+            f"{CONTAINERS}landing/",
+            f"{CONTAINERS}Landing/BLOBS/day=",
+            "/blobs/x",
+        ],
+    )
+    def test_of_a_beginning_that_a_subject_can_have(self, begins: str) -> None:
+        types = ["Microsoft.Storage.LifecyclePolicyCompleted"] if begins == "/blobs/x" else [CREATED]
+        entry = {"source": LANDING, "types": types, "subject_begins_with": begins}
+        assert read(entry)[0].filter["subjectBeginsWith"] == begins
 
     @pytest.mark.parametrize(
         ("one", "said"),
