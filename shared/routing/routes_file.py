@@ -17,8 +17,9 @@ from shared.journal.cooldown import MAX_COOLDOWN
 from shared.routing.allowed_values import InvalidPattern, ValuePattern, compile_pattern
 from shared.routing.digest import digest_of
 from shared.routing.json_templates import JsonReader
-from shared.routing.table import GATHERED_NAMES, Cause, GatherKeys, Route, RouteTable
+from shared.routing.table import Cause, GatherKeys, Route, RouteTable
 from shared.routing.templates import (
+    GATHERED_NAMES,
     Expression,
     Fault,
     InvalidExpression,
@@ -54,6 +55,7 @@ CAUSE_NAMES: Final = ("data",)
 """The names for ``with`` if the event type has no names of its own."""
 GATHER_KEYS: Final = GatherKeys._fields
 REQUIRED_GATHER_KEYS: Final = ("quiet", "at_most")
+_GATHER_EXAMPLE: Final = "write {quiet: 10m, at_most: 2h}"
 DEFAULT_SETTINGS: Final[Mapping[str, str]] = {
     column.name: column.metadata[ROW].name for column in fields(Settings) if column.name in DEFAULTS_KEYS
 }
@@ -374,11 +376,11 @@ class _RoutesReader:
 
     def _gather(self, node: yaml.Node, names: Names | None) -> GatherKeys | None:
         """Read ``{quiet: …, at_most: …, by: …}``."""
-        given = self._nodes.mapping(node, "gather", GATHER_KEYS)
         if not isinstance(node, yaml.MappingNode):
-            return None
+            raise WrongValue(f"must be a mapping of keys to values; {_GATHER_EXAMPLE}")
+        given = self._nodes.mapping(node, "gather", GATHER_KEYS)
         if missing := [f"'{key}'" for key in REQUIRED_GATHER_KEYS if key not in given]:
-            raise WrongValue(f"has no {' and no '.join(missing)}; write {{quiet: 10m, at_most: 2h}}")
+            raise WrongValue(f"has no {' and no '.join(missing)}; {_GATHER_EXAMPLE}")
         quiet, at_most = (self._nodes.try_read(self._duration, given[key]) for key in REQUIRED_GATHER_KEYS)
         group = partial(self._template, names=names, identifies=True)
         by = self._nodes.try_read(group, given["by"]) if "by" in given else None

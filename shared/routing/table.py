@@ -4,7 +4,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final, NamedTuple
+from typing import Any, NamedTuple
 
 from shared.azure_devops.runs import RunRequest
 from shared.errors import RenderingRefused
@@ -13,10 +13,7 @@ from shared.journal.cooldown import Window
 from shared.journal.records import JournalKey
 from shared.routing.allowed_values import ValuePattern
 from shared.routing.lineage import lineage_tags
-from shared.routing.templates import Expression, Scope, Template, is_true
-
-GATHERED_NAMES: Final = ("gathered_count", "gathered_since")
-"""The names that the parameters and variables of a route with ``gather`` can use in addition."""
+from shared.routing.templates import GATHERED_NAMES, Expression, Scope, Template, is_true
 
 
 class Cause(NamedTuple):

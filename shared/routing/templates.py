@@ -27,6 +27,9 @@ Scope = Mapping[str, Any]
 Names = Mapping[str, Collection[str]]
 """Maps each top-level name of a scope to the names below it; an empty collection permits any name below it."""
 
+GATHERED_NAMES: Final = ("gathered_count", "gathered_since")
+"""The names that the parameters and variables of a route with ``gather`` can use in addition."""
+
 
 def scope_names(names: Collection[str]) -> Names:
     """Return the names in the scope of an event, given those of its type. Any name is possible below tags and data."""
@@ -346,6 +349,9 @@ def _unknown_name(path: tuple[str, ...], names: Names) -> str | None:
         return f"uses the name '{top}', which does not exist here; write `{literal}` in backquotes" + (
             "" if literal == "null" else f", or '{literal}' if the other side is a string"
         )
+    if top in GATHERED_NAMES and top not in names:
+        where = "only 'parameters' and 'variables' of a route with 'gather' have it"
+        return f"uses the name '{top}', which does not exist here; {where}"
     if top not in names:
         complaint = _unknown("name", top, names)
         is_below_data = names == scope_names(()) and "did you mean" not in complaint

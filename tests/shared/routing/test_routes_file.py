@@ -85,13 +85,13 @@ def test_a_route_may_gather() -> None:
     [
         ("{ quiet: 10m }", "has no 'at_most'; write {quiet: 10m, at_most: 2h}"),
         ("{}", "has no 'quiet' and no 'at_most'; write {quiet: 10m, at_most: 2h}"),
-        ("10m", "gather must be a mapping of keys to values"),
+        ("10m", "must be a mapping of keys to values; write {quiet: 10m, at_most: 2h}"),
         ("{ quiet: ten, at_most: 2h }", "'ten' is not a duration"),
         ("{ quiet: 1m, at_most: 31d }", "must be at most 30 days"),
         ("{ quiet: 2h, at_most: 10m }", "is shorter than 'quiet'"),
         ("{ quiet: 1m, at_most: 2m, per: x }", "gather has no such key; known: at_most, by, quiet"),
         ("{ quiet: 1m, at_most: 2m, by: '{{ blob }}' }", "uses the name 'blob'"),
-        ("{ quiet: 1m, at_most: 2m, by: '{{ gathered_count }}' }", "uses the name 'gathered_count'"),
+        ("{ quiet: 1m, at_most: 2m, by: '{{ gathered_count }}' }", "only 'parameters' and 'variables' of a route"),
         ("{ quiet: 1m, at_most: 2m }\ncooldown: 1h", "cannot be combined with 'cooldown'"),
         ("{ quiet: 1m, at_most: 2m }\nwhen: gathered_count > `1`", "uses the name 'gathered_count'"),
     ],
@@ -104,7 +104,7 @@ def test_a_wrong_gather_is_one_problem(gather: str, problem: str) -> None:
 
 
 def test_only_the_run_of_a_route_that_gathers_knows_how_much() -> None:
-    with pytest.raises(InvalidRoutes, match="uses the name 'gathered_count'"):
+    with pytest.raises(InvalidRoutes, match="only 'parameters' and 'variables' of a route with 'gather' have it"):
         routes("name: a\nevent: RunCompleted\npipeline: p\nparameters: { count: '{{ gathered_count }}' }")
 
 
