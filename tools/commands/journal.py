@@ -251,7 +251,8 @@ def _show(console: Console, installation: Installation, record: Record, waiting:
         console.line("gathered:")
         for each in events[:_MAX_GATHERED]:
             shown = each.gathered and each.gathered.events
-            console.row((f"  {shown}", each.key.key[:SHOWN_KEY], records.event_name(each)), [6, SHOWN_KEY])
+            named = ", ".join(filter(None, (records.event_name(each), each.entry.subject)))
+            console.row((f"  {shown}", each.key.key[:SHOWN_KEY], named), [6, SHOWN_KEY])
         if len(events) > _MAX_GATHERED:
             console.line(f"  and {len(events) - _MAX_GATHERED} more; --json shows the keys of all")
     console.line()

@@ -34,7 +34,10 @@ class Gathering:
     def deliver(self, *numbers: int) -> None:
         for number in numbers:
             data = {"experimentName": "train", "runId": f"run-{number}"}
-            self.app.relay.deliver(event_text("RunCompleted", data, id=f"event-{number}"))
+            event = event_text(
+                "RunCompleted", data, id=f"event-{number}", subject="" if number == 2 else f"run-{number}"
+            )
+            self.app.relay.deliver(event)
             self.clock.advance(60)
 
     def end(self) -> None:
@@ -117,7 +120,10 @@ def test_after_its_run_was_queued(desk: Desk, gathering: Gathering) -> None:
     assert desk.run("resume").out.startswith("nothing is deferred")
     shown = desk.run("journal", "show", rows[0][0])
     keys = [row[0] for row in rows[:0:-1]]
-    listed = "".join(f"  {number}     {key}  RunCompleted event-{number}\n" for number, key in enumerate(keys, 1))
+    events = ["RunCompleted event-1, run-1", "RunCompleted event-2", "RunCompleted event-3, run-3"]
+    listed = "".join(
+        f"  {number}     {key}  {event}\n" for number, (key, event) in enumerate(zip(keys, events, strict=True), 1)
+    )
     assert f"\ngathered:\n{listed}" in shown.out
     document = desk.run("journal", "show", rows[0][0], "--json").json
     assert [key[:12] for key in document["gathered_events"]] == keys
