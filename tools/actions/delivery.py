@@ -16,6 +16,7 @@ from shared.events.event import parse_event
 from shared.journal.records import FINAL_STATES, Entry, JournalKey, Record, Selection, State
 from shared.telemetry import Outcome
 from tools.actions.records import MAX_SCANNED, SHOWN_KEY, about, parsed
+from tools.actions.resume.gathered import GatheredEvents
 from tools.actions.running_app import other_routes
 from tools.actions.waiting_tasks import waiting_tasks
 from tools.errors import CommandFailed
@@ -269,6 +270,16 @@ def _is_done(found: _Found) -> bool:
     return found is not None and found.state in FINAL_STATES
 
 
+def _group_words(installation: Installation, record: Record) -> str:
+    """Return until when an event is held, or the run that it was gathered into; empty for other records."""
+    if record.state is not State.GATHERED:
+        return ""
+    try:
+        return GatheredEvents(installation.journal).words(record)
+    except JournalUnavailable:  # the outcome is known, and this only adds to it
+        return ""
+
+
 def _row(installation: Installation, route: str, before: _Found, record: _Found, answer: Answer) -> Row:
     """Return the row for the record; if its state is not final, with the answer to the last delivery."""
     if isinstance(record, JournalUnavailable):
@@ -286,7 +297,8 @@ def _row(installation: Installation, route: str, before: _Found, record: _Found,
         # The note of the claim names the parked event that had the key before.
         is_claimed_anew = isinstance(before, Record) and record.key.is_about_event
         claim = [step.note for step in record.history[:1]] if is_claimed_anew else []
-        words = "; ".join(part for part in (run.removeprefix(": "), record.reason, *claim) if part)
+        group = _group_words(installation, record)
+        words = "; ".join(part for part in (run.removeprefix(": "), record.reason, group, *claim) if part)
         return Row(route, record.state, words, record)
     else:
         outcome = record.state

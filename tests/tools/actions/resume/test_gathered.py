@@ -12,6 +12,8 @@ from shared.resume.sqlite_queue import SqliteQueue
 from tests.support.builders import GATHERS, event_text
 from tests.support.clock import ManualClock
 from tests.tools.conftest import Desk
+from tools.events.documents import Document
+from tools.events.webhook import Webhook
 
 
 class Gathering:
@@ -84,6 +86,17 @@ def test_while_the_period_is_open(desk: Desk, gathering: Gathering) -> None:
     (document,) = desk.run("resume", "--json").json
     assert document["comes_again_at"] == "2026-11-20T12:12:00+00:00"
     assert f"gather    event 3 of its group; {HELD}\n" in desk.run("journal", "show", rows[0][0]).out
+
+
+def test_an_event_that_is_sent(desk: Desk, gathering: Gathering, monkeypatch: pytest.MonkeyPatch) -> None:
+    def notify(_self: Webhook, event: Document, _deliveries: int) -> tuple[int, str]:
+        gathering.app.relay.deliver(json.dumps(event))
+        return 202, ""
+
+    monkeypatch.setattr(Webhook, "notify", notify)
+    gathering.deliver(1)
+    (row,) = desk.run("send", "RunCompleted", "--wait").rows
+    assert row[1:] == ["gathers", "gathered", f"event 2 of its group; {HELD.replace('12:12', '12:11')}"]
 
 
 def test_a_period_whose_message_is_lost_is_ended_by_hand(desk: Desk, gathering: Gathering) -> None:
