@@ -38,7 +38,7 @@ help:
 	@sed -n 's/^#   make/make/p' Makefile
 
 # Less than 100 MB. Modules are compiled when they are first imported, since most never are.
-$(READY): requirements.txt requirements/tools.txt requirements/devstack.txt constraints.txt
+$(READY): requirements.txt requirements/tools.txt requirements/page.txt requirements/devstack.txt constraints.txt
 	@if [ -z "$(PYTHON)" ]; then echo "nextstage needs Python 3.11, 3.12 or 3.13 on the PATH, or PYTHON=/path/to/python"; exit 1; fi
 	@$(PYTHON) $(INSTALL) $(VENV) --no-compile -r requirements/devstack.txt
 	@touch $@
@@ -156,7 +156,7 @@ test-3.%: azurite kusto runtime aml mlflow
 	@$(if $(call find_python,3.$*),$(MAKE) --no-print-directory .venv-3.$*/.ready,echo "== Python 3.$* was not found")
 	@if [ -e .venv-3.$*/.ready ]; then echo "== Python 3.$*"; .venv-3.$*/bin/python $(PYTEST); fi
 
-.venv-3.%/.ready: requirements.txt constraints.txt $(patsubst %,requirements/%.txt,tools devstack dev bench)
+.venv-3.%/.ready: requirements.txt constraints.txt $(patsubst %,requirements/%.txt,tools page devstack dev bench)
 	@$(call find_python,3.$*) $(INSTALL) .venv-3.$* -r requirements/dev.txt -r requirements/bench.txt
 	@touch $@
 

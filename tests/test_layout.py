@@ -13,6 +13,8 @@ import pytest
 from tests.support import ROOT
 
 MAX_MODULES: Final = 16
+LARGER: Final = {"tools/commands": 20}
+"""A module is a command there, and the listing of the folder is the list of features."""
 
 # From the lowest to the highest layer. A module may import from its own row and from the rows before it, but never in a
 # circle.
@@ -116,7 +118,8 @@ def test_no_imports_are_circular(by: str) -> None:
 
 def test_no_folder_has_too_many_modules() -> None:
     sizes = Counter(path.parent for path in modules().values() if path.stem not in {"__init__", "__main__"})
-    assert {str(folder.relative_to(ROOT)): size for folder, size in sizes.items() if size > MAX_MODULES} == {}
+    named = {folder.relative_to(ROOT).as_posix(): size for folder, size in sizes.items()}
+    assert {name: size for name, size in named.items() if size > LARGER.get(name, MAX_MODULES)} == {}
 
 
 def test_no_test_module_imports_another_one() -> None:

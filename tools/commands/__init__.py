@@ -6,7 +6,7 @@ from typing import Final
 GROUPS: Final[Mapping[str, tuple[str, ...]]] = {
     "Write routes": ("new-route", "check", "test", "explain", "graph"),
     "Try them": ("preview", "doctor", "send"),
-    "See what happened": ("journal", "resume", "redrive", "waits"),
+    "See what happened": ("page", "journal", "resume", "redrive", "waits"),
     "Connect the deployed app": ("connect", "disconnect"),
     "Set up your tools": ("completion", "schema"),
 }

@@ -12,7 +12,7 @@ from tests.support.waits import Scene, a_request
 from tests.tools.conftest import RIGHT, TRIAGE, WRONG, Desk
 from tools.commands import GROUPS
 
-WITHOUT_JSON = {"completion", "connect", "disconnect", "new-route", "schema"}
+WITHOUT_JSON = {"completion", "connect", "disconnect", "new-route", "page", "schema"}
 """They print a script and a JSON document, report progress, and write files that they then name."""
 
 CASE = "cases:\n  - name: one\n    given: {{sample: RunCompleted}}\n    expect: {{{}: {{pipeline: {}}}}}\n"

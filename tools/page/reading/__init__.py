@@ -1,0 +1,1 @@
+"""Reads the journal for the page: lists, counts and timelines, without reading all records for each request."""

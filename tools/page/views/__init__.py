@@ -1,0 +1,1 @@
+"""The pages, one module each. A module has a ``blueprint``; ``application.py`` registers it."""
