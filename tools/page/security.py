@@ -93,11 +93,11 @@ def protect(app: Flask, session: Session, port: int) -> None:
             return response
         if not _equal(request.cookies.get(cookie), session.cookie):
             raise NotAdmitted
+        g.is_admitted = True
         if request.method not in _READS and not (
             _origin() == f"http://{request.host}" and _equal(request.form.get(FORM_FIELD), session.form_token)
         ):
             abort(403, _FOREIGN_FORM)
-        g.is_admitted = True
         return None
 
     @app.after_request
@@ -107,7 +107,7 @@ def protect(app: Flask, session: Session, port: int) -> None:
 
 
 def is_admitted() -> bool:
-    """Return whether the current request has passed all checks, so that its answer may show something."""
+    """Return whether the current request comes from a browser that is admitted. Only then, an answer shows anything."""
     return bool(g.get("is_admitted"))
 
 

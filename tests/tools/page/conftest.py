@@ -26,7 +26,7 @@ class Browser:
 
     def get(self, path: str) -> TestResponse:
         """Return the answer to a GET request."""
-        return self.client.get(path, base_url=ORIGIN)
+        return self.client.get(path, base_url=ORIGIN, buffered=True)
 
     def post(self, path: str, fields: Mapping[str, str] | None = None) -> TestResponse:
         """Return the answer to a form of the page with these fields."""
