@@ -69,7 +69,7 @@ class Installation:
                 f"the journal {self.journal_name} does not exist; check JOURNAL_CONNECTION, or deliver an event, which "
                 "creates it"
             )
-        return Journal(self._store)
+        return Journal(self.store)
 
     @property
     def has_journal(self) -> bool:
@@ -93,7 +93,7 @@ class Installation:
         """
         from shared.journal.cooldown import Cooldowns
 
-        return Cooldowns(self._store, self.clock).peek(key, window) if self.has_journal else None
+        return Cooldowns(self.store, self.clock).peek(key, window) if self.has_journal else None
 
     def open_period(self, route: str, gather: "Gather") -> "Period | None":
         """Return the period of a route in which an event's group is counted now; None if there is none.
@@ -122,7 +122,7 @@ class Installation:
             return None
         from shared.composition import open_due_queue, open_store
 
-        return open_due_queue(self.settings, open_store(self.settings) if to_write else self._store, self.clock)
+        return open_due_queue(self.settings, open_store(self.settings) if to_write else self.store, self.clock)
 
     @property
     def lists_all_messages(self) -> bool:
@@ -206,7 +206,11 @@ class Installation:
         return "Basic" if self.environment.get("AZURE_DEVOPS_AUTH", "").strip() == "pat" else "Bearer"
 
     @cached_property
-    def _store(self) -> "Store":
+    def store(self) -> "Store":
+        """The journal's store, to be read. A file of an earlier version is not upgraded.
+
+        :raises JournalUnavailable: the store cannot be opened.
+        """
         from shared.composition import open_store_to_read
 
         return open_store_to_read(self.settings)

@@ -115,7 +115,7 @@ class SqliteStore(Store):
 
     def insert(self, record: Record) -> Record | None:
         with self._errors():
-            written = self._write(_INSERT, _row(record))
+            written = self._write(_INSERT, row_of(record))
         return record._replace(version="1") if written else None
 
     def get(self, key: JournalKey) -> Record | None:
@@ -125,7 +125,7 @@ class SqliteStore(Store):
         version = int(record.version)
         with self._errors():
             try:
-                written = self._write(_UPDATE, (*_row(record), version))
+                written = self._write(_UPDATE, (*row_of(record), version))
             except sqlite3.IntegrityError as exc:
                 raise RunAlreadyOwned(
                     f"run {record.run_id} belongs to another record of route {record.key.route}"
@@ -134,7 +134,7 @@ class SqliteStore(Store):
 
     def write_together(self, records: Sequence[Record]) -> bool:
         changes = [
-            (_UPDATE, (*_row(record), int(record.version))) if record.version else (_INSERT, _row(record))
+            (_UPDATE, (*row_of(record), int(record.version))) if record.version else (_INSERT, row_of(record))
             for record in records
         ]
         with self._errors():
@@ -146,7 +146,7 @@ class SqliteStore(Store):
         wanted = set(run_ids)
         names_one = "run_id IN (SELECT value FROM json_each(?))"
         is_unknown = "state IN (SELECT value FROM json_each(?))"
-        found = self._found(f"{names_one} OR {is_unknown}", json.dumps(list(wanted)), json.dumps(list(RUN_UNKNOWN)))
+        found = self.found(f"{names_one} OR {is_unknown}", json.dumps(list(wanted)), json.dumps(list(RUN_UNKNOWN)))
         return (record for record in readable(found, refuse) if may_own_one_of(record, wanted))
 
     def select(self, selection: Selection, limit: int, skipped: Skipped = log_skipped) -> Iterator[Record]:
@@ -165,7 +165,7 @@ class SqliteStore(Store):
         if selection.after is not None:
             where += " AND (route, key) > (?, ?) ORDER BY route, key"
             parameters += selection.after
-        found = self._found(where, *parameters)
+        found = self.found(where, *parameters)
         return islice(readable(found, skipped), limit)
 
     def delete(self, record: Record) -> bool:
@@ -183,8 +183,38 @@ class SqliteStore(Store):
 
     def query(self, sql: str, parameters: tuple[Any, ...] = ()) -> list[Any]:
         """Return rows of another table of the file."""
-        with self._reading() as connection:
+        with self.reading() as connection:
             return connection.execute(sql, parameters).fetchall()
+
+    def found(self, where: str, *parameters: str | int, with_events: bool = True) -> Iterator[Found]:
+        """Return records one by one: together they may not fit in memory.
+
+        :param where: a condition on the columns of a record, and if wanted the order. All values are in ``parameters``.
+        :param with_events: False leaves out the text of each event, which takes most of the space.
+        """
+        with self.reading() as connection:
+            columns = columns_to_read(connection) if self.is_reader else _COLUMNS
+            if columns is None:
+                return
+            if not with_events:
+                columns = columns.replace("event", "'' AS event")
+            connection.text_factory = bytes  # SQLite stores any bytes as text, and decoding them would end the query
+            for row in connection.execute(f"SELECT {columns} FROM records WHERE {where}", parameters):
+                try:
+                    yield _record(row)
+                except UnreadableRecord as exc:
+                    yield exc
+
+    @contextmanager
+    def reading(self) -> Iterator[sqlite3.Connection]:
+        """Open a connection for queries of one moment. It does not wait for writers.
+
+        :raises JournalUnavailable: the file does not answer, or was deleted or replaced.
+        """
+        with self._errors():
+            with closing(self._file.connect()) as connection:
+                yield connection
+            self._file.check()
 
     def _write(self, sql: str, parameters: tuple[Any, ...]) -> int:
         """Write, and raise an error if the file was deleted meanwhile.
@@ -196,28 +226,7 @@ class SqliteStore(Store):
         return written
 
     def _one(self, where: str, *parameters: str | int) -> Record | None:
-        return next(readable(self._found(where, *parameters), refuse), None)
-
-    def _found(self, where: str, *parameters: str | int) -> Iterator[Found]:
-        """Return the records one by one: together they may not fit in memory."""
-        with self._reading() as connection:
-            columns = _columns_to_read(connection) if self.is_reader else _COLUMNS
-            if columns is None:
-                return
-            connection.text_factory = bytes  # SQLite stores any bytes as text, and decoding them would end the query
-            for row in connection.execute(f"SELECT {columns} FROM records WHERE {where}", parameters):
-                try:
-                    yield _record(row)
-                except UnreadableRecord as exc:
-                    yield exc
-
-    @contextmanager
-    def _reading(self) -> Iterator[sqlite3.Connection]:
-        """Open a connection for one query. It does not wait for writers."""
-        with self._errors():
-            with closing(self._file.connect()) as connection:
-                yield connection
-            self._file.check()
+        return next(readable(self.found(where, *parameters), refuse), None)
 
     @contextmanager
     def _errors(self) -> Iterator[None]:
@@ -239,7 +248,7 @@ class SqliteStore(Store):
         """
         for tries_left in range(_SETUP_TRIES, 0, -1):
             try:
-                with self._reading() as connection:
+                with self.reading() as connection:
                     if (version := _version(connection)) > _VERSION:
                         raise NewerJournal(
                             f"the journal {self._path} has version {version}, because a newer version of nextstage has "
@@ -396,7 +405,7 @@ def _upgrade(connection: sqlite3.Connection) -> None:
         connection.execute(f"PRAGMA user_version = {_VERSION}")
 
 
-def _columns_to_read(connection: sqlite3.Connection) -> str | None:
+def columns_to_read(connection: sqlite3.Connection) -> str | None:
     """Return the columns to select from a file that may not be upgraded; None if it has no table yet.
 
     Another process may upgrade the file at any time.
@@ -417,7 +426,8 @@ def _time_text(moment: datetime) -> str:
     return moment.astimezone(UTC).isoformat(timespec="microseconds")
 
 
-def _row(record: Record) -> tuple[Any, ...]:
+def row_of(record: Record) -> tuple[Any, ...]:
+    """Return what the file has about a record: state, run_id, claimed_at, event, document, shares_run, route, key."""
     entry = stored_entry(record)
     fields = {
         "schema": schema_of(record),

@@ -295,7 +295,7 @@ class TestSqlite:
 
     def test_a_claim_survives_a_power_failure(self, store: SqliteStore) -> None:
         """By default, SQLite in WAL mode may lose the last commits; 2 means FULL."""
-        with store._reading() as connection:
+        with store.reading() as connection:
             assert connection.execute("PRAGMA synchronous").fetchone() == (2,)
             assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
 
