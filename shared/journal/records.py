@@ -171,6 +171,8 @@ class Selection(NamedTuple):
     :param claimed_before: only records claimed before this time; None for all.
     :param route_prefix: only records of routes whose names start with this; None for all routes.
     :param after: only records whose keys sort after this one. They are then returned in the order of their keys.
+    :param written_since: all records that were written at or after this time, by the store's clock. A store that does
+        not keep the times of writes returns all others, too.
     """
 
     route: str | None = None
@@ -178,6 +180,7 @@ class Selection(NamedTuple):
     claimed_before: datetime | None = None
     route_prefix: str | None = None
     after: JournalKey | None = None
+    written_since: datetime | None = None
 
 
 def after_prefix(prefix: str) -> str:

@@ -191,7 +191,9 @@ def selection_filter(selection: Selection) -> str:
         parts.append(f"({states})")
     if selection.claimed_before is not None:
         moment = selection.claimed_before.astimezone(UTC) + _AZURITE_TICK
-        parts.append(f"claimed_at lt datetime'{moment:%Y-%m-%dT%H:%M:%S.%f}Z'")
+        parts.append(f"claimed_at lt {_moment(moment)}")
+    if selection.written_since is not None:
+        parts.append(f"Timestamp ge {_moment(selection.written_since.astimezone(UTC) - _AZURITE_TICK)}")
     return " and ".join(parts)
 
 
@@ -209,6 +211,10 @@ def entity_key(route: str, key: str) -> Entity:
         if not _KEY.fullmatch(value):
             raise ValueError(f"the {name} {value!r} cannot be an entity's key; it may contain letters, digits and ._-")
     return {"PartitionKey": route, "RowKey": key}
+
+
+def _moment(moment: datetime) -> str:
+    return f"datetime'{moment:%Y-%m-%dT%H:%M:%S.%f}Z'"
 
 
 def _packed(text: str, most: int) -> bytes:

@@ -4,6 +4,7 @@ from datetime import timedelta
 
 import pytest
 
+from shared.clock import utc_now
 from shared.journal.records import JournalKey, Record, Selection, State, Store
 from tests.support.journal.records import NOW, record, written
 
@@ -60,6 +61,13 @@ def filled(store: Store) -> Store:
 )
 def test_a_record_must_match_every_part_of_a_selection(filled: Store, selection: Selection, expected: str) -> None:
     assert {key[1:] for key in keys(filled, selection)} == set(expected)
+
+
+def test_a_selection_has_all_records_that_were_written_since_a_time(filled: Store) -> None:
+    an_hour_ago = utc_now() + filled.clock_offset() - timedelta(hours=1)
+    assert {key[1:] for key in keys(filled, Selection(written_since=an_hour_ago))} == set("01234567")
+    parked = Selection(written_since=an_hour_ago, states=frozenset({State.PARKED}))
+    assert {key[1:] for key in keys(filled, parked)} == set("26")
 
 
 def test_selected_records_are_complete(filled: Store) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import parse_qs, urlsplit
@@ -702,3 +703,14 @@ class TestThreads:
 
         with ThreadPoolExecutor(16) as pool:
             assert all(pool.map(work, range(16)))
+
+
+def test_the_service_selects_by_the_time_of_the_last_write(tables_store: TablesStore) -> None:
+    for name in ("a", "b", "c"):
+        tables_store.insert(record(name))
+    tables_store.replace(written(tables_store.get(JournalKey("route", "a"))))
+    found, _ = tables_store._table.page("", 10, None, 8.0)
+    written_at = {stored.entity["RowKey"]: stored.entity.metadata["timestamp"] for stored in found}  # type: ignore[attr-defined]
+    latest = max(written_at.values())
+    assert {one.key.key for one in tables_store.select(Selection(written_since=written_at["a"]), 9)} >= {"a"}
+    assert list(tables_store.select(Selection(written_since=latest + timedelta(seconds=1)), 9)) == []
