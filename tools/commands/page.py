@@ -1,5 +1,6 @@
 """``manage.py page``: shows what happened in a browser."""
 
+from contextlib import closing
 from typing import Annotated, Final
 
 import typer
@@ -56,4 +57,5 @@ def page(context: typer.Context, *, port: PortOption = DEFAULT_PORT, no_browser:
         if not no_browser:
             open_browser(shown.url)
 
-    serve(make_app(shown), listener, ready)
+    with closing(shown.source):
+        serve(make_app(shown), listener, ready)

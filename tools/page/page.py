@@ -1,11 +1,12 @@
 """What all views share: the installation, and how the page is reached."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from flask import current_app
 
 from tools.installation import Installation
+from tools.page.reading.source import Source
 from tools.page.security import Session
 
 HOST: Final = "127.0.0.1"
@@ -21,11 +22,16 @@ class Page:
     :param installation: the installation that the page shows. It reads settings, routes and credentials once.
     :param port: the port that the server listens on.
     :param session: the secrets of this process.
+    :param source: what all lists and counts are read from. Close it at the end.
     """
 
     installation: Installation
     port: int
     session: Session
+    source: Source = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "source", Source(self.installation))
 
     @property
     def url(self) -> str:

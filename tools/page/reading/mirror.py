@@ -1,0 +1,166 @@
+"""Copies a journal that is not a file into a temporary one, so that each page is a few queries on this machine.
+
+A thread reads the whole journal once, and from then on the records that were written since the last time. Such a look
+costs the service a scan, so it happens every ten seconds at most, and takes at most a tenth of the time. Once an hour,
+the whole journal is read again, because only that shows which records were removed.
+"""
+
+import sqlite3
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from shared.errors import NextstageError, UnreadableRecord
+from shared.journal.journal import Journal
+from shared.journal.records import JournalKey, Record, Selection
+from shared.journal.sqlite import SqliteStore, row_of
+
+PAUSE_SECONDS: Final = 10.0
+READ_ALL_AFTER_SECONDS: Final = 3600.0
+
+_SHARE: Final = 10
+_EVERY_RECORD: Final = 2**31
+_BATCH_RECORDS: Final = 200
+_JOIN_SECONDS: Final = 2.0
+# A write may get its time before it can be read, and clocks are known to within a second or two.
+_OVERLAP: Final = timedelta(seconds=30)
+_WRITE: Final = (
+    "INSERT OR REPLACE INTO records (version, state, run_id, claimed_at, event, document, shares_run, route, key)"
+    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
+)
+
+
+class Progress(NamedTuple):
+    """How far the copy is.
+
+    :param records: how many records it has.
+    :param as_of: when the last complete look began, by the store's clock; None while the copy is filled.
+    :param problem: why the journal could not be read the last time; empty if it could.
+    :param unreadable: the records that cannot be read.
+    """
+
+    records: int = 0
+    as_of: datetime | None = None
+    problem: str = ""
+    unreadable: tuple[UnreadableRecord, ...] = ()
+
+
+class Mirror:
+    """A copy of a journal in a file that only its owner can read. ``close`` removes it.
+
+    The version of a record in the copy is the number of the look at the whole journal that has found it last.
+    """
+
+    def __init__(self, journal: Journal, monotonic: Callable[[], float] = time.monotonic) -> None:
+        """Create the empty copy. ``start`` fills it."""
+        self._journal = journal
+        self._monotonic = monotonic
+        self._folder = tempfile.TemporaryDirectory(prefix="nextstage-page-")
+        path = Path(self._folder.name) / "journal.sqlite3"
+        self.store: Final = SqliteStore(path)
+        """The copy, to be read."""
+        self._connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+        # A copy need not survive. And while it is read, two of its records may seem to have the same run.
+        self._connection.execute("PRAGMA synchronous = OFF")
+        self._connection.execute("DROP INDEX one_record_per_run")
+        self._looks = 0
+        self._read_all_at = 0.0
+        self._unreadable: dict[JournalKey, UnreadableRecord] = {}
+        self._progress = Progress()
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="mirror", daemon=True)
+
+    @property
+    def progress(self) -> Progress:
+        """How far the copy is."""
+        return self._progress
+
+    def start(self) -> None:
+        """Fill the copy, and keep it up to date, on a thread of its own."""
+        self._thread.start()
+
+    def close(self) -> None:
+        """End the thread, and remove the copy. A request that is on its way is not awaited for long."""
+        self._ended.set()
+        if self._thread.is_alive():
+            self._thread.join(_JOIN_SECONDS)
+        if not self._thread.is_alive():
+            self._connection.close()
+        self.store.close()
+        self._folder.cleanup()
+
+    def refresh(self) -> None:
+        """Copy what was written since the last look; now and then, everything. What fails is tried again later."""
+        before = self._progress
+        try:
+            begun_at, read_at = self._journal.now(), self._monotonic()
+            if before.as_of is None or read_at - self._read_all_at >= READ_ALL_AFTER_SECONDS:
+                self._looks += 1
+                self._unreadable.clear()
+                self._copy(Selection())
+                self._remove_others()
+                self._read_all_at = read_at
+            else:
+                self._copy(Selection(written_since=before.as_of - _OVERLAP))
+        except (NextstageError, sqlite3.Error, OSError) as exc:
+            self._progress = self._progress._replace(problem=str(exc))
+            return
+        (records,) = self._connection.execute("SELECT count(*) FROM records").fetchone()
+        self._progress = Progress(records, begun_at, "", tuple(self._unreadable.values()))
+
+    def _copy(self, selection: Selection) -> None:
+        """Copy the records of a selection.
+
+        :raises JournalUnavailable: the journal does not answer.
+        """
+        batch: list[Record] = []
+        for record in self._journal.select(selection, _EVERY_RECORD, self._skip):
+            batch.append(record)
+            if len(batch) == _BATCH_RECORDS:
+                self._write(batch)
+                batch = []
+        self._write(batch)
+
+    def _write(self, records: Sequence[Record]) -> None:
+        if self._ended.is_set():
+            raise _Ended("the page has ended")
+        rows = [(self._looks, *map(_storable, row_of(record))) for record in records]
+        self._connection.execute("BEGIN")
+        self._connection.executemany(_WRITE, rows)
+        self._connection.execute("COMMIT")
+        for record in records:
+            self._unreadable.pop(record.key, None)
+        if self._progress.as_of is None:
+            self._progress = self._progress._replace(records=self._progress.records + len(rows), problem="")
+
+    def _skip(self, unreadable: UnreadableRecord) -> None:
+        self._unreadable[JournalKey(unreadable.route, unreadable.key)] = unreadable
+        self._connection.execute("DELETE FROM records WHERE route = ? AND key = ?", (unreadable.route, unreadable.key))
+
+    def _remove_others(self) -> None:
+        """Remove the records that the look at the whole journal has not found."""
+        self._connection.execute("DELETE FROM records WHERE version < ?", (self._looks,))
+
+    def _run(self) -> None:
+        while not self._ended.is_set():
+            begun_at = self._monotonic()
+            self.refresh()
+            self._ended.wait(pause_after(self._monotonic() - begun_at))
+
+
+def pause_after(seconds: float) -> float:
+    """Return how long to wait after a look that took so long, in seconds."""
+    return max(PAUSE_SECONDS, seconds * (_SHARE - 1))
+
+
+class _Ended(NextstageError):
+    """The copy is no longer needed."""
+
+
+def _storable(value: object) -> object:
+    """Return a value that SQLite can store: a table can have half a surrogate pair, which is not Unicode."""
+    return value.encode(errors="replace").decode() if isinstance(value, str) else value
