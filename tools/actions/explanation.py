@@ -1,20 +1,24 @@
-"""Explains what an event leads to on each route, and why. Pure: the state of the journal is passed in.
+"""Explains what an event leads to on each route, and why. Reads the journal and changes nothing.
 
 The decisions are made by ``shared/deciding.py``, as in the app; nothing is decided here.
 """
 
 from dataclasses import dataclass, replace
+from datetime import datetime
 
 from shared.azure_devops.runs import list_pipelines, run_pipeline, with_api_version
 from shared.deciding import Verdict
-from shared.events.event import AML_PREFIX
+from shared.errors import JournalUnavailable, UnreadableRecord
+from shared.events.event import AML_PREFIX, RunEnd
 from shared.http.message import HttpRequest
 from shared.journal.records import UNROUTED, Record
 from shared.queueing.pipelines import orchestration_id
 from shared.routing.condition_parts import Part, evaluate_parts
 from shared.routing.table import Match, Refusal, Route, RouteTable
-from tools.actions.forecast import JournalState
+from tools.actions.forecast import WOULD_PARK, JournalState, forecast, read_journal
+from tools.actions.waiting_tasks import waiting_tasks
 from tools.events.dead_letters import DeadLetter
+from tools.installation import Installation
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,8 +77,60 @@ class Explained:
     waiting: tuple[Record, ...] = ()
 
 
+@dataclass
+class Explainer:
+    """Combines what the routes decide with what the journal holds.
+
+    :param route: explain only this route; None for all.
+    :param journal_problem: why the journal does not answer. Once set, the journal is not read again.
+    :param would_park: True once an explained event would be parked.
+    """
+
+    installation: Installation
+    route: str | None
+    now: datetime
+    journal_problem: str = ""
+    would_park: bool = False
+
+    def explain(self, letter: DeadLetter) -> Explained:
+        """Explain one event on every route.
+
+        :raises ConfigurationError: the routes are invalid.
+        """
+        verdict = self.installation.decide(letter.text)
+        settings, routes = self.installation.configuration
+        explanations = explain(verdict, routes, settings.api_version)
+        wanted = [each for each in explanations if self.route in {None, each.route} or each.route == UNROUTED]
+        completed = tuple(self._completed(each, verdict.entry.event_id) for each in wanted)
+        return Explained(letter, verdict, completed, tuple(self._waiting(verdict.run_end)))
+
+    def _waiting(self, end: RunEnd | None) -> list[Record]:
+        if self.journal_problem or self.route is not None:
+            return []
+        try:
+            return waiting_tasks(self.installation, end)
+        except JournalUnavailable as exc:
+            self.journal_problem = str(exc)
+            return []
+
+    def _completed(self, explanation: Explanation, event_id: str) -> Explanation:
+        decided = explanation.decided
+        if decided is None or self.journal_problem:
+            return explanation
+        try:
+            found = read_journal(self.installation, decided, event_id)
+        except UnreadableRecord:
+            return explanation  # the command says which records cannot be read; the others can
+        except JournalUnavailable as exc:
+            self.journal_problem = str(exc)
+            return explanation
+        outcome, because = forecast(decided, found, self.now)
+        self.would_park = self.would_park or outcome == WOULD_PARK
+        return replace(explanation, journal_state=found, outcome=outcome, because=because)
+
+
 def explain(verdict: Verdict, routes: RouteTable, api_version: str) -> list[Explanation]:
-    """Explain the verdict on every route, in the table's order. ``$unrouted`` comes first.
+    """Explain the verdict on every route, in the table's order. ``$unrouted`` comes first. Pure.
 
     :param api_version: the version of the REST API that the calls name.
     """

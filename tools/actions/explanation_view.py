@@ -7,6 +7,8 @@ from typing import Any, Final
 
 from shared.durations import duration_text, short_duration
 from shared.events.event import AML_PREFIX
+from shared.http.message import HttpRequest
+from shared.journal.records import Entry
 from shared.routing.condition_parts import Part
 from shared.routing.table import Gather, Match, Refusal
 from shared.waits.wait import Wait
@@ -30,10 +32,8 @@ def show(console: Console, explained: Explained, scheme: str, now: datetime) -> 
 
     :param scheme: the scheme of the Authorization header: ``Basic`` or ``Bearer``.
     """
-    entry, letter = explained.verdict.entry, explained.letter
-    event_type = entry.event_type.removeprefix(AML_PREFIX)
-    name = f"{event_type} {entry.event_id}".strip() or "(unreadable)"
-    console.line(f"{letter.file}: {name}" + (f", {entry.subject}" if entry.subject else ""))
+    letter = explained.letter
+    console.line(f"{letter.file}: {event_words(explained.verdict.entry)}")
     if letter.why != "-":
         console.line(f"  given up by Event Grid: {letter.why}")
     if explained.verdict.why_nothing:
@@ -46,11 +46,81 @@ def show(console: Console, explained: Explained, scheme: str, now: datetime) -> 
         console.line(f"  {records.about(record.key)}: would complete the task of plan {wait.task.plan_id}")
         _row(console, "key", record.key.key)
         _row(console, "journal", f"{record.state}, for {short_duration(now - wait.registered_at)}")
-    not_checked = [each for each in explained.routes if not each.is_checked]
-    names = [each.route + ("" if each.event == event_type else f" (for {each.event})") for each in not_checked]
-    if names:
+    if names := not_checked(explained):
         console.line(f"  not checked: {', '.join(names)}")
     console.line()
+
+
+def event_words(entry: Entry) -> str:
+    """Return the type, the id and the subject of an event."""
+    name = f"{_name(entry)} {entry.event_id}".strip() or "(unreadable)"
+    return name + (f", {entry.subject}" if entry.subject else "")
+
+
+def not_checked(explained: Explained) -> list[str]:
+    """Return the routes that the event was not checked against, each with its event type if that is the reason."""
+    name = _name(explained.verdict.entry)
+    routes = [each for each in explained.routes if not each.is_checked]
+    return [each.route + ("" if each.event == name else f" (for {each.event})") for each in routes]
+
+
+def answer_words(explanation: Explanation) -> str:
+    """Return whether the route matches, or why not."""
+    if isinstance(explanation.decided, Match):
+        return "matches"
+    return ("" if explanation.decided is None else "refused: ") + explanation.reason
+
+
+def run_lines(match: Match) -> list[str]:
+    """Return the pipeline of the run, and then what else is asked of it, except its parameters and variables."""
+    request = match.request
+    lines = [
+        pipeline_words(request) + ("" if request.pipeline_version is None else f", version {request.pipeline_version}")
+    ]
+    if request.stages_to_skip:
+        lines.append(f"without the stages {', '.join(request.stages_to_skip)}")
+    if match.window is not None:
+        held = f" for {shown(match.window.key)}" if match.window.key else ""
+        lines.append(f"at most one run in {duration_text(match.window.length)}{held}")
+    if match.gather is not None:
+        by, quiet, at_most = match.gather
+        held = f" for {shown(by)}" if by else ""
+        lines.append(f"one run for all events{held}, until none has come for {duration_text(quiet)}")
+        lines.append(f"at the latest {duration_text(at_most)} after the first one")
+    if match.tags:
+        lines.append(f"tagged {', '.join(match.tags)}")
+    return lines
+
+
+def call_text(call: HttpRequest, scheme: str) -> str:
+    """Return an HTTP call as it is sent, without the credential."""
+    head = [f"{call.method} {call.url}"]
+    head += [f"{name}: {value}" for name, value in call.headers(f"{scheme} {MASKED}").items()]
+    return "\n".join(head if call.body is None else [*head, "", call.body.decode()])
+
+
+def journal_words(journal_state: JournalState | None, now: datetime) -> str:
+    """Return what the journal holds for the occurrence."""
+    if journal_state is None:
+        return NOT_KNOWN
+    if journal_state.record is None:
+        return "no record: this occurrence is new on this route"
+    record = journal_state.record
+    words = f"{record.state}, for {short_duration(now - records.changed_at(record))}"
+    reason = records.reason(record)
+    return words + run_words(record.run_id, record.run_url) + (f"; {reason}" if reason else "")
+
+
+def outcome_words(explanation: Explanation) -> tuple[str, str]:
+    """Return the outcome of a delivery and its reason, unless that is the reason of the decision itself."""
+    because = explanation.because if explanation.because != explanation.reason else ""
+    return explanation.outcome or NOT_KNOWN, because
+
+
+def shown(value: Any) -> str:
+    """Return a value as JSON, cut if it is long."""
+    text = json.dumps(value, ensure_ascii=False, default=str)
+    return text if len(text) <= _MAX_VALUE_LENGTH else text[:_MAX_VALUE_LENGTH] + "…"
 
 
 def document(explained: Explained, scheme: str) -> dict[str, Any]:
@@ -68,28 +138,22 @@ def document(explained: Explained, scheme: str) -> dict[str, Any]:
 
 def _show_route(console: Console, explanation: Explanation, scheme: str, now: datetime) -> None:
     decided = explanation.decided
-    if decided is None:
-        console.line(f"  {explanation.route}: {explanation.reason}")
-    elif isinstance(decided, Refusal):
-        console.line(f"  {explanation.route}: refused: {explanation.reason}")
-    else:
-        console.line(f"  {explanation.route}: matches")
+    console.line(f"  {explanation.route}: {answer_words(explanation)}")
     if explanation.condition is not None:
         _show_part(console, explanation.condition, "when", "")
     if isinstance(decided, Match):
         _show_request(console, explanation, decided, scheme)
     if decided is not None:
         _row(console, "key", decided.key.key)
-        _row(console, "journal", _journal_words(explanation.journal_state, now))
-        because = explanation.because if explanation.because != explanation.reason else ""
-        _row(console, "outcome", explanation.outcome or NOT_KNOWN, because)
+        _row(console, "journal", journal_words(explanation.journal_state, now))
+        _row(console, "outcome", *outcome_words(explanation))
 
 
 def _show_part(console: Console, part: Part, label: str, margin: str) -> None:
     widths = [len(_MARGIN), _LABEL, _ANSWER]
     console.row(("", label, part.answer, margin + part.text), widths)
     for name, value in part.seen.items():
-        console.row(("", "", "", f"{margin}  {name} is {_shown(value)}"), widths)
+        console.row(("", "", "", f"{margin}  {name} is {shown(value)}"), widths)
     if part.reason and not part.parts:
         console.row(("", "", "", f"{margin}  {part.reason}"), widths)
     for inner in part.parts:
@@ -97,43 +161,18 @@ def _show_part(console: Console, part: Part, label: str, margin: str) -> None:
 
 
 def _show_request(console: Console, explanation: Explanation, match: Match, scheme: str) -> None:
-    request = match.request
-    version = "" if request.pipeline_version is None else f", version {request.pipeline_version}"
-    _row(console, "run", pipeline_words(request) + version)
+    run, *others = run_lines(match)
+    _row(console, "run", run)
     for value in explanation.values:
         source = f"  from {value.template}" if value.template not in {None, value.value} else ""
         kind = "" if value.kind == "parameter" else f"{value.kind} "
-        _row(console, "", f"{kind}{value.name} = {_shown(value.value)}{source}")
-    if request.stages_to_skip:
-        _row(console, "", f"without the stages {', '.join(request.stages_to_skip)}")
-    if match.window is not None:
-        held = f" for {_shown(match.window.key)}" if match.window.key else ""
-        _row(console, "", f"at most one run in {duration_text(match.window.length)}{held}")
-    if match.gather is not None:
-        by, quiet, at_most = match.gather
-        held = f" for {_shown(by)}" if by else ""
-        _row(console, "", f"one run for all events{held}, until none has come for {duration_text(quiet)}")
-        _row(console, "", f"at the latest {duration_text(at_most)} after the first one")
-    if match.tags:
-        _row(console, "", f"tagged {', '.join(match.tags)}")
+        _row(console, "", f"{kind}{value.name} = {shown(value.value)}{source}")
+    for line in others:
+        _row(console, "", line)
     for call in explanation.calls:
         console.line()
-        head = [f"{call.method} {call.url}"]
-        head += [f"{name}: {value}" for name, value in call.headers(f"{scheme} {MASKED}").items()]
-        lines = head if call.body is None else [*head, "", call.body.decode()]
-        console.text("\n".join(f"      {line}".rstrip() for line in lines))
+        console.text("\n".join(f"      {line}".rstrip() for line in call_text(call, scheme).splitlines()))
     console.line()
-
-
-def _journal_words(journal_state: JournalState | None, now: datetime) -> str:
-    if journal_state is None:
-        return NOT_KNOWN
-    if journal_state.record is None:
-        return "no record: this occurrence is new on this route"
-    record = journal_state.record
-    words = f"{record.state}, for {short_duration(now - records.changed_at(record))}"
-    reason = records.reason(record)
-    return words + run_words(record.run_id, record.run_url) + (f"; {reason}" if reason else "")
 
 
 def _row(console: Console, label: str, text: str, more: str = "") -> None:
@@ -141,9 +180,8 @@ def _row(console: Console, label: str, text: str, more: str = "") -> None:
     console.row(cells, [len(_MARGIN), _LABEL, len(text)][: len(cells) - 1])
 
 
-def _shown(value: Any) -> str:
-    text = json.dumps(value, ensure_ascii=False, default=str)
-    return text if len(text) <= _MAX_VALUE_LENGTH else text[:_MAX_VALUE_LENGTH] + "…"
+def _name(entry: Entry) -> str:
+    return entry.event_type.removeprefix(AML_PREFIX)
 
 
 def _gather_document(gather: Gather | None) -> dict[str, str] | None:

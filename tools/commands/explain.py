@@ -1,29 +1,21 @@
 """``manage.py explain``: what an event leads to on each route, and why. Reads the journal and changes nothing."""
 
 import sys
-from dataclasses import dataclass, replace
-from datetime import datetime
 from itertools import chain
 from typing import Annotated, Final
 
 import typer
 
-from shared.errors import JournalUnavailable, UnreadableRecord
-from shared.events.event import RunEnd
-from shared.journal.records import UNROUTED, Record
 from shared.suggestion import suggestion
 from tools.actions import explanation_view as view
-from tools.actions.explanation import Explained, Explanation, explain
-from tools.actions.forecast import WOULD_PARK, forecast, read_journal
+from tools.actions.explanation import Explainer
 from tools.actions.running_app import other_routes
-from tools.actions.waiting_tasks import waiting_tasks
 from tools.console import Console
 from tools.errors import CommandFailed
-from tools.events.dead_letters import STDIN, DeadLetter, collect
+from tools.events.dead_letters import STDIN, collect
 from tools.events.sources import ConnectionOption, sources
 from tools.files import show_unread
 from tools.help_pages import epilog
-from tools.installation import Installation
 from tools.options import JsonOption, LimitOption, RouteOption, RoutesFileOption, installation_of
 
 DEFAULT_LIMIT: Final = 100
@@ -102,55 +94,3 @@ def explain_events(
     if explainer.journal_problem:
         console.error(explainer.journal_problem)
     raise typer.Exit(1 if not is_whole or explainer.journal_problem or explainer.would_park else 0)
-
-
-@dataclass
-class Explainer:
-    """Combines what the routes decide with what the journal holds.
-
-    :param route: explain only this route; None for all.
-    :param journal_problem: why the journal does not answer. Once set, the journal is not read again.
-    :param would_park: True once an explained event would be parked.
-    """
-
-    installation: Installation
-    route: str | None
-    now: datetime
-    journal_problem: str = ""
-    would_park: bool = False
-
-    def explain(self, letter: DeadLetter) -> Explained:
-        """Explain one event on every route.
-
-        :raises ConfigurationError: the routes are invalid.
-        """
-        verdict = self.installation.decide(letter.text)
-        settings, routes = self.installation.configuration
-        explanations = explain(verdict, routes, settings.api_version)
-        wanted = [each for each in explanations if self.route in {None, each.route} or each.route == UNROUTED]
-        completed = tuple(self._completed(each, verdict.entry.event_id) for each in wanted)
-        return Explained(letter, verdict, completed, tuple(self._waiting(verdict.run_end)))
-
-    def _waiting(self, end: RunEnd | None) -> list[Record]:
-        if self.journal_problem or self.route is not None:
-            return []
-        try:
-            return waiting_tasks(self.installation, end)
-        except JournalUnavailable as exc:
-            self.journal_problem = str(exc)
-            return []
-
-    def _completed(self, explanation: Explanation, event_id: str) -> Explanation:
-        decided = explanation.decided
-        if decided is None or self.journal_problem:
-            return explanation
-        try:
-            found = read_journal(self.installation, decided, event_id)
-        except UnreadableRecord:
-            return explanation  # the command says which records cannot be read; the others can
-        except JournalUnavailable as exc:
-            self.journal_problem = str(exc)
-            return explanation
-        outcome, because = forecast(decided, found, self.now)
-        self.would_park = self.would_park or outcome == WOULD_PARK
-        return replace(explanation, journal_state=found, outcome=outcome, because=because)

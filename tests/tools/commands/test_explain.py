@@ -23,8 +23,8 @@ from tests.support import ROOT
 from tests.support.builders import event_text, run_completed
 from tests.support.payloads import payloads
 from tests.tools.conftest import RIGHT, TRIAGE, Desk, Result
+from tools.actions.explanation import Explainer
 from tools.actions.explanation_view import document
-from tools.commands.explain import Explainer
 from tools.events.dead_letters import DeadLetter
 from tools.installation import Installation
 
