@@ -76,15 +76,15 @@ def read_dead_letters(file: str, content: bytes) -> list[DeadLetter]:
     """
     try:
         document = json.loads(content.decode("utf-8-sig"))
-    except RecursionError as exc:
+        if isinstance(document, dict):
+            document = [document]
+        if isinstance(document, list):
+            return [_letter(file, item) for item in document]
+    except RecursionError as exc:  # also of what could be read, but not written
         raise UnreadableFile("is nested too deeply") from exc
     except ValueError as exc:  # UnicodeDecodeError is one too
         raise UnreadableFile(f"is not JSON ({exc})") from exc
-    if isinstance(document, dict):
-        document = [document]
-    if not isinstance(document, list):
-        raise UnreadableFile("contains neither an event nor an array of events")
-    return [_letter(file, item) for item in document]
+    raise UnreadableFile("contains neither an event nor an array of events")
 
 
 def read_events(paths: Iterable[str], stdin: BinaryIO) -> list[DeadLetter]:

@@ -2,6 +2,7 @@
 
 import io
 import json
+import sys
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,8 +14,8 @@ from hypothesis import strategies as st
 
 from devstack.events import sample_names, sample_text
 from shared.events.event import parse_event
-from tools.errors import CommandFailed
-from tools.events.dead_letters import read_events
+from tools.errors import CommandFailed, UnreadableFile
+from tools.events.dead_letters import read_dead_letters, read_events
 from tools.events.documents import (
     Assignment,
     Schema,
@@ -170,6 +171,12 @@ class TestInput:
             self.read(content, tmp_path)
         with pytest.raises(CommandFailed, match=r"cannot be read \(.*; name a file"):
             read_events([str(tmp_path)], io.BytesIO())
+
+    def test_an_event_that_can_be_read_but_not_written(self) -> None:
+        """The limits of Python's reader and writer differ by a few levels."""
+        for depth in range(sys.getrecursionlimit() - 150, sys.getrecursionlimit()):
+            with suppress(UnreadableFile):
+                read_dead_letters("x.json", b'{"data": ' + b"[" * depth + b"]" * depth + b"}")
 
     def test_a_file_without_an_end(self) -> None:
         with pytest.raises(CommandFailed, match=r"/dev/zero cannot be read \(File too large\); name a file"):
