@@ -10,8 +10,8 @@ from tools.console import Console
 from tools.files import read_text, shown_path
 from tools.help_pages import epilog
 from tools.options import JsonOption, RoutesArgument, StrictOption, installation_of
-from tools.presentation import counted, finding_words
-from tools.routes.checks import check
+from tools.presentation import finding_words
+from tools.routes.checks import check, count, summary_words
 from tools.routes.findings import Finding, Severity
 
 app = typer.Typer()
@@ -53,8 +53,8 @@ def check_routes(
     else:
         for finding in findings:
             show(console, shown, finding)
-        console.line(f"{shown}: {_summary(len(reading.table.routes), findings)}")
-    raise typer.Exit(1 if _count(findings, Severity.ERROR) or (strict and findings) else 0)
+        console.line(f"{shown}: {summary_words(reading, findings)}")
+    raise typer.Exit(1 if count(findings, Severity.ERROR) or (strict and findings) else 0)
 
 
 def show(console: Console, file: str, finding: Finding) -> None:
@@ -67,17 +67,7 @@ def show(console: Console, file: str, finding: Finding) -> None:
 def _document(file: str, findings: list[Finding]) -> dict[str, Any]:
     return {
         "file": file,
-        "errors": _count(findings, Severity.ERROR),
-        "warnings": _count(findings, Severity.WARNING),
+        "errors": count(findings, Severity.ERROR),
+        "warnings": count(findings, Severity.WARNING),
         "findings": [asdict(finding) for finding in findings],
     }
-
-
-def _summary(routes: int, findings: list[Finding]) -> str:
-    if not findings:
-        return f"{counted(routes, 'route')}, nothing is wrong"
-    return ", ".join(counted(_count(findings, severity), severity) for severity in Severity)
-
-
-def _count(findings: list[Finding], severity: Severity) -> int:
-    return sum(finding.severity is severity for finding in findings)

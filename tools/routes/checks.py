@@ -8,6 +8,7 @@ from shared.routing.routes_file import Reading, read_routes
 from shared.routing.table import Route, gathers
 from shared.routing.templates import Template
 from shared.suggestion import suggestion
+from tools.presentation import counted
 from tools.routes import pipeline_files
 from tools.routes import warnings as route_warnings
 from tools.routes.chain import chain
@@ -51,6 +52,18 @@ def check(
         findings += find(reading)
     findings += pipeline_warnings(reading, file)
     return reading, sorted(findings)
+
+
+def summary_words(reading: Reading, findings: Collection[Finding]) -> str:
+    """Return ``7 routes, nothing is wrong``, or how many findings there are."""
+    if not findings:
+        return f"{counted(len(reading.table.routes), 'route')}, nothing is wrong"
+    return ", ".join(counted(count(findings, severity), severity) for severity in Severity)
+
+
+def count(findings: Collection[Finding], severity: Severity) -> int:
+    """Return how many findings have this severity."""
+    return sum(finding.severity is severity for finding in findings)
 
 
 def resume_warnings(reading: Reading, environment: Mapping[str, str]) -> Iterator[Finding]:

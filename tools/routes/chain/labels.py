@@ -17,11 +17,12 @@ def route_lines(route: Route, width: int) -> list[str]:
     :param width: the maximum length of a line; a longer word is not broken.
     """
     fold = TextWrapper(width, break_long_words=False, break_on_hyphens=False).wrap
-    notes = (_OPERAND.split(note) if len(note) > width else [note] for note in _notes(route))
+    notes = (_OPERAND.split(note) if len(note) > width else [note] for note in route_notes(route))
     return [line for operands in notes for operand in operands for line in fold(operand)]
 
 
-def _notes(route: Route) -> Iterator[str]:
+def route_notes(route: Route) -> Iterator[str]:
+    """Yield the route's condition and its other rules for queuing a run, each on one line of any length."""
     if route.when is not None:
         yield f"when {' '.join(route.when.text.split())}"
     if not route.enabled:

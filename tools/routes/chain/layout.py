@@ -4,11 +4,12 @@ The line from a pipeline to an event that it causes runs around the outside and 
 therefore never cross boxes, for tables of any length. Lengths are in SVG user units, which are pixels if unscaled.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain as chained
 from typing import Final
 
+from shared.routing.table import Route
 from tools.routes.chain.chain import Chain, Pipeline, pipeline_label, pipeline_of
 from tools.routes.chain.labels import route_lines
 
@@ -82,9 +83,13 @@ class Line:
 class Layout:
     """All boxes and lines, and the size of the sheet."""
 
-    def __init__(self, chain: Chain) -> None:
-        """Place events in the file's order, routes next to their event, and pipelines next to their routes."""
+    def __init__(self, chain: Chain, remarks: Mapping[str, str] | None = None) -> None:
+        """Place events in the file's order, routes next to their event, and pipelines next to their routes.
+
+        :param remarks: the last line in the box of a route, by its name.
+        """
         self._chain = chain
+        self._remarks = remarks or {}
         self._events: dict[str, Box] = {}
         self._routes: dict[str, Box] = {}
         self._bands: dict[str, Span] = {}
@@ -105,7 +110,7 @@ class Layout:
     def _place_events_and_routes(self, x: float) -> None:
         """Place the first two columns, with each event in the middle of its routes."""
         routes = self._chain.routes
-        lines = {each.name: tuple(_cut(line, MAX_LINE) for line in route_lines(each, MAX_LINE)) for each in routes}
+        lines = {each.name: self._lines(each) for each in routes}
         event_width = _names_width(self._chain.events)
         route_width = max(
             _names_width(each.name for each in routes), _width(chained.from_iterable(lines.values()), LINE_WIDTH)
@@ -128,6 +133,10 @@ class Layout:
             self._bands[event] = (top, bottom)
             self._events[event] = Box(x, (top + bottom - _BOX_HEIGHT) / 2, event_width, _BOX_HEIGHT, event)
             y = bottom + _BAND_GAP
+
+    def _lines(self, route: Route) -> tuple[str, ...]:
+        remark = [self._remarks[route.name]] if route.name in self._remarks else []
+        return tuple(_cut(line, MAX_LINE) for line in (*route_lines(route, MAX_LINE), *remark))
 
     def _place_pipelines(self, x: float) -> None:
         """Place the third column: each pipeline next to its first route, clear of other pipelines and of the gaps."""

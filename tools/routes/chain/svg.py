@@ -1,7 +1,7 @@
 """Draws the chain as a self-contained SVG picture (no script, font or other file) for light and dark pages. Pure."""
 
 import xml.etree.ElementTree as ET
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Final
 
 from tools.console import printable
@@ -9,7 +9,9 @@ from tools.routes.chain.chain import Chain
 from tools.routes.chain.layout import LINE_HEIGHT, MARGIN, NAME_HEIGHT, PADDING, Box, Layout, Line, Point
 
 _LEGEND: Final = 24
-_STYLES: Final = """
+_AFTER_DESCRIPTION: Final = 2
+"""The position of the styles among the elements of the picture."""
+STYLES: Final = """
 text { font: 13px ui-sans-serif,-apple-system,'Segoe UI',Helvetica,Arial,sans-serif }
 .name { font-weight: 600 }
 .line { font: 11px ui-monospace,SFMono-Regular,Menlo,Consolas,'Liberation Mono',monospace }
@@ -46,7 +48,21 @@ def svg(chain: Chain, title: str) -> str:
 
     :param title: the picture's title, for screen readers.
     """
-    layout = Layout(chain)
+    root = drawing(chain, title)
+    style = ET.Element("style")
+    style.text = STYLES
+    root.insert(_AFTER_DESCRIPTION, style)
+    ET.indent(root, " ")
+    return ET.tostring(root, encoding="unicode") + "\n"
+
+
+def drawing(chain: Chain, title: str, remarks: Mapping[str, str] | None = None) -> ET.Element:
+    """Return the picture as a tree of elements. It needs ``STYLES``.
+
+    :param title: the picture's title, for screen readers.
+    :param remarks: the last line in the box of a route, by its name.
+    """
+    layout = Layout(chain, remarks)
     notes = list(_notes(chain, layout))
     width, height = round(layout.width), round(layout.height + (_LEGEND if notes else 0))
     root = ET.Element(
@@ -59,7 +75,6 @@ def svg(chain: Chain, title: str) -> str:
     )
     _child(root, "title", title)
     _child(root, "desc", "; ".join(_described(chain)))
-    _child(root, "style", _STYLES)
     _markers(_child(root, "defs"))
     _rectangle(root, 0.5, 0.5, width - 1, height - 1, "sheet", radius=8)
     for line in layout.lines:
@@ -71,8 +86,7 @@ def svg(chain: Chain, title: str) -> str:
         for box in boxes:
             _box(root, box, kind)
     _legend(root, notes, height)
-    ET.indent(root, " ")
-    return ET.tostring(root, encoding="unicode") + "\n"
+    return root
 
 
 def _described(chain: Chain) -> Iterator[str]:
@@ -144,7 +158,7 @@ def _text(parent: ET.Element, x: float, y: float, text: str, kind: str) -> ET.El
 
 def _child(parent: ET.Element, name: str, text: str = "", **attributes: str) -> ET.Element:
     child = ET.SubElement(parent, name, attributes)
-    child.text = (text if name == "style" else printable(text)) or None
+    child.text = printable(text) or None
     return child
 
 
