@@ -22,6 +22,7 @@ from tools.presentation import pipeline_words, run_words
 NOT_KNOWN: Final = "not known"
 MASKED: Final = "***"
 _MAX_VALUE_LENGTH: Final = 160
+_TOO_DEEP: Final = "(nested too deeply to be shown)"
 _MARGIN: Final = "  "
 _LABEL: Final = 8
 _ANSWER: Final = len("not reached")
@@ -119,7 +120,10 @@ def outcome_words(explanation: Explanation) -> tuple[str, str]:
 
 def shown(value: Any) -> str:
     """Return a value as JSON, cut if it is long."""
-    text = json.dumps(value, ensure_ascii=False, default=str)
+    try:
+        text = json.dumps(value, ensure_ascii=False, default=str)
+    except RecursionError:
+        return _TOO_DEEP
     return text if len(text) <= _MAX_VALUE_LENGTH else text[:_MAX_VALUE_LENGTH] + "…"
 
 
