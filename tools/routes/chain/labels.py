@@ -8,6 +8,7 @@ from typing import Final
 from shared.durations import duration_text
 from shared.routing.table import Route
 
+SWITCHED_OFF: Final = "switched off"
 _OPERAND: Final = re.compile(r" (?=&&|\|\|)")
 
 
@@ -26,7 +27,7 @@ def route_notes(route: Route) -> Iterator[str]:
     if route.when is not None:
         yield f"when {' '.join(route.when.text.split())}"
     if not route.enabled:
-        yield "switched off"
+        yield SWITCHED_OFF
     if route.include_child_runs:
         yield "includes child runs"
     if route.once_per is not None:
