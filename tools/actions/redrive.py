@@ -45,6 +45,20 @@ Fields = dict[str, str | None]
 """What identifies a record or a dead letter, as fields of a JSON document."""
 
 
+class LooksDifferent(CommandFailed):
+    """The run to adopt is visibly not that of the event. A person may be sure all the same.
+
+    :param different: what is different, in words.
+    """
+
+    def __init__(self, run_id: int, different: str) -> None:
+        super().__init__(
+            f"run {run_id} does not look like the run of this event: {different}; nothing was changed; if it is the "
+            "event's all the same, repeat the command with --yes"
+        )
+        self.different = different
+
+
 class Results:
     """Shows each outcome when it is known, or all of them as one JSON document at the end."""
 
@@ -101,10 +115,9 @@ def redrive_records(
     :raises ConfigurationError: the configuration is invalid; nothing was sent.
     :raises JournalUnavailable: the journal cannot be opened; nothing was sent.
     """
-    rows: Callable[[Record], Iterable[Row]] = partial(_forecast, installation, look=look)
+    rows: Callable[[Record], Iterable[Row]] = partial(forecast_rows, installation, look=look)
     if not is_dry:
-        app = installation.compose(lambda _decision: None)
-        rows = partial(_redrive, Redrive(app.relay, app.journal), look=look)
+        rows = partial(redriven_rows, installation.compose(lambda _decision: None), look=look)
     return _show(results, chosen, _of_record, rows, "record", is_dry=is_dry)
 
 
@@ -120,10 +133,21 @@ def adopt_run(
     :raises JournalUnavailable: the journal cannot be opened; nothing was changed.
     """
     app = installation.compose(lambda _decision: None)
-    row = _known_run(record, run_id) or _adopted(app, record, run_id, is_dry=is_dry, is_sure=is_sure)
+    row = adopted_row(app, record, run_id, is_dry=is_dry, is_sure=is_sure)
     results.add(_of_record(record), row, [SHOWN_KEY])
     results.end()
     return row.outcome in {*GOOD_OUTCOMES, WOULD_ADOPT}
+
+
+def adopted_row(app: App, record: Record, run_id: int, *, is_dry: bool, is_sure: bool) -> Row:
+    """Make an existing run that of a record, or find out whether that is possible, and return the outcome.
+
+    :param is_dry: change nothing.
+    :param is_sure: adopt the run also if it is visibly another one.
+    :raises LooksDifferent: the run is visibly another one; nothing was changed.
+    :raises CommandFailed: the run cannot be adopted; nothing was changed.
+    """
+    return _known_run(record, run_id) or _adopted(app, record, run_id, is_dry=is_dry, is_sure=is_sure)
 
 
 def _adopted(app: App, record: Record, run_id: int, *, is_dry: bool, is_sure: bool) -> Row:
@@ -135,10 +159,7 @@ def _adopted(app: App, record: Record, run_id: int, *, is_dry: bool, is_sure: bo
             reason = (f"but {different}; " if different else "") + "nothing was changed"
             return Row(record.key.route, WOULD_ADOPT, reason, run_id=run_id, run_url=build.run.url)
         if different and not is_sure:
-            raise CommandFailed(
-                f"run {run_id} does not look like the run of this event: {different}; nothing was changed; if it is "
-                "the event's all the same, repeat the command with --yes"
-            )
+            raise LooksDifferent(run_id, different)
         result = app.queueing.recovery.adopt(record, run_id, deadline)
     except RequestRefused as exc:
         raise CommandFailed(f"{exc}; nothing was changed: the record is {record.state} and has no run") from exc
@@ -206,9 +227,13 @@ def _show(
     return WOULD_PARK not in outcomes if is_dry else GOOD_OUTCOMES.issuperset(outcomes)
 
 
-def _redrive(redrive: Redrive, record: Record, *, look: bool) -> Iterator[Row]:
+def redriven_rows(app: App, record: Record, *, look: bool) -> Iterator[Row]:
+    """Redrive one record, and yield its outcomes.
+
+    :param look: False if the operator has checked that no run of this record exists.
+    """
     try:
-        redriven = redrive.redrive(record, look=look)
+        redriven = Redrive(app.relay, app.journal).redrive(record, look=look)
     except (ClaimLost, JournalUnavailable) as exc:
         yield Row(record.key.route, Outcome.DEFERRED, str(exc))
         return
@@ -219,7 +244,13 @@ def _redrive(redrive: Redrive, record: Record, *, look: bool) -> Iterator[Row]:
         yield Row(record.key.route, Outcome.DUPLICATE, redriven.reason)
 
 
-def _forecast(installation: Installation, record: Record, *, look: bool) -> Iterator[Row]:
+def forecast_rows(installation: Installation, record: Record, *, look: bool) -> Iterator[Row]:
+    """Yield what redriving one record would do now. Changes nothing.
+
+    :param look: see ``redriven_rows``.
+    :raises ConfigurationError: the routes are invalid.
+    :raises JournalUnavailable: the journal does not answer.
+    """
     expected = forecast_redrive(record, installation.decide_again(record))
     looks_first = expected.looks_first and (look or record.state is not State.PARKED)
     yield from redrive_rows(installation, record, replace(expected, looks_first=looks_first))
