@@ -126,19 +126,20 @@ class AzureQueue(DueQueue):
     def drop(self, ticket: str) -> None:
         self._change(ticket, lambda message, receipt, options: self._client.delete_message(message, receipt, **options))
 
-    def due(self, limit: int) -> Iterator[Due]:
+    def due(self, limit: int, key: JournalKey | None = None) -> Iterator[Due]:
         """See the base class. Only the first 32 messages that are visible can be seen."""
-        count = min(max(limit, 1), _MAX_PEEK)
+        count = _MAX_PEEK if key is not None else min(max(limit, 1), _MAX_PEEK)
         try:
             found = self._ask(lambda options: self._client.peek_messages(max_messages=count, **options))
         except _NotFound:
             return
         for message in found:
             try:
-                key = key_in(message.content)
+                found_key = key_in(message.content)
             except InvalidMessage:
                 continue  # the host puts it into the poison queue
-            yield Due(key, None, message.dequeue_count or 0, json.loads(message.content).get("reason", ""))
+            if key in {None, found_key}:
+                yield Due(found_key, None, message.dequeue_count or 0, json.loads(message.content).get("reason", ""))
 
     def hurry(self, keys: Collection[JournalKey] | None = None) -> int:
         """See the base class. It writes new messages, so it needs the keys, and returns 0 without them."""

@@ -45,8 +45,11 @@ class DueQueue(Protocol):
     def drop(self, ticket: str) -> None:
         """Remove a message, unless it was taken or is gone."""
 
-    def due(self, limit: int) -> Iterator[Due]:
-        """Return messages that wait, the earliest first as far as the queue can tell. For operators."""
+    def due(self, limit: int, key: JournalKey | None = None) -> Iterator[Due]:
+        """Return messages that wait, the earliest first as far as the queue can tell. For operators.
+
+        :param key: only those of this record; None for all.
+        """
 
     def hurry(self, keys: Collection[JournalKey] | None = None) -> int:
         """Let the messages of these records, or all, become visible now; return how many. For operators.

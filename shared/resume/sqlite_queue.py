@@ -34,7 +34,7 @@ _NEXT: Final = "SELECT id, due_at, taken, route, key FROM due WHERE due_at <= ? 
 _TAKE: Final = "UPDATE due SET due_at = ?, taken = taken + 1 WHERE id = ? AND due_at = ? AND taken = ?"
 _MOVE: Final = "UPDATE due SET due_at = ?, taken = 0 WHERE id = ? AND taken = ?"
 _DROP: Final = "DELETE FROM due WHERE id = ? AND taken = ?"
-_DUE: Final = "SELECT route, key, due_at, taken, reason FROM due ORDER BY due_at LIMIT ?"
+_DUE: Final = "SELECT route, key, due_at, taken, reason FROM due WHERE {} ORDER BY due_at LIMIT ?"
 _HURRY: Final = "UPDATE due SET due_at = ?, taken = 0"
 _NAMED: Final = " WHERE json_array(route, key) IN (SELECT json(value) FROM json_each(?))"
 
@@ -76,11 +76,12 @@ class SqliteQueue(DueQueue):
         with _errors():
             self._store.execute(_DROP, _numbers(ticket))
 
-    def due(self, limit: int) -> Iterator[Due]:
+    def due(self, limit: int, key: JournalKey | None = None) -> Iterator[Due]:
+        sql = _DUE.format("TRUE" if key is None else "route = ? AND key = ?")
         with _errors():
-            rows = self._store.query(_DUE, (limit,)) if self._store.query(_IS_SET_UP) else []
-        for route, key, due_at, taken, reason in rows:
-            yield Due(JournalKey(route, key), datetime.fromtimestamp(due_at, UTC), taken, reason)
+            rows = self._store.query(sql, (*(key or ()), limit)) if self._store.query(_IS_SET_UP) else []
+        for route, name, due_at, taken, reason in rows:
+            yield Due(JournalKey(route, name), datetime.fromtimestamp(due_at, UTC), taken, reason)
 
     def hurry(self, keys: Collection[JournalKey] | None = None) -> int:
         now = self._at(timedelta())

@@ -90,6 +90,7 @@ class TestOnAzurite:
         queue.put(TWO, LATER, "not visible")
         assert list(queue.due(100)) == [Due(ONE, None, 0, "HTTP 503"), Due(TWO, None, 0, "")]
         assert list(queue.due(1)) == [Due(ONE, None, 0, "HTTP 503")]
+        assert list(queue.due(1, TWO)) == [Due(TWO, None, 0, "")]
 
     def test_hurrying_writes_new_messages(self, queue: AzureQueue, service: QueueClient) -> None:
         queue.put(ONE, LATER, "")

@@ -73,6 +73,8 @@ class TestEachQueue:
         queue.put(B, SOON, "")
         assert [due.key for due in queue.due(9)] == [B, A]
         assert [due.key for due in queue.due(1)] == [B]
+        assert [due.key for due in queue.due(9, A)] == [A]
+        assert list(queue.due(9, A._replace(route="other"))) == []
         clock.advance(3600)
         assert [taken[1] for taken in (take(), take()) if taken is not None] == [B, A]
 

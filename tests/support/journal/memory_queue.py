@@ -56,9 +56,10 @@ class MemoryQueue:
         if ticket in self.messages and not self.messages[ticket].taken:
             del self.messages[ticket]
 
-    def due(self, limit: int) -> Iterator[Due]:
+    def due(self, limit: int, key: JournalKey | None = None) -> Iterator[Due]:
         self._check()
-        waiting = sorted(self.messages.values(), key=lambda message: message.at)
+        found = (message for message in self.messages.values() if key in {None, key_in(message.text)})
+        waiting = sorted(found, key=lambda message: message.at)
         for each in islice(waiting, limit):
             yield Due(key_in(each.text), each.at, each.taken, json.loads(each.text).get("reason", ""))
 

@@ -92,13 +92,14 @@ class Deferred:
         }
 
 
-def waiting_messages(queue: DueQueue, *, is_complete: bool) -> Waiting:
+def waiting_messages(queue: DueQueue, *, is_complete: bool, key: JournalKey | None = None) -> Waiting:
     """Return the messages in the queue.
 
+    :param key: only those of this record; None for all.
     :raises ResumeUnavailable: the queue does not answer.
     """
     found: dict[JournalKey, Due] = {}
-    for due in queue.due(MAX_SCANNED):
+    for due in queue.due(MAX_SCANNED, key):
         found.setdefault(due.key, due)
     return Waiting(found, is_complete)
 
