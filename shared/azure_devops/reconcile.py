@@ -41,6 +41,8 @@ class Build:
     :param plan_ids: ids of its orchestration plans, in lower case.
     :param parameters: template parameters by name.
     :param variables: variables set when it was queued, by name.
+    :param status: as the server names it: ``notStarted``, ``inProgress``, ``completed`` and others; empty if unknown.
+    :param result: the same: ``succeeded``, ``failed`` and others; empty until the run is completed.
     """
 
     run: Run
@@ -56,6 +58,8 @@ class Build:
     revision: int | None
     parameters: Mapping[str, str | None] | None
     variables: Mapping[str, str | None] | None
+    status: str = ""
+    result: str = ""
 
     def moved(self, by: timedelta) -> Self:
         """Return the build with another clock's time."""
@@ -183,6 +187,8 @@ def _build(build: Mapping[str, Any]) -> Build:
         revision=definition.get("revision") if isinstance(definition, dict) else None,
         parameters=_texts(build.get("templateParameters")),
         variables=None if variables is None else _texts(json.loads(variables)),
+        status=_string(build.get("status")) or "",
+        result=_string(build.get("result")) or "",
     )
 
 
