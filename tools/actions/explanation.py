@@ -6,12 +6,12 @@ The decisions are made by ``shared/deciding.py``, as in the app; nothing is deci
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from shared.azure_devops.runs import list_pipelines, run_pipeline, with_api_version
+from shared.azure_devops.runs import RunRequest, list_pipelines, run_pipeline, with_api_version
 from shared.deciding import Verdict
 from shared.errors import JournalUnavailable, UnreadableRecord
 from shared.events.event import AML_PREFIX, RunEnd
 from shared.http.message import HttpRequest
-from shared.journal.records import UNROUTED, Record
+from shared.journal.records import UNROUTED, JournalKey, Record
 from shared.queueing.pipelines import orchestration_id
 from shared.routing.condition_parts import Part, evaluate_parts
 from shared.routing.table import Match, Refusal, Route, RouteTable
@@ -92,12 +92,13 @@ class Explainer:
     journal_problem: str = ""
     would_park: bool = False
 
-    def explain(self, letter: DeadLetter) -> Explained:
+    def explain(self, letter: DeadLetter, verdict: Verdict | None = None) -> Explained:
         """Explain one event on every route.
 
+        :param verdict: the decision, if it is known already.
         :raises ConfigurationError: the routes are invalid.
         """
-        verdict = self.installation.decide(letter.text)
+        verdict = verdict or self.installation.decide(letter.text)
         settings, routes = self.installation.configuration
         explanations = explain(verdict, routes, settings.api_version)
         wanted = [each for each in explanations if self.route in {None, each.route} or each.route == UNROUTED]
@@ -170,11 +171,12 @@ def _checked(route: Route, decided: Match | Refusal | None, reason: str, verdict
         )
         for name, value in rendered.items()
     )
-    return replace(checked, values=values, calls=_calls(decided))
+    return replace(checked, values=values, calls=calls_of(decided.key, decided.request))
 
 
-def _calls(match: Match) -> tuple[HttpRequest, ...]:
-    request, run_id = match.request, orchestration_id(match.key)
+def calls_of(key: JournalKey, request: RunRequest) -> tuple[HttpRequest, ...]:
+    """Return the calls that queue the run of a record, in order."""
+    run_id = orchestration_id(key)
     if isinstance(request.pipeline, int):
         return (run_pipeline(request, request.pipeline, run_id),)
     # The id of a named pipeline is looked up first, once per process. Only Azure DevOps knows it.

@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from itertools import chain, count, islice
 from typing import Any, Final
 
+from shared.azure_devops.runs import Run
 from shared.errors import UnreadableRecord
 from shared.events.event import AML_PREFIX
 from shared.journal.cooldown import PARTITION_PREFIX
@@ -58,6 +59,9 @@ _NAMES: Final = {
 
 _RUNS: Final = re.compile(r"\d+ \(\S*\)(, \d+ \(\S*\))+")
 """Several runs with their links, as reasons name them."""
+
+_RUN: Final = re.compile(r"(\d{1,19}) \((\S*)\)")
+"""One of these runs."""
 
 _log = logging.getLogger("nextstage.commands")
 
@@ -222,6 +226,11 @@ def short_reason(record: Record) -> str:
         return f"{first} and {len(others)} more"
 
     return _RUNS.sub(shortened, reason(record))
+
+
+def candidates(record: Record) -> tuple[Run, ...]:
+    """Return the runs that the reason of a record names, of which one may be its run."""
+    return tuple(Run(int(run_id), url) for run_id, url in _RUN.findall(record.reason))
 
 
 def about(key: JournalKey) -> str:

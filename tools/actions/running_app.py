@@ -2,7 +2,8 @@
 
 from datetime import UTC, datetime
 
-from shared.errors import JournalUnavailable
+from shared.errors import ConfigurationError, JournalUnavailable
+from shared.journal.records import Record
 from shared.routing.running import RunningRoutes, running_routes
 from shared.routing.table import RouteTable
 from tools.installation import Installation
@@ -35,6 +36,19 @@ def difference(installation: Installation, running: RunningRoutes | None) -> str
     age = "an older" if datetime.fromtimestamp(file.stat().st_mtime, UTC) > running.since else "another"
     theirs, ours = words(running.digest, running.count), table_words(routes)
     return f"the app runs {age} {file.name} ({theirs}) than this one ({ours})"
+
+
+def deciding_routes(installation: Installation, record: Record) -> str:
+    """Return which routes.yaml has decided about the event, compared with the one here; empty if it is not known."""
+    if not record.routes:
+        return ""
+    try:
+        routes, file = installation.configuration.routes, installation.settings.routes_file.name
+    except ConfigurationError:
+        return f"digest {record.routes}"
+    if routes.digest == record.routes:
+        return f"digest {record.routes}, as {file} has now"
+    return f"digest {record.routes}; {file} now has {routes.digest}"
 
 
 def table_words(routes: RouteTable) -> str:

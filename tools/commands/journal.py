@@ -20,6 +20,7 @@ from tools.actions.records import SHOWN_KEY, RecordFilter
 from tools.actions.resume.deferred import STATES as DEFERRED_STATES
 from tools.actions.resume.deferred import Deferred, Waiting, deferred, waiting_messages
 from tools.actions.resume.gathered import GatheredEvents
+from tools.actions.running_app import deciding_routes
 from tools.console import Console
 from tools.errors import CommandFailed
 from tools.help_pages import INCOMPLETE, epilog
@@ -230,7 +231,7 @@ def _show(console: Console, installation: Installation, record: Record, waiting:
         "gather": gathered.words(record),
         "event": records.event_name(record),
         "subject": record.entry.subject,
-        "routes": _routes_words(installation, record),
+        "routes": deciding_routes(installation, record),
     }
     for name, value in lines.items():
         if value:
@@ -259,19 +260,6 @@ def _show(console: Console, installation: Installation, record: Record, waiting:
     console.line("history:")
     for step in record.history:
         console.row((f"  {step.at:%Y-%m-%d %H:%M:%S} UTC", step.state, step.note), [25, 10])
-
-
-def _routes_words(installation: Installation, record: Record) -> str:
-    """Return which routes.yaml has decided about the event, compared with the one here; empty if it is not known."""
-    if not record.routes:
-        return ""
-    try:
-        routes, file = installation.configuration.routes, installation.settings.routes_file.name
-    except ConfigurationError:
-        return f"digest {record.routes}"
-    if routes.digest == record.routes:
-        return f"digest {record.routes}, as {file} has now"
-    return f"digest {record.routes}; {file} now has {routes.digest}"
 
 
 def _forecast(installation: Installation, record: Record) -> RedriveForecast | str:
