@@ -7,6 +7,7 @@ from shared.journal.records import Record
 from shared.journal.sqlite import SqliteStore
 from tools.page.reading.attention import Attention, attention
 from tools.page.reading.decisions import MAX_ROUTES, Decisions, Search, decisions
+from tools.page.reading.gathered import gathered_into
 from tools.page.reading.journal_file import JournalFile
 from tools.page.reading.lineage import Lineage, lineage
 from tools.page.reading.statistics import Statistics, statistics
@@ -49,6 +50,10 @@ class Reader:
         :param record: with the text of its event.
         """
         return lineage(self._file, record)
+
+    def gathered_into(self, run: Record, limit: int) -> list[Record]:
+        """Return the last events that were gathered for a run; none if it is for one event."""
+        return gathered_into(self._file, run, limit)
 
     def statistics(self, period: timedelta, now: datetime) -> Statistics:
         """Return what happened on each route in the last period."""

@@ -17,10 +17,11 @@ from tools.actions.resume.gathered import GatheredEvents
 from tools.actions.running_app import deciding_routes, other_routes
 from tools.events.dead_letters import DeadLetter
 from tools.installation import Installation
+from tools.page.reading.lineage import Lineage
+from tools.page.reading.reader import Reader
 from tools.page.record.choices import Choices, choices
 from tools.page.record.documents import Document, event_document, kept_document, request_document
 from tools.page.record.timeline import Moment, timeline
-from tools.presentation import counted
 
 MAX_LISTED: Final = 50
 """How many gathered events are listed."""
@@ -36,7 +37,8 @@ class Content(NamedTuple):
     :param explained: what routes.yaml says of the event now; None if that is not known.
     :param problems: why the last two are not known.
     :param holder: the record that holds a cooldown window; None for other records.
-    :param gathered: the events of the run for several events, at most ``MAX_LISTED``.
+    :param gathered: the last events of the run for several events, at most ``MAX_LISTED``.
+    :param lineage: other records of the same event, Azure ML run or model; None if they are not known.
     :param remarks: what else could not be found out, and what is left out.
     """
 
@@ -53,13 +55,15 @@ class Content(NamedTuple):
     problems: Sequence[str] = ()
     holder: JournalKey | None = None
     gathered: Sequence[Record] = ()
+    lineage: Lineage | None = None
     orphans: Sequence[ListedOrphan] = ()
     remarks: Sequence[str] = ()
 
 
-def content(installation: Installation, record: Record) -> Content:
+def content(installation: Installation, reader: Reader, record: Record) -> Content:
     """Read what the page of a record shows.
 
+    :param reader: for lists of other records.
     :raises JournalUnavailable: the journal does not answer.
     """
     remarks: list[str] = []
@@ -85,12 +89,10 @@ def content(installation: Installation, record: Record) -> Content:
         found = found._replace(problems=[_CUT_EVENT] if explained is None else [])
     except (ConfigurationError, JournalUnavailable) as exc:
         found = found._replace(problems=str(exc).splitlines())
-    events = GatheredEvents(installation.journal, unreadable).of_run(record)
-    if len(events) > MAX_LISTED:
-        remarks.append(f"the first {MAX_LISTED} of {counted(len(events), 'gathered event')} are listed")
-    orphans = listed_orphans(installation.journal, record.key.route, unreadable) if record.may_have_orphans else []
+    orphans = listed_orphans(reader.journal, record.key.route, unreadable) if record.may_have_orphans else []
     return found._replace(
-        gathered=events[:MAX_LISTED],
+        gathered=reader.gathered_into(record, MAX_LISTED),
+        lineage=reader.lineage(record),
         orphans=[one for one in orphans if one.key == record.key],
         remarks=[*remarks, *unreadable.words(MAX_LISTED)],
     )

@@ -43,10 +43,12 @@ blueprint.add_app_template_global(records.event_name)
 @blueprint.get("/record/<route>/<key>")
 def show(route: str, key: str) -> str:
     """Show the page."""
+    source = page().source
     installation, record = _found(route, key)
     return render_template(
         "record.html",
-        found=content(installation, record),
+        found=content(installation, source.reader(), record),
+        progress=source.progress,
         live=_live_run(installation, record),
         view=explanation_view,
         scheme=installation.authorization_scheme,

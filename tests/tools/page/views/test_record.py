@@ -7,9 +7,13 @@ from html.parser import HTMLParser
 
 import pytest
 
+from shared.azure_devops.runs import Run, RunRequest
 from shared.clock import utc_now
-from shared.journal.records import NO_EVENT, JournalKey, Record, State, cut_remark
+from shared.journal.records import NO_EVENT, Entry, Gathered, JournalKey, Record, State, Step, cut_remark
+from shared.queueing.orphans import Orphan
+from shared.queueing.search import LostRequest
 from tests.support.builders import run_completed
+from tests.support.journal.records import NOW
 from tests.support.journal.records import record as new_record
 from tests.tools.conftest import TRIAGE, Desk
 from tests.tools.page.conftest import Browser, admitted
@@ -135,6 +139,48 @@ def test_records_that_are_not_about_events(browser: Browser, desk: Desk, record:
     refused = press(browser, Screen(f'<form action="{address(record.key)}/redrive"><button>x</button></form>'), "x")
     assert "it is not about an event" in refused.text
     assert refused.forms == {}
+
+
+def test_other_records_that_belong_to_it(browser: Browser, desk: Desk) -> None:
+    """A run for two events, with a second run that is not canceled, and another record of the same run of Azure ML."""
+    entry = Entry("event-9", "Microsoft.MachineLearningServices.RunCompleted", "", run_completed("run-9"))
+    gathered = Gathered("aa" * 32, 2, NOW, "$gather.1")
+    run = write(
+        desk,
+        new_record(
+            "aa" * 32,
+            "evaluate",
+            state=State.QUEUED,
+            entry=entry,
+            run_id=7,
+            run_url="javascript:alert(1)",
+            gathered=gathered,
+            history=(Step(NOW, State.UNCERTAIN, "lost"), Step(NOW, State.QUEUED, "run 7")),
+        ),
+    )
+    for number, into in enumerate(["aa", "aa", "ab"], 1):
+        event = new_record(
+            f"e{number}" * 32, "evaluate", state=State.GATHERED, entry=entry._replace(event_id=f"e-{number}")
+        )
+        write(desk, event._replace(gathered=gathered._replace(events=number, into=into * 32)))
+    write(desk, new_record("bb" * 32, "other", state=State.SUPPRESSED, entry=entry._replace(event_id="other")))
+    orphan = Orphan(LostRequest(run.key, RunRequest("https://ado", "p", 1), "", NOW, NOW), Run(8, "https://ado/8"))
+    write(desk, new_record("cc", "$orphans", state=State.WAITING, entry=NO_EVENT, document=orphan.to_json()))
+
+    answer = browser.get(address(run.key))
+    text = Screen(answer.text).text
+    for words in (
+        "run 7 its state is not known: the journal has only a part of the request",
+        "gather for 2 events",
+        "gathered evaluate RunCompleted e-1 - e1e1e1e1e1e1",
+        "gathered evaluate RunCompleted e-2 - e2e2e2e2e2e2",
+        "suppressed other RunCompleted other Azure ML run - bbbbbbbbbbbb",
+        "Searched for event event-9, Azure ML run run-9 in 5 records.",
+        f"8, since {NOW:%Y-%m-%d %H:%M:%S} UTC: a delivery, a redrive or a timer will cancel it",
+    ):
+        assert words in text
+    assert "e-3" not in text[text.index("The last events") : text.index("Other records")]
+    assert 'href="javascript' not in answer.text
 
 
 def test_records_that_are_gone_or_unreadable(browser: Browser, desk: Desk) -> None:
