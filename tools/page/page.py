@@ -1,10 +1,12 @@
 """What all views share: the installation, and how the page is reached."""
 
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Final
 
 from flask import current_app
 
+from shared.errors import JournalUnavailable
 from tools.installation import Installation
 from tools.page.reading.source import Source
 from tools.page.security import Session
@@ -39,8 +41,15 @@ class Page:
         return f"http://{HOST}:{self.port}/?token={self.session.token}"
 
     def now(self) -> Installation:
-        """Return the same installation with settings and routes.yaml as they are now, to be read again."""
-        return replace(self.installation)
+        """Return the same installation with settings and routes.yaml as they are now, to be read again.
+
+        The journal stays open: signing in to a storage account again would take seconds.
+        """
+        fresh = replace(self.installation)
+        with suppress(JournalUnavailable):  # the view says so, if it needs the journal
+            if self.installation.has_journal:
+                vars(fresh)["store"] = self.installation.store
+        return fresh
 
     def install(self, extensions: dict[str, object]) -> None:
         """Let ``page()`` find this page."""

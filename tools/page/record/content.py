@@ -1,6 +1,7 @@
 """Everything that the page of a record shows, read from the journal and routes.yaml. Asks nobody else."""
 
 from collections.abc import Sequence
+from contextlib import closing
 from typing import Final, NamedTuple
 
 from shared.errors import ConfigurationError, JournalUnavailable, ResumeUnavailable
@@ -108,7 +109,8 @@ def deferred_record(installation: Installation, record: Record) -> Deferred | No
     queue = installation.due_queue()
     if queue is None:
         return None
-    waiting = waiting_messages(queue, is_complete=installation.lists_all_messages, key=record.key)
+    with closing(queue):
+        waiting = waiting_messages(queue, is_complete=installation.lists_all_messages, key=record.key)
     return deferred(record, waiting, installation.clock())
 
 
