@@ -2,6 +2,7 @@
 
 import re
 import sqlite3
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from html.parser import HTMLParser
 
@@ -15,7 +16,7 @@ from shared.queueing.search import LostRequest
 from tests.support.builders import run_completed
 from tests.support.journal.records import NOW
 from tests.support.journal.records import record as new_record
-from tests.tools.conftest import TRIAGE, Desk
+from tests.tools.conftest import RIGHT, TRIAGE, Desk
 from tests.tools.page.conftest import Browser, admitted
 from tools.installation import Installation
 
@@ -183,6 +184,20 @@ def test_other_records_that_belong_to_it(browser: Browser, desk: Desk) -> None:
     assert 'href="javascript' not in answer.text
 
 
+def test_the_credential_is_only_for_known_organizations(browser: Browser, desk: Desk) -> None:
+    request = RunRequest("https://evil.example/contoso", "mlops", 1)
+    entry = Entry("event-1", "type", "", run_completed(), request.to_json())
+    foreign = write(desk, new_record("aa" * 32, "evaluate", state=State.QUEUED, entry=entry, run_id=7))
+    text = look(browser, foreign.key).text
+    assert "run 7 its state is not known: https://evil.example/contoso is neither in the settings nor in" in text
+
+    own = entry._replace(request=request._replace(organization_url=desk.organization_url).to_json())
+    record = write(desk, foreign._replace(key=JournalKey("evaluate", "bb" * 32), entry=own, run_id=8, version=""))
+    desk.settings = {"AZURE_DEVOPS_EXT_PAT": ""}
+    text = look(admitted(desk), record.key).text
+    assert "run 8 its state is not known: AZURE_DEVOPS_AUTH is 'pat', but no PAT is configured; set" in text
+
+
 def test_records_that_are_gone_or_unreadable(browser: Browser, desk: Desk) -> None:
     record = desk.park()
     missing = look(browser, JournalKey("evaluate", "0" * 64), 404)
@@ -218,16 +233,17 @@ def test_a_deferred_record_is_tried_now(desk: Desk) -> None:
 
 
 def test_redrive(busy_browser: Browser, busy_desk: Desk) -> None:
-    """Two people look at the same record. One of them redrives it, and then the other one."""
-    record = busy_desk.park()
-    mine, theirs = (press(busy_browser, look(busy_browser, record.key), "Dry run of redrive") for _ in range(2))
-    assert "evaluate would queue model-evaluation in contoso/mlops on main" in mine.text
+    """Two people look at the same record, each on a page of their own, and redrive it at the same time."""
+    record, browsers = busy_desk.park(), (busy_browser, admitted(busy_desk))
+    asked = [press(browser, look(browser, record.key), "Dry run of redrive") for browser in browsers]
+    assert "evaluate would queue model-evaluation in contoso/mlops on main" in asked[0].text
     assert busy_desk.runs == []
 
-    done = press(busy_browser, mine, "Redrive")
+    with ThreadPoolExecutor() as people:
+        done = list(people.map(lambda browser, screen: press(browser, screen, "Redrive").text, browsers, asked))
     (run,) = busy_desk.runs
-    assert f"What happened Route Outcome Run Reason evaluate queued {run['id']} " in done.text
-    late = press(busy_browser, theirs, "Redrive")
+    assert any(f"What happened Route Outcome Run Reason evaluate queued {run['id']} " in text for text in done)
+    late = press(busy_browser, asked[0], "Redrive")
     assert "Nothing was done: the record or routes.yaml has changed since you were asked. Look again." in late.text
     assert "duplicate it is queued; nothing is left to do" in late.text
     assert (late.forms, len(busy_desk.runs)) == ({}, 1)
@@ -236,6 +252,16 @@ def test_redrive(busy_browser: Browser, busy_desk: Desk) -> None:
     assert f"run {run['id']} not started changed" in screen.text
     assert "POST http://127.0.0.1" in screen.text
     assert screen.forms == {}
+
+
+def test_routes_that_change_before_a_redrive(browser: Browser, desk: Desk) -> None:
+    record = desk.park()
+    asked = press(browser, look(browser, record.key), "Dry run of redrive")
+    desk.routes(RIGHT.replace("experimentName: ", "experiment: "))
+    again = press(browser, asked, "Redrive")
+    assert "has changed since you were asked. Look again. What will happen" in again.text
+    assert "runId=run-1, experiment=train" in again.text
+    assert stored(desk, record) == record
 
 
 def test_a_run_that_may_exist(busy_browser: Browser, busy_desk: Desk) -> None:
