@@ -13,8 +13,8 @@ import pytest
 from tests.support import ROOT
 
 MAX_MODULES: Final = 16
-LARGER: Final = {"tools/commands": 20}
-"""A module is a command there, and the listing of the folder is the list of features."""
+LARGER: Final = {"tools/commands": 20, "tests/tools/commands": 20}
+"""A module is a command there, or its test, and the listing of the folder is the list of features."""
 
 # From the lowest to the highest layer. A module may import from its own row and from the rows before it, but never in a
 # circle.
