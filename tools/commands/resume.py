@@ -9,7 +9,15 @@ from shared.durations import short_duration
 from shared.journal.journal import Journal
 from tools.actions import records
 from tools.actions.records import SHOWN_KEY
-from tools.actions.resume.deferred import Deferred, Waiting, deferred, deferred_records, let_go, waiting_messages
+from tools.actions.resume.deferred import (
+    NO_QUEUE,
+    Deferred,
+    Waiting,
+    deferred,
+    deferred_records,
+    let_go,
+    waiting_messages,
+)
 from tools.actions.resume.poison import PoisonMessage, put_back
 from tools.console import Console
 from tools.errors import CommandFailed
@@ -22,7 +30,6 @@ from tools.shell_completion import route_names
 DEFAULT_LIMIT: Final = 50
 _HEAD: Final = ("KEY", "ROUTE", "STATE", "AGE", "DUE", "REASON")
 _POISON_HEAD: Final = ("KEY", "ROUTE", "AGE", "MESSAGE")
-_NOT_SET: Final = "RESUME_STORAGE is not set, so only Event Grid's retries bring deferred events again"
 _REDRIVE: Final = "redrive them with 'manage.py redrive --all --state released --state uncertain --state claimed'"
 
 app = typer.Typer()
@@ -105,7 +112,7 @@ def _found(
     journal, now = installation.journal, installation.clock()
     queue = installation.due_queue(to_write=is_now)
     if is_now and queue is None:
-        raise CommandFailed(f"{_NOT_SET}; {_REDRIVE}")
+        raise CommandFailed(f"{NO_QUEUE}; {_REDRIVE}")
     waiting = None if queue is None else waiting_messages(queue, is_complete=installation.lists_all_messages)
     if keys:
         found = _of_keys(journal, keys, waiting, now)
@@ -139,7 +146,7 @@ def _show(console: Console, installation: Installation, found: list[Deferred], l
     if len(found) > limit:
         console.note(f"showing {limit} of {len(found)} records; use --limit to show more")
     if found and not installation.settings.has_resume:
-        console.note(_NOT_SET)
+        console.note(NO_QUEUE)
     poison = installation.poison_queue
     if poison is not None and (number := poison.count()):
         console.note(f"{counted(number, 'message')} could not be handled; 'manage.py resume --poison' lists them")
@@ -161,7 +168,7 @@ def _poison(console: Console, installation: Installation, limit: int, *, is_put_
     poison, queue = installation.poison_queue, installation.due_queue(to_write=is_put_back)
     if poison is None or queue is None:
         raise CommandFailed(
-            f"{_NOT_SET}; set it as the app has it"
+            f"{NO_QUEUE}; set it as the app has it"
             if queue is None
             else "RESUME_STORAGE is 'sqlite', where no message is set aside; 'manage.py resume' shows it as stuck"
         )

@@ -1,6 +1,6 @@
 """Lists the records that are tried again, with the time of the next attempt."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Final, NamedTuple
@@ -16,6 +16,7 @@ from shared.resume.when import first_seen, wait_of
 from tools.actions.records import MAX_SCANNED, short_reason
 
 STATES: Final = frozenset({State.RELEASED, State.UNCERTAIN, State.CLAIMED, State.WAITING})
+NO_QUEUE: Final = "RESUME_STORAGE is not set, so only Event Grid's retries bring deferred events again"
 _BY_HAND: Final = "let go by an operator"
 
 
@@ -92,16 +93,21 @@ class Deferred:
         }
 
 
-def waiting_messages(queue: DueQueue, *, is_complete: bool, key: JournalKey | None = None) -> Waiting:
+def waiting_messages(
+    queue: DueQueue, *, is_complete: bool, key: JournalKey | None = None, limit: int = MAX_SCANNED
+) -> Waiting:
     """Return the messages in the queue.
 
+    :param is_complete: whether the queue tells of all messages.
     :param key: only those of this record; None for all.
+    :param limit: the maximum number of messages that are read. If there are more, the result is not complete.
     :raises ResumeUnavailable: the queue does not answer.
     """
     found: dict[JournalKey, Due] = {}
-    for due in queue.due(MAX_SCANNED, key):
+    number = 0
+    for number, due in enumerate(queue.due(limit, key), start=1):  # noqa: B007 - also used after the loop
         found.setdefault(due.key, due)
-    return Waiting(found, is_complete)
+    return Waiting(found, is_complete and number < limit)
 
 
 def deferred_records(
@@ -113,8 +119,13 @@ def deferred_records(
     :param skipped: is told of each record that cannot be read.
     :raises JournalUnavailable: the journal does not answer.
     """
-    found = (deferred(each, waiting, now) for each in journal.select(Selection(route, STATES), MAX_SCANNED, skipped))
-    return sorted(filter(None, found), key=lambda one: (one.at is None, one.at or one.since))
+    return in_order(journal.select(Selection(route, STATES), MAX_SCANNED, skipped), waiting, now)
+
+
+def in_order(records: Iterable[Record], waiting: Waiting | None, now: datetime) -> list[Deferred]:
+    """Return those of the records that are tried again, in the same order as ``deferred_records``."""
+    found = filter(None, (deferred(each, waiting, now) for each in records))
+    return sorted(found, key=lambda one: (one.at is None, one.at or one.since))
 
 
 def deferred(record: Record, waiting: Waiting | None, now: datetime) -> Deferred | None:
@@ -132,8 +143,8 @@ def deferred(record: Record, waiting: Waiting | None, now: datetime) -> Deferred
     if record.state not in STATES or not record.key.is_about_event or awaits_redrive(record) or is_in_work:
         return None
     if message is not None:
-        is_stuck = waiting is not None and waiting.is_complete and message.taken >= MAX_TAKEN
-        at = message.at or now  # Azure Queue Storage tells only of visible messages
+        # Azure Queue Storage tells only of visible messages, without a time, and sets a message aside that is stuck.
+        at, is_stuck = message.at or now, message.at is not None and message.taken >= MAX_TAKEN
         return Deferred(record, None if is_stuck else at, taken=message.taken, is_stuck=is_stuck)
     if waiting is None or waiting.is_complete:
         return Deferred(record)

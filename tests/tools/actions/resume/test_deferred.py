@@ -132,6 +132,18 @@ def test_what_comes_next_is_listed_first(queue: MemoryQueue) -> None:
     assert deferred_records(Journal(store), "another", told, NOW, refuse) == []
 
 
+def test_if_not_all_messages_are_read_it_is_not_known_which_records_have_none(queue: MemoryQueue) -> None:
+    keys = [JournalKey("r", key) for key in ("a", "b")]
+    for number, key in enumerate(keys):
+        queue.put(key, number * MINUTE, "")
+    some, all_of_them = (waiting_messages(queue, is_complete=True, limit=limit) for limit in (1, 3))
+    assert (list(some.messages), some.is_complete) == (keys[:1], False)
+    assert (list(all_of_them.messages), all_of_them.is_complete) == (keys, True)
+    one = deferred(record("b"), some, NOW)
+    assert one is not None
+    assert not one.is_exact, "an estimate"
+
+
 class TestLetGo:
     def test_each_record_has_a_message_that_is_visible_now(self, queue: MemoryQueue) -> None:
         keys = [JournalKey("r", key) for key in ("a", "b", "c")]

@@ -7,8 +7,8 @@ import pytest
 from shared.errors import ResumeUnavailable
 from shared.journal.records import JournalKey
 from shared.resume.queue import message_of
+from tests.support.journal.memory_poison import MemoryPoison
 from tests.support.journal.memory_queue import MemoryQueue
-from tests.tools.actions.resume.memory_poison import MemoryPoison
 from tools.actions.resume.poison import PoisonMessage, put_back
 
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)

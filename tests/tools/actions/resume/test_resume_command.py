@@ -11,8 +11,8 @@ from shared.journal.records import Entry, JournalKey, Record, State, Step
 from shared.resume.queue import DueQueue, message_of
 from shared.settings import load_settings
 from tests.support.builders import run_completed
+from tests.support.journal.memory_poison import MemoryPoison
 from tests.support.journal.memory_queue import MemoryQueue
-from tests.tools.actions.resume.memory_poison import MemoryPoison
 from tests.tools.conftest import Desk
 from tools.actions.resume.poison import PoisonMessage
 from tools.installation import Installation
