@@ -82,7 +82,12 @@ def attach_log(task: Task, log_id: int) -> HttpRequest:
     return _request("PATCH", task, f"timelines/{task.timeline_id}/records", {"value": [record], "count": 1})
 
 
-def _request(method: str, task: Task, path: str, body: object | None = None, version: str = API_VERSION) -> HttpRequest:
+def plan_address(task: Task) -> str:
+    """Return the address of the task's plan. There, Azure DevOps names the pipeline run as the plan's owner."""
     plan = f"hubs/{quote(task.hub_name, safe='')}/plans/{task.plan_id}"
-    url = f"{task.plan_url}/{task.project_id}/_apis/distributedtask/{plan}/{path}?api-version={version}"
+    return f"{task.plan_url}/{task.project_id}/_apis/distributedtask/{plan}"
+
+
+def _request(method: str, task: Task, path: str, body: object | None = None, version: str = API_VERSION) -> HttpRequest:
+    url = f"{plan_address(task)}/{path}?api-version={version}"
     return runs.azure_devops_request(method, url, None if body is None else json.dumps(body).encode())

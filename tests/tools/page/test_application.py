@@ -2,11 +2,13 @@
 
 import pytest
 
+from tests.tools.conftest import Desk
 from tests.tools.page.conftest import Browser
 
 
 @pytest.mark.parametrize("path", ["/", "/waits", "/due", "/routes", "/try"])
-def test_every_page_names_the_current_one(browser: Browser, path: str) -> None:
+def test_every_page_names_the_current_one(desk: Desk, browser: Browser, path: str) -> None:
+    desk.deliver()
     answer = browser.get(path)
     assert answer.status_code == 200
     assert answer.text.count('aria-current="page"') == 1
