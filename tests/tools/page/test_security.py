@@ -11,7 +11,9 @@ from html.parser import HTMLParser
 from urllib.parse import urlsplit
 
 import pytest
+from werkzeug.wrappers import Response
 
+from devstack.http_server import serving
 from shared.journal.records import UNROUTED, Entry, JournalKey, Record, State, Step
 from tests.support.builders import run_completed
 from tests.support.canaries import leaks, secret
@@ -282,18 +284,21 @@ def test_nothing_in_an_event_becomes_an_element_or_a_script(desk: Desk) -> None:
 
 
 def test_no_page_shows_a_secret(desk: Desk) -> None:
-    account = f"AccountName=a;AccountKey={base64.b64encode(secret('key').encode()).decode()}"
-    queue = f"DefaultEndpointsProtocol=http;{account};QueueEndpoint=http://127.0.0.1:9/a"
+    """Not even if the queue refuses the key, so that a page tells of an error."""
     desk.deliver()
     desk.park("run-2")
-    desk.settings = {
-        "RESUME_STORAGE": queue,
-        "NOTIFY_URL": f"https://hooks.example/?sig={secret('sig')}",
-        "ENVIRONMENT_VALUE": secret("environment"),
-    }
-    browser = admitted(desk)
-    for address in [*addresses(browser, desk), "/nope"]:
-        answer = browser.get(address)
-        assert leaks(answer.text + str(answer.headers)) == [], address
-        assert browser.page.session.token not in answer.text + str(answer.headers)
-        assert browser.page.session.cookie not in answer.text + str(answer.headers)
+    with serving(Response("no", 403)) as refusing:
+        account = f"AccountName=a;AccountKey={base64.b64encode(secret('key').encode()).decode()}"
+        desk.settings = {
+            "RESUME_STORAGE": f"DefaultEndpointsProtocol=http;{account};QueueEndpoint={refusing.url}/a",
+            "NOTIFY_URL": f"https://hooks.example/?sig={secret('sig')}",
+            "ENVIRONMENT_VALUE": secret("environment"),
+        }
+        browser = admitted(desk)
+        assert "is not known: the resume queue" in browser.get("/due").text
+        for address in [*addresses(browser, desk), "/nope"]:
+            answer = browser.get(address)
+            shown = answer.text + str(answer.headers)
+            assert leaks(shown) == [], address
+            assert browser.page.session.token not in shown
+            assert browser.page.session.cookie not in shown

@@ -1,11 +1,184 @@
-"""What is deferred, and when it is tried again."""
+"""What is deferred, and when it is tried again. It can be tried at once, and messages set aside can be put back."""
 
-from flask import Blueprint, render_template
+from collections.abc import Sequence
+from contextlib import closing
+from typing import Final, NamedTuple
+
+from flask import Blueprint, abort, render_template, request, url_for
+
+from shared.errors import ResumeUnavailable
+from shared.journal.records import JournalKey, Selection
+from tools.actions import records
+from tools.actions.resume.deferred import (
+    NO_QUEUE,
+    STATES,
+    Deferred,
+    Waiting,
+    deferred,
+    deferred_records,
+    in_order,
+    let_go,
+    waiting_messages,
+)
+from tools.actions.resume.poison import PoisonMessage, put_back
+from tools.console import masked
+from tools.errors import CommandFailed
+from tools.installation import Installation
+from tools.page.page import page
+from tools.page.paging import SIZE, part
+from tools.presentation import counted
+
+MAX_READ: Final = 2000
+"""How many deferred records, and how many messages, are read for one look at the page."""
+
+_HARMLESS: Final = (
+    "The app tries it as soon as it sees the message, and still observes a pause that Azure DevOps asks for. That does "
+    "no harm: a record leads to at most one run, however often it is tried."
+)
+_GROUPS: Final = "A group of gathered events ends when its period ends, not earlier."
+_NOT_DEFERRED: Final = "Nothing was done: this record is no longer deferred."
 
 blueprint = Blueprint("due", __name__)
 
 
+class Poison(NamedTuple):
+    """The messages that the app could not handle.
+
+    :param messages: those that the queue shows.
+    :param number: about how many there are.
+    """
+
+    messages: Sequence[PoisonMessage] = ()
+    number: int = 0
+
+
 @blueprint.get("/due")
 def show() -> str:
-    """Show the page."""
-    return render_template("due.html")
+    """Show what is deferred; with ``route``, only on this route."""
+    installation, unreadable = page().installation, records.Unreadable()
+    route, now, notes = request.args.get("route") or None, installation.clock(), list[str]()
+    waiting, poison = None, Poison()
+    try:
+        waiting = _waiting(installation, MAX_READ)
+        poison = _poison(installation)
+    except ResumeUnavailable as exc:
+        notes.append(f"when deferred records come again is not known: {masked(str(exc))}")
+    if not installation.settings.has_resume:
+        notes.append(NO_QUEUE)
+    found = list(installation.journal.select(Selection(route, STATES), MAX_READ + 1, unreadable))
+    if len(found) > MAX_READ:
+        notes.append(f"only {MAX_READ} records were read, and there are more; 'manage.py resume' lists all of them")
+    due = in_order(found[:MAX_READ], waiting, now)
+    return render_template(
+        "due.html",
+        part=part(due, request.args.get("page")),
+        stuck=sum(one.is_stuck for one in due),
+        can_try=installation.settings.has_resume,
+        is_ready=lambda one: _can_be_tried(one, installation),
+        route=route,
+        poison=poison,
+        notes=[*notes, *unreadable.words(SIZE)],
+    )
+
+
+@blueprint.post("/due/try")
+def try_now() -> str:
+    """Ask whether one record or all of them are to be tried now, or let them be tried if that is confirmed."""
+    installation, route, key = page().installation, request.form.get("route") or None, request.form.get("key")
+    queue, unreadable = installation.due_queue(to_write="confirm" in request.form), records.Unreadable()
+    waiting = _waiting(installation)
+    if queue is None or waiting is None:
+        raise CommandFailed(f"{NO_QUEUE}; redrive them one by one, on the page of each record")
+    now = installation.clock()
+    if key is None:
+        due = deferred_records(installation.journal, route, waiting, now, unreadable)
+    else:
+        record = installation.journal.get(JournalKey(route or "", key))
+        one = None if record is None else deferred(record, waiting, now)
+        due = [] if one is None else [one]
+    ready = [one for one in due if _can_be_tried(one, installation)]
+    if not ready:
+        abort(409, _NOT_DEFERRED if key is not None else "Nothing was done: nothing is deferred that can be tried now.")
+    what = counted(len(ready), "record") + ("" if route is None else f" of the route {route}")
+    left = [_GROUPS] if len(ready) < len(due) else []
+    if "confirm" in request.form:
+        with closing(queue):
+            let_go(queue, waiting, ready, now)
+        return _result("Let go", [f"{what} can be tried now.", _HARMLESS, *left, *unreadable.words(SIZE)])
+    fields = {name: value for name in ("route", "key") if (value := request.form.get(name))}
+    return render_template(
+        "confirm.html",
+        title="Try now",
+        lines=[f"{what} will be tried now.", *_about(ready), _HARMLESS, *left],
+        action=url_for("due.try_now"),
+        fields=fields,
+        button="Try now",
+        back=url_for("due.show"),
+    )
+
+
+@blueprint.post("/due/put-back")
+def put_messages_back() -> str:
+    """Ask whether the messages that were set aside are to be put back, or put them back if that is confirmed."""
+    installation = page().installation
+    poison, queue = installation.poison_queue, installation.due_queue(to_write="confirm" in request.form)
+    if poison is None or queue is None:
+        raise CommandFailed("no queue sets messages aside here: RESUME_STORAGE is not set, or is 'sqlite'")
+    if "confirm" in request.form:
+        with closing(queue):
+            done, malformed = put_back(poison, queue)
+        wrong = [f"Not put back: {message.why_malformed}" for message in malformed]
+        return _result("Put back", [f"{counted(len(done), 'message')} put back, to be handled now.", *wrong])
+    return render_template(
+        "confirm.html",
+        title="Put messages back",
+        lines=[
+            f"About {counted(poison.count(), 'message')} will be put back and handled now.",
+            "If the reason for the failures is still there, they are set aside again.",
+            "A message that names no record stays where it is.",
+        ],
+        action=url_for("due.put_messages_back"),
+        fields={},
+        button="Put back",
+        back=url_for("due.show"),
+    )
+
+
+def _result(title: str, lines: Sequence[str]) -> str:
+    return render_template("result.html", title=title, lines=lines, back=url_for("due.show"), back_text="Due")
+
+
+def _about(ready: Sequence[Deferred]) -> list[str]:
+    """Return what is known of the record, if it is only one."""
+    if len(ready) != 1:
+        return []
+    ((record, since),) = [(one.record, one.since) for one in ready]
+    key = record.key.key[: records.SHOWN_KEY]
+    return [
+        f"{key} on the route {record.key.route}, {record.state} since {since:%Y-%m-%d %H:%M:%S} UTC: {ready[0].reason}"
+    ]
+
+
+def _can_be_tried(one: Deferred, installation: Installation) -> bool:
+    """Return whether an operator can let it be tried: not a group of events before the end of its period."""
+    return one.period is None or one.period.ends_at <= installation.clock()
+
+
+def _waiting(installation: Installation, limit: int = records.MAX_SCANNED) -> Waiting | None:
+    """Return the messages in the queue; None if there is none.
+
+    :raises ResumeUnavailable: the queue does not answer.
+    """
+    if (queue := installation.due_queue()) is None:
+        return None
+    with closing(queue):
+        return waiting_messages(queue, is_complete=installation.lists_all_messages, limit=limit)
+
+
+def _poison(installation: Installation) -> Poison:
+    """Return the messages that were set aside.
+
+    :raises ResumeUnavailable: the queue does not answer.
+    """
+    queue = installation.poison_queue
+    return Poison() if queue is None else Poison(messages := queue.peek(), max(queue.count(), len(messages)))
