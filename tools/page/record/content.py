@@ -99,27 +99,19 @@ def content(installation: Installation, reader: Reader, record: Record) -> Conte
     )
 
 
-def deferred_record(installation: Installation, record: Record) -> Deferred | None:
-    """Return when a record is tried again; None if it is not, or if there is no queue.
-
-    :raises ResumeUnavailable: the queue does not answer.
-    """
+def _again(installation: Installation, record: Record, remarks: list[str]) -> Deferred | None:
+    """Return when a record is tried again; None if it is not, if there is no queue, or if the queue does not answer."""
     if record.state not in DEFERRED_STATES:
         return None
-    queue = installation.due_queue()
-    if queue is None:
-        return None
-    with closing(queue):
-        waiting = waiting_messages(queue, is_complete=installation.lists_all_messages, key=record.key)
-    return deferred(record, waiting, installation.clock())
-
-
-def _again(installation: Installation, record: Record, remarks: list[str]) -> Deferred | None:
     try:
-        return deferred_record(installation, record)
+        if (queue := installation.due_queue()) is None:
+            return None
+        with closing(queue):
+            waiting = waiting_messages(queue, is_complete=installation.lists_all_messages, key=record.key)
     except ResumeUnavailable as exc:
         remarks.append(f"when this record comes again is not known: {exc}")
         return None
+    return deferred(record, waiting, installation.clock())
 
 
 def _facts(installation: Installation, record: Record, again: Deferred | None) -> list[tuple[str, str]]:

@@ -17,13 +17,12 @@ from shared.journal.records import JournalKey, Record
 from tools.actions import explanation_view, records
 from tools.actions.forecast import Row
 from tools.actions.redrive import WOULD_ADOPT, LooksDifferent, adopted_row, forecast_rows, redriven_rows
-from tools.actions.resume.deferred import deferred, let_go, waiting_messages
 from tools.console import masked
 from tools.errors import CommandFailed
 from tools.installation import Installation
 from tools.page.page import page
 from tools.page.record.choices import choices
-from tools.page.record.content import content, deferred_record
+from tools.page.record.content import content
 from tools.page.record.documents import request_of
 from tools.page.record.live_run import LiveRun, LiveRuns
 
@@ -32,8 +31,6 @@ _GONE: Final = (
     "The journal has no such record. A finished record is purged after JOURNAL_RETENTION_DAYS, and a redrive may have "
     "moved it to another key: look for the event on the overview."
 )
-_LET_GO: Final = "The app tries it when it sees the message. It still observes a pause that Azure DevOps asks for."
-_NOT_DEFERRED: Final = "It is not tried again, so nothing can be tried now."
 _CHANGED: Final = "Nothing was done: the record or routes.yaml has changed since you were asked. Look again."
 
 blueprint = Blueprint("record", __name__)
@@ -115,36 +112,6 @@ def adopt(route: str, key: str) -> tuple[str, int] | str:
                 fields={"run_id": str(run_id), "sure": "yes"},
             )
         return _result(record, "Adoption", [row])
-
-    return _answer(installation, record, ask, act)
-
-
-@blueprint.post("/record/<route>/<key>/try-now")
-def try_now(route: str, key: str) -> tuple[str, int] | str:
-    """Ask whether a deferred record is to be tried now, or let it be tried if that is confirmed."""
-    installation, record = _found(route, key)
-
-    def ask(remark: str = "") -> str:
-        again = deferred_record(installation, record)
-        words = f"It is {record.state}: {records.reason(record)}" if again is None else again.words()
-        return _confirmation(
-            installation,
-            record,
-            title="Try this record now",
-            rows=[],
-            remarks=[remark, words, _NOT_DEFERRED if again is None else _LET_GO],
-            button="Try it now" if again is not None else "",
-            fields={},
-        )
-
-    def act() -> str:
-        queue = installation.due_queue(to_write=True)
-        if queue is None:
-            raise CommandFailed("RESUME_STORAGE is not set, so there is no message to let go; redrive the record")
-        waiting = waiting_messages(queue, is_complete=installation.lists_all_messages, key=record.key)
-        again = deferred(record, waiting, installation.clock())
-        let_go(queue, waiting, [] if again is None else [again], installation.clock())
-        return _result(record, "Let go: the app tries it now", [])
 
     return _answer(installation, record, ask, act)
 
