@@ -13,6 +13,7 @@ from tools.console import printable
 MAX_SHOWN: Final = 100_000
 """How many characters of a document a page shows."""
 
+_INDENTED: Final = json.JSONEncoder(indent=2, ensure_ascii=False)
 _CUT: Final = "The journal has only the beginning of it, because it is too long for a record."
 
 
@@ -47,7 +48,7 @@ def request_document(record: Record, api_version: str, scheme: str) -> Document:
     *_, call = calls_of(record.key, request)
     text = call_text(with_api_version(call, api_version), scheme)
     head, blank, body = text.partition("\n\n")
-    return Document(_lines(head + blank + _pretty(records.parsed(body))))
+    return Document(_lines(head + blank + _pretty(body, records.parsed(body))))
 
 
 def request_of(record: Record) -> RunRequest | None:
@@ -59,19 +60,28 @@ def request_of(record: Record) -> RunRequest | None:
 
 
 def _document(stored: str, document: Any) -> Document:
-    text = _lines(stored if is_cut(stored) else _pretty(document))
+    text = stored if is_cut(stored) else _pretty(stored, document)
     if len(text) > MAX_SHOWN:
-        return Document(text[:MAX_SHOWN], f"The first {MAX_SHOWN:,} of {len(text):,} characters are shown.")
-    return Document(text, _CUT if is_cut(stored) else "")
+        return Document(_lines(text[:MAX_SHOWN]), f"The first {MAX_SHOWN:,} characters are shown.")
+    return Document(_lines(text), _CUT if is_cut(stored) else "")
 
 
-def _pretty(document: Any) -> str:
+def _pretty(stored: str, document: Any) -> str:
+    """Return JSON with one value a line, but not much more than is shown: indenting may make it 1,000 times longer.
+
+    :param stored: is returned if the document is not JSON, or is nested too deeply.
+    """
     if isinstance(document, str):
         return document
+    text = ""
     try:
-        return json.dumps(document, indent=2, ensure_ascii=False)
-    except RecursionError:  # it is nested too deeply to be indented
-        return json.dumps(document, ensure_ascii=False)
+        for part in _INDENTED.iterencode(document):
+            text += part
+            if len(text) > MAX_SHOWN:
+                break
+    except RecursionError:
+        return stored
+    return text
 
 
 def _lines(text: str) -> str:
