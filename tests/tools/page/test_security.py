@@ -267,6 +267,8 @@ def test_nothing_in_an_event_becomes_an_element_or_a_script(desk: Desk) -> None:
     queries = ("/waits?all", "/?route", "/?state", "/?text", "/?newer", "/?older", "/due?route", "/try?sample")
     for address in (*addresses(browser, desk), *(f"{query}={quote(SCRIPT)}" for query in queries)):
         answer = browser.get(address)
+        if answer.status_code == 303:
+            continue  # to another of these addresses
         if answer.content_type.startswith("text/html"):
             assert answer.status_code == 200 or (address.startswith(("/?", "/try?")) and answer.status_code < 500), (
                 address

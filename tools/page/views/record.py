@@ -9,7 +9,8 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any, Final
 
-from flask import Blueprint, abort, current_app, render_template, request, url_for
+from flask import Blueprint, abort, current_app, redirect, render_template, request, url_for
+from werkzeug.wrappers import Response
 
 from shared.azure_devops.runs import MAX_ID
 from shared.errors import ConfigurationError, NextstageError, UnreadableRecord
@@ -116,6 +117,13 @@ def adopt(route: str, key: str) -> tuple[str, int] | str:
     return _answer(installation, record, ask, act)
 
 
+@blueprint.get("/record/<route>/<key>/redrive")
+@blueprint.get("/record/<route>/<key>/adopt")
+def go_back(route: str, key: str) -> Response:
+    """Lead to the record if the address of a confirmation is opened again."""
+    return redirect(url_for("record.show", route=route, key=key), 303)
+
+
 def _found(route: str, key: str) -> tuple[Installation, Record]:
     """Return the installation as it is now, and the record.
 
@@ -150,7 +158,8 @@ def _live_run(installation: Installation, record: Record) -> LiveRun | None:
         known |= {route.organization_url for route in installation.configuration.routes.routes}
     if wanted.organization_url not in known:
         return LiveRun(why_unknown=f"{wanted.organization_url} is neither in the settings nor in routes.yaml")
-    runs = current_app.extensions.setdefault(_RUNS, LiveRuns(page().now().pipelines))
+    current = page()
+    runs = current_app.extensions.setdefault(_RUNS, LiveRuns(lambda: current.now().pipelines()))
     assert isinstance(runs, LiveRuns)  # noqa: S101 - set above
     return runs.state(wanted, record.run_id)
 

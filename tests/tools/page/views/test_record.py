@@ -96,6 +96,8 @@ def test_a_parked_record(browser: Browser, desk: Desk) -> None:
         assert words in screen.text
     assert list(screen.forms) == ["Dry run of redrive"]
     press(browser, screen, "Dry run of redrive")
+    again = browser.get(screen.forms["Dry run of redrive"][0])
+    assert (again.status_code, again.location) == (303, address(record.key))
     assert (desk.folder / "journal.sqlite3").read_bytes() == before
     assert stored(desk, record) == record
 
