@@ -7,15 +7,13 @@ from typing import Final, NamedTuple
 from flask import Blueprint, abort, render_template, request, url_for
 
 from shared.errors import ResumeUnavailable
-from shared.journal.records import JournalKey, Selection
+from shared.journal.records import JournalKey, Record, Selection
 from tools.actions import records
 from tools.actions.resume.deferred import (
     NO_QUEUE,
     STATES,
     Deferred,
     Waiting,
-    deferred,
-    deferred_records,
     in_order,
     let_go,
     waiting_messages,
@@ -28,7 +26,7 @@ from tools.page.page import page
 from tools.page.paging import SIZE, part
 from tools.presentation import counted
 
-MAX_READ: Final = 2000
+MAX_READ: Final = 1000
 """How many deferred records, and how many messages, are read for one look at the page."""
 
 _HARMLESS: Final = (
@@ -36,7 +34,7 @@ _HARMLESS: Final = (
     "no harm: a record leads to at most one run, however often it is tried."
 )
 _GROUPS: Final = "A group of gathered events ends when its period ends, not earlier."
-_NOT_DEFERRED: Final = "Nothing was done: this record is no longer deferred."
+_NOT_DEFERRED: Final = "Nothing was done: nothing of this is deferred any longer, or can be tried now."
 
 blueprint = Blueprint("due", __name__)
 
@@ -59,13 +57,13 @@ def show() -> str:
     route, now, notes = request.args.get("route") or None, installation.clock(), list[str]()
     waiting, poison = None, Poison()
     try:
-        waiting = _waiting(installation, MAX_READ)
+        waiting = _waiting(installation, limit=MAX_READ)
         poison = _poison(installation)
     except ResumeUnavailable as exc:
         notes.append(f"when deferred records come again is not known: {masked(str(exc))}")
     if not installation.settings.has_resume:
         notes.append(NO_QUEUE)
-    found = list(installation.journal.select(Selection(route, STATES), MAX_READ + 1, unreadable))
+    found = _read(route, MAX_READ + 1, unreadable)
     if len(found) > MAX_READ:
         notes.append(f"only {MAX_READ} records were read, and there are more; 'manage.py resume' lists all of them")
     due = in_order(found[:MAX_READ], waiting, now)
@@ -77,6 +75,7 @@ def show() -> str:
         is_ready=lambda one: _can_be_tried(one, installation),
         route=route,
         poison=poison,
+        progress=page().source.progress,
         notes=[*notes, *unreadable.words(SIZE)],
     )
 
@@ -84,28 +83,30 @@ def show() -> str:
 @blueprint.post("/due/try")
 def try_now() -> str:
     """Ask whether one record or all of them are to be tried now, or let them be tried if that is confirmed."""
-    installation, route, key = page().installation, request.form.get("route") or None, request.form.get("key")
-    queue, unreadable = installation.due_queue(to_write="confirm" in request.form), records.Unreadable()
-    waiting = _waiting(installation)
+    installation, is_confirmed = page().installation, "confirm" in request.form
+    fields = {name: request.form[name] for name in ("route", "key") if name in request.form}
+    queue, unreadable = installation.due_queue(to_write=is_confirmed), records.Unreadable()
+    key = JournalKey(fields.get("route", ""), fields["key"]) if "key" in fields else None
+    waiting = _waiting(installation, key=key)
     if queue is None or waiting is None:
         raise CommandFailed(f"{NO_QUEUE}; redrive them one by one, on the page of each record")
-    now = installation.clock()
+    limit, now = records.MAX_SCANNED if is_confirmed else MAX_READ, installation.clock()
     if key is None:
-        due = deferred_records(installation.journal, route, waiting, now, unreadable)
+        found = _read(fields.get("route"), limit + 1, unreadable)
     else:
-        record = installation.journal.get(JournalKey(route or "", key))
-        one = None if record is None else deferred(record, waiting, now)
-        due = [] if one is None else [one]
+        found = [] if (record := installation.journal.get(key)) is None else [record]
+    due = in_order(found[:limit], waiting, now)
     ready = [one for one in due if _can_be_tried(one, installation)]
     if not ready:
-        abort(409, _NOT_DEFERRED if key is not None else "Nothing was done: nothing is deferred that can be tried now.")
-    what = counted(len(ready), "record") + ("" if route is None else f" of the route {route}")
+        abort(409, _NOT_DEFERRED)
+    what = counted(len(ready), "record") if len(found) <= limit else f"At least {len(ready)} records"
+    if "route" in fields:
+        what += f" of the route {fields['route']}"
     left = [_GROUPS] if len(ready) < len(due) else []
-    if "confirm" in request.form:
+    if is_confirmed:
         with closing(queue):
             let_go(queue, waiting, ready, now)
         return _result("Let go", [f"{what} can be tried now.", _HARMLESS, *left, *unreadable.words(SIZE)])
-    fields = {name: value for name in ("route", "key") if (value := request.form.get(name))}
     return render_template(
         "confirm.html",
         title="Try now",
@@ -144,6 +145,14 @@ def put_messages_back() -> str:
     )
 
 
+def _read(route: str | None, limit: int, unreadable: records.Unreadable) -> list[Record]:
+    """Return records that may be deferred.
+
+    :raises JournalUnavailable: the journal does not answer.
+    """
+    return list(page().source.reader().journal.select(Selection(route, STATES), limit, unreadable))
+
+
 def _result(title: str, lines: Sequence[str]) -> str:
     return render_template("result.html", title=title, lines=lines, back=url_for("due.show"), back_text="Due")
 
@@ -164,15 +173,17 @@ def _can_be_tried(one: Deferred, installation: Installation) -> bool:
     return one.period is None or one.period.ends_at <= installation.clock()
 
 
-def _waiting(installation: Installation, limit: int = records.MAX_SCANNED) -> Waiting | None:
-    """Return the messages in the queue; None if there is none.
+def _waiting(
+    installation: Installation, *, key: JournalKey | None = None, limit: int = records.MAX_SCANNED
+) -> Waiting | None:
+    """Return the messages in the queue, of one record or of all; None if there is no queue.
 
     :raises ResumeUnavailable: the queue does not answer.
     """
     if (queue := installation.due_queue()) is None:
         return None
     with closing(queue):
-        return waiting_messages(queue, is_complete=installation.lists_all_messages, limit=limit)
+        return waiting_messages(queue, is_complete=installation.lists_all_messages, key=key, limit=limit)
 
 
 def _poison(installation: Installation) -> Poison:

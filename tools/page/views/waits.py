@@ -28,10 +28,13 @@ class WaitRow(NamedTuple):
 @blueprint.get("/waits")
 def show() -> str:
     """Show the tasks that wait now; with ``all``, also those that have waited."""
-    unreadable, is_all = records.Unreadable(), "all" in request.args
-    found = part(records.waits(page().installation.journal, unreadable, include_over=is_all), request.args.get("page"))
+    source, unreadable, is_all = page().source, records.Unreadable(), "all" in request.args
+    waits = records.waits(source.reader().journal, unreadable, include_over=is_all)
+    found = part(waits, request.args.get("page"))
     rows = [_row(record) for record in found.items]
-    return render_template("waits.html", rows=rows, part=found, is_all=is_all, notes=unreadable.words(SIZE))
+    return render_template(
+        "waits.html", rows=rows, part=found, is_all=is_all, notes=unreadable.words(SIZE), progress=source.progress
+    )
 
 
 def _row(record: Record) -> WaitRow:

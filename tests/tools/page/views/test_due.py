@@ -161,6 +161,20 @@ class TestTryNow:
         browser.post("/due/try", {"route": "other", "confirm": "yes"})
         assert times(queue) == {"bbbb": NOW}
 
+    def test_an_empty_key_does_not_mean_all(self, desk: Desk, browser: Browser, queue: DueQueue) -> None:
+        put(desk, "aaaa")
+        assert browser.post("/due/try", {"route": "evaluate", "key": "", "confirm": "yes"}).status_code == 409
+        assert times(queue) == {}
+
+    def test_before_many_are_tried_only_some_are_counted(
+        self, desk: Desk, browser: Browser, queue: DueQueue, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(due, "MAX_READ", 2)
+        put(desk, "aaaa", "bbbb", "cccc")
+        assert "At least 2 records will be tried now." in browser.post("/due/try").text
+        assert "3 records can be tried now." in browser.post("/due/try", {"confirm": "yes"}).text
+        assert times(queue) == {"aaaa": NOW, "bbbb": NOW, "cccc": NOW}
+
     @pytest.mark.parametrize("fields", [{"route": "evaluate", "key": "ab"}, {"key": ""}, {"route": "x"}, {}])
     def test_a_record_that_is_done_meanwhile(
         self, desk: Desk, browser: Browser, queue: DueQueue, fields: dict[str, str]
