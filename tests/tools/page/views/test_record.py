@@ -254,6 +254,17 @@ def test_redrive(busy_browser: Browser, busy_desk: Desk) -> None:
     assert "POST http://127.0.0.1" in screen.text
     assert screen.forms == {}
 
+    moving = busy_desk.park("run-2")
+    busy_desk.routes(RIGHT + "\nonce_per: '{{ event.id }}'")
+    asked = [press(busy_browser, look(busy_browser, moving.key), "Dry run of redrive")]
+    moved = busy_browser.post(*asked[0].forms["Redrive"]).text
+    (found,) = re.findall(r'href="(/record/evaluate/[0-9a-f]+)">\w{12}<', moved)
+    assert found != address(moving.key)
+    assert "evaluate, RunCompleted event-1, was parked" in Screen(moved).text
+    assert "The record has moved, and its old key is gone. As of" in Screen(moved).text
+    assert busy_browser.get(found).status_code == 200
+    assert "a redrive may have moved it to another key" in look(busy_browser, moving.key, 404).text
+
 
 def test_routes_that_change_before_a_redrive(browser: Browser, desk: Desk) -> None:
     record = desk.park()
