@@ -35,6 +35,7 @@ def page(context: typer.Context, *, port: PortOption = DEFAULT_PORT, no_browser:
     address to yourself; to share what you see, send the link of a page without the token.
 
     On another machine, for example over SSH, use --no-browser, and forward the port: ssh -L 7090:127.0.0.1:7090 HOST.
+    Also use --no-browser on a machine that others use: they could see the address that a browser is started with.
     """
     # Flask and what the page reads are imported only for this command.
     from tools.page.application import make_app  # noqa: PLC0415

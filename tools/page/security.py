@@ -8,6 +8,10 @@
 - The Content Security Policy allows no script, style or address except our own files.
 
 Everything is checked before a view runs, so a request that is refused reads nothing.
+
+A cookie is for all ports of a host. So another server on 127.0.0.1 gets it, if the operator opens that server in the
+same browser. While the browser is started, its address is in the list of processes. On a machine that is shared with
+people whom the operator does not trust, --no-browser and a browser on another machine avoid both.
 """
 
 import hmac

@@ -56,13 +56,13 @@
       const answer = await fetch(location.href, { headers: { Accept: "text/html" } });
       if (answer.ok) text = await answer.text();
     } catch {
-      // The server has ended, or the machine has slept. The next attempt tells.
+      // The server has ended, or the machine has slept. The page says so, and the next attempt may succeed.
     }
     stale.hidden = text !== null;
     if (text === null) return;
     const page = new DOMParser().parseFromString(text, "text/html");
     const main = current();
-    const fresh = page.querySelector("main[data-refresh]");
+    const fresh = page.querySelector("main"); // without data-refresh if it is complete now, and then it stays
     if (!main || !fresh || isInUse(main)) return;
     document.getElementById("as-of").replaceWith(page.getElementById("as-of"));
     if (main.innerHTML !== fresh.innerHTML) replace(main, document.adoptNode(fresh));

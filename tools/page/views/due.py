@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from contextlib import closing
 from typing import Final, NamedTuple
 
-from flask import Blueprint, abort, render_template, request, url_for
+from flask import Blueprint, abort, redirect, render_template, request, url_for
+from werkzeug.wrappers import Response
 
 from shared.errors import ResumeUnavailable
 from shared.journal.records import JournalKey, Record, Selection
@@ -143,6 +144,13 @@ def put_messages_back() -> str:
         button="Put back",
         back=url_for("due.show"),
     )
+
+
+@blueprint.get("/due/try")
+@blueprint.get("/due/put-back")
+def go_back() -> Response:
+    """Lead to the list if the address of a confirmation is opened again."""
+    return redirect(url_for("due.show"), 303)
 
 
 def _read(route: str | None, limit: int, unreadable: records.Unreadable) -> list[Record]:
