@@ -31,8 +31,8 @@ MAX_READ: Final = 1000
 """How many deferred records, and how many messages, are read for one look at the page."""
 
 _HARMLESS: Final = (
-    "The app tries it as soon as it sees the message, and still observes a pause that Azure DevOps asks for. That does "
-    "no harm: a record leads to at most one run, however often it is tried."
+    "The app tries a record as soon as it sees its message, and still observes a pause that Azure DevOps asks for. "
+    "That does no harm: a record leads to at most one run, however often it is tried."
 )
 _GROUPS: Final = "A group of gathered events ends when its period ends, not earlier."
 _NOT_DEFERRED: Final = "Nothing was done: nothing of this is deferred any longer, or can be tried now."
@@ -67,7 +67,7 @@ def show() -> str:
     found = _read(route, MAX_READ + 1, unreadable)
     if len(found) > MAX_READ:
         notes.append(f"only {MAX_READ} records were read, and there are more; 'manage.py resume' lists all of them")
-    due = in_order(found[:MAX_READ], waiting, now)
+    due = sorted(in_order(found[:MAX_READ], waiting, now), key=lambda one: not one.is_stuck)
     return render_template(
         "due.html",
         part=part(due, request.args.get("page")),

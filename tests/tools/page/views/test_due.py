@@ -103,11 +103,12 @@ class TestList:
         assert browser.post("/due/try").status_code == 503
 
     def test_one_that_is_stuck_stands_out(self, desk: Desk, browser: Browser, queue: DueQueue) -> None:
-        (key,) = put(desk, "aaaa")
-        for _ in range(MAX_TAKEN):
-            queue.put(key, timedelta(), "")
+        stuck, soon = put(desk, "aaaa", "bbbb")
+        queue.put(stuck, timedelta(), "")
         taken(desk, MAX_TAKEN)
+        queue.put(soon, timedelta(), "")
         shown = browser.get("/due").text
+        assert shown.index("aaaa00000000") < shown.index("bbbb00000000")
         assert '<span class="attention">stuck</span>' in shown
         assert "1 stuck: the app has failed on it too often" in shown
 

@@ -7,6 +7,7 @@ import pytest
 from shared.clock import utc_now
 from shared.journal.records import State
 from shared.waits.request import Task
+from tests.support.builders import WORKSPACE
 from tests.support.canaries import leaks
 from tests.support.waits import EVENT, ORGANIZATION, Scene, a_request, the_end
 from tests.tools.conftest import Desk
@@ -14,10 +15,10 @@ from tests.tools.page.conftest import Browser
 from tools.page import paging
 
 
-def wait(desk: Desk, *runs: str) -> list[Task]:
+def wait(desk: Desk, *runs: str, workspace: str | None = None) -> list[Task]:
     """Let a task wait for each run, and return the tasks."""
     waits, until = Scene(desk.store, utc_now).waits, utc_now() + timedelta(minutes=5)
-    requests = [a_request(run_id=run) for run in runs]
+    requests = [a_request(run_id=run, workspace=workspace) for run in runs]
     for request in requests:
         waits.register(request, until)
     return [request.task for request in requests]
@@ -30,13 +31,14 @@ def test_nothing_waits(desk: Desk, browser: Browser) -> None:
 
 
 def test_open_waits_with_their_plans_and_those_that_are_over_on_demand(desk: Desk, browser: Browser) -> None:
-    ended, open_one = wait(desk, "run-1", "run-2")
+    ended, open_one = wait(desk, "run-1", "run-2", workspace=WORKSPACE)
     Scene(desk.store, utc_now).waits.run_ended(the_end("run-1"), EVENT, utc_now() + timedelta(minutes=5))
     shown = browser.get("/waits").text
     assert (ended.key[:12] in shown, open_one.key[:12] in shown) == (False, True)
     plan = f"{ORGANIZATION}/{open_one.project_id}/_apis/distributedtask/hubs/build/plans/{open_one.plan_id}"
     assert f'<a href="{plan}" rel="noopener noreferrer">{open_one.plan_id}</a>' in shown
     assert '<span class="state state-waiting">waiting</span>' in shown
+    assert f'<td data-label="Workspace" title="{WORKSPACE}">{WORKSPACE.rpartition("/")[2]}</td>' in shown
     assert '<a href="/waits?all=1">' in shown
     assert "data-refresh" in shown
     both = browser.get("/waits?all=1").text
