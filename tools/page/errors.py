@@ -4,7 +4,7 @@ import traceback
 from typing import Final
 
 from flask import Flask, render_template, request
-from werkzeug.exceptions import HTTPException, InternalServerError
+from werkzeug.exceptions import HTTPException
 
 from shared.errors import NextstageError
 from tools.console import Console, masked
@@ -20,9 +20,11 @@ _TEXTS: Final = {
         f"The form is larger than {MAX_BODY_BYTES // 2**20} MB, so it was not read. Event Grid delivers events of up "
         "to 1 MB. To look at a larger file, use './manage.py explain FILE'."
     ),
-    500: "The page has a defect; the terminal shows where. Nothing else is affected, and other pages may work.",
+    500: "The terminal shows where. Nothing else is affected, and other pages may work.",
 }
 """The text for each status, unless the view gives a better one."""
+_TITLES: Final = {403: "Refused", 413: "Too large", 500: "This page has a defect"}
+"""Other statuses have the name that HTTP gives them."""
 
 
 def explain_errors(app: Flask) -> None:
@@ -41,7 +43,7 @@ def _http_error(error: HTTPException) -> _Answer:
         # The link is followed from our own page, so the browser sends the cookie that it kept back for another site.
         again = request.url if isinstance(error, NotAdmitted) and request.method == "GET" else ""
         return render_template("refused.html", text=error.description or text, again=again), code
-    return _problem(error.name, text, code)
+    return _problem(_TITLES.get(code, error.name.capitalize()), text, code)
 
 
 def _known_error(error: Exception) -> _Answer:
@@ -54,7 +56,7 @@ def _defect(_error: Exception) -> _Answer:
     console.note(f"{request.method} {request.path} failed:")
     for line in traceback.format_exc().splitlines():
         console.note(line)
-    return _problem(InternalServerError().name, _TEXTS[500], 500)
+    return _problem(_TITLES[500], _TEXTS[500], 500)
 
 
 def _problem(title: str, text: str, code: int) -> _Answer:

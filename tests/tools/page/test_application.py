@@ -43,7 +43,8 @@ def test_a_defect_is_shown_on_the_terminal_and_not_to_the_browser(
     answer = browser.get("/waits")
     shown = capfd.readouterr().err
     assert answer.status_code == 500
-    assert "The page has a defect; the terminal shows where." in answer.text
+    assert "<h1>This page has a defect</h1>" in answer.text
+    assert "The terminal shows where." in answer.text
     assert "LookupError" not in answer.text
     assert shown.startswith("GET /waits failed:\nTraceback")
     assert "LookupError: in https://x/?***" in shown

@@ -210,6 +210,7 @@ class TestSize:
     def test_an_event_of_10_mb_gets_a_page_that_says_so(self, browser: Browser) -> None:
         answer = browser.post("/try", {"event": "x" * 10_000_000})
         assert answer.status_code == 413
+        assert "<h1>Too large</h1>" in answer.text
         assert f"The form is larger than {MAX_BODY_BYTES // 2**20} MB, so it was not read." in answer.text
         assert "manage.py explain FILE" in answer.text
 
