@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import pytest
 from flask.testing import FlaskClient
+from jinja2.bccache import Bucket, BytecodeCache
 from werkzeug.test import TestResponse
 
 from tests.tools.conftest import Desk
@@ -15,6 +16,23 @@ from tools.page.security import FORM_FIELD, Session
 
 PORT = 7090
 ORIGIN = f"http://127.0.0.1:{PORT}"
+
+
+class _Templates(BytecodeCache):
+    """Keeps the compiled templates, so that not each test compiles them."""
+
+    def __init__(self) -> None:
+        self._code: dict[str, bytes] = {}
+
+    def load_bytecode(self, bucket: Bucket) -> None:
+        if (code := self._code.get(bucket.key)) is not None:
+            bucket.bytecode_from_string(code)
+
+    def dump_bytecode(self, bucket: Bucket) -> None:
+        self._code[bucket.key] = bucket.bytecode_to_string()
+
+
+_TEMPLATES = _Templates()
 
 
 @dataclass(frozen=True)
@@ -40,6 +58,7 @@ def open_page(desk: Desk) -> Browser:
     page = Page(Installation(desk.folder, desk.environment, clock), PORT, Session.new())
     app = make_app(page)
     app.testing = True
+    app.jinja_env.bytecode_cache = _TEMPLATES
     return Browser(page, app.test_client())
 
 
