@@ -38,7 +38,7 @@ def page(context: typer.Context, *, port: PortOption = DEFAULT_PORT, no_browser:
     Also use --no-browser on a machine that others use: they could see the address that a browser is started with.
     """
     # Flask and what the page reads are imported only for this command.
-    from tools.page.application import make_app  # noqa: PLC0415
+    from tools.page.application import make_app, prepare  # noqa: PLC0415
     from tools.page.page import Page  # noqa: PLC0415
     from tools.page.security import Session  # noqa: PLC0415
     from tools.page.serving import listen, open_browser, serve  # noqa: PLC0415
@@ -59,4 +59,6 @@ def page(context: typer.Context, *, port: PortOption = DEFAULT_PORT, no_browser:
             open_browser(shown.url)
 
     with closing(shown.source):
-        serve(make_app(shown), listener, ready)
+        website = make_app(shown)
+        prepare(shown, website)
+        serve(website, listener, ready)

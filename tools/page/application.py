@@ -26,6 +26,16 @@ def make_app(page: Page) -> Flask:
     return app
 
 
+def prepare(page: Page, app: Flask) -> None:
+    """Do now what the first page would wait for: open the journal, and compile the templates of the overview.
+
+    :raises JournalUnavailable: the journal cannot be opened.
+    """
+    page.source.reader()
+    for name in ("layout.html", "parts.html", "overview.html"):
+        app.jinja_env.get_template(name)
+
+
 def _globals(page: Page) -> Mapping[str, Any]:
     """Return the names that all templates can use, also in macros."""
     return {

@@ -59,7 +59,7 @@ class Mirror:
         """Create the empty copy. ``start`` fills it."""
         self._journal = journal
         self._monotonic = monotonic
-        self._folder = tempfile.TemporaryDirectory(prefix="nextstage-page-")
+        self._folder = tempfile.TemporaryDirectory(prefix="nextstage-page-", ignore_cleanup_errors=True)
         path = Path(self._folder.name) / "journal.sqlite3"
         self.store: Final = SqliteStore(path)
         """The copy, to be read."""
