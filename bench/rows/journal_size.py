@@ -46,7 +46,7 @@ def sqlite_journal(sizes: Sizes, folder: Path) -> list[Comparison]:
         journal = new_sqlite_journal(folder)
         many = _deliveries_with_few_records(folder, journal, body)
         file = Path(journal.removeprefix("sqlite:"))
-        _fill_sqlite(file, sizes.sqlite_records)
+        fill_sqlite(file, sizes.sqlite_records)
         pairs = _timed_pairs(many, few, sizes, sizes.block)
     for path in folder.glob(f"{file.name}*"):
         path.unlink()  # more than a gigabyte
@@ -83,7 +83,7 @@ def _tables_pairs(
     ):
         few = _deliveries_with_few_records(folder, small.connection_string, body)
         many = _deliveries_with_few_records(folder, large.connection_string, body)
-        _fill_tables(large.connection_string, many.app, records, route_of)
+        fill_tables(large.connection_string, many.app, records, route_of)
         return _timed_pairs(many, few, sizes, max(1, sizes.block // 6))
 
 
@@ -103,7 +103,8 @@ def _timed_pairs(
     return alternate(many, few, clock=lambda: time.perf_counter() * _MILLISECONDS, calls=calls, repeats=sizes.repeats)
 
 
-def _fill_sqlite(file: Path, records: int) -> None:
+def fill_sqlite(file: Path, records: int) -> None:
+    """Add copies of a queued record, each claimed a second earlier than the last one."""
     with closing(sqlite3.connect(file, isolation_level=None)) as connection:
         connection.execute("PRAGMA synchronous = OFF")
         connection.execute("PRAGMA cache_size = -1000000")
@@ -111,7 +112,7 @@ def _fill_sqlite(file: Path, records: int) -> None:
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
 
-def _fill_tables(connection: str, app: App, records: int, route_of: Callable[[int], str]) -> None:
+def fill_tables(connection: str, app: App, records: int, route_of: Callable[[int], str]) -> None:
     """Insert records and markers as the store writes them, a hundred entities per transaction."""
     (decided,) = app.relay.decide(event_text(0)).decisions
     record = app.journal.get(decided.key)
