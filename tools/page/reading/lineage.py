@@ -72,7 +72,8 @@ def lineage(file: JournalFile, record: Record, max_searched: int = MAX_SEARCHED)
     if not terms:
         return Lineage((), (), 0)
     is_in = " OR ".join("instr(event, ?) OR instr(document, ?)" for _ in terms)
-    texts = [json.dumps(term.text)[1:-1] for term in terms for _ in range(2)]
+    # An event is as it was sent. A document has only ASCII characters.
+    texts = [json.dumps(term.text, ensure_ascii=is_ascii)[1:-1] for term in terms for is_ascii in (False, True)]
     with file.moment() as moment:
         newest = moment.newest_first(EVENT_STATES, Condition().and_also(f"({is_in})", *texts))
         rows = list(islice(newest, max_searched + 1))

@@ -148,7 +148,10 @@ class Mirror:
     def _run(self) -> None:
         while not self._ended.is_set():
             begun_at = self._monotonic()
-            self.refresh()
+            try:
+                self.refresh()
+            except Exception as exc:  # noqa: BLE001 - the page says so, and the next look may work
+                self._progress = self._progress._replace(problem=f"{type(exc).__name__}: {exc}")
             self._ended.wait(pause_after(self._monotonic() - begun_at))
 
 

@@ -25,6 +25,7 @@ blueprint = Blueprint("overview", __name__)
 
 MAX_ROUTES_SHOWN: Final = 12
 MAX_CANNOT_TELL_SHOWN: Final = 5
+MAX_TEXT: Final = 200
 BY_ROUTE: Final = "route"
 
 _STATES: Final = {**{state.value: (state,) for state in EVENT_STATES}, DEFERRED: SERIES[DEFERRED]}
@@ -138,13 +139,16 @@ def read_query(query: MultiDict[str, str]) -> Asked:
         newer_than=_duration(query, "newer", problems),
     )
     after = None
-    if (text := query.get("page", "")) and (after := read_position(text)) is None:
+    if (place := query.get("page", "")) and (after := read_position(place)) is None:
         problems.append("the link to this page of the list is cut or changed; begin with the newest decisions")
     span = query.get("span", DAY.name)
     if span not in SPANS:
         problems.append(f"'{span}' is not a period of the timeline; use one of {', '.join(SPANS)}")
         span = DAY.name
-    search = Search(wanted, query.get("text", "").strip(), after)
+    text = query.get("text", "").strip()
+    if len(text) > MAX_TEXT:
+        problems.append(f"the text to search for may have at most {MAX_TEXT} characters")
+    search = Search(wanted, text[:MAX_TEXT], after)
     return Asked(search, span, query.get("by") == BY_ROUTE, tuple(problems))
 
 

@@ -1,5 +1,6 @@
 """Other records of the same event, run or model."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +52,17 @@ def test_records_of_the_same_event_run_or_model_are_related(reader_of: ReaderOf)
     }
     assert because(reader.lineage(MODEL)) == {DEPLOYED.key: ["model"]}
     assert reader.lineage(RUN).back_to is None
+
+
+def test_names_that_json_escapes_are_found(reader_of: ReaderOf) -> None:
+    name = 'größe "m"'
+    models = [about(number, "ModelRegistered", {"modelName": name, "modelVersion": "1"}) for number in (1, 2)]
+    models[1] = models[1]._replace(
+        entry=models[1].entry._replace(
+            event=json.dumps(json.loads(models[1].entry.event), ensure_ascii=False)[:-1] + ', "x": "größe \\"m\\":1"}'
+        )
+    )
+    assert because(reader_of(models).lineage(models[0])) == {models[1].key: ["model"]}
 
 
 def test_only_the_newest_records_are_searched(tmp_path: Path) -> None:

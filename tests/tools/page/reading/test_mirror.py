@@ -170,6 +170,22 @@ def test_only_the_owner_can_read_the_copy_and_it_is_removed(remote: Remote) -> N
     assert not mirror._thread.is_alive()
 
 
+def test_a_defect_does_not_end_the_thread(remote: Remote, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "PAUSE_SECONDS", 0.01)
+    remote.insert(event_record(1))
+    defects = [ZeroDivisionError("says the test")]
+
+    def fail() -> None:
+        if defects:
+            raise defects.pop()
+
+    remote.seen = fail
+    with closing(Mirror(remote.journal)) as mirror:
+        mirror.start()
+        wait_until(lambda: mirror.progress.as_of)
+        assert (defects, mirror.progress.problem) == ([], "")
+
+
 def test_a_mirror_that_ends_while_it_reads_stops_reading(remote: Remote, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_BATCH_RECORDS", 1)
     remote.insert(*(event_record(number) for number in range(50)))

@@ -111,6 +111,7 @@ WRONG: Final = [
     ("older=x", "&#39;x&#39; is not a duration"),
     ("newer=99999d", ""),
     ("state=noted", "&#39;noted&#39; is not a state of an event"),
+    ("text=" + "x" * 100_000, "the text to search for may have at most 200 characters"),
     ("page=x", "the link to this page of the list is cut or changed"),
     ("span=year", "&#39;year&#39; is not a period"),
 ]
