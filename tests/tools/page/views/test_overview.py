@@ -8,7 +8,10 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
+from shared.azure_devops.runs import Run, RunRequest
 from shared.journal.records import NO_EVENT, ORPHANS, Record, State, Step
+from shared.queueing.orphans import Orphan
+from shared.queueing.search import LostRequest
 from tests.support.builders import run_completed
 from tests.support.journal.files import change, event_record, journal_file
 from tests.support.journal.records import NOW, record
@@ -200,3 +203,19 @@ def test_a_copy_says_how_far_it_is(browser: Browser, desk: Desk, monkeypatch: py
 def test_a_delivered_event_appears(browser: Browser, desk: Desk) -> None:
     desk.deliver(run_completed())
     assert "RunCompleted event-1" in browser.get("/").text
+
+
+def test_the_numbers_come_first_and_lead_to_their_lists(browser: Browser, desk: Desk, now: datetime) -> None:
+    lost = LostRequest(event_record(1).key, RunRequest("https://dev.azure.com/x", "p", 7), "", NOW - HOUR, NOW)
+    orphan = Orphan(lost, Run(77, "https://dev.azure.com/x/77")).to_json()
+    fill(
+        desk,
+        event_record(1),
+        *(event_record(number, State.PARKED, HOUR) for number in (2, 3)),
+        record("d" * 64, ORPHANS, state=State.WAITING, entry=NO_EVENT, document=orphan),
+    )
+    text = main_of(browser.get("/").text)
+    numbers = re.findall(r"<strong>(\d+)</strong> ([a-z ]+)<", text)
+    assert numbers == [("2", "parked"), ("0", "cannot tell"), ("1", "orphans"), ("0", "not finished")]
+    assert [text.count(f'id="{target}"') for target in re.findall('href="#([^"]*)"', text)] == [1, 1]
+    assert '<a href="https://dev.azure.com/x/77" rel="noopener noreferrer">77</a>' in text
