@@ -1,7 +1,7 @@
 """Copies a journal that is not a file into a temporary one, so that each page is a few queries on this machine.
 
 A thread reads the whole journal once, and from then on the records that were written since the last time. Such a look
-costs the service a scan, so it happens every ten seconds at most, and takes at most a tenth of the time. Once an hour,
+costs the service a scan, so it happens every ten seconds at most, and takes at most a tenth of the time. Every hour,
 the whole journal is read again, because only that shows which records were removed.
 """
 
@@ -68,7 +68,9 @@ class Mirror:
         self._connection.execute("PRAGMA synchronous = OFF")
         self._connection.execute("DROP INDEX one_record_per_run")
         self._looks = 0
-        self._read_all_at = 0.0
+        self._read_all_again_at = 0.0
+        self.pause_seconds = PAUSE_SECONDS
+        """How long to wait before the next look."""
         self._unreadable: dict[JournalKey, UnreadableRecord] = {}
         self._progress = Progress()
         self._ended = threading.Event()
@@ -98,14 +100,17 @@ class Mirror:
         before = self._progress
         try:
             begun_at, read_at = self._journal.now(), self._monotonic()
-            if before.as_of is None or read_at - self._read_all_at >= READ_ALL_AFTER_SECONDS:
+            if before.as_of is None or read_at >= self._read_all_again_at:
                 self._looks += 1
                 self._unreadable.clear()
                 self._copy(Selection())
                 self._remove_others()
-                self._read_all_at = read_at
+                now = self._monotonic()
+                self._read_all_again_at = now + pause_after(now - read_at, READ_ALL_AFTER_SECONDS)
+                self.pause_seconds = PAUSE_SECONDS
             else:
                 self._copy(Selection(written_since=before.as_of - _OVERLAP))
+                self.pause_seconds = pause_after(self._monotonic() - read_at, PAUSE_SECONDS)
         except (NextstageError, sqlite3.Error, OSError) as exc:
             self._progress = self._progress._replace(problem=str(exc))
             return
@@ -147,17 +152,16 @@ class Mirror:
 
     def _run(self) -> None:
         while not self._ended.is_set():
-            begun_at = self._monotonic()
             try:
                 self.refresh()
             except Exception as exc:  # noqa: BLE001 - the page says so, and the next look may work
                 self._progress = self._progress._replace(problem=f"{type(exc).__name__}: {exc}")
-            self._ended.wait(pause_after(self._monotonic() - begun_at))
+            self._ended.wait(self.pause_seconds)
 
 
-def pause_after(seconds: float) -> float:
-    """Return how long to wait after a look that took so long, in seconds."""
-    return max(PAUSE_SECONDS, seconds * (_SHARE - 1))
+def pause_after(seconds: float, least: float) -> float:
+    """Return how long to wait, in seconds, so that a look which took so long takes at most a tenth of the time."""
+    return max(least, seconds * (_SHARE - 1))
 
 
 class _Ended(NextstageError):

@@ -23,7 +23,7 @@ from tests.support.polling import wait_until
 from tools.page.reading import mirror as module
 from tools.page.reading.decisions import Search
 from tools.page.reading.journal_file import read_only
-from tools.page.reading.mirror import PAUSE_SECONDS, READ_ALL_AFTER_SECONDS, Mirror, Progress, pause_after
+from tools.page.reading.mirror import PAUSE_SECONDS, READ_ALL_AFTER_SECONDS, Mirror, Progress
 from tools.page.reading.reader import Reader
 
 
@@ -203,9 +203,20 @@ def test_a_mirror_that_ends_while_it_reads_stops_reading(remote: Remote, monkeyp
     assert len(read) == 1
 
 
-@pytest.mark.parametrize(("took", "pause"), [(0, PAUSE_SECONDS), (1, PAUSE_SECONDS), (5, 45), (60, 540)])
-def test_looks_take_at_most_a_tenth_of_the_time(took: float, pause: float) -> None:
-    assert pause_after(took) == pause
+@pytest.mark.parametrize(("took", "pause", "all_after"), [(1, PAUSE_SECONDS, 3600), (5, 45, 3600), (600, 5400, 5400)])
+def test_looks_take_at_most_a_tenth_of_the_time(
+    remote: Remote, mirror: Mirror, clock: ManualClock, took: float, pause: float, all_after: float
+) -> None:
+    remote.insert(event_record(1))
+    remote.seen = lambda: clock.advance(took)
+    mirror.refresh()
+    assert mirror.pause_seconds == PAUSE_SECONDS  # what has changed while everything was read is shown soon
+    mirror.refresh()
+    assert mirror.pause_seconds == pause
+    clock.advance(all_after - took - 1)
+    mirror.refresh()
+    mirror.refresh()
+    assert [one.written_since is None for one in remote.asked] == [True, False, False, True]
 
 
 class Counting(PooledTransport):
