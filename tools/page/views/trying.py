@@ -8,7 +8,7 @@ from shared.errors import ConfigurationError
 from shared.suggestion import suggestion
 from tools.actions import explanation_view
 from tools.errors import CommandFailed
-from tools.events.samples import sample_files
+from tools.events.samples import named_sample, sample_files
 from tools.installation import Installation
 from tools.page.page import page
 from tools.page.trial import MAX_CONDITION, MAX_EVENT_BYTES, TOO_LARGE, evaluate
@@ -48,10 +48,12 @@ def _page(text: str, condition: str, sample: str) -> str:
 
 
 def _sample_text(name: str) -> str:
-    samples = sample_files()
-    if name not in samples:
-        raise CommandFailed(f"there is no sample '{name}'; {suggestion(name, samples)}")
-    return json.dumps(samples[name], indent=2, ensure_ascii=False)
+    """Return a sample: one that is stored as a file, or of the event type with this name."""
+    try:
+        sample = named_sample(name)
+    except KeyError as exc:
+        raise CommandFailed(f"there is no sample '{name}'; {suggestion(name, sample_files())}") from exc
+    return json.dumps(sample, indent=2, ensure_ascii=False)
 
 
 def _conditions(installation: Installation) -> dict[str, str]:

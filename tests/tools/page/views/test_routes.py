@@ -54,6 +54,7 @@ def test_what_happened_on_each_route(desk: Desk, browser: Browser) -> None:
     assert '<a href="http://127.0.0.1:9/contoso/mlops/_build/definition?definitionId=7" rel="noopener' in text
     assert "last week: 2 parked" in text
     assert ">0 %</td>" in text
+    assert '<a href="/try?sample=RunCompleted">try a sample</a>' in text
 
 
 def test_records_of_other_routes_are_named(desk: Desk, browser: Browser) -> None:

@@ -1,16 +1,18 @@
 """The page Try: works as a form, shows what the command explain shows, and changes nothing."""
 
 import json
+import re
 from html import unescape
 
 import pytest
 
+from shared.events.event import type_of
 from tests.support import ROOT
-from tests.support.builders import run_completed
+from tests.support.builders import event_text, run_completed
 from tests.support.canaries import leaks
-from tests.tools.conftest import TRIAGE, Desk
+from tests.tools.conftest import RIGHT, TRIAGE, Desk
 from tests.tools.page.conftest import ORIGIN, Browser
-from tools.events.samples import sample_files
+from tools.events.samples import SAMPLE_NAMES, sample_files
 
 SAMPLES = (
     *("run-completed", "run-completed-automl-child", "run-status-changed", "model-registered", "model-deployed"),
@@ -53,6 +55,12 @@ def test_each_sample_has_a_link(desk: Desk, browser: Browser) -> None:
         assert [each for each in words if each not in text] == []
 
 
+def test_each_event_type_has_a_sample(browser: Browser) -> None:
+    for name in (*SAMPLE_NAMES, "com.example.orders.landed"):
+        text = unescape(browser.get(f"/try?sample={name}").text)
+        assert f'"eventType": "{type_of(name)}"' in text
+
+
 def test_an_unknown_sample(browser: Browser) -> None:
     answer = browser.get("/try?sample=run-complete")
     assert answer.status_code == 400
@@ -87,6 +95,20 @@ def test_a_delivered_event_has_a_link_to_its_record(desk: Desk, browser: Browser
     (record,) = desk.records
     text = entered(browser, run_completed())
     assert f'<a class="key" href="/record/{record.key.route}/{record.key.key}">' in text
+
+
+def test_nothing_of_an_event_becomes_an_element(desk: Desk, browser: Browser) -> None:
+    desk.routes(TRIAGE + "\nwhen: run_tags.a != 'x' && contains(run_id, '>')", RIGHT)
+
+    def hostile(text: str) -> str:
+        data = {"experimentName": text, "runId": text, "runTags": {text: text, "a": text}}
+        return event_text("RunCompleted", data, id=text, subject=text, deadLetterReason=text)
+
+    def elements(text: str) -> list[str]:
+        answer = browser.post("/try", {"event": hostile(text), "condition": "data"})
+        return re.findall(r"<[a-z][^>]*>", answer.text.partition("<footer>")[0])
+
+    assert elements("<script>alert(1)</script>\"'>{{ 7 * 7 }}") == elements("ab cd > e")
 
 
 @pytest.mark.parametrize("text", ["\n\n{", '{"a": "</textarea><script>alert(1)</script>"'])
