@@ -55,8 +55,8 @@ def _content(installation: Installation, file: RoutesFile) -> dict[str, Any]:
     names = {route.name for route in file.chain.routes}
     known = {name: f"last week: {counts_words(each.counts)}" for name, each in statistics.routes.items()}
     return {
-        "remarks": [each for each in remarks if each],
         "progress": page().source.progress,
+        "remarks": [each for each in remarks if each],
         "rows": rows(file, statistics.routes),
         "others": {name: each for name, each in statistics.routes.items() if name not in names},
         "picture": drawing(file.chain, TITLE, known),

@@ -4,12 +4,17 @@ import re
 from html import unescape
 from html.parser import HTMLParser
 
+import pytest
+
+from shared.clock import utc_now
 from shared.journal.journal import Journal
 from shared.routing.running import announce
 from tests.support.builders import run_completed
 from tests.tools.conftest import RIGHT, TRIAGE, Desk
 from tests.tools.page.conftest import Browser
 from tools.installation import Installation
+from tools.page.reading.mirror import Progress
+from tools.page.reading.source import Source
 
 
 class Elements(HTMLParser):
@@ -108,6 +113,16 @@ def test_environment_values_that_are_not_set_are_warnings(desk: Desk, browser: B
     text = shown(browser)
     assert "routes.yaml: 0 errors, 1 warning" in text
     assert '<a href="/?route=a">a</a>' in text
+
+
+def test_a_copy_that_is_filled_is_shown_live(desk: Desk, browser: Browser, monkeypatch: pytest.MonkeyPatch) -> None:
+    desk.deliver()
+    for progress, is_live in ((None, False), (Progress(1200), True), (Progress(1200, utc_now()), False)):
+        monkeypatch.setattr(Source, "progress", progress)
+        text = shown(browser)
+        assert ("Reading the journal: 1,200 records so far." in text) is is_live
+        assert ("data-refresh" in text) is is_live
+        assert '<a href="/?route=evaluate&state=released&newer=7d">1 released</a>' in text
 
 
 def test_a_journal_that_does_not_answer(desk: Desk, browser: Browser) -> None:
