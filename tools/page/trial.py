@@ -117,6 +117,16 @@ def read_events(text: str) -> Entered | Fault | None:
     return Entered(tuple(letters[:MAX_EVENTS]), len(letters))
 
 
+def indented(text: str) -> str:
+    """Return an event on several lines if it is JSON, and means the same then; otherwise the text itself."""
+    try:
+        shown = json.dumps(json.loads(text), indent=2, ensure_ascii=False, allow_nan=False)
+        shown.encode()
+    except (ValueError, RecursionError):  # also for infinite numbers and half of a surrogate pair
+        return text
+    return shown
+
+
 def evaluate_condition(text: str, verdict: Verdict) -> Part | str:
     """Return the parts of a condition, evaluated on an event, or why it cannot be evaluated."""
     if len(text) > MAX_CONDITION:

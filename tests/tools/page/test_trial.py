@@ -23,6 +23,7 @@ from tools.page.trial import (
     Result,
     evaluate,
     evaluate_condition,
+    indented,
     read_events,
 )
 
@@ -82,6 +83,19 @@ class TestReading:
             ("-", "-", "7"),
             ("a", "Expired", '{"id": "a", "deadLetterReason": "Expired"}'),
         ]
+
+    @pytest.mark.parametrize(
+        ("text", "shown"),
+        [
+            ('{"a": [1, "é"]}', '{\n  "a": [\n    1,\n    "é"\n  ]\n}'),
+            ('{"a": 1e999}', '{"a": 1e999}'),
+            ('{"a": "\\ud800"}', '{"a": "\\ud800"}'),
+            ("not JSON", "not JSON"),
+            ("[" * 100_000, "[" * 100_000),
+        ],
+    )
+    def test_an_event_is_indented_unless_that_changes_it(self, text: str, shown: str) -> None:
+        assert indented(text) == shown
 
 
 class TestEvaluating:

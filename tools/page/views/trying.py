@@ -1,17 +1,21 @@
 """What the routes would do with an event."""
 
 import json
+from typing import Final
 
-from flask import Blueprint, render_template, request
+from flask import Blueprint, abort, render_template, request
 
 from shared.errors import ConfigurationError
+from shared.journal.records import JournalKey
 from shared.suggestion import suggestion
 from tools.actions import explanation_view
 from tools.errors import CommandFailed
 from tools.events.samples import named_sample, sample_files
 from tools.installation import Installation
 from tools.page.page import page
-from tools.page.trial import MAX_CONDITION, MAX_EVENT_BYTES, TOO_LARGE, evaluate
+from tools.page.trial import MAX_CONDITION, MAX_EVENT_BYTES, TOO_LARGE, evaluate, indented
+
+_NO_EVENT: Final = "The journal has no such event. It may have been purged: look for it on the overview."
 
 blueprint = Blueprint("trying", __name__)
 
@@ -21,6 +25,15 @@ def show() -> str:
     """Show the form, empty or with a sample, and what the sample leads to."""
     sample = request.args.get("sample", "")
     return _page(_sample_text(sample) if sample else "", "", sample)
+
+
+@blueprint.get("/try/<route>/<key>")
+def show_event(route: str, key: str) -> str:
+    """Show the form with the event of a record, and what the event leads to now."""
+    record = page().now().find_record(JournalKey(route, key))
+    if record is None or not record.key.is_about_event:
+        abort(404, _NO_EVENT)
+    return _page(indented(record.entry.event), "", "")
 
 
 @blueprint.post("/try")

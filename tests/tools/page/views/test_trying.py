@@ -61,6 +61,19 @@ def test_each_event_type_has_a_sample(browser: Browser) -> None:
         assert f'"eventType": "{type_of(name)}"' in text
 
 
+def test_the_event_of_a_record(desk: Desk, browser: Browser) -> None:
+    desk.deliver(run_completed("x"))
+    (record,) = desk.records
+    address = f"/try/{record.key.route}/{record.key.key}"
+    assert f'<a href="{address}">' in browser.get(f"/record/{record.key.route}/{record.key.key}").text
+    text = unescape(browser.get(address).text)
+    assert f">\n{json.dumps(json.loads(record.entry.event), indent=2)}</textarea>" in text
+    assert '<p id="summary" role="status" aria-live="polite">evaluate: ' in text
+    answer = browser.get("/try/evaluate/nope")
+    assert answer.status_code == 404
+    assert "The journal has no such event." in answer.text
+
+
 def test_an_unknown_sample(browser: Browser) -> None:
     answer = browser.get("/try?sample=run-complete")
     assert answer.status_code == 400
