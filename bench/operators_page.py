@@ -42,6 +42,7 @@ PAGES: Final = {
     "the last week by route": "/?span=week&by=route",
     "one route": "/?route=route-1",
     "text that no record has": "/?text=nothing-has-this-text",
+    "routes": "/routes",
 }
 
 # 2 % parked and 1 % deferred; the others stay queued. Spread over ten routes.
