@@ -133,7 +133,8 @@ def test_what_was_entered_stays(browser: Browser, text: str) -> None:
 
 def test_wrong_json_is_marked(browser: Browser) -> None:
     text = entered(browser, '{\n  "id": 1\n  "data": {}\n}')
-    assert "Line 3, column 3: the text is not JSON: Expecting ',' delimiter; correct the marked place" in text
+    assert ">the text is not JSON: Expecting ',' delimiter</p>" in text
+    assert ">Line 3, column 3: correct the marked place</p>" in text
     assert '<code>  <mark>"</mark>data": {}</code>' in text
     assert 'aria-invalid="true"' in text
 
