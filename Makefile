@@ -20,7 +20,7 @@
 #   make lock        write the lists of packages with hashes, after a change of the app's or the tools' requirements
 #   make clean       delete what these targets have installed and built
 .DEFAULT_GOAL := help
-.PHONY: help setup demo routes test coverage test-long test-all soak bench burst lint bicep format docs start ado azurite kusto runtime aml mlflow package lock clean
+.PHONY: help setup demo routes test coverage test-long test-all soak bench burst lint bicep format docs start ado azurite kusto axe runtime aml mlflow package lock clean
 
 VENV   := .venv
 BIN    := $(VENV)/bin
@@ -63,11 +63,12 @@ routes: $(READY)
 	@$(BIN)/python manage.py check
 	@$(BIN)/python manage.py test $(if $(JUNIT),--junit-xml "$(JUNIT)")
 
-# Azure Table storage, emulated locally, and Microsoft's language service for Kusto, which checks the queries. Installed
-# only if npm is available.
+# Azure Table storage, emulated locally; Microsoft's language service for Kusto, which checks the queries; and axe-core,
+# which checks the accessibility of pages. Installed only if npm is available.
 NPM_READY := node_modules/.package-lock.json
 azurite: $(if $(shell command -v npm),devstack/azurite/$(NPM_READY))
 kusto: $(if $(shell command -v npm),devstack/kusto/$(NPM_READY))
+axe: $(if $(shell command -v npm),devstack/axe/$(NPM_READY))
 
 devstack/%/$(NPM_READY): devstack/%/package-lock.json
 	@echo "installing the npm packages of devstack/$* …"
@@ -134,7 +135,7 @@ $(MLFLOW): requirements/mlflow.txt components/digits/conda.yml | $(READY)
 PYTEST := -m pytest -n 4 --dist worksteal
 # The tests start hundreds of processes, so let them write and share bytecode.
 test test-3.%: export PYTHONDONTWRITEBYTECODE =
-test: $(BENCH_READY) azurite kusto runtime aml mlflow
+test: $(BENCH_READY) azurite kusto axe runtime aml mlflow
 	$(BIN)/python $(PYTEST) $(MEASURE)
 
 # Measuring coverage takes half as long again.
@@ -146,13 +147,13 @@ test-long: export NEXTSTAGE_TEST_LONG = 1
 test-long: test
 
 # One Python after the other, each with its version of azure-functions.
-test-all: azurite kusto runtime aml mlflow
+test-all: azurite kusto axe runtime aml mlflow
 	@failed=; for version in 3.11 3.12 3.13; do \
 		$(MAKE) --no-print-directory test-$$version || failed="$$failed $$version"; \
 	done; \
 	if [ -n "$$failed" ]; then echo "test-all: failed on Python$$failed"; exit 1; fi
 
-test-3.%: azurite kusto runtime aml mlflow
+test-3.%: azurite kusto axe runtime aml mlflow
 	@$(if $(call find_python,3.$*),$(MAKE) --no-print-directory .venv-3.$*/.ready,echo "== Python 3.$* was not found")
 	@if [ -e .venv-3.$*/.ready ]; then echo "== Python 3.$*"; .venv-3.$*/bin/python $(PYTEST); fi
 

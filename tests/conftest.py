@@ -12,8 +12,17 @@ from shared.logs import NEXT_INVOCATION
 from tests.support.canaries import leaks
 from tests.support.clock import ManualClock
 from tests.support.journal.stores import azurite, each_store, open_tables, queue_storage, tables_store
+from tests.support.services.browser import chromium, tab
 
-__all__ = ["azurite", "each_store", "open_tables", "queue_storage", "tables_store"]  # fixtures, available to every test
+__all__ = [
+    "azurite",
+    "chromium",
+    "each_store",
+    "open_tables",
+    "queue_storage",
+    "tab",
+    "tables_store",
+]  # fixtures, available to every test
 
 
 # A slow machine must not fail a test.

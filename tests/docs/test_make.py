@@ -149,4 +149,4 @@ def test_help_lists_the_targets(project: Path) -> None:
     (project.parent / "bin" / "sed").symlink_to(str(shutil.which("sed")))
     listed = {line.split()[1] for line in make(project).splitlines() if line.startswith("make ")}
     (phony,) = re.findall(r"^\.PHONY: (.*)$", (ROOT / "Makefile").read_text(), re.MULTILINE)
-    assert listed == {*phony.split()} - {"help", "azurite", "kusto", "runtime", "aml", "mlflow"}
+    assert listed == {*phony.split()} - {"help", "azurite", "kusto", "axe", "runtime", "aml", "mlflow"}
