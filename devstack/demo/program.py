@@ -6,14 +6,17 @@ blobs land within a second, and the app is killed and started again. Meanwhile, 
 the end, the demo compares the runs in the emulator's books with the expected runs. The exit code is 0 only if every
 event was acknowledged, no run was lost or duplicated, one retraining was queued for all the blobs, the events of the
 outage came back without another delivery, and both waiting tasks were completed correctly.
+
+With --page, the emulator and the app go on, and the operator's page shows what happened until Ctrl-C.
 """
 
+import argparse
 import json
 import os
 import signal
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
@@ -25,12 +28,13 @@ from devstack.demo.blobs import BLOBS, REPEATED, blobs, files_per_run, with_new_
 from devstack.demo.books import compare, expected_runs
 from devstack.demo.event_grid import Delivery, all_at_once, deliver
 from devstack.demo.outage import came_back, deferred_keys, is_up, wait_until
-from devstack.demo.report import Report
+from devstack.demo.page import show_page
+from devstack.demo.report import Decision, Report
 from devstack.demo.waits import EARLY, LATE, completed_as_expected, show_tasks, start_waiting
 from devstack.events import sample_names
 from devstack.processes import ProcessFailed, RunningProcess, end_interrupted, start
 from handlers import NAMES
-from shared.composition import load_configuration
+from shared.composition import Configuration, load_configuration
 
 ROOT = Path(__file__).resolve().parents[2]
 # Short times, to keep the demo short. The app searches for a run whose answer was lost after the settle time, and takes
@@ -62,9 +66,12 @@ ASKS_FOR_A_PAUSE = {
 def main() -> int:
     """Run the demo and return the exit code."""
     signal.signal(signal.SIGINT, _interrupt)
+    parser = argparse.ArgumentParser(prog="devstack.demo", description="Run nextstage locally, and show what happened.")
+    parser.add_argument("--page", action="store_true", help="then show it in a browser, until Ctrl-C")
+    options = parser.parse_args()
     try:
         with tempfile.TemporaryDirectory(prefix="nextstage-demo-", ignore_cleanup_errors=True) as folder:
-            return _run(Path(folder), Report())
+            return _run(Path(folder), Report(), with_page=options.page)
     except ProcessFailed as exc:
         print(f"demo: {exc}", file=sys.stderr)
         return 1
@@ -79,7 +86,7 @@ def _interrupt(_number: int, _frame: object) -> NoReturn:
     raise KeyboardInterrupt
 
 
-def _run(folder: Path, report: Report) -> int:
+def _run(folder: Path, report: Report, *, with_page: bool) -> int:
     report.line("demo: starting the emulator of Azure DevOps and the function app …")
     with start("devstack.ado", env={}, cwd=folder, log=folder / "ado.log") as ado:
         journal, table = folder / "journal.sqlite3", folder / "routes.yaml"
@@ -119,16 +126,38 @@ def _run(folder: Path, report: Report) -> int:
             wait_until(lambda: not deferred_keys(journal), LONGEST_WAIT_SECONDS)
             _deliver(host, ado, LAST)
         books = requests.get(_control(ado, "books"), timeout=10).json()
+        deliveries = sorted([*IN_TURN.values(), *others], key=lambda one: sample_names().index(one.sample))
+        log = folder / "host.log"
+        code = _verdict(deliveries, landed, _decisions(log), books, load_configuration(settings, ROOT, NAMES), report)
+        if with_page:
+            report.line("demo: the app and the emulator run until Ctrl-C")
+            with start_host():
+                code = show_page(ROOT, settings) or code
+        else:
+            report.line("demo: to see all of this in your browser: make demo PAGE=1")
+    return code
+
+
+def _verdict(
+    deliveries: Sequence[Delivery],
+    landed: Sequence[Delivery],
+    decisions: Sequence[Decision],
+    books: Mapping[str, Any],
+    configuration: Configuration,
+    report: Report,
+) -> int:
+    """Print what has happened to each event, and return the exit code.
+
+    :param books: the emulator's books.
+    """
     runs, tasks = books["runs"], books["tasks"]
-    deliveries = sorted([*IN_TURN.values(), *others], key=lambda delivery: sample_names().index(delivery.sample))
-    decisions = _decisions(folder / "host.log")
     pipelines = {run["id"]: run["pipelineName"] for run in runs}
     report.events(deliveries, decisions, pipelines)
     report.many(f"{BLOBS} blobs in several folders", landed, decisions, pipelines)
     show_tasks(tasks, report)
     report.line()
     events = [delivery.text for delivery in (*deliveries, *landed)]
-    expected = expected_runs(load_configuration(settings, ROOT, NAMES).routes, events)
+    expected = expected_runs(configuration.routes, events)
     result = compare(expected, runs)
     report.line(
         f"demo: {len(events)} events delivered, {result.queued} pipeline runs queued, "

@@ -46,7 +46,8 @@ def test_it_succeeds_and_shows_every_outcome_with_its_reason_at_80_columns() -> 
         "demo: 2 events arrived while Azure DevOps was down, 2 came back without another delivery, although the app "
         "was killed "
         "demo: 2 pipelines waited without an agent, 2 of their tasks completed exactly once "
-        "demo: next, write your own route in 10 minutes: docs/first-route.md"
+        "demo: next, write your own route in 10 minutes: docs/first-route.md "
+        "demo: to see all of this in your browser: make demo PAGE=1"
     )
     for shown in (
         "found in Azure DevOps after the answer was lost",
