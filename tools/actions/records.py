@@ -244,8 +244,12 @@ def event_name(record: Record) -> str:
     """Return the type and id of the event, or a note if there is no event or it could not be read."""
     if not record.key.is_about_event:
         return about(record.key)
-    entry = record.entry
-    return f"{entry.event_type.removeprefix(AML_PREFIX)} {entry.event_id}".strip() or "(unreadable)"
+    return f"{event_type_name(record)} {record.entry.event_id}".strip() or "(unreadable)"
+
+
+def event_type_name(record: Record) -> str:
+    """Return the type of the event, without what all types of Azure ML begin with; empty if it could not be read."""
+    return record.entry.event_type.removeprefix(AML_PREFIX)
 
 
 def document(record: Record) -> dict[str, Any]:

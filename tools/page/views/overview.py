@@ -103,7 +103,7 @@ def _summary(
         "link": link,
         "max_counted": MAX_COUNTED,
         "oldest_deferred": [line(record, gathered) for record in needs.oldest_deferred],
-        "parked": [line(one, gathered) for one in needs.newest_parked],
+        "parked": [line(one, gathered) for one in needs.newest_parked if one not in needs.cannot_tell],
         "routes_left_out": max(0, len(by_route) - MAX_ROUTES_SHOWN),
         "series": SERIES,
         "timeline": timeline,
@@ -115,7 +115,8 @@ def line(found: Found, gathered: GatheredEvents) -> Line:
     if isinstance(found, UnreadableRecord):
         return Line(key_of(found), None, "(unreadable)", str(found))
     reason = "; ".join(filter(None, (records.short_reason(found), gathered.words(found))))
-    return Line(found.key, found, records.event_name(found), reason)
+    event_type, subject = records.event_type_name(found), found.entry.subject
+    return Line(found.key, found, f"{event_type} {subject}" if subject else records.event_name(found), reason)
 
 
 def link(**changes: str) -> str:

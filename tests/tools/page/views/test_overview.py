@@ -38,7 +38,7 @@ def fill(desk: Desk, *records: Record) -> None:
 def shown(text: str) -> list[str]:
     """Return the events in the list of decisions."""
     _, _, table = text.partition('id="decisions"')
-    return re.findall(r'data-label="Event"[^>]*>RunCompleted (event-\d+)<', table)
+    return re.findall(r'data-label="Event"[^>]*title="(event-\d+)">RunCompleted ', table)
 
 
 def main_of(text: str) -> str:
@@ -202,7 +202,7 @@ def test_a_copy_says_how_far_it_is(browser: Browser, desk: Desk, monkeypatch: py
 
 def test_a_delivered_event_appears(browser: Browser, desk: Desk) -> None:
     desk.deliver(run_completed())
-    assert "RunCompleted event-1" in browser.get("/").text
+    assert 'title="event-1">RunCompleted ' in browser.get("/").text
 
 
 def test_the_numbers_come_first_and_lead_to_their_lists(browser: Browser, desk: Desk, now: datetime) -> None:
