@@ -1,7 +1,7 @@
 # Each target installs what it needs, the tools for tests only when you run tests. You only need make and Python 3.11, 3.12 or 3.13.
 #
 #   make setup       install what the demo, the commands (manage.py) and the local app need, and make local.settings.json
-#   make demo        run everything locally: deliver events, queue runs in an emulator, show what happened
+#   make demo        run everything locally: deliver events, queue runs in an emulator, show what happened; PAGE=1 adds a page
 #   make start       run the function app on port 7071 (PORT=N for another one)
 #   make ado         run the Azure DevOps emulator on port 7080 (ADO_PORT=N); PIPELINES=FILE for pipelines without a file
 #   make routes      check routes.yaml, and run the cases of routes.test.yaml; JUNIT=FILE also writes the results there
@@ -15,12 +15,13 @@
 #   make soak        deliver events with faults of all kinds, killed hosts and wrong clocks; SOAK=--help for less or more
 #   make bench       compare with the alternatives, in a quarter of an hour; BENCH=--quick for a first look
 #   make burst       simulate a burst of a million events, in some minutes
+#   make screenshots take the pictures of the operator's page in docs/, with Chromium or Chrome
 #   make docs        write the files that are generated from the code
 #   make package     build the zip that is deployed, for the app's Python (NEXTSTAGE_PYTHON_VERSION, by default 3.13)
 #   make lock        write the lists of packages with hashes, after a change of the app's or the tools' requirements
 #   make clean       delete what these targets have installed and built
 .DEFAULT_GOAL := help
-.PHONY: help setup demo routes test coverage test-long test-all soak bench burst lint bicep format docs start ado azurite kusto axe runtime aml mlflow package lock clean
+.PHONY: help setup demo routes test coverage test-long test-all soak bench burst screenshots lint bicep format docs start ado azurite kusto axe runtime aml mlflow package lock clean
 
 VENV   := .venv
 BIN    := $(VENV)/bin
@@ -57,7 +58,7 @@ $(BENCH_READY): requirements/bench.txt constraints.txt $(TESTS_READY)
 	@touch $@
 
 demo: $(READY)
-	@$(BIN)/python -m devstack.demo
+	@$(BIN)/python -m devstack.demo $(if $(PAGE),--page)
 
 routes: $(READY)
 	@$(BIN)/python manage.py check
@@ -169,6 +170,9 @@ bench: $(BENCH_READY) azurite
 
 burst: $(BENCH_READY)
 	@$(BIN)/python -m bench.simulate
+
+screenshots: $(BENCH_READY)
+	@$(BIN)/python -m bench.screenshots
 
 lint: $(BENCH_READY)
 	$(BIN)/ruff check .
