@@ -18,10 +18,8 @@ LEAST_SENT: Final = 10
 """A process that has sent fewer requests in the window is not the reason for a pause, and learns no rate from it."""
 MIN_RATE: Final = 0.1
 """Requests per second. The rate is never lower."""
-REFUSED_SECONDS: Final = 20.0
+REFUSED_SECONDS: Final = 12.0
 """If Azure DevOps has refused everything for so long, the rate of this process is not the reason, and is forgotten."""
-ANSWER_SECONDS: Final = 2.0
-"""After so long, an answer has arrived, as a rule."""
 TRIAL_RATE: Final = 1.0
 """Requests per second after such a time. The rate doubles with each request."""
 SLACK_SECONDS: Final = 1.0
@@ -56,8 +54,9 @@ class Pace:
         """:param luck: returns a random number from 0 to 1."""
         self._luck = luck
         self._sent: deque[list[int]] = deque()  # the number of a period, and how many requests were sent in it
-        self._accepted = 0  # since the last pause, with those that have no answer yet
-        self._began_at = self._paused_at = 0.0
+        self._accepted = 0  # since the last pause, or before it until the pause is judged
+        self._paused_at = 0.0
+        self._is_judged = True
         self._refused_since: float | None = None
         self._trial_rate: float | None = None
         self._first_rate: float | None = None
@@ -67,6 +66,7 @@ class Pace:
 
     def rate(self, now: float) -> float | None:
         """Return how many requests a second may be sent, or None if no limit is known."""
+        self._judge(now)
         if self._trial_rate is not None:
             return self._trial_rate
         if self._first_rate is None or (seconds := now - self._open_at) > WINDOW_SECONDS:
@@ -83,16 +83,15 @@ class Pace:
             self._next_at = max(self._next_at, now - SLACK_SECONDS) + 1 / rate
         if self._trial_rate is not None:
             self._trial_rate = self._trial_rate * 2 if self._trial_rate * 2 < UNPACED else None
-        if self._began_at <= self._paused_at:
-            if self._accepted:  # all answers from before the pause have arrived by now
-                self._refused_since = self._paused_at
-            self._accepted, self._began_at = 0, now
         self._accepted += 1
         self._count(int(now // BUCKET_SECONDS))
         return True
 
     def uncount(self) -> None:
-        """Do not count a request that was refused, or sent in an outage: the rate is what Azure DevOps accepts."""
+        """Do not count a request that was refused, not sent after all, or sent in an outage.
+
+        The rate is what Azure DevOps accepts.
+        """
         self._accepted = max(0, self._accepted - 1)
         if self._sent and self._sent[-1][1] > 0:
             self._sent[-1][1] -= 1
@@ -100,17 +99,8 @@ class Pace:
     def pause(self, now: float, seconds: float) -> None:
         """Send nothing for so long. Several answers that ask for the same pause count as one."""
         if now >= self._open_at:
-            has_answers = now - self._began_at > ANSWER_SECONDS
-            if self._refused_since is None or (self._accepted and has_answers):
-                self._refused_since = now
-            is_outage = now - self._refused_since >= REFUSED_SECONDS
-            if is_outage and self._trial_rate is None:
-                self._booked_until = now
-            self._paused_at = now
-            sent = self._sent_in_window(now)
-            is_reason = sent >= LEAST_SENT and not is_outage
-            self._first_rate = max(MIN_RATE, CUT * sent / WINDOW_SECONDS) if is_reason else None
-            self._trial_rate = TRIAL_RATE if is_outage else None
+            self._paused_at, self._is_judged = now, False
+            self._learn()
         self._open_at = max(self._open_at, now + seconds)
 
     def back_in(self, now: float, closed_seconds: float = 0.0) -> float:
@@ -126,6 +116,23 @@ class Pace:
             self._booked_until = open_at + HORIZON_SECONDS
             return open_at - now + self._luck() * HORIZON_SECONDS
         return self._booked_until - now
+
+    def _judge(self, now: float) -> None:
+        """See, once after each pause, whether anything was accepted before it. By now, all answers have arrived."""
+        if self._is_judged or now < self._open_at:
+            return
+        self._is_judged = True
+        if self._accepted or self._refused_since is None:
+            self._refused_since = self._paused_at
+        self._accepted = 0
+        self._trial_rate = None
+        self._learn()
+        if self._paused_at - self._refused_since >= REFUSED_SECONDS:
+            self._trial_rate, self._first_rate = TRIAL_RATE, None
+
+    def _learn(self) -> None:
+        sent = self._sent_in_window(self._paused_at)
+        self._first_rate = None if sent < LEAST_SENT else max(MIN_RATE, CUT * sent / WINDOW_SECONDS)
 
     def _count(self, period: int) -> None:
         if self._sent and self._sent[-1][0] == period:

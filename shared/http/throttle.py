@@ -95,6 +95,8 @@ class ThrottleGate:
         """
         with self._lock:
             if (seconds := self._seconds_until(self._open_at.get((organization_url, hash(authorization))))) > 0:
+                if (pace := self._paces.get(organization_url)) is not None:
+                    pace.uncount()  # it was admitted before the gate closed
                 raise Throttled(f"{organization_url} asked for a pause, which ends in {seconds:.0f} s", seconds)
             failures = self._failures.get(organization_url)
             if failures is None or failures.count < self._max_failures:

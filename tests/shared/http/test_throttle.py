@@ -138,7 +138,7 @@ class TestAdmit:
         assert gate.admit(A, APP) == pytest.approx(4 / LEAST)  # its rate is 0.3 a second now
 
     def test_a_refused_request_does_not_count(self, gate: ThrottleGate, clock: ManualClock) -> None:
-        for _ in range(15):
+        for _ in range(11):
             assert gate.admit(A, APP) == 0
             gate.close(A, APP, 1, refused=True)
             clock.advance(1)
