@@ -1,4 +1,4 @@
-"""Serves the page on 127.0.0.1 until Ctrl-C."""
+"""Serves the page on 127.0.0.1 until Ctrl-C, or until its terminal is closed."""
 
 import contextlib
 import os
@@ -18,6 +18,8 @@ from tools.page.page import HOST
 
 _WAITING_CONNECTIONS: Final = 128
 _POLL_SECONDS: Final = 0.1
+_ENDS: Final = (signal.SIGTERM, signal.SIGHUP)
+"""SIGHUP: the terminal was closed, or the connection to the machine was lost."""
 
 
 def listen(port: int) -> socket.socket:
@@ -36,11 +38,11 @@ def listen(port: int) -> socket.socket:
 
 
 def serve(app: Flask, listener: socket.socket, ready: Callable[[], None]) -> None:
-    """Answer requests until Ctrl-C or SIGTERM. The listener is closed at the end.
+    """Answer requests until Ctrl-C, or until a signal ends the process. The listener is closed at the end.
 
     :param ready: is called when requests are answered.
     """
-    with listener, _interrupted_by(signal.SIGTERM), contextlib.suppress(KeyboardInterrupt):
+    with listener, _interrupted_by(*_ENDS), contextlib.suppress(KeyboardInterrupt):
         server = ThreadedWSGIServer(HOST, listener.getsockname()[1], app, _QuietHandler, fd=listener.fileno())
         try:
             ready()
@@ -65,14 +67,21 @@ class _QuietHandler(WSGIRequestHandler):
 
 
 @contextlib.contextmanager
-def _interrupted_by(number: signal.Signals) -> Iterator[None]:
-    """Let a signal end the block as Ctrl-C does, so that what has to be removed at the end is removed."""
+def _interrupted_by(*numbers: signal.Signals) -> Iterator[None]:
+    """Let signals end the block as Ctrl-C does, so that what has to be removed at the end is removed.
+
+    A signal that is ignored, as SIGHUP is after ``nohup``, stays so.
+    """
 
     def interrupt(_number: int, _frame: FrameType | None) -> None:
         raise KeyboardInterrupt
 
-    before = signal.signal(number, interrupt)
+    handlers = {number: signal.getsignal(number) for number in numbers}
+    changed = {number: handler for number, handler in handlers.items() if handler is not signal.SIG_IGN}
+    for number in changed:
+        signal.signal(number, interrupt)
     try:
         yield
     finally:
-        signal.signal(number, before)
+        for number, handler in changed.items():
+            signal.signal(number, handler)
