@@ -65,7 +65,7 @@ ASKS_FOR_A_PAUSE = {
 
 def main() -> int:
     """Run the demo and return the exit code."""
-    signal.signal(signal.SIGINT, _interrupt)
+    end_in_order()
     parser = argparse.ArgumentParser(prog="devstack.demo", description="Run nextstage locally, and show what happened.")
     parser.add_argument("--page", action="store_true", help="then show it in a browser, until Ctrl-C")
     options = parser.parse_args()
@@ -80,9 +80,18 @@ def main() -> int:
         end_interrupted()
 
 
+def end_in_order() -> None:
+    """Let SIGTERM and a closed terminal end the demo as Ctrl-C does: the page, in a session of its own, would go on."""
+    signal.signal(signal.SIGINT, _interrupt)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup sets it
+            signal.signal(number, _interrupt)
+
+
 def _interrupt(_number: int, _frame: object) -> NoReturn:
     """End the demo, and ignore further signals while its processes are stopped."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
     raise KeyboardInterrupt
 
 

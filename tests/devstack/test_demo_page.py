@@ -1,4 +1,4 @@
-"""The page of ``make demo PAGE=1`` runs until Ctrl-C, in the terminal or of the demo alone."""
+"""The page of ``make demo PAGE=1`` runs until a signal ends the demo, and not longer."""
 
 import os
 import signal
@@ -13,16 +13,20 @@ from shared.journal.sqlite import SqliteStore
 from tests.support import ROOT
 
 DEMO = """
-import signal, sys
+import sys
 from devstack.demo.page import show_page
-from devstack.demo.program import ROOT, _interrupt
-signal.signal(signal.SIGINT, _interrupt)
+from devstack.demo.program import ROOT, end_in_order
+end_in_order()
 sys.exit(show_page(ROOT, {"JOURNAL_CONNECTION": sys.argv[1]}, "--no-browser"))
 """
 
 
-@pytest.mark.parametrize("whole_group", [True, False], ids=["terminal", "process"])
-def test_the_page_is_shown_until_ctrl_c(tmp_path: Path, whole_group: bool) -> None:
+@pytest.mark.parametrize(
+    ("number", "whole_group"),
+    [(signal.SIGINT, True), (signal.SIGTERM, False), (signal.SIGHUP, True)],
+    ids=["Ctrl-C", "terminated", "terminal closed"],
+)
+def test_the_page_is_shown_until_the_demo_is_ended(tmp_path: Path, number: signal.Signals, whole_group: bool) -> None:
     SqliteStore(tmp_path / "journal.sqlite3")
     with subprocess.Popen(
         [sys.executable, "-c", DEMO, f"sqlite:{tmp_path / 'journal.sqlite3'}"],
@@ -34,7 +38,7 @@ def test_the_page_is_shown_until_ctrl_c(tmp_path: Path, whole_group: bool) -> No
         assert demo.stdout is not None
         url = demo.stdout.readline().removeprefix("the page is at ").strip()
         assert requests.get(url, timeout=60).ok
-        (os.killpg if whole_group else os.kill)(demo.pid, signal.SIGINT)
+        (os.killpg if whole_group else os.kill)(demo.pid, number)
         assert (demo.stdout.read(), demo.wait(60)) == ("", 0)
     with pytest.raises(requests.ConnectionError):
         requests.get(url, timeout=60)
