@@ -2,6 +2,7 @@
 
 import pytest
 
+from shared.errors import JournalUnavailable
 from tests.support.canaries import leaks, secret
 from tests.tools.conftest import Desk
 from tests.tools.page.conftest import Browser
@@ -50,6 +51,17 @@ def test_a_defect_is_shown_on_the_terminal_and_not_to_the_browser(
     assert "LookupError: in https://x/?***" in shown
     assert leaks(answer.text + shown) == []
     assert "\x1b" not in shown
+
+
+def test_a_failure_is_named_without_secrets(browser: Browser) -> None:
+    def fail() -> str:
+        raise JournalUnavailable(f"https://x/?sig={secret('sig')} does not answer")
+
+    browser.client.application.view_functions["waits.show"] = fail
+    answer = browser.get("/waits")
+    assert answer.status_code == 503
+    assert "https://x/?*** does not answer" in answer.text
+    assert leaks(answer.text) == []
 
 
 @pytest.mark.parametrize("address", ["/due/try", "/due/put-back"])
