@@ -5,6 +5,7 @@ done if the record or routes.yaml has changed since. The journal decides whateve
 same time lead to one run.
 """
 
+import re
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any, Final
@@ -28,6 +29,7 @@ from tools.page.record.documents import request_of
 from tools.page.record.live_run import LiveRun, LiveRuns
 
 _RUNS: Final = "nextstage-live-runs"
+_DIGITS: Final = re.compile("[0-9]{1,19}")
 _GONE: Final = (
     "The journal has no such record. A finished record is purged after JOURNAL_RETENTION_DAYS, and a redrive may have "
     "moved it to another key: look for the event on the overview."
@@ -227,6 +229,6 @@ def _run_id() -> int:
     :raises CommandFailed: it is not the ID of a run.
     """
     text = request.form.get("run_id", "").strip()
-    if not (text.isascii() and text.isdigit() and 0 < int(text[:20]) <= MAX_ID):
+    if not (_DIGITS.fullmatch(text) and 0 < int(text) <= MAX_ID):
         raise CommandFailed(f"the ID of a run is a number such as 501, got '{text[:40]}'; it is in the run's URL")
     return int(text)

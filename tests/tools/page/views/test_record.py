@@ -296,6 +296,7 @@ def test_a_run_that_may_exist(busy_browser: Browser, busy_desk: Desk) -> None:
     for entered, message in {
         "999": "there is no run 999 in project mlops",
         "x1": "got 'x1'; it is in the run's URL",
+        f"{'1':0>20}{'9' * 5000}": "the ID of a run is a number such as 501",
     }.items():
         assert message in press(browser, screen, "Adopt …", 400, run_id=entered).text
     asked = press(browser, screen, "Adopt run 501 …")
