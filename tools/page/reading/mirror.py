@@ -28,9 +28,12 @@ _BATCH_RECORDS: Final = 200
 _JOIN_SECONDS: Final = 2.0
 # A write may get its time before it can be read, and clocks are known to within a second or two.
 _OVERLAP: Final = timedelta(seconds=30)
+# A record keeps its rowid, by which a page reads it after it has selected it.
 _WRITE: Final = (
-    "INSERT OR REPLACE INTO records (version, state, run_id, claimed_at, event, document, shares_run, route, key)"
-    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
+    "INSERT INTO records (version, state, run_id, claimed_at, event, document, shares_run, route, key)"
+    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (route, key) DO UPDATE SET version = excluded.version,"
+    " state = excluded.state, run_id = excluded.run_id, claimed_at = excluded.claimed_at, event = excluded.event,"
+    " document = excluded.document, shares_run = excluded.shares_run"
 )
 
 

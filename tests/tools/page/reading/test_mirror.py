@@ -118,6 +118,15 @@ def test_a_removed_record_vanishes_with_the_next_look_at_everything(
     assert mirror.progress.records == 1
 
 
+def test_a_record_keeps_its_place_in_the_file_when_it_is_copied_again(remote: Remote, mirror: Mirror) -> None:
+    """Otherwise, a list that is read at the same time would lack it."""
+    remote.insert(event_record(1), event_record(2))
+    mirror.refresh()
+    before = mirror.store.query("SELECT route, key, rowid FROM records")
+    mirror.refresh()
+    assert mirror.store.query("SELECT route, key, rowid FROM records") == before
+
+
 def test_a_journal_that_does_not_answer_is_tried_again(remote: Remote, mirror: Mirror) -> None:
     remote.insert(event_record(1), event_record(2))
     remote.fails_after = 0
