@@ -2,13 +2,14 @@
 
 A thread reads the whole journal once, and from then on the records that were written since the last time. Such a look
 costs the service a scan, so it happens every ten seconds at most, and takes at most a tenth of the time. Every hour,
-the whole journal is read again, because only that shows which records were removed.
+the whole journal is read again, because only that shows which records others have removed.
 """
 
 import sqlite3
 import tempfile
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -35,6 +36,7 @@ _WRITE: Final = (
     " state = excluded.state, run_id = excluded.run_id, claimed_at = excluded.claimed_at, event = excluded.event,"
     " document = excluded.document, shares_run = excluded.shares_run"
 )
+_REMOVE: Final = "DELETE FROM records WHERE route = ? AND key = ?"
 
 
 class Progress(NamedTuple):
@@ -74,6 +76,7 @@ class Mirror:
         self._read_all_again_at = 0.0
         self.pause_seconds = PAUSE_SECONDS
         """How long to wait before the next look."""
+        self._removed: deque[JournalKey] = deque()
         self._unreadable: dict[JournalKey, UnreadableRecord] = {}
         self._progress = Progress()
         self._ended = threading.Event()
@@ -87,6 +90,10 @@ class Mirror:
     def start(self) -> None:
         """Fill the copy, and keep it up to date, on a thread of its own."""
         self._thread.start()
+
+    def forget(self, key: JournalKey) -> None:
+        """Remove a record with the next look, because the journal no longer has it."""
+        self._removed.append(key)
 
     def close(self) -> None:
         """End the thread, and remove the copy. A request that is on its way is not awaited for long."""
@@ -103,6 +110,8 @@ class Mirror:
         before = self._progress
         try:
             begun_at, read_at = self._journal.now(), self._monotonic()
+            while self._removed:
+                self._connection.execute(_REMOVE, self._removed.popleft())
             if before.as_of is None or read_at >= self._read_all_again_at:
                 self._looks += 1
                 self._unreadable.clear()
@@ -147,7 +156,7 @@ class Mirror:
 
     def _skip(self, unreadable: UnreadableRecord) -> None:
         self._unreadable[JournalKey(unreadable.route, unreadable.key)] = unreadable
-        self._connection.execute("DELETE FROM records WHERE route = ? AND key = ?", (unreadable.route, unreadable.key))
+        self._connection.execute(_REMOVE, (unreadable.route, unreadable.key))
 
     def _remove_others(self) -> None:
         """Remove the records that the look at the whole journal has not found."""

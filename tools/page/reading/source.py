@@ -2,6 +2,7 @@
 
 import threading
 
+from shared.journal.records import JournalKey
 from shared.journal.sqlite import SqliteStore
 from tools.installation import Installation
 from tools.page.reading.mirror import Mirror, Progress
@@ -37,6 +38,11 @@ class Source:
     def progress(self) -> Progress | None:
         """How far the copy is; None if the pages read the journal itself."""
         return None if self._mirror is None else self._mirror.progress
+
+    def forget(self, key: JournalKey) -> None:
+        """Remove a record from the copy, if there is one, because the journal no longer has it."""
+        if (mirror := self._mirror) is not None:
+            mirror.forget(key)
 
     def close(self) -> None:
         """Remove the copy, if there is one."""

@@ -16,6 +16,7 @@ from werkzeug.wrappers import Response
 from shared.azure_devops.runs import MAX_ID
 from shared.errors import ConfigurationError, NextstageError, UnreadableRecord
 from shared.journal.records import JournalKey, Record
+from shared.telemetry import Outcome
 from tools.actions import explanation_view, records
 from tools.actions.forecast import Row
 from tools.actions.redrive import WOULD_ADOPT, LooksDifferent, adopted_row, forecast_rows, redriven_rows
@@ -133,9 +134,10 @@ def _found(route: str, key: str) -> tuple[Installation, Record]:
     :raises UnreadableRecord: the record cannot be read.
     :raises JournalUnavailable: the journal does not answer.
     """
-    installation = page().now()
-    record = installation.find_record(JournalKey(route, key))
+    installation, wanted = page().now(), JournalKey(route, key)
+    record = installation.find_record(wanted)
     if record is None:
+        page().source.forget(wanted)
         abort(404, _GONE)
     return installation, record
 
@@ -220,7 +222,10 @@ def _confirmation(
 
 def _result(record: Record, title: str, rows: Sequence[Row]) -> str:
     """Return the page that shows what a change has led to."""
-    return render_template("record_result.html", record=record, title=title, rows=rows, lines=[])
+    has_moved = any(row.key for row in rows) and all(row.outcome != Outcome.DEFERRED for row in rows)
+    if has_moved:
+        page().source.forget(record.key)
+    return render_template("record_result.html", record=record, title=title, rows=rows, lines=[], has_moved=has_moved)
 
 
 def _run_id() -> int:

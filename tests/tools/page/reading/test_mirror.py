@@ -118,6 +118,18 @@ def test_a_removed_record_vanishes_with_the_next_look_at_everything(
     assert mirror.progress.records == 1
 
 
+def test_a_record_that_an_operator_has_moved_vanishes_with_the_next_look(remote: Remote, mirror: Mirror) -> None:
+    remote.insert(event_record(1), event_record(2))
+    mirror.refresh()
+    remote.store.delete(written(remote.store.get(event_record(1).key)))
+    mirror.forget(event_record(1).key)
+    mirror.refresh()
+    assert list(events(mirror)) == ["event-2"]
+    remote.insert(event_record(1))
+    mirror.refresh()
+    assert len(events(mirror)) == 2
+
+
 def test_a_record_keeps_its_place_in_the_file_when_it_is_copied_again(remote: Remote, mirror: Mirror) -> None:
     """Otherwise, a list that is read at the same time would lack it."""
     remote.insert(event_record(1), event_record(2))

@@ -233,7 +233,7 @@ def test_a_deferred_record_is_tried_now(desk: Desk) -> None:
     assert stored(desk, record) == record
 
 
-def test_redrive(busy_browser: Browser, busy_desk: Desk) -> None:
+def test_redrive(busy_browser: Browser, busy_desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     """Two people look at the same record, each on a page of their own, and redrive it at the same time."""
     record, browsers = busy_desk.park(), (busy_browser, admitted(busy_desk))
     asked = [press(browser, look(browser, record.key), "Dry run of redrive") for browser in browsers]
@@ -254,6 +254,8 @@ def test_redrive(busy_browser: Browser, busy_desk: Desk) -> None:
     assert "POST http://127.0.0.1" in screen.text
     assert screen.forms == {}
 
+    forgotten: list[JournalKey] = []
+    monkeypatch.setattr(busy_browser.page.source, "forget", forgotten.append)
     moving = busy_desk.park("run-2")
     busy_desk.routes(RIGHT + "\nonce_per: '{{ event.id }}'")
     asked = [press(busy_browser, look(busy_browser, moving.key), "Dry run of redrive")]
@@ -262,8 +264,10 @@ def test_redrive(busy_browser: Browser, busy_desk: Desk) -> None:
     assert found != address(moving.key)
     assert "evaluate, RunCompleted event-1, was parked" in Screen(moved).text
     assert "The record has moved, and its old key is gone. As of" in Screen(moved).text
+    assert forgotten == [moving.key]
     assert busy_browser.get(found).status_code == 200
     assert "a redrive may have moved it to another key" in look(busy_browser, moving.key, 404).text
+    assert forgotten == [moving.key] * 2
 
 
 def test_routes_that_change_before_a_redrive(browser: Browser, desk: Desk) -> None:
