@@ -167,7 +167,7 @@ def test_what_was_read_before_a_failure_is_shown(
     assert (len(events(mirror)), mirror.progress.as_of) == (4, None)
 
 
-def test_an_unreadable_record_is_named_and_not_shown(remote: Remote, mirror: Mirror) -> None:
+def test_an_unreadable_record_is_named_and_not_shown(remote: Remote, mirror: Mirror, clock: ManualClock) -> None:
     remote.insert(event_record(1), event_record(2))
     mirror.refresh()
     remote.unreadable = event_record(1).key
@@ -177,6 +177,13 @@ def test_an_unreadable_record_is_named_and_not_shown(remote: Remote, mirror: Mir
     remote.unreadable = None
     mirror.refresh()
     assert (len(events(mirror)), mirror.progress.unreadable) == (2, ())
+    remote.unreadable = event_record(1).key
+    mirror.refresh()
+    assert len(mirror.progress.unreadable) == 1
+    remote.store.delete(written(remote.store.get(event_record(1).key)))
+    clock.advance(READ_ALL_AFTER_SECONDS)
+    mirror.refresh()
+    assert mirror.progress.unreadable == ()
 
 
 def test_only_the_owner_can_read_the_copy_and_it_is_removed(remote: Remote) -> None:
