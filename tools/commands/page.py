@@ -6,7 +6,6 @@ from typing import Annotated, Final
 import typer
 
 from tools.console import Console
-from tools.errors import CommandFailed
 from tools.help_pages import epilog
 from tools.options import installation_of
 
@@ -44,21 +43,16 @@ def page(context: typer.Context, *, port: PortOption = DEFAULT_PORT, no_browser:
     from tools.page.serving import listen, open_browser, serve  # noqa: PLC0415
 
     installation, console = installation_of(context), Console()
-    if not installation.has_journal:
-        raise CommandFailed(
-            f"the journal {installation.journal_name} does not exist; check JOURNAL_CONNECTION, or deliver an event, "
-            "which creates it"
-        )
-    listener = listen(port)
-    shown = Page(installation, listener.getsockname()[1], Session.new())
+    with listen(port) as listener:
+        shown = Page(installation, listener.getsockname()[1], Session.new())
 
-    def ready() -> None:
-        console.line(f"the page is at {shown.url}")
-        console.note("Ctrl-C ends it")
-        if not no_browser:
-            open_browser(shown.url)
+        def ready() -> None:
+            console.line(f"the page is at {shown.url}")
+            console.note("Ctrl-C ends it")
+            if not no_browser:
+                open_browser(shown.url)
 
-    with closing(shown.source):
-        website = make_app(shown)
-        prepare(shown, website)
-        serve(website, listener, ready)
+        with closing(shown.source):
+            website = make_app(shown)
+            prepare(shown, website)
+            serve(website, listener, ready)

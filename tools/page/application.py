@@ -30,6 +30,7 @@ def prepare(page: Page, app: Flask) -> None:
     """Do now what the first page would wait for: open the journal, and compile the templates of the overview.
 
     :raises JournalUnavailable: the journal cannot be opened.
+    :raises CommandFailed: the journal does not exist.
     """
     page.source.reader()
     for name in ("layout.html", "parts.html", "overview.html"):

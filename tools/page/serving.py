@@ -38,11 +38,11 @@ def listen(port: int) -> socket.socket:
 
 
 def serve(app: Flask, listener: socket.socket, ready: Callable[[], None]) -> None:
-    """Answer requests until Ctrl-C, or until a signal ends the process. The listener is closed at the end.
+    """Answer requests until Ctrl-C, or until a signal ends the process.
 
     :param ready: is called when requests are answered.
     """
-    with listener, _interrupted_by(*_ENDS), contextlib.suppress(KeyboardInterrupt):
+    with _interrupted_by(*_ENDS), contextlib.suppress(KeyboardInterrupt):
         server = ThreadedWSGIServer(HOST, listener.getsockname()[1], app, _QuietHandler, fd=listener.fileno())
         try:
             ready()

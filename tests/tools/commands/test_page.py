@@ -43,11 +43,13 @@ def test_a_port_in_use(desk: Desk) -> None:
 
 
 def test_a_journal_that_does_not_exist(desk: Desk) -> None:
-    desk.fails(2, "does not exist; check JOURNAL_CONNECTION, or deliver an event, which creates it", "page")
+    desk.fails(
+        2, "does not exist; check JOURNAL_CONNECTION, or deliver an event, which creates it", "page", "--port", 0
+    )
 
 
 def test_settings_that_are_wrong(desk: Desk) -> None:
     desk.settings = {"JOURNAL_CONNECTION": "nowhere"}
-    result = desk.run("page")
+    result = desk.run("page", "--port", 0)
     assert (result.code, result.out) == (2, "")
     assert "JOURNAL_CONNECTION" in result.err
