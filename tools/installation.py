@@ -113,16 +113,27 @@ class Installation:
         return backend_of(connection).place(connection)
 
     def due_queue(self, *, to_write: bool = False) -> "DueQueue | None":
-        """Open the queue of what is deferred; return None if RESUME_STORAGE is not set.
+        """Return the queue of what is deferred; None if RESUME_STORAGE is not set. To be read, it is opened once.
 
         :param to_write: whether messages are changed. Reading must not change the file of an earlier version.
         :raises ResumeUnavailable: the queue cannot be opened.
         """
+        if not to_write:
+            return self.queue_to_read
         if not self.settings.has_resume:
             return None
         from shared.composition import open_due_queue, open_store
 
-        return open_due_queue(self.settings, open_store(self.settings) if to_write else self.store, self.clock)
+        return open_due_queue(self.settings, open_store(self.settings), self.clock)
+
+    @cached_property
+    def queue_to_read(self) -> "DueQueue | None":
+        """The same queue, to be read."""
+        if not self.settings.has_resume:
+            return None
+        from shared.composition import open_due_queue
+
+        return open_due_queue(self.settings, self.store, self.clock)
 
     @property
     def lists_all_messages(self) -> bool:

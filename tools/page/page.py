@@ -6,7 +6,7 @@ from typing import Final
 
 from flask import current_app
 
-from shared.errors import JournalUnavailable
+from shared.errors import JournalUnavailable, ResumeUnavailable
 from tools.installation import Installation
 from tools.page.reading.source import Source
 from tools.page.security import Session
@@ -43,12 +43,13 @@ class Page:
     def now(self) -> Installation:
         """Return the same installation with settings and routes.yaml as they are now, to be read again.
 
-        The journal stays open: signing in to a storage account again would take seconds.
+        The journal and the queue stay open: signing in to a storage account again would take seconds.
         """
         fresh = replace(self.installation)
-        with suppress(JournalUnavailable):  # the view says so, if it needs the journal
+        with suppress(JournalUnavailable, ResumeUnavailable):  # the view says so, if it needs them
             if self.installation.has_journal:
                 vars(fresh)["store"] = self.installation.store
+                vars(fresh)["queue_to_read"] = self.installation.queue_to_read
         return fresh
 
     def install(self, extensions: dict[str, object]) -> None:

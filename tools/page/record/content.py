@@ -1,7 +1,6 @@
 """Everything that the page of a record shows, read from the journal and routes.yaml. Asks nobody else."""
 
 from collections.abc import Sequence
-from contextlib import closing
 from typing import Final, NamedTuple
 
 from shared.errors import ConfigurationError, JournalUnavailable, ResumeUnavailable
@@ -106,8 +105,7 @@ def _again(installation: Installation, record: Record, remarks: list[str]) -> De
     try:
         if (queue := installation.due_queue()) is None:
             return None
-        with closing(queue):
-            waiting = waiting_messages(queue, is_complete=installation.lists_all_messages, key=record.key)
+        waiting = waiting_messages(queue, is_complete=installation.lists_all_messages, key=record.key)
     except ResumeUnavailable as exc:
         remarks.append(f"when this record comes again is not known: {exc}")
         return None

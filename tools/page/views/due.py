@@ -86,10 +86,10 @@ def try_now() -> str:
     """Ask whether one record or all of them are to be tried now, or let them be tried if that is confirmed."""
     installation, is_confirmed = page().installation, "confirm" in request.form
     fields = {name: request.form[name] for name in ("route", "key") if name in request.form}
-    queue, unreadable = installation.due_queue(to_write=is_confirmed), records.Unreadable()
+    unreadable = records.Unreadable()
     key = JournalKey(fields.get("route", ""), fields["key"]) if "key" in fields else None
     waiting = _waiting(installation, key=key)
-    if queue is None or waiting is None:
+    if waiting is None:
         raise CommandFailed(f"{NO_QUEUE}; redrive them one by one, on the page of each record")
     limit, now = records.MAX_SCANNED if is_confirmed else MAX_READ, installation.clock()
     if key is None:
@@ -104,7 +104,7 @@ def try_now() -> str:
     if "route" in fields:
         what += f" of the route {fields['route']}"
     left = [_GROUPS] if len(ready) < len(due) else []
-    if is_confirmed:
+    if is_confirmed and (queue := installation.due_queue(to_write=True)) is not None:
         with closing(queue):
             let_go(queue, waiting, ready, now)
         return _result("Let go", [f"{what} can be tried now.", _HARMLESS, *left, *unreadable.words(SIZE)])
@@ -123,10 +123,10 @@ def try_now() -> str:
 def put_messages_back() -> str:
     """Ask whether the messages that were set aside are to be put back, or put them back if that is confirmed."""
     installation = page().installation
-    poison, queue = installation.poison_queue, installation.due_queue(to_write="confirm" in request.form)
-    if poison is None or queue is None:
+    poison = installation.poison_queue
+    if poison is None:
         raise CommandFailed("no queue sets messages aside here: RESUME_STORAGE is not set, or is 'sqlite'")
-    if "confirm" in request.form:
+    if "confirm" in request.form and (queue := installation.due_queue(to_write=True)) is not None:
         with closing(queue):
             done, malformed = put_back(poison, queue)
         wrong = [f"Not put back: {message.why_malformed}" for message in malformed]
@@ -190,8 +190,7 @@ def _waiting(
     """
     if (queue := installation.due_queue()) is None:
         return None
-    with closing(queue):
-        return waiting_messages(queue, is_complete=installation.lists_all_messages, key=key, limit=limit)
+    return waiting_messages(queue, is_complete=installation.lists_all_messages, key=key, limit=limit)
 
 
 def _poison(installation: Installation) -> Poison:
