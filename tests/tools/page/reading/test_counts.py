@@ -12,6 +12,7 @@ from tests.support.journal.files import change, event_record, journal_file
 from tests.support.journal.records import NOW, record
 from tests.tools.page.reading.conftest import ReaderOf
 from tools.page.reading import timeline as timeline_module
+from tools.page.reading.journal_file import JournalFile
 from tools.page.reading.reader import Reader
 from tools.page.reading.statistics import delay_of, percentile
 from tools.page.reading.timeline import DAY, SERIES, WEEK, Span
@@ -143,3 +144,11 @@ def test_delays_that_say_nothing_about_a_route_do_not_count() -> None:
 def test_percentiles(values: list[int], half: int, most: int) -> None:
     ordered = [timedelta(seconds=value) for value in values]
     assert [percentile(ordered, share).total_seconds() for share in (0.5, 0.95)] == [half, most]
+
+
+def test_a_moment_sees_nothing_of_later_changes(tmp_path: Path) -> None:
+    store = journal_file(tmp_path / "journal.sqlite3", [event_record(1)])
+    with JournalFile(store).moment() as moment:
+        assert moment.number("SELECT count(*) FROM records") == 1
+        change(store, "DELETE FROM records")
+        assert moment.number("SELECT count(*) FROM records") == 1
