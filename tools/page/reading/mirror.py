@@ -19,6 +19,7 @@ from shared.errors import NextstageError, UnreadableRecord
 from shared.journal.journal import Journal
 from shared.journal.records import JournalKey, Record, Selection
 from shared.journal.sqlite import SqliteStore, row_of
+from tools.console import masked
 
 PAUSE_SECONDS: Final = 10.0
 READ_ALL_AFTER_SECONDS: Final = 3600.0
@@ -124,7 +125,7 @@ class Mirror:
                 self._copy(Selection(written_since=before.as_of - _OVERLAP))
                 self.pause_seconds = pause_after(self._monotonic() - read_at, PAUSE_SECONDS)
         except (NextstageError, sqlite3.Error, OSError) as exc:
-            self._progress = self._progress._replace(problem=str(exc))
+            self._progress = self._progress._replace(problem=masked(str(exc)))
             return
         (records,) = self._connection.execute("SELECT count(*) FROM records").fetchone()
         self._progress = Progress(records, begun_at, "", tuple(self._unreadable.values()))
@@ -167,7 +168,7 @@ class Mirror:
             try:
                 self.refresh()
             except Exception as exc:  # noqa: BLE001 - the page says so, and the next look may work
-                self._progress = self._progress._replace(problem=f"{type(exc).__name__}: {exc}")
+                self._progress = self._progress._replace(problem=masked(f"{type(exc).__name__}: {exc}"))
             self._ended.wait(self.pause_seconds)
 
 

@@ -15,6 +15,7 @@ from tools.actions.resume.deferred import STATES as DEFERRED_STATES
 from tools.actions.resume.deferred import Deferred, deferred, waiting_messages
 from tools.actions.resume.gathered import GatheredEvents
 from tools.actions.running_app import deciding_routes, other_routes
+from tools.console import masked
 from tools.events.dead_letters import DeadLetter
 from tools.installation import Installation
 from tools.page.reading.lineage import Lineage
@@ -88,7 +89,7 @@ def content(installation: Installation, reader: Reader, record: Record) -> Conte
         found = found._replace(forecast=rows, explained=explained)
         found = found._replace(problems=[_CUT_EVENT] if explained is None else [])
     except (ConfigurationError, JournalUnavailable) as exc:
-        found = found._replace(problems=str(exc).splitlines())
+        found = found._replace(problems=masked(str(exc)).splitlines())
     orphans = listed_orphans(reader.journal, record.key.route, unreadable) if record.may_have_orphans else []
     return found._replace(
         gathered=reader.gathered_into(record, MAX_LISTED),
@@ -107,7 +108,7 @@ def _again(installation: Installation, record: Record, remarks: list[str]) -> De
             return None
         waiting = waiting_messages(queue, is_complete=installation.lists_all_messages, key=record.key)
     except ResumeUnavailable as exc:
-        remarks.append(f"when this record comes again is not known: {exc}")
+        remarks.append(f"when this record comes again is not known: {masked(str(exc))}")
         return None
     return deferred(record, waiting, installation.clock())
 

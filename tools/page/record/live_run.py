@@ -12,6 +12,7 @@ from shared.azure_devops.runs import RunRequest
 from shared.clock import utc_now
 from shared.errors import AzureDevOpsError, ConfigurationError
 from shared.queueing.pipelines import Pipelines
+from tools.console import masked
 from tools.presentation import with_advice
 
 ASK_SECONDS: Final = 3.0
@@ -108,10 +109,10 @@ class LiveRuns:
                 self._client = self._make_client()
             build = self._client.build(request, run_id, utc_now() + timedelta(seconds=self._wait_seconds))
         except ConfigurationError as exc:
-            first, *problems = str(exc).splitlines()
+            first, *problems = masked(str(exc)).splitlines()
             return LiveRun(why_unknown="; ".join(map(str.strip, problems)) or first)
         except AzureDevOpsError as exc:
-            return LiveRun(why_unknown=with_advice(exc, request.organization_url))
+            return LiveRun(why_unknown=masked(with_advice(exc, request.organization_url)))
         if build is None:
             return LiveRun(
                 why_unknown=f"project {request.project} has no run {run_id}: it was deleted, or its retention has ended"

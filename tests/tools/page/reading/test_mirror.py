@@ -14,6 +14,7 @@ from shared.errors import JournalUnavailable, UnreadableRecord
 from shared.http.azure_transport import PooledTransport
 from shared.journal.journal import Journal
 from shared.journal.records import JournalKey, Record, Selection, Skipped, State, Step, Store
+from tests.support.canaries import secret
 from tests.support.clock import ManualClock
 from tests.support.journal.files import event_record
 from tests.support.journal.memory_store import MemoryStore
@@ -155,6 +156,19 @@ def test_a_journal_that_does_not_answer_is_tried_again(remote: Remote, mirror: M
     assert mirror.progress == Progress(2, NOW)
 
 
+@pytest.mark.parametrize("failure", [JournalUnavailable, ZeroDivisionError])
+def test_a_problem_is_named_without_secrets(remote: Remote, failure: type[Exception]) -> None:
+    def fail() -> None:
+        raise failure(f"https://x/?sig={secret('sig')} does not answer")
+
+    remote.insert(event_record(1))
+    remote.seen = fail
+    with closing(Mirror(remote.journal)) as mirror:
+        mirror.start()
+        wait_until(lambda: mirror.progress.problem)
+        assert mirror.progress.problem.endswith("https://x/?*** does not answer")
+
+
 def test_what_was_read_before_a_failure_is_shown(
     remote: Remote, mirror: Mirror, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -183,7 +197,7 @@ def test_an_unreadable_record_is_named_and_not_shown(remote: Remote, mirror: Mir
     remote.store.delete(written(remote.store.get(event_record(1).key)))
     clock.advance(READ_ALL_AFTER_SECONDS)
     mirror.refresh()
-    assert mirror.progress.unreadable == ()
+    assert list(mirror.progress.unreadable) == []
 
 
 def test_only_the_owner_can_read_the_copy_and_it_is_removed(remote: Remote) -> None:

@@ -94,12 +94,12 @@ def test_without_a_credential() -> None:
     def client() -> Pipelines:
         made.append(1)
         raise InvalidSettings(
-            "the application settings are wrong; nothing was started:\n  no PAT is configured; set it"
+            "the application settings are wrong; nothing was started:\n  no PAT is configured; set it (sig=1234)"
         )
 
     now = [0.0]
     runs = LiveRuns(client, wait_seconds=60, clock=lambda: now[0])
-    assert runs.state(REQUEST, 7) == LiveRun(why_unknown="no PAT is configured; set it")
+    assert runs.state(REQUEST, 7) == LiveRun(why_unknown="no PAT is configured; set it (sig=***")
     now[0] += 11
     runs.state(REQUEST, 7)
     assert len(made) == 2, "the settings may be right now"
