@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from shared.clock import utc_now
 from shared.composition import open_due_queue
 from shared.journal.records import Entry, JournalKey, Record, State, Step
 from shared.resume.queue import DueQueue, message_of
@@ -14,7 +15,7 @@ from shared.settings import load_settings
 from tests.support.builders import run_completed
 from tests.support.journal.memory_poison import MemoryPoison
 from tests.support.journal.memory_queue import MemoryQueue
-from tests.tools.conftest import Desk
+from tests.tools.conftest import RIGHT, Desk
 from tests.tools.page.conftest import Browser, admitted
 from tools.actions.resume.poison import PoisonMessage
 from tools.installation import Installation
@@ -65,7 +66,7 @@ class TestList:
         queue.put(soon, MINUTE, "")
         shown = browser.get("/due").text
         assert shown.index("bbbb00000000") < shown.index("aaaa00000000") < shown.index("cccc00000000")
-        assert ("in 1m" in shown, "in 5m" in shown, "dddd" in shown, "data-refresh" in shown) == (
+        assert ("in 1m" in shown, "in 5m" in shown, "dddd0000" in shown, "data-refresh" in shown) == (
             True,
             True,
             False,
@@ -78,7 +79,7 @@ class TestList:
         put(desk, "aaaa")
         put(desk, "bbbb", route="other")
         shown = browser.get("/due?route=other").text
-        assert ("aaaa" in shown, "bbbb" in shown, "Show all routes" in shown) == (False, True, True)
+        assert ("aaaa0000" in shown, "bbbb0000" in shown, "Show all routes" in shown) == (False, True, True)
         assert "Nothing is deferred on this route." in browser.get("/due?route=x").text
 
     def test_nothing(self, browser: Browser) -> None:
@@ -90,7 +91,7 @@ class TestList:
         browser = admitted(desk)
         shown = browser.get("/due").text
         assert "RESUME_STORAGE is not set, so only Event Grid&#39;s retries bring deferred events again" in shown
-        assert ("aaaa" in shown, "<button" in shown) == (True, False)
+        assert ("aaaa0000" in shown, "<button" in shown) == (True, False)
         refused = browser.post("/due/try", {"confirm": "yes"})
         assert (refused.status_code, "RESUME_STORAGE is not set" in refused.text) == (400, True)
 
@@ -166,6 +167,21 @@ class TestTryNow:
         put(desk, "aaaa")
         assert browser.post("/due/try", {"route": "evaluate", "key": "", "confirm": "yes"}).status_code == 409
         assert times(queue) == {}
+
+    def test_a_group_ends_when_its_period_ends(self, desk: Desk, browser: Browser) -> None:
+        desk.routes(RIGHT + "\ngather: { quiet: 10h, at_most: 20h }")
+        desk.deliver()
+        desk.clock = utc_now  # as the delivery
+        (group,) = [record.key for record in desk.records if record.state is State.WAITING]
+        assert "Try now … " not in browser.get("/due").text
+        answer = browser.post("/due/try", {**group._asdict(), "confirm": "yes"})
+        assert (answer.status_code, "Nothing was done" in answer.text) == (409, True)
+        put(desk, "aaaa")
+        answer = browser.post("/due/try")
+        assert "1 record will be tried now." in answer.text
+        assert "A group of gathered events ends when its period ends, not earlier." in answer.text
+        desk.clock = lambda: utc_now() + timedelta(hours=11)
+        assert "1 record of the route evaluate" in browser.post("/due/try", {**group._asdict(), "confirm": "yes"}).text
 
     def test_before_many_are_tried_only_some_are_counted(
         self, desk: Desk, browser: Browser, queue: DueQueue, monkeypatch: pytest.MonkeyPatch
