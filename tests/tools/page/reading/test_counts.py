@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from shared.journal.records import NO_EVENT, ORPHANS, UNROUTED, JournalKey, State, Step
+from shared.journal.records import NO_EVENT, ORPHANS, UNROUTED, Gathered, JournalKey, State, Step
 from tests.support.journal.files import change, event_record, journal_file
 from tests.support.journal.records import NOW, record
 from tests.tools.page.reading.conftest import ReaderOf
@@ -135,7 +135,8 @@ def test_delays_that_say_nothing_about_a_route_do_not_count() -> None:
     unreadable = queued.entry._replace(event="no JSON")
     timeless = queued.entry._replace(event=queued.entry.event.replace("eventTime", "other"))
     others = [queued._replace(history=redriven), queued._replace(entry=unreadable), queued._replace(entry=timeless)]
-    assert [delay_of(one) for one in [*others, event_record(2, State.PARKED)]] == [None] * 4
+    of_several = queued._replace(gathered=Gathered(queued.key.key, 3, NOW, "group"))
+    assert [delay_of(one) for one in [*others, of_several, event_record(2, State.PARKED)]] == [None] * 5
 
 
 @pytest.mark.parametrize(

@@ -75,6 +75,18 @@ def test_a_page_does_not_wait_for_an_answer_that_does_not_come() -> None:
     assert (desk.ask().words, server.asked) == ("partially succeeded", [7]), "one request, and its answer is found"
 
 
+def test_a_question_without_an_answer_is_repeated_only_after_a_minute() -> None:
+    """Otherwise, a page that is refreshed would start one thread after the other."""
+    desk, questions = Desk(Server(None), patience=0.0), list[object]()
+    desk.server.may_answer.clear()
+    for _ in range(3):
+        desk.ask()
+        questions += desk.runs._questions.values()
+        desk.now += 31
+    desk.server.may_answer.set()
+    assert [each is questions[0] for each in questions] == [True, True, False]
+
+
 def test_failures_say_what_to_do() -> None:
     expected = {
         RequestNotSent(
