@@ -144,5 +144,6 @@ def test_deferred_events_come_back_through_the_account_of_the_journal(profile: s
 def test_local_files_are_not_deployed() -> None:
     ignored = (ROOT / ".funcignore").read_text().splitlines()
     assert {".azure", "azure.yaml", "infra", "pipelines", ".github", "tests"} <= set(ignored)
+    assert {"tools/page", "tools/commands/page.py", "requirements/page.txt"} <= set(ignored)
     assert ".azure/" in (ROOT / ".gitignore").read_text().splitlines()
     assert not any(Path(name).match(pattern) for pattern in ignored for name in ("routes.yaml", "constraints.txt"))
