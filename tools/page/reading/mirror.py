@@ -147,9 +147,9 @@ class Mirror:
         if self._ended.is_set():
             raise _Ended("the page has ended")
         rows = [(self._looks, *map(_storable, row_of(record))) for record in records]
-        self._connection.execute("BEGIN")
-        self._connection.executemany(_WRITE, rows)
-        self._connection.execute("COMMIT")
+        with self._connection:
+            self._connection.execute("BEGIN")
+            self._connection.executemany(_WRITE, rows)
         for record in records:
             self._unreadable.pop(record.key, None)
         if self._progress.as_of is None:

@@ -169,6 +169,16 @@ def test_a_problem_is_named_without_secrets(remote: Remote, failure: type[Except
         assert mirror.progress.problem.endswith("https://x/?*** does not answer")
 
 
+def test_a_record_that_the_copy_cannot_store_does_not_end_the_copying(remote: Remote, mirror: Mirror) -> None:
+    remote.insert(event_record(1)._replace(run_id=2**63))
+    with pytest.raises(OverflowError):
+        mirror.refresh()
+    first = written(remote.store.get(event_record(1).key))
+    remote.store.replace(first._replace(run_id=7))
+    mirror.refresh()
+    assert (events(mirror), mirror.progress.problem) == ({"event-1": "queued"}, "")
+
+
 def test_what_was_read_before_a_failure_is_shown(
     remote: Remote, mirror: Mirror, monkeypatch: pytest.MonkeyPatch
 ) -> None:
