@@ -169,6 +169,16 @@ def test_a_problem_is_named_without_secrets(remote: Remote, failure: type[Except
         assert mirror.progress.problem.endswith("https://x/?*** does not answer")
 
 
+def test_a_run_may_move_from_one_record_to_another_while_they_are_read(remote: Remote, mirror: Mirror) -> None:
+    remote.insert(event_record(2), event_record(1, State.RELEASED))
+    mirror.refresh()
+    first, second = (written(remote.store.get(event_record(number).key)) for number in (1, 2))
+    remote.store.replace(second._replace(state=State.RELEASED, run_id=None))
+    remote.store.replace(first._replace(state=State.QUEUED, run_id=2))
+    mirror.refresh()  # reads the first one first, as it was inserted last
+    assert (events(mirror), mirror.progress.problem) == ({"event-1": "queued", "event-2": "released"}, "")
+
+
 def test_a_record_that_the_copy_cannot_store_does_not_end_the_copying(remote: Remote, mirror: Mirror) -> None:
     remote.insert(event_record(1)._replace(run_id=2**63))
     with pytest.raises(OverflowError):
