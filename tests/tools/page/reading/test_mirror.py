@@ -279,6 +279,7 @@ def test_looks_take_at_most_a_tenth_of_the_time(
     mirror.refresh()
     mirror.refresh()
     assert [one.written_since is None for one in remote.asked] == [True, False, False, True]
+    assert mirror.pause_seconds == PAUSE_SECONDS
 
 
 class Counting(PooledTransport):
