@@ -136,6 +136,7 @@ def test_an_unreadable_record_is_in_its_place(tmp_path: Path) -> None:
     assert [isinstance(one, UnreadableRecord) for one in found] == [False, True, True, False, False, False]
     assert [key_of(one) for one in found] == [one.key for one in SOME[:6]]
     assert numbers(Reader(store).decisions(Search(text="event-"), NOW)) == "1456"
+    assert Reader(store).decisions(Search(text="no JSON"), NOW).records == ()
     change(store, "UPDATE records SET route = CAST(x'ff' AS TEXT) WHERE key = ?", SOME[3].key.key)
     assert numbers(Reader(store).decisions(Search(), NOW)) == "1456"
 
