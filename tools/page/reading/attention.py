@@ -1,5 +1,6 @@
 """What needs a person first."""
 
+from collections.abc import Collection
 from datetime import datetime
 from itertools import islice
 from typing import Final, NamedTuple
@@ -9,7 +10,7 @@ from shared.journal.journal import Journal
 from shared.journal.records import UNROUTED, Record, State
 from shared.journal.stored_form import Found
 from shared.notifications.losses import Loss, journaled_losses
-from shared.redrive import may_have_run
+from shared.redrive import awaits_redrive, may_have_run
 from tools.actions.orphans import ListedOrphan, listed_orphans
 from tools.page.reading.journal_file import (
     ABOUT_EVENTS,
@@ -25,8 +26,8 @@ from tools.page.reading.journal_file import (
 
 SHOWN: Final = 5
 MAX_COUNTED: Final = 10_000
-_MAX_PARKED_READ: Final = 2000
-_MAX_IN_DOUBT: Final = 100
+_MAX_READ: Final = 2000
+_MAX_FOUND: Final = 100
 _MAX_CLAIMS_READ: Final = 50
 
 
@@ -40,6 +41,8 @@ class Attention(NamedTuple):
     :param unrouted: how many of the parked events could not be checked against any route.
     :param deferred: the number of events that are not finished, at most ``MAX_COUNTED``.
     :param oldest_deferred: those whose claim is the oldest, and on which no delivery works at present.
+    :param interrupted: those that only a redrive finishes, because one was interrupted. The newest ones, at most a
+        hundred.
     :param orphans: second runs that are not canceled yet, the oldest first.
     :param losses: notifications that were lost, the latest first.
     :param unreadable: records that were looked at, and cannot be read.
@@ -53,6 +56,7 @@ class Attention(NamedTuple):
     unrouted: int
     deferred: int
     oldest_deferred: tuple[Record, ...]
+    interrupted: tuple[Record, ...]
     orphans: tuple[ListedOrphan, ...]
     losses: tuple[Loss, ...]
     unreadable: tuple[UnreadableRecord, ...]
@@ -60,8 +64,9 @@ class Attention(NamedTuple):
 
     @property
     def is_nothing(self) -> bool:
-        """Whether nothing needs a person. Deferred events come again on their own."""
-        return not (self.parked or self.orphans or self.unreadable or self.unknown_states or self.losses)
+        """Whether nothing needs a person. Deferred events come again on their own, unless a redrive was interrupted."""
+        known = self.parked or self.interrupted or self.orphans or self.losses
+        return not (known or self.unreadable or self.unknown_states)
 
 
 def attention(file: JournalFile, journal: Journal, now: datetime) -> Attention:
@@ -75,12 +80,15 @@ def attention(file: JournalFile, journal: Journal, now: datetime) -> Attention:
         parked = moment.number(f"SELECT count(*) FROM {BY_AGE} WHERE state = ?", (State.PARKED,))
         oldest = next(moment.query(f"SELECT min(claimed_at) FROM {BY_AGE} WHERE state = ?", (State.PARKED,)), (None,))
         newest = list(islice(moment.newest_first([State.PARKED], Condition()), SHOWN))
-        in_doubt = _in_doubt(moment)
+        in_doubt = _with_step(moment, [State.PARKED], State.UNCERTAIN)
+        redriven = _with_step(moment, DEFERRED_STATES, State.PARKED)
         unrouted = "SELECT count(*) FROM records WHERE route = ? AND +state = ?"
         unrouted_count = moment.number(unrouted, (UNROUTED, State.PARKED))
         deferred, oldest_deferred = _deferred(moment)
         unknown_states = sum(moment.unknown_states().values())
-    found = {kind: file.records(rows) for kind, rows in (("newest", newest), ("doubt", in_doubt))}
+    found = {
+        kind: file.records(rows) for kind, rows in (("newest", newest), ("doubt", in_doubt), ("redriven", redriven))
+    }
     waiting = file.records(oldest_deferred)
     unreadable: list[UnreadableRecord] = []
     orphans = tuple(listed_orphans(journal, None, unreadable.append))
@@ -95,6 +103,7 @@ def attention(file: JournalFile, journal: Journal, now: datetime) -> Attention:
         unrouted_count,
         deferred,
         tuple(sorted(resting, key=lambda record: record.claimed_at)[:SHOWN]),
+        tuple(each for each in read_only(found["redriven"]) if each.lease_until <= now and awaits_redrive(each)),
         orphans,
         losses,
         tuple({(one.route, one.key): one for one in unreadable}.values()),
@@ -102,11 +111,11 @@ def attention(file: JournalFile, journal: Journal, now: datetime) -> Attention:
     )
 
 
-def _in_doubt(moment: Moment) -> list[Row]:
-    """Return the parked records whose history has an uncertain step: only these may have a run."""
-    condition = Condition().and_also("document LIKE ?", f'%"{State.UNCERTAIN}"%')
-    rows = islice(moment.newest_first([State.PARKED], condition), _MAX_PARKED_READ)
-    return list(islice((row for row in rows if row.is_hit), _MAX_IN_DOUBT))
+def _with_step(moment: Moment, states: Collection[State], step: State) -> list[Row]:
+    """Return the newest records in these states whose history may have a step in another state."""
+    condition = Condition().and_also("document LIKE ?", f'%"{step}"%')
+    rows = islice(moment.newest_first(states, condition), _MAX_READ)
+    return list(islice((row for row in rows if row.is_hit), _MAX_FOUND))
 
 
 def _deferred(moment: Moment) -> tuple[int, list[Row]]:

@@ -77,7 +77,7 @@ def redrive(route: str, key: str) -> tuple[str, int] | str:
 
     def act() -> str:
         app = installation.compose(lambda _decision: None)
-        return _result(record, "Redriven", list(redriven_rows(app, record, look=look)))
+        return _result(record, "Result of the redrive", list(redriven_rows(app, record, look=look)))
 
     return _answer(installation, record, ask, act)
 

@@ -219,3 +219,18 @@ def test_the_numbers_come_first_and_lead_to_their_lists(browser: Browser, desk: 
     assert numbers == [("2", "parked"), ("0", "cannot tell"), ("1", "orphans"), ("0", "not finished")]
     assert [text.count(f'id="{target}"') for target in re.findall('href="#([^"]*)"', text)] == [1, 1]
     assert '<a href="https://dev.azure.com/x/77" rel="noopener noreferrer">77</a>' in text
+
+
+def test_a_redrive_that_was_interrupted_needs_a_person(browser: Browser, desk: Desk, now: datetime) -> None:
+    parked = (Step(NOW, State.PARKED, "refused"), Step(NOW, State.UNCERTAIN, "the answer was lost"))
+    fill(desk, event_record(1, State.UNCERTAIN, HOUR, history=parked), event_record(2, State.RELEASED, HOUR))
+    text = main_of(browser.get("/").text)
+    assert "Nothing needs a person" not in text
+    assert "1 of them come again only if you redrive them" in text
+
+
+def test_deferred_events_come_again_without_a_person(browser: Browser, desk: Desk, now: datetime) -> None:
+    fill(desk, event_record(2, State.RELEASED, HOUR))
+    text = main_of(browser.get("/").text)
+    assert "Nothing needs a person" in text
+    assert "only if you redrive them" not in text
