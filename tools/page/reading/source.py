@@ -35,6 +35,11 @@ class Source:
             return self._reader
 
     @property
+    def is_open(self) -> bool:
+        """Whether the journal has been opened, so that a missing file means that it was deleted."""
+        return self._reader is not None
+
+    @property
     def progress(self) -> Progress | None:
         """How far the copy is; None if the pages read the journal itself."""
         return None if self._mirror is None else self._mirror.progress

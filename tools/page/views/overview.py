@@ -66,7 +66,7 @@ def show() -> tuple[str, int]:
     """Show the page."""
     shown, asked = page(), read_query(request.args)
     status = 400 if asked.problems else 200
-    if not shown.installation.has_journal:
+    if not (shown.installation.has_journal or shown.source.is_open):
         return render_template("overview.html", asked=asked, is_empty=True), status
     return render_template("overview.html", asked=asked, **_content(shown, asked)), status
 

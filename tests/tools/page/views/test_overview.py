@@ -234,3 +234,13 @@ def test_deferred_events_come_again_without_a_person(browser: Browser, desk: Des
     text = main_of(browser.get("/").text)
     assert "Nothing needs a person" in text
     assert "only if you redrive them" not in text
+
+
+def test_a_journal_that_is_deleted_is_not_an_empty_one(browser: Browser, desk: Desk) -> None:
+    desk.park()
+    assert browser.get("/").status_code == 200
+    for file in desk.folder.glob("journal.sqlite3*"):
+        file.unlink()
+    answer = browser.get("/")
+    assert answer.status_code == 503
+    assert "was deleted or replaced" in answer.text
