@@ -244,3 +244,8 @@ def test_a_journal_that_is_deleted_is_not_an_empty_one(browser: Browser, desk: D
     answer = browser.get("/")
     assert answer.status_code == 503
     assert "was deleted or replaced" in answer.text
+
+
+def test_an_event_that_is_not_found_may_have_arrived(browser: Browser, desk: Desk) -> None:
+    desk.park()
+    assert "An event that no route matches leaves no record." in browser.get("/?text=nowhere").text
