@@ -135,7 +135,7 @@ def _found(route: str, key: str) -> tuple[Installation, Record]:
     :raises JournalUnavailable: the journal does not answer.
     """
     installation, wanted = page().now(), JournalKey(route, key)
-    record = installation.find_record(wanted)
+    record = installation.journal.get(wanted)
     if record is None:
         page().source.forget(wanted)
         abort(404, _GONE)

@@ -30,7 +30,7 @@ def show() -> str:
 @blueprint.get("/try/<route>/<key>")
 def show_event(route: str, key: str) -> str:
     """Show the form with the event of a record, and what the event leads to now."""
-    record = page().now().find_record(JournalKey(route, key))
+    record = page().now().journal.get(JournalKey(route, key))
     if record is None or not record.key.is_about_event:
         abort(404, _NO_EVENT)
     return _page(indented(record.entry.event), "", "")

@@ -244,6 +244,10 @@ def test_a_journal_that_is_deleted_is_not_an_empty_one(browser: Browser, desk: D
     answer = browser.get("/")
     assert answer.status_code == 503
     assert "was deleted or replaced" in answer.text
+    for place in ("record", "try"):
+        answer = browser.get(f"/{place}/deploy/{'0' * 64}")
+        assert answer.status_code == 400
+        assert "does not exist" in answer.text
 
 
 def test_an_event_that_is_not_found_may_have_arrived(browser: Browser, desk: Desk) -> None:
