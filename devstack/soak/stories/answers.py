@@ -145,6 +145,7 @@ ANSWERS: Final = (
     Story(name="lagging-list", is_long=True, about="the list of builds does not have new runs yet", play=lagging_list),
     Story(
         name="hidden-parameters",
+        is_long=True,
         about="builds do not show template parameters: the app cannot tell",
         play=hidden_parameters,
         may_be_unclear=True,

@@ -95,6 +95,7 @@ OWNERSHIP: Final = (
     ),
     Story(
         name="routes-with-equal-requests",
+        is_long=True,
         about="events and routes with equal requests to one pipeline, and a route with one more parameter",
         play=routes_with_equal_requests,
         routes=(Route(), Route(name="second"), Route(name="third", note="more")),

@@ -78,7 +78,7 @@ def delayed(_: str, call: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def test_rounds_in_parallel() -> None:
-    rounds(WrappedStore(MemoryStore(), delayed), amount(250, long=1000))
+    rounds(WrappedStore(MemoryStore(), delayed), amount(120, long=1000))
 
 
 def test_the_rounds_detect_a_task_that_is_completed_twice() -> None:
@@ -98,4 +98,4 @@ def test_tasks_that_are_completed_at_once_on_each_store(each_store: Store) -> No
 
 
 def test_rounds_in_parallel_on_each_store(each_store: Store) -> None:
-    rounds(each_store, amount(20, long=50))
+    rounds(each_store, amount(10, long=50))
