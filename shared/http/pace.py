@@ -20,6 +20,8 @@ MIN_RATE: Final = 0.1
 """Requests per second. The rate is never lower."""
 REFUSED_SECONDS: Final = 12.0
 """If Azure DevOps has refused everything for so long, the rate of this process is not the reason, and is forgotten."""
+TRIAL_SECONDS: Final = 10.0
+"""The least time between two trials, if the first request after such a time is refused, too."""
 TRIAL_RATE: Final = 1.0
 """Requests per second after such a time. The rate doubles with each request."""
 SLACK_SECONDS: Final = 1.0
@@ -101,6 +103,8 @@ class Pace:
         if now >= self._open_at:
             self._paused_at, self._is_judged = now, False
             self._learn()
+            if self._trial_rate is not None:
+                seconds = max(seconds, TRIAL_SECONDS)
         self._open_at = max(self._open_at, now + seconds)
 
     def back_in(self, now: float, closed_seconds: float = 0.0) -> float:

@@ -13,6 +13,7 @@ from shared.http.pace import (
     REFUSED_SECONDS,
     STEP,
     TRIAL_RATE,
+    TRIAL_SECONDS,
     UNPACED,
     WINDOW_SECONDS,
     Pace,
@@ -132,13 +133,21 @@ class TestRefusals:
     def test_a_few_requests_try_what_is_accepted(self) -> None:
         pace = sent(1.0, 12)
         refused(pace, 12, 60)
-        taken = [tick / 100 for tick in range(6000, 6400) if pace.take(tick / 100)]
+        taken = [tick / 100 for tick in range(8000, 8400) if pace.take(tick / 100)]
         assert [later - earlier for earlier, later in pairwise(taken[:6])] == pytest.approx(
             [0, 1 / 2, 1 / 4, 1 / 8, 0],
             abs=0.02,  # SLACK_SECONDS allow the second one at once
         )
-        assert pace.rate(64) is None
-        assert sum(pace.take(64) for _ in range(100)) == 100
+        assert pace.rate(84) is None
+        assert sum(pace.take(84) for _ in range(100)) == 100
+
+    def test_trials_are_at_least_so_far_apart(self) -> None:
+        pace = sent(1.0, 12)
+        refused(pace, 12, 60)
+        pace.take(70)
+        pace.uncount()
+        pace.pause(70, 1)
+        assert [pace.take(70 + TRIAL_SECONDS - 0.1), pace.take(70 + TRIAL_SECONDS)] == [False, True]
 
     def test_one_that_is_accepted_begins_the_time_again(self) -> None:
         pace = sent(1.0, 12)
