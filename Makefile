@@ -136,7 +136,7 @@ $(MLFLOW): requirements/mlflow.txt components/digits/conda.yml | $(READY)
 PYTEST := -m pytest -n 4 --dist worksteal
 # The tests start hundreds of processes, so let them write and share bytecode.
 test test-3.%: export PYTHONDONTWRITEBYTECODE =
-test: $(BENCH_READY) azurite kusto axe runtime aml mlflow
+test: $(BENCH_READY) azurite kusto axe runtime aml
 	$(BIN)/python $(PYTEST) $(MEASURE)
 
 # Measuring coverage takes half as long again.
@@ -145,7 +145,7 @@ coverage: test
 
 # The numbers are in the tests: see tests/support/effort.py.
 test-long: export NEXTSTAGE_TEST_LONG = 1
-test-long: test
+test-long: mlflow test
 
 # One Python after the other, each with its version of azure-functions.
 test-all: azurite kusto axe runtime aml mlflow

@@ -22,6 +22,7 @@ from devstack.http_server import HOST, serving
 from tests.components.packages import closure
 from tests.components.rendering import command_of
 from tests.support import ROOT
+from tests.support.effort import only_long
 from tests.support.polling import wait_until
 from tests.support.prerequisites import need
 
@@ -98,6 +99,7 @@ def _call(url: str, api: str, **body: object) -> Any:
     return answer.json()
 
 
+@only_long
 def test_a_model_is_trained_logged_evaluated_and_registered(tmp_path: Path) -> None:
     _need_mlflow()
     model = tmp_path / "model"
@@ -155,6 +157,7 @@ def test_jobs_and_component_have_the_same_environment() -> None:
     assert month[1] >= "202605", "an earlier one lacks a year of security updates"
 
 
+@only_long
 def test_the_environment_pins_exactly_what_the_training_needs() -> None:
     _need_mlflow()
     [packages] = (MLFLOW / "lib").glob("python3*/site-packages")

@@ -66,7 +66,7 @@ STORIES = {
 
 
 # The first two stories cover the differences between the stores.
-ON_TABLES = list(STORIES)[:2]
+ON_TABLES = list(STORIES)[: amount(1, long=2)]
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from devstack.processes import RunningProcess, start
 from devstack.soak.events import make_events
 from tests.support import ROOT
 from tests.support.canaries import secret
+from tests.support.effort import amount
 from tests.support.services.host_apps import app_settings, deliver, web_hook
 
 BEFORE, AFTER = 4, 20
@@ -30,7 +31,7 @@ def two_hosts(folder: Path, settings: dict[str, str]) -> Iterator[list[RunningPr
         ]
 
 
-@pytest.mark.parametrize("deleted", ["journal.sqlite3", "journal.sqlite3*"])
+@pytest.mark.parametrize("deleted", amount(["journal.sqlite3*"], long=["journal.sqlite3", "journal.sqlite3*"]))
 def test_a_deleted_journal_fails_deliveries_and_duplicates_none(tmp_path: Path, deleted: str) -> None:
     events = make_events(BEFORE + AFTER, random.Random(7))
     journal = tmp_path / "journal.sqlite3"

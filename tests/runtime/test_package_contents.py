@@ -15,6 +15,7 @@ from devstack.package import AZURE, DEFAULT_VERSION, PACKAGES, Package, locked
 from shared.version import VERSION
 from tests.runtime.conftest import PLATFORM, packaged
 from tests.support import ROOT
+from tests.support.effort import only_long
 
 NEVER = {"tests", "devstack", "bench", "docs", "infra", "pipelines", "components", "local.settings.json", "Makefile"}
 
@@ -98,6 +99,7 @@ def test_azd_sends_the_files_of_the_zip(package: Package, names: list[str]) -> N
     assert sent == set(names)
 
 
+@only_long
 def test_the_build_is_reproducible(package: Package, runtime_python: Path, tmp_path: Path) -> None:
     again = packaged(runtime_python, tmp_path)
     assert again.path.read_bytes() == package.path.read_bytes()

@@ -119,6 +119,7 @@ ANSWERS: Final = (
     ),
     Story(
         name="failing-list",
+        is_long=True,
         about="the list of builds fails for a while: the search must not extend its window",
         play=failing_list,
     ),

@@ -65,6 +65,7 @@ CLOCKS: Final = (
     ),
     Story(
         name="host-clocks",
+        is_long=True,
         about="one host's clock is a minute ahead, the other one's a minute behind",
         play=wrong_host_clocks,
         clocks=(60, -60),

@@ -102,6 +102,7 @@ OWNERSHIP: Final = (
     ),
     Story(
         name="runs-of-others",
+        is_long=True,
         about="people, schedules, commits and other tools queue runs with equal or more parameters; some are canceled",
         play=runs_of_others,
     ),
