@@ -79,6 +79,7 @@ CLOCKS: Final = (
     ),
     Story(
         name="sleeper",
+        is_long=True,
         about="a host wakes while the request of its successor is in progress",
         play=sleeper,
         scale=0.4,
