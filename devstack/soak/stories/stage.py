@@ -257,18 +257,18 @@ class Stage:
         self.notes.append(f"{deliveries.progress.deliveries - len(events)} redeliveries")
 
     @contextmanager
-    def delivering(self, events: Sequence[StoryEvent], host: int | None = None) -> Iterator[None]:
-        """Deliver events in the meantime."""
-        with self.meanwhile(lambda: self.deliver(events, host)):
-            yield
+    def delivering(self, events: Sequence[StoryEvent], host: int | None = None) -> Iterator[threading.Thread]:
+        """Deliver events in the meantime, in a thread that ends when all are acknowledged."""
+        with self.meanwhile(lambda: self.deliver(events, host)) as thread:
+            yield thread
 
     @contextmanager
-    def meanwhile(self, work: Callable[[], None]) -> Iterator[None]:
+    def meanwhile(self, work: Callable[[], None]) -> Iterator[threading.Thread]:
         """Do some work in a thread, and wait for its end."""
         thread = threading.Thread(target=work)
         thread.start()
         try:
-            yield
+            yield thread
         finally:
             thread.join()
 
