@@ -19,8 +19,15 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import BinaryIO, NoReturn, Self, cast
 
+from shared.settings import SETTINGS
+
 READY_SECONDS = 60.0
 STOP_SECONDS = 10.0
+
+# The host reads it, too, and an empty value is a wrong one for it.
+_SETTING_OF_THE_HOST = "PYTHON_THREADPOOL_THREAD_COUNT"
+NO_SETTINGS: Mapping[str, str] = {one.name: "" for one in SETTINGS if one.name != _SETTING_OF_THE_HOST}
+"""As environment variables, they override local.settings.json, and count as not set."""
 
 _EXIT_SECONDS = 1.0
 
@@ -134,6 +141,17 @@ def start(
         code = process.kill()
         raise ProcessFailed(f"{module} {reason} (exit code {code}); its log ends:\n{_tail(log, log_offset)}")
     return process
+
+
+def start_app(
+    *arguments: str, env: Mapping[str, str], cwd: Path, log: Path, app_dir: Path = _PROJECT_ROOT
+) -> RunningProcess:
+    """Run the app on the stand-in host, as `start` does. It has only the settings that it is given.
+
+    Those of the shell and of local.settings.json may be about a deployed app.
+    """
+    own = ("devstack.host", "--app-dir", str(app_dir))
+    return start(*own, *arguments, env={**NO_SETTINGS, **env}, cwd=cwd, log=log)
 
 
 @contextlib.contextmanager

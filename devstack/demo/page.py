@@ -6,7 +6,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from devstack.processes import STOP_SECONDS
+from devstack.processes import NO_SETTINGS, STOP_SECONDS
 
 
 def show_page(root: Path, settings: Mapping[str, str], *options: str) -> int:
@@ -15,7 +15,7 @@ def show_page(root: Path, settings: Mapping[str, str], *options: str) -> int:
     :param options: options of the command ``page``.
     """
     command = [sys.executable, str(root / "manage.py"), "page", "--port", "0", *options]
-    environment = {**os.environ, **settings}
+    environment = {**os.environ, **NO_SETTINGS, **settings}
     # In a session of its own, so that a terminal sends Ctrl-C only to the demo, which then ends the page.
     with subprocess.Popen(command, env=environment, start_new_session=True) as page:  # noqa: S603 - our own command
         try:

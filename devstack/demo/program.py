@@ -32,7 +32,7 @@ from devstack.demo.page import show_page
 from devstack.demo.report import Decision, Report
 from devstack.demo.waits import EARLY, LATE, completed_as_expected, show_tasks, start_waiting
 from devstack.events import sample_names
-from devstack.processes import ProcessFailed, RunningProcess, end_interrupted, start
+from devstack.processes import ProcessFailed, RunningProcess, end_interrupted, start, start_app
 from handlers import NAMES
 from shared.composition import Configuration, load_configuration
 
@@ -111,9 +111,7 @@ def _run(folder: Path, report: Report, *, with_page: bool) -> int:
             "WAIT_TOKEN_KEYS": Fernet.generate_key().decode(),
             **TIMES,
         }
-        start_host = partial(
-            start, "devstack.host", "--app-dir", str(ROOT), env=settings, cwd=folder, log=folder / "host.log"
-        )
+        start_host = partial(start_app, env=settings, cwd=folder, log=folder / "host.log")
         with start_host() as host:
             report.line(f"demo: delivering {len(sample_names())} events, some of them with faults …")
             start_waiting(_control(ado, "tasks"), host.url, EARLY)

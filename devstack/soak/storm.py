@@ -28,7 +28,7 @@ from rich.table import Table
 
 from devstack.azurite import Azurite
 from devstack.demo.books import Comparison, compare
-from devstack.processes import RunningProcess, start
+from devstack.processes import NO_SETTINGS, RunningProcess, start, start_app
 from devstack.soak.delivery import Deliveries
 from devstack.soak.events import make_events
 from devstack.soak.faults import FAULTS
@@ -68,9 +68,9 @@ class Hosts:
             self._hosts[number] = self._start(number, "--port", url.rpartition(":")[2])
 
     def _start(self, number: int, *arguments: str) -> RunningProcess:
-        return start(
-            "devstack.host",
-            *("--app-dir", str(ROOT), "--no-reload", *arguments),
+        return start_app(
+            "--no-reload",
+            *arguments,
             env=self._settings,
             cwd=self._folder,
             log=self._folder / f"host{number}.log",
@@ -183,7 +183,7 @@ def _soak(storm: Storm, idempotency: str, folder: Path, stack: ExitStack) -> boo
 def _redrive(settings: dict[str, str], folder: Path) -> str:
     """Redrive all parked events with the operator's command, and return its last line of output and exit code."""
     command = [sys.executable, str(ROOT / "manage.py"), "redrive", "--all", "--yes", "--limit", "100000"]
-    environment = {**os.environ, **settings}
+    environment = {**os.environ, **NO_SETTINGS, **settings}
     result = subprocess.run(  # noqa: S603 - our own program
         command, cwd=folder, env=environment, capture_output=True, text=True, timeout=120, check=False
     )

@@ -15,7 +15,7 @@ import pytest
 import requests
 
 from devstack.ado import Emulator, load_declaration, serve
-from devstack.processes import start
+from devstack.processes import start_app
 from tests.support import ROOT
 from tests.support.canaries import secret
 from tests.support.polling import wait_until
@@ -83,7 +83,7 @@ class TestSent:
             settings = app_settings(ado.organization_url, f"sqlite:{tmp_path / 'journal.sqlite3'}") | {
                 "WAIT_TOKEN_KEYS": KEY
             }
-            with start("devstack.host", "--app-dir", str(ROOT), env=settings, cwd=tmp_path, log=log) as host:
+            with start_app(env=settings, cwd=tmp_path, log=log) as host:
                 yield host.url
 
     def test_the_curl_commands(self, url: str, log: Path) -> None:

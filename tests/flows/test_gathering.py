@@ -14,14 +14,13 @@ import pytest
 import requests
 
 from devstack.azurite import Azurite, installation_problem
-from devstack.processes import RunningProcess, start
+from devstack.processes import RunningProcess, start, start_app
 from devstack.soak.delivery import Deliveries
 from devstack.soak.stories.books import StoryEvent
 from handlers import NAMES
 from shared.composition import load_configuration, open_store
 from shared.journal.records import Record, Selection, State
 from shared.resume.period import is_group
-from tests.support import ROOT
 from tests.support.effort import LONG, amount
 from tests.support.journal.gathered_runs import expected_runs, run_of
 from tests.support.polling import wait_until
@@ -90,9 +89,9 @@ class Hosts:
 
     def _start(self, number: int, *arguments: str) -> RunningProcess:
         # A killed host forgets the messages that it has taken. In production, they are invisible for 10 minutes.
-        program = ("devstack.host", "--app-dir", str(ROOT), "--no-reload", "--in-work-seconds", "16", *arguments)
+        arguments = ("--no-reload", "--in-work-seconds", "16", *arguments)
         log = self._folder / f"host{number}.log"
-        return start(*program, env=self._settings, cwd=self._folder, log=log)
+        return start_app(*arguments, env=self._settings, cwd=self._folder, log=log)
 
     def pick(self) -> str:
         return random.choice(self._hosts).url

@@ -10,9 +10,8 @@ import pytest
 import requests
 
 from devstack.demo.books import Comparison, compare
-from devstack.processes import RunningProcess, start
+from devstack.processes import RunningProcess, start, start_app
 from devstack.soak.events import make_events
-from tests.support import ROOT
 from tests.support.canaries import secret
 from tests.support.effort import amount
 from tests.support.services.host_apps import app_settings, deliver, web_hook
@@ -24,9 +23,7 @@ BEFORE, AFTER = 4, 20
 def two_hosts(folder: Path, settings: dict[str, str]) -> Iterator[list[RunningProcess]]:
     with ExitStack() as stack:
         yield [
-            stack.enter_context(
-                start("devstack.host", "--app-dir", str(ROOT), env=settings, cwd=folder, log=folder / f"{name}.log")
-            )
+            stack.enter_context(start_app(env=settings, cwd=folder, log=folder / f"{name}.log"))
             for name in ("host0", "host1")
         ]
 

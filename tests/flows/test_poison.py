@@ -17,7 +17,7 @@ from azure.storage.queue import QueueServiceClient
 from devstack.azurite import Azurite
 from devstack.events import sample_text
 from devstack.host.queue_trigger import POISON
-from devstack.processes import RunningProcess, start
+from devstack.processes import NO_SETTINGS, RunningProcess, start, start_app
 from shared.journal.records import JournalKey
 from shared.journal.tables.store import TABLE_NAME
 from shared.resume.azure_queue import API_VERSION
@@ -54,8 +54,8 @@ def test_a_message_is_set_aside_and_put_back_after_the_repair(tmp_path: Path, qu
 
         @contextmanager
         def host() -> Iterator[RunningProcess]:
-            arguments = ("--app-dir", str(app))
-            with start("devstack.host", *arguments, env=settings, cwd=tmp_path, log=tmp_path / "host.log") as running:
+            log = tmp_path / "host.log"
+            with start_app(env=settings, cwd=tmp_path, log=log, app_dir=app) as running:
                 yield running
 
         def runs() -> list[dict[str, Any]]:
@@ -72,7 +72,9 @@ def test_a_message_is_set_aside_and_put_back_after_the_repair(tmp_path: Path, qu
 
         def poison(*options: str) -> list[dict[str, Any]]:
             command = [sys.executable, str(ROOT / "manage.py"), "resume", "--poison", "--json", *options]
-            done = subprocess.run(command, env=os.environ | settings, capture_output=True, text=True, check=False)
+            done = subprocess.run(
+                command, env=os.environ | NO_SETTINGS | settings, capture_output=True, text=True, check=False
+            )
             assert done.returncode == 0, done.stderr
             listed: list[dict[str, Any]] = json.loads(done.stdout)
             return listed

@@ -13,8 +13,7 @@ import pytest
 import requests
 
 from devstack.events import sample_text
-from devstack.processes import RunningProcess, start
-from tests.support import ROOT
+from devstack.processes import RunningProcess, start, start_app
 from tests.support.canaries import secret
 from tests.support.polling import wait_until
 from tests.support.services.host_apps import app_settings, deliver, web_hook
@@ -64,9 +63,7 @@ def stage(tmp_path: Path) -> Iterator[Stage]:
             "JOURNAL_SETTLE_SECONDS": "0.5",
         }
         hosts = [
-            stack.enter_context(
-                start("devstack.host", "--app-dir", str(ROOT), env=settings, cwd=tmp_path, log=tmp_path / log)
-            )
+            stack.enter_context(start_app(env=settings, cwd=tmp_path, log=tmp_path / log))
             for log in ("host0.log", "host1.log")
         ]
         yield Stage(ado, hosts)

@@ -11,10 +11,9 @@ from azure.storage.queue import QueueServiceClient
 
 from devstack.azurite import Azurite, installation_problem
 from devstack.demo.books import Comparison, compare
-from devstack.processes import RunningProcess, start
+from devstack.processes import RunningProcess, start, start_app
 from devstack.soak.events import make_events
 from shared.resume.azure_queue import API_VERSION
-from tests.support import ROOT
 from tests.support.canaries import secret
 from tests.support.effort import amount
 from tests.support.polling import wait_until
@@ -49,8 +48,7 @@ def test_no_run_is_lost_or_duplicated_if_the_host_is_killed_while_it_resumes(tmp
 
         @contextmanager
         def host() -> Iterator[RunningProcess]:
-            arguments = ("--app-dir", str(ROOT), "--in-work-seconds", "2")
-            with start("devstack.host", *arguments, env=settings, cwd=tmp_path, log=tmp_path / "host.log") as running:
+            with start_app("--in-work-seconds", "2", env=settings, cwd=tmp_path, log=tmp_path / "host.log") as running:
                 yield running
 
         def plan(**fault: Any) -> None:

@@ -9,10 +9,9 @@ import requests
 
 from devstack.azurite import Azurite, installation_problem
 from devstack.demo.books import Comparison, compare
-from devstack.processes import start
+from devstack.processes import start, start_app
 from devstack.soak.delivery import Deliveries
 from devstack.soak.events import make_events
-from tests.support import ROOT
 from tests.support.canaries import secret
 from tests.support.effort import amount
 from tests.support.polling import wait_until
@@ -36,7 +35,7 @@ def test_no_run_is_lost_or_duplicated_while_the_storage_is_down(tmp_path: Path) 
             "JOURNAL_SETTLE_SECONDS": "1",
         }
         log = tmp_path / "host.log"
-        with start("devstack.host", "--app-dir", str(ROOT), env=settings, cwd=tmp_path, log=log) as host:
+        with start_app(env=settings, cwd=tmp_path, log=log) as host:
             deliveries = Deliveries(events, lambda: host.url, seed=7)
             delivering = threading.Thread(target=deliveries.run, args=(8, time.monotonic() + 300))
             delivering.start()

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import requests
 
-from devstack.processes import RunningProcess, start
+from devstack.processes import NO_SETTINGS, RunningProcess, start, start_app
 from handlers import DISPATCH, NAMES
 from shared.clock import Clock, utc_now
 from shared.composition import compose, load_configuration, open_store
@@ -193,7 +193,7 @@ class Desk:
         return subprocess.Popen(
             [sys.executable, str(ROOT / "manage.py"), *map(str, arguments)],
             cwd=self.folder,
-            env={**os.environ, **self.environment},
+            env={**os.environ, **NO_SETTINGS, **self.environment},
             text=True,
             **{"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **options},
         )
@@ -253,4 +253,4 @@ def start_host(desk: Desk, *arguments: str) -> RunningProcess:
     """Start the stand-in host with the default routes. It writes to ``host.log`` in the desk's folder."""
     desk.settings = {"ROUTES_FILE": str(ROOT / "routes.yaml")}
     log = desk.folder / "host.log"
-    return start("devstack.host", "--app-dir", str(ROOT), *arguments, env=desk.environment, cwd=desk.folder, log=log)
+    return start_app(*arguments, env=desk.environment, cwd=desk.folder, log=log)

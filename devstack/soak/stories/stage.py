@@ -18,7 +18,7 @@ from azure.storage.queue import QueueServiceClient
 
 from devstack.ado.books import FIRST_RUN_ID
 from devstack.azurite import Azurite
-from devstack.processes import RunningProcess, start
+from devstack.processes import RunningProcess, start, start_app
 from devstack.soak.delivery import NEVER, SOON, Deliveries, Pauses
 from devstack.soak.stories.books import Kind, Outcome, StoryEvent, count, read_decisions
 from shared.resume.azure_queue import API_VERSION
@@ -156,8 +156,8 @@ class Stage:
         settings = {**settings, "SOAK_CLOCK_SECONDS": str(clock)}
         log = self._log(number)
         in_work_seconds = 2 * LEASE_SECONDS  # also much shorter than in production
-        arguments = ("--app-dir", str(app), "--no-reload", "--in-work-seconds", str(in_work_seconds))
-        return stack.enter_context(start("devstack.host", *arguments, env=settings, cwd=self._folder, log=log))
+        arguments = ("--no-reload", "--in-work-seconds", str(in_work_seconds))
+        return stack.enter_context(start_app(*arguments, env=settings, cwd=self._folder, log=log, app_dir=app))
 
     def _log(self, number: int) -> Path:
         return self._folder / f"host{number}.log"

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import requests
 
-from devstack.processes import start
+from devstack.processes import start_app
 from handlers import NAMES
 from shared.composition import load_configuration
 from shared.journal.journal import Claimed, Journal
@@ -97,7 +97,7 @@ def test_the_timer_purges_the_journal(tmp_path: Path) -> None:
     }
     routes = load_configuration(settings, ROOT, NAMES).routes
     announce(Journal(store, clock=long_ago), routes)
-    with start("devstack.host", "--app-dir", str(ROOT), env=settings, cwd=tmp_path, log=tmp_path / "host.log") as host:
+    with start_app(env=settings, cwd=tmp_path, log=tmp_path / "host.log") as host:
         response = requests.post(f"{host.url}/admin/functions/purge_journal", json={"input": ""}, timeout=60)
         assert response.status_code == 202
         wait_until(lambda: (running := running_routes(Journal(store))) and running.since > long_ago())

@@ -14,6 +14,7 @@ from devstack.ado.emulator import Emulator
 from devstack.browser.chromium import Chromium
 from devstack.browser.tab import Tab
 from devstack.demo.week import week
+from devstack.processes import NO_SETTINGS
 from handlers import DISPATCH, NAMES
 from shared.clock import utc_now
 from shared.composition import compose, load_configuration
@@ -50,7 +51,7 @@ def operated() -> Iterator[Operated]:
         week(Path(folder), utc_now(), days=1) as day,
         subprocess.Popen(
             [sys.executable, str(ROOT / "manage.py"), "page", "--port", "0", "--no-browser"],
-            env={**os.environ, **day.settings},
+            env={**os.environ, **NO_SETTINGS, **day.settings},
             stdout=subprocess.PIPE,
             text=True,
         ) as page,

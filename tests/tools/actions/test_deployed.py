@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from devstack.arm import sample
-from devstack.processes import start
+from devstack.processes import start_app
 from handlers import EVENT_TYPES
 from shared.events.event import AML_PREFIX
 from shared.journal.sqlite import SqliteStore
@@ -101,8 +101,8 @@ def deploy(desk: Desk, stack: ExitStack, app_dir: Path = ROOT) -> tuple[str, str
     """Start the app on a host that asks for keys, and return its URL and its system key."""
     desk.settings = {"ROUTES_FILE": str(ROOT / "routes.yaml")}
     log = desk.folder / "host.log"
-    arguments = ("--app-dir", str(app_dir), "--keys")
-    host = stack.enter_context(start("devstack.host", *arguments, env=desk.environment, cwd=desk.folder, log=log))
+    started = start_app("--keys", env=desk.environment, cwd=desk.folder, log=log, app_dir=app_dir)
+    host = stack.enter_context(started)
     return host.url, re.findall(r"(?m)^system key: (\S+)$", log.read_text(encoding="utf-8"))[-1]
 
 

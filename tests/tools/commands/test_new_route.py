@@ -13,6 +13,7 @@ import pytest
 import yaml
 
 from devstack.ado.declaration import DEFAULT_FILE, load_project
+from devstack.processes import NO_SETTINGS
 from tests.support import ROOT
 from tests.support.builders import ENVIRONMENT
 from tests.support.polling import LONGEST_SECONDS
@@ -275,7 +276,7 @@ def test_the_default_table_and_every_event_type_get_a_route(tmp_path: Path) -> N
         before = (tmp_path / "routes.yaml").read_text()
         subprocess.run(
             [sys.executable, ROOT / "manage.py", "new-route", "--event", event, "--pipeline", "score"],
-            env={**os.environ, **ENVIRONMENT, "ROUTES_FILE": str(tmp_path / "routes.yaml")},
+            env={**os.environ, **NO_SETTINGS, **ENVIRONMENT, "ROUTES_FILE": str(tmp_path / "routes.yaml")},
             stdin=subprocess.DEVNULL,
             capture_output=True,
             check=True,
