@@ -89,7 +89,7 @@ class InvalidRoutes(ConfigurationError):
         self.source = source
         self.problems = tuple(sorted(problems))
         count = len(self.problems)
-        lines = [f"{source} has {count} problem{'s' if count != 1 else ''}; nothing was started:"]
+        lines = [f"{source} has {count} problem{'s' if count != 1 else ''}, so the app does not start:"]
         for problem in self.problems:
             shown = f" {problem.text!r}:" if problem.text else ""
             lines.append(f"  {source}:{problem.line}:{problem.column}:{shown} {problem.advice}")

@@ -46,7 +46,7 @@ def load_settings(environment: Mapping[str, str], app_dir: Path) -> Settings:
     # An invalid setting has its default value here, so a conflict that names it would be misleading.
     conflicts = [text for text in _conflicts(settings) if not any(name in text for name in problems)]
     if lines := [*problems.values(), *conflicts]:
-        raise InvalidSettings("the application settings are wrong; nothing was started:\n  " + "\n  ".join(lines))
+        raise InvalidSettings("the application settings are wrong, so the app does not start:\n  " + "\n  ".join(lines))
     return settings
 
 

@@ -51,7 +51,7 @@ class TestWrongConfiguration:
         result = start_worker(broken).start_app(deployed_app)["result"]
         assert result.get("status") != "Success"
         message = result["exception"]["message"]
-        assert message.startswith("InvalidSettings: the application settings are wrong; nothing was started:\n")
+        assert message.startswith("InvalidSettings: the application settings are wrong, so the app does not start:\n")
         assert "AZURE_DEVOPS_AUTH is 'password'; it must be 'identity' or 'pat'" in message
         assert "JOURNAL_LEASE_SECONDS is 'soon'; it must be a number of seconds above zero" in message
         assert leaks(message + result["exception"]["stack_trace"]) == []

@@ -266,7 +266,7 @@ def test_all_mistakes_are_reported_at_once_without_conflicts_of_invalid_settings
     other = {"AZURE_CLOUD": "azure", "JOURNAL_CONNECTION": f"https://account.table.{CHINA.storage_suffix}"}
     text = complaint(**VAULT_PAT, **other, KEY_VAULT_URL="http://kv", JOURNAL_LEASE_SECONDS="x", AML_WORKSPACE_ID="x")
     first, *mistakes = text.split("\n  ")
-    assert first == "the application settings are wrong; nothing was started:"
+    assert first == "the application settings are wrong, so the app does not start:"
     assert [mistake.split()[0] for mistake in mistakes] == [
         *("KEY_VAULT_URL", "AZURE_CLOUD", "JOURNAL_LEASE_SECONDS", "AML_WORKSPACE_ID")
     ]

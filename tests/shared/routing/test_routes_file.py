@@ -226,7 +226,7 @@ def test_the_message_shows_all_problems_with_file_line_and_column() -> None:
     with pytest.raises(InvalidRoutes) as caught:
         routes("name: a b\nevent: Nope\npipeline:")
     lines = str(caught.value).splitlines()
-    assert lines[0] == "routes.yaml has 3 problems; nothing was started:"
+    assert lines[0] == "routes.yaml has 3 problems, so the app does not start:"
     assert [line.split(" ")[2] for line in lines[1:]] == ["routes.yaml:4:11:", "routes.yaml:5:12:", "routes.yaml:6:14:"]
 
 

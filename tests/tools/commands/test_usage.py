@@ -93,7 +93,7 @@ def test_broken_routes(desk: Desk, command: str) -> None:
     desk.file("cases: []", "routes.test.yaml")
     result = desk.run(*command.split())
     assert (result.code, result.out) == (2, "")
-    assert result.err.startswith("manage.py: routes.yaml has 1 problem; nothing was started:\n  routes.yaml:5:")
+    assert result.err.startswith("manage.py: routes.yaml has 1 problem, so the app does not start:\n  routes.yaml:5:")
 
 
 @pytest.mark.parametrize("command", ["preview --all", "redrive --all"])

@@ -106,7 +106,7 @@ def test_without_a_credential() -> None:
     def client() -> Pipelines:
         made.append(1)
         raise InvalidSettings(
-            "the application settings are wrong; nothing was started:\n  no PAT is configured; set it (sig=1234)"
+            "the application settings are wrong, so the app does not start:\n  no PAT is configured; set it (sig=1234)"
         )
 
     now = [0.0]
