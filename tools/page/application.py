@@ -20,6 +20,8 @@ def make_app(page: Page) -> Flask:
     protect(app, page.session, page.port)
     explain_errors(app)
     app.jinja_env.globals.update(_globals(page))
+    app.jinja_env.filters["entered"] = formats.Entered
+    app.jinja_env.finalize = formats.visible
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
     for view in (overview, record, routes, trying, waits, due):
         app.register_blueprint(view.blueprint)

@@ -1,11 +1,31 @@
 """Formats values for templates. Pure."""
 
 from datetime import datetime
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 from shared.durations import short_duration
 from shared.journal.records import JournalKey
 from tools.actions.records import SHOWN_KEY
+
+# Source: Unicode's UAX #9, the characters that embed, override and isolate a direction.
+_DIRECTIONS: Final = {
+    ord(one): f"\\u{ord(one):04x}" for one in "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
+}
+
+
+class Entered(str):
+    """What goes into a field, and must come back from there as it is."""
+
+    __slots__ = ()
+
+
+def visible(value: Any) -> Any:
+    """Return a value to be shown. Characters in a string that change the order in which others are shown are escaped.
+
+    Somebody's event could otherwise look like another one.
+    """
+    return value.translate(_DIRECTIONS) if isinstance(value, str) and not isinstance(value, Entered) else value
 
 
 def utc(at: datetime) -> str:

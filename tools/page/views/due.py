@@ -1,7 +1,9 @@
 """What is deferred, and when it is tried again. It can be tried at once, and messages set aside can be put back."""
 
+import sys
 from collections.abc import Sequence
 from contextlib import closing
+from itertools import islice
 from typing import Final, NamedTuple
 
 from flask import Blueprint, abort, redirect, render_template, request, url_for
@@ -158,7 +160,9 @@ def _read(route: str | None, limit: int, unreadable: records.Unreadable) -> list
 
     :raises JournalUnavailable: the journal does not answer.
     """
-    return list(page().source.reader().journal.select(Selection(route, STATES), limit, unreadable))
+    # By state alone, because there is an index of it. Of a route's records, few are deferred.
+    found = page().source.reader().journal.select(Selection(states=STATES), sys.maxsize, unreadable)
+    return list(islice((record for record in found if route in {None, record.key.route}), limit))
 
 
 def _result(title: str, lines: Sequence[str]) -> str:

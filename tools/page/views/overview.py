@@ -1,5 +1,6 @@
 """The overview: what needs a person, what happened when, and the latest decisions."""
 
+from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Any, Final, NamedTuple
 
@@ -7,25 +8,31 @@ from flask import Blueprint, render_template, request, url_for
 from werkzeug.datastructures import MultiDict
 
 from shared.durations import parse_duration
-from shared.errors import UnreadableRecord
+from shared.errors import ResumeUnavailable, UnreadableRecord
 from shared.journal.records import UNROUTED, JournalKey, Record
 from shared.journal.stored_form import Found
 from tools.actions import records
 from tools.actions.records import RecordFilter
+from tools.actions.resume.deferred import Waiting, deferred, waiting_messages
 from tools.actions.resume.gathered import GatheredEvents
+from tools.errors import CommandFailed
+from tools.installation import Installation
 from tools.page.chart import chart
 from tools.page.page import Page, page
 from tools.page.reading.attention import MAX_COUNTED
 from tools.page.reading.decisions import Decisions, Search, position_text, read_position
 from tools.page.reading.journal_file import EVENT_STATES, key_of
 from tools.page.reading.reader import Reader
-from tools.page.reading.timeline import DAY, DEFERRED, SERIES, SPANS, Span
+from tools.page.reading.timeline import DAY, DEFERRED, SERIES, SPANS
+from tools.page.route_table import routes_problems
 
 blueprint = Blueprint("overview", __name__)
 
 MAX_ROUTES_SHOWN: Final = 12
 MAX_CANNOT_TELL_SHOWN: Final = 5
 MAX_TEXT: Final = 200
+MAX_MESSAGES: Final = 1000
+"""How many messages of deferred events are read, to know when the oldest ones come again."""
 BY_ROUTE: Final = "route"
 
 _STATES: Final = {**{state.value: (state,) for state in EVENT_STATES}, DEFERRED: SERIES[DEFERRED]}
@@ -77,7 +84,7 @@ def _content(shown: Page, asked: Asked) -> dict[str, Any]:
     gathered = GatheredEvents(reader.journal)
     routes = {*reader.routes(), *filter(None, [asked.search.wanted.route])} - {UNROUTED}
     return {
-        **({} if asked.is_list else _summary(reader, SPANS[asked.span], gathered, now, is_by_route=asked.is_by_route)),
+        **({} if asked.is_list else _summary(shown, reader, asked, gathered, now)),
         "found": found,
         "is_empty": not (found.records or asked.is_list),
         "lines": [line(one, gathered) for one in found.records],
@@ -89,20 +96,21 @@ def _content(shown: Page, asked: Asked) -> dict[str, Any]:
     }
 
 
-def _summary(
-    reader: Reader, span: Span, gathered: GatheredEvents, now: datetime, *, is_by_route: bool
-) -> dict[str, Any]:
+def _summary(shown: Page, reader: Reader, asked: Asked, gathered: GatheredEvents, now: datetime) -> dict[str, Any]:
     """Return what the page shows above the list, unless only some of the decisions are wanted."""
+    span = SPANS[asked.span]
     needs, timeline = reader.attention(now), reader.timeline(span, now)
-    by_route = reader.timelines_by_route(span, now) if is_by_route else {}
+    by_route = reader.timelines_by_route(span, now) if asked.is_by_route else {}
+    waiting = _waiting(shown.installation) if needs.oldest_deferred else None
     return {
+        "are_routes_usable": _are_routes_usable(shown.now()),
         "attention": needs,
         "by_route": [(route, each, chart(each)) for route, each in list(by_route.items())[:MAX_ROUTES_SHOWN]],
         "cannot_tell": [line(record, gathered) for record in needs.cannot_tell[:MAX_CANNOT_TELL_SHOWN]],
         "chart": chart(timeline),
         "link": link,
         "max_counted": MAX_COUNTED,
-        "oldest_deferred": [line(record, gathered) for record in needs.oldest_deferred],
+        "oldest_deferred": [_deferred_line(record, gathered, waiting, now) for record in needs.oldest_deferred],
         "parked": [line(one, gathered) for one in needs.newest_parked if one not in needs.cannot_tell],
         "routes_left_out": max(0, len(by_route) - MAX_ROUTES_SHOWN),
         "series": SERIES,
@@ -117,6 +125,28 @@ def line(found: Found, gathered: GatheredEvents) -> Line:
     reason = "; ".join(filter(None, (records.short_reason(found), gathered.words(found))))
     event_type, subject = records.event_type_name(found), found.entry.subject
     return Line(found.key, found, f"{event_type} {subject}" if subject else records.event_name(found), reason)
+
+
+def _deferred_line(record: Record, gathered: GatheredEvents, waiting: Waiting | None, now: datetime) -> Line:
+    """Return the line of a deferred record, which also says when it comes again, if that is known."""
+    found = line(record, gathered)
+    again = None if waiting is None else deferred(record, waiting, now)
+    return found._replace(reason="; ".join(filter(None, (found.reason, again.words() if again else ""))))
+
+
+def _waiting(installation: Installation) -> Waiting | None:
+    """Return the messages in the queue; None if there is no queue. If it does not answer, the page Due says why."""
+    with suppress(ResumeUnavailable):
+        if (queue := installation.due_queue()) is not None:
+            return waiting_messages(queue, is_complete=installation.lists_all_messages, limit=MAX_MESSAGES)
+    return None
+
+
+def _are_routes_usable(installation: Installation) -> bool:
+    """Return whether routes.yaml can be read, and is valid."""
+    with suppress(CommandFailed):
+        return not routes_problems(installation)
+    return False
 
 
 def link(**changes: str) -> str:

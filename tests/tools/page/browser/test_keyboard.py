@@ -2,6 +2,7 @@
 
 import uuid
 
+from devstack.ado.faults import Fault
 from devstack.browser.tab import Tab
 from devstack.demo.week import registered_model
 from shared.clock import utc_now
@@ -41,6 +42,24 @@ def test_the_navigation_can_be_skipped(admitted: Tab) -> None:
     assert admitted.run("document.activeElement.closest('main') !== null")
 
 
+def test_a_parked_event_is_redriven_with_the_keyboard(admitted: Tab, operated: Operated) -> None:
+    tab = admitted
+    operated.emulator.state.faults.add(Fault(accept=False, status=404, body={"message": "No keyboard is connected."}))
+    deliver(operated)
+    before = len(operated.emulator.state.books.runs)
+    tab.open(operated / "/?state=parked")
+    go_on(tab, "link", "document.activeElement.closest('tr')?.innerText.includes('No keyboard is connected.')")
+    record = tab.url
+    assert tab.names("heading")[0].endswith("parked")
+    go_on(tab, "button Dry run of redrive")
+    assert len(operated.emulator.state.books.runs) == before
+    go_on(tab, "button Redrive")
+    assert len(operated.emulator.state.books.runs) == before + 1
+    go_on(tab, "link Back to the record")
+    assert (tab.url, tab.names("heading")[0].endswith("queued")) == (record, True)
+    assert tab.problems == []
+
+
 def test_a_refresh_keeps_the_focus_and_what_was_typed(admitted: Tab, operated: Operated) -> None:
     admitted.open(operated / "/?state=queued")
     admitted.run("document.querySelector('main a[href^=\"/record/\"]').focus()")
@@ -56,6 +75,22 @@ def test_a_refresh_keeps_the_focus_and_what_was_typed(admitted: Tab, operated: O
     assert admitted.run("document.querySelector('main') === window.before")
     assert admitted.run("document.activeElement.value") == "x"
     assert admitted.problems == []
+
+
+def go_on(tab: Tab, name: str, also: str = "true") -> None:
+    """Press Tab until an element has the focus, and then Enter, which opens another page.
+
+    :param name: the beginning of the element's role and name.
+    :param also: what else is true of it, in JavaScript.
+    """
+    for _ in range(tab.run(f"{TABBABLE}.length")):
+        tab.press("Tab")
+        if tab.focused.startswith(name) and tab.run(also):
+            break
+    else:
+        raise AssertionError(f"{name} cannot be reached")
+    with tab.loading():
+        tab.press("Enter")
 
 
 def refresh(tab: Tab, operated: Operated) -> None:

@@ -10,6 +10,7 @@ from tests.support.services.operators_page import Operated
 PAGES = ("/", "/?span=week&by=route", "/waits", "/due", "/routes", "/try?sample=run-completed")
 ALSO_DARK = ("/", "/routes", "/try?sample=run-completed")
 """These have all colors that the pages have."""
+WRONG = ("/?newer=x", "/nothing", "/record/evaluate/nothing", "/try?sample=nothing")
 WIDTHS = (1440, 768, 360, 320)
 
 # What reaches over the right edge of the window, unless it scrolls in its parent.
@@ -40,8 +41,15 @@ def test_every_page_is_accessible_and_fits_the_window(admitted: Tab, operated: O
     admitted.follow("button", "Dry run of redrive")
     found["a confirmation", "light"] = axe.violations(admitted)
     found["a confirmation", WIDTHS[-1]] = admitted.run(WIDER)
-    assert {place: wrong for place, wrong in found.items() if wrong} == {}
+    admitted.follow("button", "Redrive")
+    found["a result", "light"] = axe.violations(admitted)
+    found["a result", WIDTHS[-1]] = admitted.run(WIDER)
     assert admitted.problems == []
+    for path in WRONG:
+        admitted.open(operated / path)
+        found[path, "light"] = axe.violations(admitted)
+        found[path, WIDTHS[-1]] = admitted.run(WIDER)
+    assert {place: wrong for place, wrong in found.items() if wrong} == {}
 
 
 def records(tab: Tab, operated: Operated) -> Iterator[str]:

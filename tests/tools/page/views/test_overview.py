@@ -4,7 +4,7 @@ import re
 from datetime import datetime, timedelta
 from html.parser import HTMLParser
 from typing import Final
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, quote, urlsplit
 
 import pytest
 
@@ -15,8 +15,8 @@ from shared.queueing.search import LostRequest
 from tests.support.builders import run_completed
 from tests.support.journal.files import change, event_record, journal_file
 from tests.support.journal.records import NOW, record
-from tests.tools.conftest import Desk
-from tests.tools.page.conftest import Browser
+from tests.tools.conftest import RIGHT, Desk
+from tests.tools.page.conftest import Browser, admitted
 from tools.page.reading.decisions import PAGE_RECORDS
 from tools.page.reading.mirror import Progress
 from tools.page.reading.source import Source
@@ -234,6 +234,41 @@ def test_deferred_events_come_again_without_a_person(browser: Browser, desk: Des
     text = main_of(browser.get("/").text)
     assert "Nothing needs a person" in text
     assert "only if you redrive them" not in text
+
+
+def test_a_deferred_event_says_when_it_comes_again(desk: Desk) -> None:
+    desk.settings = {"RESUME_STORAGE": "sqlite"}
+    desk.deliver()
+    text = main_of(admitted(desk).get("/").text)
+    oldest, _, latest = text.partition('id="decisions"')
+    assert re.findall(r"refused; comes again at \d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC<", oldest)
+    assert "comes again" not in latest
+
+
+def test_routes_that_cannot_be_used_need_a_person(browser: Browser, desk: Desk, now: datetime) -> None:
+    fill(desk, event_record(1))
+    words = "An app with the routes.yaml of this machine does not start"
+    for routes, is_usable in (
+        (RIGHT + "\nproject: '${NOT_SET_HERE}'", True),
+        ("name: x\nevent: Nope\npipeline: 1", False),
+        (None, False),
+    ):
+        if routes is None:
+            (desk.folder / "routes.yaml").unlink()
+        else:
+            desk.routes(routes)
+        text = browser.get("/").text
+        assert (words in text, "Nothing needs a person." in text) == (not is_usable, is_usable)
+
+
+def test_texts_of_others_do_not_change_the_order_of_letters(browser: Browser, desk: Desk, now: datetime) -> None:
+    turned = "good\u202edab\u2066"
+    one = event_record(1, State.PARKED, reason=turned)
+    fill(desk, one._replace(entry=one.entry._replace(event_id=turned, event_type=turned, subject=turned)))
+    text = browser.get(f"/?text={quote(turned)}").text
+    assert text.count(r"good\u202edab\u2066") > 3
+    assert text.count(turned) == 1
+    assert f'type="search" size="24" value="{turned}"' in text
 
 
 def test_a_journal_that_is_deleted_is_not_an_empty_one(browser: Browser, desk: Desk) -> None:

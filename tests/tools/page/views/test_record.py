@@ -91,6 +91,8 @@ def test_a_parked_record(browser: Browser, desk: Desk) -> None:
         '"eventType": "Microsoft.MachineLearningServices.RunCompleted", "eventTime": ',
         "No request could be built from the event, so nothing was sent.",
         'experimentName "train" {{ experiment_name }}',
+        "What the routes.yaml on this machine decides of the event. evaluate matches",
+        "delivery would be a duplicate, since this record exists",
         "Authorization: Basic ***",
         f"route evaluate key {record.key.key}",
     ):
@@ -107,7 +109,7 @@ def test_wrong_routes(browser: Browser, desk: Desk) -> None:
     record = desk.park()
     desk.routes(f"name: x\nevent: Nope sig={secret('sig')}\npipeline: 1")
     screen = look(browser, record.key)
-    assert "routes.yaml has 1 problem; nothing was started:" in screen.text
+    assert "routes.yaml has 1 problem, so the app does not start:" in screen.text
     assert "'Nope sig=***'" in screen.text
     refused = press(browser, screen, "Dry run of redrive", 503)
     assert "routes.yaml has 1 problem" in refused.text

@@ -55,6 +55,15 @@ def test_each_sample_has_a_link(desk: Desk, browser: Browser) -> None:
         assert [each for each in words if each not in text] == []
 
 
+def test_an_event_comes_back_as_it_was_entered(browser: Browser) -> None:
+    event, condition = run_completed(experimentName="good\u202edab"), "experiment_name == 'good\u202edab'"
+    event = json.dumps(json.loads(event), ensure_ascii=False)
+    text = entered(browser, event, condition)
+    assert f">\n{event}</textarea>" in text
+    assert f'value="{condition}"' in text
+    assert r"experiment_name == 'good\u202edab'</code>" in text
+
+
 def test_each_event_type_has_a_sample(browser: Browser) -> None:
     for name in (*SAMPLE_NAMES, "com.example.orders.landed"):
         text = unescape(browser.get(f"/try?sample={name}").text)
