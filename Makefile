@@ -8,10 +8,10 @@
 #   make lint        check formatting, code, types, shell scripts, workflows and spelling
 #   make bicep       check infra/ with Microsoft's Bicep compiler, if you have it; BICEP=--write writes what differs
 #   make format      let ruff fix and format the code
-#   make test        run all tests
-#   make coverage    run all tests; fail if they run less than 95 % of the code
-#   make test-long   run all tests with more examples, more rounds and longer outages
-#   make test-all    run all tests on each Python from 3.11 to 3.13 that is installed
+#   make test        run all tests, except the longest
+#   make coverage    run the tests; fail if they run less than 95 % of the code
+#   make test-long   run all tests, with more examples, more rounds and longer outages
+#   make test-all    run the tests on each Python from 3.11 to 3.13 that is installed
 #   make soak        deliver events with faults of all kinds, killed hosts and wrong clocks; SOAK=--help for less or more
 #   make bench       compare with the alternatives, in a quarter of an hour; BENCH=--quick for a first look
 #   make burst       simulate a burst of a million events, in some minutes
