@@ -11,6 +11,7 @@ from shared.errors import InvalidSettings
 from shared.http.environment import PROXY_ADVICE, is_loopback, is_proxy
 from shared.journal.backends import backend_of
 from shared.journal.cooldown import MAX_COOLDOWN
+from shared.settings.misspelled import misspelled
 from shared.settings.setting import ROW, InvalidValue
 from shared.settings.table import Settings
 
@@ -46,6 +47,7 @@ def load_settings(environment: Mapping[str, str], app_dir: Path) -> Settings:
     # An invalid setting has its default value here, so a conflict that names it would be misleading.
     conflicts = [text for text in _conflicts(settings) if not any(name in text for name in problems)]
     if lines := [*problems.values(), *conflicts]:
+        lines += misspelled(environment, settings.routes_file)
         raise InvalidSettings("the application settings are wrong; nothing was started:\n  " + "\n  ".join(lines))
     return settings
 

@@ -156,6 +156,13 @@ def test_without_azure_devops(
     expect(found(desk)[check], status, detail, next_step)
 
 
+def test_a_misspelled_setting(desk: Desk) -> None:
+    desk.settings = {"RESUME_STORAG": "sqlite"}
+    read, ignored = found(desk)["settings"]
+    assert read[0] == "ok"
+    expect([ignored], "warning", "RESUME_STORAG is not a setting of nextstage", "did you mean 'RESUME_STORAGE'?")
+
+
 class TestJournal:
     def test_a_table_is_probed_and_a_missing_one_is_not_created(self, open_tables: OpenTables) -> None:
         for _ in range(2):
