@@ -168,7 +168,11 @@ def _topic_form_problem(url: SplitResult) -> str | None:
 
 def _cloud_conflicts(settings: Settings) -> Iterator[str]:
     """Check that endpoints belong to the cloud. Otherwise the error would occur only with the first event."""
-    for name, url in (("KEY_VAULT_URL", settings.key_vault_url), ("JOURNAL_CONNECTION", settings.journal_connection)):
+    for name, url in (
+        ("KEY_VAULT_URL", settings.key_vault_url),
+        ("JOURNAL_CONNECTION", settings.journal_connection),
+        ("RESUME_STORAGE__queueServiceUri", settings.resume_queue_url),
+    ):
         found = cloud_of(url or "")
         if found is not None and found is not settings.cloud:
             yield f"{name} is an endpoint of {found.name}, but AZURE_CLOUD is {settings.cloud.name}; correct one"

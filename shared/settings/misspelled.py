@@ -18,7 +18,7 @@ _MAX_LETTERS: Final = 2
 def misspelled(environment: Mapping[str, str], routes_file: Path) -> Iterator[str]:
     """Yield a message for each name that is almost that of a setting which is not set.
 
-    :param routes_file: routes.yaml. A name that it uses is no mistake.
+    :param routes_file: routes.yaml. A name that it uses is not a mistake.
     """
     known = {row.name for row in SETTINGS}
     unset = [row.name for row in SETTINGS if not (row.is_set_by_azure or environment.get(row.name))]
