@@ -201,7 +201,14 @@ class TestAzureDevOps:
         findings = found(busy_desk)
         next_step = "renew the PAT, or add the app's identity"
         expect(findings["Azure DevOps"], "failed", "HTTP 203 asks to sign in", next_step)
-        assert [one[0] for one in findings["pipeline"] + findings["queue"]] == ["skipped", "skipped"]
+        assert "queue" not in findings
+        expect(findings["pipeline"], "skipped", "2 checks of 1 route: need the pipelines of their project", None)
+
+    def test_checks_that_are_skipped_take_one_line(self, desk: Desk) -> None:
+        desk.routes(RIGHT, TRIAGE, UNSOLVABLE, OFF)
+        findings = found(desk)
+        assert "queue" not in findings
+        expect(findings["pipeline"], "skipped", "6 checks of 3 routes: need the pipelines of their project", None)
 
     def test_a_version_that_the_server_does_not_support(self, busy_desk: Desk) -> None:
         busy_desk.settings = {"AZURE_DEVOPS_API_VERSION": "9.9"}
