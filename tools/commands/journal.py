@@ -15,7 +15,7 @@ from shared.notifications.losses import journaled_losses
 from shared.redrive import RedriveForecast, forecast_redrive
 from tools.actions import records
 from tools.actions.forecast import redrive_document, redrive_rows
-from tools.actions.orphans import ListedOrphan, count_orphans, listed_orphans
+from tools.actions.orphans import ListedOrphan, listed_orphans, note_orphans
 from tools.actions.records import SHOWN_KEY, RecordFilter
 from tools.actions.resume.deferred import STATES as DEFERRED_STATES
 from tools.actions.resume.deferred import Deferred, Waiting, deferred, waiting_messages
@@ -163,8 +163,7 @@ def _deferred(record: Record, waiting: Waiting | None, now: datetime) -> Deferre
 
 
 def _note_what_needs_attention(console: Console, journal: Journal, unreadable: records.Unreadable) -> None:
-    if number := count_orphans(journal, unreadable):
-        console.note(f"{counted(number, 'orphan')} not canceled yet; 'manage.py journal --orphans' shows why")
+    note_orphans(console, journal, unreadable)
     if losses := journaled_losses(journal, unreadable):
         lost = counted(sum(loss.count for loss in losses), "notification")
         console.note(f"{lost} lost; the last reason: {losses[0].reason}")
