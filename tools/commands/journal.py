@@ -106,7 +106,7 @@ def list_records(  # noqa: PLR0913 - every parameter is an option
         console.table(_HEAD, [_row(record, waiting, gathered, now) for record in found.records])
     else:
         is_any = wanted in (RecordFilter(), RecordFilter(windows=True))
-        console.line(f"no {'' if is_any else 'matching '}records in the journal {installation.journal_name}")
+        console.line(f"no {'' if is_any else 'matching '}records in {installation.searched_journal}")
     if not found.records and wanted.states & _STATES_OF_WAITS:
         console.note("waiting tasks are not in this list; 'manage.py waits --all' lists them")
     if found.count > len(found.records):
@@ -186,7 +186,7 @@ def _list_orphans(
         now = installation.clock()
         console.table(_ORPHAN_HEAD, [_orphan_row(one, now) for one in found[:limit]])
     else:
-        console.line(f"no orphans in the journal {installation.journal_name}")
+        console.line(f"no orphans in {installation.searched_journal}")
     if len(found) > limit:
         console.note(f"showing {limit} of {len(found)} orphans; use --limit to show more")
     return console.incomplete(unreadable.words(limit))

@@ -148,7 +148,7 @@ def _show(console: Console, installation: Installation, found: list[Deferred], l
     elif found:
         console.table(_HEAD, [_row(one, now) for one in found[:limit]])
     else:
-        console.line(f"nothing is deferred in the journal {installation.journal_name}")
+        console.line(f"nothing is deferred in {installation.searched_journal}")
     if len(found) > limit:
         console.note(f"showing {limit} of {len(found)} records; use --limit to show more")
     if found and not installation.settings.has_resume:
